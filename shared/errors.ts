@@ -1,0 +1,99 @@
+/**
+ * The one error catalogue. Every refusal this product gives, over HTTP or on a socket, has a code from here; the
+ * code fixes the HTTP status and whether trying the same request again can help.
+ */
+import type { JsonObject } from './json';
+
+interface CatalogueEntry {
+  readonly status: number;
+  /** True when the same request may succeed later without any change to it. */
+  readonly retryable: boolean;
+}
+
+export const CATALOGUE = {
+  /** The bytes do not parse in their declared media type, or a value has the wrong form. */
+  bad_request: { status: 400, retryable: false },
+  /** A category that is named is not known here. */
+  unknown_category: { status: 400, retryable: false },
+  /** An attribute is missing, of the wrong type, immutable, undeclared, or does not match its pattern. */
+  bad_attribute: { status: 400, retryable: false },
+  /** The action is unknown, or the entity does not have it. */
+  bad_action: { status: 400, retryable: false },
+  /** Credentials are missing or not valid. */
+  unauthenticated: { status: 401, retryable: false },
+  /** The caller may not do this, whoever asks (for example: delete a built-in category). */
+  forbidden: { status: 403, retryable: false },
+  not_found: { status: 404, retryable: false },
+  method_not_allowed: { status: 405, retryable: false },
+  not_acceptable: { status: 406, retryable: false },
+  /** The request came in too slowly. */
+  request_timeout: { status: 408, retryable: true },
+  /** The request contradicts what is there: an id or location in use, a state that does not allow it. */
+  conflict: { status: 409, retryable: false },
+  /** `If-Match` or `If-None-Match` does not hold. */
+  precondition_failed: { status: 412, retryable: false },
+  too_large: { status: 413, retryable: false },
+  unsupported_media_type: { status: 415, retryable: false },
+  /** An `Idempotency-Key` was used before for another request. */
+  idempotency_mismatch: { status: 422, retryable: false },
+  /** A bounded queue is full; `Retry-After` says when to come again. */
+  queue_full: { status: 429, retryable: true },
+  headers_too_large: { status: 431, retryable: false },
+  /** A fault of ours; the details are in the log only. */
+  internal: { status: 500, retryable: true },
+  /** A feature or protocol version that is not offered. */
+  not_implemented: { status: 501, retryable: false },
+  /** A part that is needed (the companion, the store) does not answer now. */
+  unavailable: { status: 503, retryable: true },
+  /** The store cannot take more data (a full disk). */
+  storage_full: { status: 507, retryable: true },
+  /** The deadline passed; for a write, its fate is not known. */
+  deadline_exceeded: { status: 504, retryable: true },
+  /** A call was cut off in the middle: it may or may not have run, and is not run again. */
+  outcome_unknown: { status: 504, retryable: false },
+} as const satisfies Record<string, CatalogueEntry>;
+
+export type ErrorCode = keyof typeof CATALOGUE;
+
+export interface CmbsErrorOptions {
+  /** What is kept for the log; never shown to a caller. */
+  readonly cause?: unknown;
+  /** Machine-readable facts that help the caller, shown as `details`. */
+  readonly details?: JsonObject;
+  /** Response headers that the refusal needs (`Allow`, `Retry-After`, `WWW-Authenticate`). */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** An error whose message is meant for the caller: one sentence that says what is wrong and what to do. */
+export class CmbsError extends Error {
+  override readonly name = 'CmbsError';
+  readonly code: ErrorCode;
+  readonly details: JsonObject | undefined;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(code: ErrorCode, message: string, options: CmbsErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.details = options.details;
+    this.headers = options.headers ?? {};
+  }
+
+  get status(): number {
+    return CATALOGUE[this.code].status;
+  }
+
+  get retryable(): boolean {
+    return CATALOGUE[this.code].retryable;
+  }
+}
+
+/** Shorthand for the commonest refusal. */
+export function badRequest(message: string, options?: CmbsErrorOptions): CmbsError {
+  return new CmbsError('bad_request', message, options);
+}
+
+/** What a caller may see of any thrown value: a {@link CmbsError} as it is, anything else as `internal`. */
+export function toCmbsError(thrown: unknown): CmbsError {
+  if (thrown instanceof CmbsError) return thrown;
+  return new CmbsError('internal', 'The server failed; the cause is in its log.', { cause: thrown });
+}

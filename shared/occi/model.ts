@@ -1,0 +1,134 @@
+/** The OCCI core model (GFD.221): categories, entities, and how they are named. */
+import type { Json, JsonObject } from '../json';
+
+/** Scheme and term joined, for example `http://houssem.org/cmbs#member`. Identifies a category. */
+export type CategoryId = string;
+/** An absolute path on this deployment, for example `/cmbs/member/016a`. What is stored; URLs are made per request. */
+export type Path = string;
+
+export type AttributeType = 'string' | 'number' | 'boolean' | 'array' | 'object' | 'any';
+
+/**
+ * `regex`: RE2 syntax. In a lenient category it has to match a prefix of the value (what Python's `re.match` did in
+ * the original), in a strict one the whole value. `schema`: the JSON Schema form of GFD.226 §4.
+ */
+export type Pattern =
+  { readonly form: 'regex'; readonly source: string } | { readonly form: 'schema'; readonly schema: JsonObject };
+
+export interface AttributeSpec {
+  readonly type: AttributeType;
+  readonly required: boolean;
+  readonly mutable: boolean;
+  readonly default?: Json;
+  readonly pattern?: Pattern;
+  readonly description?: string;
+  /** From the nested dialect: prefix patterns, booleans without case, types not enforced (DESIGN decision 3). */
+  readonly lenient: boolean;
+  /** Kept as the JSON text that arrived: numbers, key order and nesting survive (DESIGN decision 18). */
+  readonly verbatim?: boolean;
+}
+
+export type AttributeSpecs = Readonly<Record<string, AttributeSpec>>;
+
+interface CategoryBase {
+  readonly term: string;
+  readonly scheme: string;
+  readonly title?: string;
+  readonly attributes: AttributeSpecs;
+  /** `builtin` and `extension` come with the program; `runtime` was defined by a client. */
+  readonly origin: 'builtin' | 'extension' | 'runtime';
+}
+
+export interface Kind extends CategoryBase {
+  readonly class: 'kind';
+  /** Absent only for `entity`, the root. */
+  readonly parent?: CategoryId;
+  readonly actions: readonly CategoryId[];
+  /** Starts and ends with a slash; absent for abstract kinds, which have no collection (#24). */
+  readonly location?: Path;
+}
+
+export interface Mixin extends CategoryBase {
+  readonly class: 'mixin';
+  readonly depends: readonly CategoryId[];
+  readonly applies: readonly CategoryId[];
+  readonly actions: readonly CategoryId[];
+  readonly location: Path;
+}
+
+export interface Action extends CategoryBase {
+  readonly class: 'action';
+}
+
+export type Category = Kind | Mixin | Action;
+export type CategoryClass = Category['class'];
+
+export function categoryId(category: { readonly scheme: string; readonly term: string }): CategoryId {
+  return category.scheme + category.term;
+}
+
+/** Splits an identifier at its last `#` (the scheme keeps it); undefined when it has none or lacks a part. */
+export function splitCategoryId(id: string): { scheme: string; term: string } | undefined {
+  const hash = id.lastIndexOf('#');
+  if (hash <= 0 || hash === id.length - 1) return undefined;
+  return { scheme: id.slice(0, hash + 1), term: id.slice(hash + 1) };
+}
+
+/**
+ * A resource or link as it is stored. `occi.core.id|title|summary|source|target` are attributes like any other
+ * here; each rendering puts them where its format wants them. Source and target hold a path for entities of this
+ * deployment and an absolute URL for others.
+ */
+export interface Entity {
+  readonly path: Path;
+  readonly id: string;
+  readonly kind: CategoryId;
+  readonly mixins: readonly CategoryId[];
+  /** Flat names (`cmbs.member.state`) to values, without the verbatim ones. */
+  readonly attributes: Readonly<Record<string, Json>>;
+  /** Flat names of verbatim attributes to their JSON text. */
+  readonly verbatim: Readonly<Record<string, string>>;
+  /** Who may act on it; every entity has one from day one. */
+  readonly owner: string;
+  /** Milliseconds since the epoch. */
+  readonly createdAt: number;
+  readonly updatedAt: number;
+}
+
+export const CORE_SCHEME = 'http://schemas.ogf.org/occi/core#';
+export const ENTITY_KIND: CategoryId = `${CORE_SCHEME}entity`;
+export const RESOURCE_KIND: CategoryId = `${CORE_SCHEME}resource`;
+export const LINK_KIND: CategoryId = `${CORE_SCHEME}link`;
+
+export const CORE_ID = 'occi.core.id';
+export const CORE_TITLE = 'occi.core.title';
+export const CORE_SUMMARY = 'occi.core.summary';
+export const CORE_SOURCE = 'occi.core.source';
+export const CORE_TARGET = 'occi.core.target';
+
+/** An outgoing link as its source shows it (#50). */
+export interface LinkView {
+  readonly path: Path;
+  readonly id: string;
+  readonly kind: CategoryId;
+  readonly mixins: readonly CategoryId[];
+  readonly attributes: Readonly<Record<string, Json>>;
+  /** Path or absolute URL. */
+  readonly target: string;
+  /** Kind of the target when it is known here. */
+  readonly targetKind?: CategoryId;
+}
+
+/** Everything that a rendering of one entity shows (#34). */
+export interface EntityView {
+  readonly entity: Entity;
+  /** True when the kind descends from `link`. */
+  readonly isLink: boolean;
+  /** Outgoing links of a resource. */
+  readonly links: readonly LinkView[];
+  /** Actions applicable now (#65). */
+  readonly actions: readonly CategoryId[];
+  /** Kinds of source and target, for links, when they are known here. */
+  readonly sourceKind?: CategoryId;
+  readonly targetKind?: CategoryId;
+}
