@@ -85,6 +85,8 @@ export interface Payload {
   readonly providers: readonly ProviderInput[];
   /** Top-level JSON keys, so that an empty list can be told from an absent one. */
   readonly keys: ReadonlySet<string>;
+  /** As in {@link EntityInput}, for the values of {@link attributes}. */
+  readonly sourceText?: (names: readonly string[]) => string | undefined;
 }
 
 export const EMPTY_PAYLOAD: Payload = {

@@ -1,0 +1,84 @@
+/** What the two JSON renderings share on output. */
+import type { CmbsError } from '../errors';
+import type { Json } from '../json';
+import { RawJson, stringifyJson, type JsonOutput } from './json-source';
+import { CORE_ID, CORE_SOURCE, CORE_SUMMARY, CORE_TARGET, CORE_TITLE, type EntityView } from './model';
+import type { Rendered } from './rendering';
+
+export function renderJson(mediaType: string, value: JsonOutput): Rendered {
+  return { headers: { 'Content-Type': mediaType }, body: stringifyJson(value) };
+}
+
+export function renderJsonError(mediaType: string, error: CmbsError): Rendered {
+  const { code, message, details } = error;
+  return renderJson(mediaType, { error: { code, message, details } });
+}
+
+/** The core attributes that an entity in JSON shows beside `attributes`; a string each, or absent. */
+export interface CoreMembers {
+  readonly title: string | undefined;
+  readonly summary: string | undefined;
+  readonly source: string | undefined;
+  readonly target: string | undefined;
+}
+
+/** An entity's attributes, parted into what stands at the top of the object and what stands in `attributes`. */
+export interface Parted {
+  readonly core: CoreMembers;
+  /** Flat names, the verbatim values last. */
+  readonly attributes: Map<string, Json | RawJson>;
+}
+
+export function partAttributes(view: EntityView): Parted {
+  const { attributes, verbatim } = view.entity;
+  const rest = new Map<string, Json | RawJson>();
+  const core: Record<keyof CoreMembers, string | undefined> = {
+    title: undefined,
+    summary: undefined,
+    source: undefined,
+    target: undefined,
+  };
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === CORE_ID) continue;
+    const member = coreMember(name, view.isLink);
+    if (member !== undefined && typeof value === 'string') core[member] = value;
+    else rest.set(name, value);
+  }
+  for (const [name, text] of Object.entries(verbatim)) rest.set(name, new RawJson(text));
+  return { core, attributes: rest };
+}
+
+function coreMember(name: string, isLink: boolean): keyof CoreMembers | undefined {
+  switch (name) {
+    case CORE_TITLE:
+      return 'title';
+    case CORE_SUMMARY:
+      return 'summary';
+    case CORE_SOURCE:
+      return isLink ? 'source' : undefined;
+    case CORE_TARGET:
+      return isLink ? 'target' : undefined;
+    default:
+      return undefined;
+  }
+}
+
+/** A list, or nothing where it is empty: GFD.226's schema has no empty lists. */
+export function unlessEmpty<T>(items: readonly T[]): readonly T[] | undefined {
+  return items.length === 0 ? undefined : items;
+}
+
+/** Members of a link inside its source without its ends, which the link shows by itself. */
+export function linkAttributes(attributes: Readonly<Record<string, Json>>): {
+  readonly title: string | undefined;
+  readonly attributes: Map<string, Json>;
+} {
+  const rest = new Map<string, Json>();
+  let title: string | undefined;
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === CORE_ID || name === CORE_SOURCE || name === CORE_TARGET) continue;
+    if (name === CORE_TITLE && typeof value === 'string') title = value;
+    else rest.set(name, value);
+  }
+  return { title, attributes: rest };
+}

@@ -1,0 +1,158 @@
+/** The `Content-Type` and `Accept` headers (RFC 9110 §8.3 and §12.5.1), as far as choosing a rendering needs them. */
+import { badRequest, CmbsError } from '../errors';
+
+export interface MediaType {
+  /** Type and subtype in lower case, for example `text/occi`. */
+  readonly type: string;
+  /** Names in lower case, values as given. */
+  readonly parameters: ReadonlyMap<string, string>;
+}
+
+/** One element of `Accept`. */
+export interface MediaRange {
+  /** `type/subtype`, `type/*` or `*\/*`, in lower case. */
+  readonly type: string;
+  /** 0 (never) to 1. */
+  readonly quality: number;
+}
+
+const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
+const TYPE = new RegExp(`^${TOKEN}/${TOKEN}$`);
+const PARAMETER = new RegExp(`^(${TOKEN})=(${TOKEN}|"(?:[^"\\\\]|\\\\.)*")$`);
+
+/**
+ * The media type that a `Content-Type` header names.
+ * Throws `unsupported_media_type` when it is malformed or names a charset other than UTF-8.
+ */
+export function parseMediaType(header: string): MediaType {
+  const mediaType = readMediaType(header);
+  if (mediaType === undefined) {
+    throw new CmbsError(
+      'unsupported_media_type',
+      'The Content-Type header is malformed; send for example text/plain.',
+    );
+  }
+  const charset = mediaType.parameters.get('charset')?.toLowerCase();
+  if (charset !== undefined && charset !== 'utf-8' && charset !== 'utf8') {
+    throw new CmbsError('unsupported_media_type', 'Only the charset utf-8 is understood; send the body in UTF-8.');
+  }
+  return mediaType;
+}
+
+/** One media type with its parameters; undefined when it is malformed. */
+function readMediaType(text: string): MediaType | undefined {
+  const [type = '', ...rest] = splitOutsideQuotes(text, ';');
+  if (!TYPE.test(type)) return undefined;
+  const parameters = new Map<string, string>();
+  for (const part of rest) {
+    // RFC 9110 §5.6.6 allows empty parameters.
+    if (part === '') continue;
+    const [, key, value] = PARAMETER.exec(part) ?? [];
+    if (key === undefined || value === undefined) return undefined;
+    parameters.set(key.toLowerCase(), unquote(value));
+  }
+  return { type: type.toLowerCase(), parameters };
+}
+
+/**
+ * The ranges of an `Accept` header in their order. An element that is malformed is passed over, since widespread
+ * clients send such (`*; q=.2` of Java is even understood); throws `bad_request` when no element is left.
+ */
+export function parseAccept(header: string): MediaRange[] {
+  const elements = splitOutsideQuotes(header, ',').filter((element) => element !== '');
+  const ranges: MediaRange[] = [];
+  for (const element of elements) {
+    const range = parseRange(element);
+    if (range !== undefined) ranges.push(range);
+  }
+  if (elements.length > 0 && ranges.length === 0) {
+    throw badRequest('The Accept header is malformed; send for example text/plain or application/json.');
+  }
+  return ranges;
+}
+
+function parseRange(element: string): MediaRange | undefined {
+  const mediaType = readMediaType(element.replace(/^\*(?=\s*(?:;|$))/, '*/*'));
+  if (mediaType === undefined) return undefined;
+  const { type, parameters } = mediaType;
+  if (type.startsWith('*/') && type !== '*/*') return undefined;
+  const q = parameters.get('q');
+  if (q === undefined) return { type, quality: 1 };
+  const quality = /^(?:\d+\.?\d*|\.\d+)$/.test(q) ? Number(q) : Infinity;
+  return quality <= 1 ? { type, quality } : undefined;
+}
+
+/** How well a list of ranges likes one media type. Compare with {@link comparePreference}. */
+interface Preference {
+  readonly quality: number;
+  /** 2 for an exact range, 1 for `type/*`, 0 for `*\/*`. */
+  readonly specificity: number;
+  /** Place of the range in the header. */
+  readonly position: number;
+}
+
+/**
+ * The offer that the client likes best, or undefined when it accepts none. Each offer has one or more names. The
+ * most specific range decides an offer's quality; among equals the more specific range wins, then the one that
+ * stands first in the header, then the first offer. No header, or an empty one, accepts everything.
+ * Throws `bad_request` when the header holds nothing that can be understood.
+ */
+export function chooseOffer<Offer extends { readonly mediaTypes: readonly string[] }>(
+  accept: string | undefined,
+  offers: readonly Offer[],
+): Offer | undefined {
+  const ranges = parseAccept(accept ?? '');
+  if (ranges.length === 0) return offers[0];
+  let best: { readonly offer: Offer; readonly preference: Preference } | undefined;
+  for (const offer of offers) {
+    for (const name of offer.mediaTypes) {
+      const preference = preferenceFor(name, ranges);
+      if (preference === undefined || preference.quality === 0) continue;
+      if (best === undefined || comparePreference(preference, best.preference) > 0) best = { offer, preference };
+    }
+  }
+  return best?.offer;
+}
+
+function preferenceFor(name: string, ranges: readonly MediaRange[]): Preference | undefined {
+  let found: Preference | undefined;
+  ranges.forEach((range, position) => {
+    const specificity = specificityOf(range.type, name);
+    if (specificity === undefined || (found !== undefined && specificity <= found.specificity)) return;
+    found = { quality: range.quality, specificity, position };
+  });
+  return found;
+}
+
+function specificityOf(range: string, name: string): number | undefined {
+  if (range === name) return 2;
+  if (range === '*/*') return 0;
+  return range.endsWith('/*') && name.startsWith(range.slice(0, -1)) ? 1 : undefined;
+}
+
+/** Positive when `a` is liked better than `b`. */
+function comparePreference(a: Preference, b: Preference): number {
+  return a.quality - b.quality || a.specificity - b.specificity || b.position - a.position;
+}
+
+/** The trimmed parts between separators that stand outside quoted strings. */
+function splitOutsideQuotes(text: string, separator: ',' | ';'): string[] {
+  const parts: string[] = [];
+  let start = 0;
+  let quoted = false;
+  for (let at = 0; at < text.length; at++) {
+    const char = text[at];
+    if (char === '"') quoted = !quoted;
+    else if (char === '\\' && quoted) at++;
+    else if (char === separator && !quoted) {
+      parts.push(text.slice(start, at).trim());
+      start = at + 1;
+    }
+  }
+  parts.push(text.slice(start).trim());
+  return parts;
+}
+
+function unquote(value: string): string {
+  return value.startsWith('"') ? value.slice(1, -1).replace(/\\(.)/g, '$1') : value;
+}

@@ -1,0 +1,138 @@
+/** From entities, categories, values and locations to the items that `text/plain` and `text/occi` both show. */
+import type { CmbsError } from '../errors';
+import type { Json } from '../json';
+import {
+  categoryId,
+  CORE_ID,
+  CORE_SOURCE,
+  CORE_TARGET,
+  RESOURCE_KIND,
+  splitCategoryId,
+  type AttributeSpec,
+  type Category,
+  type CategoryClass,
+  type CategoryId,
+  type EntityView,
+  type LinkView,
+} from './model';
+import type { Rendered, RenderContext } from './rendering';
+import { escapeUri, quote, urlOf, writeJsonText, writeName, type TextCharset } from './text-syntax';
+
+/** A field name as it is written and one item of it. */
+export type TextItem = readonly [
+  field: 'Category' | 'Link' | 'X-OCCI-Attribute' | 'X-OCCI-Location',
+  text: string,
+];
+
+export function entityItems(view: EntityView, context: RenderContext, charset: TextCharset): TextItem[] {
+  const { entity } = view;
+  const items: TextItem[] = [['Category', entityCategory(entity.kind, 'kind', charset)]];
+  for (const mixin of entity.mixins) items.push(['Category', entityCategory(mixin, 'mixin', charset)]);
+  const addAttribute = (name: string, value: string): void => {
+    items.push(['X-OCCI-Attribute', `${writeName(name)}=${value}`]);
+  };
+  addAttribute(CORE_ID, quote(entity.id, charset));
+  for (const [name, value] of Object.entries(entity.attributes)) {
+    if (name === CORE_ID) continue;
+    const shown = view.isLink && isEnd(name) && typeof value === 'string' ? urlOf(value, context) : value;
+    addAttribute(name, writeValue(shown, context.specOf(view, name), charset));
+  }
+  for (const [name, text] of Object.entries(entity.verbatim)) addAttribute(name, writeVerbatim(text, charset));
+  if (view.sourceKind !== undefined) addAttribute(`${CORE_SOURCE}.kind`, quote(view.sourceKind, charset));
+  if (view.targetKind !== undefined) addAttribute(`${CORE_TARGET}.kind`, quote(view.targetKind, charset));
+  for (const link of view.links) items.push(['Link', linkItem(link, charset)]);
+  for (const action of view.actions) items.push(['Link', actionItem(entity.path, action, charset)]);
+  return items;
+}
+
+export function locationItems(paths: readonly string[], context: RenderContext): TextItem[] {
+  return paths.map((path) => ['X-OCCI-Location', escapeUri(urlOf(path, context))]);
+}
+
+export function categoryItems(categories: readonly Category[], charset: TextCharset): TextItem[] {
+  return categories.map((category) => ['Category', categoryItem(category, charset)]);
+}
+
+export function attributeItems(values: Readonly<Record<string, Json>>, charset: TextCharset): TextItem[] {
+  return Object.entries(values).map(([name, value]) => [
+    'X-OCCI-Attribute',
+    `${writeName(name)}=${writeValue(value, undefined, charset)}`,
+  ]);
+}
+
+/** One sentence of plain text. */
+export function renderTextError(error: CmbsError): Rendered {
+  return { headers: { 'Content-Type': 'text/plain' }, body: error.message + '\n' };
+}
+
+function isEnd(name: string): boolean {
+  return name === CORE_SOURCE || name === CORE_TARGET;
+}
+
+/**
+ * Strings are quoted, numbers and booleans bare (#70). The syntax has no lists and objects: a declared one is its
+ * JSON text in quotes, which any OCCI client can read; in an attribute that may hold anything, where quotes would
+ * make a string of it, it is bare JSON.
+ */
+function writeValue(value: Json, spec: AttributeSpec | undefined, charset: TextCharset): string {
+  if (typeof value === 'string') return quote(value, charset);
+  const text = JSON.stringify(value);
+  const declaredAsJson = spec?.type === 'array' || spec?.type === 'object';
+  if (declaredAsJson && typeof value === 'object' && value !== null) return quote(text, charset);
+  return writeJsonText(text, charset);
+}
+
+function writeVerbatim(text: string, charset: TextCharset): string {
+  if (text.startsWith('"')) return quote(JSON.parse(text) as string, charset);
+  return writeJsonText(text, charset);
+}
+
+function identity(id: CategoryId, charset: TextCharset): string {
+  const { term, scheme } = splitCategoryId(id) ?? { term: id, scheme: '' };
+  return `${writeName(term)}; scheme=${quote(scheme, charset)}`;
+}
+
+function entityCategory(id: CategoryId, categoryClass: CategoryClass, charset: TextCharset): string {
+  return `${identity(id, charset)}; class="${categoryClass}"`;
+}
+
+/** No `;` at the end, no comma anywhere: both break parsers that are in use (#67, Q13). */
+function categoryItem(category: Category, charset: TextCharset): string {
+  let text = `${identity(categoryId(category), charset)}; class="${category.class}"`;
+  const add = (name: string, value: string | undefined): void => {
+    if (value !== undefined && value !== '')
+      text += `; ${name}=${quote(value, charset).replaceAll(',', '\\u002c')}`;
+  };
+  add('title', category.title);
+  if (category.class === 'kind') add('rel', category.parent);
+  // #77: only the first that it depends on, and never what it applies to.
+  if (category.class === 'mixin') add('rel', category.depends[0]);
+  if (category.class !== 'action') add('location', category.location);
+  add('attributes', Object.entries(category.attributes).map(attributeDefinition).join(' '));
+  if (category.class !== 'action') add('actions', category.actions.map(escapeUri).join(' '));
+  return text;
+}
+
+function attributeDefinition([name, spec]: readonly [string, AttributeSpec]): string {
+  const properties = [...(spec.required ? ['required'] : []), ...(spec.mutable ? [] : ['immutable'])];
+  return writeName(name) + (properties.length === 0 ? '' : `{${properties.join(' ')}}`);
+}
+
+/** #50. The parameter `rel` is not optional, so a target of unknown kind is shown as a resource. */
+function linkItem(link: LinkView, charset: TextCharset): string {
+  const kinds = [link.kind, ...link.mixins].map(escapeUri).join(' ');
+  let text =
+    `<${escapeUri(link.target)}>; rel=${quote(link.targetKind ?? RESOURCE_KIND, charset)}` +
+    `; self=${quote(link.path, charset)}; category=${quote(kinds, charset)}`;
+  for (const [name, value] of Object.entries(link.attributes)) {
+    if (name === CORE_ID || isEnd(name)) continue;
+    text += `; ${writeName(name)}=${writeValue(value, undefined, charset)}`;
+  }
+  return text;
+}
+
+/** The address is relative: clients put the host in front themselves (#65). */
+function actionItem(path: string, action: CategoryId, charset: TextCharset): string {
+  const term = splitCategoryId(action)?.term ?? action;
+  return `<${escapeUri(path)}?action=${encodeURIComponent(term)}>; rel=${quote(action, charset)}`;
+}

@@ -1,0 +1,249 @@
+/**
+ * What the text renderings are made of (GFD.229 §4, GFD.185 §3): quoted strings, bare numbers and booleans, bare
+ * JSON, attribute names and URIs, each read and written here.
+ */
+import { isUtf8 } from 'node:buffer';
+import { badRequest, type CmbsError } from '../errors';
+import type { Json } from '../json';
+import { MAX_JSON_DEPTH } from '../limits';
+import { endOfJson, endOfString, nestsWithin } from './json-source';
+import type { RenderContext } from './rendering';
+
+/** `ascii` for what travels in HTTP headers, `utf8` for bodies. */
+export type TextCharset = 'ascii' | 'utf8';
+
+/** The text of a body, without a byte order mark. Throws `bad_request` when it is not UTF-8. */
+export function decodeBody(body: Buffer): string {
+  if (!isUtf8(body)) throw badRequest('The body is not valid UTF-8; send it in that encoding.');
+  const text = body.toString('utf8');
+  return text.startsWith('\ufeff') ? text.slice(1) : text;
+}
+
+/** Lines end with LF or CRLF (#68). */
+export function linesOf(text: string): string[] {
+  return text.split(/\r?\n/);
+}
+
+/** The absolute URL of a path of this deployment; a URL stays as it is. */
+export function urlOf(pathOrUrl: string, context: RenderContext): string {
+  return pathOrUrl.startsWith('/') ? context.base + pathOrUrl : pathOrUrl;
+}
+
+/** A string in quotes, escaped as in JSON. */
+export function quote(value: string, charset: TextCharset): string {
+  return PLAIN[charset].test(value) ? `"${value}"` : escapeUnsafe(JSON.stringify(value), charset);
+}
+
+/** JSON text on one line, in the characters that the charset allows. */
+export function writeJsonText(text: string, charset: TextCharset): string {
+  // Valid JSON has line breaks and tabs between its tokens only, where a space means the same.
+  return escapeUnsafe(text.replace(/[\t\r\n]/g, ' '), charset);
+}
+
+/** Strings that need no escape. */
+const PLAIN = {
+  ascii: /^[ !#-[\]-~]*$/,
+  utf8: /^[ !#-[\]-~\u00a0-\u2027\u202a-\ud7ff\ue000-\uffff]*$/,
+} as const;
+
+/** What may not stand in the text, which in valid JSON text occurs inside of strings only. */
+const UNSAFE = {
+  ascii: /[^ -~]/g,
+  // Some parsers take U+0085, U+2028 and U+2029 for line ends; a lone surrogate has no UTF-8.
+  utf8: /[\u007f-\u009f\u2028\u2029]|\p{Cs}/gu,
+} as const;
+
+function escapeUnsafe(jsonText: string, charset: TextCharset): string {
+  return jsonText.replace(UNSAFE[charset], (char) => '\\u' + char.charCodeAt(0).toString(16).padStart(4, '0'));
+}
+
+/** Percent-encodes what would end a URI, an item or a line in the places where URIs stand. */
+export function escapeUri(uri: string): string {
+  return uri.replace(/[^!#-+\--;=?-~]/gu, percentEncode);
+}
+
+/**
+ * Writes a term or an attribute name. OCCI's own names pass through; of others, what the syntax around them uses is
+ * percent-encoded, so that no definition made through JSON can break the text of all.
+ */
+export function writeName(name: string): string {
+  return name.replace(/[^!#$&-+\--:?-[\]-z|~]/gu, percentEncode);
+}
+
+export function readName(text: string): string {
+  if (!text.includes('%')) return text;
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    // Not an encoding of anything, so it stands for itself.
+    return text;
+  }
+}
+
+function percentEncode(char: string): string {
+  let encoded = '';
+  for (const byte of Buffer.from(char, 'utf8')) encoded += '%' + byte.toString(16).toUpperCase().padStart(2, '0');
+  return encoded;
+}
+
+/** A value and, for bare JSON, the source it was read from. */
+export interface ReadValue {
+  readonly value: Json;
+  readonly source?: string;
+}
+
+const NUMBER = /^-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
+
+/** Reads the items of one header or line from left to right. Every method throws `bad_request` and nothing else. */
+export class TextReader {
+  private at = 0;
+
+  /** `field` is the name of the header, for messages. */
+  constructor(
+    private readonly text: string,
+    private readonly field: string,
+  ) {}
+
+  /** The next character that is not white space, or '' at the end. */
+  peek(): string {
+    while (this.at < this.text.length && isBlank(this.text.charCodeAt(this.at))) this.at++;
+    return this.text.charAt(this.at);
+  }
+
+  /** Steps over `char` when it comes next. */
+  accept(char: string): boolean {
+    if (this.peek() !== char) return false;
+    this.at++;
+    return true;
+  }
+
+  /** Moves to the next item of a comma list; false when none is left. Empty items are passed over (RFC 9110 §5.6.1). */
+  nextItem(): boolean {
+    while (this.accept(','));
+    return this.peek() !== '';
+  }
+
+  /** After an item: only a comma or the end may follow. A last `;` is tolerated, since some clients write one. */
+  endItem(): void {
+    while (this.accept(';'));
+    const next = this.peek();
+    if (next !== '' && next !== ',') throw this.fault('has text where a comma should stand');
+  }
+
+  /** Moves to the next parameter of an item; false when the item ends. */
+  nextParameter(): boolean {
+    if (!this.accept(';')) {
+      this.endItem();
+      return false;
+    }
+    while (this.accept(';'));
+    const next = this.peek();
+    return next !== '' && next !== ',';
+  }
+
+  /** The text up to one of `stops` or the end, without the white space around it. */
+  until(stops: string): string {
+    const start = this.at;
+    while (this.at < this.text.length && !stops.includes(this.text.charAt(this.at))) this.at++;
+    return this.text.slice(start, this.at).trim();
+  }
+
+  /** What stands between `<` and `>`. */
+  reference(): string {
+    if (!this.accept('<')) throw this.fault('needs a URI in angle brackets');
+    const end = this.text.indexOf('>', this.at);
+    if (end === -1) throw this.fault('has an angle bracket that does not close');
+    const uri = this.text.slice(this.at, end).trim();
+    this.at = end + 1;
+    return uri;
+  }
+
+  /** A name and the equals sign after it. */
+  name(): string {
+    const name = this.until('=;,"');
+    if (name === '' || /\s/.test(name)) throw this.fault('needs items of the form name=value');
+    if (!this.accept('=')) throw this.fault(`gives no value for ${excerpt(name)}`);
+    this.peek();
+    return name;
+  }
+
+  /** A quoted string, or an unquoted word where old clients leave the quotes out. */
+  word(): string {
+    return this.peek() === '"' ? this.quoted() : this.until(';, \t');
+  }
+
+  quoted(): string {
+    const end = endOfString(this.text, this.at);
+    if (end === -1) throw this.fault('has a quote that does not close');
+    const inner = this.text.slice(this.at + 1, end - 1);
+    this.at = end;
+    return inner.includes('\\') ? unescape(inner) : inner;
+  }
+
+  /** A typed value (#70): quoted string, bare number, boolean or JSON. */
+  value(name: string): ReadValue {
+    const first = this.peek();
+    if (first === '"') return { value: this.quoted() };
+    if (first === '{' || first === '[') return this.bareJson(name);
+    const source = this.until(';, \t');
+    if (NUMBER.test(source)) {
+      const value = Number(source);
+      if (Number.isFinite(value)) return { value, source };
+      throw this.fault(`has a number out of range for ${excerpt(name)}`);
+    }
+    const word = source.toLowerCase();
+    if (word === 'true' || word === 'false') return { value: word === 'true', source: word };
+    if (word === 'null') return { value: null, source: word };
+    throw this.fault(
+      `has no value it can read for ${excerpt(name)}: quote a string, write a number, true or false`,
+    );
+  }
+
+  private bareJson(name: string): ReadValue {
+    const end = endOfJson(this.text, this.at);
+    const source = this.text.slice(this.at, end === -1 ? undefined : end);
+    if (!nestsWithin(source, MAX_JSON_DEPTH)) {
+      throw this.fault(`nests ${excerpt(name)} deeper than ${MAX_JSON_DEPTH} levels`);
+    }
+    let value: Json;
+    try {
+      value = JSON.parse(source) as Json;
+    } catch (cause) {
+      throw badRequest(`${this.field} has invalid JSON for ${excerpt(name)}; correct it.`, { cause });
+    }
+    this.at = end;
+    return { value, source };
+  }
+
+  /** A refusal that says where the reader stands. */
+  fault(what: string): CmbsError {
+    return badRequest(`${this.field} ${what} (at character ${this.at + 1}); correct it.`);
+  }
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09;
+}
+
+/** A client's own text in a message: short, and in characters that fit a header. */
+export function excerpt(text: string): string {
+  return quote(text.length > 60 ? text.slice(0, 60) + '...' : text, 'ascii');
+}
+
+const ESCAPES: Readonly<Record<string, string>> = {
+  '"': '"',
+  '\\': '\\',
+  '/': '/',
+  b: '\b',
+  f: '\f',
+  n: '\n',
+  r: '\r',
+  t: '\t',
+};
+
+/** Undoes JSON's escapes. Any other backslash stays, so that a pattern like `\d+` need not be escaped twice. */
+function unescape(text: string): string {
+  return text.replace(/\\(?:u([0-9a-fA-F]{4})|([\s\S]))/g, (whole: string, hex?: string, char?: string) =>
+    hex === undefined ? (ESCAPES[char ?? ''] ?? whole) : String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+}

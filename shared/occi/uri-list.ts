@@ -1,0 +1,57 @@
+/** `text/uri-list` (RFC 2483 §5): one absolute URL a line, for listings only (#66, #72). */
+import { badRequest, CmbsError } from '../errors';
+import { EMPTY_PAYLOAD, type Payload } from './payload';
+import type { RawInput, Rendered, RenderContext, Rendering } from './rendering';
+import { decodeBody, escapeUri, linesOf, urlOf } from './text-syntax';
+import { renderTextError } from './text-output';
+
+const MEDIA_TYPE = 'text/uri-list';
+
+function parse(input: RawInput): Payload {
+  // RFC 2483 §5: lines that begin with # are comments.
+  const lines = linesOf(decodeBody(input.body)).map((line) => line.trim());
+  const locations = lines.filter((line) => line !== '' && !line.startsWith('#'));
+  if (locations.length === 0) return EMPTY_PAYLOAD;
+  for (const location of locations) {
+    if (/\s/.test(location)) {
+      throw badRequest('A line of the list is not a URL; send one URL a line, with spaces written as %20.');
+    }
+  }
+  return { ...EMPTY_PAYLOAD, form: 'text', locations };
+}
+
+function list(targets: readonly string[], context: RenderContext): Rendered {
+  const body = targets.map((target) => escapeUri(urlOf(target, context)) + '\r\n').join('');
+  return { headers: { 'Content-Type': MEDIA_TYPE }, body };
+}
+
+export const uriList: Rendering = {
+  mediaTypes: [MEDIA_TYPE],
+  parse,
+  entity: () => {
+    throw badRequest('text/uri-list shows collections only; ask for text/plain or application/json here.');
+  },
+  collection: (views, context) =>
+    list(
+      views.map((view) => view.entity.path),
+      context,
+    ),
+  collectionIsLocations: true,
+  created: list,
+  /** The query interface as the collections it leads to; abstract kinds and actions have none. */
+  categories: (categories, context) =>
+    list(
+      categories.flatMap((category) =>
+        category.class === 'action' || category.location === undefined ? [] : [category.location],
+      ),
+      context,
+    ),
+  attributes: () => {
+    throw new CmbsError(
+      'not_acceptable',
+      'text/uri-list cannot show the values that this action returned; ask for application/json.',
+    );
+  },
+  // A sentence is not a list of URLs, so an error is plain text.
+  error: renderTextError,
+};
