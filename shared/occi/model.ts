@@ -26,6 +26,8 @@ export interface AttributeSpec {
   readonly lenient: boolean;
   /** Kept as the JSON text that arrived: numbers, key order and nesting survive (DESIGN decision 18). */
   readonly verbatim?: boolean;
+  /** A verbatim attribute that is stored in a document of its own, because it may be large. */
+  readonly apart?: boolean;
 }
 
 export type AttributeSpecs = Readonly<Record<string, AttributeSpec>>;

@@ -1,0 +1,55 @@
+/** The parts of an HTTP request that both adapters have to read: query, headers, the base of URLs. */
+import { badRequest } from '@cmbs/shared';
+import { MAX_QUERY_PARAMETERS } from '@cmbs/shared/limits';
+
+const decode = (text: string): string => {
+  try {
+    return decodeURIComponent(text.replaceAll('+', ' '));
+  } catch (cause) {
+    throw badRequest(`The query has a malformed percent escape: ${JSON.stringify(text.slice(0, 80))}.`, { cause });
+  }
+};
+
+/** Query string to pairs; OCCI allows `;` beside `&` as separator (#57). Throws `bad_request`. */
+export function parseQuery(query: string): readonly (readonly [string, string])[] {
+  if (query === '') return [];
+  const parts = query.split(/[&;]/).filter((part) => part !== '');
+  if (parts.length > MAX_QUERY_PARAMETERS) {
+    throw badRequest(`A query has ${MAX_QUERY_PARAMETERS} parameters at most.`);
+  }
+  return parts.map((part) => {
+    const equals = part.indexOf('=');
+    return equals < 0 ? [decode(part), ''] : [decode(part.slice(0, equals)), decode(part.slice(equals + 1))];
+  });
+}
+
+/** Node's flat list of header names and values, repeated ones kept apart. */
+export function parseHeaders(raw: readonly string[]): Record<string, string[]> {
+  const headers = Object.create(null) as Record<string, string[]>;
+  for (let at = 0; at + 1 < raw.length; at += 2) {
+    const name = (raw[at] as string).toLowerCase();
+    (headers[name] ??= []).push(raw[at + 1] as string);
+  }
+  return headers;
+}
+
+const AUTHORITY = /^(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
+
+export interface BaseOptions {
+  /** Configured public URL without a slash at the end; wins over everything. */
+  readonly publicUrl: string | undefined;
+  /** Whether `X-Forwarded-Proto` and `X-Forwarded-Host` come from a front end that sets them. */
+  readonly trustProxy: boolean;
+  /** Authority to use when the request names none that is well-formed. */
+  readonly fallback: string;
+}
+
+/** Scheme and authority for URLs in the answer (DESIGN decision 6). */
+export function baseOf(headers: Readonly<Record<string, readonly string[]>>, options: BaseOptions): string {
+  if (options.publicUrl !== undefined) return options.publicUrl;
+  const first = (name: string): string | undefined => headers[name]?.[0]?.split(',')[0]?.trim();
+  const forwardedHost = options.trustProxy ? first('x-forwarded-host') : undefined;
+  const forwardedProto = options.trustProxy ? first('x-forwarded-proto') : undefined;
+  const host = [forwardedHost, first('host')].find((one) => one !== undefined && AUTHORITY.test(one));
+  return `${forwardedProto === 'https' ? 'https' : 'http'}://${host ?? options.fallback}`;
+}

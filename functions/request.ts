@@ -1,0 +1,36 @@
+/** HTTP without a server: what handlers take and give. Two thin adapters speak it, functions-framework and node:http. */
+import type { Identity } from '@cmbs/shared/occi/provider';
+
+export interface OcciRequest {
+  readonly method: string;
+  /** As it came, percent-encoded, without the query. */
+  readonly path: string;
+  /** Decoded pairs in their order; `&` and `;` both separate. */
+  readonly query: readonly (readonly [string, string])[];
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, readonly string[]>>;
+  readonly body: Buffer;
+  readonly identity: Identity;
+  /** Address of the client as far as it can be trusted. */
+  readonly clientAddress: string;
+  /** Scheme and authority of the URLs in the answer. */
+  readonly base: string;
+  /** Aborts when the client is gone or the deadline has passed. */
+  readonly signal: AbortSignal;
+}
+
+export interface OcciResponse {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  /** A stream ends when it is exhausted or the request's signal aborts. */
+  readonly body: string | AsyncIterable<string>;
+}
+
+/** First value of a header. */
+export function header(request: Pick<OcciRequest, 'headers'>, name: string): string | undefined {
+  return request.headers[name]?.[0];
+}
+
+export function queryValue(request: Pick<OcciRequest, 'query'>, name: string): string | undefined {
+  return request.query.find(([key]) => key === name)?.[1];
+}

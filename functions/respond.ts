@@ -1,0 +1,103 @@
+/** Content negotiation, the headers that every answer carries, and errors in the asked rendering. */
+import { CmbsError, toCmbsError, VERSION, type Log } from '@cmbs/shared';
+import type { Rendered, Rendering } from '@cmbs/shared/occi/rendering';
+import { negotiate, renderingFor, RENDERINGS, TEXT_PLAIN } from '@cmbs/shared/occi/renderings';
+import { EMPTY_PAYLOAD, type Payload } from '@cmbs/shared/occi/payload';
+import { parseMediaType } from '@cmbs/shared/occi/media-type';
+import { header, type OcciRequest, type OcciResponse } from './request';
+
+/** #3; the cloud's front end replaces `Server`, so it is sent under a second name too (DESIGN decision 9). */
+export const SERVER = `cmbs/${VERSION} OCCI/1.2 OCCI/1.1`;
+const ACCEPTED = RENDERINGS.flatMap(({ mediaTypes }) => mediaTypes).join(', ');
+const SERVER_HEADERS = { Server: SERVER, 'X-OCCI-Server': SERVER, Accept: ACCEPTED } as const;
+const HIGHEST = [1, 2] as const;
+
+/** 501 when the client speaks a newer OCCI than this server (#4). */
+export function checkVersion(request: OcciRequest): void {
+  const asked = /\bOCCI\/(\d{1,4})\.(\d{1,4})/.exec(header(request, 'user-agent') ?? '');
+  if (asked === null) return;
+  const [major, minor] = [Number(asked[1]), Number(asked[2])];
+  if (major > HIGHEST[0] || (major === HIGHEST[0] && minor > HIGHEST[1])) {
+    throw new CmbsError('not_implemented', `This server speaks OCCI/1.2 and older, not OCCI/${major}.${minor}.`);
+  }
+}
+
+const OCCI_HEADERS = ['category', 'x-occi-attribute', 'x-occi-location', 'link'] as const;
+
+/** The rendering that the request's payload is in; undefined when it carries nothing. */
+export function requestRendering(request: OcciRequest): Rendering | undefined {
+  const contentType = header(request, 'content-type');
+  const inHeaders = OCCI_HEADERS.some((name) => request.headers[name] !== undefined);
+  if (contentType === undefined) {
+    if (request.body.length > 0) {
+      throw new CmbsError('unsupported_media_type', `The body needs a Content-Type: one of ${ACCEPTED}.`);
+    }
+    return inHeaders ? renderingFor('text/occi') : undefined;
+  }
+  const rendering = renderingFor(parseMediaType(contentType).type);
+  if (rendering?.mediaTypes[0] === 'text/occi') return rendering;
+  if (request.body.length === 0) return inHeaders ? renderingFor('text/occi') : undefined;
+  if (rendering === undefined) {
+    throw new CmbsError('unsupported_media_type', `Bodies of type ${contentType} are not read; send one of ${ACCEPTED}.`);
+  }
+  return rendering;
+}
+
+export function parsePayload(request: OcciRequest): Payload {
+  return requestRendering(request)?.parse(request) ?? EMPTY_PAYLOAD;
+}
+
+/**
+ * The rendering of the answer: what `Accept` prefers; without a preference the body's own type, or text/plain
+ * (DESIGN decision 21, #7, #8).
+ */
+export function responseRendering(request: OcciRequest): Rendering {
+  const accept = request.headers.accept?.join(',');
+  const fallback = (): Rendering => (request.body.length > 0 ? requestRendering(request) : undefined) ?? TEXT_PLAIN;
+  if (accept === undefined || accept.trim() === '' || accept.trim() === '*/*') return fallback();
+  const chosen = negotiate(accept, fallback);
+  if (chosen === undefined) {
+    throw new CmbsError('not_acceptable', `None of the types in Accept is offered; offered are ${ACCEPTED}.`);
+  }
+  return chosen;
+}
+
+export function answer(
+  status: number,
+  rendered: Rendered | undefined,
+  extra: Readonly<Record<string, string>> = {},
+): OcciResponse {
+  return {
+    status,
+    headers: { ...SERVER_HEADERS, ...rendered?.headers, ...extra },
+    body: rendered?.body ?? '',
+  };
+}
+
+/** An answer in JSON that no OCCI rendering describes (the inbox, health). */
+export function answerJson(status: number, value: unknown, extra: Readonly<Record<string, string>> = {}): OcciResponse {
+  return answer(status, { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(value) }, extra);
+}
+
+const oneLine = (text: string): string => text.replace(/[^\x20-\x7e]+/g, ' ').slice(0, 500);
+
+/** Any thrown value as an answer; what is our fault goes to the log and not to the caller (DESIGN decision 8). */
+export function answerError(thrown: unknown, request: OcciRequest | undefined, log: Log): OcciResponse {
+  const error = toCmbsError(thrown);
+  if (error.status >= 500) {
+    log.error('request failed', { code: error.code, method: request?.method, path: request?.path, cause: describe(thrown) });
+  }
+  let rendering = TEXT_PLAIN;
+  try {
+    if (request !== undefined) rendering = responseRendering(request);
+  } catch {
+    // The request's own Accept or Content-Type is what is wrong: text/plain says so.
+  }
+  return answer(error.status, rendering.error(error), { ...error.headers, 'X-OCCI-Error': oneLine(error.message) });
+}
+
+function describe(thrown: unknown): string {
+  if (!(thrown instanceof Error)) return String(thrown);
+  const cause = thrown.cause === undefined ? '' : ` (cause: ${describe(thrown.cause)})`;
+  return (thrown.stack ?? thrown.message) + cause;
+}

@@ -1,0 +1,189 @@
+/** Every bound of this product: a name, a unit, a reason. */
+
+/** Bytes of a request body, by default (`CMBS_MAX_BODY_BYTES`): a message fits, a flood does not. */
+export const DEFAULT_MAX_BODY_BYTES = 1024 * 1024;
+/** Characters of an attribute pattern: enough for any real one, little to compile (DESIGN decision 22). */
+export const MAX_PATTERN_LENGTH = 1024;
+/** Entities in one creation request: one transaction has to hold them all (#16). */
+export const MAX_BATCH_ENTITIES = 500;
+/** Categories that a deployment holds: the registry is one snapshot in memory. */
+export const MAX_CATEGORIES = 5000;
+/** Entities on a page when `number` is absent and the rendering shows entities or sits in headers. */
+export const DEFAULT_PAGE_SIZE = 1000;
+/** `page * number` above this is 413; deep pages go by cursor (DESIGN decision 22). */
+export const MAX_PAGE_OFFSET = 10_000;
+/** Documents looked at for one page when part of a filter cannot use an index; then the page ends with a cursor. */
+export const MAX_FILTER_SCAN = 20_000;
+/** Characters of an attribute value that are indexed as they are; longer ones by their digest. */
+export const MAX_INDEXED_VALUE_LENGTH = 256;
+/** Characters of a term, an id, one path segment. */
+export const MAX_NAME_LENGTH = 255;
+/** Characters of a scheme, a location or an entity's path: below Firestore's 1,500 bytes for a document id. */
+export const MAX_PATH_LENGTH = 1000;
+
+// --- Sockets of the companion ---
+
+/** Bytes of one ZeroMQ frame; above it the connection is dropped, which is all ZeroMQ can do (layers.md, L1). */
+export const HARD_FRAME_BYTES = 16 * 1024 * 1024;
+/** ZeroMQ sockets of one companion: about 4,000 peers, each with one socket and the two that observe it. */
+export const MAX_SOCKETS = 12_288;
+/** Messages that ZeroMQ keeps for one peer in each direction; more than what we let be in flight to it. */
+export const SOCKET_HIGH_WATER_MARK = 1000;
+/** Messages that ZeroMQ keeps from one peer of a bound ROUTER: four full windows, so a flood stays small. */
+export const REPLIER_RECEIVE_HIGH_WATER_MARK = 1024;
+/** Milliseconds that a closed socket goes on sending what was handed to it. */
+export const SOCKET_LINGER_MS = 500;
+/** Requests to one peer that were sent and not answered; the throughput curve is flat well before. */
+export const MAX_REQUESTS_IN_FLIGHT = 256;
+/** Requests to one peer that wait for a connection or a place in flight; beyond, the caller is told `queue_full`. */
+export const MAX_REQUESTS_WAITING = 1000;
+/** Milliseconds between looks at the deadlines of requests and handlers: one timer, not one per request. */
+export const DEADLINE_SWEEP_MS = 20;
+/** Milliseconds of a request that names no time-out: the default wait of a send action (layers.md, Messages). */
+export const DEFAULT_REQUEST_TIMEOUT_MS = 10_000;
+/** Milliseconds until a connection that was accepted must have spoken ZMTP; a slow link needs about one second. */
+export const HANDSHAKE_TIMEOUT_MS = 3000;
+/** Milliseconds until a TCP connection attempt that nobody answers is given up. */
+export const CONNECT_TIMEOUT_MS = 5000;
+/** Milliseconds before the first reconnection; also the age up to which a refusal is answered without a new try. */
+export const RECONNECT_FIRST_MS = 100;
+/** Milliseconds between reconnections at most: a peer that comes back is noticed this fast. */
+export const RECONNECT_MAX_MS = 2000;
+/** Handlers that run at the same time for one bound socket; while all are busy nothing more is received. */
+export const MAX_HANDLERS = 256;
+/** Milliseconds that a handler has; then its peer gets an error reply and the place is free. */
+export const HANDLER_TIMEOUT_MS = 30_000;
+/** Milliseconds that a socket which closes gives to what it has received. */
+export const DRAIN_MS = 1000;
+/** Milliseconds until the operating system must have taken back a port that was closed. */
+export const RELEASE_MS = 2000;
+/** Frames before the empty one that a request's envelope may have: each hop through a ROUTER adds one. */
+export const MAX_ENVELOPE_FRAMES = 16;
+/** Broadcasts received and not handled yet; while it is full nothing more is received. */
+export const MAX_BROADCASTS_BUFFERED = 1000;
+/** Bytes of the same. */
+export const MAX_BROADCAST_BYTES_BUFFERED = 64 * 1024 * 1024;
+/** Milliseconds after which a broadcast that met a full connection may be tried again. */
+export const BROADCAST_RETRY_MS = 20;
+/** Milliseconds between two log lines about drops of one kind on one socket; the counters count each. */
+export const DROP_LOG_INTERVAL_MS = 1000;
+/** Bytes of the path of a Unix socket: `sun_path` less its terminating zero. */
+export const MAX_IPC_PATH_BYTES = 107;
+/** Milliseconds that the answer under an `Idempotency-Key` is kept: 24 hours. */
+export const IDEMPOTENCY_MS = 24 * 60 * 60 * 1000;
+/** Locations on a page when `number` is absent: clients of the original do not know pages. */
+export const DEFAULT_LOCATIONS_PAGE = 10_000;
+/** Seconds that `Prefer: wait` and `?wait=` may ask for. */
+export const MAX_WAIT_S = 60;
+/** Milliseconds that any request has, waits included; below the 60 s of common front ends when no wait is asked for. */
+export const REQUEST_DEADLINE_MS = 30_000;
+/** Actions of one request on a collection that run at the same time. */
+export const COLLECTION_ACTION_CONCURRENCY = 16;
+/** Parameters in a query string. */
+export const MAX_QUERY_PARAMETERS = 100;
+/** Levels of arrays and objects in JSON from outside: more than any real document, few enough for any stack. */
+export const MAX_JSON_DEPTH = 64;
+/** Bytes of all headers of a `text/occi` answer: clients and proxies stop at 16 KiB, other headers need some (#71). */
+export const MAX_TEXT_OCCI_HEADER_BYTES = 12 * 1024;
+
+// --- The embedded store and bus ---
+
+/** Characters of a document id, an order or a collection name: Firestore refuses ids above 1,500 bytes. */
+export const MAX_KEY_LENGTH = 1500;
+/** Documents on a page of a store query (store.ts). */
+export const MAX_PAGE_DOCS = 10_000;
+/** Terms of a `where`: each is one more look-up per document. */
+export const MAX_WHERE_TERMS = 16;
+/** Index entries counted per `where` term to find the rarest: about 30 microseconds each. */
+export const SELECTIVITY_PROBE = 500;
+/** Writes that share one commit, at most: about 4 ms during which the event loop stands still. */
+export const MAX_COMMIT_WRITES = 128;
+/** Characters of JSON that share one commit, at most (one larger write goes alone), for the same reason. */
+export const MAX_COMMIT_CHARS = 2 * 1024 * 1024;
+/** Transactions and creates that wait for their commit; beyond, callers are told `queue_full`. */
+export const MAX_QUEUED_COMMITS = 10_000;
+/** Optimistic runs of one transaction before it gets the store for itself, so that contention always ends. */
+export const MAX_OPTIMISTIC_RUNS = 8;
+/** Milliseconds that a transaction may hold the store for itself; others wait meanwhile. */
+export const EXCLUSIVE_HOLD_MS = 5000;
+/** Changes remembered per collection for running transactions; one that is older than all of them runs again. */
+export const MAX_REMEMBERED_CHANGES = 50_000;
+/** Characters of JSON in the cache of parsed documents (about twice as many bytes). */
+export const MAX_CACHED_CHARS = 8 * 1024 * 1024;
+/** Pages of 4 KiB in the write-ahead log after which a checkpoint runs beside the writes. */
+export const CHECKPOINT_PAGES = 2000;
+/** Pages in the log after which writes wait for the checkpoint, so that the log starts over (32 MiB). */
+export const MAX_WAL_PAGES = 8000;
+/** Bytes to which the log file is cut back when it starts over. */
+export const WAL_SIZE_LIMIT = 64 * 1024 * 1024;
+/** Milliseconds until writes wait for a checkpoint again after a reader (a backup) kept it from finishing. */
+export const CHECKPOINT_RETRY_MS = 5000;
+/** Milliseconds to wait for another process that holds the database file for a moment (a backup that ends). */
+export const DATABASE_BUSY_MS = 5000;
+/** Expired documents removed in one commit: about 10 ms. */
+export const SWEEP_CHUNK = 256;
+
+/** Characters of a topic or a pattern: what Pub/Sub gives a topic's name. */
+export const MAX_TOPIC_LENGTH = 255;
+/** Characters of a subscription's name: what Pub/Sub gives it. */
+export const MAX_SUBSCRIPTION_NAME_LENGTH = 255;
+/** Patterns of one subscription. */
+export const MAX_SUBSCRIPTION_PATTERNS = 1000;
+/** Unacknowledged deliveries of one subscription; beyond, a publication that it matches is refused `queue_full`. */
+export const MAX_SUBSCRIPTION_BACKLOG = 100_000;
+/** Milliseconds between two counts of a backlog that was found full: a count reads up to 100,000 index entries. */
+export const BACKLOG_RECOUNT_MS = 1000;
+/** Milliseconds that an unacknowledged delivery is kept: 7 days, as in Pub/Sub. */
+export const BUS_RETENTION_MS = 7 * 24 * 3600 * 1000;
+/** Milliseconds before the second attempt; doubles with each. */
+export const BUS_BACKOFF_FIRST_MS = 250;
+/** Milliseconds between attempts at most (layers.md: back-off is capped at 15 s). */
+export const BUS_BACKOFF_MAX_MS = 15_000;
+/** Attempts before a delivery becomes a dead letter: about four minutes with the back-off above. */
+export const BUS_MAX_ATTEMPTS = 20;
+/** Publications that wait for their commit; beyond, `queue_full`. */
+export const MAX_QUEUED_PUBLICATIONS = 10_000;
+/** Publications that share one transaction, and characters of them. */
+export const MAX_PUBLISH_BATCH = 64;
+export const MAX_PUBLISH_BATCH_CHARS = 1024 * 1024;
+/** Characters up to which each delivery holds its own copy of the message; larger ones share one document. */
+export const MAX_INLINE_MESSAGE_CHARS = 4096;
+/** Deliveries of one consumer that wait out a back-off or an ordering key, besides those in flight. */
+export const MAX_DELIVERIES_HELD = 1000;
+/** Identifiers of fresh deliveries that a consumer remembers; beyond, it reads its backlog again. */
+export const MAX_FRESH_DELIVERIES = 1000;
+/** Deliveries read at a time from a backlog. */
+export const BACKLOG_PAGE = 32;
+/** Topics whose matching subscriptions are remembered. */
+export const MAX_REMEMBERED_TOPICS = 10_000;
+/** Documents removed at a time when a subscription goes. */
+export const PURGE_CHUNK = 256;
+/** Milliseconds that publication time is reserved ahead on disk, so that it never runs backwards after a restart. */
+export const PUBLISH_TIME_RESERVE_MS = 60_000;
+/** Levels of an object attribute whose scalar members are indexed for filters. */
+export const INDEXED_DEPTH = 3;
+/** Milliseconds that a message is tried before it expires, unless it says otherwise: 7 days. */
+export const MESSAGE_TTL_MS = 7 * 24 * 60 * 60 * 1000;
+/** Milliseconds that a receipt is remembered: longer than any sender tries, so that no retry is taken for new. */
+export const RECEIPT_TTL_MS = 8 * 24 * 60 * 60 * 1000;
+/** Milliseconds that an inbox entry or a dead letter is kept: 30 days. */
+export const INBOX_TTL_MS = 30 * 24 * 60 * 60 * 1000;
+/** Entries of one member's inbox; a sender beyond that gets an error reply and tries again later. */
+export const MAX_INBOX_ENTRIES = 100_000;
+/** Sends queued for one receiver's address; beyond that a send is 429 with Retry-After. */
+export const DEFAULT_QUEUE_LIMIT = 10_000;
+/** Broadcasts kept in order for one peer whose subscription is not up (layers.md, L2). */
+export const MAX_WAITING_BROADCASTS = 1000;
+/** Members that one message may name or reach: one send document holds an entry for each. */
+export const MAX_RECEIVERS = 1000;
+/** Topics that one message may name. */
+export const MAX_TOPICS = 100;
+/** Milliseconds of the first and the longest pause between two attempts of one send (layers.md, Messages). */
+export const BACKOFF_FIRST_MS = 500;
+export const BACKOFF_MAX_MS = 15_000;
+/** Seconds that a send action waits for the outcome when `Prefer: wait` is absent. */
+export const DEFAULT_SEND_WAIT_S = 10;
+/** Members that a topic message may pass from deployment to deployment. */
+export const MAX_HOPS = 8;
+/** Bytes of a frame that a receiver takes; above it gets an error reply (layers.md, L1 on the wire). */
+export const MAX_FRAME_BYTES = 1024 * 1024;

@@ -1,0 +1,65 @@
+/**
+ * From functions to the companion: one generic call. In process on a laptop, HTTP in the cloud; the same schemas
+ * check it on both sides.
+ */
+import { z } from 'zod';
+import { LAYERS } from '../broker/layers';
+
+const layer = z.enum(LAYERS);
+
+/** Arguments of each action. */
+export const LINK_ARGUMENTS = {
+  /** Make the sockets of the member what the store wants, and say how the layer is now. */
+  reconcile: z.strictObject({ layer }),
+  /** Close every socket of a member that is being deleted. */
+  release: z.strictObject({}),
+  /** Discover the members behind the member's neighbours. */
+  check_neighbors: z.strictObject({}),
+  /** A send was queued: try it now and say how it went. */
+  send: z.strictObject({ sendId: z.string().min(1).max(255) }),
+  /** Run a message's call here, once, and put the answer into its `result`. */
+  execute: z.strictObject({ message: z.string().min(1).max(1000), runId: z.string().min(1).max(255) }),
+} as const;
+
+const failure = z.strictObject({ socket: z.string(), reason: z.string() });
+const reached = z.strictObject({ socket: z.string(), member: z.string() });
+
+/** What each action answers. */
+export const LINK_REPLIES = {
+  reconcile: z.strictObject({ state: z.enum(['started', 'stopped', 'failed']), reason: z.string().optional() }),
+  release: z.strictObject({}),
+  check_neighbors: z.strictObject({
+    found: z.array(reached),
+    known: z.array(reached),
+    failed: z.array(failure),
+  }),
+  send: z.strictObject({
+    /** `settled`: the outcome is in the message. `queued`: not yet, for this reason. */
+    outcome: z.enum(['settled', 'queued']),
+    reason: z.string().optional(),
+  }),
+  execute: z.strictObject({ outcome: z.enum(['executed', 'stored']) }),
+} as const;
+
+export type LinkAction = keyof typeof LINK_ARGUMENTS;
+export type LinkArguments<A extends LinkAction> = z.infer<(typeof LINK_ARGUMENTS)[A]>;
+export type LinkReply<A extends LinkAction> = z.infer<(typeof LINK_REPLIES)[A]>;
+
+export interface LinkOptions {
+  /** Milliseconds from now by which the answer is wanted; the work may go on after it. */
+  readonly deadlineMs: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface Link {
+  /**
+   * `member` is the path of the local member that acts. Rejects with `CmbsError`: `unavailable` when the companion
+   * does not answer, `deadline_exceeded`, or what the action itself refuses.
+   */
+  perform<A extends LinkAction>(
+    member: string,
+    action: A,
+    args: LinkArguments<A>,
+    options: LinkOptions,
+  ): Promise<LinkReply<A>>;
+}

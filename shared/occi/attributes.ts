@@ -1,0 +1,112 @@
+/** Attribute rules: names in both dialects, types, patterns, defaults, mutability (occi.md §2.4). */
+import { CmbsError } from '../errors';
+import { isJsonObject, type Json, type JsonObject } from '../json';
+import { CORE_ID, type AttributeSpec, type AttributeSpecs } from './model';
+import { matchesPattern } from './pattern';
+
+function refuse(message: string): CmbsError {
+  return new CmbsError('bad_attribute', message);
+}
+
+/** One attribute found in a client's object: its flat name, its value, and the keys it stood under. */
+export interface Leaf {
+  readonly name: string;
+  readonly value: Json;
+  readonly keys: readonly string[];
+}
+
+/**
+ * Reads an `attributes` object in either form, or both mixed. Descending stops at a declared name, because a value
+ * may be an object itself; below an undeclared name every object is taken for nesting.
+ */
+export function leaves(attributes: JsonObject, isDeclared: (name: string) => boolean): readonly Leaf[] {
+  const found: Leaf[] = [];
+  const visit = (object: JsonObject, prefix: string, keys: readonly string[]): void => {
+    for (const [key, value] of Object.entries(object)) {
+      const name = prefix === '' ? key : `${prefix}.${key}`;
+      const path = [...keys, key];
+      if (!isJsonObject(value) || isDeclared(name)) found.push({ name, value, keys: path });
+      else visit(value, name, path);
+    }
+  };
+  visit(attributes, '', []);
+  return found;
+}
+
+const TYPE_CHECKS: Readonly<Record<AttributeSpec['type'], (value: Json) => boolean>> = {
+  string: (value) => typeof value === 'string',
+  number: (value) => typeof value === 'number' && Number.isFinite(value),
+  boolean: (value) => typeof value === 'boolean',
+  array: (value) => Array.isArray(value),
+  object: isJsonObject,
+  any: () => true,
+};
+
+/** Text renderings carry arrays and objects as a string of JSON; gives the value itself back. */
+function decodeStructured(value: Json, spec: AttributeSpec): Json {
+  if (typeof value !== 'string' || (spec.type !== 'array' && spec.type !== 'object')) return value;
+  if (value === '') return spec.type === 'array' ? [] : value;
+  try {
+    const decoded = JSON.parse(value) as Json;
+    return TYPE_CHECKS[spec.type](decoded) ? decoded : value;
+  } catch {
+    // Not JSON: the type check that follows says what is wrong with it.
+    return value;
+  }
+}
+
+/** The value as it will be stored, or `bad_attribute` (#41, #42). */
+export function checkValue(name: string, given: Json, spec: AttributeSpec): Json {
+  const value = decodeStructured(given, spec);
+  // The original's own fixtures break its own types, so lenient categories only say no to what cannot be stored.
+  if (!spec.lenient && !TYPE_CHECKS[spec.type](value)) {
+    throw refuse(`${name} takes a value of type ${spec.type}.`);
+  }
+  if (spec.pattern !== undefined && !matchesPattern(value, spec.pattern, spec.lenient)) {
+    const shown = spec.pattern.form === 'regex' ? spec.pattern.source : JSON.stringify(spec.pattern.schema);
+    throw refuse(`${name} does not match its pattern ${shown}.`);
+  }
+  return value;
+}
+
+export type Values = Readonly<Record<string, Json>>;
+
+export function sameValue(a: Json | undefined, b: Json | undefined): boolean {
+  return a === b || (a !== undefined && b !== undefined && JSON.stringify(a) === JSON.stringify(b));
+}
+
+export interface CheckOptions {
+  /** Values as they are now; absent at creation. */
+  readonly before?: Values;
+  /** True for a partial update: what is absent stays. Otherwise absent mutable ones vanish or return to default (#30). */
+  readonly partial: boolean;
+}
+
+/**
+ * Applies the rules to what a client gave and returns the complete new set. Immutable attributes may be given with
+ * the value they already have, so that a client can put back what it got (#39).
+ */
+export function checkAttributes(given: Values, specs: AttributeSpecs, options: CheckOptions): Values {
+  const before = options.before ?? {};
+  const after: Record<string, Json> = {};
+  for (const [name, spec] of Object.entries(specs)) {
+    const kept = before[name];
+    if (kept !== undefined && (options.partial || !spec.mutable)) after[name] = kept;
+    else if (spec.default !== undefined) after[name] = spec.default;
+  }
+  for (const [name, value] of Object.entries(given)) {
+    const spec = Object.hasOwn(specs, name) ? specs[name] : undefined;
+    if (spec === undefined) throw refuse(`There is no attribute ${name} in the categories of this entity.`);
+    if (name === CORE_ID) continue; // compared with the entity's own id by the caller
+    const checked = checkValue(name, value, spec);
+    if (!spec.mutable && !sameValue(checked, after[name])) {
+      throw refuse(`${name} cannot be set by a client.`);
+    }
+    after[name] = checked;
+  }
+  for (const [name, spec] of Object.entries(specs)) {
+    if (spec.required && after[name] === undefined) throw refuse(`${name} is required.`);
+  }
+  return after;
+}
+

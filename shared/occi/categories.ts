@@ -1,0 +1,464 @@
+/**
+ * The categories and provider bindings of a deployment: what comes with the program, what clients defined, and how
+ * both change at run time (occi.md §2.2, Q11).
+ */
+import { badRequest, CmbsError } from '../errors';
+import { MAX_BATCH_ENTITIES, MAX_CATEGORIES } from '../limits';
+import type { JsonObject } from '../json';
+import type { Store, Transaction } from '../store/store';
+import { CORE_KINDS } from './core';
+import { categoryFrom } from './definitions';
+import { CATEGORY_FIELD, ENTITIES, entitiesOf, writeEntity } from './entity-store';
+import {
+  categoryId,
+  ENTITY_KIND,
+  RESOURCE_KIND,
+  type AttributeSpecs,
+  type Category,
+  type CategoryId,
+  type Entity,
+} from './model';
+import type { CategoryInput, ProviderInput } from './payload';
+import { dummyProvider, type Extension, type Provider } from './provider';
+import { Registry, type Aliases } from './registry';
+
+const CATEGORIES = 'categories';
+const BINDINGS = 'provider-bindings';
+
+/** `overlay`: additions of clients to a category that comes with the program. `removing`: its mixin is leaving. */
+interface CategoryDocument {
+  readonly category: Category;
+  readonly overlay: boolean;
+  readonly removing: boolean;
+}
+
+/** What is known at one moment. */
+export interface Catalogue {
+  readonly registry: Registry;
+  /** The provider behind a kind, or behind the nearest ancestor that has one. */
+  providerOf(kind: CategoryId): Provider | undefined;
+  readonly bindings: ReadonlyMap<CategoryId, readonly string[]>;
+}
+
+export class Categories {
+  private readonly store: Store;
+  private readonly builtin: ReadonlyMap<CategoryId, Category>;
+  private readonly mergeable: ReadonlySet<CategoryId>;
+  private readonly providers: ReadonlyMap<string, Provider>;
+  private readonly defaultBindings: ReadonlyMap<CategoryId, readonly string[]>;
+  private readonly aliases: Aliases;
+  private readonly stopWatching: readonly (() => void)[];
+  private cached: Promise<Catalogue> | undefined;
+
+  constructor(store: Store, extensions: readonly Extension[]) {
+    this.store = store;
+    this.builtin = new Map(
+      [...CORE_KINDS, ...extensions.flatMap(({ categories }) => categories)].map((one) => [categoryId(one), one]),
+    );
+    this.mergeable = new Set(extensions.flatMap(({ mergeable }) => mergeable ?? []));
+    this.providers = new Map(
+      [dummyProvider, ...extensions.flatMap(({ providers }) => providers)].map((one) => [one.name, one]),
+    );
+    this.defaultBindings = new Map(
+      extensions.flatMap(({ bindings }) => Object.entries(bindings).map(([kind, name]) => [kind, [name]] as const)),
+    );
+    this.aliases = {
+      categories: Object.assign({}, ...extensions.map(({ aliases }) => aliases?.categories ?? {})) as Aliases['categories'],
+      attributes: Object.assign({}, ...extensions.map(({ aliases }) => aliases?.attributes ?? {})) as Aliases['attributes'],
+    };
+    const forget = (): void => {
+      this.cached = undefined;
+    };
+    this.stopWatching = [store.watch(CATEGORIES, forget), store.watch(BINDINGS, forget)];
+  }
+
+  close(): void {
+    for (const stop of this.stopWatching) stop();
+  }
+
+  /** The snapshot to answer one request with. */
+  current(): Promise<Catalogue> {
+    if (this.cached === undefined) {
+      const loading = this.load(this.store);
+      this.cached = loading;
+      loading.catch(() => {
+        // The failure goes to whoever awaits it; the next request tries again.
+        if (this.cached === loading) this.cached = undefined;
+      });
+    }
+    return this.cached;
+  }
+
+  private async load(reader: Pick<Store, 'query'> | Pick<Transaction, 'query'>): Promise<Catalogue> {
+    const [categories, bindings] = [
+      await reader.query({ collection: CATEGORIES, limit: MAX_CATEGORIES }),
+      await reader.query({ collection: BINDINGS, limit: MAX_CATEGORIES }),
+    ];
+    return this.catalogue(
+      categories.docs.map((doc) => doc.value as unknown as CategoryDocument),
+      new Map(bindings.docs.map((doc) => [doc.id, doc.value.local as readonly string[]])),
+    );
+  }
+
+  private catalogue(
+    documents: readonly CategoryDocument[],
+    bound: ReadonlyMap<CategoryId, readonly string[]>,
+  ): Catalogue {
+    const categories = new Map(this.builtin);
+    for (const { category, overlay, removing } of documents) {
+      const id = categoryId(category);
+      const base = categories.get(id);
+      if (overlay && base !== undefined) categories.set(id, merge(base, category));
+      else if (!overlay && !removing) categories.set(id, category);
+    }
+    const registry = new Registry(categories.values(), this.aliases);
+    const bindings = new Map([...this.defaultBindings, ...bound]);
+    const providerOf = (kind: CategoryId): Provider | undefined => {
+      for (const id of registry.ancestors(kind)) {
+        const name = bindings.get(id)?.[0];
+        if (name !== undefined) return this.providers.get(name);
+      }
+      return undefined;
+    };
+    return { registry, providerOf, bindings };
+  }
+
+  private async change(body: (now: Catalogue, documents: Map<CategoryId, CategoryDocument>) => Change): Promise<void> {
+    await this.store.transact(async (tx) => {
+      const stored = await tx.query({ collection: CATEGORIES, limit: MAX_CATEGORIES });
+      const bound = await tx.query({ collection: BINDINGS, limit: MAX_CATEGORIES });
+      const documents = new Map(
+        stored.docs.map((doc) => [doc.id, doc.value as unknown as CategoryDocument]),
+      );
+      const bindings = new Map(bound.docs.map((doc) => [doc.id, doc.value.local as readonly string[]]));
+      const { categories, bindings: rebound, inUse } = body(
+        this.catalogue([...documents.values()], bindings),
+        documents,
+      );
+      for (const id of inUse ?? []) await refuseIfInUse(tx, id);
+      for (const [id, document] of categories) {
+        if (document === undefined) tx.delete(CATEGORIES, id);
+        else tx.put(CATEGORIES, id, document as unknown as JsonObject);
+      }
+      for (const [id, local] of rebound ?? []) {
+        if (local === undefined) tx.delete(BINDINGS, id);
+        else tx.put(BINDINGS, id, { local });
+      }
+    });
+    this.cached = undefined;
+  }
+
+  /** POST on the query interface: all of them or none. Existing ones: see DESIGN decisions 2 and 16. */
+  async define(inputs: readonly CategoryInput[]): Promise<void> {
+    if (inputs.length === 0) throw badRequest('The request defines no category.');
+    await this.change(({ registry }, documents) => {
+      const fresh = new Map<CategoryId, Category>();
+      const writes = new Map<CategoryId, CategoryDocument>();
+      for (const input of inputs) {
+        const made = this.canonical(categoryFrom(input, classOf(input, registry)));
+        const id = categoryId(made);
+        const existing = registry.find(id);
+        if (existing !== undefined && this.mergeable.has(id)) {
+          refuseOtherShape(existing, made);
+          const earlier = documents.get(id)?.category;
+          const overlay = earlier === undefined ? additions(existing, made) : merge(earlier, additions(existing, made));
+          if (addsNothing(overlay)) continue;
+          writes.set(id, { category: overlay, overlay: true, removing: false });
+        } else {
+          if (existing !== undefined || fresh.has(id) || documents.has(id)) {
+            throw new CmbsError('conflict', `${id} is defined already; change it with PUT.`);
+          }
+          fresh.set(id, made);
+          writes.set(id, { category: made, overlay: false, removing: false });
+        }
+      }
+      if (documents.size + writes.size > MAX_CATEGORIES) {
+        throw new CmbsError('queue_full', `A deployment holds ${MAX_CATEGORIES} categories at most.`);
+      }
+      const after = new Registry([...registry.all, ...fresh.values()], this.aliases);
+      for (const made of [...fresh.values(), ...[...writes.values()].map(({ category }) => category)]) {
+        checkReferences(made, after);
+      }
+      const locations = new Map<string, CategoryId>();
+      for (const made of fresh.values()) {
+        if (made.class === 'action' || made.location === undefined) continue;
+        const holder = registry.at(made.location);
+        const other = holder === undefined ? locations.get(made.location) : categoryId(holder);
+        if (other !== undefined) {
+          throw new CmbsError('conflict', `The location ${made.location} belongs to ${other}.`);
+        }
+        locations.set(made.location, categoryId(made));
+      }
+      return { categories: writes };
+    });
+  }
+
+  /** PUT on the query interface: changes the given keys of categories that exist. */
+  async update(inputs: readonly CategoryInput[], providers: readonly ProviderInput[]): Promise<void> {
+    await this.change(({ registry }, documents) => {
+      const writes = new Map<CategoryId, CategoryDocument>();
+      for (const input of inputs) {
+        const id = registry.canonicalId(categoryId(input));
+        const existing = registry.find(id);
+        if (existing === undefined) throw new CmbsError('unknown_category', `There is no category ${id} here.`);
+        if (input.class !== undefined && input.class !== existing.class) {
+          throw badRequest(`${id} is of class ${existing.class}, which cannot change.`);
+        }
+        const location = existing.class === 'action' ? undefined : existing.location;
+        const given = this.canonical(
+          categoryFrom({ ...input, ...(location === undefined ? {} : { location: input.location ?? location }) }, existing.class),
+        );
+        refuseOtherShape(existing, given);
+        if (this.mergeable.has(id)) {
+          const overlay = additions(existing, given);
+          const earlier = documents.get(id)?.category;
+          if (!addsNothing(overlay)) {
+            const category = earlier === undefined ? overlay : merge(earlier, overlay);
+            writes.set(id, { category, overlay: true, removing: false });
+          }
+          continue;
+        }
+        if (existing.origin !== 'runtime') {
+          throw new CmbsError('forbidden', `${id} comes with the program and cannot be changed.`);
+        }
+        const changed = changedBy(existing, given, input.given);
+        checkReferences(changed, registry);
+        writes.set(id, { category: changed, overlay: false, removing: false });
+      }
+      const bindings = new Map<CategoryId, readonly string[]>();
+      for (const { category, local, remote } of providers) {
+        const id = registry.canonicalId(category);
+        if (registry.kind(id) === undefined) {
+          throw new CmbsError('unknown_category', `There is no kind ${id} here to bind a provider to.`);
+        }
+        if (remote.length > 0) {
+          throw new CmbsError('not_implemented', 'Remote providers are not offered; name a local one.');
+        }
+        for (const name of local) {
+          if (!this.providers.has(name)) {
+            const known = [...this.providers.keys()].join(', ');
+            throw badRequest(`There is no provider ${JSON.stringify(name)} here; known are: ${known}.`);
+          }
+        }
+        bindings.set(id, local);
+      }
+      return { categories: writes, bindings };
+    });
+  }
+
+  /** DELETE on the query interface. A mixin leaves every entity that has it, and its attributes with it. */
+  async remove(inputs: readonly CategoryInput[], providers: readonly ProviderInput[]): Promise<void> {
+    if (inputs.length + providers.length === 0) throw badRequest('The request names no category.');
+    const leaving: CategoryId[] = [];
+    await this.change(({ registry, bindings }, documents) => {
+      leaving.length = 0;
+      const writes = new Map<CategoryId, CategoryDocument | undefined>();
+      const inUse: CategoryId[] = [];
+      for (const input of inputs) {
+        const id = registry.canonicalId(categoryId(input));
+        const document = documents.get(id);
+        if (document?.removing === true) {
+          // A removal that was cut off: finish it.
+          leaving.push(id);
+          continue;
+        }
+        const existing = registry.find(id);
+        if (existing === undefined) throw new CmbsError('not_found', `There is no category ${id} here.`);
+        if (input.class !== undefined && input.class !== existing.class) {
+          throw badRequest(`${id} is of class ${existing.class}, not ${input.class}.`);
+        }
+        if (existing.origin !== 'runtime') {
+          throw new CmbsError('forbidden', `${id} comes with the program and cannot be deleted.`);
+        }
+        switch (existing.class) {
+          case 'mixin':
+            writes.set(id, { category: existing, overlay: false, removing: true });
+            leaving.push(id);
+            break;
+          case 'kind':
+            inUse.push(id);
+            writes.set(id, undefined);
+            break;
+          case 'action':
+            writes.set(id, undefined);
+            break;
+        }
+      }
+      for (const [id, category] of detached(registry, writes)) {
+        writes.set(id, { category, overlay: documents.get(id)?.overlay ?? false, removing: false });
+      }
+      const unbound = new Map<CategoryId, undefined>();
+      for (const { category } of providers) {
+        const id = registry.canonicalId(category);
+        if (!bindings.has(id)) throw new CmbsError('not_found', `${id} has no provider.`);
+        unbound.set(id, undefined);
+      }
+      return { categories: writes, bindings: unbound, inUse };
+    });
+    for (const id of leaving) await this.untagEverywhere(id);
+  }
+
+  /** Finishes removals of mixins that a crash cut off. */
+  async resume(): Promise<void> {
+    const { docs } = await this.store.query({ collection: CATEGORIES, limit: MAX_CATEGORIES });
+    for (const doc of docs) {
+      if ((doc.value as unknown as CategoryDocument).removing) await this.untagEverywhere(doc.id);
+    }
+  }
+
+  private async untagEverywhere(mixin: CategoryId): Promise<void> {
+    const { registry } = await this.current();
+    for (let left = true; left; ) {
+      left = await this.store.transact(async (tx) => {
+        const page = await tx.query({
+          collection: ENTITIES,
+          where: [{ field: CATEGORY_FIELD, value: mixin }],
+          limit: MAX_BATCH_ENTITIES,
+        });
+        for (const { entity } of await entitiesOf(tx, page.docs)) {
+          writeEntity(tx, without(entity, mixin, registry), entity, registry);
+        }
+        if (page.docs.length < MAX_BATCH_ENTITIES) tx.delete(CATEGORIES, mixin);
+        return page.docs.length === MAX_BATCH_ENTITIES;
+      });
+    }
+    this.cached = undefined;
+  }
+
+  /** The category with canonical spellings of its own id, attributes and actions. */
+  private canonical<C extends Category>(category: C): C {
+    const { aliases } = this;
+    const id = aliases.categories[categoryId(category)];
+    const attributes: AttributeSpecs = Object.fromEntries(
+      Object.entries(category.attributes).map(([name, spec]) => [aliases.attributes[name] ?? name, spec]),
+    );
+    const renamed = id === undefined ? {} : { term: id.slice(id.lastIndexOf('#') + 1) };
+    if (category.class === 'action') return { ...category, ...renamed, attributes };
+    const actions = [...new Set(category.actions.map((action) => aliases.categories[action] ?? action))];
+    return { ...category, ...renamed, attributes, actions };
+  }
+}
+
+interface Change {
+  /** Undefined deletes. */
+  readonly categories: ReadonlyMap<CategoryId, CategoryDocument | undefined>;
+  readonly bindings?: ReadonlyMap<CategoryId, readonly string[] | undefined>;
+  /** Kinds that must have no entities. */
+  readonly inUse?: readonly CategoryId[];
+}
+
+async function refuseIfInUse(tx: Transaction, kind: CategoryId): Promise<void> {
+  const page = await tx.query({ collection: ENTITIES, where: [{ field: CATEGORY_FIELD, value: kind }], limit: 1 });
+  if (page.docs.length > 0) {
+    throw new CmbsError('conflict', `${kind} has entities; delete them first.`);
+  }
+}
+
+/** Kinds and mixins that name an action that goes, without it; refuses when a kind goes that others descend from. */
+function detached(
+  registry: Registry,
+  going: ReadonlyMap<CategoryId, CategoryDocument | undefined>,
+): readonly (readonly [CategoryId, Category])[] {
+  const found: (readonly [CategoryId, Category])[] = [];
+  for (const category of registry.all) {
+    const id = categoryId(category);
+    if (category.class === 'action' || going.has(id)) continue;
+    if (category.class === 'kind' && category.parent !== undefined && going.has(category.parent)) {
+      throw new CmbsError('conflict', `${category.parent} is the parent of ${id}; delete that first.`);
+    }
+    const actions = category.actions.filter((action) => !going.has(action));
+    if (actions.length < category.actions.length && category.origin === 'runtime') {
+      found.push([id, { ...category, actions }]);
+    }
+  }
+  return found;
+}
+
+function classOf(input: CategoryInput, registry: Registry): Category['class'] {
+  const known = input.class ?? registry.find(categoryId(input))?.class;
+  if (known === undefined) throw badRequest(`${categoryId(input)} needs a class: kind, mixin or action.`);
+  return known;
+}
+
+/** Same id, other class or location: a collision, not a second definition (#21). */
+function refuseOtherShape(existing: Category, given: Category): void {
+  const id = categoryId(existing);
+  if (existing.class !== given.class) throw new CmbsError('conflict', `${id} is of class ${existing.class}.`);
+  if (existing.class !== 'action' && given.class !== 'action' && existing.location !== given.location) {
+    throw new CmbsError('conflict', `${id} has the location ${existing.location ?? 'none'}, which cannot change.`);
+  }
+}
+
+/** What `given` has beyond `existing`. */
+function additions(existing: Category, given: Category): Category {
+  const attributes = Object.fromEntries(
+    Object.entries(given.attributes).filter(([name]) => !Object.hasOwn(existing.attributes, name)),
+  );
+  if (given.class === 'action' || existing.class === 'action') return { ...given, attributes };
+  return { ...given, attributes, actions: given.actions.filter((id) => !existing.actions.includes(id)) };
+}
+
+function addsNothing(category: Category): boolean {
+  return (
+    Object.keys(category.attributes).length === 0 && (category.class === 'action' || category.actions.length === 0)
+  );
+}
+
+/** Union of attributes and actions; where both define an attribute, `base` keeps its own. */
+function merge<C extends Category>(base: C, more: Category): C {
+  const attributes = { ...more.attributes, ...base.attributes };
+  if (base.class === 'action' || more.class === 'action') return { ...base, attributes };
+  return { ...base, attributes, actions: [...new Set([...base.actions, ...more.actions])] };
+}
+
+/** An update changes what the client gave and leaves the rest. */
+function changedBy(existing: Category, given: Category, keys: readonly string[]): Category {
+  const base = {
+    ...existing,
+    ...(given.title !== undefined ? { title: given.title } : {}),
+    ...(keys.includes('attributes') ? { attributes: given.attributes } : {}),
+  };
+  if (base.class === 'action' || given.class === 'action') return base;
+  const acting = { ...base, ...(keys.includes('actions') ? { actions: given.actions } : {}) };
+  if (acting.class === 'mixin' && given.class === 'mixin') {
+    return {
+      ...acting,
+      ...(keys.includes('depends') || keys.includes('related') || keys.includes('rel')
+        ? { depends: given.depends }
+        : {}),
+      ...(keys.includes('applies') ? { applies: given.applies } : {}),
+    };
+  }
+  return acting;
+}
+
+function checkReferences(category: Category, registry: Registry): void {
+  const id = categoryId(category);
+  if (category.class === 'action') return;
+  for (const action of category.actions) {
+    if (registry.action(action) === undefined) {
+      throw new CmbsError('unknown_category', `${id} names the action ${action}, which is not defined.`);
+    }
+  }
+  if (category.class === 'kind' && category.parent !== undefined) {
+    if (registry.kind(category.parent) === undefined) {
+      throw new CmbsError('unknown_category', `${id} has the parent ${category.parent}, which is not defined.`);
+    }
+    if (category.parent === id || !registry.ancestors(id).includes(ENTITY_KIND)) {
+      throw badRequest(`${id} does not descend from ${RESOURCE_KIND} or another kind of the core.`);
+    }
+  }
+}
+
+/** The entity without a mixin, and without the attributes that only the mixin declared. */
+export function without(entity: Entity, mixin: CategoryId, registry: Registry): Entity {
+  const mixins = entity.mixins.filter((id) => id !== mixin);
+  const specs = registry.specs(entity.kind, mixins);
+  const declared = ([name]: readonly [string, unknown]): boolean => Object.hasOwn(specs, name);
+  return {
+    ...entity,
+    mixins,
+    attributes: Object.fromEntries(Object.entries(entity.attributes).filter(declared)),
+    verbatim: Object.fromEntries(Object.entries(entity.verbatim).filter(declared)),
+  };
+}

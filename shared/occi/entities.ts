@@ -1,0 +1,663 @@
+/** Entities: create, read, replace, update, delete, list, tag (occi.md §2.3 to §2.6). One transaction each. */
+import type { Clock, NewId } from '../clock';
+import { badRequest, CmbsError } from '../errors';
+import type { Json } from '../json';
+import { MAX_BATCH_ENTITIES, MAX_FILTER_SCAN, MAX_PAGE_OFFSET } from '../limits';
+import type { Doc, Store, Transaction } from '../store/store';
+import { checkAttributes, type Values } from './attributes';
+import { without, type Catalogue, type Categories } from './categories';
+import {
+  CATEGORY_FIELD,
+  deleteEntity,
+  ENTITIES,
+  entitiesOf,
+  readEntities,
+  readEntity,
+  SOURCE_FIELD,
+  TARGET_FIELD,
+  writeEntity,
+  type StoredEntity,
+} from './entity-store';
+import { indexedTerms, residualTest, type Filter } from './filter';
+import { earlierAnswer, rememberAnswer, type IdempotentRequest } from './idempotency';
+import type { Draft } from './interpret';
+import {
+  categoryId,
+  CORE_ID,
+  CORE_SOURCE,
+  CORE_TARGET,
+  RESOURCE_KIND,
+  type AttributeSpecs,
+  type CategoryId,
+  type Entity,
+  type EntityView,
+  type LinkView,
+  type Mixin,
+  type Path,
+} from './model';
+import { checkEntityPath, checkId, splitLocation } from './paths';
+import type { LinkInput } from './payload';
+import type { Identity } from './provider';
+import type { Registry } from './registry';
+
+export interface EntitiesOptions {
+  readonly store: Store;
+  readonly categories: Categories;
+  readonly clock: Clock;
+  readonly newId: NewId;
+}
+
+/** Throws `precondition_failed` when the entity as it is now (undefined: absent) is not what the caller expects. */
+export type Precondition = (current: StoredEntity | undefined) => void;
+
+export interface PageRequest {
+  /** Which entities: a kind's or mixin's collection, or everything below a path. */
+  readonly scope: { readonly category: CategoryId } | { readonly below: Path };
+  readonly filter: Filter;
+  /** 1-based; with `number` only. */
+  readonly page?: number;
+  readonly number: number;
+  readonly cursor?: string;
+}
+
+export interface EntityPage {
+  readonly entities: readonly StoredEntity[];
+  readonly next?: string;
+}
+
+/** Who asks, and what the host part of a URL that means this deployment may be. */
+export interface Requester {
+  readonly identity: Identity;
+  readonly isOwnAuthority: (authority: string) => boolean;
+}
+
+export class Entities {
+  private readonly store: Store;
+  private readonly categories: Categories;
+  private readonly clock: Clock;
+  private readonly newId: NewId;
+
+  constructor({ store, categories, clock, newId }: EntitiesOptions) {
+    this.store = store;
+    this.categories = categories;
+    this.clock = clock;
+    this.newId = newId;
+  }
+
+  async read(path: Path): Promise<StoredEntity> {
+    const stored = await readEntity(this.store, path);
+    if (stored === undefined) throw new CmbsError('not_found', `There is nothing at ${path}.`);
+    return stored;
+  }
+
+  /** What a rendering shows of it: links, applicable actions, kinds of the ends. */
+  async view(entity: Entity): Promise<EntityView> {
+    const [view] = await this.views([entity]);
+    if (view === undefined) throw new CmbsError('internal', 'A view is missing.');
+    return view;
+  }
+
+  async views(entities: readonly Entity[]): Promise<readonly EntityView[]> {
+    const catalogue = await this.categories.current();
+    const outgoing = await Promise.all(
+      entities.map((entity) =>
+        catalogue.registry.isLink(entity.kind) ? [] : this.outgoingLinks(this.store, entity.path, catalogue),
+      ),
+    );
+    const ends = entities.flatMap((entity) =>
+      [entity.attributes[CORE_SOURCE], entity.attributes[CORE_TARGET]].filter((end) => typeof end === 'string'),
+    );
+    const targets = outgoing.flat().map(({ target }) => target);
+    const local = [...new Set([...ends, ...targets].filter((end) => end.startsWith('/')))];
+    const found = local.length === 0 ? new Map<Path, StoredEntity>() : await readEntities(this.store, local);
+    const kindAt = (end: Json | undefined): CategoryId | undefined =>
+      typeof end === 'string' ? found.get(end)?.entity.kind : undefined;
+    return entities.map((entity, at) => {
+      const isLink = catalogue.registry.isLink(entity.kind);
+      const sourceKind = isLink ? kindAt(entity.attributes[CORE_SOURCE]) : undefined;
+      const targetKind = isLink ? kindAt(entity.attributes[CORE_TARGET]) : undefined;
+      return {
+        entity,
+        isLink,
+        links: (outgoing[at] ?? []).map((link) => {
+          const kind = kindAt(link.target);
+          return kind === undefined ? link : { ...link, targetKind: kind };
+        }),
+        actions: applicableActions(entity, catalogue),
+        ...(sourceKind === undefined ? {} : { sourceKind }),
+        ...(targetKind === undefined ? {} : { targetKind }),
+      };
+    });
+  }
+
+  private async outgoingLinks(
+    reader: Pick<Store, 'query'>,
+    source: Path,
+    { registry }: Catalogue,
+  ): Promise<readonly LinkView[]> {
+    const { docs } = await reader.query({
+      collection: ENTITIES,
+      where: [{ field: SOURCE_FIELD, value: source }],
+      limit: MAX_BATCH_ENTITIES,
+    });
+    if (docs.length === 0) return [];
+    return (await entitiesOf(this.store, docs))
+      .filter(({ entity }) => registry.isLink(entity.kind))
+      .map(({ entity }) => ({
+        path: entity.path,
+        id: entity.id,
+        kind: entity.kind,
+        mixins: entity.mixins,
+        attributes: entity.attributes,
+        target: String(entity.attributes[CORE_TARGET]),
+      }));
+  }
+
+  /**
+   * Creates all drafts or none (#16). `collection` is the path that was posted to: a kind's location takes only its
+   * kind; any other path takes the kind from the body (#26).
+   */
+  async create(
+    drafts: readonly Draft[],
+    collection: Path,
+    requester: Requester,
+    idempotent?: IdempotentRequest,
+  ): Promise<readonly Path[]> {
+    if (drafts.length === 0) throw badRequest('The request has no entity: it needs a kind.');
+    if (drafts.length > MAX_BATCH_ENTITIES) {
+      throw new CmbsError('too_large', `One request creates ${MAX_BATCH_ENTITIES} entities at most.`);
+    }
+    const catalogue = await this.categories.current();
+    const { registry } = catalogue;
+    const at = registry.at(collection);
+    const fresh = drafts.flatMap((one) => {
+      if (one.kind === undefined) throw badRequest('An entity needs a kind.');
+      if (at?.class === 'kind' && categoryId(at) !== one.kind) {
+        throw new CmbsError('conflict', `${collection} takes entities of kind ${categoryId(at)}, not ${one.kind}.`);
+      }
+      const kind = registry.requireKind(one.kind);
+      if (kind.location === undefined) throw badRequest(`${one.kind} is abstract and has no entities.`);
+      const id = one.id === undefined ? this.newId() : checkId(one.id);
+      return this.withLinks(one, checkEntityPath(kind.location + id), id, catalogue, requester);
+    });
+    refuseRepeated(fresh);
+    return this.store.transact(async (tx) => {
+      const earlier = idempotent === undefined ? undefined : await earlierAnswer(tx, idempotent);
+      if (earlier !== undefined) return earlier.paths as readonly Path[];
+      await this.insert(tx, fresh, registry);
+      const paths = fresh.filter(({ path }) => !isInline(path, fresh)).map(({ path }) => path);
+      if (idempotent !== undefined) rememberAnswer(tx, idempotent, { paths }, this.clock.now());
+      return paths;
+    });
+  }
+
+  /** An entity and, after it, the links named inside it (#51). */
+  private withLinks(
+    one: Draft,
+    path: Path,
+    id: string,
+    catalogue: Catalogue,
+    requester: Requester,
+  ): readonly Fresh[] {
+    const entity = this.fresh(one, path, id, catalogue, requester);
+    const links = one.links.map((link) => ({
+      ...this.freshLink(link, path, catalogue, requester),
+      inlineOf: path,
+    }));
+    return [entity, ...links];
+  }
+
+  private freshLink(link: LinkInput, source: Path, catalogue: Catalogue, requester: Requester): Fresh {
+    const { registry } = catalogue;
+    const known = link.categories.map((id) => registry.canonicalId(id));
+    const kind = known.find((id) => registry.kind(id) !== undefined && registry.isLink(id));
+    if (kind === undefined) {
+      throw new CmbsError('unknown_category', `A link to ${link.target} names no kind of link that is known here.`);
+    }
+    const location = registry.requireKind(kind).location;
+    if (location === undefined) throw badRequest(`${kind} is abstract and has no entities.`);
+    const id = link.id === undefined ? this.newId() : checkId(link.id);
+    const mixins = known.filter((one) => registry.mixin(one) !== undefined);
+    const values: Record<string, Json> = { [CORE_SOURCE]: source, [CORE_TARGET]: link.target };
+    for (const [name, value] of Object.entries(link.attributes)) {
+      if (name !== CORE_SOURCE && name !== CORE_TARGET && name !== CORE_ID) {
+        values[registry.canonicalAttribute(name)] = value;
+      }
+    }
+    const path = checkEntityPath(location + id);
+    return this.fresh({ kind, mixins, values, verbatim: {}, links: [] }, path, id, catalogue, requester);
+  }
+
+  /** Applies the rules of the categories and of the provider to a draft that makes a new entity. */
+  private fresh(one: Draft, path: Path, id: string, catalogue: Catalogue, requester: Requester): Fresh {
+    const { registry } = catalogue;
+    const kind = one.kind ?? RESOURCE_KIND;
+    const mixins = checkMixins(kind, one.mixins, registry);
+    const now = this.clock.now();
+    const entity: Entity = {
+      path,
+      id,
+      kind,
+      mixins,
+      attributes: plainAttributes(ownPaths(one.values, requester), registry.specs(kind, mixins), { partial: false }),
+      verbatim: checkVerbatim(one.verbatim, {}, registry.specs(kind, mixins), false),
+      owner: requester.identity.name,
+      createdAt: now,
+      updatedAt: now,
+    };
+    return { path, entity: catalogue.providerOf(kind)?.prepare?.(entity, undefined) ?? entity };
+  }
+
+  private async insert(tx: Transaction, fresh: readonly Fresh[], registry: Registry): Promise<void> {
+    const links = fresh.filter(({ entity }) => registry.isLink(entity.kind));
+    const ends = links.flatMap(({ entity }) => linkEnds(entity)).filter((end) => end.startsWith('/'));
+    const paths = [...new Set([...fresh.map(({ path }) => path), ...ends])];
+    const there = await readEntities(tx, paths);
+    for (const { path } of fresh) {
+      if (there.has(path)) throw new CmbsError('conflict', `There is an entity at ${path} already.`);
+    }
+    const made = new Map(fresh.map(({ path, entity }) => [path, entity]));
+    const touched = new Map<Path, Entity>();
+    for (const { entity } of links) {
+      checkLinkEnds(entity, (path) => made.get(path) ?? there.get(path)?.entity, registry);
+      const source = there.get(String(entity.attributes[CORE_SOURCE]));
+      if (source !== undefined) touched.set(source.entity.path, source.entity);
+    }
+    for (const { entity } of fresh) writeEntity(tx, entity, undefined, registry);
+    // The rendering of a source shows its links, so its validator has to change with them.
+    for (const source of touched.values()) writeEntity(tx, source, source, registry);
+  }
+
+  /** PUT: creates at the path or replaces what is there (#29, #30, #33). */
+  async put(
+    path: Path,
+    draftFor: (known: Entity | undefined, registry: Registry) => Draft,
+    requester: Requester,
+    expect: Precondition,
+  ): Promise<'created' | 'replaced'> {
+    checkEntityPath(path);
+    const catalogue = await this.categories.current();
+    const { registry } = catalogue;
+    const id = path.slice(path.lastIndexOf('/') + 1);
+    return this.store.transact(async (tx) => {
+      const before = await readEntity(tx, path);
+      expect(before);
+      const one = draftFor(before?.entity, registry);
+      if (before !== undefined) {
+        await this.change(tx, before, one, { partial: false }, catalogue, requester);
+        return 'replaced';
+      }
+      if (one.kind === undefined) throw badRequest('An entity needs a kind.');
+      if (one.id !== undefined && checkId(one.id) !== id) {
+        throw badRequest(`The id ${one.id} in the body differs from ${id} in the path.`);
+      }
+      if (registry.requireKind(one.kind).location === undefined) {
+        throw badRequest(`${one.kind} is abstract and has no entities.`);
+      }
+      await this.insert(tx, this.withLinks(one, path, id, catalogue, requester), registry);
+      return 'created';
+    });
+  }
+
+  /** Partial POST: what is given changes, the rest stays (#32); links that the body adds are created. */
+  async update(
+    path: Path,
+    draftFor: (known: Entity, registry: Registry) => Draft,
+    requester: Requester,
+    expect: Precondition,
+  ): Promise<void> {
+    const catalogue = await this.categories.current();
+    await this.store.transact(async (tx) => {
+      const before = await readEntity(tx, path);
+      if (before === undefined) throw new CmbsError('not_found', `There is nothing at ${path}.`);
+      expect(before);
+      const one = draftFor(before.entity, catalogue.registry);
+      await this.change(tx, before, one, { partial: true }, catalogue, requester);
+    });
+  }
+
+  private async change(
+    tx: Transaction,
+    { entity: before }: StoredEntity,
+    one: Draft,
+    { partial }: { readonly partial: boolean },
+    catalogue: Catalogue,
+    requester: Requester,
+  ): Promise<void> {
+    const { registry } = catalogue;
+    if (one.kind !== undefined && one.kind !== before.kind) {
+      throw new CmbsError('conflict', `The kind of ${before.path} is ${before.kind} and cannot change.`);
+    }
+    if (one.id !== undefined && checkId(one.id) !== before.id) {
+      throw new CmbsError('conflict', `The id of ${before.path} is ${before.id} and cannot change.`);
+    }
+    const mixins = checkMixins(
+      before.kind,
+      partial ? [...new Set([...before.mixins, ...one.mixins])] : one.mixins,
+      registry,
+    );
+    const specs = registry.specs(before.kind, mixins);
+    const changed: Entity = {
+      ...before,
+      mixins,
+      attributes: plainAttributes(ownPaths(one.values, requester), specs, { before: before.attributes, partial }),
+      verbatim: checkVerbatim(one.verbatim, before.verbatim, specs, partial),
+      updatedAt: this.clock.now(),
+    };
+    const after = catalogue.providerOf(before.kind)?.prepare?.(changed, before) ?? changed;
+    const links = partial
+      ? one.links
+          .filter((link) => link.self === undefined && link.id === undefined)
+          .map((link) => this.freshLink(link, before.path, catalogue, requester))
+      : [];
+    const linkPaths = links.map(({ path }) => path);
+    if (registry.isLink(after.kind) || links.length > 0) {
+      const changedEnds = [after, ...links.map(({ entity }) => entity)].filter((end) => registry.isLink(end.kind));
+      const ends = changedEnds.flatMap(linkEnds).filter((end) => end.startsWith('/'));
+      const there = await readEntities(tx, [...new Set([...ends, ...linkPaths])]);
+      for (const end of changedEnds) checkLinkEnds(end, (path) => there.get(path)?.entity, registry);
+      for (const path of linkPaths) {
+        if (there.has(path)) throw new CmbsError('conflict', `There is an entity at ${path} already.`);
+      }
+    }
+    writeEntity(tx, after, before, registry);
+    for (const link of links) writeEntity(tx, link.entity, undefined, registry);
+  }
+
+  /** Deletes an entity and, with a resource, its links at both ends (#35, #36). */
+  async delete(path: Path, expect: Precondition, signal: AbortSignal): Promise<void> {
+    const catalogue = await this.categories.current();
+    const stored = await this.read(path);
+    expect(stored);
+    await catalogue.providerOf(stored.entity.kind)?.releasing?.(stored.entity, signal);
+    await this.store.transact(async (tx) => {
+      const current = await readEntity(tx, path);
+      if (current === undefined) throw new CmbsError('not_found', `There is nothing at ${path}.`);
+      expect(current);
+      await this.remove(tx, [current.entity], catalogue);
+    });
+  }
+
+  private async remove(tx: Transaction, going: readonly Entity[], catalogue: Catalogue): Promise<void> {
+    const { registry } = catalogue;
+    const all = new Map(going.map((entity) => [entity.path, entity]));
+    const sources = new Set<Path>();
+    for (const entity of going) {
+      if (registry.isLink(entity.kind)) {
+        const source = entity.attributes[CORE_SOURCE];
+        if (typeof source === 'string' && source.startsWith('/')) sources.add(source);
+        continue;
+      }
+      for (const field of [SOURCE_FIELD, TARGET_FIELD]) {
+        const where = [{ field, value: entity.path }];
+        for (let after: string | undefined, more = true; more; ) {
+          const page = await tx.query({
+            collection: ENTITIES,
+            where,
+            limit: MAX_BATCH_ENTITIES,
+            ...(after === undefined ? {} : { after }),
+          });
+          for (const link of await entitiesOf(tx, page.docs)) {
+            all.set(link.entity.path, link.entity);
+            const source = link.entity.attributes[CORE_SOURCE];
+            if (field === TARGET_FIELD && typeof source === 'string') sources.add(source);
+          }
+          after = page.next;
+          more = after !== undefined;
+        }
+      }
+    }
+    const touched = await readEntities(
+      tx,
+      [...sources].filter((path) => !all.has(path)),
+    );
+    const writes: (() => void)[] = [];
+    for (const entity of all.values()) {
+      const also = await catalogue.providerOf(entity.kind)?.removing?.(tx, entity);
+      if (also !== undefined) writes.push(also);
+    }
+    for (const write of writes) write();
+    for (const entity of all.values()) deleteEntity(tx, entity, registry);
+    for (const { entity } of touched.values()) writeEntity(tx, entity, entity, registry);
+  }
+
+  /** Deletes everything that matches, in transactions of bounded size; returns how many went (#60). */
+  async deleteAll(
+    scope: PageRequest['scope'],
+    filter: Filter,
+    only: readonly Path[] | undefined,
+    signal: AbortSignal,
+  ): Promise<number> {
+    let deleted = 0;
+    for (;;) {
+      const page = await this.list({ scope, filter, number: MAX_BATCH_ENTITIES });
+      const going = page.entities.filter(({ entity }) => only === undefined || only.includes(entity.path));
+      if (going.length === 0) return deleted;
+      const catalogue = await this.categories.current();
+      for (const { entity } of going) {
+        await catalogue.providerOf(entity.kind)?.releasing?.(entity, signal);
+      }
+      signal.throwIfAborted();
+      deleted += await this.store.transact(async (tx) => {
+        const current = await readEntities(
+          tx,
+          going.map(({ entity }) => entity.path),
+        );
+        const entities = [...current.values()].map(({ entity }) => entity);
+        await this.remove(tx, entities, catalogue);
+        return entities.length;
+      });
+      if (only !== undefined) return deleted;
+    }
+  }
+
+  /** One page of a collection, filtered, in the order of paths (#53 to #57, #61). */
+  async list(request: PageRequest): Promise<EntityPage> {
+    const { registry } = await this.categories.current();
+    const { scope, filter, number } = request;
+    const skip = request.page === undefined ? 0 : (request.page - 1) * number;
+    if (skip + number > MAX_PAGE_OFFSET && request.page !== undefined) {
+      throw new CmbsError('too_large', `page × number is at most ${MAX_PAGE_OFFSET}; follow rel="next" instead.`);
+    }
+    const where = [
+      ...('category' in scope ? [{ field: CATEGORY_FIELD, value: scope.category }] : []),
+      ...indexedTerms(filter, registry),
+    ];
+    const test = residualTest(filter, registry);
+    const wanted = skip + number;
+    const found: Doc[] = [];
+    let after = request.cursor;
+    for (let scanned = 0; found.length < wanted && scanned < MAX_FILTER_SCAN; ) {
+      const page = await this.store.query({
+        collection: ENTITIES,
+        where,
+        ...('below' in scope ? { prefix: scope.below } : {}),
+        ...(after === undefined ? {} : { after }),
+        limit: Math.min(wanted - found.length, MAX_PAGE_OFFSET),
+      });
+      scanned += page.docs.length;
+      if (test === undefined) found.push(...page.docs);
+      else {
+        const stored = await entitiesOf(this.store, page.docs);
+        found.push(...page.docs.filter((_doc, at) => test((stored[at] as StoredEntity).entity)));
+      }
+      after = page.next;
+      if (after === undefined) break;
+    }
+    const entities = await entitiesOf(this.store, found.slice(skip));
+    return { entities, ...(after === undefined ? {} : { next: after }) };
+  }
+
+  /** Adds a mixin to entities, takes it off, or makes the given ones exactly those that have it (#58). */
+  async tag(mixin: Mixin, paths: readonly Path[], how: 'add' | 'remove' | 'replace'): Promise<void> {
+    const catalogue = await this.categories.current();
+    const { registry } = catalogue;
+    const id = categoryId(mixin);
+    if (paths.length > MAX_BATCH_ENTITIES) {
+      throw new CmbsError('too_large', `One request tags ${MAX_BATCH_ENTITIES} entities at most.`);
+    }
+    await this.store.transact(async (tx) => {
+      const there = await readEntities(tx, paths);
+      for (const path of paths) {
+        if (!there.has(path)) throw new CmbsError('not_found', `There is nothing at ${path}.`);
+      }
+      const tagged = how === 'replace' ? await this.tagged(tx, id) : [];
+      const keep = new Set(paths);
+      for (const { entity } of tagged) {
+        if (!keep.has(entity.path)) this.writeTag(tx, entity, without(entity, id, registry), catalogue);
+      }
+      for (const { entity } of there.values()) {
+        if (how === 'remove') this.writeTag(tx, entity, without(entity, id, registry), catalogue);
+        else if (!entity.mixins.includes(id)) {
+          const mixins = checkMixins(entity.kind, [...entity.mixins, id], registry);
+          const specs = registry.specs(entity.kind, mixins);
+          const attributes = plainAttributes({}, specs, { before: entity.attributes, partial: true });
+          this.writeTag(tx, entity, { ...entity, mixins, attributes }, catalogue);
+        }
+      }
+    });
+  }
+
+  /** Takes a mixin off every entity that has it (#58: DELETE without a body). */
+  async untagAll(mixin: Mixin): Promise<void> {
+    const catalogue = await this.categories.current();
+    const id = categoryId(mixin);
+    for (let more = true; more; ) {
+      more = await this.store.transact(async (tx) => {
+        const page = await tx.query({
+          collection: ENTITIES,
+          where: [{ field: CATEGORY_FIELD, value: id }],
+          limit: MAX_BATCH_ENTITIES,
+        });
+        for (const { entity } of await entitiesOf(tx, page.docs)) {
+          this.writeTag(tx, entity, without(entity, id, catalogue.registry), catalogue);
+        }
+        return page.docs.length === MAX_BATCH_ENTITIES;
+      });
+    }
+  }
+
+  private async tagged(tx: Transaction, mixin: CategoryId): Promise<readonly StoredEntity[]> {
+    const page = await tx.query({
+      collection: ENTITIES,
+      where: [{ field: CATEGORY_FIELD, value: mixin }],
+      limit: MAX_PAGE_OFFSET,
+    });
+    if (page.next !== undefined) {
+      throw new CmbsError('too_large', `More than ${MAX_PAGE_OFFSET} entities have this mixin; untag in parts.`);
+    }
+    return entitiesOf(tx, page.docs);
+  }
+
+  private writeTag(tx: Transaction, before: Entity, after: Entity, catalogue: Catalogue): void {
+    const changed = { ...after, updatedAt: this.clock.now() };
+    const prepared = catalogue.providerOf(before.kind)?.prepare?.(changed, before) ?? changed;
+    writeEntity(tx, prepared, before, catalogue.registry);
+  }
+
+  /** Path of an entity of this deployment from a location that a client wrote; `bad_request` for others. */
+  ownPath(location: string, requester: Requester): Path {
+    const split = splitLocation(location);
+    if (split === undefined || (split.authority !== undefined && !requester.isOwnAuthority(split.authority))) {
+      throw badRequest(`${JSON.stringify(location.slice(0, 200))} is not the location of an entity here.`);
+    }
+    return split.path;
+  }
+}
+
+interface Fresh {
+  readonly path: Path;
+  readonly entity: Entity;
+  readonly inlineOf?: Path;
+}
+
+const isInline = (path: Path, fresh: readonly Fresh[]): boolean =>
+  fresh.some((one) => one.path === path && one.inlineOf !== undefined);
+
+function refuseRepeated(fresh: readonly Fresh[]): void {
+  const seen = new Set<Path>();
+  for (const { path } of fresh) {
+    if (seen.has(path)) throw new CmbsError('conflict', `The request creates ${path} twice.`);
+    seen.add(path);
+  }
+}
+
+/** Mixins that exist and may be applied to the kind (#46), canonical and without repeats. */
+function checkMixins(
+  kind: CategoryId,
+  mixins: readonly CategoryId[],
+  registry: Registry,
+): readonly CategoryId[] {
+  return [...new Set(mixins)].map((id) => {
+    const mixin = registry.requireMixin(id);
+    const applies = mixin.applies.filter((one) => registry.kind(one) !== undefined);
+    if (applies.length > 0 && !applies.some((one) => registry.ancestors(kind).includes(one))) {
+      throw badRequest(`${id} applies to ${applies.join(', ')}, not to ${kind}.`);
+    }
+    return categoryId(mixin);
+  });
+}
+
+function plainAttributes(
+  given: Values,
+  specs: AttributeSpecs,
+  options: { readonly before?: Values; readonly partial: boolean },
+): Values {
+  const plain = Object.fromEntries(Object.entries(specs).filter(([, spec]) => spec.verbatim !== true));
+  return checkAttributes(given, plain, options);
+}
+
+function checkVerbatim(
+  given: Readonly<Record<string, string>>,
+  before: Readonly<Record<string, string>>,
+  specs: AttributeSpecs,
+  partial: boolean,
+): Readonly<Record<string, string>> {
+  const after: Record<string, string> = {};
+  for (const [name, spec] of Object.entries(specs)) {
+    if (spec.verbatim !== true) continue;
+    const text = given[name] ?? (partial || !spec.mutable ? before[name] : undefined);
+    if (!spec.mutable && given[name] !== undefined && given[name] !== before[name]) {
+      throw new CmbsError('bad_attribute', `${name} cannot be set by a client.`);
+    }
+    if (text !== undefined) after[name] = text;
+  }
+  return after;
+}
+
+/** Link ends of this deployment are stored as paths (DESIGN decision 6). */
+function ownPaths(values: Values, requester: Requester): Values {
+  const changed: Record<string, Json> = { ...values };
+  for (const name of [CORE_SOURCE, CORE_TARGET]) {
+    const given = values[name];
+    if (typeof given !== 'string') continue;
+    const split = splitLocation(given);
+    if (split === undefined) throw new CmbsError('bad_attribute', `${name} is a path or URL.`);
+    if (split.authority === undefined || requester.isOwnAuthority(split.authority)) changed[name] = split.path;
+  }
+  return changed;
+}
+
+function linkEnds(link: Entity): readonly string[] {
+  return [String(link.attributes[CORE_SOURCE]), String(link.attributes[CORE_TARGET])];
+}
+
+function checkLinkEnds(link: Entity, at: (path: Path) => Entity | undefined, registry: Registry): void {
+  const [source, target] = linkEnds(link) as [string, string];
+  const from = source.startsWith('/') ? at(source) : undefined;
+  if (from === undefined || registry.isLink(from.kind)) {
+    throw new CmbsError('bad_attribute', `${CORE_SOURCE} has to be a resource here; there is none at ${source}.`);
+  }
+  if (target.startsWith('/')) {
+    const to = at(target);
+    if (to === undefined || registry.isLink(to.kind)) {
+      throw new CmbsError('bad_attribute', `${CORE_TARGET} names ${target}, but there is no resource at it.`);
+    }
+  }
+}
+
+/** Actions that apply to the entity in its present state (#65). */
+export function applicableActions(entity: Entity, { registry, providerOf }: Catalogue): readonly CategoryId[] {
+  const all = registry.actionsOf(entity.kind, entity.mixins);
+  return providerOf(entity.kind)?.applicable?.(entity, all) ?? all;
+}

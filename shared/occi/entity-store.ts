@@ -1,0 +1,185 @@
+/** How entities lie in the store: one document each under their path, indexed by category, link end and value. */
+import { createHash } from 'node:crypto';
+import { isJsonObject, type Json, type JsonObject } from '../json';
+import { INDEXED_DEPTH, MAX_INDEXED_VALUE_LENGTH } from '../limits';
+import type { Doc, Store, Transaction } from '../store/store';
+import {
+  CORE_ID,
+  CORE_SOURCE,
+  CORE_TARGET,
+  type AttributeSpecs,
+  type CategoryId,
+  type Entity,
+  type Path,
+} from './model';
+import type { Registry } from './registry';
+
+export const ENTITIES = 'entities';
+/** Verbatim attributes with a document of their own (DESIGN decision 18). */
+const APART = 'entity-values';
+
+export const CATEGORY_FIELD = 'category';
+export const SOURCE_FIELD = 'source';
+export const TARGET_FIELD = 'target';
+export const attributeField = (name: string): string => `a.${name}`;
+
+export type Reader = Pick<Store, 'get' | 'getAll'> | Pick<Transaction, 'get' | 'getAll'>;
+
+export interface StoredEntity {
+  readonly entity: Entity;
+  readonly revision: number;
+}
+
+/** The text under which a value is found: without type, because query strings have none, and booleans without case. */
+export function indexText(value: Json): string {
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  const lower = text.length <= 5 ? text.toLowerCase() : text;
+  const folded = lower === 'true' || lower === 'false' ? lower : text;
+  if (folded.length <= MAX_INDEXED_VALUE_LENGTH) return folded;
+  return `sha256:${createHash('sha256').update(folded).digest('hex')}`;
+}
+
+/** All texts under which an attribute is found: an array also by each of its scalar elements. */
+export function indexTexts(value: Json): readonly string[] {
+  if (!Array.isArray(value)) return [indexText(value)];
+  const elements = (value as readonly Json[]).filter((one) => one === null || typeof one !== 'object');
+  return [...new Set([indexText(value), ...elements.map(indexText)])];
+}
+
+const apartId = (path: Path, name: string): string => `${path}#${name}`;
+
+/** An object is found by its scalar members (`cmbs.message.delivery.state`), down to {@link INDEXED_DEPTH}. */
+function indexValue(index: Record<string, readonly string[]>, name: string, value: Json, depth = 0): void {
+  if (!isJsonObject(value)) index[attributeField(name)] = indexTexts(value);
+  else if (depth < INDEXED_DEPTH) {
+    for (const [key, inner] of Object.entries(value)) indexValue(index, `${name}.${key}`, inner, depth + 1);
+  }
+}
+
+function indexOf(entity: Entity, registry: Registry): Record<string, readonly string[]> {
+  const index: Record<string, readonly string[]> = {
+    [attributeField(CORE_ID)]: [indexText(entity.id)],
+    [CATEGORY_FIELD]: [...registry.ancestors(entity.kind), ...entity.mixins],
+  };
+  for (const [name, value] of Object.entries(entity.attributes)) indexValue(index, name, value);
+  const source = entity.attributes[CORE_SOURCE];
+  const target = entity.attributes[CORE_TARGET];
+  if (typeof source === 'string') index[SOURCE_FIELD] = [source];
+  if (typeof target === 'string') index[TARGET_FIELD] = [target];
+  return index;
+}
+
+/**
+ * Writes an entity inside a transaction. `before` is what the transaction read there, so that documents of values
+ * that are gone go too.
+ */
+export function writeEntity(tx: Transaction, entity: Entity, before: Entity | undefined, registry: Registry): void {
+  const specs: AttributeSpecs = registry.specs(entity.kind, entity.mixins);
+  const together: Record<string, string> = {};
+  const apart: string[] = [];
+  for (const [name, text] of Object.entries(entity.verbatim)) {
+    if (specs[name]?.apart === true) {
+      apart.push(name);
+      if (before?.verbatim[name] !== text) tx.put(APART, apartId(entity.path, name), { text });
+    } else {
+      together[name] = text;
+    }
+  }
+  for (const name of Object.keys(before?.verbatim ?? {})) {
+    if (specs[name]?.apart === true && !apart.includes(name)) tx.delete(APART, apartId(entity.path, name));
+  }
+  const value: JsonObject = {
+    id: entity.id,
+    kind: entity.kind,
+    mixins: entity.mixins,
+    attributes: entity.attributes,
+    verbatim: together,
+    ...(apart.length === 0 ? {} : { apart }),
+    owner: entity.owner,
+    createdAt: entity.createdAt,
+    updatedAt: entity.updatedAt,
+  };
+  tx.put(ENTITIES, entity.path, value, { index: indexOf(entity, registry) });
+}
+
+export function deleteEntity(tx: Transaction, entity: Entity, registry: Registry): void {
+  const specs = registry.specs(entity.kind, entity.mixins);
+  for (const name of Object.keys(entity.verbatim)) {
+    if (specs[name]?.apart === true) tx.delete(APART, apartId(entity.path, name));
+  }
+  tx.delete(ENTITIES, entity.path);
+}
+
+/** What {@link writeEntity} wrote; this module is the only writer of the collection. */
+interface EntityDocument {
+  readonly id: string;
+  readonly kind: CategoryId;
+  readonly mixins: readonly CategoryId[];
+  readonly attributes: Readonly<Record<string, Json>>;
+  readonly verbatim: Readonly<Record<string, string>>;
+  readonly apart?: readonly string[];
+  readonly owner: string;
+  readonly createdAt: number;
+  readonly updatedAt: number;
+}
+
+function entityOf(doc: Doc, apart: Readonly<Record<string, string>>): Entity {
+  const value = doc.value as unknown as EntityDocument;
+  return {
+    path: doc.id,
+    id: value.id,
+    kind: value.kind,
+    mixins: value.mixins,
+    attributes: value.attributes,
+    verbatim: value.apart === undefined ? value.verbatim : { ...value.verbatim, ...apart },
+    owner: value.owner,
+    createdAt: value.createdAt,
+    updatedAt: value.updatedAt,
+  };
+}
+
+/** Completes documents of {@link ENTITIES} with the values that lie apart. */
+export async function entitiesOf(reader: Reader, docs: readonly Doc[]): Promise<readonly StoredEntity[]> {
+  const wanted = docs.flatMap((doc) =>
+    ((doc.value as unknown as EntityDocument).apart ?? []).map((name) => ({ path: doc.id, name })),
+  );
+  const texts = new Map<Path, Record<string, string>>();
+  if (wanted.length > 0) {
+    const found = await reader.getAll(
+      APART,
+      wanted.map(({ path, name }) => apartId(path, name)),
+    );
+    wanted.forEach(({ path, name }, at) => {
+      const text = found[at]?.value.text;
+      if (typeof text === 'string') texts.set(path, { ...texts.get(path), [name]: text });
+    });
+  }
+  return docs.map((doc) => ({ entity: entityOf(doc, texts.get(doc.id) ?? {}), revision: doc.revision }));
+}
+
+export async function readEntity(reader: Reader, path: Path): Promise<StoredEntity | undefined> {
+  const doc = await reader.get(ENTITIES, path);
+  if (doc === undefined) return undefined;
+  if ((doc.value as unknown as EntityDocument).apart === undefined) {
+    return { entity: entityOf(doc, {}), revision: doc.revision };
+  }
+  const [stored] = await entitiesOf(reader, [doc]);
+  return stored;
+}
+
+export async function readEntities(
+  reader: Reader,
+  paths: readonly Path[],
+): Promise<ReadonlyMap<Path, StoredEntity>> {
+  const docs = await reader.getAll(ENTITIES, paths);
+  const stored = await entitiesOf(
+    reader,
+    docs.filter((doc) => doc !== undefined),
+  );
+  return new Map(stored.map((one) => [one.entity.path, one]));
+}
+
+/** A strong validator: the creation time keeps a path that is used again from repeating one (RFC 9110 §8.8.3). */
+export function etagOf(stored: StoredEntity): string {
+  return `"${stored.entity.createdAt.toString(36)}-${stored.revision.toString(36)}"`;
+}

@@ -1,0 +1,128 @@
+/**
+ * Matching of attribute patterns. Clients supply them, so they run on RE2 (linear time), are short, and the JSON
+ * Schema form knows a fixed list of keywords.
+ */
+import { RE2JS } from 're2js';
+import { badRequest } from '../errors';
+import { isJsonObject, type Json, type JsonObject } from '../json';
+import { MAX_PATTERN_LENGTH } from '../limits';
+import type { Pattern } from './model';
+
+const compiled = new Map<string, RE2JS>();
+/** Patterns kept compiled; categories hold far fewer. */
+const MAX_COMPILED = 1000;
+
+function regex(source: string): RE2JS {
+  const known = compiled.get(source);
+  if (known !== undefined) return known;
+  if (source.length > MAX_PATTERN_LENGTH) {
+    throw badRequest(`A pattern may have ${MAX_PATTERN_LENGTH} characters at most.`);
+  }
+  let made: RE2JS;
+  try {
+    made = RE2JS.compile(source);
+  } catch (cause) {
+    throw badRequest(`The pattern ${JSON.stringify(source)} is not in RE2 syntax.`, { cause });
+  }
+  if (compiled.size >= MAX_COMPILED) compiled.clear();
+  compiled.set(source, made);
+  return made;
+}
+
+type Check = (value: Json, argument: Json) => boolean;
+
+const length = (value: Json): number | undefined => (typeof value === 'string' ? [...value].length : undefined);
+const atLeast = (actual: number | undefined, argument: Json): boolean =>
+  actual === undefined || (typeof argument === 'number' && actual >= argument);
+const atMost = (actual: number | undefined, argument: Json): boolean =>
+  actual === undefined || (typeof argument === 'number' && actual <= argument);
+const numeric = (value: Json): number | undefined => (typeof value === 'number' ? value : undefined);
+const items = (value: Json): number | undefined => (Array.isArray(value) ? value.length : undefined);
+
+function hasType(value: Json, type: Json): boolean {
+  switch (type) {
+    case 'null':
+      return value === null;
+    case 'array':
+      return Array.isArray(value);
+    case 'object':
+      return isJsonObject(value);
+    case 'integer':
+      return Number.isInteger(value);
+    default:
+      return typeof value === type;
+  }
+}
+
+const sameJson = (a: Json, b: Json): boolean => JSON.stringify(a) === JSON.stringify(b);
+
+/** Keywords of JSON Schema that say something about one value; annotations are allowed and ignored. */
+const KEYWORDS: Readonly<Record<string, Check>> = {
+  type: (value, type) => (Array.isArray(type) ? type.some((one) => hasType(value, one as Json)) : hasType(value, type)),
+  enum: (value, allowed) => Array.isArray(allowed) && allowed.some((one) => sameJson(one as Json, value)),
+  const: (value, expected) => sameJson(value, expected),
+  pattern: (value, source) =>
+    typeof value !== 'string' || (typeof source === 'string' && regex(source).matcher(value).find()),
+  minLength: (value, n) => atLeast(length(value), n),
+  maxLength: (value, n) => atMost(length(value), n),
+  minimum: (value, n) => atLeast(numeric(value), n),
+  maximum: (value, n) => atMost(numeric(value), n),
+  exclusiveMinimum: (value, n) => typeof value !== 'number' || (typeof n === 'number' && value > n),
+  exclusiveMaximum: (value, n) => typeof value !== 'number' || (typeof n === 'number' && value < n),
+  multipleOf: (value, n) => typeof value !== 'number' || (typeof n === 'number' && Number.isInteger(value / n)),
+  minItems: (value, n) => atLeast(items(value), n),
+  maxItems: (value, n) => atMost(items(value), n),
+  items: (value, schema) =>
+    !Array.isArray(value) || (isJsonObject(schema) && value.every((one) => meetsSchema(one as Json, schema))),
+  $schema: () => true,
+  title: () => true,
+  description: () => true,
+  default: () => true,
+  examples: () => true,
+};
+
+function meetsSchema(value: Json, schema: JsonObject): boolean {
+  return Object.entries(schema).every(([keyword, argument]) => KEYWORDS[keyword]?.(value, argument) === true);
+}
+
+/** Refuses (`bad_request`) a pattern that could not be applied later. */
+export function checkPattern(pattern: Pattern): void {
+  if (pattern.form === 'regex') {
+    regex(pattern.source);
+    return;
+  }
+  const text = JSON.stringify(pattern.schema);
+  if (text.length > MAX_PATTERN_LENGTH) {
+    throw badRequest(`A pattern may have ${MAX_PATTERN_LENGTH} characters at most.`);
+  }
+  const visit = (schema: JsonObject): void => {
+    for (const [keyword, argument] of Object.entries(schema)) {
+      if (!Object.hasOwn(KEYWORDS, keyword)) {
+        throw badRequest(`The pattern uses the JSON Schema keyword "${keyword}", which is not supported here.`);
+      }
+      if (keyword === 'pattern') {
+        if (typeof argument !== 'string') throw badRequest('The schema keyword "pattern" takes a string.');
+        regex(argument);
+      }
+      if (keyword === 'items') {
+        if (!isJsonObject(argument)) throw badRequest('The schema keyword "items" takes an object.');
+        visit(argument);
+      }
+    }
+  };
+  visit(pattern.schema);
+}
+
+/**
+ * Whether the value fits. Lenient regular expressions match a prefix and only look at strings; `true` and `false` in
+ * any case fit a lenient pattern that allows the lower-case word (the original's data say `"True"`).
+ */
+export function matchesPattern(value: Json, pattern: Pattern, lenient: boolean): boolean {
+  if (pattern.form === 'schema') return meetsSchema(value, pattern.schema);
+  const expression = regex(pattern.source);
+  if (!lenient) return expression.matcher(typeof value === 'string' ? value : JSON.stringify(value)).matches();
+  if (typeof value !== 'string') return true;
+  if (expression.matcher(value).lookingAt()) return true;
+  const lower = value.toLowerCase();
+  return (lower === 'true' || lower === 'false') && expression.matcher(lower).lookingAt();
+}

@@ -1,0 +1,69 @@
+/**
+ * A provider is the code behind a kind: it checks what the categories cannot say, knows which actions apply now, and
+ * carries actions out. Kinds are bound to providers by name, also at run time (`PUT /-/`, Q11).
+ *
+ * To add one: implement {@link Provider}, put it into an {@link Extension}, list the extension where the program is
+ * assembled.
+ */
+import type { Transaction } from '../store/store';
+import type { Values } from './attributes';
+import type { Category, CategoryId, Entity } from './model';
+import type { Aliases } from './registry';
+
+/** Who asks. Access rules come with a later release; every request and entity carries it already. */
+export interface Identity {
+  readonly name: string;
+}
+
+export interface ActionCall {
+  readonly entity: Entity;
+  readonly action: CategoryId;
+  readonly attributes: Values;
+  readonly identity: Identity;
+  /** Milliseconds that the caller wants to wait for the outcome (`Prefer: wait`, RFC 7240 §4.3); 0: do not wait. */
+  readonly waitMs: number;
+  /** Makes a repeated call one call; kept 24 hours. */
+  readonly idempotencyKey?: string;
+  /** Aborts when the caller's deadline has passed. */
+  readonly signal: AbortSignal;
+}
+
+export type ActionOutcome =
+  /** Answered with the entity as it is now: 200, or 202 when the outcome is not known yet. */
+  | { readonly answer: 'entity'; readonly status: 200 | 202; readonly reason?: string }
+  /** Answered with values of its own. */
+  | { readonly answer: 'attributes'; readonly values: Values };
+
+export interface Provider {
+  readonly name: string;
+  /**
+   * Checks and completes an entity that a client creates or changes. Runs inside a transaction that may run again:
+   * no effects. `before` is absent at creation.
+   */
+  prepare?(next: Entity, before: Entity | undefined): Entity;
+  /** Of the actions that the categories give, those that apply in the present state (#65). */
+  applicable?(entity: Entity, actions: readonly CategoryId[]): readonly CategoryId[];
+  act?(call: ActionCall): Promise<ActionOutcome>;
+  /** Before the entity is deleted, outside the transaction: let go of what it holds. */
+  releasing?(entity: Entity, signal: AbortSignal): Promise<void>;
+  /** Inside the deleting transaction: reads what goes with the entity and returns the writes that remove it. */
+  removing?(tx: Transaction, entity: Entity): Promise<() => void>;
+}
+
+/** A set of categories with the code behind them. */
+export interface Extension {
+  readonly name: string;
+  readonly categories: readonly Category[];
+  readonly providers: readonly Provider[];
+  /** Kind to provider name, until a client binds it otherwise. */
+  readonly bindings: Readonly<Record<CategoryId, string>>;
+  readonly aliases?: Aliases;
+  /** Ids whose definitions a client may POST again; they are merged (DESIGN decisions 2 and 16). */
+  readonly mergeable?: readonly CategoryId[];
+}
+
+/** Accepts every action and changes nothing: for kinds that a client defined and somebody else acts for. */
+export const dummyProvider: Provider = {
+  name: 'dummy',
+  act: async () => ({ answer: 'entity', status: 200 }),
+};

@@ -1,0 +1,156 @@
+/**
+ * Every category that a deployment knows, as one immutable snapshot. Built from what comes with the program plus
+ * what clients defined; a change of categories makes a new snapshot.
+ */
+import { CmbsError } from '../errors';
+import {
+  categoryId,
+  ENTITY_KIND,
+  LINK_KIND,
+  type Action,
+  type AttributeSpecs,
+  type Category,
+  type CategoryId,
+  type Kind,
+  type Mixin,
+  type Path,
+} from './model';
+
+/** Other spellings that are accepted on input and made canonical (`start_l3.1` for `start_l31`). */
+export interface Aliases {
+  readonly categories: Readonly<Record<CategoryId, CategoryId>>;
+  readonly attributes: Readonly<Record<string, string>>;
+}
+
+const RANK = { kind: 0, mixin: 1, action: 2 } as const;
+
+export class Registry {
+  private readonly byId = new Map<CategoryId, Category>();
+  private readonly byLocation = new Map<Path, Kind | Mixin>();
+  private readonly ancestry = new Map<CategoryId, readonly CategoryId[]>();
+  private readonly specsByCategories = new Map<string, AttributeSpecs>();
+  /** Kinds, then mixins, then actions. */
+  readonly all: readonly Category[];
+  /** Attributes that some category keeps verbatim; they have no index. */
+  readonly verbatimNames: ReadonlySet<string>;
+  private readonly aliases: Aliases;
+
+  constructor(categories: Iterable<Category>, aliases: Aliases = { categories: {}, attributes: {} }) {
+    this.aliases = aliases;
+    for (const category of categories) {
+      this.byId.set(categoryId(category), category);
+      if (category.class !== 'action' && category.location !== undefined) {
+        this.byLocation.set(category.location, category);
+      }
+    }
+    this.all = [...this.byId.values()].sort((a, b) => RANK[a.class] - RANK[b.class]);
+    this.verbatimNames = new Set(
+      this.all.flatMap(({ attributes }) => Object.keys(attributes).filter((name) => attributes[name]?.verbatim)),
+    );
+  }
+
+  canonicalId(id: CategoryId): CategoryId {
+    return Object.hasOwn(this.aliases.categories, id) ? (this.aliases.categories[id] ?? id) : id;
+  }
+
+  canonicalAttribute(name: string): string {
+    return Object.hasOwn(this.aliases.attributes, name) ? (this.aliases.attributes[name] ?? name) : name;
+  }
+
+  find(id: CategoryId): Category | undefined {
+    return this.byId.get(this.canonicalId(id));
+  }
+
+  kind(id: CategoryId): Kind | undefined {
+    const found = this.find(id);
+    return found?.class === 'kind' ? found : undefined;
+  }
+
+  mixin(id: CategoryId): Mixin | undefined {
+    const found = this.find(id);
+    return found?.class === 'mixin' ? found : undefined;
+  }
+
+  action(id: CategoryId): Action | undefined {
+    const found = this.find(id);
+    return found?.class === 'action' ? found : undefined;
+  }
+
+  /** The kind or mixin whose collection is at this path. */
+  at(location: Path): Kind | Mixin | undefined {
+    return this.byLocation.get(location);
+  }
+
+  /** The kind itself first, `entity` last. A parent that is not known ends the line. */
+  ancestors(kind: CategoryId): readonly CategoryId[] {
+    const known = this.ancestry.get(kind);
+    if (known !== undefined) return known;
+    const line: CategoryId[] = [];
+    for (let id: CategoryId | undefined = kind; id !== undefined && !line.includes(id); ) {
+      line.push(id);
+      id = this.kind(id)?.parent;
+    }
+    this.ancestry.set(kind, line);
+    return line;
+  }
+
+  isLink(kind: CategoryId): boolean {
+    return this.ancestors(kind).includes(LINK_KIND);
+  }
+
+  isEntity(kind: CategoryId): boolean {
+    return this.ancestors(kind).includes(ENTITY_KIND);
+  }
+
+  /** The mixins and, transitively, what they depend on (#45); unknown ones are left out. */
+  withDependencies(mixins: readonly CategoryId[]): readonly Mixin[] {
+    const found = new Map<CategoryId, Mixin>();
+    const visit = (id: CategoryId): void => {
+      const mixin = this.mixin(id);
+      if (mixin === undefined || found.has(categoryId(mixin))) return;
+      found.set(categoryId(mixin), mixin);
+      mixin.depends.forEach(visit);
+    };
+    mixins.forEach(visit);
+    return [...found.values()];
+  }
+
+  /** Attributes that an entity of these categories may have; a mixin's definition overrides the kind's (#40). */
+  specs(kind: CategoryId, mixins: readonly CategoryId[]): AttributeSpecs {
+    const key = [kind, ...mixins].join(' ');
+    const known = this.specsByCategories.get(key);
+    if (known !== undefined) return known;
+    const specs = Object.assign(
+      Object.create(null) as Record<string, never>,
+      ...[...this.ancestors(kind)].reverse().map((id) => this.kind(id)?.attributes ?? {}),
+      // Dependencies come after the mixins that name them, so reversing lets the nearer definition win.
+      ...[...this.withDependencies(mixins)].reverse().map((mixin) => mixin.attributes),
+    ) as AttributeSpecs;
+    this.specsByCategories.set(key, specs);
+    return specs;
+  }
+
+  /** Actions that an entity of these categories can have, whatever its state. */
+  actionsOf(kind: CategoryId, mixins: readonly CategoryId[]): readonly CategoryId[] {
+    return [
+      ...new Set([
+        ...this.ancestors(kind).flatMap((id) => this.kind(id)?.actions ?? []),
+        ...this.withDependencies(mixins).flatMap((mixin) => mixin.actions),
+      ]),
+    ];
+  }
+
+  /** The kind, or `unknown_category`. */
+  requireKind(id: CategoryId): Kind {
+    const kind = this.kind(id);
+    if (kind === undefined) throw new CmbsError('unknown_category', `There is no kind ${id} here.`);
+    return kind;
+  }
+
+  /** The mixin, or `unknown_category`. */
+  requireMixin(id: CategoryId): Mixin {
+    const mixin = this.mixin(id);
+    if (mixin === undefined) throw new CmbsError('unknown_category', `There is no mixin ${id} here.`);
+    return mixin;
+  }
+}
