@@ -1,0 +1,350 @@
+/**
+ * Requests to one peer: many in flight over one DEALER, each answered by a plain `REP` peer or by our own
+ * {@link Replier} in one frame.
+ *
+ * On the wire: `[correlation, empty, body]`; the peer echoes what stands before the empty frame. A reply that does
+ * not carry a correlation of ours is counted and ignored, even when just one request is in flight: it may be the late
+ * answer to one that timed out, and a wrong answer is worse than none.
+ *
+ * There is no retry here. A request fails with a {@link PeerError} whose reason tells the caller whether to send
+ * again (`lost`, `timeout`: the peer may have acted on it) or to wait (`no_listener`: it never left).
+ */
+import { Dealer } from 'zeromq';
+import { CmbsError } from '../../shared/errors';
+import {
+  DEADLINE_SWEEP_MS,
+  DEFAULT_REQUEST_TIMEOUT_MS,
+  HARD_FRAME_BYTES,
+  MAX_REQUESTS_IN_FLIGHT,
+  MAX_REQUESTS_WAITING,
+} from '../../shared/limits';
+import { type Clock } from '../../shared/clock';
+import { type Address, parseAddress } from '../transports';
+import { Connection, type ConnectionState } from './connection';
+import { Drops } from './drops';
+import { codeOf } from './errno';
+import { clockOf, connectOptions, type SocketEnvironment } from './options';
+
+/**
+ * - `no_listener`: nobody listens at the address, or what listens there does not speak ZMTP with us; not sent.
+ * - `timeout`: no reply in time; it was sent unless {@link PeerError.sent} is false.
+ * - `lost`: the connection broke after it was sent and before the reply; whether the peer acted on it is unknown.
+ * - `closed`: this requester was closed. `aborted`: the caller's signal.
+ */
+export type PeerErrorReason = 'no_listener' | 'timeout' | 'lost' | 'closed' | 'aborted';
+
+export class PeerError extends Error {
+  override readonly name = 'PeerError';
+
+  constructor(
+    readonly reason: PeerErrorReason,
+    readonly address: string,
+    message: string,
+    /** False when the peer certainly has not seen the request. */
+    readonly sent: boolean,
+  ) {
+    super(message);
+  }
+}
+
+export interface RequestOptions {
+  /** Milliseconds until the reply, waiting included; looked at every `DEADLINE_SWEEP_MS`. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface RequesterOptions extends SocketEnvironment {
+  readonly maxInFlight?: number;
+  readonly maxWaiting?: number;
+}
+
+export type StateListener = (state: ConnectionState) => void;
+
+interface Pending {
+  readonly id: number;
+  readonly body: Buffer | string;
+  readonly deadlineMs: number;
+  readonly resolve: (reply: Buffer) => void;
+  readonly reject: (error: Error) => void;
+  readonly signal: AbortSignal | undefined;
+  readonly onAbort: (() => void) | undefined;
+  /** The connection it was sent on, counted; 0 while it waits. */
+  connection: number;
+}
+
+const CORRELATION_BYTES = 4;
+const EMPTY = Buffer.alloc(0);
+/** Milliseconds until a send is tried again that met a connection which is up but not attached yet. */
+const SEND_AGAIN_MS = 1;
+
+export class Requester {
+  readonly #connection: Connection<Dealer>;
+  readonly #clock: Clock;
+  readonly #drops: Drops;
+  readonly #maxInFlight: number;
+  readonly #maxWaiting: number;
+  readonly #listeners = new Set<StateListener>();
+  /** Both in the order of their requests. */
+  #waiting = new Map<number, Pending>();
+  readonly #inFlight = new Map<number, Pending>();
+  #lastId = 0;
+  #connections = 0;
+  #received = 0;
+  #sweeping = false;
+  #closed = false;
+
+  /** Connects at once, in the background. @throws CmbsError `bad_attribute` for an address that is not one */
+  constructor(
+    address: Address | string,
+    private readonly options: RequesterOptions,
+  ) {
+    const peer = typeof address === 'string' ? parseAddress(address) : address;
+    this.#clock = clockOf(options);
+    this.#drops = new Drops('requester', peer.text, options.log, options.counters, this.#clock);
+    this.#maxInFlight = options.maxInFlight ?? MAX_REQUESTS_IN_FLIGHT;
+    this.#maxWaiting = options.maxWaiting ?? MAX_REQUESTS_WAITING;
+    this.#connection = new Connection<Dealer>(
+      peer,
+      {
+        create: (ipv6) => new Dealer({ ...connectOptions(options.context), ipv6 }),
+        opened: (socket) => void this.#receive(socket),
+        changed: (state, lost) => this.#changed(state, lost),
+      },
+      options,
+    );
+    this.#connection.open();
+  }
+
+  get address(): string {
+    return this.#connection.address.text;
+  }
+
+  get state(): ConnectionState {
+    return this.#connection.state;
+  }
+
+  /** Requests that have no outcome yet. */
+  get pending(): number {
+    return this.#waiting.size + this.#inFlight.size;
+  }
+
+  /** Calls `listener` at every change of {@link state}, until the returned function is called. */
+  onState(listener: StateListener): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  /**
+   * Sends one request; resolves with the body of the reply.
+   * @throws PeerError see its reasons
+   * @throws CmbsError `queue_full` when too many wait, `too_large` when no peer could take the body
+   */
+  request(
+    body: Buffer | string,
+    { timeoutMs = DEFAULT_REQUEST_TIMEOUT_MS, signal }: RequestOptions = {},
+  ): Promise<Buffer> {
+    return new Promise((resolve, reject) => {
+      const refusal = this.#refusal(body, signal);
+      if (refusal !== undefined) {
+        reject(refusal);
+        return;
+      }
+      const id = this.#nextId();
+      const onAbort = signal === undefined ? undefined : () => this.#fail(id, 'aborted');
+      const deadlineMs = this.#clock.now() + timeoutMs;
+      const pending: Pending = { id, body, deadlineMs, resolve, reject, signal, onAbort, connection: 0 };
+      if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true });
+      this.#sweep();
+      if (this.state === 'up' && this.#waiting.size === 0 && this.#inFlight.size < this.#maxInFlight)
+        this.#send(pending);
+      else this.#waiting.set(id, pending);
+    });
+  }
+
+  /** Rejects what has no reply (`closed`) and closes the socket. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#listeners.clear();
+    this.#connection.close();
+    for (const id of [...this.#waiting.keys(), ...this.#inFlight.keys()]) this.#fail(id, 'closed');
+  }
+
+  /** Why a request cannot even wait. */
+  #refusal(body: Buffer | string, signal: AbortSignal | undefined): Error | undefined {
+    if (this.#closed) return this.#error('closed', false);
+    if (signal?.aborted === true) return this.#error('aborted', false);
+    if (
+      body.length > HARD_FRAME_BYTES ||
+      (typeof body === 'string' && Buffer.byteLength(body) > HARD_FRAME_BYTES)
+    ) {
+      return new CmbsError(
+        'too_large',
+        `A message may have at most ${String(HARD_FRAME_BYTES)} bytes; send less.`,
+      );
+    }
+    // A socket with replies still to be read is not replaced.
+    if (this.state !== 'up' && this.#inFlight.size === 0) this.#connection.hurry();
+    if (this.state === 'down') return this.#error('no_listener', false);
+    if (this.#waiting.size >= this.#maxWaiting) {
+      return new CmbsError('queue_full', `Too many requests wait for ${this.address}; try again in a second.`, {
+        headers: { 'Retry-After': '1' },
+      });
+    }
+    return undefined;
+  }
+
+  #nextId(): number {
+    do this.#lastId = (this.#lastId + 1) >>> 0;
+    while (this.#inFlight.has(this.#lastId) || this.#waiting.has(this.#lastId));
+    return this.#lastId;
+  }
+
+  #send(pending: Pending): void {
+    const socket = this.#connection.socket;
+    if (socket === undefined) {
+      this.#waiting.set(pending.id, pending);
+      return;
+    }
+    pending.connection = this.#connections;
+    this.#inFlight.set(pending.id, pending);
+    const correlation = Buffer.allocUnsafe(CORRELATION_BYTES);
+    correlation.writeUInt32BE(pending.id);
+    // The high-water mark is above what may be in flight, so that a send is refused only when there is no connection.
+    try {
+      socket.send([correlation, EMPTY, pending.body]).catch((error: unknown) => this.#notSent(pending, error));
+    } catch (error) {
+      this.#notSent(pending, error); // the socket was closed under us
+    }
+  }
+
+  /** Back to its place among those that wait: nothing of it has left. */
+  #notSent(pending: Pending, error: unknown): void {
+    if (!this.#inFlight.delete(pending.id)) return;
+    pending.connection = 0;
+    this.#waiting.set(pending.id, pending);
+    this.#waiting = new Map([...this.#waiting].sort(([one], [other]) => one - other));
+    if (codeOf(error) !== 'EAGAIN') {
+      this.options.log.error('request not sent', { address: this.address, error });
+      this.#fail(pending.id, 'lost');
+      return;
+    }
+    this.#clock.after(SEND_AGAIN_MS, () => this.#pump());
+  }
+
+  #pump(): void {
+    for (const [id, pending] of this.#waiting) {
+      if (this.state !== 'up' || this.#inFlight.size >= this.#maxInFlight) return;
+      this.#waiting.delete(id);
+      this.#send(pending);
+    }
+  }
+
+  async #receive(socket: Dealer): Promise<void> {
+    try {
+      for (;;) {
+        const frames = await socket.receive();
+        this.#received += 1;
+        this.#onReply(frames);
+      }
+    } catch (error) {
+      if (!socket.closed) this.options.log.error('receiving replies failed', { address: this.address, error });
+    }
+  }
+
+  #onReply(frames: readonly Buffer[]): void {
+    const [correlation, empty, body] = frames;
+    if (correlation?.length !== CORRELATION_BYTES || empty?.length !== 0 || body === undefined) {
+      this.#drops.note('malformed_reply', { frames: frames.length });
+      return;
+    }
+    const pending = this.#inFlight.get(correlation.readUInt32BE());
+    if (pending === undefined) {
+      this.#drops.note('unknown_reply', { bytes: body.length });
+      return;
+    }
+    // A plain peer that replies in several frames has its first one taken, as a plain `REQ` reader does.
+    if (frames.length > 3) this.#drops.note('extra_reply_frames', { frames: frames.length });
+    this.#settle(pending);
+    pending.resolve(body);
+    if (this.#waiting.size > 0) this.#pump();
+  }
+
+  #changed(state: ConnectionState, lost: boolean): void {
+    if (state === 'up') {
+      this.#connections += 1;
+      this.#pump();
+    } else if (state === 'down') {
+      for (const id of [...this.#waiting.keys()]) this.#fail(id, 'no_listener');
+    }
+    if (lost) this.#failLost(this.#connections, this.#received, 0);
+    for (const listener of [...this.#listeners]) listener(state);
+  }
+
+  /**
+   * Fails what was sent on a connection that is gone, once two turns of the event loop bring no reply any more: the
+   * news of the loss can overtake replies that came before it.
+   */
+  #failLost(connection: number, received: number, quietTurns: number): void {
+    if (quietTurns < 2) {
+      setImmediate(() => {
+        const quiet = received === this.#received;
+        this.#failLost(connection, this.#received, quiet ? quietTurns + 1 : 0);
+      });
+      return;
+    }
+    for (const pending of [...this.#inFlight.values()]) {
+      if (pending.connection <= connection) this.#fail(pending.id, 'lost');
+    }
+  }
+
+  #fail(id: number, reason: PeerErrorReason): void {
+    const pending = this.#inFlight.get(id) ?? this.#waiting.get(id);
+    if (pending === undefined) return;
+    const sent = this.#inFlight.has(id);
+    this.#settle(pending);
+    this.options.counters.add('cmbs_requests_failed', { reason });
+    pending.reject(this.#error(reason, sent));
+    if (sent && this.#waiting.size > 0) this.#pump();
+  }
+
+  #settle(pending: Pending): void {
+    if (!this.#inFlight.delete(pending.id)) this.#waiting.delete(pending.id);
+    if (pending.onAbort !== undefined) pending.signal?.removeEventListener('abort', pending.onAbort);
+  }
+
+  /** Looks at every deadline in turn while something is pending. */
+  #sweep(): void {
+    if (this.#sweeping) return;
+    this.#sweeping = true;
+    this.#clock.after(DEADLINE_SWEEP_MS, () => {
+      this.#sweeping = false;
+      const now = this.#clock.now();
+      for (const each of [this.#inFlight, this.#waiting]) {
+        for (const pending of [...each.values()]) {
+          if (pending.deadlineMs <= now) this.#fail(pending.id, 'timeout');
+        }
+      }
+      if (this.pending > 0) this.#sweep();
+    });
+  }
+
+  #error(reason: PeerErrorReason, sent: boolean): PeerError {
+    return new PeerError(reason, this.address, this.#sentence(reason), sent);
+  }
+
+  #sentence(reason: PeerErrorReason): string {
+    switch (reason) {
+      case 'no_listener':
+        return `No peer can be reached at ${this.address}: ${this.#connection.why}.`;
+      case 'timeout':
+        return `The peer at ${this.address} did not reply in time.`;
+      case 'lost':
+        return `The connection to ${this.address} was lost before the reply came.`;
+      case 'closed':
+        return `The socket to ${this.address} was closed before the reply came.`;
+      case 'aborted':
+        return `The request to ${this.address} was aborted by its caller.`;
+    }
+  }
+}

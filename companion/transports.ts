@@ -1,0 +1,127 @@
+/**
+ * The addresses that members have: a registry by scheme, so that a later transport (XenStore, CoAP) adds itself
+ * without a change here. What an address says is checked here and not by the socket library, which takes port 70000
+ * for 4464 and asks the resolver for any text.
+ */
+import { isIPv4, isIPv6 } from 'node:net';
+import { CmbsError } from '../shared/errors';
+import { MAX_IPC_PATH_BYTES, MAX_NAME_LENGTH } from '../shared/limits';
+
+export interface Address {
+  readonly scheme: string;
+  /** The canonical spelling; two texts for one address give the same. */
+  readonly text: string;
+  /** `tcp` only: an IPv4 or IPv6 address without brackets, a DNS name, or `*` (all interfaces, to bind only). */
+  readonly host?: string;
+  /** `tcp` only; 0 is "any free port" and only to bind. */
+  readonly port?: number;
+  /** `ipc` only: the path of the socket's file. */
+  readonly path?: string;
+}
+
+export interface AddressUse {
+  /** The address is to be bound: `*` and the unspecified addresses are hosts then. */
+  readonly bind?: boolean;
+  /** The port may be `*`: the system chooses one. */
+  readonly anyPort?: boolean;
+}
+
+/** Parses what follows `<scheme>://`; throws `bad_attribute`. */
+export type AddressParser = (rest: string, use: AddressUse) => Address;
+
+const transports = new Map<string, AddressParser>();
+
+/** Makes a scheme known. Two transports cannot share one. */
+export function registerTransport(scheme: string, parse: AddressParser): void {
+  if (transports.has(scheme)) throw new Error(`a transport for ${scheme} is registered already`);
+  transports.set(scheme, parse);
+}
+
+const CONTROL_OR_SPACE = /[\p{Cc}\p{Z}]/u;
+/** What a refusal repeats of the caller's text: enough to find it, not enough to flood a log. */
+const SHOWN = 80;
+
+function bad(message: string): CmbsError {
+  return new CmbsError('bad_attribute', message);
+}
+
+function shown(text: string): string {
+  return JSON.stringify(text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text);
+}
+
+/**
+ * @throws CmbsError `bad_attribute` with one sentence that says what an address must look like
+ * @example parseAddress('tcp://127.0.0.1:5010').port // 5010
+ */
+export function parseAddress(text: string, use: AddressUse = {}): Address {
+  if (CONTROL_OR_SPACE.test(text)) {
+    throw bad(`The address ${shown(text)} has a space or a control character; remove it.`);
+  }
+  const separator = text.indexOf('://');
+  const parse = separator < 1 ? undefined : transports.get(text.slice(0, separator).toLowerCase());
+  if (parse === undefined) {
+    const known = [...transports.keys()].map((scheme) => `${scheme}://`).join(', ');
+    throw bad(`The address ${shown(text)} must start with one of ${known}.`);
+  }
+  return parse(text.slice(separator + 3), use);
+}
+
+/**
+ * The address to bind for an advertised one: the same, or with `bindHost` (`CMBS_BIND_HOST`) in place of its host
+ * where a member advertises what the machine itself does not have, such as the address of a load balancer.
+ */
+export function bindAddress(advertised: Address, bindHost?: string): Address {
+  if (bindHost === undefined || bindHost === '' || advertised.host === undefined) return advertised;
+  const host = isIPv6(bindHost) ? `[${bindHost}]` : bindHost;
+  const port = advertised.port === 0 ? '*' : String(advertised.port);
+  return parseAddress(`${advertised.scheme}://${host}:${port}`, { bind: true, anyPort: true });
+}
+
+const DNS_LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
+const UNSPECIFIED = new Set(['*', '0.0.0.0', '::']);
+
+function isDnsName(host: string): boolean {
+  if (host.length > MAX_NAME_LENGTH - 2) return false; // RFC 1035 §3.1: 253 characters as text
+  const labels = host.split('.');
+  // A name whose last label is a number is a mistyped IPv4 address (WHATWG URL, "ends in a number").
+  return labels.every((label) => DNS_LABEL.test(label)) && !/^(?:\d+|0x[0-9a-f]*)$/.test(labels.at(-1) ?? '');
+}
+
+function parseTcp(rest: string, use: AddressUse): Address {
+  const match = /^(?:\[(?<v6>[^\]]*)\]|(?<name>[^:[\]]*)):(?<port>[^:]*)$/.exec(rest)?.groups;
+  if (match === undefined) throw bad(`The address ${shown(`tcp://${rest}`)} must be tcp://host:port.`);
+  const text = `tcp://${rest}`;
+
+  const host = (match.v6 ?? match.name ?? '').toLowerCase();
+  const known = match.v6 !== undefined ? isIPv6(host) : host === '*' || isIPv4(host) || isDnsName(host);
+  if (!known) {
+    throw bad(`The host of ${shown(text)} must be an IPv4 address, an [IPv6 address] or a DNS name.`);
+  }
+  if (use.bind !== true && UNSPECIFIED.has(host)) {
+    throw bad(`The host of ${shown(text)} stands for every interface; name the one that others reach.`);
+  }
+
+  const digits = match.port ?? '';
+  const port = digits === '*' && use.anyPort === true ? 0 : /^\d{1,5}$/.test(digits) ? Number(digits) : -1;
+  if (port > 65535 || port < 0 || (port === 0 && digits !== '*')) {
+    throw bad(`The port of ${shown(text)} must be a number from 1 to 65535.`);
+  }
+  const hostText = host.includes(':') ? `[${host}]` : host;
+  return { scheme: 'tcp', text: `tcp://${hostText}:${port === 0 ? '*' : String(port)}`, host, port };
+}
+
+function parseIpc(path: string): Address {
+  const text = `ipc://${path}`;
+  if (!path.startsWith('/') || path.endsWith('/')) {
+    throw bad(`The address ${shown(text)} must be ipc:// and the absolute path of a socket.`);
+  }
+  if (Buffer.byteLength(path) > MAX_IPC_PATH_BYTES) {
+    throw bad(
+      `The path of ${shown(text)} is longer than the ${String(MAX_IPC_PATH_BYTES)} bytes of a Unix socket.`,
+    );
+  }
+  return { scheme: 'ipc', text, path };
+}
+
+registerTransport('tcp', parseTcp);
+registerTransport('ipc', parseIpc);
