@@ -187,3 +187,10 @@ export const DEFAULT_SEND_WAIT_S = 10;
 export const MAX_HOPS = 8;
 /** Bytes of a frame that a receiver takes; above it gets an error reply (layers.md, L1 on the wire). */
 export const MAX_FRAME_BYTES = 1024 * 1024;
+
+// --- Service modules ---
+
+/** Milliseconds that a call of a service method has: the caller hears of it before a socket's handler is cut off. */
+export const SERVICE_CALL_DEADLINE_MS = 25_000;
+/** Characters of a name from outside that an error repeats. */
+export const MAX_SHOWN_NAME_LENGTH = 200;

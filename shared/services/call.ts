@@ -1,0 +1,56 @@
+/** Calls inside message contents, in the form of JSON-RPC (layers.md, "Receiving"). */
+import { isJsonObject, type Json, type JsonObject } from '../json';
+import { Fault } from './fault';
+
+export interface Call {
+  readonly method: string;
+  /** Named parameters arrive as one argument, an object. */
+  readonly params: readonly Json[];
+  /** As given; absent when the caller gave none. */
+  readonly id?: string | number | null;
+  /** Present when the caller says that it speaks version 2.0; the original's time had no such member. */
+  readonly jsonrpc?: '2.0';
+}
+
+/**
+ * The call that a message's content is; undefined for every other content, which is data and no mistake. A string
+ * is taken as JSON text, so a value that was parsed already must not be a string that is meant as one.
+ */
+export function parseCall(content: Json): Call | undefined {
+  const value = typeof content === 'string' ? parsed(content) : content;
+  if (!isJsonObject(value)) return undefined;
+  const { method, params, id, jsonrpc } = value;
+  if (typeof method !== 'string') return undefined;
+  if (params !== undefined && !Array.isArray(params) && !isJsonObject(params)) return undefined;
+  if (id !== undefined && id !== null && typeof id !== 'string' && typeof id !== 'number') return undefined;
+  if (jsonrpc !== undefined && jsonrpc !== '2.0') return undefined;
+  return {
+    method,
+    params: params === undefined ? [] : Array.isArray(params) ? (params as readonly Json[]) : [params],
+    ...(id === undefined ? {} : { id }),
+    ...(jsonrpc === undefined ? {} : { jsonrpc }),
+  };
+}
+
+function parsed(text: string): Json | undefined {
+  // Cheaper than parsing every plain text that passes.
+  if (!/^\s*\{/.test(text)) return undefined;
+  try {
+    return JSON.parse(text) as Json;
+  } catch {
+    return undefined; // text that only begins like JSON is data as well
+  }
+}
+
+/** The answer to a call: `result` or `error`, and what the caller needs to match it (JSON-RPC 2.0 §5). */
+export function answerOf(call: Pick<Call, 'id' | 'jsonrpc'>, outcome: Json | Fault): JsonObject {
+  return {
+    ...(call.jsonrpc === undefined ? {} : { jsonrpc: call.jsonrpc }),
+    ...(call.id === undefined ? {} : { id: call.id }),
+    ...(outcome instanceof Fault ? { error: errorOf(outcome) } : { result: outcome }),
+  };
+}
+
+function errorOf({ code, message, data }: Fault): JsonObject {
+  return { code, message, ...(data === undefined ? {} : { data }) };
+}

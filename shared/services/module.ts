@@ -1,0 +1,33 @@
+/** What a service module is. */
+import type { Json } from '../json';
+import type { Log } from '../log';
+
+/** Who calls. Access rules come with a later release; every call carries it already. */
+export interface Identity {
+  readonly name: string;
+}
+
+export interface ServiceContext {
+  readonly identity: Identity;
+  /** As it was called, for example `echo.echo`. */
+  readonly methodName: string;
+  /** Aborts when the caller is gone or the call's time is over. */
+  readonly signal: AbortSignal;
+  readonly log: Log;
+}
+
+export interface ServiceMethod {
+  /** What a remote caller reads (`system.methodHelp`). Not empty: all methods are documented. */
+  readonly documentation: string;
+  /** At least one. Each: the type of the result, then those of the arguments. */
+  readonly signatures: readonly (readonly string[])[];
+  /** Returns the result, or throws a `Fault`. Anything else that it throws reaches only the log. */
+  call(context: ServiceContext, args: readonly Json[]): Promise<Json> | Json;
+}
+
+export interface ServiceModule {
+  /** The part of the public name before the dot. */
+  readonly name: string;
+  /** The part after the dot. Only own properties are exposed. */
+  readonly methods: Readonly<Record<string, ServiceMethod>>;
+}

@@ -1,0 +1,11 @@
+import { echo } from './echo';
+import { Services, type ServicesOptions } from './services';
+import { systemModule } from './system';
+
+/** A registry with the modules that every deployment has. */
+export function standardServices(options: ServicesOptions): Services {
+  const services = new Services(options);
+  services.register(systemModule(services));
+  services.register(echo);
+  return services;
+}
