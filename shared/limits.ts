@@ -114,6 +114,8 @@ export const MAX_CACHED_CHARS = 8 * 1024 * 1024;
 export const CHECKPOINT_PAGES = 2000;
 /** Pages in the log after which writes wait for the checkpoint, so that the log starts over (32 MiB). */
 export const MAX_WAL_PAGES = 8000;
+/** Bytes written, roughly, between two looks at the length of the log: a look costs as much as a small commit. */
+export const CHECKPOINT_LOOK_CHARS = 2 * 1024 * 1024;
 /** Bytes to which the log file is cut back when it starts over. */
 export const WAL_SIZE_LIMIT = 64 * 1024 * 1024;
 /** Milliseconds until writes wait for a checkpoint again after a reader (a backup) kept it from finishing. */
@@ -194,3 +196,19 @@ export const MAX_FRAME_BYTES = 1024 * 1024;
 export const SERVICE_CALL_DEADLINE_MS = 25_000;
 /** Characters of a name from outside that an error repeats. */
 export const MAX_SHOWN_NAME_LENGTH = 200;
+/** Inbox entries looked at for one page of free ones. */
+export const MAX_INBOX_SCAN = 10_000;
+/** Entries on a page of an inbox when `number` is absent, and at most. */
+export const DEFAULT_INBOX_PAGE = 100;
+export const MAX_INBOX_PAGE = 1000;
+/** Seconds of the lease on an inbox entry that was read, when `?lease=` is absent, and at most. */
+export const DEFAULT_LEASE_S = 30;
+export const MAX_LEASE_S = 12 * 60 * 60;
+/** Milliseconds between two comments on an event stream, so that nobody between closes it as idle. */
+export const EVENT_STREAM_HEARTBEAT_MS = 15_000;
+/** Milliseconds that an inbox waits at most before it looks again: leases end without a change in the store. */
+export const INBOX_POLL_MS = 1000;
+/** Milliseconds that a function waits for the companion where the caller names no time. */
+export const LINK_TIMEOUT_MS = 25_000;
+/** Milliseconds beyond the caller's wait that the companion may take to say how far it is. */
+export const LINK_MARGIN_MS = 1000;

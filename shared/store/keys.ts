@@ -1,0 +1,57 @@
+/** The strings by which documents are found: what is allowed in them, and how they compare. */
+import { badRequest } from '../errors';
+import { MAX_KEY_LENGTH } from '../limits';
+
+const PRINTABLE_ASCII = /^[\x20-\x7e]+$/;
+/** NUL ends a text early on its way out of SQLite, and half a surrogate pair has no UTF-8: both would merge keys. */
+const NOT_STORABLE = /[\0\p{Surrogate}]/u;
+
+/** Throws `bad_request` unless `text` can be a document id, an order or a collection name. */
+export function checkKey(what: string, text: string): void {
+  if (text.length <= MAX_KEY_LENGTH && (PRINTABLE_ASCII.test(text) || (text !== '' && !NOT_STORABLE.test(text)))) {
+    return;
+  }
+  throw badRequest(
+    `The ${what} ${JSON.stringify(text.slice(0, 100))} cannot be stored; ` +
+      `use 1 to ${MAX_KEY_LENGTH} Unicode characters other than NUL.`,
+  );
+}
+
+/**
+ * An index value as it is stored. Values come from outside and may hold what SQLite's text cannot; since they are
+ * only compared for equality, any one-to-one form of those will do.
+ */
+export function indexable(value: string): string {
+  return PRINTABLE_ASCII.test(value) || (!NOT_STORABLE.test(value) && !value.startsWith('\u0001'))
+    ? value
+    : `\u0001${JSON.stringify(value)}`;
+}
+
+/** The least string above every string that starts with `prefix`; undefined when there is none. */
+export function prefixEnd(prefix: string): string | undefined {
+  const points = Array.from(prefix, (character) => character.codePointAt(0) ?? 0);
+  for (let last = points.pop(); last !== undefined; last = points.pop()) {
+    if (last >= 0x10ffff) continue;
+    // The code points after U+D7FF start at U+E000: those between are halves of surrogate pairs.
+    const next = last + 1 === 0xd800 ? 0xe000 : last + 1;
+    return points.map((point) => String.fromCodePoint(point)).join('') + String.fromCodePoint(next);
+  }
+  return undefined;
+}
+
+/** Order of code points, which is the byte order of UTF-8 and so SQLite's. Negative, zero or positive. */
+export function compareKeys(a: string, b: string): number {
+  if (a === b) return 0;
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i++) {
+    const x = a.charCodeAt(i);
+    const y = b.charCodeAt(i);
+    if (x === y) continue;
+    // Surrogates stand for code points above all others, though their units lie below U+E000.
+    const xSurrogate = x >= 0xd800 && x <= 0xdfff;
+    const ySurrogate = y >= 0xd800 && y <= 0xdfff;
+    if (xSurrogate !== ySurrogate) return xSurrogate ? 1 : -1;
+    return x - y;
+  }
+  return a.length - b.length;
+}

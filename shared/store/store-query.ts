@@ -1,0 +1,105 @@
+/** A {@link Query} checked and made ready: for SQL, and for telling whether a change concerns its result. */
+import { badRequest } from '../errors';
+import { MAX_PAGE_DOCS, MAX_WHERE_TERMS } from '../limits';
+import { compareKeys, indexable, prefixEnd } from './keys';
+import { type Query } from './store';
+
+/** A place in the result: after it, the next page starts. `sort` is empty when sorting by id. */
+export interface Position {
+  readonly sort: string;
+  readonly id: string;
+}
+
+export interface Selection {
+  readonly collection: string;
+  readonly prefix: string;
+  readonly prefixEnd: string | undefined;
+  readonly terms: readonly { readonly field: string; readonly value: string }[];
+  readonly byOrder: boolean;
+  readonly upTo: string | undefined;
+  readonly after: Position | undefined;
+  readonly limit: number;
+}
+
+/** What of a document decides whether a query finds it, and where. Entries are [interned field, value]. */
+export interface Footprint {
+  readonly sort: string | null;
+  readonly entries: readonly (readonly [number, string])[];
+}
+
+/** Throws `bad_request` for what store.ts does not allow. */
+export function toSelection(query: Query): Selection {
+  const { collection, prefix = '', where = [], by = 'id', upTo, after, limit } = query;
+  if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE_DOCS) {
+    throw badRequest(`The limit of a query is a whole number from 1 to ${MAX_PAGE_DOCS}.`);
+  }
+  if (where.length > MAX_WHERE_TERMS) throw badRequest(`A query has at most ${MAX_WHERE_TERMS} filters.`);
+  const byOrder = by === 'order';
+  if (upTo !== undefined && !byOrder) throw badRequest('`upTo` needs the query to be sorted by `order`.');
+  return {
+    collection,
+    prefix,
+    prefixEnd: prefixEnd(prefix),
+    terms: where.map(({ field, value }) => ({ field, value: indexable(value) })),
+    byOrder,
+    upTo,
+    after: after === undefined ? undefined : parseCursor(after, byOrder),
+    limit,
+  };
+}
+
+export function cursorAt(position: Position, byOrder: boolean): string {
+  const parts = byOrder ? ['o', position.sort, position.id] : ['i', position.id];
+  return Buffer.from(JSON.stringify(parts)).toString('base64url');
+}
+
+function parseCursor(cursor: string, byOrder: boolean): Position {
+  const parts = decodeParts(cursor);
+  if (parts?.every((part) => typeof part === 'string') === true) {
+    const [kind, first, second] = parts;
+    if (!byOrder && kind === 'i' && parts.length === 2 && first !== undefined) return { sort: '', id: first };
+    if (byOrder && kind === 'o' && parts.length === 3 && first !== undefined && second !== undefined) {
+      return { sort: first, id: second };
+    }
+  }
+  throw badRequest('The cursor is not one that this collection gave for this order; start again without it.');
+}
+
+function decodeParts(cursor: string): readonly unknown[] | undefined {
+  try {
+    const parsed: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString());
+    return Array.isArray(parsed) ? parsed : undefined;
+  } catch {
+    return undefined; // Not JSON: the caller answers `bad_request` for every malformed cursor alike.
+  }
+}
+
+export function comparePositions(a: Position, b: Position): number {
+  const sorts = compareKeys(a.sort, b.sort);
+  return sorts === 0 ? compareKeys(a.id, b.id) : sorts;
+}
+
+/**
+ * Whether a document of this footprint lies in the part of the result that a reader has seen, which ends at `last`
+ * (undefined: at the end of the collection).
+ */
+export function covers(
+  selection: Selection,
+  last: Position | undefined,
+  fieldNumber: (field: string) => number | undefined,
+  id: string,
+  footprint: Footprint,
+): boolean {
+  const { prefix, terms, byOrder, upTo, after } = selection;
+  if (!id.startsWith(prefix)) return false;
+  if (byOrder && (footprint.sort === null || (upTo !== undefined && compareKeys(footprint.sort, upTo) > 0))) {
+    return false;
+  }
+  const position = { sort: byOrder ? (footprint.sort ?? '') : '', id };
+  if (after !== undefined && comparePositions(position, after) <= 0) return false;
+  if (last !== undefined && comparePositions(position, last) > 0) return false;
+  return terms.every(({ field, value }) => {
+    const n = fieldNumber(field);
+    return n !== undefined && footprint.entries.some(([f, v]) => f === n && v === value);
+  });
+}

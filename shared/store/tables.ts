@@ -1,0 +1,428 @@
+/**
+ * The one owner of the database connection and of every prepared statement (DESIGN decision 25): they live as long
+ * as it does, and nothing else touches them. All calls are synchronous; a commit happens within one turn of the
+ * event loop, so whoever reads sees whole transactions.
+ */
+import { type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite';
+import { SELECTIVITY_PROBE, SWEEP_CHUNK } from '../limits';
+import { type Footprint, type Selection } from './store-query';
+
+/** A document as it lies in its row; `value` and `entries` are JSON. */
+export interface Row {
+  readonly id: string;
+  readonly revision: number;
+  readonly value: string;
+  readonly sort: string | null;
+  readonly expires: number | null;
+}
+
+/** What is to be written. */
+export interface NewRow {
+  readonly id: string;
+  readonly value: string;
+  readonly sort: string | null;
+  readonly expires: number | null;
+  readonly entries: readonly (readonly [number, string])[];
+}
+
+export interface Written {
+  readonly before: Footprint | undefined;
+  readonly after: Footprint | undefined;
+}
+
+interface Existing {
+  readonly doc: number;
+  readonly revision: number;
+  readonly sort: string | null;
+  readonly expires: number | null;
+  readonly entries: string | null;
+}
+
+type Column = string | number | null;
+/** A prepared statement that gives rows as arrays, which is faster than objects. */
+interface Statement {
+  get(...parameters: Column[]): readonly Column[] | undefined;
+  all(...parameters: Column[]): readonly (readonly Column[])[];
+  run(...parameters: Column[]): { readonly changes: number };
+}
+
+/** Rows per INSERT of many: above, nothing is gained any more. */
+const INSERT_SIZES = [32, 8, 1] as const;
+
+export class Tables {
+  readonly #db: DatabaseSyncInstance;
+  readonly #statements = new Map<string, Statement>();
+  readonly #names = new Map<string, number>();
+  readonly #find: Statement;
+  readonly #findForWrite: Statement;
+  #nextDoc: number;
+
+  constructor(db: DatabaseSyncInstance) {
+    this.#db = db;
+    this.#find = this.#statement(
+      'SELECT id, revision, value, sort, expires FROM document WHERE collection = ? AND id = ?',
+    );
+    this.#findForWrite = this.#statement(
+      'SELECT doc, revision, sort, expires, entries FROM document WHERE collection = ? AND id = ?',
+    );
+    for (const [n, collection, field] of this.#statement('SELECT n, collection, field FROM name').all()) {
+      this.#names.set(nameKey(String(collection), String(field)), Number(n));
+    }
+    this.#nextDoc = Number(this.#statement('SELECT coalesce(max(doc), 0) FROM document').get()?.[0]) + 1;
+  }
+
+  #statement(sql: string): Statement {
+    const known = this.#statements.get(sql);
+    if (known !== undefined) return known;
+    const prepared: StatementSyncInstance = this.#db.prepare(sql);
+    prepared.setReturnArrays(true);
+    const statement: Statement = {
+      get: (...parameters) => prepared.get(...parameters) as readonly Column[] | undefined,
+      all: (...parameters) => prepared.all(...parameters) as readonly (readonly Column[])[],
+      run: (...parameters) => prepared.run(...parameters),
+    };
+    this.#statements.set(sql, statement);
+    return statement;
+  }
+
+  // --- Names ---
+
+  /** The number of a collection (`field` empty) or of an indexed field of it; undefined when nothing used it yet. */
+  number(collection: string, field = ''): number | undefined {
+    return this.#names.get(nameKey(collection, field));
+  }
+
+  /** The same, made when missing. It stays even if the transaction that asked for it does not happen. */
+  intern(collection: string, field = ''): number {
+    const known = this.number(collection, field);
+    if (known !== undefined) return known;
+    const n = Number(
+      this.#statement('INSERT INTO name (collection, field) VALUES (?, ?) RETURNING n').get(
+        collection,
+        field,
+      )?.[0],
+    );
+    this.#names.set(nameKey(collection, field), n);
+    return n;
+  }
+
+  collectionName(n: number): string {
+    return String(this.#statement('SELECT collection FROM name WHERE n = ?').get(n)?.[0]);
+  }
+
+  // --- Reads ---
+
+  find(collection: number, id: string): Row | undefined {
+    const row = this.#find.get(collection, id);
+    return row === undefined ? undefined : toRow(row);
+  }
+
+  /** In the order of the selection, at most `limit`, without what expired by `now`. */
+  select(selection: Selection, limit: number, now: number): readonly Row[] {
+    const { sql, parameters } = this.#compile(
+      selection,
+      limit,
+      now,
+      'd.id, d.revision, d.value, d.sort, d.expires',
+    );
+    return sql === undefined
+      ? []
+      : this.#statement(sql)
+          .all(...parameters)
+          .map(toRow);
+  }
+
+  count(selection: Selection, limit: number, now: number): number {
+    const { sql, parameters } = this.#compile(selection, limit, now, '1');
+    if (sql === undefined) return 0;
+    return Number(this.#statement(`SELECT count(*) FROM (${sql})`).get(...parameters)?.[0]);
+  }
+
+  /**
+   * One index is walked in the order of the result from the cursor on, so a page costs what it shows: the document's
+   * own index, or that of the rarest `where` term, with a look-up per further term. `INDEXED BY` and `CROSS JOIN`
+   * keep SQLite to this plan, which it would otherwise choose without statistics.
+   */
+  #compile(
+    selection: Selection,
+    limit: number,
+    now: number,
+    columns: string,
+  ): { readonly sql: string | undefined; readonly parameters: Column[] } {
+    const collection = this.number(selection.collection);
+    const terms = this.#rarestFirst(selection);
+    if (collection === undefined || terms === undefined) return { sql: undefined, parameters: [] };
+
+    const { byOrder, prefix, after, upTo } = selection;
+    const [driving, ...others] = terms;
+    const parameters: Column[] = [];
+    let sql: string;
+    let key: string;
+    if (driving === undefined) {
+      key = 'd';
+      sql = `SELECT ${columns} FROM document d INDEXED BY ${byOrder ? 'document_sort' : 'document_id'} WHERE d.collection = ?`;
+      parameters.push(collection);
+      if (byOrder) sql += ' AND d.sort IS NOT NULL';
+    } else {
+      key = 'e';
+      sql =
+        `SELECT ${columns} FROM ${byOrder ? 'sorted_entry' : 'entry'} e CROSS JOIN document d ON d.doc = e.doc ` +
+        'WHERE e.field = ? AND e.value = ?';
+      parameters.push(driving.field, driving.value);
+    }
+    if (prefix !== '') {
+      sql += ` AND ${key}.id >= ?`;
+      parameters.push(prefix);
+      if (selection.prefixEnd !== undefined) {
+        sql += ` AND ${key}.id < ?`;
+        parameters.push(selection.prefixEnd);
+      }
+    }
+    if (upTo !== undefined) {
+      sql += ` AND ${key}.sort <= ?`;
+      parameters.push(upTo);
+    }
+    if (after !== undefined) {
+      sql += byOrder ? ` AND (${key}.sort, ${key}.id) > (?, ?)` : ` AND ${key}.id > ?`;
+      parameters.push(...(byOrder ? [after.sort, after.id] : [after.id]));
+    }
+    for (const { field, value } of others) {
+      sql += ' AND EXISTS (SELECT 1 FROM entry x WHERE x.field = ? AND x.value = ? AND x.id = e.id)';
+      parameters.push(field, value);
+    }
+    sql += ` AND (d.expires IS NULL OR d.expires > ?) ORDER BY ${byOrder ? `${key}.sort, ` : ''}${key}.id LIMIT ?`;
+    parameters.push(now, limit);
+    return { sql, parameters };
+  }
+
+  /** The terms with interned fields; undefined when one cannot match anything. */
+  #rarestFirst(selection: Selection): readonly { readonly field: number; readonly value: string }[] | undefined {
+    const terms: { field: number; value: string; found: number }[] = [];
+    for (const { field, value } of selection.terms) {
+      const n = this.number(selection.collection, field);
+      if (n === undefined) return undefined;
+      terms.push({ field: n, value, found: 0 });
+    }
+    if (terms.length < 2) return terms;
+    const probe = this.#statement(
+      'SELECT count(*) FROM (SELECT 1 FROM entry WHERE field = ? AND value = ? LIMIT ?)',
+    );
+    for (const term of terms) term.found = Number(probe.get(term.field, term.value, SELECTIVITY_PROBE)?.[0]);
+    return terms.sort((a, b) => a.found - b.found);
+  }
+
+  // --- Writes, between `begin` and `commit` ---
+
+  begin(): void {
+    this.#db.exec('BEGIN IMMEDIATE');
+  }
+
+  commit(): void {
+    this.#db.exec('COMMIT');
+  }
+
+  /** Also right after a failure by which SQLite ended the transaction itself. */
+  rollback(): void {
+    if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+  }
+
+  /**
+   * Inserts those rows whose id is free (what expired by `now` does not count); says for each whether it was.
+   * Numbers are given out here, not by SQLite, so that after one statement for many rows it shows which went in.
+   */
+  insertMissing(collection: number, rows: readonly NewRow[], now: number): readonly boolean[] {
+    const inserted: boolean[] = [];
+    let from = 0;
+    for (const size of INSERT_SIZES) {
+      for (; rows.length - from >= size; from += size) {
+        this.#insertChunk(collection, rows.slice(from, from + size), now, inserted);
+      }
+    }
+    return inserted;
+  }
+
+  #insertChunk(collection: number, rows: readonly NewRow[], now: number, inserted: boolean[]): void {
+    const first = this.#nextDoc;
+    const parameters: Column[] = [];
+    for (const row of rows) {
+      parameters.push(this.#nextDoc++, collection, row.id, row.value, row.sort, row.expires, entriesText(row));
+    }
+    const { changes } = this.#statement(insertSql(rows.length)).run(...parameters);
+
+    const present =
+      changes === rows.length
+        ? undefined
+        : new Set(
+            this.#statement('SELECT doc FROM document WHERE doc >= ?')
+              .all(first)
+              .map(([doc]) => doc),
+          );
+    rows.forEach((row, i) => {
+      const doc = first + i;
+      if (present === undefined || present.has(doc)) {
+        this.#addEntries(doc, row);
+        inserted.push(true);
+        return;
+      }
+      const existing = this.#existing(collection, row.id);
+      const expired = existing !== undefined && existing.expires !== null && existing.expires <= now;
+      if (expired) this.#replace(existing, row, 1);
+      inserted.push(expired);
+    });
+  }
+
+  put(collection: number, row: NewRow, now: number): Written {
+    const existing = this.#existing(collection, row.id);
+    const after = { sort: row.sort, entries: row.entries };
+    if (existing === undefined) {
+      this.#insertChunk(collection, [row], now, []);
+      return { before: undefined, after };
+    }
+    const expired = existing.expires !== null && existing.expires <= now;
+    this.#replace(existing, row, expired ? 1 : existing.revision + 1);
+    return { before: footprint(existing), after };
+  }
+
+  /** Undefined when there was nothing to delete. */
+  delete(collection: number, id: string): Footprint | undefined {
+    const existing = this.#existing(collection, id);
+    if (existing === undefined) return undefined;
+    this.#removeEntries(existing, id);
+    this.#statement('DELETE FROM document WHERE doc = ?').run(existing.doc);
+    return footprint(existing);
+  }
+
+  /** Up to {@link SWEEP_CHUNK} documents that expired by `now`, the oldest first. */
+  expired(limit: number, now: number): readonly { readonly collection: number; readonly id: string }[] {
+    return this.#statement(
+      'SELECT collection, id FROM document INDEXED BY document_expires WHERE expires <= ? ORDER BY expires LIMIT ?',
+    )
+      .all(now, Math.min(limit, SWEEP_CHUNK))
+      .map(([collection, id]) => ({ collection: Number(collection), id: String(id) }));
+  }
+
+  #existing(collection: number, id: string): Existing | undefined {
+    const row = this.#findForWrite.get(collection, id);
+    if (row === undefined) return undefined;
+    const [doc, revision, sort, expires, entries] = row as readonly [
+      number,
+      number,
+      string | null,
+      number | null,
+      string | null,
+    ];
+    return { doc, revision, sort, expires, entries };
+  }
+
+  #replace(existing: Existing, row: NewRow, revision: number): void {
+    const entries = entriesText(row);
+    const reindex = existing.sort !== row.sort || existing.entries !== entries;
+    if (!reindex && existing.expires === row.expires) {
+      // The common case. SQLite rewrites the indexes of every column that an UPDATE names, changed or not.
+      this.#statement('UPDATE document SET revision = ?, value = ? WHERE doc = ?').run(
+        revision,
+        row.value,
+        existing.doc,
+      );
+      return;
+    }
+    if (reindex) this.#removeEntries(existing, row.id);
+    this.#statement(
+      'UPDATE document SET revision = ?, value = ?, sort = ?, expires = ?, entries = ? WHERE doc = ?',
+    ).run(revision, row.value, row.sort, row.expires, entries, existing.doc);
+    if (reindex) this.#addEntries(existing.doc, row);
+  }
+
+  #addEntries(doc: number, { id, sort, entries }: NewRow): void {
+    for (const [field, value] of entries) {
+      this.#statement('INSERT INTO entry (field, value, id, doc) VALUES (?, ?, ?, ?)').run(field, value, id, doc);
+      if (sort === null) continue;
+      this.#statement('INSERT INTO sorted_entry (field, value, sort, id, doc) VALUES (?, ?, ?, ?, ?)').run(
+        field,
+        value,
+        sort,
+        id,
+        doc,
+      );
+    }
+  }
+
+  #removeEntries(existing: Existing, id: string): void {
+    for (const [field, value] of parseEntries(existing.entries)) {
+      this.#statement('DELETE FROM entry WHERE field = ? AND value = ? AND id = ?').run(field, value, id);
+      if (existing.sort === null) continue;
+      this.#statement('DELETE FROM sorted_entry WHERE field = ? AND value = ? AND sort = ? AND id = ?').run(
+        field,
+        value,
+        existing.sort,
+        id,
+      );
+    }
+  }
+
+  // --- The log ---
+
+  /** Pages in the write-ahead log, and how many of them are in the database file already. */
+  walPages(): { readonly log: number; readonly checkpointed: number } {
+    const row = this.#statement('PRAGMA wal_checkpoint(NOOP)').get();
+    return { log: Number(row?.[1]), checkpointed: Number(row?.[2]) };
+  }
+
+  /** From here on commits are made durable by `WalSync`, and checkpoints run elsewhere. */
+  prepareLog(sizeLimit: number): void {
+    this.#db.exec(
+      `PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=${sizeLimit}`,
+    );
+  }
+
+  /** Without a checkpoint thread, every so many pages within a commit; 0 for never. */
+  checkpointInCommits(pages: number): void {
+    this.#db.exec(`PRAGMA wal_autocheckpoint=${pages}`);
+  }
+
+  /** Checkpoints (bounded by the length of the log) and closes; the statements go with it. */
+  close(): void {
+    this.#statements.clear();
+    this.#db.close();
+  }
+}
+
+const insertSqlBySize = new Map<number, string>();
+
+function insertSql(rows: number): string {
+  const known = insertSqlBySize.get(rows);
+  if (known !== undefined) return known;
+  const sql =
+    'INSERT INTO document (doc, collection, id, revision, value, sort, expires, entries) VALUES ' +
+    Array<string>(rows).fill('(?, ?, ?, 1, ?, ?, ?, ?)').join(', ') +
+    ' ON CONFLICT (collection, id) DO NOTHING';
+  insertSqlBySize.set(rows, sql);
+  return sql;
+}
+
+function nameKey(collection: string, field: string): string {
+  return `${collection}\0${field}`;
+}
+
+function toRow(columns: readonly Column[]): Row {
+  const [id, revision, value, sort, expires] = columns as readonly [
+    string,
+    number,
+    string,
+    string | null,
+    number | null,
+  ];
+  return { id, revision, value, sort, expires };
+}
+
+function entriesText({ entries }: NewRow): string | null {
+  return entries.length === 0 ? null : JSON.stringify(entries);
+}
+
+function parseEntries(text: string | null): readonly (readonly [number, string])[] {
+  return text === null ? [] : (JSON.parse(text) as readonly (readonly [number, string])[]);
+}
+
+function footprint(existing: Existing): Footprint {
+  return { sort: existing.sort, entries: parseEntries(existing.entries) };
+}

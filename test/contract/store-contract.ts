@@ -1,0 +1,596 @@
+/**
+ * What every engine of `Store` must do (DESIGN decision 12). An engine's test file calls {@link storeContract} with a
+ * way to open it; nothing here knows which engine it is.
+ */
+import { type JsonObject } from '@cmbs/shared';
+import { type Change, type Query, type Store } from '@cmbs/shared/store/store';
+import { CmbsError } from '@cmbs/shared';
+
+export interface OpenedStore {
+  readonly store: Store;
+  /** The time that the store goes by, in milliseconds; moves it ahead. */
+  advance(ms: number): void;
+  now(): number;
+  /** Closes the store and opens it again over the same data. */
+  reopen(): Promise<Store>;
+  /** Closes the store and removes its data. */
+  close(): Promise<void>;
+}
+
+/** Milliseconds that an awaited event may take. */
+const EVENT_DEADLINE_MS = 10_000;
+
+export function storeContract(name: string, open: () => Promise<OpenedStore>): void {
+  describe(`the store contract, ${name}`, () => {
+    let opened: OpenedStore;
+    let store: Store;
+
+    beforeEach(async () => {
+      opened = await open();
+      store = opened.store;
+    });
+    afterEach(() => opened.close());
+
+    const put = (id: string, value: JsonObject = {}, options = {}, collection = 'things'): Promise<void> =>
+      store.transact(async (tx) => tx.put(collection, id, value, options));
+    const ids = async (query: Omit<Query, 'collection' | 'limit'> & { limit?: number }): Promise<string[]> =>
+      (await store.query({ collection: 'things', limit: 100, ...query })).docs.map(({ id }) => id);
+    const walk = async (query: Omit<Query, 'collection'>): Promise<string[]> => {
+      const found: string[] = [];
+      let after: string | undefined;
+      do {
+        const page = await store.query({
+          collection: 'things',
+          ...query,
+          ...(after === undefined ? {} : { after }),
+        });
+        expect(page.docs.length).toBeLessThanOrEqual(query.limit);
+        found.push(...page.docs.map(({ id }) => id));
+        after = page.next;
+      } while (after !== undefined);
+      return found;
+    };
+
+    describe('documents', () => {
+      it('gives back what was put, with its order and expiry', async () => {
+        const value = { text: 'grüße\u0000\ud83d\ude00', n: 1.5, list: [1, [2, null]], deep: { a: { b: true } } };
+        const expiresAt = opened.now() + 60_000;
+        await put('a', value, { order: '0001', expiresAt });
+        expect(await store.get('things', 'a')).toEqual({ id: 'a', revision: 1, value, order: '0001', expiresAt });
+      });
+
+      it('knows nothing of a document that was never put', async () => {
+        expect(await store.get('things', 'a')).toBeUndefined();
+        await put('b');
+        expect(await store.get('things', 'a')).toBeUndefined();
+        expect(await store.get('others', 'b')).toBeUndefined();
+      });
+
+      it('gives several documents in the order asked for, absent ones as undefined', async () => {
+        await put('a', { n: 1 });
+        await put('b', { n: 2 });
+        const docs = await store.getAll('things', ['b', 'x', 'a']);
+        expect(docs.map((doc) => doc?.value)).toEqual([{ n: 2 }, undefined, { n: 1 }]);
+      });
+
+      it('counts one revision per write and starts again after a deletion', async () => {
+        await put('a');
+        await put('a', { n: 2 });
+        expect((await store.get('things', 'a'))?.revision).toBe(2);
+        await store.transact(async (tx) => tx.delete('things', 'a'));
+        expect(await store.get('things', 'a')).toBeUndefined();
+        await put('a');
+        expect((await store.get('things', 'a'))?.revision).toBe(1);
+      });
+
+      it('forgets the order, the expiry and the index entries that a later write does not repeat', async () => {
+        await put('a', {}, { order: '1', expiresAt: opened.now() + 1000, index: { colour: ['red'] } });
+        await put('a', {});
+        opened.advance(2000);
+        expect(await store.get('things', 'a')).toEqual({ id: 'a', revision: 2, value: {} });
+        expect(await ids({ where: [{ field: 'colour', value: 'red' }] })).toEqual([]);
+        expect(await ids({ by: 'order' })).toEqual([]);
+      });
+
+      it('is not affected by what the caller does to a value afterwards', async () => {
+        const value = { list: [1] };
+        await put('a', value);
+        value.list.push(2);
+        expect((await store.get('things', 'a'))?.value).toEqual({ list: [1] });
+      });
+
+      it('refuses an empty id', async () => {
+        await expect(put('')).rejects.toMatchObject({ code: 'bad_request' });
+      });
+    });
+
+    describe('transactions', () => {
+      it('apply all writes or none', async () => {
+        const failing = store.transact(async (tx) => {
+          tx.put('things', 'a', {});
+          tx.put('others', 'b', {});
+          throw new CmbsError('forbidden', 'No.');
+        });
+        await expect(failing).rejects.toMatchObject({ code: 'forbidden' });
+        expect(await store.get('things', 'a')).toBeUndefined();
+        expect(await store.get('others', 'b')).toBeUndefined();
+      });
+
+      it('give back what the body returns, written or not', async () => {
+        expect(await store.transact(async () => 7)).toBe(7);
+        expect(
+          await store.transact(async (tx) => {
+            tx.put('things', 'a', {});
+            return 8;
+          }),
+        ).toBe(8);
+      });
+
+      it('lose no update among many that change the same document', async () => {
+        await put('counter', { n: 0 });
+        await Promise.all(
+          Array.from({ length: 25 }, () =>
+            store.transact(async (tx) => {
+              const n = Number((await tx.get('things', 'counter'))?.value.n);
+              tx.put('things', 'counter', { n: n + 1 });
+            }),
+          ),
+        );
+        expect(await store.get('things', 'counter')).toMatchObject({ revision: 26, value: { n: 25 } });
+      });
+
+      it('never show a reader a part of themselves', async () => {
+        const move = (by: number): Promise<void> =>
+          store.transact(async (tx) => {
+            tx.put('things', 'left', { n: by });
+            tx.put('things', 'right', { n: -by });
+          });
+        await move(0);
+        const writers = Array.from({ length: 10 }, (_, i) => move(i));
+        const readers = Array.from({ length: 10 }, () =>
+          store.transact(async (tx) => {
+            const left = await tx.get('things', 'left');
+            const right = await tx.get('things', 'right');
+            return Number(left?.value.n) + Number(right?.value.n);
+          }),
+        );
+        expect(await Promise.all(readers)).toEqual(Array(10).fill(0));
+        await Promise.all(writers);
+      });
+
+      it('do not let a body that ran again leave anything behind from its earlier run', async () => {
+        await put('seen', { n: 0 });
+        let runs = 0;
+        await store.transact(async (tx) => {
+          const n = Number((await tx.get('things', 'seen'))?.value.n);
+          runs++;
+          if (runs === 1) await put('seen', { n: 1 });
+          tx.put('things', `from-${n}`, {});
+        });
+        expect(runs).toBe(2);
+        expect(await ids({ prefix: 'from-' })).toEqual(['from-1']);
+      });
+
+      it('run again when a document that was absent has appeared', async () => {
+        const seen: boolean[] = [];
+        await store.transact(async (tx) => {
+          const there = (await tx.get('things', 'a')) !== undefined;
+          seen.push(there);
+          if (!there) await put('a');
+          tx.put('things', 'b', { there });
+        });
+        expect(seen).toEqual([false, true]);
+        expect((await store.get('things', 'b'))?.value).toEqual({ there: true });
+      });
+
+      it('do not believe an error that a body drew from reads that never held together', async () => {
+        await put('x', { n: 1 });
+        await put('y', { n: 1 });
+        let runs = 0;
+        const result = await store.transact(async (tx) => {
+          const x = await tx.get('things', 'x');
+          if (++runs === 1) {
+            await store.transact(async (other) => {
+              other.put('things', 'x', { n: 2 });
+              other.put('things', 'y', { n: 2 });
+            });
+          }
+          const y = await tx.get('things', 'y');
+          if (x?.value.n !== y?.value.n) throw new Error('torn');
+          return y?.value.n;
+        });
+        expect(result).toBe(2);
+      });
+
+      it('refuse a read after a write', async () => {
+        const reading = store.transact(async (tx) => {
+          tx.put('things', 'a', {});
+          await tx.get('things', 'a');
+        });
+        await expect(reading).rejects.toThrow(/reads? first|reads .* before/i);
+        const querying = store.transact(async (tx) => {
+          tx.delete('things', 'a');
+          await tx.query({ collection: 'things', limit: 1 });
+        });
+        await expect(querying).rejects.toThrow(/reads? first|reads .* before/i);
+        expect(await store.get('things', 'a')).toBeUndefined();
+      });
+
+      it('keep a name unique that is looked up by a query', async () => {
+        const claim = (id: string): Promise<boolean> =>
+          store.transact(async (tx) => {
+            const page = await tx.query({
+              collection: 'things',
+              where: [{ field: 'name', value: 'wanted' }],
+              limit: 1,
+            });
+            if (page.docs.length > 0) return false;
+            tx.put('things', id, {}, { index: { name: ['wanted'] } });
+            return true;
+          });
+        const results = await Promise.all(['a', 'b', 'c', 'd'].map(claim));
+        expect(results.filter(Boolean)).toHaveLength(1);
+        expect(await ids({ where: [{ field: 'name', value: 'wanted' }] })).toHaveLength(1);
+      });
+
+      it('run again when a document leaves the result of their query', async () => {
+        await put('a', {}, { index: { colour: ['red'] } });
+        const counts: number[] = [];
+        await store.transact(async (tx) => {
+          const query = { collection: 'things', where: [{ field: 'colour', value: 'red' }], limit: 10 };
+          const { docs } = await tx.query(query);
+          counts.push(docs.length);
+          if (counts.length === 1) await put('a', {}, { index: { colour: ['blue'] } });
+          tx.put('others', 'count', { n: docs.length });
+        });
+        expect(counts).toEqual([1, 0]);
+      });
+
+      it('accept many changes at once and one deletion among them', async () => {
+        await put('n-050', {});
+        await store.transact(async (tx) => {
+          for (let i = 0; i < 100; i++) tx.put('things', `n-${String(i).padStart(3, '0')}`, { i });
+          tx.delete('things', 'n-050');
+        });
+        expect(await store.count({ collection: 'things', prefix: 'n-' }, 1000)).toBe(99);
+      });
+
+      it('write nothing when they were aborted before', async () => {
+        const signal = AbortSignal.abort();
+        const aborted = store.transact(async (tx) => tx.put('things', 'a', {}), { signal });
+        await expect(aborted).rejects.toMatchObject({ code: 'deadline_exceeded' });
+        await expect(store.create('things', 'a', {}, { signal })).rejects.toMatchObject({
+          code: 'deadline_exceeded',
+        });
+        await expect(store.get('things', 'a', { signal })).rejects.toMatchObject({ code: 'deadline_exceeded' });
+        expect(await store.get('things', 'a')).toBeUndefined();
+      });
+
+      it('stop waiting for a body when they are aborted, and write nothing', async () => {
+        const controller = new AbortController();
+        const aborted = store.transact(
+          async (tx) => {
+            controller.abort();
+            tx.put('things', 'a', {});
+            await new Promise<void>(() => undefined);
+          },
+          { signal: controller.signal },
+        );
+        await expect(aborted).rejects.toMatchObject({ code: 'deadline_exceeded' });
+        expect(await store.get('things', 'a')).toBeUndefined();
+      });
+    });
+
+    describe('create', () => {
+      it('writes once, whoever else tries at the same time', async () => {
+        const results = await Promise.all(
+          Array.from({ length: 20 }, (_, i) => store.create('things', 'a', { i }, { order: String(i) })),
+        );
+        expect(results.filter(Boolean)).toHaveLength(1);
+        const winner = results.indexOf(true);
+        expect(await store.get('things', 'a')).toEqual({
+          id: 'a',
+          revision: 1,
+          value: { i: winner },
+          order: String(winner),
+        });
+      });
+
+      it('writes many different documents at the same time, with their index entries', async () => {
+        const results = await Promise.all(
+          Array.from({ length: 100 }, (_, i) =>
+            store.create('things', `id-${i}`, { i }, { index: { parity: [i % 2 === 0 ? 'even' : 'odd'] } }),
+          ),
+        );
+        expect(results).toEqual(Array(100).fill(true));
+        expect(await ids({ where: [{ field: 'parity', value: 'odd' }] })).toHaveLength(50);
+      });
+
+      it('replaces an expired document, and nothing of it stays', async () => {
+        await put('a', { old: true }, { expiresAt: opened.now() + 1000, index: { colour: ['red'] }, order: '1' });
+        await put('a', { old: 2 }, { expiresAt: opened.now() + 1000, index: { colour: ['red'] }, order: '1' });
+        opened.advance(1000);
+        expect(await store.create('things', 'a', { old: false }, { index: { colour: ['blue'] } })).toBe(true);
+        expect(await store.get('things', 'a')).toEqual({ id: 'a', revision: 1, value: { old: false } });
+        expect(await ids({ where: [{ field: 'colour', value: 'red' }] })).toEqual([]);
+        expect(await ids({ where: [{ field: 'colour', value: 'blue' }] })).toEqual(['a']);
+      });
+    });
+
+    describe('queries', () => {
+      it('list a collection by id, page by page, each document once', async () => {
+        const all = Array.from({ length: 23 }, (_, i) => `id-${String(i).padStart(2, '0')}`);
+        await Promise.all([...all].reverse().map((id) => store.create('things', id, {})));
+        await store.create('others', 'id-99', {});
+        expect(await walk({ limit: 5 })).toEqual(all);
+        expect(await walk({ limit: 23 })).toEqual(all);
+        expect(await walk({ limit: 1000 })).toEqual(all);
+      });
+
+      it('list by order, ties by id, leaving out documents without one', async () => {
+        await put('c', {}, { order: '2' });
+        await put('b', {}, { order: '1' });
+        await put('a', {}, { order: '2' });
+        await put('d', {});
+        await put('e', {}, { order: '10' });
+        expect(await ids({ by: 'order' })).toEqual(['b', 'e', 'a', 'c']);
+        expect(await walk({ by: 'order', limit: 1 })).toEqual(['b', 'e', 'a', 'c']);
+        expect(await ids({ by: 'order', upTo: '10' })).toEqual(['b', 'e']);
+      });
+
+      it('find ids by their beginning only', async () => {
+        for (const id of ['a', 'a/1', 'a/2', 'a0', 'b/1', 'a/\u{10ffff}']) await put(id, {}, { order: '1' });
+        expect(await ids({ prefix: 'a/' })).toEqual(['a/1', 'a/2', 'a/\u{10ffff}']);
+        expect(await walk({ prefix: 'a/', limit: 1 })).toEqual(['a/1', 'a/2', 'a/\u{10ffff}']);
+        expect(await ids({ prefix: 'a/', by: 'order' })).toEqual(['a/1', 'a/2', 'a/\u{10ffff}']);
+        expect(await ids({ prefix: 'z' })).toEqual([]);
+      });
+
+      it('filter by every term, in each order, page by page', async () => {
+        for (let i = 0; i < 30; i++) {
+          await put(
+            `id-${String(i).padStart(2, '0')}`,
+            {},
+            {
+              order: String(99 - i),
+              index: { two: [String(i % 2)], three: [String(i % 3), 'any'], none: [] },
+            },
+          );
+        }
+        const where = [
+          { field: 'two', value: '0' },
+          { field: 'three', value: '0' },
+        ];
+        const expected = ['id-00', 'id-06', 'id-12', 'id-18', 'id-24'];
+        expect(await walk({ where, limit: 2 })).toEqual(expected);
+        expect(await walk({ where: [...where].reverse(), limit: 2 })).toEqual(expected);
+        expect(await walk({ where, by: 'order', limit: 2 })).toEqual([...expected].reverse());
+        expect(await walk({ where, by: 'order', upTo: '87', limit: 2 })).toEqual(['id-24', 'id-18', 'id-12']);
+        expect(await walk({ where, prefix: 'id-1', limit: 2 })).toEqual(['id-12', 'id-18']);
+        expect(await walk({ where: [...where, { field: 'three', value: 'any' }], limit: 3 })).toEqual(expected);
+        expect(await ids({ where: [...where, { field: 'three', value: 'other' }] })).toEqual([]);
+        expect(await ids({ where: [...where, { field: 'unknown', value: '0' }] })).toEqual([]);
+        expect(await store.count({ collection: 'things', where }, 100)).toBe(5);
+        expect(await store.count({ collection: 'things', where }, 3)).toBe(3);
+      });
+
+      it('compare index values exactly, whatever is in them', async () => {
+        const values = [
+          '',
+          ' ',
+          'a',
+          'A',
+          'a\u0000',
+          'a\u0000b',
+          '\u0001"x"',
+          'x\ud800',
+          'x\ud801',
+          '\u{1f600}',
+          '"',
+        ];
+        await Promise.all(
+          values.map((value, i) => store.create('things', `v${i}`, {}, { index: { f: [value, value] } })),
+        );
+        for (const [i, value] of values.entries()) {
+          expect(await ids({ where: [{ field: 'f', value }] })).toEqual([`v${i}`]);
+        }
+      });
+
+      it('follow each write of a document', async () => {
+        await put('a', {}, { order: '1', index: { colour: ['red', 'blue'] } });
+        await put('a', {}, { order: '2', index: { colour: ['blue', 'green'] } });
+        expect(await ids({ where: [{ field: 'colour', value: 'red' }] })).toEqual([]);
+        expect(await ids({ where: [{ field: 'colour', value: 'green' }], by: 'order' })).toEqual(['a']);
+        expect(await ids({ where: [{ field: 'colour', value: 'green' }], by: 'order', upTo: '1' })).toEqual([]);
+        await store.transact(async (tx) => tx.delete('things', 'a'));
+        expect(await ids({ where: [{ field: 'colour', value: 'blue' }] })).toEqual([]);
+        expect(await ids({ where: [{ field: 'colour', value: 'blue' }], by: 'order' })).toEqual([]);
+      });
+
+      it('give pages whose cursor stays good while documents come and go', async () => {
+        for (const id of ['a', 'b', 'c', 'd']) await put(id);
+        const first = await store.query({ collection: 'things', limit: 2 });
+        await store.transact(async (tx) => tx.delete('things', 'b'));
+        await put('aa');
+        await put('bb');
+        const rest = await store.query({ collection: 'things', limit: 10, after: first.next ?? '' });
+        expect(rest.docs.map(({ id }) => id)).toEqual(['bb', 'c', 'd']);
+      });
+
+      it.each(['', 'nonsense', '!!!', Buffer.from('[1]').toString('base64url'), 'eyJhIjoxfQ'])(
+        'refuse the cursor %j',
+        async (after) => {
+          await put('a');
+          await expect(store.query({ collection: 'things', limit: 1, after })).rejects.toMatchObject({
+            code: 'bad_request',
+          });
+        },
+      );
+
+      it.each([0, -1, 1.5, 10_001, Number.NaN])('refuse the limit %d', async (limit) => {
+        await expect(store.query({ collection: 'things', limit })).rejects.toMatchObject({ code: 'bad_request' });
+      });
+
+      it('refuse a cursor that belongs to another order', async () => {
+        await put('a', {}, { order: '1' });
+        await put('b', {}, { order: '2' });
+        const { next } = await store.query({ collection: 'things', limit: 1 });
+        const mixed = store.query({ collection: 'things', limit: 1, by: 'order', after: next ?? '' });
+        await expect(mixed).rejects.toMatchObject({ code: 'bad_request' });
+      });
+    });
+
+    describe('expiry', () => {
+      it('hides a document at the moment it names', async () => {
+        await put('a', {}, { expiresAt: opened.now() + 1000, order: '1', index: { colour: ['red'] } });
+        opened.advance(999);
+        expect(await store.get('things', 'a')).toBeDefined();
+        expect(await ids({})).toEqual(['a']);
+        opened.advance(1);
+        expect(await store.get('things', 'a')).toBeUndefined();
+        expect(await store.getAll('things', ['a'])).toEqual([undefined]);
+        expect(await ids({})).toEqual([]);
+        expect(await ids({ by: 'order' })).toEqual([]);
+        expect(await ids({ where: [{ field: 'colour', value: 'red' }] })).toEqual([]);
+        expect(await store.count({ collection: 'things' }, 10)).toBe(0);
+        expect(await store.transact(async (tx) => tx.get('things', 'a'))).toBeUndefined();
+      });
+
+      it('starts at revision 1 when an expired document is put again', async () => {
+        await put('a', {}, { expiresAt: opened.now() + 1000 });
+        await put('a', {}, { expiresAt: opened.now() + 1000 });
+        opened.advance(1000);
+        await put('a', { again: true });
+        expect(await store.get('things', 'a')).toEqual({ id: 'a', revision: 1, value: { again: true } });
+      });
+
+      it('removes what expired, at most as many as asked for', async () => {
+        await Promise.all(
+          Array.from({ length: 10 }, (_, i) =>
+            store.create('things', `x${i}`, {}, { expiresAt: opened.now() + 1000, index: { f: ['v'] } }),
+          ),
+        );
+        await put('stays', {}, { expiresAt: opened.now() + 5000 });
+        expect(await store.sweep(100)).toBe(0);
+        opened.advance(1000);
+        expect(await store.sweep(4)).toBe(4);
+        expect(await store.sweep(100)).toBe(6);
+        expect(await store.sweep(100)).toBe(0);
+        expect(await ids({})).toEqual(['stays']);
+      });
+    });
+
+    describe('watching', () => {
+      const collect = (
+        collection: string,
+      ): { seen: Change[]; until: (n: number) => Promise<void>; end: () => void } => {
+        const seen: Change[] = [];
+        let check = (): void => undefined;
+        const end = store.watch(collection, (changes) => {
+          seen.push(...changes);
+          check();
+        });
+        const until = (n: number): Promise<void> =>
+          new Promise((resolve, reject) => {
+            const timer = setTimeout(
+              () => reject(new Error(`saw ${seen.length} of ${n} changes`)),
+              EVENT_DEADLINE_MS,
+            );
+            check = () => {
+              if (seen.length < n) return;
+              clearTimeout(timer);
+              resolve();
+            };
+            check();
+          });
+        return { seen, until, end };
+      };
+
+      it('reports each change of the collection in commit order, and of no other', async () => {
+        const { seen, until, end } = collect('things');
+        await put('a');
+        await put('a', { n: 2 });
+        await put('z', {}, {}, 'others');
+        await store.create('things', 'b', {});
+        await store.create('things', 'b', {});
+        await store.transact(async (tx) => tx.delete('things', 'a'));
+        await store.transact(async (tx) => tx.delete('things', 'never-there'));
+        await until(4);
+        end();
+        expect(seen).toEqual([
+          { collection: 'things', id: 'a', deleted: false },
+          { collection: 'things', id: 'a', deleted: false },
+          { collection: 'things', id: 'b', deleted: false },
+          { collection: 'things', id: 'a', deleted: true },
+        ]);
+      });
+
+      it('ends when asked to, also for one of two that watch with the same function', async () => {
+        const { seen, until, end } = collect('things');
+        const other = collect('things');
+        await put('a');
+        await until(1);
+        end();
+        await put('b');
+        await other.until(2);
+        other.end();
+        expect(seen.map(({ id }) => id)).toEqual(['a']);
+      });
+
+      it('goes on for the others when a listener throws', async () => {
+        const end = store.watch('things', () => {
+          throw new Error('a listener of the test fails');
+        });
+        const { seen, until, end: endOther } = collect('things');
+        await put('a');
+        await until(1);
+        end();
+        endOther();
+        expect(seen).toHaveLength(1);
+      });
+    });
+
+    describe('across a restart', () => {
+      it('keeps documents, revisions, orders, entries and expiries', async () => {
+        const expiresAt = opened.now() + 5000;
+        await put('a', { n: 1 }, { order: '1', index: { colour: ['red'] }, expiresAt });
+        await put('a', { n: 2 }, { order: '1', index: { colour: ['red'] }, expiresAt });
+        store = await opened.reopen();
+        expect(await store.get('things', 'a')).toEqual({
+          id: 'a',
+          revision: 2,
+          value: { n: 2 },
+          order: '1',
+          expiresAt,
+        });
+        expect(await ids({ where: [{ field: 'colour', value: 'red' }], by: 'order' })).toEqual(['a']);
+        expect(await store.create('things', 'a', {})).toBe(false);
+        expect(await store.create('things', 'b', {}, { index: { colour: ['red'] } })).toBe(true);
+        expect(await ids({ where: [{ field: 'colour', value: 'red' }] })).toEqual(['a', 'b']);
+      });
+
+      it('takes a cursor from before', async () => {
+        await put('a');
+        await put('b');
+        const { next } = await store.query({ collection: 'things', limit: 1 });
+        store = await opened.reopen();
+        expect(await ids({ after: next ?? '' })).toEqual(['b']);
+      });
+    });
+
+    it('is unavailable once it is closed, and may be closed twice', async () => {
+      await Promise.all([store.close(), store.close()]);
+      await expect(put('a')).rejects.toMatchObject({ code: 'unavailable' });
+      await expect(store.get('things', 'a')).rejects.toMatchObject({ code: 'unavailable' });
+      await expect(store.create('things', 'a', {})).rejects.toMatchObject({ code: 'unavailable' });
+    });
+
+    it('finishes what was under way when it is closed', async () => {
+      const writes = Promise.all(Array.from({ length: 50 }, (_, i) => store.create('things', `w${i}`, {})));
+      await store.close();
+      expect(await writes).toEqual(Array(50).fill(true));
+      store = await opened.reopen();
+      expect(await store.count({ collection: 'things' }, 100)).toBe(50);
+    });
+  });
+}

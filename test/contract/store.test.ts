@@ -1,0 +1,4 @@
+import { storeContract } from './store-contract';
+import { openTemporaryStore } from './temporary-store';
+
+storeContract('SQLite', openTemporaryStore);
