@@ -99,7 +99,8 @@ export function checkAttributes(given: Values, specs: AttributeSpecs, options: C
     if (spec === undefined) throw refuse(`There is no attribute ${name} in the categories of this entity.`);
     if (name === CORE_ID) continue; // compared with the entity's own id by the caller
     const checked = checkValue(name, value, spec);
-    if (!spec.mutable && !sameValue(checked, after[name])) {
+    const isFirst = spec.once === true && before[name] === undefined;
+    if (!spec.mutable && !isFirst && !sameValue(checked, after[name])) {
       throw refuse(`${name} cannot be set by a client.`);
     }
     after[name] = checked;

@@ -19,6 +19,8 @@ export interface AttributeSpec {
   readonly type: AttributeType;
   readonly required: boolean;
   readonly mutable: boolean;
+  /** Not mutable, yet a client may give it its first value (GFD.224: user data "once and only once"). */
+  readonly once?: boolean;
   readonly default?: Json;
   readonly pattern?: Pattern;
   readonly description?: string;
