@@ -18,6 +18,7 @@ import {
 import { decodeBody } from './text-syntax';
 
 type Dialect = CategoryInput['dialect'];
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /**
  * Reads a body. `dialect` decides for definitions that do not show theirs. A bare list counts as the key
@@ -107,19 +108,20 @@ class BodyReader {
     isLink: boolean,
   ): EntityInput {
     const at = (key: string): string => `"${key}" of ${where}`;
-    return {
-      ...optional('kind', item.kind, at('kind'), identifier),
+    const entity: Mutable<EntityInput> = {
       mixins: identifiers(item.mixins, at('mixins')),
-      ...optional('id', item.id, at('id'), string),
-      ...optional('title', item.title, at('title'), string),
-      ...optional('summary', item.summary, at('summary'), string),
-      ...optional('source', item.source, at('source'), reference),
-      ...optional('target', item.target, at('target'), reference),
       attributes: attributesOf(item.attributes, where),
       links: objects(item.links, at('links')).map((link, index) => linkInput(link, `links[${index}] of ${where}`)),
       isLink,
       sourceText: (names) => sourceOf(this.text, [...path, 'attributes', ...names]),
     };
+    if (present(item.kind)) entity.kind = identifier(item.kind, at('kind'));
+    if (present(item.id)) entity.id = string(item.id, at('id'));
+    if (present(item.title)) entity.title = string(item.title, at('title'));
+    if (present(item.summary)) entity.summary = string(item.summary, at('summary'));
+    if (present(item.source)) entity.source = reference(item.source, at('source'));
+    if (present(item.target)) entity.target = reference(item.target, at('target'));
+    return entity;
   }
 
   private categories(key: 'kinds' | 'mixins' | 'actions', categoryClass: CategoryClass): CategoryInput[] {
@@ -155,20 +157,6 @@ function present(value: Json | undefined): value is Exclude<Json, null> {
 
 function wrong(where: string, expected: string): CmbsError {
   return badRequest(`${where} has to be ${expected}; correct it.`);
-}
-
-type Read<T> = (value: Json, where: string) => T;
-
-function optional<Key extends string, T>(
-  key: Key,
-  value: Json | undefined,
-  where: string,
-  read: Read<T>,
-): Partial<Record<Key, T>> {
-  if (!present(value)) return {};
-  const member: Partial<Record<Key, T>> = {};
-  member[key] = read(value, where);
-  return member;
 }
 
 function string(value: Json, where: string): string {
@@ -233,18 +221,20 @@ function attributesOf(value: Json | undefined, where: string): JsonObject {
 function linkInput(link: JsonObject, where: string): LinkInput {
   const at = (key: string): string => `"${key}" of ${where}`;
   if (!present(link.target)) throw wrong(at('target'), 'given: it is what the link points to');
-  const { title } = optional('title', link.title, at('title'), string);
   const attributes = attributesOf(link.attributes, where);
-  return {
+  const input: Mutable<LinkInput> = {
     target: reference(link.target, at('target')),
     categories: [
       ...(present(link.kind) ? [identifier(link.kind, at('kind'))] : []),
       ...identifiers(link.mixins, at('mixins')),
     ],
-    ...optional('self', link.self, at('self'), string),
-    ...optional('id', link.id, at('id'), string),
-    attributes: title === undefined ? attributes : { ...attributes, [CORE_TITLE]: title },
+    attributes: present(link.title)
+      ? { ...attributes, [CORE_TITLE]: string(link.title, at('title')) }
+      : attributes,
   };
+  if (present(link.self)) input.self = string(link.self, at('self'));
+  if (present(link.id)) input.id = string(link.id, at('id'));
+  return input;
 }
 
 function providerInput(item: JsonObject): ProviderInput {
@@ -263,22 +253,27 @@ function categoryInput(item: Json, categoryClass: CategoryClass, byType: Dialect
   if (!isJsonObject(item)) throw wrong(where, 'a category');
   const at = (key: string): string => `"${key}" of ${where}`;
   if (typeof item.term !== 'string' || item.term === '') throw wrong(at('term'), 'a string that is not empty');
-  const { parent, depends } = relations(item, categoryClass, at);
-  return {
+  const input: Mutable<CategoryInput> = {
     term: item.term,
     // A filter of the original names a term alone; a definition without a scheme is refused where it is checked.
     scheme: present(item.scheme) ? string(item.scheme, at('scheme')) : '',
     class: categoryClass,
-    ...optional('title', item.title, at('title'), string),
-    ...(parent === undefined ? {} : { parent }),
-    ...(depends === undefined ? {} : { depends }),
-    ...optional('applies', item.applies, at('applies'), identifiers),
-    ...optional('actions', item.actions, at('actions'), identifiers),
-    ...optional('location', item.location, at('location'), string),
-    ...(present(item.attributes) ? { attributes: attributesOf(item.attributes, where) } : {}),
     dialect: dialectOf(item) ?? byType,
     given: givenKeys(item, categoryClass),
   };
+  if (present(item.title)) input.title = string(item.title, at('title'));
+  if (present(item.location)) input.location = string(item.location, at('location'));
+  if (present(item.applies)) input.applies = identifiers(item.applies, at('applies'));
+  if (present(item.actions)) input.actions = identifiers(item.actions, at('actions'));
+  if (present(item.attributes)) input.attributes = attributesOf(item.attributes, where);
+  // The nested dialect has one key, `related`, for the parent of a kind and for what a mixin depends on.
+  if (categoryClass === 'kind') {
+    const [parent] = oneOrMore(item.parent ?? item.related, at('parent'));
+    if (parent !== undefined) input.parent = parent;
+  } else if (categoryClass === 'mixin' && present(item.depends ?? item.related)) {
+    input.depends = oneOrMore(item.depends ?? item.related, at('depends'));
+  }
+  return input;
 }
 
 /** A category that is named and not defined: an identifier, or `{"category":id}`. */
@@ -290,24 +285,8 @@ function categoryNamed(item: Json, where: string): { term: string; scheme: strin
   return named;
 }
 
-/** The nested dialect has one key, `related`, for the parent of a kind and for what a mixin depends on. */
-function relations(
-  item: JsonObject,
-  categoryClass: CategoryClass,
-  at: (key: string) => string,
-): { readonly parent?: string | undefined; readonly depends?: readonly string[] | undefined } {
-  const related = present(item.related) ? oneOrMore(item.related, at('related')) : undefined;
-  switch (categoryClass) {
-    case 'kind':
-      return { parent: present(item.parent) ? oneOrMore(item.parent, at('parent'))[0] : related?.[0] };
-    case 'mixin':
-      return { depends: present(item.depends) ? oneOrMore(item.depends, at('depends')) : related };
-    case 'action':
-      return {};
-  }
-}
-
-function oneOrMore(value: Json, where: string): string[] {
+function oneOrMore(value: Json | undefined, where: string): string[] {
+  if (!present(value)) return [];
   return isList(value) ? identifiers(value, where) : [identifier(value, where)];
 }
 

@@ -18,9 +18,9 @@ const CLOSE_BRACE = 0x7d;
 export function endOfString(text: string, start: number): number {
   let quote = text.indexOf('"', start + 1);
   while (quote !== -1) {
-    // An odd number of backslashes in front makes the quote part of the string.
     let before = quote - 1;
     while (before > start && text.charCodeAt(before) === BACKSLASH) before--;
+    // An odd number of backslashes in front makes the quote part of the string.
     if ((quote - before) % 2 === 1) return quote + 1;
     quote = text.indexOf('"', quote + 1);
   }
@@ -41,9 +41,10 @@ export function endOfJson(text: string, start: number): number {
 }
 
 function endOfBrackets(text: string, start: number): number {
+  const { length } = text;
   let depth = 0;
   let at = start;
-  while (at < text.length) {
+  while (at < length) {
     const code = text.charCodeAt(at);
     if (code === QUOTE) {
       at = endOfString(text, at);
@@ -72,12 +73,13 @@ function skipSpace(text: string, start: number): number {
 }
 
 /**
- * True when no array or object in the text is nested deeper than `limit`. Asked before `JSON.parse`, so that no
- * later walk over the values can exhaust the stack.
+ * True when no array or object in the text is nested deeper than `limit`. Asked of text from outside before
+ * `JSON.parse`, which would spend a long time on a deep nest of brackets, and so that no later walk over the values
+ * can exhaust the stack.
  */
 export function nestsWithin(text: string, limit: number): boolean {
-  // Each level takes two characters.
-  if (text.length <= 2 * limit) return true;
+  // A text with no more brackets than levels, as most are, needs no closer look.
+  if (occurrences(text, '{', limit) + occurrences(text, '[', limit) <= limit) return true;
   let depth = 0;
   let at = 0;
   while (at < text.length) {
@@ -93,6 +95,13 @@ export function nestsWithin(text: string, limit: number): boolean {
     } else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) depth--;
   }
   return true;
+}
+
+/** How often `char` stands in the text; counts no further than one above `limit`. */
+function occurrences(text: string, char: string, limit: number): number {
+  let count = 0;
+  for (let at = text.indexOf(char); at !== -1 && count <= limit; at = text.indexOf(char, at + 1)) count++;
+  return count;
 }
 
 /**
@@ -206,7 +215,7 @@ export function stringifyJson(value: JsonOutput): string {
       if (value === null) return 'null';
       if (value instanceof RawJson) return value.text;
       if (isList(value)) return stringifyList(value);
-      return stringifyMembers(value instanceof Map ? value.entries() : Object.entries(value));
+      return isMap(value) ? stringifyMap(value) : stringifyObject(value);
   }
 }
 
@@ -214,19 +223,33 @@ function isList(value: object): value is readonly JsonOutput[] {
   return Array.isArray(value);
 }
 
-function stringifyList(list: readonly JsonOutput[]): string {
-  let text = '[';
-  for (const item of list) text += (text === '[' ? '' : ',') + stringifyJson(item);
-  return text + ']';
+function isMap(value: object): value is JsonOutputMap {
+  return value instanceof Map;
 }
 
-function stringifyMembers(members: Iterable<readonly [string, JsonOutput | undefined]>): string {
-  let text = '{';
-  for (const [name, value] of members) {
-    if (value === undefined) continue;
-    text += (text === '{' ? '' : ',') + stringifyString(name) + ':' + stringifyJson(value);
+function stringifyList(list: readonly JsonOutput[]): string {
+  let text = '';
+  for (const item of list) text += (text === '' ? '[' : ',') + stringifyJson(item);
+  return text === '' ? '[]' : text + ']';
+}
+
+function stringifyMap(map: JsonOutputMap): string {
+  let text = '';
+  for (const [name, value] of map) text += (text === '' ? '{' : ',') + stringifyMember(name, value);
+  return text === '' ? '{}' : text + '}';
+}
+
+function stringifyObject(object: JsonOutputObject): string {
+  let text = '';
+  for (const name of Object.keys(object)) {
+    const value = object[name];
+    if (value !== undefined) text += (text === '' ? '{' : ',') + stringifyMember(name, value);
   }
-  return text + '}';
+  return text === '' ? '{}' : text + '}';
+}
+
+function stringifyMember(name: string, value: JsonOutput): string {
+  return stringifyString(name) + ':' + stringifyJson(value);
 }
 
 /** Anything but what stands in a JSON string as it is: no quote, backslash, control character or surrogate. */

@@ -82,10 +82,12 @@ function parseRange(element: string): MediaRange | undefined {
   return quality <= 1 ? { type, quality } : undefined;
 }
 
+const EXACT = 2;
+
 /** How well a list of ranges likes one media type. Compare with {@link comparePreference}. */
 interface Preference {
   readonly quality: number;
-  /** 2 for an exact range, 1 for `type/*`, 0 for `*\/*`. */
+  /** {@link EXACT}, 1 for `type/*`, 0 for `*\/*`. */
   readonly specificity: number;
   /** Place of the range in the header. */
   readonly position: number;
@@ -108,6 +110,8 @@ export function chooseOffer<Offer extends { readonly mediaTypes: readonly string
     for (const name of offer.mediaTypes) {
       const preference = preferenceFor(name, ranges);
       if (preference === undefined || preference.quality === 0) continue;
+      // Other names than the one it answers with are what a client has to ask for expressly.
+      if (name !== offer.mediaTypes[0] && preference.specificity < EXACT) continue;
       if (best === undefined || comparePreference(preference, best.preference) > 0) best = { offer, preference };
     }
   }
@@ -125,7 +129,7 @@ function preferenceFor(name: string, ranges: readonly MediaRange[]): Preference 
 }
 
 function specificityOf(range: string, name: string): number | undefined {
-  if (range === name) return 2;
+  if (range === name) return EXACT;
   if (range === '*/*') return 0;
   return range.endsWith('/*') && name.startsWith(range.slice(0, -1)) ? 1 : undefined;
 }

@@ -24,11 +24,12 @@ const MEDIA_TYPE = 'application/occi+json';
 function entityJson(view: EntityView, context: RenderContext): JsonOutput {
   const { entity, isLink } = view;
   const { core, attributes } = partAttributes(view);
+  const path = escapeUri(entity.path);
   return {
     kind: entity.kind,
     mixins: entity.mixins,
     attributes: nest(attributes),
-    actions: view.actions.map((action) => actionJson(entity.path, action, context)),
+    actions: view.actions.map((action) => actionJson(path, action, context)),
     id: entity.id,
     title: core.title,
     summary: core.summary,
@@ -43,7 +44,7 @@ function actionJson(path: string, action: CategoryId, context: RenderContext): J
   const term = splitCategoryId(action)?.term ?? action;
   return {
     title: context.titleOf(action),
-    href: `${escapeUri(path)}?action=${encodeURIComponent(term)}`,
+    href: `${path}?action=${encodeURIComponent(term)}`,
     category: action,
   };
 }

@@ -25,7 +25,7 @@ export class TextItems {
   private readonly categories: CategoryInput[] = [];
   private readonly links: LinkInput[] = [];
   private readonly locations: string[] = [];
-  private readonly attributes = new Map<string, Json>();
+  private readonly attributes: Record<string, Json> = {};
   private readonly sources = new Map<string, string>();
   private seen = false;
 
@@ -41,8 +41,7 @@ export class TextItems {
 
   toPayload(): Payload {
     if (!this.seen) return EMPTY_PAYLOAD;
-    const { sources } = this;
-    const attributes = toObject(this.attributes);
+    const { attributes, sources } = this;
     return {
       ...EMPTY_PAYLOAD,
       form: 'text',
@@ -69,28 +68,28 @@ export class TextItems {
         this.addAttribute(reader);
         break;
       case 'x-occi-location':
-        this.locations.push(reader.peek() === '<' ? reader.reference() : reader.until(','));
+        this.locations.push(reader.peek() === '<' ? reader.reference() : reader.until('item'));
         break;
     }
   }
 
   private addAttribute(reader: TextReader): void {
-    const name = attributeName(reader);
+    const name = memberName(reader.name());
     const { value, source } = reader.value(name);
     if (DERIVED.has(name)) return;
-    this.attributes.set(name, value);
+    this.attributes[name] = value;
     if (source === undefined) this.sources.delete(name);
     else this.sources.set(name, source);
   }
 
   private addLink(reader: TextReader): void {
     const target = reader.reference();
-    const attributes = new Map<string, Json>();
+    const attributes: Record<string, Json> = {};
     let categories: readonly string[] = [];
     let self: string | undefined;
     let id: string | undefined;
     while (reader.nextParameter()) {
-      const name = attributeName(reader);
+      const name = memberName(reader.name());
       switch (name.toLowerCase()) {
         // The kind of the target, which the target itself knows better.
         case 'rel':
@@ -110,7 +109,7 @@ export class TextItems {
         }
         default: {
           const { value } = reader.value(name);
-          if (!DERIVED.has(name)) attributes.set(name, value);
+          if (!DERIVED.has(name)) attributes[name] = value;
         }
       }
     }
@@ -122,19 +121,16 @@ export class TextItems {
       categories,
       ...(self === undefined ? {} : { self }),
       ...(id === undefined ? {} : { id }),
-      attributes: toObject(attributes),
+      attributes,
     });
   }
 }
 
-function attributeName(reader: TextReader): string {
-  const name = readName(reader.name());
+/** A name that can be a member of a plain object: one name would set the prototype instead. */
+function memberName(written: string): string {
+  const name = readName(written);
   if (name === '__proto__') throw badRequest('An attribute cannot be named __proto__; choose another name.');
   return name;
-}
-
-function toObject(members: ReadonlyMap<string, Json>): JsonObject {
-  return Object.fromEntries(members);
 }
 
 function words(text: string): string[] {
@@ -142,7 +138,7 @@ function words(text: string): string[] {
 }
 
 function readCategory(reader: TextReader): CategoryInput {
-  const term = reader.until(';,');
+  const term = reader.until('term');
   if (term === '' || /[\s="]/.test(term)) {
     throw reader.fault('needs a term first, as in compute; scheme="http://schemas.ogf.org/occi/infrastructure#"');
   }
@@ -204,12 +200,11 @@ function readClass(text: string | undefined): CategoryClass | undefined {
 
 /** `a{required} b{immutable} c`: what the text can say of an attribute. Anything else about it is left open. */
 function readAttributeDefinitions(text: string): JsonObject {
-  const definitions = new Map<string, Json>();
+  const definitions: Record<string, Json> = {};
   for (const [, written = '', properties = ''] of text.matchAll(/([^\s{}]+)(?:\s*\{([^{}]*)\})?/g)) {
-    const name = readName(written);
-    if (name === '__proto__') throw badRequest('An attribute cannot be named __proto__; choose another name.');
+    const name = memberName(written);
     const given = new Set(words(properties.toLowerCase()));
-    definitions.set(name, { required: given.has('required'), mutable: !given.has('immutable') });
+    definitions[name] = { required: given.has('required'), mutable: !given.has('immutable') };
   }
-  return toObject(definitions);
+  return definitions;
 }

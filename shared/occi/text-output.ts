@@ -41,7 +41,9 @@ export function entityItems(view: EntityView, context: RenderContext, charset: T
   if (view.sourceKind !== undefined) addAttribute(`${CORE_SOURCE}.kind`, quote(view.sourceKind, charset));
   if (view.targetKind !== undefined) addAttribute(`${CORE_TARGET}.kind`, quote(view.targetKind, charset));
   for (const link of view.links) items.push(['Link', linkItem(link, charset)]);
-  for (const action of view.actions) items.push(['Link', actionItem(entity.path, action, charset)]);
+  // The address is relative: clients put the host in front themselves (#65).
+  const path = escapeUri(entity.path);
+  for (const action of view.actions) items.push(['Link', actionItem(path, action, charset)]);
   return items;
 }
 
@@ -131,8 +133,7 @@ function linkItem(link: LinkView, charset: TextCharset): string {
   return text;
 }
 
-/** The address is relative: clients put the host in front themselves (#65). */
 function actionItem(path: string, action: CategoryId, charset: TextCharset): string {
   const term = splitCategoryId(action)?.term ?? action;
-  return `<${escapeUri(path)}?action=${encodeURIComponent(term)}>; rel=${quote(action, charset)}`;
+  return `<${path}?action=${encodeURIComponent(term)}>; rel=${quote(action, charset)}`;
 }

@@ -21,7 +21,7 @@ export function decodeBody(body: Buffer): string {
 
 /** Lines end with LF or CRLF (#68). */
 export function linesOf(text: string): string[] {
-  return text.split(/\r?\n/);
+  return text.split('\n').map((line) => (line.endsWith('\r') ? line.slice(0, -1) : line));
 }
 
 /** The absolute URL of a path of this deployment; a URL stays as it is. */
@@ -59,7 +59,7 @@ function escapeUnsafe(jsonText: string, charset: TextCharset): string {
 
 /** Percent-encodes what would end a URI, an item or a line in the places where URIs stand. */
 export function escapeUri(uri: string): string {
-  return uri.replace(/[^!#-+\--;=?-~]/gu, percentEncode);
+  return PLAIN_URI.test(uri) ? uri : percentEncode(uri, PLAIN_URI);
 }
 
 /**
@@ -67,7 +67,21 @@ export function escapeUri(uri: string): string {
  * percent-encoded, so that no definition made through JSON can break the text of all.
  */
 export function writeName(name: string): string {
-  return name.replace(/[^!#$&-+\--:?-[\]-z|~]/gu, percentEncode);
+  return PLAIN_NAME.test(name) ? name : percentEncode(name, PLAIN_NAME);
+}
+
+/** Printable ASCII without space, quote, comma and angle brackets. */
+const PLAIN_URI = /^[!#-+\--;=?-~]*$/;
+/** The same without percent, semicolon, equals sign, backslash and braces. */
+const PLAIN_NAME = /^[!#$&-+\--:?-[\]-z|~]*$/;
+
+function percentEncode(text: string, plain: RegExp): string {
+  let encoded = '';
+  for (const char of text) {
+    if (plain.test(char)) encoded += char;
+    else for (const byte of Buffer.from(char)) encoded += '%' + byte.toString(16).toUpperCase().padStart(2, '0');
+  }
+  return encoded;
 }
 
 export function readName(text: string): string {
@@ -80,12 +94,6 @@ export function readName(text: string): string {
   }
 }
 
-function percentEncode(char: string): string {
-  let encoded = '';
-  for (const byte of Buffer.from(char, 'utf8')) encoded += '%' + byte.toString(16).toUpperCase().padStart(2, '0');
-  return encoded;
-}
-
 /** A value and, for bare JSON, the source it was read from. */
 export interface ReadValue {
   readonly value: Json;
@@ -93,6 +101,15 @@ export interface ReadValue {
 }
 
 const NUMBER = /^-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
+
+/** Where unquoted text stops: a name, a word (a number, an unquoted value), a term, a whole item of a list. */
+type Stop = 'name' | 'word' | 'term' | 'item';
+const RUNS: Readonly<Record<Stop, RegExp>> = {
+  name: /[^=;,"]*/y,
+  word: /[^;, \t]*/y,
+  term: /[^;,]*/y,
+  item: /[^,]*/y,
+};
 
 /** Reads the items of one header or line from left to right. Every method throws `bad_request` and nothing else. */
 export class TextReader {
@@ -141,11 +158,13 @@ export class TextReader {
     return next !== '' && next !== ',';
   }
 
-  /** The text up to one of `stops` or the end, without the white space around it. */
-  until(stops: string): string {
-    const start = this.at;
-    while (this.at < this.text.length && !stops.includes(this.text.charAt(this.at))) this.at++;
-    return this.text.slice(start, this.at).trim();
+  /** The text up to where it stops, without the white space around it. */
+  until(stop: Stop): string {
+    const run = RUNS[stop];
+    run.lastIndex = this.at;
+    const text = run.exec(this.text)?.[0] ?? '';
+    this.at += text.length;
+    return text.trim();
   }
 
   /** What stands between `<` and `>`. */
@@ -160,7 +179,7 @@ export class TextReader {
 
   /** A name and the equals sign after it. */
   name(): string {
-    const name = this.until('=;,"');
+    const name = this.until('name');
     if (name === '' || /\s/.test(name)) throw this.fault('needs items of the form name=value');
     if (!this.accept('=')) throw this.fault(`gives no value for ${excerpt(name)}`);
     this.peek();
@@ -169,7 +188,7 @@ export class TextReader {
 
   /** A quoted string, or an unquoted word where old clients leave the quotes out. */
   word(): string {
-    return this.peek() === '"' ? this.quoted() : this.until(';, \t');
+    return this.peek() === '"' ? this.quoted() : this.until('word');
   }
 
   quoted(): string {
@@ -185,7 +204,7 @@ export class TextReader {
     const first = this.peek();
     if (first === '"') return { value: this.quoted() };
     if (first === '{' || first === '[') return this.bareJson(name);
-    const source = this.until(';, \t');
+    const source = this.until('word');
     if (NUMBER.test(source)) {
       const value = Number(source);
       if (Number.isFinite(value)) return { value, source };

@@ -1,0 +1,451 @@
+import { CmbsError } from '../../shared/errors';
+import { textOcci } from '../../shared/occi/text-occi';
+import { textPlain } from '../../shared/occi/text-plain';
+import { uriList } from '../../shared/occi/uri-list';
+import type { Payload } from '../../shared/occi/payload';
+import {
+  abstractKind,
+  action,
+  BASE,
+  bodyOf,
+  context,
+  headersOf,
+  kind,
+  link,
+  member,
+  memberContext,
+  mixin,
+  refusalOf,
+  resourceView,
+  spec,
+} from './occi-rendering-samples';
+
+const parse = (body: string): Payload => textPlain.parse(bodyOf(body));
+const attribute = (item: string): unknown => Object.values(parse(`X-OCCI-Attribute: ${item}`).attributes)[0];
+
+describe('text/plain of an entity', () => {
+  test('has one item a line: categories, attributes, links, then actions', () => {
+    const { headers, body } = textPlain.entity(member, memberContext);
+    expect(headers).toEqual({ 'Content-Type': 'text/plain' });
+    expect(body.split('\n')).toEqual([
+      'Category: member; scheme="http://houssem.org/cmbs#"; class="kind"',
+      'Category: blue; scheme="http://example.com/tags#"; class="mixin"',
+      'X-OCCI-Attribute: occi.core.id="m1"',
+      'X-OCCI-Attribute: occi.core.title="member of CMBS"',
+      'X-OCCI-Attribute: occi.core.summary="This is a member"',
+      'X-OCCI-Attribute: cmbs.member.state="active"',
+      'X-OCCI-Attribute: cmbs.member.neighbors_socket="[\\"tcp://127.0.0.1:6010\\"]"',
+      'Link: </network/2>; rel="http://schemas.ogf.org/occi/infrastructure#network"; self="/networkinterface/9"; ' +
+        'category="http://schemas.ogf.org/occi/infrastructure#networkinterface"; ' +
+        'occi.networkinterface.interface="eth0"',
+      'Link: </cmbs/member/m1?action=start_l1>; rel="http://houssem.org/cmbs/member/action#start_l1"',
+      '',
+    ]);
+  });
+
+  test('shows a link with both ends as URLs, and their kinds where they are known', () => {
+    const { body } = textPlain.entity(link, context());
+    expect(body).toContain(`X-OCCI-Attribute: occi.core.source="${BASE}/compute/1"\n`);
+    expect(body).toContain('X-OCCI-Attribute: occi.core.target="http://elsewhere.example/network/2"\n');
+    expect(body).toContain(
+      'X-OCCI-Attribute: occi.core.source.kind="http://schemas.ogf.org/occi/infrastructure#compute"\n',
+    );
+    expect(body).not.toContain('occi.core.target.kind');
+  });
+
+  test('sent back is the same entity, without what is derived', () => {
+    const again = parse(textPlain.entity(link, context()).body);
+    expect(again.attributes).toEqual({
+      'occi.core.id': '9',
+      'occi.core.source': `${BASE}/compute/1`,
+      'occi.core.target': 'http://elsewhere.example/network/2',
+    });
+    const { links } = parse(textPlain.entity(member, memberContext).body);
+    expect(links).toEqual([
+      {
+        target: '/network/2',
+        self: '/networkinterface/9',
+        categories: ['http://schemas.ogf.org/occi/infrastructure#networkinterface'],
+        attributes: { 'occi.networkinterface.interface': 'eth0' },
+      },
+    ]);
+  });
+
+  test('writes numbers and booleans bare, declared lists in quotes, anything else as bare JSON', () => {
+    const view = resourceView({
+      attributes: { n: 3.6, b: false, list: [1, 'x'], free: { a: ['}', '"'] }, none: null, text: '1' },
+      verbatim: { raw: '{"n": 12345678901234567890,\n "s":"é,"}', said: '"a \\u0022quote\\u0022"' },
+    });
+    const { body } = textPlain.entity(
+      view,
+      context({ list: spec({ type: 'array' }), free: spec({ type: 'any' }), none: spec({ type: 'any' }) }),
+    );
+    const values = body
+      .split('\n')
+      .slice(2, -1)
+      .map((line) => line.slice('X-OCCI-Attribute: '.length));
+    expect(values).toEqual([
+      'n=3.6',
+      'b=false',
+      'list="[1,\\"x\\"]"',
+      'free={"a":["}","\\""]}',
+      'none=null',
+      'text="1"',
+      'raw={"n": 12345678901234567890,  "s":"é,"}',
+      'said="a \\"quote\\""',
+    ]);
+    const again = parse(body);
+    expect(again.attributes).toMatchObject({ n: 3.6, b: false, list: '[1,"x"]', none: null, said: 'a "quote"' });
+    expect(again.attributes.free).toEqual({ a: ['}', '"'] });
+    // What is kept verbatim survives text as well.
+    expect(again.sourceText?.(['raw'])).toBe('{"n": 12345678901234567890,  "s":"é,"}');
+    expect(again.sourceText?.(['said'])).toBe('"a \\"quote\\""');
+    expect(again.sourceText?.(['raw', 'n'])).toBeUndefined();
+    expect(again.sourceText?.(['toString'])).toBeUndefined();
+  });
+});
+
+describe('text of the query interface', () => {
+  test('has the form that OCCI clients parse: no semicolon at the end, no comma, locations as paths', () => {
+    const { body } = textPlain.categories([abstractKind, kind, mixin, action], context());
+    expect(body.split('\n')).toEqual([
+      'Category: entity; scheme="http://schemas.ogf.org/occi/core#"; class="kind"',
+      'Category: member; scheme="http://houssem.org/cmbs#"; class="kind"; title="CMBS member\\u002c local or remote"; ' +
+        'rel="http://schemas.ogf.org/occi/core#resource"; location="/cmbs/member/"; ' +
+        'attributes="cmbs.member.local{required} cmbs.member.layers{immutable}"; ' +
+        'actions="http://houssem.org/cmbs/member/action#start_l1 http://houssem.org/cmbs/member/action#stop_l1"',
+      'Category: medium; scheme="http://example.com/sizes#"; class="mixin"; title="Medium"; ' +
+        'rel="http://example.com/sizes#size"; location="/sizes/medium/"; attributes="com.example.size"',
+      'Category: start_l1; scheme="http://houssem.org/cmbs/member/action#"; class="action"; ' +
+        'title="start the L1 of the member instance"',
+      '',
+    ]);
+    expect(body).not.toContain(',');
+    const header = textOcci.categories([kind], context()).headers.Category!;
+    expect(header).toMatch(/^\w+; \bscheme=[a-z:./#"]*; \bclass="(action|kind|mixin)"/);
+    expect(header).not.toContain(',');
+  });
+
+  test('is read with its definitions of attributes', () => {
+    const [input] = parse(textPlain.categories([kind], context()).body).categories;
+    expect(input).toEqual({
+      term: 'member',
+      scheme: 'http://houssem.org/cmbs#',
+      class: 'kind',
+      title: 'CMBS member, local or remote',
+      parent: 'http://schemas.ogf.org/occi/core#resource',
+      location: '/cmbs/member/',
+      attributes: {
+        'cmbs.member.local': { required: true, mutable: true },
+        'cmbs.member.layers': { required: false, mutable: false },
+      },
+      actions: kind.actions,
+      dialect: 'strict',
+      given: ['title', 'parent', 'location', 'attributes', 'actions'],
+    });
+  });
+});
+
+describe('a category in text', () => {
+  test.each([
+    'Category: compute; scheme="http://e.com/#"; class="kind"',
+    'category:compute;scheme="http://e.com/#";class="kind"',
+    'CATEGORY : compute ; scheme = "http://e.com/#" ; CLASS = "KIND" ;',
+    'Category: compute; scheme=http://e.com/#; class=kind',
+  ])('%s is understood', (line) => {
+    expect(parse(line).categories).toEqual([
+      { term: 'compute', scheme: 'http://e.com/#', class: 'kind', dialect: 'strict', given: [] },
+    ]);
+  });
+
+  test('may leave its class out, and stand in a comma list or on lines of its own', () => {
+    const { categories } = parse(
+      'Category: a; scheme="http://e.com/,#", b; scheme="#"\r\nCategory: c; scheme="#"\n\n',
+    );
+    expect(categories.map(({ term, scheme }) => scheme + term)).toEqual(['http://e.com/,#a', '#b', '#c']);
+    expect(categories[0]).not.toHaveProperty('class');
+  });
+
+  test.each([
+    'Category compute',
+    'Category: compute',
+    'Category: compute; class="kind"',
+    'Category: ; scheme="#"',
+    'Category: compute; scheme="http://e.com/#',
+    'Category: compute; scheme="#"; class="thing"',
+    'Category: compute; scheme="#" class="kind"',
+    'Category: compute; scheme',
+    'Content: compute',
+    'Category: a b; scheme="#"',
+  ])('%s is refused with 400 and a sentence', (line) => {
+    const refusal = refusalOf(() => parse(line));
+    expect(refusal.status).toBe(400);
+    expect(refusal.message).toMatch(/^[ -~]+[.]$/);
+  });
+});
+
+describe('an attribute in text', () => {
+  test('is typed by its syntax, whatever stands inside the quotes', () => {
+    const line = 'X-OCCI-Attribute: occi.compute.memory=3.6, occi.core.title="a? \\", occi.compute.memory=1.0"';
+    expect(parse(line).attributes).toEqual({
+      'occi.compute.memory': 3.6,
+      'occi.core.title': 'a? ", occi.compute.memory=1.0',
+    });
+  });
+
+  test.each([
+    ['a="x"', 'x'],
+    ['a = "x" ', 'x'],
+    ['a=""', ''],
+    ['a=-1.5e3', -1500],
+    ['a=0', 0],
+    ['a=true', true],
+    ['a=False', false],
+    ['a=null', null],
+    ['a="\\d+\\.\\\\ \\n \\u00e9 \\u12"', '\\d+\\.\\ \n é \\u12'],
+    ['a="\\ud83d\\ude00"', '😀'],
+    ['a={"b":[1,"}",{"c":","}]}', { b: [1, '}', { c: ',' }] }],
+    ['a=[]', []],
+    ['a="[1]"', '[1]'],
+    ['a="x";', 'x'],
+  ])('%s', (item, value) => {
+    expect(attribute(item)).toEqual(value);
+  });
+
+  test('may follow bare JSON in the same list', () => {
+    expect(parse('X-OCCI-Attribute: a=[1,2], b={"c":","} , d=1').attributes).toEqual({
+      a: [1, 2],
+      b: { c: ',' },
+      d: 1,
+    });
+  });
+
+  test.each([
+    'a',
+    'a=',
+    'a=x',
+    '="x"',
+    'a="x',
+    'a="x" y',
+    'a=1 2',
+    'a={"b":',
+    'a={b:1}',
+    'a=[1}',
+    'a b=1',
+    'a=1e999',
+    '__proto__=1',
+  ])('%s is refused with 400', (item) => {
+    expect(refusalOf(() => attribute(item)).status).toBe(400);
+  });
+
+  test('cannot nest without end', () => {
+    const levels = 100_000;
+    expect(refusalOf(() => attribute(`a=${'['.repeat(levels)}${']'.repeat(levels)}`)).message).toContain(
+      '64 levels',
+    );
+  });
+
+  test('keeps odd characters of its name through text', () => {
+    const view = resourceView({ attributes: { 'a b=c,d%20é': 1 } });
+    expect(parse(textPlain.entity(view, context()).body).attributes).toEqual({
+      'occi.core.id': 'm1',
+      'a b=c,d%20é': 1,
+    });
+  });
+});
+
+describe('a link in text', () => {
+  test('takes its kinds from "category" and leaves actions out', () => {
+    const { links } = parse(
+      'Link: <http://h/network/2,a>; rel="n#n"; CATEGORY="x#a x#b"; occi.core.id="7"; a.b="c;d"; n=4, ' +
+        '</compute/1?action=start>; rel="x#start"',
+    );
+    expect(links).toEqual([
+      { target: 'http://h/network/2,a', categories: ['x#a', 'x#b'], id: '7', attributes: { 'a.b': 'c;d', n: 4 } },
+    ]);
+  });
+
+  test.each(['/network/2', '</network/2', '<>', '</a> b', '</a>; self', '</a>; occi.core.id=7'])(
+    '%s is refused with 400',
+    (item) => {
+      expect(refusalOf(() => parse(`Link: ${item}`)).status).toBe(400);
+    },
+  );
+
+  test('to a target of unknown kind is shown as one to a resource', () => {
+    const [shown] = member.links;
+    const { targetKind: _known, ...unknown } = shown!;
+    const { body } = textPlain.entity({ ...member, links: [unknown] }, memberContext);
+    expect(body).toContain('</network/2>; rel="http://schemas.ogf.org/occi/core#resource"; self=');
+  });
+});
+
+describe('text/occi', () => {
+  test('has its data in headers and the body OK', () => {
+    const { headers, body } = textOcci.entity(member, memberContext);
+    expect(body).toBe('OK');
+    expect(Object.keys(headers)).toEqual(['Content-Type', 'Category', 'X-OCCI-Attribute', 'Link']);
+    expect(headers['Content-Type']).toBe('text/occi');
+    expect(headers.Category).toBe(
+      'member; scheme="http://houssem.org/cmbs#"; class="kind", blue; scheme="http://example.com/tags#"; class="mixin"',
+    );
+  });
+
+  test('writes nothing but printable ASCII into a header', () => {
+    const title = 'né\r\nSet-Cookie: a=b\u0000\u007f😀\ud800';
+    const view = resourceView({
+      attributes: { 'occi.core.title': title, 'x\ny': 'z' },
+      verbatim: { v: '{"é":\n"ü"}' },
+      path: '/ü/\r\n',
+    });
+    const rendered = [
+      textOcci.entity({ ...view, actions: ['s#é'] }, context()),
+      textOcci.collection([view], context()),
+    ];
+    for (const { headers } of rendered) {
+      for (const value of Object.values(headers)) expect(value).toMatch(/^[ -~]*$/);
+    }
+    const again = textOcci.parse(headersOf(rendered[0]!.headers));
+    expect(again.attributes).toEqual({
+      'occi.core.id': 'm1',
+      'occi.core.title': title,
+      'x\ny': 'z',
+      v: { é: 'ü' },
+    });
+  });
+
+  test('reads repeated headers and comma lists alike', () => {
+    const { categories, attributes, locations, form } = textOcci.parse(
+      headersOf({
+        Category: ['a; scheme="#"', 'b; scheme="#", c; scheme="#"'],
+        'X-OCCI-Attribute': ['x="1, 2"', 'y=2, z=true'],
+        'X-OCCI-Location': 'http://h/a/1, <http://h/a/2,3>, ,/a/4',
+        'X-Other': 'ignored',
+      }),
+    );
+    expect(form).toBe('text');
+    expect(categories.map(({ term }) => term)).toEqual(['a', 'b', 'c']);
+    expect(attributes).toEqual({ x: '1, 2', y: 2, z: true });
+    expect(locations).toEqual(['http://h/a/1', 'http://h/a/2,3', '/a/4']);
+  });
+
+  test('reads UTF-8 that came as Latin-1 characters, and Latin-1 itself', () => {
+    const utf8 = Buffer.from('a="né"').toString('latin1');
+    expect(textOcci.parse(headersOf({ 'X-OCCI-Attribute': utf8 })).attributes).toEqual({ a: 'né' });
+    expect(textOcci.parse(headersOf({ 'X-OCCI-Attribute': 'a="né"' })).attributes).toEqual({ a: 'né' });
+  });
+
+  test('without OCCI headers carries nothing', () => {
+    expect(textOcci.parse(headersOf({ Host: 'h', Category: ' ' })).form).toBe('none');
+  });
+
+  test('is refused with 413 rather than cut off when it does not fit into headers', () => {
+    const views = Array.from({ length: 400 }, (_, i) => resourceView({ path: `/cmbs/member/${i}` }));
+    const refusal = refusalOf(() => textOcci.collection(views, context()));
+    expect(refusal.status).toBe(413);
+    expect(refusal.message).toContain('page');
+    const fitting = textOcci.collection(views.slice(0, 200), context()).headers['X-OCCI-Location']!;
+    expect(fitting.split(', ')).toHaveLength(200);
+  });
+});
+
+describe('text of locations', () => {
+  const views = [resourceView({ path: '/a/1' }), resourceView({ path: '/a/ü,2' })];
+  const urls = [`${BASE}/a/1`, `${BASE}/a/%C3%BC%2C2`];
+
+  test('has one absolute URL a line', () => {
+    const body = urls.map((url) => `X-OCCI-Location: ${url}\n`).join('');
+    expect(textPlain.collection(views, context())).toEqual({ headers: { 'Content-Type': 'text/plain' }, body });
+    expect(textPlain.created(['/a/1'], context()).body).toBe(`X-OCCI-Location: ${BASE}/a/1\n`);
+    expect(parse(body).locations).toEqual(urls);
+    expect(textPlain.collection([], context()).body).toBe('');
+  });
+
+  test('is one header in text/occi', () => {
+    expect(textOcci.created(['/a/1', '/a/ü,2'], context())).toEqual({
+      headers: { 'Content-Type': 'text/occi', 'X-OCCI-Location': urls.join(', ') },
+      body: 'OK',
+    });
+  });
+
+  test('is a bare list in text/uri-list', () => {
+    const { headers, body } = uriList.collection(views, context());
+    expect(headers).toEqual({ 'Content-Type': 'text/uri-list' });
+    expect(body).toBe(urls.map((url) => url + '\r\n').join(''));
+    expect(uriList.parse(bodyOf(`# ours\r\n${body}\n`)).locations).toEqual(urls);
+    expect(uriList.created(['/a/1'], context()).body).toBe(`${urls[0]!}\r\n`);
+    expect(uriList.parse(bodyOf('# nothing\r\n')).form).toBe('none');
+  });
+});
+
+describe('text/uri-list', () => {
+  test('shows collections only', () => {
+    expect(refusalOf(() => uriList.entity(member, memberContext)).status).toBe(400);
+    expect(refusalOf(() => uriList.attributes({ a: 1 }, context())).status).toBe(406);
+  });
+
+  test('shows the query interface as the locations of categories', () => {
+    const { body } = uriList.categories([abstractKind, kind, mixin, action], context());
+    expect(body).toBe(`${BASE}/cmbs/member/\r\n${BASE}/sizes/medium/\r\n`);
+  });
+
+  test('takes no line that is not a URL', () => {
+    expect(refusalOf(() => uriList.parse(bodyOf('http://h/a b'))).status).toBe(400);
+  });
+});
+
+describe('text of anything else', () => {
+  const refusal = new CmbsError('not_found', 'There is no entity at /a; look at the collection.');
+
+  test('an error is its sentence', () => {
+    for (const rendering of [textPlain, uriList]) {
+      expect(rendering.error(refusal)).toEqual({
+        headers: { 'Content-Type': 'text/plain' },
+        body: 'There is no entity at /a; look at the collection.\n',
+      });
+    }
+    expect(textOcci.error(refusal)).toEqual({
+      headers: { 'Content-Type': 'text/occi' },
+      body: 'There is no entity at /a; look at the collection.',
+    });
+  });
+
+  test('values that an action returned are attributes', () => {
+    const values = { 'a.b': 'x', n: 1, list: [1, { c: 'd' }] };
+    const { body } = textPlain.attributes(values, context());
+    expect(body).toBe('X-OCCI-Attribute: a.b="x"\nX-OCCI-Attribute: n=1\nX-OCCI-Attribute: list=[1,{"c":"d"}]\n');
+    expect(parse(body).attributes).toEqual(values);
+    expect(textOcci.parse(headersOf(textOcci.attributes(values, context()).headers)).attributes).toEqual(values);
+  });
+
+  test('a body that is not UTF-8 is refused, a byte order mark is not', () => {
+    const latin1 = { headers: {}, body: Buffer.from('X-OCCI-Attribute: a="\xe9"', 'latin1') };
+    for (const rendering of [textPlain, uriList]) {
+      expect(refusalOf(() => rendering.parse(latin1)).message).toContain('UTF-8');
+      expect(rendering.parse(bodyOf('\ufeff')).form).toBe('none');
+    }
+    expect(parse('\ufeffX-OCCI-Attribute: a="\u2028x"').attributes).toEqual({ a: '\u2028x' });
+  });
+
+  test('hostile text is refused in linear time', () => {
+    const size = 1 << 20;
+    const floods = [
+      'X-OCCI-Attribute: a="' + '\\"'.repeat(size / 2),
+      'X-OCCI-Attribute: ' + 'a=1,'.repeat(size / 4) + '=',
+      'X-OCCI-Attribute: a=' + '{'.repeat(size),
+      'X-OCCI-Attribute: a' + ' '.repeat(size) + 'b',
+      'Link: ' + '<'.repeat(size),
+      'Link: </a>' + ';'.repeat(size) + '"',
+      'Category: ' + ';'.repeat(size),
+      'Category: a; scheme="#"; attributes="' + 'a{'.repeat(size / 2) + '",b',
+      'Category: ' + ','.repeat(size) + '"',
+      ':'.repeat(size),
+    ];
+    for (const flood of floods) {
+      const started = performance.now();
+      expect(refusalOf(() => parse(flood)).status).toBe(400);
+      // A quadratic reader takes minutes here.
+      expect(performance.now() - started).toBeLessThan(5000);
+    }
+  });
+});
