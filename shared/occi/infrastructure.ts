@@ -6,7 +6,7 @@
 import type { Clock } from '../clock';
 import { CmbsError } from '../errors';
 import type { Store } from '../store/store';
-import type { Catalogue } from './categories';
+import type { Categories } from './categories';
 import { readEntity, writeEntity } from './entity-store';
 import { COMPUTE_CATEGORIES } from './infrastructure/compute';
 import { withDevice } from './infrastructure/devices';
@@ -21,8 +21,8 @@ export const INFRASTRUCTURE_PROVIDER = 'dummy infrastructure';
 export interface InfrastructureOptions {
   readonly store: Store;
   readonly clock: Clock;
-  /** What is known now; asked for when an action runs, so it may come from categories that are made later. */
-  readonly catalogue: () => Promise<Catalogue>;
+  /** Asked for when an action runs: categories are made from extensions, so they come later than this. */
+  readonly categories: () => Pick<Categories, 'current'>;
 }
 
 export function infrastructure(options: InfrastructureOptions): Extension {
@@ -36,9 +36,9 @@ export function infrastructure(options: InfrastructureOptions): Extension {
   };
 }
 
-function provider({ store, clock, catalogue }: InfrastructureOptions): Provider {
+function provider({ store, clock, categories }: InfrastructureOptions): Provider {
   const act = async ({ entity, action, attributes, signal }: ActionCall): Promise<ActionOutcome> => {
-    const { registry } = await catalogue();
+    const { registry } = await categories().current();
     await store.transact(
       async (tx) => {
         const stored = await readEntity(tx, entity.path);

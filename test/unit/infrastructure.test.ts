@@ -29,7 +29,7 @@ beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'cmbs-infrastructure-'));
   store = await openSqliteStore({ directory, clock: systemClock });
   categories = new Categories(store, [
-    infrastructure({ store, clock: systemClock, catalogue: () => categories.current() }),
+    infrastructure({ store, clock: systemClock, categories: () => categories }),
   ]);
   entities = new Entities({ store, categories, clock: systemClock, newId });
   actions = new Actions(categories, entities);
