@@ -46,8 +46,10 @@ export class Broadcaster {
     this.#connection = new Connection<XPublisher>(
       peer,
       {
-        // `noDrop`: a full connection refuses a message instead of dropping it silently.
-        create: (ipv6) => new XPublisher({ ...connectOptions(options.context), ipv6, noDrop: true }),
+        // `immediate`: a connection that is gone takes its subscriptions with it; without, messages would pile up for
+        // it unseen. `noDrop`: a full connection refuses a message instead of dropping it silently.
+        create: (ipv6) =>
+          new XPublisher({ ...connectOptions(options.context), ipv6, immediate: true, noDrop: true }),
         opened: (socket) => this.#opened(socket),
         changed: (state) => this.#changed(state),
       },

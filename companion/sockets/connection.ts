@@ -100,6 +100,16 @@ export class Connection<S extends Socket> {
     return this.#state;
   }
 
+  /** After a loss: goes on with a new socket, so that nothing of what the old one still holds goes out later. */
+  renew(): void {
+    if (this.#closed || this.#state === 'up') return;
+    const socket = this.#socket;
+    if (socket !== undefined) socket.linger = 0;
+    this.#discard();
+    this.#phase = 'waiting';
+    this.#after(RECONNECT_FIRST_MS, () => this.open());
+  }
+
   /** Closes the socket; no callback comes after it. */
   close(): void {
     if (this.#closed) return;
@@ -114,8 +124,9 @@ export class Connection<S extends Socket> {
     try {
       endpoint = await resolveEndpoint(this.address, this.#clock);
     } catch (error) {
-      if (generation === this.#generation)
-        this.#failed(error instanceof Error ? error.message : String(error), true);
+      if (generation !== this.#generation) return;
+      this.environment.log.debug('name not resolved', { address: this.address.text, error });
+      this.#failed('its name cannot be resolved', true);
       return;
     }
     if (generation === this.#generation) this.#dial(endpoint);

@@ -51,9 +51,6 @@ export function connectOptions(context: SocketContext) {
     reconnectMaxInterval: RECONNECT_MAX_MS,
     sendHighWaterMark: SOCKET_HIGH_WATER_MARK,
     receiveHighWaterMark: SOCKET_HIGH_WATER_MARK,
-    // Messages are handed to a connection that is there, never to one that may come: what waits, waits with us,
-    // where it can be counted, aborted and expire.
-    immediate: true,
     // A send is done or refused at once. A send that waits would occupy the socket (EBUSY for the next one), and
     // would still go out after its caller has given up.
     sendTimeout: 0,

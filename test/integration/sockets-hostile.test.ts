@@ -1,0 +1,330 @@
+/** Whatever comes in, the process and the socket survive and a peer that behaves is served afterwards. */
+import fc from 'fast-check';
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { Dealer, Publisher, Reply, Subscriber } from 'zeromq';
+import { Broadcaster } from '../../companion/sockets/broadcaster';
+import { Listener } from '../../companion/sockets/listener';
+import { Replier } from '../../companion/sockets/replier';
+import { Requester } from '../../companion/sockets/requester';
+import { deferred, next, recordedEnvironment, type RecordedEnvironment, within } from './sockets-support';
+
+const LOOPBACK = 'tcp://127.0.0.1:*';
+
+let environment: RecordedEnvironment;
+/** What a test opened, closed in reverse order whether it passed or not. */
+let opened: (() => unknown)[];
+
+beforeEach(() => {
+  environment = recordedEnvironment();
+  opened = [];
+});
+
+afterEach(async () => {
+  for (const close of opened.reverse()) await close();
+  expect(environment.context.size).toBe(0);
+  expect(environment.log.errors).toEqual([]);
+  environment.context.close();
+});
+
+/** A replier whose handler keeps the sizes of what it was given. */
+async function replier(sizes: number[] = []): Promise<Replier> {
+  const made = await Replier.bind(
+    LOOPBACK,
+    (body) => {
+      sizes.push(body.length);
+      return body;
+    },
+    { ...environment, errorReply: (error) => `${error.code}: ${error.message}` },
+  );
+  opened.push(() => made.close(0));
+  return made;
+}
+
+async function listener(handler: (body: Buffer) => void): Promise<Listener> {
+  const made = await Listener.bind(LOOPBACK, handler, environment);
+  opened.push(() => made.close(0));
+  return made;
+}
+
+async function isServedBy(address: string): Promise<void> {
+  const peer = new Requester(address, environment);
+  opened.push(() => peer.close());
+  expect(String(await within(peer.request('still there'), 'a reply'))).toBe('still there');
+  await peer.close();
+}
+
+function isSubscribed(peer: Broadcaster): Promise<void> {
+  if (peer.subscribed) return Promise.resolve();
+  return next<boolean>(
+    (call) => peer.onSubscription(call),
+    (subscribed) => subscribed,
+    'the subscription',
+  );
+}
+
+/** Sends `body` to a listener by a peer of its own. */
+async function broadcastTo(address: string, body: string): Promise<void> {
+  const peer = new Broadcaster(address, environment);
+  opened.push(() => peer.close());
+  await isSubscribed(peer);
+  expect(await peer.send(body)).toBe(true);
+  await peer.close();
+}
+
+function plainDealer(address: string): Dealer {
+  const dealer = new Dealer({ linger: 0 });
+  dealer.connect(address);
+  opened.push(() => dealer.close());
+  return dealer;
+}
+
+/** The greeting and the READY command of a ZMTP 3.0 peer without security (RFC 23). */
+function handshake(type: string): Buffer {
+  const greeting = Buffer.alloc(64);
+  greeting[0] = 0xff;
+  greeting[9] = 0x7f;
+  greeting[10] = 3;
+  greeting.write('NULL', 12);
+  const value = Buffer.alloc(4);
+  value.writeUInt32BE(type.length);
+  const ready = Buffer.concat([Buffer.from('\x05READY\x0bSocket-Type', 'latin1'), value, Buffer.from(type)]);
+  return Buffer.concat([greeting, Buffer.from([4, ready.length]), ready]);
+}
+
+/** What a TCP peer sends: at once, and after our side has completed the handshake. */
+interface Attack {
+  readonly first: Buffer;
+  readonly then: Buffer;
+}
+
+const NOTHING = Buffer.alloc(0);
+const FRAME_OF_8_EIB = Buffer.from('027fffffffffffffff', 'hex');
+const FRAME_OF_4_GIB = Buffer.from('0200000000ffffffff', 'hex');
+const EMPTY_FRAMES_WITHOUT_END = Buffer.alloc(4096, 1).fill(Buffer.from([1, 0]));
+
+/** Bytes at random, and clever ones after a correct beginning. */
+function attacks(type: string): fc.Arbitrary<Attack> {
+  const random = fc.uint8Array({ maxLength: 2000 }).map((bytes) => Buffer.from(bytes));
+  const correct = handshake(type);
+  const then = fc.oneof(random, fc.constantFrom(FRAME_OF_8_EIB, FRAME_OF_4_GIB, EMPTY_FRAMES_WITHOUT_END));
+  return fc.oneof(
+    random.map((first) => ({ first, then: NOTHING })),
+    fc.nat(correct.length).map((length) => ({ first: correct.subarray(0, length), then: NOTHING })),
+    random.map((bytes) => ({ first: Buffer.concat([correct, bytes]), then: NOTHING })),
+    then.map((bytes) => ({ first: correct, then: bytes })),
+    fc
+      .constantFrom(Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n'), Buffer.from('160301020001', 'hex')) // and TLS
+      .map((first) => ({ first, then: NOTHING })),
+  );
+}
+
+/** Carries out an attack over a TCP connection; resolves when it is closed. */
+function attack(socket: Socket, { first, then }: Attack): Promise<void> {
+  let received = 0;
+  socket.on('error', () => undefined); // the other side may break off
+  socket.on('data', (data) => {
+    received += data.length;
+    if (received > 64) socket.end(then); // its greeting has 64 bytes; more is its READY
+  });
+  if (then.length > 0) socket.write(first);
+  else socket.end(first);
+  return within(new Promise((resolve) => socket.once('close', () => resolve())), 'the connection is closed');
+}
+
+async function attackOver(address: string, bytes: Attack): Promise<void> {
+  await attack(connect(Number(new URL(address).port), '127.0.0.1'), bytes);
+}
+
+describe('a replier', () => {
+  it('answers malformed envelopes with one error reply where there is an envelope, and else counts them', async () => {
+    const sizes: number[] = [];
+    const bound = await replier(sizes);
+    const dealer = plainDealer(bound.address);
+    const answered: (readonly [string[], string[]])[] = [
+      [
+        ['', 'one', 'two'],
+        ['', 'bad_request'],
+      ],
+      [
+        ['id', '', 'one', 'two', 'three'],
+        ['id', '', 'bad_request'],
+      ],
+      [
+        ['id', ''],
+        ['id', '', 'bad_request'],
+      ],
+      [
+        ['', '', ''],
+        ['', 'bad_request'],
+      ],
+      [Array.from({ length: 1000 }, (_, index) => (index === 0 ? '' : 'x')), ['', 'bad_request']],
+      [
+        ['', ''],
+        ['', ''],
+      ], // an empty body is one: what it means is for the handler
+    ];
+    for (const [sent, expected] of answered) {
+      await dealer.send(sent);
+      const reply = (await within(dealer.receive(), 'a reply')).map(String);
+      expect(reply.map((frame) => frame.replace(/:.*/, ''))).toEqual(expected);
+    }
+    for (const frames of [['x'], ['x', 'y'], [...Array.from({ length: 20 }, () => 'hop'), '', 'x']]) {
+      await dealer.send(frames);
+    }
+    await environment.counters.reaches('cmbs_socket_drops:no_envelope', 3);
+    expect(environment.counters.get('cmbs_socket_drops:not_one_frame')).toBe(5);
+    expect(sizes).toEqual([0]);
+    await isServedBy(bound.address);
+  });
+
+  it('takes a body at the soft limit and refuses one byte more without calling the handler', async () => {
+    const sizes: number[] = [];
+    const bound = await replier(sizes);
+    const peer = new Requester(bound.address, environment);
+    opened.push(() => peer.close());
+    const limit = 1024 * 1024;
+    expect(await peer.request(Buffer.alloc(limit))).toHaveLength(limit);
+    expect(String(await peer.request(Buffer.alloc(limit + 1)))).toContain('too_large: ');
+    expect(String(await peer.request(Buffer.alloc(16 * limit)))).toContain('too_large: ');
+    expect(sizes).toEqual([limit]);
+  });
+
+  it('drops the connection of a frame above the hard limit, and only that', async () => {
+    const bound = await replier();
+    const good = new Requester(bound.address, environment);
+    opened.push(() => good.close());
+    await good.request('before');
+    const states: string[] = [];
+    good.onState((state) => states.push(state));
+
+    const dealer = plainDealer(bound.address);
+    const dropped = deferred();
+    dealer.events.on('disconnect', () => dropped.resolve());
+    await dealer.send(['', Buffer.alloc(16 * 1024 * 1024 + 1)]);
+    await within(dropped.promise, 'the connection is dropped');
+    expect(String(await good.request('after'))).toBe('after');
+    expect(states).toEqual([]);
+  });
+
+  it('survives frames at random', async () => {
+    const bound = await replier();
+    const dealer = plainDealer(bound.address);
+    const frame = fc.oneof(
+      fc.constant(''),
+      fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes)),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(frame, { minLength: 1, maxLength: 30 }), async (frames) => {
+        await dealer.send(frames);
+        await isServedBy(bound.address);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it('survives bytes at random from TCP clients', async () => {
+    const bound = await replier();
+    await fc.assert(
+      fc.asyncProperty(attacks('DEALER'), (bytes) => attackOver(bound.address, bytes)),
+      { numRuns: 100 },
+    );
+    await isServedBy(bound.address);
+  });
+});
+
+describe('a listener', () => {
+  it('survives frames at random', async () => {
+    const last = deferred();
+    const bound = await listener((body) => {
+      if (String(body) === 'the last') last.resolve();
+    });
+    const publisher = new Publisher({ linger: 0 });
+    opened.push(() => publisher.close());
+    publisher.connect(bound.address);
+    const frame = fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes));
+    await fc.assert(
+      fc.asyncProperty(fc.array(frame, { minLength: 1, maxLength: 30 }), async (frames) => {
+        await publisher.send(frames);
+        await new Promise(setImmediate);
+      }),
+      { numRuns: 200 },
+    );
+    await broadcastTo(bound.address, 'the last');
+    await within(last.promise, 'the last message');
+  });
+
+  it('survives bytes at random from TCP clients', async () => {
+    const last = deferred();
+    const bound = await listener((body) => {
+      if (String(body) === 'the last') last.resolve();
+    });
+    await fc.assert(
+      fc.asyncProperty(attacks('PUB'), (bytes) => attackOver(bound.address, bytes)),
+      { numRuns: 100 },
+    );
+    await broadcastTo(bound.address, 'the last');
+    await within(last.promise, 'the last message');
+  });
+});
+
+describe('a socket that connects', () => {
+  /** A server that carries out each attack on one connection, then stops, and its port is free. */
+  async function hostileServer(planned: readonly Attack[]): Promise<{ address: string; done: Promise<void> }> {
+    const done = deferred();
+    const left = [...planned];
+    const server = createServer((socket) => {
+      const bytes = left.shift() ?? { first: NOTHING, then: NOTHING };
+      attack(socket, bytes).then(
+        () => left.length === 0 && server.close(() => done.resolve()),
+        () => undefined, // the deadline of `done` tells
+      );
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    opened.push(() => server.close());
+    return { address: `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`, done: done.promise };
+  }
+
+  it('to a requester’s peer that breaks ZMTP in several ways reaches the good one that takes its place', async () => {
+    const { address, done } = await hostileServer([
+      { first: Buffer.alloc(300, 0xff), then: NOTHING },
+      { first: handshake('ROUTER'), then: FRAME_OF_8_EIB },
+      { first: handshake('ROUTER'), then: Buffer.from([0, 1, 65, 0, 1, 66]) }, // frames that answer nothing
+      { first: handshake('PUB'), then: NOTHING },
+    ]);
+    const peer = new Requester(address, environment);
+    opened.push(() => peer.close());
+    await within(done, 'all answers are given', 20_000);
+    const good = new Reply({ linger: 0 });
+    opened.push(() => good.close());
+    await good.bind(address);
+    void good.receive().then(([body]) => good.send(body ?? Buffer.alloc(0)));
+    if (peer.state !== 'up')
+      await next(
+        (call) => peer.onState(call),
+        (state) => state === 'up',
+        'the peer is up',
+      );
+    expect(String(await within(peer.request('a'), 'a reply'))).toBe('a');
+  });
+
+  it('to a broadcaster’s peer that breaks ZMTP in several ways reaches the good one that takes its place', async () => {
+    const { address, done } = await hostileServer([
+      { first: Buffer.alloc(300, 0xff), then: NOTHING },
+      { first: handshake('SUB'), then: FRAME_OF_8_EIB },
+      { first: handshake('SUB'), then: Buffer.from([0, 1, 1]) }, // a subscription, and then it is gone
+      { first: handshake('REP'), then: NOTHING },
+    ]);
+    const peer = new Broadcaster(address, environment);
+    opened.push(() => peer.close());
+    await within(done, 'all answers are given', 20_000);
+    const good = new Subscriber();
+    opened.push(() => good.close());
+    good.subscribe();
+    await good.bind(address);
+    const received = good.receive();
+    await isSubscribed(peer);
+    expect(await peer.send('a')).toBe(true);
+    expect(String(await within(received, 'the message'))).toBe('a');
+  });
+});

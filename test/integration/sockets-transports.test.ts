@@ -1,0 +1,115 @@
+import fc from 'fast-check';
+import { bindAddress, parseAddress, registerTransport } from '../../companion/transports';
+import { CmbsError } from '../../shared/errors';
+
+function refusal(text: string): CmbsError {
+  try {
+    parseAddress(text);
+  } catch (error) {
+    if (error instanceof CmbsError) return error;
+    throw error;
+  }
+  throw new Error(`${text} was read`);
+}
+
+describe('an address', () => {
+  test.each([
+    ['tcp://127.0.0.1:5010', 'tcp://127.0.0.1:5010'],
+    ['tcp://127.0.0.1:05010', 'tcp://127.0.0.1:5010'],
+    ['TCP://Companion.Example:65535', 'tcp://companion.example:65535'],
+    ['tcp://localhost:1', 'tcp://localhost:1'],
+    ['tcp://[::1]:5010', 'tcp://[::1]:5010'],
+    ['tcp://my_host-1.svc:5010', 'tcp://my_host-1.svc:5010'],
+    ['ipc:///run/cmbs/l1.sock', 'ipc:///run/cmbs/l1.sock'],
+  ])('%s is read as %s', (text, canonical) => {
+    expect(parseAddress(text).text).toBe(canonical);
+  });
+
+  test.each([
+    ['', 'must start with one of tcp://, ipc://'],
+    ['127.0.0.1:5010', 'must start with one of'],
+    ['inproc://zeromq.zap.01', 'must start with one of'],
+    ['tcp://', 'must be tcp://host:port'],
+    ['tcp://127.0.0.1', 'must be tcp://host:port'],
+    ['tcp://127.0.0.1:', 'from 1 to 65535'],
+    ['tcp://127.0.0.1:0', 'from 1 to 65535'],
+    ['tcp://127.0.0.1:65536', 'from 1 to 65535'],
+    ['tcp://127.0.0.1:70000', 'from 1 to 65535'],
+    ['tcp://127.0.0.1:-1', 'from 1 to 65535'],
+    ['tcp://127.0.0.1:5e3', 'from 1 to 65535'],
+    ['tcp://127.0.0.1:*', 'from 1 to 65535'],
+    ['tcp://127.0.0.1:5010/path', 'from 1 to 65535'],
+    ['tcp://:5010', 'must be an IPv4 address'],
+    ['tcp://300.1.1.1:5010', 'must be an IPv4 address'],
+    ['tcp://127.1:5010', 'must be an IPv4 address'],
+    ['tcp://-a.example:5010', 'must be an IPv4 address'],
+    ['tcp://a..b:5010', 'must be an IPv4 address'],
+    ['tcp://lo;10.0.0.1:5010', 'must be an IPv4 address'],
+    ['tcp://user@host:5010', 'must be an IPv4 address'],
+    [`tcp://${'a.'.repeat(127)}example:5010`, 'must be an IPv4 address'],
+    ['tcp://[::1:5010', 'must be tcp://host:port'],
+    ['tcp://[nonsense]:5010', 'must be an IPv4 address'],
+    ['tcp://::1:5010', 'must be tcp://host:port'],
+    ['tcp://*:5010', 'stands for every interface'],
+    ['tcp://0.0.0.0:5010', 'stands for every interface'],
+    ['tcp://[::]:5010', 'stands for every interface'],
+    ['tcp://127.0.0.1 :5010', 'a space or a control character'],
+    ['tcp://127.0.0.1:5010\n', 'a space or a control character'],
+    ['ipc:///run/\u0000x', 'a space or a control character'],
+    ['ipc://', 'absolute path'],
+    ['ipc://relative.sock', 'absolute path'],
+    ['ipc://@abstract', 'absolute path'],
+    ['ipc:///run/', 'absolute path'],
+    [`ipc:///${'x'.repeat(107)}`, '107 bytes'],
+  ])('%j is refused with a sentence: …%s…', (text, sentence) => {
+    expect(refusal(text).code).toBe('bad_attribute');
+    expect(refusal(text).message).toContain(sentence);
+  });
+
+  it('may stand for every interface and any port when it is to be bound', () => {
+    expect(parseAddress('tcp://*:*', { bind: true, anyPort: true })).toEqual({
+      scheme: 'tcp',
+      text: 'tcp://*:*',
+      host: '*',
+      port: 0,
+    });
+  });
+
+  it('is bound at another host where the configuration says so', () => {
+    const advertised = parseAddress('tcp://broker.example:5010');
+    expect(bindAddress(advertised).text).toBe('tcp://broker.example:5010');
+    expect(bindAddress(advertised, '').text).toBe('tcp://broker.example:5010');
+    expect(bindAddress(advertised, '0.0.0.0').text).toBe('tcp://0.0.0.0:5010');
+    expect(bindAddress(advertised, '::').text).toBe('tcp://[::]:5010');
+    expect(bindAddress(parseAddress('ipc:///run/a.sock'), '0.0.0.0').text).toBe('ipc:///run/a.sock');
+    expect(() => bindAddress(advertised, 'not a host')).toThrow(CmbsError);
+  });
+
+  it('of a transport that was registered later is read by that transport', () => {
+    registerTransport('coap', (rest) => ({ scheme: 'coap', text: `coap://${rest}` }));
+    expect(parseAddress('coap://device').text).toBe('coap://device');
+    expect(() => registerTransport('tcp', (rest) => ({ scheme: 'tcp', text: rest }))).toThrow(
+      'registered already',
+    );
+  });
+
+  it('from anywhere is either read, and then reads as itself, or refused as bad_attribute', () => {
+    const text = fc.oneof(
+      fc.string(),
+      fc.string({ unit: 'binary' }),
+      fc.tuple(fc.constantFrom('tcp', 'ipc'), fc.string(), fc.integer()).map(([s, h, p]) => `${s}://${h}:${p}`),
+      fc.tuple(fc.domain(), fc.nat(70000)).map(([host, port]) => `tcp://${host}:${port}`),
+    );
+    fc.assert(
+      fc.property(text, (candidate) => {
+        try {
+          const { text: canonical } = parseAddress(candidate);
+          expect(parseAddress(canonical).text).toBe(canonical);
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'bad_attribute' });
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
