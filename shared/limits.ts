@@ -133,8 +133,8 @@ export const MAX_SUBSCRIPTION_NAME_LENGTH = 255;
 export const MAX_SUBSCRIPTION_PATTERNS = 1000;
 /** Unacknowledged deliveries of one subscription; beyond, a publication that it matches is refused `queue_full`. */
 export const MAX_SUBSCRIPTION_BACKLOG = 100_000;
-/** Milliseconds between two counts of a backlog that was found full: a count reads up to 100,000 index entries. */
-export const BACKLOG_RECOUNT_MS = 1000;
+/** Milliseconds between two counts of a backlog that was found full: a count reads up to 100,000 rows. */
+export const BACKLOG_RECOUNT_MS = 60_000;
 /** Milliseconds that an unacknowledged delivery is kept: 7 days, as in Pub/Sub. */
 export const BUS_RETENTION_MS = 7 * 24 * 3600 * 1000;
 /** Milliseconds before the second attempt; doubles with each. */
@@ -212,3 +212,18 @@ export const INBOX_POLL_MS = 1000;
 export const LINK_TIMEOUT_MS = 25_000;
 /** Milliseconds beyond the caller's wait that the companion may take to say how far it is. */
 export const LINK_MARGIN_MS = 1000;
+/** L1 sockets that a reply lists. */
+export const MAX_SOCKETS_LISTED = 1000;
+/** Receipts of messages that may not be stored, answered and not written yet. */
+export const MAX_UNWRITTEN_RECEIPTS = 10_000;
+/** Requests in flight to one peer; more wait in order. */
+export const LANE_WINDOW = 128;
+/** Milliseconds until an attempt without reply is given up, and attempts before the queue backs off (Lazy Pirate). */
+export const ATTEMPT_TIMEOUT_MS = 5000;
+export const ATTEMPTS_IN_A_ROW = 3;
+/** Milliseconds that a broadcast waits for a subscription that is on its way before the sender is told "waiting". */
+export const SUBSCRIPTION_GRACE_MS = 500;
+/** Milliseconds until the connection to a peer is closed that nothing was sent to. */
+export const LANE_IDLE_MS = 60_000;
+/** Peers with a connection of their own at the same time, of either kind. */
+export const MAX_LANES = 1500;

@@ -1,0 +1,313 @@
+/** What every engine of `Bus` must do (DESIGN decision 12). Works in real time, as a remote bus does. */
+import { type Bus, type BusMessage, type Consumer, type Delivery } from '@cmbs/shared/bus/bus';
+
+export interface OpenedBus {
+  readonly bus: Bus;
+  /** Closes the bus, and what it stands on, and opens both again over the same data. */
+  reopen(): Promise<Bus>;
+  close(): Promise<void>;
+}
+
+/** Milliseconds that an awaited delivery may take; a first back-off is well below. */
+const EVENT_DEADLINE_MS = 20_000;
+
+const message = (data: string, more: Partial<BusMessage> = {}): BusMessage => ({ data, attributes: {}, ...more });
+
+/** Deliveries as they come, and a way to wait for the n-th. */
+class Inbox {
+  readonly deliveries: Delivery[] = [];
+  #check = (): void => undefined;
+
+  readonly take = async (delivery: Delivery): Promise<void> => {
+    this.deliveries.push(delivery);
+    this.#check();
+  };
+
+  get data(): string[] {
+    return this.deliveries.map(({ message: { data } }) => data);
+  }
+
+  until(n: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        reject(
+          new Error(`${this.deliveries.length} of ${n} deliveries came: ${this.data.join(', ').slice(0, 200)}`),
+        );
+      }, EVENT_DEADLINE_MS);
+      this.#check = () => {
+        if (this.deliveries.length < n) return;
+        clearTimeout(timer);
+        resolve();
+      };
+      this.#check();
+    });
+  }
+}
+
+/** Something that a test opens by hand. */
+class Gate {
+  open: () => void = () => undefined;
+  readonly opened = new Promise<void>((resolve) => {
+    this.open = resolve;
+  });
+}
+
+export function busContract(name: string, open: () => Promise<OpenedBus>): void {
+  describe(`the bus contract, ${name}`, () => {
+    let opened: OpenedBus;
+    let bus: Bus;
+
+    beforeEach(async () => {
+      opened = await open();
+      bus = opened.bus;
+    });
+    afterEach(() => opened.close());
+
+    const subscribe = (patterns: string[], subscription = 'reader', layer: 'l32' | 'l4' = 'l32'): Promise<void> =>
+      bus.setSubscription({ name: subscription, layer, patterns });
+    const follow = (inbox: Inbox, subscription = 'reader', maxInFlight = 10): Consumer =>
+      bus.consume(subscription, inbox.take, { maxInFlight });
+
+    it('delivers what was published, as it was published', async () => {
+      await subscribe(['weather.tokyo']);
+      const inbox = new Inbox();
+      follow(inbox);
+      const sent = message('{"grüße":"\\u0000 \ud83d\ude00"}', {
+        attributes: { sender: 'urn:x', ö: '1' },
+        orderingKey: 'k',
+      });
+      const id = await bus.publish('l32', 'weather.tokyo', sent);
+      await inbox.until(1);
+      expect(inbox.deliveries).toEqual([{ id, topic: 'weather.tokyo', message: sent, attempt: 1 }]);
+    });
+
+    it('gives each publication an identifier of its own', async () => {
+      const ids = await Promise.all(
+        Array.from({ length: 50 }, (_, i) => bus.publish('l32', 'a', message(String(i)))),
+      );
+      expect(new Set(ids).size).toBe(50);
+    });
+
+    it('delivers to every subscription that matches, once each, and to no other', async () => {
+      const inboxes = new Map<string, Inbox>();
+      const subscriptions: [string, string[], 'l32' | 'l4'][] = [
+        ['exact', ['a.b'], 'l32'],
+        ['twice', ['a.*', 'a.>', 'a.b'], 'l32'],
+        ['rest', ['>'], 'l32'],
+        ['other', ['a.c', 'a'], 'l32'],
+        ['other-layer', ['a.b'], 'l4'],
+      ];
+      for (const [subscription, patterns, layer] of subscriptions) {
+        await subscribe(patterns, subscription, layer);
+        const inbox = new Inbox();
+        inboxes.set(subscription, inbox);
+        follow(inbox, subscription);
+      }
+      await bus.publish('l32', 'a.b', message('1'));
+      await bus.publish('l32', 'end', message('2'));
+      await bus.publish('l4', 'a.b', message('3'));
+      await inboxes.get('rest')!.until(2);
+      await Promise.all(['exact', 'twice', 'other-layer'].map((each) => inboxes.get(each)!.until(1)));
+      const seen = Object.fromEntries([...inboxes].map(([each, inbox]) => [each, [...inbox.data].sort()]));
+      expect(seen).toEqual({ exact: ['1'], twice: ['1'], rest: ['1', '2'], other: [], 'other-layer': ['3'] });
+    });
+
+    it('keeps what is published before anybody consumes, and nothing from before the subscription', async () => {
+      await bus.publish('l32', 'a', message('too early'));
+      await subscribe(['a']);
+      await bus.publish('l32', 'a', message('kept'));
+      const inbox = new Inbox();
+      follow(inbox);
+      await inbox.until(1);
+      await bus.publish('l32', 'a', message('last'));
+      await inbox.until(2);
+      expect(inbox.data).toEqual(['kept', 'last']);
+    });
+
+    it('follows a change of patterns and keeps what is waiting', async () => {
+      await subscribe(['a']);
+      await bus.publish('l32', 'a', message('1'));
+      await subscribe(['b']);
+      await subscribe(['b']);
+      await bus.publish('l32', 'a', message('2'));
+      await bus.publish('l32', 'b', message('3'));
+      const inbox = new Inbox();
+      follow(inbox);
+      await inbox.until(2);
+      expect([...inbox.data].sort()).toEqual(['1', '3']);
+    });
+
+    it('forgets a removed subscription, also when it is made again', async () => {
+      await subscribe(['a']);
+      await bus.publish('l32', 'a', message('gone'));
+      await bus.removeSubscription('reader');
+      await bus.removeSubscription('reader');
+      await bus.publish('l32', 'a', message('nobody'));
+      await subscribe(['a']);
+      await bus.publish('l32', 'a', message('new'));
+      const inbox = new Inbox();
+      follow(inbox);
+      await inbox.until(1);
+      expect(inbox.data).toEqual(['new']);
+    });
+
+    it('offers a delivery again, with the same identifier, until the handler takes it', async () => {
+      await subscribe(['a']);
+      const seen: Delivery[] = [];
+      const done = new Gate();
+      bus.consume(
+        'reader',
+        async (delivery) => {
+          seen.push(delivery);
+          if (seen.length < 3) throw new Error('not yet');
+          done.open();
+        },
+        { maxInFlight: 1 },
+      );
+      const id = await bus.publish('l32', 'a', message('1'));
+      await done.opened;
+      expect(seen.map((delivery) => [delivery.id, delivery.attempt])).toEqual([
+        [id, 1],
+        [id, 2],
+        [id, 3],
+      ]);
+    });
+
+    it('does not let a delivery that fails hold up others without its ordering key', async () => {
+      await subscribe(['a']);
+      const inbox = new Inbox();
+      bus.consume(
+        'reader',
+        async (delivery) => {
+          if (delivery.message.data === 'bad') throw new Error('never');
+          await inbox.take(delivery);
+        },
+        { maxInFlight: 1 },
+      );
+      await bus.publish('l32', 'a', message('bad', { orderingKey: 'k' }));
+      await bus.publish('l32', 'a', message('good'));
+      await bus.publish('l32', 'a', message('other key', { orderingKey: 'j' }));
+      await inbox.until(2);
+      expect([...inbox.data].sort()).toEqual(['good', 'other key']);
+    });
+
+    it('keeps the order of an ordering key, through a failure', async () => {
+      await subscribe(['a']);
+      const inbox = new Inbox();
+      let failures = 2;
+      bus.consume(
+        'reader',
+        async (delivery) => {
+          if (delivery.message.data === '3' && failures-- > 0) throw new Error('not yet');
+          await inbox.take(delivery);
+        },
+        { maxInFlight: 10 },
+      );
+      const sent = Array.from({ length: 20 }, (_, i) => String(i));
+      await Promise.all(sent.map((data) => bus.publish('l32', 'a', message(data, { orderingKey: 'k' }))));
+      await inbox.until(20);
+      expect(inbox.data).toEqual(sent);
+    });
+
+    it('hands out no more than the consumer can hold', async () => {
+      await subscribe(['a']);
+      await Promise.all(Array.from({ length: 50 }, (_, i) => bus.publish('l32', 'a', message(String(i)))));
+      let running = 0;
+      let most = 0;
+      const inbox = new Inbox();
+      bus.consume(
+        'reader',
+        async (delivery) => {
+          most = Math.max(most, ++running);
+          await new Promise((resolve) => setImmediate(resolve));
+          running--;
+          await inbox.take(delivery);
+        },
+        { maxInFlight: 3 },
+      );
+      await inbox.until(50);
+      expect(most).toBe(3);
+    });
+
+    it('waits for what is in the handler when the consumer is closed, and then takes nothing more', async () => {
+      await subscribe(['a']);
+      const started = new Gate();
+      const finish = new Gate();
+      let finished = false;
+      const consumer = bus.consume(
+        'reader',
+        async () => {
+          started.open();
+          await finish.opened;
+          finished = true;
+        },
+        { maxInFlight: 1 },
+      );
+      await bus.publish('l32', 'a', message('1'));
+      await bus.publish('l32', 'a', message('2'));
+      await started.opened;
+      const closed = consumer.close();
+      finish.open();
+      await closed;
+      expect(finished).toBe(true);
+      const inbox = new Inbox();
+      follow(inbox);
+      await inbox.until(1);
+      expect(inbox.data).toEqual(['2']);
+    });
+
+    it('offers what was not acknowledged again after a restart, and nothing that was', async () => {
+      await subscribe(['a']);
+      const taken = new Gate();
+      const consumer = bus.consume(
+        'reader',
+        async ({ message: { data } }) => {
+          if (data === '2') {
+            taken.open();
+            throw new Error('not yet');
+          }
+        },
+        { maxInFlight: 1 },
+      );
+      await bus.publish('l32', 'a', message('1'));
+      await bus.publish('l32', 'a', message('2'));
+      await taken.opened;
+      await consumer.close();
+      await bus.publish('l32', 'a', message('3'));
+      bus = await opened.reopen();
+      const inbox = new Inbox();
+      follow(inbox);
+      await inbox.until(2);
+      expect([...inbox.data].sort()).toEqual(['2', '3']);
+      expect(inbox.deliveries.map(({ topic }) => topic)).toEqual(['a', 'a']);
+    });
+
+    it('carries a large message to several subscriptions', async () => {
+      const data = 'x'.repeat(500_000);
+      const inboxes = await Promise.all(
+        ['one', 'two', 'three'].map(async (subscription) => {
+          await subscribe(['a'], subscription);
+          const inbox = new Inbox();
+          follow(inbox, subscription);
+          return inbox;
+        }),
+      );
+      await bus.publish('l32', 'a', message(data));
+      await Promise.all(inboxes.map((inbox) => inbox.until(1)));
+      for (const inbox of inboxes) expect(inbox.data[0] === data).toBe(true);
+    });
+
+    it.each(['', 'a..b', 'a.*', '>', 'a\u0000', 'x'.repeat(1000)])('refuses to publish on %j', async (topic) => {
+      await expect(bus.publish('l32', topic, message('1'))).rejects.toMatchObject({ code: 'bad_attribute' });
+    });
+
+    it('refuses a subscription with a bad pattern', async () => {
+      await expect(subscribe(['a', '>.a'])).rejects.toMatchObject({ code: 'bad_attribute' });
+    });
+
+    it('is unavailable once it is closed', async () => {
+      await bus.close();
+      await expect(bus.publish('l32', 'a', message('1'))).rejects.toMatchObject({ code: 'unavailable' });
+    });
+  });
+}
