@@ -2,8 +2,8 @@
 import { lstat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { type Socket } from 'zeromq';
-import { CmbsError } from '../../shared/errors';
-import { RELEASE_MS } from '../../shared/limits';
+import { CmbsError } from '@cmbs/shared';
+import { RELEASE_MS } from '@cmbs/shared/limits';
 import { type Address } from '../transports';
 import { codeOf } from './errno';
 import { clockOf, type SocketEnvironment } from './options';

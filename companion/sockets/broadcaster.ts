@@ -8,8 +8,8 @@
  * There is no acknowledgement: what was taken and not yet written when the connection breaks is lost.
  */
 import { XPublisher } from 'zeromq';
-import { BROADCAST_RETRY_MS } from '../../shared/limits';
-import { type Clock } from '../../shared/clock';
+import { BROADCAST_RETRY_MS } from '@cmbs/shared/limits';
+import { type Clock } from '@cmbs/shared';
 import { type Address, parseAddress } from '../transports';
 import { Connection, type ConnectionState } from './connection';
 import { Drops } from './drops';

@@ -13,8 +13,8 @@
  * - a host name: see resolve.ts; each attempt is a new socket, so that a name that moved is followed.
  */
 import { type Event, type Socket } from 'zeromq';
-import { type Clock } from '../../shared/clock';
-import { HANDSHAKE_TIMEOUT_MS, RECONNECT_FIRST_MS, RECONNECT_MAX_MS } from '../../shared/limits';
+import { type Clock } from '@cmbs/shared';
+import { HANDSHAKE_TIMEOUT_MS, RECONNECT_FIRST_MS, RECONNECT_MAX_MS } from '@cmbs/shared/limits';
 import { type Address } from '../transports';
 import { clockOf, type SocketEnvironment } from './options';
 import { type Endpoint, isNamed, literalEndpoint, resolveEndpoint } from './resolve';

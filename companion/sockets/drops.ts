@@ -1,7 +1,6 @@
 /** Nothing is dropped silently: each drop is counted, and logged at most once a second per reason and socket. */
-import { type Clock } from '../../shared/clock';
-import { DROP_LOG_INTERVAL_MS } from '../../shared/limits';
-import { type Counters, type Log, type LogFields } from '../../shared/log';
+import { type Clock, type Counters, type Log, type LogFields } from '@cmbs/shared';
+import { DROP_LOG_INTERVAL_MS } from '@cmbs/shared/limits';
 
 export class Drops {
   /** When a reason was last logged, and how many times it was not since. */

@@ -6,7 +6,7 @@
  * at all times, except while the buffer is full.
  */
 import { Subscriber } from 'zeromq';
-import { type Clock } from '../../shared/clock';
+import { type Clock } from '@cmbs/shared';
 import {
   DRAIN_MS,
   HANDLER_TIMEOUT_MS,
@@ -14,7 +14,7 @@ import {
   MAX_BROADCASTS_BUFFERED,
   SOCKET_HIGH_WATER_MARK,
   MAX_FRAME_BYTES,
-} from '../../shared/limits';
+} from '@cmbs/shared/limits';
 import { type Address, parseAddress } from '../transports';
 import { bindSocket, releaseBound } from './bound';
 import { Drops } from './drops';

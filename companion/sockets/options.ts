@@ -5,7 +5,7 @@
  * holds each socket from its creation to its close (DESIGN decision 25).
  */
 import { Context, type Socket } from 'zeromq';
-import { type Clock, systemClock } from '../../shared/clock';
+import { type Clock, type Counters, type Log, systemClock } from '@cmbs/shared';
 import {
   CONNECT_TIMEOUT_MS,
   HANDSHAKE_TIMEOUT_MS,
@@ -15,8 +15,7 @@ import {
   RECONNECT_MAX_MS,
   SOCKET_HIGH_WATER_MARK,
   SOCKET_LINGER_MS,
-} from '../../shared/limits';
-import { type Counters, type Log } from '../../shared/log';
+} from '@cmbs/shared/limits';
 
 /** Milliseconds without traffic after which a connection is asked whether it lives (ZMTP PING). */
 const HEARTBEAT_INTERVAL_MS = 5000;

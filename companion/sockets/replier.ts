@@ -10,7 +10,7 @@
  * it hands any over, and keeps `REPLIER_RECEIVE_HIGH_WATER_MARK` messages for each peer while all handlers are busy.
  */
 import { Router } from 'zeromq';
-import { CmbsError, toCmbsError } from '../../shared/errors';
+import { type Clock, CmbsError, toCmbsError } from '@cmbs/shared';
 import {
   DEADLINE_SWEEP_MS,
   DRAIN_MS,
@@ -20,8 +20,7 @@ import {
   REPLIER_RECEIVE_HIGH_WATER_MARK,
   SOCKET_HIGH_WATER_MARK,
   MAX_FRAME_BYTES,
-} from '../../shared/limits';
-import { type Clock } from '../../shared/clock';
+} from '@cmbs/shared/limits';
 import { type Address, parseAddress } from '../transports';
 import { bindSocket, releaseBound } from './bound';
 import { Drops } from './drops';

@@ -10,15 +10,14 @@
  * again (`lost`, `timeout`: the peer may have acted on it) or to wait (`no_listener`: it never left).
  */
 import { Dealer } from 'zeromq';
-import { CmbsError } from '../../shared/errors';
+import { type Clock, CmbsError } from '@cmbs/shared';
 import {
   DEADLINE_SWEEP_MS,
   DEFAULT_REQUEST_TIMEOUT_MS,
   HARD_FRAME_BYTES,
   MAX_REQUESTS_IN_FLIGHT,
   MAX_REQUESTS_WAITING,
-} from '../../shared/limits';
-import { type Clock } from '../../shared/clock';
+} from '@cmbs/shared/limits';
 import { type Address, parseAddress } from '../transports';
 import { Connection, type ConnectionState } from './connection';
 import { Drops } from './drops';

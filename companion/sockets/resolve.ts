@@ -4,8 +4,8 @@
  */
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
-import { type Clock } from '../../shared/clock';
-import { CONNECT_TIMEOUT_MS } from '../../shared/limits';
+import { type Clock } from '@cmbs/shared';
+import { CONNECT_TIMEOUT_MS } from '@cmbs/shared/limits';
 import { type Address } from '../transports';
 
 export interface Endpoint {

@@ -7,8 +7,7 @@ import { join } from 'node:path';
 import { Dealer, Publisher, Reply, Request, Router } from 'zeromq';
 import { type PeerError, Requester, type RequesterOptions } from '../../companion/sockets/requester';
 import { Replier, type ReplierOptions, type RequestHandler } from '../../companion/sockets/replier';
-import { type Clock, systemClock } from '../../shared/clock';
-import { CmbsError } from '../../shared/errors';
+import { type Clock, CmbsError, systemClock } from '@cmbs/shared';
 import {
   deferred,
   freePort,

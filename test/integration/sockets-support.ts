@@ -1,7 +1,7 @@
 /** What the socket tests share: an environment that records, and waits that end with an event or with a deadline. */
 import { createServer, type AddressInfo } from 'node:net';
 import { SocketContext, type SocketEnvironment } from '../../companion/sockets/options';
-import { type Counters, type Log, type LogFields } from '../../shared/log';
+import { type Counters, type Log, type LogFields } from '@cmbs/shared';
 
 /** Milliseconds after which a test gives up on an event. */
 export const DEADLINE_MS = 5000;

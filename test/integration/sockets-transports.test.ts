@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { bindAddress, parseAddress, registerTransport } from '../../companion/transports';
-import { CmbsError } from '../../shared/errors';
+import { CmbsError } from '@cmbs/shared';
 
 function refusal(text: string): CmbsError {
   try {
