@@ -14,6 +14,7 @@ import { dirname, join, resolve } from 'node:path';
 import { DatabaseSync } from '@photostructure/sqlite';
 import { CmbsError } from '../errors';
 import { DATABASE_BUSY_MS } from '../limits';
+import { readText } from './read-once';
 
 /**
  * Copies the database at `source` to `target`, which appears complete, checked and durable, or not at all. Reads one
@@ -27,7 +28,7 @@ export function copyDatabase(source: string, target: string): void {
     closeSync(openSync(partial, 'w', statSync(source).mode & 0o777));
     const db = new DatabaseSync(source, { readOnly: true, timeout: DATABASE_BUSY_MS });
     try {
-      db.prepare('VACUUM INTO ?').run(partial);
+      db.exec(`VACUUM INTO '${partial.replaceAll("'", "''")}'`);
     } finally {
       db.close();
     }
@@ -71,14 +72,9 @@ export function backupDirectory(source: string, target: string): void {
 function verify(path: string): void {
   const db = new DatabaseSync(path, { readOnly: true });
   try {
-    const statement = db.prepare('PRAGMA integrity_check(1)');
-    statement.setReturnArrays(true);
-    const row = statement.get() as readonly string[] | undefined;
-    if (row?.[0] !== 'ok') {
-      throw new CmbsError(
-        'internal',
-        `The copy is damaged (${row?.[0] ?? 'no answer'}); the original may be, too.`,
-      );
+    const answer = readText(db, 'SELECT integrity_check FROM pragma_integrity_check LIMIT 1');
+    if (answer !== 'ok') {
+      throw new CmbsError('internal', `The copy is damaged (${answer}); the original may be, too.`);
     }
   } finally {
     db.close();

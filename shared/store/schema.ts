@@ -8,6 +8,7 @@ import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite'
 import { CmbsError } from '../errors';
 import { DATABASE_BUSY_MS } from '../limits';
 import { copyDatabase } from './backup';
+import { readNumber } from './read-once';
 import { isDamaged } from './sqlite-errors';
 
 export const DATABASE_FILE = 'cmbs.db';
@@ -116,9 +117,9 @@ function inspect(path: string, latest: number): number | undefined {
   if (!existsSync(path) || statSync(path).size === 0) return undefined;
   const db = new DatabaseSync(path, { readOnly: true, timeout: DATABASE_BUSY_MS });
   try {
-    const version = integer(db, 'PRAGMA user_version');
-    const application = integer(db, 'PRAGMA application_id');
-    const tables = integer(db, 'SELECT count(*) FROM sqlite_schema');
+    const version = readNumber(db, 'SELECT user_version FROM pragma_user_version');
+    const application = readNumber(db, 'SELECT application_id FROM pragma_application_id');
+    const tables = readNumber(db, 'SELECT count(*) FROM sqlite_schema');
     if (version === 0 && application === 0 && tables === 0) return undefined;
     if (application !== APPLICATION_ID) {
       throw new CmbsError(
@@ -143,7 +144,7 @@ function inspect(path: string, latest: number): number | undefined {
 
 /** A file cut short opens without complaint and fails later, at the first page that is missing. */
 function checkLength(db: DatabaseSyncInstance, path: string): void {
-  const expected = integer(db, 'PRAGMA page_count') * integer(db, 'PRAGMA page_size');
+  const expected = readNumber(db, 'SELECT page_count * page_size FROM pragma_page_count, pragma_page_size');
   const wal = `${path}-wal`;
   // Pages that are still in the log need not be in the file yet.
   const logged = existsSync(wal) && statSync(wal).size > 0;
@@ -156,11 +157,4 @@ function damaged(path: string, cause: unknown): CmbsError {
     `${path} is not a readable database, so nothing was changed; restore it from a backup or move it away.`,
     { cause },
   );
-}
-
-function integer(db: DatabaseSyncInstance, sql: string): number {
-  const statement = db.prepare(sql);
-  statement.setReturnArrays(true);
-  const row = statement.get() as readonly number[] | undefined;
-  return row?.[0] ?? 0;
 }

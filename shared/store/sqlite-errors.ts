@@ -9,9 +9,16 @@ const SQLITE_NOTADB = 26;
 /** The shared-memory index of the log could not grow: also a full disk. */
 const SQLITE_IOERR_SHMSIZE = 4874;
 
+// By shape, not by class: errors that native code throws can belong to another realm than ours (under a test runner).
+function property(error: unknown, name: 'errcode' | 'code'): unknown {
+  return typeof error === 'object' && error !== null && name in error
+    ? (error as Readonly<Record<string, unknown>>)[name]
+    : undefined;
+}
+
 function resultCode(error: unknown): number | undefined {
-  if (!(error instanceof Error) || !('errcode' in error)) return undefined;
-  return typeof error.errcode === 'number' ? error.errcode : undefined;
+  const code = property(error, 'errcode');
+  return typeof code === 'number' ? code : undefined;
 }
 
 export function isSqliteError(error: unknown, primaryCode: number): boolean {

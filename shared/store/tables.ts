@@ -380,10 +380,17 @@ export class Tables {
     this.#db.exec(`PRAGMA wal_autocheckpoint=${pages}`);
   }
 
-  /** Checkpoints (bounded by the length of the log) and closes; the statements go with it. */
+  /**
+   * Checkpoints (bounded by the length of the log) and closes. The checkpoint is ours to do: the binding leaves
+   * statements to the garbage collector, and SQLite's own would only come with the last of them.
+   */
   close(): void {
-    this.#statements.clear();
-    this.#db.close();
+    try {
+      this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    } finally {
+      this.#statements.clear();
+      this.#db.close();
+    }
   }
 }
 

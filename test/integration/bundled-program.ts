@@ -1,0 +1,28 @@
+/** Makes a TypeScript program of the tests runnable by `node`, in `dist/` so that it finds its packages. */
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { buildSync } from 'esbuild';
+
+const ROOT = resolve(__dirname, '../..');
+
+export interface BundledProgram {
+  readonly path: string;
+  remove(): void;
+}
+
+/** `source` is relative to the root of the repository. */
+export function bundleProgram(source: string): BundledProgram {
+  mkdirSync(join(ROOT, 'dist'), { recursive: true });
+  const directory = mkdtempSync(join(ROOT, 'dist', 'test-'));
+  const path = join(directory, 'program.js');
+  buildSync({
+    entryPoints: [join(ROOT, source)],
+    outfile: path,
+    bundle: true,
+    platform: 'node',
+    target: 'node20',
+    external: ['@photostructure/sqlite'],
+    logLevel: 'error',
+  });
+  return { path, remove: () => rmSync(directory, { recursive: true, force: true }) };
+}

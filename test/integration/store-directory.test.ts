@@ -1,0 +1,262 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { DatabaseSync } from '@photostructure/sqlite';
+import { systemClock } from '@cmbs/shared';
+import { MIGRATIONS } from '@cmbs/shared/store/schema';
+import { openSqliteStore, type SqliteStoreOptions } from '@cmbs/shared/store/sqlite';
+import { type Store } from '@cmbs/shared/store/store';
+import { runBackup } from '../../emulator/backup';
+import { type BundledProgram, bundleProgram } from './bundled-program';
+
+let directory: string;
+let file: string;
+let program: BundledProgram;
+const stores = new Set<Store>();
+const children = new Set<ChildProcess>();
+
+beforeAll(() => {
+  program = bundleProgram('test/integration/store-child.ts');
+});
+afterAll(() => program.remove());
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'cmbs-test-'));
+  file = join(directory, 'cmbs.db');
+});
+afterEach(async () => {
+  for (const store of stores) await store.close();
+  stores.clear();
+  for (const child of children) {
+    const exited = once(child, 'exit');
+    if (child.kill('SIGKILL')) await exited;
+  }
+  children.clear();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+async function open(options: Partial<SqliteStoreOptions> = {}): Promise<Store> {
+  const store = await openSqliteStore({ directory, clock: systemClock, ...options });
+  stores.add(store);
+  return store;
+}
+
+async function close(store: Store): Promise<void> {
+  stores.delete(store);
+  await store.close();
+}
+
+/** Starts the program that writes without end; resolves after its first acknowledged write. */
+async function startWriter(): Promise<ChildProcess> {
+  const child = spawn(process.execPath, [program.path, directory, '1'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  children.add(child);
+  const lines = createInterface({ input: child.stdout });
+  for await (const line of lines) if (line.startsWith('created')) break;
+  child.stdout.resume();
+  return child;
+}
+
+const digest = (path: string): string => createHash('sha256').update(readFileSync(path)).digest('hex');
+
+function makeDatabase(path: string, sql: string): void {
+  const db = new DatabaseSync(path);
+  db.exec(sql);
+  db.close();
+}
+
+describe('a data directory', () => {
+  it('is made when it is missing', async () => {
+    directory = join(directory, 'deep', 'er');
+    const store = await open();
+    expect(await store.create('a', 'b', {})).toBe(true);
+  });
+
+  it('belongs to one process; a second one is told whose it is, and does no harm', async () => {
+    const writer = await startWriter();
+    await expect(open()).rejects.toMatchObject({
+      code: 'conflict',
+      message: `The data directory ${directory} is in use by another process (pid ${writer.pid}); stop it or set CMBS_DATA_DIR to another directory.`,
+    });
+    const exited = once(writer, 'exit');
+    writer.kill('SIGKILL');
+    await exited;
+    children.delete(writer);
+    const store = await open();
+    expect(await store.count({ collection: 'created' }, 10)).toBeGreaterThan(0);
+  });
+
+  it('is not opened twice by one process, and is free after a close', async () => {
+    const first = await open();
+    await expect(open()).rejects.toMatchObject({ code: 'conflict' });
+    expect(await first.create('a', 'b', {})).toBe(true);
+    await close(first);
+    const second = await open();
+    expect(await second.create('a', 'b', {})).toBe(false);
+  });
+
+  it('that cannot be made is refused with the reason', async () => {
+    writeFileSync(join(directory, 'plain-file'), '');
+    directory = join(directory, 'plain-file', 'data');
+    await expect(open()).rejects.toMatchObject({
+      code: 'unavailable',
+      message: expect.stringContaining(directory) as string,
+    });
+    directory = join(directory, '..', '..');
+  });
+});
+
+describe('a database file', () => {
+  it('written by a newer version is refused and stays as it is, its log included', async () => {
+    await close(await open());
+    makeDatabase(file, `PRAGMA user_version=${MIGRATIONS.length + 1}`);
+    // A crash of the newer version left something in the log.
+    const db = new DatabaseSync(file);
+    db.exec('PRAGMA wal_autocheckpoint=0; CREATE TABLE newer (a); INSERT INTO newer VALUES (1)');
+    const copies = ['cmbs.db', 'cmbs.db-wal'].map((name) => [name, readFileSync(join(directory, name))] as const);
+    db.close();
+    for (const [name, content] of copies) writeFileSync(join(directory, name), content);
+    const before = copies.map(([name]) => digest(join(directory, name)));
+
+    await expect(open()).rejects.toMatchObject({
+      code: 'conflict',
+      message: expect.stringContaining('newer version') as string,
+    });
+    expect(copies.map(([name]) => digest(join(directory, name)))).toEqual(before);
+  });
+
+  it('of another program is refused and stays as it is', async () => {
+    makeDatabase(file, 'CREATE TABLE theirs (a); INSERT INTO theirs VALUES (1)');
+    const before = digest(file);
+    await expect(open()).rejects.toMatchObject({
+      code: 'conflict',
+      message: expect.stringContaining('another program') as string,
+    });
+    expect(digest(file)).toBe(before);
+  });
+
+  it('that is no database is refused and stays as it is', async () => {
+    writeFileSync(file, 'This is not a database, whatever its name says. '.repeat(100));
+    const before = digest(file);
+    await expect(open()).rejects.toMatchObject({
+      code: 'conflict',
+      message: expect.stringContaining('not a readable database') as string,
+    });
+    expect(digest(file)).toBe(before);
+  });
+
+  it('that was cut short is refused', async () => {
+    const store = await open();
+    await Promise.all(Array.from({ length: 200 }, (_, i) => store.create('a', String(i), { p: 'x'.repeat(500) })));
+    await close(store);
+    truncateSync(file, 8192);
+    await expect(open()).rejects.toMatchObject({
+      code: 'conflict',
+      message: expect.stringContaining('not a readable database') as string,
+    });
+  });
+
+  it('that is empty, as a process leaves it that died at once, is begun', async () => {
+    writeFileSync(file, '');
+    const store = await open();
+    expect(await store.create('a', 'b', {})).toBe(true);
+  });
+
+  it('of an older version is migrated, after a copy was made', async () => {
+    const old = await open();
+    await old.create('a', 'b', { kept: true });
+    await close(old);
+
+    const log: string[] = [];
+    const nothing = (): void => undefined;
+    const migrations = [
+      ...MIGRATIONS,
+      'CREATE TABLE two (a); INSERT INTO two VALUES (2)',
+      'ALTER TABLE two ADD b',
+    ];
+    const migrated = await open({
+      migrations,
+      log: { debug: nothing, info: (message) => log.push(message), warn: nothing, error: nothing },
+    });
+    expect((await migrated.get('a', 'b'))?.value).toEqual({ kept: true });
+    await close(migrated);
+    expect(log).toEqual(['migrating the database']);
+
+    const db = new DatabaseSync(file, { readOnly: true });
+    expect(db.prepare('PRAGMA user_version').get()).toEqual({ user_version: MIGRATIONS.length + 2 });
+    expect(db.prepare('SELECT a, b FROM two').get()).toEqual({ a: 2, b: null });
+    db.close();
+    const copy = new DatabaseSync(`${file}.v${MIGRATIONS.length}.bak`, { readOnly: true });
+    expect(copy.prepare('PRAGMA user_version').get()).toEqual({ user_version: MIGRATIONS.length });
+    expect(copy.prepare('SELECT count(*) AS n FROM document').get()).toEqual({ n: 1 });
+    copy.close();
+
+    await close(await open({ migrations }));
+    await expect(open()).rejects.toMatchObject({ code: 'conflict' });
+  });
+
+  it('keeps its version and content when a migration fails', async () => {
+    const old = await open();
+    await old.create('a', 'b', {});
+    await close(old);
+    const broken = [...MIGRATIONS, 'CREATE TABLE half (a); INSERT INTO nowhere VALUES (1)'];
+    await expect(open({ migrations: broken })).rejects.toMatchObject({ code: 'unavailable' });
+    const store = await open();
+    expect(await store.get('a', 'b')).toBeDefined();
+    await close(store);
+    const db = new DatabaseSync(file, { readOnly: true });
+    expect(db.prepare("SELECT count(*) AS n FROM sqlite_schema WHERE name = 'half'").get()).toEqual({ n: 0 });
+    db.close();
+  });
+});
+
+describe('a backup', () => {
+  const backup = (...args: string[]): { code: number; out: string[]; err: string[] } => {
+    const out: string[] = [];
+    const err: string[] = [];
+    const print = { out: (line: string) => out.push(line), err: (line: string) => err.push(line) };
+    const env = { CMBS_DATA_DIR: directory };
+    return { code: runBackup(args, env, new Date('2024-05-06T07:08:09.123Z'), print), out, err };
+  };
+
+  it('of a stack that is running holds whole transactions, and can be used as a data directory', async () => {
+    await startWriter();
+    const target = join(directory, 'backup-20240506T070809Z');
+    expect(backup()).toEqual({ code: 0, out: [`Backed up ${directory} to ${target}`], err: [] });
+
+    directory = target;
+    const store = await open();
+    expect(await store.count({ collection: 'created' }, 10)).toBeGreaterThan(0);
+    const counter = Number((await store.get('pairs', 'counter'))?.value.n ?? 0);
+    expect(await store.count({ collection: 'pairs', prefix: 'left-' }, 1_000_000)).toBe(counter);
+    expect(await store.count({ collection: 'pairs', prefix: 'right-' }, 1_000_000)).toBe(counter);
+    await close(store);
+    directory = join(directory, '..');
+  });
+
+  it('of a stack that is stopped goes where it is told', async () => {
+    const store = await open();
+    await store.create('a', 'b', { n: 1 });
+    await close(store);
+    const target = join(directory, 'kept', 'here');
+    expect(backup(target).code).toBe(0);
+    const restored = await openSqliteStore({ directory: target, clock: systemClock });
+    stores.add(restored);
+    expect((await restored.get('a', 'b'))?.value).toEqual({ n: 1 });
+  });
+
+  it('fails, and says why, without a database, over something that is there, and of a damaged one', async () => {
+    expect(backup()).toMatchObject({ code: 1, err: [expect.stringContaining('no database')] });
+    await close(await open());
+    const taken = join(directory, 'taken');
+    mkdirSync(taken);
+    expect(backup(taken)).toMatchObject({ code: 1, err: [expect.stringContaining('exists already')] });
+    expect(backup('--help')).toMatchObject({ code: 2 });
+    writeFileSync(file, 'damaged '.repeat(1000));
+    const target = join(directory, 'fresh');
+    expect(backup(target)).toMatchObject({ code: 1 });
+    expect(existsSync(target)).toBe(false);
+  });
+});
