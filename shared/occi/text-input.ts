@@ -68,7 +68,7 @@ export class TextItems {
         this.addAttribute(reader);
         break;
       case 'x-occi-location':
-        this.locations.push(reader.peek() === '<' ? reader.reference() : reader.until('item'));
+        this.locations.push(reader.location().replace(/%2C/gi, ','));
         break;
     }
   }

@@ -48,7 +48,11 @@ export function entityItems(view: EntityView, context: RenderContext, charset: T
 }
 
 export function locationItems(paths: readonly string[], context: RenderContext): TextItem[] {
-  return paths.map((path) => ['X-OCCI-Location', escapeUri(urlOf(path, context))]);
+  return paths.map((path) => {
+    // Only such commas would be taken for the end of a location in a list; no path of ours has a percent sign.
+    const url = escapeUri(urlOf(path, context)).replace(/,(?=[,/]|$)/g, '%2C');
+    return ['X-OCCI-Location', url];
+  });
 }
 
 export function categoryItems(categories: readonly Category[], charset: TextCharset): TextItem[] {

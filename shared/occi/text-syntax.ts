@@ -70,9 +70,9 @@ export function writeName(name: string): string {
   return PLAIN_NAME.test(name) ? name : percentEncode(name, PLAIN_NAME);
 }
 
-/** Printable ASCII without space, quote, comma and angle brackets. */
-const PLAIN_URI = /^[!#-+\--;=?-~]*$/;
-/** The same without percent, semicolon, equals sign, backslash and braces. */
+/** Printable ASCII without space, quote and angle brackets. */
+const PLAIN_URI = /^[!#-;=?-~]*$/;
+/** The same without comma, percent, semicolon, equals sign, backslash and braces. */
 const PLAIN_NAME = /^[!#$&-+\--:?-[\]-z|~]*$/;
 
 function percentEncode(text: string, plain: RegExp): string {
@@ -102,13 +102,15 @@ export interface ReadValue {
 
 const NUMBER = /^-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
 
-/** Where unquoted text stops: a name, a word (a number, an unquoted value), a term, a whole item of a list. */
-type Stop = 'name' | 'word' | 'term' | 'item';
+/** What follows a comma that parts two locations: another one, or nothing. */
+const NEXT_LOCATION = /[ \t]*(?:$|[,</]|[a-z][a-z0-9+.-]*:\/\/)/iy;
+
+/** Where unquoted text stops: a name, a word (a number, an unquoted value), a term. */
+type Stop = 'name' | 'word' | 'term';
 const RUNS: Readonly<Record<Stop, RegExp>> = {
   name: /[^=;,"]*/y,
   word: /[^;, \t]*/y,
   term: /[^;,]*/y,
-  item: /[^,]*/y,
 };
 
 /** Reads the items of one header or line from left to right. Every method throws `bad_request` and nothing else. */
@@ -165,6 +167,20 @@ export class TextReader {
     const text = run.exec(this.text)?.[0] ?? '';
     this.at += text.length;
     return text.trim();
+  }
+
+  /** A URL or path, which may hold commas itself: one ends it only where another location begins behind it. */
+  location(): string {
+    if (this.peek() === '<') return this.reference();
+    const start = this.at;
+    let comma = this.text.indexOf(',', start);
+    while (comma !== -1) {
+      NEXT_LOCATION.lastIndex = comma + 1;
+      if (NEXT_LOCATION.test(this.text)) break;
+      comma = this.text.indexOf(',', comma + 1);
+    }
+    this.at = comma === -1 ? this.text.length : comma;
+    return this.text.slice(start, this.at).trim();
   }
 
   /** What stands between `<` and `>`. */

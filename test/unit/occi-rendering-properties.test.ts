@@ -1,0 +1,456 @@
+/**
+ * What holds for every value: a rendering reads back what it wrote, and refuses bytes it cannot read with a
+ * `CmbsError` and nothing else. fast-check prints seed and path of a failure; `CMBS_TEST_SEED` repeats a run.
+ */
+import fc from 'fast-check';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { CmbsError } from '../../shared/errors';
+import type { Json, JsonObject } from '../../shared/json';
+import { json } from '../../shared/occi/json';
+import { occiJson } from '../../shared/occi/occi-json';
+import type { AttributeSpec, Category, EntityView, LinkView } from '../../shared/occi/model';
+import type { CategoryInput, LinkInput } from '../../shared/occi/payload';
+import type { RawInput, Rendering } from '../../shared/occi/rendering';
+import { RENDERINGS } from '../../shared/occi/renderings';
+import { textOcci } from '../../shared/occi/text-occi';
+import { textPlain } from '../../shared/occi/text-plain';
+import { uriList } from '../../shared/occi/uri-list';
+import {
+  BASE,
+  context,
+  kind,
+  link,
+  linkView,
+  member,
+  mixin,
+  resourceView,
+  sentBack,
+  spec,
+  valueAt,
+} from './occi-rendering-samples';
+
+if (process.env.CMBS_TEST_SEED !== undefined) fc.configureGlobal({ seed: Number(process.env.CMBS_TEST_SEED) });
+
+const text = fc.oneof(
+  fc.string({ unit: 'binary', maxLength: 20 }),
+  fc
+    .array(
+      fc.constantFrom(
+        '"',
+        '\\',
+        ',',
+        ';',
+        '=',
+        '\n',
+        '\r\n',
+        '\t',
+        ' ',
+        'é',
+        '\u2028',
+        '\ud800',
+        '\\u00',
+        '<',
+        '>',
+        '{',
+        '[',
+        'x',
+      ),
+    )
+    .map((parts) => parts.join('')),
+);
+const ordinaryName = fc.stringMatching(/^[a-z][a-z0-9_-]{0,6}(\.[a-z0-9][a-z0-9_-]{0,6}){0,3}$/);
+const oddName = fc.string({ unit: 'binary', minLength: 1, maxLength: 12 });
+const name = fc
+  .oneof({ weight: 4, arbitrary: ordinaryName }, { weight: 1, arbitrary: oddName })
+  // Names that the renderings show elsewhere, and the one that they refuse.
+  .filter((candidate) => !candidate.startsWith('occi.core.') && candidate.split('.')[0] !== '__proto__');
+/** As JSON knows them: without negative zero. */
+const json64 = fc.jsonValue({ maxDepth: 3 }).map((value) => JSON.parse(JSON.stringify(value)) as Json);
+const value: fc.Arbitrary<Json> = fc.oneof(text, fc.boolean(), json64, fc.array(text, { maxLength: 3 }));
+const attributes = fc.dictionary(name, value, { maxKeys: 6, noNullPrototype: true });
+const word = fc.stringMatching(/^[a-z][a-z0-9_-]{0,8}$/);
+const categoryId = fc.tuple(word, word).map(([scheme, term]) => `http://example.com/${scheme}#${term}`);
+const segment = fc.stringMatching(/^[A-Za-z0-9_.~!$&()*+,;=:@-]{0,6}[A-Za-z0-9_.~!$&()*+;=:@-]$/);
+const somePath = fc
+  .array(fc.oneof(word, segment), { minLength: 1, maxLength: 3 })
+  .map((segments) => '/' + segments.join('/'));
+const ids = fc.uniqueArray(categoryId, { maxLength: 3 });
+
+const linkShown: fc.Arbitrary<LinkView> = fc.record(
+  {
+    path: somePath,
+    id: word,
+    kind: categoryId,
+    mixins: ids,
+    attributes,
+    target: fc.oneof(somePath, fc.webUrl()),
+    targetKind: categoryId,
+  },
+  { requiredKeys: ['path', 'id', 'kind', 'mixins', 'attributes', 'target'] },
+);
+
+const view: fc.Arbitrary<EntityView> = fc
+  .record({
+    path: somePath,
+    id: text,
+    kind: categoryId,
+    mixins: ids,
+    attributes,
+    core: fc.record({ 'occi.core.title': text, 'occi.core.summary': text }, { requiredKeys: [] }),
+    links: fc.array(linkShown, { maxLength: 2 }),
+    actions: ids,
+  })
+  .map(({ core, ...parts }) => resourceView({ ...parts, attributes: { ...parts.attributes, ...core } }));
+
+/** Declares some attributes as what they are and others as anything, since text writes the two differently. */
+function specsFor(shown: EntityView, declareAll: boolean): Record<string, AttributeSpec> {
+  return Object.fromEntries(
+    Object.entries(shown.entity.attributes).map(([attribute, held]) => [
+      attribute,
+      spec({
+        type: !declareAll ? 'any' : Array.isArray(held) ? 'array' : typeof held === 'object' ? 'object' : 'string',
+      }),
+    ]),
+  );
+}
+
+/** Runs `check` unless the rendering refuses the sample as too large for headers, which is its right. */
+function unlessTooLarge(check: () => void): void {
+  try {
+    check();
+  } catch (thrown) {
+    fc.pre(!(thrown instanceof CmbsError && thrown.code === 'too_large'));
+    throw thrown;
+  }
+}
+
+const TEXTS: readonly [string, Rendering][] = [
+  ['text/plain', textPlain],
+  ['text/occi', textOcci],
+];
+const JSONS: readonly [string, Rendering][] = [
+  ['application/occi+json', occiJson],
+  ['application/json', json],
+];
+
+describe.each(TEXTS)('%s', (_name, rendering) => {
+  test('reads back every entity that it writes', () => {
+    fc.assert(
+      fc.property(view, fc.boolean(), (shown, declareAll) => {
+        unlessTooLarge(() => {
+          const again = rendering.parse(sentBack(rendering.entity(shown, context(specsFor(shown, declareAll)))));
+          const [first, ...rest] = again.categories.map((category) => category.scheme + category.term);
+          expect(first).toBe(shown.entity.kind);
+          expect(rest).toEqual(shown.entity.mixins);
+          const { 'occi.core.id': id, ...read } = again.attributes;
+          expect(id).toBe(shown.entity.id);
+          const expected = Object.entries(shown.entity.attributes).map(([attribute, held]) => [
+            attribute,
+            declareAll && typeof held === 'object' && held !== null ? JSON.stringify(held) : held,
+          ]);
+          expect(read).toEqual(Object.fromEntries(expected));
+          expect(again.links).toEqual(
+            shown.links.map((one): LinkInput => ({
+              target: one.target,
+              self: one.path,
+              categories: [one.kind, ...one.mixins],
+              attributes: one.attributes,
+            })),
+          );
+        });
+      }),
+    );
+  });
+
+  test('reads back every category that it writes', () => {
+    fc.assert(
+      fc.property(category, (shown) => {
+        unlessTooLarge(() => {
+          const rendered = rendering.categories([shown], context());
+          if (rendering === textPlain) expect(rendered.body).not.toContain(',');
+          const [again] = rendering.parse(sentBack(rendered)).categories;
+          expect(again).toMatchObject({ ...inputOf(shown), dialect: 'strict' });
+          expect(again?.depends?.[0]).toBe(shown.class === 'mixin' ? shown.depends[0] : undefined);
+          expect(again?.attributes ?? {}).toEqual(
+            Object.fromEntries(
+              Object.entries(shown.attributes).map(([attribute, { required, mutable }]) => [
+                attribute,
+                { required, mutable },
+              ]),
+            ),
+          );
+        });
+      }),
+    );
+  });
+
+  test('reads back the values of an action', () => {
+    fc.assert(
+      fc.property(attributes, (values) => {
+        unlessTooLarge(() => {
+          expect(rendering.parse(sentBack(rendering.attributes(values, context()))).attributes).toEqual(values);
+        });
+      }),
+    );
+  });
+});
+
+describe.each(JSONS)('%s', (_name, rendering) => {
+  test('reads back every entity that it writes', () => {
+    fc.assert(
+      fc.property(view, (shown) => {
+        const { entities } = rendering.parse(sentBack(rendering.entity(shown, context())));
+        const [again] = entities;
+        expect(again).toMatchObject({ kind: shown.entity.kind, id: shown.entity.id, mixins: shown.entity.mixins });
+        const { 'occi.core.title': title, 'occi.core.summary': summary, ...held } = shown.entity.attributes;
+        expect(again?.title).toBe(title);
+        expect(again?.summary).toBe(summary);
+        expectHeld(rendering, again!.attributes, held);
+        expect(again?.links).toHaveLength(shown.links.length);
+        shown.links.forEach((one, index) => {
+          const read = again!.links[index]!;
+          expect(read.target).toBe(one.target.startsWith('/') ? BASE + one.target : one.target);
+          expect(read.id).toBe(one.id);
+          expect(read.categories).toEqual([one.kind, ...one.mixins]);
+          expectHeld(rendering, read.attributes, one.attributes);
+        });
+      }),
+    );
+  });
+
+  test('gives the source of every value that it writes', () => {
+    fc.assert(
+      fc.property(attributes, (held) => {
+        const [again] = json.parse(sentBack(json.entity(resourceView({ attributes: held }), context()))).entities;
+        for (const [attribute, one] of Object.entries(held)) {
+          expect(again?.sourceText([attribute])).toBe(JSON.stringify(one));
+        }
+      }),
+    );
+  });
+
+  test('reads back every category that it writes', () => {
+    fc.assert(
+      fc.property(category, (shown) => {
+        const [again] = rendering.parse(sentBack(rendering.categories([shown], context()))).categories;
+        expect(again).toMatchObject(inputOf(shown));
+        if (shown.class === 'mixin') {
+          expect(again?.depends ?? []).toEqual(shown.depends);
+          expect(again?.applies ?? []).toEqual(shown.applies);
+        }
+        if (shown.class !== 'action') {
+          expect(again?.dialect).toBe(rendering === occiJson ? 'nested' : 'strict');
+        }
+        for (const [attribute, one] of Object.entries(shown.attributes)) {
+          const read = valueAt(again!.attributes!, attribute) as JsonObject;
+          expect(read).toMatchObject({ required: one.required, mutable: one.mutable });
+          expect((read.type as string).toLowerCase()).toBe(one.type);
+          expect(read.default).toEqual(one.default);
+          expect(read.description).toEqual(one.description);
+        }
+      }),
+    );
+  });
+});
+
+/** All names and values are there, and under flat names nothing else. */
+function expectHeld(rendering: Rendering, read: JsonObject, held: Readonly<Record<string, Json>>): void {
+  if (rendering === json) expect(read).toEqual(held);
+  else for (const [attribute, one] of Object.entries(held)) expect(valueAt(read, attribute)).toEqual(one);
+}
+
+const attributeSpec: fc.Arbitrary<AttributeSpec> = fc.record(
+  {
+    type: fc.constantFrom('string', 'number', 'boolean', 'array', 'object'),
+    required: fc.boolean(),
+    mutable: fc.boolean(),
+    lenient: fc.boolean(),
+    default: json64.filter((given) => given !== null),
+    description: text,
+  },
+  { requiredKeys: ['type', 'required', 'mutable', 'lenient'] },
+);
+const categoryBase = {
+  term: word,
+  scheme: word.map((part) => `http://example.com/${part}#`),
+  title: text.filter((title) => title !== ''),
+  attributes: fc.dictionary(ordinaryName, attributeSpec, { maxKeys: 4, noNullPrototype: true }),
+  origin: fc.constant('runtime' as const),
+};
+const collection = somePath.map((location) => `${location}/`);
+const BASE_KEYS = ['term', 'scheme', 'attributes', 'origin', 'class'] as const;
+const category: fc.Arbitrary<Category> = fc.oneof(
+  fc.record(
+    {
+      ...categoryBase,
+      class: fc.constant('kind' as const),
+      parent: categoryId,
+      actions: ids,
+      location: collection,
+    },
+    { requiredKeys: [...BASE_KEYS, 'actions', 'parent'] },
+  ),
+  fc.record(
+    {
+      ...categoryBase,
+      class: fc.constant('mixin' as const),
+      depends: ids,
+      applies: ids,
+      actions: ids,
+      location: collection,
+    },
+    { requiredKeys: [...BASE_KEYS, 'actions', 'depends', 'applies', 'location'] },
+  ),
+  fc.record({ ...categoryBase, class: fc.constant('action' as const) }, { requiredKeys: [...BASE_KEYS] }),
+);
+
+/** What every rendering carries of a category. */
+function inputOf(shown: Category): Partial<CategoryInput> {
+  return {
+    term: shown.term,
+    scheme: shown.scheme,
+    class: shown.class,
+    ...(shown.title === undefined ? {} : { title: shown.title }),
+    ...(shown.class === 'kind' && shown.parent !== undefined ? { parent: shown.parent } : {}),
+    ...(shown.class !== 'action' && shown.location !== undefined ? { location: shown.location } : {}),
+    ...(shown.class !== 'action' && shown.actions.length > 0 ? { actions: shown.actions } : {}),
+  };
+}
+
+describe('every rendering', () => {
+  const paths = fc.array(somePath, { maxLength: 20 });
+
+  test('reads back the locations that it writes', () => {
+    fc.assert(
+      fc.property(paths, (made) => {
+        const urls = made.map((one) => BASE + one);
+        for (const rendering of RENDERINGS) {
+          expect(rendering.parse(sentBack(rendering.created(made, context()))).locations).toEqual(urls);
+          if (!rendering.collectionIsLocations) continue;
+          const views = made.map((one) => resourceView({ path: one }));
+          expect(rendering.parse(sentBack(rendering.collection(views, context()))).locations).toEqual(urls);
+        }
+      }),
+    );
+  });
+
+  test('names itself as the Content-Type of what it writes', () => {
+    for (const rendering of RENDERINGS) {
+      const rendered = [
+        rendering.collection([member], context()),
+        rendering.created(['/a'], context()),
+        rendering.categories([kind, mixin], context()),
+        ...(rendering === uriList ? [] : [rendering.entity(link, context()), rendering.attributes({}, context())]),
+      ];
+      for (const { headers } of rendered) expect(headers['Content-Type']).toBe(rendering.mediaTypes[0]);
+    }
+  });
+
+  test('answers any bytes with a payload or a CmbsError', () => {
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.uint8Array({ maxLength: 200 }),
+          text.map((one) => Buffer.from(one)),
+        ),
+        (bytes) => {
+          expectPayloadOrRefusal(Buffer.from(bytes));
+        },
+      ),
+      { numRuns: 1000 },
+    );
+  });
+
+  test('answers what it wrote, damaged, with a payload or a CmbsError', () => {
+    const originals = [
+      ...RENDERINGS.filter((rendering) => rendering !== uriList).flatMap((rendering) => [
+        everythingOf(rendering.entity(member, context())),
+        everythingOf(rendering.entity(linkView({ attributes: link.entity.attributes }), context())),
+        everythingOf(rendering.categories([kind, mixin], context())),
+      ]),
+      uriList.created(['/a', '/b'], context()).body,
+      ...['pycmbs/post_member.json', 'pycmbs/put_provider_cmbs_member.json'].map((file) =>
+        readFileSync(path.join(__dirname, '../fixtures', file), 'utf8'),
+      ),
+    ].map((original) => Buffer.from(original));
+    const scrap = fc.oneof(
+      fc.constantFrom(
+        '"',
+        '\\',
+        '{',
+        '}',
+        '[',
+        ']',
+        '<',
+        '>',
+        ',',
+        ';',
+        ':',
+        '=',
+        '\n',
+        'null',
+        '7',
+        '{}',
+        '""',
+        '\xff',
+      ),
+      fc.string({ maxLength: 3 }),
+    );
+    const damage = fc.record({ at: fc.double({ min: 0, max: 1, noNaN: true }), cut: fc.nat(30), put: scrap });
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...originals),
+        fc.array(damage, { minLength: 1, maxLength: 3 }),
+        (original, all) => {
+          let bytes: Buffer = original;
+          for (const { at, cut, put } of all) {
+            const start = Math.floor(at * bytes.length);
+            bytes = Buffer.concat([
+              bytes.subarray(0, start),
+              Buffer.from(put, 'latin1'),
+              bytes.subarray(start + cut),
+            ]);
+          }
+          expectPayloadOrRefusal(bytes);
+        },
+      ),
+      { numRuns: 3000 },
+    );
+  });
+});
+
+function everythingOf({
+  headers,
+  body,
+}: {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}): string {
+  const items = Object.entries(headers).filter(([field]) => field !== 'Content-Type');
+  return items.length === 0 ? body : items.map(([, item]) => item).join('\n');
+}
+
+/** Gives the bytes to every rendering, as body and as each OCCI header. */
+function expectPayloadOrRefusal(bytes: Buffer): void {
+  const asText = bytes.toString('latin1');
+  const fields = ['category', 'link', 'x-occi-attribute', 'x-occi-location'];
+  const inputs: RawInput[] = [
+    { headers: {}, body: bytes },
+    ...fields.map((field) => ({ headers: { [field]: asText.split('\n') }, body: Buffer.alloc(0) })),
+  ];
+  for (const rendering of RENDERINGS) for (const input of inputs) checkParse(rendering, input);
+}
+
+/** Without `expect`, which would take most of the time of thousands of runs. */
+function checkParse(rendering: Rendering, input: RawInput): void {
+  let fault: string | undefined;
+  try {
+    const { form } = rendering.parse(input);
+    if (!['none', 'text', 'json'].includes(form)) fault = `gave the form ${form}`;
+  } catch (thrown) {
+    if (!(thrown instanceof CmbsError)) throw thrown;
+    if (thrown.status !== 400 || !/^[ -~]+$/.test(thrown.message)) fault = `refused with ${String(thrown)}`;
+  }
+  if (fault !== undefined) throw new Error(`${rendering.mediaTypes[0]} ${fault}`);
+}
