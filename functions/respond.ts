@@ -38,7 +38,10 @@ export function requestRendering(request: OcciRequest): Rendering | undefined {
   if (rendering?.mediaTypes[0] === 'text/occi') return rendering;
   if (request.body.length === 0) return inHeaders ? renderingFor('text/occi') : undefined;
   if (rendering === undefined) {
-    throw new CmbsError('unsupported_media_type', `Bodies of type ${contentType} are not read; send one of ${ACCEPTED}.`);
+    throw new CmbsError(
+      'unsupported_media_type',
+      `Bodies of type ${contentType} are not read; send one of ${ACCEPTED}.`,
+    );
   }
   return rendering;
 }
@@ -53,7 +56,8 @@ export function parsePayload(request: OcciRequest): Payload {
  */
 export function responseRendering(request: OcciRequest): Rendering {
   const accept = request.headers.accept?.join(',');
-  const fallback = (): Rendering => (request.body.length > 0 ? requestRendering(request) : undefined) ?? TEXT_PLAIN;
+  const fallback = (): Rendering =>
+    (request.body.length > 0 ? requestRendering(request) : undefined) ?? TEXT_PLAIN;
   if (accept === undefined || accept.trim() === '' || accept.trim() === '*/*') return fallback();
   const chosen = negotiate(accept, fallback);
   if (chosen === undefined) {
@@ -75,7 +79,11 @@ export function answer(
 }
 
 /** An answer in JSON that no OCCI rendering describes (the inbox, health). */
-export function answerJson(status: number, value: unknown, extra: Readonly<Record<string, string>> = {}): OcciResponse {
+export function answerJson(
+  status: number,
+  value: unknown,
+  extra: Readonly<Record<string, string>> = {},
+): OcciResponse {
   return answer(status, { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(value) }, extra);
 }
 
@@ -84,8 +92,14 @@ const oneLine = (text: string): string => text.replace(/[^\x20-\x7e]+/g, ' ').sl
 /** Any thrown value as an answer; what is our fault goes to the log and not to the caller (DESIGN decision 8). */
 export function answerError(thrown: unknown, request: OcciRequest | undefined, log: Log): OcciResponse {
   const error = toCmbsError(thrown);
-  if (error.status >= 500) {
-    log.error('request failed', { code: error.code, method: request?.method, path: request?.path, cause: describe(thrown) });
+  // What is not offered (501) is no failure of ours, and anybody can ask for it.
+  if (error.status >= 500 && error.code !== 'not_implemented') {
+    log.error('request failed', {
+      code: error.code,
+      method: request?.method,
+      path: request?.path,
+      cause: describe(thrown),
+    });
   }
   let rendering = TEXT_PLAIN;
   try {
@@ -93,7 +107,10 @@ export function answerError(thrown: unknown, request: OcciRequest | undefined, l
   } catch {
     // The request's own Accept or Content-Type is what is wrong: text/plain says so.
   }
-  return answer(error.status, rendering.error(error), { ...error.headers, 'X-OCCI-Error': oneLine(error.message) });
+  return answer(error.status, rendering.error(error), {
+    ...error.headers,
+    'X-OCCI-Error': oneLine(error.message),
+  });
 }
 
 function describe(thrown: unknown): string {
