@@ -15,6 +15,7 @@ export default tseslint.config(
       '@typescript-eslint/unified-signatures': 'off',
       eqeqeq: 'error',
       'no-console': 'error',
+      '@typescript-eslint/non-nullable-type-assertion-style': 'off',
     },
   },
   {

@@ -10,7 +10,12 @@ const wholeNumber = (from: number, to: number): z.ZodType<number, string> =>
     .string()
     .regex(/^\d{1,15}$/, { error: 'must be a whole number' })
     .transform(Number)
-    .pipe(z.number().min(from, { error: `must be at least ${from}` }).max(to, { error: `must be at most ${to}` }));
+    .pipe(
+      z
+        .number()
+        .min(from, { error: `must be at least ${from}` })
+        .max(to, { error: `must be at most ${to}` }),
+    );
 
 const flag = z
   .string()
@@ -32,7 +37,11 @@ interface Setting {
 
 /** Every variable: how it is checked, its default, and its line in `--help` and the README. */
 export const SETTINGS = {
-  PORT: { schema: wholeNumber(0, 65_535), fallback: '8090', help: 'Port of the OCCI endpoint; 0 takes a free one' },
+  PORT: {
+    schema: wholeNumber(0, 65_535),
+    fallback: '8090',
+    help: 'Port of the OCCI endpoint; 0 takes a free one',
+  },
   CMBS_HOST: { schema: host, fallback: '127.0.0.1', help: 'Address that the OCCI endpoint listens on' },
   CMBS_DATA_DIR: {
     schema: z.string().min(1, { error: 'must not be empty' }),
@@ -52,7 +61,12 @@ export const SETTINGS = {
   CMBS_EXTENSIONS: {
     schema: z
       .string()
-      .transform((text) => text.split(',').map((one) => one.trim()).filter((one) => one !== ''))
+      .transform((text) =>
+        text
+          .split(',')
+          .map((one) => one.trim())
+          .filter((one) => one !== ''),
+      )
       .pipe(z.array(z.enum(EXTENSIONS, { error: `must be a comma-separated list of: ${EXTENSIONS.join(', ')}` }))),
     fallback: '',
     help: `Further sets of categories: ${EXTENSIONS.join(', ')}`,
@@ -79,7 +93,9 @@ export const SETTINGS = {
     help: 'Seconds that a send waits for its outcome when the request has no Prefer: wait',
   },
   CMBS_LOG: {
-    schema: z.enum(['debug', 'info', 'warn', 'error', 'silent'], { error: 'must be debug, info, warn, error or silent' }),
+    schema: z.enum(['debug', 'info', 'warn', 'error', 'silent'], {
+      error: 'must be debug, info, warn, error or silent',
+    }),
     fallback: 'info',
     help: 'Least severity that is logged',
   },
@@ -111,11 +127,14 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     else problems.push(`${name}=${JSON.stringify(text)} ${result.error.issues[0]?.message ?? 'is not valid'}.`);
   }
   for (const name of Object.keys(environment)) {
-    if (name.startsWith('CMBS_') && !Object.hasOwn(SETTINGS, name)) problems.push(`${name} is not a setting; see --help.`);
+    if (name.startsWith('CMBS_') && !Object.hasOwn(SETTINGS, name))
+      problems.push(`${name} is not a setting; see --help.`);
   }
   const config = values as unknown as Config;
   if (problems.length === 0 && config.CMBS_PUBLIC_URL === undefined && !LOOPBACK.test(config.CMBS_HOST)) {
-    problems.push(`CMBS_HOST=${JSON.stringify(config.CMBS_HOST)} is not a loopback address, so CMBS_PUBLIC_URL is needed.`);
+    problems.push(
+      `CMBS_HOST=${JSON.stringify(config.CMBS_HOST)} is not a loopback address, so CMBS_PUBLIC_URL is needed.`,
+    );
   }
   if (problems.length > 0) throw new ConfigError(problems.join('\n'));
   return config;
@@ -124,6 +143,9 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
 /** The lines of `--help`. */
 export function settingsHelp(): string {
   return Object.entries<Setting>(SETTINGS)
-    .map(([name, { fallback, help }]) => `  ${name.padEnd(20)} ${help}${fallback === undefined || fallback === '' ? '' : ` (default ${fallback})`}`)
+    .map(
+      ([name, { fallback, help }]) =>
+        `  ${name.padEnd(20)} ${help}${fallback === undefined || fallback === '' ? '' : ` (default ${fallback})`}`,
+    )
     .join('\n');
 }

@@ -74,7 +74,12 @@ const text = (more: Partial<AttributeSpec> = {}): AttributeSpec => ({
   ...more,
 });
 const list = (description: string): AttributeSpec =>
-  text({ type: 'array', default: [] as readonly Json[], pattern: { form: 'schema', schema: { type: ['array', 'string'] } }, description });
+  text({
+    type: 'array',
+    default: [] as readonly Json[],
+    pattern: { form: 'schema', schema: { type: ['array', 'string'] } },
+    description,
+  });
 const flag = (description: string): AttributeSpec =>
   text({ default: 'true', pattern: { form: 'regex', source: '(?:true|false)$' }, description });
 const readOnly = (description: string): AttributeSpec => text({ type: 'object', mutable: false, description });
@@ -139,12 +144,20 @@ const fromAttribute: AttributeSpecs = {
   [FROM]: added('string', 'Id or URI of the local member that acts; needed when there are several'),
 };
 
-const startActions = LAYERS.map((layer) => action(MEMBER_ACTION_SCHEME, `start_${layer}`, `Open the ${layer} socket`));
-const stopActions = LAYERS.map((layer) => action(MEMBER_ACTION_SCHEME, `stop_${layer}`, `Close the ${layer} socket`));
+const startActions = LAYERS.map((layer) =>
+  action(MEMBER_ACTION_SCHEME, `start_${layer}`, `Open the ${layer} socket`),
+);
+const stopActions = LAYERS.map((layer) =>
+  action(MEMBER_ACTION_SCHEME, `stop_${layer}`, `Close the ${layer} socket`),
+);
 const sendActions = LAYERS.map((layer) =>
   action(MESSAGE_ACTION_SCHEME, `send_${layer}`, `Send on ${layer}`, fromAttribute),
 );
-const checkNeighbors = action(MEMBER_ACTION_SCHEME, 'check_neighbors', 'Discover the members behind the neighbours');
+const checkNeighbors = action(
+  MEMBER_ACTION_SCHEME,
+  'check_neighbors',
+  'Discover the members behind the neighbours',
+);
 const execute = action(MESSAGE_ACTION_SCHEME, 'execute', 'Execute the message here', fromAttribute);
 const resend = action(MESSAGE_ACTION_SCHEME, 'resend', 'Send a dead letter again', fromAttribute);
 const purge = action(MESSAGE_ACTION_SCHEME, 'purge', 'Delete a dead letter');
@@ -196,20 +209,18 @@ const addressing: Readonly<Record<Layer, AttributeSpecs>> = {
   },
 };
 
-const layerMixins = LAYERS.map(
-  (layer, at): Mixin => ({
-    class: 'mixin',
-    term: layer,
-    scheme: CMBS_SCHEME,
-    title: `${layer.toUpperCase()} CMBS message`,
-    attributes: addressing[layer],
-    actions: [categoryId(sendActions[at] as Action)],
-    depends: [],
-    applies: [MESSAGE_KIND],
-    location: `${MESSAGES}${layer}/`,
-    origin: 'builtin',
-  }),
-);
+const layerMixins = LAYERS.map((layer, at): Mixin => ({
+  class: 'mixin',
+  term: layer,
+  scheme: CMBS_SCHEME,
+  title: `${layer.toUpperCase()} CMBS message`,
+  attributes: addressing[layer],
+  actions: [categoryId(sendActions[at] as Action)],
+  depends: [],
+  applies: [MESSAGE_KIND],
+  location: `${MESSAGES}${layer}/`,
+  origin: 'builtin',
+}));
 
 const deadLetter: Mixin = {
   class: 'mixin',

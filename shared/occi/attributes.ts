@@ -110,4 +110,3 @@ export function checkAttributes(given: Values, specs: AttributeSpecs, options: C
   }
   return after;
 }
-

@@ -60,11 +60,19 @@ export class Categories {
       [dummyProvider, ...extensions.flatMap(({ providers }) => providers)].map((one) => [one.name, one]),
     );
     this.defaultBindings = new Map(
-      extensions.flatMap(({ bindings }) => Object.entries(bindings).map(([kind, name]) => [kind, [name]] as const)),
+      extensions.flatMap(({ bindings }) =>
+        Object.entries(bindings).map(([kind, name]) => [kind, [name]] as const),
+      ),
     );
     this.aliases = {
-      categories: Object.assign({}, ...extensions.map(({ aliases }) => aliases?.categories ?? {})) as Aliases['categories'],
-      attributes: Object.assign({}, ...extensions.map(({ aliases }) => aliases?.attributes ?? {})) as Aliases['attributes'],
+      categories: Object.assign(
+        {},
+        ...extensions.map(({ aliases }) => aliases?.categories ?? {}),
+      ) as Aliases['categories'],
+      attributes: Object.assign(
+        {},
+        ...extensions.map(({ aliases }) => aliases?.attributes ?? {}),
+      ) as Aliases['attributes'],
     };
     const forget = (): void => {
       this.cached = undefined;
@@ -123,18 +131,19 @@ export class Categories {
     return { registry, providerOf, bindings };
   }
 
-  private async change(body: (now: Catalogue, documents: Map<CategoryId, CategoryDocument>) => Change): Promise<void> {
+  private async change(
+    body: (now: Catalogue, documents: Map<CategoryId, CategoryDocument>) => Change,
+  ): Promise<void> {
     await this.store.transact(async (tx) => {
       const stored = await tx.query({ collection: CATEGORIES, limit: MAX_CATEGORIES });
       const bound = await tx.query({ collection: BINDINGS, limit: MAX_CATEGORIES });
-      const documents = new Map(
-        stored.docs.map((doc) => [doc.id, doc.value as unknown as CategoryDocument]),
-      );
+      const documents = new Map(stored.docs.map((doc) => [doc.id, doc.value as unknown as CategoryDocument]));
       const bindings = new Map(bound.docs.map((doc) => [doc.id, doc.value.local as readonly string[]]));
-      const { categories, bindings: rebound, inUse } = body(
-        this.catalogue([...documents.values()], bindings),
-        documents,
-      );
+      const {
+        categories,
+        bindings: rebound,
+        inUse,
+      } = body(this.catalogue([...documents.values()], bindings), documents);
       for (const id of inUse ?? []) await refuseIfInUse(tx, id);
       for (const [id, document] of categories) {
         if (document === undefined) tx.delete(CATEGORIES, id);
@@ -161,7 +170,8 @@ export class Categories {
         if (existing !== undefined && this.mergeable.has(id)) {
           refuseOtherShape(existing, made);
           const earlier = documents.get(id)?.category;
-          const overlay = earlier === undefined ? additions(existing, made) : merge(earlier, additions(existing, made));
+          const overlay =
+            earlier === undefined ? additions(existing, made) : merge(earlier, additions(existing, made));
           if (addsNothing(overlay)) continue;
           writes.set(id, { category: overlay, overlay: true, removing: false });
         } else {
@@ -206,7 +216,10 @@ export class Categories {
         }
         const location = existing.class === 'action' ? undefined : existing.location;
         const given = this.canonical(
-          categoryFrom({ ...input, ...(location === undefined ? {} : { location: input.location ?? location }) }, existing.class),
+          categoryFrom(
+            { ...input, ...(location === undefined ? {} : { location: input.location ?? location }) },
+            existing.class,
+          ),
         );
         refuseOtherShape(existing, given);
         if (this.mergeable.has(id)) {
@@ -308,7 +321,7 @@ export class Categories {
 
   private async untagEverywhere(mixin: CategoryId): Promise<void> {
     const { registry } = await this.current();
-    for (let left = true; left; ) {
+    for (let left = true; left;) {
       left = await this.store.transact(async (tx) => {
         const page = await tx.query({
           collection: ENTITIES,

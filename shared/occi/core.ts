@@ -50,4 +50,3 @@ export const CORE_KINDS: readonly Kind[] = [
     origin: 'builtin',
   },
 ];
-

@@ -57,7 +57,8 @@ function attributeSpec(name: string, given: JsonObject, dialect: CategoryInput['
   const lenient = dialect === 'nested';
   const type = given.type === undefined ? 'string' : TYPES[String(given.type).toLowerCase()];
   if (type === undefined) throw badRequest(`${name} has the unknown type ${JSON.stringify(given.type)}.`);
-  const pattern = given.pattern === undefined || given.pattern === null ? undefined : patternOf(name, given.pattern);
+  const pattern =
+    given.pattern === undefined || given.pattern === null ? undefined : patternOf(name, given.pattern);
   if (pattern !== undefined) checkPattern(pattern);
   if (given.description !== undefined && typeof given.description !== 'string') {
     throw badRequest(`"description" of ${name} takes a string.`);
@@ -89,9 +90,12 @@ export function attributeSpecs(
         continue;
       }
       if (!ATTRIBUTE_NAME.test(name) || name.length > MAX_NAME_LENGTH) {
-        throw badRequest(`${JSON.stringify(name)} is not an attribute name: use letters, digits, "_", "-" and dots.`);
+        throw badRequest(
+          `${JSON.stringify(name)} is not an attribute name: use letters, digits, "_", "-" and dots.`,
+        );
       }
-      if (name.startsWith('occi.core.')) throw badRequest(`${name} is the core model's and cannot be defined again.`);
+      if (name.startsWith('occi.core.'))
+        throw badRequest(`${name} is the core model's and cannot be defined again.`);
       specs[name] = attributeSpec(name, value, dialect);
     }
   };
@@ -119,13 +123,16 @@ export function locationPath(given: string): string {
     }
   }
   if (!LOCATION.test(path) || path.length > MAX_PATH_LENGTH || /\/\.{1,2}\//.test(path)) {
-    throw badRequest(`${JSON.stringify(given)} is not a location: it starts and ends with "/" and has no empty segment.`);
+    throw badRequest(
+      `${JSON.stringify(given)} is not a location: it starts and ends with "/" and has no empty segment.`,
+    );
   }
   if (isReservedPath(path)) throw new CmbsError('conflict', `The location ${path} is reserved.`);
   return path;
 }
 
-const title = (input: CategoryInput): { title?: string } => (input.title === undefined ? {} : { title: input.title });
+const title = (input: CategoryInput): { title?: string } =>
+  input.title === undefined ? {} : { title: input.title };
 
 /** The category that a client defines; `origin` is `runtime`. */
 export function categoryFrom(input: CategoryInput, category: CategoryClass): Category {

@@ -173,7 +173,10 @@ export class Entities {
     const fresh = drafts.flatMap((one) => {
       if (one.kind === undefined) throw badRequest('An entity needs a kind.');
       if (at?.class === 'kind' && categoryId(at) !== one.kind) {
-        throw new CmbsError('conflict', `${collection} takes entities of kind ${categoryId(at)}, not ${one.kind}.`);
+        throw new CmbsError(
+          'conflict',
+          `${collection} takes entities of kind ${categoryId(at)}, not ${one.kind}.`,
+        );
       }
       const kind = registry.requireKind(one.kind);
       if (kind.location === undefined) throw badRequest(`${one.kind} is abstract and has no entities.`);
@@ -212,7 +215,10 @@ export class Entities {
     const known = link.categories.map((id) => registry.canonicalId(id));
     const kind = known.find((id) => registry.kind(id) !== undefined && registry.isLink(id));
     if (kind === undefined) {
-      throw new CmbsError('unknown_category', `A link to ${link.target} names no kind of link that is known here.`);
+      throw new CmbsError(
+        'unknown_category',
+        `A link to ${link.target} names no kind of link that is known here.`,
+      );
     }
     const location = registry.requireKind(kind).location;
     if (location === undefined) throw badRequest(`${kind} is abstract and has no entities.`);
@@ -239,7 +245,9 @@ export class Entities {
       id,
       kind,
       mixins,
-      attributes: plainAttributes(ownPaths(one.values, requester), registry.specs(kind, mixins), { partial: false }),
+      attributes: plainAttributes(ownPaths(one.values, requester), registry.specs(kind, mixins), {
+        partial: false,
+      }),
       verbatim: checkVerbatim(one.verbatim, {}, registry.specs(kind, mixins), false),
       owner: requester.identity.name,
       createdAt: now,
@@ -390,7 +398,7 @@ export class Entities {
       }
       for (const field of [SOURCE_FIELD, TARGET_FIELD]) {
         const where = [{ field, value: entity.path }];
-        for (let after: string | undefined, more = true; more; ) {
+        for (let after: string | undefined, more = true; more;) {
           const page = await tx.query({
             collection: ENTITIES,
             where,
@@ -467,7 +475,7 @@ export class Entities {
     const wanted = skip + number;
     const found: Doc[] = [];
     let after = request.cursor;
-    for (let scanned = 0; found.length < wanted && scanned < MAX_FILTER_SCAN; ) {
+    for (let scanned = 0; found.length < wanted && scanned < MAX_FILTER_SCAN;) {
       const page = await this.store.query({
         collection: ENTITIES,
         where,
@@ -486,6 +494,12 @@ export class Entities {
     }
     const entities = await entitiesOf(this.store, found.slice(skip));
     return { entities, ...(after === undefined ? {} : { next: after }) };
+  }
+
+  /** Whether anything, entity or collection, lies below an unbound path (#61). */
+  async hasBelow(path: Path, registry: Registry): Promise<boolean> {
+    const isAbove = registry.all.some((one) => one.class !== 'action' && one.location?.startsWith(path) === true);
+    return isAbove || (await this.store.count({ collection: ENTITIES, prefix: path }, 1)) > 0;
   }
 
   /** Adds a mixin to entities, takes it off, or makes the given ones exactly those that have it (#58). */
@@ -522,7 +536,7 @@ export class Entities {
   async untagAll(mixin: Mixin): Promise<void> {
     const catalogue = await this.categories.current();
     const id = categoryId(mixin);
-    for (let more = true; more; ) {
+    for (let more = true; more;) {
       more = await this.store.transact(async (tx) => {
         const page = await tx.query({
           collection: ENTITIES,
@@ -583,11 +597,7 @@ function refuseRepeated(fresh: readonly Fresh[]): void {
 }
 
 /** Mixins that exist and may be applied to the kind (#46), canonical and without repeats. */
-function checkMixins(
-  kind: CategoryId,
-  mixins: readonly CategoryId[],
-  registry: Registry,
-): readonly CategoryId[] {
+function checkMixins(kind: CategoryId, mixins: readonly CategoryId[], registry: Registry): readonly CategoryId[] {
   return [...new Set(mixins)].map((id) => {
     const mixin = registry.requireMixin(id);
     const applies = mixin.applies.filter((one) => registry.kind(one) !== undefined);

@@ -73,7 +73,12 @@ function indexOf(entity: Entity, registry: Registry): Record<string, readonly st
  * Writes an entity inside a transaction. `before` is what the transaction read there, so that documents of values
  * that are gone go too.
  */
-export function writeEntity(tx: Transaction, entity: Entity, before: Entity | undefined, registry: Registry): void {
+export function writeEntity(
+  tx: Transaction,
+  entity: Entity,
+  before: Entity | undefined,
+  registry: Registry,
+): void {
   const specs: AttributeSpecs = registry.specs(entity.kind, entity.mixins);
   const together: Record<string, string> = {};
   const apart: string[] = [];

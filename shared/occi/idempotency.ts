@@ -40,7 +40,12 @@ export async function earlierAnswer(tx: Transaction, request: IdempotentRequest)
   return doc.value.answer as JsonObject;
 }
 
-export function rememberAnswer(tx: Transaction, request: IdempotentRequest, answer: JsonObject, now: number): void {
+export function rememberAnswer(
+  tx: Transaction,
+  request: IdempotentRequest,
+  answer: JsonObject,
+  now: number,
+): void {
   tx.put(
     COLLECTION,
     idOf(request),

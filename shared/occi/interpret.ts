@@ -150,7 +150,8 @@ export function singleDraft(payload: Payload, registry: Registry, known?: Known)
     return jsonDraft(bareInput(payload.attributes), registry, known);
   }
   const [input, ...more] = payload.entities;
-  if (input === undefined || more.length > 0) throw badRequest('This request takes exactly one entity in its body.');
+  if (input === undefined || more.length > 0)
+    throw badRequest('This request takes exactly one entity in its body.');
   return jsonDraft(input, registry, known);
 }
 

@@ -45,7 +45,9 @@ function checkSegment(segment: string): void {
 /** Checks a path at which a client wants an entity (#29). */
 export function checkEntityPath(path: Path): Path {
   if (!path.startsWith('/') || isCollectionPath(path) || path.length > MAX_PATH_LENGTH) {
-    throw badRequest(`An entity's path starts with "/", does not end with one and has ${MAX_PATH_LENGTH} characters at most.`);
+    throw badRequest(
+      `An entity's path starts with "/", does not end with one and has ${MAX_PATH_LENGTH} characters at most.`,
+    );
   }
   path.slice(1).split('/').forEach(checkSegment);
   if (isReservedPath(path)) throw new CmbsError('forbidden', `The path ${path} is reserved.`);

@@ -58,7 +58,8 @@ const sameJson = (a: Json, b: Json): boolean => JSON.stringify(a) === JSON.strin
 
 /** Keywords of JSON Schema that say something about one value; annotations are allowed and ignored. */
 const KEYWORDS: Readonly<Record<string, Check>> = {
-  type: (value, type) => (Array.isArray(type) ? type.some((one) => hasType(value, one as Json)) : hasType(value, type)),
+  type: (value, type) =>
+    Array.isArray(type) ? type.some((one) => hasType(value, one as Json)) : hasType(value, type),
   enum: (value, allowed) => Array.isArray(allowed) && allowed.some((one) => sameJson(one as Json, value)),
   const: (value, expected) => sameJson(value, expected),
   pattern: (value, source) =>

@@ -86,7 +86,7 @@ export class Registry {
     const known = this.ancestry.get(kind);
     if (known !== undefined) return known;
     const line: CategoryId[] = [];
-    for (let id: CategoryId | undefined = kind; id !== undefined && !line.includes(id); ) {
+    for (let id: CategoryId | undefined = kind; id !== undefined && !line.includes(id);) {
       line.push(id);
       id = this.kind(id)?.parent;
     }

@@ -1,0 +1,149 @@
+/**
+ * What is broadcast to one peer, in order: at once while its subscription is up, else kept (up to a bound) and
+ * flushed when the subscription appears (layers.md, L2).
+ */
+import { CmbsError } from '@cmbs/shared';
+import { LANE_IDLE_MS, MAX_WAITING_BROADCASTS, SUBSCRIPTION_GRACE_MS } from '@cmbs/shared/limits';
+import type { Environment } from './environment';
+import { backOff, type HeldSend, type Item, type Outbox } from './outbox';
+import { Broadcaster } from './sockets/broadcaster';
+
+export class BroadcastLane {
+  readonly #address: string;
+  readonly #outbox: Outbox;
+  readonly #environment: Environment;
+  readonly #onIdle: () => void;
+  readonly #items: Item[] = [];
+  #broadcaster: Broadcaster | undefined;
+  #flushing = false;
+  #cancelGrace: (() => void) | undefined;
+  #cancelIdle: (() => void) | undefined;
+  #cancelRetry: (() => void) | undefined;
+  #retries = 0;
+  #closed = false;
+
+  constructor(address: string, outbox: Outbox, environment: Environment, onIdle: () => void) {
+    this.#address = address;
+    this.#outbox = outbox;
+    this.#environment = environment;
+    this.#onIdle = onIdle;
+  }
+
+  add(item: Item): void {
+    this.#cancelIdle?.();
+    if (this.#items.length >= MAX_WAITING_BROADCASTS) {
+      this.#environment.counters.add('cmbs_dropped', { reason: 'too many broadcasts wait', layer: 'l2' });
+      this.#outbox.settle(item, {
+        state: 'dropped',
+        reason: `${MAX_WAITING_BROADCASTS} broadcasts wait for ${this.#address} already`,
+      });
+      return;
+    }
+    this.#items.push(item);
+    this.#look();
+  }
+
+  hurry(): void {
+    this.#look();
+  }
+
+  remove(held: HeldSend, name: string): void {
+    const at = this.#items.findIndex((item) => item.held === held && item.name === name);
+    if (at >= 0) this.#items.splice(at, 1);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#cancelGrace?.();
+    this.#cancelIdle?.();
+    this.#cancelRetry?.();
+    await this.#broadcaster?.close();
+  }
+
+  /** Flushes when the peer is subscribed, says "waiting" when it is away, else gives the subscription a moment. */
+  #look(): void {
+    if (this.#closed) return;
+    let broadcaster: Broadcaster;
+    try {
+      broadcaster = this.#open();
+    } catch (error) {
+      if (!(error instanceof CmbsError)) throw error;
+      for (const item of this.#items.splice(0))
+        this.#outbox.settle(item, { state: 'failed', reason: error.message });
+      return;
+    }
+    if (broadcaster.subscribed) void this.#flush(broadcaster);
+    else if (broadcaster.state === 'down') this.#wait(`nobody listens at ${this.#address}`);
+    else {
+      this.#cancelGrace ??= this.#environment.clock.after(SUBSCRIPTION_GRACE_MS, () => {
+        this.#cancelGrace = undefined;
+        if (!broadcaster.subscribed) this.#wait(`no subscription from ${this.#address} yet`);
+      });
+    }
+  }
+
+  #open(): Broadcaster {
+    if (this.#broadcaster === undefined) {
+      const { context, log, counters, clock } = this.#environment;
+      const broadcaster = new Broadcaster(this.#address, { context, log, counters, clock });
+      const look = (): void => {
+        if (this.#items.length > 0) this.#look();
+      };
+      broadcaster.onSubscription(look);
+      broadcaster.onState(look);
+      broadcaster.onWritable(look);
+      this.#broadcaster = broadcaster;
+    }
+    return this.#broadcaster;
+  }
+
+  #wait(reason: string): void {
+    for (const item of this.#items) this.#outbox.park(item, { reason, attempted: false, state: 'waiting' });
+  }
+
+  async #flush(broadcaster: Broadcaster): Promise<void> {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    this.#cancelGrace?.();
+    this.#cancelGrace = undefined;
+    try {
+      for (let item = this.#items[0]; item !== undefined && !this.#closed; item = this.#items[0]) {
+        this.#outbox.resumed(item);
+        const frame = await this.#outbox.prepare(item);
+        if (frame !== undefined && !(await broadcaster.send(frame))) {
+          // Full, or the subscription went: it stays first, and the socket tells when to look again.
+          this.#outbox.park(item, {
+            reason: `${this.#address} does not take it now`,
+            attempted: true,
+            state: 'waiting',
+          });
+          break;
+        }
+        if (this.#items[0] === item) this.#items.shift();
+        if (frame !== undefined) {
+          this.#environment.counters.add('cmbs_deliveries', { layer: 'l2', outcome: 'sent' });
+          this.#outbox.settle(item, { state: 'sent' });
+        }
+        this.#retries = 0;
+      }
+    } catch (error) {
+      this.#environment.log.error('lane failed; trying again', { address: this.#address, cause: String(error) });
+      this.#wait('the store does not answer');
+      this.#retries += 1;
+      this.#cancelRetry = this.#environment.clock.after(backOff(this.#retries), () => this.#look());
+    } finally {
+      this.#flushing = false;
+    }
+    this.#watchIdle();
+  }
+
+  #watchIdle(): void {
+    this.#cancelIdle?.();
+    if (this.#items.length > 0 || this.#closed) return;
+    this.#cancelIdle = this.#environment.clock.after(LANE_IDLE_MS, () => {
+      if (this.#items.length > 0 || this.#flushing) return;
+      this.#onIdle();
+      void this.close();
+    });
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * The long-lived part of a deployment: sockets, discovery, outbox. A library; a program assembles it with engines
+ * (the local stack, the container's main, later a guest agent).
+ */
+import { CmbsError, type Counters, type Log, type Clock, type NewId } from '@cmbs/shared';
+import type { Bus } from '@cmbs/shared/bus/bus';
+import { MEMBER_KIND } from '@cmbs/shared/broker/cmbs';
+import { isLocal } from '@cmbs/shared/broker/member';
+import { COMPANION_DRAIN_MS } from '@cmbs/shared/limits';
+import { LINK_ARGUMENTS, type LinkAction, type LinkArguments, type LinkReply } from '@cmbs/shared/link/link';
+import type { Categories } from '@cmbs/shared/occi/categories';
+import type { Entity } from '@cmbs/shared/occi/model';
+import type { Services } from '@cmbs/shared/services/services';
+import type { Store } from '@cmbs/shared/store/store';
+import { Discovery } from './discovery';
+import type { Environment } from './environment';
+import { Execution } from './execution';
+import { Forwarding } from './forwarding';
+import { Layers } from './layers';
+import { Learning } from './learn';
+import { Members } from './members';
+import { Outbox } from './outbox';
+import { Receiver } from './receiver';
+import { SocketContext } from './sockets/options';
+
+export interface CompanionOptions {
+  readonly store: Store;
+  readonly bus: Bus;
+  readonly categories: Categories;
+  readonly services: Services;
+  readonly clock: Clock;
+  readonly newId: NewId;
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly deployment: string;
+  readonly uriOf: (path: string) => string;
+  readonly discovery: 'open' | 'closed';
+  readonly bindHost?: string | undefined;
+}
+
+export class Companion {
+  readonly #environment: Environment;
+  readonly #layers: Layers;
+  readonly #outbox: Outbox;
+  readonly #discovery: Discovery;
+  readonly #execution: Execution;
+  readonly #receiver: Receiver;
+  #closing: Promise<void> | undefined;
+
+  private constructor(environment: Environment) {
+    this.#environment = environment;
+    const learning = new Learning(environment);
+    this.#execution = new Execution(environment);
+    this.#outbox = new Outbox(environment, learning);
+    const forwarding = new Forwarding(environment);
+    this.#receiver = new Receiver({ environment, learning, execution: this.#execution, forwarding });
+    this.#layers = new Layers(environment, this.#receiver);
+    this.#discovery = new Discovery(environment, learning);
+  }
+
+  /** Answers calls that a crash cut off, opens what was started, takes the outbox in hand; then it is ready. */
+  static async start(options: CompanionOptions): Promise<Companion> {
+    const members = await Members.load(options.store, options.log);
+    const companion = new Companion({
+      ...options,
+      members,
+      context: new SocketContext(),
+      holder: options.newId(),
+      bindHost: options.bindHost,
+    });
+    try {
+      await companion.#execution.recover();
+      await companion.#layers.open();
+      await companion.#outbox.open();
+    } catch (error) {
+      await companion.close();
+      throw error;
+    }
+    return companion;
+  }
+
+  /** Carries out one action of the link; arguments are checked by the link's schema. */
+  async perform<A extends LinkAction>(
+    memberPath: string,
+    action: A,
+    args: LinkArguments<A>,
+    signal: AbortSignal,
+  ): Promise<LinkReply<A>> {
+    if (this.#closing !== undefined) throw new CmbsError('unavailable', 'The companion is stopping.');
+    const run = this.#actions[action] as (
+      path: string,
+      given: LinkArguments<A>,
+      signal: AbortSignal,
+    ) => Promise<LinkReply<A>>;
+    return run(memberPath, LINK_ARGUMENTS[action].parse(args) as LinkArguments<A>, signal);
+  }
+
+  readonly #actions: {
+    readonly [A in LinkAction]: (
+      path: string,
+      args: LinkArguments<A>,
+      signal: AbortSignal,
+    ) => Promise<LinkReply<A>>;
+  } = {
+    reconcile: (path, { layer }) => this.#layers.reconcile(path, layer),
+    release: async (path) => {
+      await this.#layers.release(path);
+      return {};
+    },
+    check_neighbors: async (path, _args, signal) => this.#discovery.check(await this.#localMember(path), signal),
+    send: (_path, { sendId }, signal) => this.#outbox.attempt(sendId, signal),
+    execute: async (path, { message, runId }) => {
+      const caller = this.#environment.uriOf(path);
+      return { outcome: await this.#execution.executeMessage(message, runId, caller) };
+    },
+  };
+
+  async #localMember(path: string): Promise<Entity> {
+    const member = await this.#environment.members.refresh(path);
+    if (member?.kind !== MEMBER_KIND) throw new CmbsError('not_found', `There is no member at ${path}.`);
+    if (!isLocal(member)) throw new CmbsError('conflict', `${path} is not a member of this deployment.`);
+    return member;
+  }
+
+  /** Gauges: sends in hand, layers that are wanted and not open. */
+  get status(): { readonly queued: number; readonly failing: number } {
+    return { queued: this.#outbox.depth, failing: this.#layers.failing };
+  }
+
+  /** Takes nothing new, finishes what is in flight within {@link COMPANION_DRAIN_MS}, closes every socket. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { members, clock, context } = this.#environment;
+    const deadline = new Promise<void>((resolve) => void clock.after(COMPANION_DRAIN_MS, resolve));
+    await Promise.race([this.#layers.close(), deadline]);
+    await this.#execution.close(deadline);
+    await this.#receiver.flush();
+    await this.#outbox.close();
+    members.close();
+    context.close();
+  }
+}

@@ -1,0 +1,191 @@
+/**
+ * `check_neighbors`: breadth first from the member's neighbours, side by side, each with its own deadline; each member
+ * reached becomes a link from the one that asked (layers.md, Members).
+ */
+import { toCmbsError, type Json } from '@cmbs/shared';
+import { MEMBER, MESSAGE, MESSAGE_KIND, MESSAGES, NEIGHBOR_KIND, layerMixin } from '@cmbs/shared/broker/cmbs';
+import { describe, memberPath, socketOf, stringList } from '@cmbs/shared/broker/member';
+import { DISCOVERY_CONTENT, messageFrame, parseReply } from '@cmbs/shared/broker/wire';
+import {
+  DISCOVERY_ATTEMPTS,
+  DISCOVERY_CONCURRENCY,
+  DISCOVERY_TIMEOUT_MS,
+  MAX_DISCOVERED_SOCKETS,
+} from '@cmbs/shared/limits';
+import type { LinkReply } from '@cmbs/shared/link/link';
+import { readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
+import { CORE_SOURCE, CORE_TARGET, type Entity, type Path } from '@cmbs/shared/occi/model';
+import { registryOf, type Environment } from './environment';
+import type { Learning } from './learn';
+import { PeerError, Requester } from './sockets/requester';
+
+type Report = LinkReply<'check_neighbors'>;
+
+export class Discovery {
+  readonly #environment: Environment;
+  readonly #learning: Learning;
+
+  constructor(environment: Environment, learning: Learning) {
+    this.#environment = environment;
+    this.#learning = learning;
+  }
+
+  async check(asking: Entity, signal: AbortSignal): Promise<Report> {
+    const report: Report = { found: [], known: [], failed: [] };
+    const seen = new Set<string>();
+    const own = socketOf(asking, 'l1');
+    if (own !== undefined) seen.add(own);
+    const waiting: string[] = [];
+    const add = (socket: string): void => {
+      if (seen.has(socket)) return;
+      if (seen.size >= MAX_DISCOVERED_SOCKETS) {
+        report.failed.push({ socket, reason: `more than ${MAX_DISCOVERED_SOCKETS} sockets; not asked` });
+        return;
+      }
+      seen.add(socket);
+      waiting.push(socket);
+    };
+    stringList(asking.attributes[MEMBER.neighbors]).forEach(add);
+    const frame = this.#frame(asking);
+    let busy = 0;
+    await new Promise<void>((resolve) => {
+      const next = (): void => {
+        while (busy < DISCOVERY_CONCURRENCY && waiting.length > 0) {
+          const socket = waiting.shift() as string;
+          busy += 1;
+          void this.#ask(asking, socket, frame, signal, report)
+            .then((sockets) => sockets.forEach(add))
+            .finally(() => {
+              busy -= 1;
+              next();
+            });
+        }
+        if (busy === 0) resolve();
+      };
+      next();
+    });
+    return report;
+  }
+
+  #frame(asking: Entity): string {
+    const { newId, clock, deployment, uriOf } = this.#environment;
+    const id = newId();
+    const now = clock.now();
+    const message: Entity = {
+      path: MESSAGES + id,
+      id,
+      kind: MESSAGE_KIND,
+      mixins: [layerMixin('l1')],
+      attributes: {
+        [MESSAGE.layer]: 'l1',
+        [MESSAGE.executable]: 'false',
+        [MESSAGE.sendable]: 'true',
+        [MESSAGE.storable]: 'false',
+      },
+      verbatim: {},
+      owner: asking.owner,
+      createdAt: now,
+      updatedAt: now,
+    };
+    return messageFrame(message, {
+      content: JSON.stringify(describe(asking)),
+      pathHistory: [uriOf(asking.path)],
+      transfer: {
+        v: 1,
+        origin: { deployment, revision: asking.updatedAt },
+        content_type: DISCOVERY_CONTENT,
+      },
+    });
+  }
+
+  /** Asks one socket; resolves with the sockets that the member there knows. Never rejects: failures are reported. */
+  async #ask(
+    asking: Entity,
+    socket: string,
+    frame: string,
+    signal: AbortSignal,
+    report: Report,
+  ): Promise<readonly string[]> {
+    const { context, log, counters, clock } = this.#environment;
+    let requester: Requester | undefined;
+    try {
+      requester = new Requester(socket, { context, log, counters, clock });
+      const reply = parseReply(await this.#request(requester, frame, signal));
+      if (reply.kind === 'error') {
+        report.failed.push({ socket, reason: `${reply.code}: ${reply.message}` });
+        return [];
+      }
+      const transfer = reply.json.transfer as
+        { readonly origin?: { deployment: string; revision: number } } | undefined;
+      const lesson = await this.#learning.learn(reply.json.member_description, transfer?.origin, asking.id);
+      if (lesson.member === undefined) {
+        const reason =
+          lesson.learnt === 'refused' ? 'the member was not accepted' : 'the answer describes no member';
+        report.failed.push({ socket, reason });
+        return [];
+      }
+      if (lesson.member !== asking.path) {
+        await this.#link(asking, lesson.member);
+        report[lesson.learnt === 'stored' ? 'found' : 'known'].push({ socket, member: lesson.member });
+      }
+      const known = reply.json.sockets_l1;
+      return Array.isArray(known)
+        ? known.filter((one): one is string => typeof one === 'string' && one !== '')
+        : [];
+    } catch (thrown) {
+      const reason = thrown instanceof PeerError ? PEER_REASONS[thrown.reason] : toCmbsError(thrown).message;
+      report.failed.push({ socket, reason });
+      return [];
+    } finally {
+      await requester?.close();
+    }
+  }
+
+  async #request(requester: Requester, frame: string, signal: AbortSignal): Promise<Buffer> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await requester.request(frame, { timeoutMs: DISCOVERY_TIMEOUT_MS, signal });
+      } catch (error) {
+        const again = error instanceof PeerError && (error.reason === 'timeout' || error.reason === 'lost');
+        if (!again || attempt >= DISCOVERY_ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  /** One link per member reached; asking again makes no second one. */
+  async #link(asking: Entity, target: Path): Promise<void> {
+    const { store, clock } = this.#environment;
+    const registry = await registryOf(this.#environment);
+    const targetId = target.slice(memberPath('').length);
+    const id = `${asking.id}~${targetId}`.slice(0, 255);
+    const path = `/cmbs/neighbor/${id}`;
+    await store.transact(async (tx) => {
+      const there = await readEntity(tx, path);
+      const source = await readEntity(tx, asking.path);
+      if (there !== undefined || source === undefined) return;
+      const now = clock.now();
+      const attributes: Record<string, Json> = { [CORE_SOURCE]: asking.path, [CORE_TARGET]: target };
+      const link: Entity = {
+        path,
+        id,
+        kind: NEIGHBOR_KIND,
+        mixins: [],
+        attributes,
+        verbatim: {},
+        owner: asking.owner,
+        createdAt: now,
+        updatedAt: now,
+      };
+      writeEntity(tx, link, undefined, registry);
+      writeEntity(tx, source.entity, source.entity, registry);
+    });
+  }
+}
+
+const PEER_REASONS: Readonly<Record<PeerError['reason'], string>> = {
+  no_listener: 'nobody listens there',
+  timeout: 'no reply in time',
+  lost: 'the connection was lost',
+  closed: 'the companion is stopping',
+  aborted: 'the time for discovery is over',
+};

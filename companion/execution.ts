@@ -1,0 +1,159 @@
+/**
+ * Runs the calls that messages carry, at most once each: `executing` is written before a call and its answer after
+ * it; a call that a crash cut off is answered "outcome unknown" and not run again (layers.md, Receiving).
+ */
+import { CmbsError, type Json } from '@cmbs/shared';
+import { MESSAGE } from '@cmbs/shared/broker/cmbs';
+import { receiptOf, receiptValue, type Receipt } from '@cmbs/shared/broker/inbox';
+import { isTrue } from '@cmbs/shared/broker/member';
+import { readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
+import type { Path } from '@cmbs/shared/occi/model';
+import { answerOf, parseCall, type Call } from '@cmbs/shared/services/call';
+import { Fault } from '@cmbs/shared/services/fault';
+import type { Transaction } from '@cmbs/shared/store/store';
+import { registryOf, type Environment } from './environment';
+
+/** Calls under way; what is still here at start was cut off. */
+const RUNS = 'runs';
+const MAX_RUNS = 10_000;
+/** JSON-RPC code (server range) of a call whose outcome is not known. */
+const OUTCOME_UNKNOWN = -32_001;
+
+/** Where the answer of a run goes. */
+type RunTarget =
+  { readonly inbox: string; readonly receipt: string; readonly message?: Path } | { readonly message: Path };
+
+export class Execution {
+  readonly #environment: Environment;
+  readonly #running = new Map<string, Promise<string>>();
+  readonly #stop = new AbortController();
+
+  constructor(environment: Environment) {
+    this.#environment = environment;
+  }
+
+  /** Answers what a crash cut off. */
+  async recover(): Promise<void> {
+    const { store } = this.#environment;
+    const { docs } = await store.query({ collection: RUNS, limit: MAX_RUNS });
+    for (const doc of docs) {
+      const call = doc.value.call as unknown as Call;
+      await this.#finish(doc.id, doc.value.target as unknown as RunTarget, JSON.stringify(outcomeUnknown(call)));
+    }
+  }
+
+  /** Marks a call as begun; to be written in the transaction that records the receipt. */
+  begin(tx: Transaction, runId: string, call: Call, target: RunTarget): void {
+    tx.put(RUNS, runId, { call: call as unknown as Json, target: target as unknown as Json });
+  }
+
+  /** Waits for the calls under way; those that do not end by `deadline` are told to, and answered at the next start. */
+  async close(deadline: Promise<void>): Promise<void> {
+    await Promise.race([Promise.allSettled([...this.#running.values()]), deadline]);
+    this.#stop.abort();
+  }
+
+  /** The answer of a run that this process has under way. */
+  underWay(runId: string): Promise<string> | undefined {
+    return this.#running.get(runId);
+  }
+
+  /** Runs a begun call and records its answer; resolves with the answer's JSON text. */
+  run(runId: string, call: Call, target: RunTarget, caller: string): Promise<string> {
+    const running = this.#call(call, caller).then(async (answer) => {
+      await this.#finish(runId, target, answer);
+      return answer;
+    });
+    this.#running.set(runId, running);
+    const forget = (): void => void this.#running.delete(runId);
+    running.then(forget, forget);
+    return running;
+  }
+
+  async #call(call: Call, caller: string): Promise<string> {
+    const { services, log, counters } = this.#environment;
+    let outcome: Json | Fault;
+    try {
+      outcome = await services.call(call.method, call.params, {
+        identity: { name: caller },
+        signal: this.#stop.signal,
+        log,
+      });
+    } catch (thrown) {
+      if (!(thrown instanceof Fault)) throw thrown;
+      outcome = thrown;
+    }
+    counters.add('cmbs_calls', { outcome: outcome instanceof Fault ? 'fault' : 'answer' });
+    return JSON.stringify(answerOf(call, outcome));
+  }
+
+  async #finish(runId: string, target: RunTarget, answer: string): Promise<void> {
+    const { store } = this.#environment;
+    const registry = await registryOf(this.#environment);
+    await store.transact(async (tx) => {
+      const receipt = 'inbox' in target ? await tx.get(target.inbox, target.receipt) : undefined;
+      const message = target.message === undefined ? undefined : await readEntity(tx, target.message);
+      tx.delete(RUNS, runId);
+      if ('inbox' in target && receipt !== undefined) {
+        const executed: Receipt = { ...receiptOf(receipt), state: 'executed', answer };
+        const options = receipt.order === undefined ? {} : { order: receipt.order };
+        tx.put(target.inbox, target.receipt, receiptValue(executed), {
+          ...options,
+          ...(receipt.expiresAt === undefined ? {} : { expiresAt: receipt.expiresAt }),
+        });
+      }
+      if (message !== undefined) {
+        const { entity } = message;
+        const verbatim = { ...entity.verbatim, [MESSAGE.result]: answer };
+        writeEntity(tx, { ...entity, verbatim }, entity, registry);
+      }
+    });
+  }
+
+  /** The `execute` action: the message's own call, once per run id. */
+  async executeMessage(path: Path, runId: string, caller: string): Promise<'executed' | 'stored'> {
+    const { store } = this.#environment;
+    const known = this.#running.get(runId);
+    if (known !== undefined) {
+      await known;
+      return 'executed';
+    }
+    const target: RunTarget = { message: path };
+    const call = await store.transact(async (tx): Promise<Call | 'done' | undefined> => {
+      const stored = await readEntity(tx, path);
+      if (stored === undefined) throw new CmbsError('not_found', `There is nothing at ${path}.`);
+      const finished = await tx.get(EXECUTED, runId);
+      if (finished !== undefined) return 'done';
+      if (!isTrue(stored.entity.attributes[MESSAGE.executable])) {
+        throw new CmbsError('conflict', `${path} is not executable.`);
+      }
+      const found = callOf(stored.entity.verbatim[MESSAGE.content]);
+      if (found === undefined) return undefined;
+      this.begin(tx, runId, found, target);
+      tx.put(EXECUTED, runId, { message: path }, { expiresAt: this.#environment.clock.now() + EXECUTED_MS });
+      return found;
+    });
+    if (call === undefined) return 'stored';
+    if (call !== 'done') await this.run(runId, call, target, caller);
+    return 'executed';
+  }
+}
+
+/** Run ids of the `execute` action that were used, so that a repeated request is one run. */
+const EXECUTED = 'executed-runs';
+const EXECUTED_MS = 24 * 60 * 60 * 1000;
+
+/** The call in a content's JSON text; undefined for any other content. */
+export function callOf(content: string | undefined): Call | undefined {
+  return content === undefined ? undefined : parseCall(JSON.parse(content) as Json);
+}
+
+function outcomeUnknown(call: Call): Json {
+  return answerOf(
+    call,
+    new Fault(
+      OUTCOME_UNKNOWN,
+      'The call was cut off by a restart: its outcome is unknown, and it is not run again.',
+    ),
+  );
+}

@@ -1,0 +1,104 @@
+/**
+ * Federation of topics: what arrives on a member's topic socket goes to the local bus, and on to the remote members
+ * that want it and have not seen it (layers.md, Federation of topics).
+ */
+import { CmbsError, isJsonObject, type Json, type JsonObject } from '@cmbs/shared';
+import type { TopicLayer } from '@cmbs/shared/bus/bus';
+import { isLocal, isNamed, socketOf, wants } from '@cmbs/shared/broker/member';
+import { receiptId } from '@cmbs/shared/broker/inbox';
+import { putSend, type Receiver, type Send } from '@cmbs/shared/broker/send';
+import { contentText, type WireMessage } from '@cmbs/shared/broker/wire';
+import { MAX_HOPS, MESSAGE_TTL_MS, RECEIPT_TTL_MS } from '@cmbs/shared/limits';
+import { RawJson, stringifyJson, type JsonOutputObject } from '@cmbs/shared/occi/json-source';
+import type { Entity } from '@cmbs/shared/occi/model';
+import type { Environment } from './environment';
+
+/** (message id, send id) of what was passed on here. */
+const FORWARDED = 'forwarded';
+
+export class Forwarding {
+  readonly #environment: Environment;
+
+  constructor(environment: Environment) {
+    this.#environment = environment;
+  }
+
+  /** Durable when resolved: the send that publishes and passes on lies in the outbox. */
+  async passOn(member: Entity, layer: TopicLayer, message: WireMessage): Promise<'forwarded' | 'duplicate'> {
+    const { store, clock, newId, deployment, members, counters, uriOf } = this.#environment;
+    const hops = message.transfer.hops ?? [];
+    const here = `${deployment}/${member.id}`;
+    if (hops.includes(here) || message.pathHistory.includes(uriOf(member.path))) return 'duplicate';
+    if (hops.length >= MAX_HOPS) {
+      counters.add('cmbs_dropped', { reason: 'too many hops', layer });
+      throw new CmbsError('conflict', `The message passed ${MAX_HOPS} members already, which is the most.`);
+    }
+    const now = clock.now();
+    const wireId = message.transfer.send_id ?? newId();
+    const seenId = receiptId(message.id, wireId);
+    const visited = new Set([...hops, here].map((hop) => hop.slice(hop.indexOf('/') + 1)));
+    const isListed = (one: Entity): boolean =>
+      layer !== 'l4' || message.providers.length === 0 || message.providers.some((named) => isNamed(one, named));
+    const onward = [...members.all()].filter(
+      (one) => !isLocal(one) && !visited.has(one.id) && isListed(one) && wants(one, message.topics),
+    );
+    const receivers: Receiver[] = [
+      ...message.topics.map((topic) => ({
+        name: topic,
+        via: 'bus' as const,
+        state: 'queued' as const,
+        attempts: 0,
+      })),
+      ...onward.flatMap((one) => {
+        const address = socketOf(one, layer);
+        return address === undefined
+          ? []
+          : [{ name: one.path, via: 'request' as const, address, state: 'queued' as const, attempts: 0 }];
+      }),
+    ];
+    const send: Send = {
+      id: newId(),
+      wireId,
+      message: `/cmbs/message/${message.id}`,
+      layer,
+      from: member.path,
+      createdAt: now,
+      expiresAt: message.expiresAt ?? now + MESSAGE_TTL_MS,
+      receivers,
+      frame: onwardFrame(message, wireId, [...hops, here], [...message.pathHistory, uriOf(member.path)]),
+    };
+    return store.transact(async (tx) => {
+      if ((await tx.get(FORWARDED, seenId)) !== undefined) return 'duplicate';
+      tx.put(FORWARDED, seenId, {}, { expiresAt: now + RECEIPT_TTL_MS });
+      putSend(tx, send);
+      return 'forwarded';
+    });
+  }
+}
+
+/** The frame with this member in its path; the content keeps its own bytes. */
+function onwardFrame(
+  message: WireMessage,
+  wireId: string,
+  hops: readonly string[],
+  pathHistory: readonly string[],
+): string {
+  const attributes = message.json.attributes as JsonObject;
+  const cmbs = attributes.cmbs as JsonObject;
+  const fields = cmbs.message as JsonObject;
+  const transfer = isJsonObject(fields.transfer) ? fields.transfer : { v: 1 };
+  const next: JsonOutputObject = {
+    ...(message.json as Readonly<Record<string, Json>>),
+    attributes: {
+      cmbs: {
+        message: {
+          ...(fields as Readonly<Record<string, Json>>),
+          path_history: pathHistory,
+          message_content: new RawJson(contentText(message)),
+          transfer: { ...transfer, send_id: wireId, hops },
+        },
+      },
+    },
+  };
+  return stringifyJson(next);
+}

@@ -1,0 +1,2 @@
+/** The companion's public door. */
+export { Companion, type CompanionOptions } from './companion';

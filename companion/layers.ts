@@ -1,0 +1,316 @@
+/**
+ * Opens and closes the sockets of local members: what the store wants is compared with what is open, at start and at
+ * every change, one member at a time (layers.md, Members). What cannot be opened is tried again with back-off.
+ */
+import { toCmbsError, type Json, type JsonObject } from '@cmbs/shared';
+import type { TopicLayer } from '@cmbs/shared/bus/bus';
+import { MEMBER } from '@cmbs/shared/broker/cmbs';
+import { DESIRED, startedLayers, type Desired } from '@cmbs/shared/broker/desired';
+import { LAYERS, type Layer } from '@cmbs/shared/broker/layers';
+import { isLocal, isSuspended, socketOf, topicPatterns } from '@cmbs/shared/broker/member';
+import { errorReply } from '@cmbs/shared/broker/wire';
+import { MAX_BUS_IN_FLIGHT } from '@cmbs/shared/limits';
+import type { LinkReply } from '@cmbs/shared/link/link';
+import { readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
+import type { Entity, Path } from '@cmbs/shared/occi/model';
+import { registryOf, type Environment } from './environment';
+import { backOff } from './outbox';
+import type { Receiver } from './receiver';
+import { Listener } from './sockets/listener';
+import { Replier } from './sockets/replier';
+import { bindAddress, parseAddress } from './transports';
+
+/** An open layer of a member. */
+interface OpenLayer {
+  /** Address and topics it was opened with; another one means closing and opening. */
+  readonly address: string;
+  /** Follows a change that needs no new socket (topics, suspension). */
+  readonly follow: (member: Entity) => Promise<void>;
+  /** `forget`: for good, so that nothing is kept for it on the bus either. */
+  readonly close: (forget: boolean) => Promise<void>;
+}
+
+type Observed = LinkReply<'reconcile'> & { readonly address?: string };
+
+interface Holder {
+  readonly open: Map<Layer, OpenLayer>;
+  readonly observed: Map<Layer, Observed>;
+  /** Work on this member, one after the other. */
+  queue: Promise<void>;
+  failures: number;
+  cancelRetry: (() => void) | undefined;
+}
+
+export class Layers {
+  readonly #environment: Environment;
+  readonly #receiver: Receiver;
+  readonly #holders = new Map<Path, Holder>();
+  #stopWatching: readonly (() => void)[] = [];
+  #closed = false;
+
+  constructor(environment: Environment, receiver: Receiver) {
+    this.#environment = environment;
+    this.#receiver = receiver;
+  }
+
+  /** Opens what was started before. */
+  async open(): Promise<void> {
+    const { store, members } = this.#environment;
+    this.#stopWatching = [
+      store.watch(DESIRED, (changes) => {
+        for (const { id } of changes) this.#reconcileSoon(id);
+      }),
+      members.onChange((path) => {
+        if (this.#holders.has(path)) this.#reconcileSoon(path);
+      }),
+    ];
+    const { docs } = await store.query({ collection: DESIRED, limit: 10_000 });
+    await Promise.all(docs.map(({ id }) => this.#enqueue(id, () => this.#reconcile(id))));
+  }
+
+  /** Makes the member's sockets what the store wants and says how one layer is now. */
+  async reconcile(path: Path, layer: Layer): Promise<LinkReply<'reconcile'>> {
+    await this.#enqueue(path, () => this.#reconcile(path));
+    const observed = this.#holders.get(path)?.observed.get(layer);
+    if (observed === undefined) return { state: 'stopped' };
+    return { state: observed.state, ...(observed.reason === undefined ? {} : { reason: observed.reason }) };
+  }
+
+  /** Closes everything of a member that is being deleted. */
+  async release(path: Path): Promise<void> {
+    await this.#enqueue(path, async () => {
+      const holder = this.#holders.get(path);
+      if (holder === undefined) return;
+      holder.cancelRetry?.();
+      await Promise.all([...holder.open.values()].map((layer) => layer.close(true)));
+      holder.open.clear();
+      this.#holders.delete(path);
+    });
+  }
+
+  /** Layers that are wanted and not open; for readiness and metrics. */
+  get failing(): number {
+    return [...this.#holders.values()].reduce(
+      (sum, { observed }) => sum + [...observed.values()].filter(({ state }) => state === 'failed').length,
+      0,
+    );
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const stop of this.#stopWatching) stop();
+    await Promise.all(
+      [...this.#holders].map(async ([, holder]) => {
+        holder.cancelRetry?.();
+        await holder.queue;
+        await Promise.all([...holder.open.values()].map((layer) => layer.close(false)));
+      }),
+    );
+    this.#holders.clear();
+  }
+
+  #reconcileSoon(path: Path): void {
+    this.#enqueue(path, () => this.#reconcile(path)).catch((error: unknown) => {
+      this.#environment.log.error('layers not reconciled', { member: path, cause: String(error) });
+    });
+  }
+
+  #enqueue(path: Path, work: () => Promise<void>): Promise<void> {
+    if (this.#closed) return Promise.resolve();
+    let holder = this.#holders.get(path);
+    if (holder === undefined) {
+      holder = {
+        open: new Map(),
+        observed: new Map(),
+        queue: Promise.resolve(),
+        failures: 0,
+        cancelRetry: undefined,
+      };
+      this.#holders.set(path, holder);
+    }
+    const done = holder.queue.then(work);
+    holder.queue = done.catch(() => undefined); // whoever asked gets the failure; the next in line goes on
+    return done;
+  }
+
+  async #reconcile(path: Path): Promise<void> {
+    const holder = this.#holders.get(path);
+    if (holder === undefined || this.#closed) return;
+    const { store, clock } = this.#environment;
+    const stored = await readEntity(store, path);
+    const desired = (await store.get(DESIRED, path))?.value as Desired | undefined;
+    const member = stored?.entity;
+    const wanted = member !== undefined && isLocal(member) ? startedLayers(desired) : [];
+    for (const layer of LAYERS) {
+      const open = holder.open.get(layer);
+      const address = member === undefined ? undefined : socketOf(member, layer);
+      const isWanted = wanted.includes(layer);
+      if (open !== undefined && (!isWanted || open.address !== address)) {
+        await open.close(!isWanted);
+        holder.open.delete(layer);
+      }
+      if (!isWanted || member === undefined) {
+        if (desired?.[layer] === 'stopped' || holder.observed.has(layer))
+          holder.observed.set(layer, { state: 'stopped' });
+        continue;
+      }
+      const still = holder.open.get(layer);
+      if (still !== undefined) {
+        await still.follow(member);
+        continue;
+      }
+      holder.observed.set(layer, await this.#openLayer(holder, member, layer));
+    }
+    if (stored !== undefined) await this.#report(path, holder);
+    else if (holder.open.size === 0) this.#holders.delete(path);
+    const isFailing = [...holder.observed.values()].some(({ state }) => state === 'failed');
+    holder.cancelRetry?.();
+    if (isFailing) holder.cancelRetry = clock.after(backOff(holder.failures++), () => this.#reconcileSoon(path));
+    else holder.failures = 0;
+  }
+
+  async #openLayer(holder: Holder, member: Entity, layer: Layer): Promise<Observed> {
+    const { counters, log } = this.#environment;
+    const address = socketOf(member, layer);
+    try {
+      if (address === undefined) return { state: 'failed', reason: `the member has no ${layer} socket` };
+      holder.open.set(layer, await this.#bind(member, layer, address));
+      counters.add('cmbs_layers_opened', { layer });
+      return { state: 'started', address };
+    } catch (thrown) {
+      const error = toCmbsError(thrown);
+      if (error.code === 'internal')
+        log.error('layer not opened', { member: member.path, layer, cause: String(thrown) });
+      counters.add('cmbs_layers_failed', { layer });
+      return { state: 'failed', reason: error.message.replace(/\.$/, '') };
+    }
+  }
+
+  async #bind(member: Entity, layer: Layer, address: string): Promise<OpenLayer> {
+    const { context, log, counters, clock, bindHost } = this.#environment;
+    const at = bindAddress(parseAddress(address, { bind: true }), bindHost);
+    const options = { context, log, counters, clock, errorReply };
+    const { path } = member;
+    const receiver = this.#receiver;
+    switch (layer) {
+      case 'l1':
+      case 'l31': {
+        const replier = await Replier.bind(at, (body) => receiver.reply(path, layer, body), options);
+        return { address, follow: async () => undefined, close: () => replier.close() };
+      }
+      case 'l2': {
+        const listener = await Listener.bind(
+          at,
+          async (body) => {
+            try {
+              await receiver.take(path, layer, body);
+            } catch (thrown) {
+              const error = toCmbsError(thrown);
+              counters.add('cmbs_dropped', { reason: error.code, layer });
+              log.warn('broadcast dropped', { member: path, reason: error.message });
+            }
+          },
+          options,
+        );
+        return { address, follow: async () => undefined, close: () => listener.close() };
+      }
+      case 'l32':
+      case 'l4': {
+        const replier = await Replier.bind(at, (body) => receiver.replyFederated(path, layer, body), options);
+        try {
+          const subscription = await this.#subscribe(member, layer);
+          return {
+            address,
+            follow: subscription.follow,
+            close: async (forget) => {
+              await replier.close();
+              await subscription.close(forget);
+            },
+          };
+        } catch (error) {
+          await replier.close();
+          throw error;
+        }
+      }
+    }
+  }
+
+  /** The member's subscription on the bus: follows its topics, rests while the member is suspended. */
+  async #subscribe(member: Entity, layer: TopicLayer): Promise<Pick<OpenLayer, 'follow' | 'close'>> {
+    const { bus, log, counters } = this.#environment;
+    const { path } = member;
+    const name = subscriptionName(member.id, layer);
+    let topics = '';
+    let consumer: ReturnType<typeof bus.consume> | undefined;
+    const consume = (): ReturnType<typeof bus.consume> =>
+      bus.consume(
+        name,
+        async ({ topic, message }) => {
+          try {
+            await this.#receiver.takeFromBus(path, layer, topic, message.data);
+          } catch (thrown) {
+            const error = toCmbsError(thrown);
+            if (error.code !== 'bad_request') throw thrown;
+            // What is no message will not become one: offered again it would only block the others.
+            counters.add('cmbs_dropped', { reason: error.code, layer });
+            log.warn('topic message dropped', { member: path, topic, reason: error.message });
+          }
+        },
+        {
+          maxInFlight: MAX_BUS_IN_FLIGHT,
+          onDeadLetter: async ({ id, topic }, reason) => {
+            counters.add('cmbs_dead_letters', { layer });
+            log.error('topic message given up', { member: path, topic, publication: id, reason });
+          },
+        },
+      );
+    const follow = async (now: Entity): Promise<void> => {
+      const patterns = topicPatterns(now);
+      if (topics !== patterns.join('\n') || topics === '') {
+        await bus.setSubscription({ name, layer, patterns });
+        topics = patterns.join('\n');
+      }
+      if (isSuspended(now)) {
+        await consumer?.close();
+        consumer = undefined;
+      } else consumer ??= consume();
+    };
+    await follow(member);
+    return {
+      follow,
+      close: async (forget) => {
+        await consumer?.close();
+        if (forget) await bus.removeSubscription(name);
+      },
+    };
+  }
+
+  /** Shows the observed states in the member's read-only `layers`. */
+  async #report(path: Path, holder: Holder): Promise<void> {
+    const { store, clock, members } = this.#environment;
+    const registry = await registryOf(this.#environment);
+    const layers: Record<string, Json> = Object.fromEntries(
+      [...holder.observed].map(([layer, { state, reason, address }]): [string, JsonObject] => [
+        layer,
+        { state, ...(address === undefined ? {} : { address }), ...(reason === undefined ? {} : { reason }) },
+      ]),
+    );
+    const isNews = await store.transact(async (tx) => {
+      const stored = await readEntity(tx, path);
+      if (stored === undefined) return false;
+      const { entity } = stored;
+      const before = JSON.stringify(entity.attributes[MEMBER.layers] ?? {});
+      if (before === JSON.stringify(layers)) return false;
+      const attributes = { ...entity.attributes, [MEMBER.layers]: layers };
+      writeEntity(tx, { ...entity, attributes, updatedAt: clock.now() }, entity, registry);
+      return true;
+    });
+    if (isNews) await members.refresh(path);
+  }
+}
+
+/** Names of subscriptions have fewer characters than ids. */
+function subscriptionName(memberId: string, layer: TopicLayer): string {
+  const safe = memberId.replace(/[^A-Za-z0-9-]/g, (character) => `_${character.charCodeAt(0).toString(16)}_`);
+  return `member.${safe}.${layer}`;
+}

@@ -1,0 +1,513 @@
+/**
+ * The outbox: every send in the store that has an open receiver, in hand here until it has an outcome. Requests and
+ * broadcasts go through one lane per address, so that what one sender queued for one receiver arrives in its order
+ * and a receiver that hangs holds nobody else up.
+ */
+import { CmbsError, toCmbsError } from '@cmbs/shared';
+import type { LinkReply } from '@cmbs/shared/link/link';
+import { outgoingFrame, publishSend } from '@cmbs/shared/broker/publish';
+import {
+  applyOutcomes,
+  isOpen,
+  putSend,
+  readSend,
+  sendOf,
+  SENDS,
+  writeSend,
+  type Outcome,
+  type Receiver,
+  type Send,
+} from '@cmbs/shared/broker/send';
+import { describe } from '@cmbs/shared/broker/member';
+import { isEmptyContent } from '@cmbs/shared/broker/message';
+import { MESSAGE } from '@cmbs/shared/broker/cmbs';
+import { parseReply } from '@cmbs/shared/broker/wire';
+import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS, MAX_LANES } from '@cmbs/shared/limits';
+import { BroadcastLane } from './broadcast-lane';
+import { registryOf, type Environment } from './environment';
+import type { Learning } from './learn';
+import { RequestLane } from './request-lane';
+
+/** One receiver of one send, as a lane handles it. */
+export interface Item {
+  readonly held: HeldSend;
+  readonly name: string;
+  readonly address: string;
+  /** Order of creation of the send. */
+  readonly sequence: string;
+}
+
+/** What a lane tells about an item that it cannot bring further now. */
+export interface Parking {
+  readonly reason: string;
+  /** Whether something left for the peer. */
+  readonly attempted: boolean;
+  readonly state: 'queued' | 'waiting';
+}
+
+type Waiter = (reply: LinkReply<'send'>) => void;
+
+/** A send in hand. */
+export class HeldSend {
+  send: Send;
+  /** Receivers that a lane is busy with or will be at once; the others are parked or have an outcome. */
+  readonly trying = new Set<string>();
+  readonly waiters = new Set<Waiter>();
+  /** Outcomes that are not in the store yet. */
+  outcomes: Outcome[] = [];
+  claiming: Promise<boolean> | undefined;
+  frame: Promise<string | undefined> | undefined;
+  flushing = false;
+  lastReason: string | undefined;
+  cancelRetry: (() => void) | undefined;
+
+  constructor(send: Send) {
+    this.send = send;
+  }
+
+  get isSettled(): boolean {
+    return !this.send.receivers.some(isOpen);
+  }
+}
+
+const PAGE = 1000;
+
+export class Outbox {
+  readonly #environment: Environment;
+  readonly #learning: Learning;
+  readonly #held = new Map<string, HeldSend>();
+  readonly #taking = new Map<string, Promise<HeldSend | undefined>>();
+  readonly #requests = new Map<string, RequestLane>();
+  readonly #broadcasts = new Map<string, BroadcastLane>();
+  #stopWatching: () => void = () => undefined;
+  #cancelExpiry: (() => void) | undefined;
+  #nextExpiry = Infinity;
+  #closed = false;
+
+  constructor(environment: Environment, learning: Learning) {
+    this.#environment = environment;
+    this.#learning = learning;
+  }
+
+  /** Takes everything that is open in the store in hand, in the order in which it was queued. */
+  async open(): Promise<void> {
+    const { store } = this.#environment;
+    this.#stopWatching = store.watch(SENDS, (changes) => {
+      for (const { id, deleted } of changes) {
+        if (deleted) this.#cancelled(id);
+        else if (!this.#held.has(id)) void this.#take(id);
+      }
+    });
+    for (let after: string | undefined, more = true; more;) {
+      const page = await store.query({
+        collection: SENDS,
+        by: 'order',
+        limit: PAGE,
+        ...(after === undefined ? {} : { after }),
+      });
+      for (const doc of page.docs) this.#hold(sendOf(doc));
+      after = page.next;
+      more = after !== undefined;
+    }
+  }
+
+  /** Tries a queued send now; answers as soon as its outcome is known or it is clear that it has to wait. */
+  async attempt(sendId: string, signal: AbortSignal | undefined): Promise<LinkReply<'send'>> {
+    const held = await this.#take(sendId);
+    if (held === undefined) return { outcome: 'settled' };
+    for (const receiver of held.send.receivers) {
+      if (isOpen(receiver) && receiver.address !== undefined) this.#laneOf(receiver)?.hurry();
+    }
+    return new Promise((resolve) => {
+      const waiter: Waiter = (reply) => {
+        held.waiters.delete(waiter);
+        signal?.removeEventListener('abort', giveUp);
+        resolve(reply);
+      };
+      const giveUp = (): void => waiter({ outcome: 'queued', reason: held.lastReason ?? 'no outcome in time' });
+      signal?.addEventListener('abort', giveUp, { once: true });
+      held.waiters.add(waiter);
+      this.#answer(held);
+    });
+  }
+
+  /** Sends in hand; a gauge. */
+  get depth(): number {
+    return this.#held.size;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#stopWatching();
+    this.#cancelExpiry?.();
+    for (const held of this.#held.values()) held.cancelRetry?.();
+    await Promise.all([...this.#requests.values(), ...this.#broadcasts.values()].map((lane) => lane.close()));
+    for (const held of this.#held.values()) {
+      for (const waiter of [...held.waiters]) waiter({ outcome: 'queued', reason: 'the companion is stopping' });
+    }
+    await Promise.all([...this.#held.values()].map((held) => this.#flush(held)));
+  }
+
+  #take(sendId: string): Promise<HeldSend | undefined> {
+    const known = this.#held.get(sendId);
+    if (known !== undefined) return Promise.resolve(known);
+    let taking = this.#taking.get(sendId);
+    if (taking === undefined) {
+      const { store, log } = this.#environment;
+      taking = readSend(store, sendId).then(
+        (read) => (read === undefined || this.#closed ? undefined : this.#hold(read.send)),
+        (error: unknown) => {
+          log.error('send not read', { send: sendId, cause: String(error) });
+          throw error;
+        },
+      );
+      this.#taking.set(sendId, taking);
+      const done = (): void => void this.#taking.delete(sendId);
+      taking.then(done, done);
+    }
+    return taking;
+  }
+
+  #hold(send: Send): HeldSend {
+    const known = this.#held.get(send.id);
+    if (known !== undefined) return known;
+    const held = new HeldSend(send);
+    this.#held.set(send.id, held);
+    this.#expireAt(send.expiresAt);
+    this.#begin(held);
+    return held;
+  }
+
+  /** Hands every open receiver to its lane; the bus first, for a publication that a crash cut off. */
+  #begin(held: HeldSend): void {
+    const { send } = held;
+    const sequence = `${String(send.createdAt).padStart(14, '0')}-${send.id}`;
+    for (const receiver of send.receivers) {
+      if (!isOpen(receiver)) continue;
+      held.trying.add(receiver.name);
+      if (receiver.via === 'bus') continue;
+      const lane = this.#laneOf(receiver);
+      if (lane === undefined || receiver.address === undefined) {
+        this.park(
+          { held, name: receiver.name, address: '', sequence },
+          { reason: 'too many peers at once', attempted: false, state: 'queued' },
+        );
+      } else lane.add({ held, name: receiver.name, address: receiver.address, sequence });
+    }
+    if (send.receivers.some((receiver) => receiver.via === 'bus' && isOpen(receiver))) void this.#publish(held, 0);
+  }
+
+  async #publish(held: HeldSend, attempt: number): Promise<void> {
+    const { store, bus, clock, deployment, uriOf, log, counters } = this.#environment;
+    try {
+      const registry = await registryOf(this.#environment);
+      const published = await publishSend(held.send.id, { store, bus, clock, registry, deployment, uriOf });
+      if (published !== undefined) held.send = { ...held.send, receivers: mergeReceivers(held.send, published) };
+      for (const receiver of held.send.receivers) if (receiver.via === 'bus') held.trying.delete(receiver.name);
+      this.#settleIfDone(held);
+      this.#answer(held);
+    } catch (thrown) {
+      const error = toCmbsError(thrown);
+      counters.add('cmbs_retries', { layer: held.send.layer });
+      log.warn('publication failed; trying again', { send: held.send.id, cause: String(thrown) });
+      held.lastReason = error.message;
+      for (const receiver of held.send.receivers) if (receiver.via === 'bus') held.trying.delete(receiver.name);
+      this.#answer(held);
+      if (!this.#closed)
+        held.cancelRetry = clock.after(backOff(attempt), () => void this.#publish(held, attempt + 1));
+    }
+  }
+
+  #laneOf(receiver: Receiver): RequestLane | BroadcastLane | undefined {
+    const { address, via } = receiver;
+    if (address === undefined) return undefined;
+    const lanes: Map<string, RequestLane | BroadcastLane> =
+      via === 'broadcast' ? this.#broadcasts : this.#requests;
+    const known = lanes.get(address);
+    if (known !== undefined) return known;
+    if (lanes.size >= MAX_LANES) return undefined;
+    const idle = (): void => void lanes.delete(address);
+    const lane =
+      via === 'broadcast'
+        ? new BroadcastLane(address, this, this.#environment, idle)
+        : new RequestLane(address, this, this.#environment, idle);
+    lanes.set(address, lane);
+    return lane;
+  }
+
+  /**
+   * What has to go out for an item, after this companion has claimed its send in the store; undefined when there is
+   * nothing to do any more (settled, cancelled, expired).
+   */
+  async prepare(item: Item): Promise<string | undefined> {
+    const { held } = item;
+    if (!isOpenIn(held.send, item.name)) return undefined;
+    if (held.send.expiresAt <= this.#environment.clock.now()) {
+      this.#expire(held);
+      return undefined;
+    }
+    held.claiming ??= this.#claim(held);
+    if (!(await held.claiming)) return undefined;
+    held.frame ??= this.#frameOf(held);
+    const frame = await held.frame;
+    if (frame === undefined) this.#drop(held);
+    return frame;
+  }
+
+  async #claim(held: HeldSend): Promise<boolean> {
+    const { store, clock, holder } = this.#environment;
+    const registry = await registryOf(this.#environment);
+    try {
+      const claimed = await store.transact(async (tx) => {
+        const current = await readSend(tx, held.send.id);
+        if (current === undefined) return false;
+        const send: Send = { ...current.send, holder };
+        if (current.message === undefined) putSend(tx, send);
+        else writeSend(tx, send, current.message, registry, clock);
+        return true;
+      });
+      if (!claimed) this.#drop(held);
+      return claimed;
+    } catch (error) {
+      held.claiming = undefined;
+      throw error;
+    }
+  }
+
+  async #frameOf(held: HeldSend): Promise<string | undefined> {
+    const { send } = held;
+    if (send.frame !== undefined) return send.frame;
+    const { store, members, deployment, uriOf } = this.#environment;
+    try {
+      const read = await readSend(store, send.id);
+      if (read?.message === undefined) return undefined;
+      const from = members.get(send.from) ?? (await members.refresh(send.from));
+      if (from === undefined) throw new CmbsError('conflict', 'The sending member is not here any more.');
+      const { entity } = read.message;
+      const isDiscovery = send.layer === 'l1' && isEmptyContent(entity.verbatim[MESSAGE.content]);
+      const content = isDiscovery ? JSON.stringify(describe(from)) : undefined;
+      return outgoingFrame(send, entity, { deployment, uriOf, revision: from.updatedAt }, content);
+    } catch (error) {
+      held.frame = undefined;
+      throw error;
+    }
+  }
+
+  /** A reply came for an item. */
+  async replied(item: Item, bytes: Buffer): Promise<'settled' | { readonly retry: string }> {
+    const { counters, members } = this.#environment;
+    const { layer } = item.held.send;
+    try {
+      const reply = parseReply(bytes);
+      if (reply.kind === 'error') {
+        if (RETRYABLE.has(reply.code)) return { retry: reply.message };
+        counters.add('cmbs_deliveries', { layer, outcome: 'failed' });
+        this.settle(item, {
+          state: 'failed',
+          reason: `${reply.code}: ${reply.message}`,
+          reply: bytes.toString('utf8'),
+        });
+        return 'settled';
+      }
+      counters.add('cmbs_deliveries', { layer, outcome: 'delivered' });
+      this.settle(item, { state: 'delivered', reply: reply.text });
+      const origin = (reply.json.transfer as { origin?: { deployment: string; revision: number } } | undefined)
+        ?.origin;
+      const from = members.get(item.held.send.from);
+      await this.#learning.learn(
+        reply.json.member_description,
+        isOrigin(origin) ? origin : undefined,
+        from?.id ?? '',
+      );
+      return 'settled';
+    } catch (thrown) {
+      const error = toCmbsError(thrown);
+      if (error.code !== 'bad_request') throw thrown;
+      counters.add('cmbs_deliveries', { layer, outcome: 'failed' });
+      this.settle(item, { state: 'failed', reason: error.message });
+      return 'settled';
+    }
+  }
+
+  /** An item has its outcome. */
+  settle(item: Item, change: Pick<Receiver, 'state'> & Partial<Pick<Receiver, 'reason' | 'reply'>>): void {
+    const { held } = item;
+    held.trying.delete(item.name);
+    this.#note(held, {
+      sendId: held.send.id,
+      name: item.name,
+      change: { ...change, attempted: change.state !== 'expired' },
+    });
+  }
+
+  /** An item cannot go further now; the send answers whoever waits and stays in hand. */
+  park(item: Item, { reason, attempted, state }: Parking): void {
+    const { held } = item;
+    const wasTrying = held.trying.delete(item.name);
+    held.lastReason = reason;
+    const before = held.send.receivers.find(({ name }) => name === item.name);
+    // One write says why it waits; further attempts with the same reason say nothing new.
+    if (before?.reason !== reason || before.state !== state) {
+      this.#note(held, { sendId: held.send.id, name: item.name, change: { state, reason, attempted } });
+    } else if (wasTrying) this.#answer(held);
+  }
+
+  /** A lane takes a parked item up again. */
+  resumed(item: Item): void {
+    item.held.trying.add(item.name);
+  }
+
+  #note(held: HeldSend, outcome: Outcome): void {
+    held.outcomes.push(outcome);
+    held.send = applyOutcomes(held.send, [outcome], this.#environment.clock.now());
+    if (held.flushing) return;
+    held.flushing = true;
+    // Outcomes that come in the same turn (a broadcast to many) share one transaction.
+    setImmediate(() => void this.#flush(held));
+  }
+
+  async #flush(held: HeldSend, attempt = 0): Promise<void> {
+    const { store, clock, log } = this.#environment;
+    const outcomes = held.outcomes;
+    held.outcomes = [];
+    if (outcomes.length === 0) {
+      held.flushing = false;
+      return;
+    }
+    try {
+      const registry = await registryOf(this.#environment);
+      await store.transact(async (tx) => {
+        const current = await readSend(tx, held.send.id);
+        if (current === undefined) return;
+        const { holder: _released, ...free } = current.send;
+        const base = held.trying.size === 0 ? free : current.send;
+        writeSend(tx, applyOutcomes(base, outcomes, clock.now()), current.message, registry, clock);
+      });
+    } catch (error) {
+      log.error('outcome not recorded; trying again', { send: held.send.id, cause: String(error) });
+      held.outcomes.unshift(...outcomes);
+      if (this.#closed) return;
+      held.cancelRetry = clock.after(backOff(attempt), () => void this.#flush(held, attempt + 1));
+      return;
+    }
+    if (held.trying.size === 0) {
+      held.claiming = undefined;
+      held.frame = undefined;
+    }
+    held.flushing = false;
+    if (held.outcomes.length > 0) {
+      held.flushing = true;
+      await this.#flush(held);
+      return;
+    }
+    this.#settleIfDone(held);
+    this.#answer(held);
+  }
+
+  #settleIfDone(held: HeldSend): void {
+    if (held.isSettled && held.outcomes.length === 0) this.#drop(held);
+  }
+
+  /** Answers whoever waits, once nothing is being tried and everything is in the store. */
+  #answer(held: HeldSend): void {
+    if (held.waiters.size === 0 || held.flushing || held.trying.size > 0) return;
+    const isPartial = held.send.layer === 'l2' && held.send.receivers.some(({ state }) => state === 'sent');
+    const reply: LinkReply<'send'> =
+      held.isSettled || isPartial
+        ? { outcome: 'settled' }
+        : { outcome: 'queued', ...(held.lastReason === undefined ? {} : { reason: held.lastReason }) };
+    for (const waiter of [...held.waiters]) waiter(reply);
+  }
+
+  #drop(held: HeldSend): void {
+    if (this.#held.get(held.send.id) !== held) return;
+    this.#held.delete(held.send.id);
+    held.cancelRetry?.();
+    held.trying.clear();
+    held.flushing = false;
+    this.#answer(held);
+  }
+
+  /** The message, and with it its send, was deleted. */
+  #cancelled(sendId: string): void {
+    const held = this.#held.get(sendId);
+    // Our own last write of a settled send is seen here too; it is dropped already or about to be.
+    if (held === undefined || held.isSettled) return;
+    for (const { address, via, name } of held.send.receivers) {
+      if (address === undefined) continue;
+      const lanes: Map<string, RequestLane | BroadcastLane> =
+        via === 'broadcast' ? this.#broadcasts : this.#requests;
+      lanes.get(address)?.remove(held, name);
+    }
+    held.send = { ...held.send, receivers: [] };
+    this.#drop(held);
+  }
+
+  #expire(held: HeldSend): void {
+    const { counters } = this.#environment;
+    for (const receiver of held.send.receivers) {
+      if (!isOpen(receiver)) continue;
+      const { name, address = '' } = receiver;
+      this.#laneOf(receiver)?.remove(held, name);
+      counters.add('cmbs_dropped', { reason: 'expired', layer: held.send.layer });
+      this.settle(
+        { held, name, address, sequence: '' },
+        { state: 'expired', reason: receiver.reason ?? 'not delivered in time' },
+      );
+    }
+  }
+
+  /** Wakes at the earliest expiry among the sends in hand. */
+  #expireAt(time: number): void {
+    if (time >= this.#nextExpiry || this.#closed) return;
+    const { clock } = this.#environment;
+    this.#cancelExpiry?.();
+    this.#nextExpiry = time;
+    this.#cancelExpiry = clock.after(Math.min(Math.max(time - clock.now(), 0), LONGEST_TIMER_MS), () => {
+      this.#nextExpiry = Infinity;
+      const now = clock.now();
+      let earliest = Infinity;
+      for (const held of [...this.#held.values()]) {
+        if (held.send.expiresAt <= now) this.#expire(held);
+        else earliest = Math.min(earliest, held.send.expiresAt);
+      }
+      if (earliest !== Infinity) this.#expireAt(earliest);
+    });
+  }
+}
+
+/** A timer of Node takes 31 bits of milliseconds. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** Codes of error replies after which the same send may succeed later. */
+const RETRYABLE = new Set(['queue_full', 'unavailable', 'storage_full', 'deadline_exceeded', 'internal']);
+
+function isOrigin(value: unknown): value is { deployment: string; revision: number } {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'deployment' in value &&
+    typeof value.deployment === 'string' &&
+    'revision' in value &&
+    typeof value.revision === 'number'
+  );
+}
+
+const isOpenIn = (send: Send, name: string): boolean =>
+  send.receivers.some((receiver) => receiver.name === name && isOpen(receiver));
+
+/** The published receivers of the store's copy, the others as they are in hand. */
+function mergeReceivers(held: Send, stored: Send): readonly Receiver[] {
+  return held.receivers.map(
+    (receiver) =>
+      (receiver.via === 'bus'
+        ? stored.receivers.find(({ name, via }) => via === 'bus' && name === receiver.name)
+        : undefined) ?? receiver,
+  );
+}
+
+/** Milliseconds before attempt number `attempt + 1`: doubling, capped, spread by a quarter so that peers do not march in step. */
+export function backOff(attempt: number): number {
+  const full = Math.min(BACKOFF_FIRST_MS * 2 ** Math.min(attempt, 10), BACKOFF_MAX_MS);
+  return full * (0.75 + Math.random() * 0.25);
+}

@@ -1,0 +1,294 @@
+/**
+ * What happens to a frame that arrives for a member: parsed, receipt recorded (which deduplicates), stored, executed
+ * or passed on as its flags say, then answered (layers.md, Receiving). All layers and the bus come through here.
+ */
+import { CmbsError, toCmbsError } from '@cmbs/shared';
+import type { TopicLayer } from '@cmbs/shared/bus/bus';
+import { MEMBER_KIND, MESSAGE_KIND } from '@cmbs/shared/broker/cmbs';
+import {
+  inboxOf,
+  receiptId,
+  receiptOf,
+  receiptOptions,
+  receiptValue,
+  type Receipt,
+} from '@cmbs/shared/broker/inbox';
+import type { Layer } from '@cmbs/shared/broker/layers';
+import { describe, isNamed, isSuspended, wants } from '@cmbs/shared/broker/member';
+import {
+  contentOf,
+  DISCOVERY_CONTENT,
+  entityOf,
+  errorReply,
+  parseFrame,
+  type WireMessage,
+} from '@cmbs/shared/broker/wire';
+import { MAX_INBOX_ENTRIES, MAX_UNWRITTEN_RECEIPTS, MAX_SOCKETS_LISTED } from '@cmbs/shared/limits';
+import { readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
+import type { Entity, Path } from '@cmbs/shared/occi/model';
+import { answerOf, parseCall, type Call } from '@cmbs/shared/services/call';
+import { Fault } from '@cmbs/shared/services/fault';
+import { registryOf, type Environment } from './environment';
+import type { Execution } from './execution';
+import type { Forwarding } from './forwarding';
+import type { Learning } from './learn';
+
+/** JSON-RPC code of a call whose outcome a crash left unknown. */
+const OUTCOME_UNKNOWN = -32_001;
+
+export interface ReceiverParts {
+  readonly environment: Environment;
+  readonly learning: Learning;
+  readonly execution: Execution;
+  readonly forwarding: Forwarding;
+}
+
+export class Receiver {
+  readonly #environment: Environment;
+  readonly #learning: Learning;
+  readonly #execution: Execution;
+  readonly #forwarding: Forwarding;
+  /** Receipts of messages that may not be stored, on their way to the inbox after the reply. */
+  readonly #unwritten = new Set<Promise<void>>();
+  /** Entries of each inbox, counted once and then kept by what this process adds. */
+  readonly #inboxSizes = new Map<string, { count: number; checkedAt: number }>();
+  #sequence = 0;
+  #replyPrefix = new Map<Path, { readonly version: number; readonly text: string }>();
+
+  constructor({ environment, learning, execution, forwarding }: ReceiverParts) {
+    this.#environment = environment;
+    this.#learning = learning;
+    this.#execution = execution;
+    this.#forwarding = forwarding;
+  }
+
+  /** The reply to one request frame. Never rejects: what is wrong is said in an error reply, and nothing is stored. */
+  async reply(memberPath: Path, layer: Layer, bytes: Buffer): Promise<string> {
+    const { log, counters } = this.#environment;
+    try {
+      const message = parseFrame(bytes);
+      const member = this.#member(memberPath);
+      const answer = await this.#receive(member, layer, message);
+      counters.add('cmbs_received', { layer, outcome: 'accepted' });
+      return this.#replyOf(member, answer);
+    } catch (thrown) {
+      const error = toCmbsError(thrown);
+      counters.add('cmbs_received', { layer, outcome: error.code });
+      if (error.code === 'internal')
+        log.error('receiving failed', { member: memberPath, layer, cause: String(thrown) });
+      return errorReply(error);
+    }
+  }
+
+  /** One frame for which there is nobody to answer (L2, the bus). Rejects so that the bus offers it again. */
+  async take(memberPath: Path, layer: Layer, bytes: Buffer | string): Promise<void> {
+    const message = parseFrame(bytes);
+    await this.#receive(this.#member(memberPath), layer, message);
+    this.#environment.counters.add('cmbs_received', { layer, outcome: 'accepted' });
+  }
+
+  /** Waits until what was answered before it was written is written. */
+  async flush(): Promise<void> {
+    await Promise.allSettled([...this.#unwritten]);
+  }
+
+  #member(path: Path): Entity {
+    const member = this.#environment.members.get(path);
+    if (member === undefined) throw new CmbsError('unavailable', 'The member is not here any more.');
+    if (isSuspended(member)) throw new CmbsError('unavailable', 'The member is suspended; try again later.');
+    return member;
+  }
+
+  /** The reply's own text: who the receiver is, whom it knows, and what a call answered. */
+  #replyOf(member: Entity, answer: string | undefined): string {
+    const { members, deployment } = this.#environment;
+    let prefix = this.#replyPrefix.get(member.path);
+    if (prefix?.version !== members.version) {
+      const head = JSON.stringify({
+        member_description: describe(member),
+        sockets_l1: members.l1Sockets().slice(0, MAX_SOCKETS_LISTED),
+        transfer: { v: 1, origin: { deployment, revision: member.updatedAt } },
+      }).slice(0, -1);
+      prefix = { version: members.version, text: head };
+      this.#replyPrefix.set(member.path, prefix);
+    }
+    return answer === undefined ? `${prefix.text}}` : `${prefix.text},"result":${answer}}`;
+  }
+
+  /** Resolves with the JSON text of a call's answer, if there was a call. */
+  async #receive(member: Entity, layer: Layer, message: WireMessage): Promise<string | undefined> {
+    const { clock, counters } = this.#environment;
+    const { transfer } = message;
+    if (message.expiresAt !== undefined && message.expiresAt <= clock.now()) {
+      counters.add('cmbs_dropped', { reason: 'expired', layer });
+      throw new CmbsError('conflict', 'The message has expired.');
+    }
+    const content = contentOf(message);
+    if (isDescription(content)) await this.#learning.learn(content, transfer.origin, member.id);
+    if (transfer.content_type === DISCOVERY_CONTENT) return undefined;
+    const call = message.executable ? parseCall(content) : undefined;
+    if (call !== undefined) return this.#execute(member, layer, message, call);
+    if (!message.storable) {
+      await this.#recordLater(member, layer, message);
+      return undefined;
+    }
+    await this.#record(member, layer, message);
+    return undefined;
+  }
+
+  /** From a federated socket: to the local bus when it has topics, else to the member itself. */
+  async replyFederated(memberPath: Path, layer: TopicLayer, bytes: Buffer): Promise<string> {
+    const { log, counters } = this.#environment;
+    try {
+      const message = parseFrame(bytes);
+      if (message.topics.length === 0) return await this.reply(memberPath, layer, bytes);
+      const member = this.#member(memberPath);
+      const content = contentOf(message);
+      if (isDescription(content)) await this.#learning.learn(content, message.transfer.origin, member.id);
+      const how = await this.#forwarding.passOn(member, layer, message);
+      counters.add('cmbs_received', { layer, outcome: how });
+      return this.#replyOf(member, undefined);
+    } catch (thrown) {
+      const error = toCmbsError(thrown);
+      counters.add('cmbs_received', { layer, outcome: error.code });
+      if (error.code === 'internal')
+        log.error('receiving failed', { member: memberPath, layer, cause: String(thrown) });
+      return errorReply(error);
+    }
+  }
+
+  /** From the bus: only what the member wants, checked again here since filters are an optimisation. */
+  async takeFromBus(memberPath: Path, layer: TopicLayer, topic: string, data: string): Promise<void> {
+    const member = this.#member(memberPath);
+    const message = parseFrame(data);
+    if (!wants(member, [topic])) return;
+    if (layer === 'l4' && message.providers.length > 0 && !message.providers.some((one) => isNamed(member, one)))
+      return;
+    await this.take(memberPath, layer, data);
+  }
+
+  #receipt(layer: Layer, message: WireMessage, state: Receipt['state']): { id: string; receipt: Receipt } {
+    const { clock, newId } = this.#environment;
+    const sendId = message.transfer.send_id;
+    const sender = message.pathHistory.at(-1);
+    return {
+      // Without a send id (an original peer, which never retries by itself) each arrival is a new send.
+      id: receiptId(message.id, sendId ?? newId()),
+      receipt: {
+        messageId: message.id,
+        ...(sendId === undefined ? {} : { sendId }),
+        layer,
+        ...(sender === undefined ? {} : { sender }),
+        frame: message.text,
+        state,
+        receivedAt: clock.now(),
+      },
+    };
+  }
+
+  /** Order of arrival within one millisecond. */
+  #next(): string {
+    this.#sequence = (this.#sequence + 1) % 1_000_000_000;
+    return this.#sequence.toString().padStart(9, '0');
+  }
+
+  async #refuseWhenFull(inbox: string): Promise<void> {
+    const { store, clock } = this.#environment;
+    const now = clock.now();
+    let size = this.#inboxSizes.get(inbox);
+    // Programs take entries away meanwhile; a full inbox is counted again before it is believed.
+    if (size === undefined || (size.count >= MAX_INBOX_ENTRIES && now - size.checkedAt > 1000)) {
+      const count = await store.count({ collection: inbox, by: 'order' }, MAX_INBOX_ENTRIES);
+      size = { count, checkedAt: now };
+      this.#inboxSizes.set(inbox, size);
+    }
+    if (size.count >= MAX_INBOX_ENTRIES) {
+      throw new CmbsError('queue_full', "The receiver's inbox is full; try again later.");
+    }
+    size.count += 1;
+  }
+
+  async #record(member: Entity, layer: Layer, message: WireMessage): Promise<void> {
+    const inbox = inboxOf(member.id);
+    await this.#refuseWhenFull(inbox);
+    const { id, receipt } = this.#receipt(layer, message, 'received');
+    const options = receiptOptions(receipt, this.#next());
+    const { store, clock } = this.#environment;
+    const registry = await registryOf(this.#environment);
+    await store.transact(async (tx) => {
+      const earlier = await tx.get(inbox, id);
+      if (earlier !== undefined) return;
+      const copy = entityOf(message, (name) => isDeclared(name, message, registry), clock.now());
+      const there = await readEntity(tx, copy.path);
+      tx.put(inbox, id, receiptValue(receipt), options);
+      // What is there under that id is never overwritten: a member that sends to itself keeps its message.
+      if (there === undefined) writeEntity(tx, copy, undefined, registry);
+    });
+  }
+
+  /** A message that may not be stored is answered first: its sender gave up durability (README, guarantees). */
+  async #recordLater(member: Entity, layer: Layer, message: WireMessage): Promise<void> {
+    const inbox = inboxOf(member.id);
+    await this.#refuseWhenFull(inbox);
+    if (this.#unwritten.size >= MAX_UNWRITTEN_RECEIPTS) await Promise.race(this.#unwritten);
+    const { id, receipt } = this.#receipt(layer, message, 'received');
+    const { store, log, counters } = this.#environment;
+    const writing: Promise<void> = store
+      .create(inbox, id, receiptValue(receipt), receiptOptions(receipt, this.#next()))
+      .then(
+        () => void this.#unwritten.delete(writing),
+        (error: unknown) => {
+          this.#unwritten.delete(writing);
+          counters.add('cmbs_dropped', { reason: 'not written', layer });
+          log.error('receipt lost', { member: member.path, message: message.id, cause: String(error) });
+        },
+      );
+    this.#unwritten.add(writing);
+  }
+
+  async #execute(member: Entity, layer: Layer, message: WireMessage, call: Call): Promise<string> {
+    const inbox = inboxOf(member.id);
+    await this.#refuseWhenFull(inbox);
+    const { id, receipt } = this.#receipt(layer, message, 'executing');
+    const runId = `${member.id}/${id}`;
+    const underWay = this.#execution.underWay(runId);
+    if (underWay !== undefined) return underWay;
+    const options = receiptOptions(receipt, this.#next());
+    const { store, clock } = this.#environment;
+    const registry = await registryOf(this.#environment);
+    const begun = await store.transact(async (tx) => {
+      const earlier = await tx.get(inbox, id);
+      if (earlier !== undefined) return { earlier: receiptOf(earlier) };
+      const copy = entityOf(message, (name) => isDeclared(name, message, registry), clock.now());
+      const there = await readEntity(tx, copy.path);
+      const kept = message.storable && there === undefined;
+      const target = { inbox, receipt: id, ...(kept ? { message: copy.path } : {}) };
+      tx.put(inbox, id, receiptValue(receipt), options);
+      if (kept) writeEntity(tx, copy, undefined, registry);
+      this.#execution.begin(tx, runId, call, target);
+      return { target };
+    });
+    if (begun.target !== undefined)
+      return this.#execution.run(runId, call, begun.target, receipt.sender ?? 'unknown');
+    if (begun.earlier.answer !== undefined) return begun.earlier.answer;
+    const meanwhile = this.#execution.underWay(runId);
+    if (meanwhile !== undefined) return meanwhile;
+    return JSON.stringify(
+      answerOf(call, new Fault(OUTCOME_UNKNOWN, 'The outcome of this call is unknown; it is not run again.')),
+    );
+  }
+}
+
+/** Looks like one; {@link Learning} reads it. */
+function isDescription(content: unknown): boolean {
+  return typeof content === 'object' && content !== null && 'kind' in content && content.kind === MEMBER_KIND;
+}
+
+function isDeclared(
+  name: string,
+  message: WireMessage,
+  registry: Awaited<ReturnType<typeof registryOf>>,
+): boolean {
+  const mixins = (message.json.mixins as readonly string[] | undefined) ?? [];
+  return Object.hasOwn(registry.specs(MESSAGE_KIND, mixins), name);
+}

@@ -1,0 +1,25 @@
+/** Log lines of the local stack: a line of text for a person at a terminal. */
+import type { Log, LogFields } from '@cmbs/shared';
+
+const SEVERITIES = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+export type Severity = (typeof SEVERITIES)[number];
+
+/** Control characters in values would let a client write lines of its own. */
+const shown = (value: unknown): string => {
+  const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? 'undefined');
+  return /^[\w./:@%+-]+$/.test(text) ? text : JSON.stringify(text.slice(0, 2000));
+};
+
+export function terminalLog(least: Severity, write: (line: string) => void): Log {
+  const line =
+    (severity: Severity) =>
+    (message: string, fields: LogFields = {}): void => {
+      if (SEVERITIES.indexOf(severity) < SEVERITIES.indexOf(least)) return;
+      const details = Object.entries(fields)
+        .filter(([, value]) => value !== undefined)
+        .map(([name, value]) => ` ${name}=${shown(value)}`)
+        .join('');
+      write(`${new Date().toISOString()} ${severity.padEnd(5)} ${message}${details}\n`);
+    };
+  return { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') };
+}

@@ -1,0 +1,131 @@
+/** The whole product in one process: embedded store and bus, companion, gateway. `npm start`, the demo and tests run it. */
+import { CmbsError, newId, systemClock, type Clock, type Log } from '@cmbs/shared';
+import { embeddedBus } from '@cmbs/shared/bus/embedded';
+import type { Config } from '@cmbs/shared/config';
+import { GATEWAY_GRACE_MS, SWEEP_INTERVAL_MS, SWEEP_LIMIT } from '@cmbs/shared/limits';
+import { inProcessLink } from '@cmbs/shared/link/in-process';
+import { standardServices } from '@cmbs/shared/services/standard';
+import { deploymentId } from '@cmbs/shared/store/deployment';
+import { openSqliteStore } from '@cmbs/shared/store/sqlite';
+import type { Store } from '@cmbs/shared/store/store';
+import { Companion } from '@cmbs/companion';
+import { prometheusMetrics } from '@cmbs/companion/metrics';
+import { assemble } from '@cmbs/functions/assemble';
+import { Gateway } from './gateway';
+
+export interface Stack {
+  /** URL of the OCCI endpoint, without a slash at the end. */
+  readonly url: string;
+  /** Stops in under two seconds: requests and frames in hand are answered first. Idempotent. */
+  close(): Promise<void>;
+}
+
+export interface StackOptions {
+  readonly config: Config;
+  readonly log: Log;
+  readonly clock?: Clock;
+}
+
+export async function startStack({ config, log, clock = systemClock }: StackOptions): Promise<Stack> {
+  const closing: (() => Promise<void>)[] = [];
+  const close = async (): Promise<void> => {
+    for (let step = closing.pop(); step !== undefined; step = closing.pop()) await step();
+  };
+  try {
+    const store = await openSqliteStore({ directory: config.CMBS_DATA_DIR, clock, log });
+    closing.push(() => store.close());
+    const metrics = prometheusMetrics();
+    const bus = embeddedBus({ store, clock, newId, log, counters: metrics });
+    closing.push(() => bus.close());
+    let companion: Companion | undefined;
+    let base = config.CMBS_PUBLIC_URL ?? '';
+    const deployment = await deploymentId(store, newId);
+    const uriOf = (path: string): string => base + path;
+    const app = assemble(
+      {
+        store,
+        bus,
+        link: inProcessLink(() => companion, clock),
+        clock,
+        log,
+        deployment,
+        uriOf,
+        ready: async () => {
+          if (companion === undefined) throw new CmbsError('unavailable', 'The companion is not ready yet.');
+          await store.get('meta', 'deployment');
+        },
+      },
+      config,
+    );
+    closing.push(async () => app.categories.close());
+    await app.categories.resume();
+    const gateway = await Gateway.listen({
+      app,
+      host: config.CMBS_HOST,
+      port: config.PORT,
+      publicUrl: config.CMBS_PUBLIC_URL,
+      trustProxy: config.CMBS_TRUST_PROXY,
+      maxBodyBytes: config.CMBS_MAX_BODY_BYTES,
+      log,
+      metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
+    });
+    if (base === '') base = gateway.url;
+    const started = await Companion.start({
+      store,
+      bus,
+      categories: app.categories,
+      services: standardServices({ clock, newId }),
+      clock,
+      newId,
+      log,
+      counters: metrics,
+      deployment,
+      uriOf,
+      discovery: config.CMBS_DISCOVERY,
+      bindHost: config.CMBS_BIND_HOST,
+    }).catch(async (error: unknown) => {
+      await gateway.close(0);
+      throw error;
+    });
+    companion = started;
+    metrics.gauge('cmbs_sends_queued', 'Sends without an outcome yet', () => started.status.queued);
+    metrics.gauge(
+      'cmbs_layers_failing',
+      'Layers that are started and cannot be opened',
+      () => started.status.failing,
+    );
+    // The gateway goes first and the companion with it, so that requests that wait for a send are answered.
+    closing.push(async () => {
+      await Promise.all([gateway.close(GATEWAY_GRACE_MS), started.close()]);
+    });
+    closing.push(sweeping(store, clock, log));
+    let closed: Promise<void> | undefined;
+    return { url: gateway.url, close: () => (closed ??= close()) };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Removes expired documents from time to time; returns what ends that. */
+function sweeping(store: Store, clock: Clock, log: Log): () => Promise<void> {
+  let cancel = (): void => undefined;
+  let current: Promise<void> = Promise.resolve();
+  const sweep = async (): Promise<void> => {
+    try {
+      for (let removed = SWEEP_LIMIT; removed === SWEEP_LIMIT;) removed = await store.sweep(SWEEP_LIMIT);
+    } catch (error) {
+      log.warn('sweep failed', { cause: String(error) });
+    }
+    plan();
+  };
+  const plan = (): void => {
+    cancel = clock.after(SWEEP_INTERVAL_MS, () => void (current = sweep()));
+  };
+  plan();
+  return async () => {
+    cancel();
+    await current;
+    cancel();
+  };
+}

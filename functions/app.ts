@@ -1,0 +1,38 @@
+/** What the handlers work with; a program assembles it once (`runtime.ts` in a function, the local stack on a laptop). */
+import type { Clock, Log } from '@cmbs/shared';
+import type { Inbox } from '@cmbs/shared/broker/inbox';
+import type { Actions } from '@cmbs/shared/occi/actions';
+import type { Categories } from '@cmbs/shared/occi/categories';
+import type { Entities } from '@cmbs/shared/occi/entities';
+import type { Identity } from '@cmbs/shared/occi/provider';
+
+/** One named thing that a caller does; access rules and audit stand where it is performed. */
+export interface Operation {
+  readonly name: string;
+  readonly path: string;
+}
+
+/** The chokepoint: every endpoint passes it (DESIGN, the way of a request, 2). */
+export type Perform = <T>(identity: Identity, operation: Operation, run: () => Promise<T>) => Promise<T>;
+
+/** Without access rules (they come with a later release) everybody may do everything, and it is logged. */
+export function openAccess(log: Log): Perform {
+  return async (identity, operation, run) => {
+    log.debug(operation.name, { path: operation.path, identity: identity.name });
+    return run();
+  };
+}
+
+export interface App {
+  readonly categories: Categories;
+  readonly entities: Entities;
+  readonly actions: Actions;
+  readonly inbox: Inbox;
+  readonly perform: Perform;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Seconds that a send waits when the request does not say. */
+  readonly sendWaitS: number;
+  /** Resolves when what a request needs (store, companion) answers; rejects with the reason. */
+  readonly ready: () => Promise<void>;
+}

@@ -1,0 +1,64 @@
+/** `POST …?action=TERM` on an entity or a collection, and the same at an action function's own URL. */
+import { CmbsError } from '@cmbs/shared';
+import { MAX_PAGE_OFFSET } from '@cmbs/shared/limits';
+import { checkIdempotencyKey } from '@cmbs/shared/occi/idempotency';
+import { actionInput, queryFilter } from '@cmbs/shared/occi/interpret';
+import { isCollectionPath } from '@cmbs/shared/occi/paths';
+import type { App } from '../app';
+import { decodedPath, preconditionOf, renderContext, requesterOf, scopeOf, waitMs } from '../occi-context';
+import { header, queryValue, type OcciRequest, type OcciResponse } from '../request';
+import { answer, parsePayload, responseRendering } from '../respond';
+import { showEntity } from './entity';
+
+/** `own` is the action that this function carries out; a request for another one came to the wrong place. */
+export async function action(request: OcciRequest, app: App, own?: readonly string[]): Promise<OcciResponse> {
+  const rendering = responseRendering(request);
+  const term = queryValue(request, 'action') ?? own?.[0];
+  if (request.method !== 'POST') {
+    throw new CmbsError('method_not_allowed', 'Actions are asked for with POST.', {
+      headers: { Allow: 'POST, OPTIONS' },
+    });
+  }
+  if (term === undefined || term === '')
+    throw new CmbsError('bad_action', 'The query names no action: ?action=TERM.');
+  if (own !== undefined && !own.includes(term)) {
+    throw new CmbsError('bad_action', `This function carries out ${own[0] ?? ''}, not ${JSON.stringify(term)}.`);
+  }
+  const path = decodedPath(request);
+  const payload = parsePayload(request);
+  const { registry } = await app.categories.current();
+  const key = header(request, 'idempotency-key');
+  const asked = {
+    term,
+    input: actionInput(payload, registry),
+    caller: {
+      identity: request.identity,
+      waitMs: waitMs(request, app.sendWaitS),
+      signal: request.signal,
+      ...(key === undefined ? {} : { idempotencyKey: checkIdempotencyKey(key) }),
+    },
+  };
+  const context = renderContext(request, registry);
+  return app.perform(request.identity, { name: `action.${term}`, path }, async () => {
+    if (!isCollectionPath(path)) {
+      const outcome = await app.actions.actOn(path, asked, preconditionOf(request));
+      if (outcome.answer === 'attributes') return answer(200, rendering.attributes(outcome.values, context));
+      const reason = outcome.reason === undefined ? {} : { 'X-OCCI-Reason': outcome.reason };
+      return showEntity(request, app, path, outcome.status, reason);
+    }
+    const at = registry.at(path);
+    if (at === undefined) throw new CmbsError('not_found', `There is no collection at ${path}.`);
+    app.actions.requireOffered(asked, at, registry);
+    const only = payload.locations.map((location) => app.entities.ownPath(location, requesterOf(request)));
+    const page = await app.entities.list({
+      scope: scopeOf(path, registry),
+      filter: queryFilter(request.query, registry),
+      number: MAX_PAGE_OFFSET,
+    });
+    const chosen = page.entities
+      .map(({ entity }) => entity)
+      .filter((entity) => only.length === 0 || only.includes(entity.path));
+    const done = await app.actions.actOnAll(chosen, asked);
+    return answer(200, rendering.created(done, context));
+  });
+}

@@ -1,0 +1,133 @@
+/** Collections: of a kind, of a mixin, or of everything below a path (#25 to #28, #53 to #61). */
+import { badRequest, CmbsError } from '@cmbs/shared';
+import { fingerprint, checkIdempotencyKey } from '@cmbs/shared/occi/idempotency';
+import { drafts } from '@cmbs/shared/occi/interpret';
+import type { Mixin, Path } from '@cmbs/shared/occi/model';
+import type { Payload } from '@cmbs/shared/occi/payload';
+import { isEmptyFilter } from '@cmbs/shared/occi/filter';
+import type { Registry } from '@cmbs/shared/occi/registry';
+import type { App } from '../app';
+import { decodedPath, filterOf, nextLink, pageOf, renderContext, requesterOf, scopeOf } from '../occi-context';
+import { header, type OcciRequest, type OcciResponse } from '../request';
+import { answer, parsePayload, responseRendering } from '../respond';
+
+const COLLECTION_METHODS = ['GET', 'HEAD', 'POST', 'DELETE', 'OPTIONS'] as const;
+/** Only a mixin's collection can be replaced (#58, #59). */
+const MIXIN_METHODS = [...COLLECTION_METHODS, 'PUT'] as const;
+
+export function collectionMethods(path: Path, registry: Registry): readonly string[] {
+  return registry.at(path)?.class === 'mixin' ? MIXIN_METHODS : COLLECTION_METHODS;
+}
+
+async function list(request: OcciRequest, app: App, path: Path, payload: Payload): Promise<OcciResponse> {
+  const rendering = responseRendering(request);
+  const { registry } = await app.categories.current();
+  const page = await app.entities.list({
+    scope: scopeOf(path, registry),
+    filter: filterOf(request, payload, registry),
+    ...pageOf(request, rendering),
+  });
+  const found = page.entities.map(({ entity }) => entity);
+  const views = rendering.collectionIsLocations
+    ? found.map((entity) => ({ entity, isLink: false, links: [], actions: [] }))
+    : await app.entities.views(found);
+  const rendered = rendering.collection(views, renderContext(request, registry));
+  const next = page.next === undefined ? {} : { Link: nextLink(request, path, page.next) };
+  return answer(200, rendered, next);
+}
+
+async function create(request: OcciRequest, app: App, path: Path, payload: Payload): Promise<OcciResponse> {
+  const rendering = responseRendering(request);
+  const { registry } = await app.categories.current();
+  const key = header(request, 'idempotency-key');
+  const paths = await app.entities.create(
+    drafts(payload, registry),
+    path,
+    requesterOf(request),
+    key === undefined
+      ? undefined
+      : {
+          key: checkIdempotencyKey(key),
+          owner: request.identity.name,
+          fingerprint: fingerprint(request.method, path, ...headerParts(request), request.body),
+        },
+  );
+  const one = paths.length === 1 ? { Location: request.base + (paths[0] as string) } : {};
+  return answer(201, rendering.created(paths, renderContext(request, registry)), one);
+}
+
+/** In text/occi the headers are the body. */
+function headerParts(request: OcciRequest): readonly string[] {
+  return ['category', 'x-occi-attribute', 'link'].flatMap((name) => request.headers[name] ?? []);
+}
+
+async function tag(
+  request: OcciRequest,
+  app: App,
+  mixin: Mixin,
+  payload: Payload,
+  how: 'add' | 'remove' | 'replace',
+): Promise<OcciResponse> {
+  const rendering = responseRendering(request);
+  const requester = requesterOf(request);
+  const paths = payload.locations.map((location) => app.entities.ownPath(location, requester));
+  await app.entities.tag(mixin, [...new Set(paths)], how);
+  return answer(200, { headers: { 'Content-Type': rendering.mediaTypes[0] }, body: '' });
+}
+
+async function remove(request: OcciRequest, app: App, path: Path, payload: Payload): Promise<OcciResponse> {
+  const { registry } = await app.categories.current();
+  const at = registry.at(path);
+  const done = (): OcciResponse =>
+    answer(200, { headers: { 'Content-Type': responseRendering(request).mediaTypes[0] }, body: '' });
+  if (at?.class === 'mixin') {
+    if (payload.locations.length > 0) return tag(request, app, at, payload, 'remove');
+    await app.entities.untagAll(at);
+    return done();
+  }
+  const requester = requesterOf(request);
+  const only =
+    payload.locations.length === 0
+      ? undefined
+      : payload.locations.map((location) => app.entities.ownPath(location, requester));
+  const filter = filterOf(request, payload, registry);
+  const deleted = await app.entities.deleteAll(scopeOf(path, registry), filter, only, request.signal);
+  if (deleted === 0 && at === undefined && path !== '/' && isEmptyFilter(filter)) {
+    throw new CmbsError('not_found', `There is nothing below ${path}.`);
+  }
+  return done();
+}
+
+export async function collection(request: OcciRequest, app: App): Promise<OcciResponse> {
+  const path = decodedPath(request);
+  const payload = parsePayload(request);
+  const { registry } = await app.categories.current();
+  const at = registry.at(path);
+  const on = <T>(name: string, run: () => Promise<T>): Promise<T> =>
+    app.perform(request.identity, { name, path }, run);
+  switch (request.method) {
+    case 'GET':
+    case 'HEAD':
+      return on('collection.read', async () => {
+        if (at === undefined && path !== '/' && !(await app.entities.hasBelow(path, registry))) {
+          throw new CmbsError('not_found', `There is no collection at ${path}.`);
+        }
+        return list(request, app, path, payload);
+      });
+    case 'POST':
+      if (at?.class === 'mixin' && payload.locations.length > 0) {
+        return on('collection.tag', () => tag(request, app, at, payload, 'add'));
+      }
+      if (at === undefined && path !== '/') throw new CmbsError('not_found', `There is no collection at ${path}.`);
+      if (payload.form === 'none') throw badRequest('The request needs a body with an entity or locations.');
+      return on('entity.create', () => create(request, app, path, payload));
+    case 'PUT':
+      if (at?.class !== 'mixin') break;
+      return on('collection.replace', () => tag(request, app, at, payload, 'replace'));
+    case 'DELETE':
+      return on('collection.delete', () => remove(request, app, path, payload));
+  }
+  throw new CmbsError('method_not_allowed', `${request.method} is not offered here.`, {
+    headers: { Allow: collectionMethods(path, registry).join(', ') },
+  });
+}

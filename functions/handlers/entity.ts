@@ -1,0 +1,87 @@
+/** One entity: GET, HEAD, PUT, POST (partial), DELETE (#29 to #37). */
+import { CmbsError } from '@cmbs/shared';
+import { etagOf } from '@cmbs/shared/occi/entity-store';
+import { singleDraft } from '@cmbs/shared/occi/interpret';
+import type { App } from '../app';
+import { decodedPath, preconditionOf, renderContext, requesterOf } from '../occi-context';
+import { header, type OcciRequest, type OcciResponse } from '../request';
+import { answer, parsePayload, responseRendering } from '../respond';
+
+export const ENTITY_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS'] as const;
+
+/** The entity as it is now, rendered. */
+export async function showEntity(
+  request: OcciRequest,
+  app: App,
+  path: string,
+  status: number,
+  extra: Readonly<Record<string, string>> = {},
+): Promise<OcciResponse> {
+  const rendering = responseRendering(request);
+  const stored = await app.entities.read(path);
+  const { registry } = await app.categories.current();
+  const view = await app.entities.view(stored.entity);
+  return answer(status, rendering.entity(view, renderContext(request, registry)), {
+    ETag: etagOf(stored),
+    ...extra,
+  });
+}
+
+async function get(request: OcciRequest, app: App, path: string): Promise<OcciResponse> {
+  const noneMatch = header(request, 'if-none-match');
+  if (noneMatch !== undefined) {
+    const etag = etagOf(await app.entities.read(path));
+    if (noneMatch.trim() === '*' || noneMatch.split(',').some((tag) => tag.trim().replace(/^W\//, '') === etag)) {
+      return answer(304, undefined, { ETag: etag });
+    }
+  }
+  return showEntity(request, app, path, 200);
+}
+
+export async function entity(request: OcciRequest, app: App): Promise<OcciResponse> {
+  const path = decodedPath(request);
+  const { entities, perform } = app;
+  const on = <T>(name: string, run: () => Promise<T>): Promise<T> =>
+    perform(request.identity, { name, path }, run);
+  switch (request.method) {
+    case 'GET':
+    case 'HEAD':
+      return on('entity.read', () => get(request, app, path));
+    case 'PUT': {
+      responseRendering(request);
+      const payload = parsePayload(request);
+      const how = await on('entity.put', () =>
+        entities.put(
+          path,
+          (known, registry) => singleDraft(payload, registry, known),
+          requesterOf(request),
+          preconditionOf(request),
+        ),
+      );
+      if (how === 'replaced') return showEntity(request, app, path, 200);
+      return showEntity(request, app, path, 201, { Location: request.base + path });
+    }
+    case 'POST': {
+      responseRendering(request);
+      const payload = parsePayload(request);
+      await on('entity.update', () =>
+        entities.update(
+          path,
+          (known, registry) => singleDraft(payload, registry, known),
+          requesterOf(request),
+          preconditionOf(request),
+        ),
+      );
+      return showEntity(request, app, path, 200);
+    }
+    case 'DELETE': {
+      const rendering = responseRendering(request);
+      await on('entity.delete', () => entities.delete(path, preconditionOf(request), request.signal));
+      return answer(200, { headers: { 'Content-Type': rendering.mediaTypes[0] }, body: '' });
+    }
+    default:
+      throw new CmbsError('method_not_allowed', `${request.method} is not offered here.`, {
+        headers: { Allow: ENTITY_METHODS.join(', ') },
+      });
+  }
+}

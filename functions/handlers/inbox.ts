@@ -1,0 +1,156 @@
+/** `/cmbs/member/<id>/inbox/`: how a program consumes what its member received (layers.md, Receiving). */
+import { badRequest, CmbsError, type Clock } from '@cmbs/shared';
+import { entryJson, type Inbox, type InboxPage } from '@cmbs/shared/broker/inbox';
+import { MEMBER_KIND, MEMBERS } from '@cmbs/shared/broker/cmbs';
+import {
+  DEFAULT_INBOX_PAGE,
+  DEFAULT_LEASE_S,
+  EVENT_STREAM_HEARTBEAT_MS,
+  INBOX_POLL_MS,
+  MAX_INBOX_PAGE,
+  MAX_LEASE_S,
+  MAX_WAIT_S,
+} from '@cmbs/shared/limits';
+import { stringifyJson } from '@cmbs/shared/occi/json-source';
+import { z } from 'zod';
+import type { App } from '../app';
+import { decodedPath } from '../occi-context';
+import { header, queryValue, type OcciRequest, type OcciResponse } from '../request';
+import { answer, answerJson } from '../respond';
+
+const METHODS = 'GET, HEAD, DELETE, OPTIONS';
+
+const acknowledgement = z.strictObject({
+  entries: z.array(z.string().min(1).max(255)).min(1).max(MAX_INBOX_PAGE),
+});
+
+function wholeNumber(request: OcciRequest, name: string, fallback: number, from: number, to: number): number {
+  const text = queryValue(request, name);
+  if (text === undefined) return fallback;
+  if (!/^\d{1,9}$/.test(text) || Number(text) < from || Number(text) > to) {
+    throw badRequest(`"${name}" in the query takes a whole number from ${from} to ${to}.`);
+  }
+  return Number(text);
+}
+
+interface Address {
+  readonly memberId: string;
+  readonly collection: string;
+  readonly entry: string | undefined;
+}
+
+function addressOf(request: OcciRequest): Address {
+  const [memberId = '', , entry = ''] = decodedPath(request).slice(MEMBERS.length).split('/');
+  return { memberId, collection: `${MEMBERS}${memberId}/inbox/`, entry: entry === '' ? undefined : entry };
+}
+
+function render(page: InboxPage, { collection }: Address, base: string): string {
+  return stringifyJson({
+    entries: page.entries.map(({ id, receipt }) => entryJson(id, receipt, base + collection + id)),
+    ...(page.next === undefined ? {} : { next: page.next }),
+  });
+}
+
+/** A signal that aborts with the request or after `ms`. */
+const within = (request: OcciRequest, ms: number): AbortSignal =>
+  AbortSignal.any([request.signal, AbortSignal.timeout(ms)]);
+
+async function read(request: OcciRequest, app: App, at: Address): Promise<OcciResponse> {
+  const peek = request.method === 'HEAD';
+  const cursor = queryValue(request, 'cursor');
+  const options = {
+    limit: wholeNumber(request, 'number', DEFAULT_INBOX_PAGE, 1, MAX_INBOX_PAGE),
+    leaseMs: peek ? 0 : wholeNumber(request, 'lease', DEFAULT_LEASE_S, 0, MAX_LEASE_S) * 1000,
+    ...(cursor === undefined ? {} : { cursor }),
+  };
+  const waitMs = wholeNumber(request, 'wait', 0, 0, MAX_WAIT_S) * 1000;
+  const deadline = app.clock.now() + waitMs;
+  for (;;) {
+    // Watching starts before reading, so that what arrives in between is not missed.
+    const changed = app.inbox.changed(at.memberId, within(request, Math.min(INBOX_POLL_MS, Math.max(waitMs, 1))));
+    const page = await app.inbox.read(at.memberId, options);
+    if (page.entries.length > 0 || app.clock.now() >= deadline || request.signal.aborted) {
+      return answer(200, {
+        headers: { 'Content-Type': 'application/json' },
+        body: render(page, at, request.base),
+      });
+    }
+    await changed;
+  }
+}
+
+async function* events(
+  request: OcciRequest,
+  inbox: Inbox,
+  clock: Clock,
+  at: Address,
+  leaseMs: number,
+): AsyncIterable<string> {
+  yield ': the inbox of a member; acknowledge each event by DELETE of its href\n\n';
+  let spoke = clock.now();
+  while (!request.signal.aborted) {
+    const changed = inbox.changed(at.memberId, within(request, INBOX_POLL_MS));
+    const page = await inbox.read(at.memberId, { limit: DEFAULT_INBOX_PAGE, leaseMs });
+    for (const { id, receipt } of page.entries) {
+      yield `id: ${id}\nevent: message\ndata: ${stringifyJson(entryJson(id, receipt, request.base + at.collection + id)).replaceAll('\n', ' ')}\n\n`;
+      spoke = clock.now();
+    }
+    if (clock.now() - spoke >= EVENT_STREAM_HEARTBEAT_MS) {
+      yield ': still here\n\n';
+      spoke = clock.now();
+    }
+    if (page.entries.length === 0) await changed;
+  }
+}
+
+function acknowledged(request: OcciRequest, at: Address): readonly string[] {
+  if (at.entry !== undefined) return [at.entry];
+  let json: unknown;
+  try {
+    json = JSON.parse(request.body.toString('utf8'));
+  } catch (cause) {
+    throw badRequest('To acknowledge several entries send {"entries":["id",…]}.', { cause });
+  }
+  const parsed = acknowledgement.safeParse(json);
+  if (!parsed.success)
+    throw badRequest(`To acknowledge send {"entries":["id",…]} with 1 to ${MAX_INBOX_PAGE} ids.`);
+  return [...new Set(parsed.data.entries)];
+}
+
+export async function inbox(request: OcciRequest, app: App): Promise<OcciResponse> {
+  if (request.method === 'OPTIONS') return answer(204, undefined, { Allow: METHODS });
+  const at = addressOf(request);
+  const on = <T>(name: string, run: () => Promise<T>): Promise<T> =>
+    app.perform(request.identity, { name, path: at.collection }, run);
+  const member = await app.entities.read(MEMBERS + at.memberId);
+  if (member.entity.kind !== MEMBER_KIND) throw new CmbsError('not_found', 'There is no inbox here.');
+  switch (request.method) {
+    case 'GET':
+    case 'HEAD':
+      if (at.entry !== undefined) {
+        throw new CmbsError(
+          'method_not_allowed',
+          'An entry is read through its inbox and acknowledged with DELETE.',
+          {
+            headers: { Allow: 'DELETE, OPTIONS' },
+          },
+        );
+      }
+      if (header(request, 'accept')?.includes('text/event-stream') === true) {
+        const leaseMs = wholeNumber(request, 'lease', DEFAULT_LEASE_S, 1, MAX_LEASE_S) * 1000;
+        const headers = { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' };
+        const response = answer(200, { headers, body: '' });
+        return { ...response, body: events(request, app.inbox, app.clock, at, leaseMs) };
+      }
+      return on('inbox.read', () => read(request, app, at));
+    case 'DELETE': {
+      const ids = acknowledged(request, at);
+      await on('inbox.acknowledge', () => app.inbox.acknowledge(at.memberId, ids));
+      return answerJson(200, { acknowledged: ids.length });
+    }
+    default:
+      throw new CmbsError('method_not_allowed', `${request.method} is not offered here.`, {
+        headers: { Allow: METHODS },
+      });
+  }
+}

@@ -1,0 +1,66 @@
+/** The query interface `/-/` and its mirror (#1, #2, #17 to #23). */
+import { CmbsError } from '@cmbs/shared';
+import { queryFilter } from '@cmbs/shared/occi/interpret';
+import { categoryId, type Category } from '@cmbs/shared/occi/model';
+import type { Payload } from '@cmbs/shared/occi/payload';
+import type { Registry } from '@cmbs/shared/occi/registry';
+import type { App } from '../app';
+import { renderContext } from '../occi-context';
+import type { OcciRequest, OcciResponse } from '../request';
+import { answer, parsePayload, responseRendering } from '../respond';
+
+export const QUERY_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS'] as const;
+
+/** The categories that the request's filter leaves: a JSON filter may give a term alone. */
+function filtered(request: OcciRequest, payload: Payload, registry: Registry): readonly Category[] {
+  const asked = queryFilter(request.query, registry).categories;
+  if (asked.length === 0 && payload.categories.length === 0) return registry.all;
+  return registry.all.filter((category) => {
+    const id = categoryId(category);
+    return (
+      asked.includes(id) ||
+      payload.categories.some(
+        (input) =>
+          (input.class === undefined || input.class === category.class) &&
+          (input.scheme === '' || registry.canonicalId(categoryId(input)) === id) &&
+          (input.scheme !== '' || input.term === category.term),
+      )
+    );
+  });
+}
+
+export async function queryInterface(request: OcciRequest, app: App): Promise<OcciResponse> {
+  const rendering = responseRendering(request);
+  const payload = parsePayload(request);
+  const { categories, perform } = app;
+  const on = (name: string, run: () => Promise<void>): Promise<void> =>
+    perform(request.identity, { name, path: request.path }, run);
+  switch (request.method) {
+    case 'GET':
+    case 'HEAD': {
+      const { registry } = await categories.current();
+      return answer(
+        200,
+        rendering.categories(filtered(request, payload, registry), renderContext(request, registry)),
+      );
+    }
+    case 'POST':
+      await on('category.define', () => categories.define(payload.categories));
+      break;
+    case 'PUT':
+      if (payload.categories.length + payload.providers.length === 0) {
+        throw new CmbsError(
+          'method_not_allowed',
+          'PUT changes the categories and providers in its body; there are none.',
+          {
+            headers: { Allow: QUERY_METHODS.join(', ') },
+          },
+        );
+      }
+      await on('category.update', () => categories.update(payload.categories, payload.providers));
+      break;
+    default:
+      await on('category.remove', () => categories.remove(payload.categories, payload.providers));
+  }
+  return answer(200, { headers: { 'Content-Type': rendering.mediaTypes[0] }, body: '' });
+}

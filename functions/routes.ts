@@ -1,0 +1,119 @@
+/**
+ * The one table: which function answers which path and action. The local gateway dispatches by it, the framework
+ * registers by it, and the deployment's URL map and the README's table are made from it.
+ */
+import { LAYERS } from '@cmbs/shared/broker/layers';
+import type { App } from './app';
+import { action } from './handlers/action';
+import { health } from './handlers/health';
+import { inbox } from './handlers/inbox';
+import { occi } from './handlers/occi';
+import { QUERY_METHODS, queryInterface } from './handlers/query';
+import type { OcciRequest, OcciResponse } from './request';
+import { answer } from './respond';
+
+export type Handler = (request: OcciRequest, app: App) => Promise<OcciResponse>;
+
+export interface Route {
+  /** Name of the deployed function, and of its local URL `/fn/<name>/…`. */
+  readonly name: string;
+  /** `{x}` stands for one segment; `{x}/…` at the end for any number. A path ending with a slash is a collection. */
+  readonly paths: readonly string[];
+  /** Accepted values of `?action=`; the first is the canonical one. Absent: requests without an action. */
+  readonly action?: readonly string[];
+  readonly summary: string;
+  readonly handler: Handler;
+}
+
+const MEMBER_PATHS = ['/cmbs/member/', '/cmbs/member/{id}'];
+const MESSAGE_PATHS = ['/cmbs/message/', '/cmbs/message/{id}', '/cmbs/message/{mixin}/'];
+
+/** The spellings of a layer action: `start_l31` is also `start_l3.1`. */
+function spellings(verb: string, layer: string): readonly string[] {
+  const dotted = layer.replace(/^l3(\d)$/, 'l3.$1');
+  return dotted === layer ? [`${verb}_${layer}`] : [`${verb}_${layer}`, `${verb}_${dotted}`];
+}
+
+function actionRoute(kind: 'member' | 'message', terms: readonly string[], summary: string): Route {
+  const canonical = terms[0] as string;
+  return {
+    name: `${kind}-${canonical.replaceAll('_', '-')}`,
+    paths: kind === 'member' ? MEMBER_PATHS : MESSAGE_PATHS,
+    action: terms,
+    summary,
+    handler: (request, app) =>
+      request.method === 'OPTIONS' ? allow('POST, OPTIONS') : action(request, app, terms),
+  };
+}
+
+const allow = (methods: string): Promise<OcciResponse> =>
+  Promise.resolve(answer(204, undefined, { Allow: methods }));
+
+export const ROUTES: readonly Route[] = [
+  {
+    name: 'query',
+    paths: ['/-/', '/.well-known/org/ogf/occi/-/'],
+    summary: 'Categories: discover, define, change, delete; providers',
+    handler: (request, app) =>
+      request.method === 'OPTIONS' ? allow(QUERY_METHODS.join(', ')) : queryInterface(request, app),
+  },
+  {
+    name: 'member-inbox',
+    paths: ['/cmbs/member/{id}/inbox/', '/cmbs/member/{id}/inbox/{entry}'],
+    summary: 'What a member received: read, wait, follow, acknowledge',
+    handler: inbox,
+  },
+  actionRoute('member', ['check_neighbors'], 'Discover members behind the neighbours'),
+  ...LAYERS.flatMap((layer) => [
+    actionRoute('member', spellings('start', layer), `Open the ${layer} socket`),
+    actionRoute('member', spellings('stop', layer), `Close the ${layer} socket`),
+  ]),
+  actionRoute('message', ['execute'], 'Execute a message here'),
+  ...LAYERS.map((layer) => actionRoute('message', spellings('send', layer), `Send on ${layer}`)),
+  actionRoute('message', ['resend'], 'Send a dead letter again'),
+  actionRoute('message', ['purge'], 'Delete a dead letter'),
+  { name: 'member', paths: MEMBER_PATHS, summary: 'Members', handler: occi },
+  { name: 'message', paths: MESSAGE_PATHS, summary: 'Messages and their layer collections', handler: occi },
+  { name: 'health', paths: ['/healthz', '/readyz'], summary: 'Alive, ready', handler: health },
+  {
+    name: 'occi',
+    paths: ['/{path}/…'],
+    summary: 'Everything else: run-time kinds, mixins, links, unbound paths',
+    handler: occi,
+  },
+];
+
+const BY_NAME = new Map(ROUTES.map((route) => [route.name, route]));
+
+export function routeNamed(name: string): Route | undefined {
+  return BY_NAME.get(name);
+}
+
+interface Matcher {
+  readonly pattern: RegExp;
+  readonly route: Route;
+}
+
+const MATCHERS: readonly Matcher[] = ROUTES.flatMap((route) =>
+  route.paths.map((path) => ({
+    route,
+    pattern: new RegExp(
+      `^${path
+        .replace(/[.*+?^$()|[\]\\]/g, '\\$&')
+        .replace('/{path}/…', '/.*')
+        .replace(/\{\w+\}/g, '[^/]+')}$`,
+    ),
+  })),
+);
+
+/** The function that takes a request; the catch-all takes what no other does. */
+export function routeFor(method: string, path: string, action: string | undefined): Route {
+  for (const { pattern, route } of MATCHERS) {
+    const wantsAction = route.action !== undefined;
+    const hasAction = action !== undefined && method !== 'GET' && method !== 'HEAD';
+    if (wantsAction !== hasAction && route.name !== 'occi') continue;
+    if (wantsAction && !route.action.includes(action as string)) continue;
+    if (pattern.test(path)) return route;
+  }
+  return BY_NAME.get('occi') as Route;
+}

@@ -1,0 +1,35 @@
+/** Around every handler: version check, method override, deadline, errors as answers. */
+import { CmbsError } from '@cmbs/shared';
+import type { App } from './app';
+import { header, type OcciRequest, type OcciResponse } from './request';
+import { answerError, checkVersion } from './respond';
+import type { Route } from './routes';
+
+const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS']);
+
+/** A POST may stand for a GET, because a deployed function never sees the body of a GET (DESIGN decision 7). */
+function effective(request: OcciRequest): OcciRequest {
+  const override = header(request, 'x-http-method-override');
+  if (override === undefined || request.method !== 'POST') return request;
+  if (override.toUpperCase() !== 'GET') {
+    throw new CmbsError('bad_request', 'X-HTTP-Method-Override may say GET only.');
+  }
+  return { ...request, method: 'GET' };
+}
+
+/** Never rejects. */
+export async function serve(route: Route, original: OcciRequest, app: App): Promise<OcciResponse> {
+  let request = original;
+  try {
+    checkVersion(original);
+    request = effective(original);
+    if (!METHODS.has(request.method)) {
+      throw new CmbsError('method_not_allowed', `${request.method} is not offered here.`, {
+        headers: { Allow: [...METHODS].join(', ') },
+      });
+    }
+    return await route.handler(request, app);
+  } catch (thrown) {
+    return answerError(thrown, request, app.log);
+  }
+}

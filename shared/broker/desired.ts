@@ -1,0 +1,22 @@
+/** What start and stop asked for: durable, so that a restarted companion opens the same sockets by itself. */
+import type { JsonObject } from '../json';
+import { LAYERS, type Layer } from './layers';
+
+/** Collection of the wishes, one document per member under its path. */
+export const DESIRED = 'desired-layers';
+
+/** Layer to the wish; an absent layer was never started. */
+export type Desired = Readonly<Partial<Record<Layer, 'started' | 'stopped'>>> & { readonly changedAt?: number };
+
+export function withDesired(
+  before: Desired | undefined,
+  layer: Layer,
+  wish: 'started' | 'stopped',
+  now: number,
+): Desired & JsonObject {
+  return { ...before, [layer]: wish, changedAt: now } as Desired & JsonObject;
+}
+
+export function startedLayers(desired: Desired | undefined): readonly Layer[] {
+  return LAYERS.filter((layer) => desired?.[layer] === 'started');
+}

@@ -1,0 +1,172 @@
+/**
+ * What a member received, per member: the record that deduplicates is the entry that a program reads (layers.md,
+ * Receiving). An entry that was read is leased; one that is not acknowledged in time is offered again. What is
+ * acknowledged leaves the inbox and stays as a receipt, so that a late retry is still recognised.
+ */
+import { createHash } from 'node:crypto';
+import { orderKey, type Clock } from '../clock';
+import { CmbsError } from '../errors';
+import type { JsonObject } from '../json';
+import { INBOX_TTL_MS, MAX_INBOX_SCAN, RECEIPT_TTL_MS } from '../limits';
+import { RawJson, type JsonOutputObject } from '../occi/json-source';
+import type { Doc, PutOptions, Store } from '../store/store';
+import type { Layer } from './layers';
+
+export interface Receipt {
+  readonly messageId: string;
+  readonly sendId?: string;
+  readonly layer: Layer;
+  readonly sender?: string;
+  /** The frame as it came. */
+  readonly frame: string;
+  /** `executing` is written before the call, `executed` with its answer after it. */
+  readonly state: 'received' | 'executing' | 'executed';
+  /** JSON text of the call's answer. */
+  readonly answer?: string;
+  readonly receivedAt: number;
+  /** Milliseconds since the epoch until which the entry is not offered again. */
+  readonly leasedUntil?: number;
+  readonly acknowledged?: boolean;
+}
+
+export const inboxOf = (memberId: string): string => `inbox:${memberId}`;
+
+/** Id of the receipt of one send; retries of the send have the same. */
+export function receiptId(messageId: string, sendId: string): string {
+  return createHash('sha256').update(messageId).update('\0').update(sendId).digest('base64url').slice(0, 22);
+}
+
+export function receiptOptions(receipt: Receipt, sequence: string): PutOptions {
+  return { order: orderKey(receipt.receivedAt, sequence), expiresAt: receipt.receivedAt + INBOX_TTL_MS };
+}
+
+export function receiptOf(doc: Doc): Receipt {
+  // Written by this module and the companion's receiver only.
+  return doc.value as unknown as Receipt;
+}
+
+export const receiptValue = (receipt: Receipt): JsonObject => receipt as unknown as JsonObject;
+
+export interface InboxPage {
+  readonly entries: readonly { readonly id: string; readonly receipt: Receipt }[];
+  readonly next?: string;
+}
+
+export interface ReadOptions {
+  readonly cursor?: string;
+  readonly limit: number;
+  /** 0 looks without leasing. */
+  readonly leaseMs: number;
+}
+
+export class Inbox {
+  private readonly store: Store;
+  private readonly clock: Clock;
+
+  constructor(store: Store, clock: Clock) {
+    this.store = store;
+    this.clock = clock;
+  }
+
+  /** Oldest first; entries that somebody has leased are passed over. */
+  async read(memberId: string, { cursor, limit, leaseMs }: ReadOptions): Promise<InboxPage> {
+    const collection = inboxOf(memberId);
+    const now = this.clock.now();
+    const free: Doc[] = [];
+    let after = cursor;
+    for (let scanned = 0; free.length < limit && scanned < MAX_INBOX_SCAN;) {
+      const page = await this.store.query({
+        collection,
+        by: 'order',
+        limit: limit - free.length,
+        ...(after === undefined ? {} : { after }),
+      });
+      scanned += page.docs.length;
+      free.push(...page.docs.filter((doc) => (receiptOf(doc).leasedUntil ?? 0) <= now));
+      after = page.next;
+      if (after === undefined) break;
+    }
+    const taken = leaseMs === 0 ? free : await this.lease(collection, free, now, now + leaseMs);
+    return {
+      entries: taken.map((doc) => ({ id: doc.id, receipt: receiptOf(doc) })),
+      ...(after === undefined ? {} : { next: after }),
+    };
+  }
+
+  private lease(collection: string, docs: readonly Doc[], now: number, until: number): Promise<readonly Doc[]> {
+    if (docs.length === 0) return Promise.resolve([]);
+    return this.store.transact(async (tx) => {
+      const current = await tx.getAll(
+        collection,
+        docs.map(({ id }) => id),
+      );
+      const free = current.filter((doc) => doc?.order !== undefined && (receiptOf(doc).leasedUntil ?? 0) <= now);
+      for (const doc of free as readonly Doc[]) {
+        tx.put(collection, doc.id, { ...doc.value, leasedUntil: until }, keep(doc));
+      }
+      return free as readonly Doc[];
+    });
+  }
+
+  /** Removes entries from the inbox; `not_found` when one is not there, and then none is removed. */
+  async acknowledge(memberId: string, ids: readonly string[]): Promise<void> {
+    const collection = inboxOf(memberId);
+    const now = this.clock.now();
+    await this.store.transact(async (tx) => {
+      const docs = await tx.getAll(collection, ids);
+      docs.forEach((doc, at) => {
+        if (doc?.order === undefined)
+          throw new CmbsError('not_found', `There is no entry ${ids[at] ?? ''} in this inbox.`);
+      });
+      for (const doc of docs as readonly Doc[]) {
+        const { state, answer, messageId, receivedAt, layer } = receiptOf(doc);
+        const stub = {
+          messageId,
+          layer,
+          state,
+          receivedAt,
+          acknowledged: true,
+          ...(answer === undefined ? {} : { answer }),
+        };
+        tx.put(collection, doc.id, stub, { expiresAt: now + RECEIPT_TTL_MS });
+      }
+    });
+  }
+
+  /** Resolves at the next change of the inbox, or when the signal aborts. */
+  changed(memberId: string, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        stop();
+        signal.removeEventListener('abort', done);
+        resolve();
+      };
+      const stop = this.store.watch(inboxOf(memberId), done);
+      signal.addEventListener('abort', done, { once: true });
+      if (signal.aborted) done();
+    });
+  }
+}
+
+function keep(doc: Doc): PutOptions {
+  return {
+    ...(doc.order === undefined ? {} : { order: doc.order }),
+    ...(doc.expiresAt === undefined ? {} : { expiresAt: doc.expiresAt }),
+  };
+}
+
+/** An entry as a program gets it. */
+export function entryJson(id: string, receipt: Receipt, href: string): JsonOutputObject {
+  return {
+    id,
+    href,
+    message_id: receipt.messageId,
+    send_id: receipt.sendId,
+    layer: receipt.layer,
+    sender: receipt.sender,
+    received_at: new Date(receipt.receivedAt).toISOString(),
+    state: receipt.state,
+    message: new RawJson(receipt.frame),
+    ...(receipt.answer === undefined ? {} : { answer: new RawJson(receipt.answer) }),
+  };
+}

@@ -1,0 +1,227 @@
+/** Members: what their entities mean, how they are found, how they describe themselves to others. */
+import { z } from 'zod';
+import { CmbsError } from '../errors';
+import { isJsonObject, type Json } from '../json';
+import { MAX_RECEIVERS } from '../limits';
+import { attributeField, CATEGORY_FIELD, ENTITIES, entitiesOf, type StoredEntity } from '../occi/entity-store';
+import { CORE_SUMMARY, CORE_TITLE, type Entity, type Path } from '../occi/model';
+import type { Store } from '../store/store';
+import { DEFAULT_SOCKETS, MEMBER, MEMBER_KIND, MEMBERS } from './cmbs';
+import { LAYERS, type Layer } from './layers';
+import { parsePattern, parseTopic, topicMatches, type TopicPattern } from './topics';
+
+export const isTrue = (value: Json | undefined): boolean =>
+  value === true || (typeof value === 'string' && value.toLowerCase() === 'true');
+
+export const isLocal = (member: Entity): boolean => isTrue(member.attributes[MEMBER.local]);
+export const isSuspended = (member: Entity): boolean => member.attributes[MEMBER.state] === 'suspended';
+
+/** The address that others connect to on a layer. */
+export function socketOf(member: Entity, layer: Layer): string | undefined {
+  const value = member.attributes[MEMBER.socket(layer)];
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}
+
+export function stringList(value: Json | undefined): readonly string[] {
+  if (typeof value === 'string') return value === '' ? [] : [value];
+  return Array.isArray(value) ? value.filter((one): one is string => typeof one === 'string') : [];
+}
+
+export const topicPatterns = (member: Entity): readonly TopicPattern[] =>
+  stringList(member.attributes[MEMBER.topics]).map(parsePattern);
+
+/** Whether the member wants at least one of the topics. */
+export function wants(member: Entity, topics: readonly string[]): boolean {
+  const patterns = topicPatterns(member);
+  return topics.some((topic) => patterns.some((pattern) => topicMatches(pattern, parseTopic(topic))));
+}
+
+/** Whether a reference (id, URI, path or title) means this member. */
+export function isNamed(member: Entity, reference: string): boolean {
+  return (
+    reference === member.id ||
+    reference === member.path ||
+    (reference.includes('://') && reference.endsWith(member.path)) ||
+    reference === member.attributes[CORE_TITLE]
+  );
+}
+
+type Reader = Pick<Store, 'query' | 'get' | 'getAll'>;
+
+/** Every known member, local and remote. Throws `too_large` above {@link MAX_RECEIVERS}, the most that a send reaches. */
+export async function allMembers(reader: Reader): Promise<readonly Entity[]> {
+  return membersWhere(reader, []);
+}
+
+export async function localMembers(reader: Reader): Promise<readonly Entity[]> {
+  return membersWhere(reader, [{ field: attributeField(MEMBER.local), value: 'true' }]);
+}
+
+async function membersWhere(
+  reader: Reader,
+  where: readonly { readonly field: string; readonly value: string }[],
+): Promise<readonly Entity[]> {
+  const page = await reader.query({
+    collection: ENTITIES,
+    where: [{ field: CATEGORY_FIELD, value: MEMBER_KIND }, ...where],
+    limit: MAX_RECEIVERS + 1,
+  });
+  if (page.docs.length > MAX_RECEIVERS) {
+    throw new CmbsError(
+      'too_large',
+      `There are more than ${MAX_RECEIVERS} members, more than one message reaches.`,
+    );
+  }
+  return (await entitiesOf(reader, page.docs)).map(({ entity }) => entity);
+}
+
+/** The local member that acts: the named one, or the only one (layers.md, Messages). */
+export async function actingMember(reader: Reader, from: string | undefined): Promise<Entity> {
+  const local = await localMembers(reader);
+  if (from !== undefined) {
+    const named = local.filter((member) => isNamed(member, from));
+    if (named.length === 1) return named[0] as Entity;
+    throw new CmbsError(
+      'bad_attribute',
+      `"from" names ${named.length === 0 ? 'no' : 'several'} local members: ${from}.`,
+    );
+  }
+  if (local.length === 1) return local[0] as Entity;
+  if (local.length === 0)
+    throw new CmbsError('conflict', 'There is no local member here that could send; create one.');
+  throw new CmbsError(
+    'bad_request',
+    'There are several local members here; say which one acts with the attribute "from".',
+  );
+}
+
+/** Defaults and checks beyond the categories, for the provider. */
+export function prepareMember(next: Entity, before: Entity | undefined): Entity {
+  const attributes: Record<string, Json> = { ...next.attributes };
+  if (isTrue(attributes[MEMBER.local]) && before === undefined) {
+    for (const layer of LAYERS) attributes[MEMBER.socket(layer)] ??= DEFAULT_SOCKETS[layer];
+  }
+  for (const layer of LAYERS) {
+    const socket = attributes[MEMBER.socket(layer)];
+    if (socket !== undefined && typeof socket !== 'string') {
+      throw new CmbsError('bad_attribute', `${MEMBER.socket(layer)} takes a socket address, a string.`);
+    }
+  }
+  for (const name of [MEMBER.topics, MEMBER.neighbors]) {
+    const value = attributes[name];
+    if (Array.isArray(value) && value.some((one) => typeof one !== 'string')) {
+      throw new CmbsError('bad_attribute', `${name} takes a list of strings.`);
+    }
+    attributes[name] = stringList(value);
+  }
+  stringList(attributes[MEMBER.topics]).forEach(parsePattern);
+  return { ...next, attributes };
+}
+
+/** A member as another deployment describes it: the original's entity, read leniently but typed. */
+const text = z.string().max(4096);
+const socketField = text.optional();
+const list = z.union([z.array(text).max(10_000), z.literal('')]).optional();
+const description = z.looseObject({
+  kind: z.literal(MEMBER_KIND),
+  id: z.string().min(1).max(255),
+  title: text.optional(),
+  summary: text.optional(),
+  attributes: z.looseObject({
+    cmbs: z.looseObject({
+      member: z.looseObject({
+        state: z.enum(['active', 'inactive', 'suspended', 'failed']).catch('inactive').optional(),
+        l1_socket: socketField,
+        l2_socket: socketField,
+        l31_socket: socketField,
+        l32_socket: socketField,
+        'l3.1_socket': socketField,
+        'l3.2_socket': socketField,
+        l4_socket: socketField,
+        neighbors_socket: list,
+        topics: list,
+      }),
+    }),
+  }),
+});
+
+export interface Description {
+  readonly id: string;
+  readonly attributes: Readonly<Record<string, Json>>;
+}
+
+/** Reads a member description; undefined when the value is none. Topics that are no patterns are left out. */
+export function parseDescription(value: unknown): Description | undefined {
+  if (!isJsonObject(value) || value.kind !== MEMBER_KIND) return undefined;
+  const parsed = description.safeParse(value);
+  if (!parsed.success) return undefined;
+  const { id, title, summary, attributes } = parsed.data;
+  const member = attributes.cmbs.member;
+  const flat: Record<string, Json> = { [MEMBER.local]: 'false', [MEMBER.state]: member.state ?? 'inactive' };
+  const sockets: Record<Layer, string | undefined> = {
+    l1: member.l1_socket,
+    l2: member.l2_socket,
+    l31: member.l31_socket ?? member['l3.1_socket'],
+    l32: member.l32_socket ?? member['l3.2_socket'],
+    l4: member.l4_socket,
+  };
+  for (const layer of LAYERS) {
+    const socket = sockets[layer];
+    if (socket !== undefined) flat[MEMBER.socket(layer)] = socket;
+  }
+  flat[MEMBER.neighbors] = stringList(member.neighbors_socket);
+  flat[MEMBER.topics] = stringList(member.topics).filter(isPattern);
+  if (title !== undefined) flat[CORE_TITLE] = title;
+  if (summary !== undefined) flat[CORE_SUMMARY] = summary;
+  return { id, attributes: flat };
+}
+
+function isPattern(topic: string): boolean {
+  try {
+    parsePattern(topic);
+    return true;
+  } catch {
+    return false; // left out: what cannot be a pattern matches nothing
+  }
+}
+
+/** The member as others get it: the original's entity with `local` false (layers.md, L1 on the wire). */
+export function describe(member: Entity): Json {
+  const short: Record<string, Json> = {};
+  for (const name of [
+    MEMBER.state,
+    ...LAYERS.map((layer) => MEMBER.socket(layer)),
+    MEMBER.neighbors,
+    MEMBER.topics,
+  ]) {
+    const value = member.attributes[name];
+    if (value !== undefined) short[name.slice('cmbs.member.'.length)] = value;
+  }
+  return {
+    kind: MEMBER_KIND,
+    mixins: [],
+    attributes: { cmbs: { member: { ...short, local: 'false' } } },
+    actions: [],
+    id: member.id,
+    title: member.attributes[CORE_TITLE] ?? '',
+    summary: member.attributes[CORE_SUMMARY] ?? '',
+    links: [],
+  };
+}
+
+/** The entity under which a described member is kept. */
+export function remoteMember(from: Description, before: StoredEntity | undefined, now: number): Entity {
+  return {
+    path: MEMBERS + from.id,
+    id: from.id,
+    kind: MEMBER_KIND,
+    mixins: before?.entity.mixins ?? [],
+    attributes: from.attributes,
+    verbatim: {},
+    owner: before?.entity.owner ?? 'discovery',
+    createdAt: before?.entity.createdAt ?? now,
+    updatedAt: now,
+  };
+}
+
+export const memberPath = (id: string): Path => MEMBERS + id;

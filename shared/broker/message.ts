@@ -1,0 +1,90 @@
+/** Messages: what their entities mean and what has to hold before one may be sent. */
+import { CmbsError } from '../errors';
+import type { Json, JsonObject } from '../json';
+import { MAX_RECEIVERS, MAX_TOPICS, MESSAGE_TTL_MS } from '../limits';
+import type { CategoryId, Entity } from '../occi/model';
+import { layerMixin, MESSAGE, MESSAGE_ACTION_SCHEME } from './cmbs';
+import { LAYERS, parseLayer, type Layer } from './layers';
+import { isTrue, stringList } from './member';
+import { parseTopic } from './topics';
+
+const EMPTY_CONTENT = /^\s*(?:""|\{\s*\})?\s*$/;
+
+/** `""`, `{}` or absent: on L1 a discovery request (layers.md, L1 on the wire). */
+export const isEmptyContent = (text: string | undefined): boolean =>
+  text === undefined || EMPTY_CONTENT.test(text);
+
+/** The one layer whose mixin the message has. */
+export function layerOf(message: Pick<Entity, 'mixins'>): Layer | undefined {
+  return LAYERS.find((layer) => message.mixins.includes(layerMixin(layer)));
+}
+
+export const providersOf = (message: Entity): readonly string[] =>
+  stringList(message.attributes[MESSAGE.providers]);
+export const topicsOf = (message: Entity): readonly string[] => stringList(message.attributes[MESSAGE.topics]);
+
+/** RFC 3339 with an offset or Z; milliseconds since the epoch. */
+const RFC3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/;
+
+export function expiryOf(message: Entity, queuedAt: number): number {
+  const given = message.attributes[MESSAGE.expiresAt];
+  return typeof given === 'string' && given !== '' ? Date.parse(given) : queuedAt + MESSAGE_TTL_MS;
+}
+
+/** Checks and defaults beyond the categories, for the provider. */
+export function prepareMessage(next: Entity, before: Entity | undefined): Entity {
+  const attributes: Record<string, Json> = { ...next.attributes };
+  const layers = LAYERS.filter((layer) => next.mixins.includes(layerMixin(layer)));
+  if (layers.length > 1) throw refuse(`A message has one layer, not ${layers.join(' and ')}.`);
+  const named = attributes[MESSAGE.layer];
+  const asked = typeof named === 'string' ? parseLayer(named) : undefined;
+  if (asked !== undefined) attributes[MESSAGE.layer] = asked;
+  const [mixin] = layers;
+  if (mixin !== undefined) {
+    if (asked !== undefined && asked !== mixin) {
+      throw refuse(`${MESSAGE.layer} says ${asked}, but the message has the mixin of ${mixin}.`);
+    }
+    attributes[MESSAGE.layer] = mixin;
+  }
+  for (const name of [MESSAGE.providers, MESSAGE.topics, MESSAGE.pathHistory]) {
+    const value = attributes[name];
+    if (value === undefined) continue;
+    if (Array.isArray(value) && value.some((one) => typeof one !== 'string')) {
+      throw refuse(`${name} takes a list of strings.`);
+    }
+    attributes[name] = stringList(value);
+  }
+  const topics = stringList(attributes[MESSAGE.topics]);
+  topics.forEach(parseTopic);
+  if (topics.length > MAX_TOPICS) throw refuse(`A message names ${MAX_TOPICS} topics at most.`);
+  if (stringList(attributes[MESSAGE.providers]).length > MAX_RECEIVERS) {
+    throw refuse(`A message names ${MAX_RECEIVERS} providers at most.`);
+  }
+  const expiry = attributes[MESSAGE.expiresAt];
+  if (typeof expiry === 'string' && expiry !== '' && (!RFC3339.test(expiry) || Number.isNaN(Date.parse(expiry)))) {
+    throw refuse(`${MESSAGE.expiresAt} takes an RFC 3339 time, for example 2030-01-31T12:00:00Z.`);
+  }
+  if (before === undefined) attributes[MESSAGE.delivery] ??= { state: 'created' };
+  return { ...next, attributes };
+}
+
+const refuse = (message: string): CmbsError => new CmbsError('bad_attribute', message);
+
+export function sendAction(layer: Layer): CategoryId {
+  return `${MESSAGE_ACTION_SCHEME}send_${layer}`;
+}
+
+/** Why the message cannot be sent on the layer now; undefined when it can. */
+export function whyNotSent(message: Entity, layer: Layer): string | undefined {
+  if (!isTrue(message.attributes[MESSAGE.sendable])) return 'the message is not sendable';
+  const named = message.attributes[MESSAGE.layer];
+  if (named !== layer) return `its cmbs_layer is ${String(named)}`;
+  return undefined;
+}
+
+export type DeliveryState = 'created' | 'queued' | 'sending' | 'delivered' | 'partial' | 'failed' | 'expired';
+
+export function deliveryState(message: Entity): DeliveryState {
+  const delivery = message.attributes[MESSAGE.delivery] as JsonObject | undefined;
+  return (delivery?.state as DeliveryState | undefined) ?? 'created';
+}

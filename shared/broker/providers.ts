@@ -1,0 +1,262 @@
+/** The providers behind the built-in kinds, and the CMBS extension that binds them. */
+import { CmbsError, toCmbsError } from '../errors';
+import type { Json, JsonObject } from '../json';
+import { LINK_MARGIN_MS, LINK_TIMEOUT_MS } from '../limits';
+import type { Link } from '../link/link';
+import type { Log } from '../log';
+import type { Categories } from '../occi/categories';
+import { fingerprint, type IdempotentRequest } from '../occi/idempotency';
+import { splitCategoryId, type Entity } from '../occi/model';
+import { deleteEntity, readEntity } from '../occi/entity-store';
+import type { ActionCall, ActionOutcome, Extension, Provider } from '../occi/provider';
+import type { Transaction } from '../store/store';
+import {
+  CMBS_ALIASES,
+  CMBS_CATEGORIES,
+  DEAD_LETTER_MIXIN,
+  FROM,
+  MEMBER_KIND,
+  MESSAGE,
+  MESSAGE_KIND,
+} from './cmbs';
+import { DESIRED, withDesired, type Desired } from './desired';
+import { LAYERS, parseLayer, type Layer } from './layers';
+import { actingMember, isLocal, prepareMember } from './member';
+import { layerOf, prepareMessage, whyNotSent } from './message';
+import { inboxOf } from './inbox';
+import { publishSend, type PublishContext } from './publish';
+import { queueSend, type QueueOptions } from './queue';
+import { isOpen, readSend, SENDS, type Send } from './send';
+
+export interface BrokerOptions extends QueueOptions {
+  readonly link: Link;
+  readonly log: Log;
+  /** Set after construction by whoever assembles: providers and categories need each other. */
+  readonly categories: () => Categories;
+  readonly publishing: Pick<PublishContext, 'bus' | 'deployment' | 'uriOf'>;
+}
+
+/** Splits `start_l1` into its verb and layer. */
+function verbOf(call: ActionCall): { readonly verb: string; readonly layer: Layer | undefined } {
+  const term = splitCategoryId(call.action)?.term ?? '';
+  const at = term.lastIndexOf('_');
+  const layer = parseLayer(term.slice(at + 1));
+  return layer === undefined ? { verb: term, layer } : { verb: term.slice(0, at), layer };
+}
+
+const asEntity: ActionOutcome = { answer: 'entity', status: 200 };
+
+function memberProvider({ store, clock, link }: BrokerOptions): Provider {
+  const setLayer = async (member: Entity, layer: Layer, wish: 'started' | 'stopped'): Promise<void> => {
+    await store.transact(async (tx) => {
+      const stored = await readEntity(tx, member.path);
+      if (stored === undefined) throw new CmbsError('not_found', `There is nothing at ${member.path}.`);
+      const doc = await tx.get(DESIRED, member.path);
+      tx.put(
+        DESIRED,
+        member.path,
+        withDesired(doc?.value as Desired | undefined, layer, wish, clock.now()) as JsonObject,
+      );
+    });
+  };
+  return {
+    name: 'cmbs_member',
+    prepare: prepareMember,
+    applicable: (entity, actions) => (isLocal(entity) ? actions : []),
+    async act(call) {
+      const { entity } = call;
+      const { verb, layer } = verbOf(call);
+      const options = { deadlineMs: LINK_TIMEOUT_MS, signal: call.signal };
+      if (verb === 'check_neighbors') {
+        const report = await link.perform(entity.path, 'check_neighbors', {}, options);
+        return { answer: 'attributes', values: report as unknown as Readonly<Record<string, Json>> };
+      }
+      if (layer === undefined || (verb !== 'start' && verb !== 'stop')) {
+        throw new CmbsError('bad_action', `Members do not carry out ${call.action}.`);
+      }
+      await setLayer(entity, layer, verb === 'start' ? 'started' : 'stopped');
+      const now = await link.perform(entity.path, 'reconcile', { layer }, options);
+      if (now.state === 'failed') {
+        throw new CmbsError(
+          'conflict',
+          `The ${layer} socket cannot be opened: ${now.reason ?? 'for an unknown reason'}.`,
+        );
+      }
+      return asEntity;
+    },
+    async releasing(entity, signal) {
+      if (!isLocal(entity)) return;
+      await store.transact(async (tx) => {
+        const doc = await tx.get(DESIRED, entity.path);
+        if (doc !== undefined) tx.delete(DESIRED, entity.path);
+      });
+      try {
+        await link.perform(entity.path, 'release', {}, { deadlineMs: LINK_TIMEOUT_MS, signal });
+      } catch (thrown) {
+        // A companion that is away has no sockets open; it finds the member gone when it is back.
+        if (toCmbsError(thrown).code !== 'unavailable') throw thrown;
+      }
+    },
+    removing: async (tx, entity) => removeMemberData(tx, entity),
+  };
+}
+
+/** The inbox of a deleted member goes with it, as far as one transaction reaches; expiry takes the rest. */
+async function removeMemberData(tx: Transaction, member: Entity): Promise<() => void> {
+  const inbox = inboxOf(member.id);
+  const page = await tx.query({ collection: inbox, limit: 1000 });
+  return () => {
+    for (const doc of page.docs) tx.delete(inbox, doc.id);
+    tx.delete(DESIRED, member.path);
+  };
+}
+
+function messageProvider(options: BrokerOptions): Provider {
+  const { store, clock, newId, link, log } = options;
+
+  const idempotencyOf = (call: ActionCall): { idempotent?: IdempotentRequest } =>
+    call.idempotencyKey === undefined
+      ? {}
+      : {
+          idempotent: {
+            key: call.idempotencyKey,
+            owner: call.identity.name,
+            fingerprint: fingerprint(call.action, call.entity.path, JSON.stringify(call.attributes)),
+          },
+        };
+
+  const from = (call: ActionCall): string | undefined => {
+    const given = call.attributes[FROM];
+    return typeof given === 'string' ? given : undefined;
+  };
+
+  async function send(call: ActionCall, layer: Layer): Promise<ActionOutcome> {
+    const { registry } = await options.categories().current();
+    const queued = await queueSend(
+      { message: call.entity.path, layer, from: from(call), registry, ...idempotencyOf(call) },
+      options,
+    );
+    return finish(queued, call.waitMs, call.signal);
+  }
+
+  /** Publishes what goes on the bus, nudges the companion for the rest, and waits as long as the caller wants. */
+  async function finish(queued: Send, waitMs: number, signal: AbortSignal): Promise<ActionOutcome> {
+    const { registry } = await options.categories().current();
+    const publishing = queued.receivers.some(({ via }) => via === 'bus')
+      ? await publishSend(queued.id, { ...options.publishing, store, clock, registry })
+      : queued;
+    if (publishing === undefined || !publishing.receivers.some(isOpen)) return asEntity;
+    const nudge = link.perform(
+      queued.from,
+      'send',
+      { sendId: queued.id },
+      {
+        deadlineMs: waitMs === 0 ? LINK_TIMEOUT_MS : waitMs + LINK_MARGIN_MS,
+        ...(waitMs === 0 ? {} : { signal }),
+      },
+    );
+    if (waitMs === 0) {
+      nudge.catch((thrown: unknown) =>
+        log.warn('nudge failed; the outbox has the send', { send: queued.id, cause: String(thrown) }),
+      );
+      return { answer: 'entity', status: 202, reason: 'the outcome was not waited for' };
+    }
+    try {
+      const outcome = await withDeadline(nudge, waitMs);
+      if (outcome.outcome === 'settled') return asEntity;
+      return {
+        answer: 'entity',
+        status: 202,
+        ...(outcome.reason === undefined ? {} : { reason: outcome.reason }),
+      };
+    } catch (thrown) {
+      const error = toCmbsError(thrown);
+      if (error.code === 'unavailable' || error.code === 'deadline_exceeded') {
+        return { answer: 'entity', status: 202, reason: error.message };
+      }
+      throw thrown;
+    }
+  }
+
+  function withDeadline<T>(work: Promise<T>, ms: number): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const cancel = clock.after(ms, () =>
+        reject(new CmbsError('deadline_exceeded', 'no outcome within the time that the request waits')),
+      );
+      work.then(resolve, reject).finally(cancel);
+    });
+  }
+
+  async function execute(call: ActionCall): Promise<ActionOutcome> {
+    const actor = await actingMember(store, from(call));
+    const runId = call.idempotencyKey ?? newId();
+    await link.perform(
+      actor.path,
+      'execute',
+      { message: call.entity.path, runId },
+      { deadlineMs: LINK_TIMEOUT_MS, signal: call.signal },
+    );
+    return asEntity;
+  }
+
+  async function purge(call: ActionCall): Promise<ActionOutcome> {
+    const { registry } = await options.categories().current();
+    await store.transact(async (tx) => {
+      const stored = await readEntity(tx, call.entity.path);
+      if (stored === undefined) throw new CmbsError('not_found', `There is nothing at ${call.entity.path}.`);
+      if (!stored.entity.mixins.includes(DEAD_LETTER_MIXIN)) {
+        throw new CmbsError('conflict', `${call.entity.path} is no dead letter.`);
+      }
+      deleteEntity(tx, stored.entity, registry);
+    });
+    return { answer: 'attributes', values: { purged: call.entity.path } };
+  }
+
+  return {
+    name: 'cmbs_message',
+    prepare: prepareMessage,
+    applicable: (entity, actions) =>
+      actions.filter((id) => {
+        const layer = LAYERS.find((one) => id.endsWith(`#send_${one}`));
+        return layer === undefined || whyNotSent(entity, layer) === undefined;
+      }),
+    async act(call) {
+      const { verb, layer } = verbOf(call);
+      if (verb === 'send' && layer !== undefined) return send(call, layer);
+      switch (verb) {
+        case 'execute':
+          return execute(call);
+        case 'purge':
+          return purge(call);
+        case 'resend': {
+          const own = layerOf(call.entity);
+          if (own === undefined)
+            throw new CmbsError('conflict', `${call.entity.path} has no layer to be sent on.`);
+          return send(call, own);
+        }
+        default:
+          throw new CmbsError('bad_action', `Messages do not carry out ${call.action}.`);
+      }
+    },
+    /** A queued message that is deleted is cancelled. */
+    async removing(tx, entity) {
+      const delivery = entity.attributes[MESSAGE.delivery] as { readonly send_id?: string } | undefined;
+      const sendId = delivery?.send_id;
+      const current = sendId === undefined ? undefined : await readSend(tx, sendId);
+      return () => {
+        if (current !== undefined) tx.delete(SENDS, current.send.id);
+      };
+    },
+  };
+}
+
+export function cmbsExtension(options: BrokerOptions): Extension {
+  return {
+    name: 'cmbs',
+    categories: CMBS_CATEGORIES,
+    providers: [memberProvider(options), messageProvider(options)],
+    bindings: { [MEMBER_KIND]: 'cmbs_member', [MESSAGE_KIND]: 'cmbs_message' },
+    aliases: CMBS_ALIASES,
+    mergeable: CMBS_CATEGORIES.map(({ scheme, term }) => scheme + term),
+  };
+}

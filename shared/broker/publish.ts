@@ -1,0 +1,92 @@
+/** Puts the topics of a queued send on the bus (L3.2, L4). */
+import type { Clock } from '../clock';
+import type { Bus, TopicLayer } from '../bus/bus';
+import type { Entity } from '../occi/model';
+import type { Registry } from '../occi/registry';
+import type { Store } from '../store/store';
+import { MESSAGE } from './cmbs';
+import { stringList } from './member';
+import { applyOutcomes, isOpen, readSend, writeSend, type Outcome, type Send } from './send';
+import { messageFrame, parseFrame, type Transfer } from './wire';
+
+export interface PublishContext {
+  readonly store: Store;
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly registry: Registry;
+  readonly deployment: string;
+  /** URI of a local member. */
+  readonly uriOf: (member: string) => string;
+}
+
+/** The frame of a send as it goes out from its member, with the sender in path history and hops. */
+export function outgoingFrame(
+  send: Send,
+  message: Entity,
+  { deployment, uriOf, revision }: Pick<PublishContext, 'deployment' | 'uriOf'> & { readonly revision: number },
+  content?: string,
+): string {
+  const id = send.from.slice(send.from.lastIndexOf('/') + 1);
+  const transfer: Transfer = {
+    v: 1,
+    send_id: send.wireId,
+    origin: { deployment, revision },
+    hops: [`${deployment}/${id}`],
+    ...traceOf(message),
+  };
+  return messageFrame(message, {
+    pathHistory: [...stringList(message.attributes[MESSAGE.pathHistory]), uriOf(send.from)],
+    transfer,
+    ...(content === undefined ? {} : { content }),
+  });
+}
+
+function traceOf(message: Entity): Pick<Transfer, 'traceparent'> {
+  const headers = message.attributes[MESSAGE.headers] as Readonly<Record<string, unknown>> | undefined;
+  return typeof headers?.traceparent === 'string' ? { traceparent: headers.traceparent } : {};
+}
+
+/**
+ * Publishes what is still open of a send's topics and records it. A crash between the two publishes again under the
+ * same send id, which receivers recognise.
+ */
+export async function publishSend(sendId: string, context: PublishContext): Promise<Send | undefined> {
+  const { store, bus, clock, registry } = context;
+  const read = await readSend(store, sendId);
+  if (read === undefined) return undefined;
+  const { send, message } = read;
+  const topics = send.receivers.filter((receiver) => receiver.via === 'bus' && isOpen(receiver));
+  if (topics.length === 0) return send;
+  const frame =
+    send.frame ??
+    (message === undefined ? undefined : outgoingFrame(send, message.entity, { ...context, revision: 0 }));
+  if (frame === undefined) return undefined;
+  const orderingKey = parseFrame(frame).orderingKey;
+  const outcomes: Outcome[] = [];
+  for (const { name } of topics) {
+    const publishId = await bus.publish(send.layer as TopicLayer, name, {
+      data: frame,
+      attributes: {
+        id: send.message.slice(send.message.lastIndexOf('/') + 1),
+        layer: send.layer,
+        topic: name,
+        sender: context.uriOf(send.from),
+        send_id: send.wireId,
+        content_type: 'application/occi+json',
+      },
+      ...(orderingKey === undefined || orderingKey === '' ? {} : { orderingKey }),
+    });
+    outcomes.push({
+      sendId,
+      name,
+      change: { state: 'delivered', reply: JSON.stringify(publishId), attempted: true },
+    });
+  }
+  return store.transact(async (tx) => {
+    const current = await readSend(tx, sendId);
+    if (current === undefined) return undefined;
+    const next = applyOutcomes(current.send, outcomes, clock.now());
+    writeSend(tx, next, current.message, registry, clock);
+    return next;
+  });
+}

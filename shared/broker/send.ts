@@ -1,0 +1,223 @@
+/**
+ * A send: one asking to deliver a message, from the moment it is queued until every receiver has an outcome. It lies
+ * in the store before anything goes out, so whatever dies in between, it is still there (DESIGN, the way of a
+ * request, 3). The message shows it in its `delivery` attribute.
+ */
+import type { Clock } from '../clock';
+import { CmbsError } from '../errors';
+import type { Json, JsonObject } from '../json';
+import { MESSAGE, DEAD_LETTER_MIXIN } from './cmbs';
+import type { Layer } from './layers';
+import type { DeliveryState } from './message';
+import { readEntity, writeEntity, type StoredEntity } from '../occi/entity-store';
+import { RawJson, stringifyJson, type JsonOutputObject } from '../occi/json-source';
+import type { Entity, Path } from '../occi/model';
+import type { Registry } from '../occi/registry';
+import type { Doc, Store, Transaction } from '../store/store';
+
+export const SENDS = 'sends';
+export const ADDRESS_FIELD = 'address';
+export const FROM_FIELD = 'from';
+
+/** `queued` and `waiting` are open, the others are outcomes. */
+export type ReceiverState = 'queued' | 'waiting' | 'sent' | 'delivered' | 'dropped' | 'failed' | 'expired';
+
+export interface Receiver {
+  /** How the result names it: a socket (L1), a member's path, the provider as it was named, a topic. */
+  readonly name: string;
+  /** `request`: acknowledged, over a socket. `broadcast`: L2. `bus`: published. `none`: cannot be reached, see reason. */
+  readonly via: 'request' | 'broadcast' | 'bus' | 'none';
+  readonly address?: string;
+  readonly state: ReceiverState;
+  readonly attempts: number;
+  readonly reason?: string;
+  /** JSON text of what came back. */
+  readonly reply?: string;
+  /** Milliseconds since the epoch of the outcome. */
+  readonly at?: number;
+}
+
+export interface Send {
+  readonly id: string;
+  /** On the wire; the same as {@link id} unless the message is passed on for somebody else. */
+  readonly wireId: string;
+  readonly message: Path;
+  readonly layer: Layer;
+  /** Path of the local member that sends. */
+  readonly from: Path;
+  readonly createdAt: number;
+  readonly expiresAt: number;
+  /** Who has taken it in hand; undefined while it is queued. */
+  readonly holder?: string;
+  readonly receivers: readonly Receiver[];
+  /** The frame to pass on, where no entity of this deployment is behind it. */
+  readonly frame?: string;
+}
+
+export const isOpen = ({ state }: Receiver): boolean => state === 'queued' || state === 'waiting';
+
+export function sendOf(doc: Doc): Send {
+  // This module is the only writer of the collection.
+  return doc.value as unknown as Send;
+}
+
+export function putSend(tx: Transaction, send: Send): void {
+  const addresses = send.receivers
+    .filter(isOpen)
+    .flatMap(({ address }) => (address === undefined ? [] : [address]));
+  tx.put(SENDS, send.id, send as unknown as JsonObject, {
+    index: { [ADDRESS_FIELD]: [...new Set(addresses)], [FROM_FIELD]: [send.from] },
+    order: `${String(send.createdAt).padStart(14, '0')}-${send.id}`,
+  });
+}
+
+/** Sends that have an open receiver at the address, counted no further than `atMost`. */
+export function queuedAt(store: Store, address: string, atMost: number): Promise<number> {
+  return store.count({ collection: SENDS, where: [{ field: ADDRESS_FIELD, value: address }] }, atMost);
+}
+
+/** State of the whole from the states of the receivers. */
+export function stateOf(receivers: readonly Receiver[], held: boolean): DeliveryState {
+  const has = (...states: readonly ReceiverState[]): boolean =>
+    receivers.some(({ state }) => states.includes(state));
+  const good = has('sent', 'delivered');
+  if (receivers.some(isOpen)) {
+    if (good) return 'partial';
+    return held ? 'sending' : 'queued';
+  }
+  if (!has('dropped', 'failed', 'expired')) return 'delivered';
+  if (good) return 'partial';
+  return has('failed', 'dropped') ? 'failed' : 'expired';
+}
+
+function deliveryOf(send: Send, now: number): JsonObject {
+  const attempts = Math.max(0, ...send.receivers.map((receiver) => receiver.attempts));
+  const reason = send.receivers.find((receiver) => receiver.reason !== undefined)?.reason;
+  return {
+    state: stateOf(send.receivers, send.holder !== undefined),
+    send_id: send.id,
+    from: send.from,
+    attempts,
+    queued_at: new Date(send.createdAt).toISOString(),
+    expires_at: new Date(send.expiresAt).toISOString(),
+    updated_at: new Date(now).toISOString(),
+    ...(reason === undefined ? {} : { reason }),
+    receivers: send.receivers.map(({ name, state, attempts: tries, reason: why, at }) => ({
+      name,
+      state,
+      attempts: tries,
+      ...(why === undefined ? {} : { reason: why }),
+      ...(at === undefined ? {} : { at: new Date(at).toISOString() }),
+    })),
+  };
+}
+
+/** The `result` of a message per layer (layers.md, the table). */
+function resultOf(send: Send): string {
+  const outcome = (receiver: Receiver): JsonOutputObject[string] =>
+    receiver.reply === undefined
+      ? { error: { code: receiver.state, message: receiver.reason ?? receiver.state } }
+      : new RawJson(receiver.reply);
+  const named = (
+    receivers: readonly Receiver[],
+    value: (one: Receiver) => JsonOutputObject[string],
+  ): JsonOutputObject => Object.fromEntries(receivers.map((receiver) => [receiver.name, value(receiver)]));
+  const { receivers } = send;
+  switch (send.layer) {
+    case 'l1': {
+      const [only] = receivers;
+      return only === undefined ? '{}' : stringifyJson(outcome(only) as JsonOutputObject);
+    }
+    case 'l2':
+      return stringifyJson(named(receivers, ({ state }) => state));
+    case 'l31':
+      return stringifyJson(named(receivers, outcome));
+    case 'l32':
+    case 'l4':
+      return stringifyJson({
+        published: named(
+          receivers.filter(({ via }) => via === 'bus'),
+          (receiver) =>
+            receiver.state === 'delivered' ? new RawJson(receiver.reply ?? 'null') : outcome(receiver),
+        ),
+        members: named(
+          receivers.filter(({ via }) => via !== 'bus'),
+          outcome,
+        ),
+      });
+  }
+}
+
+/** The message with the send's state in it; a dead letter when it was given up, a plain message again otherwise. */
+function withDelivery(message: Entity, send: Send, now: number): Entity {
+  const delivery = deliveryOf(send, now);
+  const isSettled = !send.receivers.some(isOpen);
+  const isDead = delivery.state === 'failed' || delivery.state === 'expired';
+  const others = message.mixins.filter((id) => id !== DEAD_LETTER_MIXIN);
+  return {
+    ...message,
+    mixins: isSettled && isDead ? [...others, DEAD_LETTER_MIXIN] : others,
+    attributes: { ...message.attributes, [MESSAGE.delivery]: delivery as Json },
+    verbatim: isSettled ? { ...message.verbatim, [MESSAGE.result]: resultOf(send) } : message.verbatim,
+    updatedAt: now,
+  };
+}
+
+/** Writes a send and its message as they are now: the send goes when every receiver has an outcome. */
+export function writeSend(
+  tx: Transaction,
+  send: Send,
+  message: StoredEntity | undefined,
+  registry: Registry,
+  clock: Clock,
+): void {
+  if (send.receivers.some(isOpen)) putSend(tx, send);
+  else tx.delete(SENDS, send.id);
+  if (message === undefined) return;
+  // A newer send of the same message is what its delivery shows.
+  const shown = (message.entity.attributes[MESSAGE.delivery] as JsonObject | undefined)?.send_id;
+  if (shown === undefined || shown === send.id) {
+    writeEntity(tx, withDelivery(message.entity, send, clock.now()), message.entity, registry);
+  }
+}
+
+/** Reads a send with its message; undefined when it is settled, cancelled or unknown. */
+export async function readSend(
+  tx: Pick<Transaction, 'get' | 'getAll'>,
+  id: string,
+): Promise<{ readonly send: Send; readonly message: StoredEntity | undefined } | undefined> {
+  const doc = await tx.get(SENDS, id);
+  if (doc === undefined) return undefined;
+  const send = sendOf(doc);
+  return { send, message: send.frame === undefined ? await readEntity(tx, send.message) : undefined };
+}
+
+/** What happened to one receiver of a send. */
+export interface Outcome {
+  readonly sendId: string;
+  readonly name: string;
+  readonly change: Pick<Receiver, 'state'> &
+    Partial<Pick<Receiver, 'reason' | 'reply'>> & { readonly attempted: boolean };
+}
+
+/** Applies outcomes to a send; an outcome that is there stays (a late second answer changes nothing). */
+export function applyOutcomes(send: Send, outcomes: readonly Outcome[], now: number): Send {
+  return {
+    ...send,
+    receivers: send.receivers.map((receiver) => {
+      const outcome = outcomes.find(({ name }) => name === receiver.name);
+      if (outcome === undefined || !isOpen(receiver)) return receiver;
+      const { attempted, ...change } = outcome.change;
+      const { reason: _earlier, ...rest } = receiver;
+      const next: Receiver = { ...rest, ...change, attempts: receiver.attempts + (attempted ? 1 : 0) };
+      return isOpen(next) ? next : { ...next, at: now };
+    }),
+  };
+}
+
+/** Refuses a send beyond the bound of its receiver's queue. */
+export function queueFull(address: string, limit: number): CmbsError {
+  return new CmbsError('queue_full', `${limit} messages are queued for ${address} already; try again later.`, {
+    headers: { 'Retry-After': '5' },
+  });
+}

@@ -1,0 +1,222 @@
+/** Frames on the sockets: the original's JSON with one attribute added (layers.md, L1 on the wire). */
+import { z } from 'zod';
+import { CmbsError, type ErrorCode } from '../errors';
+import { isJsonObject, type Json, type JsonObject } from '../json';
+import { MAX_HOPS } from '../limits';
+import { RawJson, sourceOf, stringifyJson, type JsonOutputObject } from '../occi/json-source';
+import { CORE_SUMMARY, CORE_TITLE, type Entity } from '../occi/model';
+import { checkId } from '../occi/paths';
+import { layerMixin, MESSAGE, MESSAGE_KIND, MESSAGES } from './cmbs';
+import { LAYERS, parseLayer, type Layer } from './layers';
+import { isTrue, stringList } from './member';
+
+/** What CMBS adds to a frame; a peer that ignores it loses nothing. */
+export interface Transfer {
+  readonly v: 1;
+  /** The same at each automatic retry; (message id, send id) is what receivers deduplicate by. */
+  readonly send_id?: string;
+  readonly origin?: { readonly deployment: string; readonly revision: number };
+  /** `deployment/member` of each member it passed; loops are told by these, not by URLs (DESIGN decision 19). */
+  readonly hops?: readonly string[];
+  readonly content_type?: string;
+  readonly traceparent?: string;
+}
+
+/** Content type of an exchange that only discovers: it leaves no receipt. */
+export const DISCOVERY_CONTENT = 'application/vnd.cmbs.discovery+json';
+
+const TRANSFER = 'transfer';
+const PREFIX = 'cmbs.message.';
+
+export interface FrameOptions {
+  /** In place of the message's own content. */
+  readonly content?: string;
+  readonly pathHistory: readonly string[];
+  readonly transfer: Transfer;
+}
+
+/** The copy of a message that goes out: nested attributes, verbatim content, nothing about delivery. */
+export function messageFrame(message: Entity, { content, pathHistory, transfer }: FrameOptions): string {
+  const fields: Record<string, JsonOutputObject[string]> = {};
+  for (const [name, value] of Object.entries(message.attributes)) {
+    if (name.startsWith(PREFIX) && name !== MESSAGE.delivery) fields[name.slice(PREFIX.length)] = value;
+  }
+  fields.path_history = pathHistory;
+  fields.message_content = new RawJson(content ?? message.verbatim[MESSAGE.content] ?? '""');
+  fields.result = '';
+  fields[TRANSFER] = transfer as unknown as JsonObject;
+  return stringifyJson({
+    kind: MESSAGE_KIND,
+    mixins: message.mixins,
+    attributes: { cmbs: { message: fields } },
+    actions: [],
+    id: message.id,
+    title: message.attributes[CORE_TITLE] ?? '',
+    summary: message.attributes[CORE_SUMMARY] ?? '',
+    links: [],
+  });
+}
+
+const text = z.string().max(4096);
+const flag = z.union([z.string(), z.boolean()]).optional();
+const list = z.union([z.array(z.string()).max(10_000), z.string()]).optional();
+const transferSchema = z.looseObject({
+  v: z.number(),
+  send_id: z.string().min(1).max(255).optional(),
+  origin: z.looseObject({ deployment: z.string().max(255), revision: z.number() }).optional(),
+  hops: z
+    .array(z.string().max(600))
+    .max(MAX_HOPS * 2)
+    .optional(),
+  content_type: z.string().max(255).optional(),
+  traceparent: z.string().max(255).optional(),
+});
+const frameSchema = z.looseObject({
+  kind: z.literal(MESSAGE_KIND),
+  id: z.string().min(1).max(255),
+  mixins: z.array(z.string().max(1000)).max(100).optional(),
+  title: text.optional(),
+  summary: text.optional(),
+  attributes: z.looseObject({
+    cmbs: z.looseObject({
+      message: z.looseObject({
+        cmbs_layer: z.string().optional(),
+        executable: flag,
+        storable: flag,
+        path_history: list,
+        topics: list,
+        providers: list,
+        expires_at: z.string().optional(),
+        ordering_key: z.string().max(1024).optional(),
+        transfer: transferSchema.optional(),
+      }),
+    }),
+  }),
+});
+
+/** A message as it arrived. */
+export interface WireMessage {
+  readonly id: string;
+  readonly layer: Layer | undefined;
+  readonly executable: boolean;
+  readonly storable: boolean;
+  readonly pathHistory: readonly string[];
+  readonly topics: readonly string[];
+  readonly providers: readonly string[];
+  readonly transfer: Transfer;
+  readonly orderingKey: string | undefined;
+  readonly expiresAt: number | undefined;
+  /** The frame's own text. */
+  readonly text: string;
+  /** The parsed entity; {@link contentText} and {@link entityOf} read what only some messages need. */
+  readonly json: JsonObject;
+}
+
+const CONTENT_PATH = ['attributes', 'cmbs', 'message', 'message_content'];
+
+/** Throws `bad_request` with one sentence for bytes that are not JSON or JSON that is not a message. */
+export function parseFrame(bytes: Buffer | string): WireMessage {
+  const source = typeof bytes === 'string' ? bytes : bytes.toString('utf8');
+  let json: unknown;
+  try {
+    json = JSON.parse(source);
+  } catch (cause) {
+    throw new CmbsError('bad_request', 'The frame is not JSON; send a message entity.', { cause });
+  }
+  const parsed = frameSchema.safeParse(json);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    const where = issue === undefined || issue.path.length === 0 ? 'the frame' : issue.path.join('.');
+    throw new CmbsError(
+      'bad_request',
+      `The frame is not a message entity: ${where} is missing or of the wrong form.`,
+    );
+  }
+  const { data } = parsed;
+  const fields = data.attributes.cmbs.message;
+  const expiry = fields.expires_at === undefined || fields.expires_at === '' ? NaN : Date.parse(fields.expires_at);
+  return {
+    id: checkId(data.id),
+    layer: fields.cmbs_layer === undefined ? undefined : parseLayer(fields.cmbs_layer),
+    executable: fields.executable === undefined || isTrue(fields.executable),
+    storable: fields.storable === undefined || isTrue(fields.storable),
+    pathHistory: stringList(fields.path_history),
+    topics: stringList(fields.topics),
+    providers: stringList(fields.providers),
+    transfer: (fields.transfer as Transfer | undefined) ?? { v: 1 },
+    orderingKey: fields.ordering_key,
+    expiresAt: Number.isNaN(expiry) ? undefined : expiry,
+    text: source,
+    json: json as JsonObject,
+  };
+}
+
+const fieldsOf = (message: WireMessage): JsonObject =>
+  (((message.json.attributes as JsonObject).cmbs as JsonObject).message ?? {}) as JsonObject;
+
+/** The content's own JSON text, byte for byte. */
+export function contentText(message: WireMessage): string {
+  if (fieldsOf(message).message_content === undefined) return '""';
+  return sourceOf(message.text, CONTENT_PATH) ?? JSON.stringify(fieldsOf(message).message_content);
+}
+
+export const contentOf = (message: WireMessage): Json => fieldsOf(message).message_content ?? '';
+
+/** Fields that a receiver does not keep as attributes. */
+const NOT_KEPT = new Set(['message_content', 'result', TRANSFER, 'delivery']);
+
+/** The entity under which a receiver keeps the message. Fields that no category declares are left out. */
+export function entityOf(message: WireMessage, isDeclared: (name: string) => boolean, now: number): Entity {
+  const attributes: Record<string, Json> = {};
+  for (const [key, value] of Object.entries(fieldsOf(message))) {
+    if (!NOT_KEPT.has(key) && isDeclared(PREFIX + key)) attributes[PREFIX + key] = value;
+  }
+  attributes[MESSAGE.pathHistory] = message.pathHistory;
+  attributes[MESSAGE.delivery] = { state: 'delivered' };
+  const { title, summary } = message.json;
+  if (typeof title === 'string' && title !== '') attributes[CORE_TITLE] = title;
+  if (typeof summary === 'string' && summary !== '') attributes[CORE_SUMMARY] = summary;
+  const mixins = message.json.mixins as readonly string[] | undefined;
+  const layer = message.layer ?? LAYERS.find((one) => mixins?.includes(layerMixin(one)) === true);
+  return {
+    path: MESSAGES + message.id,
+    id: message.id,
+    kind: MESSAGE_KIND,
+    mixins: layer === undefined ? [] : [layerMixin(layer)],
+    attributes,
+    verbatim: { [MESSAGE.content]: contentText(message) },
+    owner: 'received',
+    createdAt: now,
+    updatedAt: now,
+  };
+}
+
+/** An error reply on a socket. */
+export function errorReply(error: { readonly code: ErrorCode; readonly message: string }): string {
+  return JSON.stringify({ error: { code: error.code, message: error.message } });
+}
+
+/** What a sender reads in a reply. */
+export type Reply =
+  | { readonly kind: 'answer'; readonly text: string; readonly json: JsonObject }
+  | { readonly kind: 'error'; readonly code: string; readonly message: string };
+
+const errorSchema = z.looseObject({
+  error: z.looseObject({ code: z.string().max(100), message: z.string().max(4096) }),
+});
+
+/** Throws `bad_request` when the peer's answer is not a JSON object. */
+export function parseReply(bytes: Buffer): Reply {
+  const source = bytes.toString('utf8');
+  let json: unknown;
+  try {
+    json = JSON.parse(source);
+  } catch (cause) {
+    throw new CmbsError('bad_request', 'The peer answered with something that is not JSON.', { cause });
+  }
+  const failed = errorSchema.safeParse(json);
+  if (failed.success) return { kind: 'error', ...failed.data.error } as Reply;
+  if (!isJsonObject(json))
+    throw new CmbsError('bad_request', 'The peer answered with something that is not an object.');
+  return { kind: 'answer', text: source, json };
+}

@@ -1,0 +1,140 @@
+/** Actions on one entity and on collections (#62 to #64). */
+import { CmbsError, type CmbsErrorOptions } from '../errors';
+import type { JsonObject } from '../json';
+import { COLLECTION_ACTION_CONCURRENCY } from '../limits';
+import { checkAttributes, type Values } from './attributes';
+import type { Catalogue, Categories } from './categories';
+import { applicableActions, type Entities, type Precondition } from './entities';
+import type { ActionInput } from './interpret';
+import {
+  categoryId,
+  splitCategoryId,
+  type CategoryId,
+  type Entity,
+  type Kind,
+  type Mixin,
+  type Path,
+} from './model';
+import type { ActionCall, ActionOutcome } from './provider';
+import type { Registry } from './registry';
+
+/** How an action was asked for, without the entity. */
+export interface ActionRequest {
+  /** From `?action=` or the function's own URL. */
+  readonly term: string;
+  readonly input: ActionInput;
+  readonly caller: Pick<ActionCall, 'identity' | 'waitMs' | 'idempotencyKey' | 'signal'>;
+}
+
+export class Actions {
+  private readonly categories: Categories;
+  private readonly entities: Entities;
+
+  constructor(categories: Categories, entities: Entities) {
+    this.categories = categories;
+    this.entities = entities;
+  }
+
+  async actOn(path: Path, request: ActionRequest, expect: Precondition): Promise<ActionOutcome> {
+    const catalogue = await this.categories.current();
+    const stored = await this.entities.read(path);
+    expect(stored);
+    return act(stored.entity, request, catalogue);
+  }
+
+  /** Refuses (`bad_action`) an action that the kind or mixin of a collection does not define (#64). */
+  requireOffered(request: Pick<ActionRequest, 'term' | 'input'>, at: Kind | Mixin, registry: Registry): void {
+    resolve(
+      request,
+      at.class === 'kind'
+        ? registry.actionsOf(categoryId(at), [])
+        : registry.withDependencies([categoryId(at)]).flatMap(({ actions }) => actions),
+      registry,
+    );
+  }
+
+  /**
+   * Runs an action on every entity given that it applies to now; those in another state are passed over. When one
+   * fails the answer is its refusal, with what succeeded and what failed in the details.
+   */
+  async actOnAll(entities: readonly Entity[], request: ActionRequest): Promise<readonly Path[]> {
+    const catalogue = await this.categories.current();
+    const willing = entities.filter((entity) => {
+      const id = resolve(request, catalogue.registry.actionsOf(entity.kind, entity.mixins), catalogue.registry);
+      return applicableActions(entity, catalogue).includes(id);
+    });
+    const succeeded: Path[] = [];
+    const failed: { readonly path: Path; readonly error: unknown }[] = [];
+    const waiting = [...willing];
+    const worker = async (): Promise<void> => {
+      for (let entity = waiting.shift(); entity !== undefined; entity = waiting.shift()) {
+        try {
+          await act(entity, request, catalogue);
+          succeeded.push(entity.path);
+        } catch (error) {
+          failed.push({ path: entity.path, error });
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: COLLECTION_ACTION_CONCURRENCY }, worker));
+    const first = failed[0];
+    if (first === undefined) return succeeded;
+    if (!(first.error instanceof CmbsError)) throw first.error;
+    const details: JsonObject = {
+      succeeded,
+      failed: failed.map(({ path, error }) => ({
+        path,
+        message: error instanceof CmbsError ? error.message : 'The server failed; the cause is in its log.',
+      })),
+    };
+    const options: CmbsErrorOptions = { cause: first.error, details, headers: first.error.headers };
+    throw new CmbsError(
+      first.error.code,
+      `The action failed for ${failed.length} of ${willing.length} entities; the first: ${first.error.message}`,
+      options,
+    );
+  }
+}
+
+/** The action that a term, and perhaps the body, name among those that the entity has (#63). */
+export function resolve(
+  { term, input }: Pick<ActionRequest, 'term' | 'input'>,
+  offered: readonly CategoryId[],
+  registry: Registry,
+): CategoryId {
+  const id = offered.find((one) => {
+    const split = splitCategoryId(one);
+    if (split === undefined) return false;
+    return split.term === term || registry.canonicalId(split.scheme + term) === one;
+  });
+  if (id === undefined) {
+    const terms = offered.map((one) => splitCategoryId(one)?.term ?? one).join(', ');
+    throw new CmbsError(
+      'bad_action',
+      `There is no action ${JSON.stringify(term)} here; offered are: ${terms || 'none'}.`,
+    );
+  }
+  if (input.id !== undefined && input.id !== id) {
+    throw new CmbsError('bad_action', `The URL asks for ${id}, the body for ${input.id}.`);
+  }
+  return id;
+}
+
+async function act(entity: Entity, request: ActionRequest, catalogue: Catalogue): Promise<ActionOutcome> {
+  const { registry } = catalogue;
+  const id = resolve(request, registry.actionsOf(entity.kind, entity.mixins), registry);
+  const values: Values = checkAttributes(request.input.values, registry.action(id)?.attributes ?? {}, {
+    partial: false,
+  });
+  if (!applicableActions(entity, catalogue).includes(id)) {
+    throw new CmbsError('conflict', `${id} does not apply to ${entity.path} in its present state.`);
+  }
+  const provider = catalogue.providerOf(entity.kind);
+  if (provider?.act === undefined) {
+    throw new CmbsError(
+      'not_implemented',
+      `No provider is bound to ${entity.kind}, so nothing carries out its actions.`,
+    );
+  }
+  return provider.act({ entity, action: id, attributes: values, ...request.caller });
+}
