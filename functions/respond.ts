@@ -66,6 +66,18 @@ export function responseRendering(request: OcciRequest): Rendering {
   return chosen;
 }
 
+/**
+ * {@link responseRendering} for an answer that shows an entity: a type that cannot is refused before anything is
+ * done, so that a refusal changes nothing (#72).
+ */
+export function entityRendering(request: OcciRequest): Rendering {
+  const rendering = responseRendering(request);
+  if (rendering.mediaTypes[0] === 'text/uri-list') {
+    throw new CmbsError('bad_request', 'text/uri-list shows collections only; ask for another type.');
+  }
+  return rendering;
+}
+
 export function answer(
   status: number,
   rendered: Rendered | undefined,

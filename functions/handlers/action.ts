@@ -7,12 +7,11 @@ import { isCollectionPath } from '@cmbs/shared/occi/paths';
 import type { App } from '../app';
 import { decodedPath, preconditionOf, renderContext, requesterOf, scopeOf, waitMs } from '../occi-context';
 import { header, queryValue, type OcciRequest, type OcciResponse } from '../request';
-import { answer, parsePayload, responseRendering } from '../respond';
+import { answer, entityRendering, parsePayload, responseRendering } from '../respond';
 import { showEntity } from './entity';
 
 /** `own` is the action that this function carries out; a request for another one came to the wrong place. */
 export async function action(request: OcciRequest, app: App, own?: readonly string[]): Promise<OcciResponse> {
-  const rendering = responseRendering(request);
   const term = queryValue(request, 'action') ?? own?.[0];
   if (request.method !== 'POST') {
     throw new CmbsError('method_not_allowed', 'Actions are asked for with POST.', {
@@ -25,6 +24,7 @@ export async function action(request: OcciRequest, app: App, own?: readonly stri
     throw new CmbsError('bad_action', `This function carries out ${own[0] ?? ''}, not ${JSON.stringify(term)}.`);
   }
   const path = decodedPath(request);
+  const rendering = isCollectionPath(path) ? responseRendering(request) : entityRendering(request);
   const payload = parsePayload(request);
   const { registry } = await app.categories.current();
   const key = header(request, 'idempotency-key');

@@ -32,7 +32,10 @@ async function list(request: OcciRequest, app: App, path: Path, payload: Payload
     ? found.map((entity) => ({ entity, isLink: false, links: [], actions: [] }))
     : await app.entities.views(found);
   const rendered = rendering.collection(views, renderContext(request, registry));
-  const next = page.next === undefined ? {} : { Link: nextLink(request, path, page.next) };
+  // In text/occi the rendering may have a Link header of its own.
+  const links = [rendered.headers.Link, page.next === undefined ? undefined : nextLink(request, path, page.next)];
+  const link = links.filter((one) => one !== undefined).join(', ');
+  const next = link === '' ? {} : { Link: link };
   return answer(200, rendered, next);
 }
 

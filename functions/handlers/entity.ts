@@ -5,7 +5,7 @@ import { singleDraft } from '@cmbs/shared/occi/interpret';
 import type { App } from '../app';
 import { decodedPath, preconditionOf, renderContext, requesterOf } from '../occi-context';
 import { header, type OcciRequest, type OcciResponse } from '../request';
-import { answer, parsePayload, responseRendering } from '../respond';
+import { answer, entityRendering, parsePayload, responseRendering } from '../respond';
 
 export const ENTITY_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS'] as const;
 
@@ -17,7 +17,7 @@ export async function showEntity(
   status: number,
   extra: Readonly<Record<string, string>> = {},
 ): Promise<OcciResponse> {
-  const rendering = responseRendering(request);
+  const rendering = entityRendering(request);
   const stored = await app.entities.read(path);
   const { registry } = await app.categories.current();
   const view = await app.entities.view(stored.entity);
@@ -48,7 +48,7 @@ export async function entity(request: OcciRequest, app: App): Promise<OcciRespon
     case 'HEAD':
       return on('entity.read', () => get(request, app, path));
     case 'PUT': {
-      responseRendering(request);
+      entityRendering(request);
       const payload = parsePayload(request);
       const how = await on('entity.put', () =>
         entities.put(
@@ -62,7 +62,7 @@ export async function entity(request: OcciRequest, app: App): Promise<OcciRespon
       return showEntity(request, app, path, 201, { Location: request.base + path });
     }
     case 'POST': {
-      responseRendering(request);
+      entityRendering(request);
       const payload = parsePayload(request);
       await on('entity.update', () =>
         entities.update(

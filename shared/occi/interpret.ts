@@ -66,7 +66,7 @@ function textDraft(payload: Payload, registry: Registry, known: Known | undefine
       attributes: payload.attributes,
       links: payload.links,
       core: {},
-      sourceText: () => undefined,
+      sourceText: payload.sourceText ?? (() => undefined),
     },
     registry,
     known,
@@ -147,7 +147,7 @@ export function singleDraft(payload: Payload, registry: Registry, known?: Known)
   if (payload.form === 'text') return textDraft(payload, registry, known);
   if (payload.form === 'json' && payload.entities.length === 0 && payload.keys.has('attributes')) {
     // A bare `{"attributes":{…}}` is a partial entity as well.
-    return jsonDraft(bareInput(payload.attributes), registry, known);
+    return jsonDraft(bareInput(payload), registry, known);
   }
   const [input, ...more] = payload.entities;
   if (input === undefined || more.length > 0)
@@ -155,8 +155,8 @@ export function singleDraft(payload: Payload, registry: Registry, known?: Known)
   return jsonDraft(input, registry, known);
 }
 
-function bareInput(attributes: JsonObject): EntityInput {
-  return { mixins: [], attributes, links: [], isLink: false, sourceText: () => undefined };
+function bareInput({ attributes, sourceText }: Payload): EntityInput {
+  return { mixins: [], attributes, links: [], isLink: false, sourceText: sourceText ?? (() => undefined) };
 }
 
 export interface ActionInput {
@@ -197,7 +197,8 @@ export function filterCategory(given: string, registry: Registry): CategoryId {
 
 /** The filter that a payload (a GET's body, or the headers of text/occi) expresses. */
 export function payloadFilter(payload: Payload, registry: Registry): Filter {
-  const categories = payload.categories.map((category) => registry.canonicalId(categoryId(category)));
+  // Without a scheme (`{"kinds":[{"term":"member"}]}`, as the original filters) the identifier is the bare term.
+  const categories = payload.categories.map((category) => filterCategory(categoryId(category), registry));
   const attributes: { name: string; value: Json }[] = [];
   const collect = (given: JsonObject): void => {
     for (const { name, value } of leaves(given, (candidate) => registry.verbatimNames.has(candidate))) {
