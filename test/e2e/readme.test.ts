@@ -1,0 +1,122 @@
+/** The README says what is: its commands run as they stand, its tables are those of the code. */
+import { execFile, execFileSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { silentLog } from '@cmbs/shared';
+import { readConfig, SETTINGS } from '@cmbs/shared/config';
+import { startStack, type Stack } from '@cmbs/emulator/stack';
+
+const ROOT = join(__dirname, '../..');
+const README = readFileSync(join(ROOT, 'README.md'), 'utf8');
+
+function section(name: string): string {
+  const found = new RegExp(`<!-- ${name} -->([\\s\\S]*?)<!-- /${name} -->`).exec(README)?.[1];
+  if (found === undefined) throw new Error(`the README has no section ${name}`);
+  return found;
+}
+
+/** Commands of a section's shell block, one a line, comments left out. */
+function commands(name: string): readonly string[] {
+  return section(name)
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#') && !line.startsWith('```'));
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
+
+function hasCurl(): boolean {
+  try {
+    execFileSync('curl', ['--version']);
+    return true;
+  } catch {
+    console.warn('skipped: the commands of the README need curl, which is not on this machine');
+    return false;
+  }
+}
+
+(hasCurl() ? describe : describe.skip)('the commands of the README', () => {
+  const home = mkdtempSync(join(tmpdir(), 'cmbs-readme-'));
+  const ports = new Map<string, string>();
+  let stack: Stack;
+
+  /** The README's fixed ports become free ones, so that tests can run beside a real stack. */
+  const moved = (text: string): string =>
+    [...ports].reduce((changed, [from, to]) => changed.replaceAll(`127.0.0.1:${from}`, `127.0.0.1:${to}`), text);
+
+  beforeAll(async () => {
+    const config = readConfig({ PORT: '0', CMBS_DATA_DIR: join(home, 'data'), CMBS_LOG: 'silent' });
+    stack = await startStack({ config, log: silentLog });
+    ports.set('8090', new URL(stack.url).port);
+    for (const port of ['5010', '5020', '5031', '5032', '5040', '6010']) ports.set(port, String(await freePort()));
+    const fixtures = join(home, 'test/fixtures/pycmbs');
+    cpSync(join(ROOT, 'test/fixtures/pycmbs'), fixtures, { recursive: true });
+    for (const name of readdirSync(fixtures)) {
+      const file = join(fixtures, name);
+      writeFileSync(file, moved(readFileSync(file, 'utf8')));
+    }
+  });
+
+  afterAll(async () => {
+    await stack.close();
+    rmSync(home, { recursive: true, force: true });
+  });
+
+  const run = async (command: string): Promise<string> =>
+    (await promisify(execFile)('sh', ['-c', `${moved(command)} --fail-with-body`], { cwd: home, timeout: 20_000 }))
+      .stdout;
+
+  it('replay the flow of the original, and the message comes back with its result', async () => {
+    const answers: string[] = [];
+    for (const command of commands('flow')) answers.push(await run(command));
+    expect(answers).toHaveLength(11);
+    expect(answers[5]).toContain('nobody listens there');
+    const sent = JSON.parse(answers[9] ?? '') as {
+      attributes: { cmbs: { message: { result: { sockets_l1: string[] }; delivery: { state: string } } } };
+    };
+    expect(sent.attributes.cmbs.message.delivery.state).toBe('delivered');
+    expect(sent.attributes.cmbs.message.result.sockets_l1).toEqual([`tcp://127.0.0.1:${ports.get('5010') ?? ''}`]);
+    const inbox = JSON.parse(answers[10] ?? '') as { entries: { message_id: string }[] };
+    expect(inbox.entries.map((entry) => entry.message_id)).toEqual(['0101d860-2a9a-504f-8861-aeafd0b20101']);
+  });
+
+  it('run a call where it arrives', async () => {
+    const [create = '', send = ''] = commands('call');
+    await run(create);
+    const sent = JSON.parse(await run(send)) as {
+      attributes: { cmbs: { message: { result: { result: unknown } } } };
+    };
+    expect(sent.attributes.cmbs.message.result.result).toEqual({ id: 1, result: ['hello'] });
+  });
+});
+
+describe('the tables of the README', () => {
+  const rows = (text: string): readonly string[] =>
+    text
+      .split('\n')
+      .filter((line) => line.startsWith('|'))
+      .slice(2)
+      .map((line) =>
+        line
+          .split('|')
+          .map((cell) => cell.trim())
+          .join('|'),
+      );
+
+  it('list every setting with its default and meaning', () => {
+    const expected = Object.entries(SETTINGS).map(([name, { fallback, help }]) => {
+      const shown = fallback === undefined || fallback === '' ? '' : `\`${fallback}\``;
+      return `|\`${name}\`|${shown}|${help}|`;
+    });
+    expect(rows(section('settings'))).toEqual(expected);
+  });
+});
