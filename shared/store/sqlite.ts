@@ -29,6 +29,7 @@ import { DocumentCache } from './document-cache';
 import { History } from './history';
 import { checkKey, indexable } from './keys';
 import { DATABASE_FILE, MIGRATIONS, openDatabase } from './schema';
+import { abortable, abortedError, GivenUp, withinBounds } from './giving-up';
 import { toStoreError } from './sqlite-errors';
 import {
   type CallOptions,
@@ -121,9 +122,6 @@ interface Sweep extends QueuedWork {
 }
 
 type Work = Create | Write | Sweep;
-
-/** Distinct from what a body throws: the run is given up, whatever it read. */
-class GivenUp extends CmbsError {}
 
 class SqliteStore implements Store, TransactionSource {
   readonly #tables: Tables;
@@ -333,7 +331,11 @@ class SqliteStore implements Store, TransactionSource {
     const run = new TransactionRun(this);
     this.#running.add(run);
     try {
-      const value = await withinBounds(body, run, signal, owner);
+      const value = await withinBounds(
+        () => body(run),
+        signal,
+        owner === undefined ? undefined : EXCLUSIVE_HOLD_MS,
+      );
       this.#assertUsable(signal);
       if (run.writes.size === 0) {
         if (!run.consistentAlone && !run.holds(this.#clock.now())) return undefined;
@@ -662,74 +664,6 @@ class Commit {
   ) {
     this.chars = batch.reduce((sum, { chars, writes }) => sum + chars + writes * WRITE_OVERHEAD_CHARS, 0);
   }
-}
-
-/**
- * Runs the body no longer than its caller waits, and not forever while it has the store for itself. A body that is
- * left behind can do no harm: its run has ended, so its reads and writes throw.
- */
-async function withinBounds<T>(
-  body: (tx: Transaction) => Promise<T>,
-  run: TransactionRun,
-  signal: AbortSignal | undefined,
-  owner: Owner | undefined,
-): Promise<T> {
-  if (signal === undefined && owner === undefined) return body(run);
-  let timer: NodeJS.Timeout | undefined;
-  try {
-    return await abortable<T>(signal, (resolve, reject) => {
-      if (owner !== undefined) {
-        timer = setTimeout(() => {
-          const message = 'The transaction took too long while others waited for it; repeat the request.';
-          reject(new GivenUp('unavailable', message));
-        }, EXCLUSIVE_HOLD_MS);
-      }
-      body(run).then(resolve, reject);
-    });
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-/** A promise that also ends, `deadline_exceeded`, when the signal aborts. */
-function abortable<T>(
-  signal: AbortSignal | undefined,
-  start: (resolve: (value: T) => void, reject: (error: Error) => void) => void,
-  onAbort?: () => void,
-): Promise<T> {
-  if (signal === undefined) return new Promise<T>(start);
-  return new Promise<T>((resolve, reject) => {
-    const abort = (): void => {
-      onAbort?.();
-      reject(abortedError(signal));
-    };
-    const done = (): void => signal.removeEventListener('abort', abort);
-    signal.addEventListener('abort', abort, { once: true });
-    const fail = (error: Error): void => {
-      done();
-      reject(error);
-    };
-    const succeed = (value: T): void => {
-      done();
-      resolve(value);
-    };
-    try {
-      start(succeed, fail);
-    } catch (error) {
-      done();
-      throw error;
-    }
-  });
-}
-
-function abortedError(signal: AbortSignal): GivenUp {
-  return new GivenUp(
-    'deadline_exceeded',
-    'The time for this request is over; whether a write happened is not known.',
-    {
-      cause: signal.reason,
-    },
-  );
 }
 
 function closedError(): CmbsError {

@@ -13,6 +13,8 @@ import { type Store } from '@cmbs/shared/store/store';
 import { runBackup } from '../../emulator/backup';
 import { type BundledProgram, bundleProgram } from './bundled-program';
 
+/** All files of a test; its data directory is this or lies in it. */
+let root: string;
 let directory: string;
 let file: string;
 let program: BundledProgram;
@@ -24,7 +26,8 @@ beforeAll(() => {
 });
 afterAll(() => program.remove());
 beforeEach(() => {
-  directory = mkdtempSync(join(tmpdir(), 'cmbs-test-'));
+  root = mkdtempSync(join(tmpdir(), 'cmbs-test-'));
+  directory = root;
   file = join(directory, 'cmbs.db');
 });
 afterEach(async () => {
@@ -35,7 +38,7 @@ afterEach(async () => {
     if (child.kill('SIGKILL')) await exited;
   }
   children.clear();
-  rmSync(directory, { recursive: true, force: true });
+  rmSync(root, { recursive: true, force: true });
 });
 
 async function open(options: Partial<SqliteStoreOptions> = {}): Promise<Store> {
@@ -104,7 +107,6 @@ describe('a data directory', () => {
       code: 'unavailable',
       message: expect.stringContaining(directory) as string,
     });
-    directory = join(directory, '..', '..');
   });
 });
 
@@ -233,7 +235,6 @@ describe('a backup', () => {
     expect(await store.count({ collection: 'pairs', prefix: 'left-' }, 1_000_000)).toBe(counter);
     expect(await store.count({ collection: 'pairs', prefix: 'right-' }, 1_000_000)).toBe(counter);
     await close(store);
-    directory = join(directory, '..');
   });
 
   it('of a stack that is stopped goes where it is told', async () => {

@@ -1,0 +1,288 @@
+import { execFileSync } from 'node:child_process';
+import fs, { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { silentLog, systemClock } from '@cmbs/shared';
+import { EXCLUSIVE_HOLD_MS, MAX_OPTIMISTIC_RUNS, MAX_QUEUED_COMMITS, MAX_WAL_PAGES } from '@cmbs/shared/limits';
+import { openSqliteStore, type SqliteStoreOptions } from '@cmbs/shared/store/sqlite';
+import { type Store } from '@cmbs/shared/store/store';
+
+let directory: string;
+const stores = new Set<Store>();
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'cmbs-test-'));
+});
+afterEach(async () => {
+  jest.restoreAllMocks();
+  jest.useRealTimers();
+  for (const store of stores) await store.close();
+  stores.clear();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+async function open(options: Partial<SqliteStoreOptions> = {}): Promise<Store> {
+  const store = await openSqliteStore({ directory, clock: systemClock, ...options });
+  stores.add(store);
+  return store;
+}
+
+type SyncCallback = (error: NodeJS.ErrnoException | null) => void;
+
+/** Holds back every sync of the log until the test lets it go. */
+function holdSyncs(): { held: SyncCallback[]; arrived: () => Promise<void> } {
+  const held: SyncCallback[] = [];
+  let notice = (): void => undefined;
+  jest.spyOn(fs, 'fdatasync').mockImplementation((_descriptor: number, callback: SyncCallback) => {
+    held.push(callback);
+    notice();
+  });
+  const arrived = (): Promise<void> =>
+    new Promise((resolve) => {
+      notice = resolve;
+      if (held.length > 0) resolve();
+    });
+  return { held, arrived };
+}
+
+/** Whether the promise is settled once everything that can run now has run. */
+async function isSettled(promise: Promise<unknown>): Promise<boolean> {
+  let settled = false;
+  const done = (): void => {
+    settled = true;
+  };
+  promise.then(done, done);
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+  return settled;
+}
+
+describe('a write', () => {
+  it('is acknowledged, shown and reported only when it is on the disk', async () => {
+    const store = await open();
+    const { held, arrived } = holdSyncs();
+    const reported: string[] = [];
+    store.watch('a', (changes) => reported.push(...changes.map(({ id }) => id)));
+
+    const write = store.create('a', 'b', {});
+    await arrived();
+    const read = store.get('a', 'b');
+    const list = store.query({ collection: 'a', limit: 1 });
+    const conclusion = store.transact(async (tx) => (await tx.get('a', 'b')) !== undefined);
+    const refusal = store.create('a', 'b', {});
+    for (const each of [write, read, list, conclusion, refusal]) expect(await isSettled(each)).toBe(false);
+    expect(reported).toEqual([]);
+    // What it does not touch is shown at once.
+    expect(await store.get('other', 'b')).toBeUndefined();
+
+    jest.restoreAllMocks();
+    held[0]?.(null);
+    expect(await write).toBe(true);
+    expect((await read)?.id).toBe('b');
+    expect((await list).docs).toHaveLength(1);
+    expect(await conclusion).toBe(true);
+    expect(await refusal).toBe(false);
+    expect(reported).toEqual(['b']);
+  });
+
+  it('that comes during a sync is covered by the next one, not by this one', async () => {
+    const store = await open();
+    const { held, arrived } = holdSyncs();
+    const first = store.create('a', '1', {});
+    await arrived();
+    const second = store.create('a', '2', {});
+    expect(await isSettled(second)).toBe(false);
+    held.shift()?.(null);
+    expect(await first).toBe(true);
+    expect(await isSettled(second)).toBe(false);
+    await arrived();
+    held.shift()?.(null);
+    expect(await second).toBe(true);
+  });
+
+  it('that cannot be made durable stops the store, which says so', async () => {
+    const store = await open();
+    await store.create('a', 'before', {});
+    const { held, arrived } = holdSyncs();
+    const write = store.create('a', 'b', {});
+    await arrived();
+    jest.restoreAllMocks();
+    held[0]?.(Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO' }));
+    const stopped = { code: 'unavailable', message: expect.stringContaining('durable') as string };
+    await expect(write).rejects.toMatchObject(stopped);
+    await expect(store.create('a', 'c', {})).rejects.toMatchObject(stopped);
+    await expect(store.get('a', 'before')).rejects.toMatchObject(stopped);
+    await expect(store.transact(async (tx) => tx.put('a', 'd', {}))).rejects.toMatchObject(stopped);
+    stores.delete(store);
+    await store.close();
+    expect(await (await open()).get('a', 'before')).toBeDefined();
+  });
+
+  it('beyond what may wait is refused at once', async () => {
+    const store = await open();
+    const writes = Array.from({ length: MAX_QUEUED_COMMITS + 1 }, (_, i) => store.create('a', String(i), {}));
+    await expect(writes.pop()).rejects.toMatchObject({ code: 'queue_full' });
+    expect(new Set(await Promise.all(writes))).toEqual(new Set([true]));
+  });
+
+  it('is given up when it is aborted while it waits, and then not done', async () => {
+    const store = await open();
+    const controller = new AbortController();
+    const write = store.create('a', 'b', {}, { signal: controller.signal });
+    controller.abort();
+    await expect(write).rejects.toMatchObject({ code: 'deadline_exceeded' });
+    await store.create('a', 'after', {});
+    expect(await store.get('a', 'b')).toBeUndefined();
+  });
+
+  it('that is aborted during its commit is done all the same', async () => {
+    const store = await open();
+    const { held, arrived } = holdSyncs();
+    const controller = new AbortController();
+    const write = store.create('a', 'b', {}, { signal: controller.signal });
+    await arrived();
+    controller.abort();
+    await expect(write).rejects.toMatchObject({ code: 'deadline_exceeded' });
+    jest.restoreAllMocks();
+    held[0]?.(null);
+    expect(await store.get('a', 'b')).toBeDefined();
+  });
+});
+
+describe('a full disk', () => {
+  const fill = async (store: Store): Promise<number> => {
+    const padding = 'x'.repeat(3000);
+    for (let n = 0; ; n++) {
+      try {
+        await store.create('filling', String(n).padStart(6, '0'), { padding });
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'storage_full', status: 507 });
+        return n;
+      }
+    }
+  };
+
+  it('refuses writes, loses nothing, and takes writes again when something was deleted', async () => {
+    const store = await open({ maxPages: 100 });
+    const written = await fill(store);
+    expect(written).toBeGreaterThan(20);
+    expect(await store.count({ collection: 'filling' }, 1000)).toBe(written);
+    const large = { padding: 'x'.repeat(30_000) };
+    await expect(store.transact(async (tx) => tx.put('a', 'b', large))).rejects.toMatchObject({
+      code: 'storage_full',
+    });
+
+    await store.transact(async (tx) => {
+      for (let i = 0; i < 20; i++) tx.delete('filling', String(i).padStart(6, '0'));
+    });
+    await store.transact(async (tx) => tx.put('a', 'b', large));
+    stores.delete(store);
+    await store.close();
+    const again = await open();
+    expect(await again.count({ collection: 'filling' }, 1000)).toBe(written - 20);
+    expect((await again.get('a', 'b'))?.value).toEqual(large);
+  });
+
+  it('does not make a write fail that still has room for one that has not', async () => {
+    const store = await open({ maxPages: 100 });
+    await store.create('small', 'first', {});
+    const large = store.create('large', 'l', { padding: 'x'.repeat(1_000_000) });
+    const small = store.create('small', 'second', {});
+    const removal = store.transact(async (tx) => tx.delete('small', 'first'));
+    await expect(large).rejects.toMatchObject({ code: 'storage_full' });
+    expect(await small).toBe(true);
+    await removal;
+    expect(await store.get('small', 'first')).toBeUndefined();
+  });
+
+  it('of the operating system is the same (needs the right to mount a small disk)', async () => {
+    const mounted = mountSmallDisk();
+    if (mounted === undefined) {
+      console.warn('No right to mount: a full disk is tested with a bounded file only.');
+      return;
+    }
+    try {
+      const ballast = join(mounted, 'ballast');
+      writeFileSync(ballast, Buffer.alloc(2 * 1024 * 1024));
+      const store = await openSqliteStore({ directory: join(mounted, 'data'), clock: systemClock });
+      const written = await fill(store);
+      expect(written).toBeGreaterThan(20);
+      expect(await store.count({ collection: 'filling' }, 100_000)).toBe(written);
+      rmSync(ballast);
+      expect(await store.create('filling', 'more', {})).toBe(true);
+      await store.close();
+      const again = await openSqliteStore({ directory: join(mounted, 'data'), clock: systemClock });
+      expect(await again.count({ collection: 'filling' }, 100_000)).toBe(written + 1);
+      await again.close();
+    } finally {
+      execFileSync('umount', ['-l', mounted]);
+      rmSync(mounted, { recursive: true, force: true });
+    }
+  });
+});
+
+/** A disk of 8 MiB; undefined where this process may not mount one. */
+function mountSmallDisk(): string | undefined {
+  const path = mkdtempSync(join(tmpdir(), 'cmbs-disk-'));
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', path], { stdio: 'ignore' });
+    return path;
+  } catch {
+    rmSync(path, { recursive: true, force: true });
+    return undefined;
+  }
+}
+
+describe('the write-ahead log', () => {
+  it('starts over in the same file while writes go on, instead of growing', async () => {
+    const store = await open();
+    const wal = join(directory, 'cmbs.db-wal');
+    await store.create('a', 'first', {});
+    const { ino } = statSync(wal);
+    const padding = 'x'.repeat(60_000);
+    const documents = 2500;
+    let n = 0;
+    let longest = 0;
+    const writer = async (): Promise<void> => {
+      while (n < documents) {
+        await store.create('a', String(n++), { padding });
+        longest = Math.max(longest, statSync(wal).size);
+      }
+    };
+    await Promise.all(Array.from({ length: 16 }, writer));
+    expect(documents * padding.length).toBeGreaterThan(4 * MAX_WAL_PAGES * 4096);
+    expect(longest).toBeLessThan(2 * MAX_WAL_PAGES * 4096);
+    expect(statSync(wal).ino).toBe(ino);
+    expect(await store.count({ collection: 'a' }, 10_000)).toBe(documents + 1);
+  });
+});
+
+describe('a transaction that contention made run too often', () => {
+  it('gets the store for itself, and loses it when it takes too long', async () => {
+    const store = await open({ log: silentLog });
+    await store.create('a', 'b', { n: 0 });
+    let runs = 0;
+    let hang = (): void => undefined;
+    const hanging = new Promise<void>((resolve) => {
+      hang = resolve;
+    });
+    jest.useFakeTimers({ doNotFake: ['setImmediate', 'nextTick', 'queueMicrotask', 'performance', 'Date'] });
+    const slow = store.transact(async (tx) => {
+      await tx.get('a', 'b');
+      if (++runs <= MAX_OPTIMISTIC_RUNS) {
+        await store.transact(async (other) => other.put('a', 'b', { n: runs }));
+        tx.put('a', 'b', { lost: true });
+        return;
+      }
+      hang();
+      await new Promise<void>(() => undefined);
+    });
+    await hanging;
+    const waiting = store.create('a', 'c', {});
+    expect(await isSettled(waiting)).toBe(false);
+    const refused = expect(slow).rejects.toMatchObject({ code: 'unavailable' });
+    jest.advanceTimersByTime(EXCLUSIVE_HOLD_MS);
+    await refused;
+    expect(await waiting).toBe(true);
+    expect((await store.get('a', 'b'))?.value).toEqual({ n: MAX_OPTIMISTIC_RUNS });
+  });
+});
