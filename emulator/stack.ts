@@ -4,6 +4,7 @@ import { embeddedBus } from '@cmbs/shared/bus/embedded';
 import type { Config } from '@cmbs/shared/config';
 import { GATEWAY_GRACE_MS, SWEEP_INTERVAL_MS, SWEEP_LIMIT } from '@cmbs/shared/limits';
 import { inProcessLink } from '@cmbs/shared/link/in-process';
+import type { ServiceModule } from '@cmbs/shared/services/module';
 import { standardServices } from '@cmbs/shared/services/standard';
 import { deploymentId } from '@cmbs/shared/store/deployment';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
@@ -24,14 +25,23 @@ export interface StackOptions {
   readonly config: Config;
   readonly log: Log;
   readonly clock?: Clock;
+  /** Service modules besides the standard ones. */
+  readonly services?: readonly ServiceModule[];
 }
 
-export async function startStack({ config, log, clock = systemClock }: StackOptions): Promise<Stack> {
+export async function startStack({
+  config,
+  log,
+  clock = systemClock,
+  services: modules = [],
+}: StackOptions): Promise<Stack> {
   const closing: (() => Promise<void>)[] = [];
   const close = async (): Promise<void> => {
     for (let step = closing.pop(); step !== undefined; step = closing.pop()) await step();
   };
   try {
+    const services = standardServices({ clock, newId });
+    for (const module of modules) services.register(module);
     const store = await openSqliteStore({ directory: config.CMBS_DATA_DIR, clock, log });
     closing.push(() => store.close());
     const metrics = prometheusMetrics();
@@ -74,7 +84,7 @@ export async function startStack({ config, log, clock = systemClock }: StackOpti
       store,
       bus,
       categories: app.categories,
-      services: standardServices({ clock, newId }),
+      services,
       clock,
       newId,
       log,

@@ -21,7 +21,7 @@ export function bundleProgram(source: string): BundledProgram {
     bundle: true,
     platform: 'node',
     target: 'node20',
-    external: ['@photostructure/sqlite'],
+    external: ['@photostructure/sqlite', 'zeromq'],
     logLevel: 'error',
   });
   return { path, remove: () => rmSync(directory, { recursive: true, force: true }) };
