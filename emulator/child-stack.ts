@@ -1,0 +1,112 @@
+/** A local stack in a process of its own: what the demo and the durability tests start, stop and kill. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+
+export interface ChildStackOptions {
+  /** The bundled program. */
+  readonly program: string;
+  readonly directory: string;
+  /** 0 takes a free one. */
+  readonly port?: number;
+  /** Further settings. */
+  readonly settings?: Readonly<Record<string, string>>;
+  /** Each line that it writes, of either stream. */
+  readonly onLine?: (line: string) => void;
+  /** Milliseconds until it has to be ready. */
+  readonly startWithinMs?: number;
+}
+
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** A deployment that is well answers within half a second; a busy machine gets this. */
+const START_MS = 20_000;
+/** Lines kept of what it wrote: enough to see why it failed. */
+const LINES_KEPT = 200;
+const READY = /^\s*OCCI endpoint\s+(http:\S+)$/;
+
+/** The environment without settings of this program, which would reach the child otherwise. */
+export function cleanEnvironment(): Record<string, string | undefined> {
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => name !== 'PORT' && !name.startsWith('CMBS_')),
+  );
+}
+
+export class ChildStack {
+  /** The last lines that it wrote. */
+  readonly lines: string[] = [];
+  readonly exited: Promise<Exit>;
+  readonly #child: ChildProcess;
+  #url: string | undefined;
+
+  private constructor({ program, directory, port = 0, settings, onLine }: ChildStackOptions, ready: () => void) {
+    this.#child = spawn(process.execPath, [program], {
+      env: { ...cleanEnvironment(), PORT: String(port), CMBS_DATA_DIR: directory, ...settings },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+      if (stream === null) continue;
+      createInterface({ input: stream }).on('line', (line) => {
+        this.lines.push(line);
+        if (this.lines.length > LINES_KEPT) this.lines.shift();
+        const url = READY.exec(line)?.[1];
+        if (url !== undefined && this.#url === undefined) {
+          this.#url = url;
+          ready();
+        }
+        onLine?.(line);
+      });
+    }
+    // `close` comes after the last line, `exit` may not.
+    this.exited = once(this.#child, 'close').then(([code, signal]) => ({ code, signal }) as Exit);
+  }
+
+  /** Resolves when it is ready; rejects with what it wrote when it ends before, or is not ready in time. */
+  static async start(options: ChildStackOptions): Promise<ChildStack> {
+    const withinMs = options.startWithinMs ?? START_MS;
+    let timer: NodeJS.Timeout | undefined;
+    let started: ChildStack | undefined;
+    const ready = new Promise<undefined>((resolve, reject) => {
+      started = new ChildStack(options, () => resolve(undefined));
+      timer = setTimeout(() => reject(new Error(`it was not ready within ${withinMs} ms`)), withinMs);
+    });
+    const stack = started as unknown as ChildStack;
+    try {
+      const exit = await Promise.race([ready, stack.exited]);
+      if (exit !== undefined) throw new Error(`it ended with ${exit.code ?? exit.signal ?? 'nothing'}`);
+      return stack;
+    } catch (error) {
+      await stack.kill();
+      throw new Error(`The deployment did not start: ${(error as Error).message}\n${stack.lines.join('\n')}`, {
+        cause: error,
+      });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** URL of its OCCI endpoint, without a slash at the end. */
+  get url(): string {
+    if (this.#url === undefined) throw new Error('It is not ready yet.');
+    return this.#url;
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  /** `kill -9`, as a power cut is to a process. Resolves when it is gone. */
+  kill(): Promise<Exit> {
+    this.#child.kill('SIGKILL');
+    return this.exited;
+  }
+
+  /** Ctrl-C. Resolves when it is gone; only the caller knows how long it may take. */
+  interrupt(): Promise<Exit> {
+    this.#child.kill('SIGINT');
+    return this.exited;
+  }
+}
