@@ -134,6 +134,23 @@ describe('OCCI attributes', () => {
     }
   });
 
+  it("#42 match the beginning of their pattern in the original's dialect, booleans in any case (decision 3)", async () => {
+    const attributes = {
+      com: { example: { word: { type: 'String', pattern: 'ab' }, flag: { pattern: 'true|false' } } },
+    };
+    const kind = await defineKind('lenient', { attributes }, NESTED);
+    for (const [name, value, status] of [
+      ['word', 'abc', 201],
+      ['word', 'cab', 400],
+      ['flag', 'True', 201],
+      ['flag', 'FALSE', 201],
+      ['flag', true, 201],
+      ['flag', 'yes', 400],
+    ] as const) {
+      expect([value, await statusOf(kind, { [`com.example.${name}`]: value })]).toEqual([value, status]);
+    }
+  });
+
   it.each([
     ['a pattern that is no RE2', { type: 'string', pattern: '(?=x)' }],
     ['a pattern of more than 1 KiB', { type: 'string', pattern: 'x'.repeat(1025) }],

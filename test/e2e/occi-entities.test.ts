@@ -22,7 +22,7 @@ interface Shown {
   readonly links?: readonly { readonly id: string }[];
 }
 
-const shown = async (path: string): Promise<Shown> => (await product.get(path, FLAT)).json() as Shown;
+const shown = async (path: string): Promise<Shown> => JSON.parse((await product.get(path, FLAT)).body) as Shown;
 
 /** A compute with an outgoing link, and the link. */
 async function linked(...lines: readonly string[]): Promise<{ compute: string; network: string; link: string }> {

@@ -259,6 +259,25 @@ describe('OCCI protocol', () => {
     ).toBe(201);
   });
 
+  it('#14 loses no change when many come at once (decision 5)', async () => {
+    const path = await product.compute();
+    const changes = [
+      'occi.compute.hostname="h"',
+      'occi.compute.cores=2',
+      'occi.compute.memory=3',
+      'occi.core.title="t"',
+    ];
+    const answers = await Promise.all(
+      changes.map((change) => product.plain('POST', path, [`X-OCCI-Attribute: ${change}`])),
+    );
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+    expect((await product.get(path)).lines('X-OCCI-Attribute')).toEqual(expect.arrayContaining(changes));
+    const puts = await Promise.all(
+      Array.from({ length: 5 }, () => product.plain('PUT', '/compute/raced', [COMPUTE], { 'If-None-Match': '*' })),
+    );
+    expect(puts.map(({ status }) => status).sort()).toEqual([201, 412, 412, 412, 412]);
+  });
+
   it('#16 creates all entities of a request or none', async () => {
     const answer = await product.json('POST', '/compute/', {
       resources: [
