@@ -1,0 +1,78 @@
+/** One entity over HTTP: reading it and making one, against node:http with the same bytes and an empty function. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { askOnce, loadHttp, requestText, type Answer } from './http-load';
+import { messageEntity } from './messages';
+import { Bare, Framework, Product } from './programs';
+import { atLeast, compared, inTurn, type Contestant, type Row } from './rounds';
+
+const ROUNDS = 7;
+const ROUND_MS = 350;
+const TYPE = 'application/occi+json';
+
+/** What node:http adds by itself. */
+const OWN_HEADERS = new Set(['date', 'connection', 'keep-alive', 'content-length']);
+
+function bareAnswer({ status, head, body }: Answer) {
+  const lines = head.split('\r\n').slice(1);
+  const headers = lines
+    .map((line): [string, string] => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)])
+    .filter(([name]) => !OWN_HEADERS.has(name.toLowerCase()));
+  return { status, headers: Object.fromEntries(headers), body: Buffer.from(body, 'latin1').toString('utf8') };
+}
+
+export async function httpCase(scratch: string): Promise<readonly Row[]> {
+  const source = join(scratch, 'empty-function');
+  await mkdir(source, { recursive: true });
+  await writeFile(join(source, 'index.js'), 'exports.empty = (request, response) => void response.end();\n');
+  const rows: Row[] = [];
+  const product = await Product.start();
+  const framework = await Framework.start(source);
+  try {
+    const path = await product.create('/cmbs/message/', messageEntity('tcp://127.0.0.1:1', 'true'));
+    const get = requestText('GET', path, { Accept: TYPE });
+    const body = JSON.stringify(messageEntity('tcp://127.0.0.1:1', 'true'));
+    const post = requestText('POST', '/cmbs/message/', { Accept: TYPE, 'Content-Type': TYPE }, body);
+    for (const [what, request] of [
+      ['GET an entity', get],
+      ['POST an entity', post],
+    ] as const) {
+      const bare = await Bare.start('http', bareAnswer(await askOnce(product.port, request)));
+      try {
+        for (const connections of [1, 32]) {
+          const contestant = (name: string, port: number): Contestant => ({
+            name,
+            run: async () =>
+              (await loadHttp({ port, connections, ms: ROUND_MS, request: () => request })).perSecond,
+          });
+          const figures = await inTurn(
+            [
+              contestant('cmbs', product.port),
+              contestant('node:http', bare.port),
+              contestant('empty function', framework.port),
+            ],
+            ROUNDS,
+          );
+          const isRead = request === get;
+          const common = { what: `${what}, c=${connections}`, unit: '/s', ours: 'cmbs' } as const;
+          rows.push(
+            compared(figures, {
+              ...common,
+              against: 'node:http',
+              ...(isRead
+                ? { aim: atLeast(1 / 3) }
+                : { limit: 'Each is answered after its commit is on the disk.' }),
+            }),
+            compared(figures, { ...common, against: 'empty function', ...(isRead ? { aim: atLeast(3) } : {}) }),
+          );
+        }
+      } finally {
+        await bare.close();
+      }
+    }
+  } finally {
+    await framework.close();
+    await product.close();
+  }
+  return rows;
+}

@@ -1,0 +1,71 @@
+/** Messages and members as the bench sends and makes them. */
+import { randomUUID } from 'node:crypto';
+import { messageFrame } from '@cmbs/shared/broker/wire';
+import { layerMixin, MEMBER_KIND, MESSAGE, MESSAGE_KIND, MESSAGES } from '@cmbs/shared/broker/cmbs';
+import type { Product } from './programs';
+
+/** About 200 bytes, no call: what a sensor would report. */
+const CONTENT = {
+  sensor: 'building-4/floor-2/room-17',
+  at: '2030-01-31T12:00:00Z',
+  readings: [21.5, 21.6, 21.4, 21.9, 22.1, 22.0],
+  unit: 'celsius',
+  note: 'calibrated in december, within two tenths of a degree',
+};
+
+export type Flag = 'true' | 'false';
+
+export function messageEntity(receiver: string, storable: Flag): unknown {
+  const message = {
+    cmbs_layer: 'l1',
+    executable: 'false',
+    storable,
+    message_content: CONTENT,
+    l1_socket_receiver_member: receiver,
+  };
+  return { kind: MESSAGE_KIND, mixins: [layerMixin('l1')], attributes: { cmbs: { message } } };
+}
+
+/** A member that listens on L1; gives its socket. */
+export async function listeningMember(product: Product, port: number): Promise<string> {
+  const socket = `tcp://127.0.0.1:${port}`;
+  const member = { local: 'true', state: 'active', l1_socket: socket };
+  const path = await product.create('/cmbs/member/', {
+    kind: MEMBER_KIND,
+    mixins: [],
+    attributes: { cmbs: { member } },
+  });
+  await product.act(path, 'start_l1');
+  return socket;
+}
+
+/** Frames as the outbox sends them, each another message and another send. */
+export function frames(receiver: string, storable: Flag): () => string {
+  const [id, sendId] = [randomUUID(), randomUUID()];
+  const text = messageFrame(
+    {
+      path: MESSAGES + id,
+      id,
+      kind: MESSAGE_KIND,
+      mixins: [layerMixin('l1')],
+      attributes: {
+        [MESSAGE.layer]: 'l1',
+        [MESSAGE.executable]: 'false',
+        [MESSAGE.sendable]: 'true',
+        [MESSAGE.storable]: storable,
+        [MESSAGE.receiver]: receiver,
+      },
+      verbatim: { [MESSAGE.content]: JSON.stringify(CONTENT) },
+      owner: 'bench',
+      createdAt: 0,
+      updatedAt: 0,
+    },
+    {
+      pathHistory: ['http://127.0.0.1:8090/cmbs/member/bench'],
+      transfer: { v: 1, send_id: sendId, origin: { deployment: randomUUID(), revision: 1 } },
+    },
+  );
+  const parts = text.split(new RegExp(`(${id}|${sendId})`));
+  // Random, as real ids are: numbers in a row would fall into one place of an index.
+  return () => parts.map((part) => (part === id || part === sendId ? randomUUID() : part)).join('');
+}

@@ -1,0 +1,163 @@
+/** The servers of the bench: each a child process, started on a free port and stopped by its own id. */
+import { execFile, fork, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { askOnce, requestText } from './http-load';
+import type { RoleArguments, RoleName, RoleReady } from './roles';
+
+const START_MS = 20_000;
+const STOP_MS = 5000;
+
+/** One that listens now; nobody else on this machine is likely to take it before us. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+async function within<T>(promise: Promise<T>, what: string, ms: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`not within ${ms} ms: ${what}`)), ms);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = once(child, 'exit');
+  child.kill('SIGTERM');
+  await within(gone, 'the end of a server', STOP_MS).catch(() => child.kill('SIGKILL'));
+}
+
+/** Resident memory in MiB. */
+export async function residentMb(child: ChildProcess): Promise<number> {
+  const { stdout } = await promisify(execFile)('ps', ['-o', 'rss=', '-p', String(child.pid)]);
+  return Number(stdout.trim()) / 1024;
+}
+
+/** A bare counterpart from {@link ROLES}. */
+export class Bare {
+  private constructor(
+    readonly child: ChildProcess,
+    readonly ready: RoleReady,
+  ) {}
+
+  static async start<R extends RoleName>(role: R, given: RoleArguments<R>): Promise<Bare> {
+    const child = fork(__filename, ['--role', role, JSON.stringify(given)], { stdio: 'inherit' });
+    const died = once(child, 'exit').then(() => {
+      throw new Error(`${role} ended before it was ready`);
+    });
+    const ready = once(child, 'message').then(([message]) => message as RoleReady);
+    try {
+      return new Bare(child, await within(Promise.race([ready, died]), `${role} ready`, START_MS));
+    } finally {
+      died.catch(() => undefined); // later it ends because it is stopped
+    }
+  }
+
+  get port(): number {
+    return this.ready.ports[0] as number;
+  }
+
+  /** The next message that the child sends; asked for before what causes it. */
+  async message<T>(): Promise<T> {
+    const [message] = (await within(once(this.child, 'message'), 'a message of a server', START_MS)) as [T];
+    return message;
+  }
+
+  close(): Promise<void> {
+    return stop(this.child);
+  }
+}
+
+/** The product as `npm start` runs it. */
+export class Product {
+  private constructor(
+    readonly child: ChildProcess,
+    readonly port: number,
+    private readonly directory: string,
+  ) {}
+
+  static async start(): Promise<Product> {
+    const directory = await mkdtemp(join(tmpdir(), 'cmbs-bench-'));
+    const port = await freePort();
+    const child = spawn(process.execPath, [join(__dirname, '../local/main.js')], {
+      env: { ...process.env, PORT: String(port), CMBS_DATA_DIR: directory, CMBS_LOG: 'warn' },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const { stdout } = child;
+    let text = '';
+    const ready = new Promise<void>((resolve, reject) => {
+      stdout.on('data', (chunk: Buffer) => {
+        text += chunk.toString();
+        if (text.includes('Ctrl-C')) resolve();
+      });
+      child.once('exit', () => reject(new Error(`the product ended: ${text}`)));
+    });
+    await within(ready, 'the product ready', START_MS);
+    return new Product(child, port, directory);
+  }
+
+  /** Creates an entity; gives its path. */
+  async create(collection: string, entity: unknown): Promise<string> {
+    const body = JSON.stringify(entity);
+    const type = 'application/occi+json';
+    const { head } = await askOnce(
+      this.port,
+      requestText('POST', collection, { 'Content-Type': type, Accept: type }, body),
+    );
+    const location = /\r\nlocation: (\S+)/i.exec(head)?.[1];
+    if (location === undefined) throw new Error(`no Location in ${head}`);
+    return new URL(location).pathname;
+  }
+
+  async act(path: string, action: string): Promise<void> {
+    await askOnce(this.port, requestText('POST', `${path}?action=${action}`));
+  }
+
+  async close(): Promise<void> {
+    await stop(this.child);
+    await rm(this.directory, { recursive: true, force: true });
+  }
+}
+
+/** An empty function under functions-framework, started as it is deployed. */
+export class Framework {
+  private constructor(
+    private readonly child: ChildProcess,
+    readonly port: number,
+  ) {}
+
+  static async start(source: string): Promise<Framework> {
+    const port = await freePort();
+    const framework = createRequire(__filename).resolve('@google-cloud/functions-framework');
+    const main = join(dirname(framework), 'main.js');
+    const child = spawn(process.execPath, [main, `--port=${port}`, '--target=empty', `--source=${source}`], {
+      env: { ...process.env, NODE_ENV: 'production' },
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    const deadline = performance.now() + START_MS;
+    for (;;) {
+      try {
+        await askOnce(port, requestText('GET', '/'));
+        return new Framework(child, port);
+      } catch (error) {
+        if (performance.now() > deadline || child.exitCode !== null) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }
+  }
+
+  close(): Promise<void> {
+    return stop(this.child);
+  }
+}

@@ -1,0 +1,135 @@
+/** The bare counterparts: the least program that does the same on the wire. Each runs in a process of its own. */
+import { createServer, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Dealer, Router, Subscriber } from 'zeromq';
+
+export interface RoleReady {
+  readonly ports: readonly number[];
+}
+
+const ROLES = {
+  http: bareHttp,
+  router: bareRouter,
+  subscribers: bareSubscribers,
+  'http-to-dealer': bareHttpToDealer,
+} as const;
+
+export type RoleName = keyof typeof ROLES;
+export type RoleArguments<R extends RoleName> = Parameters<(typeof ROLES)[R]>[0];
+
+/** Runs in the child until it is told to end. */
+export async function playRole(name: string, given: string): Promise<void> {
+  process.once('disconnect', () => process.exit());
+  const role = ROLES[name as RoleName] as (given: unknown) => Promise<RoleReady>;
+  process.send?.(await role(JSON.parse(given)));
+}
+
+interface HttpAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+async function readAll(incoming: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of incoming) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
+
+const listening = (server: ReturnType<typeof createServer>): Promise<RoleReady> =>
+  new Promise((resolve) => {
+    server.listen(0, '127.0.0.1', () => resolve({ ports: [(server.address() as AddressInfo).port] }));
+  });
+
+/** Reads the body, if there is one, and answers the given bytes. */
+function bareHttp({ status, headers, body }: HttpAnswer): Promise<RoleReady> {
+  const length = { 'Content-Length': Buffer.byteLength(body) };
+  return listening(
+    createServer((incoming, outgoing) => {
+      incoming.on('data', () => undefined);
+      incoming.on('end', () => {
+        outgoing.writeHead(status, { ...headers, ...length });
+        outgoing.end(body);
+      });
+    }),
+  );
+}
+
+/** Answers every request with the same bytes. */
+async function bareRouter({ reply }: { readonly reply: string }): Promise<RoleReady> {
+  const router = new Router({ linger: 0 });
+  await router.bind('tcp://127.0.0.1:*');
+  void (async () => {
+    for (;;) {
+      const [peer, id, empty] = (await router.receive()) as [Buffer, Buffer, Buffer];
+      await router.send([peer, id, empty, reply]);
+    }
+  })();
+  return { ports: [Number(router.lastEndpoint?.split(':').pop())] };
+}
+
+/** `n` SUB sockets, bound or connected to one PUB; says each time that `total` messages have come to all together. */
+async function bareSubscribers({
+  n,
+  total,
+  publisher,
+}: {
+  readonly n: number;
+  readonly total: number;
+  readonly publisher?: string;
+}): Promise<RoleReady> {
+  let received = 0;
+  const ports: number[] = [];
+  for (let at = 0; at < n; at++) {
+    const socket = new Subscriber({ linger: 0, receiveHighWaterMark: 0 });
+    socket.subscribe();
+    if (publisher === undefined) {
+      await socket.bind('tcp://127.0.0.1:*');
+      ports.push(Number(socket.lastEndpoint?.split(':').pop()));
+    } else socket.connect(publisher);
+    void (async () => {
+      for (;;) {
+        await socket.receive();
+        received += 1;
+        if (received % total === 0) process.send?.(received);
+      }
+    })();
+  }
+  return { ports };
+}
+
+/** HTTP in, one frame to a ROUTER, its reply out: what a send over L1 cannot do without. */
+function bareHttpToDealer({
+  router,
+  frame,
+}: {
+  readonly router: number;
+  readonly frame: string;
+}): Promise<RoleReady> {
+  const dealer = new Dealer({ linger: 0 });
+  dealer.connect(`tcp://127.0.0.1:${router}`);
+  const waiting = new Map<number, (reply: Buffer) => void>();
+  let last = 0;
+  void (async () => {
+    for (;;) {
+      const [id, , reply] = (await dealer.receive()) as [Buffer, Buffer, Buffer];
+      const key = id.readUInt32BE();
+      waiting.get(key)?.(reply);
+      waiting.delete(key);
+    }
+  })();
+  return listening(
+    createServer((incoming, outgoing) => {
+      void readAll(incoming).then(async () => {
+        const id = Buffer.allocUnsafe(4);
+        id.writeUInt32BE((last += 1));
+        const reply = await new Promise<Buffer>((resolve, reject) => {
+          waiting.set(last, resolve);
+          dealer.send([id, '', frame]).catch(reject);
+        });
+        outgoing.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': reply.length });
+        outgoing.end(reply);
+      });
+    }),
+  );
+}

@@ -1,0 +1,65 @@
+/** From nothing to the first answer, and the memory of a stack that has nothing to do. */
+import { askOnce, requestText } from './http-load';
+import { Bare, Product, residentMb } from './programs';
+import { atMost, compared, inTurn, median, type Row } from './rounds';
+
+const ROUNDS = 5;
+const IDLE_AIM_MB = 150;
+/** Milliseconds after the first answer at which a stack counts as idle. */
+const SETTLED_MS = 500;
+
+interface Server {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+export async function startCase(): Promise<readonly Row[]> {
+  const memory: number[] = [];
+  const started = async (start: () => Promise<Server>): Promise<number> => {
+    const before = performance.now();
+    const server = await start();
+    try {
+      await askOnce(server.port, requestText('GET', '/-/'));
+      const taken = performance.now() - before;
+      if (server instanceof Product) {
+        await new Promise((resolve) => setTimeout(resolve, SETTLED_MS));
+        memory.push(await residentMb(server.child));
+      }
+      return taken;
+    } finally {
+      await server.close();
+    }
+  };
+  const figures = await inTurn(
+    [
+      { name: 'cmbs', run: () => started(() => Product.start()) },
+      {
+        name: 'node:http',
+        run: () => started(() => Bare.start('http', { status: 200, headers: {}, body: 'ok' })),
+      },
+    ],
+    ROUNDS,
+  );
+  const start = compared(figures, {
+    what: 'start to the first answer',
+    unit: 'ms',
+    ours: 'cmbs',
+    against: 'node:http',
+    limit: 'Loading zod, zeromq and SQLite, then opening the database.',
+  });
+  const shares = memory.map((mb) => mb / IDLE_AIM_MB);
+  return [
+    start,
+    {
+      what: 'memory of an idle stack',
+      unit: 'MiB',
+      ours: median(memory),
+      against: 'aim',
+      other: IDLE_AIM_MB,
+      ratio: median(shares),
+      low: Math.min(...shares),
+      high: Math.max(...shares),
+      aim: atMost(1),
+    },
+  ];
+}
