@@ -7,8 +7,9 @@ import type { AddressInfo, Socket } from 'node:net';
 import { CmbsError, type Log } from '@cmbs/shared';
 import { MAX_CONNECTIONS, MAX_HEADER_BYTES, REQUEST_DEADLINE_MS } from '@cmbs/shared/limits';
 import type { App } from '@cmbs/functions/app';
-import { baseOf, parseHeaders, parseQuery } from '@cmbs/functions/http-parse';
-import type { OcciRequest, OcciResponse } from '@cmbs/functions/request';
+import { baseOf, clientAddressOf, parseHeaders, parseQuery, splitTarget } from '@cmbs/functions/http-parse';
+import { writeResponse } from '@cmbs/functions/http-write';
+import { ANONYMOUS, type OcciRequest, type OcciResponse } from '@cmbs/functions/request';
 import { answerError } from '@cmbs/functions/respond';
 import { routeFor, routeNamed, type Route } from '@cmbs/functions/routes';
 import { serve } from '@cmbs/functions/serve';
@@ -26,7 +27,6 @@ export interface GatewayOptions {
 }
 
 const NO_BODY = Buffer.alloc(0);
-const ANONYMOUS = { name: 'anonymous' } as const;
 const FUNCTION_PREFIX = '/fn/';
 
 export class Gateway {
@@ -114,7 +114,7 @@ export class Gateway {
         headers,
         body: body ?? NO_BODY,
         identity: ANONYMOUS,
-        clientAddress: incoming.socket.remoteAddress ?? '',
+        clientAddress: clientAddressOf(headers, incoming.socket.remoteAddress, trustProxy),
         base: baseOf(headers, { publicUrl, trustProxy, fallback: this.#fallback }),
         signal: deadline.signal,
       };
@@ -141,12 +141,8 @@ export class Gateway {
 
   /** Path, function and query of a request; a function's own URL is `/fn/<name>/<path>` (DESIGN decision 20). */
   #target(incoming: IncomingMessage): [path: string, route: Route, query: readonly (readonly [string, string])[]] {
-    const target = incoming.url ?? '/';
-    const mark = target.indexOf('?');
-    const raw = mark < 0 ? target : target.slice(0, mark);
-    // A proxy request's absolute form is allowed by RFC 9112 §3.2.2.
-    const path = raw.startsWith('/') ? raw : raw.replace(/^[a-z]+:\/\/[^/]*/i, '') || '/';
-    const query = mark < 0 ? [] : parseQuery(target.slice(mark + 1));
+    const { path, query: text } = splitTarget(incoming.url ?? '/');
+    const query = parseQuery(text);
     if (path.startsWith(FUNCTION_PREFIX)) {
       const slash = path.indexOf('/', FUNCTION_PREFIX.length);
       const name = slash < 0 ? path.slice(FUNCTION_PREFIX.length) : path.slice(FUNCTION_PREFIX.length, slash);
@@ -178,34 +174,11 @@ export class Gateway {
   async #write(
     incoming: IncomingMessage,
     outgoing: ServerResponse,
-    { status, headers, body }: OcciResponse,
+    response: OcciResponse,
     isWhole: boolean,
   ): Promise<void> {
-    if (outgoing.destroyed) return;
     const close = isWhole && !this.#closing.signal.aborted ? {} : { Connection: 'close' };
-    if (typeof body === 'string') {
-      const hasBody = status !== 204 && status !== 304;
-      const length = hasBody ? { 'Content-Length': Buffer.byteLength(body) } : {};
-      outgoing.writeHead(status, { ...headers, ...length, ...close });
-      outgoing.end(incoming.method === 'HEAD' || !hasBody ? undefined : body);
-      return;
-    }
-    outgoing.writeHead(status, headers);
-    outgoing.flushHeaders();
-    for await (const part of body) {
-      if (outgoing.destroyed) return;
-      if (!outgoing.write(part))
-        await new Promise<void>((resolve) => {
-          const go = (): void => {
-            outgoing.off('drain', go);
-            outgoing.off('close', go);
-            resolve();
-          };
-          outgoing.once('drain', go);
-          outgoing.once('close', go);
-        });
-    }
-    outgoing.end();
+    await writeResponse(incoming.method, outgoing, response, typeof response.body === 'string' ? close : {});
   }
 
   /** What Node's parser refuses before there is a request: still one of our answers (DESIGN decision 23). */

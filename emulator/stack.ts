@@ -11,12 +11,15 @@ import { openSqliteStore } from '@cmbs/shared/store/sqlite';
 import type { Store } from '@cmbs/shared/store/store';
 import { Companion } from '@cmbs/companion';
 import { prometheusMetrics } from '@cmbs/companion/metrics';
+import type { App } from '@cmbs/functions/app';
 import { assemble } from '@cmbs/functions/assemble';
 import { Gateway } from './gateway';
 
 export interface Stack {
   /** URL of the OCCI endpoint, without a slash at the end. */
   readonly url: string;
+  /** What the gateway works with, for another adapter beside it. */
+  readonly app: App;
   /** Stops in under two seconds: requests and frames in hand are answered first. Idempotent. */
   close(): Promise<void>;
 }
@@ -47,7 +50,8 @@ export async function startStack({
     const metrics = prometheusMetrics();
     const bus = embeddedBus({ store, clock, newId, log, counters: metrics });
     closing.push(() => bus.close());
-    let companion: Companion | undefined;
+    // Requests come while the companion is still opening its sockets.
+    const ready: { companion?: Companion } = {};
     let base = config.CMBS_PUBLIC_URL ?? '';
     const deployment = await deploymentId(store, newId);
     const uriOf = (path: string): string => base + path;
@@ -55,13 +59,13 @@ export async function startStack({
       {
         store,
         bus,
-        link: inProcessLink(() => companion, clock),
+        link: inProcessLink(() => ready.companion, clock),
         clock,
         log,
         deployment,
         uriOf,
         ready: async () => {
-          if (companion === undefined) throw new CmbsError('unavailable', 'The companion is not ready yet.');
+          if (ready.companion === undefined) throw new CmbsError('unavailable', 'The companion is not ready yet.');
           await store.get('meta', 'deployment');
         },
       },
@@ -97,7 +101,7 @@ export async function startStack({
       await gateway.close(0);
       throw error;
     });
-    companion = started;
+    ready.companion = started;
     metrics.gauge('cmbs_sends_queued', 'Sends without an outcome yet', () => started.status.queued);
     metrics.gauge(
       'cmbs_layers_failing',
@@ -110,7 +114,7 @@ export async function startStack({
     });
     closing.push(sweeping(store, clock, log));
     let closed: Promise<void> | undefined;
-    return { url: gateway.url, close: () => (closed ??= close()) };
+    return { url: gateway.url, app, close: () => (closed ??= close()) };
   } catch (error) {
     await close();
     throw error;

@@ -1,4 +1,4 @@
-/** The parts of an HTTP request that both adapters have to read: query, headers, the base of URLs. */
+/** The parts of an HTTP request that both adapters have to read: query, headers, the client's address, the base of URLs. */
 import { badRequest } from '@cmbs/shared';
 import { MAX_QUERY_PARAMETERS } from '@cmbs/shared/limits';
 
@@ -21,6 +21,16 @@ export function parseQuery(query: string): readonly (readonly [string, string])[
     const equals = part.indexOf('=');
     return equals < 0 ? [decode(part), ''] : [decode(part.slice(0, equals)), decode(part.slice(equals + 1))];
   });
+}
+
+/** Path and query string of a request's target. A proxy request's absolute form is allowed (RFC 9112 §3.2.2). */
+export function splitTarget(target: string): { readonly path: string; readonly query: string } {
+  const mark = target.indexOf('?');
+  const raw = mark < 0 ? target : target.slice(0, mark);
+  return {
+    path: raw.startsWith('/') ? raw : raw.replace(/^[a-z]+:\/\/[^/]*/i, '') || '/',
+    query: mark < 0 ? '' : target.slice(mark + 1),
+  };
 }
 
 /** Node's flat list of header names and values, repeated ones kept apart. */
@@ -52,4 +62,14 @@ export function baseOf(headers: Readonly<Record<string, readonly string[]>>, opt
   const forwardedProto = options.trustProxy ? first('x-forwarded-proto') : undefined;
   const host = [forwardedHost, first('host')].find((one) => one !== undefined && AUTHORITY.test(one));
   return `${forwardedProto === 'https' ? 'https' : 'http'}://${host ?? options.fallback}`;
+}
+
+/** Address of the client: what the nearest front end saw, where there is one, because the rest of the list is the client's word. */
+export function clientAddressOf(
+  headers: Readonly<Record<string, readonly string[]>>,
+  socketAddress: string | undefined,
+  trustProxy: boolean,
+): string {
+  const forwarded = trustProxy ? headers['x-forwarded-for']?.join(',').split(',').at(-1)?.trim() : undefined;
+  return forwarded ?? socketAddress ?? '';
 }

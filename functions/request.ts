@@ -1,6 +1,9 @@
 /** HTTP without a server: what handlers take and give. Two thin adapters speak it, functions-framework and node:http. */
 import type { Identity } from '@cmbs/shared/occi/provider';
 
+/** Who asks, until access rules come. */
+export const ANONYMOUS: Identity = { name: 'anonymous' };
+
 export interface OcciRequest {
   readonly method: string;
   /** As it came, percent-encoded, without the query. */

@@ -2,6 +2,7 @@
  * The one table: which function answers which path and action. The local gateway dispatches by it, the framework
  * registers by it, and the deployment's URL map and the README's table are made from it.
  */
+import { CmbsError } from '@cmbs/shared';
 import { LAYERS } from '@cmbs/shared/broker/layers';
 import type { App } from './app';
 import { action } from './handlers/action';
@@ -25,6 +26,7 @@ export interface Route {
   readonly handler: Handler;
 }
 
+const CATCH_ALL = 'occi';
 const MEMBER_PATHS = ['/cmbs/member/', '/cmbs/member/{id}'];
 const MESSAGE_PATHS = ['/cmbs/message/', '/cmbs/message/{id}', '/cmbs/message/{mixin}/'];
 
@@ -76,7 +78,7 @@ export const ROUTES: readonly Route[] = [
   { name: 'message', paths: MESSAGE_PATHS, summary: 'Messages and their layer collections', handler: occi },
   { name: 'health', paths: ['/healthz', '/readyz'], summary: 'Alive, ready', handler: health },
   {
-    name: 'occi',
+    name: CATCH_ALL,
     paths: ['/{path}/…'],
     summary: 'Everything else: run-time kinds, mixins, links, unbound paths',
     handler: occi,
@@ -106,14 +108,29 @@ const MATCHERS: readonly Matcher[] = ROUTES.flatMap((route) =>
   })),
 );
 
+/**
+ * Refuses a request that came to the wrong function, which a deployed one can be called with: `not_found` for a path
+ * that is not its own, `bad_action` for an action where it carries out none. The catch-all takes everything, and an
+ * action's function checks the action itself.
+ */
+export function checkOwn(route: Route, { method, path, query }: OcciRequest): void {
+  if (route.name === CATCH_ALL) return;
+  if (!MATCHERS.some((matcher) => matcher.route === route && matcher.pattern.test(path))) {
+    throw new CmbsError('not_found', `The function ${route.name} has nothing at this path.`);
+  }
+  if (route.action === undefined && method === 'POST' && query.some(([name]) => name === 'action')) {
+    throw new CmbsError('bad_action', `The function ${route.name} carries out no actions; ask ${CATCH_ALL}.`);
+  }
+}
+
 /** The function that takes a request; the catch-all takes what no other does. */
 export function routeFor(method: string, path: string, action: string | undefined): Route {
   for (const { pattern, route } of MATCHERS) {
     const wantsAction = route.action !== undefined;
     const hasAction = action !== undefined && method !== 'GET' && method !== 'HEAD';
-    if (wantsAction !== hasAction && route.name !== 'occi') continue;
+    if (wantsAction !== hasAction && route.name !== CATCH_ALL) continue;
     if (wantsAction && !route.action.includes(action as string)) continue;
     if (pattern.test(path)) return route;
   }
-  return BY_NAME.get('occi') as Route;
+  return BY_NAME.get(CATCH_ALL) as Route;
 }

@@ -1,9 +1,9 @@
-/** Around every handler: version check, method override, deadline, errors as answers. */
+/** Around every handler: version check, whose request it is, method override, errors as answers. */
 import { CmbsError } from '@cmbs/shared';
 import type { App } from './app';
 import { header, type OcciRequest, type OcciResponse } from './request';
 import { answerError, checkVersion } from './respond';
-import type { Route } from './routes';
+import { checkOwn, type Route } from './routes';
 
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS']);
 
@@ -17,11 +17,22 @@ function effective(request: OcciRequest): OcciRequest {
   return { ...request, method: 'GET' };
 }
 
+/** Compressed bodies are not read (RFC 9110 §15.5.16 makes that 415). */
+function checkCoding(request: OcciRequest): void {
+  const coding = header(request, 'content-encoding')?.trim().toLowerCase() ?? '';
+  if (coding === '' || coding === 'identity' || request.body.length === 0) return;
+  throw new CmbsError('unsupported_media_type', 'Send the body as it is, without Content-Encoding.', {
+    headers: { 'Accept-Encoding': 'identity' },
+  });
+}
+
 /** Never rejects. */
 export async function serve(route: Route, original: OcciRequest, app: App): Promise<OcciResponse> {
   let request = original;
   try {
     checkVersion(original);
+    checkCoding(original);
+    checkOwn(route, original);
     request = effective(original);
     if (!METHODS.has(request.method)) {
       throw new CmbsError('method_not_allowed', `${request.method} is not offered here.`, {

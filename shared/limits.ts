@@ -248,3 +248,7 @@ export const GATEWAY_GRACE_MS = 1500;
 /** Milliseconds between two looks for expired documents, and documents removed in one transaction. */
 export const SWEEP_INTERVAL_MS = 60_000;
 export const SWEEP_LIMIT = 500;
+/** Milliseconds that a deployed function works on a request: the longest wait that may be asked for, and a margin. */
+export const FUNCTION_DEADLINE_MS = (MAX_WAIT_S + 5) * 1000;
+/** Milliseconds after its deadline that a handler has to stop; then the function answers without it. */
+export const FUNCTION_ANSWER_GRACE_MS = 2000;

@@ -1,0 +1,118 @@
+/**
+ * Handlers behind functions-framework, one function a process. The framework parses bodies by its own rules; this
+ * adapter goes back to the raw bytes and the raw query, so that a function answers as the local gateway does.
+ */
+import type { HttpFunction, Request, Response } from '@google-cloud/functions-framework';
+import { CmbsError } from '@cmbs/shared';
+import { FUNCTION_ANSWER_GRACE_MS } from '@cmbs/shared/limits';
+import { baseOf, clientAddressOf, parseHeaders, parseQuery, splitTarget } from './http-parse';
+import { writeResponse } from './http-write';
+import { structuredLog } from './log';
+import { ANONYMOUS, type OcciRequest, type OcciResponse } from './request';
+import { answerError } from './respond';
+import { currentRuntime, type Runtime } from './runtime';
+import type { Route } from './routes';
+import { serve } from './serve';
+
+const NO_BODY = Buffer.alloc(0);
+/** For what happens before there is an app with a log of its own. */
+const processLog = structuredLog((line) => process.stdout.write(line));
+
+/** The framework's handler for a route. Never rejects. */
+export function frameworkHandler(route: Route): HttpFunction {
+  return async (incoming: Request, outgoing: Response): Promise<void> => {
+    const gone = new AbortController();
+    const leave = (): void => gone.abort();
+    outgoing.once('close', leave);
+    const timers: (() => void)[] = [];
+    let log = processLog;
+    let head: OcciRequest | undefined;
+    let response: OcciResponse;
+    try {
+      head = headOf(incoming, gone.signal);
+      const runtime = await currentRuntime();
+      const { clock } = runtime.app;
+      log = runtime.app.log;
+      const tooLate = new Promise<never>((_resolve, reject) => {
+        const giveUp = (): void =>
+          reject(new CmbsError('deadline_exceeded', 'The function did not finish in time; ask how far it came.'));
+        const stop = (): void => {
+          gone.abort();
+          timers.push(clock.after(FUNCTION_ANSWER_GRACE_MS, giveUp));
+        };
+        timers.push(clock.after(runtime.deadlineMs, stop));
+      });
+      response = await Promise.race([answerTo(route, head, incoming, runtime), tooLate]);
+    } catch (thrown) {
+      response = answerError(thrown, head, log);
+    }
+    try {
+      await writeResponse(incoming.method, outgoing, response);
+    } catch (error) {
+      log.warn('answer not written', { function: route.name, cause: String(error) });
+      outgoing.destroy();
+    } finally {
+      for (const cancel of timers) cancel();
+      outgoing.off('close', leave);
+    }
+  };
+}
+
+/** The request without what takes a runtime to know: body, client, base. */
+function headOf(incoming: Request, signal: AbortSignal): OcciRequest {
+  // A mount point is cut off `url` and kept in `originalUrl`: the entity's path is what is left.
+  const { path, query } = splitTarget(incoming.url);
+  return {
+    method: incoming.method,
+    path,
+    query: parseQuery(query),
+    headers: parseHeaders(incoming.rawHeaders),
+    body: NO_BODY,
+    identity: ANONYMOUS,
+    clientAddress: '',
+    base: '',
+    signal,
+  };
+}
+
+async function answerTo(
+  route: Route,
+  head: OcciRequest,
+  incoming: Request,
+  { app, publicUrl, trustProxy, maxBodyBytes }: Runtime,
+): Promise<OcciResponse> {
+  const { socket } = incoming;
+  const body = await bodyOf(incoming, maxBodyBytes, head.signal);
+  if (body === undefined) throw new CmbsError('too_large', `A body has ${maxBodyBytes} bytes at most.`);
+  const fallback = `${socket.localAddress ?? 'localhost'}:${socket.localPort ?? 80}`;
+  const request = {
+    ...head,
+    body,
+    clientAddress: clientAddressOf(head.headers, socket.remoteAddress, trustProxy),
+    base: baseOf(head.headers, { publicUrl, trustProxy, fallback }),
+  };
+  return serve(route, request, app);
+}
+
+/** The raw body; undefined when it is larger than allowed. */
+async function bodyOf(incoming: Request, maxBytes: number, signal: AbortSignal): Promise<Buffer | undefined> {
+  const { rawBody, headers } = incoming;
+  if (Number(headers['content-length'] ?? 0) > maxBytes) return undefined;
+  if (rawBody !== undefined) return rawBody.length > maxBytes ? undefined : rawBody;
+  // Without a Content-Type no parser of the framework reads the body; it is still in the stream.
+  if (headers['content-length'] === undefined && headers['transfer-encoding'] === undefined) return NO_BODY;
+  const chunks: Buffer[] = [];
+  let size = 0;
+  const stop = (): void => void incoming.destroy(new CmbsError('request_timeout', 'The body came in too slowly.'));
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    for await (const chunk of incoming.iterator({ destroyOnReturn: false })) {
+      size += (chunk as Buffer).length;
+      if (size > maxBytes) return undefined;
+      chunks.push(chunk as Buffer);
+    }
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+  return Buffer.concat(chunks, size);
+}

@@ -1,0 +1,51 @@
+/**
+ * What a function process works with. The program that assembles provides it; the first request makes it, once a
+ * process, so that an instance that only starts pays nothing.
+ */
+import { CmbsError } from '@cmbs/shared';
+import { FUNCTION_DEADLINE_MS } from '@cmbs/shared/limits';
+import type { App } from './app';
+
+export interface Runtime {
+  readonly app: App;
+  /** Public URL without a slash at the end: a function's own host is not the one that others know. */
+  readonly publicUrl: string | undefined;
+  readonly trustProxy: boolean;
+  readonly maxBodyBytes: number;
+  /** Milliseconds that a request has; {@link FUNCTION_DEADLINE_MS} when absent. */
+  readonly deadlineMs?: number;
+}
+
+let make: (() => Promise<Runtime>) | undefined;
+let made: Promise<Runtime> | undefined;
+
+/** Says how this process gets its runtime; `factory` runs at the first request, and again only after it failed. */
+export function provideApp(factory: () => Promise<Runtime>): void {
+  make = factory;
+  made = undefined;
+}
+
+/** Gives this process a runtime that is assembled already. */
+export function useApp(runtime: Runtime): void {
+  provideApp(() => Promise.resolve(runtime));
+}
+
+/** The runtime of this process, or `unavailable`. */
+export async function currentRuntime(): Promise<Runtime & { readonly deadlineMs: number }> {
+  if (make === undefined) {
+    throw new CmbsError(
+      'unavailable',
+      'This function has no store to work with; deploy it with the program that provides one.',
+    );
+  }
+  const current = (made ??= make());
+  try {
+    return { deadlineMs: FUNCTION_DEADLINE_MS, ...(await current) };
+  } catch (cause) {
+    // The next request tries again: what was away at a cold start may be back.
+    if (made === current) made = undefined;
+    throw cause instanceof CmbsError
+      ? cause
+      : new CmbsError('unavailable', 'This function cannot reach what it works with; try again later.', { cause });
+  }
+}
