@@ -2,7 +2,7 @@
  * Opens and closes the sockets of local members: what the store wants is compared with what is open, at start and at
  * every change, one member at a time (layers.md, Members). What cannot be opened is tried again with back-off.
  */
-import { toCmbsError, type Json, type JsonObject } from '@cmbs/shared';
+import { toCmbsError, type CmbsError, type Json, type JsonObject } from '@cmbs/shared';
 import type { TopicLayer } from '@cmbs/shared/bus/bus';
 import { MEMBER } from '@cmbs/shared/broker/cmbs';
 import { DESIRED, startedLayers, type Desired } from '@cmbs/shared/broker/desired';
@@ -182,7 +182,7 @@ export class Layers {
       if (error.code === 'internal')
         log.error('layer not opened', { member: member.path, layer, cause: String(thrown) });
       counters.add('cmbs_layers_failed', { layer });
-      return { state: 'failed', reason: error.message.replace(/\.$/, '') };
+      return { state: 'failed', reason: reasonOf(error) };
     }
   }
 
@@ -307,6 +307,11 @@ export class Layers {
     });
     if (isNews) await members.refresh(path);
   }
+}
+
+/** What stands after "The l1 socket cannot be opened:". */
+function reasonOf({ message }: CmbsError): string {
+  return message.replace(/^The socket (\S+) cannot be opened: /, '$1: ').replace(/\.$/, '');
 }
 
 /** Names of subscriptions have fewer characters than ids. */

@@ -1,0 +1,399 @@
+/**
+ * Deployments in this process: each a whole stack with a data directory of its own, spoken to over HTTP and over its
+ * members' sockets. Waits end with what they wait for or with a deadline.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { startStack, type Stack } from '@cmbs/emulator/stack';
+import { silentLog, type Clock, type Json, type JsonObject, type Log, type LogFields } from '@cmbs/shared';
+import { readConfig } from '@cmbs/shared/config';
+import { freePort } from '../integration/sockets-support';
+
+/** Milliseconds until a test gives up on something that has no shorter limit of its own. */
+export const DEADLINE_MS = 10_000;
+/** Milliseconds between two looks at a condition that has no event to wait for. */
+const POLL_MS = 15;
+
+export const CMBS = 'http://houssem.org/cmbs#';
+export const MEMBER = `${CMBS}member`;
+export const MESSAGE = `${CMBS}message`;
+export type LayerName = 'l1' | 'l2' | 'l31' | 'l32' | 'l4';
+
+/** A socket address that nobody has. */
+export async function freeSocket(): Promise<string> {
+  return `tcp://127.0.0.1:${await freePort()}`;
+}
+
+/** What `probe` gives once `wanted` accepts it; an error that shows the last value when that takes too long. */
+export async function eventually<T>(
+  probe: () => Promise<T> | T,
+  wanted: (value: T) => boolean,
+  what: string,
+  ms = DEADLINE_MS,
+): Promise<T> {
+  const end = performance.now() + ms;
+  for (;;) {
+    const value = await probe();
+    if (wanted(value)) return value;
+    if (performance.now() > end) {
+      throw new Error(`not within ${ms} ms: ${what}; the last was ${shown(value)}`);
+    }
+    await pause(POLL_MS);
+  }
+}
+
+/** `undefined` has no JSON. */
+const shown = (value: unknown): string => String(JSON.stringify(value)).slice(0, 2000);
+
+export class Answer {
+  constructor(
+    readonly status: number,
+    readonly headers: Headers,
+    readonly text: string,
+  ) {}
+
+  get json(): JsonObject {
+    return JSON.parse(this.text) as JsonObject;
+  }
+
+  /** Attributes of an entity. */
+  get attributes(): JsonObject {
+    return this.json.attributes as JsonObject;
+  }
+
+  get delivery(): Delivery {
+    return this.attributes['cmbs.message.delivery'] as unknown as Delivery;
+  }
+
+  get result(): JsonObject {
+    return this.attributes['cmbs.message.result'] as JsonObject;
+  }
+
+  /** The message of an error. */
+  get error(): string {
+    return (this.json.error as { readonly message: string }).message;
+  }
+}
+
+export interface Delivery {
+  readonly state: string;
+  readonly send_id: string;
+  readonly attempts: number;
+  readonly reason?: string;
+  readonly receivers: readonly {
+    readonly name: string;
+    readonly state: string;
+    readonly attempts: number;
+    readonly reason?: string;
+  }[];
+}
+
+export interface Entry {
+  readonly id: string;
+  readonly href: string;
+  readonly message_id: string;
+  readonly send_id?: string;
+  readonly sender?: string;
+  readonly state: string;
+  readonly answer?: Json;
+  readonly message: JsonObject;
+}
+
+/** The content of the message in an inbox entry. */
+export function contentOf({ message }: Entry): Json | undefined {
+  const attributes = message.attributes as { readonly cmbs: { readonly message: JsonObject } };
+  return attributes.cmbs.message.message_content;
+}
+
+export interface MemberOptions {
+  readonly title?: string;
+  readonly topics?: readonly string[];
+  readonly neighbors?: readonly string[];
+  readonly state?: string;
+  readonly local?: boolean;
+  /** In place of a free one. */
+  readonly sockets?: Readonly<Partial<Record<LayerName, string>>>;
+  /** Layers to start. */
+  readonly start?: readonly LayerName[];
+}
+
+export interface Member {
+  readonly id: string;
+  readonly path: string;
+  readonly uri: string;
+  readonly sockets: Readonly<Record<LayerName, string>>;
+}
+
+export interface MessageOptions {
+  readonly to?: string;
+  readonly content?: Json;
+  readonly topics?: readonly string[];
+  readonly providers?: readonly string[];
+  readonly executable?: boolean;
+  readonly sendable?: boolean;
+  readonly storable?: boolean;
+  readonly expiresAt?: Date;
+  readonly orderingKey?: string;
+  readonly id?: string;
+}
+
+let serial = 0;
+/** Names that no other test of this process has. */
+export const unique = (prefix: string): string => `${prefix}-${process.pid}-${(serial += 1)}`;
+
+export interface DeploymentOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly clock?: Clock;
+}
+
+export class Deployment {
+  readonly #directory: string;
+  readonly #options: DeploymentOptions;
+  #stack: Stack | undefined;
+  /** What the product called its own fault; {@link close} fails when there is any. */
+  readonly faults: string[] = [];
+
+  private constructor(directory: string, options: DeploymentOptions) {
+    this.#directory = directory;
+    this.#options = options;
+  }
+
+  static async start(options: DeploymentOptions = {}): Promise<Deployment> {
+    const deployment = new Deployment(await mkdtemp(join(tmpdir(), 'cmbs-broker-')), options);
+    await deployment.up();
+    return deployment;
+  }
+
+  /** Starts the stack again on the data it left. */
+  async up(): Promise<void> {
+    const error = (message: string, fields?: LogFields): void =>
+      void this.faults.push(`${message} ${JSON.stringify(fields)}`);
+    const log: Log = { ...silentLog, error };
+    const config = readConfig({
+      PORT: '0',
+      CMBS_DATA_DIR: this.#directory,
+      CMBS_LOG: 'silent',
+      ...this.#options.env,
+    });
+    const { clock } = this.#options;
+    this.#stack = await startStack({ config, log, ...(clock === undefined ? {} : { clock }) });
+  }
+
+  /** Stops the stack and keeps its data; resolves with the milliseconds that it took. */
+  async down(): Promise<number> {
+    const started = performance.now();
+    await this.#stack?.close();
+    this.#stack = undefined;
+    return performance.now() - started;
+  }
+
+  async close(): Promise<void> {
+    await this.down();
+    await rm(this.#directory, { recursive: true });
+    if (this.faults.length > 0) throw new Error(`The product logged errors:\n${this.faults.join('\n')}`);
+  }
+
+  get url(): string {
+    if (this.#stack === undefined) throw new Error('the deployment is down');
+    return this.#stack.url;
+  }
+
+  /** `body` that is text goes as it is. */
+  async request(
+    method: string,
+    target: string,
+    body?: string | JsonObject,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<Answer> {
+    const response = await fetch(target.startsWith('http') ? target : this.url + target, {
+      method,
+      headers: { Accept: 'application/json', 'Content-Type': 'application/json', ...headers },
+      signal: AbortSignal.timeout(40_000),
+      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    });
+    return new Answer(response.status, response.headers, await response.text());
+  }
+
+  get(target: string): Promise<Answer> {
+    return this.request('GET', target);
+  }
+
+  /** The same, and an error unless the status is the expected one. */
+  async must(status: number, asked: Promise<Answer>): Promise<Answer> {
+    const answer = await asked;
+    if (answer.status !== status) throw new Error(`${answer.status} instead of ${status}: ${answer.text}`);
+    return answer;
+  }
+
+  act(
+    path: string,
+    term: string,
+    attributes: JsonObject = {},
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<Answer> {
+    const body = Object.keys(attributes).length === 0 ? {} : { attributes };
+    return this.request('POST', `${path}?action=${term}`, body, headers);
+  }
+
+  async member(options: MemberOptions = {}): Promise<Member> {
+    const id = unique('member');
+    const sockets = {
+      l1: await freeSocket(),
+      l2: await freeSocket(),
+      l31: await freeSocket(),
+      l32: await freeSocket(),
+      l4: await freeSocket(),
+      ...options.sockets,
+    };
+    const path = `/cmbs/member/${id}`;
+    await this.must(
+      201,
+      this.request('PUT', path, {
+        kind: MEMBER,
+        ...(options.title === undefined ? {} : { title: options.title }),
+        attributes: {
+          ...Object.fromEntries(
+            Object.entries(sockets).map(([layer, socket]) => [`cmbs.member.${layer}_socket`, socket]),
+          ),
+          'cmbs.member.state': options.state ?? 'active',
+          'cmbs.member.local': String(options.local ?? true),
+          'cmbs.member.topics': options.topics ?? [],
+          'cmbs.member.neighbors_socket': options.neighbors ?? [],
+        },
+      }),
+    );
+    for (const layer of options.start ?? []) await this.must(200, this.act(path, `start_${layer}`));
+    return { id, path, uri: this.url + path, sockets };
+  }
+
+  /** Describes a member of another deployment here, as an administrator would. */
+  async introduce(member: Member, options: Pick<MemberOptions, 'topics' | 'title' | 'state'> = {}): Promise<void> {
+    await this.must(
+      201,
+      this.request('PUT', member.path, {
+        kind: MEMBER,
+        ...(options.title === undefined ? {} : { title: options.title }),
+        attributes: {
+          ...Object.fromEntries(
+            Object.entries(member.sockets).map(([layer, socket]) => [`cmbs.member.${layer}_socket`, socket]),
+          ),
+          'cmbs.member.state': options.state ?? 'active',
+          'cmbs.member.local': 'false',
+          'cmbs.member.topics': options.topics ?? [],
+        },
+      }),
+    );
+  }
+
+  /** Changes some attributes of an entity. */
+  async change(path: string, attributes: JsonObject): Promise<Answer> {
+    const { kind } = (await this.must(200, this.get(path))).json;
+    return this.must(200, this.request('POST', path, { kind: kind as string, attributes }));
+  }
+
+  /** Creates a message and returns its path. */
+  async message(layer: LayerName, options: MessageOptions = {}): Promise<string> {
+    const flag = (value: boolean | undefined, fallback: string): string => String(value ?? fallback);
+    const path = `/cmbs/message/${options.id ?? unique('message')}`;
+    const attributes: Record<string, Json> = {
+      'cmbs.message.executable': flag(options.executable, 'false'),
+      'cmbs.message.sendable': flag(options.sendable, 'true'),
+      'cmbs.message.storable': flag(options.storable, 'true'),
+      'cmbs.message.message_content': options.content ?? 'hello',
+    };
+    if (options.to !== undefined) attributes['cmbs.message.l1_socket_receiver_member'] = options.to;
+    if (options.topics !== undefined) attributes['cmbs.message.topics'] = options.topics;
+    if (options.providers !== undefined) attributes['cmbs.message.providers'] = options.providers;
+    if (options.expiresAt !== undefined) attributes['cmbs.message.expires_at'] = options.expiresAt.toISOString();
+    if (options.orderingKey !== undefined) attributes['cmbs.message.ordering_key'] = options.orderingKey;
+    await this.must(201, this.request('PUT', path, { kind: MESSAGE, mixins: [CMBS + layer], attributes }));
+    return path;
+  }
+
+  /** Creates and sends; the answer is the send's. */
+  async send(
+    layer: LayerName,
+    options: MessageOptions & { readonly from?: string; readonly prefer?: string } = {},
+  ): Promise<Answer & { readonly path: string }> {
+    const path = await this.message(layer, options);
+    const answer = await this.act(
+      path,
+      `send_${layer}`,
+      options.from === undefined ? {} : { from: options.from },
+      options.prefer === undefined ? {} : { Prefer: options.prefer },
+    );
+    return Object.assign(answer, { path });
+  }
+
+  async delivery(path: string): Promise<Delivery> {
+    return (await this.must(200, this.get(path))).delivery;
+  }
+
+  reaches(path: string, state: string, ms?: number): Promise<Delivery> {
+    return eventually(
+      () => this.delivery(path),
+      (delivery) => delivery.state === state,
+      `${path} is ${state}`,
+      ms,
+    );
+  }
+
+  layer(member: Member, layer: LayerName): Promise<JsonObject | undefined> {
+    return this.get(member.path).then((answer) => {
+      const layers = answer.attributes['cmbs.member.layers'] as Readonly<Record<string, JsonObject>> | undefined;
+      return layers?.[layer];
+    });
+  }
+
+  /** Entries as they are, without leasing them unless the query says so. */
+  async inbox(member: Pick<Member, 'path'>, query = 'lease=0&number=1000'): Promise<readonly Entry[]> {
+    const { json } = await this.must(200, this.get(`${member.path}/inbox/?${query}`));
+    return json.entries as unknown as readonly Entry[];
+  }
+
+  /** The inbox once it has `count` entries or more. */
+  receives(member: Pick<Member, 'path'>, count: number, ms?: number): Promise<readonly Entry[]> {
+    return eventually(
+      () => this.inbox(member),
+      (entries) => entries.length >= count,
+      `${member.path} receives ${count}`,
+      ms,
+    );
+  }
+
+  /** Sum of a counter over the samples that have the labels. */
+  async metric(name: string, labels: Readonly<Record<string, string>> = {}): Promise<number> {
+    const { text } = await this.must(200, this.get('/metrics'));
+    return text
+      .split('\n')
+      .filter((line) => line === name || line.startsWith(`${name} `) || line.startsWith(`${name}{`))
+      .filter((line) => Object.entries(labels).every(([key, value]) => line.includes(`${key}="${value}"`)))
+      .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
+  }
+}
+
+/** Deployments of one test, closed in the end whatever happens. */
+export class Fleet {
+  readonly #deployments: Deployment[] = [];
+  readonly #closing: (() => unknown)[] = [];
+
+  async start(options?: DeploymentOptions): Promise<Deployment> {
+    const deployment = await Deployment.start(options);
+    this.#deployments.push(deployment);
+    return deployment;
+  }
+
+  /** Something to close before the deployments. */
+  using<T>(resource: T, close: (resource: T) => unknown): T {
+    this.#closing.push(() => close(resource));
+    return resource;
+  }
+
+  async close(): Promise<void> {
+    for (const close of this.#closing.splice(0).reverse()) await close();
+    const outcomes = await Promise.allSettled(this.#deployments.splice(0).map((one) => one.close()));
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+  }
+}
