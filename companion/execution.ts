@@ -9,15 +9,13 @@ import { isTrue } from '@cmbs/shared/broker/member';
 import { readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
 import type { Path } from '@cmbs/shared/occi/model';
 import { answerOf, parseCall, type Call } from '@cmbs/shared/services/call';
-import { Fault } from '@cmbs/shared/services/fault';
+import { Fault, FAULT } from '@cmbs/shared/services/fault';
 import type { Transaction } from '@cmbs/shared/store/store';
 import { registryOf, type Environment } from './environment';
 
 /** Calls under way; what is still here at start was cut off. */
 const RUNS = 'runs';
 const MAX_RUNS = 10_000;
-/** JSON-RPC code (server range) of a call whose outcome is not known. */
-const OUTCOME_UNKNOWN = -32_001;
 
 /** Where the answer of a run goes. */
 type RunTarget =
@@ -152,7 +150,7 @@ function outcomeUnknown(call: Call): Json {
   return answerOf(
     call,
     new Fault(
-      OUTCOME_UNKNOWN,
+      FAULT.outcomeUnknown,
       'The call was cut off by a restart: its outcome is unknown, and it is not run again.',
     ),
   );

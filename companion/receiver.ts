@@ -27,14 +27,22 @@ import { MAX_INBOX_ENTRIES, MAX_UNWRITTEN_RECEIPTS, MAX_SOCKETS_LISTED } from '@
 import { readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
 import type { Entity, Path } from '@cmbs/shared/occi/model';
 import { answerOf, parseCall, type Call } from '@cmbs/shared/services/call';
-import { Fault } from '@cmbs/shared/services/fault';
+import { Fault, FAULT } from '@cmbs/shared/services/fault';
 import { registryOf, type Environment } from './environment';
 import type { Execution } from './execution';
 import type { Forwarding } from './forwarding';
 import type { Learning } from './learn';
 
-/** JSON-RPC code of a call whose outcome a crash left unknown. */
-const OUTCOME_UNKNOWN = -32_001;
+interface InboxSize {
+  count: number;
+  readonly checkedAt: number;
+}
+
+/** When a frame came, for the order in the inbox: taken before anything is waited for. */
+interface Arrival {
+  readonly at: number;
+  readonly sequence: string;
+}
 
 export interface ReceiverParts {
   readonly environment: Environment;
@@ -50,9 +58,13 @@ export class Receiver {
   readonly #forwarding: Forwarding;
   /** Receipts of messages that may not be stored, on their way to the inbox after the reply. */
   readonly #unwritten = new Set<Promise<void>>();
-  /** Entries of each inbox, counted once and then kept by what this process adds. */
-  readonly #inboxSizes = new Map<string, { count: number; checkedAt: number }>();
+  /**
+   * Entries of each inbox, counted once and then kept by what this process adds. All that arrive meanwhile wait for
+   * the same count, so that none overtakes another.
+   */
+  readonly #inboxSizes = new Map<string, Promise<InboxSize>>();
   #sequence = 0;
+  #lastArrival = 0;
   #replyPrefix = new Map<Path, { readonly version: number; readonly text: string }>();
 
   constructor({ environment, learning, execution, forwarding }: ReceiverParts) {
@@ -118,6 +130,7 @@ export class Receiver {
   /** Resolves with the JSON text of a call's answer, if there was a call. */
   async #receive(member: Entity, layer: Layer, message: WireMessage): Promise<string | undefined> {
     const { clock, counters } = this.#environment;
+    const arrival = this.#arrival();
     const { transfer } = message;
     if (message.expiresAt !== undefined && message.expiresAt <= clock.now()) {
       counters.add('cmbs_dropped', { reason: 'expired', layer });
@@ -127,12 +140,12 @@ export class Receiver {
     if (isDescription(content)) await this.#learning.learn(content, transfer.origin, member.id);
     if (transfer.content_type === DISCOVERY_CONTENT) return undefined;
     const call = message.executable ? parseCall(content) : undefined;
-    if (call !== undefined) return this.#execute(member, layer, message, call);
+    if (call !== undefined) return this.#execute(member, layer, message, arrival, call);
     if (!message.storable) {
-      await this.#recordLater(member, layer, message);
+      await this.#recordLater(member, layer, message, arrival);
       return undefined;
     }
-    await this.#record(member, layer, message);
+    await this.#record(member, layer, message, arrival);
     return undefined;
   }
 
@@ -167,8 +180,13 @@ export class Receiver {
     await this.take(memberPath, layer, data);
   }
 
-  #receipt(layer: Layer, message: WireMessage, state: Receipt['state']): { id: string; receipt: Receipt } {
-    const { clock, newId } = this.#environment;
+  #receipt(
+    layer: Layer,
+    message: WireMessage,
+    arrival: Arrival,
+    state: Receipt['state'],
+  ): { id: string; receipt: Receipt } {
+    const { newId } = this.#environment;
     const sendId = message.transfer.send_id;
     const sender = message.pathHistory.at(-1);
     return {
@@ -181,26 +199,25 @@ export class Receiver {
         ...(sender === undefined ? {} : { sender }),
         frame: message.text,
         state,
-        receivedAt: clock.now(),
+        receivedAt: arrival.at,
       },
     };
   }
 
-  /** Order of arrival within one millisecond. */
-  #next(): string {
+  #arrival(): Arrival {
     this.#sequence = (this.#sequence + 1) % 1_000_000_000;
-    return this.#sequence.toString().padStart(9, '0');
+    // A clock that is set back must not put what comes now before what came already.
+    this.#lastArrival = Math.max(this.#lastArrival, this.#environment.clock.now());
+    return { at: this.#lastArrival, sequence: this.#sequence.toString().padStart(9, '0') };
   }
 
   async #refuseWhenFull(inbox: string): Promise<void> {
-    const { store, clock } = this.#environment;
-    const now = clock.now();
-    let size = this.#inboxSizes.get(inbox);
-    // Programs take entries away meanwhile; a full inbox is counted again before it is believed.
-    if (size === undefined || (size.count >= MAX_INBOX_ENTRIES && now - size.checkedAt > 1000)) {
-      const count = await store.count({ collection: inbox, by: 'order' }, MAX_INBOX_ENTRIES);
-      size = { count, checkedAt: now };
-      this.#inboxSizes.set(inbox, size);
+    const counted = this.#inboxSizes.get(inbox) ?? this.#countInbox(inbox);
+    let size = await counted;
+    // Programs take entries away meanwhile; a full inbox is counted again, by one of all that wait, to be believed.
+    if (size.count >= MAX_INBOX_ENTRIES && this.#environment.clock.now() - size.checkedAt > 1000) {
+      const newer = this.#inboxSizes.get(inbox);
+      size = await (newer === undefined || newer === counted ? this.#countInbox(inbox) : newer);
     }
     if (size.count >= MAX_INBOX_ENTRIES) {
       throw new CmbsError('queue_full', "The receiver's inbox is full; try again later.");
@@ -208,11 +225,24 @@ export class Receiver {
     size.count += 1;
   }
 
-  async #record(member: Entity, layer: Layer, message: WireMessage): Promise<void> {
+  #countInbox(inbox: string): Promise<InboxSize> {
+    const { store, clock } = this.#environment;
+    const counting = store
+      .count({ collection: inbox, by: 'order' }, MAX_INBOX_ENTRIES)
+      .then((count): InboxSize => ({ count, checkedAt: clock.now() }));
+    this.#inboxSizes.set(inbox, counting);
+    // A count that failed is no count; the next arrival tries again.
+    counting.catch(() => {
+      if (this.#inboxSizes.get(inbox) === counting) this.#inboxSizes.delete(inbox);
+    });
+    return counting;
+  }
+
+  async #record(member: Entity, layer: Layer, message: WireMessage, arrival: Arrival): Promise<void> {
     const inbox = inboxOf(member.id);
     await this.#refuseWhenFull(inbox);
-    const { id, receipt } = this.#receipt(layer, message, 'received');
-    const options = receiptOptions(receipt, this.#next());
+    const { id, receipt } = this.#receipt(layer, message, arrival, 'received');
+    const options = receiptOptions(receipt, arrival.sequence);
     const { store, clock } = this.#environment;
     const registry = await registryOf(this.#environment);
     await store.transact(async (tx) => {
@@ -227,14 +257,14 @@ export class Receiver {
   }
 
   /** A message that may not be stored is answered first: its sender gave up durability (README, guarantees). */
-  async #recordLater(member: Entity, layer: Layer, message: WireMessage): Promise<void> {
+  async #recordLater(member: Entity, layer: Layer, message: WireMessage, arrival: Arrival): Promise<void> {
     const inbox = inboxOf(member.id);
     await this.#refuseWhenFull(inbox);
     if (this.#unwritten.size >= MAX_UNWRITTEN_RECEIPTS) await Promise.race(this.#unwritten);
-    const { id, receipt } = this.#receipt(layer, message, 'received');
+    const { id, receipt } = this.#receipt(layer, message, arrival, 'received');
     const { store, log, counters } = this.#environment;
     const writing: Promise<void> = store
-      .create(inbox, id, receiptValue(receipt), receiptOptions(receipt, this.#next()))
+      .create(inbox, id, receiptValue(receipt), receiptOptions(receipt, arrival.sequence))
       .then(
         () => void this.#unwritten.delete(writing),
         (error: unknown) => {
@@ -246,14 +276,20 @@ export class Receiver {
     this.#unwritten.add(writing);
   }
 
-  async #execute(member: Entity, layer: Layer, message: WireMessage, call: Call): Promise<string> {
+  async #execute(
+    member: Entity,
+    layer: Layer,
+    message: WireMessage,
+    arrival: Arrival,
+    call: Call,
+  ): Promise<string> {
     const inbox = inboxOf(member.id);
     await this.#refuseWhenFull(inbox);
-    const { id, receipt } = this.#receipt(layer, message, 'executing');
+    const { id, receipt } = this.#receipt(layer, message, arrival, 'executing');
     const runId = `${member.id}/${id}`;
     const underWay = this.#execution.underWay(runId);
     if (underWay !== undefined) return underWay;
-    const options = receiptOptions(receipt, this.#next());
+    const options = receiptOptions(receipt, arrival.sequence);
     const { store, clock } = this.#environment;
     const registry = await registryOf(this.#environment);
     const begun = await store.transact(async (tx) => {
@@ -274,7 +310,7 @@ export class Receiver {
     const meanwhile = this.#execution.underWay(runId);
     if (meanwhile !== undefined) return meanwhile;
     return JSON.stringify(
-      answerOf(call, new Fault(OUTCOME_UNKNOWN, 'The outcome of this call is unknown; it is not run again.')),
+      answerOf(call, new Fault(FAULT.outcomeUnknown, 'The outcome of this call is unknown; it is not run again.')),
     );
   }
 }
