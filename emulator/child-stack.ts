@@ -1,7 +1,7 @@
 /** A local stack in a process of its own: what the demo and the durability tests start, stop and kill. */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 
 export interface ChildStackOptions {
   /** The bundled program. */
@@ -39,50 +39,51 @@ export class ChildStack {
   /** The last lines that it wrote. */
   readonly lines: string[] = [];
   readonly exited: Promise<Exit>;
-  readonly #child: ChildProcess;
+  readonly #child: ChildProcessByStdio<null, Readable, Readable>;
+  readonly #ready: Promise<void>;
   #url: string | undefined;
 
-  private constructor({ program, directory, port = 0, settings, onLine }: ChildStackOptions, ready: () => void) {
-    this.#child = spawn(process.execPath, [program], {
+  private constructor({ program, directory, port = 0, settings, onLine }: ChildStackOptions) {
+    const child = spawn(process.execPath, [program], {
       env: { ...cleanEnvironment(), PORT: String(port), CMBS_DATA_DIR: directory, ...settings },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    for (const stream of [this.#child.stdout, this.#child.stderr]) {
-      if (stream === null) continue;
-      createInterface({ input: stream }).on('line', (line) => {
+    this.#child = child;
+    this.#ready = new Promise((resolve) => {
+      const take = (line: string): void => {
         this.lines.push(line);
         if (this.lines.length > LINES_KEPT) this.lines.shift();
         const url = READY.exec(line)?.[1];
         if (url !== undefined && this.#url === undefined) {
           this.#url = url;
-          ready();
+          resolve();
         }
         onLine?.(line);
-      });
-    }
+      };
+      for (const input of [child.stdout, child.stderr]) createInterface({ input }).on('line', take);
+    });
     // `close` comes after the last line, `exit` may not.
-    this.exited = once(this.#child, 'close').then(([code, signal]) => ({ code, signal }) as Exit);
+    this.exited = new Promise((resolve) => {
+      child.once('close', (code, signal) => resolve({ code, signal }));
+    });
   }
 
   /** Resolves when it is ready; rejects with what it wrote when it ends before, or is not ready in time. */
   static async start(options: ChildStackOptions): Promise<ChildStack> {
+    const stack = new ChildStack(options);
     const withinMs = options.startWithinMs ?? START_MS;
     let timer: NodeJS.Timeout | undefined;
-    let started: ChildStack | undefined;
-    const ready = new Promise<undefined>((resolve, reject) => {
-      started = new ChildStack(options, () => resolve(undefined));
+    const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => reject(new Error(`it was not ready within ${withinMs} ms`)), withinMs);
     });
-    const stack = started as unknown as ChildStack;
     try {
-      const exit = await Promise.race([ready, stack.exited]);
+      const exit = await Promise.race([stack.#ready, stack.exited, late]);
       if (exit !== undefined) throw new Error(`it ended with ${exit.code ?? exit.signal ?? 'nothing'}`);
       return stack;
     } catch (error) {
       await stack.kill();
-      throw new Error(`The deployment did not start: ${(error as Error).message}\n${stack.lines.join('\n')}`, {
-        cause: error,
-      });
+      const said = stack.lines.join('\n');
+      throw new Error(`The deployment did not start: ${(error as Error).message}.\n${said}`, { cause: error });
     } finally {
       clearTimeout(timer);
     }
@@ -94,11 +95,7 @@ export class ChildStack {
     return this.#url;
   }
 
-  get pid(): number | undefined {
-    return this.#child.pid;
-  }
-
-  /** `kill -9`, as a power cut is to a process. Resolves when it is gone. */
+  /** `kill -9`: to a process what a power cut is to a machine. Resolves when it is gone. */
   kill(): Promise<Exit> {
     this.#child.kill('SIGKILL');
     return this.exited;

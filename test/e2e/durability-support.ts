@@ -1,0 +1,171 @@
+/** Deployments in child processes, made from the sources as the release is, and requests to them. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ChildStack, type ChildStackOptions } from '@cmbs/emulator/child-stack';
+import { isJsonObject, type Json, type JsonObject } from '@cmbs/shared';
+import { bundleProgram, type BundledProgram } from '../integration/bundled-program';
+
+/** Milliseconds for whatever a test waits for, on a machine that is busy with other tests. */
+export const DEADLINE_MS = 20_000;
+const TYPE = 'application/occi+json';
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  readonly json: JsonObject;
+}
+
+export interface Asked {
+  readonly body?: Json;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal;
+}
+
+/** One request to a URL; rejects when no whole answer comes. */
+export async function ask(method: string, url: string, { body, headers, signal }: Asked = {}): Promise<Answer> {
+  const deadline = AbortSignal.timeout(DEADLINE_MS);
+  const response = await fetch(url, {
+    method,
+    headers: { Accept: TYPE, ...(body === undefined ? {} : { 'Content-Type': TYPE }), ...headers },
+    signal: signal === undefined ? deadline : AbortSignal.any([signal, deadline]),
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  const isJson = response.headers.get('content-type')?.includes('json') === true && text !== '';
+  const parsed: unknown = isJson ? JSON.parse(text) : {};
+  return { status: response.status, headers: response.headers, text, json: isJsonObject(parsed) ? parsed : {} };
+}
+
+/** The same, for steps of a test that must succeed. */
+export async function must(method: string, url: string, asked: Asked = {}): Promise<Answer> {
+  const answer = await ask(method, url, asked);
+  if (answer.status >= 300) throw new Error(`${method} ${url}: ${answer.status} ${answer.text}`);
+  return answer;
+}
+
+/** Follows keys into JSON; undefined where the way ends. */
+export function at(value: Json | undefined, ...keys: readonly string[]): Json | undefined {
+  let here = value;
+  for (const key of keys) {
+    if (!isJsonObject(here)) return undefined;
+    here = here[key];
+  }
+  return here;
+}
+
+export const messageField = (message: Json, ...keys: readonly string[]): Json | undefined =>
+  at(message, 'attributes', 'cmbs', 'message', ...keys);
+export const memberField = (member: Json, ...keys: readonly string[]): Json | undefined =>
+  at(member, 'attributes', 'cmbs', 'member', ...keys);
+
+export type Layer = 'l1' | 'l2' | 'l31' | 'l32' | 'l4';
+
+export const messageBody = (layer: Layer, fields: JsonObject, title?: string): JsonObject => ({
+  kind: 'http://houssem.org/cmbs#message',
+  mixins: [`http://houssem.org/cmbs#${layer}`],
+  ...(title === undefined ? {} : { title }),
+  attributes: { cmbs: { message: fields } },
+});
+
+export const memberBody = (fields: JsonObject): JsonObject => ({
+  kind: 'http://houssem.org/cmbs#member',
+  attributes: { cmbs: { member: fields } },
+});
+
+/** An inbox entry, as far as tests read it. */
+export interface Entry {
+  readonly id: string;
+  readonly messageId: string;
+  readonly state: string;
+  readonly content: Json | undefined;
+  readonly answer: Json | undefined;
+}
+
+/** Everything in an inbox, oldest first, without taking it. */
+export async function inboxOf(url: string, member: string): Promise<readonly Entry[]> {
+  const entries: Entry[] = [];
+  for (let cursor = ''; ;) {
+    const { json } = await must('GET', `${url}/cmbs/member/${member}/inbox/?lease=0&number=1000${cursor}`);
+    for (const entry of json.entries as readonly JsonObject[]) {
+      entries.push({
+        id: entry.id as string,
+        messageId: entry.message_id as string,
+        state: entry.state as string,
+        content: messageField(entry.message as Json, 'message_content'),
+        answer: entry.answer,
+      });
+    }
+    if (typeof json.next !== 'string') return entries;
+    cursor = `&cursor=${encodeURIComponent(json.next)}`;
+  }
+}
+
+/** Looks again and again until `look` gives what `isEnough` accepts; what it gave last when the time is over. */
+export async function until<T>(
+  look: () => Promise<T>,
+  isEnough: (seen: T) => boolean,
+  withinMs = DEADLINE_MS,
+): Promise<T> {
+  const deadline = performance.now() + withinMs;
+  for (;;) {
+    const seen = await look();
+    if (isEnough(seen) || performance.now() > deadline) return seen;
+    await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+  }
+}
+/** Milliseconds between two looks at something that tells nobody when it changes. */
+const LOOK_AGAIN_MS = 25;
+
+/** `tcp://` addresses of ports that nobody has now. */
+export async function freeAddresses(count: number): Promise<readonly string[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
+  await Promise.all(servers.map((server) => once(server, 'listening')));
+  const addresses = servers.map((server) => `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  await Promise.all(servers.map((server) => once(server.close(), 'close')));
+  return addresses;
+}
+
+/** What a test file starts and has to get rid of, whatever happens in it. */
+export class Bench {
+  readonly #programs = new Map<string, BundledProgram>();
+  readonly #running = new Set<ChildStack>();
+  readonly #directories: string[] = [];
+
+  /** Path of a program of the repository, bundled once. */
+  program(source = 'emulator/main.ts'): string {
+    const known = this.#programs.get(source);
+    if (known !== undefined) return known.path;
+    const made = bundleProgram(source);
+    this.#programs.set(source, made);
+    return made.path;
+  }
+
+  directory(): string {
+    const path = mkdtempSync(join(tmpdir(), 'cmbs-durability-'));
+    this.#directories.push(path);
+    return path;
+  }
+
+  async start(options: Partial<ChildStackOptions> & { readonly directory: string }): Promise<ChildStack> {
+    const settings = { CMBS_LOG: 'error', ...options.settings };
+    const stack = await ChildStack.start({ program: this.program(), ...options, settings });
+    this.#running.add(stack);
+    void stack.exited.then(() => this.#running.delete(stack));
+    return stack;
+  }
+
+  /** After each test: no process and no data of it stays. */
+  async clear(): Promise<void> {
+    await Promise.all([...this.#running].map((stack) => stack.kill()));
+    for (const path of this.#directories.splice(0)) rmSync(path, { recursive: true, force: true });
+  }
+
+  /** After all tests. */
+  close(): void {
+    for (const program of this.#programs.values()) program.remove();
+  }
+}
