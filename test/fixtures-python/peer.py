@@ -3,6 +3,8 @@
   req ADDRESS COUNT   asks COUNT times and prints each reply
   rep                 binds, prints its address, and answers "re: <request>" for ever
   sub COUNT           binds, subscribes to everything, prints its address and then COUNT messages
+  ask ADDRESS         sends what it reads as one line, prints the reply, until the input ends
+  answer REPLY        binds, prints its address, then each request, and answers REPLY for ever
   pub ADDRESS COUNT   connects, says "hello" until it reads a line, then sends COUNT messages
 
 Every line that is printed is flushed; what goes wrong ends the process with a traceback.
@@ -35,6 +37,20 @@ def main():
         say(socket.getsockopt_string(zmq.LAST_ENDPOINT))
         while True:
             socket.send_string("re: " + socket.recv_string())
+    elif role == "ask":
+        socket = context.socket(zmq.REQ)
+        socket.RCVTIMEO = RECEIVE_TIMEOUT_MS
+        socket.connect(sys.argv[2])
+        for line in sys.stdin:
+            socket.send_string(line.rstrip("\n"))
+            say(socket.recv_string())
+    elif role == "answer":
+        socket = context.socket(zmq.REP)
+        socket.bind("tcp://127.0.0.1:*")
+        say(socket.getsockopt_string(zmq.LAST_ENDPOINT))
+        while True:
+            say(socket.recv_string())
+            socket.send_string(sys.argv[2])
     elif role == "sub":
         socket = context.socket(zmq.SUB)
         socket.RCVTIMEO = RECEIVE_TIMEOUT_MS
