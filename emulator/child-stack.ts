@@ -13,8 +13,6 @@ export interface ChildStackOptions {
   readonly settings?: Readonly<Record<string, string>>;
   /** Each line that it writes, of either stream. */
   readonly onLine?: (line: string) => void;
-  /** Milliseconds until it has to be ready. */
-  readonly startWithinMs?: number;
 }
 
 export interface Exit {
@@ -68,21 +66,22 @@ export class ChildStack {
     });
   }
 
-  /** Resolves when it is ready; rejects with what it wrote when it ends before, or is not ready in time. */
-  static async start(options: ChildStackOptions): Promise<ChildStack> {
-    const stack = new ChildStack(options);
-    const withinMs = options.startWithinMs ?? START_MS;
+  /** Starts the process. Whoever has it ends it, ready or not. */
+  static launch(options: ChildStackOptions): ChildStack {
+    return new ChildStack(options);
+  }
+
+  /** Resolves when it answers; rejects with what it wrote when it ends before, or is not ready in time. */
+  async ready(withinMs: number = START_MS): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => reject(new Error(`it was not ready within ${withinMs} ms`)), withinMs);
     });
     try {
-      const exit = await Promise.race([stack.#ready, stack.exited, late]);
+      const exit = await Promise.race([this.#ready, this.exited, late]);
       if (exit !== undefined) throw new Error(`it ended with ${exit.code ?? exit.signal ?? 'nothing'}`);
-      return stack;
     } catch (error) {
-      await stack.kill();
-      const said = stack.lines.join('\n');
+      const said = this.lines.join('\n');
       throw new Error(`The deployment did not start: ${(error as Error).message}.\n${said}`, { cause: error });
     } finally {
       clearTimeout(timer);

@@ -81,12 +81,13 @@ export class Deployment {
   }
 
   async start(): Promise<void> {
-    this.#stack = await ChildStack.start({
+    this.#stack = ChildStack.launch({
       program: this.program,
       directory: this.directory,
       port: this.#port,
       settings: { CMBS_LOG: 'warn' },
     });
+    await this.#stack.ready();
     this.#port = Number(new URL(this.url).port);
   }
 

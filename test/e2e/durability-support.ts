@@ -150,11 +150,18 @@ export class Bench {
     return path;
   }
 
-  async start(options: Partial<ChildStackOptions> & { readonly directory: string }): Promise<ChildStack> {
+  /** Starts a deployment without waiting for it. */
+  launch(options: Partial<ChildStackOptions> & { readonly directory: string }): ChildStack {
     const settings = { CMBS_LOG: 'error', ...options.settings };
-    const stack = await ChildStack.start({ program: this.program(), ...options, settings });
+    const stack = ChildStack.launch({ program: this.program(), ...options, settings });
     this.#running.add(stack);
     void stack.exited.then(() => this.#running.delete(stack));
+    return stack;
+  }
+
+  async start(options: Partial<ChildStackOptions> & { readonly directory: string }): Promise<ChildStack> {
+    const stack = this.launch(options);
+    await stack.ready();
     return stack;
   }
 
