@@ -33,17 +33,18 @@ export async function queryInterface(request: OcciRequest, app: App): Promise<Oc
   const rendering = responseRendering(request);
   const payload = parsePayload(request);
   const { categories, perform } = app;
-  const on = (name: string, run: () => Promise<void>): Promise<void> =>
+  const on = <T>(name: string, run: () => Promise<T>): Promise<T> =>
     perform(request.identity, { name, path: request.path }, run);
   switch (request.method) {
     case 'GET':
-    case 'HEAD': {
-      const { registry } = await categories.current();
-      return answer(
-        200,
-        rendering.categories(filtered(request, payload, registry), renderContext(request, registry)),
-      );
-    }
+    case 'HEAD':
+      return on('category.read', async () => {
+        const { registry } = await categories.current();
+        return answer(
+          200,
+          rendering.categories(filtered(request, payload, registry), renderContext(request, registry)),
+        );
+      });
     case 'POST':
       await on('category.define', () => categories.define(payload.categories));
       break;

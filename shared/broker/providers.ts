@@ -46,6 +46,13 @@ function verbOf(call: ActionCall): { readonly verb: string; readonly layer: Laye
 
 const asEntity: ActionOutcome = { answer: 'entity', status: 200 };
 
+/** Stored, and the outcome is not known yet. */
+const later = (reason: string | undefined): ActionOutcome => ({
+  answer: 'entity',
+  status: 202,
+  ...(reason === undefined ? {} : { reason }),
+});
+
 function memberProvider({ store, clock, link }: BrokerOptions): Provider {
   const setLayer = async (member: Entity, layer: Layer, wish: 'started' | 'stopped'): Promise<void> => {
     await store.transact(async (tx) => {
@@ -139,12 +146,22 @@ function messageProvider(options: BrokerOptions): Provider {
     return finish(queued, call.waitMs, call.signal);
   }
 
+  /** The send is stored, so a bus that does not take it now is not the caller's trouble: the outbox tries again. */
+  async function publish(queued: Send): Promise<Send | 'failed' | undefined> {
+    if (!queued.receivers.some(({ via }) => via === 'bus')) return queued;
+    const { registry } = await options.categories().current();
+    try {
+      return await publishSend(queued.id, { ...options.publishing, store, clock, registry });
+    } catch (thrown) {
+      log.warn('publication failed; the outbox has the send', { send: queued.id, cause: String(thrown) });
+      return 'failed';
+    }
+  }
+
   /** Publishes what goes on the bus, nudges the companion for the rest, and waits as long as the caller wants. */
   async function finish(queued: Send, waitMs: number, signal: AbortSignal): Promise<ActionOutcome> {
-    const { registry } = await options.categories().current();
-    const publishing = queued.receivers.some(({ via }) => via === 'bus')
-      ? await publishSend(queued.id, { ...options.publishing, store, clock, registry })
-      : queued;
+    const publishing = await publish(queued);
+    if (publishing === 'failed') return later('the topic bus does not take it now');
     if (publishing === undefined || !publishing.receivers.some(isOpen)) return asEntity;
     const nudge = link.perform(
       queued.from,
@@ -159,7 +176,7 @@ function messageProvider(options: BrokerOptions): Provider {
       nudge.catch((thrown: unknown) =>
         log.warn('nudge failed; the outbox has the send', { send: queued.id, cause: String(thrown) }),
       );
-      return { answer: 'entity', status: 202, reason: 'the outcome was not waited for' };
+      return later('the outcome was not waited for');
     }
     try {
       const outcome = await withDeadline(nudge, waitMs);
@@ -172,7 +189,7 @@ function messageProvider(options: BrokerOptions): Provider {
     } catch (thrown) {
       const error = toCmbsError(thrown);
       if (error.code === 'unavailable' || error.code === 'deadline_exceeded') {
-        return { answer: 'entity', status: 202, reason: error.message };
+        return later(error.message);
       }
       throw thrown;
     }
