@@ -1,0 +1,68 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { CMBS_CATEGORIES, MEMBER_ACTION_SCHEME, MESSAGE_ACTION_SCHEME } from '@cmbs/shared/broker/cmbs';
+import { routeFor, routeNamed, ROUTES } from '@cmbs/functions/routes';
+import { routesTable } from '@cmbs/functions/routes-table';
+
+describe('the table of routes', () => {
+  it('gives no path and action to two functions', () => {
+    const claims = ROUTES.flatMap(({ paths, action = ['none'] }) =>
+      paths.flatMap((path) => action.map((term) => `${path} ${term}`)),
+    );
+    expect(claims.filter((claim, at) => claims.indexOf(claim) !== at)).toEqual([]);
+  });
+
+  it('names each function once, as the framework allows', () => {
+    const names = ROUTES.map(({ name }) => name);
+    expect(new Set(names).size).toBe(names.length);
+    for (const name of names) {
+      expect(name).toMatch(/^[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/);
+      expect(routeNamed(name)?.name).toBe(name);
+    }
+    expect(routeNamed('constructor')).toBeUndefined();
+  });
+
+  it.each([
+    ['member', MEMBER_ACTION_SCHEME],
+    ['message', MESSAGE_ACTION_SCHEME],
+  ])('gives each built-in action of a %s a function of its own', (kind, scheme) => {
+    const terms = CMBS_CATEGORIES.filter((one) => one.class === 'action' && one.scheme === scheme).map(
+      ({ term }) => term,
+    );
+    expect(terms.length).toBeGreaterThan(5);
+    const functions = terms.map((term) => routeFor('POST', `/cmbs/${kind}/one`, term).name);
+    expect(functions).toEqual(terms.map((term) => `${kind}-${term.replaceAll('_', '-')}`));
+    expect(new Set(functions).size).toBe(terms.length);
+    const others = ROUTES.filter(({ name, action }) => name.startsWith(`${kind}-`) && action !== undefined);
+    expect(others.map(({ name }) => name).sort()).toEqual([...functions].sort());
+  });
+
+  it.each([
+    ['GET', '/-/', undefined, 'query'],
+    ['PUT', '/.well-known/org/ogf/occi/-/', undefined, 'query'],
+    ['POST', '/cmbs/member/', undefined, 'member'],
+    ['GET', '/cmbs/member/one', undefined, 'member'],
+    ['GET', '/cmbs/member/one', 'start_l1', 'member'],
+    ['POST', '/cmbs/member/one', 'start_l1', 'member-start-l1'],
+    ['POST', '/cmbs/member/', 'stop_l3.1', 'member-stop-l31'],
+    ['OPTIONS', '/cmbs/member/one', 'stop_l4', 'member-stop-l4'],
+    ['GET', '/cmbs/member/one/inbox/', undefined, 'member-inbox'],
+    ['DELETE', '/cmbs/member/one/inbox/entry', undefined, 'member-inbox'],
+    ['GET', '/cmbs/message/l1/', undefined, 'message'],
+    ['POST', '/cmbs/message/dead_letter/', 'purge', 'message-purge'],
+    ['POST', '/cmbs/message/one', 'send_l3.2', 'message-send-l32'],
+    ['GET', '/readyz', undefined, 'health'],
+    ['POST', '/cmbs/member/one', 'made_at_run_time', 'occi'],
+    ['GET', '/cmbs/neighbor/', undefined, 'occi'],
+    ['GET', '/', undefined, 'occi'],
+    ['GET', '/cmbs/member/one/two', undefined, 'occi'],
+  ])('sends %s %s with action %s to %s', (method, path, action, name) => {
+    expect(routeFor(method, path, action).name).toBe(name);
+  });
+
+  it('stands in the README as it is', () => {
+    const readme = readFileSync(join(__dirname, '..', '..', 'README.md'), 'utf8');
+    const between = /<!-- routes -->\n([^]*?)<!-- \/routes -->/.exec(readme);
+    expect(between?.[1]?.trim()).toBe(routesTable());
+  });
+});
