@@ -62,7 +62,7 @@ function memberProvider({ store, clock, link }: BrokerOptions): Provider {
       tx.put(
         DESIRED,
         member.path,
-        withDesired(doc?.value as Desired | undefined, layer, wish, clock.now()) as JsonObject,
+        withDesired(doc?.value, layer, wish, clock.now()),
       );
     });
   };
@@ -162,7 +162,7 @@ function messageProvider(options: BrokerOptions): Provider {
   async function finish(queued: Send, waitMs: number, signal: AbortSignal): Promise<ActionOutcome> {
     const publishing = await publish(queued);
     if (publishing === 'failed') return later('the topic bus does not take it now');
-    if (publishing === undefined || !publishing.receivers.some(isOpen)) return asEntity;
+    if (!publishing?.receivers.some(isOpen)) return asEntity;
     const nudge = link.perform(
       queued.from,
       'send',
