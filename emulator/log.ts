@@ -6,7 +6,9 @@ export type Severity = (typeof SEVERITIES)[number];
 
 /** Control characters in values would let a client write lines of its own. */
 const shown = (value: unknown): string => {
-  const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? 'undefined');
+  // The declared type leaves out that undefined and functions have no JSON.
+  const json = JSON.stringify(value) as string | undefined;
+  const text = typeof value === 'string' ? value : (json ?? 'undefined');
   return /^[\w./:@%+-]+$/.test(text) ? text : JSON.stringify(text.slice(0, 2000));
 };
 

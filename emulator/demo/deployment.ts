@@ -58,6 +58,7 @@ export class Deployment {
   #stack: ChildStack | undefined;
   /** Kept from the first start on, so that it comes back where it was. */
   #port = 0;
+  #removed = false;
 
   constructor(
     readonly name: string,
@@ -81,6 +82,8 @@ export class Deployment {
   }
 
   async start(): Promise<void> {
+    // An interrupted story goes on until its next request; nothing may come to life behind the one who tidies up.
+    if (this.#removed) throw new Error(`${this.name} is gone.`);
     this.#stack = ChildStack.launch({
       program: this.program,
       directory: this.directory,
@@ -98,6 +101,7 @@ export class Deployment {
 
   /** Ends the process and removes its data. */
   async remove(): Promise<void> {
+    this.#removed = true;
     await this.kill();
     rmSync(this.directory, { recursive: true, force: true });
   }
