@@ -98,7 +98,7 @@ export class BroadcastLane {
   }
 
   #wait(reason: string): void {
-    for (const item of this.#items) this.#outbox.park(item, { reason, attempted: false, state: 'waiting' });
+    for (const item of this.#items) this.#outbox.park(item, { reason, state: 'waiting' });
   }
 
   async #flush(broadcaster: Broadcaster): Promise<void> {
@@ -114,7 +114,6 @@ export class BroadcastLane {
           // Full, or the subscription went: it stays first, and the socket tells when to look again.
           this.#outbox.park(item, {
             reason: `${this.#address} does not take it now`,
-            attempted: true,
             state: 'waiting',
           });
           break;
@@ -122,6 +121,7 @@ export class BroadcastLane {
         if (this.#items[0] === item) this.#items.shift();
         if (frame !== undefined) {
           this.#environment.counters.add('cmbs_deliveries', { layer: 'l2', outcome: 'sent' });
+          item.tries += 1;
           this.#outbox.settle(item, { state: 'sent' });
         }
         this.#retries = 0;

@@ -6,7 +6,7 @@ import { CmbsError, isJsonObject, type Json, type JsonObject } from '@cmbs/share
 import type { TopicLayer } from '@cmbs/shared/bus/bus';
 import { isLocal, isNamed, socketOf, wants } from '@cmbs/shared/broker/member';
 import { receiptId } from '@cmbs/shared/broker/inbox';
-import { putSend, type Receiver, type Send } from '@cmbs/shared/broker/send';
+import { nextSequence, putSend, type Receiver, type Send } from '@cmbs/shared/broker/send';
 import { contentText, type WireMessage } from '@cmbs/shared/broker/wire';
 import { MAX_HOPS, MESSAGE_TTL_MS, RECEIPT_TTL_MS } from '@cmbs/shared/limits';
 import { RawJson, stringifyJson, type JsonOutputObject } from '@cmbs/shared/occi/json-source';
@@ -63,6 +63,7 @@ export class Forwarding {
       layer,
       from: member.path,
       createdAt: now,
+      sequence: nextSequence(),
       expiresAt: message.expiresAt ?? now + MESSAGE_TTL_MS,
       receivers,
       frame: onwardFrame(message, wireId, [...hops, here], [...message.pathHistory, uriOf(member.path)]),

@@ -9,6 +9,7 @@ import { outgoingFrame, publishSend } from '@cmbs/shared/broker/publish';
 import {
   applyOutcomes,
   isOpen,
+  orderOf,
   putSend,
   readSend,
   sendOf,
@@ -22,7 +23,7 @@ import { describe } from '@cmbs/shared/broker/member';
 import { isEmptyContent } from '@cmbs/shared/broker/message';
 import { MESSAGE } from '@cmbs/shared/broker/cmbs';
 import { parseReply } from '@cmbs/shared/broker/wire';
-import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS, MAX_LANES } from '@cmbs/shared/limits';
+import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS, MAX_LANES, PUBLICATION_GRACE_MS } from '@cmbs/shared/limits';
 import { BroadcastLane } from './broadcast-lane';
 import { registryOf, type Environment } from './environment';
 import type { Learning } from './learn';
@@ -35,13 +36,13 @@ export interface Item {
   readonly address: string;
   /** Order of creation of the send. */
   readonly sequence: string;
+  /** Times that it left for the peer and that are not recorded yet. */
+  tries: number;
 }
 
 /** What a lane tells about an item that it cannot bring further now. */
 export interface Parking {
   readonly reason: string;
-  /** Whether something left for the peer. */
-  readonly attempted: boolean;
   readonly state: 'queued' | 'waiting';
 }
 
@@ -60,6 +61,7 @@ export class HeldSend {
   flushing = false;
   lastReason: string | undefined;
   cancelRetry: (() => void) | undefined;
+  cancelPublishing: (() => void) | undefined;
 
   constructor(send: Send) {
     this.send = send;
@@ -77,6 +79,8 @@ export class Outbox {
   readonly #learning: Learning;
   readonly #held = new Map<string, HeldSend>();
   readonly #taking = new Map<string, Promise<HeldSend | undefined>>();
+  /** Writes of outcomes under way. */
+  readonly #writing = new Set<Promise<void>>();
   readonly #requests = new Map<string, RequestLane>();
   readonly #broadcasts = new Map<string, BroadcastLane>();
   #stopWatching: () => void = () => undefined;
@@ -94,8 +98,10 @@ export class Outbox {
     const { store } = this.#environment;
     this.#stopWatching = store.watch(SENDS, (changes) => {
       for (const { id, deleted } of changes) {
+        const held = this.#held.get(id);
         if (deleted) this.#cancelled(id);
-        else if (!this.#held.has(id)) void this.#take(id);
+        else if (held === undefined) this.#takeSoon(id, 0);
+        else if (isPublishing(held.send)) void this.#followPublication(held);
       }
     });
     for (let after: string | undefined, more = true; more;) {
@@ -105,7 +111,7 @@ export class Outbox {
         limit: PAGE,
         ...(after === undefined ? {} : { after }),
       });
-      for (const doc of page.docs) this.#hold(sendOf(doc));
+      for (const doc of page.docs) this.#hold(sendOf(doc), 0);
       after = page.next;
       more = after !== undefined;
     }
@@ -115,6 +121,7 @@ export class Outbox {
   async attempt(sendId: string, signal: AbortSignal | undefined): Promise<LinkReply<'send'>> {
     const held = await this.#take(sendId);
     if (held === undefined) return { outcome: 'settled' };
+    if (isPublishing(held.send)) await this.#followPublication(held);
     for (const receiver of held.send.receivers) {
       if (isOpen(receiver) && receiver.address !== undefined) this.#laneOf(receiver)?.hurry();
     }
@@ -140,12 +147,24 @@ export class Outbox {
     this.#closed = true;
     this.#stopWatching();
     this.#cancelExpiry?.();
-    for (const held of this.#held.values()) held.cancelRetry?.();
+    for (const held of this.#held.values()) {
+      held.cancelRetry?.();
+      held.cancelPublishing?.();
+    }
     await Promise.all([...this.#requests.values(), ...this.#broadcasts.values()].map((lane) => lane.close()));
     for (const held of this.#held.values()) {
       for (const waiter of [...held.waiters]) waiter({ outcome: 'queued', reason: 'the companion is stopping' });
     }
-    await Promise.all([...this.#held.values()].map((held) => this.#flush(held)));
+    for (const held of this.#held.values()) this.#write(held);
+    await Promise.all(this.#writing);
+  }
+
+  /** Takes a send in hand of which the store told; when it cannot be read now, a little later. */
+  #takeSoon(sendId: string, attempt: number): void {
+    this.#take(sendId).catch(() => {
+      if (this.#closed) return;
+      this.#environment.clock.after(backOff(attempt), () => this.#takeSoon(sendId, attempt + 1));
+    });
   }
 
   #take(sendId: string): Promise<HeldSend | undefined> {
@@ -155,7 +174,7 @@ export class Outbox {
     if (taking === undefined) {
       const { store, log } = this.#environment;
       taking = readSend(store, sendId).then(
-        (read) => (read === undefined || this.#closed ? undefined : this.#hold(read.send)),
+        (read) => (read === undefined || this.#closed ? undefined : this.#hold(read.send, PUBLICATION_GRACE_MS)),
         (error: unknown) => {
           log.error('send not read', { send: sendId, cause: String(error) });
           throw error;
@@ -168,20 +187,21 @@ export class Outbox {
     return taking;
   }
 
-  #hold(send: Send): HeldSend {
+  /** @param publishAfterMs how long whoever queued the send is given to publish it */
+  #hold(send: Send, publishAfterMs: number): HeldSend {
     const known = this.#held.get(send.id);
     if (known !== undefined) return known;
     const held = new HeldSend(send);
     this.#held.set(send.id, held);
     this.#expireAt(send.expiresAt);
-    this.#begin(held);
+    this.#begin(held, publishAfterMs);
     return held;
   }
 
-  /** Hands every open receiver to its lane; the bus first, for a publication that a crash cut off. */
-  #begin(held: HeldSend): void {
+  /** Hands every open receiver to its lane; what is passed on, or was cut off by a crash, is published from here. */
+  #begin(held: HeldSend, publishAfterMs: number): void {
     const { send } = held;
-    const sequence = `${String(send.createdAt).padStart(14, '0')}-${send.id}`;
+    const sequence = orderOf(send);
     for (const receiver of send.receivers) {
       if (!isOpen(receiver)) continue;
       held.trying.add(receiver.name);
@@ -189,12 +209,36 @@ export class Outbox {
       const lane = this.#laneOf(receiver);
       if (lane === undefined || receiver.address === undefined) {
         this.park(
-          { held, name: receiver.name, address: '', sequence },
-          { reason: 'too many peers at once', attempted: false, state: 'queued' },
+          { held, name: receiver.name, address: '', sequence, tries: 0 },
+          { reason: 'too many peers at once', state: 'queued' },
         );
-      } else lane.add({ held, name: receiver.name, address: receiver.address, sequence });
+      } else lane.add({ held, name: receiver.name, address: receiver.address, sequence, tries: 0 });
     }
-    if (send.receivers.some((receiver) => receiver.via === 'bus' && isOpen(receiver))) void this.#publish(held, 0);
+    if (!isPublishing(send)) return;
+    if (send.frame !== undefined || publishAfterMs === 0) void this.#publish(held, 0);
+    else held.cancelPublishing = this.#environment.clock.after(publishAfterMs, () => void this.#publish(held, 0));
+  }
+
+  /** The function that queued a send publishes it: what it recorded is taken over. */
+  async #followPublication(held: HeldSend): Promise<void> {
+    const { store, log } = this.#environment;
+    try {
+      const read = await readSend(store, held.send.id);
+      if (read !== undefined) this.#published(held, read.send);
+    } catch (error) {
+      // The grace ends with an attempt of our own, which reads again.
+      log.warn('send not read', { send: held.send.id, cause: String(error) });
+    }
+  }
+
+  #published(held: HeldSend, stored: Send): void {
+    held.send = { ...held.send, receivers: mergeReceivers(held.send, stored) };
+    for (const receiver of held.send.receivers) {
+      if (receiver.via === 'bus' && !isOpen(receiver)) held.trying.delete(receiver.name);
+    }
+    if (!isPublishing(held.send)) held.cancelPublishing?.();
+    this.#settleIfDone(held);
+    this.#answer(held);
   }
 
   async #publish(held: HeldSend, attempt: number): Promise<void> {
@@ -202,19 +246,27 @@ export class Outbox {
     try {
       const registry = await registryOf(this.#environment);
       const published = await publishSend(held.send.id, { store, bus, clock, registry, deployment, uriOf });
-      if (published !== undefined) held.send = { ...held.send, receivers: mergeReceivers(held.send, published) };
-      for (const receiver of held.send.receivers) if (receiver.via === 'bus') held.trying.delete(receiver.name);
-      this.#settleIfDone(held);
-      this.#answer(held);
+      if (published === undefined) this.#drop(held);
+      else this.#published(held, published);
     } catch (thrown) {
       const error = toCmbsError(thrown);
-      counters.add('cmbs_retries', { layer: held.send.layer });
-      log.warn('publication failed; trying again', { send: held.send.id, cause: String(thrown) });
+      const topics = held.send.receivers.filter((receiver) => receiver.via === 'bus' && isOpen(receiver));
+      log.warn('publication failed', { send: held.send.id, cause: String(thrown), retried: error.retryable });
       held.lastReason = error.message;
-      for (const receiver of held.send.receivers) if (receiver.via === 'bus') held.trying.delete(receiver.name);
+      if (!error.retryable) {
+        for (const { name } of topics) {
+          this.settle(
+            { held, name, address: '', sequence: '', tries: 0 },
+            { state: 'failed', reason: error.message },
+          );
+        }
+        return;
+      }
+      counters.add('cmbs_retries', { layer: held.send.layer });
+      for (const { name } of topics) held.trying.delete(name);
       this.#answer(held);
-      if (!this.#closed)
-        held.cancelRetry = clock.after(backOff(attempt), () => void this.#publish(held, attempt + 1));
+      if (this.#closed) return;
+      held.cancelPublishing = clock.after(backOff(attempt), () => void this.#publish(held, attempt + 1));
     }
   }
 
@@ -249,7 +301,15 @@ export class Outbox {
     held.claiming ??= this.#claim(held);
     if (!(await held.claiming)) return undefined;
     held.frame ??= this.#frameOf(held);
-    const frame = await held.frame;
+    let frame: string | undefined;
+    try {
+      frame = await held.frame;
+    } catch (error) {
+      // This send has nothing to go out; the others of its lane have.
+      if (!(error instanceof CmbsError) || error.retryable) throw error;
+      this.settle(item, { state: 'failed', reason: error.message });
+      return undefined;
+    }
     if (frame === undefined) this.#drop(held);
     return frame;
   }
@@ -336,19 +396,22 @@ export class Outbox {
     this.#note(held, {
       sendId: held.send.id,
       name: item.name,
-      change: { ...change, attempted: change.state !== 'expired' },
+      change: { ...change, attempts: item.tries },
     });
+    item.tries = 0;
   }
 
   /** An item cannot go further now; the send answers whoever waits and stays in hand. */
-  park(item: Item, { reason, attempted, state }: Parking): void {
+  park(item: Item, { reason, state }: Parking): void {
     const { held } = item;
     const wasTrying = held.trying.delete(item.name);
     held.lastReason = reason;
     const before = held.send.receivers.find(({ name }) => name === item.name);
-    // One write says why it waits; further attempts with the same reason say nothing new.
-    if (before?.reason !== reason || before.state !== state) {
-      this.#note(held, { sendId: held.send.id, name: item.name, change: { state, reason, attempted } });
+    // What the store says already is not written again, unless it says that the send is in our hands.
+    const isNews = before?.reason !== reason || before.state !== state || item.tries > 0;
+    if (isNews || held.claiming !== undefined) {
+      this.#note(held, { sendId: held.send.id, name: item.name, change: { state, reason, attempts: item.tries } });
+      item.tries = 0;
     } else if (wasTrying) this.#answer(held);
   }
 
@@ -363,10 +426,15 @@ export class Outbox {
     if (held.flushing) return;
     held.flushing = true;
     // Outcomes that come in the same turn (a broadcast to many) share one transaction.
-    setImmediate(() => void this.#flush(held));
+    setImmediate(() => this.#write(held));
   }
 
-  async #flush(held: HeldSend, attempt = 0): Promise<void> {
+  #write(held: HeldSend, attempt = 0): void {
+    const writing: Promise<void> = this.#flush(held, attempt).finally(() => void this.#writing.delete(writing));
+    this.#writing.add(writing);
+  }
+
+  async #flush(held: HeldSend, attempt: number): Promise<void> {
     const { store, clock, log } = this.#environment;
     const outcomes = held.outcomes;
     held.outcomes = [];
@@ -375,6 +443,8 @@ export class Outbox {
       return;
     }
     try {
+      // A claim that commits after this would show a send as being sent that waits.
+      await held.claiming?.catch(() => undefined);
       const registry = await registryOf(this.#environment);
       await store.transact(async (tx) => {
         const current = await readSend(tx, held.send.id);
@@ -387,7 +457,7 @@ export class Outbox {
       log.error('outcome not recorded; trying again', { send: held.send.id, cause: String(error) });
       held.outcomes.unshift(...outcomes);
       if (this.#closed) return;
-      held.cancelRetry = clock.after(backOff(attempt), () => void this.#flush(held, attempt + 1));
+      held.cancelRetry = clock.after(backOff(attempt), () => this.#write(held, attempt + 1));
       return;
     }
     if (held.trying.size === 0) {
@@ -397,7 +467,7 @@ export class Outbox {
     held.flushing = false;
     if (held.outcomes.length > 0) {
       held.flushing = true;
-      await this.#flush(held);
+      await this.#flush(held, 0);
       return;
     }
     this.#settleIfDone(held);
@@ -423,6 +493,7 @@ export class Outbox {
     if (this.#held.get(held.send.id) !== held) return;
     this.#held.delete(held.send.id);
     held.cancelRetry?.();
+    held.cancelPublishing?.();
     held.trying.clear();
     held.flushing = false;
     this.#answer(held);
@@ -451,7 +522,7 @@ export class Outbox {
       this.#laneOf(receiver)?.remove(held, name);
       counters.add('cmbs_dropped', { reason: 'expired', layer: held.send.layer });
       this.settle(
-        { held, name, address, sequence: '' },
+        { held, name, address, sequence: '', tries: 0 },
         { state: 'expired', reason: receiver.reason ?? 'not delivered in time' },
       );
     }
@@ -492,6 +563,10 @@ function isOrigin(value: unknown): value is { deployment: string; revision: numb
     typeof value.revision === 'number'
   );
 }
+
+/** Some of its topics are not on the bus yet. */
+const isPublishing = (send: Send): boolean =>
+  send.receivers.some((receiver) => receiver.via === 'bus' && isOpen(receiver));
 
 const isOpenIn = (send: Send, name: string): boolean =>
   send.receivers.some((receiver) => receiver.name === name && isOpen(receiver));

@@ -21,15 +21,23 @@ export class RequestLane {
   readonly #onIdle: () => void;
   /** In the order of their sends. */
   readonly #items: Item[] = [];
+  /** Those of the items that somebody may wait for: told when the lane parks. */
+  readonly #hopeful = new Set<Item>();
   readonly #prepared = new Map<Item, Promise<string | undefined>>();
   #requester: Requester | undefined;
   #inFlight = 0;
   #running = false;
   #parked: Parked | undefined;
-  /** Attempts that failed since the last reply. */
+  /** Counts the rounds of requests, so that one silence of the peer is one failure, however many were in flight. */
+  #round = 0;
+  /** Rounds that failed since the last reply. */
   #failures = 0;
+  /** Times that the lane was parked since the last reply. */
+  #pauses = 0;
   #cancelBackOff: (() => void) | undefined;
   #cancelIdle: (() => void) | undefined;
+  /** Ends the wait for a connection. */
+  #wake: (() => void) | undefined;
   #closed = false;
 
   constructor(address: string, outbox: Outbox, environment: Environment, onIdle: () => void) {
@@ -43,8 +51,11 @@ export class RequestLane {
     this.#cancelIdle?.();
     this.#insert(item);
     if (this.#parked?.why === 'failing') {
-      this.#outbox.park(item, { reason: this.#parked.reason, attempted: false, state: 'queued' });
-    } else this.#resume();
+      this.#outbox.park(item, { reason: this.#parked.reason, state: 'queued' });
+      return;
+    }
+    this.#hopeful.add(item);
+    this.#resume();
   }
 
   /** Somebody waits for an item: look at once whether the peer is back. */
@@ -54,13 +65,18 @@ export class RequestLane {
 
   remove(held: HeldSend, name: string): void {
     const at = this.#items.findIndex((item) => item.held === held && item.name === name);
-    if (at >= 0) this.#items.splice(at, 1);
+    if (at < 0) return;
+    for (const item of this.#items.splice(at, 1)) {
+      this.#hopeful.delete(item);
+      this.#prepared.delete(item);
+    }
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     this.#cancelBackOff?.();
     this.#cancelIdle?.();
+    this.#wake?.();
     await this.#requester?.close();
   }
 
@@ -87,8 +103,10 @@ export class RequestLane {
       const { context, log, counters, clock } = this.#environment;
       this.#requester = new Requester(this.#address, { context, log, counters, clock });
       this.#requester.onState((state) => {
+        if (state !== 'connecting') this.#wake?.();
         if (state === 'up' && this.#parked !== undefined) {
           this.#failures = 0;
+          this.#pauses = 0;
           this.#resume();
         }
       });
@@ -96,40 +114,77 @@ export class RequestLane {
     return this.#requester;
   }
 
+  /** After a failure one goes ahead, so that a peer which refuses some and then takes some changes no order. */
+  get #window(): number {
+    return this.#failures > 0 || this.#pauses > 0 ? 1 : LANE_WINDOW;
+  }
+
   async #run(): Promise<void> {
     this.#running = true;
     try {
       const requester = this.#open();
-      while (this.#items.length > 0 && this.#isGoing && this.#inFlight < LANE_WINDOW) {
-        for (const item of this.#items.slice(0, LANE_WINDOW - this.#inFlight)) {
-          if (this.#prepared.has(item)) continue;
-          this.#outbox.resumed(item);
-          const preparing = this.#outbox.prepare(item);
-          // Awaited below, in order; until then a failure must not count as unhandled.
-          preparing.catch(() => undefined);
-          this.#prepared.set(item, preparing);
-        }
-        const item = this.#items[0] as Item;
+      while (this.#items.length > 0 && this.#isGoing && this.#inFlight < this.#window) {
+        const ahead = this.#items.slice(0, this.#window - this.#inFlight);
+        for (const item of ahead) this.#hope(item);
+        // Nothing is claimed or written for a peer that is not there.
+        if (requester.hurry() !== 'up' && !(await this.#connects(requester))) continue;
+        for (const item of ahead) this.#prepare(item);
+        const item = this.#items[0];
+        if (item === undefined) break;
+        this.#prepare(item);
         const frame = await this.#prepared.get(item);
-        this.#prepared.delete(item);
-        if (this.#items[0] !== item) continue;
+        if (this.#items.at(0) !== item) continue;
         if (!this.#isGoing) break;
+        this.#prepared.delete(item);
         this.#items.shift();
+        this.#hopeful.delete(item);
         if (frame !== undefined) this.#dispatch(requester, item, frame);
       }
     } catch (error) {
       const isAddress =
-        error instanceof CmbsError && (error.code === 'bad_attribute' || error.code === 'conflict');
+        this.#requester === undefined && error instanceof CmbsError && error.code === 'bad_attribute';
       if (isAddress) this.#refuseAll(error.message);
       else {
         this.#environment.log.error('lane failed; trying again', { address: this.#address, cause: String(error) });
-        this.#prepared.clear();
-        this.#park({ reason: 'the store does not answer', why: 'failing' }, false);
+        this.#park({ reason: 'the store does not answer', why: 'failing' });
       }
     } finally {
       this.#running = false;
     }
-    this.#watchIdle();
+    // What changed while the last step was under way (a new item, a resumption) found the lane running.
+    if (this.#isGoing && this.#items.length > 0 && this.#inFlight < this.#window) void this.#run();
+    else this.#watchIdle();
+  }
+
+  #hope(item: Item): void {
+    this.#hopeful.add(item);
+    this.#outbox.resumed(item);
+  }
+
+  #prepare(item: Item): void {
+    if (this.#prepared.has(item) || !this.#items.includes(item)) return;
+    this.#hope(item);
+    const preparing = this.#outbox.prepare(item);
+    // Awaited in order; until then a failure must not count as unhandled.
+    preparing.catch(() => undefined);
+    this.#prepared.set(item, preparing);
+  }
+
+  /** Waits for the outcome of the attempt to connect; false when there is no peer, and then the lane is parked. */
+  async #connects(requester: Requester): Promise<boolean> {
+    if (requester.state === 'connecting') {
+      const { clock } = this.#environment;
+      let cancel = (): void => undefined;
+      await new Promise<void>((resolve) => {
+        cancel = clock.after(ATTEMPT_TIMEOUT_MS, resolve);
+        this.#wake = resolve;
+      });
+      cancel();
+      this.#wake = undefined;
+    }
+    if (requester.state === 'up') return true;
+    if (this.#isGoing) this.#park({ reason: `nobody listens at ${this.#address}`, why: 'absent' });
+    return false;
   }
 
   get #isGoing(): boolean {
@@ -138,22 +193,26 @@ export class RequestLane {
 
   #dispatch(requester: Requester, item: Item, frame: string): void {
     this.#inFlight += 1;
+    const round = this.#round;
     requester
       .request(frame, { timeoutMs: ATTEMPT_TIMEOUT_MS })
       .then(
         async (reply) => {
+          item.tries += 1;
           const outcome = await this.#outbox.replied(item, reply);
-          if (outcome === 'settled') this.#failures = 0;
-          else this.#failed(item, outcome.retry, true, ATTEMPTS_IN_A_ROW);
+          if (outcome === 'settled') {
+            this.#failures = 0;
+            this.#pauses = 0;
+          } else this.#putBack(item, outcome.retry);
         },
-        (error: unknown) => this.#onError(item, error),
+        (error: unknown) => this.#onError(item, error, round),
       )
       .catch((error: unknown) => {
         this.#environment.log.error('reply not handled; trying again', {
           address: this.#address,
           cause: String(error),
         });
-        this.#failed(item, 'the reply could not be recorded', true, ATTEMPTS_IN_A_ROW);
+        this.#putBack(item, 'the reply could not be recorded');
       })
       .finally(() => {
         this.#inFlight -= 1;
@@ -162,7 +221,7 @@ export class RequestLane {
       });
   }
 
-  #onError(item: Item, error: unknown): void {
+  #onError(item: Item, error: unknown, round: number): void {
     if (!(error instanceof PeerError)) {
       if (error instanceof CmbsError && error.code === 'too_large') {
         this.#outbox.settle(item, { state: 'failed', reason: error.message });
@@ -170,12 +229,13 @@ export class RequestLane {
       }
       throw error;
     }
-    const { counters } = this.#environment;
-    counters.add('cmbs_retries', { layer: item.held.send.layer });
+    if (error.sent) item.tries += 1;
+    this.#environment.counters.add('cmbs_retries', { layer: item.held.send.layer });
     switch (error.reason) {
       case 'no_listener':
         this.#insert(item);
-        this.#park({ reason: `nobody listens at ${this.#address}`, why: 'absent' }, false);
+        this.#hopeful.add(item);
+        this.#park({ reason: `nobody listens at ${this.#address}`, why: 'absent' });
         return;
       case 'closed':
       case 'aborted':
@@ -183,34 +243,44 @@ export class RequestLane {
         return;
       case 'lost':
       case 'timeout':
-        this.#failed(item, `no reply from ${this.#address}`, error.sent, this.#failures + 1);
+        if (round === this.#round) {
+          this.#round += 1;
+          this.#failures += 1;
+        }
+        if (this.#failures >= ATTEMPTS_IN_A_ROW) {
+          this.#putBack(item, `no reply from ${this.#address}`);
+        } else {
+          this.#insert(item);
+          this.#hopeful.add(item);
+        }
         return;
     }
   }
 
-  /** Puts an item back; after a few failures in a row the lane waits. */
-  #failed(item: Item, reason: string, attempted: boolean, failures: number): void {
+  /** Puts an item back and leaves the peer alone for a while. */
+  #putBack(item: Item, reason: string): void {
     this.#insert(item);
-    this.#failures = Math.max(failures, this.#failures);
-    if (this.#failures < ATTEMPTS_IN_A_ROW) return;
-    this.#park({ reason, why: 'failing' }, attempted);
+    this.#hopeful.add(item);
+    this.#park({ reason, why: 'failing' });
   }
 
-  #park(parked: Parked, attempted: boolean): void {
-    this.#parked = parked;
+  #park(parked: Parked): void {
     // What was prepared is claimed again when the lane goes on; frames of parked items are not kept.
     this.#prepared.clear();
-    for (const item of this.#items) {
-      this.#outbox.park(item, { reason: parked.reason, attempted, state: 'queued' });
+    const hopeful = [...this.#hopeful];
+    this.#hopeful.clear();
+    for (const item of hopeful) {
+      this.#outbox.park(item, { reason: parked.reason, state: 'queued' });
     }
+    if (this.#parked?.why === parked.why) return;
+    this.#parked = parked;
     this.#cancelBackOff?.();
-    const attempt = Math.max(this.#failures - ATTEMPTS_IN_A_ROW, 0);
-    this.#failures += 1;
-    this.#cancelBackOff = this.#environment.clock.after(backOff(attempt), () => this.#resume());
+    this.#cancelBackOff = this.#environment.clock.after(backOff(this.#pauses), () => this.#resume());
+    this.#pauses += 1;
   }
 
   #refuseAll(reason: string): void {
-    this.#prepared.clear();
+    this.#hopeful.clear();
     for (const item of this.#items.splice(0)) this.#outbox.settle(item, { state: 'failed', reason });
   }
 

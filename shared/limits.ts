@@ -252,3 +252,5 @@ export const SWEEP_LIMIT = 500;
 export const FUNCTION_DEADLINE_MS = (MAX_WAIT_S + 5) * 1000;
 /** Milliseconds after its deadline that a handler has to stop; then the function answers without it. */
 export const FUNCTION_ANSWER_GRACE_MS = 2000;
+/** Milliseconds that a function has to publish what it queued before the companion does it in its place. */
+export const PUBLICATION_GRACE_MS = 5000;

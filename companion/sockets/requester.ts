@@ -124,6 +124,13 @@ export class Requester {
     return this.#connection.state;
   }
 
+  /** Looks at once whether a peer that is not there is back, unless that was done just now; gives the state since. */
+  hurry(): ConnectionState {
+    // A socket with replies still to be read is not replaced.
+    if (!this.#closed && this.state !== 'up' && this.#inFlight.size === 0) this.#connection.hurry();
+    return this.state;
+  }
+
   /** Requests that have no outcome yet. */
   get pending(): number {
     return this.#waiting.size + this.#inFlight.size;
@@ -184,9 +191,7 @@ export class Requester {
         `A message may have at most ${String(HARD_FRAME_BYTES)} bytes; send less.`,
       );
     }
-    // A socket with replies still to be read is not replaced.
-    if (this.state !== 'up' && this.#inFlight.size === 0) this.#connection.hurry();
-    if (this.state === 'down') return this.#error('no_listener', false);
+    if (this.hurry() === 'down') return this.#error('no_listener', false);
     if (this.#waiting.size >= this.#maxWaiting) {
       return new CmbsError('queue_full', `Too many requests wait for ${this.address}; try again in a second.`, {
         headers: { 'Retry-After': '1' },

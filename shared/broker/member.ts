@@ -5,6 +5,7 @@ import { isJsonObject, type Json } from '../json';
 import { MAX_RECEIVERS } from '../limits';
 import { attributeField, CATEGORY_FIELD, ENTITIES, entitiesOf, type StoredEntity } from '../occi/entity-store';
 import { CORE_SUMMARY, CORE_TITLE, type Entity, type Path } from '../occi/model';
+import { checkId } from '../occi/paths';
 import type { Store } from '../store/store';
 import { DEFAULT_SOCKETS, MEMBER, MEMBER_KIND, MEMBERS } from './cmbs';
 import { LAYERS, type Layer } from './layers';
@@ -156,6 +157,7 @@ export function parseDescription(value: unknown): Description | undefined {
   const parsed = description.safeParse(value);
   if (!parsed.success) return undefined;
   const { id, title, summary, attributes } = parsed.data;
+  if (!isId(id)) return undefined;
   const member = attributes.cmbs.member;
   const flat: Record<string, Json> = { [MEMBER.local]: 'false', [MEMBER.state]: member.state ?? 'inactive' };
   const sockets: Record<Layer, string | undefined> = {
@@ -174,6 +176,15 @@ export function parseDescription(value: unknown): Description | undefined {
   if (title !== undefined) flat[CORE_TITLE] = title;
   if (summary !== undefined) flat[CORE_SUMMARY] = summary;
   return { id, attributes: flat };
+}
+
+/** What a stranger calls itself becomes part of a path. */
+function isId(text: string): boolean {
+  try {
+    return checkId(text) === text;
+  } catch {
+    return false; // a description that cannot be kept is none
+  }
 }
 
 function isPattern(topic: string): boolean {

@@ -79,7 +79,7 @@ export async function publishSend(sendId: string, context: PublishContext): Prom
     outcomes.push({
       sendId,
       name,
-      change: { state: 'delivered', reply: JSON.stringify(publishId), attempted: true },
+      change: { state: 'delivered', reply: JSON.stringify(publishId), attempts: 1 },
     });
   }
   return store.transact(async (tx) => {

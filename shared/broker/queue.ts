@@ -11,7 +11,7 @@ import { MESSAGE } from './cmbs';
 import type { Layer } from './layers';
 import { actingMember, allMembers, isLocal, isNamed, socketOf, wants } from './member';
 import { deliveryState, expiryOf, providersOf, topicsOf, whyNotSent } from './message';
-import { queuedAt, queueFull, readSend, writeSend, type Receiver, type Send } from './send';
+import { nextSequence, queuedAt, queueFull, readSend, writeSend, type Receiver, type Send } from './send';
 
 export interface QueueOptions {
   readonly store: Store;
@@ -117,6 +117,7 @@ export async function queueSend(request: QueueRequest, options: QueueOptions): P
   const from = await actingMember(store, request.from);
   const members = layer === 'l1' ? [] : await allMembers(store);
   const id = newId();
+  const sequence = nextSequence();
   const queued = await store.transact(async (tx): Promise<Send | { readonly earlier: string }> => {
     const earlier = idempotent === undefined ? undefined : await earlierAnswer(tx, idempotent);
     if (earlier !== undefined) return { earlier: String(earlier.sendId) };
@@ -136,6 +137,12 @@ export async function queueSend(request: QueueRequest, options: QueueOptions): P
       }
     }
     const now = clock.now();
+    if (expiryOf(message, now) <= now) {
+      throw new CmbsError(
+        'conflict',
+        `${request.message} has expired; give it a later ${MESSAGE.expiresAt} first.`,
+      );
+    }
     const receivers = receiversOf(message, layer, from, members, now);
     if (receivers.length > MAX_RECEIVERS) {
       throw new CmbsError(
@@ -155,6 +162,7 @@ export async function queueSend(request: QueueRequest, options: QueueOptions): P
       layer,
       from: from.path,
       createdAt: now,
+      sequence,
       expiresAt: expiryOf(message, now),
       receivers,
     };
@@ -177,6 +185,7 @@ export async function queueSend(request: QueueRequest, options: QueueOptions): P
     layer,
     from: from.path,
     createdAt: 0,
+    sequence: 0,
     expiresAt: 0,
     receivers: [],
   };

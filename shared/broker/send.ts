@@ -3,7 +3,7 @@
  * in the store before anything goes out, so whatever dies in between, it is still there (DESIGN, the way of a
  * request, 3). The message shows it in its `delivery` attribute.
  */
-import type { Clock } from '../clock';
+import { orderKey, type Clock } from '../clock';
 import { CmbsError } from '../errors';
 import type { Json, JsonObject } from '../json';
 import { MESSAGE, DEAD_LETTER_MIXIN } from './cmbs';
@@ -46,6 +46,8 @@ export interface Send {
   /** Path of the local member that sends. */
   readonly from: Path;
   readonly createdAt: number;
+  /** Order among the sends that one process queued in one millisecond. */
+  readonly sequence: number;
   readonly expiresAt: number;
   /** Who has taken it in hand; undefined while it is queued. */
   readonly holder?: string;
@@ -61,13 +63,21 @@ export function sendOf(doc: Doc): Send {
   return doc.value as unknown as Send;
 }
 
+/** Where a send stands among the others: by time, within a millisecond by the order of queueing here. */
+export const orderOf = ({ createdAt, sequence, id }: Send): string =>
+  `${orderKey(createdAt, String(sequence).padStart(12, '0'))}-${id}`;
+
+let lastSequence = 0;
+/** Numbers the sends that this process queues. Sends that two processes queue in one millisecond have no order. */
+export const nextSequence = (): number => (lastSequence += 1);
+
 export function putSend(tx: Transaction, send: Send): void {
   const addresses = send.receivers
     .filter(isOpen)
     .flatMap(({ address }) => (address === undefined ? [] : [address]));
   tx.put(SENDS, send.id, send as unknown as JsonObject, {
     index: { [ADDRESS_FIELD]: [...new Set(addresses)], [FROM_FIELD]: [send.from] },
-    order: `${String(send.createdAt).padStart(14, '0')}-${send.id}`,
+    order: orderOf(send),
   });
 }
 
@@ -197,7 +207,10 @@ export interface Outcome {
   readonly sendId: string;
   readonly name: string;
   readonly change: Pick<Receiver, 'state'> &
-    Partial<Pick<Receiver, 'reason' | 'reply'>> & { readonly attempted: boolean };
+    Partial<Pick<Receiver, 'reason' | 'reply'>> & {
+      /** Times that it left for the receiver since the last outcome. */
+      readonly attempts: number;
+    };
 }
 
 /** Applies outcomes to a send; an outcome that is there stays (a late second answer changes nothing). */
@@ -207,9 +220,9 @@ export function applyOutcomes(send: Send, outcomes: readonly Outcome[], now: num
     receivers: send.receivers.map((receiver) => {
       const outcome = outcomes.find(({ name }) => name === receiver.name);
       if (outcome === undefined || !isOpen(receiver)) return receiver;
-      const { attempted, ...change } = outcome.change;
+      const { attempts, ...change } = outcome.change;
       const { reason: _earlier, ...rest } = receiver;
-      const next: Receiver = { ...rest, ...change, attempts: receiver.attempts + (attempted ? 1 : 0) };
+      const next: Receiver = { ...rest, ...change, attempts: receiver.attempts + attempts };
       return isOpen(next) ? next : { ...next, at: now };
     }),
   };

@@ -6,6 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { inspect } from 'node:util';
 import { startStack, type Stack } from '@cmbs/emulator/stack';
 import { silentLog, type Clock, type Json, type JsonObject, type Log, type LogFields } from '@cmbs/shared';
 import { readConfig } from '@cmbs/shared/config';
@@ -44,8 +45,7 @@ export async function eventually<T>(
   }
 }
 
-/** `undefined` has no JSON. */
-const shown = (value: unknown): string => String(JSON.stringify(value)).slice(0, 2000);
+const shown = (value: unknown): string => inspect(value, { depth: 6 }).slice(0, 2000);
 
 export class Answer {
   constructor(
