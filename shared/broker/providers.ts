@@ -1,6 +1,6 @@
 /** The providers behind the built-in kinds, and the CMBS extension that binds them. */
 import { CmbsError, toCmbsError } from '../errors';
-import type { Json, JsonObject } from '../json';
+import type { Json } from '../json';
 import { LINK_MARGIN_MS, LINK_TIMEOUT_MS } from '../limits';
 import type { Link } from '../link/link';
 import type { Log } from '../log';
@@ -19,7 +19,7 @@ import {
   MESSAGE,
   MESSAGE_KIND,
 } from './cmbs';
-import { DESIRED, withDesired, type Desired } from './desired';
+import { DESIRED, withDesired } from './desired';
 import { LAYERS, parseLayer, type Layer } from './layers';
 import { actingMember, isLocal, prepareMember } from './member';
 import { layerOf, prepareMessage, whyNotSent } from './message';
@@ -59,11 +59,7 @@ function memberProvider({ store, clock, link }: BrokerOptions): Provider {
       const stored = await readEntity(tx, member.path);
       if (stored === undefined) throw new CmbsError('not_found', `There is nothing at ${member.path}.`);
       const doc = await tx.get(DESIRED, member.path);
-      tx.put(
-        DESIRED,
-        member.path,
-        withDesired(doc?.value, layer, wish, clock.now()),
-      );
+      tx.put(DESIRED, member.path, withDesired(doc?.value, layer, wish, clock.now()));
     });
   };
   return {

@@ -80,12 +80,16 @@ export function writeEntity(
   registry: Registry,
 ): void {
   const specs: AttributeSpecs = registry.specs(entity.kind, entity.mixins);
+  const lifetime = entity.expiresAt === undefined ? {} : { expiresAt: entity.expiresAt };
+  const isNewLifetime = before?.expiresAt !== entity.expiresAt;
   const together: Record<string, string> = {};
   const apart: string[] = [];
   for (const [name, text] of Object.entries(entity.verbatim)) {
     if (specs[name]?.apart === true) {
       apart.push(name);
-      if (before?.verbatim[name] !== text) tx.put(APART, apartId(entity.path, name), { text });
+      if (before?.verbatim[name] !== text || isNewLifetime) {
+        tx.put(APART, apartId(entity.path, name), { text }, lifetime);
+      }
     } else {
       together[name] = text;
     }
@@ -103,8 +107,9 @@ export function writeEntity(
     owner: entity.owner,
     createdAt: entity.createdAt,
     updatedAt: entity.updatedAt,
+    ...lifetime,
   };
-  tx.put(ENTITIES, entity.path, value, { index: indexOf(entity, registry) });
+  tx.put(ENTITIES, entity.path, value, { index: indexOf(entity, registry), ...lifetime });
 }
 
 export function deleteEntity(tx: Transaction, entity: Entity, registry: Registry): void {
@@ -126,6 +131,7 @@ interface EntityDocument {
   readonly owner: string;
   readonly createdAt: number;
   readonly updatedAt: number;
+  readonly expiresAt?: number;
 }
 
 function entityOf(doc: Doc, apart: Readonly<Record<string, string>>): Entity {
@@ -140,6 +146,7 @@ function entityOf(doc: Doc, apart: Readonly<Record<string, string>>): Entity {
     owner: value.owner,
     createdAt: value.createdAt,
     updatedAt: value.updatedAt,
+    ...(value.expiresAt === undefined ? {} : { expiresAt: value.expiresAt }),
   };
 }
 

@@ -97,6 +97,8 @@ export interface Entity {
   /** Milliseconds since the epoch. */
   readonly createdAt: number;
   readonly updatedAt: number;
+  /** Milliseconds since the epoch after which it is gone; most entities stay. */
+  readonly expiresAt?: number;
 }
 
 export const CORE_SCHEME = 'http://schemas.ogf.org/occi/core#';
