@@ -6,8 +6,8 @@ import { BUS_MAX_ATTEMPTS, MAX_INLINE_MESSAGE_CHARS, MAX_SUBSCRIPTION_BACKLOG } 
 import { ManualClock } from '../contract/manual-clock';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
-jest.mock('../../shared/limits', () => ({
-  ...jest.requireActual<Record<string, unknown>>('../../shared/limits'),
+jest.mock('@cmbs/shared/limits', () => ({
+  ...jest.requireActual<Record<string, unknown>>('@cmbs/shared/limits'),
   MAX_SUBSCRIPTION_BACKLOG: 20,
   MAX_DELIVERIES_HELD: 3,
   MAX_FRESH_DELIVERIES: 4,

@@ -3,10 +3,10 @@ import fc from 'fast-check';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { Dealer, Publisher, Reply, Subscriber } from 'zeromq';
-import { Broadcaster } from '../../companion/sockets/broadcaster';
-import { Listener } from '../../companion/sockets/listener';
-import { Replier } from '../../companion/sockets/replier';
-import { Requester } from '../../companion/sockets/requester';
+import { Broadcaster } from '@cmbs/companion/sockets/broadcaster';
+import { Listener } from '@cmbs/companion/sockets/listener';
+import { Replier } from '@cmbs/companion/sockets/replier';
+import { Requester } from '@cmbs/companion/sockets/requester';
 import { deferred, next, recordedEnvironment, type RecordedEnvironment, within } from './sockets-support';
 
 const LOOPBACK = 'tcp://127.0.0.1:*';

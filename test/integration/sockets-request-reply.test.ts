@@ -5,8 +5,8 @@ import { createServer, type AddressInfo, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Dealer, Publisher, Reply, Request, Router } from 'zeromq';
-import { type PeerError, Requester, type RequesterOptions } from '../../companion/sockets/requester';
-import { Replier, type ReplierOptions, type RequestHandler } from '../../companion/sockets/replier';
+import { type PeerError, Requester, type RequesterOptions } from '@cmbs/companion/sockets/requester';
+import { Replier, type ReplierOptions, type RequestHandler } from '@cmbs/companion/sockets/replier';
 import { type Clock, CmbsError, systemClock } from '@cmbs/shared';
 import {
   deferred,

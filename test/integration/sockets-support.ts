@@ -1,6 +1,6 @@
 /** What the socket tests share: an environment that records, and waits that end with an event or with a deadline. */
 import { createServer, type AddressInfo } from 'node:net';
-import { SocketContext, type SocketEnvironment } from '../../companion/sockets/options';
+import { SocketContext, type SocketEnvironment } from '@cmbs/companion/sockets/options';
 import { type Counters, type Log, type LogFields } from '@cmbs/shared';
 
 /** Milliseconds after which a test gives up on an event. */

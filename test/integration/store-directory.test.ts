@@ -10,7 +10,7 @@ import { systemClock } from '@cmbs/shared';
 import { MIGRATIONS } from '@cmbs/shared/store/schema';
 import { openSqliteStore, type SqliteStoreOptions } from '@cmbs/shared/store/sqlite';
 import { type Store } from '@cmbs/shared/store/store';
-import { runBackup } from '../../emulator/backup';
+import { runBackup } from '@cmbs/emulator/backup';
 import { type BundledProgram, bundleProgram } from './bundled-program';
 
 /** All files of a test; its data directory is this or lies in it. */

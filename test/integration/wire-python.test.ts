@@ -6,10 +6,10 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
-import { Broadcaster } from '../../companion/sockets/broadcaster';
-import { Listener } from '../../companion/sockets/listener';
-import { Replier } from '../../companion/sockets/replier';
-import { Requester } from '../../companion/sockets/requester';
+import { Broadcaster } from '@cmbs/companion/sockets/broadcaster';
+import { Listener } from '@cmbs/companion/sockets/listener';
+import { Replier } from '@cmbs/companion/sockets/replier';
+import { Requester } from '@cmbs/companion/sockets/requester';
 import { deferred, next, recordedEnvironment, type RecordedEnvironment, within } from './sockets-support';
 
 const PEER = join(__dirname, '..', 'fixtures-python', 'peer.py');

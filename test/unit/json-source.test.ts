@@ -1,6 +1,6 @@
 import fc from 'fast-check';
-import type { Json } from '../../shared/json';
-import { endOfJson, nestsWithin, RawJson, sourceOf, stringifyJson } from '../../shared/occi/json-source';
+import type { Json } from '@cmbs/shared';
+import { endOfJson, nestsWithin, RawJson, sourceOf, stringifyJson } from '@cmbs/shared/occi/json-source';
 
 describe('sourceOf', () => {
   test('gives a value exactly as it stands, spelling of numbers and white space included', () => {

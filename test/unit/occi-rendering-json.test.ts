@@ -1,11 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { CmbsError } from '../../shared/errors';
-import type { Json, JsonObject } from '../../shared/json';
-import { json } from '../../shared/occi/json';
-import { nest, occiJson } from '../../shared/occi/occi-json';
-import type { Category } from '../../shared/occi/model';
-import type { CategoryInput, Payload } from '../../shared/occi/payload';
+import { CmbsError, type Json, type JsonObject } from '@cmbs/shared';
+import { json } from '@cmbs/shared/occi/json';
+import { nest, occiJson } from '@cmbs/shared/occi/occi-json';
+import type { Category } from '@cmbs/shared/occi/model';
+import type { CategoryInput, Payload } from '@cmbs/shared/occi/payload';
 import {
   abstractKind,
   action,

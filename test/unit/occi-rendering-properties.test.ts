@@ -5,17 +5,16 @@
 import fc from 'fast-check';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { CmbsError } from '../../shared/errors';
-import type { Json, JsonObject } from '../../shared/json';
-import { json } from '../../shared/occi/json';
-import { occiJson } from '../../shared/occi/occi-json';
-import type { AttributeSpec, Category, EntityView, LinkView } from '../../shared/occi/model';
-import type { CategoryInput, LinkInput } from '../../shared/occi/payload';
-import type { RawInput, Rendering } from '../../shared/occi/rendering';
-import { RENDERINGS } from '../../shared/occi/renderings';
-import { textOcci } from '../../shared/occi/text-occi';
-import { textPlain } from '../../shared/occi/text-plain';
-import { uriList } from '../../shared/occi/uri-list';
+import { CmbsError, type Json, type JsonObject } from '@cmbs/shared';
+import { json } from '@cmbs/shared/occi/json';
+import { occiJson } from '@cmbs/shared/occi/occi-json';
+import type { AttributeSpec, Category, EntityView, LinkView } from '@cmbs/shared/occi/model';
+import type { CategoryInput, LinkInput } from '@cmbs/shared/occi/payload';
+import type { RawInput, Rendering } from '@cmbs/shared/occi/rendering';
+import { RENDERINGS } from '@cmbs/shared/occi/renderings';
+import { textOcci } from '@cmbs/shared/occi/text-occi';
+import { textPlain } from '@cmbs/shared/occi/text-plain';
+import { uriList } from '@cmbs/shared/occi/uri-list';
 import {
   BASE,
   context,

@@ -1,8 +1,7 @@
 /** Views, a context and small helpers that the tests of the renderings share. */
-import { isJsonObject, type Json, type JsonObject } from '../../shared/json';
-import type { Action, AttributeSpec, EntityView, Kind, LinkView, Mixin } from '../../shared/occi/model';
-import type { RawInput, RenderContext, Rendered } from '../../shared/occi/rendering';
-import { CmbsError } from '../../shared/errors';
+import { isJsonObject, type Json, type JsonObject, CmbsError } from '@cmbs/shared';
+import type { Action, AttributeSpec, EntityView, Kind, LinkView, Mixin } from '@cmbs/shared/occi/model';
+import type { RawInput, RenderContext, Rendered } from '@cmbs/shared/occi/rendering';
 
 export const BASE = 'http://broker.example:8080';
 export const CMBS = 'http://houssem.org/cmbs#';

@@ -1,8 +1,8 @@
-import { CmbsError } from '../../shared/errors';
-import { textOcci } from '../../shared/occi/text-occi';
-import { textPlain } from '../../shared/occi/text-plain';
-import { uriList } from '../../shared/occi/uri-list';
-import type { Payload } from '../../shared/occi/payload';
+import { CmbsError } from '@cmbs/shared';
+import { textOcci } from '@cmbs/shared/occi/text-occi';
+import { textPlain } from '@cmbs/shared/occi/text-plain';
+import { uriList } from '@cmbs/shared/occi/uri-list';
+import type { Payload } from '@cmbs/shared/occi/payload';
 import {
   abstractKind,
   action,
