@@ -1,5 +1,5 @@
 /** The whole product in one process: embedded store and bus, companion, gateway. `npm start`, the demo and tests run it. */
-import { CmbsError, newId, systemClock, type Clock, type Log } from '@cmbs/shared';
+import { CmbsError, systemClock, timeOrderedIds, type Clock, type Log } from '@cmbs/shared';
 import { embeddedBus } from '@cmbs/shared/bus/embedded';
 import type { Config } from '@cmbs/shared/config';
 import { GATEWAY_GRACE_MS, SWEEP_INTERVAL_MS, SWEEP_LIMIT } from '@cmbs/shared/limits';
@@ -42,6 +42,7 @@ export async function startStack({
   const close = async (): Promise<void> => {
     for (let step = closing.pop(); step !== undefined; step = closing.pop()) await step();
   };
+  const newId = timeOrderedIds(clock);
   try {
     const services = standardServices({ clock, newId });
     for (const module of modules) services.register(module);
@@ -61,6 +62,7 @@ export async function startStack({
         bus,
         link: inProcessLink(() => ready.companion, clock),
         clock,
+        newId,
         log,
         deployment,
         uriOf,

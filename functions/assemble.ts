@@ -1,5 +1,5 @@
 /** Puts the domain together on given engines: the same for the local stack, a deployed function, and tests. */
-import { newId, type Clock, type Log } from '@cmbs/shared';
+import { newId as randomId, type Clock, type Log, type NewId } from '@cmbs/shared';
 import { Inbox } from '@cmbs/shared/broker/inbox';
 import { cmbsExtension } from '@cmbs/shared/broker/providers';
 import type { Bus } from '@cmbs/shared/bus/bus';
@@ -18,6 +18,8 @@ export interface Engines {
   readonly bus: Bus;
   readonly link: Link;
   readonly clock: Clock;
+  /** Random identifiers when absent. */
+  readonly newId?: NewId;
   readonly log: Log;
   readonly deployment: string;
   /** URI of a member of this deployment from its path. */
@@ -28,7 +30,7 @@ export interface Engines {
 export type AppConfig = Pick<Config, 'CMBS_EXTENSIONS' | 'CMBS_QUEUE_LIMIT' | 'CMBS_SEND_WAIT_S'>;
 
 export function assemble(engines: Engines, config: AppConfig): App {
-  const { store, bus, link, clock, log, deployment, uriOf, ready } = engines;
+  const { store, bus, link, clock, newId = randomId, log, deployment, uriOf, ready } = engines;
   // Providers act on entities, whose rules come from the categories that the providers stand behind.
   const ring: { categories?: Categories } = {};
   const current = (): Categories => {

@@ -29,6 +29,7 @@ export class Registry {
   private readonly byLocation = new Map<Path, Kind | Mixin>();
   private readonly ancestry = new Map<CategoryId, readonly CategoryId[]>();
   private readonly specsByCategories = new Map<string, AttributeSpecs>();
+  private readonly actionsByCategories = new Map<string, readonly CategoryId[]>();
   /** Kinds, then mixins, then actions. */
   readonly all: readonly Category[];
   /** Attributes that some category keeps verbatim; they have no index. */
@@ -132,12 +133,17 @@ export class Registry {
 
   /** Actions that an entity of these categories can have, whatever its state. */
   actionsOf(kind: CategoryId, mixins: readonly CategoryId[]): readonly CategoryId[] {
-    return [
+    const key = [kind, ...mixins].join(' ');
+    const known = this.actionsByCategories.get(key);
+    if (known !== undefined) return known;
+    const actions = [
       ...new Set([
         ...this.ancestors(kind).flatMap((id) => this.kind(id)?.actions ?? []),
         ...this.withDependencies(mixins).flatMap((mixin) => mixin.actions),
       ]),
     ];
+    this.actionsByCategories.set(key, actions);
+    return actions;
   }
 
   /** The kind, or `unknown_category`. */

@@ -1,5 +1,5 @@
 /** Messages and members as the bench sends and makes them. */
-import { randomUUID } from 'node:crypto';
+import { systemClock, timeOrderedIds } from '@cmbs/shared';
 import { messageFrame } from '@cmbs/shared/broker/wire';
 import { layerMixin, MEMBER_KIND, MESSAGE, MESSAGE_KIND, MESSAGES } from '@cmbs/shared/broker/cmbs';
 import type { Product } from './programs';
@@ -41,7 +41,8 @@ export async function listeningMember(product: Product, port: number): Promise<s
 
 /** Frames as the outbox sends them, each another message and another send. */
 export function frames(receiver: string, storable: Flag): () => string {
-  const [id, sendId] = [randomUUID(), randomUUID()];
+  const newId = timeOrderedIds(systemClock);
+  const [id, sendId] = [newId(), newId()];
   const text = messageFrame(
     {
       path: MESSAGES + id,
@@ -62,10 +63,9 @@ export function frames(receiver: string, storable: Flag): () => string {
     },
     {
       pathHistory: ['http://127.0.0.1:8090/cmbs/member/bench'],
-      transfer: { v: 1, send_id: sendId, origin: { deployment: randomUUID(), revision: 1 } },
+      transfer: { v: 1, send_id: sendId, origin: { deployment: newId(), revision: 1 } },
     },
   );
   const parts = text.split(new RegExp(`(${id}|${sendId})`));
-  // Random, as real ids are: numbers in a row would fall into one place of an index.
-  return () => parts.map((part) => (part === id || part === sendId ? randomUUID() : part)).join('');
+  return () => parts.map((part) => (part === id || part === sendId ? newId() : part)).join('');
 }

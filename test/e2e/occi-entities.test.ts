@@ -2,7 +2,7 @@
 import type { JsonObject } from '@cmbs/shared';
 import { category, FLAT, INFRA, NESTED, OCCI, PLAIN, Product } from './occi-support';
 
-const UUID = '[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}';
+const UUID = '[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}';
 const KIND = `${INFRA}compute`;
 const COMPUTE = `Category: ${category(KIND, 'kind')}`;
 
