@@ -5,12 +5,12 @@
 import { CmbsError } from '@cmbs/shared';
 import { LANE_IDLE_MS, MAX_WAITING_BROADCASTS, SUBSCRIPTION_GRACE_MS } from '@cmbs/shared/limits';
 import type { Environment } from './environment';
-import { backOff, type HeldSend, type Item, type Outbox } from './outbox';
+import { backOff, type HeldSend, type Holder, type Item } from './held-send';
 import { Broadcaster } from './sockets/broadcaster';
 
 export class BroadcastLane {
   readonly #address: string;
-  readonly #outbox: Outbox;
+  readonly #outbox: Holder;
   readonly #environment: Environment;
   readonly #onIdle: () => void;
   readonly #items: Item[] = [];
@@ -22,7 +22,7 @@ export class BroadcastLane {
   #retries = 0;
   #closed = false;
 
-  constructor(address: string, outbox: Outbox, environment: Environment, onIdle: () => void) {
+  constructor(address: string, outbox: Holder, environment: Environment, onIdle: () => void) {
     this.#address = address;
     this.#outbox = outbox;
     this.#environment = environment;

@@ -14,7 +14,7 @@ import type { LinkReply } from '@cmbs/shared/link/link';
 import { readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
 import type { Entity, Path } from '@cmbs/shared/occi/model';
 import { registryOf, type Environment } from './environment';
-import { backOff } from './outbox';
+import { backOff } from './held-send';
 import type { Receiver } from './receiver';
 import { Listener } from './sockets/listener';
 import { Replier } from './sockets/replier';

@@ -23,58 +23,16 @@ import { describe } from '@cmbs/shared/broker/member';
 import { isEmptyContent } from '@cmbs/shared/broker/message';
 import { MESSAGE } from '@cmbs/shared/broker/cmbs';
 import { parseReply } from '@cmbs/shared/broker/wire';
-import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS, MAX_LANES, PUBLICATION_GRACE_MS } from '@cmbs/shared/limits';
+import { MAX_LANES, PUBLICATION_GRACE_MS } from '@cmbs/shared/limits';
 import { BroadcastLane } from './broadcast-lane';
 import { registryOf, type Environment } from './environment';
 import type { Learning } from './learn';
+import { backOff, HeldSend, type Holder, type Item, type Parking, type Waiter } from './held-send';
 import { RequestLane } from './request-lane';
-
-/** One receiver of one send, as a lane handles it. */
-export interface Item {
-  readonly held: HeldSend;
-  readonly name: string;
-  readonly address: string;
-  /** Order of creation of the send. */
-  readonly sequence: string;
-  /** Times that it left for the peer and that are not recorded yet. */
-  tries: number;
-}
-
-/** What a lane tells about an item that it cannot bring further now. */
-export interface Parking {
-  readonly reason: string;
-  readonly state: 'queued' | 'waiting';
-}
-
-type Waiter = (reply: LinkReply<'send'>) => void;
-
-/** A send in hand. */
-export class HeldSend {
-  send: Send;
-  /** Receivers that a lane is busy with or will be at once; the others are parked or have an outcome. */
-  readonly trying = new Set<string>();
-  readonly waiters = new Set<Waiter>();
-  /** Outcomes that are not in the store yet. */
-  outcomes: Outcome[] = [];
-  claiming: Promise<boolean> | undefined;
-  frame: Promise<string | undefined> | undefined;
-  flushing = false;
-  lastReason: string | undefined;
-  cancelRetry: (() => void) | undefined;
-  cancelPublishing: (() => void) | undefined;
-
-  constructor(send: Send) {
-    this.send = send;
-  }
-
-  get isSettled(): boolean {
-    return !this.send.receivers.some(isOpen);
-  }
-}
 
 const PAGE = 1000;
 
-export class Outbox {
+export class Outbox implements Holder {
   readonly #environment: Environment;
   readonly #learning: Learning;
   readonly #held = new Map<string, HeldSend>();
@@ -579,10 +537,4 @@ function mergeReceivers(held: Send, stored: Send): readonly Receiver[] {
         ? stored.receivers.find(({ name, via }) => via === 'bus' && name === receiver.name)
         : undefined) ?? receiver,
   );
-}
-
-/** Milliseconds before attempt number `attempt + 1`: doubling, capped, spread by a quarter so that peers do not march in step. */
-export function backOff(attempt: number): number {
-  const full = Math.min(BACKOFF_FIRST_MS * 2 ** Math.min(attempt, 10), BACKOFF_MAX_MS);
-  return full * (0.75 + Math.random() * 0.25);
 }

@@ -5,7 +5,7 @@
 import { CmbsError } from '@cmbs/shared';
 import { ATTEMPT_TIMEOUT_MS, ATTEMPTS_IN_A_ROW, LANE_IDLE_MS, LANE_WINDOW } from '@cmbs/shared/limits';
 import type { Environment } from './environment';
-import { backOff, type HeldSend, type Item, type Outbox } from './outbox';
+import { backOff, type HeldSend, type Holder, type Item } from './held-send';
 import { PeerError, Requester } from './sockets/requester';
 
 interface Parked {
@@ -16,7 +16,7 @@ interface Parked {
 
 export class RequestLane {
   readonly #address: string;
-  readonly #outbox: Outbox;
+  readonly #outbox: Holder;
   readonly #environment: Environment;
   readonly #onIdle: () => void;
   /** In the order of their sends. */
@@ -40,7 +40,7 @@ export class RequestLane {
   #wake: (() => void) | undefined;
   #closed = false;
 
-  constructor(address: string, outbox: Outbox, environment: Environment, onIdle: () => void) {
+  constructor(address: string, outbox: Holder, environment: Environment, onIdle: () => void) {
     this.#address = address;
     this.#outbox = outbox;
     this.#environment = environment;
@@ -123,7 +123,7 @@ export class RequestLane {
     this.#running = true;
     try {
       const requester = this.#open();
-      while (this.#items.length > 0 && this.#isGoing && this.#inFlight < this.#window) {
+      while (this.#items.length > 0 && this.#isGoing() && this.#inFlight < this.#window) {
         const ahead = this.#items.slice(0, this.#window - this.#inFlight);
         for (const item of ahead) this.#hope(item);
         // Nothing is claimed or written for a peer that is not there.
@@ -134,7 +134,7 @@ export class RequestLane {
         this.#prepare(item);
         const frame = await this.#prepared.get(item);
         if (this.#items.at(0) !== item) continue;
-        if (!this.#isGoing) break;
+        if (!this.#isGoing()) break;
         this.#prepared.delete(item);
         this.#items.shift();
         this.#hopeful.delete(item);
@@ -152,7 +152,7 @@ export class RequestLane {
       this.#running = false;
     }
     // What changed while the last step was under way (a new item, a resumption) found the lane running.
-    if (this.#isGoing && this.#items.length > 0 && this.#inFlight < this.#window) void this.#run();
+    if (this.#isGoing() && this.#items.length > 0 && this.#inFlight < this.#window) void this.#run();
     else this.#watchIdle();
   }
 
@@ -183,11 +183,12 @@ export class RequestLane {
       this.#wake = undefined;
     }
     if (requester.state === 'up') return true;
-    if (this.#isGoing) this.#park({ reason: `nobody listens at ${this.#address}`, why: 'absent' });
+    if (this.#isGoing()) this.#park({ reason: `nobody listens at ${this.#address}`, why: 'absent' });
     return false;
   }
 
-  get #isGoing(): boolean {
+  /** A method, since a property that changes during an `await` looks constant to the compiler. */
+  #isGoing(): boolean {
     return this.#parked === undefined && !this.#closed;
   }
 
@@ -216,7 +217,7 @@ export class RequestLane {
       })
       .finally(() => {
         this.#inFlight -= 1;
-        if (!this.#running && this.#isGoing && this.#items.length > 0) void this.#run();
+        if (!this.#running && this.#isGoing() && this.#items.length > 0) void this.#run();
         else this.#watchIdle();
       });
   }

@@ -1,0 +1,66 @@
+/** A send in hand, as the outbox and its lanes share it. */
+import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS } from '@cmbs/shared/limits';
+import type { LinkReply } from '@cmbs/shared/link/link';
+import { isOpen, type Outcome, type Receiver, type Send } from '@cmbs/shared/broker/send';
+
+/** One receiver of one send, as a lane handles it. */
+export interface Item {
+  readonly held: HeldSend;
+  readonly name: string;
+  readonly address: string;
+  /** Order of creation of the send. */
+  readonly sequence: string;
+  /** Times that it left for the peer and that are not recorded yet. */
+  tries: number;
+}
+
+/** What a lane tells about an item that it cannot bring further now. */
+export interface Parking {
+  readonly reason: string;
+  readonly state: 'queued' | 'waiting';
+}
+
+export type Waiter = (reply: LinkReply<'send'>) => void;
+
+/** A send in hand. */
+export class HeldSend {
+  send: Send;
+  /** Receivers that a lane is busy with or will be at once; the others are parked or have an outcome. */
+  readonly trying = new Set<string>();
+  readonly waiters = new Set<Waiter>();
+  /** Outcomes that are not in the store yet. */
+  outcomes: Outcome[] = [];
+  claiming: Promise<boolean> | undefined;
+  frame: Promise<string | undefined> | undefined;
+  flushing = false;
+  lastReason: string | undefined;
+  cancelRetry: (() => void) | undefined;
+  cancelPublishing: (() => void) | undefined;
+
+  constructor(send: Send) {
+    this.send = send;
+  }
+
+  get isSettled(): boolean {
+    return !this.send.receivers.some(isOpen);
+  }
+}
+
+/** What lanes need of the outbox that they work for. */
+export interface Holder {
+  /** The frame of an item that may go out now; undefined when it may not any more. */
+  prepare(item: Item): Promise<string | undefined>;
+  /** A reply came: the item has its outcome, or the reason to try it again. */
+  replied(item: Item, bytes: Buffer): Promise<'settled' | { readonly retry: string }>;
+  settle(item: Item, change: Pick<Receiver, 'state'> & Partial<Pick<Receiver, 'reason' | 'reply'>>): void;
+  /** The lane cannot bring the item further now; it keeps it. */
+  park(item: Item, parking: Parking): void;
+  /** The lane is busy with a parked item again. */
+  resumed(item: Item): void;
+}
+
+/** Milliseconds before attempt number `attempt + 1`: doubling, capped, spread by a quarter so that peers do not march in step. */
+export function backOff(attempt: number): number {
+  const full = Math.min(BACKOFF_FIRST_MS * 2 ** Math.min(attempt, 10), BACKOFF_MAX_MS);
+  return full * (0.75 + Math.random() * 0.25);
+}
