@@ -1,0 +1,161 @@
+/** A call that is cut off in the middle is answered "outcome unknown" and never run again (layers.md, Receiving). */
+import { readFileSync } from 'node:fs';
+import type { ChildStack } from '@cmbs/emulator/child-stack';
+import type { Json } from '@cmbs/shared';
+import { FAULT } from '@cmbs/shared/services/fault';
+import {
+  ask,
+  Bench,
+  DEADLINE_MS,
+  freeAddresses,
+  inboxOf,
+  memberBody,
+  messageBody,
+  messageField,
+  must,
+  until,
+} from './durability-support';
+
+const bench = new Bench();
+afterEach(() => bench.clear());
+afterAll(() => bench.close());
+
+/** A deployment whose calls can be held up; `begun` resolves with the next line that a call wrote. */
+interface Held {
+  readonly stack: ChildStack;
+  readonly begun: () => Promise<string>;
+}
+
+async function start(directory: string): Promise<Held> {
+  const lines: string[] = [];
+  let notice = (): void => undefined;
+  const stack = await bench.start({
+    directory,
+    program: bench.program('test/e2e/durability-program.ts'),
+    onLine: (line) => {
+      if (!/^(?:held|counted) /.test(line)) return;
+      lines.push(line);
+      notice();
+    },
+  });
+  const begun = (): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error('no call began in time')), DEADLINE_MS);
+      notice = () => {
+        const line = lines.shift();
+        if (line === undefined) return;
+        clearTimeout(timer);
+        resolve(line);
+      };
+      notice();
+    });
+  return { stack, begun };
+}
+
+const callsOf = (directory: string): readonly string[] =>
+  readFileSync(`${directory}.calls`, 'utf8').trimEnd().split('\n');
+
+const outcomeUnknown = (id: string): Json => ({
+  id,
+  error: { code: FAULT.outcomeUnknown, message: expect.stringContaining('unknown') as string },
+});
+
+let directory: string;
+let l1: string;
+beforeEach(async () => {
+  // One level down, so that the list of calls beside it goes with it.
+  directory = `${bench.directory()}/data`;
+  [l1 = ''] = await freeAddresses(1);
+});
+
+async function describeMember(url: string): Promise<void> {
+  await must('PUT', `${url}/cmbs/member/m`, { body: memberBody({ l1_socket: l1 }) });
+  await must('POST', `${url}/cmbs/member/m?action=start_l1`);
+}
+
+const call = (id: string, method: string): ReturnType<typeof messageBody> =>
+  messageBody('l1', { message_content: { method, params: [id], id }, l1_socket_receiver_member: l1 });
+
+it('that came in a message: its sender, which tries again, is told, and so is the inbox', async () => {
+  const { stack, begun } = await start(directory);
+  await describeMember(stack.url);
+  await must('PUT', `${stack.url}/cmbs/message/cut`, { body: call('cut', 'probe.hold') });
+  const sent = await must('POST', `${stack.url}/cmbs/message/cut?action=send_l1`, {
+    headers: { Prefer: 'respond-async' },
+  });
+  expect(sent.status).toBe(202);
+  expect(await begun()).toBe('held "cut"');
+  await stack.kill();
+
+  const again = await start(directory);
+  // Nobody asks for anything: the outbox tries the same send again, and the receiver has its answer.
+  const message = await until(
+    async () => (await must('GET', `${again.stack.url}/cmbs/message/cut`)).json,
+    (seen) => messageField(seen, 'delivery', 'state') === 'delivered',
+  );
+  expect(messageField(message, 'delivery', 'state')).toBe('delivered');
+  expect(messageField(message, 'result', 'result')).toEqual(outcomeUnknown('cut'));
+  const inbox = await inboxOf(again.stack.url, 'm');
+  expect(inbox.map(({ messageId, state }) => [messageId, state])).toEqual([['cut', 'executed']]);
+  expect(inbox[0]?.answer).toEqual(outcomeUnknown('cut'));
+  expect(callsOf(directory)).toEqual(['held "cut"']);
+});
+
+it('that the execute action asked for: the message says so', async () => {
+  const { stack, begun } = await start(directory);
+  await describeMember(stack.url);
+  await must('PUT', `${stack.url}/cmbs/message/cut`, { body: call('cut', 'probe.hold') });
+  const key = { headers: { 'Idempotency-Key': 'once' } };
+  const asked = ask('POST', `${stack.url}/cmbs/message/cut?action=execute`, key);
+  expect(await begun()).toBe('held "cut"');
+  await stack.kill();
+  await expect(asked).rejects.toThrow();
+
+  const again = await start(directory);
+  const message = await must('GET', `${again.stack.url}/cmbs/message/cut`);
+  expect(messageField(message.json, 'result')).toEqual(outcomeUnknown('cut'));
+  // The client that saw no answer repeats its request, and with it nothing is run.
+  const repeated = await must('POST', `${again.stack.url}/cmbs/message/cut?action=execute`, key);
+  expect(messageField(repeated.json, 'result')).toEqual(outcomeUnknown('cut'));
+  expect(callsOf(directory)).toEqual(['held "cut"']);
+});
+
+it('by Ctrl-C, too, within the time that a stop has', async () => {
+  const { stack, begun } = await start(directory);
+  await describeMember(stack.url);
+  await must('PUT', `${stack.url}/cmbs/message/cut`, { body: call('cut', 'probe.hold') });
+  await must('POST', `${stack.url}/cmbs/message/cut?action=send_l1`, { headers: { Prefer: 'respond-async' } });
+  expect(await begun()).toBe('held "cut"');
+  const began = performance.now();
+  expect(await stack.interrupt()).toEqual({ code: 0, signal: null });
+  const seconds = (performance.now() - began) / 1000;
+  process.stdout.write(`stopped in ${seconds.toFixed(2)} s with a call that never ends\n`);
+  expect(seconds).toBeLessThan(10);
+  // It ends as it should, with nothing that nobody caught.
+  expect(stack.lines.filter((line) => /error|Error/.test(line))).toEqual([]);
+
+  const again = await start(directory);
+  const inbox = await until(
+    () => inboxOf(again.stack.url, 'm'),
+    (seen) => seen.every(({ state }) => state === 'executed'),
+  );
+  expect(inbox.map(({ messageId, state }) => [messageId, state])).toEqual([['cut', 'executed']]);
+  expect(inbox[0]?.answer).toEqual(outcomeUnknown('cut'));
+  expect(callsOf(directory)).toEqual(['held "cut"']);
+});
+
+it('while a call that ended before keeps its answer', async () => {
+  const { stack, begun } = await start(directory);
+  await describeMember(stack.url);
+  await must('PUT', `${stack.url}/cmbs/message/done`, { body: call('done', 'probe.count') });
+  const sent = await must('POST', `${stack.url}/cmbs/message/done?action=send_l1`);
+  expect(await begun()).toBe('counted "done"');
+  const answer = { id: 'done', result: 'done' };
+  expect(messageField(sent.json, 'result', 'result')).toEqual(answer);
+  await stack.kill();
+
+  const again = await start(directory);
+  const [entry] = await inboxOf(again.stack.url, 'm');
+  expect([entry?.state, entry?.answer]).toEqual(['executed', answer]);
+  expect(callsOf(directory)).toEqual(['counted "done"']);
+});

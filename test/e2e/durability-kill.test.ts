@@ -1,0 +1,100 @@
+/** `kill -9` at random moments under load: what was acknowledged is there, what was queued arrives, nothing twice. */
+import type { ChildStack } from '@cmbs/emulator/child-stack';
+import { callLines, Ledger } from './durability-ledger';
+import { Bench, freeAddresses, memberBody, memberField, must, until } from './durability-support';
+
+const ROUNDS = 10;
+/** Milliseconds of load before the kill: in a round at random between the two. */
+const LOAD_FROM_MS = 100;
+const LOAD_TO_MS = 900;
+/** Milliseconds until everything queued has arrived: both are up, so this is the longest back-off and some work. */
+const DRAIN_MS = 30_000;
+/** Set to repeat a run that failed. */
+const SEED = Number(process.env.DURABILITY_SEED ?? Math.floor(Math.random() * 2 ** 31));
+
+const bench = new Bench();
+afterEach(() => bench.clear());
+afterAll(() => bench.close());
+
+/** The load's own time: nothing is waited for here but the moment of the kill. */
+const pass = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** mulberry32: small, and the same sequence for the same seed. */
+function randomFrom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Layers of a member that are open, as it says itself. */
+async function openLayers(url: string, member: string): Promise<readonly string[]> {
+  const { json } = await must('GET', `${url}/cmbs/member/${member}`);
+  const layers = memberField(json, 'layers') as Readonly<Record<string, { readonly state: string }>> | undefined;
+  return Object.entries(layers ?? {}).flatMap(([layer, { state }]) => (state === 'started' ? [layer] : []));
+}
+
+it(`has everything that was acknowledged, once, after each of ${ROUNDS} kills (seed ${SEED})`, async () => {
+  const random = randomFrom(SEED);
+  const root = bench.directory();
+  const directories = { near: `${root}/near`, far: `${root}/far` };
+  const program = bench.program('test/e2e/durability-program.ts');
+  const start = (which: 'near' | 'far'): Promise<ChildStack> =>
+    bench.start({ program, directory: directories[which] });
+  let near = await start('near');
+  let far = await start('far');
+
+  const [l1Near = '', l1Far = '', l32 = ''] = await freeAddresses(3);
+  await must('PUT', `${near.url}/cmbs/member/near`, { body: memberBody({ l1_socket: l1Near }) });
+  await must('PUT', `${near.url}/cmbs/member/listener`, {
+    body: memberBody({ l32_socket: l32, topics: ['load.>'] }),
+  });
+  await must('PUT', `${far.url}/cmbs/member/far`, { body: memberBody({ l1_socket: l1Far }) });
+  await must('POST', `${near.url}/cmbs/member/near?action=start_l1`);
+  await must('POST', `${near.url}/cmbs/member/listener?action=start_l32`);
+  await must('POST', `${far.url}/cmbs/member/far?action=start_l1`);
+
+  const ledger = new Ledger();
+  const addresses = { near: l1Near, far: l1Far };
+  for (let round = 1; round <= ROUNDS; round++) {
+    const stop = new AbortController();
+    const loading = ledger.load(near.url, addresses, stop.signal);
+    const who = (['near', 'far', 'both'] as const)[Math.floor(random() * 3)] ?? 'both';
+    const loadMs = LOAD_FROM_MS + random() * (LOAD_TO_MS - LOAD_FROM_MS);
+    await pass(loadMs);
+    await Promise.all([...(who === 'far' ? [] : [near.kill()]), ...(who === 'near' ? [] : [far.kill()])]);
+    // Whoever still answers goes on taking messages for the one that does not.
+    if (who === 'far') await pass(loadMs);
+    stop.abort();
+    await loading;
+    expect(ledger.refused).toEqual([]);
+
+    if (who !== 'far') near = await start('near');
+    if (who !== 'near') far = await start('far');
+    expect(await openLayers(near.url, 'near')).toEqual(['l1']);
+    expect(await openLayers(near.url, 'listener')).toEqual(['l32']);
+    expect(await openLayers(far.url, 'far')).toEqual(['l1']);
+    expect(await ledger.differences(near.url)).toEqual([]);
+    expect(Ledger.ranTwice(Object.values(directories))).toEqual([]);
+  }
+
+  expect(
+    await until(
+      () => ledger.underWay(near.url),
+      (open) => open.length === 0,
+      DRAIN_MS,
+    ),
+  ).toEqual([]);
+  expect(await ledger.differences(near.url)).toEqual([]);
+  expect(await ledger.receipts(near.url, far.url)).toEqual([]);
+  expect(Ledger.ranTwice(Object.values(directories))).toEqual([]);
+  const calls = Object.values(directories).flatMap(callLines).length;
+  expect(calls).toBeGreaterThan(ROUNDS);
+  process.stdout.write(
+    `seed ${SEED}: ${ROUNDS} kills, ${ledger.acknowledged} acknowledged writes, ${ledger.entities.size} entities, ` +
+      `${ledger.batches.size} batches, ${ledger.sends.size} sends (${ledger.queued} queued), ${calls} calls\n`,
+  );
+}, 240_000);

@@ -1,0 +1,228 @@
+/**
+ * A load of HTTP clients on two deployments, and a ledger of what was acknowledged to them, which is compared with
+ * what is there after a crash. `near` sends; `far` receives, and near's own second member as well.
+ */
+import { readFileSync } from 'node:fs';
+import type { Json, JsonObject } from '@cmbs/shared';
+import { ask, at, inboxOf, messageBody, messageField, must, type Answer, type Entry } from './durability-support';
+
+/** Where messages can go. */
+export interface Addresses {
+  /** L1 socket of far's member. */
+  readonly far: string;
+  /** L1 socket of near's own member, which sends. */
+  readonly near: string;
+}
+
+interface Written {
+  /** Value of the last write that was acknowledged; undefined: none was. */
+  acknowledged: number | undefined;
+  /** Value of the last write that was tried. */
+  tried: number;
+}
+
+interface Sent {
+  readonly to: 'far' | 'near' | 'topic';
+  readonly isCall: boolean;
+  /** The send action was answered 200 or 202. */
+  acknowledged: boolean;
+}
+
+/** Entities of one batch. */
+const BATCH = 3;
+const CLIENTS_OF_EACH_KIND = 2;
+
+export class Ledger {
+  readonly entities = new Map<string, Written>();
+  readonly batches = new Map<string, { readonly ids: readonly string[]; acknowledged: boolean }>();
+  readonly sends = new Map<string, Sent>();
+  /** Acknowledgements of any kind, and those of sends that were queued for later. */
+  acknowledged = 0;
+  queued = 0;
+  readonly refused: string[] = [];
+  #round = 0;
+
+  /** Runs clients of every kind against `url` until `stop` aborts. A client whose answer does not come goes on. */
+  async load(url: string, addresses: Addresses, stop: AbortSignal): Promise<void> {
+    this.#round += 1;
+    const round = this.#round;
+    const clients = [this.#writer, this.#batcher, this.#sender];
+    await Promise.all(
+      clients.flatMap((client) =>
+        Array.from({ length: CLIENTS_OF_EACH_KIND }, async (_, which) => {
+          for (let n = 0; !stop.aborted; n++)
+            await client.call(this, url, `${round}-${which}-${n}`, stop, addresses);
+        }),
+      ),
+    );
+  }
+
+  /** Sends a request that may be cut off; undefined when it was. A refusal is remembered: none is expected. */
+  async #try(method: string, url: string, stop: AbortSignal, body?: Json): Promise<Answer | undefined> {
+    try {
+      const answer = await ask(method, url, { signal: stop, ...(body === undefined ? {} : { body }) });
+      if (answer.status >= 300) this.refused.push(`${method} ${url}: ${answer.status} ${answer.text}`);
+      else this.acknowledged += 1;
+      if (answer.status === 202) this.queued += 1;
+      return answer.status < 300 ? answer : undefined;
+    } catch {
+      return undefined; // cut off: nobody knows
+    }
+  }
+
+  /** Creates an entity and updates it a few times; its title is the number of the write. */
+  async #writer(url: string, name: string, stop: AbortSignal): Promise<void> {
+    const id = `entity-${name}`;
+    const entry: Written = { acknowledged: undefined, tried: 0 };
+    this.entities.set(id, entry);
+    const target = `${url}/cmbs/message/${id}`;
+    for (let n = 0; n < 4 && !stop.aborted; n++) {
+      entry.tried = n;
+      const body = n === 0 ? messageBody('l1', { message_content: { n } }, titleOf(n)) : { title: titleOf(n) };
+      const answer = await this.#try(n === 0 ? 'PUT' : 'POST', target, stop, body);
+      if (answer === undefined) return;
+      entry.acknowledged = n;
+    }
+  }
+
+  async #batcher(url: string, name: string, stop: AbortSignal): Promise<void> {
+    const ids = Array.from({ length: BATCH }, (_, n) => `batch-${name}-${n}`);
+    const entry = { ids, acknowledged: false };
+    this.batches.set(name, entry);
+    const resources = ids.map((id) => ({ ...messageBody('l1', {}, BATCH_TITLE), id }));
+    const answer = await this.#try('POST', `${url}/cmbs/message/`, stop, { resources });
+    entry.acknowledged = answer !== undefined;
+  }
+
+  /** Creates a message and sends it once: a call or plain, to far, to itself, or to a topic. */
+  async #sender(url: string, name: string, stop: AbortSignal, { far, near }: Addresses): Promise<void> {
+    const id = `send-${name}`;
+    const turn = Number(name.slice(name.lastIndexOf('-') + 1));
+    const to = (['far', 'near', 'topic', 'far'] as const)[turn % 4] ?? 'far';
+    const isCall = turn % 4 < 2;
+    const content: Json = isCall ? { method: 'probe.count', params: [id], id } : { said: id };
+    const layer = to === 'topic' ? 'l32' : 'l1';
+    const addressed: JsonObject =
+      to === 'topic' ? { topics: ['load.test'] } : { l1_socket_receiver_member: to === 'far' ? far : near };
+    const created = await this.#try('PUT', `${url}/cmbs/message/${id}`, stop, {
+      ...messageBody(layer, { message_content: content, ...addressed }),
+    });
+    if (created === undefined) return;
+    const entry: Sent = { to, isCall, acknowledged: false };
+    this.sends.set(id, entry);
+    const sent = await this.#try('POST', `${url}/cmbs/message/${id}?action=send_${layer}`, stop, {
+      action: `http://houssem.org/cmbs/message/action#send_${layer}`,
+      attributes: { from: 'near' },
+    });
+    entry.acknowledged = sent !== undefined;
+  }
+
+  // --- Comparing ---
+
+  /** What differs between the ledger and what near has: nothing, as a list. */
+  async differences(url: string): Promise<readonly string[]> {
+    const wrong: string[] = [];
+    const titles = new Map<string, string[]>();
+    const there = new Set<string>();
+    for (const [id, { acknowledged, tried }] of this.entities) {
+      const answer = await ask('GET', `${url}/cmbs/message/${id}`);
+      if (answer.status === 404) {
+        if (acknowledged !== undefined) wrong.push(`${id} was acknowledged and is not there`);
+        continue;
+      }
+      there.add(id);
+      const title = typeof answer.json.title === 'string' ? answer.json.title : '';
+      const n = Number(title.slice(TITLE.length));
+      if (!(n >= (acknowledged ?? 0) && n <= tried))
+        wrong.push(`${id} has write ${n}, but ${acknowledged} was acknowledged and ${tried} was the last`);
+      titles.set(title, [...(titles.get(title) ?? []), id]);
+    }
+    for (const [name, { ids, acknowledged }] of this.batches) {
+      const statuses = await Promise.all(
+        ids.map(async (id) => (await ask('GET', `${url}/cmbs/message/${id}`)).status),
+      );
+      const found = statuses.filter((status) => status === 200).length;
+      if (found !== 0 && found !== ids.length) wrong.push(`batch ${name} has ${found} of ${ids.length}`);
+      if (acknowledged && found === 0) wrong.push(`batch ${name} was acknowledged and is not there`);
+      ids.slice(0, found).forEach((id) => titles.set(BATCH_TITLE, [...(titles.get(BATCH_TITLE) ?? []), id]));
+    }
+    for (const [title, ids] of titles) {
+      const filtered = await locations(`${url}/cmbs/message/?attribute=occi.core.title&value=${title}`);
+      if (filtered.join() !== [...ids].sort().join())
+        wrong.push(
+          `filtering by ${title} finds ${filtered.length} entities, reading them one by one ${ids.length}`,
+        );
+    }
+    const listed = await locations(`${url}/cmbs/message/l1/`);
+    for (const id of there) if (!listed.includes(id)) wrong.push(`${id} is not in the collection of its mixin`);
+    return wrong;
+  }
+
+  /** Sends that were acknowledged and have no outcome yet. */
+  async underWay(url: string): Promise<readonly string[]> {
+    const open: string[] = [];
+    for (const [id, { acknowledged }] of this.sends) {
+      if (!acknowledged) continue;
+      const { json } = await must('GET', `${url}/cmbs/message/${id}`);
+      const state = messageField(json, 'delivery', 'state');
+      if (state !== 'delivered') open.push(`${id}: ${JSON.stringify(messageField(json, 'delivery'))}`);
+    }
+    return open;
+  }
+
+  /** What differs between the sends and the three inboxes. */
+  async receipts(near: string, far: string): Promise<readonly string[]> {
+    const wrong: string[] = [];
+    const inboxes = {
+      near: await inboxOf(near, 'near'),
+      topic: await inboxOf(near, 'listener'),
+      far: await inboxOf(far, 'far'),
+    };
+    const receipts = new Map<string, Entry[]>();
+    for (const [where, entries] of Object.entries(inboxes)) {
+      for (const entry of entries) {
+        const key = `${where} ${entry.messageId}`;
+        receipts.set(key, [...(receipts.get(key) ?? []), entry]);
+      }
+    }
+    for (const [id, { to, isCall, acknowledged }] of this.sends) {
+      const found = receipts.get(`${to} ${id}`) ?? [];
+      receipts.delete(`${to} ${id}`);
+      if (found.length > 1) wrong.push(`${id} has ${found.length} receipts`);
+      if (acknowledged && found.length === 0) wrong.push(`${id} was acknowledged and did not arrive`);
+      const [entry] = found;
+      if (entry === undefined) continue;
+      if (entry.state !== (isCall ? 'executed' : 'received')) wrong.push(`${id} is ${entry.state}`);
+      if (isCall && at(entry.answer, 'result') !== id && at(entry.answer, 'error', 'code') === undefined)
+        wrong.push(`${id} has the answer ${JSON.stringify(entry.answer)}`);
+      if (!isCall && at(entry.content, 'said') !== id) wrong.push(`${id} says ${JSON.stringify(entry.content)}`);
+    }
+    for (const key of receipts.keys()) wrong.push(`${key} arrived and was never sent`);
+    return wrong;
+  }
+
+  /** Calls that ran more than once, from the lists that the calls themselves wrote. */
+  static ranTwice(directories: readonly string[]): readonly string[] {
+    return directories.flatMap((directory) => {
+      const lines = callLines(directory);
+      return lines.filter((line, first) => lines.indexOf(line) !== first);
+    });
+  }
+}
+
+/** One line per call that a deployment ran. */
+export function callLines(directory: string): readonly string[] {
+  return readFileSync(`${directory}.calls`, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '');
+}
+
+const TITLE = 'write-';
+const titleOf = (n: number): string => TITLE + String(n);
+const BATCH_TITLE = 'batch';
+
+/** Ids on a collection's pages, in order. */
+async function locations(url: string): Promise<readonly string[]> {
+  const { json } = await must('GET', url);
+  return (json['X-OCCI-Location'] as readonly string[]).map((uri) => uri.slice(uri.lastIndexOf('/') + 1)).sort();
+}

@@ -1,0 +1,167 @@
+/** What a start that cannot succeed says, and that it damages nothing. */
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { copyFileSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { DatabaseSync } from '@photostructure/sqlite';
+import { cleanEnvironment } from '@cmbs/emulator/child-stack';
+import { VERSION } from '@cmbs/shared';
+import { SETTINGS } from '@cmbs/shared/config';
+import { Bench, DEADLINE_MS, messageBody, must } from './durability-support';
+
+const bench = new Bench();
+beforeAll(() => void bench.program());
+afterEach(() => bench.clear());
+afterAll(() => bench.close());
+
+interface Ran {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs the program to its end; killed, and so without a code, when it does not come in time. */
+function run(args: readonly string[], settings: Readonly<Record<string, string>> = {}): Promise<Ran> {
+  return new Promise((resolve) => {
+    const options = { env: { ...cleanEnvironment(), ...settings }, timeout: DEADLINE_MS, cwd: bench.directory() };
+    const child = execFile(process.execPath, [bench.program(), ...args], options, (_error, out, err) =>
+      resolve({ code: child.exitCode, out, err }),
+    );
+  });
+}
+
+/** The files of a directory that are `wanted`, each with a digest of its bytes. */
+function fingerprint(directory: string, wanted: (name: string) => boolean): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    readdirSync(directory)
+      .filter(wanted)
+      .sort()
+      .map((name) => [
+        name,
+        createHash('sha256')
+          .update(readFileSync(join(directory, name)))
+          .digest('hex'),
+      ]),
+  );
+}
+
+describe('the arguments of npm start', () => {
+  it('--help names every setting, and --version the version', async () => {
+    const help = await run(['--help']);
+    expect(help).toMatchObject({ code: 0, err: '' });
+    for (const name of Object.keys(SETTINGS)) expect(help.out).toContain(name);
+    expect(await run(['--version'])).toEqual({ code: 0, out: `${VERSION}\n`, err: '' });
+  });
+
+  it('others are refused with a hint', async () => {
+    const ran = await run(['--prot=1']);
+    expect(ran).toEqual({ code: 2, out: '', err: 'Unknown argument "--prot=1"; try --help.\n' });
+  });
+});
+
+describe('a setting that is not valid is named, with what it must be:', () => {
+  it.each([
+    ['PORT', 'http', 'must be a whole number'],
+    ['PORT', '65536', 'must be at most 65535'],
+    ['PORT', '', 'must be a whole number'],
+    ['CMBS_HOST', 'a host', 'must be a host name or address'],
+    ['CMBS_HOST', '0.0.0.0', 'so CMBS_PUBLIC_URL is needed'],
+    ['CMBS_DATA_DIR', '', 'must not be empty'],
+    ['CMBS_PUBLIC_URL', 'ftp://example.com', 'must be an http or https URL without query'],
+    ['CMBS_PUBLIC_URL', 'https://example.com/?a=b', 'must be an http or https URL without query'],
+    ['CMBS_BIND_HOST', '%', 'must be a host name or address'],
+    ['CMBS_EXTENSIONS', 'infra', 'must be a comma-separated list of: infrastructure'],
+    ['CMBS_DISCOVERY', 'on', 'must be open or closed'],
+    ['CMBS_TRUST_PROXY', 'yes', 'must be true or false'],
+    ['CMBS_MAX_BODY_BYTES', '1', 'must be at least 1024'],
+    ['CMBS_QUEUE_LIMIT', '0', 'must be at least 1'],
+    ['CMBS_SEND_WAIT_S', '61', 'must be at most 60'],
+    ['CMBS_SEND_WAIT_S', '-1', 'must be a whole number'],
+    ['CMBS_LOG', 'loud', 'must be debug, info, warn, error or silent'],
+    ['CMBS_PROT', '1', 'is not a setting; see --help'],
+  ])('%s=%j', async (name, value, said) => {
+    const { code, out, err } = await run([], { PORT: '0', [name]: value });
+    expect({ code, out }).toEqual({ code: 1, out: '' });
+    expect(err).toContain(name);
+    expect(err).toContain(said);
+    // One sentence for the one mistake, and nothing of where in the program it was found.
+    expect(err.trimEnd().split('\n')).toHaveLength(1);
+  });
+
+  it('all of them at once', async () => {
+    const { code, err } = await run([], { PORT: 'x', CMBS_LOG: 'y', CMBS_DISCOVERY: 'z' });
+    expect(code).toBe(1);
+    expect(err.trimEnd().split('\n')).toHaveLength(3);
+  });
+});
+
+it('a port in use is named, and the start ends with 1', async () => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  try {
+    const { port } = server.address() as AddressInfo;
+    const { code, err } = await run([], { PORT: String(port) });
+    expect(code).toBe(1);
+    expect(err).toBe(`Something listens on 127.0.0.1:${port} already; stop it or set PORT.\n`);
+  } finally {
+    server.close();
+  }
+});
+
+it('a data directory that is a file is named, and the start ends with 1', async () => {
+  const { code, err } = await run([], { PORT: '0', CMBS_DATA_DIR: bench.program() });
+  expect(code).toBe(1);
+  expect(err).toContain(`The data directory ${bench.program()} cannot be used: `);
+  expect(err.trimEnd().split('\n')).toHaveLength(1);
+});
+
+it('a second process on a data directory says who has it and ends; the first goes on unharmed', async () => {
+  const directory = bench.directory();
+  const first = await bench.start({ directory });
+  await must('PUT', `${first.url}/cmbs/message/before`, { body: messageBody('l1', {}) });
+  for (let attempt = 0; attempt < 3; attempt++) {
+    const { code, err } = await run([], { PORT: '0', CMBS_DATA_DIR: directory });
+    expect(code).toBe(1);
+    expect(err).toMatch(/^The data directory \S+ is in use by another process \(pid \d+\); stop it or set /);
+  }
+  await must('PUT', `${first.url}/cmbs/message/after`, { body: messageBody('l1', {}) });
+  await first.kill();
+  const again = await bench.start({ directory });
+  for (const id of ['before', 'after']) await must('GET', `${again.url}/cmbs/message/${id}`);
+});
+
+/** Database and log, as they lie in the directory. A log without a byte, which a look leaves behind, is none. */
+const dataOf = (directory: string): Readonly<Record<string, string>> =>
+  fingerprint(directory, (name) => /^cmbs\.db(?:-wal)?$/.test(name) && statSync(join(directory, name)).size > 0);
+
+it.each([
+  ['in its database', ['cmbs.db']],
+  ['still in its log', ['cmbs.db', 'cmbs.db-wal']],
+])(
+  'a data directory of a newer version, the version %s, is refused and not changed by one byte',
+  async (_, files) => {
+    const written = bench.directory();
+    const newer = await bench.start({ directory: written });
+    await must('PUT', `${newer.url}/cmbs/message/m`, { body: messageBody('l1', {}) });
+    await newer.interrupt();
+    const directory = bench.directory();
+    const db = new DatabaseSync(join(written, 'cmbs.db'));
+    db.exec('PRAGMA user_version=999');
+    // The last connection that closes empties the log into the database.
+    const isLogged = files.length > 1;
+    if (!isLogged) db.close();
+    for (const file of files) copyFileSync(join(written, file), join(directory, file));
+    if (isLogged) db.close();
+
+    const before = dataOf(directory);
+    expect(Object.keys(before)).toEqual(files);
+    const { code, err } = await run([], { PORT: '0', CMBS_DATA_DIR: directory });
+    expect(code).toBe(1);
+    expect(err).toContain(
+      `${join(directory, 'cmbs.db')} was written by a newer version of this program (schema 999, this one knows `,
+    );
+    expect(dataOf(directory)).toEqual(before);
+  },
+);
