@@ -46,6 +46,14 @@ interface Statement {
   run(...parameters: Column[]): { readonly changes: number };
 }
 
+interface IndexEntry {
+  readonly field: number;
+  readonly value: string;
+  readonly sort: string | null;
+  readonly id: string;
+  readonly doc: number;
+}
+
 /** Rows per INSERT of many: above, nothing is gained any more. */
 const INSERT_SIZES = [32, 8, 1] as const;
 
@@ -56,6 +64,8 @@ export class Tables {
   readonly #find: Statement;
   readonly #findForWrite: Statement;
   #nextDoc: number;
+  /** Index entries of this transaction that are not written yet: many in one statement cost a third. */
+  #newEntries: IndexEntry[] = [];
 
   constructor(db: DatabaseSyncInstance) {
     this.#db = db;
@@ -228,11 +238,13 @@ export class Tables {
   }
 
   commit(): void {
+    this.#writeEntries();
     this.#db.exec('COMMIT');
   }
 
   /** Also right after a failure by which SQLite ended the transaction itself. */
   rollback(): void {
+    this.#newEntries = [];
     if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
   }
 
@@ -344,20 +356,37 @@ export class Tables {
   }
 
   #addEntries(doc: number, { id, sort, entries }: NewRow): void {
-    for (const [field, value] of entries) {
-      this.#statement('INSERT INTO entry (field, value, id, doc) VALUES (?, ?, ?, ?)').run(field, value, id, doc);
-      if (sort === null) continue;
-      this.#statement('INSERT INTO sorted_entry (field, value, sort, id, doc) VALUES (?, ?, ?, ?, ?)').run(
-        field,
-        value,
-        sort,
-        id,
-        doc,
-      );
+    for (const [field, value] of entries) this.#newEntries.push({ field, value, sort, id, doc });
+  }
+
+  /** In the order of the index, so that each of its pages is looked for once. */
+  #writeEntries(): void {
+    const entries = this.#newEntries.sort(inIndexOrder);
+    if (entries.length === 0) return;
+    this.#newEntries = [];
+    this.#insertMany(
+      ENTRY,
+      entries.map(({ field, value, id, doc }) => [field, value, id, doc]),
+    );
+    this.#insertMany(
+      SORTED_ENTRY,
+      entries.flatMap(({ field, value, sort, id, doc }) => (sort === null ? [] : [[field, value, sort, id, doc]])),
+    );
+  }
+
+  #insertMany(into: Target, rows: readonly (readonly Column[])[]): void {
+    let from = 0;
+    for (const size of INSERT_SIZES) {
+      for (; rows.length - from >= size; from += size) {
+        const chunk = rows.slice(from, from + size);
+        this.#statement(insertManySql(into, size)).run(...chunk.flat());
+      }
     }
   }
 
   #removeEntries(existing: Existing, id: string): void {
+    // What is removed may have been added by a write before it in the same transaction.
+    this.#writeEntries();
     for (const [field, value] of parseEntries(existing.entries)) {
       this.#statement('DELETE FROM entry WHERE field = ? AND value = ? AND id = ?').run(field, value, id);
       if (existing.sort === null) continue;
@@ -404,6 +433,30 @@ export class Tables {
   }
 }
 
+/** A table with its columns, and the statements that insert so many rows. */
+interface Target {
+  readonly columns: readonly string[];
+  readonly table: string;
+  readonly sql: Map<number, string>;
+}
+
+const ENTRY: Target = { table: 'entry', columns: ['field', 'value', 'id', 'doc'], sql: new Map() };
+const SORTED_ENTRY: Target = {
+  table: 'sorted_entry',
+  columns: ['field', 'value', 'sort', 'id', 'doc'],
+  sql: new Map(),
+};
+
+function insertManySql({ table, columns, sql }: Target, rows: number): string {
+  let text = sql.get(rows);
+  if (text === undefined) {
+    const places = `(${columns.map(() => '?').join(', ')})`;
+    text = `INSERT INTO ${table} (${columns.join(', ')}) VALUES ${Array<string>(rows).fill(places).join(', ')}`;
+    sql.set(rows, text);
+  }
+  return text;
+}
+
 const insertSqlBySize = new Map<number, string>();
 
 function insertSql(rows: number): string {
@@ -415,6 +468,12 @@ function insertSql(rows: number): string {
     ' ON CONFLICT (collection, id) DO NOTHING';
   insertSqlBySize.set(rows, sql);
   return sql;
+}
+
+function inIndexOrder(a: IndexEntry, b: IndexEntry): number {
+  if (a.field !== b.field) return a.field - b.field;
+  if (a.value !== b.value) return a.value < b.value ? -1 : 1;
+  return a.id < b.id ? -1 : 1;
 }
 
 function nameKey(collection: string, field: string): string {
