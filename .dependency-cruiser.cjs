@@ -29,7 +29,8 @@ module.exports = {
     },
     {
       name: 'dependencies-are-declared',
-      comment: 'A program that is deployed cannot use what its package.json does not name, or names for development.',
+      comment:
+        'A program that is deployed cannot use what its package.json does not name, or names for development.',
       severity: 'error',
       from: { path: '^(shared|functions|companion|emulator)/' },
       to: { dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown', 'npm-optional', 'deprecated'] },
