@@ -4,13 +4,19 @@
  */
 import { createServer, STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { CmbsError, type Log } from '@cmbs/shared';
-import { MAX_CONNECTIONS, MAX_HEADER_BYTES, REQUEST_DEADLINE_MS } from '@cmbs/shared/limits';
+import { badRequest, CmbsError, type Log } from '@cmbs/shared';
+import {
+  MAX_CONNECTIONS,
+  MAX_DISCARDED_BYTES,
+  MAX_HEADER_BYTES,
+  MAX_REQUESTS_PER_CONNECTION,
+  REQUEST_DEADLINE_MS,
+} from '@cmbs/shared/limits';
 import type { App } from '@cmbs/functions/app';
 import { baseOf, clientAddressOf, parseHeaders, parseQuery, splitTarget } from '@cmbs/functions/http-parse';
 import { writeResponse } from '@cmbs/functions/http-write';
 import { ANONYMOUS, type OcciRequest, type OcciResponse } from '@cmbs/functions/request';
-import { answerError } from '@cmbs/functions/respond';
+import { answer, answerError } from '@cmbs/functions/respond';
 import { routeFor, routeNamed, type Route } from '@cmbs/functions/routes';
 import { serve } from '@cmbs/functions/serve';
 
@@ -28,13 +34,39 @@ export interface GatewayOptions {
 
 const NO_BODY = Buffer.alloc(0);
 const FUNCTION_PREFIX = '/fn/';
+const METRICS = '/metrics';
+
+const announcedBytes = (incoming: IncomingMessage): number => Number(incoming.headers['content-length'] ?? 0);
+
+/** What Node's server would refuse in its own words (RFC 9112 §3.2, RFC 9110 §10.1.1). */
+function checkHead({ headers, headersDistinct, httpVersion }: IncomingMessage): void {
+  const hosts = headersDistinct.host?.length ?? 0;
+  if (hosts > 1 || (hosts === 0 && httpVersion === '1.1')) {
+    throw badRequest('A request has one Host header.');
+  }
+  if (headers.expect !== undefined && headers.expect.toLowerCase() !== '100-continue') {
+    throw new CmbsError('expectation_failed', 'Expect may say 100-continue only.');
+  }
+}
+
+/**
+ * Reads on and forgets. A connection that is closed under a client that still sends is reset, and the reset takes the
+ * answer with it (RFC 9112 §9.6).
+ */
+function discardRest(incoming: IncomingMessage): void {
+  let size = 0;
+  incoming.on('data', (chunk: Buffer) => {
+    size += chunk.length;
+    if (size > MAX_DISCARDED_BYTES) incoming.destroy();
+  });
+}
 
 export class Gateway {
   readonly #options: GatewayOptions;
   readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
-  /** Aborts requests that wait, such as event streams, when the gateway closes. */
-  readonly #closing = new AbortController();
+  /** Open connections and the requests on each that are not answered; aborting one ends its waits. */
+  readonly #connections = new Map<Socket, Set<AbortController>>();
+  #isClosing = false;
   #fallback = '';
 
   private constructor(options: GatewayOptions) {
@@ -44,16 +76,35 @@ export class Gateway {
         maxHeaderSize: MAX_HEADER_BYTES,
         requestTimeout: REQUEST_DEADLINE_MS,
         headersTimeout: REQUEST_DEADLINE_MS / 2,
+        // Node would refuse by itself, without the headers that every answer carries.
+        requireHostHeader: false,
       },
       (incoming, outgoing) => void this.#handle(incoming, outgoing),
+    );
+    this.#server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
+      // A body that will be refused is not asked for (RFC 9110 §10.1.1).
+      if (announcedBytes(incoming) <= this.#options.maxBodyBytes) outgoing.writeContinue();
+      void this.#handle(incoming, outgoing);
+    });
+    this.#server.on(
+      'checkExpectation',
+      (incoming: IncomingMessage, outgoing: ServerResponse) => void this.#handle(incoming, outgoing),
+    );
+    this.#server.on('connect', (_incoming: IncomingMessage, socket: Socket) =>
+      this.#endWith(socket, new CmbsError('method_not_allowed', 'CONNECT is not offered here.')),
     );
     this.#server.maxConnections = MAX_CONNECTIONS;
     this.#server.on('clientError', (error: Error & { code?: string }, socket: Socket) =>
       this.#refuseBytes(error, socket),
     );
     this.#server.on('connection', (socket) => {
-      this.#sockets.add(socket);
-      socket.once('close', () => this.#sockets.delete(socket));
+      const inHand = new Set<AbortController>();
+      this.#connections.set(socket, inHand);
+      // Of pipelined requests only the first hears from Node that the connection is gone.
+      socket.once('close', () => {
+        this.#connections.delete(socket);
+        for (const request of inHand) request.abort();
+      });
     });
   }
 
@@ -80,28 +131,57 @@ export class Gateway {
     return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
   }
 
+  /** Requests that are not answered yet. */
+  get inHand(): number {
+    let count = 0;
+    for (const inHand of this.#connections.values()) count += inHand.size;
+    return count;
+  }
+
   /** Takes no new connections and lets requests finish for `graceMs`, then closes what is left. */
   async close(graceMs: number): Promise<void> {
-    this.#closing.abort();
+    this.#isClosing = true;
+    // Ends requests that wait, such as event streams.
+    for (const inHand of this.#connections.values()) for (const request of inHand) request.abort();
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#server.closeIdleConnections();
     const { clock } = this.#options.app;
     const cancel = clock.after(graceMs, () => {
-      for (const socket of this.#sockets) socket.destroy();
+      for (const socket of this.#connections.keys()) socket.destroy();
     });
     await closed;
     cancel();
   }
 
   async #handle(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    const waits = new AbortController();
+    const inHand = this.#connections.get(incoming.socket);
+    if (this.#isClosing || inHand === undefined) waits.abort();
+    inHand?.add(waits);
+    try {
+      await this.#answer(incoming, outgoing, waits.signal, (inHand?.size ?? 0) > MAX_REQUESTS_PER_CONNECTION);
+    } catch (error) {
+      this.#options.log.warn('answer not written', { path: incoming.url, cause: String(error) });
+      outgoing.destroy();
+    } finally {
+      inHand?.delete(waits);
+    }
+  }
+
+  async #answer(
+    incoming: IncomingMessage,
+    outgoing: ServerResponse,
+    signal: AbortSignal,
+    isTooMany: boolean,
+  ): Promise<void> {
     let request: OcciRequest | undefined;
     let response: OcciResponse;
     let isWhole = true;
-    const deadline = new AbortController();
-    const close = (): void => deadline.abort();
-    outgoing.once('close', close);
-    this.#closing.signal.addEventListener('abort', close, { once: true });
     try {
+      if (isTooMany)
+        throw new CmbsError('queue_full', 'Wait for answers before you send more on this connection.');
+      const { remoteAddress } = incoming.socket; // gone with the connection
+      checkHead(incoming);
       const [path, route, query] = this.#target(incoming);
       const body = await this.#body(incoming);
       isWhole = body !== undefined;
@@ -114,29 +194,35 @@ export class Gateway {
         headers,
         body: body ?? NO_BODY,
         identity: ANONYMOUS,
-        clientAddress: clientAddressOf(headers, incoming.socket.remoteAddress, trustProxy),
+        clientAddress: clientAddressOf(headers, remoteAddress, trustProxy),
         base: baseOf(headers, { publicUrl, trustProxy, fallback: this.#fallback }),
-        signal: deadline.signal,
+        signal,
       };
       if (body === undefined) {
         throw new CmbsError('too_large', `A body has ${this.#options.maxBodyBytes} bytes at most.`);
       }
-      if (path === '/metrics') {
-        const { contentType, text } = await this.#options.metrics();
-        response = { status: 200, headers: { 'Content-Type': contentType }, body: text };
-      } else response = await serve(route, request, app);
+      response = path === METRICS ? await this.#metrics(request) : await serve(route, request, app);
     } catch (thrown) {
+      // A client that hung up before it had sent its request is owed no answer, and nothing has failed here.
+      if (incoming.destroyed && !incoming.complete) return;
       response = answerError(thrown, request, this.#options.log);
     }
-    try {
-      await this.#write(incoming, outgoing, response, isWhole);
-    } catch (error) {
-      this.#options.log.warn('answer not written', { path: incoming.url, cause: String(error) });
-      outgoing.destroy();
-    } finally {
-      outgoing.off('close', close);
-      this.#closing.signal.removeEventListener('abort', close);
+    if (!isWhole) discardRest(incoming);
+    // A client that asked first and was refused does not send the body, so what comes next cannot be told from it.
+    const isUnsent = !isWhole && incoming.headers.expect !== undefined;
+    const close = isUnsent || this.#isClosing ? { Connection: 'close' } : {};
+    const extra = typeof response.body === 'string' ? close : {};
+    await writeResponse(incoming.method, outgoing, response, { extra, signal });
+  }
+
+  async #metrics({ method }: OcciRequest): Promise<OcciResponse> {
+    if (method !== 'GET' && method !== 'HEAD') {
+      throw new CmbsError('method_not_allowed', `${method} is not offered here.`, {
+        headers: { Allow: 'GET, HEAD' },
+      });
     }
+    const { contentType, text } = await this.#options.metrics();
+    return answer(200, { headers: { 'Content-Type': contentType }, body: text });
   }
 
   /** Path, function and query of a request; a function's own URL is `/fn/<name>/<path>` (DESIGN decision 20). */
@@ -158,27 +244,18 @@ export class Gateway {
   /** The whole body; undefined when it is larger than allowed. */
   async #body(incoming: IncomingMessage): Promise<Buffer | undefined> {
     const { maxBodyBytes } = this.#options;
-    const announced = Number(incoming.headers['content-length'] ?? 0);
+    const announced = announcedBytes(incoming);
     if (announced > maxBodyBytes) return undefined;
     if (announced === 0 && incoming.headers['transfer-encoding'] === undefined) return NO_BODY;
     const chunks: Buffer[] = [];
     let size = 0;
-    for await (const chunk of incoming) {
+    // Destroying the request would take the connection with it, and the answer.
+    for await (const chunk of incoming.iterator({ destroyOnReturn: false })) {
       size += (chunk as Buffer).length;
       if (size > maxBodyBytes) return undefined;
       chunks.push(chunk as Buffer);
     }
     return chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, size);
-  }
-
-  async #write(
-    incoming: IncomingMessage,
-    outgoing: ServerResponse,
-    response: OcciResponse,
-    isWhole: boolean,
-  ): Promise<void> {
-    const close = isWhole && !this.#closing.signal.aborted ? {} : { Connection: 'close' };
-    await writeResponse(incoming.method, outgoing, response, typeof response.body === 'string' ? close : {});
   }
 
   /** What Node's parser refuses before there is a request: still one of our answers (DESIGN decision 23). */
@@ -196,6 +273,11 @@ export class Gateway {
         : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
           ? new CmbsError('request_timeout', 'The request came in too slowly.')
           : new CmbsError('bad_request', 'The bytes are not an HTTP request.');
+    this.#endWith(socket, refusal);
+  }
+
+  /** Answers where there is no response object, and closes the connection. */
+  #endWith(socket: Socket, refusal: CmbsError): void {
     const { status, headers, body } = answerError(refusal, undefined, this.#options.log);
     const text = typeof body === 'string' ? body : '';
     const lines = Object.entries({

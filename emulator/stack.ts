@@ -86,6 +86,7 @@ export async function startStack({
       metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
     });
     if (base === '') base = gateway.url;
+    metrics.gauge('cmbs_requests_in_hand', 'HTTP requests that are not answered yet', () => gateway.inHand);
     const started = await Companion.start({
       store,
       bus,

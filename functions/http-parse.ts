@@ -44,6 +44,8 @@ export function parseHeaders(raw: readonly string[]): Record<string, string[]> {
 }
 
 const AUTHORITY = /^(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
+/** `URL`, which reads locations, refuses some that look well-formed: port 99999, 256.256.256.256, [1:2]. */
+const isAuthority = (text: string): boolean => AUTHORITY.test(text) && URL.canParse(`http://${text}/`);
 
 export interface BaseOptions {
   /** Configured public URL without a slash at the end; wins over everything. */
@@ -60,7 +62,7 @@ export function baseOf(headers: Readonly<Record<string, readonly string[]>>, opt
   const first = (name: string): string | undefined => headers[name]?.[0]?.split(',')[0]?.trim();
   const forwardedHost = options.trustProxy ? first('x-forwarded-host') : undefined;
   const forwardedProto = options.trustProxy ? first('x-forwarded-proto') : undefined;
-  const host = [forwardedHost, first('host')].find((one) => one !== undefined && AUTHORITY.test(one));
+  const host = [forwardedHost, first('host')].find((one) => one !== undefined && isAuthority(one));
   return `${forwardedProto === 'https' ? 'https' : 'http'}://${host ?? options.fallback}`;
 }
 

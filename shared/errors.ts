@@ -34,6 +34,8 @@ export const CATALOGUE = {
   precondition_failed: { status: 412, retryable: false },
   too_large: { status: 413, retryable: false },
   unsupported_media_type: { status: 415, retryable: false },
+  /** `Expect` asks for what is not offered. */
+  expectation_failed: { status: 417, retryable: false },
   /** An `Idempotency-Key` was used before for another request. */
   idempotency_mismatch: { status: 422, retryable: false },
   /** A bounded queue is full; `Retry-After` says when to come again. */

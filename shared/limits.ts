@@ -217,8 +217,8 @@ export const LINK_TIMEOUT_MS = 25_000;
 export const LINK_MARGIN_MS = 1000;
 /** L1 sockets that a reply lists. */
 export const MAX_SOCKETS_LISTED = 1000;
-/** Receipts of messages that may not be stored, answered and not written yet. */
-export const MAX_UNWRITTEN_RECEIPTS = 10_000;
+/** The same, not written yet: fewer than may wait for a commit, so that a flood of them leaves room for others. */
+export const MAX_UNWRITTEN_RECEIPTS = 4_000;
 /** Requests in flight to one peer; more wait in order. */
 export const LANE_WINDOW = 128;
 /** Milliseconds until an attempt without reply is given up, and attempts before the queue backs off (Lazy Pirate). */
@@ -243,6 +243,10 @@ export const COMPANION_DRAIN_MS = 1200;
 export const MAX_HEADER_BYTES = 16 * 1024;
 /** Connections of clients at the same time. */
 export const MAX_CONNECTIONS = 10_000;
+/** Bytes of a body over the limit that are read and forgotten, so that its sender can read the answer. */
+export const MAX_DISCARDED_BYTES = 64 * 1024 * 1024;
+/** Pipelined requests of one connection that are not answered; each may wait for a minute. */
+export const MAX_REQUESTS_PER_CONNECTION = 1000;
 /** Milliseconds that a stopping gateway gives to requests in hand; less than the two seconds of Ctrl-C. */
 export const GATEWAY_GRACE_MS = 1500;
 /** Milliseconds between two looks for expired documents, and documents removed in one transaction. */

@@ -1,0 +1,150 @@
+/** HTTP from hostile and careless clients, byte by byte: each gets one of our answers, and the next client is served. */
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { DEADLINE_MS, Fleet, MEMBER, eventually, type Deployment } from './harness';
+
+jest.setTimeout(30_000);
+
+const fleet = new Fleet();
+let deployment: Deployment;
+
+beforeAll(async () => {
+  deployment = await fleet.start();
+});
+afterAll(() => fleet.close());
+
+const JSON_TYPE = 'Content-Type: application/json\r\n';
+const HOST = 'Host: localhost\r\n';
+const CLOSE = 'Connection: close\r\n';
+
+/** Everything that the server sends until it closes the connection. */
+async function exchange(...parts: readonly (string | Buffer)[]): Promise<string> {
+  const { hostname, port } = new URL(deployment.url);
+  const socket = connect(Number(port), hostname);
+  socket.setTimeout(DEADLINE_MS, () => socket.destroy(new Error('the server neither answered nor closed')));
+  const received: Buffer[] = [];
+  socket.on('data', (data) => received.push(data));
+  const closed = once(socket, 'close');
+  for (const part of parts) socket.write(part);
+  await closed;
+  return Buffer.concat(received).toString('latin1');
+}
+
+/** The status, after checking what every answer of ours has. */
+function statusOf(response: string): number {
+  const [head = ''] = response.split('\r\n\r\n', 1);
+  const status = Number(/^HTTP\/1\.1 (\d{3}) /.exec(head)?.[1]);
+  expect(head).toMatch(/^Server: .*OCCI\/1\.2/m);
+  if (status >= 400) expect(head).toMatch(/^X-OCCI-Error: [A-Z].*\.\r?$/m);
+  expect(response).not.toMatch(/<html|\n\s+at |node:internal/i);
+  return status;
+}
+
+const status = async (...parts: readonly (string | Buffer)[]): Promise<number> =>
+  statusOf(await exchange(...parts));
+
+/** The same of several answers on one connection. */
+const statuses = async (...parts: readonly (string | Buffer)[]): Promise<readonly number[]> =>
+  (await exchange(...parts)).split(/(?=HTTP\/1\.1 \d)/).map(statusOf);
+
+const LAST = `GET /healthz HTTP/1.1\r\n${HOST}${CLOSE}\r\n`;
+
+describe('a request that Node would refuse or drop in its own words', () => {
+  it('gets 400 of ours without a Host header, and with two', async () => {
+    expect(await status(`GET /-/ HTTP/1.1\r\n${CLOSE}\r\n`)).toBe(400);
+    expect(await status(`GET /-/ HTTP/1.1\r\n${HOST}Host: other\r\n${CLOSE}\r\n`)).toBe(400);
+    expect(await status('GET /-/ HTTP/1.0\r\n\r\n')).toBe(200);
+  });
+
+  it('gets 417 for an expectation that is not known', async () => {
+    expect(await status(`POST /-/ HTTP/1.1\r\n${HOST}${CLOSE}Expect: tea\r\nContent-Length: 0\r\n\r\n`)).toBe(417);
+  });
+
+  it('gets 405 for CONNECT', async () => {
+    expect(await status(`CONNECT example.org:443 HTTP/1.1\r\n${HOST}\r\n`)).toBe(405);
+  });
+});
+
+describe('a host that only looks well-formed', () => {
+  it.each(['x:99999', '1.2.3.4.5', '256.256.256.256', '[::ffff:1.2.3.4.5.6]', '[1:2]:80', 'xn--a'])(
+    '%s: the request is served and its locations name the address that listens',
+    async (host) => {
+      const body = JSON.stringify({ kind: MEMBER, attributes: { 'cmbs.member.local': 'false' } });
+      const response = await exchange(
+        `POST /cmbs/member/ HTTP/1.1\r\nHost: ${host}\r\n${CLOSE}${JSON_TYPE}Content-Length: ${body.length}\r\n\r\n${body}`,
+      );
+      expect(statusOf(response)).toBe(201);
+      expect(response).toContain(`Location: ${deployment.url}/cmbs/member/`);
+    },
+  );
+});
+
+describe('a body over the limit', () => {
+  const chunk = `80000\r\n${'x'.repeat(0x80000)}\r\n`;
+
+  it('gets 413 when it comes in chunks', async () => {
+    const head = `POST /cmbs/member/ HTTP/1.1\r\n${HOST}${JSON_TYPE}Transfer-Encoding: chunked\r\n\r\n`;
+    expect(await statuses(head, chunk, chunk, chunk, '0\r\n\r\n', LAST)).toEqual([413, 200]);
+  });
+
+  it('gets 413 at once, and no 100, when it asks first', async () => {
+    const response = await exchange(
+      `POST /cmbs/member/ HTTP/1.1\r\n${HOST}${JSON_TYPE}Expect: 100-continue\r\nContent-Length: 1048577\r\n\r\n`,
+    );
+    expect(statusOf(response)).toBe(413);
+  });
+
+  it('is asked for with 100 when it is small enough', async () => {
+    const response = await exchange(
+      `POST /cmbs/member/ HTTP/1.1\r\n${HOST}${CLOSE}${JSON_TYPE}Expect: 100-continue\r\nContent-Length: 2\r\n\r\n`,
+      '{}',
+    );
+    expect(response).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 400 /);
+  });
+
+  it('leaves its answer readable while it goes on sending', async () => {
+    for (let round = 0; round < 10; round += 1) {
+      const head = `POST /cmbs/member/ HTTP/1.1\r\n${HOST}${JSON_TYPE}Content-Length: 16777216\r\n\r\n`;
+      expect(await statuses(head, Buffer.alloc(16 * 1024 * 1024, 'x'), LAST)).toEqual([413, 200]);
+    }
+  });
+});
+
+const waiting = (): Promise<number> => deployment.metric('cmbs_requests_in_hand');
+
+describe('a client that hangs up', () => {
+  it('in the middle of a body is no fault of the server', async () => {
+    const { hostname, port } = new URL(deployment.url);
+    for (const rest of ['Content-Length: 100\r\n\r\n{', 'Transfer-Encoding: chunked\r\n\r\n5\r\nab']) {
+      const socket = connect(Number(port), hostname);
+      await once(socket, 'connect');
+      socket.write(`POST /cmbs/member/ HTTP/1.1\r\n${HOST}${JSON_TYPE}${rest}`);
+      socket.destroySoon();
+      await once(socket, 'close');
+    }
+    expect((await deployment.get('/healthz')).status).toBe(200);
+    expect(deployment.faults).toEqual([]);
+  });
+
+  it('ends every request that it has pipelined, so that none waits on', async () => {
+    const member = await deployment.member();
+    const before = await waiting();
+    const { hostname, port } = new URL(deployment.url);
+    const socket = connect(Number(port), hostname);
+    const target = `GET ${member.path}/inbox/ HTTP/1.1\r\n${HOST}Accept: text/event-stream\r\n\r\n`;
+    socket.write(target.repeat(50));
+    await once(socket, 'data');
+    await eventually(waiting, (count) => count >= before + 50, 'all of them wait');
+    socket.destroy();
+    await eventually(waiting, (count) => count <= before, 'none waits any more');
+  });
+});
+
+describe('/metrics', () => {
+  it('says who serves it, and is read only', async () => {
+    expect(await status(`GET /metrics HTTP/1.1\r\n${HOST}${CLOSE}\r\n`)).toBe(200);
+    for (const method of ['POST', 'PUT', 'DELETE']) {
+      expect(await status(`${method} /metrics HTTP/1.1\r\n${HOST}${CLOSE}Content-Length: 0\r\n\r\n`)).toBe(405);
+    }
+  });
+});
