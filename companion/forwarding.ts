@@ -7,8 +7,9 @@ import type { TopicLayer } from '@cmbs/shared/bus/bus';
 import { isLocal, isNamed, socketOf, wants } from '@cmbs/shared/broker/member';
 import { receiptId } from '@cmbs/shared/broker/inbox';
 import { nextSequence, putSend, type Receiver, type Send } from '@cmbs/shared/broker/send';
+import { parseTopic } from '@cmbs/shared/broker/topics';
 import { contentText, type WireMessage } from '@cmbs/shared/broker/wire';
-import { MAX_HOPS, MESSAGE_TTL_MS, RECEIPT_TTL_MS } from '@cmbs/shared/limits';
+import { MAX_HOPS, MAX_TOPICS, MESSAGE_TTL_MS, RECEIPT_TTL_MS } from '@cmbs/shared/limits';
 import { RawJson, stringifyJson, type JsonOutputObject } from '@cmbs/shared/occi/json-source';
 import type { Entity } from '@cmbs/shared/occi/model';
 import type { Environment } from './environment';
@@ -28,7 +29,13 @@ export class Forwarding {
     const { store, clock, newId, deployment, members, counters, uriOf } = this.#environment;
     const hops = message.transfer.hops ?? [];
     const here = `${deployment}/${member.id}`;
-    if (hops.includes(here) || message.pathHistory.includes(uriOf(member.path))) return 'duplicate';
+    // What passed any member of this deployment is on its bus already.
+    const wasHere = hops.some((hop) => hop.startsWith(`${deployment}/`));
+    if (wasHere || message.pathHistory.includes(uriOf(member.path))) return 'duplicate';
+    const topics = [...new Set(message.topics.map(parseTopic))];
+    if (topics.length > MAX_TOPICS) {
+      throw new CmbsError('bad_attribute', `A message names ${MAX_TOPICS} topics at most, not ${topics.length}.`);
+    }
     if (hops.length >= MAX_HOPS) {
       counters.add('cmbs_dropped', { reason: 'too many hops', layer });
       throw new CmbsError('conflict', `The message passed ${MAX_HOPS} members already, which is the most.`);
@@ -40,10 +47,10 @@ export class Forwarding {
     const isListed = (one: Entity): boolean =>
       layer !== 'l4' || message.providers.length === 0 || message.providers.some((named) => isNamed(one, named));
     const onward = [...members.all()].filter(
-      (one) => !isLocal(one) && !visited.has(one.id) && isListed(one) && wants(one, message.topics),
+      (one) => !isLocal(one) && !visited.has(one.id) && isListed(one) && wants(one, topics),
     );
     const receivers: Receiver[] = [
-      ...message.topics.map((topic) => ({
+      ...topics.map((topic) => ({
         name: topic,
         via: 'bus' as const,
         state: 'queued' as const,

@@ -35,7 +35,9 @@ export class Learning {
     const known = members.get(path);
     if (description.id === exceptId || (known !== undefined && isLocal(known)))
       return { learnt: 'known', member: path };
-    if (discovery === 'closed') return { learnt: 'refused' };
+    // Closed, the members that were created here are known as they were created.
+    if (discovery === 'closed')
+      return known === undefined ? { learnt: 'refused' } : { learnt: 'known', member: path };
     const fingerprint = JSON.stringify([description.attributes, origin ?? null]);
     if (known !== undefined && this.#recent.get(path) === fingerprint) return { learnt: 'known', member: path };
     const registry = await registryOf(this.#environment);

@@ -77,7 +77,7 @@ export function receiversOf(
         return open({ name: member.path, via: 'broadcast', address });
       });
     case 'l31':
-      return providersOf(message).map((provider) => {
+      return [...new Set(providersOf(message))].map((provider) => {
         const named = members.filter((member) => isNamed(member, provider));
         if (named.length > 1) return unreachable(provider, 'several members have this name', now);
         const [member] = named;
@@ -86,8 +86,8 @@ export function receiversOf(
       });
     case 'l32':
     case 'l4': {
-      const topics = topicsOf(message);
-      const listed = layer === 'l4' ? providersOf(message) : [];
+      const topics = [...new Set(topicsOf(message))];
+      const listed = layer === 'l4' ? [...new Set(providersOf(message))] : [];
       const isListed = (member: Entity): boolean =>
         listed.length === 0 || listed.some((provider) => isNamed(member, provider));
       const unknown = listed

@@ -164,11 +164,13 @@ function withDelivery(message: Entity, send: Send, now: number): Entity {
   const isSettled = !send.receivers.some(isOpen);
   const isDead = delivery.state === 'failed' || delivery.state === 'expired';
   const others = message.mixins.filter((id) => id !== DEAD_LETTER_MIXIN);
+  // Where there are several receivers, the result says of each how far it is as soon as one is further than queued.
+  const isTold = isSettled || (send.layer !== 'l1' && send.receivers.some(({ state }) => state !== 'queued'));
   return {
     ...message,
     mixins: isSettled && isDead ? [...others, DEAD_LETTER_MIXIN] : others,
     attributes: { ...message.attributes, [MESSAGE.delivery]: delivery as Json },
-    verbatim: isSettled ? { ...message.verbatim, [MESSAGE.result]: resultOf(send) } : message.verbatim,
+    verbatim: isTold ? { ...message.verbatim, [MESSAGE.result]: resultOf(send) } : message.verbatim,
     updatedAt: now,
   };
 }

@@ -1,0 +1,203 @@
+/** L2: broadcasts to every known member (layers.md, L2 on the wire). */
+import { Publisher, Subscriber } from 'zeromq';
+import { frameOf } from './broker-peers';
+import { contentOf, eventually, Fleet, unique, type Deployment, type Member } from './harness';
+
+const fleet = new Fleet();
+afterAll(() => fleet.close());
+
+const upTo = (count: number): readonly number[] => Array.from({ length: count }, (_, number) => number);
+
+describe('to members that receive', () => {
+  let here: Deployment;
+  let there: Deployment;
+  let sender: Member;
+  let remote: Member;
+  let local: Member;
+  beforeAll(async () => {
+    [here, there] = await Promise.all([fleet.start(), fleet.start()]);
+    sender = await here.member({ start: ['l2'] });
+    local = await here.member({ start: ['l2'] });
+    remote = await there.member({ start: ['l2'] });
+    await here.introduce(remote);
+  });
+
+  test('50 of 50 arrive at each, in order, and none at the sender', async () => {
+    for (const number of upTo(50)) {
+      const sent = await here.send('l2', { from: sender.id, content: number });
+      expect(sent.status).toBe(200);
+      expect(sent.result).toEqual({ [local.path]: 'sent', [remote.path]: 'sent' });
+    }
+    expect((await there.receives(remote, 50)).map(contentOf)).toEqual(upTo(50));
+    expect((await here.receives(local, 50)).map(contentOf)).toEqual(upTo(50));
+    expect(await here.inbox(sender)).toEqual([]);
+  });
+
+  test('content is kept byte for byte', async () => {
+    const faithful = '{"b":12345678901234567890,"2":1,"1":[[],{}]}';
+    const path = `/cmbs/message/${unique('faithful')}`;
+    const body = `{"kind":"http://houssem.org/cmbs#message","mixins":["http://houssem.org/cmbs#l2"],"attributes":{"cmbs.message.message_content":${faithful}}}`;
+    await here.must(201, here.request('PUT', path, body));
+    await here.must(200, here.act(path, 'send_l2', { from: sender.id }));
+    await there.receives(remote, 51);
+    expect((await there.get(path)).text).toContain(faithful);
+  });
+
+  test('an empty content stays empty: only L1 discovers', async () => {
+    await here.must(200, here.send('l2', { from: sender.id, content: '' }));
+    expect((await there.receives(remote, 52)).map(contentOf).at(-1)).toBe('');
+  });
+
+  test('what a plain publisher of the original sends arrives, and nonsense stops nobody', async () => {
+    const publisher = new Publisher({ linger: 0 });
+    try {
+      publisher.connect(remote.sockets.l2);
+      await eventually(
+        async () => {
+          await publisher.send('not a message');
+          await publisher.send(frameOf('original', { transfer: { v: 1, send_id: 's' } }, 'l2'));
+          return (await there.get('/cmbs/message/original')).status;
+        },
+        (status) => status === 200,
+        'the broadcast is stored',
+      );
+      expect(await there.metric('cmbs_dropped', { layer: 'l2' })).toBeGreaterThan(0);
+      expect((await there.inbox(remote)).filter(({ message_id }) => message_id === 'original')).toHaveLength(1);
+    } finally {
+      publisher.close();
+    }
+  });
+});
+
+describe('to a member that is away', () => {
+  test('waits, is answered 202 with the reason, and is flushed in order when the member comes', async () => {
+    const [here, there] = await Promise.all([fleet.start(), fleet.start()]);
+    await here.member();
+    const away = await there.member();
+    const present = await there.member({ start: ['l2'] });
+    await here.introduce(away);
+    const alone = await here.send('l2', { content: 0 });
+    expect(alone.status).toBe(202);
+    expect(alone.delivery).toMatchObject({
+      state: 'queued',
+      reason: expect.stringContaining('nobody listens') as string,
+    });
+    expect(alone.result).toEqual({ [away.path]: 'waiting' });
+
+    await here.introduce(present);
+    const both = await here.send('l2', { content: 1 });
+    expect(both.status).toBe(200);
+    expect(both.delivery.state).toBe('partial');
+    expect(both.result).toEqual({ [away.path]: 'waiting', [present.path]: 'sent' });
+    const paths = [alone.path, both.path];
+    for (const number of upTo(38)) paths.push((await here.send('l2', { content: number + 2 })).path);
+
+    await there.must(200, there.act(away.path, 'start_l2'));
+    expect((await there.receives(away, 40)).map(contentOf)).toEqual(upTo(40));
+    for (const path of paths) await here.reaches(path, 'delivered');
+    expect((await here.get(both.path)).result).toEqual({ [away.path]: 'sent', [present.path]: 'sent' });
+
+    // Away again, and back again.
+    await there.must(200, there.act(away.path, 'stop_l2'));
+    await eventually(
+      async () => (await here.send('l2', { content: 'probe' })).result[away.path],
+      (state) => state === 'waiting',
+      'the sender notices that the subscription is gone',
+    );
+    const late = await here.send('l2', { content: 'late' });
+    expect(late.result[away.path]).toBe('waiting');
+    await there.must(200, there.act(away.path, 'start_l2'));
+    await here.reaches(late.path, 'delivered');
+    expect((await there.receives(away, 42)).map(contentOf).at(-1)).toBe('late');
+  }, 60_000);
+
+  test('waits through a restart of the sender', async () => {
+    const [here, there] = await Promise.all([fleet.start(), fleet.start()]);
+    await here.member();
+    const away = await there.member();
+    await here.introduce(away);
+    for (const number of upTo(5)) await here.must(202, here.send('l2', { content: number }));
+    await here.down();
+    await there.must(200, there.act(away.path, 'start_l2'));
+    await here.up();
+    expect((await there.receives(away, 5)).map(contentOf)).toEqual(upTo(5));
+  });
+
+  test('is dropped, counted and said beyond 1000 that wait', async () => {
+    const [here, there] = await Promise.all([fleet.start(), fleet.start()]);
+    await here.member();
+    const away = await there.member();
+    await here.introduce(away);
+    await here.message('l2', { content: 'one more than there is room for' });
+    // A thousand messages made in two requests, sent by one action on the collection.
+    const body = (from: number): string =>
+      JSON.stringify({
+        resources: upTo(500).map((number) => ({
+          kind: 'http://houssem.org/cmbs#message',
+          mixins: ['http://houssem.org/cmbs#l2'],
+          attributes: { 'cmbs.message.message_content': from + number },
+        })),
+      });
+    await here.must(201, here.request('POST', '/cmbs/message/', body(0)));
+    await here.must(201, here.request('POST', '/cmbs/message/', body(500)));
+    const sent = await here.request('POST', '/cmbs/message/l2/?action=send_l2', {}, { Prefer: 'respond-async' });
+    expect(sent.status).toBe(200);
+    await eventually(
+      () => here.metric('cmbs_dropped', { layer: 'l2' }),
+      (dropped) => dropped === 1,
+      'one is dropped',
+      30_000,
+    );
+    expect(await here.metric('cmbs_sends_queued')).toBe(1000);
+    const dead = await here.get('/cmbs/message/dead_letter/');
+    const [dropped] = dead.json.resources as unknown as readonly { attributes: Record<string, unknown> }[];
+    expect(dead.json.resources).toHaveLength(1);
+    expect(dropped?.attributes['cmbs.message.delivery']).toMatchObject({
+      state: 'failed',
+      receivers: [{ state: 'dropped', reason: `1000 broadcasts wait for ${away.sockets.l2} already` }],
+    });
+    await there.must(200, there.act(away.path, 'start_l2'));
+    await eventually(
+      () => here.metric('cmbs_sends_queued'),
+      (queued) => queued === 0,
+      'all that waited is sent',
+      30_000,
+    );
+    expect(await there.receives(away, 1000, 30_000)).toHaveLength(1000);
+  }, 120_000);
+});
+
+test('a member without an l2 socket is told as unreachable, not waited for', async () => {
+  const here = await fleet.start();
+  await here.member();
+  const receiver = await here.member({ start: ['l2'] });
+  await here.must(
+    201,
+    here.request('PUT', '/cmbs/member/deaf', {
+      kind: 'http://houssem.org/cmbs#member',
+      attributes: { 'cmbs.member.local': 'false' },
+    }),
+  );
+  const sent = await here.send('l2', { from: (await here.member()).id, content: 'x', prefer: 'wait=1' });
+  expect(sent.result).toMatchObject({ [receiver.path]: 'sent', '/cmbs/member/deaf': 'failed' });
+});
+
+test('a bare subscriber of the original receives what is broadcast', async () => {
+  const here = await fleet.start();
+  await here.member();
+  const peer = await here.member({ local: false });
+  const subscriber = new Subscriber({ linger: 0, receiveTimeout: 10_000 });
+  try {
+    await subscriber.bind(peer.sockets.l2);
+    subscriber.subscribe();
+    const receiving = subscriber.receive();
+    const sent = await here.send('l2', { content: 'to all' });
+    expect(sent.result).toEqual({ [peer.path]: 'sent' });
+    const [frame] = await receiving;
+    expect(JSON.parse(String(frame))).toMatchObject({
+      attributes: { cmbs: { message: { message_content: 'to all' } } },
+    });
+  } finally {
+    subscriber.close();
+  }
+});

@@ -1,0 +1,111 @@
+/** L3.1: a message to the members that it names (layers.md, the table). */
+import { HangingPeer, ScriptedPeer } from './broker-peers';
+import { contentOf, Fleet, freeSocket, type Deployment, type Member } from './harness';
+
+const fleet = new Fleet();
+let here: Deployment;
+let there: Deployment;
+let sender: Member;
+let one: Member;
+let two: Member;
+beforeAll(async () => {
+  [here, there] = await Promise.all([fleet.start(), fleet.start()]);
+  sender = await here.member({ title: 'sender' });
+  one = await there.member({ title: 'one', start: ['l31'] });
+  two = await there.member({ title: 'two', start: ['l31'] });
+  await here.introduce(one, { title: 'one' });
+  await here.introduce(two, { title: 'two' });
+});
+afterAll(() => fleet.close());
+
+test.each([
+  ['id', (): string => one.id],
+  ['path', (): string => one.path],
+  ['URI', (): string => one.uri],
+  ['title', (): string => 'one'],
+])('a provider is named by its %s, and its reply is in the result', async (_how, name) => {
+  const before = (await there.inbox(one)).length;
+  const others = (await there.inbox(two)).length;
+  const sent = await here.send('l31', { providers: [name()] });
+  expect(sent.status).toBe(200);
+  expect(sent.delivery.state).toBe('delivered');
+  expect(sent.result).toMatchObject({ [name()]: { member_description: { id: one.id } } });
+  expect(await there.inbox(one)).toHaveLength(before + 1);
+  expect(await there.inbox(two)).toHaveLength(others);
+});
+
+test('several are reached side by side; one named twice gets it once', async () => {
+  const before = (await there.inbox(one)).length;
+  const sent = await here.send('l31', { providers: [one.id, 'two', 'one', one.id], content: 'both' });
+  expect(sent.status).toBe(200);
+  expect(Object.keys(sent.result)).toEqual([one.id, 'two', 'one']);
+  expect(await there.inbox(one)).toHaveLength(before + 1);
+  expect((await there.inbox(two)).map(contentOf).at(-1)).toBe('both');
+});
+
+test('a name that nobody has, or that several have, is reported and stops nobody', async () => {
+  for (let time = 0; time < 2; time += 1) await here.introduce(await there.member(), { title: 'twin' });
+  const sent = await here.send('l31', { providers: ['nobody', 'twin', 'one'] });
+  expect(sent.status).toBe(200);
+  expect(sent.delivery.state).toBe('partial');
+  expect(sent.result).toMatchObject({
+    nobody: { error: { code: 'failed', message: 'no such member is known' } },
+    twin: { error: { code: 'failed', message: 'several members have this name' } },
+    one: { member_description: { id: one.id } },
+  });
+});
+
+test('only unknown names make it a dead letter', async () => {
+  const sent = await here.send('l31', { providers: ['nobody'] });
+  expect(sent.status).toBe(200);
+  expect(sent.delivery.state).toBe('failed');
+  expect((await here.get(sent.path)).json.mixins).toContain('http://houssem.org/cmbs#dead_letter');
+});
+
+test('a dead provider and a hanging one hold up nobody: partial at first, delivered when they come', async () => {
+  const late = await there.member({ title: 'late' });
+  await here.introduce(late, { title: 'late' });
+  const hangingAt = await freeSocket();
+  const hanging = await here.member({ local: false, sockets: { l31: hangingAt } });
+  let peer: HangingPeer | ScriptedPeer = await HangingPeer.bind(hangingAt);
+  try {
+    const started = performance.now();
+    const sent = await here.send('l31', { providers: ['late', hanging.id, one.id, 'two'], prefer: 'wait=2' });
+    expect(performance.now() - started).toBeLessThan(4000);
+    expect(sent.status).toBe(202);
+    expect(sent.delivery.state).toBe('partial');
+    const states = Object.fromEntries(sent.delivery.receivers.map(({ name, state }) => [name, state]));
+    expect(states).toEqual({ late: 'queued', [hanging.id]: 'queued', [one.id]: 'delivered', two: 'delivered' });
+    expect(sent.result).toMatchObject({ [one.id]: { member_description: { id: one.id } } });
+
+    await there.must(200, there.act(late.path, 'start_l31'));
+    peer.close();
+    peer = await ScriptedPeer.bind(hangingAt, () => '{"member_description":{},"sockets_l1":[]}');
+    await here.reaches(sent.path, 'delivered', 20_000);
+    expect(await there.inbox(late)).toHaveLength(1);
+    expect(Object.keys((await here.get(sent.path)).result)).toEqual(['late', hanging.id, one.id, 'two']);
+  } finally {
+    peer.close();
+  }
+}, 40_000);
+
+test('a member that listens on another layer only is not reached on this one', async () => {
+  const other = await there.member({ start: ['l1'] });
+  await here.introduce(other);
+  const sent = await here.send('l31', { providers: [other.id] });
+  expect(sent.status).toBe(202);
+  expect(sent.delivery).toMatchObject({ state: 'queued', reason: `nobody listens at ${other.sockets.l31}` });
+});
+
+test('a member of the same deployment is reached over its socket', async () => {
+  const local = await here.member({ title: 'local', start: ['l31'] });
+  const sent = await here.send('l31', { providers: ['local'], from: sender.id, content: 'near' });
+  expect(sent.status).toBe(200);
+  expect((await here.inbox(local)).map(contentOf)).toEqual(['near']);
+});
+
+test('to nobody it is delivered to nobody', async () => {
+  const sent = await here.send('l31', { providers: [], from: sender.id });
+  expect(sent.status).toBe(200);
+  expect(sent.result).toEqual({});
+});
