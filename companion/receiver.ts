@@ -57,7 +57,10 @@ export class Receiver {
   readonly #execution: Execution;
   readonly #forwarding: Forwarding;
   /** Receipts of messages that may not be stored, on their way to the inbox after the reply. */
-  readonly #unwritten = new Set<Promise<void>>();
+  #unwritten = 0;
+  /** Arrivals that wait until one of them is written, the first first. */
+  readonly #waitForRoom: (() => void)[] = [];
+  readonly #waitForAll: (() => void)[] = [];
   /**
    * Entries of each inbox, counted once and then kept by what this process adds. All that arrive meanwhile wait for
    * the same count, so that none overtakes another.
@@ -101,7 +104,7 @@ export class Receiver {
 
   /** Waits until what was answered before it was written is written. */
   async flush(): Promise<void> {
-    await Promise.allSettled([...this.#unwritten]);
+    if (this.#unwritten > 0) await new Promise<void>((resolve) => this.#waitForAll.push(resolve));
   }
 
   #member(path: Path): Entity {
@@ -260,20 +263,26 @@ export class Receiver {
   async #recordLater(member: Entity, layer: Layer, message: WireMessage, arrival: Arrival): Promise<void> {
     const inbox = inboxOf(member.id);
     await this.#refuseWhenFull(inbox);
-    if (this.#unwritten.size >= MAX_UNWRITTEN_RECEIPTS) await Promise.race(this.#unwritten);
+    while (this.#unwritten >= MAX_UNWRITTEN_RECEIPTS) {
+      await new Promise<void>((resolve) => this.#waitForRoom.push(resolve));
+    }
     const { id, receipt } = this.#receipt(layer, message, arrival, 'received');
     const { store, log, counters } = this.#environment;
-    const writing: Promise<void> = store
-      .create(inbox, id, receiptValue(receipt), receiptOptions(receipt, arrival.sequence))
-      .then(
-        () => void this.#unwritten.delete(writing),
-        (error: unknown) => {
-          this.#unwritten.delete(writing);
-          counters.add('cmbs_dropped', { reason: 'not written', layer });
-          log.error('receipt lost', { member: member.path, message: message.id, cause: String(error) });
-        },
-      );
-    this.#unwritten.add(writing);
+    this.#unwritten += 1;
+    store.create(inbox, id, receiptValue(receipt), receiptOptions(receipt, arrival.sequence)).then(
+      () => this.#written(),
+      (error: unknown) => {
+        counters.add('cmbs_dropped', { reason: 'not written', layer });
+        log.error('receipt lost', { member: member.path, message: message.id, cause: String(error) });
+        this.#written();
+      },
+    );
+  }
+
+  #written(): void {
+    this.#unwritten -= 1;
+    this.#waitForRoom.shift()?.();
+    if (this.#unwritten === 0) for (const resolve of this.#waitForAll.splice(0)) resolve();
   }
 
   async #execute(

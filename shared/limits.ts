@@ -217,8 +217,11 @@ export const LINK_TIMEOUT_MS = 25_000;
 export const LINK_MARGIN_MS = 1000;
 /** L1 sockets that a reply lists. */
 export const MAX_SOCKETS_LISTED = 1000;
-/** The same, not written yet: fewer than may wait for a commit, so that a flood of them leaves room for others. */
-export const MAX_UNWRITTEN_RECEIPTS = 4_000;
+/**
+ * Receipts of messages that may not be stored, answered and not written yet: fewer than may wait for a commit
+ * (`MAX_QUEUED_COMMITS`), so that a flood of them leaves room for others.
+ */
+export const MAX_UNWRITTEN_RECEIPTS = 4000;
 /** Requests in flight to one peer; more wait in order. */
 export const LANE_WINDOW = 128;
 /** Milliseconds until an attempt without reply is given up, and attempts before the queue backs off (Lazy Pirate). */
