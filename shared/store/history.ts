@@ -60,6 +60,17 @@ export class History {
     }
   }
 
+  /** Commit `seq`, the last one here, did not happen after all. */
+  undo(seq: number): void {
+    if (this.lastSeq < seq) return;
+    this.lastSeq = seq - 1;
+    // What {@link skip} dropped is gone; to have dropped the same in the commit before is true as well.
+    this.#completeSince = Math.min(this.#completeSince, seq - 1);
+    this.#changes = this.#changes.filter((change) => change.seq < seq);
+    this.#lastOf.clear();
+    for (const change of this.#changes) this.#lastOf.set(change.id, change.seq);
+  }
+
   documentHolds(id: string, readAt: number): boolean {
     if (this.lastSeq <= readAt) return true;
     return readAt >= this.#completeSince && (this.#lastOf.get(id) ?? 0) <= readAt;

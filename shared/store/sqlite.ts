@@ -466,7 +466,7 @@ class SqliteStore implements Store, TransactionSource {
       }
       this.#tables.commit();
     } catch (error) {
-      this.#commitFailed(batch, error);
+      this.#commitFailed(batch, commit, error);
       return;
     }
     if (commit.changed.size > 0) this.#committed(commit);
@@ -483,7 +483,9 @@ class SqliteStore implements Store, TransactionSource {
     );
   }
 
-  #commitFailed(batch: readonly Work[], error: unknown): void {
+  #commitFailed(batch: readonly Work[], commit: Commit, error: unknown): void {
+    // Else whoever read what it would have changed would count as outrun, for ever.
+    for (const { history } of commit.changed.keys()) history.undo(commit.seq);
     try {
       this.#tables.rollback();
     } catch (failure) {

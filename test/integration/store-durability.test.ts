@@ -182,6 +182,29 @@ describe('a full disk', () => {
     expect((await again.get('a', 'b'))?.value).toEqual(large);
   });
 
+  it('fails a transaction that has read more than once for what it is, and the next one with less to write not', async () => {
+    const store = await open({ maxPages: 100 });
+    await fill(store);
+    const change = (id: string, chars: number): Promise<void> =>
+      store.transact(async (tx) => {
+        await tx.get('a', id);
+        await tx.get('filling', '000000');
+        tx.put('filling', '000000', { id });
+        tx.put('a', id, { padding: 'x'.repeat(chars) });
+      });
+    for (const id of ['b', 'b', 'c']) {
+      await expect(change(id, 30_000)).rejects.toMatchObject({ code: 'storage_full' });
+      const both = await Promise.allSettled([change(id, 30_000), change(`${id}2`, 30_000)]);
+      const refused = { status: 'rejected', reason: expect.objectContaining({ code: 'storage_full' }) as unknown };
+      expect(both).toEqual([refused, refused]);
+    }
+    await store.transact(async (tx) => {
+      for (let i = 1; i < 20; i++) tx.delete('filling', String(i).padStart(6, '0'));
+    });
+    await change('b', 30_000);
+    expect((await store.get('filling', '000000'))?.value).toEqual({ id: 'b' });
+  });
+
   it('does not make a write fail that still has room for one that has not', async () => {
     const store = await open({ maxPages: 100 });
     await store.create('small', 'first', {});
