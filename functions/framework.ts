@@ -47,7 +47,7 @@ export function frameworkHandler(route: Route): HttpFunction {
       response = answerError(thrown, head, log);
     }
     try {
-      await writeResponse(incoming.method, outgoing, response, { signal: gone.signal });
+      await writeResponse(incoming.method, outgoing, response, { waits: gone });
     } catch (error) {
       log.warn('answer not written', { function: route.name, cause: String(error) });
       outgoing.destroy();

@@ -25,8 +25,8 @@ const isGone = (outgoing: ServerResponse): boolean => outgoing.destroyed;
 export interface WriteOptions {
   /** Headers of the connection. */
   readonly extra?: Readonly<Record<string, string>>;
-  /** Aborts when the client is gone. */
-  readonly signal: AbortSignal;
+  /** Aborts when the client is gone; asked for by a streamed body only. */
+  readonly waits: { readonly signal: AbortSignal };
 }
 
 /** Writes and ends; rejects with what a streamed body throws. A client that is gone ends it early. */
@@ -34,7 +34,7 @@ export async function writeResponse(
   method: string | undefined,
   outgoing: ServerResponse,
   { status, headers, body }: OcciResponse,
-  { extra = {}, signal }: WriteOptions,
+  { extra = {}, waits }: WriteOptions,
 ): Promise<void> {
   if (isGone(outgoing)) return;
   const hasBody = status !== 204 && status !== 304;
@@ -49,7 +49,7 @@ export async function writeResponse(
     outgoing.flushHeaders();
     for await (const part of body) {
       if (isGone(outgoing)) return;
-      if (!outgoing.write(part)) await drained(outgoing, signal);
+      if (!outgoing.write(part)) await drained(outgoing, waits.signal);
     }
   }
   outgoing.end();

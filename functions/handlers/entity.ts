@@ -2,12 +2,27 @@
 import { CmbsError } from '@cmbs/shared';
 import { etagOf } from '@cmbs/shared/occi/entity-store';
 import { singleDraft } from '@cmbs/shared/occi/interpret';
+import type { EntityView } from '@cmbs/shared/occi/model';
+import type { Registry } from '@cmbs/shared/occi/registry';
+import type { Rendered, Rendering } from '@cmbs/shared/occi/rendering';
 import type { App } from '../app';
 import { decodedPath, preconditionOf, renderContext, requesterOf } from '../occi-context';
 import { header, type OcciRequest, type OcciResponse } from '../request';
 import { answer, entityRendering, parsePayload, responseRendering } from '../respond';
 
 export const ENTITY_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS'] as const;
+
+/** The last rendering of a view: as long as nothing about an entity changes, its view is the same object. */
+const lastRendered = new WeakMap<EntityView, { rendering: Rendering; base: string; rendered: Rendered }>();
+
+function render(rendering: Rendering, view: EntityView, request: OcciRequest, registry: Registry): Rendered {
+  const { base } = request;
+  const last = lastRendered.get(view);
+  if (last?.rendering === rendering && last.base === base) return last.rendered;
+  const rendered = rendering.entity(view, renderContext(request, registry));
+  lastRendered.set(view, { rendering, base, rendered });
+  return rendered;
+}
 
 /** The entity as it is now, rendered. */
 export async function showEntity(
@@ -21,7 +36,7 @@ export async function showEntity(
   const stored = await app.entities.read(path);
   const { registry } = await app.categories.current();
   const view = await app.entities.view(stored.entity);
-  return answer(status, rendering.entity(view, renderContext(request, registry)), {
+  return answer(status, render(rendering, view, request, registry), {
     ETag: etagOf(stored),
     ...extra,
   });

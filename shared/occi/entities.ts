@@ -76,6 +76,8 @@ export class Entities {
   private readonly categories: Categories;
   private readonly clock: Clock;
   private readonly newId: NewId;
+  /** Views that depend on nothing but the entity and the categories. */
+  private readonly plainViews = new WeakMap<Entity, { catalogue: Catalogue; view: EntityView }>();
 
   constructor({ store, categories, clock, newId }: EntitiesOptions) {
     this.store = store;
@@ -90,44 +92,65 @@ export class Entities {
     return stored;
   }
 
-  /** What a rendering shows of it: links, applicable actions, kinds of the ends. */
+  /** What a rendering shows of it: links, applicable actions, kinds of the ends. As long as nothing changes, the same. */
   async view(entity: Entity): Promise<EntityView> {
-    const [view] = await this.views([entity]);
-    if (view === undefined) throw new CmbsError('internal', 'A view is missing.');
+    const catalogue = await this.categories.current();
+    const isLink = catalogue.registry.isLink(entity.kind);
+    const links = isLink ? [] : await this.outgoingLinks(this.store, entity.path, catalogue);
+    if (isLink || links.length > 0)
+      return this.viewOf(entity, links, catalogue, await this.kindsAt([entity], links));
+    const known = this.plainViews.get(entity);
+    if (known?.catalogue === catalogue) return known.view;
+    const view = this.viewOf(entity, links, catalogue, () => undefined);
+    this.plainViews.set(entity, { catalogue, view });
     return view;
   }
 
   async views(entities: readonly Entity[]): Promise<readonly EntityView[]> {
     const catalogue = await this.categories.current();
     const outgoing = await Promise.all(
-      entities.map((entity) =>
+      entities.map(async (entity) =>
         catalogue.registry.isLink(entity.kind) ? [] : this.outgoingLinks(this.store, entity.path, catalogue),
       ),
     );
+    const kindAt = await this.kindsAt(entities, outgoing.flat());
+    return entities.map((entity, at) => this.viewOf(entity, outgoing[at] ?? [], catalogue, kindAt));
+  }
+
+  private viewOf(
+    entity: Entity,
+    links: readonly LinkView[],
+    catalogue: Catalogue,
+    kindAt: (end: Json | undefined) => CategoryId | undefined,
+  ): EntityView {
+    const isLink = catalogue.registry.isLink(entity.kind);
+    const sourceKind = isLink ? kindAt(entity.attributes[CORE_SOURCE]) : undefined;
+    const targetKind = isLink ? kindAt(entity.attributes[CORE_TARGET]) : undefined;
+    return {
+      entity,
+      isLink,
+      links: links.map((link) => {
+        const kind = kindAt(link.target);
+        return kind === undefined ? link : { ...link, targetKind: kind };
+      }),
+      actions: applicableActions(entity, catalogue),
+      ...(sourceKind === undefined ? {} : { sourceKind }),
+      ...(targetKind === undefined ? {} : { targetKind }),
+    };
+  }
+
+  /** Tells the kinds of those ends of links that are entities here. */
+  private async kindsAt(
+    entities: readonly Entity[],
+    links: readonly LinkView[],
+  ): Promise<(end: Json | undefined) => CategoryId | undefined> {
     const ends = entities.flatMap((entity) =>
       [entity.attributes[CORE_SOURCE], entity.attributes[CORE_TARGET]].filter((end) => typeof end === 'string'),
     );
-    const targets = outgoing.flat().map(({ target }) => target);
+    const targets = links.map(({ target }) => target);
     const local = [...new Set([...ends, ...targets].filter((end) => end.startsWith('/')))];
     const found = local.length === 0 ? new Map<Path, StoredEntity>() : await readEntities(this.store, local);
-    const kindAt = (end: Json | undefined): CategoryId | undefined =>
-      typeof end === 'string' ? found.get(end)?.entity.kind : undefined;
-    return entities.map((entity, at) => {
-      const isLink = catalogue.registry.isLink(entity.kind);
-      const sourceKind = isLink ? kindAt(entity.attributes[CORE_SOURCE]) : undefined;
-      const targetKind = isLink ? kindAt(entity.attributes[CORE_TARGET]) : undefined;
-      return {
-        entity,
-        isLink,
-        links: (outgoing[at] ?? []).map((link) => {
-          const kind = kindAt(link.target);
-          return kind === undefined ? link : { ...link, targetKind: kind };
-        }),
-        actions: applicableActions(entity, catalogue),
-        ...(sourceKind === undefined ? {} : { sourceKind }),
-        ...(targetKind === undefined ? {} : { targetKind }),
-      };
-    });
+    return (end) => (typeof end === 'string' ? found.get(end)?.entity.kind : undefined);
   }
 
   private async outgoingLinks(
@@ -149,7 +172,7 @@ export class Entities {
         kind: entity.kind,
         mixins: entity.mixins,
         attributes: entity.attributes,
-        target: String(entity.attributes[CORE_TARGET]),
+        target: endOf(entity, CORE_TARGET),
       }));
   }
 
@@ -268,7 +291,7 @@ export class Entities {
     const touched = new Map<Path, Entity>();
     for (const { entity } of links) {
       checkLinkEnds(entity, (path) => made.get(path) ?? there.get(path)?.entity, registry);
-      const source = there.get(String(entity.attributes[CORE_SOURCE]));
+      const source = there.get(endOf(entity, CORE_SOURCE));
       if (source !== undefined) touched.set(source.entity.path, source.entity);
     }
     for (const { entity } of fresh) writeEntity(tx, entity, undefined, registry);
@@ -648,8 +671,14 @@ function ownPaths(values: Values, requester: Requester): Values {
   return changed;
 }
 
+/** Source or target of a link, which are required and strings. */
+function endOf(link: Entity, name: typeof CORE_SOURCE | typeof CORE_TARGET): string {
+  const end = link.attributes[name];
+  return typeof end === 'string' ? end : '';
+}
+
 function linkEnds(link: Entity): readonly string[] {
-  return [String(link.attributes[CORE_SOURCE]), String(link.attributes[CORE_TARGET])];
+  return [endOf(link, CORE_SOURCE), endOf(link, CORE_TARGET)];
 }
 
 function checkLinkEnds(link: Entity, at: (path: Path) => Entity | undefined, registry: Registry): void {
@@ -667,7 +696,7 @@ function checkLinkEnds(link: Entity, at: (path: Path) => Entity | undefined, reg
 }
 
 /** Actions that apply to the entity in its present state (#65). */
-export function applicableActions(entity: Entity, { registry, providerOf }: Catalogue): readonly CategoryId[] {
-  const all = registry.actionsOf(entity.kind, entity.mixins);
-  return providerOf(entity.kind)?.applicable?.(entity, all) ?? all;
+export function applicableActions(entity: Entity, catalogue: Catalogue): readonly CategoryId[] {
+  const all = catalogue.registry.actionsOf(entity.kind, entity.mixins);
+  return catalogue.providerOf(entity.kind)?.applicable?.(entity, all) ?? all;
 }

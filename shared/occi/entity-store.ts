@@ -150,6 +150,18 @@ function entityOf(doc: Doc, apart: Readonly<Record<string, string>>): Entity {
   };
 }
 
+/** Of documents without values apart: a store that gives the same document again gets the same entity again. */
+const whole = new WeakMap<Doc, StoredEntity>();
+
+function wholeOf(doc: Doc): StoredEntity {
+  let stored = whole.get(doc);
+  if (stored === undefined) {
+    stored = Object.freeze({ entity: Object.freeze(entityOf(doc, {})), revision: doc.revision });
+    whole.set(doc, stored);
+  }
+  return stored;
+}
+
 /** Completes documents of {@link ENTITIES} with the values that lie apart. */
 export async function entitiesOf(reader: Reader, docs: readonly Doc[]): Promise<readonly StoredEntity[]> {
   const wanted = docs.flatMap((doc) =>
@@ -172,9 +184,7 @@ export async function entitiesOf(reader: Reader, docs: readonly Doc[]): Promise<
 export async function readEntity(reader: Reader, path: Path): Promise<StoredEntity | undefined> {
   const doc = await reader.get(ENTITIES, path);
   if (doc === undefined) return undefined;
-  if ((doc.value as unknown as EntityDocument).apart === undefined) {
-    return { entity: entityOf(doc, {}), revision: doc.revision };
-  }
+  if ((doc.value as unknown as EntityDocument).apart === undefined) return wholeOf(doc);
   const [stored] = await entitiesOf(reader, [doc]);
   return stored;
 }
