@@ -42,7 +42,7 @@ export class Execution {
 
   /** Marks a call as begun; to be written in the transaction that records the receipt. */
   begin(tx: Transaction, runId: string, call: Call, target: RunTarget): void {
-    tx.put(RUNS, runId, { call: call as unknown as Json, target: target as unknown as Json });
+    tx.put(RUNS, runId, { call: call as unknown as Json, target: target });
   }
 
   /** Waits for the calls under way; those that do not end by `deadline` are told to, and answered at the next start. */

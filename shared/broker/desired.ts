@@ -14,7 +14,7 @@ export function withDesired(
   wish: 'started' | 'stopped',
   now: number,
 ): Desired & JsonObject {
-  return { ...before, [layer]: wish, changedAt: now } as Desired & JsonObject;
+  return { ...before, [layer]: wish, changedAt: now };
 }
 
 export function startedLayers(desired: Desired | undefined): readonly Layer[] {

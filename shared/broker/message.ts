@@ -78,7 +78,7 @@ export function sendAction(layer: Layer): CategoryId {
 export function whyNotSent(message: Entity, layer: Layer): string | undefined {
   if (!isTrue(message.attributes[MESSAGE.sendable])) return 'the message is not sendable';
   const named = message.attributes[MESSAGE.layer];
-  if (named !== layer) return `its cmbs_layer is ${String(named)}`;
+  if (named !== layer) return `its cmbs_layer is ${typeof named === 'string' ? named : 'not set'}`;
   return undefined;
 }
 

@@ -120,7 +120,7 @@ export async function queueSend(request: QueueRequest, options: QueueOptions): P
   const sequence = nextSequence();
   const queued = await store.transact(async (tx): Promise<Send | { readonly earlier: string }> => {
     const earlier = idempotent === undefined ? undefined : await earlierAnswer(tx, idempotent);
-    if (earlier !== undefined) return { earlier: String(earlier.sendId) };
+    if (earlier !== undefined) return { earlier: earlier.sendId as string };
     const stored = await readEntity(tx, request.message);
     if (stored === undefined) throw new CmbsError('not_found', `There is nothing at ${request.message}.`);
     const message = stored.entity;

@@ -5,7 +5,7 @@
  */
 import { orderKey, type Clock } from '../clock';
 import { CmbsError } from '../errors';
-import type { Json, JsonObject } from '../json';
+import type { JsonObject } from '../json';
 import { MESSAGE, DEAD_LETTER_MIXIN } from './cmbs';
 import type { Layer } from './layers';
 import type { DeliveryState } from './message';
@@ -169,7 +169,7 @@ function withDelivery(message: Entity, send: Send, now: number): Entity {
   return {
     ...message,
     mixins: isSettled && isDead ? [...others, DEAD_LETTER_MIXIN] : others,
-    attributes: { ...message.attributes, [MESSAGE.delivery]: delivery as Json },
+    attributes: { ...message.attributes, [MESSAGE.delivery]: delivery },
     verbatim: isTold ? { ...message.verbatim, [MESSAGE.result]: resultOf(send) } : message.verbatim,
     updatedAt: now,
   };

@@ -53,9 +53,14 @@ function flag(name: string, key: string, value: Json | undefined, absent: boolea
   throw badRequest(`"${key}" of ${name} takes true or false.`);
 }
 
+function typeNamed(given: Json): AttributeType | undefined {
+  const name = typeof given === 'string' ? given.toLowerCase() : '';
+  return Object.hasOwn(TYPES, name) ? TYPES[name] : undefined;
+}
+
 function attributeSpec(name: string, given: JsonObject, dialect: CategoryInput['dialect']): AttributeSpec {
   const lenient = dialect === 'nested';
-  const type = given.type === undefined ? 'string' : TYPES[String(given.type).toLowerCase()];
+  const type = given.type === undefined ? 'string' : typeNamed(given.type);
   if (type === undefined) throw badRequest(`${name} has the unknown type ${JSON.stringify(given.type)}.`);
   const pattern =
     given.pattern === undefined || given.pattern === null ? undefined : patternOf(name, given.pattern);

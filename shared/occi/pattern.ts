@@ -31,7 +31,8 @@ function regex(source: string): RE2JS {
 
 type Check = (value: Json, argument: Json) => boolean;
 
-const length = (value: Json): number | undefined => (typeof value === 'string' ? [...value].length : undefined);
+const length = (value: Json): number | undefined =>
+  typeof value === 'string' ? Array.from(value).length : undefined;
 const atLeast = (actual: number | undefined, argument: Json): boolean =>
   actual === undefined || (typeof argument === 'number' && actual >= argument);
 const atMost = (actual: number | undefined, argument: Json): boolean =>
