@@ -43,7 +43,7 @@ type Column = string | number | null;
 interface Statement {
   get(...parameters: Column[]): readonly Column[] | undefined;
   all(...parameters: Column[]): readonly (readonly Column[])[];
-  run(...parameters: Column[]): { readonly changes: number };
+  run(...parameters: Column[]): { readonly changes: number; readonly lastInsertRowid: number | bigint };
 }
 
 interface IndexEntry {
@@ -60,7 +60,8 @@ const INSERT_SIZES = [32, 8, 1] as const;
 export class Tables {
   readonly #db: DatabaseSyncInstance;
   readonly #statements = new Map<string, Statement>();
-  readonly #names = new Map<string, number>();
+  /** By collection, then field. */
+  readonly #names = new Map<string, Map<string, number>>();
   readonly #find: Statement;
   readonly #findForWrite: Statement;
   #nextDoc: number;
@@ -76,7 +77,7 @@ export class Tables {
       'SELECT doc, revision, sort, expires, entries FROM document WHERE collection = ? AND id = ?',
     );
     for (const [n, collection, field] of this.#statement('SELECT n, collection, field FROM name').all()) {
-      this.#names.set(nameKey(String(collection), String(field)), Number(n));
+      this.#setNumber(String(collection), String(field), Number(n));
     }
     this.#nextDoc = Number(this.#statement('SELECT coalesce(max(doc), 0) FROM document').get()?.[0]) + 1;
   }
@@ -99,20 +100,26 @@ export class Tables {
 
   /** The number of a collection (`field` empty) or of an indexed field of it; undefined when nothing used it yet. */
   number(collection: string, field = ''): number | undefined {
-    return this.#names.get(nameKey(collection, field));
+    return this.#names.get(collection)?.get(field);
+  }
+
+  #setNumber(collection: string, field: string, n: number): void {
+    const fields = this.#names.get(collection);
+    if (fields === undefined) this.#names.set(collection, new Map([[field, n]]));
+    else fields.set(field, n);
   }
 
   /** The same, made when missing. It stays even if the transaction that asked for it does not happen. */
   intern(collection: string, field = ''): number {
     const known = this.number(collection, field);
     if (known !== undefined) return known;
-    const n = Number(
-      this.#statement('INSERT INTO name (collection, field) VALUES (?, ?) RETURNING n').get(
-        collection,
-        field,
-      )?.[0],
+    // Not RETURNING: a row is there before the commit of its statement, whose failure nobody would hear of then.
+    const { lastInsertRowid } = this.#statement('INSERT INTO name (collection, field) VALUES (?, ?)').run(
+      collection,
+      field,
     );
-    this.#names.set(nameKey(collection, field), n);
+    const n = Number(lastInsertRowid);
+    this.#setNumber(collection, field, n);
     return n;
   }
 
@@ -474,10 +481,6 @@ function inIndexOrder(a: IndexEntry, b: IndexEntry): number {
   if (a.field !== b.field) return a.field - b.field;
   if (a.value !== b.value) return a.value < b.value ? -1 : 1;
   return a.id < b.id ? -1 : 1;
-}
-
-function nameKey(collection: string, field: string): string {
-  return `${collection}\0${field}`;
 }
 
 function toRow(columns: readonly Column[]): Row {

@@ -230,8 +230,24 @@ describe('a full disk', () => {
       const written = await fill(store);
       expect(written).toBeGreaterThan(20);
       expect(await store.count({ collection: 'filling' }, 100_000)).toBe(written);
+      // A field that is new takes room of its own; refused, it must not be taken for known.
+      const put = (id: string, field: string): Promise<void> =>
+        store.transact(async (tx) => tx.put('new', id, { field }, { index: { [field]: ['same'] } }));
+      const fields = ['one', 'two', 'three'];
+      for (const field of fields) {
+        await expect(put('first', field)).rejects.toMatchObject({ code: 'storage_full' });
+      }
       rmSync(ballast);
       expect(await store.create('filling', 'more', {})).toBe(true);
+      for (const field of fields) await put(`with-${field}`, field);
+      await store.transact(async (tx) => {
+        const index = Object.fromEntries(fields.map((field) => [field, ['same']]));
+        tx.put('new', 'with-all', {}, { index });
+      });
+      for (const field of fields) {
+        const { docs } = await store.query({ collection: 'new', where: [{ field, value: 'same' }], limit: 10 });
+        expect(docs.map(({ id }) => id)).toEqual(['with-all', `with-${field}`]);
+      }
       await store.close();
       const again = await openSqliteStore({ directory: join(mounted, 'data'), clock: systemClock });
       expect(await again.count({ collection: 'filling' }, 100_000)).toBe(written + 1);
