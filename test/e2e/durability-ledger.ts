@@ -2,7 +2,7 @@
  * A load of HTTP clients on two deployments, and a ledger of what was acknowledged to them, which is compared with
  * what is there after a crash. `near` sends; `far` receives, and near's own second member as well.
  */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import type { Json, JsonObject } from '@cmbs/shared';
 import { ask, at, inboxOf, messageBody, messageField, must, type Answer, type Entry } from './durability-support';
 
@@ -97,7 +97,8 @@ export class Ledger {
   /** Creates a message and sends it once: a call or plain, to far, to itself, or to a topic. */
   async #sender(url: string, name: string, stop: AbortSignal, { far, near }: Addresses): Promise<void> {
     const id = `send-${name}`;
-    const turn = Number(name.slice(name.lastIndexOf('-') + 1));
+    // Rounds are short: each begins with another kind of send.
+    const turn = name.split('-').reduce((sum, part) => sum + Number(part), 0);
     const to = (['far', 'near', 'topic', 'far'] as const)[turn % 4] ?? 'far';
     const isCall = turn % 4 < 2;
     const content: Json = isCall ? { method: 'probe.count', params: [id], id } : { said: id };
@@ -212,7 +213,9 @@ export class Ledger {
 
 /** One line per call that a deployment ran. */
 export function callLines(directory: string): readonly string[] {
-  return readFileSync(`${directory}.calls`, 'utf8')
+  const path = `${directory}.calls`;
+  if (!existsSync(path)) return []; // none yet
+  return readFileSync(path, 'utf8')
     .split('\n')
     .filter((line) => line !== '');
 }

@@ -1,4 +1,5 @@
 /** Deployments in child processes, made from the sources as the release is, and requests to them. */
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
@@ -134,6 +135,7 @@ export class Bench {
   readonly #programs = new Map<string, BundledProgram>();
   readonly #running = new Set<ChildStack>();
   readonly #directories: string[] = [];
+  readonly #disks: string[] = [];
 
   /** Path of a program of the repository, bundled once. */
   program(source = 'emulator/main.ts'): string {
@@ -147,6 +149,18 @@ export class Bench {
   directory(): string {
     const path = mkdtempSync(join(tmpdir(), 'cmbs-durability-'));
     this.#directories.push(path);
+    return path;
+  }
+
+  /** A disk of its own with so many MiB; undefined where this process may not mount one. */
+  disk(mebibytes: number): string | undefined {
+    const path = this.directory();
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${mebibytes}m`, 'tmpfs', path], { stdio: 'ignore' });
+    } catch {
+      return undefined;
+    }
+    this.#disks.push(path);
     return path;
   }
 
@@ -168,6 +182,7 @@ export class Bench {
   /** After each test: no process and no data of it stays. */
   async clear(): Promise<void> {
     await Promise.all([...this.#running].map((stack) => stack.kill()));
+    for (const path of this.#disks.splice(0)) execFileSync('umount', ['-l', path]);
     for (const path of this.#directories.splice(0)) rmSync(path, { recursive: true, force: true });
   }
 
