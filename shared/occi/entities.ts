@@ -636,8 +636,26 @@ function plainAttributes(
   specs: AttributeSpecs,
   options: { readonly before?: Values; readonly partial: boolean },
 ): Values {
-  const plain = Object.fromEntries(Object.entries(specs).filter(([, spec]) => spec.verbatim !== true));
-  return checkAttributes(given, plain, options);
+  return checkAttributes(given, partSpecs(specs).plain, options);
+}
+
+interface PartedSpecs {
+  readonly plain: AttributeSpecs;
+  readonly verbatim: AttributeSpecs;
+}
+
+/** The registry gives the same specs for the same categories. */
+const parted = new WeakMap<AttributeSpecs, PartedSpecs>();
+
+function partSpecs(specs: AttributeSpecs): PartedSpecs {
+  let parts = parted.get(specs);
+  if (parts === undefined) {
+    const those = (isVerbatim: boolean): AttributeSpecs =>
+      Object.fromEntries(Object.entries(specs).filter(([, spec]) => (spec.verbatim === true) === isVerbatim));
+    parts = { plain: those(false), verbatim: those(true) };
+    parted.set(specs, parts);
+  }
+  return parts;
 }
 
 function checkVerbatim(
@@ -647,8 +665,7 @@ function checkVerbatim(
   partial: boolean,
 ): Readonly<Record<string, string>> {
   const after: Record<string, string> = {};
-  for (const [name, spec] of Object.entries(specs)) {
-    if (spec.verbatim !== true) continue;
+  for (const [name, spec] of Object.entries(partSpecs(specs).verbatim)) {
     const text = given[name] ?? (partial || !spec.mutable ? before[name] : undefined);
     if (!spec.mutable && given[name] !== undefined && given[name] !== before[name]) {
       throw new CmbsError('bad_attribute', `${name} cannot be set by a client.`);
