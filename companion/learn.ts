@@ -1,9 +1,12 @@
 /** Stores the members that peers describe (layers.md, L1 on the wire): unknown ones, and newer descriptions of remote ones. */
+import { hash } from 'node:crypto';
+import { isJsonObject } from '@cmbs/shared';
 import { describe, isLocal, memberPath, parseDescription, remoteMember } from '@cmbs/shared/broker/member';
 import type { Transfer } from '@cmbs/shared/broker/wire';
-import { MAX_RECEIVERS } from '@cmbs/shared/limits';
+import { MAX_CLOCK_AHEAD_MS, MAX_RECEIVERS } from '@cmbs/shared/limits';
 import { readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
 import type { Path } from '@cmbs/shared/occi/model';
+import type { Transaction } from '@cmbs/shared/store/store';
 import { registryOf, type Environment } from './environment';
 
 /** Which deployment described a remote member last, and how new that was. */
@@ -21,13 +24,16 @@ const RECENT = 1000;
 
 export class Learning {
   readonly #environment: Environment;
+  /** Path to the digest of what described it. */
   readonly #recent = new Map<string, string>();
+  /** Unknown members on their way into the store, which count as there. */
+  #arriving = 0;
 
   constructor(environment: Environment) {
     this.#environment = environment;
   }
 
-  async learn(value: unknown, origin: Transfer['origin'], exceptId: string): Promise<Lesson> {
+  async learn(value: unknown, claimed: unknown, exceptId: string): Promise<Lesson> {
     const description = parseDescription(value);
     if (description === undefined) return { learnt: 'no description' };
     const path = memberPath(description.id);
@@ -38,13 +44,15 @@ export class Learning {
     // Closed, the members that were created here are known as they were created.
     if (discovery === 'closed')
       return known === undefined ? { learnt: 'refused' } : { learnt: 'known', member: path };
-    const fingerprint = JSON.stringify([description.attributes, origin ?? null]);
+    const origin = isCredible(claimed, clock.now()) ? claimed : undefined;
+    const fingerprint = hash('sha256', JSON.stringify([description.attributes, origin ?? null]));
     if (known !== undefined && this.#recent.get(path) === fingerprint) return { learnt: 'known', member: path };
     const registry = await registryOf(this.#environment);
-    const learnt = await store.transact(async (tx): Promise<Learnt> => {
+    const isRoom = members.size + this.#arriving < MAX_RECEIVERS;
+    const write = async (tx: Transaction): Promise<Learnt> => {
       const before = await readEntity(tx, path);
       if (before !== undefined && isLocal(before.entity)) return 'known';
-      if (before === undefined && [...members.all()].length >= MAX_RECEIVERS) return 'refused';
+      if (before === undefined && !isRoom) return 'refused';
       const seen = await tx.get(ORIGINS, path);
       const isOlder =
         origin !== undefined &&
@@ -58,14 +66,26 @@ export class Learning {
       if (origin !== undefined)
         tx.put(ORIGINS, path, { deployment: origin.deployment, revision: origin.revision });
       return before === undefined ? 'stored' : 'known';
-    });
-    if (learnt === 'refused') {
-      counters.add('cmbs_members_refused');
-      return { learnt };
+    };
+    this.#arriving += 1;
+    try {
+      const learnt = await store.transact(write);
+      if (learnt === 'refused') {
+        counters.add('cmbs_members_refused');
+        return { learnt };
+      }
+      if (this.#recent.size >= RECENT) this.#recent.clear();
+      this.#recent.set(path, fingerprint);
+      await members.refresh(path);
+      return { learnt, member: path };
+    } finally {
+      this.#arriving -= 1;
     }
-    if (this.#recent.size >= RECENT) this.#recent.clear();
-    this.#recent.set(path, fingerprint);
-    await members.refresh(path);
-    return { learnt, member: path };
   }
+}
+
+/** A revision is the time of a change; one that lies ahead would keep every true one out. */
+function isCredible(origin: unknown, now: number): origin is NonNullable<Transfer['origin']> {
+  if (!isJsonObject(origin) || typeof origin.deployment !== 'string') return false;
+  return typeof origin.revision === 'number' && origin.revision <= now + MAX_CLOCK_AHEAD_MS;
 }

@@ -33,6 +33,10 @@ export class Members {
     return this.#known.get(path);
   }
 
+  get size(): number {
+    return this.#known.size;
+  }
+
   all(): IterableIterator<Entity> {
     return this.#known.values();
   }

@@ -334,6 +334,8 @@ function isDeclared(
   message: WireMessage,
   registry: Awaited<ReturnType<typeof registryOf>>,
 ): boolean {
-  const mixins = (message.json.mixins as readonly string[] | undefined) ?? [];
+  const named = (message.json.mixins as readonly string[] | undefined) ?? [];
+  // What is not known has no attributes, and names from outside should not become keys of a cache.
+  const mixins = named.filter((id) => registry.mixin(id) !== undefined);
   return Object.hasOwn(registry.specs(MESSAGE_KIND, mixins), name);
 }

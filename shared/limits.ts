@@ -179,6 +179,14 @@ export const MAX_INBOX_ENTRIES = 100_000;
 export const DEFAULT_QUEUE_LIMIT = 10_000;
 /** Broadcasts kept in order for one peer whose subscription is not up (layers.md, L2). */
 export const MAX_WAITING_BROADCASTS = 1000;
+/** Characters of a socket's address: `tcp://`, the 253 of a DNS name, a port; paths of Unix sockets are shorter. */
+export const MAX_ADDRESS_LENGTH = 300;
+/** Characters of a member that a stranger describes; a thousand of them are held in memory. */
+export const MAX_DESCRIPTION_CHARS = 64 * 1024;
+/** Milliseconds that the clock of another deployment may be ahead; a later revision would never be outdone. */
+export const MAX_CLOCK_AHEAD_MS = 24 * 60 * 60 * 1000;
+/** Combinations of a kind and mixins whose attributes and actions are remembered: clients choose them. */
+export const MAX_REMEMBERED_COMBINATIONS = 1000;
 /** Members that one message may name or reach: one send document holds an entry for each. */
 export const MAX_RECEIVERS = 1000;
 /** Topics that one message may name. */

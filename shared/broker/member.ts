@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { CmbsError } from '../errors';
 import { isJsonObject, type Json } from '../json';
-import { MAX_RECEIVERS } from '../limits';
+import { MAX_ADDRESS_LENGTH, MAX_DESCRIPTION_CHARS, MAX_PAGE_DOCS } from '../limits';
 import { attributeField, CATEGORY_FIELD, ENTITIES, entitiesOf, type StoredEntity } from '../occi/entity-store';
 import { CORE_SUMMARY, CORE_TITLE, type Entity, type Path } from '../occi/model';
 import { checkId } from '../occi/paths';
@@ -49,7 +49,7 @@ export function isNamed(member: Entity, reference: string): boolean {
 
 type Reader = Pick<Store, 'query' | 'get' | 'getAll'>;
 
-/** Every known member, local and remote. Throws `too_large` above {@link MAX_RECEIVERS}, the most that a send reaches. */
+/** Every known member, local and remote. */
 export async function allMembers(reader: Reader): Promise<readonly Entity[]> {
   return membersWhere(reader, []);
 }
@@ -62,18 +62,19 @@ async function membersWhere(
   reader: Reader,
   where: readonly { readonly field: string; readonly value: string }[],
 ): Promise<readonly Entity[]> {
-  const page = await reader.query({
-    collection: ENTITIES,
-    where: [{ field: CATEGORY_FIELD, value: MEMBER_KIND }, ...where],
-    limit: MAX_RECEIVERS + 1,
-  });
-  if (page.docs.length > MAX_RECEIVERS) {
-    throw new CmbsError(
-      'too_large',
-      `There are more than ${MAX_RECEIVERS} members, more than one message reaches.`,
-    );
-  }
-  return (await entitiesOf(reader, page.docs)).map(({ entity }) => entity);
+  const members: Entity[] = [];
+  let after: string | undefined;
+  do {
+    const page = await reader.query({
+      collection: ENTITIES,
+      where: [{ field: CATEGORY_FIELD, value: MEMBER_KIND }, ...where],
+      limit: MAX_PAGE_DOCS,
+      ...(after === undefined ? {} : { after }),
+    });
+    for (const { entity } of await entitiesOf(reader, page.docs)) members.push(entity);
+    after = page.next;
+  } while (after !== undefined);
+  return members;
 }
 
 /** The local member that acts: the named one, or the only one (layers.md, Messages). */
@@ -104,8 +105,11 @@ export function prepareMember(next: Entity, before: Entity | undefined): Entity 
   }
   for (const layer of LAYERS) {
     const socket = attributes[MEMBER.socket(layer)];
-    if (socket !== undefined && typeof socket !== 'string') {
-      throw new CmbsError('bad_attribute', `${MEMBER.socket(layer)} takes a socket address, a string.`);
+    if (socket !== undefined && (typeof socket !== 'string' || socket.length > MAX_ADDRESS_LENGTH)) {
+      throw new CmbsError(
+        'bad_attribute',
+        `${MEMBER.socket(layer)} takes a socket address, a string of ${MAX_ADDRESS_LENGTH} characters at most.`,
+      );
     }
   }
   for (const name of [MEMBER.topics, MEMBER.neighbors]) {
@@ -121,8 +125,8 @@ export function prepareMember(next: Entity, before: Entity | undefined): Entity 
 
 /** A member as another deployment describes it: the original's entity, read leniently but typed. */
 const text = z.string().max(4096);
-const socketField = text.optional();
-const list = z.union([z.array(text).max(10_000), z.literal('')]).optional();
+const socketField = z.string().max(MAX_ADDRESS_LENGTH).optional();
+const list = z.union([z.array(text), z.literal('')]).optional();
 const description = z.looseObject({
   kind: z.literal(MEMBER_KIND),
   id: z.string().min(1).max(255),
@@ -175,6 +179,8 @@ export function parseDescription(value: unknown): Description | undefined {
   flat[MEMBER.topics] = stringList(member.topics).filter(isPattern);
   if (title !== undefined) flat[CORE_TITLE] = title;
   if (summary !== undefined) flat[CORE_SUMMARY] = summary;
+  // Each one is held in memory, and anybody who reaches a socket can send some.
+  if (JSON.stringify(flat).length > MAX_DESCRIPTION_CHARS) return undefined;
   return { id, attributes: flat };
 }
 

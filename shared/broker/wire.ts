@@ -1,9 +1,10 @@
 /** Frames on the sockets: the original's JSON with one attribute added (layers.md, L1 on the wire). */
+import { isUtf8 } from 'node:buffer';
 import { z } from 'zod';
 import { CmbsError, type ErrorCode } from '../errors';
 import { isJsonObject, type Json, type JsonObject } from '../json';
-import { MAX_HOPS } from '../limits';
-import { RawJson, sourceOf, stringifyJson, type JsonOutputObject } from '../occi/json-source';
+import { MAX_HOPS, MAX_JSON_DEPTH } from '../limits';
+import { nestsWithin, RawJson, sourceOf, stringifyJson, type JsonOutputObject } from '../occi/json-source';
 import { CORE_SUMMARY, CORE_TITLE, type Entity } from '../occi/model';
 import { checkId } from '../occi/paths';
 import { layerMixin, MESSAGE, MESSAGE_KIND, MESSAGES } from './cmbs';
@@ -60,10 +61,11 @@ export function messageFrame(message: Entity, { content, pathHistory, transfer }
 const text = z.string().max(4096);
 const flag = z.union([z.string(), z.boolean()]).optional();
 const list = z.union([z.array(z.string()).max(10_000), z.string()]).optional();
+const originSchema = z.looseObject({ deployment: z.string().max(255), revision: z.number() });
 const transferSchema = z.looseObject({
   v: z.number(),
   send_id: z.string().min(1).max(255).optional(),
-  origin: z.looseObject({ deployment: z.string().max(255), revision: z.number() }).optional(),
+  origin: originSchema.optional(),
   hops: z
     .array(z.string().max(600))
     .max(MAX_HOPS * 2)
@@ -114,9 +116,24 @@ export interface WireMessage {
 
 const CONTENT_PATH = ['attributes', 'cmbs', 'message', 'message_content'];
 
+/** Text that may be parsed: bytes that are no UTF-8 would be kept changed, and deep nests exhaust what walks them. */
+function textOf(bytes: Buffer | string, what: string): string {
+  if (typeof bytes !== 'string' && !isUtf8(bytes)) {
+    throw new CmbsError('bad_request', `${what} is not UTF-8; send JSON in that encoding.`);
+  }
+  const text = bytes.toString();
+  if (!nestsWithin(text, MAX_JSON_DEPTH)) {
+    throw new CmbsError(
+      'bad_request',
+      `${what} nests JSON deeper than ${MAX_JSON_DEPTH} levels; send it flatter.`,
+    );
+  }
+  return text;
+}
+
 /** Throws `bad_request` with one sentence for bytes that are not JSON or JSON that is not a message. */
 export function parseFrame(bytes: Buffer | string): WireMessage {
-  const source = typeof bytes === 'string' ? bytes : bytes.toString('utf8');
+  const source = textOf(bytes, 'The frame');
   let json: unknown;
   try {
     json = JSON.parse(source);
@@ -207,7 +224,7 @@ const errorSchema = z.looseObject({
 
 /** Throws `bad_request` when the peer's answer is not a JSON object. */
 export function parseReply(bytes: Buffer): Reply {
-  const source = bytes.toString('utf8');
+  const source = textOf(bytes, "The peer's answer");
   let json: unknown;
   try {
     json = JSON.parse(source);
@@ -215,8 +232,15 @@ export function parseReply(bytes: Buffer): Reply {
     throw new CmbsError('bad_request', 'The peer answered with something that is not JSON.', { cause });
   }
   const failed = errorSchema.safeParse(json);
-  if (failed.success) return { kind: 'error', ...failed.data.error } as Reply;
+  if (failed.success) return { kind: 'error', ...failed.data.error };
   if (!isJsonObject(json))
     throw new CmbsError('bad_request', 'The peer answered with something that is not an object.');
   return { kind: 'answer', text: source, json };
+}
+
+const replyOrigin = z.looseObject({ transfer: z.looseObject({ origin: originSchema }) });
+
+/** Whose word the member description in a reply is; undefined when the reply does not say, or not in this form. */
+export function originOf(reply: JsonObject): Transfer['origin'] {
+  return replyOrigin.safeParse(reply).data?.transfer.origin;
 }

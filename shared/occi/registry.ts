@@ -3,6 +3,7 @@
  * what clients defined; a change of categories makes a new snapshot.
  */
 import { CmbsError } from '../errors';
+import { MAX_REMEMBERED_COMBINATIONS } from '../limits';
 import {
   categoryId,
   ENTITY_KIND,
@@ -23,6 +24,12 @@ export interface Aliases {
 }
 
 const RANK = { kind: 0, mixin: 1, action: 2 } as const;
+
+/** Keeps what was computed, and forgets all of it rather than grow with what clients ask for. */
+function remember<V>(cache: Map<string, V>, key: string, value: V): void {
+  if (cache.size >= MAX_REMEMBERED_COMBINATIONS) cache.clear();
+  cache.set(key, value);
+}
 
 export class Registry {
   private readonly byId = new Map<CategoryId, Category>();
@@ -127,7 +134,7 @@ export class Registry {
       // Dependencies come after the mixins that name them, so reversing lets the nearer definition win.
       ...[...this.withDependencies(mixins)].reverse().map((mixin) => mixin.attributes),
     ) as AttributeSpecs;
-    this.specsByCategories.set(key, specs);
+    remember(this.specsByCategories, key, specs);
     return specs;
   }
 
@@ -142,7 +149,7 @@ export class Registry {
         ...this.withDependencies(mixins).flatMap((mixin) => mixin.actions),
       ]),
     ];
-    this.actionsByCategories.set(key, actions);
+    remember(this.actionsByCategories, key, actions);
     return actions;
   }
 

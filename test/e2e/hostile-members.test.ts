@@ -1,0 +1,138 @@
+/** Frames, descriptions and numbers of members that a stranger or a careless client may come with. */
+import { Dealer, Request } from 'zeromq';
+import { type Json, type JsonObject } from '@cmbs/shared';
+import { DEADLINE_MS, Fleet, MEMBER, MESSAGE, CMBS, unique, type Deployment, type Member } from './harness';
+
+jest.setTimeout(60_000);
+
+const fleet = new Fleet();
+let deployment: Deployment;
+let member: Member;
+
+beforeAll(async () => {
+  deployment = await fleet.start();
+  member = await deployment.member({ start: ['l1', 'l31'] });
+});
+afterAll(() => fleet.close());
+
+async function ask(frame: string | Buffer): Promise<JsonObject> {
+  const socket = new Request({ linger: 0, receiveTimeout: DEADLINE_MS });
+  socket.connect(member.sockets.l1);
+  try {
+    await socket.send(frame);
+    const [reply] = await socket.receive();
+    return JSON.parse(String(reply)) as JsonObject;
+  } finally {
+    socket.close();
+  }
+}
+
+const messageWith = (content: Json, fields: JsonObject = {}): JsonObject => ({
+  kind: MESSAGE,
+  mixins: [`${CMBS}l1`],
+  id: unique('hostile'),
+  attributes: {
+    cmbs: { message: { storable: 'true', executable: 'false', message_content: content, ...fields } },
+  },
+});
+
+/** A member as another deployment would describe it. */
+const descriptionOf = (id: string, fields: JsonObject = {}): JsonObject => ({
+  kind: MEMBER,
+  id,
+  attributes: { cmbs: { member: { l1_socket: 'tcp://127.0.0.1:9', ...fields } } },
+});
+
+const codeOf = (reply: JsonObject): Json | undefined => (reply.error as JsonObject | undefined)?.code;
+
+const nest = (levels: number): string => '['.repeat(levels) + ']'.repeat(levels);
+
+describe('a frame', () => {
+  it.each([
+    ['deep from the start', nest(400_000)],
+    ['deep in the content', JSON.stringify(messageWith('@')).replace('"@"', nest(100_000))],
+    ['deep in an attribute', JSON.stringify(messageWith('', { headers: '@' })).replace('"@"', nest(100_000))],
+  ])('that nests JSON %s is refused, not failed', async (_where, frame) => {
+    expect(codeOf(await ask(frame))).toBe('bad_request');
+  });
+
+  it('that is no UTF-8 is refused and not kept with other characters', async () => {
+    const message = messageWith('@@');
+    const bytes = Buffer.from(JSON.stringify(message));
+    bytes.write('\xff\xfe', bytes.indexOf('@@'), 'latin1');
+    expect(codeOf(await ask(bytes))).toBe('bad_request');
+    expect((await deployment.get(`/cmbs/message/${message.id as string}`)).status).toBe(404);
+  });
+});
+
+describe('a description', () => {
+  it('that is too large to keep in memory is not kept', async () => {
+    const id = unique('large');
+    const topics = Array.from({ length: 5000 }, (_, index) => `topic.${index}.of.a.stranger`);
+    await ask(JSON.stringify(messageWith(descriptionOf(id, { topics }))));
+    expect((await deployment.get(`/cmbs/member/${id}`)).status).toBe(404);
+  });
+
+  it('with a revision from the future does not keep the true ones out', async () => {
+    const id = unique('future');
+    const tell = (socket: string, revision: number): Promise<JsonObject> =>
+      ask(
+        JSON.stringify(
+          messageWith(descriptionOf(id, { l1_socket: socket }), {
+            transfer: { v: 1, origin: { deployment: 'elsewhere', revision } },
+          }),
+        ),
+      );
+    await tell('tcp://127.0.0.1:10', 1e300);
+    await tell('tcp://127.0.0.1:11', Date.now());
+    const { attributes } = await deployment.must(200, deployment.get(`/cmbs/member/${id}`));
+    expect(attributes['cmbs.member.l1_socket']).toBe('tcp://127.0.0.1:11');
+  });
+
+  it('of one more than a thousand members is answered and not kept, however many come at once', async () => {
+    const dealer = fleet.using(new Dealer({ linger: 0, receiveTimeout: DEADLINE_MS }), (socket) => socket.close());
+    dealer.connect(member.sockets.l1);
+    const prefix = unique('crowd');
+    const strangers = 1100;
+    for (let index = 0; index < strangers; index += 1) {
+      await dealer.send(['', JSON.stringify(messageWith(descriptionOf(`${prefix}-${index}`)))]);
+    }
+    for (let index = 0; index < strangers; index += 1) await dealer.receive();
+    const { text } = await deployment.request('GET', '/cmbs/member/?number=5000', undefined, {
+      Accept: 'text/uri-list',
+    });
+    expect(text.trim().split('\n').length).toBe(1000);
+    expect(await deployment.metric('cmbs_members_refused')).toBeGreaterThanOrEqual(strangers - 1000);
+  });
+});
+
+describe('more than a thousand members', () => {
+  it('that a client creates neither break sends to some of them nor the next start', async () => {
+    const crowded = await fleet.start();
+    const receiver = await crowded.member({ title: 'receiver', start: ['l31'] });
+    for (let batch = 0; batch < 3; batch += 1) {
+      const resources = Array.from({ length: 400 }, (_, index) => ({
+        kind: MEMBER,
+        id: `crowd-${batch}-${index}`,
+        attributes: { 'cmbs.member.local': 'false' },
+      }));
+      await crowded.must(201, crowded.request('POST', '/cmbs/member/', { resources }));
+    }
+    expect((await crowded.send('l31', { providers: ['receiver'] })).status).toBe(200);
+    expect((await crowded.send('l2')).status).toBe(413);
+    await crowded.down();
+    await crowded.up();
+    expect((await crowded.send('l31', { providers: ['receiver'] })).status).toBe(200);
+    expect(await crowded.receives(receiver, 2)).toHaveLength(2);
+  });
+});
+
+describe('the address of a member', () => {
+  it('is refused when it is longer than any address', async () => {
+    const answer = await deployment.request('POST', '/cmbs/member/', {
+      kind: MEMBER,
+      attributes: { 'cmbs.member.l1_socket': `tcp://${'a'.repeat(1000)}:1` },
+    });
+    expect(answer.status).toBe(400);
+  });
+});
