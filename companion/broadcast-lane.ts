@@ -49,7 +49,9 @@ export class BroadcastLane {
 
   remove(held: HeldSend, name: string): void {
     const at = this.#items.findIndex((item) => item.held === held && item.name === name);
-    if (at >= 0) this.#items.splice(at, 1);
+    if (at < 0) return;
+    this.#items.splice(at, 1);
+    this.#watchIdle();
   }
 
   async close(): Promise<void> {
@@ -70,6 +72,7 @@ export class BroadcastLane {
       if (!(error instanceof CmbsError)) throw error;
       for (const item of this.#items.splice(0))
         this.#outbox.settle(item, { state: 'failed', reason: error.message });
+      this.#watchIdle();
       return;
     }
     if (broadcaster.subscribed) void this.#flush(broadcaster);

@@ -136,11 +136,20 @@ export class Companion {
   async #close(): Promise<void> {
     const { members, clock, context } = this.#environment;
     const deadline = new Promise<void>((resolve) => void clock.after(COMPANION_DRAIN_MS, resolve));
-    await Promise.race([this.#layers.close(), deadline]);
-    await this.#execution.close(deadline);
-    await this.#receiver.flush();
-    await this.#outbox.close();
+    // Each step whatever becomes of the others: what stays open keeps its port, or the process.
+    await this.#ending('layers', Promise.race([this.#layers.close(), deadline]));
+    await this.#ending('calls', this.#execution.close(deadline));
+    await this.#ending('receipts', this.#receiver.flush());
+    await this.#ending('outbox', this.#outbox.close());
     members.close();
     context.close();
+  }
+
+  async #ending(part: string, end: Promise<void>): Promise<void> {
+    try {
+      await end;
+    } catch (error) {
+      this.#environment.log.error('part of the companion not closed', { part, cause: String(error) });
+    }
   }
 }

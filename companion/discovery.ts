@@ -5,12 +5,13 @@
 import { toCmbsError, type Json } from '@cmbs/shared';
 import { MEMBER, MESSAGE, MESSAGE_KIND, MESSAGES, NEIGHBOR_KIND, layerMixin } from '@cmbs/shared/broker/cmbs';
 import { describe, memberPath, socketOf, stringList } from '@cmbs/shared/broker/member';
-import { DISCOVERY_CONTENT, messageFrame, parseReply } from '@cmbs/shared/broker/wire';
+import { DISCOVERY_CONTENT, messageFrame, originOf, parseReply } from '@cmbs/shared/broker/wire';
 import {
   DISCOVERY_ATTEMPTS,
   DISCOVERY_CONCURRENCY,
   DISCOVERY_TIMEOUT_MS,
   MAX_DISCOVERED_SOCKETS,
+  MAX_SHOWN_NAME_LENGTH,
 } from '@cmbs/shared/limits';
 import type { LinkReply } from '@cmbs/shared/link/link';
 import { readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
@@ -36,14 +37,18 @@ export class Discovery {
     const own = socketOf(asking, 'l1');
     if (own !== undefined) seen.add(own);
     const waiting: string[] = [];
+    let isTold = false;
     const add = (socket: string): void => {
       if (seen.has(socket)) return;
-      if (seen.size >= MAX_DISCOVERED_SOCKETS) {
-        report.failed.push({ socket, reason: `more than ${MAX_DISCOVERED_SOCKETS} sockets; not asked` });
-        return;
+      if (seen.size < MAX_DISCOVERED_SOCKETS) {
+        seen.add(socket);
+        waiting.push(socket);
+      } else if (!isTold) {
+        // Once: what peers list beyond the bound has none.
+        isTold = true;
+        const reason = `more than ${MAX_DISCOVERED_SOCKETS} sockets are known; this one and others were not asked`;
+        report.failed.push({ socket: socket.slice(0, MAX_SHOWN_NAME_LENGTH), reason });
       }
-      seen.add(socket);
-      waiting.push(socket);
     };
     stringList(asking.attributes[MEMBER.neighbors]).forEach(add);
     const frame = this.#frame(asking);
@@ -115,9 +120,7 @@ export class Discovery {
         report.failed.push({ socket, reason: `${reply.code}: ${reply.message}` });
         return [];
       }
-      const transfer = reply.json.transfer as
-        { readonly origin?: { deployment: string; revision: number } } | undefined;
-      const lesson = await this.#learning.learn(reply.json.member_description, transfer?.origin, asking.id);
+      const lesson = await this.#learning.learn(reply.json.member_description, originOf(reply.json), asking.id);
       if (lesson.member === undefined) {
         const reason =
           lesson.learnt === 'refused' ? 'the member was not accepted' : 'the answer describes no member';

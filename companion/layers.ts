@@ -4,7 +4,7 @@
  */
 import { toCmbsError, type CmbsError, type Json, type JsonObject } from '@cmbs/shared';
 import type { TopicLayer } from '@cmbs/shared/bus/bus';
-import { MEMBER } from '@cmbs/shared/broker/cmbs';
+import { MEMBER, MEMBERS } from '@cmbs/shared/broker/cmbs';
 import { DESIRED, startedLayers, type Desired } from '@cmbs/shared/broker/desired';
 import { LAYERS, type Layer } from '@cmbs/shared/broker/layers';
 import { isLocal, isSuspended, socketOf, topicPatterns } from '@cmbs/shared/broker/member';
@@ -26,15 +26,19 @@ interface OpenLayer {
   readonly address: string;
   /** Follows a change that needs no new socket (topics, suspension). */
   readonly follow: (member: Entity) => Promise<void>;
-  /** `forget`: for good, so that nothing is kept for it on the bus either. */
-  readonly close: (forget: boolean) => Promise<void>;
+  readonly close: () => Promise<void>;
 }
+
+const TOPIC_LAYERS: readonly TopicLayer[] = ['l32', 'l4'];
+const isTopicLayer = (layer: Layer): layer is TopicLayer => layer === 'l32' || layer === 'l4';
 
 type Observed = LinkReply<'reconcile'> & { readonly address?: string };
 
 interface Holder {
   readonly open: Map<Layer, OpenLayer>;
   readonly observed: Map<Layer, Observed>;
+  /** Layers whose subscription on the bus was removed, or never made by this process, and is known to be gone. */
+  readonly forgotten: Set<TopicLayer>;
   /** Work on this member, one after the other. */
   queue: Promise<void>;
   failures: number;
@@ -82,8 +86,9 @@ export class Layers {
       const holder = this.#holders.get(path);
       if (holder === undefined) return;
       holder.cancelRetry?.();
-      await Promise.all([...holder.open.values()].map((layer) => layer.close(true)));
+      await Promise.all([...holder.open.values()].map((layer) => layer.close()));
       holder.open.clear();
+      for (const layer of TOPIC_LAYERS) await this.#forget(holder, path, layer);
       this.#holders.delete(path);
     });
   }
@@ -103,7 +108,7 @@ export class Layers {
       [...this.#holders].map(async ([, holder]) => {
         holder.cancelRetry?.();
         await holder.queue;
-        await Promise.all([...holder.open.values()].map((layer) => layer.close(false)));
+        await Promise.all([...holder.open.values()].map((layer) => layer.close()));
       }),
     );
     this.#holders.clear();
@@ -111,7 +116,9 @@ export class Layers {
 
   #reconcileSoon(path: Path): void {
     this.#enqueue(path, () => this.#reconcile(path)).catch((error: unknown) => {
-      this.#environment.log.error('layers not reconciled', { member: path, cause: String(error) });
+      this.#environment.log.error('layers not reconciled; trying again', { member: path, cause: String(error) });
+      const holder = this.#holders.get(path);
+      if (holder !== undefined) this.#retry(path, holder);
     });
   }
 
@@ -122,6 +129,7 @@ export class Layers {
       holder = {
         open: new Map(),
         observed: new Map(),
+        forgotten: new Set(),
         queue: Promise.resolve(),
         failures: 0,
         cancelRetry: undefined,
@@ -136,7 +144,7 @@ export class Layers {
   async #reconcile(path: Path): Promise<void> {
     const holder = this.#holders.get(path);
     if (holder === undefined || this.#closed) return;
-    const { store, clock } = this.#environment;
+    const { store } = this.#environment;
     const stored = await readEntity(store, path);
     const desired = (await store.get(DESIRED, path))?.value as Desired | undefined;
     const member = stored?.entity;
@@ -146,10 +154,11 @@ export class Layers {
       const address = member === undefined ? undefined : socketOf(member, layer);
       const isWanted = wanted.includes(layer);
       if (open !== undefined && (!isWanted || open.address !== address)) {
-        await open.close(!isWanted);
+        await open.close();
         holder.open.delete(layer);
       }
       if (!isWanted || member === undefined) {
+        if (isTopicLayer(layer)) await this.#forget(holder, path, layer);
         if (desired?.[layer] === 'stopped' || holder.observed.has(layer))
           holder.observed.set(layer, { state: 'stopped' });
         continue;
@@ -162,11 +171,41 @@ export class Layers {
       holder.observed.set(layer, await this.#openLayer(holder, member, layer));
     }
     if (stored !== undefined) await this.#report(path, holder);
-    else if (holder.open.size === 0) this.#holders.delete(path);
+    else {
+      if (desired !== undefined) await this.#forgetWish(path);
+      this.#holders.delete(path);
+    }
     const isFailing = [...holder.observed.values()].some(({ state }) => state === 'failed');
+    if (isFailing) this.#retry(path, holder);
+    else {
+      holder.cancelRetry?.();
+      holder.failures = 0;
+    }
+  }
+
+  #retry(path: Path, holder: Holder): void {
     holder.cancelRetry?.();
-    if (isFailing) holder.cancelRetry = clock.after(backOff(holder.failures++), () => this.#reconcileSoon(path));
-    else holder.failures = 0;
+    if (this.#closed) return;
+    const { clock } = this.#environment;
+    holder.cancelRetry = clock.after(backOff(holder.failures++), () => this.#reconcileSoon(path));
+  }
+
+  /**
+   * Nothing is kept on the bus for a layer that is stopped for good: a subscription without a reader would fill up
+   * and then stop whoever publishes to its topics. Also at start, because a crash may have come between the wish and
+   * this.
+   */
+  async #forget(holder: Holder, path: Path, layer: TopicLayer): Promise<void> {
+    if (holder.forgotten.has(layer)) return;
+    await this.#environment.bus.removeSubscription(subscriptionName(path, layer));
+    holder.forgotten.add(layer);
+  }
+
+  /** The wish of a member that is gone was kept for what had to be forgotten. */
+  async #forgetWish(path: Path): Promise<void> {
+    await this.#environment.store.transact(async (tx) => {
+      if ((await readEntity(tx, path)) === undefined) tx.delete(DESIRED, path);
+    });
   }
 
   async #openLayer(holder: Holder, member: Entity, layer: Layer): Promise<Observed> {
@@ -174,6 +213,7 @@ export class Layers {
     const address = socketOf(member, layer);
     try {
       if (address === undefined) return { state: 'failed', reason: `the member has no ${layer} socket` };
+      if (isTopicLayer(layer)) holder.forgotten.delete(layer);
       holder.open.set(layer, await this.#bind(member, layer, address));
       counters.add('cmbs_layers_opened', { layer });
       return { state: 'started', address };
@@ -222,9 +262,9 @@ export class Layers {
           return {
             address,
             follow: subscription.follow,
-            close: async (forget) => {
+            close: async () => {
               await replier.close();
-              await subscription.close(forget);
+              await subscription.close();
             },
           };
         } catch (error) {
@@ -239,7 +279,7 @@ export class Layers {
   async #subscribe(member: Entity, layer: TopicLayer): Promise<Pick<OpenLayer, 'follow' | 'close'>> {
     const { bus, log, counters } = this.#environment;
     const { path } = member;
-    const name = subscriptionName(member.id, layer);
+    const name = subscriptionName(path, layer);
     let topics = '';
     let consumer: ReturnType<typeof bus.consume> | undefined;
     const consume = (): ReturnType<typeof bus.consume> =>
@@ -278,9 +318,8 @@ export class Layers {
     await follow(member);
     return {
       follow,
-      close: async (forget) => {
+      close: async () => {
         await consumer?.close();
-        if (forget) await bus.removeSubscription(name);
       },
     };
   }
@@ -315,7 +354,9 @@ function reasonOf({ message }: CmbsError): string {
 }
 
 /** Names of subscriptions have fewer characters than ids. */
-function subscriptionName(memberId: string, layer: TopicLayer): string {
-  const safe = memberId.replace(/[^A-Za-z0-9-]/g, (character) => `_${character.charCodeAt(0).toString(16)}_`);
+function subscriptionName(member: Path, layer: TopicLayer): string {
+  const safe = member
+    .slice(MEMBERS.length)
+    .replace(/[^A-Za-z0-9-]/g, (character) => `_${character.charCodeAt(0).toString(16)}_`);
   return `member.${safe}.${layer}`;
 }

@@ -3,7 +3,7 @@
  * broadcasts go through one lane per address, so that what one sender queued for one receiver arrives in its order
  * and a receiver that hangs holds nobody else up.
  */
-import { CmbsError, toCmbsError } from '@cmbs/shared';
+import { CATALOGUE, CmbsError, toCmbsError, type ErrorCode, type JsonObject } from '@cmbs/shared';
 import type { LinkReply } from '@cmbs/shared/link/link';
 import { outgoingFrame, publishSend } from '@cmbs/shared/broker/publish';
 import {
@@ -22,8 +22,9 @@ import {
 import { describe } from '@cmbs/shared/broker/member';
 import { isEmptyContent } from '@cmbs/shared/broker/message';
 import { MESSAGE } from '@cmbs/shared/broker/cmbs';
-import { parseReply } from '@cmbs/shared/broker/wire';
+import { originOf, parseReply, type Reply } from '@cmbs/shared/broker/wire';
 import { MAX_LANES, PUBLICATION_GRACE_MS } from '@cmbs/shared/limits';
+import type { Path } from '@cmbs/shared/occi/model';
 import { BroadcastLane } from './broadcast-lane';
 import { registryOf, type Environment } from './environment';
 import type { Learning } from './learn';
@@ -41,6 +42,8 @@ export class Outbox implements Holder {
   readonly #writing = new Set<Promise<void>>();
   readonly #requests = new Map<string, RequestLane>();
   readonly #broadcasts = new Map<string, BroadcastLane>();
+  /** What found every lane taken, in order; the next lane that is free is theirs. */
+  readonly #withoutLane = new Map<HeldSend, Item[]>();
   #stopWatching: () => void = () => undefined;
   #cancelExpiry: (() => void) | undefined;
   #nextExpiry = Infinity;
@@ -81,7 +84,7 @@ export class Outbox implements Holder {
     if (held === undefined) return { outcome: 'settled' };
     if (isPublishing(held.send)) await this.#followPublication(held);
     for (const receiver of held.send.receivers) {
-      if (isOpen(receiver) && receiver.address !== undefined) this.#laneOf(receiver)?.hurry();
+      if (isOpen(receiver)) this.#knownLane(receiver)?.hurry();
     }
     return new Promise((resolve) => {
       const waiter: Waiter = (reply) => {
@@ -90,8 +93,9 @@ export class Outbox implements Holder {
         resolve(reply);
       };
       const giveUp = (): void => waiter({ outcome: 'queued', reason: held.lastReason ?? 'no outcome in time' });
-      signal?.addEventListener('abort', giveUp, { once: true });
       held.waiters.add(waiter);
+      if (signal?.aborted === true) giveUp();
+      else signal?.addEventListener('abort', giveUp, { once: true });
       this.#answer(held);
     });
   }
@@ -164,13 +168,16 @@ export class Outbox implements Holder {
       if (!isOpen(receiver)) continue;
       held.trying.add(receiver.name);
       if (receiver.via === 'bus') continue;
+      const { name, address = '' } = receiver;
+      const item: Item = { held, name, address, sequence, tries: 0 };
       const lane = this.#laneOf(receiver);
-      if (lane === undefined || receiver.address === undefined) {
-        this.park(
-          { held, name: receiver.name, address: '', sequence, tries: 0 },
-          { reason: 'too many peers at once', state: 'queued' },
-        );
-      } else lane.add({ held, name: receiver.name, address: receiver.address, sequence, tries: 0 });
+      if (lane !== undefined) lane.add(item);
+      else {
+        const others = this.#withoutLane.get(held);
+        if (others === undefined) this.#withoutLane.set(held, [item]);
+        else others.push(item);
+        this.park(item, { reason: 'too many peers at once', state: 'queued' });
+      }
     }
     if (!isPublishing(send)) return;
     if (send.frame !== undefined || publishAfterMs === 0) void this.#publish(held, 0);
@@ -228,21 +235,50 @@ export class Outbox implements Holder {
     }
   }
 
+  #lanesOf({ via }: Receiver): Map<string, RequestLane | BroadcastLane> {
+    return via === 'broadcast' ? this.#broadcasts : this.#requests;
+  }
+
+  #knownLane(receiver: Receiver): RequestLane | BroadcastLane | undefined {
+    return receiver.address === undefined ? undefined : this.#lanesOf(receiver).get(receiver.address);
+  }
+
+  /** The lane to the receiver, a new one if need be; undefined when all are taken. */
   #laneOf(receiver: Receiver): RequestLane | BroadcastLane | undefined {
     const { address, via } = receiver;
     if (address === undefined) return undefined;
-    const lanes: Map<string, RequestLane | BroadcastLane> =
-      via === 'broadcast' ? this.#broadcasts : this.#requests;
-    const known = lanes.get(address);
+    const known = this.#knownLane(receiver);
     if (known !== undefined) return known;
+    const lanes = this.#lanesOf(receiver);
     if (lanes.size >= MAX_LANES) return undefined;
-    const idle = (): void => void lanes.delete(address);
+    const idle = (): void => {
+      lanes.delete(address);
+      this.#giveLanes();
+    };
     const lane =
       via === 'broadcast'
         ? new BroadcastLane(address, this, this.#environment, idle)
         : new RequestLane(address, this, this.#environment, idle);
     lanes.set(address, lane);
     return lane;
+  }
+
+  /** Hands what waits for a lane to those that there are now. */
+  #giveLanes(): void {
+    if (this.#closed) return;
+    for (const [held, items] of [...this.#withoutLane]) {
+      const left = items.filter((item) => {
+        const receiver = held.send.receivers.find(({ name }) => name === item.name);
+        if (receiver === undefined || !isOpen(receiver)) return false;
+        const lane = this.#laneOf(receiver);
+        if (lane === undefined) return true;
+        this.resumed(item);
+        lane.add(item);
+        return false;
+      });
+      if (left.length > 0) this.#withoutLane.set(held, left);
+      else this.#withoutLane.delete(held);
+    }
   }
 
   /**
@@ -313,37 +349,41 @@ export class Outbox implements Holder {
 
   /** A reply came for an item. */
   async replied(item: Item, bytes: Buffer): Promise<'settled' | { readonly retry: string }> {
-    const { counters, members } = this.#environment;
+    const { counters } = this.#environment;
     const { layer } = item.held.send;
+    let reply: Reply;
     try {
-      const reply = parseReply(bytes);
-      if (reply.kind === 'error') {
-        if (RETRYABLE.has(reply.code)) return { retry: reply.message };
-        counters.add('cmbs_deliveries', { layer, outcome: 'failed' });
-        this.settle(item, {
-          state: 'failed',
-          reason: `${reply.code}: ${reply.message}`,
-          reply: bytes.toString('utf8'),
-        });
-        return 'settled';
-      }
-      counters.add('cmbs_deliveries', { layer, outcome: 'delivered' });
-      this.settle(item, { state: 'delivered', reply: reply.text });
-      const origin = (reply.json.transfer as { origin?: { deployment: string; revision: number } } | undefined)
-        ?.origin;
-      const from = members.get(item.held.send.from);
-      await this.#learning.learn(
-        reply.json.member_description,
-        isOrigin(origin) ? origin : undefined,
-        from?.id ?? '',
-      );
-      return 'settled';
+      reply = parseReply(bytes);
     } catch (thrown) {
       const error = toCmbsError(thrown);
       if (error.code !== 'bad_request') throw thrown;
       counters.add('cmbs_deliveries', { layer, outcome: 'failed' });
       this.settle(item, { state: 'failed', reason: error.message });
       return 'settled';
+    }
+    if (reply.kind === 'error') {
+      if (isRetryable(reply.code)) return { retry: reply.message };
+      counters.add('cmbs_deliveries', { layer, outcome: 'failed' });
+      this.settle(item, {
+        state: 'failed',
+        reason: `${reply.code}: ${reply.message}`,
+        reply: bytes.toString('utf8'),
+      });
+      return 'settled';
+    }
+    counters.add('cmbs_deliveries', { layer, outcome: 'delivered' });
+    this.settle(item, { state: 'delivered', reply: reply.text });
+    await this.#learnFrom(reply.json, item.held.send.from);
+    return 'settled';
+  }
+
+  /** What the receiver says of itself is a courtesy: the delivery stands whatever becomes of it. */
+  async #learnFrom(reply: JsonObject, from: Path): Promise<void> {
+    try {
+      const { id = '' } = this.#environment.members.get(from) ?? {};
+      await this.#learning.learn(reply.member_description, originOf(reply), id);
+    } catch (error) {
+      this.#environment.log.warn('description in a reply not kept', { cause: String(error) });
     }
   }
 
@@ -452,6 +492,7 @@ export class Outbox implements Holder {
     this.#held.delete(held.send.id);
     held.cancelRetry?.();
     held.cancelPublishing?.();
+    this.#withoutLane.delete(held);
     held.trying.clear();
     held.flushing = false;
     this.#answer(held);
@@ -462,12 +503,7 @@ export class Outbox implements Holder {
     const held = this.#held.get(sendId);
     // Our own last write of a settled send is seen here too; it is dropped already or about to be.
     if (held === undefined || held.isSettled) return;
-    for (const { address, via, name } of held.send.receivers) {
-      if (address === undefined) continue;
-      const lanes: Map<string, RequestLane | BroadcastLane> =
-        via === 'broadcast' ? this.#broadcasts : this.#requests;
-      lanes.get(address)?.remove(held, name);
-    }
+    for (const receiver of held.send.receivers) this.#knownLane(receiver)?.remove(held, receiver.name);
     held.send = { ...held.send, receivers: [] };
     this.#drop(held);
   }
@@ -477,7 +513,7 @@ export class Outbox implements Holder {
     for (const receiver of held.send.receivers) {
       if (!isOpen(receiver)) continue;
       const { name, address = '' } = receiver;
-      this.#laneOf(receiver)?.remove(held, name);
+      this.#knownLane(receiver)?.remove(held, name);
       counters.add('cmbs_dropped', { reason: 'expired', layer: held.send.layer });
       this.settle(
         { held, name, address, sequence: '', tries: 0 },
@@ -508,19 +544,9 @@ export class Outbox implements Holder {
 /** A timer of Node takes 31 bits of milliseconds. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/** Codes of error replies after which the same send may succeed later. */
-const RETRYABLE = new Set(['queue_full', 'unavailable', 'storage_full', 'deadline_exceeded', 'internal']);
-
-function isOrigin(value: unknown): value is { deployment: string; revision: number } {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    'deployment' in value &&
-    typeof value.deployment === 'string' &&
-    'revision' in value &&
-    typeof value.revision === 'number'
-  );
-}
+/** Whether the same send may succeed later, after an error reply with this code. */
+const isRetryable = (code: string): boolean =>
+  Object.hasOwn(CATALOGUE, code) && CATALOGUE[code as ErrorCode].retryable;
 
 /** Some of its topics are not on the bus yet. */
 const isPublishing = (send: Send): boolean =>

@@ -17,6 +17,11 @@ export function withDesired(
   return { ...before, [layer]: wish, changedAt: now };
 }
 
+/** What is wanted of a member that is about to go. */
+export function allStopped(now: number): Desired & JsonObject {
+  return { ...(Object.fromEntries(LAYERS.map((layer) => [layer, 'stopped'])) as Desired), changedAt: now };
+}
+
 export function startedLayers(desired: Desired | undefined): readonly Layer[] {
   return LAYERS.filter((layer) => desired?.[layer] === 'started');
 }

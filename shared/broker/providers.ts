@@ -19,7 +19,7 @@ import {
   MESSAGE,
   MESSAGE_KIND,
 } from './cmbs';
-import { DESIRED, withDesired } from './desired';
+import { allStopped, DESIRED, withDesired } from './desired';
 import { LAYERS, parseLayer, type Layer } from './layers';
 import { actingMember, isLocal, prepareMember } from './member';
 import { layerOf, prepareMessage, whyNotSent } from './message';
@@ -89,16 +89,22 @@ function memberProvider({ store, clock, link }: BrokerOptions): Provider {
     },
     async releasing(entity, signal) {
       if (!isLocal(entity)) return;
-      await store.transact(async (tx) => {
+      const wanted = await store.transact(async (tx) => {
         const doc = await tx.get(DESIRED, entity.path);
-        if (doc !== undefined) tx.delete(DESIRED, entity.path);
+        if (doc !== undefined) tx.put(DESIRED, entity.path, allStopped(clock.now()));
+        return doc;
       });
+      if (wanted === undefined) return;
       try {
         await link.perform(entity.path, 'release', {}, { deadlineMs: LINK_TIMEOUT_MS, signal });
       } catch (thrown) {
-        // A companion that is away has no sockets open; it finds the member gone when it is back.
-        if (toCmbsError(thrown).code !== 'unavailable') throw thrown;
+        // A companion that is away has no sockets open; when it is back the wish tells it what to clear away.
+        if (toCmbsError(thrown).code === 'unavailable') return;
+        throw thrown;
       }
+      await store.transact(async (tx) => {
+        tx.delete(DESIRED, entity.path);
+      });
     },
     removing: async (tx, entity) => removeMemberData(tx, entity),
   };
@@ -110,7 +116,6 @@ async function removeMemberData(tx: Transaction, member: Entity): Promise<() => 
   const page = await tx.query({ collection: inbox, limit: 1000 });
   return () => {
     for (const doc of page.docs) tx.delete(inbox, doc.id);
-    tx.delete(DESIRED, member.path);
   };
 }
 
@@ -202,7 +207,8 @@ function messageProvider(options: BrokerOptions): Provider {
 
   async function execute(call: ActionCall): Promise<ActionOutcome> {
     const actor = await actingMember(store, from(call));
-    const runId = call.idempotencyKey ?? newId();
+    const { idempotencyKey } = call;
+    const runId = idempotencyKey === undefined ? newId() : fingerprint(call.identity.name, idempotencyKey);
     await link.perform(
       actor.path,
       'execute',

@@ -1,0 +1,80 @@
+/** Deleting and stopping what is started leaves nothing behind, also when it was cut off in the middle. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { silentLog, systemClock } from '@cmbs/shared';
+import { DESIRED } from '@cmbs/shared/broker/desired';
+import { SUBSCRIPTIONS } from '@cmbs/shared/bus/records';
+import { openSqliteStore } from '@cmbs/shared/store/sqlite';
+import type { Store } from '@cmbs/shared/store/store';
+import { Deployment } from './harness';
+
+let directory: string;
+let here: Deployment;
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'cmbs-release-'));
+  here = await Deployment.start({ env: { CMBS_DATA_DIR: directory } });
+});
+afterEach(async () => {
+  await here.close();
+  await rm(directory, { recursive: true });
+});
+
+/** Looks into the data while nothing runs. */
+async function inStore<T>(look: (store: Store) => Promise<T>): Promise<T> {
+  const store = await openSqliteStore({ directory, clock: systemClock, log: silentLog });
+  try {
+    return await look(store);
+  } finally {
+    await store.close();
+  }
+}
+
+const subscriptions = (): Promise<number> => inStore((store) => store.count({ collection: SUBSCRIPTIONS }, 100));
+const wishes = (): Promise<number> => inStore((store) => store.count({ collection: DESIRED }, 100));
+
+test('a started member is deleted under the ETag that it was read with', async () => {
+  const member = await here.member({ start: ['l1', 'l32'] });
+  const etag = (await here.get(member.path)).headers.get('etag') ?? '';
+  expect((await here.request('DELETE', member.path, undefined, { 'If-Match': etag })).status).toBe(200);
+  expect((await here.get(member.path)).status).toBe(404);
+});
+
+test('a member that is not as the ETag says keeps its layers', async () => {
+  const member = await here.member({ start: ['l1'] });
+  expect((await here.request('DELETE', member.path, undefined, { 'If-Match': '"other"' })).status).toBe(412);
+  expect(await here.layer(member, 'l1')).toEqual({ state: 'started', address: member.sockets.l1 });
+});
+
+test('a deleted member leaves no subscription and no wish', async () => {
+  const member = await here.member({ topics: ['news'], start: ['l32', 'l4'] });
+  await here.must(200, here.request('DELETE', member.path));
+  await here.down();
+  expect(await subscriptions()).toBe(0);
+  expect(await wishes()).toBe(0);
+  await here.up();
+});
+
+test('a stop that a crash cut off is finished at the next start', async () => {
+  const member = await here.member({ topics: ['news'], start: ['l32', 'l4'] });
+  await here.down();
+  expect(await subscriptions()).toBe(2);
+  await inStore((store) =>
+    store.transact(async (tx) => tx.put(DESIRED, member.path, { l32: 'stopped', l4: 'started' })),
+  );
+  await here.up();
+  await here.down();
+  expect(await subscriptions()).toBe(1);
+  await here.up();
+});
+
+test('a deletion that a crash cut off leaves nothing after the next start', async () => {
+  const member = await here.member({ topics: ['news'], start: ['l32'] });
+  await here.down();
+  await inStore((store) => store.transact(async (tx) => tx.delete('entities', member.path)));
+  await here.up();
+  await here.down();
+  expect(await subscriptions()).toBe(0);
+  expect(await wishes()).toBe(0);
+  await here.up();
+});
