@@ -1,6 +1,7 @@
 /** Stores the members that peers describe (layers.md, L1 on the wire): unknown ones, and newer descriptions of remote ones. */
 import { hash } from 'node:crypto';
 import { isJsonObject } from '@cmbs/shared';
+import { MEMBER_KIND } from '@cmbs/shared/broker/cmbs';
 import { describe, isLocal, memberPath, parseDescription, remoteMember } from '@cmbs/shared/broker/member';
 import type { Transfer } from '@cmbs/shared/broker/wire';
 import { MAX_CLOCK_AHEAD_MS, MAX_RECEIVERS } from '@cmbs/shared/limits';
@@ -51,6 +52,8 @@ export class Learning {
     const isRoom = members.size + this.#arriving < MAX_RECEIVERS;
     const write = async (tx: Transaction): Promise<Learnt> => {
       const before = await readEntity(tx, path);
+      // Clients put entities of any kind at any path.
+      if (before !== undefined && before.entity.kind !== MEMBER_KIND) return 'refused';
       if (before !== undefined && isLocal(before.entity)) return 'known';
       if (before === undefined && !isRoom) return 'refused';
       const seen = await tx.get(ORIGINS, path);

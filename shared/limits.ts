@@ -4,6 +4,12 @@
 export const DEFAULT_MAX_BODY_BYTES = 1024 * 1024;
 /** Characters of an attribute pattern: enough for any real one, little to compile (DESIGN decision 22). */
 export const MAX_PATTERN_LENGTH = 1024;
+/** Characters of a value times instructions of its pattern: half a second at worst. A simple pattern takes a megabyte. */
+export const MAX_MATCH_STEPS = 10_000_000;
+/** Milliseconds of one turn of the event loop that may go into patterns; real ones take microseconds. */
+export const MAX_MATCHING_MS = 500;
+/** Instructions of all patterns that are kept compiled: about 60 MB at worst. */
+export const MAX_COMPILED_INSTRUCTIONS = 250_000;
 /** Entities in one creation request: one transaction has to hold them all (#16). */
 export const MAX_BATCH_ENTITIES = 500;
 /** Categories that a deployment holds: the registry is one snapshot in memory. */

@@ -28,8 +28,9 @@ export function stringList(value: Json | undefined): readonly string[] {
   return Array.isArray(value) ? value.filter((one): one is string => typeof one === 'string') : [];
 }
 
+/** What is no pattern is left out: a member that was stored without its provider's checks must not stop the others. */
 export const topicPatterns = (member: Entity): readonly TopicPattern[] =>
-  stringList(member.attributes[MEMBER.topics]).map(parsePattern);
+  stringList(member.attributes[MEMBER.topics]).filter(isPattern);
 
 /** Whether the member wants at least one of the topics. */
 export function wants(member: Entity, topics: readonly string[]): boolean {
@@ -102,6 +103,12 @@ export function prepareMember(next: Entity, before: Entity | undefined): Entity 
   const attributes: Record<string, Json> = { ...next.attributes };
   if (isTrue(attributes[MEMBER.local]) && before === undefined) {
     for (const layer of LAYERS) attributes[MEMBER.socket(layer)] ??= DEFAULT_SOCKETS[layer];
+  }
+  for (const name of [MEMBER.state, MEMBER.local]) {
+    const value = attributes[name];
+    if (typeof value === 'object' || typeof value === 'number') {
+      throw new CmbsError('bad_attribute', `${name} takes one of its words, a string.`);
+    }
   }
   for (const layer of LAYERS) {
     const socket = attributes[MEMBER.socket(layer)];
@@ -193,7 +200,7 @@ function isId(text: string): boolean {
   }
 }
 
-function isPattern(topic: string): boolean {
+function isPattern(topic: string): topic is TopicPattern {
   try {
     parsePattern(topic);
     return true;

@@ -157,6 +157,20 @@ export class Categories {
     this.cached = undefined;
   }
 
+  /**
+   * Refuses (`unknown_category`) categories that were deleted since the snapshot was taken. Reads them in the
+   * transaction, so that one which is deleted meanwhile makes it run again.
+   */
+  async requireStill(tx: Transaction, ids: readonly CategoryId[], { registry }: Catalogue): Promise<void> {
+    const mortal = [...new Set(ids)].filter((id) => registry.find(id)?.origin === 'runtime');
+    if (mortal.length === 0) return;
+    const docs = await tx.getAll(CATEGORIES, mortal);
+    docs.forEach((doc, at) => {
+      if (doc !== undefined && !(doc.value as unknown as CategoryDocument).removing) return;
+      throw new CmbsError('unknown_category', `There is no category ${mortal[at] ?? ''} here any more.`);
+    });
+  }
+
   /** POST on the query interface: all of them or none. Existing ones: see DESIGN decisions 2 and 16. */
   async define(inputs: readonly CategoryInput[]): Promise<void> {
     if (inputs.length === 0) throw badRequest('The request defines no category.');
@@ -169,7 +183,7 @@ export class Categories {
         const existing = registry.find(id);
         if (existing !== undefined && this.mergeable.has(id)) {
           refuseOtherShape(existing, made);
-          const earlier = documents.get(id)?.category;
+          const earlier = (writes.get(id) ?? documents.get(id))?.category;
           const overlay =
             earlier === undefined ? additions(existing, made) : merge(earlier, additions(existing, made));
           if (addsNothing(overlay)) continue;
@@ -224,7 +238,7 @@ export class Categories {
         refuseOtherShape(existing, given);
         if (this.mergeable.has(id)) {
           const overlay = additions(existing, given);
-          const earlier = documents.get(id)?.category;
+          const earlier = (writes.get(id) ?? documents.get(id))?.category;
           if (!addsNothing(overlay)) {
             const category = earlier === undefined ? overlay : merge(earlier, overlay);
             writes.set(id, { category, overlay: true, removing: false });
@@ -402,11 +416,18 @@ function refuseOtherShape(existing: Category, given: Category): void {
   }
 }
 
-/** What `given` has beyond `existing`. */
+/** What `given` has beyond `existing`. Nothing of it is required: who does not know of the addition goes on as before. */
 function additions(existing: Category, given: Category): Category {
   const attributes = Object.fromEntries(
-    Object.entries(given.attributes).filter(([name]) => !Object.hasOwn(existing.attributes, name)),
+    Object.entries(given.attributes)
+      .filter(([name]) => !Object.hasOwn(existing.attributes, name))
+      .map(([name, spec]) => [name, { ...spec, required: false }]),
   );
+  const demanded = Object.keys(attributes).find((name) => attributes[name]?.required === true);
+  if (demanded !== undefined && given.class !== 'action') {
+    // Neither entities that are there nor what peers describe would have it, and an addition cannot be taken back.
+    throw new CmbsError('conflict', `${demanded} is added to ${categoryId(existing)} and so cannot be required.`);
+  }
   if (given.class === 'action' || existing.class === 'action') return { ...given, attributes };
   return { ...given, attributes, actions: given.actions.filter((id) => !existing.actions.includes(id)) };
 }

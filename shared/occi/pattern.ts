@@ -3,14 +3,32 @@
  * Schema form knows a fixed list of keywords.
  */
 import { RE2JS } from 're2js';
-import { badRequest } from '../errors';
+import { badRequest, CmbsError } from '../errors';
 import { isJsonObject, type Json, type JsonObject } from '../json';
-import { MAX_PATTERN_LENGTH } from '../limits';
+import { MAX_COMPILED_INSTRUCTIONS, MAX_MATCH_STEPS, MAX_MATCHING_MS, MAX_PATTERN_LENGTH } from '../limits';
 import type { Pattern } from './model';
 
 const compiled = new Map<string, RE2JS>();
-/** Patterns kept compiled; categories hold far fewer. */
-const MAX_COMPILED = 1000;
+let compiledInstructions = 0;
+
+let spentMs = 0;
+
+/**
+ * Runs work on a pattern within the time that one turn of the event loop has for patterns: linear in pattern times
+ * value is still seconds for a body full of values that were made for it, and nobody else is served meanwhile.
+ */
+function withinTurn<T>(work: () => T): T {
+  if (spentMs > MAX_MATCHING_MS) {
+    throw new CmbsError('too_large', 'Matching the patterns takes too long; send fewer or shorter values.');
+  }
+  if (spentMs === 0) setImmediate(() => (spentMs = 0));
+  const begun = performance.now();
+  try {
+    return work();
+  } finally {
+    spentMs += performance.now() - begun;
+  }
+}
 
 function regex(source: string): RE2JS {
   const known = compiled.get(source);
@@ -20,13 +38,31 @@ function regex(source: string): RE2JS {
   }
   let made: RE2JS;
   try {
-    made = RE2JS.compile(source);
+    made = withinTurn(() => RE2JS.compile(source));
   } catch (cause) {
+    if (cause instanceof CmbsError) throw cause;
     throw badRequest(`The pattern ${JSON.stringify(source)} is not in RE2 syntax.`, { cause });
   }
-  if (compiled.size >= MAX_COMPILED) compiled.clear();
+  compiledInstructions += made.programSize();
+  if (compiledInstructions > MAX_COMPILED_INSTRUCTIONS) {
+    compiled.clear();
+    compiledInstructions = made.programSize();
+  }
   compiled.set(source, made);
   return made;
+}
+
+type Extent = 'matches' | 'lookingAt' | 'find';
+
+function fits(source: string, value: string, extent: Extent): boolean {
+  const expression = regex(source);
+  if (value.length * expression.programSize() > MAX_MATCH_STEPS) {
+    throw new CmbsError(
+      'too_large',
+      `A value of ${value.length} characters is too long for its pattern; shorten it.`,
+    );
+  }
+  return withinTurn(() => expression.matcher(value)[extent]());
 }
 
 type Check = (value: Json, argument: Json) => boolean;
@@ -64,7 +100,7 @@ const KEYWORDS: Readonly<Record<string, Check>> = {
   enum: (value, allowed) => Array.isArray(allowed) && allowed.some((one) => sameJson(one as Json, value)),
   const: (value, expected) => sameJson(value, expected),
   pattern: (value, source) =>
-    typeof value !== 'string' || (typeof source === 'string' && regex(source).matcher(value).find()),
+    typeof value !== 'string' || (typeof source === 'string' && fits(source, value, 'find')),
   minLength: (value, n) => atLeast(length(value), n),
   maxLength: (value, n) => atMost(length(value), n),
   minimum: (value, n) => atLeast(numeric(value), n),
@@ -121,10 +157,10 @@ export function checkPattern(pattern: Pattern): void {
  */
 export function matchesPattern(value: Json, pattern: Pattern, lenient: boolean): boolean {
   if (pattern.form === 'schema') return meetsSchema(value, pattern.schema);
-  const expression = regex(pattern.source);
-  if (!lenient) return expression.matcher(typeof value === 'string' ? value : JSON.stringify(value)).matches();
+  const { source } = pattern;
+  if (!lenient) return fits(source, typeof value === 'string' ? value : JSON.stringify(value), 'matches');
   if (typeof value !== 'string') return true;
-  if (expression.matcher(value).lookingAt()) return true;
+  if (fits(source, value, 'lookingAt')) return true;
   const lower = value.toLowerCase();
-  return (lower === 'true' || lower === 'false') && expression.matcher(lower).lookingAt();
+  return (lower === 'true' || lower === 'false') && fits(source, lower, 'lookingAt');
 }

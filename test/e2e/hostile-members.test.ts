@@ -73,6 +73,14 @@ describe('a description', () => {
     expect((await deployment.get(`/cmbs/member/${id}`)).status).toBe(404);
   });
 
+  it('under the id of what is no member leaves it as it is', async () => {
+    const id = unique('message');
+    const path = `/cmbs/member/${id}`;
+    await deployment.must(201, deployment.request('PUT', path, { kind: MESSAGE, title: 'mine' }));
+    await ask(JSON.stringify(messageWith(descriptionOf(id))));
+    expect((await deployment.get(path)).json).toMatchObject({ kind: MESSAGE, title: 'mine' });
+  });
+
   it('with a revision from the future does not keep the true ones out', async () => {
     const id = unique('future');
     const tell = (socket: string, revision: number): Promise<JsonObject> =>
@@ -124,6 +132,34 @@ describe('more than a thousand members', () => {
     await crowded.up();
     expect((await crowded.send('l31', { providers: ['receiver'] })).status).toBe(200);
     expect(await crowded.receives(receiver, 2)).toHaveLength(2);
+  });
+});
+
+describe('the definition of a built-in kind', () => {
+  it('cannot be extended by an attribute that every member would need', async () => {
+    const extended = await deployment.request('POST', '/-/', {
+      kinds: [
+        {
+          term: 'member',
+          scheme: CMBS,
+          parent: 'http://schemas.ogf.org/occi/core#resource',
+          location: '/cmbs/member/',
+          attributes: { 'cmbs.member.tax': { type: 'string', required: true } },
+        },
+      ],
+    });
+    expect(extended.status).toBe(409);
+    await deployment.member();
+  });
+});
+
+describe('the state of a member', () => {
+  it.each([[{}], [[]], [1], [null]])('is refused as %j', async (state) => {
+    const answer = await deployment.request('POST', '/cmbs/member/', {
+      kind: MEMBER,
+      attributes: { 'cmbs.member.state': state },
+    });
+    expect(answer.status).toBe(400);
   });
 });
 

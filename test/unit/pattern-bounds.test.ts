@@ -1,0 +1,30 @@
+import { matchesPattern } from '@cmbs/shared/occi/pattern';
+
+const regex = (source: string): { form: 'regex'; source: string } => ({ form: 'regex', source });
+
+describe('a pattern that was made to take long', () => {
+  const slow = regex('(?:(?:a|b)*(?:b|a)*){50}c');
+  const nextTurn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
+
+  beforeEach(nextTurn);
+  afterEach(nextTurn);
+
+  it('is not tried on a long value', () => {
+    expect(() => matchesPattern('ab'.repeat(500_000), slow, false)).toThrow(/too long for its pattern/);
+  });
+
+  it('holds up one turn of the event loop for a second at most, and the next turn not at all', async () => {
+    const started = performance.now();
+    const matchAll = (): void => {
+      for (let value = 0; value < 1000; value += 1) matchesPattern('ab'.repeat(5000), slow, false);
+    };
+    expect(matchAll).toThrow(/takes too long/);
+    expect(performance.now() - started).toBeLessThan(5000); // a second, on a machine that is busy
+    await nextTurn();
+    expect(matchesPattern('abc', regex('[a-z]+'), false)).toBe(true);
+  });
+
+  it('leaves simple patterns alone, on a megabyte too', () => {
+    expect(matchesPattern('a'.repeat(1_000_000), regex('.*'), false)).toBe(true);
+  });
+});
