@@ -111,16 +111,14 @@ export class Execution {
   /** The `execute` action: the message's own call, once per run id. */
   async executeMessage(path: Path, runId: string, caller: string): Promise<'executed' | 'stored'> {
     const { store } = this.#environment;
-    const known = this.#running.get(runId);
-    if (known !== undefined) {
-      await known;
-      return 'executed';
-    }
     const target: RunTarget = { message: path };
     const call = await store.transact(async (tx): Promise<Call | 'done' | undefined> => {
       const stored = await readEntity(tx, path);
       if (stored === undefined) throw new CmbsError('not_found', `There is nothing at ${path}.`);
       const finished = await tx.get(EXECUTED, runId);
+      if (finished !== undefined && finished.value.message !== path) {
+        throw new CmbsError('idempotency_mismatch', 'This Idempotency-Key was used for another request before.');
+      }
       if (finished !== undefined) return 'done';
       if (!isTrue(stored.entity.attributes[MESSAGE.executable])) {
         throw new CmbsError('conflict', `${path} is not executable.`);
@@ -132,7 +130,8 @@ export class Execution {
       return found;
     });
     if (call === undefined) return 'stored';
-    if (call !== 'done') await this.run(runId, call, target, caller);
+    if (call === 'done') await this.#running.get(runId);
+    else await this.run(runId, call, target, caller);
     return 'executed';
   }
 }

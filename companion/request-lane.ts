@@ -3,7 +3,13 @@
  * a few times when a reply is missing, then backing off; at once when the peer comes back (layers.md, Messages).
  */
 import { CmbsError } from '@cmbs/shared';
-import { ATTEMPT_TIMEOUT_MS, ATTEMPTS_IN_A_ROW, LANE_IDLE_MS, LANE_WINDOW } from '@cmbs/shared/limits';
+import {
+  ATTEMPT_TIMEOUT_MS,
+  ATTEMPTS_IN_A_ROW,
+  BACKOFF_MAX_MS,
+  LANE_IDLE_MS,
+  LANE_WINDOW,
+} from '@cmbs/shared/limits';
 import type { Environment } from './environment';
 import { backOff, type HeldSend, type Holder, type Item } from './held-send';
 import { PeerError, Requester } from './sockets/requester';
@@ -32,7 +38,7 @@ export class RequestLane {
   #round = 0;
   /** Rounds that failed since the last reply. */
   #failures = 0;
-  /** Times that the lane was parked since the last reply. */
+  /** Times that the lane was parked for a failing peer since the last reply. */
   #pauses = 0;
   #cancelBackOff: (() => void) | undefined;
   #cancelIdle: (() => void) | undefined;
@@ -104,11 +110,10 @@ export class RequestLane {
       this.#requester = new Requester(this.#address, { context, log, counters, clock });
       this.#requester.onState((state) => {
         if (state !== 'connecting') this.#wake?.();
-        if (state === 'up' && this.#parked !== undefined) {
-          this.#failures = 0;
-          this.#pauses = 0;
-          this.#resume();
-        }
+        if (state !== 'up') return;
+        this.#failures = 0;
+        this.#pauses = 0;
+        if (this.#parked !== undefined) this.#resume();
       });
     }
     return this.#requester;
@@ -204,7 +209,10 @@ export class RequestLane {
           if (outcome === 'settled') {
             this.#failures = 0;
             this.#pauses = 0;
-          } else this.#putBack(item, outcome.retry);
+          } else {
+            this.#environment.counters.add('cmbs_retries', { layer: item.held.send.layer });
+            this.#putBack(item, outcome.retry);
+          }
         },
         (error: unknown) => this.#onError(item, error, round),
       )
@@ -276,8 +284,9 @@ export class RequestLane {
     if (this.#parked?.why === parked.why) return;
     this.#parked = parked;
     this.#cancelBackOff?.();
-    this.#cancelBackOff = this.#environment.clock.after(backOff(this.#pauses), () => this.#resume());
-    this.#pauses += 1;
+    // The socket tells when somebody listens; an absent peer is looked for besides, in case it does not.
+    const pauseMs = parked.why === 'absent' ? BACKOFF_MAX_MS : backOff(this.#pauses++);
+    this.#cancelBackOff = this.#environment.clock.after(pauseMs, () => this.#resume());
   }
 
   #refuseAll(reason: string): void {

@@ -8,7 +8,15 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { startStack, type Stack } from '@cmbs/emulator/stack';
-import { silentLog, type Clock, type Json, type JsonObject, type Log, type LogFields } from '@cmbs/shared';
+import {
+  silentLog,
+  systemClock,
+  type Clock,
+  type Json,
+  type JsonObject,
+  type Log,
+  type LogFields,
+} from '@cmbs/shared';
 import { readConfig } from '@cmbs/shared/config';
 import { freePort } from '../integration/sockets-support';
 
@@ -139,6 +147,10 @@ export interface MessageOptions {
   readonly id?: string;
 }
 
+/** What nobody handled in this process: fails the next deployment that closes. */
+const rejections: string[] = [];
+process.on('unhandledRejection', (reason) => void rejections.push(inspect(reason)));
+
 let serial = 0;
 /** Names that no other test of this process has. */
 export const unique = (prefix: string): string => `${prefix}-${process.pid}-${(serial += 1)}`;
@@ -192,7 +204,8 @@ export class Deployment {
   async close(): Promise<void> {
     await this.down();
     await rm(this.#directory, { recursive: true });
-    if (this.faults.length > 0) throw new Error(`The product logged errors:\n${this.faults.join('\n')}`);
+    const wrong = [...this.faults, ...rejections.splice(0).map((reason) => `unhandled: ${reason}`)];
+    if (wrong.length > 0) throw new Error(`The product logged errors:\n${wrong.join('\n')}`);
   }
 
   get url(): string {
@@ -372,6 +385,16 @@ export class Deployment {
       .filter((line) => Object.entries(labels).every(([key, value]) => line.includes(`${key}="${value}"`)))
       .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
   }
+}
+
+/** The system's clock, which a test can put forward; timers run as they do. */
+export function skewedClock(): Clock & { forward(ms: number): void } {
+  let skew = 0;
+  return {
+    ...systemClock,
+    now: () => systemClock.now() + skew,
+    forward: (ms) => void (skew += ms),
+  };
 }
 
 /** Deployments of one test, closed in the end whatever happens. */

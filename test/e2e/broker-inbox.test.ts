@@ -1,0 +1,257 @@
+/** How a program consumes what its member received (layers.md, Receiving). */
+import { ask, frameOf } from './broker-peers';
+import {
+  contentOf,
+  eventually,
+  Fleet,
+  skewedClock,
+  unique,
+  type Deployment,
+  type Entry,
+  type Member,
+} from './harness';
+
+const fleet = new Fleet();
+const clock = skewedClock();
+let here: Deployment;
+let member: Member;
+beforeAll(async () => {
+  here = await fleet.start({ clock });
+});
+beforeEach(async () => {
+  member = await here.member({ start: ['l1'] });
+});
+afterAll(() => fleet.close());
+
+async function receive(...contents: readonly (string | number)[]): Promise<void> {
+  for (const message_content of contents) {
+    await ask(member.sockets.l1, frameOf(unique('message'), { message_content }));
+  }
+}
+
+const numbers = (count: number): readonly number[] => Array.from({ length: count }, (_, number) => number);
+
+test('an empty inbox is an empty list', async () => {
+  const answer = await here.get(`${member.path}/inbox/`);
+  expect(answer.status).toBe(200);
+  expect(answer.headers.get('content-type')).toBe('application/json');
+  expect(answer.json).toEqual({ entries: [] });
+});
+
+test('entries come oldest first, page by page', async () => {
+  await receive(...numbers(7));
+  const pages: (readonly unknown[])[] = [];
+  for (let cursor: string | undefined = '', turns = 0; cursor !== undefined && turns < 10; turns += 1) {
+    const query = `lease=0&number=3${cursor === '' ? '' : `&cursor=${encodeURIComponent(cursor)}`}`;
+    const { json } = await here.must(200, here.get(`${member.path}/inbox/?${query}`));
+    pages.push((json.entries as unknown as readonly Entry[]).map(contentOf));
+    cursor = json.next as string | undefined;
+  }
+  expect(pages.flat()).toEqual(numbers(7));
+  expect(pages[0]).toEqual([0, 1, 2]);
+});
+
+test('an entry that was read is not offered until its lease is over', async () => {
+  await receive('leased');
+  expect((await here.inbox(member, 'lease=30')).map(contentOf)).toEqual(['leased']);
+  expect(await here.inbox(member, 'lease=30')).toEqual([]);
+  clock.forward(29_000);
+  expect(await here.inbox(member, 'lease=30')).toEqual([]);
+  clock.forward(2000);
+  expect((await here.inbox(member, 'lease=30')).map(contentOf)).toEqual(['leased']);
+});
+
+test('two programs that read at the same time share the entries', async () => {
+  await receive(...numbers(20));
+  const reads = await Promise.all(Array.from({ length: 5 }, () => here.inbox(member, 'lease=30&number=4')));
+  const contents = reads.flat().map(contentOf);
+  expect(new Set(contents).size).toBe(contents.length);
+  const rest = await here.inbox(member, 'lease=30&number=100');
+  expect([...contents, ...rest.map(contentOf)].toSorted()).toEqual(numbers(20).toSorted());
+});
+
+test('an entry that is deleted is acknowledged: gone, also when its lease would be over', async () => {
+  await receive('first', 'second');
+  const [first] = await here.inbox(member, 'lease=30&number=1');
+  await here.must(200, here.request('DELETE', first?.href ?? ''));
+  clock.forward(31_000);
+  expect((await here.inbox(member)).map(contentOf)).toEqual(['second']);
+  expect((await here.request('DELETE', first?.href ?? '')).status).toBe(404);
+});
+
+test('a batch is acknowledged whole or not at all', async () => {
+  await receive(...numbers(5));
+  const ids = (await here.inbox(member)).map(({ id }) => id);
+  const remove = (entries: readonly string[]) => here.request('DELETE', `${member.path}/inbox/`, { entries });
+  expect((await remove([...ids.slice(0, 2), 'unknown'])).status).toBe(404);
+  expect(await here.inbox(member)).toHaveLength(5);
+  const removed = await remove(ids.slice(0, 3));
+  expect(removed.status).toBe(200);
+  expect(removed.json).toEqual({ acknowledged: 3 });
+  expect((await here.inbox(member)).map(contentOf)).toEqual([3, 4]);
+  for (const bad of ['', '{}', '{"entries":[]}', '{"entries":"all"}', 'x']) {
+    expect((await here.request('DELETE', `${member.path}/inbox/`, bad)).status).toBe(400);
+  }
+});
+
+test('an unknown entry and the inbox of an unknown member are 404', async () => {
+  expect((await here.request('DELETE', `${member.path}/inbox/unknown`)).status).toBe(404);
+  expect((await here.get('/cmbs/member/unknown/inbox/')).status).toBe(404);
+});
+
+test('HEAD looks without leasing', async () => {
+  await receive('still there');
+  const head = await here.request('HEAD', `${member.path}/inbox/`);
+  expect(head.status).toBe(200);
+  expect(head.text).toBe('');
+  expect(await here.inbox(member, 'lease=30')).toHaveLength(1);
+});
+
+test.each(['number=0', 'number=1001', 'number=x', 'wait=61', 'lease=-1', 'lease=43201', 'cursor=nonsense'])(
+  'refuses ?%s',
+  async (query) => {
+    expect((await here.get(`${member.path}/inbox/?${query}`)).status).toBe(400);
+  },
+);
+
+test.each(['POST', 'PUT'])('refuses %s', async (method) => {
+  const refused = await here.request(method, `${member.path}/inbox/`, {});
+  expect(refused.status).toBe(405);
+  expect(refused.headers.get('allow')).toContain('DELETE');
+});
+
+describe('?wait=', () => {
+  test('answers as soon as something comes', async () => {
+    const started = performance.now();
+    const waiting = here.inbox(member, 'wait=30');
+    await receive('news');
+    expect((await waiting).map(contentOf)).toEqual(['news']);
+    expect(performance.now() - started).toBeLessThan(3000);
+  });
+
+  test('answers at once when something is there', async () => {
+    await receive('there');
+    const started = performance.now();
+    expect(await here.inbox(member, 'wait=30')).toHaveLength(1);
+    expect(performance.now() - started).toBeLessThan(1000);
+  });
+
+  test('answers with nothing when nothing comes', async () => {
+    const started = performance.now();
+    expect(await here.inbox(member, 'wait=1')).toEqual([]);
+    const took = performance.now() - started;
+    expect(took).toBeGreaterThan(900);
+    expect(took).toBeLessThan(2500);
+  });
+
+  test('sees an entry whose lease ends meanwhile', async () => {
+    await receive('again');
+    await here.inbox(member, 'lease=1');
+    expect((await here.inbox(member, 'wait=5')).map(contentOf)).toEqual(['again']);
+  });
+
+  test('gives one entry to one of several that wait', async () => {
+    const waiting = Array.from({ length: 3 }, () => here.inbox(member, 'wait=1'));
+    await receive('for one');
+    expect((await Promise.all(waiting)).flat().map(contentOf)).toEqual(['for one']);
+  });
+});
+
+/** Reads server-sent events until there are `count`. */
+async function follow(path: string, count: number, query = ''): Promise<readonly Entry[]> {
+  const stop = new AbortController();
+  const response = await fetch(`${here.url}${path}/inbox/${query}`, {
+    headers: { Accept: 'text/event-stream' },
+    signal: AbortSignal.any([stop.signal, AbortSignal.timeout(10_000)]),
+  });
+  expect(response.headers.get('content-type')).toBe('text/event-stream');
+  const events: Entry[] = [];
+  let text = '';
+  const decoder = new TextDecoder();
+  for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
+    text += decoder.decode(chunk, { stream: true });
+    for (let end = text.indexOf('\n\n'); end >= 0; end = text.indexOf('\n\n')) {
+      const lines = text.slice(0, end).split(/\r\n|\n|\r/);
+      text = text.slice(end + 2);
+      const data = lines.filter((line) => line.startsWith('data: ')).map((line) => line.slice(6));
+      if (data.length > 0) events.push(JSON.parse(data.join('\n')) as Entry);
+    }
+    if (events.length >= count) break;
+  }
+  stop.abort();
+  return events;
+}
+
+describe('text/event-stream', () => {
+  test('brings what is there and what comes, in order', async () => {
+    await receive(0, 1);
+    const following = follow(member.path, 5);
+    await receive(2, 3, 4);
+    expect((await following).map(contentOf)).toEqual([0, 1, 2, 3, 4]);
+  });
+
+  test('offers again what was not acknowledged', async () => {
+    await receive('unacknowledged');
+    const events = await follow(member.path, 2, '?lease=1');
+    expect(events.map(contentOf)).toEqual(['unacknowledged', 'unacknowledged']);
+  });
+
+  test('is not broken by what a sender puts into its frame', async () => {
+    const id = unique('breaker');
+    const frame = frameOf(id, { message_content: 'a\r\ndata: {}\n\nevent: x' }).replace(
+      '{',
+      '{\r\n\r\n\n "x" :\r1,',
+    );
+    await ask(member.sockets.l1, frame);
+    const [event] = await follow(member.path, 1);
+    expect(event?.message_id).toBe(id);
+    expect(event === undefined ? undefined : contentOf(event)).toBe('a\r\ndata: {}\n\nevent: x');
+  });
+});
+
+test('first in, first out per sender, also when several send at the same time', async () => {
+  const senders = ['a', 'b', 'c', 'd'];
+  await Promise.all(
+    senders.map(async (sender) => {
+      for (const number of numbers(25)) {
+        await ask(
+          member.sockets.l1,
+          frameOf(unique('message'), {
+            path_history: [`http://host/cmbs/member/${sender}`],
+            message_content: number,
+          }),
+        );
+      }
+    }),
+  );
+  const entries = await here.inbox(member);
+  expect(entries).toHaveLength(100);
+  for (const sender of senders) {
+    const own = entries.filter((entry) => entry.sender === `http://host/cmbs/member/${sender}`);
+    expect(own.map(contentOf)).toEqual(numbers(25));
+  }
+});
+
+test('entries are kept 30 days', async () => {
+  await receive('old');
+  clock.forward(29 * 24 * 3600 * 1000);
+  await receive('young');
+  expect((await here.inbox(member)).map(contentOf)).toEqual(['old', 'young']);
+  clock.forward(2 * 24 * 3600 * 1000);
+  expect((await here.inbox(member)).map(contentOf)).toEqual(['young']);
+});
+
+test('the inbox goes with its member', async () => {
+  await receive('gone');
+  await here.must(200, here.request('DELETE', member.path));
+  expect((await here.get(`${member.path}/inbox/`)).status).toBe(404);
+  await here.must(
+    201,
+    here.request('PUT', member.path, { kind: 'http://houssem.org/cmbs#member', attributes: {} }),
+  );
+  await eventually(
+    () => here.inbox(member),
+    (entries) => entries.length === 0,
+    'the new member has nothing of the old one',
+  );
+});

@@ -1,0 +1,125 @@
+/** What an operator sees, and how a stack stops. */
+import { HangingPeer, ScriptedPeer } from './broker-peers';
+import { Deployment, eventually, Fleet, freeSocket } from './harness';
+
+const fleet = new Fleet();
+afterAll(() => fleet.close());
+
+test('/healthz and /readyz say that all is well', async () => {
+  const here = await fleet.start();
+  for (const path of ['/healthz', '/readyz']) {
+    const answer = await here.get(path);
+    expect(answer.status).toBe(200);
+    expect(answer.json).toEqual({ status: 'ok' });
+  }
+});
+
+test('/metrics counts deliveries, retries and drops, and shows what waits', async () => {
+  const here = await fleet.start();
+  const member = await here.member({ start: ['l1'] });
+  expect((await here.get('/metrics')).headers.get('content-type')).toContain('text/plain; version=0.0.4');
+
+  await here.must(200, here.send('l1', { to: member.sockets.l1 }));
+  expect(await here.metric('cmbs_deliveries', { layer: 'l1', outcome: 'delivered' })).toBe(1);
+  expect(await here.metric('cmbs_received', { layer: 'l1', outcome: 'accepted' })).toBe(1);
+
+  const socket = await freeSocket();
+  await here.must(202, here.send('l1', { to: socket, expiresAt: new Date(Date.now() + 1500) }));
+  expect(await here.metric('cmbs_sends_queued')).toBe(1);
+  await eventually(
+    () => here.metric('cmbs_dropped', { reason: 'expired', layer: 'l1' }),
+    (dropped) => dropped === 1,
+    'the expired message is counted',
+  );
+  await eventually(
+    () => here.metric('cmbs_sends_queued'),
+    (queued) => queued === 0,
+    'nothing is queued any more',
+  );
+
+  // A peer that refuses twice is tried again twice.
+  const refusal = '{"error":{"code":"unavailable","message":"Later."}}';
+  const peer = await ScriptedPeer.bind(socket, (_body, number) =>
+    number > 2 ? '{"member_description":{},"sockets_l1":[]}' : refusal,
+  );
+  try {
+    const sent = await here.send('l1', { to: socket });
+    await here.reaches(sent.path, 'delivered');
+    expect(await here.metric('cmbs_retries', { layer: 'l1' })).toBe(2);
+  } finally {
+    peer.close();
+  }
+
+  const broken = await here.member({ sockets: { l1: 'tcp://127.0.0.1:0' } });
+  await here.act(broken.path, 'start_l1');
+  expect(await here.metric('cmbs_layers_failing')).toBe(1);
+  expect(await here.metric('cmbs_layers_failed', { layer: 'l1' })).toBeGreaterThan(0);
+  await here.must(200, here.request('DELETE', broken.path));
+  expect(await here.metric('cmbs_layers_failing')).toBe(0);
+});
+
+test('a stack stops within two seconds whatever hangs, answers whoever waits, and goes on after it', async () => {
+  const here = await Deployment.start();
+  const there = await fleet.start();
+  const hangingAt = await freeSocket();
+  const silentAt = await freeSocket();
+  const peer = fleet.using(await HangingPeer.bind(hangingAt), (hanging) => hanging.close());
+  try {
+    const member = await here.member({ start: ['l1', 'l2', 'l31', 'l32', 'l4'] });
+    const remote = await there.member();
+    await here.introduce(remote, { topics: ['a'] });
+    const waiting = [
+      here.send('l1', { to: hangingAt, prefer: 'wait=30' }),
+      here.send('l1', { to: hangingAt, prefer: 'respond-async' }),
+      here.send('l1', { to: silentAt, prefer: 'respond-async' }),
+      here.send('l2', { content: 'waits' }),
+      here.send('l31', { providers: [remote.id], content: 'waits' }),
+      here.send('l32', { topics: ['a'], content: 'waits for the remote one' }),
+    ];
+    await eventually(
+      () => peer.received,
+      (received) => received >= 2,
+      'the hanging peer has both requests',
+    );
+    await Promise.all(waiting.slice(1));
+    const polling = here.inbox(member, 'wait=60&lease=0');
+    const stream = await fetch(`${here.url}${member.path}/inbox/`, { headers: { Accept: 'text/event-stream' } });
+    const streaming = stream.text();
+    const took = await here.down();
+    expect(took).toBeLessThan(2000);
+    expect((await waiting[0])?.status).toBe(202);
+    await expect(streaming).resolves.toContain('inbox');
+    await expect(polling).resolves.toEqual([]);
+
+    await here.up();
+    peer.close();
+    await there.must(200, there.act(remote.path, 'start_l31'));
+    await there.must(200, there.act(remote.path, 'start_l32'));
+    await there.must(200, there.act(remote.path, 'start_l2'));
+    const revived = await ScriptedPeer.bind(hangingAt, () => '{"member_description":{},"sockets_l1":[]}');
+    try {
+      for (const sent of await Promise.all(waiting)) {
+        if (sent.attributes['cmbs.message.l1_socket_receiver_member'] === silentAt) continue;
+        await here.reaches(sent.path, 'delivered', 20_000);
+      }
+      expect(await here.metric('cmbs_sends_queued')).toBe(1);
+    } finally {
+      revived.close();
+    }
+  } finally {
+    await here.close();
+  }
+}, 60_000);
+
+test('a stack that does nothing stops at once, and twice is once', async () => {
+  const here = await Deployment.start();
+  await here.member({ start: ['l1', 'l2', 'l31', 'l32', 'l4'] });
+  expect(await here.down()).toBeLessThan(1000);
+  await here.close();
+});
+
+test('a start that does not come to its end leaves nothing behind', async () => {
+  const here = await fleet.start();
+  const port = new URL(here.url).port;
+  await expect(Deployment.start({ env: { PORT: port } })).rejects.toThrow(/listens on 127\.0\.0\.1:\d+ already/);
+});
