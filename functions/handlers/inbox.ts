@@ -92,7 +92,7 @@ async function* events(
     const changed = inbox.changed(at.memberId, within(request, INBOX_POLL_MS));
     const page = await inbox.read(at.memberId, { limit: DEFAULT_INBOX_PAGE, leaseMs });
     for (const { id, receipt } of page.entries) {
-      yield `id: ${id}\nevent: message\ndata: ${stringifyJson(entryJson(id, receipt, request.base + at.collection + id)).replaceAll('\n', ' ')}\n\n`;
+      yield `id: ${id}\nevent: message\ndata: ${stringifyJson(entryJson(id, receipt, request.base + at.collection + id)).replaceAll(/[\r\n]/g, ' ')}\n\n`;
       spoke = clock.now();
     }
     if (clock.now() - spoke >= EVENT_STREAM_HEARTBEAT_MS) {
