@@ -275,3 +275,5 @@ export const FUNCTION_DEADLINE_MS = (MAX_WAIT_S + 5) * 1000;
 export const FUNCTION_ANSWER_GRACE_MS = 2000;
 /** Milliseconds that a function has to publish what it queued before the companion does it in its place. */
 export const PUBLICATION_GRACE_MS = 5000;
+/** Milliseconds that a message which was given up is kept: 30 days. */
+export const DEAD_LETTER_TTL_MS = 30 * 24 * 60 * 60 * 1000;

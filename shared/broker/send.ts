@@ -5,6 +5,7 @@
  */
 import { orderKey, type Clock } from '../clock';
 import { CmbsError } from '../errors';
+import { DEAD_LETTER_TTL_MS } from '../limits';
 import type { JsonObject } from '../json';
 import { MESSAGE, DEAD_LETTER_MIXIN } from './cmbs';
 import type { Layer } from './layers';
@@ -163,12 +164,15 @@ function withDelivery(message: Entity, send: Send, now: number): Entity {
   const delivery = deliveryOf(send, now);
   const isSettled = !send.receivers.some(isOpen);
   const isDead = delivery.state === 'failed' || delivery.state === 'expired';
+  const isDeadLetter = isSettled && isDead;
   const others = message.mixins.filter((id) => id !== DEAD_LETTER_MIXIN);
+  const { expiresAt: _kept, ...staying } = message;
   // Where there are several receivers, the result says of each how far it is as soon as one is further than queued.
   const isTold = isSettled || (send.layer !== 'l1' && send.receivers.some(({ state }) => state !== 'queued'));
   return {
-    ...message,
-    mixins: isSettled && isDead ? [...others, DEAD_LETTER_MIXIN] : others,
+    ...staying,
+    ...(isDeadLetter ? { expiresAt: now + DEAD_LETTER_TTL_MS } : {}),
+    mixins: isDeadLetter ? [...others, DEAD_LETTER_MIXIN] : others,
     attributes: { ...message.attributes, [MESSAGE.delivery]: delivery },
     verbatim: isTold ? { ...message.verbatim, [MESSAGE.result]: resultOf(send) } : message.verbatim,
     updatedAt: now,
