@@ -16,13 +16,16 @@ export interface Row {
   readonly expires: number | null;
 }
 
+/** An index entry of a document: the number of a field, and a value. */
+type Entry = readonly [number, string];
+
 /** What is to be written. */
 export interface NewRow {
   readonly id: string;
   readonly value: string;
   readonly sort: string | null;
   readonly expires: number | null;
-  readonly entries: readonly (readonly [number, string])[];
+  readonly entries: readonly Entry[];
 }
 
 export interface Written {
@@ -67,6 +70,8 @@ export class Tables {
   #nextDoc: number;
   /** Index entries of this transaction that are not written yet: many in one statement cost a third. */
   #newEntries: IndexEntry[] = [];
+  /** The documents that these are of. */
+  readonly #newlyIndexed = new Set<number>();
 
   constructor(db: DatabaseSyncInstance) {
     this.#db = db;
@@ -252,6 +257,7 @@ export class Tables {
   /** Also right after a failure by which SQLite ended the transaction itself. */
   rollback(): void {
     this.#newEntries = [];
+    this.#newlyIndexed.clear();
     if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
   }
 
@@ -289,7 +295,7 @@ export class Tables {
     rows.forEach((row, i) => {
       const doc = first + i;
       if (present === undefined || present.has(doc)) {
-        this.#addEntries(doc, row);
+        this.#addEntries(doc, row, row.entries);
         inserted.push(true);
         return;
       }
@@ -316,7 +322,7 @@ export class Tables {
   delete(collection: number, id: string): Footprint | undefined {
     const existing = this.#existing(collection, id);
     if (existing === undefined) return undefined;
-    this.#removeEntries(existing, id);
+    this.#removeEntries(existing, id, parseEntries(existing.entries));
     this.#statement('DELETE FROM document WHERE doc = ?').run(existing.doc);
     return footprint(existing);
   }
@@ -345,24 +351,36 @@ export class Tables {
 
   #replace(existing: Existing, row: NewRow, revision: number): void {
     const entries = entriesText(row);
-    const reindex = existing.sort !== row.sort || existing.entries !== entries;
-    if (!reindex && existing.expires === row.expires) {
-      // The common case. SQLite rewrites the indexes of every column that an UPDATE names, changed or not.
-      this.#statement('UPDATE document SET revision = ?, value = ? WHERE doc = ?').run(
+    // SQLite rewrites the indexes of every column that an UPDATE names, changed or not.
+    if (existing.sort === row.sort && existing.expires === row.expires) {
+      if (existing.entries === entries) {
+        this.#statement('UPDATE document SET revision = ?, value = ? WHERE doc = ?').run(
+          revision,
+          row.value,
+          existing.doc,
+        );
+        return;
+      }
+      this.#statement('UPDATE document SET revision = ?, value = ?, entries = ? WHERE doc = ?').run(
         revision,
         row.value,
+        entries,
         existing.doc,
       );
-      return;
+    } else {
+      this.#statement(
+        'UPDATE document SET revision = ?, value = ?, sort = ?, expires = ?, entries = ? WHERE doc = ?',
+      ).run(revision, row.value, row.sort, row.expires, entries, existing.doc);
     }
-    if (reindex) this.#removeEntries(existing, row.id);
-    this.#statement(
-      'UPDATE document SET revision = ?, value = ?, sort = ?, expires = ?, entries = ? WHERE doc = ?',
-    ).run(revision, row.value, row.sort, row.expires, entries, existing.doc);
-    if (reindex) this.#addEntries(existing.doc, row);
+    const before = parseEntries(existing.entries);
+    // Most changes leave most entries as they are.
+    const stays = existing.sort === row.sort;
+    this.#removeEntries(existing, row.id, stays ? missingFrom(row.entries, before) : before);
+    this.#addEntries(existing.doc, row, stays ? missingFrom(before, row.entries) : row.entries);
   }
 
-  #addEntries(doc: number, { id, sort, entries }: NewRow): void {
+  #addEntries(doc: number, { id, sort }: NewRow, entries: readonly Entry[]): void {
+    if (entries.length > 0) this.#newlyIndexed.add(doc);
     for (const [field, value] of entries) this.#newEntries.push({ field, value, sort, id, doc });
   }
 
@@ -371,6 +389,7 @@ export class Tables {
     const entries = this.#newEntries.sort(inIndexOrder);
     if (entries.length === 0) return;
     this.#newEntries = [];
+    this.#newlyIndexed.clear();
     this.#insertMany(
       ENTRY,
       entries.map(({ field, value, id, doc }) => [field, value, id, doc]),
@@ -391,10 +410,10 @@ export class Tables {
     }
   }
 
-  #removeEntries(existing: Existing, id: string): void {
+  #removeEntries(existing: Existing, id: string, entries: readonly Entry[]): void {
     // What is removed may have been added by a write before it in the same transaction.
-    this.#writeEntries();
-    for (const [field, value] of parseEntries(existing.entries)) {
+    if (this.#newlyIndexed.has(existing.doc)) this.#writeEntries();
+    for (const [field, value] of entries) {
       this.#statement('DELETE FROM entry WHERE field = ? AND value = ? AND id = ?').run(field, value, id);
       if (existing.sort === null) continue;
       this.#statement('DELETE FROM sorted_entry WHERE field = ? AND value = ? AND sort = ? AND id = ?').run(
@@ -498,8 +517,15 @@ function entriesText({ entries }: NewRow): string | null {
   return entries.length === 0 ? null : JSON.stringify(entries);
 }
 
-function parseEntries(text: string | null): readonly (readonly [number, string])[] {
-  return text === null ? [] : (JSON.parse(text) as readonly (readonly [number, string])[]);
+function parseEntries(text: string | null): readonly Entry[] {
+  return text === null ? [] : (JSON.parse(text) as readonly Entry[]);
+}
+
+/** Those of `entries` that are not among `others`. */
+function missingFrom(others: readonly Entry[], entries: readonly Entry[]): readonly Entry[] {
+  const key = ([field, value]: Entry): string => `${field} ${value}`;
+  const known = new Set(others.map(key));
+  return entries.filter((entry) => !known.has(key(entry)));
 }
 
 function footprint(existing: Existing): Footprint {

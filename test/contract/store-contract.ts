@@ -407,6 +407,35 @@ export function storeContract(name: string, open: () => Promise<OpenedStore>): v
         expect(await ids({ where: [{ field: 'colour', value: 'blue' }], by: 'order' })).toEqual([]);
       });
 
+      it('find a document by what its last write says when several arrive together', async () => {
+        const colours = ['red', 'green', 'blue', 'white'];
+        // Each write has another choice of the colours, so that each drops, keeps and adds some.
+        const writes = [0b0011, 0b0110, 0b1100, 0b1001, 0b0000, 0b1111, 0b0101];
+        for (const order of [undefined, '1']) {
+          await Promise.all(
+            writes.map((bits, i) => {
+              const colour = colours.filter((_, at) => (bits >> at) % 2 === 1);
+              const options = {
+                index: { colour },
+                ...(order === undefined ? {} : { order: order + String(i % 2) }),
+              };
+              if (i === 0) return store.create('things', 'a', { colour }, options);
+              if (bits === 0) return store.transact(async (tx) => tx.delete('things', 'a'));
+              return put('a', { colour }, options);
+            }),
+          );
+          const last = ((await store.get('things', 'a'))?.value.colour ?? []) as readonly string[];
+          const found: string[] = [];
+          for (const value of colours) {
+            const where = [{ field: 'colour', value }];
+            const by = await ids({ where, by: 'order' });
+            expect(by).toEqual(order === undefined ? [] : await ids({ where }));
+            if ((await ids({ where })).includes('a')) found.push(value);
+          }
+          expect(found).toEqual(last);
+        }
+      });
+
       it('give pages whose cursor stays good while documents come and go', async () => {
         for (const id of ['a', 'b', 'c', 'd']) await put(id);
         const first = await store.query({ collection: 'things', limit: 2 });
