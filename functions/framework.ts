@@ -3,7 +3,7 @@
  * adapter goes back to the raw bytes and the raw query, so that a function answers as the local gateway does.
  */
 import type { HttpFunction, Request, Response } from '@google-cloud/functions-framework';
-import { CmbsError } from '@cmbs/shared';
+import { badRequest, CmbsError } from '@cmbs/shared';
 import { FUNCTION_ANSWER_GRACE_MS } from '@cmbs/shared/limits';
 import { baseOf, clientAddressOf, parseHeaders, parseQuery, splitTarget } from './http-parse';
 import { writeResponse } from './http-write';
@@ -101,18 +101,27 @@ async function bodyOf(incoming: Request, maxBytes: number, signal: AbortSignal):
   if (rawBody !== undefined) return rawBody.length > maxBytes ? undefined : rawBody;
   // Without a Content-Type no parser of the framework reads the body; it is still in the stream.
   if (headers['content-length'] === undefined && headers['transfer-encoding'] === undefined) return NO_BODY;
-  const chunks: Buffer[] = [];
-  let size = 0;
-  const stop = (): void => void incoming.destroy(new CmbsError('request_timeout', 'The body came in too slowly.'));
-  signal.addEventListener('abort', stop, { once: true });
-  try {
-    for await (const chunk of incoming.iterator({ destroyOnReturn: false })) {
-      size += (chunk as Buffer).length;
-      if (size > maxBytes) return undefined;
-      chunks.push(chunk as Buffer);
-    }
-  } finally {
-    signal.removeEventListener('abort', stop);
-  }
-  return Buffer.concat(chunks, size);
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    // Paused and not destroyed in the end: the answer goes out on the same connection.
+    const settle = (outcome: () => void): void => {
+      incoming.off('data', take).off('end', whole).off('error', fail).off('close', cut).pause();
+      signal.removeEventListener('abort', late);
+      outcome();
+    };
+    const take = (chunk: Buffer): void => {
+      size += chunk.length;
+      chunks.push(chunk);
+      if (size > maxBytes) settle(() => resolve(undefined));
+    };
+    const whole = (): void => settle(() => resolve(Buffer.concat(chunks, size)));
+    const fail = (cause: Error): void =>
+      settle(() => reject(badRequest('The body ended before its end.', { cause })));
+    const cut = (): void => fail(new Error('closed'));
+    const late = (): void =>
+      settle(() => reject(new CmbsError('request_timeout', 'The request came in too slowly.')));
+    incoming.on('data', take).on('end', whole).on('error', fail).on('close', cut);
+    signal.addEventListener('abort', late, { once: true });
+  });
 }

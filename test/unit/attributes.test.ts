@@ -1,0 +1,165 @@
+import type { Json, JsonObject } from '@cmbs/shared';
+import { checkAttributes, checkValue, leaves, sameValue } from '@cmbs/shared/occi/attributes';
+import { CORE_ID, type AttributeSpec, type AttributeSpecs } from '@cmbs/shared/occi/model';
+import { refusal } from './refusal';
+
+const spec = (more: Partial<AttributeSpec> = {}): AttributeSpec => ({
+  type: 'string',
+  required: false,
+  mutable: true,
+  lenient: false,
+  ...more,
+});
+
+const badAttribute = (text: string): Error => refusal('bad_attribute', text);
+
+describe('the leaves of an attributes object', () => {
+  const declared = new Set(['a.b', 'a.object', 'x.y.z']);
+  const found = (attributes: JsonObject): unknown =>
+    leaves(attributes, (name) => declared.has(name)).map(({ name, value, keys }) => [name, value, keys]);
+
+  it.each<[string, JsonObject, unknown]>([
+    ['a flat name', { 'a.b': 1 }, [['a.b', 1, ['a.b']]]],
+    ['nested names', { a: { b: 1 } }, [['a.b', 1, ['a', 'b']]]],
+    [
+      'both mixed',
+      { x: { 'y.z': 1 }, 'x.y': { z: 2 } },
+      [
+        ['x.y.z', 1, ['x', 'y.z']],
+        ['x.y.z', 2, ['x.y', 'z']],
+      ],
+    ],
+    ['an object that is a value', { a: { object: { c: 1 } } }, [['a.object', { c: 1 }, ['a', 'object']]]],
+    ['what is not declared, taken for nesting', { a: { c: { d: null } } }, [['a.c.d', null, ['a', 'c', 'd']]]],
+    ['an array, which is a value', { a: { c: [{ d: 1 }] } }, [['a.c', [{ d: 1 }], ['a', 'c']]]],
+    ['nothing in an empty object', { a: {} }, []],
+  ])('are %s', (_what, attributes, expected) => {
+    expect(found(attributes)).toEqual(expected);
+  });
+});
+
+describe('a value', () => {
+  it.each<[AttributeSpec['type'], Json, Json]>([
+    ['string', 'a', 'a'],
+    ['string', '', ''],
+    ['number', 1.5, 1.5],
+    ['boolean', false, false],
+    ['array', ['a'], ['a']],
+    ['array', '["a"]', ['a']],
+    ['array', '', []],
+    ['object', { a: 1 }, { a: 1 }],
+    ['object', '{"a":1}', { a: 1 }],
+    ['any', null, null],
+    ['any', '["a"]', '["a"]'],
+  ])('of type %s is taken from %j as %j', (type, given, stored) => {
+    expect(checkValue('a', given, spec({ type }))).toEqual(stored);
+  });
+
+  it.each<[AttributeSpec['type'], Json]>([
+    ['string', 1],
+    ['string', null],
+    ['number', '1'],
+    ['number', true],
+    ['boolean', 'true'],
+    ['array', 'a'],
+    ['array', '{"a":1}'],
+    ['array', {}],
+    ['object', ''],
+    ['object', '[1]'],
+    ['object', [1]],
+    ['object', null],
+  ])('of type %s is not taken from %j', (type, given) => {
+    expect(() => checkValue('a', given, spec({ type }))).toThrow(badAttribute(`a value of type ${type}`));
+    expect(checkValue('a', given, spec({ type, lenient: true }))).toBeDefined();
+  });
+
+  it('has to match the pattern, which the refusal shows', () => {
+    const regex = spec({ pattern: { form: 'regex', source: 'a+' } });
+    expect(checkValue('a', 'aa', regex)).toBe('aa');
+    expect(() => checkValue('a', 'ab', regex)).toThrow(badAttribute('its pattern a+.'));
+    const schema = spec({ pattern: { form: 'schema', schema: { minLength: 2 } } });
+    expect(() => checkValue('a', 'b', schema)).toThrow(badAttribute('its pattern {"minLength":2}.'));
+  });
+});
+
+describe('attributes are checked', () => {
+  const specs: AttributeSpecs = {
+    [CORE_ID]: spec({ mutable: false }),
+    free: spec(),
+    preset: spec({ default: 'preset' }),
+    fixed: spec({ mutable: false }),
+    fixedPreset: spec({ mutable: false, default: 'fixed' }),
+    once: spec({ mutable: false, once: true }),
+    list: spec({ type: 'array' }),
+  };
+  const before = { free: 'was', preset: 'was', fixed: 'was', once: 'was' };
+
+  it.each<[string, JsonObject, { before?: JsonObject; partial: boolean }, unknown]>([
+    [
+      'at creation, with defaults',
+      { free: 'a' },
+      { partial: false },
+      { free: 'a', preset: 'preset', fixedPreset: 'fixed' },
+    ],
+    [
+      'at creation, once',
+      { once: 'a' },
+      { partial: false },
+      { once: 'a', preset: 'preset', fixedPreset: 'fixed' },
+    ],
+    [
+      'at a replacement, where the absent go back',
+      {},
+      { before, partial: false },
+      { preset: 'preset', fixed: 'was', fixedPreset: 'fixed', once: 'was' },
+    ],
+    [
+      'at an update, where the absent stay',
+      { list: ['a'] },
+      { before, partial: true },
+      { ...before, fixedPreset: 'fixed', list: ['a'] },
+    ],
+    ['put back as they were', before, { before, partial: false }, { ...before, fixedPreset: 'fixed' }],
+    [
+      'without the id, which the caller compares',
+      { [CORE_ID]: 'any' },
+      { before: {}, partial: true },
+      { preset: 'preset', fixedPreset: 'fixed' },
+    ],
+  ])('%s', (_when, given, options, after) => {
+    expect(checkAttributes(given, specs, options)).toEqual(after);
+  });
+
+  it.each<[string, JsonObject, { before?: JsonObject; partial: boolean }, string]>([
+    ['an unknown one', { unknown: 1 }, { partial: true }, 'no attribute unknown'],
+    ['a property of every object', { constructor: 1 }, { partial: true }, 'no attribute constructor'],
+    ['an immutable one at creation', { fixed: 'a' }, { partial: false }, 'fixed cannot be set'],
+    ['an immutable one with another value', { fixed: 'a' }, { before, partial: true }, 'fixed cannot be set'],
+    ['a second value where one is allowed', { once: 'a' }, { before, partial: true }, 'once cannot be set'],
+    ['a wrong type', { list: 1 }, { partial: true }, 'list takes a value of type array'],
+  ])('and refused: %s', (_why, given, options, text) => {
+    expect(() => checkAttributes(given, specs, options)).toThrow(badAttribute(text));
+  });
+
+  it('so that a required one is there in the end, wherever it comes from', () => {
+    const required = { must: spec({ required: true }) };
+    expect(() => checkAttributes({}, required, { partial: false })).toThrow(badAttribute('must is required'));
+    expect(checkAttributes({}, required, { partial: true, before: { must: 'a' } })).toEqual({ must: 'a' });
+    expect(() => checkAttributes({}, required, { partial: false, before: { must: 'a' } })).toThrow(
+      badAttribute('must is required'),
+    );
+    expect(checkAttributes({}, { must: spec({ required: true, default: 'd' }) }, { partial: false })).toEqual({
+      must: 'd',
+    });
+  });
+});
+
+it.each<[Json | undefined, Json | undefined, boolean]>([
+  [1, 1, true],
+  [[1, { a: 2 }], [1, { a: 2 }], true],
+  ['1', 1, false],
+  [undefined, undefined, true],
+  [undefined, null, false],
+])('%j is the same value as %j: %s', (a, b, same) => {
+  expect(sameValue(a, b)).toBe(same);
+});
