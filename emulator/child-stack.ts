@@ -105,4 +105,10 @@ export class ChildStack {
     this.#child.kill('SIGINT');
     return this.exited;
   }
+
+  /** What a service manager sends. Resolves when it is gone. */
+  terminate(): Promise<Exit> {
+    this.#child.kill('SIGTERM');
+    return this.exited;
+  }
 }

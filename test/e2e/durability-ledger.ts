@@ -4,7 +4,17 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import type { Json, JsonObject } from '@cmbs/shared';
-import { ask, at, inboxOf, messageBody, messageField, must, type Answer, type Entry } from './durability-support';
+import {
+  ask,
+  at,
+  DEADLINE_MS,
+  inboxOf,
+  messageBody,
+  messageField,
+  must,
+  type Answer,
+  type Entry,
+} from './durability-support';
 
 /** Where messages can go. */
 export interface Addresses {
@@ -21,6 +31,11 @@ interface Written {
   tried: number;
 }
 
+interface Batch {
+  readonly ids: readonly string[];
+  acknowledged: boolean;
+}
+
 interface Sent {
   readonly to: 'far' | 'near' | 'topic';
   readonly isCall: boolean;
@@ -30,15 +45,18 @@ interface Sent {
 
 /** Entities of one batch. */
 const BATCH = 3;
+/** Writes of one entity: its creation and its updates. */
+const WRITES = 4;
 const CLIENTS_OF_EACH_KIND = 2;
 
 export class Ledger {
   readonly entities = new Map<string, Written>();
-  readonly batches = new Map<string, { readonly ids: readonly string[]; acknowledged: boolean }>();
+  readonly batches = new Map<string, Batch>();
   readonly sends = new Map<string, Sent>();
   /** Acknowledgements of any kind, and those of sends that were queued for later. */
   acknowledged = 0;
   queued = 0;
+  #reached: { readonly count: number; readonly resolve: () => void } | undefined;
   readonly refused: string[] = [];
   #round = 0;
 
@@ -57,12 +75,27 @@ export class Ledger {
     );
   }
 
+  /** Resolves when so many more have been acknowledged. */
+  async more(count: number): Promise<void> {
+    const wanted = this.acknowledged + count;
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve, reject) => {
+      this.#reached = { count: wanted, resolve };
+      timer = setTimeout(() => {
+        const refused = this.refused.join('\n');
+        reject(new Error(`${this.acknowledged} of ${wanted} acknowledged within ${DEADLINE_MS} ms\n${refused}`));
+      }, DEADLINE_MS);
+    });
+    clearTimeout(timer);
+  }
+
   /** Sends a request that may be cut off; undefined when it was. A refusal is remembered: none is expected. */
   async #try(method: string, url: string, stop: AbortSignal, body?: Json): Promise<Answer | undefined> {
     try {
       const answer = await ask(method, url, { signal: stop, ...(body === undefined ? {} : { body }) });
       if (answer.status >= 300) this.refused.push(`${method} ${url}: ${answer.status} ${answer.text}`);
       else this.acknowledged += 1;
+      if (this.#reached !== undefined && this.acknowledged >= this.#reached.count) this.#reached.resolve();
       if (answer.status === 202) this.queued += 1;
       return answer.status < 300 ? answer : undefined;
     } catch {
@@ -76,7 +109,7 @@ export class Ledger {
     const entry: Written = { acknowledged: undefined, tried: 0 };
     this.entities.set(id, entry);
     const target = `${url}/cmbs/message/${id}`;
-    for (let n = 0; n < 4 && !stop.aborted; n++) {
+    for (let n = 0; n < WRITES && !stop.aborted; n++) {
       entry.tried = n;
       const body = n === 0 ? messageBody('l1', { message_content: { n } }, titleOf(n)) : { title: titleOf(n) };
       const answer = await this.#try(n === 0 ? 'PUT' : 'POST', target, stop, body);
@@ -87,7 +120,7 @@ export class Ledger {
 
   async #batcher(url: string, name: string, stop: AbortSignal): Promise<void> {
     const ids = Array.from({ length: BATCH }, (_, n) => `batch-${name}-${n}`);
-    const entry = { ids, acknowledged: false };
+    const entry: Batch = { ids, acknowledged: false };
     this.batches.set(name, entry);
     const resources = ids.map((id) => ({ ...messageBody('l1', {}, BATCH_TITLE), id }));
     const answer = await this.#try('POST', `${url}/cmbs/message/`, stop, { resources });
@@ -118,44 +151,67 @@ export class Ledger {
     entry.acknowledged = sent !== undefined;
   }
 
+  /** A copy that the load does not change any more. */
+  snapshot(): Ledger {
+    const copy = new Ledger();
+    copy.acknowledged = this.acknowledged;
+    for (const [id, entry] of this.entities) copy.entities.set(id, { ...entry });
+    for (const [name, entry] of this.batches) copy.batches.set(name, { ...entry });
+    for (const [id, entry] of this.sends) copy.sends.set(id, { ...entry });
+    return copy;
+  }
+
+  /** Everything that was tried until now, of which only what `earlier` has as acknowledged counts as that. */
+  asAcknowledgedIn(earlier: Ledger): Ledger {
+    const copy = this.snapshot();
+    for (const [id, entry] of copy.entities) entry.acknowledged = earlier.entities.get(id)?.acknowledged;
+    for (const [name, entry] of copy.batches)
+      entry.acknowledged = earlier.batches.get(name)?.acknowledged ?? false;
+    for (const [id, entry] of copy.sends) entry.acknowledged = earlier.sends.get(id)?.acknowledged ?? false;
+    return copy;
+  }
+
   // --- Comparing ---
 
-  /** What differs between the ledger and what near has: nothing, as a list. */
-  async differences(url: string): Promise<readonly string[]> {
+  /** What differs between the ledger and what near has, of the last round or of all: nothing, as a list. */
+  async differences(url: string, which: 'last round' | 'all' = 'all'): Promise<readonly string[]> {
+    const isAsked = (name: string): boolean => which === 'all' || name.startsWith(`${this.#round}-`);
     const wrong: string[] = [];
-    const titles = new Map<string, string[]>();
-    const there = new Set<string>();
-    for (const [id, { acknowledged, tried }] of this.entities) {
+    /** Titles to the entities that show them when they are read one by one. */
+    const seen = new Map<string, string[]>(TITLES.map((title) => [title, []]));
+    const read = async (id: string): Promise<string | undefined> => {
       const answer = await ask('GET', `${url}/cmbs/message/${id}`);
-      if (answer.status === 404) {
+      if (answer.status === 404) return undefined;
+      const title = typeof answer.json.title === 'string' ? answer.json.title : '';
+      seen.get(title)?.push(id);
+      return title;
+    };
+    for (const [id, { acknowledged, tried }] of this.entities) {
+      if (!isAsked(nameOf(id))) continue;
+      const title = await read(id);
+      if (title === undefined) {
         if (acknowledged !== undefined) wrong.push(`${id} was acknowledged and is not there`);
         continue;
       }
-      there.add(id);
-      const title = typeof answer.json.title === 'string' ? answer.json.title : '';
       const n = Number(title.slice(TITLE.length));
       if (!(n >= (acknowledged ?? 0) && n <= tried))
         wrong.push(`${id} has write ${n}, but ${acknowledged} was acknowledged and ${tried} was the last`);
-      titles.set(title, [...(titles.get(title) ?? []), id]);
     }
     for (const [name, { ids, acknowledged }] of this.batches) {
-      const statuses = await Promise.all(
-        ids.map(async (id) => (await ask('GET', `${url}/cmbs/message/${id}`)).status),
-      );
-      const found = statuses.filter((status) => status === 200).length;
+      if (!isAsked(name)) continue;
+      const found = (await Promise.all(ids.map(read))).filter((title) => title !== undefined).length;
       if (found !== 0 && found !== ids.length) wrong.push(`batch ${name} has ${found} of ${ids.length}`);
       if (acknowledged && found === 0) wrong.push(`batch ${name} was acknowledged and is not there`);
-      ids.slice(0, found).forEach((id) => titles.set(BATCH_TITLE, [...(titles.get(BATCH_TITLE) ?? []), id]));
     }
-    for (const [title, ids] of titles) {
-      const filtered = await locations(`${url}/cmbs/message/?attribute=occi.core.title&value=${title}`);
-      if (filtered.join() !== [...ids].sort().join())
-        wrong.push(
-          `filtering by ${title} finds ${filtered.length} entities, reading them one by one ${ids.length}`,
-        );
+    for (const [title, ids] of seen) {
+      const found = await locations(`${url}/cmbs/message/?attribute=occi.core.title&value=${title}`);
+      const filtered = found.filter((id) => isAsked(nameOf(id)));
+      if (filtered.join() !== ids.sort().join())
+        wrong.push(`filtering by ${title} finds ${filtered.length} entities, reading them ${ids.length}`);
     }
-    const listed = await locations(`${url}/cmbs/message/l1/`);
-    for (const id of there) if (!listed.includes(id)) wrong.push(`${id} is not in the collection of its mixin`);
+    const listed = new Set(await locations(`${url}/cmbs/message/l1/`));
+    for (const id of [...seen.values()].flat())
+      if (!listed.has(id)) wrong.push(`${id} is not in the collection of its mixin`);
     return wrong;
   }
 
@@ -223,6 +279,9 @@ export function callLines(directory: string): readonly string[] {
 const TITLE = 'write-';
 const titleOf = (n: number): string => TITLE + String(n);
 const BATCH_TITLE = 'batch';
+const TITLES = [...Array.from({ length: WRITES }, (_, n) => titleOf(n)), BATCH_TITLE];
+/** `<kind>-<round>-<client>-<n>…` without the kind. */
+const nameOf = (id: string): string => id.slice(id.indexOf('-') + 1);
 
 /** Ids on a collection's pages, in order. */
 async function locations(url: string): Promise<readonly string[]> {
