@@ -8,6 +8,7 @@ import { describe, memberPath, socketOf, stringList } from '@cmbs/shared/broker/
 import { DISCOVERY_CONTENT, messageFrame, originOf, parseReply } from '@cmbs/shared/broker/wire';
 import {
   DISCOVERY_ATTEMPTS,
+  DISCOVERY_BUDGET_MS,
   DISCOVERY_CONCURRENCY,
   DISCOVERY_TIMEOUT_MS,
   MAX_DISCOVERED_SOCKETS,
@@ -31,7 +32,18 @@ export class Discovery {
     this.#learning = learning;
   }
 
-  async check(asking: Entity, signal: AbortSignal): Promise<Report> {
+  /** Ends in time to be told: what was not asked by then is reported as such. */
+  async check(asking: Entity, caller: AbortSignal): Promise<Report> {
+    const budget = new AbortController();
+    const cancel = this.#environment.clock.after(DISCOVERY_BUDGET_MS, () => budget.abort());
+    try {
+      return await this.#explore(asking, AbortSignal.any([caller, budget.signal]));
+    } finally {
+      cancel();
+    }
+  }
+
+  async #explore(asking: Entity, signal: AbortSignal): Promise<Report> {
     const report: Report = { found: [], known: [], failed: [] };
     const seen = new Set<string>();
     const own = socketOf(asking, 'l1');
@@ -113,6 +125,10 @@ export class Discovery {
   ): Promise<readonly string[]> {
     const { context, log, counters, clock } = this.#environment;
     let requester: Requester | undefined;
+    if (signal.aborted) {
+      report.failed.push({ socket, reason: PEER_REASONS.aborted });
+      return [];
+    }
     try {
       requester = new Requester(socket, { context, log, counters, clock });
       const reply = parseReply(await this.#request(requester, frame, signal));

@@ -254,6 +254,8 @@ export const DISCOVERY_CONCURRENCY = 16;
 export const MAX_DISCOVERED_SOCKETS = 1000;
 export const DISCOVERY_TIMEOUT_MS = 2000;
 export const DISCOVERY_ATTEMPTS = 2;
+/** Milliseconds of one discovery: less than its caller waits, so that the report still reaches it. */
+export const DISCOVERY_BUDGET_MS = LINK_TIMEOUT_MS - LINK_MARGIN_MS;
 /** Milliseconds that a stopping companion gives to what is in flight; Ctrl-C ends everything within two seconds. */
 export const COMPANION_DRAIN_MS = 1200;
 /** Bytes of the headers of a request: Node's own default, and what proxies allow. */

@@ -1,5 +1,5 @@
 /** Who knows whom: check_neighbors and what replies teach (layers.md, Members). */
-import type { Json, JsonObject } from '@cmbs/shared';
+import { systemClock, type Clock, type Json, type JsonObject } from '@cmbs/shared';
 import { HangingPeer, ScriptedPeer } from './broker-peers';
 import { eventually, Fleet, freeSocket, MEMBER, type Deployment, type Member } from './harness';
 
@@ -233,4 +233,29 @@ test('a description keeps to the form of the original', async () => {
     summary: '',
     links: [],
   });
+});
+
+test('when the time is over the answer tells what was found and what was not asked', async () => {
+  // Long waits end ten times sooner here; those of a single neighbour stay as they are.
+  const clock: Clock = {
+    ...systemClock,
+    after: (delayMs, task) => systemClock.after(delayMs > 20_000 ? delayMs / 10 : delayMs, task),
+  };
+  const [here, there] = await Promise.all([fleet.start({ clock }), fleet.start()]);
+  const good = await there.member({ start: ['l1'] });
+  const sockets = await Promise.all(Array.from({ length: 40 }, freeSocket));
+  const peers = await Promise.all(sockets.map((socket) => HangingPeer.bind(socket)));
+  try {
+    const asking = await here.member({ neighbors: [good.sockets.l1, ...sockets] });
+    const started = performance.now();
+    const report = await check(here, asking);
+    expect(performance.now() - started).toBeLessThan(3500);
+    expect(pathsOf(report.found)).toEqual([good.path]);
+    expect(report.failed.map(({ socket }) => socket).toSorted()).toEqual(sockets.toSorted());
+    expect(new Set(report.failed.map(({ reason }) => reason))).toEqual(
+      new Set(['the time for discovery is over']),
+    );
+  } finally {
+    for (const peer of peers) peer.close();
+  }
 });

@@ -15,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => fleet.close());
 
-const ECHO = { method: 'echo.echo', params: ['x', { big: 1 }] };
+const ECHO = { method: 'echo.echo', params: ['x', { deep: [1] }] };
 
 async function entryOf(path: string) {
   const entries = await there.inbox(receiver);
@@ -28,22 +28,25 @@ describe('an executable message with a call', () => {
     expect(sent.status).toBe(200);
     expect(sent.result).toMatchObject({
       member_description: { id: receiver.id },
-      result: { result: ['x', { big: 1 }] },
+      result: { result: ['x', { deep: [1] }] },
     });
-    expect(await entryOf(sent.path)).toMatchObject({ state: 'executed', answer: { result: ['x', { big: 1 }] } });
-    expect((await there.get(sent.path)).result).toEqual({ result: ['x', { big: 1 }] });
+    expect(await entryOf(sent.path)).toMatchObject({
+      state: 'executed',
+      answer: { result: ['x', { deep: [1] }] },
+    });
+    expect((await there.get(sent.path)).result).toEqual({ result: ['x', { deep: [1] }] });
   });
 
   test('answers with the id and version that the call has', async () => {
     const content = { jsonrpc: '2.0', id: 'seven', ...ECHO };
     const sent = await here.send('l1', { to: receiver.sockets.l1, executable: true, content });
-    expect(sent.result.result).toEqual({ jsonrpc: '2.0', id: 'seven', result: ['x', { big: 1 }] });
+    expect(sent.result.result).toEqual({ jsonrpc: '2.0', id: 'seven', result: ['x', { deep: [1] }] });
   });
 
   test('may be JSON in a string, as clients of the original wrote it', async () => {
     const content = JSON.stringify(ECHO);
     const sent = await here.send('l1', { to: receiver.sockets.l1, executable: true, content });
-    expect(sent.result.result).toEqual({ result: ['x', { big: 1 }] });
+    expect(sent.result.result).toEqual({ result: ['x', { deep: [1] }] });
   });
 
   test('is executed and not stored when it is not storable', async () => {
@@ -53,14 +56,14 @@ describe('an executable message with a call', () => {
       storable: false,
       content: ECHO,
     });
-    expect(sent.result.result).toEqual({ result: ['x', { big: 1 }] });
+    expect(sent.result.result).toEqual({ result: ['x', { deep: [1] }] });
     expect((await there.get(sent.path)).status).toBe(404);
     expect(await entryOf(sent.path)).toMatchObject({ state: 'executed' });
   });
 
   test('is executed on L3.1 at each provider, and on L2', async () => {
     const sent = await here.send('l31', { providers: [receiver.id], executable: true, content: ECHO });
-    expect(sent.result).toMatchObject({ [receiver.id]: { result: { result: ['x', { big: 1 }] } } });
+    expect(sent.result).toMatchObject({ [receiver.id]: { result: { result: ['x', { deep: [1] }] } } });
     const broadcast = await here.send('l2', { executable: true, content: ECHO });
     await eventually(
       () => entryOf(broadcast.path),
@@ -121,7 +124,7 @@ test('a call is run at most once per send, and every repeat gets the same answer
   });
   const replies = await Promise.all(Array.from({ length: 6 }, () => ask(receiver.sockets.l1, frame)));
   replies.push(await ask(receiver.sockets.l1, frame));
-  for (const reply of replies) expect(reply.result).toEqual({ result: ['x', { big: 1 }] });
+  for (const reply of replies) expect(reply.result).toEqual({ result: ['x', { deep: [1] }] });
   expect(await there.metric('cmbs_calls')).toBe(calls + 1);
 });
 
@@ -139,8 +142,8 @@ describe('the execute action', () => {
     const path = await here.message('l1', { executable: true, content: ECHO });
     const answer = await here.act(path, 'execute');
     expect(answer.status).toBe(200);
-    expect(answer.result).toEqual({ result: ['x', { big: 1 }] });
-    expect(await resultOf(path)).toEqual({ result: ['x', { big: 1 }] });
+    expect(answer.result).toEqual({ result: ['x', { deep: [1] }] });
+    expect(await resultOf(path)).toEqual({ result: ['x', { deep: [1] }] });
   });
 
   test('leaves a message without a call as it is', async () => {
