@@ -99,7 +99,8 @@ export function answerJson(
   return answer(status, { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(value) }, extra);
 }
 
-const oneLine = (text: string): string => text.replace(/[^\x20-\x7e]+/g, ' ').slice(0, 500);
+/** Text that may come from anywhere, a peer among them, as the value of a header. */
+export const oneLine = (text: string): string => text.replace(/[^\x20-\x7e]+/g, ' ').slice(0, 500);
 
 /** Any thrown value as an answer; what is our fault goes to the log and not to the caller (DESIGN decision 8). */
 export function answerError(thrown: unknown, request: OcciRequest | undefined, log: Log): OcciResponse {

@@ -7,7 +7,7 @@ import { isCollectionPath } from '@cmbs/shared/occi/paths';
 import type { App } from '../app';
 import { decodedPath, preconditionOf, renderContext, requesterOf, scopeOf, waitMs } from '../occi-context';
 import { header, queryValue, type OcciRequest, type OcciResponse } from '../request';
-import { answer, entityRendering, parsePayload, responseRendering } from '../respond';
+import { answer, entityRendering, oneLine, parsePayload, responseRendering } from '../respond';
 import { showEntity } from './entity';
 
 /** `own` is the action that this function carries out; a request for another one came to the wrong place. */
@@ -43,7 +43,7 @@ export async function action(request: OcciRequest, app: App, own?: readonly stri
     if (!isCollectionPath(path)) {
       const outcome = await app.actions.actOn(path, asked, preconditionOf(request));
       if (outcome.answer === 'attributes') return answer(200, rendering.attributes(outcome.values, context));
-      const reason = outcome.reason === undefined ? {} : { 'X-OCCI-Reason': outcome.reason };
+      const reason = outcome.reason === undefined ? {} : { 'X-OCCI-Reason': oneLine(outcome.reason) };
       return showEntity(request, app, path, outcome.status, reason);
     }
     const at = registry.at(path);
@@ -55,6 +55,12 @@ export async function action(request: OcciRequest, app: App, own?: readonly stri
       filter: queryFilter(request.query, registry),
       number: MAX_PAGE_OFFSET,
     });
+    if (page.next !== undefined) {
+      throw new CmbsError(
+        'too_large',
+        `An action reaches ${MAX_PAGE_OFFSET} entities at most, and there are more; filter in the query.`,
+      );
+    }
     const chosen = page.entities
       .map(({ entity }) => entity)
       .filter((entity) => only.length === 0 || only.includes(entity.path));

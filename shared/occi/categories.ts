@@ -423,11 +423,6 @@ function additions(existing: Category, given: Category): Category {
       .filter(([name]) => !Object.hasOwn(existing.attributes, name))
       .map(([name, spec]) => [name, { ...spec, required: false }]),
   );
-  const demanded = Object.keys(attributes).find((name) => attributes[name]?.required === true);
-  if (demanded !== undefined && given.class !== 'action') {
-    // Neither entities that are there nor what peers describe would have it, and an addition cannot be taken back.
-    throw new CmbsError('conflict', `${demanded} is added to ${categoryId(existing)} and so cannot be required.`);
-  }
   if (given.class === 'action' || existing.class === 'action') return { ...given, attributes };
   return { ...given, attributes, actions: given.actions.filter((id) => !existing.actions.includes(id)) };
 }
