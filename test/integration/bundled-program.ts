@@ -15,14 +15,20 @@ export function bundleProgram(source: string): BundledProgram {
   mkdirSync(join(ROOT, 'dist'), { recursive: true });
   const directory = mkdtempSync(join(ROOT, 'dist', 'test-'));
   const path = join(directory, 'program.js');
-  buildSync({
-    entryPoints: [join(ROOT, source)],
-    outfile: path,
-    bundle: true,
-    platform: 'node',
-    target: 'node20',
-    external: ['@photostructure/sqlite', 'zeromq'],
-    logLevel: 'error',
-  });
-  return { path, remove: () => rmSync(directory, { recursive: true, force: true }) };
+  const remove = (): void => rmSync(directory, { recursive: true, force: true });
+  try {
+    buildSync({
+      entryPoints: [join(ROOT, source)],
+      outfile: path,
+      bundle: true,
+      platform: 'node',
+      target: 'node20',
+      external: ['@photostructure/sqlite', 'zeromq'],
+      logLevel: 'error',
+    });
+  } catch (error) {
+    remove();
+    throw error;
+  }
+  return { path, remove };
 }
