@@ -40,7 +40,15 @@ export async function startStack({
 }: StackOptions): Promise<Stack> {
   const closing: (() => Promise<void>)[] = [];
   const close = async (): Promise<void> => {
-    for (let step = closing.pop(); step !== undefined; step = closing.pop()) await step();
+    const failures: unknown[] = [];
+    for (let step = closing.pop(); step !== undefined; step = closing.pop()) {
+      try {
+        await step();
+      } catch (error) {
+        failures.push(error); // the steps after it close other things, the store's lock among them
+      }
+    }
+    if (failures.length > 0) throw failures[0];
   };
   const newId = timeOrderedIds(clock);
   try {

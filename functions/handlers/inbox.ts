@@ -139,8 +139,10 @@ export async function inbox(request: OcciRequest, app: App): Promise<OcciRespons
       if (header(request, 'accept')?.includes('text/event-stream') === true) {
         const leaseMs = wholeNumber(request, 'lease', DEFAULT_LEASE_S, 1, MAX_LEASE_S) * 1000;
         const headers = { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' };
-        const response = answer(200, { headers, body: '' });
-        return { ...response, body: events(request, app.inbox, app.clock, at, leaseMs) };
+        return on('inbox.follow', async () => ({
+          ...answer(200, { headers, body: '' }),
+          body: events(request, app.inbox, app.clock, at, leaseMs),
+        }));
       }
       return on('inbox.read', () => read(request, app, at));
     case 'DELETE': {

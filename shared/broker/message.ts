@@ -28,7 +28,9 @@ const RFC3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d
 
 export function expiryOf(message: Entity, queuedAt: number): number {
   const given = message.attributes[MESSAGE.expiresAt];
-  return typeof given === 'string' && given !== '' ? Date.parse(given) : queuedAt + MESSAGE_TTL_MS;
+  const expiry = typeof given === 'string' ? Date.parse(given) : NaN;
+  // A copy that came over a socket was not checked; what is no time says nothing.
+  return Number.isNaN(expiry) ? queuedAt + MESSAGE_TTL_MS : expiry;
 }
 
 /** Checks and defaults beyond the categories, for the provider. */

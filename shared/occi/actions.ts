@@ -5,6 +5,7 @@ import { COLLECTION_ACTION_CONCURRENCY } from '../limits';
 import { checkAttributes, type Values } from './attributes';
 import type { Catalogue, Categories } from './categories';
 import { applicableActions, type Entities, type Precondition } from './entities';
+import { fingerprint } from './idempotency';
 import type { ActionInput } from './interpret';
 import {
   categoryId,
@@ -69,7 +70,7 @@ export class Actions {
     const worker = async (): Promise<void> => {
       for (let entity = waiting.shift(); entity !== undefined; entity = waiting.shift()) {
         try {
-          await act(entity, request, catalogue);
+          await act(entity, { ...request, caller: callerOn(entity, request.caller) }, catalogue);
           succeeded.push(entity.path);
         } catch (error) {
           failed.push({ path: entity.path, error });
@@ -94,6 +95,14 @@ export class Actions {
       options,
     );
   }
+}
+
+/** A key on a collection is one key for each entity: they are asked different things under it. */
+function callerOn(
+  { path }: Entity,
+  { idempotencyKey, ...caller }: ActionRequest['caller'],
+): ActionRequest['caller'] {
+  return idempotencyKey === undefined ? caller : { ...caller, idempotencyKey: fingerprint(idempotencyKey, path) };
 }
 
 /** The action that a term, and perhaps the body, name among those that the entity has (#63). */

@@ -210,7 +210,7 @@ export class Entities {
     return this.store.transact(async (tx) => {
       const earlier = idempotent === undefined ? undefined : await earlierAnswer(tx, idempotent);
       if (earlier !== undefined) return earlier.paths as readonly Path[];
-      await this.insert(tx, fresh, registry);
+      await this.insert(tx, fresh, catalogue);
       const paths = fresh.filter(({ path }) => !isInline(path, fresh)).map(({ path }) => path);
       if (idempotent !== undefined) rememberAnswer(tx, idempotent, { paths }, this.clock.now());
       return paths;
@@ -279,7 +279,10 @@ export class Entities {
     return { path, entity: catalogue.providerOf(kind)?.prepare?.(entity, undefined) ?? entity };
   }
 
-  private async insert(tx: Transaction, fresh: readonly Fresh[], registry: Registry): Promise<void> {
+  private async insert(tx: Transaction, fresh: readonly Fresh[], catalogue: Catalogue): Promise<void> {
+    const { registry } = catalogue;
+    const named = fresh.flatMap(({ entity }) => [entity.kind, ...entity.mixins]);
+    await this.categories.requireStill(tx, named, catalogue);
     const links = fresh.filter(({ entity }) => registry.isLink(entity.kind));
     const ends = links.flatMap(({ entity }) => linkEnds(entity)).filter((end) => end.startsWith('/'));
     const paths = [...new Set([...fresh.map(({ path }) => path), ...ends])];
@@ -325,7 +328,7 @@ export class Entities {
       if (registry.requireKind(one.kind).location === undefined) {
         throw badRequest(`${one.kind} is abstract and has no entities.`);
       }
-      await this.insert(tx, this.withLinks(one, path, id, catalogue, requester), registry);
+      await this.insert(tx, this.withLinks(one, path, id, catalogue, requester), catalogue);
       return 'created';
     });
   }
@@ -381,6 +384,8 @@ export class Entities {
           .filter((link) => link.self === undefined && link.id === undefined)
           .map((link) => this.freshLink(link, before.path, catalogue, requester))
       : [];
+    const added = [...mixins, ...links.flatMap(({ entity }) => [entity.kind, ...entity.mixins])];
+    await this.categories.requireStill(tx, added, catalogue);
     const linkPaths = links.map(({ path }) => path);
     if (registry.isLink(after.kind) || links.length > 0) {
       const changedEnds = [after, ...links.map(({ entity }) => entity)].filter((end) => registry.isLink(end.kind));
@@ -548,6 +553,7 @@ export class Entities {
       throw new CmbsError('too_large', `One request tags ${MAX_BATCH_ENTITIES} entities at most.`);
     }
     await this.store.transact(async (tx) => {
+      if (how !== 'remove') await this.categories.requireStill(tx, [id], catalogue);
       const there = await readEntities(tx, paths);
       for (const path of paths) {
         if (!there.has(path)) throw new CmbsError('not_found', `There is nothing at ${path}.`);

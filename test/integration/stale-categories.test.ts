@@ -1,0 +1,63 @@
+/** A request works with the categories as they were when it began; they may be deleted before it writes. */
+import { newId, systemClock } from '@cmbs/shared';
+import { Categories } from '@cmbs/shared/occi/categories';
+import { Entities } from '@cmbs/shared/occi/entities';
+import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
+
+const SCHEME = 'http://example.com/stale#';
+const CORE = 'http://schemas.ogf.org/occi/core#';
+const requester = { identity: { name: 'somebody' }, isOwnAuthority: () => false };
+const plain = { dialect: 'strict', attributes: {}, given: [] } as const;
+const kind = {
+  ...plain,
+  class: 'kind',
+  term: 'k',
+  scheme: SCHEME,
+  parent: `${CORE}resource`,
+  location: '/k/',
+} as const;
+const mixin = { ...plain, class: 'mixin', term: 'm', scheme: SCHEME, location: '/m/' } as const;
+
+let temporary: TemporaryStore;
+let categories: Categories;
+/** Entities whose every request began before the deletion. */
+let entities: Entities;
+
+beforeEach(async () => {
+  temporary = await openTemporaryStore();
+  categories = new Categories(temporary.store, []);
+  await categories.define([kind, mixin]);
+  const before = await categories.current();
+  const stale = Object.assign(Object.create(categories) as Categories, { current: () => Promise.resolve(before) });
+  entities = new Entities({ store: temporary.store, categories: stale, clock: systemClock, newId });
+});
+afterEach(async () => {
+  categories.close();
+  await temporary.close();
+});
+
+const make = (mixins: readonly string[]): Promise<readonly string[]> =>
+  entities.create([{ kind: `${SCHEME}k`, mixins, values: {}, verbatim: {}, links: [] }], '/k/', requester);
+
+test('an entity of a kind that is gone is not made', async () => {
+  await categories.remove([kind], []);
+  await expect(make([])).rejects.toMatchObject({ code: 'unknown_category' });
+});
+
+test('nor one with a mixin that is gone', async () => {
+  await categories.remove([mixin], []);
+  await expect(make([`${SCHEME}m`])).rejects.toMatchObject({ code: 'unknown_category' });
+});
+
+test('a mixin that is gone is not put on an entity', async () => {
+  const [path = ''] = await make([]);
+  const gone = (await categories.current()).registry.requireMixin(`${SCHEME}m`);
+  await categories.remove([mixin], []);
+  await expect(entities.tag(gone, [path], 'add')).rejects.toMatchObject({ code: 'unknown_category' });
+  await expect(entities.read(path)).resolves.toMatchObject({ entity: { mixins: [] } });
+});
+
+test('while they are there, all of that is done', async () => {
+  const [path = ''] = await make([`${SCHEME}m`]);
+  await expect(entities.read(path)).resolves.toMatchObject({ entity: { mixins: [`${SCHEME}m`] } });
+});

@@ -1,0 +1,27 @@
+import { expiryOf } from '@cmbs/shared/broker/message';
+import { MESSAGE, MESSAGE_KIND } from '@cmbs/shared/broker/cmbs';
+import { MESSAGE_TTL_MS } from '@cmbs/shared/limits';
+import type { Json } from '@cmbs/shared';
+import type { Entity } from '@cmbs/shared/occi/model';
+
+const expiring = (at: Json): Entity => ({
+  path: '/cmbs/message/one',
+  id: 'one',
+  kind: MESSAGE_KIND,
+  mixins: [],
+  attributes: { [MESSAGE.expiresAt]: at },
+  verbatim: {},
+  owner: 'somebody',
+  createdAt: 0,
+  updatedAt: 0,
+});
+
+describe('the time at which a message expires', () => {
+  test('is the one that it names', () => {
+    expect(expiryOf(expiring('1970-01-01T00:00:02Z'), 1000)).toBe(2000);
+  });
+
+  test.each(['', 'soon', 7])('is that of every message where it names %j, which is no time', (at) => {
+    expect(expiryOf(expiring(at), 1000)).toBe(1000 + MESSAGE_TTL_MS);
+  });
+});
