@@ -2,6 +2,7 @@
  * `check_neighbors`: breadth first from the member's neighbours, side by side, each with its own deadline; each member
  * reached becomes a link from the one that asked (layers.md, Members).
  */
+import { setMaxListeners } from 'node:events';
 import { toCmbsError, type Json } from '@cmbs/shared';
 import { MEMBER, MESSAGE, MESSAGE_KIND, MESSAGES, NEIGHBOR_KIND, layerMixin } from '@cmbs/shared/broker/cmbs';
 import { describe, memberPath, socketOf, stringList } from '@cmbs/shared/broker/member';
@@ -64,6 +65,8 @@ export class Discovery {
     };
     stringList(asking.attributes[MEMBER.neighbors]).forEach(add);
     const frame = this.#frame(asking);
+    // Each socket that is being asked listens; without this Node takes them for a leak and says so on stderr.
+    setMaxListeners(2 * DISCOVERY_CONCURRENCY, signal);
     let busy = 0;
     await new Promise<void>((resolve) => {
       const next = (): void => {

@@ -2,6 +2,7 @@
  * The local gateway: all functions behind one `node:http` server, dispatched by the table of routes. It stands in for
  * the deployment's load balancer and is ten times faster than one framework server per function would be.
  */
+import { setMaxListeners } from 'node:events';
 import { createServer, STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { badRequest, CmbsError, type Log } from '@cmbs/shared';
@@ -69,6 +70,8 @@ class Waits {
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
+      // An action on a collection listens once for each entity, which Node would take for a leak.
+      setMaxListeners(0, this.#controller.signal);
       if (this.#isOver) this.#controller.abort();
     }
     return this.#controller.signal;

@@ -207,6 +207,9 @@ export const MAX_HOPS = 8;
 /** Bytes of a frame that a receiver takes; above it gets an error reply (layers.md, L1 on the wire). */
 export const MAX_FRAME_BYTES = 1024 * 1024;
 
+/** Bytes of a reply: what a call may give back of the largest frame, and a list of sockets. */
+export const MAX_REPLY_BYTES = 2 * 1024 * 1024;
+
 // --- Service modules ---
 
 /** Milliseconds that a call of a service method has: the caller hears of it before a socket's handler is cut off. */

@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import { z } from 'zod';
 import { CmbsError, type ErrorCode } from '../errors';
 import { isJsonObject, type Json, type JsonObject } from '../json';
-import { MAX_HOPS, MAX_JSON_DEPTH } from '../limits';
+import { MAX_HOPS, MAX_JSON_DEPTH, MAX_REPLY_BYTES } from '../limits';
 import { nestsWithin, RawJson, sourceOf, stringifyJson, type JsonOutputObject } from '../occi/json-source';
 import { CORE_SUMMARY, CORE_TITLE, type Entity } from '../occi/model';
 import { checkId } from '../occi/paths';
@@ -224,6 +224,12 @@ const errorSchema = z.looseObject({
 
 /** Throws `bad_request` when the peer's answer is not a JSON object. */
 export function parseReply(bytes: Buffer): Reply {
+  if (bytes.length > MAX_REPLY_BYTES) {
+    throw new CmbsError(
+      'bad_request',
+      `The peer's answer has more than ${MAX_REPLY_BYTES} bytes; it is not kept.`,
+    );
+  }
   const source = textOf(bytes, "The peer's answer");
   let json: unknown;
   try {

@@ -134,6 +134,7 @@ describe("a peer's answer", () => {
 
   it.each([
     ['nests deep', `{"result":${nest(100_000)}}`],
+    ['is large', JSON.stringify({ result: 'x'.repeat(3 * 1024 * 1024) })],
     ['is no UTF-8', Buffer.from('{"a":"\xff"}', 'latin1')],
   ])('that %s is a failure of the send, with its reason', async (_what, bytes) => {
     const peer = fleet.using(new Reply({ linger: 0 }), (socket) => socket.close());
