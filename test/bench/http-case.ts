@@ -10,6 +10,12 @@ const ROUNDS = 7;
 const ROUND_MS = 350;
 const TYPE = 'application/occi+json';
 
+// By profile, on the machine that this was written on.
+const READ_LIMIT =
+  'Beside what both do, routing, negotiation and the look for links take some 15 µs of one thread.';
+const WRITE_LIMIT =
+  'The answer comes when the entity and its 12 index entries are on the disk: some 180 µs of one thread, and the sync.';
+
 /** What node:http adds by itself. */
 const OWN_HEADERS = new Set(['date', 'connection', 'keep-alive', 'content-length']);
 
@@ -59,9 +65,8 @@ export async function httpCase(scratch: string): Promise<readonly Row[]> {
             compared(figures, {
               ...common,
               against: 'node:http',
-              ...(isRead
-                ? { aim: atLeast(1 / 3) }
-                : { limit: 'Each is answered after its commit is on the disk.' }),
+              ...(isRead ? { aim: atLeast(1 / 3) } : {}),
+              limit: isRead ? READ_LIMIT : WRITE_LIMIT,
             }),
             compared(figures, { ...common, against: 'empty function', ...(isRead ? { aim: atLeast(3) } : {}) }),
           );

@@ -32,7 +32,9 @@ export function report(rows: readonly Row[], seconds: number): string {
     (line) => `| ${line.map((cell, at) => cell.padEnd(widths[at] as number)).join(' | ')} |`,
   );
   const rule = `| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |`;
-  const limits = rows.flatMap(({ what, limit }) => (limit === undefined ? [] : [`- ${what}: ${limit}`]));
+  const limits = rows
+    .filter((row) => row.aim === undefined || !isMet(row))
+    .flatMap(({ what, against, limit }) => (limit === undefined ? [] : [`- ${what} (${against}): ${limit}`]));
   return `# Bench
 
 Each ratio is cmbs divided by its counterpart, measured in turn in one run: the median of all rounds, and the lowest
@@ -44,6 +46,6 @@ ${[head, rule, ...body].join('\n')}
 
 What limits the ratios without an aim, or those that missed it:
 
-${limits.join('\n')}
+${limits.length === 0 ? '- nothing' : limits.join('\n')}
 `;
 }

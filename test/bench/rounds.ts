@@ -46,13 +46,16 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? NaN) + upper) / 2;
 }
 
-/** Runs each contestant once unmeasured (so that it is compiled and connected), then `rounds` times in turn. */
+/** Unmeasured rounds before the others: code that runs often is compiled by then, at both ends. */
+const WARM_UPS = 3;
+
+/** Runs each contestant a few times unmeasured, then `rounds` times in turn. */
 export async function inTurn(
   contestants: readonly Contestant[],
   rounds: number,
 ): Promise<ReadonlyMap<string, readonly number[]>> {
   const figures = new Map(contestants.map(({ name }): [string, number[]] => [name, []]));
-  for (const { run } of contestants) await run();
+  for (const { run } of contestants) for (let at = 0; at < WARM_UPS; at++) await run();
   for (let round = 0; round < rounds; round++) {
     const order = contestants.map((_, at) => contestants[(at + round) % contestants.length] as Contestant);
     for (const { name, run } of order) figures.get(name)?.push(await run());

@@ -43,7 +43,7 @@ export async function sendCase(): Promise<readonly Row[]> {
           unit: '/s',
           ours: 'cmbs',
           against: 'HTTP → DEALER → ROUTER',
-          limit: 'Four commits in a row: queued, claimed, the receipt, the outcome.',
+          limit: 'Four commits in a row, each with its sync: queued, claimed, the receipt, the outcome.',
         }),
       );
     }
