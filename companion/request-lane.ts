@@ -76,6 +76,7 @@ export class RequestLane {
       this.#hopeful.delete(item);
       this.#prepared.delete(item);
     }
+    this.#watchIdle();
   }
 
   async close(): Promise<void> {
