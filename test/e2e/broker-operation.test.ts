@@ -1,4 +1,5 @@
 /** What an operator sees, and how a stack stops. */
+import { readdir } from 'node:fs/promises';
 import { HangingPeer, ScriptedPeer } from './broker-peers';
 import { Deployment, eventually, Fleet, freeSocket } from './harness';
 
@@ -123,3 +124,28 @@ test('a start that does not come to its end leaves nothing behind', async () => 
   const port = new URL(here.url).port;
   await expect(Deployment.start({ env: { PORT: port } })).rejects.toThrow(/listens on 127\.0\.0\.1:\d+ already/);
 });
+
+test('layers, discoveries and sends that come and go leave no descriptor open', async () => {
+  const [here, there] = await Promise.all([fleet.start(), fleet.start()]);
+  const good = await there.member({ start: ['l1'] });
+  const dead = await freeSocket();
+  const member = await here.member({ neighbors: [good.sockets.l1, dead] });
+  const round = async (): Promise<void> => {
+    for (const layer of ['l1', 'l2', 'l31', 'l32', 'l4'])
+      await here.must(200, here.act(member.path, `start_${layer}`));
+    await here.must(200, here.act(member.path, 'check_neighbors'));
+    await here.must(200, here.send('l1', { to: good.sockets.l1 }));
+    const queued = await here.send('l1', { to: dead });
+    expect(queued.status).toBe(202);
+    await here.must(200, here.request('DELETE', queued.path));
+    await here.inbox(member, 'wait=0');
+    for (const layer of ['l1', 'l2', 'l31', 'l32', 'l4'])
+      await here.must(200, here.act(member.path, `stop_${layer}`));
+  };
+  const descriptors = async (): Promise<number> => (await readdir('/dev/fd')).length;
+  for (let number = 0; number < 3; number += 1) await round();
+  const before = await descriptors();
+  for (let number = 0; number < 20; number += 1) await round();
+  // libzmq closes in a thread of its own.
+  await eventually(descriptors, (now) => now <= before + 5, `not more than ${before} descriptors are open`);
+}, 60_000);
