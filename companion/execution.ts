@@ -141,7 +141,7 @@ const EXECUTED = 'executed-runs';
 const EXECUTED_MS = 24 * 60 * 60 * 1000;
 
 /** The call in a content's JSON text; undefined for any other content. */
-export function callOf(content: string | undefined): Call | undefined {
+function callOf(content: string | undefined): Call | undefined {
   return content === undefined ? undefined : parseCall(JSON.parse(content) as Json);
 }
 

@@ -6,7 +6,15 @@ import { CmbsError, isJsonObject, type Json, type JsonObject } from '@cmbs/share
 import type { TopicLayer } from '@cmbs/shared/bus/bus';
 import { isLocal, isNamed, socketOf, wants } from '@cmbs/shared/broker/member';
 import { receiptId } from '@cmbs/shared/broker/inbox';
-import { nextSequence, putSend, type Receiver, type Send } from '@cmbs/shared/broker/send';
+import {
+  busAddress,
+  nextSequence,
+  putSend,
+  queuedAt,
+  queueFull,
+  type Receiver,
+  type Send,
+} from '@cmbs/shared/broker/send';
 import { parseTopic } from '@cmbs/shared/broker/topics';
 import { contentText, type WireMessage } from '@cmbs/shared/broker/wire';
 import { MAX_HOPS, MAX_TOPICS, MESSAGE_TTL_MS, RECEIPT_TTL_MS } from '@cmbs/shared/limits';
@@ -26,7 +34,7 @@ export class Forwarding {
 
   /** Durable when resolved: the send that publishes and passes on lies in the outbox. */
   async passOn(member: Entity, layer: TopicLayer, message: WireMessage): Promise<'forwarded' | 'duplicate'> {
-    const { store, clock, newId, deployment, members, counters, uriOf } = this.#environment;
+    const { store, clock, newId, deployment, members, counters, uriOf, queueLimit } = this.#environment;
     const hops = message.transfer.hops ?? [];
     const here = `${deployment}/${member.id}`;
     // What passed any member of this deployment is on its bus already.
@@ -75,6 +83,10 @@ export class Forwarding {
       receivers,
       frame: onwardFrame(message, wireId, [...hops, here], [...message.pathHistory, uriOf(member.path)]),
     };
+    // Refused, the message stays with who passed it here and comes again.
+    for (const address of new Set(receivers.map((one) => one.address ?? busAddress(layer)))) {
+      if ((await queuedAt(store, address, queueLimit)) >= queueLimit) throw queueFull(address, queueLimit);
+    }
     return store.transact(async (tx) => {
       if ((await tx.get(FORWARDED, seenId)) !== undefined) return 'duplicate';
       tx.put(FORWARDED, seenId, {}, { expiresAt: now + RECEIPT_TTL_MS });

@@ -107,6 +107,7 @@ export async function startStack({
       deployment,
       uriOf,
       discovery: config.CMBS_DISCOVERY,
+      queueLimit: config.CMBS_QUEUE_LIMIT,
       bindHost: config.CMBS_BIND_HOST,
     }).catch(async (error: unknown) => {
       await gateway.close(0);

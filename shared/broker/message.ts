@@ -2,8 +2,8 @@
 import { CmbsError } from '../errors';
 import type { Json, JsonObject } from '../json';
 import { MAX_RECEIVERS, MAX_TOPICS, MESSAGE_TTL_MS } from '../limits';
-import type { CategoryId, Entity } from '../occi/model';
-import { layerMixin, MESSAGE, MESSAGE_ACTION_SCHEME } from './cmbs';
+import type { Entity } from '../occi/model';
+import { layerMixin, MESSAGE } from './cmbs';
 import { LAYERS, parseLayer, type Layer } from './layers';
 import { isTrue, stringList } from './member';
 import { parseTopic } from './topics';
@@ -71,10 +71,6 @@ export function prepareMessage(next: Entity, before: Entity | undefined): Entity
 }
 
 const refuse = (message: string): CmbsError => new CmbsError('bad_attribute', message);
-
-export function sendAction(layer: Layer): CategoryId {
-  return `${MESSAGE_ACTION_SCHEME}send_${layer}`;
-}
 
 /** Why the message cannot be sent on the layer now; undefined when it can. */
 export function whyNotSent(message: Entity, layer: Layer): string | undefined {

@@ -17,8 +17,10 @@ import type { Registry } from '../occi/registry';
 import type { Doc, Store, Transaction } from '../store/store';
 
 export const SENDS = 'sends';
-export const ADDRESS_FIELD = 'address';
-export const FROM_FIELD = 'from';
+const ADDRESS_FIELD = 'address';
+
+/** Stands among the addresses for the topic bus. */
+export const busAddress = (layer: Layer): string => `the topic bus of ${layer}`;
 
 /** `queued` and `waiting` are open, the others are outcomes. */
 export type ReceiverState = 'queued' | 'waiting' | 'sent' | 'delivered' | 'dropped' | 'failed' | 'expired';
@@ -75,9 +77,9 @@ export const nextSequence = (): number => (lastSequence += 1);
 export function putSend(tx: Transaction, send: Send): void {
   const addresses = send.receivers
     .filter(isOpen)
-    .flatMap(({ address }) => (address === undefined ? [] : [address]));
+    .flatMap(({ address, via }) => (via === 'bus' ? [busAddress(send.layer)] : (address ?? [])));
   tx.put(SENDS, send.id, send as unknown as JsonObject, {
-    index: { [ADDRESS_FIELD]: [...new Set(addresses)], [FROM_FIELD]: [send.from] },
+    index: { [ADDRESS_FIELD]: [...new Set(addresses)] },
     order: orderOf(send),
   });
 }

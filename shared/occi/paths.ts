@@ -3,9 +3,6 @@ import { badRequest, CmbsError } from '../errors';
 import { MAX_NAME_LENGTH, MAX_PATH_LENGTH } from '../limits';
 import type { Path } from './model';
 
-export const QUERY_INTERFACE: Path = '/-/';
-export const WELL_KNOWN_QUERY_INTERFACE: Path = '/.well-known/org/ogf/occi/-/';
-
 /** First segments that are ours or the platform's (Cloud Run keeps `/eventlog` and `/_ah/` for itself). */
 const RESERVED_FIRST_SEGMENTS = new Set([
   '-',

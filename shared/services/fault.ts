@@ -1,6 +1,7 @@
 /**
  * The one catalogue of faults: how a call that failed is told, whatever brought it here. The numbers are JSON-RPC
  * 2.0's (§5.1), which the XML-RPC "faults_interop" list shares, so every front end can use them as they are.
+ * Modules number their own faults outside -32768 to -32000.
  */
 import type { Json } from '../json';
 
@@ -20,9 +21,6 @@ export const FAULT = {
   /** The call was cut off in the middle; it may or may not have run, and is not run again. */
   outcomeUnknown: -32002,
 } as const;
-
-/** Codes in here belong to the protocols and to {@link FAULT}; modules number their own faults outside. */
-export const RESERVED_CODES = { from: -32768, to: -32000 } as const;
 
 /** What a method throws to tell its caller something: code, text and data arrive unchanged. */
 export class Fault extends Error {
