@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect, createServer, type Socket as TcpSocket } from 'node:net';
 import { Dealer, Request, Router } from 'zeromq';
 import type { JsonObject } from '@cmbs/shared';
+import { eventually } from './harness';
 
 /** Milliseconds that a peer waits for a reply. */
 const REPLY_MS = 10_000;
@@ -47,6 +48,19 @@ export async function ask(socket: string, frame: string | Buffer): Promise<JsonO
   }
 }
 
+/** Binds as soon as the address is free: libzmq closes in a thread of its own, after the close here. */
+async function bindSoon(router: Router, socket: string): Promise<void> {
+  await eventually(
+    () =>
+      router.bind(socket).then(
+        () => 'bound',
+        (error: unknown) => String(error),
+      ),
+    (outcome) => outcome === 'bound',
+    `${socket} is bound`,
+  );
+}
+
 /** Listens, takes every request and answers none. */
 export class HangingPeer {
   readonly #router = new Router({ linger: 0 });
@@ -54,7 +68,7 @@ export class HangingPeer {
 
   static async bind(socket: string): Promise<HangingPeer> {
     const peer = new HangingPeer();
-    await peer.#router.bind(socket);
+    await bindSoon(peer.#router, socket);
     void peer.#receive();
     return peer;
   }
@@ -85,7 +99,7 @@ export class ScriptedPeer {
     answer: (body: string, number: number) => string | undefined,
   ): Promise<ScriptedPeer> {
     const peer = new ScriptedPeer();
-    await peer.#router.bind(socket);
+    await bindSoon(peer.#router, socket);
     void peer.#serve(answer);
     return peer;
   }
