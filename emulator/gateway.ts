@@ -7,10 +7,12 @@ import { createServer, STATUS_CODES, type IncomingMessage, type Server, type Ser
 import type { AddressInfo, Socket } from 'node:net';
 import { badRequest, CmbsError, type Log } from '@cmbs/shared';
 import {
+  CONNECTION_IDLE_MS,
   MAX_CONNECTIONS,
   MAX_DISCARDED_BYTES,
   MAX_HEADER_BYTES,
   MAX_REQUESTS_PER_CONNECTION,
+  MAX_UNREAD_BYTES,
   REQUEST_DEADLINE_MS,
 } from '@cmbs/shared/limits';
 import type { App } from '@cmbs/functions/app';
@@ -83,11 +85,37 @@ class Waits {
   }
 }
 
+interface Connection {
+  /** Requests that are not answered; aborting one ends its waits. */
+  readonly inHand: Set<Waits>;
+  /** The latest answer, which may not be sent yet. */
+  last: ServerResponse | undefined;
+}
+
+/** Resolves when the answer has gone to the operating system, or the connection is gone. */
+function sent(outgoing: ServerResponse, signal: AbortSignal): Promise<void> {
+  if (outgoing.writableFinished || signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = (): void => {
+      outgoing.off('finish', done);
+      outgoing.off('close', done);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    outgoing.once('finish', done);
+    outgoing.once('close', done);
+    // An answer that waits behind another one is not told that the connection closed.
+    signal.addEventListener('abort', done, { once: true });
+  });
+}
+
 export class Gateway {
   readonly #options: GatewayOptions;
   readonly #server: Server;
-  /** Open connections and the requests on each that are not answered; aborting one ends its waits. */
-  readonly #connections = new Map<Socket, Set<Waits>>();
+  readonly #connections = new Map<Socket, Connection>();
+  /** Bytes of answers that clients have not read, of the longest waiting connection first. */
+  readonly #unread = new Map<Socket, number>();
+  #unreadBytes = 0;
   #isClosing = false;
   #fallback = '';
 
@@ -116,15 +144,17 @@ export class Gateway {
       this.#endWith(socket, new CmbsError('method_not_allowed', 'CONNECT is not offered here.')),
     );
     this.#server.maxConnections = MAX_CONNECTIONS;
+    this.#server.timeout = CONNECTION_IDLE_MS;
     this.#server.on('clientError', (error: Error & { code?: string }, socket: Socket) =>
       this.#refuseBytes(error, socket),
     );
     this.#server.on('connection', (socket) => {
       const inHand = new Set<Waits>();
-      this.#connections.set(socket, inHand);
+      this.#connections.set(socket, { inHand, last: undefined });
       // Of pipelined requests only the first hears from Node that the connection is gone.
       socket.once('close', () => {
         this.#connections.delete(socket);
+        this.#forgetUnread(socket);
         for (const request of inHand) request.abort();
       });
     });
@@ -156,7 +186,7 @@ export class Gateway {
   /** Requests that are not answered yet. */
   get inHand(): number {
     let count = 0;
-    for (const inHand of this.#connections.values()) count += inHand.size;
+    for (const { inHand } of this.#connections.values()) count += inHand.size;
     return count;
   }
 
@@ -164,7 +194,7 @@ export class Gateway {
   async close(graceMs: number): Promise<void> {
     this.#isClosing = true;
     // Ends requests that wait, such as event streams.
-    for (const inHand of this.#connections.values()) for (const request of inHand) request.abort();
+    for (const { inHand } of this.#connections.values()) for (const request of inHand) request.abort();
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#server.closeIdleConnections();
     const { clock } = this.#options.app;
@@ -177,17 +207,48 @@ export class Gateway {
 
   async #handle(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const waits = new Waits();
-    const inHand = this.#connections.get(incoming.socket);
-    if (this.#isClosing || inHand === undefined) waits.abort();
-    inHand?.add(waits);
+    const { socket } = incoming;
+    const connection = this.#connections.get(socket);
+    if (connection === undefined) return; // closed already
+    const { inHand, last } = connection;
+    if (this.#isClosing) waits.abort();
+    inHand.add(waits);
+    const isTooMany = inHand.size > MAX_REQUESTS_PER_CONNECTION;
+    connection.last = outgoing;
     try {
-      await this.#answer(incoming, outgoing, waits, (inHand?.size ?? 0) > MAX_REQUESTS_PER_CONNECTION);
+      // One after the other, so that a client who does not read holds one answer in memory. A refusal is small and goes
+      // out at once: answers that pile up make Node stop reading.
+      if (last !== undefined && !last.writableFinished && !isTooMany) await sent(last, waits.signal);
+      if (socket.destroyed) return;
+      await this.#answer(incoming, outgoing, waits, isTooMany);
+      this.#boundUnread(socket, outgoing);
     } catch (error) {
       this.#options.log.warn('answer not written', { path: incoming.url, cause: String(error) });
       outgoing.destroy();
     } finally {
-      inHand?.delete(waits);
+      inHand.delete(waits);
     }
+  }
+
+  /** Drops the connections that have not read for longest when all of them together hold too much. */
+  #boundUnread(socket: Socket, outgoing: ServerResponse): void {
+    const bytes = outgoing.writableLength;
+    if (bytes === 0 || socket.destroyed) return;
+    this.#forgetUnread(socket);
+    this.#unread.set(socket, bytes);
+    this.#unreadBytes += bytes;
+    outgoing.once('finish', () => this.#forgetUnread(socket));
+    for (const slowest of this.#unread.keys()) {
+      if (this.#unreadBytes <= MAX_UNREAD_BYTES) break;
+      this.#options.log.warn('connection dropped', { reason: 'the client does not read', bytes });
+      this.#forgetUnread(slowest);
+      slowest.destroy();
+    }
+  }
+
+  #forgetUnread(socket: Socket): void {
+    this.#unreadBytes -= this.#unread.get(socket) ?? 0;
+    this.#unread.delete(socket);
   }
 
   async #answer(

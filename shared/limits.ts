@@ -239,6 +239,8 @@ export const MAX_SOCKETS_LISTED = 1000;
  * (`MAX_QUEUED_COMMITS`), so that a flood of them leaves room for others.
  */
 export const MAX_UNWRITTEN_RECEIPTS = 4000;
+/** Milliseconds that such a receipt waits for others: one commit for each would take longer than the rest of it. */
+export const LATE_RECEIPT_MS = 5;
 /** Requests in flight to one peer; more wait in order. */
 export const LANE_WINDOW = 128;
 /** Milliseconds until an attempt without reply is given up, and attempts before the queue backs off (Lazy Pirate). */
@@ -267,6 +269,10 @@ export const MAX_HEADER_BYTES = 16 * 1024;
 export const MAX_CONNECTIONS = 10_000;
 /** Bytes of a body over the limit that are read and forgotten, so that its sender can read the answer. */
 export const MAX_DISCARDED_BYTES = 64 * 1024 * 1024;
+/** Bytes of answers that clients have not read; beyond, those who have not read for longest are dropped. */
+export const MAX_UNREAD_BYTES = 128 * 1024 * 1024;
+/** Milliseconds without a byte in either direction until a connection is closed: more than any wait that may be asked for. */
+export const CONNECTION_IDLE_MS = 90_000;
 /** Pipelined requests of one connection that are not answered; each may wait for a minute. */
 export const MAX_REQUESTS_PER_CONNECTION = 1000;
 /** Milliseconds that a stopping gateway gives to requests in hand; less than the two seconds of Ctrl-C. */

@@ -140,6 +140,37 @@ describe('a client that hangs up', () => {
   });
 });
 
+describe('clients that do not read', () => {
+  it('hold one answer each, and the server goes on serving others', async () => {
+    const big = await deployment.message('l1', { content: 'x'.repeat(900_000) });
+    const { hostname, port } = new URL(deployment.url);
+    const before = process.memoryUsage().external + process.memoryUsage().heapUsed;
+    const sockets = await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        const socket = connect(Number(port), hostname);
+        await once(socket, 'connect');
+        socket.pause();
+        socket.write(`GET ${big} HTTP/1.1\r\n${HOST}Accept: application/json\r\n\r\n`.repeat(100));
+        return socket;
+      }),
+    );
+    await eventually(waiting, (count) => count > 20 * 90, 'all but the first of each wait');
+    expect((await deployment.get('/healthz')).status).toBe(200);
+    const grown = process.memoryUsage().external + process.memoryUsage().heapUsed - before;
+    expect(grown).toBeLessThan(20 * 100 * 900_000 * 0.2); // 2,000 answers would be 1.8 GB
+    for (const socket of sockets) socket.destroy();
+    await eventually(waiting, (count) => count <= 1, 'none waits any more');
+  });
+
+  it('get their pipelined answers in order once they do', async () => {
+    const answers = await exchange(
+      `GET /healthz HTTP/1.1\r\n${HOST}\r\nGET /nowhere HTTP/1.1\r\n${HOST}\r\n`.repeat(300) + LAST,
+    );
+    const found = answers.match(/HTTP\/1\.1 \d{3}/g)?.map((line) => line.slice(-3));
+    expect(found).toEqual([...Array.from({ length: 300 }, () => ['200', '404']).flat(), '200']);
+  });
+});
+
 describe('/metrics', () => {
   it('says who serves it, and is read only', async () => {
     expect(await status(`GET /metrics HTTP/1.1\r\n${HOST}${CLOSE}\r\n`)).toBe(200);
