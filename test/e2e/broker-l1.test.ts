@@ -369,9 +369,9 @@ describe('a message that expires', () => {
 
     await here.change(sent.path, { 'cmbs.message.expires_at': new Date(Date.now() + 60_000).toISOString() });
     await there.must(200, there.act(late.path, 'start_l1'));
-    const again = await here.act(sent.path, 'resend');
-    expect(again.status).toBe(200);
-    expect(again.delivery.state).toBe('delivered');
+    // 202 when the socket has found nobody just before the peer came: that answer holds for a moment.
+    expect([200, 202]).toContain((await here.act(sent.path, 'resend')).status);
+    await here.reaches(sent.path, 'delivered');
     expect(await deadLetters(here)).not.toContain(sent.path);
     expect((await here.act(sent.path, 'purge')).status).toBe(400);
   });
