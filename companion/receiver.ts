@@ -23,7 +23,13 @@ import {
   parseFrame,
   type WireMessage,
 } from '@cmbs/shared/broker/wire';
-import { MAX_INBOX_ENTRIES, MAX_UNWRITTEN_RECEIPTS, MAX_SOCKETS_LISTED } from '@cmbs/shared/limits';
+import {
+  LATE_RECEIPT_MS,
+  MAX_COMMIT_WRITES,
+  MAX_INBOX_ENTRIES,
+  MAX_SOCKETS_LISTED,
+  MAX_UNWRITTEN_RECEIPTS,
+} from '@cmbs/shared/limits';
 import { readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
 import type { Entity, Path } from '@cmbs/shared/occi/model';
 import { answerOf, parseCall, type Call } from '@cmbs/shared/services/call';
@@ -58,6 +64,9 @@ export class Receiver {
   readonly #forwarding: Forwarding;
   /** Receipts of messages that may not be stored, on their way to the inbox after the reply. */
   #unwritten = 0;
+  /** Writes of those that wait for others to share their commit. */
+  readonly #writeSoon: (() => void)[] = [];
+  #cancelWriting: (() => void) | undefined;
   /** Arrivals that wait until one of them is written, the first first. */
   readonly #waitForRoom: (() => void)[] = [];
   readonly #waitForAll: (() => void)[] = [];
@@ -104,6 +113,7 @@ export class Receiver {
 
   /** Waits until what was answered before it was written is written. */
   async flush(): Promise<void> {
+    this.#writeNow();
     if (this.#unwritten > 0) await new Promise<void>((resolve) => this.#waitForAll.push(resolve));
   }
 
@@ -267,16 +277,27 @@ export class Receiver {
       await new Promise<void>((resolve) => this.#waitForRoom.push(resolve));
     }
     const { id, receipt } = this.#receipt(layer, message, arrival, 'received');
-    const { store, log, counters } = this.#environment;
+    const { store, log, counters, clock } = this.#environment;
     this.#unwritten += 1;
-    store.create(inbox, id, receiptValue(receipt), receiptOptions(receipt, arrival.sequence)).then(
-      () => this.#written(),
-      (error: unknown) => {
-        counters.add('cmbs_dropped', { reason: 'not written', layer });
-        log.error('receipt lost', { member: member.path, message: message.id, cause: String(error) });
-        this.#written();
-      },
-    );
+    this.#writeSoon.push(() => {
+      store.create(inbox, id, receiptValue(receipt), receiptOptions(receipt, arrival.sequence)).then(
+        () => this.#written(),
+        (error: unknown) => {
+          counters.add('cmbs_dropped', { reason: 'not written', layer });
+          log.error('receipt lost', { member: member.path, message: message.id, cause: String(error) });
+          this.#written();
+        },
+      );
+    });
+    if (this.#writeSoon.length >= MAX_COMMIT_WRITES) this.#writeNow();
+    else this.#cancelWriting ??= clock.after(LATE_RECEIPT_MS, () => this.#writeNow());
+  }
+
+  /** What is written together shares one commit. */
+  #writeNow(): void {
+    this.#cancelWriting?.();
+    this.#cancelWriting = undefined;
+    for (const write of this.#writeSoon.splice(0)) write();
   }
 
   #written(): void {

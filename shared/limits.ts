@@ -18,6 +18,8 @@ export const MAX_CATEGORIES = 5000;
 export const DEFAULT_PAGE_SIZE = 1000;
 /** `page * number` above this is 413; deep pages go by cursor (DESIGN decision 22). */
 export const MAX_PAGE_OFFSET = 10_000;
+/** Characters of JSON on a page of entities or of an inbox, about; it ends with a cursor then, whatever its number. */
+export const MAX_PAGE_CHARS = 8 * 1024 * 1024;
 /** Documents looked at for one page when part of a filter cannot use an index; then the page ends with a cursor. */
 export const MAX_FILTER_SCAN = 20_000;
 /** Characters of an attribute value that are indexed as they are; longer ones by their digest. */
@@ -288,3 +290,5 @@ export const FUNCTION_ANSWER_GRACE_MS = 2000;
 export const PUBLICATION_GRACE_MS = 5000;
 /** Milliseconds that a message which was given up is kept: 30 days. */
 export const DEAD_LETTER_TTL_MS = 30 * 24 * 60 * 60 * 1000;
+/** Attempts of one send that a receiver may answer with a fault of its own before the send is given up. */
+export const MAX_INTERNAL_ATTEMPTS = 10;
