@@ -2,7 +2,7 @@
  * Opens and closes the sockets of local members: what the store wants is compared with what is open, at start and at
  * every change, one member at a time (layers.md, Members). What cannot be opened is tried again with back-off.
  */
-import { toCmbsError, type CmbsError, type Json, type JsonObject } from '@cmbs/shared';
+import { toCmbsError, type CmbsError, type ErrorCode, type Json, type JsonObject } from '@cmbs/shared';
 import type { TopicLayer } from '@cmbs/shared/bus/bus';
 import { MEMBER, MEMBERS } from '@cmbs/shared/broker/cmbs';
 import { DESIRED, startedLayers, type Desired } from '@cmbs/shared/broker/desired';
@@ -282,12 +282,22 @@ export class Layers {
     const name = subscriptionName(path, layer);
     let topics = '';
     let consumer: ReturnType<typeof bus.consume> | undefined;
-    const consume = (): ReturnType<typeof bus.consume> =>
-      bus.consume(
+    let stop = new AbortController();
+    const rest = async (): Promise<void> => {
+      stop.abort();
+      await consumer?.close();
+      consumer = undefined;
+    };
+    const consume = (): ReturnType<typeof bus.consume> => {
+      stop = new AbortController();
+      const { signal } = stop;
+      return bus.consume(
         name,
         async ({ topic, message }) => {
           try {
-            await this.#receiver.takeFromBus(path, layer, topic, message.data);
+            await this.#patiently(signal, layer, () =>
+              this.#receiver.takeFromBus(path, layer, topic, message.data),
+            );
           } catch (thrown) {
             const error = toCmbsError(thrown);
             if (error.code !== 'bad_request') throw thrown;
@@ -304,24 +314,45 @@ export class Layers {
           },
         },
       );
+    };
     const follow = async (now: Entity): Promise<void> => {
       const patterns = topicPatterns(now);
       if (topics !== patterns.join('\n') || topics === '') {
         await bus.setSubscription({ name, layer, patterns });
         topics = patterns.join('\n');
       }
-      if (isSuspended(now)) {
-        await consumer?.close();
-        consumer = undefined;
-      } else consumer ??= consume();
+      if (isSuspended(now)) await rest();
+      else consumer ??= consume();
     };
     await follow(member);
-    return {
-      follow,
-      close: async () => {
-        await consumer?.close();
-      },
-    };
+    return { follow, close: rest };
+  }
+
+  /**
+   * Takes a delivery of the bus, again and again while the member's own side cannot have it (a full inbox, a full
+   * disk): such attempts must not bring it nearer to being given up. Its place among those in hand is what slows the
+   * bus down meanwhile.
+   */
+  async #patiently(stop: AbortSignal, layer: TopicLayer, take: () => Promise<void>): Promise<void> {
+    const { clock, counters } = this.#environment;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        await take();
+        return;
+      } catch (thrown) {
+        if (stop.aborted || !NOT_NOW.has(toCmbsError(thrown).code)) throw thrown;
+      }
+      counters.add('cmbs_retries', { layer });
+      await new Promise<void>((resolve) => {
+        const go = (): void => {
+          cancel();
+          stop.removeEventListener('abort', go);
+          resolve();
+        };
+        const cancel = clock.after(backOff(attempt), go);
+        stop.addEventListener('abort', go, { once: true });
+      });
+    }
   }
 
   /** Shows the observed states in the member's read-only `layers`. */
@@ -352,6 +383,9 @@ export class Layers {
 function reasonOf({ message }: CmbsError): string {
   return message.replace(/^The socket (\S+) cannot be opened: /, '$1: ').replace(/\.$/, '');
 }
+
+/** What is wrong with the member's side for now, and nothing with the message. */
+const NOT_NOW: ReadonlySet<ErrorCode> = new Set(['queue_full', 'unavailable', 'storage_full']);
 
 /** Names of subscriptions have fewer characters than ids. */
 function subscriptionName(member: Path, layer: TopicLayer): string {

@@ -23,7 +23,7 @@ import { describe } from '@cmbs/shared/broker/member';
 import { isEmptyContent } from '@cmbs/shared/broker/message';
 import { MESSAGE } from '@cmbs/shared/broker/cmbs';
 import { originOf, parseReply, type Reply } from '@cmbs/shared/broker/wire';
-import { MAX_LANES, PUBLICATION_GRACE_MS } from '@cmbs/shared/limits';
+import { MAX_INTERNAL_ATTEMPTS, MAX_LANES, PUBLICATION_GRACE_MS } from '@cmbs/shared/limits';
 import type { Path } from '@cmbs/shared/occi/model';
 import { BroadcastLane } from './broadcast-lane';
 import { registryOf, type Environment } from './environment';
@@ -362,7 +362,7 @@ export class Outbox implements Holder {
       return 'settled';
     }
     if (reply.kind === 'error') {
-      if (isRetryable(reply.code)) return { retry: reply.message };
+      if (isRetryable(reply.code) && !this.#isHopeless(item, reply.code)) return { retry: reply.message };
       counters.add('cmbs_deliveries', { layer, outcome: 'failed' });
       this.settle(item, {
         state: 'failed',
@@ -385,6 +385,12 @@ export class Outbox implements Holder {
     } catch (error) {
       this.#environment.log.warn('description in a reply not kept', { cause: String(error) });
     }
+  }
+
+  /** A message on which its receiver breaks each time must not hold up those behind it until it expires. */
+  #isHopeless({ held, name, tries }: Item, code: string): boolean {
+    const recorded = held.send.receivers.find((receiver) => receiver.name === name)?.attempts ?? 0;
+    return code === 'internal' && recorded + tries >= MAX_INTERNAL_ATTEMPTS;
   }
 
   /** An item has its outcome. */

@@ -291,4 +291,4 @@ export const PUBLICATION_GRACE_MS = 5000;
 /** Milliseconds that a message which was given up is kept: 30 days. */
 export const DEAD_LETTER_TTL_MS = 30 * 24 * 60 * 60 * 1000;
 /** Attempts of one send that a receiver may answer with a fault of its own before the send is given up. */
-export const MAX_INTERNAL_ATTEMPTS = 10;
+export const MAX_INTERNAL_ATTEMPTS = 5;
