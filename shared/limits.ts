@@ -71,8 +71,12 @@ export const MAX_ENVELOPE_FRAMES = 16;
 export const MAX_BROADCASTS_BUFFERED = 1000;
 /** Bytes of the same. */
 export const MAX_BROADCAST_BYTES_BUFFERED = 64 * 1024 * 1024;
-/** Milliseconds after which a broadcast that met a full connection may be tried again. */
-export const BROADCAST_RETRY_MS = 20;
+/**
+ * Milliseconds after which a broadcast that met a full connection may be tried again, at first and at most. A peer that
+ * reads empties 1000 messages in ten milliseconds and must not wait for us; one that hangs must not keep us busy.
+ */
+export const BROADCAST_RETRY_MS = 2;
+export const BROADCAST_RETRY_MAX_MS = 32;
 /** Milliseconds between two log lines about drops of one kind on one socket; the counters count each. */
 export const DROP_LOG_INTERVAL_MS = 1000;
 /** Bytes of the path of a Unix socket: `sun_path` less its terminating zero. */

@@ -54,6 +54,7 @@ export async function action(request: OcciRequest, app: App, own?: readonly stri
       scope: scopeOf(path, registry),
       filter: queryFilter(request.query, registry),
       number: MAX_PAGE_OFFSET,
+      need: 'attributes',
     });
     if (page.next !== undefined) {
       throw new CmbsError(

@@ -25,6 +25,7 @@ async function list(request: OcciRequest, app: App, path: Path, payload: Payload
   const page = await app.entities.list({
     scope: scopeOf(path, registry),
     filter: filterOf(request, payload, registry),
+    ...(rendering.collectionIsLocations ? { need: 'path' } : {}),
     ...pageOf(request, rendering),
   });
   const found = page.entities.map(({ entity }) => entity);

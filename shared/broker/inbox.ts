@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { orderKey, type Clock } from '../clock';
 import { CmbsError } from '../errors';
 import type { JsonObject } from '../json';
-import { INBOX_TTL_MS, MAX_INBOX_SCAN, RECEIPT_TTL_MS } from '../limits';
+import { INBOX_TTL_MS, MAX_INBOX_SCAN, MAX_PAGE_CHARS, RECEIPT_TTL_MS } from '../limits';
 import { RawJson, type JsonOutputObject } from '../occi/json-source';
 import type { Doc, PutOptions, Store } from '../store/store';
 import type { Layer } from './layers';
@@ -75,16 +75,19 @@ export class Inbox {
     const free: Doc[] = [];
     let after = cursor;
     for (let scanned = 0; free.length < limit && scanned < MAX_INBOX_SCAN;) {
+      const asked = limit - free.length;
       const page = await this.store.query({
         collection,
         by: 'order',
-        limit: limit - free.length,
+        limit: asked,
+        maxChars: MAX_PAGE_CHARS,
         ...(after === undefined ? {} : { after }),
       });
       scanned += page.docs.length;
       free.push(...page.docs.filter((doc) => (receiptOf(doc).leasedUntil ?? 0) <= now));
       after = page.next;
-      if (after === undefined) break;
+      const isCut = page.docs.length < asked;
+      if (after === undefined || (isCut && free.length > 0)) break;
     }
     const taken = leaseMs === 0 ? free : await this.lease(collection, free, now, now + leaseMs);
     return {

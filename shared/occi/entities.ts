@@ -2,8 +2,8 @@
 import type { Clock, NewId } from '../clock';
 import { badRequest, CmbsError } from '../errors';
 import type { Json } from '../json';
-import { MAX_BATCH_ENTITIES, MAX_FILTER_SCAN, MAX_PAGE_OFFSET } from '../limits';
-import type { Doc, Store, Transaction } from '../store/store';
+import { MAX_BATCH_ENTITIES, MAX_FILTER_SCAN, MAX_PAGE_CHARS, MAX_PAGE_OFFSET } from '../limits';
+import type { Store, Transaction } from '../store/store';
 import { checkAttributes, type Values } from './attributes';
 import { without, type Catalogue, type Categories } from './categories';
 import {
@@ -11,6 +11,7 @@ import {
   deleteEntity,
   ENTITIES,
   entitiesOf,
+  outlineOf,
   readEntities,
   readEntity,
   SOURCE_FIELD,
@@ -58,6 +59,11 @@ export interface PageRequest {
   readonly page?: number;
   readonly number: number;
   readonly cursor?: string;
+  /**
+   * What of each entity is needed when that is not all of it. Pages of whole entities end early, with a cursor, where
+   * they grow large.
+   */
+  readonly need?: 'path' | 'attributes';
 }
 
 export interface EntityPage {
@@ -69,6 +75,14 @@ export interface EntityPage {
 export interface Requester {
   readonly identity: Identity;
   readonly isOwnAuthority: (authority: string) => boolean;
+}
+
+/** Entities whose texts that lie apart are read together. */
+const READ_AT_ONCE = 32;
+
+function withoutTexts(stored: StoredEntity, need: PageRequest['need']): StoredEntity {
+  const { entity } = stored;
+  return { ...stored, entity: { ...entity, verbatim: {}, attributes: need === 'path' ? {} : entity.attributes } };
 }
 
 export class Entities {
@@ -514,28 +528,48 @@ export class Entities {
       ...indexedTerms(filter, registry),
     ];
     const test = residualTest(filter, registry);
-    const wanted = skip + number;
-    const found: Doc[] = [];
+    const isWhole = request.need === undefined;
+    const found: StoredEntity[] = [];
+    let passed = 0;
+    let chars = 0;
     let after = request.cursor;
-    for (let scanned = 0; found.length < wanted && scanned < MAX_FILTER_SCAN;) {
-      const page = await this.store.query({
+    for (let scanned = 0; passed + found.length < skip + number && scanned < MAX_FILTER_SCAN;) {
+      const query = {
         collection: ENTITIES,
         where,
         ...('below' in scope ? { prefix: scope.below } : {}),
         ...(after === undefined ? {} : { after }),
-        limit: Math.min(wanted - found.length, MAX_PAGE_OFFSET),
-      });
-      scanned += page.docs.length;
-      if (test === undefined) found.push(...page.docs);
-      else {
-        const stored = await entitiesOf(this.store, page.docs);
-        found.push(...page.docs.filter((_doc, at) => test((stored[at] as StoredEntity).entity)));
+      };
+      // What is skipped does not take the place of what is shown.
+      const limit = Math.min(passed < skip ? skip - passed : number - found.length, MAX_PAGE_OFFSET);
+      const { docs, next } = await this.store.query({ ...query, limit, maxChars: MAX_PAGE_CHARS });
+      scanned += docs.length;
+      let read = 0;
+      while (read < docs.length && (!isWhole || chars < MAX_PAGE_CHARS)) {
+        const some = docs.slice(read, read + READ_AT_ONCE);
+        read += some.length;
+        const stored = isWhole || test !== undefined ? await entitiesOf(this.store, some) : some.map(outlineOf);
+        for (const one of stored) {
+          if (test?.(one.entity) === false) continue;
+          if (passed < skip) passed += 1;
+          else {
+            found.push(isWhole ? one : withoutTexts(one, request.need));
+            for (const text of Object.values(one.entity.verbatim)) chars += text.length;
+          }
+        }
       }
-      after = page.next;
+      // Results lie apart, so that a page may turn out too large only when they are read.
+      after = read === docs.length ? next : (await this.store.query({ ...query, limit: read })).next;
       if (after === undefined) break;
+      if (isWhole && found.length > 0 && found.length < number && (read < docs.length || docs.length < limit)) {
+        if (request.page === undefined) break;
+        throw new CmbsError(
+          'too_large',
+          `These entities are too large for one page; ask for fewer than ${number}.`,
+        );
+      }
     }
-    const entities = await entitiesOf(this.store, found.slice(skip));
-    return { entities, ...(after === undefined ? {} : { next: after }) };
+    return { entities: found, ...(after === undefined ? {} : { next: after }) };
   }
 
   /** Whether anything, entity or collection, lies below an unbound path (#61). */

@@ -162,6 +162,11 @@ function wholeOf(doc: Doc): StoredEntity {
   return stored;
 }
 
+/** Without the texts: for whoever needs to know which entities there are, and what their attributes say. */
+export function outlineOf(doc: Doc): StoredEntity {
+  return { entity: { ...entityOf(doc, {}), verbatim: {} }, revision: doc.revision };
+}
+
 /** Completes documents of {@link ENTITIES} with the values that lie apart. */
 export async function entitiesOf(reader: Reader, docs: readonly Doc[]): Promise<readonly StoredEntity[]> {
   const wanted = docs.flatMap((doc) =>

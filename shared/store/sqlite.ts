@@ -239,12 +239,10 @@ class SqliteStore implements Store, TransactionSource {
   } {
     this.#assertUsable(undefined);
     const selection = toSelection(query);
-    // One more than asked for tells whether there is a next page.
-    const rows = this.#reading(() => this.#tables.select(selection, selection.limit + 1, this.#clock.now()));
-    const docs = rows.slice(0, selection.limit).map(toDoc);
+    const { rows, isMore } = this.#reading(() => this.#tables.select(selection, this.#clock.now()));
+    const docs = rows.map(toDoc);
     const final = docs.at(-1);
-    if (rows.length <= selection.limit || final === undefined)
-      return { page: { docs }, selection, last: undefined };
+    if (!isMore || final === undefined) return { page: { docs }, selection, last: undefined };
     const last = { sort: selection.byOrder ? (final.order ?? '') : '', id: final.id };
     return { page: { docs, next: cursorAt(last, selection.byOrder) }, selection, last };
   }

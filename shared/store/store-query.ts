@@ -19,6 +19,7 @@ export interface Selection {
   readonly upTo: string | undefined;
   readonly after: Position | undefined;
   readonly limit: number;
+  readonly maxChars: number | undefined;
 }
 
 /** What of a document decides whether a query finds it, and where. Entries are [interned field, value]. */
@@ -29,7 +30,7 @@ export interface Footprint {
 
 /** Throws `bad_request` for what store.ts does not allow. */
 export function toSelection(query: Query): Selection {
-  const { collection, prefix = '', where = [], by = 'id', upTo, after, limit } = query;
+  const { collection, prefix = '', where = [], by = 'id', upTo, after, limit, maxChars } = query;
   if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE_DOCS) {
     throw badRequest(`The limit of a query is a whole number from 1 to ${MAX_PAGE_DOCS}.`);
   }
@@ -45,6 +46,7 @@ export function toSelection(query: Query): Selection {
     upTo,
     after: after === undefined ? undefined : parseCursor(after, byOrder),
     limit,
+    maxChars,
   };
 }
 

@@ -39,6 +39,8 @@ export interface Query {
   readonly after?: string;
   /** 1 to 10,000 documents. */
   readonly limit: number;
+  /** Ends the page early, after the document with which their JSON has this many characters. */
+  readonly maxChars?: number;
 }
 
 export interface Page {

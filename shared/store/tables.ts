@@ -46,6 +46,8 @@ type Column = string | number | null;
 interface Statement {
   get(...parameters: Column[]): readonly Column[] | undefined;
   all(...parameters: Column[]): readonly (readonly Column[])[];
+  /** Row by row; the statement is free for another use when the loop ends. */
+  iterate(...parameters: Column[]): Iterable<readonly Column[]>;
   run(...parameters: Column[]): { readonly changes: number; readonly lastInsertRowid: number | bigint };
 }
 
@@ -95,6 +97,7 @@ export class Tables {
     const statement: Statement = {
       get: (...parameters) => prepared.get(...parameters) as readonly Column[] | undefined,
       all: (...parameters) => prepared.all(...parameters) as readonly (readonly Column[])[],
+      iterate: (...parameters) => prepared.iterate(...parameters) as Iterable<readonly Column[]>,
       run: (...parameters) => prepared.run(...parameters),
     };
     this.#statements.set(sql, statement);
@@ -139,19 +142,30 @@ export class Tables {
     return row === undefined ? undefined : toRow(row);
   }
 
-  /** In the order of the selection, at most `limit`, without what expired by `now`. */
-  select(selection: Selection, limit: number, now: number): readonly Row[] {
+  /** In the order of the selection, without what expired by `now`, and whether there are more than it allows. */
+  select(selection: Selection, now: number): { readonly rows: readonly Row[]; readonly isMore: boolean } {
+    const { limit, maxChars } = selection;
+    // One more than asked for tells whether there are more.
     const { sql, parameters } = this.#compile(
       selection,
-      limit,
+      limit + 1,
       now,
       'd.id, d.revision, d.value, d.sort, d.expires',
     );
-    return sql === undefined
-      ? []
-      : this.#statement(sql)
-          .all(...parameters)
-          .map(toRow);
+    if (sql === undefined) return { rows: [], isMore: false };
+    if (maxChars === undefined) {
+      const found = this.#statement(sql).all(...parameters);
+      return { rows: found.slice(0, limit).map(toRow), isMore: found.length > limit };
+    }
+    const rows: Row[] = [];
+    let chars = 0;
+    for (const found of this.#statement(sql).iterate(...parameters)) {
+      if (rows.length === limit || chars >= maxChars) return { rows, isMore: true };
+      const row = toRow(found);
+      chars += row.value.length;
+      rows.push(row);
+    }
+    return { rows, isMore: false };
   }
 
   count(selection: Selection, limit: number, now: number): number {

@@ -327,6 +327,30 @@ export function storeContract(name: string, open: () => Promise<OpenedStore>): v
         expect(await walk({ limit: 1000 })).toEqual(all);
       });
 
+      it('end a page with the document that makes it large, and go on after it', async () => {
+        await store.transact((tx) => {
+          for (let n = 0; n < 6; n += 1) tx.put('things', `t${n}`, { text: 'x'.repeat(1000) });
+          return Promise.resolve();
+        });
+        const pages: string[][] = [];
+        let after: string | undefined;
+        do {
+          const page = await store.query({
+            collection: 'things',
+            limit: 100,
+            maxChars: 1500,
+            ...(after === undefined ? {} : { after }),
+          });
+          pages.push(page.docs.map(({ id }) => id));
+          after = page.next;
+        } while (after !== undefined);
+        expect(pages).toEqual([
+          ['t0', 't1'],
+          ['t2', 't3'],
+          ['t4', 't5'],
+        ]);
+      });
+
       it('list by order, ties by id, leaving out documents without one', async () => {
         await put('c', {}, { order: '2' });
         await put('b', {}, { order: '1' });
