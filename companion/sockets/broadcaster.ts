@@ -8,7 +8,7 @@
  * There is no acknowledgement: what was taken and not yet written when the connection breaks is lost.
  */
 import { XPublisher } from 'zeromq';
-import { BROADCAST_RETRY_MS } from '@cmbs/shared/limits';
+import { BROADCAST_RETRY_MAX_MS, BROADCAST_RETRY_MS } from '@cmbs/shared/limits';
 import { type Clock } from '@cmbs/shared';
 import { type Address, parseAddress } from '../transports';
 import { Connection, type ConnectionState } from './connection';
@@ -33,6 +33,7 @@ export class Broadcaster {
    */
   #subscriptions = 0;
   #cancelRetry: (() => void) | undefined;
+  #retryMs = BROADCAST_RETRY_MS;
   #closed = false;
 
   /** Connects at once, in the background. @throws CmbsError `bad_attribute` for an address that is not one */
@@ -90,7 +91,8 @@ export class Broadcaster {
 
   /**
    * Calls `listener` when a message that was refused by a full connection may be tried again, until the returned
-   * function is called. XPUB has no event for it: this is a timer, `BROADCAST_RETRY_MS` after the refusal.
+   * function is called. XPUB has no event for it: this is a timer, from `BROADCAST_RETRY_MS` on
+   * longer with each refusal in a row.
    */
   onWritable(listener: () => void): () => void {
     this.#writableListeners.add(listener);
@@ -106,7 +108,7 @@ export class Broadcaster {
     const socket = this.#connection.socket;
     if (!this.subscribed || socket === undefined) return false;
     try {
-      return socket.send(body).then(taken, this.#refused);
+      return socket.send(body).then(this.#taken, this.#refused);
     } catch (error) {
       return this.#refused(error); // the socket was closed under us
     }
@@ -122,14 +124,20 @@ export class Broadcaster {
     this.#connection.close();
   }
 
+  readonly #taken = (): true => {
+    this.#retryMs = BROADCAST_RETRY_MS;
+    return true;
+  };
+
   readonly #refused = (error: unknown): false => {
     if (codeOf(error) !== 'EAGAIN') {
       this.options.log.error('broadcast not sent', { address: this.address, error });
     }
     this.options.counters.add('cmbs_broadcasts_refused');
     if (!this.#closed) {
-      this.#cancelRetry ??= this.#clock.after(BROADCAST_RETRY_MS, () => {
+      this.#cancelRetry ??= this.#clock.after(this.#retryMs, () => {
         this.#cancelRetry = undefined;
+        this.#retryMs = Math.min(2 * this.#retryMs, BROADCAST_RETRY_MAX_MS);
         for (const listener of [...this.#writableListeners]) listener();
       });
     }
@@ -169,8 +177,4 @@ export class Broadcaster {
     if (this.#connection.socket === undefined) this.#setSubscriptions(0);
     for (const listener of [...this.#stateListeners]) listener(state);
   }
-}
-
-function taken(): true {
-  return true;
 }

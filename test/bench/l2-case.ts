@@ -91,7 +91,8 @@ export async function l2Case(): Promise<readonly Row[]> {
           unit: 'deliveries/s',
           ours: 'cmbs',
           against: 'PUB',
-          limit: 'One socket and one hand-over per peer, which is what tells whose subscription is up.',
+          limit:
+            'One socket and one hand-over per peer, where PUB has one for all; it is what tells whose subscription is up.',
         }),
       );
     } finally {
