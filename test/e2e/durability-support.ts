@@ -1,13 +1,12 @@
 /** Deployments in child processes, made from the sources as the release is, and requests to them. */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
-import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ChildStack, type ChildStackOptions } from '@cmbs/emulator/child-stack';
 import { isJsonObject, type Json, type JsonObject } from '@cmbs/shared';
 import { bundleProgram, type BundledProgram } from '../integration/bundled-program';
+import { freePort } from '../integration/free-port';
 
 /** Milliseconds for whatever a test waits for, on a machine that is busy with other tests. */
 export const DEADLINE_MS = 20_000;
@@ -123,10 +122,8 @@ const LOOK_AGAIN_MS = 25;
 
 /** `tcp://` addresses of ports that nobody has now. */
 export async function freeAddresses(count: number): Promise<readonly string[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const addresses = servers.map((server) => `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`);
-  await Promise.all(servers.map((server) => once(server.close(), 'close')));
+  const addresses: string[] = [];
+  while (addresses.length < count) addresses.push(`tcp://127.0.0.1:${await freePort()}`);
   return addresses;
 }
 

@@ -1,13 +1,13 @@
 /** The README says what is: its commands run as they stand, its tables are those of the code. */
 import { execFile, execFileSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { silentLog } from '@cmbs/shared';
 import { readConfig, SETTINGS } from '@cmbs/shared/config';
 import { startStack, type Stack } from '@cmbs/emulator/stack';
+import { freePort } from '../integration/free-port';
 
 const ROOT = join(__dirname, '../..');
 const README = readFileSync(join(ROOT, 'README.md'), 'utf8');
@@ -23,15 +23,6 @@ function commands(name: string): readonly string[] {
   return section(name)
     .split('\n')
     .filter((line) => line !== '' && !line.startsWith('#') && !line.startsWith('```'));
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }
 
 function hasCurl(): boolean {

@@ -1,5 +1,4 @@
 /** What the socket tests share: an environment that records, and waits that end with an event or with a deadline. */
-import { createServer, type AddressInfo } from 'node:net';
 import { SocketContext, type SocketEnvironment } from '@cmbs/companion/sockets/options';
 import { type Counters, type Log, type LogFields } from '@cmbs/shared';
 
@@ -98,14 +97,7 @@ export function recordedEnvironment(): RecordedEnvironment {
   return { context: new SocketContext(), counters: new RecordedCounters(), log: new RecordedLog() };
 }
 
-/** A TCP port of the loopback interface that nobody has. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
+export { freePort } from './free-port';
 
 /** A promise and what settles it. */
 export function deferred<T = void>(): { promise: Promise<T>; resolve: (value: T) => void } {
