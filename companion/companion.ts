@@ -35,6 +35,8 @@ export interface CompanionOptions {
   readonly deployment: string;
   readonly uriOf: (path: string) => string;
   readonly discovery: 'open' | 'closed';
+  /** Entries of one member's inbox, at most. */
+  readonly inboxLimit: number;
   /** Sends queued for one address, at most. */
   readonly queueLimit: number;
   readonly bindHost?: string | undefined;

@@ -27,6 +27,8 @@ export interface Environment {
   readonly uriOf: (path: string) => string;
   /** Whether members that others describe are stored. */
   readonly discovery: 'open' | 'closed';
+  /** Entries of one member's inbox, at most. */
+  readonly inboxLimit: number;
   /** Sends queued for one address, at most. */
   readonly queueLimit: number;
   /** `CMBS_BIND_HOST`. */

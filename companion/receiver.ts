@@ -26,7 +26,6 @@ import {
 import {
   LATE_RECEIPT_MS,
   MAX_COMMIT_WRITES,
-  MAX_INBOX_ENTRIES,
   MAX_SOCKETS_LISTED,
   MAX_UNWRITTEN_RECEIPTS,
 } from '@cmbs/shared/limits';
@@ -88,7 +87,7 @@ export class Receiver {
 
   /** The reply to one request frame. Never rejects: what is wrong is said in an error reply, and nothing is stored. */
   async reply(memberPath: Path, layer: Layer, bytes: Buffer): Promise<string> {
-    const { log, counters } = this.#environment;
+    const { counters } = this.#environment;
     try {
       const message = parseFrame(bytes);
       const member = this.#member(memberPath);
@@ -96,12 +95,18 @@ export class Receiver {
       counters.add('cmbs_received', { layer, outcome: 'accepted' });
       return this.#replyOf(member, answer);
     } catch (thrown) {
-      const error = toCmbsError(thrown);
-      counters.add('cmbs_received', { layer, outcome: error.code });
-      if (error.code === 'internal')
-        log.error('receiving failed', { member: memberPath, layer, cause: String(thrown) });
-      return errorReply(error);
+      return this.#refusal(thrown, memberPath, layer);
     }
+  }
+
+  #refusal(thrown: unknown, memberPath: Path, layer: Layer): string {
+    const { log, counters } = this.#environment;
+    const error = toCmbsError(thrown);
+    counters.add('cmbs_received', { layer, outcome: error.code });
+    if (error.code === 'internal') {
+      log.error('receiving failed', { member: memberPath, layer, cause: String(thrown) });
+    }
+    return errorReply(error);
   }
 
   /** One frame for which there is nobody to answer (L2, the bus). Rejects so that the bus offers it again. */
@@ -164,7 +169,7 @@ export class Receiver {
 
   /** From a federated socket: to the local bus when it has topics, else to the member itself. */
   async replyFederated(memberPath: Path, layer: TopicLayer, bytes: Buffer): Promise<string> {
-    const { log, counters } = this.#environment;
+    const { counters } = this.#environment;
     try {
       const message = parseFrame(bytes);
       if (message.topics.length === 0) return await this.reply(memberPath, layer, bytes);
@@ -175,11 +180,7 @@ export class Receiver {
       counters.add('cmbs_received', { layer, outcome: how });
       return this.#replyOf(member, undefined);
     } catch (thrown) {
-      const error = toCmbsError(thrown);
-      counters.add('cmbs_received', { layer, outcome: error.code });
-      if (error.code === 'internal')
-        log.error('receiving failed', { member: memberPath, layer, cause: String(thrown) });
-      return errorReply(error);
+      return this.#refusal(thrown, memberPath, layer);
     }
   }
 
@@ -225,23 +226,24 @@ export class Receiver {
   }
 
   async #refuseWhenFull(inbox: string): Promise<void> {
+    const { clock, inboxLimit } = this.#environment;
     const counted = this.#inboxSizes.get(inbox) ?? this.#countInbox(inbox);
     let size = await counted;
     // Programs take entries away meanwhile; a full inbox is counted again, by one of all that wait, to be believed.
-    if (size.count >= MAX_INBOX_ENTRIES && this.#environment.clock.now() - size.checkedAt > 1000) {
+    if (size.count >= inboxLimit && clock.now() - size.checkedAt > 1000) {
       const newer = this.#inboxSizes.get(inbox);
       size = await (newer === undefined || newer === counted ? this.#countInbox(inbox) : newer);
     }
-    if (size.count >= MAX_INBOX_ENTRIES) {
+    if (size.count >= inboxLimit) {
       throw new CmbsError('queue_full', "The receiver's inbox is full; try again later.");
     }
     size.count += 1;
   }
 
   #countInbox(inbox: string): Promise<InboxSize> {
-    const { store, clock } = this.#environment;
+    const { store, clock, inboxLimit } = this.#environment;
     const counting = store
-      .count({ collection: inbox, by: 'order' }, MAX_INBOX_ENTRIES)
+      .count({ collection: inbox, by: 'order' }, inboxLimit)
       .then((count): InboxSize => ({ count, checkedAt: clock.now() }));
     this.#inboxSizes.set(inbox, counting);
     // A count that failed is no count; the next arrival tries again.

@@ -108,6 +108,7 @@ export async function startStack({
       uriOf,
       discovery: config.CMBS_DISCOVERY,
       queueLimit: config.CMBS_QUEUE_LIMIT,
+      inboxLimit: config.CMBS_INBOX_LIMIT,
       bindHost: config.CMBS_BIND_HOST,
     }).catch(async (error: unknown) => {
       await gateway.close(0);

@@ -1,6 +1,12 @@
 /** All configuration, from environment variables, read and checked in one place. */
 import { z } from 'zod';
-import { DEFAULT_MAX_BODY_BYTES, DEFAULT_QUEUE_LIMIT, DEFAULT_SEND_WAIT_S, MAX_WAIT_S } from './limits';
+import {
+  DEFAULT_INBOX_LIMIT,
+  DEFAULT_MAX_BODY_BYTES,
+  DEFAULT_QUEUE_LIMIT,
+  DEFAULT_SEND_WAIT_S,
+  MAX_WAIT_S,
+} from './limits';
 
 const EXTENSIONS = ['infrastructure'] as const;
 export type ExtensionName = (typeof EXTENSIONS)[number];
@@ -86,6 +92,11 @@ export const SETTINGS = {
     schema: wholeNumber(1, 1_000_000),
     fallback: String(DEFAULT_QUEUE_LIMIT),
     help: 'Messages queued for one receiver; above it the answer is 429',
+  },
+  CMBS_INBOX_LIMIT: {
+    schema: wholeNumber(1, 10_000_000),
+    fallback: String(DEFAULT_INBOX_LIMIT),
+    help: "Entries of one member's inbox; while it is full, senders keep their messages",
   },
   CMBS_SEND_WAIT_S: {
     schema: wholeNumber(0, MAX_WAIT_S),

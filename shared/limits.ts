@@ -186,7 +186,7 @@ export const RECEIPT_TTL_MS = 8 * 24 * 60 * 60 * 1000;
 /** Milliseconds that an inbox entry or a dead letter is kept: 30 days. */
 export const INBOX_TTL_MS = 30 * 24 * 60 * 60 * 1000;
 /** Entries of one member's inbox; a sender beyond that gets an error reply and tries again later. */
-export const MAX_INBOX_ENTRIES = 100_000;
+export const DEFAULT_INBOX_LIMIT = 100_000;
 /** Sends queued for one receiver's address; beyond that a send is 429 with Retry-After. */
 export const DEFAULT_QUEUE_LIMIT = 10_000;
 /** Broadcasts kept in order for one peer whose subscription is not up (layers.md, L2). */

@@ -1,6 +1,6 @@
-/** A receiver that breaks on one message does not hold up those behind it for ever. */
+/** A receiver that breaks on a message does not hold up those behind it; one that has no room is waited for. */
 import { ScriptedPeer } from './broker-peers';
-import { DEADLINE_MS, Fleet, freeSocket, type Deployment } from './harness';
+import { contentOf, DEADLINE_MS, eventually, Fleet, freeSocket, type Deployment } from './harness';
 
 let fleet: Fleet;
 let here: Deployment;
@@ -27,3 +27,45 @@ it('a message on which its receiver breaks each time is given up, and those behi
   expect(delivery.attempts).toBe(5);
   expect(delivery.reason).toContain('internal');
 }, 60_000);
+
+describe('a member whose inbox is full', () => {
+  let full: Deployment;
+
+  beforeEach(async () => {
+    full = await fleet.start({ env: { CMBS_INBOX_LIMIT: '1' } });
+  });
+
+  it('leaves a message with its sender, and gets it when there is room', async () => {
+    const member = await full.member({ start: ['l1'] });
+    expect((await full.send('l1', { to: member.sockets.l1, content: 'first' })).status).toBe(200);
+    const second = await full.send('l1', { to: member.sockets.l1, content: 'second' });
+    expect(second.status).toBe(202);
+    expect(second.delivery.reason).toContain('full');
+    const [first] = await full.inbox(member);
+    expect(contentOf(first!)).toBe('first');
+    await full.must(200, full.request('DELETE', first!.href));
+    await full.reaches(second.path, 'delivered', 3 * DEADLINE_MS);
+    expect((await full.inbox(member)).map(contentOf)).toEqual(['second']);
+  }, 60_000);
+
+  it('has a topic message wait for it on the bus, tried again and not given up', async () => {
+    const member = await full.member({ topics: ['weather.>'], start: ['l32'] });
+    await full.send('l32', { topics: ['weather.berlin'], content: 'rain' });
+    const [rain] = await full.receives(member, 1);
+    await full.send('l32', { topics: ['weather.berlin'], content: 'sun' });
+    await eventually(
+      () => full.metric('cmbs_retries', { layer: 'l32' }),
+      (count) => count >= 2,
+      'it is tried again',
+    );
+    expect((await full.inbox(member)).map(contentOf)).toEqual(['rain']);
+    await full.must(200, full.request('DELETE', rain!.href));
+    await eventually(
+      async () => (await full.inbox(member)).map(contentOf),
+      (contents) => contents[0] === 'sun',
+      'the sun comes out',
+      3 * DEADLINE_MS,
+    );
+    expect(await full.metric('cmbs_dead_letters')).toBe(0);
+  }, 60_000);
+});
