@@ -13,6 +13,7 @@ import { MAX_BUS_IN_FLIGHT } from '@cmbs/shared/limits';
 import type { LinkReply } from '@cmbs/shared/link/link';
 import { readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
 import type { Entity, Path } from '@cmbs/shared/occi/model';
+import type { Watch } from '@cmbs/shared/store/store';
 import { registryOf, type Environment } from './environment';
 import { backOff } from './held-send';
 import type { Receiver } from './receiver';
@@ -49,7 +50,8 @@ export class Layers {
   readonly #environment: Environment;
   readonly #receiver: Receiver;
   readonly #holders = new Map<Path, Holder>();
-  #stopWatching: readonly (() => void)[] = [];
+  #watch: Watch | undefined;
+  #stopFollowing = (): void => undefined;
   #closed = false;
 
   constructor(environment: Environment, receiver: Receiver) {
@@ -60,14 +62,13 @@ export class Layers {
   /** Opens what was started before. */
   async open(): Promise<void> {
     const { store, members } = this.#environment;
-    this.#stopWatching = [
-      store.watch(DESIRED, (changes) => {
-        for (const { id } of changes) this.#reconcileSoon(id);
-      }),
-      members.onChange((path) => {
-        if (this.#holders.has(path)) this.#reconcileSoon(path);
-      }),
-    ];
+    this.#watch = store.watch({ collection: DESIRED }, (changes) => {
+      for (const { id } of changes) this.#reconcileSoon(id);
+    });
+    this.#stopFollowing = members.onChange((path) => {
+      if (this.#holders.has(path)) this.#reconcileSoon(path);
+    });
+    await this.#watch.ready;
     const { docs } = await store.query({ collection: DESIRED, limit: 10_000 });
     await Promise.all(docs.map(({ id }) => this.#enqueue(id, () => this.#reconcile(id))));
   }
@@ -103,7 +104,8 @@ export class Layers {
 
   async close(): Promise<void> {
     this.#closed = true;
-    for (const stop of this.#stopWatching) stop();
+    this.#watch?.end();
+    this.#stopFollowing();
     await Promise.all(
       [...this.#holders].map(async ([, holder]) => {
         holder.cancelRetry?.();

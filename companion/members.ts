@@ -4,27 +4,28 @@ import { MEMBER_KIND, MEMBERS } from '@cmbs/shared/broker/cmbs';
 import { allMembers, isLocal, socketOf } from '@cmbs/shared/broker/member';
 import { ENTITIES, readEntity } from '@cmbs/shared/occi/entity-store';
 import type { Entity, Path } from '@cmbs/shared/occi/model';
-import type { Store } from '@cmbs/shared/store/store';
+import type { Store, Watch } from '@cmbs/shared/store/store';
 
 export class Members {
   readonly #store: Store;
   readonly #log: Log;
   readonly #known = new Map<Path, Entity>();
   readonly #listeners = new Set<(path: Path) => void>();
-  readonly #stopWatching: () => void;
+  readonly #watch: Watch;
   /** Raised with every change, so that what is derived from all members can be kept. */
   version = 0;
 
   private constructor(store: Store, log: Log) {
     this.#store = store;
     this.#log = log;
-    this.#stopWatching = store.watch(ENTITIES, (changes) => {
-      for (const { id } of changes) if (id.startsWith(MEMBERS)) void this.refresh(id);
+    this.#watch = store.watch({ collection: ENTITIES, prefix: MEMBERS }, (changes) => {
+      for (const { id } of changes) void this.refresh(id);
     });
   }
 
   static async load(store: Store, log: Log): Promise<Members> {
     const members = new Members(store, log);
+    await members.#watch.ready;
     for (const member of await allMembers(store)) members.#known.set(member.path, member);
     return members;
   }
@@ -77,7 +78,7 @@ export class Members {
   }
 
   close(): void {
-    this.#stopWatching();
+    this.#watch.end();
     this.#listeners.clear();
   }
 }

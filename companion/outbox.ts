@@ -25,6 +25,7 @@ import { MESSAGE } from '@cmbs/shared/broker/cmbs';
 import { originOf, parseReply, type Reply } from '@cmbs/shared/broker/wire';
 import { MAX_INTERNAL_ATTEMPTS, MAX_LANES, PUBLICATION_GRACE_MS } from '@cmbs/shared/limits';
 import type { Path } from '@cmbs/shared/occi/model';
+import type { Watch } from '@cmbs/shared/store/store';
 import { BroadcastLane } from './broadcast-lane';
 import { registryOf, type Environment } from './environment';
 import type { Learning } from './learn';
@@ -44,7 +45,7 @@ export class Outbox implements Holder {
   readonly #broadcasts = new Map<string, BroadcastLane>();
   /** What found every lane taken, in order; the next lane that is free is theirs. */
   readonly #withoutLane = new Map<HeldSend, Item[]>();
-  #stopWatching: () => void = () => undefined;
+  #watch: Watch | undefined;
   #cancelExpiry: (() => void) | undefined;
   #nextExpiry = Infinity;
   #closed = false;
@@ -57,7 +58,7 @@ export class Outbox implements Holder {
   /** Takes everything that is open in the store in hand, in the order in which it was queued. */
   async open(): Promise<void> {
     const { store } = this.#environment;
-    this.#stopWatching = store.watch(SENDS, (changes) => {
+    this.#watch = store.watch({ collection: SENDS }, (changes) => {
       for (const { id, deleted } of changes) {
         const held = this.#held.get(id);
         if (deleted) this.#cancelled(id);
@@ -65,6 +66,7 @@ export class Outbox implements Holder {
         else if (isPublishing(held.send)) void this.#followPublication(held);
       }
     });
+    await this.#watch.ready;
     for (let after: string | undefined, more = true; more;) {
       const page = await store.query({
         collection: SENDS,
@@ -107,7 +109,7 @@ export class Outbox implements Holder {
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#stopWatching();
+    this.#watch?.end();
     this.#cancelExpiry?.();
     for (const held of this.#held.values()) {
       held.cancelRetry?.();

@@ -65,17 +65,23 @@ async function read(request: OcciRequest, app: App, at: Address): Promise<OcciRe
   };
   const waitMs = wholeNumber(request, 'wait', 0, 0, MAX_WAIT_S) * 1000;
   const deadline = app.clock.now() + waitMs;
-  for (;;) {
+  const watch = waitMs === 0 ? undefined : app.inbox.watch(at.memberId);
+  try {
     // Watching starts before reading, so that what arrives in between is not missed.
-    const changed = app.inbox.changed(at.memberId, within(request, Math.min(INBOX_POLL_MS, Math.max(waitMs, 1))));
-    const page = await app.inbox.read(at.memberId, options);
-    if (page.entries.length > 0 || app.clock.now() >= deadline || request.signal.aborted) {
-      return answer(200, {
-        headers: { 'Content-Type': 'application/json' },
-        body: render(page, at, request.base),
-      });
+    await watch?.ready(within(request, waitMs));
+    for (;;) {
+      const page = await app.inbox.read(at.memberId, options);
+      const leftMs = deadline - app.clock.now();
+      if (watch === undefined || page.entries.length > 0 || leftMs <= 0 || request.signal.aborted) {
+        return answer(200, {
+          headers: { 'Content-Type': 'application/json' },
+          body: render(page, at, request.base),
+        });
+      }
+      await watch.changed(within(request, Math.min(INBOX_POLL_MS, leftMs)));
     }
-    await changed;
+  } finally {
+    watch?.end();
   }
 }
 
@@ -88,18 +94,23 @@ async function* events(
 ): AsyncIterable<string> {
   yield ': the inbox of a member; acknowledge each event by DELETE of its href\n\n';
   let spoke = clock.now();
-  while (!request.signal.aborted) {
-    const changed = inbox.changed(at.memberId, within(request, INBOX_POLL_MS));
-    const page = await inbox.read(at.memberId, { limit: DEFAULT_INBOX_PAGE, leaseMs });
-    for (const { id, receipt } of page.entries) {
-      yield `id: ${id}\nevent: message\ndata: ${stringifyJson(entryJson(id, receipt, request.base + at.collection + id)).replaceAll(/[\r\n]/g, ' ')}\n\n`;
-      spoke = clock.now();
+  const watch = inbox.watch(at.memberId);
+  try {
+    await watch.ready(request.signal);
+    while (!request.signal.aborted) {
+      const page = await inbox.read(at.memberId, { limit: DEFAULT_INBOX_PAGE, leaseMs });
+      for (const { id, receipt } of page.entries) {
+        yield `id: ${id}\nevent: message\ndata: ${stringifyJson(entryJson(id, receipt, request.base + at.collection + id)).replaceAll(/[\r\n]/g, ' ')}\n\n`;
+        spoke = clock.now();
+      }
+      if (clock.now() - spoke >= EVENT_STREAM_HEARTBEAT_MS) {
+        yield ': still here\n\n';
+        spoke = clock.now();
+      }
+      if (page.entries.length === 0) await watch.changed(within(request, INBOX_POLL_MS));
     }
-    if (clock.now() - spoke >= EVENT_STREAM_HEARTBEAT_MS) {
-      yield ': still here\n\n';
-      spoke = clock.now();
-    }
-    if (page.entries.length === 0) await changed;
+  } finally {
+    watch.end();
   }
 }
 

@@ -9,7 +9,7 @@ import { CmbsError } from '../errors';
 import type { JsonObject } from '../json';
 import { INBOX_TTL_MS, MAX_INBOX_SCAN, MAX_PAGE_CHARS, RECEIPT_TTL_MS } from '../limits';
 import { RawJson, type JsonOutputObject } from '../occi/json-source';
-import type { Doc, PutOptions, Store } from '../store/store';
+import type { Doc, PutOptions, Store, Watch } from '../store/store';
 import type { Layer } from './layers';
 
 export interface Receipt {
@@ -136,19 +136,47 @@ export class Inbox {
     });
   }
 
-  /** Resolves at the next change of the inbox, or when the signal aborts. */
-  changed(memberId: string, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        stop();
-        signal.removeEventListener('abort', done);
-        resolve();
-      };
-      const stop = this.store.watch(inboxOf(memberId), done);
-      signal.addEventListener('abort', done, { once: true });
-      if (signal.aborted) done();
+  /** Tells when something arrives; to be ended by whoever asked. */
+  watch(memberId: string): InboxWatch {
+    return new InboxWatch(this.store, inboxOf(memberId));
+  }
+}
+
+export class InboxWatch {
+  private readonly watch: Watch;
+  private isNews = false;
+  private wake = (): void => undefined;
+
+  constructor(store: Store, collection: string) {
+    this.watch = store.watch({ collection, newest: true }, () => {
+      this.isNews = true;
+      this.wake();
     });
   }
+
+  /** Resolves when no later arrival is missed, or when the signal aborts. */
+  async ready(signal: AbortSignal): Promise<void> {
+    await Promise.race([this.watch.ready, aborted(signal)]);
+  }
+
+  /** Resolves when something arrived since the last call, or when the signal aborts. */
+  async changed(signal: AbortSignal): Promise<void> {
+    if (!this.isNews) {
+      await Promise.race([new Promise<void>((resolve) => (this.wake = resolve)), aborted(signal)]);
+    }
+    this.isNews = false;
+  }
+
+  end(): void {
+    this.watch.end();
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
 }
 
 function keep(doc: Doc): PutOptions {

@@ -21,7 +21,7 @@ import {
 } from '../limits';
 import { type Counters, type Log, silentCounters } from '../log';
 import { parsePattern, parseTopic, type Topic, topicMatches, type TopicPattern } from '../broker/topics';
-import { type Store, type Transaction } from '../store/store';
+import { type Store, type Transaction, type Watch } from '../store/store';
 import {
   type Bus,
   type BusMessage,
@@ -94,7 +94,7 @@ class EmbeddedBus implements Bus {
   #subscribers: Subscribers = { revision: -1, all: [], byTopic: new Map() };
   readonly #backlogs = new Map<string, Backlog>();
   readonly #consumers = new Map<string, EmbeddedConsumer>();
-  readonly #unwatch: readonly (() => void)[];
+  readonly #watches: readonly Watch[];
 
   #publications: Publication[] = [];
   #publishing: Promise<void> | undefined;
@@ -108,15 +108,15 @@ class EmbeddedBus implements Bus {
   constructor(options: EmbeddedBusOptions) {
     this.#options = options;
     this.#counters = options.counters ?? silentCounters;
-    this.#unwatch = [
-      options.store.watch(DELIVERIES, (changes) => {
+    this.#watches = [
+      options.store.watch({ collection: DELIVERIES }, (changes) => {
         for (const { id, deleted } of changes) {
           if (deleted) continue;
           const stream = streamOf(id);
           for (const consumer of this.#consumers.values()) consumer.noticed(stream, id);
         }
       }),
-      options.store.watch(SUBSCRIPTIONS, (changes) => {
+      options.store.watch({ collection: SUBSCRIPTIONS }, (changes) => {
         for (const { id } of changes) this.#consumers.get(id)?.subscriptionChanged();
       }),
     ];
@@ -392,7 +392,7 @@ class EmbeddedBus implements Bus {
     await Promise.all([...this.#consumers.values()].map((consumer) => consumer.close()));
     await this.#publishing;
     await Promise.all(this.#purges);
-    for (const end of this.#unwatch) end();
+    for (const watch of this.#watches) watch.end();
   }
 }
 

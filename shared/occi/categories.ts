@@ -5,7 +5,7 @@
 import { badRequest, CmbsError } from '../errors';
 import { MAX_BATCH_ENTITIES, MAX_CATEGORIES } from '../limits';
 import type { JsonObject } from '../json';
-import type { Store, Transaction } from '../store/store';
+import type { Store, Transaction, Watch } from '../store/store';
 import { CORE_KINDS } from './core';
 import { categoryFrom } from './definitions';
 import { CATEGORY_FIELD, ENTITIES, entitiesOf, writeEntity } from './entity-store';
@@ -47,7 +47,7 @@ export class Categories {
   private readonly providers: ReadonlyMap<string, Provider>;
   private readonly defaultBindings: ReadonlyMap<CategoryId, readonly string[]>;
   private readonly aliases: Aliases;
-  private readonly stopWatching: readonly (() => void)[];
+  private readonly watches: readonly Watch[];
   private cached: Promise<Catalogue> | undefined;
 
   constructor(store: Store, extensions: readonly Extension[]) {
@@ -77,11 +77,14 @@ export class Categories {
     const forget = (): void => {
       this.cached = undefined;
     };
-    this.stopWatching = [store.watch(CATEGORIES, forget), store.watch(BINDINGS, forget)];
+    this.watches = [
+      store.watch({ collection: CATEGORIES }, forget),
+      store.watch({ collection: BINDINGS }, forget),
+    ];
   }
 
   close(): void {
-    for (const stop of this.stopWatching) stop();
+    for (const watch of this.watches) watch.end();
   }
 
   /** The snapshot to answer one request with. */

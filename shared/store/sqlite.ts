@@ -40,6 +40,8 @@ import {
   type Query,
   type Store,
   type Transaction,
+  type Watch,
+  type WatchScope,
 } from './store';
 import { cursorAt, type Footprint, type Position, type Selection, toSelection } from './store-query';
 import { type NewRow, type Row, Tables } from './tables';
@@ -600,14 +602,15 @@ class SqliteStore implements Store, TransactionSource {
 
   // --- The rest ---
 
-  watch(collection: string, listener: (changes: readonly Change[]) => void): () => void {
+  watch({ collection, prefix }: WatchScope, listener: (changes: readonly Change[]) => void): Watch {
     const { listeners } = this.#collection(collection);
     // An entry of its own, so that the same function may watch twice and each end is its own.
-    const own = (changes: readonly Change[]): void => listener(changes);
-    listeners.add(own);
-    return () => {
-      listeners.delete(own);
+    const own = (changes: readonly Change[]): void => {
+      const wanted = prefix === undefined ? changes : changes.filter(({ id }) => id.startsWith(prefix));
+      if (wanted.length > 0) listener(wanted);
     };
+    listeners.add(own);
+    return { ready: Promise.resolve(), end: () => void listeners.delete(own) };
   }
 
   #assertUsable(signal: AbortSignal | undefined): void {

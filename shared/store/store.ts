@@ -56,7 +56,11 @@ export interface Page {
 export interface Transaction {
   get(collection: string, id: string): Promise<Doc | undefined>;
   getAll(collection: string, ids: readonly string[]): Promise<readonly (Doc | undefined)[]>;
-  /** Consistent: a document that enters or leaves the result before the commit makes the body run again. */
+  /**
+   * Consistent: a document that enters or leaves the result before the commit makes the body run again, or waits for
+   * the commit. (The Firestore emulator locks only the documents found; Firestore itself also what a query ranges
+   * over. What has to be unique therefore has a document of its own.)
+   */
   query(query: Query): Promise<Page>;
   put(collection: string, id: string, value: JsonObject, options?: PutOptions): void;
   delete(collection: string, id: string): void;
@@ -65,6 +69,27 @@ export interface Transaction {
 export interface CallOptions {
   /** Aborting gives up waiting; a write may then still happen. */
   readonly signal?: AbortSignal;
+}
+
+/** Whose changes a watcher wants to hear of; it may hear of others in the collection. */
+export interface WatchScope {
+  readonly collection: string;
+  /** Only ids that start with this. */
+  readonly prefix?: string;
+  /**
+   * Only the document that comes last by its order: what wakes a reader of a long queue, without a remote engine
+   * having to read the queue. Deletions are not told then.
+   */
+  readonly newest?: true;
+}
+
+export interface Watch {
+  /**
+   * Resolves when every later commit will be told. Whoever watches and reads waits for it before reading, so that
+   * nothing falls in between. Rejects with `unavailable` when watching was ended before.
+   */
+  readonly ready: Promise<void>;
+  end(): void;
 }
 
 /** One committed change, as a watcher sees it. */
@@ -95,8 +120,11 @@ export interface Store {
    */
   create(collection: string, id: string, value: JsonObject, options?: PutOptions & CallOptions): Promise<boolean>;
 
-  /** Calls `listener` after commits that touch the collection, in commit order. Returns a function that ends it. */
-  watch(collection: string, listener: (changes: readonly Change[]) => void): () => void;
+  /**
+   * Calls `listener` after commits that touch the scope, for each document in commit order. Changes of one document
+   * that follow each other closely may come as one, and after a broken connection a change may come again.
+   */
+  watch(scope: WatchScope, listener: (changes: readonly Change[]) => void): Watch;
 
   /** Removes expired documents, at most `limit` of them; returns how many. */
   sweep(limit: number): Promise<number>;

@@ -3,7 +3,7 @@
  * way to open it; nothing here knows which engine it is.
  */
 import { type JsonObject } from '@cmbs/shared';
-import { type Change, type Query, type Store } from '@cmbs/shared/store/store';
+import { type Change, type Query, type Store, type WatchScope } from '@cmbs/shared/store/store';
 import { CmbsError } from '@cmbs/shared';
 
 export interface OpenedStore {
@@ -534,12 +534,12 @@ export function storeContract(name: string, open: () => Promise<OpenedStore>): v
     });
 
     describe('watching', () => {
-      const collect = (
-        collection: string,
-      ): { seen: Change[]; until: (n: number) => Promise<void>; end: () => void } => {
+      const collect = async (
+        scope: WatchScope,
+      ): Promise<{ seen: Change[]; until: (n: number) => Promise<void>; end: () => void }> => {
         const seen: Change[] = [];
         let check = (): void => undefined;
-        const end = store.watch(collection, (changes) => {
+        const watch = store.watch(scope, (changes) => {
           seen.push(...changes);
           check();
         });
@@ -556,16 +556,21 @@ export function storeContract(name: string, open: () => Promise<OpenedStore>): v
             };
             check();
           });
-        return { seen, until, end };
+        await watch.ready;
+        return { seen, until, end: () => watch.end() };
       };
 
       it('reports each change of the collection in commit order, and of no other', async () => {
-        const { seen, until, end } = collect('things');
+        await put('before');
+        const { seen, until, end } = await collect({ collection: 'things' });
         await put('a');
+        await until(1);
         await put('a', { n: 2 });
+        await until(2);
         await put('z', {}, {}, 'others');
         await store.create('things', 'b', {});
         await store.create('things', 'b', {});
+        await until(3);
         await store.transact(async (tx) => tx.delete('things', 'a'));
         await store.transact(async (tx) => tx.delete('things', 'never-there'));
         await until(4);
@@ -578,9 +583,42 @@ export function storeContract(name: string, open: () => Promise<OpenedStore>): v
         ]);
       });
 
+      it('tells of the last state of a document that changes quickly', async () => {
+        const { seen, until, end } = await collect({ collection: 'things' });
+        await Promise.all(Array.from({ length: 20 }, (_, i) => put(`a${i % 4}`, { i })));
+        await put('last');
+        await store.transact(async (tx) => tx.delete('things', 'a0'));
+        while (!seen.some(({ id, deleted }) => id === 'a0' && deleted)) await until(seen.length + 1);
+        await put('end');
+        while (seen.at(-1)?.id !== 'end') await until(seen.length + 1);
+        end();
+        expect(new Set(seen.map(({ id }) => id))).toEqual(new Set(['a0', 'a1', 'a2', 'a3', 'last', 'end']));
+        expect(seen.filter(({ id }) => id === 'a0').at(-1)?.deleted).toBe(true);
+      });
+
+      it('is of ids with a beginning where that is asked for', async () => {
+        const { seen, until, end } = await collect({ collection: 'things', prefix: 'b/' });
+        await put('a/1');
+        await put('b/1');
+        await put('b0');
+        await put('b/2');
+        await until(2);
+        end();
+        expect(seen.map(({ id }) => id)).toEqual(['b/1', 'b/2']);
+      });
+
+      it('of the newest tells of what comes last in order', async () => {
+        await put('old', {}, { order: '5' });
+        const { seen, until, end } = await collect({ collection: 'things', newest: true });
+        await put('new', {}, { order: '6' });
+        await until(1);
+        end();
+        expect(seen[0]).toEqual({ collection: 'things', id: 'new', deleted: false });
+      });
+
       it('ends when asked to, also for one of two that watch with the same function', async () => {
-        const { seen, until, end } = collect('things');
-        const other = collect('things');
+        const { seen, until, end } = await collect({ collection: 'things' });
+        const other = await collect({ collection: 'things' });
         await put('a');
         await until(1);
         end();
@@ -591,14 +629,14 @@ export function storeContract(name: string, open: () => Promise<OpenedStore>): v
       });
 
       it('goes on for the others when a listener throws', async () => {
-        const end = store.watch('things', () => {
+        const failing = store.watch({ collection: 'things' }, () => {
           throw new Error('a listener of the test fails');
         });
-        const { seen, until, end: endOther } = collect('things');
+        const { seen, until, end } = await collect({ collection: 'things' });
         await put('a');
         await until(1);
+        failing.end();
         end();
-        endOther();
         expect(seen).toHaveLength(1);
       });
     });

@@ -229,7 +229,7 @@ it('goes on with the removal of a subscription that a restart cut off', async ()
     const check = async (): Promise<void> => {
       if ((await store.count({ collection: 'bus-removed-stream' }, 1)) === 0) resolve();
     };
-    store.watch('bus-removed-stream', () => void check());
+    store.watch({ collection: 'bus-removed-stream' }, () => void check());
     void check();
   });
   await gone;

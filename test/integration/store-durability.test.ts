@@ -61,7 +61,7 @@ describe('a write', () => {
     const store = await open();
     const { held, arrived } = holdSyncs();
     const reported: string[] = [];
-    store.watch('a', (changes) => reported.push(...changes.map(({ id }) => id)));
+    store.watch({ collection: 'a' }, (changes) => reported.push(...changes.map(({ id }) => id)));
 
     const write = store.create('a', 'b', {});
     await arrived();
