@@ -3,7 +3,7 @@
  * registers by it, and the deployment's URL map and the README's table are made from it.
  */
 import { CmbsError } from '@cmbs/shared';
-import { LAYERS } from '@cmbs/shared/broker/layers';
+import { LAYERS, type Layer } from '@cmbs/shared/broker/layers';
 import type { App } from './app';
 import { action } from './handlers/action';
 import { health } from './handlers/health';
@@ -23,8 +23,15 @@ export interface Route {
   /** Accepted values of `?action=`; the first is the canonical one. Absent: requests without an action. */
   readonly action?: readonly string[];
   readonly summary: string;
+  readonly access: Access;
   readonly handler: Handler;
 }
+
+/**
+ * What a function reaches besides the store, and so which service account it is deployed with: nothing, the companion,
+ * or the companion and the topic bus. What is pushed to runs under an account of its own.
+ */
+export type Access = 'store' | 'companion' | 'bus' | 'pushed';
 
 const CATCH_ALL = 'occi';
 const MEMBER_PATHS = ['/cmbs/member/', '/cmbs/member/{id}'];
@@ -36,17 +43,25 @@ function spellings(verb: string, layer: string): readonly string[] {
   return dotted === layer ? [`${verb}_${layer}`] : [`${verb}_${layer}`, `${verb}_${dotted}`];
 }
 
-function actionRoute(kind: 'member' | 'message', terms: readonly string[], summary: string): Route {
+function actionRoute(
+  kind: 'member' | 'message',
+  terms: readonly string[],
+  access: Access,
+  summary: string,
+): Route {
   const canonical = terms[0] as string;
   return {
     name: `${kind}-${canonical.replaceAll('_', '-')}`,
     paths: kind === 'member' ? MEMBER_PATHS : MESSAGE_PATHS,
     action: terms,
     summary,
+    access,
     handler: (request, app) =>
       request.method === 'OPTIONS' ? allow('POST, OPTIONS') : action(request, app, terms),
   };
 }
+
+const accessOf = (layer: Layer): Access => (layer === 'l32' || layer === 'l4' ? 'bus' : 'companion');
 
 const allow = (methods: string): Promise<OcciResponse> =>
   Promise.resolve(answer(204, undefined, { Allow: methods }));
@@ -56,6 +71,7 @@ export const ROUTES: readonly Route[] = [
     name: 'query',
     paths: ['/-/', '/.well-known/org/ogf/occi/-/'],
     summary: 'Categories: discover, define, change, delete; providers',
+    access: 'store',
     handler: (request, app) =>
       request.method === 'OPTIONS' ? allow(QUERY_METHODS.join(', ')) : queryInterface(request, app),
   },
@@ -63,24 +79,38 @@ export const ROUTES: readonly Route[] = [
     name: 'member-inbox',
     paths: ['/cmbs/member/{id}/inbox/', '/cmbs/member/{id}/inbox/{entry}'],
     summary: 'What a member received: read, wait, follow, acknowledge',
+    access: 'store',
     handler: inbox,
   },
-  actionRoute('member', ['check_neighbors'], 'Discover members behind the neighbours'),
+  actionRoute('member', ['check_neighbors'], 'companion', 'Discover members behind the neighbours'),
   ...LAYERS.flatMap((layer) => [
-    actionRoute('member', spellings('start', layer), `Open the ${layer} socket`),
-    actionRoute('member', spellings('stop', layer), `Close the ${layer} socket`),
+    actionRoute('member', spellings('start', layer), 'companion', `Open the ${layer} socket`),
+    actionRoute('member', spellings('stop', layer), 'companion', `Close the ${layer} socket`),
   ]),
-  actionRoute('message', ['execute'], 'Execute a message here'),
-  ...LAYERS.map((layer) => actionRoute('message', spellings('send', layer), `Send on ${layer}`)),
-  actionRoute('message', ['resend'], 'Send a dead letter again'),
-  actionRoute('message', ['purge'], 'Delete a dead letter'),
-  { name: 'member', paths: MEMBER_PATHS, summary: 'Members', handler: occi },
-  { name: 'message', paths: MESSAGE_PATHS, summary: 'Messages and their layer collections', handler: occi },
-  { name: 'health', paths: ['/healthz', '/readyz'], summary: 'Alive, ready', handler: health },
+  actionRoute('message', ['execute'], 'companion', 'Execute a message here'),
+  ...LAYERS.map((layer) => actionRoute('message', spellings('send', layer), accessOf(layer), `Send on ${layer}`)),
+  actionRoute('message', ['resend'], 'bus', 'Send a dead letter again'),
+  actionRoute('message', ['purge'], 'store', 'Delete a dead letter'),
+  { name: 'member', paths: MEMBER_PATHS, summary: 'Members', access: 'companion', handler: occi },
+  {
+    name: 'message',
+    paths: MESSAGE_PATHS,
+    summary: 'Messages and their layer collections',
+    access: 'store',
+    handler: occi,
+  },
+  {
+    name: 'health',
+    paths: ['/healthz', '/readyz'],
+    summary: 'Alive, ready',
+    access: 'companion',
+    handler: health,
+  },
   {
     name: CATCH_ALL,
     paths: ['/{path}/…'],
     summary: 'Everything else: run-time kinds, mixins, links, unbound paths',
+    access: 'bus',
     handler: occi,
   },
 ];
