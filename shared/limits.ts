@@ -296,3 +296,49 @@ export const PUBLICATION_GRACE_MS = 5000;
 export const DEAD_LETTER_TTL_MS = 30 * 24 * 60 * 60 * 1000;
 /** Attempts of one send that a receiver may answer with a fault of its own before the send is given up. */
 export const MAX_INTERNAL_ATTEMPTS = 5;
+
+// --- Pub/Sub (cloud.google.com/pubsub/quotas) ---
+
+/** Characters of the name of a topic or subscription in Pub/Sub. */
+export const MAX_PUBSUB_NAME_LENGTH = 255;
+/** Bytes of one publication, attributes included: Pub/Sub's 10 MB for a request, less what wraps it. */
+export const MAX_PUBLICATION_BYTES = 9_990_000;
+/** Bytes of publications that wait for Pub/Sub; beyond, `queue_full`. */
+export const MAX_QUEUED_PUBLICATION_BYTES = 128 * 1024 * 1024;
+/** Attributes of a publication, bytes of the name and of the value of one, bytes of an ordering key. */
+export const MAX_PUBLICATION_ATTRIBUTES = 100;
+export const MAX_ATTRIBUTE_NAME_BYTES = 256;
+export const MAX_ATTRIBUTE_VALUE_BYTES = 1024;
+export const MAX_ORDERING_KEY_BYTES = 1024;
+/** Milliseconds that a call of Pub/Sub has; its client would try for ten minutes (DESIGN decision 24). */
+export const PUBSUB_DEADLINE_MS = 10_000;
+/** Milliseconds that a publication waits for others to share a request. */
+export const PUBLISH_GATHER_MS = 1;
+/** Messages, and bytes of them, that one stream of a subscription brings before some are settled. */
+export const STREAM_MESSAGES = 64;
+export const STREAM_BYTES = 8 * 1024 * 1024;
+/** Of those, how many may wait out a back-off without an ordering key; the others go back to Pub/Sub. */
+export const STREAM_BACKING_OFF = 32;
+/** Bytes of one answer on a stream: a message of 10 MB, or several, and what wraps them. */
+export const MAX_PULL_RESPONSE_BYTES = 20 * 1024 * 1024;
+/** Streams on one connection: Google's servers take 100. */
+export const STREAMS_PER_CONNECTION = 90;
+/** Milliseconds between two signs of life on a stream; Pub/Sub closes one that is silent for about a minute and a half. */
+export const STREAM_KEEP_ALIVE_MS = 30_000;
+/** Seconds until Pub/Sub offers a message again whose reader fell silent; a reader that lives extends that. */
+export const PUBSUB_ACK_DEADLINE_S = 30;
+/** Seconds before a message that was handed back is offered again, at first and at most. */
+export const PUBSUB_RETRY_FIRST_S = 1;
+export const PUBSUB_RETRY_MAX_S = 15;
+/**
+ * Deliveries after which Pub/Sub itself gives a message up. The consumer gives up first ({@link BUS_MAX_ATTEMPTS});
+ * this is for one whose process dies of it each time, and for pushes.
+ */
+export const PUBSUB_MAX_DELIVERIES = 100;
+export const PUSH_MAX_DELIVERIES = 20;
+/** Milliseconds without a message until the subscription to a topic that is not wanted any more counts as read to its end. */
+export const RETIRED_IDLE_MS = 60_000;
+/** Calls of Pub/Sub's administration under way at the same time. */
+export const PUBSUB_ADMIN_CONCURRENCY = 16;
+/** Milliseconds between two looks at everything desired, in case a listener missed something. */
+export const WATCH_FALLBACK_MS = 60_000;

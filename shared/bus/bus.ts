@@ -30,6 +30,8 @@ export interface Subscription {
   readonly layer: TopicLayer;
   /** Topic names or patterns (`*` one word, `>` the rest); a topic is delivered once even if several match. */
   readonly patterns: readonly string[];
+  /** While true nothing is pushed to it; what is published waits, as it does while nobody consumes. */
+  readonly paused?: boolean;
 }
 
 export interface ConsumeOptions {

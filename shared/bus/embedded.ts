@@ -14,7 +14,6 @@ import {
   MAX_QUEUED_PUBLICATIONS,
   MAX_REMEMBERED_TOPICS,
   MAX_SUBSCRIPTION_BACKLOG,
-  MAX_SUBSCRIPTION_NAME_LENGTH,
   MAX_SUBSCRIPTION_PATTERNS,
   PUBLISH_TIME_RESERVE_MS,
   PURGE_CHUNK,
@@ -44,6 +43,7 @@ import {
   streamOf,
   SUBSCRIPTIONS,
 } from './records';
+import { checkSubscriptionName } from './subscription-name';
 
 export interface EmbeddedBusOptions {
   /** Stays the caller's: closing the bus does not close it. */
@@ -298,7 +298,7 @@ class EmbeddedBus implements Bus {
 
   async setSubscription({ name, layer, patterns }: Subscription): Promise<void> {
     this.#assertOpen();
-    checkName(name);
+    checkSubscriptionName(name);
     if (patterns.length > MAX_SUBSCRIPTION_PATTERNS) {
       throw new CmbsError('bad_attribute', `A subscription has at most ${MAX_SUBSCRIPTION_PATTERNS} patterns.`);
     }
@@ -362,7 +362,7 @@ class EmbeddedBus implements Bus {
 
   consume(name: string, handler: (delivery: Delivery) => Promise<void>, options: ConsumeOptions): Consumer {
     this.#assertOpen();
-    checkName(name);
+    checkSubscriptionName(name);
     if (this.#consumers.has(name)) {
       throw new CmbsError('conflict', `The subscription ${name} has a consumer already; close it first.`);
     }
@@ -394,15 +394,6 @@ class EmbeddedBus implements Bus {
     await Promise.all(this.#purges);
     for (const watch of this.#watches) watch.end();
   }
-}
-
-function checkName(name: string): void {
-  if (/^[A-Za-z0-9._-]+$/.test(name) && name.length <= MAX_SUBSCRIPTION_NAME_LENGTH) return;
-  throw new CmbsError(
-    'bad_request',
-    `The subscription name ${JSON.stringify(name.slice(0, 100))} is not valid; use 1 to ` +
-      `${MAX_SUBSCRIPTION_NAME_LENGTH} letters, digits, dots, underscores or hyphens.`,
-  );
 }
 
 function matchingSubscribers(subscribers: Subscribers, layer: TopicLayer, topic: Topic): readonly Subscriber[] {

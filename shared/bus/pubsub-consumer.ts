@@ -1,0 +1,414 @@
+/**
+ * Takes the deliveries of one CMBS subscription from its subscriptions in Pub/Sub, one stream each.
+ *
+ * A delivery that fails is tried again here, with back-off, while its lease is extended: so the order of an ordering
+ * key outlives a failure, and after the last attempt the delivery goes to the dead-letter topic with the reason. What
+ * is in hand is bounded per stream, which is not read while it is full; when too much of it waits out a back-off, the
+ * rest that fails goes back to Pub/Sub. A process that dies loses nothing: Pub/Sub offers it again.
+ */
+import { isUtf8 } from 'node:buffer';
+import type { Topic } from '../broker/topics';
+import type { Clock } from '../clock';
+import {
+  BUS_BACKOFF_FIRST_MS,
+  BUS_BACKOFF_MAX_MS,
+  BUS_MAX_ATTEMPTS,
+  PUBSUB_DEADLINE_MS,
+  RETIRED_IDLE_MS,
+  STREAM_BACKING_OFF,
+  STREAM_BYTES,
+  STREAM_MESSAGES,
+} from '../limits';
+import type { Counters, Log } from '../log';
+import type { Consumer, ConsumeOptions, Delivery } from './bus';
+import { STATUS, statusOf } from './pubsub-errors';
+import { deliveryOf } from './pubsub-message';
+import type { PubsubStream, PubsubStreams, Received } from './pubsub-streams';
+
+export interface PubsubConsumerOptions extends ConsumeOptions {
+  readonly name: string;
+  readonly streams: PubsubStreams;
+  /** Name in Pub/Sub of the subscription to a topic. */
+  readonly nameOf: (topic: Topic) => string;
+  readonly handler: (delivery: Delivery) => Promise<void>;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: Counters;
+  /** A subscription in Pub/Sub is not there: makes it, and tells whether it had to. */
+  readonly remake: (topic: Topic) => Promise<boolean>;
+  /** Publishes a dead letter. */
+  readonly bury: (message: Received, delivery: Delivery, reason: string) => Promise<void>;
+  /** A topic that is not wanted any more was read to its end. */
+  readonly onDrained: (topic: Topic) => void;
+  readonly onClosed: () => void;
+}
+
+/** A topic that is followed. */
+interface Source {
+  readonly topic: Topic;
+  stream: PubsubStream | undefined;
+  /** Milliseconds since the epoch from which on publications are not wanted. */
+  retiredAt: number | undefined;
+  /** Ordering key to what is in hand of it, in order; the first one goes, or waits, alone. */
+  readonly byOrderingKey: Map<string, Held[]>;
+  readonly held: Set<Held>;
+  heldBytes: number;
+  isPaused: boolean;
+  backingOff: number;
+  /** Milliseconds since the epoch. */
+  readonly openedAt: number;
+  /** Failures to open in a row. */
+  failures: number;
+  cancelReopening: () => void;
+  cancelIdle: () => void;
+}
+
+/** A delivery in hand. */
+interface Held {
+  readonly message: Received;
+  readonly source: Source;
+  /** The stream that it came by; only that one can settle it. */
+  readonly stream: PubsubStream;
+  attempt: number;
+  /** The handler has it. */
+  isRunning: boolean;
+  cancelRetry: (() => void) | undefined;
+}
+
+const nothing = (): void => undefined;
+
+export class PubsubConsumer implements Consumer {
+  readonly #options: PubsubConsumerOptions;
+  readonly #sources = new Map<Topic, Source>();
+  #ready: Held[] = [];
+  #running = 0;
+  /** Acknowledgements under way. */
+  readonly #settling = new Set<Promise<void>>();
+  #isClosed = false;
+  #closing: Promise<void> | undefined;
+  #idle: () => void = nothing;
+
+  constructor(options: PubsubConsumerOptions) {
+    this.#options = options;
+  }
+
+  /** Opens and closes streams so that they are these. A time is given for topics that are only read to their end. */
+  follow(wanted: ReadonlyMap<Topic, number | undefined>): void {
+    if (this.#isClosed) return;
+    for (const [topic, source] of this.#sources) {
+      if (wanted.has(topic)) continue;
+      this.#sources.delete(topic);
+      source.cancelIdle();
+      this.#disconnect(source);
+    }
+    for (const [topic, retiredAt] of wanted) {
+      const known = this.#sources.get(topic);
+      if (known === undefined) {
+        this.#open(topic, retiredAt);
+      } else if (known.retiredAt !== retiredAt) {
+        known.retiredAt = retiredAt;
+        this.#watchIdle(known);
+      }
+    }
+  }
+
+  // --- Streams ---
+
+  #open(topic: Topic, retiredAt: number | undefined): void {
+    const source: Source = {
+      topic,
+      stream: undefined,
+      retiredAt,
+      byOrderingKey: new Map(),
+      held: new Set(),
+      heldBytes: 0,
+      isPaused: false,
+      backingOff: 0,
+      openedAt: this.#options.clock.now(),
+      failures: 0,
+      cancelReopening: nothing,
+      cancelIdle: nothing,
+    };
+    this.#sources.set(topic, source);
+    this.#connect(source);
+    this.#watchIdle(source);
+  }
+
+  #connect(source: Source): void {
+    const { streams, nameOf } = this.#options;
+    source.isPaused = false;
+    const stream = streams.open(nameOf(source.topic), {
+      received: (message) => this.#arrived(source, stream, message),
+      ended: (error) => {
+        if (source.stream === stream) this.#reopen(source, error);
+      },
+    });
+    source.stream = stream;
+  }
+
+  #reopen(source: Source, error: Error | undefined): void {
+    const { clock, log, counters, name, remake } = this.#options;
+    this.#disconnect(source);
+    const isOpen = (): boolean => !this.#isClosed && this.#sources.get(source.topic) === source;
+    if (!isOpen()) return;
+    const { topic } = source;
+    const isGone = statusOf(error) === STATUS.notFound;
+    // Pub/Sub ends streams as it likes; what fails again and again is worth a word.
+    if (source.failures > 2)
+      log.warn('a topic stream breaks off', { subscription: name, topic, cause: String(error) });
+    const delayMs = Math.min(BUS_BACKOFF_FIRST_MS * 2 ** source.failures++, BUS_BACKOFF_MAX_MS);
+    source.cancelReopening = clock.after(delayMs, () => {
+      if (!isOpen()) return;
+      if (!isGone) {
+        this.#connect(source);
+        return;
+      }
+      remake(topic).then(
+        (isMade) => {
+          // Right after a subscription or a topic was added, its counterpart may be on its way.
+          if (isMade && clock.now() - source.openedAt > PUBSUB_DEADLINE_MS) {
+            counters.add('cmbs_subscriptions_remade');
+            log.error('a subscription was deleted from outside and is made again; what it held is lost', {
+              subscription: name,
+              topic,
+            });
+          }
+          if (isOpen()) this.#connect(source);
+        },
+        (failure: unknown) => {
+          log.error('a subscription cannot be made again; trying again', { topic, cause: String(failure) });
+          if (isOpen()) this.#reopen(source, error);
+        },
+      );
+    });
+  }
+
+  /** What is in hand and not at the handler goes back. */
+  #disconnect(source: Source): void {
+    const { stream } = source;
+    source.stream = undefined;
+    source.cancelReopening();
+    this.#handBackWaiting([source]);
+    stream?.close();
+  }
+
+  /** A topic that is not wanted any more counts as read to its end when nothing came for a while. */
+  #watchIdle(source: Source): void {
+    source.cancelIdle();
+    if (source.retiredAt === undefined) return;
+    source.cancelIdle = this.#options.clock.after(RETIRED_IDLE_MS, () => {
+      if (this.#isClosed) return;
+      if (source.held.size === 0 && source.stream !== undefined) this.#options.onDrained(source.topic);
+      // Until it is followed no more.
+      this.#watchIdle(source);
+    });
+  }
+
+  // --- Deliveries ---
+
+  #arrived(source: Source, stream: PubsubStream, message: Received): void {
+    source.failures = 0;
+    this.#watchIdle(source);
+    const held: Held = {
+      message,
+      source,
+      stream,
+      attempt: message.attempt,
+      isRunning: false,
+      cancelRetry: undefined,
+    };
+    source.held.add(held);
+    source.heldBytes += message.data.length;
+    this.#throttle(source);
+    if (this.#isClosed || source.stream !== stream) {
+      this.#handBack(held);
+      return;
+    }
+    const { orderingKey } = message;
+    if (orderingKey !== '') {
+      const line = source.byOrderingKey.get(orderingKey);
+      if (line !== undefined) {
+        line.push(held);
+        return;
+      }
+      source.byOrderingKey.set(orderingKey, [held]);
+    }
+    this.#ready.push(held);
+    this.#dispatch();
+  }
+
+  /** Pub/Sub knows the bound; the emulator does not keep it, and a stream that is not read keeps what it has. */
+  #throttle(source: Source): void {
+    const isFull = source.held.size >= STREAM_MESSAGES || source.heldBytes >= STREAM_BYTES;
+    if (isFull === source.isPaused) return;
+    source.isPaused = isFull;
+    if (isFull) source.stream?.pause();
+    else source.stream?.resume();
+  }
+
+  #dispatch(): void {
+    while (!this.#isClosed && this.#running < this.#options.maxInFlight) {
+      const held = this.#ready.shift();
+      if (held === undefined) return;
+      this.#running += 1;
+      held.isRunning = true;
+      void this.#deliver(held).finally(() => {
+        this.#running -= 1;
+        held.isRunning = false;
+        if (this.#isClosed) this.#settleIdle();
+        else this.#dispatch();
+      });
+    }
+  }
+
+  /** Never rejects. */
+  async #deliver(held: Held): Promise<void> {
+    const { handler, log, name } = this.#options;
+    const { message, source } = held;
+    const delivery = deliveryOf(message, source.topic, Math.min(held.attempt, BUS_MAX_ATTEMPTS));
+    if (source.retiredAt !== undefined && message.publishedAt > source.retiredAt) {
+      this.#settle(held);
+      return;
+    }
+    let failure: string | undefined;
+    try {
+      if (isUtf8(message.data)) await handler(delivery);
+      else failure = 'the data are not UTF-8';
+    } catch (error) {
+      failure = error instanceof Error ? error.message : String(error);
+      if (held.attempt < BUS_MAX_ATTEMPTS) {
+        this.#later(held, Math.min(BUS_BACKOFF_FIRST_MS * 2 ** (held.attempt - 1), BUS_BACKOFF_MAX_MS));
+        held.attempt += 1;
+        return;
+      }
+    }
+    try {
+      if (failure !== undefined) await this.#bury(held, delivery, failure);
+      this.#settle(held);
+    } catch (error) {
+      log.error('a dead letter could not be published; trying again', {
+        subscription: name,
+        cause: String(error),
+      });
+      this.#later(held, BUS_BACKOFF_MAX_MS);
+    }
+  }
+
+  async #bury(held: Held, delivery: Delivery, reason: string): Promise<void> {
+    const { bury, onDeadLetter, log, name } = this.#options;
+    await bury(held.message, delivery, reason);
+    await onDeadLetter?.(delivery, reason);
+    log.warn('a delivery was given up', {
+      subscription: name,
+      id: delivery.id,
+      attempt: delivery.attempt,
+      reason,
+    });
+  }
+
+  /** Offers it again after the delay; until then it holds its ordering key back. */
+  #later(held: Held, delayMs: number): void {
+    const { source } = held;
+    const isLost = this.#isClosed || source.stream !== held.stream;
+    if (isLost || (held.message.orderingKey === '' && source.backingOff >= STREAM_BACKING_OFF)) {
+      this.#handBack(held);
+      return;
+    }
+    source.backingOff += 1;
+    held.cancelRetry = this.#options.clock.after(delayMs, () => {
+      this.#stopBackingOff(held);
+      this.#ready.push(held);
+      this.#dispatch();
+    });
+  }
+
+  #stopBackingOff(held: Held): void {
+    if (held.cancelRetry === undefined) return;
+    held.cancelRetry();
+    held.cancelRetry = undefined;
+    held.source.backingOff -= 1;
+  }
+
+  /** In hand until Pub/Sub has heard of it. */
+  #settle(held: Held): void {
+    const { log, name } = this.#options;
+    const settling = held.stream
+      .acknowledge(held.message.ackId)
+      .catch((error: unknown) => {
+        log.debug('an acknowledgement may be lost; the message is recognised when it comes again', {
+          subscription: name,
+          cause: String(error),
+        });
+      })
+      .finally(() => this.#settling.delete(settling));
+    this.#settling.add(settling);
+    this.#release(held);
+  }
+
+  #handBack(held: Held): void {
+    this.#stopBackingOff(held);
+    const handingBack = held.stream
+      .handBack(held.message.ackId)
+      // Its lease runs out then.
+      .catch(nothing)
+      .finally(() => this.#settling.delete(handingBack));
+    this.#settling.add(handingBack);
+    this.#release(held);
+  }
+
+  /** Hands back what waits: for its turn, for another one of its ordering key, or for the end of a back-off. */
+  #handBackWaiting(sources: Iterable<Source>): void {
+    for (const { held: all } of sources) {
+      // The last first, so that none of a line comes to its turn by it.
+      for (const held of [...all].reverse()) if (!held.isRunning) this.#handBack(held);
+    }
+  }
+
+  /** Lets go of a delivery; the next one of its ordering key may go. */
+  #release(held: Held): void {
+    const { source, message } = held;
+    if (!source.held.delete(held)) return;
+    source.heldBytes -= message.data.length;
+    this.#ready = this.#ready.filter((one) => one !== held);
+    this.#throttle(source);
+    const line = source.byOrderingKey.get(message.orderingKey);
+    if (line === undefined) return;
+    const at = line.indexOf(held);
+    if (at >= 0) line.splice(at, 1);
+    const [next] = line;
+    if (next === undefined) source.byOrderingKey.delete(message.orderingKey);
+    else if (at === 0) this.#ready.push(next);
+  }
+
+  // --- Closing ---
+
+  /** Takes nothing more, waits for what is in the handler's hands, hands the rest back. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#isClosed = true;
+    for (const source of this.#sources.values()) {
+      source.cancelReopening();
+      source.cancelIdle();
+      source.stream?.pause();
+    }
+    this.#handBackWaiting(this.#sources.values());
+    if (this.#running > 0) await new Promise<void>((resolve) => (this.#idle = resolve));
+    this.#handBackWaiting(this.#sources.values());
+    await Promise.all(this.#settling);
+    for (const source of this.#sources.values()) {
+      const { stream } = source;
+      source.stream = undefined;
+      stream?.close();
+    }
+    this.#sources.clear();
+    this.#options.onClosed();
+  }
+
+  #settleIdle(): void {
+    if (this.#running === 0) this.#idle();
+  }
+}

@@ -1,0 +1,187 @@
+/**
+ * What Pub/Sub cannot tell a bus: which topics there are and who wants which of them. It lies in the store, so that a
+ * function which uses a topic for the first time knows the patterns that it matches, and a companion which makes a
+ * subscription knows the topics.
+ *
+ * Whoever adds a topic writes it before it reads the subscriptions; whoever adds a subscription writes it before it
+ * reads the topics. Of two that come together at least one sees the other.
+ */
+import { z } from 'zod';
+import { parsePattern, parseTopic, topicMatches, type Topic, type TopicPattern } from '../broker/topics';
+import { CmbsError } from '../errors';
+import { MAX_PAGE_DOCS } from '../limits';
+import type { Doc, Store, Watch } from '../store/store';
+import type { Subscription, TopicLayer } from './bus';
+
+const TOPICS = 'bus-topics';
+const SUBSCRIPTIONS = 'bus-subscriptions';
+
+const layer = z.enum(['l32', 'l4'] satisfies readonly TopicLayer[]);
+
+const topicRecord = z.strictObject({
+  layer,
+  topic: z.string(),
+  /** Every subscription that matched when it was first used has its counterpart in Pub/Sub. */
+  ready: z.boolean(),
+});
+
+const subscriptionRecord = z.strictObject({
+  layer,
+  patterns: z.array(z.string()),
+  paused: z.boolean(),
+  /** Topics that the patterns matched once, and since when they do not: what was published before is still delivered. */
+  retired: z.array(z.strictObject({ topic: z.string(), at: z.number() })),
+});
+
+export interface KnownTopic {
+  readonly layer: TopicLayer;
+  readonly topic: Topic;
+  readonly ready: boolean;
+}
+
+export interface Retired {
+  readonly topic: Topic;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+}
+
+export interface KnownSubscription {
+  readonly name: string;
+  readonly layer: TopicLayer;
+  readonly patterns: readonly TopicPattern[];
+  readonly paused: boolean;
+  readonly retired: readonly Retired[];
+}
+
+const topicId = (of: TopicLayer, topic: string): string => `${of}/${topic}`;
+
+function topicOf(doc: Doc): KnownTopic {
+  const record = topicRecord.parse(doc.value);
+  return { ...record, topic: parseTopic(record.topic) };
+}
+
+function subscriptionOf(doc: Doc): KnownSubscription {
+  const { patterns, retired, ...record } = subscriptionRecord.parse(doc.value);
+  return {
+    ...record,
+    name: doc.id,
+    patterns: patterns.map(parsePattern),
+    retired: retired.map(({ topic, at }) => ({ topic: parseTopic(topic), at })),
+  };
+}
+
+export function isWanted(
+  subscription: Pick<KnownSubscription, 'layer' | 'patterns'>,
+  of: TopicLayer,
+  topic: Topic,
+): boolean {
+  return subscription.layer === of && subscription.patterns.some((pattern) => topicMatches(pattern, topic));
+}
+
+export class PubsubRegistry {
+  constructor(private readonly store: Store) {}
+
+  async topic(of: TopicLayer, topic: Topic): Promise<KnownTopic | undefined> {
+    const doc = await this.store.get(TOPICS, topicId(of, topic));
+    return doc === undefined ? undefined : topicOf(doc);
+  }
+
+  async addTopic(of: TopicLayer, topic: Topic): Promise<void> {
+    await this.store.create(TOPICS, topicId(of, topic), { layer: of, topic, ready: false });
+  }
+
+  async topicReady(of: TopicLayer, topic: Topic): Promise<void> {
+    await this.store.transact(async (tx) => {
+      const doc = await tx.get(TOPICS, topicId(of, topic));
+      if (doc !== undefined && !topicOf(doc).ready) {
+        tx.put(TOPICS, topicId(of, topic), { layer: of, topic, ready: true });
+      }
+    });
+  }
+
+  async topics(): Promise<readonly KnownTopic[]> {
+    return (await this.all(TOPICS)).map(topicOf);
+  }
+
+  async subscription(name: string): Promise<KnownSubscription | undefined> {
+    const doc = await this.store.get(SUBSCRIPTIONS, name);
+    return doc === undefined ? undefined : subscriptionOf(doc);
+  }
+
+  async subscriptions(): Promise<readonly KnownSubscription[]> {
+    return (await this.all(SUBSCRIPTIONS)).map(subscriptionOf);
+  }
+
+  /** `conflict` when the subscription is on another layer. Nothing is written when nothing changes. */
+  async setSubscription(wanted: Subscription, topics: readonly KnownTopic[], now: number): Promise<void> {
+    const { name, layer: of, patterns, paused = false } = wanted;
+    const parsed = patterns.map(parsePattern);
+    await this.store.transact(async (tx) => {
+      const doc = await tx.get(SUBSCRIPTIONS, name);
+      const before = doc === undefined ? undefined : subscriptionOf(doc);
+      if (before !== undefined && before.layer !== of) {
+        throw new CmbsError('conflict', `The subscription ${name} is on layer ${before.layer}; remove it first.`);
+      }
+      const isSame = before?.patterns.join('\n') === parsed.join('\n') && before.patterns.length === parsed.length;
+      if (isSame && before.paused === paused) return;
+      const isLeft = ({ topic }: { readonly topic: Topic }): boolean =>
+        !isWanted({ layer: of, patterns: parsed }, of, topic);
+      const left = topics.filter(
+        (one) => before !== undefined && isWanted(before, one.layer, one.topic) && isLeft(one),
+      );
+      const retired = [
+        ...(before?.retired ?? []).filter(isLeft),
+        ...left.map(({ topic }): Retired => ({ topic, at: now })),
+      ];
+      tx.put(SUBSCRIPTIONS, name, {
+        layer: of,
+        patterns: parsed,
+        paused,
+        retired: retired.map((one) => ({ ...one })),
+      });
+    });
+  }
+
+  /** A retired topic was read to its end. */
+  async forgetRetired(name: string, topic: Topic): Promise<void> {
+    await this.store.transact(async (tx) => {
+      const doc = await tx.get(SUBSCRIPTIONS, name);
+      if (doc === undefined) return;
+      const { retired, ...rest } = subscriptionRecord.parse(doc.value);
+      tx.put(SUBSCRIPTIONS, name, { ...rest, retired: retired.filter((one) => one.topic !== topic) });
+    });
+  }
+
+  /** What the subscription was; undefined when there was none. */
+  removeSubscription(name: string): Promise<KnownSubscription | undefined> {
+    return this.store.transact(async (tx) => {
+      const doc = await tx.get(SUBSCRIPTIONS, name);
+      if (doc === undefined) return undefined;
+      tx.delete(SUBSCRIPTIONS, name);
+      return subscriptionOf(doc);
+    });
+  }
+
+  /** Tells of every change of either; the names are of subscriptions that changed. */
+  watch(onTopics: () => void, onSubscriptions: (names: readonly string[]) => void): readonly Watch[] {
+    return [
+      this.store.watch({ collection: TOPICS }, onTopics),
+      this.store.watch({ collection: SUBSCRIPTIONS }, (changes) => onSubscriptions(changes.map(({ id }) => id))),
+    ];
+  }
+
+  private async all(collection: string): Promise<readonly Doc[]> {
+    const docs: Doc[] = [];
+    let after: string | undefined;
+    do {
+      const page = await this.store.query({
+        collection,
+        limit: MAX_PAGE_DOCS,
+        ...(after === undefined ? {} : { after }),
+      });
+      docs.push(...page.docs);
+      after = page.next;
+    } while (after !== undefined);
+    return docs;
+  }
+}

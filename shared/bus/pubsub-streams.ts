@@ -1,0 +1,233 @@
+/**
+ * Streams of deliveries from Pub/Sub (`StreamingPull`), on Google's generated client. The hand-written one above it
+ * tells nobody whether an acknowledgement arrived, and buffers what the emulator sends beyond the bound; here an
+ * acknowledgement is awaited, and a stream whose reader is full is not read.
+ */
+import { v1 } from '@google-cloud/pubsub';
+import { grpc } from 'google-gax';
+import type { Clock } from '../clock';
+import {
+  MAX_PULL_RESPONSE_BYTES,
+  PUBSUB_ACK_DEADLINE_S,
+  PUBSUB_DEADLINE_MS,
+  STREAM_BYTES,
+  STREAM_KEEP_ALIVE_MS,
+  STREAM_MESSAGES,
+  STREAMS_PER_CONNECTION,
+} from '../limits';
+
+type SubscriberClient = InstanceType<typeof v1.SubscriberClient>;
+
+/** A message as it came. */
+export interface Received {
+  /** Identifies this delivery of it. */
+  readonly ackId: string;
+  /** Identifies the message. */
+  readonly id: string;
+  readonly data: Buffer;
+  readonly attributes: Readonly<Record<string, string>>;
+  /** Empty where there is none. */
+  readonly orderingKey: string;
+  /** Milliseconds since the epoch. */
+  readonly publishedAt: number;
+  /** 1 at first; counted by Pub/Sub. */
+  readonly attempt: number;
+}
+
+export interface StreamHandlers {
+  readonly received: (message: Received) => void;
+  /** The stream ended, by itself or by a failure, and brings nothing more. */
+  readonly ended: (error: Error | undefined) => void;
+}
+
+/** Where Pub/Sub is: an emulator when `PUBSUB_EMULATOR_HOST` is set, as for all of Google's clients. */
+function connection(projectId: string): ConstructorParameters<typeof v1.SubscriberClient>[0] {
+  const own = {
+    projectId,
+    'grpc.use_local_subchannel_pool': 1,
+    'grpc.max_receive_message_length': MAX_PULL_RESPONSE_BYTES,
+  };
+  const emulator = process.env.PUBSUB_EMULATOR_HOST;
+  if (emulator === undefined || emulator === '') return own;
+  const { hostname, port } = new URL(`http://${emulator.replace(/^https?:\/\//, '')}`);
+  return { ...own, servicePath: hostname, port: Number(port), sslCreds: grpc.credentials.createInsecure() };
+}
+
+interface Connection {
+  readonly client: SubscriberClient;
+  streams: number;
+}
+
+/**
+ * The connections of one process. HTTP/2 servers of Google take 100 streams on one; the calls that acknowledge have
+ * one of their own, so that they never wait behind streams.
+ */
+export class PubsubStreams {
+  readonly #projectId: string;
+  readonly #clock: Clock;
+  readonly #connections: Connection[] = [];
+  readonly #calls: SubscriberClient;
+
+  constructor(projectId: string, clock: Clock) {
+    this.#projectId = projectId;
+    this.#clock = clock;
+    this.#calls = new v1.SubscriberClient(connection(projectId));
+  }
+
+  /** @param subscription its name in Pub/Sub, without the project */
+  open(subscription: string, handlers: StreamHandlers): PubsubStream {
+    let free = this.#connections.find(({ streams }) => streams < STREAMS_PER_CONNECTION);
+    if (free === undefined) {
+      free = { client: new v1.SubscriberClient(connection(this.#projectId)), streams: 0 };
+      this.#connections.push(free);
+    }
+    const used = free;
+    used.streams += 1;
+    return new PubsubStream({
+      pull: used.client.streamingPull(),
+      calls: this.#calls,
+      name: `projects/${this.#projectId}/subscriptions/${subscription}`,
+      clock: this.#clock,
+      handlers,
+      onClosed: () => {
+        used.streams -= 1;
+      },
+    });
+  }
+
+  /** After every stream is closed. */
+  async close(): Promise<void> {
+    await Promise.all(
+      [this.#calls, ...this.#connections.map(({ client }) => client)].map((client) => client.close()),
+    );
+  }
+}
+
+interface StreamOptions {
+  readonly pull: ReturnType<SubscriberClient['streamingPull']>;
+  readonly calls: SubscriberClient;
+  readonly name: string;
+  readonly clock: Clock;
+  readonly handlers: StreamHandlers;
+  readonly onClosed: () => void;
+}
+
+export class PubsubStream {
+  readonly #options: StreamOptions;
+  /** Deliveries whose leases are extended until they are settled. */
+  readonly #leased = new Set<string>();
+  #cancelTimers: readonly (() => void)[] = [];
+  #isClosed = false;
+
+  constructor(options: StreamOptions) {
+    this.#options = options;
+    const { pull, name, handlers } = options;
+    pull.on('data', (response: unknown) => {
+      for (const message of receivedOf(response)) {
+        this.#leased.add(message.ackId);
+        handlers.received(message);
+      }
+    });
+    pull.on('error', (error: Error) => this.#end(error));
+    pull.on('end', () => this.#end(undefined));
+    pull.write({
+      subscription: name,
+      streamAckDeadlineSeconds: PUBSUB_ACK_DEADLINE_S,
+      maxOutstandingMessages: STREAM_MESSAGES,
+      maxOutstandingBytes: STREAM_BYTES,
+    });
+    this.#repeat(STREAM_KEEP_ALIVE_MS, () => pull.write({}));
+    this.#repeat((PUBSUB_ACK_DEADLINE_S * 1000) / 3, () => this.#extend());
+  }
+
+  /** Reads no more for now; what is on its way stays in the connection. */
+  pause(): void {
+    this.#options.pull.pause();
+  }
+
+  resume(): void {
+    this.#options.pull.resume();
+  }
+
+  /** Resolves when Pub/Sub has it; rejects when that is not known, and then the message comes again. */
+  async acknowledge(ackId: string): Promise<void> {
+    this.#leased.delete(ackId);
+    const { calls, name } = this.#options;
+    await calls.acknowledge({ subscription: name, ackIds: [ackId] }, { timeout: PUBSUB_DEADLINE_MS });
+  }
+
+  /** Pub/Sub may offer it again at once. */
+  async handBack(ackId: string): Promise<void> {
+    this.#leased.delete(ackId);
+    await this.#setDeadline([ackId], 0);
+  }
+
+  close(): void {
+    this.#options.pull.cancel();
+    this.#end(undefined);
+  }
+
+  #repeat(ms: number, work: () => void): void {
+    const at = this.#cancelTimers.length;
+    const again = (): void => {
+      const cancel = this.#options.clock.after(ms, () => {
+        if (this.#isClosed) return;
+        work();
+        again();
+      });
+      this.#cancelTimers = this.#cancelTimers.with(at, cancel);
+    };
+    this.#cancelTimers = [...this.#cancelTimers, () => undefined];
+    again();
+  }
+
+  /** A lease that could not be extended runs out: the message comes again, and is recognised. */
+  #extend(): void {
+    if (this.#leased.size === 0) return;
+    this.#setDeadline([...this.#leased], PUBSUB_ACK_DEADLINE_S).catch(() => undefined);
+  }
+
+  async #setDeadline(ackIds: string[], ackDeadlineSeconds: number): Promise<void> {
+    const { calls, name } = this.#options;
+    await calls.modifyAckDeadline(
+      { subscription: name, ackIds, ackDeadlineSeconds },
+      { timeout: PUBSUB_DEADLINE_MS },
+    );
+  }
+
+  #end(error: Error | undefined): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    for (const cancel of this.#cancelTimers) cancel();
+    this.#options.onClosed();
+    this.#options.handlers.ended(error);
+  }
+}
+
+/** The client gives what the wire had, without saying so in its types. */
+interface WireResponse {
+  readonly receivedMessages?: readonly {
+    readonly ackId: string;
+    readonly deliveryAttempt: number;
+    readonly message: {
+      readonly messageId: string;
+      readonly data: Buffer;
+      readonly attributes: Readonly<Record<string, string>>;
+      readonly orderingKey: string;
+      readonly publishTime: { readonly seconds: string | number; readonly nanos: number } | null;
+    };
+  }[];
+}
+
+function receivedOf(response: unknown): readonly Received[] {
+  return ((response as WireResponse).receivedMessages ?? []).map(({ ackId, deliveryAttempt, message }) => ({
+    ackId,
+    id: message.messageId,
+    data: message.data,
+    attributes: message.attributes,
+    orderingKey: message.orderingKey,
+    publishedAt: Number(message.publishTime?.seconds ?? 0) * 1000 + (message.publishTime?.nanos ?? 0) / 1e6,
+    // Counted only where dead letters have somewhere to go.
+    attempt: Math.max(deliveryAttempt, 1),
+  }));
+}
