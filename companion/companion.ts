@@ -5,7 +5,10 @@
 import { CmbsError, type Counters, type Log, type Clock, type NewId } from '@cmbs/shared';
 import type { Bus } from '@cmbs/shared/bus/bus';
 import { MEMBER_KIND } from '@cmbs/shared/broker/cmbs';
+import { Execution } from '@cmbs/shared/broker/execution';
+import { Learning } from '@cmbs/shared/broker/learning';
 import { isLocal } from '@cmbs/shared/broker/member';
+import { Reception } from '@cmbs/shared/broker/reception';
 import { COMPANION_DRAIN_MS } from '@cmbs/shared/limits';
 import { LINK_ARGUMENTS, type LinkAction, type LinkArguments, type LinkReply } from '@cmbs/shared/link/link';
 import type { Categories } from '@cmbs/shared/occi/categories';
@@ -14,10 +17,8 @@ import type { Services } from '@cmbs/shared/services/services';
 import type { Store } from '@cmbs/shared/store/store';
 import { Discovery } from './discovery';
 import type { Environment } from './environment';
-import { Execution } from './execution';
 import { Forwarding } from './forwarding';
 import { Layers } from './layers';
-import { Learning } from './learn';
 import { Members } from './members';
 import { Outbox } from './outbox';
 import { Receiver } from './receiver';
@@ -48,7 +49,7 @@ export class Companion {
   readonly #outbox: Outbox;
   readonly #discovery: Discovery;
   readonly #execution: Execution;
-  readonly #receiver: Receiver;
+  readonly #reception: Reception;
   #closing: Promise<void> | undefined;
 
   private constructor(environment: Environment) {
@@ -57,19 +58,23 @@ export class Companion {
     this.#execution = new Execution(environment);
     this.#outbox = new Outbox(environment, learning);
     const forwarding = new Forwarding(environment);
-    this.#receiver = new Receiver({ environment, learning, execution: this.#execution, forwarding });
-    this.#layers = new Layers(environment, this.#receiver);
+    this.#reception = new Reception({ context: environment, learning, execution: this.#execution });
+    this.#layers = new Layers(environment, new Receiver(environment, this.#reception, forwarding));
     this.#discovery = new Discovery(environment, learning);
   }
 
   /** Answers calls that a crash cut off, opens what was started, takes the outbox in hand; then it is ready. */
   static async start(options: CompanionOptions): Promise<Companion> {
     const members = await Members.load(options.store, options.log);
+    const holder = options.newId();
     const companion = new Companion({
       ...options,
       members,
       context: new SocketContext(),
-      holder: options.newId(),
+      holder,
+      runner: holder,
+      // A store of its own: whatever ran calls before is no more.
+      isOurs: () => true,
       bindHost: options.bindHost,
     });
     try {
@@ -143,7 +148,7 @@ export class Companion {
     // Each step whatever becomes of the others: what stays open keeps its port, or the process.
     await this.#ending('layers', Promise.race([this.#layers.close(), deadline]));
     await this.#ending('calls', this.#execution.close(deadline));
-    await this.#ending('receipts', this.#receiver.flush());
+    await this.#ending('receipts', this.#reception.flush());
     await this.#ending('outbox', this.#outbox.close());
     members.close();
     context.close();

@@ -5,6 +5,8 @@
 import { setMaxListeners } from 'node:events';
 import { toCmbsError, type Json } from '@cmbs/shared';
 import { MEMBER, MESSAGE, MESSAGE_KIND, MESSAGES, NEIGHBOR_KIND, layerMixin } from '@cmbs/shared/broker/cmbs';
+import { registryOf } from '@cmbs/shared/broker/context';
+import type { Learning } from '@cmbs/shared/broker/learning';
 import { describe, memberPath, socketOf, stringList } from '@cmbs/shared/broker/member';
 import { DISCOVERY_CONTENT, messageFrame, originOf, parseReply } from '@cmbs/shared/broker/wire';
 import {
@@ -18,8 +20,7 @@ import {
 import type { LinkReply } from '@cmbs/shared/link/link';
 import { readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
 import { CORE_SOURCE, CORE_TARGET, type Entity, type Path } from '@cmbs/shared/occi/model';
-import { registryOf, type Environment } from './environment';
-import type { Learning } from './learn';
+import type { Environment } from './environment';
 import { PeerError, Requester } from './sockets/requester';
 
 type Report = LinkReply<'check_neighbors'>;

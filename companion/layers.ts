@@ -5,6 +5,7 @@
 import { toCmbsError, type CmbsError, type ErrorCode, type Json, type JsonObject } from '@cmbs/shared';
 import type { TopicLayer } from '@cmbs/shared/bus/bus';
 import { MEMBER, MEMBERS } from '@cmbs/shared/broker/cmbs';
+import { registryOf } from '@cmbs/shared/broker/context';
 import { DESIRED, startedLayers, type Desired } from '@cmbs/shared/broker/desired';
 import { LAYERS, type Layer } from '@cmbs/shared/broker/layers';
 import { isLocal, isSuspended, socketOf, topicPatterns } from '@cmbs/shared/broker/member';
@@ -14,7 +15,7 @@ import type { LinkReply } from '@cmbs/shared/link/link';
 import { readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
 import type { Entity, Path } from '@cmbs/shared/occi/model';
 import type { Watch } from '@cmbs/shared/store/store';
-import { registryOf, type Environment } from './environment';
+import type { Environment } from './environment';
 import { backOff } from './held-send';
 import type { Receiver } from './receiver';
 import { Listener } from './sockets/listener';
@@ -295,19 +296,7 @@ export class Layers {
       const { signal } = stop;
       return bus.consume(
         name,
-        async ({ topic, message }) => {
-          try {
-            await this.#patiently(signal, layer, () =>
-              this.#receiver.takeFromBus(path, layer, topic, message.data),
-            );
-          } catch (thrown) {
-            const error = toCmbsError(thrown);
-            if (error.code !== 'bad_request') throw thrown;
-            // What is no message will not become one: offered again it would only block the others.
-            counters.add('cmbs_dropped', { reason: error.code, layer });
-            log.warn('topic message dropped', { member: path, topic, reason: error.message });
-          }
-        },
+        (delivery) => this.#patiently(signal, layer, () => this.#receiver.takeFromBus(path, layer, delivery)),
         {
           maxInFlight: MAX_BUS_IN_FLIGHT,
           onDeadLetter: async ({ id, topic }, reason) => {

@@ -34,7 +34,7 @@ export class Members {
     return this.#known.get(path);
   }
 
-  get size(): number {
+  size(): number {
     return this.#known.size;
   }
 

@@ -19,6 +19,8 @@ import {
   type Receiver,
   type Send,
 } from '@cmbs/shared/broker/send';
+import { registryOf } from '@cmbs/shared/broker/context';
+import type { Learning } from '@cmbs/shared/broker/learning';
 import { describe } from '@cmbs/shared/broker/member';
 import { isEmptyContent } from '@cmbs/shared/broker/message';
 import { MESSAGE } from '@cmbs/shared/broker/cmbs';
@@ -27,8 +29,7 @@ import { MAX_INTERNAL_ATTEMPTS, MAX_LANES, PUBLICATION_GRACE_MS } from '@cmbs/sh
 import type { Path } from '@cmbs/shared/occi/model';
 import type { Watch } from '@cmbs/shared/store/store';
 import { BroadcastLane } from './broadcast-lane';
-import { registryOf, type Environment } from './environment';
-import type { Learning } from './learn';
+import type { Environment } from './environment';
 import { backOff, HeldSend, type Holder, type Item, type Parking, type Waiter } from './held-send';
 import { RequestLane } from './request-lane';
 

@@ -218,6 +218,10 @@ export const MAX_REPLY_BYTES = 2 * 1024 * 1024;
 
 // --- Service modules ---
 
+/** Calls looked at together for those that a crash cut off. */
+export const MAX_RUNS_RECOVERED = 10_000;
+/** Milliseconds beyond its deadline after which a call without an answer counts as cut off, whoever runs it. */
+export const RUN_GRACE_MS = 30_000;
 /** Milliseconds that a call of a service method has: the caller hears of it before a socket's handler is cut off. */
 export const SERVICE_CALL_DEADLINE_MS = 25_000;
 /** Characters of a name from outside that an error repeats. */

@@ -6,6 +6,7 @@ import type { Registry } from '../occi/registry';
 import type { Store } from '../store/store';
 import { MESSAGE } from './cmbs';
 import { stringList } from './member';
+import { busMessageOf } from './publication';
 import { applyOutcomes, isOpen, readSend, writeSend, type Outcome, type Send } from './send';
 import { messageFrame, parseFrame, type Transfer } from './wire';
 
@@ -61,21 +62,25 @@ export async function publishSend(sendId: string, context: PublishContext): Prom
     send.frame ??
     (message === undefined ? undefined : outgoingFrame(send, message.entity, { ...context, revision: 0 }));
   if (frame === undefined) return undefined;
-  const orderingKey = parseFrame(frame).orderingKey;
+  const { orderingKey, transfer } = parseFrame(frame);
   const outcomes: Outcome[] = [];
   for (const { name } of topics) {
-    const publishId = await bus.publish(send.layer as TopicLayer, name, {
-      data: frame,
-      attributes: {
-        id: send.message.slice(send.message.lastIndexOf('/') + 1),
-        layer: send.layer,
+    const layer = send.layer as TopicLayer;
+    const publishId = await bus.publish(
+      layer,
+      name,
+      busMessageOf({
+        layer,
         topic: name,
+        message: send.message,
+        sendId: send.wireId,
         sender: context.uriOf(send.from),
-        send_id: send.wireId,
-        content_type: 'application/occi+json',
-      },
-      ...(orderingKey === undefined || orderingKey === '' ? {} : { orderingKey }),
-    });
+        at: send.createdAt,
+        frame,
+        orderingKey,
+        traceparent: transfer.traceparent,
+      }),
+    );
     outcomes.push({
       sendId,
       name,

@@ -53,7 +53,10 @@ export interface Bus {
   setSubscription(subscription: Subscription): Promise<void>;
   /** Idempotent; what was not acknowledged is gone. */
   removeSubscription(name: string): Promise<void>;
-  /** A handler that returns acknowledges; one that throws is offered the delivery again, after a back-off. */
+  /**
+   * A handler that returns acknowledges; one that throws is offered the delivery again, after a back-off. An error that
+   * says that trying again cannot help (a `CmbsError` that is not retryable) makes a dead letter of it at once.
+   */
   consume(name: string, handler: (delivery: Delivery) => Promise<void>, options: ConsumeOptions): Consumer;
   close(): Promise<void>;
 }

@@ -22,6 +22,7 @@ import {
 import { type Counters, type Log } from '../log';
 import { type Doc, type Store } from '../store/store';
 import { type Consumer, type ConsumeOptions, type Delivery } from './bus';
+import { failureOf, type Failure } from './failure';
 import {
   DELIVERIES,
   deliveryKey,
@@ -281,8 +282,8 @@ export class EmbeddedConsumer implements Consumer {
         await this.#remove(stream, held, data === undefined);
         return;
       }
-      reason = failure;
-      const failed = attempts + 1;
+      reason = failure.reason;
+      const failed = failure.isHopeless ? BUS_MAX_ATTEMPTS : attempts + 1;
       const delay = Math.min(BUS_BACKOFF_FIRST_MS * 2 ** attempts, BUS_BACKOFF_MAX_MS);
       const expires = (doc.expiresAt ?? Infinity) <= this.#options.clock.now() + delay;
       if (!(await this.#noteAttempts(held, failed))) {
@@ -378,16 +379,16 @@ export class EmbeddedConsumer implements Consumer {
   }
 }
 
-/** The reason for which the handler failed; undefined when it did not. */
+/** How the handler failed; undefined when it did not. */
 async function attempt(
   handler: (delivery: Delivery) => Promise<void>,
   delivery: Delivery,
-): Promise<string | undefined> {
+): Promise<Failure | undefined> {
   try {
     await handler(delivery);
     return undefined;
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return failureOf(error);
   }
 }
 

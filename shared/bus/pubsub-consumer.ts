@@ -21,6 +21,7 @@ import {
 } from '../limits';
 import type { Counters, Log } from '../log';
 import type { Consumer, ConsumeOptions, Delivery } from './bus';
+import { failureOf } from './failure';
 import { STATUS, statusOf } from './pubsub-errors';
 import { deliveryOf } from './pubsub-message';
 import type { PubsubStream, PubsubStreams, Received } from './pubsub-streams';
@@ -275,8 +276,9 @@ export class PubsubConsumer implements Consumer {
       if (isUtf8(message.data)) await handler(delivery);
       else failure = 'the data are not UTF-8';
     } catch (error) {
-      failure = error instanceof Error ? error.message : String(error);
-      if (held.attempt < BUS_MAX_ATTEMPTS) {
+      const { reason, isHopeless } = failureOf(error);
+      failure = reason;
+      if (held.attempt < BUS_MAX_ATTEMPTS && !isHopeless) {
         this.#later(held, Math.min(BUS_BACKOFF_FIRST_MS * 2 ** (held.attempt - 1), BUS_BACKOFF_MAX_MS));
         held.attempt += 1;
         return;

@@ -1,4 +1,5 @@
 /** What every engine of `Bus` must do (DESIGN decision 12). Works in real time, as a remote bus does. */
+import { CmbsError } from '@cmbs/shared';
 import { type Bus, type BusMessage, type Consumer, type Delivery } from '@cmbs/shared/bus/bus';
 
 export interface OpenedBus {
@@ -170,6 +171,38 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
         [id, 1],
         [id, 2],
         [id, 3],
+      ]);
+    });
+
+    it('makes a dead letter at once of what trying again cannot help', async () => {
+      await subscribe(['a']);
+      const inbox = new Inbox();
+      const buried: { delivery: Delivery; reason: string }[] = [];
+      const isBuried = new Gate();
+      bus.consume(
+        'reader',
+        async (delivery) => {
+          if (delivery.message.data === 'poison') throw new CmbsError('bad_request', 'This is no message.');
+          await inbox.take(delivery);
+        },
+        {
+          maxInFlight: 1,
+          onDeadLetter: async (delivery, reason) => {
+            buried.push({ delivery, reason });
+            isBuried.open();
+          },
+        },
+      );
+      await bus.publish('l32', 'a', message('poison', { orderingKey: 'k' }));
+      await bus.publish('l32', 'a', message('good', { orderingKey: 'k' }));
+      await isBuried.opened;
+      await inbox.until(1);
+      expect(inbox.data).toEqual(['good']);
+      expect(buried).toEqual([
+        {
+          delivery: expect.objectContaining({ topic: 'a', attempt: 1 }) as Delivery,
+          reason: 'This is no message.',
+        },
       ]);
     });
 

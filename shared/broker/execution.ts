@@ -2,39 +2,54 @@
  * Runs the calls that messages carry, at most once each: `executing` is written before a call and its answer after
  * it; a call that a crash cut off is answered "outcome unknown" and not run again (layers.md, Receiving).
  */
-import { CmbsError, type Json } from '@cmbs/shared';
-import { MESSAGE } from '@cmbs/shared/broker/cmbs';
-import { receiptOf, receiptValue, type Receipt } from '@cmbs/shared/broker/inbox';
-import { isTrue } from '@cmbs/shared/broker/member';
-import { readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
-import type { Path } from '@cmbs/shared/occi/model';
-import { answerOf, parseCall, type Call } from '@cmbs/shared/services/call';
-import { Fault, FAULT } from '@cmbs/shared/services/fault';
-import type { Transaction } from '@cmbs/shared/store/store';
-import { registryOf, type Environment } from './environment';
+import { CmbsError } from '../errors';
+import type { Json } from '../json';
+import { MAX_RUNS_RECOVERED, RUN_GRACE_MS, SERVICE_CALL_DEADLINE_MS } from '../limits';
+import { readEntity, writeEntity } from '../occi/entity-store';
+import type { Path } from '../occi/model';
+import { answerOf, parseCall, type Call } from '../services/call';
+import { Fault, FAULT } from '../services/fault';
+import type { Services } from '../services/services';
+import type { Transaction } from '../store/store';
+import { MESSAGE } from './cmbs';
+import { registryOf, type BrokerContext } from './context';
+import { receiptOf, receiptValue, type Receipt } from './inbox';
+import { isTrue } from './member';
 
-/** Calls under way; what is still here at start was cut off. */
+/** Calls under way, each with who runs it and until when it may. */
 const RUNS = 'runs';
-const MAX_RUNS = 10_000;
+
+export interface ExecutionContext extends BrokerContext {
+  readonly services: Services;
+  /** Who runs calls here. */
+  readonly runner: string;
+  /** Whether a run of that runner cannot be under way any more when this process starts. */
+  readonly isOurs: (runner: string) => boolean;
+}
 
 /** Where the answer of a run goes. */
 type RunTarget =
   { readonly inbox: string; readonly receipt: string; readonly message?: Path } | { readonly message: Path };
 
 export class Execution {
-  readonly #environment: Environment;
+  readonly #context: ExecutionContext;
   readonly #running = new Map<string, Promise<string>>();
   readonly #stop = new AbortController();
 
-  constructor(environment: Environment) {
-    this.#environment = environment;
+  constructor(context: ExecutionContext) {
+    this.#context = context;
   }
 
-  /** Answers what a crash cut off. */
+  /** Answers what a crash cut off: what was run by one that is no more, and what others have run for too long. */
   async recover(): Promise<void> {
-    const { store } = this.#environment;
-    const { docs } = await store.query({ collection: RUNS, limit: MAX_RUNS });
+    const { store, clock, isOurs } = this.#context;
+    const { docs } = await store.query({ collection: RUNS, limit: MAX_RUNS_RECOVERED });
     for (const doc of docs) {
+      const { runner, until } = doc.value;
+      const isCutOff = this.#running.has(doc.id)
+        ? false
+        : (typeof runner === 'string' && isOurs(runner)) || Number(until ?? 0) <= clock.now();
+      if (!isCutOff) continue;
       const call = doc.value.call as unknown as Call;
       await this.#finish(doc.id, doc.value.target as unknown as RunTarget, JSON.stringify(outcomeUnknown(call)));
     }
@@ -42,7 +57,9 @@ export class Execution {
 
   /** Marks a call as begun; to be written in the transaction that records the receipt. */
   begin(tx: Transaction, runId: string, call: Call, target: RunTarget): void {
-    tx.put(RUNS, runId, { call: call as unknown as Json, target: target });
+    const { clock, runner } = this.#context;
+    const until = clock.now() + SERVICE_CALL_DEADLINE_MS + RUN_GRACE_MS;
+    tx.put(RUNS, runId, { call: call as unknown as Json, target: target, runner, until });
   }
 
   /** Waits for the calls under way; those that do not end by `deadline` are told to, and answered at the next start. */
@@ -69,7 +86,7 @@ export class Execution {
   }
 
   async #call(call: Call, caller: string): Promise<string> {
-    const { services, log, counters } = this.#environment;
+    const { services, log, counters } = this.#context;
     let outcome: Json | Fault;
     try {
       outcome = await services.call(call.method, call.params, {
@@ -86,9 +103,11 @@ export class Execution {
   }
 
   async #finish(runId: string, target: RunTarget, answer: string): Promise<void> {
-    const { store } = this.#environment;
-    const registry = await registryOf(this.#environment);
+    const { store } = this.#context;
+    const registry = await registryOf(this.#context);
     await store.transact(async (tx) => {
+      // Two may answer the same cut-off call; the first answer stays.
+      if ((await tx.get(RUNS, runId)) === undefined) return;
       const receipt = 'inbox' in target ? await tx.get(target.inbox, target.receipt) : undefined;
       const message = target.message === undefined ? undefined : await readEntity(tx, target.message);
       tx.delete(RUNS, runId);
@@ -110,7 +129,7 @@ export class Execution {
 
   /** The `execute` action: the message's own call, once per run id. */
   async executeMessage(path: Path, runId: string, caller: string): Promise<'executed' | 'stored'> {
-    const { store } = this.#environment;
+    const { store } = this.#context;
     const target: RunTarget = { message: path };
     const call = await store.transact(async (tx): Promise<Call | 'done' | undefined> => {
       const stored = await readEntity(tx, path);
@@ -126,7 +145,7 @@ export class Execution {
       const found = callOf(stored.entity.verbatim[MESSAGE.content]);
       if (found === undefined) return undefined;
       this.begin(tx, runId, found, target);
-      tx.put(EXECUTED, runId, { message: path }, { expiresAt: this.#environment.clock.now() + EXECUTED_MS });
+      tx.put(EXECUTED, runId, { message: path }, { expiresAt: this.#context.clock.now() + EXECUTED_MS });
       return found;
     });
     if (call === undefined) return 'stored';

@@ -1,17 +1,32 @@
 /** Stores the members that peers describe (layers.md, L1 on the wire): unknown ones, and newer descriptions of remote ones. */
 import { hash } from 'node:crypto';
-import { isJsonObject } from '@cmbs/shared';
-import { MEMBER_KIND } from '@cmbs/shared/broker/cmbs';
-import { describe, isLocal, memberPath, parseDescription, remoteMember } from '@cmbs/shared/broker/member';
-import type { Transfer } from '@cmbs/shared/broker/wire';
-import { MAX_CLOCK_AHEAD_MS, MAX_RECEIVERS } from '@cmbs/shared/limits';
-import { readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
-import type { Path } from '@cmbs/shared/occi/model';
-import type { Transaction } from '@cmbs/shared/store/store';
-import { registryOf, type Environment } from './environment';
+import { isJsonObject } from '../json';
+import { MAX_CLOCK_AHEAD_MS, MAX_RECEIVERS } from '../limits';
+import { readEntity, writeEntity } from '../occi/entity-store';
+import type { Entity, Path } from '../occi/model';
+import type { Transaction } from '../store/store';
+import { MEMBER_KIND } from './cmbs';
+import { registryOf, type BrokerContext } from './context';
+import { describe, isLocal, memberPath, parseDescription, remoteMember } from './member';
+import type { Transfer } from './wire';
 
 /** Which deployment described a remote member last, and how new that was. */
 const ORIGINS = 'member-origins';
+
+/** The members that are known without asking the store. */
+export interface KnownMembers {
+  get(path: Path): Entity | undefined;
+  /** How many there are. */
+  size(): number | Promise<number>;
+  /** Takes notice of a change. */
+  refresh(path: Path): Promise<unknown>;
+}
+
+export interface LearningContext extends BrokerContext {
+  readonly members: KnownMembers;
+  /** Whether members that others describe are stored. */
+  readonly discovery: 'open' | 'closed';
+}
 
 export type Learnt = 'stored' | 'known' | 'refused' | 'no description';
 
@@ -24,21 +39,21 @@ export interface Lesson {
 const RECENT = 1000;
 
 export class Learning {
-  readonly #environment: Environment;
+  readonly #context: LearningContext;
   /** Path to the digest of what described it. */
   readonly #recent = new Map<string, string>();
   /** Unknown members on their way into the store, which count as there. */
   #arriving = 0;
 
-  constructor(environment: Environment) {
-    this.#environment = environment;
+  constructor(context: LearningContext) {
+    this.#context = context;
   }
 
   async learn(value: unknown, claimed: unknown, exceptId: string): Promise<Lesson> {
     const description = parseDescription(value);
     if (description === undefined) return { learnt: 'no description' };
     const path = memberPath(description.id);
-    const { members, store, discovery, counters, clock } = this.#environment;
+    const { members, store, discovery, counters, clock } = this.#context;
     const known = members.get(path);
     if (description.id === exceptId || (known !== undefined && isLocal(known)))
       return { learnt: 'known', member: path };
@@ -48,8 +63,8 @@ export class Learning {
     const origin = isCredible(claimed, clock.now()) ? claimed : undefined;
     const fingerprint = hash('sha256', JSON.stringify([description.attributes, origin ?? null]));
     if (known !== undefined && this.#recent.get(path) === fingerprint) return { learnt: 'known', member: path };
-    const registry = await registryOf(this.#environment);
-    const isRoom = members.size + this.#arriving < MAX_RECEIVERS;
+    const registry = await registryOf(this.#context);
+    let isRoom = true;
     const write = async (tx: Transaction): Promise<Learnt> => {
       const before = await readEntity(tx, path);
       // Clients put entities of any kind at any path.
@@ -72,6 +87,7 @@ export class Learning {
     };
     this.#arriving += 1;
     try {
+      if (known === undefined) isRoom = (await members.size()) + this.#arriving <= MAX_RECEIVERS;
       const learnt = await store.transact(write);
       if (learnt === 'refused') {
         counters.add('cmbs_members_refused');

@@ -1,0 +1,290 @@
+/**
+ * What becomes of a message that arrived for a member: its receipt recorded (which deduplicates), then stored or
+ * executed as its flags say (layers.md, Receiving). All layers, the bus and pushes come through here.
+ */
+import type { Delivery, TopicLayer } from '../bus/bus';
+import { CmbsError } from '../errors';
+import { LATE_RECEIPT_MS, MAX_COMMIT_WRITES, MAX_UNWRITTEN_RECEIPTS } from '../limits';
+import { readEntity, writeEntity } from '../occi/entity-store';
+import type { Entity } from '../occi/model';
+import type { Registry } from '../occi/registry';
+import { answerOf, parseCall, type Call } from '../services/call';
+import { Fault, FAULT } from '../services/fault';
+import { MEMBER_KIND, MESSAGE_KIND } from './cmbs';
+import { registryOf, type BrokerContext } from './context';
+import type { Execution } from './execution';
+import { inboxOf, receiptId, receiptOf, receiptOptions, receiptValue, type Receipt } from './inbox';
+import type { Layer } from './layers';
+import type { Learning } from './learning';
+import { isNamed, isSuspended, wants } from './member';
+import { messageOfDelivery } from './publication';
+import { contentOf, DISCOVERY_CONTENT, entityOf, type WireMessage } from './wire';
+
+interface InboxSize {
+  count: number;
+  readonly checkedAt: number;
+}
+
+/** When a message came, for the order in the inbox: taken before anything is waited for. */
+interface Arrival {
+  readonly at: number;
+  readonly sequence: string;
+}
+
+export interface ReceptionContext extends BrokerContext {
+  /** Entries of one member's inbox, at most. */
+  readonly inboxLimit: number;
+}
+
+export interface ReceptionParts {
+  readonly context: ReceptionContext;
+  readonly learning: Learning;
+  readonly execution: Execution;
+}
+
+export class Reception {
+  readonly #context: ReceptionContext;
+  readonly #learning: Learning;
+  readonly #execution: Execution;
+  /** Receipts of messages that may not be stored, on their way to the inbox after the reply. */
+  #unwritten = 0;
+  /** Writes of those that wait for others to share their commit. */
+  readonly #writeSoon: (() => void)[] = [];
+  #cancelWriting: (() => void) | undefined;
+  /** Arrivals that wait until one of them is written, the first first. */
+  readonly #waitForRoom: (() => void)[] = [];
+  readonly #waitForAll: (() => void)[] = [];
+  /**
+   * Entries of each inbox, counted once and then kept by what this process adds. All that arrive meanwhile wait for
+   * the same count, so that none overtakes another.
+   */
+  readonly #inboxSizes = new Map<string, Promise<InboxSize>>();
+  #sequence = 0;
+  #lastArrival = 0;
+
+  constructor({ context, learning, execution }: ReceptionParts) {
+    this.#context = context;
+    this.#learning = learning;
+    this.#execution = execution;
+  }
+
+  /** Resolves with the JSON text of a call's answer, if there was a call. */
+  async receive(member: Entity, layer: Layer, message: WireMessage): Promise<string | undefined> {
+    const { clock, counters } = this.#context;
+    const arrival = this.#arrival();
+    const { transfer } = message;
+    if (isExpired(message, clock.now())) {
+      counters.add('cmbs_dropped', { reason: 'expired', layer });
+      throw new CmbsError('conflict', 'The message has expired.');
+    }
+    const content = contentOf(message);
+    await this.learnFrom(member, message);
+    if (transfer.content_type === DISCOVERY_CONTENT) return undefined;
+    const call = message.executable ? parseCall(content) : undefined;
+    if (call !== undefined) return this.#execute(member, layer, message, arrival, call);
+    if (!message.storable) {
+      await this.#recordLater(member, layer, message, arrival);
+      return undefined;
+    }
+    await this.#record(member, layer, message, arrival);
+    return undefined;
+  }
+
+  /**
+   * From the bus, or pushed: only what the member wants, checked again here since filters are an optimisation. Rejects
+   * so that the bus offers it again, or gives it up where that cannot help.
+   */
+  async takeFromBus(member: Entity, layer: TopicLayer, delivery: Delivery): Promise<void> {
+    if (isSuspended(member)) throw new CmbsError('unavailable', 'The member is suspended; try again later.');
+    const message = messageOfDelivery(layer, delivery);
+    if (!wants(member, [delivery.topic])) return;
+    const isListed = message.providers.length === 0 || message.providers.some((one) => isNamed(member, one));
+    if (layer === 'l4' && !isListed) return;
+    const { clock, counters } = this.#context;
+    if (isExpired(message, clock.now())) {
+      counters.add('cmbs_dropped', { reason: 'expired', layer });
+      return;
+    }
+    await this.receive(member, layer, message);
+    counters.add('cmbs_received', { layer, outcome: 'accepted' });
+  }
+
+  /** Stores the member that a message's content describes, if it does. */
+  async learnFrom(member: Entity, message: WireMessage): Promise<void> {
+    const content = contentOf(message);
+    if (isDescription(content)) await this.#learning.learn(content, message.transfer.origin, member.id);
+  }
+
+  /** Waits until what was answered before it was written is written. */
+  async flush(): Promise<void> {
+    this.#writeNow();
+    if (this.#unwritten > 0) await new Promise<void>((resolve) => this.#waitForAll.push(resolve));
+  }
+
+  #receipt(
+    layer: Layer,
+    message: WireMessage,
+    arrival: Arrival,
+    state: Receipt['state'],
+  ): { id: string; receipt: Receipt } {
+    const { newId } = this.#context;
+    const sendId = message.transfer.send_id;
+    const sender = message.pathHistory.at(-1);
+    return {
+      // Without a send id (an original peer, which never retries by itself) each arrival is a new send.
+      id: receiptId(message.id, sendId ?? newId()),
+      receipt: {
+        messageId: message.id,
+        ...(sendId === undefined ? {} : { sendId }),
+        layer,
+        ...(sender === undefined ? {} : { sender }),
+        frame: message.text,
+        state,
+        receivedAt: arrival.at,
+      },
+    };
+  }
+
+  #arrival(): Arrival {
+    this.#sequence = (this.#sequence + 1) % 1_000_000_000;
+    // A clock that is set back must not put what comes now before what came already.
+    this.#lastArrival = Math.max(this.#lastArrival, this.#context.clock.now());
+    return { at: this.#lastArrival, sequence: this.#sequence.toString().padStart(9, '0') };
+  }
+
+  async #refuseWhenFull(inbox: string): Promise<void> {
+    const { clock, inboxLimit } = this.#context;
+    const counted = this.#inboxSizes.get(inbox) ?? this.#countInbox(inbox);
+    let size = await counted;
+    // Programs take entries away meanwhile; a full inbox is counted again, by one of all that wait, to be believed.
+    if (size.count >= inboxLimit && clock.now() - size.checkedAt > 1000) {
+      const newer = this.#inboxSizes.get(inbox);
+      size = await (newer === undefined || newer === counted ? this.#countInbox(inbox) : newer);
+    }
+    if (size.count >= inboxLimit) {
+      throw new CmbsError('queue_full', "The receiver's inbox is full; try again later.");
+    }
+    size.count += 1;
+  }
+
+  #countInbox(inbox: string): Promise<InboxSize> {
+    const { store, clock, inboxLimit } = this.#context;
+    const counting = store
+      .count({ collection: inbox, by: 'order' }, inboxLimit)
+      .then((count): InboxSize => ({ count, checkedAt: clock.now() }));
+    this.#inboxSizes.set(inbox, counting);
+    // A count that failed is no count; the next arrival tries again.
+    counting.catch(() => {
+      if (this.#inboxSizes.get(inbox) === counting) this.#inboxSizes.delete(inbox);
+    });
+    return counting;
+  }
+
+  async #record(member: Entity, layer: Layer, message: WireMessage, arrival: Arrival): Promise<void> {
+    const inbox = inboxOf(member.id);
+    await this.#refuseWhenFull(inbox);
+    const { id, receipt } = this.#receipt(layer, message, arrival, 'received');
+    const options = receiptOptions(receipt, arrival.sequence);
+    const { store, clock } = this.#context;
+    const registry = await registryOf(this.#context);
+    await store.transact(async (tx) => {
+      const earlier = await tx.get(inbox, id);
+      if (earlier !== undefined) return;
+      const copy = entityOf(message, (name) => isDeclared(name, message, registry), clock.now());
+      const there = await readEntity(tx, copy.path);
+      tx.put(inbox, id, receiptValue(receipt), options);
+      // What is there under that id is never overwritten: a member that sends to itself keeps its message.
+      if (there === undefined) writeEntity(tx, copy, undefined, registry);
+    });
+  }
+
+  /** A message that may not be stored is answered first: its sender gave up durability (README, guarantees). */
+  async #recordLater(member: Entity, layer: Layer, message: WireMessage, arrival: Arrival): Promise<void> {
+    const inbox = inboxOf(member.id);
+    await this.#refuseWhenFull(inbox);
+    while (this.#unwritten >= MAX_UNWRITTEN_RECEIPTS) {
+      await new Promise<void>((resolve) => this.#waitForRoom.push(resolve));
+    }
+    const { id, receipt } = this.#receipt(layer, message, arrival, 'received');
+    const { store, log, counters, clock } = this.#context;
+    this.#unwritten += 1;
+    this.#writeSoon.push(() => {
+      store.create(inbox, id, receiptValue(receipt), receiptOptions(receipt, arrival.sequence)).then(
+        () => this.#written(),
+        (error: unknown) => {
+          counters.add('cmbs_dropped', { reason: 'not written', layer });
+          log.error('receipt lost', { member: member.path, message: message.id, cause: String(error) });
+          this.#written();
+        },
+      );
+    });
+    if (this.#writeSoon.length >= MAX_COMMIT_WRITES) this.#writeNow();
+    else this.#cancelWriting ??= clock.after(LATE_RECEIPT_MS, () => this.#writeNow());
+  }
+
+  /** What is written together shares one commit. */
+  #writeNow(): void {
+    this.#cancelWriting?.();
+    this.#cancelWriting = undefined;
+    for (const write of this.#writeSoon.splice(0)) write();
+  }
+
+  #written(): void {
+    this.#unwritten -= 1;
+    this.#waitForRoom.shift()?.();
+    if (this.#unwritten === 0) for (const resolve of this.#waitForAll.splice(0)) resolve();
+  }
+
+  async #execute(
+    member: Entity,
+    layer: Layer,
+    message: WireMessage,
+    arrival: Arrival,
+    call: Call,
+  ): Promise<string> {
+    const inbox = inboxOf(member.id);
+    await this.#refuseWhenFull(inbox);
+    const { id, receipt } = this.#receipt(layer, message, arrival, 'executing');
+    const runId = `${member.id}/${id}`;
+    const underWay = this.#execution.underWay(runId);
+    if (underWay !== undefined) return underWay;
+    const options = receiptOptions(receipt, arrival.sequence);
+    const { store, clock } = this.#context;
+    const registry = await registryOf(this.#context);
+    const begun = await store.transact(async (tx) => {
+      const earlier = await tx.get(inbox, id);
+      if (earlier !== undefined) return { earlier: receiptOf(earlier) };
+      const copy = entityOf(message, (name) => isDeclared(name, message, registry), clock.now());
+      const there = await readEntity(tx, copy.path);
+      const kept = message.storable && there === undefined;
+      const target = { inbox, receipt: id, ...(kept ? { message: copy.path } : {}) };
+      tx.put(inbox, id, receiptValue(receipt), options);
+      if (kept) writeEntity(tx, copy, undefined, registry);
+      this.#execution.begin(tx, runId, call, target);
+      return { target };
+    });
+    if (begun.target !== undefined)
+      return this.#execution.run(runId, call, begun.target, receipt.sender ?? 'unknown');
+    if (begun.earlier.answer !== undefined) return begun.earlier.answer;
+    const meanwhile = this.#execution.underWay(runId);
+    if (meanwhile !== undefined) return meanwhile;
+    return JSON.stringify(
+      answerOf(call, new Fault(FAULT.outcomeUnknown, 'The outcome of this call is unknown; it is not run again.')),
+    );
+  }
+}
+
+const isExpired = ({ expiresAt }: WireMessage, now: number): boolean =>
+  expiresAt !== undefined && expiresAt <= now;
+
+/** Looks like one; {@link Learning} reads it. */
+function isDescription(content: unknown): boolean {
+  return typeof content === 'object' && content !== null && 'kind' in content && content.kind === MEMBER_KIND;
+}
+
+function isDeclared(name: string, message: WireMessage, registry: Registry): boolean {
+  const named = (message.json.mixins as readonly string[] | undefined) ?? [];
+  // What is not known has no attributes, and names from outside should not become keys of a cache.
+  const mixins = named.filter((id) => registry.mixin(id) !== undefined);
+  return Object.hasOwn(registry.specs(MESSAGE_KIND, mixins), name);
+}

@@ -1,0 +1,15 @@
+/** What a handler's failure means for a delivery. */
+import { CmbsError } from '../errors';
+
+export interface Failure {
+  readonly reason: string;
+  /** Trying again cannot help: the delivery is given up at once. */
+  readonly isHopeless: boolean;
+}
+
+export function failureOf(error: unknown): Failure {
+  return {
+    reason: error instanceof Error ? error.message : String(error),
+    isHopeless: error instanceof CmbsError && !error.retryable,
+  };
+}
