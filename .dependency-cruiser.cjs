@@ -2,9 +2,9 @@
 
 /** What every part may use: errors, bounds, time, JSON, log. They import only each other, and zod. */
 const LEAVES = '^shared/(errors|limits|clock|json|log|version)\\.ts$';
-const INTERFACES = '^shared/(store/store|bus/bus|link/link)\\.ts$';
+const INTERFACES = '^shared/(store/store|bus/bus|link/(link|identity))\\.ts$';
 /** Everything in the interfaces' folders that is no interface knows a database, a bus or a wire. */
-const ENGINES = '^shared/(store/(?!(store|deployment)\\.ts$)|bus/(?!bus\\.ts$)|link/(?!link\\.ts$))';
+const ENGINES = '^shared/(store/(?!(store|deployment)\\.ts$)|bus/(?!bus\\.ts$)|link/(?!(link|identity)\\.ts$))';
 /** Where programs are put together: the deployed functions' and the companion's mains, the local stack, tests. */
 const ASSEMBLERS = '^(functions/main\\.ts$|companion/main\\.ts$|emulator/|test/)';
 /** The vocabulary of layers, a list of five words that the link's schemas name. */

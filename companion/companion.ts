@@ -17,6 +17,7 @@ import type { Services } from '@cmbs/shared/services/services';
 import type { Store } from '@cmbs/shared/store/store';
 import { Discovery } from './discovery';
 import type { Environment } from './environment';
+import { holdOfAll, type Hold } from './hold';
 import { Forwarding } from './forwarding';
 import { Layers } from './layers';
 import { Members } from './members';
@@ -41,6 +42,12 @@ export interface CompanionOptions {
   /** Sends queued for one address, at most. */
   readonly queueLimit: number;
   readonly bindHost?: string | undefined;
+  /** Where several companions could hold what this one does. */
+  readonly hold?: Hold;
+  /** Milliseconds that {@link Companion.close} gives to what is in flight; {@link COMPANION_DRAIN_MS} when absent. */
+  readonly drainMs?: number;
+  /** Milliseconds between two looks at everything that is desired, where what tells of changes may fail. */
+  readonly lookAgainMs?: number;
 }
 
 export class Companion {
@@ -50,10 +57,12 @@ export class Companion {
   readonly #discovery: Discovery;
   readonly #execution: Execution;
   readonly #reception: Reception;
+  readonly #drainMs: number;
   #closing: Promise<void> | undefined;
 
-  private constructor(environment: Environment) {
+  private constructor(environment: Environment, drainMs: number) {
     this.#environment = environment;
+    this.#drainMs = drainMs;
     const learning = new Learning(environment);
     this.#execution = new Execution(environment);
     this.#outbox = new Outbox(environment, learning);
@@ -65,18 +74,19 @@ export class Companion {
 
   /** Answers calls that a crash cut off, opens what was started, takes the outbox in hand; then it is ready. */
   static async start(options: CompanionOptions): Promise<Companion> {
-    const members = await Members.load(options.store, options.log);
-    const holder = options.newId();
-    const companion = new Companion({
+    const members = await Members.load(options);
+    const { hold = holdOfAll(options.newId), drainMs = COMPANION_DRAIN_MS } = options;
+    const environment: Environment = {
       ...options,
       members,
       context: new SocketContext(),
-      holder,
-      runner: holder,
-      // A store of its own: whatever ran calls before is no more.
-      isOurs: () => true,
+      hold,
+      runner: hold.name,
+      isOurs: (runner) => hold.isOurs(runner),
       bindHost: options.bindHost,
-    });
+      lookAgainMs: options.lookAgainMs,
+    };
+    const companion = new Companion(environment, drainMs);
     try {
       await companion.#execution.recover();
       await companion.#layers.open();
@@ -136,7 +146,7 @@ export class Companion {
     return { queued: this.#outbox.depth, failing: this.#layers.failing };
   }
 
-  /** Takes nothing new, finishes what is in flight within {@link COMPANION_DRAIN_MS}, closes every socket. */
+  /** Takes nothing new, finishes what is in flight within the time for that, closes every socket. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -144,7 +154,7 @@ export class Companion {
 
   async #close(): Promise<void> {
     const { members, clock, context } = this.#environment;
-    const deadline = new Promise<void>((resolve) => void clock.after(COMPANION_DRAIN_MS, resolve));
+    const deadline = new Promise<void>((resolve) => void clock.after(this.#drainMs, resolve));
     // Each step whatever becomes of the others: what stays open keeps its port, or the process.
     await this.#ending('layers', Promise.race([this.#layers.close(), deadline]));
     await this.#ending('calls', this.#execution.close(deadline));

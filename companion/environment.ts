@@ -3,6 +3,7 @@ import type { Bus } from '@cmbs/shared/bus/bus';
 import type { ExecutionContext } from '@cmbs/shared/broker/execution';
 import type { LearningContext } from '@cmbs/shared/broker/learning';
 import type { ReceptionContext } from '@cmbs/shared/broker/reception';
+import type { Hold } from './hold';
 import type { Members } from './members';
 import type { SocketContext } from './sockets/options';
 
@@ -12,12 +13,13 @@ export interface Environment extends LearningContext, ReceptionContext, Executio
   readonly context: SocketContext;
   /** Identifies this deployment in hops and origins (DESIGN decision 19). */
   readonly deployment: string;
-  /** Identifies this companion as holder of sends. */
-  readonly holder: string;
+  readonly hold: Hold;
   /** URI of a member of this deployment from its path. */
   readonly uriOf: (path: string) => string;
   /** Sends queued for one address, at most. */
   readonly queueLimit: number;
   /** `CMBS_BIND_HOST`. */
   readonly bindHost: string | undefined;
+  /** Milliseconds between two looks at everything that is desired, where what tells of changes may fail. */
+  readonly lookAgainMs: number | undefined;
 }

@@ -10,7 +10,7 @@ import { DESIRED, startedLayers, type Desired } from '@cmbs/shared/broker/desire
 import { LAYERS, type Layer } from '@cmbs/shared/broker/layers';
 import { isLocal, isSuspended, socketOf, topicPatterns } from '@cmbs/shared/broker/member';
 import { errorReply } from '@cmbs/shared/broker/wire';
-import { MAX_BUS_IN_FLIGHT } from '@cmbs/shared/limits';
+import { MAX_BUS_IN_FLIGHT, MAX_PAGE_DOCS } from '@cmbs/shared/limits';
 import type { LinkReply } from '@cmbs/shared/link/link';
 import { readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
 import type { Entity, Path } from '@cmbs/shared/occi/model';
@@ -52,7 +52,8 @@ export class Layers {
   readonly #receiver: Receiver;
   readonly #holders = new Map<Path, Holder>();
   #watch: Watch | undefined;
-  #stopFollowing = (): void => undefined;
+  #stopFollowing: () => void = () => undefined;
+  #cancelLook: () => void = () => undefined;
   #closed = false;
 
   constructor(environment: Environment, receiver: Receiver) {
@@ -70,8 +71,28 @@ export class Layers {
       if (this.#holders.has(path)) this.#reconcileSoon(path);
     });
     await this.#watch.ready;
-    const { docs } = await store.query({ collection: DESIRED, limit: 10_000 });
+    const { docs } = await store.query({ collection: DESIRED, limit: MAX_PAGE_DOCS });
     await Promise.all(docs.map(({ id }) => this.#enqueue(id, () => this.#reconcile(id))));
+    this.#lookSoon();
+  }
+
+  #lookSoon(): void {
+    const { clock, lookAgainMs } = this.#environment;
+    if (lookAgainMs === undefined || this.#closed) return;
+    this.#cancelLook = clock.after(lookAgainMs, () => void this.#look());
+  }
+
+  /** Finds what the watch may have missed. */
+  async #look(): Promise<void> {
+    const { store, log } = this.#environment;
+    try {
+      const { docs } = await store.query({ collection: DESIRED, limit: MAX_PAGE_DOCS });
+      for (const path of new Set([...docs.map(({ id }) => id), ...this.#holders.keys()]))
+        this.#reconcileSoon(path);
+    } catch (error) {
+      log.warn('what is desired could not be read', { cause: String(error) });
+    }
+    this.#lookSoon();
   }
 
   /** Makes the member's sockets what the store wants and says how one layer is now. */
@@ -107,6 +128,7 @@ export class Layers {
     this.#closed = true;
     this.#watch?.end();
     this.#stopFollowing();
+    this.#cancelLook();
     await Promise.all(
       [...this.#holders].map(async ([, holder]) => {
         holder.cancelRetry?.();
@@ -147,10 +169,14 @@ export class Layers {
   async #reconcile(path: Path): Promise<void> {
     const holder = this.#holders.get(path);
     if (holder === undefined || this.#closed) return;
-    const { store } = this.#environment;
+    const { store, hold } = this.#environment;
     const stored = await readEntity(store, path);
     const desired = (await store.get(DESIRED, path))?.value as Desired | undefined;
     const member = stored?.entity;
+    if (member !== undefined && !hold.serves(member)) {
+      await this.#leave(holder, path);
+      return;
+    }
     const wanted = member !== undefined && isLocal(member) ? startedLayers(desired) : [];
     for (const layer of LAYERS) {
       const open = holder.open.get(layer);
@@ -184,6 +210,13 @@ export class Layers {
       holder.cancelRetry?.();
       holder.failures = 0;
     }
+  }
+
+  /** The member is another companion's: its sockets are not opened here, and its subscriptions stay. */
+  async #leave(holder: Holder, path: Path): Promise<void> {
+    holder.cancelRetry?.();
+    await Promise.all([...holder.open.values()].map((layer) => layer.close()));
+    this.#holders.delete(path);
   }
 
   #retry(path: Path, holder: Holder): void {

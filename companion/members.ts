@@ -1,33 +1,51 @@
 /** The members that a companion knows, kept in memory and in step with the store. */
-import type { Log } from '@cmbs/shared';
+import type { Clock, Log } from '@cmbs/shared';
 import { MEMBER_KIND, MEMBERS } from '@cmbs/shared/broker/cmbs';
+import type { KnownMembers } from '@cmbs/shared/broker/learning';
 import { allMembers, isLocal, socketOf } from '@cmbs/shared/broker/member';
 import { ENTITIES, readEntity } from '@cmbs/shared/occi/entity-store';
 import type { Entity, Path } from '@cmbs/shared/occi/model';
 import type { Store, Watch } from '@cmbs/shared/store/store';
 
-export class Members {
-  readonly #store: Store;
-  readonly #log: Log;
+export interface MembersOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Milliseconds between two looks at all of them, where the watch may fail. */
+  readonly lookAgainMs?: number;
+}
+
+export class Members implements KnownMembers {
+  readonly #options: MembersOptions;
   readonly #known = new Map<Path, Entity>();
   readonly #listeners = new Set<(path: Path) => void>();
   readonly #watch: Watch;
+  /** Numbers reads, so that one which took long does not undo what a later one found. */
+  #lastRead = 0;
+  readonly #applied = new Map<Path, number>();
+  #cancelLook: () => void = () => undefined;
+  #isClosed = false;
   /** Raised with every change, so that what is derived from all members can be kept. */
   version = 0;
 
-  private constructor(store: Store, log: Log) {
-    this.#store = store;
-    this.#log = log;
-    this.#watch = store.watch({ collection: ENTITIES, prefix: MEMBERS }, (changes) => {
+  private constructor(options: MembersOptions) {
+    this.#options = options;
+    this.#watch = options.store.watch({ collection: ENTITIES, prefix: MEMBERS }, (changes) => {
       for (const { id } of changes) void this.refresh(id);
     });
   }
 
-  static async load(store: Store, log: Log): Promise<Members> {
-    const members = new Members(store, log);
-    await members.#watch.ready;
-    for (const member of await allMembers(store)) members.#known.set(member.path, member);
-    return members;
+  static async load(options: MembersOptions): Promise<Members> {
+    const members = new Members(options);
+    try {
+      await members.#watch.ready;
+      for (const member of await allMembers(options.store)) members.#known.set(member.path, member);
+      members.#lookSoon();
+      return members;
+    } catch (error) {
+      members.close();
+      throw error;
+    }
   }
 
   get(path: Path): Entity | undefined {
@@ -53,22 +71,32 @@ export class Members {
 
   /** Reads one member again; for callers that must see their own write. */
   async refresh(path: Path): Promise<Entity | undefined> {
+    const read = (this.#lastRead += 1);
     try {
-      const stored = await readEntity(this.#store, path);
-      const before = this.#known.get(path);
-      if (stored?.entity.kind === MEMBER_KIND) this.#known.set(path, stored.entity);
-      else if (before === undefined) return undefined;
-      else this.#known.delete(path);
-      // Reading what is known already (one's own write, say) is no news; telling it would go round in circles.
-      if (JSON.stringify(before) === JSON.stringify(this.#known.get(path))) return before;
-      this.version += 1;
-      for (const listener of [...this.#listeners]) listener(path);
-      return this.#known.get(path);
+      const stored = await readEntity(this.#options.store, path);
+      this.#apply(path, stored?.entity, read);
     } catch (error) {
       // The next change of the member, or the next action on it, reads it again.
-      this.#log.warn('member not read', { member: path, cause: String(error) });
-      return this.#known.get(path);
+      this.#options.log.warn('member not read', { member: path, cause: String(error) });
     }
+    return this.#known.get(path);
+  }
+
+  #apply(path: Path, found: Entity | undefined, read: number): void {
+    if ((this.#applied.get(path) ?? 0) > read) return;
+    const before = this.#known.get(path);
+    if (found?.kind === MEMBER_KIND) {
+      this.#known.set(path, found);
+      this.#applied.set(path, read);
+    } else {
+      this.#applied.delete(path);
+      if (before === undefined) return;
+      this.#known.delete(path);
+    }
+    // Reading what is known already (one's own write, say) is no news; telling it would go round in circles.
+    if (JSON.stringify(before) === JSON.stringify(this.#known.get(path))) return;
+    this.version += 1;
+    for (const listener of [...this.#listeners]) listener(path);
   }
 
   /** Calls `listener` after each change of a member, until the returned function is called. */
@@ -77,7 +105,33 @@ export class Members {
     return () => void this.#listeners.delete(listener);
   }
 
+  #lookSoon(): void {
+    const { clock, lookAgainMs } = this.#options;
+    if (lookAgainMs === undefined || this.#isClosed) return;
+    this.#cancelLook = clock.after(lookAgainMs, () => void this.#look());
+  }
+
+  /** Finds what the watch may have missed. */
+  async #look(): Promise<void> {
+    const { store, log } = this.#options;
+    const read = (this.#lastRead += 1);
+    try {
+      const found = await allMembers(store);
+      const gone = new Set(this.#known.keys());
+      for (const member of found) {
+        gone.delete(member.path);
+        this.#apply(member.path, member, read);
+      }
+      for (const path of gone) await this.refresh(path);
+    } catch (error) {
+      log.warn('members not read', { cause: String(error) });
+    }
+    this.#lookSoon();
+  }
+
   close(): void {
+    this.#isClosed = true;
+    this.#cancelLook();
     this.#watch.end();
     this.#listeners.clear();
   }

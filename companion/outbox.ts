@@ -48,6 +48,7 @@ export class Outbox implements Holder {
   readonly #withoutLane = new Map<HeldSend, Item[]>();
   #watch: Watch | undefined;
   #cancelExpiry: (() => void) | undefined;
+  #cancelLook: () => void = () => undefined;
   #nextExpiry = Infinity;
   #closed = false;
 
@@ -68,17 +69,43 @@ export class Outbox implements Holder {
       }
     });
     await this.#watch.ready;
-    for (let after: string | undefined, more = true; more;) {
+    await this.#takeAll(0);
+    this.#lookSoon();
+  }
+
+  async #takeAll(publishAfterMs: number): Promise<void> {
+    const { store } = this.#environment;
+    for (let after: string | undefined, more = true; more && !this.#closed;) {
       const page = await store.query({
         collection: SENDS,
         by: 'order',
         limit: PAGE,
         ...(after === undefined ? {} : { after }),
       });
-      for (const doc of page.docs) this.#hold(sendOf(doc), 0);
+      for (const doc of page.docs) {
+        const send = sendOf(doc);
+        if (await this.#serves(send)) this.#hold(send, publishAfterMs);
+      }
       after = page.next;
       more = after !== undefined;
     }
+  }
+
+  /** Whether a send is this companion's: its member's sockets are here. Nobody else looks after one without a member. */
+  async #serves({ from }: Send): Promise<boolean> {
+    const { members, hold } = this.#environment;
+    const member = members.get(from) ?? (await members.refresh(from));
+    return member === undefined || hold.serves(member);
+  }
+
+  #lookSoon(): void {
+    const { clock, lookAgainMs, log } = this.#environment;
+    if (lookAgainMs === undefined || this.#closed) return;
+    this.#cancelLook = clock.after(lookAgainMs, () => {
+      this.#takeAll(PUBLICATION_GRACE_MS)
+        .catch((error: unknown) => log.warn('sends not read', { cause: String(error) }))
+        .finally(() => this.#lookSoon());
+    });
   }
 
   /** Tries a queued send now; answers as soon as its outcome is known or it is clear that it has to wait. */
@@ -111,6 +138,7 @@ export class Outbox implements Holder {
   async close(): Promise<void> {
     this.#closed = true;
     this.#watch?.end();
+    this.#cancelLook();
     this.#cancelExpiry?.();
     for (const held of this.#held.values()) {
       held.cancelRetry?.();
@@ -139,7 +167,10 @@ export class Outbox implements Holder {
     if (taking === undefined) {
       const { store, log } = this.#environment;
       taking = readSend(store, sendId).then(
-        (read) => (read === undefined || this.#closed ? undefined : this.#hold(read.send, PUBLICATION_GRACE_MS)),
+        async (read) => {
+          if (read === undefined || !(await this.#serves(read.send)) || this.#closed) return undefined;
+          return this.#hold(read.send, PUBLICATION_GRACE_MS);
+        },
         (error: unknown) => {
           log.error('send not read', { send: sendId, cause: String(error) });
           throw error;
@@ -290,6 +321,7 @@ export class Outbox implements Holder {
    */
   async prepare(item: Item): Promise<string | undefined> {
     const { held } = item;
+    if (!this.#environment.hold.isCurrent()) throw heldElsewhere();
     if (!isOpenIn(held.send, item.name)) return undefined;
     if (held.send.expiresAt <= this.#environment.clock.now()) {
       this.#expire(held);
@@ -312,13 +344,15 @@ export class Outbox implements Holder {
   }
 
   async #claim(held: HeldSend): Promise<boolean> {
-    const { store, clock, holder } = this.#environment;
+    const { store, clock, hold } = this.#environment;
     const registry = await registryOf(this.#environment);
     try {
       const claimed = await store.transact(async (tx) => {
         const current = await readSend(tx, held.send.id);
         if (current === undefined) return false;
-        const send: Send = { ...current.send, holder };
+        // A later companion has it in hand; this one's time is over, whether or not it knows.
+        if (current.send.holder !== undefined && hold.isOutrunBy(current.send.holder)) throw heldElsewhere();
+        const send: Send = { ...current.send, holder: hold.name };
         if (current.message === undefined) putSend(tx, send);
         else writeSend(tx, send, current.message, registry, clock);
         return true;
@@ -442,7 +476,7 @@ export class Outbox implements Holder {
   }
 
   async #flush(held: HeldSend, attempt: number): Promise<void> {
-    const { store, clock, log } = this.#environment;
+    const { store, clock, log, hold } = this.#environment;
     const outcomes = held.outcomes;
     held.outcomes = [];
     if (outcomes.length === 0) {
@@ -456,8 +490,10 @@ export class Outbox implements Holder {
       await store.transact(async (tx) => {
         const current = await readSend(tx, held.send.id);
         if (current === undefined) return;
-        const { holder: _released, ...free } = current.send;
-        const base = held.trying.size === 0 ? free : current.send;
+        const { holder, ...free } = current.send;
+        // Not when a later companion has it in hand.
+        const isReleased = held.trying.size === 0 && (holder === undefined || hold.isOurs(holder));
+        const base = isReleased ? free : current.send;
         writeSend(tx, applyOutcomes(base, outcomes, clock.now()), current.message, registry, clock);
       });
     } catch (error) {
@@ -549,6 +585,8 @@ export class Outbox implements Holder {
     });
   }
 }
+
+const heldElsewhere = (): CmbsError => new CmbsError('unavailable', 'The shard is held by another companion now.');
 
 /** A timer of Node takes 31 bits of milliseconds. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;

@@ -35,7 +35,7 @@ const publicUrl = z
   .regex(/^https?:\/\/[^\s/?#@]+(?:\/[^\s?#]*)?$/, { error: 'must be an http or https URL without query' })
   .transform((text) => text.replace(/\/+$/, ''));
 
-interface Setting {
+export interface Setting {
   readonly schema: z.ZodType<unknown, string>;
   readonly fallback: string | undefined;
   readonly help: string;
@@ -112,11 +112,126 @@ export const SETTINGS = {
   },
 } as const satisfies Record<string, Setting>;
 
-type Name = keyof typeof SETTINGS;
-export type Config = {
-  readonly [N in Name]: (typeof SETTINGS)[N] extends { fallback: string }
-    ? z.output<(typeof SETTINGS)[N]['schema']>
-    : z.output<(typeof SETTINGS)[N]['schema']> | undefined;
+const { CMBS_DATA_DIR: _local, ...SHARED_SETTINGS } = SETTINGS;
+
+const list = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((one) => one.trim())
+    .filter((one) => one !== ''),
+);
+
+/** `name=host,name=host`: the shards of a deployment, the first one for members whose sockets are at no other's host. */
+const shards = list.pipe(
+  z
+    .array(
+      z.string().regex(/^[a-z][a-z0-9-]{0,30}=[^=\s]{1,253}$/, {
+        error: 'must be a list of name=host, names in lower case',
+      }),
+    )
+    .min(1, { error: 'must name at least one shard' }),
+);
+
+const audience = z.string().regex(/^\S{1,500}$/, { error: 'must be text without spaces' });
+const account = z
+  .string()
+  .regex(/^[^\s,@]+@[^\s,@]+$/, { error: 'must be the e-mail address of a service account' });
+
+/** What the functions and the companion are told where they run apart, on Google Cloud or on its emulators. */
+export const CLOUD_SETTINGS = {
+  ...SHARED_SETTINGS,
+  GOOGLE_CLOUD_PROJECT: {
+    schema: z.string().regex(/^[a-z0-9.:-]{4,100}$/, { error: 'must be the id of a project' }),
+    fallback: undefined,
+    help: 'Project of Firestore and Pub/Sub; needed unless both are emulators',
+  },
+  CMBS_FIRESTORE_DATABASE: {
+    schema: z
+      .string()
+      .regex(/^(?:\(default\)|[a-z][a-z0-9-]{2,61}[a-z0-9])$/, { error: 'must be the id of a database' }),
+    fallback: '(default)',
+    help: 'Database in Firestore; each deployment has one of its own',
+  },
+  CMBS_TOPIC_PREFIX: {
+    schema: z
+      .string()
+      .regex(/^[a-z][a-z0-9-]{2,30}$/, { error: 'must be 3 to 31 lower-case letters, digits or hyphens' }),
+    fallback: 'cmbs',
+    help: "What the names of this deployment's topics and subscriptions in Pub/Sub begin with",
+  },
+  CMBS_TOPIC_DELIVERY: {
+    schema: z.enum(['pull', 'push'], { error: 'must be pull or push' }),
+    fallback: 'pull',
+    help: 'pull: the companion takes topic messages; push: Pub/Sub sends them to the function topic-push',
+  },
+  CMBS_PUSH_URL: {
+    schema: publicUrl,
+    fallback: undefined,
+    help: 'URL of the function topic-push, without /push; needed for push',
+  },
+  CMBS_PUSH_SERVICE_ACCOUNT: {
+    schema: account,
+    fallback: undefined,
+    help: 'Service account in whose name Pub/Sub pushes; needed for push, except on the emulator',
+  },
+  CMBS_PUSH_AUDIENCE: {
+    schema: audience,
+    fallback: undefined,
+    help: 'Audience of the tokens of pushes; the URL of topic-push when absent',
+  },
+  CMBS_SHARDS: {
+    schema: shards,
+    fallback: 'main=*',
+    help: "Shards and the host in their members' sockets: main=203.0.113.1,eu=203.0.113.2; the first takes all others",
+  },
+  CMBS_SHARD: {
+    schema: z.string().regex(/^[a-z][a-z0-9-]{0,30}$/, { error: 'must be the name of a shard' }),
+    fallback: 'main',
+    help: 'Companion: the shard whose members it holds, alone or as a standby',
+  },
+  CMBS_CONTROL_HOST: {
+    schema: host,
+    fallback: '127.0.0.1',
+    help: 'Companion: address that its control endpoint listens on',
+  },
+  CMBS_CONTROL_PORT: {
+    schema: wholeNumber(0, 65_535),
+    fallback: '8095',
+    help: 'Companion: port of its control endpoint; 0 takes a free one',
+  },
+  CMBS_CONTROL_URL: {
+    schema: publicUrl,
+    fallback: undefined,
+    help: 'Companion: URL under which functions reach it; needed when CMBS_CONTROL_HOST is not a loopback address',
+  },
+  CMBS_CONTROL_AUDIENCE: {
+    schema: audience,
+    fallback: 'cmbs-companion',
+    help: 'Audience of the identity tokens with which functions call the companion',
+  },
+  CMBS_CONTROL_CALLERS: {
+    schema: list,
+    fallback: 'functions@cmbs.local',
+    help: 'Companion: service accounts that may call it',
+  },
+  CMBS_IDENTITY_KEY: {
+    schema: z.string().min(1, { error: 'must not be empty' }),
+    fallback: undefined,
+    help: "File with a private key (PEM) that signs identity tokens in place of Google's, where there is no Google account",
+  },
+} as const satisfies Record<string, Setting>;
+
+type ConfigOf<S extends Readonly<Record<string, Setting>>> = {
+  readonly [N in keyof S]: S[N] extends { fallback: string }
+    ? z.output<S[N]['schema']>
+    : z.output<S[N]['schema']> | undefined;
+};
+
+export type Config = ConfigOf<typeof SETTINGS>;
+export type CloudConfig = ConfigOf<typeof CLOUD_SETTINGS> & {
+  readonly GOOGLE_CLOUD_PROJECT: string;
+  /** Which services are emulators, by the variables of Google's clients. */
+  readonly emulators: { readonly firestore: boolean; readonly pubsub: boolean };
 };
 
 /** What is wrong with the environment: one line for each bad variable. */
@@ -126,11 +241,16 @@ export class ConfigError extends Error {
 
 const LOOPBACK = /^(?:127\.\d+\.\d+\.\d+|localhost|::1)$/;
 
-/** Reads the environment; throws {@link ConfigError}. Unknown `CMBS_` variables are refused, as likely misspelt. */
-export function readConfig(environment: Readonly<Record<string, string | undefined>>): Config {
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** The values, and one line for each that is wrong. Unknown `CMBS_` variables are refused, as likely misspelt. */
+function read<S extends Readonly<Record<string, Setting>>>(
+  settings: S,
+  environment: Environment,
+): { readonly config: ConfigOf<S>; readonly problems: string[] } {
   const problems: string[] = [];
   const values: Record<string, unknown> = {};
-  for (const [name, { schema, fallback }] of Object.entries<Setting>(SETTINGS)) {
+  for (const [name, { schema, fallback }] of Object.entries<Setting>(settings)) {
     const text = environment[name] ?? fallback;
     if (text === undefined) continue;
     const result = schema.safeParse(text);
@@ -138,10 +258,16 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     else problems.push(`${name}=${JSON.stringify(text)} ${result.error.issues[0]?.message ?? 'is not valid'}.`);
   }
   for (const name of Object.keys(environment)) {
-    if (name.startsWith('CMBS_') && !Object.hasOwn(SETTINGS, name))
+    if (name.startsWith('CMBS_') && !Object.hasOwn(settings, name)) {
       problems.push(`${name} is not a setting; see --help.`);
+    }
   }
-  const config = values as unknown as Config;
+  return { config: values as ConfigOf<S>, problems };
+}
+
+/** Reads the environment of the local stack; throws {@link ConfigError}. */
+export function readConfig(environment: Environment): Config {
+  const { config, problems } = read(SETTINGS, environment);
   if (problems.length === 0 && config.CMBS_PUBLIC_URL === undefined && !LOOPBACK.test(config.CMBS_HOST)) {
     problems.push(
       `CMBS_HOST=${JSON.stringify(config.CMBS_HOST)} is not a loopback address, so CMBS_PUBLIC_URL is needed.`,
@@ -151,12 +277,47 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
   return config;
 }
 
+/** Reads the environment of a function or of the companion; throws {@link ConfigError}. */
+export function readCloudConfig(environment: Environment): CloudConfig {
+  const { config, problems } = read(CLOUD_SETTINGS, environment);
+  const isSet = (name: string): boolean => (environment[name] ?? '') !== '';
+  const emulators = { firestore: isSet('FIRESTORE_EMULATOR_HOST'), pubsub: isSet('PUBSUB_EMULATOR_HOST') };
+  const isEmulated = emulators.firestore && emulators.pubsub;
+  if (problems.length === 0) {
+    const { GOOGLE_CLOUD_PROJECT: project, CMBS_SHARDS: all, CMBS_SHARD: own } = config;
+    if (emulators.firestore !== emulators.pubsub) {
+      problems.push('FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST go together; set both or none.');
+    }
+    if (project === undefined && !isEmulated) {
+      problems.push('GOOGLE_CLOUD_PROJECT is needed, or emulators: npm run emulators says how to set them.');
+    }
+    if (config.CMBS_PUBLIC_URL === undefined) problems.push('CMBS_PUBLIC_URL is needed: members are named by it.');
+    if (config.CMBS_TOPIC_DELIVERY === 'push') {
+      if (config.CMBS_PUSH_URL === undefined) problems.push('CMBS_TOPIC_DELIVERY=push needs CMBS_PUSH_URL.');
+      if (config.CMBS_PUSH_SERVICE_ACCOUNT === undefined && !isEmulated) {
+        problems.push('CMBS_TOPIC_DELIVERY=push needs CMBS_PUSH_SERVICE_ACCOUNT.');
+      }
+    }
+    if (!all.some((one) => one.startsWith(`${own}=`))) {
+      problems.push(`CMBS_SHARD=${JSON.stringify(own)} is none of CMBS_SHARDS.`);
+    }
+    if (config.CMBS_CONTROL_URL === undefined && !LOOPBACK.test(config.CMBS_CONTROL_HOST)) {
+      problems.push(
+        `CMBS_CONTROL_HOST=${JSON.stringify(config.CMBS_CONTROL_HOST)} is not a loopback address, ` +
+          'so CMBS_CONTROL_URL is needed.',
+      );
+    }
+  }
+  if (problems.length > 0) throw new ConfigError(problems.join('\n'));
+  return { ...config, GOOGLE_CLOUD_PROJECT: config.GOOGLE_CLOUD_PROJECT ?? 'demo-cmbs', emulators };
+}
+
 /** The lines of `--help`. */
-export function settingsHelp(): string {
-  return Object.entries<Setting>(SETTINGS)
+export function settingsHelp(settings: Readonly<Record<string, Setting>> = SETTINGS): string {
+  return Object.entries(settings)
     .map(
       ([name, { fallback, help }]) =>
-        `  ${name.padEnd(20)} ${help}${fallback === undefined || fallback === '' ? '' : ` (default ${fallback})`}`,
+        `  ${name.padEnd(25)} ${help}${fallback === undefined || fallback === '' ? '' : ` (default ${fallback})`}`,
     )
     .join('\n');
 }

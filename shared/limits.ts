@@ -346,3 +346,30 @@ export const RETIRED_IDLE_MS = 60_000;
 export const PUBSUB_ADMIN_CONCURRENCY = 16;
 /** Milliseconds between two looks at everything desired, in case a listener missed something. */
 export const WATCH_FALLBACK_MS = 60_000;
+
+// --- Between the parts of a deployment ---
+
+/** Characters of an identity token: Google's have about 1,200. */
+export const MAX_TOKEN_LENGTH = 8192;
+/** Milliseconds to fetch a token, or the keys that check one. */
+export const IDENTITY_DEADLINE_MS = 5000;
+/** Seconds that a token of a local key is valid. */
+export const LOCAL_TOKEN_S = 300;
+/** Milliseconds without renewal after which a waiting companion takes a shard over. */
+export const LEASE_TTL_MS = 12_000;
+/** Milliseconds before that at which the holder has let go: it closes its sockets within them. */
+export const LEASE_MARGIN_MS = 4000;
+/** Milliseconds between renewals: two may fail. */
+export const LEASE_RENEW_MS = 2500;
+/** Milliseconds after which a waiting companion looks again, where nothing tells it of a change. */
+export const LEASE_POLL_MS = 2000;
+/** Milliseconds that a function believes a lease that it has read; a call that does not get through reads it again. */
+export const LEASE_CACHE_MS = 30_000;
+/** Milliseconds for a companion to say that it is ready. */
+export const LINK_PING_MS = 3000;
+/** Bytes of a call to the control endpoint: its arguments are a few identifiers. */
+export const MAX_CONTROL_BODY_BYTES = 64 * 1024;
+/** Milliseconds that a call to the control endpoint may take at most, whatever its caller says. */
+export const MAX_CONTROL_CALL_MS = 65_000;
+/** Milliseconds that a companion in a container has to finish what is in flight after SIGTERM, of ten seconds in all. */
+export const CONTAINER_DRAIN_MS = 6000;

@@ -269,13 +269,20 @@ function messageProvider(options: BrokerOptions): Provider {
   };
 }
 
+/** Without providers: for a program that reads and writes members and messages and does not act on them. */
+export const CMBS_EXTENSION: Extension = {
+  name: 'cmbs',
+  categories: CMBS_CATEGORIES,
+  providers: [],
+  bindings: {},
+  aliases: CMBS_ALIASES,
+  mergeable: CMBS_CATEGORIES.map(({ scheme, term }) => scheme + term),
+};
+
 export function cmbsExtension(options: BrokerOptions): Extension {
   return {
-    name: 'cmbs',
-    categories: CMBS_CATEGORIES,
+    ...CMBS_EXTENSION,
     providers: [memberProvider(options), messageProvider(options)],
     bindings: { [MEMBER_KIND]: 'cmbs_member', [MESSAGE_KIND]: 'cmbs_message' },
-    aliases: CMBS_ALIASES,
-    mergeable: CMBS_CATEGORIES.map(({ scheme, term }) => scheme + term),
   };
 }

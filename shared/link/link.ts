@@ -63,3 +63,19 @@ export interface Link {
     options: LinkOptions,
   ): Promise<LinkReply<A>>;
 }
+
+// --- Over HTTP ---
+
+/** Path of the one call. */
+export const PERFORM = '/perform';
+/** Header: milliseconds that the caller still waits. */
+export const DEADLINE_HEADER = 'x-deadline-ms';
+/** Error details of a companion that does not hold the shard. */
+export const STANDBY = { standby: true } as const;
+
+/** Body of a call. */
+export const performRequest = z.strictObject({
+  member: z.string().min(1).max(1000),
+  action: z.enum(Object.keys(LINK_ARGUMENTS) as [LinkAction, ...LinkAction[]]),
+  args: z.unknown(),
+});

@@ -2,6 +2,7 @@
  * The categories and provider bindings of a deployment: what comes with the program, what clients defined, and how
  * both change at run time (occi.md §2.2, Q11).
  */
+import { systemClock, type Clock } from '../clock';
 import { badRequest, CmbsError } from '../errors';
 import { MAX_BATCH_ENTITIES, MAX_CATEGORIES } from '../limits';
 import type { JsonObject } from '../json';
@@ -24,6 +25,8 @@ import { Registry, type Aliases } from './registry';
 
 const CATEGORIES = 'categories';
 const BINDINGS = 'provider-bindings';
+/** `current`: its revision changes with every change of either. Also what makes two changes wait for each other. */
+const STATE = 'category-state';
 
 /** `overlay`: additions of clients to a category that comes with the program. `removing`: its mixin is leaving. */
 interface CategoryDocument {
@@ -40,6 +43,24 @@ export interface Catalogue {
   readonly bindings: ReadonlyMap<CategoryId, readonly string[]>;
 }
 
+/** How a process learns what others change. */
+export interface Freshness {
+  /** The store tells of changes at once; not for a process that stands still between requests. */
+  readonly watch: boolean;
+  /** A snapshot this old, in milliseconds, is compared with the store before it is used again. */
+  readonly maxAgeMs?: number;
+  readonly clock: Clock;
+}
+
+/** A snapshot, and the state of the store that it is of. */
+interface Snapshot {
+  readonly catalogue: Promise<Catalogue>;
+  readonly revision: Promise<number>;
+  /** Milliseconds since the epoch. */
+  checkedAt: number;
+  checking: Promise<void> | undefined;
+}
+
 export class Categories {
   private readonly store: Store;
   private readonly builtin: ReadonlyMap<CategoryId, Category>;
@@ -47,11 +68,17 @@ export class Categories {
   private readonly providers: ReadonlyMap<string, Provider>;
   private readonly defaultBindings: ReadonlyMap<CategoryId, readonly string[]>;
   private readonly aliases: Aliases;
+  private readonly freshness: Freshness;
   private readonly watches: readonly Watch[];
-  private cached: Promise<Catalogue> | undefined;
+  private cached: Snapshot | undefined;
 
-  constructor(store: Store, extensions: readonly Extension[]) {
+  constructor(
+    store: Store,
+    extensions: readonly Extension[],
+    freshness: Freshness = { watch: true, clock: systemClock },
+  ) {
     this.store = store;
+    this.freshness = freshness;
     this.builtin = new Map(
       [...CORE_KINDS, ...extensions.flatMap(({ categories }) => categories)].map((one) => [categoryId(one), one]),
     );
@@ -77,10 +104,11 @@ export class Categories {
     const forget = (): void => {
       this.cached = undefined;
     };
-    this.watches = [
-      store.watch({ collection: CATEGORIES }, forget),
-      store.watch({ collection: BINDINGS }, forget),
-    ];
+    this.watches = freshness.watch
+      ? [store.watch({ collection: CATEGORIES }, forget), store.watch({ collection: BINDINGS }, forget)]
+      : [];
+    // What changed before they were ready was not told.
+    for (const { ready } of this.watches) ready.then(forget, forget);
   }
 
   close(): void {
@@ -89,15 +117,41 @@ export class Categories {
 
   /** The snapshot to answer one request with. */
   current(): Promise<Catalogue> {
-    if (this.cached === undefined) {
-      const loading = this.load(this.store);
-      this.cached = loading;
-      loading.catch(() => {
-        // The failure goes to whoever awaits it; the next request tries again.
-        if (this.cached === loading) this.cached = undefined;
-      });
-    }
-    return this.cached;
+    const cached = (this.cached ??= this.snapshot());
+    const { maxAgeMs, clock } = this.freshness;
+    const isFresh = maxAgeMs === undefined || clock.now() - cached.checkedAt < maxAgeMs;
+    return isFresh ? cached.catalogue : this.compared(cached);
+  }
+
+  private async compared(cached: Snapshot): Promise<Catalogue> {
+    await (cached.checking ??= this.compare(cached).finally(() => {
+      cached.checking = undefined;
+    }));
+    return this.cached === cached ? cached.catalogue : this.current();
+  }
+
+  private async compare(cached: Snapshot): Promise<void> {
+    const now = this.freshness.clock.now();
+    const [was, is] = await Promise.all([cached.revision, this.revision()]);
+    if (was === is) cached.checkedAt = now;
+    else if (this.cached === cached) this.cached = undefined;
+  }
+
+  private snapshot(): Snapshot {
+    const checkedAt = this.freshness.clock.now();
+    // Before the categories: a change that comes in between is found at the next comparison.
+    const revision = this.freshness.maxAgeMs === undefined ? Promise.resolve(0) : this.revision();
+    const catalogue = revision.then(() => this.load(this.store));
+    const snapshot: Snapshot = { catalogue, revision, checkedAt, checking: undefined };
+    catalogue.catch(() => {
+      // The failure goes to whoever awaits it; the next request tries again.
+      if (this.cached === snapshot) this.cached = undefined;
+    });
+    return snapshot;
+  }
+
+  private async revision(): Promise<number> {
+    return (await this.store.get(STATE, 'current'))?.revision ?? 0;
   }
 
   private async load(reader: Pick<Store, 'query'> | Pick<Transaction, 'query'>): Promise<Catalogue> {
@@ -148,6 +202,8 @@ export class Categories {
         inUse,
       } = body(this.catalogue([...documents.values()], bindings), documents);
       for (const id of inUse ?? []) await refuseIfInUse(tx, id);
+      await tx.get(STATE, 'current');
+      tx.put(STATE, 'current', {});
       for (const [id, document] of categories) {
         if (document === undefined) tx.delete(CATEGORIES, id);
         else tx.put(CATEGORIES, id, document as unknown as JsonObject);
@@ -345,10 +401,13 @@ export class Categories {
           where: [{ field: CATEGORY_FIELD, value: mixin }],
           limit: MAX_BATCH_ENTITIES,
         });
-        for (const { entity } of await entitiesOf(tx, page.docs)) {
-          writeEntity(tx, without(entity, mixin, registry), entity, registry);
+        const tagged = await entitiesOf(tx, page.docs);
+        await tx.get(STATE, 'current');
+        for (const { entity } of tagged) writeEntity(tx, without(entity, mixin, registry), entity, registry);
+        if (page.docs.length < MAX_BATCH_ENTITIES) {
+          tx.delete(CATEGORIES, mixin);
+          tx.put(STATE, 'current', {});
         }
-        if (page.docs.length < MAX_BATCH_ENTITIES) tx.delete(CATEGORIES, mixin);
         return page.docs.length === MAX_BATCH_ENTITIES;
       });
     }

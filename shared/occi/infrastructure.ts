@@ -25,12 +25,18 @@ export interface InfrastructureOptions {
   readonly categories: () => Pick<Categories, 'current'>;
 }
 
+/** Without a provider: for a program that reads and writes such entities and does not act on them. */
+export const INFRASTRUCTURE_CATEGORIES: Extension = {
+  name: 'infrastructure',
+  categories: [...COMPUTE_CATEGORIES, ...NETWORK_CATEGORIES, ...STORAGE_CATEGORIES],
+  providers: [],
+  bindings: {},
+};
+
 export function infrastructure(options: InfrastructureOptions): Extension {
-  const categories = [...COMPUTE_CATEGORIES, ...NETWORK_CATEGORIES, ...STORAGE_CATEGORIES];
-  const kinds = categories.filter((category) => category.class === 'kind');
+  const kinds = INFRASTRUCTURE_CATEGORIES.categories.filter((category) => category.class === 'kind');
   return {
-    name: 'infrastructure',
-    categories,
+    ...INFRASTRUCTURE_CATEGORIES,
     providers: [provider(options)],
     bindings: Object.fromEntries(kinds.map((kind) => [categoryId(kind), INFRASTRUCTURE_PROVIDER])),
   };

@@ -1,0 +1,191 @@
+/**
+ * The companion's control endpoint: `POST /perform` for functions, with an identity token; `/healthz` (alive),
+ * `/readyz` (holds its shard and every wanted socket could be looked at), `/metrics` for whoever watches over it. It
+ * answers whether or not this companion holds its shard, so that a standby can be told from a dead one.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { CmbsError, toCmbsError, type Clock, type Log } from '@cmbs/shared';
+import { MAX_CONTROL_BODY_BYTES, MAX_CONTROL_CALL_MS, REQUEST_DEADLINE_MS } from '@cmbs/shared/limits';
+import type { TokenExpectation, TokenVerifier } from '@cmbs/shared/link/identity';
+import { DEADLINE_HEADER, LINK_ARGUMENTS, PERFORM, performRequest, STANDBY } from '@cmbs/shared/link/link';
+import type { Companion } from './companion';
+import type { Metrics } from './metrics';
+
+export interface ControlOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly verifier: TokenVerifier;
+  readonly expected: TokenExpectation;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+  readonly contentType?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+const json = (status: number, value: unknown, headers: Answer['headers'] = {}): Answer => ({
+  status,
+  body: JSON.stringify(value),
+  headers,
+});
+
+export class Control {
+  readonly #options: ControlOptions;
+  readonly #server: Server;
+  /** The companion while it holds the shard. */
+  #companion: Companion | undefined;
+  #isStopping = false;
+
+  private constructor(options: ControlOptions) {
+    this.#options = options;
+    this.#server = createServer(
+      { requestTimeout: REQUEST_DEADLINE_MS, headersTimeout: REQUEST_DEADLINE_MS / 2 },
+      (incoming, outgoing) => void this.#handle(incoming, outgoing),
+    );
+  }
+
+  static async listen(options: ControlOptions): Promise<Control> {
+    const control = new Control(options);
+    await new Promise<void>((resolve, reject) => {
+      control.#server.once('error', (cause) => {
+        const where = `${options.host}:${options.port}`;
+        reject(new CmbsError('conflict', `Cannot listen on ${where}: ${cause.message}.`, { cause }));
+      });
+      control.#server.listen(options.port, options.host, resolve);
+    });
+    return control;
+  }
+
+  /** Where it listens, without a slash at the end. */
+  get url(): string {
+    const { address, port, family } = this.#server.address() as AddressInfo;
+    return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+  }
+
+  /** Calls go to this companion; undefined: to none, because the shard is another one's. */
+  serve(companion: Companion | undefined): void {
+    this.#companion = companion;
+  }
+
+  /** Not ready any more, so that nothing new is sent here; calls in hand go on. */
+  stopTaking(): void {
+    this.#isStopping = true;
+  }
+
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#server.closeAllConnections();
+    await closed;
+  }
+
+  async #handle(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    let answer: Answer;
+    try {
+      answer = await this.#answer(incoming);
+    } catch (thrown) {
+      answer = this.#refusal(thrown, incoming);
+    }
+    const { status, body, contentType = 'application/json', headers = {} } = answer;
+    outgoing.writeHead(status, {
+      'Content-Type': contentType,
+      'Content-Length': Buffer.byteLength(body),
+      'Cache-Control': 'no-store',
+      ...headers,
+    });
+    outgoing.end(body);
+    // What was not read of a refused body would be taken for the next request.
+    if (!incoming.complete) incoming.destroy();
+  }
+
+  #refusal(thrown: unknown, { url }: IncomingMessage): Answer {
+    const { code, message, details, status, headers } = toCmbsError(thrown);
+    if (code === 'internal') this.#options.log.error('control call failed', { path: url, cause: String(thrown) });
+    return json(status, { error: { code, message, ...(details === undefined ? {} : { details }) } }, headers);
+  }
+
+  async #answer(incoming: IncomingMessage): Promise<Answer> {
+    const { method = 'GET', url = '/' } = incoming;
+    const [path = '/'] = url.split('?', 1);
+    if (path === PERFORM) {
+      if (method !== 'POST') throw notOffered(method, 'POST');
+      return this.#perform(incoming);
+    }
+    const isRead = method === 'GET' || method === 'HEAD';
+    switch (path) {
+      case '/healthz':
+        if (!isRead) throw notOffered(method, 'GET, HEAD');
+        return json(200, { status: 'ok' });
+      case '/readyz':
+        if (!isRead) throw notOffered(method, 'GET, HEAD');
+        if (this.#companion !== undefined && !this.#isStopping) return json(200, { status: 'ok' });
+        return json(503, { status: this.#isStopping ? 'stopping' : 'standby' });
+      case '/metrics': {
+        if (!isRead) throw notOffered(method, 'GET, HEAD');
+        const { metrics } = this.#options;
+        return { status: 200, contentType: metrics.contentType, body: await metrics.text() };
+      }
+      default:
+        throw new CmbsError('not_found', 'There is nothing at this path; see /healthz, /readyz, /metrics.');
+    }
+  }
+
+  async #perform(incoming: IncomingMessage): Promise<Answer> {
+    const { verifier, expected, clock } = this.#options;
+    // Whose call it is comes before what it says.
+    await verifier.verify(incoming.headers.authorization, expected);
+    const { member, action, args } = parsed(await bodyOf(incoming));
+    const checked = LINK_ARGUMENTS[action].safeParse(args);
+    if (!checked.success) throw new CmbsError('bad_request', `The arguments of ${action} are not of its form.`);
+    const companion = this.#companion;
+    if (companion === undefined || this.#isStopping) {
+      throw new CmbsError('unavailable', 'This companion does not hold the shard now.', { details: STANDBY });
+    }
+    const gone = new AbortController();
+    const left = Number(incoming.headers[DEADLINE_HEADER]);
+    const deadlineMs = left > 0 && left < MAX_CONTROL_CALL_MS ? left : MAX_CONTROL_CALL_MS;
+    const cancel = clock.after(deadlineMs, () => gone.abort());
+    const leave = (): void => gone.abort();
+    incoming.socket.once('close', leave);
+    try {
+      return json(200, { reply: await companion.perform(member, action, checked.data, gone.signal) });
+    } finally {
+      cancel();
+      incoming.socket.off('close', leave);
+    }
+  }
+}
+
+function notOffered(method: string, allow: string): CmbsError {
+  return new CmbsError('method_not_allowed', `${method} is not offered here.`, { headers: { Allow: allow } });
+}
+
+function parsed(text: string): ReturnType<typeof performRequest.parse> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new CmbsError('bad_request', 'The body is not JSON.', { cause });
+  }
+  const result = performRequest.safeParse(value);
+  if (!result.success) throw new CmbsError('bad_request', 'The body needs member, action and args.');
+  return result.data;
+}
+
+async function bodyOf(incoming: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of incoming.iterator({ destroyOnReturn: false })) {
+    size += (chunk as Buffer).length;
+    if (size > MAX_CONTROL_BODY_BYTES) {
+      throw new CmbsError('too_large', `A call has ${MAX_CONTROL_BODY_BYTES} bytes at most.`);
+    }
+    chunks.push(chunk as Buffer);
+  }
+  return Buffer.concat(chunks, size).toString('utf8');
+}

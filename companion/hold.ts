@@ -1,0 +1,42 @@
+/** What a companion holds, and for how long, where several could: its tenure of a shard. */
+import type { NewId } from '@cmbs/shared';
+import type { Shards } from '@cmbs/shared/broker/shards';
+import type { Tenure } from '@cmbs/shared/broker/lease';
+import type { Entity } from '@cmbs/shared/occi/model';
+
+export interface Hold {
+  /** Stands in what this companion has in hand. */
+  readonly name: string;
+  /** Whether what has that name was in the hands of an earlier holder of the same, or of this one. */
+  isOurs(name: string): boolean;
+  /** Whether a later holder has put its name there. */
+  isOutrunBy(name: string): boolean;
+  /** False from the moment on at which another one may have taken over: nothing may go to a socket then. */
+  isCurrent(): boolean;
+  /** Whether the sockets of a local member are opened here. */
+  serves(member: Entity): boolean;
+}
+
+/** The only companion there is, on a store of its own: whatever anybody had in hand before is its. */
+export function holdOfAll(newId: NewId): Hold {
+  return {
+    name: newId(),
+    isOurs: () => true,
+    isOutrunBy: () => false,
+    isCurrent: () => true,
+    serves: () => true,
+  };
+}
+
+/** `shard#epoch`. */
+export function holdOfShard(shard: string, tenure: Pick<Tenure, 'epoch' | 'isCurrent'>, shards: Shards): Hold {
+  const epochOf = (name: string): number | undefined =>
+    name.startsWith(`${shard}#`) ? Number(name.slice(shard.length + 1)) : undefined;
+  return {
+    name: `${shard}#${tenure.epoch}`,
+    isOurs: (name) => (epochOf(name) ?? Infinity) <= tenure.epoch,
+    isOutrunBy: (name) => (epochOf(name) ?? 0) > tenure.epoch,
+    isCurrent: () => tenure.isCurrent(),
+    serves: (member) => shards.of(member).name === shard,
+  };
+}

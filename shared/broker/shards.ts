@@ -1,0 +1,44 @@
+/**
+ * Shards: members whose sockets are at one public address, held by one companion. An address cannot follow a lease to
+ * another machine, so the address in a member's sockets is what says to which shard it belongs.
+ */
+import type { Entity } from '../occi/model';
+import { LAYERS } from './layers';
+import { socketOf } from './member';
+
+export interface Shard {
+  readonly name: string;
+  /** Host in the sockets of its members, as they write it. */
+  readonly host: string;
+}
+
+export class Shards {
+  readonly all: readonly [Shard, ...Shard[]];
+
+  /** @param texts `name=host` each; the first one takes members at hosts that are no shard's */
+  constructor(texts: readonly string[]) {
+    const [first, ...others] = texts.map((text): Shard => {
+      const at = text.indexOf('=');
+      return { name: text.slice(0, at), host: text.slice(at + 1).toLowerCase() };
+    });
+    if (first === undefined) throw new Error('a deployment has one shard at least');
+    this.all = [first, ...others];
+  }
+
+  /** The shard of a local member: by its first socket, in the order of layers. */
+  of(member: Entity): Shard {
+    const [first] = this.all;
+    for (const layer of LAYERS) {
+      const socket = socketOf(member, layer);
+      if (socket === undefined) continue;
+      const host = hostOf(socket);
+      return this.all.find((shard) => shard.host === host) ?? first;
+    }
+    return first;
+  }
+}
+
+function hostOf(socket: string): string {
+  const authority = /^[a-z]+:\/\/(.*):[^:]*$/i.exec(socket)?.[1] ?? '';
+  return authority.replace(/^\[(.*)\]$/, '$1').toLowerCase();
+}
