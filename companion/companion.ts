@@ -7,6 +7,7 @@ import type { Bus } from '@cmbs/shared/bus/bus';
 import { MEMBER_KIND } from '@cmbs/shared/broker/cmbs';
 import { Execution } from '@cmbs/shared/broker/execution';
 import { Learning } from '@cmbs/shared/broker/learning';
+import type { Layer } from '@cmbs/shared/broker/layers';
 import { isLocal } from '@cmbs/shared/broker/member';
 import { Reception } from '@cmbs/shared/broker/reception';
 import { COMPANION_DRAIN_MS } from '@cmbs/shared/limits';
@@ -45,9 +46,20 @@ export interface CompanionOptions {
   /** Where several companions could hold what this one does. */
   readonly hold?: Hold;
   /** Milliseconds that {@link Companion.close} gives to what is in flight; {@link COMPANION_DRAIN_MS} when absent. */
-  readonly drainMs?: number;
+  readonly drainMs?: () => number;
   /** Milliseconds between two looks at everything that is desired, where what tells of changes may fail. */
   readonly lookAgainMs?: number;
+}
+
+export interface CompanionStatus {
+  /** Sends without an outcome. */
+  readonly queued: number;
+  /** Milliseconds since the oldest of them was queued; 0 when there is none. */
+  readonly oldestMs: number;
+  /** Layers that are wanted and not open. */
+  readonly failing: number;
+  /** Sockets that are open, by layer. */
+  readonly open: Readonly<Record<Layer, number>>;
 }
 
 export class Companion {
@@ -57,10 +69,10 @@ export class Companion {
   readonly #discovery: Discovery;
   readonly #execution: Execution;
   readonly #reception: Reception;
-  readonly #drainMs: number;
+  readonly #drainMs: () => number;
   #closing: Promise<void> | undefined;
 
-  private constructor(environment: Environment, drainMs: number) {
+  private constructor(environment: Environment, drainMs: () => number) {
     this.#environment = environment;
     this.#drainMs = drainMs;
     const learning = new Learning(environment);
@@ -75,7 +87,7 @@ export class Companion {
   /** Answers calls that a crash cut off, opens what was started, takes the outbox in hand; then it is ready. */
   static async start(options: CompanionOptions): Promise<Companion> {
     const members = await Members.load(options);
-    const { hold = holdOfAll(options.newId), drainMs = COMPANION_DRAIN_MS } = options;
+    const { hold = holdOfAll(options.newId), drainMs = () => COMPANION_DRAIN_MS } = options;
     const environment: Environment = {
       ...options,
       members,
@@ -141,9 +153,14 @@ export class Companion {
     return member;
   }
 
-  /** Gauges: sends in hand, layers that are wanted and not open. */
-  get status(): { readonly queued: number; readonly failing: number } {
-    return { queued: this.#outbox.depth, failing: this.#layers.failing };
+  /** What gauges show. */
+  get status(): CompanionStatus {
+    return {
+      queued: this.#outbox.depth,
+      oldestMs: this.#outbox.oldestMs,
+      failing: this.#layers.failing,
+      open: this.#layers.openByLayer,
+    };
   }
 
   /** Takes nothing new, finishes what is in flight within the time for that, closes every socket. */
@@ -154,7 +171,7 @@ export class Companion {
 
   async #close(): Promise<void> {
     const { members, clock, context } = this.#environment;
-    const deadline = new Promise<void>((resolve) => void clock.after(this.#drainMs, resolve));
+    const deadline = new Promise<void>((resolve) => void clock.after(this.#drainMs(), resolve));
     // Each step whatever becomes of the others: what stays open keeps its port, or the process.
     await this.#ending('layers', Promise.race([this.#layers.close(), deadline]));
     await this.#ending('calls', this.#execution.close(deadline));

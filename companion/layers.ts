@@ -2,13 +2,14 @@
  * Opens and closes the sockets of local members: what the store wants is compared with what is open, at start and at
  * every change, one member at a time (layers.md, Members). What cannot be opened is tried again with back-off.
  */
-import { toCmbsError, type CmbsError, type ErrorCode, type Json, type JsonObject } from '@cmbs/shared';
+import { pause, toCmbsError, type CmbsError, type ErrorCode, type Json, type JsonObject } from '@cmbs/shared';
 import type { TopicLayer } from '@cmbs/shared/bus/bus';
-import { MEMBER, MEMBERS } from '@cmbs/shared/broker/cmbs';
+import { MEMBER } from '@cmbs/shared/broker/cmbs';
 import { registryOf } from '@cmbs/shared/broker/context';
 import { DESIRED, startedLayers, type Desired } from '@cmbs/shared/broker/desired';
 import { LAYERS, type Layer } from '@cmbs/shared/broker/layers';
 import { isLocal, isSuspended, socketOf, topicPatterns } from '@cmbs/shared/broker/member';
+import { subscriptionName } from '@cmbs/shared/broker/subscriptions';
 import { errorReply } from '@cmbs/shared/broker/wire';
 import { MAX_BUS_IN_FLIGHT, MAX_PAGE_DOCS } from '@cmbs/shared/limits';
 import type { LinkReply } from '@cmbs/shared/link/link';
@@ -122,6 +123,13 @@ export class Layers {
       (sum, { observed }) => sum + [...observed.values()].filter(({ state }) => state === 'failed').length,
       0,
     );
+  }
+
+  /** Open sockets by layer, for metrics. */
+  get openByLayer(): Readonly<Record<Layer, number>> {
+    const counts = Object.fromEntries(LAYERS.map((layer) => [layer, 0])) as Record<Layer, number>;
+    for (const { open } of this.#holders.values()) for (const layer of open.keys()) counts[layer] += 1;
+    return counts;
   }
 
   async close(): Promise<void> {
@@ -367,15 +375,7 @@ export class Layers {
         if (stop.aborted || !NOT_NOW.has(toCmbsError(thrown).code)) throw thrown;
       }
       counters.add('cmbs_retries', { layer });
-      await new Promise<void>((resolve) => {
-        const go = (): void => {
-          cancel();
-          stop.removeEventListener('abort', go);
-          resolve();
-        };
-        const cancel = clock.after(backOff(attempt), go);
-        stop.addEventListener('abort', go, { once: true });
-      });
+      await pause(clock, backOff(attempt), stop);
     }
   }
 
@@ -410,11 +410,3 @@ function reasonOf({ message }: CmbsError): string {
 
 /** What is wrong with the member's side for now, and nothing with the message. */
 const NOT_NOW: ReadonlySet<ErrorCode> = new Set(['queue_full', 'unavailable', 'storage_full']);
-
-/** Names of subscriptions have fewer characters than ids. */
-function subscriptionName(member: Path, layer: TopicLayer): string {
-  const safe = member
-    .slice(MEMBERS.length)
-    .replace(/[^A-Za-z0-9-]/g, (character) => `_${character.charCodeAt(0).toString(16)}_`);
-  return `member.${safe}.${layer}`;
-}

@@ -1,10 +1,13 @@
-/** Counters in Prometheus' text format: everything received, delivered, retried and dropped. */
+/** Counters in Prometheus' text format: everything received, delivered, retried and dropped; and how things stand. */
 import type { Counters } from '@cmbs/shared';
 import { Counter, Gauge, Registry } from 'prom-client';
+import type { Companion } from './companion';
 
 export interface Metrics extends Counters {
   /** Adds a gauge that is read when metrics are asked for. */
   gauge(name: string, help: string, read: () => number): void;
+  /** Adds a gauge with one value per value of a label. */
+  gauges(name: string, help: string, label: string, read: () => Readonly<Record<string, number>>): void;
   /** Text exposition format 0.0.4. */
   text(): Promise<string>;
   readonly contentType: string;
@@ -32,6 +35,39 @@ export function prometheusMetrics(): Metrics {
         collect: () => gauge.set(read()),
       });
     },
+    gauges(name, help, label, read) {
+      const gauge: Gauge = new Gauge({
+        name,
+        help,
+        labelNames: [label],
+        registers: [registry],
+        collect: () => {
+          gauge.reset();
+          for (const [value, n] of Object.entries(read())) gauge.set({ [label]: value }, n);
+        },
+      });
+    },
     text: () => registry.metrics(),
   };
+}
+
+/** How a companion stands; `companion` gives the present one, undefined while there is none. */
+export function companionGauges(metrics: Metrics, companion: () => Companion | undefined): void {
+  metrics.gauge('cmbs_sends_queued', 'Sends without an outcome yet', () => companion()?.status.queued ?? 0);
+  metrics.gauge(
+    'cmbs_oldest_send_seconds',
+    'Age of the oldest send without an outcome',
+    () => (companion()?.status.oldestMs ?? 0) / 1000,
+  );
+  metrics.gauge(
+    'cmbs_layers_failing',
+    'Layers that are started and cannot be opened',
+    () => companion()?.status.failing ?? 0,
+  );
+  metrics.gauges(
+    'cmbs_sockets_open',
+    "Members' sockets that are open",
+    'layer',
+    () => companion()?.status.open ?? {},
+  );
 }

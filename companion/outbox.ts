@@ -135,6 +135,14 @@ export class Outbox implements Holder {
     return this.#held.size;
   }
 
+  /** Milliseconds since the oldest of them was queued; a gauge. */
+  get oldestMs(): number {
+    const now = this.#environment.clock.now();
+    let oldest = now;
+    for (const { send } of this.#held.values()) oldest = Math.min(oldest, send.createdAt);
+    return now - oldest;
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     this.#watch?.end();
@@ -244,7 +252,7 @@ export class Outbox implements Holder {
     const { store, bus, clock, deployment, uriOf, log, counters } = this.#environment;
     try {
       const registry = await registryOf(this.#environment);
-      const published = await publishSend(held.send.id, { store, bus, clock, registry, deployment, uriOf });
+      const published = await publishSend(held.send.id, { store, bus, clock, registry, log, deployment, uriOf });
       if (published === undefined) this.#drop(held);
       else this.#published(held, published);
     } catch (thrown) {
@@ -433,6 +441,20 @@ export class Outbox implements Holder {
   /** An item has its outcome. */
   settle(item: Item, change: Pick<Receiver, 'state'> & Partial<Pick<Receiver, 'reason' | 'reply'>>): void {
     const { held } = item;
+    const { clock, log } = this.#environment;
+    log.info('sent', {
+      event: 'delivery',
+      direction: 'out',
+      layer: held.send.layer,
+      member: held.send.from,
+      message: held.send.message,
+      send: held.send.id,
+      receiver: item.name,
+      outcome: change.state,
+      attempts: item.tries,
+      ms: clock.now() - held.send.createdAt,
+      trace: held.send.trace,
+    });
     held.trying.delete(item.name);
     this.#note(held, {
       sendId: held.send.id,

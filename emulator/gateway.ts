@@ -16,7 +16,14 @@ import {
   REQUEST_DEADLINE_MS,
 } from '@cmbs/shared/limits';
 import type { App } from '@cmbs/functions/app';
-import { baseOf, clientAddressOf, parseHeaders, parseQuery, splitTarget } from '@cmbs/functions/http-parse';
+import {
+  baseOf,
+  clientAddressOf,
+  parseHeaders,
+  parseQuery,
+  splitTarget,
+  traceOf,
+} from '@cmbs/functions/http-parse';
 import { writeResponse } from '@cmbs/functions/http-write';
 import { ANONYMOUS, type OcciRequest, type OcciResponse } from '@cmbs/functions/request';
 import { answer, answerError } from '@cmbs/functions/respond';
@@ -279,6 +286,7 @@ export class Gateway {
         identity: ANONYMOUS,
         clientAddress: clientAddressOf(headers, remoteAddress, trustProxy),
         base: baseOf(headers, { publicUrl, trustProxy, fallback: this.#fallback }),
+        ...traceOf(incoming.headers),
         get signal() {
           return waits.signal;
         },

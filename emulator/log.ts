@@ -4,6 +4,8 @@ import type { Log, LogFields } from '@cmbs/shared';
 const SEVERITIES = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type Severity = (typeof SEVERITIES)[number];
 
+const isTraffic = ({ event }: LogFields): boolean => event === 'request' || event === 'delivery';
+
 /** Control characters in values would let a client write lines of its own. */
 const shown = (value: unknown): string => {
   // The declared type leaves out that undefined and functions have no JSON.
@@ -16,7 +18,9 @@ export function terminalLog(least: Severity, write: (line: string) => void): Log
   const line =
     (severity: Severity) =>
     (message: string, fields: LogFields = {}): void => {
-      if (SEVERITIES.indexOf(severity) < SEVERITIES.indexOf(least)) return;
+      // One line per request and delivery is for a log that is searched, not for one that is read.
+      const level = isTraffic(fields) ? 'debug' : severity;
+      if (SEVERITIES.indexOf(level) < SEVERITIES.indexOf(least)) return;
       const details = Object.entries(fields)
         .filter(([, value]) => value !== undefined)
         .map(([name, value]) => ` ${name}=${shown(value)}`)

@@ -10,7 +10,7 @@ import { deploymentId } from '@cmbs/shared/store/deployment';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
 import type { Store } from '@cmbs/shared/store/store';
 import { Companion } from '@cmbs/companion';
-import { prometheusMetrics } from '@cmbs/companion/metrics';
+import { companionGauges, prometheusMetrics } from '@cmbs/companion/metrics';
 import type { App } from '@cmbs/functions/app';
 import { assemble } from '@cmbs/functions/assemble';
 import { Gateway } from './gateway';
@@ -72,6 +72,7 @@ export async function startStack({
         clock,
         newId,
         log,
+        counters: metrics,
         deployment,
         uriOf,
         ready: async () => {
@@ -115,12 +116,7 @@ export async function startStack({
       throw error;
     });
     ready.companion = started;
-    metrics.gauge('cmbs_sends_queued', 'Sends without an outcome yet', () => started.status.queued);
-    metrics.gauge(
-      'cmbs_layers_failing',
-      'Layers that are started and cannot be opened',
-      () => started.status.failing,
-    );
+    companionGauges(metrics, () => started);
     // The gateway goes first and the companion with it, so that requests that wait for a send are answered.
     closing.push(async () => {
       await Promise.all([gateway.close(GATEWAY_GRACE_MS), started.close()]);

@@ -1,9 +1,11 @@
 /** What the handlers work with; a program assembles it once (`runtime.ts` in a function, the local stack on a laptop). */
-import type { Clock, Log } from '@cmbs/shared';
+import type { Clock, Counters, Log } from '@cmbs/shared';
+import type { Delivery, TopicLayer } from '@cmbs/shared/bus/bus';
 import type { Inbox } from '@cmbs/shared/broker/inbox';
 import type { Actions } from '@cmbs/shared/occi/actions';
 import type { Categories } from '@cmbs/shared/occi/categories';
 import type { Entities } from '@cmbs/shared/occi/entities';
+import type { Path } from '@cmbs/shared/occi/model';
 import type { Identity } from '@cmbs/shared/occi/provider';
 
 /** One named thing that a caller does; access rules and audit stand where it is performed. */
@@ -23,6 +25,18 @@ export function openAccess(log: Log): Perform {
   };
 }
 
+/** What a pushed delivery needs. */
+export interface PushReception {
+  /** Checks who pushes, from the `Authorization` header; see `TokenVerifier` for what it rejects with. */
+  readonly authorize: (authorization: string | undefined) => Promise<void>;
+  /** Resolves when the member has it durably, or is not to have it. */
+  readonly take: (
+    name: string,
+    subscription: { readonly member: Path | undefined; readonly layer: TopicLayer },
+    delivery: Delivery,
+  ) => Promise<void>;
+}
+
 export interface App {
   readonly categories: Categories;
   readonly entities: Entities;
@@ -31,6 +45,9 @@ export interface App {
   readonly perform: Perform;
   readonly clock: Clock;
   readonly log: Log;
+  readonly counters: Counters;
+  /** Takes what Pub/Sub pushes, where that is how topic messages come. */
+  readonly push: PushReception | undefined;
   /** Seconds that a send waits when the request does not say. */
   readonly sendWaitS: number;
   /** Resolves when what a request needs (store, companion) answers; rejects with the reason. */

@@ -1,17 +1,18 @@
 /** Puts the domain together on given engines: the same for the local stack, a deployed function, and tests. */
-import { newId as randomId, type Clock, type Log, type NewId } from '@cmbs/shared';
+import { newId as randomId, silentCounters, type Clock, type Counters, type Log, type NewId } from '@cmbs/shared';
 import { Inbox } from '@cmbs/shared/broker/inbox';
 import { cmbsExtension } from '@cmbs/shared/broker/providers';
 import type { Bus } from '@cmbs/shared/bus/bus';
 import type { Config } from '@cmbs/shared/config';
 import type { Link } from '@cmbs/shared/link/link';
 import { Actions } from '@cmbs/shared/occi/actions';
-import { Categories } from '@cmbs/shared/occi/categories';
+import { Categories, type Freshness } from '@cmbs/shared/occi/categories';
 import { Entities } from '@cmbs/shared/occi/entities';
 import { infrastructure } from '@cmbs/shared/occi/infrastructure';
 import type { Extension } from '@cmbs/shared/occi/provider';
 import type { Store } from '@cmbs/shared/store/store';
 import { openAccess, type App } from './app';
+import { pushReception, type PushOptions } from './push-reception';
 
 export interface Engines {
   readonly store: Store;
@@ -21,16 +22,26 @@ export interface Engines {
   /** Random identifiers when absent. */
   readonly newId?: NewId;
   readonly log: Log;
+  /** Silent when absent. */
+  readonly counters?: Counters;
   readonly deployment: string;
   /** URI of a member of this deployment from its path. */
   readonly uriOf: (path: string) => string;
   readonly ready: () => Promise<void>;
+  /** How categories that other processes change are noticed; by the store's word when absent. */
+  readonly freshness?: Freshness;
+  /** Where topic messages are pushed. */
+  readonly push?: PushOptions;
 }
 
-export type AppConfig = Pick<Config, 'CMBS_EXTENSIONS' | 'CMBS_QUEUE_LIMIT' | 'CMBS_SEND_WAIT_S'>;
+export type AppConfig = Pick<
+  Config,
+  'CMBS_EXTENSIONS' | 'CMBS_QUEUE_LIMIT' | 'CMBS_INBOX_LIMIT' | 'CMBS_SEND_WAIT_S' | 'CMBS_DISCOVERY'
+>;
 
 export function assemble(engines: Engines, config: AppConfig): App {
-  const { store, bus, link, clock, newId = randomId, log, deployment, uriOf, ready } = engines;
+  const { store, bus, link, clock, newId = randomId, log, counters = silentCounters } = engines;
+  const { deployment, uriOf, ready, push } = engines;
   // Providers act on entities, whose rules come from the categories that the providers stand behind.
   const ring: { categories?: Categories } = {};
   const current = (): Categories => {
@@ -52,9 +63,11 @@ export function assemble(engines: Engines, config: AppConfig): App {
   if (config.CMBS_EXTENSIONS.includes('infrastructure')) {
     extensions.push(infrastructure({ store, clock, categories: current }));
   }
-  const categories = new Categories(store, extensions);
+  const categories = new Categories(store, extensions, engines.freshness);
   ring.categories = categories;
   const entities = new Entities({ store, categories, clock, newId });
+  const { CMBS_DISCOVERY: discovery, CMBS_INBOX_LIMIT: inboxLimit } = config;
+  const context = { store, categories, clock, newId, log, counters, discovery, inboxLimit };
   return {
     categories,
     entities,
@@ -63,7 +76,9 @@ export function assemble(engines: Engines, config: AppConfig): App {
     perform: openAccess(log),
     clock,
     log,
+    counters,
     sendWaitS: config.CMBS_SEND_WAIT_S,
     ready,
+    push: push === undefined ? undefined : pushReception(context, push),
   };
 }

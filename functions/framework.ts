@@ -5,9 +5,9 @@
 import type { HttpFunction, Request, Response } from '@google-cloud/functions-framework';
 import { badRequest, CmbsError } from '@cmbs/shared';
 import { FUNCTION_ANSWER_GRACE_MS } from '@cmbs/shared/limits';
-import { baseOf, clientAddressOf, parseHeaders, parseQuery, splitTarget } from './http-parse';
+import { structuredLog } from '@cmbs/shared/structured-log';
+import { baseOf, clientAddressOf, parseHeaders, parseQuery, splitTarget, traceOf } from './http-parse';
 import { writeResponse } from './http-write';
-import { structuredLog } from './log';
 import { ANONYMOUS, type OcciRequest, type OcciResponse } from './request';
 import { answerError } from './respond';
 import { currentRuntime, type Runtime } from './runtime';
@@ -16,7 +16,7 @@ import { serve } from './serve';
 
 const NO_BODY = Buffer.alloc(0);
 /** For what happens before there is an app with a log of its own. */
-const processLog = structuredLog((line) => process.stdout.write(line));
+const processLog = structuredLog({ write: (line) => process.stdout.write(line), least: 'info' });
 
 /** The framework's handler for a route. Never rejects. */
 export function frameworkHandler(route: Route): HttpFunction {
@@ -72,6 +72,7 @@ function headOf(incoming: Request, signal: AbortSignal): OcciRequest {
     clientAddress: '',
     base: '',
     signal,
+    ...traceOf(incoming.headers),
   };
 }
 

@@ -1,6 +1,7 @@
 /** The parts of an HTTP request that both adapters have to read: query, headers, the client's address, the base of URLs. */
 import { badRequest } from '@cmbs/shared';
 import { MAX_QUERY_PARAMETERS } from '@cmbs/shared/limits';
+import { parseTraceparent, type Traceparent } from '@cmbs/shared/trace';
 
 const decode = (text: string): string => {
   try {
@@ -64,6 +65,12 @@ export function baseOf(headers: Readonly<Record<string, readonly string[]>>, opt
   const forwardedProto = options.trustProxy ? first('x-forwarded-proto') : undefined;
   const host = [forwardedHost, first('host')].find((one) => one !== undefined && isAuthority(one));
   return `${forwardedProto === 'https' ? 'https' : 'http'}://${host ?? options.fallback}`;
+}
+
+/** The trace that the caller, or a front end, says the request is part of. */
+export function traceOf({ traceparent }: Readonly<Record<string, unknown>>): { readonly trace?: Traceparent } {
+  const trace = typeof traceparent === 'string' ? parseTraceparent(traceparent) : undefined;
+  return trace === undefined ? {} : { trace };
 }
 
 /** Address of the client: what the nearest front end saw, where there is one, because the rest of the list is the client's word. */

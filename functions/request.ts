@@ -1,5 +1,6 @@
 /** HTTP without a server: what handlers take and give. Two thin adapters speak it, functions-framework and node:http. */
 import type { Identity } from '@cmbs/shared/occi/provider';
+import type { Traceparent } from '@cmbs/shared/trace';
 
 /** Who asks, until access rules come. */
 export const ANONYMOUS: Identity = { name: 'anonymous' };
@@ -20,6 +21,7 @@ export interface OcciRequest {
   readonly base: string;
   /** Aborts when the client is gone or the deadline has passed. */
   readonly signal: AbortSignal;
+  readonly trace?: Traceparent;
 }
 
 export interface OcciResponse {

@@ -111,6 +111,7 @@ export function answerError(thrown: unknown, request: OcciRequest | undefined, l
       code: error.code,
       method: request?.method,
       path: request?.path,
+      trace: request?.trace,
       cause: describe(thrown),
     });
   }

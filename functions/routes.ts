@@ -9,6 +9,7 @@ import { action } from './handlers/action';
 import { health } from './handlers/health';
 import { inbox } from './handlers/inbox';
 import { occi } from './handlers/occi';
+import { push } from './handlers/push';
 import { QUERY_METHODS, queryInterface } from './handlers/query';
 import type { OcciRequest, OcciResponse } from './request';
 import { answer } from './respond';
@@ -98,6 +99,13 @@ export const ROUTES: readonly Route[] = [
     summary: 'Messages and their layer collections',
     access: 'store',
     handler: occi,
+  },
+  {
+    name: 'topic-push',
+    paths: ['/push/{subscription}'],
+    summary: 'Topic messages that Pub/Sub pushes to members',
+    access: 'pushed',
+    handler: push,
   },
   {
     name: 'health',

@@ -1,5 +1,6 @@
 /** Around every handler: version check, whose request it is, method override, errors as answers. */
 import { CmbsError } from '@cmbs/shared';
+import { inSpan } from '@cmbs/shared/trace';
 import type { App } from './app';
 import { header, type OcciRequest, type OcciResponse } from './request';
 import { answerError, checkVersion } from './respond';
@@ -26,8 +27,29 @@ function checkCoding(request: OcciRequest): void {
   });
 }
 
-/** Never rejects. */
-export async function serve(route: Route, original: OcciRequest, app: App): Promise<OcciResponse> {
+/** Never rejects. One line in the log, without what the request carries, and one more for the counters. */
+export async function serve(route: Route, request: OcciRequest, app: App): Promise<OcciResponse> {
+  const began = app.clock.now();
+  const attributes = { 'http.request.method': request.method, 'url.path': request.path, 'faas.name': route.name };
+  const response = await inSpan({ name: route.name, kind: 'server', parent: request.trace, attributes }, (trace) =>
+    answerTo(route, trace === undefined || trace === request.trace ? request : { ...request, trace }, app),
+  );
+  const { status } = response;
+  app.counters.add('cmbs_requests', { function: route.name, status: String(status) });
+  app.log.info('request', {
+    event: 'request',
+    function: route.name,
+    status,
+    ms: app.clock.now() - began,
+    method: request.method,
+    path: request.path,
+    client: request.clientAddress,
+    trace: request.trace,
+  });
+  return response;
+}
+
+async function answerTo(route: Route, original: OcciRequest, app: App): Promise<OcciResponse> {
   let request = original;
   try {
     checkVersion(original);

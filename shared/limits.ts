@@ -142,6 +142,8 @@ export const SWEEP_CHUNK = 256;
 
 /** Characters of a topic or a pattern: what Pub/Sub gives a topic's name. */
 export const MAX_TOPIC_LENGTH = 255;
+/** Characters of a member's id in the name of its subscription; the topic has to fit behind it. */
+export const MAX_MEMBER_IN_NAME = 120;
 /** Characters of a subscription's name: what Pub/Sub gives it. */
 export const MAX_SUBSCRIPTION_NAME_LENGTH = 255;
 /** Patterns of one subscription. */
@@ -325,6 +327,8 @@ export const STREAM_BYTES = 8 * 1024 * 1024;
 export const STREAM_BACKING_OFF = 32;
 /** Bytes of one answer on a stream: a message of 10 MB, or several, and what wraps them. */
 export const MAX_PULL_RESPONSE_BYTES = 20 * 1024 * 1024;
+/** Attributes of a pushed message: Pub/Sub's hundred, and those that it adds to dead letters. */
+export const MAX_PUSH_ATTRIBUTES = 120;
 /** Streams on one connection: Google's servers take 100. */
 export const STREAMS_PER_CONNECTION = 90;
 /** Milliseconds between two signs of life on a stream; Pub/Sub closes one that is silent for about a minute and a half. */
@@ -363,6 +367,8 @@ export const LEASE_MARGIN_MS = 4000;
 export const LEASE_RENEW_MS = 2500;
 /** Milliseconds after which a waiting companion looks again, where nothing tells it of a change. */
 export const LEASE_POLL_MS = 2000;
+/** Milliseconds after which a function compares the categories that it remembers with the store's. */
+export const CATEGORIES_MAX_AGE_MS = 2000;
 /** Milliseconds that a function believes a lease that it has read; a call that does not get through reads it again. */
 export const LEASE_CACHE_MS = 30_000;
 /** Milliseconds for a companion to say that it is ready. */

@@ -35,6 +35,7 @@ export async function action(request: OcciRequest, app: App, own?: readonly stri
       identity: request.identity,
       waitMs: waitMs(request, app.sendWaitS),
       signal: request.signal,
+      ...(request.trace === undefined ? {} : { trace: request.trace }),
       ...(key === undefined ? {} : { idempotencyKey: checkIdempotencyKey(key) }),
     },
   };

@@ -10,6 +10,7 @@ import type { JsonObject } from '../json';
 import { INBOX_TTL_MS, MAX_INBOX_SCAN, MAX_PAGE_CHARS, RECEIPT_TTL_MS } from '../limits';
 import { RawJson, type JsonOutputObject } from '../occi/json-source';
 import type { Doc, PutOptions, Store, Watch } from '../store/store';
+import { aborted } from '../waiting';
 import type { Layer } from './layers';
 
 export interface Receipt {
@@ -170,13 +171,6 @@ export class InboxWatch {
   end(): void {
     this.watch.end();
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }
 
 function keep(doc: Doc): PutOptions {

@@ -44,6 +44,8 @@ function verbOf(call: ActionCall): { readonly verb: string; readonly layer: Laye
   return layer === undefined ? { verb: term, layer } : { verb: term.slice(0, at), layer };
 }
 
+const traceOf = ({ trace }: ActionCall): { readonly trace?: string } => (trace === undefined ? {} : { trace });
+
 const asEntity: ActionOutcome = { answer: 'entity', status: 200 };
 
 /** Stored, and the outcome is not known yet. */
@@ -69,7 +71,7 @@ function memberProvider({ store, clock, link }: BrokerOptions): Provider {
     async act(call) {
       const { entity } = call;
       const { verb, layer } = verbOf(call);
-      const options = { deadlineMs: LINK_TIMEOUT_MS, signal: call.signal };
+      const options = { deadlineMs: LINK_TIMEOUT_MS, signal: call.signal, ...traceOf(call) };
       if (verb === 'check_neighbors') {
         const report = await link.perform(entity.path, 'check_neighbors', {}, options);
         return { answer: 'attributes', values: report as unknown as Readonly<Record<string, Json>> };
@@ -141,10 +143,10 @@ function messageProvider(options: BrokerOptions): Provider {
   async function send(call: ActionCall, layer: Layer): Promise<ActionOutcome> {
     const { registry } = await options.categories().current();
     const queued = await queueSend(
-      { message: call.entity.path, layer, from: from(call), registry, ...idempotencyOf(call) },
+      { message: call.entity.path, layer, from: from(call), registry, ...idempotencyOf(call), ...traceOf(call) },
       options,
     );
-    return finish(queued, call.waitMs, call.signal);
+    return finish(queued, call.waitMs, call.signal, call.trace);
   }
 
   /** The send is stored, so a bus that does not take it now is not the caller's trouble: the outbox tries again. */
@@ -152,7 +154,7 @@ function messageProvider(options: BrokerOptions): Provider {
     if (!queued.receivers.some(({ via }) => via === 'bus')) return queued;
     const { registry } = await options.categories().current();
     try {
-      return await publishSend(queued.id, { ...options.publishing, store, clock, registry });
+      return await publishSend(queued.id, { ...options.publishing, store, clock, registry, log });
     } catch (thrown) {
       log.warn('publication failed; the outbox has the send', { send: queued.id, cause: String(thrown) });
       return 'failed';
@@ -160,7 +162,12 @@ function messageProvider(options: BrokerOptions): Provider {
   }
 
   /** Publishes what goes on the bus, nudges the companion for the rest, and waits as long as the caller wants. */
-  async function finish(queued: Send, waitMs: number, signal: AbortSignal): Promise<ActionOutcome> {
+  async function finish(
+    queued: Send,
+    waitMs: number,
+    signal: AbortSignal,
+    trace: string | undefined,
+  ): Promise<ActionOutcome> {
     const publishing = await publish(queued);
     if (publishing === 'failed') return later('the topic bus does not take it now');
     if (!publishing?.receivers.some(isOpen)) return asEntity;
@@ -171,6 +178,7 @@ function messageProvider(options: BrokerOptions): Provider {
       {
         deadlineMs: waitMs === 0 ? LINK_TIMEOUT_MS : waitMs + LINK_MARGIN_MS,
         ...(waitMs === 0 ? {} : { signal }),
+        ...(trace === undefined ? {} : { trace }),
       },
     );
     if (waitMs === 0) {
@@ -213,7 +221,7 @@ function messageProvider(options: BrokerOptions): Provider {
       actor.path,
       'execute',
       { message: call.entity.path, runId },
-      { deadlineMs: LINK_TIMEOUT_MS, signal: call.signal },
+      { deadlineMs: LINK_TIMEOUT_MS, signal: call.signal, ...traceOf(call) },
     );
     return asEntity;
   }

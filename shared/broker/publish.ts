@@ -1,6 +1,7 @@
 /** Puts the topics of a queued send on the bus (L3.2, L4). */
 import type { Clock } from '../clock';
 import type { Bus, TopicLayer } from '../bus/bus';
+import type { Log } from '../log';
 import type { Entity } from '../occi/model';
 import type { Registry } from '../occi/registry';
 import type { Store } from '../store/store';
@@ -15,6 +16,7 @@ export interface PublishContext {
   readonly bus: Bus;
   readonly clock: Clock;
   readonly registry: Registry;
+  readonly log: Log;
   readonly deployment: string;
   /** URI of a local member. */
   readonly uriOf: (member: string) => string;
@@ -33,7 +35,7 @@ export function outgoingFrame(
     send_id: send.wireId,
     origin: { deployment, revision },
     hops: [`${deployment}/${id}`],
-    ...traceOf(message),
+    ...traceOf(send, message),
   };
   return messageFrame(message, {
     pathHistory: [...stringList(message.attributes[MESSAGE.pathHistory]), uriOf(send.from)],
@@ -42,9 +44,11 @@ export function outgoingFrame(
   });
 }
 
-function traceOf(message: Entity): Pick<Transfer, 'traceparent'> {
+/** Of the request that asked for the send; else what the message's own headers say. */
+function traceOf({ trace }: Send, message: Entity): Pick<Transfer, 'traceparent'> {
   const headers = message.attributes[MESSAGE.headers] as Readonly<Record<string, unknown>> | undefined;
-  return typeof headers?.traceparent === 'string' ? { traceparent: headers.traceparent } : {};
+  const traceparent = trace ?? headers?.traceparent;
+  return typeof traceparent === 'string' ? { traceparent } : {};
 }
 
 /**
@@ -52,7 +56,7 @@ function traceOf(message: Entity): Pick<Transfer, 'traceparent'> {
  * same send id, which receivers recognise.
  */
 export async function publishSend(sendId: string, context: PublishContext): Promise<Send | undefined> {
-  const { store, bus, clock, registry } = context;
+  const { store, bus, clock, registry, log } = context;
   const read = await readSend(store, sendId);
   if (read === undefined) return undefined;
   const { send, message } = read;
@@ -81,6 +85,18 @@ export async function publishSend(sendId: string, context: PublishContext): Prom
         traceparent: transfer.traceparent,
       }),
     );
+    log.info('sent', {
+      event: 'delivery',
+      direction: 'out',
+      layer,
+      member: send.from,
+      message: send.message,
+      send: send.id,
+      receiver: name,
+      outcome: 'published',
+      ms: clock.now() - send.createdAt,
+      trace: transfer.traceparent,
+    });
     outcomes.push({
       sendId,
       name,

@@ -27,6 +27,8 @@ export interface QueueRequest {
   readonly from: string | undefined;
   readonly registry: Registry;
   readonly idempotent?: IdempotentRequest;
+  /** The trace that the send is part of. */
+  readonly trace?: string;
 }
 
 const open = (receiver: Pick<Receiver, 'name' | 'via'> & { readonly address?: string }): Receiver => ({
@@ -113,7 +115,7 @@ export function receiversOf(
 /** Stores the send; durable when resolved. Asking again while one is under way gives that one. */
 export async function queueSend(request: QueueRequest, options: QueueOptions): Promise<Send> {
   const { store, clock, newId, queueLimit } = options;
-  const { layer, registry, idempotent } = request;
+  const { layer, registry, idempotent, trace } = request;
   const from = await actingMember(store, request.from);
   const members = layer === 'l1' ? [] : await allMembers(store);
   const id = newId();
@@ -165,6 +167,7 @@ export async function queueSend(request: QueueRequest, options: QueueOptions): P
       sequence,
       expiresAt: expiryOf(message, now),
       receivers,
+      ...(trace === undefined ? {} : { trace }),
     };
     const fresh = {
       ...stored,

@@ -3,13 +3,14 @@
  * executed as its flags say (layers.md, Receiving). All layers, the bus and pushes come through here.
  */
 import type { Delivery, TopicLayer } from '../bus/bus';
-import { CmbsError } from '../errors';
+import { CmbsError, toCmbsError } from '../errors';
 import { LATE_RECEIPT_MS, MAX_COMMIT_WRITES, MAX_UNWRITTEN_RECEIPTS } from '../limits';
 import { readEntity, writeEntity } from '../occi/entity-store';
 import type { Entity } from '../occi/model';
 import type { Registry } from '../occi/registry';
 import { answerOf, parseCall, type Call } from '../services/call';
 import { Fault, FAULT } from '../services/fault';
+import { inSpan, parseTraceparent } from '../trace';
 import { MEMBER_KIND, MESSAGE_KIND } from './cmbs';
 import { registryOf, type BrokerContext } from './context';
 import type { Execution } from './execution';
@@ -68,8 +69,41 @@ export class Reception {
     this.#execution = execution;
   }
 
-  /** Resolves with the JSON text of a call's answer, if there was a call. */
+  /** Resolves with the JSON text of a call's answer, if there was a call. One line in the log, without the content. */
   async receive(member: Entity, layer: Layer, message: WireMessage): Promise<string | undefined> {
+    const { clock, log } = this.#context;
+    const began = clock.now();
+    const trace = parseTraceparent(message.transfer.traceparent);
+    let outcome = 'accepted';
+    try {
+      return await inSpan(
+        {
+          name: `receive ${layer}`,
+          kind: 'consumer',
+          parent: trace,
+          attributes: { 'messaging.message.id': message.id, 'messaging.destination.name': member.path },
+        },
+        () => this.#take(member, layer, message),
+      );
+    } catch (thrown) {
+      outcome = toCmbsError(thrown).code;
+      throw thrown;
+    } finally {
+      log.info('received', {
+        event: 'delivery',
+        direction: 'in',
+        layer,
+        member: member.path,
+        message: message.id,
+        send: message.transfer.send_id,
+        outcome,
+        ms: clock.now() - began,
+        trace,
+      });
+    }
+  }
+
+  async #take(member: Entity, layer: Layer, message: WireMessage): Promise<string | undefined> {
     const { clock, counters } = this.#context;
     const arrival = this.#arrival();
     const { transfer } = message;

@@ -55,6 +55,8 @@ export interface Send {
   /** Who has taken it in hand; undefined while it is queued. */
   readonly holder?: string;
   readonly receivers: readonly Receiver[];
+  /** The trace that it is part of (W3C Trace Context). */
+  readonly trace?: string;
   /** The frame to pass on, where no entity of this deployment is behind it. */
   readonly frame?: string;
 }

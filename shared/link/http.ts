@@ -40,8 +40,6 @@ export interface HttpLinkOptions {
   /** Audience of the tokens, which companions expect. */
   readonly audience: string;
   readonly shards: Shards;
-  /** Headers that go with every call, such as the trace context. */
-  readonly headers?: () => Readonly<Record<string, string>>;
 }
 
 export interface HttpLink extends Link {
@@ -55,7 +53,7 @@ interface Known {
 }
 
 export function httpLink(options: HttpLinkOptions): HttpLink {
-  const { store, clock, tokens, audience, shards, headers = () => ({}) } = options;
+  const { store, clock, tokens, audience, shards } = options;
   const known = new Map<string, Known>();
 
   const away = (cause?: unknown): CmbsError =>
@@ -85,11 +83,12 @@ export function httpLink(options: HttpLinkOptions): HttpLink {
     action: A,
     deadlineMs: number,
     signal: AbortSignal,
+    trace: string | undefined,
   ): Promise<LinkReply<A>> {
     const response = await fetch(url + PERFORM, {
       method: 'POST',
       headers: {
-        ...headers(),
+        ...(trace === undefined ? {} : { traceparent: trace }),
         'Content-Type': 'application/json',
         Authorization: `Bearer ${await tokens.tokenFor(audience)}`,
         [DEADLINE_HEADER]: String(deadlineMs),
@@ -108,7 +107,7 @@ export function httpLink(options: HttpLinkOptions): HttpLink {
       member: string,
       action: A,
       args: LinkArguments<A>,
-      { deadlineMs, signal }: LinkOptions,
+      { deadlineMs, signal, trace }: LinkOptions,
     ): Promise<LinkReply<A>> {
       const body = JSON.stringify({ member, action, args: LINK_ARGUMENTS[action].parse(args) });
       const deadline = new AbortController();
@@ -120,7 +119,7 @@ export function httpLink(options: HttpLinkOptions): HttpLink {
         for (let again = false; ; again = true) {
           const url = await urlOf(shard, { again });
           try {
-            return await ask(url, body, action, Math.max(1, end - clock.now()), both);
+            return await ask(url, body, action, Math.max(1, end - clock.now()), both, trace);
           } catch (error) {
             if (both.aborted) throw new CmbsError('deadline_exceeded', 'The companion did not answer in time.');
             // Not reached, or not the one: the lease may have changed hands since it was read.

@@ -49,6 +49,8 @@ export interface LinkOptions {
   /** Milliseconds from now by which the answer is wanted; the work may go on after it. */
   readonly deadlineMs: number;
   readonly signal?: AbortSignal;
+  /** The trace that the call is part of (W3C Trace Context). */
+  readonly trace?: string;
 }
 
 export interface Link {

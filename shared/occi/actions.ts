@@ -24,7 +24,7 @@ export interface ActionRequest {
   /** From `?action=` or the function's own URL. */
   readonly term: string;
   readonly input: ActionInput;
-  readonly caller: Pick<ActionCall, 'identity' | 'waitMs' | 'idempotencyKey' | 'signal'>;
+  readonly caller: Pick<ActionCall, 'identity' | 'waitMs' | 'idempotencyKey' | 'signal' | 'trace'>;
 }
 
 export class Actions {

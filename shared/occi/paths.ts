@@ -8,6 +8,7 @@ const RESERVED_FIRST_SEGMENTS = new Set([
   '-',
   '.well-known',
   'fn',
+  'push',
   'healthz',
   'readyz',
   'metrics',

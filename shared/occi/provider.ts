@@ -26,6 +26,8 @@ export interface ActionCall {
   readonly idempotencyKey?: string;
   /** Aborts when the caller's deadline has passed. */
   readonly signal: AbortSignal;
+  /** The trace that the call is part of (W3C Trace Context). */
+  readonly trace?: string;
 }
 
 export type ActionOutcome =

@@ -3,8 +3,15 @@ import type { NewId } from '../clock';
 import type { Store } from './store';
 
 export async function deploymentId(store: Store, newId: NewId): Promise<string> {
+  const known = await idIn(store);
+  if (known !== undefined) return known;
   await store.create('meta', 'deployment', { id: newId() });
-  const doc = await store.get('meta', 'deployment');
-  if (typeof doc?.value.id !== 'string') throw new Error('the store has lost the deployment id');
-  return doc.value.id;
+  const made = await idIn(store);
+  if (made === undefined) throw new Error('the store has lost the deployment id');
+  return made;
+}
+
+async function idIn(store: Store): Promise<string | undefined> {
+  const id = (await store.get('meta', 'deployment'))?.value.id;
+  return typeof id === 'string' ? id : undefined;
 }

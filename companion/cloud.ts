@@ -1,0 +1,153 @@
+/**
+ * A companion on Google Cloud, or on its emulators: it waits for its shard, holds it for as long as it can, and starts
+ * again from the store when it gets it back. Its control endpoint answers all the while.
+ */
+import { aborted, newId, pause, systemClock, toCmbsError, type Clock, type Log } from '@cmbs/shared';
+import { acquireLease, type Tenure } from '@cmbs/shared/broker/lease';
+import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
+import { Shards } from '@cmbs/shared/broker/shards';
+import { pubsubBusOf } from '@cmbs/shared/bus/pubsub-of';
+import type { CloudConfig } from '@cmbs/shared/config';
+import { BACKOFF_MAX_MS, CONTAINER_DRAIN_MS, LEASE_MARGIN_MS, WATCH_FALLBACK_MS } from '@cmbs/shared/limits';
+import { identitiesOf } from '@cmbs/shared/link/identity-of';
+import { Categories } from '@cmbs/shared/occi/categories';
+import { INFRASTRUCTURE_CATEGORIES } from '@cmbs/shared/occi/infrastructure';
+import type { ServiceModule } from '@cmbs/shared/services/module';
+import { standardServices } from '@cmbs/shared/services/standard';
+import { deploymentId } from '@cmbs/shared/store/deployment';
+import { openFirestoreStore } from '@cmbs/shared/store/firestore';
+import { Companion } from './companion';
+import { Control } from './control';
+import { backOff } from './held-send';
+import { holdOfShard } from './hold';
+import { companionGauges, prometheusMetrics } from './metrics';
+
+export interface CloudCompanionOptions {
+  readonly config: CloudConfig;
+  readonly log: Log;
+  readonly clock?: Clock;
+  /** Service modules besides the standard ones. */
+  readonly services?: readonly ServiceModule[];
+}
+
+export interface CloudCompanion {
+  /** URL of the control endpoint, without a slash at the end. */
+  readonly url: string;
+  /** Takes nothing new, finishes what is in flight, lets go of the shard: within ten seconds. Idempotent. */
+  close(): Promise<void>;
+}
+
+export async function startCloudCompanion({
+  config,
+  log,
+  clock = systemClock,
+  services: modules = [],
+}: CloudCompanionOptions): Promise<CloudCompanion> {
+  const { CMBS_SHARD: shard, CMBS_PUBLIC_URL: publicUrl = '' } = config;
+  const shards = new Shards(config.CMBS_SHARDS);
+  const metrics = prometheusMetrics();
+  const services = standardServices({ clock, newId });
+  for (const module of modules) services.register(module);
+  const { verifier } = identitiesOf(config.CMBS_IDENTITY_KEY, clock);
+  const control = await Control.listen({
+    host: config.CMBS_CONTROL_HOST,
+    port: config.CMBS_CONTROL_PORT,
+    verifier,
+    expected: { audience: config.CMBS_CONTROL_AUDIENCE, accounts: config.CMBS_CONTROL_CALLERS },
+    metrics,
+    clock,
+    log,
+  });
+  const store = openFirestoreStore({
+    projectId: config.GOOGLE_CLOUD_PROJECT,
+    databaseId: config.CMBS_FIRESTORE_DATABASE,
+    clock,
+    log,
+  });
+  const stop = new AbortController();
+  const holder = newId();
+  let current: Companion | undefined;
+  metrics.gauge('cmbs_shard_held', 'Whether this companion holds its shard', () =>
+    current === undefined ? 0 : 1,
+  );
+  companionGauges(metrics, () => current);
+
+  /** One tenure; resolves when it is over. */
+  const hold = async (tenure: Tenure): Promise<void> => {
+    const bus = pubsubBusOf(config, { store, clock, log, counters: metrics });
+    const extensions = config.CMBS_EXTENSIONS.includes('infrastructure')
+      ? [CMBS_EXTENSION, INFRASTRUCTURE_CATEGORIES]
+      : [CMBS_EXTENSION];
+    const categories = new Categories(store, extensions, { watch: true, maxAgeMs: WATCH_FALLBACK_MS, clock });
+    try {
+      const companion = await Companion.start({
+        store,
+        bus,
+        categories,
+        services,
+        clock,
+        newId,
+        log,
+        counters: metrics,
+        deployment: await deploymentId(store, newId),
+        uriOf: (path) => publicUrl + path,
+        discovery: config.CMBS_DISCOVERY,
+        queueLimit: config.CMBS_QUEUE_LIMIT,
+        inboxLimit: config.CMBS_INBOX_LIMIT,
+        bindHost: config.CMBS_BIND_HOST,
+        hold: holdOfShard(shard, tenure, shards),
+        lookAgainMs: WATCH_FALLBACK_MS,
+        // Lost, the sockets have to be closed before another companion opens them.
+        drainMs: () => (tenure.isCurrent() ? CONTAINER_DRAIN_MS : LEASE_MARGIN_MS / 4),
+      });
+      try {
+        current = companion;
+        control.serve(companion);
+        log.info('the shard is held', { event: 'lease_acquired', shard, epoch: tenure.epoch });
+        await Promise.race([tenure.lost, aborted(stop.signal)]);
+      } finally {
+        current = undefined;
+        control.serve(undefined);
+        await companion.close();
+      }
+    } finally {
+      categories.close();
+      await bus.close();
+    }
+  };
+
+  const run = async (): Promise<void> => {
+    for (let failures = 0; !stop.signal.aborted;) {
+      const tenure = await acquireLease(
+        { store, clock, log, shard, holder, url: config.CMBS_CONTROL_URL ?? control.url },
+        stop.signal,
+      );
+      if (tenure === undefined) return;
+      try {
+        await hold(tenure);
+        failures = 0;
+      } catch (error) {
+        log.error('the shard could not be held; trying again', {
+          shard,
+          cause: toCmbsError(error).message,
+          error,
+        });
+        failures += 1;
+      }
+      await tenure.release();
+      // Another one may have better luck.
+      if (failures > 0) await pause(clock, Math.min(backOff(failures), BACKOFF_MAX_MS), stop.signal);
+    }
+  };
+  const running = run();
+
+  const close = async (): Promise<void> => {
+    control.stopTaking();
+    stop.abort();
+    await running;
+    await control.close();
+    await store.close();
+  };
+  let closed: Promise<void> | undefined;
+  return { url: control.url, close: () => (closed ??= close()) };
+}

@@ -1,0 +1,129 @@
+/**
+ * What a function works with on Google Cloud, or on its emulators: Firestore, Pub/Sub, and the companion over HTTP.
+ * Each is loaded and connected when a request first needs it, since a query needs no bus and a cold start pays for all.
+ */
+import { CmbsError, newId, systemClock, type Clock, type Counters, type Log } from '@cmbs/shared';
+import { Shards } from '@cmbs/shared/broker/shards';
+import type { Bus } from '@cmbs/shared/bus/bus';
+import type { CloudConfig } from '@cmbs/shared/config';
+import { CATEGORIES_MAX_AGE_MS } from '@cmbs/shared/limits';
+import { httpLink } from '@cmbs/shared/link/http';
+import { identitiesOf } from '@cmbs/shared/link/identity-of';
+import { standardServices } from '@cmbs/shared/services/standard';
+import { deploymentId } from '@cmbs/shared/store/deployment';
+import { openFirestoreStore } from '@cmbs/shared/store/firestore';
+import { assemble } from './assemble';
+import type { PushOptions } from './push-reception';
+import type { Runtime } from './runtime';
+
+export interface CloudOptions {
+  readonly config: CloudConfig;
+  readonly log: Log;
+  readonly clock?: Clock;
+  readonly counters?: Counters;
+}
+
+export interface CloudRuntime extends Runtime {
+  readonly publicUrl: string;
+  close(): Promise<void>;
+}
+
+export async function cloudRuntime({
+  config,
+  log,
+  clock = systemClock,
+  counters,
+}: CloudOptions): Promise<CloudRuntime> {
+  const publicUrl = config.CMBS_PUBLIC_URL ?? '';
+  const store = openFirestoreStore({
+    projectId: config.GOOGLE_CLOUD_PROJECT,
+    databaseId: config.CMBS_FIRESTORE_DATABASE,
+    clock,
+    log,
+  });
+  const { tokens, verifier } = identitiesOf(config.CMBS_IDENTITY_KEY, clock);
+  const bus = lazyBus(async () => {
+    const { pubsubBusOf } = await import('@cmbs/shared/bus/pubsub-of');
+    return pubsubBusOf(config, { store, clock, log, ...(counters === undefined ? {} : { counters }) });
+  });
+  const link = httpLink({
+    store,
+    clock,
+    tokens,
+    audience: config.CMBS_CONTROL_AUDIENCE,
+    shards: new Shards(config.CMBS_SHARDS),
+  });
+  const {
+    CMBS_PUSH_SERVICE_ACCOUNT: pusher,
+    CMBS_PUSH_URL: pushUrl,
+    CMBS_PUSH_AUDIENCE: audience = pushUrl,
+  } = config;
+  const push: PushOptions = {
+    services: standardServices({ clock, newId }),
+    signed:
+      pusher === undefined || audience === undefined
+        ? undefined
+        : { verifier, expected: { audience, accounts: [pusher] } },
+  };
+  try {
+    const deployment = await deploymentId(store, newId);
+    const app = assemble(
+      {
+        store,
+        bus,
+        link,
+        clock,
+        log,
+        ...(counters === undefined ? {} : { counters }),
+        deployment,
+        uriOf: (path) => publicUrl + path,
+        ready: async () => {
+          await store.get('meta', 'deployment');
+          await link.ready();
+        },
+        // A function stands still between requests, so nobody could tell it of a change.
+        freshness: { watch: false, maxAgeMs: CATEGORIES_MAX_AGE_MS, clock },
+        ...(config.CMBS_TOPIC_DELIVERY === 'push' ? { push } : {}),
+      },
+      config,
+    );
+    return {
+      app,
+      publicUrl,
+      trustProxy: config.CMBS_TRUST_PROXY,
+      maxBodyBytes: config.CMBS_MAX_BODY_BYTES,
+      close: async () => {
+        app.categories.close();
+        await bus.close();
+        await store.close();
+      },
+    };
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+/** A bus that is made when it is first used; a function never takes deliveries from one. */
+function lazyBus(make: () => Promise<Bus>): Bus {
+  let made: Promise<Bus> | undefined;
+  const bus = (): Promise<Bus> => {
+    made ??= make();
+    made.catch(() => (made = undefined));
+    return made;
+  };
+  return {
+    publish: async (...what) => (await bus()).publish(...what),
+    setSubscription: async (subscription) => (await bus()).setSubscription(subscription),
+    removeSubscription: async (name) => (await bus()).removeSubscription(name),
+    consume: () => {
+      throw new CmbsError(
+        'not_implemented',
+        'Functions take no deliveries; the companion does, or they are pushed.',
+      );
+    },
+    close: async () => {
+      await (await made?.catch(() => undefined))?.close();
+    },
+  };
+}

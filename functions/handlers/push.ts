@@ -1,0 +1,100 @@
+/**
+ * `POST /push/<subscription>?topic=<topic>`: a topic message that Pub/Sub pushes to a member (cloud.google.com/pubsub/
+ * docs/push). 2xx acknowledges; everything else makes Pub/Sub push again and, after its last attempt, put the message
+ * into the dead-letter topic, whose own pushes come to `/push/dead-letter`.
+ */
+import { badRequest, CmbsError } from '@cmbs/shared';
+import { isUtf8 } from 'node:buffer';
+import { parseSubscriptionName } from '@cmbs/shared/broker/subscriptions';
+import { parseTopic } from '@cmbs/shared/broker/topics';
+import type { Delivery } from '@cmbs/shared/bus/bus';
+import { MAX_PUSH_ATTRIBUTES } from '@cmbs/shared/limits';
+import { z } from 'zod';
+import type { App, PushReception } from '../app';
+import { decodedPath } from '../occi-context';
+import { header, queryValue, type OcciRequest, type OcciResponse } from '../request';
+import { answer } from '../respond';
+
+const PUSH = '/push/';
+const DEAD_LETTERS = 'dead-letter';
+
+const pushed = z.looseObject({
+  subscription: z.string().max(1000),
+  deliveryAttempt: z.number().int().min(1).optional(),
+  message: z.looseObject({
+    messageId: z.string().min(1).max(255),
+    data: z.base64().optional(),
+    attributes: z
+      .record(z.string().max(256), z.string().max(1024))
+      .refine((all) => Object.keys(all).length <= MAX_PUSH_ATTRIBUTES)
+      .optional(),
+    orderingKey: z.string().max(1024).optional(),
+  }),
+});
+
+function deliveryOf(request: OcciRequest, topic: string): Delivery {
+  let json: unknown;
+  try {
+    json = JSON.parse(request.body.toString('utf8'));
+  } catch (cause) {
+    throw badRequest('A push has a JSON body.', { cause });
+  }
+  const parsed = pushed.safeParse(json);
+  if (!parsed.success) throw badRequest('The body is not what Pub/Sub pushes.');
+  const { message, deliveryAttempt = 1 } = parsed.data;
+  const data = Buffer.from(message.data ?? '', 'base64');
+  if (!isUtf8(data)) throw badRequest('The data of the message are not UTF-8.');
+  const { orderingKey = '' } = message;
+  return {
+    id: message.messageId,
+    topic,
+    attempt: deliveryAttempt,
+    message: {
+      data: data.toString('utf8'),
+      attributes: message.attributes ?? {},
+      ...(orderingKey === '' ? {} : { orderingKey }),
+    },
+  };
+}
+
+export async function push(request: OcciRequest, app: App): Promise<OcciResponse> {
+  if (request.method === 'OPTIONS') return answer(204, undefined, { Allow: 'POST, OPTIONS' });
+  if (request.method !== 'POST') {
+    throw new CmbsError('method_not_allowed', `${request.method} is not offered here.`, {
+      headers: { Allow: 'POST, OPTIONS' },
+    });
+  }
+  if (app.push === undefined) throw new CmbsError('not_found', 'Topic messages are not pushed here.');
+  await app.push.authorize(header(request, 'authorization'));
+  const path = decodedPath(request);
+  const name = path.slice(PUSH.length);
+  return app.perform(request.identity, { name: 'topic.push', path }, async () => {
+    await (name === DEAD_LETTERS ? buried(request, app) : taken(request, app.push as PushReception, name));
+    return answer(204, undefined);
+  });
+}
+
+async function taken(request: OcciRequest, { take }: PushReception, name: string): Promise<void> {
+  const subscription = parseSubscriptionName(name);
+  if (subscription === undefined) {
+    throw new CmbsError('not_found', `There is no subscription ${JSON.stringify(name.slice(0, 80))} here.`);
+  }
+  const topic = queryValue(request, 'topic');
+  if (topic === undefined) throw badRequest('The query names the topic: ?topic=TOPIC.');
+  await take(name, subscription, deliveryOf(request, parseTopic(topic)));
+}
+
+/** Pub/Sub has given it up; the subscription that keeps dead letters has it. */
+async function buried(request: OcciRequest, { log, counters }: App): Promise<void> {
+  const { id, message } = deliveryOf(request, '');
+  const { attributes } = message;
+  counters.add('cmbs_dead_letters', { layer: attributes.layer === 'l4' ? 'l4' : 'l32' });
+  log.error('topic message given up', {
+    event: 'dead_letter',
+    publication: id,
+    topic: attributes.topic,
+    subscription: attributes.CloudPubSubDeadLetterSourceSubscription ?? attributes.dead_letter_subscription,
+    reason: attributes.dead_letter_reason,
+    trace: request.trace,
+  });
+}

@@ -1,0 +1,26 @@
+/** What a member's subscription on the topic bus is called. */
+import { createHash } from 'node:crypto';
+import type { TopicLayer } from '../bus/bus';
+import { MAX_MEMBER_IN_NAME } from '../limits';
+import type { Path } from '../occi/model';
+import { MEMBERS } from './cmbs';
+
+/** Names have fewer characters than ids, and are shorter: `member.<id>.<layer>`, the id escaped or, if long, digested. */
+export function subscriptionName(member: Path, layer: TopicLayer): string {
+  const escaped = member
+    .slice(MEMBERS.length)
+    .replace(/[^A-Za-z0-9-]/g, (character) => `_${character.charCodeAt(0).toString(16)}_`);
+  const digest = (): string => `_${createHash('sha256').update(member).digest('hex')}`;
+  return `member.${escaped.length <= MAX_MEMBER_IN_NAME ? escaped : digest()}.${layer}`;
+}
+
+/** The member and layer of a name; the member is undefined when its id was digested. */
+export function parseSubscriptionName(
+  name: string,
+): { readonly member: Path | undefined; readonly layer: TopicLayer } | undefined {
+  const [, escaped, layer] = /^member\.([A-Za-z0-9_-]+)\.(l32|l4)$/.exec(name) ?? [];
+  if (escaped === undefined || layer === undefined) return undefined;
+  const isDigest = /^_[0-9a-f]{64}$/.test(escaped);
+  const id = escaped.replace(/_([0-9a-f]{1,4})_/g, (_, code: string) => String.fromCharCode(parseInt(code, 16)));
+  return { member: isDigest ? undefined : MEMBERS + id, layer: layer as TopicLayer };
+}

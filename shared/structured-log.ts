@@ -1,0 +1,59 @@
+/**
+ * Log lines of a program in the cloud: one JSON object a line, in the fields that Cloud Logging reads from standard
+ * output (`severity`, `message`, `time`, trace and labels; cloud.google.com/logging/docs/structured-logging).
+ */
+import type { Log, LogFields } from './log';
+import { traceIds } from './trace';
+
+const SEVERITIES = { debug: 'DEBUG', info: 'INFO', warn: 'WARNING', error: 'ERROR' } as const;
+const LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+export type LogLevel = (typeof LEVELS)[number];
+
+/** Characters of one value: an error's stack, and no flood. */
+const MAX_VALUE_LENGTH = 8192;
+
+export interface StructuredLogOptions {
+  readonly write: (line: string) => void;
+  readonly least: LogLevel;
+  /** Project in whose Cloud Trace the traces are; without it a trace is named by its id alone. */
+  readonly project?: string;
+  /** On every line. */
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+export function structuredLog({ write, least, project, labels }: StructuredLogOptions): Log {
+  const line =
+    (level: keyof typeof SEVERITIES) =>
+    (message: string, fields: LogFields = {}): void => {
+      if (LEVELS.indexOf(level) < LEVELS.indexOf(least)) return;
+      const { trace, ...others } = fields;
+      write(
+        `${JSON.stringify({
+          severity: SEVERITIES[level],
+          message,
+          time: new Date().toISOString(),
+          ...traceFields(trace, project),
+          ...(labels === undefined ? {} : { 'logging.googleapis.com/labels': labels }),
+          ...Object.fromEntries(Object.entries(others).map(([name, value]) => [name, plain(value)])),
+        })}\n`,
+      );
+    };
+  return { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') };
+}
+
+function traceFields(trace: unknown, project: string | undefined): Readonly<Record<string, unknown>> {
+  const ids = typeof trace === 'string' ? traceIds(trace) : undefined;
+  if (ids === undefined) return {};
+  return {
+    'logging.googleapis.com/trace':
+      project === undefined ? ids.traceId : `projects/${project}/traces/${ids.traceId}`,
+    'logging.googleapis.com/spanId': ids.spanId,
+    'logging.googleapis.com/trace_sampled': ids.isSampled,
+  };
+}
+
+/** Errors have no JSON of their own. */
+function plain(value: unknown): unknown {
+  const text = value instanceof Error ? (value.stack ?? String(value)) : value;
+  return typeof text === 'string' && text.length > MAX_VALUE_LENGTH ? `${text.slice(0, MAX_VALUE_LENGTH)}…` : text;
+}
