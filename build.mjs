@@ -1,28 +1,117 @@
-/** Bundles the programs: everything but native modules in one file each (DESIGN decision 15). */
+/**
+ * Bundles the programs: everything but native modules and the functions' framework in one file each (DESIGN decision
+ * 15). A function is `dist/functions/<name>/`, ready to be deployed as it stands or as the zip beside it; the companion
+ * is `dist/companion/`.
+ *
+ * `node build.mjs` builds everything; with names (`local/main`, `functions`, a prefix of them) only those.
+ */
 import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { build } from 'esbuild';
+import { zipSync } from 'fflate';
 
-/** Prebuilt binaries stay in node_modules. */
-const NATIVE = ['zeromq', '@photostructure/sqlite'];
+/** Prebuilt binaries, and what the platform itself starts a function with, stay outside. */
+const EXTERNAL = ['zeromq', '@photostructure/sqlite', '@google-cloud/functions-framework'];
 
 /** Bundle in `dist` to its source. A part that a checkout leaves out (a benchmark, a main) is left out here too. */
 const PROGRAMS = {
   'local/main': 'emulator/main.ts',
   'local/backup': 'emulator/backup.ts',
   'local/demo': 'emulator/demo.ts',
+  'local/cloud': 'emulator/cloud-main.ts',
+  'local/emulators': 'emulator/emulators-main.ts',
   'bench/main': 'test/bench/main.ts',
-  'functions/main': 'functions/main.ts',
   'companion/main': 'companion/main.ts',
+  'companion/healthcheck': 'companion/healthcheck.ts',
 };
 
-await build({
-  entryPoints: Object.fromEntries(Object.entries(PROGRAMS).filter(([, source]) => existsSync(source))),
-  outdir: 'dist',
+/** A zip of the same files is the same file. */
+const ZIP_TIME = new Date('2020-01-01T00:00:00Z');
+
+const settings = {
   bundle: true,
   platform: 'node',
   target: 'node20',
   format: 'cjs',
   sourcemap: true,
-  external: NATIVE,
+  external: EXTERNAL,
   logLevel: 'warning',
-});
+};
+
+const json = async (file) => JSON.parse(await readFile(file, 'utf8'));
+const versionOf = async (workspace, name) => (await json(`${workspace}/package.json`)).dependencies[name];
+
+/** What a deployable needs to be installed and started alone. */
+async function writePackage(directory, name, { main, start, dependencies }) {
+  const { version, license } = await json('package.json');
+  const content = {
+    name,
+    version,
+    private: true,
+    license,
+    main,
+    engines: { node: '>=20.20' },
+    scripts: { start },
+    dependencies,
+  };
+  await writeFile(`${directory}/package.json`, `${JSON.stringify(content, undefined, 2)}\n`);
+}
+
+const asked = process.argv.slice(2);
+const isAsked = (name) => asked.length === 0 || asked.some((one) => name === one || name.startsWith(`${one}/`));
+
+async function buildPrograms() {
+  const programs = Object.entries(PROGRAMS).filter(([name, source]) => isAsked(name) && existsSync(source));
+  await build({ ...settings, entryPoints: Object.fromEntries(programs), outdir: 'dist' });
+  if (!isAsked('companion/main')) return;
+  await writePackage('dist/companion', 'cmbs-companion', {
+    main: 'main.js',
+    start: 'node --enable-source-maps main.js',
+    dependencies: { zeromq: await versionOf('companion', 'zeromq') },
+  });
+}
+
+async function buildFunctions() {
+  const routes = await json('terraform/routes.json');
+  const framework = await versionOf('functions', '@google-cloud/functions-framework');
+  // What an earlier build made and the table does not name any more would be deployed.
+  await rm('dist/functions', { recursive: true, force: true });
+  await Promise.all(
+    routes.map(async ({ name, entryPoint }) => {
+      const directory = `dist/functions/${name}`;
+      await mkdir(directory, { recursive: true });
+      const { outputFiles } = await build({
+        ...settings,
+        // The stack traces of a small function are read with the sources at hand; the zip stays small.
+        sourcemap: false,
+        minifySyntax: true,
+        minifyWhitespace: true,
+        stdin: {
+          contents: `import './main';\nimport { register } from './register';\nexport const ${entryPoint} = register('${name}');\n`,
+          resolveDir: 'functions',
+          sourcefile: `${name}.ts`,
+          loader: 'ts',
+        },
+        write: false,
+      });
+      const [{ contents }] = outputFiles;
+      await writeFile(`${directory}/index.js`, contents);
+      await writePackage(directory, `cmbs-${name}`, {
+        main: 'index.js',
+        start: `functions-framework --target=${entryPoint}`,
+        dependencies: { '@google-cloud/functions-framework': framework },
+      });
+      const files = { 'index.js': contents, 'package.json': await readFile(`${directory}/package.json`) };
+      await writeFile(`dist/functions/${name}.zip`, zipSync(files, { level: 9, mtime: ZIP_TIME }));
+    }),
+  );
+}
+
+const known = [...Object.keys(PROGRAMS), 'functions'];
+const unknown = asked.find((one) => !known.some((name) => name === one || name.startsWith(`${one}/`)));
+if (unknown !== undefined) {
+  process.stderr.write(`There is nothing called ${unknown} to build; there are: ${known.join(', ')}.\n`);
+  process.exit(2);
+}
+await buildPrograms();
+if (isAsked('functions')) await buildFunctions();

@@ -200,7 +200,7 @@ export class Discovery {
         updatedAt: now,
       };
       writeEntity(tx, link, undefined, registry);
-      writeEntity(tx, source.entity, source.entity, registry);
+      writeEntity(tx, { ...source.entity, isLinked: true }, source.entity, registry);
     });
   }
 }

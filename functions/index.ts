@@ -2,17 +2,7 @@
  * The functions' public door. Each is registered with functions-framework under its name in the table of routes, and
  * exported in camel case, because the Firebase emulator and the deployment's entry points look for plain exports.
  */
-import { http, type HttpFunction } from '@google-cloud/functions-framework';
-import { frameworkHandler } from './framework';
-import { routeNamed } from './routes';
-
-function register(name: string): HttpFunction {
-  const route = routeNamed(name);
-  if (route === undefined) throw new Error(`There is no route ${name}.`);
-  const handler = frameworkHandler(route);
-  http(name, handler);
-  return handler;
-}
+import { register } from './register';
 
 export { provideApp, useApp, type Runtime } from './runtime';
 

@@ -1,4 +1,5 @@
 /** Content negotiation, the headers that every answer carries, and errors in the asked rendering. */
+import type { Progress } from '@cmbs/shared/occi/steps';
 import { CmbsError, toCmbsError, VERSION, type Log } from '@cmbs/shared';
 import type { Rendered, Rendering } from '@cmbs/shared/occi/rendering';
 import { negotiate, renderingFor, RENDERINGS, TEXT_PLAIN } from '@cmbs/shared/occi/renderings';
@@ -97,6 +98,20 @@ export function answerJson(
   extra: Readonly<Record<string, string>> = {},
 ): OcciResponse {
   return answer(status, { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(value) }, extra);
+}
+
+/** Work on many entities: 200 when all of it is done, 202 with how far it is when the same request has to be repeated. */
+export function answerProgress(request: OcciRequest, { done, isComplete }: Progress, what: string): OcciResponse {
+  const headers = { 'Content-Type': responseRendering(request).mediaTypes[0] };
+  if (isComplete) return answer(200, { headers, body: '' });
+  return answer(
+    202,
+    { headers, body: '' },
+    {
+      'X-OCCI-Reason': `${done} entities are ${what} and there are more; repeat the request to go on.`,
+      'Retry-After': '0',
+    },
+  );
 }
 
 /** Text that may come from anywhere, a peer among them, as the value of a header. */

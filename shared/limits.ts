@@ -12,6 +12,12 @@ export const MAX_MATCHING_MS = 500;
 export const MAX_COMPILED_INSTRUCTIONS = 250_000;
 /** Entities in one creation request: one transaction has to hold them all (#16). */
 export const MAX_BATCH_ENTITIES = 500;
+/** Queries for links of entities that are deleted together, under way at the same time. */
+export const LINK_QUERY_CONCURRENCY = 16;
+/** Characters of the documents that one step of a long work rewrites, about: Firestore takes 10 MiB in a transaction. */
+export const MAX_STEP_CHARS = 2 * 1024 * 1024;
+/** Milliseconds that one request works on a large collection before it says how far it is: well below its deadline. */
+export const STEPS_BUDGET_MS = 20_000;
 /** Categories that a deployment holds: the registry is one snapshot in memory. */
 export const MAX_CATEGORIES = 5000;
 /** Entities on a page when `number` is absent and the rendering shows entities or sits in headers. */
@@ -379,3 +385,5 @@ export const MAX_CONTROL_BODY_BYTES = 64 * 1024;
 export const MAX_CONTROL_CALL_MS = 65_000;
 /** Milliseconds that a companion in a container has to finish what is in flight after SIGTERM, of ten seconds in all. */
 export const CONTAINER_DRAIN_MS = 6000;
+/** Milliseconds that a part which is told to stop has, before it is killed: what a container gets. */
+export const CLOUD_STOP_MS = 10_000;

@@ -9,7 +9,7 @@ import type { Registry } from '@cmbs/shared/occi/registry';
 import type { App } from '../app';
 import { decodedPath, filterOf, nextLink, pageOf, renderContext, requesterOf, scopeOf } from '../occi-context';
 import { header, type OcciRequest, type OcciResponse } from '../request';
-import { answer, parsePayload, responseRendering } from '../respond';
+import { answer, answerProgress, parsePayload, responseRendering } from '../respond';
 
 const COLLECTION_METHODS = ['GET', 'HEAD', 'POST', 'DELETE', 'OPTIONS'] as const;
 /** Only a mixin's collection can be replaced (#58, #59). */
@@ -82,12 +82,9 @@ async function tag(
 async function remove(request: OcciRequest, app: App, path: Path, payload: Payload): Promise<OcciResponse> {
   const { registry } = await app.categories.current();
   const at = registry.at(path);
-  const done = (): OcciResponse =>
-    answer(200, { headers: { 'Content-Type': responseRendering(request).mediaTypes[0] }, body: '' });
   if (at?.class === 'mixin') {
     if (payload.locations.length > 0) return tag(request, app, at, payload, 'remove');
-    await app.entities.untagAll(at);
-    return done();
+    return answerProgress(request, await app.entities.untagAll(at), 'untagged');
   }
   const requester = requesterOf(request);
   const only =
@@ -95,11 +92,11 @@ async function remove(request: OcciRequest, app: App, path: Path, payload: Paylo
       ? undefined
       : payload.locations.map((location) => app.entities.ownPath(location, requester));
   const filter = filterOf(request, payload, registry);
-  const deleted = await app.entities.deleteAll(scopeOf(path, registry), filter, only, request.signal);
-  if (deleted === 0 && at === undefined && path !== '/' && isEmptyFilter(filter)) {
+  const progress = await app.entities.deleteAll(scopeOf(path, registry), filter, only, request.signal);
+  if (progress.done === 0 && at === undefined && path !== '/' && isEmptyFilter(filter)) {
     throw new CmbsError('not_found', `There is nothing below ${path}.`);
   }
-  return done();
+  return answerProgress(request, progress, 'deleted');
 }
 
 export async function collection(request: OcciRequest, app: App): Promise<OcciResponse> {

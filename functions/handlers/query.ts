@@ -7,7 +7,7 @@ import type { Registry } from '@cmbs/shared/occi/registry';
 import type { App } from '../app';
 import { renderContext } from '../occi-context';
 import type { OcciRequest, OcciResponse } from '../request';
-import { answer, parsePayload, responseRendering } from '../respond';
+import { answer, answerProgress, parsePayload, responseRendering } from '../respond';
 
 export const QUERY_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS'] as const;
 
@@ -61,7 +61,11 @@ export async function queryInterface(request: OcciRequest, app: App): Promise<Oc
       await on('category.update', () => categories.update(payload.categories, payload.providers));
       break;
     default:
-      await on('category.remove', () => categories.remove(payload.categories, payload.providers));
+      return answerProgress(
+        request,
+        await on('category.remove', () => categories.remove(payload.categories, payload.providers)),
+        'untagged',
+      );
   }
   return answer(200, { headers: { 'Content-Type': rendering.mediaTypes[0] }, body: '' });
 }

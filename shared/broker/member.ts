@@ -245,6 +245,7 @@ export function remoteMember(from: Description, before: StoredEntity | undefined
     owner: before?.entity.owner ?? 'discovery',
     createdAt: before?.entity.createdAt ?? now,
     updatedAt: now,
+    isLinked: before === undefined ? false : (before.entity.isLinked ?? true),
   };
 }
 

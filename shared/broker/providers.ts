@@ -1,7 +1,7 @@
 /** The providers behind the built-in kinds, and the CMBS extension that binds them. */
 import { CmbsError, toCmbsError } from '../errors';
 import type { Json } from '../json';
-import { LINK_MARGIN_MS, LINK_TIMEOUT_MS } from '../limits';
+import { LINK_MARGIN_MS, LINK_TIMEOUT_MS, MAX_PAGE_CHARS } from '../limits';
 import type { Link } from '../link/link';
 import type { Log } from '../log';
 import type { Categories } from '../occi/categories';
@@ -115,7 +115,7 @@ function memberProvider({ store, clock, link }: BrokerOptions): Provider {
 /** The inbox of a deleted member goes with it, as far as one transaction reaches; expiry takes the rest. */
 async function removeMemberData(tx: Transaction, member: Entity): Promise<() => void> {
   const inbox = inboxOf(member.id);
-  const page = await tx.query({ collection: inbox, limit: 1000 });
+  const page = await tx.query({ collection: inbox, limit: 1000, maxChars: MAX_PAGE_CHARS });
   return () => {
     for (const doc of page.docs) tx.delete(inbox, doc.id);
   };

@@ -205,6 +205,7 @@ export function entityOf(message: WireMessage, isDeclared: (name: string) => boo
     owner: 'received',
     createdAt: now,
     updatedAt: now,
+    isLinked: false,
   };
 }
 

@@ -4,7 +4,7 @@
  */
 import { systemClock, type Clock } from '../clock';
 import { badRequest, CmbsError } from '../errors';
-import { MAX_BATCH_ENTITIES, MAX_CATEGORIES } from '../limits';
+import { MAX_BATCH_ENTITIES, MAX_CATEGORIES, MAX_STEP_CHARS } from '../limits';
 import type { JsonObject } from '../json';
 import type { Store, Transaction, Watch } from '../store/store';
 import { CORE_KINDS } from './core';
@@ -22,6 +22,7 @@ import {
 import type { CategoryInput, ProviderInput } from './payload';
 import { dummyProvider, type Extension, type Provider } from './provider';
 import { Registry, type Aliases } from './registry';
+import { inSteps, type Progress } from './steps';
 
 const CATEGORIES = 'categories';
 const BINDINGS = 'provider-bindings';
@@ -332,8 +333,11 @@ export class Categories {
     });
   }
 
-  /** DELETE on the query interface. A mixin leaves every entity that has it, and its attributes with it. */
-  async remove(inputs: readonly CategoryInput[], providers: readonly ProviderInput[]): Promise<void> {
+  /**
+   * DELETE on the query interface. A mixin leaves every entity that has it, and its attributes with it; where those are
+   * too many for one request, it is hidden at once and the same request again goes on.
+   */
+  async remove(inputs: readonly CategoryInput[], providers: readonly ProviderInput[]): Promise<Progress> {
     if (inputs.length + providers.length === 0) throw badRequest('The request names no category.');
     const leaving: CategoryId[] = [];
     await this.change(({ registry, bindings }, documents) => {
@@ -381,10 +385,16 @@ export class Categories {
       }
       return { categories: writes, bindings: unbound, inUse };
     });
-    for (const id of leaving) await this.untagEverywhere(id);
+    let done = 0;
+    for (const id of leaving) {
+      const progress = await this.untagEverywhere(id);
+      done += progress.done;
+      if (!progress.isComplete) return { done, isComplete: false };
+    }
+    return { done, isComplete: true };
   }
 
-  /** Finishes removals of mixins that a crash cut off. */
+  /** Finishes removals of mixins that were cut off, as far as there is time for. */
   async resume(): Promise<void> {
     const { docs } = await this.store.query({ collection: CATEGORIES, limit: MAX_CATEGORIES });
     for (const doc of docs) {
@@ -392,26 +402,29 @@ export class Categories {
     }
   }
 
-  private async untagEverywhere(mixin: CategoryId): Promise<void> {
+  private async untagEverywhere(mixin: CategoryId): Promise<Progress> {
     const { registry } = await this.current();
-    for (let left = true; left;) {
-      left = await this.store.transact(async (tx) => {
+    const progress = await inSteps(this.freshness.clock, () =>
+      this.store.transact(async (tx) => {
         const page = await tx.query({
           collection: ENTITIES,
           where: [{ field: CATEGORY_FIELD, value: mixin }],
           limit: MAX_BATCH_ENTITIES,
+          maxChars: MAX_STEP_CHARS,
         });
         const tagged = await entitiesOf(tx, page.docs);
         await tx.get(STATE, 'current');
         for (const { entity } of tagged) writeEntity(tx, without(entity, mixin, registry), entity, registry);
-        if (page.docs.length < MAX_BATCH_ENTITIES) {
+        const isLast = page.next === undefined;
+        if (isLast) {
           tx.delete(CATEGORIES, mixin);
           tx.put(STATE, 'current', {});
         }
-        return page.docs.length === MAX_BATCH_ENTITIES;
-      });
-    }
+        return { done: page.docs.length, isLast };
+      }),
+    );
     this.cached = undefined;
+    return progress;
   }
 
   /** The category with canonical spellings of its own id, attributes and actions. */

@@ -2,7 +2,16 @@
 import type { Clock, NewId } from '../clock';
 import { badRequest, CmbsError } from '../errors';
 import type { Json } from '../json';
-import { MAX_BATCH_ENTITIES, MAX_FILTER_SCAN, MAX_PAGE_CHARS, MAX_PAGE_OFFSET } from '../limits';
+import { concurrently } from '../concurrently';
+import {
+  LINK_QUERY_CONCURRENCY,
+  MAX_BATCH_ENTITIES,
+  MAX_FILTER_SCAN,
+  MAX_PAGE_CHARS,
+  MAX_PAGE_OFFSET,
+  MAX_STEP_CHARS,
+  STEPS_BUDGET_MS,
+} from '../limits';
 import type { Store, Transaction } from '../store/store';
 import { checkAttributes, type Values } from './attributes';
 import { without, type Catalogue, type Categories } from './categories';
@@ -40,6 +49,7 @@ import { checkEntityPath, checkId, splitLocation } from './paths';
 import type { LinkInput } from './payload';
 import type { Identity } from './provider';
 import type { Registry } from './registry';
+import { inSteps, type Progress, type Step } from './steps';
 
 export interface EntitiesOptions {
   readonly store: Store;
@@ -110,7 +120,7 @@ export class Entities {
   async view(entity: Entity): Promise<EntityView> {
     const catalogue = await this.categories.current();
     const isLink = catalogue.registry.isLink(entity.kind);
-    const links = isLink ? [] : await this.outgoingLinks(this.store, entity.path, catalogue);
+    const links = isLink ? [] : await this.outgoingLinks(this.store, entity, catalogue);
     if (isLink || links.length > 0)
       return this.viewOf(entity, links, catalogue, await this.kindsAt([entity], links));
     const known = this.plainViews.get(entity);
@@ -124,7 +134,7 @@ export class Entities {
     const catalogue = await this.categories.current();
     const outgoing = await Promise.all(
       entities.map(async (entity) =>
-        catalogue.registry.isLink(entity.kind) ? [] : this.outgoingLinks(this.store, entity.path, catalogue),
+        catalogue.registry.isLink(entity.kind) ? [] : this.outgoingLinks(this.store, entity, catalogue),
       ),
     );
     const kindAt = await this.kindsAt(entities, outgoing.flat());
@@ -169,9 +179,10 @@ export class Entities {
 
   private async outgoingLinks(
     reader: Pick<Store, 'query'>,
-    source: Path,
+    { path: source, isLinked }: Entity,
     { registry }: Catalogue,
   ): Promise<readonly LinkView[]> {
+    if (isLinked === false) return [];
     const { docs } = await reader.query({
       collection: ENTITIES,
       where: [{ field: SOURCE_FIELD, value: source }],
@@ -289,6 +300,7 @@ export class Entities {
       owner: requester.identity.name,
       createdAt: now,
       updatedAt: now,
+      isLinked: false,
     };
     return { path, entity: catalogue.providerOf(kind)?.prepare?.(entity, undefined) ?? entity };
   }
@@ -306,14 +318,19 @@ export class Entities {
     }
     const made = new Map(fresh.map(({ path, entity }) => [path, entity]));
     const touched = new Map<Path, Entity>();
+    const linking = new Set<Path>();
     for (const { entity } of links) {
       checkLinkEnds(entity, (path) => made.get(path) ?? there.get(path)?.entity, registry);
-      const source = there.get(endOf(entity, CORE_SOURCE));
-      if (source !== undefined) touched.set(source.entity.path, source.entity);
+      const source = endOf(entity, CORE_SOURCE);
+      linking.add(source);
+      const stored = there.get(source);
+      if (stored !== undefined) touched.set(source, stored.entity);
     }
-    for (const { entity } of fresh) writeEntity(tx, entity, undefined, registry);
+    for (const { path, entity } of fresh) {
+      writeEntity(tx, linking.has(path) ? { ...entity, isLinked: true } : entity, undefined, registry);
+    }
     // The rendering of a source shows its links, so its validator has to change with them.
-    for (const source of touched.values()) writeEntity(tx, source, source, registry);
+    for (const source of touched.values()) writeEntity(tx, { ...source, isLinked: true }, source, registry);
   }
 
   /** PUT: creates at the path or replaces what is there (#29, #30, #33). */
@@ -391,6 +408,7 @@ export class Entities {
       attributes: plainAttributes(ownPaths(one.values, requester), specs, { before: before.attributes, partial }),
       verbatim: checkVerbatim(one.verbatim, before.verbatim, specs, partial),
       updatedAt: this.clock.now(),
+      ...(partial && one.links.length > 0 ? { isLinked: true } : {}),
     };
     const after = catalogue.providerOf(before.kind)?.prepare?.(changed, before) ?? changed;
     const links = partial
@@ -408,6 +426,11 @@ export class Entities {
       for (const end of changedEnds) checkLinkEnds(end, (path) => there.get(path)?.entity, registry);
       for (const path of linkPaths) {
         if (there.has(path)) throw new CmbsError('conflict', `There is an entity at ${path} already.`);
+      }
+      // A link that leaves another resource from now on shows there.
+      const source = registry.isLink(after.kind) ? there.get(endOf(after, CORE_SOURCE))?.entity : undefined;
+      if (source !== undefined && endOf(before, CORE_SOURCE) !== source.path) {
+        writeEntity(tx, { ...source, isLinked: true }, source, registry);
       }
     }
     writeEntity(tx, after, before, registry);
@@ -434,31 +457,20 @@ export class Entities {
     const { registry } = catalogue;
     const all = new Map(going.map((entity) => [entity.path, entity]));
     const sources = new Set<Path>();
-    for (const entity of going) {
+    await concurrently(going, LINK_QUERY_CONCURRENCY, async (entity) => {
       if (registry.isLink(entity.kind)) {
         const source = entity.attributes[CORE_SOURCE];
         if (typeof source === 'string' && source.startsWith('/')) sources.add(source);
-        continue;
+        return;
       }
-      for (const field of [SOURCE_FIELD, TARGET_FIELD]) {
-        const where = [{ field, value: entity.path }];
-        for (let after: string | undefined, more = true; more;) {
-          const page = await tx.query({
-            collection: ENTITIES,
-            where,
-            limit: MAX_BATCH_ENTITIES,
-            ...(after === undefined ? {} : { after }),
-          });
-          for (const link of await entitiesOf(tx, page.docs)) {
-            all.set(link.entity.path, link.entity);
-            const source = link.entity.attributes[CORE_SOURCE];
-            if (field === TARGET_FIELD && typeof source === 'string') sources.add(source);
-          }
-          after = page.next;
-          more = after !== undefined;
+      for (const field of entity.isLinked === false ? [TARGET_FIELD] : [SOURCE_FIELD, TARGET_FIELD]) {
+        for (const link of await this.linksAt(tx, field, entity.path)) {
+          all.set(link.path, link);
+          const source = link.attributes[CORE_SOURCE];
+          if (field === TARGET_FIELD && typeof source === 'string') sources.add(source);
         }
       }
-    }
+    });
     const touched = await readEntities(
       tx,
       [...sources].filter((path) => !all.has(path)),
@@ -473,28 +485,50 @@ export class Entities {
     for (const { entity } of touched.values()) writeEntity(tx, entity, entity, registry);
   }
 
-  /** Deletes everything that matches, in transactions of bounded size; returns how many went (#60). */
+  /** Every link that has the path at one of its ends. */
+  private async linksAt(tx: Transaction, field: string, end: Path): Promise<readonly Entity[]> {
+    const links: Entity[] = [];
+    for (let after: string | undefined, more = true; more;) {
+      const page = await tx.query({
+        collection: ENTITIES,
+        where: [{ field, value: end }],
+        limit: MAX_BATCH_ENTITIES,
+        ...(after === undefined ? {} : { after }),
+      });
+      links.push(...(await entitiesOf(tx, page.docs)).map(({ entity }) => entity));
+      after = page.next;
+      more = after !== undefined;
+    }
+    return links;
+  }
+
+  /**
+   * Deletes what matches, in transactions of bounded size (#60), for as long as one request may take; the caller asks
+   * again for the rest.
+   */
   async deleteAll(
     scope: PageRequest['scope'],
     filter: Filter,
     only: readonly Path[] | undefined,
     signal: AbortSignal,
-  ): Promise<number> {
+  ): Promise<Progress> {
     const named = only === undefined ? undefined : new Set(only);
-    let deleted = 0;
-    for (let cursor: string | undefined, more = true; more;) {
+    const end = this.clock.now() + STEPS_BUDGET_MS;
+    let done = 0;
+    for (let cursor: string | undefined; ;) {
       const page = await this.list({
         scope,
         filter,
         number: MAX_BATCH_ENTITIES,
+        need: 'attributes',
         ...(cursor === undefined ? {} : { cursor }),
       });
       const going = page.entities.filter(({ entity }) => named?.has(entity.path) !== false);
-      deleted += await this.deleteThese(going, signal);
+      done += await this.deleteThese(going, signal);
       cursor = page.next;
-      more = cursor !== undefined;
+      if (cursor === undefined) return { done, isComplete: true };
+      if (this.clock.now() >= end) return { done, isComplete: false };
     }
-    return deleted;
   }
 
   private async deleteThese(going: readonly StoredEntity[], signal: AbortSignal): Promise<number> {
@@ -609,23 +643,24 @@ export class Entities {
     });
   }
 
-  /** Takes a mixin off every entity that has it (#58: DELETE without a body). */
-  async untagAll(mixin: Mixin): Promise<void> {
+  /** Takes a mixin off every entity that has it (#58: DELETE without a body), as {@link deleteAll} does its work. */
+  async untagAll(mixin: Mixin): Promise<Progress> {
     const catalogue = await this.categories.current();
+    return inSteps(this.clock, () => this.store.transact((tx) => this.untagSome(tx, mixin, catalogue)));
+  }
+
+  private async untagSome(tx: Transaction, mixin: Mixin, catalogue: Catalogue): Promise<Step> {
     const id = categoryId(mixin);
-    for (let more = true; more;) {
-      more = await this.store.transact(async (tx) => {
-        const page = await tx.query({
-          collection: ENTITIES,
-          where: [{ field: CATEGORY_FIELD, value: id }],
-          limit: MAX_BATCH_ENTITIES,
-        });
-        for (const { entity } of await entitiesOf(tx, page.docs)) {
-          this.writeTag(tx, entity, without(entity, id, catalogue.registry), catalogue);
-        }
-        return page.docs.length === MAX_BATCH_ENTITIES;
-      });
+    const page = await tx.query({
+      collection: ENTITIES,
+      where: [{ field: CATEGORY_FIELD, value: id }],
+      limit: MAX_BATCH_ENTITIES,
+      maxChars: MAX_STEP_CHARS,
+    });
+    for (const { entity } of await entitiesOf(tx, page.docs)) {
+      this.writeTag(tx, entity, without(entity, id, catalogue.registry), catalogue);
     }
+    return { done: page.docs.length, isLast: page.next === undefined };
   }
 
   private async tagged(tx: Transaction, mixin: CategoryId): Promise<readonly StoredEntity[]> {

@@ -107,6 +107,7 @@ export function writeEntity(
     owner: entity.owner,
     createdAt: entity.createdAt,
     updatedAt: entity.updatedAt,
+    ...(entity.isLinked === undefined ? {} : { isLinked: entity.isLinked }),
     ...lifetime,
   };
   tx.put(ENTITIES, entity.path, value, { index: indexOf(entity, registry), ...lifetime });
@@ -131,6 +132,7 @@ interface EntityDocument {
   readonly owner: string;
   readonly createdAt: number;
   readonly updatedAt: number;
+  readonly isLinked?: boolean;
   readonly expiresAt?: number;
 }
 
@@ -146,6 +148,7 @@ function entityOf(doc: Doc, apart: Readonly<Record<string, string>>): Entity {
     owner: value.owner,
     createdAt: value.createdAt,
     updatedAt: value.updatedAt,
+    ...(value.isLinked === undefined ? {} : { isLinked: value.isLinked }),
     ...(value.expiresAt === undefined ? {} : { expiresAt: value.expiresAt }),
   };
 }

@@ -99,6 +99,8 @@ export interface Entity {
   readonly updatedAt: number;
   /** Milliseconds since the epoch after which it is gone; most entities stay. */
   readonly expiresAt?: number;
+  /** Whether a link from it was ever made: whoever shows it need not look for any when false. Absent: not known. */
+  readonly isLinked?: boolean;
 }
 
 export const CORE_SCHEME = 'http://schemas.ogf.org/occi/core#';

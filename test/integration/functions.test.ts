@@ -181,6 +181,12 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
     status: 200,
     shows: '"entries":[]',
   },
+  // Where the bus is not Pub/Sub nobody pushes; test/cloud has those that do.
+  'topic-push': {
+    asked: post('/push/member.alice.l32'),
+    status: 404,
+    shows: 'not pushed here',
+  },
   health: { asked: get('/readyz'), status: 200, shows: '"ok"' },
   occi: { asked: get('/cmbs/neighbor/'), status: 200, shows: '{' },
   'member-check-neighbors': {

@@ -1,0 +1,139 @@
+/** `npm run start:cloud`: functions and companion as in the cloud, on emulators or on the real services. */
+import { dirname, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { CmbsError, VERSION } from '@cmbs/shared';
+import { CLOUD_SETTINGS, ConfigError, readCloudConfig, settingsHelp } from '@cmbs/shared/config';
+import { structuredLog } from '@cmbs/shared/structured-log';
+import { entryPointOf } from '@cmbs/functions/deployment';
+import { ROUTES } from '@cmbs/functions/routes';
+import { ensureLocalKey, Part, startCloudFunctions } from './cloud';
+
+const HELP = `CMBS ${VERSION}, in the parts that the cloud runs.
+
+Usage: npm run start:cloud -- [options]
+
+  (no option)                      all functions behind one endpoint, and the companion as a process of its own
+  --only functions|companion       one of the two
+  --function NAME --port PORT      one function alone, through functions-framework, as it is deployed
+  --help
+
+With FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST (npm run emulators) they work on emulators, without them on
+Google Cloud with this machine's application default credentials.
+
+Settings are environment variables:
+${settingsHelp(CLOUD_SETTINGS)}
+`;
+
+class UsageError extends Error {}
+
+const dist = join(__dirname, '..');
+const COMPANION = join(dist, 'companion', 'main.js');
+
+/** The environment with what a laptop need not say. */
+function environmentFor(port: string): Record<string, string | undefined> {
+  const isEmulated = (process.env.FIRESTORE_EMULATOR_HOST ?? '') !== '';
+  const { PORT = port } = process.env;
+  return {
+    ...process.env,
+    PORT,
+    CMBS_PUBLIC_URL: process.env.CMBS_PUBLIC_URL ?? `http://127.0.0.1:${PORT}`,
+    ...(isEmulated
+      ? {
+          CMBS_IDENTITY_KEY: process.env.CMBS_IDENTITY_KEY ?? ensureLocalKey('.cmbs/identity.pem'),
+          // There is no metadata server to be found.
+          METADATA_SERVER_DETECTION: 'none',
+        }
+      : {}),
+  };
+}
+
+async function signalled(): Promise<string> {
+  return new Promise((resolve) => {
+    for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => resolve(name));
+  });
+}
+
+/** One function through functions-framework's own program, in the folder that is deployed. */
+async function runFunction(name: string, port: string): Promise<void> {
+  if (!ROUTES.some((route) => route.name === name)) {
+    throw new UsageError(
+      `There is no function ${name}; there are: ${ROUTES.map((route) => route.name).join(', ')}.`,
+    );
+  }
+  const environment = environmentFor('8090');
+  readCloudConfig(environment); // what is wrong with it is told here, not at the first request
+  // Its program is not among what the package exports; it lies beside what is.
+  const framework = join(dirname(require.resolve('@google-cloud/functions-framework')), 'main.js');
+  const source = join(dist, 'functions', name);
+  const part = new Part(
+    process.execPath,
+    [framework, `--target=${entryPointOf(name)}`, `--source=${source}`, `--port=${port}`],
+    { ...environment, PORT: port },
+  );
+  await Promise.race([signalled(), part.exited]);
+  await part.stop();
+}
+
+async function runParts(only: string | undefined): Promise<void> {
+  const environment = environmentFor('8090');
+  const config = readCloudConfig(environment);
+  Object.assign(process.env, environment);
+  const log = structuredLog({
+    write: (line) => process.stderr.write(line),
+    least: config.CMBS_LOG,
+    project: config.GOOGLE_CLOUD_PROJECT,
+    labels: { part: 'functions' },
+  });
+  const companion =
+    only === 'functions'
+      ? undefined
+      : new Part(process.execPath, ['--enable-source-maps', COMPANION], environment);
+  const stopped = signalled();
+  if (only === 'companion') {
+    await Promise.race([stopped, companion?.exited]);
+  } else {
+    const functions = await startCloudFunctions(config, log);
+    process.stdout.write(`CMBS ${VERSION}: the OCCI endpoint answers on ${functions.url}\n`);
+    companion?.exited.then(
+      () => process.stdout.write('The companion has ended; the functions go on, and queue what it would do.\n'),
+      (error: unknown) => process.stderr.write(`The companion could not be started: ${String(error)}\n`),
+    );
+    await stopped;
+    await functions.close();
+  }
+  await companion?.stop();
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      help: { type: 'boolean', short: 'h' },
+      only: { type: 'string' },
+      function: { type: 'string' },
+      port: { type: 'string' },
+    },
+  });
+  if (values.help === true) {
+    process.stdout.write(HELP);
+    return;
+  }
+  const { only, function: name, port } = values;
+  if (only !== undefined && only !== 'functions' && only !== 'companion') {
+    throw new UsageError('--only takes functions or companion.');
+  }
+  if (name === undefined) {
+    if (port !== undefined) throw new UsageError('--port goes with --function; the endpoint has PORT.');
+    await runParts(only);
+    return;
+  }
+  if (only !== undefined) throw new UsageError('--function runs one function alone; leave --only out.');
+  if (port === undefined || !/^\d{1,5}$/.test(port)) throw new UsageError('--function needs --port PORT.');
+  await runFunction(name, port);
+}
+
+main().catch((error: unknown) => {
+  const isUsage = error instanceof UsageError || (error as { code?: string }).code?.startsWith('ERR_PARSE_ARGS');
+  const isExpected = isUsage === true || error instanceof ConfigError || error instanceof CmbsError;
+  process.stderr.write(`${isExpected ? (error as Error).message : String((error as Error).stack ?? error)}\n`);
+  process.exitCode = isUsage === true ? 2 : 1;
+});

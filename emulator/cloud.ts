@@ -1,0 +1,86 @@
+/**
+ * The cloud's parts on this machine, as processes of their own that speak through Firestore, Pub/Sub and the companion's
+ * control endpoint only: the functions behind the gateway in this process, the companion in another.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import type { Log } from '@cmbs/shared';
+import type { CloudConfig } from '@cmbs/shared/config';
+import { newLocalKey } from '@cmbs/shared/link/local-identity';
+import { CLOUD_STOP_MS, GATEWAY_GRACE_MS } from '@cmbs/shared/limits';
+import { prometheusMetrics } from '@cmbs/companion/metrics';
+import { cloudRuntime } from '@cmbs/functions/cloud';
+import { Gateway } from './gateway';
+
+export interface CloudFunctions {
+  /** URL of the OCCI endpoint, without a slash at the end. */
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/** Every function behind one gateway. */
+export async function startCloudFunctions(config: CloudConfig, log: Log): Promise<CloudFunctions> {
+  const metrics = prometheusMetrics();
+  const runtime = await cloudRuntime({ config, log, counters: metrics });
+  try {
+    const gateway = await Gateway.listen({
+      app: runtime.app,
+      host: config.CMBS_HOST,
+      port: config.PORT,
+      publicUrl: config.CMBS_PUBLIC_URL,
+      trustProxy: config.CMBS_TRUST_PROXY,
+      maxBodyBytes: config.CMBS_MAX_BODY_BYTES,
+      log,
+      metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
+    });
+    metrics.gauge('cmbs_requests_in_hand', 'HTTP requests that are not answered yet', () => gateway.inHand);
+    return {
+      url: gateway.url,
+      close: async () => {
+        await gateway.close(GATEWAY_GRACE_MS);
+        await runtime.close();
+      },
+    };
+  } catch (error) {
+    await runtime.close();
+    throw error;
+  }
+}
+
+/** A program of ours in a process of its own, with its output in ours. */
+export class Part {
+  readonly exited: Promise<void>;
+  readonly #child: ChildProcess;
+
+  constructor(
+    command: string,
+    args: readonly string[],
+    environment: Readonly<Record<string, string | undefined>>,
+  ) {
+    this.#child = spawn(command, args, { env: environment, stdio: ['ignore', 'inherit', 'inherit'] });
+    this.exited = once(this.#child, 'exit').then(() => undefined);
+    this.exited.catch(() => undefined); // it could not be started: whoever waits is told
+  }
+
+  /** SIGTERM, and SIGKILL when that does not help in time. */
+  async stop(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    this.#child.kill('SIGTERM');
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), CLOUD_STOP_MS);
+    await this.exited;
+    clearTimeout(timer);
+  }
+}
+
+/** A key for identity tokens where there is no Google account: made once, for this user only. */
+export function ensureLocalKey(file: string): string {
+  mkdirSync(dirname(file), { recursive: true });
+  try {
+    writeFileSync(file, newLocalKey(), { mode: 0o600, flag: 'wx' });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
+  return file;
+}
