@@ -57,8 +57,13 @@ function actionRoute(
     action: terms,
     summary,
     access,
-    handler: (request, app) =>
-      request.method === 'OPTIONS' ? allow('POST, OPTIONS') : action(request, app, terms),
+    handler: (request, app) => {
+      if (request.method === 'OPTIONS') return allow('POST, OPTIONS');
+      // A front end that routes by path and query alone brings a GET here too; the action in it means nothing.
+      const isRead = request.method === 'GET' || request.method === 'HEAD';
+      const isRouted = request.query.some(([name, value]) => name === 'action' && terms.includes(value));
+      return isRead && isRouted ? occi(request, app) : action(request, app, terms);
+    },
   };
 }
 

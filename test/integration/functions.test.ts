@@ -309,6 +309,14 @@ describe('each function', () => {
     expect([answer.status, answer.body]).toEqual([400, expect.stringContaining('"code":"bad_action"')]);
   });
 
+  it("an action's function shows the entity when a front end that knows no methods brings a GET to it", async () => {
+    await fresh('l1');
+    const answer = await atFunction('member-start-l1', get(`${ALICE}?action=start_l1`));
+    expect([answer.status, answer.body]).toEqual([200, expect.stringContaining(`"kind":"${KIND}member"`)]);
+    const bare = await atFunction('member-start-l1', get(ALICE));
+    expect([bare.status, bare.headers.allow]).toEqual([405, 'POST, OPTIONS']);
+  });
+
   it('occi takes what the others take, actions too', async () => {
     const answer = await both('occi', post(`${ALICE}?action=start_l2`), () => fresh('l1'));
     expect([answer.status, answer.body]).toEqual([200, expect.stringContaining('"l2":{"state":"started"')]);
