@@ -33,6 +33,8 @@ export interface CloudCompanionOptions {
 export interface CloudCompanion {
   /** URL of the control endpoint, without a slash at the end. */
   readonly url: string;
+  /** Resolves when it holds its shard and is ready. */
+  holding(): Promise<void>;
   /** Takes nothing new, finishes what is in flight, lets go of the shard: within ten seconds. Idempotent. */
   close(): Promise<void>;
 }
@@ -67,6 +69,7 @@ export async function startCloudCompanion({
   const stop = new AbortController();
   const holder = newId();
   let current: Companion | undefined;
+  const waiting: (() => void)[] = [];
   metrics.gauge('cmbs_shard_held', 'Whether this companion holds its shard', () =>
     current === undefined ? 0 : 1,
   );
@@ -98,11 +101,12 @@ export async function startCloudCompanion({
         hold: holdOfShard(shard, tenure, shards),
         lookAgainMs: WATCH_FALLBACK_MS,
         // Lost, the sockets have to be closed before another companion opens them.
-        drainMs: () => (tenure.isCurrent() ? CONTAINER_DRAIN_MS : LEASE_MARGIN_MS / 4),
+        drainMs: () => (tenure.isCurrent() ? CONTAINER_DRAIN_MS : LEASE_MARGIN_MS / 2),
       });
       try {
         current = companion;
         control.serve(companion);
+        for (const tell of waiting.splice(0)) tell();
         log.info('the shard is held', { event: 'lease_acquired', shard, epoch: tenure.epoch });
         await Promise.race([tenure.lost, aborted(stop.signal)]);
       } finally {
@@ -149,5 +153,11 @@ export async function startCloudCompanion({
     await store.close();
   };
   let closed: Promise<void> | undefined;
-  return { url: control.url, close: () => (closed ??= close()) };
+  return {
+    url: control.url,
+    holding: async () => {
+      if (current === undefined) await new Promise<void>((resolve) => waiting.push(resolve));
+    },
+    close: () => (closed ??= close()),
+  };
 }

@@ -10,7 +10,7 @@ import { Learning } from '@cmbs/shared/broker/learning';
 import type { Layer } from '@cmbs/shared/broker/layers';
 import { isLocal } from '@cmbs/shared/broker/member';
 import { Reception } from '@cmbs/shared/broker/reception';
-import { COMPANION_DRAIN_MS } from '@cmbs/shared/limits';
+import { COMPANION_DRAIN_MS, COMPANION_WRITE_MS } from '@cmbs/shared/limits';
 import { LINK_ARGUMENTS, type LinkAction, type LinkArguments, type LinkReply } from '@cmbs/shared/link/link';
 import type { Categories } from '@cmbs/shared/occi/categories';
 import type { Entity } from '@cmbs/shared/occi/model';
@@ -175,8 +175,10 @@ export class Companion {
     // Each step whatever becomes of the others: what stays open keeps its port, or the process.
     await this.#ending('layers', Promise.race([this.#layers.close(), deadline]));
     await this.#ending('calls', this.#execution.close(deadline));
-    await this.#ending('receipts', this.#reception.flush());
-    await this.#ending('outbox', this.#outbox.close());
+    // What cannot be written by then is sent again, and recognised.
+    const last = new Promise<void>((resolve) => void clock.after(COMPANION_WRITE_MS, resolve));
+    await this.#ending('receipts', Promise.race([this.#reception.flush(), last]));
+    await this.#ending('outbox', Promise.race([this.#outbox.close(), last]));
     members.close();
     context.close();
   }

@@ -281,6 +281,8 @@ export const DISCOVERY_ATTEMPTS = 2;
 export const DISCOVERY_BUDGET_MS = LINK_TIMEOUT_MS - LINK_MARGIN_MS;
 /** Milliseconds that a stopping companion gives to what is in flight; Ctrl-C ends everything within two seconds. */
 export const COMPANION_DRAIN_MS = 1200;
+/** Milliseconds that it gives to writing down how far it is, after that. */
+export const COMPANION_WRITE_MS = 2000;
 /** Bytes of the headers of a request: Node's own default, and what proxies allow. */
 export const MAX_HEADER_BYTES = 16 * 1024;
 /** Connections of clients at the same time. */

@@ -100,6 +100,8 @@ export async function releaseBound(
   endpoint: string,
   environment: SocketEnvironment,
 ): Promise<void> {
+  // Closed with its context, by a stop that could not wait.
+  if (socket.closed) return;
   let cancel = (): void => undefined;
   const late = new Promise<'late'>((resolve) => {
     cancel = clockOf(environment).after(RELEASE_MS, () => resolve('late'));
@@ -121,8 +123,8 @@ export async function releaseBound(
 }
 
 async function listenerClosed(socket: Socket): Promise<void> {
-  const events = socket.events;
   try {
+    const { events } = socket;
     for (;;) {
       const { type } = await events.receive();
       if (type === 'close' || type === 'end') return;

@@ -555,3 +555,27 @@ describe('a replier', () => {
     expect(await asked).toMatchObject({ reason: 'lost' });
   });
 });
+
+it('a replier whose context was closed under it closes without a failure', async () => {
+  const failures: unknown[] = [];
+  const failed = (reason: unknown): void => void failures.push(reason);
+  process.on('unhandledRejection', failed);
+  opened.push(() => process.off('unhandledRejection', failed));
+  const hanging = deferred<string>();
+  const made = await replier(() => hanging.promise);
+  const client = plain(new Request({ linger: 0 }), made.address);
+  await client.send('x');
+  await within(
+    new Promise<void>((resolve) => {
+      const look = (): void => (made.running > 0 ? resolve() : void setImmediate(look));
+      look();
+    }),
+    'the request arrives',
+  );
+  const closed = made.close(50);
+  environment.context.close();
+  await within(closed, 'the replier closes');
+  for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+  expect(failures).toEqual([]);
+  expect(environment.log.errors).toEqual([]);
+});
