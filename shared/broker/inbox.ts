@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { orderKey, type Clock } from '../clock';
 import { CmbsError } from '../errors';
 import type { JsonObject } from '../json';
-import { INBOX_TTL_MS, MAX_INBOX_SCAN, MAX_PAGE_CHARS, RECEIPT_TTL_MS } from '../limits';
+import { INBOX_TTL_MS, MAX_INBOX_SCAN, MAX_PAGE_CHARS, MAX_STEP_CHARS, RECEIPT_TTL_MS } from '../limits';
 import { RawJson, type JsonOutputObject } from '../occi/json-source';
 import type { Doc, PutOptions, Store, Watch } from '../store/store';
 import { aborted } from '../waiting';
@@ -97,8 +97,24 @@ export class Inbox {
     };
   }
 
-  private lease(collection: string, docs: readonly Doc[], now: number, until: number): Promise<readonly Doc[]> {
-    if (docs.length === 0) return Promise.resolve([]);
+  /** In transactions of bounded size: each entry's lease is its own. */
+  private async lease(
+    collection: string,
+    docs: readonly Doc[],
+    now: number,
+    until: number,
+  ): Promise<readonly Doc[]> {
+    const leased: Doc[] = [];
+    for (const some of inParts(docs)) leased.push(...(await this.leaseSome(collection, some, now, until)));
+    return leased;
+  }
+
+  private leaseSome(
+    collection: string,
+    docs: readonly Doc[],
+    now: number,
+    until: number,
+  ): Promise<readonly Doc[]> {
     return this.store.transact(async (tx) => {
       const current = await tx.getAll(
         collection,
@@ -171,6 +187,21 @@ export class InboxWatch {
   end(): void {
     this.watch.end();
   }
+}
+
+function inParts(docs: readonly Doc[]): readonly (readonly Doc[])[] {
+  const parts: Doc[][] = [];
+  let chars = Infinity;
+  for (const doc of docs) {
+    const own = receiptOf(doc).frame.length;
+    if (chars + own > MAX_STEP_CHARS) {
+      parts.push([]);
+      chars = 0;
+    }
+    parts.at(-1)?.push(doc);
+    chars += own;
+  }
+  return parts;
 }
 
 function keep(doc: Doc): PutOptions {

@@ -29,7 +29,7 @@ const BINDINGS = 'provider-bindings';
 /** `current`: its revision changes with every change of either. Also what makes two changes wait for each other. */
 const STATE = 'category-state';
 
-/** `overlay`: additions of clients to a category that comes with the program. `removing`: its mixin is leaving. */
+/** `overlay`: additions of clients to a category that comes with the program. `removing`: it is on its way out. */
 interface CategoryDocument {
   readonly category: Category;
   readonly overlay: boolean;
@@ -339,7 +339,7 @@ export class Categories {
    */
   async remove(inputs: readonly CategoryInput[], providers: readonly ProviderInput[]): Promise<Progress> {
     if (inputs.length + providers.length === 0) throw badRequest('The request names no category.');
-    const leaving: CategoryId[] = [];
+    const leaving: Category[] = [];
     await this.change(({ registry, bindings }, documents) => {
       leaving.length = 0;
       const writes = new Map<CategoryId, CategoryDocument | undefined>();
@@ -349,7 +349,7 @@ export class Categories {
         const document = documents.get(id);
         if (document?.removing === true) {
           // A removal that was cut off: finish it.
-          leaving.push(id);
+          leaving.push(document.category);
           continue;
         }
         const existing = registry.find(id);
@@ -363,11 +363,12 @@ export class Categories {
         switch (existing.class) {
           case 'mixin':
             writes.set(id, { category: existing, overlay: false, removing: true });
-            leaving.push(id);
+            leaving.push(existing);
             break;
           case 'kind':
             inUse.push(id);
-            writes.set(id, undefined);
+            writes.set(id, { category: existing, overlay: false, removing: true });
+            leaving.push(existing);
             break;
           case 'action':
             writes.set(id, undefined);
@@ -386,20 +387,53 @@ export class Categories {
       return { categories: writes, bindings: unbound, inUse };
     });
     let done = 0;
-    for (const id of leaving) {
-      const progress = await this.untagEverywhere(id);
+    for (const category of leaving) {
+      const progress = await this.finishRemoval(category);
       done += progress.done;
       if (!progress.isComplete) return { done, isComplete: false };
     }
     return { done, isComplete: true };
   }
 
-  /** Finishes removals of mixins that were cut off, as far as there is time for. */
+  /** Finishes removals that were cut off, as far as there is time for. */
   async resume(): Promise<void> {
     const { docs } = await this.store.query({ collection: CATEGORIES, limit: MAX_CATEGORIES });
     for (const doc of docs) {
-      if ((doc.value as unknown as CategoryDocument).removing) await this.untagEverywhere(doc.id);
+      const { removing, category } = doc.value as unknown as CategoryDocument;
+      if (removing) await this.finishRemoval(category);
     }
+  }
+
+  private async finishRemoval(category: Category): Promise<Progress> {
+    const id = categoryId(category);
+    if (category.class === 'mixin') return this.untagEverywhere(id);
+    await this.removeKind(id);
+    return { done: 0, isComplete: true };
+  }
+
+  /**
+   * From the moment on at which the kind is marked nobody makes entities of it ({@link requireStill}); one that was made
+   * just before shows now, and then the kind stays. So no store has to notice what enters a query's result meanwhile.
+   */
+  private async removeKind(id: CategoryId): Promise<void> {
+    const stays = await this.store.transact(async (tx) => {
+      const doc = await tx.get(CATEGORIES, id);
+      const document = doc?.value as unknown as CategoryDocument | undefined;
+      if (document?.removing !== true) return false;
+      const page = await tx.query({
+        collection: ENTITIES,
+        where: [{ field: CATEGORY_FIELD, value: id }],
+        limit: 1,
+      });
+      await tx.get(STATE, 'current');
+      const isUsed = page.docs.length > 0;
+      if (isUsed) tx.put(CATEGORIES, id, { ...document, removing: false } as unknown as JsonObject);
+      else tx.delete(CATEGORIES, id);
+      tx.put(STATE, 'current', {});
+      return isUsed;
+    });
+    this.cached = undefined;
+    if (stays) throw inUseError(id);
   }
 
   private async untagEverywhere(mixin: CategoryId): Promise<Progress> {
@@ -452,9 +486,12 @@ interface Change {
 async function refuseIfInUse(tx: Transaction, kind: CategoryId): Promise<void> {
   const page = await tx.query({ collection: ENTITIES, where: [{ field: CATEGORY_FIELD, value: kind }], limit: 1 });
   if (page.docs.length > 0) {
-    throw new CmbsError('conflict', `${kind} has entities; delete them first.`);
+    throw inUseError(kind);
   }
 }
+
+const inUseError = (kind: CategoryId): CmbsError =>
+  new CmbsError('conflict', `${kind} has entities; delete them first.`);
 
 /** Kinds and mixins that name an action that goes, without it; refuses when a kind goes that others descend from. */
 function detached(

@@ -7,7 +7,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { inspect } from 'node:util';
-import { startStack, type Stack } from '@cmbs/emulator/stack';
 import {
   silentLog,
   systemClock,
@@ -17,8 +16,8 @@ import {
   type Log,
   type LogFields,
 } from '@cmbs/shared';
-import { readConfig } from '@cmbs/shared/config';
 import { freePort } from '../integration/sockets-support';
+import { engineFor, type Engine, type Running } from './engine';
 
 /** Milliseconds until a test gives up on something that has no shorter limit of its own. */
 export const DEADLINE_MS = 10_000;
@@ -158,18 +157,22 @@ export const unique = (prefix: string): string => `${prefix}-${process.pid}-${(s
 export interface DeploymentOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly clock?: Clock;
+  /** In place of the local stack. */
+  readonly engine?: Engine;
 }
 
 export class Deployment {
   readonly #directory: string;
   readonly #options: DeploymentOptions;
-  #stack: Stack | undefined;
+  readonly #engine: Engine;
+  #stack: Running | undefined;
   /** What the product called its own fault; {@link close} fails when there is any. */
   readonly faults: string[] = [];
 
   private constructor(directory: string, options: DeploymentOptions) {
     this.#directory = directory;
     this.#options = options;
+    this.#engine = options.engine ?? engineFor(directory);
   }
 
   static async start(options: DeploymentOptions = {}): Promise<Deployment> {
@@ -183,14 +186,8 @@ export class Deployment {
     const error = (message: string, fields?: LogFields): void =>
       void this.faults.push(`${message} ${JSON.stringify(fields)}`);
     const log: Log = { ...silentLog, error };
-    const config = readConfig({
-      PORT: '0',
-      CMBS_DATA_DIR: this.#directory,
-      CMBS_LOG: 'silent',
-      ...this.#options.env,
-    });
-    const { clock } = this.#options;
-    this.#stack = await startStack({ config, log, ...(clock === undefined ? {} : { clock }) });
+    const { env = {}, clock } = this.#options;
+    this.#stack = await this.#engine({ env, log, clock });
   }
 
   /** Stops the stack and keeps its data; resolves with the milliseconds that it took. */
@@ -378,8 +375,10 @@ export class Deployment {
 
   /** Sum of a counter over the samples that have the labels. */
   async metric(name: string, labels: Readonly<Record<string, string>> = {}): Promise<number> {
-    const { text } = await this.must(200, this.get('/metrics'));
-    return text
+    const urls = this.#stack?.metrics ?? [`${this.url}/metrics`];
+    const texts = await Promise.all(urls.map(async (url) => (await this.must(200, this.get(url))).text));
+    return texts
+      .join('\n')
       .split('\n')
       .filter((line) => line === name || line.startsWith(`${name} `) || line.startsWith(`${name}{`))
       .filter((line) => Object.entries(labels).every(([key, value]) => line.includes(`${key}="${value}"`)))

@@ -1,4 +1,5 @@
 /** An entity that is read again shows what has changed since, whatever was kept of the reading before. */
+import { localTest } from './engine';
 import { category, CMBS, INFRA, NESTED, PLAIN, Product } from './occi-support';
 
 let product: Product;
@@ -24,7 +25,8 @@ describe('An entity that is read again', () => {
     expect((await product.get(path, PLAIN)).type).toBe(PLAIN);
   });
 
-  it('has URLs of the host that was asked', async () => {
+  // In the cloud the public URL is configured, since a function's own host is nobody's business.
+  localTest('has URLs of the host that was asked', async () => {
     const path = await product.compute();
     const network = await product.network();
     await product.create(NIC, [`X-OCCI-Attribute: occi.core.source="${path}", occi.core.target="${network}"`]);

@@ -3,9 +3,8 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { Agent, request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startStack } from '@cmbs/emulator/stack';
 import { silentLog, type Json, type JsonObject, type Log, type LogFields } from '@cmbs/shared';
-import { readConfig } from '@cmbs/shared/config';
+import { engineFor } from './engine';
 
 /** Milliseconds that a test waits for one answer. */
 const ANSWER_MS = 20_000;
@@ -97,8 +96,7 @@ export class Product {
     const error = (message: string, fields?: LogFields) =>
       void faults.push(`${message} ${JSON.stringify(fields)}`);
     const log: Log = { ...silentLog, error };
-    const config = readConfig({ PORT: '0', CMBS_DATA_DIR: directory, CMBS_EXTENSIONS: 'infrastructure' });
-    const stack = await startStack({ config, log });
+    const stack = await engineFor(directory)({ env: { CMBS_EXTENSIONS: 'infrastructure' }, log });
     return new Product(stack.url, async () => {
       await stack.close();
       await rm(directory, { recursive: true });

@@ -1,0 +1,42 @@
+/** What the deployments of end-to-end tests run on: the local stack, or whatever a set-up file chose before. */
+import { startStack } from '@cmbs/emulator/stack';
+import type { Clock, Log } from '@cmbs/shared';
+import { readConfig } from '@cmbs/shared/config';
+
+export interface Running {
+  readonly url: string;
+  /** Where its parts tell their metrics; at `url` when absent. */
+  readonly metrics?: readonly string[];
+  close(): Promise<void>;
+}
+
+export interface RunOptions {
+  readonly env: Readonly<Record<string, string>>;
+  readonly log: Log;
+  readonly clock?: Clock | undefined;
+}
+
+/** Runs a deployment on data that stay when it is closed. */
+export type Engine = (options: RunOptions) => Promise<Running>;
+
+// Set-up files and tests load this module apart from each other.
+const chosen = globalThis as { cmbsTestEngine?: () => Engine };
+
+/** Chooses what makes the engine of each deployment. */
+export function runTestsOn(engine: () => Engine): void {
+  chosen.cmbsTestEngine = engine;
+}
+
+/** `test`, for what only the local stack has: its limits, its speed. */
+export const localTest = (name: string, run: () => Promise<void>, timeoutMs?: number): void =>
+  (isLocal() ? test : test.skip)(name, run, timeoutMs);
+
+export const isLocal = (): boolean => chosen.cmbsTestEngine === undefined;
+
+export function engineFor(directory: string): Engine {
+  if (chosen.cmbsTestEngine !== undefined) return chosen.cmbsTestEngine();
+  return ({ env, log, clock }) => {
+    const config = readConfig({ PORT: '0', CMBS_DATA_DIR: directory, CMBS_LOG: 'silent', ...env });
+    return startStack({ config, log, ...(clock === undefined ? {} : { clock }) });
+  };
+}
