@@ -3,10 +3,11 @@
  * 15). A function is `dist/functions/<name>/`, ready to be deployed as it stands or as the zip beside it; the companion
  * is `dist/companion/`.
  *
- * `node build.mjs` builds everything; with names (`local/main`, `functions`, a prefix of them) only those.
+ * `node build.mjs` builds everything; with names (`local/main`, `functions`, a prefix of them) only those, and no zips.
  */
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { build } from 'esbuild';
 import { zipSync } from 'fflate';
 
@@ -77,7 +78,7 @@ async function buildFunctions() {
   // What an earlier build made and the table does not name any more would be deployed.
   await rm('dist/functions', { recursive: true, force: true });
   await Promise.all(
-    routes.map(async ({ name, entryPoint }) => {
+    routes.map(async ({ name, entryPoint, access }) => {
       const directory = `dist/functions/${name}`;
       await mkdir(directory, { recursive: true });
       const { outputFiles } = await build({
@@ -86,6 +87,9 @@ async function buildFunctions() {
         sourcemap: false,
         minifySyntax: true,
         minifyWhitespace: true,
+        ...(access === 'bus'
+          ? {}
+          : { alias: { '@cmbs/shared/bus/pubsub-of': resolve('functions/without-bus.ts') } }),
         stdin: {
           contents: `import './main';\nimport { register } from './register';\nexport const ${entryPoint} = register('${name}');\n`,
           resolveDir: 'functions',
@@ -101,8 +105,9 @@ async function buildFunctions() {
         start: `functions-framework --target=${entryPoint}`,
         dependencies: { '@google-cloud/functions-framework': framework },
       });
+      if (asked.length > 0) return;
       const files = { 'index.js': contents, 'package.json': await readFile(`${directory}/package.json`) };
-      await writeFile(`dist/functions/${name}.zip`, zipSync(files, { level: 9, mtime: ZIP_TIME }));
+      await writeFile(`dist/functions/${name}.zip`, zipSync(files, { level: 6, mtime: ZIP_TIME }));
     }),
   );
 }

@@ -60,12 +60,15 @@ export async function startCloudCompanion({
     clock,
     log,
   });
-  const store = openFirestoreStore({
+  const database = {
     projectId: config.GOOGLE_CLOUD_PROJECT,
     databaseId: config.CMBS_FIRESTORE_DATABASE,
     clock,
     log,
-  });
+  };
+  const store = openFirestoreStore(database);
+  // A renewal must not wait behind the calls of a busy hour.
+  const leases = openFirestoreStore(database);
   const stop = new AbortController();
   const holder = newId();
   let current: Companion | undefined;
@@ -123,7 +126,7 @@ export async function startCloudCompanion({
   const run = async (): Promise<void> => {
     for (let failures = 0; !stop.signal.aborted;) {
       const tenure = await acquireLease(
-        { store, clock, log, shard, holder, url: config.CMBS_CONTROL_URL ?? control.url },
+        { store: leases, clock, log, shard, holder, url: config.CMBS_CONTROL_URL ?? control.url },
         stop.signal,
       );
       if (tenure === undefined) return;
@@ -150,7 +153,7 @@ export async function startCloudCompanion({
     stop.abort();
     await running;
     await control.close();
-    await store.close();
+    await Promise.all([store.close(), leases.close()]);
   };
   let closed: Promise<void> | undefined;
   return {

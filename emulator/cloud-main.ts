@@ -92,7 +92,7 @@ async function runParts(only: string | undefined): Promise<void> {
   if (only === 'companion') {
     await Promise.race([stopped, companion?.exited]);
   } else {
-    const functions = await startCloudFunctions(config, log);
+    const functions = await startCloudFunctions({ config, log });
     process.stdout.write(`CMBS ${VERSION}: the OCCI endpoint answers on ${functions.url}\n`);
     companion?.exited.then(
       () => process.stdout.write('The companion has ended; the functions go on, and queue what it would do.\n'),

@@ -6,12 +6,10 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import type { Log } from '@cmbs/shared';
-import type { CloudConfig } from '@cmbs/shared/config';
 import { newLocalKey } from '@cmbs/shared/link/local-identity';
 import { CLOUD_STOP_MS, GATEWAY_GRACE_MS } from '@cmbs/shared/limits';
 import { prometheusMetrics } from '@cmbs/companion/metrics';
-import { cloudRuntime } from '@cmbs/functions/cloud';
+import { cloudRuntime, type CloudOptions } from '@cmbs/functions/cloud';
 import { Gateway } from './gateway';
 
 export interface CloudFunctions {
@@ -21,9 +19,10 @@ export interface CloudFunctions {
 }
 
 /** Every function behind one gateway. */
-export async function startCloudFunctions(config: CloudConfig, log: Log): Promise<CloudFunctions> {
+export async function startCloudFunctions(options: Omit<CloudOptions, 'counters'>): Promise<CloudFunctions> {
+  const { config, log } = options;
   const metrics = prometheusMetrics();
-  const runtime = await cloudRuntime({ config, log, counters: metrics });
+  const runtime = await cloudRuntime({ ...options, counters: metrics });
   try {
     const gateway = await Gateway.listen({
       app: runtime.app,

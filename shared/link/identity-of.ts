@@ -24,5 +24,5 @@ async function load(keyFile: string | undefined, clock: Clock): Promise<Identiti
   }
   const { localTokens, localVerifier, readLocalKey } = await import('./local-identity.ts');
   const key = readLocalKey(keyFile);
-  return { tokens: localTokens(key, clock), verifier: localVerifier(key) };
+  return { tokens: localTokens(key), verifier: localVerifier(key) };
 }

@@ -4,7 +4,7 @@
  */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import type { Clock } from '../clock';
+import { systemClock } from '../clock';
 import { LOCAL_TOKEN_S } from '../limits';
 import type { IdentityTokens, TokenVerifier } from './identity';
 import { tokenVerifier } from './verify-token';
@@ -26,10 +26,11 @@ export function readLocalKey(file: string): KeyObject {
   return createPrivateKey(readFileSync(file));
 }
 
-export function localTokens(key: KeyObject, clock: Clock, account = LOCAL_FUNCTIONS_ACCOUNT): IdentityTokens {
+/** By the system's clock, as whoever checks them goes. */
+export function localTokens(key: KeyObject, account = LOCAL_FUNCTIONS_ACCOUNT): IdentityTokens {
   return {
     tokenFor: (audience) => {
-      const now = Math.floor(clock.now() / 1000);
+      const now = Math.floor(systemClock.now() / 1000);
       return Promise.resolve(
         signedJwt(key, {
           iss: ISSUER,

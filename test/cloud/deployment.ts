@@ -1,0 +1,128 @@
+/**
+ * A deployment on the emulators: the functions behind the gateway and one companion, assembled as their programs do, in
+ * this process. A project of its own keeps it apart from others.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startCloudCompanion, type CloudCompanion } from '@cmbs/companion/cloud';
+import { startCloudFunctions } from '@cmbs/emulator/cloud';
+import { readCloudConfig, type CloudConfig } from '@cmbs/shared/config';
+import { newLocalKey } from '@cmbs/shared/link/local-identity';
+import type { Engine, RunOptions, Running } from '../e2e/engine';
+import { freePort } from '../integration/free-port';
+import { uniqueProject, type EmulatorHosts } from './support';
+
+let keyFile: string | undefined;
+
+/** A key for identity tokens that all deployments of this test file share. */
+export function localKeyFile(): string {
+  if (keyFile === undefined) {
+    const directory = mkdtempSync(join(tmpdir(), 'cmbs-key-'));
+    keyFile = join(directory, 'identity.pem');
+    writeFileSync(keyFile, newLocalKey(), { mode: 0o600 });
+    process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
+  }
+  return keyFile;
+}
+
+export type Environment = Readonly<Record<string, string>>;
+
+/** Settings of a deployment in a project of its own, for either of its parts, in this process or another. */
+export async function cloudEnvironment(hosts: EmulatorHosts, more: Environment = {}): Promise<Environment> {
+  const port = String(await freePort());
+  return {
+    FIRESTORE_EMULATOR_HOST: hosts.firestore,
+    PUBSUB_EMULATOR_HOST: hosts.pubsub,
+    METADATA_SERVER_DETECTION: 'none',
+    GOOGLE_CLOUD_PROJECT: uniqueProject(),
+    PORT: port,
+    CMBS_PUBLIC_URL: `http://127.0.0.1:${port}`,
+    CMBS_CONTROL_PORT: String(await freePort()),
+    CMBS_IDENTITY_KEY: localKeyFile(),
+    CMBS_LOG: 'silent',
+    ...more,
+  };
+}
+
+/** Google's clients read where the emulators are from this process's own environment. */
+export function configOf(env: Environment): CloudConfig {
+  for (const name of ['FIRESTORE_EMULATOR_HOST', 'PUBSUB_EMULATOR_HOST']) process.env[name] = env[name];
+  return readCloudConfig(env);
+}
+
+/** The parts of one deployment. */
+export class CloudParts implements Running {
+  readonly #config: CloudConfig;
+  readonly #options: RunOptions;
+  readonly #functions: Running;
+  companion: CloudCompanion | undefined;
+
+  private constructor(config: CloudConfig, options: RunOptions, functions: Running) {
+    this.#config = config;
+    this.#options = options;
+    this.#functions = functions;
+  }
+
+  static async start(env: Environment, options: RunOptions): Promise<CloudParts> {
+    const config = configOf(env);
+    const { log, clock } = options;
+    const functions = await startCloudFunctions({ config, log, ...(clock === undefined ? {} : { clock }) });
+    const parts = new CloudParts(config, options, functions);
+    await parts.startCompanion();
+    return parts;
+  }
+
+  get url(): string {
+    return this.#functions.url;
+  }
+
+  get metrics(): readonly string[] {
+    return [this.url, ...(this.companion === undefined ? [] : [this.companion.url])].map(
+      (url) => `${url}/metrics`,
+    );
+  }
+
+  /** Resolves when it holds its shard. */
+  async startCompanion(): Promise<void> {
+    const { log, clock } = this.#options;
+    this.companion = await startCloudCompanion({
+      config: this.#config,
+      log,
+      ...(clock === undefined ? {} : { clock }),
+    });
+    await this.companion.holding();
+  }
+
+  async stopCompanion(): Promise<void> {
+    await this.companion?.close();
+    this.companion = undefined;
+  }
+
+  async close(): Promise<void> {
+    await this.#functions.close();
+    await this.stopCompanion();
+  }
+}
+
+export interface CloudEngine {
+  readonly engine: Engine;
+  /** The parts while they run. */
+  readonly parts: () => CloudParts;
+}
+
+/** The engine of one deployment; closed and run again, it finds its data. */
+export function cloudEngine(hosts: EmulatorHosts, more: Environment = {}): CloudEngine {
+  let running: CloudParts | undefined;
+  let settings: Promise<Environment> | undefined;
+  return {
+    engine: async (options) => {
+      settings ??= cloudEnvironment(hosts, { ...more, ...options.env });
+      return (running = await CloudParts.start(await settings, options));
+    },
+    parts: () => {
+      if (running === undefined) throw new Error('the deployment does not run');
+      return running;
+    },
+  };
+}
