@@ -1,0 +1,98 @@
+/** `npm run emulators`: Firestore and Pub/Sub emulators for as long as it runs, or as a command does. */
+import { spawn } from 'node:child_process';
+import { parseArgs } from 'node:util';
+import { type Emulators, EmulatorsMissing, PortTaken, startEmulators } from './emulators';
+import suite from './firebase.json';
+
+const HELP = `Starts the Firestore and Pub/Sub emulators that this machine has.
+
+Usage: npm run emulators [-- [--firestore-port N] [--pubsub-port N] [-- COMMAND ARGUMENTS…]]
+
+Without a command they run until Ctrl-C; with one, until it ends, and its exit code is that of this program.
+The command finds them by FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST.
+`;
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+class Usage extends Error {}
+
+interface Arguments {
+  readonly help: boolean;
+  readonly ports: { readonly firestore: number; readonly pubsub: number };
+  readonly command: readonly string[];
+}
+
+function parse(args: readonly string[]): Arguments {
+  const at = args.indexOf('--');
+  const own = at < 0 ? args : args.slice(0, at);
+  try {
+    const { values } = parseArgs({
+      args: [...own],
+      options: {
+        help: { type: 'boolean', short: 'h', default: false },
+        'firestore-port': { type: 'string', default: String(suite.emulators.firestore.port) },
+        'pubsub-port': { type: 'string', default: String(suite.emulators.pubsub.port) },
+      },
+    });
+    const ports = { firestore: portOf(values['firestore-port']), pubsub: portOf(values['pubsub-port']) };
+    return { help: values.help, ports, command: at < 0 ? [] : args.slice(at + 1) };
+  } catch (error) {
+    throw error instanceof TypeError ? new Usage(error.message) : error;
+  }
+}
+
+function portOf(text: string): number {
+  const port = Number(text);
+  if (/^\d+$/.test(text) && port >= 1 && port <= 65_535) return port;
+  throw new Usage(`${JSON.stringify(text)} is no port; use a number from 1 to 65535.`);
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const { help, ports, command } = parse(args);
+  if (help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const emulators = await startEmulators({ ports });
+  try {
+    return command.length === 0 ? await untilSignal(emulators) : await run(command, emulators);
+  } finally {
+    await emulators.stop();
+  }
+}
+
+async function untilSignal({ source, variables }: Emulators): Promise<number> {
+  process.stdout.write(`The emulators run (${source}). Ctrl-C stops them.\n\n`);
+  for (const [name, value] of Object.entries(variables)) process.stdout.write(`export ${name}=${value}\n`);
+  // Until then, something has to keep this process alive; the emulators may not be ours.
+  const alive = setInterval(() => undefined, 60_000);
+  await new Promise((resolve) => {
+    for (const name of SIGNALS) process.once(name, resolve);
+  });
+  clearInterval(alive);
+  return 0;
+}
+
+/** Runs the command with the emulators in its environment; gives its exit code, 128 + 15 when a signal ended it. */
+function run([program = '', ...args]: readonly string[], { variables }: Emulators): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { stdio: 'inherit', env: { ...process.env, ...variables } });
+    // A terminal sends Ctrl-C to the command as well; we stay until it has ended.
+    const pass = (signal: NodeJS.Signals): void => void child.kill(signal);
+    for (const name of SIGNALS) process.on(name, pass);
+    child.once('error', (error) => reject(new Usage(`${program} cannot be run: ${error.message}.`)));
+    child.once('close', (code) => resolve(code ?? 143));
+  });
+}
+
+main(process.argv.slice(2)).then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error: unknown) => {
+    const isExpected = [EmulatorsMissing, PortTaken, Usage].some((expected) => error instanceof expected);
+    const { message, stack = message } = error as Error;
+    process.stderr.write(`${isExpected ? message : stack}\n`);
+    process.exitCode = error instanceof Usage ? 2 : 1;
+  },
+);

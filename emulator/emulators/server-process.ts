@@ -1,0 +1,134 @@
+/** A server in a process of its own that is up when it answers HTTP, and gone when it is stopped. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { setTimeout as pause } from 'node:timers/promises';
+
+export interface ServerCommand {
+  /** How messages name it. */
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Addresses (`host:port`), each of which answers `GET /` when the server is up. */
+  readonly hosts: readonly string[];
+}
+
+/** Milliseconds that a server may take to answer; the emulators need 3 s each, and more when others start as well. */
+const START_MS = 60_000;
+/** Milliseconds between two looks whether it answers. */
+const LOOK_MS = 50;
+/** Milliseconds that one look may take. */
+const ANSWER_MS = 2000;
+/** Milliseconds from asking it to stop until it is killed. */
+const STOP_MS = 5000;
+/** Lines kept of what it wrote: enough to see why it failed. */
+const LINES_KEPT = 40;
+
+/**
+ * Runs the command as its child and ends it when the standard input ends, which happens however the parent ends: a
+ * server must not outlive a test run that was killed.
+ */
+const KEEPER = `
+exec 3<&0
+"$@" </dev/null 3<&- & server=$!
+{ read -r _ <&3; kill "$server" 2>/dev/null; } & reader=$!
+wait "$server"; code=$?
+kill "$reader" 2>/dev/null
+exit "$code"
+`;
+
+export class ServerProcess {
+  readonly #command: ServerCommand;
+  /** The last lines that it wrote. */
+  #lines: string[] = [];
+  #child: ChildProcess | undefined;
+  #closed: Promise<void> = Promise.resolve();
+
+  constructor(command: ServerCommand) {
+    this.#command = command;
+  }
+
+  /** Resolves when it answers; rejects with what it wrote when it ends before, or does not answer in time. */
+  async start(): Promise<void> {
+    if (this.#child !== undefined) throw new Error(`${this.#command.name} runs already`);
+    const { command, args, environment, name } = this.#command;
+    // A process group of its own: Ctrl-C at a terminal reaches our program, which then stops it in order.
+    const child = spawn('/bin/sh', ['-c', KEEPER, 'sh', command, ...args], {
+      detached: true,
+      env: { ...process.env, ...environment },
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
+    this.#child = child;
+    this.#lines = [];
+    let failure: string | undefined;
+    child.once('error', (error) => (failure = error.message));
+    for (const output of [child.stdout, child.stderr]) {
+      output.setEncoding('utf8').on('data', (text: string) => {
+        this.#lines = [...this.#lines, ...text.split('\n').filter((line) => line.trim() !== '')].slice(
+          -LINES_KEPT,
+        );
+      });
+    }
+    this.#closed = new Promise((resolve) => {
+      child.once('close', (code, signal) => {
+        failure ??= `it ended with ${signal ?? `exit code ${code ?? 'unknown'}`}`;
+        resolve();
+      });
+    });
+    const deadline = performance.now() + START_MS;
+    for (let isUp = false; !isUp || failure !== undefined; isUp = await this.#answers()) {
+      if (performance.now() > deadline) failure ??= `it did not answer within ${START_MS / 1000} s`;
+      if (failure !== undefined) {
+        await this.stop();
+        throw new Error([`${name} could not be started: ${failure}.`, ...this.#lines].join('\n  '));
+      }
+      await pause(LOOK_MS);
+    }
+  }
+
+  async #answers(): Promise<boolean> {
+    const answers = await Promise.all(this.#command.hosts.map(isAnswering));
+    return answers.every(Boolean);
+  }
+
+  /** Ends it and waits until it is gone. */
+  async stop(): Promise<void> {
+    const child = this.#child;
+    if (child === undefined) return;
+    this.#child = undefined;
+    child.stdin?.on('error', () => undefined).end(); // The keeper sees the end, or is gone already.
+    const killing = new AbortController();
+    const kill = pause(STOP_MS, undefined, { signal: killing.signal }).then(
+      () => killGroup(child),
+      () => undefined, // It has ended in time.
+    );
+    await this.#closed;
+    killing.abort();
+    await kill;
+  }
+
+  /** Stops it and starts it again on the same ports, with nothing of what it knew. */
+  async restart(): Promise<void> {
+    await this.stop();
+    await this.start();
+  }
+}
+
+/** Whether an HTTP server answers there. */
+export async function isAnswering(host: string): Promise<boolean> {
+  try {
+    const response = await fetch(`http://${host}/`, { signal: AbortSignal.timeout(ANSWER_MS) });
+    await response.body?.cancel();
+    return response.ok;
+  } catch {
+    return false; // Nobody there yet; the caller goes on asking until its deadline.
+  }
+}
+
+function killGroup(child: ChildProcess): void {
+  if (child.pid === undefined) return;
+  try {
+    process.kill(-child.pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}

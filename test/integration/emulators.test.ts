@@ -1,0 +1,166 @@
+/** Which emulators are taken and what is said when there are none, with small programs in the place of the real ones. */
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { EmulatorsMissing, PortTaken, restartableEmulator, startEmulators } from '@cmbs/emulator/emulators';
+import { isAnswering } from '@cmbs/emulator/emulators/server-process';
+import { freePort } from './free-port';
+
+/** Answers GET on the ports after `--port=`, or in the file after `--config`, until it is ended. */
+const STAND_IN = `#!${process.execPath}
+const { createServer } = require('node:http');
+const { readFileSync } = require('node:fs');
+const args = process.argv.slice(2);
+const at = args.indexOf('--config');
+const ports = at < 0
+  ? args.filter((arg) => arg.startsWith('--port=')).map((arg) => Number(arg.slice(7)))
+  : Object.values(JSON.parse(readFileSync(args[at + 1], 'utf8')).emulators).flatMap(({ port }) => port ?? []);
+for (const port of ports) createServer((_, response) => response.end(args.join(' '))).listen(port, '127.0.0.1');
+`;
+
+let directory: string;
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'cmbs-test-'));
+});
+afterEach(() => rm(directory, { recursive: true, force: true }));
+
+async function program(name: string, text = STAND_IN): Promise<void> {
+  await mkdir(join(directory, 'bin'), { recursive: true });
+  await writeFile(join(directory, 'bin', name), text);
+  await chmod(join(directory, 'bin', name), 0o755);
+}
+
+/** An SDK whose emulators are only names; the program `java` stands in for them. */
+async function cloudSdk(): Promise<void> {
+  const firestore = join(directory, 'sdk/platform/cloud-firestore-emulator');
+  const pubsub = join(directory, 'sdk/platform/pubsub-emulator/lib');
+  await mkdir(firestore, { recursive: true });
+  await mkdir(pubsub, { recursive: true });
+  await writeFile(join(firestore, 'cloud-firestore-emulator.jar'), '');
+  await writeFile(join(pubsub, 'cloud-pubsub-emulator-1.2.3-all.jar'), '');
+}
+
+const environment = (more = {}) => ({ PATH: join(directory, 'bin'), HOME: directory, ...more });
+const inSdk = () => environment({ CLOUDSDK_ROOT_DIR: join(directory, 'sdk') });
+
+async function answerOf(host: string): Promise<string> {
+  return (await fetch(`http://${host}/`)).text();
+}
+
+async function listen(): Promise<{ readonly server: Server; readonly host: string }> {
+  const server = createServer((_, response) => response.end('Ok'));
+  const port = await freePort();
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  return { server, host: `127.0.0.1:${(server.address() as AddressInfo).port}` };
+}
+
+test('Emulators that run already are used, and left alone.', async () => {
+  const { server, host } = await listen();
+  try {
+    const emulators = await startEmulators({
+      environment: environment({ FIRESTORE_EMULATOR_HOST: host, PUBSUB_EMULATOR_HOST: host }),
+    });
+    expect(emulators.hosts).toEqual({ firestore: host, pubsub: host });
+    await emulators.stop();
+    expect(await isAnswering(host)).toBe(true);
+  } finally {
+    await new Promise((resolve) => server.close(resolve));
+  }
+});
+
+test('A variable that names an emulator which does not answer is an error that says so.', async () => {
+  const host = `127.0.0.1:${await freePort()}`;
+  const starting = startEmulators({
+    environment: environment({ FIRESTORE_EMULATOR_HOST: host, PUBSUB_EMULATOR_HOST: host }),
+  });
+  await expect(starting).rejects.toThrow(`No emulator answers at ${host}, which FIRESTORE_EMULATOR_HOST names`);
+});
+
+test('One of the two variables alone is an error.', async () => {
+  const starting = startEmulators({ environment: environment({ PUBSUB_EMULATOR_HOST: '127.0.0.1:1' }) });
+  await expect(starting).rejects.toThrow(EmulatorsMissing);
+});
+
+test('The Firebase suite is started where it is on the path, both emulators on the ports asked for.', async () => {
+  await program('firebase');
+  const ports = { firestore: await freePort(), pubsub: await freePort() };
+  const emulators = await startEmulators({ ports, environment: environment() });
+  try {
+    expect(emulators.hosts.firestore).toBe(`127.0.0.1:${ports.firestore}`);
+    expect(await answerOf(emulators.hosts.pubsub)).toMatch(
+      /^emulators:start --only firestore,pubsub --project demo-cmbs --config /,
+    );
+  } finally {
+    await emulators.stop();
+  }
+  expect(await isAnswering(emulators.hosts.firestore)).toBe(false);
+});
+
+test('The components of the Cloud SDK are started with Java, on loopback.', async () => {
+  await cloudSdk();
+  await program('java');
+  const emulators = await startEmulators({ environment: inSdk() });
+  try {
+    const { firestore, pubsub } = emulators.hosts;
+    expect(await answerOf(firestore)).toContain(
+      'com.google.cloud.datastore.emulator.firestore.CloudFirestore --host=127.0.0.1',
+    );
+    expect(await answerOf(pubsub)).toContain('cloud-pubsub-emulator-1.2.3-all.jar --host=127.0.0.1');
+    expect(emulators.variables).toEqual({ FIRESTORE_EMULATOR_HOST: firestore, PUBSUB_EMULATOR_HOST: pubsub });
+  } finally {
+    await emulators.stop();
+  }
+});
+
+test('Without Java one line says what to install; with a Java that fails, how it failed.', async () => {
+  await cloudSdk();
+  const withoutJava = startEmulators({ environment: inSdk() });
+  await expect(withoutJava).rejects.toThrow(/^Install Java 11 or newer[^\n]*$/);
+  await program('java', '#!/bin/sh\nexit 1\n');
+  const broken = startEmulators({ environment: inSdk() });
+  await expect(broken).rejects.toThrow(/could not be started: it ended with exit code 1/);
+});
+
+test('A program that does not come up is named with what it wrote.', async () => {
+  await program('firebase', '#!/bin/sh\necho "Error: no such thing" >&2\nexit 3\n');
+  const starting = startEmulators({ environment: environment() });
+  await expect(starting).rejects.toThrow(/it ended with exit code 3\.\n {2}Error: no such thing/);
+});
+
+test('A port that somebody has is refused, for whoever answers there would pass for the emulator.', async () => {
+  await program('firebase');
+  const { server, host } = await listen();
+  try {
+    const ports = { firestore: Number(host.split(':')[1]) };
+    await expect(startEmulators({ ports, environment: environment() })).rejects.toThrow(PortTaken);
+  } finally {
+    await new Promise((resolve) => server.close(resolve));
+  }
+});
+
+test('A single emulator can be stopped and comes back at the same address.', async () => {
+  await cloudSdk();
+  await program('java');
+  const emulator = await restartableEmulator('firestore', inSdk());
+  try {
+    await emulator.start();
+    await emulator.restart();
+    expect(await isAnswering(emulator.host)).toBe(true);
+  } finally {
+    await emulator.stop();
+  }
+  expect(await isAnswering(emulator.host)).toBe(false);
+});
+
+test('firebase.json has the ports that Google documents, on loopback only.', async () => {
+  const text = await readFile(join(__dirname, '../../emulator/firebase.json'), 'utf8');
+  expect(JSON.parse(text)).toEqual({
+    emulators: {
+      firestore: { host: '127.0.0.1', port: 8080 },
+      pubsub: { host: '127.0.0.1', port: 8085 },
+      ui: { enabled: false },
+    },
+  });
+});
