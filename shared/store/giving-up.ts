@@ -5,29 +5,32 @@ import { CmbsError } from '../errors';
 export class GivenUp extends CmbsError {}
 
 /**
- * Runs `task` no longer than its caller waits and than `boundMs`. One that is left behind can do no harm: its
- * transaction has ended, so its reads and writes throw.
+ * Runs `task` no longer than its caller waits and than `boundMs`, after which it rejects with `late()`. A body that is
+ * left behind can do no harm: its transaction has ended, so its reads and writes throw.
  */
 export async function withinBounds<T>(
   task: () => Promise<T>,
   signal: AbortSignal | undefined,
   boundMs: number | undefined,
+  late: () => Error = heldTooLong,
 ): Promise<T> {
   if (signal === undefined && boundMs === undefined) return task();
   let timer: NodeJS.Timeout | undefined;
   try {
     return await abortable<T>(signal, (resolve, reject) => {
       if (boundMs !== undefined) {
-        timer = setTimeout(() => {
-          const message = 'The transaction took too long while others waited for it; repeat the request.';
-          reject(new GivenUp('unavailable', message));
-        }, boundMs);
+        timer = setTimeout(() => reject(late()), boundMs);
       }
       task().then(resolve, reject);
     });
   } finally {
     clearTimeout(timer);
   }
+}
+
+function heldTooLong(): GivenUp {
+  const message = 'The transaction took too long while others waited for it; repeat the request.';
+  return new GivenUp('unavailable', message);
 }
 
 /** A promise that also ends, `deadline_exceeded`, when the signal aborts; `onAbort` runs just before. */
