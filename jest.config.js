@@ -15,6 +15,12 @@ const project = {
   },
 };
 
+/** Set-up and tear-down run only when a test of their project was chosen. */
+const emulators = {
+  globalSetup: '<rootDir>/test/cloud/start-emulators.ts',
+  globalTeardown: '<rootDir>/test/cloud/stop-emulators.ts',
+};
+
 module.exports = {
   projects: [
     {
@@ -25,11 +31,19 @@ module.exports = {
     },
     {
       ...project,
+      ...emulators,
       displayName: 'cloud',
       testMatch: ['<rootDir>/test/cloud/**/*.test.ts'],
-      // Runs only when a test of this project was chosen.
-      globalSetup: '<rootDir>/test/cloud/start-emulators.ts',
-      globalTeardown: '<rootDir>/test/cloud/stop-emulators.ts',
+    },
+    {
+      // The suites of the local stack once more, on Firestore and Pub/Sub; those that look into its data directory or
+      // replace its modules are its own.
+      ...project,
+      ...emulators,
+      displayName: 'cloud e2e',
+      testMatch: ['<rootDir>/test/e2e/{broker,occi,hostile,wire}*.test.ts'],
+      testPathIgnorePatterns: ['/node_modules/', 'broker-(lanes|release)\\.test\\.ts$'],
+      setupFilesAfterEnv: ['<rootDir>/test/cloud/run-e2e.ts'],
     },
   ],
   // Tests start deployments of several processes each; more at a time would measure the machine.

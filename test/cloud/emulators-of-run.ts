@@ -8,14 +8,23 @@ export const VARIABLES = {
   missing: 'CMBS_TEST_EMULATORS_MISSING',
 } as const;
 
-// Jest loads set-up and tear-down apart from each other, in the same process.
+// Jest loads set-up and tear-down apart from each other, in the same process; and both once per project.
 const KEPT = Symbol.for('cmbs.emulators');
-const shared = globalThis as { [KEPT]?: Emulators };
+const shared = globalThis as { [KEPT]?: { readonly emulators: Promise<Emulators>; users: number } };
 
-export function keepForTeardown(emulators: Emulators): void {
-  shared[KEPT] = emulators;
+/** Starts them for the first who asks. */
+export function emulatorsOfRun(start: () => Promise<Emulators>): Promise<Emulators> {
+  const kept = (shared[KEPT] ??= { emulators: start(), users: 0 });
+  kept.users += 1;
+  return kept.emulators;
 }
 
-export function keptForTeardown(): Emulators | undefined {
-  return shared[KEPT];
+/** Stops them for the last who goes. */
+export async function leaveEmulatorsOfRun(): Promise<void> {
+  const kept = shared[KEPT];
+  if (kept === undefined) return;
+  kept.users -= 1;
+  if (kept.users > 0) return;
+  delete shared[KEPT];
+  await (await kept.emulators).stop();
 }

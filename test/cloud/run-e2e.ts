@@ -1,11 +1,9 @@
 /**
- * Before each end-to-end suite that also runs on the emulators: its deployments are the cloud's parts then. Where there
- * are no emulators, its tests are reported as skipped, each by its name.
+ * Before each end-to-end suite that runs on the emulators as well: its deployments are the cloud's parts then.
  */
 import { runTestsOn } from '../e2e/engine';
 import { cloudEngine } from './deployment';
-import { emulatorHosts, skipsWithoutEmulators } from './support';
+import { emulatorsForFile } from './support';
 
-const hosts = emulatorHosts();
-if (hosts === undefined) skipsWithoutEmulators();
-else runTestsOn(() => cloudEngine(hosts).engine);
+const hosts = emulatorsForFile();
+if (hosts !== undefined) runTestsOn(() => cloudEngine(hosts).engine);

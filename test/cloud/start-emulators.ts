@@ -1,19 +1,20 @@
 /**
- * Starts the emulators once for all tests of `test/cloud` (`globalSetup` of that project). The hosts reach the tests by
- * the environment, under names of ours: a local deployment that another test starts must not find them.
+ * Starts the emulators once for all tests on them (`globalSetup` of their projects). The hosts reach the tests by the
+ * environment, under names of ours: a local deployment that another test starts must not find them.
  */
 import { EmulatorsMissing, startEmulators } from '@cmbs/emulator/emulators';
-import { keepForTeardown, VARIABLES } from './emulators-of-run';
+import { emulatorsOfRun, VARIABLES } from './emulators-of-run';
 
 export default async function startForRun(): Promise<void> {
   try {
-    const emulators = await startEmulators();
-    keepForTeardown(emulators);
-    process.env[VARIABLES.firestore] = emulators.hosts.firestore;
-    process.env[VARIABLES.pubsub] = emulators.hosts.pubsub;
+    const { hosts } = await emulatorsOfRun(() => startEmulators());
+    process.env[VARIABLES.firestore] = hosts.firestore;
+    process.env[VARIABLES.pubsub] = hosts.pubsub;
   } catch (error) {
     if (!(error instanceof EmulatorsMissing)) throw error;
+    if (process.env[VARIABLES.missing] === undefined) {
+      process.stderr.write(`\nTests on the emulators are skipped. ${error.message}\n`);
+    }
     process.env[VARIABLES.missing] = error.message;
-    process.stderr.write(`\nTests on the emulators are skipped. ${error.message}\n`);
   }
 }

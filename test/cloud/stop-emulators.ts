@@ -1,5 +1,6 @@
-import { keptForTeardown } from './emulators-of-run';
+/** Stops the emulators when no test needs them any more (`globalTeardown` of their projects). */
+import { leaveEmulatorsOfRun, VARIABLES } from './emulators-of-run';
 
 export default async function stopAfterRun(): Promise<void> {
-  await keptForTeardown()?.stop();
+  if (process.env[VARIABLES.missing] === undefined) await leaveEmulatorsOfRun();
 }

@@ -22,33 +22,44 @@ export function emulatorHosts(): EmulatorHosts | undefined {
   return firestore === undefined || pubsub === undefined ? undefined : { firestore, pubsub };
 }
 
+/** Where the emulators are, or why there are none. */
+function emulators(): EmulatorHosts | string {
+  const { [VARIABLES.firestore]: firestore = '', [VARIABLES.pubsub]: pubsub = '' } = process.env;
+  return process.env[VARIABLES.missing] ?? { firestore, pubsub };
+}
+
 /**
  * `describe`, with the hosts of the emulators. Where there are none, its tests are reported as skipped; in CI, which has
  * them, that is a failure.
  */
 export function describeOnEmulators(name: string, tests: (hosts: EmulatorHosts) => void): void {
-  const hosts = emulatorHosts();
-  if (hosts !== undefined) {
+  const hosts = emulators();
+  if (typeof hosts !== 'string') {
     describe(name, () => tests(hosts));
-    return;
+  } else if (isCi()) {
+    it(`${name}: needs the emulators`, () => {
+      throw missingInCi(hosts);
+    });
+  } else {
+    // Collected, so that each is reported by its name; none of them runs.
+    describe.skip(name, () => tests({ firestore: '', pubsub: '' }));
   }
-  if (isCi()) failForWantOfEmulators();
-  // Collected, so that each is reported by its name; none of them runs.
-  describe.skip(name, () => tests({ firestore: '', pubsub: '' }));
 }
 
-/** For a set-up file (`setupFilesAfterEnv`): skips all tests of the file that follows, or lets CI fail. */
-export function skipsWithoutEmulators(): void {
-  if (isCi()) failForWantOfEmulators();
-  const { describe: suite, it: one } = globalThis;
-  Object.assign(globalThis, { describe: suite.skip, it: one.skip, test: one.skip });
+/**
+ * The hosts of the emulators, for a set-up file. Where there are none, the tests of the file that comes are reported as
+ * skipped, and in CI fail.
+ */
+export function emulatorsForFile(): EmulatorHosts | undefined {
+  const hosts = emulators();
+  if (typeof hosts !== 'string') return hosts;
+  if (isCi()) throw missingInCi(hosts);
+  const { skip } = test;
+  Object.assign(globalThis, { describe: describe.skip, test: skip, it: skip });
+  return undefined;
 }
 
-function failForWantOfEmulators(): void {
-  it('has the emulators', () => {
-    throw new Error(`In CI these tests must not be skipped. ${process.env[VARIABLES.missing] ?? ''}`);
-  });
-}
+const missingInCi = (why: string): Error => new Error(`CI must not skip these tests. ${why}`);
 
 function isCi(): boolean {
   return process.env.CI === 'true';
