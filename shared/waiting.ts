@@ -9,16 +9,31 @@ export function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
+/** Resolves when `event` does, after `ms`, or when the signal aborts; and leaves nothing behind that waits. */
+export async function untilOr(
+  event: Promise<unknown>,
+  clock: Clock,
+  ms: number,
+  signal: AbortSignal,
+): Promise<void> {
+  let cancel = (): void => undefined;
+  let leave = (): void => undefined;
+  const over = new Promise<void>((resolve) => {
+    cancel = clock.after(ms, resolve);
+    leave = resolve;
+    signal.addEventListener('abort', leave, { once: true });
+    if (signal.aborted) resolve();
+  });
+  try {
+    await Promise.race([event, over]);
+  } finally {
+    cancel();
+    signal.removeEventListener('abort', leave);
+  }
+}
+
 /** Resolves after `ms`, or when the signal aborts. */
 export function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const go = (): void => {
-      cancel();
-      signal.removeEventListener('abort', go);
-      resolve();
-    };
-    const cancel = clock.after(ms, go);
-    signal.addEventListener('abort', go, { once: true });
-    if (signal.aborted) go();
-  });
+  // A promise of its own: one that is shared and never settles would remember everybody who waited.
+  return untilOr(new Promise<never>(() => undefined), clock, ms, signal);
 }

@@ -12,7 +12,7 @@ import type { Clock } from '../clock';
 import { LEASE_MARGIN_MS, LEASE_POLL_MS, LEASE_RENEW_MS, LEASE_TTL_MS } from '../limits';
 import type { Log } from '../log';
 import type { Store, Transaction, Watch } from '../store/store';
-import { pause } from '../waiting';
+import { pause, untilOr } from '../waiting';
 
 const LEASES = 'leases';
 
@@ -73,7 +73,7 @@ export async function acquireLease(options: LeaseOptions, signal: AbortSignal): 
   while (!signal.aborted) {
     const changed = new Change(store, shard);
     try {
-      await Promise.race([changed.watch.ready, pause(clock, LEASE_POLL_MS, signal)]);
+      await untilOr(changed.watch.ready, clock, LEASE_POLL_MS, signal);
       const started = monotonic();
       const taken = await store.transact(async (tx) => {
         const lease = await stored(tx, shard);
@@ -87,7 +87,7 @@ export async function acquireLease(options: LeaseOptions, signal: AbortSignal): 
       if (taken.epoch !== undefined) return new Holding(options, taken.epoch, started, monotonic);
       seen = { mark: taken.mark, since: taken.since };
       const leftMs = Math.max(0, LEASE_TTL_MS - (monotonic() - taken.since));
-      await Promise.race([changed.next, pause(clock, Math.min(leftMs + 1, LEASE_POLL_MS), signal)]);
+      await untilOr(changed.next, clock, Math.min(leftMs + 1, LEASE_POLL_MS), signal);
     } catch (error) {
       log.warn('the lease could not be looked at; trying again', { shard, cause: String(error) });
       await pause(clock, LEASE_POLL_MS, signal);

@@ -1,4 +1,5 @@
 /** Frames, descriptions and numbers of members that a stranger or a careless client may come with. */
+import { localTest } from './engine';
 import { Dealer, Reply, Request } from 'zeromq';
 import { type Json, type JsonObject } from '@cmbs/shared';
 import { DEADLINE_MS, Fleet, MEMBER, MESSAGE, CMBS, unique, type Deployment, type Member } from './harness';
@@ -97,21 +98,27 @@ describe('a description', () => {
     expect(attributes['cmbs.member.l1_socket']).toBe('tcp://127.0.0.1:11');
   });
 
-  it('of one more than a thousand members is answered and not kept, however many come at once', async () => {
-    const dealer = fleet.using(new Dealer({ linger: 0, receiveTimeout: DEADLINE_MS }), (socket) => socket.close());
-    dealer.connect(member.sockets.l1);
-    const prefix = unique('crowd');
-    const strangers = 1100;
-    for (let index = 0; index < strangers; index += 1) {
-      await dealer.send(['', JSON.stringify(messageWith(descriptionOf(`${prefix}-${index}`)))]);
-    }
-    for (let index = 0; index < strangers; index += 1) await dealer.receive();
-    const { text } = await deployment.request('GET', '/cmbs/member/?number=5000', undefined, {
-      Accept: 'text/uri-list',
-    });
-    expect(text.trim().split('\n').length).toBe(1000);
-    expect(await deployment.metric('cmbs_members_refused')).toBeGreaterThanOrEqual(strangers - 1000);
-  });
+  // More than a thousand transactions at once keep the emulator busy for half a minute.
+  localTest(
+    'of one more than a thousand members is answered and not kept, however many come at once',
+    async () => {
+      const dealer = fleet.using(new Dealer({ linger: 0, receiveTimeout: DEADLINE_MS }), (socket) =>
+        socket.close(),
+      );
+      dealer.connect(member.sockets.l1);
+      const prefix = unique('crowd');
+      const strangers = 1100;
+      for (let index = 0; index < strangers; index += 1) {
+        await dealer.send(['', JSON.stringify(messageWith(descriptionOf(`${prefix}-${index}`)))]);
+      }
+      for (let index = 0; index < strangers; index += 1) await dealer.receive();
+      const { text } = await deployment.request('GET', '/cmbs/member/?number=5000', undefined, {
+        Accept: 'text/uri-list',
+      });
+      expect(text.trim().split('\n').length).toBe(1000);
+      expect(await deployment.metric('cmbs_members_refused')).toBeGreaterThanOrEqual(strangers - 1000);
+    },
+  );
 });
 
 describe("a peer's answer", () => {

@@ -1,0 +1,167 @@
+/**
+ * The lease of a shard between companions, each with a clock of its own that the test moves: one may stand still while
+ * the other's time goes on, as when a machine is paused.
+ */
+import { newId, silentLog, type Clock } from '@cmbs/shared';
+import { acquireLease, readLease, type Tenure } from '@cmbs/shared/broker/lease';
+import { LEASE_MARGIN_MS, LEASE_RENEW_MS, LEASE_TTL_MS } from '@cmbs/shared/limits';
+import { ManualClock } from '../contract/manual-clock';
+import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
+import { within } from './sockets-support';
+
+let opened: TemporaryStore;
+const stop = new AbortController();
+beforeEach(async () => {
+  opened = await openTemporaryStore();
+});
+afterEach(() => opened.close());
+afterAll(() => stop.abort());
+
+class Companion {
+  readonly clock = new ManualClock();
+  tenure: Tenure | undefined;
+  isLost = false;
+
+  constructor(readonly name: string) {}
+
+  acquire(signal: AbortSignal = stop.signal): Promise<Tenure | undefined> {
+    const { store } = opened;
+    const clock: Clock = this.clock;
+    return acquireLease(
+      {
+        store,
+        clock,
+        log: silentLog,
+        shard: 'main',
+        holder: this.name,
+        url: `http://${this.name}`,
+        monotonic: () => this.clock.now(),
+      },
+      signal,
+    ).then((tenure) => {
+      this.tenure = tenure;
+      void tenure?.lost.then(() => (this.isLost = true));
+      return tenure;
+    });
+  }
+
+  /** Lets this one's time go on by about `ms`, and what it does then happen. */
+  async live(ms: number): Promise<void> {
+    const end = this.clock.now() + ms;
+    while (this.clock.now() < end) {
+      await within(this.clock.waiting(), `${this.name} waits for something`);
+      this.clock.runNext();
+      await settled();
+    }
+  }
+}
+
+/** Lets the store's work and what follows from it end. */
+async function settled(): Promise<void> {
+  // A commit is durable after those before it.
+  for (let turn = 0; turn < 4; turn += 1) await opened.store.create('settled', newId(), {}).catch(() => false);
+  for (let turn = 0; turn < 4; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+}
+
+it('is taken at once where nobody has it, and told to whoever asks', async () => {
+  const one = new Companion('one');
+  expect((await within(one.acquire(), 'the lease'))?.epoch).toBe(1);
+  expect(one.tenure?.isCurrent()).toBe(true);
+  expect(await readLease(opened.store, 'main')).toMatchObject({ holder: 'one', url: 'http://one', epoch: 1 });
+  expect(await readLease(opened.store, 'other')).toBeUndefined();
+});
+
+it('stays with a holder that renews it, however long another one waits', async () => {
+  const [one, two] = [new Companion('one'), new Companion('two')];
+  await one.acquire();
+  void two.acquire();
+  await settled();
+  for (let round = 0; round < 20; round += 1) {
+    await one.live(LEASE_RENEW_MS);
+    await two.live(LEASE_RENEW_MS);
+  }
+  expect(two.tenure).toBeUndefined();
+  expect([one.tenure?.isCurrent(), one.isLost]).toEqual([true, false]);
+  expect(await readLease(opened.store, 'main')).toMatchObject({ holder: 'one', epoch: 1 });
+});
+
+it('goes to the one that waits when it was not renewed for its whole time, never sooner', async () => {
+  const [one, two] = [new Companion('one'), new Companion('two')];
+  await one.acquire();
+  const waiting = two.acquire();
+  await settled();
+  const began = two.clock.now();
+  while (two.tenure === undefined) await two.live(1);
+  expect((await waiting)?.epoch).toBe(2);
+  expect(two.clock.now() - began).toBeGreaterThanOrEqual(LEASE_TTL_MS);
+  expect(two.clock.now() - began).toBeLessThan(LEASE_TTL_MS + 3000);
+  expect(await readLease(opened.store, 'main')).toMatchObject({ holder: 'two', epoch: 2 });
+});
+
+it('is over for its holder well before another one may take it, even when the store is away', async () => {
+  const one = new Companion('one');
+  await one.acquire();
+  await opened.store.close();
+  const began = one.clock.now();
+  while (!one.isLost) await one.live(1).catch(() => undefined);
+  expect(one.clock.now() - began).toBeLessThanOrEqual(LEASE_TTL_MS - LEASE_MARGIN_MS + 1);
+  expect(one.tenure?.isCurrent()).toBe(false);
+});
+
+it('is over for a holder that stood still, before it does anything else', async () => {
+  const [one, two] = [new Companion('one'), new Companion('two')];
+  await one.acquire();
+  void two.acquire();
+  await settled();
+  while (two.tenure === undefined) await two.live(1);
+  // It wakes up: its clock has gone on, none of its timers has run.
+  const cancel = one.clock.after(LEASE_TTL_MS, () => undefined);
+  cancel();
+  let isCurrent = true;
+  while (!one.isLost) {
+    one.clock.runNext();
+    await settled();
+    isCurrent = one.tenure?.isCurrent() ?? false;
+  }
+  expect(isCurrent).toBe(false);
+  expect(await readLease(opened.store, 'main')).toMatchObject({ holder: 'two', epoch: 2 });
+  // What it does on its way out changes nothing.
+  await one.tenure?.release();
+  expect(await readLease(opened.store, 'main')).toMatchObject({ holder: 'two', epoch: 2 });
+  expect(two.tenure?.isCurrent()).toBe(true);
+});
+
+it('that is released is taken at once', async () => {
+  const [one, two] = [new Companion('one'), new Companion('two')];
+  await one.acquire();
+  const waiting = two.acquire();
+  await settled();
+  const began = two.clock.now();
+  await one.tenure?.release();
+  expect(await readLease(opened.store, 'main')).toBeUndefined();
+  expect((await within(waiting, 'the released lease'))?.epoch).toBe(2);
+  expect(two.clock.now()).toBe(began);
+  expect(one.isLost).toBe(false);
+});
+
+it('is taken by one of many that wait', async () => {
+  const one = new Companion('one');
+  await one.acquire();
+  const others = ['two', 'three', 'four', 'five'].map((name) => new Companion(name));
+  const waits = others.map((other) => other.acquire());
+  await settled();
+  await one.tenure?.release();
+  await within(Promise.any(waits), 'one of them');
+  for (let turn = 0; turn < 20; turn += 1) await settled();
+  expect(others.filter(({ tenure }) => tenure !== undefined)).toHaveLength(1);
+});
+
+it('is not waited for any longer when its caller leaves', async () => {
+  const [one, two] = [new Companion('one'), new Companion('two')];
+  await one.acquire();
+  const leaving = new AbortController();
+  const waiting = two.acquire(leaving.signal);
+  await settled();
+  leaving.abort();
+  expect(await within(waiting, 'the end of the wait')).toBeUndefined();
+});

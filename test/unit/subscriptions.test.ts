@@ -1,0 +1,34 @@
+/** Names of members' subscriptions, from which a push finds its member. */
+import fc from 'fast-check';
+import { parseSubscriptionName, subscriptionName } from '@cmbs/shared/broker/subscriptions';
+
+const id = fc.stringMatching(/^[A-Za-z0-9_.~!$&()*+,;=:@-]{1,255}$/);
+
+it('lead back to member and layer, unless the id is too long for a name', () => {
+  fc.assert(
+    fc.property(id, fc.constantFrom('l32', 'l4'), (one, layer) => {
+      const name = subscriptionName(`/cmbs/member/${one}`, layer);
+      expect(name).toMatch(/^[A-Za-z0-9._-]{1,255}$/);
+      const parsed = parseSubscriptionName(name);
+      expect(parsed?.layer).toBe(layer);
+      if (parsed?.member !== undefined) expect(parsed.member).toBe(`/cmbs/member/${one}`);
+      else expect(name.length).toBeGreaterThan(64);
+    }),
+  );
+});
+
+it('are different for different members', () => {
+  fc.assert(
+    fc.property(id, id, (one, other) => {
+      const [a, b] = [one, other].map((each) => subscriptionName(`/cmbs/member/${each}`, 'l32'));
+      expect(a === b).toBe(one === other);
+    }),
+  );
+});
+
+it.each(['', 'dead-letter', 'member.x', 'member.x.l1', 'member..l32', 'member.x.l32.more', 'member.x/y.l32'])(
+  '%j is none',
+  (name) => {
+    expect(parseSubscriptionName(name)).toBeUndefined();
+  },
+);
