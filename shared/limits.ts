@@ -146,6 +146,58 @@ export const DATABASE_BUSY_MS = 5000;
 /** Expired documents removed in one commit: about 10 ms. */
 export const SWEEP_CHUNK = 256;
 
+// --- Firestore (https://cloud.google.com/firestore/quotas) ---
+
+/** Milliseconds that a read has: nobody who asks over HTTP waits longer for a page. */
+export const FIRESTORE_READ_MS = 10_000;
+/** Milliseconds that a transaction or a creation has as a whole, its reruns included. */
+export const FIRESTORE_WRITE_MS = 20_000;
+/** Milliseconds that a closing store gives to what is under way. */
+export const FIRESTORE_CLOSE_MS = 5000;
+/** Times that one call is made when Firestore cannot be reached for a moment: a second in all, with the pauses. */
+export const FIRESTORE_ATTEMPTS = 4;
+/** Milliseconds before a call is made again, at first and at most. */
+export const FIRESTORE_RETRY_MS = 50;
+export const FIRESTORE_RETRY_MAX_MS = 1000;
+/** Milliseconds before a transaction that was outrun runs again, at first and at most: the other has committed. */
+export const FIRESTORE_CONFLICT_MS = 5;
+export const FIRESTORE_CONFLICT_MAX_MS = 250;
+/** Milliseconds that such a transaction waits for others of this process at the same document, before it goes on. */
+export const FIRESTORE_TURN_MS = 1000;
+/** Milliseconds between attempts to reconnect at most: a Firestore that is back is noticed this fast. */
+export const FIRESTORE_RECONNECT_MAX_MS = 2000;
+/** Calls on one connection: Google's front ends allow a hundred streams, the next waits unheard. */
+export const FIRESTORE_CALLS_PER_CHANNEL = 100;
+/** Calls and watches under way at the same time; beyond, callers are told `queue_full`. */
+export const FIRESTORE_MAX_CALLS = 4000;
+/** Bytes of a document, its name and fields included. */
+export const FIRESTORE_DOCUMENT_BYTES = 1024 * 1024;
+/** Bytes of one field of a document. */
+export const FIRESTORE_VALUE_BYTES = 1_048_487;
+/** Bytes of all that one transaction writes. */
+export const FIRESTORE_TRANSACTION_BYTES = 10 * 1024 * 1024;
+/** Bytes of a document id, as it is encoded. */
+export const FIRESTORE_ID_BYTES = 1500;
+/** Index entries of one document: Firestore takes 40,000, and 8 MiB of them. */
+export const FIRESTORE_INDEX_ENTRIES = 20_000;
+/** Bytes of an index entry's key; longer ones are stored by their digest. Firestore takes 1,500 for a whole path. */
+export const FIRESTORE_INDEX_KEY_BYTES = 500;
+/** Documents asked for by id in one call. */
+export const FIRESTORE_GET_BATCH = 1000;
+/** Documents that a query asks for in one call; what it reads in vain is no more. */
+export const FIRESTORE_SCAN_DOCS = 1000;
+/** Documents up to which counting reads them, in one call; more are counted by Firestore, which takes two or three. */
+export const FIRESTORE_COUNTED_BY_READING = 100;
+/** Expired documents deleted in one call. */
+export const FIRESTORE_SWEEP_BATCH = 250;
+/** Milliseconds without a word from Firestore until a watch connects again; it speaks more often, when it is there. */
+export const FIRESTORE_WATCH_IDLE_MS = 120_000;
+/** Milliseconds before a watch that broke connects again, at first and at most. */
+export const FIRESTORE_WATCH_RETRY_MS = 100;
+export const FIRESTORE_WATCH_RETRY_MAX_MS = 5000;
+/** Documents that one watch remembers to tell which are gone after a broken connection: 20 MB. */
+export const FIRESTORE_WATCHED_DOCUMENTS = 100_000;
+
 /** Characters of a topic or a pattern: what Pub/Sub gives a topic's name. */
 export const MAX_TOPIC_LENGTH = 255;
 /** Characters of a member's id in the name of its subscription; the topic has to fit behind it. */

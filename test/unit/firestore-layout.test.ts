@@ -1,0 +1,62 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { deployedLayout, isInLayout, layoutOf } from '@cmbs/shared/store/firestore-layout';
+import { placeOf } from '@cmbs/shared/store/firestore-names';
+
+const ROOT = join(__dirname, '../..');
+/** What the embedded bus keeps; the cloud has Pub/Sub for it. */
+const EMBEDDED_ONLY = ['bus-delivery', 'bus-message', 'bus-removed-stream', 'bus-state', 'bus-subscription'];
+
+test('The deployment makes exactly the indexes that the engine goes by.', () => {
+  const deployed: unknown = JSON.parse(readFileSync(join(ROOT, 'terraform/firestore.json'), 'utf8'));
+  expect(deployed).toEqual(deployedLayout());
+});
+
+test('Every collection that the product names in its sources is in the layout.', () => {
+  const sources = ['shared', 'functions', 'companion'].flatMap(sourcesIn);
+  const literals = new Map<string, Set<string>>();
+  for (const text of sources) {
+    for (const [, name = '', value = ''] of text.matchAll(/const ([A-Z_]+) = '([a-z-]+)';/g)) {
+      literals.set(name, (literals.get(name) ?? new Set()).add(value));
+    }
+  }
+  const named = new Set<string>();
+  for (const text of sources) {
+    const uses = text.matchAll(
+      /(?:collection: |\b(?:tx|reader|store)\.(?:get|getAll|put|delete|create)\(\s*)(?:'([a-z-]+)'|([A-Z_]+)\b)/g,
+    );
+    for (const [, literal, constant = ''] of uses) {
+      for (const value of literal === undefined ? (literals.get(constant) ?? []) : [literal]) named.add(value);
+    }
+  }
+  expect([...named]).toEqual(expect.arrayContaining(['entities', 'sends', 'meta']));
+  const missing = [...named].filter((name) => !EMBEDDED_ONLY.includes(name) && !isInLayout(placeOf(name).group));
+  expect(missing).toEqual([]);
+});
+
+test('Inboxes lie in collections of one id, however many members there are.', () => {
+  const { parent, group, path } = placeOf('inbox:016ad860');
+  expect({ parent, group, path }).toEqual({
+    parent: 'inbox/016ad860',
+    group: 'entries',
+    path: 'inbox/016ad860/entries',
+  });
+  expect(layoutOf(group)).toMatchObject({ order: 'both', expiresByOrder: true });
+});
+
+test('Content and identity of a write are nowhere indexed, expiries have their policy everywhere.', () => {
+  const groups = Object.values(deployedLayout());
+  for (const { exempt, ttl } of groups) {
+    expect(exempt).toEqual(expect.arrayContaining(['value', 'revision', 'commit']));
+    expect(ttl).toBe('expires');
+  }
+  // Firestore takes 200 configurations of single fields in one database.
+  const configured = groups.reduce((sum, { exempt, ascending }) => sum + exempt.length + ascending.length, 0);
+  expect(configured).toBeLessThanOrEqual(200);
+});
+
+function sourcesIn(folder: string): readonly string[] {
+  return readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts') && !name.includes('node_modules'))
+    .map((name) => readFileSync(join(ROOT, folder, name), 'utf8'));
+}
