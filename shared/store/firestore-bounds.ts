@@ -1,0 +1,46 @@
+/** How long an operation may take and who may end it earlier; every wait of the engine goes by it. */
+import { abortable, abortedError } from './giving-up';
+
+export class Bounds {
+  readonly signal: AbortSignal | undefined;
+  /** By the monotonic clock: a wall clock that is set must not end or prolong a wait. */
+  readonly #endsAt: number;
+
+  constructor(ms: number, signal: AbortSignal | undefined) {
+    this.signal = signal;
+    this.#endsAt = performance.now() + ms;
+  }
+
+  /** Milliseconds. */
+  get left(): number {
+    return Math.max(0, this.#endsAt - performance.now());
+  }
+
+  get isOver(): boolean {
+    return this.left === 0 || this.signal?.aborted === true;
+  }
+
+  /** Throws `deadline_exceeded` when the caller has given up. */
+  assertWanted(): void {
+    if (this.signal?.aborted === true) throw abortedError(this.signal);
+  }
+
+  /** Waits; no longer than there is time. Rejects when the caller gives up. */
+  async pause(ms: number): Promise<void> {
+    this.assertWanted();
+    let timer: NodeJS.Timeout | undefined;
+    await abortable<unknown>(
+      this.signal,
+      (resolve) => {
+        timer = setTimeout(resolve, Math.min(ms, this.left));
+      },
+      () => clearTimeout(timer),
+    );
+  }
+}
+
+/** Milliseconds before attempt `attempt` (1, 2, …): doubling up to `most`, and random, so that rivals part. */
+export function backOff(attempt: number, first: number, most: number, random: () => number): number {
+  const longest = Math.min(most, first * 2 ** (attempt - 1));
+  return longest * (0.5 + random() / 2);
+}

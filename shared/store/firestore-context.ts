@@ -1,0 +1,47 @@
+/** What the parts of the Firestore engine share. */
+import { type Clock, type NewId } from '../clock';
+import { FIRESTORE_ATTEMPTS, FIRESTORE_RETRY_MAX_MS, FIRESTORE_RETRY_MS } from '../limits';
+import { type Log } from '../log';
+import { backOff, type Bounds } from './firestore-bounds';
+import { type Connection } from './firestore-connection';
+import { closedError, isTransient, statusOf, toStoreError } from './firestore-errors';
+import { abortedError } from './giving-up';
+
+export interface Context {
+  readonly connection: Connection;
+  readonly clock: Pick<Clock, 'now'>;
+  readonly log: Log;
+  readonly newId: NewId;
+  /** From 0 to below 1. */
+  readonly random: () => number;
+}
+
+/** Makes a call that changes nothing, several times when Firestore cannot be reached for a moment. */
+export async function repeated<T>(
+  { random }: Pick<Context, 'random'>,
+  bounds: Bounds,
+  call: () => Promise<T>,
+): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await call();
+    } catch (error) {
+      if (!isTransient(error) || attempt >= FIRESTORE_ATTEMPTS || bounds.isOver) throw error;
+      await bounds.pause(backOff(attempt, FIRESTORE_RETRY_MS, FIRESTORE_RETRY_MAX_MS, random));
+    }
+  }
+}
+
+/** A failed operation that wrote nothing, as its caller may see it. What is no answer of Firestore stays as it is. */
+export function refusal(
+  { connection, log }: Pick<Context, 'connection' | 'log'>,
+  bounds: Bounds,
+  error: unknown,
+): unknown {
+  if (statusOf(error) === undefined) return error;
+  if (bounds.signal?.aborted === true) return abortedError(bounds.signal);
+  if (connection.isClosed) return closedError();
+  const known = toStoreError(error, connection.names);
+  log.error('the store refused a request', { code: known.code, error });
+  return known;
+}
