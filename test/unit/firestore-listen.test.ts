@@ -1,0 +1,117 @@
+/** What a watch makes of Firestore's messages, including those that the emulator never sends. */
+import { ListenTarget, type Step } from '@cmbs/shared/store/firestore-listen';
+import { type ListenResponse, type TargetChange, type Timestamp } from '@cmbs/shared/store/firestore-protocol';
+
+const time = (nanos: number): Timestamp => ({ seconds: '1700000000', nanos });
+const nameOf = (id: string): string => `projects/p/databases/(default)/documents/things/${id}`;
+
+/** The document was written at `at`. */
+const changed = (id: string, at: number, expires?: Timestamp): ListenResponse => ({
+  documentChange: {
+    document: {
+      name: nameOf(id),
+      fields: expires === undefined ? {} : { expires: { timestampValue: expires } },
+      updateTime: time(at),
+    },
+    targetIds: [1],
+    removedTargetIds: [],
+  },
+});
+const deleted = (id: string): ListenResponse => ({ documentDelete: { document: nameOf(id) } });
+const target = (targetChangeType: TargetChange['targetChangeType'], more: Partial<TargetChange> = {}) => ({
+  targetChange: {
+    targetChangeType,
+    targetIds: targetChangeType === 'NO_CHANGE' ? [] : [1],
+    cause: null,
+    resumeToken: new Uint8Array([1]),
+    readTime: null,
+    ...more,
+  },
+});
+const current = target('CURRENT');
+const together = target('NO_CHANGE', { readTime: time(0) });
+
+function feed(watched: ListenTarget, ...responses: readonly ListenResponse[]): Step | undefined {
+  return responses.map((response) => watched.take(response)).at(-1);
+}
+
+const told = (step: Step | undefined): unknown =>
+  step?.kind === 'snapshot' ? step.changes.map(({ id, deleted: gone }) => (gone ? `-${id}` : id)) : step?.kind;
+
+function begun(...ids: readonly string[]): ListenTarget {
+  const watched = new ListenTarget(() => 1_700_000_000_000);
+  watched.reconnect();
+  feed(watched, target('ADD'), ...ids.map((id) => changed(id, 1)), current, together);
+  return watched;
+}
+
+test('Documents that are there at first are not told.', () => {
+  const watched = new ListenTarget(() => 0);
+  expect(told(feed(watched, target('ADD'), changed('a', 1), current))).toBe('nothing');
+  expect(told(feed(watched, together))).toEqual([]);
+});
+
+test('What changes between two snapshots is told together, in the order in which it was written.', () => {
+  const watched = begun('a', 'b');
+  expect(told(feed(watched, changed('b', 7), changed('c', 3), deleted('a'), together))).toEqual(['c', 'b', '-a']);
+});
+
+test('A document that leaves what is watched counts as deleted; one that was never in it is not told.', () => {
+  const watched = begun('a');
+  expect(told(feed(watched, { documentRemove: { document: nameOf('a') } }, deleted('never'), together))).toEqual([
+    '-a',
+  ]);
+});
+
+test('After a reset only differences are told.', () => {
+  const watched = begun('a', 'b', 'c');
+  const again = [changed('a', 1), changed('b', 5), changed('d', 4)];
+  expect(told(feed(watched, target('RESET'), ...again, current, together))).toEqual(['d', 'b', '-c']);
+});
+
+test('What an interrupted connection told before its snapshot is forgotten.', () => {
+  const watched = begun('a');
+  feed(watched, changed('b', 2));
+  watched.reconnect();
+  expect(watched.resumeToken).toBeDefined();
+  expect(told(feed(watched, changed('c', 3), current, together))).toEqual(['c']);
+});
+
+test('A count that differs starts over without the token, and the deletion that was missed is told.', () => {
+  const watched = begun('a', 'b');
+  watched.reconnect();
+  expect(told(feed(watched, changed('c', 2), { filter: { count: 3 } }))).toBe('nothing');
+  expect(told(feed(watched, { filter: { count: 2 } }))).toBe('restart');
+  expect(watched.resumeToken).toBeUndefined();
+  watched.reconnect();
+  expect(told(feed(watched, changed('b', 1), changed('c', 2), current, together))).toEqual(['c', '-a']);
+});
+
+test('A document that has expired is absent, whether it is written, told anew or removed at last.', () => {
+  const watched = begun('a');
+  const past = { seconds: '1699999999', nanos: 0 };
+  expect(told(feed(watched, changed('old', 2, past), together))).toEqual([]);
+  expect(told(feed(watched, deleted('old'), together))).toEqual([]);
+  expect(told(feed(watched, changed('a', 3, past), together))).toEqual(['-a']);
+});
+
+test('Documents that have expired and are still there do not make the count differ.', () => {
+  const watched = begun('a');
+  feed(watched, changed('old', 2, { seconds: '1699999999', nanos: 0 }), together);
+  watched.reconnect();
+  expect(told(feed(watched, { filter: { count: 2 } }))).toBe('nothing');
+});
+
+test('An end by Firestore has its reason.', () => {
+  const cause = { code: 7, message: 'no' };
+  expect(feed(begun(), target('REMOVE', { cause }))).toEqual({ kind: 'refused', code: 7, details: 'no' });
+});
+
+test('Beyond its bound it tells of documents as often as they are named, and of deletions that it hears of.', () => {
+  const watched = new ListenTarget(() => 0, 2);
+  feed(watched, changed('a', 1), changed('b', 1), changed('c', 1), current, together);
+  expect(watched.isOverflowing).toBe(true);
+  const again = [changed('a', 1), changed('b', 1), changed('c', 1)];
+  expect(told(feed(watched, target('RESET'), ...again, current, together))).toEqual(['c']);
+  expect(told(feed(watched, deleted('c'), { filter: { count: 9 } }, together))).toEqual(['-c']);
+});
