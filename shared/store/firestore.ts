@@ -1,0 +1,238 @@
+/**
+ * The store on Firestore, for deployments of several processes (DESIGN decision 11). Nothing of it is kept in memory:
+ * each read asks Firestore, and what one process has committed the next one reads.
+ *
+ * Firestore's limits hold: 1 MiB a document, 10 MiB a transaction, 1,500 bytes an id; beyond them a write is refused
+ * `too_large` or `bad_request` before anything is sent. Every operation has a deadline of ours, after which a read is
+ * `deadline_exceeded` and a write says "outcome unknown" unless it is certain that nothing was written.
+ */
+import { type Clock, newId, type NewId } from '../clock';
+import { type JsonObject } from '../json';
+import {
+  FIRESTORE_CLOSE_MS,
+  FIRESTORE_CONFLICT_MAX_MS,
+  FIRESTORE_CONFLICT_MS,
+  FIRESTORE_READ_MS,
+  FIRESTORE_WRITE_MS,
+} from '../limits';
+import { type Log, silentLog } from '../log';
+import { backOff, Bounds } from './firestore-bounds';
+import { commitWrites } from './firestore-commit';
+import { Connection, type ConnectionOptions } from './firestore-connection';
+import { type Context, refusal } from './firestore-context';
+import { countUpTo } from './firestore-count';
+import { isExpired, preparePut, toDoc, withCommit } from './firestore-documents';
+import { closedError, contentionError } from './firestore-errors';
+import { FIELD } from './firestore-layout';
+import { encodeId, placeOf } from './firestore-names';
+import { type Precondition } from './firestore-protocol';
+import { readPage } from './firestore-query';
+import { documentsOf, Snapshot } from './firestore-snapshot';
+import { sweepEmulator } from './firestore-sweep';
+import { runTransaction } from './firestore-transaction';
+import { Turns } from './firestore-turns';
+import { FirestoreWatch } from './firestore-watch';
+import { withinBounds } from './giving-up';
+import {
+  type CallOptions,
+  type Change,
+  type Doc,
+  type Page,
+  type PutOptions,
+  type Query,
+  type Store,
+  type Transaction,
+  type Watch,
+  type WatchScope,
+} from './store';
+import { toSelection } from './store-query';
+
+export interface FirestoreStoreOptions extends ConnectionOptions {
+  readonly clock: Pick<Clock, 'now'>;
+  readonly log?: Log;
+  /** Milliseconds that a read, and a write, may take; `limits.ts` by default. */
+  readonly readMs?: number;
+  readonly writeMs?: number;
+  /** Milliseconds that closing gives to what is under way. */
+  readonly closeMs?: number;
+  readonly newId?: NewId;
+  /** From 0 to below 1. */
+  readonly random?: () => number;
+}
+
+/**
+ * Opens the store; nothing is sent before it is used. Whether the database can be reached is told by the first
+ * operation: `unavailable` with what to do.
+ *
+ * @example
+ * const store = openFirestoreStore({ clock: systemClock, projectId: 'my-project' });
+ */
+export function openFirestoreStore(options: FirestoreStoreOptions): Store {
+  return new FirestoreStore(options);
+}
+
+class FirestoreStore implements Store {
+  readonly #context: Context;
+  readonly #readMs: number;
+  readonly #writeMs: number;
+  readonly #closeMs: number;
+  readonly #turns = new Turns();
+  readonly #underWay = new Set<Promise<unknown>>();
+  readonly #watches = new Set<Watch>();
+  #closing: Promise<void> | undefined;
+
+  constructor(options: FirestoreStoreOptions) {
+    const { emulatorHost = process.env.FIRESTORE_EMULATOR_HOST } = options;
+    this.#context = {
+      connection: new Connection({ ...options, emulatorHost }),
+      clock: options.clock,
+      log: options.log ?? silentLog,
+      newId: options.newId ?? newId,
+      random: options.random ?? Math.random,
+    };
+    this.#readMs = options.readMs ?? FIRESTORE_READ_MS;
+    this.#writeMs = options.writeMs ?? FIRESTORE_WRITE_MS;
+    this.#closeMs = options.closeMs ?? FIRESTORE_CLOSE_MS;
+  }
+
+  // --- Reads ---
+
+  async get(collection: string, id: string, options?: CallOptions): Promise<Doc | undefined> {
+    const [doc] = await this.getAll(collection, [id], options);
+    return doc;
+  }
+
+  async getAll(
+    collection: string,
+    ids: readonly string[],
+    options?: CallOptions,
+  ): Promise<readonly (Doc | undefined)[]> {
+    return this.#reading(options, async (snapshot) => {
+      const paths = ids.map((id) => pathOf(collection, id));
+      const found = await snapshot.getAll(paths);
+      const now = this.#context.clock.now();
+      return paths.map((path) => {
+        const stored = found.get(path);
+        return stored === undefined || isExpired(stored.expiresAt, now) ? undefined : toDoc(stored);
+      });
+    });
+  }
+
+  async query(query: Query, options?: CallOptions): Promise<Page> {
+    const selection = toSelection(query);
+    return this.#reading(options, async (snapshot) => (await readPage(snapshot, selection)).page);
+  }
+
+  async count(query: Omit<Query, 'limit' | 'after'>, atMost: number, options?: CallOptions): Promise<number> {
+    const selection = toSelection({ ...query, limit: 1 });
+    return this.#reading(options, (snapshot) => countUpTo(snapshot, selection, Math.trunc(atMost)));
+  }
+
+  #reading<T>(options: CallOptions | undefined, read: (snapshot: Snapshot) => Promise<T>): Promise<T> {
+    return this.#operate(this.#readMs, options, async (bounds) =>
+      read(await Snapshot.open(this.#context, bounds)),
+    );
+  }
+
+  // --- Writes ---
+
+  async transact<T>(body: (tx: Transaction) => Promise<T>, options?: CallOptions): Promise<T> {
+    const bounds = this.#begin(this.#writeMs, options);
+    return this.#track(runTransaction(this.#context, this.#turns, bounds, body));
+  }
+
+  async create(
+    collection: string,
+    id: string,
+    value: JsonObject,
+    options: PutOptions & CallOptions = {},
+  ): Promise<boolean> {
+    const path = pathOf(collection, id);
+    const put = preparePut(path, value, options);
+    return this.#operate(this.#writeMs, options, async (bounds) => {
+      const database = await this.#context.connection.database(bounds);
+      const name = `${documentsOf(database)}/${path}`;
+      const { clock, random } = this.#context;
+      let expected: Precondition = { exists: false };
+      for (let attempt = 1; ; attempt++) {
+        const commit = this.#context.newId();
+        const write = { update: { name, fields: withCommit(put.fields, 1, commit) }, currentDocument: expected };
+        const fate = await commitWrites(this.#context, { database, writes: [write] }, commit, bounds);
+        if (fate === 'applied') return true;
+        const latest = new Snapshot(this.#context, database, bounds);
+        const there = (await latest.getAll([path], [FIELD.expires])).get(path);
+        if (there !== undefined && !isExpired(there.expiresAt, clock.now())) return false;
+        expected = there === undefined ? { exists: false } : { updateTime: there.updateTime };
+        if (bounds.isOver) throw contentionError();
+        await bounds.pause(backOff(attempt, FIRESTORE_CONFLICT_MS, FIRESTORE_CONFLICT_MAX_MS, random));
+      }
+    });
+  }
+
+  /** At an emulator; deployed, a TTL policy does it (`firestore-sweep.ts`) and this is always 0. */
+  async sweep(limit: number): Promise<number> {
+    if (!this.#context.connection.isEmulator) return 0;
+    return this.#operate(this.#writeMs, undefined, async (bounds) =>
+      sweepEmulator(await Snapshot.open(this.#context, bounds), limit),
+    );
+  }
+
+  // --- The rest ---
+
+  watch(scope: WatchScope, listener: (changes: readonly Change[]) => void): Watch {
+    if (this.#closing !== undefined) throw closedError();
+    const watch: Watch = new FirestoreWatch(this.#context, {
+      scope,
+      listener,
+      onEnd: () => this.#watches.delete(watch),
+      readyMs: this.#readMs,
+    });
+    this.#watches.add(watch);
+    return watch;
+  }
+
+  async #operate<T>(
+    ms: number,
+    options: CallOptions | undefined,
+    operation: (bounds: Bounds) => Promise<T>,
+  ): Promise<T> {
+    const bounds = this.#begin(ms, options);
+    try {
+      return await this.#track(operation(bounds));
+    } catch (error) {
+      throw refusal(this.#context, bounds, error);
+    }
+  }
+
+  #begin(ms: number, options: CallOptions | undefined): Bounds {
+    if (this.#closing !== undefined) throw closedError();
+    const bounds = new Bounds(ms, options?.signal);
+    bounds.assertWanted();
+    return bounds;
+  }
+
+  async #track<T>(work: Promise<T>): Promise<T> {
+    this.#underWay.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#underWay.delete(work);
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    for (const watch of [...this.#watches]) watch.end();
+    const done = Promise.allSettled([...this.#underWay]);
+    await withinBounds(() => done, undefined, this.#closeMs).catch(() => undefined);
+    await this.#context.connection.close();
+  }
+}
+
+function pathOf(collection: string, id: string): string {
+  return `${placeOf(collection).path}/${encodeId(id)}`;
+}
