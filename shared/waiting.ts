@@ -9,26 +9,26 @@ export function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Resolves when `event` does, after `ms`, or when the signal aborts; and leaves nothing behind that waits. */
+/** Resolves when `event` does, after `ms`, or when a signal aborts; and leaves nothing behind that waits. */
 export async function untilOr(
   event: Promise<unknown>,
   clock: Clock,
   ms: number,
-  signal: AbortSignal,
+  signal?: AbortSignal,
 ): Promise<void> {
   let cancel = (): void => undefined;
   let leave = (): void => undefined;
   const over = new Promise<void>((resolve) => {
     cancel = clock.after(ms, resolve);
     leave = resolve;
-    signal.addEventListener('abort', leave, { once: true });
-    if (signal.aborted) resolve();
+    signal?.addEventListener('abort', leave, { once: true });
+    if (signal?.aborted === true) resolve();
   });
   try {
     await Promise.race([event, over]);
   } finally {
     cancel();
-    signal.removeEventListener('abort', leave);
+    signal?.removeEventListener('abort', leave);
   }
 }
 

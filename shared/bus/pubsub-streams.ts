@@ -15,6 +15,7 @@ import {
   STREAM_MESSAGES,
   STREAMS_PER_CONNECTION,
 } from '../limits';
+import { untilOr } from '../waiting';
 
 type SubscriberClient = InstanceType<typeof v1.SubscriberClient>;
 
@@ -67,6 +68,8 @@ export class PubsubStreams {
   readonly #clock: Clock;
   readonly #connections: Connection[] = [];
   readonly #calls: SubscriberClient;
+  /** Streams of which something may still come, be it only how they ended. */
+  readonly #open = new Set<Promise<void>>();
 
   constructor(projectId: string, clock: Clock) {
     this.#projectId = projectId;
@@ -83,7 +86,7 @@ export class PubsubStreams {
     }
     const used = free;
     used.streams += 1;
-    return new PubsubStream({
+    const stream = new PubsubStream({
       pull: used.client.streamingPull(),
       calls: this.#calls,
       name: `projects/${this.#projectId}/subscriptions/${subscription}`,
@@ -93,10 +96,14 @@ export class PubsubStreams {
         used.streams -= 1;
       },
     });
+    this.#open.add(stream.gone);
+    void stream.gone.then(() => this.#open.delete(stream.gone));
+    return stream;
   }
 
-  /** After every stream is closed. */
+  /** After every stream is closed; resolves when nothing comes any more. */
   async close(): Promise<void> {
+    await untilOr(Promise.all(this.#open), this.#clock, PUBSUB_DEADLINE_MS);
     await Promise.all(
       [this.#calls, ...this.#connections.map(({ client }) => client)].map((client) => client.close()),
     );
@@ -113,6 +120,8 @@ interface StreamOptions {
 }
 
 export class PubsubStream {
+  /** Resolves when the connection has said the last word about it. */
+  readonly gone: Promise<void>;
   readonly #options: StreamOptions;
   /** Deliveries whose leases are extended until they are settled. */
   readonly #leased = new Set<string>();
@@ -122,6 +131,7 @@ export class PubsubStream {
   constructor(options: StreamOptions) {
     this.#options = options;
     const { pull, name, handlers } = options;
+    this.gone = new Promise((resolve) => pull.once('close', resolve).once('error', () => resolve()));
     pull.on('data', (response: unknown) => {
       for (const message of receivedOf(response)) {
         this.#leased.add(message.ackId);
