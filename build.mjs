@@ -9,7 +9,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { build } from 'esbuild';
-import { zipSync } from 'fflate';
+import { strToU8, zipSync } from 'fflate';
 
 /** Prebuilt binaries, and what the platform itself starts a function with, stay outside. */
 const EXTERNAL = ['zeromq', '@photostructure/sqlite', '@google-cloud/functions-framework'];
@@ -72,41 +72,52 @@ async function buildPrograms() {
   });
 }
 
+/** The code of all functions that reach the same: their names alone tell them apart. */
+async function functionCode({ withBus }) {
+  const { outputFiles } = await build({
+    ...settings,
+    // The stack traces of a small function are read with the sources at hand; the zip stays small.
+    sourcemap: false,
+    minifySyntax: true,
+    minifyWhitespace: true,
+    ...(withBus
+      ? {}
+      : { alias: { '@cmbs/shared/bus/pubsub-of': resolve('functions/without-bus.ts') } }),
+    stdin: {
+      contents: "import './main';\nexport { register } from './register';\n",
+      resolveDir: 'functions',
+      sourcefile: 'function.ts',
+      loader: 'ts',
+    },
+    write: false,
+  });
+  return outputFiles[0].contents;
+}
+
 async function buildFunctions() {
   const routes = await json('terraform/routes.json');
   const framework = await versionOf('functions', '@google-cloud/functions-framework');
   // What an earlier build made and the table does not name any more would be deployed.
   await rm('dist/functions', { recursive: true, force: true });
+  const [withBus, withoutBus] = await Promise.all([functionCode({ withBus: true }), functionCode({ withBus: false })]);
   await Promise.all(
     routes.map(async ({ name, entryPoint, access }) => {
       const directory = `dist/functions/${name}`;
       await mkdir(directory, { recursive: true });
-      const { outputFiles } = await build({
-        ...settings,
-        // The stack traces of a small function are read with the sources at hand; the zip stays small.
-        sourcemap: false,
-        minifySyntax: true,
-        minifyWhitespace: true,
-        ...(access === 'bus'
-          ? {}
-          : { alias: { '@cmbs/shared/bus/pubsub-of': resolve('functions/without-bus.ts') } }),
-        stdin: {
-          contents: `import './main';\nimport { register } from './register';\nexport const ${entryPoint} = register('${name}');\n`,
-          resolveDir: 'functions',
-          sourcefile: `${name}.ts`,
-          loader: 'ts',
-        },
-        write: false,
-      });
-      const [{ contents }] = outputFiles;
-      await writeFile(`${directory}/index.js`, contents);
-      await writePackage(directory, `cmbs-${name}`, {
-        main: 'index.js',
-        start: `functions-framework --target=${entryPoint}`,
-        dependencies: { '@google-cloud/functions-framework': framework },
-      });
+      const code = access === 'bus' ? withBus : withoutBus;
+      const index = `exports.${entryPoint} = require('./code').register('${name}');\n`;
+      await Promise.all([
+        writeFile(`${directory}/code.js`, code),
+        writeFile(`${directory}/index.js`, index),
+        writePackage(directory, `cmbs-${name}`, {
+          main: 'index.js',
+          start: `functions-framework --target=${entryPoint}`,
+          dependencies: { '@google-cloud/functions-framework': framework },
+        }),
+      ]);
       if (asked.length > 0) return;
-      const files = { 'index.js': contents, 'package.json': await readFile(`${directory}/package.json`) };
+      const packageJson = await readFile(`${directory}/package.json`);
+      const files = { 'code.js': code, 'index.js': strToU8(index), 'package.json': packageJson };
       await writeFile(`dist/functions/${name}.zip`, zipSync(files, { level: 6, mtime: ZIP_TIME }));
     }),
   );
