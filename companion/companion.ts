@@ -173,7 +173,9 @@ export class Companion {
     const { members, clock, context } = this.#environment;
     const deadline = new Promise<void>((resolve) => void clock.after(this.#drainMs(), resolve));
     // Each step whatever becomes of the others: what stays open keeps its port, or the process.
+    const sent = this.#ending('sends', Promise.race([this.#outbox.drain(), deadline]));
     await this.#ending('layers', Promise.race([this.#layers.close(), deadline]));
+    await sent;
     await this.#ending('calls', this.#execution.close(deadline));
     // What cannot be written by then is sent again, and recognised.
     const last = new Promise<void>((resolve) => void clock.after(COMPANION_WRITE_MS, resolve));

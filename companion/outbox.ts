@@ -50,6 +50,8 @@ export class Outbox implements Holder {
   #cancelExpiry: (() => void) | undefined;
   #cancelLook: () => void = () => undefined;
   #nextExpiry = Infinity;
+  /** Takes nothing more in hand. */
+  #draining = false;
   #closed = false;
 
   constructor(environment: Environment, learning: Learning) {
@@ -75,7 +77,7 @@ export class Outbox implements Holder {
 
   async #takeAll(publishAfterMs: number): Promise<void> {
     const { store } = this.#environment;
-    for (let after: string | undefined, more = true; more && !this.#closed;) {
+    for (let after: string | undefined, more = true; more && !this.#draining;) {
       const page = await store.query({
         collection: SENDS,
         by: 'order',
@@ -100,7 +102,7 @@ export class Outbox implements Holder {
 
   #lookSoon(): void {
     const { clock, lookAgainMs, log } = this.#environment;
-    if (lookAgainMs === undefined || this.#closed) return;
+    if (lookAgainMs === undefined || this.#draining) return;
     this.#cancelLook = clock.after(lookAgainMs, () => {
       this.#takeAll(PUBLICATION_GRACE_MS)
         .catch((error: unknown) => log.warn('sends not read', { cause: String(error) }))
@@ -143,7 +145,17 @@ export class Outbox implements Holder {
     return now - oldest;
   }
 
+  /** Nothing more leaves for anybody; resolves when what has left has its outcome, in the store too. */
+  async drain(): Promise<void> {
+    this.#draining = true;
+    this.#watch?.end();
+    this.#cancelLook();
+    await Promise.all([...this.#requests.values()].map((lane) => lane.drain()));
+    await this.#writeAll();
+  }
+
   async close(): Promise<void> {
+    this.#draining = true;
     this.#closed = true;
     this.#watch?.end();
     this.#cancelLook();
@@ -156,6 +168,10 @@ export class Outbox implements Holder {
     for (const held of this.#held.values()) {
       for (const waiter of [...held.waiters]) waiter({ outcome: 'queued', reason: 'the companion is stopping' });
     }
+    await this.#writeAll();
+  }
+
+  async #writeAll(): Promise<void> {
     for (const held of this.#held.values()) this.#write(held);
     await Promise.all(this.#writing);
   }
@@ -163,7 +179,7 @@ export class Outbox implements Holder {
   /** Takes a send in hand of which the store told; when it cannot be read now, a little later. */
   #takeSoon(sendId: string, attempt: number): void {
     this.#take(sendId).catch(() => {
-      if (this.#closed) return;
+      if (this.#draining) return;
       this.#environment.clock.after(backOff(attempt), () => this.#takeSoon(sendId, attempt + 1));
     });
   }
@@ -176,7 +192,7 @@ export class Outbox implements Holder {
       const { store, log } = this.#environment;
       taking = readSend(store, sendId).then(
         async (read) => {
-          if (read === undefined || !(await this.#serves(read.send)) || this.#closed) return undefined;
+          if (read === undefined || !(await this.#serves(read.send)) || this.#draining) return undefined;
           return this.#hold(read.send, PUBLICATION_GRACE_MS);
         },
         (error: unknown) => {
@@ -307,7 +323,7 @@ export class Outbox implements Holder {
 
   /** Hands what waits for a lane to those that there are now. */
   #giveLanes(): void {
-    if (this.#closed) return;
+    if (this.#draining) return;
     for (const [held, items] of [...this.#withoutLane]) {
       const left = items.filter((item) => {
         const receiver = held.send.receivers.find(({ name }) => name === item.name);

@@ -44,7 +44,10 @@ export class RequestLane {
   #cancelIdle: (() => void) | undefined;
   /** Ends the wait for a connection. */
   #wake: (() => void) | undefined;
+  #draining = false;
   #closed = false;
+  /** Told when nothing is in flight any more. */
+  #landed: () => void = () => undefined;
 
   constructor(address: string, outbox: Holder, environment: Environment, onIdle: () => void) {
     this.#address = address;
@@ -79,6 +82,13 @@ export class RequestLane {
     this.#watchIdle();
   }
 
+  /** Sends nothing more; resolves when what has left for the peer has its outcome. */
+  async drain(): Promise<void> {
+    this.#draining = true;
+    this.#wake?.();
+    if (this.#inFlight > 0) await new Promise<void>((resolve) => (this.#landed = resolve));
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     this.#cancelBackOff?.();
@@ -102,7 +112,7 @@ export class RequestLane {
   #resume(): void {
     this.#parked = undefined;
     this.#cancelBackOff?.();
-    if (!this.#running && !this.#closed) void this.#run();
+    if (!this.#running && this.#isGoing()) void this.#run();
   }
 
   #open(): Requester {
@@ -195,7 +205,7 @@ export class RequestLane {
 
   /** A method, since a property that changes during an `await` looks constant to the compiler. */
   #isGoing(): boolean {
-    return this.#parked === undefined && !this.#closed;
+    return this.#parked === undefined && !this.#draining && !this.#closed;
   }
 
   #dispatch(requester: Requester, item: Item, frame: string): void {
@@ -226,6 +236,7 @@ export class RequestLane {
       })
       .finally(() => {
         this.#inFlight -= 1;
+        if (this.#inFlight === 0) this.#landed();
         if (!this.#running && this.#isGoing() && this.#items.length > 0) void this.#run();
         else this.#watchIdle();
       });
