@@ -1,5 +1,5 @@
 /** `/healthz`: the process answers. `/readyz`: what it needs answers too. */
-import { CmbsError } from '@cmbs/shared';
+import { CmbsError, toCmbsError } from '@cmbs/shared';
 import type { App } from '../app';
 import type { OcciRequest, OcciResponse } from '../request';
 import { answerJson } from '../respond';
@@ -10,6 +10,17 @@ export async function health(request: OcciRequest, app: App): Promise<OcciRespon
       headers: { Allow: 'GET, HEAD' },
     });
   }
-  if (request.path === '/readyz') await app.ready();
-  return answerJson(200, { status: 'ok' }, { 'Cache-Control': 'no-store' });
+  const headers = { 'Cache-Control': 'no-store' };
+  if (request.path === '/readyz') {
+    try {
+      await app.ready();
+    } catch (thrown) {
+      const { code, message } = toCmbsError(thrown);
+      if (code !== 'unavailable') throw thrown;
+      // Asked every few seconds; that something is away is the answer, and no failure of this function.
+      app.log.warn('not ready', { cause: message, trace: request.trace });
+      return answerJson(503, { status: 'not ready', reason: message }, headers);
+    }
+  }
+  return answerJson(200, { status: 'ok' }, headers);
 }
