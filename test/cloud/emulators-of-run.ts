@@ -10,7 +10,9 @@ export const VARIABLES = {
 
 // Jest loads set-up and tear-down apart from each other, in the same process; and both once per project.
 const KEPT = Symbol.for('cmbs.emulators');
-const shared = globalThis as { [KEPT]?: { readonly emulators: Promise<Emulators>; users: number } };
+const shared = globalThis as {
+  [KEPT]?: { readonly emulators: Promise<Emulators>; users: number } | undefined;
+};
 
 /** Starts them for the first who asks. */
 export function emulatorsOfRun(start: () => Promise<Emulators>): Promise<Emulators> {
@@ -25,6 +27,6 @@ export async function leaveEmulatorsOfRun(): Promise<void> {
   if (kept === undefined) return;
   kept.users -= 1;
   if (kept.users > 0) return;
-  delete shared[KEPT];
+  shared[KEPT] = undefined;
   await (await kept.emulators).stop();
 }

@@ -1,13 +1,33 @@
 /**
- * Starts the emulators once for all tests on them (`globalSetup` of their projects). The hosts reach the tests by the
- * environment, under names of ours: a local deployment that another test starts must not find them.
+ * Starts the emulators, and builds the programs, once for all tests on them (`globalSetup` of their projects). The hosts
+ * reach the tests by the environment, under names of ours: a local deployment that another test starts must not find
+ * them.
  */
-import { EmulatorsMissing, startEmulators } from '@cmbs/emulator/emulators';
+import { execFile } from 'node:child_process';
+import { resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { EmulatorsMissing, startEmulators, type Emulators } from '@cmbs/emulator/emulators';
 import { emulatorsOfRun, VARIABLES } from './emulators-of-run';
+
+/** What tests run as processes of their own. */
+const PROGRAMS = ['functions', 'companion', 'local/cloud', 'local/emulators'];
+
+async function startAndBuild(): Promise<Emulators> {
+  const emulators = await startEmulators();
+  try {
+    await promisify(execFile)(process.execPath, ['build.mjs', ...PROGRAMS], {
+      cwd: resolve(__dirname, '../..'),
+    });
+    return emulators;
+  } catch (error) {
+    await emulators.stop();
+    throw error;
+  }
+}
 
 export default async function startForRun(): Promise<void> {
   try {
-    const { hosts } = await emulatorsOfRun(() => startEmulators());
+    const { hosts } = await emulatorsOfRun(startAndBuild);
     process.env[VARIABLES.firestore] = hosts.firestore;
     process.env[VARIABLES.pubsub] = hosts.pubsub;
   } catch (error) {

@@ -1,0 +1,169 @@
+/**
+ * Every function as a process of its own, started through functions-framework as it is deployed, with the companion as
+ * another; requests go to the function that the URL map picks, and topic messages are pushed.
+ */
+import { ROUTES } from '@cmbs/functions/routes';
+import { CATEGORIES_MAX_AGE_MS } from '@cmbs/shared/limits';
+import type { Running } from '../e2e/engine';
+import {
+  contentOf,
+  eventually,
+  Fleet,
+  MEMBER,
+  type Deployment,
+  type LayerName,
+  type Member,
+} from '../e2e/harness';
+import { freePort } from '../integration/free-port';
+import { cloudEnvironment } from './deployment';
+import { CompanionProgram, FunctionProgram, UrlMap } from './processes';
+import { describeOnEmulators } from './support';
+
+const LAYERS: readonly LayerName[] = ['l1', 'l2', 'l31', 'l32', 'l4'];
+
+describeOnEmulators('every function alone', (hosts) => {
+  const fleet = new Fleet();
+  const functions = new Map<string, FunctionProgram>();
+  let map: UrlMap;
+  let companion: CompanionProgram;
+  let here: Deployment;
+  let alice: Member;
+  let bob: Member;
+
+  async function start(): Promise<Running> {
+    const port = await freePort();
+    const url = `http://127.0.0.1:${port}`;
+    const settings = await cloudEnvironment(hosts, {
+      CMBS_PUBLIC_URL: url,
+      CMBS_TOPIC_DELIVERY: 'push',
+      CMBS_PUSH_URL: url,
+      CMBS_LOG: 'info',
+    });
+    companion = await CompanionProgram.start(settings);
+    // A start takes both processors for a second; more at a time would only wait for each other.
+    const waiting = ROUTES.map(({ name }) => name);
+    const startOne = async (): Promise<void> => {
+      for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
+        const one = new FunctionProgram(name, await freePort(), settings);
+        functions.set(name, one);
+        // Refused or not, it is the function that answers.
+        await one.answersAnything();
+      }
+    };
+    await Promise.all([startOne(), startOne(), startOne()]);
+    map = await UrlMap.listen(port, new Map([...functions].map(([name, one]) => [name, one.port])));
+    await companion.holding();
+    return {
+      url,
+      close: async () => {
+        await map.close();
+        await Promise.all([companion, ...functions.values()].map((one) => one.stop()));
+      },
+    };
+  }
+
+  beforeAll(async () => {
+    here = await fleet.start({ engine: start });
+    alice = await here.member({ title: 'alice', start: LAYERS });
+    bob = await here.member({ title: 'bob', topics: ['news.*'], start: LAYERS });
+  }, 300_000);
+  afterAll(() => fleet.close(), 60_000);
+
+  test('alive and ready', async () => {
+    await here.must(200, here.get('/healthz'));
+    await here.must(200, here.get('/readyz'));
+  });
+
+  test.each<[LayerName, object]>([
+    ['l2', {}],
+    ['l31', { providers: ['bob'] }],
+    ['l32', { topics: ['news.today'] }],
+    ['l4', { topics: ['news.today'], providers: ['bob'] }],
+  ])('%s carries a message from member to member', async (layer, options) => {
+    const content = `on ${layer}`;
+    const sent = await here.must(200, here.send(layer, { from: alice.id, content, ...options }));
+    expect(sent.delivery.state).toMatch(/^(sent|delivered)$/);
+    await eventually(
+      async () => (await here.inbox(bob)).map(contentOf),
+      (received) => received.includes(content),
+      `bob receives ${content}`,
+    );
+  });
+
+  test('l1 carries one, and it is acknowledged in the inbox', async () => {
+    const sent = await here.send('l1', { to: bob.sockets.l1, from: alice.id, content: 'directly' });
+    expect(sent.status).toBe(200);
+    const entry = (await here.inbox(bob)).find((one) => contentOf(one) === 'directly');
+    await here.must(200, here.request('DELETE', `${bob.path}/inbox/${entry?.id}`));
+    expect((await here.inbox(bob)).map(contentOf)).not.toContain('directly');
+  });
+
+  test('a message is executed', async () => {
+    const path = await here.message('l1', {
+      executable: true,
+      content: { method: 'echo.echo', params: ['x'] },
+    });
+    const { text } = await here.must(200, here.act(path, 'execute', { from: bob.id }));
+    expect(text).toContain('"x"');
+  });
+
+  test('a dead letter is sent again, and purged', async () => {
+    const dead = await here.send('l31', { from: alice.id, providers: ['nobody of that name'] });
+    expect(dead.delivery.state).toBe('failed');
+    await here.must(200, here.act(dead.path, 'resend', { from: alice.id }));
+    await here.reaches(dead.path, 'failed');
+    await here.must(200, here.act(dead.path, 'purge'));
+    expect((await here.get(dead.path)).status).toBe(404);
+  });
+
+  test('members are discovered', async () => {
+    await here.change(alice.path, { 'cmbs.member.neighbors_socket': [bob.sockets.l1] });
+    const { text } = await here.must(200, here.act(alice.path, 'check_neighbors'));
+    expect(text).toContain(bob.path);
+  });
+
+  test('a kind that a client defines holds in all of them at once or two seconds later', async () => {
+    const kind = 'http://example.org/test#thing';
+    await here.must(
+      200,
+      here.request('POST', '/-/', {
+        kinds: [
+          {
+            term: 'thing',
+            scheme: 'http://example.org/test#',
+            parent: 'http://schemas.ogf.org/occi/core#resource',
+            location: '/things/',
+          },
+        ],
+      }),
+    );
+    await eventually(
+      async () => (await here.request('PUT', '/things/one', { kind })).status,
+      (status) => status === 201,
+      'the function that creates the thing knows its kind',
+      CATEGORIES_MAX_AGE_MS + 500,
+    );
+    expect((await here.get('/things/one')).json.kind).toBe(kind);
+  });
+
+  test('members stop', async () => {
+    for (const layer of LAYERS) {
+      await here.must(200, here.act(alice.path, `stop_${layer}`));
+      expect((await here.layer(alice, layer))?.state).not.toBe('open');
+    }
+    expect((await here.get('/cmbs/member/')).text).toContain(MEMBER);
+  });
+
+  test('each of them was asked, and told of each request in one line', () => {
+    expect([...map.requests.keys()].sort()).toEqual(ROUTES.map(({ name }) => name).sort());
+    for (const [name, { entries }] of functions) {
+      const told = entries.filter(({ httpRequest }) => httpRequest !== undefined);
+      expect([name, told.length >= (map.requests.get(name) ?? 0)]).toEqual([name, true]);
+    }
+  });
+
+  test('a function refuses what is another one’s', async () => {
+    const port = functions.get('query')?.port;
+    expect((await here.get(`http://127.0.0.1:${port}/cmbs/member/`)).status).toBe(404);
+  });
+});

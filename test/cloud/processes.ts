@@ -1,0 +1,188 @@
+/** The programs of a deployment as processes of their own, from the bundles that the run's set-up has built. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
+import { resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { routeFor } from '@cmbs/functions/routes';
+import type { JsonObject } from '@cmbs/shared';
+import { eventually } from '../e2e/harness';
+import { freePort } from '../integration/free-port';
+import type { Environment } from './deployment';
+
+const DIST = resolve(__dirname, '../../dist');
+/** Milliseconds until a program that was started has to answer, on a busy machine. */
+const START_MS = 60_000;
+
+export interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** A running program and the lines it has written. */
+export class Program {
+  readonly lines: string[] = [];
+  readonly ended: Promise<Ended>;
+  readonly #child: ChildProcess;
+
+  /** @param script in `dist/`, or with a slash in front anywhere */
+  constructor(
+    script: string,
+    args: readonly string[],
+    environment: Environment,
+    { cwd = process.cwd() }: { readonly cwd?: string } = {},
+  ) {
+    // Only what it is told: variables of this run are not its.
+    const { PATH = '', HOME = '' } = process.env;
+    this.#child = spawn(process.execPath, [resolve(DIST, script), ...args], {
+      env: { PATH, HOME, ...environment },
+      cwd,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.ended = new Promise((resolve) => {
+      this.#child.once('exit', (code, signal) => resolve({ code, signal }));
+    });
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+      if (stream !== null) createInterface({ input: stream }).on('line', (line) => this.lines.push(line));
+    }
+  }
+
+  get isRunning(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? NaN;
+  }
+
+  /** The lines that are log entries. */
+  get entries(): readonly JsonObject[] {
+    return this.lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as JsonObject);
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name);
+  }
+
+  /** Milliseconds from SIGTERM to its end. */
+  async stop(): Promise<number> {
+    const started = performance.now();
+    if (this.isRunning) {
+      this.signal('SIGTERM');
+      const timer = setTimeout(() => this.signal('SIGKILL'), START_MS);
+      await this.ended;
+      clearTimeout(timer);
+    }
+    return performance.now() - started;
+  }
+
+  async kill(): Promise<void> {
+    if (this.isRunning) this.signal('SIGKILL');
+    await this.ended;
+  }
+
+  /** Resolves when the URL answers with the status; an error with what the program has written when it ends first. */
+  async answers(url: string, status?: number): Promise<void> {
+    await eventually(
+      async () => {
+        if (!this.isRunning) throw new Error(`the program has ended:\n${this.lines.join('\n')}`);
+        try {
+          const response = await fetch(url, { signal: AbortSignal.timeout(5000) });
+          await response.text();
+          return response.status;
+        } catch {
+          return undefined;
+        }
+      },
+      (now) => now !== undefined && (status === undefined || now === status),
+      `${url} answers ${status ?? 'something'}`,
+      START_MS,
+    );
+  }
+}
+
+export class CompanionProgram extends Program {
+  /** Of its control endpoint. */
+  readonly url: string;
+
+  private constructor(environment: Environment, port: number) {
+    super('companion/main.js', [], { ...environment, CMBS_CONTROL_PORT: String(port) });
+    this.url = `http://127.0.0.1:${port}`;
+  }
+
+  /** Resolves when it is alive; it may stand by. */
+  static async start(environment: Environment): Promise<CompanionProgram> {
+    const companion = new CompanionProgram(environment, await freePort());
+    await companion.answers(`${companion.url}/healthz`, 200);
+    return companion;
+  }
+
+  /** Resolves when it holds its shard. */
+  holding(): Promise<void> {
+    return this.answers(`${this.url}/readyz`, 200);
+  }
+
+  async isHolding(): Promise<boolean> {
+    return (await fetch(`${this.url}/readyz`)).status === 200;
+  }
+}
+
+/** One function alone, as `npm run start:cloud -- --function` starts it. */
+export class FunctionProgram extends Program {
+  readonly port: number;
+
+  constructor(name: string, port: number, environment: Environment) {
+    super('local/cloud.js', ['--function', name, '--port', String(port)], environment);
+    this.port = port;
+  }
+
+  /** Resolves when it serves requests; most functions have nothing at this path, and say so. */
+  answersAnything(): Promise<void> {
+    return this.answers(`http://127.0.0.1:${this.port}/healthz`);
+  }
+}
+
+/** Sends each request to the function that a deployment's URL map would pick. */
+export class UrlMap {
+  /** Requests by the function that they went to. */
+  readonly requests = new Map<string, number>();
+  readonly #ports: ReadonlyMap<string, number>;
+  readonly #server = createServer((incoming, outgoing) => this.#forward(incoming, outgoing));
+
+  private constructor(ports: ReadonlyMap<string, number>) {
+    this.#ports = ports;
+  }
+
+  static async listen(port: number, ports: ReadonlyMap<string, number>): Promise<UrlMap> {
+    const map = new UrlMap(ports);
+    map.#server.listen(port, '127.0.0.1');
+    await once(map.#server, 'listening');
+    return map;
+  }
+
+  async close(): Promise<void> {
+    const closed = once(this.#server, 'close');
+    this.#server.close();
+    this.#server.closeAllConnections();
+    await closed;
+  }
+
+  #forward(incoming: IncomingMessage, outgoing: ServerResponse): void {
+    const { method = 'GET', url = '/', headers } = incoming;
+    const { pathname, searchParams } = new URL(url, 'http://map');
+    const { name } = routeFor(method, decodeURIComponent(pathname), searchParams.get('action') ?? undefined);
+    this.requests.set(name, (this.requests.get(name) ?? 0) + 1);
+    const onward = httpRequest(
+      { host: '127.0.0.1', port: this.#ports.get(name), method, path: url, headers },
+      (answer) => {
+        outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
+        answer.pipe(outgoing);
+      },
+    );
+    onward.on('error', (error) => {
+      if (!outgoing.headersSent) outgoing.writeHead(502);
+      outgoing.end(`${name}: ${error.message}`);
+    });
+    incoming.pipe(onward);
+  }
+}
