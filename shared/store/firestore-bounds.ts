@@ -1,4 +1,5 @@
 /** How long an operation may take and who may end it earlier; every wait of the engine goes by it. */
+import { setMaxListeners } from 'node:events';
 import { abortable, abortedError } from './giving-up';
 
 export class Bounds {
@@ -8,6 +9,8 @@ export class Bounds {
 
   constructor(ms: number, signal: AbortSignal | undefined) {
     this.signal = signal;
+    // Each call of an operation listens while it is under way; Node would warn of a leak at the eleventh.
+    if (signal !== undefined) setMaxListeners(0, signal);
     this.#endsAt = performance.now() + ms;
   }
 

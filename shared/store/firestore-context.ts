@@ -1,10 +1,11 @@
 /** What the parts of the Firestore engine share. */
 import { type Clock, type NewId } from '../clock';
+import { CmbsError } from '../errors';
 import { FIRESTORE_ATTEMPTS, FIRESTORE_RETRY_MAX_MS, FIRESTORE_RETRY_MS } from '../limits';
 import { type Log } from '../log';
 import { backOff, type Bounds } from './firestore-bounds';
 import { type Connection } from './firestore-connection';
-import { closedError, isTransient, statusOf, toStoreError } from './firestore-errors';
+import { closedError, isTransient, STATUS, statusOf, toStoreError } from './firestore-errors';
 import { abortedError } from './giving-up';
 
 export interface Context {
@@ -32,16 +33,29 @@ export async function repeated<T>(
   }
 }
 
-/** A failed operation that wrote nothing, as its caller may see it. What is no answer of Firestore stays as it is. */
+/**
+ * A failed operation, of which it is certain that it wrote nothing, as its caller may see it. What is no answer of
+ * Firestore stays as it is.
+ */
 export function refusal(
   { connection, log }: Pick<Context, 'connection' | 'log'>,
   bounds: Bounds,
   error: unknown,
+  kind: 'read' | 'write',
 ): unknown {
   if (statusOf(error) === undefined) return error;
   if (bounds.signal?.aborted === true) return abortedError(bounds.signal);
   if (connection.isClosed) return closedError();
-  const known = toStoreError(error, connection.names);
+  const known =
+    kind === 'write' && statusOf(error) === STATUS.deadlineExceeded
+      ? new CmbsError(
+          'unavailable',
+          'Firestore did not answer in time, nothing was written; repeat the request.',
+          {
+            cause: error,
+          },
+        )
+      : toStoreError(error, connection.names);
   log.error('the store refused a request', { code: known.code, error });
   return known;
 }

@@ -16,10 +16,10 @@ const NEVER_EXPIRES: UnaryFilter = { unaryFilter: { op: 'IS_NULL', field: { fiel
 export async function countUpTo(snapshot: Snapshot, selection: Selection, atMost: number): Promise<number> {
   if (atMost < 1) return 0;
   const plan = planOf(selection, snapshot.database);
-  const few = await countByReading(snapshot, plan, Math.min(atMost, FIRESTORE_COUNTED_BY_READING));
+  const few = await countByReading(snapshot, plan, atMost, FIRESTORE_COUNTED_BY_READING);
   if (few.isAll || few.counted === atMost) return few.counted;
   const counted = await countByIndex(snapshot, plan, selection, atMost);
-  return counted ?? (await countByReading(snapshot, plan, atMost)).counted;
+  return counted ?? (await countByReading(snapshot, plan, atMost, Infinity)).counted;
 }
 
 interface Counted {
@@ -28,17 +28,21 @@ interface Counted {
   readonly isAll: boolean;
 }
 
-async function countByReading(snapshot: Snapshot, plan: Plan, most: number): Promise<Counted> {
+/** Counts up to `atMost`, and looks at no more than `most` documents. */
+async function countByReading(snapshot: Snapshot, plan: Plan, atMost: number, most: number): Promise<Counted> {
   const now = snapshot.context.clock.now();
   const fields = [
     FIELD.expires,
     ...(plan.byOrder ? [FIELD.order] : []),
     ...(plan.isComplete ? [] : [FIELD.index]),
   ];
+  const wanted = Math.min(atMost, most);
   let counted = 0;
-  for await (const stored of scan(snapshot, { plan, after: undefined, wanted: most, fields })) {
+  let looked = 0;
+  for await (const stored of scan(snapshot, { plan, after: undefined, wanted, fields })) {
     if (!isExpired(stored.expiresAt, now) && plan.completes(stored)) counted += 1;
-    if (counted === most) return { counted, isAll: false };
+    looked += 1;
+    if (counted === atMost || looked === most) return { counted, isAll: false };
   }
   return { counted, isAll: true };
 }

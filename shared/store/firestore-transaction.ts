@@ -146,7 +146,7 @@ class TransactionRun implements Transaction {
     try {
       return await call();
     } catch (error) {
-      throw refusal(context, bounds, error);
+      throw refusal(context, bounds, error, 'write');
     }
   }
 

@@ -129,15 +129,13 @@ class FirestoreStore implements Store {
   }
 
   #reading<T>(options: CallOptions | undefined, read: (snapshot: Snapshot) => Promise<T>): Promise<T> {
-    return this.#operate(this.#readMs, options, async (bounds) =>
-      read(await Snapshot.open(this.#context, bounds)),
-    );
+    return this.#operate('read', options, async (bounds) => read(await Snapshot.open(this.#context, bounds)));
   }
 
   // --- Writes ---
 
   async transact<T>(body: (tx: Transaction) => Promise<T>, options?: CallOptions): Promise<T> {
-    const bounds = this.#begin(this.#writeMs, options);
+    const bounds = this.#begin('write', options);
     return this.#track(runTransaction(this.#context, this.#turns, bounds, body));
   }
 
@@ -149,7 +147,7 @@ class FirestoreStore implements Store {
   ): Promise<boolean> {
     const path = pathOf(collection, id);
     const put = preparePut(path, value, options);
-    return this.#operate(this.#writeMs, options, async (bounds) => {
+    return this.#operate('write', options, async (bounds) => {
       const database = await this.#context.connection.database(bounds);
       const name = `${documentsOf(database)}/${path}`;
       const { clock, random } = this.#context;
@@ -172,7 +170,7 @@ class FirestoreStore implements Store {
   /** At an emulator; deployed, a TTL policy does it (`firestore-sweep.ts`) and this is always 0. */
   async sweep(limit: number): Promise<number> {
     if (!this.#context.connection.isEmulator) return 0;
-    return this.#operate(this.#writeMs, undefined, async (bounds) =>
+    return this.#operate('write', undefined, async (bounds) =>
       sweepEmulator(await Snapshot.open(this.#context, bounds), limit),
     );
   }
@@ -192,21 +190,21 @@ class FirestoreStore implements Store {
   }
 
   async #operate<T>(
-    ms: number,
+    kind: 'read' | 'write',
     options: CallOptions | undefined,
     operation: (bounds: Bounds) => Promise<T>,
   ): Promise<T> {
-    const bounds = this.#begin(ms, options);
+    const bounds = this.#begin(kind, options);
     try {
       return await this.#track(operation(bounds));
     } catch (error) {
-      throw refusal(this.#context, bounds, error);
+      throw refusal(this.#context, bounds, error, kind);
     }
   }
 
-  #begin(ms: number, options: CallOptions | undefined): Bounds {
+  #begin(kind: 'read' | 'write', options: CallOptions | undefined): Bounds {
     if (this.#closing !== undefined) throw closedError();
-    const bounds = new Bounds(ms, options?.signal);
+    const bounds = new Bounds(kind === 'read' ? this.#readMs : this.#writeMs, options?.signal);
     bounds.assertWanted();
     return bounds;
   }

@@ -1,0 +1,226 @@
+/** What is the Firestore engine's own: how few calls it needs, how it counts and pages, and where things lie. */
+import type { Store } from '@cmbs/shared/store/store';
+import { GrpcProxy } from './grpc-proxy';
+import { describeOnEmulators } from './support';
+import { openTemporaryFirestore, type TemporaryFirestore } from './temporary-firestore';
+
+const INBOX = 'inbox:016ad860-2a9a-504f-8861-aeafd0b2ae29';
+
+describeOnEmulators('The Firestore engine', ({ firestore }) => {
+  let proxy: GrpcProxy;
+  let opened: TemporaryFirestore;
+  let store: Store;
+
+  beforeEach(async () => {
+    proxy = await GrpcProxy.listen(firestore);
+    opened = await openTemporaryFirestore(proxy.host);
+    store = opened.store;
+  });
+  afterEach(async () => {
+    await opened.close();
+    await proxy.close();
+  });
+
+  /** The calls that some work needs. */
+  const callsOf = async (work: () => Promise<unknown>): Promise<readonly string[]> => {
+    const before = proxy.calls.length;
+    await work();
+    return proxy.calls.slice(before);
+  };
+  const fill = async (
+    collection: string,
+    count: number,
+    options: (n: number) => Parameters<Store['create']>[3],
+  ): Promise<void> => {
+    await Promise.all(
+      Array.from({ length: count }, (_, n) =>
+        store.create(collection, `id-${String(n).padStart(5, '0')}`, { n }, options(n)),
+      ),
+    );
+  };
+
+  describe('makes no more calls than it needs', () => {
+    it('sends nothing before it is used', () => {
+      expect(proxy.calls).toEqual([]);
+    });
+
+    it('reads with one', async () => {
+      expect(await callsOf(() => store.get('things', 'a'))).toEqual(['BatchGetDocuments']);
+      expect(await callsOf(() => store.getAll('things', ['a', 'b']))).toEqual(['BatchGetDocuments']);
+      expect(await callsOf(() => store.query({ collection: 'things', limit: 5 }))).toEqual(['RunQuery']);
+    });
+
+    it('creates with one, and looks at what is there when something is', async () => {
+      expect(await callsOf(() => store.create('things', 'a', {}))).toEqual(['Commit']);
+      expect(await callsOf(() => store.create('things', 'a', {}))).toEqual(['Commit', 'BatchGetDocuments']);
+    });
+
+    it('changes what it has read with two', async () => {
+      const changing = store.transact.bind(store, async (tx) => {
+        const doc = await tx.get('things', 'a');
+        tx.put('things', 'a', { n: Number(doc?.value.n ?? 0) + 1 });
+      });
+      expect(await callsOf(changing)).toEqual(['BatchGetDocuments', 'Commit']);
+    });
+
+    it('ends a transaction that has only read without another', async () => {
+      const reading = store.transact.bind(store, (tx) => tx.getAll('things', ['a', 'b']));
+      expect(await callsOf(reading)).toEqual(['BatchGetDocuments']);
+    });
+
+    it('looks again at what it has only read, in one', async () => {
+      const changing = store.transact.bind(store, async (tx) => {
+        await tx.getAll('things', ['a', 'b', 'c']);
+        tx.put('things', 'c', {});
+      });
+      expect(await callsOf(changing)).toEqual(['BatchGetDocuments', 'BatchGetDocuments', 'Commit']);
+    });
+
+    it('does not delete what was not there', async () => {
+      const deleting = store.transact.bind(store, async (tx) => {
+        await tx.get('things', 'a');
+        tx.delete('things', 'a');
+      });
+      expect(await callsOf(deleting)).toEqual(['BatchGetDocuments']);
+    });
+  });
+
+  describe('counts', () => {
+    const expiring = (n: number): { readonly expiresAt: number } => ({
+      expiresAt: opened.now() + (n % 3 === 0 ? 1000 : 60_000),
+    });
+
+    it('a few by reading them', async () => {
+      await fill('sends', 5, () => ({}));
+      expect(await callsOf(() => store.count({ collection: 'sends' }, 10_000))).toEqual(['RunQuery']);
+    });
+
+    it('many without reading them, the expired ones left out', async () => {
+      await fill('sends', 300, (n) => (n < 150 ? {} : expiring(n)));
+      opened.advance(2000);
+      const calls = await callsOf(async () => {
+        expect(await store.count({ collection: 'sends' }, 10_000)).toBe(250);
+      });
+      expect(calls).toEqual(['RunQuery', 'RunAggregationQuery', 'RunAggregationQuery']);
+      expect(await store.count({ collection: 'sends' }, 200)).toBe(200);
+      expect(await store.count({ collection: 'sends', prefix: 'id-0001' }, 200)).toBe(10);
+    });
+
+    it('an inbox by order, without its acknowledged entries', async () => {
+      await fill(INBOX, 300, (n) => ({
+        ...expiring(n),
+        ...(n < 240 ? { order: String(n).padStart(5, '0') } : {}),
+      }));
+      opened.advance(2000);
+      const calls = await callsOf(async () => {
+        expect(await store.count({ collection: INBOX, by: 'order' }, 100_000)).toBe(160);
+      });
+      expect(calls).toEqual(['RunQuery', 'RunAggregationQuery', 'RunAggregationQuery']);
+    });
+
+    it('what has an index entry: by the index when none of it expires, by reading otherwise', async () => {
+      const index = { address: ['tcp://127.0.0.1:5010'] };
+      const where = [{ field: 'address', value: 'tcp://127.0.0.1:5010' }];
+      await fill('sends', 150, () => ({ index }));
+      const byIndex = await callsOf(async () => {
+        expect(await store.count({ collection: 'sends', where }, 10_000)).toBe(150);
+      });
+      expect(byIndex).toEqual(['RunQuery', 'RunAggregationQuery', 'RunAggregationQuery']);
+      await store.create('sends', 'expiring', {}, { index, expiresAt: opened.now() + 1000 });
+      expect(await store.count({ collection: 'sends', where }, 10_000)).toBe(151);
+      opened.advance(2000);
+      expect(await store.count({ collection: 'sends', where }, 10_000)).toBe(150);
+    });
+  });
+
+  describe('pages', () => {
+    it('through more documents than it asks for at a time, past those that have expired', async () => {
+      await fill('things', 2500, (n) =>
+        n % 2 === 0 ? { order: String(99_999 - n) } : { order: 'x', expiresAt: opened.now() + 1000 },
+      );
+      opened.advance(2000);
+      const page = await store.query({ collection: 'things', limit: 1200 });
+      expect(page.docs.map(({ value }) => value.n)).toEqual(Array.from({ length: 1200 }, (_, n) => 2 * n));
+      const rest = await store.query({ collection: 'things', limit: 1200, after: page.next! });
+      expect(rest.docs).toHaveLength(50);
+      expect(rest.next).toBeUndefined();
+      const byOrder = await store.query({ collection: 'things', by: 'order', limit: 3, prefix: 'id-024' });
+      expect(byOrder.docs.map(({ value }) => value.n)).toEqual([2498, 2496, 2494]);
+    });
+
+    it('stops reading when a page is large enough', async () => {
+      const text = 'x'.repeat(200_000);
+      await Promise.all(Array.from({ length: 40 }, (_, n) => store.create('things', String(n + 10), { text })));
+      const page = await store.query({ collection: 'things', limit: 10_000, maxChars: 1_000_000 });
+      expect(page.docs).toHaveLength(5);
+      expect(page.next).toBeDefined();
+    });
+
+    it('goes on after an answer that broke off', async () => {
+      await fill('things', 1500, () => ({}));
+      proxy.inject('RunQuery', { kind: 'answer', status: 14 });
+      const page = await store.query({ collection: 'things', limit: 5000 });
+      expect(page.docs).toHaveLength(1500);
+    });
+  });
+
+  it('reads all of a transaction at one moment, whatever is asked and however', async () => {
+    const other = await openTemporaryFirestore(firestore, { projectId: opened.projectId });
+    const move = (n: number): Promise<void> =>
+      other.store.transact(async (tx) => {
+        for (const id of ['a', 'b', 'c']) tx.put('things', id, { n });
+      });
+    try {
+      await move(1);
+      const seen = await store.transact(async (tx) => {
+        const first = await tx.get('things', 'a');
+        await move(2);
+        const [second] = await tx.getAll('things', ['b']);
+        await move(3);
+        const { docs } = await tx.query({ collection: 'things', limit: 10 });
+        return [first, second, ...docs].map((doc) => doc?.value.n);
+      });
+      expect(seen).toEqual([1, 1, 1, 1, 1]);
+    } finally {
+      await other.close();
+    }
+  });
+
+  it('runs a transaction again when what it read has expired before its commit', async () => {
+    await store.create('things', 'lease', {}, { expiresAt: opened.now() + 1000 });
+    let runs = 0;
+    await store.transact(async (tx) => {
+      const lease = await tx.get('things', 'lease');
+      if (++runs === 1) opened.advance(1000);
+      tx.put('things', 'seen', { held: lease !== undefined });
+    });
+    expect(runs).toBe(2);
+    expect((await store.get('things', 'seen'))?.value).toEqual({ held: false });
+  });
+
+  it('removes what has expired in inboxes as well', async () => {
+    await fill(INBOX, 3, () => ({ expiresAt: opened.now() + 1000 }));
+    opened.advance(1000);
+    expect(await store.sweep(100)).toBe(3);
+  });
+
+  it('refuses to read by an order for which the layout has no index', async () => {
+    await expect(store.query({ collection: 'entities', by: 'order', limit: 1 })).rejects.toThrow(
+      'firestore-layout.ts',
+    );
+    expect(() => store.watch({ collection: 'sends', newest: true }, () => undefined)).toThrow(
+      'firestore-layout.ts',
+    );
+  });
+
+  it('keeps two databases of one project apart', async () => {
+    const other = await openTemporaryFirestore(firestore, { projectId: opened.projectId, databaseId: 'second' });
+    try {
+      await other.store.create('things', 'a', {});
+      expect(await store.get('things', 'a')).toBeUndefined();
+      expect(await other.store.get('things', 'a')).toBeDefined();
+    } finally {
+      await other.close();
+    }
+  });
+});
