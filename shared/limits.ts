@@ -170,6 +170,11 @@ export const FIRESTORE_RECONNECT_MAX_MS = 2000;
 export const FIRESTORE_CALLS_PER_CHANNEL = 100;
 /** Calls and watches under way at the same time; beyond, callers are told `queue_full`. */
 export const FIRESTORE_MAX_CALLS = 4000;
+/** Watches of one store, each a stream that stays; the rest of the above is left to calls. */
+export const FIRESTORE_MAX_WATCHES = 3000;
+/** Milliseconds after which a connection in use is probed, and until a probe must be answered: a line may just be dead. */
+export const FIRESTORE_KEEPALIVE_MS = 60_000;
+export const FIRESTORE_KEEPALIVE_ANSWER_MS = 10_000;
 /** Bytes of a document, its name and fields included. */
 export const FIRESTORE_DOCUMENT_BYTES = 1024 * 1024;
 /** Bytes of one field of a document. */

@@ -28,6 +28,12 @@ export class Bounds {
     if (this.signal?.aborted === true) throw abortedError(this.signal);
   }
 
+  /** Throws `deadline_exceeded` when the caller has given up, `late()` when there is no more time. */
+  assertLeft(late: () => Error): void {
+    this.assertWanted();
+    if (this.left === 0) throw late();
+  }
+
   /** Waits; no longer than there is time. Rejects when the caller gives up. */
   async pause(ms: number): Promise<void> {
     this.assertWanted();

@@ -12,12 +12,14 @@ import { grpc } from 'google-gax';
 import { CmbsError } from '../errors';
 import {
   FIRESTORE_CALLS_PER_CHANNEL,
+  FIRESTORE_KEEPALIVE_ANSWER_MS,
+  FIRESTORE_KEEPALIVE_MS,
   FIRESTORE_MAX_CALLS,
   FIRESTORE_RECONNECT_MAX_MS,
   FIRESTORE_RETRY_MS,
 } from '../limits';
 import { type Bounds } from './firestore-bounds';
-import { closedError, type DatabaseName } from './firestore-errors';
+import { closedError, type DatabaseName, fullError } from './firestore-errors';
 import {
   type ListenRequest,
   type ListenResponse,
@@ -30,7 +32,7 @@ export interface ConnectionOptions {
   /** By default that of the credentials; {@link EMULATOR_PROJECT} at an emulator. */
   readonly projectId?: string | undefined;
   readonly databaseId?: string | undefined;
-  /** `host:port`; without it, Firestore itself with the credentials of this machine. */
+  /** `host:port` of an emulator, by default what `FIRESTORE_EMULATOR_HOST` names; without, Firestore itself is used. */
   readonly emulatorHost?: string | undefined;
 }
 
@@ -90,7 +92,7 @@ class Channel {
     this.#make = () =>
       new v1.FirestoreClient({
         ...(projectId === undefined ? {} : { projectId }),
-        ...(emulatorHost === undefined ? {} : emulatorOptions(emulatorHost)),
+        ...(emulatorHost === undefined ? KEEPALIVE : emulatorOptions(emulatorHost)),
         // Otherwise all channels of a process share one connection.
         'grpc.use_local_subchannel_pool': 1,
         'grpc.initial_reconnect_backoff_ms': FIRESTORE_RETRY_MS,
@@ -121,6 +123,12 @@ class Channel {
     await this.#client.close();
   }
 }
+
+/** Not for emulators, which take frequent probes for an attack. */
+const KEEPALIVE = {
+  'grpc.keepalive_time_ms': FIRESTORE_KEEPALIVE_MS,
+  'grpc.keepalive_timeout_ms': FIRESTORE_KEEPALIVE_ANSWER_MS,
+};
 
 function emulatorOptions(host: string): Record<string, unknown> {
   const colon = host.lastIndexOf(':');
@@ -255,6 +263,7 @@ export class Connection {
     const release = (): void => this.#release(channel);
     try {
       const stub = await prepared(bounds, NO_CREDENTIALS, () => channel.stub());
+      if (this.isClosed) throw closedError();
       this.#metadata ??= this.#metadataFor(database);
       return { stub, metadata: this.#metadata, release };
     } catch (error) {
@@ -265,13 +274,7 @@ export class Connection {
 
   #openChannel(): Channel {
     if (this.#channels.length * FIRESTORE_CALLS_PER_CHANNEL >= FIRESTORE_MAX_CALLS) {
-      throw new CmbsError(
-        'queue_full',
-        'Too many requests wait for the store; slow down and repeat the request.',
-        {
-          headers: { 'Retry-After': '5' },
-        },
-      );
+      throw fullError();
     }
     const channel = new Channel(this.#options);
     this.#channels.push(channel);

@@ -6,7 +6,7 @@ import { type Log } from '../log';
 import { backOff, type Bounds } from './firestore-bounds';
 import { type Connection } from './firestore-connection';
 import { closedError, isTransient, STATUS, statusOf, toStoreError } from './firestore-errors';
-import { abortedError } from './giving-up';
+import { abortedError, GivenUp } from './giving-up';
 
 export interface Context {
   readonly connection: Connection;
@@ -43,7 +43,10 @@ export function refusal(
   error: unknown,
   kind: 'read' | 'write',
 ): unknown {
-  if (statusOf(error) === undefined) return error;
+  if (statusOf(error) === undefined) {
+    if (error instanceof CmbsError && !(error instanceof GivenUp)) logRefusal(log, error);
+    return error;
+  }
   if (bounds.signal?.aborted === true) return abortedError(bounds.signal);
   if (connection.isClosed) return closedError();
   const known =
@@ -56,6 +59,11 @@ export function refusal(
           },
         )
       : toStoreError(error, connection.names);
-  log.error('the store refused a request', { code: known.code, error });
+  logRefusal(log, known);
   return known;
+}
+
+/** Only what has a cause that its caller does not see. */
+function logRefusal(log: Log, { code, cause }: CmbsError): void {
+  if (cause !== undefined) log.error('the store refused a request', { code, error: cause });
 }

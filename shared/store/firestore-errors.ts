@@ -141,6 +141,12 @@ export function contentionError(): CmbsError {
   return new CmbsError('unavailable', 'Too many requests change the same data; repeat this one later.');
 }
 
+export function fullError(): CmbsError {
+  return new CmbsError('queue_full', 'Too many requests wait for the store; slow down and repeat the request.', {
+    headers: { 'Retry-After': '5' },
+  });
+}
+
 export function closedError(): CmbsError {
   return new CmbsError('unavailable', 'The store is closed; repeat the request when the program runs again.');
 }

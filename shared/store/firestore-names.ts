@@ -31,6 +31,11 @@ export function placeOf(collection: string): CollectionPlace {
   return { parent, group: ENTRIES, path: `${parent}/${ENTRIES}` };
 }
 
+/** Path of a document. Throws `bad_request` for names that cannot be stored. */
+export function pathOf(collection: string, id: string): string {
+  return `${placeOf(collection).path}/${encodeId(id)}`;
+}
+
 /**
  * A document id as Firestore takes it: without `/`, and neither `.` nor `..` nor `__…__`. The order of ids and the
  * beginnings that they share stay, since each character that is replaced goes on beginning what replaces it or, for

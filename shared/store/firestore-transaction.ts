@@ -14,7 +14,7 @@ import { backOff, type Bounds } from './firestore-bounds';
 import { type Context, refusal } from './firestore-context';
 import { isExpired, preparePut, type PreparedPut, type Stored, toDoc } from './firestore-documents';
 import { contentionError } from './firestore-errors';
-import { encodeId, placeOf } from './firestore-names';
+import { pathOf } from './firestore-names';
 import { readPage, type Seen } from './firestore-query';
 import { Snapshot } from './firestore-snapshot';
 import { type Turns } from './firestore-turns';
@@ -40,7 +40,7 @@ export async function runTransaction<T>(
     } finally {
       endTurn?.();
     }
-    if (bounds.isOver) throw contentionError();
+    bounds.assertLeft(contentionError);
     await bounds.pause(backOff(attempt, FIRESTORE_CONFLICT_MS, FIRESTORE_CONFLICT_MAX_MS, context.random));
     endTurn = await turns.take(run.firstWritten, bounds);
   }
@@ -160,8 +160,4 @@ class TransactionRun implements Transaction {
     this.#expires = Math.min(this.#expires, stored.expiresAt ?? Infinity);
     return toDoc(stored);
   }
-}
-
-function pathOf(collection: string, id: string): string {
-  return `${placeOf(collection).path}/${encodeId(id)}`;
 }

@@ -164,7 +164,10 @@ export class FirestoreWatch implements Watch {
       });
     }
     const { readyMs = FIRESTORE_READ_MS } = this.#options;
-    if (performance.now() - this.#began >= readyMs) this.#rejectReady(toStoreError(error, connection.names));
+    if (performance.now() - this.#began >= readyMs) {
+      // One that only ended, or stayed silent, has no error.
+      this.#rejectReady(toStoreError(error ?? { code: STATUS.unavailable }, connection.names));
+    }
     const pause = backOff(this.#failures, FIRESTORE_WATCH_RETRY_MS, FIRESTORE_WATCH_RETRY_MAX_MS, random);
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => void this.#connect(), pause).unref();

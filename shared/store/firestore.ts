@@ -12,6 +12,7 @@ import {
   FIRESTORE_CLOSE_MS,
   FIRESTORE_CONFLICT_MAX_MS,
   FIRESTORE_CONFLICT_MS,
+  FIRESTORE_MAX_WATCHES,
   FIRESTORE_READ_MS,
   FIRESTORE_WRITE_MS,
 } from '../limits';
@@ -22,9 +23,9 @@ import { Connection, type ConnectionOptions } from './firestore-connection';
 import { type Context, refusal } from './firestore-context';
 import { countUpTo } from './firestore-count';
 import { isExpired, preparePut, toDoc, withCommit } from './firestore-documents';
-import { closedError, contentionError } from './firestore-errors';
+import { closedError, contentionError, fullError } from './firestore-errors';
 import { FIELD } from './firestore-layout';
-import { encodeId, placeOf } from './firestore-names';
+import { pathOf } from './firestore-names';
 import { type Precondition } from './firestore-protocol';
 import { readPage } from './firestore-query';
 import { documentsOf, Snapshot } from './firestore-snapshot';
@@ -82,7 +83,7 @@ class FirestoreStore implements Store {
   #closing: Promise<void> | undefined;
 
   constructor(options: FirestoreStoreOptions) {
-    const { emulatorHost = process.env.FIRESTORE_EMULATOR_HOST } = options;
+    const { emulatorHost = emulatorInEnvironment() } = options;
     this.#context = {
       connection: new Connection({ ...options, emulatorHost }),
       clock: options.clock,
@@ -161,7 +162,7 @@ class FirestoreStore implements Store {
         const there = (await latest.getAll([path], [FIELD.expires])).get(path);
         if (there !== undefined && !isExpired(there.expiresAt, clock.now())) return false;
         expected = there === undefined ? { exists: false } : { updateTime: there.updateTime };
-        if (bounds.isOver) throw contentionError();
+        bounds.assertLeft(contentionError);
         await bounds.pause(backOff(attempt, FIRESTORE_CONFLICT_MS, FIRESTORE_CONFLICT_MAX_MS, random));
       }
     });
@@ -177,8 +178,10 @@ class FirestoreStore implements Store {
 
   // --- The rest ---
 
+  /** Throws `queue_full` beyond `FIRESTORE_MAX_WATCHES`. */
   watch(scope: WatchScope, listener: (changes: readonly Change[]) => void): Watch {
     if (this.#closing !== undefined) throw closedError();
+    if (this.#watches.size >= FIRESTORE_MAX_WATCHES) throw fullError();
     const watch: Watch = new FirestoreWatch(this.#context, {
       scope,
       listener,
@@ -231,6 +234,8 @@ class FirestoreStore implements Store {
   }
 }
 
-function pathOf(collection: string, id: string): string {
-  return `${placeOf(collection).path}/${encodeId(id)}`;
+/** As Google's own clients do. */
+function emulatorInEnvironment(): string | undefined {
+  const { FIRESTORE_EMULATOR_HOST: host = '' } = process.env;
+  return host === '' ? undefined : host;
 }

@@ -86,7 +86,8 @@ export interface WatchScope {
 export interface Watch {
   /**
    * Resolves when every later commit will be told. Whoever watches and reads waits for it before reading, so that
-   * nothing falls in between. Rejects with `unavailable` when watching was ended before.
+   * nothing falls in between. Rejects with `unavailable` when watching was ended before, or could not begin in time;
+   * then it goes on trying.
    */
   readonly ready: Promise<void>;
   end(): void;
@@ -126,7 +127,7 @@ export interface Store {
    */
   watch(scope: WatchScope, listener: (changes: readonly Change[]) => void): Watch;
 
-  /** Removes expired documents, at most `limit` of them; returns how many. */
+  /** Removes expired documents, at most `limit` of them; returns how many: none where the database does it itself. */
   sweep(limit: number): Promise<number>;
 
   close(): Promise<void>;

@@ -4,6 +4,8 @@ import type { Emulators } from '@cmbs/emulator/emulators';
 export const VARIABLES = {
   firestore: 'CMBS_TEST_FIRESTORE_HOST',
   pubsub: 'CMBS_TEST_PUBSUB_HOST',
+  /** Why none can be started that a test may stop. */
+  noRestarts: 'CMBS_TEST_EMULATORS_NO_RESTARTS',
   /** Why there are no emulators. */
   missing: 'CMBS_TEST_EMULATORS_MISSING',
 } as const;

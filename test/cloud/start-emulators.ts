@@ -6,7 +6,7 @@
 import { execFile } from 'node:child_process';
 import { resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { EmulatorsMissing, startEmulators, type Emulators } from '@cmbs/emulator/emulators';
+import { EmulatorsMissing, restartableEmulator, startEmulators, type Emulators } from '@cmbs/emulator/emulators';
 import { emulatorsOfRun, VARIABLES } from './emulators-of-run';
 
 /** What tests run as processes of their own. */
@@ -30,6 +30,9 @@ export default async function startForRun(): Promise<void> {
     const { hosts } = await emulatorsOfRun(startAndBuild);
     process.env[VARIABLES.firestore] = hosts.firestore;
     process.env[VARIABLES.pubsub] = hosts.pubsub;
+    await restartableEmulator('firestore').catch((error: unknown) => {
+      process.env[VARIABLES.noRestarts] = String(error);
+    });
   } catch (error) {
     if (!(error instanceof EmulatorsMissing)) throw error;
     if (process.env[VARIABLES.missing] === undefined) {

@@ -4,7 +4,7 @@ import type { FirestoreStoreOptions } from '@cmbs/shared/store/firestore';
 import type { Change, Store } from '@cmbs/shared/store/store';
 import { restartableEmulator } from '@cmbs/emulator/emulators';
 import { GrpcProxy } from './grpc-proxy';
-import { describeOnEmulators } from './support';
+import { describeOnEmulators, itRestartsEmulators } from './support';
 import { keptLog, openTemporaryFirestore, type TemporaryFirestore } from './temporary-firestore';
 
 /** Milliseconds that operations have in tests of deadlines, and until they must have ended. */
@@ -442,7 +442,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
     }
   });
 
-  it('survives an emulator that stops and comes back empty', async () => {
+  itRestartsEmulators('survives an emulator that stops and comes back empty', async () => {
     const emulator = await restartableEmulator('firestore');
     await emulator.start();
     const one = await openTemporaryFirestore(emulator.host);

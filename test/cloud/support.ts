@@ -16,12 +16,6 @@ export function uniqueProject(): string {
   return `demo-${randomUUID()}`;
 }
 
-/** Undefined where there are none. */
-export function emulatorHosts(): EmulatorHosts | undefined {
-  const { [VARIABLES.firestore]: firestore, [VARIABLES.pubsub]: pubsub } = process.env;
-  return firestore === undefined || pubsub === undefined ? undefined : { firestore, pubsub };
-}
-
 /** Where the emulators are, or why there are none. */
 function emulators(): EmulatorHosts | string {
   const { [VARIABLES.firestore]: firestore = '', [VARIABLES.pubsub]: pubsub = '' } = process.env;
@@ -44,6 +38,13 @@ export function describeOnEmulators(name: string, tests: (hosts: EmulatorHosts) 
     // Collected, so that each is reported by its name; none of them runs.
     describe.skip(name, () => tests({ firestore: '', pubsub: '' }));
   }
+}
+
+/** `it`, for what stops and starts an emulator of its own; skipped where the emulators are of a kind that cannot. */
+export function itRestartsEmulators(name: string, test: () => Promise<void>): void {
+  const reason = process.env[VARIABLES.noRestarts];
+  if (reason === undefined) it(name, test);
+  else it.skip(`${name} (${reason})`, test);
 }
 
 /**
