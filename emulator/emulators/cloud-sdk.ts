@@ -32,8 +32,8 @@ const FIRESTORE_JAR = 'platform/cloud-firestore-emulator/cloud-firestore-emulato
 const FIRESTORE_MAIN = 'com.google.cloud.datastore.emulator.firestore.CloudFirestore';
 const PUBSUB_DIRECTORY = 'platform/pubsub-emulator/lib';
 
-/** The emulator starts in half the time with the simple compiler, and its heap has only what a test writes. */
-const JVM_OPTIONS = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-Xmx512m'];
+/** With the simple compiler the emulators are up sooner and need half the processor time, which tests need as well. */
+const JVM_OPTIONS = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-Xmx1g'];
 
 /** Path of a program in `PATH`. */
 export function findProgram(name: string, environment: Environment): string | undefined {

@@ -2,6 +2,9 @@
 import { setMaxListeners } from 'node:events';
 import { abortable, abortedError } from './giving-up';
 
+/** Milliseconds. Clocks differ by one or two: what ends at the deadline may end just before it. */
+const SHORTEST_CALL_MS = 10;
+
 export class Bounds {
   readonly signal: AbortSignal | undefined;
   /** By the monotonic clock: a wall clock that is set must not end or prolong a wait. */
@@ -19,8 +22,9 @@ export class Bounds {
     return Math.max(0, this.#endsAt - performance.now());
   }
 
+  /** There is no time for another call. */
   get isOver(): boolean {
-    return this.left === 0 || this.signal?.aborted === true;
+    return this.left < SHORTEST_CALL_MS || this.signal?.aborted === true;
   }
 
   /** Throws `deadline_exceeded` when the caller has given up. */
@@ -31,7 +35,7 @@ export class Bounds {
   /** Throws `deadline_exceeded` when the caller has given up, `late()` when there is no more time. */
   assertLeft(late: () => Error): void {
     this.assertWanted();
-    if (this.left === 0) throw late();
+    if (this.isOver) throw late();
   }
 
   /** Waits; no longer than there is time. Rejects when the caller gives up. */
