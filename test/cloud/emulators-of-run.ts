@@ -10,25 +10,27 @@ export const VARIABLES = {
   missing: 'CMBS_TEST_EMULATORS_MISSING',
 } as const;
 
+interface Kept {
+  readonly emulators: Promise<Emulators>;
+  users: number;
+}
+
 // Jest loads set-up and tear-down apart from each other, in the same process; and both once per project.
-const KEPT = Symbol.for('cmbs.emulators');
-const shared = globalThis as {
-  [KEPT]?: { readonly emulators: Promise<Emulators>; users: number } | undefined;
-};
+const shared = globalThis as { cmbsEmulators?: Kept | undefined };
 
 /** Starts them for the first who asks. */
 export function emulatorsOfRun(start: () => Promise<Emulators>): Promise<Emulators> {
-  const kept = (shared[KEPT] ??= { emulators: start(), users: 0 });
+  const kept = (shared.cmbsEmulators ??= { emulators: start(), users: 0 });
   kept.users += 1;
   return kept.emulators;
 }
 
 /** Stops them for the last who goes. */
 export async function leaveEmulatorsOfRun(): Promise<void> {
-  const kept = shared[KEPT];
+  const kept = shared.cmbsEmulators;
   if (kept === undefined) return;
   kept.users -= 1;
   if (kept.users > 0) return;
-  shared[KEPT] = undefined;
+  shared.cmbsEmulators = undefined;
   await (await kept.emulators).stop();
 }
