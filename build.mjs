@@ -80,9 +80,7 @@ async function functionCode({ withBus }) {
     sourcemap: false,
     minifySyntax: true,
     minifyWhitespace: true,
-    ...(withBus
-      ? {}
-      : { alias: { '@cmbs/shared/bus/pubsub-of': resolve('functions/without-bus.ts') } }),
+    ...(withBus ? {} : { alias: { '@cmbs/shared/bus/pubsub-of': resolve('functions/without-bus.ts') } }),
     stdin: {
       contents: "import './main';\nexport { register } from './register';\n",
       resolveDir: 'functions',
@@ -99,7 +97,10 @@ async function buildFunctions() {
   const framework = await versionOf('functions', '@google-cloud/functions-framework');
   // What an earlier build made and the table does not name any more would be deployed.
   await rm('dist/functions', { recursive: true, force: true });
-  const [withBus, withoutBus] = await Promise.all([functionCode({ withBus: true }), functionCode({ withBus: false })]);
+  const [withBus, withoutBus] = await Promise.all([
+    functionCode({ withBus: true }),
+    functionCode({ withBus: false }),
+  ]);
   await Promise.all(
     routes.map(async ({ name, entryPoint, access }) => {
       const directory = `dist/functions/${name}`;

@@ -17,6 +17,7 @@ import { CATALOGUE, CmbsError, silentLog, systemClock, toCmbsError, type ErrorCo
 import { readConfig } from '@cmbs/shared/config';
 import { MAX_HEADER_BYTES, MAX_PAGE_OFFSET, MAX_QUEUED_COMMITS } from '@cmbs/shared/limits';
 import { inProcessLink } from '@cmbs/shared/link/in-process';
+import { tokenVerifier } from '@cmbs/shared/link/verify-token';
 import { checkValue } from '@cmbs/shared/occi/attributes';
 import { CORE_KINDS } from '@cmbs/shared/occi/core';
 import { locationPath } from '@cmbs/shared/occi/definitions';
@@ -29,8 +30,10 @@ import { CommitQueue } from '@cmbs/shared/store/commit-queue';
 import { toStoreError } from '@cmbs/shared/store/sqlite-errors';
 import { within } from './sockets-support';
 
-/** Codes that nothing raises yet: access rules come later, and what a call's fate is, is told by a fault. */
-const NOT_RAISED: readonly ErrorCode[] = ['unauthenticated', 'outcome_unknown'];
+/** Codes that nothing raises yet: what a call's fate is, is told by a fault. */
+const NOT_RAISED: readonly ErrorCode[] = ['outcome_unknown'];
+
+const NOBODY = { audience: 'https://cmbs.example.org', accounts: [] };
 
 const EXPECTED: Readonly<Record<ErrorCode, { readonly status: number; readonly retryable: boolean }>> = {
   bad_request: { status: 400, retryable: false },
@@ -100,6 +103,10 @@ const provoked: readonly (readonly [ErrorCode, () => unknown])[] = [
   ['unknown_category', () => registry.requireKind('http://example.com/#nothing')],
   ['bad_attribute', () => checkValue('a', 1, { type: 'string', required: false, mutable: true, lenient: false })],
   ['bad_action', () => actionInput({ ...EMPTY_PAYLOAD, action: 'http://example.com/#run' }, registry)],
+  [
+    'unauthenticated',
+    () => tokenVerifier({ issuers: [], keys: () => Promise.resolve({}) }).verify(undefined, NOBODY),
+  ],
   ['forbidden', () => checkEntityPath('/-/one')],
   ['not_found', () => checkOwn(routeNamed('query') as Route, request())],
   ['not_acceptable', () => responseRendering(request({ headers: { accept: ['image/png'] } }))],

@@ -128,7 +128,7 @@ it('is over for a holder that stood still, before it does anything else', async 
   // What it does on its way out changes nothing.
   await one.tenure?.release();
   expect(await readLease(opened.store, 'main')).toMatchObject({ holder: 'two', epoch: 2 });
-  expect(two.tenure?.isCurrent()).toBe(true);
+  expect(two.tenure.isCurrent()).toBe(true);
 });
 
 it('that is released is taken at once', async () => {

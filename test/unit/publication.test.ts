@@ -102,8 +102,8 @@ describe('a delivery', () => {
     ['text', 'plain text', 'plain text'],
     [
       'a JSON object',
-      '{"big":12345678901234567890,"a":{"b":[1,[2]]}}',
-      { big: 12345678901234567000, a: { b: [1, [2]] } },
+      '{"large":12345678901234567890,"a":{"b":[1,[2]]}}',
+      { large: 12345678901234567000, a: { b: [1, [2]] } },
     ],
     ['a JSON string', '"quoted"', 'quoted'],
     ['nothing', '', ''],
