@@ -324,7 +324,7 @@ export class Layers {
     const { bus, log, counters } = this.#environment;
     const { path } = member;
     const name = subscriptionName(path, layer);
-    let topics = '';
+    let set: string | undefined;
     let consumer: ReturnType<typeof bus.consume> | undefined;
     let stop = new AbortController();
     const rest = async (): Promise<void> => {
@@ -348,12 +348,12 @@ export class Layers {
       );
     };
     const follow = async (now: Entity): Promise<void> => {
-      const patterns = topicPatterns(now);
-      if (topics !== patterns.join('\n') || topics === '') {
-        await bus.setSubscription({ name, layer, patterns });
-        topics = patterns.join('\n');
+      const wanted = { name, layer, patterns: topicPatterns(now), paused: isSuspended(now) };
+      if (set !== JSON.stringify(wanted)) {
+        await bus.setSubscription(wanted);
+        set = JSON.stringify(wanted);
       }
-      if (isSuspended(now)) await rest();
+      if (wanted.paused) await rest();
       else consumer ??= consume();
     };
     await follow(member);

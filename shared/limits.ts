@@ -405,10 +405,9 @@ export const PUBSUB_RETRY_FIRST_S = 1;
 export const PUBSUB_RETRY_MAX_S = 15;
 /**
  * Deliveries after which Pub/Sub itself gives a message up. The consumer gives up first ({@link BUS_MAX_ATTEMPTS});
- * this is for one whose process dies of it each time, and for pushes.
+ * this is for one whose process dies of it each time, and for pushes: 25 minutes with the pauses above.
  */
 export const PUBSUB_MAX_DELIVERIES = 100;
-export const PUSH_MAX_DELIVERIES = 20;
 /** Milliseconds without a message until the subscription to a topic that is not wanted any more counts as read to its end. */
 export const RETIRED_IDLE_MS = 60_000;
 /** Calls of Pub/Sub's administration under way at the same time. */

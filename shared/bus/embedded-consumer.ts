@@ -53,6 +53,8 @@ interface Held {
   readonly orderingKey: string | undefined;
   /** The document, unless it is large: then it is read again when its turn comes. */
   doc: Doc | undefined;
+  /** Outages in a row that it met. */
+  outages: number;
 }
 
 /** All that belongs to one life of the subscription; a new stream starts with a new one. */
@@ -283,6 +285,11 @@ export class EmbeddedConsumer implements Consumer {
         return;
       }
       reason = failure.reason;
+      if (failure.isOutage) {
+        this.#later(stream, held, Math.min(BUS_BACKOFF_FIRST_MS * 2 ** held.outages++, BUS_BACKOFF_MAX_MS));
+        return;
+      }
+      held.outages = 0;
       const failed = failure.isHopeless ? BUS_MAX_ATTEMPTS : attempts + 1;
       const delay = Math.min(BUS_BACKOFF_FIRST_MS * 2 ** attempts, BUS_BACKOFF_MAX_MS);
       const expires = (doc.expiresAt ?? Infinity) <= this.#options.clock.now() + delay;
@@ -397,7 +404,7 @@ function admit(stream: Stream, doc: Doc): void {
   if (stream.held.has(doc.id)) return;
   const { orderingKey, data } = readDelivery(doc);
   const small = (data?.length ?? 0) <= MAX_INLINE_MESSAGE_CHARS;
-  const held: Held = { key: doc.id, orderingKey, doc: small ? doc : undefined };
+  const held: Held = { key: doc.id, orderingKey, doc: small ? doc : undefined, outages: 0 };
   stream.held.set(held.key, held);
   if (orderingKey !== undefined) {
     const line = stream.byOrderingKey.get(orderingKey);

@@ -71,6 +71,8 @@ interface Held {
   /** The stream that it came by; only that one can settle it. */
   readonly stream: PubsubStream;
   attempt: number;
+  /** Outages in a row that it met. */
+  outages: number;
   /** The handler has it. */
   isRunning: boolean;
   cancelRetry: (() => void) | undefined;
@@ -215,6 +217,7 @@ export class PubsubConsumer implements Consumer {
       source,
       stream,
       attempt: message.attempt,
+      outages: 0,
       isRunning: false,
       cancelRetry: undefined,
     };
@@ -276,8 +279,13 @@ export class PubsubConsumer implements Consumer {
       if (isUtf8(message.data)) await handler(delivery);
       else failure = 'the data are not UTF-8';
     } catch (error) {
-      const { reason, isHopeless } = failureOf(error);
+      const { reason, isHopeless, isOutage } = failureOf(error);
       failure = reason;
+      if (isOutage) {
+        this.#later(held, Math.min(BUS_BACKOFF_FIRST_MS * 2 ** held.outages++, BUS_BACKOFF_MAX_MS));
+        return;
+      }
+      held.outages = 0;
       if (held.attempt < BUS_MAX_ATTEMPTS && !isHopeless) {
         this.#later(held, Math.min(BUS_BACKOFF_FIRST_MS * 2 ** (held.attempt - 1), BUS_BACKOFF_MAX_MS));
         held.attempt += 1;

@@ -23,7 +23,6 @@ import {
   PUBSUB_MAX_DELIVERIES,
   PUBSUB_RETRY_FIRST_S,
   PUBSUB_RETRY_MAX_S,
-  PUSH_MAX_DELIVERIES,
 } from '../limits';
 import { silentCounters, type Counters, type Log } from '../log';
 import type { Store } from '../store/store';
@@ -234,7 +233,7 @@ class PubsubBus implements Bus {
         },
         deadLetterPolicy: {
           deadLetterTopic: deadLetters.name,
-          maxDeliveryAttempts: push === undefined ? PUBSUB_MAX_DELIVERIES : PUSH_MAX_DELIVERIES,
+          maxDeliveryAttempts: PUBSUB_MAX_DELIVERIES,
         },
         pushConfig,
         gaxOpts: this.#gax,

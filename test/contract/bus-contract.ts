@@ -174,6 +174,24 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       ]);
     });
 
+    it('does not count an outage against a delivery', async () => {
+      await subscribe(['a']);
+      const seen: Delivery[] = [];
+      const done = new Gate();
+      bus.consume(
+        'reader',
+        async (delivery) => {
+          seen.push(delivery);
+          if (seen.length < 4) throw new CmbsError('unavailable', 'The store is away.');
+          done.open();
+        },
+        { maxInFlight: 1 },
+      );
+      await bus.publish('l32', 'a', message('1', { orderingKey: 'k' }));
+      await done.opened;
+      expect(seen.map(({ attempt }) => attempt)).toEqual([1, 1, 1, 1]);
+    });
+
     it('makes a dead letter at once of what trying again cannot help', async () => {
       await subscribe(['a']);
       const inbox = new Inbox();

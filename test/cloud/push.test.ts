@@ -1,0 +1,239 @@
+/** Topic messages that Pub/Sub pushes: no companion takes them, and nobody but Pub/Sub may. */
+import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { signedJwt } from '@cmbs/shared/link/local-identity';
+import type { JsonObject } from '@cmbs/shared';
+import { contentOf, eventually, Fleet, unique, type Answer, type Deployment, type Member } from '../e2e/harness';
+import { freePort } from '../integration/free-port';
+import { cloudEngine, localKeyFile, type CloudEngine } from './deployment';
+import { Outside } from './outside';
+import { describeOnEmulators, uniqueProject } from './support';
+
+const PUSHER = 'pubsub@cmbs.local';
+const AUDIENCE = 'https://push.example.org';
+
+describeOnEmulators('push delivery', (hosts) => {
+  const fleet = new Fleet();
+  const projectId = uniqueProject();
+  let cloud: CloudEngine;
+  let here: Deployment;
+  let alice: Member;
+  let outside: Outside;
+
+  beforeAll(async () => {
+    const port = String(await freePort());
+    const url = `http://127.0.0.1:${port}`;
+    cloud = cloudEngine(hosts, {
+      GOOGLE_CLOUD_PROJECT: projectId,
+      PORT: port,
+      CMBS_PUBLIC_URL: url,
+      CMBS_TOPIC_DELIVERY: 'push',
+      CMBS_PUSH_URL: url,
+    });
+    here = await fleet.start({ engine: cloud.engine });
+    outside = fleet.using(new Outside(hosts, projectId), (one) => one.close());
+    alice = await here.member({ title: 'alice', start: ['l1'] });
+  });
+  afterAll(() => fleet.close());
+
+  const sent = (layer: 'l32' | 'l4', topic: string, content: string): Promise<Answer> =>
+    here.must(200, here.send(layer, { from: alice.id, topics: [topic], content }));
+
+  test('reaches members while there is no companion', async () => {
+    const member = await here.member({ topics: ['push.*'], start: ['l32', 'l4'] });
+    await cloud.parts().stopCompanion();
+    try {
+      await sent('l32', 'push.one', 'on l32');
+      await sent('l4', 'push.one', 'on l4');
+      const entries = await here.receives(member, 2);
+      expect(entries.map(contentOf).sort()).toEqual(['on l32', 'on l4']);
+      await outside.publish('cmbs.l32.push.one', 'from outside');
+      expect((await here.receives(member, 3)).map(contentOf)).toContain('from outside');
+    } finally {
+      await cloud.parts().startCompanion();
+    }
+  });
+
+  test('executes what is executable', async () => {
+    const member = await here.member({ topics: ['run.*'], start: ['l32'] });
+    await here.must(
+      200,
+      here.send('l32', {
+        from: alice.id,
+        topics: ['run.it'],
+        executable: true,
+        content: { method: 'echo.echo', params: ['pushed'] },
+      }),
+    );
+    const [entry] = await eventually(
+      () => here.inbox(member),
+      (entries) => entries.some(({ state }) => state === 'executed'),
+      'the message is executed',
+    );
+    expect(entry?.answer).toMatchObject({ result: ['pushed'] });
+  });
+
+  test('waits while a member is suspended', async () => {
+    const member = await here.member({ topics: ['sleep.*'], start: ['l32'] });
+    await sent('l32', 'sleep.one', 'awake');
+    await here.receives(member, 1);
+    await here.change(member.path, { 'cmbs.member.state': 'suspended' });
+    const isPushed = async (): Promise<boolean> => {
+      const [{ pushConfig }] = await outside.client
+        .subscription(`cmbs.member.${member.id}.l32.sleep.one`)
+        .getMetadata();
+      return (pushConfig?.pushEndpoint ?? '') !== '';
+    };
+    await eventually(isPushed, (pushed) => !pushed, 'the subscription is not pushed any more');
+    await sent('l32', 'sleep.one', 'asleep');
+    await here.change(member.path, { 'cmbs.member.state': 'active' });
+    expect((await here.receives(member, 2, 20_000)).map(contentOf).sort()).toEqual(['asleep', 'awake']);
+  });
+
+  test('tries again what could not be handled, and gives up what never can be', async () => {
+    const member = await here.member({ topics: ['poison'], start: ['l32'] });
+    await sent('l32', 'poison', 'makes the topic');
+    await here.receives(member, 1);
+    // As few deliveries as Pub/Sub allows; the deployment's own number takes half an hour.
+    const subscription = outside.client.subscription(`cmbs.member.${member.id}.l32.poison`);
+    const [{ deadLetterPolicy }] = await subscription.getMetadata();
+    expect(deadLetterPolicy).toMatchObject({
+      deadLetterTopic: `projects/${projectId}/topics/cmbs.dead-letter`,
+      maxDeliveryAttempts: 100,
+    });
+    await subscription.setMetadata({ deadLetterPolicy: { ...deadLetterPolicy, maxDeliveryAttempts: 5 } });
+    const kept = outside.read('cmbs.dead-letter.keep');
+    await outside.publish('cmbs.l32.poison', Buffer.from([0xff, 0xfe]), { mark: 'poison' });
+    const dead = await eventually(
+      () => kept.seen.filter(({ attributes }) => attributes.mark === 'poison'),
+      ({ length }) => length > 0,
+      'the poison is in the dead-letter topic',
+      60_000,
+    );
+    expect(dead).toHaveLength(1);
+    await sent('l32', 'poison', 'goes on');
+    expect((await here.receives(member, 2)).map(contentOf)).toContain('goes on');
+  }, 90_000);
+
+  test('has no subscription any more when the member is gone', async () => {
+    const member = await here.member({ topics: ['leaving'], start: ['l32'] });
+    await sent('l32', 'leaving', 'x');
+    await here.receives(member, 1);
+    await here.must(200, here.request('DELETE', member.path));
+    expect((await outside.names('subscriptions')).filter((name) => name.includes(member.id))).toEqual([]);
+  });
+});
+
+describeOnEmulators('signed pushes', (hosts) => {
+  const fleet = new Fleet();
+  const key = createPrivateKey(readFileSync(localKeyFile()));
+  let here: Deployment;
+  let member: Member;
+
+  beforeAll(async () => {
+    here = await fleet.start({
+      engine: cloudEngine(hosts, {
+        CMBS_TOPIC_DELIVERY: 'push',
+        CMBS_PUSH_URL: 'http://127.0.0.1:9',
+        CMBS_PUSH_SERVICE_ACCOUNT: PUSHER,
+        CMBS_PUSH_AUDIENCE: AUDIENCE,
+      }).engine,
+    });
+    member = await here.member({ topics: ['signed'], start: ['l32'] });
+  });
+  afterAll(() => fleet.close());
+
+  const now = (): number => Math.floor(Date.now() / 1000);
+  const claims = (more: Readonly<Record<string, unknown>> = {}): Readonly<Record<string, unknown>> => ({
+    iss: 'https://cmbs.local',
+    sub: PUSHER,
+    email: PUSHER,
+    email_verified: true,
+    aud: AUDIENCE,
+    iat: now(),
+    exp: now() + 600,
+    ...more,
+  });
+  const bearer = (token: string): Readonly<Record<string, string>> => ({ Authorization: `Bearer ${token}` });
+  const pushOf = (content: string, more: JsonObject = {}): JsonObject => ({
+    subscription: `projects/x/subscriptions/cmbs.member.${member.id}.l32.signed`,
+    message: { messageId: unique('id'), data: Buffer.from(content).toString('base64'), attributes: {} },
+    ...more,
+  });
+  const push = (
+    body: string | JsonObject,
+    headers: Readonly<Record<string, string>> = {},
+    target = `/push/member.${member.id}.l32?topic=signed`,
+  ): Promise<Answer> => here.request('POST', target, body, headers);
+
+  test('are taken with a token of the account for the audience', async () => {
+    const answer = await push(pushOf('signed'), bearer(signedJwt(key, claims())));
+    expect([answer.status, answer.text]).toEqual([204, '']);
+    expect((await here.receives(member, 1)).map(contentOf)).toEqual(['signed']);
+  });
+
+  test('are taken once, however often they come', async () => {
+    const body = pushOf('thrice');
+    for (let copy = 0; copy < 3; copy += 1) {
+      expect((await push(body, bearer(signedJwt(key, claims())))).status).toBe(204);
+    }
+    expect((await here.inbox(member)).map(contentOf).filter((content) => content === 'thrice')).toHaveLength(1);
+  });
+
+  const stranger = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
+  const unsigned = (): string => {
+    const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+    return `${part({ alg: 'none', typ: 'JWT' })}.${part(claims())}.`;
+  };
+  test.each<[string, number, () => Readonly<Record<string, string>>]>([
+    ['no token', 401, () => ({})],
+    ['something else', 401, () => ({ Authorization: 'Basic eDp5' })],
+    ['no JWT', 401, () => bearer('abc')],
+    ['a token that nobody signed', 401, () => bearer(unsigned())],
+    ['another one’s signature', 401, () => bearer(signedJwt(stranger, claims()))],
+    ['another issuer', 401, () => bearer(signedJwt(key, claims({ iss: 'https://accounts.google.com' })))],
+    ['another audience', 401, () => bearer(signedJwt(key, claims({ aud: 'https://else.example.org' })))],
+    ['a time that is over', 401, () => bearer(signedJwt(key, claims({ iat: now() - 7200, exp: now() - 3600 })))],
+    ['another account', 403, () => bearer(signedJwt(key, claims({ email: 'else@cmbs.local' })))],
+    ['an account nobody verified', 403, () => bearer(signedJwt(key, claims({ email_verified: false })))],
+  ])('are refused with %s', async (_, status, headers) => {
+    const answer = await push(pushOf('forged'), headers());
+    expect(answer.status).toBe(status);
+    expect((await here.inbox(member)).map(contentOf)).not.toContain('forged');
+  });
+
+  test.each<[string, number, string | (() => JsonObject), string | undefined]>([
+    ['no JSON', 400, 'text', undefined],
+    ['another form', 400, '{"message":{}}', undefined],
+    ['data that are not base64', 400, () => pushOf('', { message: { messageId: '1', data: '?' } }), undefined],
+    ['no topic', 400, () => pushOf('x'), '/push/member.x.l32'],
+    ['a topic that cannot be one', 400, () => pushOf('x'), '/push/member.x.l32?topic='],
+    ['a subscription that is none', 404, () => pushOf('x'), '/push/else?topic=signed'],
+  ])('with %s are %i', async (_, status, body, target) => {
+    const given = typeof body === 'string' ? body : body();
+    const answer = await push(given, bearer(signedJwt(key, claims())), target);
+    expect(answer.status).toBe(status);
+  });
+
+  test('to a member that is gone are taken and forgotten', async () => {
+    const target = '/push/member.nobody.l32?topic=signed';
+    expect((await push(pushOf('x'), bearer(signedJwt(key, claims())), target)).status).toBe(204);
+  });
+
+  test('are made by POST only', async () => {
+    const { status, headers } = await here.get('/push/member.x.l32?topic=signed');
+    expect([status, headers.get('allow')]).toEqual([405, 'POST, OPTIONS']);
+  });
+});
+
+describeOnEmulators('without push delivery', (hosts) => {
+  test('there is nothing to push to', async () => {
+    const fleet = new Fleet();
+    try {
+      const here = await fleet.start({ engine: cloudEngine(hosts).engine });
+      expect((await here.request('POST', '/push/member.x.l32?topic=t', '{}')).status).toBe(404);
+    } finally {
+      await fleet.close();
+    }
+  });
+});
