@@ -410,6 +410,8 @@ export const PUBSUB_RETRY_MAX_S = 15;
 export const PUBSUB_MAX_DELIVERIES = 100;
 /** Milliseconds without a message until the subscription to a topic that is not wanted any more counts as read to its end. */
 export const RETIRED_IDLE_MS = 60_000;
+/** Milliseconds between two looks at subscriptions that are pushed: until one that was deleted from outside is back. */
+export const PUSH_CHECK_MS = 5 * 60_000;
 /** Calls of Pub/Sub's administration under way at the same time. */
 export const PUBSUB_ADMIN_CONCURRENCY = 16;
 /** Milliseconds between two looks at everything desired, in case a listener missed something. */

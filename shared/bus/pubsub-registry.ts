@@ -29,9 +29,15 @@ const subscriptionRecord = z.strictObject({
   layer,
   patterns: z.array(z.string()),
   paused: z.boolean(),
+  /** For what target its counterparts were made in Pub/Sub last; empty until they are. */
+  attached: z.string(),
+  /** It is on its way out, with its counterparts. */
+  removed: z.boolean(),
   /** Topics that the patterns matched once, and since when they do not: what was published before is still delivered. */
   retired: z.array(z.strictObject({ topic: z.string(), at: z.number() })),
 });
+
+type SubscriptionRecord = z.infer<typeof subscriptionRecord>;
 
 export interface KnownTopic {
   readonly layer: TopicLayer;
@@ -50,6 +56,7 @@ export interface KnownSubscription {
   readonly layer: TopicLayer;
   readonly patterns: readonly TopicPattern[];
   readonly paused: boolean;
+  readonly attached: string;
   readonly retired: readonly Retired[];
 }
 
@@ -60,7 +67,14 @@ function topicOf(doc: Doc): KnownTopic {
   return { ...record, topic: parseTopic(record.topic) };
 }
 
-function subscriptionOf(doc: Doc): KnownSubscription {
+/** Undefined for one that is on its way out. */
+function subscriptionOf(doc: Doc | undefined): KnownSubscription | undefined {
+  if (doc === undefined) return undefined;
+  const known = anySubscriptionOf(doc);
+  return known.removed ? undefined : known;
+}
+
+function anySubscriptionOf(doc: Doc): KnownSubscription & { readonly removed: boolean } {
   const { patterns, retired, ...record } = subscriptionRecord.parse(doc.value);
   return {
     ...record,
@@ -104,26 +118,32 @@ export class PubsubRegistry {
   }
 
   async subscription(name: string): Promise<KnownSubscription | undefined> {
-    const doc = await this.store.get(SUBSCRIPTIONS, name);
-    return doc === undefined ? undefined : subscriptionOf(doc);
+    return subscriptionOf(await this.store.get(SUBSCRIPTIONS, name));
   }
 
   async subscriptions(): Promise<readonly KnownSubscription[]> {
-    return (await this.all(SUBSCRIPTIONS)).map(subscriptionOf);
+    return (await this.all(SUBSCRIPTIONS)).map(subscriptionOf).filter((known) => known !== undefined);
   }
 
-  /** `conflict` when the subscription is on another layer. Nothing is written when nothing changes. */
-  async setSubscription(wanted: Subscription, topics: readonly KnownTopic[], now: number): Promise<void> {
+  /**
+   * Whether its counterparts are to be made, or made anew for `target`. Nothing is written when nothing changes;
+   * `conflict` when the subscription is on another layer.
+   */
+  async setSubscription(
+    wanted: Subscription,
+    target: string,
+    topics: readonly KnownTopic[],
+    now: number,
+  ): Promise<boolean> {
     const { name, layer: of, patterns, paused = false } = wanted;
     const parsed = patterns.map(parsePattern);
-    await this.store.transact(async (tx) => {
-      const doc = await tx.get(SUBSCRIPTIONS, name);
-      const before = doc === undefined ? undefined : subscriptionOf(doc);
+    return this.store.transact(async (tx) => {
+      const before = subscriptionOf(await tx.get(SUBSCRIPTIONS, name));
       if (before !== undefined && before.layer !== of) {
         throw new CmbsError('conflict', `The subscription ${name} is on layer ${before.layer}; remove it first.`);
       }
       const isSame = before?.patterns.join('\n') === parsed.join('\n') && before.patterns.length === parsed.length;
-      if (isSame && before.paused === paused) return;
+      if (isSame && before.paused === paused) return before.attached !== target;
       const isLeft = ({ topic }: { readonly topic: Topic }): boolean =>
         !isWanted({ layer: of, patterns: parsed }, of, topic);
       const left = topics.filter(
@@ -137,28 +157,60 @@ export class PubsubRegistry {
         layer: of,
         patterns: parsed,
         paused,
+        attached: '',
+        removed: false,
         retired: retired.map((one) => ({ ...one })),
       });
+      return true;
+    });
+  }
+
+  /** Every counterpart is there; unless the subscription has changed meanwhile. */
+  async subscriptionAttached({ patterns, paused, name }: KnownSubscription, target: string): Promise<void> {
+    await this.#changeSubscription(name, (record) => {
+      const isSame = record.patterns.join('\n') === patterns.join('\n') && record.paused === paused;
+      return isSame && !record.removed ? { ...record, attached: target } : undefined;
     });
   }
 
   /** A retired topic was read to its end. */
   async forgetRetired(name: string, topic: Topic): Promise<void> {
+    await this.#changeSubscription(name, (record) => ({
+      ...record,
+      retired: record.retired.filter((one) => one.topic !== topic),
+    }));
+  }
+
+  async #changeSubscription(
+    name: string,
+    change: (record: SubscriptionRecord) => SubscriptionRecord | undefined,
+  ): Promise<void> {
     await this.store.transact(async (tx) => {
       const doc = await tx.get(SUBSCRIPTIONS, name);
-      if (doc === undefined) return;
-      const { retired, ...rest } = subscriptionRecord.parse(doc.value);
-      tx.put(SUBSCRIPTIONS, name, { ...rest, retired: retired.filter((one) => one.topic !== topic) });
+      const changed = doc === undefined ? undefined : change(subscriptionRecord.parse(doc.value));
+      if (changed !== undefined) tx.put(SUBSCRIPTIONS, name, changed);
     });
   }
 
-  /** What the subscription was; undefined when there was none. */
+  /**
+   * From now on nobody wants anything for it. What it was is kept until {@link forgetSubscription}, so that whoever is
+   * cut off while its counterparts go can go on; undefined when there is none.
+   */
   removeSubscription(name: string): Promise<KnownSubscription | undefined> {
     return this.store.transact(async (tx) => {
       const doc = await tx.get(SUBSCRIPTIONS, name);
       if (doc === undefined) return undefined;
-      tx.delete(SUBSCRIPTIONS, name);
-      return subscriptionOf(doc);
+      const record = subscriptionRecord.parse(doc.value);
+      if (!record.removed) tx.put(SUBSCRIPTIONS, name, { ...record, removed: true });
+      return anySubscriptionOf(doc);
+    });
+  }
+
+  /** Its counterparts are gone; unless it is wanted again. */
+  async forgetSubscription(name: string): Promise<void> {
+    await this.store.transact(async (tx) => {
+      const doc = await tx.get(SUBSCRIPTIONS, name);
+      if (doc !== undefined && anySubscriptionOf(doc).removed) tx.delete(SUBSCRIPTIONS, name);
     });
   }
 

@@ -29,6 +29,7 @@ import type { Store } from '../store/store';
 import type { Bus, BusMessage, Consumer, ConsumeOptions, Delivery, Subscription, TopicLayer } from './bus';
 import { lateError, STATUS, statusOf, toBusError, unless } from './pubsub-errors';
 import { PubsubFollower } from './pubsub-follower';
+import { PubsubKeeper } from './pubsub-keeper';
 import { checkPublication, deadLetterAttributes, publicationBytes } from './pubsub-message';
 import { PubsubNames } from './pubsub-names';
 import { isWanted, PubsubRegistry, type KnownSubscription } from './pubsub-registry';
@@ -85,6 +86,7 @@ class PubsubBus implements Bus {
   #deadLetters: Promise<PubsubTopic> | undefined;
   #streams: PubsubStreams | undefined;
   #follower: PubsubFollower | undefined;
+  #keeper: PubsubKeeper | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: PubsubBusOptions) {
@@ -202,7 +204,9 @@ class PubsubBus implements Bus {
     }
     patterns.forEach(parsePattern);
     const { clock } = this.#options;
-    await this.#registry.setSubscription(subscription, await this.#registry.topics(), clock.now());
+    const before = await this.#registry.topics();
+    // What was made once is made again by whoever misses it: a restart with a thousand members asks for nothing.
+    if (!(await this.#registry.setSubscription(subscription, this.#target, before, clock.now()))) return;
     const known = await this.#registry.subscription(name);
     if (known === undefined) return; // removed meanwhile
     const topics = (await this.#registry.topics()).filter((one) => isWanted(known, one.layer, one.topic));
@@ -211,6 +215,13 @@ class PubsubBus implements Bus {
       await this.#createTopic(this.#names.topic(layer, topic));
       await this.#attach(known, topic);
     });
+    await this.#registry.subscriptionAttached(known, this.#target);
+  }
+
+  /** What the counterparts of subscriptions are made for. */
+  get #target(): string {
+    const { push } = this.#options;
+    return push === undefined ? 'pull' : JSON.stringify([push.url, push.signed ?? null]);
   }
 
   /** Makes the counterpart in Pub/Sub (then true), or makes what is there what it should be. */
@@ -278,6 +289,7 @@ class PubsubBus implements Bus {
     const wanted = (await this.#registry.topics()).filter((one) => isWanted(removed, one.layer, one.topic));
     const topics = new Set([...wanted, ...removed.retired].map(({ topic }) => topic));
     await concurrently(topics, PUBSUB_ADMIN_CONCURRENCY, (topic) => this.#detach(name, topic));
+    await this.#registry.forgetSubscription(name);
   }
 
   // --- Dead letters ---
@@ -322,28 +334,41 @@ class PubsubBus implements Bus {
   consume(name: string, handler: (delivery: Delivery) => Promise<void>, options: ConsumeOptions): Consumer {
     this.#assertOpen();
     checkSubscriptionName(name);
-    // What is pushed needs nobody here who takes it.
-    if (this.#options.push !== undefined) return { close: () => Promise.resolve() };
     const { clock, log, counters = silentCounters } = this.#options;
-    this.#streams ??= new PubsubStreams(this.#options.projectId, clock);
-    this.#follower ??= new PubsubFollower({
-      streams: this.#streams,
+    const shared = {
       names: this.#names,
       registry: this.#registry,
       clock,
       log,
       counters,
-      attach: async (known, topic) => {
+      attach: async (known: KnownSubscription, topic: Topic): Promise<boolean> => {
         await this.#createTopic(this.#names.topic(known.layer, topic));
         return this.#attach(known, topic);
       },
-      detach: async (subscription, topic) => {
+      detach: async (subscription: string, topic: Topic): Promise<void> => {
         await this.#detach(subscription, topic);
         await this.#registry.forgetRetired(subscription, topic);
       },
+    };
+    if (this.#options.push !== undefined) {
+      // What is pushed needs nobody here who takes it.
+      this.#keeper ??= new PubsubKeeper({ ...shared, list: () => this.#list() });
+      return this.#keeper.keep(name);
+    }
+    this.#streams ??= new PubsubStreams(this.#options.projectId, clock);
+    this.#follower ??= new PubsubFollower({
+      ...shared,
+      streams: this.#streams,
       bury: (...what) => this.#bury(...what),
     });
     return this.#follower.consume(name, handler, options);
+  }
+
+  async #list(): Promise<ReadonlySet<string>> {
+    const [all] = await this.#call('list subscriptions', () =>
+      this.#client.getSubscriptions({ pageSize: 1000, gaxOpts: this.#gax }),
+    );
+    return new Set(all.map(({ name }) => name.slice(name.lastIndexOf('/') + 1)));
   }
 
   // --- The rest ---
@@ -388,7 +413,7 @@ class PubsubBus implements Bus {
   }
 
   async #close(): Promise<void> {
-    await this.#follower?.close();
+    await Promise.all([this.#follower?.close(), this.#keeper?.close()]);
     await Promise.allSettled([...this.#publishing]);
     await this.#streams?.close();
     await this.#client.close();

@@ -115,6 +115,24 @@ describeOnEmulators('push delivery', (hosts) => {
     expect((await here.receives(member, 2)).map(contentOf)).toContain('goes on');
   }, 90_000);
 
+  test('comes back after its subscription was deleted from outside', async () => {
+    const member = await here.member({ topics: ['gone'], start: ['l32'] });
+    await sent('l32', 'gone', 'before');
+    await here.receives(member, 1);
+    await outside.client.subscription(`cmbs.member.${member.id}.l32.gone`).delete();
+    // A companion looks every five minutes, and when it starts.
+    await cloud.parts().stopCompanion();
+    await cloud.parts().startCompanion();
+    await eventually(
+      () => outside.names('subscriptions'),
+      (names) => names.includes(`cmbs.member.${member.id}.l32.gone`),
+      'the subscription is back',
+    );
+    await sent('l32', 'gone', 'after');
+    expect((await here.receives(member, 2)).map(contentOf)).toContain('after');
+    expect(here.faults.splice(0)).toEqual([expect.stringContaining('deleted from outside')]);
+  });
+
   test('has no subscription any more when the member is gone', async () => {
     const member = await here.member({ topics: ['leaving'], start: ['l32'] });
     await sent('l32', 'leaving', 'x');
