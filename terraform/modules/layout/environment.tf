@@ -1,0 +1,33 @@
+# What the functions and the companions are told, except for what only exists after a resource does (CMBS_SHARDS, the
+# callers' accounts). The product refuses variables that it does not know, so a name that is wrong here shows at once.
+locals {
+  public_url = "https://${var.domain}"
+
+  settings = {
+    CMBS_EXTENSIONS     = var.settings.extensions == null ? null : join(",", var.settings.extensions)
+    CMBS_DISCOVERY      = var.settings.discovery
+    CMBS_QUEUE_LIMIT    = var.settings.queue_limit
+    CMBS_INBOX_LIMIT    = var.settings.inbox_limit
+    CMBS_SEND_WAIT_S    = var.settings.send_wait_seconds
+    CMBS_MAX_BODY_BYTES = var.settings.max_body_bytes
+    CMBS_LOG            = var.settings.log
+  }
+
+  environment = merge(
+    { for name, value in local.settings : name => tostring(value) if value != null },
+    {
+      NODE_ENV                = "production"
+      GOOGLE_CLOUD_PROJECT    = var.project_id
+      CMBS_PUBLIC_URL         = local.public_url
+      CMBS_FIRESTORE_DATABASE = var.database
+      CMBS_TOPIC_PREFIX       = var.topic_prefix
+      CMBS_TOPIC_DELIVERY     = var.topic_delivery
+      # Any text that only this deployment uses: a token for it opens nothing else.
+      CMBS_CONTROL_AUDIENCE = "${local.public_url}/control"
+    },
+    local.push == null ? {} : {
+      CMBS_PUSH_URL      = local.push.url
+      CMBS_PUSH_AUDIENCE = local.push.audience
+    },
+  )
+}

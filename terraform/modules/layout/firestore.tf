@@ -1,0 +1,26 @@
+locals {
+  # One entry per field whose indexing differs from the default (which indexes everything three times).
+  firestore_fields = merge([
+    for group, rules in var.firestore : {
+      for field in distinct(concat(rules.exempt, rules.ascending, compact([rules.ttl]))) : "${group}/${field}" => {
+        group     = group
+        field     = field
+        ascending = contains(rules.ascending, field)
+        expires   = field == rules.ttl
+      }
+    }
+  ]...)
+
+  firestore_indexes = merge([
+    for group, rules in var.firestore : {
+      for fields in rules.composite : "${group}/${join("+", fields)}" => { group = group, fields = fields }
+    }
+  ]...)
+
+  # A field cannot be both.
+  firestore_contradictions = flatten([
+    for group, rules in var.firestore : [
+      for field in setintersection(rules.exempt, rules.ascending) : "${group}/${field}"
+    ]
+  ])
+}

@@ -1,0 +1,51 @@
+# The URL map as data. The load balancer tries the rules by priority and takes the first that matches, so the order is:
+#   1. a path with an action that has a function of its own       -> that function
+#   2. the same paths with any other action (made at run time)    -> the catch-all
+#   3. a path without action                                      -> the function of the path
+# and whatever no rule takes goes to the catch-all, the default service. Methods are not matched: a GET that carries
+# ?action= reaches the action's function, which answers it like the entity.
+locals {
+  catch_all = one([for route in var.routes : route.name if contains(route.paths, "/{path=**}")])
+
+  # Pub/Sub pushes to the function's own address; through the load balancer only where that is asked for.
+  routed = [
+    for route in var.routes : route
+    if route.name != local.catch_all && (route.access != "pushed" || var.push_through_load_balancer)
+  ]
+
+  own_actions = [
+    for route in local.routed : {
+      function = route.name
+      matches  = flatten([for path in route.paths : [for action in route.actions : { path = path, action = action }]])
+    } if length(route.actions) > 0
+  ]
+
+  other_actions = [
+    for route in local.routed : {
+      function = local.catch_all
+      matches  = [for path in route.paths : { path = path, action = "*" }]
+    } if length(route.actions) == 0
+  ]
+
+  without_action = [
+    for route in local.routed : {
+      function = route.name
+      matches  = [for path in route.paths : { path = path, action = null }]
+    } if length(route.actions) == 0
+  ]
+
+  url_rules = [
+    for at, rule in concat(local.own_actions, local.other_actions, local.without_action) : {
+      priority = (at + 1) * 10
+      function = rule.function
+      matches = [
+        for match in rule.matches : {
+          # `{id}` is one segment, which the load balancer writes `*`. Naming it would only serve rewrites.
+          path     = replace(match.path, "/[{][a-z]+[}]/", "*")
+          template = strcontains(match.path, "{")
+          action   = match.action
+        }
+      ]
+    }
+  ]
+}
