@@ -1,0 +1,68 @@
+resource "google_firestore_database" "cmbs" {
+  project     = var.project_id
+  name        = var.database
+  location_id = var.location
+  type        = "FIRESTORE_NATIVE"
+
+  # Transactions lock what they read and wait for each other; optimistic ones would start over under contention.
+  concurrency_mode = "PESSIMISTIC"
+
+  point_in_time_recovery_enablement = var.point_in_time_recovery ? "POINT_IN_TIME_RECOVERY_ENABLED" : "POINT_IN_TIME_RECOVERY_DISABLED"
+
+  # Both ways to lose everything at once need the same deliberate step: deletion_protection = false, applied.
+  delete_protection_state = var.deletion_protection ? "DELETE_PROTECTION_ENABLED" : "DELETE_PROTECTION_DISABLED"
+  deletion_policy         = var.deletion_protection ? "ABANDON" : "DELETE"
+}
+
+resource "google_firestore_backup_schedule" "daily" {
+  count = var.backup_days > 0 ? 1 : 0
+
+  project   = var.project_id
+  database  = google_firestore_database.cmbs.name
+  retention = "${var.backup_days * 86400}s"
+
+  daily_recurrence {}
+}
+
+# An index entry is a write: what no query asks for is exempt, and nothing is indexed descending or as an array.
+resource "google_firestore_field" "rule" {
+  for_each = var.fields
+
+  project    = var.project_id
+  database   = google_firestore_database.cmbs.name
+  collection = each.value.group
+  field      = each.value.field
+
+  index_config {
+    dynamic "indexes" {
+      for_each = each.value.ascending ? ["ASCENDING"] : []
+      content {
+        order       = indexes.value
+        query_scope = "COLLECTION"
+      }
+    }
+  }
+
+  # Documents go within a day or so of the moment in this field; the product itself never shows expired ones.
+  dynamic "ttl_config" {
+    for_each = each.value.expires ? [true] : []
+    content {}
+  }
+}
+
+resource "google_firestore_index" "composite" {
+  for_each = var.indexes
+
+  project     = var.project_id
+  database    = google_firestore_database.cmbs.name
+  collection  = each.value.group
+  query_scope = "COLLECTION"
+
+  dynamic "fields" {
+    for_each = each.value.fields
+    content {
+      field_path = fields.value
+      order      = "ASCENDING"
+    }
+  }
+}
