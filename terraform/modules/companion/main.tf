@@ -114,6 +114,14 @@ resource "google_compute_health_check" "alive" {
 
 # --- The machines ---
 
+resource "google_artifact_registry_repository_iam_member" "companion" {
+  project    = var.project_id
+  location   = var.region
+  repository = var.image_repository
+  role       = "roles/artifactregistry.reader"
+  member     = "serviceAccount:${var.account}"
+}
+
 locals {
   image_registry = split("/", var.image)[0]
 

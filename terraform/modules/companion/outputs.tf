@@ -17,8 +17,3 @@ output "outgoing_address" {
   description = "Address that the companions' own connections come from; members elsewhere may have to let it in."
   value       = google_compute_address.outgoing.address
 }
-
-output "image_repository" {
-  description = "Where the companion's image is pushed to."
-  value       = "${google_artifact_registry_repository.images.location}-docker.pkg.dev/${var.project_id}/${google_artifact_registry_repository.images.repository_id}"
-}

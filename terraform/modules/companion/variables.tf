@@ -58,6 +58,11 @@ variable "image" {
   type        = string
 }
 
+variable "image_repository" {
+  description = "Artifact Registry repository of the companion's images."
+  type        = string
+}
+
 variable "host_image" {
   description = "Container-Optimized OS image of the machines."
   type        = string
