@@ -1,0 +1,79 @@
+# The layout that tests of single modules work with: the deployment's own, but for what a test asks for.
+
+variable "topic_delivery" {
+  description = "pull or push."
+  type        = string
+  default     = "pull"
+}
+
+variable "push_through_load_balancer" {
+  description = "Whether the load balancer routes to what Pub/Sub pushes to."
+  type        = bool
+  default     = false
+}
+
+variable "shards" {
+  description = "Shards of members."
+  type        = map(map(string))
+  default     = { main = {}, second = { primary_zone = "europe-west1-d", standby_zone = "europe-west1-b" } }
+}
+
+variable "secrets" {
+  description = "Names of variables that come from Secret Manager."
+  type        = set(string)
+  default     = []
+}
+
+locals {
+  listed = jsondecode(file("${path.module}/../../routes.json"))
+
+  # What Pub/Sub pushes to, whether the list has it already or not.
+  pushed = concat([for route in local.listed : route if route.access == "pushed"], [{
+    name       = "topic-push"
+    entryPoint = "topicPush"
+    summary    = "Takes what Pub/Sub pushes"
+    access     = "pushed"
+    paths      = ["/push/{subscription}"]
+  }])
+}
+
+module "layout" {
+  source = "../../modules/layout"
+
+  routes                     = concat([local.pushed[0]], [for route in local.listed : route if route.access != "pushed"])
+  firestore                  = jsondecode(file("${path.module}/../../firestore.json"))
+  project_id                 = "example-project"
+  project_number             = "123456789012"
+  region                     = "europe-west1"
+  name_prefix                = "cmbs"
+  domain                     = "cmbs.example.com"
+  push_through_load_balancer = var.push_through_load_balancer
+  function_settings = {
+    memory        = "512Mi"
+    cpu           = 1
+    concurrency   = 40
+    min_instances = 0
+    max_instances = 10
+    timeout       = 75
+  }
+  instances            = { occi = { min_instances = 1, memory = "1Gi" } }
+  min_instances_budget = 1
+  shards               = var.shards
+  network_range        = "10.80.0.0/20"
+  topic_prefix         = "cmbs"
+  topic_delivery       = var.topic_delivery
+  topics               = [{ name = "weather.alps" }, { name = "news", layers = ["l32"] }]
+  database             = "cmbs"
+  settings             = { queue_limit = 500, extensions = ["infrastructure"] }
+  secrets              = var.secrets
+}
+
+output "layout" {
+  description = "All outputs of the layout."
+  value       = module.layout
+}
+
+output "routes" {
+  description = "The functions that it was made of."
+  value       = local.listed
+}

@@ -1,0 +1,9 @@
+project_id         = "example-project"
+project_number     = "123456789012"
+region             = "europe-west1"
+domain             = "cmbs.example.com"
+client_ranges      = ["198.51.100.0/24"]
+invokers           = ["allUsers"]
+release            = "be8b271"
+firestore_location = "europe-west1"
+companion_image    = "europe-west1-docker.pkg.dev/example-project/cmbs-companion/companion@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
