@@ -1,0 +1,113 @@
+/** The script that starts the companion's container on its machine, run for real with stand-ins for curl and docker. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { terraform, withTerraform } from './terraform-runs';
+
+const TEMPLATE = join(__dirname, '..', '..', 'terraform', 'modules', 'companion', 'cloud-init.yaml.tftpl');
+const IMAGE = 'europe-west1-docker.pkg.dev/example-project/cmbs-companion/companion@sha256:0123';
+const SECRET = 'two words\nand "a line"';
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'cmbs-host-'));
+});
+afterEach(() => {
+  rmSync(directory, { recursive: true });
+});
+
+/** What cloud-init writes to /etc/cmbs/start. */
+function startScript(
+  secrets: Readonly<Record<string, { readonly secret: string; readonly version: string }>>,
+): string {
+  const values = {
+    image: IMAGE,
+    registry: 'europe-west1-docker.pkg.dev',
+    project_id: 'example-project',
+    environment: { NODE_ENV: 'production' },
+    secrets,
+    member_ports: '5010:5040',
+    control_port: 8080,
+    drain_seconds: 15,
+  };
+  const rendered = `templatefile(${JSON.stringify(TEMPLATE)}, jsondecode(${JSON.stringify(JSON.stringify(values))}))`;
+  const printed = terraform(directory, ['console'], `base64encode(jsonencode(yamldecode(${rendered})))\n`);
+  const { write_files: files } = JSON.parse(Buffer.from(printed.replaceAll('"', ''), 'base64').toString()) as {
+    readonly write_files: readonly { readonly path: string; readonly content: string }[];
+  };
+  return files.find(({ path }) => path === '/etc/cmbs/start')?.content ?? '';
+}
+
+interface Outcome {
+  readonly status: number | null;
+  /** Arguments of every command that was run, one a line. */
+  readonly commands: readonly string[];
+  /** What the container found in its environment. */
+  readonly secret: string | undefined;
+}
+
+function start(script: string, answers: { readonly secretManager: string }): Outcome {
+  const standIn = (name: string, body: string): void =>
+    writeFileSync(join(directory, name), `#!/bin/bash\necho "${name} $*" >> "${directory}/commands"\n${body}\n`, {
+      mode: 0o755,
+    });
+  standIn(
+    'curl',
+    `case "$*" in
+      */service-accounts/default/token) echo '{"access_token":"a-token","expires_in":3599,"token_type":"Bearer"}' ;;
+      */network-interfaces/0/ip) echo 10.80.0.2 ;;
+      *secretmanager.googleapis.com/v1/projects/example-project/secrets/example/versions/3:access)
+        read -r header; [ "$header" = 'header = "Authorization: Bearer a-token"' ] || exit 22
+        ${answers.secretManager} ;;
+      *) exit 6 ;;
+    esac`,
+  );
+  standIn('docker', `if [ "$1" = run ]; then printf %s "\${CMBS_EXAMPLE-}" > "${directory}/secret"; fi`);
+  writeFileSync(join(directory, 'start'), script);
+  const { status } = spawnSync('/bin/bash', [join(directory, 'start')], {
+    env: { PATH: `${directory}:/usr/bin:/bin` },
+  });
+  const secret = join(directory, 'secret');
+  return {
+    status,
+    commands: readFileSync(join(directory, 'commands'), 'utf8').trim().split('\n'),
+    secret: existsSync(secret) ? readFileSync(secret, 'utf8') : undefined,
+  };
+}
+
+describe("the companion's machine", () => {
+  const secrets = { CMBS_EXAMPLE: { secret: 'example', version: '3' } };
+  const encoded = Buffer.from(SECRET).toString('base64');
+
+  withTerraform('hands its secrets to the container, and shows them to nobody', () => {
+    const { status, commands, secret } = start(startScript(secrets), {
+      secretManager: `printf '{\\n  "name": "projects/1/secrets/example/versions/3",\\n  "payload": {\\n    "data": "${encoded}"\\n  }\\n}\\n'`,
+    });
+    expect(status).toBe(0);
+    expect(secret).toBe(SECRET);
+    const arguments_ = commands.join('\n');
+    expect(arguments_).toContain('--env CMBS_EXAMPLE ');
+    for (const hidden of [SECRET, encoded, 'a-token']) expect(arguments_).not.toContain(hidden);
+  });
+
+  withTerraform.each([
+    ['that Secret Manager refuses', 'exit 22'],
+    ['that is not there', 'echo "{}"'],
+  ])('does not start the container without a secret %s', (_, secretManager) => {
+    const { status, commands } = start(startScript(secrets), { secretManager });
+    expect(status).not.toBe(0);
+    expect(commands.filter((command) => command.startsWith('docker run'))).toEqual([]);
+  });
+
+  withTerraform('tells the container its address, and gives it no rights', () => {
+    const { commands } = start(startScript({}), { secretManager: 'exit 22' });
+    const run = commands.find((command) => command.startsWith('docker run')) ?? '';
+    expect(run).toContain('--env CMBS_CONTROL_URL=http://10.80.0.2:8080 ');
+    expect(run).toContain(' --network host --user 65532:65532 --read-only ');
+    expect(run).toContain(' --cap-drop ALL --security-opt no-new-privileges ');
+    expect(run).toContain(' --stop-timeout 15 ');
+    expect(run.endsWith(` ${IMAGE}`)).toBe(true);
+    expect(commands.some((command) => command.includes('secretmanager'))).toBe(false);
+  });
+});

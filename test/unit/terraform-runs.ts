@@ -1,0 +1,27 @@
+/** Terraform's own binary, for what only it can tell; without it those cases are skipped, by name. */
+import { spawnSync } from 'node:child_process';
+
+/** The files want 1.9 or newer. */
+function isThere(): boolean {
+  const { status, stdout } = spawnSync('terraform', ['version', '-json'], { encoding: 'utf8' });
+  if (status !== 0) return false;
+  const { terraform_version } = JSON.parse(stdout) as { readonly terraform_version: string };
+  const [major = 0, minor = 0] = terraform_version.split('.').map(Number);
+  return major === 1 && minor >= 9;
+}
+
+export const withTerraform = isThere() ? it : it.skip;
+if (withTerraform === it.skip) console.warn('terraform: cases skipped that need its binary, 1.9 or newer.');
+
+/** Runs Terraform without asking anybody on the network. */
+export function terraform(directory: string, args: readonly string[], input = ''): string {
+  const { TF_CLI_CONFIG_FILE: _, ...environment } = process.env;
+  const { status, stdout, stderr } = spawnSync('terraform', args, {
+    cwd: directory,
+    encoding: 'utf8',
+    input,
+    env: { ...environment, CHECKPOINT_DISABLE: '1', TF_IN_AUTOMATION: '1' },
+  });
+  if (status !== 0) throw new Error(`terraform ${args.join(' ')}: ${stderr}${stdout}`);
+  return stdout;
+}

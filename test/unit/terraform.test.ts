@@ -1,0 +1,350 @@
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parse } from '@cdktf/hcl2json';
+import * as entryPoints from '@cmbs/functions';
+import { deployedFunctions, type DeployedFunction } from '@cmbs/functions/deployment';
+import { routeFor } from '@cmbs/functions/routes';
+import { Locals, type Value } from './hcl';
+import { terraform, withTerraform } from './terraform-runs';
+
+const ROOT = join(__dirname, '..', '..');
+const TERRAFORM = join(ROOT, 'terraform');
+
+const read = (...path: readonly string[]): string => readFileSync(join(TERRAFORM, ...path), 'utf8');
+
+const filesEndingIn = (...endings: readonly string[]): readonly string[] =>
+  readdirSync(TERRAFORM, { recursive: true, encoding: 'utf8' })
+    .filter((path) => !path.includes('.terraform') && endings.some((ending) => path.endsWith(ending)))
+    .sort();
+
+/** Blocks of a file: type, then labels, then the bodies. */
+type Blocks = Readonly<Record<string, unknown>>;
+type Body = Readonly<Record<string, unknown>>;
+
+const blocksOf = async (...path: readonly string[]): Promise<Blocks> =>
+  (await parse(join(...path), read(...path))) as Blocks;
+
+async function bodiesOf(type: string, ...path: readonly string[]): Promise<readonly (readonly [string, Body])[]> {
+  const labelled = ((await blocksOf(...path))[type] ?? {}) as Readonly<Record<string, readonly Body[]>>;
+  return Object.entries(labelled).map(([name, [body = {}]]) => [name, body]);
+}
+
+async function resourceOf(type: string, name: string, ...path: readonly string[]): Promise<Body> {
+  const resources = (await blocksOf(...path)).resource as Record<string, Record<string, readonly Body[]>>;
+  return resources[type]?.[name]?.[0] ?? {};
+}
+
+describe("Terraform's files", () => {
+  const modules = readdirSync(join(TERRAFORM, 'modules')).map((name) => join('modules', name));
+
+  it.each(filesEndingIn('.tf', '.tftest.hcl', '.tfvars'))('%s can be parsed', async (path) => {
+    expect(Object.keys(await blocksOf(path))).not.toHaveLength(0);
+  });
+
+  it.each(['.', ...modules])('%s says of what type each variable is and what it is for', async (module) => {
+    for (const [name, { type, description }] of await bodiesOf('variable', module, 'variables.tf')) {
+      expect([name, type, description]).toEqual([name, expect.any(String), expect.stringMatching(/\.$/)]);
+    }
+  });
+
+  it.each(['.', ...modules.filter((module) => existsSync(join(TERRAFORM, module, 'outputs.tf')))])(
+    '%s says of each output what it is',
+    async (module) => {
+      for (const [name, { description }] of await bodiesOf('output', module, 'outputs.tf')) {
+        expect([name, description]).toEqual([name, expect.stringMatching(/\.$/)]);
+      }
+    },
+  );
+
+  it('check every variable that somebody sets', async () => {
+    const unchecked = (await bodiesOf('variable', 'variables.tf'))
+      .filter(([, { type, validation }]) => type !== '${bool}' && validation === undefined)
+      .map(([name]) => name);
+    expect(unchecked).toEqual([]);
+  });
+
+  it.each(filesEndingIn('.tfvars').filter((path) => /^(environments|tests)\//.test(path)))(
+    '%s sets variables that there are, and all that have no default',
+    async (path) => {
+      const variables = await bodiesOf('variable', 'variables.tf');
+      const set = Object.keys(await blocksOf(path));
+      expect(variables.map(([name]) => name)).toEqual(expect.arrayContaining(set));
+      const required = variables.filter(([, body]) => !('default' in body)).map(([name]) => name);
+      expect(set).toEqual(expect.arrayContaining(required));
+    },
+  );
+
+  it('grant these roles and no others (what each is worth is said in tests/least-privilege.tftest.hcl)', async () => {
+    const grants: string[] = [];
+    for (const path of filesEndingIn('.tf')) {
+      const resources = ((await blocksOf(path)).resource ?? {}) as Record<string, Record<string, readonly Body[]>>;
+      for (const [type, named] of Object.entries(resources).filter(([one]) => /_iam_(?!custom_role)/.test(one))) {
+        for (const [name, [{ role } = {}]] of Object.entries(named))
+          grants.push(`${type}.${name} ${String(role)}`);
+      }
+    }
+    expect(grants.sort()).toEqual([
+      'google_artifact_registry_repository_iam_member.build roles/artifactregistry.writer',
+      'google_artifact_registry_repository_iam_member.companion roles/artifactregistry.reader',
+      'google_cloud_run_v2_service_iam_member.invoker roles/run.invoker',
+      'google_project_iam_member.build_copies roles/storage.objectViewer',
+      'google_project_iam_member.build_logs roles/logging.logWriter',
+      'google_project_iam_member.companion_logs roles/logging.logWriter',
+      'google_project_iam_member.companion_topics ${google_project_iam_custom_role.companion.name}',
+      'google_project_iam_member.publisher ${google_project_iam_custom_role.publisher.name}',
+      'google_project_iam_member.pubsub_agent_subscriber roles/pubsub.subscriber',
+      'google_project_iam_member.store roles/datastore.user',
+      'google_pubsub_topic_iam_member.dead_letters roles/pubsub.publisher',
+      'google_secret_manager_secret_iam_member.readers roles/secretmanager.secretAccessor',
+      'google_service_account_iam_member.push_act_as roles/iam.serviceAccountUser',
+      'google_service_account_iam_member.push_tokens roles/iam.serviceAccountTokenCreator',
+      'google_storage_bucket_iam_member.build roles/storage.objectViewer',
+    ]);
+  });
+
+  withTerraform('are formatted', () => {
+    expect(terraform(TERRAFORM, ['fmt', '-check', '-recursive'])).toBe('');
+  });
+});
+
+describe('terraform/routes.json', () => {
+  const path = join(TERRAFORM, 'routes.json');
+
+  it('is what the table of routes says (after a change: UPDATE=1, then npm run format)', () => {
+    if (process.env.UPDATE === '1') writeFileSync(path, JSON.stringify(deployedFunctions()));
+    expect(JSON.parse(read('routes.json'))).toEqual(deployedFunctions());
+  });
+
+  it('names entry points that there are', () => {
+    expect(Object.keys(entryPoints)).toEqual(
+      expect.arrayContaining(deployedFunctions().map(({ entryPoint }) => entryPoint)),
+    );
+  });
+});
+
+interface Match {
+  readonly path: string;
+  readonly template: boolean;
+  readonly action: string | null;
+}
+
+interface Rule {
+  readonly priority: number;
+  readonly function: string;
+  readonly matches: readonly Match[];
+}
+
+interface UrlMap {
+  readonly rules: readonly Rule[];
+  readonly catchAll: string;
+}
+
+/** The variables of the module `layout` that its routing looks at, with the defaults that its types fill in. */
+const routingVariables = (
+  functions: readonly DeployedFunction[],
+  pushThroughLoadBalancer: boolean,
+): Record<string, Value> => ({
+  routes: functions.map((route) => ({ actions: [], ...route })),
+  push_through_load_balancer: pushThroughLoadBalancer,
+});
+
+async function urlMapOf(functions: readonly DeployedFunction[], pushThroughLoadBalancer = false): Promise<UrlMap> {
+  const [sources] = (await blocksOf('modules', 'layout', 'routing.tf')).locals as [Record<string, string>];
+  const locals = new Locals(sources, routingVariables(functions, pushThroughLoadBalancer));
+  return {
+    rules: (await locals.get('url_rules')) as unknown as readonly Rule[],
+    catchAll: (await locals.get('catch_all')) as string,
+  };
+}
+
+/** One segment, as path templates understand `*`: every character that a path may have as it is, but an asterisk. */
+const SEGMENT = "[A-Za-z0-9._~%!$&'()+,;:@=-]+";
+
+function takes({ path, template, action }: Match, target: URL): boolean {
+  const pattern = path.replace(/[.+?^$()|[\]\\{}]/g, '\\$&').replaceAll('*', () => SEGMENT);
+  const isPath = template ? new RegExp(`^${pattern}$`).test(target.pathname) : path === target.pathname;
+  const asked = target.searchParams.get('action');
+  return isPath && (action === null || (action === '*' ? asked !== null : asked === action));
+}
+
+/** The function that the load balancer sends a request to: the first rule by priority that takes it. */
+function pick({ rules, catchAll }: UrlMap, target: string): string {
+  const url = new URL(target, 'https://cmbs.example.com');
+  const inOrder = [...rules].sort((one, other) => one.priority - other.priority);
+  return inOrder.find(({ matches }) => matches.some((match) => takes(match, url)))?.function ?? catchAll;
+}
+
+const IDS = ['016ad860-2a9a-504f-8861-aeafd0b2ae29', 'a.b_c~d!e$f&g(h)i+j,k;l=m:n@o', 'one%20two'];
+const OTHER_PATHS = [
+  '/',
+  '/-',
+  '/-/query',
+  '/cmbs/',
+  '/cmbs/member',
+  '/cmbs/member/one/two',
+  '/cmbs/member/one/inbox',
+  '/cmbs/member/one/inbox/two/three',
+  '/cmbs/message/one/two/',
+  '/cmbs/neighbor/one',
+  '/push/',
+  '/push/one/two',
+  '/readyz/',
+  '/storage/one',
+];
+
+const PUSHED: DeployedFunction = {
+  name: 'topic-push',
+  entryPoint: 'topicPush',
+  summary: 'Takes what Pub/Sub pushes',
+  access: 'pushed',
+  paths: ['/push/{subscription}'],
+};
+
+describe('the URL map', () => {
+  const functions = deployedFunctions();
+  const actions = [...new Set(functions.flatMap((one) => one.actions ?? []))];
+  const isPushed = new Map(functions.map(({ name, access }) => [name, access === 'pushed']));
+
+  const paths = [
+    ...functions
+      .flatMap((one) => one.paths)
+      .filter((path) => !path.includes('**'))
+      .flatMap((path) => IDS.map((id) => path.replace(/\{\w+\}/g, () => id))),
+    ...OTHER_PATHS,
+  ];
+
+  let map: UrlMap;
+  beforeAll(async () => {
+    map = await urlMapOf(functions);
+  });
+
+  /** What the program's own table says, but that the load balancer leads nobody to what Pub/Sub calls. */
+  const expected = (method: string, path: string, action?: string): string => {
+    const { name } = routeFor(method, path, action);
+    return isPushed.get(name) === true ? map.catchAll : name;
+  };
+
+  it.each([...actions, 'made_at_run_time', ''])(
+    'sends ?action=%s where the table of routes does, on every path',
+    (action) => {
+      const picked = paths.map((path) => [path, pick(map, `${path}?action=${action}`)]);
+      expect(picked).toEqual(paths.map((path) => [path, expected('POST', path, action)]));
+    },
+  );
+
+  it.each(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS'])(
+    'sends a %s without action where the table of routes does',
+    (method) => {
+      const picked = paths.map((path) => [path, pick(map, path)]);
+      expect(picked).toEqual(paths.map((path) => [path, expected(method, path)]));
+    },
+  );
+
+  it('looks at an action among other parameters', () => {
+    expect(pick(map, '/cmbs/message/?q=a%3Db&action=purge&page=1')).toBe('message-purge');
+    expect(pick(map, '/cmbs/message/?q=a%3Db&page=1')).toBe('message');
+  });
+
+  it('leaves an id with an asterisk, which no path template takes, to the catch-all', () => {
+    expect(pick(map, '/cmbs/member/a*b')).toBe(map.catchAll);
+    expect(pick(map, '/cmbs/member/a%2Ab')).toBe('member');
+  });
+
+  it('has a rule for every function that is called by clients', () => {
+    const ruled = new Set(map.rules.map((rule) => rule.function));
+    const called = functions.filter(({ access }) => access !== 'pushed').map(({ name }) => name);
+    expect([...ruled].sort()).toEqual([...called].sort());
+  });
+
+  it('leads to what Pub/Sub pushes to only where that is wanted', async () => {
+    const clients = functions.filter(({ access }) => access !== 'pushed');
+    const closed = await urlMapOf([PUSHED, ...clients]);
+    expect(pick(closed, '/push/dead-letter')).toBe(closed.catchAll);
+    const open = await urlMapOf([PUSHED, ...clients], true);
+    expect(pick(open, '/push/dead-letter')).toBe('topic-push');
+    expect(pick(open, '/push/a/b')).toBe(open.catchAll);
+  });
+
+  it('has priorities that differ, and as many wildcards as the load balancer takes', () => {
+    expect(new Set(map.rules.map(({ priority }) => priority)).size).toBe(map.rules.length);
+    for (const { path, template } of map.rules.flatMap(({ matches }) => matches)) {
+      expect(path.split('*').length - 1).toBeLessThanOrEqual(5);
+      expect(path.includes('*')).toBe(template);
+    }
+  });
+
+  it('is written down rule by rule, over functions that are made one by one', async () => {
+    const wiring = Object.fromEntries(await bodiesOf('module', 'main.tf'));
+    expect(wiring.layout).toMatchObject({ routes: '${jsondecode(file("${path.module}/routes.json"))}' });
+    expect(wiring.functions).toMatchObject({ functions: '${module.layout.functions}' });
+    expect(wiring.edge).toMatchObject({
+      url_rules: '${module.layout.url_rules}',
+      catch_all: '${module.layout.catch_all}',
+    });
+    const made = await resourceOf(
+      'google_cloudfunctions2_function',
+      'function',
+      'modules',
+      'functions',
+      'main.tf',
+    );
+    expect(made).toMatchObject({ for_each: '${var.functions}' });
+    const [matcher] = (await resourceOf('google_compute_url_map', 'https', 'modules', 'edge', 'main.tf'))
+      .path_matcher as [Body];
+    expect(matcher).toMatchObject({
+      default_service: '${google_compute_backend_service.function[var.catch_all].id}',
+      dynamic: { route_rules: [{ for_each: '${var.url_rules}' }] },
+    });
+  });
+
+  withTerraform('is what Terraform itself makes of the module layout', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'cmbs-layout-'));
+    try {
+      cpSync(join(TERRAFORM, 'modules', 'layout'), directory, { recursive: true });
+      const variables = {
+        ...routingVariables(functions, false),
+        ...LAYOUT_VARIABLES,
+        firestore: JSON.parse(read('firestore.json')) as Value,
+      };
+      writeFileSync(join(directory, 'test.auto.tfvars.json'), JSON.stringify(variables));
+      terraform(directory, ['init', '-input=false']);
+      terraform(directory, ['apply', '-input=false', '-auto-approve']);
+      const outputs = JSON.parse(terraform(directory, ['output', '-json'])) as Record<
+        string,
+        { readonly value: Value }
+      >;
+      expect(outputs.url_rules?.value).toEqual(map.rules);
+      expect(outputs.catch_all?.value).toBe(map.catchAll);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+});
+
+/** What the module needs besides routes; the routes do not depend on it. */
+const LAYOUT_VARIABLES: Readonly<Record<string, Value>> = {
+  project_id: 'example-project',
+  project_number: '123456789012',
+  region: 'europe-west1',
+  name_prefix: 'cmbs',
+  domain: 'cmbs.example.com',
+  function_settings: {
+    memory: '512Mi',
+    cpu: 1,
+    concurrency: 40,
+    min_instances: 0,
+    max_instances: 10,
+    timeout: 75,
+  },
+  instances: {},
+  min_instances_budget: 0,
+  shards: { main: {} },
+  network_range: '10.80.0.0/20',
+  topic_prefix: 'cmbs',
+  topic_delivery: 'pull',
+  topics: [],
+  database: 'cmbs',
+  settings: {},
+  secrets: [],
+};
