@@ -32,10 +32,12 @@ run "as_it_should_be" {
   }
 
   assert {
-    condition = output.firestore_fields == {
-      "entities/expires" = { group = "entities", field = "expires", ascending = false, expires = true }
-      "entities/index"   = { group = "entities", field = "index", ascending = true, expires = false }
-      "entities/value"   = { group = "entities", field = "value", ascending = false, expires = false }
+    condition = {
+      for name, field in output.firestore_fields : name => "${field.group} ${field.field} [${join(",", field.orders)}]${field.expires ? " expires" : ""}"
+      } == {
+      "entities/expires" = "entities expires [] expires"
+      "entities/index"   = "entities index [ASCENDING]"
+      "entities/value"   = "entities value []"
     }
     error_message = "A field that expires and is not indexed is exempt."
   }

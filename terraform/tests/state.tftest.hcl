@@ -42,7 +42,7 @@ run "state" {
   assert {
     condition = toset(keys(google_firestore_field.rule)) == toset(flatten([
       for group, rules in jsondecode(file("firestore.json")) : [
-        for field in concat(try(rules.exempt, []), try(rules.ascending, []), compact([try(rules.ttl, "")])) : "${group}/${field}"
+        for field in concat(try(rules.exempt, []), try(rules.ascending, []), try(rules.descending, []), compact([try(rules.ttl, "")])) : "${group}/${field}"
       ]
     ]))
     error_message = "A field of firestore.json has no rule, or a rule no field."
@@ -61,12 +61,15 @@ run "state" {
   assert {
     condition = alltrue(flatten([
       for group, rules in jsondecode(file("firestore.json")) : [
-        for field in try(rules.ascending, []) : [
-          for index in google_firestore_field.rule["${group}/${field}"].index_config[0].indexes : index.order
-        ] == ["ASCENDING"]
+        for field in distinct(concat(try(rules.ascending, []), try(rules.descending, []))) : toset([
+          for index in google_firestore_field.rule["${group}/${field}"].index_config[0].indexes : "${index.query_scope} ${index.order}"
+          ]) == toset(concat(
+          contains(try(rules.ascending, []), field) ? ["COLLECTION ASCENDING"] : [],
+          contains(try(rules.descending, []), field) ? ["COLLECTION DESCENDING"] : [],
+        ))
       ]
     ]))
-    error_message = "A field is not indexed ascending, and only so."
+    error_message = "A field is not indexed in the directions that firestore.json says, and only in those."
   }
 
   assert {

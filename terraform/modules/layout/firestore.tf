@@ -2,11 +2,14 @@ locals {
   # One entry per field whose indexing differs from the default (which indexes everything three times).
   firestore_fields = merge([
     for group, rules in var.firestore : {
-      for field in distinct(concat(rules.exempt, rules.ascending, compact([rules.ttl]))) : "${group}/${field}" => {
-        group     = group
-        field     = field
-        ascending = contains(rules.ascending, field)
-        expires   = field == rules.ttl
+      for field in distinct(concat(rules.exempt, rules.ascending, rules.descending, compact([rules.ttl]))) : "${group}/${field}" => {
+        group = group
+        field = field
+        orders = concat(
+          contains(rules.ascending, field) ? ["ASCENDING"] : [],
+          contains(rules.descending, field) ? ["DESCENDING"] : [],
+        )
+        expires = field == rules.ttl
       }
     }
   ]...)
@@ -20,7 +23,7 @@ locals {
   # A field cannot be both.
   firestore_contradictions = flatten([
     for group, rules in var.firestore : [
-      for field in setintersection(rules.exempt, rules.ascending) : "${group}/${field}"
+      for field in setintersection(rules.exempt, concat(rules.ascending, rules.descending)) : "${group}/${field}"
     ]
   ])
 }

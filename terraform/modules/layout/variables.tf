@@ -24,10 +24,11 @@ variable "routes" {
 variable "firestore" {
   description = "Indexes, exemptions and expiry of the database, as firestore.json lists them, by collection group."
   type = map(object({
-    ttl       = optional(string)
-    exempt    = optional(list(string), [])
-    ascending = optional(list(string), [])
-    composite = optional(list(list(string)), [])
+    ttl        = optional(string)
+    exempt     = optional(list(string), [])
+    ascending  = optional(list(string), [])
+    descending = optional(list(string), [])
+    composite  = optional(list(list(string)), [])
   }))
 }
 

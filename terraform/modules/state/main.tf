@@ -4,7 +4,7 @@ resource "google_firestore_database" "cmbs" {
   location_id = var.location
   type        = "FIRESTORE_NATIVE"
 
-  # Transactions lock what they read and wait for each other; optimistic ones would start over under contention.
+  # What a transaction only read it looks at again, under locks, before it commits.
   concurrency_mode = "PESSIMISTIC"
 
   point_in_time_recovery_enablement = var.point_in_time_recovery ? "POINT_IN_TIME_RECOVERY_ENABLED" : "POINT_IN_TIME_RECOVERY_DISABLED"
@@ -24,7 +24,7 @@ resource "google_firestore_backup_schedule" "daily" {
   daily_recurrence {}
 }
 
-# An index entry is a write: what no query asks for is exempt, and nothing is indexed descending or as an array.
+# An index entry is a write: a field is indexed in the direction that a query asks for, and else not at all.
 resource "google_firestore_field" "rule" {
   for_each = var.fields
 
@@ -35,7 +35,7 @@ resource "google_firestore_field" "rule" {
 
   index_config {
     dynamic "indexes" {
-      for_each = each.value.ascending ? ["ASCENDING"] : []
+      for_each = each.value.orders
       content {
         order       = indexes.value
         query_scope = "COLLECTION"

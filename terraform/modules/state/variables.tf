@@ -31,10 +31,10 @@ variable "deletion_protection" {
 variable "fields" {
   description = "Fields whose indexing or expiry differs from the default."
   type = map(object({
-    group     = string
-    field     = string
-    ascending = bool
-    expires   = bool
+    group   = string
+    field   = string
+    orders  = list(string)
+    expires = bool
   }))
 }
 
