@@ -78,7 +78,7 @@ module "messaging" {
   dead_letters   = module.layout.dead_letters
   topics         = module.layout.topics
   push = module.layout.push == null ? null : {
-    url      = module.layout.push.url
+    url      = module.layout.push.dead_letters
     audience = module.layout.push.audience
     account  = module.identity.push_account
   }
@@ -103,6 +103,7 @@ module "companion" {
   account          = module.identity.companion_account
   control_callers  = module.identity.control_callers
   environment      = module.layout.environment
+  topic_delivery   = var.topic_delivery
   push_account     = module.identity.push_account
   secrets          = var.secrets
 }
@@ -126,6 +127,7 @@ module "functions" {
   build_account  = module.identity.build_account
   connector      = module.companion.connector
   invokers       = var.invokers
+  topic_delivery = var.topic_delivery
   push_account   = module.identity.push_account
 }
 

@@ -31,6 +31,7 @@ run "companion" {
     account          = "companion@example.com"
     control_callers  = ["bus@example.com", "companion-functions@example.com"]
     environment      = run.setup.layout.environment
+    topic_delivery   = "pull"
     push_account     = null
     secrets = {
       CMBS_EXAMPLE = { secret = "example", version = "3", readers = ["host", "bus"] }
@@ -139,15 +140,15 @@ run "companion" {
         google_compute_instance_group_manager.primary[name].zone, google_compute_instance_group_manager.standby[name].zone
       ]
       } == {
-      main   = ["europe-west1-b", "europe-west1-c"]
-      second = ["europe-west1-d", "europe-west1-b"]
+      main = ["europe-west1-b", "europe-west1-c"]
+      alps = ["europe-west1-d", "europe-west1-b"]
     }
     error_message = "The two companions of a shard are in two zones."
   }
 
   assert {
-    condition     = output.shards_setting == "main=${google_compute_address.members["main"].address},second=${google_compute_address.members["second"].address}"
-    error_message = "CMBS_SHARDS lists every shard with its address."
+    condition     = output.shards_setting == "main=${google_compute_address.members["main"].address},alps=${google_compute_address.members["alps"].address}"
+    error_message = "CMBS_SHARDS lists every shard with its address, main first."
   }
 
   # --- The machine ---
@@ -169,10 +170,10 @@ run "companion" {
       for line in [
         "NODE_ENV=production", "GOOGLE_CLOUD_PROJECT=example-project", "CMBS_PUBLIC_URL=https://cmbs.example.com",
         "CMBS_FIRESTORE_DATABASE=cmbs", "CMBS_TOPIC_PREFIX=cmbs", "CMBS_TOPIC_DELIVERY=pull",
-        "CMBS_CONTROL_AUDIENCE=https://cmbs.example.com/control", "CMBS_SHARDS=${output.shards_setting}", "CMBS_SHARD=second",
+        "CMBS_CONTROL_AUDIENCE=https://cmbs.example.com/control", "CMBS_SHARDS=${output.shards_setting}", "CMBS_SHARD=alps",
         "CMBS_BIND_HOST=0.0.0.0", "CMBS_CONTROL_HOST=0.0.0.0", "CMBS_CONTROL_PORT=8080",
         "CMBS_CONTROL_CALLERS=bus@example.com,companion-functions@example.com", "CMBS_QUEUE_LIMIT=500", "CMBS_EXTENSIONS=infrastructure",
-      ] : strcontains(google_compute_instance_template.companion["second"].metadata["user-data"], "\n      ${line}\n")
+      ] : strcontains(google_compute_instance_template.companion["alps"].metadata["user-data"], "\n      ${line}\n")
     ])
     error_message = "The companion is told what the functions are told, and what it alone needs."
   }

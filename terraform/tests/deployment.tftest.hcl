@@ -34,6 +34,15 @@ run "with_defaults" {
   }
 }
 
+run "with_push" {
+  command = plan
+
+  variables {
+    topic_delivery             = "push"
+    push_through_load_balancer = true
+  }
+}
+
 run "with_everything_set" {
   command = plan
 
@@ -49,7 +58,7 @@ run "with_everything_set" {
     deletion_protection    = false
     backup_days            = 0
     runtime                = "nodejs22"
-    settings               = { extensions = ["infrastructure"], discovery = "open", log = "warn", send_wait_seconds = 0 }
+    settings               = { extensions = ["infrastructure"], discovery = "open", log = "debug", send_wait_seconds = 0 }
     alert_thresholds       = { error_ratio = 0.5 }
     client_ranges          = ["198.51.100.0/24", "2001:db8::/32"]
     point_in_time_recovery = false

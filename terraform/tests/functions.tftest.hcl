@@ -18,18 +18,19 @@ run "functions" {
   }
 
   variables {
-    name_prefix   = "cmbs"
-    labels        = { app = "cmbs" }
-    functions     = run.setup.layout.functions
-    runtime       = "nodejs24"
-    directory     = "/archives"
-    environment   = merge(run.setup.layout.environment, { CMBS_SHARDS = "main=203.0.113.10", CMBS_TRUST_PROXY = "true" })
-    secrets       = { CMBS_EXAMPLE = { secret = "example", version = "3", readers = ["bus", "host"] } }
-    accounts      = { for access in run.setup.layout.accesses : access => "${access}@example.com" }
-    build_account = { name = "projects/example-project/serviceAccounts/build@example.com", member = "serviceAccount:build@example.com" }
-    connector     = "projects/example-project/locations/europe-west1/connectors/cmbs-functions"
-    invokers      = ["allUsers"]
-    push_account  = null
+    name_prefix    = "cmbs"
+    labels         = { app = "cmbs" }
+    functions      = run.setup.layout.functions
+    runtime        = "nodejs24"
+    directory      = "/archives"
+    environment    = merge(run.setup.layout.environment, { CMBS_SHARDS = "main=203.0.113.10", CMBS_TRUST_PROXY = "true" })
+    secrets        = { CMBS_EXAMPLE = { secret = "example", version = "3", readers = ["bus", "host"] } }
+    accounts       = { for access in run.setup.layout.accesses : access => "${access}@example.com" }
+    build_account  = { name = "projects/example-project/serviceAccounts/build@example.com", member = "serviceAccount:build@example.com" }
+    connector      = "projects/example-project/locations/europe-west1/connectors/cmbs-functions"
+    invokers       = ["allUsers"]
+    topic_delivery = "pull"
+    push_account   = null
   }
 
   assert {

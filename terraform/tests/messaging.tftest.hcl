@@ -79,7 +79,7 @@ run "push" {
     labels       = {}
     dead_letters = run.setup_push.layout.dead_letters
     topics       = []
-    push         = merge(run.setup_push.layout.push, { account = "push@example.com" })
+    push         = { url = run.setup_push.layout.push.dead_letters, audience = run.setup_push.layout.push.audience, account = "push@example.com" }
   }
 
   assert {
@@ -102,7 +102,7 @@ run "push" {
 
   assert {
     condition = (
-      run.setup_push.layout.environment.CMBS_PUSH_URL == "https://cmbs-topic-push-123456789012.europe-west1.run.app/push"
+      run.setup_push.layout.environment.CMBS_PUSH_URL == "https://cmbs-topic-push-123456789012.europe-west1.run.app"
       && run.setup_push.layout.environment.CMBS_PUSH_AUDIENCE == "https://cmbs-topic-push-123456789012.europe-west1.run.app"
     )
     error_message = "Who makes a member's subscription is told where it pushes to."
@@ -125,7 +125,7 @@ run "setup_push_through" {
   }
 
   assert {
-    condition     = output.layout.push.url == "https://cmbs.example.com/push" && output.layout.push.audience == "https://cmbs-topic-push-123456789012.europe-west1.run.app"
+    condition     = output.layout.push.url == "https://cmbs.example.com" && output.layout.push.dead_letters == "https://cmbs.example.com/push/dead-letter" && output.layout.push.audience == "https://cmbs-topic-push-123456789012.europe-west1.run.app"
     error_message = "Through the load balancer the URL is the endpoint's, and the token is still for the function."
   }
 }

@@ -140,11 +140,14 @@ locals {
         CMBS_CONTROL_PORT    = tostring(var.control_port)
         CMBS_CONTROL_CALLERS = join(",", var.control_callers)
       },
-      var.push_account == null ? {} : { CMBS_PUSH_SERVICE_ACCOUNT = var.push_account },
+      var.topic_delivery == "push" ? { CMBS_PUSH_SERVICE_ACCOUNT = var.push_account } : {},
     )
   }
 
-  shards_setting = join(",", [for name, address in local.shard_addresses : "${name}=${address}"])
+  # The first one takes members whose sockets are at no shard's address.
+  shards_setting = join(",", [
+    for name in concat(["main"], sort(setsubtract(keys(local.shard_addresses), ["main"]))) : "${name}=${local.shard_addresses[name]}"
+  ])
 }
 
 resource "google_compute_instance_template" "companion" {

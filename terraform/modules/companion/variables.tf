@@ -83,6 +83,11 @@ variable "environment" {
   type        = map(string)
 }
 
+variable "topic_delivery" {
+  description = "How members' topic messages are delivered: pull or push."
+  type        = string
+}
+
 variable "push_account" {
   description = "E-mail address of the account that Pub/Sub pushes as; null when the companion pulls."
   type        = string

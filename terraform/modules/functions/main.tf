@@ -105,7 +105,7 @@ resource "google_cloudfunctions2_function" "function" {
 
     environment_variables = merge(
       var.environment,
-      var.push_account == null ? {} : { CMBS_PUSH_SERVICE_ACCOUNT = var.push_account },
+      var.topic_delivery == "push" ? { CMBS_PUSH_SERVICE_ACCOUNT = var.push_account } : {},
     )
 
     dynamic "secret_environment_variables" {
@@ -129,16 +129,15 @@ resource "google_cloudfunctions2_function" "function" {
 # --- Who may call: a function of the second generation is a Cloud Run service of the same name ---
 
 locals {
-  pushers = var.push_account == null ? toset([]) : toset(["serviceAccount:${var.push_account}"])
-
+  # Keyed by what is known when planning, which an account's address is not.
+  invokers = { for member in var.invokers : member => member }
   # What is pushed to is called by Pub/Sub only, and where the companion pulls, by nobody.
-  callers = { for name, function in var.functions : name => function.access == "pushed" ? local.pushers : var.invokers }
+  pushers = var.topic_delivery == "push" ? { push = "serviceAccount:${var.push_account}" } : {}
+  callers = { for name, function in var.functions : name => function.access == "pushed" ? local.pushers : local.invokers }
 
-  # Keys must be known when planning, and an account's address is not.
   invocations = merge([
-    for name, function in var.functions : {
-      for member in local.callers[name] :
-      "${name}/${function.access == "pushed" ? "push" : member}" => { function = name, member = member }
+    for name, callers in local.callers : {
+      for key, member in callers : "${name}/${key}" => { function = name, member = member }
     }
   ]...)
 }

@@ -91,6 +91,11 @@ variable "invokers" {
   type        = set(string)
 }
 
+variable "topic_delivery" {
+  description = "How members' topic messages are delivered: pull or push."
+  type        = string
+}
+
 variable "push_account" {
   description = "E-mail address of the account that Pub/Sub pushes as; null when the companion pulls."
   type        = string

@@ -121,7 +121,7 @@ output "environment" {
 }
 
 output "push" {
-  description = "Where Pub/Sub pushes to: function, audience, URL before the subscription's name; null when the companion pulls."
+  description = "Where Pub/Sub pushes to: function, its URL and audience, URL for dead letters; null when the companion pulls."
   value       = local.push
 
   precondition {

@@ -6,14 +6,16 @@ locals {
     "https://%s-%s.%s.run.app", local.functions[local.pushed.name].deployed_name, var.project_number, var.region,
   )
 
-  # `/push/{subscription}` without its last segment; whoever makes a subscription appends the name.
+  # `/push/{subscription}` without its last segment, which names the subscription.
   push_path = local.pushed == null ? null : trimsuffix(local.pushed.paths[0], "/{subscription}")
 
   push = var.topic_delivery == "push" && local.pushed != null ? {
     function = local.pushed.name
     # Cloud Run checks the token's audience, and so does the function; it is the function's address on either way.
     audience = local.push_service
-    url      = "${var.push_through_load_balancer ? "https://${var.domain}" : local.push_service}${local.push_path}"
+    # Whoever makes a member's subscription appends the path.
+    url          = var.push_through_load_balancer ? "https://${var.domain}" : local.push_service
+    dead_letters = "${var.push_through_load_balancer ? "https://${var.domain}" : local.push_service}${local.push_path}/dead-letter"
   } : null
 
   dead_letters = {

@@ -56,7 +56,7 @@ resource "google_pubsub_subscription" "watch" {
   dynamic "push_config" {
     for_each = var.push == null ? [] : [var.push]
     content {
-      push_endpoint = "${push_config.value.url}/dead-letter"
+      push_endpoint = push_config.value.url
       oidc_token {
         service_account_email = push_config.value.account
         audience              = push_config.value.audience

@@ -23,7 +23,7 @@ variable "topics" {
 }
 
 variable "push" {
-  description = "Where Pub/Sub pushes to; null when the companion pulls."
+  description = "Where Pub/Sub pushes dead letters to; null when the companion pulls."
   type = object({
     url      = string
     audience = string

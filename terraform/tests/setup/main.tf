@@ -15,7 +15,7 @@ variable "push_through_load_balancer" {
 variable "shards" {
   description = "Shards of members."
   type        = map(map(string))
-  default     = { main = {}, second = { primary_zone = "europe-west1-d", standby_zone = "europe-west1-b" } }
+  default     = { main = {}, alps = { primary_zone = "europe-west1-d", standby_zone = "europe-west1-b" } }
 }
 
 variable "secrets" {
@@ -24,23 +24,10 @@ variable "secrets" {
   default     = []
 }
 
-locals {
-  listed = jsondecode(file("${path.module}/../../routes.json"))
-
-  # What Pub/Sub pushes to, whether the list has it already or not.
-  pushed = concat([for route in local.listed : route if route.access == "pushed"], [{
-    name       = "topic-push"
-    entryPoint = "topicPush"
-    summary    = "Takes what Pub/Sub pushes"
-    access     = "pushed"
-    paths      = ["/push/{subscription}"]
-  }])
-}
-
 module "layout" {
   source = "../../modules/layout"
 
-  routes                     = concat([local.pushed[0]], [for route in local.listed : route if route.access != "pushed"])
+  routes                     = jsondecode(file("${path.module}/../../routes.json"))
   firestore                  = jsondecode(file("${path.module}/../../firestore.json"))
   project_id                 = "example-project"
   project_number             = "123456789012"
@@ -71,9 +58,4 @@ module "layout" {
 output "layout" {
   description = "All outputs of the layout."
   value       = module.layout
-}
-
-output "routes" {
-  description = "The functions that it was made of."
-  value       = local.listed
 }
