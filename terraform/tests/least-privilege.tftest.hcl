@@ -22,7 +22,7 @@ run "pull" {
   }
 
   assert {
-    condition     = toset(keys(google_service_account.functions)) == toset(concat(["pushed"], [for route in jsondecode(file("routes.json")) : route.access]))
+    condition     = toset(keys(google_service_account.functions)) == toset([for route in jsondecode(file("routes.json")) : route.access])
     error_message = "Functions have an account for each kind of access."
   }
 
@@ -53,9 +53,9 @@ run "pull" {
   assert {
     condition = alltrue([
       for permission in google_project_iam_custom_role.publisher.permissions :
-      startswith(permission, "pubsub.") && !endswith(permission, ".consume") && !endswith(permission, ".delete") && !endswith(permission, ".setIamPolicy")
+      startswith(permission, "pubsub.") && !endswith(permission, ".consume") && !endswith(permission, ".setIamPolicy") && permission != "pubsub.topics.delete"
     ])
-    error_message = "Functions make topics and publish; they read no subscription and delete nothing."
+    error_message = "Functions make topics and subscriptions and publish; they read no message and delete no topic."
   }
 
   assert {
@@ -149,18 +149,19 @@ run "functions_when_pushed_to" {
   }
 
   variables {
-    name_prefix   = "cmbs"
-    labels        = {}
-    functions     = run.setup_push.layout.functions
-    runtime       = "nodejs24"
-    directory     = "/archives"
-    environment   = run.setup_push.layout.environment
-    secrets       = {}
-    accounts      = { for access in run.setup_push.layout.accesses : access => "${access}@example.com" }
-    build_account = { name = "projects/example-project/serviceAccounts/build@example.com", member = "serviceAccount:build@example.com" }
-    connector     = "projects/example-project/locations/europe-west1/connectors/cmbs-functions"
-    invokers      = ["allUsers"]
-    push_account  = "push@example.com"
+    name_prefix    = "cmbs"
+    labels         = {}
+    functions      = run.setup_push.layout.functions
+    runtime        = "nodejs24"
+    directory      = "/archives"
+    environment    = run.setup_push.layout.environment
+    secrets        = {}
+    accounts       = { for access in run.setup_push.layout.accesses : access => "${access}@example.com" }
+    build_account  = { name = "projects/example-project/serviceAccounts/build@example.com", member = "serviceAccount:build@example.com" }
+    connector      = "projects/example-project/locations/europe-west1/connectors/cmbs-functions"
+    invokers       = ["allUsers"]
+    topic_delivery = "push"
+    push_account   = "push@example.com"
   }
 
   # The only grant that names the push account, and the only one on the function that it calls.
@@ -240,18 +241,19 @@ run "functions_when_pulled" {
   }
 
   variables {
-    name_prefix   = "cmbs"
-    labels        = {}
-    functions     = run.setup_pull.layout.functions
-    runtime       = "nodejs24"
-    directory     = "/archives"
-    environment   = run.setup_pull.layout.environment
-    secrets       = {}
-    accounts      = { for access in run.setup_pull.layout.accesses : access => "${access}@example.com" }
-    build_account = { name = "projects/example-project/serviceAccounts/build@example.com", member = "serviceAccount:build@example.com" }
-    connector     = "projects/example-project/locations/europe-west1/connectors/cmbs-functions"
-    invokers      = ["allUsers", "group:operators@example.com"]
-    push_account  = null
+    name_prefix    = "cmbs"
+    labels         = {}
+    functions      = run.setup_pull.layout.functions
+    runtime        = "nodejs24"
+    directory      = "/archives"
+    environment    = run.setup_pull.layout.environment
+    secrets        = {}
+    accounts       = { for access in run.setup_pull.layout.accesses : access => "${access}@example.com" }
+    build_account  = { name = "projects/example-project/serviceAccounts/build@example.com", member = "serviceAccount:build@example.com" }
+    connector      = "projects/example-project/locations/europe-west1/connectors/cmbs-functions"
+    invokers       = ["allUsers", "group:operators@example.com"]
+    topic_delivery = "pull"
+    push_account   = null
   }
 
   assert {
@@ -279,6 +281,7 @@ run "companion" {
     account          = "companion@example.com"
     control_callers  = ["bus@example.com", "companion-functions@example.com"]
     environment      = run.setup_pull.layout.environment
+    topic_delivery   = "pull"
     push_account     = null
     secrets          = {}
   }

@@ -17,13 +17,15 @@ locals {
 
   role_prefix = replace(var.name_prefix, "-", "_")
 
-  # What both who publish to a CMBS topic and who subscribe to it need: topics and subscriptions are made on first use.
+  # What everybody needs who publishes to CMBS topics: a topic is made when it is first used, with the subscriptions of
+  # all members who wait for it, and a subscription that is there already is made what it should be.
   topic_permissions = [
     "pubsub.subscriptions.create",
+    "pubsub.subscriptions.delete",
     "pubsub.subscriptions.get",
+    "pubsub.subscriptions.update",
     "pubsub.topics.attachSubscription",
     "pubsub.topics.create",
-    "pubsub.topics.get",
     "pubsub.topics.publish",
   ]
 
@@ -80,7 +82,7 @@ resource "google_project_iam_custom_role" "publisher" {
   project     = var.project_id
   role_id     = "${local.role_prefix}_publisher"
   title       = "CMBS publisher"
-  description = "Make topics and subscriptions on first use and publish; read no subscription"
+  description = "Make topics and subscriptions on first use and publish; read no message"
   permissions = local.topic_permissions
 }
 
@@ -97,16 +99,7 @@ resource "google_project_iam_custom_role" "companion" {
   role_id     = "${local.role_prefix}_companion"
   title       = "CMBS companion"
   description = "Keep members' subscriptions as their topics say, and read them where delivery is pull"
-  permissions = concat(
-    local.topic_permissions,
-    [
-      "pubsub.subscriptions.delete",
-      "pubsub.subscriptions.list",
-      "pubsub.subscriptions.update",
-      "pubsub.topics.list",
-    ],
-    var.topic_delivery == "pull" ? ["pubsub.subscriptions.consume"] : [],
-  )
+  permissions = concat(local.topic_permissions, var.topic_delivery == "pull" ? ["pubsub.subscriptions.consume"] : [])
 }
 
 resource "google_project_iam_member" "companion_topics" {
