@@ -325,8 +325,8 @@ variable "shards" {
   default = { main = {} }
 
   validation {
-    condition     = length(var.shards) > 0 && length(var.shards) <= 20
-    error_message = "shards needs 1 to 20 entries."
+    condition     = contains(keys(var.shards), "main") && length(var.shards) <= 20
+    error_message = "shards needs 1 to 20 entries, and one of them is main, which takes members whose sockets are at no shard's address."
   }
 
   validation {
@@ -409,8 +409,8 @@ variable "settings" {
   }
 
   validation {
-    condition     = var.settings.log == null || try(contains(["debug", "info", "warn", "error", "silent"], var.settings.log), false)
-    error_message = "log is debug, info, warn, error or silent."
+    condition     = var.settings.log == null || try(contains(["debug", "info"], var.settings.log), false)
+    error_message = "log is debug or info: alerts go by what is logged as information."
   }
 }
 

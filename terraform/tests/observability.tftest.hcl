@@ -70,7 +70,7 @@ run "observability" {
     condition = alltrue([
       for policy in [
         google_monitoring_alert_policy.dead_letters, google_monitoring_alert_policy.dead_letters_kept, google_monitoring_alert_policy.oldest_unacked,
-        google_monitoring_alert_policy.errors, google_monitoring_alert_policy.lease,
+        google_monitoring_alert_policy.errors, google_monitoring_alert_policy.lease, google_monitoring_alert_policy.lease_lost,
       ] : policy.notification_channels == tolist(["projects/example-project/notificationChannels/1"]) && length(policy.documentation[0].content) > 0
     ])
     error_message = "Every alert reaches somebody and says what to do."

@@ -124,7 +124,7 @@ run "a_fourth" {
 
   variables {
     function_settings = { concurrency = 0 }
-    settings          = { log = "loud" }
+    settings          = { log = "warn" }
     secrets           = { CMBS_EXAMPLE = { secret = "example", readers = ["everybody"] } }
   }
 

@@ -3,7 +3,7 @@
 
 locals {
   event = {
-    for event in ["dead_letter", "lease_held"] :
+    for event in ["dead_letter", "lease_held", "lease_lost"] :
     event => "(jsonPayload.event=\"${event}\" OR jsonPayload.message:\"\\\"event\\\":\\\"${event}\\\"\")"
   }
 
@@ -221,5 +221,34 @@ resource "google_monitoring_alert_policy" "lease" {
   documentation {
     mime_type = "text/markdown"
     content   = "Members of the shard are unreachable, and actions on them answer 503 or wait as queued. Look at the two instance groups of the shard and at their containers' logs (`resource.type=\"gce_instance\"`)."
+  }
+}
+
+# The other one takes over, but why it had to is worth a look: a lease that is given back says nothing.
+resource "google_monitoring_alert_policy" "lease_lost" {
+  project               = var.project_id
+  display_name          = "CMBS: a companion lost its shard"
+  combiner              = "OR"
+  severity              = "WARNING"
+  notification_channels = var.channels
+  user_labels           = var.labels
+
+  conditions {
+    display_name = "A line with the event lease_lost"
+    condition_matched_log {
+      filter = "resource.type=\"gce_instance\" AND ${local.event.lease_lost}"
+    }
+  }
+
+  alert_strategy {
+    auto_close = "3600s"
+    notification_rate_limit {
+      period = "900s"
+    }
+  }
+
+  documentation {
+    mime_type = "text/markdown"
+    content   = "A companion could not renew its lease in time, closed its members' sockets, and another one takes the shard. The line has the reason: Firestore away, or the machine out of CPU."
   }
 }
