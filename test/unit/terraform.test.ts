@@ -5,6 +5,9 @@ import { parse } from '@cdktf/hcl2json';
 import * as entryPoints from '@cmbs/functions';
 import { deployedFunctions, type DeployedFunction } from '@cmbs/functions/deployment';
 import { routeFor } from '@cmbs/functions/routes';
+import type { TopicLayer } from '@cmbs/shared/bus/bus';
+import { PubsubNames } from '@cmbs/shared/bus/pubsub-names';
+import { CLOUD_SETTINGS, readCloudConfig } from '@cmbs/shared/config';
 import { Locals, type Value } from './hcl';
 import { terraform, withTerraform } from './terraform-runs';
 
@@ -298,29 +301,72 @@ describe('the URL map', () => {
     });
   });
 
-  withTerraform('is what Terraform itself makes of the module layout', async () => {
-    const directory = mkdtempSync(join(tmpdir(), 'cmbs-layout-'));
-    try {
-      cpSync(join(TERRAFORM, 'modules', 'layout'), directory, { recursive: true });
-      const variables = {
-        ...routingVariables(functions, false),
-        ...LAYOUT_VARIABLES,
-        firestore: JSON.parse(read('firestore.json')) as Value,
-      };
-      writeFileSync(join(directory, 'test.auto.tfvars.json'), JSON.stringify(variables));
-      terraform(directory, ['init', '-input=false']);
-      terraform(directory, ['apply', '-input=false', '-auto-approve']);
-      const outputs = JSON.parse(terraform(directory, ['output', '-json'])) as Record<
-        string,
-        { readonly value: Value }
-      >;
-      expect(outputs.url_rules?.value).toEqual(map.rules);
-      expect(outputs.catch_all?.value).toBe(map.catchAll);
-    } finally {
-      rmSync(directory, { recursive: true });
-    }
+  withTerraform('is what Terraform itself makes of the module layout', () => {
+    const outputs = layoutOf({});
+    expect(outputs.url_rules).toEqual(map.rules);
+    expect(outputs.catch_all).toBe(map.catchAll);
   });
 });
+
+describe('what programs are told', () => {
+  it('has names that they know', () => {
+    const told = filesEndingIn('.tf', '.tftpl')
+      .filter((path) => path === 'main.tf' || path.startsWith('modules/'))
+      .flatMap((path) => read(path).match(/\bCMBS_[A-Z_]+\b/g) ?? []);
+    expect(told).toContain('CMBS_FIRESTORE_DATABASE');
+    expect(Object.keys(CLOUD_SETTINGS)).toEqual(expect.arrayContaining(told));
+  });
+
+  withTerraform.each(['pull', 'push'])('has values that they accept, where delivery is %s', (topic_delivery) => {
+    const settings = { extensions: ['infrastructure'], discovery: 'closed', queue_limit: 500, log: 'debug' };
+    const { environment } = layoutOf({ topic_delivery, settings }) as { readonly environment: Names };
+    const config = readCloudConfig({
+      ...environment,
+      CMBS_SHARDS: 'main=203.0.113.10',
+      ...(topic_delivery === 'push' ? { CMBS_PUSH_SERVICE_ACCOUNT: 'push@example.com' } : {}),
+    });
+    expect(config).toMatchObject({ CMBS_TOPIC_DELIVERY: topic_delivery, CMBS_QUEUE_LIMIT: 500 });
+  });
+
+  withTerraform('has the names in Pub/Sub that the bus gives', () => {
+    const outputs = layoutOf({ topics: [{ name: 'weather.alps-north_2' }] });
+    const names = new PubsubNames('cmbs');
+    expect(outputs.topics).toEqual(
+      ['l32', 'l4'].map((layer) => names.topic(layer as TopicLayer, 'weather.alps-north_2')),
+    );
+    expect(outputs.dead_letters).toEqual({
+      topic: names.deadLetters,
+      keep: names.keptDeadLetters,
+      watch: names.watchedDeadLetters,
+    });
+  });
+});
+
+type Names = Readonly<Record<string, string>>;
+
+/** What Terraform makes of the module `layout`. */
+function layoutOf(variables: Readonly<Record<string, Value>>): Readonly<Record<string, Value>> {
+  const directory = mkdtempSync(join(tmpdir(), 'cmbs-layout-'));
+  try {
+    cpSync(join(TERRAFORM, 'modules', 'layout'), directory, { recursive: true });
+    const all = {
+      ...routingVariables(deployedFunctions(), false),
+      ...LAYOUT_VARIABLES,
+      firestore: JSON.parse(read('firestore.json')) as Value,
+      ...variables,
+    };
+    writeFileSync(join(directory, 'test.auto.tfvars.json'), JSON.stringify(all));
+    terraform(directory, ['init', '-input=false']);
+    terraform(directory, ['apply', '-input=false', '-auto-approve']);
+    const outputs = JSON.parse(terraform(directory, ['output', '-json'])) as Record<
+      string,
+      { readonly value: Value }
+    >;
+    return Object.fromEntries(Object.entries(outputs).map(([name, { value }]) => [name, value]));
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
 
 /** What the module needs besides routes; the routes do not depend on it. */
 const LAYOUT_VARIABLES: Readonly<Record<string, Value>> = {
