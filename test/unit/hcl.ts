@@ -2,7 +2,8 @@
  * Evaluates Terraform's expressions without Terraform, as far as `terraform/modules/layout/routing.tf` uses the language,
  * so that routes can be tried out wherever the tests run. What is not known here is an error, never a guess.
  */
-import { getExpressionAst, type TFExpressionSyntaxTree as Ast } from '@cdktf/hcl2json';
+import type { TFExpressionSyntaxTree as Ast } from '@cdktf/hcl2json';
+import type { HclParser } from './hcl-parser';
 
 export type Value = null | boolean | number | string | readonly Value[] | { readonly [name: string]: Value };
 type Names = Readonly<Record<string, Value>>;
@@ -59,9 +60,11 @@ export class Locals {
   readonly #sources: Readonly<Record<string, string>>;
   readonly #variables: Names;
   readonly #values = new Map<string, Promise<Value>>();
-  readonly #trees = new Map<string, Promise<Ast.ExpressionType | null>>();
+  readonly #trees = new Map<string, Promise<Ast.ExpressionType>>();
+  readonly #parser: HclParser;
 
-  constructor(sources: Readonly<Record<string, string>>, variables: Names) {
+  constructor(parser: HclParser, sources: Readonly<Record<string, string>>, variables: Names) {
+    this.#parser = parser;
     this.#sources = sources;
     this.#variables = variables;
   }
@@ -73,11 +76,9 @@ export class Locals {
   }
 
   async #evaluate(expression: string, names: Names): Promise<Value> {
-    const parsing = this.#trees.get(expression) ?? getExpressionAst('expression', expression);
+    const parsing = this.#trees.get(expression) ?? this.#parser.expression(expression);
     this.#trees.set(expression, parsing);
-    const tree = await parsing;
-    if (tree === null) throw new Error(`This is no expression: ${expression}`);
-    return this.#valueOf(tree, names);
+    return this.#valueOf(await parsing, names);
   }
 
   async #valueOf(node: Ast.ExpressionType, names: Names): Promise<Value> {

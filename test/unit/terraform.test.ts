@@ -1,7 +1,6 @@
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parse } from '@cdktf/hcl2json';
 import * as entryPoints from '@cmbs/functions';
 import { deployedFunctions, type DeployedFunction } from '@cmbs/functions/deployment';
 import { routeFor } from '@cmbs/functions/routes';
@@ -9,6 +8,7 @@ import type { TopicLayer } from '@cmbs/shared/bus/bus';
 import { PubsubNames } from '@cmbs/shared/bus/pubsub-names';
 import { CLOUD_SETTINGS, readCloudConfig } from '@cmbs/shared/config';
 import { Locals, type Value } from './hcl';
+import { HclParser } from './hcl-parser';
 import { terraform, withTerraform } from './terraform-runs';
 
 const ROOT = join(__dirname, '..', '..');
@@ -21,12 +21,12 @@ const filesEndingIn = (...endings: readonly string[]): readonly string[] =>
     .filter((path) => !path.includes('.terraform') && endings.some((ending) => path.endsWith(ending)))
     .sort();
 
-/** Blocks of a file: type, then labels, then the bodies. */
-type Blocks = Readonly<Record<string, unknown>>;
 type Body = Readonly<Record<string, unknown>>;
 
-const blocksOf = async (...path: readonly string[]): Promise<Blocks> =>
-  (await parse(join(...path), read(...path))) as Blocks;
+const parser = new HclParser();
+afterAll(() => parser.close());
+
+const blocksOf = (...path: readonly string[]): Promise<Body> => parser.parse(join(...path), read(...path));
 
 async function bodiesOf(type: string, ...path: readonly string[]): Promise<readonly (readonly [string, Body])[]> {
   const labelled = ((await blocksOf(...path))[type] ?? {}) as Readonly<Record<string, readonly Body[]>>;
@@ -154,7 +154,7 @@ const routingVariables = (
 
 async function urlMapOf(functions: readonly DeployedFunction[], pushThroughLoadBalancer = false): Promise<UrlMap> {
   const [sources] = (await blocksOf('modules', 'layout', 'routing.tf')).locals as [Record<string, string>];
-  const locals = new Locals(sources, routingVariables(functions, pushThroughLoadBalancer));
+  const locals = new Locals(parser, sources, routingVariables(functions, pushThroughLoadBalancer));
   return {
     rules: (await locals.get('url_rules')) as unknown as readonly Rule[],
     catchAll: (await locals.get('catch_all')) as string,
