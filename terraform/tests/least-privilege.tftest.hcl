@@ -67,8 +67,8 @@ run "pull" {
   }
 
   assert {
-    condition     = contains(google_project_iam_custom_role.companion.permissions, "pubsub.subscriptions.consume")
-    error_message = "Where delivery is pull, the companion pulls."
+    condition     = setsubtract(google_project_iam_custom_role.companion.permissions, google_project_iam_custom_role.publisher.permissions) == toset(["pubsub.subscriptions.consume"])
+    error_message = "Where delivery is pull, the companion pulls, which is all that it may do beyond the functions."
   }
 
   assert {
@@ -114,8 +114,8 @@ run "push" {
   }
 
   assert {
-    condition     = !contains(google_project_iam_custom_role.companion.permissions, "pubsub.subscriptions.consume")
-    error_message = "Where delivery is push, nobody pulls."
+    condition     = setsubtract(google_project_iam_custom_role.companion.permissions, google_project_iam_custom_role.publisher.permissions) == toset(["pubsub.subscriptions.list"])
+    error_message = "Where delivery is push, nobody pulls; the companion looks whether all subscriptions are there."
   }
 
   assert {

@@ -99,7 +99,10 @@ resource "google_project_iam_custom_role" "companion" {
   role_id     = "${local.role_prefix}_companion"
   title       = "CMBS companion"
   description = "Keep members' subscriptions as their topics say, and read them where delivery is pull"
-  permissions = concat(local.topic_permissions, var.topic_delivery == "pull" ? ["pubsub.subscriptions.consume"] : [])
+  permissions = concat(local.topic_permissions, [
+    # What is pulled is missed when it is gone; whether what is pushed is still there has to be looked at.
+    var.topic_delivery == "pull" ? "pubsub.subscriptions.consume" : "pubsub.subscriptions.list",
+  ])
 }
 
 resource "google_project_iam_member" "companion_topics" {
