@@ -110,7 +110,7 @@ export async function startCloudCompanion({
         current = companion;
         control.serve(companion);
         for (const tell of waiting.splice(0)) tell();
-        log.info('the shard is held', { event: 'lease_acquired', shard, epoch: tenure.epoch });
+        log.info('the shard is served', { event: 'shard_served', shard, epoch: tenure.epoch });
         await Promise.race([tenure.lost, aborted(stop.signal)]);
       } finally {
         current = undefined;

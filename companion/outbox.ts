@@ -8,6 +8,7 @@ import type { LinkReply } from '@cmbs/shared/link/link';
 import { outgoingFrame, publishSend } from '@cmbs/shared/broker/publish';
 import {
   applyOutcomes,
+  isGivenUp,
   isOpen,
   orderOf,
   putSend,
@@ -458,19 +459,25 @@ export class Outbox implements Holder {
   settle(item: Item, change: Pick<Receiver, 'state'> & Partial<Pick<Receiver, 'reason' | 'reply'>>): void {
     const { held } = item;
     const { clock, log } = this.#environment;
+    const what = {
+      layer: held.send.layer,
+      member: held.send.from,
+      id: held.send.message,
+      send: held.send.id,
+      receiver: item.name,
+      trace: held.send.trace,
+    };
     log.info('sent', {
       event: 'delivery',
       direction: 'out',
-      layer: held.send.layer,
-      member: held.send.from,
-      message: held.send.message,
-      send: held.send.id,
-      receiver: item.name,
+      ...what,
       outcome: change.state,
       attempts: item.tries,
       ms: clock.now() - held.send.createdAt,
-      trace: held.send.trace,
     });
+    if (isGivenUp(change.state)) {
+      log.warn('a delivery was given up', { event: 'dead_letter', ...what, reason: change.reason });
+    }
     held.trying.delete(item.name);
     this.#note(held, {
       sendId: held.send.id,

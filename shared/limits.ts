@@ -431,6 +431,8 @@ export const LEASE_TTL_MS = 12_000;
 export const LEASE_MARGIN_MS = 4000;
 /** Milliseconds between renewals: two may fail. */
 export const LEASE_RENEW_MS = 2500;
+/** Milliseconds after which whoever holds a lease says so again in the log: once a minute with some to spare. */
+export const LEASE_TELL_MS = 45_000;
 /** Milliseconds after which a waiting companion looks again, where nothing tells it of a change. */
 export const LEASE_POLL_MS = 2000;
 /** Milliseconds after which a function compares the categories that it remembers with the store's. */

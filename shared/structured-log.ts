@@ -29,12 +29,12 @@ export function structuredLog({ write, least, project, labels }: StructuredLogOp
       const { trace, ...others } = fields;
       write(
         `${JSON.stringify({
+          ...Object.fromEntries(Object.entries(others).map(([name, value]) => [name, plain(value)])),
           severity: SEVERITIES[level],
           message,
           time: new Date().toISOString(),
           ...traceFields(trace, project),
           ...(labels === undefined ? {} : { 'logging.googleapis.com/labels': labels }),
-          ...Object.fromEntries(Object.entries(others).map(([name, value]) => [name, plain(value)])),
         })}\n`,
       );
     };

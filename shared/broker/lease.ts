@@ -9,7 +9,7 @@
  */
 import { z } from 'zod';
 import type { Clock } from '../clock';
-import { LEASE_MARGIN_MS, LEASE_POLL_MS, LEASE_RENEW_MS, LEASE_TTL_MS } from '../limits';
+import { LEASE_MARGIN_MS, LEASE_POLL_MS, LEASE_RENEW_MS, LEASE_TELL_MS, LEASE_TTL_MS } from '../limits';
 import type { Log } from '../log';
 import type { Store, Transaction, Watch } from '../store/store';
 import { pause, untilOr } from '../waiting';
@@ -124,6 +124,7 @@ class Holding implements Tenure {
   readonly #options: LeaseOptions;
   readonly #monotonic: () => number;
   #until: number;
+  #toldAt: number;
   #isOver = false;
   #tellLost: () => void = () => undefined;
   #cancelRenewal: () => void = () => undefined;
@@ -136,6 +137,8 @@ class Holding implements Tenure {
     this.epoch = epoch;
     this.lost = new Promise((resolve) => (this.#tellLost = resolve));
     this.#until = takenAt + LEASE_TTL_MS - LEASE_MARGIN_MS;
+    this.#toldAt = takenAt;
+    this.#tell('taken');
     this.#watchEnd();
     this.#renewSoon();
   }
@@ -179,10 +182,20 @@ class Holding implements Tenure {
       }
       this.#until = started + LEASE_TTL_MS - LEASE_MARGIN_MS;
       if (!this.#isOver) this.#watchEnd();
+      if (started - this.#toldAt >= LEASE_TELL_MS) {
+        this.#toldAt = started;
+        this.#tell('renewed');
+      }
     } catch (error) {
       log.warn('the lease could not be renewed; trying again', { shard, cause: String(error) });
     }
     if (!this.#isOver) this.#renewSoon();
+  }
+
+  /** An alert is raised where nobody says this of a shard for some minutes. */
+  #tell(how: 'taken' | 'renewed'): void {
+    const { log, shard } = this.#options;
+    log.info(`the lease is ${how}`, { event: 'lease_held', shard, epoch: this.epoch });
   }
 
   #lose(reason: string): void {

@@ -90,7 +90,7 @@ export async function publishSend(sendId: string, context: PublishContext): Prom
       direction: 'out',
       layer,
       member: send.from,
-      message: send.message,
+      id: send.message,
       send: send.id,
       receiver: name,
       outcome: 'published',

@@ -94,7 +94,7 @@ export class Reception {
         direction: 'in',
         layer,
         member: member.path,
-        message: message.id,
+        id: message.id,
         send: message.transfer.send_id,
         outcome,
         ms: clock.now() - began,

@@ -63,6 +63,10 @@ export interface Send {
 
 export const isOpen = ({ state }: Receiver): boolean => state === 'queued' || state === 'waiting';
 
+/** Whether what did not arrive is a dead letter. */
+export const isGivenUp = (state: DeliveryState | ReceiverState): boolean =>
+  state === 'failed' || state === 'expired';
+
 export function sendOf(doc: Doc): Send {
   // This module is the only writer of the collection.
   return doc.value as unknown as Send;
@@ -167,8 +171,7 @@ function resultOf(send: Send): string {
 function withDelivery(message: Entity, send: Send, now: number): Entity {
   const delivery = deliveryOf(send, now);
   const isSettled = !send.receivers.some(isOpen);
-  const isDead = delivery.state === 'failed' || delivery.state === 'expired';
-  const isDeadLetter = isSettled && isDead;
+  const isDeadLetter = isSettled && isGivenUp(stateOf(send.receivers, false));
   const others = message.mixins.filter((id) => id !== DEAD_LETTER_MIXIN);
   const { expiresAt: _kept, ...staying } = message;
   // Where there are several receivers, the result says of each how far it is as soon as one is further than queued.
