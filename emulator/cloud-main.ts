@@ -18,7 +18,8 @@ Usage: npm run start:cloud -- [options]
   --help
 
 With FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST (npm run emulators) they work on emulators, without them on
-Google Cloud with this machine's application default credentials.
+Google Cloud with this machine's application default credentials. Between themselves the parts use a key that is made in
+.cmbs/; with an empty CMBS_IDENTITY_KEY they use identity tokens of this machine's service account.
 
 Settings are environment variables:
 ${settingsHelp(CLOUD_SETTINGS)}
@@ -32,18 +33,17 @@ const COMPANION = join(dist, 'companion', 'main.js');
 /** The environment with what a laptop need not say. */
 function environmentFor(port: string): Record<string, string | undefined> {
   const isEmulated = (process.env.FIRESTORE_EMULATOR_HOST ?? '') !== '';
-  const { PORT = port } = process.env;
+  const { CMBS_IDENTITY_KEY: given, ...inherited } = process.env;
+  const { PORT = port } = inherited;
+  // A person's credentials make no identity tokens, so even on the real services the parts have a key of their own.
+  const key = given ?? ensureLocalKey('.cmbs/identity.pem');
   return {
-    ...process.env,
+    ...inherited,
     PORT,
-    CMBS_PUBLIC_URL: process.env.CMBS_PUBLIC_URL ?? `http://127.0.0.1:${PORT}`,
-    ...(isEmulated
-      ? {
-          CMBS_IDENTITY_KEY: process.env.CMBS_IDENTITY_KEY ?? ensureLocalKey('.cmbs/identity.pem'),
-          // There is no metadata server to be found.
-          METADATA_SERVER_DETECTION: 'none',
-        }
-      : {}),
+    CMBS_PUBLIC_URL: inherited.CMBS_PUBLIC_URL ?? `http://127.0.0.1:${PORT}`,
+    ...(key === '' ? {} : { CMBS_IDENTITY_KEY: key }),
+    // Google's clients would look for the metadata server of a cloud, and wait for it.
+    ...(isEmulated ? { METADATA_SERVER_DETECTION: 'none' } : {}),
   };
 }
 

@@ -29,7 +29,7 @@ export async function startCloudFunctions(options: Omit<CloudOptions, 'counters'
       host: config.CMBS_HOST,
       port: config.PORT,
       publicUrl: config.CMBS_PUBLIC_URL,
-      trustProxy: config.CMBS_TRUST_PROXY,
+      trustedProxies: config.CMBS_TRUST_PROXY,
       maxBodyBytes: config.CMBS_MAX_BODY_BYTES,
       log,
       metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),

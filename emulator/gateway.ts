@@ -35,7 +35,7 @@ export interface GatewayOptions {
   readonly host: string;
   readonly port: number;
   readonly publicUrl: string | undefined;
-  readonly trustProxy: boolean;
+  readonly trustedProxies: number;
   readonly maxBodyBytes: number;
   readonly log: Log;
   /** Text of `/metrics`. */
@@ -276,7 +276,7 @@ export class Gateway {
       const body = await this.#body(incoming);
       isWhole = body !== undefined;
       const headers = parseHeaders(incoming.rawHeaders);
-      const { publicUrl, trustProxy, app } = this.#options;
+      const { publicUrl, trustedProxies, app } = this.#options;
       request = {
         method: incoming.method ?? 'GET',
         path,
@@ -284,8 +284,8 @@ export class Gateway {
         headers,
         body: body ?? NO_BODY,
         identity: ANONYMOUS,
-        clientAddress: clientAddressOf(headers, remoteAddress, trustProxy),
-        base: baseOf(headers, { publicUrl, trustProxy, fallback: this.#fallback }),
+        clientAddress: clientAddressOf(headers, remoteAddress, trustedProxies),
+        base: baseOf(headers, { publicUrl, trustedProxies, fallback: this.#fallback }),
         ...traceOf(incoming.headers),
         get signal() {
           return waits.signal;

@@ -89,7 +89,7 @@ export async function startStack({
       host: config.CMBS_HOST,
       port: config.PORT,
       publicUrl: config.CMBS_PUBLIC_URL,
-      trustProxy: config.CMBS_TRUST_PROXY,
+      trustedProxies: config.CMBS_TRUST_PROXY,
       maxBodyBytes: config.CMBS_MAX_BODY_BYTES,
       log,
       metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),

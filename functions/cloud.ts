@@ -90,7 +90,7 @@ export async function cloudRuntime({
     return {
       app,
       publicUrl,
-      trustProxy: config.CMBS_TRUST_PROXY,
+      trustedProxies: config.CMBS_TRUST_PROXY,
       maxBodyBytes: config.CMBS_MAX_BODY_BYTES,
       close: async () => {
         app.categories.close();

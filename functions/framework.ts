@@ -80,7 +80,7 @@ async function answerTo(
   route: Route,
   head: OcciRequest,
   incoming: Request,
-  { app, publicUrl, trustProxy, maxBodyBytes }: Runtime,
+  { app, publicUrl, trustedProxies, maxBodyBytes }: Runtime,
 ): Promise<OcciResponse> {
   const { socket } = incoming;
   const body = await bodyOf(incoming, maxBodyBytes, head.signal);
@@ -89,8 +89,8 @@ async function answerTo(
   const request = {
     ...head,
     body,
-    clientAddress: clientAddressOf(head.headers, socket.remoteAddress, trustProxy),
-    base: baseOf(head.headers, { publicUrl, trustProxy, fallback }),
+    clientAddress: clientAddressOf(head.headers, socket.remoteAddress, trustedProxies),
+    base: baseOf(head.headers, { publicUrl, trustedProxies, fallback }),
   };
   return serve(route, request, app);
 }

@@ -51,8 +51,8 @@ const isAuthority = (text: string): boolean => AUTHORITY.test(text) && URL.canPa
 export interface BaseOptions {
   /** Configured public URL without a slash at the end; wins over everything. */
   readonly publicUrl: string | undefined;
-  /** Whether `X-Forwarded-Proto` and `X-Forwarded-Host` come from a front end that sets them. */
-  readonly trustProxy: boolean;
+  /** Front ends that are trusted; with any, `X-Forwarded-Proto` and `X-Forwarded-Host` are believed. */
+  readonly trustedProxies: number;
   /** Authority to use when the request names none that is well-formed. */
   readonly fallback: string;
 }
@@ -61,8 +61,8 @@ export interface BaseOptions {
 export function baseOf(headers: Readonly<Record<string, readonly string[]>>, options: BaseOptions): string {
   if (options.publicUrl !== undefined) return options.publicUrl;
   const first = (name: string): string | undefined => headers[name]?.[0]?.split(',')[0]?.trim();
-  const forwardedHost = options.trustProxy ? first('x-forwarded-host') : undefined;
-  const forwardedProto = options.trustProxy ? first('x-forwarded-proto') : undefined;
+  const forwardedHost = options.trustedProxies > 0 ? first('x-forwarded-host') : undefined;
+  const forwardedProto = options.trustedProxies > 0 ? first('x-forwarded-proto') : undefined;
   const host = [forwardedHost, first('host')].find((one) => one !== undefined && isAuthority(one));
   return `${forwardedProto === 'https' ? 'https' : 'http'}://${host ?? options.fallback}`;
 }
@@ -73,12 +73,17 @@ export function traceOf({ traceparent }: Readonly<Record<string, unknown>>): { r
   return trace === undefined ? {} : { trace };
 }
 
-/** Address of the client: what the nearest front end saw, where there is one, because the rest of the list is the client's word. */
+/**
+ * Address of the client: what the outermost of the trusted front ends saw, because what stands before that in
+ * `X-Forwarded-For` is the client's word. Google's load balancer adds two, the client's address and its own.
+ */
 export function clientAddressOf(
   headers: Readonly<Record<string, readonly string[]>>,
   socketAddress: string | undefined,
-  trustProxy: boolean,
+  trustedProxies: number,
 ): string {
-  const forwarded = trustProxy ? headers['x-forwarded-for']?.join(',').split(',').at(-1)?.trim() : undefined;
-  return forwarded ?? socketAddress ?? '';
+  const chain = trustedProxies === 0 ? [] : (headers['x-forwarded-for'] ?? []).join(',').split(',');
+  // Fewer than there should be: somebody got past the outermost one, and nobody else's word counts.
+  const seen = chain.at(-trustedProxies)?.trim() ?? '';
+  return seen === '' ? (socketAddress ?? '') : seen;
 }

@@ -10,7 +10,8 @@ export interface Runtime {
   readonly app: App;
   /** Public URL without a slash at the end: a function's own host is not the one that others know. */
   readonly publicUrl: string | undefined;
-  readonly trustProxy: boolean;
+  /** How many addresses at the end of `X-Forwarded-For` come from front ends that are trusted. */
+  readonly trustedProxies: number;
   readonly maxBodyBytes: number;
   /** Milliseconds that a request has; {@link FUNCTION_DEADLINE_MS} when absent. */
   readonly deadlineMs?: number;

@@ -23,10 +23,11 @@ const wholeNumber = (from: number, to: number): z.ZodType<number, string> =>
         .max(to, { error: `must be at most ${to}` }),
     );
 
-const flag = z
+/** A number of proxies; `true` is one. */
+const proxies = z
   .string()
-  .regex(/^(?:true|false|1|0)$/, { error: 'must be true or false' })
-  .transform((text) => text === 'true' || text === '1');
+  .regex(/^(?:true|false|\d)$/, { error: 'must be true, false or a number up to 9' })
+  .transform((text) => (text === 'true' ? 1 : text === 'false' ? 0 : Number(text)));
 
 const host = z.string().regex(/^[A-Za-z0-9._:-]{1,253}$/, { error: 'must be a host name or address' });
 
@@ -82,7 +83,11 @@ export const SETTINGS = {
     fallback: 'open',
     help: 'open: members that others describe are stored; closed: only members created here are known',
   },
-  CMBS_TRUST_PROXY: { schema: flag, fallback: 'false', help: 'Trust X-Forwarded-Host, -Proto and -For' },
+  CMBS_TRUST_PROXY: {
+    schema: proxies,
+    fallback: 'false',
+    help: "Trust X-Forwarded-Host and -Proto, and as many last addresses of -For (true: 1; Google's load balancer: 2)",
+  },
   CMBS_MAX_BODY_BYTES: {
     schema: wholeNumber(1024, 16 * 1024 * 1024),
     fallback: String(DEFAULT_MAX_BODY_BYTES),

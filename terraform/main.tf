@@ -121,7 +121,7 @@ module "functions" {
   runtime        = var.runtime
   release        = var.release
   directory      = startswith(var.functions_directory, "/") ? var.functions_directory : "${path.root}/${var.functions_directory}"
-  environment    = merge(module.layout.environment, { CMBS_SHARDS = module.companion.shards_setting, CMBS_TRUST_PROXY = "true" })
+  environment    = merge(module.layout.environment, { CMBS_SHARDS = module.companion.shards_setting, CMBS_TRUST_PROXY = "2" })
   secrets        = var.secrets
   accounts       = module.identity.function_accounts
   build_account  = module.identity.build_account

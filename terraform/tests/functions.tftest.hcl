@@ -23,7 +23,7 @@ run "functions" {
     functions      = run.setup.layout.functions
     runtime        = "nodejs24"
     directory      = "/archives"
-    environment    = merge(run.setup.layout.environment, { CMBS_SHARDS = "main=203.0.113.10", CMBS_TRUST_PROXY = "true" })
+    environment    = merge(run.setup.layout.environment, { CMBS_SHARDS = "main=203.0.113.10", CMBS_TRUST_PROXY = "2" })
     secrets        = { CMBS_EXAMPLE = { secret = "example", version = "3", readers = ["bus", "host"] } }
     accounts       = { for access in run.setup.layout.accesses : access => "${access}@example.com" }
     build_account  = { name = "projects/example-project/serviceAccounts/build@example.com", member = "serviceAccount:build@example.com" }
@@ -89,7 +89,7 @@ run "functions" {
         CMBS_TOPIC_DELIVERY     = "pull"
         CMBS_CONTROL_AUDIENCE   = "https://cmbs.example.com/control"
         CMBS_SHARDS             = "main=203.0.113.10"
-        CMBS_TRUST_PROXY        = "true"
+        CMBS_TRUST_PROXY        = "2"
         CMBS_QUEUE_LIMIT        = "500"
         CMBS_EXTENSIONS         = "infrastructure"
       })

@@ -74,7 +74,7 @@ describe('a setting that is not valid is named, with what it must be:', () => {
     ['CMBS_BIND_HOST', '%', 'must be a host name or address'],
     ['CMBS_EXTENSIONS', 'infra', 'must be a comma-separated list of: infrastructure'],
     ['CMBS_DISCOVERY', 'on', 'must be open or closed'],
-    ['CMBS_TRUST_PROXY', 'yes', 'must be true or false'],
+    ['CMBS_TRUST_PROXY', '10', 'must be true, false or a number up to 9'],
     ['CMBS_MAX_BODY_BYTES', '1', 'must be at least 1024'],
     ['CMBS_QUEUE_LIMIT', '0', 'must be at least 1'],
     ['CMBS_SEND_WAIT_S', '61', 'must be at most 60'],

@@ -180,7 +180,7 @@ const answered: readonly (readonly [ErrorCode, () => Promise<string>])[] = [
   [
     'request_timeout',
     async () => {
-      useApp({ app: stack.app, publicUrl: undefined, trustProxy: false, maxBodyBytes: 1024, deadlineMs: 50 });
+      useApp({ app: stack.app, publicUrl: undefined, trustedProxies: 0, maxBodyBytes: 1024, deadlineMs: 50 });
       const server = getTestServer('occi').listen(0, '127.0.0.1');
       await once(server, 'listening');
       const { port } = server.address() as AddressInfo;

@@ -46,7 +46,7 @@ const servers = new Map<string, Server>();
 const runtime = (): door.Runtime => ({
   app: stack.app,
   publicUrl: stack.url,
-  trustProxy: false,
+  trustedProxies: 0,
   maxBodyBytes: MAX_BODY_BYTES,
 });
 

@@ -17,7 +17,7 @@ describe('the configuration', () => {
       PORT: 8090,
       CMBS_HOST: '127.0.0.1',
       CMBS_EXTENSIONS: [],
-      CMBS_TRUST_PROXY: false,
+      CMBS_TRUST_PROXY: 0,
     });
     expect(config.CMBS_PUBLIC_URL).toBeUndefined();
   });
@@ -30,9 +30,9 @@ describe('the configuration', () => {
     ['CMBS_BIND_HOST', '0.0.0.0', '0.0.0.0'],
     ['CMBS_EXTENSIONS', 'infrastructure', ['infrastructure']],
     ['CMBS_EXTENSIONS', ' infrastructure , ', ['infrastructure']],
-    ['CMBS_TRUST_PROXY', 'true', true],
-    ['CMBS_TRUST_PROXY', '1', true],
-    ['CMBS_TRUST_PROXY', '0', false],
+    ['CMBS_TRUST_PROXY', 'true', 1],
+    ['CMBS_TRUST_PROXY', '2', 2],
+    ['CMBS_TRUST_PROXY', '0', 0],
     ['CMBS_MAX_BODY_BYTES', '1024', 1024],
     ['CMBS_SEND_WAIT_S', '0', 0],
     ['CMBS_DISCOVERY', 'closed', 'closed'],
@@ -52,7 +52,7 @@ describe('the configuration', () => {
     ['CMBS_PUBLIC_URL', 'https://user@broker.example', 'an http or https URL'],
     ['CMBS_PUBLIC_URL', 'https://broker.example/?a', 'an http or https URL'],
     ['CMBS_EXTENSIONS', 'infrastructure,nonsense', 'a comma-separated list of'],
-    ['CMBS_TRUST_PROXY', 'yes', 'true or false'],
+    ['CMBS_TRUST_PROXY', 'yes', 'true, false or a number'],
     ['CMBS_MAX_BODY_BYTES', '1', 'at least 1024'],
     ['CMBS_QUEUE_LIMIT', '0', 'at least 1'],
     ['CMBS_DISCOVERY', 'maybe', 'open or closed'],
