@@ -13,7 +13,7 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
-import type { AddressInfo } from 'node:net';
+import { connect as connectSocket, type AddressInfo } from 'node:net';
 
 const UNAVAILABLE = 14;
 
@@ -48,7 +48,6 @@ export class GrpcProxy {
   readonly #target: string;
   readonly #server: Http2Server;
   readonly #sessions = new Set<ServerHttp2Session>();
-  readonly #upstreams = new Set<ClientHttp2Session>();
   #rules: Rule[] = [];
   #port = 0;
 
@@ -89,7 +88,7 @@ export class GrpcProxy {
 
   /** Cuts all connections; clients may connect again. */
   cut(): void {
-    for (const session of [...this.#sessions, ...this.#upstreams]) session.destroy();
+    for (const session of this.#sessions) session.destroy();
   }
 
   /** Refuses connections, also those that are there. */
@@ -113,14 +112,13 @@ export class GrpcProxy {
   }
 
   #serve(session: ServerHttp2Session): void {
-    const upstream = connect(`http://${this.#target}`);
-    this.#upstreams.add(upstream);
+    const { hostname, port } = new URL(`http://${this.#target}`);
+    const socket = connectSocket(Number(port), hostname);
+    const upstream = connect(`http://${this.#target}`, { createConnection: () => socket });
     upstream.on('error', () => session.destroy());
-    upstream.once('close', () => {
-      this.#upstreams.delete(upstream);
-      session.destroy();
-    });
-    session.once('close', () => upstream.destroy());
+    upstream.once('close', () => session.destroy());
+    // A reset, and not an orderly end, which the Pub/Sub emulator takes note of only when the leases of a stream end.
+    session.once('close', () => socket.resetAndDestroy());
     session.on('stream', (stream, headers) => {
       stream.on('error', () => undefined); // Whoever broke it knows.
       const method = String(headers[':path']).split('/').at(-1) ?? '';
