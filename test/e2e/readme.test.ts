@@ -5,7 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { silentLog } from '@cmbs/shared';
-import { readConfig, SETTINGS } from '@cmbs/shared/config';
+import { CLOUD_SETTINGS, readConfig, SETTINGS, type Setting } from '@cmbs/shared/config';
+import { busMessageOf } from '@cmbs/shared/broker/publication';
+import { PubsubNames } from '@cmbs/shared/bus/pubsub-names';
 import { startStack, type Stack } from '@cmbs/emulator/stack';
 import { freePort } from '../integration/free-port';
 
@@ -103,11 +105,45 @@ describe('the tables of the README', () => {
           .join('|'),
       );
 
-  it('list every setting with its default and meaning', () => {
-    const expected = Object.entries(SETTINGS).map(([name, { fallback, help }]) => {
+  const described = (settings: Readonly<Record<string, Setting>>): readonly string[] =>
+    Object.entries(settings).map(([name, { fallback, help }]) => {
       const shown = fallback === undefined || fallback === '' ? '' : `\`${fallback}\``;
       return `|\`${name}\`|${shown}|${help}|`;
     });
-    expect(rows(section('settings'))).toEqual(expected);
+
+  it('list every setting with its default and meaning', () => {
+    expect(rows(section('settings'))).toEqual(described(SETTINGS));
+  });
+
+  it("list what the cloud's parts have besides", () => {
+    const more = Object.entries<Setting>(CLOUD_SETTINGS).filter(([name]) => !Object.hasOwn(SETTINGS, name));
+    expect(rows(section('cloud-settings'))).toEqual(described(Object.fromEntries(more)));
+  });
+
+  it('name every attribute of a publication', () => {
+    const { attributes } = busMessageOf({
+      layer: 'l32',
+      topic: 'weather.tokyo',
+      message: '/cmbs/message/one',
+      sendId: 'send',
+      sender: 'http://broker.example/cmbs/member/alice',
+      at: 0,
+      frame: '{}',
+      orderingKey: undefined,
+      traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+    });
+    const named = rows(section('attributes'))
+      .flatMap((row) => row.split('|').slice(1, 3))
+      .flatMap((cell) => [...cell.matchAll(/`([a-z][a-z_-]*)`/g)].map(([, name]) => name));
+    expect(named.sort()).toEqual(Object.keys(attributes).sort());
+  });
+
+  it('name a topic in Pub/Sub as the bus does', () => {
+    const names = new PubsubNames('cmbs');
+    for (const topic of ['weather.tokyo', 'wétter.東京']) {
+      expect(README).toContain(`\`${names.topic('l32', topic)}\``);
+    }
+    expect(README).toContain(`\`${names.deadLetters}\``);
+    expect(README).toContain(`\`${names.keptDeadLetters}\``);
   });
 });
