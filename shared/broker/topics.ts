@@ -50,6 +50,11 @@ function checkWords(text: string, what: string, allowed: (word: string, last: bo
   );
 }
 
+/** Whether the pattern stands for one topic only, its own name. */
+export function isTopic(pattern: TopicPattern): pattern is TopicPattern & Topic {
+  return !/(?:^|\.)[*>](?:\.|$)/.test(pattern);
+}
+
 /** Whether the topic is one of those that the pattern stands for. Linear in the length of both. */
 export function topicMatches(pattern: TopicPattern, topic: Topic): boolean {
   let p = 0;

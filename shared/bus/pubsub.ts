@@ -6,7 +6,7 @@
  */
 import { PubSub, type protos, type Topic as PubsubTopic } from '@google-cloud/pubsub';
 import type { CallOptions } from 'google-gax';
-import { parsePattern, parseTopic, type Topic } from '../broker/topics';
+import { isTopic, parsePattern, parseTopic, type Topic } from '../broker/topics';
 import type { Clock } from '../clock';
 import { concurrently } from '../concurrently';
 import { CmbsError } from '../errors';
@@ -202,11 +202,15 @@ class PubsubBus implements Bus {
     if (patterns.length > MAX_SUBSCRIPTION_PATTERNS) {
       throw new CmbsError('bad_attribute', `A subscription has at most ${MAX_SUBSCRIPTION_PATTERNS} patterns.`);
     }
-    patterns.forEach(parsePattern);
+    const parsed = patterns.map(parsePattern);
     const { clock } = this.#options;
     const before = await this.#registry.topics();
     // What was made once is made again by whoever misses it: a restart with a thousand members asks for nothing.
     if (!(await this.#registry.setSubscription(subscription, this.#target, before, clock.now()))) return;
+    // An outside program may be the first to publish on what a member waits for by name.
+    await concurrently(parsed.filter(isTopic), PUBSUB_ADMIN_CONCURRENCY, async (topic) => {
+      await this.#topicFor(layer, topic);
+    });
     const known = await this.#registry.subscription(name);
     if (known === undefined) return; // removed meanwhile
     const topics = (await this.#registry.topics()).filter((one) => isWanted(known, one.layer, one.topic));

@@ -121,6 +121,18 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
       );
     });
 
+    it('may be the first on a topic that a member names, and reaches those whose pattern it matches', async () => {
+      const topic = unique('outside.first');
+      const named = await here.member({ topics: [topic], start: ['l32'] });
+      await outside.publish(`cmbs.l32.${topic}`, topic);
+      expect((await here.receives(named, 1)).map(contentOf)).toEqual([topic]);
+      await eventually(
+        async () => (await here.inbox(member)).map(contentOf),
+        (contents) => contents.includes(topic),
+        'the member with the pattern receives it as well',
+      );
+    });
+
     it('as a message entity is that message', async () => {
       const id = unique('entity');
       await outside.publish(

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { parsePattern, parseTopic, topicMatches } from '@cmbs/shared/broker/topics';
+import { isTopic, parsePattern, parseTopic, topicMatches } from '@cmbs/shared/broker/topics';
 
 const matches = (pattern: string, topic: string): boolean =>
   topicMatches(parsePattern(pattern), parseTopic(topic));
@@ -8,6 +8,7 @@ describe('topic names', () => {
   it.each(['a', 'a.b.c', 'weather.東京', 'a b', 'ünï.çode', '0', '\u{1f600}', '$', 'a/b'])('may be %j', (name) => {
     expect(parseTopic(name)).toBe(name);
     expect(parsePattern(name)).toBe(name);
+    expect(isTopic(parsePattern(name))).toBe(true);
   });
 
   it.each([
@@ -36,6 +37,7 @@ describe('topic names', () => {
 describe('topic patterns', () => {
   it.each(['*', '>', 'a.*', '*.a', 'a.>', '*.>', 'a.*.b', '*.*'])('may be %j', (pattern) => {
     expect(parsePattern(pattern)).toBe(pattern);
+    expect(isTopic(parsePattern(pattern))).toBe(false);
   });
 
   it.each([
