@@ -1,13 +1,11 @@
 /** Topic messages that Pub/Sub pushes: no companion takes them, and nobody but Pub/Sub may. */
-import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { signedJwt } from '@cmbs/shared/link/local-identity';
 import type { JsonObject } from '@cmbs/shared';
 import { contentOf, eventually, Fleet, unique, type Answer, type Deployment, type Member } from '../e2e/harness';
 import { freePort } from '../integration/free-port';
-import { cloudEngine, localKeyFile, type CloudEngine } from './deployment';
+import { cloudEngine, type CloudEngine } from './deployment';
 import { Outside } from './outside';
 import { describeOnEmulators, uniqueProject } from './support';
+import { Tokens } from './tokens';
 
 const PUSHER = 'pubsub@cmbs.local';
 const AUDIENCE = 'https://push.example.org';
@@ -144,7 +142,7 @@ describeOnEmulators('push delivery', (hosts) => {
 
 describeOnEmulators('signed pushes', (hosts) => {
   const fleet = new Fleet();
-  const key = createPrivateKey(readFileSync(localKeyFile()));
+  const tokens = new Tokens(PUSHER, AUDIENCE);
   let here: Deployment;
   let member: Member;
 
@@ -161,18 +159,6 @@ describeOnEmulators('signed pushes', (hosts) => {
   });
   afterAll(() => fleet.close());
 
-  const now = (): number => Math.floor(Date.now() / 1000);
-  const claims = (more: Readonly<Record<string, unknown>> = {}): Readonly<Record<string, unknown>> => ({
-    iss: 'https://cmbs.local',
-    sub: PUSHER,
-    email: PUSHER,
-    email_verified: true,
-    aud: AUDIENCE,
-    iat: now(),
-    exp: now() + 600,
-    ...more,
-  });
-  const bearer = (token: string): Readonly<Record<string, string>> => ({ Authorization: `Bearer ${token}` });
   const pushOf = (content: string, more: JsonObject = {}): JsonObject => ({
     subscription: `projects/x/subscriptions/cmbs.member.${member.id}.l32.signed`,
     message: { messageId: unique('id'), data: Buffer.from(content).toString('base64'), attributes: {} },
@@ -185,7 +171,7 @@ describeOnEmulators('signed pushes', (hosts) => {
   ): Promise<Answer> => here.request('POST', target, body, headers);
 
   test('are taken with a token of the account for the audience', async () => {
-    const answer = await push(pushOf('signed'), bearer(signedJwt(key, claims())));
+    const answer = await push(pushOf('signed'), tokens.good());
     expect([answer.status, answer.text]).toEqual([204, '']);
     expect((await here.receives(member, 1)).map(contentOf)).toEqual(['signed']);
   });
@@ -193,28 +179,12 @@ describeOnEmulators('signed pushes', (hosts) => {
   test('are taken once, however often they come', async () => {
     const body = pushOf('thrice');
     for (let copy = 0; copy < 3; copy += 1) {
-      expect((await push(body, bearer(signedJwt(key, claims())))).status).toBe(204);
+      expect((await push(body, tokens.good())).status).toBe(204);
     }
     expect((await here.inbox(member)).map(contentOf).filter((content) => content === 'thrice')).toHaveLength(1);
   });
 
-  const stranger = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
-  const unsigned = (): string => {
-    const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
-    return `${part({ alg: 'none', typ: 'JWT' })}.${part(claims())}.`;
-  };
-  test.each<[string, number, () => Readonly<Record<string, string>>]>([
-    ['no token', 401, () => ({})],
-    ['something else', 401, () => ({ Authorization: 'Basic eDp5' })],
-    ['no JWT', 401, () => bearer('abc')],
-    ['a token that nobody signed', 401, () => bearer(unsigned())],
-    ['another one’s signature', 401, () => bearer(signedJwt(stranger, claims()))],
-    ['another issuer', 401, () => bearer(signedJwt(key, claims({ iss: 'https://accounts.google.com' })))],
-    ['another audience', 401, () => bearer(signedJwt(key, claims({ aud: 'https://else.example.org' })))],
-    ['a time that is over', 401, () => bearer(signedJwt(key, claims({ iat: now() - 7200, exp: now() - 3600 })))],
-    ['another account', 403, () => bearer(signedJwt(key, claims({ email: 'else@cmbs.local' })))],
-    ['an account nobody verified', 403, () => bearer(signedJwt(key, claims({ email_verified: false })))],
-  ])('are refused with %s', async (_, status, headers) => {
+  test.each(tokens.forgeries())('are refused with %s', async (_, status, headers) => {
     const answer = await push(pushOf('forged'), headers());
     expect(answer.status).toBe(status);
     expect((await here.inbox(member)).map(contentOf)).not.toContain('forged');
@@ -229,13 +199,13 @@ describeOnEmulators('signed pushes', (hosts) => {
     ['a subscription that is none', 404, () => pushOf('x'), '/push/else?topic=signed'],
   ])('with %s are %i', async (_, status, body, target) => {
     const given = typeof body === 'string' ? body : body();
-    const answer = await push(given, bearer(signedJwt(key, claims())), target);
+    const answer = await push(given, tokens.good(), target);
     expect(answer.status).toBe(status);
   });
 
   test('to a member that is gone are taken and forgotten', async () => {
     const target = '/push/member.nobody.l32?topic=signed';
-    expect((await push(pushOf('x'), bearer(signedJwt(key, claims())), target)).status).toBe(204);
+    expect((await push(pushOf('x'), tokens.good(), target)).status).toBe(204);
   });
 
   test('are made by POST only', async () => {

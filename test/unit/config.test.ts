@@ -1,8 +1,11 @@
-import { ConfigError, readConfig, SETTINGS, settingsHelp } from '@cmbs/shared/config';
+import { ConfigError, readCloudConfig, readConfig, SETTINGS, settingsHelp } from '@cmbs/shared/config';
 
-const problems = (environment: Record<string, string>): string => {
+const problems = (
+  environment: Record<string, string>,
+  read: (env: typeof environment) => unknown = readConfig,
+): string => {
   try {
-    readConfig(environment);
+    read(environment);
   } catch (error) {
     if (error instanceof ConfigError) return error.message;
     throw error;
@@ -82,5 +85,45 @@ describe('the configuration', () => {
     const help = settingsHelp().split('\n');
     expect(help.map((line) => line.trim().split(' ')[0])).toEqual(Object.keys(SETTINGS));
     expect(help[0]).toContain('(default 8090)');
+  });
+});
+
+describe("the configuration of the cloud's parts", () => {
+  const EMULATED = { FIRESTORE_EMULATOR_HOST: '127.0.0.1:8080', PUBSUB_EMULATOR_HOST: '127.0.0.1:8085' };
+  const PUBLIC = { CMBS_PUBLIC_URL: 'https://broker.example' };
+  const PUSH = { CMBS_TOPIC_DELIVERY: 'push', CMBS_PUSH_URL: 'https://push.example' };
+
+  it('needs a project of nobody who has emulators', () => {
+    expect(readCloudConfig({ ...EMULATED, ...PUBLIC })).toMatchObject({
+      GOOGLE_CLOUD_PROJECT: 'demo-cmbs',
+      CMBS_SHARDS: ['main=*'],
+      emulators: { firestore: true, pubsub: true },
+    });
+    expect(readCloudConfig({ ...PUBLIC, GOOGLE_CLOUD_PROJECT: 'some-project' }).emulators).toEqual({
+      firestore: false,
+      pubsub: false,
+    });
+  });
+
+  it.each<[string, Record<string, string>, string]>([
+    ['no project', PUBLIC, 'GOOGLE_CLOUD_PROJECT is needed'],
+    ['one emulator', { ...PUBLIC, PUBSUB_EMULATOR_HOST: 'x:1' }, 'set both or none'],
+    ['no public URL', EMULATED, 'CMBS_PUBLIC_URL is needed'],
+    ['a data directory', { ...EMULATED, ...PUBLIC, CMBS_DATA_DIR: '.cmbs' }, 'CMBS_DATA_DIR is not a setting'],
+    ['push without URL', { ...EMULATED, ...PUBLIC, CMBS_TOPIC_DELIVERY: 'push' }, 'needs CMBS_PUSH_URL'],
+    [
+      'push without account',
+      { ...PUBLIC, ...PUSH, GOOGLE_CLOUD_PROJECT: 'some-project' },
+      'needs CMBS_PUSH_SERVICE_ACCOUNT',
+    ],
+    ['a shard of no list', { ...EMULATED, ...PUBLIC, CMBS_SHARD: 'eu' }, 'CMBS_SHARD="eu" is none of CMBS_SHARDS'],
+    ['shards without hosts', { ...EMULATED, ...PUBLIC, CMBS_SHARDS: 'main' }, 'a list of name=host'],
+    ['no shards', { ...EMULATED, ...PUBLIC, CMBS_SHARDS: ' , ' }, 'at least one shard'],
+    ['an unknown delivery', { ...EMULATED, ...PUBLIC, CMBS_TOPIC_DELIVERY: 'post' }, 'pull or push'],
+    ['a bad database', { ...EMULATED, ...PUBLIC, CMBS_FIRESTORE_DATABASE: '../x' }, 'the id of a database'],
+    ['a bad prefix', { ...EMULATED, ...PUBLIC, CMBS_TOPIC_PREFIX: 'a.b' }, 'CMBS_TOPIC_PREFIX'],
+    ['a control endpoint for all', { ...EMULATED, ...PUBLIC, CMBS_CONTROL_HOST: '0.0.0.0' }, 'CMBS_CONTROL_URL'],
+  ])('refuses %s', (_, environment, why) => {
+    expect(problems(environment, readCloudConfig)).toContain(why);
   });
 });

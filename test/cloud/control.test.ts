@@ -1,0 +1,158 @@
+/** The companion's control endpoint: whom it obeys, what it tells, and what it makes of anything else. */
+import { connect } from 'node:net';
+import { LOCAL_FUNCTIONS_ACCOUNT } from '@cmbs/shared/link/local-identity';
+import { MAX_CONTROL_BODY_BYTES } from '@cmbs/shared/limits';
+import { startCloudCompanion, type CloudCompanion } from '@cmbs/companion/cloud';
+import { silentLog, type JsonObject } from '@cmbs/shared';
+import { eventually, Fleet, type Answer, type Deployment, type Member } from '../e2e/harness';
+import { cloudEngine, cloudEnvironment, configOf } from './deployment';
+import { describeOnEmulators, uniqueProject } from './support';
+import { Tokens, type Fields } from './tokens';
+
+describeOnEmulators('the control endpoint', (hosts) => {
+  const fleet = new Fleet();
+  const tokens = new Tokens(LOCAL_FUNCTIONS_ACCOUNT, 'cmbs-companion');
+  const projectId = uniqueProject();
+  let here: Deployment;
+  let url: string;
+  let member: Member;
+  let standby: CloudCompanion;
+
+  beforeAll(async () => {
+    const cloud = cloudEngine(hosts, { GOOGLE_CLOUD_PROJECT: projectId });
+    here = await fleet.start({ engine: cloud.engine });
+    url = cloud.parts().companion?.url ?? '';
+    member = await here.member({ title: 'bob' });
+    const settings = await cloudEnvironment(hosts, { GOOGLE_CLOUD_PROJECT: projectId });
+    standby = await startCloudCompanion({ config: configOf(settings), log: silentLog });
+    fleet.using(standby, (one) => one.close());
+  });
+  afterAll(() => fleet.close());
+
+  const startL1 = (): JsonObject => ({ member: member.path, action: 'reconcile', args: { layer: 'l1' } });
+  const perform = (body: string | JsonObject, fields: Fields = tokens.good(), at = url): Promise<Answer> =>
+    here.request('POST', `${at}/perform`, body, fields);
+
+  test('does what functions ask with a token of theirs', async () => {
+    const { status, json } = await perform(startL1());
+    expect([status, json]).toEqual([200, { reply: { state: 'stopped' } }]);
+  });
+
+  test.each(tokens.forgeries())('refuses %s with %i, and does nothing', async (_, status, fields) => {
+    const answer = await perform({ member: member.path, action: 'release', args: {} }, fields());
+    expect(answer.status).toBe(status);
+    if (status === 401) expect(answer.headers.get('www-authenticate')).toBe('Bearer');
+    // Nothing that helps whoever tries.
+    expect(answer.text).not.toMatch(/at .*\.ts|stack|cmbs\.member/);
+  });
+
+  test('asks for the token before it looks at what is wanted', async () => {
+    expect((await perform('no JSON', {})).status).toBe(401);
+    expect((await perform('x'.repeat(MAX_CONTROL_BODY_BYTES * 2), {})).status).toBe(401);
+  });
+
+  test.each<[string, number, string | JsonObject]>([
+    ['no JSON', 400, '{"member":'],
+    ['nothing', 400, ''],
+    ['no object', 400, '[]'],
+    ['an action that there is not', 400, { member: '/x', action: 'shutdown', args: {} }],
+    ['an inherited name for an action', 400, { member: '/x', action: 'constructor', args: {} }],
+    ['arguments of another form', 400, { member: '/x', action: 'reconcile', args: { layer: 'l9' } }],
+    ['more arguments than there are', 400, { member: '/x', action: 'release', args: { all: true } }],
+    ['a member that there is not', 404, { member: '/cmbs/member/none', action: 'check_neighbors', args: {} }],
+  ])('answers %s with %i', async (_, status, body) => {
+    const answer = await perform(body);
+    expect([answer.status, answer.error]).toEqual([status, expect.stringMatching(/\.$/)]);
+  });
+
+  test('takes no body beyond its bound, with and without a length', async () => {
+    const long = JSON.stringify({ ...startL1(), more: 'x'.repeat(MAX_CONTROL_BODY_BYTES) });
+    expect((await perform(long)).status).toBe(413);
+    const chunks = new ReadableStream({
+      start(controller) {
+        for (let at = 0; at < 4; at += 1) controller.enqueue(Buffer.alloc(MAX_CONTROL_BODY_BYTES / 2, 'x'));
+        controller.close();
+      },
+    });
+    const streamed = fetch(`${url}/perform`, {
+      method: 'POST',
+      headers: tokens.good(),
+      body: chunks,
+      ...{ duplex: 'half' },
+      signal: AbortSignal.timeout(10_000),
+    });
+    expect((await streamed).status).toBe(413);
+  });
+
+  test.each([
+    ['GET', '/perform', 405, 'POST'],
+    ['POST', '/healthz', 405, 'GET, HEAD'],
+    ['DELETE', '/metrics', 405, 'GET, HEAD'],
+    ['GET', '/', 404, null],
+    ['GET', '/../etc/passwd', 404, null],
+  ])('answers %s %s with %i', async (method, path, status, allow) => {
+    const answer = await here.request(method, url + path);
+    expect([answer.status, answer.headers.get('allow')]).toEqual([status, allow]);
+  });
+
+  test('lives, is ready, and tells its figures', async () => {
+    expect((await here.get(`${url}/healthz`)).status).toBe(200);
+    expect((await here.get(`${url}/readyz`)).json).toEqual({ status: 'ok' });
+    const { headers, text } = await here.get(`${url}/metrics`);
+    expect(headers.get('content-type')).toMatch(/^text\/plain; version=0\.0\.4/);
+    expect(text).toMatch(/^cmbs_shard_held 1$/m);
+    for (const name of [
+      'cmbs_sends_queued',
+      'cmbs_oldest_send_seconds',
+      'cmbs_layers_failing',
+      'cmbs_sockets_open',
+    ]) {
+      expect(text).toMatch(new RegExp(`^# TYPE ${name} gauge$`, 'm'));
+    }
+  });
+
+  test('of a standby lives, is not ready, and sends callers elsewhere', async () => {
+    expect((await here.get(`${standby.url}/healthz`)).status).toBe(200);
+    const ready = await here.get(`${standby.url}/readyz`);
+    expect([ready.status, ready.json]).toEqual([503, { status: 'standby' }]);
+    expect((await here.get(`${standby.url}/metrics`)).text).toMatch(/^cmbs_shard_held 0$/m);
+    const answer = await perform(startL1(), tokens.good(), standby.url);
+    expect([answer.status, answer.json]).toEqual([
+      503,
+      { error: { code: 'unavailable', message: expect.any(String) as string, details: { standby: true } } },
+    ]);
+  });
+
+  test('goes on after callers that break off, and those that are not HTTP', async () => {
+    const { hostname, port } = new URL(url);
+    for (const text of [
+      '\0\x01\x02',
+      'POST /perform HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{',
+      'GET',
+    ]) {
+      const socket = connect(Number(port), hostname);
+      socket.on('error', () => undefined);
+      socket.write(text, () => socket.resetAndDestroy());
+      await new Promise((resolve) => socket.once('close', resolve));
+    }
+    expect((await perform(startL1())).status).toBe(200);
+  });
+});
+
+describeOnEmulators('a companion that is told wrong', (hosts) => {
+  test('says that its control port is taken', async () => {
+    const settings = await cloudEnvironment(hosts);
+    const first = await startCloudCompanion({ config: configOf(settings), log: silentLog });
+    try {
+      await eventually(
+        async () => (await fetch(`${first.url}/readyz`)).status,
+        (status) => status === 200,
+        'the first one is ready',
+      );
+      const second = startCloudCompanion({ config: configOf(settings), log: silentLog });
+      await expect(second).rejects.toThrow(`Cannot listen on 127.0.0.1:${settings.CMBS_CONTROL_PORT}`);
+    } finally {
+      await first.close();
+    }
+  });
+});
