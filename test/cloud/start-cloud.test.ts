@@ -1,0 +1,208 @@
+/**
+ * `npm run start:cloud` as somebody runs it: all functions behind one endpoint, the companion beside them. What it
+ * writes is the log of a deployment, what its metrics say is how it does.
+ */
+import type { JsonObject } from '@cmbs/shared';
+import { VERSION } from '@cmbs/shared';
+import { contentOf, eventually, Fleet, freeSocket, unique, type Deployment, type Member } from '../e2e/harness';
+import { cloudEnvironment, type Environment } from './deployment';
+import { Outside } from './outside';
+import { Program } from './processes';
+import { describeOnEmulators, uniqueProject } from './support';
+
+const TRACE_ID = '0af7651916cd43dd8448eb211c80319c';
+const TRACEPARENT = `00-${TRACE_ID}-b7ad6b7169203331-01`;
+const SECRET = 'nobody-may-read-this-in-a-log';
+
+describeOnEmulators('npm run start:cloud', (hosts) => {
+  const fleet = new Fleet();
+  const projectId = uniqueProject();
+  let program: Program;
+  let control: string;
+  let here: Deployment;
+  let alice: Member;
+  let bob: Member;
+
+  beforeAll(async () => {
+    const engine = async (): Promise<{ url: string; metrics: string[]; close: () => Promise<void> }> => {
+      const settings = await cloudEnvironment(hosts, { GOOGLE_CLOUD_PROJECT: projectId, CMBS_LOG: 'info' });
+      const url = settings.CMBS_PUBLIC_URL ?? '';
+      control = `http://127.0.0.1:${settings.CMBS_CONTROL_PORT}`;
+      program = new Program('local/cloud.js', [], settings);
+      await program.answers(`${url}/readyz`, 200);
+      return { url, metrics: [`${url}/metrics`, `${control}/metrics`], close: () => program.kill() };
+    };
+    here = await fleet.start({ engine });
+    alice = await here.member({ title: 'alice', start: ['l1'] });
+    bob = await here.member({ title: 'bob', topics: ['traced'], start: ['l1', 'l32'] });
+  }, 90_000);
+  afterAll(() => fleet.close());
+
+  const act = (
+    path: string,
+    term: string,
+    more: Readonly<Record<string, string>> = {},
+  ): ReturnType<Deployment['act']> =>
+    here.act(
+      path,
+      term,
+      { from: alice.id },
+      { traceparent: TRACEPARENT, Authorization: `Bearer ${SECRET}`, ...more },
+    );
+  /** Log entries of an event, once there are so many that `wanted` accepts. */
+  const entries = (
+    event: string,
+    wanted: (found: readonly JsonObject[]) => boolean,
+    matching: JsonObject = {},
+  ): Promise<readonly JsonObject[]> =>
+    eventually(
+      () =>
+        program.entries.filter(
+          (entry) =>
+            entry.event === event && Object.entries(matching).every(([name, value]) => entry[name] === value),
+        ),
+      wanted,
+      `log entries ${event} ${JSON.stringify(matching)}`,
+    );
+  const traceOf = (entry: JsonObject | undefined): unknown => entry?.['logging.googleapis.com/trace'];
+  const trace = `projects/${projectId}/traces/${TRACE_ID}`;
+
+  test('says where it answers', () => {
+    expect(program.lines).toContain(`CMBS ${VERSION}: the OCCI endpoint answers on ${here.url}`);
+  });
+
+  test('logs a line for each request and each delivery, in one trace from HTTP over ZeroMQ to the receiver', async () => {
+    const path = await here.message('l1', { to: bob.sockets.l1, content: { key: SECRET } });
+    await here.must(200, act(path, 'send_l1'));
+    const [received] = await entries('delivery', ({ length }) => length === 1, { direction: 'in', layer: 'l1' });
+    const [sent] = await entries('delivery', ({ length }) => length === 1, { direction: 'out', layer: 'l1' });
+    const [request] = await entries('request', ({ length }) => length === 1, {
+      path,
+      function: 'message-send-l1',
+    });
+    expect([request, sent, received].map(traceOf)).toEqual([trace, trace, trace]);
+    expect(request).toMatchObject({
+      severity: 'INFO',
+      message: 'request',
+      method: 'POST',
+      status: 200,
+      client: '127.0.0.1',
+      ms: expect.any(Number) as number,
+      'logging.googleapis.com/labels': { part: 'functions' },
+    });
+    expect(sent).toMatchObject({
+      message: 'sent',
+      member: alice.path,
+      id: path,
+      receiver: bob.sockets.l1,
+      outcome: 'delivered',
+      attempts: 1,
+      'logging.googleapis.com/labels': { part: 'companion', shard: 'main' },
+    });
+    expect(received).toMatchObject({ member: bob.path, outcome: 'accepted' });
+    const [entry] = await here.receives(bob, 1);
+    const transfer = JSON.stringify(entry?.message);
+    expect(transfer).toContain(TRACE_ID);
+  });
+
+  test('hands the trace on through Pub/Sub, to members and to outside subscribers', async () => {
+    const outside = fleet.using(new Outside(hosts, projectId), (one) => one.close());
+    const subscriber = await outside.subscribe('cmbs.l32.traced', unique('subscriber'));
+    const path = await here.message('l32', { topics: ['traced'], content: SECRET });
+    await here.must(200, act(path, 'send_l32'));
+    const [seen] = await subscriber.until(1);
+    expect(seen?.attributes).toMatchObject({ traceparent: TRACEPARENT, 'ce-traceparent': TRACEPARENT });
+    const [received] = await entries('delivery', ({ length }) => length === 1, { direction: 'in', layer: 'l32' });
+    const [sent] = await entries('delivery', ({ length }) => length === 1, { direction: 'out', layer: 'l32' });
+    expect([sent, received].map(traceOf)).toEqual([trace, trace]);
+    expect((await here.inbox(bob)).map(contentOf)).toContain(SECRET);
+  });
+
+  test('says that the lease is held', async () => {
+    await entries('lease_held', ({ length }) => length > 0, { shard: 'main', severity: 'INFO' });
+  });
+
+  test('counts requests, deliveries, what is queued and since when, and open sockets', async () => {
+    const nobody = await freeSocket();
+    const waiting = await here.send('l1', { to: nobody, from: alice.id, content: SECRET });
+    expect(waiting.status).toBe(202);
+    expect(await here.metric('cmbs_requests', { function: 'message-send-l1', status: '202' })).toBe(1);
+    expect(await here.metric('cmbs_deliveries', { layer: 'l1', outcome: 'delivered' })).toBe(1);
+    expect(await here.metric('cmbs_sends_queued')).toBe(1);
+    await eventually(
+      () => here.metric('cmbs_oldest_send_seconds'),
+      (age) => age > 0,
+      'the oldest send has an age',
+    );
+    expect(await here.metric('cmbs_sockets_open', { layer: 'l1' })).toBe(2);
+    expect(await here.metric('cmbs_layers_failing')).toBe(0);
+    expect(await here.metric('cmbs_shard_held')).toBe(1);
+  });
+
+  test('answers what is asked wrong with a line of the log, and nothing else of it', async () => {
+    const path = `/cmbs/message/${unique('bad')}`;
+    expect((await here.request('PUT', path, `{"attributes":{"${SECRET}"`)).status).toBe(400);
+    const [request] = await entries('request', ({ length }) => length === 1, { path });
+    expect(request).toMatchObject({ status: 400, severity: 'INFO' });
+  });
+
+  test('never logs contents or credentials, and nothing but JSON in the form of Cloud Logging', async () => {
+    expect(program.lines.filter((line) => line.includes(SECRET))).toEqual([]);
+    const others = program.lines.filter((line) => !line.startsWith('{'));
+    expect(others).toEqual([expect.stringContaining('the OCCI endpoint answers on')]);
+    for (const entry of program.entries) {
+      expect(entry).toMatchObject({
+        severity: expect.stringMatching(/^(?:INFO|WARNING|ERROR)$/) as string,
+        message: expect.any(String) as string,
+        time: expect.stringMatching(/Z$/) as string,
+      });
+    }
+    expect(program.entries.filter(({ severity }) => severity === 'ERROR')).toEqual([]);
+  });
+
+  test('stops both parts within ten seconds, and keeps what is queued', async () => {
+    expect(await program.stop()).toBeLessThan(10_000);
+    expect(await program.ended).toEqual({ code: 0, signal: null });
+    expect(program.entries.map(({ event }) => event)).toContain('stopped');
+    await expect(fetch(`${control}/healthz`)).rejects.toThrow('fetch failed');
+  });
+});
+
+describeOnEmulators('npm run start:cloud says what is wrong', (hosts) => {
+  const run = async (
+    args: readonly string[],
+    more: Environment = {},
+  ): Promise<readonly [number | null, string]> => {
+    const program = new Program('local/cloud.js', args, { ...(await cloudEnvironment(hosts)), ...more });
+    const { code } = await program.ended;
+    return [code, program.lines.join('\n')];
+  };
+
+  test.each<[string[], string]>([
+    [['--function', 'nothing', '--port', '1'], 'There is no function nothing; there are: query, member-inbox'],
+    [['--function', 'query'], '--function needs --port PORT.'],
+    [['--function', 'query', '--port', 'x'], '--function needs --port PORT.'],
+    [['--port', '1'], '--port goes with --function'],
+    [['--only', 'store'], '--only takes functions or companion.'],
+    [['--only', 'functions', '--function', 'query', '--port', '1'], 'leave --only out'],
+    [['--shard', 'x'], "Unknown option '--shard'"],
+  ])('to %j', async (args, said) => {
+    const [code, text] = await run(args);
+    expect([code, text]).toEqual([2, expect.stringContaining(said)]);
+    expect(text).not.toMatch(/\bat .*:\d+:\d+/);
+  });
+
+  test('of its settings, all at once', async () => {
+    const [code, text] = await run([], { CMBS_LOG: 'loud', CMBS_PROT: '1' });
+    expect([code, text.split('\n')]).toEqual([
+      1,
+      [expect.stringContaining('CMBS_LOG="loud" must be'), 'CMBS_PROT is not a setting; see --help.'],
+    ]);
+  });
+
+  test('of a project that is not named where there are no emulators', async () => {
+    const nowhere = { FIRESTORE_EMULATOR_HOST: '', PUBSUB_EMULATOR_HOST: '', GOOGLE_CLOUD_PROJECT: '' };
+    const [code, text] = await run([], nowhere);
+    expect([code, text]).toEqual([1, expect.stringContaining('GOOGLE_CLOUD_PROJECT')]);
+  });
+});
