@@ -1,0 +1,167 @@
+/** What is too large for Firestore, what is too much for one request, and what is too much for one member. */
+import { readFileSync } from 'node:fs';
+import { startCloudFunctions } from '@cmbs/emulator/cloud';
+import { silentLog, type JsonObject } from '@cmbs/shared';
+import { MAX_BATCH_ENTITIES, STEPS_BUDGET_MS, STREAM_BYTES } from '@cmbs/shared/limits';
+import type { Running } from '../e2e/engine';
+import { eventually, Fleet, MESSAGE, skewedClock, unique, type Deployment } from '../e2e/harness';
+import { cloudEnvironment, configOf } from './deployment';
+import { GrpcProxy } from './grpc-proxy';
+import { Outside } from './outside';
+import { CompanionProgram } from './processes';
+import { describeOnEmulators, uniqueProject } from './support';
+
+const MIB = 1024 * 1024;
+
+const messageWith = (content: string, more: JsonObject = {}): JsonObject => ({
+  kind: MESSAGE,
+  attributes: { 'cmbs.message.message_content': content },
+  ...more,
+});
+
+describeOnEmulators('functions without a companion', (hosts) => {
+  const fleet = new Fleet();
+  const clock = skewedClock();
+  let firestore: GrpcProxy;
+  let here: Deployment;
+
+  beforeAll(async () => {
+    firestore = await GrpcProxy.listen(hosts.firestore);
+    const settings = await cloudEnvironment(
+      { ...hosts, firestore: firestore.host },
+      { CMBS_MAX_BODY_BYTES: String(16 * MIB) },
+    );
+    const engine = (): Promise<Running> =>
+      startCloudFunctions({ config: configOf(settings), log: silentLog, clock }).then((running) => ({
+        ...running,
+        metrics: [`${running.url}/metrics`],
+      }));
+    here = await fleet.start({ engine });
+  });
+  afterEach(() => firestore.heal());
+  afterAll(async () => {
+    await fleet.close();
+    await firestore.close();
+  });
+
+  const paths = async (): Promise<readonly unknown[]> => {
+    const { text } = await here.request('GET', '/cmbs/message/?number=5', undefined, { Accept: 'text/uri-list' });
+    return text.split(/\r?\n/).filter((line) => line !== '');
+  };
+
+  test('take what fits into a document of Firestore, and refuse more before anything is written', async () => {
+    const fits = `/cmbs/message/${unique('fits')}`;
+    const content = 'x'.repeat(MIB - 4096);
+    await here.must(201, here.request('PUT', fits, messageWith(content)));
+    expect((await here.get(fits)).attributes['cmbs.message.message_content']).toBe(content);
+    const before = firestore.callsOf('Commit');
+    const large = `/cmbs/message/${unique('large')}`;
+    const refused = await here.request('PUT', large, messageWith('x'.repeat(MIB + 1)));
+    expect([refused.status, refused.error]).toEqual([413, expect.stringMatching(/bytes/)]);
+    expect(firestore.callsOf('Commit')).toBe(before);
+    expect((await here.get(large)).status).toBe(404);
+    // Three bytes a character: it is bytes that count.
+    expect((await here.request('PUT', large, messageWith('東'.repeat(MIB / 2)))).status).toBe(413);
+    await here.must(200, here.request('DELETE', fits));
+  });
+
+  test('refuse a batch beyond a transaction of Firestore as a whole', async () => {
+    const ids = Array.from({ length: 12 }, () => unique('batch'));
+    const resources = ids.map((id) => messageWith('x'.repeat(MIB - 4096), { id }));
+    const refused = await here.request('POST', '/cmbs/message/', { resources });
+    expect([refused.status, refused.error]).toEqual([413, expect.stringMatching(/bytes/)]);
+    expect(await paths()).toEqual([]);
+  });
+
+  test('delete a large collection in steps, and say how far it is', async () => {
+    const total = 2 * MAX_BATCH_ENTITIES + 100;
+    for (let made = 0; made < total;) {
+      const number = Math.min(MAX_BATCH_ENTITIES, total - made);
+      const resources = Array.from({ length: number }, () => messageWith('x', { id: unique('many') }));
+      await here.must(201, here.request('POST', '/cmbs/message/', { resources }));
+      made += number;
+    }
+    firestore.inject('Commit', { kind: 'delay', ms: 300 }, 1);
+    const before = firestore.callsOf('Commit');
+    const deleting = here.request('DELETE', '/cmbs/message/');
+    await eventually(
+      () => firestore.callsOf('Commit'),
+      (calls) => calls > before,
+      'the first step is under way',
+    );
+    // The time of a request is over when this step is.
+    clock.forward(STEPS_BUDGET_MS);
+    const partly = await deleting;
+    expect([partly.status, partly.headers.get('x-occi-reason'), partly.headers.get('retry-after')]).toEqual([
+      202,
+      `${MAX_BATCH_ENTITIES} entities are deleted and there are more; repeat the request to go on.`,
+      '0',
+    ]);
+    expect((await paths()).length).toBe(5);
+    expect((await here.request('DELETE', '/cmbs/message/')).status).toBe(200);
+    expect(await paths()).toEqual([]);
+  }, 120_000);
+});
+
+const isLinux = process.platform === 'linux';
+if (!isLinux) console.warn('skipped: a process shows its memory under /proc on Linux only');
+
+describeOnEmulators('a member that does not read', (hosts) => {
+  const fleet = new Fleet();
+  afterAll(() => fleet.close());
+
+  /** Bytes of memory that the process had at most. */
+  const peak = (pid: number): number => {
+    const [, kib] = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+    return Number(kib) * 1024;
+  };
+
+  (isLinux ? test : test.skip)(
+    "does not grow the companion's memory, and holds up nobody else",
+    async () => {
+      const projectId = uniqueProject();
+      let companion: CompanionProgram | undefined;
+      const engine = async (): Promise<Running> => {
+        const settings = await cloudEnvironment(hosts, { GOOGLE_CLOUD_PROJECT: projectId, CMBS_INBOX_LIMIT: '5' });
+        const functions = await startCloudFunctions({ config: configOf(settings), log: silentLog });
+        companion = await CompanionProgram.start(settings);
+        await companion.holding();
+        const program = companion;
+        return {
+          url: functions.url,
+          close: async () => {
+            await functions.close();
+            await program.kill();
+          },
+        };
+      };
+      const here = await fleet.start({ engine });
+      const outside = fleet.using(new Outside(hosts, projectId), (one) => one.close());
+      const slow = await here.member({ topics: ['flood'], start: ['l32'] });
+      const quick = await here.member({ topics: ['trickle'], start: ['l32'] });
+      await outside.publish('cmbs.l32.flood', 'x'.repeat(500_000));
+      await here.receives(slow, 1);
+
+      const pid = companion?.pid ?? NaN;
+      const before = peak(pid);
+      // Many times what may wait in the companion.
+      const published = Array.from({ length: 400 }, (_, at) =>
+        outside.publish('cmbs.l32.flood', `${at} ${'x'.repeat(500_000)}`),
+      );
+      await Promise.all(published);
+      await here.receives(slow, 5, 30_000);
+      const mark = unique('mark');
+      await outside.publish('cmbs.l32.trickle', mark);
+      await here.receives(quick, 1, 30_000);
+      const grown = peak(pid) - before;
+      expect(grown).toBeLessThan(100 * MIB);
+      expect(400 * 500_000).toBeGreaterThan(STREAM_BYTES * 10);
+
+      // What is read makes room, and the next ones come.
+      const entries = (await here.inbox(slow)).map(({ id }) => id);
+      await here.must(200, here.request('DELETE', `${slow.path}/inbox/`, { entries }));
+      await here.receives(slow, 5, 40_000);
+    },
+    120_000,
+  );
+});
