@@ -238,6 +238,20 @@ describeOnEmulators('a deployment goes on', (hosts) => {
     }
   }, 200_000);
 
+  test('after a restart of the companion, which makes nothing anew', async () => {
+    const made = (): number[] =>
+      ['CreateTopic', 'CreateSubscription', 'GetSubscription', 'UpdateSubscription'].map((method) =>
+        pubsub.callsOf(method),
+      );
+    const before = made();
+    await cloud.parts().stopCompanion();
+    await cloud.parts().startCompanion();
+    const content = unique('content');
+    await publish(content);
+    await arrives(content, OFFERED_AGAIN_MS);
+    expect(made()).toEqual(before);
+  }, 120_000);
+
   test('when two functions change one entity at once: nothing is lost, and one of two wins', async () => {
     const settings = await cloudEnvironment(hosts, { GOOGLE_CLOUD_PROJECT: projectId });
     const other = await startCloudFunctions({ config: configOf(settings), log: silentLog });
