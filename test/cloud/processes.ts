@@ -60,6 +60,16 @@ export class Program {
     return this.lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as JsonObject);
   }
 
+  /** Resolves when it has written the line. */
+  async says(line: string): Promise<void> {
+    await eventually(
+      () => this.lines.includes(line) || !this.isRunning,
+      (isOver) => isOver,
+      `the program says ${line}`,
+      START_MS,
+    );
+  }
+
   signal(name: NodeJS.Signals): void {
     this.#child.kill(name);
   }
