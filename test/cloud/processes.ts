@@ -25,16 +25,18 @@ export class Program {
   readonly ended: Promise<Ended>;
   readonly #child: ChildProcess;
 
-  /** @param script in `dist/`, or with a slash in front anywhere */
+  /** @param script in `dist/`, or with a slash in front anywhere; or another program than Node's */
   constructor(
-    script: string,
+    script: string | { readonly command: string },
     args: readonly string[],
     environment: Environment,
     { cwd = process.cwd() }: { readonly cwd?: string } = {},
   ) {
     // Only what it is told: variables of this run are not its.
     const { PATH = '', HOME = '' } = process.env;
-    this.#child = spawn(process.execPath, [resolve(DIST, script), ...args], {
+    const [command, first] =
+      typeof script === 'string' ? [process.execPath, [resolve(DIST, script)]] : [script.command, []];
+    this.#child = spawn(command, [...first, ...args], {
       env: { PATH, HOME, ...environment },
       cwd,
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -1,0 +1,190 @@
+/**
+ * What is deployed, alone: each bundle in an empty folder outside this repository, installed by npm and started as
+ * its package.json says. What it still takes from the workspaces would be missing there.
+ */
+import { cp, mkdtemp, readdir, readFile, realpath, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { JsonObject } from '@cmbs/shared';
+import functions from '../../terraform/routes.json';
+import { CMBS, MEMBER, MESSAGE, type Delivery } from '../e2e/harness';
+import { freePort } from '../integration/free-port';
+import { cloudEnvironment, type Environment } from './deployment';
+import { install } from './npm';
+import { Program } from './processes';
+import { describeOnEmulators } from './support';
+
+const ROOT = resolve(__dirname, '../..');
+const DIST = join(ROOT, 'dist');
+
+/** Those that are started: a query, what a send needs to be there, and a send, which has the bus. */
+const STARTED = ['query', 'member', 'message', 'message-send-l32'] as const;
+
+interface Package {
+  readonly main: string;
+  readonly scripts: { readonly start: string };
+  readonly dependencies: Readonly<Record<string, string>>;
+}
+
+async function packageOf(bundle: string): Promise<Package> {
+  return JSON.parse(await readFile(join(DIST, bundle, 'package.json'), 'utf8')) as Package;
+}
+
+/** A folder's `start` as npm runs it, without npm: that would pass no signal on to what it has started. */
+class Started extends Program {
+  readonly url: string;
+
+  private constructor(directory: string, script: string, url: string, environment: Environment) {
+    const { PATH = '' } = process.env;
+    super(
+      { command: 'sh' },
+      ['-c', `exec ${script}`],
+      { NODE_ENV: 'production', ...environment, PATH: `${join(directory, 'node_modules/.bin')}:${PATH}` },
+      { cwd: directory },
+    );
+    this.url = url;
+  }
+
+  static async in(directory: string, url: string, environment: Environment): Promise<Started> {
+    const { scripts } = JSON.parse(await readFile(join(directory, 'package.json'), 'utf8')) as Package;
+    return new Started(directory, scripts.start, url, environment);
+  }
+
+  async request(method: string, target: string, body?: JsonObject): Promise<{ status: number; json: JsonObject }> {
+    const response = await fetch(this.url + target, {
+      method,
+      headers: { Accept: 'application/json', 'Content-Type': 'application/json' },
+      signal: AbortSignal.timeout(20_000),
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    return { status: response.status, json: (text === '' ? {} : JSON.parse(text)) as JsonObject };
+  }
+}
+
+describeOnEmulators('what is deployed', (hosts) => {
+  test('every function of the table has a folder that is whole', async () => {
+    for (const { name, entryPoint } of functions) {
+      const folder = join(DIST, 'functions', name);
+      expect([name, (await readdir(folder)).sort()]).toEqual([name, ['code.js', 'index.js', 'package.json']]);
+      const { main, scripts } = await packageOf(`functions/${name}`);
+      expect({ main, scripts }).toEqual({
+        main: 'index.js',
+        scripts: { start: `functions-framework --target=${entryPoint}` },
+      });
+    }
+  });
+
+  test('there is no folder that the table does not name', async () => {
+    const entries = await readdir(join(DIST, 'functions'), { withFileTypes: true });
+    const folders = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+    expect(folders.sort()).toEqual(functions.map(({ name }) => name).sort());
+  });
+
+  test('they depend on what cannot be bundled, in one version, and on nothing else', async () => {
+    const version = expect.stringMatching(/^\d+\.\d+\.\d+$/) as string;
+    for (const { name } of functions) {
+      const { dependencies } = await packageOf(`functions/${name}`);
+      expect([name, dependencies]).toEqual([name, { '@google-cloud/functions-framework': version }]);
+    }
+    expect((await packageOf('companion')).dependencies).toEqual({ zeromq: version });
+  });
+
+  test('no file names a path of the machine that built it', async () => {
+    const folders = ['companion', ...functions.map(({ name }) => `functions/${name}`)];
+    for (const folder of folders) {
+      for (const file of await readdir(join(DIST, folder))) {
+        const content = await readFile(join(DIST, folder, file));
+        expect([folder, file, content.includes(ROOT)]).toEqual([folder, file, false]);
+      }
+    }
+  });
+
+  describe('installed in an empty folder', () => {
+    const programs = new Map<string, Started>();
+    let directory: string;
+
+    const program = (name: string): Started => {
+      const found = programs.get(name);
+      if (found === undefined) throw new Error(`${name} was not started`);
+      return found;
+    };
+
+    beforeAll(async () => {
+      directory = await realpath(await mkdtemp(join(tmpdir(), 'cmbs-deployed-')));
+      const companion = join(directory, 'companion');
+      const [first, ...others] = STARTED.map((name) => join(directory, name)) as [string, ...string[]];
+      await cp(join(DIST, 'companion'), companion, { recursive: true });
+      await Promise.all(
+        STARTED.map((name) => cp(join(DIST, 'functions', name), join(directory, name), { recursive: true })),
+      );
+      await Promise.all([install(first), install(companion)]);
+      // All depend on the same, so one installation is as good as several, and faster.
+      for (const other of others) {
+        await cp(join(first, 'node_modules'), join(other, 'node_modules'), {
+          recursive: true,
+          verbatimSymlinks: true,
+        });
+      }
+      const settings = await cloudEnvironment(hosts, { CMBS_LOG: 'warn' });
+      const control = `http://127.0.0.1:${settings.CMBS_CONTROL_PORT}`;
+      programs.set('companion', await Started.in(companion, control, settings));
+      for (const name of STARTED) {
+        const port = String(await freePort());
+        const folder = join(directory, name);
+        programs.set(name, await Started.in(folder, `http://127.0.0.1:${port}`, { ...settings, PORT: port }));
+      }
+      await Promise.all(STARTED.map((name) => program(name).answers(`${program(name).url}/healthz`)));
+    }, 240_000);
+
+    afterAll(async () => {
+      await Promise.all([...programs.values()].map((one) => one.stop()));
+      await rm(directory, { recursive: true, force: true });
+    }, 90_000);
+
+    test('the companion lives, and holds its shard', async () => {
+      const companion = program('companion');
+      await companion.answers(`${companion.url}/healthz`, 200);
+      await companion.answers(`${companion.url}/readyz`, 200);
+    }, 60_000);
+
+    test('a function without the bus answers from the store', async () => {
+      const { status, json } = await program('query').request('GET', '/-/');
+      expect(status).toBe(200);
+      expect(json.kinds).toContainEqual(expect.objectContaining({ term: 'member' }));
+    });
+
+    test('one with the bus publishes what others have stored', async () => {
+      const member = await program('member').request('PUT', '/cmbs/member/alice', {
+        kind: MEMBER,
+        attributes: { 'cmbs.member.state': 'active', 'cmbs.member.local': 'true' },
+      });
+      expect(member.status).toBe(201);
+      const message = await program('message').request('PUT', '/cmbs/message/hello', {
+        kind: MESSAGE,
+        mixins: [`${CMBS}l32`],
+        attributes: {
+          'cmbs.message.executable': 'false',
+          'cmbs.message.sendable': 'true',
+          'cmbs.message.storable': 'true',
+          'cmbs.message.message_content': 'hello',
+          'cmbs.message.topics': ['news.today'],
+        },
+      });
+      expect(message.status).toBe(201);
+      const { status, json } = await program('message-send-l32').request(
+        'POST',
+        '/cmbs/message/hello?action=send_l32',
+        { attributes: { from: 'alice' } },
+      );
+      expect(status).toBe(200);
+      const { 'cmbs.message.delivery': delivery } = json.attributes as JsonObject;
+      expect((delivery as unknown as Delivery).state).toMatch(/^(sent|delivered)$/);
+    });
+
+    test('each ends when it is told to, and nothing of it stays', async () => {
+      await Promise.all([...programs.values()].map((one) => one.stop()));
+      for (const { url } of programs.values()) await expect(fetch(url)).rejects.toThrow('fetch failed');
+    }, 60_000);
+  });
+});
