@@ -26,6 +26,11 @@ const PROGRAMS = {
   'companion/healthcheck': 'companion/healthcheck.ts',
 };
 
+/** What the bench compares functions with, bundled as they are. */
+const COUNTERPARTS = {
+  'bench/read-one': 'test/bench/read-one.ts',
+};
+
 /** A zip of the same files is the same file. */
 const ZIP_TIME = new Date('2020-01-01T00:00:00Z');
 
@@ -41,6 +46,14 @@ const settings = {
 
 const json = async (file) => JSON.parse(await readFile(file, 'utf8'));
 const versionOf = async (workspace, name) => (await json(`${workspace}/package.json`)).dependencies[name];
+
+const functionSettings = {
+  ...settings,
+  // The stack traces of a small function are read with the sources at hand; the zip stays small.
+  sourcemap: false,
+  minifySyntax: true,
+  minifyWhitespace: true,
+};
 
 /** What a deployable needs to be installed and started alone. */
 async function writePackage(directory, name, { main, start, dependencies }) {
@@ -63,7 +76,13 @@ const isAsked = (name) => asked.length === 0 || asked.some((one) => name === one
 
 async function buildPrograms() {
   const programs = Object.entries(PROGRAMS).filter(([name, source]) => isAsked(name) && existsSync(source));
-  await build({ ...settings, entryPoints: Object.fromEntries(programs), outdir: 'dist' });
+  const counterparts = Object.entries(COUNTERPARTS).filter(
+    ([name, source]) => isAsked(name) && existsSync(source),
+  );
+  await Promise.all([
+    build({ ...settings, entryPoints: Object.fromEntries(programs), outdir: 'dist' }),
+    build({ ...functionSettings, entryPoints: Object.fromEntries(counterparts), outdir: 'dist' }),
+  ]);
   if (!isAsked('companion/main')) return;
   await writePackage('dist/companion', 'cmbs-companion', {
     main: 'main.js',
@@ -75,11 +94,7 @@ async function buildPrograms() {
 /** The code of all functions that reach the same: their names alone tell them apart. */
 async function functionCode({ withBus }) {
   const { outputFiles } = await build({
-    ...settings,
-    // The stack traces of a small function are read with the sources at hand; the zip stays small.
-    sourcemap: false,
-    minifySyntax: true,
-    minifyWhitespace: true,
+    ...functionSettings,
     ...(withBus ? {} : { alias: { '@cmbs/shared/bus/pubsub-of': resolve('functions/without-bus.ts') } }),
     stdin: {
       contents: "import './main';\nexport { register } from './register';\n",
@@ -124,7 +139,7 @@ async function buildFunctions() {
   );
 }
 
-const known = [...Object.keys(PROGRAMS), 'functions'];
+const known = [...Object.keys(PROGRAMS), ...Object.keys(COUNTERPARTS), 'functions'];
 const unknown = asked.find((one) => !known.some((name) => name === one || name.startsWith(`${one}/`)));
 if (unknown !== undefined) {
   process.stderr.write(`There is nothing called ${unknown} to build; there are: ${known.join(', ')}.\n`);

@@ -1,9 +1,7 @@
 /** One entity over HTTP: reading it and making one, against node:http with the same bytes and an empty function. */
-import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { askOnce, loadHttp, requestText, type Answer } from './http-load';
 import { messageEntity } from './messages';
-import { Bare, Framework, Product } from './programs';
+import { Bare, Deployed, emptyFunction, Product } from './programs';
 import { atLeast, compared, inTurn, type Contestant, type Row } from './rounds';
 
 const ROUNDS = 7;
@@ -28,13 +26,11 @@ function bareAnswer({ status, head, body }: Answer) {
 }
 
 export async function httpCase(scratch: string): Promise<readonly Row[]> {
-  const source = join(scratch, 'empty-function');
-  await mkdir(source, { recursive: true });
-  await writeFile(join(source, 'index.js'), 'exports.empty = (request, response) => void response.end();\n');
   const rows: Row[] = [];
   const product = await Product.start();
-  const framework = await Framework.start(source);
+  const framework = await Deployed.function(await emptyFunction(scratch), 'empty');
   try {
+    await framework.answers(requestText('GET', '/'), 200);
     const path = await product.create('/cmbs/message/', messageEntity('tcp://127.0.0.1:1', 'true'));
     const get = requestText('GET', path, { Accept: TYPE });
     const body = JSON.stringify(messageEntity('tcp://127.0.0.1:1', 'true'));

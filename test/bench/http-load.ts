@@ -43,7 +43,7 @@ export async function loadHttp(load: Load): Promise<Measured> {
       clients.map(async (client, at) => {
         while (performance.now() - started < load.ms) {
           const before = performance.now();
-          await client.exchange(load.request(at));
+          successful(await client.exchange(load.request(at)));
           taken.push(performance.now() - before);
         }
       }),
@@ -63,14 +63,24 @@ export interface Answer {
   readonly body: string;
 }
 
-/** One exchange on a connection of its own. */
+/** One exchange on a connection of its own; rejects when the answer is not 2xx. */
 export async function askOnce(port: number, request: string): Promise<Answer> {
+  return successful(await exchangeOnce(port, request));
+}
+
+/** The same, whatever the answer is. */
+export async function exchangeOnce(port: number, request: string): Promise<Answer> {
   const client = await Client.open(port);
   try {
     return await client.exchange(request);
   } finally {
     client.close();
   }
+}
+
+function successful(answer: Answer): Answer {
+  if (answer.status < 200 || answer.status > 299) throw new Error(`${answer.head}\n${answer.body}`);
+  return answer;
 }
 
 class Client {
@@ -119,10 +129,6 @@ class Client {
     if (text.length < end) return;
     this.#received = '';
     const answer = { status: Number(head.slice(9, 12)), head, body: text.slice(headEnd + 4, end) };
-    if (answer.status < 200 || answer.status > 299) {
-      this.#fail(new Error(`${answer.head}\n${answer.body}`));
-      return;
-    }
     const { resolve } = this.#settle;
     this.#settle = undefined;
     resolve(answer);

@@ -4,6 +4,7 @@
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { bundleCase } from './bundle-case';
 import { httpCase } from './http-case';
 import { l1Case } from './l1-case';
 import { l2Case } from './l2-case';
@@ -21,6 +22,7 @@ const CASES: Readonly<Record<string, () => Promise<readonly Row[]>>> = {
   send: sendCase,
   page: pageCase,
   start: startCase,
+  bundle: () => bundleCase(__dirname),
 };
 
 async function main(args: readonly string[]): Promise<void> {

@@ -1,17 +1,20 @@
 /** The servers of the bench: each a child process, started on a free port and stopped by its own id. */
 import { execFile, fork, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { askOnce, requestText } from './http-load';
+import { askOnce, exchangeOnce, requestText, type Answer } from './http-load';
 import type { RoleArguments, RoleName, RoleReady } from './roles';
 
 const START_MS = 20_000;
-const STOP_MS = 5000;
+/** A companion drains for up to ten seconds. */
+const STOP_MS = 12_000;
+/** Milliseconds between two looks at what starts: a hundredth of what a start takes. */
+const ASK_AGAIN_MS = 3;
 
 /** One that listens now; nobody else on this machine is likely to take it before us. */
 export async function freePort(): Promise<number> {
@@ -130,30 +133,67 @@ export class Product {
   }
 }
 
-/** An empty function under functions-framework, started as it is deployed. */
-export class Framework {
+/** The least function, which exports `empty`; gives its folder. */
+export async function emptyFunction(scratch: string): Promise<string> {
+  const source = join(scratch, 'empty-function');
+  await mkdir(source, { recursive: true });
+  await writeFile(join(source, 'index.js'), 'exports.empty = (request, response) => void response.end();\n');
+  return source;
+}
+
+export type Environment = Readonly<Record<string, string>>;
+
+/** A part that is deployed, started as it is there, and asked while it starts. */
+export class Deployed {
   private constructor(
     private readonly child: ChildProcess,
     readonly port: number,
   ) {}
 
-  static async start(source: string): Promise<Framework> {
+  /** @param source a folder, or a file, that exports `target` */
+  static async function(source: string, target: string, environment: Environment = {}): Promise<Deployed> {
     const port = await freePort();
+    // Its program is not among what the package exports; it lies beside what is.
     const framework = createRequire(__filename).resolve('@google-cloud/functions-framework');
     const main = join(dirname(framework), 'main.js');
-    const child = spawn(process.execPath, [main, `--port=${port}`, '--target=empty', `--source=${source}`], {
-      env: { ...process.env, NODE_ENV: 'production' },
+    return Deployed.launch(
+      [main, `--target=${target}`, `--source=${source}`, `--port=${port}`],
+      environment,
+      port,
+    );
+  }
+
+  static async companion(environment: Environment): Promise<Deployed> {
+    const port = await freePort();
+    return Deployed.launch(
+      ['--enable-source-maps', join(__dirname, '../companion/main.js')],
+      { ...environment, CMBS_CONTROL_PORT: String(port) },
+      port,
+    );
+  }
+
+  private static launch(args: readonly string[], environment: Environment, port: number): Deployed {
+    // Only what it is told: settings of whoever runs the bench are not its.
+    const { PATH = '', HOME = '' } = process.env;
+    const child = spawn(process.execPath, [...args], {
+      env: { PATH, HOME, NODE_ENV: 'production', ...environment },
       stdio: ['ignore', 'ignore', 'inherit'],
     });
+    return new Deployed(child, port);
+  }
+
+  /** Resolves with the first answer that has the status, or when there is none to have, with the first of all. */
+  async answers(request: string, status?: number): Promise<Answer> {
     const deadline = performance.now() + START_MS;
     for (;;) {
-      try {
-        await askOnce(port, requestText('GET', '/'));
-        return new Framework(child, port);
-      } catch (error) {
-        if (performance.now() > deadline || child.exitCode !== null) throw error;
-        await new Promise((resolve) => setTimeout(resolve, 50));
+      // Nobody listens yet, or it has ended.
+      const answer = await exchangeOnce(this.port, request).catch((error: unknown) => String(error));
+      if (typeof answer !== 'string' && (status === undefined || answer.status === status)) return answer;
+      if (performance.now() > deadline || this.child.exitCode !== null) {
+        const last = typeof answer === 'string' ? answer : `${answer.head}\n${answer.body}`;
+        throw new Error(`no answer ${status ?? ''} to ${request.split('\r\n', 1).join()}; the last was ${last}`);
       }
+      await new Promise((resolve) => setTimeout(resolve, ASK_AGAIN_MS));
     }
   }
 
