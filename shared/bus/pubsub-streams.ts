@@ -51,7 +51,14 @@ function connection(projectId: string): ConstructorParameters<typeof v1.Subscrib
   const emulator = process.env.PUBSUB_EMULATOR_HOST;
   if (emulator === undefined || emulator === '') return own;
   const { hostname, port } = new URL(`http://${emulator.replace(/^https?:\/\//, '')}`);
-  return { ...own, servicePath: hostname, port: Number(port), sslCreds: grpc.credentials.createInsecure() };
+  return {
+    ...own,
+    // It heeds no bound: a hundred messages come at once, whatever their size.
+    'grpc.max_receive_message_length': -1,
+    servicePath: hostname,
+    port: Number(port),
+    sslCreds: grpc.credentials.createInsecure(),
+  };
 }
 
 interface Connection {
