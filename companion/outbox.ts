@@ -15,6 +15,7 @@ import {
   readSend,
   sendOf,
   SENDS,
+  withPublished,
   writeSend,
   type Outcome,
   type Receiver,
@@ -256,7 +257,7 @@ export class Outbox implements Holder {
   }
 
   #published(held: HeldSend, stored: Send): void {
-    held.send = { ...held.send, receivers: mergeReceivers(held.send, stored) };
+    held.send = withPublished(held.send, stored);
     for (const receiver of held.send.receivers) {
       if (receiver.via === 'bus' && !isOpen(receiver)) held.trying.delete(receiver.name);
     }
@@ -585,7 +586,8 @@ export class Outbox implements Holder {
     this.#withoutLane.delete(held);
     held.trying.clear();
     held.flushing = false;
-    this.#answer(held);
+    // It is in the store no more: what became of it stands in its message, if that is there still.
+    for (const waiter of [...held.waiters]) waiter({ outcome: 'settled' });
   }
 
   /** The message, and with it its send, was deleted. */
@@ -646,13 +648,3 @@ const isPublishing = (send: Send): boolean =>
 
 const isOpenIn = (send: Send, name: string): boolean =>
   send.receivers.some((receiver) => receiver.name === name && isOpen(receiver));
-
-/** The published receivers of the store's copy, the others as they are in hand. */
-function mergeReceivers(held: Send, stored: Send): readonly Receiver[] {
-  return held.receivers.map(
-    (receiver) =>
-      (receiver.via === 'bus'
-        ? stored.receivers.find(({ name, via }) => via === 'bus' && name === receiver.name)
-        : undefined) ?? receiver,
-  );
-}

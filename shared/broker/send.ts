@@ -241,6 +241,20 @@ export function applyOutcomes(send: Send, outcomes: readonly Outcome[], now: num
   };
 }
 
+/**
+ * A send in hand with what a copy of it in the store says of its topics. The copy may be older than what is known: an
+ * outcome that is there stays.
+ */
+export function withPublished(held: Send, stored: Send): Send {
+  return {
+    ...held,
+    receivers: held.receivers.map((receiver) => {
+      if (receiver.via !== 'bus' || !isOpen(receiver)) return receiver;
+      return stored.receivers.find(({ name, via }) => via === 'bus' && name === receiver.name) ?? receiver;
+    }),
+  };
+}
+
 /** Refuses a send beyond the bound of its receiver's queue. */
 export function queueFull(address: string, limit: number): CmbsError {
   return new CmbsError('queue_full', `${limit} messages are queued for ${address} already; try again later.`, {
