@@ -75,18 +75,27 @@ const asked = process.argv.slice(2);
 const isAsked = (name) => asked.length === 0 || asked.some((one) => name === one || name.startsWith(`${one}/`));
 
 async function buildPrograms() {
-  const programs = Object.entries(PROGRAMS).filter(([name, source]) => isAsked(name) && existsSync(source));
+  // What an earlier build made would go into the image.
+  if (isAsked('companion/main')) await rm('dist/companion', { recursive: true, force: true });
+  const asPrograms = (isDeployed) =>
+    Object.fromEntries(
+      Object.entries(PROGRAMS).filter(
+        ([name, source]) => name.startsWith('companion/') === isDeployed && isAsked(name) && existsSync(source),
+      ),
+    );
   const counterparts = Object.entries(COUNTERPARTS).filter(
     ([name, source]) => isAsked(name) && existsSync(source),
   );
   await Promise.all([
-    build({ ...settings, entryPoints: Object.fromEntries(programs), outdir: 'dist' }),
+    build({ ...settings, entryPoints: asPrograms(false), outdir: 'dist' }),
+    // A map of the whole bundle is larger than it, and read at each start; names and lines are as they were.
+    build({ ...settings, sourcemap: false, entryPoints: asPrograms(true), outdir: 'dist' }),
     build({ ...functionSettings, entryPoints: Object.fromEntries(counterparts), outdir: 'dist' }),
   ]);
   if (!isAsked('companion/main')) return;
   await writePackage('dist/companion', 'cmbs-companion', {
     main: 'main.js',
-    start: 'node --enable-source-maps main.js',
+    start: 'node main.js',
     dependencies: { zeromq: await versionOf('companion', 'zeromq') },
   });
 }

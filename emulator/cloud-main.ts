@@ -84,10 +84,7 @@ async function runParts(only: string | undefined): Promise<void> {
     project: config.GOOGLE_CLOUD_PROJECT,
     labels: { part: 'functions' },
   });
-  const companion =
-    only === 'functions'
-      ? undefined
-      : new Part(process.execPath, ['--enable-source-maps', COMPANION], environment);
+  const companion = only === 'functions' ? undefined : new Part(process.execPath, [COMPANION], environment);
   const stopped = signalled();
   if (only === 'companion') {
     await Promise.race([stopped, companion?.exited]);

@@ -151,7 +151,7 @@ async function startsOnEmulators(empty: Contestant, environment: Environment): P
     row(query, READ_ONE, START_LIMIT),
     row(send, EMPTY, SEND_LIMIT),
     row(send, READ_ONE, SEND_LIMIT),
-    row(alive, EMPTY, 'Loading the bundle and its source map; nothing of the store is needed to be alive.'),
+    row(alive, EMPTY, 'Loading the bundle; nothing of the store is needed to be alive.'),
     row(ready, EMPTY, 'Loading, then the lease of its shard and all that it reads with it.'),
   ];
 }

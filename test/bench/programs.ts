@@ -166,7 +166,7 @@ export class Deployed {
   static async companion(environment: Environment): Promise<Deployed> {
     const port = await freePort();
     return Deployed.launch(
-      ['--enable-source-maps', join(__dirname, '../companion/main.js')],
+      [join(__dirname, '../companion/main.js')],
       { ...environment, CMBS_CONTROL_PORT: String(port) },
       port,
     );
