@@ -48,6 +48,7 @@ export class GrpcProxy {
   readonly #target: string;
   readonly #server: Http2Server;
   readonly #sessions = new Set<ServerHttp2Session>();
+  readonly #observers = new Map<string, (message: Buffer) => void>();
   #rules: Rule[] = [];
   #port = 0;
 
@@ -76,6 +77,11 @@ export class GrpcProxy {
   /** Has the next `times` calls of a method go wrong; faults of one method come one after the other. */
   inject(method: string, fault: Fault, times = 1): void {
     this.#rules.push({ method, fault, left: times });
+  }
+
+  /** Tells of the message of each call of a method that has one only. */
+  observe(method: string, tell: (message: Buffer) => void): void {
+    this.#observers.set(method, tell);
   }
 
   heal(): void {
@@ -123,6 +129,13 @@ export class GrpcProxy {
       stream.on('error', () => undefined); // Whoever broke it knows.
       const method = String(headers[':path']).split('/').at(-1) ?? '';
       this.calls.push(method);
+      const tell = this.#observers.get(method);
+      if (tell !== undefined) {
+        const chunks: Buffer[] = [];
+        stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+        // Before it are a flag and its length (gRPC over HTTP/2, "Length-Prefixed-Message").
+        stream.once('end', () => tell(Buffer.concat(chunks).subarray(5)));
+      }
       stream.once('close', () => {
         if (stream.rstCode === constants.NGHTTP2_CANCEL) this.cancelled += 1;
       });
