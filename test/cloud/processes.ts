@@ -156,8 +156,8 @@ export class FunctionProgram extends Program {
 
 /** Sends each request to the function that a deployment's URL map would pick. */
 export class UrlMap {
-  /** Requests by the function that they went to. */
-  readonly requests = new Map<string, number>();
+  /** Paths of the requests, by the function that they went to. */
+  readonly requests = new Map<string, string[]>();
   readonly #ports: ReadonlyMap<string, number>;
   readonly #server = createServer((incoming, outgoing) => this.#forward(incoming, outgoing));
 
@@ -183,7 +183,7 @@ export class UrlMap {
     const { method = 'GET', url = '/', headers } = incoming;
     const { pathname, searchParams } = new URL(url, 'http://map');
     const { name } = routeFor(method, decodeURIComponent(pathname), searchParams.get('action') ?? undefined);
-    this.requests.set(name, (this.requests.get(name) ?? 0) + 1);
+    this.requests.set(name, [...(this.requests.get(name) ?? []), pathname]);
     const onward = httpRequest(
       { host: '127.0.0.1', port: this.#ports.get(name), method, path: url, headers },
       (answer) => {

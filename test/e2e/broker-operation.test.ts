@@ -1,5 +1,7 @@
 /** What an operator sees, and how a stack stops. */
 import { readdir } from 'node:fs/promises';
+import { CLOUD_STOP_MS } from '@cmbs/shared/limits';
+import { isLocal } from './engine';
 import { HangingPeer, ScriptedPeer } from './broker-peers';
 import { Deployment, eventually, Fleet, freeSocket } from './harness';
 
@@ -59,7 +61,7 @@ test('/metrics counts deliveries, retries and drops, and shows what waits', asyn
   expect(await here.metric('cmbs_layers_failing')).toBe(0);
 });
 
-test('a stack stops within two seconds whatever hangs, answers whoever waits, and goes on after it', async () => {
+test('a stack stops in time whatever hangs, answers whoever waits, and goes on after it', async () => {
   const here = await Deployment.start();
   const there = await fleet.start();
   const hangingAt = await freeSocket();
@@ -87,7 +89,8 @@ test('a stack stops within two seconds whatever hangs, answers whoever waits, an
     const stream = await fetch(`${here.url}${member.path}/inbox/`, { headers: { Accept: 'text/event-stream' } });
     const streaming = stream.text();
     const took = await here.down();
-    expect(took).toBeLessThan(2000);
+    // The parts of the cloud have what a container gets, and on its emulators each last write takes a while.
+    expect(took).toBeLessThan(isLocal() ? 2000 : CLOUD_STOP_MS);
     expect((await waiting[0])?.status).toBe(202);
     await expect(streaming).resolves.toContain('inbox');
     await expect(polling).resolves.toEqual([]);
@@ -148,4 +151,4 @@ test('layers, discoveries and sends that come and go leave no descriptor open', 
   for (let number = 0; number < 20; number += 1) await round();
   // libzmq closes in a thread of its own.
   await eventually(descriptors, (now) => now <= before + 5, `not more than ${before} descriptors are open`);
-}, 60_000);
+}, 180_000);
