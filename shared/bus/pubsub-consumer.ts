@@ -20,9 +20,9 @@ import {
   STREAM_MESSAGES,
 } from '../limits';
 import type { Counters, Log } from '../log';
+import { STATUS, statusOf } from '../grpc-status';
 import type { Consumer, ConsumeOptions, Delivery } from './bus';
 import { failureOf } from './failure';
-import { STATUS, statusOf } from './pubsub-errors';
 import { deliveryOf } from './pubsub-message';
 import type { PubsubStream, PubsubStreams, Received } from './pubsub-streams';
 

@@ -1,26 +1,6 @@
 /** What Pub/Sub's client throws, as errors that a caller understands. */
 import { CmbsError } from '../errors';
-
-/** Status codes of gRPC (google.rpc.Code). */
-export const STATUS = {
-  unknown: 2,
-  invalidArgument: 3,
-  deadlineExceeded: 4,
-  notFound: 5,
-  alreadyExists: 6,
-  permissionDenied: 7,
-  resourceExhausted: 8,
-  failedPrecondition: 9,
-  aborted: 10,
-  unavailable: 14,
-  unauthenticated: 16,
-} as const;
-
-/** The status that the client reports; undefined for what is no answer of the server. */
-export function statusOf(error: unknown): number | undefined {
-  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
-  return typeof error.code === 'number' ? error.code : undefined;
-}
+import { STATUS, statusOf } from '../grpc-status';
 
 /** @param doing what was tried, for the sentence: "publish on weather.tokyo" */
 export function toBusError(error: unknown, doing: string): CmbsError {

@@ -26,8 +26,9 @@ import {
 } from '../limits';
 import { silentCounters, type Counters, type Log } from '../log';
 import type { Store } from '../store/store';
+import { STATUS, statusOf } from '../grpc-status';
 import type { Bus, BusMessage, Consumer, ConsumeOptions, Delivery, Subscription, TopicLayer } from './bus';
-import { lateError, STATUS, statusOf, toBusError, unless } from './pubsub-errors';
+import { lateError, toBusError, unless } from './pubsub-errors';
 import { PubsubFollower } from './pubsub-follower';
 import { PubsubKeeper } from './pubsub-keeper';
 import { checkPublication, deadLetterAttributes, publicationBytes } from './pubsub-message';

@@ -4,10 +4,11 @@
  * is recognised when the repetition finds its own writes in its way.
  */
 import { CmbsError } from '../errors';
+import { STATUS, statusOf } from '../grpc-status';
 import { FIRESTORE_ATTEMPTS, FIRESTORE_RETRY_MAX_MS, FIRESTORE_RETRY_MS } from '../limits';
 import { backOff, type Bounds } from './firestore-bounds';
 import { type Context } from './firestore-context';
-import { isLostTransaction, outcomeUnknown, STATUS, statusOf, wasNeverSent } from './firestore-errors';
+import { isLostTransaction, outcomeUnknown, wasNeverSent } from './firestore-errors';
 import { FIELD } from './firestore-layout';
 import { type CommitRequest, type Write } from './firestore-protocol';
 import { documentsOf, Snapshot } from './firestore-snapshot';

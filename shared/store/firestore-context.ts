@@ -3,9 +3,10 @@ import { type Clock, type NewId } from '../clock';
 import { CmbsError } from '../errors';
 import { FIRESTORE_ATTEMPTS, FIRESTORE_RETRY_MAX_MS, FIRESTORE_RETRY_MS } from '../limits';
 import { type Log } from '../log';
+import { STATUS, statusOf } from '../grpc-status';
 import { backOff, type Bounds } from './firestore-bounds';
 import { type Connection } from './firestore-connection';
-import { closedError, isTransient, STATUS, statusOf, toStoreError } from './firestore-errors';
+import { closedError, isTransient, toStoreError } from './firestore-errors';
 import { abortedError, GivenUp } from './giving-up';
 
 export interface Context {

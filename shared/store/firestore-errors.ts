@@ -1,32 +1,6 @@
-/**
- * What Firestore's answers mean to a caller. Codes are those of gRPC
- * (https://grpc.github.io/grpc/core/md_doc_statuscodes.html).
- */
+/** What Firestore's answers mean to a caller. */
 import { CmbsError } from '../errors';
-
-export const STATUS = {
-  cancelled: 1,
-  unknown: 2,
-  invalidArgument: 3,
-  deadlineExceeded: 4,
-  notFound: 5,
-  alreadyExists: 6,
-  permissionDenied: 7,
-  resourceExhausted: 8,
-  failedPrecondition: 9,
-  aborted: 10,
-  internal: 13,
-  unavailable: 14,
-  unauthenticated: 16,
-} as const;
-
-/** Undefined for what is no answer of Firestore. */
-export function statusOf(error: unknown): number | undefined {
-  // By shape: the client's errors can belong to another realm than ours (under a test runner).
-  if (typeof error !== 'object' || error === null || error instanceof CmbsError) return undefined;
-  const { code } = error as { readonly code?: unknown };
-  return typeof code === 'number' ? code : undefined;
-}
+import { STATUS, statusOf } from '../grpc-status';
 
 function detailsOf(error: unknown): string {
   const { details } = error as { readonly details?: unknown };

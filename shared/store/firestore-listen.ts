@@ -9,8 +9,8 @@
  * was while the connection was down.
  */
 import { FIRESTORE_WATCHED_DOCUMENTS } from '../limits';
+import { STATUS } from '../grpc-status';
 import { expiryOf, isExpired, timeText } from './firestore-documents';
-import { STATUS } from './firestore-errors';
 import { idOf } from './firestore-names';
 import { type Document, type ListenResponse, type TargetChange } from './firestore-protocol';
 

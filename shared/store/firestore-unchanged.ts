@@ -1,4 +1,5 @@
 /** The commit of a transaction, on condition that everything is still as its body has seen it. */
+import { STATUS, statusOf } from '../grpc-status';
 import { commitWrites } from './firestore-commit';
 import { repeated } from './firestore-context';
 import {
@@ -10,7 +11,7 @@ import {
   toStored,
   withCommit,
 } from './firestore-documents';
-import { isLostTransaction, STATUS, statusOf } from './firestore-errors';
+import { isLostTransaction } from './firestore-errors';
 import { FIELD } from './firestore-layout';
 import { type Consistency, type Precondition, type Timestamp, type Write } from './firestore-protocol';
 import { isSame, lookAgain, NAME, type Seen } from './firestore-query';

@@ -2,6 +2,7 @@
  * A watch over Firestore's listening streams. It connects again when one breaks or goes quiet, and goes on where it
  * was, so that its listener misses nothing and hears of no document twice without a write between.
  */
+import { STATUS, statusOf } from '../grpc-status';
 import {
   FIRESTORE_READ_MS,
   FIRESTORE_WATCH_IDLE_MS,
@@ -11,7 +12,7 @@ import {
 import { backOff, Bounds } from './firestore-bounds';
 import { type Listening } from './firestore-connection';
 import { type Context } from './firestore-context';
-import { closedError, STATUS, statusOf, toStoreError } from './firestore-errors';
+import { closedError, toStoreError } from './firestore-errors';
 import { FIELD, layoutOf } from './firestore-layout';
 import { ListenTarget, type Told } from './firestore-listen';
 import { placeOf } from './firestore-names';

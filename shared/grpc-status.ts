@@ -1,0 +1,23 @@
+/** Status codes of gRPC (https://grpc.github.io/grpc/core/md_doc_statuscodes.html), by which Google's services answer. */
+export const STATUS = {
+  cancelled: 1,
+  unknown: 2,
+  invalidArgument: 3,
+  deadlineExceeded: 4,
+  notFound: 5,
+  alreadyExists: 6,
+  permissionDenied: 7,
+  resourceExhausted: 8,
+  failedPrecondition: 9,
+  aborted: 10,
+  internal: 13,
+  unavailable: 14,
+  unauthenticated: 16,
+} as const;
+
+/** The status that a client reports; undefined for what is no answer of a server. */
+export function statusOf(error: unknown): number | undefined {
+  // By shape: the client's errors can belong to another realm than ours (under a test runner).
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
+  return typeof error.code === 'number' ? error.code : undefined;
+}
