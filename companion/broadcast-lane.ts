@@ -5,7 +5,7 @@
 import { CmbsError } from '@cmbs/shared';
 import { LANE_IDLE_MS, MAX_WAITING_BROADCASTS, SUBSCRIPTION_GRACE_MS } from '@cmbs/shared/limits';
 import type { Environment } from './environment';
-import { backOff, type HeldSend, type Holder, type Item } from './held-send';
+import { backOff, heldElsewhere, type HeldSend, type Holder, type Item } from './held-send';
 import { Broadcaster } from './sockets/broadcaster';
 
 export class BroadcastLane {
@@ -113,6 +113,7 @@ export class BroadcastLane {
       for (let item = this.#items[0]; item !== undefined && !this.#closed; item = this.#items[0]) {
         this.#outbox.resumed(item);
         const frame = await this.#outbox.prepare(item);
+        if (!this.#environment.hold.isCurrent()) throw heldElsewhere();
         if (frame !== undefined && !(await broadcaster.send(frame))) {
           // Full, or the subscription went: it stays first, and the socket tells when to look again.
           this.#outbox.park(item, {

@@ -2,13 +2,22 @@
  * A companion on Google Cloud, or on its emulators: it waits for its shard, holds it for as long as it can, and starts
  * again from the store when it gets it back. Its control endpoint answers all the while.
  */
-import { aborted, newId, pause, systemClock, toCmbsError, type Clock, type Log } from '@cmbs/shared';
+import { aborted, newId, pause, systemClock, toCmbsError, untilOr, type Clock, type Log } from '@cmbs/shared';
 import { acquireLease, type Tenure } from '@cmbs/shared/broker/lease';
 import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
 import { Shards } from '@cmbs/shared/broker/shards';
 import { pubsubBusOf } from '@cmbs/shared/bus/pubsub-of';
 import type { CloudConfig } from '@cmbs/shared/config';
-import { BACKOFF_MAX_MS, CONTAINER_DRAIN_MS, LEASE_MARGIN_MS, WATCH_FALLBACK_MS } from '@cmbs/shared/limits';
+import {
+  BACKOFF_MAX_MS,
+  BUS_CLOSE_MS,
+  COMPANION_LOOK_MS,
+  CONTAINER_DRAIN_MS,
+  LEASE_CALL_MS,
+  LEASE_MARGIN_MS,
+  STORE_CLOSE_MS,
+  WATCH_FALLBACK_MS,
+} from '@cmbs/shared/limits';
 import { identitiesOf } from '@cmbs/shared/link/identity-of';
 import { Categories } from '@cmbs/shared/occi/categories';
 import { INFRASTRUCTURE_CATEGORIES } from '@cmbs/shared/occi/infrastructure';
@@ -66,9 +75,14 @@ export async function startCloudCompanion({
     clock,
     log,
   };
-  const store = openFirestoreStore(database);
-  // A renewal must not wait behind the calls of a busy hour.
-  const leases = openFirestoreStore(database);
+  const store = openFirestoreStore({ ...database, closeMs: STORE_CLOSE_MS });
+  // A renewal must not wait behind the calls of a busy hour, nor for one that hangs.
+  const leases = openFirestoreStore({
+    ...database,
+    readMs: LEASE_CALL_MS,
+    writeMs: LEASE_CALL_MS,
+    closeMs: STORE_CLOSE_MS,
+  });
   const stop = new AbortController();
   const holder = newId();
   let current: Companion | undefined;
@@ -85,8 +99,11 @@ export async function startCloudCompanion({
       ? [CMBS_EXTENSION, INFRASTRUCTURE_CATEGORIES]
       : [CMBS_EXTENSION];
     const categories = new Categories(store, extensions, { watch: true, maxAgeMs: WATCH_FALLBACK_MS, clock });
+    const lost = new AbortController();
+    void tenure.lost.then(() => lost.abort());
+    const over = AbortSignal.any([lost.signal, stop.signal]);
     try {
-      const companion = await Companion.start({
+      const starting = Companion.start({
         store,
         bus,
         categories,
@@ -102,24 +119,32 @@ export async function startCloudCompanion({
         inboxLimit: config.CMBS_INBOX_LIMIT,
         bindHost: config.CMBS_BIND_HOST,
         hold: holdOfShard(shard, tenure, shards),
-        lookAgainMs: WATCH_FALLBACK_MS,
+        lookAgainMs: COMPANION_LOOK_MS,
+        over,
         // Lost, the sockets have to be closed before another companion opens them.
         drainMs: () => (tenure.isCurrent() ? CONTAINER_DRAIN_MS : LEASE_MARGIN_MS / 2),
       });
+      const companion = await starting.catch((error: unknown) => {
+        if (over.aborted) return undefined;
+        throw error;
+      });
+      if (companion === undefined) return;
       try {
         current = companion;
         control.serve(companion);
         for (const tell of waiting.splice(0)) tell();
         log.info('the shard is served', { event: 'shard_served', shard, epoch: tenure.epoch });
-        await Promise.race([tenure.lost, aborted(stop.signal)]);
+        await aborted(over);
       } finally {
         current = undefined;
         control.serve(undefined);
         await companion.close();
       }
     } finally {
+      // Its sockets are closed: the next one may have them, whatever the rest waits for.
+      await tenure.release();
       categories.close();
-      await bus.close();
+      await untilOr(bus.close(), clock, BUS_CLOSE_MS);
     }
   };
 
@@ -140,8 +165,8 @@ export async function startCloudCompanion({
           error,
         });
         failures += 1;
+        await tenure.release();
       }
-      await tenure.release();
       // Another one may have better luck.
       if (failures > 0) await pause(clock, Math.min(backOff(failures), BACKOFF_MAX_MS), stop.signal);
     }

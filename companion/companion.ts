@@ -2,7 +2,7 @@
  * The long-lived part of a deployment: sockets, discovery, outbox. A library; a program assembles it with engines
  * (the local stack, the container's main, later a guest agent).
  */
-import { CmbsError, type Counters, type Log, type Clock, type NewId } from '@cmbs/shared';
+import { aborted, CmbsError, type Counters, type Log, type Clock, type NewId } from '@cmbs/shared';
 import type { Bus } from '@cmbs/shared/bus/bus';
 import { MEMBER_KIND } from '@cmbs/shared/broker/cmbs';
 import { Execution } from '@cmbs/shared/broker/execution';
@@ -49,6 +49,8 @@ export interface CompanionOptions {
   readonly drainMs?: () => number;
   /** Milliseconds between two looks at everything that is desired, where what tells of changes may fail. */
   readonly lookAgainMs?: number;
+  /** Aborts when nothing may be opened any more: a start that is under way closes what it opened, and rejects. */
+  readonly over?: AbortSignal;
 }
 
 export interface CompanionStatus {
@@ -71,6 +73,7 @@ export class Companion {
   readonly #reception: Reception;
   readonly #drainMs: () => number;
   #closing: Promise<void> | undefined;
+  #cancelRecovery: () => void = () => undefined;
 
   private constructor(environment: Environment, drainMs: () => number) {
     this.#environment = environment;
@@ -99,15 +102,35 @@ export class Companion {
       lookAgainMs: options.lookAgainMs,
     };
     const companion = new Companion(environment, drainMs);
+    const { over = new AbortController().signal } = options;
+    const opening = companion.#open();
+    opening.catch(() => undefined); // it may go on failing after it was given up
     try {
-      await companion.#execution.recover();
-      await companion.#layers.open();
-      await companion.#outbox.open();
+      await Promise.race([opening, aborted(over)]);
+      if (over.aborted) throw new CmbsError('unavailable', 'The companion was stopped before it was ready.');
     } catch (error) {
       await companion.close();
       throw error;
     }
     return companion;
+  }
+
+  async #open(): Promise<void> {
+    const steps = [() => this.#execution.recover(), () => this.#layers.open(), () => this.#outbox.open()];
+    for (const step of steps) if (this.#closing === undefined) await step();
+    this.#recoverLater();
+  }
+
+  /** Calls that a push began have nobody who would find out when he starts that they were cut off. */
+  #recoverLater(): void {
+    const { clock, lookAgainMs, log } = this.#environment;
+    if (lookAgainMs === undefined || this.#closing !== undefined) return;
+    this.#cancelRecovery = clock.after(lookAgainMs, () => {
+      this.#execution
+        .recover({ late: true })
+        .catch((error: unknown) => log.warn('calls that were cut off not answered', { cause: String(error) }))
+        .finally(() => this.#recoverLater());
+    });
   }
 
   /** Carries out one action of the link; arguments are checked by the link's schema. */
@@ -172,6 +195,7 @@ export class Companion {
   async #close(): Promise<void> {
     const { members, clock, context } = this.#environment;
     const deadline = new Promise<void>((resolve) => void clock.after(this.#drainMs(), resolve));
+    this.#cancelRecovery();
     // Each step whatever becomes of the others: what stays open keeps its port, or the process.
     const sent = this.#ending('sends', Promise.race([this.#outbox.drain(), deadline]));
     await this.#ending('layers', Promise.race([this.#layers.close(), deadline]));

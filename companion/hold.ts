@@ -13,8 +13,10 @@ export interface Hold {
   isOutrunBy(name: string): boolean;
   /** False from the moment on at which another one may have taken over: nothing may go to a socket then. */
   isCurrent(): boolean;
-  /** Whether the sockets of a local member are opened here. */
-  serves(member: Entity): boolean;
+  /** Whether it serves all members there are. */
+  readonly servesAll: boolean;
+  /** Whether the sockets of a local member are opened here; undefined for a member that is gone. */
+  serves(member: Entity | undefined): boolean;
 }
 
 /** The only companion there is, on a store of its own: whatever anybody had in hand before is its. */
@@ -24,6 +26,7 @@ export function holdOfAll(newId: NewId): Hold {
     isOurs: () => true,
     isOutrunBy: () => false,
     isCurrent: () => true,
+    servesAll: true,
     serves: () => true,
   };
 }
@@ -37,6 +40,7 @@ export function holdOfShard(shard: string, tenure: Pick<Tenure, 'epoch' | 'isCur
     isOurs: (name) => (epochOf(name) ?? Infinity) <= tenure.epoch,
     isOutrunBy: (name) => (epochOf(name) ?? 0) > tenure.epoch,
     isCurrent: () => tenure.isCurrent(),
-    serves: (member) => shards.of(member).name === shard,
+    servesAll: shards.all.length === 1,
+    serves: (member) => (member === undefined ? shards.all[0] : shards.of(member)).name === shard,
   };
 }

@@ -17,7 +17,7 @@ import { readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
 import type { Entity, Path } from '@cmbs/shared/occi/model';
 import type { Watch } from '@cmbs/shared/store/store';
 import type { Environment } from './environment';
-import { backOff } from './held-send';
+import { backOff, heldElsewhere } from './held-send';
 import type { Receiver } from './receiver';
 import { Listener } from './sockets/listener';
 import { Replier } from './sockets/replier';
@@ -72,9 +72,26 @@ export class Layers {
       if (this.#holders.has(path)) this.#reconcileSoon(path);
     });
     await this.#watch.ready;
-    const { docs } = await store.query({ collection: DESIRED, limit: MAX_PAGE_DOCS });
-    await Promise.all(docs.map(({ id }) => this.#enqueue(id, () => this.#reconcile(id))));
+    const paths = await this.#desired();
+    await Promise.all(paths.map((path) => this.#enqueue(path, () => this.#reconcile(path))));
     this.#lookSoon();
+  }
+
+  /** Members of which something is desired. */
+  async #desired(): Promise<readonly Path[]> {
+    const { store } = this.#environment;
+    const paths: Path[] = [];
+    for (let after: string | undefined, more = true; more;) {
+      const page = await store.query({
+        collection: DESIRED,
+        limit: MAX_PAGE_DOCS,
+        ...(after === undefined ? {} : { after }),
+      });
+      paths.push(...page.docs.map(({ id }) => id));
+      after = page.next;
+      more = after !== undefined;
+    }
+    return paths;
   }
 
   #lookSoon(): void {
@@ -85,11 +102,9 @@ export class Layers {
 
   /** Finds what the watch may have missed. */
   async #look(): Promise<void> {
-    const { store, log } = this.#environment;
+    const { log } = this.#environment;
     try {
-      const { docs } = await store.query({ collection: DESIRED, limit: MAX_PAGE_DOCS });
-      for (const path of new Set([...docs.map(({ id }) => id), ...this.#holders.keys()]))
-        this.#reconcileSoon(path);
+      for (const path of new Set([...(await this.#desired()), ...this.#holders.keys()])) this.#reconcileSoon(path);
     } catch (error) {
       log.warn('what is desired could not be read', { cause: String(error) });
     }
@@ -110,8 +125,7 @@ export class Layers {
       const holder = this.#holders.get(path);
       if (holder === undefined) return;
       holder.cancelRetry?.();
-      await Promise.all([...holder.open.values()].map((layer) => layer.close()));
-      holder.open.clear();
+      await closeAll(holder);
       for (const layer of TOPIC_LAYERS) await this.#forget(holder, path, layer);
       this.#holders.delete(path);
     });
@@ -140,8 +154,9 @@ export class Layers {
     await Promise.all(
       [...this.#holders].map(async ([, holder]) => {
         holder.cancelRetry?.();
-        await holder.queue;
-        await Promise.all([...holder.open.values()].map((layer) => layer.close()));
+        // Sockets first: a step that is under way may wait for the store. It opens nothing any more.
+        await Promise.all([closeAll(holder), holder.queue]);
+        await closeAll(holder);
       }),
     );
     this.#holders.clear();
@@ -191,8 +206,8 @@ export class Layers {
       const address = member === undefined ? undefined : socketOf(member, layer);
       const isWanted = wanted.includes(layer);
       if (open !== undefined && (!isWanted || open.address !== address)) {
-        await open.close();
         holder.open.delete(layer);
+        await open.close();
       }
       if (!isWanted || member === undefined) {
         if (isTopicLayer(layer)) await this.#forget(holder, path, layer);
@@ -207,6 +222,7 @@ export class Layers {
       }
       holder.observed.set(layer, await this.#openLayer(holder, member, layer));
     }
+    if (!this.#mayOpen()) return;
     if (stored !== undefined) await this.#report(path, holder);
     else {
       if (desired !== undefined) await this.#forgetWish(path);
@@ -223,7 +239,7 @@ export class Layers {
   /** The member is another companion's: its sockets are not opened here, and its subscriptions stay. */
   async #leave(holder: Holder, path: Path): Promise<void> {
     holder.cancelRetry?.();
-    await Promise.all([...holder.open.values()].map((layer) => layer.close()));
+    await closeAll(holder);
     this.#holders.delete(path);
   }
 
@@ -258,7 +274,13 @@ export class Layers {
     try {
       if (address === undefined) return { state: 'failed', reason: `the member has no ${layer} socket` };
       if (isTopicLayer(layer)) holder.forgotten.delete(layer);
-      holder.open.set(layer, await this.#bind(member, layer, address));
+      if (!this.#mayOpen()) throw heldElsewhere();
+      const opened = await this.#bind(member, layer, address);
+      if (!this.#mayOpen()) {
+        await opened.close();
+        throw heldElsewhere();
+      }
+      holder.open.set(layer, opened);
       counters.add('cmbs_layers_opened', { layer });
       return { state: 'started', address };
     } catch (thrown) {
@@ -268,6 +290,11 @@ export class Layers {
       counters.add('cmbs_layers_failed', { layer });
       return { state: 'failed', reason: reasonOf(error) };
     }
+  }
+
+  /** Not where another companion may open the same. */
+  #mayOpen(): boolean {
+    return !this.#closed && this.#environment.hold.isCurrent();
   }
 
   async #bind(member: Entity, layer: Layer, address: string): Promise<OpenLayer> {
@@ -342,7 +369,14 @@ export class Layers {
           maxInFlight: MAX_BUS_IN_FLIGHT,
           onDeadLetter: async ({ id, topic }, reason) => {
             counters.add('cmbs_dead_letters', { layer });
-            log.error('topic message given up', { member: path, topic, publication: id, reason });
+            log.error('topic message given up', {
+              event: 'dead_letter',
+              layer,
+              member: path,
+              topic,
+              publication: id,
+              reason,
+            });
           },
         },
       );
@@ -401,6 +435,13 @@ export class Layers {
     });
     if (isNews) await members.refresh(path);
   }
+}
+
+/** Closes what a member has open now; what is opened meanwhile stays. */
+async function closeAll({ open }: Holder): Promise<void> {
+  const layers = [...open.values()];
+  open.clear();
+  await Promise.all(layers.map((layer) => layer.close()));
 }
 
 /** What stands after "The l1 socket cannot be opened:". */

@@ -28,11 +28,12 @@ import { isEmptyContent } from '@cmbs/shared/broker/message';
 import { MESSAGE } from '@cmbs/shared/broker/cmbs';
 import { originOf, parseReply, type Reply } from '@cmbs/shared/broker/wire';
 import { MAX_INTERNAL_ATTEMPTS, MAX_LANES, PUBLICATION_GRACE_MS } from '@cmbs/shared/limits';
+import { readEntity } from '@cmbs/shared/occi/entity-store';
 import type { Path } from '@cmbs/shared/occi/model';
 import type { Watch } from '@cmbs/shared/store/store';
 import { BroadcastLane } from './broadcast-lane';
 import type { Environment } from './environment';
-import { backOff, HeldSend, type Holder, type Item, type Parking, type Waiter } from './held-send';
+import { backOff, heldElsewhere, HeldSend, type Holder, type Item, type Parking, type Waiter } from './held-send';
 import { RequestLane } from './request-lane';
 
 const PAGE = 1000;
@@ -95,11 +96,10 @@ export class Outbox implements Holder {
     }
   }
 
-  /** Whether a send is this companion's: its member's sockets are here. Nobody else looks after one without a member. */
+  /** Whether a send is this companion's: its member's sockets are here. */
   async #serves({ from }: Send): Promise<boolean> {
     const { members, hold } = this.#environment;
-    const member = members.get(from) ?? (await members.refresh(from));
-    return member === undefined || hold.serves(member);
+    return hold.servesAll || hold.serves(members.get(from) ?? (await members.refresh(from)));
   }
 
   #lookSoon(): void {
@@ -375,16 +375,19 @@ export class Outbox implements Holder {
     try {
       const claimed = await store.transact(async (tx) => {
         const current = await readSend(tx, held.send.id);
-        if (current === undefined) return false;
+        if (current === undefined) return 'gone';
+        // Its member's sockets may have moved to another shard, whose companion has the send as well.
+        if (!hold.servesAll && !hold.serves((await readEntity(tx, current.send.from))?.entity)) return 'moved';
         // A later companion has it in hand; this one's time is over, whether or not it knows.
         if (current.send.holder !== undefined && hold.isOutrunBy(current.send.holder)) throw heldElsewhere();
         const send: Send = { ...current.send, holder: hold.name };
         if (current.message === undefined) putSend(tx, send);
         else writeSend(tx, send, current.message, registry, clock);
-        return true;
+        return 'claimed';
       });
-      if (!claimed) this.#drop(held);
-      return claimed;
+      if (claimed === 'gone') this.#drop(held);
+      if (claimed === 'moved') this.#drop(held, { outcome: 'queued', reason: 'another companion has the member' });
+      return claimed === 'claimed';
     } catch (error) {
       held.claiming = undefined;
       throw error;
@@ -578,7 +581,8 @@ export class Outbox implements Holder {
     for (const waiter of [...held.waiters]) waiter(reply);
   }
 
-  #drop(held: HeldSend): void {
+  /** Without a reply of its own: it is in the store no more, and what became of it stands in its message, if at all. */
+  #drop(held: HeldSend, reply: LinkReply<'send'> = { outcome: 'settled' }): void {
     if (this.#held.get(held.send.id) !== held) return;
     this.#held.delete(held.send.id);
     held.cancelRetry?.();
@@ -586,8 +590,7 @@ export class Outbox implements Holder {
     this.#withoutLane.delete(held);
     held.trying.clear();
     held.flushing = false;
-    // It is in the store no more: what became of it stands in its message, if that is there still.
-    for (const waiter of [...held.waiters]) waiter({ outcome: 'settled' });
+    for (const waiter of [...held.waiters]) waiter(reply);
   }
 
   /** The message, and with it its send, was deleted. */
@@ -632,8 +635,6 @@ export class Outbox implements Holder {
     });
   }
 }
-
-const heldElsewhere = (): CmbsError => new CmbsError('unavailable', 'The shard is held by another companion now.');
 
 /** A timer of Node takes 31 bits of milliseconds. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;

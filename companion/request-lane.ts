@@ -11,7 +11,7 @@ import {
   LANE_WINDOW,
 } from '@cmbs/shared/limits';
 import type { Environment } from './environment';
-import { backOff, type HeldSend, type Holder, type Item } from './held-send';
+import { backOff, heldElsewhere, type HeldSend, type Holder, type Item } from './held-send';
 import { PeerError, Requester } from './sockets/requester';
 
 interface Parked {
@@ -151,6 +151,8 @@ export class RequestLane {
         const frame = await this.#prepared.get(item);
         if (this.#items.at(0) !== item) continue;
         if (!this.#isGoing()) break;
+        // It was prepared ahead: since then this process may have stood still, and another one have taken over.
+        if (!this.#environment.hold.isCurrent()) throw heldElsewhere();
         this.#prepared.delete(item);
         this.#items.shift();
         this.#hopeful.delete(item);

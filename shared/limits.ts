@@ -154,6 +154,8 @@ export const FIRESTORE_READ_MS = 10_000;
 export const FIRESTORE_WRITE_MS = 20_000;
 /** Milliseconds that a closing store gives to what is under way. */
 export const FIRESTORE_CLOSE_MS = 5000;
+/** Milliseconds to give back what a transaction that failed has locked. */
+export const FIRESTORE_ROLLBACK_MS = 5000;
 /** Times that one call is made when Firestore cannot be reached for a moment: a second in all, with the pauses. */
 export const FIRESTORE_ATTEMPTS = 4;
 /** Milliseconds before a call is made again, at first and at most. */
@@ -414,8 +416,10 @@ export const RETIRED_IDLE_MS = 60_000;
 export const PUSH_CHECK_MS = 5 * 60_000;
 /** Calls of Pub/Sub's administration under way at the same time. */
 export const PUBSUB_ADMIN_CONCURRENCY = 16;
-/** Milliseconds between two looks at everything desired, in case a listener missed something. */
+/** Milliseconds between two looks at what is read in one call, in case a listener missed something. */
 export const WATCH_FALLBACK_MS = 60_000;
+/** Milliseconds between a companion's looks at all members, all that is desired and all that is queued, for the same. */
+export const COMPANION_LOOK_MS = 5 * 60_000;
 
 // --- Between the parts of a deployment ---
 
@@ -429,8 +433,11 @@ export const LOCAL_TOKEN_S = 300;
 export const LEASE_TTL_MS = 12_000;
 /** Milliseconds before that at which the holder has let go: it closes its sockets within them. */
 export const LEASE_MARGIN_MS = 4000;
-/** Milliseconds between renewals: two may fail. */
+/** Milliseconds between renewals, and from one that failed to the next. */
 export const LEASE_RENEW_MS = 2500;
+export const LEASE_RETRY_MS = 250;
+/** Milliseconds that a look at a lease, or its renewal, may take: two that hang leave time for a third. */
+export const LEASE_CALL_MS = 2000;
 /** Milliseconds after which whoever holds a lease says so again in the log: once a minute with some to spare. */
 export const LEASE_TELL_MS = 45_000;
 /** Milliseconds after which a waiting companion looks again, where nothing tells it of a change. */
@@ -446,6 +453,9 @@ export const MAX_CONTROL_BODY_BYTES = 64 * 1024;
 /** Milliseconds that a call to the control endpoint may take at most, whatever its caller says. */
 export const MAX_CONTROL_CALL_MS = 65_000;
 /** Milliseconds that a companion in a container has to finish what is in flight after SIGTERM, of ten seconds in all. */
-export const CONTAINER_DRAIN_MS = 6000;
+export const CONTAINER_DRAIN_MS = 4500;
+/** Milliseconds of them for the bus, and for the store, to be closed when everything else is. */
+export const BUS_CLOSE_MS = 1000;
+export const STORE_CLOSE_MS = 500;
 /** Milliseconds that a part which is told to stop has, before it is killed: what a container gets. */
 export const CLOUD_STOP_MS = 10_000;

@@ -40,15 +40,18 @@ export class Execution {
     this.#context = context;
   }
 
-  /** Answers what a crash cut off: what was run by one that is no more, and what others have run for too long. */
-  async recover(): Promise<void> {
+  /**
+   * Answers what a crash cut off: what was run by one that is no more, and what others have run for too long. Only the
+   * latter with `late`, when this process runs calls itself.
+   */
+  async recover({ late = false } = {}): Promise<void> {
     const { store, clock, isOurs } = this.#context;
     const { docs } = await store.query({ collection: RUNS, limit: MAX_RUNS_RECOVERED });
     for (const doc of docs) {
       const { runner, until } = doc.value;
       const isCutOff = this.#running.has(doc.id)
         ? false
-        : (typeof runner === 'string' && isOurs(runner)) || Number(until ?? 0) <= clock.now();
+        : (!late && typeof runner === 'string' && isOurs(runner)) || Number(until ?? 0) <= clock.now();
       if (!isCutOff) continue;
       const call = doc.value.call as unknown as Call;
       await this.#finish(doc.id, doc.value.target as unknown as RunTarget, JSON.stringify(outcomeUnknown(call)));

@@ -9,7 +9,14 @@
  */
 import { z } from 'zod';
 import type { Clock } from '../clock';
-import { LEASE_MARGIN_MS, LEASE_POLL_MS, LEASE_RENEW_MS, LEASE_TELL_MS, LEASE_TTL_MS } from '../limits';
+import {
+  LEASE_MARGIN_MS,
+  LEASE_POLL_MS,
+  LEASE_RENEW_MS,
+  LEASE_RETRY_MS,
+  LEASE_TELL_MS,
+  LEASE_TTL_MS,
+} from '../limits';
 import type { Log } from '../log';
 import type { Store, Transaction, Watch } from '../store/store';
 import { pause, untilOr } from '../waiting';
@@ -45,7 +52,7 @@ async function stored(
 }
 
 export interface LeaseOptions {
-  readonly store: Store;
+  readonly store: Pick<Store, 'transact' | 'watch'>;
   readonly clock: Clock;
   readonly log: Log;
   readonly shard: string;
@@ -78,15 +85,14 @@ export async function acquireLease(options: LeaseOptions, signal: AbortSignal): 
       const taken = await store.transact(async (tx) => {
         const lease = await stored(tx, shard);
         const mark = `${String(lease?.epoch)}/${String(lease?.renewals)}`;
-        if (lease !== undefined && !lease.released) {
-          const since = seen?.mark === mark ? seen.since : started;
-          if (started - since < LEASE_TTL_MS) return { mark, since };
-        }
-        return { epoch: take(tx, options, lease) };
+        const isFree = lease === undefined || lease.released;
+        const isOver = seen?.mark === mark && started - seen.since >= LEASE_TTL_MS;
+        return isFree || isOver ? { epoch: take(tx, options, lease) } : { mark };
       });
       if (taken.epoch !== undefined) return new Holding(options, taken.epoch, started, monotonic);
-      seen = { mark: taken.mark, since: taken.since };
-      const leftMs = Math.max(0, LEASE_TTL_MS - (monotonic() - taken.since));
+      // What a slow look found may have been renewed while it was under way, so it counts from its end.
+      if (seen?.mark !== taken.mark) seen = { mark: taken.mark, since: monotonic() };
+      const leftMs = Math.max(0, LEASE_TTL_MS - (monotonic() - seen.since));
       await untilOr(changed.next, clock, Math.min(leftMs + 1, LEASE_POLL_MS), signal);
     } catch (error) {
       log.warn('the lease could not be looked at; trying again', { shard, cause: String(error) });
@@ -109,7 +115,7 @@ class Change {
   readonly watch: Watch;
   readonly next: Promise<void>;
 
-  constructor(store: Store, shard: string) {
+  constructor(store: Pick<Store, 'watch'>, shard: string) {
     let tell = (): void => undefined;
     this.next = new Promise((resolve) => (tell = resolve));
     this.watch = store.watch({ collection: LEASES, prefix: shard }, () => tell());
@@ -156,8 +162,8 @@ class Holding implements Tenure {
     });
   }
 
-  #renewSoon(): void {
-    this.#cancelRenewal = this.#options.clock.after(LEASE_RENEW_MS, () => {
+  #renewSoon(afterMs = LEASE_RENEW_MS): void {
+    this.#cancelRenewal = this.#options.clock.after(afterMs, () => {
       this.#renewing = this.#renew();
     });
   }
@@ -188,6 +194,8 @@ class Holding implements Tenure {
       }
     } catch (error) {
       log.warn('the lease could not be renewed; trying again', { shard, cause: String(error) });
+      if (!this.#isOver) this.#renewSoon(LEASE_RETRY_MS);
+      return;
     }
     if (!this.#isOver) this.#renewSoon();
   }
@@ -218,7 +226,7 @@ class Holding implements Tenure {
     try {
       await store.transact(async (tx) => {
         const lease = await stored(tx, shard);
-        if (lease?.holder !== holder || lease.epoch !== this.epoch) return;
+        if (lease?.holder !== holder || lease.epoch !== this.epoch || lease.released) return;
         tx.put(LEASES, shard, { ...lease, released: true });
       });
     } catch (error) {

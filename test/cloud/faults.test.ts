@@ -18,7 +18,7 @@ import { freePort } from '../integration/free-port';
 import { cloudEngine, cloudEnvironment, configOf, type CloudEngine, type Environment } from './deployment';
 import { GrpcProxy } from './grpc-proxy';
 import { Outside } from './outside';
-import { Program } from './processes';
+import { CompanionProgram, Program } from './processes';
 import { describeOnEmulators, itRestartsEmulators, uniqueProject } from './support';
 
 /** Milliseconds that an answer may take beyond the deadline of what it waited for. */
@@ -341,6 +341,42 @@ describeOnEmulators('a function that is killed', (hosts) => {
       await functions?.kill();
       await fleet.close();
       await pubsub.close();
+    }
+  }, 90_000);
+});
+
+describeOnEmulators('a companion that is told to stop', (hosts) => {
+  test('while neither Firestore nor Pub/Sub answers ends in time', async () => {
+    const firestore = await GrpcProxy.listen(hosts.firestore);
+    const pubsub = await GrpcProxy.listen(hosts.pubsub);
+    const fleet = new Fleet();
+    let companion: CompanionProgram | undefined;
+    try {
+      const settings = await cloudEnvironment({ firestore: firestore.host, pubsub: pubsub.host });
+      const here = await fleet.start({
+        engine: () => startCloudFunctions({ config: configOf(settings), log: silentLog }),
+      });
+      companion = await CompanionProgram.start(settings);
+      await companion.holding();
+      const member = await here.member({ topics: ['last'], start: ['l1', 'l32'] });
+      await here.must(200, here.send('l32', { topics: ['last'], content: 'first' }));
+      await here.receives(member, 1);
+      for (const method of ['Commit', 'BatchGetDocuments', 'RunQuery', 'Rollback']) {
+        firestore.inject(method, { kind: 'silence' }, 10_000);
+      }
+      for (const method of ['Acknowledge', 'ModifyAckDeadline', 'Publish']) {
+        pubsub.inject(method, { kind: 'silence' }, 10_000);
+      }
+      const outside = fleet.using(new Outside(hosts, settings.GOOGLE_CLOUD_PROJECT ?? ''), (one) => one.close());
+      await outside.publish('cmbs.l32.last', 'cannot be taken');
+      expect(await companion.stop()).toBeLessThan(10_000);
+      expect(await companion.ended).toEqual({ code: 0, signal: null });
+    } finally {
+      firestore.heal();
+      pubsub.heal();
+      await companion?.kill();
+      await fleet.close();
+      await Promise.all([firestore.close(), pubsub.close()]);
     }
   }, 90_000);
 });

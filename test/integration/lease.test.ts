@@ -24,8 +24,10 @@ class Companion {
 
   constructor(readonly name: string) {}
 
-  acquire(signal: AbortSignal = stop.signal): Promise<Tenure | undefined> {
-    const { store } = opened;
+  acquire(
+    signal: AbortSignal = stop.signal,
+    store: Parameters<typeof acquireLease>[0]['store'] = opened.store,
+  ): Promise<Tenure | undefined> {
     const clock: Clock = this.clock;
     return acquireLease(
       {
@@ -164,4 +166,36 @@ it('is not waited for any longer when its caller leaves', async () => {
   await settled();
   leaving.abort();
   expect(await within(waiting, 'the end of the wait')).toBeUndefined();
+});
+
+it('is not taken earlier by somebody whose looks are slow', async () => {
+  const [one, two] = [new Companion('one'), new Companion('two')];
+  await one.acquire();
+  let look = (): void => undefined;
+  const gate = new Promise<void>((resolve) => (look = resolve));
+  // Only the first look of the second one hangs, for seven seconds of its time.
+  let isFirst = true;
+  const { store } = opened;
+  const slow: Parameters<typeof acquireLease>[0]['store'] = {
+    watch: (...what) => store.watch(...what),
+    transact: async (body) => {
+      if (isFirst) {
+        isFirst = false;
+        await gate;
+      }
+      return store.transact(body);
+    },
+  };
+  void two.acquire(stop.signal, slow);
+  await settled();
+  two.clock.after(7000, () => undefined);
+  await two.live(7000);
+  // What it finds was renewed while it looked.
+  await one.live(LEASE_RENEW_MS);
+  look();
+  await settled();
+  await two.live(LEASE_TTL_MS - 7000 + 100);
+  expect(two.tenure).toBeUndefined();
+  await two.live(LEASE_TTL_MS);
+  expect(two.tenure?.epoch).toBe(2);
 });
