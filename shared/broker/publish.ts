@@ -1,5 +1,6 @@
 /** Puts the topics of a queued send on the bus (L3.2, L4). */
 import type { Clock } from '../clock';
+import { toCmbsError, type CmbsError } from '../errors';
 import type { Bus, TopicLayer } from '../bus/bus';
 import type { Log } from '../log';
 import type { Entity } from '../occi/model';
@@ -68,23 +69,36 @@ export async function publishSend(sendId: string, context: PublishContext): Prom
   if (frame === undefined) return undefined;
   const { orderingKey, transfer } = parseFrame(frame);
   const outcomes: Outcome[] = [];
+  let failure: CmbsError | undefined;
   for (const { name } of topics) {
     const layer = send.layer as TopicLayer;
-    const publishId = await bus.publish(
-      layer,
-      name,
-      busMessageOf({
+    let change: Outcome['change'];
+    try {
+      const publishId = await bus.publish(
         layer,
-        topic: name,
-        message: send.message,
-        sendId: send.wireId,
-        sender: context.uriOf(send.from),
-        at: send.createdAt,
-        frame,
-        orderingKey,
-        traceparent: transfer.traceparent,
-      }),
-    );
+        name,
+        busMessageOf({
+          layer,
+          topic: name,
+          message: send.message,
+          sendId: send.wireId,
+          sender: context.uriOf(send.from),
+          at: send.createdAt,
+          frame,
+          orderingKey,
+          traceparent: transfer.traceparent,
+        }),
+      );
+      change = { state: 'delivered', reply: JSON.stringify(publishId), attempts: 1 };
+    } catch (thrown) {
+      const error = toCmbsError(thrown);
+      if (error.retryable) {
+        failure ??= error;
+        continue;
+      }
+      log.warn('a topic does not take a message', { topic: name, send: send.id, cause: String(thrown) });
+      change = { state: 'failed', reason: error.message, attempts: 1 };
+    }
     log.info('sent', {
       event: 'delivery',
       direction: 'out',
@@ -93,21 +107,24 @@ export async function publishSend(sendId: string, context: PublishContext): Prom
       id: send.message,
       send: send.id,
       receiver: name,
-      outcome: 'published',
+      outcome: change.state === 'failed' ? 'failed' : 'published',
       ms: clock.now() - send.createdAt,
       trace: transfer.traceparent,
     });
-    outcomes.push({
-      sendId,
-      name,
-      change: { state: 'delivered', reply: JSON.stringify(publishId), attempts: 1 },
+    outcomes.push({ sendId, name, change });
+  }
+  const next = outcomes.length === 0 ? send : await record(outcomes);
+  // What did go out is written down first, or it would go out again each time that the rest is tried.
+  if (failure !== undefined) throw failure;
+  return next;
+
+  function record(known: readonly Outcome[]): Promise<Send | undefined> {
+    return store.transact(async (tx) => {
+      const current = await readSend(tx, sendId);
+      if (current === undefined) return undefined;
+      const applied = applyOutcomes(current.send, known, clock.now());
+      writeSend(tx, applied, current.message, registry, clock);
+      return applied;
     });
   }
-  return store.transact(async (tx) => {
-    const current = await readSend(tx, sendId);
-    if (current === undefined) return undefined;
-    const next = applyOutcomes(current.send, outcomes, clock.now());
-    writeSend(tx, next, current.message, registry, clock);
-    return next;
-  });
 }

@@ -1,0 +1,95 @@
+/** What becomes of the topics of one send when the bus takes some of them only. */
+import { CmbsError, silentLog, systemClock } from '@cmbs/shared';
+import type { Bus } from '@cmbs/shared/bus/bus';
+import { publishSend } from '@cmbs/shared/broker/publish';
+import { putSend, readSend, type Send } from '@cmbs/shared/broker/send';
+import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
+import { Categories } from '@cmbs/shared/occi/categories';
+import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
+
+const FRAME = JSON.stringify({
+  kind: 'http://houssem.org/cmbs#message',
+  mixins: ['http://houssem.org/cmbs#l32'],
+  id: 'one',
+  attributes: { cmbs: { message: { cmbs_layer: 'l32', executable: 'false', message_content: 'x' } } },
+});
+
+let opened: TemporaryStore;
+let categories: Categories;
+beforeEach(async () => {
+  opened = await openTemporaryStore();
+  categories = new Categories(opened.store, [CMBS_EXTENSION], { watch: false, maxAgeMs: 0, clock: systemClock });
+});
+afterEach(async () => {
+  categories.close();
+  await opened.close();
+});
+
+/** Publishes a send on three topics, with a bus that does this; gives the topics that the bus was asked for. */
+async function publisher(publish: (topic: string) => Promise<string>): Promise<{
+  readonly asked: readonly string[];
+  readonly again: () => Promise<Send | undefined>;
+  readonly states: () => Promise<readonly string[]>;
+}> {
+  const asked: string[] = [];
+  const { store } = opened;
+  const { registry } = await categories.current();
+  const bus = {
+    publish: (_layer: string, topic: string) => {
+      asked.push(topic);
+      return publish(topic);
+    },
+  } as unknown as Bus;
+  const send: Send = {
+    id: 'send',
+    wireId: 'send',
+    message: '/cmbs/message/one',
+    layer: 'l32',
+    from: '/cmbs/member/alice',
+    createdAt: 1,
+    sequence: 0,
+    expiresAt: systemClock.now() + 60_000,
+    // Somebody who has not answered yet keeps the send in the store.
+    receivers: [
+      ...['a', 'b', 'c'].map((name) => ({ name, via: 'bus' as const, state: 'queued' as const, attempts: 0 })),
+      { name: '/cmbs/member/bob', via: 'request', address: 'tcp://127.0.0.1:1', state: 'queued', attempts: 0 },
+    ],
+    frame: FRAME,
+  };
+  await store.transact(async (tx) => {
+    putSend(tx, send);
+    return Promise.resolve();
+  });
+  const context = { store, bus, clock: systemClock, registry, log: silentLog, deployment: 'd', uriOf: String };
+  return {
+    asked,
+    again: () => publishSend('send', context),
+    states: async () =>
+      ((await readSend(store, 'send'))?.send.receivers ?? []).map(({ name, state }) => `${name} ${state}`),
+  };
+}
+
+it('what went out does not go out again while the rest is tried', async () => {
+  let isAway = true;
+  const { asked, again, states } = await publisher((topic) =>
+    topic === 'b' && isAway ? Promise.reject(new CmbsError('unavailable', 'Away.')) : Promise.resolve('id'),
+  );
+  await expect(again()).rejects.toMatchObject({ code: 'unavailable' });
+  await expect(again()).rejects.toMatchObject({ code: 'unavailable' });
+  expect(await states()).toEqual(['a delivered', 'b queued', 'c delivered', '/cmbs/member/bob queued']);
+  isAway = false;
+  await again();
+  expect(await states()).toEqual(['a delivered', 'b delivered', 'c delivered', '/cmbs/member/bob queued']);
+  expect(asked).toEqual(['a', 'b', 'c', 'b', 'b']);
+});
+
+it('a topic that never takes it fails by itself', async () => {
+  const { again, states } = await publisher((topic) =>
+    topic === 'b' ? Promise.reject(new CmbsError('bad_attribute', 'Never.')) : Promise.resolve('id'),
+  );
+  expect((await again())?.receivers.find(({ name }) => name === 'b')).toMatchObject({
+    state: 'failed',
+    reason: 'Never.',
+  });
+  expect(await states()).toEqual(['a delivered', 'b failed', 'c delivered', '/cmbs/member/bob queued']);
+});
