@@ -32,7 +32,9 @@ const pushed = z.looseObject({
   }),
 });
 
-function deliveryOf(request: OcciRequest, topic: string): Delivery {
+type Pushed = z.infer<typeof pushed>;
+
+function pushedOf(request: OcciRequest): Pushed {
   let json: unknown;
   try {
     json = JSON.parse(request.body.toString('utf8'));
@@ -41,7 +43,10 @@ function deliveryOf(request: OcciRequest, topic: string): Delivery {
   }
   const parsed = pushed.safeParse(json);
   if (!parsed.success) throw badRequest('The body is not what Pub/Sub pushes.');
-  const { message, deliveryAttempt = 1 } = parsed.data;
+  return parsed.data;
+}
+
+function deliveryOf({ message, deliveryAttempt = 1 }: Pushed, topic: string): Delivery {
   const data = Buffer.from(message.data ?? '', 'base64');
   if (!isUtf8(data)) throw badRequest('The data of the message are not UTF-8.');
   const { orderingKey = '' } = message;
@@ -81,17 +86,17 @@ async function taken(request: OcciRequest, { take }: PushReception, name: string
   }
   const topic = queryValue(request, 'topic');
   if (topic === undefined) throw badRequest('The query names the topic: ?topic=TOPIC.');
-  await take(name, subscription, deliveryOf(request, parseTopic(topic)));
+  await take(name, subscription, deliveryOf(pushedOf(request), parseTopic(topic)));
 }
 
 /** Pub/Sub has given it up; the subscription that keeps dead letters has it. */
 async function buried(request: OcciRequest, { log, counters }: App): Promise<void> {
-  const { id, message } = deliveryOf(request, '');
-  const { attributes } = message;
+  // Its data may be just what nobody could read.
+  const { messageId, attributes = {} } = pushedOf(request).message;
   counters.add('cmbs_dead_letters', { layer: attributes.layer === 'l4' ? 'l4' : 'l32' });
   log.error('topic message given up', {
     event: 'dead_letter',
-    publication: id,
+    publication: messageId,
     topic: attributes.topic,
     subscription: attributes.CloudPubSubDeadLetterSourceSubscription ?? attributes.dead_letter_subscription,
     reason: attributes.dead_letter_reason,

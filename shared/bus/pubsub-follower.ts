@@ -140,16 +140,21 @@ export class PubsubFollower {
 
   /** What was given up here was told already. Never rejects. */
   async #deadLetter(stream: PubsubStream, message: Received): Promise<void> {
-    const { names, log, registry } = this.#options;
+    const { names, log, registry, counters } = this.#options;
     const { [DEAD_LETTER_SOURCE]: source, topic = '' } = message.attributes;
     try {
       if (source !== undefined) {
-        for (const { name } of await registry.subscriptions()) {
-          if (names.subscription(name, topic) !== source) continue;
-          const reason = 'its reader fell silent each time';
-          await this.#followed.get(name)?.options.onDeadLetter?.(deliveryOf(message, topic, 0), reason);
+        const reason = 'its reader fell silent each time';
+        const known = (await registry.subscriptions()).find(({ name }) => names.isSubscription(source, name));
+        const followed = known === undefined ? undefined : this.#followed.get(known.name);
+        if (followed?.options.onDeadLetter !== undefined) {
+          await followed.options.onDeadLetter(deliveryOf(message, topic, 0), reason);
+        } else {
+          // Of another shard's member, or of one that is gone; whoever hears of it tells.
+          const what = { subscription: source, topic, publication: message.id, reason };
+          counters.add('cmbs_dead_letters', { layer: known?.layer ?? 'l32' });
+          log.error('topic message given up', { event: 'dead_letter', ...what });
         }
-        log.error('Pub/Sub gave a delivery up', { event: 'dead_letter', subscription: source, id: message.id });
       }
       await stream.acknowledge(message.ackId);
     } catch (error) {

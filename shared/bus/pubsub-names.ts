@@ -26,6 +26,11 @@ export class PubsubNames {
     return fitted(`${this.prefix}.${name}.${escaped(topic)}`);
   }
 
+  /** Whether what Pub/Sub has under `inPubsub` is the counterpart of a subscription of ours, for whichever topic. */
+  isSubscription(inPubsub: string, name: string): boolean {
+    return inPubsub.startsWith(`${this.prefix}.${name}.`);
+  }
+
   /** Where deliveries end that were given up. */
   get deadLetters(): string {
     return `${this.prefix}.dead-letter`;

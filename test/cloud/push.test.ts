@@ -203,6 +203,13 @@ describeOnEmulators('signed pushes', (hosts) => {
     expect(answer.status).toBe(status);
   });
 
+  test('of a dead letter are told of, whatever is in it', async () => {
+    const unreadable = { messageId: unique('id'), data: Buffer.from([0xff, 0xfe]).toString('base64') };
+    const dead = { ...pushOf(''), message: { ...unreadable, attributes: { topic: 'signed' } } };
+    expect((await push(dead, tokens.good(), '/push/dead-letter')).status).toBe(204);
+    expect(here.faults.splice(0)).toEqual([expect.stringContaining('"event":"dead_letter"')]);
+  });
+
   test('to a member that is gone are taken and forgotten', async () => {
     const target = '/push/member.nobody.l32?topic=signed';
     expect((await push(pushOf('x'), tokens.good(), target)).status).toBe(204);
