@@ -9,6 +9,7 @@ import { CmbsError, toCmbsError, type Clock, type Log } from '@cmbs/shared';
 import { MAX_CONTROL_BODY_BYTES, MAX_CONTROL_CALL_MS, REQUEST_DEADLINE_MS } from '@cmbs/shared/limits';
 import type { TokenExpectation, TokenVerifier } from '@cmbs/shared/link/identity';
 import { DEADLINE_HEADER, LINK_ARGUMENTS, PERFORM, performRequest, STANDBY } from '@cmbs/shared/link/link';
+import { inSpan, parseTraceparent } from '@cmbs/shared/trace';
 import type { Companion } from './companion';
 import type { Metrics } from './metrics';
 
@@ -135,11 +136,33 @@ export class Control {
     }
   }
 
+  /** One line in the log for each call; in the trace that the function handed on. */
   async #perform(incoming: IncomingMessage): Promise<Answer> {
+    const { clock, log } = this.#options;
+    const began = clock.now();
+    const { traceparent } = incoming.headers;
+    const parent = parseTraceparent(typeof traceparent === 'string' ? traceparent : undefined);
+    const call: { member?: string; action?: string } = {};
+    const answer = await inSpan({ name: 'perform', kind: 'server', parent }, () =>
+      this.#performed(incoming, call).catch((thrown: unknown) => this.#refusal(thrown, incoming)),
+    );
+    log.info('control call', {
+      event: 'request',
+      path: PERFORM,
+      ...call,
+      status: answer.status,
+      ms: clock.now() - began,
+      trace: parent,
+    });
+    return answer;
+  }
+
+  async #performed(incoming: IncomingMessage, call: { member?: string; action?: string }): Promise<Answer> {
     const { verifier, expected, clock } = this.#options;
     // Whose call it is comes before what it says.
     await verifier.verify(incoming.headers.authorization, expected);
     const { member, action, args } = parsed(await bodyOf(incoming));
+    Object.assign(call, { member, action });
     const checked = LINK_ARGUMENTS[action].safeParse(args);
     if (!checked.success) throw new CmbsError('bad_request', `The arguments of ${action} are not of its form.`);
     const companion = this.#companion;

@@ -86,9 +86,11 @@ async function runParts(only: string | undefined): Promise<void> {
   });
   const companion = only === 'functions' ? undefined : new Part(process.execPath, [COMPANION], environment);
   const stopped = signalled();
-  if (only === 'companion') {
-    await Promise.race([stopped, companion?.exited]);
-  } else {
+  try {
+    if (only === 'companion') {
+      await Promise.race([stopped, companion?.exited]);
+      return;
+    }
     const functions = await startCloudFunctions({ config, log });
     process.stdout.write(`CMBS ${VERSION}: the OCCI endpoint answers on ${functions.url}\n`);
     companion?.exited.then(
@@ -97,8 +99,9 @@ async function runParts(only: string | undefined): Promise<void> {
     );
     await stopped;
     await functions.close();
+  } finally {
+    await companion?.stop();
   }
-  await companion?.stop();
 }
 
 async function main(): Promise<void> {

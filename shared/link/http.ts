@@ -47,6 +47,12 @@ export interface HttpLink extends Link {
   ready(): Promise<void>;
 }
 
+interface Look {
+  /** What is remembered does not count. */
+  readonly again: boolean;
+  readonly signal: AbortSignal;
+}
+
 interface Known {
   readonly url: string;
   readonly since: number;
@@ -59,16 +65,22 @@ export function httpLink(options: HttpLinkOptions): HttpLink {
   const away = (cause?: unknown): CmbsError =>
     new CmbsError('unavailable', 'The companion is away; try again later.', { cause });
 
-  async function shardOf(member: string): Promise<string> {
+  /** The store's reads end with the call that they are for. */
+  const within = (signal: AbortSignal): Pick<Store, 'get' | 'getAll'> => ({
+    get: (collection, id) => store.get(collection, id, { signal }),
+    getAll: (collection, ids) => store.getAll(collection, ids, { signal }),
+  });
+
+  async function shardOf(member: string, signal: AbortSignal): Promise<string> {
     if (shards.all.length === 1) return shards.all[0].name;
-    const stored = await readEntity(store, member);
+    const stored = await readEntity(within(signal), member);
     return (stored === undefined ? shards.all[0] : shards.of(stored.entity)).name;
   }
 
-  async function urlOf(shard: string, { again }: { readonly again: boolean }): Promise<string> {
+  async function urlOf(shard: string, { again, signal }: Look): Promise<string> {
     const cached = known.get(shard);
     if (cached !== undefined && !again && clock.now() - cached.since < LEASE_CACHE_MS) return cached.url;
-    const lease = await readLease(store, shard);
+    const lease = await readLease(within(signal), shard);
     if (lease === undefined) {
       known.delete(shard);
       throw away();
@@ -115,16 +127,16 @@ export function httpLink(options: HttpLinkOptions): HttpLink {
       const cancel = clock.after(deadlineMs, () => deadline.abort());
       const both = signal === undefined ? deadline.signal : AbortSignal.any([deadline.signal, signal]);
       try {
-        const shard = await shardOf(member);
+        const shard = await shardOf(member, both);
         for (let again = false; ; again = true) {
-          const url = await urlOf(shard, { again });
+          const url = await urlOf(shard, { again, signal: both });
           try {
             return await ask(url, body, action, Math.max(1, end - clock.now()), both, trace);
           } catch (error) {
             if (both.aborted) throw new CmbsError('deadline_exceeded', 'The companion did not answer in time.');
             // Not reached, or not the one: the lease may have changed hands since it was read.
             const isElsewhere = error instanceof CmbsError ? error.details?.standby === true : isUnreached(error);
-            if (isElsewhere && !again && (await urlOf(shard, { again: true })) !== url) continue;
+            if (isElsewhere && !again && (await urlOf(shard, { again: true, signal: both })) !== url) continue;
             if (error instanceof CmbsError) throw error;
             if (isUnreached(error)) throw away(error);
             throw new CmbsError(
@@ -144,9 +156,10 @@ export function httpLink(options: HttpLinkOptions): HttpLink {
     async ready() {
       await Promise.all(
         shards.all.map(async ({ name }) => {
-          const url = await urlOf(name, { again: true });
+          const signal = AbortSignal.timeout(LINK_PING_MS);
+          const url = await urlOf(name, { again: true, signal });
           try {
-            const response = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(LINK_PING_MS) });
+            const response = await fetch(`${url}/readyz`, { signal });
             await response.body?.cancel();
             if (!response.ok) throw away();
           } catch (error) {

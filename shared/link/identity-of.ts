@@ -10,7 +10,11 @@ export interface Identities {
 /** Loads what it needs at first use: most requests of most functions need no token. */
 export function identitiesOf(keyFile: string | undefined, clock: Clock): Identities {
   let made: Promise<Identities> | undefined;
-  const identities = (): Promise<Identities> => (made ??= load(keyFile, clock));
+  const identities = (): Promise<Identities> => {
+    made ??= load(keyFile, clock);
+    made.catch(() => (made = undefined));
+    return made;
+  };
   return {
     tokens: { tokenFor: async (audience) => (await identities()).tokens.tokenFor(audience) },
     verifier: { verify: async (...asked) => (await identities()).verifier.verify(...asked) },

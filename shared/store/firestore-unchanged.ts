@@ -1,5 +1,7 @@
 /** The commit of a transaction, on condition that everything is still as its body has seen it. */
 import { STATUS, statusOf } from '../grpc-status';
+import { FIRESTORE_ROLLBACK_MS } from '../limits';
+import { Bounds } from './firestore-bounds';
 import { commitWrites } from './firestore-commit';
 import { repeated } from './firestore-context';
 import {
@@ -212,7 +214,9 @@ function isSameTime(a: Timestamp | undefined, b: Timestamp | undefined): boolean
 }
 
 /** Unlocks, without anybody waiting for it: what does not arrive ends by itself after a minute. */
-function rollBack({ context, database, bounds }: Snapshot, transaction: Uint8Array): void {
+function rollBack({ context, database }: Snapshot, transaction: Uint8Array): void {
+  // The time of the operation may be over, or its caller gone: just then there are locks to be given back.
+  const bounds = new Bounds(FIRESTORE_ROLLBACK_MS, undefined);
   context.connection.call('rollback', { database, transaction }, bounds).catch((error: unknown) => {
     context.log.debug('a transaction of Firestore could not be rolled back', { error });
   });

@@ -2,9 +2,11 @@
  * `npm run start:cloud` as somebody runs it: all functions behind one endpoint, the companion beside them. What it
  * writes is the log of a deployment, what its metrics say is how it does.
  */
-import type { JsonObject } from '@cmbs/shared';
-import { VERSION } from '@cmbs/shared';
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
+import { VERSION, type JsonObject } from '@cmbs/shared';
 import { contentOf, eventually, Fleet, freeSocket, unique, type Deployment, type Member } from '../e2e/harness';
+import { freePort } from '../integration/free-port';
 import { cloudEnvironment, type Environment } from './deployment';
 import { Outside } from './outside';
 import { Program } from './processes';
@@ -190,6 +192,20 @@ describeOnEmulators('npm run start:cloud says what is wrong', (hosts) => {
     const [code, text] = await run(args);
     expect([code, text]).toEqual([2, expect.stringContaining(said)]);
     expect(text).not.toMatch(/\bat .*:\d+:\d+/);
+  });
+
+  test('of a port that is taken, and leaves nothing running', async () => {
+    const control = String(await freePort());
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    try {
+      const [code, text] = await run([], { PORT: String(port), CMBS_CONTROL_PORT: control });
+      expect([code, text]).toEqual([1, expect.stringContaining(`127.0.0.1:${port}`)]);
+      await expect(fetch(`http://127.0.0.1:${control}/healthz`)).rejects.toThrow('fetch failed');
+    } finally {
+      server.close();
+    }
   });
 
   test('of its settings, all at once', async () => {
