@@ -270,7 +270,16 @@ export class Outbox implements Holder {
     const { store, bus, clock, deployment, uriOf, log, counters } = this.#environment;
     try {
       const registry = await registryOf(this.#environment);
-      const published = await publishSend(held.send.id, { store, bus, clock, registry, log, deployment, uriOf });
+      const published = await publishSend(held.send.id, {
+        store,
+        bus,
+        clock,
+        registry,
+        log,
+        counters,
+        deployment,
+        uriOf,
+      });
       if (published === undefined) this.#drop(held);
       else this.#published(held, published);
     } catch (thrown) {

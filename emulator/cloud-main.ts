@@ -7,6 +7,7 @@ import { structuredLog } from '@cmbs/shared/structured-log';
 import { entryPointOf } from '@cmbs/functions/deployment';
 import { ROUTES } from '@cmbs/functions/routes';
 import { ensureLocalKey, Part, startCloudFunctions } from './cloud';
+import { freePorts } from './demo/free-ports';
 
 const HELP = `CMBS ${VERSION}, in the parts that the cloud runs.
 
@@ -31,10 +32,12 @@ const dist = join(__dirname, '..');
 const COMPANION = join(dist, 'companion', 'main.js');
 
 /** The environment with what a laptop need not say. */
-function environmentFor(port: string): Record<string, string | undefined> {
+async function environmentFor(port: string): Promise<Record<string, string | undefined>> {
   const isEmulated = (process.env.FIRESTORE_EMULATOR_HOST ?? '') !== '';
   const { CMBS_IDENTITY_KEY: given, ...inherited } = process.env;
-  const { PORT = port } = inherited;
+  const { PORT: wanted = port } = inherited;
+  // Members are named by the endpoint's URL, so its port has to be known before it is open.
+  const PORT = wanted === '0' ? String((await freePorts(1))[0]) : wanted;
   // A person's credentials make no identity tokens, so even on the real services the parts have a key of their own.
   const key = given ?? ensureLocalKey('.cmbs/identity.pem');
   return {
@@ -60,7 +63,7 @@ async function runFunction(name: string, port: string): Promise<void> {
       `There is no function ${name}; there are: ${ROUTES.map((route) => route.name).join(', ')}.`,
     );
   }
-  const environment = environmentFor('8090');
+  const environment = await environmentFor('8090');
   readCloudConfig(environment); // what is wrong with it is told here, not at the first request
   // Its program is not among what the package exports; it lies beside what is.
   const framework = join(dirname(require.resolve('@google-cloud/functions-framework')), 'main.js');
@@ -75,7 +78,7 @@ async function runFunction(name: string, port: string): Promise<void> {
 }
 
 async function runParts(only: string | undefined): Promise<void> {
-  const environment = environmentFor('8090');
+  const environment = await environmentFor('8090');
   const config = readCloudConfig(environment);
   Object.assign(process.env, environment);
   const log = structuredLog({
@@ -88,13 +91,18 @@ async function runParts(only: string | undefined): Promise<void> {
   const stopped = signalled();
   try {
     if (only === 'companion') {
-      await Promise.race([stopped, companion?.exited]);
+      // One that ends by itself has said why.
+      if ((await Promise.race([stopped, companion?.exited])) === undefined) process.exitCode = 1;
       return;
     }
     const functions = await startCloudFunctions({ config, log });
     process.stdout.write(`CMBS ${VERSION}: the OCCI endpoint answers on ${functions.url}\n`);
+    let isStopping = false;
+    void stopped.then(() => (isStopping = true));
     companion?.exited.then(
-      () => process.stdout.write('The companion has ended; the functions go on, and queue what it would do.\n'),
+      () =>
+        isStopping ||
+        process.stdout.write('The companion has ended; the functions go on, and queue what it would do.\n'),
       (error: unknown) => process.stderr.write(`The companion could not be started: ${String(error)}\n`),
     );
     await stopped;

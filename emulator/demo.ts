@@ -21,6 +21,7 @@ async function demo(): Promise<number> {
     for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
       process.once(name, () => reject(new Interrupted(name)));
     }
+    process.stdout.once('error', () => reject(new Interrupted('nobody reads on')));
   });
   const began = performance.now();
   try {

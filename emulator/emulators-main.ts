@@ -55,15 +55,18 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const emulators = await startEmulators({ ports });
   try {
-    return command.length === 0 ? await untilSignal(emulators) : await run(command, emulators);
+    process.stdout.write(`The emulators run (${emulators.source}).\n\n`);
+    for (const [name, value] of Object.entries(emulators.variables))
+      process.stdout.write(`export ${name}=${value}\n`);
+    process.stdout.write('\n');
+    return command.length === 0 ? await untilSignal() : await run(command, emulators);
   } finally {
     await emulators.stop();
   }
 }
 
-async function untilSignal({ source, variables }: Emulators): Promise<number> {
-  process.stdout.write(`The emulators run (${source}). Ctrl-C stops them.\n\n`);
-  for (const [name, value] of Object.entries(variables)) process.stdout.write(`export ${name}=${value}\n`);
+async function untilSignal(): Promise<number> {
+  process.stdout.write('Ctrl-C stops them.\n');
   // Until then, something has to keep this process alive; the emulators may not be ours.
   const alive = setInterval(() => undefined, 60_000);
   await new Promise((resolve) => {

@@ -57,7 +57,9 @@ export class PortTaken extends Error {
   override readonly name = 'PortTaken';
 
   constructor(port: number) {
-    super(`Port ${port} is taken; stop what listens there or give another port.`);
+    super(
+      `Port ${port} is taken; stop what listens there, or give another one (--firestore-port, --pubsub-port).`,
+    );
   }
 }
 

@@ -57,7 +57,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
       log,
       queueLimit: config.CMBS_QUEUE_LIMIT,
       categories: current,
-      publishing: { bus, deployment, uriOf },
+      publishing: { bus, counters, deployment, uriOf },
     }),
   ];
   if (config.CMBS_EXTENSIONS.includes('infrastructure')) {

@@ -2,18 +2,30 @@
  * The program of a deployed function: the one that it is named as is registered with functions-framework; what it works
  * with is assembled at the first request. The build makes a bundle of this per function.
  */
-import { readCloudConfig } from '@cmbs/shared/config';
+import { ConfigError, readCloudConfig, type CloudConfig } from '@cmbs/shared/config';
 import { structuredLog } from '@cmbs/shared/structured-log';
 import { cloudRuntime } from './cloud';
 import { provideApp } from './runtime';
 
+/** Ends the process where the settings are wrong: a deployment that cannot work is not put into service. */
+function settings(): CloudConfig {
+  try {
+    return readCloudConfig(process.env);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exit(1);
+  }
+}
+
+const config = settings();
+
 provideApp(() => {
-  const config = readCloudConfig(process.env);
   const log = structuredLog({
     write: (line) => process.stdout.write(line),
     least: config.CMBS_LOG,
     project: config.GOOGLE_CLOUD_PROJECT,
-    labels: { part: 'function', function: process.env.FUNCTION_TARGET ?? 'unknown' },
+    labels: { part: 'function' },
   });
   return cloudRuntime({ config, log });
 });

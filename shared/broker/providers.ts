@@ -2,7 +2,7 @@
 import { CmbsError, toCmbsError } from '../errors';
 import type { Json } from '../json';
 import { LINK_MARGIN_MS, LINK_TIMEOUT_MS, MAX_PAGE_CHARS } from '../limits';
-import type { Link } from '../link/link';
+import type { Link, LinkReply } from '../link/link';
 import type { Log } from '../log';
 import type { Categories } from '../occi/categories';
 import { fingerprint, type IdempotentRequest } from '../occi/idempotency';
@@ -33,7 +33,7 @@ export interface BrokerOptions extends QueueOptions {
   readonly log: Log;
   /** Set after construction by whoever assembles: providers and categories need each other. */
   readonly categories: () => Categories;
-  readonly publishing: Pick<PublishContext, 'bus' | 'deployment' | 'uriOf'>;
+  readonly publishing: Pick<PublishContext, 'bus' | 'counters' | 'deployment' | 'uriOf'>;
 }
 
 /** Splits `start_l1` into its verb and layer. */
@@ -49,6 +49,9 @@ const traceOf = ({ trace }: ActionCall): { readonly trace?: string } => (trace =
 const asEntity: ActionOutcome = { answer: 'entity', status: 200 };
 
 /** Stored, and the outcome is not known yet. */
+/** What was asked for is stored, and is done when whoever does it is there. */
+const isLate = ({ code }: CmbsError): boolean => code === 'unavailable' || code === 'deadline_exceeded';
+
 const later = (reason: string | undefined): ActionOutcome => ({
   answer: 'entity',
   status: 202,
@@ -80,7 +83,15 @@ function memberProvider({ store, clock, link }: BrokerOptions): Provider {
         throw new CmbsError('bad_action', `Members do not carry out ${call.action}.`);
       }
       await setLayer(entity, layer, verb === 'start' ? 'started' : 'stopped');
-      const now = await link.perform(entity.path, 'reconcile', { layer }, options);
+      let now: LinkReply<'reconcile'>;
+      try {
+        now = await link.perform(entity.path, 'reconcile', { layer }, options);
+      } catch (thrown) {
+        // The wish is stored, and whoever holds the member finds it.
+        const error = toCmbsError(thrown);
+        if (isLate(error)) return later(error.message);
+        throw thrown;
+      }
       if (now.state === 'failed') {
         throw new CmbsError(
           'conflict',
@@ -197,9 +208,7 @@ function messageProvider(options: BrokerOptions): Provider {
       };
     } catch (thrown) {
       const error = toCmbsError(thrown);
-      if (error.code === 'unavailable' || error.code === 'deadline_exceeded') {
-        return later(error.message);
-      }
+      if (isLate(error)) return later(error.message);
       throw thrown;
     }
   }

@@ -2,7 +2,7 @@
 import type { Clock } from '../clock';
 import { toCmbsError, type CmbsError } from '../errors';
 import type { Bus, TopicLayer } from '../bus/bus';
-import type { Log } from '../log';
+import type { Counters, Log } from '../log';
 import type { Entity } from '../occi/model';
 import type { Registry } from '../occi/registry';
 import type { Store } from '../store/store';
@@ -18,6 +18,7 @@ export interface PublishContext {
   readonly clock: Clock;
   readonly registry: Registry;
   readonly log: Log;
+  readonly counters: Counters;
   readonly deployment: string;
   /** URI of a local member. */
   readonly uriOf: (member: string) => string;
@@ -110,6 +111,10 @@ export async function publishSend(sendId: string, context: PublishContext): Prom
       outcome: change.state === 'failed' ? 'failed' : 'published',
       ms: clock.now() - send.createdAt,
       trace: transfer.traceparent,
+    });
+    context.counters.add('cmbs_deliveries', {
+      layer,
+      outcome: change.state === 'failed' ? 'failed' : 'published',
     });
     outcomes.push({ sendId, name, change });
   }

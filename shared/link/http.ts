@@ -13,6 +13,7 @@ import { LEASE_CACHE_MS, LINK_PING_MS } from '../limits';
 import type { Store } from '../store/store';
 import type { IdentityTokens } from './identity';
 import {
+  AWAY,
   DEADLINE_HEADER,
   LINK_ARGUMENTS,
   LINK_REPLIES,
@@ -62,8 +63,7 @@ export function httpLink(options: HttpLinkOptions): HttpLink {
   const { store, clock, tokens, audience, shards } = options;
   const known = new Map<string, Known>();
 
-  const away = (cause?: unknown): CmbsError =>
-    new CmbsError('unavailable', 'The companion is away; try again later.', { cause });
+  const away = (cause?: unknown): CmbsError => new CmbsError('unavailable', AWAY, { cause });
 
   /** The store's reads end with the call that they are for. */
   const within = (signal: AbortSignal): Pick<Store, 'get' | 'getAll'> => ({

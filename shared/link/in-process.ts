@@ -2,6 +2,7 @@
 import type { Clock } from '../clock';
 import { CmbsError } from '../errors';
 import {
+  AWAY,
   LINK_ARGUMENTS,
   LINK_REPLIES,
   type Link,
@@ -30,7 +31,7 @@ export function inProcessLink(performer: () => Performer | undefined, clock: Clo
       options: { readonly deadlineMs: number; readonly signal?: AbortSignal },
     ): Promise<LinkReply<A>> {
       const companion = performer();
-      if (companion === undefined) throw new CmbsError('unavailable', 'The companion is away; try again later.');
+      if (companion === undefined) throw new CmbsError('unavailable', AWAY);
       const deadline = new AbortController();
       const cancel = clock.after(options.deadlineMs, () => deadline.abort());
       const signal =

@@ -66,6 +66,9 @@ export interface Link {
   ): Promise<LinkReply<A>>;
 }
 
+/** Says so where nobody answers for the companion. */
+export const AWAY = 'The companion is away now.';
+
 // --- Over HTTP ---
 
 /** Path of the one call. */

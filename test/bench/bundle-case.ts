@@ -166,7 +166,7 @@ async function put(name: string, path: string, environment: Environment, entity:
   }
 }
 
-/** Without settings a function answers an error and opens nothing; a companion is alive whatever the store does. */
+/** Where nobody answers for the store a function says so; a companion is alive whatever the store does. */
 async function startsWithoutStore(empty: Contestant, directory: string): Promise<readonly Row[]> {
   const nobody = `127.0.0.1:${await freePort()}`;
   const environment = await settings(directory, { FIRESTORE_EMULATOR_HOST: nobody, PUBSUB_EMULATOR_HOST: nobody });
@@ -177,14 +177,18 @@ async function startsWithoutStore(empty: Contestant, directory: string): Promise
   const figures = await inTurn(
     [
       empty,
-      contestant(query, () => Deployed.function(functionAt('query'), 'query'), request),
-      contestant(send, () => Deployed.function(functionAt('message-send-l32'), 'messageSendL32'), request),
+      contestant(query, () => Deployed.function(functionAt('query'), 'query', environment), request),
+      contestant(
+        send,
+        () => Deployed.function(functionAt('message-send-l32'), 'messageSendL32', environment),
+        request,
+      ),
       contestant(alive, () => Deployed.companion(environment), requestText('GET', '/healthz'), 200),
     ],
     ROUNDS,
   );
   const limit =
-    'Loading the bundle. There are no emulators here: no store was opened and no request really answered.';
+    'Loading the bundle. There are no emulators here: nobody answered for the store, and no request was really answered.';
   return [query, send, alive].map((ours) =>
     compared(figures, { what: ours, unit: 'ms', ours, against: EMPTY, limit }),
   );

@@ -2,28 +2,19 @@
  * A deployment on the emulators: the functions behind the gateway and one companion, assembled as their programs do, in
  * this process. A project of its own keeps it apart from others.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { startCloudCompanion, type CloudCompanion } from '@cmbs/companion/cloud';
 import { startCloudFunctions } from '@cmbs/emulator/cloud';
 import { readCloudConfig, type CloudConfig } from '@cmbs/shared/config';
-import { newLocalKey } from '@cmbs/shared/link/local-identity';
 import type { Engine, RunOptions, Running } from '../e2e/engine';
 import { freePort } from '../integration/free-port';
+import { VARIABLES } from './emulators-of-run';
 import { uniqueProject, type EmulatorHosts } from './support';
 
-let keyFile: string | undefined;
-
-/** A key for identity tokens that all deployments of this test file share. */
+/** The key for identity tokens that all deployments of this run share. */
 export function localKeyFile(): string {
-  if (keyFile === undefined) {
-    const directory = mkdtempSync(join(tmpdir(), 'cmbs-key-'));
-    keyFile = join(directory, 'identity.pem');
-    writeFileSync(keyFile, newLocalKey(), { mode: 0o600 });
-    process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
-  }
-  return keyFile;
+  const file = process.env[VARIABLES.identityKey];
+  if (file === undefined) throw new Error('the set-up of the run has made no key');
+  return file;
 }
 
 export type Environment = Readonly<Record<string, string>>;

@@ -6,6 +6,8 @@ export const VARIABLES = {
   pubsub: 'CMBS_TEST_PUBSUB_HOST',
   /** Why none can be started that a test may stop. */
   noRestarts: 'CMBS_TEST_EMULATORS_NO_RESTARTS',
+  /** File with the key that signs identity tokens. */
+  identityKey: 'CMBS_TEST_IDENTITY_KEY',
   /** Why there are no emulators. */
   missing: 'CMBS_TEST_EMULATORS_MISSING',
 } as const;

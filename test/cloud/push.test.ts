@@ -52,6 +52,22 @@ describeOnEmulators('push delivery', (hosts) => {
     }
   });
 
+  test('leaves a socket to a companion that comes later', async () => {
+    const member = await here.member();
+    await cloud.parts().stopCompanion();
+    try {
+      const asked = await here.act(member.path, 'start_l1');
+      expect([asked.status, asked.headers.get('x-occi-reason')]).toEqual([202, 'The companion is away now.']);
+    } finally {
+      await cloud.parts().startCompanion();
+    }
+    await eventually(
+      () => here.layer(member, 'l1'),
+      (layer) => layer?.state === 'started',
+      'the layer is started',
+    );
+  });
+
   test('executes what is executable', async () => {
     const member = await here.member({ topics: ['run.*'], start: ['l32'] });
     await here.must(

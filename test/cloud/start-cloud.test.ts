@@ -130,6 +130,7 @@ describeOnEmulators('npm run start:cloud', (hosts) => {
     expect(waiting.status).toBe(202);
     expect(await here.metric('cmbs_requests', { function: 'message-send-l1', status: '202' })).toBe(1);
     expect(await here.metric('cmbs_deliveries', { layer: 'l1', outcome: 'delivered' })).toBe(1);
+    expect(await here.metric('cmbs_deliveries', { layer: 'l32', outcome: 'published' })).toBe(1);
     expect(await here.metric('cmbs_sends_queued')).toBe(1);
     await eventually(
       () => here.metric('cmbs_oldest_send_seconds'),

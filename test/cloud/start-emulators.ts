@@ -4,13 +4,22 @@
  * them.
  */
 import { execFile } from 'node:child_process';
-import { resolve } from 'node:path';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { EmulatorsMissing, restartableEmulator, startEmulators, type Emulators } from '@cmbs/emulator/emulators';
+import { newLocalKey } from '@cmbs/shared/link/local-identity';
 import { emulatorsOfRun, VARIABLES } from './emulators-of-run';
 
 /** What tests run as processes of their own. */
 const PROGRAMS = ['functions', 'companion', 'local/cloud', 'local/emulators'];
+
+function newKeyFile(): string {
+  const file = join(mkdtempSync(join(tmpdir(), 'cmbs-key-')), 'identity.pem');
+  writeFileSync(file, newLocalKey(), { mode: 0o600 });
+  return file;
+}
 
 async function startAndBuild(): Promise<Emulators> {
   const emulators = await startEmulators();
@@ -26,6 +35,7 @@ async function startAndBuild(): Promise<Emulators> {
 }
 
 export default async function startForRun(): Promise<void> {
+  process.env[VARIABLES.identityKey] ??= newKeyFile();
   try {
     const { hosts } = await emulatorsOfRun(startAndBuild);
     process.env[VARIABLES.firestore] = hosts.firestore;

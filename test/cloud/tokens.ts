@@ -11,12 +11,14 @@ const bearer = (token: string): Fields => ({ Authorization: `Bearer ${token}` })
 const seconds = (): number => Math.floor(Date.now() / 1000);
 
 export class Tokens {
-  readonly #key: KeyObject = createPrivateKey(readFileSync(localKeyFile()));
-
   constructor(
     readonly account: string,
     readonly audience: string,
   ) {}
+
+  get #key(): KeyObject {
+    return createPrivateKey(readFileSync(localKeyFile()));
+  }
 
   /** What is taken. */
   good(): Fields {

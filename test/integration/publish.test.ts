@@ -1,5 +1,5 @@
 /** What becomes of the topics of one send when the bus takes some of them only. */
-import { CmbsError, silentLog, systemClock } from '@cmbs/shared';
+import { CmbsError, silentCounters, silentLog, systemClock } from '@cmbs/shared';
 import type { Bus } from '@cmbs/shared/bus/bus';
 import { publishSend } from '@cmbs/shared/broker/publish';
 import { putSend, readSend, type Send } from '@cmbs/shared/broker/send';
@@ -60,7 +60,16 @@ async function publisher(publish: (topic: string) => Promise<string>): Promise<{
     putSend(tx, send);
     return Promise.resolve();
   });
-  const context = { store, bus, clock: systemClock, registry, log: silentLog, deployment: 'd', uriOf: String };
+  const context = {
+    store,
+    bus,
+    clock: systemClock,
+    registry,
+    log: silentLog,
+    counters: silentCounters,
+    deployment: 'd',
+    uriOf: String,
+  };
   return {
     asked,
     again: () => publishSend('send', context),
