@@ -14,7 +14,7 @@ import { CompanionProgram } from './processes';
 import { describeOnEmulators } from './support';
 
 /** What the README states: from the death of a companion until the other one holds its members. */
-const TAKEOVER_MS = 15_000;
+const TAKEOVER_MS = 20_000;
 /** The container's patience. */
 const STOP_MS = 10_000;
 
