@@ -13,7 +13,7 @@ import { Reception } from '@cmbs/shared/broker/reception';
 import { COMPANION_DRAIN_MS, COMPANION_WRITE_MS } from '@cmbs/shared/limits';
 import { LINK_ARGUMENTS, type LinkAction, type LinkArguments, type LinkReply } from '@cmbs/shared/link/link';
 import type { Categories } from '@cmbs/shared/occi/categories';
-import type { Entity } from '@cmbs/shared/occi/model';
+import type { Entity, Path } from '@cmbs/shared/occi/model';
 import type { Services } from '@cmbs/shared/services/services';
 import type { Store } from '@cmbs/shared/store/store';
 import { Discovery } from './discovery';
@@ -74,6 +74,7 @@ export class Companion {
   readonly #drainMs: () => number;
   #closing: Promise<void> | undefined;
   #cancelRecovery: () => void = () => undefined;
+  #stopNoticing: () => void = () => undefined;
 
   private constructor(environment: Environment, drainMs: () => number) {
     this.#environment = environment;
@@ -116,9 +117,20 @@ export class Companion {
   }
 
   async #open(): Promise<void> {
+    this.#stopNoticing = this.#environment.members.onChange((path, before) => this.#noticeMove(path, before));
     const steps = [() => this.#execution.recover(), () => this.#layers.open(), () => this.#outbox.open()];
     for (const step of steps) if (this.#closing === undefined) await step();
     this.#recoverLater();
+  }
+
+  /** A member that comes from another shard brings what is desired of it, and what it has queued. */
+  #noticeMove(path: Path, before: Entity | undefined): void {
+    const { hold, members } = this.#environment;
+    const now = members.get(path);
+    if (before === undefined || now === undefined || hold.serves(before) || !hold.serves(now)) return;
+    if (!isLocal(before) || !isLocal(now)) return;
+    this.#layers.arrived(path);
+    this.#outbox.lookNow();
   }
 
   /** Calls that a push began have nobody who would find out when he starts that they were cut off. */
@@ -196,6 +208,7 @@ export class Companion {
     const { members, clock, context } = this.#environment;
     const deadline = new Promise<void>((resolve) => void clock.after(this.#drainMs(), resolve));
     this.#cancelRecovery();
+    this.#stopNoticing();
     // Each step whatever becomes of the others: what stays open keeps its port, or the process.
     const sent = this.#ending('sends', Promise.race([this.#outbox.drain(), deadline]));
     await this.#ending('layers', Promise.race([this.#layers.close(), deadline]));

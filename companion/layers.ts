@@ -111,6 +111,11 @@ export class Layers {
     this.#lookSoon();
   }
 
+  /** A member's sockets are this companion's from now on. */
+  arrived(path: Path): void {
+    this.#reconcileSoon(path);
+  }
+
   /** Makes the member's sockets what the store wants and says how one layer is now. */
   async reconcile(path: Path, layer: Layer): Promise<LinkReply<'reconcile'>> {
     await this.#enqueue(path, () => this.#reconcile(path));

@@ -15,10 +15,13 @@ export interface MembersOptions {
   readonly lookAgainMs?: number;
 }
 
+/** Called after a change; `before` is what was known of the member. */
+export type MemberListener = (path: Path, before: Entity | undefined) => void;
+
 export class Members implements KnownMembers {
   readonly #options: MembersOptions;
   readonly #known = new Map<Path, Entity>();
-  readonly #listeners = new Set<(path: Path) => void>();
+  readonly #listeners = new Set<MemberListener>();
   readonly #watch: Watch;
   /** Numbers reads, so that one which took long does not undo what a later one found. */
   #lastRead = 0;
@@ -96,11 +99,11 @@ export class Members implements KnownMembers {
     // Reading what is known already (one's own write, say) is no news; telling it would go round in circles.
     if (JSON.stringify(before) === JSON.stringify(this.#known.get(path))) return;
     this.version += 1;
-    for (const listener of [...this.#listeners]) listener(path);
+    for (const listener of [...this.#listeners]) listener(path, before);
   }
 
   /** Calls `listener` after each change of a member, until the returned function is called. */
-  onChange(listener: (path: Path) => void): () => void {
+  onChange(listener: MemberListener): () => void {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
   }

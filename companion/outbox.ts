@@ -103,13 +103,18 @@ export class Outbox implements Holder {
   }
 
   #lookSoon(): void {
-    const { clock, lookAgainMs, log } = this.#environment;
+    const { clock, lookAgainMs } = this.#environment;
     if (lookAgainMs === undefined || this.#draining) return;
-    this.#cancelLook = clock.after(lookAgainMs, () => {
-      this.#takeAll(PUBLICATION_GRACE_MS)
-        .catch((error: unknown) => log.warn('sends not read', { cause: String(error) }))
-        .finally(() => this.#lookSoon());
-    });
+    this.#cancelLook = clock.after(lookAgainMs, () => this.lookNow());
+  }
+
+  /** Takes in hand what the watch did not tell of, or nobody else has any more. */
+  lookNow(): void {
+    const { log } = this.#environment;
+    this.#cancelLook();
+    this.#takeAll(PUBLICATION_GRACE_MS)
+      .catch((error: unknown) => log.warn('sends not read', { cause: String(error) }))
+      .finally(() => this.#lookSoon());
   }
 
   /** Tries a queued send now; answers as soon as its outcome is known or it is clear that it has to wait. */
