@@ -141,10 +141,9 @@ export async function startCloudCompanion({
         await companion.close();
       }
     } finally {
-      // Its sockets are closed: the next one may have them, whatever the rest waits for.
-      await tenure.release();
+      // Its sockets are closed: the next one may have them, whatever the bus waits for.
       categories.close();
-      await untilOr(bus.close(), clock, BUS_CLOSE_MS);
+      await Promise.all([tenure.release(), untilOr(bus.close(), clock, BUS_CLOSE_MS)]);
     }
   };
 

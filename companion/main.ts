@@ -20,6 +20,8 @@ async function main(): Promise<void> {
   log.info('the companion is stopping', { event: 'stopping', signal });
   await companion.close();
   log.info('the companion has stopped', { event: 'stopped' });
+  // Calls to services that do not answer would keep it until their time is over.
+  process.exit();
 }
 
 main().catch((error: unknown) => {
