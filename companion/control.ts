@@ -97,11 +97,11 @@ export class Control {
       'Content-Type': contentType,
       'Content-Length': Buffer.byteLength(body),
       'Cache-Control': 'no-store',
+      // What was not read of a refused body would be taken for the next request.
+      ...(incoming.complete ? {} : { Connection: 'close' }),
       ...headers,
     });
     outgoing.end(body);
-    // What was not read of a refused body would be taken for the next request.
-    if (!incoming.complete) incoming.destroy();
   }
 
   #refusal(thrown: unknown, { url }: IncomingMessage): Answer {

@@ -273,7 +273,8 @@ export class Gateway {
       const { remoteAddress } = incoming.socket; // gone with the connection
       checkHead(incoming);
       const [path, route, query] = this.#target(incoming);
-      const body = await this.#body(incoming);
+      const most = route.maxBodyBytes ?? this.#options.maxBodyBytes;
+      const body = await this.#body(incoming, most);
       isWhole = body !== undefined;
       const headers = parseHeaders(incoming.rawHeaders);
       const { publicUrl, trustedProxies, app } = this.#options;
@@ -292,7 +293,7 @@ export class Gateway {
         },
       };
       if (body === undefined) {
-        throw new CmbsError('too_large', `A body has ${this.#options.maxBodyBytes} bytes at most.`);
+        throw new CmbsError('too_large', `A body has ${most} bytes at most.`);
       }
       response = path === METRICS ? await this.#metrics(request) : await serve(route, request, app);
     } catch (thrown) {
@@ -335,8 +336,7 @@ export class Gateway {
   }
 
   /** The whole body; undefined when it is larger than allowed. */
-  async #body(incoming: IncomingMessage): Promise<Buffer | undefined> {
-    const { maxBodyBytes } = this.#options;
+  async #body(incoming: IncomingMessage, maxBodyBytes: number): Promise<Buffer | undefined> {
     const announced = announcedBytes(incoming);
     if (announced > maxBodyBytes) return undefined;
     if (announced === 0 && incoming.headers['transfer-encoding'] === undefined) return NO_BODY;

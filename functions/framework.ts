@@ -83,8 +83,9 @@ async function answerTo(
   { app, publicUrl, trustedProxies, maxBodyBytes }: Runtime,
 ): Promise<OcciResponse> {
   const { socket } = incoming;
-  const body = await bodyOf(incoming, maxBodyBytes, head.signal);
-  if (body === undefined) throw new CmbsError('too_large', `A body has ${maxBodyBytes} bytes at most.`);
+  const most = route.maxBodyBytes ?? maxBodyBytes;
+  const body = await bodyOf(incoming, most, head.signal);
+  if (body === undefined) throw new CmbsError('too_large', `A body has ${most} bytes at most.`);
   const fallback = `${socket.localAddress ?? 'localhost'}:${socket.localPort ?? 80}`;
   const request = {
     ...head,

@@ -1,8 +1,20 @@
 /** Registers one route with functions-framework. */
+import { subscribe } from 'node:diagnostics_channel';
+import type { IncomingMessage } from 'node:http';
 import { http, type HttpFunction } from '@google-cloud/functions-framework';
 import { entryPointOf } from './deployment';
 import { frameworkHandler } from './framework';
 import { routeNamed } from './routes';
+
+/**
+ * The framework would inflate, parse and, when that fails, print bodies by its own rules before our code runs. Without
+ * these fields it leaves a body alone; ours are read from `rawHeaders`, which have what the client sent.
+ */
+subscribe('http.server.request.start', (message) => {
+  const { headers } = (message as { readonly request: IncomingMessage }).request;
+  delete headers['content-type'];
+  delete headers['content-encoding'];
+});
 
 /** Under its name in the table, and under the name of its export, which deployments call it by. */
 export function register(name: string): HttpFunction {

@@ -4,6 +4,7 @@
  */
 import { CmbsError } from '@cmbs/shared';
 import { LAYERS, type Layer } from '@cmbs/shared/broker/layers';
+import { MAX_PUSH_BODY_BYTES } from '@cmbs/shared/limits';
 import type { App } from './app';
 import { action } from './handlers/action';
 import { health } from './handlers/health';
@@ -25,6 +26,8 @@ export interface Route {
   readonly action?: readonly string[];
   readonly summary: string;
   readonly access: Access;
+  /** Bytes of a body, where the deployment's own limit (`CMBS_MAX_BODY_BYTES`) does not count. */
+  readonly maxBodyBytes?: number;
   readonly handler: Handler;
 }
 
@@ -110,6 +113,7 @@ export const ROUTES: readonly Route[] = [
     paths: ['/push/{subscription}'],
     summary: 'Topic messages that Pub/Sub pushes to members',
     access: 'pushed',
+    maxBodyBytes: MAX_PUSH_BODY_BYTES,
     handler: push,
   },
   {

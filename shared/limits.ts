@@ -363,6 +363,8 @@ export const SWEEP_LIMIT = 500;
 export const FUNCTION_DEADLINE_MS = (MAX_WAIT_S + 5) * 1000;
 /** Milliseconds after its deadline that a handler has to stop; then the function answers without it. */
 export const FUNCTION_ANSWER_GRACE_MS = 2000;
+/** Milliseconds that a send to topics waits for the bus at least, whatever its caller says: a function that has answered may stand still. */
+export const PUBLISH_PATIENCE_MS = 1000;
 /** Milliseconds that a function has to publish what it queued before the companion does it in its place. */
 export const PUBLICATION_GRACE_MS = 5000;
 /** Milliseconds that a message which was given up is kept: 30 days. */
@@ -394,6 +396,8 @@ export const STREAM_BYTES = 8 * 1024 * 1024;
 export const STREAM_BACKING_OFF = 32;
 /** Bytes of one answer on a stream: a message of 10 MB, or several, and what wraps them. */
 export const MAX_PULL_RESPONSE_BYTES = 20 * 1024 * 1024;
+/** Bytes of the body of a push: a publication of 10 MB in base64, its attributes, and what wraps them. */
+export const MAX_PUSH_BODY_BYTES = 14 * 1024 * 1024;
 /** Attributes of a pushed message: Pub/Sub's hundred, and those that it adds to dead letters. */
 export const MAX_PUSH_ATTRIBUTES = 120;
 /** Streams on one connection: Google's servers take 100. */

@@ -1,7 +1,7 @@
 /** The providers behind the built-in kinds, and the CMBS extension that binds them. */
 import { CmbsError, toCmbsError } from '../errors';
 import type { Json } from '../json';
-import { LINK_MARGIN_MS, LINK_TIMEOUT_MS, MAX_PAGE_CHARS } from '../limits';
+import { LINK_MARGIN_MS, LINK_TIMEOUT_MS, MAX_PAGE_CHARS, PUBLISH_PATIENCE_MS } from '../limits';
 import type { Link, LinkReply } from '../link/link';
 import type { Log } from '../log';
 import type { Categories } from '../occi/categories';
@@ -179,7 +179,12 @@ function messageProvider(options: BrokerOptions): Provider {
     signal: AbortSignal,
     trace: string | undefined,
   ): Promise<ActionOutcome> {
-    const publishing = await publish(queued);
+    let publishing: Send | 'failed' | undefined;
+    try {
+      publishing = await withDeadline(publish(queued), Math.max(waitMs, PUBLISH_PATIENCE_MS));
+    } catch (thrown) {
+      return later(toCmbsError(thrown).message);
+    }
     if (publishing === 'failed') return later('the topic bus does not take it now');
     if (!publishing?.receivers.some(isOpen)) return asEntity;
     const nudge = link.perform(

@@ -231,6 +231,18 @@ class PubsubBus implements Bus {
 
   /** Makes the counterpart in Pub/Sub (then true), or makes what is there what it should be. */
   async #attach(known: KnownSubscription, topic: Topic): Promise<boolean> {
+    try {
+      return await this.#attachOnce(known, topic);
+    } catch (error) {
+      if (!(error instanceof CmbsError) || statusOf(error.cause) !== STATUS.notFound) throw error;
+      // The topic, or the one for dead letters, was deleted from outside after this process had made sure of it.
+      this.#deadLetters = undefined;
+      await this.#createTopic(this.#names.topic(known.layer, topic));
+      return this.#attachOnce(known, topic);
+    }
+  }
+
+  async #attachOnce(known: KnownSubscription, topic: Topic): Promise<boolean> {
     const { name, layer, paused } = known;
     const { push, isEmulated = false } = this.#options;
     const deadLetters = await this.#deadLetterTopic();

@@ -111,6 +111,14 @@ export function httpLink(options: HttpLinkOptions): HttpLink {
     });
     const answer: unknown = await response.json();
     if (response.ok) return LINK_REPLIES[action].parse(performAnswer.parse(answer).reply) as LinkReply<A>;
+    if (response.status === 401 || response.status === 403) {
+      // Not the caller's identity is at fault, but ours.
+      throw new CmbsError(
+        'unavailable',
+        'The companion does not accept the identity of this function; their settings differ.',
+        { cause: errorOf(answer) },
+      );
+    }
     throw errorOf(answer);
   }
 

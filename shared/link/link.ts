@@ -80,7 +80,10 @@ export const STANDBY = { standby: true } as const;
 
 /** Body of a call. */
 export const performRequest = z.strictObject({
-  member: z.string().min(1).max(1000),
+  member: z
+    .string()
+    .max(1000)
+    .regex(/^\/[^\p{Control}\p{Surrogate}]+$/u),
   action: z.enum(Object.keys(LINK_ARGUMENTS) as [LinkAction, ...LinkAction[]]),
   args: z.unknown(),
 });

@@ -2,6 +2,7 @@
  * Every function as a process of its own, started through functions-framework as it is deployed, with the companion as
  * another; requests go to the function that the URL map picks, and topic messages are pushed.
  */
+import { gzipSync } from 'node:zlib';
 import { ROUTES } from '@cmbs/functions/routes';
 import { CATEGORIES_MAX_AGE_MS } from '@cmbs/shared/limits';
 import type { Running } from '../e2e/engine';
@@ -168,6 +169,33 @@ describeOnEmulators('every function alone', (hosts) => {
       );
       expect([name, told]).toEqual([name, asked]);
     }
+  });
+
+  test('a message as large as a document may be is pushed as well', async () => {
+    const content = 'x'.repeat(1_000_000);
+    await here.must(200, here.send('l32', { from: alice.id, topics: ['news.large'], content }));
+    await eventually(
+      async () => (await here.inbox(bob)).map(contentOf),
+      (received) => received.includes(content),
+      'bob receives it',
+      30_000,
+    );
+  });
+
+  test('a body that is no JSON, or compressed, is answered in our words and written nowhere', async () => {
+    const secret = 'nobody-may-read-this';
+    const broken = await here.request('POST', '/cmbs/message/', `{"message_content":"${secret}",}`);
+    expect([broken.status, broken.headers.get('x-occi-error')]).toEqual([400, expect.any(String)]);
+    const small = gzipSync(Buffer.alloc(50_000_000));
+    const response = await fetch(`${here.url}/cmbs/message/`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/occi+json', 'Content-Encoding': 'gzip' },
+      body: small,
+      signal: AbortSignal.timeout(10_000),
+    });
+    expect([response.status, response.headers.get('x-occi-error')]).toEqual([415, expect.any(String)]);
+    const lines = [...functions.values()].flatMap((one) => one.lines);
+    expect(lines.filter((line) => line.includes(secret))).toEqual([]);
   });
 
   test('a function refuses what is another one’s', async () => {

@@ -263,6 +263,16 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
       expect((await here.receives(member, 2, 20_000)).map(contentOf)).toEqual(['before', 'after']);
     });
 
+    it('outlive the deletion of the topic for dead letters', async () => {
+      await outside.client.topic('cmbs.dead-letter').delete();
+      const topic = unique('new');
+      const member = await here.member({ topics: [topic], start: ['l32'] });
+      await sent('l32', topic, 'still');
+      expect((await here.receives(member, 1)).map(contentOf)).toEqual(['still']);
+      expect(await outside.names('topics')).toContain('cmbs.dead-letter');
+      here.faults.splice(0);
+    });
+
     it('outlive the deletion of their topic, which is made again', async () => {
       const member = await here.member({ topics: ['topic.gone'], start: ['l32'] });
       await sent('l32', 'topic.gone', 'before');
