@@ -214,6 +214,10 @@ export class Reception {
     return counting;
   }
 
+  /**
+   * The message itself is looked for before the transaction, and in it only where it is not there yet: a transaction that
+   * reads it would compete with the outbox of a sender in the same deployment, which writes down there how far it is.
+   */
   async #record(member: Entity, layer: Layer, message: WireMessage, arrival: Arrival): Promise<void> {
     const inbox = inboxOf(member.id);
     await this.#refuseWhenFull(inbox);
@@ -221,11 +225,12 @@ export class Reception {
     const options = receiptOptions(receipt, arrival.sequence);
     const { store, clock } = this.#context;
     const registry = await registryOf(this.#context);
+    const copy = entityOf(message, (name) => isDeclared(name, message, registry), clock.now());
+    const known = await readEntity(store, copy.path);
     await store.transact(async (tx) => {
       const earlier = await tx.get(inbox, id);
       if (earlier !== undefined) return;
-      const copy = entityOf(message, (name) => isDeclared(name, message, registry), clock.now());
-      const there = await readEntity(tx, copy.path);
+      const there = known ?? (await readEntity(tx, copy.path));
       tx.put(inbox, id, receiptValue(receipt), options);
       // What is there under that id is never overwritten: a member that sends to itself keeps its message.
       if (there === undefined) writeEntity(tx, copy, undefined, registry);
@@ -285,11 +290,12 @@ export class Reception {
     const options = receiptOptions(receipt, arrival.sequence);
     const { store, clock } = this.#context;
     const registry = await registryOf(this.#context);
+    const copy = entityOf(message, (name) => isDeclared(name, message, registry), clock.now());
+    const known = await readEntity(store, copy.path);
     const begun = await store.transact(async (tx) => {
       const earlier = await tx.get(inbox, id);
       if (earlier !== undefined) return { earlier: receiptOf(earlier) };
-      const copy = entityOf(message, (name) => isDeclared(name, message, registry), clock.now());
-      const there = await readEntity(tx, copy.path);
+      const there = known ?? (await readEntity(tx, copy.path));
       const kept = message.storable && there === undefined;
       const target = { inbox, receipt: id, ...(kept ? { message: copy.path } : {}) };
       tx.put(inbox, id, receiptValue(receipt), options);
