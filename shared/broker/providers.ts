@@ -9,7 +9,7 @@ import { fingerprint, type IdempotentRequest } from '../occi/idempotency';
 import { splitCategoryId, type Entity } from '../occi/model';
 import { deleteEntity, readEntity } from '../occi/entity-store';
 import type { ActionCall, ActionOutcome, Extension, Provider } from '../occi/provider';
-import type { Transaction } from '../store/store';
+import type { Store, Transaction } from '../store/store';
 import {
   CMBS_ALIASES,
   CMBS_CATEGORIES,
@@ -102,31 +102,53 @@ function memberProvider({ store, clock, link }: BrokerOptions): Provider {
     },
     async releasing(entity, signal) {
       if (!isLocal(entity)) return;
-      const wanted = await store.transact(async (tx) => {
-        const doc = await tx.get(DESIRED, entity.path);
-        if (doc !== undefined) tx.put(DESIRED, entity.path, allStopped(clock.now()));
-        return doc;
-      });
-      if (wanted === undefined) return;
-      try {
-        await link.perform(entity.path, 'release', {}, { deadlineMs: LINK_TIMEOUT_MS, signal });
-      } catch (thrown) {
-        // A companion that is away has no sockets open; when it is back the wish tells it what to clear away.
-        if (toCmbsError(thrown).code === 'unavailable') return;
-        throw thrown;
-      }
-      await store.transact(async (tx) => {
-        tx.delete(DESIRED, entity.path);
-      });
+      await stop(entity, signal);
+      await emptyInbox(store, entity, signal);
     },
     removing: async (tx, entity) => removeMemberData(tx, entity),
   };
+
+  /** Closes its sockets, for good. */
+  async function stop(entity: Entity, signal: AbortSignal): Promise<void> {
+    const wanted = await store.transact(async (tx) => {
+      const doc = await tx.get(DESIRED, entity.path);
+      if (doc !== undefined) tx.put(DESIRED, entity.path, allStopped(clock.now()));
+      return doc;
+    });
+    if (wanted === undefined) return;
+    try {
+      await link.perform(entity.path, 'release', {}, { deadlineMs: LINK_TIMEOUT_MS, signal });
+    } catch (thrown) {
+      // A companion that is away has no sockets open; when it is back the wish tells it what to clear away.
+      if (toCmbsError(thrown).code === 'unavailable') return;
+      throw thrown;
+    }
+    await store.transact(async (tx) => {
+      tx.delete(DESIRED, entity.path);
+    });
+  }
 }
 
-/** The inbox of a deleted member goes with it, as far as one transaction reaches; expiry takes the rest. */
+const INBOX_PAGE = { limit: 1000, maxChars: MAX_PAGE_CHARS };
+
+/** All but the last page of the inbox of a member that goes: who comes next under its name must not find it. */
+async function emptyInbox(store: Store, member: Entity, signal: AbortSignal): Promise<void> {
+  const inbox = inboxOf(member.id);
+  for (;;) {
+    const page = await store.query({ collection: inbox, ...INBOX_PAGE }, { signal });
+    if (page.next === undefined) return;
+    signal.throwIfAborted();
+    await store.transact((tx) => {
+      for (const doc of page.docs) tx.delete(inbox, doc.id);
+      return Promise.resolve();
+    });
+  }
+}
+
+/** The rest of its inbox goes with the member. */
 async function removeMemberData(tx: Transaction, member: Entity): Promise<() => void> {
   const inbox = inboxOf(member.id);
-  const page = await tx.query({ collection: inbox, limit: 1000, maxChars: MAX_PAGE_CHARS });
+  const page = await tx.query({ collection: inbox, ...INBOX_PAGE });
   return () => {
     for (const doc of page.docs) tx.delete(inbox, doc.id);
   };

@@ -241,8 +241,11 @@ test('entries are kept 30 days', async () => {
   expect((await here.inbox(member)).map(contentOf)).toEqual(['young']);
 });
 
-test('the inbox goes with its member', async () => {
-  await receive('gone');
+test.each([
+  ['', ['gone']],
+  [', however large', Array.from({ length: 12 }, () => 'x'.repeat(900_000))],
+])('the inbox goes with its member%s', async (_, contents) => {
+  await receive(...contents);
   await here.must(200, here.request('DELETE', member.path));
   expect((await here.get(`${member.path}/inbox/`)).status).toBe(404);
   await here.must(
