@@ -105,6 +105,8 @@ export class Outbox implements Holder {
   #lookSoon(): void {
     const { clock, lookAgainMs } = this.#environment;
     if (lookAgainMs === undefined || this.#draining) return;
+    // Two looks may have been under way; one comes next.
+    this.#cancelLook();
     this.#cancelLook = clock.after(lookAgainMs, () => this.lookNow());
   }
 

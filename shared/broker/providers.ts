@@ -205,7 +205,9 @@ function messageProvider(options: BrokerOptions): Provider {
     try {
       publishing = await withDeadline(publish(queued), Math.max(waitMs, PUBLISH_PATIENCE_MS));
     } catch (thrown) {
-      return later(toCmbsError(thrown).message);
+      const error = toCmbsError(thrown);
+      if (isLate(error)) return later(error.message);
+      throw thrown;
     }
     if (publishing === 'failed') return later('the topic bus does not take it now');
     if (!publishing?.receivers.some(isOpen)) return asEntity;

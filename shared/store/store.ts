@@ -58,8 +58,7 @@ export interface Transaction {
   getAll(collection: string, ids: readonly string[]): Promise<readonly (Doc | undefined)[]>;
   /**
    * Consistent: a document that enters or leaves the result before the commit makes the body run again, or waits for
-   * the commit. (The Firestore emulator locks only the documents found; Firestore itself also what a query ranges
-   * over. What has to be unique therefore has a document of its own.)
+   * the commit.
    */
   query(query: Query): Promise<Page>;
   put(collection: string, id: string, value: JsonObject, options?: PutOptions): void;

@@ -24,8 +24,6 @@ export interface EngineTraits {
    * it was at one moment. Either way the outcome is that of some serial order.
    */
   readonly readsAt: 'the latest' | 'one moment';
-  /** What this environment of the engine cannot do, and the engine itself can: cases by name, with the reason. */
-  readonly skipped?: Readonly<Record<string, string>>;
 }
 
 const PLAIN: EngineTraits = { readsAt: 'the latest' };
@@ -36,15 +34,8 @@ const EVENT_DEADLINE_MS = 10_000;
 export function storeContract(
   name: string,
   open: () => Promise<OpenedStore>,
-  { readsAt, skipped = {} }: EngineTraits = PLAIN,
+  { readsAt }: EngineTraits = PLAIN,
 ): void {
-  /** `it`, or a case that is reported as skipped with the reason. */
-  const itWhereAble = (title: string, test: () => Promise<void>): void => {
-    const reason = skipped[title];
-    if (reason === undefined) it(title, test);
-    else it.skip(`${title} (${reason})`, test);
-  };
-
   describe(`the store contract, ${name}`, () => {
     let opened: OpenedStore;
     let store: Store;
@@ -241,7 +232,7 @@ export function storeContract(
         expect(await store.get('things', 'a')).toBeUndefined();
       });
 
-      itWhereAble('keep a name unique that is looked up by a query', async () => {
+      it('keep a name unique that is looked up by a query', async () => {
         const claim = (id: string): Promise<boolean> =>
           store.transact(async (tx) => {
             const page = await tx.query({
