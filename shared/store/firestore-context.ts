@@ -64,7 +64,12 @@ export function refusal(
   return known;
 }
 
-/** Only what has a cause that its caller does not see. */
+/**
+ * Only what has a cause that its caller does not see. A moment's trouble is a warning: callers repeat what they can and
+ * tell of what they cannot; the rest goes on until somebody acts.
+ */
 function logRefusal(log: Log, { code, cause }: CmbsError): void {
-  if (cause !== undefined) log.error('the store refused a request', { code, error: cause });
+  if (cause === undefined) return;
+  const passes = isTransient(cause) || statusOf(cause) === STATUS.deadlineExceeded;
+  log[passes ? 'warn' : 'error']('the store refused a request', { code, error: cause });
 }

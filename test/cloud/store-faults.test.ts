@@ -103,8 +103,9 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
   });
 
   describe('and do not answer', () => {
-    it('gives up a read at its deadline, and tells the server', async () => {
-      const store = await openStore({ readMs: SHORT_MS });
+    it('gives up a read at its deadline, tells the server, and warns', async () => {
+      const log = keptLog();
+      const store = await openStore({ log, readMs: SHORT_MS });
       for (const [method, read] of [
         ['BatchGetDocuments', () => store.get('things', 'a')],
         ['RunQuery', () => store.query({ collection: 'things', limit: 1 })],
@@ -114,6 +115,8 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
         expect(error).toMatchObject({ code: 'deadline_exceeded' });
         expect(ms).toBeLessThan(SHORT_AND_MARGIN_MS);
       }
+      // The callers repeat it or tell of it; nobody has to act.
+      expect(log.lines.map(({ level }) => level)).toEqual(['warn', 'warn']);
     });
 
     it('says of a write at its deadline that the outcome is unknown', async () => {
@@ -301,7 +304,9 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
         expect((error as Error).message).not.toContain('secret');
         expect(ms).toBeLessThan(SHORT_AND_MARGIN_MS);
       }
-      expect(log.lines.some(({ message }) => message === 'the store refused a request')).toBe(true);
+      expect(log.lines).toContainEqual(
+        expect.objectContaining({ level: 'error', message: 'the store refused a request' }),
+      );
     });
 
     it('refuses a document above its limit before anything is sent', async () => {

@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { request as httpRequest, type Server } from 'node:http';
+import { createServer, request as httpRequest, type IncomingHttpHeaders, type Server } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -522,5 +522,22 @@ describe('the door of the functions', () => {
     for (const { name } of ROUTES) {
       expect(getFunction(name)).toBe(new Map<string, unknown>(handlers).get(camelCase(name)));
     }
+  });
+
+  it('changes nothing for other servers of its process', async () => {
+    const seen: IncomingHttpHeaders[] = [];
+    const other = createServer(({ headers }, response) => {
+      seen.push(headers);
+      response.end();
+    });
+    other.listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    const { port } = other.address() as AddressInfo;
+    await fetch(`http://127.0.0.1:${port}/`, {
+      method: 'POST',
+      headers: { 'Content-Type': FLAT, 'Content-Encoding': 'gzip' },
+    });
+    other.close();
+    expect(seen).toEqual([expect.objectContaining({ 'content-type': FLAT, 'content-encoding': 'gzip' })]);
   });
 });
