@@ -55,8 +55,6 @@ export function pushReception(
       const wanted = startedLayers(desired?.value).includes(layer);
       if (member?.kind !== MEMBER_KIND || !isLocal(member) || !wanted) return;
       await reception.takeFromBus(member, layer, delivery);
-      // Nothing may be left in memory of a process that stands still when it has answered.
-      await reception.flush();
     },
   };
 }

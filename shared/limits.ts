@@ -318,6 +318,11 @@ export const MAX_SOCKETS_LISTED = 1000;
 export const MAX_UNWRITTEN_RECEIPTS = 4000;
 /** Milliseconds that such a receipt waits for others: one commit for each would take longer than the rest of it. */
 export const LATE_RECEIPT_MS = 5;
+/**
+ * Characters of a frame of which the store may be trusted to take the receipt: as JSON inside JSON it grows six times at
+ * most, and stays below Firestore's limit. A larger one is written before it is answered.
+ */
+export const MAX_UNCHECKED_RECEIPT_CHARS = 128 * 1024;
 /** Requests in flight to one peer; more wait in order. */
 export const LANE_WINDOW = 128;
 /** Milliseconds until an attempt without reply is given up, and attempts before the queue backs off (Lazy Pirate). */

@@ -4,7 +4,12 @@
  */
 import type { Delivery, TopicLayer } from '../bus/bus';
 import { CmbsError, toCmbsError } from '../errors';
-import { LATE_RECEIPT_MS, MAX_COMMIT_WRITES, MAX_UNWRITTEN_RECEIPTS } from '../limits';
+import {
+  LATE_RECEIPT_MS,
+  MAX_COMMIT_WRITES,
+  MAX_UNCHECKED_RECEIPT_CHARS,
+  MAX_UNWRITTEN_RECEIPTS,
+} from '../limits';
 import { readEntity, writeEntity } from '../occi/entity-store';
 import type { Entity } from '../occi/model';
 import type { Registry } from '../occi/registry';
@@ -69,8 +74,16 @@ export class Reception {
     this.#execution = execution;
   }
 
-  /** Resolves with the JSON text of a call's answer, if there was a call. One line in the log, without the content. */
-  async receive(member: Entity, layer: Layer, message: WireMessage): Promise<string | undefined> {
+  /**
+   * Resolves with the JSON text of a call's answer, if there was a call. One line in the log, without the content. What
+   * may not be stored is in memory only when it resolves, unless it has to be received `durably`.
+   */
+  async receive(
+    member: Entity,
+    layer: Layer,
+    message: WireMessage,
+    { durably = false }: { readonly durably?: boolean } = {},
+  ): Promise<string | undefined> {
     const { clock, log } = this.#context;
     const began = clock.now();
     const trace = parseTraceparent(message.transfer.traceparent);
@@ -83,7 +96,7 @@ export class Reception {
           parent: trace,
           attributes: { 'messaging.message.id': message.id, 'messaging.destination.name': member.path },
         },
-        () => this.#take(member, layer, message),
+        () => this.#take(member, layer, message, durably),
       );
     } catch (thrown) {
       outcome = toCmbsError(thrown).code;
@@ -103,7 +116,7 @@ export class Reception {
     }
   }
 
-  async #take(member: Entity, layer: Layer, message: WireMessage): Promise<string | undefined> {
+  async #take(member: Entity, layer: Layer, message: WireMessage, durably: boolean): Promise<string | undefined> {
     const { clock, counters } = this.#context;
     const arrival = this.#arrival();
     const { transfer } = message;
@@ -117,7 +130,9 @@ export class Reception {
     const call = message.executable ? parseCall(content) : undefined;
     if (call !== undefined) return this.#execute(member, layer, message, arrival, call);
     if (!message.storable) {
-      await this.#recordLater(member, layer, message, arrival);
+      const { written } = await this.#recordSoon(member, layer, message, arrival);
+      if (durably || message.text.length > MAX_UNCHECKED_RECEIPT_CHARS) await written;
+      else written.catch((error: unknown) => this.#lost(member, layer, message, error));
       return undefined;
     }
     await this.#record(member, layer, message, arrival);
@@ -139,7 +154,8 @@ export class Reception {
       counters.add('cmbs_dropped', { reason: 'expired', layer });
       return;
     }
-    await this.receive(member, layer, message);
+    // The bus and who pushes offer again what failed, but nothing that was acknowledged.
+    await this.receive(member, layer, message, { durably: true });
     counters.add('cmbs_received', { layer, outcome: 'accepted' });
   }
 
@@ -237,28 +253,37 @@ export class Reception {
     });
   }
 
-  /** A message that may not be stored is answered first: its sender gave up durability (README, guarantees). */
-  async #recordLater(member: Entity, layer: Layer, message: WireMessage, arrival: Arrival): Promise<void> {
+  /**
+   * Resolves when there is room for the receipt; `written` tells of the write, which shares its commit with others. A
+   * message that may not be stored is answered before it: its sender gave up durability (README, guarantees).
+   */
+  async #recordSoon(
+    member: Entity,
+    layer: Layer,
+    message: WireMessage,
+    arrival: Arrival,
+  ): Promise<{ readonly written: Promise<void> }> {
     const inbox = inboxOf(member.id);
     await this.#refuseWhenFull(inbox);
     while (this.#unwritten >= MAX_UNWRITTEN_RECEIPTS) {
       await new Promise<void>((resolve) => this.#waitForRoom.push(resolve));
     }
     const { id, receipt } = this.#receipt(layer, message, arrival, 'received');
-    const { store, log, counters, clock } = this.#context;
+    const { store, clock } = this.#context;
     this.#unwritten += 1;
-    this.#writeSoon.push(() => {
-      store.create(inbox, id, receiptValue(receipt), receiptOptions(receipt, arrival.sequence)).then(
-        () => this.#written(),
-        (error: unknown) => {
-          counters.add('cmbs_dropped', { reason: 'not written', layer });
-          log.error('receipt lost', { member: member.path, message: message.id, cause: String(error) });
-          this.#written();
-        },
-      );
-    });
+    const written = new Promise<void>((resolve) => this.#writeSoon.push(resolve))
+      .then(() => store.create(inbox, id, receiptValue(receipt), receiptOptions(receipt, arrival.sequence)))
+      .then(() => undefined)
+      .finally(() => this.#written());
     if (this.#writeSoon.length >= MAX_COMMIT_WRITES) this.#writeNow();
     else this.#cancelWriting ??= clock.after(LATE_RECEIPT_MS, () => this.#writeNow());
+    return { written };
+  }
+
+  #lost(member: Entity, layer: Layer, message: WireMessage, error: unknown): void {
+    const { log, counters } = this.#context;
+    counters.add('cmbs_dropped', { reason: 'not written', layer });
+    log.error('receipt lost', { member: member.path, message: message.id, cause: String(error) });
   }
 
   /** What is written together shares one commit. */

@@ -64,6 +64,14 @@ describe('a frame', () => {
     expect(codeOf(await ask(bytes))).toBe('bad_request');
     expect((await deployment.get(`/cmbs/message/${message.id as string}`)).status).toBe(404);
   });
+
+  it('that grows beyond what the store takes is refused, not taken and lost', async () => {
+    // JSON inside JSON: each of these takes four bytes in the inbox, and Firestore takes a MiB.
+    const message = messageWith('"'.repeat(300_000), { storable: 'false' });
+    const reply = await ask(JSON.stringify(message));
+    const isKept = (await deployment.inbox(member)).some((entry) => entry.message_id === message.id);
+    expect([codeOf(reply), isKept]).toEqual(reply.error === undefined ? [undefined, true] : ['too_large', false]);
+  });
 });
 
 describe('a description', () => {

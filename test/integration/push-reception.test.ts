@@ -1,0 +1,98 @@
+/** A topic message that is pushed is not acknowledged before it is written, whatever its flags say. */
+import { CmbsError, newId, silentCounters, silentLog, systemClock } from '@cmbs/shared';
+import { MEMBER, MEMBER_KIND } from '@cmbs/shared/broker/cmbs';
+import { DESIRED } from '@cmbs/shared/broker/desired';
+import { Inbox } from '@cmbs/shared/broker/inbox';
+import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
+import { Categories } from '@cmbs/shared/occi/categories';
+import { writeEntity } from '@cmbs/shared/occi/entity-store';
+import { standardServices } from '@cmbs/shared/services/standard';
+import type { Store } from '@cmbs/shared/store/store';
+import { pushReception } from '@cmbs/functions/push-reception';
+import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
+
+const ALICE = '/cmbs/member/alice';
+
+let temporary: TemporaryStore;
+let categories: Categories;
+
+beforeEach(async () => {
+  temporary = await openTemporaryStore();
+  const { store } = temporary;
+  categories = new Categories(store, [CMBS_EXTENSION]);
+  const { registry } = await categories.current();
+  const now = systemClock.now();
+  await store.transact((tx) => {
+    const alice = {
+      path: ALICE,
+      id: 'alice',
+      kind: MEMBER_KIND,
+      mixins: [],
+      attributes: { [MEMBER.local]: 'true', [MEMBER.state]: 'active', [MEMBER.topics]: ['news'] },
+      verbatim: {},
+      owner: 'anybody',
+      createdAt: now,
+      updatedAt: now,
+    };
+    writeEntity(tx, alice, undefined, registry);
+    tx.put(DESIRED, ALICE, { l32: 'started' });
+    return Promise.resolve();
+  });
+});
+afterEach(async () => {
+  categories.close();
+  await temporary.close();
+});
+
+function pushed(store: Store, storable: boolean): Promise<void> {
+  const context = {
+    store,
+    categories,
+    clock: systemClock,
+    newId,
+    log: silentLog,
+    counters: silentCounters,
+    inboxLimit: 10,
+    discovery: 'closed',
+  } as const;
+  const services = standardServices({ clock: systemClock, newId });
+  const data = JSON.stringify({
+    kind: 'http://houssem.org/cmbs#message',
+    mixins: ['http://houssem.org/cmbs#l32'],
+    id: 'note',
+    attributes: {
+      cmbs: { message: { cmbs_layer: 'l32', topics: ['news'], storable: String(storable), message_content: 'x' } },
+    },
+  });
+  return pushReception(context, { services, signed: undefined }).take(
+    'any',
+    { member: ALICE, layer: 'l32' },
+    { id: '1', topic: 'news', message: { data, attributes: {} }, attempt: 1 },
+  );
+}
+
+const inbox = async (): Promise<number> =>
+  (await new Inbox(temporary.store, systemClock).read('alice', { limit: 10, leaseMs: 0 })).entries.length;
+
+/** The store when it takes no writes for a moment. */
+function readOnly(store: Store): Store {
+  const away = (): Promise<never> => Promise.reject(new CmbsError('unavailable', 'The store is away.'));
+  return new Proxy(store, {
+    get: (target, name: keyof Store) =>
+      name === 'create' || name === 'transact' ? away : target[name].bind(target),
+  });
+}
+
+test.each([true, false])('is written when it is taken (storable %s)', async (storable) => {
+  await pushed(temporary.store, storable);
+  expect(await inbox()).toBe(1);
+});
+
+test.each([true, false])(
+  'is refused while the store is away, so that it comes again (storable %s)',
+  async (storable) => {
+    await expect(pushed(readOnly(temporary.store), storable)).rejects.toMatchObject({ code: 'unavailable' });
+    await pushed(temporary.store, storable);
+    expect(await inbox()).toBe(1);
+  },
+);
