@@ -455,4 +455,9 @@ function reasonOf({ message }: CmbsError): string {
 }
 
 /** What is wrong with the member's side for now, and nothing with the message. */
-const NOT_NOW: ReadonlySet<ErrorCode> = new Set(['queue_full', 'unavailable', 'storage_full']);
+const NOT_NOW: ReadonlySet<ErrorCode> = new Set([
+  'queue_full',
+  'unavailable',
+  'deadline_exceeded',
+  'storage_full',
+]);

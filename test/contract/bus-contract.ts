@@ -174,7 +174,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       ]);
     });
 
-    it('does not count an outage against a delivery', async () => {
+    it.each(['unavailable', 'deadline_exceeded'] as const)('does not count an outage (%s)', async (code) => {
       await subscribe(['a']);
       const seen: Delivery[] = [];
       const done = new Gate();
@@ -182,7 +182,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
         'reader',
         async (delivery) => {
           seen.push(delivery);
-          if (seen.length < 4) throw new CmbsError('unavailable', 'The store is away.');
+          if (seen.length < 4) throw new CmbsError(code, 'The store is away.');
           done.open();
         },
         { maxInFlight: 1 },
