@@ -7,11 +7,10 @@ import type { TopicLayer } from '@cmbs/shared/bus/bus';
 import { isLocal, isNamed, socketOf, wants } from '@cmbs/shared/broker/member';
 import { receiptId } from '@cmbs/shared/broker/inbox';
 import {
-  busAddress,
+  addressesOf,
   nextSequence,
   putSend,
-  queuedAt,
-  queueFull,
+  refuseWhereFull,
   type Receiver,
   type Send,
 } from '@cmbs/shared/broker/send';
@@ -84,9 +83,7 @@ export class Forwarding {
       frame: onwardFrame(message, wireId, [...hops, here], [...message.pathHistory, uriOf(member.path)]),
     };
     // Refused, the message stays with who passed it here and comes again.
-    for (const address of new Set(receivers.map((one) => one.address ?? busAddress(layer)))) {
-      if ((await queuedAt(store, address, queueLimit)) >= queueLimit) throw queueFull(address, queueLimit);
-    }
+    await refuseWhereFull(store, addressesOf(layer, receivers), queueLimit);
     return store.transact(async (tx) => {
       if ((await tx.get(FORWARDED, seenId)) !== undefined) return 'duplicate';
       tx.put(FORWARDED, seenId, {}, { expiresAt: now + RECEIPT_TTL_MS });

@@ -96,7 +96,7 @@ export const SETTINGS = {
   CMBS_QUEUE_LIMIT: {
     schema: wholeNumber(1, 1_000_000),
     fallback: String(DEFAULT_QUEUE_LIMIT),
-    help: 'Messages queued for one receiver; above it the answer is 429',
+    help: 'Messages queued for one receiver, or for the topic bus on one layer; above it the answer is 429',
   },
   CMBS_INBOX_LIMIT: {
     schema: wholeNumber(1, 10_000_000),

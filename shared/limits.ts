@@ -256,6 +256,8 @@ export const INBOX_TTL_MS = 30 * 24 * 60 * 60 * 1000;
 export const DEFAULT_INBOX_LIMIT = 100_000;
 /** Sends queued for one receiver's address; beyond that a send is 429 with Retry-After. */
 export const DEFAULT_QUEUE_LIMIT = 10_000;
+/** Queues that one send looks at together: it may have a thousand receivers, and a transaction 20 s. */
+export const QUEUE_COUNT_CONCURRENCY = 32;
 /** Broadcasts kept in order for one peer whose subscription is not up (layers.md, L2). */
 export const MAX_WAITING_BROADCASTS = 1000;
 /** Characters of a socket's address: `tcp://`, the 253 of a DNS name, a port; paths of Unix sockets are shorter. */

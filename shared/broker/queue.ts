@@ -11,13 +11,13 @@ import { MESSAGE } from './cmbs';
 import type { Layer } from './layers';
 import { actingMember, allMembers, isLocal, isNamed, socketOf, wants } from './member';
 import { deliveryState, expiryOf, providersOf, topicsOf, whyNotSent } from './message';
-import { nextSequence, queuedAt, queueFull, readSend, writeSend, type Receiver, type Send } from './send';
+import { addressesOf, nextSequence, readSend, refuseWhereFull, writeSend, type Receiver, type Send } from './send';
 
 export interface QueueOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly newId: NewId;
-  /** Sends queued for one address, at most. */
+  /** Sends queued for one address, or for the topic bus on one layer, at most. */
   readonly queueLimit: number;
 }
 
@@ -152,11 +152,8 @@ export async function queueSend(request: QueueRequest, options: QueueOptions): P
         `One message reaches ${MAX_RECEIVERS} receivers at most, not ${receivers.length}.`,
       );
     }
-    for (const address of new Set(receivers.flatMap((one) => (one.address === undefined ? [] : [one.address])))) {
-      if (layer !== 'l2' && (await queuedAt(store, address, queueLimit)) >= queueLimit) {
-        throw queueFull(address, queueLimit);
-      }
-    }
+    // Broadcasts have a bound of their own, per peer, and are dropped beyond it.
+    if (layer !== 'l2') await refuseWhereFull(store, addressesOf(layer, receivers), queueLimit);
     const send: Send = {
       id,
       wireId: id,

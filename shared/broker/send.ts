@@ -4,8 +4,9 @@
  * request, 3). The message shows it in its `delivery` attribute.
  */
 import { orderKey, type Clock } from '../clock';
+import { concurrently } from '../concurrently';
 import { CmbsError } from '../errors';
-import { DEAD_LETTER_TTL_MS } from '../limits';
+import { DEAD_LETTER_TTL_MS, QUEUE_COUNT_CONCURRENCY } from '../limits';
 import type { JsonObject } from '../json';
 import { MESSAGE, DEAD_LETTER_MIXIN } from './cmbs';
 import type { Layer } from './layers';
@@ -18,9 +19,6 @@ import type { Doc, Store, Transaction } from '../store/store';
 
 export const SENDS = 'sends';
 const ADDRESS_FIELD = 'address';
-
-/** Stands among the addresses for the topic bus. */
-export const busAddress = (layer: Layer): string => `the topic bus of ${layer}`;
 
 /** `queued` and `waiting` are open, the others are outcomes. */
 export type ReceiverState = 'queued' | 'waiting' | 'sent' | 'delivered' | 'dropped' | 'failed' | 'expired';
@@ -80,19 +78,38 @@ let lastSequence = 0;
 /** Numbers the sends that this process queues. Sends that two processes queue in one millisecond have no order. */
 export const nextSequence = (): number => (lastSequence += 1);
 
+/** Where a send waits: the sockets of its open receivers, and one word for the topic bus. */
+export function addressesOf(layer: Layer, receivers: readonly Receiver[]): ReadonlySet<string> {
+  return new Set(
+    receivers
+      .filter(isOpen)
+      .flatMap(({ address, via }) => (via === 'bus' ? [`the topic bus of ${layer}`] : (address ?? []))),
+  );
+}
+
 export function putSend(tx: Transaction, send: Send): void {
-  const addresses = send.receivers
-    .filter(isOpen)
-    .flatMap(({ address, via }) => (via === 'bus' ? [busAddress(send.layer)] : (address ?? [])));
   tx.put(SENDS, send.id, send as unknown as JsonObject, {
-    index: { [ADDRESS_FIELD]: [...new Set(addresses)] },
+    index: { [ADDRESS_FIELD]: [...addressesOf(send.layer, send.receivers)] },
     order: orderOf(send),
   });
 }
 
-/** Sends that have an open receiver at the address, counted no further than `atMost`. */
-export function queuedAt(store: Store, address: string, atMost: number): Promise<number> {
-  return store.count({ collection: SENDS, where: [{ field: ADDRESS_FIELD, value: address }] }, atMost);
+/** Throws `queue_full` where `limit` sends or more have an open receiver at one of the addresses. */
+export async function refuseWhereFull(
+  store: Pick<Store, 'count'>,
+  addresses: Iterable<string>,
+  limit: number,
+): Promise<void> {
+  await concurrently(new Set(addresses), QUEUE_COUNT_CONCURRENCY, async (address) => {
+    const queued = await store.count(
+      { collection: SENDS, where: [{ field: ADDRESS_FIELD, value: address }] },
+      limit,
+    );
+    if (queued < limit) return;
+    throw new CmbsError('queue_full', `${limit} messages are queued for ${address} already; try again later.`, {
+      headers: { 'Retry-After': '5' },
+    });
+  });
 }
 
 /** State of the whole from the states of the receivers. */
@@ -253,11 +270,4 @@ export function withPublished(held: Send, stored: Send): Send {
       return stored.receivers.find(({ name, via }) => via === 'bus' && name === receiver.name) ?? receiver;
     }),
   };
-}
-
-/** Refuses a send beyond the bound of its receiver's queue. */
-export function queueFull(address: string, limit: number): CmbsError {
-  return new CmbsError('queue_full', `${limit} messages are queued for ${address} already; try again later.`, {
-    headers: { 'Retry-After': '5' },
-  });
 }

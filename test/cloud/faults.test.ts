@@ -24,6 +24,9 @@ import { describeOnEmulators, itRestartsEmulators, uniqueProject } from './suppo
 /** Milliseconds that an answer may take beyond the deadline of what it waited for. */
 const MARGIN_MS = 3000;
 
+/** Sends that may wait for the bus on one layer. */
+const QUEUE_LIMIT = 20;
+
 /** Milliseconds until the emulator offers again what a reader took that is gone: twice the lease, and some. */
 const OFFERED_AGAIN_MS = (2 * PUBSUB_ACK_DEADLINE_S + 15) * 1000;
 
@@ -51,7 +54,13 @@ describeOnEmulators('a deployment goes on', (hosts) => {
   beforeAll(async () => {
     firestore = await GrpcProxy.listen(hosts.firestore);
     pubsub = await GrpcProxy.listen(hosts.pubsub);
-    cloud = cloudEngine({ firestore: firestore.host, pubsub: pubsub.host }, { GOOGLE_CLOUD_PROJECT: projectId });
+    cloud = cloudEngine(
+      { firestore: firestore.host, pubsub: pubsub.host },
+      {
+        GOOGLE_CLOUD_PROJECT: projectId,
+        CMBS_QUEUE_LIMIT: String(QUEUE_LIMIT),
+      },
+    );
     here = await fleet.start({ engine: cloud.engine });
     alice = await here.member({ title: 'alice' });
     bob = await here.member({ title: 'bob', topics: ['fault.*'], start: ['l1', 'l32'] });
@@ -193,6 +202,21 @@ describeOnEmulators('a deployment goes on', (hosts) => {
     await arrives(content, OFFERED_AGAIN_MS);
     expect(await count(content)).toBe(1);
   }, 120_000);
+
+  test('when Pub/Sub is away for long: what waits has a bound', async () => {
+    await pubsub.refuse();
+    const paths: string[] = [];
+    for (let number = 0; number < QUEUE_LIMIT; number += 1) {
+      const sent = await publish(unique('waits'), { prefer: 'respond-async' });
+      expect(sent.status).toBe(202);
+      paths.push(sent.path);
+    }
+    const refused = await publish(unique('refused'));
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([429, '5']);
+    await pubsub.accept();
+    for (const path of paths) await here.reaches(path, 'delivered', 60_000);
+    expect((await here.act(refused.path, 'send_l32', { from: alice.id })).status).toBe(200);
+  }, 240_000);
 
   test('when Pub/Sub does not confirm a publication that it has', async () => {
     pubsub.inject('Publish', { kind: 'lose', by: 'silence' });
