@@ -243,18 +243,19 @@ export interface Outcome {
     };
 }
 
-/** Applies outcomes to a send; an outcome that is there stays (a late second answer changes nothing). */
+/** Applies outcomes to a send in their order; one that is there for good stays (a late second answer changes nothing). */
 export function applyOutcomes(send: Send, outcomes: readonly Outcome[], now: number): Send {
+  const applied = (receiver: Receiver, { change: { attempts, ...change } }: Outcome): Receiver => {
+    if (!isOpen(receiver)) return receiver;
+    const { reason: _earlier, ...rest } = receiver;
+    const next: Receiver = { ...rest, ...change, attempts: receiver.attempts + attempts };
+    return isOpen(next) ? next : { ...next, at: now };
+  };
   return {
     ...send,
-    receivers: send.receivers.map((receiver) => {
-      const outcome = outcomes.find(({ name }) => name === receiver.name);
-      if (outcome === undefined || !isOpen(receiver)) return receiver;
-      const { attempts, ...change } = outcome.change;
-      const { reason: _earlier, ...rest } = receiver;
-      const next: Receiver = { ...rest, ...change, attempts: receiver.attempts + attempts };
-      return isOpen(next) ? next : { ...next, at: now };
-    }),
+    receivers: send.receivers.map((receiver) =>
+      outcomes.filter(({ name }) => name === receiver.name).reduce(applied, receiver),
+    ),
   };
 }
 

@@ -1,4 +1,4 @@
-import { withPublished, type Receiver, type Send } from '@cmbs/shared/broker/send';
+import { applyOutcomes, withPublished, type Outcome, type Receiver, type Send } from '@cmbs/shared/broker/send';
 
 const receiver = (name: string, state: Receiver['state'], via: Receiver['via'] = 'bus'): Receiver => ({
   name,
@@ -35,5 +35,38 @@ describe('a send in hand that was published by somebody else', () => {
 
   it('keeps a topic that the store knows nothing of', () => {
     expect(states(withPublished(send(receiver('news', 'queued')), send()))).toEqual(['news queued']);
+  });
+});
+
+describe('outcomes that were noted while the store was busy', () => {
+  const outcome = (name: string, change: Partial<Outcome['change']>): Outcome => ({
+    sendId: 'one',
+    name,
+    change: { state: 'waiting', attempts: 1, ...change },
+  });
+
+  it('are applied one after the other', () => {
+    const applied = applyOutcomes(
+      send(receiver('bob', 'queued', 'request'), receiver('carol', 'queued', 'request')),
+      [
+        outcome('bob', { reason: 'nobody listens there' }),
+        outcome('carol', { state: 'delivered' }),
+        outcome('bob', { state: 'delivered', reply: '"yes"', attempts: 2 }),
+      ],
+      7,
+    );
+    expect(applied.receivers).toEqual([
+      { name: 'bob', via: 'request', state: 'delivered', reply: '"yes"', attempts: 3, at: 7 },
+      { name: 'carol', via: 'request', state: 'delivered', attempts: 1, at: 7 },
+    ]);
+  });
+
+  it('change nothing where there is one for good', () => {
+    const first = applyOutcomes(
+      send(receiver('bob', 'queued', 'request')),
+      [outcome('bob', { state: 'delivered' }), outcome('bob', { state: 'failed', reason: 'late' })],
+      7,
+    );
+    expect(states(first)).toEqual(['bob delivered']);
   });
 });
