@@ -81,6 +81,7 @@ export class Forwarding {
       expiresAt: message.expiresAt ?? now + MESSAGE_TTL_MS,
       receivers,
       frame: onwardFrame(message, wireId, [...hops, here], [...message.pathHistory, uriOf(member.path)]),
+      ...(message.orderingKey === undefined ? {} : { orderingKey: message.orderingKey }),
     };
     // Refused, the message stays with who passed it here and comes again.
     await refuseWhereFull(store, addressesOf(layer, receivers), queueLimit);

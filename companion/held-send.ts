@@ -15,6 +15,9 @@ export interface Item {
   tries: number;
 }
 
+/** One receiver of one send, of which something became. */
+export type Tried = Pick<Item, 'held' | 'name' | 'tries'>;
+
 /** What a lane tells about an item that it cannot bring further now. */
 export interface Parking {
   readonly reason: string;
@@ -36,7 +39,6 @@ export class HeldSend {
   flushing = false;
   lastReason: string | undefined;
   cancelRetry: (() => void) | undefined;
-  cancelPublishing: (() => void) | undefined;
 
   constructor(send: Send) {
     this.send = send;
@@ -53,9 +55,9 @@ export interface Holder {
   prepare(item: Item): Promise<string | undefined>;
   /** A reply came: the item has its outcome, or the reason to try it again. */
   replied(item: Item, bytes: Buffer): Promise<'settled' | { readonly retry: string }>;
-  settle(item: Item, change: Pick<Receiver, 'state'> & Partial<Pick<Receiver, 'reason' | 'reply'>>): void;
+  settle(item: Tried, change: Pick<Receiver, 'state'> & Partial<Pick<Receiver, 'reason' | 'reply'>>): void;
   /** The lane cannot bring the item further now; it keeps it. */
-  park(item: Item, parking: Parking): void;
+  park(item: Tried, parking: Parking): void;
   /** The lane is busy with a parked item again. */
   resumed(item: Item): void;
 }

@@ -5,11 +5,12 @@
  */
 import { CATALOGUE, CmbsError, toCmbsError, type ErrorCode, type JsonObject } from '@cmbs/shared';
 import type { LinkReply } from '@cmbs/shared/link/link';
-import { outgoingFrame, publishSend } from '@cmbs/shared/broker/publish';
+import { outgoingFrame } from '@cmbs/shared/broker/publish';
 import {
   applyOutcomes,
   isGivenUp,
   isOpen,
+  isPublishing,
   orderOf,
   putSend,
   readSend,
@@ -33,7 +34,17 @@ import type { Path } from '@cmbs/shared/occi/model';
 import type { Watch } from '@cmbs/shared/store/store';
 import { BroadcastLane } from './broadcast-lane';
 import type { Environment } from './environment';
-import { backOff, heldElsewhere, HeldSend, type Holder, type Item, type Parking, type Waiter } from './held-send';
+import {
+  backOff,
+  heldElsewhere,
+  HeldSend,
+  type Holder,
+  type Item,
+  type Parking,
+  type Tried,
+  type Waiter,
+} from './held-send';
+import { Publications } from './publications';
 import { RequestLane } from './request-lane';
 
 const PAGE = 1000;
@@ -47,6 +58,7 @@ export class Outbox implements Holder {
   readonly #writing = new Set<Promise<void>>();
   readonly #requests = new Map<string, RequestLane>();
   readonly #broadcasts = new Map<string, BroadcastLane>();
+  readonly #publications: Publications;
   /** What found every lane taken, in order; the next lane that is free is theirs. */
   readonly #withoutLane = new Map<HeldSend, Item[]>();
   #watch: Watch | undefined;
@@ -60,6 +72,16 @@ export class Outbox implements Holder {
   constructor(environment: Environment, learning: Learning) {
     this.#environment = environment;
     this.#learning = learning;
+    this.#publications = new Publications(environment, {
+      settle: (item, change) => this.settle(item, change),
+      park: (item, parking) => this.park(item, parking),
+      known: (sendId) => {
+        const held = this.#held.get(sendId);
+        if (held === undefined) this.#takeSoon(sendId, 0);
+        return held;
+      },
+      published: (held, stored) => this.#published(held, stored),
+    });
   }
 
   /** Takes everything that is open in the store in hand, in the order in which it was queued. */
@@ -70,7 +92,7 @@ export class Outbox implements Holder {
         const held = this.#held.get(id);
         if (deleted) this.#cancelled(id);
         else if (held === undefined) this.#takeSoon(id, 0);
-        else if (isPublishing(held.send)) void this.#followPublication(held);
+        else if (isPublishing(held.send)) void this.#publications.follow(held);
       }
     });
     await this.#watch.ready;
@@ -123,7 +145,11 @@ export class Outbox implements Holder {
   async attempt(sendId: string, signal: AbortSignal | undefined): Promise<LinkReply<'send'>> {
     const held = await this.#take(sendId);
     if (held === undefined) return { outcome: 'settled' };
-    if (isPublishing(held.send)) await this.#followPublication(held);
+    if (isPublishing(held.send)) {
+      await this.#publications.follow(held);
+      // Who asks has published what it could: the rest is ours.
+      this.#publications.hurry(held);
+    }
     for (const receiver of held.send.receivers) {
       if (isOpen(receiver)) this.#knownLane(receiver)?.hurry();
     }
@@ -169,10 +195,8 @@ export class Outbox implements Holder {
     this.#watch?.end();
     this.#cancelLook();
     this.#cancelExpiry?.();
-    for (const held of this.#held.values()) {
-      held.cancelRetry?.();
-      held.cancelPublishing?.();
-    }
+    this.#publications.close();
+    for (const held of this.#held.values()) held.cancelRetry?.();
     await Promise.all([...this.#requests.values(), ...this.#broadcasts.values()].map((lane) => lane.close()));
     for (const held of this.#held.values()) {
       for (const waiter of [...held.waiters]) waiter({ outcome: 'queued', reason: 'the companion is stopping' });
@@ -246,69 +270,22 @@ export class Outbox implements Holder {
         this.park(item, { reason: 'too many peers at once', state: 'queued' });
       }
     }
-    if (!isPublishing(send)) return;
-    if (send.frame !== undefined || publishAfterMs === 0) void this.#publish(held, 0);
-    else held.cancelPublishing = this.#environment.clock.after(publishAfterMs, () => void this.#publish(held, 0));
+    this.#publications.add(held, publishAfterMs);
   }
 
-  /** The function that queued a send publishes it: what it recorded is taken over. */
-  async #followPublication(held: HeldSend): Promise<void> {
-    const { store, log } = this.#environment;
-    try {
-      const read = await readSend(store, held.send.id);
-      if (read !== undefined) this.#published(held, read.send);
-    } catch (error) {
-      // The grace ends with an attempt of our own, which reads again.
-      log.warn('send not read', { send: held.send.id, cause: String(error) });
+  /** The store says so of its topics; undefined when the send is there no more. */
+  #published(held: HeldSend, stored: Send | undefined): void {
+    if (stored === undefined) {
+      this.#drop(held);
+      return;
     }
-  }
-
-  #published(held: HeldSend, stored: Send): void {
     held.send = withPublished(held.send, stored);
     for (const receiver of held.send.receivers) {
       if (receiver.via === 'bus' && !isOpen(receiver)) held.trying.delete(receiver.name);
     }
-    if (!isPublishing(held.send)) held.cancelPublishing?.();
+    if (!isPublishing(held.send)) this.#publications.remove(held);
     this.#settleIfDone(held);
     this.#answer(held);
-  }
-
-  async #publish(held: HeldSend, attempt: number): Promise<void> {
-    const { store, bus, clock, deployment, uriOf, log, counters } = this.#environment;
-    try {
-      const registry = await registryOf(this.#environment);
-      const published = await publishSend(held.send.id, {
-        store,
-        bus,
-        clock,
-        registry,
-        log,
-        counters,
-        deployment,
-        uriOf,
-      });
-      if (published === undefined) this.#drop(held);
-      else this.#published(held, published);
-    } catch (thrown) {
-      const error = toCmbsError(thrown);
-      const topics = held.send.receivers.filter((receiver) => receiver.via === 'bus' && isOpen(receiver));
-      log.warn('publication failed', { send: held.send.id, cause: String(thrown), retried: error.retryable });
-      held.lastReason = error.message;
-      if (!error.retryable) {
-        for (const { name } of topics) {
-          this.settle(
-            { held, name, address: '', sequence: '', tries: 0 },
-            { state: 'failed', reason: error.message },
-          );
-        }
-        return;
-      }
-      counters.add('cmbs_retries', { layer: held.send.layer });
-      for (const { name } of topics) held.trying.delete(name);
-      this.#answer(held);
-      if (this.#closed) return;
-      held.cancelPublishing = clock.after(backOff(attempt), () => void this.#publish(held, attempt + 1));
-    }
   }
 
   #lanesOf({ via }: Receiver): Map<string, RequestLane | BroadcastLane> {
@@ -476,7 +453,7 @@ export class Outbox implements Holder {
   }
 
   /** An item has its outcome. */
-  settle(item: Item, change: Pick<Receiver, 'state'> & Partial<Pick<Receiver, 'reason' | 'reply'>>): void {
+  settle(item: Tried, change: Pick<Receiver, 'state'> & Partial<Pick<Receiver, 'reason' | 'reply'>>): void {
     const { held } = item;
     const { clock, log } = this.#environment;
     const what = {
@@ -508,7 +485,7 @@ export class Outbox implements Holder {
   }
 
   /** An item cannot go further now; the send answers whoever waits and stays in hand. */
-  park(item: Item, { reason, state }: Parking): void {
+  park(item: Tried, { reason, state }: Parking): void {
     const { held } = item;
     const wasTrying = held.trying.delete(item.name);
     held.lastReason = reason;
@@ -602,7 +579,7 @@ export class Outbox implements Holder {
     if (this.#held.get(held.send.id) !== held) return;
     this.#held.delete(held.send.id);
     held.cancelRetry?.();
-    held.cancelPublishing?.();
+    this.#publications.remove(held);
     this.#withoutLane.delete(held);
     held.trying.clear();
     held.flushing = false;
@@ -623,13 +600,11 @@ export class Outbox implements Holder {
     const { counters } = this.#environment;
     for (const receiver of held.send.receivers) {
       if (!isOpen(receiver)) continue;
-      const { name, address = '' } = receiver;
+      const { name } = receiver;
       this.#knownLane(receiver)?.remove(held, name);
       counters.add('cmbs_dropped', { reason: 'expired', layer: held.send.layer });
-      this.settle(
-        { held, name, address, sequence: '', tries: 0 },
-        { state: 'expired', reason: receiver.reason ?? 'not delivered in time' },
-      );
+      const reason = receiver.reason ?? 'not delivered in time';
+      this.settle({ held, name, tries: 0 }, { state: 'expired', reason });
     }
   }
 
@@ -658,10 +633,6 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** Whether the same send may succeed later, after an error reply with this code. */
 const isRetryable = (code: string): boolean =>
   Object.hasOwn(CATALOGUE, code) && CATALOGUE[code as ErrorCode].retryable;
-
-/** Some of its topics are not on the bus yet. */
-const isPublishing = (send: Send): boolean =>
-  send.receivers.some((receiver) => receiver.via === 'bus' && isOpen(receiver));
 
 const isOpenIn = (send: Send, name: string): boolean =>
   send.receivers.some((receiver) => receiver.name === name && isOpen(receiver));

@@ -26,7 +26,7 @@ import { layerOf, prepareMessage, whyNotSent } from './message';
 import { inboxOf } from './inbox';
 import { publishSend, type PublishContext } from './publish';
 import { queueSend, type QueueOptions } from './queue';
-import { isOpen, readSend, SENDS, type Send } from './send';
+import { deleteSend, isItsTurn, isOpen, isPublishing, readSend, type Send } from './send';
 
 export interface BrokerOptions extends QueueOptions {
   readonly link: Link;
@@ -183,14 +183,16 @@ function messageProvider(options: BrokerOptions): Provider {
   }
 
   /** The send is stored, so a bus that does not take it now is not the caller's trouble: the outbox tries again. */
-  async function publish(queued: Send): Promise<Send | 'failed' | undefined> {
-    if (!queued.receivers.some(({ via }) => via === 'bus')) return queued;
+  async function publish(queued: Send): Promise<{ readonly send?: Send; readonly failure?: CmbsError }> {
+    // The outbox has all that stands in line.
+    if (!isPublishing(queued) || !(await isItsTurn(store, queued))) return { send: queued };
     const { registry } = await options.categories().current();
     try {
-      return await publishSend(queued.id, { ...options.publishing, store, clock, registry, log });
+      const send = await publishSend(queued.id, { ...options.publishing, store, clock, registry, log });
+      return send === undefined ? {} : { send };
     } catch (thrown) {
       log.warn('publication failed; the outbox has the send', { send: queued.id, cause: String(thrown) });
-      return 'failed';
+      return { failure: toCmbsError(thrown) };
     }
   }
 
@@ -201,16 +203,16 @@ function messageProvider(options: BrokerOptions): Provider {
     signal: AbortSignal,
     trace: string | undefined,
   ): Promise<ActionOutcome> {
-    let publishing: Send | 'failed' | undefined;
+    let published: Awaited<ReturnType<typeof publish>>;
     try {
-      publishing = await withDeadline(publish(queued), Math.max(waitMs, PUBLISH_PATIENCE_MS));
+      published = await withDeadline(publish(queued), Math.max(waitMs, PUBLISH_PATIENCE_MS));
     } catch (thrown) {
       const error = toCmbsError(thrown);
       if (isLate(error)) return later(error.message);
       throw thrown;
     }
-    if (publishing === 'failed') return later('the topic bus does not take it now');
-    if (!publishing?.receivers.some(isOpen)) return asEntity;
+    if (published.failure !== undefined) return later(published.failure.message);
+    if (!published.send?.receivers.some(isOpen)) return asEntity;
     const nudge = link.perform(
       queued.from,
       'send',
@@ -309,7 +311,7 @@ function messageProvider(options: BrokerOptions): Provider {
       const sendId = delivery?.send_id;
       const current = sendId === undefined ? undefined : await readSend(tx, sendId);
       return () => {
-        if (current !== undefined) tx.delete(SENDS, current.send.id);
+        if (current !== undefined) deleteSend(tx, current.send);
       };
     },
   };

@@ -52,6 +52,11 @@ function byRequest(name: string, member: Entity, layer: Layer, now: number): Rec
   return open({ name, via: 'request', address });
 }
 
+function orderingKeyOf({ attributes }: Entity): Pick<Send, 'orderingKey'> {
+  const key = attributes[MESSAGE.orderingKey];
+  return typeof key === 'string' && key !== '' ? { orderingKey: key } : {};
+}
+
 /** Who receives a message on its layer. */
 export function receiversOf(
   message: Entity,
@@ -165,6 +170,7 @@ export async function queueSend(request: QueueRequest, options: QueueOptions): P
       expiresAt: expiryOf(message, now),
       receivers,
       ...(trace === undefined ? {} : { trace }),
+      ...(receivers.some(({ via }) => via === 'bus') ? orderingKeyOf(message) : {}),
     };
     const fresh = {
       ...stored,

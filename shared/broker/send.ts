@@ -3,6 +3,7 @@
  * in the store before anything goes out, so whatever dies in between, it is still there (DESIGN, the way of a
  * request, 3). The message shows it in its `delivery` attribute.
  */
+import { createHash } from 'node:crypto';
 import { orderKey, type Clock } from '../clock';
 import { concurrently } from '../concurrently';
 import { CmbsError } from '../errors';
@@ -57,6 +58,8 @@ export interface Send {
   readonly trace?: string;
   /** The frame to pass on, where no entity of this deployment is behind it. */
   readonly frame?: string;
+  /** What one member sends with the same one on a layer goes on the topic bus in the order in which it was queued. */
+  readonly orderingKey?: string;
 }
 
 export const isOpen = ({ state }: Receiver): boolean => state === 'queued' || state === 'waiting';
@@ -87,7 +90,42 @@ export function addressesOf(layer: Layer, receivers: readonly Receiver[]): Reado
   );
 }
 
+/** Some of its topics are not on the bus yet. */
+export const isPublishing = ({ receivers }: Pick<Send, 'receivers'>): boolean =>
+  receivers.some((receiver) => receiver.via === 'bus' && isOpen(receiver));
+
+/** The collection in which sends with one ordering key stand in line; undefined for a send without one. */
+function lineOf({ from, layer, orderingKey = '' }: Send): string | undefined {
+  if (orderingKey === '') return undefined;
+  return `ordering:${createHash('sha256').update([from, layer, orderingKey].join('\0')).digest('base64url')}`;
+}
+
+/** Id of the send whose turn it is to be published before, or as, this one; undefined where none is in its line. */
+export async function firstInLine(store: Pick<Store, 'query'>, send: Send): Promise<string | undefined> {
+  const line = lineOf(send);
+  if (line === undefined) return undefined;
+  const { docs } = await store.query({ collection: line, limit: 1 });
+  return docs[0]?.value.send as string | undefined;
+}
+
+/** Whether nothing that has to be published before it is still open. */
+export async function isItsTurn(store: Pick<Store, 'query'>, send: Send): Promise<boolean> {
+  const first = await firstInLine(store, send);
+  return first === undefined || first === send.id;
+}
+
+export function deleteSend(tx: Transaction, send: Send): void {
+  tx.delete(SENDS, send.id);
+  const line = lineOf(send);
+  if (line !== undefined) tx.delete(line, orderOf(send));
+}
+
 export function putSend(tx: Transaction, send: Send): void {
+  const line = lineOf(send);
+  if (line !== undefined) {
+    if (isPublishing(send)) tx.put(line, orderOf(send), { send: send.id }, { expiresAt: send.expiresAt });
+    else tx.delete(line, orderOf(send));
+  }
   tx.put(SENDS, send.id, send as unknown as JsonObject, {
     index: { [ADDRESS_FIELD]: [...addressesOf(send.layer, send.receivers)] },
     order: orderOf(send),
@@ -212,7 +250,7 @@ export function writeSend(
   clock: Clock,
 ): void {
   if (send.receivers.some(isOpen)) putSend(tx, send);
-  else tx.delete(SENDS, send.id);
+  else deleteSend(tx, send);
   if (message === undefined) return;
   // A newer send of the same message is what its delivery shows.
   const shown = (message.entity.attributes[MESSAGE.delivery] as JsonObject | undefined)?.send_id;

@@ -218,6 +218,49 @@ describeOnEmulators('a deployment goes on', (hosts) => {
     expect((await here.act(refused.path, 'send_l32', { from: alice.id })).status).toBe(200);
   }, 240_000);
 
+  test.each([
+    ['the project does not exist', NOT_FOUND, /does the project exist/],
+    ['nobody may publish', PERMISSION_DENIED, /lacks a permission/],
+  ])('when %s in Pub/Sub: what is sent waits, and says why', async (_, status, why) => {
+    pubsub.inject('Publish', { kind: 'answer', status, message: 'secret detail' }, Infinity);
+    const sent = await publish(unique('content'));
+    expect([sent.status, sent.headers.get('x-occi-reason')]).toEqual([202, expect.stringMatching(why)]);
+    const delivery = await eventually(
+      () => here.delivery(sent.path),
+      ({ reason }) => reason !== undefined,
+      'the message says why',
+      30_000,
+    );
+    expect(delivery).toMatchObject({ state: 'queued', reason: expect.stringMatching(why) as string });
+    expect(JSON.stringify(delivery)).not.toContain('secret');
+    pubsub.heal();
+    await here.reaches(sent.path, 'delivered', 60_000);
+  });
+
+  test('when Pub/Sub fails the first of an ordering key: the others do not overtake it', async () => {
+    const orderingKey = unique('key');
+    const contents = Array.from({ length: 6 }, (_, number) => `${orderingKey}: ${number}`);
+    const [first = '', second = '', ...others] = contents;
+    await pubsub.refuse();
+    expect((await publish(first, { orderingKey })).status).toBe(202);
+    await pubsub.accept();
+    // At once, while the first one waits for the end of its back-off.
+    await here.must(200, publish(second, { orderingKey, prefer: 'wait=40' }));
+    await here.must(200, publish('of another key', { orderingKey: unique('key') }));
+    await pubsub.refuse();
+    for (const content of others) {
+      expect((await publish(content, { orderingKey, prefer: 'respond-async' })).status).toBe(202);
+    }
+    await cloud.parts().stopCompanion();
+    await pubsub.accept();
+    await cloud.parts().startCompanion();
+    await arrives(contents.at(-1) ?? '', OFFERED_AGAIN_MS);
+    const received = (await here.inbox(bob))
+      .map(contentOf)
+      .filter((content) => (contents as unknown[]).includes(content));
+    expect(received).toEqual(contents);
+  }, 240_000);
+
   test('when Pub/Sub does not confirm a publication that it has', async () => {
     pubsub.inject('Publish', { kind: 'lose', by: 'silence' });
     const content = unique('content');
