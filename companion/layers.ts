@@ -121,7 +121,8 @@ export class Layers {
     await this.#enqueue(path, () => this.#reconcile(path));
     const observed = this.#holders.get(path)?.observed.get(layer);
     if (observed === undefined) return { state: 'stopped' };
-    return { state: observed.state, ...(observed.reason === undefined ? {} : { reason: observed.reason }) };
+    const { address: _itself, ...reply } = observed;
+    return reply;
   }
 
   /** Closes everything of a member that is being deleted. */
@@ -293,7 +294,8 @@ export class Layers {
       if (error.code === 'internal')
         log.error('layer not opened', { member: member.path, layer, cause: String(thrown) });
       counters.add('cmbs_layers_failed', { layer });
-      return { state: 'failed', reason: reasonOf(error) };
+      const isOutage = error.code === 'unavailable' || error.code === 'deadline_exceeded';
+      return { state: 'failed', reason: reasonOf(error), ...(isOutage ? { isOutage } : {}) };
     }
   }
 

@@ -48,10 +48,10 @@ const traceOf = ({ trace }: ActionCall): { readonly trace?: string } => (trace =
 
 const asEntity: ActionOutcome = { answer: 'entity', status: 200 };
 
-/** Stored, and the outcome is not known yet. */
 /** What was asked for is stored, and is done when whoever does it is there. */
 const isLate = ({ code }: CmbsError): boolean => code === 'unavailable' || code === 'deadline_exceeded';
 
+/** Stored, and the outcome is not known yet. */
 const later = (reason: string | undefined): ActionOutcome => ({
   answer: 'entity',
   status: 202,
@@ -92,6 +92,7 @@ function memberProvider({ store, clock, link }: BrokerOptions): Provider {
         if (isLate(error)) return later(error.message);
         throw thrown;
       }
+      if (now.isOutage === true) return later(now.reason);
       if (now.state === 'failed') {
         throw new CmbsError(
           'conflict',

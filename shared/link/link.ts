@@ -26,7 +26,12 @@ const reached = z.strictObject({ socket: z.string(), member: z.string() });
 
 /** What each action answers. */
 export const LINK_REPLIES = {
-  reconcile: z.strictObject({ state: z.enum(['started', 'stopped', 'failed']), reason: z.string().optional() }),
+  reconcile: z.strictObject({
+    state: z.enum(['started', 'stopped', 'failed']),
+    reason: z.string().optional(),
+    /** It failed because something that it needs was away; it is tried again. */
+    isOutage: z.boolean().optional(),
+  }),
   release: z.strictObject({}),
   check_neighbors: z.strictObject({
     found: z.array(reached),

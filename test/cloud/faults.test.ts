@@ -261,6 +261,20 @@ describeOnEmulators('a deployment goes on', (hosts) => {
     expect(received).toEqual(contents);
   }, 240_000);
 
+  test('when Pub/Sub is away while a member starts on a topic: it is started when it is back', async () => {
+    const member = await here.member({ topics: [unique('fault.later')] });
+    await pubsub.refuse();
+    const asked = await here.act(member.path, 'start_l32');
+    expect([asked.status, asked.headers.get('x-occi-reason')]).toEqual([202, expect.stringContaining('Pub/Sub')]);
+    await pubsub.accept();
+    await eventually(
+      () => here.layer(member, 'l32'),
+      (layer) => layer?.state === 'started',
+      'the layer is started',
+      60_000,
+    );
+  }, 120_000);
+
   test('when Pub/Sub does not confirm a publication that it has', async () => {
     pubsub.inject('Publish', { kind: 'lose', by: 'silence' });
     const content = unique('content');
