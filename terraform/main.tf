@@ -17,6 +17,7 @@ module "layout" {
   instances                  = var.instances
   min_instances_budget       = var.min_instances_budget
   shards                     = var.shards
+  member_ports               = var.member_ports
   network_range              = var.network_range
   topic_prefix               = var.topic_prefix
   topic_delivery             = var.topic_delivery

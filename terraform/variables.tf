@@ -316,7 +316,7 @@ variable "companion_image" {
 }
 
 variable "shards" {
-  description = "Shards of members, by name: each has a public address, and two companions in two zones of the region (b and c by default) of which one works. One is enough up to some thousand members."
+  description = "Shards of members, by name: each has a public address, and two companions in two zones of the region (b and c by default) of which one works. A shard has as many sockets as member_ports has ports."
   type = map(object({
     primary_zone = optional(string)
     standby_zone = optional(string)
@@ -335,8 +335,19 @@ variable "shards" {
   }
 }
 
+variable "member_ports" {
+  description = "First and last port of members' sockets at a shard's address. Each layer that a member takes part in needs a port: by default 31, for six members on all five layers; a socket at another port is reached by nobody outside."
+  type        = object({ first = number, last = number })
+  default     = { first = 5010, last = 5040 }
+
+  validation {
+    condition     = var.member_ports.first >= 1024 && var.member_ports.first <= var.member_ports.last && var.member_ports.last <= 32767
+    error_message = "member_ports is a range within 1024 to 32767: below are ports of the system, above those of its outgoing connections."
+  }
+}
+
 variable "member_ranges" {
-  description = "Address ranges (CIDR) that may connect to members' sockets (ports 5010 to 5040), where nothing asks who calls. Empty: nobody outside."
+  description = "Address ranges (CIDR) that may connect to members' sockets (member_ports), where nothing asks who calls. Empty: nobody outside."
   type        = list(string)
   default     = []
 

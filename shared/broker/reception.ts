@@ -146,10 +146,14 @@ export class Reception {
   async takeFromBus(member: Entity, layer: TopicLayer, delivery: Delivery): Promise<void> {
     if (isSuspended(member)) throw new CmbsError('unavailable', 'The member is suspended; try again later.');
     const message = messageOfDelivery(layer, delivery);
-    if (!wants(member, [delivery.topic])) return;
+    const { clock, counters } = this.#context;
+    if (!wants(member, [delivery.topic])) {
+      // It was published while the member did, which has changed its topics since.
+      counters.add('cmbs_dropped', { reason: 'not wanted any more', layer });
+      return;
+    }
     const isListed = message.providers.length === 0 || message.providers.some((one) => isNamed(member, one));
     if (layer === 'l4' && !isListed) return;
-    const { clock, counters } = this.#context;
     if (isExpired(message, clock.now())) {
       counters.add('cmbs_dropped', { reason: 'expired', layer });
       return;

@@ -123,12 +123,14 @@ run "a_fourth" {
   command = plan
 
   variables {
+    member_ports      = { first = 5040, last = 5010 }
     function_settings = { concurrency = 0 }
     settings          = { log = "warn" }
     secrets           = { CMBS_EXAMPLE = { secret = "example", readers = ["everybody"] } }
   }
 
   expect_failures = [
+    var.member_ports,
     var.function_settings,
     var.settings,
     var.secrets,

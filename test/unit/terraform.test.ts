@@ -387,6 +387,7 @@ const LAYOUT_VARIABLES: Readonly<Record<string, Value>> = {
   min_instances_budget: 0,
   shards: { main: {} },
   network_range: '10.80.0.0/20',
+  member_ports: { first: 5010, last: 5040 },
   topic_prefix: 'cmbs',
   topic_delivery: 'pull',
   topics: [],

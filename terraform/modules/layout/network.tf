@@ -1,7 +1,5 @@
 locals {
-  # Where members' sockets may be, one port per layer and member, and where the companion is controlled. The range is
-  # one forwarding rule; the control port is in none.
-  member_ports = { first = 5010, last = 5040 }
+  # Where the companion is controlled: in no forwarding rule, unlike the members' ports.
   control_port = 8080
 
   network = {

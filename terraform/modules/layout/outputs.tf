@@ -70,10 +70,10 @@ output "routed_functions" {
 
 output "member_ports" {
   description = "First and last port of members' sockets."
-  value       = local.member_ports
+  value       = var.member_ports
 
   precondition {
-    condition     = local.control_port < local.member_ports.first || local.control_port > local.member_ports.last
+    condition     = local.control_port < var.member_ports.first || local.control_port > var.member_ports.last
     error_message = "The control port lies among the members' ports, which are open to others."
   }
 }

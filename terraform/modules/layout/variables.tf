@@ -99,6 +99,11 @@ variable "shards" {
   }))
 }
 
+variable "member_ports" {
+  description = "First and last port of members' sockets."
+  type        = object({ first = number, last = number })
+}
+
 variable "network_range" {
   description = "A /20 for the companions and the functions' connector."
   type        = string

@@ -46,6 +46,7 @@ module "layout" {
   instances            = { occi = { min_instances = 1, memory = "1Gi" } }
   min_instances_budget = 1
   shards               = var.shards
+  member_ports         = { first = 5010, last = 5040 }
   network_range        = "10.80.0.0/20"
   topic_prefix         = "cmbs"
   topic_delivery       = var.topic_delivery
