@@ -131,7 +131,7 @@ export class BroadcastLane {
         this.#retries = 0;
       }
     } catch (error) {
-      this.#environment.log.error('lane failed; trying again', { address: this.#address, cause: String(error) });
+      this.#environment.log.error('lane failed; trying again', { address: this.#address, cause: error });
       this.#wait('the store does not answer');
       this.#retries += 1;
       this.#cancelRetry = this.#environment.clock.after(backOff(this.#retries), () => this.#look());

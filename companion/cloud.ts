@@ -2,7 +2,7 @@
  * A companion on Google Cloud, or on its emulators: it waits for its shard, holds it for as long as it can, and starts
  * again from the store when it gets it back. Its control endpoint answers all the while.
  */
-import { aborted, newId, pause, systemClock, toCmbsError, untilOr, type Clock, type Log } from '@cmbs/shared';
+import { aborted, newId, pause, systemClock, untilOr, type Clock, type Log } from '@cmbs/shared';
 import { acquireLease, type Tenure } from '@cmbs/shared/broker/lease';
 import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
 import { Shards } from '@cmbs/shared/broker/shards';
@@ -160,8 +160,7 @@ export async function startCloudCompanion({
       } catch (error) {
         log.error('the shard could not be held; trying again', {
           shard,
-          cause: toCmbsError(error).message,
-          error,
+          cause: error,
         });
         failures += 1;
         await tenure.release();

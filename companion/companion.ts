@@ -140,7 +140,7 @@ export class Companion {
     this.#cancelRecovery = clock.after(lookAgainMs, () => {
       this.#execution
         .recover({ late: true })
-        .catch((error: unknown) => log.warn('calls that were cut off not answered', { cause: String(error) }))
+        .catch((error: unknown) => log.warn('calls that were cut off not answered', { cause: error }))
         .finally(() => this.#recoverLater());
     });
   }
@@ -226,7 +226,7 @@ export class Companion {
     try {
       await end;
     } catch (error) {
-      this.#environment.log.error('part of the companion not closed', { part, cause: String(error) });
+      this.#environment.log.error('part of the companion not closed', { part, cause: error });
     }
   }
 }

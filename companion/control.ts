@@ -106,7 +106,7 @@ export class Control {
 
   #refusal(thrown: unknown, { url }: IncomingMessage): Answer {
     const { code, message, details, status, headers } = toCmbsError(thrown);
-    if (code === 'internal') this.#options.log.error('control call failed', { path: url, cause: String(thrown) });
+    if (code === 'internal') this.#options.log.error('control call failed', { path: url, cause: thrown });
     return json(status, { error: { code, message, ...(details === undefined ? {} : { details }) } }, headers);
   }
 

@@ -106,7 +106,7 @@ export class Layers {
     try {
       for (const path of new Set([...(await this.#desired()), ...this.#holders.keys()])) this.#reconcileSoon(path);
     } catch (error) {
-      log.warn('what is desired could not be read', { cause: String(error) });
+      log.warn('what is desired could not be read', { cause: error });
     }
     this.#lookSoon();
   }
@@ -170,7 +170,7 @@ export class Layers {
 
   #reconcileSoon(path: Path): void {
     this.#enqueue(path, () => this.#reconcile(path)).catch((error: unknown) => {
-      this.#environment.log.error('layers not reconciled; trying again', { member: path, cause: String(error) });
+      this.#environment.log.error('layers not reconciled; trying again', { member: path, cause: error });
       const holder = this.#holders.get(path);
       if (holder !== undefined) this.#retry(path, holder);
     });
@@ -291,8 +291,7 @@ export class Layers {
       return { state: 'started', address };
     } catch (thrown) {
       const error = toCmbsError(thrown);
-      if (error.code === 'internal')
-        log.error('layer not opened', { member: member.path, layer, cause: String(thrown) });
+      if (error.code === 'internal') log.error('layer not opened', { member: member.path, layer, cause: thrown });
       counters.add('cmbs_layers_failed', { layer });
       const isOutage = error.code === 'unavailable' || error.code === 'deadline_exceeded';
       return { state: 'failed', reason: reasonOf(error), ...(isOutage ? { isOutage } : {}) };

@@ -80,7 +80,7 @@ export class Members implements KnownMembers {
       this.#apply(path, stored?.entity, read);
     } catch (error) {
       // The next change of the member, or the next action on it, reads it again.
-      this.#options.log.warn('member not read', { member: path, cause: String(error) });
+      this.#options.log.warn('member not read', { member: path, cause: error });
     }
     return this.#known.get(path);
   }
@@ -127,7 +127,7 @@ export class Members implements KnownMembers {
       }
       for (const path of gone) await this.refresh(path);
     } catch (error) {
-      log.warn('members not read', { cause: String(error) });
+      log.warn('members not read', { cause: error });
     }
     this.#lookSoon();
   }

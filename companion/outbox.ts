@@ -137,7 +137,7 @@ export class Outbox implements Holder {
     const { log } = this.#environment;
     this.#cancelLook();
     this.#takeAll(PUBLICATION_GRACE_MS)
-      .catch((error: unknown) => log.warn('sends not read', { cause: String(error) }))
+      .catch((error: unknown) => log.warn('sends not read', { cause: error }))
       .finally(() => this.#lookSoon());
   }
 
@@ -229,7 +229,7 @@ export class Outbox implements Holder {
           return this.#hold(read.send, PUBLICATION_GRACE_MS);
         },
         (error: unknown) => {
-          log.error('send not read', { send: sendId, cause: String(error) });
+          log.error('send not read', { send: sendId, cause: error });
           throw error;
         },
       );
@@ -442,7 +442,7 @@ export class Outbox implements Holder {
       const { id = '' } = this.#environment.members.get(from) ?? {};
       await this.#learning.learn(reply.member_description, originOf(reply), id);
     } catch (error) {
-      this.#environment.log.warn('description in a reply not kept', { cause: String(error) });
+      this.#environment.log.warn('description in a reply not kept', { cause: error });
     }
   }
 
@@ -539,7 +539,7 @@ export class Outbox implements Holder {
         writeSend(tx, applyOutcomes(base, outcomes, clock.now()), current.message, registry, clock);
       });
     } catch (error) {
-      log.error('outcome not recorded; trying again', { send: held.send.id, cause: String(error) });
+      log.error('outcome not recorded; trying again', { send: held.send.id, cause: error });
       held.outcomes.unshift(...outcomes);
       if (this.#closed) return;
       held.cancelRetry = clock.after(backOff(attempt), () => this.#write(held, attempt + 1));

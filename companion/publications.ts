@@ -55,7 +55,7 @@ export class Publications {
       if (read !== undefined) this.#holder.published(held, read.send);
     } catch (error) {
       // The grace ends with an attempt of our own, which reads again.
-      log.warn('send not read', { send: held.send.id, cause: String(error) });
+      log.warn('send not read', { send: held.send.id, cause: error });
     }
   }
 
@@ -94,7 +94,7 @@ export class Publications {
       if (held !== undefined) this.hurry(held);
     } catch (error) {
       // Each in line looks again by itself.
-      log.warn('line of an ordering key not read', { send: gone.id, cause: String(error) });
+      log.warn('line of an ordering key not read', { send: gone.id, cause: error });
     }
   }
 
@@ -120,7 +120,7 @@ export class Publications {
   #failed(held: HeldSend, thrown: unknown, attempt: number): void {
     const { log, counters } = this.#environment;
     const { retryable, message: reason } = toCmbsError(thrown);
-    log.warn('publication failed', { send: held.send.id, cause: String(thrown), retried: retryable });
+    log.warn('publication failed', { send: held.send.id, cause: thrown, retried: retryable });
     if (retryable) {
       counters.add('cmbs_retries', { layer: held.send.layer });
       this.#later(held, backOff(attempt), attempt + 1);

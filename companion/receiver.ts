@@ -41,7 +41,7 @@ export class Receiver {
     const error = toCmbsError(thrown);
     counters.add('cmbs_received', { layer, outcome: error.code });
     if (error.code === 'internal') {
-      log.error('receiving failed', { member: memberPath, layer, cause: String(thrown) });
+      log.error('receiving failed', { member: memberPath, layer, cause: thrown });
     }
     return errorReply(error);
   }

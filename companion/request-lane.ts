@@ -163,7 +163,7 @@ export class RequestLane {
         this.#requester === undefined && error instanceof CmbsError && error.code === 'bad_attribute';
       if (isAddress) this.#refuseAll(error.message);
       else {
-        this.#environment.log.error('lane failed; trying again', { address: this.#address, cause: String(error) });
+        this.#environment.log.error('lane failed; trying again', { address: this.#address, cause: error });
         this.#park({ reason: 'the store does not answer', why: 'failing' });
       }
     } finally {
@@ -232,7 +232,7 @@ export class RequestLane {
       .catch((error: unknown) => {
         this.#environment.log.error('reply not handled; trying again', {
           address: this.#address,
-          cause: String(error),
+          cause: error,
         });
         this.#putBack(item, 'the reply could not be recorded');
       })

@@ -230,7 +230,7 @@ export class Gateway {
       await this.#answer(incoming, outgoing, waits, isTooMany);
       this.#boundUnread(socket, outgoing);
     } catch (error) {
-      this.#options.log.warn('answer not written', { path: incoming.url, cause: String(error) });
+      this.#options.log.warn('answer not written', { path: incoming.url, cause: error });
       outgoing.destroy();
     } finally {
       inHand.delete(waits);

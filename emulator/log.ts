@@ -1,5 +1,5 @@
 /** Log lines of the local stack: a line of text for a person at a terminal. */
-import type { Log, LogFields } from '@cmbs/shared';
+import { describeError, type Log, type LogFields } from '@cmbs/shared';
 
 const SEVERITIES = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type Severity = (typeof SEVERITIES)[number];
@@ -8,11 +8,17 @@ const isTraffic = ({ event }: LogFields): boolean => event === 'request' || even
 
 /** Control characters in values would let a client write lines of its own. */
 const shown = (value: unknown): string => {
-  // The declared type leaves out that undefined and functions have no JSON.
-  const json = JSON.stringify(value) as string | undefined;
-  const text = typeof value === 'string' ? value : (json ?? 'undefined');
+  const text = textOf(value);
   return /^[\w./:@%+-]+$/.test(text) ? text : JSON.stringify(text.slice(0, 2000));
 };
+
+function textOf(value: unknown): string {
+  if (typeof value === 'string') return value;
+  if (value instanceof Error) return describeError(value, String);
+  // The declared type leaves out that undefined and functions have no JSON.
+  const json = JSON.stringify(value) as string | undefined;
+  return json ?? 'undefined';
+}
 
 export function terminalLog(least: Severity, write: (line: string) => void): Log {
   const line =

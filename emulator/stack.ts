@@ -138,7 +138,7 @@ function sweeping(store: Store, clock: Clock, log: Log): () => Promise<void> {
     try {
       for (let removed = SWEEP_LIMIT; removed === SWEEP_LIMIT;) removed = await store.sweep(SWEEP_LIMIT);
     } catch (error) {
-      log.warn('sweep failed', { cause: String(error) });
+      log.warn('sweep failed', { cause: error });
     }
     plan();
   };

@@ -49,7 +49,7 @@ export function frameworkHandler(route: Route): HttpFunction {
     try {
       await writeResponse(incoming.method, outgoing, response, { waits: gone });
     } catch (error) {
-      log.warn('answer not written', { function: route.name, cause: String(error) });
+      log.warn('answer not written', { function: route.name, cause: error });
       outgoing.destroy();
     } finally {
       for (const cancel of timers) cancel();

@@ -127,7 +127,7 @@ export function answerError(thrown: unknown, request: OcciRequest | undefined, l
       method: request?.method,
       path: request?.path,
       trace: request?.trace,
-      cause: describe(thrown),
+      cause: thrown,
     });
   }
   let rendering = TEXT_PLAIN;
@@ -140,10 +140,4 @@ export function answerError(thrown: unknown, request: OcciRequest | undefined, l
     ...error.headers,
     'X-OCCI-Error': oneLine(error.message),
   });
-}
-
-function describe(thrown: unknown): string {
-  if (!(thrown instanceof Error)) return String(thrown);
-  const cause = thrown.cause === undefined ? '' : ` (cause: ${describe(thrown.cause)})`;
-  return (thrown.stack ?? thrown.message) + cause;
 }

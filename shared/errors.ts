@@ -99,3 +99,13 @@ export function toCmbsError(thrown: unknown): CmbsError {
   if (thrown instanceof CmbsError) return thrown;
   return new CmbsError('internal', 'The server failed; the cause is in its log.', { cause: thrown });
 }
+
+/** Any thrown value for the log, and what was behind it; with its stack, or as `shown` says. */
+export function describeError(
+  thrown: unknown,
+  shown: (error: Error) => string = (error) => error.stack ?? String(error),
+): string {
+  if (!(thrown instanceof Error)) return String(thrown);
+  const cause = thrown.cause === undefined ? '' : ` (cause: ${describeError(thrown.cause, shown)})`;
+  return shown(thrown) + cause;
+}

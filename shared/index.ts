@@ -1,5 +1,13 @@
 /** What every part of the product uses; everything else is imported by its own subpath. */
-export { badRequest, CATALOGUE, CmbsError, toCmbsError, type CmbsErrorOptions, type ErrorCode } from './errors';
+export {
+  badRequest,
+  CATALOGUE,
+  CmbsError,
+  describeError,
+  toCmbsError,
+  type CmbsErrorOptions,
+  type ErrorCode,
+} from './errors';
 export { newId, orderKey, systemClock, timeOrderedIds, type Clock, type NewId } from './clock';
 export { isJsonObject, type Json, type JsonObject } from './json';
 export { silentCounters, silentLog, type Counters, type Log, type LogFields } from './log';

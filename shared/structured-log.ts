@@ -2,6 +2,7 @@
  * Log lines of a program in the cloud: one JSON object a line, in the fields that Cloud Logging reads from standard
  * output (`severity`, `message`, `time`, trace and labels; cloud.google.com/logging/docs/structured-logging).
  */
+import { describeError } from './errors';
 import type { Log, LogFields } from './log';
 import { traceIds } from './trace';
 
@@ -54,6 +55,6 @@ function traceFields(trace: unknown, project: string | undefined): Readonly<Reco
 
 /** Errors have no JSON of their own. */
 function plain(value: unknown): unknown {
-  const text = value instanceof Error ? (value.stack ?? String(value)) : value;
+  const text = value instanceof Error ? describeError(value) : value;
   return typeof text === 'string' && text.length > MAX_VALUE_LENGTH ? `${text.slice(0, MAX_VALUE_LENGTH)}…` : text;
 }

@@ -86,7 +86,7 @@ export async function bindSocket<S extends Socket>(
   } catch (error) {
     if (socket !== undefined) environment.context.release(socket);
     const shown = bindError(address, error);
-    environment.log.warn('bind failed', { address: address.text, reason: shown.message, error });
+    environment.log.warn('bind failed', { address: address.text, reason: shown.message, cause: error });
     throw shown;
   }
 }
@@ -115,7 +115,7 @@ export async function releaseBound(
       environment.log.warn('a port was not released in time', { address: endpoint });
     }
   } catch (error) {
-    environment.log.error('closing a bound socket failed', { address: endpoint, error });
+    environment.log.error('closing a bound socket failed', { address: endpoint, cause: error });
   } finally {
     cancel();
     environment.context.release(socket);

@@ -131,7 +131,7 @@ export class Broadcaster {
 
   readonly #refused = (error: unknown): false => {
     if (codeOf(error) !== 'EAGAIN') {
-      this.options.log.error('broadcast not sent', { address: this.address, error });
+      this.options.log.error('broadcast not sent', { address: this.address, cause: error });
     }
     this.options.counters.add('cmbs_broadcasts_refused');
     if (!this.#closed) {
@@ -160,7 +160,7 @@ export class Broadcaster {
       }
     } catch (error) {
       if (!socket.closed)
-        this.options.log.error('receiving subscriptions failed', { address: this.address, error });
+        this.options.log.error('receiving subscriptions failed', { address: this.address, cause: error });
     }
   }
 

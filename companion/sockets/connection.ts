@@ -141,7 +141,7 @@ export class Connection<S extends Socket> {
       socket.connect(endpoint.text);
     } catch (error) {
       // No descriptor or no place for a socket is left; one may be later.
-      this.environment.log.error('a socket could not be opened', { address: this.address.text, error });
+      this.environment.log.error('a socket could not be opened', { address: this.address.text, cause: error });
       this.#failed('no socket could be opened here', true);
     }
   }
@@ -156,7 +156,7 @@ export class Connection<S extends Socket> {
       }
     } catch (error) {
       if (socket !== this.#socket || this.#closed) return; // a closed socket ends its observer with an error
-      this.environment.log.error('connection observer failed', { address: this.address.text, error });
+      this.environment.log.error('connection observer failed', { address: this.address.text, cause: error });
       this.#failed('the connection could not be observed', true);
     }
   }

@@ -142,7 +142,7 @@ export class Listener {
       }
     } catch (error) {
       if (!this.socket.closed)
-        this.options.log.error('receiving broadcasts failed', { address: this.address, error });
+        this.options.log.error('receiving broadcasts failed', { address: this.address, cause: error });
     }
   }
 
@@ -203,7 +203,7 @@ export class Listener {
   }
 
   #failed(error: unknown): void {
-    this.options.log.error('a broadcast handler failed', { address: this.address, error });
+    this.options.log.error('a broadcast handler failed', { address: this.address, cause: error });
     this.options.counters.add('cmbs_handler_failures', { socket: 'listener' });
   }
 }

@@ -167,7 +167,7 @@ export class Replier {
       }
     } catch (error) {
       if (!this.socket.closed)
-        this.options.log.error('receiving requests failed', { address: this.address, error });
+        this.options.log.error('receiving requests failed', { address: this.address, cause: error });
     }
   }
 
@@ -249,14 +249,14 @@ export class Replier {
   #refuse(frames: Buffer[], thrown: unknown): void {
     const error = toCmbsError(thrown);
     if (!(thrown instanceof CmbsError)) {
-      this.options.log.error('a request handler failed', { address: this.address, error: thrown });
+      this.options.log.error('a request handler failed', { address: this.address, cause: thrown });
       this.options.counters.add('cmbs_handler_failures', { socket: 'replier' });
     }
     let reply: Reply;
     try {
       reply = this.options.errorReply(error);
     } catch (failure) {
-      this.options.log.error('an error reply could not be worded', { address: this.address, error: failure });
+      this.options.log.error('an error reply could not be worded', { address: this.address, cause: failure });
       reply = '';
     }
     this.#reply(frames, reply);

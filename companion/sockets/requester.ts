@@ -231,7 +231,7 @@ export class Requester {
     this.#waiting.set(pending.id, pending);
     this.#waiting = new Map([...this.#waiting].sort(([one], [other]) => one - other));
     if (codeOf(error) !== 'EAGAIN') {
-      this.options.log.error('request not sent', { address: this.address, error });
+      this.options.log.error('request not sent', { address: this.address, cause: error });
       this.#fail(pending.id, 'lost');
       return;
     }
@@ -254,7 +254,8 @@ export class Requester {
         this.#onReply(frames);
       }
     } catch (error) {
-      if (!socket.closed) this.options.log.error('receiving replies failed', { address: this.address, error });
+      if (!socket.closed)
+        this.options.log.error('receiving replies failed', { address: this.address, cause: error });
     }
   }
 

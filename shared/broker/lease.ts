@@ -95,7 +95,7 @@ export async function acquireLease(options: LeaseOptions, signal: AbortSignal): 
       const leftMs = Math.max(0, LEASE_TTL_MS - (monotonic() - seen.since));
       await untilOr(changed.next, clock, Math.min(leftMs + 1, LEASE_POLL_MS), signal);
     } catch (error) {
-      log.warn('the lease could not be looked at; trying again', { shard, cause: String(error) });
+      log.warn('the lease could not be looked at; trying again', { shard, cause: error });
       await pause(clock, LEASE_POLL_MS, signal);
     } finally {
       changed.watch.end();
@@ -193,7 +193,7 @@ class Holding implements Tenure {
         this.#tell('renewed');
       }
     } catch (error) {
-      log.warn('the lease could not be renewed; trying again', { shard, cause: String(error) });
+      log.warn('the lease could not be renewed; trying again', { shard, cause: error });
       if (!this.#isOver) this.#renewSoon(LEASE_RETRY_MS);
       return;
     }
@@ -231,7 +231,7 @@ class Holding implements Tenure {
       });
     } catch (error) {
       // The next one waits until it runs out.
-      log.warn('the lease could not be released', { shard, cause: String(error) });
+      log.warn('the lease could not be released', { shard, cause: error });
     }
   }
 }

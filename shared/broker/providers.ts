@@ -192,7 +192,7 @@ function messageProvider(options: BrokerOptions): Provider {
       const send = await publishSend(queued.id, { ...options.publishing, store, clock, registry, log });
       return send === undefined ? {} : { send };
     } catch (thrown) {
-      log.warn('publication failed; the outbox has the send', { send: queued.id, cause: String(thrown) });
+      log.warn('publication failed; the outbox has the send', { send: queued.id, cause: thrown });
       return { failure: toCmbsError(thrown) };
     }
   }
@@ -226,7 +226,7 @@ function messageProvider(options: BrokerOptions): Provider {
     );
     if (waitMs === 0) {
       nudge.catch((thrown: unknown) =>
-        log.warn('nudge failed; the outbox has the send', { send: queued.id, cause: String(thrown) }),
+        log.warn('nudge failed; the outbox has the send', { send: queued.id, cause: thrown }),
       );
       return later('the outcome was not waited for');
     }

@@ -97,7 +97,7 @@ export async function publishSend(sendId: string, context: PublishContext): Prom
         failure ??= error;
         continue;
       }
-      log.warn('a topic does not take a message', { topic: name, send: send.id, cause: String(thrown) });
+      log.warn('a topic does not take a message', { topic: name, send: send.id, cause: thrown });
       change = { state: 'failed', reason: error.message, attempts: 1 };
     }
     log.info('sent', {

@@ -287,7 +287,7 @@ export class Reception {
   #lost(member: Entity, layer: Layer, message: WireMessage, error: unknown): void {
     const { log, counters } = this.#context;
     counters.add('cmbs_dropped', { reason: 'not written', layer });
-    log.error('receipt lost', { member: member.path, message: message.id, cause: String(error) });
+    log.error('receipt lost', { member: member.path, message: message.id, cause: error });
   }
 
   /** What is written together shares one commit. */

@@ -136,7 +136,7 @@ export class EmbeddedConsumer implements Consumer {
     } catch (error) {
       this.#options.log.error('a consumer could not read its deliveries and tries again', {
         subscription: this.#options.name,
-        error,
+        cause: error,
       });
       this.#cancelRetry?.();
       this.#cancelRetry = this.#options.clock.after(BUS_BACKOFF_MAX_MS, () => this.#wake());
@@ -241,7 +241,7 @@ export class EmbeddedConsumer implements Consumer {
           // The store refused: the delivery is still there and stays in its place.
           this.#options.log.error('a delivery could not be settled and is offered again', {
             key: held.key,
-            error,
+            cause: error,
           });
           this.#later(stream, held, BUS_BACKOFF_MAX_MS);
         })

@@ -122,7 +122,7 @@ class EmbeddedBus implements Bus {
     ];
     this.#ready = this.#start();
     this.#ready.catch((error: unknown) => {
-      options.log.error('the bus could not read its state; publications are refused', { error });
+      options.log.error('the bus could not read its state; publications are refused', { cause: error });
     });
   }
 
@@ -335,7 +335,7 @@ class EmbeddedBus implements Bus {
   /** Nothing leads to a removed stream any more, so its deliveries may go in the background, also after a restart. */
   #purge(stream: string): void {
     const purge = this.#purgeAll(stream).catch((error: unknown) => {
-      this.#options.log.warn('deliveries of a removed subscription stay until the next start', { error });
+      this.#options.log.warn('deliveries of a removed subscription stay until the next start', { cause: error });
     });
     this.#purges.add(purge);
     void purge.finally(() => this.#purges.delete(purge));

@@ -96,7 +96,7 @@ export class Checkpointer {
     worker.on('message', (result: PassResult) => this.#passed(result));
     worker.on('error', (error) => {
       this.#options.log.error('the checkpoint thread failed; checkpoints run inside commits now', {
-        error: error.message,
+        cause: error,
       });
       this.#phase = 'unavailable';
       this.#holding = false;

@@ -99,7 +99,7 @@ async function proven(
       if (fields[FIELD.commit]?.stringValue === commit) return 'applied';
     }
   } catch (error) {
-    context.log.warn('what became of a commit could not be looked up', { error });
+    context.log.warn('what became of a commit could not be looked up', { cause: error });
   }
   throw outcomeUnknown(doubt);
 }

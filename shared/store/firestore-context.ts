@@ -71,5 +71,5 @@ export function refusal(
 function logRefusal(log: Log, { code, cause }: CmbsError): void {
   if (cause === undefined) return;
   const passes = isTransient(cause) || statusOf(cause) === STATUS.deadlineExceeded;
-  log[passes ? 'warn' : 'error']('the store refused a request', { code, error: cause });
+  log[passes ? 'warn' : 'error']('the store refused a request', { code, cause });
 }

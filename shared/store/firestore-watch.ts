@@ -147,7 +147,7 @@ export class FirestoreWatch implements Watch {
     try {
       this.#options.listener(wanted.map((change) => ({ collection, ...change })));
     } catch (error) {
-      this.#context.log.error('a listener of the store failed', { collection, error });
+      this.#context.log.error('a listener of the store failed', { collection, cause: error });
     }
   }
 
@@ -161,7 +161,7 @@ export class FirestoreWatch implements Watch {
     if (this.#failures === TOLD_FAILURES) {
       log.warn('a watch cannot reach Firestore and goes on trying', {
         collection: this.#options.scope.collection,
-        error,
+        cause: error,
       });
     }
     const { readyMs = FIRESTORE_READ_MS } = this.#options;

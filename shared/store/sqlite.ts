@@ -525,7 +525,7 @@ class SqliteStore implements Store, TransactionSource {
         try {
           listener(changes);
         } catch (error) {
-          this.#log.error('a listener of the store failed', { collection: name, error });
+          this.#log.error('a listener of the store failed', { collection: name, cause: error });
         }
       }
     }
@@ -629,12 +629,12 @@ class SqliteStore implements Store, TransactionSource {
 
   #refuse(message: string, cause: unknown): void {
     this.#refusal ??= new CmbsError('unavailable', message, { cause });
-    this.#log.error(message, { error: cause });
+    this.#log.error(message, { cause });
   }
 
   #logged(error: CmbsError): CmbsError {
     if (error.cause !== undefined)
-      this.#log.error('the store refused a request', { code: error.code, error: error.cause });
+      this.#log.error('the store refused a request', { code: error.code, cause: error.cause });
     return error;
   }
 

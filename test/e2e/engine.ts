@@ -1,6 +1,6 @@
 /** What the deployments of end-to-end tests run on: the local stack, or whatever a set-up file chose before. */
 import { startStack } from '@cmbs/emulator/stack';
-import type { Clock, Log } from '@cmbs/shared';
+import { describeError, type Clock, type Log, type LogFields } from '@cmbs/shared';
 import { readConfig } from '@cmbs/shared/config';
 
 export interface Running {
@@ -39,4 +39,11 @@ export function engineFor(directory: string): Engine {
     const config = readConfig({ PORT: '0', CMBS_DATA_DIR: directory, CMBS_LOG: 'silent', ...env });
     return startStack({ config, log, ...(clock === undefined ? {} : { clock }) });
   };
+}
+
+/** A line that the product logged, as a failing test shows it. */
+export function faultOf(message: string, fields: LogFields = {}): string {
+  const plain = (_name: string, value: unknown): unknown =>
+    value instanceof Error ? describeError(value) : value;
+  return `${message} ${JSON.stringify(fields, plain)}`;
 }

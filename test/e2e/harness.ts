@@ -17,7 +17,7 @@ import {
   type LogFields,
 } from '@cmbs/shared';
 import { freePort } from '../integration/sockets-support';
-import { engineFor, type Engine, type Running } from './engine';
+import { engineFor, faultOf, type Engine, type Running } from './engine';
 
 /** Milliseconds until a test gives up on something that has no shorter limit of its own. */
 export const DEADLINE_MS = 10_000;
@@ -183,8 +183,7 @@ export class Deployment {
 
   /** Starts the stack again on the data it left. */
   async up(): Promise<void> {
-    const error = (message: string, fields?: LogFields): void =>
-      void this.faults.push(`${message} ${JSON.stringify(fields)}`);
+    const error = (message: string, fields?: LogFields): void => void this.faults.push(faultOf(message, fields));
     const log: Log = { ...silentLog, error };
     const { env = {}, clock } = this.#options;
     this.#stack = await this.#engine({ env, log, clock });

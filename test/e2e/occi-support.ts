@@ -4,7 +4,7 @@ import { Agent, request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLog, type Json, type JsonObject, type Log, type LogFields } from '@cmbs/shared';
-import { engineFor } from './engine';
+import { engineFor, faultOf } from './engine';
 
 /** Milliseconds that a test waits for one answer. */
 const ANSWER_MS = 20_000;
@@ -93,8 +93,7 @@ export class Product {
     const directory = await mkdtemp(join(tmpdir(), 'cmbs-e2e-'));
     const faults: string[] = [];
     // What the product calls its own fault would otherwise hide behind any 500 that a test does not look at.
-    const error = (message: string, fields?: LogFields) =>
-      void faults.push(`${message} ${JSON.stringify(fields)}`);
+    const error = (message: string, fields?: LogFields) => void faults.push(faultOf(message, fields));
     const log: Log = { ...silentLog, error };
     const stack = await engineFor(directory)({ env: { CMBS_EXTENSIONS: 'infrastructure' }, log });
     return new Product(stack.url, async () => {

@@ -1,0 +1,27 @@
+import { CmbsError } from '@cmbs/shared';
+import { terminalLog } from '@cmbs/emulator/log';
+
+function logged(write: (log: ReturnType<typeof terminalLog>) => void): readonly string[] {
+  const lines: string[] = [];
+  write(terminalLog('info', (line) => lines.push(line)));
+  return lines.map((line) => line.replace(/^\S+ /, ''));
+}
+
+describe('a line at the terminal', () => {
+  it('says what an error is, and what was behind it', () => {
+    const cause = new CmbsError('unavailable', 'The store is away.', { cause: new Error('disk full') });
+    expect(logged((log) => log.error('receipt lost', { member: '/cmbs/member/bob', cause }))).toEqual([
+      'error receipt lost member=/cmbs/member/bob cause="CmbsError: The store is away. (cause: Error: disk full)"\n',
+    ]);
+  });
+
+  it('stays one line, whatever a client put into a value', () => {
+    expect(logged((log) => log.warn('refused', { path: '/a\nerror forged', odd: undefined, list: [1] }))).toEqual([
+      'warn  refused path="/a\\nerror forged" list="[1]"\n',
+    ]);
+  });
+
+  it('leaves traffic out unless everything is wanted', () => {
+    expect(logged((log) => log.info('request', { event: 'request' }))).toEqual([]);
+  });
+});
