@@ -4,10 +4,10 @@
  */
 import { aborted, newId, pause, systemClock, untilOr, type Clock, type Log } from '@cmbs/shared';
 import { acquireLease, type Tenure } from '@cmbs/shared/broker/lease';
-import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
 import { Shards } from '@cmbs/shared/broker/shards';
 import { pubsubBusOf } from '@cmbs/shared/bus/pubsub-of';
 import type { CloudConfig } from '@cmbs/shared/config';
+import { extensionsOf } from '@cmbs/shared/extensions';
 import {
   BACKOFF_MAX_MS,
   BUS_CLOSE_MS,
@@ -20,7 +20,6 @@ import {
 } from '@cmbs/shared/limits';
 import { identitiesOf } from '@cmbs/shared/link/identity-of';
 import { Categories } from '@cmbs/shared/occi/categories';
-import { INFRASTRUCTURE_CATEGORIES } from '@cmbs/shared/occi/infrastructure';
 import type { ServiceModule } from '@cmbs/shared/services/module';
 import { standardServices } from '@cmbs/shared/services/standard';
 import { deploymentId } from '@cmbs/shared/store/deployment';
@@ -95,10 +94,11 @@ export async function startCloudCompanion({
   /** One tenure; resolves when it is over. */
   const hold = async (tenure: Tenure): Promise<void> => {
     const bus = pubsubBusOf(config, { store, clock, log, counters: metrics });
-    const extensions = config.CMBS_EXTENSIONS.includes('infrastructure')
-      ? [CMBS_EXTENSION, INFRASTRUCTURE_CATEGORIES]
-      : [CMBS_EXTENSION];
-    const categories = new Categories(store, extensions, { watch: true, maxAgeMs: WATCH_FALLBACK_MS, clock });
+    const categories = new Categories(store, extensionsOf(config.CMBS_EXTENSIONS), {
+      watch: true,
+      maxAgeMs: WATCH_FALLBACK_MS,
+      clock,
+    });
     const lost = new AbortController();
     void tenure.lost.then(() => lost.abort());
     const over = AbortSignal.any([lost.signal, stop.signal]);

@@ -1,15 +1,13 @@
 /** Puts the domain together on given engines: the same for the local stack, a deployed function, and tests. */
 import { newId as randomId, silentCounters, type Clock, type Counters, type Log, type NewId } from '@cmbs/shared';
 import { Inbox } from '@cmbs/shared/broker/inbox';
-import { cmbsExtension } from '@cmbs/shared/broker/providers';
 import type { Bus } from '@cmbs/shared/bus/bus';
 import type { Config } from '@cmbs/shared/config';
+import { extensionsOf } from '@cmbs/shared/extensions';
 import type { Link } from '@cmbs/shared/link/link';
 import { Actions } from '@cmbs/shared/occi/actions';
 import { Categories, type Freshness } from '@cmbs/shared/occi/categories';
 import { Entities } from '@cmbs/shared/occi/entities';
-import { infrastructure } from '@cmbs/shared/occi/infrastructure';
-import type { Extension } from '@cmbs/shared/occi/provider';
 import type { Store } from '@cmbs/shared/store/store';
 import { openAccess, type App } from './app';
 import { pushReception, type PushOptions } from './push-reception';
@@ -48,21 +46,16 @@ export function assemble(engines: Engines, config: AppConfig): App {
     if (ring.categories === undefined) throw new Error('used before it was assembled');
     return ring.categories;
   };
-  const extensions: Extension[] = [
-    cmbsExtension({
-      store,
-      clock,
-      newId,
-      link,
-      log,
-      queueLimit: config.CMBS_QUEUE_LIMIT,
-      categories: current,
-      publishing: { bus, counters, deployment, uriOf },
-    }),
-  ];
-  if (config.CMBS_EXTENSIONS.includes('infrastructure')) {
-    extensions.push(infrastructure({ store, clock, categories: current }));
-  }
+  const extensions = extensionsOf(config.CMBS_EXTENSIONS, {
+    store,
+    clock,
+    newId,
+    link,
+    log,
+    queueLimit: config.CMBS_QUEUE_LIMIT,
+    categories: current,
+    publishing: { bus, counters, deployment, uriOf },
+  });
   const categories = new Categories(store, extensions, engines.freshness);
   ring.categories = categories;
   const entities = new Entities({ store, categories, clock, newId });
