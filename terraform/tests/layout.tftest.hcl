@@ -12,6 +12,7 @@ variables {
   instances                  = {}
   min_instances_budget       = 2
   shards                     = { main = {} }
+  member_ports               = { first = 5010, last = 5040 }
   network_range              = "10.80.0.0/20"
   topic_prefix               = "cmbs"
   topic_delivery             = "pull"
@@ -197,6 +198,20 @@ run "a_path_that_cannot_be_matched" {
   }
 
   expect_failures = [output.url_rules]
+}
+
+run "the_control_port_among_the_members" {
+  command = plan
+
+  module {
+    source = "./modules/layout"
+  }
+
+  variables {
+    member_ports = { first = 8000, last = 8100 }
+  }
+
+  expect_failures = [output.member_ports]
 }
 
 run "both_companions_in_one_zone" {

@@ -24,6 +24,15 @@ run "observability" {
   }
 
   assert {
+    condition = (
+      strcontains(google_logging_metric.traffic["requests"].filter, "jsonPayload.event=\"request\"")
+      && google_logging_metric.traffic["requests"].label_extractors == tomap({ function = "EXTRACT(jsonPayload.function)", status = "EXTRACT(jsonPayload.status)" })
+      && google_logging_metric.traffic["deliveries"].label_extractors == tomap({ layer = "EXTRACT(jsonPayload.layer)", direction = "EXTRACT(jsonPayload.direction)", outcome = "EXTRACT(jsonPayload.outcome)" })
+    )
+    error_message = "Requests and deliveries are counted by the lines that tell of each."
+  }
+
+  assert {
     condition     = one(google_monitoring_alert_policy.dead_letters.conditions).condition_matched_log[0].filter == google_logging_metric.dead_letters.filter
     error_message = "What is counted is what is told."
   }

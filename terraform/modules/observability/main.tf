@@ -10,6 +10,49 @@ locals {
   sources = "resource.type=(\"cloud_run_revision\" OR \"gce_instance\")"
 }
 
+# --- Traffic ---
+# What `/metrics` of the local stack counts: functions come and go, so nobody could scrape theirs.
+
+locals {
+  traffic = {
+    requests = {
+      event       = "request"
+      description = "Answers of the functions, by function and status"
+      labels      = ["function", "status"]
+    }
+    deliveries = {
+      event       = "delivery"
+      description = "Messages sent and received, by layer, direction and outcome"
+      labels      = ["layer", "direction", "outcome"]
+    }
+  }
+}
+
+resource "google_logging_metric" "traffic" {
+  for_each = local.traffic
+
+  project          = var.project_id
+  name             = "${var.name_prefix}-${each.key}"
+  description      = each.value.description
+  filter           = "${local.sources} AND jsonPayload.event=\"${each.value.event}\""
+  label_extractors = { for label in each.value.labels : label => "EXTRACT(jsonPayload.${label})" }
+
+  metric_descriptor {
+    metric_kind  = "DELTA"
+    value_type   = "INT64"
+    unit         = "1"
+    display_name = "CMBS ${each.key}"
+
+    dynamic "labels" {
+      for_each = each.value.labels
+      content {
+        key        = labels.value
+        value_type = "STRING"
+      }
+    }
+  }
+}
+
 # --- Dead letters ---
 
 resource "google_logging_metric" "dead_letters" {
