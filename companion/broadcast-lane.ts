@@ -5,21 +5,22 @@
 import { CmbsError } from '@cmbs/shared';
 import { LANE_IDLE_MS, MAX_WAITING_BROADCASTS, SUBSCRIPTION_GRACE_MS } from '@cmbs/shared/limits';
 import type { Environment } from './environment';
-import { backOff, heldElsewhere, type HeldSend, type Holder, type Item } from './held-send';
+import { backOff, heldElsewhere, type HeldSend, type Holder, type Item, type Lane } from './held-send';
 import { Broadcaster } from './sockets/broadcaster';
 
-export class BroadcastLane {
+export class BroadcastLane implements Lane {
   readonly #address: string;
   readonly #outbox: Holder;
   readonly #environment: Environment;
   readonly #onIdle: () => void;
   readonly #items: Item[] = [];
   #broadcaster: Broadcaster | undefined;
-  #flushing = false;
+  #flushing: Promise<void> | undefined;
   #cancelGrace: (() => void) | undefined;
   #cancelIdle: (() => void) | undefined;
   #cancelRetry: (() => void) | undefined;
   #retries = 0;
+  #draining = false;
   #closed = false;
 
   constructor(address: string, outbox: Holder, environment: Environment, onIdle: () => void) {
@@ -54,6 +55,13 @@ export class BroadcastLane {
     this.#watchIdle();
   }
 
+  async drain(): Promise<void> {
+    this.#draining = true;
+    this.#cancelGrace?.();
+    this.#cancelRetry?.();
+    await this.#flushing;
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     this.#cancelGrace?.();
@@ -64,7 +72,7 @@ export class BroadcastLane {
 
   /** Flushes when the peer is subscribed, says "waiting" when it is away, else gives the subscription a moment. */
   #look(): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#draining) return;
     let broadcaster: Broadcaster;
     try {
       broadcaster = this.#open();
@@ -75,7 +83,7 @@ export class BroadcastLane {
       this.#watchIdle();
       return;
     }
-    if (broadcaster.subscribed) void this.#flush(broadcaster);
+    if (broadcaster.subscribed) this.#flushing ??= this.#flush(broadcaster);
     else if (broadcaster.state === 'down') this.#wait(`nobody listens at ${this.#address}`);
     else {
       this.#cancelGrace ??= this.#environment.clock.after(SUBSCRIPTION_GRACE_MS, () => {
@@ -105,12 +113,10 @@ export class BroadcastLane {
   }
 
   async #flush(broadcaster: Broadcaster): Promise<void> {
-    if (this.#flushing) return;
-    this.#flushing = true;
     this.#cancelGrace?.();
     this.#cancelGrace = undefined;
     try {
-      for (let item = this.#items[0]; item !== undefined && !this.#closed; item = this.#items[0]) {
+      for (let item = this.#items[0]; item !== undefined && this.#isGoing(); item = this.#items[0]) {
         this.#outbox.resumed(item);
         const frame = await this.#outbox.prepare(item);
         if (!this.#environment.hold.isCurrent()) throw heldElsewhere();
@@ -136,16 +142,21 @@ export class BroadcastLane {
       this.#retries += 1;
       this.#cancelRetry = this.#environment.clock.after(backOff(this.#retries), () => this.#look());
     } finally {
-      this.#flushing = false;
+      this.#flushing = undefined;
     }
     this.#watchIdle();
+  }
+
+  /** A method, since a property that changes during an `await` looks constant to the compiler. */
+  #isGoing(): boolean {
+    return !this.#draining && !this.#closed;
   }
 
   #watchIdle(): void {
     this.#cancelIdle?.();
     if (this.#items.length > 0 || this.#closed) return;
     this.#cancelIdle = this.#environment.clock.after(LANE_IDLE_MS, () => {
-      if (this.#items.length > 0 || this.#flushing) return;
+      if (this.#items.length > 0 || this.#flushing !== undefined) return;
       this.#onIdle();
       void this.close();
     });

@@ -62,6 +62,17 @@ export interface Holder {
   resumed(item: Item): void;
 }
 
+/** What goes to one address, in order. */
+export interface Lane {
+  add(item: Item): void;
+  /** Tries again at once what waits. */
+  hurry(): void;
+  remove(held: HeldSend, name: string): void;
+  /** Sends nothing more; resolves when what has left has its outcome. */
+  drain(): Promise<void>;
+  close(): Promise<void>;
+}
+
 /** Nothing goes to a socket whose shard another companion may hold by now. */
 export const heldElsewhere = (): CmbsError =>
   new CmbsError('unavailable', 'The shard is held by another companion now.');

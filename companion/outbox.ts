@@ -40,6 +40,7 @@ import {
   HeldSend,
   type Holder,
   type Item,
+  type Lane,
   type Parking,
   type Tried,
   type Waiter,
@@ -56,8 +57,8 @@ export class Outbox implements Holder {
   readonly #taking = new Map<string, Promise<HeldSend | undefined>>();
   /** Writes of outcomes under way. */
   readonly #writing = new Set<Promise<void>>();
-  readonly #requests = new Map<string, RequestLane>();
-  readonly #broadcasts = new Map<string, BroadcastLane>();
+  readonly #requests = new Map<string, Lane>();
+  readonly #broadcasts = new Map<string, Lane>();
   readonly #publications: Publications;
   /** What found every lane taken, in order; the next lane that is free is theirs. */
   readonly #withoutLane = new Map<HeldSend, Item[]>();
@@ -185,7 +186,7 @@ export class Outbox implements Holder {
     this.#draining = true;
     this.#watch?.end();
     this.#cancelLook();
-    await Promise.all([...this.#requests.values()].map((lane) => lane.drain()));
+    await Promise.all([this.#publications.drain(), ...this.#lanes().map((lane) => lane.drain())]);
     await this.#writeAll();
   }
 
@@ -195,9 +196,8 @@ export class Outbox implements Holder {
     this.#watch?.end();
     this.#cancelLook();
     this.#cancelExpiry?.();
-    this.#publications.close();
     for (const held of this.#held.values()) held.cancelRetry?.();
-    await Promise.all([...this.#requests.values(), ...this.#broadcasts.values()].map((lane) => lane.close()));
+    await Promise.all([this.#publications.drain(), ...this.#lanes().map((lane) => lane.close())]);
     for (const held of this.#held.values()) {
       for (const waiter of [...held.waiters]) waiter({ outcome: 'queued', reason: 'the companion is stopping' });
     }
@@ -288,16 +288,20 @@ export class Outbox implements Holder {
     this.#answer(held);
   }
 
-  #lanesOf({ via }: Receiver): Map<string, RequestLane | BroadcastLane> {
+  #lanes(): readonly Lane[] {
+    return [...this.#requests.values(), ...this.#broadcasts.values()];
+  }
+
+  #lanesOf({ via }: Receiver): Map<string, Lane> {
     return via === 'broadcast' ? this.#broadcasts : this.#requests;
   }
 
-  #knownLane(receiver: Receiver): RequestLane | BroadcastLane | undefined {
+  #knownLane(receiver: Receiver): Lane | undefined {
     return receiver.address === undefined ? undefined : this.#lanesOf(receiver).get(receiver.address);
   }
 
   /** The lane to the receiver, a new one if need be; undefined when all are taken. */
-  #laneOf(receiver: Receiver): RequestLane | BroadcastLane | undefined {
+  #laneOf(receiver: Receiver): Lane | undefined {
     const { address, via } = receiver;
     if (address === undefined) return undefined;
     const known = this.#knownLane(receiver);

@@ -23,9 +23,9 @@ export class Publications {
   /** Sends with something to publish. */
   readonly #open = new Set<HeldSend>();
   /** Those that are being published at this moment. */
-  readonly #busy = new Set<HeldSend>();
+  readonly #busy = new Map<HeldSend, Promise<void>>();
   readonly #cancelNext = new Map<HeldSend, () => void>();
-  #closed = false;
+  #draining = false;
 
   constructor(environment: Environment, holder: PublicationHolder) {
     this.#environment = environment;
@@ -42,9 +42,8 @@ export class Publications {
 
   /** Whoever queued it leaves it to us, or its turn has come. */
   hurry(held: HeldSend): void {
-    if (this.#closed || !this.#open.has(held)) return;
-    this.#cancel(held);
-    void this.#publish(held, 0);
+    if (this.#draining || !this.#open.has(held)) return;
+    this.#publish(held, 0);
   }
 
   /** The function that queued a send publishes it: what it recorded is taken over. */
@@ -63,21 +62,23 @@ export class Publications {
   remove(held: HeldSend): void {
     if (!this.#open.delete(held)) return;
     this.#cancel(held);
-    if (held.send.orderingKey !== undefined && !this.#closed) void this.#giveTurn(held.send);
+    if (held.send.orderingKey !== undefined && !this.#draining) void this.#giveTurn(held.send);
   }
 
-  close(): void {
-    this.#closed = true;
+  /** Publishes nothing more; resolves when what is being published has its outcome. */
+  async drain(): Promise<void> {
+    this.#draining = true;
     for (const cancel of this.#cancelNext.values()) cancel();
     this.#cancelNext.clear();
+    await Promise.all(this.#busy.values());
   }
 
   #later(held: HeldSend, ms: number, attempt: number): void {
-    if (this.#closed) return;
+    if (this.#draining) return;
     this.#cancel(held);
     this.#cancelNext.set(
       held,
-      this.#environment.clock.after(ms, () => void this.#publish(held, attempt)),
+      this.#environment.clock.after(ms, () => this.#publish(held, attempt)),
     );
   }
 
@@ -98,22 +99,24 @@ export class Publications {
     }
   }
 
-  async #publish(held: HeldSend, attempt: number): Promise<void> {
+  #publish(held: HeldSend, attempt: number): void {
+    this.#cancel(held);
     if (this.#busy.has(held)) return;
-    this.#busy.add(held);
-    try {
-      const { store } = this.#environment;
-      if (await isItsTurn(store, held.send)) {
-        const registry = await registryOf(this.#environment);
-        this.#holder.published(held, await publishSend(held.send.id, { ...this.#environment, registry }));
-      } else {
-        held.lastReason = 'an earlier message with its ordering key is not on the bus yet';
-        this.#later(held, backOff(attempt), attempt + 1);
-      }
-    } catch (thrown) {
-      this.#failed(held, thrown, attempt);
-    } finally {
-      this.#busy.delete(held);
+    const publishing = this.#try(held, attempt)
+      .catch((thrown: unknown) => this.#failed(held, thrown, attempt))
+      .finally(() => void this.#busy.delete(held));
+    this.#busy.set(held, publishing);
+  }
+
+  async #try(held: HeldSend, attempt: number): Promise<void> {
+    const { store } = this.#environment;
+    if (await isItsTurn(store, held.send)) {
+      const registry = await registryOf(this.#environment);
+      this.#holder.published(held, await publishSend(held.send.id, { ...this.#environment, registry }));
+    } else {
+      // Whoever waits for it goes on: its turn comes as soon as the one before it is published.
+      held.lastReason = 'an earlier message with its ordering key is not on the bus yet';
+      this.#later(held, backOff(attempt), attempt + 1);
     }
   }
 

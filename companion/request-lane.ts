@@ -11,7 +11,7 @@ import {
   LANE_WINDOW,
 } from '@cmbs/shared/limits';
 import type { Environment } from './environment';
-import { backOff, heldElsewhere, type HeldSend, type Holder, type Item } from './held-send';
+import { backOff, heldElsewhere, type HeldSend, type Holder, type Item, type Lane } from './held-send';
 import { PeerError, Requester } from './sockets/requester';
 
 interface Parked {
@@ -20,7 +20,7 @@ interface Parked {
   readonly why: 'absent' | 'failing';
 }
 
-export class RequestLane {
+export class RequestLane implements Lane {
   readonly #address: string;
   readonly #outbox: Holder;
   readonly #environment: Environment;
@@ -82,7 +82,6 @@ export class RequestLane {
     this.#watchIdle();
   }
 
-  /** Sends nothing more; resolves when what has left for the peer has its outcome. */
   async drain(): Promise<void> {
     this.#draining = true;
     this.#wake?.();
