@@ -7,6 +7,7 @@ import {
   constants,
   createServer,
   type ClientHttp2Session,
+  type ClientHttp2Stream,
   type Http2Server,
   type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
@@ -14,8 +15,12 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import { connect as connectSocket, type AddressInfo } from 'node:net';
+import { Transform, type TransformCallback } from 'node:stream';
 
 const UNAVAILABLE = 14;
+
+/** Bytes before each message: a flag and the length of what follows (gRPC over HTTP/2, "Length-Prefixed-Message"). */
+const PREFIX_BYTES = 5;
 
 export type Fault =
   /** The call does not reach the server. */
@@ -24,6 +29,8 @@ export type Fault =
   | { readonly kind: 'delay'; readonly ms: number }
   /** It does not reach the server, and nobody says so. */
   | { readonly kind: 'silence' }
+  /** Its answer breaks off (`UNAVAILABLE`) after so many messages. */
+  | { readonly kind: 'breakOff'; readonly after: number }
   /**
    * The server carries it out, but its answer is lost: in its place comes an error (`UNAVAILABLE`), the end of the
    * connection, or nothing. `meanwhile` runs between.
@@ -47,9 +54,14 @@ export class GrpcProxy {
   cancelled = 0;
   readonly #target: string;
   readonly #server: Http2Server;
+  /** Those that are open, and what came by each. */
   readonly #sessions = new Set<ServerHttp2Session>();
+  readonly #callsBySession = new Map<ServerHttp2Session, number>();
+  readonly #answered = new Map<string, number>();
+  readonly #underWay = new Set<ClientHttp2Stream>();
   readonly #observers = new Map<string, (message: Buffer) => void>();
   #rules: Rule[] = [];
+  #isSilent = false;
   #port = 0;
 
   private constructor(target: string) {
@@ -57,6 +69,7 @@ export class GrpcProxy {
     this.#server = createServer();
     this.#server.on('session', (session) => {
       this.#sessions.add(session);
+      this.#callsBySession.set(session, 0);
       session.once('close', () => this.#sessions.delete(session));
       session.on('error', () => undefined); // Its streams tell.
       this.#serve(session);
@@ -84,12 +97,35 @@ export class GrpcProxy {
     this.#observers.set(method, tell);
   }
 
+  /** Connections stay, and nothing comes through them any more, neither calls nor answers that are under way. */
+  silence(): void {
+    this.#isSilent = true;
+    for (const call of this.#underWay) {
+      call.unpipe();
+      call.pause();
+    }
+  }
+
+  /** Ends all faults. What was silenced under way is cut, since some of it is missing. */
   heal(): void {
     this.#rules = [];
+    if (!this.#isSilent) return;
+    this.#isSilent = false;
+    this.cut();
   }
 
   callsOf(method: string): number {
     return this.calls.filter((call) => call === method).length;
+  }
+
+  /** Calls so far by each connection, also those that are closed. */
+  get callsByConnection(): readonly number[] {
+    return [...this.#callsBySession.values()];
+  }
+
+  /** Messages in answers to a method that came from the server so far. */
+  messagesOf(method: string): number {
+    return this.#answered.get(method) ?? 0;
   }
 
   /** Cuts all connections; clients may connect again. */
@@ -127,14 +163,14 @@ export class GrpcProxy {
     session.once('close', () => socket.resetAndDestroy());
     session.on('stream', (stream, headers) => {
       stream.on('error', () => undefined); // Whoever broke it knows.
-      const method = String(headers[':path']).split('/').at(-1) ?? '';
+      const method = methodOf(headers);
       this.calls.push(method);
+      this.#callsBySession.set(session, (this.#callsBySession.get(session) ?? 0) + 1);
       const tell = this.#observers.get(method);
       if (tell !== undefined) {
         const chunks: Buffer[] = [];
         stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-        // Before it are a flag and its length (gRPC over HTTP/2, "Length-Prefixed-Message").
-        stream.once('end', () => tell(Buffer.concat(chunks).subarray(5)));
+        stream.once('end', () => tell(Buffer.concat(chunks).subarray(PREFIX_BYTES)));
       }
       stream.once('close', () => {
         if (stream.rstCode === constants.NGHTTP2_CANCEL) this.cancelled += 1;
@@ -143,7 +179,22 @@ export class GrpcProxy {
     });
   }
 
+  #forward(
+    upstream: ClientHttp2Session,
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    most = Infinity,
+  ): void {
+    const method = methodOf(headers);
+    const counted = new Messages(most, () => this.#answered.set(method, this.messagesOf(method) + 1));
+    const call = forward(upstream, stream, headers, counted);
+    if (call === undefined) return;
+    this.#underWay.add(call);
+    call.once('close', () => this.#underWay.delete(call));
+  }
+
   #faultFor(method: string): Fault | undefined {
+    if (this.#isSilent) return { kind: 'silence' };
     const rule = this.#rules.find((one) => one.method === method && one.left > 0);
     if (rule === undefined) return undefined;
     rule.left -= 1;
@@ -159,7 +210,7 @@ export class GrpcProxy {
   ): void {
     switch (fault?.kind) {
       case undefined:
-        forward(upstream, stream, headers);
+        this.#forward(upstream, stream, headers);
         return;
       case 'answer':
         answer(stream, fault.status, fault.message ?? '');
@@ -168,10 +219,13 @@ export class GrpcProxy {
         stream.resume();
         return;
       case 'delay': {
-        const timer = setTimeout(() => forward(upstream, stream, headers), fault.ms);
+        const timer = setTimeout(() => this.#forward(upstream, stream, headers), fault.ms);
         stream.once('close', () => clearTimeout(timer));
         return;
       }
+      case 'breakOff':
+        this.#forward(upstream, stream, headers, fault.after);
+        return;
       case 'lose':
         carryOut(upstream, stream, headers)
           .then(() => fault.meanwhile?.())
@@ -201,8 +255,68 @@ function answer(stream: ServerHttp2Stream, status: number, message: string): voi
   );
 }
 
-function forward(upstream: ClientHttp2Session, stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
-  if (stream.closed || upstream.destroyed) return;
+function methodOf(headers: IncomingHttpHeaders): string {
+  return String(headers[':path']).split('/').at(-1) ?? '';
+}
+
+/** Passes on an answer and tells of each of its messages; ends after so many, when there would be one more. */
+class Messages extends Transform {
+  readonly #most: number;
+  readonly #tell: () => void;
+  #count = 0;
+  /** Of the message that is passed: bytes of its prefix, and bytes that are still to come. */
+  #prefix = Buffer.alloc(0);
+  #left = 0;
+
+  constructor(most: number, tell: () => void) {
+    super();
+    this.#most = most;
+    this.#tell = tell;
+  }
+
+  get isBrokenOff(): boolean {
+    return this.#count > this.#most;
+  }
+
+  override _transform(chunk: Buffer, _: BufferEncoding, done: TransformCallback): void {
+    for (let at = 0; at < chunk.length && !this.isBrokenOff;) at += this.#take(chunk.subarray(at));
+    done();
+  }
+
+  /** How many of the bytes it took. */
+  #take(bytes: Buffer): number {
+    const isBody = this.#left > 0;
+    const taken = bytes.subarray(0, isBody ? this.#left : PREFIX_BYTES - this.#prefix.length);
+    if (isBody) {
+      this.#left -= taken.length;
+      this.push(taken);
+    } else {
+      this.#prefix = Buffer.concat([this.#prefix, taken]);
+      if (this.#prefix.length === PREFIX_BYTES) this.#begin();
+    }
+    return taken.length;
+  }
+
+  #begin(): void {
+    this.#count += 1;
+    if (this.isBrokenOff) {
+      this.push(null);
+      return;
+    }
+    this.#tell();
+    this.#left = this.#prefix.readUInt32BE(1);
+    this.push(this.#prefix);
+    this.#prefix = Buffer.alloc(0);
+  }
+}
+
+function forward(
+  upstream: ClientHttp2Session,
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  messages: Messages,
+): ClientHttp2Stream | undefined {
+  if (stream.closed || upstream.destroyed) return undefined;
   const call = upstream.request(headers);
   let trailers: OutgoingHttpHeaders = {};
   stream.pipe(call);
@@ -212,13 +326,20 @@ function forward(upstream: ClientHttp2Session, stream: ServerHttp2Stream, header
     if (stream.closed) return;
     const endStream = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
     stream.respond(response, endStream ? { endStream } : { waitForTrailers: true });
-    if (!endStream) call.pipe(stream, { end: false });
+    if (!endStream) call.pipe(messages).pipe(stream, { end: false });
   });
   call.once('trailers', (received: IncomingHttpHeaders) => {
-    trailers = received;
+    if (!messages.isBrokenOff) trailers = received;
   });
-  call.once('end', () => stream.end());
+  messages.once('end', () => {
+    if (messages.isBrokenOff) {
+      trailers = { 'grpc-status': String(UNAVAILABLE), 'grpc-message': 'the answer broke off' };
+      call.close(constants.NGHTTP2_CANCEL);
+    }
+    stream.end();
+  });
   call.once('error', () => stream.close(constants.NGHTTP2_INTERNAL_ERROR));
+  return call;
 }
 
 /** Resolves when the server has answered; the answer goes nowhere. */

@@ -1,5 +1,6 @@
 /** What is the Firestore engine's own: how few calls it needs, how it counts and pages, and where things lie. */
 import type { Store } from '@cmbs/shared/store/store';
+import { eventually } from '../e2e/harness';
 import { GrpcProxy } from './grpc-proxy';
 import { describeOnEmulators } from './support';
 import { openTemporaryFirestore, type TemporaryFirestore } from './temporary-firestore';
@@ -151,17 +152,45 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
     it('stops reading when a page is large enough', async () => {
       const text = 'x'.repeat(200_000);
       await Promise.all(Array.from({ length: 40 }, (_, n) => store.create('things', String(n + 10), { text })));
-      const page = await store.query({ collection: 'things', limit: 10_000, maxChars: 1_000_000 });
-      expect(page.docs).toHaveLength(5);
-      expect(page.next).toBeDefined();
+      const calls = await callsOf(async () => {
+        const page = await store.query({ collection: 'things', limit: 10_000, maxChars: 1_000_000 });
+        expect(page.docs).toHaveLength(5);
+        expect(page.next).toBeDefined();
+      });
+      expect(calls).toEqual(['RunQuery']);
+      await eventually(
+        () => proxy.cancelled,
+        (count) => count === 1,
+        'the call is cancelled',
+      );
+      // Besides those that it took there are some that were on their way.
+      expect(proxy.messagesOf('RunQuery')).toBeLessThan(20);
     });
 
-    it('goes on after an answer that broke off', async () => {
+    it('goes on after an answer that did not begin', async () => {
       await fill('things', 1500, () => ({}));
       proxy.inject('RunQuery', { kind: 'answer', status: 14 });
       const page = await store.query({ collection: 'things', limit: 5000 });
       expect(page.docs).toHaveLength(1500);
     });
+
+    it.each(['id', 'order'] as const)(
+      'by %s goes on where an answer broke off, and reads nothing twice',
+      async (by) => {
+        // Many have the same place in the order, so that where to go on is told by the id as well.
+        await fill('things', 300, (n) => ({ order: String(n % 10) }));
+        const placeOf = (n: number): number => (by === 'id' ? n : (n % 10) * 300 + n);
+        const expected = Array.from({ length: 300 }, (_, n) => n).sort((a, b) => placeOf(a) - placeOf(b));
+        const before = proxy.messagesOf('RunQuery');
+        for (const after of [115, 1, 70]) proxy.inject('RunQuery', { kind: 'breakOff', after });
+        const calls = await callsOf(async () => {
+          const page = await store.query({ collection: 'things', by, limit: 500 });
+          expect(page.docs.map(({ value }) => value.n)).toEqual(expected);
+        });
+        expect(calls).toEqual(['RunQuery', 'RunQuery', 'RunQuery', 'RunQuery']);
+        expect(proxy.messagesOf('RunQuery') - before).toBe(expected.length);
+      },
+    );
   });
 
   it('reads all of a transaction at one moment, whatever is asked and however', async () => {
