@@ -24,6 +24,8 @@ export class Program {
   readonly lines: string[] = [];
   readonly ended: Promise<Ended>;
   readonly #child: ChildProcess;
+  /** It has ended, and all that it has written is there. */
+  #hasClosed = false;
 
   /** @param script in `dist/`, or with a slash in front anywhere; or another program than Node's */
   constructor(
@@ -44,6 +46,7 @@ export class Program {
     this.ended = new Promise((resolve) => {
       this.#child.once('exit', (code, signal) => resolve({ code, signal }));
     });
+    this.#child.once('close', () => (this.#hasClosed = true));
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       if (stream !== null) createInterface({ input: stream }).on('line', (line) => this.lines.push(line));
     }
@@ -62,13 +65,21 @@ export class Program {
     return this.lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as JsonObject);
   }
 
-  /** Resolves when it has written the line. */
+  /** Resolves when it has written the line; an error with what it has written when it ends first. */
   async says(line: string): Promise<void> {
-    await eventually(
-      () => this.lines.includes(line) || !this.isRunning,
-      (isOver) => isOver,
+    await this.#until(
+      () => this.lines.includes(line),
+      (isSaid) => isSaid,
       `the program says ${line}`,
-      START_MS,
+    );
+  }
+
+  /** Resolves when it has written a log entry with this `event`; an error as above. */
+  async logs(event: string): Promise<void> {
+    await this.#until(
+      () => this.entries.some((entry) => entry.event === event),
+      (isLogged) => isLogged,
+      `the program logs ${event}`,
     );
   }
 
@@ -95,9 +106,8 @@ export class Program {
 
   /** Resolves when the URL answers with the status; an error with what the program has written when it ends first. */
   async answers(url: string, status?: number): Promise<void> {
-    await eventually(
+    await this.#until(
       async () => {
-        if (!this.isRunning) throw new Error(`the program has ended:\n${this.lines.join('\n')}`);
         try {
           const response = await fetch(url, { signal: AbortSignal.timeout(5000) });
           await response.text();
@@ -108,6 +118,20 @@ export class Program {
       },
       (now) => now !== undefined && (status === undefined || now === status),
       `${url} answers ${status ?? 'something'}`,
+    );
+  }
+
+  async #until<T>(probe: () => Promise<T> | T, wanted: (value: T) => boolean, what: string): Promise<void> {
+    await eventually(
+      async () => {
+        // What it wrote last may come after its end.
+        const hasEnded = this.#hasClosed;
+        const value = await probe();
+        if (hasEnded && !wanted(value)) throw new Error(`the program has ended:\n${this.lines.join('\n')}`);
+        return value;
+      },
+      wanted,
+      what,
       START_MS,
     );
   }
@@ -132,10 +156,6 @@ export class CompanionProgram extends Program {
   /** Resolves when it holds its shard. */
   holding(): Promise<void> {
     return this.answers(`${this.url}/readyz`, 200);
-  }
-
-  async isHolding(): Promise<boolean> {
-    return (await fetch(`${this.url}/readyz`)).status === 200;
   }
 }
 
