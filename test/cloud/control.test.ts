@@ -5,6 +5,7 @@ import { MAX_CONTROL_BODY_BYTES } from '@cmbs/shared/limits';
 import { startCloudCompanion, type CloudCompanion } from '@cmbs/companion/cloud';
 import { silentLog, type JsonObject } from '@cmbs/shared';
 import { eventually, Fleet, type Answer, type Deployment, type Member } from '../e2e/harness';
+import { isListening } from './balancer';
 import { cloudEngine, cloudEnvironment, configOf } from './deployment';
 import { describeOnEmulators, uniqueProject } from './support';
 import { Tokens, type Fields } from './tokens';
@@ -38,12 +39,31 @@ describeOnEmulators('the control endpoint', (hosts) => {
     expect([status, json]).toEqual([200, { reply: { state: 'stopped' } }]);
   });
 
-  test.each(tokens.forgeries())('refuses %s with %i, and does nothing', async (_, status, fields) => {
-    const answer = await perform({ member: member.path, action: 'release', args: {} }, fields());
-    expect(answer.status).toBe(status);
-    if (status === 401) expect(answer.headers.get('www-authenticate')).toBe('Bearer');
-    // Nothing that helps whoever tries.
-    expect(answer.text).not.toMatch(/at .*\.ts|stack|cmbs\.member/);
+  describe('with the socket of a member open', () => {
+    const release = (fields: Fields): Promise<Answer> =>
+      perform({ member: member.path, action: 'release', args: {} }, fields);
+    const isOpen = (): Promise<boolean> => {
+      const { hostname, port } = new URL(member.sockets.l1);
+      return isListening(hostname, Number(port));
+    };
+    beforeAll(async () => {
+      await here.must(200, here.act(member.path, 'start_l1'));
+      expect(await isOpen()).toBe(true);
+    });
+
+    test.each(tokens.forgeries())('refuses %s with %i, and does nothing', async (_, status, fields) => {
+      const answer = await release(fields());
+      expect(answer.status).toBe(status);
+      if (status === 401) expect(answer.headers.get('www-authenticate')).toBe('Bearer');
+      // Nothing that helps whoever tries.
+      expect(answer.text).not.toMatch(/at .*\.ts|stack|cmbs\.member/);
+      expect(await isOpen()).toBe(true);
+    });
+
+    test('closes it for who may say so', async () => {
+      expect((await release(tokens.good())).status).toBe(200);
+      expect(await isOpen()).toBe(false);
+    });
   });
 
   test('asks for the token before it looks at what is wanted', async () => {
@@ -89,11 +109,32 @@ describeOnEmulators('the control endpoint', (hosts) => {
     ['POST', '/healthz', 405, 'GET, HEAD'],
     ['DELETE', '/metrics', 405, 'GET, HEAD'],
     ['GET', '/', 404, null],
-    ['GET', '/../etc/passwd', 404, null],
   ])('answers %s %s with %i', async (method, path, status, allow) => {
     const answer = await here.request(method, url + path);
     expect([answer.status, answer.headers.get('allow')]).toEqual([status, allow]);
   });
+
+  test.each([
+    '/../etc/passwd',
+    '/healthz/../../../etc/passwd',
+    '/..%2f..%2fetc%2fpasswd',
+    '//etc/passwd',
+    'file:///etc/passwd',
+  ])('answers GET %s with 404, as it was sent', async (target) => {
+    const answer = await raw(`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+    expect(answer).toMatch(/^HTTP\/1\.1 404 /);
+  });
+
+  /** All that the endpoint answers to a text that no client would send. */
+  async function raw(text: string): Promise<string> {
+    const { hostname, port } = new URL(url);
+    const socket = connect(Number(port), hostname);
+    socket.setEncoding('utf8').setTimeout(10_000, () => socket.destroy(new Error('no answer in time')));
+    socket.write(text);
+    let answer = '';
+    for await (const chunk of socket as AsyncIterable<string>) answer += chunk;
+    return answer;
+  }
 
   test('lives, is ready, and tells its figures', async () => {
     expect((await here.get(`${url}/healthz`)).status).toBe(200);

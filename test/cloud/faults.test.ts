@@ -27,6 +27,9 @@ const MARGIN_MS = 3000;
 /** Sends that may wait for the bus on one layer. */
 const QUEUE_LIMIT = 20;
 
+/** Milliseconds that "at once" is, with a few attempts, on a busy machine. */
+const AT_ONCE_MS = 5000;
+
 /** Milliseconds until the emulator offers again what a reader took that is gone: twice the lease, and some. */
 const OFFERED_AGAIN_MS = (2 * PUBSUB_ACK_DEADLINE_S + 15) * 1000;
 
@@ -142,7 +145,7 @@ describeOnEmulators('a deployment goes on', (hosts) => {
     await firestore.accept();
     expect(asked.value.map(({ status }) => status)).toEqual([503, 503, 503, 200]);
     expect(asked.value[0].error).toMatch(/Firestore/);
-    expect(asked.ms).toBeLessThan(10_000 + MARGIN_MS);
+    expect(asked.ms).toBeLessThan(AT_ONCE_MS);
     await eventually(
       async () => (await here.get('/readyz')).status,
       (status) => status === 200,
@@ -180,7 +183,7 @@ describeOnEmulators('a deployment goes on', (hosts) => {
     firestore.heal();
     expect(value.status).toBeGreaterThanOrEqual(500);
     expect(value.error).toMatch(/Firestore/);
-    expect(ms).toBeLessThan(MARGIN_MS);
+    expect(ms).toBeLessThan(AT_ONCE_MS);
   });
 
   test('when Pub/Sub answers UNAVAILABLE to a publication', async () => {
@@ -350,18 +353,20 @@ describeOnEmulators('a deployment goes on', (hosts) => {
           }),
         }),
       );
+      for (const url of urls) {
+        await eventually(
+          async () => (await here.get(`${url}/-/`)).text,
+          (text) => names.every((id) => text.includes(`/tags/${id.slice(id.indexOf('#') + 1)}/`)),
+          'both functions know the mixins',
+        );
+      }
       const tagged = await Promise.all(
-        names.map((id, i) =>
-          eventually(
-            () => here.request('POST', `${urls[i % 2]}${path}`, { kind: MEMBER, mixins: [id] }),
-            ({ status }) => status === 200 || status === 409 || status === 412,
-            `${id} is added`,
-          ),
-        ),
+        names.map((id, i) => here.request('POST', `${urls[i % 2]}${path}`, { kind: MEMBER, mixins: [id] })),
       );
-      const added = names.filter((_, i) => tagged[i]?.status === 200);
+      // Nobody said what he had seen before, so nobody is refused.
+      expect(tagged.map(({ status }) => status)).toEqual(names.map(() => 200));
       const { json } = await here.get(path);
-      expect(json.mixins).toEqual(expect.arrayContaining(added));
+      expect(json.mixins).toEqual(expect.arrayContaining(names));
       const etag = (await here.get(path)).headers.get('etag') ?? '';
       const racing = await Promise.all(
         urls.map((url, i) =>
