@@ -249,7 +249,7 @@ test('when the time is over the answer tells what was found and what was not ask
     const asking = await here.member({ neighbors: [good.sockets.l1, ...sockets] });
     const started = performance.now();
     const report = await check(here, asking);
-    expect(performance.now() - started).toBeLessThan(3500);
+    expect(performance.now() - started).toBeLessThan(8000);
     expect(pathsOf(report.found)).toEqual([good.path]);
     expect(report.failed.map(({ socket }) => socket).toSorted()).toEqual(sockets.toSorted());
     expect(new Set(report.failed.map(({ reason }) => reason))).toEqual(

@@ -1,5 +1,5 @@
 /** What is passed on for others is bounded like what is sent here (layers.md, Federation of topics). */
-import { Fleet } from './harness';
+import { eventually, Fleet } from './harness';
 
 const fleet = new Fleet();
 afterEach(() => fleet.close());
@@ -14,7 +14,9 @@ test('a deployment whose queue is full takes nothing more to pass on, and the se
   expect(first.status).toBe(200);
   const second = await near.send('l32', { topics: ['news'], content: 'second', prefer: 'wait=2' });
   expect(second.status).toBe(202);
-  expect(second.delivery.receivers.find(({ name }) => name === passing.path)?.reason).toContain(
-    `1 messages are queued for ${away.sockets.l32}`,
+  await eventually(
+    async () => (await near.delivery(second.path)).receivers.find(({ name }) => name === passing.path)?.reason,
+    (reason) => reason?.includes(`1 messages are queued for ${away.sockets.l32}`) === true,
+    'the sender knows why',
   );
 });

@@ -1,6 +1,7 @@
 /** L1: one message to one socket (layers.md, Messages; L1 on the wire). */
 import { localTest } from './engine';
 import type { JsonObject } from '@cmbs/shared';
+import { DEFAULT_SEND_WAIT_S } from '@cmbs/shared/limits';
 import { ask, Cable, frameOf, HangingPeer, LossyProxy, ScriptedPeer } from './broker-peers';
 import {
   CMBS,
@@ -13,6 +14,9 @@ import {
   type Deployment,
   type Member,
 } from './harness';
+
+/** Milliseconds that "at once" is on a busy machine: less than any wait that was not asked for. */
+const AT_ONCE_MS = 5000;
 
 const fleet = new Fleet();
 let here: Deployment;
@@ -166,7 +170,7 @@ describe('a message to nobody', () => {
     for (let time = 0; time < 3; time += 1) {
       const started = performance.now();
       const sent = await here.act(path, 'send_l1');
-      expect(performance.now() - started).toBeLessThan(2000);
+      expect(performance.now() - started).toBeLessThan(AT_ONCE_MS);
       expect(sent.status).toBe(202);
       expect(sent.delivery).toMatchObject({ state: 'queued', reason: `nobody listens at ${late.sockets.l1}` });
       expect(sent.headers.get('x-occi-reason')).toContain('nobody listens');
@@ -240,11 +244,11 @@ describe('a peer that hangs', () => {
 
   test('is waited for as long as the caller prefers, then the answer is 202', async () => {
     const started = performance.now();
-    const sent = await here.send('l1', { to: socket, prefer: 'wait=1' });
+    const sent = await here.send('l1', { to: socket, prefer: 'wait=3' });
     const took = performance.now() - started;
     expect(sent.status).toBe(202);
-    expect(took).toBeGreaterThan(900);
-    expect(took).toBeLessThan(2500);
+    expect(took).toBeGreaterThan(2900);
+    expect(took).toBeLessThan(DEFAULT_SEND_WAIT_S * 1000);
     expect(peer.received).toBeGreaterThan(0);
     await here.must(200, here.request('DELETE', sent.path));
   });
@@ -252,7 +256,7 @@ describe('a peer that hangs', () => {
   test('is not waited for when the caller asks to respond at once', async () => {
     const started = performance.now();
     const sent = await here.send('l1', { to: socket, prefer: 'respond-async' });
-    expect(performance.now() - started).toBeLessThan(900);
+    expect(performance.now() - started).toBeLessThan(AT_ONCE_MS);
     expect(sent.status).toBe(202);
     expect(['queued', 'sending']).toContain(sent.delivery.state);
     await here.must(200, here.request('DELETE', sent.path));
@@ -386,7 +390,7 @@ describe('a message that expires', () => {
       const sent = await own.send('l1', {
         to: late.sockets.l1,
         content: number,
-        expiresAt: new Date(Date.now() + 700),
+        expiresAt: new Date(Date.now() + 3000),
       });
       paths.push(sent.path);
     }

@@ -189,7 +189,7 @@ test('a member without an l2 socket is told as unreachable, not waited for', asy
       attributes: { 'cmbs.member.local': 'false' },
     }),
   );
-  const sent = await here.send('l2', { from: (await here.member()).id, content: 'x', prefer: 'wait=1' });
+  const sent = await here.send('l2', { from: (await here.member()).id, content: 'x', prefer: 'wait=20' });
   expect(sent.result).toMatchObject({ [receiver.path]: 'sent', '/cmbs/member/deaf': 'failed' });
 });
 

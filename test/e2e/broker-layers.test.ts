@@ -209,7 +209,7 @@ test('keeps retrying after a restart what another program has taken meanwhile', 
 
 test('answers what it has received when the stop comes', async () => {
   const member = await here.member({ start: ['l1'] });
-  const peers = Array.from({ length: 20 }, () => new Request({ linger: 0, receiveTimeout: 5000 }));
+  const peers = Array.from({ length: 20 }, () => new Request({ linger: 0, receiveTimeout: 20_000 }));
   try {
     for (const peer of peers) peer.connect(member.sockets.l1);
     // One exchange each, so that every peer is connected.

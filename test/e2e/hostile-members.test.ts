@@ -140,7 +140,7 @@ describe("a peer's answer", () => {
           JSON.stringify({ error: { code: 'unavailable', message: 'nicht jetzt,\r\nX-Evil: \u2028später' } }),
         ),
       );
-    const { status, headers } = await deployment.send('l1', { to: peer.lastEndpoint ?? '', prefer: 'wait=1' });
+    const { status, headers } = await deployment.send('l1', { to: peer.lastEndpoint ?? '', prefer: 'wait=5' });
     await served;
     expect(status).toBe(202);
     expect(headers.get('x-occi-reason')).toMatch(/^nicht jetzt, X-Evil: +sp ter/);
