@@ -60,11 +60,16 @@ export class LoadBalancer {
   }
 }
 
-/** Whether somebody listens there. */
-export async function isListening(host: string, port: number): Promise<boolean> {
+/** Whether somebody listens there, be it the kernel alone for a process that stands still. */
+export const isListening = (host: string, port: number): Promise<boolean> => shows('connect', 1000, host, port);
+
+/** Whether a ZeroMQ socket answers there: it begins with its greeting, whatever the other side says (ZMTP 3.1). */
+export const isGreeting = (host: string, port: number): Promise<boolean> => shows('data', 300, host, port);
+
+async function shows(event: 'connect' | 'data', ms: number, host: string, port: number): Promise<boolean> {
   const socket = connect(port, host);
   try {
-    await once(socket, 'connect', { signal: AbortSignal.timeout(1000) });
+    await once(socket, event, { signal: AbortSignal.timeout(ms) });
     return true;
   } catch {
     return false;

@@ -5,11 +5,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { Reply } from 'zeromq';
 import { startCloudFunctions } from '@cmbs/emulator/cloud';
-import { LEASE_MARGIN_MS, LEASE_POLL_MS, LEASE_TTL_MS } from '@cmbs/shared/limits';
+import { LEASE_POLL_MS, LEASE_TTL_MS } from '@cmbs/shared/limits';
 import type { Engine } from '../e2e/engine';
 import { contentOf, eventually, Fleet, freeSocket, unique, type Deployment, type Member } from '../e2e/harness';
-import { isListening, LoadBalancer, type Backend } from './balancer';
+import { isGreeting, isListening, LoadBalancer, type Backend } from './balancer';
 import { cloudEnvironment, configOf, type Environment } from './deployment';
+import { GrpcProxy } from './grpc-proxy';
 import { CompanionProgram } from './processes';
 import { describeOnEmulators } from './support';
 
@@ -24,9 +25,19 @@ const STOP_MS = 10_000;
  */
 const ARRIVAL_MS = 200_000;
 
+/** Milliseconds for what comes by itself, and soon, on a busy machine. */
+const SOON_MS = 60_000;
+/** Messages that show that sending goes on. */
+const SOME = 20;
+
+/** Hosts that have a socket open at one time. */
+type Holders = readonly string[];
+
 class Host implements Backend {
   constructor(
     readonly host: string,
+    /** Its own way to Firestore. */
+    readonly firestore: GrpcProxy,
     public companion: CompanionProgram,
   ) {}
 
@@ -48,25 +59,37 @@ describeOnEmulators('two companions', (hosts) => {
   let alice: Member;
   let bob: Member;
 
-  const settingsOf = (host: string): Environment => ({
+  const settingsOf = ({ host, firestore }: Pick<Host, 'host' | 'firestore'>): Environment => ({
     ...settings,
+    FIRESTORE_EMULATOR_HOST: firestore.host,
     CMBS_BIND_HOST: host,
     CMBS_CONTROL_HOST: '127.0.0.1',
     CMBS_LOG: 'info',
   });
+  /** What a test began, and that goes on until it is aborted, or the test is over. */
+  const begun: AbortController[] = [];
+  const untilTheEnd = (): AbortController => {
+    const over = new AbortController();
+    begun.push(over);
+    return over;
+  };
+  afterEach(() => begun.splice(0).forEach((over) => over.abort()));
+
   const portOf = (socket: string): number => Number(new URL(socket).port);
 
   const engine: Engine = async ({ env, log }) => {
     settings = await cloudEnvironment(hosts, env);
     const functions = await startCloudFunctions({ config: configOf(settings), log });
     for (const host of ['127.0.0.2', '127.0.0.3']) {
-      machines.push(new Host(host, await CompanionProgram.start(settingsOf(host))));
+      const firestore = await GrpcProxy.listen(hosts.firestore);
+      machines.push(new Host(host, firestore, await CompanionProgram.start(settingsOf({ host, firestore }))));
     }
     return {
       url: functions.url,
       close: async () => {
         await functions.close();
         await Promise.all(machines.map(({ companion }) => companion.kill()));
+        await Promise.all(machines.map(({ firestore }) => firestore.close()));
       },
     };
   };
@@ -86,8 +109,16 @@ describeOnEmulators('two companions', (hosts) => {
     ) as Promise<{ holder: Host; standby: Host }>;
   }
 
+  /** What an earlier test did to it. */
+  async function mend({ firestore, companion }: Host): Promise<void> {
+    firestore.heal();
+    await firestore.accept();
+    if (companion.isRunning) companion.signal('SIGCONT');
+  }
+
   async function restart(machine: Host): Promise<void> {
-    if (!machine.companion.isRunning) machine.companion = await CompanionProgram.start(settingsOf(machine.host));
+    await mend(machine);
+    if (!machine.companion.isRunning) machine.companion = await CompanionProgram.start(settingsOf(machine));
   }
 
   /** Milliseconds until the member's socket answers on this machine. */
@@ -102,31 +133,57 @@ describeOnEmulators('two companions', (hosts) => {
     return performance.now() - started;
   }
 
-  /** Looks all the time whether both have a member's socket open; tells how often that was seen. */
-  function watchBoth(): () => Promise<number> {
-    const over = new AbortController();
-    let seen = 0;
+  interface Watch {
+    /** Resolves when the other one has the socket; an error when ever both had it, or `from` not at first. */
+    handedOver(from: Host, to: Host): Promise<void>;
+  }
+
+  /** Looks all the time, from now on, who has a member's socket open. */
+  async function watchSocket(isOpen = isListening): Promise<Watch> {
+    const over = untilTheEnd();
+    /** Without repetitions. */
+    const seen: Holders[] = [];
+    const look = async (): Promise<void> => {
+      const open = await Promise.all(machines.map(({ host }) => isOpen(host, portOf(bob.sockets.l1))));
+      const holders = machines.map(({ host }) => host).filter((_, at) => open[at]);
+      if (holders.join() !== seen.at(-1)?.join()) seen.push(holders);
+    };
+    await look();
     const watching = (async () => {
       while (!over.signal.aborted) {
-        const open = await Promise.all(machines.map(({ host }) => isListening(host, portOf(bob.sockets.l1))));
-        if (open.every(Boolean)) seen += 1;
         await pause(20);
+        await look();
       }
     })();
-    fleet.using(over, () => over.abort());
-    return async () => {
-      over.abort();
-      await watching;
-      return seen;
+    return {
+      handedOver: async (from, to) => {
+        await eventually(
+          () => seen.at(-1),
+          (holders) => holders?.includes(to.host) === true,
+          `${to.host} has the socket`,
+          SOON_MS,
+        );
+        over.abort();
+        await watching;
+        expect(seen.filter(({ length }) => length > 1)).toEqual([]);
+        const held = seen.flat();
+        expect([held[0], held.at(-1)]).toEqual([from.host, to.host]);
+      },
     };
   }
 
-  /** Sends on L1 and L3.2 until told to stop; gives the contents that were accepted. */
-  function load(): () => Promise<readonly string[]> {
+  interface Load {
+    /** Resolves when so many more were accepted. */
+    accepts(more: number): Promise<void>;
+    /** Ends it; gives the contents that were accepted. */
+    end(): Promise<readonly string[]>;
+  }
+
+  /** Sends on L1 and L3.2 all the time. */
+  function load(): Load {
     const accepted: string[] = [];
     const refused: string[] = [];
-    const over = new AbortController();
-    fleet.using(over, () => over.abort());
+    const over = untilTheEnd();
     const one = async (layer: 'l1' | 'l32'): Promise<void> => {
       while (!over.signal.aborted) {
         const content = unique(layer);
@@ -137,37 +194,56 @@ describeOnEmulators('two companions', (hosts) => {
       }
     };
     const loading = Promise.all([one('l1'), one('l32')]);
-    return async () => {
-      over.abort();
-      await loading;
-      expect(refused).toEqual([]);
-      return accepted;
+    return {
+      accepts: async (more) => {
+        const wanted = accepted.length + more;
+        await eventually(
+          () => accepted.length,
+          (count) => count >= wanted,
+          `${more} more are accepted`,
+          SOON_MS,
+        );
+      },
+      end: async () => {
+        over.abort();
+        await loading;
+        expect(refused).toEqual([]);
+        return accepted;
+      },
     };
   }
 
+  /** Contents of all that bob has received so far; what was read is acknowledged, so that an inbox stays short. */
+  const received: unknown[] = [];
+  async function read(): Promise<readonly unknown[]> {
+    for (;;) {
+      const entries = await here.inbox(bob, 'lease=0&number=100');
+      if (entries.length === 0) return received;
+      await here.must(200, here.request('DELETE', `${bob.path}/inbox/`, { entries: entries.map(({ id }) => id) }));
+      received.push(...entries.map(contentOf));
+    }
+  }
+
   async function arrived(contents: readonly string[]): Promise<void> {
-    const received = async () => (await here.inbox(bob)).map(contentOf);
     await eventually(
       async () => {
-        const all = await received();
-        return contents.filter((content) => !all.includes(content));
+        const all = new Set(await read());
+        return contents.filter((content) => !all.has(content));
       },
       (missing) => missing.length === 0,
       'everything arrives; these are missing',
       ARRIVAL_MS,
     );
     // Once each.
-    const relevant = (await received()).filter((content) => contents.includes(content as string));
-    expect(relevant.sort()).toEqual([...contents].sort());
+    const wanted = new Set<unknown>(contents);
+    expect(received.filter((content) => wanted.has(content)).sort()).toEqual([...contents].sort());
   }
 
   beforeAll(async () => {
     here = await fleet.start({ engine });
     alice = await here.member({ title: 'alice' });
     bob = await here.member({ title: 'bob', topics: ['load.*'] });
-    for (const socket of [bob.sockets.l1]) {
-      fleet.using(await LoadBalancer.listen(portOf(socket), () => machines), (one) => one.close());
-    }
+    fleet.using(await LoadBalancer.listen(portOf(bob.sockets.l1), () => machines), (one) => one.close());
     await roles();
     await here.must(200, here.act(bob.path, 'start_l1'));
     await here.must(200, here.act(bob.path, 'start_l32'));
@@ -188,43 +264,74 @@ describeOnEmulators('two companions', (hosts) => {
 
   test('one that is killed is replaced in time, and nothing accepted is lost or comes twice', async () => {
     const { holder, standby } = await roles();
-    const both = watchBoth();
-    const stop = load();
-    await pause(1500);
+    const watch = await watchSocket();
+    const loading = load();
+    await loading.accepts(SOME);
     await holder.companion.kill();
     const took = await takesOver(standby);
-    await pause(1500);
-    const contents = await stop();
-    expect(await both()).toBe(0);
+    await loading.accepts(SOME);
+    const contents = await loading.end();
+    await watch.handedOver(holder, standby);
     expect(took).toBeLessThan(TAKEOVER_MS);
     await arrived(contents);
   }, 300_000);
 
   test('one that stood still finds that it is replaced, before it does anything', async () => {
     const { holder, standby } = await roles();
-    const stop = load();
-    await pause(500);
+    const loading = load();
+    await loading.accepts(SOME);
+    // Its kernel still takes connections; it says nothing to them.
+    const watch = await watchSocket(isGreeting);
     holder.companion.signal('SIGSTOP');
     const took = await takesOver(standby);
-    // Its kernel still has the port; the process finds out when it goes on.
-    const both = watchListenersAfter(holder);
+    await watch.handedOver(holder, standby);
     holder.companion.signal('SIGCONT');
-    await both;
-    await pause(1000);
-    const contents = await stop();
-    expect(took).toBeLessThan(TAKEOVER_MS);
-    await arrived(contents);
-    expect(holder.companion.isRunning).toBe(true);
-    expect((await here.get(`${holder.companion.url}/readyz`)).json).toEqual({ status: 'standby' });
-  }, 300_000);
-
-  /** Resolves when its sockets are closed. */
-  function watchListenersAfter({ host }: Host): Promise<boolean> {
-    return eventually(
-      () => isListening(host, portOf(bob.sockets.l1)),
+    // The process finds out when it goes on.
+    await eventually(
+      () => isListening(holder.host, portOf(bob.sockets.l1)),
       (isOpen) => !isOpen,
       'the one that stood still closes its sockets',
-      LEASE_MARGIN_MS,
+      SOON_MS,
+    );
+    const watchOn = await watchSocket();
+    await loading.accepts(SOME);
+    const contents = await loading.end();
+    await watchOn.handedOver(standby, standby);
+    expect(took).toBeLessThan(TAKEOVER_MS);
+    await arrived(contents);
+    await standsBy(holder);
+  }, 300_000);
+
+  test.each<[string, (firestore: GrpcProxy) => unknown]>([
+    ['refuses it', (firestore) => firestore.refuse()],
+    ['says nothing to it', (firestore) => firestore.silence()],
+  ])(
+    'one whose Firestore %s lets go of the members before the other one takes them, and stands by afterwards',
+    async (_, cutOff) => {
+      const { holder, standby } = await roles();
+      const watch = await watchSocket();
+      const loading = load();
+      await loading.accepts(SOME);
+      await cutOff(holder.firestore);
+      await takesOver(standby);
+      await loading.accepts(SOME);
+      await mend(holder);
+      const contents = await loading.end();
+      await standsBy(holder);
+      await watch.handedOver(holder, standby);
+      await arrived(contents);
+    },
+    300_000,
+  );
+
+  /** Alive, and not the one that holds the members. */
+  async function standsBy({ companion }: Host): Promise<void> {
+    expect(companion.isRunning).toBe(true);
+    await eventually(
+      async () => (await here.get(`${companion.url}/readyz`)).json.status,
+      (status) => status === 'standby',
+      'it stands by',
+      SOON_MS,
     );
   }
 
@@ -233,18 +340,18 @@ describeOnEmulators('two companions', (hosts) => {
     const address = await freeSocket();
     const peer = fleet.using(new Reply({ linger: 0 }), (one) => one.close());
     await peer.bind(address);
-    const both = watchBoth();
+    const watch = await watchSocket();
     const sending = here.send('l1', { to: address, from: alice.id, content: 'slow' });
     await peer.receive();
     const stopping = holder.companion.stop();
-    await pause(2000);
+    await holder.companion.logs('stopping');
     await peer.send(JSON.stringify({ result: 'late, and in time' }));
     const sent = await sending;
     expect([sent.status, sent.delivery.state]).toEqual([200, 'delivered']);
     const took = await takesOver(standby);
     expect(await stopping).toBeLessThan(STOP_MS);
     expect(await holder.companion.ended).toEqual({ code: 0, signal: null });
-    expect(await both()).toBe(0);
+    await watch.handedOver(holder, standby);
     // The lease is let go, so nobody waits for its time.
     expect(took).toBeLessThan(LEASE_TTL_MS - LEASE_POLL_MS);
   }, 300_000);

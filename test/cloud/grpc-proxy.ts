@@ -142,6 +142,7 @@ export class GrpcProxy {
 
   /** Accepts connections again, at the same address. */
   async accept(): Promise<void> {
+    if (this.#server.listening) return;
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject);
       this.#server.listen(this.#port, '127.0.0.1', () => resolve());
