@@ -133,7 +133,7 @@ export class Companion {
     this.#outbox.lookNow();
   }
 
-  /** Calls that a push began have nobody who would find out when he starts that they were cut off. */
+  /** A push function has no start at which it would find calls that were cut off; we look for them. */
   #recoverLater(): void {
     const { clock, lookAgainMs, log } = this.#environment;
     if (lookAgainMs === undefined || this.#closing !== undefined) return;

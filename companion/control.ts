@@ -1,7 +1,7 @@
 /**
  * The companion's control endpoint: `POST /perform` for functions, with an identity token; `/healthz` (alive),
- * `/readyz` (holds its shard and every wanted socket could be looked at), `/metrics` for whoever watches over it. It
- * answers whether or not this companion holds its shard, so that a standby can be told from a dead one.
+ * `/readyz` (holds its shard and is not stopping), `/metrics` for whoever watches over it. It answers whether or not
+ * this companion holds its shard, so that a standby can be told from a dead one.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';

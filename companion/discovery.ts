@@ -2,14 +2,25 @@
  * `check_neighbors`: breadth first from the member's neighbours, side by side, each with its own deadline; each member
  * reached becomes a link from the one that asked (layers.md, Members).
  */
+import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { toCmbsError, type Json } from '@cmbs/shared';
-import { MEMBER, MESSAGE, MESSAGE_KIND, MESSAGES, NEIGHBOR_KIND, layerMixin } from '@cmbs/shared/broker/cmbs';
+import {
+  MEMBER,
+  MEMBERS,
+  MESSAGE,
+  MESSAGE_KIND,
+  MESSAGES,
+  NEIGHBOR_KIND,
+  NEIGHBORS,
+  layerMixin,
+} from '@cmbs/shared/broker/cmbs';
 import { registryOf } from '@cmbs/shared/broker/context';
 import type { Learning } from '@cmbs/shared/broker/learning';
-import { describe, memberPath, socketOf, stringList } from '@cmbs/shared/broker/member';
+import { describe, socketOf, stringList } from '@cmbs/shared/broker/member';
 import { DISCOVERY_CONTENT, messageFrame, originOf, parseReply } from '@cmbs/shared/broker/wire';
 import {
+  MAX_NAME_LENGTH,
   DISCOVERY_ATTEMPTS,
   DISCOVERY_BUDGET_MS,
   DISCOVERY_CONCURRENCY,
@@ -179,9 +190,8 @@ export class Discovery {
   async #link(asking: Entity, target: Path): Promise<void> {
     const { store, clock } = this.#environment;
     const registry = await registryOf(this.#environment);
-    const targetId = target.slice(memberPath('').length);
-    const id = `${asking.id}~${targetId}`.slice(0, 255);
-    const path = `/cmbs/neighbor/${id}`;
+    const id = neighborId(asking.id, target.slice(MEMBERS.length));
+    const path = NEIGHBORS + id;
     await store.transact(async (tx) => {
       const there = await readEntity(tx, path);
       const source = await readEntity(tx, asking.path);
@@ -203,6 +213,14 @@ export class Discovery {
       writeEntity(tx, { ...source.entity, isLinked: true }, source.entity, registry);
     });
   }
+}
+
+/** Both names, as far as there is room: a digest tells apart those that begin alike. */
+function neighborId(source: string, target: string): string {
+  const id = `${source}~${target}`;
+  if (id.length <= MAX_NAME_LENGTH) return id;
+  const digest = createHash('sha256').update(id).digest('hex').slice(0, 32);
+  return `${id.slice(0, MAX_NAME_LENGTH - 33).replace(/\p{Surrogate}$/u, '')}~${digest}`;
 }
 
 const PEER_REASONS: Readonly<Record<PeerError['reason'], string>> = {

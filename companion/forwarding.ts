@@ -5,6 +5,7 @@
 import { CmbsError, isJsonObject, type Json, type JsonObject } from '@cmbs/shared';
 import type { TopicLayer } from '@cmbs/shared/bus/bus';
 import { isLocal, isNamed, socketOf, wants } from '@cmbs/shared/broker/member';
+import { MESSAGES } from '@cmbs/shared/broker/cmbs';
 import { receiptId } from '@cmbs/shared/broker/inbox';
 import {
   addressesOf,
@@ -73,7 +74,7 @@ export class Forwarding {
     const send: Send = {
       id: newId(),
       wireId,
-      message: `/cmbs/message/${message.id}`,
+      message: MESSAGES + message.id,
       layer,
       from: member.path,
       createdAt: now,

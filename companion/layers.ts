@@ -137,7 +137,7 @@ export class Layers {
     });
   }
 
-  /** Layers that are wanted and not open; for readiness and metrics. */
+  /** Layers that are wanted and not open; a gauge. */
   get failing(): number {
     return [...this.#holders.values()].reduce(
       (sum, { observed }) => sum + [...observed.values()].filter(({ state }) => state === 'failed').length,

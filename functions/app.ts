@@ -1,4 +1,4 @@
-/** What the handlers work with; a program assembles it once (`runtime.ts` in a function, the local stack on a laptop). */
+/** What the handlers work with; a program assembles it once (`cloud.ts` for a function, the local stack on a laptop). */
 import type { Clock, Counters, Log } from '@cmbs/shared';
 import type { Delivery, TopicLayer } from '@cmbs/shared/bus/bus';
 import type { Inbox } from '@cmbs/shared/broker/inbox';

@@ -93,7 +93,7 @@ export const IDEMPOTENCY_MS = 24 * 60 * 60 * 1000;
 export const DEFAULT_LOCATIONS_PAGE = 10_000;
 /** Seconds that `Prefer: wait` and `?wait=` may ask for. */
 export const MAX_WAIT_S = 60;
-/** Milliseconds that any request has, waits included; below the 60 s of common front ends when no wait is asked for. */
+/** Milliseconds in which a request has to arrive whole, at a server of our own. */
 export const REQUEST_DEADLINE_MS = 30_000;
 /** Actions of one request on a collection that run at the same time. */
 export const COLLECTION_ACTION_CONCURRENCY = 16;
@@ -250,7 +250,7 @@ export const INDEXED_DEPTH = 3;
 export const MESSAGE_TTL_MS = 7 * 24 * 60 * 60 * 1000;
 /** Milliseconds that a receipt is remembered: longer than any sender tries, so that no retry is taken for new. */
 export const RECEIPT_TTL_MS = 8 * 24 * 60 * 60 * 1000;
-/** Milliseconds that an inbox entry or a dead letter is kept: 30 days. */
+/** Milliseconds that an inbox entry is kept: 30 days. */
 export const INBOX_TTL_MS = 30 * 24 * 60 * 60 * 1000;
 /** Entries of one member's inbox; a sender beyond that gets an error reply and tries again later. */
 export const DEFAULT_INBOX_LIMIT = 100_000;

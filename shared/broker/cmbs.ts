@@ -26,6 +26,7 @@ export const DEAD_LETTER_MIXIN: CategoryId = `${CMBS_SCHEME}dead_letter`;
 
 export const MEMBERS = '/cmbs/member/';
 export const MESSAGES = '/cmbs/message/';
+export const NEIGHBORS = '/cmbs/neighbor/';
 
 export const layerMixin = (layer: Layer): CategoryId => CMBS_SCHEME + layer;
 
@@ -194,7 +195,7 @@ const neighbor: Kind = {
   parent: LINK_KIND,
   attributes: {},
   actions: [],
-  location: '/cmbs/neighbor/',
+  location: NEIGHBORS,
   origin: 'builtin',
 };
 

@@ -42,7 +42,7 @@ export function receiptOptions(receipt: Receipt, sequence: string): PutOptions {
 }
 
 export function receiptOf(doc: Doc): Receipt {
-  // Written by this module and the companion's receiver only.
+  // Written by this module, the reception and the execution only.
   return doc.value as unknown as Receipt;
 }
 

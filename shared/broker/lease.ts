@@ -2,10 +2,10 @@
  * Which companion holds a shard (DESIGN decision 13): one document per shard, so that holding a thousand members costs
  * one write every few seconds and no more.
  *
- * Clocks of two machines differ, so nobody compares his own with what another one wrote. Who waits takes the lease over
- * when it has not been renewed for {@link LEASE_TTL_MS} of the waiting one's time; who holds it lets go
- * {@link LEASE_MARGIN_MS} before that could be, counted from before the last renewal that succeeded. A holder that was
- * stopped for a while (a paused machine) finds its time over before it does anything else.
+ * Clocks of two machines differ, so a companion never compares its own with a time that another one wrote. A waiting
+ * companion takes the lease over when it has seen no renewal for {@link LEASE_TTL_MS} by its own clock; the one that holds
+ * it lets go {@link LEASE_MARGIN_MS} before that could be, counted from before the last renewal that succeeded. A companion
+ * that was stopped for a while (a paused machine) finds its time over before it does anything else.
  */
 import { z } from 'zod';
 import type { Clock } from '../clock';

@@ -2,7 +2,7 @@
  * What a request carries, before anybody asks what it means: each rendering parses its bytes into this one form,
  * and `interpret.ts` reads it as entities, definitions, an action call, locations or a filter.
  */
-import type { Json, JsonObject } from '../json';
+import type { JsonObject } from '../json';
 import type { CategoryClass } from './model';
 
 /** A category named or defined by a client. Only term and scheme are sure to be there. */
@@ -99,6 +99,3 @@ export const EMPTY_PAYLOAD: Payload = {
   providers: [],
   keys: new Set(),
 };
-
-/** Attribute values in text are typed by their syntax (quoted, bare number, bare boolean, bare JSON). */
-export type AttributeValue = Json;

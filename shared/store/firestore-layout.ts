@@ -11,7 +11,7 @@ import { ENTRIES } from './firestore-names';
 export interface GroupLayout {
   /** It is read by `order`: forwards, or also backwards, as who watches its newest document does. */
   readonly order: 'none' | 'forwards' | 'both';
-  /** Expiries are indexed: long lists of it are counted, and documents that never expire among them by Firestore. */
+  /** The expiry is indexed, so that Firestore itself counts long lists, those that never expire included. */
   readonly expires: boolean;
   /** Expiries are indexed together with the order, for counting what has an order and has not expired. */
   readonly expiresByOrder: boolean;

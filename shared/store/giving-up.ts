@@ -67,7 +67,7 @@ export function abortable<T>(
 export function abortedError(signal: AbortSignal): GivenUp {
   return new GivenUp(
     'deadline_exceeded',
-    'The time for this request is over; whether something was written is not known.',
+    'The time for this request is over; if it was to write, the outcome is unknown.',
     { cause: signal.reason },
   );
 }

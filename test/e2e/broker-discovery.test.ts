@@ -84,6 +84,19 @@ describe('two deployments', () => {
     );
   });
 
+  test('with long names that begin alike have a link each', async () => {
+    const long = 'n'.repeat(240);
+    const [first, second] = await Promise.all([
+      there.member({ id: `${long}-1`, start: ['l1'] }),
+      there.member({ id: `${long}-2`, start: ['l1'] }),
+    ]);
+    const neighbors = [first.sockets.l1, second.sockets.l1];
+    const curious = await here.member({ id: 'c'.repeat(100), neighbors, start: ['l1'] });
+    expect((await check(here, curious)).failed).toEqual([]);
+    const targets = (await links(here)).filter(({ source }) => source === curious.path).map(({ target }) => target);
+    expect(targets).toEqual(expect.arrayContaining([first.path, second.path]));
+  });
+
   test('a remote member cannot be asked to check its neighbours here', async () => {
     expect((await here.act(asked.path, 'check_neighbors')).status).toBe(409);
   });

@@ -115,6 +115,8 @@ export function contentOf({ message }: Entry): Json | undefined {
 }
 
 export interface MemberOptions {
+  /** In place of one that nobody has. */
+  readonly id?: string;
   readonly title?: string;
   readonly topics?: readonly string[];
   readonly neighbors?: readonly string[];
@@ -247,7 +249,7 @@ export class Deployment {
   }
 
   async member(options: MemberOptions = {}): Promise<Member> {
-    const id = unique('member');
+    const { id = unique('member') } = options;
     const sockets = {
       l1: await freeSocket(),
       l2: await freeSocket(),
