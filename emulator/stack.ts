@@ -6,7 +6,7 @@ import { GATEWAY_GRACE_MS, SWEEP_INTERVAL_MS, SWEEP_LIMIT } from '@cmbs/shared/l
 import { inProcessLink } from '@cmbs/shared/link/in-process';
 import type { ServiceModule } from '@cmbs/shared/services/module';
 import { standardServices } from '@cmbs/shared/services/standard';
-import { deploymentId } from '@cmbs/shared/store/deployment';
+import { assertReachable, deploymentId } from '@cmbs/shared/store/deployment';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
 import type { Store } from '@cmbs/shared/store/store';
 import { Companion } from '@cmbs/companion';
@@ -77,7 +77,7 @@ export async function startStack({
         uriOf,
         ready: async () => {
           if (ready.companion === undefined) throw new CmbsError('unavailable', 'The companion is not ready yet.');
-          await store.get('meta', 'deployment');
+          await assertReachable(store);
         },
       },
       config,

@@ -10,7 +10,7 @@ import { CATEGORIES_MAX_AGE_MS } from '@cmbs/shared/limits';
 import { httpLink } from '@cmbs/shared/link/http';
 import { identitiesOf } from '@cmbs/shared/link/identity-of';
 import { standardServices } from '@cmbs/shared/services/standard';
-import { deploymentId } from '@cmbs/shared/store/deployment';
+import { assertReachable, deploymentId } from '@cmbs/shared/store/deployment';
 import { openFirestoreStore } from '@cmbs/shared/store/firestore';
 import { assemble } from './assemble';
 import type { PushOptions } from './push-reception';
@@ -78,7 +78,7 @@ export async function cloudRuntime({
         deployment,
         uriOf: (path) => publicUrl + path,
         ready: async () => {
-          await store.get('meta', 'deployment');
+          await assertReachable(store);
           await link.ready();
         },
         // A function stands still between requests, so nobody could tell it of a change.

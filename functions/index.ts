@@ -4,7 +4,7 @@
  */
 import { register } from './register';
 
-export { provideApp, useApp, type Runtime } from './runtime';
+export { provideRuntime, useRuntime, type Runtime } from './runtime';
 
 export const query = register('query');
 export const member = register('member');

@@ -5,7 +5,7 @@
 import { ConfigError, readCloudConfig, type CloudConfig } from '@cmbs/shared/config';
 import { structuredLog } from '@cmbs/shared/structured-log';
 import { cloudRuntime } from './cloud';
-import { provideApp } from './runtime';
+import { provideRuntime } from './runtime';
 
 /** Ends the process where the settings are wrong: a deployment that cannot work is not put into service. */
 function settings(): CloudConfig {
@@ -20,7 +20,7 @@ function settings(): CloudConfig {
 
 const config = settings();
 
-provideApp(() => {
+provideRuntime(() => {
   const log = structuredLog({
     write: (line) => process.stdout.write(line),
     least: config.CMBS_LOG,

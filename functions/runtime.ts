@@ -21,14 +21,14 @@ let make: (() => Promise<Runtime>) | undefined;
 let made: Promise<Runtime> | undefined;
 
 /** Says how this process gets its runtime; `factory` runs at the first request, and again only after it failed. */
-export function provideApp(factory: () => Promise<Runtime>): void {
+export function provideRuntime(factory: () => Promise<Runtime>): void {
   make = factory;
   made = undefined;
 }
 
 /** Gives this process a runtime that is assembled already. */
-export function useApp(runtime: Runtime): void {
-  provideApp(() => Promise.resolve(runtime));
+export function useRuntime(runtime: Runtime): void {
+  provideRuntime(() => Promise.resolve(runtime));
 }
 
 /** The runtime of this process, or `unavailable`. */

@@ -11,6 +11,11 @@ export async function deploymentId(store: Store, newId: NewId): Promise<string> 
   return made;
 }
 
+/** Resolves when the store answers; rejects as its reads do. */
+export async function assertReachable(store: Store): Promise<void> {
+  await idIn(store);
+}
+
 async function idIn(store: Store): Promise<string | undefined> {
   const id = (await store.get('meta', 'deployment'))?.value.id;
   return typeof id === 'string' ? id : undefined;

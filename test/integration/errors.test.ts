@@ -12,7 +12,7 @@ import { parseQuery } from '@cmbs/functions/http-parse';
 import { ANONYMOUS, type OcciRequest } from '@cmbs/functions/request';
 import { answerError, checkVersion, requestRendering, responseRendering } from '@cmbs/functions/respond';
 import { checkOwn, routeNamed, type Route } from '@cmbs/functions/routes';
-import { useApp } from '@cmbs/functions/runtime';
+import { useRuntime } from '@cmbs/functions/runtime';
 import { CATALOGUE, CmbsError, silentLog, systemClock, toCmbsError, type ErrorCode } from '@cmbs/shared';
 import { readConfig } from '@cmbs/shared/config';
 import { MAX_HEADER_BYTES, MAX_PAGE_OFFSET, MAX_QUEUED_COMMITS } from '@cmbs/shared/limits';
@@ -180,7 +180,7 @@ const answered: readonly (readonly [ErrorCode, () => Promise<string>])[] = [
   [
     'request_timeout',
     async () => {
-      useApp({ app: stack.app, publicUrl: undefined, trustedProxies: 0, maxBodyBytes: 1024, deadlineMs: 50 });
+      useRuntime({ app: stack.app, publicUrl: undefined, trustedProxies: 0, maxBodyBytes: 1024, deadlineMs: 50 });
       const server = getTestServer('occi').listen(0, '127.0.0.1');
       await once(server, 'listening');
       const { port } = server.address() as AddressInfo;

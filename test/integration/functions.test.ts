@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { getFunction, getTestServer } from '@google-cloud/functions-framework/testing';
 import { startStack, type Stack } from '@cmbs/emulator/stack';
 import * as door from '@cmbs/functions';
-import { provideApp, useApp } from '@cmbs/functions/runtime';
+import { provideRuntime, useRuntime } from '@cmbs/functions/runtime';
 import type { Handler } from '@cmbs/functions/routes';
 import { routeNamed, ROUTES } from '@cmbs/functions/routes';
 import { silentLog, type JsonObject } from '@cmbs/shared';
@@ -75,7 +75,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true });
 });
 
-beforeEach(() => useApp(runtime()));
+beforeEach(() => useRuntime(runtime()));
 
 async function urlOf(name: string): Promise<string> {
   let server = servers.get(name);
@@ -424,7 +424,7 @@ describe('a stream', () => {
 
   it('begins at once and ends at the deadline', async () => {
     await fresh('l1');
-    useApp({ ...runtime(), deadlineMs: 200 });
+    useRuntime({ ...runtime(), deadlineMs: 200 });
     const { text, ended } = await openStream(await port());
     expect(text).toContain('Content-Type: text/event-stream');
     await within(ended, 'the stream ends');
@@ -468,7 +468,7 @@ describe('a request', () => {
   });
 
   it('is answered 504 when its handler does not stop at the deadline', async () => {
-    useApp({ ...runtime(), deadlineMs: 1 });
+    useRuntime({ ...runtime(), deadlineMs: 1 });
     await withHandler(
       () => new Promise(() => undefined),
       async () => {
@@ -481,7 +481,7 @@ describe('a request', () => {
 
 describe('a process', () => {
   it('whose engines are away answers 503', async () => {
-    provideApp(() => Promise.reject(new Error('no such host')));
+    provideRuntime(() => Promise.reject(new Error('no such host')));
     const lines = jest.spyOn(process.stdout, 'write').mockReturnValue(true);
     const answer = await atFunction('member', get(ALICE));
     const line = JSON.parse(String(lines.mock.calls[0]?.[0])) as JsonObject;
@@ -501,7 +501,7 @@ describe('a process', () => {
   it('assembles once, and again only after it failed', async () => {
     let times = 0;
     const quiet = jest.spyOn(process.stdout, 'write').mockReturnValue(true);
-    provideApp(() => {
+    provideRuntime(() => {
       times += 1;
       return times === 1 ? Promise.reject(new Error('away')) : Promise.resolve(runtime());
     });
@@ -517,7 +517,7 @@ describe('the door of the functions', () => {
     name.replace(/-([a-z])/g, (_whole, letter: string) => letter.toUpperCase());
 
   it('exports every route in camel case and registers it under its name', () => {
-    const handlers = Object.entries(door).filter(([name]) => name !== 'provideApp' && name !== 'useApp');
+    const handlers = Object.entries(door).filter(([name]) => name !== 'provideRuntime' && name !== 'useRuntime');
     expect(handlers.map(([name]) => name).sort()).toEqual(ROUTES.map(({ name }) => camelCase(name)).sort());
     for (const { name } of ROUTES) {
       expect(getFunction(name)).toBe(new Map<string, unknown>(handlers).get(camelCase(name)));
