@@ -401,6 +401,26 @@ export const STREAM_MESSAGES = 64;
 export const STREAM_BYTES = 8 * 1024 * 1024;
 /** Of those, how many may wait out a back-off without an ordering key; the others go back to Pub/Sub. */
 export const STREAM_BACKING_OFF = 32;
+/**
+ * Bytes of deliveries in hand, of all consumers of a process: in the 2 GB of an `e2-small` they may be there twice more,
+ * as what is on its way ({@link STREAMS_BYTES}) and as text in the handlers, beside sockets, caches and the system.
+ */
+export const DELIVERIES_BYTES = 64 * 1024 * 1024;
+/** One consumer may hold one part in so many of what is free of them: more than a stream, and thirty are no dead end. */
+export const BUDGET_PARTS = 4;
+/** Bytes that a delivery takes besides its data and attributes: its objects, its lease, its timers. */
+export const DELIVERY_OVERHEAD_BYTES = 2048;
+/**
+ * Bytes that all open streams of a process may bring before some are settled. The next one is promised one part in so
+ * many of what is left, and no less than the least: enough for 5 MB a second where an answer takes ten milliseconds.
+ */
+export const STREAMS_BYTES = 64 * 1024 * 1024;
+export const STREAMS_PARTS = 8;
+export const STREAM_LEAST_BYTES = 64 * 1024;
+/** Milliseconds between two streams that one consumer opens: each may bring much, and what it brings has to be seen. */
+export const STREAM_OPENING_MS = 10;
+/** Milliseconds that a full consumer settles nothing until its streams are closed, with all that is on its way. */
+export const STALLED_MS = 1000;
 /** Bytes of one answer on a stream: a message of 10 MB, or several, and what wraps them. */
 export const MAX_PULL_RESPONSE_BYTES = 20 * 1024 * 1024;
 /** Bytes of the body of a push: a publication of 10 MB in base64, its attributes, and what wraps them. */

@@ -5,6 +5,9 @@
  * key outlives a failure, and after the last attempt the delivery goes to the dead-letter topic with the reason. What
  * is in hand is bounded per stream, which is not read while it is full; when too much of it waits out a back-off, the
  * rest that fails goes back to Pub/Sub. A process that dies loses nothing: Pub/Sub offers it again.
+ *
+ * All streams of a consumer share its part of the process's {@link DeliveryBudget}. While that is full none is read;
+ * and when the consumer settles nothing meanwhile they are closed, since what Pub/Sub has sent lies in this process too.
  */
 import { isUtf8 } from 'node:buffer';
 import type { Topic } from '../broker/topics';
@@ -15,20 +18,24 @@ import {
   BUS_MAX_ATTEMPTS,
   PUBSUB_DEADLINE_MS,
   RETIRED_IDLE_MS,
+  STALLED_MS,
   STREAM_BACKING_OFF,
   STREAM_BYTES,
   STREAM_MESSAGES,
+  STREAM_OPENING_MS,
 } from '../limits';
 import type { Counters, Log } from '../log';
 import { STATUS, statusOf } from '../grpc-status';
 import type { Consumer, ConsumeOptions, Delivery } from './bus';
+import type { DeliveryBudget, Share } from './delivery-budget';
 import { failureOf } from './failure';
-import { deliveryOf } from './pubsub-message';
+import { bytesInHand, deliveryOf } from './pubsub-message';
 import type { PubsubStream, PubsubStreams, Received } from './pubsub-streams';
 
 export interface PubsubConsumerOptions extends ConsumeOptions {
   readonly name: string;
   readonly streams: PubsubStreams;
+  readonly budget: DeliveryBudget;
   /** Name in Pub/Sub of the subscription to a topic. */
   readonly nameOf: (topic: Topic) => string;
   readonly handler: (delivery: Delivery) => Promise<void>;
@@ -48,6 +55,8 @@ export interface PubsubConsumerOptions extends ConsumeOptions {
 interface Source {
   readonly topic: Topic;
   stream: PubsubStream | undefined;
+  /** It has no stream and gets one in its turn. */
+  isWaiting: boolean;
   /** Milliseconds since the epoch from which on publications are not wanted. */
   retiredAt: number | undefined;
   /** Ordering key to what is in hand of it, in order; the first one goes, or waits, alone. */
@@ -67,6 +76,7 @@ interface Source {
 /** A delivery in hand. */
 interface Held {
   readonly message: Received;
+  readonly bytes: number;
   readonly source: Source;
   /** The stream that it came by; only that one can settle it. */
   readonly stream: PubsubStream;
@@ -82,7 +92,14 @@ const nothing = (): void => undefined;
 
 export class PubsubConsumer implements Consumer {
   readonly #options: PubsubConsumerOptions;
+  readonly #share: Share;
+  /** The next one whose turn it is to bring something comes first. */
   readonly #sources = new Map<Topic, Source>();
+  /** While it is set, the last stream was opened just now. */
+  #cancelConnecting: (() => void) | undefined;
+  #cancelStalled: () => void = nothing;
+  /** Deliveries so far. */
+  #settledCount = 0;
   #ready: Held[] = [];
   #running = 0;
   /** Acknowledgements under way. */
@@ -93,6 +110,7 @@ export class PubsubConsumer implements Consumer {
 
   constructor(options: PubsubConsumerOptions) {
     this.#options = options;
+    this.#share = options.budget.share(() => this.#readOn());
   }
 
   /** Opens and closes streams so that they are these. A time is given for topics that are only read to their end. */
@@ -121,6 +139,7 @@ export class PubsubConsumer implements Consumer {
     const source: Source = {
       topic,
       stream: undefined,
+      isWaiting: true,
       retiredAt,
       byOrderingKey: new Map(),
       held: new Set(),
@@ -133,12 +152,33 @@ export class PubsubConsumer implements Consumer {
       cancelIdle: nothing,
     };
     this.#sources.set(topic, source);
-    this.#connect(source);
+    this.#connectNext();
     this.#watchIdle(source);
+  }
+
+  #connectInTurn(source: Source): void {
+    source.isWaiting = true;
+    this.#connectNext();
+  }
+
+  /** One after the other, and none while there is no room: each may bring much at once. */
+  #connectNext(): void {
+    if (this.#isClosed || this.#cancelConnecting !== undefined || this.#share.isFull) return;
+    for (const source of this.#sources.values()) {
+      if (!source.isWaiting) continue;
+      this.#connect(source);
+      this.#putLast(source);
+      this.#cancelConnecting = this.#options.clock.after(STREAM_OPENING_MS, () => {
+        this.#cancelConnecting = undefined;
+        this.#connectNext();
+      });
+      return;
+    }
   }
 
   #connect(source: Source): void {
     const { streams, nameOf } = this.#options;
+    source.isWaiting = false;
     source.isPaused = false;
     const stream = streams.open(nameOf(source.topic), {
       received: (message) => this.#arrived(source, stream, message),
@@ -152,8 +192,7 @@ export class PubsubConsumer implements Consumer {
   #reopen(source: Source, error: Error | undefined): void {
     const { clock, log, counters, name, remake } = this.#options;
     this.#disconnect(source);
-    const isOpen = (): boolean => !this.#isClosed && this.#sources.get(source.topic) === source;
-    if (!isOpen()) return;
+    if (!this.#isFollowed(source)) return;
     const { topic } = source;
     const isGone = statusOf(error) === STATUS.notFound;
     // Pub/Sub ends streams as it likes; what fails again and again is worth a word.
@@ -161,9 +200,9 @@ export class PubsubConsumer implements Consumer {
       log.warn('a topic stream breaks off', { subscription: name, topic, cause: String(error) });
     const delayMs = Math.min(BUS_BACKOFF_FIRST_MS * 2 ** source.failures++, BUS_BACKOFF_MAX_MS);
     source.cancelReopening = clock.after(delayMs, () => {
-      if (!isOpen()) return;
+      if (!this.#isFollowed(source)) return;
       if (!isGone) {
-        this.#connect(source);
+        this.#connectInTurn(source);
         return;
       }
       remake(topic).then(
@@ -176,14 +215,18 @@ export class PubsubConsumer implements Consumer {
               topic,
             });
           }
-          if (isOpen()) this.#connect(source);
+          if (this.#isFollowed(source)) this.#connectInTurn(source);
         },
         (failure: unknown) => {
           log.error('a subscription cannot be made again; trying again', { topic, cause: String(failure) });
-          if (isOpen()) this.#reopen(source, error);
+          if (this.#isFollowed(source)) this.#reopen(source, error);
         },
       );
     });
+  }
+
+  #isFollowed(source: Source): boolean {
+    return !this.#isClosed && this.#sources.get(source.topic) === source;
   }
 
   /** What is in hand and not at the handler goes back. */
@@ -212,8 +255,13 @@ export class PubsubConsumer implements Consumer {
   #arrived(source: Source, stream: PubsubStream, message: Received): void {
     source.failures = 0;
     this.#watchIdle(source);
+    if (this.#isClosed || source.stream !== stream) {
+      this.#tellHandedBack(stream, message);
+      return;
+    }
     const held: Held = {
       message,
+      bytes: bytesInHand(message),
       source,
       stream,
       attempt: message.attempt,
@@ -222,12 +270,11 @@ export class PubsubConsumer implements Consumer {
       cancelRetry: undefined,
     };
     source.held.add(held);
-    source.heldBytes += message.data.length;
-    this.#throttle(source);
-    if (this.#isClosed || source.stream !== stream) {
-      this.#handBack(held);
-      return;
-    }
+    source.heldBytes += held.bytes;
+    const wasFull = this.#share.isFull;
+    this.#share.take(held.bytes);
+    if (this.#share.isFull && !wasFull) this.#filledBy(source);
+    else this.#throttle(source);
     const { orderingKey } = message;
     if (orderingKey !== '') {
       const line = source.byOrderingKey.get(orderingKey);
@@ -243,11 +290,53 @@ export class PubsubConsumer implements Consumer {
 
   /** Pub/Sub knows the bound; the emulator does not keep it, and a stream that is not read keeps what it has. */
   #throttle(source: Source): void {
-    const isFull = source.held.size >= STREAM_MESSAGES || source.heldBytes >= STREAM_BYTES;
+    const isFull = this.#share.isFull || source.held.size >= STREAM_MESSAGES || source.heldBytes >= STREAM_BYTES;
     if (isFull === source.isPaused) return;
     source.isPaused = isFull;
     if (isFull) source.stream?.pause();
     else source.stream?.resume();
+  }
+
+  /** There is no room for more. */
+  #filledBy(source: Source): void {
+    this.#putLast(source);
+    for (const one of this.#sources.values()) this.#throttle(one);
+    this.#watchStalled();
+  }
+
+  /** There is room again. */
+  #readOn(): void {
+    this.#cancelStalled();
+    if (this.#isClosed) return;
+    for (const source of this.#sources.values()) this.#throttle(source);
+    this.#connectNext();
+  }
+
+  #watchStalled(): void {
+    const before = this.#settledCount;
+    this.#cancelStalled = this.#options.clock.after(STALLED_MS, () => {
+      if (this.#settledCount !== before) this.#watchStalled();
+      else this.#stop();
+    });
+  }
+
+  /** Nobody takes what is in hand: what is on its way must not wait here, but where it comes from. */
+  #stop(): void {
+    const { log, name } = this.#options;
+    log.warn('nobody takes the deliveries in hand; the next ones stay in Pub/Sub until then', {
+      subscription: name,
+    });
+    for (const source of this.#sources.values()) {
+      if (source.stream === undefined) continue;
+      source.stream.stop();
+      source.stream = undefined;
+      source.isWaiting = true;
+    }
+  }
+
+  #putLast(source: Source): void {
+    this.#sources.delete(source.topic);
+    this.#sources.set(source.topic, source);
   }
 
   #dispatch(): void {
@@ -319,7 +408,7 @@ export class PubsubConsumer implements Consumer {
   /** Offers it again after the delay; until then it holds its ordering key back. */
   #later(held: Held, delayMs: number): void {
     const { source } = held;
-    const isLost = this.#isClosed || source.stream !== held.stream;
+    const isLost = !this.#isFollowed(source) || !held.stream.isLeasing;
     if (isLost || (held.message.orderingKey === '' && source.backingOff >= STREAM_BACKING_OFF)) {
       this.#handBack(held);
       return;
@@ -352,18 +441,23 @@ export class PubsubConsumer implements Consumer {
       })
       .finally(() => this.#settling.delete(settling));
     this.#settling.add(settling);
+    this.#settledCount += 1;
     this.#release(held);
   }
 
   #handBack(held: Held): void {
     this.#stopBackingOff(held);
-    const handingBack = held.stream
-      .handBack(held.message.ackId)
+    this.#tellHandedBack(held.stream, held.message);
+    this.#release(held);
+  }
+
+  #tellHandedBack(stream: PubsubStream, { ackId }: Received): void {
+    const handingBack = stream
+      .handBack(ackId)
       // Its lease runs out then.
       .catch(nothing)
       .finally(() => this.#settling.delete(handingBack));
     this.#settling.add(handingBack);
-    this.#release(held);
   }
 
   /** Hands back what waits: for its turn, for another one of its ordering key, or for the end of a back-off. */
@@ -378,9 +472,10 @@ export class PubsubConsumer implements Consumer {
   #release(held: Held): void {
     const { source, message } = held;
     if (!source.held.delete(held)) return;
-    source.heldBytes -= message.data.length;
+    source.heldBytes -= held.bytes;
     this.#ready = this.#ready.filter((one) => one !== held);
     this.#throttle(source);
+    this.#share.giveBack(held.bytes);
     const line = source.byOrderingKey.get(message.orderingKey);
     if (line === undefined) return;
     const at = line.indexOf(held);
@@ -400,6 +495,8 @@ export class PubsubConsumer implements Consumer {
 
   async #close(): Promise<void> {
     this.#isClosed = true;
+    this.#cancelConnecting?.();
+    this.#cancelStalled();
     for (const source of this.#sources.values()) {
       source.cancelReopening();
       source.cancelIdle();

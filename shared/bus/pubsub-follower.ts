@@ -5,10 +5,11 @@
 import type { Topic } from '../broker/topics';
 import type { Clock } from '../clock';
 import { CmbsError } from '../errors';
-import { BUS_BACKOFF_MAX_MS, WATCH_FALLBACK_MS } from '../limits';
+import { BUS_BACKOFF_MAX_MS, DELIVERIES_BYTES, WATCH_FALLBACK_MS } from '../limits';
 import type { Counters, Log } from '../log';
 import type { Watch } from '../store/store';
 import type { Consumer, ConsumeOptions, Delivery } from './bus';
+import { DeliveryBudget } from './delivery-budget';
 import { PubsubConsumer } from './pubsub-consumer';
 import { DEAD_LETTER_SOURCE, deliveryOf } from './pubsub-message';
 import type { PubsubNames } from './pubsub-names';
@@ -36,6 +37,7 @@ interface Followed {
 
 export class PubsubFollower {
   readonly #options: PubsubFollowerOptions;
+  readonly #budget = new DeliveryBudget(DELIVERIES_BYTES);
   readonly #followed = new Map<string, Followed>();
   readonly #watches: readonly Watch[];
   /** Reads of the registry, one after the other; all consumers share one. */
@@ -67,6 +69,7 @@ export class PubsubFollower {
       ...options,
       name,
       streams,
+      budget: this.#budget,
       nameOf: (topic) => names.subscription(name, topic),
       handler,
       clock,

@@ -1,6 +1,7 @@
 /** Messages as Pub/Sub carries them: its limits, and how a delivery is read. */
 import { CmbsError } from '../errors';
 import {
+  DELIVERY_OVERHEAD_BYTES,
   MAX_ATTRIBUTE_NAME_BYTES,
   MAX_ATTRIBUTE_VALUE_BYTES,
   MAX_ORDERING_KEY_BYTES,
@@ -18,6 +19,13 @@ export function publicationBytes({ data, attributes, orderingKey = '' }: BusMess
   for (const [name, value] of Object.entries(attributes)) {
     bytes += Buffer.byteLength(name) + Buffer.byteLength(value) + FIELD_OVERHEAD;
   }
+  return bytes;
+}
+
+/** Bytes of memory that it takes while it is in hand, about. */
+export function bytesInHand({ data, attributes }: Received): number {
+  let bytes = data.length + DELIVERY_OVERHEAD_BYTES;
+  for (const [name, value] of Object.entries(attributes)) bytes += name.length + value.length;
   return bytes;
 }
 

@@ -12,7 +12,10 @@ import {
   PUBSUB_DEADLINE_MS,
   STREAM_BYTES,
   STREAM_KEEP_ALIVE_MS,
+  STREAM_LEAST_BYTES,
   STREAM_MESSAGES,
+  STREAMS_BYTES,
+  STREAMS_PARTS,
   STREAMS_PER_CONNECTION,
 } from '../limits';
 import { untilOr } from '../waiting';
@@ -77,6 +80,8 @@ export class PubsubStreams {
   readonly #calls: SubscriberClient;
   /** Streams of which something may still come, be it only how they ended. */
   readonly #open = new Set<Promise<void>>();
+  /** Bytes that the open streams may bring. */
+  #promised = 0;
 
   constructor(projectId: string, clock: Clock) {
     this.#projectId = projectId;
@@ -93,14 +98,20 @@ export class PubsubStreams {
     }
     const used = free;
     used.streams += 1;
+    // What Pub/Sub has sent and nobody here has read is seen by nobody: only what it was told bounds that.
+    const share = (STREAMS_BYTES - this.#promised) / STREAMS_PARTS;
+    const bytes = Math.max(STREAM_LEAST_BYTES, Math.min(Math.floor(share), STREAM_BYTES));
+    this.#promised += bytes;
     const stream = new PubsubStream({
       pull: used.client.streamingPull(),
       calls: this.#calls,
       name: `projects/${this.#projectId}/subscriptions/${subscription}`,
+      bytes,
       clock: this.#clock,
       handlers,
       onClosed: () => {
         used.streams -= 1;
+        this.#promised -= bytes;
       },
     });
     this.#open.add(stream.gone);
@@ -121,6 +132,8 @@ interface StreamOptions {
   readonly pull: ReturnType<SubscriberClient['streamingPull']>;
   readonly calls: SubscriberClient;
   readonly name: string;
+  /** That it may bring before some are settled. */
+  readonly bytes: number;
   readonly clock: Clock;
   readonly handlers: StreamHandlers;
   readonly onClosed: () => void;
@@ -129,15 +142,20 @@ interface StreamOptions {
 export class PubsubStream {
   /** Resolves when the connection has said the last word about it. */
   readonly gone: Promise<void>;
-  readonly #options: StreamOptions;
+  readonly #options: Omit<StreamOptions, 'pull'>;
+  /** Undefined when nothing comes any more, so that what it has and nobody has read is forgotten. */
+  #pull: StreamOptions['pull'] | undefined;
   /** Deliveries whose leases are extended until they are settled. */
   readonly #leased = new Set<string>();
-  #cancelTimers: readonly (() => void)[] = [];
-  #isClosed = false;
+  readonly #cancelKeepingAlive: () => void;
+  readonly #cancelExtending: () => void;
+  #isStopped = false;
+  #isLeasing = true;
 
-  constructor(options: StreamOptions) {
+  constructor({ pull, ...options }: StreamOptions) {
     this.#options = options;
-    const { pull, name, handlers } = options;
+    this.#pull = pull;
+    const { name, bytes, handlers } = options;
     this.gone = new Promise((resolve) => pull.once('close', resolve).once('error', () => resolve()));
     pull.on('data', (response: unknown) => {
       for (const message of receivedOf(response)) {
@@ -151,51 +169,78 @@ export class PubsubStream {
       subscription: name,
       streamAckDeadlineSeconds: PUBSUB_ACK_DEADLINE_S,
       maxOutstandingMessages: STREAM_MESSAGES,
-      maxOutstandingBytes: STREAM_BYTES,
+      maxOutstandingBytes: bytes,
     });
-    this.#repeat(STREAM_KEEP_ALIVE_MS, () => pull.write({}));
-    this.#repeat((PUBSUB_ACK_DEADLINE_S * 1000) / 3, () => this.#extend());
+    this.#cancelKeepingAlive = this.#repeat(STREAM_KEEP_ALIVE_MS, () => this.#pull?.write({}));
+    this.#cancelExtending = this.#repeat((PUBSUB_ACK_DEADLINE_S * 1000) / 3, () => this.#extend());
+  }
+
+  /** The leases of what has come are extended. */
+  get isLeasing(): boolean {
+    return this.#isLeasing;
   }
 
   /** Reads no more for now; what is on its way stays in the connection. */
   pause(): void {
-    this.#options.pull.pause();
+    this.#pull?.pause();
   }
 
   resume(): void {
-    this.#options.pull.resume();
+    this.#pull?.resume();
+  }
+
+  /** Reads no more, and lets go of what is on its way; what has come can be settled still, however late. */
+  stop(): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    this.#pull?.cancel();
+    this.#pull = undefined;
+    this.#cancelKeepingAlive();
+    this.#options.onClosed();
+    this.#endLeasingAtLast();
   }
 
   /** Resolves when Pub/Sub has it; rejects when that is not known, and then the message comes again. */
   async acknowledge(ackId: string): Promise<void> {
-    this.#leased.delete(ackId);
+    this.#forget(ackId);
     const { calls, name } = this.#options;
     await calls.acknowledge({ subscription: name, ackIds: [ackId] }, { timeout: PUBSUB_DEADLINE_MS });
   }
 
   /** Pub/Sub may offer it again at once. */
   async handBack(ackId: string): Promise<void> {
-    this.#leased.delete(ackId);
+    this.#forget(ackId);
     await this.#setDeadline([ackId], 0);
   }
 
   close(): void {
-    this.#options.pull.cancel();
-    this.#end(undefined);
+    this.stop();
+    this.#endLeasing();
   }
 
-  #repeat(ms: number, work: () => void): void {
-    const at = this.#cancelTimers.length;
-    const again = (): void => {
-      const cancel = this.#options.clock.after(ms, () => {
-        if (this.#isClosed) return;
-        work();
-        again();
-      });
-      this.#cancelTimers = this.#cancelTimers.with(at, cancel);
-    };
-    this.#cancelTimers = [...this.#cancelTimers, () => undefined];
-    again();
+  /** Does it again and again, until it is cancelled. */
+  #repeat(ms: number, work: () => void): () => void {
+    const { clock } = this.#options;
+    let cancel = clock.after(ms, again);
+    function again(): void {
+      cancel = clock.after(ms, again);
+      work();
+    }
+    return () => cancel();
+  }
+
+  #forget(ackId: string): void {
+    this.#leased.delete(ackId);
+    this.#endLeasingAtLast();
+  }
+
+  #endLeasingAtLast(): void {
+    if (this.#isStopped && this.#leased.size === 0) this.#endLeasing();
+  }
+
+  #endLeasing(): void {
+    this.#isLeasing = false;
+    this.#cancelExtending();
   }
 
   /** A lease that could not be extended runs out: the message comes again, and is recognised. */
@@ -212,11 +257,10 @@ export class PubsubStream {
     );
   }
 
+  /** By Pub/Sub, or by a failure. */
   #end(error: Error | undefined): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
-    for (const cancel of this.#cancelTimers) cancel();
-    this.#options.onClosed();
+    if (this.#isStopped) return;
+    this.close();
     this.#options.handlers.ended(error);
   }
 }

@@ -2,9 +2,13 @@
 import { silentLog, systemClock } from '@cmbs/shared';
 import type { Bus } from '@cmbs/shared/bus/bus';
 import { pubsubBus } from '@cmbs/shared/bus/pubsub';
+import { PUBSUB_ACK_DEADLINE_S } from '@cmbs/shared/limits';
 import { openFirestoreStore } from '@cmbs/shared/store/firestore';
 import { busContract } from '../contract/bus-contract';
+import { eventually } from '../e2e/harness';
 import { describeOnEmulators, uniqueProject } from './support';
+
+const MIB = 1024 * 1024;
 
 describeOnEmulators('Pub/Sub', (hosts) => {
   process.env.PUBSUB_EMULATOR_HOST = hosts.pubsub;
@@ -26,5 +30,83 @@ describeOnEmulators('Pub/Sub', (hosts) => {
         await store.close();
       },
     };
+  });
+
+  describe('a consumer of many topics', () => {
+    const warnings: string[] = [];
+    const projectId = uniqueProject();
+    const store = openFirestoreStore({ projectId, emulatorHost: hosts.firestore, clock: systemClock });
+    const bus = pubsubBus({
+      projectId,
+      prefix: 'cmbs',
+      store,
+      clock: systemClock,
+      log: { ...silentLog, warn: (message) => void warnings.push(message) },
+      isEmulated: true,
+    });
+    let goOn = (): void => undefined;
+    const free = new Promise<void>((resolve) => (goOn = resolve));
+    afterAll(async () => {
+      goOn();
+      await bus.close();
+      await store.close();
+    });
+
+    it('that takes nothing has little in hand, holds up nobody, and gets everything when it goes on', async () => {
+      const ordered = Array.from({ length: 20 }, (_, at) => `sensors.${at}`);
+      const topics = [...ordered, ...Array.from({ length: 20 }, (_, at) => `sensors.loose-${at}`)];
+      await bus.setSubscription({ name: 'stuck', layer: 'l32', patterns: ['sensors.*'] });
+      await bus.setSubscription({ name: 'quick', layer: 'l32', patterns: ['sensors.*', 'mark'] });
+      /** Names of publications, each once, in the order in which they came first. */
+      const offered = new Set<string>();
+      bus.consume(
+        'stuck',
+        async ({ message: { attributes } }) => {
+          offered.add(attributes.name ?? '');
+          await free;
+        },
+        { maxInFlight: topics.length },
+      );
+      const received = new Set<string>();
+      bus.consume('quick', async ({ message: { attributes } }) => void received.add(attributes.name ?? ''), {
+        maxInFlight: 10,
+      });
+      const rounds = ['first', 'second', 'third'];
+      const namesOf = (topic: string): readonly string[] => rounds.map((round) => `${round} of ${topic}`);
+      for (const round of rounds) {
+        for (const topic of topics) {
+          const attributes = { name: `${round} of ${topic}` };
+          const orderingKey = ordered.includes(topic) ? 'key' : '';
+          await bus.publish('l32', topic, { data: 'x'.repeat(MIB / 2), attributes, orderingKey });
+        }
+      }
+      await bus.publish('l32', 'mark', { data: 'x', attributes: { name: 'mark' } });
+      const all = topics.length * rounds.length;
+      await eventually(
+        () => received.size,
+        (size) => size === all + 1,
+        'the other one receives everything',
+        30_000,
+      );
+      await eventually(
+        () => warnings,
+        (said) => said.some((line) => line.startsWith('nobody takes the deliveries')),
+        'the streams are closed',
+      );
+      expect(offered.size).toBeGreaterThan(5);
+      expect(offered.size).toBeLessThan(topics.length);
+      goOn();
+      // What was on its way when the streams were closed comes again when its leases have run out.
+      await eventually(
+        () => offered.size,
+        (size) => size === all,
+        'everything is offered',
+        PUBSUB_ACK_DEADLINE_S * 1000 + 30_000,
+      );
+      for (const topic of ordered) {
+        const order = [...offered].filter((name) => name.endsWith(` ${topic}`));
+        expect(order).toEqual(namesOf(topic));
+      }
+    }, 150_000);
   });
 });
