@@ -449,7 +449,7 @@ export const PUSH_CHECK_MS = 5 * 60_000;
 export const PUBSUB_ADMIN_CONCURRENCY = 16;
 /** Milliseconds between two looks at what is read in one call, in case a listener missed something. */
 export const WATCH_FALLBACK_MS = 60_000;
-/** Milliseconds between a companion's looks at all members, all that is desired and all that is queued, for the same. */
+/** Milliseconds between a companion's looks at all members, topics, all that is desired and queued, for the same. */
 export const COMPANION_LOOK_MS = 5 * 60_000;
 
 // --- Between the parts of a deployment ---

@@ -5,7 +5,7 @@
 import type { Topic } from '../broker/topics';
 import type { Clock } from '../clock';
 import { CmbsError } from '../errors';
-import { BUS_BACKOFF_MAX_MS, DELIVERIES_BYTES, WATCH_FALLBACK_MS } from '../limits';
+import { BUS_BACKOFF_MAX_MS, COMPANION_LOOK_MS, DELIVERIES_BYTES, WATCH_FALLBACK_MS } from '../limits';
 import type { Counters, Log } from '../log';
 import type { Watch } from '../store/store';
 import type { Consumer, ConsumeOptions, Delivery } from './bus';
@@ -14,7 +14,8 @@ import { PubsubConsumer } from './pubsub-consumer';
 import { DEAD_LETTER_SOURCE, deliveryOf } from './pubsub-message';
 import type { PubsubNames } from './pubsub-names';
 import type { PubsubStream, PubsubStreams, Received } from './pubsub-streams';
-import { isWanted, type KnownSubscription, type KnownTopic, type PubsubRegistry } from './pubsub-registry';
+import type { KnownSubscription, PubsubRegistry } from './pubsub-registry';
+import { RegistryView } from './registry-view';
 
 export interface PubsubFollowerOptions {
   readonly streams: PubsubStreams;
@@ -39,10 +40,14 @@ export class PubsubFollower {
   readonly #options: PubsubFollowerOptions;
   readonly #budget = new DeliveryBudget(DELIVERIES_BYTES);
   readonly #followed = new Map<string, Followed>();
+  readonly #view: RegistryView;
   readonly #watches: readonly Watch[];
+  /** Every change is told. */
+  #isWatched = false;
   /** Reads of the registry, one after the other; all consumers share one. */
   #reading: Promise<void> | undefined;
-  #isStale = true;
+  /** All of it is to be read. */
+  #isUnknown = true;
   #cancelNext: () => void = () => undefined;
   #cancelReopening: () => void = () => undefined;
   #deadLetters: PubsubStream | undefined;
@@ -50,13 +55,26 @@ export class PubsubFollower {
 
   constructor(options: PubsubFollowerOptions) {
     this.#options = options;
-    const look = (): void => this.#look();
-    this.#watches = options.registry.watch(look, look);
-    for (const { ready } of this.#watches) {
-      ready.then(look, (error: unknown) => {
+    this.#view = new RegistryView(options.registry);
+    this.#watches = options.registry.watch(
+      (ids) => {
+        this.#view.topicsChanged(ids);
+        this.#readSoon();
+      },
+      (names) => {
+        this.#view.subscriptionsChanged(names);
+        this.#readSoon();
+      },
+    );
+    Promise.all(this.#watches.map(({ ready }) => ready)).then(
+      () => {
+        this.#isWatched = true;
+        this.#look();
+      },
+      (error: unknown) => {
         options.log.warn('topics are looked for from time to time only', { cause: String(error) });
-      });
-    }
+      },
+    );
     this.#watchDeadLetters();
   }
 
@@ -82,7 +100,7 @@ export class PubsubFollower {
       bury: (message, delivery, reason) => bury(message, delivery, name, reason),
       onDrained: (topic) => {
         detach(name, topic).then(
-          () => this.#look(),
+          () => this.#lookAt(name),
           (error: unknown) =>
             log.warn('a subscription that is read to its end stays', { topic, cause: String(error) }),
         );
@@ -92,37 +110,59 @@ export class PubsubFollower {
       },
     });
     this.#followed.set(name, { consumer, options });
-    this.#look();
+    this.#lookAt(name);
     return consumer;
   }
 
-  /** Reads the registry again, soon. */
+  /** Reads one subscription again, soon; and all there is when nobody tells of changes. */
+  #lookAt(name: string): void {
+    if (!this.#isWatched) {
+      this.#look();
+      return;
+    }
+    this.#view.subscriptionsChanged([name]);
+    this.#readSoon();
+  }
+
+  /** Reads the registry as a whole again, soon. */
   #look(): void {
-    this.#isStale = true;
+    this.#isUnknown = true;
+    this.#readSoon();
+  }
+
+  #readSoon(): void {
     if (this.#isClosed) return;
     this.#reading ??= this.#read().finally(() => {
       this.#reading = undefined;
+      if (this.#isUnknown || this.#view.isStale) this.#readSoon();
     });
   }
 
+  /** Never rejects. */
   async #read(): Promise<void> {
-    const { registry, log, clock } = this.#options;
-    this.#cancelNext();
-    let nextMs = WATCH_FALLBACK_MS;
     try {
-      while (this.#isStale && !this.#isClosed) {
-        this.#isStale = false;
-        const [topics, subscriptions] = await Promise.all([registry.topics(), registry.subscriptions()]);
-        for (const known of subscriptions)
-          this.#followed.get(known.name)?.consumer.follow(wantedOf(known, topics));
-        const names = new Set(subscriptions.map(({ name }) => name));
-        for (const [name, { consumer }] of this.#followed) if (!names.has(name)) consumer.follow(new Map());
+      if (this.#isUnknown) {
+        this.#isUnknown = false;
+        await this.#view.readAll();
+        this.#follow(this.#followed.keys());
+        this.#lookAfter(this.#isWatched ? COMPANION_LOOK_MS : WATCH_FALLBACK_MS);
+      } else {
+        this.#follow(await this.#view.readChanged());
       }
     } catch (error) {
-      log.error('the topics could not be read; trying again', { cause: String(error) });
-      nextMs = BUS_BACKOFF_MAX_MS;
+      this.#options.log.error('the topics could not be read; trying again', { cause: String(error) });
+      this.#lookAfter(BUS_BACKOFF_MAX_MS);
     }
-    if (!this.#isClosed) this.#cancelNext = clock.after(nextMs, () => this.#look());
+  }
+
+  #lookAfter(ms: number): void {
+    this.#cancelNext();
+    if (!this.#isClosed) this.#cancelNext = this.#options.clock.after(ms, () => this.#look());
+  }
+
+  #follow(names: Iterable<string>): void {
+    if (this.#isClosed) return;
+    for (const name of names) this.#followed.get(name)?.consumer.follow(this.#view.topicsOf(name));
   }
 
   // --- Dead letters ---
@@ -143,12 +183,13 @@ export class PubsubFollower {
 
   /** What was given up here was told already. Never rejects. */
   async #deadLetter(stream: PubsubStream, message: Received): Promise<void> {
-    const { names, log, registry, counters } = this.#options;
+    const { names, log, counters } = this.#options;
     const { [DEAD_LETTER_SOURCE]: source, topic = '' } = message.attributes;
     try {
       if (source !== undefined) {
         const reason = 'its reader fell silent each time';
-        const known = (await registry.subscriptions()).find(({ name }) => names.isSubscription(source, name));
+        await this.#reading;
+        const known = [...this.#view.subscriptions].find(({ name }) => names.isSubscription(source, name));
         const followed = known === undefined ? undefined : this.#followed.get(known.name);
         if (followed?.options.onDeadLetter !== undefined) {
           await followed.options.onDeadLetter(deliveryOf(message, topic, 0), reason);
@@ -175,17 +216,4 @@ export class PubsubFollower {
     this.#cancelReopening();
     this.#deadLetters?.close();
   }
-}
-
-/** The topics of a subscription, and since when those are not wanted that it is only to read to their end. */
-function wantedOf(
-  known: KnownSubscription,
-  topics: readonly KnownTopic[],
-): ReadonlyMap<Topic, number | undefined> {
-  const wanted = new Map<Topic, number | undefined>(known.retired.map(({ topic, at }) => [topic, at]));
-  for (const { layer, topic, ready } of topics) {
-    // One that is not ready is being made by whoever is about to publish on it.
-    if (ready && isWanted(known, layer, topic)) wanted.set(topic, undefined);
-  }
-  return wanted;
 }

@@ -60,7 +60,7 @@ export interface KnownSubscription {
   readonly retired: readonly Retired[];
 }
 
-const topicId = (of: TopicLayer, topic: string): string => `${of}/${topic}`;
+export const topicId = (of: TopicLayer, topic: string): string => `${of}/${topic}`;
 
 function topicOf(doc: Doc): KnownTopic {
   const record = topicRecord.parse(doc.value);
@@ -92,6 +92,14 @@ export function isWanted(
   return subscription.layer === of && subscription.patterns.some((pattern) => topicMatches(pattern, topic));
 }
 
+function isSame(
+  known: Pick<KnownSubscription, 'patterns' | 'paused'>,
+  { patterns, paused = false }: Pick<Subscription, 'patterns' | 'paused'>,
+): boolean {
+  const isEqual = patterns.map(parsePattern).every((pattern, at) => pattern === known.patterns[at]);
+  return isEqual && patterns.length === known.patterns.length && paused === known.paused;
+}
+
 export class PubsubRegistry {
   constructor(private readonly store: Store) {}
 
@@ -113,16 +121,24 @@ export class PubsubRegistry {
     });
   }
 
-  async topics(): Promise<readonly KnownTopic[]> {
-    return (await this.all(TOPICS)).map(topicOf);
+  /** All, or those of the ids that are there. */
+  async topics(ids?: readonly string[]): Promise<readonly KnownTopic[]> {
+    return (await this.docs(TOPICS, ids)).map(topicOf);
   }
 
   async subscription(name: string): Promise<KnownSubscription | undefined> {
     return subscriptionOf(await this.store.get(SUBSCRIPTIONS, name));
   }
 
-  async subscriptions(): Promise<readonly KnownSubscription[]> {
-    return (await this.all(SUBSCRIPTIONS)).map(subscriptionOf).filter((known) => known !== undefined);
+  /** All, or those of the names that are there. */
+  async subscriptions(names?: readonly string[]): Promise<readonly KnownSubscription[]> {
+    return (await this.docs(SUBSCRIPTIONS, names)).map(subscriptionOf).filter((known) => known !== undefined);
+  }
+
+  /** Nothing would be written for it, nor made. */
+  async isSet(wanted: Subscription, target: string): Promise<boolean> {
+    const known = await this.subscription(wanted.name);
+    return known !== undefined && isSame(known, wanted) && known.attached === target;
   }
 
   /**
@@ -142,8 +158,7 @@ export class PubsubRegistry {
       if (before !== undefined && before.layer !== of) {
         throw new CmbsError('conflict', `The subscription ${name} is on layer ${before.layer}; remove it first.`);
       }
-      const isSame = before?.patterns.join('\n') === parsed.join('\n') && before.patterns.length === parsed.length;
-      if (isSame && before.paused === paused) return before.attached !== target;
+      if (before !== undefined && isSame(before, wanted)) return before.attached !== target;
       const isLeft = ({ topic }: { readonly topic: Topic }): boolean =>
         !isWanted({ layer: of, patterns: parsed }, of, topic);
       const left = topics.filter(
@@ -166,11 +181,10 @@ export class PubsubRegistry {
   }
 
   /** Every counterpart is there; unless the subscription has changed meanwhile. */
-  async subscriptionAttached({ patterns, paused, name }: KnownSubscription, target: string): Promise<void> {
-    await this.#changeSubscription(name, (record) => {
-      const isSame = record.patterns.join('\n') === patterns.join('\n') && record.paused === paused;
-      return isSame && !record.removed ? { ...record, attached: target } : undefined;
-    });
+  async subscriptionAttached(known: KnownSubscription, target: string): Promise<void> {
+    await this.#changeSubscription(known.name, (record) =>
+      isSame(known, record) && !record.removed ? { ...record, attached: target } : undefined,
+    );
   }
 
   /** A retired topic was read to its end. */
@@ -214,12 +228,21 @@ export class PubsubRegistry {
     });
   }
 
-  /** Tells of every change of either; the names are of subscriptions that changed. */
-  watch(onTopics: () => void, onSubscriptions: (names: readonly string[]) => void): readonly Watch[] {
+  /** Tells of every change of either, by the ids of topics and the names of subscriptions. */
+  watch(
+    onTopics: (ids: readonly string[]) => void,
+    onSubscriptions: (names: readonly string[]) => void,
+  ): readonly Watch[] {
     return [
-      this.store.watch({ collection: TOPICS }, onTopics),
+      this.store.watch({ collection: TOPICS }, (changes) => onTopics(changes.map(({ id }) => id))),
       this.store.watch({ collection: SUBSCRIPTIONS }, (changes) => onSubscriptions(changes.map(({ id }) => id))),
     ];
+  }
+
+  private async docs(collection: string, ids: readonly string[] | undefined): Promise<readonly Doc[]> {
+    if (ids === undefined) return this.all(collection);
+    if (ids.length === 0) return [];
+    return (await this.store.getAll(collection, ids)).filter((doc) => doc !== undefined);
   }
 
   private async all(collection: string): Promise<readonly Doc[]> {

@@ -205,8 +205,9 @@ class PubsubBus implements Bus {
     }
     const parsed = patterns.map(parsePattern);
     const { clock } = this.#options;
-    const before = await this.#registry.topics();
     // What was made once is made again by whoever misses it: a restart with a thousand members asks for nothing.
+    if (await this.#registry.isSet(subscription, this.#target)) return;
+    const before = await this.#registry.topics();
     if (!(await this.#registry.setSubscription(subscription, this.#target, before, clock.now()))) return;
     // An outside program may be the first to publish on what a member waits for by name.
     await concurrently(parsed.filter(isTopic), PUBSUB_ADMIN_CONCURRENCY, async (topic) => {
