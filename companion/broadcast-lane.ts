@@ -5,7 +5,7 @@
 import { CmbsError } from '@cmbs/shared';
 import { LANE_IDLE_MS, MAX_WAITING_BROADCASTS, SUBSCRIPTION_GRACE_MS } from '@cmbs/shared/limits';
 import type { Environment } from './environment';
-import { backOff, heldElsewhere, type HeldSend, type Holder, type Item, type Lane } from './held-send';
+import { heldElsewhere, type HeldSend, type Holder, type Item, type Lane } from './held-send';
 import { Broadcaster } from './sockets/broadcaster';
 
 export class BroadcastLane implements Lane {
@@ -140,7 +140,8 @@ export class BroadcastLane implements Lane {
       this.#environment.log.error('lane failed; trying again', { address: this.#address, cause: error });
       this.#wait('the store does not answer');
       this.#retries += 1;
-      this.#cancelRetry = this.#environment.clock.after(backOff(this.#retries), () => this.#look());
+      const { clock, backOff } = this.#environment;
+      this.#cancelRetry = clock.after(backOff(this.#retries), () => this.#look());
     } finally {
       this.#flushing = undefined;
     }

@@ -2,13 +2,14 @@
  * A companion on Google Cloud, or on its emulators: it waits for its shard, holds it for as long as it can, and starts
  * again from the store when it gets it back. Its control endpoint answers all the while.
  */
-import { aborted, newId, pause, systemClock, untilOr, type Clock, type Log } from '@cmbs/shared';
+import { aborted, backOff, newId, pause, systemClock, untilOr, type Clock, type Log } from '@cmbs/shared';
 import { acquireLease, type Tenure } from '@cmbs/shared/broker/lease';
 import { Shards } from '@cmbs/shared/broker/shards';
 import { pubsubBusOf } from '@cmbs/shared/bus/pubsub-of';
 import type { CloudConfig } from '@cmbs/shared/config';
 import { extensionsOf } from '@cmbs/shared/extensions';
 import {
+  BACKOFF_FIRST_MS,
   BACKOFF_MAX_MS,
   BUS_CLOSE_MS,
   COMPANION_LOOK_MS,
@@ -26,7 +27,6 @@ import { deploymentId } from '@cmbs/shared/store/deployment';
 import { openFirestoreStore } from '@cmbs/shared/store/firestore';
 import { Companion } from './companion';
 import { Control } from './control';
-import { backOff } from './held-send';
 import { holdOfShard } from './hold';
 import { companionGauges, prometheusMetrics } from './metrics';
 
@@ -166,7 +166,9 @@ export async function startCloudCompanion({
         await tenure.release();
       }
       // Another one may have better luck.
-      if (failures > 0) await pause(clock, Math.min(backOff(failures), BACKOFF_MAX_MS), stop.signal);
+      if (failures > 0) {
+        await pause(clock, backOff(failures, BACKOFF_FIRST_MS, BACKOFF_MAX_MS, Math.random), stop.signal);
+      }
     }
   };
   const running = run();

@@ -2,7 +2,16 @@
  * The long-lived part of a deployment: sockets, discovery, outbox. A library; a program assembles it with engines
  * (the local stack, the container's main, later a guest agent).
  */
-import { aborted, CmbsError, type Counters, type Log, type Clock, type NewId } from '@cmbs/shared';
+import {
+  aborted,
+  backOff,
+  CmbsError,
+  type Counters,
+  type Log,
+  type Clock,
+  type NewId,
+  type Random,
+} from '@cmbs/shared';
 import type { Bus } from '@cmbs/shared/bus/bus';
 import { MEMBER_KIND } from '@cmbs/shared/broker/cmbs';
 import { Execution } from '@cmbs/shared/broker/execution';
@@ -10,7 +19,7 @@ import { Learning } from '@cmbs/shared/broker/learning';
 import type { Layer } from '@cmbs/shared/broker/layers';
 import { isLocal } from '@cmbs/shared/broker/member';
 import { Reception } from '@cmbs/shared/broker/reception';
-import { COMPANION_DRAIN_MS, COMPANION_WRITE_MS } from '@cmbs/shared/limits';
+import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS, COMPANION_DRAIN_MS, COMPANION_WRITE_MS } from '@cmbs/shared/limits';
 import { LINK_ARGUMENTS, type LinkAction, type LinkArguments, type LinkReply } from '@cmbs/shared/link/link';
 import type { Categories } from '@cmbs/shared/occi/categories';
 import type { Entity, Path } from '@cmbs/shared/occi/model';
@@ -33,6 +42,7 @@ export interface CompanionOptions {
   readonly services: Services;
   readonly clock: Clock;
   readonly newId: NewId;
+  readonly random?: Random;
   readonly log: Log;
   readonly counters: Counters;
   readonly deployment: string;
@@ -91,12 +101,13 @@ export class Companion {
   /** Answers calls that a crash cut off, opens what was started, takes the outbox in hand; then it is ready. */
   static async start(options: CompanionOptions): Promise<Companion> {
     const members = await Members.load(options);
-    const { hold = holdOfAll(options.newId), drainMs = () => COMPANION_DRAIN_MS } = options;
+    const { hold = holdOfAll(options.newId), drainMs = () => COMPANION_DRAIN_MS, random = Math.random } = options;
     const environment: Environment = {
       ...options,
       members,
       context: new SocketContext(),
       hold,
+      backOff: (failures) => backOff(failures, BACKOFF_FIRST_MS, BACKOFF_MAX_MS, random),
       runner: hold.name,
       isOurs: (runner) => hold.isOurs(runner),
       bindHost: options.bindHost,

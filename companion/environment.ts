@@ -16,6 +16,8 @@ export interface Environment extends LearningContext, ReceptionContext, Executio
   readonly hold: Hold;
   /** URI of a member of this deployment from its path. */
   readonly uriOf: (path: string) => string;
+  /** Milliseconds before a send or a layer is tried again, after the first failure in a row, the second, … */
+  readonly backOff: (failures: number) => number;
   /** Sends queued for one address, at most. */
   readonly queueLimit: number;
   /** `CMBS_BIND_HOST`. */

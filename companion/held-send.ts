@@ -1,6 +1,5 @@
 /** A send in hand, as the outbox and its lanes share it. */
 import { CmbsError } from '@cmbs/shared';
-import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS } from '@cmbs/shared/limits';
 import type { LinkReply } from '@cmbs/shared/link/link';
 import { isOpen, type Outcome, type Receiver, type Send } from '@cmbs/shared/broker/send';
 
@@ -76,9 +75,3 @@ export interface Lane {
 /** Nothing goes to a socket whose shard another companion may hold by now. */
 export const heldElsewhere = (): CmbsError =>
   new CmbsError('unavailable', 'The shard is held by another companion now.');
-
-/** Milliseconds before attempt number `attempt + 1`: doubling, capped, spread by a quarter so that peers do not march in step. */
-export function backOff(attempt: number): number {
-  const full = Math.min(BACKOFF_FIRST_MS * 2 ** Math.min(attempt, 10), BACKOFF_MAX_MS);
-  return full * (0.75 + Math.random() * 0.25);
-}

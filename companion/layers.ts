@@ -17,7 +17,7 @@ import { readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
 import type { Entity, Path } from '@cmbs/shared/occi/model';
 import type { Watch } from '@cmbs/shared/store/store';
 import type { Environment } from './environment';
-import { backOff, heldElsewhere } from './held-send';
+import { heldElsewhere } from './held-send';
 import type { Receiver } from './receiver';
 import { Listener } from './sockets/listener';
 import { Replier } from './sockets/replier';
@@ -252,8 +252,9 @@ export class Layers {
   #retry(path: Path, holder: Holder): void {
     holder.cancelRetry?.();
     if (this.#closed) return;
-    const { clock } = this.#environment;
-    holder.cancelRetry = clock.after(backOff(holder.failures++), () => this.#reconcileSoon(path));
+    const { clock, backOff } = this.#environment;
+    holder.failures += 1;
+    holder.cancelRetry = clock.after(backOff(holder.failures), () => this.#reconcileSoon(path));
   }
 
   /**
@@ -406,8 +407,8 @@ export class Layers {
    * bus down meanwhile.
    */
   async #patiently(stop: AbortSignal, layer: TopicLayer, take: () => Promise<void>): Promise<void> {
-    const { clock, counters } = this.#environment;
-    for (let attempt = 0; ; attempt++) {
+    const { clock, counters, backOff } = this.#environment;
+    for (let failures = 1; ; failures++) {
       try {
         await take();
         return;
@@ -415,7 +416,7 @@ export class Layers {
         if (stop.aborted || !NOT_NOW.has(toCmbsError(thrown).code)) throw thrown;
       }
       counters.add('cmbs_retries', { layer });
-      await pause(clock, backOff(attempt), stop);
+      await pause(clock, backOff(failures), stop);
     }
   }
 

@@ -35,7 +35,6 @@ import type { Watch } from '@cmbs/shared/store/store';
 import { BroadcastLane } from './broadcast-lane';
 import type { Environment } from './environment';
 import {
-  backOff,
   heldElsewhere,
   HeldSend,
   type Holder,
@@ -78,7 +77,7 @@ export class Outbox implements Holder {
       park: (item, parking) => this.park(item, parking),
       known: (sendId) => {
         const held = this.#held.get(sendId);
-        if (held === undefined) this.#takeSoon(sendId, 0);
+        if (held === undefined) this.#takeSoon(sendId);
         return held;
       },
       published: (held, stored) => this.#published(held, stored),
@@ -92,7 +91,7 @@ export class Outbox implements Holder {
       for (const { id, deleted } of changes) {
         const held = this.#held.get(id);
         if (deleted) this.#cancelled(id);
-        else if (held === undefined) this.#takeSoon(id, 0);
+        else if (held === undefined) this.#takeSoon(id);
         else if (isPublishing(held.send)) void this.#publications.follow(held);
       }
     });
@@ -210,10 +209,11 @@ export class Outbox implements Holder {
   }
 
   /** Takes a send in hand of which the store told; when it cannot be read now, a little later. */
-  #takeSoon(sendId: string, attempt: number): void {
+  #takeSoon(sendId: string, attempt = 1): void {
     this.#take(sendId).catch(() => {
       if (this.#draining) return;
-      this.#environment.clock.after(backOff(attempt), () => this.#takeSoon(sendId, attempt + 1));
+      const { clock, backOff } = this.#environment;
+      clock.after(backOff(attempt), () => this.#takeSoon(sendId, attempt + 1));
     });
   }
 
@@ -516,13 +516,13 @@ export class Outbox implements Holder {
     setImmediate(() => this.#write(held));
   }
 
-  #write(held: HeldSend, attempt = 0): void {
+  #write(held: HeldSend, attempt = 1): void {
     const writing: Promise<void> = this.#flush(held, attempt).finally(() => void this.#writing.delete(writing));
     this.#writing.add(writing);
   }
 
   async #flush(held: HeldSend, attempt: number): Promise<void> {
-    const { store, clock, log, hold } = this.#environment;
+    const { store, clock, log, hold, backOff } = this.#environment;
     const outcomes = held.outcomes;
     held.outcomes = [];
     if (outcomes.length === 0) {

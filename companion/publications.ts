@@ -7,7 +7,7 @@ import { registryOf } from '@cmbs/shared/broker/context';
 import { publishSend } from '@cmbs/shared/broker/publish';
 import { firstInLine, isItsTurn, isOpen, isPublishing, readSend, type Send } from '@cmbs/shared/broker/send';
 import type { Environment } from './environment';
-import { backOff, type Holder, type HeldSend } from './held-send';
+import { type Holder, type HeldSend } from './held-send';
 
 /** What publications need of the outbox that they work for. */
 export interface PublicationHolder extends Pick<Holder, 'settle' | 'park'> {
@@ -37,13 +37,13 @@ export class Publications {
     if (!isPublishing(held.send)) return;
     this.#open.add(held);
     if (held.send.frame !== undefined || afterMs === 0) this.hurry(held);
-    else this.#later(held, afterMs, 0);
+    else this.#later(held, afterMs);
   }
 
   /** Whoever queued it leaves it to us, or its turn has come. */
   hurry(held: HeldSend): void {
     if (this.#draining || !this.#open.has(held)) return;
-    this.#publish(held, 0);
+    this.#publish(held);
   }
 
   /** The function that queued a send publishes it: what it recorded is taken over. */
@@ -73,7 +73,7 @@ export class Publications {
     await Promise.all(this.#busy.values());
   }
 
-  #later(held: HeldSend, ms: number, attempt: number): void {
+  #later(held: HeldSend, ms: number, attempt = 1): void {
     if (this.#draining) return;
     this.#cancel(held);
     this.#cancelNext.set(
@@ -99,7 +99,7 @@ export class Publications {
     }
   }
 
-  #publish(held: HeldSend, attempt: number): void {
+  #publish(held: HeldSend, attempt = 1): void {
     this.#cancel(held);
     if (this.#busy.has(held)) return;
     const publishing = this.#try(held, attempt)
@@ -109,7 +109,7 @@ export class Publications {
   }
 
   async #try(held: HeldSend, attempt: number): Promise<void> {
-    const { store } = this.#environment;
+    const { store, backOff } = this.#environment;
     if (await isItsTurn(store, held.send)) {
       const registry = await registryOf(this.#environment);
       this.#holder.published(held, await publishSend(held.send.id, { ...this.#environment, registry }));
@@ -121,7 +121,7 @@ export class Publications {
   }
 
   #failed(held: HeldSend, thrown: unknown, attempt: number): void {
-    const { log, counters } = this.#environment;
+    const { log, counters, backOff } = this.#environment;
     const { retryable, message: reason } = toCmbsError(thrown);
     log.warn('publication failed', { send: held.send.id, cause: thrown, retried: retryable });
     if (retryable) {

@@ -11,7 +11,7 @@ import {
   LANE_WINDOW,
 } from '@cmbs/shared/limits';
 import type { Environment } from './environment';
-import { backOff, heldElsewhere, type HeldSend, type Holder, type Item, type Lane } from './held-send';
+import { heldElsewhere, type HeldSend, type Holder, type Item, type Lane } from './held-send';
 import { PeerError, Requester } from './sockets/requester';
 
 interface Parked {
@@ -298,8 +298,10 @@ export class RequestLane implements Lane {
     this.#parked = parked;
     this.#cancelBackOff?.();
     // The socket tells when somebody listens; an absent peer is looked for besides, in case it does not.
-    const pauseMs = parked.why === 'absent' ? BACKOFF_MAX_MS : backOff(this.#pauses++);
-    this.#cancelBackOff = this.#environment.clock.after(pauseMs, () => this.#resume());
+    const { clock, backOff } = this.#environment;
+    if (parked.why !== 'absent') this.#pauses += 1;
+    const pauseMs = parked.why === 'absent' ? BACKOFF_MAX_MS : backOff(this.#pauses);
+    this.#cancelBackOff = clock.after(pauseMs, () => this.#resume());
   }
 
   #refuseAll(reason: string): void {

@@ -1,4 +1,5 @@
 /** What every part of the product uses; everything else is imported by its own subpath. */
+export { backOff, type Random } from './back-off';
 export {
   badRequest,
   CATALOGUE,

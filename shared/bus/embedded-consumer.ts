@@ -9,6 +9,7 @@
  * What it has in hand is in memory only. After a restart everything that was not acknowledged is read, and offered,
  * again; the number of failed attempts is in the store.
  */
+import { backOff, type Random } from '../back-off';
 import { type Clock } from '../clock';
 import {
   BACKLOG_PAGE,
@@ -42,6 +43,7 @@ export interface EmbeddedConsumerOptions extends ConsumeOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
+  readonly random: Random;
   /** A delivery of the stream is gone from the store. */
   readonly onSettled: (stream: string) => void;
   readonly onClosed: () => void;
@@ -286,12 +288,13 @@ export class EmbeddedConsumer implements Consumer {
       }
       reason = failure.reason;
       if (failure.isOutage) {
-        this.#later(stream, held, Math.min(BUS_BACKOFF_FIRST_MS * 2 ** held.outages++, BUS_BACKOFF_MAX_MS));
+        held.outages += 1;
+        this.#later(stream, held, this.#backOff(held.outages));
         return;
       }
       held.outages = 0;
       const failed = failure.isHopeless ? BUS_MAX_ATTEMPTS : attempts + 1;
-      const delay = Math.min(BUS_BACKOFF_FIRST_MS * 2 ** attempts, BUS_BACKOFF_MAX_MS);
+      const delay = this.#backOff(attempts + 1);
       const expires = (doc.expiresAt ?? Infinity) <= this.#options.clock.now() + delay;
       if (!(await this.#noteAttempts(held, failed))) {
         release(stream, held);
@@ -348,6 +351,10 @@ export class EmbeddedConsumer implements Consumer {
     });
     release(stream, held);
     this.#options.onSettled(stream.id);
+  }
+
+  #backOff(failures: number): number {
+    return backOff(failures, BUS_BACKOFF_FIRST_MS, BUS_BACKOFF_MAX_MS, this.#options.random);
   }
 
   /** Offers it again after the delay; until then it holds its ordering key back. */

@@ -3,6 +3,7 @@
  * per subscription that matches, in the same transaction; it is told only then. What waits together is published
  * together, in the order of the calls, which is what keeps ordering keys in order.
  */
+import { type Random } from '../back-off';
 import { type Clock, type NewId, orderKey } from '../clock';
 import { CmbsError } from '../errors';
 import {
@@ -52,6 +53,7 @@ export interface EmbeddedBusOptions {
   readonly newId: NewId;
   readonly log: Log;
   readonly counters?: Counters;
+  readonly random?: Random;
 }
 
 export function embeddedBus(options: EmbeddedBusOptions): Bus {
@@ -366,7 +368,7 @@ class EmbeddedBus implements Bus {
     if (this.#consumers.has(name)) {
       throw new CmbsError('conflict', `The subscription ${name} has a consumer already; close it first.`);
     }
-    const { store, clock, log } = this.#options;
+    const { store, clock, log, random = Math.random } = this.#options;
     const consumer = new EmbeddedConsumer({
       ...options,
       name,
@@ -375,6 +377,7 @@ class EmbeddedBus implements Bus {
       clock,
       log,
       counters: this.#counters,
+      random,
       onSettled: (stream) => this.#settled(stream),
       onClosed: () => this.#consumers.delete(name),
     });

@@ -10,6 +10,7 @@
  * and when the consumer settles nothing meanwhile they are closed, since what Pub/Sub has sent lies in this process too.
  */
 import { isUtf8 } from 'node:buffer';
+import { backOff, type Random } from '../back-off';
 import type { Topic } from '../broker/topics';
 import type { Clock } from '../clock';
 import {
@@ -42,6 +43,7 @@ export interface PubsubConsumerOptions extends ConsumeOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
+  readonly random: Random;
   /** A subscription in Pub/Sub is not there: makes it, and tells whether it had to. */
   readonly remake: (topic: Topic) => Promise<boolean>;
   /** Publishes a dead letter. */
@@ -198,8 +200,8 @@ export class PubsubConsumer implements Consumer {
     // Pub/Sub ends streams as it likes; what fails again and again is worth a word.
     if (source.failures > 2)
       log.warn('a topic stream breaks off', { subscription: name, topic, cause: String(error) });
-    const delayMs = Math.min(BUS_BACKOFF_FIRST_MS * 2 ** source.failures++, BUS_BACKOFF_MAX_MS);
-    source.cancelReopening = clock.after(delayMs, () => {
+    source.failures += 1;
+    source.cancelReopening = clock.after(this.#backOff(source.failures), () => {
       if (!this.#isFollowed(source)) return;
       if (!isGone) {
         this.#connectInTurn(source);
@@ -371,12 +373,13 @@ export class PubsubConsumer implements Consumer {
       const { reason, isHopeless, isOutage } = failureOf(error);
       failure = reason;
       if (isOutage) {
-        this.#later(held, Math.min(BUS_BACKOFF_FIRST_MS * 2 ** held.outages++, BUS_BACKOFF_MAX_MS));
+        held.outages += 1;
+        this.#later(held, this.#backOff(held.outages));
         return;
       }
       held.outages = 0;
       if (held.attempt < BUS_MAX_ATTEMPTS && !isHopeless) {
-        this.#later(held, Math.min(BUS_BACKOFF_FIRST_MS * 2 ** (held.attempt - 1), BUS_BACKOFF_MAX_MS));
+        this.#later(held, this.#backOff(held.attempt));
         held.attempt += 1;
         return;
       }
@@ -403,6 +406,10 @@ export class PubsubConsumer implements Consumer {
       attempt: delivery.attempt,
       reason,
     });
+  }
+
+  #backOff(failures: number): number {
+    return backOff(failures, BUS_BACKOFF_FIRST_MS, BUS_BACKOFF_MAX_MS, this.#options.random);
   }
 
   /** Offers it again after the delay; until then it holds its ordering key back. */

@@ -2,6 +2,7 @@
  * Keeps the consumers of this process in step with the registry: a topic that is used for the first time is taken up
  * by whoever has a pattern for it, without anybody acting. And hears of what Pub/Sub itself gives up.
  */
+import type { Random } from '../back-off';
 import type { Topic } from '../broker/topics';
 import type { Clock } from '../clock';
 import { CmbsError } from '../errors';
@@ -24,6 +25,7 @@ export interface PubsubFollowerOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
+  readonly random: Random;
   /** Makes the counterpart of a subscription for one topic, and the topic; tells whether it had to. */
   readonly attach: (subscription: KnownSubscription, topic: Topic) => Promise<boolean>;
   /** Removes it. */
@@ -82,7 +84,7 @@ export class PubsubFollower {
     if (this.#followed.has(name)) {
       throw new CmbsError('conflict', `The subscription ${name} has a consumer already; close it first.`);
     }
-    const { streams, names, clock, log, counters, attach, detach, bury, registry } = this.#options;
+    const { streams, names, clock, log, counters, random, attach, detach, bury, registry } = this.#options;
     const consumer = new PubsubConsumer({
       ...options,
       name,
@@ -93,6 +95,7 @@ export class PubsubFollower {
       clock,
       log,
       counters,
+      random,
       remake: async (topic) => {
         const known = await registry.subscription(name);
         return known !== undefined && attach(known, topic);

@@ -6,6 +6,7 @@
  */
 import { PubSub, type protos, type Topic as PubsubTopic } from '@google-cloud/pubsub';
 import type { CallOptions } from 'google-gax';
+import type { Random } from '../back-off';
 import { isTopic, parsePattern, parseTopic, type Topic } from '../broker/topics';
 import type { Clock } from '../clock';
 import { concurrently } from '../concurrently';
@@ -54,6 +55,7 @@ export interface PubsubBusOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly counters?: Counters;
+  readonly random?: Random;
   readonly push?: PushTarget;
   /**
    * Google's emulator is behind it: it gives up pushing to an ordered subscription when a message of it becomes a dead
@@ -377,6 +379,7 @@ class PubsubBus implements Bus {
     this.#follower ??= new PubsubFollower({
       ...shared,
       streams: this.#streams,
+      random: this.#options.random ?? Math.random,
       bury: (...what) => this.#bury(...what),
     });
     return this.#follower.consume(name, handler, options);

@@ -51,9 +51,3 @@ export class Bounds {
     );
   }
 }
-
-/** Milliseconds before attempt `attempt` (1, 2, …): doubling up to `most`, and random, so that rivals part. */
-export function backOff(attempt: number, first: number, most: number, random: () => number): number {
-  const longest = Math.min(most, first * 2 ** (attempt - 1));
-  return longest * (0.5 + random() / 2);
-}

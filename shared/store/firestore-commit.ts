@@ -3,10 +3,11 @@
  * (or its transaction) let it be applied once only, and what it wrote carries the identity of the commit, by which it
  * is recognised when the repetition finds its own writes in its way.
  */
+import { backOff } from '../back-off';
 import { CmbsError } from '../errors';
 import { STATUS, statusOf } from '../grpc-status';
 import { FIRESTORE_ATTEMPTS, FIRESTORE_RETRY_MAX_MS, FIRESTORE_RETRY_MS } from '../limits';
-import { backOff, type Bounds } from './firestore-bounds';
+import { type Bounds } from './firestore-bounds';
 import { type Context } from './firestore-context';
 import { isLostTransaction, outcomeUnknown, wasNeverSent } from './firestore-errors';
 import { FIELD } from './firestore-layout';

@@ -1,10 +1,11 @@
 /** What the parts of the Firestore engine share. */
+import { backOff, type Random } from '../back-off';
 import { type Clock, type NewId } from '../clock';
 import { CmbsError } from '../errors';
 import { FIRESTORE_ATTEMPTS, FIRESTORE_RETRY_MAX_MS, FIRESTORE_RETRY_MS } from '../limits';
 import { type Log } from '../log';
 import { STATUS, statusOf } from '../grpc-status';
-import { backOff, type Bounds } from './firestore-bounds';
+import { type Bounds } from './firestore-bounds';
 import { type Connection } from './firestore-connection';
 import { closedError, isTransient, toStoreError } from './firestore-errors';
 import { abortedError, GivenUp } from './giving-up';
@@ -15,7 +16,7 @@ export interface Context {
   readonly log: Log;
   readonly newId: NewId;
   /** From 0 to below 1. */
-  readonly random: () => number;
+  readonly random: Random;
 }
 
 /** Makes a call that changes nothing, several times when Firestore cannot be reached for a moment. */

@@ -5,8 +5,8 @@
  * it answers the order and its upper end; a prefix or terms would need an index for each of them together with the
  * order, so those are completed in code.
  */
+import { backOff } from '../back-off';
 import { FIRESTORE_ATTEMPTS, FIRESTORE_RETRY_MAX_MS, FIRESTORE_RETRY_MS, FIRESTORE_SCAN_DOCS } from '../limits';
-import { backOff } from './firestore-bounds';
 import { charsOf, isExpired, timeText, toDoc, toStored, type Stored } from './firestore-documents';
 import { isTransient } from './firestore-errors';
 import { FIELD, layoutOf } from './firestore-layout';

@@ -8,9 +8,10 @@
  * thinks, two that read what they both write wait for each other, and what a program leaves locked when it is frozen or
  * killed (a function may be, once it has answered) stays so for a minute.
  */
+import { backOff } from '../back-off';
 import { type JsonObject } from '../json';
 import { FIRESTORE_CONFLICT_MAX_MS, FIRESTORE_CONFLICT_MS } from '../limits';
-import { backOff, type Bounds } from './firestore-bounds';
+import { type Bounds } from './firestore-bounds';
 import { type Context, refusal } from './firestore-context';
 import { isExpired, preparePut, type PreparedPut, type Stored, toDoc } from './firestore-documents';
 import { contentionError } from './firestore-errors';

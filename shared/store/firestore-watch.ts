@@ -2,6 +2,7 @@
  * A watch over Firestore's listening streams. It connects again when one breaks or goes quiet, and goes on where it
  * was, so that its listener misses nothing and hears of no document twice without a write between.
  */
+import { backOff } from '../back-off';
 import { STATUS, statusOf } from '../grpc-status';
 import {
   FIRESTORE_READ_MS,
@@ -9,7 +10,7 @@ import {
   FIRESTORE_WATCH_RETRY_MAX_MS,
   FIRESTORE_WATCH_RETRY_MS,
 } from '../limits';
-import { backOff, Bounds } from './firestore-bounds';
+import { Bounds } from './firestore-bounds';
 import { type Listening } from './firestore-connection';
 import { type Context } from './firestore-context';
 import { closedError, toStoreError } from './firestore-errors';

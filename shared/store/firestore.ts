@@ -6,6 +6,7 @@
  * `too_large` or `bad_request` before anything is sent. Every operation has a deadline of ours, after which a read is
  * `deadline_exceeded` and a write says "outcome unknown" unless it is certain that nothing was written.
  */
+import { backOff, type Random } from '../back-off';
 import { type Clock, newId, type NewId } from '../clock';
 import { type JsonObject } from '../json';
 import {
@@ -17,7 +18,7 @@ import {
   FIRESTORE_WRITE_MS,
 } from '../limits';
 import { type Log, silentLog } from '../log';
-import { backOff, Bounds } from './firestore-bounds';
+import { Bounds } from './firestore-bounds';
 import { commitWrites } from './firestore-commit';
 import { Connection, type ConnectionOptions } from './firestore-connection';
 import { type Context, refusal } from './firestore-context';
@@ -58,7 +59,7 @@ export interface FirestoreStoreOptions extends ConnectionOptions {
   readonly closeMs?: number;
   readonly newId?: NewId;
   /** From 0 to below 1. */
-  readonly random?: () => number;
+  readonly random?: Random;
 }
 
 /**

@@ -17,11 +17,14 @@ jest.mock('@cmbs/shared/limits', () => ({
 let opened: TemporaryStore;
 let clock: ManualClock;
 let bus: Bus;
+/** What comes of it where something is left to chance. */
+let chance: number;
 
 beforeEach(async () => {
   opened = await openTemporaryStore();
   clock = new ManualClock(opened.now());
-  bus = embeddedBus({ store: opened.store, clock, newId, log: silentLog });
+  chance = 1;
+  bus = embeddedBus({ store: opened.store, clock, newId, log: silentLog, random: () => chance });
   await bus.setSubscription({ name: 'reader', layer: 'l32', patterns: ['a'] });
 });
 afterEach(async () => {
@@ -40,6 +43,23 @@ function signal(): { fire: () => void; fired: Promise<void> } {
   });
   return { fire: () => fire(), fired };
 }
+
+it('leaves a part of each wait to chance, so that what failed together does not come back together', async () => {
+  chance = 0;
+  const taken = signal();
+  bus.consume(
+    'reader',
+    async ({ attempt }) => {
+      if (attempt === 1) throw new Error('the first time');
+      taken.fire();
+    },
+    { maxInFlight: 1 },
+  );
+  await publish('x');
+  await clock.waiting();
+  expect(clock.runNext()).toBe(125);
+  await taken.fired;
+});
 
 it('waits longer after each failure, up to 15 s, and then gives the delivery up as a dead letter', async () => {
   const attempts: number[] = [];

@@ -1,0 +1,17 @@
+/** The one way in which the product waits before it tries again. */
+import { backOff } from '@cmbs/shared';
+
+describe('the back-off', () => {
+  it('doubles with each failure, up to its bound', () => {
+    const pauses = [1, 2, 3, 4, 5, 6].map((failures) => backOff(failures, 100, 1000, () => 1));
+    expect(pauses).toEqual([100, 200, 400, 800, 1000, 1000]);
+  });
+
+  it('stays there, however often it fails', () => {
+    expect(backOff(5000, 100, 1000, () => 1)).toBe(1000);
+  });
+
+  it('leaves the second half to chance', () => {
+    expect([0, 0.5, 1].map((chance) => backOff(1, 100, 1000, () => chance))).toEqual([50, 75, 100]);
+  });
+});
