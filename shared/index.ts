@@ -13,4 +13,4 @@ export { newId, orderKey, systemClock, timeOrderedIds, type Clock, type NewId } 
 export { isJsonObject, type Json, type JsonObject } from './json';
 export { silentCounters, silentLog, type Counters, type Log, type LogFields } from './log';
 export { VERSION } from './version';
-export { aborted, pause, untilOr } from './waiting';
+export { aborted, inTime, pause, untilOr } from './waiting';

@@ -1,4 +1,4 @@
-/** Waits that end early when somebody does not want them any more. */
+/** Waits that end early: when somebody does not want them any more, or when it took too long. */
 import type { Clock } from './clock';
 
 /** Resolves when the signal aborts. */
@@ -30,6 +30,14 @@ export async function untilOr(
     cancel();
     signal?.removeEventListener('abort', leave);
   }
+}
+
+/** What `work` comes to, or the error of `late` after `ms`; what it comes to then is nobody's concern. */
+export function inTime<T>(clock: Clock, ms: number, work: () => Promise<T>, late: () => Error): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const cancel = clock.after(ms, () => reject(late()));
+    work().then(resolve, reject).finally(cancel);
+  });
 }
 
 /** Resolves after `ms`, or when the signal aborts. */

@@ -27,6 +27,7 @@ import {
 } from '../limits';
 import { silentCounters, type Counters, type Log } from '../log';
 import type { Store } from '../store/store';
+import { inTime } from '../waiting';
 import { STATUS, statusOf } from '../grpc-status';
 import type { Bus, BusMessage, Consumer, ConsumeOptions, Delivery, Subscription, TopicLayer } from './bus';
 import { lateError, toBusError, unless } from './pubsub-errors';
@@ -419,13 +420,12 @@ class PubsubBus implements Bus {
     };
   }
 
-  #call<T>(doing: string, work: () => Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const cancel = this.#options.clock.after(this.#deadlineMs, () => reject(lateError(doing)));
-      work()
-        .then(resolve, (error: unknown) => reject(toBusError(error, doing)))
-        .finally(cancel);
-    });
+  async #call<T>(doing: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await inTime(this.#options.clock, this.#deadlineMs, work, () => lateError(doing));
+    } catch (error) {
+      throw toBusError(error, doing);
+    }
   }
 
   close(): Promise<void> {

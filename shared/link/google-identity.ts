@@ -3,6 +3,7 @@ import { GoogleAuth, OAuth2Client, type IdTokenClient } from 'google-auth-librar
 import type { Clock } from '../clock';
 import { CmbsError } from '../errors';
 import { IDENTITY_DEADLINE_MS } from '../limits';
+import { inTime } from '../waiting';
 import type { IdentityTokens, TokenVerifier } from './identity';
 import { tokenVerifier } from './verify-token';
 
@@ -20,7 +21,7 @@ export function googleTokens(clock: Clock): IdentityTokens {
         client.catch(() => clients.delete(audience));
       }
       const ready = client;
-      return inTime(clock, 'make an identity token', async () => {
+      return orRefused(clock, 'make an identity token', async () => {
         // The client keeps a token until shortly before it expires.
         const headers = await (await ready).getRequestHeaders();
         const token = headers.get('authorization')?.replace(/^Bearer /i, '');
@@ -37,17 +38,14 @@ export function googleVerifier(clock: Clock): TokenVerifier {
     issuers: ISSUERS,
     // Kept by the client for as long as Google says.
     keys: () =>
-      inTime(clock, "fetch Google's keys", async () => (await client.getFederatedSignonCertsAsync()).certs),
+      orRefused(clock, "fetch Google's keys", async () => (await client.getFederatedSignonCertsAsync()).certs),
   });
 }
 
-function inTime<T>(clock: Clock, doing: string, work: () => Promise<T>): Promise<T> {
-  const refusal = (cause?: unknown): CmbsError =>
-    new CmbsError('unavailable', `It was not possible to ${doing}; try again later.`, { cause });
-  return new Promise((resolve, reject) => {
-    const cancel = clock.after(IDENTITY_DEADLINE_MS, () => reject(refusal()));
-    work()
-      .then(resolve, (error: unknown) => reject(refusal(error)))
-      .finally(cancel);
-  });
+async function orRefused<T>(clock: Clock, doing: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await inTime(clock, IDENTITY_DEADLINE_MS, work, () => new Error('there was no answer in time'));
+  } catch (cause) {
+    throw new CmbsError('unavailable', `It was not possible to ${doing}; try again later.`, { cause });
+  }
 }
