@@ -199,7 +199,7 @@ export class PubsubConsumer implements Consumer {
     const isGone = statusOf(error) === STATUS.notFound;
     // Pub/Sub ends streams as it likes; what fails again and again is worth a word.
     if (source.failures > 2)
-      log.warn('a topic stream breaks off', { subscription: name, topic, cause: String(error) });
+      log.warn('a topic stream breaks off', { subscription: name, topic, cause: error });
     source.failures += 1;
     source.cancelReopening = clock.after(this.#backOff(source.failures), () => {
       if (!this.#isFollowed(source)) return;
@@ -220,7 +220,7 @@ export class PubsubConsumer implements Consumer {
           if (this.#isFollowed(source)) this.#connectInTurn(source);
         },
         (failure: unknown) => {
-          log.error('a subscription cannot be made again; trying again', { topic, cause: String(failure) });
+          log.error('a subscription cannot be made again; trying again', { topic, cause: failure });
           if (this.#isFollowed(source)) this.#reopen(source, error);
         },
       );
@@ -390,7 +390,7 @@ export class PubsubConsumer implements Consumer {
     } catch (error) {
       log.error('a dead letter could not be published; trying again', {
         subscription: name,
-        cause: String(error),
+        cause: error,
       });
       this.#later(held, BUS_BACKOFF_MAX_MS);
     }
@@ -443,7 +443,7 @@ export class PubsubConsumer implements Consumer {
       .catch((error: unknown) => {
         log.debug('an acknowledgement may be lost; the message is recognised when it comes again', {
           subscription: name,
-          cause: String(error),
+          cause: error,
         });
       })
       .finally(() => this.#settling.delete(settling));

@@ -74,7 +74,7 @@ export class PubsubFollower {
         this.#look();
       },
       (error: unknown) => {
-        options.log.warn('topics are looked for from time to time only', { cause: String(error) });
+        options.log.warn('topics are looked for from time to time only', { cause: error });
       },
     );
     this.#watchDeadLetters();
@@ -105,7 +105,7 @@ export class PubsubFollower {
         detach(name, topic).then(
           () => this.#lookAt(name),
           (error: unknown) =>
-            log.warn('a subscription that is read to its end stays', { topic, cause: String(error) }),
+            log.warn('a subscription that is read to its end stays', { topic, cause: error }),
         );
       },
       onClosed: () => {
@@ -153,7 +153,7 @@ export class PubsubFollower {
         this.#follow(await this.#view.readChanged());
       }
     } catch (error) {
-      this.#options.log.error('the topics could not be read; trying again', { cause: String(error) });
+      this.#options.log.error('the topics could not be read; trying again', { cause: error });
       this.#lookAfter(BUS_BACKOFF_MAX_MS);
     }
   }
@@ -177,7 +177,7 @@ export class PubsubFollower {
       ended: (error) => {
         if (this.#isClosed) return;
         // Made with the first subscription; until then there is nothing to hear.
-        log.debug('dead letters are not told now', { cause: String(error) });
+        log.debug('dead letters are not told now', { cause: error });
         this.#cancelReopening = clock.after(BUS_BACKOFF_MAX_MS, () => this.#watchDeadLetters());
       },
     });
@@ -206,7 +206,7 @@ export class PubsubFollower {
       await stream.acknowledge(message.ackId);
     } catch (error) {
       // Its lease runs out, and it comes again.
-      log.warn('a dead letter is looked at later', { cause: String(error) });
+      log.warn('a dead letter is looked at later', { cause: error });
     }
   }
 

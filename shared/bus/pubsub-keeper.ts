@@ -50,7 +50,7 @@ export class PubsubKeeper {
   #check(): void {
     const { clock, log } = this.#options;
     this.#checking = this.#compare()
-      .catch((error: unknown) => log.warn('subscriptions are looked at later', { cause: String(error) }))
+      .catch((error: unknown) => log.warn('subscriptions are looked at later', { cause: error }))
       .finally(() => {
         if (!this.#isClosed) this.#cancelNext = clock.after(PUSH_CHECK_MS, () => this.#check());
       });
