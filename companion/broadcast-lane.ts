@@ -5,12 +5,12 @@
 import { CmbsError } from '@cmbs/shared';
 import { LANE_IDLE_MS, MAX_WAITING_BROADCASTS, SUBSCRIPTION_GRACE_MS } from '@cmbs/shared/limits';
 import type { Environment } from './environment';
-import { heldElsewhere, type HeldSend, type Holder, type Item, type Lane } from './held-send';
+import { heldElsewhere, type HeldSend, type LaneOwner, type Item, type Lane } from './held-send';
 import { Broadcaster } from './sockets/broadcaster';
 
 export class BroadcastLane implements Lane {
   readonly #address: string;
-  readonly #outbox: Holder;
+  readonly #outbox: LaneOwner;
   readonly #environment: Environment;
   readonly #onIdle: () => void;
   readonly #items: Item[] = [];
@@ -23,7 +23,7 @@ export class BroadcastLane implements Lane {
   #draining = false;
   #closed = false;
 
-  constructor(address: string, outbox: Holder, environment: Environment, onIdle: () => void) {
+  constructor(address: string, outbox: LaneOwner, environment: Environment, onIdle: () => void) {
     this.#address = address;
     this.#outbox = outbox;
     this.#environment = environment;
@@ -119,7 +119,7 @@ export class BroadcastLane implements Lane {
       for (let item = this.#items[0]; item !== undefined && this.#isGoing(); item = this.#items[0]) {
         this.#outbox.resumed(item);
         const frame = await this.#outbox.prepare(item);
-        if (!this.#environment.hold.isCurrent()) throw heldElsewhere();
+        if (!this.#environment.shard.isCurrent()) throw heldElsewhere();
         if (frame !== undefined && !(await broadcaster.send(frame))) {
           // Full, or the subscription went: it stays first, and the socket tells when to look again.
           this.#outbox.park(item, {

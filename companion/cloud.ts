@@ -3,7 +3,7 @@
  * again from the store when it gets it back. Its control endpoint answers all the while.
  */
 import { aborted, backOff, newId, pause, systemClock, untilOr, type Clock, type Log } from '@cmbs/shared';
-import { acquireLease, type Tenure } from '@cmbs/shared/broker/lease';
+import { acquireLease, type Lease } from '@cmbs/shared/broker/lease';
 import { Shards } from '@cmbs/shared/broker/shards';
 import { pubsubBusOf } from '@cmbs/shared/bus/pubsub-of';
 import type { CloudConfig } from '@cmbs/shared/config';
@@ -27,7 +27,7 @@ import { deploymentId } from '@cmbs/shared/store/deployment';
 import { openFirestoreStore } from '@cmbs/shared/store/firestore';
 import { Companion } from './companion';
 import { Control } from './control';
-import { holdOfShard } from './hold';
+import { heldShard } from './held-shard';
 import { companionGauges, prometheusMetrics } from './metrics';
 
 export interface CloudCompanionOptions {
@@ -91,8 +91,8 @@ export async function startCloudCompanion({
   );
   companionGauges(metrics, () => current);
 
-  /** One tenure; resolves when it is over. */
-  const hold = async (tenure: Tenure): Promise<void> => {
+  /** One lease; resolves when it is over. */
+  const serve = async (lease: Lease): Promise<void> => {
     const bus = pubsubBusOf(config, { store, clock, log, counters: metrics });
     const categories = new Categories(store, extensionsOf(config.CMBS_EXTENSIONS), {
       watch: true,
@@ -100,7 +100,7 @@ export async function startCloudCompanion({
       clock,
     });
     const lost = new AbortController();
-    void tenure.lost.then(() => lost.abort());
+    void lease.lost.then(() => lost.abort());
     const over = AbortSignal.any([lost.signal, stop.signal]);
     try {
       const starting = Companion.start({
@@ -118,11 +118,11 @@ export async function startCloudCompanion({
         queueLimit: config.CMBS_QUEUE_LIMIT,
         inboxLimit: config.CMBS_INBOX_LIMIT,
         bindHost: config.CMBS_BIND_HOST,
-        hold: holdOfShard(shard, tenure, shards),
+        shard: heldShard(shard, lease, shards),
         lookAgainMs: COMPANION_LOOK_MS,
         over,
         // Lost, the sockets have to be closed before another companion opens them.
-        drainMs: () => (tenure.isCurrent() ? CONTAINER_DRAIN_MS : LEASE_MARGIN_MS / 2),
+        drainMs: () => (lease.isCurrent() ? CONTAINER_DRAIN_MS : LEASE_MARGIN_MS / 2),
       });
       const companion = await starting.catch((error: unknown) => {
         if (over.aborted) return undefined;
@@ -133,7 +133,7 @@ export async function startCloudCompanion({
         current = companion;
         control.serve(companion);
         for (const tell of waiting.splice(0)) tell();
-        log.info('the shard is served', { event: 'shard_served', shard, epoch: tenure.epoch });
+        log.info('the shard is served', { event: 'shard_served', shard, epoch: lease.epoch });
         await aborted(over);
       } finally {
         current = undefined;
@@ -143,19 +143,19 @@ export async function startCloudCompanion({
     } finally {
       // Its sockets are closed: the next one may have them, whatever the bus waits for.
       categories.close();
-      await Promise.all([tenure.release(), untilOr(bus.close(), clock, BUS_CLOSE_MS)]);
+      await Promise.all([lease.release(), untilOr(bus.close(), clock, BUS_CLOSE_MS)]);
     }
   };
 
   const run = async (): Promise<void> => {
     for (let failures = 0; !stop.signal.aborted;) {
-      const tenure = await acquireLease(
+      const lease = await acquireLease(
         { store: leases, clock, log, shard, holder, url: config.CMBS_CONTROL_URL ?? control.url },
         stop.signal,
       );
-      if (tenure === undefined) return;
+      if (lease === undefined) return;
       try {
-        await hold(tenure);
+        await serve(lease);
         failures = 0;
       } catch (error) {
         log.error('the shard could not be held; trying again', {
@@ -163,7 +163,7 @@ export async function startCloudCompanion({
           cause: error,
         });
         failures += 1;
-        await tenure.release();
+        await lease.release();
       }
       // Another one may have better luck.
       if (failures > 0) {

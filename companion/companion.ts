@@ -27,7 +27,7 @@ import type { Services } from '@cmbs/shared/services/services';
 import type { Store } from '@cmbs/shared/store/store';
 import { Discovery } from './discovery';
 import type { Environment } from './environment';
-import { holdOfAll, type Hold } from './hold';
+import { wholeDeployment, type HeldShard } from './held-shard';
 import { Forwarding } from './forwarding';
 import { Layers } from './layers';
 import { Members } from './members';
@@ -54,7 +54,7 @@ export interface CompanionOptions {
   readonly queueLimit: number;
   readonly bindHost?: string | undefined;
   /** Where several companions could hold what this one does. */
-  readonly hold?: Hold;
+  readonly shard?: HeldShard;
   /** Milliseconds that {@link Companion.close} gives to what is in flight; {@link COMPANION_DRAIN_MS} when absent. */
   readonly drainMs?: () => number;
   /** Milliseconds between two looks at everything that is desired, where what tells of changes may fail. */
@@ -101,15 +101,19 @@ export class Companion {
   /** Answers calls that a crash cut off, opens what was started, takes the outbox in hand; then it is ready. */
   static async start(options: CompanionOptions): Promise<Companion> {
     const members = await Members.load(options);
-    const { hold = holdOfAll(options.newId), drainMs = () => COMPANION_DRAIN_MS, random = Math.random } = options;
+    const {
+      shard = wholeDeployment(options.newId),
+      drainMs = () => COMPANION_DRAIN_MS,
+      random = Math.random,
+    } = options;
     const environment: Environment = {
       ...options,
       members,
       context: new SocketContext(),
-      hold,
+      shard,
       backOff: (failures) => backOff(failures, BACKOFF_FIRST_MS, BACKOFF_MAX_MS, random),
-      runner: hold.name,
-      isOurs: (runner) => hold.isOurs(runner),
+      runner: shard.name,
+      isOurs: (runner) => shard.isOurs(runner),
       bindHost: options.bindHost,
       lookAgainMs: options.lookAgainMs,
     };
@@ -136,9 +140,9 @@ export class Companion {
 
   /** A member that comes from another shard brings what is desired of it, and what it has queued. */
   #noticeMove(path: Path, before: Entity | undefined): void {
-    const { hold, members } = this.#environment;
+    const { shard, members } = this.#environment;
     const now = members.get(path);
-    if (before === undefined || now === undefined || hold.serves(before) || !hold.serves(now)) return;
+    if (before === undefined || now === undefined || shard.serves(before) || !shard.serves(now)) return;
     if (!isLocal(before) || !isLocal(now)) return;
     this.#layers.arrived(path);
     this.#outbox.lookNow();

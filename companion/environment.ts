@@ -3,7 +3,7 @@ import type { Bus } from '@cmbs/shared/bus/bus';
 import type { ExecutionContext } from '@cmbs/shared/broker/execution';
 import type { LearningContext } from '@cmbs/shared/broker/learning';
 import type { ReceptionContext } from '@cmbs/shared/broker/reception';
-import type { Hold } from './hold';
+import type { HeldShard } from './held-shard';
 import type { Members } from './members';
 import type { SocketContext } from './sockets/options';
 
@@ -13,7 +13,7 @@ export interface Environment extends LearningContext, ReceptionContext, Executio
   readonly context: SocketContext;
   /** Identifies this deployment in hops and origins (DESIGN decision 19). */
   readonly deployment: string;
-  readonly hold: Hold;
+  readonly shard: HeldShard;
   /** URI of a member of this deployment from its path. */
   readonly uriOf: (path: string) => string;
   /** Milliseconds before a send or a layer is tried again, after the first failure in a row, the second, … */

@@ -49,7 +49,7 @@ export class HeldSend {
 }
 
 /** What lanes need of the outbox that they work for. */
-export interface Holder {
+export interface LaneOwner {
   /** The frame of an item that may go out now; undefined when it may not any more. */
   prepare(item: Item): Promise<string | undefined>;
   /** A reply came: the item has its outcome, or the reason to try it again. */

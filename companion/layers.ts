@@ -37,7 +37,7 @@ const isTopicLayer = (layer: Layer): layer is TopicLayer => layer === 'l32' || l
 
 type Observed = LinkReply<'reconcile'> & { readonly address?: string };
 
-interface Holder {
+interface Openings {
   readonly open: Map<Layer, OpenLayer>;
   readonly observed: Map<Layer, Observed>;
   /** Layers whose subscription on the bus was removed, or never made by this process, and is known to be gone. */
@@ -51,7 +51,7 @@ interface Holder {
 export class Layers {
   readonly #environment: Environment;
   readonly #receiver: Receiver;
-  readonly #holders = new Map<Path, Holder>();
+  readonly #openings = new Map<Path, Openings>();
   #watch: Watch | undefined;
   #stopFollowing: () => void = () => undefined;
   #cancelLook: () => void = () => undefined;
@@ -69,7 +69,7 @@ export class Layers {
       for (const { id } of changes) this.#reconcileSoon(id);
     });
     this.#stopFollowing = members.onChange((path) => {
-      if (this.#holders.has(path)) this.#reconcileSoon(path);
+      if (this.#openings.has(path)) this.#reconcileSoon(path);
     });
     await this.#watch.ready;
     const paths = await this.#desired();
@@ -104,7 +104,8 @@ export class Layers {
   async #look(): Promise<void> {
     const { log } = this.#environment;
     try {
-      for (const path of new Set([...(await this.#desired()), ...this.#holders.keys()])) this.#reconcileSoon(path);
+      for (const path of new Set([...(await this.#desired()), ...this.#openings.keys()]))
+        this.#reconcileSoon(path);
     } catch (error) {
       log.warn('what is desired could not be read', { cause: error });
     }
@@ -119,7 +120,7 @@ export class Layers {
   /** Makes the member's sockets what the store wants and says how one layer is now. */
   async reconcile(path: Path, layer: Layer): Promise<LinkReply<'reconcile'>> {
     await this.#enqueue(path, () => this.#reconcile(path));
-    const observed = this.#holders.get(path)?.observed.get(layer);
+    const observed = this.#openings.get(path)?.observed.get(layer);
     if (observed === undefined) return { state: 'stopped' };
     const { address: _itself, ...reply } = observed;
     return reply;
@@ -128,18 +129,18 @@ export class Layers {
   /** Closes everything of a member that is being deleted. */
   async release(path: Path): Promise<void> {
     await this.#enqueue(path, async () => {
-      const holder = this.#holders.get(path);
-      if (holder === undefined) return;
-      holder.cancelRetry?.();
-      await closeAll(holder);
-      for (const layer of TOPIC_LAYERS) await this.#forget(holder, path, layer);
-      this.#holders.delete(path);
+      const openings = this.#openings.get(path);
+      if (openings === undefined) return;
+      openings.cancelRetry?.();
+      await closeAll(openings);
+      for (const layer of TOPIC_LAYERS) await this.#forget(openings, path, layer);
+      this.#openings.delete(path);
     });
   }
 
   /** Layers that are wanted and not open; a gauge. */
   get failing(): number {
-    return [...this.#holders.values()].reduce(
+    return [...this.#openings.values()].reduce(
       (sum, { observed }) => sum + [...observed.values()].filter(({ state }) => state === 'failed').length,
       0,
     );
@@ -148,7 +149,7 @@ export class Layers {
   /** Open sockets by layer, for metrics. */
   get openByLayer(): Readonly<Record<Layer, number>> {
     const counts = Object.fromEntries(LAYERS.map((layer) => [layer, 0])) as Record<Layer, number>;
-    for (const { open } of this.#holders.values()) for (const layer of open.keys()) counts[layer] += 1;
+    for (const { open } of this.#openings.values()) for (const layer of open.keys()) counts[layer] += 1;
     return counts;
   }
 
@@ -158,29 +159,29 @@ export class Layers {
     this.#stopFollowing();
     this.#cancelLook();
     await Promise.all(
-      [...this.#holders].map(async ([, holder]) => {
-        holder.cancelRetry?.();
+      [...this.#openings].map(async ([, openings]) => {
+        openings.cancelRetry?.();
         // Sockets first: a step that is under way may wait for the store. It opens nothing any more.
-        await Promise.all([closeAll(holder), holder.queue]);
-        await closeAll(holder);
+        await Promise.all([closeAll(openings), openings.queue]);
+        await closeAll(openings);
       }),
     );
-    this.#holders.clear();
+    this.#openings.clear();
   }
 
   #reconcileSoon(path: Path): void {
     this.#enqueue(path, () => this.#reconcile(path)).catch((error: unknown) => {
       this.#environment.log.error('layers not reconciled; trying again', { member: path, cause: error });
-      const holder = this.#holders.get(path);
-      if (holder !== undefined) this.#retry(path, holder);
+      const openings = this.#openings.get(path);
+      if (openings !== undefined) this.#retry(path, openings);
     });
   }
 
   #enqueue(path: Path, work: () => Promise<void>): Promise<void> {
     if (this.#closed) return Promise.resolve();
-    let holder = this.#holders.get(path);
-    if (holder === undefined) {
-      holder = {
+    let openings = this.#openings.get(path);
+    if (openings === undefined) {
+      openings = {
         open: new Map(),
         observed: new Map(),
         forgotten: new Set(),
@@ -188,73 +189,73 @@ export class Layers {
         failures: 0,
         cancelRetry: undefined,
       };
-      this.#holders.set(path, holder);
+      this.#openings.set(path, openings);
     }
-    const done = holder.queue.then(work);
-    holder.queue = done.catch(() => undefined); // whoever asked gets the failure; the next in line goes on
+    const done = openings.queue.then(work);
+    openings.queue = done.catch(() => undefined); // whoever asked gets the failure; the next in line goes on
     return done;
   }
 
   async #reconcile(path: Path): Promise<void> {
-    const holder = this.#holders.get(path);
-    if (holder === undefined || this.#closed) return;
-    const { store, hold } = this.#environment;
+    const openings = this.#openings.get(path);
+    if (openings === undefined || this.#closed) return;
+    const { store, shard } = this.#environment;
     const stored = await readEntity(store, path);
     const desired = (await store.get(DESIRED, path))?.value as Desired | undefined;
     const member = stored?.entity;
-    if (member !== undefined && !hold.serves(member)) {
-      await this.#leave(holder, path);
+    if (member !== undefined && !shard.serves(member)) {
+      await this.#leave(openings, path);
       return;
     }
     const wanted = member !== undefined && isLocal(member) ? startedLayers(desired) : [];
     for (const layer of LAYERS) {
-      const open = holder.open.get(layer);
+      const open = openings.open.get(layer);
       const address = member === undefined ? undefined : socketOf(member, layer);
       const isWanted = wanted.includes(layer);
       if (open !== undefined && (!isWanted || open.address !== address)) {
-        holder.open.delete(layer);
+        openings.open.delete(layer);
         await open.close();
       }
       if (!isWanted || member === undefined) {
-        if (isTopicLayer(layer)) await this.#forget(holder, path, layer);
-        if (desired?.[layer] === 'stopped' || holder.observed.has(layer))
-          holder.observed.set(layer, { state: 'stopped' });
+        if (isTopicLayer(layer)) await this.#forget(openings, path, layer);
+        if (desired?.[layer] === 'stopped' || openings.observed.has(layer))
+          openings.observed.set(layer, { state: 'stopped' });
         continue;
       }
-      const still = holder.open.get(layer);
+      const still = openings.open.get(layer);
       if (still !== undefined) {
         await still.follow(member);
         continue;
       }
-      holder.observed.set(layer, await this.#openLayer(holder, member, layer));
+      openings.observed.set(layer, await this.#openLayer(openings, member, layer));
     }
     if (!this.#mayOpen()) return;
-    if (stored !== undefined) await this.#report(path, holder);
+    if (stored !== undefined) await this.#report(path, openings);
     else {
       if (desired !== undefined) await this.#forgetWish(path);
-      this.#holders.delete(path);
+      this.#openings.delete(path);
     }
-    const isFailing = [...holder.observed.values()].some(({ state }) => state === 'failed');
-    if (isFailing) this.#retry(path, holder);
+    const isFailing = [...openings.observed.values()].some(({ state }) => state === 'failed');
+    if (isFailing) this.#retry(path, openings);
     else {
-      holder.cancelRetry?.();
-      holder.failures = 0;
+      openings.cancelRetry?.();
+      openings.failures = 0;
     }
   }
 
   /** The member is another companion's: its sockets are not opened here, and its subscriptions stay. */
-  async #leave(holder: Holder, path: Path): Promise<void> {
-    holder.cancelRetry?.();
-    await closeAll(holder);
-    this.#holders.delete(path);
+  async #leave(openings: Openings, path: Path): Promise<void> {
+    openings.cancelRetry?.();
+    await closeAll(openings);
+    this.#openings.delete(path);
   }
 
-  #retry(path: Path, holder: Holder): void {
-    holder.cancelRetry?.();
+  #retry(path: Path, openings: Openings): void {
+    openings.cancelRetry?.();
     if (this.#closed) return;
     const { clock, backOff } = this.#environment;
-    holder.failures += 1;
-    holder.cancelRetry = clock.after(backOff(holder.failures), () => this.#reconcileSoon(path));
+    openings.failures += 1;
+    openings.cancelRetry = clock.after(backOff(openings.failures), () => this.#reconcileSoon(path));
   }
 
   /**
@@ -262,10 +263,10 @@ export class Layers {
    * and then stop whoever publishes to its topics. Also at start, because a crash may have come between the wish and
    * this.
    */
-  async #forget(holder: Holder, path: Path, layer: TopicLayer): Promise<void> {
-    if (holder.forgotten.has(layer)) return;
+  async #forget(openings: Openings, path: Path, layer: TopicLayer): Promise<void> {
+    if (openings.forgotten.has(layer)) return;
     await this.#environment.bus.removeSubscription(subscriptionName(path, layer));
-    holder.forgotten.add(layer);
+    openings.forgotten.add(layer);
   }
 
   /** The wish of a member that is gone was kept for what had to be forgotten. */
@@ -275,19 +276,19 @@ export class Layers {
     });
   }
 
-  async #openLayer(holder: Holder, member: Entity, layer: Layer): Promise<Observed> {
+  async #openLayer(openings: Openings, member: Entity, layer: Layer): Promise<Observed> {
     const { counters, log } = this.#environment;
     const address = socketOf(member, layer);
     try {
       if (address === undefined) return { state: 'failed', reason: `the member has no ${layer} socket` };
-      if (isTopicLayer(layer)) holder.forgotten.delete(layer);
+      if (isTopicLayer(layer)) openings.forgotten.delete(layer);
       if (!this.#mayOpen()) throw heldElsewhere();
       const opened = await this.#bind(member, layer, address);
       if (!this.#mayOpen()) {
         await opened.close();
         throw heldElsewhere();
       }
-      holder.open.set(layer, opened);
+      openings.open.set(layer, opened);
       counters.add('cmbs_layers_opened', { layer });
       return { state: 'started', address };
     } catch (thrown) {
@@ -301,7 +302,7 @@ export class Layers {
 
   /** Not where another companion may open the same. */
   #mayOpen(): boolean {
-    return !this.#closed && this.#environment.hold.isCurrent();
+    return !this.#closed && this.#environment.shard.isCurrent();
   }
 
   async #bind(member: Entity, layer: Layer, address: string): Promise<OpenLayer> {
@@ -421,11 +422,11 @@ export class Layers {
   }
 
   /** Shows the observed states in the member's read-only `layers`. */
-  async #report(path: Path, holder: Holder): Promise<void> {
+  async #report(path: Path, openings: Openings): Promise<void> {
     const { store, clock, members } = this.#environment;
     const registry = await registryOf(this.#environment);
     const layers: Record<string, Json> = Object.fromEntries(
-      [...holder.observed].map(([layer, { state, reason, address }]): [string, JsonObject] => [
+      [...openings.observed].map(([layer, { state, reason, address }]): [string, JsonObject] => [
         layer,
         { state, ...(address === undefined ? {} : { address }), ...(reason === undefined ? {} : { reason }) },
       ]),
@@ -445,7 +446,7 @@ export class Layers {
 }
 
 /** Closes what a member has open now; what is opened meanwhile stays. */
-async function closeAll({ open }: Holder): Promise<void> {
+async function closeAll({ open }: Openings): Promise<void> {
   const layers = [...open.values()];
   open.clear();
   await Promise.all(layers.map((layer) => layer.close()));

@@ -37,7 +37,7 @@ import type { Environment } from './environment';
 import {
   heldElsewhere,
   HeldSend,
-  type Holder,
+  type LaneOwner,
   type Item,
   type Lane,
   type Parking,
@@ -49,7 +49,7 @@ import { RequestLane } from './request-lane';
 
 const PAGE = 1000;
 
-export class Outbox implements Holder {
+export class Outbox implements LaneOwner {
   readonly #environment: Environment;
   readonly #learning: Learning;
   readonly #held = new Map<string, HeldSend>();
@@ -111,7 +111,7 @@ export class Outbox implements Holder {
       });
       for (const doc of page.docs) {
         const send = sendOf(doc);
-        if (await this.#serves(send)) this.#hold(send, publishAfterMs);
+        if (await this.#serves(send)) this.#takeInHand(send, publishAfterMs);
       }
       after = page.next;
       more = after !== undefined;
@@ -120,8 +120,8 @@ export class Outbox implements Holder {
 
   /** Whether a send is this companion's: its member's sockets are here. */
   async #serves({ from }: Send): Promise<boolean> {
-    const { members, hold } = this.#environment;
-    return hold.servesAll || hold.serves(members.get(from) ?? (await members.refresh(from)));
+    const { members, shard } = this.#environment;
+    return shard.servesAll || shard.serves(members.get(from) ?? (await members.refresh(from)));
   }
 
   #lookSoon(): void {
@@ -226,7 +226,7 @@ export class Outbox implements Holder {
       taking = readSend(store, sendId).then(
         async (read) => {
           if (read === undefined || !(await this.#serves(read.send)) || this.#draining) return undefined;
-          return this.#hold(read.send, PUBLICATION_GRACE_MS);
+          return this.#takeInHand(read.send, PUBLICATION_GRACE_MS);
         },
         (error: unknown) => {
           log.error('send not read', { send: sendId, cause: error });
@@ -241,7 +241,7 @@ export class Outbox implements Holder {
   }
 
   /** @param publishAfterMs how long whoever queued the send is given to publish it */
-  #hold(send: Send, publishAfterMs: number): HeldSend {
+  #takeInHand(send: Send, publishAfterMs: number): HeldSend {
     const known = this.#held.get(send.id);
     if (known !== undefined) return known;
     const held = new HeldSend(send);
@@ -344,7 +344,7 @@ export class Outbox implements Holder {
    */
   async prepare(item: Item): Promise<string | undefined> {
     const { held } = item;
-    if (!this.#environment.hold.isCurrent()) throw heldElsewhere();
+    if (!this.#environment.shard.isCurrent()) throw heldElsewhere();
     if (!isOpenIn(held.send, item.name)) return undefined;
     if (held.send.expiresAt <= this.#environment.clock.now()) {
       this.#expire(held);
@@ -367,17 +367,17 @@ export class Outbox implements Holder {
   }
 
   async #claim(held: HeldSend): Promise<boolean> {
-    const { store, clock, hold } = this.#environment;
+    const { store, clock, shard } = this.#environment;
     const registry = await registryOf(this.#environment);
     try {
       const claimed = await store.transact(async (tx) => {
         const current = await readSend(tx, held.send.id);
         if (current === undefined) return 'gone';
         // Its member's sockets may have moved to another shard, whose companion has the send as well.
-        if (!hold.servesAll && !hold.serves((await readEntity(tx, current.send.from))?.entity)) return 'moved';
+        if (!shard.servesAll && !shard.serves((await readEntity(tx, current.send.from))?.entity)) return 'moved';
         // A later companion has it in hand; this one's time is over, whether or not it knows.
-        if (current.send.holder !== undefined && hold.isOutrunBy(current.send.holder)) throw heldElsewhere();
-        const send: Send = { ...current.send, holder: hold.name };
+        if (current.send.holder !== undefined && shard.isOutrunBy(current.send.holder)) throw heldElsewhere();
+        const send: Send = { ...current.send, holder: shard.name };
         if (current.message === undefined) putSend(tx, send);
         else writeSend(tx, send, current.message, registry, clock);
         return 'claimed';
@@ -522,7 +522,7 @@ export class Outbox implements Holder {
   }
 
   async #flush(held: HeldSend, attempt: number): Promise<void> {
-    const { store, clock, log, hold, backOff } = this.#environment;
+    const { store, clock, log, shard, backOff } = this.#environment;
     const outcomes = held.outcomes;
     held.outcomes = [];
     if (outcomes.length === 0) {
@@ -538,7 +538,7 @@ export class Outbox implements Holder {
         if (current === undefined) return;
         const { holder, ...free } = current.send;
         // Not when a later companion has it in hand.
-        const isReleased = held.trying.size === 0 && (holder === undefined || hold.isOurs(holder));
+        const isReleased = held.trying.size === 0 && (holder === undefined || shard.isOurs(holder));
         const base = isReleased ? free : current.send;
         writeSend(tx, applyOutcomes(base, outcomes, clock.now()), current.message, registry, clock);
       });

@@ -7,10 +7,10 @@ import { registryOf } from '@cmbs/shared/broker/context';
 import { publishSend } from '@cmbs/shared/broker/publish';
 import { firstInLine, isItsTurn, isOpen, isPublishing, readSend, type Send } from '@cmbs/shared/broker/send';
 import type { Environment } from './environment';
-import { type Holder, type HeldSend } from './held-send';
+import { type LaneOwner, type HeldSend } from './held-send';
 
 /** What publications need of the outbox that they work for. */
-export interface PublicationHolder extends Pick<Holder, 'settle' | 'park'> {
+export interface PublicationOwner extends Pick<LaneOwner, 'settle' | 'park'> {
   /** The send in hand with this id, or else one that is taken in hand soon. */
   known(sendId: string): HeldSend | undefined;
   /** The store says so of a send: undefined when it is not there any more. */
@@ -19,7 +19,7 @@ export interface PublicationHolder extends Pick<Holder, 'settle' | 'park'> {
 
 export class Publications {
   readonly #environment: Environment;
-  readonly #holder: PublicationHolder;
+  readonly #owner: PublicationOwner;
   /** Sends with something to publish. */
   readonly #open = new Set<HeldSend>();
   /** Those that are being published at this moment. */
@@ -27,9 +27,9 @@ export class Publications {
   readonly #cancelNext = new Map<HeldSend, () => void>();
   #draining = false;
 
-  constructor(environment: Environment, holder: PublicationHolder) {
+  constructor(environment: Environment, owner: PublicationOwner) {
     this.#environment = environment;
-    this.#holder = holder;
+    this.#owner = owner;
   }
 
   /** @param afterMs how long whoever queued the send is given to publish it */
@@ -51,7 +51,7 @@ export class Publications {
     const { store, log } = this.#environment;
     try {
       const read = await readSend(store, held.send.id);
-      if (read !== undefined) this.#holder.published(held, read.send);
+      if (read !== undefined) this.#owner.published(held, read.send);
     } catch (error) {
       // The grace ends with an attempt of our own, which reads again.
       log.warn('send not read', { send: held.send.id, cause: error });
@@ -91,7 +91,7 @@ export class Publications {
     const { store, log } = this.#environment;
     try {
       const first = await firstInLine(store, gone);
-      const held = first === undefined ? undefined : this.#holder.known(first);
+      const held = first === undefined ? undefined : this.#owner.known(first);
       if (held !== undefined) this.hurry(held);
     } catch (error) {
       // Each in line looks again by itself.
@@ -112,7 +112,7 @@ export class Publications {
     const { store, backOff } = this.#environment;
     if (await isItsTurn(store, held.send)) {
       const registry = await registryOf(this.#environment);
-      this.#holder.published(held, await publishSend(held.send.id, { ...this.#environment, registry }));
+      this.#owner.published(held, await publishSend(held.send.id, { ...this.#environment, registry }));
     } else {
       // Whoever waits for it goes on: its turn comes as soon as the one before it is published.
       held.lastReason = 'an earlier message with its ordering key is not on the bus yet';
@@ -130,8 +130,8 @@ export class Publications {
     }
     for (const { name, via } of held.send.receivers.filter(isOpen)) {
       if (via !== 'bus') continue;
-      if (retryable) this.#holder.park({ held, name, tries: 0 }, { reason, state: 'waiting' });
-      else this.#holder.settle({ held, name, tries: 0 }, { state: 'failed', reason });
+      if (retryable) this.#owner.park({ held, name, tries: 0 }, { reason, state: 'waiting' });
+      else this.#owner.settle({ held, name, tries: 0 }, { state: 'failed', reason });
     }
   }
 }

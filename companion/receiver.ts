@@ -75,9 +75,9 @@ export class Receiver {
   }
 
   #member(path: Path): Entity {
-    const { hold, members } = this.#environment;
+    const { shard, members } = this.#environment;
     // A process that stood still may wake up with sockets that are another one's by now.
-    if (!hold.isCurrent()) throw new CmbsError('unavailable', 'The member is held elsewhere now; try again.');
+    if (!shard.isCurrent()) throw new CmbsError('unavailable', 'The member is held elsewhere now; try again.');
     const member = members.get(path);
     if (member === undefined) throw new CmbsError('unavailable', 'The member is not here any more.');
     if (isSuspended(member)) throw new CmbsError('unavailable', 'The member is suspended; try again later.');

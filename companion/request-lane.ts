@@ -11,7 +11,7 @@ import {
   LANE_WINDOW,
 } from '@cmbs/shared/limits';
 import type { Environment } from './environment';
-import { heldElsewhere, type HeldSend, type Holder, type Item, type Lane } from './held-send';
+import { heldElsewhere, type HeldSend, type LaneOwner, type Item, type Lane } from './held-send';
 import { PeerError, Requester } from './sockets/requester';
 
 interface Parked {
@@ -22,7 +22,7 @@ interface Parked {
 
 export class RequestLane implements Lane {
   readonly #address: string;
-  readonly #outbox: Holder;
+  readonly #outbox: LaneOwner;
   readonly #environment: Environment;
   readonly #onIdle: () => void;
   /** In the order of their sends. */
@@ -49,7 +49,7 @@ export class RequestLane implements Lane {
   /** Told when nothing is in flight any more. */
   #landed: () => void = () => undefined;
 
-  constructor(address: string, outbox: Holder, environment: Environment, onIdle: () => void) {
+  constructor(address: string, outbox: LaneOwner, environment: Environment, onIdle: () => void) {
     this.#address = address;
     this.#outbox = outbox;
     this.#environment = environment;
@@ -151,7 +151,7 @@ export class RequestLane implements Lane {
         if (this.#items.at(0) !== item) continue;
         if (!this.#isGoing()) break;
         // It was prepared ahead: since then this process may have stood still, and another one have taken over.
-        if (!this.#environment.hold.isCurrent()) throw heldElsewhere();
+        if (!this.#environment.shard.isCurrent()) throw heldElsewhere();
         this.#prepared.delete(item);
         this.#items.shift();
         this.#hopeful.delete(item);

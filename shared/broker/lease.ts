@@ -35,10 +35,10 @@ const leaseRecord = z.strictObject({
   /** One more with each renewal. */
   renewals: z.number(),
 });
-export type Lease = z.infer<typeof leaseRecord>;
+export type LeaseRecord = z.infer<typeof leaseRecord>;
 
 /** The lease of a shard as it lies in the store; undefined when nobody ever held it, or its holder let go. */
-export async function readLease(store: Pick<Store, 'get'>, shard: string): Promise<Lease | undefined> {
+export async function readLease(store: Pick<Store, 'get'>, shard: string): Promise<LeaseRecord | undefined> {
   const lease = await stored(store, shard);
   return lease?.released === true ? undefined : lease;
 }
@@ -46,7 +46,7 @@ export async function readLease(store: Pick<Store, 'get'>, shard: string): Promi
 async function stored(
   reader: Pick<Store, 'get'> | Pick<Transaction, 'get'>,
   shard: string,
-): Promise<Lease | undefined> {
+): Promise<LeaseRecord | undefined> {
   const doc = await reader.get(LEASES, shard);
   return doc === undefined ? undefined : leaseRecord.parse(doc.value);
 }
@@ -62,23 +62,23 @@ export interface LeaseOptions {
   readonly monotonic?: () => number;
 }
 
-/** The time during which a companion holds its shard. */
-export interface Tenure {
+/** A lease of a shard that was taken: the time during which this companion holds it. */
+export interface Lease {
   readonly epoch: number;
   /** False from the moment on at which another one may have taken over. */
   isCurrent(): boolean;
-  /** Resolves when the tenure is over without {@link release}. */
+  /** Resolves when it is over without {@link release}. */
   readonly lost: Promise<void>;
-  /** Lets the next one take over at once. What the tenure was for has to be closed before. Never rejects. */
+  /** Lets the next one take over at once. What it was for has to be closed before. Never rejects. */
   release(): Promise<void>;
 }
 
 /** Waits until the shard is free and takes it; undefined when `signal` aborts first. */
-export async function acquireLease(options: LeaseOptions, signal: AbortSignal): Promise<Tenure | undefined> {
+export async function acquireLease(options: LeaseOptions, signal: AbortSignal): Promise<Lease | undefined> {
   const { store, clock, log, shard, monotonic = () => performance.now() } = options;
   let seen: { readonly mark: string; readonly since: number } | undefined;
   while (!signal.aborted) {
-    const changed = new Change(store, shard);
+    const changed = new LeaseChange(store, shard);
     try {
       await untilOr(changed.watch.ready, clock, LEASE_POLL_MS, signal);
       const started = monotonic();
@@ -89,7 +89,7 @@ export async function acquireLease(options: LeaseOptions, signal: AbortSignal): 
         const isOver = seen?.mark === mark && started - seen.since >= LEASE_TTL_MS;
         return isFree || isOver ? { epoch: take(tx, options, lease) } : { mark };
       });
-      if (taken.epoch !== undefined) return new Holding(options, taken.epoch, started, monotonic);
+      if (taken.epoch !== undefined) return new HeldLease(options, taken.epoch, started, monotonic);
       // What a slow look found may have been renewed while it was under way, so it counts from its end.
       if (seen?.mark !== taken.mark) seen = { mark: taken.mark, since: monotonic() };
       const leftMs = Math.max(0, LEASE_TTL_MS - (monotonic() - seen.since));
@@ -104,14 +104,14 @@ export async function acquireLease(options: LeaseOptions, signal: AbortSignal): 
   return undefined;
 }
 
-function take(tx: Transaction, { shard, holder, url }: LeaseOptions, before: Lease | undefined): number {
+function take(tx: Transaction, { shard, holder, url }: LeaseOptions, before: LeaseRecord | undefined): number {
   const epoch = (before?.epoch ?? 0) + 1;
-  tx.put(LEASES, shard, { holder, url, epoch, released: false, renewals: 0 } satisfies Lease);
+  tx.put(LEASES, shard, { holder, url, epoch, released: false, renewals: 0 } satisfies LeaseRecord);
   return epoch;
 }
 
 /** Tells of the next change of a lease. */
-class Change {
+class LeaseChange {
   readonly watch: Watch;
   readonly next: Promise<void>;
 
@@ -124,7 +124,7 @@ class Change {
   }
 }
 
-class Holding implements Tenure {
+class HeldLease implements Lease {
   readonly epoch: number;
   readonly lost: Promise<void>;
   readonly #options: LeaseOptions;
@@ -153,7 +153,7 @@ class Holding implements Tenure {
     return !this.#isOver && this.#monotonic() < this.#until;
   }
 
-  /** When the time is over the tenure is, whatever becomes of a renewal that is under way. */
+  /** When the time is over the lease is, whatever becomes of a renewal that is under way. */
   #watchEnd(): void {
     this.#cancelEnd();
     this.#cancelEnd = this.#options.clock.after(Math.max(0, this.#until - this.#monotonic()), () => {

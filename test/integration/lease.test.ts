@@ -3,7 +3,7 @@
  * the other's time goes on, as when a machine is paused.
  */
 import { newId, silentLog, type Clock } from '@cmbs/shared';
-import { acquireLease, readLease, type Tenure } from '@cmbs/shared/broker/lease';
+import { acquireLease, readLease, type Lease } from '@cmbs/shared/broker/lease';
 import { LEASE_MARGIN_MS, LEASE_RENEW_MS, LEASE_TTL_MS } from '@cmbs/shared/limits';
 import { ManualClock } from '../contract/manual-clock';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
@@ -19,7 +19,7 @@ afterAll(() => stop.abort());
 
 class Companion {
   readonly clock = new ManualClock();
-  tenure: Tenure | undefined;
+  lease: Lease | undefined;
   isLost = false;
 
   constructor(readonly name: string) {}
@@ -27,7 +27,7 @@ class Companion {
   acquire(
     signal: AbortSignal = stop.signal,
     store: Parameters<typeof acquireLease>[0]['store'] = opened.store,
-  ): Promise<Tenure | undefined> {
+  ): Promise<Lease | undefined> {
     const clock: Clock = this.clock;
     return acquireLease(
       {
@@ -40,10 +40,10 @@ class Companion {
         monotonic: () => this.clock.now(),
       },
       signal,
-    ).then((tenure) => {
-      this.tenure = tenure;
-      void tenure?.lost.then(() => (this.isLost = true));
-      return tenure;
+    ).then((lease) => {
+      this.lease = lease;
+      void lease?.lost.then(() => (this.isLost = true));
+      return lease;
     });
   }
 
@@ -68,7 +68,7 @@ async function settled(): Promise<void> {
 it('is taken at once where nobody has it, and told to whoever asks', async () => {
   const one = new Companion('one');
   expect((await within(one.acquire(), 'the lease'))?.epoch).toBe(1);
-  expect(one.tenure?.isCurrent()).toBe(true);
+  expect(one.lease?.isCurrent()).toBe(true);
   expect(await readLease(opened.store, 'main')).toMatchObject({ holder: 'one', url: 'http://one', epoch: 1 });
   expect(await readLease(opened.store, 'other')).toBeUndefined();
 });
@@ -82,8 +82,8 @@ it('stays with a holder that renews it, however long another one waits', async (
     await one.live(LEASE_RENEW_MS);
     await two.live(LEASE_RENEW_MS);
   }
-  expect(two.tenure).toBeUndefined();
-  expect([one.tenure?.isCurrent(), one.isLost]).toEqual([true, false]);
+  expect(two.lease).toBeUndefined();
+  expect([one.lease?.isCurrent(), one.isLost]).toEqual([true, false]);
   expect(await readLease(opened.store, 'main')).toMatchObject({ holder: 'one', epoch: 1 });
 });
 
@@ -93,7 +93,7 @@ it('goes to the one that waits when it was not renewed for its whole time, never
   const waiting = two.acquire();
   await settled();
   const began = two.clock.now();
-  while (two.tenure === undefined) await two.live(1);
+  while (two.lease === undefined) await two.live(1);
   expect((await waiting)?.epoch).toBe(2);
   expect(two.clock.now() - began).toBeGreaterThanOrEqual(LEASE_TTL_MS);
   expect(two.clock.now() - began).toBeLessThan(LEASE_TTL_MS + 3000);
@@ -107,7 +107,7 @@ it('is over for its holder well before another one may take it, even when the st
   const began = one.clock.now();
   while (!one.isLost) await one.live(1).catch(() => undefined);
   expect(one.clock.now() - began).toBeLessThanOrEqual(LEASE_TTL_MS - LEASE_MARGIN_MS + 1);
-  expect(one.tenure?.isCurrent()).toBe(false);
+  expect(one.lease?.isCurrent()).toBe(false);
 });
 
 it('is over for a holder that stood still, before it does anything else', async () => {
@@ -115,7 +115,7 @@ it('is over for a holder that stood still, before it does anything else', async 
   await one.acquire();
   void two.acquire();
   await settled();
-  while (two.tenure === undefined) await two.live(1);
+  while (two.lease === undefined) await two.live(1);
   // It wakes up: its clock has gone on, none of its timers has run.
   const cancel = one.clock.after(LEASE_TTL_MS, () => undefined);
   cancel();
@@ -123,14 +123,14 @@ it('is over for a holder that stood still, before it does anything else', async 
   while (!one.isLost) {
     one.clock.runNext();
     await settled();
-    isCurrent = one.tenure?.isCurrent() ?? false;
+    isCurrent = one.lease?.isCurrent() ?? false;
   }
   expect(isCurrent).toBe(false);
   expect(await readLease(opened.store, 'main')).toMatchObject({ holder: 'two', epoch: 2 });
   // What it does on its way out changes nothing.
-  await one.tenure?.release();
+  await one.lease?.release();
   expect(await readLease(opened.store, 'main')).toMatchObject({ holder: 'two', epoch: 2 });
-  expect(two.tenure.isCurrent()).toBe(true);
+  expect(two.lease.isCurrent()).toBe(true);
 });
 
 it('that is released is taken at once', async () => {
@@ -139,7 +139,7 @@ it('that is released is taken at once', async () => {
   const waiting = two.acquire();
   await settled();
   const began = two.clock.now();
-  await one.tenure?.release();
+  await one.lease?.release();
   expect(await readLease(opened.store, 'main')).toBeUndefined();
   expect((await within(waiting, 'the released lease'))?.epoch).toBe(2);
   expect(two.clock.now()).toBe(began);
@@ -152,10 +152,10 @@ it('is taken by one of many that wait', async () => {
   const others = ['two', 'three', 'four', 'five'].map((name) => new Companion(name));
   const waits = others.map((other) => other.acquire());
   await settled();
-  await one.tenure?.release();
+  await one.lease?.release();
   await within(Promise.any(waits), 'one of them');
   for (let turn = 0; turn < 20; turn += 1) await settled();
-  expect(others.filter(({ tenure }) => tenure !== undefined)).toHaveLength(1);
+  expect(others.filter(({ lease }) => lease !== undefined)).toHaveLength(1);
 });
 
 it('is not waited for any longer when its caller leaves', async () => {
@@ -195,7 +195,7 @@ it('is not taken earlier by somebody whose looks are slow', async () => {
   look();
   await settled();
   await two.live(LEASE_TTL_MS - 7000 + 100);
-  expect(two.tenure).toBeUndefined();
+  expect(two.lease).toBeUndefined();
   await two.live(LEASE_TTL_MS);
-  expect(two.tenure?.epoch).toBe(2);
+  expect(two.lease?.epoch).toBe(2);
 });

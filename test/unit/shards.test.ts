@@ -1,4 +1,4 @@
-import { holdOfShard } from '@cmbs/companion/hold';
+import { heldShard } from '@cmbs/companion/held-shard';
 import { Shards } from '@cmbs/shared/broker/shards';
 import { MEMBER, MEMBER_KIND } from '@cmbs/shared/broker/cmbs';
 import type { Entity } from '@cmbs/shared/occi/model';
@@ -34,7 +34,7 @@ describe('the shard of a member', () => {
 
 describe('what a companion holds', () => {
   const shards = new Shards(['main=*', 'eu=broker.example']);
-  const hold = holdOfShard('main', { epoch: 3, isCurrent: () => true }, shards);
+  const hold = heldShard('main', { epoch: 3, isCurrent: () => true }, shards);
 
   it('is its own and what earlier holders of the shard left', () => {
     expect(['main#1', 'main#3', 'main#4', 'eu#1', 'push', 'mainly#1'].map((name) => hold.isOurs(name))).toEqual([

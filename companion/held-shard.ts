@@ -1,10 +1,10 @@
-/** What a companion holds, and for how long, where several could: its tenure of a shard. */
+/** What a companion holds, and for how long, where several could: its lease of a shard. */
 import type { NewId } from '@cmbs/shared';
 import type { Shards } from '@cmbs/shared/broker/shards';
-import type { Tenure } from '@cmbs/shared/broker/lease';
+import type { Lease } from '@cmbs/shared/broker/lease';
 import type { Entity } from '@cmbs/shared/occi/model';
 
-export interface Hold {
+export interface HeldShard {
   /** Stands in what this companion has in hand. */
   readonly name: string;
   /** Whether what has that name was in the hands of an earlier holder of the same, or of this one. */
@@ -20,7 +20,7 @@ export interface Hold {
 }
 
 /** The only companion there is, on a store of its own: whatever anybody had in hand before is its. */
-export function holdOfAll(newId: NewId): Hold {
+export function wholeDeployment(newId: NewId): HeldShard {
   return {
     name: newId(),
     isOurs: () => true,
@@ -32,14 +32,14 @@ export function holdOfAll(newId: NewId): Hold {
 }
 
 /** `shard#epoch`. */
-export function holdOfShard(shard: string, tenure: Pick<Tenure, 'epoch' | 'isCurrent'>, shards: Shards): Hold {
+export function heldShard(shard: string, lease: Pick<Lease, 'epoch' | 'isCurrent'>, shards: Shards): HeldShard {
   const epochOf = (name: string): number | undefined =>
     name.startsWith(`${shard}#`) ? Number(name.slice(shard.length + 1)) : undefined;
   return {
-    name: `${shard}#${tenure.epoch}`,
-    isOurs: (name) => (epochOf(name) ?? Infinity) <= tenure.epoch,
-    isOutrunBy: (name) => (epochOf(name) ?? 0) > tenure.epoch,
-    isCurrent: () => tenure.isCurrent(),
+    name: `${shard}#${lease.epoch}`,
+    isOurs: (name) => (epochOf(name) ?? Infinity) <= lease.epoch,
+    isOutrunBy: (name) => (epochOf(name) ?? 0) > lease.epoch,
+    isCurrent: () => lease.isCurrent(),
     servesAll: shards.all.length === 1,
     serves: (member) => (member === undefined ? shards.all[0] : shards.of(member)).name === shard,
   };
