@@ -3,9 +3,10 @@
 /** What every part may use: errors, bounds, time, JSON, log. They import only each other, and zod. */
 const LEAVES =
   '^shared/(errors|limits|clock|back-off|json|log|version|trace|structured-log|concurrently|waiting)\\.ts$';
-const INTERFACES = '^shared/(store/store|bus/bus|link/(link|identity))\\.ts$';
+const INTERFACES = '^shared/(store/store|bus/(bus|push)|link/(link|identity))\\.ts$';
 /** Everything in the interfaces' folders that is no interface knows a database, a bus or a wire. */
-const ENGINES = '^shared/(store/(?!(store|deployment)\\.ts$)|bus/(?!bus\\.ts$)|link/(?!(link|identity)\\.ts$))';
+const ENGINES =
+  '^shared/(store/(?!(store|deployment)\\.ts$)|bus/(?!(bus|push)\\.ts$)|link/(?!(link|identity)\\.ts$))';
 /** Where programs are put together: the deployed functions' and the companion's mains, the local stack, tests. */
 const ASSEMBLERS = '^(functions/(main|cloud)\\.ts$|companion/(main|cloud)\\.ts$|emulator/|test/)';
 /** The vocabulary of layers, a list of five words that the link's schemas name. */

@@ -5,6 +5,7 @@
 import { CmbsError, newId, systemClock, type Clock, type Counters, type Log } from '@cmbs/shared';
 import { Shards } from '@cmbs/shared/broker/shards';
 import type { Bus } from '@cmbs/shared/bus/bus';
+import { pushTargetOf } from '@cmbs/shared/bus/push';
 import type { CloudConfig } from '@cmbs/shared/config';
 import { CATEGORIES_MAX_AGE_MS } from '@cmbs/shared/limits';
 import { httpLink } from '@cmbs/shared/link/http';
@@ -53,17 +54,14 @@ export async function cloudRuntime({
     audience: config.CMBS_CONTROL_AUDIENCE,
     shards: new Shards(config.CMBS_SHARDS),
   });
-  const {
-    CMBS_PUSH_SERVICE_ACCOUNT: pusher,
-    CMBS_PUSH_URL: pushUrl,
-    CMBS_PUSH_AUDIENCE: audience = pushUrl,
-  } = config;
-  const push: PushOptions = {
+  const target = pushTargetOf(config);
+  const { serviceAccount, audience } = target?.signed ?? {};
+  const push: PushOptions | undefined = target && {
     services: standardServices({ clock, newId }),
     signed:
-      pusher === undefined || audience === undefined
+      serviceAccount === undefined || audience === undefined
         ? undefined
-        : { verifier, expected: { audience, accounts: [pusher] } },
+        : { verifier, expected: { audience, accounts: [serviceAccount] } },
   };
   try {
     const deployment = await deploymentId(store, newId);
@@ -83,7 +81,7 @@ export async function cloudRuntime({
         },
         // A function stands still between requests, so nobody could tell it of a change.
         freshness: { watch: false, maxAgeMs: CATEGORIES_MAX_AGE_MS, clock },
-        ...(config.CMBS_TOPIC_DELIVERY === 'push' ? { push } : {}),
+        ...(push === undefined ? {} : { push }),
       },
       config,
     );

@@ -8,15 +8,13 @@ import { isUtf8 } from 'node:buffer';
 import { parseSubscriptionName } from '@cmbs/shared/broker/subscriptions';
 import { parseTopic } from '@cmbs/shared/broker/topics';
 import type { Delivery } from '@cmbs/shared/bus/bus';
+import { DEAD_LETTER, DEAD_LETTERS, PUSH } from '@cmbs/shared/bus/push';
 import { MAX_PUSH_ATTRIBUTES } from '@cmbs/shared/limits';
 import { z } from 'zod';
 import type { App, PushReception } from '../app';
 import { decodedPath } from '../occi-context';
 import { header, queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { answer } from '../respond';
-
-const PUSH = '/push/';
-const DEAD_LETTERS = 'dead-letter';
 
 const pushed = z.looseObject({
   subscription: z.string().max(1000),
@@ -98,8 +96,8 @@ async function buried(request: OcciRequest, { log, counters }: App): Promise<voi
     event: 'dead_letter',
     publication: messageId,
     topic: attributes.topic,
-    subscription: attributes.CloudPubSubDeadLetterSourceSubscription ?? attributes.dead_letter_subscription,
-    reason: attributes.dead_letter_reason,
+    subscription: attributes[DEAD_LETTER.source] ?? attributes[DEAD_LETTER.subscription],
+    reason: attributes[DEAD_LETTER.reason],
     trace: request.trace,
   });
 }

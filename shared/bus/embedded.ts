@@ -31,7 +31,7 @@ import {
   type Subscription,
   type TopicLayer,
 } from './bus';
-import { EmbeddedConsumer } from './embedded-consumer';
+import { EmbeddedConsumer } from './embedded/consumer';
 import {
   DELIVERIES,
   deliveryKey,
@@ -43,7 +43,7 @@ import {
   STATE,
   streamOf,
   SUBSCRIPTIONS,
-} from './records';
+} from './embedded/records';
 import { checkSubscriptionName } from './subscription-name';
 
 export interface EmbeddedBusOptions {

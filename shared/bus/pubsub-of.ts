@@ -1,7 +1,8 @@
 /** The bus of a deployment, from its settings. */
 import type { CloudConfig } from '../config';
 import type { Bus } from './bus';
-import { pubsubBus, type PubsubBusOptions, type PushTarget } from './pubsub';
+import { pubsubBus, type PubsubBusOptions } from './pubsub';
+import { pushTargetOf } from './push';
 
 export function pubsubBusOf(
   config: CloudConfig,
@@ -15,12 +16,4 @@ export function pubsubBusOf(
     isEmulated: config.emulators.pubsub,
     ...(push === undefined ? {} : { push }),
   });
-}
-
-/** Where deliveries are pushed, and who signs pushes; the emulator signs nothing. */
-function pushTargetOf(config: CloudConfig): PushTarget | undefined {
-  const { CMBS_TOPIC_DELIVERY: delivery, CMBS_PUSH_URL: url } = config;
-  if (delivery !== 'push' || url === undefined) return undefined;
-  const { CMBS_PUSH_SERVICE_ACCOUNT: serviceAccount, CMBS_PUSH_AUDIENCE: audience = url } = config;
-  return { url, ...(serviceAccount === undefined ? {} : { signed: { serviceAccount, audience } }) };
 }

@@ -30,22 +30,15 @@ import type { Store } from '../store/store';
 import { inTime } from '../waiting';
 import { STATUS, statusOf } from '../grpc-status';
 import type { Bus, BusMessage, Consumer, ConsumeOptions, Delivery, Subscription, TopicLayer } from './bus';
-import { lateError, toBusError, unless } from './pubsub-errors';
-import { PubsubFollower } from './pubsub-follower';
-import { PubsubKeeper } from './pubsub-keeper';
-import { checkPublication, deadLetterAttributes, publicationBytes } from './pubsub-message';
-import { PubsubNames } from './pubsub-names';
-import { isWanted, PubsubRegistry, type KnownSubscription } from './pubsub-registry';
-import { PubsubStreams, type Received } from './pubsub-streams';
+import { lateError, toBusError, unless } from './pubsub/errors';
+import { PubsubFollower } from './pubsub/follower';
+import { PubsubKeeper } from './pubsub/keeper';
+import { checkPublication, deadLetterAttributes, publicationBytes } from './pubsub/message';
+import { PubsubNames } from './pubsub/names';
+import { isWanted, PubsubRegistry, type KnownSubscription } from './pubsub/registry';
+import { PubsubStreams, type Received } from './pubsub/streams';
+import { pushPath, type PushTarget } from './push';
 import { checkSubscriptionName } from './subscription-name';
-
-/** Deliveries go to a URL instead of being taken by {@link Bus.consume}. */
-export interface PushTarget {
-  /** `/push/<subscription>?topic=<topic>` is added. */
-  readonly url: string;
-  /** Who signs the pushes, and for whom; without them they are not signed. */
-  readonly signed?: { readonly serviceAccount: string; readonly audience: string };
-}
 
 export interface PubsubBusOptions {
   readonly projectId: string;
@@ -291,7 +284,7 @@ class PubsubBus implements Bus {
   #pushConfig(name: string, topic: Topic, paused: boolean): PushConfig {
     const { push } = this.#options;
     if (push === undefined || paused) return { pushEndpoint: '' };
-    const pushEndpoint = `${push.url}/push/${name}?topic=${encodeURIComponent(topic)}`;
+    const pushEndpoint = push.url + pushPath(name, topic);
     if (push.signed === undefined) return { pushEndpoint };
     const { serviceAccount, audience } = push.signed;
     return { pushEndpoint, oidcToken: { serviceAccountEmail: serviceAccount, audience } };

@@ -18,22 +18,22 @@ import {
   FIRESTORE_WRITE_MS,
 } from '../limits';
 import { type Log, silentLog } from '../log';
-import { Bounds } from './firestore-bounds';
-import { commitWrites } from './firestore-commit';
-import { Connection, type ConnectionOptions } from './firestore-connection';
-import { type Context, refusal } from './firestore-context';
-import { countUpTo } from './firestore-count';
-import { isExpired, preparePut, toDoc, withCommit } from './firestore-documents';
-import { closedError, contentionError, fullError } from './firestore-errors';
-import { FIELD } from './firestore-layout';
-import { pathOf } from './firestore-names';
-import { type Precondition } from './firestore-protocol';
-import { readPage } from './firestore-query';
-import { documentsOf, Snapshot } from './firestore-snapshot';
-import { sweepEmulator } from './firestore-sweep';
-import { runTransaction } from './firestore-transaction';
-import { Turns } from './firestore-turns';
-import { FirestoreWatch } from './firestore-watch';
+import { Bounds } from './firestore/bounds';
+import { commitWrites } from './firestore/commit';
+import { Connection, type ConnectionOptions } from './firestore/connection';
+import { type Context, refusal } from './firestore/context';
+import { countUpTo } from './firestore/count';
+import { isExpired, preparePut, toDoc, withCommit } from './firestore/documents';
+import { closedError, contentionError, fullError } from './firestore/errors';
+import { FIELD } from './firestore/layout';
+import { pathOf } from './firestore/names';
+import { type Precondition } from './firestore/protocol';
+import { readPage } from './firestore/query';
+import { documentsOf, Snapshot } from './firestore/snapshot';
+import { sweepEmulator } from './firestore/sweep';
+import { runTransaction } from './firestore/transaction';
+import { Turns } from './firestore/turns';
+import { FirestoreWatch } from './firestore/watch';
 import { withinBounds } from './giving-up';
 import {
   type CallOptions,
@@ -169,7 +169,7 @@ class FirestoreStore implements Store {
     });
   }
 
-  /** At an emulator; deployed, a TTL policy does it (`firestore-sweep.ts`) and this is always 0. */
+  /** At an emulator; deployed, a TTL policy does it (`firestore/sweep.ts`) and this is always 0. */
   async sweep(limit: number): Promise<number> {
     if (!this.#context.connection.isEmulator) return 0;
     return this.#operate('write', undefined, async (bounds) =>

@@ -21,16 +21,16 @@ import {
   WAL_SIZE_LIMIT,
 } from '../limits';
 import { type Log, silentLog } from '../log';
-import { syncPath } from './backup';
-import { Checkpointer } from './checkpointer';
-import { CommitQueue, type Owner, type QueuedWork } from './commit-queue';
-import { type DirectoryLock, lockDirectory } from './directory-lock';
-import { DocumentCache } from './document-cache';
-import { History } from './history';
+import { syncPath } from './sqlite/backup';
+import { Checkpointer } from './sqlite/checkpointer';
+import { CommitQueue, type Owner, type QueuedWork } from './sqlite/commit-queue';
+import { type DirectoryLock, lockDirectory } from './sqlite/directory-lock';
+import { DocumentCache } from './sqlite/document-cache';
+import { History } from './sqlite/history';
 import { checkKey, indexable } from './keys';
-import { DATABASE_FILE, MIGRATIONS, openDatabase } from './schema';
+import { DATABASE_FILE, MIGRATIONS, openDatabase } from './sqlite/schema';
 import { abortable, abortedError, GivenUp, withinBounds } from './giving-up';
-import { toStoreError } from './sqlite-errors';
+import { toStoreError } from './sqlite/errors';
 import {
   type CallOptions,
   type Change,
@@ -44,9 +44,9 @@ import {
   type WatchScope,
 } from './store';
 import { cursorAt, type Footprint, type Position, type Selection, toSelection } from './store-query';
-import { type NewRow, type Row, Tables } from './tables';
-import { TransactionRun, type TransactionSource } from './transaction-run';
-import { WalSync } from './wal-sync';
+import { type NewRow, type Row, Tables } from './sqlite/tables';
+import { TransactionRun, type TransactionSource } from './sqlite/transaction-run';
+import { WalSync } from './sqlite/wal-sync';
 
 export interface SqliteStoreOptions {
   /** The data directory; created when missing. */

@@ -235,10 +235,10 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
 
   it('refuses to read by an order for which the layout has no index', async () => {
     await expect(store.query({ collection: 'entities', by: 'order', limit: 1 })).rejects.toThrow(
-      'firestore-layout.ts',
+      'store/firestore/layout.ts',
     );
     expect(() => store.watch({ collection: 'sends', newest: true }, () => undefined)).toThrow(
-      'firestore-layout.ts',
+      'store/firestore/layout.ts',
     );
   });
 

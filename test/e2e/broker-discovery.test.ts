@@ -93,7 +93,9 @@ describe('two deployments', () => {
     const neighbors = [first.sockets.l1, second.sockets.l1];
     const curious = await here.member({ id: 'c'.repeat(100), neighbors, start: ['l1'] });
     expect((await check(here, curious)).failed).toEqual([]);
-    const targets = (await links(here)).filter(({ source }) => source === curious.path).map(({ target }) => target);
+    const targets = (await links(here))
+      .filter(({ source }) => source === curious.path)
+      .map(({ target }) => target);
     expect(targets).toEqual(expect.arrayContaining([first.path, second.path]));
   });
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLog, systemClock } from '@cmbs/shared';
 import { DESIRED } from '@cmbs/shared/broker/desired';
-import { SUBSCRIPTIONS } from '@cmbs/shared/bus/records';
+import { SUBSCRIPTIONS } from '@cmbs/shared/bus/embedded/records';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
 import type { Store } from '@cmbs/shared/store/store';
 import { Deployment } from './harness';

@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { silentLog } from '@cmbs/shared';
 import { CLOUD_SETTINGS, readConfig, SETTINGS, type Setting } from '@cmbs/shared/config';
 import { busMessageOf } from '@cmbs/shared/broker/publication';
-import { PubsubNames } from '@cmbs/shared/bus/pubsub-names';
+import { PubsubNames } from '@cmbs/shared/bus/pubsub/names';
 import { startStack, type Stack } from '@cmbs/emulator/stack';
 import { freePort } from '../integration/free-port';
 

@@ -26,8 +26,8 @@ import { checkEntityPath } from '@cmbs/shared/occi/paths';
 import { EMPTY_PAYLOAD } from '@cmbs/shared/occi/payload';
 import { Registry } from '@cmbs/shared/occi/registry';
 import { RENDERINGS, TEXT_PLAIN } from '@cmbs/shared/occi/renderings';
-import { CommitQueue } from '@cmbs/shared/store/commit-queue';
-import { toStoreError } from '@cmbs/shared/store/sqlite-errors';
+import { CommitQueue } from '@cmbs/shared/store/sqlite/commit-queue';
+import { toStoreError } from '@cmbs/shared/store/sqlite/errors';
 import { within } from './sockets-support';
 
 /** Codes that nothing raises yet: what a call's fate is, is told by a fault. */

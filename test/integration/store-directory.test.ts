@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { DatabaseSync } from '@photostructure/sqlite';
 import { systemClock } from '@cmbs/shared';
-import { MIGRATIONS } from '@cmbs/shared/store/schema';
+import { MIGRATIONS } from '@cmbs/shared/store/sqlite/schema';
 import { openSqliteStore, type SqliteStoreOptions } from '@cmbs/shared/store/sqlite';
 import { type Store } from '@cmbs/shared/store/store';
 import { runBackup } from '@cmbs/emulator/backup';

@@ -1,5 +1,5 @@
 /** How the consumers of one process share the memory for what they have in hand. */
-import { DeliveryBudget, type Share } from '@cmbs/shared/bus/delivery-budget';
+import { DeliveryBudget, type Share } from '@cmbs/shared/bus/pubsub/delivery-budget';
 
 const TOTAL = 64_000_000;
 const SMALL = 1000;

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { deployedLayout, isInLayout, layoutOf } from '@cmbs/shared/store/firestore-layout';
-import { placeOf } from '@cmbs/shared/store/firestore-names';
+import { deployedLayout, isInLayout, layoutOf } from '@cmbs/shared/store/firestore/layout';
+import { placeOf } from '@cmbs/shared/store/firestore/names';
 
 const ROOT = join(__dirname, '../..');
 /** What the embedded bus keeps; the cloud has Pub/Sub for it. */

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { encodeId, fieldPath, idOf, idRange, indexKey, placeOf } from '@cmbs/shared/store/firestore-names';
+import { encodeId, fieldPath, idOf, idRange, indexKey, placeOf } from '@cmbs/shared/store/firestore/names';
 import { compareKeys } from '@cmbs/shared/store/keys';
 import { refusal } from './refusal';
 

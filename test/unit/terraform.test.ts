@@ -5,7 +5,7 @@ import * as entryPoints from '@cmbs/functions';
 import { deployedFunctions, type DeployedFunction } from '@cmbs/functions/deployment';
 import { routeFor } from '@cmbs/functions/routes';
 import type { TopicLayer } from '@cmbs/shared/bus/bus';
-import { PubsubNames } from '@cmbs/shared/bus/pubsub-names';
+import { PubsubNames } from '@cmbs/shared/bus/pubsub/names';
 import { CLOUD_SETTINGS, readCloudConfig } from '@cmbs/shared/config';
 import { Locals, type Value } from './hcl';
 import { HclParser } from './hcl-parser';

@@ -1,0 +1,79 @@
+/**
+ * Counting without what has expired. Firestore counts a thousand index entries for the price of one document read, but
+ * only what its indexes tell apart; a few are read instead, in one call.
+ */
+import { FIRESTORE_COUNTED_BY_READING } from '../../limits';
+import { isExpired, timestampAt } from './documents';
+import { FIELD, layoutOf } from './layout';
+import { compare, orderBy, type Plan, planOf, scan, where } from './query';
+import { type FieldFilter, type StructuredQuery, type UnaryFilter } from './protocol';
+import { type Snapshot } from './snapshot';
+import { type Selection } from '../store-query';
+
+const NEVER_EXPIRES: UnaryFilter = { unaryFilter: { op: 'IS_NULL', field: { fieldPath: FIELD.expires } } };
+
+/** Exact up to `atMost`. */
+export async function countUpTo(snapshot: Snapshot, selection: Selection, atMost: number): Promise<number> {
+  if (atMost < 1) return 0;
+  const plan = planOf(selection, snapshot.database);
+  const few = await countByReading(snapshot, plan, atMost, FIRESTORE_COUNTED_BY_READING);
+  if (few.isAll || few.counted === atMost) return few.counted;
+  const counted = await countByIndex(snapshot, plan, selection, atMost);
+  return counted ?? (await countByReading(snapshot, plan, atMost, Infinity)).counted;
+}
+
+interface Counted {
+  readonly counted: number;
+  /** There are no more. */
+  readonly isAll: boolean;
+}
+
+/** Counts up to `atMost`, and looks at no more than `most` documents. */
+async function countByReading(snapshot: Snapshot, plan: Plan, atMost: number, most: number): Promise<Counted> {
+  const now = snapshot.context.clock.now();
+  const fields = [
+    FIELD.expires,
+    ...(plan.byOrder ? [FIELD.order] : []),
+    ...(plan.isComplete ? [] : [FIELD.index]),
+  ];
+  const wanted = Math.min(atMost, most);
+  let counted = 0;
+  let looked = 0;
+  for await (const stored of scan(snapshot, { plan, after: undefined, wanted, fields })) {
+    if (!isExpired(stored.expiresAt, now) && plan.completes(stored)) counted += 1;
+    looked += 1;
+    if (counted === atMost || looked === most) return { counted, isAll: false };
+  }
+  return { counted, isAll: true };
+}
+
+/** Undefined when the indexes do not tell what has expired. */
+async function countByIndex(
+  snapshot: Snapshot,
+  plan: Plan,
+  { upTo }: Selection,
+  atMost: number,
+): Promise<number | undefined> {
+  const { expires, expiresByOrder } = layoutOf(plan.place.group);
+  if (!plan.isComplete || upTo !== undefined || !(plan.byOrder ? expiresByOrder : expires)) return undefined;
+  const count = (filters: readonly (FieldFilter | UnaryFilter)[], order: Order, most: number): Promise<number> =>
+    snapshot.count(
+      plan.place.parent,
+      { from: [{ collectionId: plan.place.group }], ...where([...plan.filters, ...filters]), ...order },
+      most,
+    );
+  const byOrder = plan.byOrder ? orderBy(FIELD.order) : {};
+  const never = await count([NEVER_EXPIRES], byOrder, atMost);
+  if (never === atMost) return atMost;
+  if (plan.filters.length === 0) {
+    const now = timestampAt(snapshot.context.clock.now());
+    const later = compare(FIELD.expires, 'GREATER_THAN', { timestampValue: now });
+    const order = plan.byOrder ? orderBy(FIELD.expires, FIELD.order) : orderBy(FIELD.expires);
+    return never + (await count([later], order, atMost - never));
+  }
+  // No index has the terms together with the expiry; but mostly, nothing that has them expires at all.
+  const all = await count([], byOrder, never + 1);
+  return all === never ? never : undefined;
+}
+
+type Order = Pick<StructuredQuery, 'orderBy'>;

@@ -1,0 +1,69 @@
+/**
+ * Removal of expired documents at an emulator, which has no TTL policies. Deployed, Firestore removes them by the policy
+ * on the field `expires`, within a day; there nothing needs to look for them, and no index is kept to find them by.
+ */
+import { FIRESTORE_SWEEP_BATCH } from '../../limits';
+import { timestampAt } from './documents';
+import { FIELD, GROUP_NAMES } from './layout';
+import { compare, NAME, where } from './query';
+import { type Document } from './protocol';
+import { parentOf, type Snapshot } from './snapshot';
+
+/** Collections at the root that are looked at besides those of the layout. */
+const MAX_COLLECTIONS = 1000;
+
+/** Returns how many were removed, at most `limit`. */
+export async function sweepEmulator(snapshot: Snapshot, limit: number): Promise<number> {
+  const { context, database, bounds } = snapshot;
+  const root = await context.connection.call(
+    'listCollectionIds',
+    { parent: parentOf(database, ''), pageSize: MAX_COLLECTIONS },
+    bounds,
+  );
+  let removed = 0;
+  for (const group of new Set([...GROUP_NAMES, ...root.collectionIds])) {
+    while (removed < limit && !bounds.isOver) {
+      const wanted = Math.min(limit - removed, FIRESTORE_SWEEP_BATCH);
+      const found = await expiredIn(snapshot, group, wanted);
+      removed += await remove(snapshot, found);
+      if (found.length < wanted) break;
+    }
+  }
+  return removed;
+}
+
+async function expiredIn(
+  { context, database, bounds }: Snapshot,
+  group: string,
+  limit: number,
+): Promise<Document[]> {
+  const found: Document[] = [];
+  const now = timestampAt(context.clock.now());
+  const request = {
+    parent: parentOf(database, ''),
+    structuredQuery: {
+      select: { fields: [{ fieldPath: NAME }] },
+      from: [{ collectionId: group, allDescendants: true }],
+      ...where([compare(FIELD.expires, 'LESS_THAN_OR_EQUAL', { timestampValue: now })]),
+      limit: { value: limit },
+    },
+  };
+  for await (const { document } of context.connection.stream('runQuery', request, bounds)) {
+    if (document !== null) found.push(document);
+  }
+  return found;
+}
+
+/** Those that nobody has written since. */
+async function remove({ context, database, bounds }: Snapshot, documents: readonly Document[]): Promise<number> {
+  if (documents.length === 0) return 0;
+  const { status } = await context.connection.call(
+    'batchWrite',
+    {
+      database,
+      writes: documents.map(({ name, updateTime }) => ({ delete: name, currentDocument: { updateTime } })),
+    },
+    bounds,
+  );
+  return status.filter(({ code }) => code === 0).length;
+}

@@ -1,0 +1,223 @@
+/** The commit of a transaction, on condition that everything is still as its body has seen it. */
+import { STATUS, statusOf } from '../../grpc-status';
+import { FIRESTORE_ROLLBACK_MS } from '../../limits';
+import { Bounds } from './bounds';
+import { commitWrites } from './commit';
+import { repeated } from './context';
+import {
+  checkTransactionBytes,
+  isExpired,
+  nameBytes,
+  type PreparedPut,
+  timeText,
+  toStored,
+  withCommit,
+} from './documents';
+import { isLostTransaction } from './errors';
+import { FIELD } from './layout';
+import { type Consistency, type Precondition, type Timestamp, type Write } from './protocol';
+import { isSame, lookAgain, NAME, type Seen } from './query';
+import { documentsOf, parentOf, Snapshot } from './snapshot';
+
+/** What was seen of a document. */
+export interface Version {
+  /** Undefined when there was none. */
+  readonly updateTime: Timestamp | undefined;
+  /** 0 when it was absent or had expired. */
+  readonly revision: number;
+}
+
+export type PendingWrites = ReadonlyMap<string, PreparedPut | 'delete'>;
+type Versions = ReadonlyMap<string, Version>;
+
+/** What a body has done; documents by their path. */
+export interface Footprint {
+  readonly writes: PendingWrites;
+  readonly read: Versions;
+  /** By queries. */
+  readonly found: Versions;
+  readonly queries: readonly Seen[];
+  /** Milliseconds since the epoch when the first of the documents seen expires. */
+  readonly expires: number;
+}
+
+/** False when something has changed; then nothing was written. Rejects as `commitWrites`. */
+export async function commitIfUnchanged(snapshot: Snapshot, footprint: Footprint): Promise<boolean> {
+  const { context, database, bounds } = snapshot;
+  const { read, found, queries, expires } = footprint;
+  const seen = new Map([...found, ...read]);
+  // What was not there needs no deletion.
+  const writes = new Map(
+    [...footprint.writes].filter(([path, write]) => write !== 'delete' || !isAbsent(seen, path)),
+  );
+  if (writes.size === 0) return true;
+  checkTransactionBytes(bytesOf(writes));
+  const versions = new Map([...(await versionsOfUnread(snapshot, writes, seen)), ...seen]);
+  if (context.clock.now() >= expires) return false;
+
+  const commit = context.newId();
+  const request = {
+    database,
+    writes: [...writes].map(([path, write]) => toWrite(snapshot, path, write, versions.get(path), commit)),
+  };
+  const onlyRead = new Map([...read].filter(([path]) => !writes.has(path)));
+  if (onlyRead.size === 0 && queries.length === 0) {
+    return (await commitWrites(context, request, commit, bounds)) === 'applied';
+  }
+  const transaction = await holdUnchanged(snapshot, onlyRead, queries);
+  if (transaction === undefined) return false;
+  let isApplied = false;
+  try {
+    isApplied = (await commitWrites(context, { ...request, transaction }, commit, bounds)) === 'applied';
+    return isApplied;
+  } finally {
+    if (!isApplied) rollBack(snapshot, transaction);
+  }
+}
+
+function isAbsent(seen: Versions, path: string): boolean {
+  const version = seen.get(path);
+  return version !== undefined && version.updateTime === undefined;
+}
+
+function bytesOf(writes: PendingWrites): number {
+  return [...writes].reduce((sum, [path, write]) => sum + (write === 'delete' ? nameBytes(path) : write.bytes), 0);
+}
+
+/** Of documents that are put without having been read: a revision counts from the one before. */
+async function versionsOfUnread(
+  { context, database, bounds }: Snapshot,
+  writes: PendingWrites,
+  seen: Versions,
+): Promise<Versions> {
+  const unread = [...writes]
+    .filter(([path, write]) => write !== 'delete' && !seen.has(path))
+    .map(([path]) => path);
+  if (unread.length === 0) return new Map();
+  const latest = await new Snapshot(context, database, bounds).getAll(unread, [FIELD.revision, FIELD.expires]);
+  const now = context.clock.now();
+  return new Map(
+    unread.map((path) => {
+      const stored = latest.get(path);
+      const isThere = stored !== undefined && !isExpired(stored.expiresAt, now);
+      return [path, { updateTime: stored?.updateTime, revision: isThere ? stored.revision : 0 }];
+    }),
+  );
+}
+
+function toWrite(
+  { database }: Snapshot,
+  path: string,
+  write: PreparedPut | 'delete',
+  version: Version | undefined,
+  commit: string,
+): Write {
+  const name = `${documentsOf(database)}/${path}`;
+  const condition = version === undefined ? {} : { currentDocument: expecting(version) };
+  if (write === 'delete') return { delete: name, ...condition };
+  return {
+    update: { name, fields: withCommit(write.fields, (version?.revision ?? 0) + 1, commit) },
+    ...condition,
+  };
+}
+
+function expecting({ updateTime }: Version): Precondition {
+  return updateTime === undefined ? { exists: false } : { updateTime };
+}
+
+/** A Firestore transaction in which everything is as it was seen, and stays so until its end; or undefined. */
+async function holdUnchanged(
+  snapshot: Snapshot,
+  read: Versions,
+  queries: readonly Seen[],
+): Promise<Uint8Array | undefined> {
+  try {
+    return await repeated(snapshot.context, snapshot.bounds, async () => {
+      const recheck = new Recheck(snapshot);
+      let isUnchanged = false;
+      try {
+        isUnchanged = (await recheck.documents(read)) && (await recheck.queries(queries));
+        return isUnchanged ? recheck.transaction : undefined;
+      } finally {
+        if (!isUnchanged && recheck.transaction !== undefined) rollBack(snapshot, recheck.transaction);
+      }
+    });
+  } catch (error) {
+    // Others held on too long to what we wanted to lock.
+    if (statusOf(error) === STATUS.aborted || isLostTransaction(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Reads in one Firestore transaction, which the first of them begins. */
+class Recheck {
+  transaction: Uint8Array | undefined;
+  readonly #snapshot: Snapshot;
+
+  constructor(snapshot: Snapshot) {
+    this.#snapshot = snapshot;
+  }
+
+  async documents(read: Versions): Promise<boolean> {
+    if (read.size === 0) return true;
+    const { context, database, bounds } = this.#snapshot;
+    const root = documentsOf(database);
+    const responses = context.connection.stream(
+      'batchGetDocuments',
+      {
+        database,
+        documents: [...read.keys()].map((path) => `${root}/${path}`),
+        mask: { fieldPaths: [NAME] },
+        ...this.#consistency,
+      },
+      bounds,
+    );
+    const now = new Map<string, Timestamp>();
+    for await (const { found, transaction } of responses) {
+      this.#note(transaction);
+      if (found !== undefined) now.set(found.name.slice(root.length + 1), found.updateTime);
+    }
+    return [...read].every(([path, { updateTime }]) => isSameTime(updateTime, now.get(path)));
+  }
+
+  async queries(queries: readonly Seen[]): Promise<boolean> {
+    const { context, database, bounds } = this.#snapshot;
+    for (const seen of queries) {
+      const request = {
+        parent: parentOf(database, seen.plan.place.parent),
+        structuredQuery: lookAgain(seen, database),
+        ...this.#consistency,
+      };
+      const found = [];
+      for await (const { document, transaction } of context.connection.stream('runQuery', request, bounds)) {
+        this.#note(transaction);
+        if (document !== null) found.push(toStored(document));
+      }
+      if (!isSame(seen, found)) return false;
+    }
+    return true;
+  }
+
+  get #consistency(): Consistency {
+    return this.transaction === undefined
+      ? { newTransaction: { readWrite: {} } }
+      : { transaction: this.transaction };
+  }
+
+  #note(transaction: Uint8Array): void {
+    if (transaction.length > 0) this.transaction = transaction;
+  }
+}
+
+function isSameTime(a: Timestamp | undefined, b: Timestamp | undefined): boolean {
+  return a === undefined || b === undefined ? a === b : timeText(a) === timeText(b);
+}
+
+/** Unlocks, without anybody waiting for it: what does not arrive ends by itself after a minute. */
+function rollBack({ context, database }: Snapshot, transaction: Uint8Array): void {
+  // The time of the operation may be over, or its caller gone: just then there are locks to be given back.
+  const bounds = new Bounds(FIRESTORE_ROLLBACK_MS, undefined);
+  context.connection.call('rollback', { database, transaction }, bounds).catch((error: unknown) => {
+    context.log.debug('a transaction of Firestore could not be rolled back', { error });
+  });
+}

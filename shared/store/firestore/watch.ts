@@ -1,0 +1,199 @@
+/**
+ * A watch over Firestore's listening streams. It connects again when one breaks or goes quiet, and goes on where it
+ * was, so that its listener misses nothing and hears of no document twice without a write between.
+ */
+import { backOff } from '../../back-off';
+import { STATUS, statusOf } from '../../grpc-status';
+import {
+  FIRESTORE_READ_MS,
+  FIRESTORE_WATCH_IDLE_MS,
+  FIRESTORE_WATCH_RETRY_MAX_MS,
+  FIRESTORE_WATCH_RETRY_MS,
+} from '../../limits';
+import { Bounds } from './bounds';
+import { type Listening } from './connection';
+import { type Context } from './context';
+import { closedError, toStoreError } from './errors';
+import { FIELD, layoutOf } from './layout';
+import { ListenTarget, type Told } from './listen';
+import { placeOf } from './names';
+import { type ListenRequest, type ListenResponse, type StructuredQuery } from './protocol';
+import { notReadByOrder, prefixFilters, where } from './query';
+import { parentOf } from './snapshot';
+import { type Change, type Watch, type WatchScope } from '../store';
+
+/** Each watch has a stream of its own, with one target. */
+const TARGET_ID = 1;
+/** Failures in a row after which the log is told: streams end now and then, and the next one is there at once. */
+const TOLD_FAILURES = 2;
+
+export interface WatchOptions {
+  readonly scope: WatchScope;
+  readonly listener: (changes: readonly Change[]) => void;
+  /** Called once, when it is ended. */
+  readonly onEnd: () => void;
+  /** Milliseconds after which `ready` rejects when Firestore cannot be reached; the watch goes on trying. */
+  readonly readyMs?: number;
+}
+
+export class FirestoreWatch implements Watch {
+  readonly ready: Promise<void>;
+  readonly #context: Context;
+  readonly #options: WatchOptions;
+  readonly #target: ListenTarget;
+  readonly #began = performance.now();
+  #resolveReady: () => void = () => undefined;
+  #rejectReady: (error: Error) => void = () => undefined;
+  #listening: Listening | undefined;
+  /** The next connection, or the end of this one's silence. */
+  #timer: NodeJS.Timeout | undefined;
+  /** Since the last snapshot. */
+  #failures = 0;
+  #isToldOfMany = false;
+  #hasEnded = false;
+
+  /** Throws when the layout has no index for it: a mistake in the program. */
+  constructor(context: Context, options: WatchOptions) {
+    const { collection, newest } = options.scope;
+    const place = placeOf(collection);
+    if (newest === true && layoutOf(place.group).order !== 'both') throw notReadByOrder(place);
+    this.#context = context;
+    this.#options = options;
+    this.#target = new ListenTarget(() => context.clock.now());
+    this.ready = new Promise((resolve, reject) => {
+      this.#resolveReady = resolve;
+      this.#rejectReady = reject;
+    });
+    this.ready.catch(() => undefined); // Not everybody waits for it.
+    void this.#connect();
+  }
+
+  end(): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    clearTimeout(this.#timer);
+    this.#listening?.end();
+    this.#rejectReady(closedError());
+    this.#options.onEnd();
+  }
+
+  async #connect(): Promise<void> {
+    this.#target.reconnect();
+    const { connection } = this.#context;
+    const bounds = new Bounds(FIRESTORE_READ_MS, undefined);
+    try {
+      const request = listenRequest(
+        this.#options.scope,
+        await connection.database(bounds),
+        this.#target.resumeToken,
+      );
+      this.#listening = await connection.listen(
+        request,
+        { onResponse: (response) => this.#take(response), onEnd: (error) => this.#broken(error) },
+        bounds,
+      );
+    } catch (error) {
+      this.#broken(error);
+      return;
+    }
+    if (this.#hasEnded) this.#listening.end();
+    else this.#expectWordWithin(FIRESTORE_READ_MS);
+  }
+
+  #expectWordWithin(ms: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#listening?.end(), ms).unref();
+  }
+
+  #take(response: ListenResponse): void {
+    if (this.#hasEnded) return;
+    this.#expectWordWithin(this.#target.isCurrent ? FIRESTORE_WATCH_IDLE_MS : FIRESTORE_READ_MS);
+    const step = this.#target.take(response);
+    switch (step.kind) {
+      case 'nothing':
+        return;
+      case 'snapshot':
+        this.#connected();
+        this.#tell(step.changes);
+        return;
+      case 'restart':
+        this.#listening?.end();
+        return;
+      case 'refused':
+        this.#target.resumeToken = undefined;
+        this.#context.log.debug('Firestore ended a watch', { code: step.code, details: step.details });
+        this.#listening?.end();
+        return;
+    }
+  }
+
+  #connected(): void {
+    const { log } = this.#context;
+    const { collection } = this.#options.scope;
+    if (this.#failures >= TOLD_FAILURES) log.info('a watch has reached Firestore again', { collection });
+    this.#failures = 0;
+    if (this.#target.isOverflowing && !this.#isToldOfMany) {
+      this.#isToldOfMany = true;
+      log.warn('a watch cannot remember so many documents and may miss deletions while Firestore is away', {
+        collection,
+      });
+    }
+    this.#resolveReady();
+  }
+
+  #tell(changes: readonly Told[]): void {
+    const { collection, newest } = this.#options.scope;
+    const wanted = newest === true ? changes.filter(({ deleted }) => !deleted) : changes;
+    if (wanted.length === 0) return;
+    try {
+      this.#options.listener(wanted.map((change) => ({ collection, ...change })));
+    } catch (error) {
+      this.#context.log.error('a listener of the store failed', { collection, cause: error });
+    }
+  }
+
+  /** The connection is over, by whichever side, or could not be made. */
+  #broken(error: unknown): void {
+    if (this.#hasEnded) return;
+    this.#listening = undefined;
+    this.#failures += 1;
+    const { connection, log, random } = this.#context;
+    if (statusOf(error) === STATUS.invalidArgument) this.#target.resumeToken = undefined;
+    if (this.#failures === TOLD_FAILURES) {
+      log.warn('a watch cannot reach Firestore and goes on trying', {
+        collection: this.#options.scope.collection,
+        cause: error,
+      });
+    }
+    const { readyMs = FIRESTORE_READ_MS } = this.#options;
+    if (performance.now() - this.#began >= readyMs) {
+      // One that only ended, or stayed silent, has no error.
+      this.#rejectReady(toStoreError(error ?? { code: STATUS.unavailable }, connection.names));
+    }
+    const pause = backOff(this.#failures, FIRESTORE_WATCH_RETRY_MS, FIRESTORE_WATCH_RETRY_MAX_MS, random);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#connect(), pause).unref();
+  }
+}
+
+function listenRequest(scope: WatchScope, database: string, resumeToken: Uint8Array | undefined): ListenRequest {
+  const place = placeOf(scope.collection);
+  const structuredQuery: StructuredQuery = {
+    from: [{ collectionId: place.group }],
+    ...where(prefixFilters(place, scope.prefix ?? '', database)),
+    ...(scope.newest === true ? NEWEST : {}),
+  };
+  return {
+    database,
+    addTarget: {
+      query: { parent: parentOf(database, place.parent), structuredQuery },
+      targetId: TARGET_ID,
+      ...(resumeToken === undefined ? {} : { resumeToken }),
+    },
+  };
+}
+
+const NEWEST = {
+  orderBy: [{ field: { fieldPath: FIELD.order }, direction: 'DESCENDING' }],
+  limit: { value: 1 },
+} as const satisfies Partial<StructuredQuery>;

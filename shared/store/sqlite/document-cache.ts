@@ -1,0 +1,52 @@
+/** Parsed documents that were read lately. Only committed ones, and this process is the only writer. */
+import { MAX_CACHED_CHARS } from '../../limits';
+import { type Json } from '../../json';
+import { type Doc } from '../store';
+
+interface Entry {
+  readonly doc: Doc;
+  readonly chars: number;
+}
+
+/** One document may not push out more than this part of the others. */
+const LARGEST_SHARE = 16;
+
+export class DocumentCache {
+  /** In order of use, the least recent first. */
+  readonly #entries = new Map<string, Entry>();
+  #chars = 0;
+
+  get(key: string): Doc | undefined {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return undefined;
+    this.#entries.delete(key);
+    this.#entries.set(key, entry);
+    return entry.doc;
+  }
+
+  /** Keeps `doc`, whose value is `chars` characters of JSON, and freezes the value since callers will share it. */
+  add(key: string, doc: Doc, chars: number): void {
+    if (chars > MAX_CACHED_CHARS / LARGEST_SHARE) return;
+    freeze(doc.value);
+    this.remove(key);
+    this.#entries.set(key, { doc, chars });
+    this.#chars += chars;
+    for (const oldest of this.#entries.keys()) {
+      if (this.#chars <= MAX_CACHED_CHARS) return;
+      this.remove(oldest);
+    }
+  }
+
+  remove(key: string): void {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    this.#entries.delete(key);
+    this.#chars -= entry.chars;
+  }
+}
+
+function freeze(value: Json): void {
+  if (typeof value !== 'object' || value === null) return;
+  Object.freeze(value);
+  for (const child of Object.values(value)) freeze(child);
+}
