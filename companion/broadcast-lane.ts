@@ -4,18 +4,20 @@
  */
 import { CmbsError } from '@cmbs/shared';
 import { LANE_IDLE_MS, MAX_WAITING_BROADCASTS, SUBSCRIPTION_GRACE_MS } from '@cmbs/shared/limits';
-import type { Environment } from './environment';
+import type { LaneEnvironment } from './environment';
 import { heldElsewhere, type HeldSend, type LaneOwner, type Item, type Lane } from './held-send';
 import { Broadcaster } from './sockets/broadcaster';
 
 export class BroadcastLane implements Lane {
   readonly #address: string;
   readonly #outbox: LaneOwner;
-  readonly #environment: Environment;
+  readonly #environment: LaneEnvironment;
   readonly #onIdle: () => void;
   readonly #items: Item[] = [];
   #broadcaster: Broadcaster | undefined;
-  #flushing: Promise<void> | undefined;
+  #isFlushing = false;
+  /** The last flush, for who waits for its end. */
+  #flushed: Promise<void> | undefined;
   #cancelGrace: (() => void) | undefined;
   #cancelIdle: (() => void) | undefined;
   #cancelRetry: (() => void) | undefined;
@@ -23,7 +25,7 @@ export class BroadcastLane implements Lane {
   #draining = false;
   #closed = false;
 
-  constructor(address: string, outbox: LaneOwner, environment: Environment, onIdle: () => void) {
+  constructor(address: string, outbox: LaneOwner, environment: LaneEnvironment, onIdle: () => void) {
     this.#address = address;
     this.#outbox = outbox;
     this.#environment = environment;
@@ -59,7 +61,7 @@ export class BroadcastLane implements Lane {
     this.#draining = true;
     this.#cancelGrace?.();
     this.#cancelRetry?.();
-    await this.#flushing;
+    await this.#flushed;
   }
 
   async close(): Promise<void> {
@@ -72,7 +74,7 @@ export class BroadcastLane implements Lane {
 
   /** Flushes when the peer is subscribed, says "waiting" when it is away, else gives the subscription a moment. */
   #look(): void {
-    if (this.#closed || this.#draining) return;
+    if (this.#closed || this.#draining || this.#items.length === 0) return;
     let broadcaster: Broadcaster;
     try {
       broadcaster = this.#open();
@@ -83,8 +85,9 @@ export class BroadcastLane implements Lane {
       this.#watchIdle();
       return;
     }
-    if (broadcaster.subscribed) this.#flushing ??= this.#flush(broadcaster);
-    else if (broadcaster.state === 'down') this.#wait(`nobody listens at ${this.#address}`);
+    if (broadcaster.subscribed) {
+      if (!this.#isFlushing) this.#flushed = this.#flush(broadcaster);
+    } else if (broadcaster.state === 'down') this.#wait(`nobody listens at ${this.#address}`);
     else {
       this.#cancelGrace ??= this.#environment.clock.after(SUBSCRIPTION_GRACE_MS, () => {
         this.#cancelGrace = undefined;
@@ -113,6 +116,8 @@ export class BroadcastLane implements Lane {
   }
 
   async #flush(broadcaster: Broadcaster): Promise<void> {
+    this.#isFlushing = true;
+    this.#cancelRetry?.();
     this.#cancelGrace?.();
     this.#cancelGrace = undefined;
     try {
@@ -143,7 +148,8 @@ export class BroadcastLane implements Lane {
       const { clock, backOff } = this.#environment;
       this.#cancelRetry = clock.after(backOff(this.#retries), () => this.#look());
     } finally {
-      this.#flushing = undefined;
+      // At once, and not when the promise settles: what is added in between would be left lying.
+      this.#isFlushing = false;
     }
     this.#watchIdle();
   }
@@ -157,7 +163,7 @@ export class BroadcastLane implements Lane {
     this.#cancelIdle?.();
     if (this.#items.length > 0 || this.#closed) return;
     this.#cancelIdle = this.#environment.clock.after(LANE_IDLE_MS, () => {
-      if (this.#items.length > 0 || this.#flushing !== undefined) return;
+      if (this.#items.length > 0 || this.#isFlushing) return;
       this.#onIdle();
       void this.close();
     });

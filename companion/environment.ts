@@ -7,6 +7,9 @@ import type { HeldShard } from './held-shard';
 import type { Members } from './members';
 import type { SocketContext } from './sockets/options';
 
+/** What a lane needs of it. */
+export type LaneEnvironment = Pick<Environment, 'clock' | 'log' | 'counters' | 'context' | 'shard' | 'backOff'>;
+
 export interface Environment extends LearningContext, ReceptionContext, ExecutionContext {
   readonly bus: Bus;
   readonly members: Members;
