@@ -7,6 +7,12 @@ import type { HeldShard } from './held-shard';
 import type { Members } from './members';
 import type { SocketContext } from './sockets/options';
 
+/** What publications need of it. */
+export type PublicationEnvironment = Pick<
+  Environment,
+  'store' | 'bus' | 'categories' | 'clock' | 'log' | 'counters' | 'deployment' | 'uriOf' | 'backOff'
+>;
+
 /** What a lane needs of it. */
 export type LaneEnvironment = Pick<Environment, 'clock' | 'log' | 'counters' | 'context' | 'shard' | 'backOff'>;
 

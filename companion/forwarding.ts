@@ -21,19 +21,31 @@ import { MAX_HOPS, MAX_TOPICS, MESSAGE_TTL_MS, RECEIPT_TTL_MS } from '@cmbs/shar
 import { RawJson, stringifyJson, type JsonOutputObject } from '@cmbs/shared/occi/json-source';
 import type { Entity } from '@cmbs/shared/occi/model';
 import type { Environment } from './environment';
+import { Turns } from './turns';
 
 /** (message id, send id) of what was passed on here. */
 const FORWARDED = 'forwarded';
 
 export class Forwarding {
   readonly #environment: Environment;
+  readonly #turns = new Turns();
 
   constructor(environment: Environment) {
     this.#environment = environment;
   }
 
-  /** Durable when resolved: the send that publishes and passes on lies in the outbox. */
-  async passOn(member: Entity, layer: TopicLayer, message: WireMessage): Promise<'forwarded' | 'duplicate'> {
+  /**
+   * Durable when resolved: the send that publishes and passes on lies in the outbox. Those with one ordering key in the
+   * order in which they came.
+   */
+  passOn(member: Entity, layer: TopicLayer, message: WireMessage): Promise<'forwarded' | 'duplicate'> {
+    const { orderingKey = '' } = message;
+    if (orderingKey === '') return this.#queue(member, layer, message);
+    const line = JSON.stringify([member.path, layer, orderingKey]);
+    return this.#turns.take(line, () => this.#queue(member, layer, message));
+  }
+
+  async #queue(member: Entity, layer: TopicLayer, message: WireMessage): Promise<'forwarded' | 'duplicate'> {
     const { store, clock, newId, deployment, members, counters, uriOf, queueLimit } = this.#environment;
     const hops = message.transfer.hops ?? [];
     const here = `${deployment}/${member.id}`;

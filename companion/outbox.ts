@@ -8,6 +8,7 @@ import type { LinkReply } from '@cmbs/shared/link/link';
 import { outgoingFrame } from '@cmbs/shared/broker/publish';
 import {
   applyOutcomes,
+  deleteOrphan,
   isGivenUp,
   isOpen,
   isPublishing,
@@ -75,11 +76,6 @@ export class Outbox implements LaneOwner {
     this.#publications = new Publications(environment, {
       settle: (item, change) => this.settle(item, change),
       park: (item, parking) => this.park(item, parking),
-      known: (sendId) => {
-        const held = this.#held.get(sendId);
-        if (held === undefined) this.#takeSoon(sendId);
-        return held;
-      },
       published: (held, stored) => this.#published(held, stored),
     });
   }
@@ -196,10 +192,14 @@ export class Outbox implements LaneOwner {
     this.#cancelLook();
     this.#cancelExpiry?.();
     for (const held of this.#held.values()) held.cancelRetry?.();
-    await Promise.all([this.#publications.drain(), ...this.#lanes().map((lane) => lane.close())]);
+    this.#publications.stop();
+    await Promise.all(this.#lanes().map((lane) => lane.close()));
     for (const held of this.#held.values()) {
       for (const waiter of [...held.waiters]) waiter({ outcome: 'queued', reason: 'the companion is stopping' });
     }
+    await this.#writeAll();
+    // The bus may not answer; what else is known is written by now.
+    await this.#publications.drain();
     await this.#writeAll();
   }
 
@@ -362,7 +362,10 @@ export class Outbox implements LaneOwner {
       this.settle(item, { state: 'failed', reason: error.message });
       return undefined;
     }
-    if (frame === undefined) this.#drop(held);
+    if (frame === undefined) {
+      await deleteOrphan(this.#environment.store, held.send.id);
+      this.#drop(held);
+    }
     return frame;
   }
 

@@ -1,33 +1,50 @@
 /**
  * What goes on the topic bus from here: what members pass on, and what a function queued and did not publish, since it
  * was cut off, the bus was away, or an earlier send with the same ordering key was still open.
+ *
+ * Sends that have to keep an order stand in a line, and only the first of a line is tried.
  */
 import { toCmbsError } from '@cmbs/shared';
 import { registryOf } from '@cmbs/shared/broker/context';
 import { publishSend } from '@cmbs/shared/broker/publish';
-import { firstInLine, isItsTurn, isOpen, isPublishing, readSend, type Send } from '@cmbs/shared/broker/send';
-import type { Environment } from './environment';
-import { type LaneOwner, type HeldSend } from './held-send';
+import { isItsTurn, isOpen, isPublishing, lineOf, orderOf, readSend, type Send } from '@cmbs/shared/broker/send';
+import type { PublicationEnvironment } from './environment';
+import type { HeldSend, LaneOwner } from './held-send';
 
 /** What publications need of the outbox that they work for. */
 export interface PublicationOwner extends Pick<LaneOwner, 'settle' | 'park'> {
-  /** The send in hand with this id, or else one that is taken in hand soon. */
-  known(sendId: string): HeldSend | undefined;
-  /** The store says so of a send: undefined when it is not there any more. */
+  /** The store says so of a send; undefined when it is there no more. */
   published(held: HeldSend, stored: Send | undefined): void;
 }
 
-export class Publications {
-  readonly #environment: Environment;
-  readonly #owner: PublicationOwner;
-  /** Sends with something to publish. */
-  readonly #open = new Set<HeldSend>();
-  /** Those that are being published at this moment. */
-  readonly #busy = new Map<HeldSend, Promise<void>>();
-  readonly #cancelNext = new Map<HeldSend, () => void>();
-  #draining = false;
+/** A send with something to publish. */
+interface Publication {
+  readonly held: HeldSend;
+  /** It and what has to keep an order with it, the first first. */
+  readonly line: Publication[];
+  readonly order: string;
+  /** Whoever queued it has had its time, or has left it to us. */
+  isDue: boolean;
+  isTrying: boolean;
+  /** Asked for while it was being tried. */
+  isWantedAgain: boolean;
+  /** In a row. */
+  failures: number;
+  cancel: () => void;
+}
 
-  constructor(environment: Environment, owner: PublicationOwner) {
+const nothing = (): void => undefined;
+
+export class Publications {
+  readonly #environment: PublicationEnvironment;
+  readonly #owner: PublicationOwner;
+  readonly #open = new Map<HeldSend, Publication>();
+  readonly #lines = new Map<string, Publication[]>();
+  /** What is being tried. */
+  readonly #runs = new Set<Promise<void>>();
+  #isStopped = false;
+
+  constructor(environment: PublicationEnvironment, owner: PublicationOwner) {
     this.#environment = environment;
     this.#owner = owner;
   }
@@ -35,15 +52,30 @@ export class Publications {
   /** @param afterMs how long whoever queued the send is given to publish it */
   add(held: HeldSend, afterMs: number): void {
     if (!isPublishing(held.send)) return;
-    this.#open.add(held);
-    if (held.send.frame !== undefined || afterMs === 0) this.hurry(held);
-    else this.#later(held, afterMs);
+    const publication: Publication = {
+      held,
+      line: this.#lineOf(held.send),
+      order: orderOf(held.send),
+      isDue: held.send.frame !== undefined || afterMs === 0,
+      isTrying: false,
+      isWantedAgain: false,
+      failures: 0,
+      cancel: nothing,
+    };
+    const { line, order } = publication;
+    const before = line.findLastIndex((other) => other.order < order);
+    line.splice(before + 1, 0, publication);
+    this.#open.set(held, publication);
+    if (publication.isDue) this.#go(publication);
+    else publication.cancel = this.#environment.clock.after(afterMs, () => this.hurry(held));
   }
 
-  /** Whoever queued it leaves it to us, or its turn has come. */
+  /** Whoever queued it leaves it to us, or has had its time. */
   hurry(held: HeldSend): void {
-    if (this.#draining || !this.#open.has(held)) return;
-    this.#publish(held);
+    const publication = this.#open.get(held);
+    if (publication === undefined) return;
+    publication.isDue = true;
+    this.#go(publication);
   }
 
   /** The function that queued a send publishes it: what it recorded is taken over. */
@@ -60,73 +92,107 @@ export class Publications {
 
   /** Nothing of it is to be published any more: the next one in its line may go. */
   remove(held: HeldSend): void {
-    if (!this.#open.delete(held)) return;
-    this.#cancel(held);
-    if (held.send.orderingKey !== undefined && !this.#draining) void this.#giveTurn(held.send);
+    const publication = this.#open.get(held);
+    if (publication === undefined) return;
+    this.#open.delete(held);
+    publication.cancel();
+    const { line } = publication;
+    line.splice(line.indexOf(publication), 1);
+    const [next] = line;
+    if (next !== undefined) this.#go(next);
+    else this.#forgetLine(held.send);
   }
 
-  /** Publishes nothing more; resolves when what is being published has its outcome. */
+  /** Begins nothing more. */
+  stop(): void {
+    this.#isStopped = true;
+    for (const { cancel } of this.#open.values()) cancel();
+  }
+
+  /** Begins nothing more; resolves when what is being published has its outcome. */
   async drain(): Promise<void> {
-    this.#draining = true;
-    for (const cancel of this.#cancelNext.values()) cancel();
-    this.#cancelNext.clear();
-    await Promise.all(this.#busy.values());
+    this.stop();
+    await Promise.all(this.#runs);
   }
 
-  #later(held: HeldSend, ms: number, attempt = 1): void {
-    if (this.#draining) return;
-    this.#cancel(held);
-    this.#cancelNext.set(
-      held,
-      this.#environment.clock.after(ms, () => this.#publish(held, attempt)),
-    );
+  #lineOf(send: Send): Publication[] {
+    const name = lineOf(send);
+    if (name === undefined) return [];
+    const line = this.#lines.get(name) ?? [];
+    this.#lines.set(name, line);
+    return line;
   }
 
-  #cancel(held: HeldSend): void {
-    this.#cancelNext.get(held)?.();
-    this.#cancelNext.delete(held);
+  #forgetLine(send: Send): void {
+    const name = lineOf(send);
+    if (name !== undefined) this.#lines.delete(name);
   }
 
-  async #giveTurn(gone: Send): Promise<void> {
-    const { store, log } = this.#environment;
+  #mayGo({ held, line, isDue }: Publication): boolean {
+    return !this.#isStopped && isDue && line[0]?.held === held;
+  }
+
+  /** A method, since a property that changes during an `await` looks constant to the compiler. */
+  #mayGoAgain(publication: Publication): boolean {
+    return publication.isWantedAgain && this.#mayGo(publication);
+  }
+
+  #go(publication: Publication): void {
+    if (!this.#mayGo(publication)) return;
+    if (publication.isTrying) {
+      publication.isWantedAgain = true;
+      return;
+    }
+    const run = this.#run(publication).finally(() => void this.#runs.delete(run));
+    this.#runs.add(run);
+  }
+
+  async #run(publication: Publication): Promise<void> {
+    publication.isTrying = true;
     try {
-      const first = await firstInLine(store, gone);
-      const held = first === undefined ? undefined : this.#owner.known(first);
-      if (held !== undefined) this.hurry(held);
-    } catch (error) {
-      // Each in line looks again by itself.
-      log.warn('line of an ordering key not read', { send: gone.id, cause: error });
+      do {
+        publication.isWantedAgain = false;
+        publication.cancel();
+        try {
+          await this.#try(publication);
+        } catch (thrown) {
+          this.#failed(publication, thrown);
+        }
+      } while (this.#mayGoAgain(publication));
+    } finally {
+      // At once, and not when the promise settles: what is asked for in between would be forgotten.
+      publication.isTrying = false;
     }
   }
 
-  #publish(held: HeldSend, attempt = 1): void {
-    this.#cancel(held);
-    if (this.#busy.has(held)) return;
-    const publishing = this.#try(held, attempt)
-      .catch((thrown: unknown) => this.#failed(held, thrown, attempt))
-      .finally(() => void this.#busy.delete(held));
-    this.#busy.set(held, publishing);
-  }
-
-  async #try(held: HeldSend, attempt: number): Promise<void> {
-    const { store, backOff } = this.#environment;
+  async #try(publication: Publication): Promise<void> {
+    const { held } = publication;
+    const { store } = this.#environment;
+    // An earlier one may be in other hands still, or not known here yet.
     if (await isItsTurn(store, held.send)) {
       const registry = await registryOf(this.#environment);
       this.#owner.published(held, await publishSend(held.send.id, { ...this.#environment, registry }));
     } else {
-      // Whoever waits for it goes on: its turn comes as soon as the one before it is published.
       held.lastReason = 'an earlier message with its ordering key is not on the bus yet';
-      this.#later(held, backOff(attempt), attempt + 1);
+      this.#again(publication);
     }
   }
 
-  #failed(held: HeldSend, thrown: unknown, attempt: number): void {
-    const { log, counters, backOff } = this.#environment;
+  #again(publication: Publication): void {
+    if (this.#isStopped || !this.#open.has(publication.held)) return;
+    const { clock, backOff } = this.#environment;
+    publication.failures += 1;
+    publication.cancel = clock.after(backOff(publication.failures), () => this.#go(publication));
+  }
+
+  #failed(publication: Publication, thrown: unknown): void {
+    const { log, counters } = this.#environment;
+    const { held } = publication;
     const { retryable, message: reason } = toCmbsError(thrown);
     log.warn('publication failed', { send: held.send.id, cause: thrown, retried: retryable });
     if (retryable) {
       counters.add('cmbs_retries', { layer: held.send.layer });
-      this.#later(held, backOff(attempt), attempt + 1);
+      this.#again(publication);
     }
     for (const { name, via } of held.send.receivers.filter(isOpen)) {
       if (via !== 'bus') continue;

@@ -155,6 +155,16 @@ async function removeMemberData(tx: Transaction, member: Entity): Promise<() => 
   };
 }
 
+/** Reads the send of a message that goes; what comes back ends it. */
+async function cancelling(tx: Transaction, message: Entity): Promise<() => void> {
+  const delivery = message.attributes[MESSAGE.delivery] as { readonly send_id?: string } | undefined;
+  const sendId = delivery?.send_id;
+  const current = sendId === undefined ? undefined : await readSend(tx, sendId);
+  return () => {
+    if (current !== undefined) deleteSend(tx, current.send);
+  };
+}
+
 function messageProvider(options: BrokerOptions): Provider {
   const { store, clock, newId, link, log } = options;
 
@@ -275,7 +285,9 @@ function messageProvider(options: BrokerOptions): Provider {
       if (!stored.entity.mixins.includes(DEAD_LETTER_MIXIN)) {
         throw new CmbsError('conflict', `${call.entity.path} is no dead letter.`);
       }
+      const cancel = await cancelling(tx, stored.entity);
       deleteEntity(tx, stored.entity, registry);
+      cancel();
     });
     return { answer: 'attributes', values: { purged: call.entity.path } };
   }
@@ -307,14 +319,7 @@ function messageProvider(options: BrokerOptions): Provider {
       }
     },
     /** A queued message that is deleted is cancelled. */
-    async removing(tx, entity) {
-      const delivery = entity.attributes[MESSAGE.delivery] as { readonly send_id?: string } | undefined;
-      const sendId = delivery?.send_id;
-      const current = sendId === undefined ? undefined : await readSend(tx, sendId);
-      return () => {
-        if (current !== undefined) deleteSend(tx, current.send);
-      };
-    },
+    removing: cancelling,
   };
 }
 

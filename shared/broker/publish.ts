@@ -9,7 +9,7 @@ import type { Store } from '../store/store';
 import { MESSAGE } from './cmbs';
 import { stringList } from './member';
 import { busMessageOf } from './publication';
-import { applyOutcomes, isOpen, readSend, writeSend, type Outcome, type Send } from './send';
+import { applyOutcomes, deleteOrphan, isOpen, readSend, writeSend, type Outcome, type Send } from './send';
 import { messageFrame, parseFrame, type Transfer } from './wire';
 
 export interface PublishContext {
@@ -67,8 +67,13 @@ export async function publishSend(sendId: string, context: PublishContext): Prom
   const frame =
     send.frame ??
     (message === undefined ? undefined : outgoingFrame(send, message.entity, { ...context, revision: 0 }));
-  if (frame === undefined) return undefined;
-  const { orderingKey, transfer } = parseFrame(frame);
+  if (frame === undefined) {
+    await deleteOrphan(store, sendId);
+    return undefined;
+  }
+  const { orderingKey: ownKey, transfer } = parseFrame(frame);
+  // The one in whose line it stands, whatever became of the message meanwhile.
+  const orderingKey = send.orderingKey ?? ownKey;
   const outcomes: Outcome[] = [];
   let failure: CmbsError | undefined;
   for (const { name } of topics) {

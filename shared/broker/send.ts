@@ -19,6 +19,8 @@ import type { Registry } from '../occi/registry';
 import type { Doc, Store, Transaction } from '../store/store';
 
 export const SENDS = 'sends';
+/** Places of sends with an ordering key, which have to be published one after the other. */
+const LINES = 'ordering';
 const ADDRESS_FIELD = 'address';
 
 /** `queued` and `waiting` are open, the others are outcomes. */
@@ -94,37 +96,42 @@ export function addressesOf(layer: Layer, receivers: readonly Receiver[]): Reado
 export const isPublishing = ({ receivers }: Pick<Send, 'receivers'>): boolean =>
   receivers.some((receiver) => receiver.via === 'bus' && isOpen(receiver));
 
-/** The collection in which sends with one ordering key stand in line; undefined for a send without one. */
-function lineOf({ from, layer, orderingKey = '' }: Send): string | undefined {
+/** What the places of sends with one ordering key, of one member on one layer, begin with; undefined without a key. */
+export function lineOf({ from, layer, orderingKey = '' }: Send): string | undefined {
   if (orderingKey === '') return undefined;
-  return `ordering:${createHash('sha256').update([from, layer, orderingKey].join('\0')).digest('base64url')}`;
-}
-
-/** Id of the send whose turn it is to be published before, or as, this one; undefined where none is in its line. */
-export async function firstInLine(store: Pick<Store, 'query'>, send: Send): Promise<string | undefined> {
-  const line = lineOf(send);
-  if (line === undefined) return undefined;
-  const { docs } = await store.query({ collection: line, limit: 1 });
-  return docs[0]?.value.send as string | undefined;
+  return `${createHash('sha256').update([from, layer, orderingKey].join('\0')).digest('base64url')}/`;
 }
 
 /** Whether nothing that has to be published before it is still open. */
 export async function isItsTurn(store: Pick<Store, 'query'>, send: Send): Promise<boolean> {
-  const first = await firstInLine(store, send);
+  const line = lineOf(send);
+  if (line === undefined) return true;
+  const { docs } = await store.query({ collection: LINES, prefix: line, limit: 1 });
+  const first = docs[0]?.value.send;
   return first === undefined || first === send.id;
 }
 
 export function deleteSend(tx: Transaction, send: Send): void {
   tx.delete(SENDS, send.id);
   const line = lineOf(send);
-  if (line !== undefined) tx.delete(line, orderOf(send));
+  if (line !== undefined) tx.delete(LINES, line + orderOf(send));
+}
+
+/** Ends a send whose message is gone: nothing will ever go out for it, and others may stand in line behind it. */
+export async function deleteOrphan(store: Pick<Store, 'transact'>, id: string): Promise<void> {
+  await store.transact(async (tx) => {
+    const current = await readSend(tx, id);
+    if (current === undefined || current.message !== undefined || current.send.frame !== undefined) return;
+    deleteSend(tx, current.send);
+  });
 }
 
 export function putSend(tx: Transaction, send: Send): void {
   const line = lineOf(send);
   if (line !== undefined) {
-    if (isPublishing(send)) tx.put(line, orderOf(send), { send: send.id }, { expiresAt: send.expiresAt });
-    else tx.delete(line, orderOf(send));
+    const place = line + orderOf(send);
+    if (isPublishing(send)) tx.put(LINES, place, { send: send.id }, { expiresAt: send.expiresAt });
+    else tx.delete(LINES, place);
   }
   tx.put(SENDS, send.id, send as unknown as JsonObject, {
     index: { [ADDRESS_FIELD]: [...addressesOf(send.layer, send.receivers)] },

@@ -1,5 +1,5 @@
 /** A message that is given up is kept for 30 days, and longer when it is sent again. */
-import { Deployment, skewedClock } from './harness';
+import { contentOf, Deployment, skewedClock } from './harness';
 
 const DAY_MS = 24 * 3600 * 1000;
 
@@ -19,6 +19,29 @@ it('a dead letter is readable for 30 days and gone after them', async () => {
     clock.forward(2 * DAY_MS);
     expect((await here.get(dead.path)).status).toBe(404);
     expect((await here.get(kept)).status).toBe(200);
+  } finally {
+    await here.close();
+  }
+});
+
+it('what is purged while it waits goes out to nobody', async () => {
+  const here = await Deployment.start({});
+  try {
+    await here.member();
+    const late = await here.member({ local: true });
+    const waiting = await here.send('l1', { to: late.sockets.l1, from: late.id, content: 'purged' });
+    expect(waiting.status).toBe(202);
+    // Anybody may put the mixin on a message.
+    await here.must(
+      200,
+      here.request('POST', '/cmbs/message/dead_letter/', here.url + waiting.path, {
+        'Content-Type': 'text/uri-list',
+      }),
+    );
+    await here.must(200, here.act(waiting.path, 'purge'));
+    await here.must(200, here.act(late.path, 'start_l1'));
+    await here.send('l1', { to: late.sockets.l1, from: late.id, content: 'kept' });
+    expect((await here.receives(late, 1)).map(contentOf)).toEqual(['kept']);
   } finally {
     await here.close();
   }

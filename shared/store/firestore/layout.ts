@@ -34,6 +34,7 @@ const GROUPS: Readonly<Record<string, GroupLayout>> = {
   leases: BY_ID,
   'member-origins': BY_ID,
   meta: BY_ID,
+  ordering: BY_ID,
   'provider-bindings': BY_ID,
   runs: BY_ID,
   sends: { order: 'forwards', expires: true, expiresByOrder: false },

@@ -1,0 +1,62 @@
+import { CmbsError } from '@cmbs/shared';
+import { Turns } from '@cmbs/companion/turns';
+
+/** Work that ends when it is told to. */
+function work(): {
+  readonly begin: () => Promise<string>;
+  readonly isBegun: () => boolean;
+  end: (error?: Error) => void;
+} {
+  let isBegun = false;
+  let end: (error?: Error) => void = () => undefined;
+  const done = new Promise<string>((resolve, reject) => {
+    end = (error) => (error === undefined ? resolve('done') : reject(error));
+  });
+  return {
+    begin: () => {
+      isBegun = true;
+      return done;
+    },
+    isBegun: () => isBegun,
+    end: (error) => end(error),
+  };
+}
+
+const away = new CmbsError('queue_full', 'Later.');
+const settled = async (promises: readonly Promise<unknown>[]): Promise<readonly string[]> =>
+  (await Promise.allSettled(promises)).map(({ status }) => status);
+
+test('one name after the other, different names side by side', async () => {
+  const turns = new Turns();
+  const [first, second, other] = [work(), work(), work()];
+  const both = [turns.take('a', first.begin), turns.take('a', second.begin)];
+  const aside = turns.take('b', other.begin);
+  expect([first, second, other].map((one) => one.isBegun())).toEqual([true, false, true]);
+  second.end();
+  other.end();
+  await aside;
+  expect(second.isBegun()).toBe(false);
+  first.end();
+  expect(await Promise.all(both)).toEqual(['done', 'done']);
+});
+
+test('what waits behind one that will be asked for again fails with it, and does not overtake', async () => {
+  const turns = new Turns();
+  const [first, second, third] = [work(), work(), work()];
+  const all = [first, second, third].map(({ begin }) => turns.take('a', begin));
+  first.end(away);
+  expect(await settled(all)).toEqual(['rejected', 'rejected', 'rejected']);
+  expect([second.isBegun(), third.isBegun()]).toEqual([false, false]);
+  // Asked for again, they are as new.
+  second.end();
+  expect(await turns.take('a', second.begin)).toBe('done');
+});
+
+test('what waits behind one that failed for good is done', async () => {
+  const turns = new Turns();
+  const [first, second] = [work(), work()];
+  const both = [turns.take('a', first.begin), turns.take('a', second.begin)];
+  first.end(new CmbsError('bad_request', 'Never.'));
+  second.end();
+  expect(await settled(both)).toEqual(['rejected', 'fulfilled']);
+});
