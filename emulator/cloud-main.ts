@@ -1,4 +1,5 @@
 /** `npm run start:cloud`: functions and companion as in the cloud, on emulators or on the real services. */
+import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { CmbsError, VERSION } from '@cmbs/shared';
@@ -65,6 +66,7 @@ async function runFunction(name: string, port: string): Promise<void> {
   }
   const environment = await environmentFor('8090');
   readCloudConfig(environment); // what is wrong with it is told here, not at the first request
+  await assertFree(Number(port)); // nor by a stack of the framework's
   // Its program is not among what the package exports; it lies beside what is.
   const framework = join(dirname(require.resolve('@google-cloud/functions-framework')), 'main.js');
   const source = join(dist, 'functions', name);
@@ -75,6 +77,18 @@ async function runFunction(name: string, port: string): Promise<void> {
   );
   await Promise.race([signalled(), part.exited]);
   await part.stop();
+}
+
+/** The framework listens on all addresses. */
+async function assertFree(port: number): Promise<void> {
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', () =>
+      reject(new UsageError(`Something listens on port ${port} already; stop it or give another --port.`)),
+    );
+    server.listen(port, resolve);
+  });
+  await new Promise<void>((resolve) => server.close(() => resolve()));
 }
 
 async function runParts(only: string | undefined): Promise<void> {
@@ -135,7 +149,10 @@ async function main(): Promise<void> {
     return;
   }
   if (only !== undefined) throw new UsageError('--function runs one function alone; leave --only out.');
-  if (port === undefined || !/^\d{1,5}$/.test(port)) throw new UsageError('--function needs --port PORT.');
+  if (port === undefined) throw new UsageError('--function needs --port PORT.');
+  if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535) {
+    throw new UsageError(`${JSON.stringify(port)} is no port; use a number from 1 to 65535.`);
+  }
   await runFunction(name, port);
 }
 

@@ -59,14 +59,14 @@ async function main(args: readonly string[]): Promise<number> {
     for (const [name, value] of Object.entries(emulators.variables))
       process.stdout.write(`export ${name}=${value}\n`);
     process.stdout.write('\n');
-    return command.length === 0 ? await untilSignal() : await run(command, emulators);
+    return command.length === 0 ? await untilSignal(emulators.areOurs) : await run(command, emulators);
   } finally {
     await emulators.stop();
   }
 }
 
-async function untilSignal(): Promise<number> {
-  process.stdout.write('Ctrl-C stops them.\n');
+async function untilSignal(areOurs: boolean): Promise<number> {
+  process.stdout.write(areOurs ? 'Ctrl-C stops them.\n' : 'Ctrl-C ends this program; they go on.\n');
   // Until then, something has to keep this process alive; the emulators may not be ours.
   const alive = setInterval(() => undefined, 60_000);
   await new Promise((resolve) => {

@@ -41,6 +41,8 @@ export interface Emulators {
   readonly hosts: Readonly<Record<EmulatorKind, string>>;
   /** Where they came from, for a person. */
   readonly source: string;
+  /** They were started here, and end with {@link stop}. */
+  readonly areOurs: boolean;
   /** What a program needs in its environment to use them. */
   readonly variables: Readonly<Record<string, string>>;
   /** Ends what was started here and waits until it is gone. */
@@ -113,7 +115,7 @@ async function runningEmulators(environment: Environment): Promise<Emulators | u
       `No emulator answers at ${hosts[kind]}, which ${HOST_VARIABLES[kind]} names; start it or unset the variable.`,
     );
   }
-  return emulators(hosts, 'running already', () => Promise.resolve());
+  return { ...emulators(hosts, 'running already', () => Promise.resolve()), areOurs: false };
 }
 
 async function firebaseEmulators(
@@ -168,7 +170,7 @@ function hostsAt(ports: Readonly<Record<EmulatorKind, number>>): Readonly<Record
 
 function emulators(hosts: Emulators['hosts'], source: string, stop: () => Promise<void>): Emulators {
   const variables = Object.fromEntries(KINDS.map((kind) => [HOST_VARIABLES[kind], hosts[kind]]));
-  return { hosts, source, variables, stop };
+  return { hosts, source, areOurs: true, variables, stop };
 }
 
 /** Rejects when the port asked for is taken: whatever answers there would pass for the emulator. */

@@ -1,4 +1,6 @@
 /** All configuration, from environment variables, read and checked in one place. */
+import { createPrivateKey } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import {
   DEFAULT_INBOX_LIMIT,
@@ -10,6 +12,15 @@ import {
 
 const EXTENSIONS = ['infrastructure'] as const;
 export type ExtensionName = (typeof EXTENSIONS)[number];
+
+function isKeyFile(path: string): boolean {
+  try {
+    createPrivateKey(readFileSync(path));
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 const wholeNumber = (from: number, to: number): z.ZodType<number, string> =>
   z
@@ -220,7 +231,7 @@ export const CLOUD_SETTINGS = {
     help: 'Companion: service accounts that may call it',
   },
   CMBS_IDENTITY_KEY: {
-    schema: z.string().min(1, { error: 'must not be empty' }),
+    schema: z.string().refine(isKeyFile, { error: 'must name a file with a private key in PEM' }),
     fallback: undefined,
     help: "File with a private key (PEM) that signs identity tokens in place of Google's, where there is no Google account",
   },

@@ -21,7 +21,7 @@ export function googleTokens(clock: Clock): IdentityTokens {
         client.catch(() => clients.delete(audience));
       }
       const ready = client;
-      return orRefused(clock, 'make an identity token', async () => {
+      return orRefused(clock, 'get an identity token from Google (elsewhere: set CMBS_IDENTITY_KEY)', async () => {
         // The client keeps a token until shortly before it expires.
         const headers = await (await ready).getRequestHeaders();
         const token = headers.get('authorization')?.replace(/^Bearer /i, '');

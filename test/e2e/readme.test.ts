@@ -50,7 +50,8 @@ function hasCurl(): boolean {
     const config = readConfig({ PORT: '0', CMBS_DATA_DIR: join(home, 'data'), CMBS_LOG: 'silent' });
     stack = await startStack({ config, log: silentLog });
     ports.set('8090', new URL(stack.url).port);
-    for (const port of ['5010', '5020', '5031', '5032', '5040', '6010']) ports.set(port, String(await freePort()));
+    for (const port of ['5010', '5020', '5031', '5032', '5040', '6010', '6032'])
+      ports.set(port, String(await freePort()));
     const fixtures = join(home, 'test/fixtures/pycmbs');
     cpSync(join(ROOT, 'test/fixtures/pycmbs'), fixtures, { recursive: true });
     for (const name of readdirSync(fixtures)) {
@@ -89,6 +90,13 @@ function hasCurl(): boolean {
       attributes: { cmbs: { message: { result: { result: unknown } } } };
     };
     expect(sent.attributes.cmbs.message.result.result).toEqual({ id: 1, result: ['hello'] });
+  });
+
+  it('bring a message on a topic to whoever wants it', async () => {
+    const answers: string[] = [];
+    for (const command of commands('topic')) answers.push(await run(command));
+    const inbox = JSON.parse(answers.at(-1) ?? '') as { entries: { message_id: string }[] };
+    expect(inbox.entries.map((entry) => entry.message_id)).toEqual(['news']);
   });
 });
 

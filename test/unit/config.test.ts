@@ -122,6 +122,8 @@ describe("the configuration of the cloud's parts", () => {
     ['an unknown delivery', { ...EMULATED, ...PUBLIC, CMBS_TOPIC_DELIVERY: 'post' }, 'pull or push'],
     ['a bad database', { ...EMULATED, ...PUBLIC, CMBS_FIRESTORE_DATABASE: '../x' }, 'the id of a database'],
     ['a bad prefix', { ...EMULATED, ...PUBLIC, CMBS_TOPIC_PREFIX: 'a.b' }, 'CMBS_TOPIC_PREFIX'],
+    ['a key that is not there', { ...EMULATED, ...PUBLIC, CMBS_IDENTITY_KEY: 'no.pem' }, 'a private key in PEM'],
+    ['a key that is none', { ...EMULATED, ...PUBLIC, CMBS_IDENTITY_KEY: __filename }, 'a private key in PEM'],
     ['a control endpoint for all', { ...EMULATED, ...PUBLIC, CMBS_CONTROL_HOST: '0.0.0.0' }, 'CMBS_CONTROL_URL'],
   ])('refuses %s', (_, environment, why) => {
     expect(problems(environment, readCloudConfig)).toContain(why);
