@@ -84,7 +84,9 @@ async function assertFree(port: number): Promise<void> {
   const server = createServer();
   await new Promise<void>((resolve, reject) => {
     server.once('error', () =>
-      reject(new UsageError(`Something listens on port ${port} already; stop it or give another --port.`)),
+      reject(
+        new CmbsError('conflict', `Something listens on port ${port} already; stop it or give another --port.`),
+      ),
     );
     server.listen(port, resolve);
   });

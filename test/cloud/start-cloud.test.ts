@@ -184,7 +184,8 @@ describeOnEmulators('npm run start:cloud says what is wrong', (hosts) => {
   test.each<[string[], string]>([
     [['--function', 'nothing', '--port', '1'], 'There is no function nothing; there are: query, member-inbox'],
     [['--function', 'query'], '--function needs --port PORT.'],
-    [['--function', 'query', '--port', 'x'], '--function needs --port PORT.'],
+    [['--function', 'query', '--port', 'x'], '"x" is no port'],
+    [['--function', 'query', '--port', '65536'], '"65536" is no port'],
     [['--port', '1'], '--port goes with --function'],
     [['--only', 'store'], '--only takes functions or companion.'],
     [['--only', 'functions', '--function', 'query', '--port', '1'], 'leave --only out'],
@@ -204,6 +205,8 @@ describeOnEmulators('npm run start:cloud says what is wrong', (hosts) => {
       const [code, text] = await run([], { PORT: String(port), CMBS_CONTROL_PORT: control });
       expect([code, text]).toEqual([1, expect.stringContaining(`127.0.0.1:${port}`)]);
       await expect(fetch(`http://127.0.0.1:${control}/healthz`)).rejects.toThrow('fetch failed');
+      const alone = await run(['--function', 'query', '--port', String(port)]);
+      expect(alone).toEqual([1, expect.stringContaining(`Something listens on port ${port} already`)]);
     } finally {
       server.close();
     }
