@@ -21,14 +21,14 @@ import { MAX_HOPS, MAX_TOPICS, MESSAGE_TTL_MS, RECEIPT_TTL_MS } from '@cmbs/shar
 import { RawJson, stringifyJson, type JsonOutputObject } from '@cmbs/shared/occi/json-source';
 import type { Entity } from '@cmbs/shared/occi/model';
 import type { Environment } from './environment';
-import { Turns } from './turns';
+import { InOrder } from './in-order';
 
 /** (message id, send id) of what was passed on here. */
 const FORWARDED = 'forwarded';
 
 export class Forwarding {
   readonly #environment: Environment;
-  readonly #turns = new Turns();
+  readonly #inOrder = new InOrder();
 
   constructor(environment: Environment) {
     this.#environment = environment;
@@ -42,7 +42,7 @@ export class Forwarding {
     const { orderingKey = '' } = message;
     if (orderingKey === '') return this.#queue(member, layer, message);
     const line = JSON.stringify([member.path, layer, orderingKey]);
-    return this.#turns.take(line, () => this.#queue(member, layer, message));
+    return this.#inOrder.run(line, () => this.#queue(member, layer, message));
   }
 
   async #queue(member: Entity, layer: TopicLayer, message: WireMessage): Promise<'forwarded' | 'duplicate'> {

@@ -2,7 +2,7 @@
  * Opens and closes the sockets of local members: what the store wants is compared with what is open, at start and at
  * every change, one member at a time (layers.md, Members). What cannot be opened is tried again with back-off.
  */
-import { pause, toCmbsError, type CmbsError, type ErrorCode, type Json, type JsonObject } from '@cmbs/shared';
+import { isOutage, pause, toCmbsError, type CmbsError, type Json, type JsonObject } from '@cmbs/shared';
 import type { TopicLayer } from '@cmbs/shared/bus/bus';
 import { MEMBER } from '@cmbs/shared/broker/cmbs';
 import { registryOf } from '@cmbs/shared/broker/context';
@@ -295,8 +295,7 @@ export class Layers {
       const error = toCmbsError(thrown);
       if (error.code === 'internal') log.error('layer not opened', { member: member.path, layer, cause: thrown });
       counters.add('cmbs_layers_failed', { layer });
-      const isOutage = error.code === 'unavailable' || error.code === 'deadline_exceeded';
-      return { state: 'failed', reason: reasonOf(error), ...(isOutage ? { isOutage } : {}) };
+      return { state: 'failed', reason: reasonOf(error), ...(isOutage(error) ? { isOutage: true } : {}) };
     }
   }
 
@@ -414,7 +413,7 @@ export class Layers {
         await take();
         return;
       } catch (thrown) {
-        if (stop.aborted || !NOT_NOW.has(toCmbsError(thrown).code)) throw thrown;
+        if (stop.aborted || !isNotNow(toCmbsError(thrown))) throw thrown;
       }
       counters.add('cmbs_retries', { layer });
       await pause(clock, backOff(failures), stop);
@@ -458,9 +457,5 @@ function reasonOf({ message }: CmbsError): string {
 }
 
 /** What is wrong with the member's side for now, and nothing with the message. */
-const NOT_NOW: ReadonlySet<ErrorCode> = new Set([
-  'queue_full',
-  'unavailable',
-  'deadline_exceeded',
-  'storage_full',
-]);
+const isNotNow = (error: CmbsError): boolean =>
+  isOutage(error) || error.code === 'queue_full' || error.code === 'storage_full';

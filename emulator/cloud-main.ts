@@ -1,5 +1,4 @@
 /** `npm run start:cloud`: functions and companion as in the cloud, on emulators or on the real services. */
-import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { CmbsError, VERSION } from '@cmbs/shared';
@@ -8,7 +7,7 @@ import { structuredLog } from '@cmbs/shared/structured-log';
 import { entryPointOf } from '@cmbs/functions/deployment';
 import { ROUTES } from '@cmbs/functions/routes';
 import { ensureLocalKey, Part, startCloudFunctions } from './cloud';
-import { freePorts } from './demo/free-ports';
+import { assertFree, freePorts, isTaken, portOf } from './ports';
 
 const HELP = `CMBS ${VERSION}, in the parts that the cloud runs.
 
@@ -58,7 +57,7 @@ async function signalled(): Promise<string> {
 }
 
 /** One function through functions-framework's own program, in the folder that is deployed. */
-async function runFunction(name: string, port: string): Promise<void> {
+async function runFunction(name: string, port: number): Promise<void> {
   if (!ROUTES.some((route) => route.name === name)) {
     throw new UsageError(
       `There is no function ${name}; there are: ${ROUTES.map((route) => route.name).join(', ')}.`,
@@ -66,31 +65,21 @@ async function runFunction(name: string, port: string): Promise<void> {
   }
   const environment = await environmentFor('8090');
   readCloudConfig(environment); // what is wrong with it is told here, not at the first request
-  await assertFree(Number(port)); // nor by a stack of the framework's
+  // The framework would show a stack; it listens on all addresses.
+  await assertFree(port).catch((cause: unknown) => {
+    const why = isTaken(cause) ? 'something listens there already' : String(cause);
+    throw new CmbsError('conflict', `Port ${port} cannot be used: ${why}; give another --port.`, { cause });
+  });
   // Its program is not among what the package exports; it lies beside what is.
   const framework = join(dirname(require.resolve('@google-cloud/functions-framework')), 'main.js');
   const source = join(dist, 'functions', name);
   const part = new Part(
     process.execPath,
     [framework, `--target=${entryPointOf(name)}`, `--source=${source}`, `--port=${port}`],
-    { ...environment, PORT: port },
+    { ...environment, PORT: String(port) },
   );
   await Promise.race([signalled(), part.exited]);
   await part.stop();
-}
-
-/** The framework listens on all addresses. */
-async function assertFree(port: number): Promise<void> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', () =>
-      reject(
-        new CmbsError('conflict', `Something listens on port ${port} already; stop it or give another --port.`),
-      ),
-    );
-    server.listen(port, resolve);
-  });
-  await new Promise<void>((resolve) => server.close(() => resolve()));
 }
 
 async function runParts(only: string | undefined): Promise<void> {
@@ -152,10 +141,10 @@ async function main(): Promise<void> {
   }
   if (only !== undefined) throw new UsageError('--function runs one function alone; leave --only out.');
   if (port === undefined) throw new UsageError('--function needs --port PORT.');
-  if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535) {
+  const number = portOf(port);
+  if (number === undefined)
     throw new UsageError(`${JSON.stringify(port)} is no port; use a number from 1 to 65535.`);
-  }
-  await runFunction(name, port);
+  await runFunction(name, number);
 }
 
 main().catch((error: unknown) => {

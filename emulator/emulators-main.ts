@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { type Emulators, EmulatorsMissing, PortTaken, startEmulators } from './emulators';
 import suite from './firebase.json';
+import { portOf } from './ports';
 
 const HELP = `Starts the Firestore and Pub/Sub emulators that this machine has.
 
@@ -34,17 +35,17 @@ function parse(args: readonly string[]): Arguments {
         'pubsub-port': { type: 'string', default: String(suite.emulators.pubsub.port) },
       },
     });
-    const ports = { firestore: portOf(values['firestore-port']), pubsub: portOf(values['pubsub-port']) };
+    const ports = { firestore: portFrom(values['firestore-port']), pubsub: portFrom(values['pubsub-port']) };
     return { help: values.help, ports, command: at < 0 ? [] : args.slice(at + 1) };
   } catch (error) {
     throw error instanceof TypeError ? new Usage(error.message) : error;
   }
 }
 
-function portOf(text: string): number {
-  const port = Number(text);
-  if (/^\d+$/.test(text) && port >= 1 && port <= 65_535) return port;
-  throw new Usage(`${JSON.stringify(text)} is no port; use a number from 1 to 65535.`);
+function portFrom(text: string): number {
+  const port = portOf(text);
+  if (port === undefined) throw new Usage(`${JSON.stringify(text)} is no port; use a number from 1 to 65535.`);
+  return port;
 }
 
 async function main(args: readonly string[]): Promise<number> {

@@ -7,7 +7,6 @@
  * openFirestoreStore({ clock: systemClock, emulatorHost: emulators.hosts.firestore });
  * await emulators.stop();
  */
-import { createServer, type AddressInfo } from 'node:net';
 import {
   type EmulatorCommand,
   type EmulatorKind,
@@ -17,6 +16,7 @@ import {
 } from './emulators/cloud-sdk';
 import { startFirebaseSuite } from './emulators/firebase-suite';
 import { isAnswering, ServerProcess } from './emulators/server-process';
+import { assertFree, freePorts, isTaken } from './ports';
 
 export type { EmulatorKind } from './emulators/cloud-sdk';
 
@@ -174,15 +174,13 @@ function emulators(hosts: Emulators['hosts'], source: string, stop: () => Promis
 }
 
 /** Rejects when the port asked for is taken: whatever answers there would pass for the emulator. */
-async function freePort(asked = 0): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      reject(error.code === 'EADDRINUSE' ? new PortTaken(asked) : error);
-    });
-    server.listen(asked, LOOPBACK, resolve);
+async function freePort(asked?: number): Promise<number> {
+  if (asked === undefined) {
+    const [port = 0] = await freePorts(1);
+    return port;
+  }
+  await assertFree(asked, LOOPBACK).catch((error: unknown) => {
+    throw isTaken(error) ? new PortTaken(asked) : error;
   });
-  const { port } = server.address() as AddressInfo;
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return port;
+  return asked;
 }

@@ -89,6 +89,10 @@ export class CmbsError extends Error {
   }
 }
 
+/** What was needed was away, or did not answer in time: nothing is wrong with what was asked for. */
+export const isOutage = (error: unknown): boolean =>
+  error instanceof CmbsError && (error.code === 'unavailable' || error.code === 'deadline_exceeded');
+
 /** Shorthand for the commonest refusal. */
 export function badRequest(message: string, options?: CmbsErrorOptions): CmbsError {
   return new CmbsError('bad_request', message, options);

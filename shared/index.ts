@@ -5,6 +5,7 @@ export {
   CATALOGUE,
   CmbsError,
   describeError,
+  isOutage,
   toCmbsError,
   type CmbsErrorOptions,
   type ErrorCode,

@@ -2,7 +2,7 @@
 import type { Json } from '@cmbs/shared';
 import { LAYERS, type Layer } from '@cmbs/shared/broker/layers';
 import { at, messageField, textAt, type Answer, type Deployment, type Entry } from './deployment';
-import { freePorts } from './free-ports';
+import { freePorts } from '../ports';
 import type { Statements } from './statements';
 import type { Narrator } from './terminal';
 

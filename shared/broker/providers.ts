@@ -1,5 +1,5 @@
 /** The providers behind the built-in kinds, and the CMBS extension that binds them. */
-import { CmbsError, toCmbsError } from '../errors';
+import { CmbsError, isOutage, toCmbsError } from '../errors';
 import type { Json } from '../json';
 import { LINK_MARGIN_MS, LINK_TIMEOUT_MS, MAX_PAGE_CHARS, PUBLISH_PATIENCE_MS } from '../limits';
 import type { Link, LinkReply } from '../link/link';
@@ -48,9 +48,6 @@ const traceOf = ({ trace }: ActionCall): { readonly trace?: string } => (trace =
 
 const asEntity: ActionOutcome = { answer: 'entity', status: 200 };
 
-/** What was asked for is stored, and is done when whoever does it is there. */
-const isLate = ({ code }: CmbsError): boolean => code === 'unavailable' || code === 'deadline_exceeded';
-
 /** Stored, and the outcome is not known yet. */
 const later = (reason: string | undefined): ActionOutcome => ({
   answer: 'entity',
@@ -89,7 +86,7 @@ function memberProvider({ store, clock, link }: BrokerOptions): Provider {
       } catch (thrown) {
         // The wish is stored, and whoever holds the member finds it.
         const error = toCmbsError(thrown);
-        if (isLate(error)) return later(error.message);
+        if (isOutage(error)) return later(error.message);
         throw thrown;
       }
       if (now.isOutage === true) return later(now.reason);
@@ -219,7 +216,7 @@ function messageProvider(options: BrokerOptions): Provider {
       published = await withDeadline(publish(queued), Math.max(waitMs, PUBLISH_PATIENCE_MS));
     } catch (thrown) {
       const error = toCmbsError(thrown);
-      if (isLate(error)) return later(error.message);
+      if (isOutage(error)) return later(error.message);
       throw thrown;
     }
     if (published.failure !== undefined) return later(published.failure.message);
@@ -250,7 +247,7 @@ function messageProvider(options: BrokerOptions): Provider {
       };
     } catch (thrown) {
       const error = toCmbsError(thrown);
-      if (isLate(error)) return later(error.message);
+      if (isOutage(error)) return later(error.message);
       throw thrown;
     }
   }

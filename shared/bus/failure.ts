@@ -1,11 +1,11 @@
 /** What a handler's failure means for a delivery. */
-import { CmbsError } from '../errors';
+import { CmbsError, isOutage } from '../errors';
 
 export interface Failure {
   readonly reason: string;
   /** Trying again cannot help: the delivery is given up at once. */
   readonly isHopeless: boolean;
-  /** What the handler needs was away, or did not answer in time: no fault of the delivery, which is tried again for as long as it is kept. */
+  /** No fault of the delivery, which is tried again for as long as it is kept. */
   readonly isOutage: boolean;
 }
 
@@ -13,6 +13,6 @@ export function failureOf(error: unknown): Failure {
   return {
     reason: error instanceof Error ? error.message : String(error),
     isHopeless: error instanceof CmbsError && !error.retryable,
-    isOutage: error instanceof CmbsError && (error.code === 'unavailable' || error.code === 'deadline_exceeded'),
+    isOutage: isOutage(error),
   };
 }

@@ -186,6 +186,7 @@ describeOnEmulators('npm run start:cloud says what is wrong', (hosts) => {
     [['--function', 'query'], '--function needs --port PORT.'],
     [['--function', 'query', '--port', 'x'], '"x" is no port'],
     [['--function', 'query', '--port', '65536'], '"65536" is no port'],
+    [['--function', 'query', '--port', '0'], '"0" is no port'],
     [['--port', '1'], '--port goes with --function'],
     [['--only', 'store'], '--only takes functions or companion.'],
     [['--only', 'functions', '--function', 'query', '--port', '1'], 'leave --only out'],
@@ -206,7 +207,7 @@ describeOnEmulators('npm run start:cloud says what is wrong', (hosts) => {
       expect([code, text]).toEqual([1, expect.stringContaining(`127.0.0.1:${port}`)]);
       await expect(fetch(`http://127.0.0.1:${control}/healthz`)).rejects.toThrow('fetch failed');
       const alone = await run(['--function', 'query', '--port', String(port)]);
-      expect(alone).toEqual([1, expect.stringContaining(`Something listens on port ${port} already`)]);
+      expect(alone).toEqual([1, expect.stringContaining(`Port ${port} cannot be used: something listens there`)]);
     } finally {
       server.close();
     }

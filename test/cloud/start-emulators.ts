@@ -41,7 +41,8 @@ export default async function startForRun(): Promise<void> {
     process.env[VARIABLES.firestore] = hosts.firestore;
     process.env[VARIABLES.pubsub] = hosts.pubsub;
     await restartableEmulator('firestore').catch((error: unknown) => {
-      process.env[VARIABLES.noRestarts] = String(error);
+      if (!(error instanceof EmulatorsMissing)) throw error;
+      process.env[VARIABLES.noRestarts] = error.message;
     });
   } catch (error) {
     if (!(error instanceof EmulatorsMissing)) throw error;

@@ -1,5 +1,5 @@
 /** A message that is given up is kept for 30 days, and longer when it is sent again. */
-import { contentOf, Deployment, skewedClock } from './harness';
+import { contentOf, Deployment, eventually, skewedClock } from './harness';
 
 const DAY_MS = 24 * 3600 * 1000;
 
@@ -39,6 +39,11 @@ it('what is purged while it waits goes out to nobody', async () => {
       }),
     );
     await here.must(200, here.act(waiting.path, 'purge'));
+    await eventually(
+      () => here.metric('cmbs_sends_queued'),
+      (queued) => queued === 0,
+      'nothing waits any more',
+    );
     await here.must(200, here.act(late.path, 'start_l1'));
     await here.send('l1', { to: late.sockets.l1, from: late.id, content: 'kept' });
     expect((await here.receives(late, 1)).map(contentOf)).toEqual(['kept']);

@@ -17,6 +17,8 @@ let categories: Categories;
 let publications: Publications;
 /** Ids of the sends that the bus has, in its order. */
 let published: string[];
+/** The ordering keys under which it got them. */
+let keys: Map<string, string | undefined>;
 /** What the bus does before it takes the send. */
 let busy: (id: string) => Promise<void>;
 let backOffMs: number;
@@ -26,6 +28,7 @@ beforeEach(async () => {
   opened = await openTemporaryStore();
   categories = new Categories(opened.store, [CMBS_EXTENSION], { watch: false, maxAgeMs: 0, clock: systemClock });
   published = [];
+  keys = new Map();
   busy = () => Promise.resolve();
   backOffMs = 5;
   sequence = 0;
@@ -39,8 +42,9 @@ afterEach(async () => {
 
 function on(store: Store): Publications {
   const bus: Pick<Bus, 'publish'> = {
-    publish: async (_layer, _topic, { attributes }) => {
+    publish: async (_layer, _topic, { attributes, orderingKey }) => {
       const id = attributes.send_id ?? '';
+      keys.set(id, orderingKey);
       await busy(id);
       published.push(id);
       return id;
@@ -73,7 +77,7 @@ async function queued(id: string, more: Partial<Send> = {}): Promise<HeldSend> {
     kind: 'http://houssem.org/cmbs#message',
     mixins: ['http://houssem.org/cmbs#l32'],
     id,
-    attributes: { cmbs: { message: { cmbs_layer: 'l32', message_content: 'x' } } },
+    attributes: { cmbs: { message: { cmbs_layer: 'l32', message_content: 'x', ordering_key: 'changed since' } } },
   });
   const send: Send = {
     id,
@@ -120,6 +124,12 @@ test('what has one ordering key goes out in its order whatever fails, and holds 
   await areOut('one', 'two', 'three', ...others.map(({ send }) => send.id));
   expect(published.filter((id) => ['one', 'two', 'three'].includes(id))).toEqual(['one', 'two', 'three']);
   expect(published.indexOf('no-key')).toBeLessThan(published.indexOf('one'));
+});
+
+test('one goes out under the key in whose line it stood', async () => {
+  publications.add(await queued('one'), 0);
+  await areOut('one');
+  expect(keys.get('one')).toBe('k');
 });
 
 test('one that is given up lets the next one go', async () => {

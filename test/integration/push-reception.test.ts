@@ -1,11 +1,19 @@
 /** A topic message that is pushed is not acknowledged before it is written, whatever its flags say. */
-import { CmbsError, newId, silentCounters, silentLog, systemClock } from '@cmbs/shared';
+import {
+  CmbsError,
+  newId,
+  silentCounters,
+  silentLog,
+  systemClock,
+  type Counters,
+  type JsonObject,
+} from '@cmbs/shared';
 import { MEMBER, MEMBER_KIND } from '@cmbs/shared/broker/cmbs';
 import { DESIRED } from '@cmbs/shared/broker/desired';
 import { Inbox } from '@cmbs/shared/broker/inbox';
 import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
 import { Categories } from '@cmbs/shared/occi/categories';
-import { writeEntity } from '@cmbs/shared/occi/entity-store';
+import { readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
 import { standardServices } from '@cmbs/shared/services/standard';
 import type { Store } from '@cmbs/shared/store/store';
 import { pushReception } from '@cmbs/functions/push-reception';
@@ -15,9 +23,20 @@ const ALICE = '/cmbs/member/alice';
 
 let temporary: TemporaryStore;
 let categories: Categories;
+let counters: Counters;
+
+async function change(attributes: JsonObject): Promise<void> {
+  const { registry } = await categories.current();
+  await temporary.store.transact(async (tx) => {
+    const before = (await readEntity(tx, ALICE))?.entity;
+    if (before === undefined) throw new Error('alice is gone');
+    writeEntity(tx, { ...before, attributes: { ...before.attributes, ...attributes } }, before, registry);
+  });
+}
 
 beforeEach(async () => {
   temporary = await openTemporaryStore();
+  counters = silentCounters;
   const { store } = temporary;
   categories = new Categories(store, [CMBS_EXTENSION]);
   const { registry } = await categories.current();
@@ -51,7 +70,7 @@ function pushed(store: Store, storable: boolean): Promise<void> {
     clock: systemClock,
     newId,
     log: silentLog,
-    counters: silentCounters,
+    counters,
     inboxLimit: 10,
     discovery: 'closed',
   } as const;
@@ -82,6 +101,14 @@ function readOnly(store: Store): Store {
       name === 'create' || name === 'transact' ? away : target[name].bind(target),
   });
 }
+
+test('is dropped, and counted, when its member does not want the topic any more', async () => {
+  const counted: string[] = [];
+  counters = { add: (name, labels) => void counted.push(`${name} ${labels?.reason ?? ''}`) };
+  await change({ [MEMBER.topics]: ['other'] });
+  await pushed(temporary.store, true);
+  expect([await inbox(), counted]).toEqual([0, ['cmbs_dropped not wanted any more']]);
+});
 
 test.each([true, false])('is written when it is taken (storable %s)', async (storable) => {
   await pushed(temporary.store, storable);

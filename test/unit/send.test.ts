@@ -1,4 +1,13 @@
-import { applyOutcomes, withPublished, type Outcome, type Receiver, type Send } from '@cmbs/shared/broker/send';
+import { QUEUE_COUNT_CONCURRENCY } from '@cmbs/shared/limits';
+import type { Store } from '@cmbs/shared/store/store';
+import {
+  applyOutcomes,
+  refuseWhereFull,
+  withPublished,
+  type Outcome,
+  type Receiver,
+  type Send,
+} from '@cmbs/shared/broker/send';
 
 const receiver = (name: string, state: Receiver['state'], via: Receiver['via'] = 'bus'): Receiver => ({
   name,
@@ -68,5 +77,42 @@ describe('outcomes that were noted while the store was busy', () => {
       7,
     );
     expect(states(first)).toEqual(['bob delivered']);
+  });
+});
+
+describe('the queues of a send', () => {
+  const addresses = Array.from({ length: 200 }, (_, number) => `tcp://peer:${number}`);
+
+  /** A store in which so many sends wait at each address. */
+  function counting(queued: (address: string) => number): {
+    readonly count: Store['count'];
+    readonly most: () => number;
+  } {
+    let asking = 0;
+    let most = 0;
+    return {
+      most: () => most,
+      count: async ({ where = [] }, limit) => {
+        asking += 1;
+        most = Math.max(most, asking);
+        await new Promise(setImmediate);
+        asking -= 1;
+        return Math.min(queued(where[0]?.value ?? ''), limit);
+      },
+    };
+  }
+
+  it('are looked at side by side, and not all at once', async () => {
+    const store = counting(() => 2);
+    await refuseWhereFull(store, addresses, 3);
+    expect(store.most()).toBe(QUEUE_COUNT_CONCURRENCY);
+  });
+
+  it('refuse it where one of them is full', async () => {
+    const store = counting((address) => (address === 'tcp://peer:150' ? 3 : 0));
+    await expect(refuseWhereFull(store, addresses, 3)).rejects.toMatchObject({
+      code: 'queue_full',
+      message: expect.stringContaining('tcp://peer:150') as string,
+    });
   });
 });

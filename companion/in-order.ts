@@ -1,14 +1,14 @@
 /** Work that has to keep its order: one after the other under one name, in the order of the calls. */
 import { toCmbsError } from '@cmbs/shared';
 
-export class Turns {
+export class InOrder {
   readonly #last = new Map<string, Promise<unknown>>();
 
   /**
    * Does the work when all that was asked for before under the name is done. Where one of them failed and will be asked
    * for again, it fails likewise without being done: it would overtake.
    */
-  async take<T>(name: string, work: () => Promise<T>): Promise<T> {
+  async run<T>(name: string, work: () => Promise<T>): Promise<T> {
     const before = this.#last.get(name);
     const mine = before === undefined ? work() : before.then(work, (error: unknown) => afterFailure(error, work));
     this.#last.set(name, mine);

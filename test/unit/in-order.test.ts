@@ -1,5 +1,5 @@
 import { CmbsError } from '@cmbs/shared';
-import { Turns } from '@cmbs/companion/turns';
+import { InOrder } from '@cmbs/companion/in-order';
 
 /** Work that ends when it is told to. */
 function work(): {
@@ -27,10 +27,10 @@ const settled = async (promises: readonly Promise<unknown>[]): Promise<readonly 
   (await Promise.allSettled(promises)).map(({ status }) => status);
 
 test('one name after the other, different names side by side', async () => {
-  const turns = new Turns();
+  const order = new InOrder();
   const [first, second, other] = [work(), work(), work()];
-  const both = [turns.take('a', first.begin), turns.take('a', second.begin)];
-  const aside = turns.take('b', other.begin);
+  const both = [order.run('a', first.begin), order.run('a', second.begin)];
+  const aside = order.run('b', other.begin);
   expect([first, second, other].map((one) => one.isBegun())).toEqual([true, false, true]);
   second.end();
   other.end();
@@ -41,21 +41,21 @@ test('one name after the other, different names side by side', async () => {
 });
 
 test('what waits behind one that will be asked for again fails with it, and does not overtake', async () => {
-  const turns = new Turns();
+  const order = new InOrder();
   const [first, second, third] = [work(), work(), work()];
-  const all = [first, second, third].map(({ begin }) => turns.take('a', begin));
+  const all = [first, second, third].map(({ begin }) => order.run('a', begin));
   first.end(away);
   expect(await settled(all)).toEqual(['rejected', 'rejected', 'rejected']);
   expect([second.isBegun(), third.isBegun()]).toEqual([false, false]);
   // Asked for again, they are as new.
   second.end();
-  expect(await turns.take('a', second.begin)).toBe('done');
+  expect(await order.run('a', second.begin)).toBe('done');
 });
 
 test('what waits behind one that failed for good is done', async () => {
-  const turns = new Turns();
+  const order = new InOrder();
   const [first, second] = [work(), work()];
-  const both = [turns.take('a', first.begin), turns.take('a', second.begin)];
+  const both = [order.run('a', first.begin), order.run('a', second.begin)];
   first.end(new CmbsError('bad_request', 'Never.'));
   second.end();
   expect(await settled(both)).toEqual(['rejected', 'fulfilled']);
