@@ -203,6 +203,16 @@ describeOnEmulators('signed pushes', (hosts) => {
     expect((await here.inbox(member)).map(contentOf).filter((content) => content === 'thrice')).toHaveLength(1);
   });
 
+  test('are taken once each, in whatever order they come and come again', async () => {
+    const bodies = new Map(['one', 'two', 'three'].map((content) => [content, pushOf(content)]));
+    const order = ['three', 'one', 'three', 'two', 'one'];
+    for (const content of order) {
+      expect((await push(bodies.get(content) ?? {}, tokens.good())).status).toBe(204);
+    }
+    const received = (await here.inbox(member)).map(contentOf);
+    expect(received.filter((content) => bodies.has(content as string))).toEqual(['three', 'one', 'two']);
+  });
+
   test.each(tokens.forgeries())('are refused with %s', async (_, status, headers) => {
     const answer = await push(pushOf('forged'), headers());
     expect(answer.status).toBe(status);

@@ -100,7 +100,7 @@ export class PubsubConsumer implements Consumer {
   /** While it is set, the last stream was opened just now. */
   #cancelConnecting: (() => void) | undefined;
   #cancelStalled: () => void = nothing;
-  /** Deliveries so far. */
+  /** Deliveries settled so far. */
   #settledCount = 0;
   #ready: Held[] = [];
   #running = 0;
