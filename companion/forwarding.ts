@@ -7,6 +7,7 @@ import type { TopicLayer } from '@cmbs/shared/bus/bus';
 import { isLocal, isNamed, socketOf, wants } from '@cmbs/shared/broker/member';
 import { MESSAGES } from '@cmbs/shared/broker/cmbs';
 import { receiptId } from '@cmbs/shared/broker/inbox';
+import { checkSize } from '@cmbs/shared/broker/message-rules';
 import {
   addressesOf,
   nextSequence,
@@ -35,13 +36,13 @@ export class Forwarding {
   }
 
   /**
-   * Durable when resolved: the send that publishes and passes on lies in the outbox. Those with one ordering key in the
-   * order in which they came.
+   * Durable when resolved: the send that publishes and passes on lies in the outbox. Messages of one sender with one
+   * ordering key are queued in the order of these calls, whichever member they come through.
    */
   passOn(member: Entity, layer: TopicLayer, message: WireMessage): Promise<'forwarded' | 'duplicate'> {
     const { orderingKey = '' } = message;
     if (orderingKey === '') return this.#queue(member, layer, message);
-    const line = JSON.stringify([member.path, layer, orderingKey]);
+    const line = JSON.stringify([senderOf(message), layer, orderingKey]);
     return this.#inOrder.run(line, () => this.#queue(member, layer, message));
   }
 
@@ -95,6 +96,7 @@ export class Forwarding {
       receivers,
       frame: onwardFrame(message, wireId, [...hops, here], [...message.pathHistory, uriOf(member.path)]),
       ...(message.orderingKey === undefined ? {} : { orderingKey: message.orderingKey }),
+      sender: senderOf(message),
     };
     // Refused, the message stays with who passed it here and comes again.
     await refuseWhereFull(store, addressesOf(layer, receivers), queueLimit);
@@ -105,6 +107,11 @@ export class Forwarding {
       return 'forwarded';
     });
   }
+}
+
+/** The member that a message began at: its first hop, or for a peer without hops the first of its path. */
+function senderOf({ transfer, pathHistory }: WireMessage): string {
+  return transfer.hops?.[0] ?? pathHistory[0] ?? '';
 }
 
 /** The frame with this member in its path; the content keeps its own bytes. */
@@ -131,5 +138,7 @@ function onwardFrame(
       },
     },
   };
-  return stringifyJson(next);
+  const frame = stringifyJson(next);
+  checkSize(frame);
+  return frame;
 }

@@ -28,7 +28,7 @@ import type { Learning } from '@cmbs/shared/broker/learning';
 import { describe } from '@cmbs/shared/broker/member';
 import { isEmptyContent } from '@cmbs/shared/broker/message';
 import { MESSAGE } from '@cmbs/shared/broker/cmbs';
-import { originOf, parseReply, type Reply } from '@cmbs/shared/broker/wire';
+import { originOf, parseFrame, parseReply, type Reply } from '@cmbs/shared/broker/wire';
 import { MAX_INTERNAL_ATTEMPTS, MAX_LANES, PUBLICATION_GRACE_MS } from '@cmbs/shared/limits';
 import { readEntity } from '@cmbs/shared/occi/entity-store';
 import type { Path } from '@cmbs/shared/occi/model';
@@ -406,7 +406,10 @@ export class Outbox implements LaneOwner {
       const { entity } = read.message;
       const isDiscovery = send.layer === 'l1' && isEmptyContent(entity.verbatim[MESSAGE.content]);
       const content = isDiscovery ? JSON.stringify(describe(from)) : undefined;
-      return outgoingFrame(send, entity, { deployment, uriOf, revision: from.updatedAt }, content);
+      const frame = outgoingFrame(send, entity, { deployment, uriOf, revision: from.updatedAt }, content);
+      // What an earlier release queued may be what no receiver takes.
+      parseFrame(frame);
+      return frame;
     } catch (error) {
       held.frame = undefined;
       throw error;

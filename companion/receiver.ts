@@ -65,8 +65,10 @@ export class Receiver {
       const message = parseFrame(bytes);
       if (message.topics.length === 0) return await this.reply(memberPath, layer, bytes);
       const member = this.#member(memberPath);
-      await this.#reception.learnFrom(member, message);
-      const how = await this.#forwarding.passOn(member, layer, message);
+      // Takes its place in the order of its key before anything is waited for.
+      const passed = this.#forwarding.passOn(member, layer, message);
+      await Promise.all([passed, this.#reception.learnFrom(member, message)]);
+      const how = await passed;
       counters.add('cmbs_received', { layer, outcome: how });
       return this.#replyOf(member, undefined);
     } catch (thrown) {

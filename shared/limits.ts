@@ -281,6 +281,11 @@ export const DEFAULT_SEND_WAIT_S = 10;
 export const MAX_HOPS = 8;
 /** Bytes of a frame that a receiver takes; above it gets an error reply (layers.md, L1 on the wire). */
 export const MAX_FRAME_BYTES = 1024 * 1024;
+/**
+ * Bytes of them for what members add on the way: a hop and a URI for each of the eight that a message may pass, its send
+ * id, origin and trace. What a message has itself stays below by these.
+ */
+export const FRAME_RESERVE_BYTES = 16 * 1024;
 
 /** Bytes of a reply: what a call may give back of the largest frame, and a list of sockets. */
 export const MAX_REPLY_BYTES = 2 * 1024 * 1024;

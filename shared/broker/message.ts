@@ -1,12 +1,14 @@
 /** Messages: what their entities mean and what has to hold before one may be sent. */
-import { CmbsError } from '../errors';
+import { CmbsError, toCmbsError } from '../errors';
 import type { Json, JsonObject } from '../json';
 import { MAX_RECEIVERS, MAX_TOPICS, MESSAGE_TTL_MS } from '../limits';
 import type { Entity } from '../occi/model';
 import { layerMixin, MESSAGE } from './cmbs';
 import { LAYERS, parseLayer, type Layer } from './layers';
 import { isTrue, stringList } from './member';
+import { checkRoom } from './message-rules';
 import { parseTopic } from './topics';
+import { messageFrame, parseFrame } from './wire';
 
 const EMPTY_CONTENT = /^\s*(?:""|\{\s*\})?\s*$/;
 
@@ -67,7 +69,25 @@ export function prepareMessage(next: Entity, before: Entity | undefined): Entity
     throw refuse(`${MESSAGE.expiresAt} takes an RFC 3339 time, for example 2030-01-31T12:00:00Z.`);
   }
   if (before === undefined) attributes[MESSAGE.delivery] ??= { state: 'created' };
-  return { ...next, attributes };
+  const prepared = { ...next, attributes };
+  checkMessage(prepared);
+  return prepared;
+}
+
+/**
+ * Asks of a message what its receivers will ask of its frame.
+ * @throws CmbsError `bad_attribute` that names the attribute, `too_large`
+ */
+export function checkMessage(message: Entity): void {
+  const pathHistory = stringList(message.attributes[MESSAGE.pathHistory]);
+  const frame = messageFrame(message, { pathHistory, transfer: { v: 1 } });
+  checkRoom(frame);
+  try {
+    parseFrame(frame);
+  } catch (thrown) {
+    const error = toCmbsError(thrown);
+    throw error.code === 'bad_request' ? new CmbsError('bad_attribute', error.message, { cause: thrown }) : error;
+  }
 }
 
 const refuse = (message: string): CmbsError => new CmbsError('bad_attribute', message);

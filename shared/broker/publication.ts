@@ -4,12 +4,12 @@
  */
 import { createHash } from 'node:crypto';
 import type { BusMessage, Delivery, TopicLayer } from '../bus/bus';
-import { CmbsError } from '../errors';
 import { isJsonObject, type Json } from '../json';
-import { MAX_FRAME_BYTES, MAX_JSON_DEPTH } from '../limits';
+import { MAX_JSON_DEPTH } from '../limits';
 import { nestsWithin, RawJson, stringifyJson } from '../occi/json-source';
 import type { Path } from '../occi/model';
 import { layerMixin, MESSAGE_KIND } from './cmbs';
+import { checkSize } from './message-rules';
 import { parseFrame, type WireMessage } from './wire';
 
 /** Media type of a message entity in the original's form. */
@@ -70,9 +70,7 @@ export function busMessageOf(publication: Publication): BusMessage {
  */
 export function messageOfDelivery(layer: TopicLayer, delivery: Delivery): WireMessage {
   const { data, attributes } = delivery.message;
-  if (Buffer.byteLength(data) > MAX_FRAME_BYTES) {
-    throw new CmbsError('too_large', `A message has ${MAX_FRAME_BYTES} bytes at most.`);
-  }
+  checkSize(data);
   const json = jsonOf(data);
   const isEntity = isJsonObject(json) && json.kind === MESSAGE_KIND;
   const message = parseFrame(isEntity ? data : wrapped(layer, delivery, json !== undefined));

@@ -6,6 +6,7 @@ import type { Counters, Log } from '../log';
 import type { Entity } from '../occi/model';
 import type { Registry } from '../occi/registry';
 import type { Store } from '../store/store';
+import { parseTraceparent } from '../trace';
 import { MESSAGE } from './cmbs';
 import { stringList } from './member';
 import { busMessageOf } from './publication';
@@ -50,7 +51,8 @@ export function outgoingFrame(
 function traceOf({ trace }: Send, message: Entity): Pick<Transfer, 'traceparent'> {
   const headers = message.attributes[MESSAGE.headers] as Readonly<Record<string, unknown>> | undefined;
   const traceparent = trace ?? headers?.traceparent;
-  return typeof traceparent === 'string' ? { traceparent } : {};
+  const known = typeof traceparent === 'string' ? parseTraceparent(traceparent) : undefined;
+  return known === undefined ? {} : { traceparent: known };
 }
 
 /**

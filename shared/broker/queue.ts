@@ -10,7 +10,7 @@ import type { Store } from '../store/store';
 import { MESSAGE } from './cmbs';
 import type { Layer } from './layers';
 import { actingMember, allMembers, isLocal, isNamed, socketOf, wants } from './member';
-import { deliveryState, expiryOf, providersOf, topicsOf, whyNotSent } from './message';
+import { checkMessage, deliveryState, expiryOf, providersOf, topicsOf, whyNotSent } from './message';
 import { addressesOf, nextSequence, readSend, refuseWhereFull, writeSend, type Receiver, type Send } from './send';
 
 export interface QueueOptions {
@@ -134,6 +134,8 @@ export async function queueSend(request: QueueRequest, options: QueueOptions): P
     const why = whyNotSent(message, layer);
     if (why !== undefined)
       throw new CmbsError('conflict', `${request.message} cannot be sent on ${layer}: ${why}.`);
+    // An earlier release may have stored it, or it came from a peer and would outgrow its frame here.
+    checkMessage(message);
     const underWay = deliveryState(message);
     if (underWay === 'queued' || underWay === 'sending' || underWay === 'partial') {
       const delivery = message.attributes[MESSAGE.delivery] as { readonly send_id?: string } | undefined;

@@ -60,8 +60,10 @@ export interface Send {
   readonly trace?: string;
   /** The frame to pass on, where no entity of this deployment is behind it. */
   readonly frame?: string;
-  /** What one member sends with the same one on a layer goes on the topic bus in the order in which it was queued. */
+  /** Messages from one member with the same key are published on a layer in the order in which they were queued. */
   readonly orderingKey?: string;
+  /** The member that sent a message which is passed on, as `deployment/member`: its order is kept, not that of {@link from}. */
+  readonly sender?: string;
 }
 
 export const isOpen = ({ state }: Receiver): boolean => state === 'queued' || state === 'waiting';
@@ -97,9 +99,9 @@ export const isPublishing = ({ receivers }: Pick<Send, 'receivers'>): boolean =>
   receivers.some((receiver) => receiver.via === 'bus' && isOpen(receiver));
 
 /** What the places of sends with one ordering key, of one member on one layer, begin with; undefined without a key. */
-export function lineOf({ from, layer, orderingKey = '' }: Send): string | undefined {
+export function lineOf({ from, sender = from, layer, orderingKey = '' }: Send): string | undefined {
   if (orderingKey === '') return undefined;
-  return `${createHash('sha256').update([from, layer, orderingKey].join('\0')).digest('base64url')}/`;
+  return `${createHash('sha256').update([sender, layer, orderingKey].join('\0')).digest('base64url')}/`;
 }
 
 /** Whether nothing that has to be published before it is still open. */

@@ -3,13 +3,14 @@ import { isUtf8 } from 'node:buffer';
 import { z } from 'zod';
 import { CmbsError, type ErrorCode } from '../errors';
 import { isJsonObject, type Json, type JsonObject } from '../json';
-import { MAX_HOPS, MAX_JSON_DEPTH, MAX_REPLY_BYTES } from '../limits';
+import { MAX_JSON_DEPTH, MAX_REPLY_BYTES } from '../limits';
 import { nestsWithin, RawJson, sourceOf, stringifyJson, type JsonOutputObject } from '../occi/json-source';
 import { CORE_SUMMARY, CORE_TITLE, type Entity } from '../occi/model';
 import { checkId } from '../occi/paths';
 import { layerMixin, MESSAGE, MESSAGE_KIND, MESSAGES } from './cmbs';
 import { LAYERS, parseLayer, type Layer } from './layers';
 import { isTrue, stringList } from './member';
+import { checkForm, checkSize, originSchema } from './message-rules';
 
 /** What CMBS adds to a frame; a peer that ignores it loses nothing. */
 export interface Transfer {
@@ -58,44 +59,6 @@ export function messageFrame(message: Entity, { content, pathHistory, transfer }
   });
 }
 
-const text = z.string().max(4096);
-const flag = z.union([z.string(), z.boolean()]).optional();
-const list = z.union([z.array(z.string()).max(10_000), z.string()]).optional();
-const originSchema = z.looseObject({ deployment: z.string().max(255), revision: z.number() });
-const transferSchema = z.looseObject({
-  v: z.number(),
-  send_id: z.string().min(1).max(255).optional(),
-  origin: originSchema.optional(),
-  hops: z
-    .array(z.string().max(600))
-    .max(MAX_HOPS * 2)
-    .optional(),
-  content_type: z.string().max(255).optional(),
-  traceparent: z.string().max(255).optional(),
-});
-const frameSchema = z.looseObject({
-  kind: z.literal(MESSAGE_KIND),
-  id: z.string().min(1).max(255),
-  mixins: z.array(z.string().max(1000)).max(100).optional(),
-  title: text.optional(),
-  summary: text.optional(),
-  attributes: z.looseObject({
-    cmbs: z.looseObject({
-      message: z.looseObject({
-        cmbs_layer: z.string().optional(),
-        executable: flag,
-        storable: flag,
-        path_history: list,
-        topics: list,
-        providers: list,
-        expires_at: z.string().optional(),
-        ordering_key: z.string().max(1024).optional(),
-        transfer: transferSchema.optional(),
-      }),
-    }),
-  }),
-});
-
 /** A message as it arrived. */
 export interface WireMessage {
   readonly id: string;
@@ -131,8 +94,11 @@ function textOf(bytes: Buffer | string, what: string): string {
   return text;
 }
 
-/** Throws `bad_request` with one sentence for bytes that are not JSON or JSON that is not a message. */
+/**
+ * @throws CmbsError `bad_request` with one sentence for bytes that are not JSON or JSON that is not a message, `too_large`
+ */
 export function parseFrame(bytes: Buffer | string): WireMessage {
+  checkSize(bytes);
   const source = textOf(bytes, 'The frame');
   let json: unknown;
   try {
@@ -140,16 +106,7 @@ export function parseFrame(bytes: Buffer | string): WireMessage {
   } catch (cause) {
     throw new CmbsError('bad_request', 'The frame is not JSON; send a message entity.', { cause });
   }
-  const parsed = frameSchema.safeParse(json);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    const where = issue === undefined || issue.path.length === 0 ? 'the frame' : issue.path.join('.');
-    throw new CmbsError(
-      'bad_request',
-      `The frame is not a message entity: ${where} is missing or of the wrong form.`,
-    );
-  }
-  const { data } = parsed;
+  const data = checkForm(json);
   const fields = data.attributes.cmbs.message;
   const expiry = fields.expires_at === undefined || fields.expires_at === '' ? NaN : Date.parse(fields.expires_at);
   return {

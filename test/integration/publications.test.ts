@@ -126,6 +126,18 @@ test('what has one ordering key goes out in its order whatever fails, and holds 
   expect(published.indexOf('no-key')).toBeLessThan(published.indexOf('one'));
 });
 
+test('what is passed on keeps the order of its sender, whichever members it came through', async () => {
+  let failures = 3;
+  busy = (id) =>
+    id === 'one' && failures-- > 0 ? Promise.reject(new CmbsError('unavailable', 'Away.')) : Promise.resolve();
+  const sender = 'another/alice';
+  const one = await queued('one', { from: '/cmbs/member/bob', sender });
+  const two = await queued('two', { from: '/cmbs/member/carol', sender });
+  for (const held of [two, one]) publications.add(held, 0);
+  await areOut('one', 'two');
+  expect(published).toEqual(['one', 'two']);
+});
+
 test('one goes out under the key in whose line it stood', async () => {
   publications.add(await queued('one'), 0);
   await areOut('one');

@@ -1,0 +1,63 @@
+/** What an earlier release stored, and no receiver takes, fails with the reason when it is sent. */
+import { queueSend } from '@cmbs/shared/broker/queue';
+import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
+import { checkMessage } from '@cmbs/shared/broker/message';
+import { layerMixin, MEMBER_KIND, MESSAGE, MESSAGE_KIND } from '@cmbs/shared/broker/cmbs';
+import { newId, systemClock, toCmbsError, type JsonObject } from '@cmbs/shared';
+import { Categories } from '@cmbs/shared/occi/categories';
+import { writeEntity } from '@cmbs/shared/occi/entity-store';
+import { CORE_TITLE, type Entity } from '@cmbs/shared/occi/model';
+import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
+
+let opened: TemporaryStore;
+let categories: Categories;
+beforeEach(async () => {
+  opened = await openTemporaryStore();
+  categories = new Categories(opened.store, [CMBS_EXTENSION], { watch: false, maxAgeMs: 0, clock: systemClock });
+});
+afterEach(async () => {
+  categories.close();
+  await opened.close();
+});
+
+const entity = (kind: string, path: string, attributes: JsonObject, content = '"x"'): Entity => ({
+  path,
+  id: path.slice(path.lastIndexOf('/') + 1),
+  kind,
+  mixins: kind === MESSAGE_KIND ? [layerMixin('l2')] : [],
+  attributes,
+  verbatim: { [MESSAGE.content]: content },
+  owner: 'somebody',
+  createdAt: 1,
+  updatedAt: 1,
+  isLinked: false,
+});
+
+const sendable = { [MESSAGE.layer]: 'l2', [MESSAGE.sendable]: 'true' };
+
+test.each([
+  ['a title that is too long', { ...sendable, [CORE_TITLE]: 'x'.repeat(5000) }, '"x"', 'bad_attribute', 'title'],
+  ['a frame that is too large', sendable, JSON.stringify('x'.repeat(1024 * 1024)), 'too_large', 'bytes at most'],
+])('%s', async (_what, attributes, content, code, reason) => {
+  const { store } = opened;
+  const { registry } = await categories.current();
+  const message = entity(MESSAGE_KIND, '/cmbs/message/old', attributes, content);
+  const member = entity(MEMBER_KIND, '/cmbs/member/alice', { 'cmbs.member.local': 'true' });
+  await store.transact((tx) => {
+    for (const one of [message, member]) writeEntity(tx, one, undefined, registry);
+    return Promise.resolve();
+  });
+  const queued = queueSend(
+    { message: message.path, layer: 'l2', from: undefined, registry },
+    { store, clock: systemClock, newId, queueLimit: 10 },
+  );
+  const error = await queued.then(() => undefined, toCmbsError);
+  expect(error).toMatchObject({ code, message: expect.stringContaining(reason) as string });
+});
+
+test('headers of the caller that are no trace stay headers', () => {
+  const headers = { traceparent: 'x'.repeat(300) };
+  expect(() =>
+    checkMessage(entity(MESSAGE_KIND, '/cmbs/message/m', { ...sendable, [MESSAGE.headers]: headers })),
+  ).not.toThrow();
+});
