@@ -17,6 +17,7 @@ const EXTERNAL = ['zeromq', '@photostructure/sqlite', '@google-cloud/functions-f
 /** Bundle in `dist` to its source. A part that a checkout leaves out (a benchmark, a main) is left out here too. */
 const PROGRAMS = {
   'local/main': 'emulator/main.ts',
+  'local/start': 'emulator/start.ts',
   'local/backup': 'emulator/backup.ts',
   'local/demo': 'emulator/demo.ts',
   'local/cloud': 'emulator/cloud-main.ts',

@@ -21,6 +21,7 @@ import {
 } from '@cmbs/shared/limits';
 import { identitiesOf } from '@cmbs/shared/link/identity-of';
 import { Categories } from '@cmbs/shared/occi/categories';
+import type { Restarts } from '@cmbs/shared/restarts';
 import type { ServiceModule } from '@cmbs/shared/services/module';
 import { standardServices } from '@cmbs/shared/services/standard';
 import { deploymentId } from '@cmbs/shared/store/deployment';
@@ -36,6 +37,8 @@ export interface CloudCompanionOptions {
   readonly clock?: Clock;
   /** Service modules besides the standard ones. */
   readonly services?: readonly ServiceModule[];
+  /** Deaths of the process after which it was started again, by reason, where somebody counts them. */
+  readonly restarts?: Restarts;
 }
 
 export interface CloudCompanion {
@@ -52,10 +55,12 @@ export async function startCloudCompanion({
   log,
   clock = systemClock,
   services: modules = [],
+  restarts = {},
 }: CloudCompanionOptions): Promise<CloudCompanion> {
   const { CMBS_SHARD: shard, CMBS_PUBLIC_URL: publicUrl = '' } = config;
   const shards = new Shards(config.CMBS_SHARDS);
   const metrics = prometheusMetrics();
+  for (const [reason, n] of Object.entries(restarts)) metrics.add('cmbs_restarts_total', { reason }, n);
   const services = standardServices({ clock, newId });
   for (const module of modules) services.register(module);
   const { verifier } = identitiesOf(config.CMBS_IDENTITY_KEY, clock);

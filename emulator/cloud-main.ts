@@ -6,7 +6,7 @@ import { CLOUD_SETTINGS, ConfigError, readCloudConfig, settingsHelp } from '@cmb
 import { structuredLog } from '@cmbs/shared/structured-log';
 import { entryPointOf } from '@cmbs/functions/deployment';
 import { ROUTES } from '@cmbs/functions/routes';
-import { ensureLocalKey, Part, startCloudFunctions } from './cloud';
+import { ensureLocalKey, LastingPart, Part, startCloudFunctions } from './cloud';
 import { assertFree, freePorts, isTaken, portOf } from './ports';
 
 const HELP = `CMBS ${VERSION}, in the parts that the cloud runs.
@@ -92,7 +92,12 @@ async function runParts(only: string | undefined): Promise<void> {
     project: config.GOOGLE_CLOUD_PROJECT,
     labels: { part: 'functions' },
   });
-  const companion = only === 'functions' ? undefined : new Part(process.execPath, [COMPANION], environment);
+  const companion =
+    only === 'functions'
+      ? undefined
+      : new LastingPart(process.execPath, [COMPANION], environment, (reason) =>
+          log.warn('the companion died and is started again', { event: 'restarted', reason }),
+        );
   const stopped = signalled();
   try {
     if (only === 'companion') {

@@ -6,8 +6,10 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { newLocalKey } from '@cmbs/shared/link/local-identity';
-import { CLOUD_STOP_MS, GATEWAY_GRACE_MS } from '@cmbs/shared/limits';
+import { CLOUD_STOP_MS, GATEWAY_GRACE_MS, RESTART_READY_MAX_MS } from '@cmbs/shared/limits';
+import { RESTART_EXIT_CODE, RESTARTS_VARIABLE } from '@cmbs/shared/restarts';
 import { prometheusMetrics } from '@cmbs/companion/metrics';
 import { cloudRuntime, type CloudOptions } from '@cmbs/functions/cloud';
 import { Gateway } from './gateway';
@@ -50,8 +52,10 @@ export async function startCloudFunctions(options: Omit<CloudOptions, 'counters'
 
 /** A program of ours in a process of its own, with its output in ours. */
 export class Part {
-  readonly exited: Promise<void>;
+  /** Resolves with why it ought to be started again, or with undefined when it ended by intention or cannot run. */
+  readonly exited: Promise<string | undefined>;
   readonly #child: ChildProcess;
+  #isStopping = false;
 
   constructor(
     command: string,
@@ -59,17 +63,61 @@ export class Part {
     environment: Readonly<Record<string, string | undefined>>,
   ) {
     this.#child = spawn(command, args, { env: environment, stdio: ['ignore', 'inherit', 'inherit'] });
-    this.exited = once(this.#child, 'exit').then(() => undefined);
+    this.exited = once(this.#child, 'exit').then((values) => {
+      const [code, signal] = values as [number | null, string | null];
+      if (this.#isStopping) return undefined;
+      return signal ?? (code === RESTART_EXIT_CODE ? 'memory' : undefined);
+    });
     this.exited.catch(() => undefined); // it could not be started: whoever waits is told
   }
 
   /** SIGTERM, and SIGKILL when that does not help in time. */
   async stop(): Promise<void> {
+    this.#isStopping = true;
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     this.#child.kill('SIGTERM');
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), CLOUD_STOP_MS);
     await this.exited;
     clearTimeout(timer);
+  }
+}
+
+/** A part that is started again, after a pause, when it dies. */
+export class LastingPart {
+  /** Resolves when it has ended by intention, or cannot run. */
+  readonly exited: Promise<void>;
+  readonly #stop = new AbortController();
+  #part: Part;
+
+  constructor(
+    command: string,
+    args: readonly string[],
+    environment: Readonly<Record<string, string | undefined>>,
+    onDeath: (reason: string) => void,
+  ) {
+    const restarts: Record<string, number> = {};
+    const start = (): Part =>
+      new Part(command, args, { ...environment, [RESTARTS_VARIABLE]: JSON.stringify(restarts) });
+    this.#part = start();
+    const keep = async (): Promise<void> => {
+      for (;;) {
+        const reason = await this.#part.exited;
+        if (reason === undefined) return;
+        restarts[reason] = (restarts[reason] ?? 0) + 1;
+        onDeath(reason);
+        // A timer that keeps the program alive: nothing else may be left of it. It rejects when the part is stopped.
+        const goesOn = pause(RESTART_READY_MAX_MS, true, { signal: this.#stop.signal }).catch(() => false);
+        if (!(await goesOn)) return;
+        this.#part = start();
+      }
+    };
+    this.exited = keep();
+    this.exited.catch(() => undefined); // it could not be started: whoever waits is told
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#part.stop();
   }
 }
 

@@ -1,7 +1,7 @@
 /** Log lines of the local stack: a line of text for a person at a terminal. */
 import { describeError, type Log, type LogFields } from '@cmbs/shared';
 
-const SEVERITIES = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+export const SEVERITIES = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type Severity = (typeof SEVERITIES)[number];
 
 const isTraffic = ({ event }: LogFields): boolean => event === 'request' || event === 'delivery';

@@ -1,9 +1,13 @@
 /** The local stack as a program: arguments, settings, a welcome, and a stop on a signal. */
-import { CmbsError, VERSION } from '@cmbs/shared';
+import { CmbsError, systemClock, VERSION, type Log } from '@cmbs/shared';
 import { ConfigError, readConfig, settingsHelp } from '@cmbs/shared/config';
+import { MEMORY_STOP_MS } from '@cmbs/shared/limits';
+import { watchMemory } from '@cmbs/shared/memory-watch';
+import { RESTART_EXIT_CODE, takeRestarts } from '@cmbs/shared/restarts';
 import type { ServiceModule } from '@cmbs/shared/services/module';
 import { terminalLog } from './log';
 import { startStack } from './stack';
+import { stopRequested, tellSupervisor } from './supervision';
 
 const HELP = `CMBS ${VERSION}: a message broker that is managed as a cloud resource.
 
@@ -39,17 +43,42 @@ async function run(args: readonly string[], services: readonly ServiceModule[]):
     process.stderr.write(`Unknown argument ${JSON.stringify(args[0])}; try --help.\n`);
     return 2;
   }
+  const restarts = takeRestarts(process.env);
   const config = readConfig(process.env);
   const log = terminalLog(config.CMBS_LOG, (line) => process.stderr.write(line));
-  const stack = await startStack({ config, log, services });
+  const stack = await startStack({ config, log, services, restarts });
+  // Before anybody hears that it is ready, and may stop it.
+  const stop = stopRequested();
   process.stdout.write(welcome(stack.url, config.CMBS_DATA_DIR));
-  const signal = await new Promise<string>((resolve) => {
-    for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => resolve(name));
-  });
-  process.stdout.write(`${signal}: finishing what is in hand\n`);
+  tellSupervisor({ type: 'ready', port: Number(new URL(stack.url).port || '80') });
+  const reason = await Promise.race([stop, memoryExceeded(config.CMBS_MEMORY_LIMIT_MB, log)]);
+  if (reason === undefined) {
+    // What holds the memory may hold up an orderly stop as well; everything acknowledged is on the disk.
+    setTimeout(() => process.exit(RESTART_EXIT_CODE), MEMORY_STOP_MS);
+    await stack.close();
+    process.exit(RESTART_EXIT_CODE);
+  }
+  process.stdout.write(`${reason}: finishing what is in hand\n`);
   await stack.close();
   process.stdout.write('stopped\n');
   return 0;
+}
+
+/** Resolves, without a reason to tell anybody at the terminal, when the process has outgrown its limit. */
+function memoryExceeded(limitMb: number, log: Log): Promise<undefined> {
+  return new Promise((resolve) => {
+    watchMemory({
+      limitMb,
+      clock: systemClock,
+      onExceeded: (usedMb) => {
+        log.error('the stack uses too much memory and ends, to be started again; see CMBS_MEMORY_LIMIT_MB', {
+          used_mb: usedMb,
+          limit_mb: limitMb,
+        });
+        resolve(undefined);
+      },
+    });
+  });
 }
 
 /**
@@ -59,10 +88,12 @@ async function run(args: readonly string[], services: readonly ServiceModule[]):
 export function runProgram(args: readonly string[], services: readonly ServiceModule[] = []): void {
   run(args, services).then(
     (code) => {
+      tellSupervisor({ type: 'final' });
       process.exitCode = code;
     },
     (error: unknown) => {
       const isExpected = error instanceof ConfigError || error instanceof CmbsError;
+      if (isExpected) tellSupervisor({ type: 'final' });
       process.stderr.write(`${isExpected ? error.message : String((error as Error).stack ?? error)}\n`);
       process.exitCode = 1;
     },

@@ -4,6 +4,7 @@ import { embeddedBus } from '@cmbs/shared/bus/embedded';
 import type { Config } from '@cmbs/shared/config';
 import { GATEWAY_GRACE_MS, SWEEP_INTERVAL_MS, SWEEP_LIMIT } from '@cmbs/shared/limits';
 import { inProcessLink } from '@cmbs/shared/link/in-process';
+import type { Restarts } from '@cmbs/shared/restarts';
 import type { ServiceModule } from '@cmbs/shared/services/module';
 import { standardServices } from '@cmbs/shared/services/standard';
 import { assertReachable, deploymentId } from '@cmbs/shared/store/deployment';
@@ -30,6 +31,8 @@ export interface StackOptions {
   readonly clock?: Clock;
   /** Service modules besides the standard ones. */
   readonly services?: readonly ServiceModule[];
+  /** Deaths of the process after which a supervisor started it again, by reason. */
+  readonly restarts?: Restarts;
 }
 
 export async function startStack({
@@ -37,6 +40,7 @@ export async function startStack({
   log,
   clock = systemClock,
   services: modules = [],
+  restarts = {},
 }: StackOptions): Promise<Stack> {
   const closing: (() => Promise<void>)[] = [];
   const close = async (): Promise<void> => {
@@ -57,6 +61,7 @@ export async function startStack({
     const store = await openSqliteStore({ directory: config.CMBS_DATA_DIR, clock, log });
     closing.push(() => store.close());
     const metrics = prometheusMetrics();
+    for (const [reason, n] of Object.entries(restarts)) metrics.add('cmbs_restarts_total', { reason }, n);
     const bus = embeddedBus({ store, clock, newId, log, counters: metrics });
     closing.push(() => bus.close());
     // Requests come while the companion is still opening its sockets.

@@ -5,8 +5,10 @@ import { z } from 'zod';
 import {
   DEFAULT_INBOX_LIMIT,
   DEFAULT_MAX_BODY_BYTES,
+  DEFAULT_MEMORY_LIMIT_MB,
   DEFAULT_QUEUE_LIMIT,
   DEFAULT_SEND_WAIT_S,
+  LEAST_MEMORY_LIMIT_MB,
   MAX_WAIT_S,
 } from './limits';
 
@@ -118,6 +120,13 @@ export const SETTINGS = {
     schema: wholeNumber(0, MAX_WAIT_S),
     fallback: String(DEFAULT_SEND_WAIT_S),
     help: 'Seconds that a send waits for its outcome when the request has no Prefer: wait',
+  },
+  CMBS_MEMORY_LIMIT_MB: {
+    schema: wholeNumber(0, 1_048_576).refine((mb) => mb === 0 || mb >= LEAST_MEMORY_LIMIT_MB, {
+      error: `must be 0 or at least ${LEAST_MEMORY_LIMIT_MB}`,
+    }),
+    fallback: String(DEFAULT_MEMORY_LIMIT_MB),
+    help: 'Megabytes of memory beyond which a process stops in order and is started again; 0 for no limit',
   },
   CMBS_LOG: {
     schema: z.enum(['debug', 'info', 'warn', 'error', 'silent'], {

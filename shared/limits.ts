@@ -495,3 +495,25 @@ export const BUS_CLOSE_MS = 1000;
 export const STORE_CLOSE_MS = 500;
 /** Milliseconds that a part which is told to stop has, before it is killed: what a container gets. */
 export const CLOUD_STOP_MS = 10_000;
+
+// --- The process and its supervisor ---
+
+/** Megabytes of memory of one process (`CMBS_MEMORY_LIMIT_MB`): idle takes 75, all other bounds together far below this. */
+export const DEFAULT_MEMORY_LIMIT_MB = 1024;
+/** The least of the same: a busy stack needs so much. */
+export const LEAST_MEMORY_LIMIT_MB = 192;
+/** Part of it that V8's heap may take; buffers and native code need the rest. */
+export const HEAP_SHARE = 0.75;
+/** Milliseconds between two looks at the memory, and looks in a row that have to be above the limit. */
+export const MEMORY_LOOK_MS = 500;
+export const MEMORY_LOOKS = 2;
+/** Milliseconds that an orderly stop has then. */
+export const MEMORY_STOP_MS = 3000;
+/** Milliseconds before the second of several restarts in a row, at first, and at most where the stack had been ready. */
+export const RESTART_FIRST_MS = 250;
+export const RESTART_READY_MAX_MS = 1000;
+/** The same, at most, where the stack was not ready; after so many of them in a row the supervisor gives up. */
+export const RESTART_MAX_MS = 15_000;
+export const MAX_FAILED_STARTS = 10;
+/** Milliseconds after which a stack counts as well, and its next death as the first. */
+export const SUPERVISED_STABLE_MS = 10_000;

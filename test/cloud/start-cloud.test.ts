@@ -3,6 +3,7 @@
  * writes is the log of a deployment, what its metrics say is how it does.
  */
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { VERSION, type JsonObject } from '@cmbs/shared';
 import { contentOf, eventually, Fleet, freeSocket, unique, type Deployment, type Member } from '../e2e/harness';
@@ -162,6 +163,20 @@ describeOnEmulators('npm run start:cloud', (hosts) => {
     }
     expect(program.entries.filter(({ severity }) => severity === 'ERROR')).toEqual([]);
   });
+
+  test('starts the companion again when it dies, and counts that', async () => {
+    const [companion] = (await readFile(`/proc/${program.pid}/task/${program.pid}/children`, 'utf8')).split(' ');
+    process.kill(Number(companion), 'SIGABRT');
+    await entries('restarted', ({ length }) => length === 1, { reason: 'SIGABRT', severity: 'WARNING' });
+    // The lease of the dead has to end first.
+    await eventually(
+      () => here.metric('cmbs_shard_held').catch(() => 0),
+      (held) => held === 1,
+      'the shard is held again',
+      60_000,
+    );
+    expect(await here.metric('cmbs_restarts_total', { reason: 'SIGABRT' })).toBe(1);
+  }, 90_000);
 
   test('stops both parts within ten seconds, and keeps what is queued', async () => {
     expect(await program.stop()).toBeLessThan(10_000);

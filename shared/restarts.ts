@@ -1,0 +1,17 @@
+/** What a program and whoever starts it again when it dies have to agree on. */
+
+/** Exit code of a program that wants to be started again (`EX_TEMPFAIL` of sysexits.h). */
+export const RESTART_EXIT_CODE = 75;
+
+/** Deaths that a program was started again after, by reason. */
+export type Restarts = Readonly<Record<string, number>>;
+
+/** Environment variable with the {@link Restarts} as JSON. Not a setting: only a supervisor writes it. */
+export const RESTARTS_VARIABLE = 'SUPERVISOR_RESTARTS';
+
+/** Takes the count out of the environment, so that no child of this program has it. */
+export function takeRestarts(environment: NodeJS.ProcessEnv): Restarts {
+  const { SUPERVISOR_RESTARTS: text } = environment;
+  delete environment.SUPERVISOR_RESTARTS;
+  return text === undefined ? {} : (JSON.parse(text) as Restarts);
+}

@@ -1,0 +1,228 @@
+/** `npm start` as a whole: a supervisor and the stack as its child, which dies of what a process can die of. */
+import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { connect } from 'node:net';
+import { LEAST_MEMORY_LIMIT_MB } from '@cmbs/shared/limits';
+import type { ChildStack, ChildStackOptions } from '@cmbs/emulator/child-stack';
+import {
+  ask,
+  Bench,
+  DEADLINE_MS,
+  freeAddresses,
+  memberBody,
+  memberField,
+  messageBody,
+  must,
+  until,
+} from './durability-support';
+
+const CLIENTS = 8;
+/** Acknowledged writes before the stack is killed. */
+const WRITES = 60;
+
+const bench = new Bench();
+let supervisor: string;
+beforeAll(() => {
+  supervisor = bench.program('emulator/start.ts');
+  copyFileSync(bench.program('emulator/main.ts'), join(dirname(supervisor), 'main.js'));
+});
+afterEach(() => bench.clear());
+afterAll(() => bench.close());
+
+const launch = (options: Partial<ChildStackOptions> = {}): ChildStack =>
+  bench.launch({
+    program: supervisor,
+    directory: bench.directory(),
+    ...options,
+    settings: { CMBS_LOG: 'warn', ...options.settings },
+  });
+
+async function start(options: Partial<ChildStackOptions> = {}): Promise<ChildStack> {
+  const stack = launch(options);
+  await stack.ready();
+  return stack;
+}
+
+/** The process that has the data directory, which is the stack and not its supervisor. */
+const stackPid = (directory: string): number => Number(readFileSync(join(directory, 'lock.pid'), 'utf8'));
+
+const isAlive = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false; // ESRCH: nobody has this id
+  }
+};
+
+const isAnswering = (url: string): Promise<boolean> =>
+  fetch(`${url}/readyz`, { signal: AbortSignal.timeout(1000) }).then(
+    ({ ok }) => ok,
+    () => false,
+  );
+
+/** Value of the counter for a reason, 0 where the metrics do not have it. */
+async function restarts(url: string, reason: string): Promise<number> {
+  const { text } = await must('GET', `${url}/metrics`);
+  return Number(new RegExp(`^cmbs_restarts_total\\{reason="${reason}"\\} (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
+}
+
+/** Kills the stack and gives the milliseconds until it answers again. */
+async function dies(stack: ChildStack, directory: string, signal: NodeJS.Signals): Promise<number> {
+  const pid = stackPid(directory);
+  const began = performance.now();
+  process.kill(pid, signal);
+  await until(async () => stackPid(directory) !== pid, Boolean);
+  await until(() => isAnswering(stack.url), Boolean);
+  return performance.now() - began;
+}
+
+function isOpen(address: string): Promise<boolean> {
+  const { hostname, port } = new URL(address.replace('tcp:', 'http:'));
+  return new Promise((resolve) => {
+    const socket = connect(Number(port), hostname);
+    socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+    socket.once('connect', () => socket.destroy());
+  });
+}
+
+it('brings the stack back when it aborts or is killed, with everything acknowledged, and counts it', async () => {
+  const directory = bench.directory();
+  const stack = await start({ directory });
+  const { url } = stack;
+  const [l1 = ''] = await freeAddresses(1);
+  await must('PUT', `${url}/cmbs/member/m`, { body: memberBody({ l1_socket: l1 }) });
+  await must('POST', `${url}/cmbs/member/m?action=start_l1`);
+
+  const acknowledged: string[] = [];
+  let reached = { count: WRITES, resolve: (): void => undefined };
+  const more = (): Promise<void> =>
+    new Promise((resolve) => (reached = { count: acknowledged.length + WRITES, resolve }));
+  const stop = new AbortController();
+  const client = async (which: number): Promise<void> => {
+    for (let n = 0; !stop.signal.aborted; n++) {
+      const id = `m-${which}-${n}`;
+      try {
+        const { status } = await ask('PUT', `${url}/cmbs/message/${id}`, { body: messageBody('l1', {}) });
+        if (status === 201) acknowledged.push(id);
+        if (acknowledged.length >= reached.count) reached.resolve();
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, 20)); // nobody listens: the stack is dead
+      }
+    }
+  };
+  let underLoad = more();
+  const clients = Array.from({ length: CLIENTS }, (_, which) => client(which));
+  const signals = ['SIGABRT', 'SIGKILL', 'SIGSEGV'] as const;
+  for (const signal of signals) {
+    await underLoad;
+    const ms = await dies(stack, directory, signal);
+    process.stdout.write(`${signal}: answered again after ${Math.round(ms)} ms, ${acknowledged.length} writes\n`);
+    expect(ms).toBeLessThan(DEADLINE_MS / 2);
+    underLoad = more();
+  }
+  await underLoad;
+  stop.abort();
+  await Promise.all(clients);
+
+  for (const id of acknowledged) await must('GET', `${url}/cmbs/message/${id}`);
+  const layers = await until(
+    async () => memberField((await must('GET', `${url}/cmbs/member/m`)).json, 'layers', 'l1', 'state'),
+    (state) => state === 'started',
+  );
+  expect(layers).toBe('started');
+  expect(await isOpen(l1)).toBe(true);
+  for (const signal of signals) expect(await restarts(url, signal)).toBe(1);
+  expect(stack.lines.filter((line) => line.includes('the stack died'))).toEqual(
+    signals.map((signal, n): unknown =>
+      expect.stringMatching(
+        new RegExp(`warn  the stack died and is started again reason=${signal} restarts=${n + 1} pause_ms=\\d+$`),
+      ),
+    ),
+  );
+  expect(await stack.interrupt()).toEqual({ code: 0, signal: null });
+  expect(stack.lines.at(-1)).toBe('stopped');
+}, 60_000);
+
+it('restarts in order when the memory limit is exceeded, and says so', async () => {
+  const directory = bench.directory();
+  const stack = await start({
+    directory,
+    program: growingProgram(),
+    settings: { CMBS_MEMORY_LIMIT_MB: String(LEAST_MEMORY_LIMIT_MB) },
+  });
+  const pid = stackPid(directory);
+  await must('PUT', `${stack.url}/cmbs/message/kept`, { body: messageBody('l1', {}) });
+  process.kill(pid, 'SIGUSR2');
+  await until(async () => stackPid(directory) !== pid, Boolean);
+  await until(() => isAnswering(stack.url), Boolean);
+  await must('GET', `${stack.url}/cmbs/message/kept`);
+  expect(await restarts(stack.url, 'memory')).toBe(1);
+  expect(stack.lines).toContainEqual(expect.stringMatching(/uses too much memory.* used_mb=\d+ limit_mb=192$/));
+});
+
+it.each(['SIGINT', 'SIGTERM'] as const)('passes %s on, once, and ends as the stack does', async (signal) => {
+  const directory = bench.directory();
+  const stack = await start({ directory });
+  const pid = stackPid(directory);
+  const began = performance.now();
+  // As a terminal and systemd do: the child has the signal as well.
+  process.kill(pid, signal);
+  const exit = await (signal === 'SIGINT' ? stack.interrupt() : stack.terminate());
+  process.stdout.write(`${signal}: stopped in ${Math.round(performance.now() - began)} ms\n`);
+  expect(exit).toEqual({ code: 0, signal: null });
+  expect(stack.lines.at(-1)).toBe('stopped');
+  expect(isAlive(pid)).toBe(false);
+});
+
+it('a second Ctrl-C does not wait', async () => {
+  const stack = await start();
+  const first = stack.interrupt();
+  const second = stack.interrupt();
+  const [exit] = await Promise.all([first, second]);
+  // Whichever came first: it is done, or it was ended at once.
+  expect([
+    { code: 0, signal: null },
+    { code: null, signal: 'SIGKILL' },
+  ]).toContainEqual(exit);
+});
+
+it('takes the stack with it when it is killed itself: port and data directory are free', async () => {
+  const directory = bench.directory();
+  const stack = await start({ directory });
+  const { url } = stack;
+  const pid = stackPid(directory);
+  await must('PUT', `${url}/cmbs/message/before`, { body: messageBody('l1', {}) });
+  await stack.kill();
+  await until(
+    async () => isAlive(pid),
+    (alive) => !alive,
+  );
+  expect(isAlive(pid)).toBe(false);
+  const again = await start({ directory, port: Number(new URL(url).port) });
+  await must('GET', `${again.url}/cmbs/message/before`);
+  expect(again.url).toBe(url);
+});
+
+it('does not start again what cannot start, and says no more than the stack', async () => {
+  const directory = bench.directory();
+  const first = await start({ directory });
+  const port = Number(new URL(first.url).port);
+  const taken = launch({ port });
+  expect(await taken.exited).toEqual({ code: 1, signal: null });
+  expect(taken.lines).toEqual([`Something listens on 127.0.0.1:${port} already; stop it or set PORT.`]);
+  const second = launch({ directory });
+  expect(await second.exited).toEqual({ code: 1, signal: null });
+  expect(second.lines).toEqual([expect.stringContaining('is in use by another process (pid ')]);
+  const wrong = launch({ settings: { CMBS_LOG: 'loud', CMBS_MEMORY_LIMIT_MB: 'much' } });
+  expect(await wrong.exited).toEqual({ code: 1, signal: null });
+  expect(wrong.lines).toHaveLength(2);
+});
+
+/** The supervisor beside a stack that outgrows its limit when it is told to. */
+function growingProgram(): string {
+  const directory = join(dirname(supervisor), 'growing');
+  mkdirSync(directory, { recursive: true });
+  copyFileSync(supervisor, join(directory, 'program.js'));
+  copyFileSync(bench.program('test/e2e/growing-program.ts'), join(directory, 'main.js'));
+  return join(directory, 'program.js');
+}
