@@ -25,7 +25,12 @@ export class Members implements KnownMembers {
   readonly #watch: Watch;
   /** Numbers reads, so that one which took long does not undo what a later one found. */
   #lastRead = 0;
+  /** Reads under way, the oldest first. */
+  readonly #reading = new Set<number>();
+  /** The read by which a member is known, or is known to be gone. */
   readonly #applied = new Map<Path, number>();
+  /** Members that are gone; remembered for as long as a read is under way that may have seen them. */
+  readonly #gone = new Set<Path>();
   #cancelLook: () => void = () => undefined;
   #isClosed = false;
   /** Raised with every change, so that what is derived from all members can be kept. */
@@ -42,7 +47,7 @@ export class Members implements KnownMembers {
     const members = new Members(options);
     try {
       await members.#watch.ready;
-      for (const member of await allMembers(options.store)) members.#known.set(member.path, member);
+      await members.#readAll();
       members.#lookSoon();
       return members;
     } catch (error) {
@@ -74,10 +79,11 @@ export class Members implements KnownMembers {
 
   /** Reads one member again; for callers that must see their own write. */
   async refresh(path: Path): Promise<Entity | undefined> {
-    const read = (this.#lastRead += 1);
     try {
-      const stored = await readEntity(this.#options.store, path);
-      this.#apply(path, stored?.entity, read);
+      await this.#inOrder(async (read) => {
+        const stored = await readEntity(this.#options.store, path);
+        this.#apply(path, stored?.entity, read);
+      });
     } catch (error) {
       // The next change of the member, or the next action on it, reads it again.
       this.#options.log.warn('member not read', { member: path, cause: error });
@@ -88,18 +94,35 @@ export class Members implements KnownMembers {
   #apply(path: Path, found: Entity | undefined, read: number): void {
     if ((this.#applied.get(path) ?? 0) > read) return;
     const before = this.#known.get(path);
+    this.#applied.set(path, read);
     if (found?.kind === MEMBER_KIND) {
       this.#known.set(path, found);
-      this.#applied.set(path, read);
+      this.#gone.delete(path);
     } else {
-      this.#applied.delete(path);
-      if (before === undefined) return;
       this.#known.delete(path);
+      this.#gone.add(path);
     }
     // Reading what is known already (one's own write, say) is no news; telling it would go round in circles.
     if (JSON.stringify(before) === JSON.stringify(this.#known.get(path))) return;
     this.version += 1;
     for (const listener of [...this.#listeners]) listener(path, before);
+  }
+
+  /** Numbers a read of members, and forgets afterwards which members were gone before every read under way. */
+  async #inOrder<T>(work: (read: number) => Promise<T>): Promise<T> {
+    const read = (this.#lastRead += 1);
+    this.#reading.add(read);
+    try {
+      return await work(read);
+    } finally {
+      this.#reading.delete(read);
+      const [oldest = Infinity] = this.#reading;
+      for (const path of this.#gone) {
+        if ((this.#applied.get(path) ?? 0) >= oldest) continue;
+        this.#gone.delete(path);
+        this.#applied.delete(path);
+      }
+    }
   }
 
   /** Calls `listener` after each change of a member, until the returned function is called. */
@@ -116,20 +139,23 @@ export class Members implements KnownMembers {
 
   /** Finds what the watch may have missed. */
   async #look(): Promise<void> {
-    const { store, log } = this.#options;
-    const read = (this.#lastRead += 1);
     try {
-      const found = await allMembers(store);
       const gone = new Set(this.#known.keys());
-      for (const member of found) {
-        gone.delete(member.path);
-        this.#apply(member.path, member, read);
-      }
+      for (const path of await this.#readAll()) gone.delete(path);
       for (const path of gone) await this.refresh(path);
     } catch (error) {
-      log.warn('members not read', { cause: error });
+      this.#options.log.warn('members not read', { cause: error });
     }
     this.#lookSoon();
+  }
+
+  /** Resolves with the paths of the members that were found. */
+  #readAll(): Promise<readonly Path[]> {
+    return this.#inOrder(async (read) => {
+      const found = await allMembers(this.#options.store);
+      for (const member of found) this.#apply(member.path, member, read);
+      return found.map(({ path }) => path);
+    });
   }
 
   close(): void {
