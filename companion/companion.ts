@@ -34,6 +34,7 @@ import { Members } from './members';
 import { Outbox } from './outbox';
 import { Receiver } from './receiver';
 import { SocketContext } from './sockets/options';
+import { Verification } from './verification';
 
 export interface CompanionOptions {
   readonly store: Store;
@@ -79,6 +80,7 @@ export class Companion {
   readonly #layers: Layers;
   readonly #outbox: Outbox;
   readonly #discovery: Discovery;
+  readonly #verification: Verification;
   readonly #execution: Execution;
   readonly #reception: Reception;
   readonly #drainMs: () => number;
@@ -93,9 +95,22 @@ export class Companion {
     this.#execution = new Execution(environment);
     this.#outbox = new Outbox(environment, learning);
     const forwarding = new Forwarding(environment);
-    this.#reception = new Reception({ context: environment, learning, execution: this.#execution });
-    this.#layers = new Layers(environment, new Receiver(environment, this.#reception, forwarding));
+    const { clock, log, counters, members } = environment;
     this.#discovery = new Discovery(environment, learning);
+    this.#verification = new Verification({
+      clock,
+      log,
+      counters,
+      ask: (...claim) => this.#discovery.confirm(...claim),
+      isKnown: (member) => members.get(member) !== undefined,
+    });
+    this.#reception = new Reception({
+      context: environment,
+      learning,
+      execution: this.#execution,
+      onClaim: (...claim) => this.#verification.claimed(...claim),
+    });
+    this.#layers = new Layers(environment, new Receiver(environment, this.#reception, forwarding));
   }
 
   /** Answers calls that a crash cut off, opens what was started, takes the outbox in hand; then it is ready. */
@@ -227,6 +242,7 @@ export class Companion {
     // Each step whatever becomes of the others: what stays open keeps its port, or the process.
     const sent = this.#ending('sends', Promise.race([this.#outbox.drain(), deadline]));
     await this.#ending('layers', Promise.race([this.#layers.close(), deadline]));
+    await this.#ending('questions', Promise.race([this.#verification.close(), deadline]));
     await sent;
     await this.#ending('calls', this.#execution.close(deadline));
     // What cannot be written by then is sent again, and recognised.

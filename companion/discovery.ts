@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
-import { toCmbsError, type Json } from '@cmbs/shared';
+import { toCmbsError, type Json, type JsonObject } from '@cmbs/shared';
 import {
   MEMBER,
   MEMBERS,
@@ -16,10 +16,13 @@ import {
   layerMixin,
 } from '@cmbs/shared/broker/cmbs';
 import { registryOf } from '@cmbs/shared/broker/context';
-import type { Learning } from '@cmbs/shared/broker/learning';
+import type { Learning, Lesson } from '@cmbs/shared/broker/learning';
 import { describe, socketOf, stringList } from '@cmbs/shared/broker/member';
+import type { Evidence } from '@cmbs/shared/broker/provenance';
 import { DISCOVERY_CONTENT, messageFrame, originOf, parseReply } from '@cmbs/shared/broker/wire';
 import {
+  MAX_DESCRIBED_NAMES,
+  MAX_DESCRIPTION_CHARS,
   MAX_NAME_LENGTH,
   DISCOVERY_ATTEMPTS,
   DISCOVERY_BUDGET_MS,
@@ -151,16 +154,19 @@ export class Discovery {
         report.failed.push({ socket, reason: `${reply.code}: ${reply.message}` });
         return [];
       }
-      const lesson = await this.#learning.learn(reply.json.member_description, originOf(reply.json), asking.id);
+      const lesson = await this.#learnFrom(asking, socket, reply.json, signal);
       if (lesson.member === undefined) {
-        const reason =
-          lesson.learnt === 'refused' ? 'the member was not accepted' : 'the answer describes no member';
-        report.failed.push({ socket, reason });
+        report.failed.push({ socket, reason: NOT_LEARNT[lesson.learnt] });
         return [];
       }
       if (lesson.member !== asking.path) {
         await this.#link(asking, lesson.member);
-        report[lesson.learnt === 'stored' ? 'found' : 'known'].push({ socket, member: lesson.member });
+        const conflict = lesson.doubt === undefined ? {} : { conflict: this.#conflictOf(lesson.member) };
+        report[lesson.learnt === 'stored' ? 'found' : 'known'].push({
+          socket,
+          member: lesson.member,
+          ...conflict,
+        });
       }
       const known = reply.json.sockets_l1;
       return Array.isArray(known)
@@ -170,6 +176,47 @@ export class Discovery {
       const reason = thrown instanceof PeerError ? PEER_REASONS[thrown.reason] : toCmbsError(thrown).message;
       report.failed.push({ socket, reason });
       return [];
+    } finally {
+      await requester?.close();
+    }
+  }
+
+  async #learnFrom(asking: Entity, asked: string, reply: JsonObject, signal: AbortSignal): Promise<Lesson> {
+    const learn = (more: Evidence): Promise<Lesson> =>
+      this.#learning.learn(reply.member_description, originOf(reply), asking.id, { asked, ...more });
+    const lesson = await learn({});
+    if (lesson.member === undefined || lesson.doubt !== 'contested') return lesson;
+    // Nobody has answered for the member yet. Whoever does at the recorded address is believed.
+    const recorded = await this.confirm(lesson.member, asking, signal);
+    return recorded === undefined ? learn({ isRecordGone: true }) : lesson;
+  }
+
+  #conflictOf(member: Path): string {
+    const known = this.#environment.members.get(member);
+    const address = (known === undefined ? undefined : socketOf(known, 'l1')) ?? 'no l1 socket';
+    return `another member is known as ${member}, with ${address}, and was kept; delete it if this one is right`;
+  }
+
+  /**
+   * Asks a known member at its recorded address what it says of itself, and learns that. Undefined where nobody answers
+   * for the member there. Never rejects.
+   */
+  async confirm(member: Path, asking: Entity, signal: AbortSignal): Promise<Lesson | undefined> {
+    const { context, log, counters, clock, members } = this.#environment;
+    const known = members.get(member);
+    const asked = known === undefined ? undefined : socketOf(known, 'l1');
+    if (asked === undefined || signal.aborted) return undefined;
+    let requester: Requester | undefined;
+    try {
+      requester = new Requester(asked, { context, log, counters, clock });
+      const reply = parseReply(await this.#request(requester, this.#frame(asking), signal));
+      if (reply.kind === 'error') return undefined;
+      const { member_description: description } = reply.json;
+      const lesson = await this.#learning.learn(description, originOf(reply.json), asking.id, { asked });
+      return lesson.member === member ? lesson : undefined;
+    } catch (thrown) {
+      if (!(thrown instanceof PeerError)) log.warn('a member could not be asked', { member, cause: thrown });
+      return undefined;
     } finally {
       await requester?.close();
     }
@@ -222,6 +269,14 @@ function neighborId(source: string, target: string): string {
   const digest = createHash('sha256').update(id).digest('hex').slice(0, 32);
   return `${id.slice(0, MAX_NAME_LENGTH - 33).replace(/\p{Surrogate}$/u, '')}~${digest}`;
 }
+
+const NOT_LEARNT: Readonly<Record<Lesson['learnt'], string>> = {
+  stored: 'the answer describes no member',
+  known: 'the answer describes no member',
+  'no description': 'the answer describes no member',
+  refused: 'the member was not accepted',
+  'too large': `the member describes itself in more than ${MAX_DESCRIPTION_CHARS} characters, or with more than ${MAX_DESCRIBED_NAMES} topics or neighbours`,
+};
 
 const PEER_REASONS: Readonly<Record<PeerError['reason'], string>> = {
   no_listener: 'nobody listens there',

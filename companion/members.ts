@@ -1,8 +1,9 @@
 /** The members that a companion knows, kept in memory and in step with the store. */
 import type { Clock, Log } from '@cmbs/shared';
 import { MEMBER_KIND, MEMBERS } from '@cmbs/shared/broker/cmbs';
-import type { KnownMembers } from '@cmbs/shared/broker/learning';
-import { allMembers, isLocal, socketOf } from '@cmbs/shared/broker/member';
+import type { KnownMembers, Stranger } from '@cmbs/shared/broker/learning';
+import { allMembers, descriptionChars, isLocal, socketOf } from '@cmbs/shared/broker/member';
+import { isStranger } from '@cmbs/shared/broker/provenance';
 import { ENTITIES, readEntity } from '@cmbs/shared/occi/entity-store';
 import type { Entity, Path } from '@cmbs/shared/occi/model';
 import type { Store, Watch } from '@cmbs/shared/store/store';
@@ -21,6 +22,7 @@ export type MemberListener = (path: Path, before: Entity | undefined) => void;
 export class Members implements KnownMembers {
   readonly #options: MembersOptions;
   readonly #known = new Map<Path, Entity>();
+  readonly #strangers = new Map<Path, Stranger>();
   readonly #listeners = new Set<MemberListener>();
   readonly #watch: Watch;
   /** Numbers reads, so that one which took long does not undo what a later one found. */
@@ -68,6 +70,10 @@ export class Members implements KnownMembers {
     return this.#known.values();
   }
 
+  strangers(): IterableIterator<Stranger> {
+    return this.#strangers.values();
+  }
+
   local(): readonly Entity[] {
     return [...this.#known.values()].filter(isLocal);
   }
@@ -102,6 +108,9 @@ export class Members implements KnownMembers {
       this.#known.delete(path);
       this.#gone.add(path);
     }
+    if (found?.kind === MEMBER_KIND && isStranger(found)) {
+      this.#strangers.set(path, { path, chars: descriptionChars(found.attributes), since: found.createdAt });
+    } else this.#strangers.delete(path);
     // Reading what is known already (one's own write, say) is no news; telling it would go round in circles.
     if (JSON.stringify(before) === JSON.stringify(this.#known.get(path))) return;
     this.version += 1;

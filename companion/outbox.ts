@@ -31,7 +31,6 @@ import { MESSAGE } from '@cmbs/shared/broker/cmbs';
 import { originOf, parseFrame, parseReply, type Reply } from '@cmbs/shared/broker/wire';
 import { MAX_INTERNAL_ATTEMPTS, MAX_LANES, PUBLICATION_GRACE_MS } from '@cmbs/shared/limits';
 import { readEntity } from '@cmbs/shared/occi/entity-store';
-import type { Path } from '@cmbs/shared/occi/model';
 import type { Watch } from '@cmbs/shared/store/store';
 import { BroadcastLane } from './broadcast-lane';
 import type { Environment } from './environment';
@@ -442,15 +441,15 @@ export class Outbox implements LaneOwner {
     }
     counters.add('cmbs_deliveries', { layer, outcome: 'delivered' });
     this.settle(item, { state: 'delivered', reply: reply.text });
-    await this.#learnFrom(reply.json, item.held.send.from);
+    await this.#learnFrom(reply.json, item);
     return 'settled';
   }
 
   /** What the receiver says of itself is a courtesy: the delivery stands whatever becomes of it. */
-  async #learnFrom(reply: JsonObject, from: Path): Promise<void> {
+  async #learnFrom(reply: JsonObject, { held, address }: Item): Promise<void> {
     try {
-      const { id = '' } = this.#environment.members.get(from) ?? {};
-      await this.#learning.learn(reply.member_description, originOf(reply), id);
+      const { id = '' } = this.#environment.members.get(held.send.from) ?? {};
+      await this.#learning.learn(reply.member_description, originOf(reply), id, { asked: address });
     } catch (error) {
       this.#environment.log.warn('description in a reply not kept', { cause: error });
     }

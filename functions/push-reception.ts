@@ -5,9 +5,8 @@ import { Learning } from '@cmbs/shared/broker/learning';
 import { isLocal, localMembers } from '@cmbs/shared/broker/member';
 import { Reception, type ReceptionContext } from '@cmbs/shared/broker/reception';
 import { subscriptionName } from '@cmbs/shared/broker/subscriptions';
-import { CATEGORY_FIELD, ENTITIES, readEntity } from '@cmbs/shared/occi/entity-store';
+import { readEntity } from '@cmbs/shared/occi/entity-store';
 import { MEMBER_KIND } from '@cmbs/shared/broker/cmbs';
-import { MAX_RECEIVERS } from '@cmbs/shared/limits';
 import type { Services } from '@cmbs/shared/services/services';
 import type { TokenExpectation, TokenVerifier } from '@cmbs/shared/link/identity';
 import type { PushReception } from './app';
@@ -22,22 +21,13 @@ export interface PushOptions {
 /** Runs of calls that a push began: only time tells that one was cut off. */
 const RUNNER = 'push';
 
-export function pushReception(
-  context: ReceptionContext & { readonly discovery: 'open' | 'closed' },
-  { services, signed }: PushOptions,
-): PushReception {
+export function pushReception(context: ReceptionContext, { services, signed }: PushOptions): PushReception {
   const { store } = context;
   const learning = new Learning({
     ...context,
-    members: {
-      get: () => undefined,
-      size: () =>
-        store.count(
-          { collection: ENTITIES, where: [{ field: CATEGORY_FIELD, value: MEMBER_KIND }] },
-          MAX_RECEIVERS + 1,
-        ),
-      refresh: () => Promise.resolve(),
-    },
+    // A function knows no members, and can ask none whether what is said of them is true.
+    discovery: 'closed',
+    members: { get: () => undefined, size: () => 0, strangers: () => [], refresh: () => Promise.resolve() },
   });
   const execution = new Execution({ ...context, services, runner: RUNNER, isOurs: () => false });
   const reception = new Reception({ context, learning, execution });

@@ -262,10 +262,22 @@ export const QUEUE_COUNT_CONCURRENCY = 32;
 export const MAX_WAITING_BROADCASTS = 1000;
 /** Characters of a socket's address: `tcp://`, the 253 of a DNS name, a port; paths of Unix sockets are shorter. */
 export const MAX_ADDRESS_LENGTH = 300;
-/** Characters of a member that a stranger describes; a thousand of them are held in memory. */
-export const MAX_DESCRIPTION_CHARS = 64 * 1024;
-/** Milliseconds that the clock of another deployment may be ahead; a later revision would never be outdone. */
-export const MAX_CLOCK_AHEAD_MS = 24 * 60 * 60 * 1000;
+/** Characters of the description of a member, and topics or neighbours in it: a thousand members are held in memory. */
+export const MAX_DESCRIPTION_CHARS = 16 * 1024;
+export const MAX_DESCRIBED_NAMES = 256;
+/**
+ * Members that this deployment was only told of: half of what one message may reach, so that those which answer have
+ * room. Characters of their descriptions: an honest one has less than a thousand.
+ */
+export const MAX_STRANGERS = 500;
+export const MAX_STRANGERS_CHARS = 2 * 1024 * 1024;
+/** Known members that are asked at the same time whether what others say of them is true: each may keep us for 4 s. */
+export const VERIFICATION_CONCURRENCY = 4;
+/** Known members of which something is to be found out, or was just now: as many as are learnt. */
+export const MAX_VERIFICATIONS = 1000;
+/** Milliseconds until a member is asked again for what somebody else says, at first and at most. */
+export const VERIFICATION_FIRST_MS = 10_000;
+export const VERIFICATION_MAX_MS = 15 * 60_000;
 /** Combinations of a kind and mixins whose attributes and actions are remembered: clients choose them. */
 export const MAX_REMEMBERED_COMBINATIONS = 1000;
 /** Members that one message may name or reach: one send document holds an entry for each. */

@@ -25,6 +25,8 @@ export interface Receipt {
   /** JSON text of the call's answer. */
   readonly answer?: string;
   readonly receivedAt: number;
+  /** Milliseconds since the epoch after which the message is not offered; absent when it says nothing of that. */
+  readonly expiresAt?: number;
   /** Milliseconds since the epoch until which the entry is not offered again. */
   readonly leasedUntil?: number;
   readonly acknowledged?: boolean;
@@ -37,8 +39,16 @@ export function receiptId(messageId: string, sendId: string): string {
   return createHash('sha256').update(messageId).update('\0').update(sendId).digest('base64url').slice(0, 22);
 }
 
+/** A message that has expired needs no receipt: when it comes again it is refused for that. */
 export function receiptOptions(receipt: Receipt, sequence: string): PutOptions {
-  return { order: orderKey(receipt.receivedAt, sequence), expiresAt: receipt.receivedAt + INBOX_TTL_MS };
+  const { receivedAt, expiresAt = Infinity } = receipt;
+  return { order: orderKey(receivedAt, sequence), expiresAt: Math.min(expiresAt, receivedAt + INBOX_TTL_MS) };
+}
+
+/** Whether an entry may be handed to a program. */
+function isFree(doc: Doc, now: number): boolean {
+  const { leasedUntil = 0, expiresAt = Infinity } = receiptOf(doc);
+  return leasedUntil <= now && expiresAt > now;
 }
 
 export function receiptOf(doc: Doc): Receipt {
@@ -85,7 +95,7 @@ export class Inbox {
         ...(after === undefined ? {} : { after }),
       });
       scanned += page.docs.length;
-      free.push(...page.docs.filter((doc) => (receiptOf(doc).leasedUntil ?? 0) <= now));
+      free.push(...page.docs.filter((doc) => isFree(doc, now)));
       after = page.next;
       const isCut = page.docs.length < asked;
       if (after === undefined || (isCut && free.length > 0)) break;
@@ -120,11 +130,13 @@ export class Inbox {
         collection,
         docs.map(({ id }) => id),
       );
-      const free = current.filter((doc) => doc?.order !== undefined && (receiptOf(doc).leasedUntil ?? 0) <= now);
-      for (const doc of free as readonly Doc[]) {
-        tx.put(collection, doc.id, { ...doc.value, leasedUntil: until }, keep(doc));
+      const free = current.flatMap((doc) => (doc?.order !== undefined && isFree(doc, now) ? [doc] : []));
+      for (const doc of free) {
+        const { expiresAt = Infinity } = doc;
+        // A program that has read the message may acknowledge it for as long as its lease lasts.
+        tx.put(collection, doc.id, { ...doc.value, leasedUntil: until }, keep(doc, Math.max(expiresAt, until)));
       }
-      return free as readonly Doc[];
+      return free;
     });
   }
 
@@ -204,10 +216,10 @@ function inParts(docs: readonly Doc[]): readonly (readonly Doc[])[] {
   return parts;
 }
 
-function keep(doc: Doc): PutOptions {
+function keep({ order }: Doc, expiresAt: number): PutOptions {
   return {
-    ...(doc.order === undefined ? {} : { order: doc.order }),
-    ...(doc.expiresAt === undefined ? {} : { expiresAt: doc.expiresAt }),
+    ...(order === undefined ? {} : { order }),
+    ...(expiresAt === Infinity ? {} : { expiresAt }),
   };
 }
 

@@ -1,25 +1,48 @@
-/** Stores the members that peers describe (layers.md, L1 on the wire): unknown ones, and newer descriptions of remote ones. */
-import { hash } from 'node:crypto';
-import { isJsonObject } from '../json';
-import { MAX_CLOCK_AHEAD_MS, MAX_RECEIVERS } from '../limits';
-import { readEntity, writeEntity } from '../occi/entity-store';
+/**
+ * Stores the members that peers describe (layers.md, L1 on the wire), and follows what known ones say of themselves
+ * ({@link judge}). Members that were only told of share a bound; those of them that are not used leave first.
+ */
+import { z } from 'zod';
+import { MAX_RECEIVERS, MAX_STRANGERS, MAX_STRANGERS_CHARS } from '../limits';
+import { deleteEntity, ENTITIES, readEntity, TARGET_FIELD, writeEntity } from '../occi/entity-store';
 import type { Entity, Path } from '../occi/model';
+import type { Registry } from '../occi/registry';
 import type { Transaction } from '../store/store';
 import { MEMBER_KIND } from './cmbs';
 import { registryOf, type BrokerContext } from './context';
-import { describe, isLocal, memberPath, parseDescription, remoteMember } from './member';
-import type { Transfer } from './wire';
+import { LAYERS } from './layers';
+import { descriptionChars, isLocal, memberPath, parseDescription, socketOf, type Description } from './member';
+import {
+  DISCOVERY_OWNER,
+  isStranger,
+  judge,
+  learnt,
+  provenanceOf,
+  type Evidence,
+  type Origin,
+} from './provenance';
+import { isAwaited } from './send';
 
-/** Which deployment described a remote member last, and how new that was. */
+/** Earlier releases kept here which deployment described a member last. */
 const ORIGINS = 'member-origins';
 
 /** The members that are known without asking the store. */
 export interface KnownMembers {
   get(path: Path): Entity | undefined;
   /** How many there are. */
-  size(): number | Promise<number>;
+  size(): number;
+  /** Those that this deployment was only told of. */
+  strangers(): Iterable<Stranger>;
   /** Takes notice of a change. */
   refresh(path: Path): Promise<unknown>;
+}
+
+export interface Stranger {
+  readonly path: Path;
+  /** Of the description. */
+  readonly chars: number;
+  /** Milliseconds since the epoch. */
+  readonly since: number;
 }
 
 export interface LearningContext extends BrokerContext {
@@ -28,83 +51,259 @@ export interface LearningContext extends BrokerContext {
   readonly discovery: 'open' | 'closed';
 }
 
-export type Learnt = 'stored' | 'known' | 'refused' | 'no description';
-
-export interface Lesson {
-  readonly learnt: Learnt;
-  readonly member?: Path;
+export interface LearningLimits {
+  /** Members that were only told of, and characters of their descriptions. */
+  readonly strangers: number;
+  readonly strangersChars: number;
+  /** Members of all kinds beyond which none is learnt. */
+  readonly members: number;
 }
 
-/** Descriptions seen lately, so that the one in each reply costs no read. */
-const RECENT = 1000;
+const LIMITS: LearningLimits = {
+  strangers: MAX_STRANGERS,
+  strangersChars: MAX_STRANGERS_CHARS,
+  members: MAX_RECEIVERS,
+};
+
+export interface Lesson {
+  readonly learnt: 'stored' | 'known' | 'refused' | 'too large' | 'no description';
+  /** The member that was described. */
+  readonly member?: Path;
+  /** What is known of the member says otherwise, and was kept ({@link Verdict}). */
+  readonly doubt?: 'ask' | 'contested' | 'conflict';
+}
+
+/** What one transaction may find: a member that has to leave is in use. */
+interface InUse {
+  readonly inUse: readonly Path[];
+}
+
+/** Choices of members that leave for one that comes, before the one that comes is refused. */
+const CHOICES = 4;
+/** Milliseconds for which a member that was found in use is not chosen again. */
+const IN_USE_MS = 60_000;
+
+const originSchema = z.looseObject({ deployment: z.string(), revision: z.number() });
 
 export class Learning {
   readonly #context: LearningContext;
-  /** Path to the digest of what described it. */
-  readonly #recent = new Map<string, string>();
-  /** Unknown members on their way into the store, which count as there. */
-  #arriving = 0;
+  readonly #limits: LearningLimits;
+  /** Strangers on their way into the store, and other members that are. */
+  readonly #arriving = { strangers: 0, chars: 0, members: 0 };
+  /** Strangers on their way out of it. */
+  readonly #leaving = new Set<Path>();
+  /** Milliseconds since the epoch at which a stranger was told of again, or until which one counts as in use. */
+  readonly #usedAt = new Map<Path, number>();
 
-  constructor(context: LearningContext) {
+  constructor(context: LearningContext, limits: LearningLimits = LIMITS) {
     this.#context = context;
+    this.#limits = limits;
   }
 
-  async learn(value: unknown, claimed: unknown, exceptId: string): Promise<Lesson> {
+  /** @param exceptId the member on whose behalf this happens */
+  async learn(value: unknown, claimed: unknown, exceptId: string, evidence: Evidence = {}): Promise<Lesson> {
+    const { members, discovery, clock, counters } = this.#context;
     const description = parseDescription(value);
     if (description === undefined) return { learnt: 'no description' };
+    if (description === 'too large') {
+      counters.add('cmbs_members_refused');
+      return { learnt: 'too large' };
+    }
     const path = memberPath(description.id);
-    const { members, store, discovery, counters, clock } = this.#context;
     const known = members.get(path);
     if (description.id === exceptId || (known !== undefined && isLocal(known)))
       return { learnt: 'known', member: path };
     // Closed, the members that were created here are known as they were created.
     if (discovery === 'closed')
       return known === undefined ? { learnt: 'refused' } : { learnt: 'known', member: path };
-    const origin = isCredible(claimed, clock.now()) ? claimed : undefined;
-    const fingerprint = hash('sha256', JSON.stringify([description.attributes, origin ?? null]));
-    if (known !== undefined && this.#recent.get(path) === fingerprint) return { learnt: 'known', member: path };
-    const registry = await registryOf(this.#context);
-    let isRoom = true;
-    const write = async (tx: Transaction): Promise<Learnt> => {
-      const before = await readEntity(tx, path);
-      // Clients put entities of any kind at any path.
-      if (before !== undefined && before.entity.kind !== MEMBER_KIND) return 'refused';
-      if (before !== undefined && isLocal(before.entity)) return 'known';
-      if (before === undefined && !isRoom) return 'refused';
-      const seen = await tx.get(ORIGINS, path);
-      const isOlder =
-        origin !== undefined &&
-        seen?.value.deployment === origin.deployment &&
-        Number(seen.value.revision) >= origin.revision;
-      if (before !== undefined && isOlder) return 'known';
-      const after = remoteMember(description, before, clock.now());
-      if (before === undefined || JSON.stringify(describe(before.entity)) !== JSON.stringify(describe(after))) {
-        writeEntity(tx, after, before?.entity, registry);
-      }
-      if (origin !== undefined)
-        tx.put(ORIGINS, path, { deployment: origin.deployment, revision: origin.revision });
-      return before === undefined ? 'stored' : 'known';
-    };
-    this.#arriving += 1;
+    const origin = originOf(claimed, clock.now());
+    if (known === undefined) return this.#meet(description, origin, evidence);
+    const verdict = judge(known, description, origin, evidence);
+    if (verdict === 'take') return this.#write(description, origin, evidence);
+    if (evidence.asked === undefined && isStranger(known)) this.#noteUse(path, clock.now());
+    return this.#lesson(path, verdict);
+  }
+
+  #lesson(member: Path, verdict: Exclude<ReturnType<typeof judge>, 'take'>): Lesson {
+    if (verdict === 'conflict') this.#context.counters.add('cmbs_member_claims', { outcome: 'conflict' });
+    return { learnt: 'known', member, ...(verdict === 'nothing' ? {} : { doubt: verdict }) };
+  }
+
+  /** Stores a member that is not known yet, where there is room or somebody leaves. */
+  async #meet(description: Description, origin: Origin | undefined, evidence: Evidence): Promise<Lesson> {
+    const { counters } = this.#context;
+    const arriving = this.#arriving;
+    const strangers = evidence.asked === undefined ? 1 : 0;
+    const chars = strangers * descriptionChars(description.attributes);
+    arriving.members += 1;
+    arriving.strangers += strangers;
+    arriving.chars += chars;
     try {
-      if (known === undefined) isRoom = (await members.size()) + this.#arriving <= MAX_RECEIVERS;
-      const learnt = await store.transact(write);
-      if (learnt === 'refused') {
-        counters.add('cmbs_members_refused');
-        return { learnt };
+      for (let choice = 0; choice < CHOICES; choice++) {
+        const leaving = this.#whoLeaves();
+        if (leaving === undefined) break;
+        const lesson = await this.#replacing(leaving, description, origin, evidence);
+        if (lesson !== undefined) return lesson;
       }
-      if (this.#recent.size >= RECENT) this.#recent.clear();
-      this.#recent.set(path, fingerprint);
-      await members.refresh(path);
-      return { learnt, member: path };
     } finally {
-      this.#arriving -= 1;
+      arriving.members -= 1;
+      arriving.strangers -= strangers;
+      arriving.chars -= chars;
     }
+    counters.add('cmbs_members_refused');
+    return { learnt: 'refused' };
+  }
+
+  /** Strangers whose leaving makes room for those that arrive, those used longest ago first; undefined without enough. */
+  #whoLeaves(): readonly Path[] | undefined {
+    const { members, clock } = this.#context;
+    const now = clock.now();
+    const arriving = this.#arriving;
+    const known = [...members.strangers()].filter(({ path }) => !this.#leaving.has(path));
+    let count = known.length + arriving.strangers - this.#limits.strangers;
+    let chars = known.reduce((sum, one) => sum + one.chars, arriving.chars) - this.#limits.strangersChars;
+    let all = members.size() - this.#leaving.size + arriving.members - this.#limits.members;
+    if (count <= 0 && chars <= 0 && all <= 0) return [];
+    const usedAt = ({ path, since }: Stranger): number => this.#usedAt.get(path) ?? since;
+    const leaving: Path[] = [];
+    for (const one of known.sort((a, b) => usedAt(a) - usedAt(b))) {
+      if (count <= 0 && chars <= 0 && all <= 0) break;
+      if (usedAt(one) > now) return undefined;
+      leaving.push(one.path);
+      count -= 1;
+      chars -= one.chars;
+      all -= 1;
+    }
+    return count <= 0 && chars <= 0 && all <= 0 ? leaving : undefined;
+  }
+
+  /** Undefined when a member that was to leave is in use. */
+  async #replacing(
+    leaving: readonly Path[],
+    description: Description,
+    origin: Origin | undefined,
+    evidence: Evidence,
+  ): Promise<Lesson | undefined> {
+    const { counters, log, clock, members } = this.#context;
+    for (const path of leaving) this.#leaving.add(path);
+    try {
+      const lesson = await this.#write(description, origin, evidence, leaving);
+      if ('inUse' in lesson) {
+        for (const path of lesson.inUse) this.#noteUse(path, clock.now() + IN_USE_MS);
+        return undefined;
+      }
+      if (lesson.learnt !== 'stored') return lesson;
+      for (const path of leaving) {
+        counters.add('cmbs_members_removed');
+        log.info('a member that was only told of has left for another', { member: path });
+        this.#usedAt.delete(path);
+        await members.refresh(path);
+      }
+      return lesson;
+    } finally {
+      for (const path of leaving) this.#leaving.delete(path);
+    }
+  }
+
+  #noteUse(path: Path, at: number): void {
+    // Members that left some other way stand in it too.
+    if (this.#usedAt.size >= 2 * this.#limits.strangers) this.#usedAt.clear();
+    this.#usedAt.set(path, at);
+  }
+
+  async #write(description: Description, origin: Origin | undefined, evidence: Evidence): Promise<Lesson>;
+  async #write(
+    description: Description,
+    origin: Origin | undefined,
+    evidence: Evidence,
+    leaving: readonly Path[],
+  ): Promise<Lesson | InUse>;
+  async #write(
+    description: Description,
+    origin: Origin | undefined,
+    evidence: Evidence,
+    leaving: readonly Path[] = [],
+  ): Promise<Lesson | InUse> {
+    const { store, members, clock } = this.#context;
+    const registry = await registryOf(this.#context);
+    const path = memberPath(description.id);
+    const lesson = await store.transact(async (tx): Promise<Lesson | InUse> => {
+      const before = (await readEntity(tx, path))?.entity;
+      // Clients put entities of any kind at any path.
+      if (before !== undefined && before.kind !== MEMBER_KIND) return { learnt: 'refused' };
+      if (before !== undefined && isLocal(before)) return { learnt: 'known', member: path };
+      const verdict = before === undefined ? 'take' : judge(before, description, origin, evidence);
+      if (verdict !== 'take') return this.#lesson(path, verdict);
+      if (before === undefined) {
+        const removals = await Promise.all(leaving.map((one) => removal(tx, one, registry)));
+        const inUse = leaving.filter((_, at) => removals[at] === undefined);
+        if (inUse.length > 0) return { inUse };
+        for (const remove of removals) remove?.();
+      }
+      writeEntity(tx, remoteMember(description, origin, evidence, before, clock.now()), before, registry);
+      if (before?.internal === undefined) tx.delete(ORIGINS, path);
+      return { learnt: before === undefined ? 'stored' : 'known', member: path };
+    });
+    if ('learnt' in lesson && lesson.learnt === 'refused') this.#context.counters.add('cmbs_members_refused');
+    else await members.refresh(path);
+    return lesson;
   }
 }
 
-/** A revision is the time of a change; one that lies ahead would keep every true one out. */
-function isCredible(origin: unknown, now: number): origin is NonNullable<Transfer['origin']> {
-  if (!isJsonObject(origin) || typeof origin.deployment !== 'string') return false;
-  return typeof origin.revision === 'number' && origin.revision <= now + MAX_CLOCK_AHEAD_MS;
+/** A revision is the time of a change. One that lies ahead counts as now, so that the next true one is later. */
+function originOf(claimed: unknown, now: number): Origin | undefined {
+  const origin = originSchema.safeParse(claimed).data;
+  return origin === undefined
+    ? undefined
+    : { deployment: origin.deployment, revision: Math.min(origin.revision, now) };
+}
+
+/** What removes a member that nobody uses; undefined for one that is in use, or no stranger any more. */
+async function removal(tx: Transaction, path: Path, registry: Registry): Promise<(() => void) | undefined> {
+  const member = (await readEntity(tx, path))?.entity;
+  if (member === undefined) return () => undefined;
+  if (member.kind !== MEMBER_KIND || !isStranger(member) || member.isLinked !== false) return undefined;
+  const links = await tx.query({ collection: ENTITIES, where: [{ field: TARGET_FIELD, value: path }], limit: 1 });
+  if (links.docs.length > 0) return undefined;
+  if (
+    await isAwaited(
+      tx,
+      LAYERS.flatMap((layer) => socketOf(member, layer) ?? []),
+    )
+  )
+    return undefined;
+  return () => {
+    deleteEntity(tx, member, registry);
+    tx.delete(ORIGINS, path);
+  };
+}
+
+/** The entity under which a described member is kept. */
+function remoteMember(
+  { id, attributes }: Description,
+  origin: Origin | undefined,
+  { asked }: Evidence,
+  before: Entity | undefined,
+  now: number,
+): Entity {
+  const earlier = before === undefined ? undefined : provenanceOf(before);
+  const isNamed = LAYERS.some((layer) => asked === socketOf({ attributes }, layer));
+  const reachedAt = before === undefined && !isNamed ? asked : earlier?.reachedAt;
+  return {
+    path: memberPath(id),
+    id,
+    kind: MEMBER_KIND,
+    mixins: before?.mixins ?? [],
+    attributes,
+    verbatim: {},
+    owner: before?.owner ?? DISCOVERY_OWNER,
+    createdAt: before?.createdAt ?? now,
+    updatedAt: now,
+    isLinked: before === undefined ? false : (before.isLinked ?? true),
+    internal: learnt({
+      isVerified: asked !== undefined,
+      ...origin,
+      ...(reachedAt === undefined ? {} : { reachedAt }),
+    }),
+  };
 }

@@ -2,8 +2,8 @@
 import { z } from 'zod';
 import { CmbsError } from '../errors';
 import { isJsonObject, type Json } from '../json';
-import { MAX_ADDRESS_LENGTH, MAX_DESCRIPTION_CHARS, MAX_PAGE_DOCS } from '../limits';
-import { attributeField, CATEGORY_FIELD, ENTITIES, entitiesOf, type StoredEntity } from '../occi/entity-store';
+import { MAX_ADDRESS_LENGTH, MAX_DESCRIBED_NAMES, MAX_DESCRIPTION_CHARS, MAX_PAGE_DOCS } from '../limits';
+import { attributeField, CATEGORY_FIELD, ENTITIES, entitiesOf } from '../occi/entity-store';
 import { CORE_SUMMARY, CORE_TITLE, type Entity, type Path } from '../occi/model';
 import { checkId } from '../occi/paths';
 import type { Store } from '../store/store';
@@ -18,7 +18,7 @@ export const isLocal = (member: Entity): boolean => isTrue(member.attributes[MEM
 export const isSuspended = (member: Entity): boolean => member.attributes[MEMBER.state] === 'suspended';
 
 /** The address that others connect to on a layer. */
-export function socketOf(member: Entity, layer: Layer): string | undefined {
+export function socketOf(member: Pick<Entity, 'attributes'>, layer: Layer): string | undefined {
   const value = member.attributes[MEMBER.socket(layer)];
   return typeof value === 'string' && value !== '' ? value : undefined;
 }
@@ -127,13 +127,28 @@ export function prepareMember(next: Entity, before: Entity | undefined): Entity 
     attributes[name] = stringList(value);
   }
   stringList(attributes[MEMBER.topics]).forEach(parsePattern);
-  return { ...next, attributes };
+  const isDescribedAnew =
+    before === undefined ||
+    DESCRIBED.some((name) => JSON.stringify(attributes[name]) !== JSON.stringify(before.attributes[name]));
+  // From now on only clients change what a client has written.
+  return { ...next, attributes, ...(isDescribedAnew ? { internal: WRITTEN_BY_CLIENT } : {}) };
 }
 
 /** A member as another deployment describes it: the original's entity, read leniently but typed. */
 const text = z.string().max(4096);
 const socketField = z.string().max(MAX_ADDRESS_LENGTH).optional();
 const list = z.union([z.array(text), z.literal('')]).optional();
+
+/** Attributes that a description carries. */
+export const DESCRIBED: readonly string[] = [
+  MEMBER.state,
+  ...LAYERS.map((layer) => MEMBER.socket(layer)),
+  MEMBER.neighbors,
+  MEMBER.topics,
+  CORE_TITLE,
+  CORE_SUMMARY,
+];
+
 const description = z.looseObject({
   kind: z.literal(MEMBER_KIND),
   id: z.string().min(1).max(255),
@@ -162,8 +177,12 @@ export interface Description {
   readonly attributes: Readonly<Record<string, Json>>;
 }
 
-/** Reads a member description; undefined when the value is none. Topics that are no patterns are left out. */
-export function parseDescription(value: unknown): Description | undefined {
+/**
+ * Reads a member description; undefined when the value is none. Topics that are no patterns are left out. One that is
+ * larger than what is kept of a member is `too large`: each is held in memory, and anybody who reaches a socket can send
+ * some.
+ */
+export function parseDescription(value: unknown): Description | 'too large' | undefined {
   if (!isJsonObject(value) || value.kind !== MEMBER_KIND) return undefined;
   const parsed = description.safeParse(value);
   if (!parsed.success) return undefined;
@@ -186,9 +205,19 @@ export function parseDescription(value: unknown): Description | undefined {
   flat[MEMBER.topics] = stringList(member.topics).filter(isPattern);
   if (title !== undefined) flat[CORE_TITLE] = title;
   if (summary !== undefined) flat[CORE_SUMMARY] = summary;
-  // Each one is held in memory, and anybody who reaches a socket can send some.
-  if (JSON.stringify(flat).length > MAX_DESCRIPTION_CHARS) return undefined;
-  return { id, attributes: flat };
+  return isTooLarge(flat) ? 'too large' : { id, attributes: flat };
+}
+
+/** {@link Entity.internal} of a member that a client has described; `provenance.ts` tells of the others. */
+export const WRITTEN_BY_CLIENT = {};
+
+const isTooLarge = (attributes: Readonly<Record<string, Json>>): boolean =>
+  [MEMBER.topics, MEMBER.neighbors].some((name) => stringList(attributes[name]).length > MAX_DESCRIBED_NAMES) ||
+  descriptionChars(attributes) > MAX_DESCRIPTION_CHARS;
+
+/** Characters of what a description says of a member. */
+export function descriptionChars(attributes: Readonly<Record<string, Json>>): number {
+  return JSON.stringify(DESCRIBED.map((name) => attributes[name])).length;
 }
 
 /** What a stranger calls itself becomes part of a path. */
@@ -230,22 +259,6 @@ export function describe(member: Entity): Json {
     title: member.attributes[CORE_TITLE] ?? '',
     summary: member.attributes[CORE_SUMMARY] ?? '',
     links: [],
-  };
-}
-
-/** The entity under which a described member is kept. */
-export function remoteMember(from: Description, before: StoredEntity | undefined, now: number): Entity {
-  return {
-    path: MEMBERS + from.id,
-    id: from.id,
-    kind: MEMBER_KIND,
-    mixins: before?.entity.mixins ?? [],
-    attributes: from.attributes,
-    verbatim: {},
-    owner: before?.entity.owner ?? 'discovery',
-    createdAt: before?.entity.createdAt ?? now,
-    updatedAt: now,
-    isLinked: before === undefined ? false : (before.entity.isLinked ?? true),
   };
 }
 

@@ -11,7 +11,7 @@ import {
   MAX_UNWRITTEN_RECEIPTS,
 } from '../limits';
 import { readEntity, writeEntity } from '../occi/entity-store';
-import type { Entity } from '../occi/model';
+import type { Entity, Path } from '../occi/model';
 import type { Registry } from '../occi/registry';
 import { answerOf, parseCall, type Call } from '../services/call';
 import { Fault, FAULT } from '../services/fault';
@@ -46,12 +46,15 @@ export interface ReceptionParts {
   readonly context: ReceptionContext;
   readonly learning: Learning;
   readonly execution: Execution;
+  /** Somebody said of a known member what only that member can confirm; `asking` was told. */
+  readonly onClaim?: (member: Path, asking: Entity) => void;
 }
 
 export class Reception {
   readonly #context: ReceptionContext;
   readonly #learning: Learning;
   readonly #execution: Execution;
+  readonly #onClaim: NonNullable<ReceptionParts['onClaim']>;
   /** Receipts of messages that may not be stored, on their way to the inbox after the reply. */
   #unwritten = 0;
   /** Writes of those that wait for others to share their commit. */
@@ -68,10 +71,11 @@ export class Reception {
   #sequence = 0;
   #lastArrival = 0;
 
-  constructor({ context, learning, execution }: ReceptionParts) {
+  constructor({ context, learning, execution, onClaim = () => undefined }: ReceptionParts) {
     this.#context = context;
     this.#learning = learning;
     this.#execution = execution;
+    this.#onClaim = onClaim;
   }
 
   /**
@@ -166,7 +170,9 @@ export class Reception {
   /** Stores the member that a message's content describes, if it does. */
   async learnFrom(member: Entity, message: WireMessage): Promise<void> {
     const content = contentOf(message);
-    if (isDescription(content)) await this.#learning.learn(content, message.transfer.origin, member.id);
+    if (!isDescription(content)) return;
+    const lesson = await this.#learning.learn(content, message.transfer.origin, member.id);
+    if (lesson.member !== undefined && lesson.doubt === 'ask') this.#onClaim(lesson.member, member);
   }
 
   /** Waits until what was answered before it was written is written. */
@@ -195,6 +201,7 @@ export class Reception {
         frame: message.text,
         state,
         receivedAt: arrival.at,
+        ...(message.expiresAt === undefined ? {} : { expiresAt: message.expiresAt }),
       },
     };
   }

@@ -141,6 +141,16 @@ export function putSend(tx: Transaction, send: Send): void {
   });
 }
 
+/** Whether something is queued for one of the addresses. */
+export async function isAwaited(tx: Pick<Transaction, 'query'>, addresses: readonly string[]): Promise<boolean> {
+  const pages = await Promise.all(
+    [...new Set(addresses)].map((value) =>
+      tx.query({ collection: SENDS, where: [{ field: ADDRESS_FIELD, value }], limit: 1 }),
+    ),
+  );
+  return pages.some(({ docs }) => docs.length > 0);
+}
+
 /** Throws `queue_full` where `limit` sends or more have an open receiver at one of the addresses. */
 export async function refuseWhereFull(
   store: Pick<Store, 'count'>,

@@ -22,7 +22,8 @@ export const LINK_ARGUMENTS = {
 } as const;
 
 const failure = z.strictObject({ socket: z.string(), reason: z.string() });
-const reached = z.strictObject({ socket: z.string(), member: z.string() });
+/** `conflict`: what the member says of itself is not what is known, and was not taken. */
+const reached = z.strictObject({ socket: z.string(), member: z.string(), conflict: z.string().optional() });
 
 /** What each action answers. */
 export const LINK_REPLIES = {

@@ -108,6 +108,7 @@ export function writeEntity(
     createdAt: entity.createdAt,
     updatedAt: entity.updatedAt,
     ...(entity.isLinked === undefined ? {} : { isLinked: entity.isLinked }),
+    ...(entity.internal === undefined ? {} : { internal: entity.internal }),
     ...lifetime,
   };
   tx.put(ENTITIES, entity.path, value, { index: indexOf(entity, registry), ...lifetime });
@@ -134,6 +135,7 @@ interface EntityDocument {
   readonly updatedAt: number;
   readonly isLinked?: boolean;
   readonly expiresAt?: number;
+  readonly internal?: JsonObject;
 }
 
 function entityOf(doc: Doc, apart: Readonly<Record<string, string>>): Entity {
@@ -150,6 +152,7 @@ function entityOf(doc: Doc, apart: Readonly<Record<string, string>>): Entity {
     updatedAt: value.updatedAt,
     ...(value.isLinked === undefined ? {} : { isLinked: value.isLinked }),
     ...(value.expiresAt === undefined ? {} : { expiresAt: value.expiresAt }),
+    ...(value.internal === undefined ? {} : { internal: value.internal }),
   };
 }
 

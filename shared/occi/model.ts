@@ -101,6 +101,8 @@ export interface Entity {
   readonly expiresAt?: number;
   /** Whether a link from it was ever made: whoever shows it need not look for any when false. Absent: not known. */
   readonly isLinked?: boolean;
+  /** What the code behind the kind keeps about the entity; never rendered. */
+  readonly internal?: JsonObject;
 }
 
 export const CORE_SCHEME = 'http://schemas.ogf.org/occi/core#';

@@ -241,6 +241,42 @@ test('entries are kept 30 days', async () => {
   expect((await here.inbox(member)).map(contentOf)).toEqual(['young']);
 });
 
+describe('a message that expires while it waits in the inbox', () => {
+  async function receiveForAMinute(): Promise<void> {
+    const expires_at = new Date(clock.now() + 60_000).toISOString();
+    await ask(member.sockets.l1, frameOf(unique('message'), { message_content: 'brief', expires_at }));
+    await receive('lasting');
+  }
+
+  test('is not offered any more', async () => {
+    await receiveForAMinute();
+    expect((await here.inbox(member)).map(contentOf)).toEqual(['brief', 'lasting']);
+    clock.forward(61_000);
+    expect((await here.inbox(member)).map(contentOf)).toEqual(['lasting']);
+    expect((await follow(member.path, 1)).map(contentOf)).toEqual(['lasting']);
+  });
+
+  test('is not offered again after its lease, and may be acknowledged while that lasts', async () => {
+    await receiveForAMinute();
+    const [brief] = await here.inbox(member, 'lease=120&number=1');
+    clock.forward(61_000);
+    await here.must(200, here.request('DELETE', brief?.href ?? ''));
+    await receiveForAMinute();
+    expect((await here.inbox(member, 'lease=120')).map(contentOf)).toEqual(['lasting', 'brief', 'lasting']);
+    clock.forward(121_000);
+    expect((await here.inbox(member, 'lease=120')).map(contentOf)).toEqual(['lasting', 'lasting']);
+  });
+
+  test('is refused as expired when it comes again', async () => {
+    const expires_at = new Date(clock.now() + 60_000).toISOString();
+    const frame = frameOf(unique('message'), { expires_at, transfer: { v: 1, send_id: 's' } });
+    expect(await ask(member.sockets.l1, frame)).toHaveProperty('member_description');
+    clock.forward(61_000);
+    expect(await ask(member.sockets.l1, frame)).toHaveProperty('error.code', 'conflict');
+    expect(await here.inbox(member)).toEqual([]);
+  });
+});
+
 test.each([
   ['', ['gone']],
   [', however large', Array.from({ length: 12 }, () => 'x'.repeat(900_000))],

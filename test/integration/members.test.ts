@@ -116,15 +116,13 @@ test.each([
   const slow = new SlowStore(temporary.store);
   let told: () => void = () => undefined;
   const changed = new Promise<void>((resolve) => (told = resolve));
+  const watch: Store['watch'] = (scope, listener) =>
+    slow.store.watch(scope, (changes) => {
+      listener(changes);
+      told();
+    });
   const watched = new Proxy(slow.store, {
-    get: (target, name: keyof Store) =>
-      name !== 'watch'
-        ? target[name]
-        : (...[scope, listener]: Parameters<Store['watch']>) =>
-            target.watch(scope, (changes) => {
-              listener(changes);
-              told();
-            }),
+    get: (target, name: keyof Store) => (name === 'watch' ? watch : Reflect.get(target, name)) as unknown,
   });
   const loading = await slow.holding(() => load(watched));
   await write(title);

@@ -1,0 +1,127 @@
+/**
+ * Asks known members whether what others say of them is true. Anybody can make a deployment ask, so each member is asked
+ * once at a time and then after longer and longer pauses, and few are asked together.
+ */
+import { backOff, type Clock, type Counters, type Log } from '@cmbs/shared';
+import type { Lesson } from '@cmbs/shared/broker/learning';
+import {
+  MAX_VERIFICATIONS,
+  VERIFICATION_CONCURRENCY,
+  VERIFICATION_FIRST_MS,
+  VERIFICATION_MAX_MS,
+} from '@cmbs/shared/limits';
+import type { Entity, Path } from '@cmbs/shared/occi/model';
+
+export interface VerificationOptions {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: Counters;
+  /** Asks a member at its recorded address; undefined where nobody answers for the member there. Never rejects. */
+  readonly ask: (member: Path, asking: Entity, signal: AbortSignal) => Promise<Lesson | undefined>;
+  /** Whether a member is known still. */
+  readonly isKnown: (member: Path) => boolean;
+  /** Members that are asked at the same time; {@link VERIFICATION_CONCURRENCY} when absent. */
+  readonly concurrency?: number;
+  /** Members of which something is to be found out; {@link MAX_VERIFICATIONS} when absent. */
+  readonly limit?: number;
+}
+
+/** A member of which something is to be found out, or was just now. */
+interface Case {
+  readonly member: Path;
+  /** Who was told, and asks. */
+  asking: Entity | undefined;
+  /** `resting`: was asked just now. */
+  state: 'waiting' | 'asking' | 'resting';
+  /** Times that the member was asked, without a pause in what is said. */
+  times: number;
+  cancelRest: () => void;
+}
+
+export class Verification {
+  readonly #options: VerificationOptions;
+  readonly #cases = new Map<Path, Case>();
+  readonly #waiting: Case[] = [];
+  readonly #stop = new AbortController();
+  readonly #asking = new Set<Promise<void>>();
+
+  constructor(options: VerificationOptions) {
+    this.#options = options;
+  }
+
+  /** Somebody told `asking` something of a known member. */
+  claimed(member: Path, asking: Entity): void {
+    const { counters, limit = MAX_VERIFICATIONS } = this.#options;
+    if (this.#stop.signal.aborted) return;
+    const known = this.#cases.get(member);
+    if (known !== undefined) {
+      // A member that is being asked, or was just now, is asked once more after the rest.
+      known.asking = asking;
+      return;
+    }
+    if (this.#cases.size >= limit) {
+      counters.add('cmbs_member_claims', { outcome: 'dropped' });
+      return;
+    }
+    const one: Case = { member, asking, state: 'waiting', times: 0, cancelRest: () => undefined };
+    this.#cases.set(member, one);
+    this.#waiting.push(one);
+    this.#next();
+  }
+
+  #next(): void {
+    const { concurrency = VERIFICATION_CONCURRENCY } = this.#options;
+    while (this.#asking.size < concurrency && !this.#stop.signal.aborted) {
+      const one = this.#waiting.shift();
+      if (one === undefined) return;
+      const asking = this.#ask(one).finally(() => {
+        this.#asking.delete(asking);
+        this.#next();
+      });
+      this.#asking.add(asking);
+    }
+  }
+
+  async #ask(one: Case): Promise<void> {
+    const { ask, isKnown, log, counters } = this.#options;
+    const { member, asking } = one;
+    one.state = 'asking';
+    one.asking = undefined;
+    const isGone = asking === undefined || !isKnown(member);
+    const lesson = isGone ? undefined : await ask(member, asking, this.#stop.signal);
+    if (isGone || this.#stop.signal.aborted) {
+      this.#cases.delete(member);
+      return;
+    }
+    const outcome = lesson === undefined ? 'unanswered' : lesson.doubt === undefined ? 'answered' : 'conflict';
+    // A conflict was counted where it was found.
+    if (outcome !== 'conflict') counters.add('cmbs_member_claims', { outcome });
+    if (outcome !== 'answered') {
+      log.warn('what was said of a member is not confirmed; what is known is kept', { member, outcome });
+    }
+    this.#rest(one);
+  }
+
+  #rest(one: Case): void {
+    const { clock } = this.#options;
+    one.state = 'resting';
+    one.times += 1;
+    const restMs = backOff(one.times, VERIFICATION_FIRST_MS, VERIFICATION_MAX_MS, () => 1);
+    one.cancelRest = clock.after(restMs, () => {
+      if (one.asking === undefined) {
+        this.#cases.delete(one.member);
+        return;
+      }
+      one.state = 'waiting';
+      this.#waiting.push(one);
+      this.#next();
+    });
+  }
+
+  /** Asks nobody more; resolves when nobody is being asked. */
+  async close(): Promise<void> {
+    this.#stop.abort();
+    for (const { cancelRest } of this.#cases.values()) cancelRest();
+    await Promise.all(this.#asking);
+  }
+}

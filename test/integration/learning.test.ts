@@ -1,0 +1,120 @@
+/** Members that this deployment was only told of share a bound, in number and in characters. */
+import { newId, silentLog, type Counters, type Json } from '@cmbs/shared';
+import { CORE_SOURCE, CORE_TARGET } from '@cmbs/shared/occi/model';
+import { MEMBER_KIND, NEIGHBOR_KIND, NEIGHBORS } from '@cmbs/shared/broker/cmbs';
+import { Learning, type Lesson } from '@cmbs/shared/broker/learning';
+import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
+import { Categories } from '@cmbs/shared/occi/categories';
+import { writeEntity } from '@cmbs/shared/occi/entity-store';
+import { Members } from '@cmbs/companion/members';
+import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
+
+const LIMITS = { strangers: 5, strangersChars: 2000, members: 8 };
+
+let temporary: TemporaryStore;
+let categories: Categories;
+let members: Members;
+let learning: Learning;
+let counted: string[];
+beforeEach(async () => {
+  temporary = await openTemporaryStore();
+  const { store, clock } = temporary;
+  categories = new Categories(store, [CMBS_EXTENSION]);
+  members = await Members.load({ store, clock, log: silentLog });
+  counted = [];
+  const counters: Counters = { add: (name) => void counted.push(name) };
+  learning = new Learning(
+    { store, categories, clock, newId, log: silentLog, counters, members, discovery: 'open' },
+    LIMITS,
+  );
+});
+afterEach(async () => {
+  members.close();
+  categories.close();
+  await temporary.close();
+});
+
+const address = (id: string): string => `tcp://127.0.0.1:${id.length + 1000}`;
+
+/** Each a millisecond after the one before. */
+function learn(id: string, summary = '', asked?: string): Promise<Lesson> {
+  temporary.advance(1);
+  const description: Json = {
+    kind: MEMBER_KIND,
+    id,
+    summary,
+    attributes: { cmbs: { member: { l1_socket: address(id) } } },
+  };
+  return learning.learn(description, undefined, 'asking', asked === undefined ? {} : { asked });
+}
+
+const ids = (): readonly string[] => [...members.all()].map(({ id }) => id).toSorted();
+
+test('beyond the number the one that was told of longest ago leaves, and is counted', async () => {
+  for (const id of ['a', 'b', 'c', 'd', 'e']) await learn(id);
+  await learn('a');
+  expect(await learn('f')).toMatchObject({ learnt: 'stored' });
+  expect(ids()).toEqual(['a', 'c', 'd', 'e', 'f']);
+  expect(counted).toEqual(['cmbs_members_removed']);
+});
+
+test('beyond the characters as many leave as are needed, and one that is too large by itself stays out', async () => {
+  for (const id of ['a', 'b', 'c', 'd']) await learn(id);
+  expect(await learn('large', 'x'.repeat(1750))).toMatchObject({ learnt: 'stored' });
+  expect(ids()).toEqual(['c', 'd', 'large']);
+  expect(await learn('larger', 'x'.repeat(2000))).toMatchObject({ learnt: 'refused' });
+});
+
+test.each([
+  ['topics', Array.from({ length: 257 }, (_, index) => `t.${index}`)],
+  ['neighbors_socket', Array.from({ length: 257 }, (_, index) => `tcp://h:${index + 1}`)],
+  ['topics', Array.from({ length: 200 }, (_, index) => `${'long.'.repeat(20)}${index}`)],
+])('a description with too much in its %s is not kept', async (name, list) => {
+  const description: Json = { kind: MEMBER_KIND, id: 'large', attributes: { cmbs: { member: { [name]: list } } } };
+  expect(await learning.learn(description, undefined, 'asking')).toEqual({ learnt: 'too large' });
+  expect(counted).toEqual(['cmbs_members_refused']);
+});
+
+test('those that come at once keep to the bounds as well', async () => {
+  await Promise.all(Array.from({ length: 40 }, (_, index) => learn(`stranger-${index}`)));
+  expect(ids().length).toBeLessThanOrEqual(LIMITS.strangers);
+  expect(await learn('honest')).toMatchObject({ learnt: 'stored' });
+});
+
+test('one that answered us stays, and finds room where strangers have all of it', async () => {
+  await learn('answers', '', address('answers'));
+  for (const id of ['a', 'b', 'c', 'd', 'e', 'f', 'g']) await learn(id);
+  expect(ids()).toEqual(['answers', 'c', 'd', 'e', 'f', 'g']);
+  for (const id of ['x', 'yy', 'zzz'])
+    expect(await learn(id, '', address(id))).toMatchObject({ learnt: 'stored' });
+  expect(ids()).toEqual(['answers', 'd', 'e', 'f', 'g', 'x', 'yy', 'zzz']);
+});
+
+test('where nobody is a stranger there is no room for more', async () => {
+  for (let index = 1; index <= LIMITS.members; index += 1)
+    await learn('x'.repeat(index), '', address('x'.repeat(index)));
+  expect(await learn('late')).toEqual({ learnt: 'refused' });
+  expect(counted).toEqual(['cmbs_members_refused']);
+});
+
+test('the target of a link stays', async () => {
+  await learn('linked');
+  const { registry } = await categories.current();
+  await temporary.store.transact((tx) => {
+    const link = {
+      path: `${NEIGHBORS}link`,
+      id: 'link',
+      kind: NEIGHBOR_KIND,
+      mixins: [],
+      attributes: { [CORE_SOURCE]: '/cmbs/member/alice', [CORE_TARGET]: '/cmbs/member/linked' },
+      verbatim: {},
+      owner: 'anybody',
+      createdAt: 1,
+      updatedAt: 1,
+    };
+    writeEntity(tx, link, undefined, registry);
+    return Promise.resolve();
+  });
+  for (const id of ['a', 'b', 'c', 'd', 'e', 'f']) await learn(id);
+  expect(ids()).toEqual(['c', 'd', 'e', 'f', 'linked']);
+});
