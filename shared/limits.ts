@@ -448,6 +448,11 @@ export const MAX_PUSH_ATTRIBUTES = 120;
 export const STREAMS_PER_CONNECTION = 90;
 /** Milliseconds between two signs of life on a stream; Pub/Sub closes one that is silent for about a minute and a half. */
 export const STREAM_KEEP_ALIVE_MS = 30_000;
+/**
+ * Milliseconds that a stream which is closed has to bring what was on its way. Far more than a round trip; what does not
+ * come by then comes again when its lease has run out.
+ */
+export const STREAM_FINISH_MS = 2000;
 /** Seconds until Pub/Sub offers a message again whose reader fell silent; a reader that lives extends that. */
 export const PUBSUB_ACK_DEADLINE_S = 30;
 /** Seconds before a message that was handed back is offered again, at first and at most. */

@@ -22,7 +22,10 @@ export interface Ended {
 /** A running program and the lines it has written. */
 export class Program {
   readonly lines: string[] = [];
+  /** Resolves when the program has ended and all that it has written is in {@link lines}. */
   readonly ended: Promise<Ended>;
+  /** Resolves when the process is gone; what it wrote last may still be in the pipe. */
+  readonly #exited: Promise<void>;
   readonly #child: ChildProcess;
   /** It has ended, and all that it has written is there. */
   #hasClosed = false;
@@ -43,10 +46,13 @@ export class Program {
       cwd,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
+    this.#exited = new Promise<void>((resolve) => this.#child.once('exit', () => resolve()));
     this.ended = new Promise((resolve) => {
-      this.#child.once('exit', (code, signal) => resolve({ code, signal }));
+      this.#child.once('close', (code, signal) => {
+        this.#hasClosed = true;
+        resolve({ code, signal });
+      });
     });
-    this.#child.once('close', () => (this.#hasClosed = true));
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       if (stream !== null) createInterface({ input: stream }).on('line', (line) => this.lines.push(line));
     }
@@ -93,7 +99,7 @@ export class Program {
     if (this.isRunning) {
       this.signal('SIGTERM');
       const timer = setTimeout(() => this.signal('SIGKILL'), START_MS);
-      await this.ended;
+      await this.#exited;
       clearTimeout(timer);
     }
     return performance.now() - started;
@@ -101,7 +107,7 @@ export class Program {
 
   async kill(): Promise<void> {
     if (this.isRunning) this.signal('SIGKILL');
-    await this.ended;
+    await this.#exited;
   }
 
   /** Resolves when the URL answers with the status; an error with what the program has written when it ends first. */

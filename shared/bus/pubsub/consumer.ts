@@ -503,14 +503,17 @@ export class PubsubConsumer implements Consumer {
     this.#isClosed = true;
     this.#cancelConnecting?.();
     this.#cancelStalled();
+    const finished: Promise<void>[] = [];
     for (const source of this.#sources.values()) {
       source.cancelReopening();
       source.cancelIdle();
-      source.stream?.pause();
+      // What comes now is handed back as it comes, so that the next consumer need not wait for its lease to run out.
+      if (source.stream !== undefined) finished.push(source.stream.finish());
     }
     this.#handBackWaiting(this.#sources.values());
     if (this.#running > 0) await new Promise<void>((resolve) => (this.#idle = resolve));
     this.#handBackWaiting(this.#sources.values());
+    await Promise.all(finished);
     await Promise.all(this.#settling);
     for (const source of this.#sources.values()) {
       const { stream } = source;

@@ -11,6 +11,7 @@ import {
   PUBSUB_ACK_DEADLINE_S,
   PUBSUB_DEADLINE_MS,
   STREAM_BYTES,
+  STREAM_FINISH_MS,
   STREAM_KEEP_ALIVE_MS,
   STREAM_LEAST_BYTES,
   STREAM_MESSAGES,
@@ -150,13 +151,16 @@ export class PubsubStream {
   readonly #cancelKeepingAlive: () => void;
   readonly #cancelExtending: () => void;
   #isStopped = false;
+  #isFinishing = false;
   #isLeasing = true;
 
   constructor({ pull, ...options }: StreamOptions) {
     this.#options = options;
     this.#pull = pull;
     const { name, bytes, handlers } = options;
-    this.gone = new Promise((resolve) => pull.once('close', resolve).once('error', () => resolve()));
+    this.gone = new Promise((resolve) => {
+      for (const last of ['end', 'close', 'error']) pull.once(last, () => resolve());
+    });
     pull.on('data', (response: unknown) => {
       for (const message of receivedOf(response)) {
         this.#leased.add(message.ackId);
@@ -187,6 +191,20 @@ export class PubsubStream {
 
   resume(): void {
     this.#pull?.resume();
+  }
+
+  /**
+   * Asks Pub/Sub to send no more, and reads what is on its way, which would otherwise stay leased until the lease runs
+   * out. Resolves when nothing comes any more, or after `STREAM_FINISH_MS`. What has come can be settled still.
+   */
+  async finish(): Promise<void> {
+    if (this.#pull === undefined || this.#isFinishing) return;
+    this.#isFinishing = true;
+    this.#cancelKeepingAlive();
+    this.#pull.end();
+    this.#pull.resume();
+    await untilOr(this.gone, this.#options.clock, STREAM_FINISH_MS);
+    this.stop();
   }
 
   /** Reads no more, and lets go of what is on its way; what has come can be settled still, however late. */
@@ -259,7 +277,7 @@ export class PubsubStream {
 
   /** By Pub/Sub, or by a failure. */
   #end(error: Error | undefined): void {
-    if (this.#isStopped) return;
+    if (this.#isStopped || this.#isFinishing) return;
     this.close();
     this.#options.handlers.ended(error);
   }
