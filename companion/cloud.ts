@@ -24,6 +24,7 @@ import { Categories } from '@cmbs/shared/occi/categories';
 import type { Restarts } from '@cmbs/shared/restarts';
 import type { ServiceModule } from '@cmbs/shared/services/module';
 import { standardServices } from '@cmbs/shared/services/standard';
+import { sitePolicyOf } from '@cmbs/shared/sites';
 import { deploymentId } from '@cmbs/shared/store/deployment';
 import { openFirestoreStore } from '@cmbs/shared/store/firestore';
 import { Companion } from './companion';
@@ -70,6 +71,7 @@ export async function startCloudCompanion({
     verifier,
     expected: { audience: config.CMBS_CONTROL_AUDIENCE, accounts: config.CMBS_CONTROL_CALLERS },
     metrics,
+    sites: sitePolicyOf(config, controlHosts(config)),
     clock,
     log,
   });
@@ -193,4 +195,9 @@ export async function startCloudCompanion({
     },
     close: () => (closed ??= close()),
   };
+}
+
+/** The names of the control endpoint: where it listens, and where functions reach it. */
+function controlHosts({ CMBS_CONTROL_HOST: host, CMBS_CONTROL_URL: url }: CloudConfig): readonly string[] {
+  return url === undefined ? [host] : [host, new URL(url).hostname];
 }

@@ -9,6 +9,7 @@ import { CmbsError, toCmbsError, type Clock, type Log } from '@cmbs/shared';
 import { MAX_CONTROL_BODY_BYTES, MAX_CONTROL_CALL_MS, REQUEST_DEADLINE_MS } from '@cmbs/shared/limits';
 import type { TokenExpectation, TokenVerifier } from '@cmbs/shared/link/identity';
 import { DEADLINE_HEADER, LINK_ARGUMENTS, PERFORM, performRequest, STANDBY } from '@cmbs/shared/link/link';
+import type { SitePolicy } from '@cmbs/shared/sites';
 import { inSpan, parseTraceparent } from '@cmbs/shared/trace';
 import type { Companion } from './companion';
 import type { Metrics } from './metrics';
@@ -19,6 +20,7 @@ export interface ControlOptions {
   readonly verifier: TokenVerifier;
   readonly expected: TokenExpectation;
   readonly metrics: Metrics;
+  readonly sites: SitePolicy;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -113,6 +115,7 @@ export class Control {
   async #answer(incoming: IncomingMessage): Promise<Answer> {
     const { method = 'GET', url = '/' } = incoming;
     const [path = '/'] = url.split('?', 1);
+    this.#options.sites.admit({ method, target: url, headers: incoming.headersDistinct });
     if (path === PERFORM) {
       if (method !== 'POST') throw notOffered(method, 'POST');
       return this.#perform(incoming);

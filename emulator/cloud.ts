@@ -10,6 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { newLocalKey } from '@cmbs/shared/link/local-identity';
 import { CLOUD_STOP_MS, GATEWAY_GRACE_MS, RESTART_READY_MAX_MS } from '@cmbs/shared/limits';
 import { RESTART_EXIT_CODE, RESTARTS_VARIABLE } from '@cmbs/shared/restarts';
+import { sitePolicyOf } from '@cmbs/shared/sites';
 import { prometheusMetrics } from '@cmbs/companion/metrics';
 import { cloudRuntime, type CloudOptions } from '@cmbs/functions/cloud';
 import { Gateway } from './gateway';
@@ -33,6 +34,7 @@ export async function startCloudFunctions(options: Omit<CloudOptions, 'counters'
       publicUrl: config.CMBS_PUBLIC_URL,
       trustedProxies: config.CMBS_TRUST_PROXY,
       maxBodyBytes: config.CMBS_MAX_BODY_BYTES,
+      sites: sitePolicyOf(config, [config.CMBS_HOST]),
       log,
       metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
     });

@@ -6,6 +6,7 @@ import { setMaxListeners } from 'node:events';
 import { createServer, STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { badRequest, CmbsError, type Log } from '@cmbs/shared';
+import type { SitePolicy } from '@cmbs/shared/sites';
 import {
   CONNECTION_IDLE_MS,
   MAX_CONNECTIONS,
@@ -37,6 +38,7 @@ export interface GatewayOptions {
   readonly publicUrl: string | undefined;
   readonly trustedProxies: number;
   readonly maxBodyBytes: number;
+  readonly sites: SitePolicy;
   readonly log: Log;
   /** Text of `/metrics`. */
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
@@ -267,19 +269,27 @@ export class Gateway {
     let request: OcciRequest | undefined;
     let response: OcciResponse;
     let isWhole = true;
+    let siteHeaders: Readonly<Record<string, string>> = {};
     try {
       if (isTooMany)
         throw new CmbsError('queue_full', 'Wait for answers before you send more on this connection.');
       const { remoteAddress } = incoming.socket; // gone with the connection
       checkHead(incoming);
+      const headers = parseHeaders(incoming.rawHeaders);
+      const { method = 'GET', url: target = '/' } = incoming;
+      const admission = this.#options.sites.admit({ method, target, headers });
+      siteHeaders = admission.headers;
+      if (admission.isPreflight) {
+        await writeResponse(method, outgoing, answer(204, undefined), { extra: siteHeaders, waits });
+        return;
+      }
       const [path, route, query] = this.#target(incoming);
       const most = route.maxBodyBytes ?? this.#options.maxBodyBytes;
       const body = await this.#body(incoming, most);
       isWhole = body !== undefined;
-      const headers = parseHeaders(incoming.rawHeaders);
       const { publicUrl, trustedProxies, app } = this.#options;
       request = {
-        method: incoming.method ?? 'GET',
+        method,
         path,
         query,
         headers,
@@ -305,7 +315,7 @@ export class Gateway {
     // A client that asked first and was refused does not send the body, so what comes next cannot be told from it.
     const isUnsent = !isWhole && incoming.headers.expect !== undefined;
     const close = isUnsent || this.#isClosing ? { Connection: 'close' } : {};
-    const extra = typeof response.body === 'string' ? close : {};
+    const extra = { ...siteHeaders, ...(typeof response.body === 'string' ? close : {}) };
     await writeResponse(incoming.method, outgoing, response, { extra, waits });
   }
 

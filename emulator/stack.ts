@@ -6,6 +6,7 @@ import { GATEWAY_GRACE_MS, SWEEP_INTERVAL_MS, SWEEP_LIMIT } from '@cmbs/shared/l
 import { inProcessLink } from '@cmbs/shared/link/in-process';
 import type { Restarts } from '@cmbs/shared/restarts';
 import type { ServiceModule } from '@cmbs/shared/services/module';
+import { sitePolicyOf } from '@cmbs/shared/sites';
 import { standardServices } from '@cmbs/shared/services/standard';
 import { assertReachable, deploymentId } from '@cmbs/shared/store/deployment';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
@@ -96,6 +97,7 @@ export async function startStack({
       publicUrl: config.CMBS_PUBLIC_URL,
       trustedProxies: config.CMBS_TRUST_PROXY,
       maxBodyBytes: config.CMBS_MAX_BODY_BYTES,
+      sites: sitePolicyOf(config, [config.CMBS_HOST]),
       log,
       metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
     });

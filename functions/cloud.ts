@@ -11,6 +11,7 @@ import { CATEGORIES_MAX_AGE_MS } from '@cmbs/shared/limits';
 import { httpLink } from '@cmbs/shared/link/http';
 import { identitiesOf } from '@cmbs/shared/link/identity-of';
 import { standardServices } from '@cmbs/shared/services/standard';
+import { sitePolicyOf } from '@cmbs/shared/sites';
 import { assertReachable, deploymentId } from '@cmbs/shared/store/deployment';
 import { openFirestoreStore } from '@cmbs/shared/store/firestore';
 import { assemble } from './assemble';
@@ -90,6 +91,7 @@ export async function cloudRuntime({
       publicUrl,
       trustedProxies: config.CMBS_TRUST_PROXY,
       maxBodyBytes: config.CMBS_MAX_BODY_BYTES,
+      sites: sitePolicyOf(config, ownHosts(config)),
       close: async () => {
         app.categories.close();
         await bus.close();
@@ -100,6 +102,24 @@ export async function cloudRuntime({
     await store.close();
     throw error;
   }
+}
+
+/**
+ * The function's own names, besides that of the load balancer (`CMBS_PUBLIC_URL`): Cloud Run's front end hands on
+ * requests for these only, and no stranger can have them resolve to anything else.
+ */
+function ownHosts({
+  service,
+  GOOGLE_CLOUD_PROJECT: project,
+  CMBS_PUSH_URL: pushUrl,
+}: CloudConfig): readonly (string | RegExp)[] {
+  const push = pushUrl === undefined ? [] : [new URL(pushUrl).hostname];
+  if (service === undefined || !/^[a-z0-9-]+$/.test(service)) return push;
+  return [
+    ...push,
+    new RegExp(`^(?:[a-z0-9-]+---)?${service}-[a-z0-9-]+(?:\\.[a-z0-9-]+)?\\.run\\.app$`),
+    new RegExp(`^[a-z0-9-]+-${project.replaceAll('.', '\\.')}\\.cloudfunctions\\.net$`),
+  ];
 }
 
 /** A bus that is made when it is first used; a function never takes deliveries from one. */

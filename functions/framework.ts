@@ -9,7 +9,7 @@ import { structuredLog } from '@cmbs/shared/structured-log';
 import { baseOf, clientAddressOf, parseHeaders, parseQuery, splitTarget, traceOf } from './http-parse';
 import { writeResponse } from './http-write';
 import { ANONYMOUS, type OcciRequest, type OcciResponse } from './request';
-import { answerError } from './respond';
+import { answer, answerError } from './respond';
 import { currentRuntime, type Runtime } from './runtime';
 import type { Route } from './routes';
 import { serve } from './serve';
@@ -28,10 +28,13 @@ export function frameworkHandler(route: Route): HttpFunction {
     let log = processLog;
     let head: OcciRequest | undefined;
     let response: OcciResponse;
+    let extra: Readonly<Record<string, string>> = {};
     try {
       head = headOf(incoming, gone.signal);
       const runtime = await currentRuntime();
       const { clock } = runtime.app;
+      const admission = runtime.sites.admit({ ...head, target: incoming.url });
+      extra = admission.headers;
       log = runtime.app.log;
       const tooLate = new Promise<never>((_resolve, reject) => {
         const giveUp = (): void =>
@@ -42,12 +45,14 @@ export function frameworkHandler(route: Route): HttpFunction {
         };
         timers.push(clock.after(runtime.deadlineMs, stop));
       });
-      response = await Promise.race([answerTo(route, head, incoming, runtime), tooLate]);
+      response = admission.isPreflight
+        ? answer(204, undefined)
+        : await Promise.race([answerTo(route, head, incoming, runtime), tooLate]);
     } catch (thrown) {
       response = answerError(thrown, head, log);
     }
     try {
-      await writeResponse(incoming.method, outgoing, response, { waits: gone });
+      await writeResponse(incoming.method, outgoing, response, { extra, waits: gone });
     } catch (error) {
       log.warn('answer not written', { function: route.name, cause: error });
       outgoing.destroy();

@@ -1,5 +1,6 @@
 /** The parts of an HTTP request that both adapters have to read: query, headers, the client's address, the base of URLs. */
 import { badRequest } from '@cmbs/shared';
+import { authorityUrl } from '@cmbs/shared/authority';
 import { MAX_QUERY_PARAMETERS } from '@cmbs/shared/limits';
 import { parseTraceparent, type Traceparent } from '@cmbs/shared/trace';
 
@@ -44,10 +45,6 @@ export function parseHeaders(raw: readonly string[]): Record<string, string[]> {
   return headers;
 }
 
-const AUTHORITY = /^(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
-/** `URL`, which reads locations, refuses some that look well-formed: port 99999, 256.256.256.256, [1:2]. */
-const isAuthority = (text: string): boolean => AUTHORITY.test(text) && URL.canParse(`http://${text}/`);
-
 export interface BaseOptions {
   /** Configured public URL without a slash at the end; wins over everything. */
   readonly publicUrl: string | undefined;
@@ -63,7 +60,7 @@ export function baseOf(headers: Readonly<Record<string, readonly string[]>>, opt
   const first = (name: string): string | undefined => headers[name]?.[0]?.split(',')[0]?.trim();
   const forwardedHost = options.trustedProxies > 0 ? first('x-forwarded-host') : undefined;
   const forwardedProto = options.trustedProxies > 0 ? first('x-forwarded-proto') : undefined;
-  const host = [forwardedHost, first('host')].find((one) => one !== undefined && isAuthority(one));
+  const host = [forwardedHost, first('host')].find((one) => one !== undefined && authorityUrl(one) !== undefined);
   return `${forwardedProto === 'https' ? 'https' : 'http'}://${host ?? options.fallback}`;
 }
 

@@ -4,6 +4,7 @@
  */
 import { CmbsError } from '@cmbs/shared';
 import { FUNCTION_DEADLINE_MS } from '@cmbs/shared/limits';
+import type { SitePolicy } from '@cmbs/shared/sites';
 import type { App } from './app';
 
 export interface Runtime {
@@ -13,6 +14,7 @@ export interface Runtime {
   /** How many addresses at the end of `X-Forwarded-For` come from front ends that are trusted. */
   readonly trustedProxies: number;
   readonly maxBodyBytes: number;
+  readonly sites: SitePolicy;
   /** Milliseconds that a request has; {@link FUNCTION_DEADLINE_MS} when absent. */
   readonly deadlineMs?: number;
 }

@@ -49,6 +49,16 @@ const publicUrl = z
   .regex(/^https?:\/\/[^\s/?#@]+(?:\/[^\s?#]*)?$/, { error: 'must be an http or https URL without query' })
   .transform((text) => text.replace(/\/+$/, ''));
 
+const list = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((one) => one.trim())
+    .filter((one) => one !== ''),
+);
+
+const isOrigin = (text: string): boolean =>
+  /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text;
+
 export interface Setting {
   readonly schema: z.ZodType<unknown, string>;
   readonly fallback: string | undefined;
@@ -79,15 +89,9 @@ export const SETTINGS = {
     help: "Address that members' sockets bind to, where it differs from the one they advertise",
   },
   CMBS_EXTENSIONS: {
-    schema: z
-      .string()
-      .transform((text) =>
-        text
-          .split(',')
-          .map((one) => one.trim())
-          .filter((one) => one !== ''),
-      )
-      .pipe(z.array(z.enum(EXTENSIONS, { error: `must be a comma-separated list of: ${EXTENSIONS.join(', ')}` }))),
+    schema: list.pipe(
+      z.array(z.enum(EXTENSIONS, { error: `must be a comma-separated list of: ${EXTENSIONS.join(', ')}` })),
+    ),
     fallback: '',
     help: `Further sets of categories: ${EXTENSIONS.join(', ')}`,
   },
@@ -100,6 +104,18 @@ export const SETTINGS = {
     schema: proxies,
     fallback: 'false',
     help: "Trust X-Forwarded-Host and -Proto, and as many last addresses of -For (true: 1; Google's load balancer: 2)",
+  },
+  CMBS_ALLOWED_HOSTS: {
+    schema: list.pipe(z.array(host)),
+    fallback: '',
+    help: 'Further names by which requests may call this server, besides loopback and those of the settings above',
+  },
+  CMBS_ALLOWED_ORIGINS: {
+    schema: list.pipe(
+      z.array(z.string().refine(isOrigin, { error: 'must be a list of origins such as https://console.example' })),
+    ),
+    fallback: '',
+    help: 'Origins of other servers whose web pages may make requests here: https://console.example',
   },
   CMBS_MAX_BODY_BYTES: {
     schema: wholeNumber(1024, 16 * 1024 * 1024),
@@ -138,13 +154,6 @@ export const SETTINGS = {
 } as const satisfies Record<string, Setting>;
 
 const { CMBS_DATA_DIR: _local, ...SHARED_SETTINGS } = SETTINGS;
-
-const list = z.string().transform((text) =>
-  text
-    .split(',')
-    .map((one) => one.trim())
-    .filter((one) => one !== ''),
-);
 
 /** `name=host,name=host`: the shards of a deployment, the first one for members whose sockets are at no other's host. */
 const shards = list.pipe(
@@ -257,6 +266,8 @@ export type CloudConfig = ConfigOf<typeof CLOUD_SETTINGS> & {
   readonly GOOGLE_CLOUD_PROJECT: string;
   /** Which services are emulators, by the variables of Google's clients. */
   readonly emulators: { readonly firestore: boolean; readonly pubsub: boolean };
+  /** Name of the Cloud Run service that the process is an instance of, as the platform says (`K_SERVICE`). */
+  readonly service: string | undefined;
 };
 
 /** What is wrong with the environment: one line for each bad variable. */
@@ -334,7 +345,12 @@ export function readCloudConfig(environment: Environment): CloudConfig {
     }
   }
   if (problems.length > 0) throw new ConfigError(problems.join('\n'));
-  return { ...config, GOOGLE_CLOUD_PROJECT: config.GOOGLE_CLOUD_PROJECT ?? 'demo-cmbs', emulators };
+  return {
+    ...config,
+    GOOGLE_CLOUD_PROJECT: config.GOOGLE_CLOUD_PROJECT ?? 'demo-cmbs',
+    emulators,
+    service: environment.K_SERVICE,
+  };
 }
 
 /** The lines of `--help`. */

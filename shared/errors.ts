@@ -36,6 +36,8 @@ export const CATALOGUE = {
   unsupported_media_type: { status: 415, retryable: false },
   /** `Expect` asks for what is not offered. */
   expectation_failed: { status: 417, retryable: false },
+  /** The request names a host that is not this server's. */
+  misdirected: { status: 421, retryable: false },
   /** An `Idempotency-Key` was used before for another request. */
   idempotency_mismatch: { status: 422, retryable: false },
   /** A bounded queue is full; `Retry-After` says when to come again. */

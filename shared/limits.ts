@@ -376,6 +376,8 @@ export const MAX_DISCARDED_BYTES = 64 * 1024 * 1024;
 export const MAX_UNREAD_BYTES = 128 * 1024 * 1024;
 /** Milliseconds without a byte in either direction until a connection is closed: more than any wait that may be asked for. */
 export const CONNECTION_IDLE_MS = 90_000;
+/** Seconds that a browser remembers the answer to a preflight: a change of `CMBS_ALLOWED_ORIGINS` shows as soon. */
+export const CORS_MAX_AGE_S = 600;
 /** Pipelined requests of one connection that are not answered; each may wait for a minute. */
 export const MAX_REQUESTS_PER_CONNECTION = 1000;
 /** Milliseconds that a stopping gateway gives to requests in hand; less than the two seconds of Ctrl-C. */

@@ -390,6 +390,8 @@ variable "settings" {
   description = "The product's own settings (README, Configuration); what is left out keeps its default, except that discovery is closed: an endpoint on the internet does not learn members from whoever connects."
   type = object({
     extensions        = optional(list(string))
+    allowed_hosts     = optional(list(string))
+    allowed_origins   = optional(list(string))
     discovery         = optional(string, "closed")
     queue_limit       = optional(number)
     inbox_limit       = optional(number)

@@ -11,6 +11,7 @@ import {
   MAX_LEASE_S,
   MAX_WAIT_S,
 } from '@cmbs/shared/limits';
+import { isFollowedLink } from '@cmbs/shared/sites';
 import { stringifyJson } from '@cmbs/shared/occi/json-source';
 import { z } from 'zod';
 import type { App } from '../app';
@@ -56,7 +57,7 @@ const within = (request: OcciRequest, ms: number): AbortSignal =>
   AbortSignal.any([request.signal, AbortSignal.timeout(ms)]);
 
 async function read(request: OcciRequest, app: App, at: Address): Promise<OcciResponse> {
-  const peek = request.method === 'HEAD';
+  const peek = request.method === 'HEAD' || isFollowedLink(request);
   const cursor = queryValue(request, 'cursor');
   const options = {
     limit: wholeNumber(request, 'number', DEFAULT_INBOX_PAGE, 1, MAX_INBOX_PAGE),

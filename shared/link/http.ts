@@ -111,11 +111,11 @@ export function httpLink(options: HttpLinkOptions): HttpLink {
     });
     const answer: unknown = await response.json();
     if (response.ok) return LINK_REPLIES[action].parse(performAnswer.parse(answer).reply) as LinkReply<A>;
-    if (response.status === 401 || response.status === 403) {
-      // Not the caller's identity is at fault, but ours.
+    if ([401, 403, 421].includes(response.status)) {
+      // Not what the caller asked for is at fault, but our identity, or the name that we call the companion by.
       throw new CmbsError(
         'unavailable',
-        'The companion does not accept the identity of this function; their settings differ.',
+        'The companion does not accept calls of this function; their settings differ.',
         { cause: errorOf(answer) },
       );
     }

@@ -121,7 +121,7 @@ describeOnEmulators('the control endpoint', (hosts) => {
     '//etc/passwd',
     'file:///etc/passwd',
   ])('answers GET %s with 404, as it was sent', async (target) => {
-    const answer = await raw(`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+    const answer = await raw(`GET ${target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`);
     expect(answer).toMatch(/^HTTP\/1\.1 404 /);
   });
 
@@ -135,6 +135,16 @@ describeOnEmulators('the control endpoint', (hosts) => {
     for await (const chunk of socket as AsyncIterable<string>) answer += chunk;
     return answer;
   }
+
+  test.each([
+    ['a name that is not its own', 'GET /metrics', 'Host: rebound.example', 421],
+    ['a web page', 'GET /metrics', 'Host: localhost\r\nOrigin: https://page.example', 403],
+    ['a web page that asks unread', 'POST /perform', 'Host: localhost\r\nSec-Fetch-Site: cross-site', 403],
+    ['a probe by any name', 'GET /healthz', 'Host: rebound.example', 200],
+  ])('answers %s with its own status', async (_, request, headers, status) => {
+    const answer = await raw(`${request} HTTP/1.1\r\n${headers}\r\nConnection: close\r\n\r\n`);
+    expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+  });
 
   test('lives, is ready, and tells its figures', async () => {
     expect((await here.get(`${url}/healthz`)).status).toBe(200);
@@ -168,7 +178,7 @@ describeOnEmulators('the control endpoint', (hosts) => {
     const { hostname, port } = new URL(url);
     for (const text of [
       '\0\x01\x02',
-      'POST /perform HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{',
+      'POST /perform HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{',
       'GET',
     ]) {
       const socket = connect(Number(port), hostname);

@@ -67,14 +67,14 @@ describe('a request that Node would refuse or drop in its own words', () => {
 
 describe('a host that only looks well-formed', () => {
   it.each(['x:99999', '1.2.3.4.5', '256.256.256.256', '[::ffff:1.2.3.4.5.6]', '[1:2]:80', 'xn--a'])(
-    '%s: the request is served and its locations name the address that listens',
+    '%s: the request is refused, and nothing is made',
     async (host) => {
       const body = JSON.stringify({ kind: MEMBER, attributes: { 'cmbs.member.local': 'false' } });
       const response = await exchange(
         `POST /cmbs/member/ HTTP/1.1\r\nHost: ${host}\r\n${CLOSE}${JSON_TYPE}Content-Length: ${body.length}\r\n\r\n${body}`,
       );
-      expect(statusOf(response)).toBe(201);
-      expect(response).toContain(`Location: ${deployment.url}/cmbs/member/`);
+      expect(statusOf(response)).toBe(421);
+      expect((await deployment.get('/cmbs/member/')).json).toMatchObject({ resources: [] });
     },
   );
 });

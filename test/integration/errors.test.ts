@@ -26,6 +26,7 @@ import { checkEntityPath } from '@cmbs/shared/occi/paths';
 import { EMPTY_PAYLOAD } from '@cmbs/shared/occi/payload';
 import { Registry } from '@cmbs/shared/occi/registry';
 import { RENDERINGS, TEXT_PLAIN } from '@cmbs/shared/occi/renderings';
+import { SitePolicy } from '@cmbs/shared/sites';
 import { CommitQueue } from '@cmbs/shared/store/sqlite/commit-queue';
 import { toStoreError } from '@cmbs/shared/store/sqlite/errors';
 import { within } from './sockets-support';
@@ -51,6 +52,7 @@ const EXPECTED: Readonly<Record<ErrorCode, { readonly status: number; readonly r
   too_large: { status: 413, retryable: false },
   unsupported_media_type: { status: 415, retryable: false },
   expectation_failed: { status: 417, retryable: false },
+  misdirected: { status: 421, retryable: false },
   idempotency_mismatch: { status: 422, retryable: false },
   queue_full: { status: 429, retryable: true },
   headers_too_large: { status: 431, retryable: false },
@@ -154,6 +156,7 @@ const HEAD = 'Host: localhost\r\nConnection: close\r\n';
 
 const answered: readonly (readonly [ErrorCode, () => Promise<string>])[] = [
   ['method_not_allowed', () => raw(stack.url, `PUT /cmbs/member/ HTTP/1.1\r\n${HEAD}Content-Length: 0\r\n\r\n`)],
+  ['misdirected', () => raw(stack.url, 'GET /-/ HTTP/1.1\r\nHost: rebound.example\r\nConnection: close\r\n\r\n')],
   [
     'expectation_failed',
     () => raw(stack.url, `POST /-/ HTTP/1.1\r\n${HEAD}Expect: tea\r\nContent-Length: 0\r\n\r\n`),
@@ -180,7 +183,9 @@ const answered: readonly (readonly [ErrorCode, () => Promise<string>])[] = [
   [
     'request_timeout',
     async () => {
-      useRuntime({ app: stack.app, publicUrl: undefined, trustedProxies: 0, maxBodyBytes: 1024, deadlineMs: 50 });
+      const sites = new SitePolicy({ publicUrl: undefined, hosts: [], origins: [], trustedProxies: 0 });
+      const runtime = { app: stack.app, publicUrl: undefined, trustedProxies: 0, maxBodyBytes: 1024, sites };
+      useRuntime({ ...runtime, deadlineMs: 50 });
       const server = getTestServer('occi').listen(0, '127.0.0.1');
       await once(server, 'listening');
       const { port } = server.address() as AddressInfo;

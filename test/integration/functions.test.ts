@@ -16,12 +16,14 @@ import type { Handler } from '@cmbs/functions/routes';
 import { routeNamed, ROUTES } from '@cmbs/functions/routes';
 import { silentLog, type JsonObject } from '@cmbs/shared';
 import { readConfig } from '@cmbs/shared/config';
+import { SitePolicy } from '@cmbs/shared/sites';
 import { freePort, within } from './sockets-support';
 
 const FLAT = 'application/json';
 const NESTED = 'application/occi+json';
 const KIND = 'http://houssem.org/cmbs#';
 const MAX_BODY_BYTES = 8192;
+const CONSOLE = 'https://console.example';
 const ALICE = '/cmbs/member/alice';
 const NOTE = '/cmbs/message/note';
 
@@ -48,6 +50,7 @@ const runtime = (): door.Runtime => ({
   publicUrl: stack.url,
   trustedProxies: 0,
   maxBodyBytes: MAX_BODY_BYTES,
+  sites: new SitePolicy({ publicUrl: stack.url, hosts: [], origins: [CONSOLE], trustedProxies: 0 }),
 });
 
 beforeAll(async () => {
@@ -56,6 +59,7 @@ beforeAll(async () => {
     PORT: '0',
     CMBS_DATA_DIR: directory,
     CMBS_MAX_BODY_BYTES: String(MAX_BODY_BYTES),
+    CMBS_ALLOWED_ORIGINS: CONSOLE,
   });
   stack = await startStack({ config, log: silentLog });
   const addresses: Record<string, string> = {};
@@ -394,6 +398,30 @@ describe('requests reach a function as they were sent', () => {
   it.each([FLAT, 'application/occi+json'])('JSON of the type %s that is none', async (type) => {
     const answer = await atFunction('member', create(type, '{"'));
     expect([answer.status, answer.headers['x-occi-server']]).toEqual([400, expect.stringMatching(/^cmbs/)]);
+  });
+
+  it.each<[string, number, Readonly<Record<string, string>>]>([
+    ['a page of a stranger', 403, { Origin: 'https://page.example' }],
+    ['a page that loads what it cannot read', 403, { 'Sec-Fetch-Site': 'cross-site' }],
+    ['a name that was made to lead here', 421, { Host: 'rebound.example' }],
+    ['a page of the configured origin', 201, { Origin: CONSOLE }],
+  ])('a request of %s', async (_, status, headers) => {
+    const asked = create(NESTED, JSON.stringify(define('one')));
+    const answer = await both('member', { ...asked, headers: { ...asked.headers, ...headers } }, () =>
+      fresh('l1'),
+    );
+    expect(answer.status).toBe(status);
+    const allowed = status === 201 ? CONSOLE : undefined;
+    expect(answer.headers['access-control-allow-origin']).toBe(allowed);
+  });
+
+  it('a preflight', async () => {
+    const headers = { Origin: CONSOLE, 'Access-Control-Request-Method': 'PUT' };
+    const answer = await both('member', { method: 'OPTIONS', target: ALICE, headers });
+    expect([answer.status, answer.headers['access-control-allow-methods']]).toEqual([
+      204,
+      expect.stringContaining('PUT'),
+    ]);
   });
 
   it('HEAD gets the headers alone', async () => {

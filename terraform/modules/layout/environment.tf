@@ -4,13 +4,15 @@ locals {
   public_url = "https://${var.domain}"
 
   settings = {
-    CMBS_EXTENSIONS     = var.settings.extensions == null ? null : join(",", var.settings.extensions)
-    CMBS_DISCOVERY      = var.settings.discovery
-    CMBS_QUEUE_LIMIT    = var.settings.queue_limit
-    CMBS_INBOX_LIMIT    = var.settings.inbox_limit
-    CMBS_SEND_WAIT_S    = var.settings.send_wait_seconds
-    CMBS_MAX_BODY_BYTES = var.settings.max_body_bytes
-    CMBS_LOG            = var.settings.log
+    CMBS_EXTENSIONS      = var.settings.extensions == null ? null : join(",", var.settings.extensions)
+    CMBS_DISCOVERY       = var.settings.discovery
+    CMBS_ALLOWED_HOSTS   = var.settings.allowed_hosts == null ? null : join(",", var.settings.allowed_hosts)
+    CMBS_ALLOWED_ORIGINS = var.settings.allowed_origins == null ? null : join(",", var.settings.allowed_origins)
+    CMBS_QUEUE_LIMIT     = var.settings.queue_limit
+    CMBS_INBOX_LIMIT     = var.settings.inbox_limit
+    CMBS_SEND_WAIT_S     = var.settings.send_wait_seconds
+    CMBS_MAX_BODY_BYTES  = var.settings.max_body_bytes
+    CMBS_LOG             = var.settings.log
   }
 
   environment = merge(

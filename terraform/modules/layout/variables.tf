@@ -136,6 +136,8 @@ variable "settings" {
   description = "The product's own settings; null leaves its default."
   type = object({
     extensions        = optional(list(string))
+    allowed_hosts     = optional(list(string))
+    allowed_origins   = optional(list(string))
     discovery         = optional(string)
     queue_limit       = optional(number)
     inbox_limit       = optional(number)

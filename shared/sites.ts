@@ -1,0 +1,201 @@
+/**
+ * Which names a request may call this server by, and which web pages may make requests. Without it the page of a
+ * stranger makes the browser of a user who reaches this server send what the page likes (cross-site request forgery),
+ * and reads the answers too when the page's own name leads here (DNS rebinding). Browsers tell both apart: by `Host`,
+ * `Origin` and `Sec-Fetch-Site`, which no page can change. Other clients send none of the last two.
+ */
+import { authorityUrl } from './authority';
+import type { Config } from './config';
+import { badRequest, CmbsError } from './errors';
+import { CORS_MAX_AGE_S } from './limits';
+
+export interface SiteOptions {
+  /** Public URL; its host and its origin are this server's own. */
+  readonly publicUrl: string | undefined;
+  /** Further names of this server, without ports. Loopback names are always allowed. */
+  readonly hosts: readonly (string | RegExp)[];
+  /** Origins of other servers whose pages may make requests: `https://console.example`. */
+  readonly origins: readonly string[];
+  /** Front ends that are trusted; with any, `X-Forwarded-Host` and `X-Forwarded-Proto` are believed and checked too. */
+  readonly trustedProxies: number;
+}
+
+/** The head of a request as it came. */
+export interface RequestHead {
+  readonly method: string;
+  /** As in the request line. */
+  readonly target: string;
+  /** Lower-case names; repeated ones kept apart. */
+  readonly headers: Readonly<Record<string, readonly string[] | undefined>>;
+}
+
+export interface Admission {
+  /** Headers that the answer has to carry. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** A preflight: the answer is 204 with the headers and nothing else. */
+  readonly isPreflight: boolean;
+}
+
+/** Platforms that watch over a process ask by its address, not by its name. */
+const PROBES: ReadonlySet<string> = new Set(['/healthz', '/livez', '/readyz']);
+const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
+const WILDCARDS: ReadonlySet<string> = new Set(['0.0.0.0', '[::]']);
+const HEADER_NAMES = /^[A-Za-z0-9-]{1,60}(?:\s*,\s*[A-Za-z0-9-]{1,60}){0,40}$/;
+
+const METHODS = 'GET, HEAD, POST, PUT, DELETE, OPTIONS';
+/** What a page may read besides the few headers that it always may. */
+const EXPOSED = [
+  ...['Accept', 'Allow', 'Category', 'ETag', 'Link', 'Location', 'Retry-After', 'Server', 'X-OCCI-Attribute'],
+  ...['X-OCCI-Error', 'X-OCCI-Location', 'X-OCCI-Reason', 'X-OCCI-Server'],
+].join(', ');
+
+const NO_HEADERS = Object.freeze({});
+const shown = (text: string): string => JSON.stringify(text.slice(0, 100));
+
+export class SitePolicy {
+  readonly #hosts: ReadonlySet<string>;
+  readonly #patterns: readonly RegExp[];
+  readonly #origins: ReadonlySet<string>;
+  readonly #ownOrigin: string | undefined;
+  readonly #trustsProxies: boolean;
+
+  constructor({ publicUrl, hosts, origins, trustedProxies }: SiteOptions) {
+    const own = publicUrl === undefined ? undefined : new URL(publicUrl);
+    const names = hosts.filter((host) => typeof host === 'string').map(hostOf);
+    this.#hosts = new Set(
+      [own?.hostname, ...names].filter((host): host is string => host !== undefined && !WILDCARDS.has(host)),
+    );
+    this.#patterns = hosts.filter((host) => typeof host !== 'string');
+    this.#origins = new Set(origins);
+    this.#ownOrigin = own?.origin;
+    this.#trustsProxies = trustedProxies > 0;
+  }
+
+  /**
+   * Admits a request before anything else looks at it. Throws `misdirected` for a host that is not this server's, and
+   * `forbidden` for a page of another origin.
+   */
+  admit(head: RequestHead): Admission {
+    if (isProbe(head)) return { headers: NO_HEADERS, isPreflight: false };
+    this.#checkHosts(head);
+    const { headers, isForeign } = this.#checkOrigin(head);
+    const isPreflight =
+      isForeign && head.method === 'OPTIONS' && head.headers['access-control-request-method'] !== undefined;
+    return { isPreflight, headers: isPreflight ? { ...headers, ...preflightHeaders(head) } : headers };
+  }
+
+  /** Every name that the request gives this server counts, so that a name that is allowed hides none that is not. */
+  #checkHosts(head: RequestHead): void {
+    const hosts = head.headers.host ?? [];
+    if (hosts.length > 1) throw badRequest('A request has one Host header.');
+    const inTarget = head.target.startsWith('/')
+      ? undefined
+      : /^[a-z]+:\/\/([^/?#]*)/i.exec(head.target)?.[1] || undefined;
+    // A client of HTTP/1.0 may name none; a browser always does.
+    for (const host of [...hosts, ...(inTarget === undefined ? [] : [inTarget]), ...this.#forwarded(head)]) {
+      if (!this.#isAllowed(host)) {
+        throw new CmbsError(
+          'misdirected',
+          `This server does not go by the name ${shown(host)}; set CMBS_PUBLIC_URL, or list the name in CMBS_ALLOWED_HOSTS.`,
+        );
+      }
+    }
+  }
+
+  #forwarded({ headers }: RequestHead): readonly string[] {
+    if (!this.#trustsProxies) return [];
+    return (headers['x-forwarded-host'] ?? []).flatMap((value) => value.split(',').map((one) => one.trim()));
+  }
+
+  #isAllowed(authority: string): boolean {
+    const host = hostOf(authority);
+    if (host === undefined) return false;
+    return LOOPBACK.test(host) || this.#hosts.has(host) || this.#patterns.some((pattern) => pattern.test(host));
+  }
+
+  /** `isForeign`: the page is of another origin, which is configured. */
+  #checkOrigin(head: RequestHead): Pick<Admission, 'headers'> & { readonly isForeign: boolean } {
+    // An answer to one origin must not be given to another by a cache.
+    const vary = this.#origins.size === 0 ? NO_HEADERS : { Vary: 'Origin' };
+    const origins = head.headers.origin ?? [];
+    const [origin] = origins;
+    if (origin === undefined) {
+      refuseOtherSites(head);
+      return { headers: vary, isForeign: false };
+    }
+    if (origins.length === 1 && this.#isOwn(origin, head)) return { headers: vary, isForeign: false };
+    if (origins.length > 1 || !this.#origins.has(origin)) throw foreign(`the origin ${shown(origins.join(', '))}`);
+    return {
+      headers: { ...vary, 'Access-Control-Allow-Origin': origin, 'Access-Control-Expose-Headers': EXPOSED },
+      isForeign: true,
+    };
+  }
+
+  /** The page came from the server that it asks: from the public URL, or from the (allowed) name in this request. */
+  #isOwn(origin: string, head: RequestHead): boolean {
+    if (origin === this.#ownOrigin) return true;
+    const proto = this.#trustsProxies ? head.headers['x-forwarded-proto']?.[0]?.split(',')[0]?.trim() : undefined;
+    const host = this.#forwarded(head)[0] ?? head.headers.host?.[0] ?? '';
+    return origin === authorityUrl(host, proto === 'https' ? 'https' : 'http')?.origin;
+  }
+}
+
+/**
+ * A browser leaves `Origin` out where a page only loads what it cannot read. That a user follows a link here is all
+ * right; what a page embeds, or asks for unread, is not: reading an inbox leases its entries.
+ */
+function refuseOtherSites({ method, headers }: RequestHead): void {
+  const site = headers['sec-fetch-site']?.[0] ?? 'none';
+  if (site === 'none' || site === 'same-origin') return;
+  const isRead = method === 'GET' || method === 'HEAD';
+  const isFollowed =
+    headers['sec-fetch-mode']?.[0] === 'navigate' && headers['sec-fetch-dest']?.[0] === 'document';
+  if (!isRead || !isFollowed) throw foreign('another site');
+}
+
+/** Whether a page of another site led the user here: then nothing may happen but that something is shown. */
+export function isFollowedLink({ headers }: Pick<RequestHead, 'headers'>): boolean {
+  const site = headers['sec-fetch-site']?.[0] ?? 'none';
+  return site !== 'none' && site !== 'same-origin';
+}
+
+function foreign(where: string): CmbsError {
+  return new CmbsError(
+    'forbidden',
+    `Requests from web pages of ${where} are refused; list the origin in CMBS_ALLOWED_ORIGINS.`,
+  );
+}
+
+/** The policy that the settings say; `hosts` are those by which the program is reached besides. */
+export function sitePolicyOf(
+  config: Pick<Config, 'CMBS_PUBLIC_URL' | 'CMBS_ALLOWED_HOSTS' | 'CMBS_ALLOWED_ORIGINS' | 'CMBS_TRUST_PROXY'>,
+  hosts: SiteOptions['hosts'],
+): SitePolicy {
+  return new SitePolicy({
+    publicUrl: config.CMBS_PUBLIC_URL,
+    hosts: [...config.CMBS_ALLOWED_HOSTS, ...hosts],
+    origins: config.CMBS_ALLOWED_ORIGINS,
+    trustedProxies: config.CMBS_TRUST_PROXY,
+  });
+}
+
+function isProbe({ method, target }: RequestHead): boolean {
+  return (method === 'GET' || method === 'HEAD') && PROBES.has(target.split('?', 1)[0] ?? '');
+}
+
+function preflightHeaders({ headers }: RequestHead): Record<string, string> {
+  const asked = headers['access-control-request-headers']?.join(', ') ?? '';
+  const isPrivate = headers['access-control-request-private-network']?.[0] === 'true';
+  return {
+    'Access-Control-Allow-Methods': METHODS,
+    ...(HEADER_NAMES.test(asked) ? { 'Access-Control-Allow-Headers': asked } : {}),
+    ...(isPrivate ? { 'Access-Control-Allow-Private-Network': 'true' } : {}),
+    'Access-Control-Max-Age': String(CORS_MAX_AGE_S),
+  };
+}
+
+/** A host as `URL` writes it (lower case, one spelling of each address), without its port. */
+function hostOf(authority: string): string | undefined {
+  const isBareIpv6 = authority.includes('::') && !authority.startsWith('[');
+  return authorityUrl(isBareIpv6 ? `[${authority}]` : authority)?.hostname;
+}

@@ -1,0 +1,105 @@
+/** What the browser of a user sends for the web page of a stranger, at every endpoint of the local stack. */
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { contentOf, DEADLINE_MS, Fleet, MESSAGE, type Deployment } from './harness';
+
+jest.setTimeout(30_000);
+
+const CONSOLE = 'https://console.example';
+const fleet = new Fleet();
+let deployment: Deployment;
+
+beforeAll(async () => {
+  deployment = await fleet.start({ env: { CMBS_ALLOWED_ORIGINS: CONSOLE, CMBS_ALLOWED_HOSTS: 'inner.example' } });
+});
+afterAll(() => fleet.close());
+
+/** All that the server sends until it closes the connection. */
+async function exchange(request: string, headers: readonly string[], body = ''): Promise<string> {
+  const { hostname, port } = new URL(deployment.url);
+  const socket = connect(Number(port), hostname);
+  socket.setTimeout(DEADLINE_MS, () => socket.destroy(new Error('the server neither answered nor closed')));
+  const received: Buffer[] = [];
+  socket.on('data', (data) => received.push(data));
+  const lines = [`${request} HTTP/1.1`, ...headers, `Content-Length: ${body.length}`, 'Connection: close'];
+  socket.write(`${lines.join('\r\n')}\r\n\r\n${body}`);
+  await once(socket, 'close');
+  return Buffer.concat(received).toString('utf8');
+}
+
+const OWN = 'Host: localhost';
+const STRANGER = 'Origin: https://page.example';
+const MAKE = `Category: message; scheme="${MESSAGE.slice(0, -'message'.length)}"; class="kind"\nX-OCCI-Attribute: occi.core.title="forged"`;
+const PLAIN = 'Content-Type: text/plain';
+
+const messages = async (): Promise<unknown> => (await deployment.get('/cmbs/message/')).json.resources;
+
+describe('a request that a stranger had a browser send', () => {
+  it.each([
+    ['a foreign origin', 403, [OWN, STRANGER, 'Sec-Fetch-Site: cross-site']],
+    ['an origin that hides itself', 403, [OWN, 'Origin: null']],
+    ['a page of another port', 403, [OWN, 'Origin: http://localhost:3000', 'Sec-Fetch-Site: same-site']],
+    ['no origin, from another site', 403, [OWN, 'Sec-Fetch-Site: cross-site']],
+    ['a name that was made to lead here', 421, ['Host: rebound.example', 'Origin: http://rebound.example']],
+  ])('changes nothing: %s', async (_, status, headers) => {
+    const before = await messages();
+    for (const at of ['/cmbs/message/', '/fn/message/cmbs/message/', '/', '/fn/occi/']) {
+      const answer = await exchange(`POST ${at}`, [...headers, PLAIN], MAKE);
+      expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+      expect(answer).toMatch(/^X-OCCI-Error: .*CMBS_ALLOWED_(?:ORIGINS|HOSTS)\.\r$/m);
+      expect(answer).not.toMatch(/^Access-Control/m);
+    }
+    expect(await messages()).toEqual(before);
+  });
+
+  it('is refused at every endpoint, and probes are not', async () => {
+    for (const target of ['/-/', '/metrics', '/cmbs/member/', '/fn/health/readyz', '/push/x', '/nothing']) {
+      expect(await exchange(`GET ${target}`, [OWN, STRANGER])).toMatch(/^HTTP\/1\.1 403 /);
+      expect(await exchange(`GET ${target}`, ['Host: rebound.example'])).toMatch(/^HTTP\/1\.1 421 /);
+      expect(await exchange(`GET http://rebound.example${target}`, [OWN])).toMatch(/^HTTP\/1\.1 421 /);
+    }
+    expect(await exchange('GET /healthz', ['Host: rebound.example'])).toMatch(/^HTTP\/1\.1 200 /);
+  });
+
+  it('neither opens the event stream of an inbox nor leases its entries', async () => {
+    const [bob, alice] = [await deployment.member({ start: ['l1'] }), await deployment.member({ start: ['l1'] })];
+    const inbox = `${bob.path}/inbox/`;
+    const message = await deployment.message('l1', { to: bob.sockets.l1, content: 'for bob' });
+    expect((await deployment.act(message, 'send_l1', { from: alice.uri })).status).toBe(200);
+    const stream = await exchange(`GET ${inbox}`, [OWN, STRANGER, 'Accept: text/event-stream']);
+    expect(stream).toMatch(/^HTTP\/1\.1 403 /);
+    const embedded = ['Sec-Fetch-Site: cross-site', 'Sec-Fetch-Mode: no-cors', 'Sec-Fetch-Dest: image'];
+    expect(await exchange(`GET ${inbox}?lease=3600`, [OWN, ...embedded])).toMatch(/^HTTP\/1\.1 403 /);
+    const followed = ['Sec-Fetch-Site: cross-site', 'Sec-Fetch-Mode: navigate', 'Sec-Fetch-Dest: document'];
+    expect(await exchange(`GET ${inbox}?lease=3600`, [OWN, ...followed])).toMatch(/^HTTP\/1\.1 200 /);
+    // None of them took the entry.
+    expect((await deployment.inbox(bob)).map(contentOf)).toEqual(['for bob']);
+  });
+});
+
+describe('a request of a page that may make it', () => {
+  it('is carried out for the own pages, without a word of CORS', async () => {
+    for (const host of ['localhost:1234', 'inner.example']) {
+      const own = [`Host: ${host}`, `Origin: http://${host}`, 'Sec-Fetch-Site: same-origin', PLAIN];
+      const answer = await exchange('POST /cmbs/message/', own, MAKE);
+      expect(answer).toMatch(/^HTTP\/1\.1 201 /);
+      expect(answer).not.toMatch(/^Access-Control/m);
+    }
+  });
+
+  it('is carried out for the configured origin after a preflight, and its page reads the answer', async () => {
+    const from = [OWN, `Origin: ${CONSOLE}`, 'Sec-Fetch-Site: cross-site'];
+    const asking = ['Access-Control-Request-Method: DELETE', 'Access-Control-Request-Headers: content-type'];
+    const preflight = await exchange('OPTIONS /cmbs/message/', [...from, ...asking]);
+    expect(preflight).toMatch(/^HTTP\/1\.1 204 /);
+    expect(preflight).toMatch(/^Access-Control-Allow-Methods: .*DELETE/m);
+    expect(preflight).toMatch(/^Access-Control-Allow-Headers: content-type\r$/m);
+    const made = await exchange('POST /cmbs/message/', [...from, PLAIN], MAKE);
+    expect(made).toMatch(/^HTTP\/1\.1 201 /);
+    for (const answer of [preflight, made, await exchange('GET /nothing', from)]) {
+      expect(answer).toMatch(/^Access-Control-Allow-Origin: https:\/\/console\.example\r$/m);
+      expect(answer).toMatch(/^Vary: Origin\r$/m);
+    }
+    expect(made).toMatch(/^Access-Control-Expose-Headers: .*Location/m);
+  });
+});
