@@ -27,7 +27,7 @@ import {
 } from '@cmbs/functions/http-parse';
 import { writeResponse } from '@cmbs/functions/http-write';
 import { ANONYMOUS, type OcciRequest, type OcciResponse } from '@cmbs/functions/request';
-import { answer, answerError } from '@cmbs/functions/respond';
+import { answer, answerError, type Refused } from '@cmbs/functions/respond';
 import { routeFor, routeNamed, type Route } from '@cmbs/functions/routes';
 import { serve } from '@cmbs/functions/serve';
 
@@ -266,7 +266,7 @@ export class Gateway {
     waits: Waits,
     isTooMany: boolean,
   ): Promise<void> {
-    let request: OcciRequest | undefined;
+    let request: Refused | undefined;
     let response: OcciResponse;
     let isWhole = true;
     let siteHeaders: Readonly<Record<string, string>> = {};
@@ -277,6 +277,7 @@ export class Gateway {
       checkHead(incoming);
       const headers = parseHeaders(incoming.rawHeaders);
       const { method = 'GET', url: target = '/' } = incoming;
+      request = { method, path: target, headers, body: NO_BODY };
       const admission = this.#options.sites.admit({ method, target, headers });
       siteHeaders = admission.headers;
       if (admission.isPreflight) {
@@ -288,7 +289,7 @@ export class Gateway {
       const body = await this.#body(incoming, most);
       isWhole = body !== undefined;
       const { publicUrl, trustedProxies, app } = this.#options;
-      request = {
+      const whole: OcciRequest = {
         method,
         path,
         query,
@@ -302,10 +303,11 @@ export class Gateway {
           return waits.signal;
         },
       };
+      request = whole;
       if (body === undefined) {
         throw new CmbsError('too_large', `A body has ${most} bytes at most.`);
       }
-      response = path === METRICS ? await this.#metrics(request) : await serve(route, request, app);
+      response = path === METRICS ? await this.#metrics(whole) : await serve(route, whole, app);
     } catch (thrown) {
       // A client that hung up before it had sent its request is owed no answer, and nothing has failed here.
       if (incoming.destroyed && !incoming.complete) return;

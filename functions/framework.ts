@@ -9,7 +9,7 @@ import { structuredLog } from '@cmbs/shared/structured-log';
 import { baseOf, clientAddressOf, parseHeaders, parseQuery, splitTarget, traceOf } from './http-parse';
 import { writeResponse } from './http-write';
 import { ANONYMOUS, type OcciRequest, type OcciResponse } from './request';
-import { answer, answerError } from './respond';
+import { answer, answerError, type Refused } from './respond';
 import { currentRuntime, type Runtime } from './runtime';
 import type { Route } from './routes';
 import { serve } from './serve';
@@ -26,15 +26,19 @@ export function frameworkHandler(route: Route): HttpFunction {
     outgoing.once('close', leave);
     const timers: (() => void)[] = [];
     let log = processLog;
-    let head: OcciRequest | undefined;
+    let request: Refused | undefined;
     let response: OcciResponse;
     let extra: Readonly<Record<string, string>> = {};
     try {
-      head = headOf(incoming, gone.signal);
+      const { method, url: target } = incoming;
+      const headers = parseHeaders(incoming.rawHeaders);
+      request = { method, path: target, headers, body: NO_BODY };
       const runtime = await currentRuntime();
       const { clock } = runtime.app;
-      const admission = runtime.sites.admit({ ...head, target: incoming.url });
+      const admission = runtime.sites.admit({ method, target, headers });
       extra = admission.headers;
+      const head = headOf(incoming, headers, gone.signal);
+      request = head;
       log = runtime.app.log;
       const tooLate = new Promise<never>((_resolve, reject) => {
         const giveUp = (): void =>
@@ -49,7 +53,7 @@ export function frameworkHandler(route: Route): HttpFunction {
         ? answer(204, undefined)
         : await Promise.race([answerTo(route, head, incoming, runtime), tooLate]);
     } catch (thrown) {
-      response = answerError(thrown, head, log);
+      response = answerError(thrown, request, log);
     }
     try {
       await writeResponse(incoming.method, outgoing, response, { extra, waits: gone });
@@ -64,14 +68,14 @@ export function frameworkHandler(route: Route): HttpFunction {
 }
 
 /** The request without what takes a runtime to know: body, client, base. */
-function headOf(incoming: Request, signal: AbortSignal): OcciRequest {
+function headOf(incoming: Request, headers: OcciRequest['headers'], signal: AbortSignal): OcciRequest {
   // A mount point is cut off `url` and kept in `originalUrl`: the entity's path is what is left.
   const { path, query } = splitTarget(incoming.url);
   return {
     method: incoming.method,
     path,
     query: parseQuery(query),
-    headers: parseHeaders(incoming.rawHeaders),
+    headers,
     body: NO_BODY,
     identity: ANONYMOUS,
     clientAddress: '',

@@ -26,7 +26,7 @@ export function checkVersion(request: OcciRequest): void {
 const OCCI_HEADERS = ['category', 'x-occi-attribute', 'x-occi-location', 'link'] as const;
 
 /** The rendering that the request's payload is in; undefined when it carries nothing. */
-export function requestRendering(request: OcciRequest): Rendering | undefined {
+export function requestRendering(request: Pick<OcciRequest, 'headers' | 'body'>): Rendering | undefined {
   const contentType = header(request, 'content-type');
   const inHeaders = OCCI_HEADERS.some((name) => request.headers[name] !== undefined);
   if (contentType === undefined) {
@@ -55,7 +55,7 @@ export function parsePayload(request: OcciRequest): Payload {
  * The rendering of the answer: what `Accept` prefers; without a preference the body's own type, or text/plain
  * (DESIGN decision 21, #7, #8).
  */
-export function responseRendering(request: OcciRequest): Rendering {
+export function responseRendering(request: Pick<OcciRequest, 'headers' | 'body'>): Rendering {
   const accept = request.headers.accept?.join(',');
   const fallback = (): Rendering =>
     (request.body.length > 0 ? requestRendering(request) : undefined) ?? TEXT_PLAIN;
@@ -117,8 +117,11 @@ export function answerProgress(request: OcciRequest, { done, isComplete }: Progr
 /** Text that may come from anywhere, a peer among them, as the value of a header. */
 export const oneLine = (text: string): string => text.replace(/[^\x20-\x7e]+/g, ' ').slice(0, 500);
 
+/** What a refusal needs to know of the request. */
+export type Refused = Pick<OcciRequest, 'method' | 'path' | 'headers' | 'body' | 'trace'>;
+
 /** Any thrown value as an answer; what is our fault goes to the log and not to the caller (DESIGN decision 8). */
-export function answerError(thrown: unknown, request: OcciRequest | undefined, log: Log): OcciResponse {
+export function answerError(thrown: unknown, request: Refused | undefined, log: Log): OcciResponse {
   const error = toCmbsError(thrown);
   // What is not offered (501) is no failure of ours, and anybody can ask for it.
   if (error.status >= 500 && error.code !== 'not_implemented') {

@@ -8,8 +8,10 @@ export const MAX_PATTERN_LENGTH = 1024;
 export const MAX_MATCH_STEPS = 10_000_000;
 /** Milliseconds of one turn of the event loop that may go into patterns; real ones take microseconds. */
 export const MAX_MATCHING_MS = 500;
-/** Instructions of all patterns that are kept compiled: about 60 MB at worst. */
-export const MAX_COMPILED_INSTRUCTIONS = 250_000;
+/** Instructions of all patterns that are kept compiled: about 25 MB at worst, in processes that have 256 MB. */
+export const MAX_COMPILED_INSTRUCTIONS = 100_000;
+/** What a compiled pattern costs besides, in instructions: thousands of one-letter patterns are no small thing. */
+export const PATTERN_OVERHEAD_INSTRUCTIONS = 16;
 /** Entities in one creation request: one transaction has to hold them all (#16). */
 export const MAX_BATCH_ENTITIES = 500;
 /** Queries for links of entities that are deleted together, under way at the same time. */
@@ -18,8 +20,22 @@ export const LINK_QUERY_CONCURRENCY = 16;
 export const MAX_STEP_CHARS = 2 * 1024 * 1024;
 /** Milliseconds that one request works on a large collection before it says how far it is: well below its deadline. */
 export const STEPS_BUDGET_MS = 20_000;
-/** Categories that a deployment holds: the registry is one snapshot in memory. */
+/**
+ * Categories that clients define, and characters of all their definitions as they are stored: every process of a
+ * deployment holds them in memory, at about six bytes for a character.
+ */
 export const MAX_CATEGORIES = 5000;
+export const MAX_DEFINITIONS_CHARS = 4 * 1024 * 1024;
+/** Characters of one definition, and what it may list: the largest of the infrastructure has 2,000 and a dozen. */
+export const MAX_DEFINITION_CHARS = 128 * 1024;
+export const MAX_CATEGORY_ATTRIBUTES = 500;
+export const MAX_CATEGORY_REFERENCES = 200;
+/** Kinds from one to the root of the core, both included: each is looked at for every entity. */
+export const MAX_KIND_DEPTH = 16;
+/** Mixins of one entity: each is an index entry, and one more definition to merge. */
+export const MAX_ENTITY_MIXINS = 200;
+/** Characters of the names of what the latest changes touched, which each change writes for others to follow. */
+export const MAX_REMEMBERED_CHANGE_CHARS = 8 * 1024;
 /** Entities on a page when `number` is absent and the rendering shows entities or sits in headers. */
 export const DEFAULT_PAGE_SIZE = 1000;
 /** `page * number` above this is 413; deep pages go by cursor (DESIGN decision 22). */
@@ -278,8 +294,13 @@ export const MAX_VERIFICATIONS = 1000;
 /** Milliseconds until a member is asked again for what somebody else says, at first and at most. */
 export const VERIFICATION_FIRST_MS = 10_000;
 export const VERIFICATION_MAX_MS = 15 * 60_000;
-/** Combinations of a kind and mixins whose attributes and actions are remembered: clients choose them. */
+/**
+ * What is remembered of combinations of a kind and mixins, which clients choose: combinations, and what they hold, in
+ * attributes and actions (about 100 bytes each) and in characters of their names.
+ */
 export const MAX_REMEMBERED_COMBINATIONS = 1000;
+export const MAX_REMEMBERED_MEMBERS = 50_000;
+export const MAX_REMEMBERED_NAME_CHARS = 1024 * 1024;
 /** Members that one message may name or reach: one send document holds an entry for each. */
 export const MAX_RECEIVERS = 1000;
 /** Topics that one message may name. */

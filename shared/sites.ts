@@ -58,6 +58,8 @@ export class SitePolicy {
   readonly #origins: ReadonlySet<string>;
   readonly #ownOrigin: string | undefined;
   readonly #trustsProxies: boolean;
+  /** An answer to one origin must not be given to another by a cache. */
+  readonly #vary: Readonly<Record<string, string>>;
 
   constructor({ publicUrl, hosts, origins, trustedProxies }: SiteOptions) {
     const own = publicUrl === undefined ? undefined : new URL(publicUrl);
@@ -69,6 +71,7 @@ export class SitePolicy {
     this.#origins = new Set(origins);
     this.#ownOrigin = own?.origin;
     this.#trustsProxies = trustedProxies > 0;
+    this.#vary = origins.length === 0 ? NO_HEADERS : { Vary: 'Origin' };
   }
 
   /**
@@ -76,7 +79,7 @@ export class SitePolicy {
    * `forbidden` for a page of another origin.
    */
   admit(head: RequestHead): Admission {
-    if (isProbe(head)) return { headers: NO_HEADERS, isPreflight: false };
+    if (isProbe(head)) return { headers: this.#vary, isPreflight: false };
     this.#checkHosts(head);
     const { headers, isForeign } = this.#checkOrigin(head);
     const isPreflight =
@@ -115,8 +118,7 @@ export class SitePolicy {
 
   /** `isForeign`: the page is of another origin, which is configured. */
   #checkOrigin(head: RequestHead): Pick<Admission, 'headers'> & { readonly isForeign: boolean } {
-    // An answer to one origin must not be given to another by a cache.
-    const vary = this.#origins.size === 0 ? NO_HEADERS : { Vary: 'Origin' };
+    const vary = this.#vary;
     const origins = head.headers.origin ?? [];
     const [origin] = origins;
     if (origin === undefined) {

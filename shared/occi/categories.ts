@@ -4,11 +4,31 @@
  */
 import { systemClock, type Clock } from '../clock';
 import { badRequest, CmbsError } from '../errors';
-import { MAX_BATCH_ENTITIES, MAX_CATEGORIES, MAX_STEP_CHARS } from '../limits';
+import {
+  MAX_BATCH_ENTITIES,
+  MAX_CATEGORIES,
+  MAX_DEFINITIONS_CHARS,
+  MAX_KIND_DEPTH,
+  MAX_STEP_CHARS,
+} from '../limits';
 import type { JsonObject } from '../json';
 import type { Store, Transaction, Watch } from '../store/store';
+import {
+  BINDINGS,
+  byId,
+  CATEGORIES,
+  CURRENT,
+  merge,
+  recordChange,
+  snapshotAt,
+  STATE,
+  type Catalogue,
+  type CategoryDocument,
+  type Given,
+  type Snapshot,
+} from './catalogue';
 import { CORE_KINDS } from './core';
-import { categoryFrom } from './definitions';
+import { categoryFrom, checkSize, definitionChars } from './definitions';
 import { CATEGORY_FIELD, ENTITIES, entitiesOf, writeEntity } from './entity-store';
 import {
   categoryId,
@@ -20,29 +40,11 @@ import {
   type Entity,
 } from './model';
 import type { CategoryInput, ProviderInput } from './payload';
-import { dummyProvider, type Extension, type Provider } from './provider';
-import { Registry, type Aliases } from './registry';
+import { dummyProvider, type Extension } from './provider';
+import type { Aliases, Registry } from './registry';
 import { inSteps, type Progress } from './steps';
 
-const CATEGORIES = 'categories';
-const BINDINGS = 'provider-bindings';
-/** `current`: its revision changes with every change of either. Also what makes two changes wait for each other. */
-const STATE = 'category-state';
-
-/** `overlay`: additions of clients to a category that comes with the program. `removing`: it is on its way out. */
-interface CategoryDocument {
-  readonly category: Category;
-  readonly overlay: boolean;
-  readonly removing: boolean;
-}
-
-/** What is known at one moment. */
-export interface Catalogue {
-  readonly registry: Registry;
-  /** The provider behind a kind, or behind the nearest ancestor that has one. */
-  providerOf(kind: CategoryId): Provider | undefined;
-  readonly bindings: ReadonlyMap<CategoryId, readonly string[]>;
-}
+export type { Catalogue } from './catalogue';
 
 /** How a process learns what others change. */
 export interface Freshness {
@@ -53,25 +55,18 @@ export interface Freshness {
   readonly clock: Clock;
 }
 
-/** A snapshot, and the state of the store that it is of. */
-interface Snapshot {
-  readonly catalogue: Promise<Catalogue>;
-  readonly revision: Promise<number>;
-  /** Milliseconds since the epoch. */
-  checkedAt: number;
-  checking: Promise<void> | undefined;
-}
-
 export class Categories {
   private readonly store: Store;
-  private readonly builtin: ReadonlyMap<CategoryId, Category>;
+  private readonly given: Given;
   private readonly mergeable: ReadonlySet<CategoryId>;
-  private readonly providers: ReadonlyMap<string, Provider>;
-  private readonly defaultBindings: ReadonlyMap<CategoryId, readonly string[]>;
-  private readonly aliases: Aliases;
   private readonly freshness: Freshness;
   private readonly watches: readonly Watch[];
-  private cached: Snapshot | undefined;
+  /** What is known; {@link isStale}: something has changed since. */
+  private held: Snapshot | undefined;
+  private isStale = true;
+  /** Milliseconds since the epoch. */
+  private checkedAt = 0;
+  private checking: Promise<void> | undefined;
 
   constructor(
     store: Store,
@@ -80,36 +75,34 @@ export class Categories {
   ) {
     this.store = store;
     this.freshness = freshness;
-    this.builtin = new Map(
-      [...CORE_KINDS, ...extensions.flatMap(({ categories }) => categories)].map((one) => [categoryId(one), one]),
-    );
     this.mergeable = new Set(extensions.flatMap(({ mergeable }) => mergeable ?? []));
-    this.providers = new Map(
-      [dummyProvider, ...extensions.flatMap(({ providers }) => providers)].map((one) => [one.name, one]),
-    );
-    this.defaultBindings = new Map(
-      extensions.flatMap(({ bindings }) =>
-        Object.entries(bindings).map(([kind, name]) => [kind, [name]] as const),
+    this.given = {
+      builtin: byId([...CORE_KINDS, ...extensions.flatMap(({ categories }) => categories)]),
+      providers: new Map(
+        [dummyProvider, ...extensions.flatMap(({ providers }) => providers)].map((one) => [one.name, one]),
       ),
-    );
-    this.aliases = {
-      categories: Object.assign(
-        {},
-        ...extensions.map(({ aliases }) => aliases?.categories ?? {}),
-      ) as Aliases['categories'],
-      attributes: Object.assign(
-        {},
-        ...extensions.map(({ aliases }) => aliases?.attributes ?? {}),
-      ) as Aliases['attributes'],
+      bindings: new Map(
+        extensions.flatMap(({ bindings }) =>
+          Object.entries(bindings).map(([kind, name]) => [kind, [name]] as const),
+        ),
+      ),
+      aliases: {
+        categories: Object.assign(
+          {},
+          ...extensions.map(({ aliases }) => aliases?.categories ?? {}),
+        ) as Aliases['categories'],
+        attributes: Object.assign(
+          {},
+          ...extensions.map(({ aliases }) => aliases?.attributes ?? {}),
+        ) as Aliases['attributes'],
+      },
     };
-    const forget = (): void => {
-      this.cached = undefined;
+    const look = (): void => {
+      this.isStale = true;
     };
-    this.watches = freshness.watch
-      ? [store.watch({ collection: CATEGORIES }, forget), store.watch({ collection: BINDINGS }, forget)]
-      : [];
-    // What changed before they were ready was not told.
-    for (const { ready } of this.watches) ready.then(forget, forget);
+    this.watches = freshness.watch ? [store.watch({ collection: STATE }, look)] : [];
+    // What changed before it was ready was not told.
+    for (const { ready } of this.watches) ready.then(look, look);
   }
 
   close(): void {
@@ -117,104 +110,55 @@ export class Categories {
   }
 
   /** The snapshot to answer one request with. */
-  current(): Promise<Catalogue> {
-    const cached = (this.cached ??= this.snapshot());
+  async current(): Promise<Catalogue> {
     const { maxAgeMs, clock } = this.freshness;
-    const isFresh = maxAgeMs === undefined || clock.now() - cached.checkedAt < maxAgeMs;
-    return isFresh ? cached.catalogue : this.compared(cached);
+    const isYoung = maxAgeMs === undefined || clock.now() - this.checkedAt < maxAgeMs;
+    if (!isYoung || this.held === undefined) await this.checked();
+    // A look that was under way may have missed a change that was made before this call; the next one does not.
+    for (let looks = 0; this.isStale && looks < 2; looks += 1) await this.checked();
+    if (this.held === undefined) throw new Error('a look ended without a snapshot');
+    return this.held.catalogue;
   }
 
-  private async compared(cached: Snapshot): Promise<Catalogue> {
-    await (cached.checking ??= this.compare(cached).finally(() => {
-      cached.checking = undefined;
+  private checked(): Promise<void> {
+    return (this.checking ??= this.follow().finally(() => {
+      this.checking = undefined;
     }));
-    return this.cached === cached ? cached.catalogue : this.current();
   }
 
-  private async compare(cached: Snapshot): Promise<void> {
+  /** Reads what has changed in the store; what changes meanwhile is found the next time. */
+  private async follow(): Promise<void> {
     const now = this.freshness.clock.now();
-    const [was, is] = await Promise.all([cached.revision, this.revision()]);
-    if (was === is) cached.checkedAt = now;
-    else if (this.cached === cached) this.cached = undefined;
-  }
-
-  private snapshot(): Snapshot {
-    const checkedAt = this.freshness.clock.now();
-    // Before the categories: a change that comes in between is found at the next comparison.
-    const revision = this.freshness.maxAgeMs === undefined ? Promise.resolve(0) : this.revision();
-    const catalogue = revision.then(() => this.load(this.store));
-    const snapshot: Snapshot = { catalogue, revision, checkedAt, checking: undefined };
-    catalogue.catch(() => {
-      // The failure goes to whoever awaits it; the next request tries again.
-      if (this.cached === snapshot) this.cached = undefined;
-    });
-    return snapshot;
-  }
-
-  private async revision(): Promise<number> {
-    return (await this.store.get(STATE, 'current'))?.revision ?? 0;
-  }
-
-  private async load(reader: Pick<Store, 'query'> | Pick<Transaction, 'query'>): Promise<Catalogue> {
-    const [categories, bindings] = [
-      await reader.query({ collection: CATEGORIES, limit: MAX_CATEGORIES }),
-      await reader.query({ collection: BINDINGS, limit: MAX_CATEGORIES }),
-    ];
-    return this.catalogue(
-      categories.docs.map((doc) => doc.value as unknown as CategoryDocument),
-      new Map(bindings.docs.map((doc) => [doc.id, doc.value.local as readonly string[]])),
-    );
-  }
-
-  private catalogue(
-    documents: readonly CategoryDocument[],
-    bound: ReadonlyMap<CategoryId, readonly string[]>,
-  ): Catalogue {
-    const categories = new Map(this.builtin);
-    for (const { category, overlay, removing } of documents) {
-      const id = categoryId(category);
-      const base = categories.get(id);
-      if (overlay && base !== undefined) categories.set(id, merge(base, category));
-      else if (!overlay && !removing) categories.set(id, category);
+    this.isStale = false;
+    try {
+      const state = await this.store.get(STATE, CURRENT);
+      this.held = await snapshotAt(state, this.held, this.store, this.given);
+      this.checkedAt = now;
+    } catch (error) {
+      this.isStale = true; // whoever asks next tries again
+      throw error;
     }
-    const registry = new Registry(categories.values(), this.aliases);
-    const bindings = new Map([...this.defaultBindings, ...bound]);
-    const providerOf = (kind: CategoryId): Provider | undefined => {
-      for (const id of registry.ancestors(kind)) {
-        const name = bindings.get(id)?.[0];
-        if (name !== undefined) return this.providers.get(name);
-      }
-      return undefined;
-    };
-    return { registry, providerOf, bindings };
   }
 
-  private async change(
-    body: (now: Catalogue, documents: Map<CategoryId, CategoryDocument>) => Change,
-  ): Promise<void> {
+  private async change(body: (now: Snapshot) => Change): Promise<void> {
     await this.store.transact(async (tx) => {
-      const stored = await tx.query({ collection: CATEGORIES, limit: MAX_CATEGORIES });
-      const bound = await tx.query({ collection: BINDINGS, limit: MAX_CATEGORIES });
-      const documents = new Map(stored.docs.map((doc) => [doc.id, doc.value as unknown as CategoryDocument]));
-      const bindings = new Map(bound.docs.map((doc) => [doc.id, doc.value.local as readonly string[]]));
-      const {
-        categories,
-        bindings: rebound,
-        inUse,
-      } = body(this.catalogue([...documents.values()], bindings), documents);
-      for (const id of inUse ?? []) await refuseIfInUse(tx, id);
-      await tx.get(STATE, 'current');
-      tx.put(STATE, 'current', {});
+      const state = await tx.get(STATE, CURRENT);
+      const now = await snapshotAt(state, this.held, tx, this.given);
+      const { categories, bindings = new Map<CategoryId, undefined>(), inUse = [] } = body(now);
+      refuseBeyondBounds(now, categories);
+      for (const id of inUse) await refuseIfInUse(tx, id);
+      if (categories.size + bindings.size === 0) return;
+      recordChange(tx, state, categories.keys(), bindings.keys());
       for (const [id, document] of categories) {
         if (document === undefined) tx.delete(CATEGORIES, id);
         else tx.put(CATEGORIES, id, document as unknown as JsonObject);
       }
-      for (const [id, local] of rebound ?? []) {
+      for (const [id, local] of bindings) {
         if (local === undefined) tx.delete(BINDINGS, id);
         else tx.put(BINDINGS, id, { local });
       }
     });
-    this.cached = undefined;
+    this.isStale = true;
   }
 
   /**
@@ -234,7 +178,7 @@ export class Categories {
   /** POST on the query interface: all of them or none. Existing ones: see DESIGN decisions 2 and 16. */
   async define(inputs: readonly CategoryInput[]): Promise<void> {
     if (inputs.length === 0) throw badRequest('The request defines no category.');
-    await this.change(({ registry }, documents) => {
+    await this.change(({ catalogue: { registry }, documents }) => {
       const fresh = new Map<CategoryId, Category>();
       const writes = new Map<CategoryId, CategoryDocument>();
       for (const input of inputs) {
@@ -256,10 +200,7 @@ export class Categories {
           writes.set(id, { category: made, overlay: false, removing: false });
         }
       }
-      if (documents.size + writes.size > MAX_CATEGORIES) {
-        throw new CmbsError('queue_full', `A deployment holds ${MAX_CATEGORIES} categories at most.`);
-      }
-      const after = new Registry([...registry.all, ...fresh.values()], this.aliases);
+      const after = registry.with(fresh);
       for (const made of [...fresh.values(), ...[...writes.values()].map(({ category }) => category)]) {
         checkReferences(made, after);
       }
@@ -279,7 +220,7 @@ export class Categories {
 
   /** PUT on the query interface: changes the given keys of categories that exist. */
   async update(inputs: readonly CategoryInput[], providers: readonly ProviderInput[]): Promise<void> {
-    await this.change(({ registry }, documents) => {
+    await this.change(({ catalogue: { registry }, documents }) => {
       const writes = new Map<CategoryId, CategoryDocument>();
       for (const input of inputs) {
         const id = registry.canonicalId(categoryId(input));
@@ -309,7 +250,7 @@ export class Categories {
           throw new CmbsError('forbidden', `${id} comes with the program and cannot be changed.`);
         }
         const changed = changedBy(existing, given, input.given);
-        checkReferences(changed, registry);
+        checkReferences(changed, registry.with(byId([changed])));
         writes.set(id, { category: changed, overlay: false, removing: false });
       }
       const bindings = new Map<CategoryId, readonly string[]>();
@@ -322,12 +263,12 @@ export class Categories {
           throw new CmbsError('not_implemented', 'Remote providers are not offered; name a local one.');
         }
         for (const name of local) {
-          if (!this.providers.has(name)) {
-            const known = [...this.providers.keys()].join(', ');
+          if (!this.given.providers.has(name)) {
+            const known = [...this.given.providers.keys()].join(', ');
             throw badRequest(`There is no provider ${JSON.stringify(name)} here; known are: ${known}.`);
           }
         }
-        bindings.set(id, local);
+        bindings.set(id, [...new Set(local)]);
       }
       return { categories: writes, bindings };
     });
@@ -340,7 +281,7 @@ export class Categories {
   async remove(inputs: readonly CategoryInput[], providers: readonly ProviderInput[]): Promise<Progress> {
     if (inputs.length + providers.length === 0) throw badRequest('The request names no category.');
     const leaving: Category[] = [];
-    await this.change(({ registry, bindings }, documents) => {
+    await this.change(({ catalogue: { registry, bindings }, documents }) => {
       leaving.length = 0;
       const writes = new Map<CategoryId, CategoryDocument | undefined>();
       const inUse: CategoryId[] = [];
@@ -425,14 +366,14 @@ export class Categories {
         where: [{ field: CATEGORY_FIELD, value: id }],
         limit: 1,
       });
-      await tx.get(STATE, 'current');
+      const state = await tx.get(STATE, CURRENT);
       const isUsed = page.docs.length > 0;
       if (isUsed) tx.put(CATEGORIES, id, { ...document, removing: false } as unknown as JsonObject);
       else tx.delete(CATEGORIES, id);
-      tx.put(STATE, 'current', {});
+      recordChange(tx, state, [id]);
       return isUsed;
     });
-    this.cached = undefined;
+    this.isStale = true;
     if (stays) throw inUseError(id);
   }
 
@@ -447,23 +388,23 @@ export class Categories {
           maxChars: MAX_STEP_CHARS,
         });
         const tagged = await entitiesOf(tx, page.docs);
-        await tx.get(STATE, 'current');
+        const state = await tx.get(STATE, CURRENT);
         for (const { entity } of tagged) writeEntity(tx, without(entity, mixin, registry), entity, registry);
         const isLast = page.next === undefined;
         if (isLast) {
           tx.delete(CATEGORIES, mixin);
-          tx.put(STATE, 'current', {});
+          recordChange(tx, state, [mixin]);
         }
         return { done: page.docs.length, isLast };
       }),
     );
-    this.cached = undefined;
+    this.isStale = true;
     return progress;
   }
 
   /** The category with canonical spellings of its own id, attributes and actions. */
   private canonical<C extends Category>(category: C): C {
-    const { aliases } = this;
+    const { aliases } = this.given;
     const id = aliases.categories[categoryId(category)];
     const attributes: AttributeSpecs = Object.fromEntries(
       Object.entries(category.attributes).map(([name, spec]) => [aliases.attributes[name] ?? name, spec]),
@@ -481,6 +422,27 @@ interface Change {
   readonly bindings?: ReadonlyMap<CategoryId, readonly string[] | undefined>;
   /** Kinds that must have no entities. */
   readonly inUse?: readonly CategoryId[];
+}
+
+/** What grows beyond the bounds is refused; what was stored under larger bounds may stay, and shrink. */
+function refuseBeyondBounds({ documents, chars }: Snapshot, writes: Change['categories']): void {
+  let [number, after] = [documents.size, chars];
+  for (const [id, document] of writes) {
+    const before = documents.get(id);
+    number += Number(document !== undefined) - Number(before !== undefined);
+    after += document === undefined ? 0 : definitionChars(document.category);
+    after -= before === undefined ? 0 : definitionChars(before.category);
+    if (document !== undefined && document.category !== before?.category) checkSize(document.category);
+  }
+  if (number > MAX_CATEGORIES && number > documents.size) {
+    throw new CmbsError('conflict', `A deployment holds ${MAX_CATEGORIES} categories at most; delete some first.`);
+  }
+  if (after > MAX_DEFINITIONS_CHARS && after > chars) {
+    throw new CmbsError(
+      'conflict',
+      `All definitions together have ${MAX_DEFINITIONS_CHARS} characters at most; delete some first.`,
+    );
+  }
 }
 
 async function refuseIfInUse(tx: Transaction, kind: CategoryId): Promise<void> {
@@ -545,13 +507,6 @@ function addsNothing(category: Category): boolean {
   );
 }
 
-/** Union of attributes and actions; where both define an attribute, `base` keeps its own. */
-function merge<C extends Category>(base: C, more: Category): C {
-  const attributes = { ...more.attributes, ...base.attributes };
-  if (base.class === 'action' || more.class === 'action') return { ...base, attributes };
-  return { ...base, attributes, actions: [...new Set([...base.actions, ...more.actions])] };
-}
-
 /** An update changes what the client gave and leaves the rest. */
 function changedBy(existing: Category, given: Category, keys: readonly string[]): Category {
   const base = {
@@ -585,8 +540,12 @@ function checkReferences(category: Category, registry: Registry): void {
     if (registry.kind(category.parent) === undefined) {
       throw new CmbsError('unknown_category', `${id} has the parent ${category.parent}, which is not defined.`);
     }
-    if (category.parent === id || !registry.ancestors(id).includes(ENTITY_KIND)) {
+    const ancestors = registry.ancestors(id);
+    if (category.parent === id || !ancestors.includes(ENTITY_KIND)) {
       throw badRequest(`${id} does not descend from ${RESOURCE_KIND} or another kind of the core.`);
+    }
+    if (ancestors.length > MAX_KIND_DEPTH) {
+      throw new CmbsError('too_large', `A kind has ${MAX_KIND_DEPTH} ancestors at most; name a nearer parent.`);
     }
   }
 }

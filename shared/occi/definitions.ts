@@ -1,7 +1,13 @@
 /** Reads a client's definition of a kind, mixin or action, in any dialect, into the model (DESIGN decision 3). */
 import { badRequest, CmbsError } from '../errors';
 import { isJsonObject, type Json, type JsonObject } from '../json';
-import { MAX_NAME_LENGTH, MAX_PATH_LENGTH } from '../limits';
+import {
+  MAX_CATEGORY_ATTRIBUTES,
+  MAX_CATEGORY_REFERENCES,
+  MAX_DEFINITION_CHARS,
+  MAX_NAME_LENGTH,
+  MAX_PATH_LENGTH,
+} from '../limits';
 import { isReservedPath } from './paths';
 import {
   RESOURCE_KIND,
@@ -86,6 +92,7 @@ export function attributeSpecs(
   dialect: CategoryInput['dialect'],
 ): Readonly<Record<string, AttributeSpec>> {
   const specs: Record<string, AttributeSpec> = {};
+  let number = 0;
   const visit = (object: JsonObject, prefix: string): void => {
     for (const [key, value] of Object.entries(object)) {
       const name = prefix === '' ? key : `${prefix}.${key}`;
@@ -101,6 +108,8 @@ export function attributeSpecs(
       }
       if (name.startsWith('occi.core.'))
         throw badRequest(`${name} is the core model's and cannot be defined again.`);
+      number += 1;
+      if (number > MAX_CATEGORY_ATTRIBUTES) throw tooManyAttributes();
       specs[name] = attributeSpec(name, value, dialect);
     }
   };
@@ -138,6 +147,34 @@ export function locationPath(given: string): string {
 
 const title = (input: CategoryInput): { title?: string } =>
   input.title === undefined ? {} : { title: input.title };
+
+const sizes = new WeakMap<Category, number>();
+
+/** Characters of a definition as it is stored. */
+export function definitionChars(category: Category): number {
+  const known = sizes.get(category) ?? JSON.stringify(category).length;
+  sizes.set(category, known);
+  return known;
+}
+
+const tooManyAttributes = (): CmbsError =>
+  new CmbsError('too_large', `A category has ${MAX_CATEGORY_ATTRIBUTES} attributes at most; define several.`);
+
+/** Refuses (`too_large`) a category that is larger than any real one, also after additions to it. */
+export function checkSize(category: Category): void {
+  if (Object.keys(category.attributes).length > MAX_CATEGORY_ATTRIBUTES) throw tooManyAttributes();
+  const lists = category.class === 'action' ? [] : [category.actions];
+  if (category.class === 'mixin') lists.push(category.depends, category.applies);
+  if (lists.some(({ length }) => length > MAX_CATEGORY_REFERENCES)) {
+    throw new CmbsError(
+      'too_large',
+      `A category names ${MAX_CATEGORY_REFERENCES} actions, and as many others, at most; define several.`,
+    );
+  }
+  if (definitionChars(category) > MAX_DEFINITION_CHARS) {
+    throw new CmbsError('too_large', `A definition has ${MAX_DEFINITION_CHARS} characters at most; shorten it.`);
+  }
+}
 
 /** The category that a client defines; `origin` is `runtime`. */
 export function categoryFrom(input: CategoryInput, category: CategoryClass): Category {

@@ -6,6 +6,7 @@ import { concurrently } from '../concurrently';
 import {
   LINK_QUERY_CONCURRENCY,
   MAX_BATCH_ENTITIES,
+  MAX_ENTITY_MIXINS,
   MAX_FILTER_SCAN,
   MAX_PAGE_CHARS,
   MAX_PAGE_OFFSET,
@@ -710,6 +711,9 @@ function refuseRepeated(fresh: readonly Fresh[]): void {
 
 /** Mixins that exist and may be applied to the kind (#46), canonical and without repeats. */
 function checkMixins(kind: CategoryId, mixins: readonly CategoryId[], registry: Registry): readonly CategoryId[] {
+  if (mixins.length > MAX_ENTITY_MIXINS) {
+    throw new CmbsError('too_large', `An entity has ${MAX_ENTITY_MIXINS} mixins at most; name fewer.`);
+  }
   return [...new Set(mixins)].map((id) => {
     const mixin = registry.requireMixin(id);
     const applies = mixin.applies.filter((one) => registry.kind(one) !== undefined);

@@ -5,7 +5,13 @@
 import { RE2JS } from 're2js';
 import { badRequest, CmbsError } from '../errors';
 import { isJsonObject, type Json, type JsonObject } from '../json';
-import { MAX_COMPILED_INSTRUCTIONS, MAX_MATCH_STEPS, MAX_MATCHING_MS, MAX_PATTERN_LENGTH } from '../limits';
+import {
+  MAX_COMPILED_INSTRUCTIONS,
+  MAX_MATCH_STEPS,
+  MAX_MATCHING_MS,
+  MAX_PATTERN_LENGTH,
+  PATTERN_OVERHEAD_INSTRUCTIONS,
+} from '../limits';
 import type { Pattern } from './model';
 
 const compiled = new Map<string, RE2JS>();
@@ -43,10 +49,11 @@ function regex(source: string): RE2JS {
     if (cause instanceof CmbsError) throw cause;
     throw badRequest(`The pattern ${JSON.stringify(source)} is not in RE2 syntax.`, { cause });
   }
-  compiledInstructions += made.programSize();
+  const weight = made.programSize() + PATTERN_OVERHEAD_INSTRUCTIONS;
+  compiledInstructions += weight;
   if (compiledInstructions > MAX_COMPILED_INSTRUCTIONS) {
     compiled.clear();
-    compiledInstructions = made.programSize();
+    compiledInstructions = weight;
   }
   compiled.set(source, made);
   return made;

@@ -3,7 +3,7 @@
  * what clients defined; a change of categories makes a new snapshot.
  */
 import { CmbsError } from '../errors';
-import { MAX_REMEMBERED_COMBINATIONS } from '../limits';
+import { MAX_REMEMBERED_COMBINATIONS, MAX_REMEMBERED_MEMBERS, MAX_REMEMBERED_NAME_CHARS } from '../limits';
 import {
   categoryId,
   ENTITY_KIND,
@@ -26,35 +26,88 @@ export interface Aliases {
 const RANK = { kind: 0, mixin: 1, action: 2 } as const;
 
 /** Keeps what was computed, and forgets all of it rather than grow with what clients ask for. */
-function remember<V>(cache: Map<string, V>, key: string, value: V): void {
-  if (cache.size >= MAX_REMEMBERED_COMBINATIONS) cache.clear();
-  cache.set(key, value);
+class Remembered<V> {
+  readonly #values = new Map<string, V>();
+  #members = 0;
+  #chars = 0;
+
+  get(key: string): V | undefined {
+    return this.#values.get(key);
+  }
+
+  /** `members`: how many attributes or names the value holds. */
+  set(key: string, value: V, members: number): void {
+    this.#members += members;
+    this.#chars += key.length;
+    const isFull =
+      this.#values.size >= MAX_REMEMBERED_COMBINATIONS ||
+      this.#members > MAX_REMEMBERED_MEMBERS ||
+      this.#chars > MAX_REMEMBERED_NAME_CHARS;
+    if (isFull) {
+      this.#values.clear();
+      this.#members = members;
+      this.#chars = key.length;
+    }
+    this.#values.set(key, value);
+  }
 }
 
 export class Registry {
-  private readonly byId = new Map<CategoryId, Category>();
-  private readonly byLocation = new Map<Path, Kind | Mixin>();
-  private readonly ancestry = new Map<CategoryId, readonly CategoryId[]>();
-  private readonly specsByCategories = new Map<string, AttributeSpecs>();
-  private readonly actionsByCategories = new Map<string, readonly CategoryId[]>();
-  /** Kinds, then mixins, then actions. */
-  readonly all: readonly Category[];
-  /** Attributes that some category keeps verbatim; they have no index. */
+  private readonly byId: Map<CategoryId, Category>;
+  private readonly byLocation: Map<Path, Kind | Mixin>;
+  private readonly ancestry = new Remembered<readonly CategoryId[]>();
+  private readonly specsByCategories = new Remembered<AttributeSpecs>();
+  private readonly actionsByCategories = new Remembered<readonly CategoryId[]>();
+  private sorted: readonly Category[] | undefined;
+  /** Attributes that some category keeps verbatim; they have no index. Clients define none of them. */
   readonly verbatimNames: ReadonlySet<string>;
   private readonly aliases: Aliases;
 
-  constructor(categories: Iterable<Category>, aliases: Aliases = { categories: {}, attributes: {} }) {
+  /** `base`: a registry that the categories are added to; undefined takes one out. */
+  constructor(
+    categories: Iterable<Category>,
+    aliases: Aliases = { categories: {}, attributes: {} },
+    base?: { readonly registry: Registry; readonly gone: readonly CategoryId[] },
+  ) {
     this.aliases = aliases;
+    this.byId = new Map(base?.registry.byId);
+    this.byLocation = new Map(base?.registry.byLocation);
+    const verbatimNames = new Set(base?.registry.verbatimNames);
+    for (const id of base?.gone ?? []) {
+      const before = this.byId.get(id);
+      this.byId.delete(id);
+      if (before !== undefined) this.#leaveLocation(before);
+    }
     for (const category of categories) {
-      this.byId.set(categoryId(category), category);
+      const id = categoryId(category);
+      const before = this.byId.get(id);
+      if (before !== undefined) this.#leaveLocation(before);
+      this.byId.set(id, category);
       if (category.class !== 'action' && category.location !== undefined) {
         this.byLocation.set(category.location, category);
       }
+      for (const [name, { verbatim }] of Object.entries(category.attributes)) {
+        if (verbatim === true) verbatimNames.add(name);
+      }
     }
-    this.all = [...this.byId.values()].sort((a, b) => RANK[a.class] - RANK[b.class]);
-    this.verbatimNames = new Set(
-      this.all.flatMap(({ attributes }) => Object.keys(attributes).filter((name) => attributes[name]?.verbatim)),
-    );
+    this.verbatimNames = verbatimNames;
+  }
+
+  #leaveLocation(category: Category): void {
+    if (category.class === 'action' || category.location === undefined) return;
+    if (this.byLocation.get(category.location) === category) this.byLocation.delete(category.location);
+  }
+
+  /** This registry with some categories in place of what it has under their ids; undefined takes one out. */
+  with(changed: ReadonlyMap<CategoryId, Category | undefined>): Registry {
+    const gone = [...changed].filter(([, category]) => category === undefined).map(([id]) => id);
+    const there = [...changed.values()].filter((category) => category !== undefined);
+    return new Registry(there, this.aliases, { registry: this, gone });
+  }
+
+  /** Kinds, then mixins, then actions. */
+  get all(): readonly Category[] {
+    return (this.sorted ??= [...this.byId.values()].sort((a, b) => RANK[a.class] - RANK[b.class]));
   }
 
   canonicalId(id: CategoryId): CategoryId {
@@ -98,7 +151,7 @@ export class Registry {
       line.push(id);
       id = this.kind(id)?.parent;
     }
-    this.ancestry.set(kind, line);
+    this.ancestry.set(kind, line, line.length);
     return line;
   }
 
@@ -134,7 +187,7 @@ export class Registry {
       // Dependencies come after the mixins that name them, so reversing lets the nearer definition win.
       ...[...this.withDependencies(mixins)].reverse().map((mixin) => mixin.attributes),
     ) as AttributeSpecs;
-    remember(this.specsByCategories, key, specs);
+    this.specsByCategories.set(key, specs, Object.keys(specs).length);
     return specs;
   }
 
@@ -149,7 +202,7 @@ export class Registry {
         ...this.withDependencies(mixins).flatMap((mixin) => mixin.actions),
       ]),
     ];
-    remember(this.actionsByCategories, key, actions);
+    this.actionsByCategories.set(key, actions, actions.length);
     return actions;
   }
 

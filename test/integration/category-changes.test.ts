@@ -1,0 +1,217 @@
+/** A change of categories costs what it changes, and what a deployment holds of them is bounded. */
+import { systemClock, type JsonObject } from '@cmbs/shared';
+import {
+  MAX_CATEGORIES,
+  MAX_CATEGORY_ATTRIBUTES,
+  MAX_CATEGORY_REFERENCES,
+  MAX_DEFINITION_CHARS,
+  MAX_DEFINITIONS_CHARS,
+  MAX_KIND_DEPTH,
+  MAX_REMEMBERED_CHANGE_CHARS,
+} from '@cmbs/shared/limits';
+import { Categories } from '@cmbs/shared/occi/categories';
+import type { CategoryInput } from '@cmbs/shared/occi/payload';
+import type { Store, Transaction } from '@cmbs/shared/store/store';
+import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
+
+const SCHEME = 'http://example.com/bomb#';
+/** More changes than are remembered: each is known by one name at least. */
+const REMEMBERED = Math.ceil(MAX_REMEMBERED_CHANGE_CHARS / SCHEME.length);
+const RESOURCE = 'http://schemas.ogf.org/occi/core#resource';
+
+const mixin = (term: string, more: Partial<CategoryInput> = {}): CategoryInput => ({
+  class: 'mixin',
+  term,
+  scheme: SCHEME,
+  location: `/bomb/${term}/`,
+  dialect: 'nested',
+  given: ['attributes', 'title'],
+  ...more,
+});
+
+const numbered = (from: number, to: number): readonly CategoryInput[] =>
+  Array.from({ length: to - from }, (_, at) => mixin(`m${from + at}`));
+
+/** Documents that pass between the store and whoever uses it, and characters of what is written. */
+class Work {
+  documents = 0;
+  chars = 0;
+}
+
+/** The store, counting. */
+function counted(store: Store, work: Work): Store {
+  const page = async <P extends { readonly docs: readonly unknown[] }>(asked: Promise<P>): Promise<P> => {
+    const found = await asked;
+    work.documents += found.docs.length;
+    return found;
+  };
+  const all = async <D>(ids: readonly string[], asked: Promise<D>): Promise<D> => {
+    work.documents += ids.length;
+    return asked;
+  };
+  const counting = (tx: Transaction): Transaction =>
+    instead(tx, {
+      get: (collection, id) => all([id], tx.get(collection, id)),
+      getAll: (collection, ids) => all(ids, tx.getAll(collection, ids)),
+      query: (query) => page(tx.query(query)),
+      put: (collection, id, value, options) => {
+        work.documents += 1;
+        work.chars += JSON.stringify(value).length;
+        tx.put(collection, id, value, options);
+      },
+    });
+  return instead(store, {
+    get: (collection, id, options) => all([id], store.get(collection, id, options)),
+    getAll: (collection, ids, options) => all(ids, store.getAll(collection, ids, options)),
+    query: (query, options) => page(store.query(query, options)),
+    transact: (body, options) => store.transact((tx) => body(counting(tx)), options),
+  });
+}
+
+/** The target with some methods of its own. */
+function instead<T extends object>(target: T, methods: Partial<T>): T {
+  return new Proxy(target, {
+    get: (object, name) => {
+      const value: unknown = Reflect.get(Object.hasOwn(methods, name) ? methods : object, name);
+      return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(object) : value;
+    },
+  });
+}
+
+let temporary: TemporaryStore;
+let work: Work;
+let store: Store;
+const open: Categories[] = [];
+
+beforeEach(async () => {
+  temporary = await openTemporaryStore();
+  work = new Work();
+  store = counted(temporary.store, work);
+});
+afterEach(async () => {
+  for (const one of open.splice(0)) one.close();
+  await temporary.close();
+});
+
+function opened(freshness?: ConstructorParameters<typeof Categories>[2]): Categories {
+  const categories = new Categories(store, [], freshness);
+  open.push(categories);
+  return categories;
+}
+
+async function costOf(run: () => Promise<unknown>): Promise<Work> {
+  const before = { ...work };
+  await run();
+  return { documents: work.documents - before.documents, chars: work.chars - before.chars };
+}
+
+describe('a change', () => {
+  it('costs the same among 2,000 categories as among 50, also for those who follow', async () => {
+    const here = opened();
+    const elsewhere = opened({ watch: false, maxAgeMs: 0, clock: systemClock });
+    await here.define(numbered(0, 50));
+    /** Define, change, and delete one mixin, with a look of either process after each. */
+    const changes = async (term: string): Promise<void> => {
+      const steps = [
+        () => here.define([mixin(term)]),
+        () => here.update([mixin(term, { title: 'changed' })], []),
+        () => here.update([], [{ category: RESOURCE, local: ['dummy'], remote: [] }]),
+        () => here.remove([mixin(term)], []),
+      ];
+      for (const step of steps) {
+        await step();
+        const ids = [here, elsewhere].map(
+          async (one) => (await one.current()).registry.find(SCHEME + term)?.title,
+        );
+        expect(new Set(await Promise.all(ids)).size).toBe(1);
+      }
+    };
+    // What is written must not depend on how much of the state's memory is used.
+    for (let at = 0; at < REMEMBERED / 4; at += 1) await changes('warm');
+    const few = await costOf(() => changes('few'));
+    for (let from = 50; from < 2000; from += 390) await here.define(numbered(from, from + 390));
+    await Promise.all([here.current(), elsewhere.current()]);
+    for (let at = 0; at < REMEMBERED / 4; at += 1) await changes('warm');
+    const many = await costOf(() => changes('few'));
+    expect((await elsewhere.current()).registry.all.length).toBeGreaterThan(2000);
+    expect(many.documents).toBe(few.documents);
+    expect(many.chars).toBeLessThan(few.chars * 1.2);
+    expect(few.documents).toBeLessThan(100);
+  });
+
+  it('is followed by a process that has missed more than is remembered', async () => {
+    const here = opened();
+    const elsewhere = opened({ watch: false, maxAgeMs: 0, clock: systemClock });
+    await elsewhere.current();
+    for (let at = 0; at <= REMEMBERED; at += 1) await here.define([mixin(`m${at}`)]);
+    await here.remove([mixin('m7')], []);
+    const { registry } = await elsewhere.current();
+    const terms = registry.all.filter(({ scheme }) => scheme === SCHEME).map(({ term }) => term);
+    expect(terms.sort()).toEqual(
+      numbered(0, REMEMBERED + 1)
+        .map(({ term }) => term)
+        .filter((term) => term !== 'm7')
+        .sort(),
+    );
+    expect(registry.at('/bomb/m7/')).toBeUndefined();
+  });
+});
+
+describe('a definition', () => {
+  const attributes = (number: number, spec: JsonObject = {}): JsonObject =>
+    Object.fromEntries(Array.from({ length: number }, (_, at) => [`a${at}`, { ...spec }]));
+  const names = (number: number): readonly string[] =>
+    Array.from({ length: number }, (_, at) => `${SCHEME}n${at}`);
+
+  it.each<[string, readonly CategoryInput[]]>([
+    ['many attributes', [mixin('m', { attributes: attributes(MAX_CATEGORY_ATTRIBUTES + 1) })]],
+    ['many references', [mixin('m', { applies: names(MAX_CATEGORY_REFERENCES + 1) })]],
+    [
+      'long texts',
+      [mixin('m', { attributes: attributes(100, { description: 'x'.repeat(MAX_DEFINITION_CHARS / 100) }) })],
+    ],
+    [
+      'a long line of ancestors',
+      Array.from({ length: MAX_KIND_DEPTH }, (_, at): CategoryInput => ({
+        ...mixin(`k${at}`),
+        class: 'kind',
+        parent: at === 0 ? RESOURCE : `${SCHEME}k${at - 1}`,
+      })),
+    ],
+  ])('with %s is refused, as a new one and as a change', async (_, inputs) => {
+    const categories = opened();
+    await expect(categories.define(inputs)).rejects.toMatchObject({ status: 413 });
+    await categories.define([mixin('m')]);
+    const [input] = inputs;
+    if (inputs.length > 1 || input === undefined) return;
+    const change = { ...input, given: ['attributes', 'applies'] };
+    await expect(categories.update([change], [])).rejects.toMatchObject({ status: 413 });
+  });
+
+  it('is taken up to the bound of all together, and again when others have gone', async () => {
+    const categories = opened();
+    const large = (term: string): CategoryInput =>
+      mixin(term, { attributes: attributes(100, { description: 'x'.repeat(1000) }) });
+    let made = 0;
+    const fill = async (): Promise<void> => {
+      for (; ; made += 1) await categories.define([large(`m${made}`)]);
+    };
+    await expect(fill()).rejects.toMatchObject({
+      status: 409,
+      message: expect.stringMatching(/together.*delete/) as string,
+    });
+    expect(made).toBeGreaterThan(MAX_DEFINITIONS_CHARS / 2 / 100_000);
+    expect(made).toBeLessThanOrEqual(MAX_DEFINITIONS_CHARS / 100_000);
+    await categories.remove([large('m0')], []);
+    await categories.define([large('again')]);
+    await expect(categories.define([large('more')])).rejects.toMatchObject({ status: 409 });
+  });
+
+  it('is taken up to the number that a deployment holds', async () => {
+    const categories = opened();
+    for (let from = 0; from < MAX_CATEGORIES; from += 500) await categories.define(numbered(from, from + 500));
+    await expect(categories.define([mixin('more')])).rejects.toMatchObject({ status: 409 });
+    await categories.remove([mixin('m0')], []);
+    await categories.define([mixin('more')]);
+  });
+});
