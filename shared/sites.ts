@@ -91,9 +91,7 @@ export class SitePolicy {
   #checkHosts(head: RequestHead): void {
     const hosts = head.headers.host ?? [];
     if (hosts.length > 1) throw badRequest('A request has one Host header.');
-    const inTarget = head.target.startsWith('/')
-      ? undefined
-      : /^[a-z]+:\/\/([^/?#]*)/i.exec(head.target)?.[1] || undefined;
+    const inTarget = head.target.startsWith('/') ? undefined : /^[a-z]+:\/\/([^/?#]+)/i.exec(head.target)?.[1];
     // A client of HTTP/1.0 may name none; a browser always does.
     for (const host of [...hosts, ...(inTarget === undefined ? [] : [inTarget]), ...this.#forwarded(head)]) {
       if (!this.#isAllowed(host)) {

@@ -33,9 +33,9 @@ const numbered = (from: number, to: number): readonly CategoryInput[] =>
   Array.from({ length: to - from }, (_, at) => mixin(`m${from + at}`));
 
 /** Documents that pass between the store and whoever uses it, and characters of what is written. */
-class Work {
-  documents = 0;
-  chars = 0;
+interface Work {
+  documents: number;
+  chars: number;
 }
 
 /** The store, counting. */
@@ -85,7 +85,7 @@ const open: Categories[] = [];
 
 beforeEach(async () => {
   temporary = await openTemporaryStore();
-  work = new Work();
+  work = { documents: 0, chars: 0 };
   store = counted(temporary.store, work);
 });
 afterEach(async () => {
