@@ -53,14 +53,45 @@ export const MAX_PATH_LENGTH = 1000;
 
 // --- Sockets of the companion ---
 
-/** Bytes of one ZeroMQ frame; above it the connection is dropped, which is all ZeroMQ can do (layers.md, L1). */
-export const HARD_FRAME_BYTES = 16 * 1024 * 1024;
-/** ZeroMQ sockets of one companion: about 4,000 peers, each with one socket and the two that observe it. */
-export const MAX_SOCKETS = 12_288;
-/** Messages that ZeroMQ keeps for one peer in each direction; more than what we let be in flight to it. */
-export const SOCKET_HIGH_WATER_MARK = 1000;
-/** Messages that ZeroMQ keeps from one peer of a bound ROUTER: four full windows, so a flood stays small. */
-export const REPLIER_RECEIVE_HIGH_WATER_MARK = 1024;
+/** Bytes of a frame that a receiver takes; above it gets an error reply (layers.md, L1 on the wire). */
+export const MAX_FRAME_BYTES = 1024 * 1024;
+/**
+ * Bytes of them for what members add on the way: a hop and a URI for each of the eight that a message may pass, its send
+ * id, origin and trace. What a message has itself stays below by these.
+ */
+export const FRAME_RESERVE_BYTES = 16 * 1024;
+/** Bytes of a reply: what a call may give back of the largest frame, and a list of sockets. */
+export const MAX_REPLY_BYTES = 2 * 1024 * 1024;
+/** Bytes by which a message may exceed these and still be refused in words; beyond, its connection is cut. */
+const REFUSED_BYTES = 256 * 1024;
+/** Bytes of a message from a peer, over all of its frames, above which the connection is cut. */
+export const HARD_MESSAGE_BYTES = MAX_FRAME_BYTES + REFUSED_BYTES;
+/** The same for a reply to us: other brokers' may be larger than ours, and are refused in words up to here. */
+export const HARD_REPLY_BYTES = 2 * MAX_REPLY_BYTES;
+/** Frames of one message: an envelope has few, and each takes memory beyond its bytes. */
+export const MAX_MESSAGE_FRAMES = 1024;
+/** Bytes of a ZMTP command; a `READY` with all properties has a hundred. */
+export const MAX_COMMAND_BYTES = 4096;
+/** Milliseconds without a byte after which the connection of a message that has begun is cut. */
+export const UNFINISHED_MESSAGE_MS = 10_000;
+/** Bytes that may wait for one peer which does not read: two of our largest replies. */
+export const MAX_UNSENT_BYTES = 4 * 1024 * 1024;
+/**
+ * Bytes that all connections of a process may hold of messages that are not whole or not wanted yet, and the same of
+ * what peers have not read; beyond, the connection that holds the most is cut.
+ */
+export const MAX_RECEIVED_BYTES_HELD = 64 * 1024 * 1024;
+export const MAX_UNSENT_BYTES_HELD = 64 * 1024 * 1024;
+/** Bytes of requests whose handlers run, for one bound socket; beyond, nothing more is received. */
+export const MAX_HANDLED_BYTES = 16 * 1024 * 1024;
+/** Connections to one bound socket, and those of them from one address. The system may keep 64 KiB for each. */
+export const MAX_PEERS = 1024;
+export const MAX_PEERS_PER_ADDRESS = 512;
+/** Subscriptions of one peer, and bytes of them: each broadcast is compared with all. Ours are one, of no bytes. */
+export const MAX_PEER_SUBSCRIPTIONS = 1000;
+export const MAX_PEER_SUBSCRIPTION_BYTES = 64 * 1024;
+/** Milliseconds of silence before the system probes whether the host of a peer is there. */
+export const TCP_KEEPALIVE_IDLE_MS = 30_000;
 /** Milliseconds that a closed socket goes on sending what was handed to it. */
 export const SOCKET_LINGER_MS = 500;
 /** Requests to one peer that were sent and not answered; the throughput curve is flat well before. */
@@ -92,13 +123,7 @@ export const MAX_ENVELOPE_FRAMES = 16;
 /** Broadcasts received and not handled yet; while it is full nothing more is received. */
 export const MAX_BROADCASTS_BUFFERED = 1000;
 /** Bytes of the same. */
-export const MAX_BROADCAST_BYTES_BUFFERED = 64 * 1024 * 1024;
-/**
- * Milliseconds after which a broadcast that met a full connection may be tried again, at first and at most. A peer that
- * reads empties 1000 messages in ten milliseconds and must not wait for us; one that hangs must not keep us busy.
- */
-export const BROADCAST_RETRY_MS = 2;
-export const BROADCAST_RETRY_MAX_MS = 32;
+export const MAX_BROADCAST_BYTES_BUFFERED = 16 * 1024 * 1024;
 /** Milliseconds between two log lines about drops of one kind on one socket; the counters count each. */
 export const DROP_LOG_INTERVAL_MS = 1000;
 /** Bytes of the path of a Unix socket: `sun_path` less its terminating zero. */
@@ -312,16 +337,6 @@ export const BACKOFF_MAX_MS = 15_000;
 export const DEFAULT_SEND_WAIT_S = 10;
 /** Members that a topic message may pass from deployment to deployment. */
 export const MAX_HOPS = 8;
-/** Bytes of a frame that a receiver takes; above it gets an error reply (layers.md, L1 on the wire). */
-export const MAX_FRAME_BYTES = 1024 * 1024;
-/**
- * Bytes of them for what members add on the way: a hop and a URI for each of the eight that a message may pass, its send
- * id, origin and trace. What a message has itself stays below by these.
- */
-export const FRAME_RESERVE_BYTES = 16 * 1024;
-
-/** Bytes of a reply: what a call may give back of the largest frame, and a list of sockets. */
-export const MAX_REPLY_BYTES = 2 * 1024 * 1024;
 
 // --- Service modules ---
 

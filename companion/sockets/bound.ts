@@ -1,13 +1,15 @@
-/** What the sockets that bind have in common: how an address is taken, and given back so that it is free at once. */
-import { lstat } from 'node:fs/promises';
-import { connect } from 'node:net';
-import { type Socket } from 'zeromq';
+/** The bound side of sockets: takes an address, accepts peers within bounds, and gives the address back at once. */
+import { lstat, unlink } from 'node:fs/promises';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
 import { CmbsError } from '@cmbs/shared';
-import { RELEASE_MS } from '@cmbs/shared/limits';
+import { MAX_PEERS, MAX_PEERS_PER_ADDRESS, RELEASE_MS } from '@cmbs/shared/limits';
 import { type Address } from '../transports';
+import { type Drops } from './drops';
 import { codeOf } from './errno';
-import { clockOf, type SocketEnvironment } from './options';
-import { type Endpoint, resolveEndpoint } from './resolve';
+import { clockOf } from './options';
+import { Peer, type PeerOptions } from './peer';
+import { resolveEndpoint } from './resolve';
 
 function refused(address: Address, reason: string, advice: string, cause: unknown): CmbsError {
   return new CmbsError('conflict', `The socket ${address.text} cannot be opened: ${reason}; ${advice}.`, {
@@ -51,8 +53,9 @@ function isServed(path: string): Promise<boolean> {
   });
 }
 
-/** libzmq deletes whatever is at the path of an `ipc` address before it binds; let it be a socket nobody serves. */
-async function checkPath(address: Address, path: string): Promise<void> {
+/** Makes way for a socket at a path: one that nobody serves any more is removed, anything else is left alone. */
+async function clearPath(address: Address, path: string): Promise<void> {
+  await lstat(dirname(path)); // libuv says EACCES where the directory is missing
   let isSocket: boolean;
   try {
     isSocket = (await lstat(path)).isSocket();
@@ -64,72 +67,142 @@ async function checkPath(address: Address, path: string): Promise<void> {
   if (await isServed(path)) {
     throw refused(address, 'address in use', 'close the other socket or choose another path', undefined);
   }
+  await unlink(path);
 }
 
-/**
- * Makes a socket and binds it.
- * @returns the socket, held by the context, and the endpoint with the port that the system chose
- * @throws CmbsError `conflict` with the reason in its message and in `details.reason`
- */
-export async function bindSocket<S extends Socket>(
-  address: Address,
-  create: (ipv6: boolean) => S,
-  environment: SocketEnvironment,
-): Promise<{ socket: S; endpoint: string }> {
-  let socket: S | undefined;
-  try {
-    const endpoint: Endpoint = await resolveEndpoint(address, clockOf(environment));
-    if (address.path !== undefined) await checkPath(address, address.path);
-    socket = environment.context.hold(create(endpoint.ipv6));
-    await socket.bind(endpoint.text);
-    return { socket, endpoint: socket.lastEndpoint ?? endpoint.text };
-  } catch (error) {
-    if (socket !== undefined) environment.context.release(socket);
-    const shown = bindError(address, error);
-    environment.log.warn('bind failed', { address: address.text, reason: shown.message, cause: error });
-    throw shown;
-  }
-}
-
-/**
- * Stops listening, waits until the system has the port back, and closes the socket; replies that were handed to it
- * still go out (`linger`).
- */
-export async function releaseBound(
-  socket: Socket,
-  endpoint: string,
-  environment: SocketEnvironment,
-): Promise<void> {
-  // Closed with its context, by a stop that could not wait.
-  if (socket.closed) return;
-  let cancel = (): void => undefined;
-  const late = new Promise<'late'>((resolve) => {
-    cancel = clockOf(environment).after(RELEASE_MS, () => resolve('late'));
+/** Waits until the server listens. */
+function listening(server: Server, at: { host: string; port: number } | { path: string }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(at, () => {
+      server.off('error', reject);
+      resolve();
+    });
   });
-  try {
-    const released = listenerClosed(socket);
-    // Not `unbindSync`: zeromq 6.8.0 binds there (its issue 704). Not `unbind` either: it works on another thread
-    // while a receive of ours is pending, and a ZeroMQ socket is not made for two. libzmq has one call for both ends.
-    socket.disconnect(endpoint);
-    if ((await Promise.race([released, late])) === 'late') {
-      environment.log.warn('a port was not released in time', { address: endpoint });
-    }
-  } catch (error) {
-    environment.log.error('closing a bound socket failed', { address: endpoint, cause: error });
-  } finally {
-    cancel();
-    environment.context.release(socket);
-  }
 }
 
-async function listenerClosed(socket: Socket): Promise<void> {
-  try {
-    const { events } = socket;
-    for (;;) {
-      const { type } = await events.receive();
-      if (type === 'close' || type === 'end') return;
+function endpointOf(server: Server, address: Address): string {
+  const bound = server.address();
+  if (bound === null || typeof bound === 'string') return address.text;
+  const host = bound.family === 'IPv6' ? `[${bound.address}]` : bound.address;
+  return `tcp://${host}:${String(bound.port)}`;
+}
+
+export interface BoundOwner {
+  /** False when nothing more is wanted now; {@link BoundSocket.resume} says when it is. */
+  message(peer: Peer, frames: Buffer[]): boolean;
+  ready?(peer: Peer): void;
+}
+
+/** Takes addresses that are `*` for all interfaces of the older protocol, as libzmq does. */
+const ALL_INTERFACES = '0.0.0.0';
+
+export class BoundSocket {
+  readonly #server: Server;
+  readonly #peers = new Set<Peer>();
+  readonly #perAddress = new Map<string, number>();
+  /** Peers with a message that was not wanted, in the order in which they are asked again. */
+  readonly #waiting = new Set<Peer>();
+  /** Where it listens; with the port that the system chose where the address left it open. */
+  endpoint = '';
+  #owner: BoundOwner | undefined;
+  #drops: Drops | undefined;
+
+  private constructor(private readonly options: Pick<PeerOptions, 'environment' | 'maxMessageBytes' | 'type'>) {
+    this.#server = createServer((socket) => this.#accept(socket));
+    this.#server.maxConnections = MAX_PEERS;
+    this.#server.on('drop', () => this.#drops?.note('too_many_peers'));
+  }
+
+  /**
+   * Takes the address. Nothing is accepted before {@link serve}.
+   * @throws CmbsError `conflict` with the reason in its message and in `details.reason`
+   */
+  static async bind(
+    address: Address,
+    options: Pick<PeerOptions, 'environment' | 'maxMessageBytes' | 'type'>,
+  ): Promise<BoundSocket> {
+    const { environment } = options;
+    const made = new BoundSocket(options);
+    try {
+      const { ip, path, port } = await resolveEndpoint(address, clockOf(environment));
+      if (path !== undefined) await clearPath(address, path);
+      const host = ip === '*' ? ALL_INTERFACES : (ip ?? '');
+      await listening(made.#server, path === undefined ? { host, port: port ?? 0 } : { path });
+    } catch (error) {
+      const shown = bindError(address, error);
+      environment.log.warn('bind failed', { address: address.text, reason: shown.message, cause: error });
+      throw shown;
     }
-  } catch (error) {
-    if (!socket.closed) throw error; // a closed socket ends its observer with an error
+    made.endpoint = endpointOf(made.#server, address);
+    made.#server.on('error', (cause) => environment.log.error('accepting a connection failed', { cause }));
+    if (!environment.context.hold(made)) throw bindError(address, new Error('the socket context is closed'));
+    return made;
+  }
+
+  /** Hands what comes to `owner`; called in the turn in which {@link bind} resolved. */
+  serve(owner: BoundOwner, drops: Drops): void {
+    this.#owner = owner;
+    this.#drops = drops;
+  }
+
+  /** Something is wanted again: offers what waits, one message of each peer in turn. */
+  resume(isWanted: () => boolean): void {
+    for (const peer of this.#waiting) {
+      if (!isWanted()) return;
+      this.#waiting.delete(peer);
+      peer.resume();
+    }
+  }
+
+  /** Stops listening, sends what waits for peers, and closes; the address is free then. */
+  async close(): Promise<void> {
+    this.#server.close();
+    this.options.environment.context.release(this);
+    await Promise.all([...this.#peers].map((peer) => peer.end()));
+  }
+
+  /** Closes everything at once. */
+  destroy(): void {
+    this.#server.close();
+    for (const peer of this.#peers) peer.destroy();
+  }
+
+  #accept(socket: Socket): void {
+    const drops = this.#drops;
+    const from = socket.remoteAddress ?? '';
+    const already = this.#perAddress.get(from) ?? 0;
+    if (drops === undefined || already >= MAX_PEERS_PER_ADDRESS) {
+      socket.on('error', () => undefined);
+      socket.destroy();
+      drops?.note('too_many_peers', { peer: from });
+      return;
+    }
+    this.#perAddress.set(from, already + 1);
+    const peer = new Peer(
+      socket,
+      {
+        ready: (ready) => this.#owner?.ready?.(ready),
+        message: (sender, frames) => this.#offer(sender, frames),
+        writable: (writable) => writable.resume(),
+        gone: (gone) => {
+          this.#peers.delete(gone);
+          this.#waiting.delete(gone);
+          const left = (this.#perAddress.get(from) ?? 1) - 1;
+          if (left === 0) this.#perAddress.delete(from);
+          else this.#perAddress.set(from, left);
+        },
+      },
+      { ...this.options, drops },
+    );
+    this.#peers.add(peer);
+  }
+
+  #offer(peer: Peer, frames: Buffer[]): boolean {
+    // Who does not read replies asks for no more of them.
+    if (peer.isFull) return false;
+    if (this.#owner?.message(peer, frames) === true) return true;
+    this.#waiting.add(peer);
+    return false;
   }
 }

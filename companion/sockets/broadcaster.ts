@@ -1,39 +1,29 @@
 /**
- * Broadcasts to one peer: one XPUB that connects to the SUB which the peer has bound, as the original's PUB did.
+ * Broadcasts to one peer: what ZeroMQ calls an XPUB, which connects to the SUB that the peer has bound, as the original's
+ * PUB did.
  *
- * There is one per peer since an XPUB shared by several shows that a subscription came and not whose. A message is
- * taken only while the peer's subscription is up: PUB sockets drop what nobody is subscribed to, which is how the
- * original lost all of its broadcasts. What is not taken stays with the caller.
+ * A message is taken only while the peer's subscription is up: PUB sockets drop what nobody is subscribed to, which is
+ * how the original lost all of its broadcasts. What is not taken stays with the caller.
  *
  * There is no acknowledgement: what was taken and not yet written when the connection breaks is lost.
  */
-import { XPublisher } from 'zeromq';
-import { BROADCAST_RETRY_MAX_MS, BROADCAST_RETRY_MS } from '@cmbs/shared/limits';
-import { type Clock } from '@cmbs/shared';
+import { MAX_PEER_SUBSCRIPTION_BYTES, MAX_PEER_SUBSCRIPTIONS } from '@cmbs/shared/limits';
 import { type Address, parseAddress } from '../transports';
 import { Connection, type ConnectionState } from './connection';
 import { Drops } from './drops';
-import { codeOf } from './errno';
-import { clockOf, connectOptions, type SocketEnvironment } from './options';
-
-/** First byte of what an XPUB receives. */
-const SUBSCRIBED = 1;
-const UNSUBSCRIBED = 0;
+import { clockOf, type SocketEnvironment } from './options';
+import { SUBSCRIBED, UNSUBSCRIBED } from './zmtp';
 
 export class Broadcaster {
-  readonly #connection: Connection<XPublisher>;
-  readonly #clock: Clock;
+  readonly #connection: Connection;
   readonly #drops: Drops;
   readonly #subscriptionListeners = new Set<(subscribed: boolean) => void>();
   readonly #stateListeners = new Set<(state: ConnectionState) => void>();
   readonly #writableListeners = new Set<() => void>();
-  /**
-   * Distinct prefixes that the peer is subscribed to; it alone decides what it gets. Only the frames count: libzmq
-   * merges a subscription that comes again before the old connection has gone, and then reports neither.
-   */
-  #subscriptions = 0;
-  #cancelRetry: (() => void) | undefined;
-  #retryMs = BROADCAST_RETRY_MS;
+  /** The prefixes that the peer is subscribed to, by their bytes as text; they alone decide what it gets. */
+  readonly #prefixes = new Map<string, Buffer>();
+  #prefixBytes = 0;
+  #awaitsMemory = false;
   #closed = false;
 
   /** Connects at once, in the background. @throws CmbsError `bad_attribute` for an address that is not one */
@@ -42,21 +32,20 @@ export class Broadcaster {
     private readonly options: SocketEnvironment,
   ) {
     const peer = typeof address === 'string' ? parseAddress(address) : address;
-    this.#clock = clockOf(options);
-    this.#drops = new Drops('broadcaster', peer.text, options.log, options.counters, this.#clock);
-    this.#connection = new Connection<XPublisher>(
+    this.#drops = new Drops('broadcaster', peer.text, options.log, options.counters, clockOf(options));
+    this.#connection = new Connection(
       peer,
       {
-        // `immediate`: a connection that is gone takes its subscriptions with it; without, messages would pile up for
-        // it unseen. `noDrop`: a full connection refuses a message instead of dropping it silently.
-        create: (ipv6) =>
-          new XPublisher({ ...connectOptions(options.context), ipv6, immediate: true, noDrop: true }),
-        opened: (socket) => this.#opened(socket),
-        changed: (state) => this.#changed(state),
+        type: 'XPUB',
+        maxMessageBytes: MAX_PEER_SUBSCRIPTION_BYTES,
+        drops: this.#drops,
+        message: (frames) => this.#onSubscription(frames),
+        writable: () => this.#tellWritable(),
+        changed: (state, lost) => this.#changed(state, lost),
       },
       options,
     );
-    this.#connection.open();
+    this.#connection.start();
   }
 
   get address(): string {
@@ -74,7 +63,7 @@ export class Broadcaster {
   }
 
   get subscribed(): boolean {
-    return this.#subscriptions > 0 && !this.#closed;
+    return this.#prefixes.size > 0 && !this.#closed;
   }
 
   /** Calls `listener` each time the subscription goes up or down, until the returned function is called. */
@@ -91,8 +80,7 @@ export class Broadcaster {
 
   /**
    * Calls `listener` when a message that was refused by a full connection may be tried again, until the returned
-   * function is called. XPUB has no event for it: this is a timer, from `BROADCAST_RETRY_MS` on
-   * longer with each refusal in a row.
+   * function is called.
    */
   onWritable(listener: () => void): () => void {
     this.#writableListeners.add(listener);
@@ -104,14 +92,13 @@ export class Broadcaster {
    * connection is full: then nothing was sent, and the caller keeps the message. To keep the order, send the next
    * one when this one was taken.
    */
-  send(body: Buffer | string): boolean | Promise<boolean> {
-    const socket = this.#connection.socket;
-    if (!this.subscribed || socket === undefined) return false;
-    try {
-      return socket.send(body).then(this.#taken, this.#refused);
-    } catch (error) {
-      return this.#refused(error); // the socket was closed under us
-    }
+  send(body: Buffer | string): boolean {
+    const { peer } = this.#connection;
+    if (peer === undefined || !this.subscribed) return false;
+    if (!this.#isWanted(body)) return true; // as of any PUB: what the peer is not subscribed to is not sent
+    if (!peer.isFull && !this.#isMemoryScarce()) return peer.send([body]);
+    this.options.counters.add('cmbs_broadcasts_refused');
+    return false;
   }
 
   async close(): Promise<void> {
@@ -120,61 +107,71 @@ export class Broadcaster {
     this.#subscriptionListeners.clear();
     this.#stateListeners.clear();
     this.#writableListeners.clear();
-    this.#cancelRetry?.();
-    this.#connection.close();
+    await this.#connection.close();
   }
 
-  readonly #taken = (): true => {
-    this.#retryMs = BROADCAST_RETRY_MS;
-    return true;
-  };
-
-  readonly #refused = (error: unknown): false => {
-    if (codeOf(error) !== 'EAGAIN') {
-      this.options.log.error('broadcast not sent', { address: this.address, cause: error });
-    }
-    this.options.counters.add('cmbs_broadcasts_refused');
-    if (!this.#closed) {
-      this.#cancelRetry ??= this.#clock.after(this.#retryMs, () => {
-        this.#cancelRetry = undefined;
-        this.#retryMs = Math.min(2 * this.#retryMs, BROADCAST_RETRY_MAX_MS);
-        for (const listener of [...this.#writableListeners]) listener();
+  #isMemoryScarce(): boolean {
+    const { unsent } = this.options.context;
+    if (!unsent.isScarce) return false;
+    if (!this.#awaitsMemory) {
+      this.#awaitsMemory = true;
+      unsent.whenPlenty(() => {
+        this.#awaitsMemory = false;
+        this.#tellWritable();
       });
     }
-    return false;
-  };
-
-  #opened(socket: XPublisher): void {
-    this.#setSubscriptions(0);
-    void this.#receive(socket);
+    return true;
   }
 
-  async #receive(socket: XPublisher): Promise<void> {
-    try {
-      for (;;) {
-        const [frame] = await socket.receive();
-        if (socket !== this.#connection.socket) return;
-        if (frame?.[0] === SUBSCRIBED) this.#setSubscriptions(this.#subscriptions + 1);
-        else if (frame?.[0] === UNSUBSCRIBED) this.#setSubscriptions(Math.max(0, this.#subscriptions - 1));
-        else this.#drops.note('not_a_subscription');
-      }
-    } catch (error) {
-      if (!socket.closed)
-        this.options.log.error('receiving subscriptions failed', { address: this.address, cause: error });
+  #tellWritable(): void {
+    for (const listener of [...this.#writableListeners]) listener();
+  }
+
+  #isWanted(body: Buffer | string): boolean {
+    if (this.#prefixes.has('')) return true;
+    const bytes = Buffer.from(body);
+    for (const prefix of this.#prefixes.values()) {
+      if (bytes.subarray(0, prefix.length).equals(prefix)) return true;
     }
+    return false;
   }
 
-  #setSubscriptions(count: number): void {
-    const before = this.#subscriptions > 0;
-    this.#subscriptions = count;
-    const after = count > 0;
+  #onSubscription(frames: readonly Buffer[]): void {
+    const [frame] = frames;
+    const kind = frames.length === 1 ? frame?.[0] : undefined;
+    if (frame === undefined || (kind !== SUBSCRIBED && kind !== UNSUBSCRIBED)) {
+      this.#drops.note('not_a_subscription');
+      return;
+    }
+    const before = this.#prefixes.size > 0;
+    const prefix = Buffer.from(frame.subarray(1));
+    const key = prefix.toString('latin1');
+    if (kind === SUBSCRIBED && !this.#prefixes.has(key)) {
+      this.#prefixes.set(key, prefix);
+      this.#prefixBytes += prefix.length;
+    } else if (kind === UNSUBSCRIBED && this.#prefixes.delete(key)) {
+      this.#prefixBytes -= prefix.length;
+    }
+    if (this.#prefixes.size > MAX_PEER_SUBSCRIPTIONS || this.#prefixBytes > MAX_PEER_SUBSCRIPTION_BYTES) {
+      this.#connection.peer?.cut('too_many_subscriptions');
+    }
+    this.#tellSubscription(before);
+  }
+
+  #tellSubscription(before: boolean): void {
+    const after = this.#prefixes.size > 0;
     if (before === after) return;
     for (const listener of [...this.#subscriptionListeners]) listener(after);
   }
 
-  #changed(state: ConnectionState): void {
-    // A socket that is gone tells nothing any more; the next one starts without a subscription.
-    if (this.#connection.socket === undefined) this.#setSubscriptions(0);
+  #changed(state: ConnectionState, lost: boolean): void {
+    if (lost) {
+      // The subscriptions of a connection go with it.
+      const before = this.#prefixes.size > 0;
+      this.#prefixes.clear();
+      this.#prefixBytes = 0;
+      this.#tellSubscription(before);
+    }
     for (const listener of [...this.#stateListeners]) listener(state);
   }
 }

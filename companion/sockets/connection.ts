@@ -1,23 +1,18 @@
 /**
- * The connection of one socket to one peer, as its observer reports it: whether it is up, that nobody listens there,
- * that it was lost; and the reconnection where libzmq has none.
- *
- * What libzmq 4.3.5 reports:
- * - nobody listens: `close` and `connect:retry` within milliseconds (a local path that is not there: the same); it
- *   tries again by itself, 100 ms to 2 s apart;
- * - a peer that is there: `connect`, then `handshake`;
- * - a peer that goes away: `disconnect`, then `connect:retry`;
- * - a socket of a type that does not fit, or a peer that breaks ZMTP: `disconnect` and never again anything. A silent
- *   or an HTTP server: `connect` and then nothing, or a reconnection every 100 ms for ever. In these cases the socket
- *   is replaced by a new one, with our own back-off.
- * - a host name: see resolve.ts; each attempt is a new socket, so that a name that moved is followed.
+ * The connection of one socket to one peer: dials, waits for the handshake, tells when the peer is up, that nobody
+ * listens there, and that it was lost; and connects again, with back-off. A host name is resolved at each attempt, so
+ * that a name that moved is followed.
  */
-import { type Event, type Socket } from 'zeromq';
+import { connect, type NetConnectOpts } from 'node:net';
 import { type Clock } from '@cmbs/shared';
-import { HANDSHAKE_TIMEOUT_MS, RECONNECT_FIRST_MS, RECONNECT_MAX_MS } from '@cmbs/shared/limits';
+import { CONNECT_TIMEOUT_MS, RECONNECT_FIRST_MS, RECONNECT_MAX_MS } from '@cmbs/shared/limits';
 import { type Address } from '../transports';
+import { type Drops } from './drops';
+import { codeOf } from './errno';
 import { clockOf, type SocketEnvironment } from './options';
+import { Peer } from './peer';
 import { type Endpoint, isNamed, literalEndpoint, resolveEndpoint } from './resolve';
+import { type SocketType } from './zmtp';
 
 /**
  * `connecting`: an attempt is under way whose outcome is not known; `up`: the peer speaks ZMTP with us; `down`: the
@@ -25,14 +20,13 @@ import { type Endpoint, isNamed, literalEndpoint, resolveEndpoint } from './reso
  */
 export type ConnectionState = 'connecting' | 'up' | 'down';
 
-/** Milliseconds beyond libzmq's own handshake time-out, and until a lost connection that libzmq gave up is replaced. */
-const GRACE_MS = 250;
-
-export interface ConnectionOwner<S extends Socket> {
-  /** Makes a socket, not connected yet. */
-  create(ipv6: boolean): S;
-  /** A new socket is in use from here on; an older one is closed. */
-  opened(socket: S): void;
+export interface ConnectionOwner {
+  readonly type: SocketType;
+  readonly maxMessageBytes: number;
+  readonly drops: Drops;
+  message(frames: Buffer[]): void;
+  /** The peer takes more, after it was full. */
+  writable(): void;
   /** @param lost the peer was up and went away; what was sent to it and not answered will not be answered */
   changed(state: ConnectionState, lost: boolean): void;
 }
@@ -40,22 +34,40 @@ export interface ConnectionOwner<S extends Socket> {
 /** Where the present attempt stands; `waiting` = between two attempts. */
 type Phase = 'dialing' | 'accepted' | 'up' | 'waiting';
 
-export class Connection<S extends Socket> {
+/** What has come of an attempt, in words for a user. */
+function whyNot(error: Error): string {
+  switch (codeOf(error)) {
+    case 'ECONNREFUSED':
+    case 'ENOENT':
+      return 'nobody listens there';
+    case 'EMFILE':
+    case 'ENFILE':
+    case 'ENOBUFS':
+    case 'ENOMEM':
+      return 'no socket could be opened here';
+    default:
+      return 'nobody answers there';
+  }
+}
+
+export class Connection {
   #state: ConnectionState = 'connecting';
   #phase: Phase = 'waiting';
-  #socket: S | undefined;
+  /** Closes what the present attempt has opened; no callback comes after it. */
+  #abandon = (): void => undefined;
+  #peer: Peer | undefined;
   #why = 'not tried yet';
   #attemptAtMs = 0;
   #backOffMs = RECONNECT_FIRST_MS;
   #cancelTimer = (): void => undefined;
   #closed = false;
-  /** Counts the sockets, so that a resolution that ends late can tell that it is not wanted any more. */
+  /** Counts the attempts, so that a resolution that ends late can tell that it is not wanted any more. */
   #generation = 0;
   readonly #clock: Clock;
 
   constructor(
     readonly address: Address,
-    private readonly owner: ConnectionOwner<S>,
+    private readonly owner: ConnectionOwner,
     private readonly environment: SocketEnvironment,
   ) {
     this.#clock = clockOf(environment);
@@ -70,19 +82,14 @@ export class Connection<S extends Socket> {
     return this.#why;
   }
 
-  /** The socket to send on. */
-  get socket(): S | undefined {
-    return this.#socket;
+  /** The peer to send to, while it is up. */
+  get peer(): Peer | undefined {
+    return this.#peer;
   }
 
   /** Starts the first attempt. */
-  open(): void {
-    if (this.#closed) return;
-    this.#discard();
-    this.#phase = 'dialing';
-    this.#attemptAtMs = this.#clock.now();
-    if (isNamed(this.address)) void this.#resolveAndDial(this.#generation);
-    else this.#dial(literalEndpoint(this.address));
+  start(): void {
+    if (this.environment.context.hold(this)) this.#open();
   }
 
   /**
@@ -95,28 +102,42 @@ export class Connection<S extends Socket> {
       this.#change('connecting');
     } else if (this.#clock.now() - this.#attemptAtMs >= RECONNECT_FIRST_MS) {
       this.#change('connecting');
-      this.open();
+      this.#open();
     }
     return this.#state;
   }
 
-  /** After a loss: goes on with a new socket, so that nothing of what the old one still holds goes out later. */
-  renew(): void {
-    if (this.#closed || this.#state === 'up') return;
-    const socket = this.#socket;
-    if (socket !== undefined) socket.linger = 0;
-    this.#discard();
-    this.#phase = 'waiting';
-    this.#after(RECONNECT_FIRST_MS, () => this.open());
+  /** Sends what was handed over and closes; no callback comes after the call. */
+  async close(): Promise<void> {
+    const peer = this.#peer;
+    this.#stop();
+    if (peer === undefined) this.#abandon();
+    else await peer.end();
   }
 
-  /** Closes the socket; no callback comes after it. */
-  close(): void {
-    if (this.#closed) return;
+  /** Closes at once. */
+  destroy(): void {
+    this.#stop();
+    this.#abandon();
+  }
+
+  #stop(): void {
     this.#closed = true;
-    this.#discard();
+    this.#generation += 1;
+    this.#cancelTimer();
+    this.#peer = undefined;
     this.#state = 'down';
     this.#why = 'closed here';
+    this.environment.context.release(this);
+  }
+
+  #open(): void {
+    if (this.#closed) return;
+    this.#discard();
+    this.#phase = 'dialing';
+    this.#attemptAtMs = this.#clock.now();
+    if (isNamed(this.address)) void this.#resolveAndDial(this.#generation);
+    else this.#dial(literalEndpoint(this.address));
   }
 
   async #resolveAndDial(generation: number): Promise<void> {
@@ -126,95 +147,87 @@ export class Connection<S extends Socket> {
     } catch (error) {
       if (generation !== this.#generation) return;
       this.environment.log.debug('name not resolved', { address: this.address.text, error });
-      this.#failed('its name cannot be resolved', true);
+      this.#failed('its name cannot be resolved');
       return;
     }
     if (generation === this.#generation) this.#dial(endpoint);
   }
 
-  #dial(endpoint: Endpoint): void {
-    try {
-      const socket = this.environment.context.hold(this.owner.create(endpoint.ipv6));
-      this.#socket = socket;
-      void this.#observe(socket);
-      this.owner.opened(socket);
-      socket.connect(endpoint.text);
-    } catch (error) {
-      // No descriptor or no place for a socket is left; one may be later.
-      this.environment.log.error('a socket could not be opened', { address: this.address.text, cause: error });
-      this.#failed('no socket could be opened here', true);
-    }
+  #dial({ ip, port, path }: Endpoint): void {
+    const to: NetConnectOpts = path === undefined ? { host: ip ?? '', port: port ?? 0 } : { path };
+    const socket = connect(to);
+    this.#abandon = () => {
+      socket.on('error', () => undefined);
+      socket.destroy();
+    };
+    const generation = this.#generation;
+    const isPresent = (): boolean => generation === this.#generation;
+    const onError = (error: Error): void => {
+      if (isPresent()) this.#failed(whyNot(error));
+    };
+    socket.once('error', onError);
+    this.#after(CONNECT_TIMEOUT_MS, () => this.#failed('nobody answers there'));
+    socket.once('connect', () => {
+      if (!isPresent()) return;
+      socket.off('error', onError);
+      this.#cancelTimer();
+      this.#phase = 'accepted';
+      this.#attemptAtMs = this.#clock.now();
+      const peer = new Peer(
+        socket,
+        {
+          ready: () => {
+            if (isPresent()) this.#up(peer);
+          },
+          message: (_peer, frames) => {
+            if (isPresent()) this.owner.message(frames);
+            return true;
+          },
+          writable: () => {
+            if (isPresent()) this.owner.writable();
+          },
+          gone: () => {
+            if (isPresent()) this.#gone();
+          },
+        },
+        {
+          type: this.owner.type,
+          maxMessageBytes: this.owner.maxMessageBytes,
+          environment: this.environment,
+          drops: this.owner.drops,
+        },
+      );
+      this.#abandon = () => peer.destroy();
+    });
   }
 
-  async #observe(socket: S): Promise<void> {
-    const events = socket.events;
-    try {
-      for (;;) {
-        const event = await events.receive();
-        if (event.type === 'end') return;
-        if (socket === this.#socket) this.#on(event);
-      }
-    } catch (error) {
-      if (socket !== this.#socket || this.#closed) return; // a closed socket ends its observer with an error
-      this.environment.log.error('connection observer failed', { address: this.address.text, cause: error });
-      this.#failed('the connection could not be observed', true);
-    }
+  #up(peer: Peer): void {
+    this.#phase = 'up';
+    this.#backOffMs = RECONNECT_FIRST_MS;
+    this.#peer = peer;
+    this.#change('up');
   }
 
-  #on(event: Event): void {
-    switch (event.type) {
-      case 'connect:delay':
-        this.#cancelTimer();
-        this.#phase = 'dialing';
-        this.#attemptAtMs = this.#clock.now();
-        return;
-      case 'connect':
-        this.#phase = 'accepted';
-        this.#attemptAtMs = this.#clock.now();
-        this.#after(HANDSHAKE_TIMEOUT_MS + GRACE_MS, () => this.#failed('it does not speak ZMTP', true));
-        return;
-      case 'handshake':
-        this.#cancelTimer();
-        this.#phase = 'up';
-        this.#backOffMs = RECONNECT_FIRST_MS;
-        this.#change('up');
-        return;
-      case 'disconnect':
-        if (this.#phase === 'up') this.#lost();
-        else if (this.#phase === 'accepted') this.#failed('it does not speak ZMTP, or not with our socket', true);
-        return;
-      case 'close': // over `ipc` a retry that fails shows by this alone
-        this.#failed('nobody listens there', isNamed(this.address));
-        return;
-      case 'connect:retry':
-        // After `disconnect` this only announces the next attempt.
-        if (this.#phase === 'dialing') this.#failed('nobody answers there', isNamed(this.address));
-        else if (this.#phase === 'waiting') this.#cancelTimer();
-        return;
-      default: // the other events concern bound sockets, or explain the `disconnect` that follows
-        return;
+  #gone(): void {
+    if (this.#phase !== 'up') {
+      this.#failed('it does not speak ZMTP, or not with our socket');
+      return;
     }
-  }
-
-  #lost(): void {
+    this.#discard();
     this.#phase = 'waiting';
     this.#attemptAtMs = this.#clock.now();
     this.#why = 'the connection was lost';
-    // libzmq announces its next attempt at once, or, when the peer broke the protocol, never.
-    this.#after(GRACE_MS, () => this.open());
+    this.#after(RECONNECT_FIRST_MS, () => this.#open());
     this.#change('connecting', true);
   }
 
-  /** @param replace libzmq would not try again, or not in the way that is wanted */
-  #failed(why: string, replace: boolean): void {
+  #failed(why: string): void {
+    this.#discard();
     this.#phase = 'waiting';
     this.#attemptAtMs = this.#clock.now();
     this.#why = why;
-    if (replace) {
-      this.#discard();
-      this.#after(this.#backOffMs, () => this.open());
-      this.#backOffMs = Math.min(2 * this.#backOffMs, RECONNECT_MAX_MS);
-    }
+    this.#after(this.#backOffMs, () => this.#open());
+    this.#backOffMs = Math.min(2 * this.#backOffMs, RECONNECT_MAX_MS);
     this.#change('down');
   }
 
@@ -232,8 +245,8 @@ export class Connection<S extends Socket> {
   #discard(): void {
     this.#generation += 1;
     this.#cancelTimer();
-    const socket = this.#socket;
-    this.#socket = undefined;
-    if (socket !== undefined) this.environment.context.release(socket);
+    this.#peer = undefined;
+    this.#abandon();
+    this.#abandon = () => undefined;
   }
 }

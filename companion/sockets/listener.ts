@@ -1,25 +1,24 @@
 /**
- * The bound side of broadcasts: one SUB that is subscribed to everything, whose messages are handled one after the
- * other in the order of their arrival.
- *
- * A bound SUB attaches a new peer, and so sends it the subscription, only inside a socket call: a receive is pending
- * at all times, except while the buffer is full.
+ * The bound side of broadcasts: what ZeroMQ calls a SUB, subscribed to everything, whose messages are handled one after
+ * the other in the order of their arrival. While the buffer is full, nothing more is read.
  */
-import { Subscriber } from 'zeromq';
 import { type Clock } from '@cmbs/shared';
 import {
   DRAIN_MS,
   HANDLER_TIMEOUT_MS,
+  HARD_MESSAGE_BYTES,
   MAX_BROADCAST_BYTES_BUFFERED,
   MAX_BROADCASTS_BUFFERED,
-  SOCKET_HIGH_WATER_MARK,
   MAX_FRAME_BYTES,
 } from '@cmbs/shared/limits';
 import { type Address, parseAddress } from '../transports';
-import { bindSocket, releaseBound } from './bound';
+import { BoundSocket } from './bound';
 import { Drops } from './drops';
-import { clockOf, commonOptions, type SocketEnvironment } from './options';
+import { clockOf, type SocketEnvironment } from './options';
 import { quiet } from './turns';
+import { SUBSCRIBED } from './zmtp';
+
+const SUBSCRIBE_TO_EVERYTHING = [Buffer.from([SUBSCRIBED])];
 
 export type BroadcastHandler = (body: Buffer) => void | Promise<void>;
 
@@ -40,7 +39,8 @@ export class Listener {
   #received = 0;
   /** The handler whose end the next message waits for. */
   #current: object | undefined;
-  #resume: (() => void) | undefined;
+  /** Peers wait until there is room. */
+  #isPaused = false;
   #idle: (() => void) | undefined;
   #released = false;
   #closing: Promise<void> | undefined;
@@ -48,7 +48,7 @@ export class Listener {
   private constructor(
     /** Where it listens; with the port that the system chose where the address left it open. */
     readonly address: string,
-    private readonly socket: Subscriber,
+    private readonly socket: BoundSocket,
     private readonly handler: BroadcastHandler,
     private readonly options: ListenerOptions,
   ) {
@@ -56,7 +56,13 @@ export class Listener {
     this.#drops = new Drops('listener', address, options.log, options.counters, this.#clock);
     this.#softLimit = options.softLimit ?? MAX_FRAME_BYTES;
     this.#handlerTimeoutMs = options.handlerTimeoutMs ?? HANDLER_TIMEOUT_MS;
-    void this.#receive();
+    socket.serve(
+      {
+        ready: (peer) => void peer.send(SUBSCRIBE_TO_EVERYTHING),
+        message: (_peer, frames) => this.#take(frames),
+      },
+      this.#drops,
+    );
   }
 
   /**
@@ -69,17 +75,9 @@ export class Listener {
     options: ListenerOptions,
   ): Promise<Listener> {
     const at = typeof address === 'string' ? parseAddress(address, { bind: true, anyPort: true }) : address;
-    const create = (ipv6: boolean): Subscriber => {
-      const socket = new Subscriber({
-        ...commonOptions(options.context),
-        ipv6,
-        receiveHighWaterMark: SOCKET_HIGH_WATER_MARK,
-      });
-      socket.subscribe();
-      return socket;
-    };
-    const { socket, endpoint } = await bindSocket(at, create, options);
-    return new Listener(endpoint, socket, handler, options);
+    const limits = { type: 'SUB', maxMessageBytes: HARD_MESSAGE_BYTES } as const;
+    const socket = await BoundSocket.bind(at, { ...limits, environment: options });
+    return new Listener(socket.endpoint, socket, handler, options);
   }
 
   /** Messages that were received and wait for the handler. */
@@ -104,8 +102,7 @@ export class Listener {
     this.#released = true;
     if (this.#buffer.length > 0) this.#drops.note('unhandled_at_close', { messages: this.#buffer.length });
     this.#buffer.length = 0;
-    this.#resume?.();
-    await releaseBound(this.socket, this.address, this.options);
+    await this.socket.close();
   }
 
   async #becomesIdle(withinMs: number): Promise<void> {
@@ -127,37 +124,27 @@ export class Listener {
     return this.#buffer.length >= MAX_BROADCASTS_BUFFERED || this.#bufferedBytes >= MAX_BROADCAST_BYTES_BUFFERED;
   }
 
-  async #receive(): Promise<void> {
-    try {
-      while (!this.#released) {
-        if (this.#isFull) {
-          this.options.counters.add('cmbs_socket_paused', { socket: 'listener' });
-          await new Promise<void>((resolve) => (this.#resume = resolve));
-          this.#resume = undefined;
-          continue;
-        }
-        const frames = await this.socket.receive();
-        this.#received += 1;
-        this.#take(frames);
-      }
-    } catch (error) {
-      if (!this.socket.closed)
-        this.options.log.error('receiving broadcasts failed', { address: this.address, cause: error });
+  /** False while the buffer is full. */
+  #take(frames: readonly Buffer[]): boolean {
+    if (this.#released) return true; // its peer is being closed
+    if (this.#isFull) {
+      if (!this.#isPaused) this.options.counters.add('cmbs_socket_paused', { socket: 'listener' });
+      this.#isPaused = true;
+      return false;
     }
-  }
-
-  #take(frames: readonly Buffer[]): void {
+    this.#received += 1;
     const [body] = frames;
     if (body === undefined || frames.length > 1) {
       this.#drops.note('not_one_frame', { frames: frames.length });
     } else if (body.length > this.#softLimit) {
       this.#drops.note('too_large', { bytes: body.length });
     } else if (this.#isBusy) {
-      this.#buffer.push(body);
+      this.#buffer.push(Buffer.from(body)); // a copy: what arrived with it need not stay
       this.#bufferedBytes += body.length;
     } else {
       this.#handle(body);
     }
+    return true;
   }
 
   #handle(body: Buffer): void {
@@ -198,7 +185,10 @@ export class Listener {
       this.#bufferedBytes -= body.length;
       this.#handle(body);
     }
-    if (!this.#isFull) this.#resume?.();
+    if (this.#isPaused && !this.#isFull) {
+      this.#isPaused = false;
+      this.socket.resume(() => !this.#isFull);
+    }
     if (!this.#isBusy) this.#idle?.();
   }
 

@@ -1,36 +1,35 @@
 /**
- * The bound side of request and reply: one ROUTER that serves plain `REQ` peers and DEALERs with many in flight side
- * by side.
+ * The bound side of request and reply: what ZeroMQ calls a ROUTER, which serves plain `REQ` peers and DEALERs with many
+ * in flight side by side.
  *
- * On the wire: `[peer, …envelope, empty, body]`; the reply echoes all frames up to the empty one. Each request gets
- * one reply: the handler's, or an error that the caller of {@link Replier.bind} words. Where no empty frame is, there
- * is no envelope to reply to: counted and dropped.
+ * On the wire: `[…envelope, empty, body]`; the reply echoes all frames up to the empty one. Each request gets one reply:
+ * the handler's, or an error that the caller of {@link Replier.bind} words. Where no empty frame is, there is no
+ * envelope to reply to: counted and dropped.
  *
- * Bounds that ZeroMQ leaves open: it reads all frames of one message into memory, each up to `HARD_FRAME_BYTES`, before
- * it hands any over, and keeps `REPLIER_RECEIVE_HIGH_WATER_MARK` messages for each peer while all handlers are busy.
+ * While as many handlers run as may, or have as many bytes, nothing more is read: each peer waits with one message, and
+ * they go on in turn.
  */
-import { Router } from 'zeromq';
 import { type Clock, CmbsError, toCmbsError } from '@cmbs/shared';
 import {
   DEADLINE_SWEEP_MS,
   DRAIN_MS,
   HANDLER_TIMEOUT_MS,
+  HARD_MESSAGE_BYTES,
   MAX_ENVELOPE_FRAMES,
-  MAX_HANDLERS,
-  REPLIER_RECEIVE_HIGH_WATER_MARK,
-  SOCKET_HIGH_WATER_MARK,
   MAX_FRAME_BYTES,
+  MAX_HANDLED_BYTES,
+  MAX_HANDLERS,
 } from '@cmbs/shared/limits';
 import { type Address, parseAddress } from '../transports';
-import { bindSocket, releaseBound } from './bound';
+import { BoundSocket } from './bound';
 import { Drops } from './drops';
-import { codeOf } from './errno';
-import { clockOf, commonOptions, type SocketEnvironment } from './options';
+import { clockOf, type SocketEnvironment } from './options';
+import { type Peer } from './peer';
 import { quiet } from './turns';
 
 export interface EnvelopeInfo {
   /** The connection that the request came by; a peer that reconnects has another. */
-  readonly peer: Buffer;
+  readonly peer: Peer;
   /** Frames between the peer and the empty one: 0 for a plain `REQ`, 1 for our {@link Requester}. */
   readonly hops: number;
 }
@@ -53,7 +52,10 @@ export interface ReplierOptions extends SocketEnvironment {
 
 /** A request whose handler has not ended. */
 interface Running {
-  readonly frames: Buffer[];
+  readonly peer: Peer;
+  /** All up to the empty one. */
+  readonly envelope: readonly Buffer[];
+  readonly bodyBytes: number;
   readonly deadlineMs: number;
 }
 
@@ -64,10 +66,11 @@ export class Replier {
   readonly #softLimit: number;
   readonly #handlerTimeoutMs: number;
   readonly #running = new Set<Running>();
+  #runningBytes = 0;
   #received = 0;
   #sweeping = false;
-  /** Continues the receive loop that waits for a handler to end. */
-  #resume: (() => void) | undefined;
+  /** Peers wait for a handler to end. */
+  #isPaused = false;
   /** Called when the last handler ends. */
   #idle: (() => void) | undefined;
   #released = false;
@@ -76,7 +79,7 @@ export class Replier {
   private constructor(
     /** Where it listens; with the port that the system chose where the address left it open. */
     readonly address: string,
-    private readonly socket: Router,
+    private readonly socket: BoundSocket,
     private readonly handler: RequestHandler,
     private readonly options: ReplierOptions,
   ) {
@@ -85,7 +88,7 @@ export class Replier {
     this.#maxConcurrent = options.maxConcurrent ?? MAX_HANDLERS;
     this.#softLimit = options.softLimit ?? MAX_FRAME_BYTES;
     this.#handlerTimeoutMs = options.handlerTimeoutMs ?? HANDLER_TIMEOUT_MS;
-    void this.#receive();
+    socket.serve({ message: (peer, frames) => this.#take(peer, frames) }, this.#drops);
   }
 
   /**
@@ -98,18 +101,9 @@ export class Replier {
     options: ReplierOptions,
   ): Promise<Replier> {
     const at = typeof address === 'string' ? parseAddress(address, { bind: true, anyPort: true }) : address;
-    const create = (ipv6: boolean): Router =>
-      new Router({
-        ...commonOptions(options.context),
-        ipv6,
-        sendHighWaterMark: SOCKET_HIGH_WATER_MARK,
-        receiveHighWaterMark: REPLIER_RECEIVE_HIGH_WATER_MARK,
-        // What a peer that left or does not read cannot take is refused to us at once, so that it can be counted.
-        mandatory: true,
-        sendTimeout: 0,
-      });
-    const { socket, endpoint } = await bindSocket(at, create, options);
-    return new Replier(endpoint, socket, handler, options);
+    const limits = { type: 'ROUTER', maxMessageBytes: HARD_MESSAGE_BYTES } as const;
+    const socket = await BoundSocket.bind(at, { ...limits, environment: options });
+    return new Replier(socket.endpoint, socket, handler, options);
   }
 
   /** Handlers that run now. */
@@ -135,10 +129,9 @@ export class Replier {
       await this.#becomesIdle(deadlineMs - this.#clock.now());
     } while (!isLate());
     this.#released = true;
-    for (const { frames } of this.#running) this.#drops.note('unanswered_at_close', { frames: frames.length });
+    for (const { bodyBytes } of this.#running) this.#drops.note('unanswered_at_close', { bytes: bodyBytes });
     this.#running.clear();
-    this.#resume?.();
-    await releaseBound(this.socket, this.address, this.options);
+    await this.socket.close();
   }
 
   async #becomesIdle(withinMs: number): Promise<void> {
@@ -152,67 +145,64 @@ export class Replier {
     this.#idle = undefined;
   }
 
-  async #receive(): Promise<void> {
-    try {
-      while (!this.#released) {
-        if (this.#running.size >= this.#maxConcurrent) {
-          this.options.counters.add('cmbs_socket_paused', { socket: 'replier' });
-          await new Promise<void>((resolve) => (this.#resume = resolve));
-          this.#resume = undefined;
-          continue;
-        }
-        const frames = await this.socket.receive();
-        this.#received += 1;
-        this.#take(frames);
-      }
-    } catch (error) {
-      if (!this.socket.closed)
-        this.options.log.error('receiving requests failed', { address: this.address, cause: error });
-    }
+  get #isSaturated(): boolean {
+    return this.#running.size >= this.#maxConcurrent || this.#runningBytes >= MAX_HANDLED_BYTES;
   }
 
-  #take(frames: Buffer[]): void {
-    const empty = frames.findIndex((frame, index) => index > 0 && frame.length === 0);
-    const hops = empty - 1;
-    const [peer] = frames;
-    if (peer === undefined || empty < 0 || hops > MAX_ENVELOPE_FRAMES) {
-      this.#drops.note('no_envelope', { frames: frames.length });
-      return;
+  /** False while no handler is free. */
+  #take(peer: Peer, frames: Buffer[]): boolean {
+    if (this.#released) return true; // its peer is being closed
+    if (this.#isSaturated) {
+      if (!this.#isPaused) this.options.counters.add('cmbs_socket_paused', { socket: 'replier' });
+      this.#isPaused = true;
+      return false;
     }
-    const body = frames[empty + 1];
-    if (body === undefined || frames.length !== empty + 2) {
-      frames.length = empty + 2; // leaves room for the reply in the place of the body
+    this.#received += 1;
+    const hops = frames.findIndex(({ length }) => length === 0);
+    if (hops < 0 || hops > MAX_ENVELOPE_FRAMES) {
+      this.#drops.note('no_envelope', { frames: frames.length });
+      return true;
+    }
+    const envelope = frames.slice(0, hops + 1);
+    const body = frames[hops + 1];
+    if (body === undefined || frames.length !== hops + 2) {
       this.#drops.note('not_one_frame');
-      this.#refuse(frames, new CmbsError('bad_request', 'A request must have one frame; send it as one.'));
-      return;
+      this.#refuse(peer, envelope, new CmbsError('bad_request', 'A request must have one frame; send it as one.'));
+      return true;
     }
     if (body.length > this.#softLimit) {
       this.#drops.note('too_large', { bytes: body.length });
       const message = `A message may have at most ${String(this.#softLimit)} bytes; send less.`;
-      this.#refuse(frames, new CmbsError('too_large', message));
-      return;
+      this.#refuse(peer, envelope, new CmbsError('too_large', message));
+      return true;
     }
+    this.#handle(peer, envelope, body);
+    return true;
+  }
 
+  #handle(peer: Peer, envelope: readonly Buffer[], body: Buffer): void {
     let outcome: Promise<Reply> | Reply;
     try {
-      outcome = this.handler(body, { peer, hops });
+      outcome = this.handler(body, { peer, hops: envelope.length - 1 });
     } catch (error) {
-      this.#refuse(frames, error);
+      this.#refuse(peer, envelope, error);
       return;
     }
     if (typeof outcome === 'string' || Buffer.isBuffer(outcome)) {
-      this.#reply(frames, outcome);
+      this.#reply(peer, envelope, outcome);
       return;
     }
-    const running: Running = { frames, deadlineMs: this.#clock.now() + this.#handlerTimeoutMs };
+    const deadlineMs = this.#clock.now() + this.#handlerTimeoutMs;
+    const running: Running = { peer, envelope, bodyBytes: body.length, deadlineMs };
     this.#running.add(running);
+    this.#runningBytes += running.bodyBytes;
     this.#sweep();
     outcome.then(
       (reply) => {
-        if (this.#end(running)) this.#reply(frames, reply);
+        if (this.#end(running)) this.#reply(peer, envelope, reply);
       },
       (error: unknown) => {
-        if (this.#end(running)) this.#refuse(frames, error);
+        if (this.#end(running)) this.#refuse(peer, envelope, error);
       },
     );
   }
@@ -223,7 +213,12 @@ export class Replier {
       this.#drops.note('late_reply');
       return false;
     }
-    this.#resume?.();
+    this.#runningBytes -= running.bodyBytes;
+    if (this.#isPaused && !this.#isSaturated) {
+      this.#isPaused = false;
+      // After the reply to this one, which the caller sends.
+      setImmediate(() => this.socket.resume(() => !this.#isSaturated));
+    }
     if (this.#running.size === 0) this.#idle?.();
     return true;
   }
@@ -238,7 +233,8 @@ export class Replier {
         if (running.deadlineMs > now || !this.#end(running)) continue;
         this.#drops.note('handler_timeout');
         this.#refuse(
-          running.frames,
+          running.peer,
+          running.envelope,
           new CmbsError('deadline_exceeded', 'The request took too long; try it again.'),
         );
       }
@@ -246,7 +242,7 @@ export class Replier {
     });
   }
 
-  #refuse(frames: Buffer[], thrown: unknown): void {
+  #refuse(peer: Peer, envelope: readonly Buffer[], thrown: unknown): void {
     const error = toCmbsError(thrown);
     if (!(thrown instanceof CmbsError)) {
       this.options.log.error('a request handler failed', { address: this.address, cause: thrown });
@@ -259,30 +255,12 @@ export class Replier {
       this.options.log.error('an error reply could not be worded', { address: this.address, cause: failure });
       reply = '';
     }
-    this.#reply(frames, reply);
+    this.#reply(peer, envelope, reply);
   }
 
-  /** @param frames of the request, its body the last: the reply takes that place, and no frame is copied */
-  #reply(frames: Buffer[], reply: Reply): void {
-    const message: Reply[] = frames;
-    message[message.length - 1] = reply;
-    try {
-      this.socket.send(message).catch(this.#onSendFailed);
-    } catch (error) {
-      this.#onSendFailed(error); // the socket was closed under us
-    }
+  #reply(peer: Peer, envelope: readonly Buffer[], reply: Reply): void {
+    // A peer that left or does not read cannot have it; counted, since the handler has done its work.
+    if (peer.isFull) this.#drops.note('peer_does_not_read');
+    else if (!peer.send([...envelope, reply])) this.#drops.note('peer_gone');
   }
-
-  readonly #onSendFailed = (error: unknown): void => {
-    switch (codeOf(error)) {
-      case 'EHOSTUNREACH':
-        this.#drops.note('peer_gone');
-        return;
-      case 'EAGAIN':
-        this.#drops.note('peer_does_not_read');
-        return;
-      default:
-        this.#drops.note('reply_not_sent', { error });
-    }
-  };
 }

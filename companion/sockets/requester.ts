@@ -1,6 +1,6 @@
 /**
- * Requests to one peer: many in flight over one DEALER, each answered by a plain `REP` peer or by our own
- * {@link Replier} in one frame.
+ * Requests to one peer: many in flight over one connection (what ZeroMQ calls a DEALER), each answered by a plain `REP`
+ * peer or by our own {@link Replier} in one frame.
  *
  * On the wire: `[correlation, empty, body]`; the peer echoes what stands before the empty frame. A reply that does
  * not carry a correlation of ours is counted and ignored, even when just one request is in flight: it may be the late
@@ -9,20 +9,19 @@
  * There is no retry here. A request fails with a {@link PeerError} whose reason tells the caller whether to send
  * again (`lost`, `timeout`: the peer may have acted on it) or to wait (`no_listener`: it never left).
  */
-import { Dealer } from 'zeromq';
 import { type Clock, CmbsError } from '@cmbs/shared';
 import {
   DEADLINE_SWEEP_MS,
   DEFAULT_REQUEST_TIMEOUT_MS,
-  HARD_FRAME_BYTES,
+  HARD_MESSAGE_BYTES,
+  HARD_REPLY_BYTES,
   MAX_REQUESTS_IN_FLIGHT,
   MAX_REQUESTS_WAITING,
 } from '@cmbs/shared/limits';
 import { type Address, parseAddress } from '../transports';
 import { Connection, type ConnectionState } from './connection';
 import { Drops } from './drops';
-import { codeOf } from './errno';
-import { clockOf, connectOptions, type SocketEnvironment } from './options';
+import { clockOf, type SocketEnvironment } from './options';
 
 /**
  * - `no_listener`: nobody listens at the address, or what listens there does not speak ZMTP with us; not sent.
@@ -67,28 +66,26 @@ interface Pending {
   readonly reject: (error: Error) => void;
   readonly signal: AbortSignal | undefined;
   readonly onAbort: (() => void) | undefined;
-  /** The connection it was sent on, counted; 0 while it waits. */
-  connection: number;
 }
 
 const CORRELATION_BYTES = 4;
 const EMPTY = Buffer.alloc(0);
-/** Milliseconds until a send is tried again that met a connection which is up but not attached yet. */
-const SEND_AGAIN_MS = 1;
+/** Bytes of a body that a peer of our kind takes together with its envelope; a longer one would cost the connection. */
+const MAX_BODY_BYTES = HARD_MESSAGE_BYTES - 1024;
 
 export class Requester {
-  readonly #connection: Connection<Dealer>;
+  readonly #connection: Connection;
   readonly #clock: Clock;
   readonly #drops: Drops;
   readonly #maxInFlight: number;
   readonly #maxWaiting: number;
   readonly #listeners = new Set<StateListener>();
   /** Both in the order of their requests. */
-  #waiting = new Map<number, Pending>();
+  readonly #waiting = new Map<number, Pending>();
   readonly #inFlight = new Map<number, Pending>();
   #lastId = 0;
-  #connections = 0;
-  #received = 0;
+  /** Told when there is memory again. */
+  #awaitsMemory = false;
   #sweeping = false;
   #closed = false;
 
@@ -102,18 +99,19 @@ export class Requester {
     this.#drops = new Drops('requester', peer.text, options.log, options.counters, this.#clock);
     this.#maxInFlight = options.maxInFlight ?? MAX_REQUESTS_IN_FLIGHT;
     this.#maxWaiting = options.maxWaiting ?? MAX_REQUESTS_WAITING;
-    this.#connection = new Connection<Dealer>(
+    this.#connection = new Connection(
       peer,
       {
-        // Not `immediate`: with it libzmq 4.3.5 drops, at a disconnect, replies that it has received and we have not
-        // read. Instead nothing is sent before the connection is up, and a lost socket is replaced.
-        create: (ipv6) => new Dealer({ ...connectOptions(options.context), ipv6 }),
-        opened: (socket) => void this.#receive(socket),
+        type: 'DEALER',
+        maxMessageBytes: HARD_REPLY_BYTES,
+        drops: this.#drops,
+        message: (frames) => this.#onReply(frames),
+        writable: () => this.#pump(),
         changed: (state, lost) => this.#changed(state, lost),
       },
       options,
     );
-    this.#connection.open();
+    this.#connection.start();
   }
 
   get address(): string {
@@ -126,9 +124,7 @@ export class Requester {
 
   /** Looks at once whether a peer that is not there is back, unless that was done just now; gives the state since. */
   hurry(): ConnectionState {
-    // A socket with replies still to be read is not replaced.
-    if (!this.#closed && this.state !== 'up' && this.#inFlight.size === 0) this.#connection.hurry();
-    return this.state;
+    return this.#connection.hurry();
   }
 
   /** Requests that have no outcome yet. */
@@ -160,12 +156,11 @@ export class Requester {
       const id = this.#nextId();
       const onAbort = signal === undefined ? undefined : () => this.#fail(id, 'aborted');
       const deadlineMs = this.#clock.now() + timeoutMs;
-      const pending: Pending = { id, body, deadlineMs, resolve, reject, signal, onAbort, connection: 0 };
+      const pending: Pending = { id, body, deadlineMs, resolve, reject, signal, onAbort };
       if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true });
       this.#sweep();
-      if (this.state === 'up' && this.#waiting.size === 0 && this.#inFlight.size < this.#maxInFlight)
-        this.#send(pending);
-      else this.#waiting.set(id, pending);
+      this.#waiting.set(id, pending);
+      if (this.#waiting.size === 1) this.#pump();
     });
   }
 
@@ -174,22 +169,16 @@ export class Requester {
     if (this.#closed) return;
     this.#closed = true;
     this.#listeners.clear();
-    this.#connection.close();
     for (const id of [...this.#waiting.keys(), ...this.#inFlight.keys()]) this.#fail(id, 'closed');
+    await this.#connection.close();
   }
 
   /** Why a request cannot even wait. */
   #refusal(body: Buffer | string, signal: AbortSignal | undefined): Error | undefined {
     if (this.#closed) return this.#error('closed', false);
     if (signal?.aborted === true) return this.#error('aborted', false);
-    if (
-      body.length > HARD_FRAME_BYTES ||
-      (typeof body === 'string' && Buffer.byteLength(body) > HARD_FRAME_BYTES)
-    ) {
-      return new CmbsError(
-        'too_large',
-        `A message may have at most ${String(HARD_FRAME_BYTES)} bytes; send less.`,
-      );
+    if (body.length > MAX_BODY_BYTES || (typeof body === 'string' && Buffer.byteLength(body) > MAX_BODY_BYTES)) {
+      return new CmbsError('too_large', `A message may have at most ${String(MAX_BODY_BYTES)} bytes; send less.`);
     }
     if (this.hurry() === 'down') return this.#error('no_listener', false);
     if (this.#waiting.size >= this.#maxWaiting) {
@@ -206,57 +195,30 @@ export class Requester {
     return this.#lastId;
   }
 
-  #send(pending: Pending): void {
-    const socket = this.#connection.socket;
-    if (socket === undefined) {
-      this.#waiting.set(pending.id, pending);
-      return;
-    }
-    pending.connection = this.#connections;
-    this.#inFlight.set(pending.id, pending);
-    const correlation = Buffer.allocUnsafe(CORRELATION_BYTES);
-    correlation.writeUInt32BE(pending.id);
-    // The high-water mark is above what may be in flight, so that a send is refused only when there is no connection.
-    try {
-      socket.send([correlation, EMPTY, pending.body]).catch((error: unknown) => this.#notSent(pending, error));
-    } catch (error) {
-      this.#notSent(pending, error); // the socket was closed under us
-    }
-  }
-
-  /** Back to its place among those that wait: nothing of it has left. */
-  #notSent(pending: Pending, error: unknown): void {
-    if (!this.#inFlight.delete(pending.id)) return;
-    pending.connection = 0;
-    this.#waiting.set(pending.id, pending);
-    this.#waiting = new Map([...this.#waiting].sort(([one], [other]) => one - other));
-    if (codeOf(error) !== 'EAGAIN') {
-      this.options.log.error('request not sent', { address: this.address, cause: error });
-      this.#fail(pending.id, 'lost');
-      return;
-    }
-    this.#clock.after(SEND_AGAIN_MS, () => this.#pump());
-  }
-
+  /** Sends what waits, as far as the window, the peer and the memory allow. */
   #pump(): void {
     for (const [id, pending] of this.#waiting) {
-      if (this.state !== 'up' || this.#inFlight.size >= this.#maxInFlight) return;
+      const { peer } = this.#connection;
+      if (peer === undefined || this.#closed || this.#inFlight.size >= this.#maxInFlight || peer.isFull) return;
+      if (this.options.context.unsent.isScarce) {
+        this.#pumpWhenPlenty();
+        return;
+      }
+      const correlation = Buffer.allocUnsafe(CORRELATION_BYTES);
+      correlation.writeUInt32BE(id);
+      if (!peer.send([correlation, EMPTY, pending.body])) return; // it goes on when the peer is back
       this.#waiting.delete(id);
-      this.#send(pending);
+      this.#inFlight.set(id, pending);
     }
   }
 
-  async #receive(socket: Dealer): Promise<void> {
-    try {
-      for (;;) {
-        const frames = await socket.receive();
-        this.#received += 1;
-        this.#onReply(frames);
-      }
-    } catch (error) {
-      if (!socket.closed)
-        this.options.log.error('receiving replies failed', { address: this.address, cause: error });
-    }
+  #pumpWhenPlenty(): void {
+    if (this.#awaitsMemory) return;
+    this.#awaitsMemory = true;
+    this.options.context.unsent.whenPlenty(() => {
+      this.#awaitsMemory = false;
+      this.#pump();
+    });
   }
 
   #onReply(frames: readonly Buffer[]): void {
@@ -278,32 +240,10 @@ export class Requester {
   }
 
   #changed(state: ConnectionState, lost: boolean): void {
-    if (state === 'up') {
-      this.#connections += 1;
-      this.#pump();
-    } else if (state === 'down') {
-      for (const id of [...this.#waiting.keys()]) this.#fail(id, 'no_listener');
-    }
-    if (lost) this.#failLost(this.#connections, this.#received, 0);
+    if (lost) for (const id of [...this.#inFlight.keys()]) this.#fail(id, 'lost');
+    if (state === 'up') this.#pump();
+    else if (state === 'down') for (const id of [...this.#waiting.keys()]) this.#fail(id, 'no_listener');
     for (const listener of [...this.#listeners]) listener(state);
-  }
-
-  /**
-   * Fails what was sent on a connection that is gone, once two turns of the event loop bring no reply any more (the
-   * news of the loss can overtake replies that came before it), and goes on with a new socket.
-   */
-  #failLost(connection: number, received: number, quietTurns: number): void {
-    if (quietTurns < 2) {
-      setImmediate(() => {
-        const quiet = received === this.#received;
-        this.#failLost(connection, this.#received, quiet ? quietTurns + 1 : 0);
-      });
-      return;
-    }
-    for (const pending of [...this.#inFlight.values()]) {
-      if (pending.connection <= connection) this.#fail(pending.id, 'lost');
-    }
-    if (connection === this.#connections) this.#connection.renew();
   }
 
   #fail(id: number, reason: PeerErrorReason): void {

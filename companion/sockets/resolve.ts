@@ -1,6 +1,5 @@
 /**
- * Names are resolved here, on Node's thread pool, and never by libzmq: it does so on the one thread that moves all
- * bytes of the process, where a single name server that does not answer stops every other peer for seconds.
+ * Names are resolved once per attempt, within a deadline; the address that comes of it is the one that is used.
  */
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
@@ -8,11 +7,11 @@ import { type Clock } from '@cmbs/shared';
 import { CONNECT_TIMEOUT_MS } from '@cmbs/shared/limits';
 import { type Address } from '../transports';
 
+/** What the system is given: an IP address and a port, or a path. */
 export interface Endpoint {
-  /** What the socket is given: an address without a name in it. */
-  readonly text: string;
-  /** The socket needs its `ipv6` option. */
-  readonly ipv6: boolean;
+  readonly ip?: string;
+  readonly port?: number;
+  readonly path?: string;
 }
 
 /** True when an address has to be resolved again at each attempt, since its name may move. */
@@ -42,9 +41,7 @@ export async function resolveEndpoint(address: Address, clock: Clock): Promise<E
 }
 
 /** The endpoint of an address that needs no resolution. */
-export function literalEndpoint(address: Address): Endpoint {
-  if (address.host === undefined) return { text: address.text, ipv6: false };
-  const ipv6 = address.host.includes(':');
-  const host = ipv6 ? `[${address.host}]` : address.host;
-  return { text: `${address.scheme}://${host}:${address.port === 0 ? '*' : String(address.port)}`, ipv6 };
+export function literalEndpoint({ host, port, path }: Address): Endpoint {
+  if (host === undefined) return path === undefined ? {} : { path };
+  return port === undefined ? { ip: host } : { ip: host, port };
 }

@@ -8,6 +8,8 @@ import { Listener } from '@cmbs/companion/sockets/listener';
 import { Replier } from '@cmbs/companion/sockets/replier';
 import { Requester } from '@cmbs/companion/sockets/requester';
 import { deferred, next, recordedEnvironment, type RecordedEnvironment, within } from './sockets-support';
+import { type Clock, type CmbsError, systemClock } from '@cmbs/shared';
+import { COMMAND, frame, handshake, MORE, rawPeer } from './zmtp-client';
 
 const LOOPBACK = 'tcp://127.0.0.1:*';
 
@@ -68,7 +70,7 @@ async function broadcastTo(address: string, body: string): Promise<void> {
   const peer = new Broadcaster(address, environment);
   opened.push(() => peer.close());
   await isSubscribed(peer);
-  expect(await peer.send(body)).toBe(true);
+  expect(peer.send(body)).toBe(true);
   await peer.close();
 }
 
@@ -84,19 +86,6 @@ async function isDisconnected(socket: Dealer): Promise<void> {
   while ((await events.receive()).type !== 'disconnect');
 }
 
-/** The greeting and the READY command of a ZMTP 3.0 peer without security (RFC 23). */
-function handshake(type: string): Buffer {
-  const greeting = Buffer.alloc(64);
-  greeting[0] = 0xff;
-  greeting[9] = 0x7f;
-  greeting[10] = 3;
-  greeting.write('NULL', 12);
-  const value = Buffer.alloc(4);
-  value.writeUInt32BE(type.length);
-  const ready = Buffer.concat([Buffer.from('\x05READY\x0bSocket-Type', 'latin1'), value, Buffer.from(type)]);
-  return Buffer.concat([greeting, Buffer.from([4, ready.length]), ready]);
-}
-
 /** What a TCP peer sends: at once, and after our side has completed the handshake. */
 interface Attack {
   readonly first: Buffer;
@@ -106,6 +95,9 @@ interface Attack {
 const NOTHING = Buffer.alloc(0);
 const FRAME_OF_8_EIB = Buffer.from('027fffffffffffffff', 'hex');
 const FRAME_OF_4_GIB = Buffer.from('0200000000ffffffff', 'hex');
+const FRAME_BEGUN = Buffer.from([0, 10, 65]);
+const HEADER_BEGUN = Buffer.from([2, 0, 0]);
+const GREETING = handshake('DEALER').subarray(0, 64);
 const EMPTY_FRAMES_WITHOUT_END = Buffer.alloc(4096, 1).fill(Buffer.from([1, 0]));
 
 /** Bytes at random, and clever ones after a correct beginning. */
@@ -191,11 +183,11 @@ describe('a replier', () => {
     const limit = 1024 * 1024;
     expect(await peer.request(Buffer.alloc(limit))).toHaveLength(limit);
     expect(String(await peer.request(Buffer.alloc(limit + 1)))).toContain('too_large: ');
-    expect(String(await peer.request(Buffer.alloc(16 * limit)))).toContain('too_large: ');
+    expect(String(await peer.request(Buffer.alloc(1.2 * limit)))).toContain('too_large: ');
     expect(sizes).toEqual([limit]);
   });
 
-  it('drops the connection of a frame above the hard limit, and only that', async () => {
+  it('drops the connection of a message above the hard limit, and only that', async () => {
     const bound = await replier();
     const good = new Requester(bound.address, environment);
     opened.push(() => good.close());
@@ -206,7 +198,7 @@ describe('a replier', () => {
     const dealer = plainDealer(bound.address);
     // Watched from before the frame leaves: what happens earlier is not told.
     const dropped = isDisconnected(dealer);
-    await dealer.send(['', Buffer.alloc(16 * 1024 * 1024 + 1)]);
+    await dealer.send(['', Buffer.alloc(1.25 * 1024 * 1024 + 1)]);
     await within(dropped, 'the connection is dropped');
     expect(String(await good.request('after'))).toBe('after');
     expect(states).toEqual([]);
@@ -273,6 +265,84 @@ describe('a listener', () => {
   });
 });
 
+describe('a connection', () => {
+  /** A clock on which every wait is a fiftieth as long. */
+  const hurried: Clock = { ...systemClock, after: (delayMs, task) => systemClock.after(delayMs / 50, task) };
+
+  async function cutAfter(bytes: Buffer): Promise<void> {
+    const options = { ...environment, clock: hurried, errorReply: ({ code }: CmbsError) => code };
+    const bound = await Replier.bind(LOOPBACK, (body) => body, options);
+    opened.push(() => bound.close(0));
+    const socket = connect(Number(new URL(bound.address).port), '127.0.0.1');
+    opened.push(() => socket.destroy());
+    socket.on('error', () => undefined);
+    socket.resume();
+    socket.write(bytes);
+    await within(
+      once(socket, 'close').then(() => undefined),
+      'the connection is cut',
+    );
+  }
+
+  it.each([
+    ['says nothing', 'handshake_timeout', NOTHING],
+    ['ends within its greeting', 'handshake_timeout', handshake('DEALER').subarray(0, 30)],
+    [
+      'begins a message and does not go on',
+      'unfinished_message',
+      Buffer.concat([handshake('DEALER'), FRAME_BEGUN]),
+    ],
+    [
+      'begins a header and does not go on',
+      'unfinished_message',
+      Buffer.concat([handshake('DEALER'), HEADER_BEGUN]),
+    ],
+    ['speaks HTTP', 'not_zmtp', Buffer.from('GET / HTTP/1.1\r\n\r\n')],
+    ['speaks ZMTP 2.0', 'zmtp_too_old', Buffer.from('ff00000000000000017f0105', 'hex')],
+    ['speaks ZMTP 1.0', 'zmtp_too_old', Buffer.from('ff000000000000000d7e', 'hex')],
+    ['is of a socket that does not fit', 'socket_does_not_fit', handshake('PUB')],
+    ['sends a message before its handshake', 'no_handshake', Buffer.concat([GREETING, FRAME_BEGUN])],
+    ['claims a frame of 8 EiB', 'message_too_large', Buffer.concat([handshake('DEALER'), FRAME_OF_8_EIB])],
+    [
+      'sets flags that are not known',
+      'malformed_frame',
+      Buffer.concat([handshake('DEALER'), Buffer.from([8, 0])]),
+    ],
+  ])('that %s is cut, and counted as %s', async (_what, reason, bytes) => {
+    await cutAfter(bytes);
+    expect(environment.counters.get(`cmbs_socket_drops:${reason}`)).toBe(1);
+    expect(environment.context.received.total).toBe(0);
+  });
+
+  it('that pings is answered', async () => {
+    const bound = await replier();
+    const socket = await rawPeer(bound.address, 'DEALER');
+    opened.push(() => socket.destroy());
+    const answer = once(socket, 'data') as Promise<[Buffer]>;
+    socket.write(frame('\x04PING\0\0context', COMMAND));
+    const [pong] = await within(answer, 'a PONG');
+    expect(pong.toString('latin1')).toContain('\x04PONGcontext');
+  });
+
+  it('that brings its bytes one by one is served like any other', async () => {
+    const bound = await replier();
+    const socket = connect(Number(new URL(bound.address).port), '127.0.0.1');
+    opened.push(() => socket.destroy());
+    const replied = deferred();
+    let received = '';
+    socket.setNoDelay(true);
+    socket.on('data', (data) => {
+      received += data.toString('latin1');
+      if (received.includes('one by one')) replied.resolve();
+    });
+    for (const byte of Buffer.concat([handshake('DEALER'), frame('', MORE), frame('one by one')])) {
+      socket.write(Buffer.from([byte]));
+      await new Promise(setImmediate);
+    }
+    await within(replied.promise, 'the reply');
+  });
+});
+
 describe('a socket that connects', () => {
   /** A server that carries out each attack on one connection, then stops, and its port is free. */
   async function hostileServer(planned: readonly Attack[]): Promise<{ address: string; done: Promise<void> }> {
@@ -329,7 +399,7 @@ describe('a socket that connects', () => {
     await good.bind(address);
     const received = good.receive();
     await isSubscribed(peer);
-    expect(await peer.send('a')).toBe(true);
+    expect(peer.send('a')).toBe(true);
     expect(String(await within(received, 'the message'))).toBe('a');
   });
 });

@@ -9,6 +9,7 @@ import { type PeerError, Requester, type RequesterOptions } from '@cmbs/companio
 import { Replier, type ReplierOptions, type RequestHandler } from '@cmbs/companion/sockets/replier';
 import { type Clock, CmbsError, systemClock } from '@cmbs/shared';
 import {
+  becomes,
   deferred,
   freePort,
   next,
@@ -470,15 +471,41 @@ describe('a replier', () => {
   });
 
   it('counts the replies that a peer does not read, and serves the others', async () => {
-    const large = Buffer.alloc(64 * 1024);
-    const bound = await replier(() => large);
+    const large = Buffer.alloc(256 * 1024);
+    const release = deferred();
+    const all = deferred();
+    let asked = 0;
+    const bound = await replier(async (body) => {
+      if (String(body) !== 'x') return body;
+      if ((asked += 1) === 200) all.resolve();
+      await release.promise;
+      return large;
+    });
+    // 50 MB of replies: more than the buffers of the system and of a connection together.
     const deaf = plain(new Dealer({ linger: 0, receiveHighWaterMark: 1, receiveBufferSize: 4096 }), bound.address);
-    for (let sent = 0; environment.counters.get('cmbs_socket_drops:peer_does_not_read') === 0; sent += 1) {
-      expect(sent).toBeLessThan(100_000);
-      await deaf.send(['id', '', 'x']);
-      await new Promise(setImmediate);
+    for (let sent = 0; sent < 200; sent += 1) await deaf.send(['id', '', 'x']);
+    await within(all.promise, '200 requests');
+    release.resolve();
+    await environment.counters.reaches('cmbs_socket_drops:peer_does_not_read', 1);
+    expect(environment.context.unsent.total).toBeLessThan(5 * 1024 * 1024);
+    expect(String(await within(requester(bound.address).request('a'), 'a reply'))).toBe('a');
+  });
+
+  it('asks no more of a peer that does not read, and all of it once it reads', async () => {
+    const large = Buffer.alloc(256 * 1024);
+    let answered = 0;
+    const bound = await replier(() => {
+      answered += 1;
+      return large;
+    });
+    const peer = plain(new Dealer({ linger: 0, receiveHighWaterMark: 1, receiveBufferSize: 4096 }), bound.address);
+    for (let sent = 0; sent < 200; sent += 1) await peer.send(['id', '', 'x']);
+    await becomes(() => answered > 0, 'the first request');
+    for (let received = 0; received < 200; received += 1) {
+      expect(answered - received).toBeLessThan(100);
+      await within(peer.receive(), `reply ${received}`);
     }
-    expect(await within(requester(bound.address).request('a'), 'a reply')).toHaveLength(large.length);
+    expect(environment.counters.get('cmbs_socket_drops')).toBe(0);
   });
 
   it('says why an address cannot be bound', async () => {

@@ -1,0 +1,59 @@
+/**
+ * The memory that all connections of a process take together, in one direction: what peers have sent of messages that
+ * are not finished or not wanted yet, or what they have not read. Each connection has a bound of its own; this one is
+ * for many of them at once. Beyond it the connection that takes the most is cut off.
+ */
+export interface MemoryHolder {
+  /** Called when this connection is the one to be cut off. */
+  overflow(): void;
+}
+
+export class SocketMemory {
+  readonly #held = new Map<MemoryHolder, number>();
+  readonly #waiting = new Set<() => void>();
+  #total = 0;
+
+  constructor(private readonly limit: number) {}
+
+  /** Bytes held by all connections. */
+  get total(): number {
+    return this.#total;
+  }
+
+  /** Half of it is taken: what can wait elsewhere waits there, so that the rest is left to what cannot. */
+  get isScarce(): boolean {
+    return this.#total >= this.limit / 2;
+  }
+
+  /** Calls `listener` once, when memory is not scarce any more. */
+  whenPlenty(listener: () => void): void {
+    this.#waiting.add(listener);
+  }
+
+  /** Says how much a connection holds now. */
+  set(holder: MemoryHolder, bytes: number): void {
+    this.#total += bytes - (this.#held.get(holder) ?? 0);
+    if (bytes === 0) this.#held.delete(holder);
+    else this.#held.set(holder, bytes);
+    while (this.#total > this.limit) this.#cutLargest();
+    if (this.#waiting.size > 0 && !this.isScarce) this.#tell();
+  }
+
+  #cutLargest(): void {
+    let largest: MemoryHolder | undefined;
+    let most = 0;
+    for (const [holder, bytes] of this.#held) {
+      if (bytes > most) [largest, most] = [holder, bytes];
+    }
+    if (largest === undefined) return;
+    this.#held.delete(largest);
+    this.#total -= most;
+    largest.overflow();
+  }
+
+  #tell(): void {
+    const listeners = [...this.#waiting];
+    this.#waiting.clear();
+    for (const listener of listeners) setImmediate(listener);
+  }
+}
