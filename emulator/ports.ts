@@ -1,18 +1,34 @@
 /** Ports of this machine. */
 import { once } from 'node:events';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
+
+/**
+ * Where free ports are looked for: just below the range from which the system gives outgoing connections theirs, as it
+ * might give them one between our looking and somebody's binding.
+ */
+const FIRST = 30_000;
+const LAST = 32_767;
+
+/** Ports that this process has given away; who asked may not have come to binding them. */
+const given = new Set<number>();
 
 /** Ports of 127.0.0.1 that nobody has now. */
 export async function freePorts(count: number): Promise<readonly number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(
-    servers.map((server) => {
-      server.close();
-      return once(server, 'close');
-    }),
-  );
+  const ports: number[] = [];
+  const first = Math.floor(Math.random() * (LAST - FIRST + 1));
+  for (let tried = 0; tried <= LAST - FIRST && ports.length < count; tried++) {
+    const port = FIRST + ((first + tried) % (LAST - FIRST + 1));
+    if (given.has(port)) continue;
+    given.add(port);
+    try {
+      await assertFree(port, '127.0.0.1');
+      ports.push(port);
+    } catch (error) {
+      given.delete(port);
+      if (!isTaken(error)) throw error;
+    }
+  }
+  if (ports.length < count) throw new Error(`fewer than ${count} ports from ${FIRST} to ${LAST} are free`);
   return ports;
 }
 

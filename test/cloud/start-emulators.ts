@@ -10,6 +10,7 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { EmulatorsMissing, restartableEmulator, startEmulators, type Emulators } from '@cmbs/emulator/emulators';
 import { newLocalKey } from '@cmbs/shared/link/local-identity';
+import { freePort } from '../integration/free-port';
 import { emulatorsOfRun, VARIABLES } from './emulators-of-run';
 
 /** What tests run as processes of their own. */
@@ -22,7 +23,9 @@ function newKeyFile(): string {
 }
 
 async function startAndBuild(): Promise<Emulators> {
-  const emulators = await startEmulators();
+  // Of the ports that no test takes meanwhile.
+  const ports = { firestore: await freePort(), pubsub: await freePort() };
+  const emulators = await startEmulators({ ports });
   try {
     await promisify(execFile)(process.execPath, ['build.mjs', ...PROGRAMS], {
       cwd: resolve(__dirname, '../..'),

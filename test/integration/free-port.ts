@@ -1,31 +1,75 @@
 /**
- * Ports that nobody has. They are taken from below the range from which the system gives outgoing connections theirs
- * (32,768 upwards): a port of that range may be gone between asking for it and binding it. Each jest worker has a range
- * of its own, so that test files that run side by side never choose the same.
+ * Ports that nobody has and that nobody takes before the test binds them, however many test runs share the machine.
+ *
+ * They lie below the range from which the system gives outgoing connections theirs (32,768 upwards). Each test file
+ * takes blocks of ports: it listens on the first port of a block for as long as it runs, so that no other test file of
+ * this or of another run takes the same block.
  */
-import { createServer } from 'node:net';
+import { createServer, type Server } from 'node:net';
 
 const FIRST = 10_000;
-const PER_WORKER = 4000;
-const WORKERS = 5;
+/** The first one only marks the block as taken. */
+const PORTS_PER_BLOCK = 50;
+const BLOCKS = 400;
 
-const worker = (Number(process.env.JEST_WORKER_ID ?? '1') - 1) % WORKERS;
-/** Each test file starts somewhere else: it loads this module anew, after files whose ports may still be closing. */
-let last = Math.floor(Math.random() * PER_WORKER);
+const held: Server[] = [];
+let block = 0;
+/** Within the block; a first block is taken when somebody asks. */
+let last = PORTS_PER_BLOCK;
 
-async function isFree(port: number): Promise<boolean> {
+/** Listens on the port; undefined when it is taken. */
+async function listenOn(port: number): Promise<Server | undefined> {
   const server = createServer();
   return new Promise((resolve) => {
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+    server.once('error', () => resolve(undefined));
+    server.listen(port, '127.0.0.1', () => resolve(server));
   });
 }
 
-export async function freePort(): Promise<number> {
-  for (let tried = 0; tried < PER_WORKER; tried++) {
-    last = (last + 1) % PER_WORKER;
-    const port = FIRST + worker * PER_WORKER + last;
+async function isFree(port: number): Promise<boolean> {
+  const server = await listenOn(port);
+  if (server === undefined) return false;
+  await new Promise((resolve) => server.close(resolve));
+  return true;
+}
+
+async function takeBlock(): Promise<void> {
+  const start = Math.floor(Math.random() * BLOCKS);
+  for (let tried = 0; tried < BLOCKS; tried++) {
+    const one = (start + tried) % BLOCKS;
+    const mark = await listenOn(FIRST + one * PORTS_PER_BLOCK);
+    if (mark === undefined) continue;
+    mark.unref();
+    held.push(mark);
+    block = one;
+    last = 0;
+    return;
+  }
+  throw new Error(`there is no free block of ports from ${FIRST} on`);
+}
+
+/** One after the other: two that asked at the same time would get the same port. */
+let asked: Promise<unknown> = Promise.resolve();
+
+export function freePort(): Promise<number> {
+  const port = asked.then(nextPort);
+  asked = port.catch(() => undefined);
+  return port;
+}
+
+async function nextPort(): Promise<number> {
+  for (;;) {
+    if (last + 1 >= PORTS_PER_BLOCK) await takeBlock();
+    last += 1;
+    const port = FIRST + block * PORTS_PER_BLOCK + last;
     if (await isFree(port)) return port;
   }
-  throw new Error('there is no free port in the range of this worker');
+}
+
+// A worker runs many test files; what a file holds must not outlive it. A run's set-up keeps its block to the end.
+if (typeof afterAll === 'function') {
+  afterAll(() => {
+    for (const server of held.splice(0)) server.close();
+    last = PORTS_PER_BLOCK;
+  });
 }

@@ -24,6 +24,18 @@ describe('a pattern that was made to take long', () => {
     expect(matchesPattern('abc', regex('[a-z]+'), false)).toBe(true);
   });
 
+  it('is not what a pattern is that waits for the processor while other processes have it', () => {
+    let now = performance.now();
+    const clock = jest.spyOn(performance, 'now').mockImplementation(() => (now += 10_000));
+    try {
+      for (let value = 0; value < 10; value += 1) {
+        expect(matchesPattern('abc', regex('[a-z]+'), false)).toBe(true);
+      }
+    } finally {
+      clock.mockRestore();
+    }
+  });
+
   it('leaves simple patterns alone, on a megabyte too', () => {
     expect(matchesPattern('a'.repeat(1_000_000), regex('.*'), false)).toBe(true);
   });
