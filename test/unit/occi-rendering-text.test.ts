@@ -19,6 +19,7 @@ import {
   resourceView,
   spec,
 } from './occi-rendering-samples';
+import { processorMs } from './processor-time';
 
 const parse = (body: string): Payload => textPlain.parse(bodyOf(body));
 const attribute = (item: string): unknown => Object.values(parse(`X-OCCI-Attribute: ${item}`).attributes)[0];
@@ -451,10 +452,9 @@ describe('text of anything else', () => {
       'X-OCCI-Location: ' + 'a,'.repeat(size / 2) + ',<',
     ];
     for (const flood of floods) {
-      const started = performance.now();
-      expect(refusalOf(() => parse(flood)).status).toBe(400);
+      const ms = processorMs(() => expect(refusalOf(() => parse(flood)).status).toBe(400));
       // A quadratic reader takes minutes here.
-      expect(performance.now() - started).toBeLessThan(5000);
+      expect(ms).toBeLessThan(5000);
     }
   });
 });

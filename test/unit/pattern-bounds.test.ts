@@ -1,4 +1,5 @@
 import { matchesPattern } from '@cmbs/shared/occi/pattern';
+import { processorMs } from './processor-time';
 
 const regex = (source: string): { form: 'regex'; source: string } => ({ form: 'regex', source });
 
@@ -14,12 +15,11 @@ describe('a pattern that was made to take long', () => {
   });
 
   it('holds up one turn of the event loop for a second at most, and the next turn not at all', async () => {
-    const started = performance.now();
     const matchAll = (): void => {
       for (let value = 0; value < 1000; value += 1) matchesPattern('ab'.repeat(5000), slow, false);
     };
-    expect(matchAll).toThrow(/takes too long/);
-    expect(performance.now() - started).toBeLessThan(5000); // a second, on a machine that is busy
+    const ms = processorMs(() => expect(matchAll).toThrow(/takes too long/));
+    expect(ms).toBeLessThan(5000); // a second, on a machine that is slow
     await nextTurn();
     expect(matchesPattern('abc', regex('[a-z]+'), false)).toBe(true);
   });

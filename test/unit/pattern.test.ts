@@ -2,6 +2,7 @@ import type { Json, JsonObject } from '@cmbs/shared';
 import { MAX_PATTERN_LENGTH } from '@cmbs/shared/limits';
 import { checkPattern, matchesPattern } from '@cmbs/shared/occi/pattern';
 import { refusal } from './refusal';
+import { processorMs } from './processor-time';
 
 const regex = (source: string): { form: 'regex'; source: string } => ({ form: 'regex', source });
 const schema = (given: JsonObject): { form: 'schema'; schema: JsonObject } => ({ form: 'schema', schema: given });
@@ -38,9 +39,10 @@ describe('a lenient regular expression', () => {
   });
 
   it('takes time in proportion to the value, whatever the pattern', () => {
-    const started = performance.now();
-    expect(matchesPattern('a'.repeat(50_000), regex('(a+)+b'), true)).toBe(false);
-    expect(performance.now() - started).toBeLessThan(2000);
+    const ms = processorMs(() => {
+      expect(matchesPattern('a'.repeat(50_000), regex('(a+)+b'), true)).toBe(false);
+    });
+    expect(ms).toBeLessThan(2000);
   });
 });
 
