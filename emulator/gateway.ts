@@ -281,7 +281,11 @@ export class Gateway {
       const admission = this.#options.sites.admit({ method, target, headers });
       siteHeaders = admission.headers;
       if (admission.isPreflight) {
-        await writeResponse(method, outgoing, answer(204, undefined), { extra: siteHeaders, waits });
+        await writeResponse(method, outgoing, answer(204, undefined), {
+          extra: siteHeaders,
+          waits,
+          ...this.#options.app,
+        });
         return;
       }
       const [path, route, query] = this.#target(incoming);
@@ -318,7 +322,7 @@ export class Gateway {
     const isUnsent = !isWhole && incoming.headers.expect !== undefined;
     const close = isUnsent || this.#isClosing ? { Connection: 'close' } : {};
     const extra = { ...siteHeaders, ...(typeof response.body === 'string' ? close : {}) };
-    await writeResponse(incoming.method, outgoing, response, { extra, waits });
+    await writeResponse(incoming.method, outgoing, response, { extra, waits, ...this.#options.app });
   }
 
   async #metrics({ method }: OcciRequest): Promise<OcciResponse> {

@@ -7,6 +7,7 @@ import type { Categories } from '@cmbs/shared/occi/categories';
 import type { Entities } from '@cmbs/shared/occi/entities';
 import type { Path } from '@cmbs/shared/occi/model';
 import type { Identity } from '@cmbs/shared/occi/provider';
+import type { LargeAnswers } from './large-answers';
 
 /** One named thing that a caller does; access rules and audit stand where it is performed. */
 export interface Operation {
@@ -48,6 +49,8 @@ export interface App {
   readonly counters: Counters;
   /** Takes what Pub/Sub pushes, where that is how topic messages come. */
   readonly push: PushReception | undefined;
+  /** Turns of answers that are large. */
+  readonly answers: LargeAnswers;
   /** Seconds that a send waits when the request does not say. */
   readonly sendWaitS: number;
   /** Resolves when what a request needs (store, companion) answers; rejects with the reason. */

@@ -10,6 +10,7 @@ import { Categories, type Freshness } from '@cmbs/shared/occi/categories';
 import { Entities } from '@cmbs/shared/occi/entities';
 import type { Store } from '@cmbs/shared/store/store';
 import { openAccess, type App } from './app';
+import { LargeAnswers, type LargeAnswersLimits } from './large-answers';
 import { pushReception, type PushOptions } from './push-reception';
 
 export interface Engines {
@@ -28,6 +29,8 @@ export interface Engines {
   readonly ready: () => Promise<void>;
   /** How categories that other processes change are noticed; by the store's word when absent. */
   readonly freshness?: Freshness;
+  /** The defaults when absent. */
+  readonly answerLimits?: LargeAnswersLimits;
   /** Where topic messages are pushed. */
   readonly push?: PushOptions;
 }
@@ -70,6 +73,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
     clock,
     log,
     counters,
+    answers: new LargeAnswers(clock, engines.answerLimits),
     sendWaitS: config.CMBS_SEND_WAIT_S,
     ready,
     push: push === undefined ? undefined : pushReception(context, push),

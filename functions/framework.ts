@@ -3,11 +3,13 @@
  * adapter goes back to the raw bytes and the raw query, so that a function answers as the local gateway does.
  */
 import type { HttpFunction, Request, Response } from '@google-cloud/functions-framework';
-import { badRequest, CmbsError } from '@cmbs/shared';
+import { badRequest, CmbsError, systemClock } from '@cmbs/shared';
 import { FUNCTION_ANSWER_GRACE_MS } from '@cmbs/shared/limits';
 import { structuredLog } from '@cmbs/shared/structured-log';
+import type { App } from './app';
 import { baseOf, clientAddressOf, parseHeaders, parseQuery, splitTarget, traceOf } from './http-parse';
 import { writeResponse } from './http-write';
+import { LargeAnswers } from './large-answers';
 import { ANONYMOUS, type OcciRequest, type OcciResponse } from './request';
 import { answer, answerError, type Refused } from './respond';
 import { currentRuntime, type Runtime } from './runtime';
@@ -16,6 +18,8 @@ import { serve } from './serve';
 
 const NO_BODY = Buffer.alloc(0);
 /** For what happens before there is an app with a log of its own. */
+/** For an answer that no app gives. */
+const FOR_ITSELF: Pick<App, 'clock' | 'answers'> = { clock: systemClock, answers: new LargeAnswers(systemClock) };
 const processLog = structuredLog({ write: (line) => process.stdout.write(line), least: 'info' });
 
 /** The framework's handler for a route. Never rejects. */
@@ -26,6 +30,7 @@ export function frameworkHandler(route: Route): HttpFunction {
     outgoing.once('close', leave);
     const timers: (() => void)[] = [];
     let log = processLog;
+    let writing = FOR_ITSELF;
     let request: Refused | undefined;
     let response: OcciResponse;
     let extra: Readonly<Record<string, string>> = {};
@@ -40,6 +45,7 @@ export function frameworkHandler(route: Route): HttpFunction {
       const head = headOf(incoming, headers, gone.signal);
       request = head;
       log = runtime.app.log;
+      writing = runtime.app;
       const tooLate = new Promise<never>((_resolve, reject) => {
         const giveUp = (): void =>
           reject(new CmbsError('deadline_exceeded', 'The function did not finish in time; ask how far it came.'));
@@ -56,7 +62,7 @@ export function frameworkHandler(route: Route): HttpFunction {
       response = answerError(thrown, request, log);
     }
     try {
-      await writeResponse(incoming.method, outgoing, response, { extra, waits: gone });
+      await writeResponse(incoming.method, outgoing, response, { extra, waits: gone, ...writing });
     } catch (error) {
       log.warn('answer not written', { function: route.name, cause: error });
       outgoing.destroy();

@@ -27,8 +27,10 @@ export interface OcciRequest {
 export interface OcciResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  /** A stream ends when it is exhausted or the request's signal aborts. */
-  readonly body: string | AsyncIterable<string>;
+  /** A stream ends when it is exhausted or the request's signal aborts; pieces, when they are. */
+  readonly body: string | Iterable<string> | AsyncIterable<string>;
+  /** To be called when the body is written, or is not going to be. */
+  readonly done?: () => void;
 }
 
 /** First value of a header. */

@@ -14,4 +14,4 @@ export { newId, orderKey, systemClock, timeOrderedIds, type Clock, type NewId } 
 export { isJsonObject, type Json, type JsonObject } from './json';
 export { silentCounters, silentLog, type Counters, type Log, type LogFields } from './log';
 export { VERSION } from './version';
-export { aborted, inTime, pause, untilOr } from './waiting';
+export { aborted, inTime, nextTurn, pause, requireWanted, untilOr } from './waiting';

@@ -41,7 +41,25 @@ export const DEFAULT_PAGE_SIZE = 1000;
 /** `page * number` above this is 413; deep pages go by cursor (DESIGN decision 22). */
 export const MAX_PAGE_OFFSET = 10_000;
 /** Characters of JSON on a page of entities or of an inbox, about; it ends with a cursor then, whatever its number. */
-export const MAX_PAGE_CHARS = 8 * 1024 * 1024;
+export const MAX_PAGE_CHARS = 4 * 1024 * 1024;
+/** Characters of a page that are read at a time; an answer that needs more is a large one, and others get a turn between. */
+export const PAGE_PORTION_CHARS = 256 * 1024;
+/**
+ * Characters of all pages that are held at the same time. A function has 512 MiB, of which Node gives half to its heap.
+ * A page is there as the documents' text, as values, and as the lease's second reading of an inbox, at two bytes a
+ * character: 16 Mi × 3 × 2 bytes are 96 MiB, beside 60 MiB of the program and 64 MiB of caches.
+ */
+export const LARGE_ANSWERS_CHARS = 4 * MAX_PAGE_CHARS;
+/** Large answers that wait for one of those to end, and milliseconds that each waits: below the caller's own patience. */
+export const MAX_LARGE_ANSWERS_WAITING = 1000;
+export const LARGE_ANSWER_WAIT_MS = 20_000;
+/** Characters that are written at a time: about what an operating system takes at once. */
+export const ANSWER_PIECE_CHARS = 64 * 1024;
+/**
+ * Milliseconds that a client may take for such a piece: when others wait for what its answer holds (13 KiB a second), and when nobody does.
+ */
+export const STALLED_READER_MS = 5000;
+export const ANSWER_IDLE_MS = 30_000;
 /** Documents looked at for one page when part of a filter cannot use an index; then the page ends with a cursor. */
 export const MAX_FILTER_SCAN = 20_000;
 /** Characters of an attribute value that are indexed as they are; longer ones by their digest. */

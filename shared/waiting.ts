@@ -1,5 +1,6 @@
 /** Waits that end early: when somebody does not want them any more, or when it took too long. */
 import type { Clock } from './clock';
+import { CmbsError } from './errors';
 
 /** Resolves when the signal aborts. */
 export function aborted(signal: AbortSignal): Promise<void> {
@@ -44,4 +45,34 @@ export function inTime<T>(clock: Clock, ms: number, work: () => Promise<T>, late
 export function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
   // A promise of its own: one that is shared and never settles would remember everybody who waited.
   return untilOr(new Promise<never>(() => undefined), clock, ms, signal);
+}
+
+/** Long work in portions, of whoever does it: one portion in a turn of the event loop, in the order of asking. */
+const line: (() => void)[] = [];
+let isTaken = false;
+
+function giveTurn(): void {
+  const next = line.shift();
+  isTaken = next !== undefined;
+  if (next === undefined) return;
+  setImmediate(giveTurn);
+  next();
+}
+
+/** To be awaited before each portion of long work: input and output of everybody else go between. */
+export function nextTurn(): Promise<void> {
+  if (isTaken) return new Promise((resolve) => line.push(resolve));
+  isTaken = true;
+  setImmediate(giveTurn);
+  return Promise.resolve();
+}
+
+/** Refuses (`request_timeout`) to go on with work of which nobody would hear. */
+export function requireWanted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) {
+    throw new CmbsError(
+      'request_timeout',
+      'The request was given up before all of it was done; ask for what is left.',
+    );
+  }
 }

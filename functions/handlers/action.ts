@@ -56,6 +56,7 @@ export async function action(request: OcciRequest, app: App, own?: readonly stri
       filter: queryFilter(request.query, registry),
       number: MAX_PAGE_OFFSET,
       need: 'attributes',
+      signal: request.signal,
     });
     if (page.next !== undefined) {
       throw new CmbsError(

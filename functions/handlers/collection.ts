@@ -8,7 +8,9 @@ import { isEmptyFilter } from '@cmbs/shared/occi/filter';
 import type { Registry } from '@cmbs/shared/occi/registry';
 import type { App } from '../app';
 import { decodedPath, filterOf, nextLink, pageOf, renderContext, requesterOf, scopeOf } from '../occi-context';
+import { inPieces } from '../http-write';
 import { header, type OcciRequest, type OcciResponse } from '../request';
+import { inTurn, type LargeTurn } from '../large-answers';
 import { answer, answerProgress, parsePayload, responseRendering } from '../respond';
 
 const COLLECTION_METHODS = ['GET', 'HEAD', 'POST', 'DELETE', 'OPTIONS'] as const;
@@ -19,12 +21,20 @@ export function collectionMethods(path: Path, registry: Registry): readonly stri
   return registry.at(path)?.class === 'mixin' ? MIXIN_METHODS : COLLECTION_METHODS;
 }
 
-async function list(request: OcciRequest, app: App, path: Path, payload: Payload): Promise<OcciResponse> {
+async function list(
+  request: OcciRequest,
+  app: App,
+  path: Path,
+  payload: Payload,
+  turn: LargeTurn,
+): Promise<OcciResponse> {
   const rendering = responseRendering(request);
   const { registry } = await app.categories.current();
   const page = await app.entities.list({
     scope: scopeOf(path, registry),
     filter: filterOf(request, payload, registry),
+    signal: request.signal,
+    claim: turn.claim,
     ...(rendering.collectionIsLocations ? { need: 'path' } : {}),
     ...pageOf(request, rendering),
   });
@@ -32,12 +42,16 @@ async function list(request: OcciRequest, app: App, path: Path, payload: Payload
   const views = rendering.collectionIsLocations
     ? found.map((entity) => ({ entity, isLink: false, links: [], actions: [] }))
     : await app.entities.views(found);
-  const rendered = rendering.collection(views, renderContext(request, registry));
+  const context = renderContext(request, registry);
+  const pieces = turn.isTaken ? rendering.collectionPieces?.(views, context) : undefined;
+  const rendered =
+    pieces === undefined ? rendering.collection(views, context) : { headers: pieces.headers, body: '' };
   // In text/occi the rendering may have a Link header of its own.
   const links = [rendered.headers.Link, page.next === undefined ? undefined : nextLink(request, path, page.next)];
   const link = links.filter((one) => one !== undefined).join(', ');
   const next = link === '' ? {} : { Link: link };
-  return answer(200, rendered, next);
+  const whole = answer(200, rendered, next);
+  return pieces === undefined ? whole : { ...whole, body: inPieces(pieces.texts) };
 }
 
 async function create(request: OcciRequest, app: App, path: Path, payload: Payload): Promise<OcciResponse> {
@@ -84,7 +98,7 @@ async function remove(request: OcciRequest, app: App, path: Path, payload: Paylo
   const at = registry.at(path);
   if (at?.class === 'mixin') {
     if (payload.locations.length > 0) return tag(request, app, at, payload, 'remove');
-    return answerProgress(request, await app.entities.untagAll(at), 'untagged');
+    return answerProgress(request, await app.entities.untagAll(at, request.signal), 'untagged');
   }
   const requester = requesterOf(request);
   const only =
@@ -113,7 +127,7 @@ export async function collection(request: OcciRequest, app: App): Promise<OcciRe
         if (at === undefined && path !== '/' && !(await app.entities.hasBelow(path, registry))) {
           throw new CmbsError('not_found', `There is no collection at ${path}.`);
         }
-        return list(request, app, path, payload);
+        return inTurn(request, app.answers, (turn) => list(request, app, path, payload, turn));
       });
     case 'POST':
       if (at?.class === 'mixin' && payload.locations.length > 0) {

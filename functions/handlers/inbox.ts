@@ -10,12 +10,15 @@ import {
   MAX_INBOX_PAGE,
   MAX_LEASE_S,
   MAX_WAIT_S,
+  PAGE_PORTION_CHARS,
 } from '@cmbs/shared/limits';
 import { isFollowedLink } from '@cmbs/shared/sites';
 import { stringifyJson } from '@cmbs/shared/occi/json-source';
 import { z } from 'zod';
 import type { App } from '../app';
 import { decodedPath } from '../occi-context';
+import { inPieces } from '../http-write';
+import { inTurn, type LargeTurn } from '../large-answers';
 import { header, queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { answer, answerJson } from '../respond';
 
@@ -45,21 +48,27 @@ function addressOf(request: OcciRequest): Address {
   return { memberId, collection: `${MEMBERS}${memberId}/inbox/`, entry: entry === '' ? undefined : entry };
 }
 
-function render(page: InboxPage, { collection }: Address, base: string): string {
-  return stringifyJson({
-    entries: page.entries.map(({ id, receipt }) => entryJson(id, receipt, base + collection + id)),
-    ...(page.next === undefined ? {} : { next: page.next }),
-  });
+/** `{"entries":[…],"next":"…"}`, entry by entry. */
+function* texts(page: InboxPage, { collection }: Address, base: string): Iterable<string> {
+  yield '{"entries":[';
+  let comma = '';
+  for (const { id, receipt } of page.entries) {
+    yield comma + stringifyJson(entryJson(id, receipt, base + collection + id));
+    comma = ',';
+  }
+  yield page.next === undefined ? ']}' : `],"next":${stringifyJson(page.next)}}`;
 }
 
 /** A signal that aborts with the request or after `ms`. */
 const within = (request: OcciRequest, ms: number): AbortSignal =>
   AbortSignal.any([request.signal, AbortSignal.timeout(ms)]);
 
-async function read(request: OcciRequest, app: App, at: Address): Promise<OcciResponse> {
+async function read(request: OcciRequest, app: App, at: Address, turn: LargeTurn): Promise<OcciResponse> {
   const peek = request.method === 'HEAD' || isFollowedLink(request);
   const cursor = queryValue(request, 'cursor');
   const options = {
+    signal: request.signal,
+    claim: turn.claim,
     limit: wholeNumber(request, 'number', DEFAULT_INBOX_PAGE, 1, MAX_INBOX_PAGE),
     leaseMs: peek ? 0 : wholeNumber(request, 'lease', DEFAULT_LEASE_S, 0, MAX_LEASE_S) * 1000,
     ...(cursor === undefined ? {} : { cursor }),
@@ -74,10 +83,13 @@ async function read(request: OcciRequest, app: App, at: Address): Promise<OcciRe
       const page = await app.inbox.read(at.memberId, options);
       const leftMs = deadline - app.clock.now();
       if (watch === undefined || page.entries.length > 0 || leftMs <= 0 || request.signal.aborted) {
-        return answer(200, {
+        const pieces = texts(page, at, request.base);
+        const rendered = {
           headers: { 'Content-Type': 'application/json' },
-          body: render(page, at, request.base),
-        });
+          body: turn.isTaken ? '' : [...pieces].join(''),
+        };
+        const whole = answer(200, rendered);
+        return turn.isTaken ? { ...whole, body: inPieces(pieces) } : whole;
       }
       await watch.changed(within(request, Math.min(INBOX_POLL_MS, leftMs)));
     }
@@ -99,7 +111,13 @@ async function* events(
   try {
     await watch.ready(request.signal);
     while (!request.signal.aborted) {
-      const page = await inbox.read(at.memberId, { limit: DEFAULT_INBOX_PAGE, leaseMs });
+      const page = await inbox.read(at.memberId, {
+        limit: DEFAULT_INBOX_PAGE,
+        leaseMs,
+        // Each follower holds this much at most.
+        maxChars: PAGE_PORTION_CHARS,
+        signal: request.signal,
+      });
       for (const { id, receipt } of page.entries) {
         yield `id: ${id}\nevent: message\ndata: ${stringifyJson(entryJson(id, receipt, request.base + at.collection + id)).replaceAll(/[\r\n]/g, ' ')}\n\n`;
         spoke = clock.now();
@@ -156,7 +174,7 @@ export async function inbox(request: OcciRequest, app: App): Promise<OcciRespons
           body: events(request, app.inbox, app.clock, at, leaseMs),
         }));
       }
-      return on('inbox.read', () => read(request, app, at));
+      return on('inbox.read', () => inTurn(request, app.answers, (turn) => read(request, app, at, turn)));
     case 'DELETE': {
       const ids = acknowledged(request, at);
       await on('inbox.acknowledge', () => app.inbox.acknowledge(at.memberId, ids));

@@ -63,7 +63,9 @@ export async function queryInterface(request: OcciRequest, app: App): Promise<Oc
     default:
       return answerProgress(
         request,
-        await on('category.remove', () => categories.remove(payload.categories, payload.providers)),
+        await on('category.remove', () =>
+          categories.remove(payload.categories, payload.providers, request.signal),
+        ),
         'untagged',
       );
   }

@@ -7,7 +7,15 @@ import { createHash } from 'node:crypto';
 import { orderKey, type Clock } from '../clock';
 import { CmbsError } from '../errors';
 import type { JsonObject } from '../json';
-import { INBOX_TTL_MS, MAX_INBOX_SCAN, MAX_PAGE_CHARS, MAX_STEP_CHARS, RECEIPT_TTL_MS } from '../limits';
+import {
+  INBOX_TTL_MS,
+  MAX_INBOX_SCAN,
+  MAX_PAGE_CHARS,
+  MAX_STEP_CHARS,
+  PAGE_PORTION_CHARS,
+  RECEIPT_TTL_MS,
+} from '../limits';
+import { inPortions, type Portioned, type Portions } from '../occi/portions';
 import { RawJson, type JsonOutputObject } from '../occi/json-source';
 import type { Doc, PutOptions, Store, Watch } from '../store/store';
 import { aborted } from '../waiting';
@@ -63,11 +71,13 @@ export interface InboxPage {
   readonly next?: string;
 }
 
-export interface ReadOptions {
+export interface ReadOptions extends Portioned {
   readonly cursor?: string;
   readonly limit: number;
   /** 0 looks without leasing. */
   readonly leaseMs: number;
+  /** Characters of messages after which the page ends; {@link MAX_PAGE_CHARS} when absent. */
+  readonly maxChars?: number;
 }
 
 export class Inbox {
@@ -80,31 +90,48 @@ export class Inbox {
   }
 
   /** Oldest first; entries that somebody has leased are passed over. */
-  async read(memberId: string, { cursor, limit, leaseMs }: ReadOptions): Promise<InboxPage> {
+  async read(memberId: string, options: ReadOptions): Promise<InboxPage> {
     const collection = inboxOf(memberId);
     const now = this.clock.now();
-    const free: Doc[] = [];
-    let after = cursor;
-    for (let scanned = 0; free.length < limit && scanned < MAX_INBOX_SCAN;) {
-      const asked = limit - free.length;
-      const page = await this.store.query({
-        collection,
-        by: 'order',
-        limit: asked,
-        maxChars: MAX_PAGE_CHARS,
-        ...(after === undefined ? {} : { after }),
-      });
-      scanned += page.docs.length;
-      free.push(...page.docs.filter((doc) => isFree(doc, now)));
-      after = page.next;
-      const isCut = page.docs.length < asked;
-      if (after === undefined || (isCut && free.length > 0)) break;
-    }
+    const { leaseMs } = options;
+    const { free, after } = await inPortions(options, (portions) => this.free(collection, now, options, portions));
     const taken = leaseMs === 0 ? free : await this.lease(collection, free, now, now + leaseMs);
     return {
       entries: taken.map((doc) => ({ id: doc.id, receipt: receiptOf(doc) })),
       ...(after === undefined ? {} : { next: after }),
     };
+  }
+
+  private async free(
+    collection: string,
+    now: number,
+    { cursor, limit, maxChars = MAX_PAGE_CHARS }: ReadOptions,
+    portions: Portions,
+  ): Promise<{ readonly free: readonly Doc[]; readonly after: string | undefined }> {
+    const free: Doc[] = [];
+    let after = cursor;
+    let chars = 0;
+    for (let scanned = 0; free.length < limit && scanned < MAX_INBOX_SCAN;) {
+      await portions.next();
+      const asked = limit - free.length;
+      const page = await this.store.query({
+        collection,
+        by: 'order',
+        limit: asked,
+        maxChars: PAGE_PORTION_CHARS,
+        ...(after === undefined ? {} : { after }),
+      });
+      scanned += page.docs.length;
+      for (const doc of page.docs) {
+        if (!isFree(doc, now)) continue;
+        const receipt = receiptOf(doc);
+        free.push(doc);
+        chars += receipt.frame.length + (receipt.answer?.length ?? 0);
+      }
+      after = page.next;
+      if (after === undefined || chars >= maxChars) break;
+    }
+    return { free, after };
   }
 
   /** In transactions of bounded size: each entry's lease is its own. */

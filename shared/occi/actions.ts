@@ -1,6 +1,7 @@
 /** Actions on one entity and on collections (#62 to #64). */
 import { CmbsError, type CmbsErrorOptions } from '../errors';
 import type { JsonObject } from '../json';
+import { requireWanted } from '../waiting';
 import { COLLECTION_ACTION_CONCURRENCY } from '../limits';
 import { checkAttributes, type Values } from './attributes';
 import type { Catalogue, Categories } from './categories';
@@ -69,6 +70,8 @@ export class Actions {
     const waiting = [...willing];
     const worker = async (): Promise<void> => {
       for (let entity = waiting.shift(); entity !== undefined; entity = waiting.shift()) {
+        // Nobody hears of what would be done now; what is under way ends as it does for one entity.
+        if (request.caller.signal.aborted) return;
         try {
           await act(entity, { ...request, caller: callerOn(entity, request.caller) }, catalogue);
           succeeded.push(entity.path);
@@ -78,6 +81,7 @@ export class Actions {
       }
     };
     await Promise.all(Array.from({ length: COLLECTION_ACTION_CONCURRENCY }, worker));
+    requireWanted(request.caller.signal);
     const first = failed[0];
     if (first === undefined) return succeeded;
     if (!(first.error instanceof CmbsError)) throw first.error;

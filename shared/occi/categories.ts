@@ -278,7 +278,11 @@ export class Categories {
    * DELETE on the query interface. A mixin leaves every entity that has it, and its attributes with it; where those are
    * too many for one request, it is hidden at once and the same request again goes on.
    */
-  async remove(inputs: readonly CategoryInput[], providers: readonly ProviderInput[]): Promise<Progress> {
+  async remove(
+    inputs: readonly CategoryInput[],
+    providers: readonly ProviderInput[],
+    signal?: AbortSignal,
+  ): Promise<Progress> {
     if (inputs.length + providers.length === 0) throw badRequest('The request names no category.');
     const leaving: Category[] = [];
     await this.change(({ catalogue: { registry, bindings }, documents }) => {
@@ -329,7 +333,7 @@ export class Categories {
     });
     let done = 0;
     for (const category of leaving) {
-      const progress = await this.finishRemoval(category);
+      const progress = await this.finishRemoval(category, signal);
       done += progress.done;
       if (!progress.isComplete) return { done, isComplete: false };
     }
@@ -345,9 +349,9 @@ export class Categories {
     }
   }
 
-  private async finishRemoval(category: Category): Promise<Progress> {
+  private async finishRemoval(category: Category, signal?: AbortSignal): Promise<Progress> {
     const id = categoryId(category);
-    if (category.class === 'mixin') return this.untagEverywhere(id);
+    if (category.class === 'mixin') return this.untagEverywhere(id, signal);
     await this.removeKind(id);
     return { done: 0, isComplete: true };
   }
@@ -377,9 +381,9 @@ export class Categories {
     if (stays) throw inUseError(id);
   }
 
-  private async untagEverywhere(mixin: CategoryId): Promise<Progress> {
+  private async untagEverywhere(mixin: CategoryId, signal?: AbortSignal): Promise<Progress> {
     const { registry } = await this.current();
-    const progress = await inSteps(this.freshness.clock, () =>
+    const progress = await inSteps(this.freshness.clock, signal, () =>
       this.store.transact(async (tx) => {
         const page = await tx.query({
           collection: ENTITIES,

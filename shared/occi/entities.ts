@@ -3,6 +3,7 @@ import type { Clock, NewId } from '../clock';
 import { badRequest, CmbsError } from '../errors';
 import type { Json } from '../json';
 import { concurrently } from '../concurrently';
+import { nextTurn, requireWanted } from '../waiting';
 import {
   LINK_QUERY_CONCURRENCY,
   MAX_BATCH_ENTITIES,
@@ -11,6 +12,7 @@ import {
   MAX_PAGE_CHARS,
   MAX_PAGE_OFFSET,
   MAX_STEP_CHARS,
+  PAGE_PORTION_CHARS,
   STEPS_BUDGET_MS,
 } from '../limits';
 import type { Store, Transaction } from '../store/store';
@@ -48,6 +50,7 @@ import {
 } from './model';
 import { checkEntityPath, checkId, splitLocation } from './paths';
 import type { LinkInput } from './payload';
+import { inPortions, type Portioned, type Portions } from './portions';
 import type { Identity } from './provider';
 import type { Registry } from './registry';
 import { inSteps, type Progress, type Step } from './steps';
@@ -62,7 +65,7 @@ export interface EntitiesOptions {
 /** Throws `precondition_failed` when the entity as it is now (undefined: absent) is not what the caller expects. */
 export type Precondition = (current: StoredEntity | undefined) => void;
 
-export interface PageRequest {
+export interface PageRequest extends Portioned {
   /** Which entities: a kind's or mixin's collection, or everything below a path. */
   readonly scope: { readonly category: CategoryId } | { readonly below: Path };
   readonly filter: Filter;
@@ -88,8 +91,10 @@ export interface Requester {
   readonly isOwnAuthority: (authority: string) => boolean;
 }
 
-/** Entities whose texts that lie apart are read together. */
-const READ_AT_ONCE = 32;
+/** Entities whose texts that lie apart are read together, at most. */
+const READ_AT_ONCE = 256;
+/** Entities whose links are looked for together. */
+const VIEWED_AT_ONCE = 128;
 
 function withoutTexts(stored: StoredEntity, need: PageRequest['need']): StoredEntity {
   const { entity } = stored;
@@ -131,7 +136,17 @@ export class Entities {
     return view;
   }
 
+  /** {@link view} of many; others have a turn from time to time. */
   async views(entities: readonly Entity[]): Promise<readonly EntityView[]> {
+    const views: EntityView[] = [];
+    for (let from = 0; from < entities.length; from += VIEWED_AT_ONCE) {
+      if (from > 0) await nextTurn();
+      views.push(...(await this.someViews(entities.slice(from, from + VIEWED_AT_ONCE))));
+    }
+    return views;
+  }
+
+  private async someViews(entities: readonly Entity[]): Promise<readonly EntityView[]> {
     const catalogue = await this.categories.current();
     const outgoing = await Promise.all(
       entities.map(async (entity) =>
@@ -522,6 +537,7 @@ export class Entities {
         filter,
         number: MAX_BATCH_ENTITIES,
         need: 'attributes',
+        signal,
         ...(cursor === undefined ? {} : { cursor }),
       });
       const going = page.entities.filter(({ entity }) => named?.has(entity.path) !== false);
@@ -536,9 +552,10 @@ export class Entities {
     if (going.length === 0) return 0;
     const catalogue = await this.categories.current();
     for (const { entity } of going) {
+      requireWanted(signal);
       await catalogue.providerOf(entity.kind)?.releasing?.(entity, signal);
     }
-    signal.throwIfAborted();
+    requireWanted(signal);
     return this.store.transact(async (tx) => {
       const current = await readEntities(
         tx,
@@ -551,7 +568,11 @@ export class Entities {
   }
 
   /** One page of a collection, filtered, in the order of paths (#53 to #57, #61). */
-  async list(request: PageRequest): Promise<EntityPage> {
+  list(request: PageRequest): Promise<EntityPage> {
+    return inPortions(request, (portions) => this.page(request, portions));
+  }
+
+  private async page(request: PageRequest, portions: Portions): Promise<EntityPage> {
     const { registry } = await this.categories.current();
     const { scope, filter, number } = request;
     const skip = request.page === undefined ? 0 : (request.page - 1) * number;
@@ -569,6 +590,9 @@ export class Entities {
     let chars = 0;
     let after = request.cursor;
     for (let scanned = 0; passed + found.length < skip + number && scanned < MAX_FILTER_SCAN;) {
+      await portions.next();
+      // A page has an entity at least.
+      if (found.length === 0) chars = 0;
       const query = {
         collection: ENTITIES,
         where,
@@ -577,11 +601,19 @@ export class Entities {
       };
       // What is skipped does not take the place of what is shown.
       const limit = Math.min(passed < skip ? skip - passed : number - found.length, MAX_PAGE_OFFSET);
-      const { docs, next } = await this.store.query({ ...query, limit, maxChars: MAX_PAGE_CHARS });
+      const isShown = passed >= skip;
+      const { docs, next } = await this.store.query({ ...query, limit, maxChars: PAGE_PORTION_CHARS });
       scanned += docs.length;
       let read = 0;
+      let atOnce = 1;
+      let portion = 0;
       while (read < docs.length && (!isWhole || chars < MAX_PAGE_CHARS)) {
-        const some = docs.slice(read, read + READ_AT_ONCE);
+        if (portion >= PAGE_PORTION_CHARS) {
+          portion = 0;
+          await portions.next();
+        }
+        const before = chars;
+        const some = docs.slice(read, read + atOnce);
         read += some.length;
         const stored = isWhole || test !== undefined ? await entitiesOf(this.store, some) : some.map(outlineOf);
         for (const one of stored) {
@@ -592,11 +624,21 @@ export class Entities {
             for (const text of Object.values(one.entity.verbatim)) chars += text.length;
           }
         }
+        portion += chars - before;
+        // What lies apart may be a megabyte each, or a word.
+        const fit = Math.floor(PAGE_PORTION_CHARS / ((chars - before) / some.length + 1));
+        atOnce = Math.max(1, Math.min(fit, atOnce * 8, READ_AT_ONCE));
       }
+      if (isShown && docs.length < limit) chars += PAGE_PORTION_CHARS;
       // Results lie apart, so that a page may turn out too large only when they are read.
       after = read === docs.length ? next : (await this.store.query({ ...query, limit: read })).next;
       if (after === undefined) break;
-      if (isWhole && found.length > 0 && found.length < number && (read < docs.length || docs.length < limit)) {
+      if (
+        isWhole &&
+        found.length > 0 &&
+        found.length < number &&
+        (read < docs.length || chars >= MAX_PAGE_CHARS)
+      ) {
         if (request.page === undefined) break;
         throw new CmbsError(
           'too_large',
@@ -645,9 +687,9 @@ export class Entities {
   }
 
   /** Takes a mixin off every entity that has it (#58: DELETE without a body), as {@link deleteAll} does its work. */
-  async untagAll(mixin: Mixin): Promise<Progress> {
+  async untagAll(mixin: Mixin, signal: AbortSignal): Promise<Progress> {
     const catalogue = await this.categories.current();
-    return inSteps(this.clock, () => this.store.transact((tx) => this.untagSome(tx, mixin, catalogue)));
+    return inSteps(this.clock, signal, () => this.store.transact((tx) => this.untagSome(tx, mixin, catalogue)));
   }
 
   private async untagSome(tx: Transaction, mixin: Mixin, catalogue: Catalogue): Promise<Step> {

@@ -5,7 +5,7 @@
 import type { Json } from '../json';
 import { parseJsonBody } from './json-input';
 import { linkAttributes, partAttributes, renderJson, renderJsonError, unlessEmpty } from './json-output';
-import type { JsonOutput } from './json-source';
+import { stringifyJson, type JsonOutput } from './json-source';
 import {
   CORE_SUMMARY,
   type AttributeSpec,
@@ -118,6 +118,27 @@ function collectionJson(views: readonly EntityView[], context: RenderContext): J
   return { resources: links.length === 0 ? resources : unlessEmpty(resources), links: unlessEmpty(links) };
 }
 
+/** What {@link collectionJson} comes to, entity by entity. */
+function* collectionTexts(views: readonly EntityView[], context: RenderContext): Iterable<string> {
+  const lists = [
+    ['resources', views.filter((view) => !view.isLink)],
+    ['links', views.filter((view) => view.isLink)],
+  ] as const;
+  let opening = '{';
+  for (const [name, list] of lists) {
+    if (list.length === 0 && (name === 'links' || views.length > 0)) continue;
+    yield `${opening}"${name}":[`;
+    opening = ',';
+    let comma = '';
+    for (const view of list) {
+      yield comma + stringifyJson(entityJson(view, context));
+      comma = ',';
+    }
+    yield ']';
+  }
+  yield '}';
+}
+
 function modelJson(categories: readonly Category[]): JsonOutput {
   const of = (name: Category['class']): readonly JsonOutput[] | undefined =>
     unlessEmpty(categories.filter((category) => category.class === name).map(categoryJson));
@@ -129,6 +150,10 @@ export const json: Rendering = {
   parse: (input) => parseJsonBody(input.body, 'strict'),
   entity: (view, context) => renderJson(MEDIA_TYPE, entityJson(view, context)),
   collection: (views, context) => renderJson(MEDIA_TYPE, collectionJson(views, context)),
+  collectionPieces: (views, context) => ({
+    headers: { 'Content-Type': MEDIA_TYPE },
+    texts: collectionTexts(views, context),
+  }),
   collectionIsLocations: false,
   /** GFD.226 is silent on lists of locations; a bare list is what other servers of this dialect answer (#76). */
   created: (paths, context) =>

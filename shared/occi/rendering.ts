@@ -37,6 +37,11 @@ export interface Rendering {
   entity(view: EntityView, context: RenderContext): Rendered;
   /** A collection. JSON of GFD.226 shows the entities, the others their locations (#53). */
   collection(views: readonly EntityView[], context: RenderContext): Rendered;
+  /** The same, text by text, where a collection may be large; made while it is read. */
+  readonly collectionPieces?: (
+    views: readonly EntityView[],
+    context: RenderContext,
+  ) => { readonly headers: Rendered['headers']; readonly texts: Iterable<string> };
   /** True when {@link collection} needs only the paths: the caller then need not load links and actions. */
   readonly collectionIsLocations: boolean;
   /** Answer to a creation: the locations of what was made. */

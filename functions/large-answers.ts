@@ -1,0 +1,131 @@
+/**
+ * Turns for large answers. Each holds a page of entities and takes the event loop for a while, so only some are made at
+ * the same time; the others wait, and what is small goes between. A reader that does not read keeps its turn while
+ * nobody else wants one.
+ */
+import { CmbsError, type Clock } from '@cmbs/shared';
+import {
+  ANSWER_IDLE_MS,
+  LARGE_ANSWER_WAIT_MS,
+  LARGE_ANSWERS_CHARS,
+  MAX_LARGE_ANSWERS_WAITING,
+  MAX_PAGE_CHARS,
+  STALLED_READER_MS,
+} from '@cmbs/shared/limits';
+import type { OcciRequest, OcciResponse } from './request';
+
+export interface LargeAnswersLimits {
+  /** Large answers at the same time. */
+  readonly atOnce: number;
+  /** Large answers that wait for a turn; beyond, they are refused. */
+  readonly waiting: number;
+  /** Milliseconds that an answer waits for its turn before it is refused. */
+  readonly waitMs: number;
+  /** Milliseconds that a client may take to read a piece: when others wait for its turn, and when nobody does. */
+  readonly stalledMs: number;
+  readonly idleMs: number;
+}
+
+export const LARGE_ANSWERS_LIMITS: LargeAnswersLimits = {
+  atOnce: LARGE_ANSWERS_CHARS / MAX_PAGE_CHARS,
+  waiting: MAX_LARGE_ANSWERS_WAITING,
+  waitMs: LARGE_ANSWER_WAIT_MS,
+  stalledMs: STALLED_READER_MS,
+  idleMs: ANSWER_IDLE_MS,
+};
+
+export class LargeAnswers {
+  readonly limits: LargeAnswersLimits;
+  readonly #clock: Clock;
+  readonly #waiting = new Set<() => void>();
+  #underWay = 0;
+
+  constructor(clock: Clock, limits: LargeAnswersLimits = LARGE_ANSWERS_LIMITS) {
+    this.#clock = clock;
+    this.limits = limits;
+  }
+
+  /** Whether an answer waits for a turn. */
+  get isContended(): boolean {
+    return this.#waiting.size > 0;
+  }
+
+  /**
+   * Resolves with what gives the turn back; when the signal aborts it goes back by itself. Rejects with `unavailable`
+   * when no turn came in time, or too many wait.
+   */
+  async turn(signal: AbortSignal): Promise<() => void> {
+    if (this.#underWay < this.limits.atOnce) this.#underWay += 1;
+    else await this.#place(signal);
+    let isMine = true;
+    const leave = (): void => {
+      signal.removeEventListener('abort', leave);
+      if (!isMine) return;
+      isMine = false;
+      const [next] = this.#waiting;
+      if (next === undefined) this.#underWay -= 1;
+      else next();
+    };
+    signal.addEventListener('abort', leave, { once: true });
+    if (signal.aborted) leave();
+    return leave;
+  }
+
+  #place(signal: AbortSignal): Promise<void> {
+    if (this.#waiting.size >= this.limits.waiting) return Promise.reject(tooMany());
+    return new Promise((resolve, reject) => {
+      const over = (settle: () => void) => (): void => {
+        this.#waiting.delete(go);
+        cancel();
+        signal.removeEventListener('abort', giveUp);
+        settle();
+      };
+      const go = over(resolve);
+      const giveUp = over(() => reject(tooMany()));
+      const cancel = this.#clock.after(this.limits.waitMs, giveUp);
+      this.#waiting.add(go);
+      signal.addEventListener('abort', giveUp, { once: true });
+      if (signal.aborted) giveUp();
+    });
+  }
+}
+
+/** The turn of one answer. */
+export interface LargeTurn {
+  /** Whether the answer turned out large. */
+  readonly isTaken: boolean;
+  readonly claim: () => Promise<void>;
+}
+
+/** Makes an answer that may turn out large; the turn that it took then ends when it is written, or cannot be made. */
+export async function inTurn(
+  { signal }: Pick<OcciRequest, 'signal'>,
+  answers: LargeAnswers,
+  make: (turn: LargeTurn) => Promise<OcciResponse>,
+): Promise<OcciResponse> {
+  let done: (() => void) | undefined;
+  const turn: LargeTurn = {
+    get isTaken() {
+      return done !== undefined;
+    },
+    claim: async () => {
+      done ??= await answers.turn(signal);
+    },
+  };
+  try {
+    const response = await make(turn);
+    return done === undefined ? response : { ...response, done };
+  } catch (error) {
+    done?.();
+    throw error;
+  }
+}
+
+const tooMany = (): CmbsError =>
+  new CmbsError(
+    'unavailable',
+    'Many large answers are under way; ask again later, or for smaller pages (?number=20).',
+    {
+      headers: { 'Retry-After': '2' },
+    },
+  );

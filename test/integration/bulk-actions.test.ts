@@ -1,0 +1,114 @@
+/** Work on many entities stops when its client leaves. */
+import { newId, systemClock } from '@cmbs/shared';
+import { COLLECTION_ACTION_CONCURRENCY } from '@cmbs/shared/limits';
+import { Actions } from '@cmbs/shared/occi/actions';
+import { Categories } from '@cmbs/shared/occi/categories';
+import { Entities } from '@cmbs/shared/occi/entities';
+import { RESOURCE_KIND, type Category } from '@cmbs/shared/occi/model';
+import type { Extension, Provider } from '@cmbs/shared/occi/provider';
+import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
+
+const SCHEME = 'http://example.com/bulk#';
+const KIND = `${SCHEME}job`;
+const COUNT = 100;
+const NO_FILTER = { categories: [], attributes: [], words: [] };
+const requester = { identity: { name: 'somebody' }, isOwnAuthority: () => false };
+
+const CATEGORIES: readonly Category[] = [
+  {
+    class: 'kind',
+    term: 'job',
+    scheme: SCHEME,
+    parent: RESOURCE_KIND,
+    location: '/job/',
+    actions: [`${SCHEME}run`],
+    attributes: {},
+    origin: 'extension',
+  },
+  { class: 'action', term: 'run', scheme: SCHEME, attributes: {}, origin: 'extension' },
+];
+
+let temporary: TemporaryStore;
+let categories: Categories;
+let entities: Entities;
+let client: AbortController;
+let done: number;
+
+beforeEach(async () => {
+  temporary = await openTemporaryStore();
+  client = new AbortController();
+  done = 0;
+  /** The client leaves while the first of them is worked on. */
+  const work = async (): Promise<void> => {
+    done += 1;
+    client.abort();
+  };
+  const provider: Provider = {
+    name: 'jobs',
+    act: async () => {
+      await work();
+      return { answer: 'entity', status: 200 };
+    },
+    releasing: work,
+  };
+  const extension: Extension = {
+    name: 'jobs',
+    categories: CATEGORIES,
+    providers: [provider],
+    bindings: { [KIND]: 'jobs' },
+  };
+  categories = new Categories(temporary.store, [extension]);
+  entities = new Entities({ store: temporary.store, categories, clock: systemClock, newId });
+  const draft = { kind: KIND, mixins: [], values: {}, verbatim: {}, links: [] };
+  await entities.create(
+    Array.from({ length: COUNT }, () => draft),
+    '/job/',
+    requester,
+  );
+});
+afterEach(async () => {
+  categories.close();
+  await temporary.close();
+});
+
+const all = async (): Promise<number> =>
+  (await entities.list({ scope: { category: KIND }, filter: NO_FILTER, number: COUNT })).entities.length;
+
+test('an action on a collection', async () => {
+  const page = await entities.list({ scope: { category: KIND }, filter: NO_FILTER, number: COUNT });
+  const acting = new Actions(categories, entities).actOnAll(
+    page.entities.map(({ entity }) => entity),
+    {
+      term: 'run',
+      input: { values: {} },
+      caller: { identity: requester.identity, waitMs: 0, signal: client.signal },
+    },
+  );
+  await expect(acting).rejects.toMatchObject({ code: 'request_timeout' });
+  expect(done).toBeGreaterThan(0);
+  expect(done).toBeLessThanOrEqual(COLLECTION_ACTION_CONCURRENCY);
+});
+
+test('the deletion of a collection', async () => {
+  const deleting = entities.deleteAll({ category: KIND }, NO_FILTER, undefined, client.signal);
+  await expect(deleting).rejects.toMatchObject({ code: 'request_timeout' });
+  expect(done).toBe(1);
+  expect(await all()).toBe(COUNT);
+});
+
+test('a mixin that leaves every entity, and a long listing', async () => {
+  client.abort();
+  const mixin = {
+    class: 'mixin',
+    term: 'm',
+    scheme: SCHEME,
+    location: '/m/',
+    dialect: 'nested',
+    given: [],
+  } as const;
+  await categories.define([mixin]);
+  const found = (await categories.current()).registry.requireMixin(`${SCHEME}m`);
+  await expect(entities.untagAll(found, client.signal)).rejects.toMatchObject({ code: 'request_timeout' });
+  await categories.remove([mixin], []);
+  expect(await all()).toBe(COUNT);
+});
