@@ -27,6 +27,7 @@ import { standardServices } from '@cmbs/shared/services/standard';
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import { deploymentId } from '@cmbs/shared/store/deployment';
 import { openFirestoreStore } from '@cmbs/shared/store/firestore';
+import { cloudAddresses } from './address-policy';
 import { Companion } from './companion';
 import { Control } from './control';
 import { heldShard } from './held-shard';
@@ -60,6 +61,7 @@ export async function startCloudCompanion({
 }: CloudCompanionOptions): Promise<CloudCompanion> {
   const { CMBS_SHARD: shard, CMBS_PUBLIC_URL: publicUrl = '' } = config;
   const shards = new Shards(config.CMBS_SHARDS);
+  const addresses = cloudAddresses(config);
   const metrics = prometheusMetrics();
   for (const [reason, n] of Object.entries(restarts)) metrics.add('cmbs_restarts_total', { reason }, n);
   const services = standardServices({ clock, newId });
@@ -124,7 +126,7 @@ export async function startCloudCompanion({
         discovery: config.CMBS_DISCOVERY,
         queueLimit: config.CMBS_QUEUE_LIMIT,
         inboxLimit: config.CMBS_INBOX_LIMIT,
-        bindHost: config.CMBS_BIND_HOST,
+        addresses,
         shard: heldShard(shard, lease, shards),
         lookAgainMs: COMPANION_LOOK_MS,
         over,

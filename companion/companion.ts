@@ -25,6 +25,7 @@ import type { Categories } from '@cmbs/shared/occi/categories';
 import type { Entity, Path } from '@cmbs/shared/occi/model';
 import type { Services } from '@cmbs/shared/services/services';
 import type { Store } from '@cmbs/shared/store/store';
+import type { AddressPolicy } from './address-policy';
 import { Discovery } from './discovery';
 import type { Environment } from './environment';
 import { wholeDeployment, type HeldShard } from './held-shard';
@@ -53,7 +54,8 @@ export interface CompanionOptions {
   readonly inboxLimit: number;
   /** Sends queued for one address, at most. */
   readonly queueLimit: number;
-  readonly bindHost?: string | undefined;
+  /** Which addresses members may have, and which may be connected to. */
+  readonly addresses: AddressPolicy;
   /** Where several companions could hold what this one does. */
   readonly shard?: HeldShard;
   /** Milliseconds that {@link Companion.close} gives to what is in flight; {@link COMPANION_DRAIN_MS} when absent. */
@@ -124,12 +126,11 @@ export class Companion {
     const environment: Environment = {
       ...options,
       members,
-      context: new SocketContext(),
+      context: new SocketContext(options.addresses),
       shard,
       backOff: (failures) => backOff(failures, BACKOFF_FIRST_MS, BACKOFF_MAX_MS, random),
       runner: shard.name,
       isOurs: (runner) => shard.isOurs(runner),
-      bindHost: options.bindHost,
       lookAgainMs: options.lookAgainMs,
     };
     const companion = new Companion(environment, drainMs);

@@ -3,6 +3,7 @@ import type { Bus } from '@cmbs/shared/bus/bus';
 import type { ExecutionContext } from '@cmbs/shared/broker/execution';
 import type { LearningContext } from '@cmbs/shared/broker/learning';
 import type { ReceptionContext } from '@cmbs/shared/broker/reception';
+import type { AddressPolicy } from './address-policy';
 import type { HeldShard } from './held-shard';
 import type { Members } from './members';
 import type { SocketContext } from './sockets/options';
@@ -20,6 +21,7 @@ export interface Environment extends LearningContext, ReceptionContext, Executio
   readonly bus: Bus;
   readonly members: Members;
   readonly context: SocketContext;
+  readonly addresses: AddressPolicy;
   /** Identifies this deployment in hops and origins (DESIGN decision 19). */
   readonly deployment: string;
   readonly shard: HeldShard;
@@ -29,8 +31,6 @@ export interface Environment extends LearningContext, ReceptionContext, Executio
   readonly backOff: (failures: number) => number;
   /** Sends queued for one address, at most. */
   readonly queueLimit: number;
-  /** `CMBS_BIND_HOST`. */
-  readonly bindHost: string | undefined;
   /** Milliseconds between two looks at everything that is desired, where what tells of changes may fail. */
   readonly lookAgainMs: number | undefined;
 }

@@ -21,7 +21,6 @@ import { heldElsewhere } from './held-send';
 import type { Receiver } from './receiver';
 import { Listener } from './sockets/listener';
 import { Replier } from './sockets/replier';
-import { bindAddress, parseAddress } from './transports';
 
 /** An open layer of a member. */
 interface OpenLayer {
@@ -305,8 +304,8 @@ export class Layers {
   }
 
   async #bind(member: Entity, layer: Layer, address: string): Promise<OpenLayer> {
-    const { context, log, counters, clock, bindHost } = this.#environment;
-    const at = bindAddress(parseAddress(address, { bind: true }), bindHost);
+    const { context, log, counters, clock, addresses } = this.#environment;
+    const at = addresses.toBind(address);
     const options = { context, log, counters, clock, errorReply };
     const { path } = member;
     const receiver = this.#receiver;

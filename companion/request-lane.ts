@@ -158,8 +158,8 @@ export class RequestLane implements Lane {
         if (frame !== undefined) this.#dispatch(requester, item, frame);
       }
     } catch (error) {
-      const isAddress =
-        this.#requester === undefined && error instanceof CmbsError && error.code === 'bad_attribute';
+      // An address that is none, or that the rules refuse.
+      const isAddress = this.#requester === undefined && error instanceof CmbsError && !error.retryable;
       if (isAddress) this.#refuseAll(error.message);
       else {
         this.#environment.log.error('lane failed; trying again', { address: this.#address, cause: error });

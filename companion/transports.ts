@@ -5,7 +5,7 @@
  */
 import { isIPv4, isIPv6 } from 'node:net';
 import { CmbsError } from '@cmbs/shared';
-import { MAX_IPC_PATH_BYTES, MAX_NAME_LENGTH } from '@cmbs/shared/limits';
+import { MAX_IPC_NAME_LENGTH, MAX_NAME_LENGTH } from '@cmbs/shared/limits';
 
 export interface Address {
   readonly scheme: string;
@@ -15,7 +15,9 @@ export interface Address {
   readonly host?: string;
   /** `tcp` only; 0 is "any free port" and only to bind. */
   readonly port?: number;
-  /** `ipc` only: the path of the socket's file. */
+  /** `ipc` only: the name of the socket in the directory of the deployment (`CMBS_IPC_DIR`). */
+  readonly name?: string;
+  /** `ipc` only: the path of its file, which the rules for addresses add. */
   readonly path?: string;
 }
 
@@ -93,7 +95,9 @@ function parseTcp(rest: string, use: AddressUse): Address {
   const text = `tcp://${rest}`;
 
   const host = (match.v6 ?? match.name ?? '').toLowerCase();
-  const known = match.v6 !== undefined ? isIPv6(host) : host === '*' || isIPv4(host) || isDnsName(host);
+  // With a zone (`fe80::1%eth0`) an address is link-local, and names an interface of this machine.
+  const known =
+    match.v6 !== undefined ? isIPv6(host) && !host.includes('%') : host === '*' || isIPv4(host) || isDnsName(host);
   if (!known) {
     throw bad(`The host of ${shown(text)} must be an IPv4 address, an [IPv6 address] or a DNS name.`);
   }
@@ -110,17 +114,18 @@ function parseTcp(rest: string, use: AddressUse): Address {
   return { scheme: 'tcp', text: `tcp://${hostText}:${port === 0 ? '*' : String(port)}`, host, port };
 }
 
-function parseIpc(path: string): Address {
-  const text = `ipc://${path}`;
-  if (!path.startsWith('/') || path.endsWith('/')) {
-    throw bad(`The address ${shown(text)} must be ipc:// and the absolute path of a socket.`);
-  }
-  if (Buffer.byteLength(path) > MAX_IPC_PATH_BYTES) {
+/** No path: a caller chooses a name in one directory of the operator's, never a place in the file system. */
+const IPC_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
+
+function parseIpc(name: string): Address {
+  const text = `ipc://${name}`;
+  if (name.length > MAX_IPC_NAME_LENGTH || !IPC_NAME.test(name)) {
     throw bad(
-      `The path of ${shown(text)} is longer than the ${String(MAX_IPC_PATH_BYTES)} bytes of a Unix socket.`,
+      `The address ${shown(text)} must be ipc:// and a name of ${MAX_IPC_NAME_LENGTH} letters, digits, dots, hyphens ` +
+        'and underscores at most, which starts with a letter or digit; sockets are below CMBS_IPC_DIR only.',
     );
   }
-  return { scheme: 'ipc', text, path };
+  return { scheme: 'ipc', text, name };
 }
 
 registerTransport('tcp', parseTcp);

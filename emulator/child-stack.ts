@@ -2,6 +2,7 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
+import { ANY_PORT } from './ports';
 
 export interface ChildStackOptions {
   /** The bundled program. */
@@ -43,7 +44,7 @@ export class ChildStack {
 
   private constructor({ program, directory, port = 0, settings, onLine }: ChildStackOptions) {
     const child = spawn(process.execPath, [program], {
-      env: { ...cleanEnvironment(), PORT: String(port), CMBS_DATA_DIR: directory, ...settings },
+      env: { ...cleanEnvironment(), PORT: String(port), CMBS_DATA_DIR: directory, ...ANY_PORT, ...settings },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#child = child;

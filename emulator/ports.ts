@@ -12,6 +12,9 @@ const LAST = 32_767;
 /** Ports that this process has given away; who asked may not have come to binding them. */
 const given = new Set<number>();
 
+/** The setting of a deployment whose members' sockets are bound to whatever port is free, beside other deployments. */
+export const ANY_PORT = { CMBS_PORT_RANGE: '1024-65535' } as const;
+
 /** Ports of 127.0.0.1 that nobody has now. */
 export async function freePorts(count: number): Promise<readonly number[]> {
   const ports: number[] = [];

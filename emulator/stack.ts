@@ -12,6 +12,7 @@ import { assertReachable, deploymentId } from '@cmbs/shared/store/deployment';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
 import type { Store } from '@cmbs/shared/store/store';
 import { Companion } from '@cmbs/companion';
+import { localAddresses } from '@cmbs/companion/address-policy';
 import { companionGauges, prometheusMetrics } from '@cmbs/companion/metrics';
 import type { App } from '@cmbs/functions/app';
 import { assemble } from '@cmbs/functions/assemble';
@@ -56,6 +57,7 @@ export async function startStack({
     if (failures.length > 0) throw failures[0];
   };
   const newId = timeOrderedIds(clock);
+  const addresses = localAddresses(config);
   try {
     const services = standardServices({ clock, newId });
     for (const module of modules) services.register(module);
@@ -117,7 +119,7 @@ export async function startStack({
       discovery: config.CMBS_DISCOVERY,
       queueLimit: config.CMBS_QUEUE_LIMIT,
       inboxLimit: config.CMBS_INBOX_LIMIT,
-      bindHost: config.CMBS_BIND_HOST,
+      addresses,
     }).catch(async (error: unknown) => {
       await gateway.close(0);
       throw error;

@@ -6,6 +6,7 @@ import {
   DEFAULT_INBOX_LIMIT,
   DEFAULT_MAX_BODY_BYTES,
   DEFAULT_MEMORY_LIMIT_MB,
+  DEFAULT_PORT_RANGE,
   DEFAULT_QUEUE_LIMIT,
   DEFAULT_SEND_WAIT_S,
   LEAST_MEMORY_LIMIT_MB,
@@ -59,6 +60,33 @@ const list = z.string().transform((text) =>
 const isOrigin = (text: string): boolean =>
   /^https?:/.test(text) && URL.canParse(text) && new URL(text).origin === text;
 
+const addressRanges = list.pipe(
+  z.array(
+    z.union([z.cidrv4(), z.cidrv6(), z.ipv4(), z.ipv6()], {
+      error: 'must be a comma-separated list of address ranges such as 10.0.0.0/8,fd00::/8',
+    }),
+  ),
+);
+
+/** First and last port of a range. */
+export type PortRange = readonly [first: number, last: number];
+
+/** `5000-6999,7100`. */
+const portRanges = list.pipe(
+  z
+    .array(
+      z.string().transform((text, check): PortRange => {
+        const [, first = '', last = first] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(text) ?? [];
+        const range = [Number(first), Number(last)] as const;
+        if (first === '' || range[0] < 1 || range[0] > range[1] || range[1] > 65_535) {
+          check.addIssue({ code: 'custom', message: 'must be a list of ports and ranges such as 5000-6999,7100' });
+        }
+        return range;
+      }),
+    )
+    .min(1, { error: 'must name at least one port' }),
+);
+
 export interface Setting {
   readonly schema: z.ZodType<unknown, string>;
   readonly fallback: string | undefined;
@@ -87,6 +115,21 @@ export const SETTINGS = {
     schema: host,
     fallback: undefined,
     help: "Address that members' sockets bind to, where it differs from the one they advertise",
+  },
+  CMBS_ADDRESS_RANGES: {
+    schema: addressRanges,
+    fallback: '',
+    help: 'Addresses that are not public and that members may have all the same: 10.0.0.0/8,fd00::/8',
+  },
+  CMBS_PORT_RANGE: {
+    schema: portRanges,
+    fallback: DEFAULT_PORT_RANGE,
+    help: "Ports that members' sockets may be bound to; 5010, 5020, 5031, 5032 and 5040 are always among them",
+  },
+  CMBS_IPC_DIR: {
+    schema: z.string().min(1, { error: 'must not be empty' }),
+    fallback: undefined,
+    help: 'Directory of the sockets ipc://NAME, made when it is not there; without it there are none',
   },
   CMBS_EXTENSIONS: {
     schema: list.pipe(

@@ -144,8 +144,19 @@ export const MAX_BROADCASTS_BUFFERED = 1000;
 export const MAX_BROADCAST_BYTES_BUFFERED = 16 * 1024 * 1024;
 /** Milliseconds between two log lines about drops of one kind on one socket; the counters count each. */
 export const DROP_LOG_INTERVAL_MS = 1000;
-/** Bytes of the path of a Unix socket: `sun_path` less its terminating zero. */
-export const MAX_IPC_PATH_BYTES = 107;
+/** Bytes of the path of a Unix socket: `sun_path` less its terminating zero, on the system with the shortest (macOS). */
+export const MAX_IPC_PATH_BYTES = 103;
+/** Random digits in the name of the file at which a socket listens before it has its name. */
+export const IPC_CLAIM_DIGITS = 16;
+/** Characters of the name of a socket in `CMBS_IPC_DIR`; the path of the directory has to fit in front of it. */
+export const MAX_IPC_NAME_LENGTH = 40;
+/**
+ * Milliseconds after which a deployment that others reach says of an address that no member answers there: the same for
+ * closed, filtered and foreign ports, so that a scan learns nothing. A slow link needs about one second to connect.
+ */
+export const UNREACHED_AFTER_MS = 3000;
+/** Ports that members' sockets may be bound to, by default: around the original's, which are always among them. */
+export const DEFAULT_PORT_RANGE = '5000-6999';
 /** Milliseconds that the answer under an `Idempotency-Key` is kept: 24 hours. */
 export const IDEMPOTENCY_MS = 24 * 60 * 60 * 1000;
 /** Locations on a page when `number` is absent: clients of the original do not know pages. */

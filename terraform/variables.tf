@@ -393,6 +393,7 @@ variable "settings" {
     allowed_hosts     = optional(list(string))
     allowed_origins   = optional(list(string))
     discovery         = optional(string, "closed")
+    address_ranges    = optional(list(string))
     queue_limit       = optional(number)
     inbox_limit       = optional(number)
     send_wait_seconds = optional(number)
@@ -404,6 +405,11 @@ variable "settings" {
   validation {
     condition     = contains(["open", "closed"], var.settings.discovery)
     error_message = "discovery is open or closed."
+  }
+
+  validation {
+    condition     = var.settings.address_ranges == null || try(alltrue([for range in var.settings.address_ranges : can(cidrhost(range, 0))]), false)
+    error_message = "address_ranges are CIDR ranges such as 10.0.0.0/8."
   }
 
   validation {

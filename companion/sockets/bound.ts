@@ -1,14 +1,15 @@
 /** The bound side of sockets: takes an address, accepts peers within bounds, and gives the address back at once. */
-import { lstat, unlink } from 'node:fs/promises';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { lstat } from 'node:fs/promises';
+import { createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { CmbsError } from '@cmbs/shared';
-import { MAX_PEERS, MAX_PEERS_PER_ADDRESS, RELEASE_MS } from '@cmbs/shared/limits';
+import { MAX_PEERS, MAX_PEERS_PER_ADDRESS } from '@cmbs/shared/limits';
 import { type Address } from '../transports';
 import { type Drops } from './drops';
 import { codeOf } from './errno';
 import { clockOf } from './options';
 import { Peer, type PeerOptions } from './peer';
+import { NameTakenError, PublishedName } from './published-name';
 import { resolveEndpoint } from './resolve';
 
 function refused(address: Address, reason: string, advice: string, cause: unknown): CmbsError {
@@ -20,6 +21,9 @@ function refused(address: Address, reason: string, advice: string, cause: unknow
 
 function bindError(address: Address, error: unknown): CmbsError {
   if (error instanceof CmbsError) return error;
+  if (error instanceof NameTakenError) {
+    return refused(address, error.reason, 'close the other socket or choose another name', error);
+  }
   switch (codeOf(error)) {
     case 'EADDRINUSE':
       return refused(address, 'address in use', 'close the other socket or choose another port', error);
@@ -37,37 +41,6 @@ function bindError(address: Address, error: unknown): CmbsError {
     default:
       return refused(address, 'the system refuses it', 'see the log of the companion', error);
   }
-}
-
-/** True when a process accepts connections at the path. */
-function isServed(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = connect(path);
-    const answer = (served: boolean): void => {
-      probe.destroy();
-      resolve(served);
-    };
-    probe.setTimeout(RELEASE_MS, () => answer(true));
-    probe.once('connect', () => answer(true));
-    probe.once('error', (error) => answer(codeOf(error) !== 'ECONNREFUSED'));
-  });
-}
-
-/** Makes way for a socket at a path: one that nobody serves any more is removed, anything else is left alone. */
-async function clearPath(address: Address, path: string): Promise<void> {
-  await lstat(dirname(path)); // libuv says EACCES where the directory is missing
-  let isSocket: boolean;
-  try {
-    isSocket = (await lstat(path)).isSocket();
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return;
-    throw error;
-  }
-  if (!isSocket) throw refused(address, 'a file that is not a socket is there', 'choose another path', undefined);
-  if (await isServed(path)) {
-    throw refused(address, 'address in use', 'close the other socket or choose another path', undefined);
-  }
-  await unlink(path);
 }
 
 /** Waits until the server listens. */
@@ -105,6 +78,7 @@ export class BoundSocket {
   readonly #waiting = new Set<Peer>();
   /** Where it listens; with the port that the system chose where the address left it open. */
   endpoint = '';
+  #name: PublishedName | undefined;
   #owner: BoundOwner | undefined;
   #drops: Drops | undefined;
 
@@ -125,11 +99,21 @@ export class BoundSocket {
     const { environment } = options;
     const made = new BoundSocket(options);
     try {
-      const { ip, path, port } = await resolveEndpoint(address, clockOf(environment));
-      if (path !== undefined) await clearPath(address, path);
-      const host = ip === '*' ? ALL_INTERFACES : (ip ?? '');
-      await listening(made.#server, path === undefined ? { host, port: port ?? 0 } : { path });
+      const { context } = environment;
+      const { ip, path, port } = await resolveEndpoint(address, clockOf(environment), (found) =>
+        context.addresses?.checkBound(address, found),
+      );
+      if (path === undefined) {
+        const host = ip === '*' ? ALL_INTERFACES : (ip ?? '');
+        await listening(made.#server, { host, port: port ?? 0 });
+      } else {
+        await lstat(dirname(path)); // libuv says EACCES where the directory is missing
+        made.#name = new PublishedName(path, context.paths);
+        await listening(made.#server, { path: made.#name.claim });
+        await made.#name.publish();
+      }
     } catch (error) {
+      await made.#free();
       const shown = bindError(address, error);
       environment.log.warn('bind failed', { address: address.text, reason: shown.message, cause: error });
       throw shown;
@@ -157,15 +141,28 @@ export class BoundSocket {
 
   /** Stops listening, sends what waits for peers, and closes; the address is free then. */
   async close(): Promise<void> {
-    this.#server.close();
+    await this.#free();
     this.options.environment.context.release(this);
     await Promise.all([...this.#peers].map((peer) => peer.end()));
   }
 
   /** Closes everything at once. */
   destroy(): void {
-    this.#server.close();
+    void this.#free();
     for (const peer of this.#peers) peer.destroy();
+  }
+
+  /** Gives the address back: at once, but for a name. */
+  async #free(): Promise<void> {
+    const name = this.#name;
+    this.#name = undefined;
+    try {
+      if (name !== undefined) await name.withdraw();
+    } catch (cause) {
+      this.options.environment.log.error('the name of a socket was not given back', { cause });
+    } finally {
+      if (this.#server.listening) this.#server.close();
+    }
   }
 
   #accept(socket: Socket): void {

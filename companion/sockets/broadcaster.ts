@@ -8,7 +8,7 @@
  * There is no acknowledgement: what was taken and not yet written when the connection breaks is lost.
  */
 import { MAX_PEER_SUBSCRIPTION_BYTES, MAX_PEER_SUBSCRIPTIONS } from '@cmbs/shared/limits';
-import { type Address, parseAddress } from '../transports';
+import { type Address } from '../transports';
 import { Connection, type ConnectionState } from './connection';
 import { Drops } from './drops';
 import { clockOf, type SocketEnvironment } from './options';
@@ -26,12 +26,12 @@ export class Broadcaster {
   #awaitsMemory = false;
   #closed = false;
 
-  /** Connects at once, in the background. @throws CmbsError `bad_attribute` for an address that is not one */
+  /** Connects at once, in the background. @throws CmbsError `bad_attribute` for an address that is not one, `forbidden` */
   constructor(
     address: Address | string,
     private readonly options: SocketEnvironment,
   ) {
-    const peer = typeof address === 'string' ? parseAddress(address) : address;
+    const peer = typeof address === 'string' ? options.context.toDial(address) : address;
     this.#drops = new Drops('broadcaster', peer.text, options.log, options.counters, clockOf(options));
     this.#connection = new Connection(
       peer,

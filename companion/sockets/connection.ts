@@ -2,9 +2,12 @@
  * The connection of one socket to one peer: dials, waits for the handshake, tells when the peer is up, that nobody
  * listens there, and that it was lost; and connects again, with back-off. A host name is resolved at each attempt, so
  * that a name that moved is followed.
+ *
+ * Where others than this machine's users choose addresses, an attempt that fails is told after one fixed time in the same
+ * words, whatever has come of it (address-policy.ts): a scan must not tell closed ports from open ones.
  */
 import { connect, type NetConnectOpts } from 'node:net';
-import { type Clock } from '@cmbs/shared';
+import { type Clock, CmbsError } from '@cmbs/shared';
 import { CONNECT_TIMEOUT_MS, RECONNECT_FIRST_MS, RECONNECT_MAX_MS } from '@cmbs/shared/limits';
 import { type Address } from '../transports';
 import { type Drops } from './drops';
@@ -60,6 +63,8 @@ export class Connection {
   #attemptAtMs = 0;
   #backOffMs = RECONNECT_FIRST_MS;
   #cancelTimer = (): void => undefined;
+  /** Set while the failure of the present attempt is not told yet, whether or not it is known. */
+  #cancelAnswer: (() => void) | undefined;
   #closed = false;
   /** Counts the attempts, so that a resolution that ends late can tell that it is not wanted any more. */
   #generation = 0;
@@ -125,6 +130,7 @@ export class Connection {
     this.#closed = true;
     this.#generation += 1;
     this.#cancelTimer();
+    this.#stopAnswer();
     this.#peer = undefined;
     this.#state = 'down';
     this.#why = 'closed here';
@@ -134,8 +140,10 @@ export class Connection {
   #open(): void {
     if (this.#closed) return;
     this.#discard();
+    this.#stopAnswer();
     this.#phase = 'dialing';
     this.#attemptAtMs = this.#clock.now();
+    this.#answerLater(isNamed(this.address) ? undefined : this.address.host);
     if (isNamed(this.address)) void this.#resolveAndDial(this.#generation);
     else this.#dial(literalEndpoint(this.address));
   }
@@ -143,14 +151,41 @@ export class Connection {
   async #resolveAndDial(generation: number): Promise<void> {
     let endpoint: Endpoint;
     try {
-      endpoint = await resolveEndpoint(this.address, this.#clock);
+      const { addresses } = this.environment.context;
+      endpoint = await resolveEndpoint(this.address, this.#clock, (ip) =>
+        addresses?.checkDialled(this.address, ip),
+      );
     } catch (error) {
       if (generation !== this.#generation) return;
+      if (error instanceof CmbsError) {
+        this.environment.log.warn('connection refused by the rules', { reason: error.message });
+        this.#failed('its address is refused');
+        return;
+      }
       this.environment.log.debug('name not resolved', { address: this.address.text, error });
       this.#failed('its name cannot be resolved');
       return;
     }
-    if (generation === this.#generation) this.#dial(endpoint);
+    if (generation !== this.#generation) return;
+    this.#answerLater(endpoint.ip);
+    this.#dial(endpoint);
+  }
+
+  /** From here on a failure of the attempt waits for its time, unless it may be told at once. */
+  #answerLater(ip: string | undefined): void {
+    if (this.#cancelAnswer !== undefined) return;
+    const afterMs = this.environment.context.addresses?.unreachedAfterMs(ip) ?? 0;
+    if (afterMs === 0) return;
+    const delayMs = Math.max(0, this.#attemptAtMs + afterMs - this.#clock.now());
+    this.#cancelAnswer = this.#clock.after(delayMs, () => {
+      this.#cancelAnswer = undefined;
+      this.#failed('no member answers there');
+    });
+  }
+
+  #stopAnswer(): void {
+    this.#cancelAnswer?.();
+    this.#cancelAnswer = undefined;
   }
 
   #dial({ ip, port, path }: Endpoint): void {
@@ -202,6 +237,7 @@ export class Connection {
   }
 
   #up(peer: Peer): void {
+    this.#stopAnswer();
     this.#phase = 'up';
     this.#backOffMs = RECONNECT_FIRST_MS;
     this.#peer = peer;
@@ -223,6 +259,7 @@ export class Connection {
 
   #failed(why: string): void {
     this.#discard();
+    if (this.#cancelAnswer !== undefined) return;
     this.#phase = 'waiting';
     this.#attemptAtMs = this.#clock.now();
     this.#why = why;

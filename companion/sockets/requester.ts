@@ -18,7 +18,7 @@ import {
   MAX_REQUESTS_IN_FLIGHT,
   MAX_REQUESTS_WAITING,
 } from '@cmbs/shared/limits';
-import { type Address, parseAddress } from '../transports';
+import { type Address } from '../transports';
 import { Connection, type ConnectionState } from './connection';
 import { Drops } from './drops';
 import { clockOf, type SocketEnvironment } from './options';
@@ -89,12 +89,12 @@ export class Requester {
   #sweeping = false;
   #closed = false;
 
-  /** Connects at once, in the background. @throws CmbsError `bad_attribute` for an address that is not one */
+  /** Connects at once, in the background. @throws CmbsError `bad_attribute` for an address that is not one, `forbidden` */
   constructor(
     address: Address | string,
     private readonly options: RequesterOptions,
   ) {
-    const peer = typeof address === 'string' ? parseAddress(address) : address;
+    const peer = typeof address === 'string' ? options.context.toDial(address) : address;
     this.#clock = clockOf(options);
     this.#drops = new Drops('requester', peer.text, options.log, options.counters, this.#clock);
     this.#maxInFlight = options.maxInFlight ?? MAX_REQUESTS_IN_FLIGHT;

@@ -21,9 +21,14 @@ export function isNamed(address: Address): boolean {
 
 /**
  * The endpoint of an address whose host is a name; IPv4 is preferred, since that is what peers bind by default.
+ * @param check throws when the IP address may not be used: the one that is checked here is the one that is used
  * @throws Error when the name is not known, or not answered within `CONNECT_TIMEOUT_MS`
  */
-export async function resolveEndpoint(address: Address, clock: Clock): Promise<Endpoint> {
+export async function resolveEndpoint(
+  address: Address,
+  clock: Clock,
+  check: (ip: string) => void = () => undefined,
+): Promise<Endpoint> {
   if (!isNamed(address)) return literalEndpoint(address);
   const host = address.host ?? '';
   let cancel = (): void => undefined;
@@ -34,6 +39,7 @@ export async function resolveEndpoint(address: Address, clock: Clock): Promise<E
     const found = await Promise.race([lookup(host, { all: true }), late]);
     const chosen = found.find(({ family }) => family === 4) ?? found[0];
     if (chosen === undefined) throw new Error(`the name ${host} has no address`);
+    check(chosen.address);
     return literalEndpoint({ ...address, host: chosen.address });
   } finally {
     cancel();

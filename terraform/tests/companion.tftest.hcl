@@ -169,7 +169,7 @@ run "companion" {
     condition = alltrue([
       for line in [
         "NODE_ENV=production", "GOOGLE_CLOUD_PROJECT=example-project", "CMBS_PUBLIC_URL=https://cmbs.example.com",
-        "CMBS_FIRESTORE_DATABASE=cmbs", "CMBS_TOPIC_PREFIX=cmbs", "CMBS_TOPIC_DELIVERY=pull",
+        "CMBS_FIRESTORE_DATABASE=cmbs", "CMBS_TOPIC_PREFIX=cmbs", "CMBS_TOPIC_DELIVERY=pull", "CMBS_PORT_RANGE=5010-5040",
         "CMBS_CONTROL_AUDIENCE=https://cmbs.example.com/control", "CMBS_SHARDS=${output.shards_setting}", "CMBS_SHARD=alps",
         "CMBS_BIND_HOST=0.0.0.0", "CMBS_CONTROL_HOST=0.0.0.0", "CMBS_CONTROL_PORT=8080",
         "CMBS_CONTROL_CALLERS=bus@example.com,companion-functions@example.com", "CMBS_QUEUE_LIMIT=500", "CMBS_EXTENSIONS=infrastructure",

@@ -58,7 +58,7 @@ run "with_everything_set" {
     deletion_protection    = false
     backup_days            = 0
     runtime                = "nodejs22"
-    settings               = { extensions = ["infrastructure"], discovery = "open", log = "debug", send_wait_seconds = 0 }
+    settings               = { extensions = ["infrastructure"], discovery = "open", address_ranges = ["10.0.0.0/8"], log = "debug", send_wait_seconds = 0 }
     alert_thresholds       = { error_ratio = 0.5 }
     client_ranges          = ["198.51.100.0/24", "2001:db8::/32"]
     point_in_time_recovery = false

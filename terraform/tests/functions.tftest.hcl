@@ -87,6 +87,7 @@ run "functions" {
         CMBS_FIRESTORE_DATABASE = "cmbs"
         CMBS_TOPIC_PREFIX       = "cmbs"
         CMBS_TOPIC_DELIVERY     = "pull"
+        CMBS_PORT_RANGE         = "5010-5040"
         CMBS_CONTROL_AUDIENCE   = "https://cmbs.example.com/control"
         CMBS_SHARDS             = "main=203.0.113.10"
         CMBS_TRUST_PROXY        = "2"

@@ -137,6 +137,18 @@ run "a_fourth" {
   ]
 }
 
+run "a_range" {
+  command = plan
+
+  variables {
+    settings = { address_ranges = ["private"] }
+  }
+
+  expect_failures = [
+    var.settings,
+  ]
+}
+
 run "a_fifth" {
   command = plan
 

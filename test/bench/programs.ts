@@ -7,6 +7,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { ANY_PORT } from '@cmbs/emulator/ports';
 import { askOnce, exchangeOnce, requestText, type Answer } from './http-load';
 import type { RoleArguments, RoleName, RoleReady } from './roles';
 
@@ -94,7 +95,7 @@ export class Product {
     const directory = await mkdtemp(join(tmpdir(), 'cmbs-bench-'));
     const port = await freePort();
     const child = spawn(process.execPath, [join(__dirname, '../local/main.js')], {
-      env: { ...process.env, PORT: String(port), CMBS_DATA_DIR: directory, CMBS_LOG: 'warn' },
+      env: { ...process.env, PORT: String(port), CMBS_DATA_DIR: directory, CMBS_LOG: 'warn', ...ANY_PORT },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const { stdout } = child;

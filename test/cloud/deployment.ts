@@ -4,6 +4,7 @@
  */
 import { startCloudCompanion, type CloudCompanion } from '@cmbs/companion/cloud';
 import { startCloudFunctions } from '@cmbs/emulator/cloud';
+import { ANY_PORT } from '@cmbs/emulator/ports';
 import { readCloudConfig, type CloudConfig } from '@cmbs/shared/config';
 import type { Engine, RunOptions, Running } from '../e2e/engine';
 import { freePort } from '../integration/free-port';
@@ -32,6 +33,7 @@ export async function cloudEnvironment(hosts: EmulatorHosts, more: Environment =
     CMBS_CONTROL_PORT: String(await freePort()),
     CMBS_IDENTITY_KEY: localKeyFile(),
     CMBS_LOG: 'silent',
+    ...ANY_PORT,
     ...more,
   };
 }

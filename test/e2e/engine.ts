@@ -1,4 +1,5 @@
 /** What the deployments of end-to-end tests run on: the local stack, or whatever a set-up file chose before. */
+import { ANY_PORT } from '@cmbs/emulator/ports';
 import { startStack } from '@cmbs/emulator/stack';
 import { describeError, type Clock, type Log, type LogFields } from '@cmbs/shared';
 import { readConfig } from '@cmbs/shared/config';
@@ -36,7 +37,7 @@ export const isLocal = (): boolean => chosen.cmbsTestEngine === undefined;
 export function engineFor(directory: string): Engine {
   if (chosen.cmbsTestEngine !== undefined) return chosen.cmbsTestEngine();
   return ({ env, log, clock }) => {
-    const config = readConfig({ PORT: '0', CMBS_DATA_DIR: directory, CMBS_LOG: 'silent', ...env });
+    const config = readConfig({ PORT: '0', CMBS_DATA_DIR: directory, CMBS_LOG: 'silent', ...ANY_PORT, ...env });
     return startStack({ config, log, ...(clock === undefined ? {} : { clock }) });
   };
 }

@@ -8,6 +8,7 @@ import { silentLog } from '@cmbs/shared';
 import { CLOUD_SETTINGS, readConfig, SETTINGS, type Setting } from '@cmbs/shared/config';
 import { busMessageOf } from '@cmbs/shared/broker/publication';
 import { PubsubNames } from '@cmbs/shared/bus/pubsub/names';
+import { ANY_PORT } from '@cmbs/emulator/ports';
 import { startStack, type Stack } from '@cmbs/emulator/stack';
 import { freePort } from '../integration/free-port';
 
@@ -47,7 +48,8 @@ function hasCurl(): boolean {
     [...ports].reduce((changed, [from, to]) => changed.replaceAll(`127.0.0.1:${from}`, `127.0.0.1:${to}`), text);
 
   beforeAll(async () => {
-    const config = readConfig({ PORT: '0', CMBS_DATA_DIR: join(home, 'data'), CMBS_LOG: 'silent' });
+    const env = { PORT: '0', CMBS_DATA_DIR: join(home, 'data'), CMBS_LOG: 'silent', ...ANY_PORT };
+    const config = readConfig(env);
     stack = await startStack({ config, log: silentLog });
     ports.set('8090', new URL(stack.url).port);
     for (const port of ['5010', '5020', '5031', '5032', '5040', '6010', '6032'])

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Dealer, Publisher, Reply, Request, Router } from 'zeromq';
 import { type PeerError, Requester, type RequesterOptions } from '@cmbs/companion/sockets/requester';
+import { parseAddress, type Address } from '@cmbs/companion/transports';
 import { Replier, type ReplierOptions, type RequestHandler } from '@cmbs/companion/sockets/replier';
 import { type Clock, CmbsError, systemClock } from '@cmbs/shared';
 import {
@@ -35,13 +36,20 @@ afterEach(async () => {
   environment.context.close();
 });
 
-function requester(address: string, options: Partial<RequesterOptions> = {}): Requester {
+/** A socket at a path, as the rules for addresses make it of a name. */
+const ipc = (path: string): Address => ({ scheme: 'ipc', text: `ipc://${path}`, path });
+
+function requester(address: Address | string, options: Partial<RequesterOptions> = {}): Requester {
   const made = new Requester(address, { ...environment, ...options });
   opened.push(() => made.close());
   return made;
 }
 
-async function replier(handler: RequestHandler, options: Partial<ReplierOptions> = {}, at = LOOPBACK) {
+async function replier(
+  handler: RequestHandler,
+  options: Partial<ReplierOptions> = {},
+  at: Address | string = LOOPBACK,
+) {
   const errorReply = (error: CmbsError): string => `${error.code}: ${error.message}`;
   const made = await Replier.bind(at, handler, { ...environment, errorReply, ...options });
   opened.push(() => made.close(0));
@@ -130,7 +138,7 @@ describe('a requester and a plain REP peer', () => {
     opened.push(() => rm(folder, { recursive: true }));
     const address = `ipc://${folder}/l1.sock`;
     const rep = await plainReply(address);
-    const peer = requester(address);
+    const peer = requester(ipc(`${folder}/l1.sock`));
     expect(String(await peer.request('a'))).toBe('re: a');
     const down = next(
       (listener) => peer.onState(listener),
@@ -162,7 +170,7 @@ describe('a request to an address where nobody listens', () => {
   });
 
   it('fails with no_listener over ipc and for a name that does not exist', async () => {
-    expect(await failure(requester('ipc:///tmp/no/such/path.sock').request('a'))).toMatchObject({
+    expect(await failure(requester(ipc('/tmp/no/such/path.sock')).request('a'))).toMatchObject({
       reason: 'no_listener',
     });
     const named = await failure(requester('tcp://no-such-host.invalid:5010').request('a'));
@@ -513,12 +521,12 @@ describe('a replier', () => {
     const folder = await mkdtemp(join(tmpdir(), 'cmbs-'));
     opened.push(() => rm(folder, { recursive: true }));
     await writeFile(join(folder, 'precious'), 'data');
-    const served = await replier((body) => body, {}, `ipc://${folder}/served.sock`);
+    await replier((body) => body, {}, ipc(`${folder}/served.sock`));
     for (const [address, reason] of [
       [bound.address, 'address in use'],
-      [served.address, 'address in use'],
-      [`ipc://${folder}/precious`, 'a file that is not a socket is there'],
-      [`ipc://${folder}/no/such.sock`, 'the directory of the path is not there'],
+      [ipc(`${folder}/served.sock`), 'address in use'],
+      [ipc(`${folder}/precious`), 'a file of another program is there'],
+      [ipc(`${folder}/no/such.sock`), 'the directory of the path is not there'],
       ['tcp://192.0.2.1:5010', 'not an address of this machine'],
       ['tcp://no-such-host.invalid:5010', 'not an address of this machine'],
     ] as const) {
@@ -529,16 +537,17 @@ describe('a replier', () => {
     expect(await failure(replier((body) => body, {}, 'tcp://127.0.0.1:70000'))).toMatchObject({
       code: 'bad_attribute',
     });
-    expect(String(await requester(served.address).request('still there'))).toBe('still there');
+    const peer = requester(ipc(`${folder}/served.sock`));
+    expect(String(await peer.request('still there'))).toBe('still there');
   });
 
   it('starts, serves and stops 20 times on one port and on one path', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'cmbs-'));
     opened.push(() => rm(folder, { recursive: true }));
-    for (const address of [`tcp://127.0.0.1:${await freePort()}`, `ipc://${folder}/l1.sock`]) {
+    for (const address of [parseAddress(`tcp://127.0.0.1:${await freePort()}`), ipc(`${folder}/l1.sock`)]) {
       for (let time = 0; time < 20; time += 1) {
         const bound = await replier((body) => body, {}, address);
-        expect(bound.address).toBe(address);
+        expect(bound.address).toBe(address.text);
         const peer = requester(address);
         expect(String(await within(peer.request(String(time)), 'a reply'))).toBe(String(time));
         if (time % 2 === 0) await peer.close(); // a connection that is still up must not keep the port

@@ -318,7 +318,13 @@ describe('what programs are told', () => {
   });
 
   withTerraform.each(['pull', 'push'])('has values that they accept, where delivery is %s', (topic_delivery) => {
-    const settings = { extensions: ['infrastructure'], discovery: 'closed', queue_limit: 500, log: 'debug' };
+    const settings = {
+      extensions: ['infrastructure'],
+      discovery: 'closed',
+      queue_limit: 500,
+      log: 'debug',
+      address_ranges: ['10.0.0.0/8', 'fd00::/8'],
+    };
     const { environment } = layoutOf({ topic_delivery, settings }) as { readonly environment: Names };
     const config = readCloudConfig({
       ...environment,
@@ -326,6 +332,10 @@ describe('what programs are told', () => {
       ...(topic_delivery === 'push' ? { CMBS_PUSH_SERVICE_ACCOUNT: 'push@example.com' } : {}),
     });
     expect(config).toMatchObject({ CMBS_TOPIC_DELIVERY: topic_delivery, CMBS_QUEUE_LIMIT: 500 });
+    expect(config).toMatchObject({
+      CMBS_PORT_RANGE: [[5010, 5040]],
+      CMBS_ADDRESS_RANGES: ['10.0.0.0/8', 'fd00::/8'],
+    });
   });
 
   withTerraform('has the names in Pub/Sub that the bus gives', () => {

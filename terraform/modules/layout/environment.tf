@@ -6,6 +6,7 @@ locals {
   settings = {
     CMBS_EXTENSIONS      = var.settings.extensions == null ? null : join(",", var.settings.extensions)
     CMBS_DISCOVERY       = var.settings.discovery
+    CMBS_ADDRESS_RANGES  = var.settings.address_ranges == null ? null : join(",", var.settings.address_ranges)
     CMBS_ALLOWED_HOSTS   = var.settings.allowed_hosts == null ? null : join(",", var.settings.allowed_hosts)
     CMBS_ALLOWED_ORIGINS = var.settings.allowed_origins == null ? null : join(",", var.settings.allowed_origins)
     CMBS_QUEUE_LIMIT     = var.settings.queue_limit
@@ -24,6 +25,8 @@ locals {
       CMBS_FIRESTORE_DATABASE = var.database
       CMBS_TOPIC_PREFIX       = var.topic_prefix
       CMBS_TOPIC_DELIVERY     = var.topic_delivery
+      # Those that the members' load balancer passes on: nobody outside reaches a socket at another port.
+      CMBS_PORT_RANGE = "${var.member_ports.first}-${var.member_ports.last}"
       # Any text that only this deployment uses: a token for it opens nothing else.
       CMBS_CONTROL_AUDIENCE = "${local.public_url}/control"
     },

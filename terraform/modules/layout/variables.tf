@@ -139,6 +139,7 @@ variable "settings" {
     allowed_hosts     = optional(list(string))
     allowed_origins   = optional(list(string))
     discovery         = optional(string)
+    address_ranges    = optional(list(string))
     queue_limit       = optional(number)
     inbox_limit       = optional(number)
     send_wait_seconds = optional(number)

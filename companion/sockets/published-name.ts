@@ -1,0 +1,133 @@
+/**
+ * The name of a Unix socket in a directory that several processes use: at most one of them has it, a name that a dead
+ * process left is free again, and no file of anybody else is ever removed.
+ *
+ * A process listens at a path of its own first (its claim, `.NAME.` and random digits), then looks at the claims of
+ * others to the same name. The one that finds another claim alive gives way: of two processes, the later one to look
+ * sees the other, so they never both go on. The name itself is a symbolic link to the claim, made only where no file
+ * is; what is removed is such a link to a claim that nobody serves.
+ */
+import { randomBytes } from 'node:crypto';
+import { lstat, readdir, readlink, rename, link, symlink, unlink } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { basename, dirname, join } from 'node:path';
+import { IPC_CLAIM_DIGITS, RELEASE_MS } from '@cmbs/shared/limits';
+import { codeOf } from './errno';
+
+/** Why a name cannot be had. */
+export type NameTaken = 'address in use' | 'a file of another program is there';
+
+export class NameTakenError extends Error {
+  constructor(readonly reason: NameTaken) {
+    super(reason);
+  }
+}
+
+/** True when a process accepts connections at the path, or may: a full queue is one, too. */
+function isServed(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect(path);
+    const answer = (served: boolean): void => {
+      probe.destroy();
+      resolve(served);
+    };
+    probe.setTimeout(RELEASE_MS, () => answer(true));
+    probe.once('connect', () => answer(true));
+    probe.once('error', (error) => answer(codeOf(error) !== 'ECONNREFUSED' && codeOf(error) !== 'ENOENT'));
+  });
+}
+
+/** The result, or undefined where the file is not there, or is not of the kind that was asked for. */
+async function unless<T>(codes: readonly string[], work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (codes.includes(codeOf(error) ?? '')) return undefined;
+    throw error;
+  }
+}
+
+export class PublishedName {
+  /** Where to listen. */
+  readonly claim: string;
+  readonly #directory: string;
+  readonly #prefix: string;
+  #isPublished = false;
+
+  /**
+   * @param path of the socket
+   * @param taken the paths that this process has; it is the caller's to keep
+   * @throws NameTakenError when the path is among them
+   */
+  constructor(
+    private readonly path: string,
+    private readonly taken: Set<string>,
+  ) {
+    if (taken.has(path)) throw new NameTakenError('address in use');
+    taken.add(path);
+    this.#directory = dirname(path);
+    this.#prefix = `.${basename(path)}.`;
+    this.claim = join(this.#directory, this.#prefix + randomBytes(IPC_CLAIM_DIGITS / 2).toString('hex'));
+  }
+
+  /** Takes the name, once somebody listens at {@link claim}. @throws NameTakenError when somebody else has it */
+  async publish(): Promise<void> {
+    for (const name of await readdir(this.#directory)) {
+      const other = join(this.#directory, name);
+      if (!this.#isClaim(name) || other === this.claim) continue;
+      const found = await unless(['ENOENT'], lstat(other));
+      if (found?.isSocket() !== true) continue;
+      if (await isServed(other)) throw new NameTakenError('address in use');
+      await unless(['ENOENT'], unlink(other)); // such a name is never used a second time
+    }
+    if (await this.#link()) return;
+    const target = await unless(['ENOENT', 'EINVAL'], readlink(this.path));
+    if (target === undefined || !this.#isClaim(target)) {
+      throw new NameTakenError('a file of another program is there');
+    }
+    if (await isServed(join(this.#directory, target))) throw new NameTakenError('address in use');
+    await this.#remove(target);
+    if (!(await this.#link())) throw new NameTakenError('a file of another program is there');
+  }
+
+  /** Gives the name back; before the socket closes, so that nobody else can have it yet. */
+  async withdraw(): Promise<void> {
+    try {
+      if (this.#isPublished) await this.#remove(basename(this.claim));
+    } finally {
+      this.taken.delete(this.path);
+    }
+  }
+
+  #isClaim(name: string): boolean {
+    const digits = name.slice(this.#prefix.length);
+    return name.startsWith(this.#prefix) && digits.length === IPC_CLAIM_DIGITS && /^[0-9a-f]+$/.test(digits);
+  }
+
+  /** False where a file is. */
+  async #link(): Promise<boolean> {
+    try {
+      await symlink(basename(this.claim), this.path);
+      this.#isPublished = true;
+      return true;
+    } catch (error) {
+      if (codeOf(error) === 'EEXIST') return false;
+      throw error;
+    }
+  }
+
+  /** Removes the name if it is the link to `target`: moved aside first, since another file may have come in its place. */
+  async #remove(target: string): Promise<void> {
+    if ((await unless(['ENOENT', 'EINVAL'], readlink(this.path))) !== target) return;
+    const aside = `${this.claim}.old`;
+    if (
+      (await unless(
+        ['ENOENT'],
+        rename(this.path, aside).then(() => true),
+      )) !== true
+    )
+      return;
+    if ((await unless(['EINVAL'], readlink(aside))) !== target) await link(aside, this.path);
+    await unlink(aside);
+  }
+}

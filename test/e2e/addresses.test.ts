@@ -1,0 +1,276 @@
+/** Addresses are chosen by whoever reaches the endpoint: what may be bound and connected to, and what a scan learns. */
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { createServer, connect, type AddressInfo, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { startStack } from '@cmbs/emulator/stack';
+import { silentLog, type JsonObject } from '@cmbs/shared';
+import { readConfig } from '@cmbs/shared/config';
+import { UNREACHED_AFTER_MS } from '@cmbs/shared/limits';
+import { ScriptedPeer } from './broker-peers';
+import { isLocal } from './engine';
+import { Fleet, freeSocket, MEMBER, unique, type Deployment, type LayerName, type Member } from './harness';
+
+jest.setTimeout(60_000);
+
+const fleet = new Fleet();
+afterAll(() => fleet.close());
+
+/** A TCP server that does with each connection what it is told; `seen` counts them. */
+async function tcpServer(greet: (socket: Socket) => void): Promise<{ address: string; seen: () => number }> {
+  const sockets = new Set<Socket>();
+  let seen = 0;
+  const server = createServer((socket) => {
+    seen += 1;
+    sockets.add(socket);
+    socket.on('error', () => undefined);
+    greet(socket);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  fleet.using(server, () => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return { address: `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`, seen: () => seen };
+}
+
+/** A port whose queue of connections is full, so that the kernel drops what comes, as a filter does. */
+async function filteredPort(): Promise<string> {
+  const worker = new Worker(
+    `const { parentPort } = require('node:worker_threads');
+     const server = require('node:net').createServer();
+     server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => {
+       parentPort.postMessage(server.address().port);
+       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+     });`,
+    { eval: true },
+  );
+  const [port] = (await once(worker, 'message')) as [number];
+  const sockets = Array.from({ length: 4 }, () => connect(port, '127.0.0.1').on('error', () => undefined));
+  fleet.using(worker, async () => {
+    for (const socket of sockets) socket.destroy();
+    await worker.terminate();
+  });
+  await once(sockets[0] as Socket, 'connect');
+  return `tcp://127.0.0.1:${port}`;
+}
+
+interface Report {
+  readonly failed: readonly { readonly socket: string; readonly reason: string }[];
+}
+
+async function check(deployment: Deployment, neighbors: readonly string[]): Promise<Report> {
+  const { path } = await deployment.member({ neighbors });
+  const answer = await deployment.must(200, deployment.act(path, 'check_neighbors'));
+  return (answer.json.attributes ?? answer.json) as unknown as Report;
+}
+
+const layerOf = async (deployment: Deployment, member: Member, layer: LayerName): Promise<JsonObject> =>
+  (await deployment.layer(member, layer)) ?? {};
+
+describe('a deployment on loopback', () => {
+  let here: Deployment;
+  beforeAll(async () => {
+    here = await fleet.start({ env: { CMBS_PORT_RANGE: '6500-6509' } });
+  });
+
+  async function refusal(socket: string): Promise<string> {
+    const member = await here.member({ sockets: { l1: socket } });
+    const { error } = await here.must(409, here.act(member.path, 'start_l1'));
+    expect((await layerOf(here, member, 'l1')).state).toBe('failed');
+    await here.must(200, here.act(member.path, 'stop_l1'));
+    return error;
+  }
+
+  test.each(['0.0.0.0', '*', '[::]'])('binds no socket to %s for a caller', async (host) => {
+    expect(await refusal(`tcp://${host}:6500`)).toMatch(/every interface.*CMBS_BIND_HOST/);
+  });
+
+  test('binds no socket to an address of the network, to a port of others, or to a file', async () => {
+    expect(await refusal('tcp://192.168.1.5:6500')).toMatch(/CMBS_BIND_HOST.*CMBS_ADDRESS_RANGES/);
+    expect(await refusal('tcp://127.0.0.1:6510')).toMatch(/set CMBS_PORT_RANGE/);
+    expect(await refusal('ipc://alice')).toMatch(/set CMBS_IPC_DIR/);
+    expect(await refusal(`ipc:///tmp/${unique('planted')}`)).toMatch(/CMBS_IPC_DIR/);
+  });
+
+  test('connects to no link-local address: neither a send, nor a broadcast, nor a neighbour', async () => {
+    const sender = await here.member({ local: true });
+    const metadata = 'tcp://169.254.169.254:80';
+    const sent = await here.send('l1', { to: metadata, from: sender.id });
+    expect(sent.delivery).toMatchObject({ state: 'failed' });
+    expect(sent.delivery.receivers[0]?.reason).toMatch(/is a link-local address/);
+    expect((await check(here, [metadata, 'tcp://[::ffff:169.254.169.254]:80'])).failed).toEqual([
+      { socket: metadata, reason: expect.stringMatching(/is a link-local address/) as string },
+      {
+        socket: 'tcp://[::ffff:169.254.169.254]:80',
+        reason: expect.stringMatching(/is a link-local address/) as string,
+      },
+    ]);
+    const other = await fleet.start();
+    await other.member({ local: false, sockets: { l2: metadata, l31: metadata } });
+    const from = (await other.member()).id;
+    const broadcast = await other.send('l2', { from, prefer: 'wait=5' });
+    expect(JSON.stringify(broadcast.delivery.receivers)).toMatch(/is a link-local address/);
+  });
+
+  test('says at once that nobody listens at a closed port', async () => {
+    const sender = await here.member();
+    const started = performance.now();
+    const sent = await here.send('l1', { to: await freeSocket(), from: sender.id, prefer: 'wait=20' });
+    expect(sent.status).toBe(202);
+    expect(performance.now() - started).toBeLessThan(UNREACHED_AFTER_MS);
+  });
+});
+
+(isLocal() ? describe : describe.skip)('addresses that an older release stored', () => {
+  test('are refused with the reason, and the stack starts', async () => {
+    const here = await fleet.start();
+    const good = await here.member({ start: ['l1'] });
+    // What two anonymous requests did: the journal of the store as a socket, and a socket in a directory of the system.
+    const path = `/dev/shm/${unique('cmbs-planted')}`;
+    const member = await here.member({
+      sockets: { l1: 'ipc:///proc/self/cwd/.cmbs/cmbs.db-journal', l2: `ipc://${path}` },
+    });
+    for (const layer of ['l1', 'l2'] as const) await here.must(409, here.act(member.path, `start_${layer}`));
+    await here.down();
+    await here.up();
+    for (const layer of ['l1', 'l2'] as const) {
+      expect(await layerOf(here, member, layer)).toMatchObject({
+        state: 'failed',
+        reason: expect.stringContaining('CMBS_IPC_DIR') as string,
+      });
+    }
+    expect(existsSync(path)).toBe(false);
+    expect(await layerOf(here, good, 'l1')).toMatchObject({ state: 'started' });
+  });
+});
+
+(isLocal() ? describe : describe.skip)('a deployment with CMBS_IPC_DIR', () => {
+  let home: string;
+  beforeAll(async () => {
+    home = await mkdtemp(join(tmpdir(), 'cmbs-ipc-'));
+  });
+  afterAll(() => rm(home, { recursive: true }));
+
+  test('has sockets in it, one member for each name, and opens them again', async () => {
+    const directory = join(home, 'sockets');
+    const here = await fleet.start({ env: { CMBS_IPC_DIR: directory } });
+    expect((await stat(directory)).mode & 0o777).toBe(0o700);
+    const alice = await here.member({ sockets: { l1: 'ipc://alice' }, start: ['l1'] });
+    const members = await Promise.all([0, 1].map(() => here.member({ sockets: { l1: 'ipc://bob' } })));
+    const starts = await Promise.all(members.map(({ path }) => here.act(path, 'start_l1')));
+    expect(starts.map(({ status }) => status).sort()).toEqual([200, 409]);
+    for (const [index, member] of members.entries()) {
+      if (starts[index]?.status === 409) await here.must(200, here.act(member.path, 'stop_l1'));
+    }
+    const send = () => here.send('l1', { to: 'ipc://bob', from: alice.id });
+    expect((await send()).delivery.state).toBe('delivered');
+    await here.down();
+    expect(await readdir(directory)).toEqual([]);
+    await here.up();
+    expect((await send()).delivery.state).toBe('delivered');
+    for (const address of ['ipc://../alice', 'ipc://.alice', `ipc://${directory}/carol`]) {
+      const member = await here.member({ sockets: { l1: address } });
+      expect((await here.must(409, here.act(member.path, 'start_l1'))).error).toContain('CMBS_IPC_DIR');
+    }
+  });
+
+  test('does not start where that is the directory of its data, or no directory', async () => {
+    const file = join(home, 'file');
+    await writeFile(file, '');
+    for (const [setting, sentence] of [
+      [home, 'is the directory of the data'],
+      [file, 'is no directory'],
+      [join(home, 'no', 'such'), 'cannot be made'],
+    ] as const) {
+      const config = readConfig({ PORT: '0', CMBS_DATA_DIR: home, CMBS_IPC_DIR: setting });
+      await expect(startStack({ config, log: silentLog })).rejects.toThrow(sentence);
+    }
+  });
+});
+
+describe('a deployment that others reach', () => {
+  // A proxy that is trusted lets others in; the address itself is this machine's, so that the test runs anywhere.
+  const OTHERS = { CMBS_TRUST_PROXY: 'true' };
+
+  test('does not connect to addresses that are not public', async () => {
+    const here = await fleet.start({ env: OTHERS });
+    const sender = await here.member();
+    const inside = await tcpServer(() => undefined);
+    const sent = await here.send('l1', { to: inside.address, from: sender.id });
+    expect(sent.delivery.receivers[0]?.reason).toMatch(/list it in CMBS_ADDRESS_RANGES/);
+    expect((await check(here, [inside.address])).failed[0]?.reason).toMatch(/list it in CMBS_ADDRESS_RANGES/);
+    expect(inside.seen()).toBe(0);
+  });
+
+  test('does not follow a name to such an address, and tells of it as of a closed port', async () => {
+    const here = await fleet.start({ env: OTHERS });
+    const inside = await tcpServer(() => undefined);
+    const named = inside.address.replace('127.0.0.1', 'localhost');
+    expect(
+      (await check(here, [named, 'tcp://no-such-host.invalid:5010'])).failed.map(({ reason }) => reason),
+    ).toEqual(['nobody listens there', 'nobody listens there']);
+    expect(inside.seen()).toBe(0);
+  });
+
+  test('starts the sockets of its members at configured addresses only', async () => {
+    const here = await fleet.start({ env: OTHERS });
+    const member = await here.member();
+    expect((await here.must(409, here.act(member.path, 'start_l1'))).error).toMatch(/CMBS_ADDRESS_RANGES/);
+    const open = await fleet.start({ env: { ...OTHERS, CMBS_ADDRESS_RANGES: '127.0.0.0/8' } });
+    const started = await open.member({ start: ['l1'] });
+    const sent = await open.send('l1', { to: started.sockets.l1, from: started.id });
+    expect(sent.delivery.state).toBe('delivered');
+  });
+
+  test('lets a scan tell closed, filtered and foreign ports apart neither by words nor by time', async () => {
+    const here = await fleet.start({ env: { ...OTHERS, CMBS_ADDRESS_RANGES: '127.0.0.0/8,192.0.2.0/24' } });
+    const ports: Readonly<Record<string, string>> = {
+      closed: await freeSocket(),
+      filtered: await filteredPort(),
+      unrouted: 'tcp://192.0.2.1:5010',
+      silent: (await tcpServer(() => undefined)).address,
+      rude: (await tcpServer((socket) => socket.destroy())).address,
+      foreign: (await tcpServer((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'))).address,
+    };
+    const sender = await here.member();
+    const outcomes = async (ask: (address: string) => Promise<string>): Promise<void> => {
+      const answers = await Promise.all(
+        Object.entries(ports).map(async ([kind, address]) => {
+          const started = performance.now();
+          const words = (await ask(address)).replaceAll(address, 'ADDRESS');
+          return { kind, words, isLate: performance.now() - started >= UNREACHED_AFTER_MS - 50 };
+        }),
+      );
+      const [{ words } = { words: '' }] = answers;
+      expect(answers).toEqual(Object.keys(ports).map((kind) => ({ kind, words, isLate: true })));
+    };
+    const send = async (address: string): Promise<string> => {
+      const sent = await here.send('l1', { to: address, from: sender.id, prefer: 'wait=20' });
+      return `${sent.status} ${sent.headers.get('X-OCCI-Reason')} ${sent.delivery.receivers[0]?.reason}`;
+    };
+    await outcomes(send);
+    await outcomes(async (address) => JSON.stringify(await check(here, [address])));
+  });
+
+  test('tells of a peer that answers, and of discovered sockets only by the rules', async () => {
+    const here = await fleet.start({ env: { ...OTHERS, CMBS_ADDRESS_RANGES: '127.0.0.1/32' } });
+    const inside = await tcpServer(() => undefined);
+    const refusedSocket = inside.address.replace('127.0.0.1', '127.0.0.2');
+    const description = {
+      kind: MEMBER,
+      id: unique('discovered'),
+      attributes: { cmbs: { member: { l1_socket: refusedSocket } } },
+    };
+    const reply = JSON.stringify({ member_description: description, sockets_l1: [refusedSocket] });
+    const address = await freeSocket();
+    fleet.using(await ScriptedPeer.bind(address, () => reply), (peer) => peer.close());
+    const { failed } = await check(here, [address]);
+    expect(failed.find(({ socket }) => socket === refusedSocket)?.reason).toMatch(/CMBS_ADDRESS_RANGES/);
+    expect(inside.seen()).toBe(0);
+  });
+});

@@ -1,0 +1,153 @@
+/** Names of Unix sockets in a directory that several processes use. */
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { lstat, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PublishedName } from '@cmbs/companion/sockets/published-name';
+import { Replier } from '@cmbs/companion/sockets/replier';
+import { Requester } from '@cmbs/companion/sockets/requester';
+import { SocketContext } from '@cmbs/companion/sockets/options';
+import type { Address } from '@cmbs/companion/transports';
+import { recordedEnvironment, type RecordedEnvironment, within } from './sockets-support';
+
+let directory: string;
+let closing: (() => unknown)[];
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'cmbs-ipc-'));
+  closing = [];
+});
+afterEach(async () => {
+  for (const close of closing.reverse()) await close();
+  await rm(directory, { recursive: true });
+});
+
+const at = (name: string): Address => ({ scheme: 'ipc', text: `ipc://${name}`, path: join(directory, name) });
+
+/** What one process has. */
+function processOf(): RecordedEnvironment {
+  const environment = { ...recordedEnvironment(), context: new SocketContext() };
+  closing.push(() => environment.context.close());
+  return environment;
+}
+
+async function serve(name: string, environment: RecordedEnvironment, answer = 'yes'): Promise<Replier> {
+  const bound = await Replier.bind(at(name), () => answer, { ...environment, errorReply: String });
+  closing.push(() => bound.close(0));
+  return bound;
+}
+
+async function ask(name: string, environment: RecordedEnvironment): Promise<string> {
+  const requester = new Requester(at(name), environment);
+  try {
+    return String(await within(requester.request('?'), 'a reply'));
+  } finally {
+    await requester.close();
+  }
+}
+
+/** 'bound', or why not. */
+const outcomeOf = (binding: Promise<Replier>): Promise<string> =>
+  binding.then(
+    () => 'bound',
+    (error: unknown) => (error as { details: { reason: string } }).details.reason,
+  );
+
+describe('a name', () => {
+  it('has one owner when two members of a process want it at once, 40 times of 40', async () => {
+    const here = processOf();
+    for (let round = 0; round < 40; round += 1) {
+      const name = `race-${round}`;
+      const outcomes = await Promise.all([outcomeOf(serve(name, here)), outcomeOf(serve(name, here))]);
+      expect(outcomes.sort()).toEqual(['address in use', 'bound']);
+      expect(await ask(name, here)).toBe('yes');
+    }
+  });
+
+  it('never has two owners when two processes want it at once, also where one that died had it', async () => {
+    for (let round = 0; round < 40; round += 1) {
+      const [one, other] = [processOf(), processOf()];
+      const name = `race-${round}`;
+      if (round % 2 === 1) await symlink(`.${name}.0123456789abcdef`, join(directory, name));
+      const outcomes = await Promise.all([
+        outcomeOf(serve(name, one, 'one')),
+        outcomeOf(serve(name, other, 'other')),
+      ]);
+      const owners = outcomes.filter((outcome) => outcome === 'bound');
+      expect(owners.length).toBeLessThanOrEqual(1);
+      const [first] = outcomes;
+      if (owners.length === 1) expect(await ask(name, processOf())).toBe(first === 'bound' ? 'one' : 'other');
+      // Both may have given way; then the next to come has it.
+      else expect(await outcomeOf(serve(name, processOf()))).toBe('bound');
+    }
+  });
+
+  it('is free again when its process was killed, and nothing is left of it', async () => {
+    const script = `
+      const net = require('node:net'), fs = require('node:fs'), [, claim, path] = process.argv;
+      net.createServer().listen(claim, () => {
+        fs.symlinkSync(require('node:path').basename(claim), path);
+        process.send('listening');
+      });`;
+    const program = join(directory, 'child.js');
+    await writeFile(program, script.replace('[, claim, path]', '[, , claim, path]'));
+    const { claim } = new PublishedName(join(directory, 'alice'), new Set());
+    const child = fork(program, [claim, join(directory, 'alice')]);
+    await once(child, 'message');
+    const here = processOf();
+    expect(await outcomeOf(serve('alice', here))).toBe('address in use');
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    const bound = await serve('alice', here);
+    expect(await ask('alice', here)).toBe('yes');
+    expect(await readdir(directory)).toHaveLength(3); // the program, the name, and what it leads to
+    await bound.close();
+    expect(await readdir(directory)).toEqual(['child.js']);
+  });
+
+  it('is not taken from a file, a link or a socket of another program, dead or alive', async () => {
+    const here = processOf();
+    await writeFile(join(directory, 'file'), 'precious');
+    await symlink('/etc/passwd', join(directory, 'link'));
+    const server = createServer().listen(join(directory, 'socket'));
+    await once(server, 'listening');
+    closing.push(() => server.close());
+    for (const name of ['file', 'link', 'socket']) {
+      expect(await outcomeOf(serve(name, here))).toBe('a file of another program is there');
+    }
+    expect(await readFile(join(directory, 'file'), 'utf8')).toBe('precious');
+    expect((await lstat(join(directory, 'link'))).isSymbolicLink()).toBe(true);
+    expect((await lstat(join(directory, 'socket'))).isSocket()).toBe(true);
+    expect((await readdir(directory)).sort()).toEqual(['file', 'link', 'socket']);
+  });
+
+  it('that became a file of another program meanwhile is left to it', async () => {
+    const bound = await serve('alice', processOf());
+    await rm(join(directory, 'alice'));
+    await writeFile(join(directory, 'alice'), 'precious');
+    await bound.close();
+    expect(await readFile(join(directory, 'alice'), 'utf8')).toBe('precious');
+    expect(await readdir(directory)).toEqual(['alice']);
+  });
+
+  it('keeps every file that others make while it comes and goes', async () => {
+    const here = processOf();
+    let made = 0;
+    for (let round = 0; round < 60; round += 1) {
+      const name = `contested-${round}`;
+      if (round % 3 === 0) await symlink(`.${name}.0123456789abcdef`, join(directory, name));
+      const writing = writeFile(join(directory, name), 'precious', { flag: 'wx' }).then(
+        () => true,
+        () => false,
+      );
+      const outcome = await outcomeOf(serve(name, here));
+      if (!(await writing)) continue;
+      made += 1;
+      expect(outcome).not.toBe('bound');
+      expect(await readFile(join(directory, name), 'utf8')).toBe('precious');
+    }
+    expect(made).toBeGreaterThan(0);
+  });
+});
