@@ -126,6 +126,7 @@ export async function startCloudCompanion({
         discovery: config.CMBS_DISCOVERY,
         queueLimit: config.CMBS_QUEUE_LIMIT,
         inboxLimit: config.CMBS_INBOX_LIMIT,
+        inboxBytes: config.CMBS_INBOX_BYTES,
         addresses,
         shard: heldShard(shard, lease, shards),
         lookAgainMs: COMPANION_LOOK_MS,

@@ -52,6 +52,8 @@ export interface CompanionOptions {
   readonly discovery: 'open' | 'closed';
   /** Entries of one member's inbox, at most. */
   readonly inboxLimit: number;
+  /** Bytes of the same. */
+  readonly inboxBytes: number;
   /** Sends queued for one address, at most. */
   readonly queueLimit: number;
   /** Which addresses members may have, and which may be connected to. */

@@ -6,7 +6,7 @@ import { CmbsError, isJsonObject, type Json, type JsonObject } from '@cmbs/share
 import type { TopicLayer } from '@cmbs/shared/bus/bus';
 import { isLocal, isNamed, socketOf, wants } from '@cmbs/shared/broker/member';
 import { MESSAGES } from '@cmbs/shared/broker/cmbs';
-import { receiptId } from '@cmbs/shared/broker/inbox';
+import { oldReceiptId, receiptId } from '@cmbs/shared/broker/inbox';
 import { checkSize } from '@cmbs/shared/broker/message-rules';
 import {
   addressesOf,
@@ -24,7 +24,7 @@ import type { Entity } from '@cmbs/shared/occi/model';
 import type { Environment } from './environment';
 import { InOrder } from './in-order';
 
-/** (message id, send id) of what was passed on here. */
+/** (message id, send id, sender) of what was passed on here. */
 const FORWARDED = 'forwarded';
 
 export class Forwarding {
@@ -63,7 +63,7 @@ export class Forwarding {
     }
     const now = clock.now();
     const wireId = message.transfer.send_id ?? newId();
-    const seenId = receiptId(message.id, wireId);
+    const seenIds = [receiptId(message, wireId), oldReceiptId(message, wireId)] as const;
     const visited = new Set([...hops, here].map((hop) => hop.slice(hop.indexOf('/') + 1)));
     const isListed = (one: Entity): boolean =>
       layer !== 'l4' || message.providers.length === 0 || message.providers.some((named) => isNamed(one, named));
@@ -101,8 +101,8 @@ export class Forwarding {
     // Refused, the message stays with who passed it here and comes again.
     await refuseWhereFull(store, addressesOf(layer, receivers), queueLimit);
     return store.transact(async (tx) => {
-      if ((await tx.get(FORWARDED, seenId)) !== undefined) return 'duplicate';
-      tx.put(FORWARDED, seenId, {}, { expiresAt: now + RECEIPT_TTL_MS });
+      if ((await tx.getAll(FORWARDED, seenIds)).some((seen) => seen !== undefined)) return 'duplicate';
+      tx.put(FORWARDED, seenIds[0], {}, { expiresAt: now + RECEIPT_TTL_MS });
       putSend(tx, send);
       return 'forwarded';
     });

@@ -119,6 +119,7 @@ export async function startStack({
       discovery: config.CMBS_DISCOVERY,
       queueLimit: config.CMBS_QUEUE_LIMIT,
       inboxLimit: config.CMBS_INBOX_LIMIT,
+      inboxBytes: config.CMBS_INBOX_BYTES,
       addresses,
     }).catch(async (error: unknown) => {
       await gateway.close(0);

@@ -37,7 +37,7 @@ export interface Engines {
 
 export type AppConfig = Pick<
   Config,
-  'CMBS_EXTENSIONS' | 'CMBS_QUEUE_LIMIT' | 'CMBS_INBOX_LIMIT' | 'CMBS_SEND_WAIT_S' | 'CMBS_DISCOVERY'
+  'CMBS_EXTENSIONS' | 'CMBS_QUEUE_LIMIT' | 'CMBS_INBOX_LIMIT' | 'CMBS_INBOX_BYTES' | 'CMBS_SEND_WAIT_S' | 'CMBS_DISCOVERY'
 >;
 
 export function assemble(engines: Engines, config: AppConfig): App {
@@ -62,8 +62,8 @@ export function assemble(engines: Engines, config: AppConfig): App {
   const categories = new Categories(store, extensions, engines.freshness);
   ring.categories = categories;
   const entities = new Entities({ store, categories, clock, newId });
-  const { CMBS_DISCOVERY: discovery, CMBS_INBOX_LIMIT: inboxLimit } = config;
-  const context = { store, categories, clock, newId, log, counters, discovery, inboxLimit };
+  const { CMBS_DISCOVERY: discovery, CMBS_INBOX_LIMIT: inboxLimit, CMBS_INBOX_BYTES: inboxBytes } = config;
+  const context = { store, categories, clock, newId, log, counters, discovery, inboxLimit, inboxBytes };
   return {
     categories,
     entities,

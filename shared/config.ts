@@ -3,6 +3,7 @@ import { createPrivateKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import {
+  DEFAULT_INBOX_BYTES,
   DEFAULT_INBOX_LIMIT,
   DEFAULT_MAX_BODY_BYTES,
   DEFAULT_MEMORY_LIMIT_MB,
@@ -174,6 +175,11 @@ export const SETTINGS = {
     schema: wholeNumber(1, 10_000_000),
     fallback: String(DEFAULT_INBOX_LIMIT),
     help: "Entries of one member's inbox; while it is full, senders keep their messages",
+  },
+  CMBS_INBOX_BYTES: {
+    schema: wholeNumber(1024, 1024 ** 4),
+    fallback: String(DEFAULT_INBOX_BYTES),
+    help: "Bytes of one member's inbox, as JSON; while it is full, senders keep their messages",
   },
   CMBS_SEND_WAIT_S: {
     schema: wholeNumber(0, MAX_WAIT_S),

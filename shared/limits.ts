@@ -324,6 +324,11 @@ export const RECEIPT_TTL_MS = 8 * 24 * 60 * 60 * 1000;
 export const INBOX_TTL_MS = 30 * 24 * 60 * 60 * 1000;
 /** Entries of one member's inbox; a sender beyond that gets an error reply and tries again later. */
 export const DEFAULT_INBOX_LIMIT = 100_000;
+/** Bytes of the entries of one member's inbox, by default (`CMBS_INBOX_BYTES`): a few members fit on a laptop's disk. */
+export const DEFAULT_INBOX_BYTES = 256 * 1024 * 1024;
+/** Milliseconds until a full inbox is measured again, and the part of the time, one in so many, that this may take. */
+export const INBOX_MEASURE_MS = 1000;
+export const INBOX_MEASURE_SHARE = 20;
 /** Sends queued for one receiver's address; beyond that a send is 429 with Retry-After. */
 export const DEFAULT_QUEUE_LIMIT = 10_000;
 /** Queues that one send looks at together: it may have a thousand receivers, and a transaction 20 s. */

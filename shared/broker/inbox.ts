@@ -20,6 +20,7 @@ import { RawJson, type JsonOutputObject } from '../occi/json-source';
 import type { Doc, PutOptions, Store, Watch } from '../store/store';
 import { aborted } from '../waiting';
 import type { Layer } from './layers';
+import type { WireMessage } from './wire';
 
 export interface Receipt {
   readonly messageId: string;
@@ -42,9 +43,22 @@ export interface Receipt {
 
 export const inboxOf = (memberId: string): string => `inbox:${memberId}`;
 
-/** Id of the receipt of one send; retries of the send have the same. */
-export function receiptId(messageId: string, sendId: string): string {
-  return createHash('sha256').update(messageId).update('\0').update(sendId).digest('base64url').slice(0, 22);
+/**
+ * Id of the receipt of one send; retries of the send have the same, on whatever way they come. The sender is part of it:
+ * what somebody else sends under the same identifiers is another send.
+ */
+export const receiptId = (message: WireMessage, sendId: string): string =>
+  digest(message.id, sendId, senderOf(message));
+
+/** The id that earlier releases gave it. */
+export const oldReceiptId = (message: WireMessage, sendId: string): string => digest(message.id, sendId);
+
+const digest = (...parts: readonly string[]): string =>
+  createHash('sha256').update(parts.join('\0')).digest('base64url').slice(0, 22);
+
+/** Who made the send: the first member that it passed, by deployment and id, since URLs change. */
+function senderOf({ transfer, pathHistory }: WireMessage): string {
+  return transfer.hops?.[0] ?? `${transfer.origin?.deployment ?? ''} ${pathHistory.at(-1) ?? ''}`;
 }
 
 /** A message that has expired needs no receipt: when it comes again it is refused for that. */

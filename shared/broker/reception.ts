@@ -3,8 +3,9 @@
  * executed as its flags say (layers.md, Receiving). All layers, the bus and pushes come through here.
  */
 import type { Delivery, TopicLayer } from '../bus/bus';
-import { CmbsError, toCmbsError } from '../errors';
+import { CmbsError, isOutage, toCmbsError } from '../errors';
 import {
+  INBOX_TTL_MS,
   LATE_RECEIPT_MS,
   MAX_COMMIT_WRITES,
   MAX_UNCHECKED_RECEIPT_CHARS,
@@ -15,21 +16,18 @@ import type { Entity, Path } from '../occi/model';
 import type { Registry } from '../occi/registry';
 import { answerOf, parseCall, type Call } from '../services/call';
 import { Fault, FAULT } from '../services/fault';
+import { oldReceiptsUntil } from '../store/deployment';
 import { inSpan, parseTraceparent } from '../trace';
 import { MEMBER_KIND, MESSAGE_KIND } from './cmbs';
 import { registryOf, type BrokerContext } from './context';
 import type { Execution } from './execution';
-import { inboxOf, receiptId, receiptOf, receiptOptions, receiptValue, type Receipt } from './inbox';
+import { inboxOf, oldReceiptId, receiptId, receiptOf, receiptOptions, receiptValue, type Receipt } from './inbox';
+import { InboxRooms, type InboxLimits, type Place } from './inbox-room';
 import type { Layer } from './layers';
 import type { Learning } from './learning';
 import { isNamed, isSuspended, wants } from './member';
 import { messageOfDelivery } from './publication';
 import { contentOf, DISCOVERY_CONTENT, entityOf, type WireMessage } from './wire';
-
-interface InboxSize {
-  count: number;
-  readonly checkedAt: number;
-}
 
 /** When a message came, for the order in the inbox: taken before anything is waited for. */
 interface Arrival {
@@ -37,10 +35,7 @@ interface Arrival {
   readonly sequence: string;
 }
 
-export interface ReceptionContext extends BrokerContext {
-  /** Entries of one member's inbox, at most. */
-  readonly inboxLimit: number;
-}
+export type ReceptionContext = BrokerContext & InboxLimits;
 
 export interface ReceptionParts {
   readonly context: ReceptionContext;
@@ -63,16 +58,14 @@ export class Reception {
   /** Arrivals that wait until one of them is written, the first first. */
   readonly #waitForRoom: (() => void)[] = [];
   readonly #waitForAll: (() => void)[] = [];
-  /**
-   * Entries of each inbox, counted once and then kept by what this process adds. All that arrive meanwhile wait for
-   * the same count, so that none overtakes another.
-   */
-  readonly #inboxSizes = new Map<string, Promise<InboxSize>>();
+  readonly #rooms: InboxRooms;
+  #oldReceiptsUntil: Promise<number> | undefined;
   #sequence = 0;
   #lastArrival = 0;
 
   constructor({ context, learning, execution, onClaim = () => undefined }: ReceptionParts) {
     this.#context = context;
+    this.#rooms = new InboxRooms(context.store, context.clock, context);
     this.#learning = learning;
     this.#execution = execution;
     this.#onClaim = onClaim;
@@ -192,7 +185,7 @@ export class Reception {
     const sender = message.pathHistory.at(-1);
     return {
       // Without a send id (an original peer, which never retries by itself) each arrival is a new send.
-      id: receiptId(message.id, sendId ?? newId()),
+      id: receiptId(message, sendId ?? newId()),
       receipt: {
         messageId: message.id,
         ...(sendId === undefined ? {} : { sendId }),
@@ -213,32 +206,38 @@ export class Reception {
     return { at: this.#lastArrival, sequence: this.#sequence.toString().padStart(9, '0') };
   }
 
-  async #refuseWhenFull(inbox: string): Promise<void> {
-    const { clock, inboxLimit } = this.#context;
-    const counted = this.#inboxSizes.get(inbox) ?? this.#countInbox(inbox);
-    let size = await counted;
-    // Programs take entries away meanwhile; a full inbox is counted again, by one of all that wait, to be believed.
-    if (size.count >= inboxLimit && clock.now() - size.checkedAt > 1000) {
-      const newer = this.#inboxSizes.get(inbox);
-      size = await (newer === undefined || newer === counted ? this.#countInbox(inbox) : newer);
-    }
-    if (size.count >= inboxLimit) {
-      throw new CmbsError('queue_full', "The receiver's inbox is full; try again later.");
-    }
-    size.count += 1;
+  /** Calls of `write` say whether the receipt was not there before; only then it keeps its place in the inbox. */
+  async #inPlace<T>(
+    inbox: string,
+    receipt: Receipt,
+    write: () => Promise<{ readonly isNew: boolean; readonly result: T }>,
+  ): Promise<T> {
+    const place = await this.#rooms.place(inbox, Buffer.byteLength(JSON.stringify(receipt)));
+    return this.#keeping(place, write());
   }
 
-  #countInbox(inbox: string): Promise<InboxSize> {
-    const { store, clock, inboxLimit } = this.#context;
-    const counting = store
-      .count({ collection: inbox, by: 'order' }, inboxLimit)
-      .then((count): InboxSize => ({ count, checkedAt: clock.now() }));
-    this.#inboxSizes.set(inbox, counting);
-    // A count that failed is no count; the next arrival tries again.
-    counting.catch(() => {
-      if (this.#inboxSizes.get(inbox) === counting) this.#inboxSizes.delete(inbox);
-    });
-    return counting;
+  async #keeping<T>(place: Place, written: Promise<{ readonly isNew: boolean; readonly result: T }>): Promise<T> {
+    try {
+      const { isNew, result } = await written;
+      if (isNew) place.keep();
+      else place.release();
+      return result;
+    } catch (error) {
+      // Nobody knows whether it was written.
+      if (isOutage(error)) place.keep();
+      else place.release();
+      throw error;
+    }
+  }
+
+  /** The ids under which a receipt may be there already: its own comes first. */
+  async #idsOf(message: WireMessage, id: string): Promise<readonly string[]> {
+    const { store, clock } = this.#context;
+    const sendId = message.transfer.send_id;
+    if (sendId === undefined) return [id];
+    this.#oldReceiptsUntil ??= oldReceiptsUntil(store, clock.now(), INBOX_TTL_MS);
+    this.#oldReceiptsUntil.catch(() => (this.#oldReceiptsUntil = undefined));
+    return clock.now() < (await this.#oldReceiptsUntil) ? [id, oldReceiptId(message, sendId)] : [id];
   }
 
   /**
@@ -247,20 +246,23 @@ export class Reception {
    */
   async #record(member: Entity, layer: Layer, message: WireMessage, arrival: Arrival): Promise<void> {
     const inbox = inboxOf(member.id);
-    await this.#refuseWhenFull(inbox);
     const { id, receipt } = this.#receipt(layer, message, arrival, 'received');
-    const options = receiptOptions(receipt, arrival.sequence);
-    const { store, clock } = this.#context;
-    const registry = await registryOf(this.#context);
-    const copy = entityOf(message, (name) => isDeclared(name, message, registry), clock.now());
-    const known = await readEntity(store, copy.path);
-    await store.transact(async (tx) => {
-      const earlier = await tx.get(inbox, id);
-      if (earlier !== undefined) return;
-      const there = known ?? (await readEntity(tx, copy.path));
-      tx.put(inbox, id, receiptValue(receipt), options);
-      // What is there under that id is never overwritten: a member that sends to itself keeps its message.
-      if (there === undefined) writeEntity(tx, copy, undefined, registry);
+    await this.#inPlace(inbox, receipt, async () => {
+      const options = receiptOptions(receipt, arrival.sequence);
+      const { store, clock } = this.#context;
+      const registry = await registryOf(this.#context);
+      const ids = await this.#idsOf(message, id);
+      const copy = entityOf(message, (name) => isDeclared(name, message, registry), clock.now());
+      const known = await readEntity(store, copy.path);
+      const isNew = await store.transact(async (tx) => {
+        if ((await tx.getAll(inbox, ids)).some((earlier) => earlier !== undefined)) return false;
+        const there = known ?? (await readEntity(tx, copy.path));
+        tx.put(inbox, id, receiptValue(receipt), options);
+        // What is there under that id is never overwritten: a member that sends to itself keeps its message.
+        if (there === undefined) writeEntity(tx, copy, undefined, registry);
+        return true;
+      });
+      return { isNew, result: undefined };
     });
   }
 
@@ -275,17 +277,21 @@ export class Reception {
     arrival: Arrival,
   ): Promise<{ readonly written: Promise<void> }> {
     const inbox = inboxOf(member.id);
-    await this.#refuseWhenFull(inbox);
+    const { id, receipt } = this.#receipt(layer, message, arrival, 'received');
+    const place = await this.#rooms.place(inbox, Buffer.byteLength(JSON.stringify(receipt)));
     while (this.#unwritten >= MAX_UNWRITTEN_RECEIPTS) {
       await new Promise<void>((resolve) => this.#waitForRoom.push(resolve));
     }
-    const { id, receipt } = this.#receipt(layer, message, arrival, 'received');
     const { store, clock } = this.#context;
     this.#unwritten += 1;
-    const written = new Promise<void>((resolve) => this.#writeSoon.push(resolve))
-      .then(() => store.create(inbox, id, receiptValue(receipt), receiptOptions(receipt, arrival.sequence)))
-      .then(() => undefined)
-      .finally(() => this.#written());
+    const creating = new Promise<void>((resolve) => this.#writeSoon.push(resolve)).then(async () => {
+      const [, old] = await this.#idsOf(message, id);
+      const isNew =
+        (old === undefined || (await store.get(inbox, old)) === undefined) &&
+        (await store.create(inbox, id, receiptValue(receipt), receiptOptions(receipt, arrival.sequence)));
+      return { isNew, result: undefined };
+    });
+    const written = this.#keeping(place, creating).finally(() => this.#written());
     if (this.#writeSoon.length >= MAX_COMMIT_WRITES) this.#writeNow();
     else this.#cancelWriting ??= clock.after(LATE_RECEIPT_MS, () => this.#writeNow());
     return { written };
@@ -318,26 +324,29 @@ export class Reception {
     call: Call,
   ): Promise<string> {
     const inbox = inboxOf(member.id);
-    await this.#refuseWhenFull(inbox);
     const { id, receipt } = this.#receipt(layer, message, arrival, 'executing');
     const runId = `${member.id}/${id}`;
     const underWay = this.#execution.underWay(runId);
     if (underWay !== undefined) return underWay;
-    const options = receiptOptions(receipt, arrival.sequence);
-    const { store, clock } = this.#context;
-    const registry = await registryOf(this.#context);
-    const copy = entityOf(message, (name) => isDeclared(name, message, registry), clock.now());
-    const known = await readEntity(store, copy.path);
-    const begun = await store.transact(async (tx) => {
-      const earlier = await tx.get(inbox, id);
-      if (earlier !== undefined) return { earlier: receiptOf(earlier) };
-      const there = known ?? (await readEntity(tx, copy.path));
-      const kept = message.storable && there === undefined;
-      const target = { inbox, receipt: id, ...(kept ? { message: copy.path } : {}) };
-      tx.put(inbox, id, receiptValue(receipt), options);
-      if (kept) writeEntity(tx, copy, undefined, registry);
-      this.#execution.begin(tx, runId, call, target);
-      return { target };
+    const begun = await this.#inPlace(inbox, receipt, async () => {
+      const options = receiptOptions(receipt, arrival.sequence);
+      const { store, clock } = this.#context;
+      const registry = await registryOf(this.#context);
+      const ids = await this.#idsOf(message, id);
+      const copy = entityOf(message, (name) => isDeclared(name, message, registry), clock.now());
+      const known = await readEntity(store, copy.path);
+      const result = await store.transact(async (tx) => {
+        const earlier = (await tx.getAll(inbox, ids)).find((doc) => doc !== undefined);
+        if (earlier !== undefined) return { earlier: receiptOf(earlier) };
+        const there = known ?? (await readEntity(tx, copy.path));
+        const kept = message.storable && there === undefined;
+        const target = { inbox, receipt: id, ...(kept ? { message: copy.path } : {}) };
+        tx.put(inbox, id, receiptValue(receipt), options);
+        if (kept) writeEntity(tx, copy, undefined, registry);
+        this.#execution.begin(tx, runId, call, target);
+        return { target };
+      });
+      return { isNew: result.target !== undefined, result };
     });
     if (begun.target !== undefined)
       return this.#execution.run(runId, call, begun.target, receipt.sender ?? 'unknown');

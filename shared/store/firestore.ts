@@ -22,7 +22,7 @@ import { Bounds } from './firestore/bounds';
 import { commitWrites } from './firestore/commit';
 import { Connection, type ConnectionOptions } from './firestore/connection';
 import { type Context, refusal } from './firestore/context';
-import { countUpTo } from './firestore/count';
+import { countUpTo, measureUpTo } from './firestore/count';
 import { isExpired, preparePut, toDoc, withCommit } from './firestore/documents';
 import { closedError, contentionError, fullError } from './firestore/errors';
 import { FIELD } from './firestore/layout';
@@ -42,6 +42,7 @@ import {
   type Page,
   type PutOptions,
   type Query,
+  type Size,
   type Store,
   type Transaction,
   type Watch,
@@ -128,6 +129,11 @@ class FirestoreStore implements Store {
   async count(query: Omit<Query, 'limit' | 'after'>, atMost: number, options?: CallOptions): Promise<number> {
     const selection = toSelection({ ...query, limit: 1 });
     return this.#reading(options, (snapshot) => countUpTo(snapshot, selection, Math.trunc(atMost)));
+  }
+
+  async measure(collection: string, atMost: number, options?: CallOptions): Promise<Size> {
+    const selection = toSelection({ collection, by: 'order', limit: 1 });
+    return this.#reading(options, (snapshot) => measureUpTo(snapshot, selection, Math.trunc(atMost)));
   }
 
   #reading<T>(options: CallOptions | undefined, read: (snapshot: Snapshot) => Promise<T>): Promise<T> {

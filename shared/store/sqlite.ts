@@ -38,6 +38,7 @@ import {
   type Page,
   type PutOptions,
   type Query,
+  type Size,
   type Store,
   type Transaction,
   type Watch,
@@ -199,6 +200,13 @@ class SqliteStore implements Store, TransactionSource {
     const n = this.#reading(() => this.#tables.count(selection, Math.trunc(atMost), this.#clock.now()));
     await this.#shown(query.collection, options?.signal);
     return n;
+  }
+
+  async measure(collection: string, atMost: number, options?: CallOptions): Promise<Size> {
+    this.#assertUsable(options?.signal);
+    const size = this.#reading(() => this.#tables.measure(collection, Math.trunc(atMost), this.#clock.now()));
+    await this.#shown(collection, options?.signal);
+    return size;
   }
 
   /** Waits until what a reader has just seen of the collection is durable. */

@@ -65,6 +65,12 @@ export interface Transaction {
   delete(collection: string, id: string): void;
 }
 
+export interface Size {
+  readonly count: number;
+  /** Of UTF-8. */
+  readonly bytes: number;
+}
+
 export interface CallOptions {
   /** Aborting gives up waiting; a write may then still happen. */
   readonly signal?: AbortSignal;
@@ -106,6 +112,11 @@ export interface Store {
   query(query: Query, options?: CallOptions): Promise<Page>;
   /** Number of documents that match, counted no further than `atMost`. */
   count(query: Omit<Query, 'limit' | 'after'>, atMost: number, options?: CallOptions): Promise<number>;
+  /**
+   * How many documents of a collection have an order, counted no further than `atMost`, and the bytes of their JSON. A
+   * remote engine may tell the bytes of more than a thousand by their mean.
+   */
+  measure(collection: string, atMost: number, options?: CallOptions): Promise<Size>;
 
   /**
    * Runs `body` and commits. Resolves only after the commit is durable. Rejects with what the body threw (nothing

@@ -33,6 +33,7 @@ class CountedStore {
         return page;
       },
       count: (...what) => store.count(...what),
+      measure: (...what) => store.measure(...what),
       transact: (...what) => store.transact(...what),
       create: (...what) => store.create(...what),
       watch: (...what) => store.watch(...what),

@@ -525,6 +525,19 @@ export function storeContract(
         expect(await store.transact(async (tx) => tx.get('things', 'a'))).toBeUndefined();
       });
 
+      it('are not measured, nor is what has no order', async () => {
+        const order = { order: 'o' };
+        await put('a', { text: 'ä' }, order);
+        await put('b', { text: 'b' }, { ...order, expiresAt: opened.now() + 1000 });
+        await put('c', { text: 'c' });
+        const both = { count: 2, bytes: '{"text":"ä"}{"text":"b"}'.length + 1 };
+        expect(await store.measure('things', 10)).toEqual(both);
+        expect((await store.measure('things', 1)).count).toBe(1);
+        opened.advance(1000);
+        expect(await store.measure('things', 10)).toEqual({ count: 1, bytes: '{"text":"ä"}'.length + 1 });
+        expect(await store.measure('nothing', 10)).toEqual({ count: 0, bytes: 0 });
+      });
+
       it('starts at revision 1 when an expired document is put again', async () => {
         await put('a', {}, { expiresAt: opened.now() + 1000 });
         await put('a', {}, { expiresAt: opened.now() + 1000 });

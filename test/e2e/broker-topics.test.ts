@@ -391,6 +391,18 @@ describe('what arrives on a topic socket', () => {
     expect(contents(await here.inbox(member)).toSorted()).toEqual(['after', 'once']);
   });
 
+  test('is another send than one of a stranger that came first with its identifiers', async () => {
+    const id = unique('claimed');
+    const sent = (by: string): string =>
+      arriving({ message_content: id, transfer: { v: 1, send_id: 's', hops: [by] } }, id);
+    for (const by of ['stranger/x', 'd/m', 'd/m']) await ask(member.sockets.l32, sent(by));
+    await eventually(
+      async () => contents(await here.inbox(member)).filter((one) => one === id).length,
+      (count) => count === 2,
+      'both have arrived',
+    );
+  });
+
   test('is taken after seven hops and refused after eight', async () => {
     const hops = (count: number): readonly string[] =>
       Array.from({ length: count }, (_, hop) => `d${hop}/m${hop}`);

@@ -72,6 +72,7 @@ function pushed(store: Store, storable: boolean): Promise<void> {
     log: silentLog,
     counters,
     inboxLimit: 10,
+    inboxBytes: 1_000_000,
     discovery: 'closed',
   } as const;
   const services = standardServices({ clock: systemClock, newId });

@@ -2,12 +2,13 @@
  * Counting without what has expired. Firestore counts a thousand index entries for the price of one document read, but
  * only what its indexes tell apart; a few are read instead, in one call.
  */
-import { FIRESTORE_COUNTED_BY_READING } from '../../limits';
+import { FIRESTORE_COUNTED_BY_READING, FIRESTORE_SCAN_DOCS } from '../../limits';
 import { isExpired, timestampAt } from './documents';
 import { FIELD, layoutOf } from './layout';
 import { compare, orderBy, type Plan, planOf, scan, where } from './query';
 import { type FieldFilter, type StructuredQuery, type UnaryFilter } from './protocol';
 import { type Snapshot } from './snapshot';
+import { type Size } from '../store';
 import { type Selection } from '../store-query';
 
 const NEVER_EXPIRES: UnaryFilter = { unaryFilter: { op: 'IS_NULL', field: { fieldPath: FIELD.expires } } };
@@ -20,6 +21,28 @@ export async function countUpTo(snapshot: Snapshot, selection: Selection, atMost
   if (few.isAll || few.counted === atMost) return few.counted;
   const counted = await countByIndex(snapshot, plan, selection, atMost);
   return counted ?? (await countByReading(snapshot, plan, atMost, Infinity)).counted;
+}
+
+/** Counts up to `atMost`. Of many, the bytes are told by the mean of the first ones: each would be paid for. */
+export async function measureUpTo(snapshot: Snapshot, selection: Selection, atMost: number): Promise<Size> {
+  const plan = planOf(selection, snapshot.database);
+  const now = snapshot.context.clock.now();
+  const fields = [FIELD.expires, FIELD.order, FIELD.value];
+  let count = 0;
+  let bytes = 0;
+  let looked = 0;
+  for await (const stored of scan(snapshot, { plan, after: undefined, wanted: FIRESTORE_SCAN_DOCS, fields })) {
+    looked += 1;
+    if (!isExpired(stored.expiresAt, now)) {
+      count += 1;
+      bytes += Buffer.byteLength(stored.fields[FIELD.value]?.stringValue ?? '');
+    }
+    if (count === atMost) return { count, bytes };
+    if (looked === FIRESTORE_SCAN_DOCS) break;
+  }
+  if (looked < FIRESTORE_SCAN_DOCS || count === 0) return { count, bytes };
+  const all = await countUpTo(snapshot, selection, atMost);
+  return { count: all, bytes: Math.ceil((bytes / count) * all) };
 }
 
 interface Counted {

@@ -174,6 +174,17 @@ export class Tables {
     return Number(this.#statement(`SELECT count(*) FROM (${sql})`).get(...parameters)?.[0]);
   }
 
+  /** Documents with an order, and the bytes of their values. */
+  measure(collection: string, limit: number, now: number): { readonly count: number; readonly bytes: number } {
+    const n = this.number(collection);
+    if (n === undefined) return { count: 0, bytes: 0 };
+    const sql = `SELECT count(*), total(bytes) FROM (
+      SELECT octet_length(value) AS bytes FROM document INDEXED BY document_sort
+      WHERE collection = ? AND sort IS NOT NULL AND (expires IS NULL OR expires > ?) LIMIT ?)`;
+    const [count, bytes] = this.#statement(sql).get(n, now, limit) ?? [];
+    return { count: Number(count), bytes: Number(bytes) };
+  }
+
   /** Mostly so, for a sweep removes what has: then a count need not look at the documents behind an index. */
   #nothingExpired(now: number): boolean {
     const sql = 'SELECT 1 FROM document INDEXED BY document_expires WHERE expires <= ? LIMIT 1';

@@ -11,6 +11,7 @@ locals {
     CMBS_ALLOWED_ORIGINS = var.settings.allowed_origins == null ? null : join(",", var.settings.allowed_origins)
     CMBS_QUEUE_LIMIT     = var.settings.queue_limit
     CMBS_INBOX_LIMIT     = var.settings.inbox_limit
+    CMBS_INBOX_BYTES     = var.settings.inbox_bytes
     CMBS_SEND_WAIT_S     = var.settings.send_wait_seconds
     CMBS_MAX_BODY_BYTES  = var.settings.max_body_bytes
     CMBS_LOG             = var.settings.log

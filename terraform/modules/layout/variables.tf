@@ -142,6 +142,7 @@ variable "settings" {
     address_ranges    = optional(list(string))
     queue_limit       = optional(number)
     inbox_limit       = optional(number)
+    inbox_bytes       = optional(number)
     send_wait_seconds = optional(number)
     max_body_bytes    = optional(number)
     log               = optional(string)

@@ -1,0 +1,161 @@
+/** What a member takes: an inbox keeps to its limits however much comes at once, and each send counts once. */
+import { newId, silentCounters, silentLog, systemClock, type JsonObject } from '@cmbs/shared';
+import { Execution } from '@cmbs/shared/broker/execution';
+import { Inbox, inboxOf, oldReceiptId } from '@cmbs/shared/broker/inbox';
+import { Learning } from '@cmbs/shared/broker/learning';
+import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
+import { Reception } from '@cmbs/shared/broker/reception';
+import { parseFrame, type WireMessage } from '@cmbs/shared/broker/wire';
+import { Categories } from '@cmbs/shared/occi/categories';
+import type { Entity } from '@cmbs/shared/occi/model';
+import { standardServices } from '@cmbs/shared/services/standard';
+import { deploymentId } from '@cmbs/shared/store/deployment';
+import type { Store } from '@cmbs/shared/store/store';
+import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
+
+const ALICE: Entity = {
+  path: '/cmbs/member/alice',
+  id: 'alice',
+  kind: 'http://houssem.org/cmbs#member',
+  mixins: [],
+  attributes: {},
+  verbatim: {},
+  owner: 'anybody',
+  createdAt: 1,
+  updatedAt: 1,
+};
+
+let temporary: TemporaryStore;
+let categories: Categories;
+beforeEach(async () => {
+  temporary = await openTemporaryStore();
+  categories = new Categories(temporary.store, [CMBS_EXTENSION]);
+});
+afterEach(async () => {
+  categories.close();
+  await temporary.close();
+});
+
+function receptionWith(limits: { readonly inboxLimit: number; readonly inboxBytes: number }): Reception {
+  const { store, clock } = temporary;
+  const context = { store, categories, clock, newId, log: silentLog, counters: silentCounters, ...limits };
+  const members = { get: () => undefined, size: () => 0, strangers: () => [], refresh: () => Promise.resolve() };
+  const services = standardServices({ clock: systemClock, newId });
+  return new Reception({
+    context,
+    learning: new Learning({ ...context, discovery: 'closed', members }),
+    execution: new Execution({ ...context, services, runner: 'test', isOurs: () => true }),
+  });
+}
+
+function message(id: string, fields: JsonObject = {}): WireMessage {
+  return parseFrame(
+    JSON.stringify({
+      kind: 'http://houssem.org/cmbs#message',
+      id,
+      attributes: { cmbs: { message: { executable: 'false', message_content: 'x', ...fields } } },
+    }),
+  );
+}
+
+const inInbox = async (): Promise<number> => (await temporary.store.measure(inboxOf('alice'), 100_000)).count;
+
+/** Receives, and says how it went. */
+const outcome = (received: Promise<unknown>): Promise<string> =>
+  received.then(
+    () => 'taken',
+    (error: unknown) => (error as { readonly code: string }).code,
+  );
+
+describe('a full inbox', () => {
+  test('has as many entries as its limit says, however many come at once and while it is measured again', async () => {
+    const reception = receptionWith({ inboxLimit: 100, inboxBytes: 1_000_000 });
+    const outcomes: Promise<string>[] = [];
+    // Receipts are on their way to the disk all the time; each round may measure the inbox again.
+    for (let round = 0; round < 20; round += 1) {
+      for (let index = 0; index < 20; index += 1) {
+        const flags = { storable: String(index % 2 === 0) };
+        outcomes.push(outcome(reception.receive(ALICE, 'l1', message(`m-${round}-${index}`, flags))));
+      }
+      temporary.advance(2000);
+      await Promise.race(outcomes.slice(-20));
+    }
+    const all = await Promise.all(outcomes);
+    await reception.flush();
+    expect(await inInbox()).toBe(all.filter((one) => one === 'taken').length);
+    expect(await inInbox()).toBe(100);
+    expect(new Set(all)).toEqual(new Set(['taken', 'queue_full']));
+  });
+
+  test('takes more when some is taken away, and a message that comes again takes no place', async () => {
+    const reception = receptionWith({ inboxLimit: 3, inboxBytes: 1_000_000 });
+    const again = { transfer: { v: 1, send_id: 's', hops: ['d/bob'] } };
+    for (let time = 0; time < 5; time += 1) await reception.receive(ALICE, 'l1', message('again', again));
+    await reception.receive(ALICE, 'l1', message('second'));
+    await reception.receive(ALICE, 'l1', message('third'));
+    expect(await outcome(reception.receive(ALICE, 'l1', message('fourth')))).toBe('queue_full');
+    const inbox = new Inbox(temporary.store, temporary.clock);
+    const { entries } = await inbox.read('alice', { limit: 1, leaseMs: 0 });
+    await inbox.acknowledge('alice', [entries[0]?.id ?? '']);
+    temporary.advance(2000);
+    expect(await outcome(reception.receive(ALICE, 'l1', message('fourth')))).toBe('taken');
+    expect(await inInbox()).toBe(3);
+  });
+
+  test('is bounded in bytes, also those from before the start', async () => {
+    const large = { message_content: 'x'.repeat(10_000) };
+    const limits = { inboxLimit: 1000, inboxBytes: 100_000 };
+    const before = receptionWith(limits);
+    for (let index = 0; index < 5; index += 1)
+      await before.receive(ALICE, 'l1', message(`before-${index}`, large));
+    const after = receptionWith(limits);
+    const all = await Promise.all(
+      Array.from({ length: 20 }, (_, index) =>
+        outcome(after.receive(ALICE, 'l1', message(`after-${index}`, large))),
+      ),
+    );
+    expect(all.filter((one) => one === 'taken')).toHaveLength(4);
+    expect((await temporary.store.measure(inboxOf('alice'), 1000)).bytes).toBeLessThanOrEqual(100_000);
+    expect(await outcome(after.receive(ALICE, 'l1', message('small')))).toBe('taken');
+    const huge = message('huge', { message_content: 'x'.repeat(100_000) });
+    expect(await outcome(after.receive(ALICE, 'l1', huge))).toBe('too_large');
+  });
+});
+
+describe.each([
+  ['that is stored', { storable: 'true' }],
+  ['that is not stored', { storable: 'false' }],
+  ['that is executed', { executable: 'true', message_content: { method: 'echo.echo', params: [1] } }],
+])('a send %s', (_what, fields) => {
+  const sent = (by: string, more: JsonObject = {}): WireMessage =>
+    message('note', { ...fields, ...more, transfer: { v: 1, send_id: 's', hops: [by] } });
+
+  test('counts once, on whatever way it comes again, and that of a stranger with its ids is another', async () => {
+    const reception = receptionWith({ inboxLimit: 10, inboxBytes: 1_000_000 });
+    await reception.receive(ALICE, 'l1', sent('stranger/x', { path_history: ['http://h/cmbs/member/bob'] }));
+    await reception.receive(ALICE, 'l1', sent('d/bob', { path_history: ['http://h:1/cmbs/member/bob'] }));
+    await reception.receive(ALICE, 'l1', sent('d/bob', { path_history: ['http://h:2/cmbs/member/bob'] }));
+    await reception.flush();
+    expect(await inInbox()).toBe(2);
+  });
+
+  test('that an earlier release has received is recognised, for as long as its receipts are kept', async () => {
+    const { store } = temporary;
+    await asOfEarlierRelease(store, oldReceiptId(sent('d/bob'), 's'));
+    const reception = receptionWith({ inboxLimit: 10, inboxBytes: 1_000_000 });
+    await reception.receive(ALICE, 'l1', sent('d/bob'));
+    await reception.flush();
+    expect(await inInbox()).toBe(1);
+  });
+});
+
+/** A deployment of an earlier release, with one receipt. */
+async function asOfEarlierRelease(store: Store, id: string): Promise<void> {
+  await store.transact((tx) => {
+    tx.put('meta', 'deployment', { id: 'made before' });
+    const receipt = { messageId: 'note', sendId: 's', layer: 'l1', frame: '{}', state: 'executed', answer: '{}' };
+    tx.put(inboxOf('alice'), id, { ...receipt, receivedAt: 1 }, { order: '1' });
+    return Promise.resolve();
+  });
+  expect(await deploymentId(store, newId)).toBe('made before');
+}
