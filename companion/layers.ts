@@ -2,7 +2,7 @@
  * Opens and closes the sockets of local members: what the store wants is compared with what is open, at start and at
  * every change, one member at a time (layers.md, Members). What cannot be opened is tried again with back-off.
  */
-import { isOutage, pause, toCmbsError, type CmbsError, type Json, type JsonObject } from '@cmbs/shared';
+import { CmbsError, isOutage, pause, toCmbsError, type Json, type JsonObject } from '@cmbs/shared';
 import type { TopicLayer } from '@cmbs/shared/bus/bus';
 import { MEMBER } from '@cmbs/shared/broker/cmbs';
 import { registryOf } from '@cmbs/shared/broker/context';
@@ -412,7 +412,11 @@ export class Layers {
         await take();
         return;
       } catch (thrown) {
-        if (stop.aborted || !isNotNow(toCmbsError(thrown))) throw thrown;
+        if (!isNotNow(toCmbsError(thrown))) throw thrown;
+        // A full inbox is no fault of the message, so that this must not count as one of its attempts.
+        if (stop.aborted) {
+          throw new CmbsError('unavailable', 'The member takes nothing more for now.', { cause: thrown });
+        }
       }
       counters.add('cmbs_retries', { layer });
       await pause(clock, backOff(failures), stop);

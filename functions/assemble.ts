@@ -37,7 +37,12 @@ export interface Engines {
 
 export type AppConfig = Pick<
   Config,
-  'CMBS_EXTENSIONS' | 'CMBS_QUEUE_LIMIT' | 'CMBS_INBOX_LIMIT' | 'CMBS_INBOX_BYTES' | 'CMBS_SEND_WAIT_S' | 'CMBS_DISCOVERY'
+  | 'CMBS_EXTENSIONS'
+  | 'CMBS_QUEUE_LIMIT'
+  | 'CMBS_INBOX_LIMIT'
+  | 'CMBS_INBOX_BYTES'
+  | 'CMBS_SEND_WAIT_S'
+  | 'CMBS_DISCOVERY'
 >;
 
 export function assemble(engines: Engines, config: AppConfig): App {

@@ -16,7 +16,6 @@ import type { Entity, Path } from '../occi/model';
 import type { Registry } from '../occi/registry';
 import { answerOf, parseCall, type Call } from '../services/call';
 import { Fault, FAULT } from '../services/fault';
-import { oldReceiptsUntil } from '../store/deployment';
 import { inSpan, parseTraceparent } from '../trace';
 import { MEMBER_KIND, MESSAGE_KIND } from './cmbs';
 import { registryOf, type BrokerContext } from './context';
@@ -26,6 +25,7 @@ import { InboxRooms, type InboxLimits, type Place } from './inbox-room';
 import type { Layer } from './layers';
 import type { Learning } from './learning';
 import { isNamed, isSuspended, wants } from './member';
+import { oldReceiptsUntil } from './old-receipts';
 import { messageOfDelivery } from './publication';
 import { contentOf, DISCOVERY_CONTENT, entityOf, type WireMessage } from './wire';
 

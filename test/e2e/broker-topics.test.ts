@@ -201,6 +201,41 @@ describe('on one deployment', () => {
     }
   }, 180_000);
 
+  test.each(['l32', 'l4'] as const)(
+    'what is on its way on %s when its member is suspended waits as well, and is not given up',
+    async (layer) => {
+      const topic = unique('midway');
+      const member = await here.member({ topics: [topic], start: ['l1', layer] });
+      const before = await here.metric('cmbs_dead_letters');
+      const publish = async (from: number, to: number): Promise<void> => {
+        for (let number = from; number < to; number += 1) {
+          await here.send(layer, { from: sender.id, topics: [topic], content: number, orderingKey: 'k' });
+        }
+      };
+      const publishing = publish(0, 30);
+      await here.receives(member, 3);
+      await here.change(member.path, { 'cmbs.member.state': 'suspended' });
+      await eventually(
+        async () => (await here.send('l1', { to: member.sockets.l1, from: sender.id })).text,
+        (description) => description.includes('suspended'),
+        'the companion has heard of it',
+      );
+      await publishing;
+      await settle(here, layer, sender, witnesses());
+      const taken = (await here.inbox(member)).length;
+      await publish(30, 40);
+      await settle(here, layer, sender, witnesses());
+      expect(await here.inbox(member)).toHaveLength(taken);
+      await here.change(member.path, { 'cmbs.member.state': 'active' });
+      const own = async (): Promise<readonly unknown[]> =>
+        contents(await here.inbox(member)).filter((one) => typeof one === 'number');
+      await eventually(own, (numbers) => numbers.length >= 40, 'all have arrived', 100_000);
+      expect(await own()).toEqual(Array.from({ length: 40 }, (_, number) => number));
+      expect(await here.metric('cmbs_dead_letters')).toBe(before);
+    },
+    180_000,
+  );
+
   test('what was published before a restart arrives after it', async () => {
     const own = await fleet.start();
     const from = await own.member();
