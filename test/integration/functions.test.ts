@@ -9,6 +9,7 @@ import { connect, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { getFunction, getTestServer } from '@google-cloud/functions-framework/testing';
+import { ANY_PORT } from '@cmbs/emulator/ports';
 import { startStack, type Stack } from '@cmbs/emulator/stack';
 import * as door from '@cmbs/functions';
 import { provideRuntime, useRuntime } from '@cmbs/functions/runtime';
@@ -58,6 +59,7 @@ beforeAll(async () => {
   const config = readConfig({
     PORT: '0',
     CMBS_DATA_DIR: directory,
+    ...ANY_PORT,
     CMBS_MAX_BODY_BYTES: String(MAX_BODY_BYTES),
     CMBS_ALLOWED_ORIGINS: CONSOLE,
   });
