@@ -125,7 +125,7 @@ export class BroadcastLane implements Lane {
         this.#outbox.resumed(item);
         const frame = await this.#outbox.prepare(item);
         if (!this.#environment.shard.isCurrent()) throw heldElsewhere();
-        if (frame !== undefined && !broadcaster.send(frame)) {
+        if (frame !== undefined && !(await broadcaster.send(frame))) {
           // Full, or the subscription went: it stays first, and the socket tells when to look again.
           this.#outbox.park(item, {
             reason: `${this.#address} does not take it now`,

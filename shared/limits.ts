@@ -92,14 +92,16 @@ export const MAX_MESSAGE_FRAMES = 1024;
 export const MAX_COMMAND_BYTES = 4096;
 /** Milliseconds without a byte after which the connection of a message that has begun is cut. */
 export const UNFINISHED_MESSAGE_MS = 10_000;
-/** Bytes that may wait for one peer which does not read: two of our largest replies. */
+/** Bytes that may wait for one peer which does not read, before it is asked for no more: two of our largest replies. */
 export const MAX_UNSENT_BYTES = 4 * 1024 * 1024;
+/** Bytes that the first replies to a peer are taken to have: it may have so many requests in flight at first. */
+export const REPLY_BYTES_GUESS = 16 * 1024;
 /**
- * Bytes that all connections of a process may hold of messages that are not whole or not wanted yet, and the same of
- * what peers have not read; beyond, the connection that holds the most is cut.
+ * Bytes that all connections of a process may hold of messages that are not whole or not wanted yet, and of what peers
+ * have not read; beyond, the connection that holds the most is cut.
  */
 export const MAX_RECEIVED_BYTES_HELD = 64 * 1024 * 1024;
-export const MAX_UNSENT_BYTES_HELD = 64 * 1024 * 1024;
+export const MAX_UNSENT_BYTES_HELD = 32 * 1024 * 1024;
 /** Bytes of requests whose handlers run, for one bound socket; beyond, nothing more is received. */
 export const MAX_HANDLED_BYTES = 16 * 1024 * 1024;
 /** Connections to one bound socket, and those of them from one address. The system may keep 64 KiB for each. */
@@ -110,6 +112,22 @@ export const MAX_PEER_SUBSCRIPTIONS = 1000;
 export const MAX_PEER_SUBSCRIPTION_BYTES = 64 * 1024;
 /** Milliseconds of silence before the system probes whether the host of a peer is there. */
 export const TCP_KEEPALIVE_IDLE_MS = 30_000;
+/** ZeroMQ sockets of one companion. */
+export const MAX_SOCKETS = 12_288;
+/** Messages that ZeroMQ keeps for one peer in each direction; more than what we let be in flight to it. */
+export const SOCKET_HIGH_WATER_MARK = 1000;
+/**
+ * Messages, and bytes of them, that are on their way through one socket to its owner, from all peers. Fewer messages
+ * than ZeroMQ keeps for one peer, so that it never stops reading from one.
+ */
+export const RECEIVE_WINDOW_MESSAGES = 900;
+export const RECEIVE_WINDOW_BYTES = 16 * 1024 * 1024;
+/** Messages of one peer in a row while others wait. */
+export const RECEIVE_TURN_MESSAGES = 32;
+/** Milliseconds without a message, while some are on their way and are waited for, after which they count as lost. */
+export const WINDOW_STUCK_MS = 2000;
+/** Bytes of requests to one peer that were sent and not answered. */
+export const MAX_REQUEST_BYTES_IN_FLIGHT = 8 * 1024 * 1024;
 /** Milliseconds that a closed socket goes on sending what was handed to it. */
 export const SOCKET_LINGER_MS = 500;
 /** Requests to one peer that were sent and not answered; the throughput curve is flat well before. */
@@ -142,6 +160,12 @@ export const MAX_ENVELOPE_FRAMES = 16;
 export const MAX_BROADCASTS_BUFFERED = 1000;
 /** Bytes of the same. */
 export const MAX_BROADCAST_BYTES_BUFFERED = 16 * 1024 * 1024;
+/**
+ * Milliseconds after which a broadcast that met a full connection may be tried again, at first and at most. A peer that
+ * reads empties 1000 messages in ten milliseconds and must not wait for us; one that hangs must not keep us busy.
+ */
+export const BROADCAST_RETRY_MS = 2;
+export const BROADCAST_RETRY_MAX_MS = 32;
 /** Milliseconds between two log lines about drops of one kind on one socket; the counters count each. */
 export const DROP_LOG_INTERVAL_MS = 1000;
 /** Bytes of the path of a Unix socket: `sun_path` less its terminating zero, on the system with the shortest (macOS). */

@@ -1,15 +1,17 @@
 /** The bound side of sockets: takes an address, accepts peers within bounds, and gives the address back at once. */
 import { lstat } from 'node:fs/promises';
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket as Stream } from 'node:net';
 import { dirname } from 'node:path';
+import { type Socket } from 'zeromq';
 import { CmbsError } from '@cmbs/shared';
 import { MAX_PEERS, MAX_PEERS_PER_ADDRESS } from '@cmbs/shared/limits';
 import { type Address } from '../transports';
-import { type Drops } from './drops';
+import { Drops } from './drops';
 import { codeOf } from './errno';
-import { clockOf } from './options';
-import { Peer, type PeerOptions } from './peer';
+import { clockOf, type SocketEnvironment } from './options';
+import { PrivateSocket } from './private-socket';
 import { NameTakenError, PublishedName } from './published-name';
+import { Relay, type RelayOptions } from './relay';
 import { resolveEndpoint } from './resolve';
 
 function refused(address: Address, reason: string, advice: string, cause: unknown): CmbsError {
@@ -54,6 +56,17 @@ function listening(server: Server, at: { host: string; port: number } | { path: 
   });
 }
 
+/** Gives an address back: at once, but for a name. */
+async function free(server: Server, name: PublishedName | undefined, { log }: SocketEnvironment): Promise<void> {
+  try {
+    await name?.withdraw();
+  } catch (cause) {
+    log.error('the name of a socket was not given back', { cause });
+  } finally {
+    if (server.listening) server.close();
+  }
+}
+
 function endpointOf(server: Server, address: Address): string {
   const bound = server.address();
   if (bound === null || typeof bound === 'string') return address.text;
@@ -61,145 +74,133 @@ function endpointOf(server: Server, address: Address): string {
   return `tcp://${host}:${String(bound.port)}`;
 }
 
-export interface BoundOwner {
-  /** False when nothing more is wanted now; {@link BoundSocket.resume} says when it is. */
-  message(peer: Peer, frames: Buffer[]): boolean;
-  ready?(peer: Peer): void;
-}
-
-/** Takes addresses that are `*` for all interfaces of the older protocol, as libzmq does. */
+/** `*` stands for all interfaces of the older protocol, as in libzmq. */
 const ALL_INTERFACES = '0.0.0.0';
 
-export class BoundSocket {
-  readonly #server: Server;
-  readonly #peers = new Set<Peer>();
-  readonly #perAddress = new Map<string, number>();
-  /** Peers with a message that was not wanted, in the order in which they are asked again. */
-  readonly #waiting = new Set<Peer>();
-  /** Where it listens; with the port that the system chose where the address left it open. */
-  endpoint = '';
-  #name: PublishedName | undefined;
-  #owner: BoundOwner | undefined;
-  #drops: Drops | undefined;
+type Receiving = Socket & { receive(): Promise<readonly Buffer[]> };
 
-  private constructor(private readonly options: Pick<PeerOptions, 'environment' | 'maxMessageBytes' | 'type'>) {
-    this.#server = createServer((socket) => this.#accept(socket));
-    this.#server.maxConnections = MAX_PEERS;
-    this.#server.on('drop', () => this.#drops?.note('too_many_peers'));
+export interface BoundOptions extends Pick<RelayOptions, 'type' | 'maxMessageBytes'> {
+  /** Word for the socket in logs and counters. */
+  readonly name: string;
+  /** Frames that libzmq puts in front of each message. */
+  readonly addedFrames?: number;
+  readonly environment: SocketEnvironment;
+}
+
+/** A ZeroMQ socket behind a listener of ours, which peers connect to. */
+export class BoundSocket<S extends Receiving> {
+  readonly drops: Drops;
+  readonly #relays = new Set<Relay>();
+  readonly #perAddress = new Map<string, number>();
+
+  private constructor(
+    /** Where it listens; with the port that the system chose where the address left it open. */
+    readonly endpoint: string,
+    private readonly server: Server,
+    private readonly published: PublishedName | undefined,
+    private readonly inner: PrivateSocket<S>,
+    private readonly options: BoundOptions,
+  ) {
+    const { environment, name } = options;
+    this.drops = new Drops(name, endpoint, environment.log, environment.counters, clockOf(environment));
+    server.on('connection', (peer) => this.#accept(peer));
+    server.on('drop', () => this.drops.note('too_many_peers'));
+    server.on('error', (cause) => environment.log.error('accepting a connection failed', { cause }));
   }
 
   /**
-   * Takes the address. Nothing is accepted before {@link serve}.
+   * Makes the socket and takes the address.
    * @throws CmbsError `conflict` with the reason in its message and in `details.reason`
    */
-  static async bind(
+  static async bind<S extends Receiving>(
     address: Address,
-    options: Pick<PeerOptions, 'environment' | 'maxMessageBytes' | 'type'>,
-  ): Promise<BoundSocket> {
-    const { environment } = options;
-    const made = new BoundSocket(options);
+    create: () => S,
+    options: BoundOptions,
+  ): Promise<BoundSocket<S>> {
+    const { environment, addedFrames = 0 } = options;
+    const server = createServer();
+    server.maxConnections = MAX_PEERS;
+    let name: PublishedName | undefined;
+    let inner: PrivateSocket<S> | undefined;
     try {
       const { context } = environment;
       const { ip, path, port } = await resolveEndpoint(address, clockOf(environment), (found) =>
         context.addresses?.checkBound(address, found),
       );
+      inner = await PrivateSocket.open(create, environment, { addedFrames });
       if (path === undefined) {
         const host = ip === '*' ? ALL_INTERFACES : (ip ?? '');
-        await listening(made.#server, { host, port: port ?? 0 });
+        await listening(server, { host, port: port ?? 0 });
       } else {
         await lstat(dirname(path)); // libuv says EACCES where the directory is missing
-        made.#name = new PublishedName(path, context.paths);
-        await listening(made.#server, { path: made.#name.claim });
-        await made.#name.publish();
+        name = new PublishedName(path, context.paths);
+        await listening(server, { path: name.claim });
+        await name.publish();
       }
+      return new BoundSocket(endpointOf(server, address), server, name, inner, options);
     } catch (error) {
-      await made.#free();
+      inner?.close();
+      await free(server, name, environment);
       const shown = bindError(address, error);
       environment.log.warn('bind failed', { address: address.text, reason: shown.message, cause: error });
       throw shown;
     }
-    made.endpoint = endpointOf(made.#server, address);
-    made.#server.on('error', (cause) => environment.log.error('accepting a connection failed', { cause }));
-    if (!environment.context.hold(made)) throw bindError(address, new Error('the socket context is closed'));
-    return made;
   }
 
-  /** Hands what comes to `owner`; called in the turn in which {@link bind} resolved. */
-  serve(owner: BoundOwner, drops: Drops): void {
-    this.#owner = owner;
-    this.#drops = drops;
+  /** The ZeroMQ socket, to send on. */
+  get socket(): S {
+    return this.inner.socket;
   }
 
-  /** Something is wanted again: offers what waits, one message of each peer in turn. */
-  resume(isWanted: () => boolean): void {
-    for (const peer of this.#waiting) {
-      if (!isWanted()) return;
-      this.#waiting.delete(peer);
-      peer.resume();
-    }
+  get closed(): boolean {
+    return this.inner.closed;
+  }
+
+  /** Messages that peers have sent and {@link receive} has not given. */
+  get underWay(): number {
+    return this.inner.window.messages;
+  }
+
+  /** The next message. @throws Error when the socket is closed */
+  receive(): Promise<readonly Buffer[]> {
+    return this.inner.receive();
   }
 
   /** Stops listening, sends what waits for peers, and closes; the address is free then. */
   async close(): Promise<void> {
-    await this.#free();
-    this.options.environment.context.release(this);
-    await Promise.all([...this.#peers].map((peer) => peer.end()));
+    const { environment } = this.options;
+    await free(this.server, this.published, environment);
+    const ended = [...this.#relays].map((relay) => relay.ended());
+    this.inner.close();
+    await Promise.all(ended);
   }
 
-  /** Closes everything at once. */
-  destroy(): void {
-    void this.#free();
-    for (const peer of this.#peers) peer.destroy();
-  }
-
-  /** Gives the address back: at once, but for a name. */
-  async #free(): Promise<void> {
-    const name = this.#name;
-    this.#name = undefined;
-    try {
-      if (name !== undefined) await name.withdraw();
-    } catch (cause) {
-      this.options.environment.log.error('the name of a socket was not given back', { cause });
-    } finally {
-      if (this.#server.listening) this.#server.close();
-    }
-  }
-
-  #accept(socket: Socket): void {
-    const drops = this.#drops;
-    const from = socket.remoteAddress ?? '';
+  #accept(peer: Stream): void {
+    const from = peer.remoteAddress ?? '';
     const already = this.#perAddress.get(from) ?? 0;
-    if (drops === undefined || already >= MAX_PEERS_PER_ADDRESS) {
-      socket.on('error', () => undefined);
-      socket.destroy();
-      drops?.note('too_many_peers', { peer: from });
+    if (this.inner.closed || already >= MAX_PEERS_PER_ADDRESS) {
+      peer.on('error', () => undefined);
+      peer.destroy();
+      if (!this.inner.closed) this.drops.note('too_many_peers', { peer: from });
       return;
     }
     this.#perAddress.set(from, already + 1);
-    const peer = new Peer(
-      socket,
+    const { type, maxMessageBytes, environment } = this.options;
+    const relay: Relay = new Relay(
+      peer,
+      this.inner.connect(),
+      this.inner.window,
       {
-        ready: (ready) => this.#owner?.ready?.(ready),
-        message: (sender, frames) => this.#offer(sender, frames),
-        writable: (writable) => writable.resume(),
-        gone: (gone) => {
-          this.#peers.delete(gone);
-          this.#waiting.delete(gone);
+        ready: () => undefined,
+        gone: () => {
+          this.#relays.delete(relay);
           const left = (this.#perAddress.get(from) ?? 1) - 1;
           if (left === 0) this.#perAddress.delete(from);
           else this.#perAddress.set(from, left);
         },
       },
-      { ...this.options, drops },
+      { type, maxMessageBytes, environment, drops: this.drops },
     );
-    this.#peers.add(peer);
-  }
-
-  #offer(peer: Peer, frames: Buffer[]): boolean {
-    // Who does not read replies asks for no more of them.
-    if (peer.isFull) return false;
-    if (this.#owner?.message(peer, frames) === true) return true;
-    this.#waiting.add(peer);
-    return false;
+    this.#relays.add(relay);
   }
 }

@@ -1,29 +1,51 @@
 /**
- * Broadcasts to one peer: what ZeroMQ calls an XPUB, which connects to the SUB that the peer has bound, as the original's
- * PUB did.
+ * Broadcasts to one peer: one XPUB that connects to the SUB which the peer has bound, as the original's PUB did.
  *
- * A message is taken only while the peer's subscription is up: PUB sockets drop what nobody is subscribed to, which is
- * how the original lost all of its broadcasts. What is not taken stays with the caller.
+ * There is one per peer since an XPUB shared by several shows that a subscription came and not whose. A message is
+ * taken only while the peer's subscription is up: PUB sockets drop what nobody is subscribed to, which is how the
+ * original lost all of its broadcasts. What is not taken stays with the caller.
  *
  * There is no acknowledgement: what was taken and not yet written when the connection breaks is lost.
  */
-import { MAX_PEER_SUBSCRIPTION_BYTES, MAX_PEER_SUBSCRIPTIONS } from '@cmbs/shared/limits';
+import { XPublisher } from 'zeromq';
+import {
+  BROADCAST_RETRY_MAX_MS,
+  BROADCAST_RETRY_MS,
+  HARD_MESSAGE_BYTES,
+  MAX_PEER_SUBSCRIPTION_BYTES,
+  MAX_PEER_SUBSCRIPTIONS,
+  MAX_UNSENT_BYTES,
+} from '@cmbs/shared/limits';
+import { type Clock } from '@cmbs/shared';
 import { type Address } from '../transports';
 import { Connection, type ConnectionState } from './connection';
 import { Drops } from './drops';
-import { clockOf, type SocketEnvironment } from './options';
-import { SUBSCRIBED, UNSUBSCRIBED } from './zmtp';
+import { codeOf } from './errno';
+import { clockOf, sendingOptions, type SocketEnvironment } from './options';
+import { type PrivateSocket } from './private-socket';
+import { LONG_HEADER, SHORT_HEADER, SUBSCRIBED, UNSUBSCRIBED } from './zmtp';
+
+/** Bytes that a message of one frame has on the wire (RFC 23). */
+function frameBytes({ length }: Buffer): number {
+  return length + (length > 255 ? LONG_HEADER : SHORT_HEADER);
+}
 
 export class Broadcaster {
-  readonly #connection: Connection;
+  readonly #connection: Connection<XPublisher>;
+  readonly #clock: Clock;
   readonly #drops: Drops;
   readonly #subscriptionListeners = new Set<(subscribed: boolean) => void>();
   readonly #stateListeners = new Set<(state: ConnectionState) => void>();
   readonly #writableListeners = new Set<() => void>();
-  /** The prefixes that the peer is subscribed to, by their bytes as text; they alone decide what it gets. */
-  readonly #prefixes = new Map<string, Buffer>();
-  #prefixBytes = 0;
-  #awaitsMemory = false;
+  /** Prefixes that the peer is subscribed to, and how many times; it alone decides what it gets. */
+  readonly #subscriptions = new Map<string, number>();
+  #subscriptionBytes = 0;
+  /** Bytes that were handed to the present socket, with the headers of their frames. */
+  #handedBytes = 0;
+  /** What the last message added to that. */
+  #lastBytes = 0;
+  #cancelRetry: (() => void) | undefined;
+  #retryMs = BROADCAST_RETRY_MS;
   #closed = false;
 
   /** Connects at once, in the background. @throws CmbsError `bad_attribute` for an address that is not one, `forbidden` */
@@ -32,20 +54,24 @@ export class Broadcaster {
     private readonly options: SocketEnvironment,
   ) {
     const peer = typeof address === 'string' ? options.context.toDial(address) : address;
-    this.#drops = new Drops('broadcaster', peer.text, options.log, options.counters, clockOf(options));
-    this.#connection = new Connection(
+    this.#clock = clockOf(options);
+    this.#drops = new Drops('broadcaster', peer.text, options.log, options.counters, this.#clock);
+    this.#connection = new Connection<XPublisher>(
       peer,
       {
         type: 'XPUB',
-        maxMessageBytes: MAX_PEER_SUBSCRIPTION_BYTES,
+        maxMessageBytes: HARD_MESSAGE_BYTES,
         drops: this.#drops,
-        message: (frames) => this.#onSubscription(frames),
-        writable: () => this.#tellWritable(),
-        changed: (state, lost) => this.#changed(state, lost),
+        // `noDrop`: a full connection refuses a message instead of dropping it silently. All subscriptions are shown,
+        // also those that come again: each message of the peer has to be seen for the window to be exact.
+        create: () =>
+          new XPublisher({ ...sendingOptions(options.context), noDrop: true, verbosity: 'allSubsUnsubs' }),
+        opened: (socket) => this.#opened(socket),
+        changed: (state) => this.#changed(state),
       },
       options,
     );
-    this.#connection.start();
+    this.#connection.open();
   }
 
   get address(): string {
@@ -63,7 +89,7 @@ export class Broadcaster {
   }
 
   get subscribed(): boolean {
-    return this.#prefixes.size > 0 && !this.#closed;
+    return this.#subscriptions.size > 0 && !this.#closed;
   }
 
   /** Calls `listener` each time the subscription goes up or down, until the returned function is called. */
@@ -80,7 +106,8 @@ export class Broadcaster {
 
   /**
    * Calls `listener` when a message that was refused by a full connection may be tried again, until the returned
-   * function is called.
+   * function is called. XPUB has no event for it: this is a timer, from `BROADCAST_RETRY_MS` on
+   * longer with each refusal in a row.
    */
   onWritable(listener: () => void): () => void {
     this.#writableListeners.add(listener);
@@ -92,13 +119,19 @@ export class Broadcaster {
    * connection is full: then nothing was sent, and the caller keeps the message. To keep the order, send the next
    * one when this one was taken.
    */
-  send(body: Buffer | string): boolean {
-    const { peer } = this.#connection;
-    if (peer === undefined || !this.subscribed) return false;
-    if (!this.#isWanted(body)) return true; // as of any PUB: what the peer is not subscribed to is not sent
-    if (!peer.isFull && !this.#isMemoryScarce()) return peer.send([body]);
-    this.options.counters.add('cmbs_broadcasts_refused');
-    return false;
+  send(body: Buffer | string): boolean | Promise<boolean> {
+    const socket = this.#connection.socket;
+    if (!this.subscribed || socket === undefined) return false;
+    const frame = typeof body === 'string' ? Buffer.from(body) : body;
+    // libzmq counts messages only.
+    if (this.#waitingBytes > MAX_UNSENT_BYTES) return this.#refuse();
+    this.#lastBytes = this.#isWanted(frame) ? frameBytes(frame) : 0;
+    this.#handedBytes += this.#lastBytes;
+    try {
+      return socket.send(frame).then(this.#taken, this.#refused);
+    } catch (error) {
+      return this.#refused(error); // the socket was closed under us
+    }
   }
 
   async close(): Promise<void> {
@@ -107,71 +140,114 @@ export class Broadcaster {
     this.#subscriptionListeners.clear();
     this.#stateListeners.clear();
     this.#writableListeners.clear();
+    this.#cancelRetry?.();
     await this.#connection.close();
   }
 
-  #isMemoryScarce(): boolean {
-    const { unsent } = this.options.context;
-    if (!unsent.isScarce) return false;
-    if (!this.#awaitsMemory) {
-      this.#awaitsMemory = true;
-      unsent.whenPlenty(() => {
-        this.#awaitsMemory = false;
-        this.#tellWritable();
-      });
-    }
+  readonly #taken = (): true => {
+    this.#retryMs = BROADCAST_RETRY_MS;
     return true;
-  }
+  };
 
-  #tellWritable(): void {
-    for (const listener of [...this.#writableListeners]) listener();
-  }
+  readonly #refused = (error: unknown): false => {
+    this.#handedBytes -= this.#lastBytes;
+    this.#lastBytes = 0;
+    if (codeOf(error) !== 'EAGAIN') {
+      this.options.log.error('broadcast not sent', { address: this.address, cause: error });
+    }
+    return this.#refuse();
+  };
 
-  #isWanted(body: Buffer | string): boolean {
-    if (this.#prefixes.has('')) return true;
-    const bytes = Buffer.from(body);
-    for (const prefix of this.#prefixes.values()) {
-      if (bytes.subarray(0, prefix.length).equals(prefix)) return true;
+  #refuse(): false {
+    this.options.counters.add('cmbs_broadcasts_refused');
+    if (!this.#closed) {
+      const before = this.#connection.bytesFromSocket;
+      this.#cancelRetry ??= this.#clock.after(this.#retryMs, () => {
+        this.#cancelRetry = undefined;
+        this.#settleAccount(before);
+        this.#retryMs = Math.min(2 * this.#retryMs, BROADCAST_RETRY_MAX_MS);
+        for (const listener of [...this.#writableListeners]) listener();
+      });
     }
     return false;
   }
 
-  #onSubscription(frames: readonly Buffer[]): void {
-    const [frame] = frames;
-    const kind = frames.length === 1 ? frame?.[0] : undefined;
-    if (frame === undefined || (kind !== SUBSCRIBED && kind !== UNSUBSCRIBED)) {
-      this.#drops.note('not_a_subscription');
-      return;
-    }
-    const before = this.#prefixes.size > 0;
-    const prefix = Buffer.from(frame.subarray(1));
-    const key = prefix.toString('latin1');
-    if (kind === SUBSCRIBED && !this.#prefixes.has(key)) {
-      this.#prefixes.set(key, prefix);
-      this.#prefixBytes += prefix.length;
-    } else if (kind === UNSUBSCRIBED && this.#prefixes.delete(key)) {
-      this.#prefixBytes -= prefix.length;
-    }
-    if (this.#prefixes.size > MAX_PEER_SUBSCRIPTIONS || this.#prefixBytes > MAX_PEER_SUBSCRIPTION_BYTES) {
-      this.#connection.peer?.cut('too_many_subscriptions');
-    }
-    this.#tellSubscription(before);
+  /** Bytes that were handed over and that the peer has not read, about. */
+  get #waitingBytes(): number {
+    return Math.max(0, this.#handedBytes - this.#connection.bytesFromSocket) + this.#connection.unsentBytes;
   }
 
-  #tellSubscription(before: boolean): void {
-    const after = this.#prefixes.size > 0;
-    if (before === after) return;
-    for (const listener of [...this.#subscriptionListeners]) listener(after);
+  /** libzmq drops what matches no subscription, and knows of a change a little earlier than we do. */
+  #settleAccount(bytesBefore: number): void {
+    const { bytesFromSocket, unsentBytes } = this.#connection;
+    if (unsentBytes === 0 && bytesFromSocket === bytesBefore) this.#handedBytes = bytesFromSocket;
   }
 
-  #changed(state: ConnectionState, lost: boolean): void {
-    if (lost) {
-      // The subscriptions of a connection go with it.
-      const before = this.#prefixes.size > 0;
-      this.#prefixes.clear();
-      this.#prefixBytes = 0;
-      this.#tellSubscription(before);
+  #isWanted(body: Buffer): boolean {
+    if (this.#subscriptions.has('')) return true;
+    for (const prefix of this.#subscriptions.keys()) {
+      if (body.toString('latin1', 0, prefix.length) === prefix) return true;
     }
+    return false;
+  }
+
+  #opened(socket: PrivateSocket<XPublisher>): void {
+    this.#handedBytes = 0;
+    this.#forgetSubscriptions();
+    void this.#receive(socket);
+  }
+
+  async #receive(socket: PrivateSocket<XPublisher>): Promise<void> {
+    try {
+      for (;;) {
+        const [frame] = await socket.receive();
+        if (socket.socket !== this.#connection.socket) return;
+        if (frame?.[0] === SUBSCRIBED) this.#subscribe(frame.toString('latin1', 1));
+        else if (frame?.[0] === UNSUBSCRIBED) this.#unsubscribe(frame.toString('latin1', 1));
+        else this.#drops.note('not_a_subscription');
+      }
+    } catch (error) {
+      if (!socket.closed)
+        this.options.log.error('receiving subscriptions failed', { address: this.address, cause: error });
+    }
+  }
+
+  #subscribe(prefix: string): void {
+    const times = this.#subscriptions.get(prefix) ?? 0;
+    this.#subscriptions.set(prefix, times + 1);
+    if (times > 0) return;
+    this.#subscriptionBytes += prefix.length;
+    if (
+      this.#subscriptions.size > MAX_PEER_SUBSCRIPTIONS ||
+      this.#subscriptionBytes > MAX_PEER_SUBSCRIPTION_BYTES
+    ) {
+      this.#connection.cut('too_many_subscriptions');
+    } else if (this.#subscriptions.size === 1) this.#tell(true);
+  }
+
+  #unsubscribe(prefix: string): void {
+    const times = this.#subscriptions.get(prefix) ?? 0;
+    if (times > 1) this.#subscriptions.set(prefix, times - 1);
+    if (times !== 1) return;
+    this.#subscriptions.delete(prefix);
+    this.#subscriptionBytes -= prefix.length;
+    if (this.#subscriptions.size === 0) this.#tell(false);
+  }
+
+  #forgetSubscriptions(): void {
+    const had = this.#subscriptions.size > 0;
+    this.#subscriptions.clear();
+    this.#subscriptionBytes = 0;
+    if (had) this.#tell(false);
+  }
+
+  #tell(subscribed: boolean): void {
+    for (const listener of [...this.#subscriptionListeners]) listener(subscribed);
+  }
+
+  #changed(state: ConnectionState): void {
+    // A connection that is gone takes its subscriptions with it.
+    if (state !== 'up') this.#forgetSubscriptions();
     for (const listener of [...this.#stateListeners]) listener(state);
   }
 }

@@ -1,19 +1,21 @@
 /**
  * The connection of one socket to one peer: dials, waits for the handshake, tells when the peer is up, that nobody
  * listens there, and that it was lost; and connects again, with back-off. A host name is resolved at each attempt, so
- * that a name that moved is followed.
+ * that a name that moved is followed. Each attempt that reaches a peer has a ZeroMQ socket of its own, behind a relay.
  *
- * Where others than this machine's users choose addresses, an attempt that fails is told after one fixed time in the same
- * words, whatever has come of it (address-policy.ts): a scan must not tell closed ports from open ones.
+ * Where others than this machine's users choose addresses, the outcome of an attempt that fails is told after one fixed
+ * time in the same words, whatever it was (address-policy.ts): a scan must not tell closed ports from open ones.
  */
-import { connect, type NetConnectOpts } from 'node:net';
+import { connect, type Socket as Stream } from 'node:net';
+import { type Socket } from 'zeromq';
 import { type Clock, CmbsError } from '@cmbs/shared';
 import { CONNECT_TIMEOUT_MS, RECONNECT_FIRST_MS, RECONNECT_MAX_MS } from '@cmbs/shared/limits';
 import { type Address } from '../transports';
 import { type Drops } from './drops';
 import { codeOf } from './errno';
 import { clockOf, type SocketEnvironment } from './options';
-import { Peer } from './peer';
+import { PrivateSocket } from './private-socket';
+import { type CutReason, Relay } from './relay';
 import { type Endpoint, isNamed, literalEndpoint, resolveEndpoint } from './resolve';
 import { type SocketType } from './zmtp';
 
@@ -23,13 +25,20 @@ import { type SocketType } from './zmtp';
  */
 export type ConnectionState = 'connecting' | 'up' | 'down';
 
-export interface ConnectionOwner {
+/** Milliseconds that the owner has to read what came before a loss, until the connection is made anew without it. */
+const GRACE_MS = 250;
+
+type Receiving = Socket & { receive(): Promise<readonly Buffer[]> };
+
+export interface ConnectionOwner<S extends Receiving> {
   readonly type: SocketType;
+  /** Bytes of a message above which the peer is cut off. */
   readonly maxMessageBytes: number;
   readonly drops: Drops;
-  message(frames: Buffer[]): void;
-  /** The peer takes more, after it was full. */
-  writable(): void;
+  /** Makes a socket. */
+  create(): S;
+  /** A new socket is in use from here on; an older one is closed. */
+  opened(socket: PrivateSocket<S>): void;
   /** @param lost the peer was up and went away; what was sent to it and not answered will not be answered */
   changed(state: ConnectionState, lost: boolean): void;
 }
@@ -37,8 +46,8 @@ export interface ConnectionOwner {
 /** Where the present attempt stands; `waiting` = between two attempts. */
 type Phase = 'dialing' | 'accepted' | 'up' | 'waiting';
 
-/** What has come of an attempt, in words for a user. */
-function whyNot(error: Error): string {
+/** What has come of an attempt to reach a peer, in words for a user. */
+function whyNot(error: unknown): string {
   switch (codeOf(error)) {
     case 'ECONNREFUSED':
     case 'ENOENT':
@@ -53,12 +62,13 @@ function whyNot(error: Error): string {
   }
 }
 
-export class Connection {
+export class Connection<S extends Receiving> {
   #state: ConnectionState = 'connecting';
   #phase: Phase = 'waiting';
-  /** Closes what the present attempt has opened; no callback comes after it. */
-  #abandon = (): void => undefined;
-  #peer: Peer | undefined;
+  #socket: PrivateSocket<S> | undefined;
+  #relay: Relay | undefined;
+  /** Ends the attempt to reach the peer. */
+  #hangUp = (): void => undefined;
   #why = 'not tried yet';
   #attemptAtMs = 0;
   #backOffMs = RECONNECT_FIRST_MS;
@@ -66,13 +76,13 @@ export class Connection {
   /** Set while the failure of the present attempt is not told yet, whether or not it is known. */
   #cancelAnswer: (() => void) | undefined;
   #closed = false;
-  /** Counts the attempts, so that a resolution that ends late can tell that it is not wanted any more. */
+  /** Counts the sockets, so that a resolution that ends late can tell that it is not wanted any more. */
   #generation = 0;
   readonly #clock: Clock;
 
   constructor(
     readonly address: Address,
-    private readonly owner: ConnectionOwner,
+    private readonly owner: ConnectionOwner<S>,
     private readonly environment: SocketEnvironment,
   ) {
     this.#clock = clockOf(environment);
@@ -87,14 +97,41 @@ export class Connection {
     return this.#why;
   }
 
-  /** The peer to send to, while it is up. */
-  get peer(): Peer | undefined {
-    return this.#peer;
+  /** The socket to send on. */
+  get socket(): S | undefined {
+    return this.#socket?.socket;
+  }
+
+  /** Messages that the peer has sent and the owner has not received. */
+  get underWay(): number {
+    return this.#socket?.window.messages ?? 0;
+  }
+
+  /** Bytes of messages that libzmq has handed to the connection, about, since it is up. */
+  get bytesFromSocket(): number {
+    return this.#relay?.messageBytesFromLibrary ?? 0;
+  }
+
+  /** Bytes that the peer has not read. */
+  get unsentBytes(): number {
+    return this.#relay?.unsentBytes ?? 0;
+  }
+
+  /** Ends the connection because of what the peer did; it is made anew, with back-off. */
+  cut(reason: CutReason): void {
+    this.#relay?.cut(reason);
   }
 
   /** Starts the first attempt. */
-  start(): void {
-    if (this.environment.context.hold(this)) this.#open();
+  open(): void {
+    if (this.#closed) return;
+    this.#discard();
+    this.#stopAnswer();
+    this.#phase = 'dialing';
+    this.#attemptAtMs = this.#clock.now();
+    this.#answerLater(isNamed(this.address) ? undefined : this.address.host);
+    if (isNamed(this.address)) void this.#resolveAndDial(this.#generation);
+    else this.#dial(literalEndpoint(this.address));
   }
 
   /**
@@ -107,45 +144,31 @@ export class Connection {
       this.#change('connecting');
     } else if (this.#clock.now() - this.#attemptAtMs >= RECONNECT_FIRST_MS) {
       this.#change('connecting');
-      this.#open();
+      this.open();
     }
     return this.#state;
   }
 
-  /** Sends what was handed over and closes; no callback comes after the call. */
-  async close(): Promise<void> {
-    const peer = this.#peer;
-    this.#stop();
-    if (peer === undefined) this.#abandon();
-    else await peer.end();
-  }
-
-  /** Closes at once. */
-  destroy(): void {
-    this.#stop();
-    this.#abandon();
-  }
-
-  #stop(): void {
-    this.#closed = true;
-    this.#generation += 1;
-    this.#cancelTimer();
-    this.#stopAnswer();
-    this.#peer = undefined;
-    this.#state = 'down';
-    this.#why = 'closed here';
-    this.environment.context.release(this);
-  }
-
-  #open(): void {
-    if (this.#closed) return;
+  /** After a loss: goes on with a new socket, so that nothing of what the old one still holds goes out later. */
+  renew(): void {
+    if (this.#closed || this.#state === 'up') return;
+    if (this.#socket !== undefined) this.#socket.socket.linger = 0;
     this.#discard();
     this.#stopAnswer();
-    this.#phase = 'dialing';
-    this.#attemptAtMs = this.#clock.now();
-    this.#answerLater(isNamed(this.address) ? undefined : this.address.host);
-    if (isNamed(this.address)) void this.#resolveAndDial(this.#generation);
-    else this.#dial(literalEndpoint(this.address));
+    this.#phase = 'waiting';
+    this.#after(RECONNECT_FIRST_MS, () => this.open());
+  }
+
+  /** Sends what the socket has and closes it; no callback comes after the call. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    const ended = this.#relay?.ended();
+    this.#discard();
+    this.#stopAnswer();
+    this.#state = 'down';
+    this.#why = 'closed here';
+    await ended;
   }
 
   async #resolveAndDial(generation: number): Promise<void> {
@@ -188,82 +211,99 @@ export class Connection {
     this.#cancelAnswer = undefined;
   }
 
-  #dial({ ip, port, path }: Endpoint): void {
-    const to: NetConnectOpts = path === undefined ? { host: ip ?? '', port: port ?? 0 } : { path };
-    const socket = connect(to);
-    this.#abandon = () => {
-      socket.on('error', () => undefined);
-      socket.destroy();
-    };
+  #dial({ ip }: Endpoint): void {
+    const { path, port = 0 } = this.address;
+    const peer = connect(path === undefined ? { host: ip ?? '', port } : { path });
     const generation = this.#generation;
-    const isPresent = (): boolean => generation === this.#generation;
     const onError = (error: Error): void => {
-      if (isPresent()) this.#failed(whyNot(error));
+      if (generation === this.#generation) this.#failed(whyNot(error));
     };
-    socket.once('error', onError);
+    peer.once('error', onError);
+    peer.on('error', () => undefined);
+    this.#hangUp = () => void peer.destroy();
     this.#after(CONNECT_TIMEOUT_MS, () => this.#failed('nobody answers there'));
-    socket.once('connect', () => {
-      if (!isPresent()) return;
-      socket.off('error', onError);
+    peer.once('connect', () => {
+      peer.off('error', onError);
+      if (generation !== this.#generation) return;
       this.#cancelTimer();
       this.#phase = 'accepted';
       this.#attemptAtMs = this.#clock.now();
-      const peer = new Peer(
-        socket,
-        {
-          ready: () => {
-            if (isPresent()) this.#up(peer);
-          },
-          message: (_peer, frames) => {
-            if (isPresent()) this.owner.message(frames);
-            return true;
-          },
-          writable: () => {
-            if (isPresent()) this.owner.writable();
-          },
-          gone: () => {
-            if (isPresent()) this.#gone();
-          },
-        },
-        {
-          type: this.owner.type,
-          maxMessageBytes: this.owner.maxMessageBytes,
-          environment: this.environment,
-          drops: this.owner.drops,
-        },
-      );
-      this.#abandon = () => peer.destroy();
+      void this.#attach(peer, generation);
     });
   }
 
-  #up(peer: Peer): void {
+  /** Puts a socket of ours in front of the peer. */
+  async #attach(peer: Stream, generation: number): Promise<void> {
+    const { environment, owner } = this;
+    let socket: PrivateSocket<S>;
+    try {
+      socket = await PrivateSocket.open(() => owner.create(), environment);
+    } catch (error) {
+      // No descriptor or no place for a socket is left; one may be later.
+      environment.log.error('a socket could not be opened', { address: this.address.text, cause: error });
+      peer.destroy();
+      if (generation === this.#generation) this.#failed('no socket could be opened here');
+      return;
+    }
+    if (generation !== this.#generation || peer.destroyed) {
+      socket.close();
+      peer.destroy();
+      if (generation === this.#generation) this.#gone(undefined);
+      return;
+    }
+    const { type, maxMessageBytes, drops } = owner;
+    const isPresent = (): boolean => generation === this.#generation;
+    const relay: Relay = new Relay(
+      peer,
+      socket.connect(),
+      socket.window,
+      {
+        ready: () => {
+          if (isPresent()) this.#up();
+        },
+        gone: () => {
+          if (isPresent()) this.#gone(relay.cutFor);
+        },
+      },
+      { type, maxMessageBytes, environment, drops },
+    );
+    this.#socket = socket;
+    this.#relay = relay;
+    this.#hangUp = () => undefined;
+    owner.opened(socket);
+  }
+
+  #up(): void {
     this.#stopAnswer();
     this.#phase = 'up';
     this.#backOffMs = RECONNECT_FIRST_MS;
-    this.#peer = peer;
     this.#change('up');
   }
 
-  #gone(): void {
-    if (this.#phase !== 'up') {
-      this.#failed('it does not speak ZMTP, or not with our socket');
-      return;
-    }
-    this.#discard();
+  #gone(cutFor: CutReason | undefined): void {
+    if (this.#phase === 'up') this.#lost();
+    else if (cutFor === 'handshake_timeout') this.#failed('it does not speak ZMTP');
+    else this.#failed('it does not speak ZMTP, or not with our socket');
+  }
+
+  #lost(): void {
     this.#phase = 'waiting';
     this.#attemptAtMs = this.#clock.now();
     this.#why = 'the connection was lost';
-    this.#after(RECONNECT_FIRST_MS, () => this.#open());
+    this.#after(GRACE_MS, () => this.open());
     this.#change('connecting', true);
   }
 
   #failed(why: string): void {
-    this.#discard();
-    if (this.#cancelAnswer !== undefined) return;
+    if (this.#cancelAnswer !== undefined) {
+      this.#discard();
+      return;
+    }
     this.#phase = 'waiting';
     this.#attemptAtMs = this.#clock.now();
     this.#why = why;
-    this.#after(this.#backOffMs, () => this.#open());
+    this.#discard();
+    this.#after(this.#backOffMs, () => this.open());
     this.#backOffMs = Math.min(2 * this.#backOffMs, RECONNECT_MAX_MS);
     this.#change('down');
   }
@@ -282,8 +322,11 @@ export class Connection {
   #discard(): void {
     this.#generation += 1;
     this.#cancelTimer();
-    this.#peer = undefined;
-    this.#abandon();
-    this.#abandon = () => undefined;
+    this.#hangUp();
+    this.#hangUp = () => undefined;
+    this.#relay = undefined;
+    const socket = this.#socket;
+    this.#socket = undefined;
+    socket?.close();
   }
 }

@@ -1,24 +1,25 @@
 /**
- * The bound side of broadcasts: what ZeroMQ calls a SUB, subscribed to everything, whose messages are handled one after
- * the other in the order of their arrival. While the buffer is full, nothing more is read.
+ * The bound side of broadcasts: one SUB that is subscribed to everything, whose messages are handled one after the
+ * other in the order of their arrival.
+ *
+ * A bound SUB attaches a new peer, and so sends it the subscription, only inside a socket call: a receive is pending
+ * at all times, except while the buffer is full.
  */
+import { Subscriber } from 'zeromq';
 import { type Clock } from '@cmbs/shared';
 import {
   DRAIN_MS,
   HANDLER_TIMEOUT_MS,
-  HARD_MESSAGE_BYTES,
   MAX_BROADCAST_BYTES_BUFFERED,
   MAX_BROADCASTS_BUFFERED,
+  HARD_MESSAGE_BYTES,
   MAX_FRAME_BYTES,
 } from '@cmbs/shared/limits';
 import { type Address, parseAddress } from '../transports';
 import { BoundSocket } from './bound';
-import { Drops } from './drops';
-import { clockOf, type SocketEnvironment } from './options';
+import { type Drops } from './drops';
+import { clockOf, commonOptions, type SocketEnvironment } from './options';
 import { quiet } from './turns';
-import { SUBSCRIBED } from './zmtp';
-
-const SUBSCRIBE_TO_EVERYTHING = [Buffer.from([SUBSCRIBED])];
 
 export type BroadcastHandler = (body: Buffer) => void | Promise<void>;
 
@@ -39,8 +40,7 @@ export class Listener {
   #received = 0;
   /** The handler whose end the next message waits for. */
   #current: object | undefined;
-  /** Peers wait until there is room. */
-  #isPaused = false;
+  #resume: (() => void) | undefined;
   #idle: (() => void) | undefined;
   #released = false;
   #closing: Promise<void> | undefined;
@@ -48,21 +48,15 @@ export class Listener {
   private constructor(
     /** Where it listens; with the port that the system chose where the address left it open. */
     readonly address: string,
-    private readonly socket: BoundSocket,
+    private readonly bound: BoundSocket<Subscriber>,
     private readonly handler: BroadcastHandler,
     private readonly options: ListenerOptions,
   ) {
     this.#clock = clockOf(options);
-    this.#drops = new Drops('listener', address, options.log, options.counters, this.#clock);
+    this.#drops = bound.drops;
     this.#softLimit = options.softLimit ?? MAX_FRAME_BYTES;
     this.#handlerTimeoutMs = options.handlerTimeoutMs ?? HANDLER_TIMEOUT_MS;
-    socket.serve(
-      {
-        ready: (peer) => void peer.send(SUBSCRIBE_TO_EVERYTHING),
-        message: (_peer, frames) => this.#take(frames),
-      },
-      this.#drops,
-    );
+    void this.#receive();
   }
 
   /**
@@ -75,9 +69,18 @@ export class Listener {
     options: ListenerOptions,
   ): Promise<Listener> {
     const at = typeof address === 'string' ? parseAddress(address, { bind: true, anyPort: true }) : address;
-    const limits = { type: 'SUB', maxMessageBytes: HARD_MESSAGE_BYTES } as const;
-    const socket = await BoundSocket.bind(at, { ...limits, environment: options });
-    return new Listener(socket.endpoint, socket, handler, options);
+    const create = (): Subscriber => {
+      const socket = new Subscriber(commonOptions(options.context));
+      socket.subscribe();
+      return socket;
+    };
+    const bound = await BoundSocket.bind(at, create, {
+      name: 'listener',
+      type: 'SUB',
+      maxMessageBytes: HARD_MESSAGE_BYTES,
+      environment: options,
+    });
+    return new Listener(bound.endpoint, bound, handler, options);
   }
 
   /** Messages that were received and wait for the handler. */
@@ -95,14 +98,19 @@ export class Listener {
     const deadlineMs = this.#clock.now() + drainMs;
     const isLate = (): boolean => this.#clock.now() >= deadlineMs;
     do {
-      await quiet(() => this.#received, isLate);
+      await quiet(
+        () => this.#received,
+        () => this.bound.underWay,
+        isLate,
+      );
       if (!this.#isBusy) break;
       await this.#becomesIdle(deadlineMs - this.#clock.now());
     } while (!isLate());
     this.#released = true;
     if (this.#buffer.length > 0) this.#drops.note('unhandled_at_close', { messages: this.#buffer.length });
     this.#buffer.length = 0;
-    await this.socket.close();
+    this.#resume?.();
+    await this.bound.close();
   }
 
   async #becomesIdle(withinMs: number): Promise<void> {
@@ -124,27 +132,37 @@ export class Listener {
     return this.#buffer.length >= MAX_BROADCASTS_BUFFERED || this.#bufferedBytes >= MAX_BROADCAST_BYTES_BUFFERED;
   }
 
-  /** False while the buffer is full. */
-  #take(frames: readonly Buffer[]): boolean {
-    if (this.#released) return true; // its peer is being closed
-    if (this.#isFull) {
-      if (!this.#isPaused) this.options.counters.add('cmbs_socket_paused', { socket: 'listener' });
-      this.#isPaused = true;
-      return false;
+  async #receive(): Promise<void> {
+    try {
+      while (!this.#released) {
+        if (this.#isFull) {
+          this.options.counters.add('cmbs_socket_paused', { socket: 'listener' });
+          await new Promise<void>((resolve) => (this.#resume = resolve));
+          this.#resume = undefined;
+          continue;
+        }
+        const frames = await this.bound.receive();
+        this.#received += 1;
+        this.#take(frames);
+      }
+    } catch (error) {
+      if (!this.bound.closed)
+        this.options.log.error('receiving broadcasts failed', { address: this.address, cause: error });
     }
-    this.#received += 1;
+  }
+
+  #take(frames: readonly Buffer[]): void {
     const [body] = frames;
     if (body === undefined || frames.length > 1) {
       this.#drops.note('not_one_frame', { frames: frames.length });
     } else if (body.length > this.#softLimit) {
       this.#drops.note('too_large', { bytes: body.length });
     } else if (this.#isBusy) {
-      this.#buffer.push(Buffer.from(body)); // a copy: what arrived with it need not stay
+      this.#buffer.push(body);
       this.#bufferedBytes += body.length;
     } else {
       this.#handle(body);
     }
-    return true;
   }
 
   #handle(body: Buffer): void {
@@ -185,10 +203,7 @@ export class Listener {
       this.#bufferedBytes -= body.length;
       this.#handle(body);
     }
-    if (this.#isPaused && !this.#isFull) {
-      this.#isPaused = false;
-      this.socket.resume(() => !this.#isFull);
-    }
+    if (!this.#isFull) this.#resume?.();
     if (!this.#isBusy) this.#idle?.();
   }
 

@@ -10,7 +10,6 @@ export interface MemoryHolder {
 
 export class SocketMemory {
   readonly #held = new Map<MemoryHolder, number>();
-  readonly #waiting = new Set<() => void>();
   #total = 0;
 
   constructor(private readonly limit: number) {}
@@ -20,23 +19,12 @@ export class SocketMemory {
     return this.#total;
   }
 
-  /** Half of it is taken: what can wait elsewhere waits there, so that the rest is left to what cannot. */
-  get isScarce(): boolean {
-    return this.#total >= this.limit / 2;
-  }
-
-  /** Calls `listener` once, when memory is not scarce any more. */
-  whenPlenty(listener: () => void): void {
-    this.#waiting.add(listener);
-  }
-
   /** Says how much a connection holds now. */
   set(holder: MemoryHolder, bytes: number): void {
     this.#total += bytes - (this.#held.get(holder) ?? 0);
     if (bytes === 0) this.#held.delete(holder);
     else this.#held.set(holder, bytes);
     while (this.#total > this.limit) this.#cutLargest();
-    if (this.#waiting.size > 0 && !this.isScarce) this.#tell();
   }
 
   #cutLargest(): void {
@@ -49,11 +37,5 @@ export class SocketMemory {
     this.#held.delete(largest);
     this.#total -= most;
     largest.overflow();
-  }
-
-  #tell(): void {
-    const listeners = [...this.#waiting];
-    this.#waiting.clear();
-    for (const listener of listeners) setImmediate(listener);
   }
 }

@@ -1,9 +1,48 @@
-/** What every socket of the process shares: where it logs and counts, its clock, and the bounds on memory. */
+/**
+ * The options that every socket has, in one place, and the owner of the native handles.
+ *
+ * A zeromq socket that is collected as garbage while its poller is active takes the process down, so the context
+ * holds each socket from its creation to its close (DESIGN decision 25).
+ */
+import { Context, type Socket } from 'zeromq';
 import { type Clock, type Counters, type Log, systemClock } from '@cmbs/shared';
-import { MAX_RECEIVED_BYTES_HELD, MAX_UNSENT_BYTES_HELD } from '@cmbs/shared/limits';
+import {
+  HARD_REPLY_BYTES,
+  MAX_RECEIVED_BYTES_HELD,
+  MAX_SOCKETS,
+  MAX_UNSENT_BYTES_HELD,
+  SOCKET_HIGH_WATER_MARK,
+  SOCKET_LINGER_MS,
+} from '@cmbs/shared/limits';
 import type { AddressPolicy } from '../address-policy';
 import { parseAddress, type Address } from '../transports';
 import { SocketMemory } from './memory';
+import { type PrivateEndpoints, privateEndpoints } from './private-endpoints';
+
+/**
+ * The options of every socket; a class adds what its socket type needs. No ZMTP heartbeats: libzmq 4.3.5 aborts the
+ * process when the timer of one fires on a connection whose input it has stopped.
+ */
+export function commonOptions(context: SocketContext) {
+  return {
+    context: context.native,
+    linger: SOCKET_LINGER_MS,
+    // The front has cut off what is larger.
+    maxMessageSize: HARD_REPLY_BYTES,
+    receiveHighWaterMark: SOCKET_HIGH_WATER_MARK,
+  } as const;
+}
+
+/** What a socket that sends has in addition. */
+export function sendingOptions(context: SocketContext) {
+  return {
+    ...commonOptions(context),
+    sendHighWaterMark: SOCKET_HIGH_WATER_MARK,
+    // A send is done or refused at once. A send that waits would occupy the socket (EBUSY for the next one), and
+    // would still go out after its caller has given up.
+    sendTimeout: 0,
+  } as const;
+}
 
 /** What each of the socket classes is given. */
 export interface SocketEnvironment {
@@ -17,20 +56,17 @@ export function clockOf(environment: SocketEnvironment): Clock {
   return environment.clock ?? systemClock;
 }
 
-/** What the context closes at the end, if its owner has not. */
-export interface Held {
-  destroy(): void;
-}
-
-/** All sockets of a process, what they may take together, and the rules for their addresses. */
+/** One ZeroMQ context and all of its sockets, and the rules for their addresses. */
 export class SocketContext {
-  /** What peers have sent, and is not whole or not wanted yet. */
+  readonly native = new Context({ maxSockets: MAX_SOCKETS });
+  /** What peers have sent of messages that are not whole or not wanted yet. */
   readonly received = new SocketMemory(MAX_RECEIVED_BYTES_HELD);
   /** What peers have not read. */
   readonly unsent = new SocketMemory(MAX_UNSENT_BYTES_HELD);
   /** Paths of Unix sockets that are bound here. */
   readonly paths = new Set<string>();
-  readonly #held = new Set<Held>();
+  readonly #held = new Set<Socket>();
+  #endpoints: PrivateEndpoints | undefined;
   #closed = false;
 
   /** @param addresses which addresses may be bound and connected to; any, without */
@@ -41,15 +77,26 @@ export class SocketContext {
     return this.addresses?.toDial(text) ?? parseAddress(text);
   }
 
-  /** Keeps a socket until {@link release}. False when the context is closed, and then the socket is, too. */
-  hold(socket: Held): boolean {
-    if (this.#closed) socket.destroy();
-    else this.#held.add(socket);
-    return !this.#closed;
+  /** A new endpoint that only this process can connect to. @throws Error when its directory cannot be made */
+  privateEndpoint(): string {
+    this.#endpoints ??= privateEndpoints();
+    return this.#endpoints.next();
   }
 
-  release(socket: Held): void {
-    this.#held.delete(socket);
+  /** Keeps a new socket until {@link release}. */
+  hold<S extends Socket>(socket: S): S {
+    if (this.#closed) {
+      socket.close();
+      throw new Error('the socket context is closed');
+    }
+    this.#held.add(socket);
+    return socket;
+  }
+
+  /** Closes a socket and lets go of it; nothing happens when that was done before. */
+  release(socket: Socket): void {
+    if (!this.#held.delete(socket)) return;
+    socket.close();
   }
 
   /** Sockets that are open now. */
@@ -60,9 +107,8 @@ export class SocketContext {
   /** Closes what is still open; the owners should have done so before, in their own order. */
   close(): void {
     this.#closed = true;
-    for (const socket of [...this.#held]) {
-      this.release(socket);
-      socket.destroy();
-    }
+    for (const socket of [...this.#held]) this.release(socket);
+    this.#endpoints?.remove();
+    this.#endpoints = undefined;
   }
 }

@@ -1,35 +1,36 @@
 /**
- * The bound side of request and reply: what ZeroMQ calls a ROUTER, which serves plain `REQ` peers and DEALERs with many
- * in flight side by side.
+ * The bound side of request and reply: one ROUTER that serves plain `REQ` peers and DEALERs with many in flight side
+ * by side.
  *
- * On the wire: `[…envelope, empty, body]`; the reply echoes all frames up to the empty one. Each request gets one reply:
- * the handler's, or an error that the caller of {@link Replier.bind} words. Where no empty frame is, there is no
- * envelope to reply to: counted and dropped.
+ * On the wire: `[peer, …envelope, empty, body]`; the reply echoes all frames up to the empty one. Each request gets
+ * one reply: the handler's, or an error that the caller of {@link Replier.bind} words. Where no empty frame is, there
+ * is no envelope to reply to: counted and dropped.
  *
- * While as many handlers run as may, or have as many bytes, nothing more is read: each peer waits with one message, and
- * they go on in turn.
+ * While all handlers are busy, or the bodies that they work on fill `MAX_HANDLED_BYTES`, nothing is received, and soon
+ * nothing more is read from peers.
  */
+import { Router } from 'zeromq';
 import { type Clock, CmbsError, toCmbsError } from '@cmbs/shared';
 import {
   DEADLINE_SWEEP_MS,
   DRAIN_MS,
   HANDLER_TIMEOUT_MS,
-  HARD_MESSAGE_BYTES,
   MAX_ENVELOPE_FRAMES,
+  HARD_MESSAGE_BYTES,
   MAX_FRAME_BYTES,
   MAX_HANDLED_BYTES,
   MAX_HANDLERS,
 } from '@cmbs/shared/limits';
 import { type Address, parseAddress } from '../transports';
 import { BoundSocket } from './bound';
-import { Drops } from './drops';
-import { clockOf, type SocketEnvironment } from './options';
-import { type Peer } from './peer';
+import { type Drops } from './drops';
+import { codeOf } from './errno';
+import { clockOf, sendingOptions, type SocketEnvironment } from './options';
 import { quiet } from './turns';
 
 export interface EnvelopeInfo {
   /** The connection that the request came by; a peer that reconnects has another. */
-  readonly peer: Peer;
+  readonly peer: Buffer;
   /** Frames between the peer and the empty one: 0 for a plain `REQ`, 1 for our {@link Requester}. */
   readonly hops: number;
 }
@@ -52,9 +53,7 @@ export interface ReplierOptions extends SocketEnvironment {
 
 /** A request whose handler has not ended. */
 interface Running {
-  readonly peer: Peer;
-  /** All up to the empty one. */
-  readonly envelope: readonly Buffer[];
+  readonly frames: Buffer[];
   readonly bodyBytes: number;
   readonly deadlineMs: number;
 }
@@ -69,8 +68,8 @@ export class Replier {
   #runningBytes = 0;
   #received = 0;
   #sweeping = false;
-  /** Peers wait for a handler to end. */
-  #isPaused = false;
+  /** Continues the receive loop that waits for a handler to end. */
+  #resume: (() => void) | undefined;
   /** Called when the last handler ends. */
   #idle: (() => void) | undefined;
   #released = false;
@@ -79,16 +78,16 @@ export class Replier {
   private constructor(
     /** Where it listens; with the port that the system chose where the address left it open. */
     readonly address: string,
-    private readonly socket: BoundSocket,
+    private readonly bound: BoundSocket<Router>,
     private readonly handler: RequestHandler,
     private readonly options: ReplierOptions,
   ) {
     this.#clock = clockOf(options);
-    this.#drops = new Drops('replier', address, options.log, options.counters, this.#clock);
+    this.#drops = bound.drops;
     this.#maxConcurrent = options.maxConcurrent ?? MAX_HANDLERS;
     this.#softLimit = options.softLimit ?? MAX_FRAME_BYTES;
     this.#handlerTimeoutMs = options.handlerTimeoutMs ?? HANDLER_TIMEOUT_MS;
-    socket.serve({ message: (peer, frames) => this.#take(peer, frames) }, this.#drops);
+    void this.#receive();
   }
 
   /**
@@ -101,9 +100,17 @@ export class Replier {
     options: ReplierOptions,
   ): Promise<Replier> {
     const at = typeof address === 'string' ? parseAddress(address, { bind: true, anyPort: true }) : address;
-    const limits = { type: 'ROUTER', maxMessageBytes: HARD_MESSAGE_BYTES } as const;
-    const socket = await BoundSocket.bind(at, { ...limits, environment: options });
-    return new Replier(socket.endpoint, socket, handler, options);
+    const create = (): Router =>
+      // `mandatory`: what a peer that left or does not read cannot take is refused to us, so that it can be counted.
+      new Router({ ...sendingOptions(options.context), mandatory: true });
+    const bound = await BoundSocket.bind(at, create, {
+      name: 'replier',
+      type: 'ROUTER',
+      maxMessageBytes: HARD_MESSAGE_BYTES,
+      addedFrames: 1,
+      environment: options,
+    });
+    return new Replier(bound.endpoint, bound, handler, options);
   }
 
   /** Handlers that run now. */
@@ -124,14 +131,19 @@ export class Replier {
     const deadlineMs = this.#clock.now() + drainMs;
     const isLate = (): boolean => this.#clock.now() >= deadlineMs;
     do {
-      await quiet(() => this.#received, isLate);
+      await quiet(
+        () => this.#received,
+        () => this.bound.underWay,
+        isLate,
+      );
       if (this.#running.size === 0) break;
       await this.#becomesIdle(deadlineMs - this.#clock.now());
     } while (!isLate());
     this.#released = true;
     for (const { bodyBytes } of this.#running) this.#drops.note('unanswered_at_close', { bytes: bodyBytes });
     this.#running.clear();
-    await this.socket.close();
+    this.#resume?.();
+    await this.bound.close();
   }
 
   async #becomesIdle(withinMs: number): Promise<void> {
@@ -149,60 +161,69 @@ export class Replier {
     return this.#running.size >= this.#maxConcurrent || this.#runningBytes >= MAX_HANDLED_BYTES;
   }
 
-  /** False while no handler is free. */
-  #take(peer: Peer, frames: Buffer[]): boolean {
-    if (this.#released) return true; // its peer is being closed
-    if (this.#isSaturated) {
-      if (!this.#isPaused) this.options.counters.add('cmbs_socket_paused', { socket: 'replier' });
-      this.#isPaused = true;
-      return false;
+  async #receive(): Promise<void> {
+    try {
+      while (!this.#released) {
+        if (this.#isSaturated) {
+          this.options.counters.add('cmbs_socket_paused', { socket: 'replier' });
+          await new Promise<void>((resolve) => (this.#resume = resolve));
+          this.#resume = undefined;
+          continue;
+        }
+        const frames = await this.bound.receive();
+        this.#received += 1;
+        this.#take([...frames]);
+      }
+    } catch (error) {
+      if (!this.bound.closed)
+        this.options.log.error('receiving requests failed', { address: this.address, cause: error });
     }
-    this.#received += 1;
-    const hops = frames.findIndex(({ length }) => length === 0);
-    if (hops < 0 || hops > MAX_ENVELOPE_FRAMES) {
+  }
+
+  #take(frames: Buffer[]): void {
+    const empty = frames.findIndex((frame, index) => index > 0 && frame.length === 0);
+    const hops = empty - 1;
+    const [peer] = frames;
+    if (peer === undefined || empty < 0 || hops > MAX_ENVELOPE_FRAMES) {
       this.#drops.note('no_envelope', { frames: frames.length });
-      return true;
+      return;
     }
-    const envelope = frames.slice(0, hops + 1);
-    const body = frames[hops + 1];
-    if (body === undefined || frames.length !== hops + 2) {
+    const body = frames[empty + 1];
+    if (body === undefined || frames.length !== empty + 2) {
+      frames.length = empty + 2; // leaves room for the reply in the place of the body
       this.#drops.note('not_one_frame');
-      this.#refuse(peer, envelope, new CmbsError('bad_request', 'A request must have one frame; send it as one.'));
-      return true;
+      this.#refuse(frames, new CmbsError('bad_request', 'A request must have one frame; send it as one.'));
+      return;
     }
     if (body.length > this.#softLimit) {
       this.#drops.note('too_large', { bytes: body.length });
       const message = `A message may have at most ${String(this.#softLimit)} bytes; send less.`;
-      this.#refuse(peer, envelope, new CmbsError('too_large', message));
-      return true;
+      this.#refuse(frames, new CmbsError('too_large', message));
+      return;
     }
-    this.#handle(peer, envelope, body);
-    return true;
-  }
 
-  #handle(peer: Peer, envelope: readonly Buffer[], body: Buffer): void {
     let outcome: Promise<Reply> | Reply;
     try {
-      outcome = this.handler(body, { peer, hops: envelope.length - 1 });
+      outcome = this.handler(body, { peer, hops });
     } catch (error) {
-      this.#refuse(peer, envelope, error);
+      this.#refuse(frames, error);
       return;
     }
     if (typeof outcome === 'string' || Buffer.isBuffer(outcome)) {
-      this.#reply(peer, envelope, outcome);
+      this.#reply(frames, outcome);
       return;
     }
     const deadlineMs = this.#clock.now() + this.#handlerTimeoutMs;
-    const running: Running = { peer, envelope, bodyBytes: body.length, deadlineMs };
+    const running: Running = { frames, bodyBytes: body.length, deadlineMs };
     this.#running.add(running);
     this.#runningBytes += running.bodyBytes;
     this.#sweep();
     outcome.then(
       (reply) => {
-        if (this.#end(running)) this.#reply(peer, envelope, reply);
+        if (this.#end(running)) this.#reply(frames, reply);
       },
       (error: unknown) => {
-        if (this.#end(running)) this.#refuse(peer, envelope, error);
+        if (this.#end(running)) this.#refuse(frames, error);
       },
     );
   }
@@ -214,11 +235,7 @@ export class Replier {
       return false;
     }
     this.#runningBytes -= running.bodyBytes;
-    if (this.#isPaused && !this.#isSaturated) {
-      this.#isPaused = false;
-      // After the reply to this one, which the caller sends.
-      setImmediate(() => this.socket.resume(() => !this.#isSaturated));
-    }
+    this.#resume?.();
     if (this.#running.size === 0) this.#idle?.();
     return true;
   }
@@ -233,8 +250,7 @@ export class Replier {
         if (running.deadlineMs > now || !this.#end(running)) continue;
         this.#drops.note('handler_timeout');
         this.#refuse(
-          running.peer,
-          running.envelope,
+          running.frames,
           new CmbsError('deadline_exceeded', 'The request took too long; try it again.'),
         );
       }
@@ -242,7 +258,7 @@ export class Replier {
     });
   }
 
-  #refuse(peer: Peer, envelope: readonly Buffer[], thrown: unknown): void {
+  #refuse(frames: Buffer[], thrown: unknown): void {
     const error = toCmbsError(thrown);
     if (!(thrown instanceof CmbsError)) {
       this.options.log.error('a request handler failed', { address: this.address, cause: thrown });
@@ -255,12 +271,30 @@ export class Replier {
       this.options.log.error('an error reply could not be worded', { address: this.address, cause: failure });
       reply = '';
     }
-    this.#reply(peer, envelope, reply);
+    this.#reply(frames, reply);
   }
 
-  #reply(peer: Peer, envelope: readonly Buffer[], reply: Reply): void {
-    // A peer that left or does not read cannot have it; counted, since the handler has done its work.
-    if (peer.isFull) this.#drops.note('peer_does_not_read');
-    else if (!peer.send([...envelope, reply])) this.#drops.note('peer_gone');
+  /** @param frames of the request, its body the last: the reply takes that place, and no frame is copied */
+  #reply(frames: Buffer[], reply: Reply): void {
+    const message: Reply[] = frames;
+    message[message.length - 1] = reply;
+    try {
+      this.bound.socket.send(message).catch(this.#onSendFailed);
+    } catch (error) {
+      this.#onSendFailed(error); // the socket was closed under us
+    }
   }
+
+  readonly #onSendFailed = (error: unknown): void => {
+    switch (codeOf(error)) {
+      case 'EHOSTUNREACH':
+        this.#drops.note('peer_gone');
+        return;
+      case 'EAGAIN':
+        this.#drops.note('peer_does_not_read');
+        return;
+      default:
+        this.#drops.note('reply_not_sent', { error });
+    }
+  };
 }

@@ -1,6 +1,6 @@
 /**
- * Requests to one peer: many in flight over one connection (what ZeroMQ calls a DEALER), each answered by a plain `REP`
- * peer or by our own {@link Replier} in one frame.
+ * Requests to one peer: many in flight over one DEALER, each answered by a plain `REP` peer or by our own
+ * {@link Replier} in one frame.
  *
  * On the wire: `[correlation, empty, body]`; the peer echoes what stands before the empty frame. A reply that does
  * not carry a correlation of ours is counted and ignored, even when just one request is in flight: it may be the late
@@ -9,19 +9,23 @@
  * There is no retry here. A request fails with a {@link PeerError} whose reason tells the caller whether to send
  * again (`lost`, `timeout`: the peer may have acted on it) or to wait (`no_listener`: it never left).
  */
+import { Dealer } from 'zeromq';
 import { type Clock, CmbsError } from '@cmbs/shared';
 import {
   DEADLINE_SWEEP_MS,
   DEFAULT_REQUEST_TIMEOUT_MS,
   HARD_MESSAGE_BYTES,
   HARD_REPLY_BYTES,
+  MAX_REQUEST_BYTES_IN_FLIGHT,
   MAX_REQUESTS_IN_FLIGHT,
   MAX_REQUESTS_WAITING,
 } from '@cmbs/shared/limits';
 import { type Address } from '../transports';
 import { Connection, type ConnectionState } from './connection';
 import { Drops } from './drops';
-import { clockOf, type SocketEnvironment } from './options';
+import { codeOf } from './errno';
+import { clockOf, sendingOptions, type SocketEnvironment } from './options';
+import { type PrivateSocket } from './private-socket';
 
 /**
  * - `no_listener`: nobody listens at the address, or what listens there does not speak ZMTP with us; not sent.
@@ -66,26 +70,30 @@ interface Pending {
   readonly reject: (error: Error) => void;
   readonly signal: AbortSignal | undefined;
   readonly onAbort: (() => void) | undefined;
+  /** The connection it was sent on, counted; 0 while it waits. */
+  connection: number;
 }
 
 const CORRELATION_BYTES = 4;
 const EMPTY = Buffer.alloc(0);
-/** Bytes of a body that a peer of our kind takes together with its envelope; a longer one would cost the connection. */
-const MAX_BODY_BYTES = HARD_MESSAGE_BYTES - 1024;
+/** Milliseconds for replies that came before a loss to be read. */
+const LATE_REPLIES_MS = 200;
+/** Milliseconds until a send is tried again that met a connection which is up but not attached yet. */
+const SEND_AGAIN_MS = 1;
 
 export class Requester {
-  readonly #connection: Connection;
+  readonly #connection: Connection<Dealer>;
   readonly #clock: Clock;
   readonly #drops: Drops;
   readonly #maxInFlight: number;
   readonly #maxWaiting: number;
   readonly #listeners = new Set<StateListener>();
   /** Both in the order of their requests. */
-  readonly #waiting = new Map<number, Pending>();
+  #waiting = new Map<number, Pending>();
   readonly #inFlight = new Map<number, Pending>();
+  #inFlightBytes = 0;
   #lastId = 0;
-  /** Told when there is memory again. */
-  #awaitsMemory = false;
+  #connections = 0;
   #sweeping = false;
   #closed = false;
 
@@ -99,19 +107,19 @@ export class Requester {
     this.#drops = new Drops('requester', peer.text, options.log, options.counters, this.#clock);
     this.#maxInFlight = options.maxInFlight ?? MAX_REQUESTS_IN_FLIGHT;
     this.#maxWaiting = options.maxWaiting ?? MAX_REQUESTS_WAITING;
-    this.#connection = new Connection(
+    this.#connection = new Connection<Dealer>(
       peer,
       {
         type: 'DEALER',
         maxMessageBytes: HARD_REPLY_BYTES,
         drops: this.#drops,
-        message: (frames) => this.#onReply(frames),
-        writable: () => this.#pump(),
+        create: () => new Dealer(sendingOptions(options.context)),
+        opened: (socket) => void this.#receive(socket),
         changed: (state, lost) => this.#changed(state, lost),
       },
       options,
     );
-    this.#connection.start();
+    this.#connection.open();
   }
 
   get address(): string {
@@ -124,7 +132,9 @@ export class Requester {
 
   /** Looks at once whether a peer that is not there is back, unless that was done just now; gives the state since. */
   hurry(): ConnectionState {
-    return this.#connection.hurry();
+    // A socket with replies still to be read is not replaced.
+    if (!this.#closed && this.state !== 'up' && this.#inFlight.size === 0) this.#connection.hurry();
+    return this.state;
   }
 
   /** Requests that have no outcome yet. */
@@ -156,11 +166,11 @@ export class Requester {
       const id = this.#nextId();
       const onAbort = signal === undefined ? undefined : () => this.#fail(id, 'aborted');
       const deadlineMs = this.#clock.now() + timeoutMs;
-      const pending: Pending = { id, body, deadlineMs, resolve, reject, signal, onAbort };
+      const pending: Pending = { id, body, deadlineMs, resolve, reject, signal, onAbort, connection: 0 };
       if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true });
       this.#sweep();
-      this.#waiting.set(id, pending);
-      if (this.#waiting.size === 1) this.#pump();
+      if (this.state === 'up' && this.#waiting.size === 0 && this.#hasRoom(pending)) this.#send(pending);
+      else this.#waiting.set(id, pending);
     });
   }
 
@@ -169,16 +179,23 @@ export class Requester {
     if (this.#closed) return;
     this.#closed = true;
     this.#listeners.clear();
+    const closed = this.#connection.close();
     for (const id of [...this.#waiting.keys(), ...this.#inFlight.keys()]) this.#fail(id, 'closed');
-    await this.#connection.close();
+    await closed;
   }
 
   /** Why a request cannot even wait. */
   #refusal(body: Buffer | string, signal: AbortSignal | undefined): Error | undefined {
     if (this.#closed) return this.#error('closed', false);
     if (signal?.aborted === true) return this.#error('aborted', false);
-    if (body.length > MAX_BODY_BYTES || (typeof body === 'string' && Buffer.byteLength(body) > MAX_BODY_BYTES)) {
-      return new CmbsError('too_large', `A message may have at most ${String(MAX_BODY_BYTES)} bytes; send less.`);
+    if (
+      body.length > HARD_MESSAGE_BYTES ||
+      (typeof body === 'string' && Buffer.byteLength(body) > HARD_MESSAGE_BYTES)
+    ) {
+      return new CmbsError(
+        'too_large',
+        `A message may have at most ${String(HARD_MESSAGE_BYTES)} bytes; send less.`,
+      );
     }
     if (this.hurry() === 'down') return this.#error('no_listener', false);
     if (this.#waiting.size >= this.#maxWaiting) {
@@ -195,30 +212,69 @@ export class Requester {
     return this.#lastId;
   }
 
-  /** Sends what waits, as far as the window, the peer and the memory allow. */
-  #pump(): void {
-    for (const [id, pending] of this.#waiting) {
-      const { peer } = this.#connection;
-      if (peer === undefined || this.#closed || this.#inFlight.size >= this.#maxInFlight || peer.isFull) return;
-      if (this.options.context.unsent.isScarce) {
-        this.#pumpWhenPlenty();
-        return;
-      }
-      const correlation = Buffer.allocUnsafe(CORRELATION_BYTES);
-      correlation.writeUInt32BE(id);
-      if (!peer.send([correlation, EMPTY, pending.body])) return; // it goes on when the peer is back
-      this.#waiting.delete(id);
-      this.#inFlight.set(id, pending);
+  #hasRoom({ body }: Pending): boolean {
+    if (this.#inFlight.size === 0) return true;
+    if (this.#inFlight.size >= this.#maxInFlight) return false;
+    return this.#inFlightBytes + body.length <= MAX_REQUEST_BYTES_IN_FLIGHT;
+  }
+
+  #send(pending: Pending): void {
+    const socket = this.#connection.socket;
+    if (socket === undefined) {
+      this.#waiting.set(pending.id, pending);
+      return;
+    }
+    pending.connection = this.#connections;
+    this.#inFlight.set(pending.id, pending);
+    this.#inFlightBytes += pending.body.length;
+    const correlation = Buffer.allocUnsafe(CORRELATION_BYTES);
+    correlation.writeUInt32BE(pending.id);
+    // The high-water mark is above what may be in flight, so that a send is refused only when there is no connection.
+    try {
+      socket.send([correlation, EMPTY, pending.body]).catch((error: unknown) => this.#notSent(pending, error));
+    } catch (error) {
+      this.#notSent(pending, error); // the socket was closed under us
     }
   }
 
-  #pumpWhenPlenty(): void {
-    if (this.#awaitsMemory) return;
-    this.#awaitsMemory = true;
-    this.options.context.unsent.whenPlenty(() => {
-      this.#awaitsMemory = false;
-      this.#pump();
-    });
+  /** Back to its place among those that wait: nothing of it has left. */
+  #notSent(pending: Pending, error: unknown): void {
+    if (!this.#leaveFlight(pending)) return;
+    pending.connection = 0;
+    this.#waiting.set(pending.id, pending);
+    this.#waiting = new Map([...this.#waiting].sort(([one], [other]) => one - other));
+    if (codeOf(error) !== 'EAGAIN') {
+      this.options.log.error('request not sent', { address: this.address, cause: error });
+      this.#fail(pending.id, 'lost');
+      return;
+    }
+    this.#clock.after(SEND_AGAIN_MS, () => this.#pump());
+  }
+
+  #leaveFlight(pending: Pending): boolean {
+    if (!this.#inFlight.delete(pending.id)) return false;
+    this.#inFlightBytes -= pending.body.length;
+    return true;
+  }
+
+  #pump(): void {
+    for (const [id, pending] of this.#waiting) {
+      if (this.state !== 'up' || !this.#hasRoom(pending)) return;
+      this.#waiting.delete(id);
+      this.#send(pending);
+    }
+  }
+
+  async #receive(socket: PrivateSocket<Dealer>): Promise<void> {
+    try {
+      for (;;) {
+        const frames = await socket.receive();
+        this.#onReply(frames);
+      }
+    } catch (error) {
+      if (!socket.closed)
+        this.options.log.error('receiving replies failed', { address: this.address, cause: error });
+    }
   }
 
   #onReply(frames: readonly Buffer[]): void {
@@ -240,10 +296,29 @@ export class Requester {
   }
 
   #changed(state: ConnectionState, lost: boolean): void {
-    if (lost) for (const id of [...this.#inFlight.keys()]) this.#fail(id, 'lost');
-    if (state === 'up') this.#pump();
-    else if (state === 'down') for (const id of [...this.#waiting.keys()]) this.#fail(id, 'no_listener');
+    if (state === 'up') {
+      this.#connections += 1;
+      this.#pump();
+    } else if (state === 'down') {
+      for (const id of [...this.#waiting.keys()]) this.#fail(id, 'no_listener');
+    }
+    if (lost) this.#failLost(this.#connections, this.#clock.now() + LATE_REPLIES_MS);
     for (const listener of [...this.#listeners]) listener(state);
+  }
+
+  /**
+   * Fails what was sent on a connection that is gone, once the replies that came before the loss are read, and goes on
+   * with a new socket.
+   */
+  #failLost(connection: number, deadlineMs: number): void {
+    if (connection === this.#connections && this.#connection.underWay > 0 && this.#clock.now() < deadlineMs) {
+      setImmediate(() => this.#failLost(connection, deadlineMs));
+      return;
+    }
+    for (const pending of [...this.#inFlight.values()]) {
+      if (pending.connection <= connection) this.#fail(pending.id, 'lost');
+    }
+    if (connection === this.#connections) this.#connection.renew();
   }
 
   #fail(id: number, reason: PeerErrorReason): void {
@@ -257,7 +332,7 @@ export class Requester {
   }
 
   #settle(pending: Pending): void {
-    if (!this.#inFlight.delete(pending.id)) this.#waiting.delete(pending.id);
+    if (!this.#leaveFlight(pending)) this.#waiting.delete(pending.id);
     if (pending.onAbort !== undefined) pending.signal?.removeEventListener('abort', pending.onAbort);
   }
 

@@ -27,7 +27,7 @@ async function subscribed(broadcaster: Broadcaster): Promise<void> {
 /** One peer's messages in their order: the next when this one was taken, as the companion's lanes do. */
 async function lane(broadcaster: Broadcaster, bodies: readonly string[]): Promise<void> {
   for (const body of bodies) {
-    while (!broadcaster.send(body)) {
+    while (!(await broadcaster.send(body))) {
       await new Promise<void>((resolve) => {
         const stop = broadcaster.onWritable(() => {
           stop();

@@ -77,16 +77,25 @@ function isSubscribed(peer: Broadcaster, wanted = true): Promise<void> {
   );
 }
 
+/** Resolves when a message that was refused may be tried again. */
+function isWritable(peer: Broadcaster): Promise<void> {
+  return next(
+    (call) => peer.onWritable(() => call(true)),
+    () => true,
+    'writable',
+  );
+}
+
 const FIFTY = Array.from({ length: 50 }, (_, index) => `broadcast ${index}`);
 
 describe('a broadcaster', () => {
   it('takes nothing before the subscription is up, then brings 50 of 50 in order to a plain bound SUB', async () => {
     const { socket, address } = await plainSubscriber();
     const peer = broadcaster(address);
-    expect(peer.send('too early')).toBe(false);
+    expect(await peer.send('too early')).toBe(false);
     const received = receive(socket, 50);
     await isSubscribed(peer);
-    for (const body of FIFTY) expect(peer.send(body)).toBe(true);
+    for (const body of FIFTY) expect(await peer.send(body)).toBe(true);
     expect(await received).toEqual(FIFTY);
   });
 
@@ -112,7 +121,7 @@ describe('a broadcaster', () => {
     expect(peer.subscribed).toBe(false);
     const received = receive(socket, 1);
     await isSubscribed(peer);
-    expect(peer.send('now')).toBe(true);
+    expect(await peer.send('now')).toBe(true);
     expect(await received).toEqual(['now']);
   });
 
@@ -125,11 +134,11 @@ describe('a broadcaster', () => {
       'the peer is down',
     );
     expect(peer.why).toBe('nobody listens there');
-    expect(peer.send('nobody')).toBe(false);
+    expect(await peer.send('nobody')).toBe(false);
     const { socket } = await plainSubscriber(address);
     const received = receive(socket, 1);
     await isSubscribed(peer);
-    expect(peer.send('somebody')).toBe(true);
+    expect(await peer.send('somebody')).toBe(true);
     expect(await received).toEqual(['somebody']);
   });
 
@@ -140,11 +149,11 @@ describe('a broadcaster', () => {
       const { socket } = await plainSubscriber(address);
       const received = receive(socket, 1);
       await isSubscribed(peer);
-      expect(peer.send(String(time))).toBe(true);
+      expect(await peer.send(String(time))).toBe(true);
       expect(await received).toEqual([String(time)]);
       socket.close();
       await isSubscribed(peer, false);
-      expect(peer.send('gone')).toBe(false);
+      expect(await peer.send('gone')).toBe(false);
     }
   });
 
@@ -155,10 +164,10 @@ describe('a broadcaster', () => {
     await isSubscribed(peer);
     socket.unsubscribe();
     await isSubscribed(peer, false);
-    expect(peer.send('unwanted')).toBe(false);
+    expect(await peer.send('unwanted')).toBe(false);
     socket.subscribe();
     await isSubscribed(peer);
-    expect(peer.send('wanted')).toBe(true);
+    expect(await peer.send('wanted')).toBe(true);
     expect(await received).toEqual(['wanted']);
   });
 
@@ -175,12 +184,12 @@ describe('a broadcaster', () => {
       'writable again',
     );
     let taken = 0;
-    while (peer.send(large)) taken += 1;
+    while (await peer.send(large)) taken += 1;
     await writable;
     expect(environment.counters.get('cmbs_broadcasts_refused')).toBe(1);
     await within(first, 'the first message');
     for (let received = 1; received < taken; received += 1) await within(socket.receive(), `message ${received}`);
-    expect(peer.send('last')).toBe(true);
+    expect(await peer.send('last')).toBe(true);
     expect(String((await within(socket.receive(), 'the last message'))[0])).toBe('last');
   });
 
@@ -201,7 +210,7 @@ describe('a broadcaster', () => {
     clearInterval(stop);
     await socket.send(Buffer.from([1]));
     await isSubscribed(peer);
-    expect(peer.send('fine')).toBe(true);
+    expect(await peer.send('fine')).toBe(true);
     expect(String((await within(received, 'the message'))[0])).toBe('fine');
   });
 
@@ -219,7 +228,7 @@ describe('a broadcaster', () => {
     );
     const peers = listeners.map(({ address }) => broadcaster(address));
     await Promise.all(peers.map((peer) => isSubscribed(peer)));
-    for (const body of FIFTY) for (const peer of peers) expect(peer.send(body)).toBe(true);
+    for (const body of FIFTY) for (const peer of peers) expect(await peer.send(body)).toBe(true);
     await within(all.promise, '5,000 messages', 20_000);
     expect(counts).toEqual(peers.map(() => 50));
   });
@@ -229,10 +238,10 @@ describe('a broadcaster', () => {
     const peer = broadcaster(address);
     const received = socket.receive();
     await isSubscribed(peer);
-    expect(peer.send('last words')).toBe(true);
+    expect(await peer.send('last words')).toBe(true);
     await peer.close();
     expect(peer.subscribed).toBe(false);
-    expect(peer.send('x')).toBe(false);
+    expect(await peer.send('x')).toBe(false);
     expect(String((await within(received, 'what was taken before the close'))[0])).toBe('last words');
   });
 });
@@ -274,11 +283,11 @@ describe('a listener', () => {
     });
     const first = broadcaster(bound.address);
     await isSubscribed(first);
-    first.send('slow');
+    await first.send('slow');
     await within(started.promise, 'the handler runs');
     const second = broadcaster(bound.address);
     await isSubscribed(second); // while the first message is still being handled
-    for (const body of FIFTY) expect(second.send(body)).toBe(true);
+    for (const body of FIFTY) expect(await second.send(body)).toBe(true);
     hold.resolve();
     await within(done.promise, '51 messages');
     expect(handled).toEqual(['slow', ...FIFTY]);
@@ -293,19 +302,19 @@ describe('a listener', () => {
     });
     const peer = broadcaster(bound.address);
     await isSubscribed(peer);
+    const isPaused = (): boolean => environment.counters.get('cmbs_socket_paused') > 0;
     let sent = 0;
     const padding = ' '.repeat(32 * 1024);
-    const send = (): void => {
-      while (peer.send(`${padding}${sent}`)) sent += 1;
-    };
-    const stop = peer.onWritable(send);
-    send();
-    await environment.counters.reaches('cmbs_socket_paused', 1);
+    // A refusal alone only says that the sender's own queue is full: when libzmq's thread waits for the processor, that
+    // happens before the listener has taken anything.
+    for (;;) {
+      const wasPaused = isPaused();
+      if (await peer.send(`${padding}${sent}`)) sent += 1;
+      else if (wasPaused) break;
+      else await isWritable(peer);
+    }
     expect(bound.buffered).toBeLessThanOrEqual(1000);
     expect(bound.buffered * 32 * 1024).toBeLessThanOrEqual(16 * 1024 * 1024);
-    stop();
-    send(); // until the connection is full, too
-    expect(environment.counters.get('cmbs_broadcasts_refused')).toBeGreaterThan(0);
     hold.resolve();
     await becomes(() => handled.length === sent, 'every message that was taken', 20_000);
     expect(handled).toEqual(Array.from({ length: sent }, (_, index) => index));
@@ -331,7 +340,7 @@ describe('a listener', () => {
     );
     const peer = broadcaster(bound.address);
     await isSubscribed(peer);
-    for (const body of ['throw', 'reject', 'hang', 'fine']) expect(peer.send(body)).toBe(true);
+    for (const body of ['throw', 'reject', 'hang', 'fine']) expect(await peer.send(body)).toBe(true);
     expect(await within(handled.promise, 'the last message')).toBe('fine');
     expect(environment.counters.get('cmbs_handler_failures')).toBe(2);
     expect(environment.counters.get('cmbs_socket_drops:handler_timeout')).toBe(1);
@@ -348,9 +357,9 @@ describe('a listener', () => {
     opened.push(() => clearInterval(repeat));
     await environment.counters.reaches('cmbs_socket_drops:not_one_frame', 1);
     clearInterval(repeat);
-    expect(publisher.send(Buffer.alloc(1024 * 1024 + 1))).toBe(true);
+    expect(await publisher.send(Buffer.alloc(1024 * 1024 + 1))).toBe(true);
     await environment.counters.reaches('cmbs_socket_drops:too_large', 1);
-    expect(publisher.send(Buffer.alloc(1024 * 1024))).toBe(true);
+    expect(await publisher.send(Buffer.alloc(1024 * 1024))).toBe(true);
     expect(await within(handled.promise, 'the message within the limit')).toBe(1024 * 1024);
   });
 
@@ -361,7 +370,7 @@ describe('a listener', () => {
       const bound = await listener((body) => handled.resolve(String(body)), {}, address);
       const peer = broadcaster(address);
       await isSubscribed(peer);
-      peer.send(String(time));
+      await peer.send(String(time));
       expect(await within(handled.promise, 'the message')).toBe(String(time));
       if (time % 2 === 0) await peer.close();
       await bound.close();
@@ -378,7 +387,7 @@ describe('a listener', () => {
       });
       const peer = broadcaster(bound.address);
       await isSubscribed(peer);
-      for (const body of FIFTY) peer.send(body);
+      for (const body of FIFTY) await peer.send(body);
       await becomes(() => bound.buffered === 49, 'all are received');
       const closed = bound.close(drainMs);
       if (drainMs > 0) hold.resolve();

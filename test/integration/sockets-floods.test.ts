@@ -14,8 +14,8 @@ import { COMMAND, flood, frame, handshake, MORE, rawPeer } from './zmtp-client';
 
 /** Milliseconds for a process to start on a busy machine. */
 const START_MS = 20_000;
-/** Bytes by which the process may grow under an attack; without bounds each of these takes more than a gigabyte. */
-const MAX_GROWTH = 200 * 1024 * 1024;
+/** Bytes by which the process may grow under an attack, fragments of freed memory included; without bounds it takes gigabytes. */
+const MAX_GROWTH = 300 * 1024 * 1024;
 
 let program: BundledProgram;
 let opened: (() => unknown)[];

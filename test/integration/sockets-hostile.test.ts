@@ -70,7 +70,7 @@ async function broadcastTo(address: string, body: string): Promise<void> {
   const peer = new Broadcaster(address, environment);
   opened.push(() => peer.close());
   await isSubscribed(peer);
-  expect(peer.send(body)).toBe(true);
+  expect(await peer.send(body)).toBe(true);
   await peer.close();
 }
 
@@ -399,7 +399,7 @@ describe('a socket that connects', () => {
     await good.bind(address);
     const received = good.receive();
     await isSubscribed(peer);
-    expect(peer.send('a')).toBe(true);
+    expect(await peer.send('a')).toBe(true);
     expect(String(await within(received, 'the message'))).toBe('a');
   });
 });

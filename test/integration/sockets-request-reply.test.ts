@@ -288,6 +288,7 @@ describe('a request', () => {
     const router = own(new Router());
     await router.bind(LOOPBACK);
     const peer = requester(endpointOf(router), { maxInFlight: 1 });
+    await isUp(peer);
     const late = failure(peer.request('a', { timeoutMs: 50 }));
     const asked = await router.receive();
     expect(await late).toMatchObject({ reason: 'timeout', sent: true });
@@ -478,8 +479,8 @@ describe('a replier', () => {
     await environment.counters.reaches('cmbs_socket_drops:peer_gone', 1);
   });
 
-  it('counts the replies that a peer does not read, and serves the others', async () => {
-    const large = Buffer.alloc(256 * 1024);
+  it('cuts off a peer that has asked for more than may wait for all peers and does not read, and serves the others', async () => {
+    const large = Buffer.alloc(512 * 1024);
     const release = deferred();
     const all = deferred();
     let asked = 0;
@@ -489,7 +490,7 @@ describe('a replier', () => {
       await release.promise;
       return large;
     });
-    // 50 MB of replies: more than the buffers of the system and of a connection together.
+    // 100 MB of replies.
     const deaf = plain(new Dealer({ linger: 0, receiveHighWaterMark: 1, receiveBufferSize: 4096 }), bound.address);
     for (let sent = 0; sent < 200; sent += 1) await deaf.send(['id', '', 'x']);
     await within(all.promise, '200 requests');
@@ -499,7 +500,7 @@ describe('a replier', () => {
     expect(String(await within(requester(bound.address).request('a'), 'a reply'))).toBe('a');
   });
 
-  it('asks no more of a peer that does not read, and all of it once it reads', async () => {
+  it('asks no more of a peer that does not read large replies, and all of it once it reads', async () => {
     const large = Buffer.alloc(256 * 1024);
     let answered = 0;
     const bound = await replier(() => {
@@ -507,9 +508,11 @@ describe('a replier', () => {
       return large;
     });
     const peer = plain(new Dealer({ linger: 0, receiveHighWaterMark: 1, receiveBufferSize: 4096 }), bound.address);
+    await peer.send(['id', '', 'x']); // its reply tells how large the next ones are
+    await within(peer.receive(), 'the first reply');
     for (let sent = 0; sent < 200; sent += 1) await peer.send(['id', '', 'x']);
-    await becomes(() => answered > 0, 'the first request');
-    for (let received = 0; received < 200; received += 1) {
+    await becomes(() => answered > 1, 'the second request');
+    for (let received = 1; received <= 200; received += 1) {
       expect(answered - received).toBeLessThan(100);
       await within(peer.receive(), `reply ${received}`);
     }

@@ -101,7 +101,7 @@ describe('a pyzmq peer', () => {
         'the subscription',
       );
     const bodies = Array.from({ length: 50 }, (_, index) => `broadcast ${index}`);
-    for (const body of bodies) expect(peer.send(body)).toBe(true);
+    for (const body of bodies) expect(await peer.send(body)).toBe(true);
     expect(await received).toEqual(bodies);
   });
 

@@ -1,0 +1,124 @@
+/**
+ * How much may be on its way through one ZeroMQ socket: messages that were handed to it, and that its owner has not
+ * received. libzmq bounds messages only, and each peer by itself; and where its own bound stops the input of a peer,
+ * 4.3.5 may abort the process (its issues 3937, 4364, 4767, 4841). Within this window it never stops.
+ */
+import { type Clock } from '@cmbs/shared';
+import {
+  RECEIVE_TURN_MESSAGES,
+  RECEIVE_WINDOW_BYTES,
+  RECEIVE_WINDOW_MESSAGES,
+  WINDOW_STUCK_MS,
+} from '@cmbs/shared/limits';
+
+/** A peer whose next message waits for room. */
+export interface WaitingPeer {
+  /** Goes on until {@link ReceiveWindow.admit} refuses. */
+  resume(): void;
+}
+
+export class ReceiveWindow {
+  #messages = 0;
+  #bytes = 0;
+  /** Peers that wait, in the order of their turns. */
+  readonly #waiting = new Set<WaitingPeer>();
+  /** The peer whose turn it is, and how many messages it may still hand over in it. */
+  #turn: { readonly peer: WaitingPeer; left: number } | undefined;
+  #taken = 0;
+  #cancelLook: (() => void) | undefined;
+  /** The owner waits for a message. */
+  isOwnerWaiting = false;
+
+  /** @param onReset called when messages were lost on their way, which libzmq should not do */
+  constructor(
+    private readonly clock: Clock,
+    private readonly onReset: (messages: number) => void,
+  ) {}
+
+  /** Messages that are on their way. */
+  get messages(): number {
+    return this.#messages;
+  }
+
+  /** Takes room for one message; false when there is none, or others wait for it: then `peer` waits for its turn. */
+  admit(peer: WaitingPeer, bytes: number): boolean {
+    const isTurn = this.#turn?.peer === peer;
+    const mayGo = isTurn ? (this.#turn?.left ?? 0) > 0 : this.#waiting.size === 0;
+    if (mayGo && this.#hasRoom(bytes)) {
+      this.#messages += 1;
+      this.#bytes += bytes;
+      if (this.#turn !== undefined && isTurn) this.#turn.left -= 1;
+      return true;
+    }
+    this.#waiting.add(peer);
+    this.#lookLater();
+    return false;
+  }
+
+  /** Peers wait for room: what another one sends had better wait with that peer. */
+  get isBlocked(): boolean {
+    return this.#waiting.size > 0 && !this.#hasRoom(0);
+  }
+
+  /** Waits for a turn without a message: the peer's next one has not come whole. */
+  wait(peer: WaitingPeer): void {
+    this.#waiting.add(peer);
+    this.#lookLater();
+  }
+
+  /** A message was received by the socket's owner. */
+  took(bytes: number): void {
+    this.#taken += 1;
+    this.#messages = Math.max(0, this.#messages - 1);
+    this.#bytes = this.#messages === 0 ? 0 : Math.max(0, this.#bytes - bytes);
+    if (this.#waiting.size > 0) this.#giveTurns();
+  }
+
+  /** The peer is gone, or waits for something else. */
+  leave(peer: WaitingPeer): void {
+    this.#waiting.delete(peer);
+  }
+
+  close(): void {
+    this.#cancelLook?.();
+    this.#waiting.clear();
+  }
+
+  /** A message larger than the window goes alone. */
+  #hasRoom(bytes: number): boolean {
+    if (this.#messages === 0) return true;
+    return this.#messages < RECEIVE_WINDOW_MESSAGES && this.#bytes + bytes <= RECEIVE_WINDOW_BYTES;
+  }
+
+  #giveTurns(): void {
+    if (this.#turn !== undefined) return; // called from within a turn
+    for (const peer of [...this.#waiting]) {
+      if (!this.#hasRoom(0)) return;
+      this.#waiting.delete(peer);
+      this.#turn = { peer, left: RECEIVE_TURN_MESSAGES };
+      try {
+        peer.resume();
+      } finally {
+        this.#turn = undefined;
+      }
+    }
+  }
+
+  /** Room that nobody gives back, since a message was lost, must not stop the socket for ever. */
+  #lookLater(): void {
+    if (this.#cancelLook !== undefined) return;
+    const before = this.#taken;
+    this.#cancelLook = this.clock.after(WINDOW_STUCK_MS, () => {
+      this.#cancelLook = undefined;
+      if (this.#waiting.size === 0) return;
+      if (this.#taken === before && this.isOwnerWaiting && this.#messages > 0) {
+        const lost = this.#messages;
+        this.#messages = 0;
+        this.#bytes = 0;
+        this.onReset(lost);
+      }
+      this.#giveTurns();
+      this.#lookLater();
+    });
+  }
+}
