@@ -72,8 +72,16 @@ describe("the companion's Dockerfile", () => {
   it('is told by settings that there are, and stopped by the signal that drains', () => {
     const [env = ''] = values(run, 'ENV');
     const names = [...env.matchAll(/([A-Z_]+)=/g)].map(([, name]) => name);
-    for (const name of names) expect([...Object.keys(CLOUD_SETTINGS), 'NODE_ENV']).toContain(name);
+    for (const name of names) expect([...Object.keys(CLOUD_SETTINGS), 'NODE_ENV', 'NODE_OPTIONS']).toContain(name);
     expect(values(run, 'STOPSIGNAL')).toEqual(['SIGTERM']);
+  });
+
+  it('keeps its heap below the memory at which it hands over', () => {
+    const [env = ''] = values(run, 'ENV');
+    const heap = Number(/--max-old-space-size=(\d+)/.exec(env)?.[1]);
+    const limit = Number(/CMBS_MEMORY_LIMIT_MB=(\d+)/.exec(env)?.[1]);
+    expect(heap).toBeGreaterThan(256);
+    expect(heap).toBeLessThan(limit);
   });
 
   it('sends no secrets and no data to the build', () => {

@@ -1,7 +1,7 @@
 /** The script that starts the companion's container on its machine, run for real with stand-ins for curl and docker. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { terraform, withTerraform } from './terraform-runs';
 
@@ -100,6 +100,11 @@ describe("the companion's machine", () => {
     expect(commands.filter((command) => command.startsWith('docker run'))).toEqual([]);
   });
 
+  it('starts a container that has ended again, soon, for ever', () => {
+    const unit = readFileSync(TEMPLATE, 'utf8');
+    for (const line of ['Restart=always', 'RestartSec=1', 'StartLimitIntervalSec=0']) expect(unit).toContain(line);
+  });
+
   withTerraform('tells the container its address, and gives it no rights', () => {
     const { commands } = start(startScript({}), { secretManager: 'exit 22' });
     const run = commands.find((command) => command.startsWith('docker run')) ?? '';
@@ -108,6 +113,12 @@ describe("the companion's machine", () => {
     expect(run).toContain(' --cap-drop ALL --security-opt no-new-privileges ');
     expect(run).toContain(' --stop-timeout 15 ');
     expect(run.endsWith(` ${IMAGE}`)).toBe(true);
+    const figure = (pattern: RegExp): number => Number(pattern.exec(run)?.[1]);
+    const container = figure(/ --memory (\d+)m --memory-swap \1m /);
+    const limit = figure(/ --env CMBS_MEMORY_LIMIT_MB=(\d+) /);
+    const heap = figure(/ --env NODE_OPTIONS=--max-old-space-size=(\d+) /);
+    expect(container).toBeLessThan(totalmem() / 1024 ** 2);
+    expect([container > limit, limit > heap, heap > 0]).toEqual([true, true, true]);
     expect(commands.some((command) => command.includes('secretmanager'))).toBe(false);
   });
 });
