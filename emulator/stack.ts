@@ -61,7 +61,12 @@ export async function startStack({
   try {
     const services = standardServices({ clock, newId });
     for (const module of modules) services.register(module);
-    const store = await openSqliteStore({ directory: config.CMBS_DATA_DIR, clock, log });
+    const store = await openSqliteStore({
+      directory: config.CMBS_DATA_DIR,
+      clock,
+      log,
+      acceptDataLoss: config.CMBS_ACCEPT_DATA_LOSS,
+    });
     closing.push(() => store.close());
     const metrics = prometheusMetrics();
     for (const [reason, n] of Object.entries(restarts)) metrics.add('cmbs_restarts_total', { reason }, n);
@@ -85,6 +90,7 @@ export async function startStack({
         uriOf,
         ready: async () => {
           if (ready.companion === undefined) throw new CmbsError('unavailable', 'The companion is not ready yet.');
+          store.assertInPlace();
           await assertReachable(store);
         },
       },

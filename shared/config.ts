@@ -107,6 +107,11 @@ export const SETTINGS = {
     fallback: '.cmbs',
     help: 'Directory of the data; one process at a time',
   },
+  CMBS_ACCEPT_DATA_LOSS: {
+    schema: z.enum(['true', 'false'], { error: 'must be true or false' }).transform((text) => text === 'true'),
+    fallback: 'false',
+    help: 'true: start with what there is where acknowledged data are missing or damaged; set for one start only',
+  },
   CMBS_PUBLIC_URL: {
     schema: publicUrl,
     fallback: undefined,
@@ -202,7 +207,7 @@ export const SETTINGS = {
   },
 } as const satisfies Record<string, Setting>;
 
-const { CMBS_DATA_DIR: _local, ...SHARED_SETTINGS } = SETTINGS;
+const { CMBS_DATA_DIR: _local, CMBS_ACCEPT_DATA_LOSS: _localToo, ...SHARED_SETTINGS } = SETTINGS;
 
 /** `name=host,name=host`: the shards of a deployment, the first one for members whose sockets are at no other's host. */
 const shards = list.pipe(

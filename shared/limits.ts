@@ -237,6 +237,10 @@ export const WAL_SIZE_LIMIT = 64 * 1024 * 1024;
 export const CHECKPOINT_RETRY_MS = 5000;
 /** Milliseconds to wait for another process that holds the database file for a moment (a backup that ends). */
 export const DATABASE_BUSY_MS = 5000;
+/** Milliseconds between two looks whether the files are those of the directory, and between syncs of the record of them. */
+export const FILE_LOOK_MS = 1000;
+/** Bytes of a database that are checked before it is opened: half a second at most. */
+export const MAX_CHECKED_BYTES = 64 * 1024 * 1024;
 /** Expired documents removed in one commit: about 10 ms. */
 export const SWEEP_CHUNK = 256;
 

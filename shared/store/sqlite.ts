@@ -17,15 +17,17 @@ import {
   CHECKPOINT_LOOK_CHARS,
   CHECKPOINT_PAGES,
   EXCLUSIVE_HOLD_MS,
+  FILE_LOOK_MS,
   MAX_OPTIMISTIC_RUNS,
   WAL_SIZE_LIMIT,
 } from '../limits';
 import { type Log, silentLog } from '../log';
-import { syncPath } from './sqlite/backup';
+import { AcknowledgedRecord } from './sqlite/acknowledged';
 import { Checkpointer } from './sqlite/checkpointer';
 import { CommitQueue, type Owner, type QueuedWork } from './sqlite/commit-queue';
 import { type DirectoryLock, lockDirectory } from './sqlite/directory-lock';
 import { DocumentCache } from './sqlite/document-cache';
+import { FileIdentity } from './sqlite/file-identity';
 import { History } from './sqlite/history';
 import { checkKey, indexable } from './keys';
 import { DATABASE_FILE, MIGRATIONS, openDatabase } from './sqlite/schema';
@@ -58,24 +60,33 @@ export interface SqliteStoreOptions {
   readonly maxPages?: number;
   /** For tests of migration; the product's own by default. */
   readonly migrations?: readonly string[];
+  /** Goes on with what there is where acknowledged writes are missing or damaged. */
+  readonly acceptDataLoss?: boolean;
+}
+
+export interface SqliteStore extends Store {
+  /** Throws `unavailable` when the store has stopped, as it does now if its files are not those of its directory any more. */
+  assertInPlace(): void;
 }
 
 /**
  * Opens or creates the store. Rejects with `conflict` when another process has the directory, or when the file in it
  * is not ours, damaged, or newer than this program (then nothing is changed); `storage_full` on a full disk.
  */
-export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
-  const { directory, clock, log = silentLog, maxPages, migrations = MIGRATIONS } = options;
+export async function openSqliteStore(options: SqliteStoreOptions): Promise<SqliteStore> {
+  const { directory, clock, log = silentLog, maxPages, migrations = MIGRATIONS, acceptDataLoss } = options;
   let lock: DirectoryLock | undefined;
   let tables: Tables | undefined;
+  let record: AcknowledgedRecord | undefined;
   try {
     mkdirSync(directory, { recursive: true });
     lock = lockDirectory(directory);
-    tables = new Tables(openDatabase({ directory, migrations, maxPages, log }));
+    tables = new Tables(openDatabase({ directory, migrations, maxPages, log, acceptDataLoss }));
     tables.prepareLog(WAL_SIZE_LIMIT);
-    syncPath(directory);
-    return new SqliteStore(tables, lock, join(directory, DATABASE_FILE), clock, log);
+    record = new AcknowledgedRecord(directory, tables.standing());
+    return new OpenStore(tables, record, lock, join(directory, DATABASE_FILE), clock, log);
   } catch (error) {
+    await record?.close();
     tables?.close();
     lock?.release();
     if (error instanceof CmbsError) throw error;
@@ -126,8 +137,10 @@ interface Sweep extends QueuedWork {
 
 type Work = Create | Write | Sweep;
 
-class SqliteStore implements Store, TransactionSource {
+class OpenStore implements SqliteStore, TransactionSource {
   readonly #tables: Tables;
+  readonly #record: AcknowledgedRecord;
+  readonly #files: FileIdentity;
   readonly #lock: DirectoryLock;
   readonly #clock: Clock;
   readonly #log: Log;
@@ -140,31 +153,75 @@ class SqliteStore implements Store, TransactionSource {
   readonly #queue: CommitQueue<Work>;
   readonly #walSync: WalSync;
   readonly #checkpointer: Checkpointer;
-  #seq = 0;
+  #cancelLook = (): void => undefined;
+  /** Number of the last commit, counted over the life of the database. */
+  #seq: number;
   #charsSinceLook = 0;
   #refusal: CmbsError | undefined;
   #closing: Promise<void> | undefined;
   #closed = false;
 
-  constructor(tables: Tables, lock: DirectoryLock, path: string, clock: Clock, log: Log) {
+  constructor(
+    tables: Tables,
+    record: AcknowledgedRecord,
+    lock: DirectoryLock,
+    path: string,
+    clock: Clock,
+    log: Log,
+  ) {
     this.#tables = tables;
+    this.#record = record;
+    this.#files = new FileIdentity([path, `${path}-wal`]);
+    this.#seq = tables.standing().commits;
     this.#lock = lock;
     this.#clock = clock;
     this.#log = log;
-    this.#walSync = new WalSync(`${path}-wal`, (error) => this.#syncFailed(error));
+    this.#walSync = new WalSync(
+      `${path}-wal`,
+      this.#seq,
+      (seq) => {
+        this.#look();
+        if (this.#refusal !== undefined) throw this.#refusal;
+        this.#record.write(seq);
+      },
+      (error) => this.#syncFailed(error),
+    );
     this.#checkpointer = new Checkpointer({
       path,
       log,
-      onPass: () => {
-        this.#walSync.verifyFile();
-        this.#queue.wake();
-      },
+      onPass: () => this.#queue.wake(),
       onUnavailable: () => this.#tables.checkpointInCommits(CHECKPOINT_PAGES),
     });
     this.#queue = new CommitQueue<Work>({
       commit: (batch) => this.#commit(batch),
       ready: () => !this.#checkpointer.holdsWrites,
     });
+    this.#lookAgain();
+  }
+
+  /** From time to time: a store that is idle has no commit that would find out. */
+  #lookAgain(): void {
+    this.#cancelLook = this.#clock.after(FILE_LOOK_MS, () => {
+      if (this.#refusal === undefined) this.#look();
+      if (this.#refusal !== undefined || this.#closed) return;
+      this.#record.sync((error) => this.#syncFailed(error));
+      this.#lookAgain();
+    });
+  }
+
+  #look(): void {
+    const changed = this.#files.changed();
+    if (changed === undefined) return;
+    this.#refuse(
+      'The data directory was deleted, moved or replaced while the program ran, and the store has stopped: nothing ' +
+        'written now would last. Stop the program, put the directory or a backup in its place and start again.',
+      new Error(`${changed} is not the file that is open`),
+    );
+  }
+
+  assertInPlace(): void {
+    if (this.#refusal === undefined) this.#look();
+    this.#assertUsable(undefined);
   }
 
   // --- Reads ---
@@ -472,7 +529,7 @@ class SqliteStore implements Store, TransactionSource {
         if (work.kind === 'write') this.#applyWrite(work, commit);
         else if (work.kind === 'sweep') this.#applySweep(work, commit);
       }
-      this.#tables.commit();
+      this.#tables.commit(commit.changed.size > 0 ? commit.seq : undefined);
     } catch (error) {
       this.#commitFailed(batch, commit, error);
       return;
@@ -636,7 +693,9 @@ class SqliteStore implements Store, TransactionSource {
   }
 
   #refuse(message: string, cause: unknown): void {
-    this.#refusal ??= new CmbsError('unavailable', message, { cause });
+    // What follows from the first reason is no news.
+    if (this.#refusal !== undefined) return;
+    this.#refusal = new CmbsError('unavailable', message, { cause });
     this.#log.error(message, { cause });
   }
 
@@ -653,10 +712,12 @@ class SqliteStore implements Store, TransactionSource {
 
   async #close(): Promise<void> {
     this.#closed = true;
+    this.#cancelLook();
     await this.#queue.idle();
     await this.#walSync.close();
     await this.#checkpointer.close();
     this.#tables.close();
+    await this.#record.close();
     this.#lock.release();
   }
 }

@@ -5,7 +5,10 @@
  */
 import { type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite';
 import { SELECTIVITY_PROBE, SWEEP_CHUNK } from '../../limits';
+import { CmbsError } from '../../errors';
 import { type Footprint, type Selection } from '../store-query';
+import { type Standing } from './acknowledged';
+import { checksum } from './checksum';
 
 /** A document as it lies in its row; `value` and `entries` are JSON. */
 export interface Row {
@@ -78,7 +81,7 @@ export class Tables {
   constructor(db: DatabaseSyncInstance) {
     this.#db = db;
     this.#find = this.#statement(
-      'SELECT id, revision, value, sort, expires FROM document WHERE collection = ? AND id = ?',
+      'SELECT id, revision, value, sort, expires, entries, sum FROM document WHERE collection = ? AND id = ?',
     );
     this.#findForWrite = this.#statement(
       'SELECT doc, revision, sort, expires, entries FROM document WHERE collection = ? AND id = ?',
@@ -139,7 +142,7 @@ export class Tables {
 
   find(collection: number, id: string): Row | undefined {
     const row = this.#find.get(collection, id);
-    return row === undefined ? undefined : toRow(row);
+    return row === undefined ? undefined : toRow(collection, row);
   }
 
   /** In the order of the selection, without what expired by `now`, and whether there are more than it allows. */
@@ -150,18 +153,19 @@ export class Tables {
       selection,
       limit + 1,
       now,
-      'd.id, d.revision, d.value, d.sort, d.expires',
+      'd.id, d.revision, d.value, d.sort, d.expires, d.entries, d.sum',
     );
-    if (sql === undefined) return { rows: [], isMore: false };
+    const collection = this.number(selection.collection);
+    if (sql === undefined || collection === undefined) return { rows: [], isMore: false };
     if (maxChars === undefined) {
       const found = this.#statement(sql).all(...parameters);
-      return { rows: found.slice(0, limit).map(toRow), isMore: found.length > limit };
+      return { rows: found.slice(0, limit).map((row) => toRow(collection, row)), isMore: found.length > limit };
     }
     const rows: Row[] = [];
     let chars = 0;
     for (const found of this.#statement(sql).iterate(...parameters)) {
       if (rows.length === limit || chars >= maxChars) return { rows, isMore: true };
-      const row = toRow(found);
+      const row = toRow(collection, found);
       chars += row.value.length;
       rows.push(row);
     }
@@ -274,8 +278,10 @@ export class Tables {
     this.#db.exec('BEGIN IMMEDIATE');
   }
 
-  commit(): void {
+  /** With the number of the commit, where it changes anything. */
+  commit(commits: number | undefined): void {
     this.#writeEntries();
+    if (commits !== undefined) this.#statement('UPDATE state SET commits = ?').run(commits);
     this.#db.exec('COMMIT');
   }
 
@@ -305,7 +311,10 @@ export class Tables {
     const first = this.#nextDoc;
     const parameters: Column[] = [];
     for (const row of rows) {
-      parameters.push(this.#nextDoc++, collection, row.id, row.value, row.sort, row.expires, entriesText(row));
+      const { id, value, sort, expires } = row;
+      const entries = entriesText(row);
+      const sum = checksum(collection, id, 1, value, sort, expires, entries);
+      parameters.push(this.#nextDoc++, collection, id, value, sort, expires, entries, sum);
     }
     const { changes } = this.#statement(insertSql(rows.length)).run(...parameters);
 
@@ -326,7 +335,7 @@ export class Tables {
       }
       const existing = this.#existing(collection, row.id);
       const expired = existing !== undefined && existing.expires !== null && existing.expires <= now;
-      if (expired) this.#replace(existing, row, 1);
+      if (expired) this.#replace(collection, existing, row, 1);
       inserted.push(expired);
     });
   }
@@ -339,7 +348,7 @@ export class Tables {
       return { before: undefined, after };
     }
     const expired = existing.expires !== null && existing.expires <= now;
-    this.#replace(existing, row, expired ? 1 : existing.revision + 1);
+    this.#replace(collection, existing, row, expired ? 1 : existing.revision + 1);
     return { before: footprint(existing), after };
   }
 
@@ -374,28 +383,32 @@ export class Tables {
     return { doc, revision, sort, expires, entries };
   }
 
-  #replace(existing: Existing, row: NewRow, revision: number): void {
+  #replace(collection: number, existing: Existing, row: NewRow, revision: number): void {
+    const { id, value, sort, expires } = row;
     const entries = entriesText(row);
+    const sum = checksum(collection, id, revision, value, sort, expires, entries);
     // SQLite rewrites the indexes of every column that an UPDATE names, changed or not.
-    if (existing.sort === row.sort && existing.expires === row.expires) {
+    if (existing.sort === sort && existing.expires === expires) {
       if (existing.entries === entries) {
-        this.#statement('UPDATE document SET revision = ?, value = ? WHERE doc = ?').run(
+        this.#statement('UPDATE document SET revision = ?, value = ?, sum = ? WHERE doc = ?').run(
           revision,
-          row.value,
+          value,
+          sum,
           existing.doc,
         );
         return;
       }
-      this.#statement('UPDATE document SET revision = ?, value = ?, entries = ? WHERE doc = ?').run(
+      this.#statement('UPDATE document SET revision = ?, value = ?, entries = ?, sum = ? WHERE doc = ?').run(
         revision,
-        row.value,
+        value,
         entries,
+        sum,
         existing.doc,
       );
     } else {
       this.#statement(
-        'UPDATE document SET revision = ?, value = ?, sort = ?, expires = ?, entries = ? WHERE doc = ?',
-      ).run(revision, row.value, row.sort, row.expires, entries, existing.doc);
+        'UPDATE document SET revision = ?, value = ?, sort = ?, expires = ?, entries = ?, sum = ? WHERE doc = ?',
+      ).run(revision, value, sort, expires, entries, sum, existing.doc);
     }
     const before = parseEntries(existing.entries);
     // Most changes leave most entries as they are.
@@ -448,6 +461,12 @@ export class Tables {
         id,
       );
     }
+  }
+
+  /** Which database this is, and the number of its last commit. */
+  standing(): Standing {
+    const [lineage, commits] = this.#statement('SELECT lineage, commits FROM state').get() ?? [];
+    return { lineage: String(lineage), commits: Number(commits) };
   }
 
   // --- The log ---
@@ -514,8 +533,8 @@ function insertSql(rows: number): string {
   const known = insertSqlBySize.get(rows);
   if (known !== undefined) return known;
   const sql =
-    'INSERT INTO document (doc, collection, id, revision, value, sort, expires, entries) VALUES ' +
-    Array<string>(rows).fill('(?, ?, ?, 1, ?, ?, ?, ?)').join(', ') +
+    'INSERT INTO document (doc, collection, id, revision, value, sort, expires, entries, sum) VALUES ' +
+    Array<string>(rows).fill('(?, ?, ?, 1, ?, ?, ?, ?, ?)').join(', ') +
     ' ON CONFLICT (collection, id) DO NOTHING';
   insertSqlBySize.set(rows, sql);
   return sql;
@@ -527,14 +546,24 @@ function inIndexOrder(a: IndexEntry, b: IndexEntry): number {
   return a.id < b.id ? -1 : 1;
 }
 
-function toRow(columns: readonly Column[]): Row {
-  const [id, revision, value, sort, expires] = columns as readonly [
+function toRow(collection: number, columns: readonly Column[]): Row {
+  const [id, revision, value, sort, expires, entries, sum] = columns as readonly [
     string,
     number,
     string,
     string | null,
     number | null,
+    string | null,
+    number | null,
   ];
+  // Documents of a release that had no checksums have none until they are written again.
+  if (sum !== null && sum !== checksum(collection, id, revision, value, sort, expires, entries)) {
+    throw new CmbsError(
+      'internal',
+      'Stored data are damaged and therefore not shown; stop the program, restore a backup and start again.',
+      { cause: new Error(`document ${id} of collection ${collection} does not match its checksum`) },
+    );
+  }
   return { id, revision, value, sort, expires };
 }
 

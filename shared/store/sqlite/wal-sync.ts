@@ -9,9 +9,9 @@
  *
  * A descriptor of our own is harmless: the locks that POSIX drops when any descriptor of a file closes are on the
  * database and on the `-shm` file, never on the `-wal` file. The log keeps its inode for as long as a connection is
- * open, since it is reset in place; this is checked after each checkpoint all the same.
+ * open, since it is reset in place.
  */
-import { close, closeSync, fdatasync, fstatSync, openSync, statSync } from 'node:fs';
+import { closeSync, fdatasync, openSync } from 'node:fs';
 
 interface Waiting {
   readonly seq: number;
@@ -20,19 +20,29 @@ interface Waiting {
 }
 
 export class WalSync {
-  readonly #path: string;
+  readonly #beforeTold: (seq: number) => void;
   readonly #onFailure: (error: Error) => void;
-  #descriptor: number;
-  #committed = 0;
-  #durable = 0;
+  readonly #descriptor: number;
+  #committed: number;
+  #durable: number;
   #syncing = false;
   #failure: Error | undefined;
   #waiting: Waiting[] = [];
   #closed: (() => void) | undefined;
 
-  /** `onFailure`: a sync failed. What was written since the last one may be lost even if a later one succeeds. */
-  constructor(path: string, onFailure: (error: Error) => void) {
-    this.#path = path;
+  /**
+   * `durable`: the last commit that is on the disk when the store opens. `beforeTold`: all commits up to this one are on the disk, and nobody knows yet; what it throws is a failure. `onFailure`:
+   * a sync failed. What was written since the last one may be lost even if a later one succeeds.
+   */
+  constructor(
+    path: string,
+    durable: number,
+    beforeTold: (seq: number) => void,
+    onFailure: (error: Error) => void,
+  ) {
+    this.#committed = durable;
+    this.#durable = durable;
+    this.#beforeTold = beforeTold;
     this.#onFailure = onFailure;
     this.#descriptor = openSync(path, 'r+');
   }
@@ -59,22 +69,13 @@ export class WalSync {
     else this.#waiting.push({ seq, resolve, reject });
   }
 
-  /** After a checkpoint: follows the log if it became another file (which SQLite does not do while it is open). */
-  verifyFile(): void {
-    if (this.#closed !== undefined || statSync(this.#path).ino === fstatSync(this.#descriptor).ino) return;
-    const old = this.#descriptor;
-    this.#descriptor = openSync(this.#path, 'r+');
-    close(old, (error) => {
-      if (error !== null) this.#onFailure(error);
-    });
-  }
-
   #sync(): void {
     this.#syncing = true;
     const target = this.#committed;
-    fdatasync(this.#descriptor, (error) => {
+    fdatasync(this.#descriptor, (syncError) => {
       this.#syncing = false;
-      if (error !== null) {
+      const error = syncError ?? this.#failureBeforeTold(target);
+      if (error !== undefined) {
         this.#fail(error);
       } else {
         this.#durable = target;
@@ -85,6 +86,15 @@ export class WalSync {
       }
       this.#afterSync();
     });
+  }
+
+  #failureBeforeTold(seq: number): Error | undefined {
+    try {
+      this.#beforeTold(seq);
+      return undefined;
+    } catch (error) {
+      return error as Error;
+    }
   }
 
   #afterSync(): void {

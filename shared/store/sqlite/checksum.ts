@@ -1,0 +1,67 @@
+/**
+ * A checksum over each document, so that bytes that changed on the disk are never given out as data. The write-ahead log
+ * has checksums of its own; the database file has none.
+ */
+import { crc32 } from 'node:zlib';
+import { type DatabaseSyncInstance } from '@photostructure/sqlite';
+
+type Text = string | null;
+
+/** Of everything in the row but its number; the database has it in the column `sum`. */
+export function checksum(
+  collection: number,
+  id: string,
+  revision: number,
+  value: string,
+  sort: Text,
+  expires: number | null,
+  entries: Text,
+): number {
+  const others = `${collection}\0${id}\0${revision}\0${sort ?? ''}\0${expires ?? ''}\0${entries ?? ''}`;
+  return crc32(value, crc32(others));
+}
+
+/** Columns of a document that the SQL function `cmbs_damaged` takes. */
+const COLUMNS = 'collection, id, revision, value, sort, expires, entries, sum';
+
+/** Documents named in a message; the others are counted. */
+const NAMED = 10;
+
+export interface Damage {
+  readonly count: number;
+  /** Ids of the first documents that are damaged. */
+  readonly ids: readonly string[];
+}
+
+/** Reads every document that has a checksum, and removes those that do not match if `remove` says so. */
+export function findDamage(db: DatabaseSyncInstance, remove: boolean): Damage {
+  const ids: string[] = [];
+  let count = 0;
+  db.function('cmbs_damaged', { directOnly: true, varargs: true }, (...row: unknown[]) => {
+    const [collection, id, revision, value, sort, expires, entries, sum] = row as [
+      number,
+      string,
+      number,
+      string,
+      Text,
+      number | null,
+      Text,
+      number | null,
+    ];
+    // A document of a release that had no checksums.
+    if (sum === null || sum === checksum(collection, id, revision, value, sort, expires, entries)) return 0;
+    count += 1;
+    if (ids.length < NAMED) ids.push(id);
+    return 1;
+  });
+  if (remove) {
+    db.exec(`DELETE FROM document WHERE cmbs_damaged(${COLUMNS})`);
+    if (count === 0) return { count, ids };
+    for (const table of ['entry', 'sorted_entry'])
+      db.exec(`DELETE FROM ${table} WHERE doc NOT IN (SELECT doc FROM document)`);
+  } else {
+    // Not a prepared statement, which would keep the connection open (read-once.ts).
+    db.exec(`SELECT count(*) FROM document WHERE cmbs_damaged(${COLUMNS})`);
+  }
+  return { count, ids };
+}
