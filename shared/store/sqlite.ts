@@ -202,7 +202,7 @@ class OpenStore implements SqliteStore, TransactionSource {
   /** From time to time: a store that is idle has no commit that would find out. */
   #lookAgain(): void {
     this.#cancelLook = this.#clock.after(FILE_LOOK_MS, () => {
-      if (this.#refusal === undefined) this.#look();
+      this.#look();
       if (this.#refusal !== undefined || this.#closed) return;
       this.#record.sync((error) => this.#syncFailed(error));
       this.#lookAgain();
@@ -210,6 +210,7 @@ class OpenStore implements SqliteStore, TransactionSource {
   }
 
   #look(): void {
+    if (this.#refusal !== undefined) return;
     const changed = this.#files.changed();
     if (changed === undefined) return;
     this.#refuse(
@@ -220,7 +221,7 @@ class OpenStore implements SqliteStore, TransactionSource {
   }
 
   assertInPlace(): void {
-    if (this.#refusal === undefined) this.#look();
+    this.#look();
     this.#assertUsable(undefined);
   }
 
@@ -522,6 +523,8 @@ class OpenStore implements SqliteStore, TransactionSource {
   #commit(batch: readonly Work[]): void {
     const commit = new Commit(this.#seq + 1, this.#clock.now(), batch);
     try {
+      // Now, so that what is refused is not written; and before it is told, for what happens in between.
+      this.#look();
       if (this.#refusal !== undefined) throw this.#refusal;
       this.#tables.begin();
       this.#applyCreates(batch, commit);
