@@ -15,7 +15,7 @@ jest.setTimeout(180_000);
 /** Messages of a megabyte: a page holds four or five of them. */
 const MESSAGES = 8;
 const LISTINGS = 64;
-const STALLED = 100;
+const STALLED = 300;
 const HEAP_MB = 256;
 
 let bundle: BundledProgram;
@@ -114,7 +114,7 @@ it('serves others while readers that do not read hold their answers, and lets go
       }
     })();
     const { longest } = await longestMeanwhile(whole);
-    expect(longest).toBeLessThan((performance.now() - began) / 2);
+    expect(longest).toBeLessThan((performance.now() - began) / 3);
     expect((JSON.parse((await whole).text) as { resources: unknown[] }).resources.length).toBeGreaterThan(2);
   } finally {
     for (const socket of sockets) socket.destroy();
