@@ -32,7 +32,7 @@ import { wholeDeployment, type HeldShard } from './held-shard';
 import { Forwarding } from './forwarding';
 import { Layers } from './layers';
 import { Members } from './members';
-import { Outbox } from './outbox';
+import { Outbox, type OutboxStatus } from './outbox';
 import { Receiver } from './receiver';
 import { SocketContext } from './sockets/options';
 import { Verification } from './verification';
@@ -69,10 +69,8 @@ export interface CompanionOptions {
 }
 
 export interface CompanionStatus {
-  /** Sends without an outcome. */
-  readonly queued: number;
-  /** Milliseconds since the oldest of them was queued; 0 when there is none. */
-  readonly oldestMs: number;
+  /** Sends that are held in memory: those that can go now, or are tried. */
+  readonly held: number;
   /** Layers that are wanted and not open. */
   readonly failing: number;
   /** Sockets that are open, by layer. */
@@ -114,7 +112,8 @@ export class Companion {
       execution: this.#execution,
       onClaim: (...claim) => this.#verification.claimed(...claim),
     });
-    this.#layers = new Layers(environment, new Receiver(environment, this.#reception, forwarding));
+    const heard = (address: string): void => this.#outbox.notify(address);
+    this.#layers = new Layers(environment, new Receiver(environment, this.#reception, forwarding, heard));
   }
 
   /** Answers calls that a crash cut off, opens what was started, takes the outbox in hand; then it is ready. */
@@ -224,11 +223,15 @@ export class Companion {
   /** What gauges show. */
   get status(): CompanionStatus {
     return {
-      queued: this.#outbox.depth,
-      oldestMs: this.#outbox.oldestMs,
+      held: this.#outbox.heldCount,
       failing: this.#layers.failing,
       open: this.#layers.openByLayer,
     };
+  }
+
+  /** What waits to go out; as it was when the store does not answer. */
+  outbox(): Promise<OutboxStatus> {
+    return this.#outbox.status();
   }
 
   /** Takes nothing new, finishes what is in flight within the time for that, closes every socket. */

@@ -14,8 +14,8 @@ export type PublicationEnvironment = Pick<
   'store' | 'bus' | 'categories' | 'clock' | 'log' | 'counters' | 'deployment' | 'uriOf' | 'backOff'
 >;
 
-/** What a lane needs of it. */
-export type LaneEnvironment = Pick<Environment, 'clock' | 'log' | 'counters' | 'context' | 'shard' | 'backOff'>;
+/** What a destination queue needs of it. */
+export type QueueEnvironment = Pick<Environment, 'clock' | 'log' | 'counters' | 'context' | 'shard' | 'backOff'>;
 
 export interface Environment extends LearningContext, ReceptionContext, ExecutionContext {
   readonly bus: Bus;

@@ -84,6 +84,7 @@ export class Forwarding {
           : [{ name: one.path, via: 'request' as const, address, state: 'queued' as const, attempts: 0 }];
       }),
     ];
+    const frame = onwardFrame(message, wireId, [...hops, here], [...message.pathHistory, uriOf(member.path)]);
     const send: Send = {
       id: newId(),
       wireId,
@@ -94,7 +95,8 @@ export class Forwarding {
       sequence: nextSequence(),
       expiresAt: message.expiresAt ?? now + MESSAGE_TTL_MS,
       receivers,
-      frame: onwardFrame(message, wireId, [...hops, here], [...message.pathHistory, uriOf(member.path)]),
+      frame,
+      bytes: frame.length,
       ...(message.orderingKey === undefined ? {} : { orderingKey: message.orderingKey }),
       sender: senderOf(message),
     };

@@ -1,9 +1,9 @@
-/** A send in hand, as the outbox and its lanes share it. */
+/** A send that is held in memory, as the outbox and its destination queues share it. */
 import { CmbsError } from '@cmbs/shared';
 import type { LinkReply } from '@cmbs/shared/link/link';
 import { isOpen, type Outcome, type Receiver, type Send } from '@cmbs/shared/broker/send';
 
-/** One receiver of one send, as a lane handles it. */
+/** One receiver of one send, as a destination queue handles it. */
 export interface Item {
   readonly held: HeldSend;
   readonly name: string;
@@ -17,7 +17,7 @@ export interface Item {
 /** One receiver of one send, of which something became. */
 export type Tried = Pick<Item, 'held' | 'name' | 'tries'>;
 
-/** What a lane tells about an item that it cannot bring further now. */
+/** What a queue tells about an item that it cannot bring further now. */
 export interface Parking {
   readonly reason: string;
   readonly state: 'queued' | 'waiting';
@@ -25,51 +25,84 @@ export interface Parking {
 
 export type Waiter = (reply: LinkReply<'send'>) => void;
 
-/** A send in hand. */
+/** Bytes that are reckoned for a frame whose size was not recorded: an earlier release queued it. */
+const UNKNOWN_BYTES = 64 * 1024;
+
+/** A send that is held in memory. What it carries stays in the store until it goes out. */
 export class HeldSend {
-  send: Send;
-  /** Receivers that a lane is busy with or will be at once; the others are parked or have an outcome. */
+  send: Omit<Send, 'frame'>;
+  /** It is passed on for somebody else, and its frame lies in the store with it. */
+  readonly isPassedOn: boolean;
+  /** Bytes of its frame, about. */
+  readonly bytes: number;
+  /** Receivers that a queue holds, or has in flight. */
+  readonly queued = new Set<string>();
+  /** Of those, the ones that a queue is busy with or will be at once; the others are parked. */
   readonly trying = new Set<string>();
   readonly waiters = new Set<Waiter>();
   /** Outcomes that are not in the store yet. */
   outcomes: Outcome[] = [];
   claiming: Promise<boolean> | undefined;
-  frame: Promise<string | undefined> | undefined;
+  frame: Promise<Buffer | undefined> | undefined;
+  /** Gives back what was reserved for the frame. */
+  releaseFrame: () => void = () => undefined;
   flushing = false;
   lastReason: string | undefined;
   cancelRetry: (() => void) | undefined;
 
-  constructor(send: Send) {
+  constructor({ frame, ...send }: Send) {
     this.send = send;
+    this.isPassedOn = frame !== undefined;
+    this.lastReason = send.receivers.find((one) => isOpen(one) && one.reason !== undefined)?.reason;
+    this.bytes = send.bytes ?? frame?.length ?? UNKNOWN_BYTES;
   }
 
   get isSettled(): boolean {
     return !this.send.receivers.some(isOpen);
   }
+
+  /** Takes over which receivers have an outcome in the store; one that is known here stays. */
+  follow({ receivers }: Pick<Send, 'receivers'>): void {
+    const settled = new Map(receivers.filter((one) => !isOpen(one)).map((one) => [one.name, one]));
+    if (settled.size === 0) return;
+    this.send = {
+      ...this.send,
+      receivers: this.send.receivers.map((one) => (isOpen(one) ? (settled.get(one.name) ?? one) : one)),
+    };
+  }
 }
 
-/** What lanes need of the outbox that they work for. */
-export interface LaneOwner {
+/** What destination queues need of the outbox that they work for. */
+export interface QueueOwner {
   /** The frame of an item that may go out now; undefined when it may not any more. */
-  prepare(item: Item): Promise<string | undefined>;
+  prepare(item: Item, isFailing: boolean): Promise<Buffer | undefined>;
   /** A reply came: the item has its outcome, or the reason to try it again. */
   replied(item: Item, bytes: Buffer): Promise<'settled' | { readonly retry: string }>;
   settle(item: Tried, change: Pick<Receiver, 'state'> & Partial<Pick<Receiver, 'reason' | 'reply'>>): void;
-  /** The lane cannot bring the item further now; it keeps it. */
+  /** The queue cannot bring the item further now; it keeps it. */
   park(item: Tried, parking: Parking): void;
-  /** The lane is busy with a parked item again. */
+  /** The queue is busy with a parked item again. */
   resumed(item: Item): void;
+  /** The queue holds the item no more; it waits in the store. */
+  evicted(item: Item): void;
+  /** What waits for a queue in the store, from a cursor on, but what is held; `next` where there may be more. */
+  readWaiting(queue: Destination, limit: number, after?: string): Promise<Waiting>;
+  /** Nothing can ever go to the queue's address. */
+  refuseWaiting(queue: Destination, reason: string): void;
+  /** Whether more may be held in memory. */
+  readonly hasRoom: boolean;
 }
 
-/** What goes to one address, in order. */
-export interface Lane {
-  add(item: Item): void;
-  /** Tries again at once what waits. */
-  hurry(): void;
-  remove(held: HeldSend, name: string): void;
-  /** Sends nothing more; resolves when what has left has its outcome. */
-  drain(): Promise<void>;
-  close(): Promise<void>;
+export interface Destination {
+  readonly address: string;
+  readonly via: 'request' | 'broadcast';
+}
+
+export interface Waiting {
+  readonly items: readonly Item[];
+  /** Order of the last that was read. */
+  readonly upTo: string;
+  readonly next?: string | undefined;
 }
 
 /** Nothing goes to a socket whose shard another companion may hold by now. */

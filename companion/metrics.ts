@@ -5,7 +5,7 @@ import type { Companion } from './companion';
 
 export interface Metrics extends Counters {
   /** Adds a gauge that is read when metrics are asked for. */
-  gauge(name: string, help: string, read: () => number): void;
+  gauge(name: string, help: string, read: () => number | Promise<number>): void;
   /** Adds a gauge with one value per value of a label. */
   gauges(name: string, help: string, label: string, read: () => Readonly<Record<string, number>>): void;
   /** Text exposition format 0.0.4. */
@@ -32,7 +32,7 @@ export function prometheusMetrics(): Metrics {
         name,
         help,
         registers: [registry],
-        collect: () => gauge.set(read()),
+        collect: async () => gauge.set(await read()),
       });
     },
     gauges(name, help, label, read) {
@@ -53,11 +53,20 @@ export function prometheusMetrics(): Metrics {
 
 /** How a companion stands; `companion` gives the present one, undefined while there is none. */
 export function companionGauges(metrics: Metrics, companion: () => Companion | undefined): void {
-  metrics.gauge('cmbs_sends_queued', 'Sends without an outcome yet', () => companion()?.status.queued ?? 0);
+  metrics.gauge(
+    'cmbs_sends_queued',
+    'Sends without an outcome yet',
+    async () => (await companion()?.outbox())?.queued ?? 0,
+  );
+  metrics.gauge(
+    'cmbs_sends_held',
+    'Sends in memory: the others lie in the store',
+    () => companion()?.status.held ?? 0,
+  );
   metrics.gauge(
     'cmbs_oldest_send_seconds',
     'Age of the oldest send without an outcome',
-    () => (companion()?.status.oldestMs ?? 0) / 1000,
+    async () => ((await companion()?.outbox())?.oldestMs ?? 0) / 1000,
   );
   metrics.gauge(
     'cmbs_layers_failing',

@@ -1,12 +1,13 @@
 /**
- * The outbox: every send in the store that has an open receiver, in hand here until it has an outcome. Requests and
- * broadcasts go through one lane per address, so that what one sender queued for one receiver arrives in its order
- * and a receiver that hangs holds nobody else up.
+ * The outbox: every send in the store that has an open receiver. Requests and broadcasts go through one queue per
+ * address, so that what one sender queued for one receiver arrives in its order and a receiver that hangs holds nobody
+ * else up. What can go now is held in memory, within bounds; the rest lies in the store until its turn.
  */
 import { CATALOGUE, CmbsError, toCmbsError, type ErrorCode, type JsonObject } from '@cmbs/shared';
 import type { LinkReply } from '@cmbs/shared/link/link';
 import { outgoingFrame } from '@cmbs/shared/broker/publish';
 import {
+  ADDRESS_FIELD,
   applyOutcomes,
   deleteOrphan,
   isGivenUp,
@@ -29,42 +30,62 @@ import { describe } from '@cmbs/shared/broker/member';
 import { isEmptyContent } from '@cmbs/shared/broker/message';
 import { MESSAGE } from '@cmbs/shared/broker/cmbs';
 import { originOf, parseFrame, parseReply, type Reply } from '@cmbs/shared/broker/wire';
-import { MAX_INTERNAL_ATTEMPTS, MAX_LANES, PUBLICATION_GRACE_MS } from '@cmbs/shared/limits';
+import {
+  MAX_HELD,
+  MAX_INTERNAL_ATTEMPTS,
+  MAX_READ_CHARS,
+  MAX_WAITING_BROADCASTS,
+  PUBLICATION_GRACE_MS,
+} from '@cmbs/shared/limits';
 import { readEntity } from '@cmbs/shared/occi/entity-store';
 import type { Watch } from '@cmbs/shared/store/store';
-import { BroadcastLane } from './broadcast-lane';
+import { BroadcastQueue } from './broadcast-queue';
+import { ByteBudget } from './byte-budget';
+import { ConnectionSlots } from './connection-slots';
+import type { DestinationQueue } from './destination-queue';
 import type { Environment } from './environment';
+import { Expiry } from './expiry';
 import {
   heldElsewhere,
   HeldSend,
-  type LaneOwner,
+  type Destination,
   type Item,
-  type Lane,
   type Parking,
+  type QueueOwner,
   type Tried,
   type Waiter,
+  type Waiting,
 } from './held-send';
 import { Publications } from './publications';
-import { RequestLane } from './request-lane';
+import { RequestQueue } from './request-queue';
 
 const PAGE = 1000;
 
-export class Outbox implements LaneOwner {
+export interface OutboxStatus {
+  /** Sends without an outcome. */
+  readonly queued: number;
+  /** Milliseconds since the oldest of them was queued; 0 when there is none. */
+  readonly oldestMs: number;
+}
+
+export class Outbox implements QueueOwner {
   readonly #environment: Environment;
   readonly #learning: Learning;
   readonly #held = new Map<string, HeldSend>();
   readonly #taking = new Map<string, Promise<HeldSend | undefined>>();
   /** Writes of outcomes under way. */
   readonly #writing = new Set<Promise<void>>();
-  readonly #requests = new Map<string, Lane>();
-  readonly #broadcasts = new Map<string, Lane>();
+  readonly #requests = new Map<string, DestinationQueue>();
+  readonly #broadcasts = new Map<string, DestinationQueue>();
+  readonly #slots: ConnectionSlots;
+  readonly #frames = new ByteBudget();
   readonly #publications: Publications;
-  /** What found every lane taken, in order; the next lane that is free is theirs. */
-  readonly #withoutLane = new Map<HeldSend, Item[]>();
+  readonly #expiry: Expiry;
   #watch: Watch | undefined;
-  #cancelExpiry: (() => void) | undefined;
   #cancelLook: () => void = () => undefined;
-  #nextExpiry = Infinity;
+  /** Not everything that lies in the store has been seen. */
+  #isScanning = true;
+  #status: OutboxStatus = { queued: 0, oldestMs: 0 };
   /** Takes nothing more in hand. */
   #draining = false;
   #closed = false;
@@ -72,14 +93,20 @@ export class Outbox implements LaneOwner {
   constructor(environment: Environment, learning: Learning) {
     this.#environment = environment;
     this.#learning = learning;
+    const { store, clock, log } = environment;
+    this.#slots = new ConnectionSlots(clock);
+    this.#expiry = new Expiry({ store, clock, log, expire: (id) => this.#expireSoon(id) });
     this.#publications = new Publications(environment, {
       settle: (item, change) => this.settle(item, change),
       park: (item, parking) => this.park(item, parking),
       published: (held, stored) => this.#published(held, stored),
+      hold: (send) => this.#hold(send),
+      removed: (held) => this.#release(held),
+      serves: (send) => this.#serves(send),
     });
   }
 
-  /** Takes everything that is open in the store in hand, in the order in which it was queued. */
+  /** Finds everything that is open in the store, and begins with it in the order in which it was queued. */
   async open(): Promise<void> {
     const { store } = this.#environment;
     this.#watch = store.watch({ collection: SENDS }, (changes) => {
@@ -91,22 +118,43 @@ export class Outbox implements LaneOwner {
       }
     });
     await this.#watch.ready;
-    await this.#takeAll(0);
+    this.#expiry.open();
+    await this.#scan(0);
+    this.#isScanning = false;
+    for (const queue of this.#queues()) queue.caughtUp();
     this.#lookSoon();
   }
 
-  async #takeAll(publishAfterMs: number): Promise<void> {
+  /** Tells each queue, and the publications, what waits for it. */
+  async #scan(publishAfterMs: number): Promise<void> {
     const { store } = this.#environment;
     for (let after: string | undefined, more = true; more && !this.#draining;) {
       const page = await store.query({
         collection: SENDS,
         by: 'order',
         limit: PAGE,
+        maxChars: MAX_READ_CHARS,
         ...(after === undefined ? {} : { after }),
       });
       for (const doc of page.docs) {
         const send = sendOf(doc);
-        if (await this.#serves(send)) this.#takeInHand(send, publishAfterMs);
+        if (!(await this.#serves(send))) continue;
+        this.#expiry.note(send);
+        for (const receiver of send.receivers) {
+          if (!isOpen(receiver) || this.#held.get(send.id)?.queued.has(receiver.name) === true) continue;
+          const queue = this.#queueOf(receiver);
+          if (queue === undefined) continue;
+          if (!this.#isScanning) {
+            if (!queue.knowsOfMore) queue.resume();
+            continue;
+          }
+          const { name, address = '' } = receiver;
+          queue.waiting += 1;
+          queue.found({ held: this.#hold(send), name, address, sequence: orderOf(send), tries: 0 });
+        }
+        const held = this.#held.get(send.id);
+        if (held !== undefined) this.#release(held);
+        if (isPublishing(send)) this.#publications.found(send, publishAfterMs);
       }
       after = page.next;
       more = after !== undefined;
@@ -114,7 +162,7 @@ export class Outbox implements LaneOwner {
   }
 
   /** Whether a send is this companion's: its member's sockets are here. */
-  async #serves({ from }: Send): Promise<boolean> {
+  async #serves({ from }: Pick<Send, 'from'>): Promise<boolean> {
     const { members, shard } = this.#environment;
     return shard.servesAll || shard.serves(members.get(from) ?? (await members.refresh(from)));
   }
@@ -127,26 +175,37 @@ export class Outbox implements LaneOwner {
     this.#cancelLook = clock.after(lookAgainMs, () => this.lookNow());
   }
 
-  /** Takes in hand what the watch did not tell of, or nobody else has any more. */
+  /** Finds what the watch did not tell of, or nobody else has any more. */
   lookNow(): void {
     const { log } = this.#environment;
     this.#cancelLook();
-    this.#takeAll(PUBLICATION_GRACE_MS)
+    this.#scan(PUBLICATION_GRACE_MS)
       .catch((error: unknown) => log.warn('sends not read', { cause: error }))
       .finally(() => this.#lookSoon());
   }
 
+  /** Somebody at an address was heard of: what waits for it may go. */
+  notify(address: string): void {
+    this.#requests.get(address)?.notify();
+    this.#broadcasts.get(address)?.notify();
+  }
+
   /** Tries a queued send now; answers as soon as its outcome is known or it is clear that it has to wait. */
   async attempt(sendId: string, signal: AbortSignal | undefined): Promise<LinkReply<'send'>> {
-    const held = await this.#take(sendId);
-    if (held === undefined) return { outcome: 'settled' };
+    const taken = await this.#take(sendId);
+    if (taken === undefined) return { outcome: 'settled' };
+    // It may have been let go, since nothing of it is being tried.
+    const held = this.#held.get(sendId) ?? taken;
+    this.#held.set(sendId, held);
     if (isPublishing(held.send)) {
       await this.#publications.follow(held);
       // Who asks has published what it could: the rest is ours.
       this.#publications.hurry(held);
     }
     for (const receiver of held.send.receivers) {
-      if (isOpen(receiver)) this.#knownLane(receiver)?.hurry();
+      if (!isOpen(receiver) || receiver.via === 'bus') continue;
+      if (held.queued.has(receiver.name)) this.#knownQueue(receiver)?.notify();
+      else this.#offer(held, receiver);
     }
     return new Promise((resolve) => {
       const waiter: Waiter = (reply) => {
@@ -162,17 +221,30 @@ export class Outbox implements LaneOwner {
     });
   }
 
-  /** Sends in hand; a gauge. */
-  get depth(): number {
+  /** Sends in memory; a gauge. */
+  get heldCount(): number {
     return this.#held.size;
   }
 
-  /** Milliseconds since the oldest of them was queued; a gauge. */
-  get oldestMs(): number {
-    const now = this.#environment.clock.now();
-    let oldest = now;
-    for (const { send } of this.#held.values()) oldest = Math.min(oldest, send.createdAt);
-    return now - oldest;
+  /** Gauges; as they were when the store does not answer. */
+  async status(): Promise<OutboxStatus> {
+    try {
+      this.#status = await this.#count();
+    } catch (error) {
+      this.#environment.log.warn('what waits to go out could not be counted', { cause: error });
+    }
+    return this.#status;
+  }
+
+  async #count(): Promise<OutboxStatus> {
+    const { store, clock, shard } = this.#environment;
+    const { docs } = await store.query({ collection: SENDS, by: 'order', limit: 1 });
+    const [oldest] = docs;
+    const oldestMs = oldest === undefined ? 0 : Math.max(0, clock.now() - sendOf(oldest).createdAt);
+    if (shard.servesAll) return { queued: await store.count({ collection: SENDS }, MAX_COUNTED), oldestMs };
+    // Of several shards each tells of what waits for its own peers, and of the oldest of all.
+    const waiting = this.#queues().reduce((sum, queue) => sum + queue.waiting, this.#publications.size);
+    return { queued: waiting, oldestMs: waiting === 0 ? 0 : oldestMs };
   }
 
   /** Nothing more leaves for anybody; resolves when what has left has its outcome, in the store too. */
@@ -180,7 +252,7 @@ export class Outbox implements LaneOwner {
     this.#draining = true;
     this.#watch?.end();
     this.#cancelLook();
-    await Promise.all([this.#publications.drain(), ...this.#lanes().map((lane) => lane.drain())]);
+    await Promise.all([this.#publications.drain(), ...this.#queues().map((queue) => queue.drain())]);
     await this.#writeAll();
   }
 
@@ -189,10 +261,11 @@ export class Outbox implements LaneOwner {
     this.#closed = true;
     this.#watch?.end();
     this.#cancelLook();
-    this.#cancelExpiry?.();
+    this.#expiry.close();
+    this.#slots.close();
     for (const held of this.#held.values()) held.cancelRetry?.();
     this.#publications.stop();
-    await Promise.all(this.#lanes().map((lane) => lane.close()));
+    await Promise.all(this.#queues().map((queue) => queue.close()));
     for (const held of this.#held.values()) {
       for (const waiter of [...held.waiters]) waiter({ outcome: 'queued', reason: 'the companion is stopping' });
     }
@@ -243,33 +316,90 @@ export class Outbox implements LaneOwner {
   #takeInHand(send: Send, publishAfterMs: number): HeldSend {
     const known = this.#held.get(send.id);
     if (known !== undefined) return known;
-    const held = new HeldSend(send);
-    this.#held.set(send.id, held);
-    this.#expireAt(send.expiresAt);
+    const held = this.#hold(send);
+    this.#expiry.note(send);
     this.#begin(held, publishAfterMs);
+    this.#release(held);
     return held;
   }
 
-  /** Hands every open receiver to its lane; what is passed on, or was cut off by a crash, is published from here. */
+  #hold(send: Send): HeldSend {
+    const known = this.#held.get(send.id);
+    if (known !== undefined) return known;
+    const held = new HeldSend(send);
+    this.#held.set(send.id, held);
+    return held;
+  }
+
+  /** Lets go of a send that nobody works on here; the store has it. */
+  #release(held: HeldSend): void {
+    if (this.#held.get(held.send.id) !== held || this.#publications.has(held)) return;
+    if (held.queued.size > 0 || held.waiters.size > 0 || held.flushing || held.outcomes.length > 0) return;
+    this.#freeFrame(held);
+    this.#held.delete(held.send.id);
+  }
+
+  get hasRoom(): boolean {
+    return this.#held.size < MAX_HELD;
+  }
+
+  /** Offers every open receiver to its queue; what is passed on, or was cut off by a crash, is published from here. */
   #begin(held: HeldSend, publishAfterMs: number): void {
-    const { send } = held;
-    const sequence = orderOf(send);
-    for (const receiver of send.receivers) {
+    for (const receiver of held.send.receivers) {
       if (!isOpen(receiver)) continue;
-      held.trying.add(receiver.name);
-      if (receiver.via === 'bus') continue;
-      const { name, address = '' } = receiver;
-      const item: Item = { held, name, address, sequence, tries: 0 };
-      const lane = this.#laneOf(receiver);
-      if (lane !== undefined) lane.add(item);
-      else {
-        const others = this.#withoutLane.get(held);
-        if (others === undefined) this.#withoutLane.set(held, [item]);
-        else others.push(item);
-        this.park(item, { reason: 'too many peers at once', state: 'queued' });
+      const { name, via } = receiver;
+      if (via === 'bus') {
+        held.trying.add(name);
+        continue;
       }
+      const queue = this.#queueOf(receiver);
+      if (queue === undefined) continue;
+      const isNew = receiver.attempts === 0 && receiver.reason === undefined;
+      if (isNew) {
+        queue.waiting += 1;
+        if (via === 'broadcast' && queue.waiting > MAX_WAITING_BROADCASTS) {
+          void this.#dropIfFull(held, name, queue);
+          continue;
+        }
+      } else if (!queue.isHolding) {
+        // It was tried before, and this tells of our own note of that.
+        queue.resume();
+        continue;
+      }
+      this.#offer(held, receiver);
     }
     this.#publications.add(held, publishAfterMs);
+  }
+
+  #offer(held: HeldSend, receiver: Receiver): void {
+    const { name, address = '' } = receiver;
+    const queue = this.#queueOf(receiver);
+    if (queue === undefined) return;
+    held.queued.add(name);
+    held.trying.add(name);
+    if (queue.offer({ held, name, address, sequence: orderOf(held.send), tries: 0 })) return;
+    held.queued.delete(name);
+    held.trying.delete(name);
+    held.lastReason = `earlier messages wait for ${address}`;
+  }
+
+  /** The count is kept without what is cancelled in the store, so it is made again before a broadcast is dropped. */
+  async #dropIfFull(held: HeldSend, name: string, queue: DestinationQueue): Promise<void> {
+    const { store, counters, log } = this.#environment;
+    const { address } = queue;
+    held.queued.add(name);
+    try {
+      const where = [{ field: ADDRESS_FIELD, value: address }];
+      queue.waiting = await store.count({ collection: SENDS, where }, MAX_WAITING_BROADCASTS + 1);
+    } catch (error) {
+      log.warn('broadcasts that wait not counted', { address, cause: error });
+    }
+    held.queued.delete(name);
+    if (queue.waiting > MAX_WAITING_BROADCASTS) {
+      counters.add('cmbs_dropped', { reason: 'too many broadcasts wait', layer: 'l2' });
+      const reason = `${MAX_WAITING_BROADCASTS} broadcasts wait for ${address} already`;
+      this.settle({ held, name, tries: 0 }, { state: 'dropped', reason });
+    } else queue.resume();
   }
 
   /** The store says so of its topics; undefined when the send is there no more. */
@@ -287,61 +417,93 @@ export class Outbox implements LaneOwner {
     this.#answer(held);
   }
 
-  #lanes(): readonly Lane[] {
+  #queues(): readonly DestinationQueue[] {
     return [...this.#requests.values(), ...this.#broadcasts.values()];
   }
 
-  #lanesOf({ via }: Receiver): Map<string, Lane> {
+  #queuesOf({ via }: Pick<Receiver, 'via'>): Map<string, DestinationQueue> {
     return via === 'broadcast' ? this.#broadcasts : this.#requests;
   }
 
-  #knownLane(receiver: Receiver): Lane | undefined {
-    return receiver.address === undefined ? undefined : this.#lanesOf(receiver).get(receiver.address);
+  #knownQueue(receiver: Receiver): DestinationQueue | undefined {
+    return receiver.address === undefined ? undefined : this.#queuesOf(receiver).get(receiver.address);
   }
 
-  /** The lane to the receiver, a new one if need be; undefined when all are taken. */
-  #laneOf(receiver: Receiver): Lane | undefined {
+  /** The queue to the receiver, a new one if need be. */
+  #queueOf(receiver: Receiver): DestinationQueue | undefined {
     const { address, via } = receiver;
-    if (address === undefined) return undefined;
-    const known = this.#knownLane(receiver);
-    if (known !== undefined) return known;
-    const lanes = this.#lanesOf(receiver);
-    if (lanes.size >= MAX_LANES) return undefined;
-    const idle = (): void => {
-      lanes.delete(address);
-      this.#giveLanes();
+    const known = this.#knownQueue(receiver);
+    if (known !== undefined || address === undefined || via === 'bus' || via === 'none') return known;
+    const queues = this.#queuesOf(receiver);
+    const parts = {
+      address,
+      outbox: this,
+      environment: this.#environment,
+      slots: this.#slots,
+      isBehind: this.#isScanning,
+      onIdle: () => void queues.delete(address),
     };
-    const lane =
-      via === 'broadcast'
-        ? new BroadcastLane(address, this, this.#environment, idle)
-        : new RequestLane(address, this, this.#environment, idle);
-    lanes.set(address, lane);
-    return lane;
+    const queue = via === 'broadcast' ? new BroadcastQueue(parts) : new RequestQueue(parts);
+    queues.set(address, queue);
+    return queue;
   }
 
-  /** Hands what waits for a lane to those that there are now. */
-  #giveLanes(): void {
-    if (this.#draining) return;
-    for (const [held, items] of [...this.#withoutLane]) {
-      const left = items.filter((item) => {
-        const receiver = held.send.receivers.find(({ name }) => name === item.name);
-        if (receiver === undefined || !isOpen(receiver)) return false;
-        const lane = this.#laneOf(receiver);
-        if (lane === undefined) return true;
-        this.resumed(item);
-        lane.add(item);
-        return false;
-      });
-      if (left.length > 0) this.#withoutLane.set(held, left);
-      else this.#withoutLane.delete(held);
+  async readWaiting({ address, via }: Destination, limit: number, after?: string): Promise<Waiting> {
+    const page = await this.#environment.store.query({
+      collection: SENDS,
+      where: [{ field: ADDRESS_FIELD, value: address }],
+      by: 'order',
+      limit,
+      maxChars: MAX_READ_CHARS,
+      ...(after === undefined ? {} : { after }),
+    });
+    const items: Item[] = [];
+    for (const doc of page.docs) {
+      const send = sendOf(doc);
+      if (this.#draining || !(await this.#serves(send))) continue;
+      const held = this.#hold(send);
+      for (const { name, ...receiver } of held.send.receivers) {
+        if (receiver.address !== address || receiver.via !== via || !isOpen({ name, ...receiver })) continue;
+        if (held.queued.has(name)) continue;
+        held.queued.add(name);
+        items.push({ held, name, address, sequence: orderOf(send), tries: 0 });
+      }
+      this.#release(held);
     }
+    const last = page.docs.at(-1);
+    return { items, upTo: last === undefined ? '' : orderOf(sendOf(last)), next: page.next };
+  }
+
+  evicted({ held, name }: Item): void {
+    held.queued.delete(name);
+    held.trying.delete(name);
+    if (held.trying.size === 0) this.#freeFrame(held);
+    this.#answer(held);
+    this.#release(held);
+  }
+
+  refuseWaiting(queue: Destination, reason: string): void {
+    const { log, clock, backOff } = this.#environment;
+    this.readWaiting(queue, PAGE)
+      .then(({ items, next }) => {
+        for (const item of items) this.settle(item, { state: 'failed', reason });
+        return next !== undefined;
+      })
+      .catch((error: unknown) => {
+        log.warn('what waits for a destination not read', { address: queue.address, cause: error });
+        return true;
+      })
+      .then((isMore) => {
+        if (isMore && !this.#draining) clock.after(backOff(1), () => this.refuseWaiting(queue, reason));
+      })
+      .catch((error: unknown) => log.error('what cannot go was not refused', { cause: error }));
   }
 
   /**
    * What has to go out for an item, after this companion has claimed its send in the store; undefined when there is
    * nothing to do any more (settled, cancelled, expired).
    */
-  async prepare(item: Item): Promise<string | undefined> {
+  async prepare(item: Item, isFailing: boolean): Promise<Buffer | undefined> {
     const { held } = item;
     if (!this.#environment.shard.isCurrent()) throw heldElsewhere();
     if (!isOpenIn(held.send, item.name)) return undefined;
@@ -351,12 +513,16 @@ export class Outbox implements LaneOwner {
     }
     held.claiming ??= this.#claim(held);
     if (!(await held.claiming)) return undefined;
-    held.frame ??= this.#frameOf(held);
-    let frame: string | undefined;
+    if (!isOpenIn(held.send, item.name)) {
+      held.trying.delete(item.name);
+      return undefined;
+    }
+    held.frame ??= this.#frameOf(held, isFailing);
+    let frame: Buffer | undefined;
     try {
       frame = await held.frame;
     } catch (error) {
-      // This send has nothing to go out; the others of its lane have.
+      // This send has nothing to go out; the others of its queue have.
       if (!(error instanceof CmbsError) || error.retryable) throw error;
       this.settle(item, { state: 'failed', reason: error.message });
       return undefined;
@@ -371,6 +537,7 @@ export class Outbox implements LaneOwner {
   async #claim(held: HeldSend): Promise<boolean> {
     const { store, clock, shard } = this.#environment;
     const registry = await registryOf(this.#environment);
+    let found: Send | undefined;
     try {
       const claimed = await store.transact(async (tx) => {
         const current = await readSend(tx, held.send.id);
@@ -379,11 +546,14 @@ export class Outbox implements LaneOwner {
         if (!shard.servesAll && !shard.serves((await readEntity(tx, current.send.from))?.entity)) return 'moved';
         // A later companion has it in hand; this one's time is over, whether or not it knows.
         if (current.send.holder !== undefined && shard.isOutrunBy(current.send.holder)) throw heldElsewhere();
+        found = current.send;
         const send: Send = { ...current.send, holder: shard.name };
         if (current.message === undefined) putSend(tx, send);
         else writeSend(tx, send, current.message, registry, clock);
         return 'claimed';
       });
+      // It may have been read before its last outcomes were written.
+      if (found !== undefined) held.follow(found);
       if (claimed === 'gone') this.#drop(held);
       if (claimed === 'moved') this.#drop(held, { outcome: 'queued', reason: 'another companion has the member' });
       return claimed === 'claimed';
@@ -393,26 +563,41 @@ export class Outbox implements LaneOwner {
     }
   }
 
-  async #frameOf(held: HeldSend): Promise<string | undefined> {
-    const { send } = held;
-    if (send.frame !== undefined) return send.frame;
-    const { store, members, deployment, uriOf } = this.#environment;
+  /** The frame, as one copy for all of its receivers, once there is room for it. */
+  async #frameOf(held: HeldSend, isFailing: boolean): Promise<Buffer | undefined> {
     try {
-      const read = await readSend(store, send.id);
-      if (read?.message === undefined) return undefined;
-      const from = members.get(send.from) ?? (await members.refresh(send.from));
-      if (from === undefined) throw new CmbsError('conflict', 'The sending member is not here any more.');
-      const { entity } = read.message;
-      const isDiscovery = send.layer === 'l1' && isEmptyContent(entity.verbatim[MESSAGE.content]);
-      const content = isDiscovery ? JSON.stringify(describe(from)) : undefined;
-      const frame = outgoingFrame(send, entity, { deployment, uriOf, revision: from.updatedAt }, content);
-      // What an earlier release queued may be what no receiver takes.
-      parseFrame(frame);
-      return frame;
+      held.releaseFrame = await this.#frames.take(held.bytes, isFailing);
+      const text = await this.#textOf(held);
+      // Parked meanwhile: it is read again in its turn.
+      if (held.trying.size === 0) this.#freeFrame(held);
+      return text === undefined ? undefined : Buffer.from(text);
     } catch (error) {
-      held.frame = undefined;
+      this.#freeFrame(held);
       throw error;
     }
+  }
+
+  async #textOf(held: HeldSend): Promise<string | undefined> {
+    const { store, members, deployment, uriOf } = this.#environment;
+    const read = await readSend(store, held.send.id);
+    if (read?.send.frame !== undefined) return read.send.frame;
+    if (read?.message === undefined) return undefined;
+    const { send } = read;
+    const from = members.get(send.from) ?? (await members.refresh(send.from));
+    if (from === undefined) throw new CmbsError('conflict', 'The sending member is not here any more.');
+    const { entity } = read.message;
+    const isDiscovery = send.layer === 'l1' && isEmptyContent(entity.verbatim[MESSAGE.content]);
+    const content = isDiscovery ? JSON.stringify(describe(from)) : undefined;
+    const frame = outgoingFrame(send, entity, { deployment, uriOf, revision: from.updatedAt }, content);
+    // What an earlier release queued may be what no receiver takes.
+    parseFrame(frame);
+    return frame;
+  }
+
+  #freeFrame(held: HeldSend): void {
+    held.frame = undefined;
+    held.releaseFrame();
+    held.releaseFrame = () => undefined;
   }
 
   /** A reply came for an item. */
@@ -485,6 +670,11 @@ export class Outbox implements LaneOwner {
       log.warn('a delivery was given up', { event: 'dead_letter', ...what, reason: change.reason });
     }
     held.trying.delete(item.name);
+    held.queued.delete(item.name);
+    if (held.trying.size === 0) this.#freeFrame(held);
+    const receiver = held.send.receivers.find(({ name }) => name === item.name);
+    const queue = receiver === undefined ? undefined : this.#knownQueue(receiver);
+    if (queue !== undefined) queue.waiting = Math.max(0, queue.waiting - 1);
     this.#note(held, {
       sendId: held.send.id,
       name: item.name,
@@ -497,6 +687,7 @@ export class Outbox implements LaneOwner {
   park(item: Tried, { reason, state }: Parking): void {
     const { held } = item;
     const wasTrying = held.trying.delete(item.name);
+    if (held.trying.size === 0) this.#freeFrame(held);
     held.lastReason = reason;
     const before = held.send.receivers.find(({ name }) => name === item.name);
     // What the store says already is not written again, unless it says that the send is in our hands.
@@ -507,7 +698,7 @@ export class Outbox implements LaneOwner {
     } else if (wasTrying) this.#answer(held);
   }
 
-  /** A lane takes a parked item up again. */
+  /** A queue takes a parked item up again. */
   resumed(item: Item): void {
     item.held.trying.add(item.name);
   }
@@ -554,10 +745,7 @@ export class Outbox implements LaneOwner {
       held.cancelRetry = clock.after(backOff(attempt), () => this.#write(held, attempt + 1));
       return;
     }
-    if (held.trying.size === 0) {
-      held.claiming = undefined;
-      held.frame = undefined;
-    }
+    if (held.trying.size === 0) held.claiming = undefined;
     held.flushing = false;
     if (held.outcomes.length > 0) {
       held.flushing = true;
@@ -566,6 +754,7 @@ export class Outbox implements LaneOwner {
     }
     this.#settleIfDone(held);
     this.#answer(held);
+    this.#release(held);
   }
 
   #settleIfDone(held: HeldSend): void {
@@ -589,7 +778,8 @@ export class Outbox implements LaneOwner {
     this.#held.delete(held.send.id);
     held.cancelRetry?.();
     this.#publications.remove(held);
-    this.#withoutLane.delete(held);
+    this.#freeFrame(held);
+    held.queued.clear();
     held.trying.clear();
     held.flushing = false;
     for (const waiter of [...held.waiters]) waiter(reply);
@@ -600,7 +790,7 @@ export class Outbox implements LaneOwner {
     const held = this.#held.get(sendId);
     // Our own last write of a settled send is seen here too; it is dropped already or about to be.
     if (held === undefined || held.isSettled) return;
-    for (const receiver of held.send.receivers) this.#knownLane(receiver)?.remove(held, receiver.name);
+    for (const receiver of held.send.receivers) this.#knownQueue(receiver)?.remove(held, receiver.name);
     held.send = { ...held.send, receivers: [] };
     this.#drop(held);
   }
@@ -610,34 +800,37 @@ export class Outbox implements LaneOwner {
     for (const receiver of held.send.receivers) {
       if (!isOpen(receiver)) continue;
       const { name } = receiver;
-      this.#knownLane(receiver)?.remove(held, name);
+      this.#knownQueue(receiver)?.remove(held, name);
       counters.add('cmbs_dropped', { reason: 'expired', layer: held.send.layer });
       const reason = receiver.reason ?? 'not delivered in time';
       this.settle({ held, name, tries: 0 }, { state: 'expired', reason });
     }
   }
 
-  /** Wakes at the earliest expiry among the sends in hand. */
-  #expireAt(time: number): void {
-    if (time >= this.#nextExpiry || this.#closed) return;
-    const { clock } = this.#environment;
-    this.#cancelExpiry?.();
-    this.#nextExpiry = time;
-    this.#cancelExpiry = clock.after(Math.min(Math.max(time - clock.now(), 0), LONGEST_TIMER_MS), () => {
-      this.#nextExpiry = Infinity;
-      const now = clock.now();
-      let earliest = Infinity;
-      for (const held of [...this.#held.values()]) {
-        if (held.send.expiresAt <= now) this.#expire(held);
-        else earliest = Math.min(earliest, held.send.expiresAt);
-      }
-      if (earliest !== Infinity) this.#expireAt(earliest);
-    });
+  /** A send is due, whether it is held or not; when it cannot be read now, a little later. */
+  #expireSoon(sendId: string, attempt = 1): void {
+    const { store, clock, log, backOff } = this.#environment;
+    readSend(store, sendId)
+      .then(
+        async (read) => {
+          if (read === undefined || this.#closed || !(await this.#serves(read.send))) return;
+          if (read.send.expiresAt > clock.now()) return;
+          const held = this.#hold(read.send);
+          held.follow(read.send);
+          this.#expire(held);
+          this.#release(held);
+        },
+        (error: unknown) => {
+          log.warn('a send that has expired could not be read', { send: sendId, cause: error });
+          if (!this.#draining) clock.after(backOff(attempt), () => this.#expireSoon(sendId, attempt + 1));
+        },
+      )
+      .catch((error: unknown) => log.error('a send was not ended', { send: sendId, cause: error }));
   }
 }
 
-/** A timer of Node takes 31 bits of milliseconds. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
+/** Sends that a gauge counts at most. */
+const MAX_COUNTED = 1_000_000;
 
 /** Whether the same send may succeed later, after an error reply with this code. */
 const isRetryable = (code: string): boolean =>

@@ -2,17 +2,37 @@
  * What goes on the topic bus from here: what members pass on, and what a function queued and did not publish, since it
  * was cut off, the bus was away, or an earlier send with the same ordering key was still open.
  *
- * Sends that have to keep an order stand in a line, and only the first of a line is tried.
+ * Sends that have to keep an order stand in a line, and only the first of a line is tried. A bounded number is held; the
+ * rest lies in the store until half of these are out.
  */
 import { toCmbsError } from '@cmbs/shared';
 import { registryOf } from '@cmbs/shared/broker/context';
 import { publishSend } from '@cmbs/shared/broker/publish';
-import { isItsTurn, isOpen, isPublishing, lineOf, orderOf, readSend, type Send } from '@cmbs/shared/broker/send';
+import {
+  ADDRESS_FIELD,
+  busAddress,
+  isItsTurn,
+  isOpen,
+  isPublishing,
+  lineOf,
+  orderOf,
+  readSend,
+  sendOf,
+  SENDS,
+  type Send,
+} from '@cmbs/shared/broker/send';
+import { MAX_HELD_PUBLICATIONS, MAX_READ_CHARS, PUBLICATION_GRACE_MS } from '@cmbs/shared/limits';
 import type { PublicationEnvironment } from './environment';
-import type { HeldSend, LaneOwner } from './held-send';
+import type { HeldSend, QueueOwner } from './held-send';
 
 /** What publications need of the outbox that they work for. */
-export interface PublicationOwner extends Pick<LaneOwner, 'settle' | 'park'> {
+export interface PublicationOwner extends Pick<QueueOwner, 'settle' | 'park'> {
+  /** Holds a send in memory, while it is open here. */
+  hold(send: Send): HeldSend;
+  /** Nothing of it is to be published here any more. */
+  removed(held: HeldSend): void;
+  /** Whether its member is this companion's. */
+  serves(send: Send): Promise<boolean>;
   /** The store says so of a send; undefined when it is there no more. */
   published(held: HeldSend, stored: Send | undefined): void;
 }
@@ -34,6 +54,7 @@ interface Publication {
 }
 
 const nothing = (): void => undefined;
+const TOPIC_LAYERS = ['l32', 'l4'] as const;
 
 export class Publications {
   readonly #environment: PublicationEnvironment;
@@ -42,6 +63,9 @@ export class Publications {
   readonly #lines = new Map<string, Publication[]>();
   /** What is being tried. */
   readonly #runs = new Set<Promise<void>>();
+  /** The store may have more than is held. */
+  #hasMore = false;
+  #reading: Promise<void> | undefined;
   #isStopped = false;
 
   constructor(environment: PublicationEnvironment, owner: PublicationOwner) {
@@ -51,12 +75,16 @@ export class Publications {
 
   /** @param afterMs how long whoever queued the send is given to publish it */
   add(held: HeldSend, afterMs: number): void {
-    if (!isPublishing(held.send)) return;
+    if (!isPublishing(held.send) || this.#open.has(held)) return;
+    if (this.#open.size >= MAX_HELD_PUBLICATIONS) {
+      this.#hasMore = true;
+      return;
+    }
     const publication: Publication = {
       held,
       line: this.#lineOf(held.send),
       order: orderOf(held.send),
-      isDue: held.send.frame !== undefined || afterMs === 0,
+      isDue: held.isPassedOn || afterMs === 0,
       isTrying: false,
       isWantedAgain: false,
       failures: 0,
@@ -68,6 +96,20 @@ export class Publications {
     this.#open.set(held, publication);
     if (publication.isDue) this.#go(publication);
     else publication.cancel = this.#environment.clock.after(afterMs, () => this.hurry(held));
+  }
+
+  /** A send was found in the store. */
+  found(send: Send, afterMs: number): void {
+    if (this.#open.size >= MAX_HELD_PUBLICATIONS) this.#hasMore = true;
+    else this.add(this.#owner.hold(send), afterMs);
+  }
+
+  has(held: HeldSend): boolean {
+    return this.#open.has(held);
+  }
+
+  get size(): number {
+    return this.#open.size;
   }
 
   /** Whoever queued it leaves it to us, or has had its time. */
@@ -101,6 +143,44 @@ export class Publications {
     const [next] = line;
     if (next !== undefined) this.#go(next);
     else this.#forgetLine(held.send);
+    this.#owner.removed(held);
+    this.#readOn();
+  }
+
+  /** Reads on from the store when half are out. */
+  #readOn(): void {
+    if (!this.#hasMore || this.#reading !== undefined || this.#isStopped) return;
+    if (this.#open.size > MAX_HELD_PUBLICATIONS / 2) return;
+    this.#reading = this.#read().finally(() => {
+      this.#reading = undefined;
+      const { clock, backOff } = this.#environment;
+      // What is there is on its way out of the store, or could not be read.
+      if (this.#hasMore && this.#open.size === 0) clock.after(backOff(1), () => this.#readOn());
+    });
+  }
+
+  async #read(): Promise<void> {
+    const { store, clock, log } = this.#environment;
+    this.#hasMore = false;
+    try {
+      for (const layer of TOPIC_LAYERS) {
+        const page = await store.query({
+          collection: SENDS,
+          where: [{ field: ADDRESS_FIELD, value: busAddress(layer) }],
+          by: 'order',
+          limit: MAX_HELD_PUBLICATIONS,
+          maxChars: MAX_READ_CHARS,
+        });
+        if (page.next !== undefined) this.#hasMore = true;
+        for (const send of page.docs.map(sendOf)) {
+          const age = clock.now() - send.createdAt;
+          if (await this.#owner.serves(send)) this.found(send, Math.max(0, PUBLICATION_GRACE_MS - age));
+        }
+      }
+    } catch (error) {
+      log.warn('what waits for the topic bus not read', { cause: error });
+      this.#hasMore = true;
+    }
   }
 
   /** Begins nothing more. */
@@ -115,7 +195,7 @@ export class Publications {
     await Promise.all(this.#runs);
   }
 
-  #lineOf(send: Send): Publication[] {
+  #lineOf(send: HeldSend['send']): Publication[] {
     const name = lineOf(send);
     if (name === undefined) return [];
     const line = this.#lines.get(name) ?? [];
@@ -123,7 +203,7 @@ export class Publications {
     return line;
   }
 
-  #forgetLine(send: Send): void {
+  #forgetLine(send: HeldSend['send']): void {
     const name = lineOf(send);
     if (name !== undefined) this.#lines.delete(name);
   }

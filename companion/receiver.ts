@@ -1,10 +1,11 @@
 /** Answers the frames that arrive at a member's sockets. */
 import { CmbsError, toCmbsError } from '@cmbs/shared';
 import type { Delivery, TopicLayer } from '@cmbs/shared/bus/bus';
-import type { Layer } from '@cmbs/shared/broker/layers';
-import { describe, isSuspended } from '@cmbs/shared/broker/member';
+import { MEMBERS } from '@cmbs/shared/broker/cmbs';
+import { LAYERS, type Layer } from '@cmbs/shared/broker/layers';
+import { describe, isLocal, isSuspended, socketOf } from '@cmbs/shared/broker/member';
 import type { Reception } from '@cmbs/shared/broker/reception';
-import { errorReply, parseFrame } from '@cmbs/shared/broker/wire';
+import { errorReply, parseFrame, type WireMessage } from '@cmbs/shared/broker/wire';
 import { MAX_SOCKETS_LISTED } from '@cmbs/shared/limits';
 import type { Entity, Path } from '@cmbs/shared/occi/model';
 import type { Environment } from './environment';
@@ -14,9 +15,17 @@ export class Receiver {
   readonly #environment: Environment;
   readonly #reception: Reception;
   readonly #forwarding: Forwarding;
+  readonly #heard: (address: string) => void;
   readonly #replyPrefix = new Map<Path, { readonly version: number; readonly text: string }>();
 
-  constructor(environment: Environment, reception: Reception, forwarding: Forwarding) {
+  /** @param heard is told of each address of a remote member that something came from */
+  constructor(
+    environment: Environment,
+    reception: Reception,
+    forwarding: Forwarding,
+    heard: (address: string) => void,
+  ) {
+    this.#heard = heard;
     this.#environment = environment;
     this.#reception = reception;
     this.#forwarding = forwarding;
@@ -27,6 +36,7 @@ export class Receiver {
     const { counters } = this.#environment;
     try {
       const message = parseFrame(bytes);
+      this.#hear(message);
       const member = this.#member(memberPath);
       const answer = await this.#reception.receive(member, layer, message);
       counters.add('cmbs_received', { layer, outcome: 'accepted' });
@@ -49,6 +59,7 @@ export class Receiver {
   /** One frame for which there is nobody to answer (L2). Rejects when it is not taken. */
   async take(memberPath: Path, layer: Layer, bytes: Buffer): Promise<void> {
     const message = parseFrame(bytes);
+    this.#hear(message);
     await this.#reception.receive(this.#member(memberPath), layer, message);
     this.#environment.counters.add('cmbs_received', { layer, outcome: 'accepted' });
   }
@@ -63,6 +74,7 @@ export class Receiver {
     const { counters } = this.#environment;
     try {
       const message = parseFrame(bytes);
+      this.#hear(message);
       if (message.topics.length === 0) return await this.reply(memberPath, layer, bytes);
       const member = this.#member(memberPath);
       // Takes its place in the order of its key before anything is waited for.
@@ -73,6 +85,18 @@ export class Receiver {
       return this.#replyOf(member, undefined);
     } catch (thrown) {
       return this.#refusal(thrown, memberPath, layer);
+    }
+  }
+
+  /** A peer that sends is there: what waits for it may go. */
+  #hear({ transfer }: WireMessage): void {
+    const hop = transfer.hops?.at(-1);
+    if (hop === undefined) return;
+    const member = this.#environment.members.get(MEMBERS + hop.slice(hop.indexOf('/') + 1));
+    if (member === undefined || isLocal(member)) return;
+    for (const layer of LAYERS) {
+      const address = socketOf(member, layer);
+      if (address !== undefined) this.#heard(address);
     }
   }
 

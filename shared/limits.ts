@@ -441,16 +441,45 @@ export const LATE_RECEIPT_MS = 5;
  */
 export const MAX_UNCHECKED_RECEIPT_CHARS = 128 * 1024;
 /** Requests in flight to one peer; more wait in order. */
-export const LANE_WINDOW = 128;
+export const DESTINATION_WINDOW = 128;
+/** Bytes of the same; a larger message goes alone. */
+export const DESTINATION_BYTES = 4 * 1024 * 1024;
+/** Broadcasts to one peer that are made ready together. */
+export const BROADCASTS_AHEAD = 32;
+/** Outbound messages that one destination queue holds in memory; it reads on from the store when half are left. */
+export const DESTINATION_HELD = 256;
+/** Characters of outbound messages that one read for a destination brings, about. */
+export const MAX_READ_CHARS = 4 * 1024 * 1024;
+/** Outbound messages that all of them hold in memory; beyond, each reads one at a time. */
+export const MAX_HELD = 10_000;
+/** Outbound messages that wait in memory for the topic bus; the others stay in the store until half of them are out. */
+export const MAX_HELD_PUBLICATIONS = 2000;
+/** Bytes of frames that are on their way to any peers, or will be at once. */
+export const MAX_OUTGOING_BYTES = 128 * 1024 * 1024;
+/** One part in so many of them is for peers that have failed: those that hang must leave room for those that answer. */
+export const FAILING_PARTS = 4;
 /** Milliseconds until an attempt without reply is given up, and attempts before the queue backs off (Lazy Pirate). */
 export const ATTEMPT_TIMEOUT_MS = 5000;
 export const ATTEMPTS_IN_A_ROW = 3;
 /** Milliseconds that a broadcast waits for a subscription that is on its way before the sender is told "waiting". */
 export const SUBSCRIPTION_GRACE_MS = 500;
 /** Milliseconds until the connection to a peer is closed that nothing was sent to. */
-export const LANE_IDLE_MS = 60_000;
-/** Peers with a connection of their own at the same time, of either kind. */
-export const MAX_LANES = 1500;
+export const DESTINATION_IDLE_MS = 60_000;
+/** Milliseconds after which an absent destination asks the store whether anything waits for it still. */
+export const DESTINATION_RECHECK_MS = 10 * 60_000;
+/** Connections to peers at the same time: three or four descriptors each. */
+export const MAX_CONNECTIONS_OUT = 1024;
+/** Of those, attempts to connect at the same time, and failed ones that go on trying by themselves every 2 s. */
+export const MAX_PROBES = 128;
+export const MAX_LINGERING = 32;
+/** Milliseconds that an attempt to connect has while others wait for their turn. */
+export const PROBE_MS = 1000;
+/**
+ * Attempts to connect to absent peers in one tick of so many milliseconds, when nobody sends to them: 1,500 have their
+ * turn within a minute and a half.
+ */
+export const PROBES_PER_TICK = 16;
+export const PROBE_TICK_MS = 1000;
 /** Deliveries of one bus subscription in hand at the same time. */
 export const MAX_BUS_IN_FLIGHT = 64;
 /** Neighbours asked at the same time, sockets asked in one discovery, milliseconds and attempts for each. */

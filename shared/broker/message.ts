@@ -75,10 +75,10 @@ export function prepareMessage(next: Entity, before: Entity | undefined): Entity
 }
 
 /**
- * Asks of a message what its receivers will ask of its frame.
+ * Asks of a message what its receivers will ask of its frame; gives the bytes of that, about.
  * @throws CmbsError `bad_attribute` that names the attribute, `too_large`
  */
-export function checkMessage(message: Entity): void {
+export function checkMessage(message: Entity): number {
   const pathHistory = stringList(message.attributes[MESSAGE.pathHistory]);
   const frame = messageFrame(message, { pathHistory, transfer: { v: 1 } });
   checkRoom(frame);
@@ -88,6 +88,7 @@ export function checkMessage(message: Entity): void {
     const error = toCmbsError(thrown);
     throw error.code === 'bad_request' ? new CmbsError('bad_attribute', error.message, { cause: thrown }) : error;
   }
+  return frame.length;
 }
 
 const refuse = (message: string): CmbsError => new CmbsError('bad_attribute', message);

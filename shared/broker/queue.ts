@@ -135,7 +135,7 @@ export async function queueSend(request: QueueRequest, options: QueueOptions): P
     if (why !== undefined)
       throw new CmbsError('conflict', `${request.message} cannot be sent on ${layer}: ${why}.`);
     // An earlier release may have stored it, or it came from a peer and would outgrow its frame here.
-    checkMessage(message);
+    const bytes = checkMessage(message);
     const underWay = deliveryState(message);
     if (underWay === 'queued' || underWay === 'sending' || underWay === 'partial') {
       const delivery = message.attributes[MESSAGE.delivery] as { readonly send_id?: string } | undefined;
@@ -171,6 +171,7 @@ export async function queueSend(request: QueueRequest, options: QueueOptions): P
       sequence,
       expiresAt: expiryOf(message, now),
       receivers,
+      bytes,
       ...(trace === undefined ? {} : { trace }),
       ...(receivers.some(({ via }) => via === 'bus') ? orderingKeyOf(message) : {}),
     };

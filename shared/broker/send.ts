@@ -21,7 +21,11 @@ import type { Doc, Store, Transaction } from '../store/store';
 export const SENDS = 'sends';
 /** Places of sends with an ordering key, which have to be published one after the other. */
 const LINES = 'ordering';
-const ADDRESS_FIELD = 'address';
+export const ADDRESS_FIELD = 'address';
+/** Minute in which a send expires. */
+export const DUE_FIELD = 'due';
+const MINUTE_MS = 60_000;
+export const dueMinute = (at: number): string => String(Math.floor(at / MINUTE_MS));
 
 /** `queued` and `waiting` are open, the others are outcomes. */
 export type ReceiverState = 'queued' | 'waiting' | 'sent' | 'delivered' | 'dropped' | 'failed' | 'expired';
@@ -64,6 +68,8 @@ export interface Send {
   readonly orderingKey?: string;
   /** The member that sent a message which is passed on, as `deployment/member`: its order is kept, not that of {@link from}. */
   readonly sender?: string;
+  /** Bytes of its frame, about. */
+  readonly bytes?: number;
 }
 
 export const isOpen = ({ state }: Receiver): boolean => state === 'queued' || state === 'waiting';
@@ -78,7 +84,7 @@ export function sendOf(doc: Doc): Send {
 }
 
 /** Where a send stands among the others: by time, within a millisecond by the order of queueing here. */
-export const orderOf = ({ createdAt, sequence, id }: Send): string =>
+export const orderOf = ({ createdAt, sequence, id }: Pick<Send, 'createdAt' | 'sequence' | 'id'>): string =>
   `${orderKey(createdAt, String(sequence).padStart(12, '0'))}-${id}`;
 
 let lastSequence = 0;
@@ -90,22 +96,25 @@ export function addressesOf(layer: Layer, receivers: readonly Receiver[]): Reado
   return new Set(
     receivers
       .filter(isOpen)
-      .flatMap(({ address, via }) => (via === 'bus' ? [`the topic bus of ${layer}`] : (address ?? []))),
+      .flatMap(({ address, via }) => (via === 'bus' ? [busAddress(layer)] : (address ?? []))),
   );
 }
+
+/** Where a send waits that has to be published. */
+export const busAddress = (layer: Layer): string => `the topic bus of ${layer}`;
 
 /** Some of its topics are not on the bus yet. */
 export const isPublishing = ({ receivers }: Pick<Send, 'receivers'>): boolean =>
   receivers.some((receiver) => receiver.via === 'bus' && isOpen(receiver));
 
 /** What the places of sends with one ordering key, of one member on one layer, begin with; undefined without a key. */
-export function lineOf({ from, sender = from, layer, orderingKey = '' }: Send): string | undefined {
+export function lineOf({ from, sender = from, layer, orderingKey = '' }: Omit<Send, 'frame'>): string | undefined {
   if (orderingKey === '') return undefined;
   return `${createHash('sha256').update([sender, layer, orderingKey].join('\0')).digest('base64url')}/`;
 }
 
 /** Whether nothing that has to be published before it is still open. */
-export async function isItsTurn(store: Pick<Store, 'query'>, send: Send): Promise<boolean> {
+export async function isItsTurn(store: Pick<Store, 'query'>, send: Omit<Send, 'frame'>): Promise<boolean> {
   const line = lineOf(send);
   if (line === undefined) return true;
   const { docs } = await store.query({ collection: LINES, prefix: line, limit: 1 });
@@ -136,7 +145,10 @@ export function putSend(tx: Transaction, send: Send): void {
     else tx.delete(LINES, place);
   }
   tx.put(SENDS, send.id, send as unknown as JsonObject, {
-    index: { [ADDRESS_FIELD]: [...addressesOf(send.layer, send.receivers)] },
+    index: {
+      [ADDRESS_FIELD]: [...addressesOf(send.layer, send.receivers)],
+      [DUE_FIELD]: [dueMinute(send.expiresAt)],
+    },
     order: orderOf(send),
   });
 }
@@ -301,7 +313,11 @@ export interface Outcome {
 }
 
 /** Applies outcomes to a send in their order; one that is there for good stays (a late second answer changes nothing). */
-export function applyOutcomes(send: Send, outcomes: readonly Outcome[], now: number): Send {
+export function applyOutcomes<S extends Pick<Send, 'receivers'>>(
+  send: S,
+  outcomes: readonly Outcome[],
+  now: number,
+): S {
   const applied = (receiver: Receiver, { change: { attempts, ...change } }: Outcome): Receiver => {
     if (!isOpen(receiver)) return receiver;
     const { reason: _earlier, ...rest } = receiver;
@@ -320,7 +336,7 @@ export function applyOutcomes(send: Send, outcomes: readonly Outcome[], now: num
  * A send in hand with what a copy of it in the store says of its topics. The copy may be older than what is known: an
  * outcome that is there stays.
  */
-export function withPublished(held: Send, stored: Send): Send {
+export function withPublished<S extends Pick<Send, 'receivers'>>(held: S, stored: Send): S {
   return {
     ...held,
     receivers: held.receivers.map((receiver) => {

@@ -172,7 +172,7 @@ describe('to a member that is away', () => {
         'all that waited is sent',
         30_000,
       );
-      expect(await there.receives(away, 1000, 30_000)).toHaveLength(1000);
+      expect(await there.receives(away, 1000, 60_000)).toHaveLength(1000);
     },
     120_000,
   );

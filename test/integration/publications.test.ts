@@ -66,6 +66,9 @@ function on(store: Store): Publications {
       published: (held) => made.remove(held),
       settle: ({ held }) => made.remove(held),
       park: () => undefined,
+      hold: (send) => new HeldSend(send),
+      removed: () => undefined,
+      serves: () => Promise.resolve(true),
     },
   );
   return made;
@@ -192,7 +195,7 @@ test('one that is told to hurry while it finds that it is not its turn looks aga
 });
 
 test('one whose message is gone ends, and the next one goes', async () => {
-  const { frame: _none, ...orphan } = (await queued('orphan')).send;
+  const orphan = (await queued('orphan')).send;
   await opened.store.transact((tx) => {
     putSend(tx, orphan);
     return Promise.resolve();
@@ -205,7 +208,7 @@ test('one whose message is gone ends, and the next one goes', async () => {
 });
 
 test('one that its function may still publish is left to it for a while', async () => {
-  const { frame: _none, ...send } = (await queued('theirs')).send;
+  const { send } = await queued('theirs');
   publications.add(new HeldSend(send), NEVER_MS);
   publications.add(await queued('ours'), 0);
   await publications.drain();

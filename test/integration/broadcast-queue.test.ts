@@ -1,12 +1,13 @@
 /** One peer's broadcasts while what they need fails for a moment, and while the companion stops. */
 import { Subscriber } from 'zeromq';
-import { BroadcastLane } from '@cmbs/companion/broadcast-lane';
+import { BroadcastQueue } from '@cmbs/companion/broadcast-queue';
+import { ConnectionSlots } from '@cmbs/companion/connection-slots';
 import { wholeDeployment } from '@cmbs/companion/held-shard';
-import { HeldSend, type Item, type LaneOwner } from '@cmbs/companion/held-send';
+import { HeldSend, type Item, type QueueOwner } from '@cmbs/companion/held-send';
 import { CmbsError, newId, systemClock, type Clock } from '@cmbs/shared';
 import { becomes, freePort, recordedEnvironment, type RecordedEnvironment } from './sockets-support';
 
-/** Milliseconds by which the lane's own retry is told from other timers. */
+/** Milliseconds by which the queue's own retry is told from other timers. */
 const RETRY_MS = 12_345;
 
 let sockets: RecordedEnvironment;
@@ -14,8 +15,10 @@ let address: string;
 let subscriber: Subscriber;
 let receiving: Promise<void>;
 let received: string[];
-let lane: BroadcastLane;
-/** Retries that the lane has asked for, to be run by hand: as they do that were about to run when they were cancelled. */
+let slots: ConnectionSlots;
+let queue: BroadcastQueue;
+let sequence = 0;
+/** Retries that the queue has asked for, to be run by hand: as they do that were about to run when they were cancelled. */
 let retries: (() => void)[];
 /** What gives the frame of a broadcast. */
 let prepare: (name: string) => Promise<string>;
@@ -39,18 +42,33 @@ beforeEach(async () => {
       return () => undefined;
     },
   };
-  const owner: LaneOwner = {
-    prepare: ({ name }) => prepare(name),
+  const evicted: Item[] = [];
+  const owner: QueueOwner = {
+    prepare: async ({ name }) => Buffer.from(await prepare(name)),
     replied: () => Promise.resolve('settled'),
     settle: () => undefined,
     park: () => undefined,
     resumed: () => undefined,
+    // What waits in the store.
+    evicted: (item) => void evicted.push(item),
+    readWaiting: () => Promise.resolve({ items: evicted.splice(0), upTo: '' }),
+    refuseWaiting: () => undefined,
+    hasRoom: true,
   };
   const environment = { ...sockets, clock, shard: wholeDeployment(newId), backOff: () => RETRY_MS };
-  lane = new BroadcastLane(address, owner, environment, () => undefined);
+  slots = new ConnectionSlots(systemClock);
+  queue = new BroadcastQueue({
+    address,
+    outbox: owner,
+    environment,
+    slots,
+    isBehind: false,
+    onIdle: () => undefined,
+  });
 });
 afterEach(async () => {
-  await lane.close();
+  await queue.close();
+  slots.close();
   subscriber.close();
   await receiving;
   sockets.context.close();
@@ -68,17 +86,18 @@ function broadcast(name: string): void {
     expiresAt: Infinity,
     receivers: [],
   });
-  lane.add({ held, name, address, sequence: name, tries: 0 } satisfies Item);
+  sequence += 1;
+  queue.offer({ held, name, address, sequence: String(sequence), tries: 0 } satisfies Item);
 }
 
 const arrives = (name: string): Promise<void> => becomes(() => received.includes(name), `${name} is received`);
 
-test('a retry that finds nothing left to do does not stop the lane', async () => {
+test('a retry that finds nothing left to do does not stop the queue', async () => {
   prepare = () => Promise.reject(new CmbsError('unavailable', 'The store is away.'));
   broadcast('first');
   await becomes(() => retries.length > 0, 'the store was away');
   prepare = (name) => Promise.resolve(name);
-  lane.hurry();
+  queue.notify();
   await arrives('first');
   for (const retry of retries) retry();
   broadcast('second');
@@ -98,13 +117,13 @@ test('drained, it finishes the broadcast that is under way and begins no other',
   broadcast('under way');
   broadcast('behind it');
   await becomes(() => isAsked, 'the first is under way');
-  const drained = lane.drain();
+  const drained = queue.drain();
   give();
   await drained;
   await arrives('under way');
   // A peer that comes, or somebody who asks, changes nothing.
-  lane.hurry();
+  queue.notify();
   broadcast('later');
-  await lane.drain();
+  await queue.drain();
   expect(received).toEqual(['under way']);
 });

@@ -1,0 +1,203 @@
+/**
+ * What is broadcast to one peer, in order: at once while its subscription is up, else kept (up to a bound) and
+ * flushed when the subscription appears (layers.md, L2).
+ */
+import { BROADCASTS_AHEAD, DESTINATION_BYTES, SUBSCRIPTION_GRACE_MS } from '@cmbs/shared/limits';
+import { DestinationQueue } from './destination-queue';
+import { heldElsewhere, type Item } from './held-send';
+import { Broadcaster } from './sockets/broadcaster';
+
+export class BroadcastQueue extends DestinationQueue {
+  readonly via = 'broadcast';
+  #broadcaster: Broadcaster | undefined;
+  #isFlushing = false;
+  /** Frames of the next ones: what is claimed together shares a commit. */
+  readonly #prepared = new Map<Item, Promise<Buffer | undefined>>();
+  /** The last flush, for who waits for its end. */
+  #flushed: Promise<void> | undefined;
+  #cancelGrace: (() => void) | undefined;
+  #cancelRetry: (() => void) | undefined;
+  #retries = 0;
+
+  get use(): 'idle' | 'stuck' | 'busy' {
+    if (this.#isFlushing) return 'busy';
+    return this.items.length === 0 && !this.hasMore ? 'idle' : 'stuck';
+  }
+
+  protected get inFlight(): number {
+    return this.#isFlushing ? 1 : 0;
+  }
+
+  protected get isConnected(): boolean {
+    return this.#broadcaster?.subscribed === true;
+  }
+
+  protected accepted(): void {
+    this.#look();
+  }
+
+  notify(): void {
+    this.#look();
+  }
+
+  async drain(): Promise<void> {
+    this.isDraining = true;
+    this.#cancelGrace?.();
+    this.#cancelRetry?.();
+    await this.#flushed;
+  }
+
+  override async close(): Promise<void> {
+    this.#cancelRetry?.();
+    await super.close();
+  }
+
+  protected async closeConnection(): Promise<void> {
+    this.#cancelGrace?.();
+    this.#cancelGrace = undefined;
+    const broadcaster = this.#broadcaster;
+    this.#broadcaster = undefined;
+    await broadcaster?.close();
+  }
+
+  protected crowdedOut(reason: string): void {
+    this.#wait(reason);
+    this.evict();
+  }
+
+  protected yielded(): void {
+    this.#wait(`nobody takes it at ${this.address} yet`);
+    this.evict();
+  }
+
+  protected proceed(): void {
+    this.#look();
+  }
+
+  /** Flushes when the peer is subscribed, says "waiting" when it is away, else gives the subscription a moment. */
+  #look(): void {
+    if (this.isClosed || this.isDraining || (this.items.length === 0 && !this.hasMore)) return;
+    if (!this.ask()) return;
+    const broadcaster = this.#broadcaster;
+    if (broadcaster === undefined) return;
+    if (broadcaster.subscribed) {
+      this.readOn();
+      // What has to go before these is on its way from the store.
+      if (!this.#isFlushing && !this.isBehind) this.#flushed = this.#flush(broadcaster);
+    } else if (broadcaster.state === 'down') this.#isAbsent(`nobody listens at ${this.address}`);
+    else {
+      this.#cancelGrace ??= this.environment.clock.after(SUBSCRIPTION_GRACE_MS, () => {
+        this.#cancelGrace = undefined;
+        if (broadcaster === this.#broadcaster && !broadcaster.subscribed) {
+          this.#isAbsent(`no subscription from ${this.address} yet`);
+        }
+      });
+    }
+  }
+
+  connect(): void {
+    const { context, log, counters, clock } = this.environment;
+    let broadcaster: Broadcaster;
+    try {
+      broadcaster = new Broadcaster(this.address, { context, log, counters, clock });
+    } catch (error) {
+      this.cannotConnect(error);
+      return;
+    }
+    this.#broadcaster = broadcaster;
+    broadcaster.onSubscription(() => this.#look());
+    broadcaster.onState((state) => {
+      if (state === 'up') this.slots.isUp(this);
+      else if (state === 'connecting') this.slots.isTrying(this);
+      else this.slots.isDown(this);
+      this.#look();
+    });
+    broadcaster.onWritable(() => this.#look());
+    this.#look();
+  }
+
+  /** Nobody takes it now: it waits in the store, and the socket, or its next turn, tells when somebody does. */
+  #isAbsent(reason: string): void {
+    this.#wait(reason);
+    this.evict();
+    if (this.#broadcaster?.state === 'down') this.slots.isDown(this);
+  }
+
+  #prepareAhead(): void {
+    let bytes = 0;
+    for (const item of this.items.slice(0, BROADCASTS_AHEAD)) {
+      bytes += item.held.bytes;
+      if (bytes > DESTINATION_BYTES && item !== this.items[0]) return;
+      if (this.#prepared.has(item)) continue;
+      this.outbox.resumed(item);
+      const preparing = this.outbox.prepare(item, false);
+      // Awaited in order; until then a failure must not count as unhandled.
+      preparing.catch(() => undefined);
+      this.#prepared.set(item, preparing);
+    }
+  }
+
+  #parkPrepared(reason: string): void {
+    for (const item of this.#prepared.keys()) this.outbox.park(item, { reason, state: 'waiting' });
+    this.#prepared.clear();
+  }
+
+  protected override removed(item: Item): void {
+    super.removed(item);
+    this.#prepared.delete(item);
+  }
+
+  #wait(reason: string): void {
+    this.#prepared.clear();
+    for (const item of this.items) this.outbox.park(item, { reason, state: 'waiting' });
+  }
+
+  async #flush(broadcaster: Broadcaster): Promise<void> {
+    this.#isFlushing = true;
+    this.#cancelRetry?.();
+    this.#cancelGrace?.();
+    this.#cancelGrace = undefined;
+    try {
+      for (let item = this.items[0]; item !== undefined && this.#isGoing(broadcaster); item = this.items[0]) {
+        this.#prepareAhead();
+        const frame = await this.#prepared.get(item);
+        if (this.items[0] !== item) continue;
+        if (!this.environment.shard.isCurrent()) throw heldElsewhere();
+        if (frame !== undefined && !(await broadcaster.send(frame))) {
+          // Full, or the subscription went: it stays first, and the socket tells when to look again.
+          this.#parkPrepared(`${this.address} does not take it now`);
+          break;
+        }
+        this.#prepared.delete(item);
+        if (this.items[0] === item) this.items.shift();
+        item.held.queued.delete(item.name);
+        if (frame !== undefined) {
+          this.environment.counters.add('cmbs_deliveries', { layer: 'l2', outcome: 'sent' });
+          item.tries += 1;
+          this.outbox.settle(item, { state: 'sent' });
+        }
+        this.#retries = 0;
+        this.readOn();
+      }
+    } catch (error) {
+      this.environment.log.error('destination queue failed; trying again', {
+        address: this.address,
+        cause: error,
+      });
+      this.#wait('the store does not answer');
+      this.#retries += 1;
+      const { clock, backOff } = this.environment;
+      this.#cancelRetry = clock.after(backOff(this.#retries), () => this.#look());
+    } finally {
+      // At once, and not when the promise settles: what is added in between would be left lying.
+      this.#isFlushing = false;
+    }
+    this.readOn();
+    this.watchIdle();
+  }
+
+  /** A method, since a property that changes during an `await` looks constant to the compiler. */
+  #isGoing(broadcaster: Broadcaster): boolean {
+    return broadcaster === this.#broadcaster && !this.isDraining && !this.isClosed;
+  }
+}

@@ -1,0 +1,216 @@
+/**
+ * Who may have a connection. Destinations that answer keep theirs as long as they are used; those that are not known to be
+ * there share a few, and take turns: first what was never tried or was there before, then what somebody sends to, then the
+ * one that has waited longest. However many peers are absent, one that is there finds a connection.
+ */
+import type { Clock } from '@cmbs/shared';
+import {
+  MAX_CONNECTIONS_OUT,
+  MAX_LINGERING,
+  MAX_PROBES,
+  PROBE_MS,
+  PROBE_TICK_MS,
+  PROBES_PER_TICK,
+} from '@cmbs/shared/limits';
+
+export interface ConnectionUser {
+  /** Opens a connection; {@link ConnectionSlots.isUp} or {@link ConnectionSlots.isDown} is called with what became of it. */
+  connect(): void;
+  /** Closes it for others. Not called in return for {@link ConnectionSlots.giveBack}. */
+  disconnect(): void;
+  /** `idle`: nothing goes over it; `stuck`: nothing can go now; both give way to others. */
+  readonly use: 'idle' | 'stuck' | 'busy';
+}
+
+export interface ConnectionLimits {
+  /** Connections of all kinds. */
+  readonly connections: number;
+  /** Attempts under way. */
+  readonly probes: number;
+  /** Attempts that failed and go on by themselves. */
+  readonly lingering: number;
+}
+
+const DEFAULTS: ConnectionLimits = {
+  connections: MAX_CONNECTIONS_OUT,
+  probes: MAX_PROBES,
+  lingering: MAX_LINGERING,
+};
+
+/** One connection in so many is for those that come last. */
+const LAST_FIRST = 4;
+
+export class ConnectionSlots {
+  readonly #clock: Clock;
+  readonly #limits: ConnectionLimits;
+  /** Attempts whose outcome is not known, and when they began; each map the oldest first. */
+  readonly #probing = new Map<ConnectionUser, number>();
+  /** Peers that are there, and since when. */
+  readonly #up = new Map<ConnectionUser, number>();
+  readonly #down = new Set<ConnectionUser>();
+  /** Wait for a connection: never tried or there before, asked for, in turn. */
+  readonly #lines = [new Set<ConnectionUser>(), new Set<ConnectionUser>(), new Set<ConnectionUser>()] as const;
+  /** Without a connection, since nobody was there; their turn comes. */
+  readonly #absent = new Set<ConnectionUser>();
+  #cancelTick: (() => void) | undefined;
+  #cancelEnd: (() => void) | undefined;
+  #granted = 1;
+  #isGranting = false;
+  #isClosed = false;
+
+  constructor(clock: Clock, limits: Partial<ConnectionLimits> = {}) {
+    this.#clock = clock;
+    this.#limits = { ...DEFAULTS, ...limits };
+  }
+
+  /** Connections that are open. */
+  get size(): number {
+    return this.#probing.size + this.#up.size + this.#down.size;
+  }
+
+  /** Asks for a connection; false when it has to wait. {@link ConnectionUser.connect} may be called before this returns. */
+  ask(user: ConnectionUser): boolean {
+    if (this.has(user)) return true;
+    const wasAbsent = this.#absent.delete(user) || this.#lines[1].has(user) || this.#lines[2].delete(user);
+    (wasAbsent ? this.#lines[1] : this.#lines[0]).add(user);
+    this.#grant();
+    return this.has(user);
+  }
+
+  /** The peer is there. */
+  isUp(user: ConnectionUser): void {
+    if (!this.has(user)) return;
+    this.#probing.delete(user);
+    this.#down.delete(user);
+    this.#up.set(user, this.#clock.now());
+    this.#grant();
+  }
+
+  /** Nobody is there; the connection goes on trying while there are few such. */
+  isDown(user: ConnectionUser): void {
+    if (!this.has(user)) return;
+    this.#probing.delete(user);
+    this.#up.delete(user);
+    this.#down.add(user);
+    while (this.#down.size > this.#limits.lingering) this.#dismiss(first(this.#down));
+    this.#grant();
+  }
+
+  /** Another attempt of an open connection is under way. */
+  isTrying(user: ConnectionUser): void {
+    if (!this.has(user) || this.#probing.has(user)) return;
+    this.#up.delete(user);
+    this.#down.delete(user);
+    this.#probing.set(user, this.#clock.now());
+  }
+
+  /** The user has closed its connection, or needs none any more. */
+  giveBack(user: ConnectionUser): void {
+    this.#forget(user);
+    this.#absent.delete(user);
+    for (const line of this.#lines) line.delete(user);
+    this.#grant();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#cancelTick?.();
+    this.#cancelEnd?.();
+  }
+
+  has(user: ConnectionUser): boolean {
+    return this.#probing.has(user) || this.#up.has(user) || this.#down.has(user);
+  }
+
+  #forget(user: ConnectionUser): void {
+    this.#probing.delete(user);
+    this.#up.delete(user);
+    this.#down.delete(user);
+  }
+
+  /** Takes a connection away from one that is absent; its turn comes again. */
+  #dismiss(user: ConnectionUser | undefined): void {
+    if (user === undefined) return;
+    this.#forget(user);
+    this.#absent.add(user);
+    user.disconnect();
+    this.#tickSoon();
+  }
+
+  #grant(): void {
+    // Who connects or gives way may call back.
+    if (this.#isGranting) return;
+    this.#isGranting = true;
+    try {
+      while (!this.#isClosed) {
+        const waiting = this.#lines.filter(({ size }) => size > 0);
+        // Now and then the last come first: a flood of new addresses must not keep an absent peer out for ever.
+        const line = this.#granted % LAST_FIRST === 0 ? waiting.at(-1) : waiting[0];
+        const next = line === undefined ? undefined : first(line);
+        if (line === undefined || next === undefined || !this.#makeRoom()) return;
+        this.#granted += 1;
+        line.delete(next);
+        this.#probing.set(next, this.#clock.now());
+        next.connect();
+      }
+    } finally {
+      this.#isGranting = false;
+    }
+  }
+
+  #makeRoom(): boolean {
+    if (this.#probing.size >= this.#limits.probes && !this.#endLongest()) return false;
+    if (this.size < this.#limits.connections) return true;
+    const giving = first(this.#down) ?? [...this.#up.keys()].find(({ use }) => use === 'idle');
+    if (giving === undefined) return this.#endStuck();
+    this.#dismiss(giving);
+    return true;
+  }
+
+  /** Ends a connection over which nothing can go, if it has had its time: a subscription comes after the connection. */
+  #endStuck(): boolean {
+    for (const [user, since] of this.#up) {
+      if (user.use === 'stuck') return this.#endSince(user, since);
+    }
+    return false;
+  }
+
+  /** Ends the longest attempt if it has had its time; a peer that is there answers well within it. */
+  #endLongest(): boolean {
+    const [oldest] = this.#probing;
+    if (oldest === undefined) return false;
+    return this.#endSince(...oldest);
+  }
+
+  #endSince(user: ConnectionUser, since: number): boolean {
+    const left = since + PROBE_MS - this.#clock.now();
+    if (left <= 0) {
+      this.#dismiss(user);
+      return true;
+    }
+    this.#cancelEnd ??= this.#clock.after(left, () => {
+      this.#cancelEnd = undefined;
+      this.#grant();
+    });
+    return false;
+  }
+
+  /** One timer for all that are absent, and a bounded number of attempts each time. */
+  #tickSoon(): void {
+    if (this.#isClosed || this.#cancelTick !== undefined) return;
+    this.#cancelTick = this.#clock.after(PROBE_TICK_MS, () => {
+      this.#cancelTick = undefined;
+      for (const user of [...this.#absent].slice(0, Math.max(0, PROBES_PER_TICK - this.#lines[2].size))) {
+        this.#absent.delete(user);
+        this.#lines[2].add(user);
+      }
+      this.#grant();
+      if (this.#absent.size > 0) this.#tickSoon();
+    });
+  }
+}
+
+function first<T>(set: ReadonlySet<T>): T | undefined {
+  for (const one of set) return one;
+  return undefined;
+}

@@ -1,0 +1,119 @@
+/**
+ * When sends expire: those of the next two minutes are known here, the others are found in the store by the minute in
+ * which they are due. So what is held nowhere expires too, and nothing is read that is not due soon.
+ */
+import type { Clock, Log } from '@cmbs/shared';
+import { DUE_FIELD, dueMinute, sendOf, SENDS, type Send } from '@cmbs/shared/broker/send';
+import type { Store } from '@cmbs/shared/store/store';
+
+const MINUTE_MS = 60_000;
+/** Sends on one page, and pages of one minute; what is left of that is read again a minute later. */
+const PAGE = 1000;
+const PAGES = 10;
+
+export interface ExpiryParts {
+  readonly store: Pick<Store, 'query'>;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly expire: (sendId: string) => void;
+}
+
+export class Expiry {
+  readonly #parts: ExpiryParts;
+  /** Ids of sends to the time at which they are due. */
+  readonly #due = new Map<string, number>();
+  /** Until then all that is due is known. */
+  #horizon = 0;
+  #nextAt = Infinity;
+  #cancelNext: (() => void) | undefined;
+  #cancelMinute: (() => void) | undefined;
+  #isClosed = false;
+
+  constructor(parts: ExpiryParts) {
+    this.#parts = parts;
+  }
+
+  /** Begins to look ahead. */
+  open(): void {
+    const { clock } = this.#parts;
+    this.#horizon = startOfMinute(clock.now()) + 2 * MINUTE_MS;
+    void this.#lookAhead([-1, 0, 1]);
+  }
+
+  /** A send is there, or was found. */
+  note({ id, expiresAt, bytes }: Pick<Send, 'id' | 'expiresAt' | 'bytes'>): void {
+    // What an earlier release queued is in no minute of the store.
+    const isFound = bytes !== undefined && expiresAt >= this.#horizon;
+    if (isFound || this.#isClosed) return;
+    this.#due.set(id, expiresAt);
+    this.#wakeAt(expiresAt);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#cancelNext?.();
+    this.#cancelMinute?.();
+  }
+
+  #wakeAt(time: number): void {
+    if (time >= this.#nextAt || this.#isClosed) return;
+    const { clock } = this.#parts;
+    this.#cancelNext?.();
+    this.#nextAt = time;
+    this.#cancelNext = clock.after(Math.min(Math.max(time - clock.now(), 0), MINUTE_MS), () => this.#wake());
+  }
+
+  #wake(): void {
+    const { clock, expire } = this.#parts;
+    this.#nextAt = Infinity;
+    const now = clock.now();
+    let earliest = Infinity;
+    for (const [id, at] of this.#due) {
+      if (at > now) earliest = Math.min(earliest, at);
+      else {
+        this.#due.delete(id);
+        expire(id);
+      }
+    }
+    if (earliest !== Infinity) this.#wakeAt(earliest);
+  }
+
+  /** Reads what is due in minutes counted from the present one, and goes on with the next one in a minute. */
+  async #lookAhead(minutes: readonly number[]): Promise<void> {
+    const { clock, log } = this.#parts;
+    const now = startOfMinute(clock.now());
+    let left: readonly number[] = [];
+    try {
+      for (const minute of minutes) {
+        if (!this.#isClosed && !(await this.#read(now + minute * MINUTE_MS))) left = [...left, minute - 1];
+      }
+    } catch (error) {
+      log.warn('what expires soon could not be read', { cause: error });
+      left = minutes.map((minute) => minute - 1);
+    }
+    if (this.#isClosed) return;
+    this.#cancelMinute = clock.after(MINUTE_MS, () => {
+      this.#horizon = startOfMinute(clock.now()) + 2 * MINUTE_MS;
+      void this.#lookAhead([...new Set([...left, 0, 1])]);
+    });
+  }
+
+  /** False when there may be more. */
+  async #read(minute: number): Promise<boolean> {
+    let after: string | undefined;
+    for (let page = 0; page < PAGES; page += 1) {
+      const { docs, next } = await this.#parts.store.query({
+        collection: SENDS,
+        where: [{ field: DUE_FIELD, value: dueMinute(minute) }],
+        limit: PAGE,
+        ...(after === undefined ? {} : { after }),
+      });
+      for (const doc of docs) this.note(sendOf(doc));
+      if (next === undefined) return true;
+      after = next;
+    }
+    return false;
+  }
+}
+
+const startOfMinute = (at: number): number => Math.floor(at / MINUTE_MS) * MINUTE_MS;

@@ -1,0 +1,352 @@
+/**
+ * What waits for one address, in order, over one {@link Requester}: up to a window of requests in flight, resent a few
+ * times when a reply is missing, then backing off; at once when the peer comes back (layers.md, Messages).
+ */
+import { CmbsError } from '@cmbs/shared';
+import { ATTEMPT_TIMEOUT_MS, ATTEMPTS_IN_A_ROW, DESTINATION_BYTES, DESTINATION_WINDOW } from '@cmbs/shared/limits';
+import { lineOf } from '@cmbs/shared/broker/send';
+import { DestinationQueue } from './destination-queue';
+import { heldElsewhere, type Item } from './held-send';
+import { PeerError, Requester } from './sockets/requester';
+
+interface Parked {
+  readonly reason: string;
+  /** `absent`: nobody listens; each new item and each `notify` looks again, and the socket tells when somebody does. */
+  readonly why: 'absent' | 'failing';
+}
+
+export class RequestQueue extends DestinationQueue {
+  readonly via = 'request';
+  /** Those of the items that somebody may wait for: told when the queue parks. */
+  readonly #hopeful = new Set<Item>();
+  readonly #prepared = new Map<Item, Promise<Buffer | undefined>>();
+  readonly #out = new Set<Item>();
+  #requester: Requester | undefined;
+  #running = false;
+  #parked: Parked | undefined;
+  /** Counts the rounds of requests, so that one silence of the peer is one failure, however many were in flight. */
+  #round = 0;
+  /** Rounds that failed since the last reply. */
+  #failures = 0;
+  /** Times that the queue was parked for a failing peer since the last reply. */
+  #pauses = 0;
+  #cancelBackOff: (() => void) | undefined;
+  /** Ends the wait for a connection. */
+  #wake: (() => void) | undefined;
+  /** Told when nothing is in flight any more. */
+  #landed: () => void = () => undefined;
+
+  get use(): 'idle' | 'stuck' | 'busy' {
+    if (this.#out.size > 0) return 'busy';
+    if (this.#parked !== undefined) return 'stuck';
+    return this.items.length === 0 && !this.hasMore ? 'idle' : 'busy';
+  }
+
+  protected get inFlight(): number {
+    return this.#out.size;
+  }
+
+  protected get isConnected(): boolean {
+    return this.#requester?.state === 'up';
+  }
+
+  protected accepted(item: Item): void {
+    if (this.#parked?.why === 'failing') {
+      this.outbox.park(item, { reason: this.#parked.reason, state: 'queued' });
+      return;
+    }
+    this.#hopeful.add(item);
+    this.notify();
+  }
+
+  /** Somebody waits for an item: look at once whether the peer is back. */
+  notify(): void {
+    if (this.#parked?.why !== 'failing') this.#resume();
+  }
+
+  protected override removed(item: Item): void {
+    super.removed(item);
+    this.#hopeful.delete(item);
+    this.#prepared.delete(item);
+  }
+
+  async drain(): Promise<void> {
+    this.isDraining = true;
+    this.#wake?.();
+    if (this.#out.size > 0) await new Promise<void>((resolve) => (this.#landed = resolve));
+  }
+
+  override async close(): Promise<void> {
+    this.#cancelBackOff?.();
+    await super.close();
+  }
+
+  protected async closeConnection(): Promise<void> {
+    this.#cancelBackOff?.();
+    this.#wake?.();
+    const requester = this.#requester;
+    this.#requester = undefined;
+    await requester?.close();
+  }
+
+  protected crowdedOut(reason: string): void {
+    this.#park({ reason, why: 'absent' });
+  }
+
+  protected yielded(): void {
+    this.#park({ reason: `nobody answers at ${this.address} yet`, why: 'absent' });
+  }
+
+  protected proceed(): void {
+    if (!this.#running && this.#isGoing() && this.items.length > 0) void this.#run();
+  }
+
+  #resume(): void {
+    this.#parked = undefined;
+    this.#cancelBackOff?.();
+    if (this.isDraining || this.isClosed) return;
+    if (this.ask() && !this.#running) void this.#run();
+  }
+
+  connect(): void {
+    const { context, log, counters, clock } = this.environment;
+    let requester: Requester;
+    try {
+      requester = new Requester(this.address, { context, log, counters, clock });
+    } catch (error) {
+      this.cannotConnect(error);
+      return;
+    }
+    this.#requester = requester;
+    requester.onState((state) => {
+      if (requester !== this.#requester) return;
+      if (state === 'connecting') this.slots.isTrying(this);
+      else if (state === 'down') this.#isAbsent();
+      else this.#isThere();
+      if (state !== 'connecting') this.#wake?.();
+    });
+    // It was parked when it waited for the connection, or its turn has come.
+    this.#parked = undefined;
+    if (!this.#running && this.#isGoing()) void this.#run();
+  }
+
+  #isThere(): void {
+    this.slots.isUp(this);
+    this.#failures = 0;
+    this.#pauses = 0;
+    if (this.#parked !== undefined) this.#parked = undefined;
+    this.#cancelBackOff?.();
+    this.readOn();
+    if (!this.#running && this.#isGoing()) void this.#run();
+  }
+
+  #isAbsent(): void {
+    if (this.#isGoing() || this.#parked?.why === 'absent') {
+      this.#park({ reason: `nobody listens at ${this.address}`, why: 'absent' });
+    }
+    this.slots.isDown(this);
+  }
+
+  /** After a failure one goes ahead, so that a peer which refuses some and then takes some changes no order. */
+  get #window(): number {
+    return this.#isFailing ? 1 : DESTINATION_WINDOW;
+  }
+
+  get #isFailing(): boolean {
+    return this.#failures > 0 || this.#pauses > 0;
+  }
+
+  /** The items that may be on their way together with those that are: by number, by bytes, one of each ordering key. */
+  #ahead(): readonly Item[] {
+    const ahead: Item[] = [];
+    const lines = new Set<string>();
+    let bytes = 0;
+    for (const { held } of this.#out) {
+      bytes += held.bytes;
+      const line = lineOf(held.send);
+      if (line !== undefined) lines.add(line);
+    }
+    for (const item of this.items) {
+      const line = lineOf(item.held.send);
+      const isAlone = this.#out.size + ahead.length === 0;
+      if (this.#out.size + ahead.length >= this.#window) break;
+      if (!isAlone && bytes + item.held.bytes > DESTINATION_BYTES) break;
+      // Refused for a moment, it would be overtaken by the next one with its key.
+      if (line !== undefined && lines.has(line)) break;
+      bytes += item.held.bytes;
+      if (line !== undefined) lines.add(line);
+      ahead.push(item);
+    }
+    return ahead;
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    try {
+      while (this.#isGoing()) {
+        for (const item of this.#ahead()) this.#hope(item);
+        const requester = this.#requester;
+        if (requester === undefined) break;
+        // Nothing is claimed, written or read for a peer that is not there.
+        if (requester.hurry() !== 'up' && !(await this.#connects(requester))) continue;
+        this.readOn();
+        // What has to go before these is on its way from the store.
+        if (this.isBehind) break;
+        const ahead = this.#ahead();
+        const [item] = ahead;
+        if (item === undefined) break;
+        for (const each of ahead) this.#prepare(each);
+        const frame = await this.#prepared.get(item);
+        if (this.items.at(0) !== item || requester !== this.#requester) continue;
+        if (!this.#isGoing()) break;
+        // It was prepared ahead: since then this process may have stood still, and another one have taken over.
+        if (!this.environment.shard.isCurrent()) throw heldElsewhere();
+        this.#prepared.delete(item);
+        this.items.shift();
+        this.#hopeful.delete(item);
+        if (frame === undefined) item.held.queued.delete(item.name);
+        else this.#dispatch(requester, item, frame);
+        this.readOn();
+      }
+    } catch (error) {
+      this.environment.log.error('destination queue failed; trying again', {
+        address: this.address,
+        cause: error,
+      });
+      this.#park({ reason: 'the store does not answer', why: 'failing' });
+    } finally {
+      this.#running = false;
+    }
+    // What changed while the last step was under way (a new item, a resumption) found the queue running.
+    if (this.#isGoing() && this.isConnected && !this.isBehind && this.#ahead().length > 0) void this.#run();
+    else this.watchIdle();
+  }
+
+  #hope(item: Item): void {
+    this.#hopeful.add(item);
+    this.outbox.resumed(item);
+  }
+
+  #prepare(item: Item): void {
+    if (this.#prepared.has(item) || !this.items.includes(item)) return;
+    this.#hope(item);
+    const preparing = this.outbox.prepare(item, this.#isFailing);
+    // Awaited in order; until then a failure must not count as unhandled.
+    preparing.catch(() => undefined);
+    this.#prepared.set(item, preparing);
+  }
+
+  /** Waits for the outcome of the attempt to connect; false when there is no peer, and then the queue is parked. */
+  async #connects(requester: Requester): Promise<boolean> {
+    if (requester.state === 'connecting') {
+      const { clock } = this.environment;
+      let cancel = (): void => undefined;
+      await new Promise<void>((resolve) => {
+        cancel = clock.after(ATTEMPT_TIMEOUT_MS, resolve);
+        this.#wake = resolve;
+      });
+      cancel();
+      this.#wake = undefined;
+    }
+    if (requester !== this.#requester) return false;
+    if (requester.state === 'up') return true;
+    if (this.#isGoing()) this.#isAbsent();
+    return false;
+  }
+
+  /** A method, since a property that changes during an `await` looks constant to the compiler. */
+  #isGoing(): boolean {
+    return this.#parked === undefined && !this.isDraining && !this.isClosed;
+  }
+
+  #dispatch(requester: Requester, item: Item, frame: Buffer): void {
+    this.#out.add(item);
+    const round = this.#round;
+    requester
+      .request(frame, { timeoutMs: ATTEMPT_TIMEOUT_MS })
+      .then(
+        async (reply) => {
+          item.tries += 1;
+          const outcome = await this.outbox.replied(item, reply);
+          if (outcome === 'settled') {
+            this.#failures = 0;
+            this.#pauses = 0;
+          } else {
+            this.environment.counters.add('cmbs_retries', { layer: item.held.send.layer });
+            this.#putBack(item, outcome.retry);
+          }
+        },
+        (error: unknown) => this.#onError(item, error, round),
+      )
+      .catch((error: unknown) => {
+        this.environment.log.error('reply not handled; trying again', { address: this.address, cause: error });
+        this.#putBack(item, 'the reply could not be recorded');
+      })
+      .finally(() => {
+        this.#out.delete(item);
+        if (this.#out.size === 0) this.#landed();
+        this.readOn();
+        if (!this.#running && this.#isGoing() && this.items.length > 0) this.#resume();
+        else this.watchIdle();
+      });
+  }
+
+  #onError(item: Item, error: unknown, round: number): void {
+    if (!(error instanceof PeerError)) {
+      if (error instanceof CmbsError && error.code === 'too_large') {
+        this.outbox.settle(item, { state: 'failed', reason: error.message });
+        return;
+      }
+      throw error;
+    }
+    if (error.sent) item.tries += 1;
+    this.environment.counters.add('cmbs_retries', { layer: item.held.send.layer });
+    switch (error.reason) {
+      case 'no_listener':
+        this.#keep(item);
+        this.#isAbsent();
+        return;
+      case 'closed':
+      case 'aborted':
+        this.#keep(item);
+        return;
+      case 'lost':
+      case 'timeout':
+        if (round === this.#round) {
+          this.#round += 1;
+          this.#failures += 1;
+        }
+        if (this.#failures >= ATTEMPTS_IN_A_ROW) this.#putBack(item, `no reply from ${this.address}`);
+        else this.#keep(item);
+        return;
+    }
+  }
+
+  #keep(item: Item): void {
+    this.insert(item);
+    this.#hopeful.add(item);
+  }
+
+  /** Puts an item back and leaves the peer alone for a while. */
+  #putBack(item: Item, reason: string): void {
+    this.#keep(item);
+    this.#park({ reason, why: 'failing' });
+  }
+
+  #park(parked: Parked): void {
+    // What was prepared is claimed again when the queue goes on; frames of parked items are not kept.
+    this.#prepared.clear();
+    const hopeful = [...this.#hopeful];
+    this.#hopeful.clear();
+    for (const item of hopeful) this.outbox.park(item, { reason: parked.reason, state: 'queued' });
+    if (parked.why === 'absent') this.evict();
+    if (this.#parked?.why === parked.why) return;
+    this.#parked = parked;
+    this.#cancelBackOff?.();
+    // Who is absent has its turn with the others that are.
+    if (parked.why === 'absent') return;
+    const { clock, backOff } = this.environment;
+    this.#pauses += 1;
+    this.#cancelBackOff = clock.after(backOff(this.#pauses), () => this.#resume());
+  }
+}

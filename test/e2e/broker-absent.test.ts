@@ -1,0 +1,139 @@
+/** Peers that are absent cost next to nothing, and keep nobody else out. */
+import { readdirSync } from 'node:fs';
+import { localTest } from './engine';
+import { CMBS, eventually, Fleet, freeSocket, MESSAGE, contentOf, type Deployment, type Member } from './harness';
+import { ScriptedPeer } from './broker-peers';
+
+jest.setTimeout(120_000);
+jest.mock('@cmbs/shared/limits', () => ({
+  ...jest.requireActual<object>('@cmbs/shared/limits'),
+  // So that all have their turn within the time of a test.
+  PROBES_PER_TICK: 64,
+  PROBE_TICK_MS: 250,
+}));
+
+/** Ports that nobody has: below those that the system gives out. */
+const DEAD_PORT = 20_000;
+const ABSENT = 400;
+/** Attempts under way and those that linger take three or four each; a connection for each peer would take more. */
+const MOST_DESCRIPTORS = 640;
+
+const fleet = new Fleet();
+afterEach(() => fleet.close());
+
+/** Creates messages in batches. */
+async function create(here: Deployment, layer: 'l1' | 'l2', all: readonly object[]): Promise<void> {
+  for (let at = 0; at < all.length; at += 250) {
+    const resources = all.slice(at, at + 250).map((attributes) => ({
+      kind: MESSAGE,
+      mixins: [CMBS + layer],
+      attributes,
+    }));
+    await here.must(201, here.request('POST', '/cmbs/message/', JSON.stringify({ resources })));
+  }
+}
+
+async function sendAll(here: Deployment, layer: 'l1' | 'l2', from: Member): Promise<void> {
+  await here.must(
+    200,
+    here.request(
+      'POST',
+      `/cmbs/message/${layer}/?action=send_${layer}`,
+      { attributes: { from: from.id } },
+      { Prefer: 'respond-async' },
+    ),
+  );
+}
+
+const descriptors = (): number => readdirSync('/proc/self/fd').length;
+
+localTest(
+  'hundreds of dead peers leave room for one that is there, and give back what they use',
+  async () => {
+    const [here, there] = await Promise.all([fleet.start(), fleet.start()]);
+    const sender = await here.member();
+    const receiver = await there.member({ start: ['l1'] });
+    const late = await there.member();
+    await create(here, 'l1', [
+      ...Array.from({ length: ABSENT }, (_, n) => ({
+        'cmbs.message.l1_socket_receiver_member': `tcp://127.0.0.1:${DEAD_PORT + n}`,
+        'cmbs.message.message_content': 'x',
+      })),
+      { 'cmbs.message.l1_socket_receiver_member': late.sockets.l1, 'cmbs.message.message_content': 'late' },
+    ]);
+    const before = descriptors();
+    await sendAll(here, 'l1', sender);
+    const sent = await here.send('l1', { to: receiver.sockets.l1, from: sender.id });
+    expect([sent.status, sent.delivery.state]).toEqual([200, 'delivered']);
+    await eventually(
+      () => here.metric('cmbs_sends_held'),
+      (held) => held === 0,
+      'nothing that waits is in memory',
+      60_000,
+    );
+    expect(await here.metric('cmbs_sends_queued')).toBe(ABSENT + 1);
+    expect(descriptors() - before).toBeLessThan(MOST_DESCRIPTORS);
+    // One that comes back is noticed in its turn.
+    await there.must(200, there.act(late.path, 'start_l1'));
+    const entries = await there.receives(late, 1, 60_000);
+    expect(entries.map(contentOf)).toEqual(['late']);
+  },
+  120_000,
+);
+
+localTest('what waits for a peer lies in the store, and goes in its order when the peer is back', async () => {
+  const [here, there] = await Promise.all([fleet.start(), fleet.start()]);
+  const sender = await here.member();
+  const late = await there.member();
+  const numbers = Array.from({ length: 300 }, (_, n) => n);
+  for (const n of numbers) {
+    const path = await here.message('l1', { to: late.sockets.l1, content: n });
+    await here.must(202, here.act(path, 'send_l1', { from: sender.id }, { Prefer: 'respond-async' }));
+  }
+  await eventually(
+    () => here.metric('cmbs_sends_held'),
+    (held) => held === 0,
+    'nothing that waits is in memory',
+  );
+  await there.must(200, there.act(late.path, 'start_l1'));
+  const entries = await there.receives(late, numbers.length, 60_000);
+  expect(entries.map(contentOf)).toEqual(numbers);
+});
+
+test('messages of one key do not overtake one that its receiver refuses for a moment', async () => {
+  const here = await fleet.start();
+  const sender = await here.member();
+  const l32 = await freeSocket();
+  await here.member({ local: false, sockets: { l32 }, topics: ['news'] });
+  const paths: string[] = [];
+  for (const content of ['one', 'two', 'three']) {
+    const { path } = (await here.must(
+      202,
+      here.send('l32', { topics: ['news'], content, orderingKey: 'k', from: sender.id, prefer: 'wait=1' }),
+    )) as Awaited<ReturnType<Deployment['send']>>;
+    paths.push(path);
+  }
+  const peer = fleet.using(
+    await ScriptedPeer.bind(l32, (_body, number) =>
+      number === 1 ? '{"error":{"code":"unavailable","message":"Later."}}' : '{}',
+    ),
+    (one) => one.close(),
+  );
+  for (const path of paths) await here.reaches(path, 'delivered', 30_000);
+  const contents = peer.bodies.map((body) => /"message_content":"(\w+)"/.exec(body)?.[1]);
+  expect(contents).toEqual(['one', 'one', 'two', 'three']);
+});
+
+localTest('a large broadcast to many absent members takes few descriptors', async () => {
+  const here = await fleet.start();
+  const sender = await here.member();
+  for (let n = 0; n < ABSENT; n += 1) {
+    await here.member({ local: false, sockets: { l2: `tcp://127.0.0.1:${DEAD_PORT + n}` } });
+  }
+  const before = descriptors();
+  const sent = await here.must(202, here.send('l2', { content: 'x'.repeat(900_000), from: sender.id }));
+  const states = sent.delivery.receivers.map(({ state }) => state);
+  expect(states).toHaveLength(ABSENT);
+  expect(descriptors() - before).toBeLessThan(MOST_DESCRIPTORS);
+  expect(await here.metric('cmbs_sends_queued')).toBe(1);
+});
