@@ -758,7 +758,8 @@ export class Outbox implements QueueOwner {
   }
 
   #settleIfDone(held: HeldSend): void {
-    if (held.isSettled && held.outcomes.length === 0) this.#drop(held);
+    // Not while outcomes are being written: who is told would read the message as it was before.
+    if (held.isSettled && held.outcomes.length === 0 && !held.flushing) this.#drop(held);
   }
 
   /** Answers whoever waits, once nothing is being tried and everything is in the store. */
