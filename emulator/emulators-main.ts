@@ -1,7 +1,7 @@
 /** `npm run emulators`: Firestore and Pub/Sub emulators for as long as it runs, or as a command does. */
 import { spawn } from 'node:child_process';
 import { parseArgs } from 'node:util';
-import { type Emulators, EmulatorsMissing, PortTaken, startEmulators } from './emulators';
+import { type Emulators, EmulatorsMissing, PortTaken, startEmulators, WrongEmulatorVariables } from './emulators';
 import suite from './firebase.json';
 import { portOf } from './ports';
 
@@ -94,7 +94,9 @@ main(process.argv.slice(2)).then(
     process.exitCode = code;
   },
   (error: unknown) => {
-    const isExpected = [EmulatorsMissing, PortTaken, Usage].some((expected) => error instanceof expected);
+    const isExpected = [EmulatorsMissing, WrongEmulatorVariables, PortTaken, Usage].some(
+      (expected) => error instanceof expected,
+    );
     const { message, stack = message } = error as Error;
     process.stderr.write(`${isExpected ? message : stack}\n`);
     process.exitCode = error instanceof Usage ? 2 : 1;

@@ -28,12 +28,16 @@ export const HOST_VARIABLES = {
 
 const KINDS = ['firestore', 'pubsub'] as const;
 const LOOPBACK = '127.0.0.1';
+/** Milliseconds that an emulator which runs already may take to answer: a busy machine may keep it waiting for long. */
+const RUNNING_ANSWER_MS = 60_000;
 
 export interface EmulatorsOptions {
   /** Ports to listen on; free ones by default. Without effect on emulators that run already. */
   readonly ports?: Partial<Readonly<Record<EmulatorKind, number>>>;
   /** Where to look for them: `process.env` by default. */
   readonly environment?: Environment;
+  /** Milliseconds that an emulator which a variable names may take to answer. */
+  readonly answerMs?: number;
 }
 
 export interface Emulators {
@@ -54,6 +58,11 @@ export class EmulatorsMissing extends Error {
   override readonly name = 'EmulatorsMissing';
 }
 
+/** The variables name emulators that cannot be used. Not {@link EmulatorsMissing}: somebody counts on them. */
+export class WrongEmulatorVariables extends Error {
+  override readonly name = 'WrongEmulatorVariables';
+}
+
 /** A port that was asked for is somebody else's. */
 export class PortTaken extends Error {
   override readonly name = 'PortTaken';
@@ -65,11 +74,14 @@ export class PortTaken extends Error {
   }
 }
 
-/** Rejects with {@link EmulatorsMissing}, {@link PortTaken}, or with the output of an emulator that did not start. */
+/**
+ * Rejects with {@link EmulatorsMissing}, {@link WrongEmulatorVariables}, {@link PortTaken}, or with the output of an
+ * emulator that did not start.
+ */
 export async function startEmulators(options: EmulatorsOptions = {}): Promise<Emulators> {
-  const { environment = process.env } = options;
+  const { environment = process.env, answerMs = RUNNING_ANSWER_MS } = options;
   return (
-    (await runningEmulators(environment)) ??
+    (await runningEmulators(environment, answerMs)) ??
     (await firebaseEmulators(options, environment)) ??
     (await sdkEmulators(options, environment))
   );
@@ -101,17 +113,19 @@ export async function restartableEmulator(
   };
 }
 
-async function runningEmulators(environment: Environment): Promise<Emulators | undefined> {
+async function runningEmulators(environment: Environment, answerMs: number): Promise<Emulators | undefined> {
   const firestore = environment[HOST_VARIABLES.firestore];
   const pubsub = environment[HOST_VARIABLES.pubsub];
   if (firestore === undefined && pubsub === undefined) return undefined;
   if (firestore === undefined || pubsub === undefined) {
-    throw new EmulatorsMissing(`Set both ${HOST_VARIABLES.firestore} and ${HOST_VARIABLES.pubsub}, or neither.`);
+    throw new WrongEmulatorVariables(
+      `Set both ${HOST_VARIABLES.firestore} and ${HOST_VARIABLES.pubsub}, or neither.`,
+    );
   }
   const hosts = { firestore, pubsub };
   for (const kind of KINDS) {
-    if (await isAnswering(hosts[kind])) continue;
-    throw new EmulatorsMissing(
+    if (await isAnswering(hosts[kind], answerMs)) continue;
+    throw new WrongEmulatorVariables(
       `No emulator answers at ${hosts[kind]}, which ${HOST_VARIABLES[kind]} names; start it or unset the variable.`,
     );
   }

@@ -69,7 +69,13 @@ async function askGcloud(environment: Environment): Promise<string | undefined> 
       { timeout: GCLOUD_MS, env: { ...environment } },
     );
     return stdout.trim() === '' ? undefined : stdout.trim();
-  } catch {
+  } catch (error) {
+    // Slow is not missing: tests would be skipped that have all they need.
+    if ((error as { killed?: boolean }).killed === true) {
+      throw new Error(`gcloud info did not end within ${GCLOUD_MS / 1000} s; set CLOUDSDK_ROOT_DIR.`, {
+        cause: error,
+      });
+    }
     return undefined; // A gcloud that does not run has no emulators either; the caller says what to install.
   }
 }

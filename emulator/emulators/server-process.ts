@@ -86,7 +86,7 @@ export class ServerProcess {
   }
 
   async #answers(): Promise<boolean> {
-    const answers = await Promise.all(this.#command.hosts.map(isAnswering));
+    const answers = await Promise.all(this.#command.hosts.map((host) => isAnswering(host)));
     return answers.every(Boolean);
   }
 
@@ -113,14 +113,14 @@ export class ServerProcess {
   }
 }
 
-/** Whether an HTTP server answers there. */
-export async function isAnswering(host: string): Promise<boolean> {
+/** Whether an HTTP server answers there within so many milliseconds; false at once when nobody listens. */
+export async function isAnswering(host: string, withinMs = ANSWER_MS): Promise<boolean> {
   try {
-    const response = await fetch(`http://${host}/`, { signal: AbortSignal.timeout(ANSWER_MS) });
+    const response = await fetch(`http://${host}/`, { signal: AbortSignal.timeout(withinMs) });
     await response.body?.cancel();
     return response.ok;
   } catch {
-    return false; // Nobody there yet; the caller goes on asking until its deadline.
+    return false; // Nobody answers; the caller asks again until its deadline, or tells.
   }
 }
 

@@ -1,11 +1,19 @@
 /** Which emulators are taken and what is said when there are none, with small programs in the place of the real ones. */
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { EmulatorsMissing, PortTaken, restartableEmulator, startEmulators } from '@cmbs/emulator/emulators';
+import {
+  EmulatorsMissing,
+  PortTaken,
+  restartableEmulator,
+  startEmulators,
+  WrongEmulatorVariables,
+} from '@cmbs/emulator/emulators';
 import { isAnswering } from '@cmbs/emulator/emulators/server-process';
+import startForRun from '../cloud/start-emulators';
+import { VARIABLES } from '../cloud/emulators-of-run';
 import { freePort } from './free-port';
 
 /** Answers GET on the ports after `--port=`, or in the file after `--config`, until it is ended. */
@@ -49,8 +57,10 @@ async function answerOf(host: string): Promise<string> {
   return (await fetch(`http://${host}/`)).text();
 }
 
-async function listen(): Promise<{ readonly server: Server; readonly host: string }> {
-  const server = createServer((_, response) => response.end('Ok'));
+async function listen(
+  answer = (response: ServerResponse): unknown => response.end('Ok'),
+): Promise<{ readonly server: Server; readonly host: string }> {
+  const server = createServer((_, response) => void answer(response));
   const port = await freePort();
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   return { server, host: `127.0.0.1:${(server.address() as AddressInfo).port}` };
@@ -76,11 +86,40 @@ test('A variable that names an emulator which does not answer is an error that s
     environment: environment({ FIRESTORE_EMULATOR_HOST: host, PUBSUB_EMULATOR_HOST: host }),
   });
   await expect(starting).rejects.toThrow(`No emulator answers at ${host}, which FIRESTORE_EMULATOR_HOST names`);
+  await expect(starting).rejects.toThrow(WrongEmulatorVariables);
+});
+
+test('An emulator that runs already may be slow; one that never answers is an error.', async () => {
+  const { server, host } = await listen((response) => setTimeout(() => response.end('Ok'), 2500));
+  const hosts = { FIRESTORE_EMULATOR_HOST: host, PUBSUB_EMULATOR_HOST: host };
+  try {
+    const emulators = await startEmulators({ environment: environment(hosts) });
+    expect(emulators.areOurs).toBe(false);
+    const tooSlow = startEmulators({ environment: environment(hosts), answerMs: 100 });
+    await expect(tooSlow).rejects.toThrow(WrongEmulatorVariables);
+  } finally {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  }
+});
+
+test('A run of tests fails, and skips none, when the emulators that the variables name do not answer.', async () => {
+  const host = `127.0.0.1:${await freePort()}`;
+  const before = { ...process.env };
+  process.env[VARIABLES.identityKey] = join(directory, 'identity.pem');
+  process.env.FIRESTORE_EMULATOR_HOST = host;
+  process.env.PUBSUB_EMULATOR_HOST = host;
+  try {
+    await expect(startForRun()).rejects.toThrow(WrongEmulatorVariables);
+    expect(process.env[VARIABLES.missing]).toBeUndefined();
+  } finally {
+    process.env = before;
+  }
 });
 
 test('One of the two variables alone is an error.', async () => {
   const starting = startEmulators({ environment: environment({ PUBSUB_EMULATOR_HOST: '127.0.0.1:1' }) });
-  await expect(starting).rejects.toThrow(EmulatorsMissing);
+  await expect(starting).rejects.toThrow(WrongEmulatorVariables);
 });
 
 test('The Firebase suite is started where it is on the path, both emulators on the ports asked for.', async () => {
@@ -118,6 +157,7 @@ test('Without Java one line says what to install; with a Java that fails, how it
   await cloudSdk();
   const withoutJava = startEmulators({ environment: inSdk() });
   await expect(withoutJava).rejects.toThrow(/^Install Java 11 or newer[^\n]*$/);
+  await expect(withoutJava).rejects.toThrow(EmulatorsMissing);
   await program('java', '#!/bin/sh\nexit 1\n');
   const broken = startEmulators({ environment: inSdk() });
   await expect(broken).rejects.toThrow(/could not be started: it ended with exit code 1/);
