@@ -53,10 +53,26 @@ describeOnEmulators('Pub/Sub', (hosts) => {
     });
 
     it('that takes nothing has little in hand, holds up nobody, and gets everything when it goes on', async () => {
-      const ordered = Array.from({ length: 20 }, (_, at) => `sensors.${at}`);
-      const topics = [...ordered, ...Array.from({ length: 20 }, (_, at) => `sensors.loose-${at}`)];
+      const ordered = Array.from({ length: 10 }, (_, at) => `sensors.${at}`);
+      const loose = Array.from({ length: 30 }, (_, at) => `sensors.loose-${at}`);
+      const topics = [...ordered, ...loose];
+      const rounds = ['first', 'second', 'third'];
+      const namesOf = (topic: string): readonly string[] => rounds.map((round) => `${round} of ${topic}`);
+      const publish = async (to: readonly string[], orderingKey: string): Promise<void> => {
+        for (const round of rounds) {
+          for (const topic of to) {
+            const attributes = { name: `${round} of ${topic}` };
+            await bus.publish('l32', topic, { data: 'x'.repeat(MIB / 2), attributes, orderingKey });
+          }
+        }
+      };
       await bus.setSubscription({ name: 'stuck', layer: 'l32', patterns: ['sensors.*'] });
       await bus.setSubscription({ name: 'quick', layer: 'l32', patterns: ['sensors.*', 'mark'] });
+      // Published before anybody reads: so the emulator sends all messages of a key at once, and sends all again when
+      // their leases have run out. Of a key of which only the first messages went by a stream that is closed, the
+      // emulator offers the rest by the next stream before it offers those again; Pub/Sub itself starts again at the
+      // first message that was not acknowledged, and so keeps the order.
+      await publish(ordered, 'key');
       /** Names of publications, each once, in the order in which they came first. */
       const offered = new Set<string>();
       bus.consume(
@@ -71,15 +87,7 @@ describeOnEmulators('Pub/Sub', (hosts) => {
       bus.consume('quick', async ({ message: { attributes } }) => void received.add(attributes.name ?? ''), {
         maxInFlight: 10,
       });
-      const rounds = ['first', 'second', 'third'];
-      const namesOf = (topic: string): readonly string[] => rounds.map((round) => `${round} of ${topic}`);
-      for (const round of rounds) {
-        for (const topic of topics) {
-          const attributes = { name: `${round} of ${topic}` };
-          const orderingKey = ordered.includes(topic) ? 'key' : '';
-          await bus.publish('l32', topic, { data: 'x'.repeat(MIB / 2), attributes, orderingKey });
-        }
-      }
+      await publish(loose, '');
       await bus.publish('l32', 'mark', { data: 'x', attributes: { name: 'mark' } });
       const all = topics.length * rounds.length;
       await eventually(
