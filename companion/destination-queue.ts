@@ -71,10 +71,11 @@ export abstract class DestinationQueue implements ConnectionUser {
   offer(item: Item): boolean {
     this.#cancelIdle?.();
     const isFull = this.items.length >= DESTINATION_HELD || (this.items.length > 0 && !this.outbox.hasRoom);
-    const isBehindOthers = this.hasMore && this.isConnected && item.sequence > this.#upTo;
+    const isReading = this.#reading !== undefined;
+    const isBehindOthers = (this.hasMore || isReading) && this.isConnected && item.sequence > this.#upTo;
     if (isFull || isBehindOthers) {
       // Refused since the window is full, it is where no read has been.
-      if (!this.hasMore) {
+      if (!this.hasMore && !isReading) {
         this.#upTo = this.items.at(-1)?.sequence ?? '';
         this.#cursor = undefined;
       }
@@ -221,6 +222,7 @@ export abstract class DestinationQueue implements ConnectionUser {
     if (!this.#isBehind && this.items.length + this.inFlight > DESTINATION_HELD / 2) return;
     this.#reading = this.#read().finally(() => {
       this.#reading = undefined;
+      this.readOn();
       if (this.isConnected) this.proceed();
       this.watchIdle();
     });
@@ -258,6 +260,7 @@ export abstract class DestinationQueue implements ConnectionUser {
     } catch (error) {
       log.warn('what waits for a destination not read', { address: this.address, cause: error });
       this.hasMore = true;
+      this.#isBehind = true;
       clock.after(backOff(1), () => this.readOn());
     }
   }

@@ -7,6 +7,8 @@ import { DUE_FIELD, dueMinute, sendOf, SENDS, type Send } from '@cmbs/shared/bro
 import type { Store } from '@cmbs/shared/store/store';
 
 const MINUTE_MS = 60_000;
+/** Milliseconds of a pause after which the minutes before are not read any more: a day longer than messages live. */
+const LONGEST_GAP_MS = 8 * 24 * 60 * MINUTE_MS;
 /** Sends on one page, and pages of one minute; what is left of that is read again a minute later. */
 const PAGE = 1000;
 const PAGES = 10;
@@ -24,6 +26,8 @@ export class Expiry {
   readonly #due = new Map<string, number>();
   /** Until then all that is due is known. */
   #horizon = 0;
+  /** The first minute that was not read whole. */
+  #unread = 0;
   #nextAt = Infinity;
   #cancelNext: (() => void) | undefined;
   #cancelMinute: (() => void) | undefined;
@@ -35,9 +39,8 @@ export class Expiry {
 
   /** Begins to look ahead. */
   open(): void {
-    const { clock } = this.#parts;
-    this.#horizon = startOfMinute(clock.now()) + 2 * MINUTE_MS;
-    void this.#lookAhead([-1, 0, 1]);
+    this.#unread = startOfMinute(this.#parts.clock.now()) - MINUTE_MS;
+    void this.#lookAhead();
   }
 
   /** A send is there, or was found. */
@@ -78,24 +81,25 @@ export class Expiry {
     if (earliest !== Infinity) this.#wakeAt(earliest);
   }
 
-  /** Reads what is due in minutes counted from the present one, and goes on with the next one in a minute. */
-  async #lookAhead(minutes: readonly number[]): Promise<void> {
+  /**
+   * Reads what is due until the end of the next minute, and goes on in a minute. A process that stood still (the
+   * machine slept) reads the minutes that it has missed.
+   */
+  async #lookAhead(): Promise<void> {
     const { clock, log } = this.#parts;
-    const now = startOfMinute(clock.now());
-    let left: readonly number[] = [];
+    const last = startOfMinute(clock.now()) + MINUTE_MS;
+    this.#horizon = last + MINUTE_MS;
+    // Not further back than what has not expired, and not ahead of a clock that was set back.
+    this.#unread = Math.min(Math.max(this.#unread, last - LONGEST_GAP_MS), last);
     try {
-      for (const minute of minutes) {
-        if (!this.#isClosed && !(await this.#read(now + minute * MINUTE_MS))) left = [...left, minute - 1];
+      for (let minute = this.#unread; minute <= last && !this.#isClosed; minute += MINUTE_MS) {
+        if ((await this.#read(minute)) && minute === this.#unread) this.#unread += MINUTE_MS;
       }
     } catch (error) {
       log.warn('what expires soon could not be read', { cause: error });
-      left = minutes.map((minute) => minute - 1);
     }
     if (this.#isClosed) return;
-    this.#cancelMinute = clock.after(MINUTE_MS, () => {
-      this.#horizon = startOfMinute(clock.now()) + 2 * MINUTE_MS;
-      void this.#lookAhead([...new Set([...left, 0, 1])]);
-    });
+    this.#cancelMinute = clock.after(MINUTE_MS, () => void this.#lookAhead());
   }
 
   /** False when there may be more. */

@@ -96,7 +96,7 @@ export class Forwarding {
       expiresAt: message.expiresAt ?? now + MESSAGE_TTL_MS,
       receivers,
       frame,
-      bytes: frame.length,
+      bytes: Buffer.byteLength(frame),
       ...(message.orderingKey === undefined ? {} : { orderingKey: message.orderingKey }),
       sender: senderOf(message),
     };

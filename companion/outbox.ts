@@ -211,6 +211,8 @@ export class Outbox implements QueueOwner {
       const waiter: Waiter = (reply) => {
         held.waiters.delete(waiter);
         signal?.removeEventListener('abort', giveUp);
+        // Its queue may have left it to the store.
+        this.#release(held);
         resolve(reply);
       };
       const giveUp = (): void => waiter({ outcome: 'queued', reason: held.lastReason ?? 'no outcome in time' });
@@ -566,7 +568,13 @@ export class Outbox implements QueueOwner {
   /** The frame, as one copy for all of its receivers, once there is room for it. */
   async #frameOf(held: HeldSend, isFailing: boolean): Promise<Buffer | undefined> {
     try {
-      held.releaseFrame = await this.#frames.take(held.bytes, isFailing);
+      const release = await this.#frames.take(held.bytes, isFailing);
+      // One that was parked while it waited for its bytes may be asked for twice.
+      const earlier = held.releaseFrame;
+      held.releaseFrame = () => {
+        earlier();
+        release();
+      };
       const text = await this.#textOf(held);
       // Parked meanwhile: it is read again in its turn.
       if (held.trying.size === 0) this.#freeFrame(held);

@@ -95,6 +95,8 @@ export interface LargeTurn {
   /** Whether the answer turned out large. */
   readonly isTaken: boolean;
   readonly claim: () => Promise<void>;
+  /** Gives the turn back: there is nothing to answer yet. */
+  readonly release: () => void;
 }
 
 /** Makes an answer that may turn out large; the turn that it took then ends when it is written, or cannot be made. */
@@ -110,6 +112,10 @@ export async function inTurn(
     },
     claim: async () => {
       done ??= await answers.turn(signal);
+    },
+    release: () => {
+      done?.();
+      done = undefined;
     },
   };
   try {

@@ -114,13 +114,15 @@ export const MAX_PEER_SUBSCRIPTION_BYTES = 64 * 1024;
 export const TCP_KEEPALIVE_IDLE_MS = 30_000;
 /** ZeroMQ sockets of one companion. */
 export const MAX_SOCKETS = 12_288;
-/** Messages that ZeroMQ keeps for one peer in each direction; more than what we let be in flight to it. */
+/** Messages that ZeroMQ keeps to send to one peer; more than what we let be in flight to it. */
 export const SOCKET_HIGH_WATER_MARK = 1000;
-/**
- * Messages, and bytes of them, that are on their way through one socket to its owner, from all peers. Fewer messages
- * than ZeroMQ keeps for one peer, so that it never stops reading from one.
- */
+/** Messages, and bytes of them, that are on their way through one socket to its owner, from all peers. */
 export const RECEIVE_WINDOW_MESSAGES = 900;
+/**
+ * Messages that ZeroMQ keeps from one peer. It learns what was received only after half as many, so this is more than
+ * twice the window: then ZeroMQ never stops reading from a peer.
+ */
+export const RECEIVE_HIGH_WATER_MARK = 2 * RECEIVE_WINDOW_MESSAGES + 200;
 export const RECEIVE_WINDOW_BYTES = 16 * 1024 * 1024;
 /** Messages of one peer in a row while others wait. */
 export const RECEIVE_TURN_MESSAGES = 32;

@@ -12,7 +12,9 @@ export interface GuardOwner {
   /** May a whole message of so many bytes go on now? If not, {@link FrameGuard.resume} asks again. */
   admit(messageBytes: number): boolean;
   forward(bytes: Buffer): void;
-  /** A command after the handshake, which goes on as it is; false when it may not go on now. */
+  /** May a command come at all, after the handshake? `isBetween` two frames of a message. */
+  isAllowed(body: Buffer, isBetween: boolean): boolean;
+  /** An allowed command, which goes on as it is; false when it may not go on now. */
   command(body: Buffer): boolean;
   /** A command of the handshake. @returns the bytes that go on in its place; undefined when the peer was cut off */
   handshake(body: Buffer): Buffer | undefined;
@@ -35,11 +37,11 @@ class Held {
     return this.#filled === 0;
   }
 
-  /** @param missing bytes of the present frame that are still to come: no more is set aside */
-  append(part: Buffer, missing: number): void {
+  /** @param most bytes that a message may have: no more is set aside */
+  append(part: Buffer, most: number): void {
     const needed = this.#filled + part.length;
     if (needed > this.#bytes.length) {
-      const capacity = Math.max(FIRST_CAPACITY, needed, Math.min(2 * this.#bytes.length, needed + missing));
+      const capacity = Math.max(FIRST_CAPACITY, needed, Math.min(2 * this.#bytes.length, most));
       const larger = Buffer.allocUnsafeSlow(capacity);
       this.#bytes.copy(larger, 0, 0, this.#filled);
       this.#bytes = larger;
@@ -153,8 +155,12 @@ export class FrameGuard {
             this.owner.forward(replaced);
             start = at;
             end = at;
+          } else if (!this.owner.isAllowed(body, this.#frames > 0)) {
+            return 'malformed_frame';
           } else if (this.#frames > 0) {
-            continue; // between two frames of a message: it goes on with them
+            // Between two frames of a message: it goes on with them, and counts as they do.
+            this.#messageBytes += length;
+            if (this.#messageBytes > this.maxMessageBytes) return 'message_too_large';
           } else if (this.owner.command(body)) {
             end = at;
           } else {
@@ -209,7 +215,7 @@ export class FrameGuard {
       if (!this.#held.isEmpty) this.owner.forward(this.#held.take());
       this.owner.forward(bytes.subarray(start, end));
     }
-    if (at > end) this.#held.append(bytes.subarray(end, at), this.#missing);
+    if (at > end) this.#held.append(bytes.subarray(end, at), this.maxMessageBytes);
     const rest = bytes.subarray(at);
     // A small rest must not keep the memory of a large chunk alive.
     this.#rest = rest.length > 0 && 2 * rest.length < rest.buffer.byteLength ? Buffer.from(rest) : rest;

@@ -11,6 +11,7 @@ import {
   MAX_RECEIVED_BYTES_HELD,
   MAX_SOCKETS,
   MAX_UNSENT_BYTES_HELD,
+  RECEIVE_HIGH_WATER_MARK,
   SOCKET_HIGH_WATER_MARK,
   SOCKET_LINGER_MS,
 } from '@cmbs/shared/limits';
@@ -29,7 +30,7 @@ export function commonOptions(context: SocketContext) {
     linger: SOCKET_LINGER_MS,
     // The front has cut off what is larger.
     maxMessageSize: HARD_REPLY_BYTES,
-    receiveHighWaterMark: SOCKET_HIGH_WATER_MARK,
+    receiveHighWaterMark: RECEIVE_HIGH_WATER_MARK,
   } as const;
 }
 

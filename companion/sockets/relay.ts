@@ -62,6 +62,8 @@ export interface RelayOptions {
 const PAUSING_BYTES = 64 * 1024;
 /** Bytes of a PONG with the longest context (RFC 37), which libzmq writes for each PING. */
 const PONG_BYTES = 23;
+/** Bytes of a PING's time to live, in front of its context. */
+const TIME_TO_LIVE_BYTES = 2;
 /** Commands that reach the owner of an XPUB as messages. */
 const SUBSCRIPTION_COMMANDS = new Set(['SUBSCRIBE', 'CANCEL']);
 
@@ -100,6 +102,7 @@ export class Relay {
       {
         admit: (bytes) => this.#admit(bytes),
         forward: (bytes) => void this.library.write(bytes),
+        isAllowed: (body, isBetween) => this.#isAllowed(body, isBetween),
         command: (body) => this.#onCommand(body),
         handshake: (body) => this.#onHandshake(body),
       },
@@ -115,6 +118,7 @@ export class Relay {
     peer.on('error', () => undefined);
     peer.on('close', this.#onPeerClose);
     library.on('data', this.#onLibraryData);
+    library.on('drain', () => this.#account());
     library.on('error', () => undefined);
     library.on('close', this.#onLibraryClose);
     this.#cancelHandshake = this.#clock.after(HANDSHAKE_TIMEOUT_MS, () => this.cut('handshake_timeout'));
@@ -202,7 +206,7 @@ export class Relay {
   }
 
   readonly #onPeerData = (chunk: Buffer): void => {
-    if (this.#isGone || this.#cutFor !== undefined || this.library.writableEnded) return;
+    if (this.#isGone || this.#cutFor !== undefined || this.library.destroyed) return;
     const rest = this.#greeting === undefined ? chunk : this.#greet(this.#greeting, chunk);
     if (rest !== undefined && rest.length > 0) this.#after(this.#guard.push(rest));
   };
@@ -234,6 +238,21 @@ export class Relay {
       return readyFrame(properties);
     }
     return undefined;
+  }
+
+  /**
+   * libzmq hands `SUBSCRIBE` and `CANCEL` to the socket whatever its type, and reads 16 bytes from the seventh of a
+   * `PING` on, however short that is.
+   */
+  #isAllowed(body: Buffer, isBetween: boolean): boolean {
+    const command = parseCommand(body);
+    if (command === undefined) return false;
+    if (SUBSCRIPTION_COMMANDS.has(command.name)) return this.options.type === 'XPUB' && !isBetween;
+    if (command.name !== 'PING') return true;
+    if (command.rest.length < TIME_TO_LIVE_BYTES) return false;
+    // While the peer waits for room here, its next PING does too; libzmq would take it for dead.
+    command.rest.fill(0, 0, TIME_TO_LIVE_BYTES);
+    return true;
   }
 
   /** False when the command has to wait. */
@@ -307,6 +326,9 @@ export class Relay {
   };
 
   readonly #onLibraryClose = (): void => {
+    this.#guard.stop();
+    this.window.leave(this);
+    this.#account();
     if (this.peer.destroyed) return;
     const cancel = this.#clock.after(SOCKET_LINGER_MS, () => this.peer.destroy());
     this.peer.once('close', cancel);
@@ -318,7 +340,7 @@ export class Relay {
   /** Tells what this connection holds; only the changes, since most messages come and go within one chunk. */
   #account(): void {
     const { received, unsent } = this.options.environment.context;
-    const receivedBytes = this.#isGone ? 0 : this.#guard.heldBytes;
+    const receivedBytes = this.#isGone ? 0 : this.#guard.heldBytes + this.library.writableLength;
     if (receivedBytes !== this.#received.bytes) {
       this.#received.bytes = receivedBytes;
       received.set(this.#received, receivedBytes);

@@ -66,14 +66,15 @@ const within = (request: OcciRequest, ms: number): AbortSignal =>
 async function read(request: OcciRequest, app: App, at: Address, turn: LargeTurn): Promise<OcciResponse> {
   const peek = request.method === 'HEAD' || isFollowedLink(request);
   const cursor = queryValue(request, 'cursor');
+  const waitMs = wholeNumber(request, 'wait', 0, 0, MAX_WAIT_S) * 1000;
   const options = {
-    signal: request.signal,
+    // A reader that waits is answered when the server stops; one look at an inbox is short.
+    ...(waitMs === 0 ? { signal: request.signal } : {}),
     claim: turn.claim,
     limit: wholeNumber(request, 'number', DEFAULT_INBOX_PAGE, 1, MAX_INBOX_PAGE),
     leaseMs: peek ? 0 : wholeNumber(request, 'lease', DEFAULT_LEASE_S, 0, MAX_LEASE_S) * 1000,
     ...(cursor === undefined ? {} : { cursor }),
   };
-  const waitMs = wholeNumber(request, 'wait', 0, 0, MAX_WAIT_S) * 1000;
   const deadline = app.clock.now() + waitMs;
   const watch = waitMs === 0 ? undefined : app.inbox.watch(at.memberId);
   try {
@@ -91,6 +92,8 @@ async function read(request: OcciRequest, app: App, at: Address, turn: LargeTurn
         const whole = answer(200, rendered);
         return turn.isTaken ? { ...whole, body: inPieces(pieces) } : whole;
       }
+      // It was empty, however much there was to look at: others may have the turn.
+      turn.release();
       await watch.changed(within(request, Math.min(INBOX_POLL_MS, leftMs)));
     }
   } finally {

@@ -88,7 +88,7 @@ export function checkMessage(message: Entity): number {
     const error = toCmbsError(thrown);
     throw error.code === 'bad_request' ? new CmbsError('bad_attribute', error.message, { cause: thrown }) : error;
   }
-  return frame.length;
+  return Buffer.byteLength(frame);
 }
 
 const refuse = (message: string): CmbsError => new CmbsError('bad_attribute', message);

@@ -96,6 +96,8 @@ const NOTHING = Buffer.alloc(0);
 const FRAME_OF_8_EIB = Buffer.from('027fffffffffffffff', 'hex');
 const FRAME_OF_4_GIB = Buffer.from('0200000000ffffffff', 'hex');
 const FRAME_BEGUN = Buffer.from([0, 10, 65]);
+const SUBSCRIBE = frame('\x09SUBSCRIBEtopic', COMMAND);
+const PINGS = Buffer.concat(Array.from({ length: 400 }, () => frame(`\x04PING\0\0${'x'.repeat(4000)}`, COMMAND)));
 const HEADER_BEGUN = Buffer.from([2, 0, 0]);
 const GREETING = handshake('DEALER').subarray(0, 64);
 const EMPTY_FRAMES_WITHOUT_END = Buffer.alloc(4096, 1).fill(Buffer.from([1, 0]));
@@ -278,10 +280,7 @@ describe('a connection', () => {
     socket.on('error', () => undefined);
     socket.resume();
     socket.write(bytes);
-    await within(
-      once(socket, 'close').then(() => undefined),
-      'the connection is cut',
-    );
+    await within(new Promise<void>((resolve) => socket.once('close', () => resolve())), 'the connection is cut');
   }
 
   it.each([
@@ -296,6 +295,22 @@ describe('a connection', () => {
       'begins a header and does not go on',
       'unfinished_message',
       Buffer.concat([handshake('DEALER'), HEADER_BEGUN]),
+    ],
+    ['subscribes at a ROUTER', 'malformed_frame', Buffer.concat([handshake('DEALER'), SUBSCRIBE])],
+    [
+      'sends a PING too short',
+      'malformed_frame',
+      Buffer.concat([handshake('DEALER'), frame('\x04PING\0', COMMAND)]),
+    ],
+    [
+      'subscribes within a message',
+      'malformed_frame',
+      Buffer.concat([handshake('DEALER'), frame('', MORE), SUBSCRIBE]),
+    ],
+    [
+      'pings for ever within a message',
+      'message_too_large',
+      Buffer.concat([handshake('DEALER'), frame('', MORE), PINGS]),
     ],
     ['speaks HTTP', 'not_zmtp', Buffer.from('GET / HTTP/1.1\r\n\r\n')],
     ['speaks ZMTP 2.0', 'zmtp_too_old', Buffer.from('ff00000000000000017f0105', 'hex')],
