@@ -6,6 +6,7 @@ import { PUBSUB_ACK_DEADLINE_S } from '@cmbs/shared/limits';
 import { openFirestoreStore } from '@cmbs/shared/store/firestore';
 import { busContract } from '../contract/bus-contract';
 import { eventually } from '../e2e/harness';
+import { GrpcProxy } from './grpc-proxy';
 import { describeOnEmulators, uniqueProject } from './support';
 
 const MIB = 1024 * 1024;
@@ -117,4 +118,69 @@ describeOnEmulators('Pub/Sub', (hosts) => {
       }
     }, 150_000);
   });
+
+  it('tries a delivery again before the next ones of its ordering key, also when its stream has ended', async () => {
+    const proxy = await GrpcProxy.listen(hosts.pubsub);
+    process.env.PUBSUB_EMULATOR_HOST = proxy.host;
+    const projectId = uniqueProject();
+    const store = openFirestoreStore({ projectId, emulatorHost: hosts.firestore, clock: systemClock });
+    const bus = pubsubBus({
+      projectId,
+      prefix: 'cmbs',
+      store,
+      clock: systemClock,
+      log: silentLog,
+      isEmulated: true,
+    });
+    let isStarted = false;
+    let fail = (): void => undefined;
+    const failed = new Promise<void>((resolve) => (fail = resolve));
+    try {
+      await bus.setSubscription({ name: 'reader', layer: 'l32', patterns: ['a'] });
+      const taken: string[] = [];
+      bus.consume(
+        'reader',
+        async ({ message: { data } }) => {
+          if (!isStarted) {
+            isStarted = true;
+            await failed;
+            throw new Error('not yet');
+          }
+          taken.push(data);
+        },
+        { maxInFlight: 10 },
+      );
+      const publish = (data: string): Promise<string> =>
+        bus.publish('l32', 'a', { data, attributes: {}, orderingKey: 'key' });
+      const answers = (count: number): Promise<number> =>
+        eventually(
+          () => proxy.messagesOf('StreamingPull'),
+          (came) => came >= count,
+          `${count} answers come by streams`,
+          PUBSUB_ACK_DEADLINE_S * 1000 + 30_000,
+        );
+      await publish('first');
+      await answers(1);
+      await publish('second');
+      await answers(2);
+      proxy.cut();
+      // The emulator offers the second one again although nobody has settled the first one.
+      await answers(3);
+      await publish('third');
+      fail();
+      await eventually(
+        () => taken,
+        (all) => ['first', 'second', 'third'].every((data) => all.includes(data)),
+        'all are taken',
+        PUBSUB_ACK_DEADLINE_S * 1000 + 30_000,
+      );
+      expect([...new Set(taken)]).toEqual(['first', 'second', 'third']);
+    } finally {
+      fail();
+      await bus.close();
+      await store.close();
+      await proxy.close();
+      process.env.PUBSUB_EMULATOR_HOST = hosts.pubsub;
+    }
+  }, 150_000);
 });

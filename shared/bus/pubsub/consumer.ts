@@ -1,10 +1,11 @@
 /**
  * Takes the deliveries of one CMBS subscription from its subscriptions in Pub/Sub, one stream each.
  *
- * A delivery that fails is tried again here, with back-off, while its lease is extended: so the order of an ordering
- * key outlives a failure, and after the last attempt the delivery goes to the dead-letter topic with the reason. What
- * is in hand is bounded per stream, which is not read while it is full; when too much of it waits out a back-off, the
- * rest that fails goes back to Pub/Sub. A process that dies loses nothing: Pub/Sub offers it again.
+ * A delivery that fails is tried again here, with back-off, while its lease is extended, and with an ordering key also
+ * when the lease is lost: so the order of an ordering key outlives a failure. After the last attempt the delivery goes to
+ * the dead-letter topic with the reason. What is in hand is bounded per stream, which is not read while it is full; when
+ * too much of it waits out a back-off, the rest that fails goes back to Pub/Sub. A process that dies loses nothing:
+ * Pub/Sub offers it again.
  *
  * All streams of a consumer share its part of the process's {@link DeliveryBudget}. While that is full none is read;
  * and when the consumer settles nothing meanwhile they are closed, since what Pub/Sub has sent lies in this process too.
@@ -77,11 +78,12 @@ interface Source {
 
 /** A delivery in hand. */
 interface Held {
-  readonly message: Received;
+  /** As it came last. */
+  message: Received;
   readonly bytes: number;
   readonly source: Source;
-  /** The stream that it came by; only that one can settle it. */
-  readonly stream: PubsubStream;
+  /** The stream that it came by last; only that one can settle it. */
+  stream: PubsubStream;
   attempt: number;
   /** Outages in a row that it met. */
   outages: number;
@@ -257,7 +259,17 @@ export class PubsubConsumer implements Consumer {
     source.failures = 0;
     this.#watchIdle(source);
     if (this.#isClosed || source.stream !== stream) {
-      this.#tellHandedBack(stream, message);
+      this.#tellHandedBack(stream, [message.ackId]);
+      return;
+    }
+    const { orderingKey } = message;
+    const line = orderingKey === '' ? undefined : source.byOrderingKey.get(orderingKey);
+    const known = line?.find((one) => one.message.id === message.id);
+    if (known !== undefined) {
+      // Its lease was lost; it keeps its place, and the new lease settles it.
+      known.stream.forget(known.message.ackId);
+      known.message = message;
+      known.stream = stream;
       return;
     }
     const held: Held = {
@@ -276,15 +288,11 @@ export class PubsubConsumer implements Consumer {
     this.#share.take(held.bytes);
     if (this.#share.isFull && !wasFull) this.#filledBy(source);
     else this.#throttle(source);
-    const { orderingKey } = message;
-    if (orderingKey !== '') {
-      const line = source.byOrderingKey.get(orderingKey);
-      if (line !== undefined) {
-        line.push(held);
-        return;
-      }
-      source.byOrderingKey.set(orderingKey, [held]);
+    if (line !== undefined) {
+      line.push(held);
+      return;
     }
+    if (orderingKey !== '') source.byOrderingKey.set(orderingKey, [held]);
     this.#ready.push(held);
     this.#dispatch();
   }
@@ -411,11 +419,15 @@ export class PubsubConsumer implements Consumer {
     return backOff(failures, BUS_BACKOFF_FIRST_MS, BUS_BACKOFF_MAX_MS, this.#options.random);
   }
 
-  /** Offers it again after the delay; until then it holds its ordering key back. */
+  /**
+   * Offers it again after the delay; until then it holds its ordering key back. With an ordering key it stays in hand
+   * also when its lease is lost: the next ones of its key may have come by another stream before it comes again.
+   */
   #later(held: Held, delayMs: number): void {
-    const { source } = held;
-    const isLost = !this.#isFollowed(source) || !held.stream.isLeasing;
-    if (isLost || (held.message.orderingKey === '' && source.backingOff >= STREAM_BACKING_OFF)) {
+    const { source, stream, message } = held;
+    const mayGoBack = message.orderingKey === '';
+    const isTooMuch = !stream.isLeasing || source.backingOff >= STREAM_BACKING_OFF;
+    if (!this.#isFollowed(source) || (mayGoBack && isTooMuch)) {
       this.#handBack(held);
       return;
     }
@@ -453,14 +465,14 @@ export class PubsubConsumer implements Consumer {
 
   #handBack(held: Held): void {
     this.#stopBackingOff(held);
-    this.#tellHandedBack(held.stream, held.message);
+    this.#tellHandedBack(held.stream, [held.message.ackId]);
     this.#release(held);
   }
 
-  #tellHandedBack(stream: PubsubStream, { ackId }: Received): void {
+  #tellHandedBack(stream: PubsubStream, ackIds: readonly string[]): void {
     const handingBack = stream
-      .handBack(ackId)
-      // Its lease runs out then.
+      .handBack(ackIds)
+      // Their leases run out then.
       .catch(nothing)
       .finally(() => this.#settling.delete(handingBack));
     this.#settling.add(handingBack);
@@ -468,10 +480,21 @@ export class PubsubConsumer implements Consumer {
 
   /** Hands back what waits: for its turn, for another one of its ordering key, or for the end of a back-off. */
   #handBackWaiting(sources: Iterable<Source>): void {
+    const ackIds = new Map<PubsubStream, string[]>();
     for (const { held: all } of sources) {
       // The last first, so that none of a line comes to its turn by it.
-      for (const held of [...all].reverse()) if (!held.isRunning) this.#handBack(held);
+      for (const held of [...all].reverse()) {
+        if (held.isRunning) continue;
+        const { stream, message } = held;
+        const ids = ackIds.get(stream) ?? [];
+        ackIds.set(stream, ids);
+        ids.push(message.ackId);
+        this.#stopBackingOff(held);
+        this.#release(held);
+      }
     }
+    // In one request: of an ordering key, no later one must go back without the earlier ones.
+    for (const [stream, ids] of ackIds) this.#tellHandedBack(stream, ids.reverse());
   }
 
   /** Lets go of a delivery; the next one of its ordering key may go. */

@@ -218,17 +218,23 @@ export class PubsubStream {
     this.#endLeasingAtLast();
   }
 
+  /** Extends the lease of a delivery no more: it has come again, with another lease. */
+  forget(ackId: string): void {
+    this.#leased.delete(ackId);
+    this.#endLeasingAtLast();
+  }
+
   /** Resolves when Pub/Sub has it; rejects when that is not known, and then the message comes again. */
   async acknowledge(ackId: string): Promise<void> {
-    this.#forget(ackId);
+    this.forget(ackId);
     const { calls, name } = this.#options;
     await calls.acknowledge({ subscription: name, ackIds: [ackId] }, { timeout: PUBSUB_DEADLINE_MS });
   }
 
-  /** Pub/Sub may offer it again at once. */
-  async handBack(ackId: string): Promise<void> {
-    this.#forget(ackId);
-    await this.#setDeadline([ackId], 0);
+  /** Pub/Sub may offer them again at once. */
+  async handBack(ackIds: readonly string[]): Promise<void> {
+    for (const ackId of ackIds) this.forget(ackId);
+    await this.#setDeadline([...ackIds], 0);
   }
 
   close(): void {
@@ -245,11 +251,6 @@ export class PubsubStream {
       work();
     }
     return () => cancel();
-  }
-
-  #forget(ackId: string): void {
-    this.#leased.delete(ackId);
-    this.#endLeasingAtLast();
   }
 
   #endLeasingAtLast(): void {
