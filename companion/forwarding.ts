@@ -4,7 +4,8 @@
  */
 import { CmbsError, isJsonObject, type Json, type JsonObject } from '@cmbs/shared';
 import type { TopicLayer } from '@cmbs/shared/bus/bus';
-import { isLocal, isNamed, socketOf, wants } from '@cmbs/shared/broker/member';
+import { isLocal, socketOf, wants } from '@cmbs/shared/broker/member';
+import { membersNamed } from '@cmbs/shared/broker/provenance';
 import { MESSAGES } from '@cmbs/shared/broker/cmbs';
 import { oldReceiptId, receiptId } from '@cmbs/shared/broker/inbox';
 import { checkSize } from '@cmbs/shared/broker/message-rules';
@@ -65,9 +66,12 @@ export class Forwarding {
     const wireId = message.transfer.send_id ?? newId();
     const seenIds = [receiptId(message, wireId), oldReceiptId(message, wireId)] as const;
     const visited = new Set([...hops, here].map((hop) => hop.slice(hop.indexOf('/') + 1)));
+    const known = [...members.all()];
+    const chosen =
+      layer === 'l4' ? new Set(message.providers.flatMap((one) => membersNamed(known, one))) : undefined;
     const isListed = (one: Entity): boolean =>
-      layer !== 'l4' || message.providers.length === 0 || message.providers.some((named) => isNamed(one, named));
-    const onward = [...members.all()].filter(
+      chosen === undefined || message.providers.length === 0 || chosen.has(one);
+    const onward = known.filter(
       (one) => !isLocal(one) && !visited.has(one.id) && isListed(one) && wants(one, topics),
     );
     const receivers: Receiver[] = [

@@ -1,10 +1,13 @@
 /** The local stack as a program: arguments, settings, a welcome, and a stop on a signal. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { CmbsError, systemClock, VERSION, type Log } from '@cmbs/shared';
 import { ConfigError, readConfig, settingsHelp } from '@cmbs/shared/config';
 import { MEMORY_STOP_MS } from '@cmbs/shared/limits';
 import { watchMemory } from '@cmbs/shared/memory-watch';
-import { RESTART_EXIT_CODE, takeRestarts } from '@cmbs/shared/restarts';
+import { RESTART_EXIT_CODE, takeHasData, takeRestarts } from '@cmbs/shared/restarts';
 import type { ServiceModule } from '@cmbs/shared/services/module';
+import { DATABASE_FILE } from '@cmbs/shared/store/sqlite/schema';
 import { terminalLog } from './log';
 import { startStack } from './stack';
 import { stopRequested, tellSupervisor } from './supervision';
@@ -44,8 +47,15 @@ async function run(args: readonly string[], services: readonly ServiceModule[]):
     return 2;
   }
   const restarts = takeRestarts(process.env);
+  const hasData = takeHasData(process.env);
   const config = readConfig(process.env);
   const log = terminalLog(config.CMBS_LOG, (line) => process.stderr.write(line));
+  if (hasData && !existsSync(join(config.CMBS_DATA_DIR, DATABASE_FILE))) {
+    throw new CmbsError(
+      'unavailable',
+      `The data of this stack are gone from ${config.CMBS_DATA_DIR}; put the directory back, or a backup, and start again.`,
+    );
+  }
   const stack = await startStack({ config, log, services, restarts });
   // Before anybody hears that it is ready, and may stop it.
   const stop = stopRequested();

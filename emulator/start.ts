@@ -1,6 +1,6 @@
 /** `npm start`: the local stack (`main.js` beside this file) under a supervisor that starts it again when it dies. */
 import { join } from 'node:path';
-import { DEFAULT_MEMORY_LIMIT_MB, HEAP_SHARE } from '@cmbs/shared/limits';
+import { DEFAULT_MEMORY_LIMIT_MB, HEAP_SHARE, PARENT_LOOK_MS } from '@cmbs/shared/limits';
 import { SEVERITIES, terminalLog } from './log';
 import { STOP_SIGNALS } from './supervision';
 import { Supervisor } from './supervisor';
@@ -10,6 +10,17 @@ function heapOptions({ CMBS_MEMORY_LIMIT_MB: limit, NODE_OPTIONS: given = '' }: 
   const megabytes = Math.floor(Number(limit ?? DEFAULT_MEMORY_LIMIT_MB) * HEAP_SHARE);
   const isOurs = megabytes > 0 && ![given, ...process.execArgv].join(' ').includes('--max-old-space-size');
   return isOurs ? [`--max-old-space-size=${megabytes}`] : [];
+}
+
+/** Calls `orphaned` once when the process that started this one has ended. */
+function whenOrphaned(orphaned: () => void): void {
+  const parent = process.ppid;
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(timer);
+    orphaned();
+  }, PARENT_LOOK_MS);
+  timer.unref();
 }
 
 async function main(): Promise<void> {
@@ -22,6 +33,8 @@ async function main(): Promise<void> {
     log: terminalLog(least, (line) => process.stderr.write(line)),
   });
   for (const name of STOP_SIGNALS) process.on(name, () => supervisor.stop(name));
+  // npm ends at a signal and does not pass it on to what its shell runs.
+  if (env.npm_lifecycle_event !== undefined) whenOrphaned(() => supervisor.stop('SIGTERM'));
   const { code, signal } = await supervisor.run();
   if (signal === null) {
     process.exitCode = code ?? 1;

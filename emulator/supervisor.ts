@@ -11,7 +11,7 @@ import {
   RESTART_READY_MAX_MS,
   SUPERVISED_STABLE_MS,
 } from '@cmbs/shared/limits';
-import { RESTART_EXIT_CODE, RESTARTS_VARIABLE, type Restarts } from '@cmbs/shared/restarts';
+import { HAS_DATA_VARIABLE, RESTART_EXIT_CODE, RESTARTS_VARIABLE, type Restarts } from '@cmbs/shared/restarts';
 import type { FinalMessage, ReadyMessage, StopMessage } from './supervision';
 
 export interface SupervisorOptions {
@@ -96,6 +96,7 @@ export class Supervisor {
       env: {
         ...environment,
         [RESTARTS_VARIABLE]: JSON.stringify(this.#restarts),
+        ...(this.#hasBeenReady ? { [HAS_DATA_VARIABLE]: '1' } : {}),
         ...(this.#port === undefined ? {} : { PORT: String(this.#port) }),
       },
     });

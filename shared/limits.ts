@@ -663,5 +663,7 @@ export const RESTART_READY_MAX_MS = 1000;
 /** The same, at most, where the stack was not ready; after so many of them in a row the supervisor gives up. */
 export const RESTART_MAX_MS = 15_000;
 export const MAX_FAILED_STARTS = 10;
+/** Milliseconds between two looks of a supervisor whether the process that started it is still there. */
+export const PARENT_LOOK_MS = 500;
 /** Milliseconds after which a stack counts as well, and its next death as the first. */
 export const SUPERVISED_STABLE_MS = 10_000;

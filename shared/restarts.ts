@@ -15,3 +15,13 @@ export function takeRestarts(environment: NodeJS.ProcessEnv): Restarts {
   delete environment.SUPERVISOR_RESTARTS;
   return text === undefined ? {} : (JSON.parse(text) as Restarts);
 }
+
+/** Environment variable that says that the program was ready before: its data are there, or have been taken away. */
+export const HAS_DATA_VARIABLE = 'SUPERVISOR_HAS_DATA';
+
+/** Whether this is another start of a program that was ready before. */
+export function takeHasData(environment: NodeJS.ProcessEnv): boolean {
+  const isSet = environment.SUPERVISOR_HAS_DATA === '1';
+  delete environment.SUPERVISOR_HAS_DATA;
+  return isSet;
+}

@@ -2,6 +2,7 @@
  * A ZeroMQ socket that only this process reaches: it binds an endpoint in a directory of this process, and a relay
  * (relay.ts) connects each peer to it. So whatever a stranger sends is counted and bounded before libzmq sees it.
  */
+import { rmSync } from 'node:fs';
 import { connect, type Socket as Stream } from 'node:net';
 import { type Socket } from 'zeromq';
 import { clockOf, type SocketEnvironment } from './options';
@@ -43,7 +44,7 @@ export class PrivateSocket<S extends Receiving> {
 
   /** A connection to it. */
   connect(): Stream {
-    const path = /^ipc:\/\/(.*)$/.exec(this.endpoint)?.[1];
+    const path = this.#path;
     if (path !== undefined) return connect({ path });
     const { hostname, port } = new URL(this.endpoint);
     return connect({ host: hostname, port: Number(port) });
@@ -70,5 +71,11 @@ export class PrivateSocket<S extends Receiving> {
   close(): void {
     this.window.close();
     this.environment.context.release(this.socket);
+    // libzmq leaves the file.
+    if (this.#path !== undefined) rmSync(this.#path, { force: true });
+  }
+
+  get #path(): string | undefined {
+    return /^ipc:\/\/(.*)$/.exec(this.endpoint)?.[1];
   }
 }

@@ -38,14 +38,14 @@ export function wants(member: Entity, topics: readonly string[]): boolean {
   return topics.some((topic) => patterns.some((pattern) => topicMatches(pattern, parseTopic(topic))));
 }
 
-/** Whether a reference (id, URI, path or title) means this member. */
+/** Whether a reference is this member's id, path or URI. */
+export function isIdentified({ id, path }: Entity, reference: string): boolean {
+  return reference === id || reference === path || (reference.includes('://') && reference.endsWith(path));
+}
+
+/** Whether a reference (id, URI, path or title) may mean this member. */
 export function isNamed(member: Entity, reference: string): boolean {
-  return (
-    reference === member.id ||
-    reference === member.path ||
-    (reference.includes('://') && reference.endsWith(member.path)) ||
-    reference === member.attributes[CORE_TITLE]
-  );
+  return isIdentified(member, reference) || reference === member.attributes[CORE_TITLE];
 }
 
 type Reader = Pick<Store, 'query' | 'get' | 'getAll'>;

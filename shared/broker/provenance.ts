@@ -8,7 +8,7 @@ import { isJsonObject, type JsonObject } from '../json';
 import type { Entity } from '../occi/model';
 import { MEMBER } from './cmbs';
 import { LAYERS } from './layers';
-import { DESCRIBED, isLocal, socketOf, type Description } from './member';
+import { DESCRIBED, isIdentified, isLocal, isNamed, socketOf, type Description } from './member';
 import type { Transfer } from './wire';
 
 export type Origin = NonNullable<Transfer['origin']>;
@@ -51,6 +51,21 @@ export const learnt = (provenance: Provenance): JsonObject => ({ learnt: provena
 export function isStranger(member: Entity): boolean {
   return !isLocal(member) && provenanceOf(member)?.isVerified === false;
 }
+
+/**
+ * The members that a reference means: the one with that id, path or URI; where there is none, those with that title, of
+ * which strangers do not count beside others. Several are to be refused: `SEVERAL_NAMED` says so.
+ */
+export function membersNamed(members: readonly Entity[], reference: string): readonly Entity[] {
+  const named = members.filter((member) => isNamed(member, reference));
+  if (named.length < 2) return named;
+  const exact = named.filter((member) => isIdentified(member, reference));
+  if (exact.length > 0) return exact;
+  const known = named.filter((member) => !isStranger(member));
+  return known.length > 0 ? known : named;
+}
+
+export const SEVERAL_NAMED = 'several members have this title; name one by its id or path';
 
 export type Verdict =
   /** It says nothing new, or nothing that counts. */

@@ -9,8 +9,9 @@ import type { Registry } from '../occi/registry';
 import type { Store } from '../store/store';
 import { MESSAGE } from './cmbs';
 import type { Layer } from './layers';
-import { actingMember, allMembers, isLocal, isNamed, socketOf, wants } from './member';
+import { actingMember, allMembers, isLocal, socketOf, wants } from './member';
 import { checkMessage, deliveryState, expiryOf, providersOf, topicsOf, whyNotSent } from './message';
+import { membersNamed, SEVERAL_NAMED } from './provenance';
 import { addressesOf, nextSequence, readSend, refuseWhereFull, writeSend, type Receiver, type Send } from './send';
 
 export interface QueueOptions {
@@ -85,8 +86,8 @@ export function receiversOf(
       });
     case 'l31':
       return [...new Set(providersOf(message))].map((provider) => {
-        const named = members.filter((member) => isNamed(member, provider));
-        if (named.length > 1) return unreachable(provider, 'several members have this name', now);
+        const named = membersNamed(members, provider);
+        if (named.length > 1) return unreachable(provider, SEVERAL_NAMED, now);
         const [member] = named;
         if (member === undefined) return unreachable(provider, 'no such member is known', now);
         return byRequest(provider, member, 'l31', now);
@@ -95,11 +96,14 @@ export function receiversOf(
     case 'l4': {
       const topics = [...new Set(topicsOf(message))];
       const listed = layer === 'l4' ? [...new Set(providersOf(message))] : [];
-      const isListed = (member: Entity): boolean =>
-        listed.length === 0 || listed.some((provider) => isNamed(member, provider));
-      const unknown = listed
-        .filter((provider) => !members.some((member) => isNamed(member, provider)))
-        .map((provider) => unreachable(provider, 'no such member is known', now));
+      const named = listed.map((provider) => ({ provider, found: membersNamed(members, provider) }));
+      const chosen = new Set(named.flatMap(({ found }) => (found.length === 1 ? found : [])));
+      const isListed = (member: Entity): boolean => listed.length === 0 || chosen.has(member);
+      const unknown = named
+        .filter(({ found }) => found.length !== 1)
+        .map(({ provider, found }) =>
+          unreachable(provider, found.length === 0 ? 'no such member is known' : SEVERAL_NAMED, now),
+        );
       if (layer === 'l4' && topics.length === 0) {
         // Without a topic there is nothing to publish on: the listed ones are addressed directly.
         const direct = listed.length === 0 ? [] : members.filter(isListed);

@@ -50,7 +50,7 @@ test('a name that nobody has, or that several have, is reported and stops nobody
   expect(sent.delivery.state).toBe('partial');
   expect(sent.result).toMatchObject({
     nobody: { error: { code: 'failed', message: 'no such member is known' } },
-    twin: { error: { code: 'failed', message: 'several members have this name' } },
+    twin: { error: { code: 'failed', message: 'several members have this title; name one by its id or path' } },
     one: { member_description: { id: one.id } },
   });
 });

@@ -220,3 +220,12 @@ test('however often something is said of a member, it is asked once at a time', 
   // One question, and what a discovery repeats of it when the answer is missing.
   expect(peer.received).toBeLessThanOrEqual(2);
 });
+
+test('the title of a stranger is not the name of a member that is known', async () => {
+  const carol = await here.member({ start: ['l31'] });
+  const description = { ...descriptionOf(unique('evil'), { l31_socket: await freeSocket() }), title: carol.id };
+  const transfer = { v: 1, origin: { deployment: 'elsewhere', revision: Date.now() }, hops: ['elsewhere/evil'] };
+  await ask(alice.sockets.l1, frameOf(unique('told'), { message_content: description, transfer }));
+  const sent = await here.send('l31', { providers: [carol.id], from: alice.id });
+  expect(sent.delivery.receivers).toMatchObject([{ name: carol.id, state: 'delivered' }]);
+});

@@ -1,5 +1,6 @@
 /** `npm start` as a whole: a supervisor and the stack as its child, which dies of what a process can die of. */
-import { copyFileSync, mkdirSync, readFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { connect } from 'node:net';
 import { LEAST_MEMORY_LIMIT_MB } from '@cmbs/shared/limits';
@@ -226,3 +227,38 @@ function growingProgram(): string {
   copyFileSync(bench.program('test/e2e/growing-program.ts'), join(directory, 'main.js'));
   return join(directory, 'program.js');
 }
+
+it('does not begin with empty data when they were taken away and the stack dies', async () => {
+  const directory = bench.directory();
+  const stack = await start({ directory });
+  await must('PUT', `${stack.url}/cmbs/member/m`, { body: memberBody({}) });
+  const pid = stackPid(directory);
+  renameSync(directory, `${directory}.away`);
+  process.kill(pid, 'SIGKILL');
+  expect((await stack.exited).code).toBe(1);
+  expect(existsSync(join(directory, 'cmbs.db'))).toBe(false);
+  rmSync(directory, { recursive: true, force: true });
+  renameSync(`${directory}.away`, directory);
+  const again = await start({ directory });
+  await must('GET', `${again.url}/cmbs/member/m`);
+});
+
+it('ends when the shell is gone in which npm runs it', async () => {
+  const directory = bench.directory();
+  // As npm does it; the second command keeps the shell from becoming the program.
+  const shell = spawn('/bin/sh', ['-c', '"$0" "$1"; true', process.execPath, supervisor], {
+    env: { ...process.env, npm_lifecycle_event: 'start', PORT: '0', CMBS_DATA_DIR: directory },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await new Promise<void>((resolve) => {
+    shell.stdout.on('data', (text: Buffer) => {
+      if (text.includes('is ready')) resolve();
+    });
+  });
+  const pid = stackPid(directory);
+  shell.kill('SIGKILL');
+  await until(
+    async () => isAlive(pid),
+    (alive) => !alive,
+  );
+});
