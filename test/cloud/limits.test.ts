@@ -19,6 +19,9 @@ const messageWith = (content: string, more: JsonObject = {}): JsonObject => ({
   ...more,
 });
 
+/** Characters of content that a message may have: a mebibyte, less what is reserved for its frame, and its other attributes. */
+const LARGEST = MIB - 17 * 1024;
+
 describeOnEmulators('functions without a companion', (hosts) => {
   const fleet = new Fleet();
   const clock = skewedClock();
@@ -51,7 +54,7 @@ describeOnEmulators('functions without a companion', (hosts) => {
 
   test('take what fits into a document of Firestore, and refuse more before anything is written', async () => {
     const fits = `/cmbs/message/${unique('fits')}`;
-    const content = 'x'.repeat(MIB - 4096);
+    const content = 'x'.repeat(LARGEST);
     await here.must(201, here.request('PUT', fits, messageWith(content)));
     expect((await here.get(fits)).attributes['cmbs.message.message_content']).toBe(content);
     const before = firestore.callsOf('Commit');
@@ -67,7 +70,7 @@ describeOnEmulators('functions without a companion', (hosts) => {
 
   test('refuse a batch beyond a transaction of Firestore as a whole', async () => {
     const ids = Array.from({ length: 12 }, () => unique('batch'));
-    const resources = ids.map((id) => messageWith('x'.repeat(MIB - 4096), { id }));
+    const resources = ids.map((id) => messageWith('x'.repeat(LARGEST), { id }));
     const refused = await here.request('POST', '/cmbs/message/', { resources });
     expect([refused.status, refused.error]).toEqual([413, expect.stringMatching(/bytes/)]);
     expect(await paths()).toEqual([]);
