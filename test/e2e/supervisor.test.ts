@@ -4,7 +4,7 @@ import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync }
 import { dirname, join } from 'node:path';
 import { connect } from 'node:net';
 import { LEAST_MEMORY_LIMIT_MB } from '@cmbs/shared/limits';
-import type { ChildStack, ChildStackOptions } from '@cmbs/emulator/child-stack';
+import { type ChildStack, type ChildStackOptions, cleanEnvironment } from '@cmbs/emulator/child-stack';
 import {
   ask,
   Bench,
@@ -247,13 +247,14 @@ it('ends when the shell is gone in which npm runs it', async () => {
   const directory = bench.directory();
   // As npm does it; the second command keeps the shell from becoming the program.
   const shell = spawn('/bin/sh', ['-c', '"$0" "$1"; true', process.execPath, supervisor], {
-    env: { ...process.env, npm_lifecycle_event: 'start', PORT: '0', CMBS_DATA_DIR: directory },
+    env: { ...cleanEnvironment(), npm_lifecycle_event: 'start', PORT: '0', CMBS_DATA_DIR: directory },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  await new Promise<void>((resolve) => {
+  await new Promise<void>((resolve, reject) => {
     shell.stdout.on('data', (text: Buffer) => {
       if (text.includes('is ready')) resolve();
     });
+    shell.once('exit', () => reject(new Error('the stack did not start')));
   });
   const pid = stackPid(directory);
   shell.kill('SIGKILL');
