@@ -116,7 +116,7 @@ export abstract class DestinationQueue implements ConnectionUser {
   /** An item has come by {@link offer}. */
   protected abstract accepted(item: Item): void;
 
-  /** Something waits in the store, whoever may have tried it before. */
+  /** Messages wait in the store, whether or not they were tried before. */
   resume(): void {
     if (this.isClosed || this.isDraining) return;
     this.#cancelIdle?.();
@@ -185,10 +185,10 @@ export abstract class DestinationQueue implements ConnectionUser {
     return false;
   }
 
-  /** Tells whoever waits that there was no connection for so long. */
+  /** Tells waiting callers that there was no connection for so long. */
   protected abstract crowdedOut(reason: string): void;
 
-  /** Tells whoever waits that the connection went to others. */
+  /** Tells waiting callers that other destinations took the connection. */
   protected abstract yielded(): void;
 
   /** Forgets what is held, or what comes behind a place in the order; the store has it. */

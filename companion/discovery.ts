@@ -186,7 +186,7 @@ export class Discovery {
       this.#learning.learn(reply.member_description, originOf(reply), asking.id, { asked, ...more });
     const lesson = await learn({});
     if (lesson.member === undefined || lesson.doubt !== 'contested') return lesson;
-    // Nobody has answered for the member yet. Whoever does at the recorded address is believed.
+    // Nobody has answered for the member yet. The first answer from the recorded address is believed.
     const recorded = await this.confirm(lesson.member, asking, signal);
     return recorded === undefined ? learn({ isRecordGone: true }) : lesson;
   }

@@ -6,7 +6,7 @@ const refused = (directory: string, what: string, cause?: unknown): CmbsError =>
   new CmbsError('conflict', `CMBS_IPC_DIR=${JSON.stringify(directory)} ${what}.`, { cause });
 
 /**
- * Makes the directory where it is not there, for this user only; a socket is made by whoever can write to it.
+ * Makes the directory where it is not there, for this user only; any user who can write to it can make a socket.
  * @param dataDirectory a name of a socket must not be one of the files in it
  * @returns its path without links
  * @throws CmbsError `conflict` when it cannot be used

@@ -70,7 +70,7 @@ export class Part {
       if (this.#isStopping) return undefined;
       return signal ?? (code === RESTART_EXIT_CODE ? 'memory' : undefined);
     });
-    this.exited.catch(() => undefined); // it could not be started: whoever waits is told
+    this.exited.catch(() => undefined); // the process could not be started; callers that wait for it are told
   }
 
   /** SIGTERM, and SIGKILL when that does not help in time. */
@@ -114,7 +114,7 @@ export class LastingPart {
       }
     };
     this.exited = keep();
-    this.exited.catch(() => undefined); // it could not be started: whoever waits is told
+    this.exited.catch(() => undefined); // the process could not be started; callers that wait for it are told
   }
 
   async stop(): Promise<void> {

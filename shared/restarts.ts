@@ -1,4 +1,4 @@
-/** What a program and whoever starts it again when it dies have to agree on. */
+/** The protocol between a program and the supervisor that restarts it. */
 
 /** Exit code of a program that wants to be started again (`EX_TEMPFAIL` of sysexits.h). */
 export const RESTART_EXIT_CODE = 75;

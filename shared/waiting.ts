@@ -47,7 +47,7 @@ export function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<vo
   return untilOr(new Promise<never>(() => undefined), clock, ms, signal);
 }
 
-/** Long work in portions, of whoever does it: one portion in a turn of the event loop, in the order of asking. */
+/** Long work of several callers in portions: one portion per turn of the event loop, in the order of the calls. */
 const line: (() => void)[] = [];
 let isTaken = false;
 

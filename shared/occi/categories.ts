@@ -135,7 +135,7 @@ export class Categories {
       this.held = await snapshotAt(state, this.held, this.store, this.given);
       this.checkedAt = now;
     } catch (error) {
-      this.isStale = true; // whoever asks next tries again
+      this.isStale = true; // the next caller tries again
       throw error;
     }
   }

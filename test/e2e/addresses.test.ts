@@ -1,4 +1,4 @@
-/** Addresses are chosen by whoever reaches the endpoint: what may be bound and connected to, and what a scan learns. */
+/** Any client of the endpoint can choose addresses: what may be bound and connected to, and what a scan learns. */
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';

@@ -88,7 +88,7 @@ it('serves others while large listings are made, each of which is whole or told 
   expect(all.filter(({ status }) => status === 200).length).toBeGreaterThanOrEqual(
     LARGE_ANSWERS_CHARS / MAX_PAGE_CHARS,
   );
-  // Made in one go, they would hold up whoever comes after them for as long as all of them take.
+  // Made in one go, they would hold up all later requests until the last listing is done.
   expect(answered).toBeGreaterThan(3);
   expect(longest).toBeLessThan(total / 3);
 });

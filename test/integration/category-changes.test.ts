@@ -32,7 +32,7 @@ const mixin = (term: string, more: Partial<CategoryInput> = {}): CategoryInput =
 const numbered = (from: number, to: number): readonly CategoryInput[] =>
   Array.from({ length: to - from }, (_, at) => mixin(`m${from + at}`));
 
-/** Documents that pass between the store and whoever uses it, and characters of what is written. */
+/** Documents that pass between the store and its callers, and characters of what is written. */
 interface Work {
   documents: number;
   chars: number;
