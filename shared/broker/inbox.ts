@@ -20,7 +20,7 @@ import { RawJson, type JsonOutputObject } from '../occi/json-source';
 import type { Doc, PutOptions, Store, Watch } from '../store/store';
 import { aborted } from '../waiting';
 import type { Layer } from './layers';
-import type { WireMessage } from './wire';
+import { expiryOfFrame, type WireMessage } from './wire';
 
 export interface Receipt {
   readonly messageId: string;
@@ -34,8 +34,11 @@ export interface Receipt {
   /** JSON text of the call's answer. */
   readonly answer?: string;
   readonly receivedAt: number;
-  /** Milliseconds since the epoch after which the message is not offered; absent when it says nothing of that. */
-  readonly expiresAt?: number;
+  /**
+   * Milliseconds since the epoch after which the message is not offered, or null when it says nothing of that. Receipts
+   * of earlier releases have it in their frame only.
+   */
+  readonly expiresAt?: number | null;
   /** Milliseconds since the epoch until which the entry is not offered again. */
   readonly leasedUntil?: number;
   readonly acknowledged?: boolean;
@@ -63,14 +66,19 @@ function senderOf({ transfer, pathHistory }: WireMessage): string {
 
 /** A message that has expired needs no receipt: when it comes again it is refused for that. */
 export function receiptOptions(receipt: Receipt, sequence: string): PutOptions {
-  const { receivedAt, expiresAt = Infinity } = receipt;
-  return { order: orderKey(receivedAt, sequence), expiresAt: Math.min(expiresAt, receivedAt + INBOX_TTL_MS) };
+  const { receivedAt, expiresAt } = receipt;
+  return {
+    order: orderKey(receivedAt, sequence),
+    expiresAt: Math.min(expiresAt ?? Infinity, receivedAt + INBOX_TTL_MS),
+  };
 }
 
 /** Whether an entry may be handed to a program. */
 function isFree(doc: Doc, now: number): boolean {
-  const { leasedUntil = 0, expiresAt = Infinity } = receiptOf(doc);
-  return leasedUntil <= now && expiresAt > now;
+  const { leasedUntil = 0, expiresAt, frame } = receiptOf(doc);
+  if (leasedUntil > now) return false;
+  const expiry = expiresAt === undefined ? expiryOfFrame(frame) : expiresAt;
+  return expiry === null || expiry > now;
 }
 
 export function receiptOf(doc: Doc): Receipt {

@@ -194,7 +194,7 @@ export class Reception {
         frame: message.text,
         state,
         receivedAt: arrival.at,
-        ...(message.expiresAt === undefined ? {} : { expiresAt: message.expiresAt }),
+        expiresAt: message.expiresAt,
       },
     };
   }
@@ -359,8 +359,7 @@ export class Reception {
   }
 }
 
-const isExpired = ({ expiresAt }: WireMessage, now: number): boolean =>
-  expiresAt !== undefined && expiresAt <= now;
+const isExpired = ({ expiresAt }: WireMessage, now: number): boolean => expiresAt !== null && expiresAt <= now;
 
 /** Looks like one; {@link Learning} reads it. */
 function isDescription(content: unknown): boolean {

@@ -70,7 +70,8 @@ export interface WireMessage {
   readonly providers: readonly string[];
   readonly transfer: Transfer;
   readonly orderingKey: string | undefined;
-  readonly expiresAt: number | undefined;
+  /** Milliseconds since the epoch; null when the message says nothing of that. */
+  readonly expiresAt: number | null;
   /** The frame's own text. */
   readonly text: string;
   /** The parsed entity; {@link contentText} and {@link entityOf} read what only some messages need. */
@@ -108,7 +109,6 @@ export function parseFrame(bytes: Buffer | string): WireMessage {
   }
   const data = checkForm(json);
   const fields = data.attributes.cmbs.message;
-  const expiry = fields.expires_at === undefined || fields.expires_at === '' ? NaN : Date.parse(fields.expires_at);
   return {
     id: checkId(data.id),
     layer: fields.cmbs_layer === undefined ? undefined : parseLayer(fields.cmbs_layer),
@@ -119,13 +119,23 @@ export function parseFrame(bytes: Buffer | string): WireMessage {
     providers: stringList(fields.providers),
     transfer: (fields.transfer as Transfer | undefined) ?? { v: 1 },
     orderingKey: fields.ordering_key,
-    expiresAt: Number.isNaN(expiry) ? undefined : expiry,
+    expiresAt: timeOf(fields.expires_at),
     text: source,
     json: json as JsonObject,
   };
 }
 
-const fieldsOf = (message: WireMessage): JsonObject =>
+/** Null for a text that is no time. */
+function timeOf(text: Json | undefined): number | null {
+  const time = typeof text === 'string' && text !== '' ? Date.parse(text) : NaN;
+  return Number.isNaN(time) ? null : time;
+}
+
+/** When the message expires in a frame that was accepted before, in milliseconds since the epoch; null when it never does. */
+export const expiryOfFrame = (frame: string): number | null =>
+  timeOf(fieldsOf({ json: JSON.parse(frame) as JsonObject }).expires_at);
+
+const fieldsOf = (message: Pick<WireMessage, 'json'>): JsonObject =>
   (((message.json.attributes as JsonObject).cmbs as JsonObject).message ?? {}) as JsonObject;
 
 /** The content's own JSON text, byte for byte. */

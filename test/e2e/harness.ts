@@ -161,6 +161,8 @@ export interface DeploymentOptions {
   readonly clock?: Clock;
   /** In place of the local stack. */
   readonly engine?: Engine;
+  /** Puts data into the directory before the first start. */
+  readonly prepare?: (directory: string) => void;
 }
 
 export class Deployment {
@@ -179,6 +181,7 @@ export class Deployment {
 
   static async start(options: DeploymentOptions = {}): Promise<Deployment> {
     const deployment = new Deployment(await mkdtemp(join(tmpdir(), 'cmbs-broker-')), options);
+    options.prepare?.(deployment.#directory);
     await deployment.up();
     return deployment;
   }
