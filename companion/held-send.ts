@@ -26,7 +26,7 @@ export interface Parking {
 export type Waiter = (reply: LinkReply<'send'>) => void;
 
 /** Bytes that are reckoned for a frame whose size was not recorded: an earlier release queued it. */
-const UNKNOWN_BYTES = 64 * 1024;
+export const UNKNOWN_BYTES = 64 * 1024;
 
 /** A send that is held in memory. What it carries stays in the store until it goes out. */
 export class HeldSend {

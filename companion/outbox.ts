@@ -48,6 +48,7 @@ import { Expiry } from './expiry';
 import {
   heldElsewhere,
   HeldSend,
+  UNKNOWN_BYTES,
   type Destination,
   type Item,
   type Parking,
@@ -139,6 +140,7 @@ export class Outbox implements QueueOwner {
       for (const doc of page.docs) {
         const send = sendOf(doc);
         if (!(await this.#serves(send))) continue;
+        if (send.bytes === undefined) await this.#writeAgain(send.id);
         this.#expiry.note(send);
         for (const receiver of send.receivers) {
           if (!isOpen(receiver) || this.#held.get(send.id)?.queued.has(receiver.name) === true) continue;
@@ -159,6 +161,16 @@ export class Outbox implements QueueOwner {
       after = page.next;
       more = after !== undefined;
     }
+  }
+
+  /** What an earlier release queued lacks some of the entries by which it is found; written again, it has them. */
+  async #writeAgain(sendId: string): Promise<void> {
+    await this.#environment.store.transact(async (tx) => {
+      const doc = await tx.get(SENDS, sendId);
+      if (doc === undefined) return;
+      const send = sendOf(doc);
+      putSend(tx, { ...send, bytes: send.frame?.length ?? UNKNOWN_BYTES });
+    });
   }
 
   /** Whether a send is this companion's: its member's sockets are here. */

@@ -7,7 +7,8 @@ import { DESIRED } from '@cmbs/shared/broker/desired';
 import { SUBSCRIPTIONS } from '@cmbs/shared/bus/embedded/records';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
 import type { Store } from '@cmbs/shared/store/store';
-import { Deployment } from './harness';
+import { DUE_FIELD, dueMinute, sendOf, SENDS } from '@cmbs/shared/broker/send';
+import { Deployment, freeSocket } from './harness';
 
 let directory: string;
 let here: Deployment;
@@ -76,5 +77,29 @@ test('a deletion that a crash cut off leaves nothing after the next start', asyn
   await here.down();
   expect(await subscriptions()).toBe(0);
   expect(await wishes()).toBe(0);
+  await here.up();
+});
+
+test('what an earlier release queued is found in the store as if it were queued now', async () => {
+  const sender = await here.member({ title: 'alice' });
+  await here.must(202, here.send('l1', { from: sender.id, to: await freeSocket(), prefer: 'respond-async' }));
+  await here.down();
+  await inStore((store) =>
+    store.transact(async (tx) => {
+      const { docs } = await tx.query({ collection: SENDS, by: 'order', limit: 1 });
+      for (const { id, value, order } of docs) {
+        const { bytes: _, ...earlier } = value;
+        tx.put(SENDS, id, earlier, { order: order ?? '' });
+      }
+    }),
+  );
+  await here.up();
+  await here.down();
+  const found = await inStore(async (store) => {
+    const { docs } = await store.query({ collection: SENDS, by: 'order', limit: 1 });
+    const { expiresAt } = sendOf(docs[0]!);
+    return store.count({ collection: SENDS, where: [{ field: DUE_FIELD, value: dueMinute(expiresAt) }] }, 10);
+  });
+  expect(found).toBe(1);
   await here.up();
 });

@@ -32,6 +32,16 @@ test('More index entries than Firestore takes are refused.', () => {
   expect(() => preparePut('things/a', {}, { index: { f: values } })).toThrow(refusal('too_large', '20001'));
 });
 
+test('Entries that are read by order have the order beside them; the others have not.', () => {
+  const index = { address: ['a', 'a', 'b'], due: ['1'] };
+  const { fields } = preparePut('sends/x', {}, { index, order: '7' });
+  expect(fields.sorted).toEqual({
+    mapValue: { fields: { 'address=a': { stringValue: '7' }, 'address=b': { stringValue: '7' } } },
+  });
+  expect(preparePut('sends/x', {}, { index }).fields).not.toHaveProperty('sorted');
+  expect(preparePut('things/x', {}, { index, order: '7' }).fields).not.toHaveProperty('sorted');
+});
+
 test('Times keep their milliseconds and compare as text.', () => {
   expect(timestampAt(1_700_000_000_123)).toEqual({ seconds: '1700000000', nanos: 123_000_000 });
   expect(timestampAt(-1)).toEqual({ seconds: '-1', nanos: 999_000_000 });

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { ADDRESS_FIELD, SENDS } from '@cmbs/shared/broker/send';
 import { deployedLayout, isInLayout, layoutOf } from '@cmbs/shared/store/firestore/layout';
 import { placeOf } from '@cmbs/shared/store/firestore/names';
 
@@ -42,6 +43,11 @@ test('Inboxes lie in collections of one id, however many members there are.', ()
     path: 'inbox/016ad860/entries',
   });
   expect(layoutOf(group)).toMatchObject({ order: 'both', expiresByOrder: true });
+});
+
+test('What waits for one address is read in order from an index of its own.', () => {
+  expect(layoutOf(SENDS).sortedFields).toEqual([ADDRESS_FIELD]);
+  expect(deployedLayout()[SENDS]?.ascending).toContain('sorted');
 });
 
 test('Content and identity of a write are nowhere indexed, expiries have their policy everywhere.', () => {

@@ -79,6 +79,7 @@ async function countByIndex(
 ): Promise<number | undefined> {
   const { expires, expiresByOrder } = layoutOf(plan.place.group);
   if (!plan.isComplete || upTo !== undefined || !(plan.byOrder ? expiresByOrder : expires)) return undefined;
+  if (plan.orderField !== FIELD.order) return undefined;
   const count = (filters: readonly (FieldFilter | UnaryFilter)[], order: Order, most: number): Promise<number> =>
     snapshot.count(
       plan.place.parent,

@@ -7,8 +7,8 @@ import {
   FIRESTORE_TRANSACTION_BYTES,
   FIRESTORE_VALUE_BYTES,
 } from '../../limits';
-import { FIELD } from './layout';
-import { idOf, indexKey } from './names';
+import { FIELD, layoutOf } from './layout';
+import { groupOf, idOf, indexKey } from './names';
 import { type Document, type Fields, type Timestamp, type Value } from './protocol';
 import { checkKey, indexable } from '../keys';
 import { type Doc, type PutOptions } from '../store';
@@ -39,13 +39,15 @@ const ANY_COMMIT = '00000000-0000-0000-0000-000000000000';
 export function preparePut(path: string, value: JsonObject, options: PutOptions = {}): PreparedPut {
   const { index = {}, order, expiresAt } = options;
   if (order !== undefined) checkKey('order', order);
-  const keys = new Set(
-    Object.entries(index).flatMap(([field, values]) => values.map((each) => indexKey(field, indexable(each)))),
-  );
-  if (keys.size > FIRESTORE_INDEX_ENTRIES) {
+  const keys = new Set(Object.entries(index).flatMap(([field, values]) => keysOf(field, values)));
+  const { sortedFields } = layoutOf(groupOf(path));
+  const sorted =
+    order === undefined ? [] : sortedFields.flatMap((field) => [...new Set(keysOf(field, index[field] ?? []))]);
+  const entries = keys.size + sorted.length;
+  if (entries > FIRESTORE_INDEX_ENTRIES) {
     throw new CmbsError(
       'too_large',
-      `A document has at most ${FIRESTORE_INDEX_ENTRIES} values by which it can be found, this one ${keys.size}; ` +
+      `A document has at most ${FIRESTORE_INDEX_ENTRIES} values by which it can be found, this one ${entries}; ` +
         'make it smaller.',
     );
   }
@@ -56,6 +58,13 @@ export function preparePut(path: string, value: JsonObject, options: PutOptions 
     ...(order === undefined ? {} : { [FIELD.order]: { stringValue: order } }),
     [FIELD.expires]: expiresAt === undefined ? NULL : { timestampValue: timestampAt(Math.trunc(expiresAt)) },
     [FIELD.index]: { mapValue: { fields: Object.fromEntries([...keys].map((key) => [key, TRUE])) } },
+    ...(order === undefined || sorted.length === 0
+      ? {}
+      : {
+          [FIELD.sorted]: {
+            mapValue: { fields: Object.fromEntries(sorted.map((key) => [key, { stringValue: order }])) },
+          },
+        }),
   };
   const bytes = documentBytes(path, withCommit(fields, 1, ANY_COMMIT));
   if (bytes > FIRESTORE_DOCUMENT_BYTES || Buffer.byteLength(text) > FIRESTORE_VALUE_BYTES) {
@@ -67,6 +76,9 @@ export function preparePut(path: string, value: JsonObject, options: PutOptions 
   }
   return { fields, bytes };
 }
+
+const keysOf = (field: string, values: readonly string[]): readonly string[] =>
+  values.map((value) => indexKey(field, indexable(value)));
 
 /** The fields to write: what `prepared` says, and which write of the document this is. */
 export function withCommit(fields: Fields, revision: number, commit: string): Fields {

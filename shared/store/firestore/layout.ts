@@ -15,9 +15,11 @@ export interface GroupLayout {
   readonly expires: boolean;
   /** Expiries are indexed together with the order, for counting what has an order and has not expired. */
   readonly expiresByOrder: boolean;
+  /** Fields of whose entries one value is read by `order`. */
+  readonly sortedFields: readonly string[];
 }
 
-const BY_ID: GroupLayout = { order: 'none', expires: false, expiresByOrder: false };
+const BY_ID: GroupLayout = { order: 'none', expires: false, expiresByOrder: false, sortedFields: [] };
 
 /** By collection id. */
 const GROUPS: Readonly<Record<string, GroupLayout>> = {
@@ -26,7 +28,7 @@ const GROUPS: Readonly<Record<string, GroupLayout>> = {
   categories: BY_ID,
   'category-state': BY_ID,
   'desired-layers': BY_ID,
-  entities: { order: 'none', expires: true, expiresByOrder: false },
+  entities: { ...BY_ID, expires: true },
   'entity-values': BY_ID,
   'executed-runs': BY_ID,
   forwarded: BY_ID,
@@ -37,13 +39,14 @@ const GROUPS: Readonly<Record<string, GroupLayout>> = {
   ordering: BY_ID,
   'provider-bindings': BY_ID,
   runs: BY_ID,
-  sends: { order: 'forwards', expires: true, expiresByOrder: false },
+  // What waits for one destination is read in its order, however much waits for others.
+  sends: { order: 'forwards', expires: true, expiresByOrder: false, sortedFields: ['address'] },
   // Inboxes, which hold receipts with and without an order.
-  [ENTRIES]: { order: 'both', expires: false, expiresByOrder: true },
+  [ENTRIES]: { order: 'both', expires: false, expiresByOrder: true, sortedFields: [] },
 };
 
 /** What Firestore indexes by itself. */
-const AUTOMATIC: GroupLayout = { order: 'both', expires: true, expiresByOrder: false };
+const AUTOMATIC: GroupLayout = { order: 'both', expires: true, expiresByOrder: false, sortedFields: [] };
 
 export const GROUP_NAMES: readonly string[] = Object.keys(GROUPS);
 
@@ -67,6 +70,11 @@ export const FIELD = {
   expires: 'expires',
   /** A map with a key for each index entry; an exemption of the map is one of all its keys. */
   index: 'index',
+  /**
+   * A map with the order of the document for each entry that is read by order. An index of it answers one value in its
+   * order, which an index of several fields cannot: those name each key of a map. Only where the layout has such fields.
+   */
+  sorted: 'sorted',
 } as const;
 
 /** For the deployment: what differs from Firestore's own indexes, for one collection id. All of collection scope. */
@@ -87,15 +95,18 @@ export function deployedLayout(): Readonly<Record<string, DeployedGroup>> {
   return Object.fromEntries(Object.entries(GROUPS).map(([name, group]) => [name, deployedGroup(group)]));
 }
 
-function deployedGroup({ order, expires, expiresByOrder }: GroupLayout): DeployedGroup {
+function deployedGroup({ order, expires, expiresByOrder, sortedFields }: GroupLayout): DeployedGroup {
+  const isSorted = sortedFields.length > 0;
   const ascending: readonly string[] = [
     ...(expires ? [FIELD.expires] : []),
     FIELD.index,
     ...(order === 'none' ? [] : [FIELD.order]),
+    ...(isSorted ? [FIELD.sorted] : []),
   ];
+  const fields = Object.values(FIELD).filter((field) => field !== FIELD.sorted || isSorted);
   return {
     ttl: FIELD.expires,
-    exempt: Object.values(FIELD).filter((field) => !ascending.includes(field)),
+    exempt: fields.filter((field) => !ascending.includes(field)),
     ascending,
     descending: order === 'both' ? [FIELD.order] : [],
     composite: expiresByOrder ? [[FIELD.expires, FIELD.order]] : [],

@@ -31,6 +31,11 @@ export function placeOf(collection: string): CollectionPlace {
   return { parent, group: ENTRIES, path: `${parent}/${ENTRIES}` };
 }
 
+/** Collection id of a document's path. */
+export function groupOf(path: string): string {
+  return path.split('/').at(-2) ?? '';
+}
+
 /** Path of a document. Throws `bad_request` for names that cannot be stored. */
 export function pathOf(collection: string, id: string): string {
   return `${placeOf(collection).path}/${encodeId(id)}`;

@@ -2,8 +2,8 @@
  * Queries: what of them Firestore answers with the indexes that the layout has, what is completed in code, and pages.
  *
  * By id, Firestore answers everything: it merges the indexes of any number of equalities with a range of ids. By order
- * it answers the order and its upper end; a prefix or terms would need an index for each of them together with the
- * order, so those are completed in code.
+ * it answers the order and its upper end, and one term where the layout sorts its field; a prefix or other terms would
+ * need an index for each of them together with the order, so those are completed in code.
  */
 import { backOff } from '../../back-off';
 import { FIRESTORE_ATTEMPTS, FIRESTORE_RETRY_MAX_MS, FIRESTORE_RETRY_MS, FIRESTORE_SCAN_DOCS } from '../../limits';
@@ -22,6 +22,8 @@ const NAME_ONLY = { fields: [{ fieldPath: NAME }] };
 export interface Plan {
   readonly place: CollectionPlace;
   readonly byOrder: boolean;
+  /** Path of the field that has the order: the document's own, or that of one of its entries. */
+  readonly orderField: string;
   /** Of what Firestore is asked. */
   readonly filters: readonly FieldFilter[];
   /** Whether a document that Firestore finds is one; always, when Firestore was asked everything. */
@@ -38,18 +40,24 @@ export function planOf({ collection, prefix, terms, byOrder, upTo }: Selection, 
       ...keys.map((key) => compare(fieldPath(FIELD.index, key), 'EQUAL', { booleanValue: true })),
       ...prefixFilters(place, prefix, database),
     ];
-    return { place, byOrder, filters, completes: () => true, isComplete: true };
+    return { place, byOrder, orderField: FIELD.order, filters, completes: () => true, isComplete: true };
   }
-  if (layoutOf(place.group).order === 'none') throw notReadByOrder(place);
+  const { order, sortedFields } = layoutOf(place.group);
+  if (order === 'none') throw notReadByOrder(place);
+  const sortedAt = terms.findIndex(({ field }) => sortedFields.includes(field));
+  const sortedKey = keys[sortedAt];
+  const orderField = sortedKey === undefined ? FIELD.order : fieldPath(FIELD.sorted, sortedKey);
+  const otherKeys = keys.filter((_, at) => at !== sortedAt);
   return {
     place,
     byOrder,
-    filters: upTo === undefined ? [] : [compare(FIELD.order, 'LESS_THAN_OR_EQUAL', { stringValue: upTo })],
+    orderField,
+    filters: upTo === undefined ? [] : [compare(orderField, 'LESS_THAN_OR_EQUAL', { stringValue: upTo })],
     completes: ({ id, fields }) => {
       const entries = fields[FIELD.index]?.mapValue?.fields ?? {};
-      return id.startsWith(prefix) && keys.every((key) => Object.hasOwn(entries, key));
+      return id.startsWith(prefix) && otherKeys.every((key) => Object.hasOwn(entries, key));
     },
-    isComplete: prefix === '' && keys.length === 0,
+    isComplete: prefix === '' && otherKeys.length === 0,
   };
 }
 
@@ -86,11 +94,11 @@ export function orderBy(...fields: readonly string[]): Pick<StructuredQuery, 'or
 }
 
 function queryAfter(plan: Plan, after: Position | undefined, limit: number, database: string): StructuredQuery {
-  const { place, byOrder, filters } = plan;
+  const { place, byOrder, orderField, filters } = plan;
   return {
     from: [{ collectionId: place.group }],
     ...where(filters),
-    ...(byOrder ? orderBy(FIELD.order, NAME) : orderBy(NAME)),
+    ...(byOrder ? orderBy(orderField, NAME) : orderBy(NAME)),
     ...(after === undefined ? {} : { startAt: { values: positionValues(plan, after, database), before: false } }),
     limit: { value: limit },
   };
