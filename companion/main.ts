@@ -4,13 +4,13 @@ import { ConfigError, readCloudConfig } from '@cmbs/shared/config';
 import { CLOUD_STOP_MS } from '@cmbs/shared/limits';
 import { watchMemory } from '@cmbs/shared/memory-watch';
 import { RESTART_EXIT_CODE, takeRestarts } from '@cmbs/shared/restarts';
-import { structuredLog } from '@cmbs/shared/structured-log';
+import { cloudLog } from '@cmbs/shared/structured-log';
 import { startCloudCompanion } from './cloud';
 
 async function main(): Promise<void> {
   const restarts = takeRestarts(process.env);
   const config = readCloudConfig(process.env);
-  const log = structuredLog({
+  const log = cloudLog({
     write: (line) => process.stdout.write(line),
     least: config.CMBS_LOG,
     project: config.GOOGLE_CLOUD_PROJECT,
@@ -38,6 +38,7 @@ async function main(): Promise<void> {
   // What holds the memory may hold up an orderly stop as well. The next companion waits for the lease in any case.
   if (code !== 0) setTimeout(() => process.exit(code), CLOUD_STOP_MS);
   await companion.close();
+  log.flush();
   log.info('the companion has stopped', { event: 'stopped' });
   // Calls to services that do not answer would keep it until their time is over.
   process.exit(code);

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { CmbsError, VERSION } from '@cmbs/shared';
 import { CLOUD_SETTINGS, ConfigError, readCloudConfig, settingsHelp } from '@cmbs/shared/config';
-import { structuredLog } from '@cmbs/shared/structured-log';
+import { cloudLog } from '@cmbs/shared/structured-log';
 import { entryPointOf } from '@cmbs/functions/deployment';
 import { ROUTES } from '@cmbs/functions/routes';
 import { ensureLocalKey, LastingPart, Part, startCloudFunctions } from './cloud';
@@ -86,7 +86,7 @@ async function runParts(only: string | undefined): Promise<void> {
   const environment = await environmentFor('8090');
   const config = readCloudConfig(environment);
   Object.assign(process.env, environment);
-  const log = structuredLog({
+  const log = cloudLog({
     write: (line) => process.stderr.write(line),
     least: config.CMBS_LOG,
     project: config.GOOGLE_CLOUD_PROJECT,

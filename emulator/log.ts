@@ -1,9 +1,10 @@
 /** Log lines of the local stack: a line of text for a person at a terminal. */
-import { describeError, type Log, type LogFields } from '@cmbs/shared';
+import { boundedLog, describeError, systemClock, type BoundedLog, type Log, type LogFields } from '@cmbs/shared';
 
 export const SEVERITIES = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type Severity = (typeof SEVERITIES)[number];
 
+/** One line per request and delivery is for a log that is searched, not for one that is read. */
 const isTraffic = ({ event }: LogFields): boolean => event === 'request' || event === 'delivery';
 
 /** Control characters in values would let a client write lines of its own. */
@@ -20,11 +21,14 @@ function textOf(value: unknown): string {
   return json ?? 'undefined';
 }
 
+/** The log of a stack at the terminal: as {@link terminalLog}, and bounded. */
+export const stackLog = (least: Severity, write: (line: string) => void): BoundedLog =>
+  boundedLog({ log: terminalLog(least, write), clock: systemClock, isRecord: isTraffic });
+
 export function terminalLog(least: Severity, write: (line: string) => void): Log {
   const line =
     (severity: Severity) =>
     (message: string, fields: LogFields = {}): void => {
-      // One line per request and delivery is for a log that is searched, not for one that is read.
       const level = isTraffic(fields) ? 'debug' : severity;
       if (SEVERITIES.indexOf(level) < SEVERITIES.indexOf(least)) return;
       const details = Object.entries(fields)

@@ -8,7 +8,7 @@ import { watchMemory } from '@cmbs/shared/memory-watch';
 import { RESTART_EXIT_CODE, takeHasData, takeRestarts } from '@cmbs/shared/restarts';
 import type { ServiceModule } from '@cmbs/shared/services/module';
 import { DATABASE_FILE } from '@cmbs/shared/store/sqlite/schema';
-import { terminalLog } from './log';
+import { stackLog } from './log';
 import { startStack } from './stack';
 import { stopRequested, tellSupervisor } from './supervision';
 
@@ -49,7 +49,7 @@ async function run(args: readonly string[], services: readonly ServiceModule[]):
   const restarts = takeRestarts(process.env);
   const hasData = takeHasData(process.env);
   const config = readConfig(process.env);
-  const log = terminalLog(config.CMBS_LOG, (line) => process.stderr.write(line));
+  const log = stackLog(config.CMBS_LOG, (line) => process.stderr.write(line));
   if (hasData && !existsSync(join(config.CMBS_DATA_DIR, DATABASE_FILE))) {
     throw new CmbsError(
       'unavailable',
@@ -66,10 +66,12 @@ async function run(args: readonly string[], services: readonly ServiceModule[]):
     // What holds the memory may hold up an orderly stop as well; everything acknowledged is on the disk.
     setTimeout(() => process.exit(RESTART_EXIT_CODE), MEMORY_STOP_MS);
     await stack.close();
+    log.flush();
     process.exit(RESTART_EXIT_CODE);
   }
   process.stdout.write(`${reason}: finishing what is in hand\n`);
   await stack.close();
+  log.flush();
   process.stdout.write('stopped\n');
   return 0;
 }

@@ -5,7 +5,7 @@
 import type { HttpFunction, Request, Response } from '@google-cloud/functions-framework';
 import { badRequest, CmbsError, systemClock } from '@cmbs/shared';
 import { FUNCTION_ANSWER_GRACE_MS } from '@cmbs/shared/limits';
-import { structuredLog } from '@cmbs/shared/structured-log';
+import { cloudLog } from '@cmbs/shared/structured-log';
 import type { App } from './app';
 import { baseOf, clientAddressOf, parseHeaders, parseQuery, splitTarget, traceOf } from './http-parse';
 import { writeResponse } from './http-write';
@@ -17,10 +17,10 @@ import type { Route } from './routes';
 import { serve } from './serve';
 
 const NO_BODY = Buffer.alloc(0);
-/** For what happens before there is an app with a log of its own. */
 /** For an answer that no app gives. */
 const FOR_ITSELF: Pick<App, 'clock' | 'answers'> = { clock: systemClock, answers: new LargeAnswers(systemClock) };
-const processLog = structuredLog({ write: (line) => process.stdout.write(line), least: 'info' });
+/** For what happens before there is an app with a log of its own. */
+const processLog = cloudLog({ write: (line) => process.stdout.write(line), least: 'info' });
 
 /** The framework's handler for a route. Never rejects. */
 export function frameworkHandler(route: Route): HttpFunction {
@@ -29,7 +29,7 @@ export function frameworkHandler(route: Route): HttpFunction {
     const leave = (): void => gone.abort();
     outgoing.once('close', leave);
     const timers: (() => void)[] = [];
-    let log = processLog;
+    let log: App['log'] = processLog;
     let writing = FOR_ITSELF;
     let request: Refused | undefined;
     let response: OcciResponse;

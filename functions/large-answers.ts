@@ -51,7 +51,7 @@ export class LargeAnswers {
   }
 
   /**
-   * Resolves with what gives the turn back; when the signal aborts it goes back by itself. Rejects with `unavailable`
+   * Resolves with what gives the turn back; when the signal aborts it goes back by itself. Rejects with `queue_full`
    * when no turn came in time, or too many wait.
    */
   async turn(signal: AbortSignal): Promise<() => void> {
@@ -129,7 +129,7 @@ export async function inTurn(
 
 const tooMany = (): CmbsError =>
   new CmbsError(
-    'unavailable',
+    'queue_full',
     'Many large answers are under way; ask again later, or for smaller pages (?number=20).',
     {
       headers: { 'Retry-After': '2' },

@@ -3,7 +3,7 @@
  * with is assembled at the first request. The build makes a bundle of this per function.
  */
 import { ConfigError, readCloudConfig, type CloudConfig } from '@cmbs/shared/config';
-import { structuredLog } from '@cmbs/shared/structured-log';
+import { cloudLog } from '@cmbs/shared/structured-log';
 import { cloudRuntime } from './cloud';
 import { provideRuntime } from './runtime';
 
@@ -21,7 +21,7 @@ function settings(): CloudConfig {
 const config = settings();
 
 provideRuntime(() => {
-  const log = structuredLog({
+  const log = cloudLog({
     write: (line) => process.stdout.write(line),
     least: config.CMBS_LOG,
     project: config.GOOGLE_CLOUD_PROJECT,

@@ -10,6 +10,7 @@ export {
   type CmbsErrorOptions,
   type ErrorCode,
 } from './errors';
+export { boundedLog, type BoundedLog } from './bounded-log';
 export { newId, orderKey, systemClock, timeOrderedIds, type Clock, type NewId } from './clock';
 export { isJsonObject, type Json, type JsonObject } from './json';
 export { silentCounters, silentLog, type Counters, type Log, type LogFields } from './log';

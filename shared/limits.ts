@@ -168,8 +168,10 @@ export const MAX_BROADCAST_BYTES_BUFFERED = 16 * 1024 * 1024;
  */
 export const BROADCAST_RETRY_MS = 2;
 export const BROADCAST_RETRY_MAX_MS = 32;
-/** Milliseconds between two log lines about drops of one kind on one socket; the counters count each. */
-export const DROP_LOG_INTERVAL_MS = 1000;
+/** Lines of one kind that a log takes at once: enough to see several members or paths concerned. */
+export const LOG_BURST_LINES = 3;
+/** Milliseconds between two lines of one kind after that, so that nobody fills a disk by causing them. */
+export const LOG_PERIOD_MS = 60_000;
 /** Bytes of the path of a Unix socket: `sun_path` less its terminating zero, on the system with the shortest (macOS). */
 export const MAX_IPC_PATH_BYTES = 103;
 /** Random digits in the name of the file at which a socket listens before it has its name. */

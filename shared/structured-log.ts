@@ -2,6 +2,8 @@
  * Log lines of a program in the cloud: one JSON object a line, in the fields that Cloud Logging reads from standard
  * output (`severity`, `message`, `time`, trace and labels; cloud.google.com/logging/docs/structured-logging).
  */
+import { boundedLog, type BoundedLog } from './bounded-log';
+import { systemClock } from './clock';
 import { describeError } from './errors';
 import type { Log, LogFields } from './log';
 import { traceIds } from './trace';
@@ -41,6 +43,17 @@ export function structuredLog({ write, least, project, labels }: StructuredLogOp
     };
   return { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') };
 }
+
+/**
+ * The log of a program in the cloud: as {@link structuredLog}, and bounded. Lines with an `event` are counted by metrics
+ * there, so each is written.
+ */
+export const cloudLog = (options: StructuredLogOptions): BoundedLog =>
+  boundedLog({
+    log: structuredLog(options),
+    clock: systemClock,
+    isRecord: ({ event }) => event !== undefined,
+  });
 
 function traceFields(trace: unknown, project: string | undefined): Readonly<Record<string, unknown>> {
   const ids = typeof trace === 'string' ? traceIds(trace) : undefined;

@@ -102,7 +102,7 @@ export class BoundSocket<S extends Receiving> {
     private readonly options: BoundOptions,
   ) {
     const { environment, name } = options;
-    this.drops = new Drops(name, endpoint, environment.log, environment.counters, clockOf(environment));
+    this.drops = new Drops(name, endpoint, environment.log, environment.counters);
     server.on('connection', (peer) => this.#accept(peer));
     server.on('drop', () => this.drops.note('too_many_peers'));
     server.on('error', (cause) => environment.log.error('accepting a connection failed', { cause }));

@@ -55,7 +55,7 @@ export class Broadcaster {
   ) {
     const peer = typeof address === 'string' ? options.context.toDial(address) : address;
     this.#clock = clockOf(options);
-    this.#drops = new Drops('broadcaster', peer.text, options.log, options.counters, this.#clock);
+    this.#drops = new Drops('broadcaster', peer.text, options.log, options.counters);
     this.#connection = new Connection<XPublisher>(
       peer,
       {

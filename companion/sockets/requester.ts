@@ -104,7 +104,7 @@ export class Requester {
   ) {
     const peer = typeof address === 'string' ? options.context.toDial(address) : address;
     this.#clock = clockOf(options);
-    this.#drops = new Drops('requester', peer.text, options.log, options.counters, this.#clock);
+    this.#drops = new Drops('requester', peer.text, options.log, options.counters);
     this.#maxInFlight = options.maxInFlight ?? MAX_REQUESTS_IN_FLIGHT;
     this.#maxWaiting = options.maxWaiting ?? MAX_REQUESTS_WAITING;
     this.#connection = new Connection<Dealer>(
