@@ -102,7 +102,7 @@ export class Outbox implements QueueOwner {
       park: (item, parking) => this.park(item, parking),
       published: (held, stored) => this.#published(held, stored),
       hold: (send) => this.#hold(send),
-      removed: (held) => this.#release(held),
+      removed: (held) => this.#unpublished(held),
       serves: (send) => this.#serves(send),
     });
   }
@@ -212,7 +212,7 @@ export class Outbox implements QueueOwner {
     if (isPublishing(held.send)) {
       await this.#publications.follow(held);
       // Who asks has published what it could: the rest is ours.
-      this.#publications.hurry(held);
+      this.#publications.notify(held);
     }
     for (const receiver of held.send.receivers) {
       if (!isOpen(receiver) || receiver.via === 'bus') continue;
@@ -382,7 +382,17 @@ export class Outbox implements QueueOwner {
       }
       this.#offer(held, receiver);
     }
-    this.#publications.add(held, publishAfterMs);
+    if (this.#publications.add(held, publishAfterMs)) return;
+    held.lastReason = 'earlier messages wait for the topic bus';
+    for (const { name, via } of held.send.receivers) if (via === 'bus') held.trying.delete(name);
+  }
+
+  /** Nothing of a send is to be published any more, or it went back to the store. */
+  #unpublished(held: HeldSend): void {
+    if (this.#held.get(held.send.id) !== held) return;
+    for (const { name, via } of held.send.receivers) if (via === 'bus') held.trying.delete(name);
+    this.#answer(held);
+    this.#release(held);
   }
 
   #offer(held: HeldSend, receiver: Receiver): void {

@@ -2,34 +2,25 @@
  * What goes on the topic bus from here: what members pass on, and what a function queued and did not publish, since it
  * was cut off, the bus was away, or an earlier send with the same ordering key was still open.
  *
- * Sends that have to keep an order stand in a line, and only the first of a line is tried. A bounded number is held; the
- * rest lies in the store until half of these are out.
+ * Sends that have to keep an order stand in a line, and only the first of a line is tried. A bounded number is held. While
+ * the store has more, a send that failed goes back there with its line, and all take turns: a topic that refuses its
+ * messages, however many, keeps no others waiting.
  */
 import { toCmbsError } from '@cmbs/shared';
 import { registryOf } from '@cmbs/shared/broker/context';
-import { publishSend } from '@cmbs/shared/broker/publish';
-import {
-  ADDRESS_FIELD,
-  busAddress,
-  isItsTurn,
-  isOpen,
-  isPublishing,
-  lineOf,
-  orderOf,
-  readSend,
-  sendOf,
-  SENDS,
-  type Send,
-} from '@cmbs/shared/broker/send';
-import { MAX_HELD_PUBLICATIONS, MAX_READ_CHARS, PUBLICATION_GRACE_MS } from '@cmbs/shared/limits';
+import { publishSend, type TopicListener } from '@cmbs/shared/broker/publish';
+import { isItsTurn, isOpen, isPublishing, lineOf, orderOf, readSend, type Send } from '@cmbs/shared/broker/send';
+import { MAX_HELD_PUBLICATIONS, PUBLICATION_GRACE_MS } from '@cmbs/shared/limits';
 import type { PublicationEnvironment } from './environment';
 import type { HeldSend, QueueOwner } from './held-send';
+import { TopicRefusals } from './topic-refusals';
+import { WaitingPublications } from './waiting-publications';
 
 /** What publications need of the outbox that they work for. */
 export interface PublicationOwner extends Pick<QueueOwner, 'settle' | 'park'> {
   /** Holds a send in memory, while it is open here. */
   hold(send: Send): HeldSend;
-  /** Nothing of it is to be published here any more. */
+  /** Nothing of it is to be published here any more, or it waits in the store. */
   removed(held: HeldSend): void;
   /** Whether its member is this companion's. */
   serves(send: Send): Promise<boolean>;
@@ -54,32 +45,44 @@ interface Publication {
 }
 
 const nothing = (): void => undefined;
-const TOPIC_LAYERS = ['l32', 'l4'] as const;
+/** Messages that a topic takes at the same time after it refused, from which on the store is read for more at once. */
+const WORTH_READING = 4;
 
-export class Publications {
+export class Publications implements TopicListener {
   readonly #environment: PublicationEnvironment;
   readonly #owner: PublicationOwner;
-  readonly #open = new Map<HeldSend, Publication>();
+  /** Most that are held. */
+  readonly #most: number;
+  /** By the id of their sends. */
+  readonly #open = new Map<string, Publication>();
   readonly #lines = new Map<string, Publication[]>();
+  /** Of those, the ones that failed and wait for their next attempt. */
+  readonly #resting = new Set<Publication>();
+  readonly #refusals: TopicRefusals;
+  readonly #store: WaitingPublications;
   /** What is being tried. */
   readonly #runs = new Set<Promise<void>>();
-  /** The store may have more than is held. */
-  #hasMore = false;
-  #reading: Promise<void> | undefined;
   #isStopped = false;
 
-  constructor(environment: PublicationEnvironment, owner: PublicationOwner) {
+  constructor(environment: PublicationEnvironment, owner: PublicationOwner, most = MAX_HELD_PUBLICATIONS) {
     this.#environment = environment;
     this.#owner = owner;
+    this.#most = most;
+    this.#refusals = new TopicRefusals(environment);
+    this.#store = new WaitingPublications({
+      environment,
+      room: () => (this.#open.size > most / 2 ? 0 : most - this.#open.size),
+      take: (send) => this.#takeUp(send),
+    });
   }
 
-  /** @param afterMs how long whoever queued the send is given to publish it */
-  add(held: HeldSend, afterMs: number): void {
-    if (!isPublishing(held.send) || this.#open.has(held)) return;
-    if (this.#open.size >= MAX_HELD_PUBLICATIONS) {
-      this.#hasMore = true;
-      return;
-    }
+  /**
+   * False when there is no room: it waits in the store.
+   * @param afterMs how long whoever queued the send is given to publish it
+   */
+  add(held: HeldSend, afterMs: number): boolean {
+    if (!isPublishing(held.send) || this.has(held)) return true;
+    if (!this.#hasRoom()) return false;
     const publication: Publication = {
       held,
       line: this.#lineOf(held.send),
@@ -93,19 +96,19 @@ export class Publications {
     const { line, order } = publication;
     const before = line.findLastIndex((other) => other.order < order);
     line.splice(before + 1, 0, publication);
-    this.#open.set(held, publication);
+    this.#open.set(held.send.id, publication);
     if (publication.isDue) this.#go(publication);
-    else publication.cancel = this.#environment.clock.after(afterMs, () => this.hurry(held));
+    else publication.cancel = this.#environment.clock.after(afterMs, () => this.notify(held));
+    return true;
   }
 
   /** A send was found in the store. */
   found(send: Send, afterMs: number): void {
-    if (this.#open.size >= MAX_HELD_PUBLICATIONS) this.#hasMore = true;
-    else this.add(this.#owner.hold(send), afterMs);
+    if (this.#open.has(send.id) || this.#hasRoom()) this.add(this.#owner.hold(send), afterMs);
   }
 
-  has(held: HeldSend): boolean {
-    return this.#open.has(held);
+  has({ send }: HeldSend): boolean {
+    return this.#open.has(send.id);
   }
 
   get size(): number {
@@ -113,9 +116,12 @@ export class Publications {
   }
 
   /** Whoever queued it leaves it to us, or has had its time. */
-  hurry(held: HeldSend): void {
-    const publication = this.#open.get(held);
-    if (publication === undefined) return;
+  notify(held: HeldSend): void {
+    const publication = this.#open.get(held.send.id);
+    if (publication === undefined) {
+      this.add(held, 0);
+      return;
+    }
     publication.isDue = true;
     this.#go(publication);
   }
@@ -134,58 +140,35 @@ export class Publications {
 
   /** Nothing of it is to be published any more: the next one in its line may go. */
   remove(held: HeldSend): void {
-    const publication = this.#open.get(held);
+    const publication = this.#open.get(held.send.id);
     if (publication === undefined) return;
-    this.#open.delete(held);
-    publication.cancel();
-    const { line } = publication;
-    line.splice(line.indexOf(publication), 1);
-    const [next] = line;
+    this.#forget(publication);
+    const [next] = publication.line;
     if (next !== undefined) this.#go(next);
-    else this.#forgetLine(held.send);
-    this.#owner.removed(held);
-    this.#readOn();
+    this.#store.readOn();
   }
 
-  /** Reads on from the store when half are out. */
-  #readOn(): void {
-    if (!this.#hasMore || this.#reading !== undefined || this.#isStopped) return;
-    if (this.#open.size > MAX_HELD_PUBLICATIONS / 2) return;
-    this.#reading = this.#read().finally(() => {
-      this.#reading = undefined;
-      const { clock, backOff } = this.#environment;
-      // What is there is on its way out of the store, or could not be read.
-      if (this.#hasMore && this.#open.size === 0) clock.after(backOff(1), () => this.#readOn());
-    });
-  }
-
-  async #read(): Promise<void> {
-    const { store, clock, log } = this.#environment;
-    this.#hasMore = false;
-    try {
-      for (const layer of TOPIC_LAYERS) {
-        const page = await store.query({
-          collection: SENDS,
-          where: [{ field: ADDRESS_FIELD, value: busAddress(layer) }],
-          by: 'order',
-          limit: MAX_HELD_PUBLICATIONS,
-          maxChars: MAX_READ_CHARS,
-        });
-        if (page.next !== undefined) this.#hasMore = true;
-        for (const send of page.docs.map(sendOf)) {
-          const age = clock.now() - send.createdAt;
-          if (await this.#owner.serves(send)) this.found(send, Math.max(0, PUBLICATION_GRACE_MS - age));
-        }
-      }
-    } catch (error) {
-      log.warn('what waits for the topic bus not read', { cause: error });
-      this.#hasMore = true;
+  taken(layer: Send['layer'], topic: string): void {
+    let more = this.#refusals.taken(layer, topic);
+    // A topic that takes one now and then is no reason to read all that waits.
+    if (more >= WORTH_READING) this.#store.notify();
+    if (more === 0) return;
+    for (const publication of [...this.#resting]) {
+      if (this.#refusals.of(publication.held.send) !== undefined) continue;
+      this.#go(publication);
+      more -= 1;
+      if (more === 0) return;
     }
+  }
+
+  refused(layer: Send['layer'], topic: string, reason: string): void {
+    this.#refusals.refused(layer, topic, reason);
   }
 
   /** Begins nothing more. */
   stop(): void {
     this.#isStopped = true;
+    this.#store.stop();
     for (const { cancel } of this.#open.values()) cancel();
   }
 
@@ -193,6 +176,47 @@ export class Publications {
   async drain(): Promise<void> {
     this.stop();
     await Promise.all(this.#runs);
+  }
+
+  // --- What is held, and what the store has ---
+
+  /** Room for one more, if need be by giving back to the store what failed. */
+  #hasRoom(): boolean {
+    if (this.#open.size < this.#most) return true;
+    for (const publication of [...this.#resting]) this.#giveBack(publication);
+    if (this.#open.size < this.#most) return true;
+    this.#store.leave('crowded');
+    return false;
+  }
+
+  /** The store has it, and what comes behind it in its line. */
+  #giveBack(publication: Publication): void {
+    const { line } = publication;
+    const at = line.indexOf(publication);
+    // It went with one before it in its line.
+    if (at < 0) return;
+    this.#store.leave('failed');
+    for (const each of line.slice(at)) this.#forget(each);
+    this.#store.readOn();
+  }
+
+  #forget(publication: Publication): void {
+    const { held, line, cancel } = publication;
+    this.#open.delete(held.send.id);
+    this.#resting.delete(publication);
+    cancel();
+    line.splice(line.indexOf(publication), 1);
+    const name = lineOf(held.send);
+    if (line.length === 0 && name !== undefined) this.#lines.delete(name);
+    this.#owner.removed(held);
+  }
+
+  /** A send was read from the store in its turn. */
+  async #takeUp(send: Send): Promise<void> {
+    if (this.#isStopped || this.#open.has(send.id) || !(await this.#owner.serves(send))) return;
+    if (this.#refusals.of(send) === undefined) {
+      this.found(send, Math.max(0, send.createdAt + PUBLICATION_GRACE_MS - this.#environment.clock.now()));
+    } else this.#store.leave('failed');
   }
 
   #lineOf(send: HeldSend['send']): Publication[] {
@@ -203,10 +227,7 @@ export class Publications {
     return line;
   }
 
-  #forgetLine(send: HeldSend['send']): void {
-    const name = lineOf(send);
-    if (name !== undefined) this.#lines.delete(name);
-  }
+  // --- Attempts ---
 
   #mayGo({ held, line, isDue }: Publication): boolean {
     return !this.#isStopped && isDue && line[0]?.held === held;
@@ -233,6 +254,7 @@ export class Publications {
       do {
         publication.isWantedAgain = false;
         publication.cancel();
+        this.#resting.delete(publication);
         try {
           await this.#try(publication);
         } catch (thrown) {
@@ -247,22 +269,48 @@ export class Publications {
 
   async #try(publication: Publication): Promise<void> {
     const { held } = publication;
-    const { store } = this.#environment;
+    if (this.#isRefused(publication)) return;
     // An earlier one may be in other hands still, or not known here yet.
-    if (await isItsTurn(store, held.send)) {
-      const registry = await registryOf(this.#environment);
-      this.#owner.published(held, await publishSend(held.send.id, { ...this.#environment, registry }));
-    } else {
+    if (!(await isItsTurn(this.#environment.store, held.send))) {
       held.lastReason = 'an earlier message with its ordering key is not on the bus yet';
-      this.#again(publication);
+      this.#restAfterFailure(publication);
+      return;
+    }
+    const registry = await registryOf(this.#environment);
+    // Another message may have been refused meanwhile.
+    if (this.#isRefused(publication)) return;
+    const asked = this.#refusals.asks(held.send);
+    try {
+      const published = await publishSend(held.send.id, { ...this.#environment, registry }, this);
+      this.#owner.published(held, published);
+    } finally {
+      asked();
     }
   }
 
-  #again(publication: Publication): void {
-    if (this.#isStopped || !this.#open.has(publication.held)) return;
-    const { clock, backOff } = this.#environment;
+  /** Whether the topics take nothing now; then it is told so, and rests. */
+  #isRefused(publication: Publication): boolean {
+    const { held } = publication;
+    const refusal = this.#refusals.of(held.send);
+    if (refusal === undefined) return false;
+    this.#park(held, refusal.reason);
+    this.#rest(publication, refusal.until - this.#environment.clock.now());
+    return true;
+  }
+
+  #restAfterFailure(publication: Publication): void {
     publication.failures += 1;
-    publication.cancel = clock.after(backOff(publication.failures), () => this.#go(publication));
+    this.#rest(publication, this.#environment.backOff(publication.failures));
+  }
+
+  #rest(publication: Publication, ms: number): void {
+    if (this.#isStopped || this.#open.get(publication.held.send.id) !== publication) return;
+    if (this.#store.hasMore) {
+      this.#giveBack(publication);
+      return;
+    }
+    this.#resting.add(publication);
+    publication.cancel = this.#environment.clock.after(ms, () => this.#go(publication));
   }
 
   #failed(publication: Publication, thrown: unknown): void {
@@ -272,12 +320,19 @@ export class Publications {
     log.warn('publication failed', { send: held.send.id, cause: thrown, retried: retryable });
     if (retryable) {
       counters.add('cmbs_retries', { layer: held.send.layer });
-      this.#again(publication);
+      this.#park(held, reason);
+      this.#restAfterFailure(publication);
+      return;
     }
-    for (const { name, via } of held.send.receivers.filter(isOpen)) {
-      if (via !== 'bus') continue;
-      if (retryable) this.#owner.park({ held, name, tries: 0 }, { reason, state: 'waiting' });
-      else this.#owner.settle({ held, name, tries: 0 }, { state: 'failed', reason });
+    for (const name of openTopics(held)) this.#owner.settle({ held, name, tries: 0 }, { state: 'failed', reason });
+  }
+
+  #park(held: HeldSend, reason: string): void {
+    for (const name of openTopics(held)) {
+      this.#owner.park({ held, name, tries: 0 }, { reason, state: 'waiting' });
     }
   }
 }
+
+const openTopics = ({ send }: HeldSend): readonly string[] =>
+  send.receivers.filter((receiver) => receiver.via === 'bus' && isOpen(receiver)).map(({ name }) => name);

@@ -456,8 +456,12 @@ export const DESTINATION_HELD = 256;
 export const MAX_READ_CHARS = 4 * 1024 * 1024;
 /** Outbound messages that all of them hold in memory; beyond, each reads one at a time. */
 export const MAX_HELD = 10_000;
-/** Outbound messages that wait in memory for the topic bus; the others stay in the store until half of them are out. */
+/** Outbound messages that wait in memory for the topic bus; the others stay in the store until there is room for half. */
 export const MAX_HELD_PUBLICATIONS = 2000;
+/** Topics that the bus refuses of which a companion knows; the oldest leave first, and are asked sooner then. */
+export const MAX_REFUSED_TOPICS = 10_000;
+/** Messages at the same time up to which a topic that refused is tried with care; beyond, it takes what there is. */
+export const TOPIC_OPEN_AFTER = 64;
 /** Bytes of frames that are on their way to any peers, or will be at once. */
 export const MAX_OUTGOING_BYTES = 128 * 1024 * 1024;
 /** One part in so many of them is for peers that have failed: those that hang must leave room for those that answer. */

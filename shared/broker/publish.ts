@@ -25,6 +25,13 @@ export interface PublishContext {
   readonly uriOf: (member: string) => string;
 }
 
+/** Is told what the bus says of each topic. */
+export interface TopicListener {
+  taken(layer: TopicLayer, topic: string): void;
+  /** For now: the message may be tried again. */
+  refused(layer: TopicLayer, topic: string, reason: string): void;
+}
+
 /** The frame of a send as it goes out from its member, with the sender in path history and hops. */
 export function outgoingFrame(
   send: Send,
@@ -59,7 +66,11 @@ function traceOf({ trace }: Send, message: Entity): Pick<Transfer, 'traceparent'
  * Publishes what is still open of a send's topics and records it. A crash between the two publishes again under the
  * same send id, which receivers recognise.
  */
-export async function publishSend(sendId: string, context: PublishContext): Promise<Send | undefined> {
+export async function publishSend(
+  sendId: string,
+  context: PublishContext,
+  listener?: TopicListener,
+): Promise<Send | undefined> {
   const { store, bus, clock, registry, log } = context;
   const read = await readSend(store, sendId);
   if (read === undefined) return undefined;
@@ -98,10 +109,12 @@ export async function publishSend(sendId: string, context: PublishContext): Prom
         }),
       );
       change = { state: 'delivered', reply: JSON.stringify(publishId), attempts: 1 };
+      listener?.taken(layer, name);
     } catch (thrown) {
       const error = toCmbsError(thrown);
       if (error.retryable) {
         failure ??= error;
+        listener?.refused(layer, name, error.message);
         continue;
       }
       log.warn('a topic does not take a message', { topic: name, send: send.id, cause: thrown });

@@ -1,12 +1,13 @@
 /** What the companion publishes in the place of others, and in which order. */
 import { Publications } from '@cmbs/companion/publications';
 import { HeldSend } from '@cmbs/companion/held-send';
-import { CmbsError, silentCounters, silentLog, systemClock } from '@cmbs/shared';
+import { CmbsError, silentCounters, silentLog, systemClock, type Clock } from '@cmbs/shared';
 import type { Bus } from '@cmbs/shared/bus/bus';
 import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
 import { deleteSend, putSend, readSend, type Send } from '@cmbs/shared/broker/send';
 import { Categories } from '@cmbs/shared/occi/categories';
 import type { Store } from '@cmbs/shared/store/store';
+import { ManualClock } from '../contract/manual-clock';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 import { becomes } from './sockets-support';
 
@@ -20,7 +21,10 @@ let published: string[];
 /** The ordering keys under which it got them. */
 let keys: Map<string, string | undefined>;
 /** What the bus does before it takes the send. */
-let busy: (id: string) => Promise<void>;
+let busy: (id: string, topic: string) => Promise<void>;
+/** Topics for which the bus was asked, and the most messages that were held then. */
+let asked: string[];
+let heldMost: number;
 let backOffMs: number;
 let sequence: number;
 
@@ -28,6 +32,8 @@ beforeEach(async () => {
   opened = await openTemporaryStore();
   categories = new Categories(opened.store, [CMBS_EXTENSION], { watch: false, maxAgeMs: 0, clock: systemClock });
   published = [];
+  asked = [];
+  heldMost = 0;
   keys = new Map();
   busy = () => Promise.resolve();
   backOffMs = 5;
@@ -40,12 +46,14 @@ afterEach(async () => {
   await opened.close();
 });
 
-function on(store: Store): Publications {
+function on(store: Store, { most, clock = systemClock }: { most?: number; clock?: Clock } = {}): Publications {
   const bus: Pick<Bus, 'publish'> = {
-    publish: async (_layer, _topic, { attributes, orderingKey }) => {
+    publish: async (_layer, topic, { attributes, orderingKey }) => {
       const id = attributes.send_id ?? '';
+      asked.push(topic);
+      heldMost = Math.max(heldMost, publications.size);
       keys.set(id, orderingKey);
-      await busy(id);
+      await busy(id, topic);
       published.push(id);
       return id;
     },
@@ -55,7 +63,7 @@ function on(store: Store): Publications {
       store,
       bus: bus as Bus,
       categories,
-      clock: systemClock,
+      clock,
       log: silentLog,
       counters: silentCounters,
       deployment: 'd',
@@ -70,6 +78,7 @@ function on(store: Store): Publications {
       removed: () => undefined,
       serves: () => Promise.resolve(true),
     },
+    most,
   );
   return made;
 }
@@ -110,7 +119,7 @@ const cancel = (held: HeldSend): Promise<void> =>
   });
 
 const areOut = (...ids: readonly string[]): Promise<void> =>
-  becomes(() => ids.every((id) => published.includes(id)), `published: ${ids.join(', ')}`);
+  becomes(() => ids.every((id) => published.includes(id)), `published: ${ids.join(', ')}`, 20_000);
 
 test('what has one ordering key goes out in its order whatever fails, and holds nothing else up', async () => {
   let failures = 3;
@@ -166,7 +175,7 @@ test('one that others have in hand holds the line until it is gone', async () =>
   await areOut('ours');
 });
 
-test('one that is told to hurry while it finds that it is not its turn looks again at once', async () => {
+test('one that is asked for while it finds that it is not its turn looks again at once', async () => {
   backOffMs = NEVER_MS;
   let arrived: () => void = () => undefined;
   let open: () => void = () => undefined;
@@ -189,7 +198,7 @@ test('one that is told to hurry while it finds that it is not its turn looks aga
   publications.add(ours, 0);
   await isAsked;
   await cancel(theirs);
-  publications.hurry(ours);
+  publications.notify(ours);
   open();
   await areOut('ours');
 });
@@ -213,4 +222,87 @@ test('one that its function may still publish is left to it for a while', async 
   publications.add(await queued('ours'), 0);
   await publications.drain();
   expect(published).toEqual([]);
+});
+
+describe('a topic that refuses its messages', () => {
+  const full = (_id: string, topic: string): Promise<void> =>
+    topic === 'full' ? Promise.reject(new CmbsError('queue_full', 'The topic is full.')) : Promise.resolve();
+  const to = (name: string): Pick<Send, 'receivers'> => ({
+    receivers: [{ name, via: 'bus', state: 'queued', attempts: 0 }],
+  });
+  /** Stores messages, and tells of them as the outbox does when it looks into the store. */
+  async function wait(names: readonly string[], topic: string, more: Partial<Send> = {}): Promise<void> {
+    for (const id of names) {
+      const { send } = await queued(id, { orderingKey: '', ...to(topic), ...more });
+      publications.found(send, 0);
+    }
+  }
+  const names = (count: number, name: string): string[] => Array.from({ length: count }, (_, n) => `${name}-${n}`);
+
+  test('keeps no others waiting, however many wait for it, and gets all of them when it takes some again', async () => {
+    publications = on(opened.store, { most: 4 });
+    busy = full;
+    const refused = names(20, 'refused');
+    await wait(refused, 'full');
+    await wait(['news-1', 'news-2'], 'news');
+    await areOut('news-1', 'news-2');
+    await wait(['news-3'], 'news');
+    await areOut('news-3');
+    expect(heldMost).toBeLessThanOrEqual(4);
+    busy = () => Promise.resolve();
+    await areOut(...refused);
+    expect(published).toHaveLength(23);
+    expect(heldMost).toBeLessThanOrEqual(4);
+  });
+
+  test('keeps the order of an ordering key, also of messages that went back to the store', async () => {
+    publications = on(opened.store, { most: 4 });
+    busy = full;
+    const line = names(12, 'line');
+    await wait(line, 'full', { orderingKey: 'k' });
+    await wait(names(12, 'other'), 'full');
+    await wait(['news'], 'news');
+    await areOut('news');
+    // Each is refused now and then, as by a topic that is emptied slowly.
+    let turn = 0;
+    busy = () => {
+      turn += 1;
+      return turn % 3 === 0 ? Promise.reject(new CmbsError('queue_full', 'Full again.')) : Promise.resolve();
+    };
+    await areOut(...line, ...names(12, 'other'));
+    expect(published.filter((id) => id.startsWith('line'))).toEqual(line);
+  });
+
+  test('is asked by one message after each back-off, not by all that wait', async () => {
+    const clock = new ManualClock();
+    publications = on(opened.store, { clock });
+    busy = full;
+    backOffMs = 1000;
+    await wait(['first'], 'full');
+    await becomes(() => asked.length === 1, 'the first was tried');
+    await new Promise(setImmediate);
+    await wait(names(9, 'later'), 'full');
+    for (const attempts of [2, 3, 4]) {
+      // Their time comes for all of them.
+      for (let n = 0; n < 10; n += 1) clock.runNext();
+      await becomes(() => asked.length === attempts, 'one asks');
+      await new Promise(setImmediate);
+    }
+    busy = () => Promise.resolve();
+    for (let n = 0; n < 10; n += 1) clock.runNext();
+    await areOut('first', ...names(9, 'later'));
+  });
+
+  test('holds up no message that has another topic as well', async () => {
+    publications = on(opened.store, { most: 2 });
+    busy = full;
+    await wait(names(6, 'refused'), 'full');
+    // Each has a topic that refuses and one that takes it.
+    const both = names(6, 'both');
+    for (const id of both) {
+      const receivers = [...to('full').receivers, ...to('news').receivers];
+      publications.found((await queued(id, { orderingKey: '', receivers })).send, 0);
+    }
+    await areOut(...both);
+  });
 });

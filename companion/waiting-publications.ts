@@ -1,0 +1,121 @@
+/**
+ * Reads what waits in the store for the topic bus, in order, a page at a time: from where the last page ended, and from
+ * the start again when all of it has been seen and some was left there. What failed only is read again after a back-off.
+ */
+import { ADDRESS_FIELD, busAddress, sendOf, SENDS, type Send } from '@cmbs/shared/broker/send';
+import { MAX_READ_CHARS } from '@cmbs/shared/limits';
+import type { PublicationEnvironment } from './environment';
+
+const TOPIC_LAYERS = ['l32', 'l4'] as const;
+
+/** Where the next page begins. */
+interface Cursor {
+  readonly layer: 0 | 1;
+  readonly after?: string;
+}
+
+const START: Cursor = { layer: 0 };
+
+/** What was left in the store since the last start: nothing, only what failed or cannot go now, or what had no room. */
+type Left = 'nothing' | 'failed' | 'crowded';
+
+export interface WaitingPublicationsParts {
+  readonly environment: Pick<PublicationEnvironment, 'store' | 'clock' | 'log' | 'backOff'>;
+  /** Messages that may be taken now; none while too many are held. */
+  readonly room: () => number;
+  readonly take: (send: Send) => Promise<void>;
+}
+
+export class WaitingPublications {
+  readonly #parts: WaitingPublicationsParts;
+  #cursor = START;
+  #left: Left = 'nothing';
+  /** Rounds in a row after which something was left that failed. */
+  #rounds = 0;
+  #reading: Promise<void> | undefined;
+  #cancelPause: (() => void) | undefined;
+  /** The pause before the next round is over. */
+  #isRested = false;
+  #isStopped = false;
+
+  constructor(parts: WaitingPublicationsParts) {
+    this.#parts = parts;
+  }
+
+  /** Something in the store is not held. */
+  get hasMore(): boolean {
+    return this.#left !== 'nothing' || this.#cursor !== START;
+  }
+
+  /** A message stays in the store, or goes back there. */
+  leave(left: Exclude<Left, 'nothing'>): void {
+    if (this.#left !== 'crowded') this.#left = left;
+  }
+
+  /** What failed may go now. */
+  notify(): void {
+    if (!this.hasMore) return;
+    this.#rounds = 0;
+    this.#isRested = true;
+    this.readOn();
+  }
+
+  /** Reads the next page, if there may be one and there is room for it. */
+  readOn(): void {
+    if (this.#isStopped || !this.hasMore || this.#reading !== undefined || this.#parts.room() === 0) return;
+    if (this.#cursor === START && this.#left === 'failed' && !this.#isRested) {
+      this.#rest();
+      return;
+    }
+    this.#reading = this.#read().finally(() => {
+      this.#reading = undefined;
+      this.readOn();
+    });
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#cancelPause?.();
+  }
+
+  #rest(): void {
+    if (this.#cancelPause !== undefined) return;
+    const { clock, backOff } = this.#parts.environment;
+    this.#rounds += 1;
+    this.#cancelPause = clock.after(backOff(this.#rounds), () => {
+      this.#cancelPause = undefined;
+      this.#isRested = true;
+      this.readOn();
+    });
+  }
+
+  async #read(): Promise<void> {
+    const { environment, room, take } = this.#parts;
+    const { layer, after } = this.#cursor;
+    if (this.#cursor === START) {
+      this.#left = 'nothing';
+      this.#isRested = false;
+      this.#cancelPause?.();
+      this.#cancelPause = undefined;
+    }
+    try {
+      const page = await environment.store.query({
+        collection: SENDS,
+        where: [{ field: ADDRESS_FIELD, value: busAddress(TOPIC_LAYERS[layer]) }],
+        by: 'order',
+        limit: Math.max(1, room()),
+        maxChars: MAX_READ_CHARS,
+        ...(after === undefined ? {} : { after }),
+      });
+      for (const send of page.docs.map(sendOf)) await take(send);
+      if (page.next !== undefined) this.#cursor = { layer, after: page.next };
+      else this.#cursor = layer === 0 ? { layer: 1 } : START;
+    } catch (error) {
+      environment.log.warn('what waits for the topic bus not read', { cause: error });
+      this.#cursor = START;
+      this.leave('failed');
+      return;
+    }
+    if (this.#cursor === START && this.#left === 'nothing') this.#rounds = 0;
+  }
+}
