@@ -176,6 +176,9 @@ export const LOG_PERIOD_MS = 60_000;
 export const MAX_IPC_PATH_BYTES = 103;
 /** Random digits in the name of the file at which a socket listens before it has its name. */
 export const IPC_CLAIM_DIGITS = 16;
+/** Milliseconds that one process waits for another to give a name up that both want, and between two looks. */
+export const IPC_CONTEST_MS = 2000;
+export const IPC_CONTEST_LOOK_MS = 5;
 /** Characters of the name of a socket in `CMBS_IPC_DIR`; the path of the directory has to fit in front of it. */
 export const MAX_IPC_NAME_LENGTH = 40;
 /**
@@ -361,6 +364,10 @@ export const DEFAULT_INBOX_BYTES = 256 * 1024 * 1024;
 /** Milliseconds until a full inbox is measured again, and the part of the time, one in so many, that this may take. */
 export const INBOX_MEASURE_MS = 1000;
 export const INBOX_MEASURE_SHARE = 20;
+/** Milliseconds until a full inbox is measured again at the latest, however long that took the last time. */
+export const INBOX_MEASURE_MAX_MS = 60_000;
+/** Milliseconds for which a measurement of an inbox that is not full counts: others may write to it, too. */
+export const INBOX_MEASURED_FOR_MS = 600_000;
 /** Sends queued for one receiver's address; beyond that a send is 429 with Retry-After. */
 export const DEFAULT_QUEUE_LIMIT = 10_000;
 /** Queues that one send looks at together: it may have a thousand receivers, and a transaction 20 s. */

@@ -135,7 +135,7 @@ export class BoundSocket<S extends Receiving> {
         await lstat(dirname(path)); // libuv says EACCES where the directory is missing
         name = new PublishedName(path, context.paths);
         await listening(server, { path: name.claim });
-        await name.publish();
+        await name.publish(clockOf(environment));
       }
       return new BoundSocket(endpointOf(server, address), server, name, inner, options);
     } catch (error) {

@@ -14,14 +14,19 @@ export interface PrivateEndpoints {
 }
 
 const PREFIX = 'cmbs-sockets-';
+/** Milliseconds since the epoch at which this process began: one before it may have had the same id, as in a container. */
+const BEGAN = Math.trunc(performance.timeOrigin);
 
-/** @throws Error when the directory cannot be made: the system's directory for temporary files is not writable */
-export function privateEndpoints(): PrivateEndpoints {
+/**
+ * @param parent of the directory: the system's one for temporary files
+ * @throws Error when the directory cannot be made, since that one is not writable
+ */
+export function privateEndpoints(parent = tmpdir()): PrivateEndpoints {
   if (capability.ipc !== true || process.platform === 'win32') {
     return { next: () => 'tcp://127.0.0.1:*', remove: () => undefined };
   }
-  removeLeftovers();
-  const directory = mkdtempSync(join(tmpdir(), `${PREFIX}${String(process.pid)}-`));
+  removeLeftovers(parent);
+  const directory = mkdtempSync(join(parent, `${PREFIX}${process.pid}-${BEGAN}-`));
   let last = 0;
   return {
     next: () => `ipc://${join(directory, String((last += 1)))}`,
@@ -30,12 +35,13 @@ export function privateEndpoints(): PrivateEndpoints {
 }
 
 /** Removes the directories of processes that were killed. */
-function removeLeftovers(): void {
-  for (const name of readdirSync(tmpdir())) {
-    const pid = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
-    if (pid === undefined || isAlive(Number(pid))) continue;
+function removeLeftovers(parent: string): void {
+  for (const name of readdirSync(parent)) {
+    const [, pid, began] = new RegExp(`^${PREFIX}(\\d+)-(?:(\\d+)-)?`).exec(name) ?? [];
+    if (pid === undefined) continue;
+    if (Number(pid) === process.pid ? Number(began) === BEGAN : isAlive(Number(pid))) continue;
     try {
-      rmSync(join(tmpdir(), name), { recursive: true, force: true });
+      rmSync(join(parent, name), { recursive: true, force: true });
     } catch (error) {
       // Another user's: theirs to remove.
       if (codeOf(error) !== 'EACCES' && codeOf(error) !== 'EPERM') throw error;

@@ -3,15 +3,18 @@
  * process left is free again, and no file of anybody else is ever removed.
  *
  * A process listens at a path of its own first (its claim, `.NAME.` and random digits), then looks at the claims of
- * others to the same name. The one that finds another claim alive gives way: of two processes, the later one to look
- * sees the other, so they never both go on. The name itself is a symbolic link to the claim, made only where no file
- * is; what is removed is such a link to a claim that nobody serves.
+ * others to the same name. It takes the name only when it finds no other claim alive: of two processes, the later one to
+ * look sees the other, so they never both go on. Where the other has the name, or a claim with lower digits, the process
+ * gives way; where the other has higher digits, it waits until that one has gone, or has the name since it looked
+ * earlier. So of several that come at once exactly one gets the name. The name itself is a symbolic link to the claim,
+ * made only where no file is; what is removed is such a link to a claim that nobody serves.
  */
 import { randomBytes } from 'node:crypto';
 import { lstat, readdir, readlink, rename, link, symlink, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { basename, dirname, join } from 'node:path';
-import { IPC_CLAIM_DIGITS, RELEASE_MS } from '@cmbs/shared/limits';
+import { type Clock } from '@cmbs/shared';
+import { IPC_CLAIM_DIGITS, IPC_CONTEST_LOOK_MS, IPC_CONTEST_MS, RELEASE_MS } from '@cmbs/shared/limits';
 import { codeOf } from './errno';
 
 /** Why a name cannot be had. */
@@ -71,14 +74,11 @@ export class PublishedName {
   }
 
   /** Takes the name, once somebody listens at {@link claim}. @throws NameTakenError when somebody else has it */
-  async publish(): Promise<void> {
-    for (const name of await readdir(this.#directory)) {
-      const other = join(this.#directory, name);
-      if (!this.#isClaim(name) || other === this.claim) continue;
-      const found = await unless(['ENOENT'], lstat(other));
-      if (found?.isSocket() !== true) continue;
-      if (await isServed(other)) throw new NameTakenError('address in use');
-      await unless(['ENOENT'], unlink(other)); // such a name is never used a second time
+  async publish(clock: Clock): Promise<void> {
+    const looks = IPC_CONTEST_MS / IPC_CONTEST_LOOK_MS;
+    for (let look = 1; await this.#isContested(); look += 1) {
+      if (look >= looks) throw new NameTakenError('address in use');
+      await new Promise<void>((resolve) => clock.after(IPC_CONTEST_LOOK_MS, resolve));
     }
     if (await this.#link()) return;
     const target = await unless(['ENOENT', 'EINVAL'], readlink(this.path));
@@ -97,6 +97,28 @@ export class PublishedName {
     } finally {
       this.taken.delete(this.path);
     }
+  }
+
+  /** Whether others that will give way to this claim are still there. @throws NameTakenError where this one has to */
+  async #isContested(): Promise<boolean> {
+    let isContested = false;
+    const names = await readdir(this.#directory);
+    // Somebody who looked just before this process listened took the claim for one that nobody serves.
+    if (!names.includes(basename(this.claim))) throw new NameTakenError('address in use');
+    for (const name of names) {
+      const other = join(this.#directory, name);
+      if (!this.#isClaim(name) || other === this.claim) continue;
+      const found = await unless(['ENOENT'], lstat(other));
+      if (found?.isSocket() !== true) continue;
+      if (!(await isServed(other))) {
+        await unless(['ENOENT'], unlink(other)); // such a name is never used a second time
+        continue;
+      }
+      const owner = await unless(['ENOENT', 'EINVAL'], readlink(this.path));
+      if (other < this.claim || owner === name) throw new NameTakenError('address in use');
+      isContested = true;
+    }
+    return isContested;
   }
 
   #isClaim(name: string): boolean {

@@ -26,6 +26,7 @@ export class ReceiveWindow {
   #turn: { readonly peer: WaitingPeer; left: number } | undefined;
   #taken = 0;
   #cancelLook: (() => void) | undefined;
+  #isClosed = false;
   /** The owner waits for a message. */
   isOwnerWaiting = false;
 
@@ -79,7 +80,13 @@ export class ReceiveWindow {
     this.#waiting.delete(peer);
   }
 
+  /** The socket is being closed. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   close(): void {
+    this.#isClosed = true;
     this.#cancelLook?.();
     this.#waiting.clear();
   }

@@ -119,7 +119,7 @@ export class Relay {
     peer.on('close', this.#onPeerClose);
     library.on('data', this.#onLibraryData);
     library.on('drain', () => this.#account());
-    library.on('error', () => undefined);
+    library.on('error', this.#onLibraryError);
     library.on('close', this.#onLibraryClose);
     this.#cancelHandshake = this.#clock.after(HANDSHAKE_TIMEOUT_MS, () => this.cut('handshake_timeout'));
   }
@@ -323,6 +323,13 @@ export class Relay {
     this.library.end();
     this.#whenClosed?.();
     this.owner.gone();
+  };
+
+  /** What only this process can have done; `close` follows. */
+  readonly #onLibraryError = (cause: Error): void => {
+    // While the socket closes, or after the peer has gone, libzmq may end the connection in any way.
+    if (this.#isGone || this.#cutFor !== undefined || this.window.isClosed) return;
+    this.options.environment.log.error('the connection between the front and a socket failed', { cause });
   };
 
   readonly #onLibraryClose = (): void => {

@@ -28,7 +28,7 @@ export interface ExecutionContext extends BrokerContext {
 }
 
 /** Where the answer of a run goes. */
-type RunTarget =
+export type RunTarget =
   { readonly inbox: string; readonly receipt: string; readonly message?: Path } | { readonly message: Path };
 
 export class Execution {

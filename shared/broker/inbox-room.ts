@@ -4,11 +4,12 @@
  * an arrival is refused, now and then.
  *
  * What is known is never too little where one process writes to an inbox, as the local stack and a companion do. A
- * function that takes pushes does not know of what others write until it measures again.
+ * function that takes pushes does not know of what others write until it measures again, so each measurement counts for a
+ * limited time.
  */
 import type { Clock } from '../clock';
 import { CmbsError } from '../errors';
-import { INBOX_MEASURE_MS, INBOX_MEASURE_SHARE } from '../limits';
+import { INBOX_MEASURE_MAX_MS, INBOX_MEASURE_MS, INBOX_MEASURE_SHARE, INBOX_MEASURED_FOR_MS } from '../limits';
 import type { Size, Store } from '../store/store';
 
 export interface InboxLimits {
@@ -33,8 +34,10 @@ interface Room {
   /** Written since the measurement under way began: the measurement may have missed it. */
   writtenMeanwhile: Size;
   measuring: Promise<void> | undefined;
-  /** Milliseconds since the epoch before which a full inbox is not measured again. */
-  measureAgainAt: number;
+  /** Milliseconds since the epoch of the last measurement; undefined before the first one. */
+  measuredAt: number | undefined;
+  /** Milliseconds from then on for which a full inbox is not measured again. */
+  pauseMs: number;
 }
 
 const NOTHING: Size = { count: 0, bytes: 0 };
@@ -72,10 +75,11 @@ export class InboxRooms {
       );
     }
     const size = { count: 1, bytes };
-    const known = this.#rooms.get(inbox);
-    const room = known ?? this.#opened(inbox);
-    if (known === undefined || room.measuring !== undefined) await (room.measuring ?? this.#measure(inbox, room));
-    if (!this.#fits(room, size) && (room.measuring !== undefined || this.#clock.now() >= room.measureAgainAt)) {
+    const room = this.#rooms.get(inbox) ?? this.#opened(inbox);
+    if (room.measuring !== undefined || this.#isOlder(room, INBOX_MEASURED_FOR_MS)) {
+      await (room.measuring ?? this.#measure(inbox, room));
+    }
+    if (!this.#fits(room, size) && (room.measuring !== undefined || this.#isOlder(room, room.pauseMs))) {
       await (room.measuring ?? this.#measure(inbox, room));
     }
     if (!this.#fits(room, size)) {
@@ -94,13 +98,23 @@ export class InboxRooms {
     };
   }
 
+  /** An entry of the inbox takes so many bytes more: the answer of a call was written into it. */
+  grew(inbox: string, bytes: number): void {
+    const room = this.#rooms.get(inbox);
+    if (room === undefined) return; // measured when something comes
+    const more = { count: 0, bytes };
+    room.stored = plus(room.stored, more);
+    room.writtenMeanwhile = plus(room.writtenMeanwhile, more);
+  }
+
   #opened(inbox: string): Room {
     const room: Room = {
       stored: NOTHING,
       pending: NOTHING,
       writtenMeanwhile: NOTHING,
       measuring: undefined,
-      measureAgainAt: 0,
+      measuredAt: undefined,
+      pauseMs: 0,
     };
     this.#rooms.set(inbox, room);
     return room;
@@ -111,6 +125,12 @@ export class InboxRooms {
     return count <= this.#limits.inboxLimit && bytes <= this.#limits.inboxBytes;
   }
 
+  /** Whether the inbox was measured longer ago; a clock that was set back says nothing of that. */
+  #isOlder({ measuredAt }: Room, ms: number): boolean {
+    const now = this.#clock.now();
+    return measuredAt === undefined || now < measuredAt || now >= measuredAt + ms;
+  }
+
   #measure(inbox: string, room: Room): Promise<void> {
     const began = this.#clock.now();
     room.writtenMeanwhile = NOTHING;
@@ -119,11 +139,13 @@ export class InboxRooms {
       .then((measured) => {
         room.stored = plus(measured, room.writtenMeanwhile);
         const now = this.#clock.now();
-        room.measureAgainAt = now + Math.max(INBOX_MEASURE_MS, (now - began) * INBOX_MEASURE_SHARE);
+        const pauseMs = Math.max(INBOX_MEASURE_MS, (now - began) * INBOX_MEASURE_SHARE);
+        room.measuredAt = now;
+        room.pauseMs = Math.min(pauseMs, INBOX_MEASURE_MAX_MS);
       })
       .catch((error: unknown) => {
         // An inbox that could not be measured is not known; the next arrival tries again.
-        if (this.#rooms.get(inbox) === room && room.measureAgainAt === 0) this.#rooms.delete(inbox);
+        if (this.#rooms.get(inbox) === room && room.measuredAt === undefined) this.#rooms.delete(inbox);
         throw error;
       })
       .finally(() => {

@@ -16,10 +16,11 @@ import type { Entity, Path } from '../occi/model';
 import type { Registry } from '../occi/registry';
 import { answerOf, parseCall, type Call } from '../services/call';
 import { Fault, FAULT } from '../services/fault';
+import type { Transaction } from '../store/store';
 import { inSpan, parseTraceparent } from '../trace';
 import { MEMBER_KIND, MESSAGE_KIND } from './cmbs';
 import { registryOf, type BrokerContext } from './context';
-import type { Execution } from './execution';
+import type { Execution, RunTarget } from './execution';
 import { inboxOf, oldReceiptId, receiptId, receiptOf, receiptOptions, receiptValue, type Receipt } from './inbox';
 import { InboxRooms, type InboxLimits, type Place } from './inbox-room';
 import type { Layer } from './layers';
@@ -132,7 +133,8 @@ export class Reception {
       else written.catch((error: unknown) => this.#lost(member, layer, message, error));
       return undefined;
     }
-    await this.#record(member, layer, message, arrival);
+    const receipt = this.#receipt(layer, message, arrival, 'received');
+    await this.#record(inboxOf(member.id), receipt, message, arrival);
     return undefined;
   }
 
@@ -241,28 +243,37 @@ export class Reception {
   }
 
   /**
+   * Writes the receipt, the message where it is to be kept, and what `more` adds; gives the receipt that was there before.
+   *
    * The message itself is looked for before the transaction, and in it only where it is not there yet: a transaction that
    * reads it would compete with the outbox of a sender in the same deployment, which writes down there how far it is.
    */
-  async #record(member: Entity, layer: Layer, message: WireMessage, arrival: Arrival): Promise<void> {
-    const inbox = inboxOf(member.id);
-    const { id, receipt } = this.#receipt(layer, message, arrival, 'received');
-    await this.#inPlace(inbox, receipt, async () => {
+  #record(
+    inbox: string,
+    { id, receipt }: { readonly id: string; readonly receipt: Receipt },
+    message: WireMessage,
+    arrival: Arrival,
+    more: (tx: Transaction, kept: Path | undefined) => void = () => undefined,
+  ): Promise<Receipt | undefined> {
+    return this.#inPlace(inbox, receipt, async () => {
       const options = receiptOptions(receipt, arrival.sequence);
       const { store, clock } = this.#context;
       const registry = await registryOf(this.#context);
       const ids = await this.#idsOf(message, id);
       const copy = entityOf(message, (name) => isDeclared(name, message, registry), clock.now());
       const known = await readEntity(store, copy.path);
-      const isNew = await store.transact(async (tx) => {
-        if ((await tx.getAll(inbox, ids)).some((earlier) => earlier !== undefined)) return false;
+      const earlier = await store.transact(async (tx) => {
+        const before = (await tx.getAll(inbox, ids)).find((doc) => doc !== undefined);
+        if (before !== undefined) return receiptOf(before);
         const there = known ?? (await readEntity(tx, copy.path));
-        tx.put(inbox, id, receiptValue(receipt), options);
         // What is there under that id is never overwritten: a member that sends to itself keeps its message.
-        if (there === undefined) writeEntity(tx, copy, undefined, registry);
-        return true;
+        const isKept = message.storable && there === undefined;
+        tx.put(inbox, id, receiptValue(receipt), options);
+        if (isKept) writeEntity(tx, copy, undefined, registry);
+        more(tx, isKept ? copy.path : undefined);
+        return undefined;
       });
-      return { isNew, result: undefined };
+      return { isNew: earlier === undefined, result: earlier };
     });
   }
 
@@ -328,29 +339,17 @@ export class Reception {
     const runId = `${member.id}/${id}`;
     const underWay = this.#execution.underWay(runId);
     if (underWay !== undefined) return underWay;
-    const begun = await this.#inPlace(inbox, receipt, async () => {
-      const options = receiptOptions(receipt, arrival.sequence);
-      const { store, clock } = this.#context;
-      const registry = await registryOf(this.#context);
-      const ids = await this.#idsOf(message, id);
-      const copy = entityOf(message, (name) => isDeclared(name, message, registry), clock.now());
-      const known = await readEntity(store, copy.path);
-      const result = await store.transact(async (tx) => {
-        const earlier = (await tx.getAll(inbox, ids)).find((doc) => doc !== undefined);
-        if (earlier !== undefined) return { earlier: receiptOf(earlier) };
-        const there = known ?? (await readEntity(tx, copy.path));
-        const kept = message.storable && there === undefined;
-        const target = { inbox, receipt: id, ...(kept ? { message: copy.path } : {}) };
-        tx.put(inbox, id, receiptValue(receipt), options);
-        if (kept) writeEntity(tx, copy, undefined, registry);
-        this.#execution.begin(tx, runId, call, target);
-        return { target };
-      });
-      return { isNew: result.target !== undefined, result };
+    let target: RunTarget = { inbox, receipt: id };
+    const earlier = await this.#record(inbox, { id, receipt }, message, arrival, (tx, kept) => {
+      target = { inbox, receipt: id, ...(kept === undefined ? {} : { message: kept }) };
+      this.#execution.begin(tx, runId, call, target);
     });
-    if (begun.target !== undefined)
-      return this.#execution.run(runId, call, begun.target, receipt.sender ?? 'unknown');
-    if (begun.earlier.answer !== undefined) return begun.earlier.answer;
+    if (earlier === undefined) {
+      const answer = await this.#execution.run(runId, call, target, receipt.sender ?? 'unknown');
+      this.#rooms.grew(inbox, Buffer.byteLength(JSON.stringify({ answer })));
+      return answer;
+    }
+    if (earlier.answer !== undefined) return earlier.answer;
     const meanwhile = this.#execution.underWay(runId);
     if (meanwhile !== undefined) return meanwhile;
     return JSON.stringify(

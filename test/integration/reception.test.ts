@@ -6,6 +6,7 @@ import { Learning } from '@cmbs/shared/broker/learning';
 import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
 import { Reception } from '@cmbs/shared/broker/reception';
 import { parseFrame, type WireMessage } from '@cmbs/shared/broker/wire';
+import { INBOX_MEASURED_FOR_MS } from '@cmbs/shared/limits';
 import { Categories } from '@cmbs/shared/occi/categories';
 import type { Entity } from '@cmbs/shared/occi/model';
 import { standardServices } from '@cmbs/shared/services/standard';
@@ -100,6 +101,38 @@ describe('a full inbox', () => {
     temporary.advance(2000);
     expect(await outcome(reception.receive(ALICE, 'l1', message('fourth')))).toBe('taken');
     expect(await inInbox()).toBe(3);
+  });
+
+  test('counts the answers of calls in it', async () => {
+    const reception = receptionWith({ inboxLimit: 1000, inboxBytes: 100_000 });
+    const call = { executable: 'true', message_content: { method: 'echo.echo', params: ['x'.repeat(10_000)] } };
+    const outcomes: string[] = [];
+    for (let index = 0; index < 10; index += 1) {
+      outcomes.push(await outcome(reception.receive(ALICE, 'l1', message(`call-${index}`, call))));
+    }
+    expect(outcomes.filter((one) => one === 'taken')).toHaveLength(5);
+    // What exceeds the limit is no more than the answer of the last one that had a place.
+    expect((await temporary.store.measure(inboxOf('alice'), 1000)).bytes).toBeLessThan(115_000);
+  });
+
+  test('is measured again from time to time, so that what others write to it counts', async () => {
+    const limits = { inboxLimit: 10, inboxBytes: 1_000_000 };
+    const [one, other] = [receptionWith(limits), receptionWith(limits)];
+    await one.receive(ALICE, 'l1', message('first'));
+    for (let index = 0; index < 9; index += 1) await other.receive(ALICE, 'l1', message(`other-${index}`));
+    temporary.advance(INBOX_MEASURED_FOR_MS);
+    expect(await outcome(one.receive(ALICE, 'l1', message('next')))).toBe('queue_full');
+  });
+
+  test('takes more when some is taken away after the clock was set back', async () => {
+    const reception = receptionWith({ inboxLimit: 2, inboxBytes: 1_000_000 });
+    for (const id of ['first', 'second']) await reception.receive(ALICE, 'l1', message(id));
+    expect(await outcome(reception.receive(ALICE, 'l1', message('third')))).toBe('queue_full');
+    const inbox = new Inbox(temporary.store, temporary.clock);
+    const { entries } = await inbox.read('alice', { limit: 1, leaseMs: 0 });
+    await inbox.acknowledge('alice', [entries[0]?.id ?? '']);
+    temporary.advance(-3_600_000);
+    expect(await outcome(reception.receive(ALICE, 'l1', message('third')))).toBe('taken');
   });
 
   test('is bounded in bytes, also those from before the start', async () => {
