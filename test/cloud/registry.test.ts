@@ -1,10 +1,11 @@
 /** What it costs to know the topics of a deployment: Firestore asks for a price of each document that is read. */
-import { silentLog, systemClock, type Clock } from '@cmbs/shared';
+import { silentLog, systemClock } from '@cmbs/shared';
 import { pubsubBus } from '@cmbs/shared/bus/pubsub';
 import { COMPANION_LOOK_MS, WATCH_FALLBACK_MS } from '@cmbs/shared/limits';
 import { openFirestoreStore } from '@cmbs/shared/store/firestore';
 import type { Store } from '@cmbs/shared/store/store';
 import { eventually } from '../e2e/harness';
+import { PatientClock } from './patient-clock';
 import { describeOnEmulators, uniqueProject } from './support';
 
 const TOPICS = 30;
@@ -40,28 +41,6 @@ class CountedStore {
       sweep: (limit) => store.sweep(limit),
       close: () => store.close(),
     };
-  }
-}
-
-/** The system's clock, but that what waits for long waits until the test lets it go on. */
-class PatientClock implements Clock {
-  readonly #waiting = new Map<() => void, number>();
-
-  now(): number {
-    return systemClock.now();
-  }
-
-  after(ms: number, task: () => void): () => void {
-    if (ms < WATCH_FALLBACK_MS) return systemClock.after(ms, task);
-    this.#waiting.set(task, ms);
-    return () => this.#waiting.delete(task);
-  }
-
-  /** Runs what waits for no longer than that. */
-  pass(ms: number): void {
-    for (const [task, due] of [...this.#waiting]) {
-      if (due <= ms && this.#waiting.delete(task)) task();
-    }
   }
 }
 

@@ -70,6 +70,8 @@ interface Source {
   backingOff: number;
   /** Milliseconds since the epoch. */
   readonly openedAt: number;
+  /** Its topic is not wanted any more, and its subscription in Pub/Sub is removed. */
+  isRemoved: boolean;
   /** Failures to open in a row. */
   failures: number;
   cancelReopening: () => void;
@@ -128,7 +130,8 @@ export class PubsubConsumer implements Consumer {
     }
     for (const [topic, retiredAt] of wanted) {
       const known = this.#sources.get(topic);
-      if (known === undefined) {
+      if (known === undefined || (known.isRemoved && retiredAt === undefined)) {
+        known?.cancelIdle();
         this.#open(topic, retiredAt);
       } else if (known.retiredAt !== retiredAt) {
         known.retiredAt = retiredAt;
@@ -151,6 +154,7 @@ export class PubsubConsumer implements Consumer {
       isPaused: false,
       backingOff: 0,
       openedAt: this.#options.clock.now(),
+      isRemoved: false,
       failures: 0,
       cancelReopening: nothing,
       cancelIdle: nothing,
@@ -194,7 +198,7 @@ export class PubsubConsumer implements Consumer {
   }
 
   #reopen(source: Source, error: Error | undefined): void {
-    const { clock, log, counters, name, remake } = this.#options;
+    const { clock, log, counters, name, remake, onDrained } = this.#options;
     this.#disconnect(source);
     if (!this.#isFollowed(source)) return;
     const { topic } = source;
@@ -206,6 +210,12 @@ export class PubsubConsumer implements Consumer {
       if (!this.#isFollowed(source)) return;
       if (!isGone) {
         this.#connectInTurn(source);
+        return;
+      }
+      if (source.retiredAt !== undefined) {
+        // Removed by us, most likely, and the registry does not say so yet.
+        source.isRemoved = true;
+        onDrained(topic);
         return;
       }
       remake(topic).then(
@@ -247,7 +257,8 @@ export class PubsubConsumer implements Consumer {
     if (source.retiredAt === undefined) return;
     source.cancelIdle = this.#options.clock.after(RETIRED_IDLE_MS, () => {
       if (this.#isClosed) return;
-      if (source.held.size === 0 && source.stream !== undefined) this.#options.onDrained(source.topic);
+      const isRead = source.held.size === 0 && source.stream !== undefined;
+      if (isRead || source.isRemoved) this.#options.onDrained(source.topic);
       // Until it is followed no more.
       this.#watchIdle(source);
     });
