@@ -147,14 +147,14 @@ export class CompanionProgram extends Program {
   /** Of its control endpoint. */
   readonly url: string;
 
-  private constructor(environment: Environment, port: number) {
-    super('companion/main.js', [], { ...environment, CMBS_CONTROL_PORT: String(port) });
+  private constructor(environment: Environment, port: number, program: string) {
+    super(program, [], { ...environment, CMBS_CONTROL_PORT: String(port) });
     this.url = `http://127.0.0.1:${port}`;
   }
 
   /** Resolves when it is alive; it may stand by. */
-  static async start(environment: Environment): Promise<CompanionProgram> {
-    const companion = new CompanionProgram(environment, await freePort());
+  static async start(environment: Environment, program = 'companion/main.js'): Promise<CompanionProgram> {
+    const companion = new CompanionProgram(environment, await freePort(), program);
     await companion.answers(`${companion.url}/healthz`, 200);
     return companion;
   }

@@ -1,0 +1,37 @@
+/** Two companions: who holds the members' sockets when one stands still. */
+import { isGreeting } from './balancer';
+import { eventually } from '../e2e/harness';
+import { describeTwoCompanions, SOME, SOON_MS, TAKEOVER_MS } from './companion-pair';
+
+jest.mock('@cmbs/shared/limits', () => ({
+  ...jest.requireActual<object>('@cmbs/shared/limits'),
+  ...jest.requireActual<typeof import('./short-leases')>('./short-leases').SHORT_LEASES,
+}));
+
+describeTwoCompanions('two companions', (pair) => {
+  test('one that stood still finds that it is replaced, before it does anything', async () => {
+    const { holder, standby } = await pair.roles();
+    const loading = pair.load();
+    await loading.accepts(SOME);
+    // Its kernel still takes connections; it says nothing to them.
+    const watch = await pair.watchSocket(holder, isGreeting);
+    holder.companion.signal('SIGSTOP');
+    const took = await pair.takesOver(standby);
+    await watch.handedOver(holder, standby);
+    holder.companion.signal('SIGCONT');
+    // The process finds out when it goes on.
+    await eventually(
+      () => pair.isListening(holder),
+      (isOpen) => !isOpen,
+      'the one that stood still closes its sockets',
+      SOON_MS,
+    );
+    const watchOn = await pair.watchSocket(standby);
+    await loading.accepts(SOME);
+    const contents = await loading.end();
+    await watchOn.handedOver(standby, standby);
+    expect(took).toBeLessThan(TAKEOVER_MS);
+    await pair.arrived(contents);
+    await pair.standsBy(holder);
+  }, 300_000);
+});
