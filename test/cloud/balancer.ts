@@ -64,7 +64,7 @@ export class LoadBalancer {
 export const isListening = (host: string, port: number): Promise<boolean> => shows('connect', 1000, host, port);
 
 /** Whether a ZeroMQ socket answers there: it begins with its greeting, whatever the other side says (ZMTP 3.1). */
-export const isGreeting = (host: string, port: number): Promise<boolean> => shows('data', 300, host, port);
+export const isGreeting = (host: string, port: number): Promise<boolean> => shows('data', 1000, host, port);
 
 async function shows(event: 'connect' | 'data', ms: number, host: string, port: number): Promise<boolean> {
   const socket = connect(port, host);

@@ -73,6 +73,28 @@ export function describeTwoCompanions(name: string, tests: (pair: CompanionPair)
   });
 }
 
+/** The test of a companion that loses its way to Firestore; it takes most of a minute, so each way has a file of its own. */
+export function testCutOff(
+  pair: CompanionPair,
+  how: string,
+  cutOff: (firestore: GrpcProxy) => Promise<void> | void,
+): void {
+  test(`one whose Firestore ${how} lets go of the members before the other one takes them, and stands by afterwards`, async () => {
+    const { holder, standby } = await pair.roles();
+    const watch = await pair.watchSocket(holder);
+    const loading = pair.load();
+    await loading.accepts(SOME);
+    await cutOff(holder.firestore);
+    await pair.takesOver(standby);
+    await loading.accepts(SOME);
+    await pair.mend(holder);
+    const contents = await loading.end();
+    await pair.standsBy(holder);
+    await watch.handedOver(holder, standby);
+    await pair.arrived(contents);
+  }, 300_000);
+}
+
 export class CompanionPair {
   readonly fleet = new Fleet();
   readonly #hosts: EmulatorHosts;
