@@ -13,6 +13,7 @@ import { cloudEnvironment, type Environment } from './deployment';
 import { install } from './npm';
 import { Program } from './processes';
 import { describeOnEmulators } from './support';
+import { PATIENCE_MS } from '../patience';
 
 const ROOT = resolve(__dirname, '../..');
 const DIST = join(ROOT, 'dist');
@@ -54,7 +55,7 @@ class Started extends Program {
     const response = await fetch(this.url + target, {
       method,
       headers: { Accept: 'application/json', 'Content-Type': 'application/json' },
-      signal: AbortSignal.timeout(20_000),
+      signal: AbortSignal.timeout(PATIENCE_MS),
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await response.text();
@@ -140,13 +141,13 @@ describeOnEmulators('what is deployed', (hosts) => {
     afterAll(async () => {
       await Promise.all([...programs.values()].map((one) => one.stop()));
       await rm(directory, { recursive: true, force: true });
-    }, 90_000);
+    });
 
     test('the companion lives, and holds its shard', async () => {
       const companion = program('companion');
       await companion.answers(`${companion.url}/healthz`, 200);
       await companion.answers(`${companion.url}/readyz`, 200);
-    }, 60_000);
+    });
 
     test('a function without the bus answers from the store', async () => {
       const { status, json } = await program('query').request('GET', '/-/');
@@ -185,6 +186,6 @@ describeOnEmulators('what is deployed', (hosts) => {
     test('each ends when it is told to, and nothing of it stays', async () => {
       await Promise.all([...programs.values()].map((one) => one.stop()));
       for (const { url } of programs.values()) await expect(fetch(url)).rejects.toThrow('fetch failed');
-    }, 60_000);
+    });
   });
 });

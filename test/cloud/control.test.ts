@@ -9,6 +9,7 @@ import { isListening } from './balancer';
 import { cloudEngine, cloudEnvironment, configOf } from './deployment';
 import { describeOnEmulators, uniqueProject } from './support';
 import { Tokens, type Fields } from './tokens';
+import { PATIENCE_MS } from '../patience';
 
 describeOnEmulators('the control endpoint', (hosts) => {
   const fleet = new Fleet();
@@ -99,7 +100,7 @@ describeOnEmulators('the control endpoint', (hosts) => {
       headers: tokens.good(),
       body: chunks,
       ...{ duplex: 'half' },
-      signal: AbortSignal.timeout(10_000),
+      signal: AbortSignal.timeout(PATIENCE_MS),
     });
     expect((await streamed).status).toBe(413);
   });
@@ -129,7 +130,7 @@ describeOnEmulators('the control endpoint', (hosts) => {
   async function raw(text: string): Promise<string> {
     const { hostname, port } = new URL(url);
     const socket = connect(Number(port), hostname);
-    socket.setEncoding('utf8').setTimeout(10_000, () => socket.destroy(new Error('no answer in time')));
+    socket.setEncoding('utf8').setTimeout(PATIENCE_MS, () => socket.destroy(new Error('no answer in time')));
     socket.write(text);
     let answer = '';
     for await (const chunk of socket as AsyncIterable<string>) answer += chunk;

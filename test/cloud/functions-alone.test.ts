@@ -19,6 +19,7 @@ import { freePort } from '../integration/free-port';
 import { cloudEnvironment } from './deployment';
 import { CompanionProgram, FunctionProgram, UrlMap } from './processes';
 import { describeOnEmulators } from './support';
+import { PATIENCE_MS } from '../patience';
 
 const LAYERS: readonly LayerName[] = ['l1', 'l2', 'l31', 'l32', 'l4'];
 
@@ -179,7 +180,6 @@ describeOnEmulators('every function alone', (hosts) => {
       async () => (await here.inbox(bob)).map(contentOf),
       (received) => received.includes(content),
       'bob receives it',
-      30_000,
     );
   });
 
@@ -192,7 +192,7 @@ describeOnEmulators('every function alone', (hosts) => {
       method: 'POST',
       headers: { 'Content-Type': 'application/occi+json', 'Content-Encoding': 'gzip' },
       body: small,
-      signal: AbortSignal.timeout(10_000),
+      signal: AbortSignal.timeout(PATIENCE_MS),
     });
     expect([response.status, response.headers.get('x-occi-error')]).toEqual([415, expect.any(String)]);
     const lines = [...functions.values()].flatMap((one) => one.lines);

@@ -70,7 +70,6 @@ export class Subscriber {
       () => this.seen,
       (seen) => seen.length >= count,
       `the outside subscriber sees ${count}`,
-      20_000,
     );
   }
 

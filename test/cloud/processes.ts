@@ -9,10 +9,9 @@ import type { JsonObject } from '@cmbs/shared';
 import { eventually } from '../e2e/harness';
 import { freePort } from '../integration/free-port';
 import type { Environment } from './deployment';
+import { PATIENCE_MS } from '../patience';
 
 const DIST = resolve(__dirname, '../../dist');
-/** Milliseconds until a program that was started has to answer, on a busy machine. */
-const START_MS = 60_000;
 
 export interface Ended {
   readonly code: number | null;
@@ -98,7 +97,7 @@ export class Program {
     const started = performance.now();
     if (this.isRunning) {
       this.signal('SIGTERM');
-      const timer = setTimeout(() => this.signal('SIGKILL'), START_MS);
+      const timer = setTimeout(() => this.signal('SIGKILL'), PATIENCE_MS);
       await this.#exited;
       clearTimeout(timer);
     }
@@ -115,7 +114,7 @@ export class Program {
     await this.#until(
       async () => {
         try {
-          const response = await fetch(url, { signal: AbortSignal.timeout(5000) });
+          const response = await fetch(url, { signal: AbortSignal.timeout(PATIENCE_MS) });
           await response.text();
           return response.status;
         } catch {
@@ -138,7 +137,7 @@ export class Program {
       },
       wanted,
       what,
-      START_MS,
+      PATIENCE_MS,
     );
   }
 }

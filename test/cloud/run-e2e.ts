@@ -5,5 +5,10 @@ import { runTestsOn } from '../e2e/engine';
 import { cloudEngine } from './deployment';
 import { emulatorsForFile } from './support';
 
+jest.mock('@cmbs/shared/limits', () => ({
+  ...jest.requireActual<object>('@cmbs/shared/limits'),
+  ...jest.requireActual<typeof import('./patient-limits')>('./patient-limits').PATIENT_LIMITS,
+}));
+
 const hosts = emulatorsForFile();
 if (hosts !== undefined) runTestsOn(() => cloudEngine(hosts).engine);

@@ -54,7 +54,7 @@ describeOnEmulators('two shards', (hosts) => {
       start: LAYERS,
     });
     bob = await here.member({ title: 'bob', topics: ['shared'], sockets: await socketsAt('eu'), start: LAYERS });
-  }, 90_000);
+  });
   afterAll(() => fleet.close());
 
   test('each companion opens the sockets of its own members', async () => {
@@ -109,7 +109,7 @@ describeOnEmulators('two shards', (hosts) => {
       'its sockets are at the new address only',
     );
     await here.must(200, here.act(late.path, 'start_l1'));
-    await here.reaches(sent.path, 'delivered', 30_000);
+    await here.reaches(sent.path, 'delivered');
     expect((await here.inbox(late)).map(contentOf)).toEqual(['on the move']);
     await eventually(
       () => queuedIn('eu'),
@@ -117,7 +117,7 @@ describeOnEmulators('two shards', (hosts) => {
       'the companion that it left has nothing of it any more',
     );
     expect((await here.delivery(sent.path)).attempts).toBe(1);
-  }, 60_000);
+  });
 
   test('of which one has no companion, the other goes on', async () => {
     await companions.get('eu')?.stop();

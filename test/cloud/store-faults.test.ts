@@ -7,6 +7,7 @@ import { restartableEmulator } from '@cmbs/emulator/emulators';
 import { GrpcProxy } from './grpc-proxy';
 import { describeOnEmulators, itRestartsEmulators } from './support';
 import { keptLog, openTemporaryFirestore, type TemporaryFirestore } from './temporary-firestore';
+import { PATIENCE_MS } from '../patience';
 
 /** Milliseconds that operations have in tests of deadlines, and until they must have ended. */
 const SHORT_MS = 2000;
@@ -498,12 +499,10 @@ async function openStoreWithoutEmulator(): Promise<Store> {
   return openFirestoreStore({ clock: { now: () => 0 }, projectId: 'demo-none' });
 }
 
-/** Milliseconds that an awaited state may take, and between two looks. */
-const EVENT_MS = 10_000;
 const LOOK_MS = 10;
 
 async function until(holds: () => boolean): Promise<void> {
-  const deadline = performance.now() + EVENT_MS;
+  const deadline = performance.now() + PATIENCE_MS;
   while (!holds()) {
     if (performance.now() > deadline) throw new Error('what was awaited did not happen');
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));

@@ -1,6 +1,7 @@
 /** What every engine of `Bus` must do (DESIGN decision 12). Works in real time, as a remote bus does. */
 import { CmbsError } from '@cmbs/shared';
 import { type Bus, type BusMessage, type Consumer, type Delivery } from '@cmbs/shared/bus/bus';
+import { PATIENCE_MS } from '../patience';
 
 export interface OpenedBus {
   readonly bus: Bus;
@@ -8,9 +9,6 @@ export interface OpenedBus {
   reopen(): Promise<Bus>;
   close(): Promise<void>;
 }
-
-/** Milliseconds that an awaited delivery may take; a first back-off is well below. */
-const EVENT_DEADLINE_MS = 20_000;
 
 const message = (data: string, more: Partial<BusMessage> = {}): BusMessage => ({ data, attributes: {}, ...more });
 
@@ -34,7 +32,7 @@ class Inbox {
         reject(
           new Error(`${this.deliveries.length} of ${n} deliveries came: ${this.data.join(', ').slice(0, 200)}`),
         );
-      }, EVENT_DEADLINE_MS);
+      }, PATIENCE_MS);
       this.#check = () => {
         if (this.deliveries.length < n) return;
         clearTimeout(timer);

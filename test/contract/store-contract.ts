@@ -5,6 +5,7 @@
 import { type JsonObject } from '@cmbs/shared';
 import { type Change, type Query, type Store, type WatchScope } from '@cmbs/shared/store/store';
 import { CmbsError } from '@cmbs/shared';
+import { PATIENCE_MS } from '../patience';
 
 export interface OpenedStore {
   readonly store: Store;
@@ -27,9 +28,6 @@ export interface EngineTraits {
 }
 
 const PLAIN: EngineTraits = { readsAt: 'the latest' };
-
-/** Milliseconds that an awaited event may take. */
-const EVENT_DEADLINE_MS = 10_000;
 
 export function storeContract(
   name: string,
@@ -574,10 +572,7 @@ export function storeContract(
         });
         const until = (n: number): Promise<void> =>
           new Promise((resolve, reject) => {
-            const timer = setTimeout(
-              () => reject(new Error(`saw ${seen.length} of ${n} changes`)),
-              EVENT_DEADLINE_MS,
-            );
+            const timer = setTimeout(() => reject(new Error(`saw ${seen.length} of ${n} changes`)), PATIENCE_MS);
             check = () => {
               if (seen.length < n) return;
               clearTimeout(timer);

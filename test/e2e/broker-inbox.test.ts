@@ -10,6 +10,7 @@ import {
   type Entry,
   type Member,
 } from './harness';
+import { PATIENCE_MS } from '../patience';
 
 const fleet = new Fleet();
 const clock = skewedClock();
@@ -162,7 +163,7 @@ async function follow(path: string, count: number, query = ''): Promise<readonly
   const stop = new AbortController();
   const response = await fetch(`${here.url}${path}/inbox/${query}`, {
     headers: { Accept: 'text/event-stream' },
-    signal: AbortSignal.any([stop.signal, AbortSignal.timeout(25_000)]),
+    signal: AbortSignal.any([stop.signal, AbortSignal.timeout(PATIENCE_MS)]),
   });
   expect(response.headers.get('content-type')).toBe('text/event-stream');
   const events: Entry[] = [];

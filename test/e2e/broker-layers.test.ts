@@ -2,6 +2,7 @@
 import { createServer, type Server } from 'node:net';
 import { Request } from 'zeromq';
 import { Deployment, eventually, freeSocket, type LayerName, type Member } from './harness';
+import { PATIENCE_MS } from '../patience';
 
 const LAYERS: readonly LayerName[] = ['l1', 'l2', 'l31', 'l32', 'l4'];
 
@@ -209,7 +210,7 @@ test('keeps retrying after a restart what another program has taken meanwhile', 
 
 test('answers what it has received when the stop comes', async () => {
   const member = await here.member({ start: ['l1'] });
-  const peers = Array.from({ length: 20 }, () => new Request({ linger: 0, receiveTimeout: 20_000 }));
+  const peers = Array.from({ length: 20 }, () => new Request({ linger: 0, receiveTimeout: PATIENCE_MS }));
   try {
     for (const peer of peers) peer.connect(member.sockets.l1);
     // One exchange each, so that every peer is connected.

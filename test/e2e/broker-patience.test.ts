@@ -1,6 +1,7 @@
 /** A receiver that breaks on a message does not hold up those behind it; one that has no room is waited for. */
 import { ScriptedPeer } from './broker-peers';
-import { contentOf, DEADLINE_MS, eventually, Fleet, freeSocket, type Deployment } from './harness';
+import { contentOf, eventually, Fleet, freeSocket, type Deployment } from './harness';
+import { PATIENCE_MS } from '../patience';
 
 let fleet: Fleet;
 let here: Deployment;
@@ -22,11 +23,11 @@ it('a message on which its receiver breaks each time is given up, and those behi
   );
   const poison = await here.send('l1', { to: socket, content: 'poison', prefer: 'respond-async' });
   const behind = await here.send('l1', { to: socket, content: 'behind it', prefer: 'respond-async' });
-  await here.reaches(behind.path, 'delivered', 3 * DEADLINE_MS);
-  const delivery = await here.reaches(poison.path, 'failed', 3 * DEADLINE_MS);
+  await here.reaches(behind.path, 'delivered', 3 * PATIENCE_MS);
+  const delivery = await here.reaches(poison.path, 'failed', 3 * PATIENCE_MS);
   expect(delivery.attempts).toBe(5);
   expect(delivery.reason).toContain('internal');
-}, 60_000);
+});
 
 describe('a member whose inbox is full', () => {
   let full: Deployment;
@@ -44,9 +45,9 @@ describe('a member whose inbox is full', () => {
     const [first] = await full.inbox(member);
     expect(contentOf(first!)).toBe('first');
     await full.must(200, full.request('DELETE', first!.href));
-    await full.reaches(second.path, 'delivered', 3 * DEADLINE_MS);
+    await full.reaches(second.path, 'delivered', 3 * PATIENCE_MS);
     expect((await full.inbox(member)).map(contentOf)).toEqual(['second']);
-  }, 60_000);
+  });
 
   it('has a topic message wait for it on the bus, tried again and not given up', async () => {
     const member = await full.member({ topics: ['weather.>'], start: ['l32'] });
@@ -64,8 +65,8 @@ describe('a member whose inbox is full', () => {
       async () => (await full.inbox(member)).map(contentOf),
       (contents) => contents[0] === 'sun',
       'the sun comes out',
-      3 * DEADLINE_MS,
+      3 * PATIENCE_MS,
     );
     expect(await full.metric('cmbs_dead_letters')).toBe(0);
-  }, 60_000);
+  });
 });

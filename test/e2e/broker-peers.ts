@@ -4,9 +4,7 @@ import { connect, createServer, type Socket as TcpSocket } from 'node:net';
 import { Dealer, Request, Router } from 'zeromq';
 import type { JsonObject } from '@cmbs/shared';
 import { eventually } from './harness';
-
-/** Milliseconds that a peer waits for a reply. */
-const REPLY_MS = 10_000;
+import { PATIENCE_MS } from '../patience';
 
 /** A frame of the original: nested attributes, no transfer unless given. */
 export function frameOf(id: string, fields: JsonObject = {}, layer = 'l1'): string {
@@ -37,7 +35,7 @@ export function frameOf(id: string, fields: JsonObject = {}, layer = 'l1'): stri
 
 /** One exchange of a plain `REQ` peer. */
 export async function ask(socket: string, frame: string | Buffer): Promise<JsonObject> {
-  const peer = new Request({ linger: 0, receiveTimeout: REPLY_MS });
+  const peer = new Request({ linger: 0, receiveTimeout: PATIENCE_MS });
   try {
     peer.connect(socket);
     await peer.send(frame);

@@ -67,7 +67,7 @@ it('gives a data directory that holds everything acknowledged before it began', 
     if (to === 'near' && acknowledged) expect(received).toContain(id);
   }
   process.stdout.write(`backed up under load with ${before.acknowledged} writes acknowledged before\n`);
-}, 60_000);
+});
 
 it('refuses a target that exists, and an empty source, in one sentence', async () => {
   const root = bench.directory();

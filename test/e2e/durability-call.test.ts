@@ -6,7 +6,6 @@ import { FAULT } from '@cmbs/shared/services/fault';
 import {
   ask,
   Bench,
-  DEADLINE_MS,
   freeAddresses,
   inboxOf,
   memberBody,
@@ -15,6 +14,7 @@ import {
   must,
   until,
 } from './durability-support';
+import { PATIENCE_MS } from '../patience';
 
 const bench = new Bench();
 afterEach(() => bench.clear());
@@ -40,7 +40,7 @@ async function start(directory: string): Promise<Held> {
   });
   const begun = (): Promise<string> =>
     new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error('no call began in time')), DEADLINE_MS);
+      const timer = setTimeout(() => reject(new Error('no call began in time')), PATIENCE_MS);
       notice = () => {
         const line = lines.shift();
         if (line === undefined) return;

@@ -4,17 +4,8 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import type { Json, JsonObject } from '@cmbs/shared';
-import {
-  ask,
-  at,
-  DEADLINE_MS,
-  inboxOf,
-  messageBody,
-  messageField,
-  must,
-  type Answer,
-  type Entry,
-} from './durability-support';
+import { ask, at, inboxOf, messageBody, messageField, must, type Answer, type Entry } from './durability-support';
+import { PATIENCE_MS } from '../patience';
 
 /** Where messages can go. */
 export interface Addresses {
@@ -83,8 +74,8 @@ export class Ledger {
       this.#reached = { count: wanted, resolve };
       timer = setTimeout(() => {
         const refused = this.refused.join('\n');
-        reject(new Error(`${this.acknowledged} of ${wanted} acknowledged within ${DEADLINE_MS} ms\n${refused}`));
-      }, DEADLINE_MS);
+        reject(new Error(`${this.acknowledged} of ${wanted} acknowledged within ${PATIENCE_MS} ms\n${refused}`));
+      }, PATIENCE_MS);
     });
     clearTimeout(timer);
   }

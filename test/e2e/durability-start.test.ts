@@ -9,7 +9,8 @@ import { DatabaseSync } from '@photostructure/sqlite';
 import { cleanEnvironment } from '@cmbs/emulator/child-stack';
 import { VERSION } from '@cmbs/shared';
 import { SETTINGS } from '@cmbs/shared/config';
-import { Bench, DEADLINE_MS, messageBody, must } from './durability-support';
+import { Bench, messageBody, must } from './durability-support';
+import { PATIENCE_MS } from '../patience';
 
 const bench = new Bench();
 beforeAll(() => void bench.program());
@@ -25,7 +26,7 @@ interface Ran {
 /** Runs the program to its end; killed, and so without a code, when it does not come in time. */
 function run(args: readonly string[], settings: Readonly<Record<string, string>> = {}): Promise<Ran> {
   return new Promise((resolve) => {
-    const options = { env: { ...cleanEnvironment(), ...settings }, timeout: DEADLINE_MS, cwd: bench.directory() };
+    const options = { env: { ...cleanEnvironment(), ...settings }, timeout: PATIENCE_MS, cwd: bench.directory() };
     const child = execFile(process.execPath, [bench.program(), ...args], options, (_error, out, err) =>
       resolve({ code: child.exitCode, out, err }),
     );

@@ -7,9 +7,8 @@ import { ChildStack, type ChildStackOptions } from '@cmbs/emulator/child-stack';
 import { isJsonObject, type Json, type JsonObject } from '@cmbs/shared';
 import { bundleProgram, type BundledProgram } from '../integration/bundled-program';
 import { freePort } from '../integration/free-port';
+import { PATIENCE_MS } from '../patience';
 
-/** Milliseconds for whatever a test waits for, on a machine that is busy with other tests. */
-export const DEADLINE_MS = 20_000;
 const TYPE = 'application/occi+json';
 
 export interface Answer {
@@ -27,7 +26,7 @@ export interface Asked {
 
 /** One request to a URL; rejects when no whole answer comes. */
 export async function ask(method: string, url: string, { body, headers, signal }: Asked = {}): Promise<Answer> {
-  const deadline = AbortSignal.timeout(DEADLINE_MS);
+  const deadline = AbortSignal.timeout(PATIENCE_MS);
   const response = await fetch(url, {
     method,
     headers: { Accept: TYPE, ...(body === undefined ? {} : { 'Content-Type': TYPE }), ...headers },
@@ -108,7 +107,7 @@ export async function inboxOf(url: string, member: string): Promise<readonly Ent
 export async function until<T>(
   look: () => Promise<T>,
   isEnough: (seen: T) => boolean,
-  withinMs = DEADLINE_MS,
+  withinMs = PATIENCE_MS,
 ): Promise<T> {
   const deadline = performance.now() + withinMs;
   for (;;) {

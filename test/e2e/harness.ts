@@ -18,9 +18,8 @@ import {
 } from '@cmbs/shared';
 import { freePort } from '../integration/sockets-support';
 import { engineFor, faultOf, type Engine, type Running } from './engine';
+import { PATIENCE_MS } from '../patience';
 
-/** Milliseconds until a test gives up on something that has no shorter limit of its own. */
-export const DEADLINE_MS = 10_000;
 /** Milliseconds between two looks at a condition that has no event to wait for. */
 const POLL_MS = 15;
 
@@ -39,7 +38,7 @@ export async function eventually<T>(
   probe: () => Promise<T> | T,
   wanted: (value: T) => boolean,
   what: string,
-  ms = DEADLINE_MS,
+  ms = PATIENCE_MS,
 ): Promise<T> {
   const end = performance.now() + ms;
   for (;;) {
@@ -224,7 +223,7 @@ export class Deployment {
     const response = await fetch(target.startsWith('http') ? target : this.url + target, {
       method,
       headers: { Accept: 'application/json', 'Content-Type': 'application/json', ...headers },
-      signal: AbortSignal.timeout(40_000),
+      signal: AbortSignal.timeout(2 * PATIENCE_MS),
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     });
     return new Answer(response.status, response.headers, await response.text());

@@ -1,9 +1,8 @@
 /** HTTP from hostile and careless clients, byte by byte: each gets one of our answers, and the next client is served. */
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { DEADLINE_MS, Fleet, MEMBER, eventually, type Deployment } from './harness';
-
-jest.setTimeout(30_000);
+import { Fleet, MEMBER, eventually, type Deployment } from './harness';
+import { PATIENCE_MS } from '../patience';
 
 const fleet = new Fleet();
 let deployment: Deployment;
@@ -21,7 +20,7 @@ const CLOSE = 'Connection: close\r\n';
 async function exchange(...parts: readonly (string | Buffer)[]): Promise<string> {
   const { hostname, port } = new URL(deployment.url);
   const socket = connect(Number(port), hostname);
-  socket.setTimeout(DEADLINE_MS, () => socket.destroy(new Error('the server neither answered nor closed')));
+  socket.setTimeout(PATIENCE_MS, () => socket.destroy(new Error('the server neither answered nor closed')));
   const received: Buffer[] = [];
   socket.on('data', (data) => received.push(data));
   const closed = once(socket, 'close');

@@ -2,19 +2,8 @@
 import { localTest } from './engine';
 import { Dealer, Reply, Request } from 'zeromq';
 import { type Json, type JsonObject } from '@cmbs/shared';
-import {
-  DEADLINE_MS,
-  Fleet,
-  freeSocket,
-  MEMBER,
-  MESSAGE,
-  CMBS,
-  unique,
-  type Deployment,
-  type Member,
-} from './harness';
-
-jest.setTimeout(60_000);
+import { Fleet, freeSocket, MEMBER, MESSAGE, CMBS, unique, type Deployment, type Member } from './harness';
+import { PATIENCE_MS } from '../patience';
 
 const fleet = new Fleet();
 let deployment: Deployment;
@@ -27,7 +16,7 @@ beforeAll(async () => {
 afterAll(() => fleet.close());
 
 async function ask(frame: string | Buffer): Promise<JsonObject> {
-  const socket = new Request({ linger: 0, receiveTimeout: DEADLINE_MS });
+  const socket = new Request({ linger: 0, receiveTimeout: PATIENCE_MS });
   socket.connect(member.sockets.l1);
   try {
     await socket.send(frame);
@@ -104,7 +93,7 @@ describe('a description', () => {
   localTest(
     'of each of a crowd is answered, the last five hundred are kept, and the member that is used stays',
     async () => {
-      const dealer = fleet.using(new Dealer({ linger: 0, receiveTimeout: DEADLINE_MS }), (socket) =>
+      const dealer = fleet.using(new Dealer({ linger: 0, receiveTimeout: PATIENCE_MS }), (socket) =>
         socket.close(),
       );
       dealer.connect(member.sockets.l1);

@@ -1,8 +1,7 @@
 /** Collections and inboxes whose pages would not fit into memory. */
 import { Request } from 'zeromq';
-import { DEADLINE_MS, Deployment, MESSAGE, CMBS, unique } from './harness';
-
-jest.setTimeout(60_000);
+import { Deployment, MESSAGE, CMBS, unique } from './harness';
+import { PATIENCE_MS } from '../patience';
 
 /** Twenty messages of a megabyte: a page holds four or five. */
 const COUNT = 20;
@@ -58,7 +57,7 @@ describe('a collection of large entities', () => {
 describe('an inbox of large messages', () => {
   it('comes in pages that end early, each entry once', async () => {
     const member = await deployment.member({ start: ['l1'] });
-    const socket = new Request({ linger: 0, receiveTimeout: DEADLINE_MS });
+    const socket = new Request({ linger: 0, receiveTimeout: PATIENCE_MS });
     socket.connect(member.sockets.l1);
     for (let n = 0; n < COUNT; n += 1) {
       const message = { storable: 'true', executable: 'false', message_content: CONTENT };

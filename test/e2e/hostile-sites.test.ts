@@ -1,9 +1,8 @@
 /** What the browser of a user sends for the web page of a stranger, at every endpoint of the local stack. */
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { contentOf, DEADLINE_MS, Fleet, MESSAGE, type Deployment } from './harness';
-
-jest.setTimeout(30_000);
+import { contentOf, Fleet, MESSAGE, type Deployment } from './harness';
+import { PATIENCE_MS } from '../patience';
 
 const CONSOLE = 'https://console.example';
 const fleet = new Fleet();
@@ -18,7 +17,7 @@ afterAll(() => fleet.close());
 async function exchange(request: string, headers: readonly string[], body = ''): Promise<string> {
   const { hostname, port } = new URL(deployment.url);
   const socket = connect(Number(port), hostname);
-  socket.setTimeout(DEADLINE_MS, () => socket.destroy(new Error('the server neither answered nor closed')));
+  socket.setTimeout(PATIENCE_MS, () => socket.destroy(new Error('the server neither answered nor closed')));
   const received: Buffer[] = [];
   socket.on('data', (data) => received.push(data));
   const lines = [`${request} HTTP/1.1`, ...headers, `Content-Length: ${body.length}`, 'Connection: close'];

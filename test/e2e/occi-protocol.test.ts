@@ -2,6 +2,7 @@
 import { connect } from 'node:net';
 import { once } from 'node:events';
 import { category, CORE, FLAT, INFRA, NESTED, OCCI, PLAIN, Product, URI_LIST } from './occi-support';
+import { PATIENCE_MS } from '../patience';
 
 const SERVER = /^cmbs\/\d+\.\d+\.\d+ OCCI\/1\.2 OCCI\/1\.1$/;
 const COMPUTE = `Category: ${category(`${INFRA}compute`, 'kind')}`;
@@ -59,11 +60,11 @@ describe('OCCI protocol', () => {
   it('#3 does so even when the request is not HTTP', async () => {
     const { hostname, port } = new URL(product.url);
     const socket = connect(Number(port), hostname);
-    await once(socket, 'connect', { signal: AbortSignal.timeout(20_000) });
+    await once(socket, 'connect', { signal: AbortSignal.timeout(PATIENCE_MS) });
     let text = '';
     socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')));
     socket.write('NONSENSE\r\n\r\n');
-    await once(socket, 'close', { signal: AbortSignal.timeout(20_000) });
+    await once(socket, 'close', { signal: AbortSignal.timeout(PATIENCE_MS) });
     expect(text).toMatch(/^HTTP\/1\.1 400 /);
     expect(text).toMatch(/\r\nServer: cmbs\/[\d.]+ OCCI\/1\.2 OCCI\/1\.1\r\n/);
   });

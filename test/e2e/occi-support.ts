@@ -5,9 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLog, type Json, type JsonObject, type Log, type LogFields } from '@cmbs/shared';
 import { engineFor, faultOf } from './engine';
-
-/** Milliseconds that a test waits for one answer. */
-const ANSWER_MS = 20_000;
+import { PATIENCE_MS } from '../patience';
 
 export interface Asked {
   /** A list is sent as that many lines. */
@@ -127,7 +125,7 @@ export class Product {
             ),
             ...(bytes === undefined ? {} : { 'Content-Length': String(bytes.length) }),
           },
-          signal: AbortSignal.timeout(ANSWER_MS),
+          signal: AbortSignal.timeout(PATIENCE_MS),
         },
         (response) => {
           const chunks: Buffer[] = [];

@@ -11,6 +11,7 @@ import { PubsubNames } from '@cmbs/shared/bus/pubsub/names';
 import { ANY_PORT } from '@cmbs/emulator/ports';
 import { startStack, type Stack } from '@cmbs/emulator/stack';
 import { freePort } from '../integration/free-port';
+import { PATIENCE_MS } from '../patience';
 
 const ROOT = join(__dirname, '../..');
 const README = readFileSync(join(ROOT, 'README.md'), 'utf8');
@@ -68,8 +69,12 @@ function hasCurl(): boolean {
   });
 
   const run = async (command: string): Promise<string> =>
-    (await promisify(execFile)('sh', ['-c', `${moved(command)} --fail-with-body`], { cwd: home, timeout: 20_000 }))
-      .stdout;
+    (
+      await promisify(execFile)('sh', ['-c', `${moved(command)} --fail-with-body`], {
+        cwd: home,
+        timeout: PATIENCE_MS,
+      })
+    ).stdout;
 
   it('replay the flow of the original, and the message comes back with its result', async () => {
     const answers: string[] = [];

@@ -8,11 +8,10 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Reply, Request, Subscriber } from 'zeromq';
 import { Deployment, eventually, unique, type Member } from './harness';
+import { PATIENCE_MS } from '../patience';
 
 const PEER = join(__dirname, '../fixtures-python/peer.py');
 const FIXTURES = join(__dirname, '../fixtures/pycmbs');
-/** Milliseconds for a Python process to start on a busy machine. */
-const START_MS = 20_000;
 
 interface Asker {
   ask(frame: string): Promise<string>;
@@ -37,7 +36,7 @@ interface Sockets {
 
 const plain: Sockets = {
   asker(address) {
-    const socket = new Request({ receiveTimeout: START_MS, linger: 0 });
+    const socket = new Request({ receiveTimeout: PATIENCE_MS, linger: 0 });
     socket.connect(address);
     return {
       async ask(frame) {
@@ -77,7 +76,7 @@ const plain: Sockets = {
 
 /** The first Python that has pyzmq: a distribution's package serves its own interpreter only. */
 const python = ['python3', '/usr/bin/python3'].find(
-  (one) => spawnSync(one, ['-c', 'import zmq'], { timeout: START_MS, stdio: 'ignore' }).status === 0,
+  (one) => spawnSync(one, ['-c', 'import zmq'], { timeout: PATIENCE_MS, stdio: 'ignore' }).status === 0,
 );
 if (python === undefined) console.warn('wire: pyzmq cases skipped, since no python3 with pyzmq was found.');
 
@@ -94,7 +93,7 @@ async function boundPeer(...args: readonly string[]): Promise<BoundPeer> {
     () => lines.length,
     (count) => count > 0,
     'the peer is bound',
-    START_MS,
+    PATIENCE_MS,
   );
   const [address = ''] = lines;
   return {
@@ -118,7 +117,7 @@ const pyzmq: Sockets = {
           () => lines.length,
           (count) => count >= asked,
           'the reply',
-          START_MS,
+          PATIENCE_MS,
         );
         return lines[asked - 1] ?? '';
       },
@@ -254,7 +253,7 @@ describe.each([
       () => peer.received.length,
       (count) => count === 50,
       '50 broadcasts',
-      START_MS,
+      PATIENCE_MS,
     );
     const received = peer.received.map(
       (frame) =>

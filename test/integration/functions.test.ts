@@ -114,7 +114,7 @@ function send(base: string, { method, target, headers = {}, body }: Asked): Prom
     request.on('error', reject);
     request.end(body);
   });
-  return within(answered, `${method} ${target}`, 20_000);
+  return within(answered, `${method} ${target}`);
 }
 
 const atFunction = async (name: string, asked: Asked): Promise<Answer> => send(await urlOf(name), asked);

@@ -11,9 +11,8 @@ import { Requester } from '@cmbs/companion/sockets/requester';
 import { bundleProgram, type BundledProgram } from './bundled-program';
 import { recordedEnvironment, within } from './sockets-support';
 import { COMMAND, flood, frame, handshake, MORE, rawPeer } from './zmtp-client';
+import { PATIENCE_MS } from '../patience';
 
-/** Milliseconds for a process to start on a busy machine. */
-const START_MS = 20_000;
 /** Bytes by which the process may grow under an attack, fragments of freed memory included; without bounds it takes gigabytes. */
 const MAX_GROWTH = 300 * 1024 * 1024;
 
@@ -49,7 +48,7 @@ class SocketProcess {
 
   static async start(...args: readonly string[]): Promise<SocketProcess> {
     const made = new SocketProcess(args);
-    const [address] = (await within(once(made.#lines, 'line'), 'the process listens', START_MS)) as [string];
+    const [address] = (await within(once(made.#lines, 'line'), 'the process listens', PATIENCE_MS)) as [string];
     made.#address = address;
     made.#initial = made.#residentBytes();
     return made;
@@ -68,7 +67,7 @@ class SocketProcess {
   async counts(): Promise<Readonly<Record<string, number>>> {
     const line = once(this.#lines, 'line');
     this.#child.stdin?.write('\n');
-    const [text] = (await within(line, 'the counts', START_MS)) as [string];
+    const [text] = (await within(line, 'the counts', PATIENCE_MS)) as [string];
     return JSON.parse(text) as Record<string, number>;
   }
 
@@ -77,7 +76,7 @@ class SocketProcess {
     const environment = recordedEnvironment();
     const peer = new Requester(this.#address, environment);
     try {
-      const reply = await peer.request('still there', { timeoutMs: START_MS });
+      const reply = await peer.request('still there', { timeoutMs: PATIENCE_MS });
       expect(String(reply)).toBe('still there');
     } finally {
       await peer.close();
@@ -107,7 +106,7 @@ function after(ms: number): () => boolean {
 
 function isClosed(socket: Socket): Promise<unknown> {
   if (socket.closed) return Promise.resolve();
-  return within(once(socket, 'close'), 'the connection is cut', START_MS);
+  return within(once(socket, 'close'), 'the connection is cut', PATIENCE_MS);
 }
 
 /** Looks at the process again and again, and fails when it has grown too much or has ended. */
@@ -238,7 +237,7 @@ describe('a server that', () => {
   });
 
   it('answers a requester without end is cut off', async () => {
-    const address = await server('ROUTER', (socket) => void flood(socket, ENDLESS, after(START_MS)));
+    const address = await server('ROUTER', (socket) => void flood(socket, ENDLESS, after(PATIENCE_MS)));
     const attacked = await SocketProcess.start('requester', address);
     while (((await attacked.counts())[`${DROPS}:message_too_large`] ?? 0) < 3)
       await staysSmall(attacked, after(0));

@@ -384,7 +384,7 @@ describe('a socket that connects', () => {
     ]);
     const peer = new Requester(address, environment);
     opened.push(() => peer.close());
-    await within(done, 'all answers are given', 20_000);
+    await within(done, 'all answers are given');
     const good = new Reply({ linger: 0 });
     opened.push(() => good.close());
     await good.bind(address);
@@ -407,7 +407,7 @@ describe('a socket that connects', () => {
     ]);
     const peer = new Broadcaster(address, environment);
     opened.push(() => peer.close());
-    await within(done, 'all answers are given', 20_000);
+    await within(done, 'all answers are given');
     const good = new Subscriber();
     opened.push(() => good.close());
     good.subscribe();

@@ -243,7 +243,7 @@ describe('a peer that goes away', () => {
     });
     opened.push(() => child.kill('SIGKILL'));
     const lines = child.stdout.setEncoding('utf8');
-    const [address] = (await within(once(lines, 'data'), 'the child listens', 20_000)) as [string];
+    const [address] = (await within(once(lines, 'data'), 'the child listens')) as [string];
     const peer = requester(address.trim(), { maxInFlight: 1 });
     const inFlight = failure(peer.request('a', { timeoutMs: 60_000 }));
     const behind = failure(peer.request('b', { timeoutMs: 60_000 }));

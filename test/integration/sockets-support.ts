@@ -1,12 +1,10 @@
 /** What the socket tests share: an environment that records, and waits that end with an event or with a deadline. */
 import { SocketContext, type SocketEnvironment } from '@cmbs/companion/sockets/options';
 import { type Counters, type Log, type LogFields } from '@cmbs/shared';
-
-/** Milliseconds after which a test gives up on an event. */
-export const DEADLINE_MS = 5000;
+import { PATIENCE_MS } from '../patience';
 
 /** `promise`, or an error that names what did not happen in time. */
-export async function within<T>(promise: Promise<T>, what: string, ms = DEADLINE_MS): Promise<T> {
+export async function within<T>(promise: Promise<T>, what: string, ms = PATIENCE_MS): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(new Error(`not within ${ms} ms: ${what}`)), ms);
@@ -34,7 +32,7 @@ export function next<T>(
 }
 
 /** Resolves in the first turn of the event loop in which `condition` holds. */
-export async function becomes(condition: () => boolean, what: string, ms = DEADLINE_MS): Promise<void> {
+export async function becomes(condition: () => boolean, what: string, ms = PATIENCE_MS): Promise<void> {
   const started = performance.now();
   while (!condition()) {
     if (performance.now() - started > ms) throw new Error(`not within ${ms} ms: ${what}`);

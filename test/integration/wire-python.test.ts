@@ -11,15 +11,14 @@ import { Listener } from '@cmbs/companion/sockets/listener';
 import { Replier } from '@cmbs/companion/sockets/replier';
 import { Requester } from '@cmbs/companion/sockets/requester';
 import { deferred, next, recordedEnvironment, type RecordedEnvironment, within } from './sockets-support';
+import { PATIENCE_MS } from '../patience';
 
 const PEER = join(__dirname, '..', 'fixtures-python', 'peer.py');
-/** Milliseconds for a Python process to start on a busy machine. */
-const START_MS = 20_000;
 
 /** The first Python that has pyzmq: a distribution's package serves its own interpreter only. */
 function pythonWithZmq(): string | undefined {
   return ['python3', '/usr/bin/python3'].find(
-    (python) => spawnSync(python, ['-c', 'import zmq'], { timeout: START_MS, stdio: 'ignore' }).status === 0,
+    (python) => spawnSync(python, ['-c', 'import zmq'], { timeout: PATIENCE_MS, stdio: 'ignore' }).status === 0,
   );
 }
 
@@ -55,7 +54,7 @@ async function collect(lines: Interface, count: number): Promise<string[]> {
   lines.on('line', (line) => {
     if (collected.push(line) === count) all.resolve();
   });
-  await within(all.promise, `${count} lines`, START_MS);
+  await within(all.promise, `${count} lines`, PATIENCE_MS);
   return collected;
 }
 
@@ -119,7 +118,7 @@ describe('a pyzmq peer', () => {
     );
     opened.push(() => bound.close(0));
     const { child } = start('pub', bound.address, '50');
-    await within(first.promise, 'the first message', START_MS);
+    await within(first.promise, 'the first message', PATIENCE_MS);
     child.stdin?.end('go\n');
     await within(last.promise, '50 messages');
     expect(received).toEqual(Array.from({ length: 50 }, (_, index) => `broadcast ${index}`));

@@ -6,6 +6,7 @@ import { Fault, FAULT } from '@cmbs/shared/services/fault';
 import type { ServiceContext, ServiceMethod, ServiceModule } from '@cmbs/shared/services/module';
 import type { CallContext, Services } from '@cmbs/shared/services/services';
 import { standardServices } from '@cmbs/shared/services/standard';
+import { PATIENCE_MS } from '../patience';
 
 interface Line {
   readonly level: string;
@@ -155,7 +156,7 @@ describe('the dispatcher of service methods', () => {
   it('ends a call whose time is over, tells its method, and logs what comes late', async () => {
     const logged = new EventEmitter();
     const { log } = recordingLog((line) => logged.emit('line', line));
-    const late = once(logged, 'line', { signal: AbortSignal.timeout(5000) });
+    const late = once(logged, 'line', { signal: AbortSignal.timeout(PATIENCE_MS) });
     let told: AbortSignal | undefined;
     const services = servicesWith(
       {
