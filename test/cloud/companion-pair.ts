@@ -7,11 +7,11 @@ import { startCloudFunctions } from '@cmbs/emulator/cloud';
 import type { Engine } from '../e2e/engine';
 import { contentOf, eventually, Fleet, unique, type Deployment, type Member } from '../e2e/harness';
 import { bundleProgramWith } from '../integration/bundled-program';
-import { isGreeting, isListening, LoadBalancer, type Backend } from './balancer';
+import { isListening, LoadBalancer, type Backend } from './balancer';
 import { cloudEnvironment, configOf, type Environment } from './deployment';
 import { GrpcProxy } from './grpc-proxy';
 import { CompanionProgram } from './processes';
-import { SHORT_LEASES } from './short-leases';
+import * as shortLeases from './short-leases';
 import { describeOnEmulators, type EmulatorHosts } from './support';
 
 /** What the README states: from the death of a companion until the other one holds its members. */
@@ -129,7 +129,7 @@ export class CompanionPair {
   }
 
   async start(): Promise<void> {
-    const program = this.fleet.using(await bundleProgramWith(SHORT_LEASES, 'companion/main.ts'), (one) =>
+    const program = this.fleet.using(await bundleProgramWith(shortLeases, 'companion/main.ts'), (one) =>
       one.remove(),
     );
     this.#program = program.path;
@@ -249,7 +249,7 @@ export class CompanionPair {
   }
 
   /** Looks all the time who has bob's socket open, from when `holder` is seen to have it. */
-  async watchSocket(holder: Host, isOpen: typeof isGreeting = isListening): Promise<Watch> {
+  async watchSocket(holder: Host, isOpen = isListening): Promise<Watch> {
     const over = this.#untilTheEnd();
     /** Without repetitions. */
     const seen: Holders[] = [];

@@ -6,7 +6,7 @@ import { describeTwoCompanions, SOME, TAKEOVER_MS } from './companion-pair';
 
 jest.mock('@cmbs/shared/limits', () => ({
   ...jest.requireActual<object>('@cmbs/shared/limits'),
-  ...jest.requireActual<typeof import('./short-leases')>('./short-leases').SHORT_LEASES,
+  ...jest.requireActual<object>('./short-leases'),
 }));
 
 /** The container's patience. */

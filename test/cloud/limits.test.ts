@@ -13,7 +13,7 @@ import { describeOnEmulators, uniqueProject } from './support';
 
 jest.mock('@cmbs/shared/limits', () => ({
   ...jest.requireActual<object>('@cmbs/shared/limits'),
-  ...jest.requireActual<typeof import('./patient-limits')>('./patient-limits').PATIENT_LIMITS,
+  ...jest.requireActual<object>('./patient-limits'),
 }));
 
 const MIB = 1024 * 1024;

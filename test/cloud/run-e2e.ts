@@ -7,7 +7,7 @@ import { emulatorsForFile } from './support';
 
 jest.mock('@cmbs/shared/limits', () => ({
   ...jest.requireActual<object>('@cmbs/shared/limits'),
-  ...jest.requireActual<typeof import('./patient-limits')>('./patient-limits').PATIENT_LIMITS,
+  ...jest.requireActual<object>('./patient-limits'),
 }));
 
 const hosts = emulatorsForFile();

@@ -57,8 +57,8 @@ function prepare(source: string): { readonly program: BundledProgram; readonly o
 
 const replaceLimits = (limits: Limits): Plugin => ({
   name: 'limits',
-  setup: ({ onLoad }) =>
-    onLoad({ filter: /\/shared\/limits\.ts$/ }, ({ path }) => {
+  setup: (bundling) =>
+    bundling.onLoad({ filter: /\/shared\/limits\.ts$/ }, ({ path }) => {
       let contents = readFileSync(path, 'utf8');
       for (const [name, value] of Object.entries(limits)) {
         const definition = new RegExp(`(?<=^export const ${name} = )[^;]+(?=;$)`, 'm');
