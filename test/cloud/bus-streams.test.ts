@@ -1,0 +1,169 @@
+/** Streams of the bus on Pub/Sub that end, or that nobody reads: what they had comes again. */
+import { silentLog, systemClock } from '@cmbs/shared';
+import { pubsubBus } from '@cmbs/shared/bus/pubsub';
+import { PUBSUB_ACK_DEADLINE_S } from '@cmbs/shared/limits';
+import { openFirestoreStore } from '@cmbs/shared/store/firestore';
+import { eventually } from '../e2e/harness';
+import { PATIENCE_MS } from '../patience';
+import { GrpcProxy } from './grpc-proxy';
+import { describeOnEmulators, uniqueProject } from './support';
+
+jest.mock('@cmbs/shared/limits', () => ({
+  ...jest.requireActual<object>('@cmbs/shared/limits'),
+  ...jest.requireActual<object>('./short-leases'),
+}));
+
+const MIB = 1024 * 1024;
+
+describeOnEmulators('Pub/Sub', (hosts) => {
+  process.env.PUBSUB_EMULATOR_HOST = hosts.pubsub;
+  describe('a consumer of many topics', () => {
+    const warnings: string[] = [];
+    const projectId = uniqueProject();
+    const store = openFirestoreStore({ projectId, emulatorHost: hosts.firestore, clock: systemClock });
+    const bus = pubsubBus({
+      projectId,
+      prefix: 'cmbs',
+      store,
+      clock: systemClock,
+      log: { ...silentLog, warn: (message) => void warnings.push(message) },
+      isEmulated: true,
+    });
+    let goOn = (): void => undefined;
+    const free = new Promise<void>((resolve) => (goOn = resolve));
+    afterAll(async () => {
+      goOn();
+      await bus.close();
+      await store.close();
+    });
+
+    it('that takes nothing has little in hand, holds up nobody, and gets everything when it goes on', async () => {
+      const ordered = Array.from({ length: 10 }, (_, at) => `sensors.${at}`);
+      const loose = Array.from({ length: 30 }, (_, at) => `sensors.loose-${at}`);
+      const topics = [...ordered, ...loose];
+      const rounds = ['first', 'second', 'third'];
+      const namesOf = (topic: string): readonly string[] => rounds.map((round) => `${round} of ${topic}`);
+      const publish = async (to: readonly string[], orderingKey: string): Promise<void> => {
+        for (const round of rounds) {
+          for (const topic of to) {
+            const attributes = { name: `${round} of ${topic}` };
+            await bus.publish('l32', topic, { data: 'x'.repeat(MIB / 2), attributes, orderingKey });
+          }
+        }
+      };
+      await bus.setSubscription({ name: 'stuck', layer: 'l32', patterns: ['sensors.*'] });
+      await bus.setSubscription({ name: 'quick', layer: 'l32', patterns: ['sensors.*', 'mark'] });
+      // Published before anybody reads: so the emulator sends all messages of a key at once, and sends all again when
+      // their leases have run out. Of a key of which only the first messages went by a stream that is closed, the
+      // emulator offers the rest by the next stream before it offers those again; Pub/Sub itself starts again at the
+      // first message that was not acknowledged, and so keeps the order.
+      await publish(ordered, 'key');
+      /** Names of publications, each once, in the order in which they came first. */
+      const offered = new Set<string>();
+      bus.consume(
+        'stuck',
+        async ({ message: { attributes } }) => {
+          offered.add(attributes.name ?? '');
+          await free;
+        },
+        { maxInFlight: topics.length },
+      );
+      const received = new Set<string>();
+      bus.consume('quick', async ({ message: { attributes } }) => void received.add(attributes.name ?? ''), {
+        maxInFlight: 10,
+      });
+      await publish(loose, '');
+      await bus.publish('l32', 'mark', { data: 'x', attributes: { name: 'mark' } });
+      const all = topics.length * rounds.length;
+      await eventually(
+        () => received.size,
+        (size) => size === all + 1,
+        'the other one receives everything',
+      );
+      await eventually(
+        () => warnings,
+        (said) => said.some((line) => line.startsWith('nobody takes the deliveries')),
+        'the streams are closed',
+      );
+      expect(offered.size).toBeGreaterThan(5);
+      expect(offered.size).toBeLessThan(topics.length);
+      goOn();
+      // What was on its way when the streams were closed comes again when its leases have run out.
+      await eventually(
+        () => offered.size,
+        (size) => size === all,
+        'everything is offered',
+        PUBSUB_ACK_DEADLINE_S * 1000 + PATIENCE_MS,
+      );
+      for (const topic of ordered) {
+        const order = [...offered].filter((name) => name.endsWith(` ${topic}`));
+        expect(order).toEqual(namesOf(topic));
+      }
+    });
+  });
+
+  it('tries a delivery again before the next ones of its ordering key, also when its stream has ended', async () => {
+    const proxy = await GrpcProxy.listen(hosts.pubsub);
+    process.env.PUBSUB_EMULATOR_HOST = proxy.host;
+    const projectId = uniqueProject();
+    const store = openFirestoreStore({ projectId, emulatorHost: hosts.firestore, clock: systemClock });
+    const bus = pubsubBus({
+      projectId,
+      prefix: 'cmbs',
+      store,
+      clock: systemClock,
+      log: silentLog,
+      isEmulated: true,
+    });
+    let isStarted = false;
+    let fail = (): void => undefined;
+    const failed = new Promise<void>((resolve) => (fail = resolve));
+    try {
+      await bus.setSubscription({ name: 'reader', layer: 'l32', patterns: ['a'] });
+      const taken: string[] = [];
+      bus.consume(
+        'reader',
+        async ({ message: { data } }) => {
+          if (!isStarted) {
+            isStarted = true;
+            await failed;
+            throw new Error('not yet');
+          }
+          taken.push(data);
+        },
+        { maxInFlight: 10 },
+      );
+      const publish = (data: string): Promise<string> =>
+        bus.publish('l32', 'a', { data, attributes: {}, orderingKey: 'key' });
+      const answers = (count: number): Promise<number> =>
+        eventually(
+          () => proxy.messagesOf('StreamingPull'),
+          (came) => came >= count,
+          `${count} answers come by streams`,
+          PUBSUB_ACK_DEADLINE_S * 1000 + PATIENCE_MS,
+        );
+      await publish('first');
+      await answers(1);
+      await publish('second');
+      await answers(2);
+      proxy.cut();
+      // The emulator offers the second one again although nobody has settled the first one.
+      await answers(3);
+      await publish('third');
+      fail();
+      await eventually(
+        () => taken,
+        (all) => ['first', 'second', 'third'].every((data) => all.includes(data)),
+        'all are taken',
+        PUBSUB_ACK_DEADLINE_S * 1000 + PATIENCE_MS,
+      );
+      expect([...new Set(taken)]).toEqual(['first', 'second', 'third']);
+    } finally {
+      fail();
+      await bus.close();
+      await store.close();
+      await proxy.close();
+      process.env.PUBSUB_EMULATOR_HOST = hosts.pubsub;
+    }
+  });
+});
