@@ -48,6 +48,8 @@ module.exports = {
   ],
   // Tests start deployments of several processes each; more at a time would measure the machine.
   maxWorkers: 2,
+  // A worker keeps much of each file that it has run; beyond this a new one takes its place.
+  workerIdleMemoryLimit: '1GB',
   coverageProvider: project.coverageProvider,
   collectCoverageFrom: ['{shared,functions,companion,emulator}/**/*.ts'],
   coverageDirectory: 'coverage',

@@ -71,7 +71,7 @@ test('a dead provider and a hanging one hold up nobody: partial at first, delive
   try {
     const started = performance.now();
     const sent = await here.send('l31', { providers: ['late', hanging.id, one.id, 'two'], prefer: 'wait=8' });
-    expect(performance.now() - started).toBeLessThan(20_000);
+    expect(performance.now() - started).toBeLessThan(40_000);
     expect(sent.status).toBe(202);
     expect(sent.delivery.state).toBe('partial');
     const states = Object.fromEntries(sent.delivery.receivers.map(({ name, state }) => [name, state]));

@@ -130,7 +130,7 @@ it('by Ctrl-C, too, within the time that a stop has', async () => {
   expect(await stack.interrupt()).toEqual({ code: 0, signal: null });
   const seconds = (performance.now() - began) / 1000;
   process.stdout.write(`stopped in ${seconds.toFixed(2)} s with a call that never ends\n`);
-  expect(seconds).toBeLessThan(10);
+  expect(seconds).toBeLessThan(20);
   // It ends as it should, with nothing that nobody caught.
   expect(stack.lines.filter((line) => /error|Error/.test(line))).toEqual([]);
 
