@@ -121,6 +121,7 @@ export class BroadcastQueue extends DestinationQueue {
     this.#wait(reason);
     this.evict();
     if (this.#broadcaster?.state === 'down') this.slots.isDown(this);
+    this.checkWaiting();
   }
 
   #prepareAhead(): void {

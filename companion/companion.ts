@@ -71,6 +71,8 @@ export interface CompanionOptions {
 export interface CompanionStatus {
   /** Sends that are held in memory: those that can go now, or are tried. */
   readonly held: number;
+  /** Addresses to which sends go, or for which they wait. */
+  readonly destinations: number;
   /** Layers that are wanted and not open. */
   readonly failing: number;
   /** Sockets that are open, by layer. */
@@ -224,6 +226,7 @@ export class Companion {
   get status(): CompanionStatus {
     return {
       held: this.#outbox.heldCount,
+      destinations: this.#outbox.destinationCount,
       failing: this.#layers.failing,
       open: this.#layers.openByLayer,
     };

@@ -7,6 +7,7 @@ import { DESTINATION_HELD, DESTINATION_IDLE_MS, DESTINATION_RECHECK_MS, PROBE_MS
 import type { ConnectionSlots, ConnectionUser } from './connection-slots';
 import type { QueueEnvironment } from './environment';
 import type { HeldSend, Item, QueueOwner } from './held-send';
+import type { WitnessUser } from './witnesses';
 
 export interface QueueParts {
   readonly address: string;
@@ -19,7 +20,7 @@ export interface QueueParts {
   readonly onIdle: () => void;
 }
 
-export abstract class DestinationQueue implements ConnectionUser {
+export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
   readonly address: string;
   protected readonly outbox: QueueOwner;
   protected readonly environment: QueueEnvironment;
@@ -132,7 +133,7 @@ export abstract class DestinationQueue implements ConnectionUser {
     const at = this.items.findIndex((item) => item.held === held && item.name === name);
     if (at < 0) return;
     for (const item of this.items.splice(at, 1)) this.removed(item);
-    this.watchIdle();
+    this.watchIdle(this.isConnected ? undefined : 0);
   }
 
   protected removed(item: Item): void {
@@ -143,6 +144,7 @@ export abstract class DestinationQueue implements ConnectionUser {
     this.isClosed = true;
     this.#cancelIdle?.();
     this.#cancelAsking?.();
+    this.outbox.witnesses.forget(this);
     this.slots.giveBack(this);
     await this.closeConnection();
   }
@@ -152,9 +154,50 @@ export abstract class DestinationQueue implements ConnectionUser {
     this.yielded();
     this.evict();
     void this.closeConnection();
-    const isLooking = this.environment.clock.now() - this.#lookedAt >= DESTINATION_RECHECK_MS;
-    if (!this.hasMore && this.inFlight === 0) this.watchIdle(0);
-    else if (isLooking) this.readOn();
+    this.checkWaiting();
+  }
+
+  /** Nobody is there: ends the queue when nothing waits, and looks at the store when it is not known that something does. */
+  protected checkWaiting(): void {
+    const isDue = this.environment.clock.now() - this.#lookedAt >= DESTINATION_RECHECK_MS;
+    if (!this.hasMore) this.watchIdle(0);
+    else if (isDue || !this.outbox.witnesses.has(this)) this.lookAgain();
+  }
+
+  /** A queue with a connection reads on by itself; another ends when nothing waits for it any more. */
+  lookAgain(): void {
+    if (this.isConnected || this.#reading !== undefined || this.isDraining || this.isClosed) return;
+    this.#reading = this.#look().finally(() => {
+      this.#reading = undefined;
+      if (!this.hasMore) this.#isBehind = false;
+      this.readOn();
+      if (this.isConnected) {
+        this.proceed();
+        this.watchIdle();
+      } else this.watchIdle(0);
+    });
+  }
+
+  /** Finds another witness. Nobody tells that a message is gone before it is one, so the same is found twice. */
+  async #look(): Promise<void> {
+    const { clock, log, backOff } = this.environment;
+    try {
+      for (let known: string | undefined; ;) {
+        // What is queued meanwhile says so again.
+        this.hasMore = false;
+        const first = await this.outbox.firstWaiting(this);
+        this.#lookedAt = clock.now();
+        if (first === undefined || this.isClosed) return;
+        this.hasMore = this.#isBehind = true;
+        if (first === known && this.outbox.witnesses.has(this)) return;
+        known = first;
+        this.outbox.witnesses.set(this, first);
+      }
+    } catch (error) {
+      log.warn('what waits for a destination not read', { address: this.address, cause: error });
+      this.hasMore = this.#isBehind = true;
+      clock.after(backOff(1), () => this.lookAgain());
+    }
   }
 
   /** No connection could even be tried: the address is none, or the rules refuse it; otherwise a little later. */
@@ -194,7 +237,9 @@ export abstract class DestinationQueue implements ConnectionUser {
   /** Forgets what is held, or what comes behind a place in the order; the store has it. */
   protected evict(behind = ''): void {
     const at = this.items.findIndex(({ sequence }) => sequence > behind);
-    if (at < 0) return;
+    const [first] = this.items;
+    if (at < 0 || first === undefined) return;
+    if (behind === '') this.outbox.witnesses.set(this, first.held.send.id);
     for (const item of this.items.splice(at)) {
       this.removed(item);
       this.outbox.evicted(item);
@@ -216,15 +261,18 @@ export abstract class DestinationQueue implements ConnectionUser {
     this.items.splice(at < 0 ? this.items.length : at, 0, item);
   }
 
-  /** Reads on from the store when the window is half empty. */
+  /** Reads on from the store when the window is half empty; nothing is read for a peer that is not there. */
   readOn(): void {
     if (!this.hasMore || this.#reading !== undefined || this.isDraining || this.isClosed) return;
+    if (!this.isConnected) return;
     if (!this.#isBehind && this.items.length + this.inFlight > DESTINATION_HELD / 2) return;
     this.#reading = this.#read().finally(() => {
       this.#reading = undefined;
       this.readOn();
-      if (this.isConnected) this.proceed();
-      this.watchIdle();
+      if (this.isConnected) {
+        this.proceed();
+        this.watchIdle();
+      } else this.checkWaiting();
     });
   }
 
@@ -245,6 +293,7 @@ export abstract class DestinationQueue implements ConnectionUser {
       if (this.isClosed || !this.isConnected) {
         if (isAll) this.waiting = items.length;
         this.hasMore ||= items.length > 0 || next !== undefined;
+        this.#isBehind = this.hasMore;
         for (const item of items) this.outbox.evicted(item);
         return;
       }

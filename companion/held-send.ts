@@ -2,6 +2,7 @@
 import { CmbsError } from '@cmbs/shared';
 import type { LinkReply } from '@cmbs/shared/link/link';
 import { isOpen, type Outcome, type Receiver, type Send } from '@cmbs/shared/broker/send';
+import type { Witnesses } from './witnesses';
 
 /** One receiver of one send, as a destination queue handles it. */
 export interface Item {
@@ -87,6 +88,10 @@ export interface QueueOwner {
   evicted(item: Item): void;
   /** What waits for a queue in the store, from a cursor on, but what is held; `next` where there may be more. */
   readWaiting(queue: Destination, limit: number, after?: string): Promise<Waiting>;
+  /** Id of the first outbound message that waits for a queue in the store; undefined when none does. */
+  firstWaiting(queue: Destination): Promise<string | undefined>;
+  /** Of queues without a connection. */
+  readonly witnesses: Witnesses;
   /** Nothing can ever go to the queue's address. */
   refuseWaiting(queue: Destination, reason: string): void;
   /** Whether more may be held in memory. */

@@ -64,6 +64,11 @@ export function companionGauges(metrics: Metrics, companion: () => Companion | u
     () => companion()?.status.held ?? 0,
   );
   metrics.gauge(
+    'cmbs_destinations',
+    'Addresses to which sends go, or for which they wait',
+    () => companion()?.status.destinations ?? 0,
+  );
+  metrics.gauge(
     'cmbs_oldest_send_seconds',
     'Age of the oldest send without an outcome',
     async () => ((await companion()?.outbox())?.oldestMs ?? 0) / 1000,

@@ -31,6 +31,7 @@ import { isEmptyContent } from '@cmbs/shared/broker/message';
 import { MESSAGE } from '@cmbs/shared/broker/cmbs';
 import { originOf, parseFrame, parseReply, type Reply } from '@cmbs/shared/broker/wire';
 import {
+  DESTINATION_HELD,
   MAX_HELD,
   MAX_INTERNAL_ATTEMPTS,
   MAX_READ_CHARS,
@@ -38,7 +39,7 @@ import {
   PUBLICATION_GRACE_MS,
 } from '@cmbs/shared/limits';
 import { readEntity } from '@cmbs/shared/occi/entity-store';
-import type { Watch } from '@cmbs/shared/store/store';
+import type { Page, Watch } from '@cmbs/shared/store/store';
 import { BroadcastQueue } from './broadcast-queue';
 import { ByteBudget } from './byte-budget';
 import { ConnectionSlots } from './connection-slots';
@@ -59,6 +60,7 @@ import {
 } from './held-send';
 import { Publications } from './publications';
 import { RequestQueue } from './request-queue';
+import { Witnesses } from './witnesses';
 
 const PAGE = 1000;
 
@@ -82,6 +84,7 @@ export class Outbox implements QueueOwner {
   readonly #frames = new ByteBudget();
   readonly #publications: Publications;
   readonly #expiry: Expiry;
+  readonly witnesses = new Witnesses();
   #watch: Watch | undefined;
   #cancelLook: () => void = () => undefined;
   /** Not everything that lies in the store has been seen. */
@@ -113,8 +116,10 @@ export class Outbox implements QueueOwner {
     this.#watch = store.watch({ collection: SENDS }, (changes) => {
       for (const { id, deleted } of changes) {
         const held = this.#held.get(id);
-        if (deleted) this.#cancelled(id);
-        else if (held === undefined) this.#takeSoon(id);
+        if (deleted) {
+          this.#cancelled(id);
+          this.witnesses.gone(id);
+        } else if (held === undefined) this.#takeSoon(id);
         else if (isPublishing(held.send)) void this.#publications.follow(held);
       }
     });
@@ -238,6 +243,11 @@ export class Outbox implements QueueOwner {
   /** Sends in memory; a gauge. */
   get heldCount(): number {
     return this.#held.size;
+  }
+
+  /** Destinations to which messages go, or for which they wait; a gauge. */
+  get destinationCount(): number {
+    return this.#requests.size + this.#broadcasts.size;
   }
 
   /** Gauges; as they were when the store does not answer. */
@@ -472,8 +482,8 @@ export class Outbox implements QueueOwner {
     return queue;
   }
 
-  async readWaiting({ address, via }: Destination, limit: number, after?: string): Promise<Waiting> {
-    const page = await this.#environment.store.query({
+  #pageOf(address: string, limit: number, after: string | undefined): Promise<Page> {
+    return this.#environment.store.query({
       collection: SENDS,
       where: [{ field: ADDRESS_FIELD, value: address }],
       by: 'order',
@@ -481,6 +491,22 @@ export class Outbox implements QueueOwner {
       maxChars: MAX_READ_CHARS,
       ...(after === undefined ? {} : { after }),
     });
+  }
+
+  async firstWaiting({ address, via }: Destination): Promise<string | undefined> {
+    for (let after: string | undefined; ;) {
+      const { docs, next } = await this.#pageOf(address, after === undefined ? 1 : DESTINATION_HELD, after);
+      for (const send of docs.map(sendOf)) {
+        const waits = send.receivers.some((one) => one.address === address && one.via === via && isOpen(one));
+        if (waits && (await this.#serves(send))) return send.id;
+      }
+      if (next === undefined) return undefined;
+      after = next;
+    }
+  }
+
+  async readWaiting({ address, via }: Destination, limit: number, after?: string): Promise<Waiting> {
+    const page = await this.#pageOf(address, limit, after);
     const items: Item[] = [];
     for (const doc of page.docs) {
       const send = sendOf(doc);

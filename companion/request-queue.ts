@@ -145,6 +145,7 @@ export class RequestQueue extends DestinationQueue {
       this.#park({ reason: `nobody listens at ${this.address}`, why: 'absent' });
     }
     this.slots.isDown(this);
+    this.checkWaiting();
   }
 
   /** After a failure one goes ahead, so that a peer which refuses some and then takes some changes no order. */

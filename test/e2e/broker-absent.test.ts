@@ -131,3 +131,74 @@ localTest('a large broadcast to many absent members takes few descriptors', asyn
   expect(descriptors() - before).toBeLessThan(MOST_DESCRIPTORS);
   expect(await here.metric('cmbs_sends_queued')).toBe(1);
 });
+
+/** Sends a message to each address and comes back when all of them wait in the store alone. */
+async function leaveWaiting(here: Deployment, sender: Member, addresses: readonly string[]): Promise<string[]> {
+  const paths: string[] = [];
+  for (const to of addresses) {
+    paths.push((await here.send('l1', { to, from: sender.id, prefer: 'respond-async' })).path);
+  }
+  await eventually(
+    () => Promise.all(paths.map((path) => here.delivery(path))),
+    (all) => all.every(({ reason = '' }) => reason.startsWith('nobody listens')),
+    'nobody is there',
+  );
+  await eventually(
+    () => here.metric('cmbs_sends_held'),
+    (held) => held === 0,
+    'nothing that waits is in memory',
+  );
+  return paths;
+}
+
+const destinationsAre = (here: Deployment, count: number): Promise<unknown> =>
+  eventually(
+    () => here.metric('cmbs_destinations'),
+    (destinations) => destinations === count,
+    `${count} destinations`,
+  );
+
+test('a destination is tried no more when all that waited for it is cancelled', async () => {
+  const here = await fleet.start();
+  const sender = await here.member();
+  const addresses = await Promise.all([freeSocket(), freeSocket(), freeSocket()]);
+  const paths = await leaveWaiting(here, sender, addresses);
+  await destinationsAre(here, 3);
+  for (const path of paths) await here.must(200, here.request('DELETE', path));
+  await destinationsAre(here, 0);
+});
+
+test('a destination is tried for as long as anything waits for it, and gets that when it is back', async () => {
+  const [here, there] = await Promise.all([fleet.start(), fleet.start()]);
+  const sender = await here.member();
+  const late = await there.member();
+  const to = late.sockets.l1;
+  const paths = await leaveWaiting(here, sender, [to, to, to, to, to, await freeSocket()]);
+  // The other destination tells when all is done that these have caused.
+  for (const path of [...paths.slice(0, 3), ...paths.slice(4)]) {
+    await here.must(200, here.request('DELETE', path));
+  }
+  await destinationsAre(here, 1);
+  await there.must(200, there.act(late.path, 'start_l1'));
+  const entries = await there.receives(late, 1, 60_000);
+  expect(entries).toHaveLength(1);
+  // Where there is a connection, a new message takes it.
+  const sent = await here.send('l1', { to, from: sender.id, content: 'new' });
+  expect([sent.status, sent.delivery.state]).toEqual([200, 'delivered']);
+});
+
+test('broadcasts that are cancelled are waited for no more', async () => {
+  const here = await fleet.start();
+  const sender = await here.member();
+  await here.member({ local: false });
+  const sent = await here.send('l2', { from: sender.id });
+  expect(sent.status).toBe(202);
+  await eventually(
+    () => here.metric('cmbs_sends_held'),
+    (held) => held === 0,
+    'nothing that waits is in memory',
+  );
+  await destinationsAre(here, 1);
+  await here.must(200, here.request('DELETE', sent.path));
+  await destinationsAre(here, 0);
+});

@@ -4,6 +4,7 @@ import { BroadcastQueue } from '@cmbs/companion/broadcast-queue';
 import { ConnectionSlots } from '@cmbs/companion/connection-slots';
 import { wholeDeployment } from '@cmbs/companion/held-shard';
 import { HeldSend, type Item, type QueueOwner } from '@cmbs/companion/held-send';
+import { Witnesses } from '@cmbs/companion/witnesses';
 import { CmbsError, newId, systemClock, type Clock } from '@cmbs/shared';
 import { becomes, freePort, recordedEnvironment, type RecordedEnvironment } from './sockets-support';
 
@@ -52,6 +53,8 @@ beforeEach(async () => {
     // What waits in the store.
     evicted: (item) => void evicted.push(item),
     readWaiting: () => Promise.resolve({ items: evicted.splice(0), upTo: '' }),
+    firstWaiting: () => Promise.resolve(evicted[0]?.held.send.id),
+    witnesses: new Witnesses(),
     refuseWaiting: () => undefined,
     hasRoom: true,
   };
