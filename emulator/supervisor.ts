@@ -14,11 +14,26 @@ import {
 import { HAS_DATA_VARIABLE, RESTART_EXIT_CODE, RESTARTS_VARIABLE, type Restarts } from '@cmbs/shared/restarts';
 import type { FinalMessage, ReadyMessage, StopMessage } from './supervision';
 
+export interface SupervisorLimits {
+  /** Deaths in a row of a program that was not ready, after which the supervisor gives up. */
+  readonly failedStarts: number;
+  /** Milliseconds before the second of several restarts in a row, and at most where the program was not ready. */
+  readonly firstPauseMs: number;
+  readonly maxPauseMs: number;
+}
+
+const LIMITS: SupervisorLimits = {
+  failedStarts: MAX_FAILED_STARTS,
+  firstPauseMs: RESTART_FIRST_MS,
+  maxPauseMs: RESTART_MAX_MS,
+};
+
 export interface SupervisorOptions {
   /** Node's own options, then the program and its arguments. */
   readonly args: readonly string[];
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly log: Log;
+  readonly limits?: SupervisorLimits;
 }
 
 export interface Ending {
@@ -34,6 +49,7 @@ interface Life extends Ending {
 
 export class Supervisor {
   readonly #options: SupervisorOptions;
+  readonly #limits: SupervisorLimits;
   readonly #restarts: Record<string, number> = {};
   /** The port that the first child took: with PORT=0 another one would be a new address for all clients. */
   #port: number | undefined;
@@ -47,6 +63,7 @@ export class Supervisor {
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
+    this.#limits = options.limits ?? LIMITS;
   }
 
   /** Resolves with the end of the last child, when it ended by intention, could not start, or was told to stop. */
@@ -56,7 +73,7 @@ export class Supervisor {
       const reason = this.#reasonToRestart(life);
       if (reason === undefined) return life;
       const pauseMs = this.#pauseAfter(life);
-      if (this.#failedStarts > MAX_FAILED_STARTS) {
+      if (this.#failedStarts >= this.#limits.failedStarts) {
         this.#options.log.error('the stack died too often before it was ready, and is not started again', {
           reason,
           deaths: this.#failedStarts,
@@ -147,7 +164,8 @@ export class Supervisor {
     this.#failedStarts = wasReady ? 0 : this.#failedStarts + 1;
     this.#deaths = wasReady && ms >= SUPERVISED_STABLE_MS ? 1 : this.#deaths + 1;
     if (this.#deaths <= 1) return 0;
-    return Math.min(RESTART_FIRST_MS * 2 ** (this.#deaths - 2), wasReady ? RESTART_READY_MAX_MS : RESTART_MAX_MS);
+    const { firstPauseMs, maxPauseMs } = this.#limits;
+    return Math.min(firstPauseMs * 2 ** (this.#deaths - 2), wasReady ? RESTART_READY_MAX_MS : maxPauseMs);
   }
 
   async #pause(ms: number): Promise<void> {

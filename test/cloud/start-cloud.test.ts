@@ -5,6 +5,7 @@
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { VERSION, type JsonObject } from '@cmbs/shared';
 import { contentOf, eventually, Fleet, freeSocket, unique, type Deployment, type Member } from '../e2e/harness';
 import { freePort } from '../integration/free-port';
@@ -28,7 +29,12 @@ describeOnEmulators('npm run start:cloud', (hosts) => {
 
   beforeAll(async () => {
     const engine = async (): Promise<{ url: string; metrics: string[]; close: () => Promise<void> }> => {
-      const settings = await cloudEnvironment(hosts, { GOOGLE_CLOUD_PROJECT: projectId, CMBS_LOG: 'info' });
+      const settings = await cloudEnvironment(hosts, {
+        GOOGLE_CLOUD_PROJECT: projectId,
+        CMBS_LOG: 'info',
+        CMBS_MEMORY_LIMIT_MB: '400',
+        NODE_OPTIONS: `--require=${join(__dirname, 'grow.cjs')}`,
+      });
       const url = settings.CMBS_PUBLIC_URL ?? '';
       control = `http://127.0.0.1:${settings.CMBS_CONTROL_PORT}`;
       program = new Program('local/cloud.js', [], settings);
@@ -164,9 +170,13 @@ describeOnEmulators('npm run start:cloud', (hosts) => {
     expect(program.entries.filter(({ severity }) => severity === 'ERROR')).toEqual([]);
   });
 
-  test('starts the companion again when it dies, and counts that', async () => {
+  const companionPid = async (): Promise<number> => {
     const [companion] = (await readFile(`/proc/${program.pid}/task/${program.pid}/children`, 'utf8')).split(' ');
-    process.kill(Number(companion), 'SIGABRT');
+    return Number(companion);
+  };
+
+  test('starts the companion again when it dies, and counts that', async () => {
+    process.kill(await companionPid(), 'SIGABRT');
     await entries('restarted', ({ length }) => length === 1, { reason: 'SIGABRT', severity: 'WARNING' });
     // The lease of the dead has to end first.
     await eventually(
@@ -176,6 +186,25 @@ describeOnEmulators('npm run start:cloud', (hosts) => {
     );
     expect(await here.metric('cmbs_restarts_total', { reason: 'SIGABRT' })).toBe(1);
   });
+
+  test('has the companion hand over and start again when it outgrows its memory limit', async () => {
+    const before = await here.metric('cmbs_sends_queued');
+    expect(before).toBeGreaterThan(0);
+    process.kill(await companionPid(), 'SIGUSR2');
+    const [exceeded] = await entries('memory_exceeded', ({ length }) => length === 1, { limit_mb: 400 });
+    expect(exceeded).toMatchObject({ severity: 'ERROR', used_mb: expect.any(Number) as number });
+    // In order: the lease is given back, and what is queued stays.
+    await entries('stopped', ({ length }) => length === 1);
+    await entries('restarted', ({ length }) => length === 1, { reason: 'memory' });
+    await eventually(
+      () => here.metric('cmbs_shard_held').catch(() => 0),
+      (held) => held === 1,
+      'the shard is held again',
+      60_000,
+    );
+    expect(await here.metric('cmbs_restarts_total', { reason: 'memory' })).toBe(1);
+    expect(await here.metric('cmbs_sends_queued')).toBe(before);
+  }, 90_000);
 
   test('stops both parts within ten seconds, and keeps what is queued', async () => {
     expect(await program.stop()).toBeLessThan(10_000);

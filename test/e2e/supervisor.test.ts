@@ -1,6 +1,7 @@
 /** `npm start` as a whole: a supervisor and the stack as its child, which dies of what a process can die of. */
 import { spawn } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { connect } from 'node:net';
 import { LEAST_MEMORY_LIMIT_MB } from '@cmbs/shared/limits';
@@ -217,6 +218,45 @@ it('does not start again what cannot start, and says no more than the stack', as
   const wrong = launch({ settings: { CMBS_LOG: 'loud', CMBS_MEMORY_LIMIT_MB: 'much' } });
   expect(await wrong.exited).toEqual({ code: 1, signal: null });
   expect(wrong.lines).toHaveLength(2);
+});
+
+describe('a program that dies before it is ready', () => {
+  /** Runs a program under a supervisor that gives up after three failed starts; gives the end and the lines of both. */
+  async function supervise(
+    script: string,
+  ): Promise<{ readonly code: number | null; readonly lines: readonly string[] }> {
+    const program = join(bench.directory(), 'doomed.js');
+    writeFileSync(program, script);
+    const child = spawn(process.execPath, [bench.program('test/e2e/impatient-supervisor.ts'), program], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let text = '';
+    child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
+    const [code] = (await once(child, 'close')) as [number | null];
+    return { code, lines: text.trimEnd().split('\n') };
+  }
+  const begun = (lines: readonly string[]): number => lines.filter((line) => line === 'begun').length;
+  const DIE = `process.kill(process.pid, 'SIGKILL')`;
+
+  it('is started again only so many times; then the supervisor says so and ends with 1', async () => {
+    const { code, lines } = await supervise(`process.stdout.write('begun\\n', () => ${DIE})`);
+    expect(code).toBe(1);
+    expect(begun(lines)).toBe(3);
+    expect(lines.at(-1)).toMatch(/error the stack died too often before it was ready.* reason=SIGKILL deaths=3$/);
+  });
+
+  it('is started again as often once more after it was ready', async () => {
+    const { code, lines } = await supervise(`
+      const { existsSync, writeFileSync } = require('node:fs');
+      const lives = [1, 2, 3].find((n) => !existsSync(__filename + n));
+      writeFileSync(__filename + (lives ?? 4), '');
+      const die = () => ${DIE};
+      const begin = () => (lives === 3 ? process.send({ type: 'ready', port: 1 }, die) : die());
+      process.stdout.write('begun\\n', begin);
+    `);
+    expect(code).toBe(1);
+    expect(begun(lines)).toBe(2 + 1 + 3);
+  });
 });
 
 /** The supervisor beside a stack that outgrows its limit when it is told to. */
