@@ -1,0 +1,437 @@
+/**
+ * The embedded store: one SQLite file in the data directory, one process (DESIGN decisions 10 and 17).
+ *
+ * A transaction runs optimistically, as on Firestore: its body reads what is committed and collects writes; then it
+ * joins the commit queue. All that waits there shares one SQLite transaction, in which each is first checked against
+ * what it read ({@link History}), including what those before it in the same commit have just written; one that does
+ * not hold any more runs again, and after several runs alone. Callers are told when the commit is on the disk
+ * ({@link WalSync}); nothing that is not is shown to readers outside transactions. A transaction may build on it, since its own
+ * commit comes later in the same log.
+ */
+import { type Clock } from '../../clock';
+import { CmbsError } from '../../errors';
+import { type JsonObject } from '../../json';
+import { CHECKPOINT_LOOK_CHARS, CHECKPOINT_PAGES, EXCLUSIVE_HOLD_MS, MAX_OPTIMISTIC_RUNS } from '../../limits';
+import { type Log } from '../../log';
+import { abortable, GivenUp, withinBounds } from '../giving-up';
+import { checkKey, indexable } from '../keys';
+import {
+  type CallOptions,
+  type Change,
+  type Doc,
+  type Page,
+  type PutOptions,
+  type Query,
+  type Size,
+  type Store,
+  type Transaction,
+  type Watch,
+  type WatchScope,
+} from '../store';
+import { cursorAt, type Position, type Selection, toSelection } from '../store-query';
+import { type AcknowledgedRecord } from './acknowledged';
+import { Checkpointer } from './checkpointer';
+import { Collections } from './collections';
+import { CommitQueue, type Owner } from './commit-queue';
+import { Committer, type Verdict, type Work } from './committer';
+import { type DirectoryLock } from './directory-lock';
+import { DocumentCache } from './document-cache';
+import { toStoreError } from './errors';
+import { closedError, StoreHealth } from './health';
+import { type History } from './history';
+import { type NewRow, type Row, type Tables } from './tables';
+import { TransactionRun, type TransactionSource } from './transaction-run';
+import { WalSync } from './wal-sync';
+
+/** What an open store owns from now on. */
+export interface OpenStoreParts {
+  readonly tables: Tables;
+  readonly record: AcknowledgedRecord;
+  readonly lock: DirectoryLock;
+  /** Of the database. */
+  readonly path: string;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class OpenStore implements Store, TransactionSource {
+  readonly #tables: Tables;
+  readonly #record: AcknowledgedRecord;
+  readonly #lock: DirectoryLock;
+  readonly #clock: Clock;
+  readonly #health: StoreHealth;
+  readonly #collections: Collections;
+  readonly #cache = new DocumentCache();
+  readonly #queue: CommitQueue<Work>;
+  readonly #committer: Committer;
+  readonly #walSync: WalSync;
+  readonly #checkpointer: Checkpointer;
+  #charsSinceLook = 0;
+  #closing: Promise<void> | undefined;
+
+  constructor({ tables, record, lock, path, clock, log }: OpenStoreParts) {
+    this.#tables = tables;
+    this.#record = record;
+    this.#lock = lock;
+    this.#clock = clock;
+    this.#health = new StoreHealth(path, clock, log);
+    this.#collections = new Collections(log);
+    const seq = tables.standing().commits;
+    this.#walSync = new WalSync(
+      `${path}-wal`,
+      seq,
+      (durable) => {
+        this.#health.look();
+        if (this.#health.refusal !== undefined) throw this.#health.refusal;
+        this.#record.write(durable);
+      },
+      (error) => this.#health.syncFailed(error),
+    );
+    this.#checkpointer = new Checkpointer({
+      path,
+      log,
+      onPass: () => this.#queue.wake(),
+      onUnavailable: () => this.#tables.checkpointInCommits(CHECKPOINT_PAGES),
+    });
+    this.#committer = new Committer({
+      tables,
+      collections: this.#collections,
+      health: this.#health,
+      walSync: this.#walSync,
+      clock,
+      seq,
+      forget: (collection, id) => this.#cache.remove(cacheKey(collection, id)),
+      onLogged: (chars) => this.#observeLog(chars),
+    });
+    this.#queue = new CommitQueue<Work>({
+      commit: (batch) => this.#committer.commit(batch),
+      ready: () => !this.#checkpointer.holdsWrites,
+    });
+    this.#health.lookAgain(() => this.#record.sync((error) => this.#health.syncFailed(error)));
+  }
+
+  #observeLog(chars: number): void {
+    this.#charsSinceLook += chars;
+    if (this.#charsSinceLook < CHECKPOINT_LOOK_CHARS) return;
+    this.#charsSinceLook = 0;
+    const { log, checkpointed } = this.#tables.walPages();
+    this.#checkpointer.observe(log, checkpointed);
+  }
+
+  assertInPlace(): void {
+    this.#health.look();
+    this.#health.assertUsable(undefined);
+  }
+
+  // --- Reads ---
+
+  async get(collection: string, id: string, options?: CallOptions): Promise<Doc | undefined> {
+    this.#health.assertUsable(options?.signal);
+    const doc = this.read(collection, id);
+    await this.#shown(collection, options?.signal);
+    return doc;
+  }
+
+  async getAll(
+    collection: string,
+    ids: readonly string[],
+    options?: CallOptions,
+  ): Promise<readonly (Doc | undefined)[]> {
+    this.#health.assertUsable(options?.signal);
+    const docs = ids.map((id) => this.read(collection, id));
+    await this.#shown(collection, options?.signal);
+    return docs;
+  }
+
+  async query(query: Query, options?: CallOptions): Promise<Page> {
+    this.#health.assertUsable(options?.signal);
+    const { page } = this.select(query);
+    await this.#shown(query.collection, options?.signal);
+    return page;
+  }
+
+  async count(query: Omit<Query, 'limit' | 'after'>, atMost: number, options?: CallOptions): Promise<number> {
+    this.#health.assertUsable(options?.signal);
+    const selection = toSelection({ ...query, limit: 1 });
+    const n = this.#reading(() => this.#tables.count(selection, Math.trunc(atMost), this.#clock.now()));
+    await this.#shown(query.collection, options?.signal);
+    return n;
+  }
+
+  async measure(collection: string, atMost: number, options?: CallOptions): Promise<Size> {
+    this.#health.assertUsable(options?.signal);
+    const size = this.#reading(() => this.#tables.measure(collection, Math.trunc(atMost), this.#clock.now()));
+    await this.#shown(collection, options?.signal);
+    return size;
+  }
+
+  /** Waits until what a reader has just seen of the collection is durable. */
+  #shown(collection: string, signal: AbortSignal | undefined): Promise<void> | undefined {
+    const seq = this.#collections.lastCommitted(collection);
+    return this.#walSync.isDurable(seq) ? undefined : this.#whenDurable(seq, signal);
+  }
+
+  #whenDurable(seq: number, signal: AbortSignal | undefined): Promise<void> {
+    return abortable(signal, (resolve, reject) => {
+      this.#walSync.whenDurable(seq, resolve, () => reject(this.#health.refusal ?? closedError()));
+    });
+  }
+
+  // --- What transactions read ---
+
+  get seq(): number {
+    return this.#committer.seq;
+  }
+
+  read(collection: string, id: string): Doc | undefined {
+    this.#health.assertUsable(undefined);
+    const n = this.#tables.number(collection);
+    if (n === undefined) return undefined;
+    const now = this.#clock.now();
+    const key = cacheKey(n, id);
+    const cached = this.#cache.get(key);
+    if (cached !== undefined) return isExpired(cached.expiresAt, now) ? undefined : cached;
+    const row = this.#reading(() => this.#tables.find(n, id));
+    if (row === undefined || isExpired(row.expires ?? undefined, now)) return undefined;
+    const doc = toDoc(row);
+    this.#cache.add(key, doc, row.value.length);
+    return doc;
+  }
+
+  select(query: Query): {
+    readonly page: Page;
+    readonly selection: Selection;
+    readonly last: Position | undefined;
+  } {
+    this.#health.assertUsable(undefined);
+    const selection = toSelection(query);
+    const { rows, isMore } = this.#reading(() => this.#tables.select(selection, this.#clock.now()));
+    const docs = rows.map(toDoc);
+    const final = docs.at(-1);
+    if (!isMore || final === undefined) return { page: { docs }, selection, last: undefined };
+    const last = { sort: selection.byOrder ? (final.order ?? '') : '', id: final.id };
+    return { page: { docs, next: cursorAt(last, selection.byOrder) }, selection, last };
+  }
+
+  history(collection: string): History {
+    return this.#collections.get(collection).history;
+  }
+
+  fieldNumber(collection: string, field: string): number | undefined {
+    return this.#tables.number(collection, field);
+  }
+
+  /** Checks and renders a write; interns its names, which stay even if the write does not happen. */
+  prepare(collection: string, id: string, value: JsonObject, options: PutOptions = {}): NewRow {
+    checkKey('collection', collection);
+    checkKey('id', id);
+    if (options.order !== undefined) checkKey('order', options.order);
+    return this.#reading(() => {
+      this.#tables.intern(collection);
+      const entries = Object.entries(options.index ?? {}).flatMap(([field, values]) => {
+        if (values.length === 0) return [];
+        const n = this.#tables.intern(collection, field);
+        return [...new Set(values)].map((each) => [n, indexable(each)] as const);
+      });
+      return {
+        id,
+        value: JSON.stringify(value),
+        sort: options.order ?? null,
+        expires: options.expiresAt === undefined ? null : Math.trunc(options.expiresAt),
+        entries,
+      };
+    });
+  }
+
+  #reading<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      throw this.#health.logged(toStoreError(error));
+    }
+  }
+
+  // --- Transactions ---
+
+  async transact<T>(body: (tx: Transaction) => Promise<T>, options: CallOptions = {}): Promise<T> {
+    for (let run = 0; run < MAX_OPTIMISTIC_RUNS; run++) {
+      const result = await this.#attempt(body, options.signal, undefined);
+      if (result !== undefined) return result.value;
+    }
+    // Aborted while it waits for its turn, it gives up at once, and in its turn finds that it has nothing to do.
+    return abortable(options.signal, (resolve, reject) => {
+      this.#queue.exclusively((owner) => this.#runAlone(body, options.signal, owner)).then(resolve, reject);
+    });
+  }
+
+  async #runAlone<T>(
+    body: (tx: Transaction) => Promise<T>,
+    signal: AbortSignal | undefined,
+    owner: Owner,
+  ): Promise<T> {
+    // Alone, a run can only fail because a document that it read expired meanwhile.
+    for (let run = 0; run < MAX_OPTIMISTIC_RUNS; run++) {
+      const result = await this.#attempt(body, signal, owner);
+      if (result !== undefined) return result.value;
+    }
+    throw new CmbsError('unavailable', 'Too many requests change the same data; repeat this one later.');
+  }
+
+  /** Undefined when something that was read changed before the commit. */
+  async #attempt<T>(
+    body: (tx: Transaction) => Promise<T>,
+    signal: AbortSignal | undefined,
+    owner: Owner | undefined,
+  ): Promise<{ readonly value: T } | undefined> {
+    this.#health.assertUsable(signal);
+    const run = new TransactionRun(this);
+    this.#collections.began(run);
+    try {
+      const value = await withinBounds(
+        () => body(run),
+        signal,
+        owner === undefined ? undefined : EXCLUSIVE_HOLD_MS,
+      );
+      this.#health.assertUsable(signal);
+      if (run.writes.size === 0) {
+        if (!run.consistentAlone && !run.holds(this.#clock.now())) return undefined;
+        await this.#shownTo(run, signal);
+        return { value };
+      }
+      return (await this.#enqueueWrites(run, signal, owner)) === 'committed' ? { value } : undefined;
+    } catch (error) {
+      if (error instanceof GivenUp || this.#health.isClosed) throw error;
+      // What a body concludes from reads that never held together is not to be believed, an error no more than a value.
+      if (!run.consistentAlone && !run.holds(this.#clock.now())) return undefined;
+      await this.#shownTo(run, signal);
+      throw error;
+    } finally {
+      run.end();
+      this.#collections.ended(run, this.#committer.seq);
+    }
+  }
+
+  async #shownTo(run: TransactionRun, signal: AbortSignal | undefined): Promise<void> {
+    for (const collection of run.collections) await this.#shown(collection, signal);
+  }
+
+  #enqueueWrites(
+    run: TransactionRun,
+    signal: AbortSignal | undefined,
+    owner: Owner | undefined,
+  ): Promise<Verdict> {
+    return this.#enqueue(signal, (resolve, reject) => ({
+      kind: 'write',
+      run,
+      owner,
+      writes: run.writes.size,
+      chars: run.chars,
+      resolve,
+      reject,
+      cancelled: false,
+      started: false,
+    }));
+  }
+
+  async create(
+    collection: string,
+    id: string,
+    value: JsonObject,
+    options: PutOptions & CallOptions = {},
+  ): Promise<boolean> {
+    this.#health.assertUsable(options.signal);
+    const row = this.prepare(collection, id, value, options);
+    const state = this.#collections.get(collection);
+    return this.#enqueue<boolean>(options.signal, (resolve, reject) => ({
+      kind: 'create',
+      collection: state,
+      row,
+      owner: undefined,
+      writes: 1,
+      chars: row.value.length,
+      resolve,
+      reject,
+      cancelled: false,
+      started: false,
+    }));
+  }
+
+  async sweep(limit: number): Promise<number> {
+    let removed = 0;
+    while (removed < limit) {
+      this.#health.assertUsable(undefined);
+      const left = limit - removed;
+      const now = await this.#enqueue<number>(undefined, (resolve, reject) => ({
+        kind: 'sweep',
+        limit: left,
+        owner: undefined,
+        writes: 1,
+        chars: 0,
+        resolve,
+        reject,
+        cancelled: false,
+        started: false,
+      }));
+      if (now === 0) break;
+      removed += now;
+    }
+    return removed;
+  }
+
+  /** Aborted before its commit begins, the work is dropped; later, only the wait for it ends. */
+  #enqueue<T>(
+    signal: AbortSignal | undefined,
+    make: (resolve: (result: T) => void, reject: (error: Error) => void) => Work,
+  ): Promise<T> {
+    let work: Work | undefined;
+    return abortable<T>(
+      signal,
+      (resolve, reject) => {
+        work = make(resolve, reject);
+        this.#queue.add(work);
+      },
+      () => {
+        if (work !== undefined && !work.started) work.cancelled = true;
+      },
+    );
+  }
+
+  // --- The rest ---
+
+  watch(scope: WatchScope, listener: (changes: readonly Change[]) => void): Watch {
+    return this.#collections.watch(scope, listener);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#health.close();
+    await this.#queue.idle();
+    await this.#walSync.close();
+    await this.#checkpointer.close();
+    this.#tables.close();
+    await this.#record.close();
+    this.#lock.release();
+  }
+}
+
+function cacheKey(collection: number, id: string): string {
+  return `${collection}/${id}`;
+}
+
+function isExpired(expiresAt: number | undefined, now: number): boolean {
+  return expiresAt !== undefined && expiresAt <= now;
+}
+
+function toDoc({ id, revision, value, sort, expires }: Row): Doc {
+  return {
+    id,
+    revision,
+    value: JSON.parse(value) as JsonObject,
+    ...(sort === null ? {} : { order: sort }),
+    ...(expires === null ? {} : { expiresAt: expires }),
+  };
+}
