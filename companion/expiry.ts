@@ -3,7 +3,7 @@
  * which they are due. So what is held nowhere expires too, and nothing is read that is not due soon.
  */
 import type { Clock, Log } from '@cmbs/shared';
-import { DUE_FIELD, dueMinute, sendOf, SENDS, type Send } from '@cmbs/shared/broker/send';
+import { DUE_FIELD, dueMinute, readSend, sendOf, SENDS, type Send } from '@cmbs/shared/broker/send';
 import type { Store } from '@cmbs/shared/store/store';
 
 const MINUTE_MS = 60_000;
@@ -14,10 +14,13 @@ const PAGE = 1000;
 const PAGES = 10;
 
 export interface ExpiryParts {
-  readonly store: Pick<Store, 'query'>;
+  readonly store: Pick<Store, 'query' | 'get' | 'getAll'>;
   readonly clock: Clock;
   readonly log: Log;
-  readonly expire: (sendId: string) => void;
+  /** Milliseconds before a failed read is tried again. */
+  readonly backOff: (failures: number) => number;
+  /** A send is due that has no outcome yet. */
+  readonly expire: (send: Send) => Promise<void>;
 }
 
 export class Expiry {
@@ -67,7 +70,7 @@ export class Expiry {
   }
 
   #wake(): void {
-    const { clock, expire } = this.#parts;
+    const { clock } = this.#parts;
     this.#nextAt = Infinity;
     const now = clock.now();
     let earliest = Infinity;
@@ -75,10 +78,27 @@ export class Expiry {
       if (at > now) earliest = Math.min(earliest, at);
       else {
         this.#due.delete(id);
-        expire(id);
+        this.#end(id);
       }
     }
     if (earliest !== Infinity) this.#wakeAt(earliest);
+  }
+
+  /** A send is due, whether it is held or not; when it cannot be read now, a little later. */
+  #end(sendId: string, attempt = 1): void {
+    const { store, clock, log, backOff, expire } = this.#parts;
+    readSend(store, sendId)
+      .then(
+        async (read) => {
+          if (read === undefined || this.#isClosed || read.send.expiresAt > clock.now()) return;
+          await expire(read.send);
+        },
+        (error: unknown) => {
+          log.warn('a send that has expired could not be read', { send: sendId, cause: error });
+          if (!this.#isClosed) clock.after(backOff(attempt), () => this.#end(sendId, attempt + 1));
+        },
+      )
+      .catch((error: unknown) => log.error('a send was not ended', { send: sendId, cause: error }));
   }
 
   /**

@@ -1,0 +1,48 @@
+/** How much waits to go out, for gauges. */
+import { sendOf, SENDS } from '@cmbs/shared/broker/send';
+import type { Environment } from './environment';
+
+/** Sends that a gauge counts at most. */
+const MAX_COUNTED = 1_000_000;
+
+export interface OutboxStatus {
+  /** Sends without an outcome. */
+  readonly queued: number;
+  /** Milliseconds since the oldest of them was queued; 0 when there is none. */
+  readonly oldestMs: number;
+}
+
+type BacklogEnvironment = Pick<Environment, 'store' | 'clock' | 'log' | 'shard'>;
+
+export class Backlog {
+  readonly #environment: BacklogEnvironment;
+  /** Deliveries that wait for this companion's peers, about. */
+  readonly #waitingHere: () => number;
+  #status: OutboxStatus = { queued: 0, oldestMs: 0 };
+
+  constructor(environment: BacklogEnvironment, waitingHere: () => number) {
+    this.#environment = environment;
+    this.#waitingHere = waitingHere;
+  }
+
+  /** Gauges; as they were when the store does not answer. */
+  async status(): Promise<OutboxStatus> {
+    try {
+      this.#status = await this.#count();
+    } catch (error) {
+      this.#environment.log.warn('what waits to go out could not be counted', { cause: error });
+    }
+    return this.#status;
+  }
+
+  async #count(): Promise<OutboxStatus> {
+    const { store, clock, shard } = this.#environment;
+    const { docs } = await store.query({ collection: SENDS, by: 'order', limit: 1 });
+    const [oldest] = docs;
+    const oldestMs = oldest === undefined ? 0 : Math.max(0, clock.now() - sendOf(oldest).createdAt);
+    if (shard.servesAll) return { queued: await store.count({ collection: SENDS }, MAX_COUNTED), oldestMs };
+    // Of several shards each tells of what waits for its own peers, and of the oldest of all.
+    const waiting = this.#waitingHere();
+    return { queued: waiting, oldestMs: waiting === 0 ? 0 : oldestMs };
+  }
+}

@@ -1,0 +1,69 @@
+/** Frames of outbound messages, made when they are to go out: within bounds of bytes, and one copy for all receivers. */
+import { CmbsError } from '@cmbs/shared';
+import { isEmptyContent } from '@cmbs/shared/broker/message';
+import { MESSAGE } from '@cmbs/shared/broker/cmbs';
+import { describe } from '@cmbs/shared/broker/member';
+import { outgoingFrame } from '@cmbs/shared/broker/publish';
+import { readSend } from '@cmbs/shared/broker/send';
+import { parseFrame } from '@cmbs/shared/broker/wire';
+import { ByteBudget } from './byte-budget';
+import type { Environment } from './environment';
+import type { HeldSend } from './held-send';
+
+export class OutgoingFrames {
+  readonly #environment: Pick<Environment, 'store' | 'members' | 'deployment' | 'uriOf'>;
+  readonly #budget = new ByteBudget();
+
+  constructor(environment: Pick<Environment, 'store' | 'members' | 'deployment' | 'uriOf'>) {
+    this.#environment = environment;
+  }
+
+  /** The frame; undefined when the message is gone. @param isFailing it is for a peer that has failed */
+  of(held: HeldSend, isFailing: boolean): Promise<Buffer | undefined> {
+    return (held.frame ??= this.#make(held, isFailing));
+  }
+
+  /** The frame, as one copy for all of its receivers, once there is room for it. */
+  async #make(held: HeldSend, isFailing: boolean): Promise<Buffer | undefined> {
+    try {
+      const release = await this.#budget.take(held.bytes, isFailing);
+      // One that was parked while it waited for its bytes may be asked for twice.
+      const earlier = held.releaseFrame;
+      held.releaseFrame = () => {
+        earlier();
+        release();
+      };
+      const text = await this.#textOf(held);
+      // Parked meanwhile: it is read again in its turn.
+      if (held.trying.size === 0) this.free(held);
+      return text === undefined ? undefined : Buffer.from(text);
+    } catch (error) {
+      this.free(held);
+      throw error;
+    }
+  }
+
+  async #textOf(held: HeldSend): Promise<string | undefined> {
+    const { store, members, deployment, uriOf } = this.#environment;
+    const read = await readSend(store, held.send.id);
+    if (read?.send.frame !== undefined) return read.send.frame;
+    if (read?.message === undefined) return undefined;
+    const { send } = read;
+    const from = members.get(send.from) ?? (await members.refresh(send.from));
+    if (from === undefined) throw new CmbsError('conflict', 'The sending member is not here any more.');
+    const { entity } = read.message;
+    const isDiscovery = send.layer === 'l1' && isEmptyContent(entity.verbatim[MESSAGE.content]);
+    const content = isDiscovery ? JSON.stringify(describe(from)) : undefined;
+    const frame = outgoingFrame(send, entity, { deployment, uriOf, revision: from.updatedAt }, content);
+    // What an earlier release queued may be what no receiver takes.
+    parseFrame(frame);
+    return frame;
+  }
+
+  /** Nobody needs the frame now. */
+  free(held: HeldSend): void {
+    held.frame = undefined;
+    held.releaseFrame();
+    held.releaseFrame = () => undefined;
+  }
+}

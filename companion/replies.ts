@@ -1,0 +1,73 @@
+/** What the replies of peers mean for the messages that were sent to them. */
+import { CATALOGUE, toCmbsError, type ErrorCode, type JsonObject } from '@cmbs/shared';
+import type { Learning } from '@cmbs/shared/broker/learning';
+import { originOf, parseReply, type Reply } from '@cmbs/shared/broker/wire';
+import { MAX_INTERNAL_ATTEMPTS } from '@cmbs/shared/limits';
+import type { Environment } from './environment';
+import type { Item, QueueOwner } from './held-send';
+
+export class Replies {
+  readonly #environment: Pick<Environment, 'counters' | 'members' | 'log'>;
+  readonly #learning: Learning;
+  readonly #settle: QueueOwner['settle'];
+
+  constructor(
+    environment: Pick<Environment, 'counters' | 'members' | 'log'>,
+    learning: Learning,
+    settle: QueueOwner['settle'],
+  ) {
+    this.#environment = environment;
+    this.#learning = learning;
+    this.#settle = settle;
+  }
+
+  /** A reply came for an item. */
+  async replied(item: Item, bytes: Buffer): Promise<'settled' | { readonly retry: string }> {
+    const { counters } = this.#environment;
+    const { layer } = item.held.send;
+    let reply: Reply;
+    try {
+      reply = parseReply(bytes);
+    } catch (thrown) {
+      const error = toCmbsError(thrown);
+      if (error.code !== 'bad_request') throw thrown;
+      counters.add('cmbs_deliveries', { layer, outcome: 'failed' });
+      this.#settle(item, { state: 'failed', reason: error.message });
+      return 'settled';
+    }
+    if (reply.kind === 'error') {
+      if (isRetryable(reply.code) && !this.#isHopeless(item, reply.code)) return { retry: reply.message };
+      counters.add('cmbs_deliveries', { layer, outcome: 'failed' });
+      this.#settle(item, {
+        state: 'failed',
+        reason: `${reply.code}: ${reply.message}`,
+        reply: bytes.toString('utf8'),
+      });
+      return 'settled';
+    }
+    counters.add('cmbs_deliveries', { layer, outcome: 'delivered' });
+    this.#settle(item, { state: 'delivered', reply: reply.text });
+    await this.#learnFrom(reply.json, item);
+    return 'settled';
+  }
+
+  /** What the receiver says of itself is a courtesy: the delivery stands whatever becomes of it. */
+  async #learnFrom(reply: JsonObject, { held, address }: Item): Promise<void> {
+    try {
+      const { id = '' } = this.#environment.members.get(held.send.from) ?? {};
+      await this.#learning.learn(reply.member_description, originOf(reply), id, { asked: address });
+    } catch (error) {
+      this.#environment.log.warn('description in a reply not kept', { cause: error });
+    }
+  }
+
+  /** A message on which its receiver breaks each time must not hold up those behind it until it expires. */
+  #isHopeless({ held, name, tries }: Item, code: string): boolean {
+    const recorded = held.send.receivers.find((receiver) => receiver.name === name)?.attempts ?? 0;
+    return code === 'internal' && recorded + tries >= MAX_INTERNAL_ATTEMPTS;
+  }
+}
+
+/** Whether the same send may succeed later, after an error reply with this code. */
+const isRetryable = (code: string): boolean =>
+  Object.hasOwn(CATALOGUE, code) && CATALOGUE[code as ErrorCode].retryable;

@@ -1,0 +1,50 @@
+/** Takes up outbound messages of which the store or a caller told: each is read once, however many ask at the same time. */
+import { readSend, type Send } from '@cmbs/shared/broker/send';
+import type { Environment } from './environment';
+import type { HeldSend } from './held-send';
+
+type TakingEnvironment = Pick<Environment, 'store' | 'clock' | 'log' | 'backOff'>;
+
+export class Taking {
+  readonly #environment: TakingEnvironment;
+  /** Takes up what was read; undefined when it is not this companion's. */
+  readonly #takeRead: (send: Send) => Promise<HeldSend | undefined>;
+  readonly #reading = new Map<string, Promise<HeldSend | undefined>>();
+  #isStopped = false;
+
+  constructor(environment: TakingEnvironment, takeRead: (send: Send) => Promise<HeldSend | undefined>) {
+    this.#environment = environment;
+    this.#takeRead = takeRead;
+  }
+
+  /** When it cannot be read now, a little later. */
+  soon(sendId: string, attempt = 1): void {
+    this.take(sendId).catch(() => {
+      if (this.#isStopped) return;
+      const { clock, backOff } = this.#environment;
+      clock.after(backOff(attempt), () => this.soon(sendId, attempt + 1));
+    });
+  }
+
+  take(sendId: string): Promise<HeldSend | undefined> {
+    let taking = this.#reading.get(sendId);
+    if (taking === undefined) {
+      const { store, log } = this.#environment;
+      taking = readSend(store, sendId).then(
+        (read) => (read === undefined ? undefined : this.#takeRead(read.send)),
+        (error: unknown) => {
+          log.error('send not read', { send: sendId, cause: error });
+          throw error;
+        },
+      );
+      this.#reading.set(sendId, taking);
+      const done = (): void => void this.#reading.delete(sendId);
+      taking.then(done, done);
+    }
+    return taking;
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+  }
+}

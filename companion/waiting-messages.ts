@@ -1,0 +1,86 @@
+/** What waits in the store for one destination. */
+import { ADDRESS_FIELD, isOpen, orderOf, sendOf, SENDS, type Send } from '@cmbs/shared/broker/send';
+import { DESTINATION_HELD, MAX_READ_CHARS } from '@cmbs/shared/limits';
+import type { Page } from '@cmbs/shared/store/store';
+import type { Environment } from './environment';
+import type { Destination, HeldSend, Item, QueueOwner, Waiting } from './held-send';
+
+const PAGE = 1000;
+
+export interface WaitingMessagesParts {
+  readonly environment: Pick<Environment, 'store' | 'log' | 'clock' | 'backOff'>;
+  readonly settle: QueueOwner['settle'];
+  readonly hold: (send: Send) => HeldSend;
+  /** Lets go of what nobody works on. */
+  readonly release: (held: HeldSend) => void;
+  /** Whether the sending member is this companion's. */
+  readonly serves: (send: Send) => Promise<boolean>;
+  readonly isDraining: () => boolean;
+}
+
+export class WaitingMessages {
+  readonly #parts: WaitingMessagesParts;
+
+  constructor(parts: WaitingMessagesParts) {
+    this.#parts = parts;
+  }
+
+  #pageOf(address: string, limit: number, after: string | undefined): Promise<Page> {
+    return this.#parts.environment.store.query({
+      collection: SENDS,
+      where: [{ field: ADDRESS_FIELD, value: address }],
+      by: 'order',
+      limit,
+      maxChars: MAX_READ_CHARS,
+      ...(after === undefined ? {} : { after }),
+    });
+  }
+
+  async first({ address, via }: Destination): Promise<string | undefined> {
+    for (let after: string | undefined; ;) {
+      const { docs, next } = await this.#pageOf(address, after === undefined ? 1 : DESTINATION_HELD, after);
+      for (const send of docs.map(sendOf)) {
+        const waits = send.receivers.some((one) => one.address === address && one.via === via && isOpen(one));
+        if (waits && (await this.#parts.serves(send))) return send.id;
+      }
+      if (next === undefined) return undefined;
+      after = next;
+    }
+  }
+
+  async read({ address, via }: Destination, limit: number, after?: string): Promise<Waiting> {
+    const page = await this.#pageOf(address, limit, after);
+    const items: Item[] = [];
+    for (const doc of page.docs) {
+      const send = sendOf(doc);
+      if (this.#parts.isDraining() || !(await this.#parts.serves(send))) continue;
+      const held = this.#parts.hold(send);
+      for (const { name, ...receiver } of held.send.receivers) {
+        if (receiver.address !== address || receiver.via !== via || !isOpen({ name, ...receiver })) continue;
+        if (held.queued.has(name)) continue;
+        held.queued.add(name);
+        items.push({ held, name, address, sequence: orderOf(send), tries: 0 });
+      }
+      this.#parts.release(held);
+    }
+    const last = page.docs.at(-1);
+    return { items, upTo: last === undefined ? '' : orderOf(sendOf(last)), next: page.next };
+  }
+
+  refuse(queue: Destination, reason: string): void {
+    const { log, clock, backOff } = this.#parts.environment;
+    this.read(queue, PAGE)
+      .then(({ items, next }) => {
+        for (const item of items) this.#parts.settle(item, { state: 'failed', reason });
+        return next !== undefined;
+      })
+      .catch((error: unknown) => {
+        log.warn('what waits for a destination not read', { address: queue.address, cause: error });
+        return true;
+      })
+      .then((isMore) => {
+        if (isMore && !this.#parts.isDraining()) clock.after(backOff(1), () => this.refuse(queue, reason));
+      })
+      .catch((error: unknown) => log.error('what cannot go was not refused', { cause: error }));
+  }
+}
