@@ -7,12 +7,12 @@
 import { join } from 'node:path';
 import { isIP } from 'node:net';
 import { CmbsError } from '@cmbs/shared';
-import { DEFAULT_SOCKETS } from '@cmbs/shared/broker/cmbs';
+import { ORIGINAL_PORTS } from '@cmbs/shared/broker/cmbs';
 import type { CloudConfig, Config, PortRange } from '@cmbs/shared/config';
 import { IPC_CLAIM_DIGITS, MAX_IPC_PATH_BYTES, UNREACHED_AFTER_MS } from '@cmbs/shared/limits';
 import { openIpcDirectory } from './ipc-directory';
 import { addressInside, IpRanges, isLoopback, isPublic, neverKind } from './ip-ranges';
-import { bindAddress, parseAddress, type Address } from './transports';
+import { bindAddress, parseAddress, type Address } from '@cmbs/shared/broker/addresses';
 
 export interface AddressSettings {
   /** Nobody but this machine reaches the deployment: its callers can connect to whatever it can. */
@@ -31,10 +31,7 @@ export interface AddressSettings {
   readonly unreachedAfterMs?: number;
 }
 
-const ORIGINAL_PORTS: readonly PortRange[] = Object.values(DEFAULT_SOCKETS).map((socket) => {
-  const { port = 0 } = parseAddress(socket);
-  return [port, port];
-});
+const ALWAYS_BINDABLE: readonly PortRange[] = Object.values(ORIGINAL_PORTS).map((port) => [port, port]);
 
 const UNSPECIFIED = new Set(['*', '0.0.0.0', '::']);
 const refused = (message: string): CmbsError => new CmbsError('forbidden', message);
@@ -49,7 +46,7 @@ export class AddressPolicy {
 
   constructor(settings: AddressSettings) {
     this.#settings = settings;
-    this.#ports = [...ORIGINAL_PORTS, ...settings.ports];
+    this.#ports = [...ALWAYS_BINDABLE, ...settings.ports];
     this.#ranges = new IpRanges(settings.ranges);
     this.#ownHosts = new Set(settings.ownHosts);
     this.#ownIps = new IpRanges(settings.ownHosts.filter((host) => isIP(host) !== 0).map(addressInside));

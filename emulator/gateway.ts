@@ -348,7 +348,7 @@ export class Gateway {
       return [slash < 0 ? '/' : path.slice(slash), route, query];
     }
     const action = query.find(([key]) => key === 'action')?.[1];
-    return [path, routeFor(incoming.method ?? 'GET', path, action), query];
+    return [path, routeFor(path, action), query];
   }
 
   /** The whole body; undefined when it is larger than allowed. */

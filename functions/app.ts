@@ -53,6 +53,8 @@ export interface App {
   readonly answers: LargeAnswers;
   /** Seconds that a send waits when the request does not say. */
   readonly sendWaitS: number;
+  /** Query parameters that mean nothing and are no mistake (`CMBS_IGNORED_QUERY`). */
+  readonly ignoredQuery: ReadonlySet<string>;
   /** Resolves when what a request needs (store, companion) answers; rejects with the reason. */
   readonly ready: () => Promise<void>;
 }

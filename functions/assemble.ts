@@ -1,6 +1,7 @@
 /** Puts the domain together on given engines: the same for the local stack, a deployed function, and tests. */
 import { newId as randomId, silentCounters, type Clock, type Counters, type Log, type NewId } from '@cmbs/shared';
 import { Inbox } from '@cmbs/shared/broker/inbox';
+import type { PortSettings } from '@cmbs/shared/broker/ports';
 import type { Bus } from '@cmbs/shared/bus/bus';
 import type { Config } from '@cmbs/shared/config';
 import { extensionsOf } from '@cmbs/shared/extensions';
@@ -31,6 +32,8 @@ export interface Engines {
   readonly freshness?: Freshness;
   /** The defaults when absent. */
   readonly answerLimits?: LargeAnswersLimits;
+  /** Hosts at which others reach members here, the usual one first; the loopback address when absent. */
+  readonly memberHosts?: PortSettings['hosts'];
   /** Where topic messages are pushed. */
   readonly push?: PushOptions;
 }
@@ -43,6 +46,8 @@ export type AppConfig = Pick<
   | 'CMBS_INBOX_BYTES'
   | 'CMBS_SEND_WAIT_S'
   | 'CMBS_DISCOVERY'
+  | 'CMBS_PORT_RANGE'
+  | 'CMBS_IGNORED_QUERY'
 >;
 
 export function assemble(engines: Engines, config: AppConfig): App {
@@ -61,6 +66,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
     link,
     log,
     queueLimit: config.CMBS_QUEUE_LIMIT,
+    ports: { hosts: engines.memberHosts ?? ['127.0.0.1'], ranges: config.CMBS_PORT_RANGE },
     categories: current,
     publishing: { bus, counters, deployment, uriOf },
   });
@@ -79,6 +85,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
     log,
     counters,
     answers: new LargeAnswers(clock, engines.answerLimits),
+    ignoredQuery: new Set(config.CMBS_IGNORED_QUERY),
     sendWaitS: config.CMBS_SEND_WAIT_S,
     ready,
     push: push === undefined ? undefined : pushReception(context, push),

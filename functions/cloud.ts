@@ -76,6 +76,7 @@ export async function cloudRuntime({
         ...(counters === undefined ? {} : { counters }),
         deployment,
         uriOf: (path) => publicUrl + path,
+        memberHosts: new Shards(config.CMBS_SHARDS).hosts,
         ready: async () => {
           await assertReachable(store);
           await link.ready();

@@ -3,12 +3,13 @@ import { badRequest, CmbsError } from '@cmbs/shared';
 import { DEFAULT_LOCATIONS_PAGE, DEFAULT_PAGE_SIZE, MAX_PAGE_OFFSET, MAX_WAIT_S } from '@cmbs/shared/limits';
 import { etagOf } from '@cmbs/shared/occi/entity-store';
 import type { PageRequest, Precondition, Requester } from '@cmbs/shared/occi/entities';
-import type { Filter } from '@cmbs/shared/occi/filter';
+import { checkFilter, type Filter } from '@cmbs/shared/occi/filter';
 import { joinFilters, payloadFilter, queryFilter } from '@cmbs/shared/occi/interpret';
 import { categoryId, type Path } from '@cmbs/shared/occi/model';
 import type { Payload } from '@cmbs/shared/occi/payload';
 import type { Registry } from '@cmbs/shared/occi/registry';
 import type { RenderContext, Rendering } from '@cmbs/shared/occi/rendering';
+import type { App } from './app';
 import { header, queryValue, type OcciRequest } from './request';
 
 /** The path with its percent escapes resolved; 404 when that would add segments. */
@@ -25,7 +26,7 @@ export function decodedPath(request: OcciRequest): Path {
 
 export function requesterOf(request: OcciRequest): Requester {
   const own = new Set([new URL(request.base).host, header(request, 'host') ?? '']);
-  return { identity: request.identity, isOwnAuthority: (authority) => own.has(authority) };
+  return { identity: request.identity, isOwnAuthority: (authority) => own.has(authority), signal: request.signal };
 }
 
 export function renderContext(request: OcciRequest, registry: Registry): RenderContext {
@@ -63,9 +64,32 @@ export function preconditionOf(request: OcciRequest): Precondition {
   };
 }
 
+/** Whether the client wants what is not understood ignored (RFC 7240 §4.4). */
+const isLenient = (request: OcciRequest): boolean =>
+  preferences(request).some((one) => /^handling\s*=\s*"?lenient"?$/i.test(one));
+
+/** Query parameters of a filter. */
+export const FILTER_QUERY = ['category', 'attribute', 'value', 'q'] as const;
+
 /** Filter from query string, headers and body together (DESIGN decision 7). */
 export function filterOf(request: OcciRequest, payload: Payload, registry: Registry): Filter {
-  return joinFilters(queryFilter(request.query, registry), payloadFilter(payload, registry));
+  const filter = joinFilters(queryFilter(request.query, registry), payloadFilter(payload, registry));
+  if (!isLenient(request)) checkFilter(filter, registry);
+  return filter;
+}
+
+/**
+ * Refuses query parameters that mean nothing here: a mistyped filter would list, or delete, everything (DESIGN
+ * decision 7).
+ */
+export function checkQuery(request: OcciRequest, app: Pick<App, 'ignoredQuery'>, known: readonly string[]): void {
+  if (isLenient(request)) return;
+  const unknown = request.query.find(([name]) => !known.includes(name) && !app.ignoredQuery.has(name));
+  if (unknown === undefined) return;
+  const offered = known.length === 0 ? 'it takes none' : `it takes ${known.join(', ')}`;
+  throw badRequest(
+    `The query has ${JSON.stringify(unknown[0].slice(0, 100))}, which means nothing here: ${offered}.`,
+  );
 }
 
 function positive(request: OcciRequest, name: string): number | undefined {
@@ -106,13 +130,14 @@ export function scopeOf(path: Path, registry: Registry): PageRequest['scope'] {
   return at === undefined ? { below: path } : { category: categoryId(at) };
 }
 
+const preferences = (request: OcciRequest): readonly string[] =>
+  (request.headers.prefer ?? []).flatMap((value) => value.split(/[,;]/)).map((one) => one.trim());
+
 /** Milliseconds that the caller will wait (RFC 7240): `respond-async` is 0, `wait=N` is N seconds. */
 export function waitMs(request: OcciRequest, defaultS: number): number {
-  const preferences = (request.headers.prefer ?? [])
-    .flatMap((value) => value.split(/[,;]/))
-    .map((one) => one.trim());
-  if (preferences.some((one) => /^respond-async$/i.test(one))) return 0;
-  for (const preference of preferences) {
+  const preferred = preferences(request);
+  if (preferred.some((one) => /^respond-async$/i.test(one))) return 0;
+  for (const preference of preferred) {
     const wait = /^wait\s*=\s*"?(\d{1,6})"?$/i.exec(preference);
     if (wait !== null) return Math.min(Number(wait[1]), MAX_WAIT_S) * 1000;
   }

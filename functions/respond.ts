@@ -117,6 +117,10 @@ export function answerProgress(request: OcciRequest, { done, isComplete }: Progr
 /** Text that may come from anywhere, a peer among them, as the value of a header. */
 export const oneLine = (text: string): string => text.replace(/[^\x20-\x7e]+/g, ' ').slice(0, 500);
 
+/** What is told of a request that was obeyed, for a person to read. */
+export const noted = (notes: readonly string[]): Readonly<Record<string, string>> =>
+  notes.length === 0 ? {} : { 'X-OCCI-Reason': oneLine(notes.join(' ')) };
+
 /** What a refusal needs to know of the request. */
 export type Refused = Pick<OcciRequest, 'method' | 'path' | 'headers' | 'body' | 'trace'>;
 

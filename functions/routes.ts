@@ -62,10 +62,7 @@ function actionRoute(
     access,
     handler: (request, app) => {
       if (request.method === 'OPTIONS') return allow('POST, OPTIONS');
-      // A front end that routes by path and query alone brings a GET here too; the action in it means nothing.
-      const isRead = request.method === 'GET' || request.method === 'HEAD';
-      const isRouted = request.query.some(([name, value]) => name === 'action' && terms.includes(value));
-      return isRead && isRouted ? occi(request, app) : action(request, app, terms);
+      return action(request, app, terms);
     },
   };
 }
@@ -171,10 +168,10 @@ export function checkOwn(route: Route, { method, path, query }: OcciRequest): vo
 }
 
 /** The function that takes a request; the catch-all takes what no other does. */
-export function routeFor(method: string, path: string, action: string | undefined): Route {
+export function routeFor(path: string, action: string | undefined): Route {
   for (const { pattern, route } of MATCHERS) {
     const wantsAction = route.action !== undefined;
-    const hasAction = action !== undefined && method !== 'GET' && method !== 'HEAD';
+    const hasAction = action !== undefined;
     if (wantsAction !== hasAction && route.name !== CATCH_ALL) continue;
     if (wantsAction && !route.action.includes(action as string)) continue;
     if (pattern.test(path)) return route;

@@ -159,6 +159,11 @@ export const SETTINGS = {
     fallback: '',
     help: 'Further names by which requests may call this server, besides loopback and those of the settings above',
   },
+  CMBS_IGNORED_QUERY: {
+    schema: list,
+    fallback: '',
+    help: 'Query parameters that are ignored, where others would be refused: such as a front end adds',
+  },
   CMBS_ALLOWED_ORIGINS: {
     schema: list.pipe(
       z.array(z.string().refine(isOrigin, { error: 'must be a list of origins such as https://console.example' })),

@@ -188,6 +188,10 @@ export const MAX_IPC_NAME_LENGTH = 40;
 export const UNREACHED_AFTER_MS = 3000;
 /** Ports that members' sockets may be bound to, by default: around the original's, which are always among them. */
 export const DEFAULT_PORT_RANGE = '5000-6999';
+/** Ports that are looked at together when a member needs a free one. */
+export const PORTS_LOOKED_AT_TOGETHER = 16;
+/** Ports of which the members are asked for at one time. */
+export const PORT_QUERY_CONCURRENCY = 4;
 /** Milliseconds that the answer under an `Idempotency-Key` is kept: 24 hours. */
 export const IDEMPOTENCY_MS = 24 * 60 * 60 * 1000;
 /** Locations on a page when `number` is absent: clients of the original do not know pages. */

@@ -5,7 +5,7 @@ import { dirname } from 'node:path';
 import { type Socket } from 'zeromq';
 import { CmbsError } from '@cmbs/shared';
 import { MAX_PEERS, MAX_PEERS_PER_ADDRESS } from '@cmbs/shared/limits';
-import { type Address } from '../transports';
+import { type Address } from '@cmbs/shared/broker/addresses';
 import { Drops } from './drops';
 import { codeOf } from './errno';
 import { clockOf, type SocketEnvironment } from './options';

@@ -17,7 +17,7 @@ import {
   MAX_UNSENT_BYTES,
 } from '@cmbs/shared/limits';
 import { type Clock } from '@cmbs/shared';
-import { type Address } from '../transports';
+import { type Address } from '@cmbs/shared/broker/addresses';
 import { Connection, type ConnectionState } from './connection';
 import { Drops } from './drops';
 import { codeOf } from './errno';

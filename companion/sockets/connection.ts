@@ -10,7 +10,7 @@ import { connect, type Socket as Stream } from 'node:net';
 import { type Socket } from 'zeromq';
 import { type Clock, CmbsError } from '@cmbs/shared';
 import { CONNECT_TIMEOUT_MS, RECONNECT_FIRST_MS, RECONNECT_MAX_MS } from '@cmbs/shared/limits';
-import { type Address } from '../transports';
+import { type Address } from '@cmbs/shared/broker/addresses';
 import { type Drops } from './drops';
 import { codeOf } from './errno';
 import { clockOf, type SocketEnvironment } from './options';

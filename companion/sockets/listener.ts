@@ -15,7 +15,7 @@ import {
   HARD_MESSAGE_BYTES,
   MAX_FRAME_BYTES,
 } from '@cmbs/shared/limits';
-import { type Address, parseAddress } from '../transports';
+import { type Address, parseAddress } from '@cmbs/shared/broker/addresses';
 import { BoundSocket } from './bound';
 import { type Drops } from './drops';
 import { clockOf, commonOptions, type SocketEnvironment } from './options';

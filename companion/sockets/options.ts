@@ -16,7 +16,7 @@ import {
   SOCKET_LINGER_MS,
 } from '@cmbs/shared/limits';
 import type { AddressPolicy } from '../address-policy';
-import { parseAddress, type Address } from '../transports';
+import { parseAddress, type Address } from '@cmbs/shared/broker/addresses';
 import { SocketMemory } from './memory';
 import { type PrivateEndpoints, privateEndpoints } from './private-endpoints';
 

@@ -21,7 +21,7 @@ import {
   MAX_HANDLED_BYTES,
   MAX_HANDLERS,
 } from '@cmbs/shared/limits';
-import { type Address, parseAddress } from '../transports';
+import { type Address, parseAddress } from '@cmbs/shared/broker/addresses';
 import { BoundSocket } from './bound';
 import { type Drops } from './drops';
 import { codeOf } from './errno';

@@ -20,7 +20,7 @@ import {
   MAX_REQUESTS_IN_FLIGHT,
   MAX_REQUESTS_WAITING,
 } from '@cmbs/shared/limits';
-import { type Address } from '../transports';
+import { type Address } from '@cmbs/shared/broker/addresses';
 import { Connection, type ConnectionState } from './connection';
 import { Drops } from './drops';
 import { codeOf } from './errno';

@@ -5,7 +5,7 @@ import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { type Clock } from '@cmbs/shared';
 import { CONNECT_TIMEOUT_MS } from '@cmbs/shared/limits';
-import { type Address } from '../transports';
+import { type Address } from '@cmbs/shared/broker/addresses';
 
 /** What the system is given: an IP address and a port, or a path. */
 export interface Endpoint {

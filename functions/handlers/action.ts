@@ -2,10 +2,21 @@
 import { CmbsError } from '@cmbs/shared';
 import { MAX_PAGE_OFFSET } from '@cmbs/shared/limits';
 import { checkIdempotencyKey } from '@cmbs/shared/occi/idempotency';
-import { actionInput, queryFilter } from '@cmbs/shared/occi/interpret';
+import { actionInput } from '@cmbs/shared/occi/interpret';
+import { EMPTY_PAYLOAD } from '@cmbs/shared/occi/payload';
 import { isCollectionPath } from '@cmbs/shared/occi/paths';
 import type { App } from '../app';
-import { decodedPath, preconditionOf, renderContext, requesterOf, scopeOf, waitMs } from '../occi-context';
+import {
+  checkQuery,
+  decodedPath,
+  FILTER_QUERY,
+  filterOf,
+  preconditionOf,
+  renderContext,
+  requesterOf,
+  scopeOf,
+  waitMs,
+} from '../occi-context';
 import { header, queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { answer, entityRendering, oneLine, parsePayload, responseRendering } from '../respond';
 import { showEntity } from './entity';
@@ -24,6 +35,7 @@ export async function action(request: OcciRequest, app: App, own?: readonly stri
     throw new CmbsError('bad_action', `This function carries out ${own[0] ?? ''}, not ${JSON.stringify(term)}.`);
   }
   const path = decodedPath(request);
+  checkQuery(request, app, isCollectionPath(path) ? ['action', ...FILTER_QUERY] : ['action']);
   const rendering = isCollectionPath(path) ? responseRendering(request) : entityRendering(request);
   const payload = parsePayload(request);
   const { registry } = await app.categories.current();
@@ -53,7 +65,7 @@ export async function action(request: OcciRequest, app: App, own?: readonly stri
     const only = payload.locations.map((location) => app.entities.ownPath(location, requesterOf(request)));
     const page = await app.entities.list({
       scope: scopeOf(path, registry),
-      filter: queryFilter(request.query, registry),
+      filter: filterOf(request, EMPTY_PAYLOAD, registry),
       number: MAX_PAGE_OFFSET,
       need: 'attributes',
       signal: request.signal,

@@ -7,15 +7,33 @@ import type { Payload } from '@cmbs/shared/occi/payload';
 import { isEmptyFilter } from '@cmbs/shared/occi/filter';
 import type { Registry } from '@cmbs/shared/occi/registry';
 import type { App } from '../app';
-import { decodedPath, filterOf, nextLink, pageOf, renderContext, requesterOf, scopeOf } from '../occi-context';
+import {
+  checkQuery,
+  decodedPath,
+  FILTER_QUERY,
+  filterOf,
+  nextLink,
+  pageOf,
+  renderContext,
+  requesterOf,
+  scopeOf,
+} from '../occi-context';
 import { inPieces } from '../http-write';
-import { header, type OcciRequest, type OcciResponse } from '../request';
+import { header, queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { inTurn, type LargeTurn } from '../large-answers';
-import { answer, answerProgress, parsePayload, responseRendering } from '../respond';
+import { answer, answerProgress, noted, parsePayload, responseRendering } from '../respond';
 
 const COLLECTION_METHODS = ['GET', 'HEAD', 'POST', 'DELETE', 'OPTIONS'] as const;
 /** Only a mixin's collection can be replaced (#58, #59). */
 const MIXIN_METHODS = [...COLLECTION_METHODS, 'PUT'] as const;
+
+/** Query parameters by method. */
+const PAGE_QUERY = [...FILTER_QUERY, 'page', 'number', 'cursor'];
+const QUERY: Readonly<Record<string, readonly string[]>> = {
+  GET: PAGE_QUERY,
+  HEAD: PAGE_QUERY,
+  DELETE: [...FILTER_QUERY, 'confirm'],
+};
 
 export function collectionMethods(path: Path, registry: Registry): readonly string[] {
   return registry.at(path)?.class === 'mixin' ? MIXIN_METHODS : COLLECTION_METHODS;
@@ -58,7 +76,7 @@ async function create(request: OcciRequest, app: App, path: Path, payload: Paylo
   const rendering = responseRendering(request);
   const { registry } = await app.categories.current();
   const key = header(request, 'idempotency-key');
-  const paths = await app.entities.create(
+  const { paths, notes } = await app.entities.create(
     drafts(payload, registry),
     path,
     requesterOf(request),
@@ -71,7 +89,7 @@ async function create(request: OcciRequest, app: App, path: Path, payload: Paylo
         },
   );
   const one = paths.length === 1 ? { Location: request.base + (paths[0] as string) } : {};
-  return answer(201, rendering.created(paths, renderContext(request, registry)), one);
+  return answer(201, rendering.created(paths, renderContext(request, registry)), { ...one, ...noted(notes) });
 }
 
 /** In text/occi the headers are the body. */
@@ -96,6 +114,10 @@ async function tag(
 async function remove(request: OcciRequest, app: App, path: Path, payload: Payload): Promise<OcciResponse> {
   const { registry } = await app.categories.current();
   const at = registry.at(path);
+  if (path === '/' && queryValue(request, 'confirm') !== 'all') {
+    // A path that lost its end leads here.
+    throw badRequest('DELETE / deletes every entity of this deployment; ask with ?confirm=all if that is meant.');
+  }
   if (at?.class === 'mixin') {
     if (payload.locations.length > 0) return tag(request, app, at, payload, 'remove');
     return answerProgress(request, await app.entities.untagAll(at, request.signal), 'untagged');
@@ -115,6 +137,7 @@ async function remove(request: OcciRequest, app: App, path: Path, payload: Paylo
 
 export async function collection(request: OcciRequest, app: App): Promise<OcciResponse> {
   const path = decodedPath(request);
+  checkQuery(request, app, QUERY[request.method] ?? []);
   const payload = parsePayload(request);
   const { registry } = await app.categories.current();
   const at = registry.at(path);

@@ -6,9 +6,9 @@ import type { EntityView } from '@cmbs/shared/occi/model';
 import type { Registry } from '@cmbs/shared/occi/registry';
 import type { Rendered, Rendering } from '@cmbs/shared/occi/rendering';
 import type { App } from '../app';
-import { decodedPath, preconditionOf, renderContext, requesterOf } from '../occi-context';
+import { checkQuery, decodedPath, preconditionOf, renderContext, requesterOf } from '../occi-context';
 import { header, type OcciRequest, type OcciResponse } from '../request';
-import { answer, entityRendering, parsePayload, responseRendering } from '../respond';
+import { answer, entityRendering, noted, parsePayload, responseRendering } from '../respond';
 
 export const ENTITY_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS'] as const;
 
@@ -56,6 +56,7 @@ async function get(request: OcciRequest, app: App, path: string): Promise<OcciRe
 export async function entity(request: OcciRequest, app: App): Promise<OcciResponse> {
   const path = decodedPath(request);
   const { entities, perform } = app;
+  checkQuery(request, app, []);
   const on = <T>(name: string, run: () => Promise<T>): Promise<T> =>
     perform(request.identity, { name, path }, run);
   switch (request.method) {
@@ -65,7 +66,7 @@ export async function entity(request: OcciRequest, app: App): Promise<OcciRespon
     case 'PUT': {
       entityRendering(request);
       const payload = parsePayload(request);
-      const how = await on('entity.put', () =>
+      const { how, notes } = await on('entity.put', () =>
         entities.put(
           path,
           (known, registry) => singleDraft(payload, registry, known),
@@ -73,13 +74,13 @@ export async function entity(request: OcciRequest, app: App): Promise<OcciRespon
           preconditionOf(request),
         ),
       );
-      if (how === 'replaced') return showEntity(request, app, path, 200);
-      return showEntity(request, app, path, 201, { Location: request.base + path });
+      if (how === 'replaced') return showEntity(request, app, path, 200, noted(notes));
+      return showEntity(request, app, path, 201, { Location: request.base + path, ...noted(notes) });
     }
     case 'POST': {
       entityRendering(request);
       const payload = parsePayload(request);
-      await on('entity.update', () =>
+      const { notes } = await on('entity.update', () =>
         entities.update(
           path,
           (known, registry) => singleDraft(payload, registry, known),
@@ -87,7 +88,7 @@ export async function entity(request: OcciRequest, app: App): Promise<OcciRespon
           preconditionOf(request),
         ),
       );
-      return showEntity(request, app, path, 200);
+      return showEntity(request, app, path, 200, noted(notes));
     }
     case 'DELETE': {
       const rendering = responseRendering(request);

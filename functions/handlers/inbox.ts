@@ -16,7 +16,7 @@ import { isFollowedLink } from '@cmbs/shared/sites';
 import { stringifyJson } from '@cmbs/shared/occi/json-source';
 import { z } from 'zod';
 import type { App } from '../app';
-import { decodedPath } from '../occi-context';
+import { checkQuery, decodedPath } from '../occi-context';
 import { inPieces } from '../http-write';
 import { inTurn, type LargeTurn } from '../large-answers';
 import { header, queryValue, type OcciRequest, type OcciResponse } from '../request';
@@ -160,6 +160,7 @@ export async function inbox(request: OcciRequest, app: App): Promise<OcciRespons
   switch (request.method) {
     case 'GET':
     case 'HEAD':
+      checkQuery(request, app, ['wait', 'lease', 'number', 'cursor']);
       if (at.entry !== undefined) {
         throw new CmbsError(
           'method_not_allowed',
@@ -179,6 +180,7 @@ export async function inbox(request: OcciRequest, app: App): Promise<OcciRespons
       }
       return on('inbox.read', () => inTurn(request, app.answers, (turn) => read(request, app, at, turn)));
     case 'DELETE': {
+      checkQuery(request, app, []);
       const ids = acknowledged(request, at);
       await on('inbox.acknowledge', () => app.inbox.acknowledge(at.memberId, ids));
       return answerJson(200, { acknowledged: ids.length });

@@ -16,7 +16,7 @@ export async function occi(request: OcciRequest, app: App): Promise<OcciResponse
     const methods = isCollectionPath(path) ? collectionMethods(path, registry) : ENTITY_METHODS;
     return answer(204, undefined, { Allow: methods.join(', ') });
   }
-  if (request.method === 'POST' && queryValue(request, 'action') !== undefined) return action(request, app);
+  if (queryValue(request, 'action') !== undefined) return action(request, app);
   if (!path.startsWith('/')) throw new CmbsError('not_found', 'There is nothing at this path.');
   return isCollectionPath(path) ? collection(request, app) : entity(request, app);
 }

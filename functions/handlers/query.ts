@@ -5,7 +5,7 @@ import { categoryId, type Category } from '@cmbs/shared/occi/model';
 import type { Payload } from '@cmbs/shared/occi/payload';
 import type { Registry } from '@cmbs/shared/occi/registry';
 import type { App } from '../app';
-import { renderContext } from '../occi-context';
+import { checkQuery, renderContext } from '../occi-context';
 import type { OcciRequest, OcciResponse } from '../request';
 import { answer, answerProgress, parsePayload, responseRendering } from '../respond';
 
@@ -30,6 +30,7 @@ function filtered(request: OcciRequest, payload: Payload, registry: Registry): r
 }
 
 export async function queryInterface(request: OcciRequest, app: App): Promise<OcciResponse> {
+  checkQuery(request, app, request.method === 'GET' || request.method === 'HEAD' ? ['category'] : []);
   const rendering = responseRendering(request);
   const payload = parsePayload(request);
   const { categories, perform } = app;

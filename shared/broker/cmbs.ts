@@ -37,6 +37,7 @@ export const MEMBER = {
   neighbors: 'cmbs.member.neighbors_socket',
   topics: 'cmbs.member.topics',
   layers: 'cmbs.member.layers',
+  start: 'cmbs.member.start',
   socket: (layer: Layer): string => `cmbs.member.${layer}_socket`,
 } as const;
 
@@ -57,13 +58,13 @@ export const MESSAGE = {
   topics: 'cmbs.message.topics',
 } as const;
 
-/** Sockets that a local member listens on when its description names none (the original's ports). */
-export const DEFAULT_SOCKETS: Readonly<Record<Layer, string>> = {
-  l1: 'tcp://127.0.0.1:5010',
-  l2: 'tcp://127.0.0.1:5020',
-  l31: 'tcp://127.0.0.1:5031',
-  l32: 'tcp://127.0.0.1:5032',
-  l4: 'tcp://127.0.0.1:5040',
+/** The original's port of each layer. */
+export const ORIGINAL_PORTS: Readonly<Record<Layer, number>> = {
+  l1: 5010,
+  l2: 5020,
+  l31: 5031,
+  l32: 5032,
+  l4: 5040,
 };
 
 // The original's own data break its own types and patterns, so its categories are lenient (DESIGN decision 3).
@@ -110,6 +111,7 @@ const memberAttributes: AttributeSpecs = {
   ),
   [MEMBER.neighbors]: list('L1 sockets to start discovery from'),
   [MEMBER.topics]: list('Topic names or patterns the member wants (L3.2, L4)'),
+  [MEMBER.start]: added('array', 'Layers to start with this request; not kept'),
   [MEMBER.layers]: readOnly('Per layer: started, stopped or failed with the reason, as the companion observes it'),
 };
 

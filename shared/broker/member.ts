@@ -7,8 +7,9 @@ import { attributeField, CATEGORY_FIELD, ENTITIES, entitiesOf } from '../occi/en
 import { CORE_SUMMARY, CORE_TITLE, type Entity, type Path } from '../occi/model';
 import { checkId } from '../occi/paths';
 import type { Store } from '../store/store';
-import { DEFAULT_SOCKETS, MEMBER, MEMBER_KIND, MEMBERS } from './cmbs';
-import { LAYERS, type Layer } from './layers';
+import { parseAddress } from './addresses';
+import { MEMBER, MEMBER_KIND, MEMBERS } from './cmbs';
+import { LAYERS, parseLayer, type Layer } from './layers';
 import { parsePattern, parseTopic, topicMatches, type TopicPattern } from './topics';
 
 export const isTrue = (value: Json | undefined): boolean =>
@@ -98,27 +99,23 @@ export async function actingMember(reader: Reader, from: string | undefined): Pr
   );
 }
 
-/** Defaults and checks beyond the categories, for the provider. */
+/** Checks beyond the categories, for the provider. */
 export function prepareMember(next: Entity, before: Entity | undefined): Entity {
-  const attributes: Record<string, Json> = { ...next.attributes };
-  if (isTrue(attributes[MEMBER.local]) && before === undefined) {
-    for (const layer of LAYERS) attributes[MEMBER.socket(layer)] ??= DEFAULT_SOCKETS[layer];
+  // Its inbox, subscriptions and hops go by the id alone.
+  if (before === undefined && next.path !== memberPath(next.id)) {
+    throw new CmbsError(
+      'bad_request',
+      `A member lives at ${memberPath(next.id)}; ${next.path} is no place for one.`,
+    );
   }
+  const attributes: Record<string, Json> = { ...next.attributes };
   for (const name of [MEMBER.state, MEMBER.local]) {
     const value = attributes[name];
     if (typeof value === 'object' || typeof value === 'number') {
       throw new CmbsError('bad_attribute', `${name} takes one of its words, a string.`);
     }
   }
-  for (const layer of LAYERS) {
-    const socket = attributes[MEMBER.socket(layer)];
-    if (socket !== undefined && (typeof socket !== 'string' || socket.length > MAX_ADDRESS_LENGTH)) {
-      throw new CmbsError(
-        'bad_attribute',
-        `${MEMBER.socket(layer)} takes a socket address, a string of ${MAX_ADDRESS_LENGTH} characters at most.`,
-      );
-    }
-  }
+  for (const layer of LAYERS) checkSocket(MEMBER.socket(layer), attributes, before);
   for (const name of [MEMBER.topics, MEMBER.neighbors]) {
     const value = attributes[name];
     if (Array.isArray(value) && value.some((one) => typeof one !== 'string')) {
@@ -126,12 +123,44 @@ export function prepareMember(next: Entity, before: Entity | undefined): Entity 
     }
     attributes[name] = stringList(value);
   }
+  const known = stringList(before?.attributes[MEMBER.neighbors]);
+  for (const address of stringList(attributes[MEMBER.neighbors])) {
+    if (!known.includes(address)) parseAddress(address);
+  }
   stringList(attributes[MEMBER.topics]).forEach(parsePattern);
+  layersToStart(attributes[MEMBER.start]);
   const isDescribedAnew =
     before === undefined ||
     DESCRIBED.some((name) => JSON.stringify(attributes[name]) !== JSON.stringify(before.attributes[name]));
   // From now on only clients change what a client has written.
   return { ...next, attributes, ...(isDescribedAnew ? { internal: WRITTEN_BY_CLIENT } : {}) };
+}
+
+/** What an earlier release took stays until it is changed. */
+function checkSocket(name: string, attributes: Readonly<Record<string, Json>>, before: Entity | undefined): void {
+  const socket = attributes[name];
+  if (socket === undefined || socket === '' || socket === before?.attributes[name]) return;
+  if (typeof socket !== 'string' || socket.length > MAX_ADDRESS_LENGTH) {
+    throw new CmbsError(
+      'bad_attribute',
+      `${name} takes a socket address, a string of ${MAX_ADDRESS_LENGTH} characters at most.`,
+    );
+  }
+  parseAddress(socket);
+}
+
+/** The layers that `cmbs.member.start` names. @throws CmbsError `bad_attribute` */
+export function layersToStart(value: Json | undefined): readonly Layer[] {
+  if (value === undefined) return [];
+  const names = Array.isArray(value) ? (value as readonly Json[]) : value === '' ? [] : [value];
+  const layers = names.map((name) => {
+    const layer = typeof name === 'string' ? parseLayer(name) : undefined;
+    if (layer === undefined) {
+      throw new CmbsError('bad_attribute', `${MEMBER.start} takes a list of layers: ${LAYERS.join(', ')}.`);
+    }
+    return layer;
+  });
+  return [...new Set(layers)];
 }
 
 /** A member as another deployment describes it: the original's entity, read leniently but typed. */

@@ -1,29 +1,31 @@
 /** The providers behind the built-in kinds, and the CMBS extension that binds them. */
 import { CmbsError, isOutage, toCmbsError } from '../errors';
-import type { Json } from '../json';
+import type { Json, JsonObject } from '../json';
 import { LINK_MARGIN_MS, LINK_TIMEOUT_MS, MAX_PAGE_CHARS, PUBLISH_PATIENCE_MS } from '../limits';
 import type { Link, LinkReply } from '../link/link';
 import type { Log } from '../log';
 import type { Categories } from '../occi/categories';
 import { fingerprint, type IdempotentRequest } from '../occi/idempotency';
-import { splitCategoryId, type Entity } from '../occi/model';
+import { splitCategoryId, type Entity, type Path } from '../occi/model';
 import { deleteEntity, readEntity } from '../occi/entity-store';
-import type { ActionCall, ActionOutcome, Extension, Provider } from '../occi/provider';
+import type { ActionCall, ActionOutcome, Change, Completion, Extension, Provider } from '../occi/provider';
 import type { Store, Transaction } from '../store/store';
 import {
   CMBS_ALIASES,
   CMBS_CATEGORIES,
   DEAD_LETTER_MIXIN,
   FROM,
+  MEMBER,
   MEMBER_KIND,
   MESSAGE,
   MESSAGE_KIND,
 } from './cmbs';
 import { allStopped, DESIRED, withDesired } from './desired';
 import { LAYERS, parseLayer, type Layer } from './layers';
-import { actingMember, isLocal, prepareMember } from './member';
+import { actingMember, isLocal, layersToStart, prepareMember, socketOf } from './member';
 import { layerOf, prepareMessage, whyNotSent } from './message';
 import { inboxOf } from './inbox';
+import { membersAt, PortAllotment, type PortSettings } from './ports';
 import { publishSend, type PublishContext } from './publish';
 import { queueSend, type QueueOptions } from './queue';
 import { deleteSend, isItsTurn, isOpen, isPublishing, readSend, type Send } from './send';
@@ -31,6 +33,7 @@ import { deleteSend, isItsTurn, isOpen, isPublishing, readSend, type Send } from
 export interface BrokerOptions extends QueueOptions {
   readonly link: Link;
   readonly log: Log;
+  readonly ports: PortSettings;
   /** Set after construction by whoever assembles: providers and categories need each other. */
   readonly categories: () => Categories;
   readonly publishing: Pick<PublishContext, 'bus' | 'counters' | 'deployment' | 'uriOf'>;
@@ -55,7 +58,9 @@ const later = (reason: string | undefined): ActionOutcome => ({
   ...(reason === undefined ? {} : { reason }),
 });
 
-function memberProvider({ store, clock, link }: BrokerOptions): Provider {
+function memberProvider({ store, clock, link, log, ports }: BrokerOptions): Provider {
+  /** The members that one transaction deletes share what they release. */
+  const allotments = new WeakMap<Transaction, PortAllotment>();
   const setLayer = async (member: Entity, layer: Layer, wish: 'started' | 'stopped'): Promise<void> => {
     await store.transact(async (tx) => {
       const stored = await readEntity(tx, member.path);
@@ -67,6 +72,7 @@ function memberProvider({ store, clock, link }: BrokerOptions): Provider {
   return {
     name: 'cmbs_member',
     prepare: prepareMember,
+    complete,
     applicable: (entity, actions) => (isLocal(entity) ? actions : []),
     async act(call) {
       const { entity } = call;
@@ -103,8 +109,70 @@ function memberProvider({ store, clock, link }: BrokerOptions): Provider {
       await stop(entity, signal);
       await emptyInbox(store, entity, signal);
     },
-    removing: async (tx, entity) => removeMemberData(tx, entity),
+    removing: async (tx, entity) => {
+      const allotment = allotments.get(tx) ?? new PortAllotment(tx, ports, []);
+      allotments.set(tx, allotment);
+      await allotment.released(entity);
+      const removeInbox = await removeInboxOf(tx, entity);
+      return () => {
+        removeInbox();
+        allotment.write();
+      };
+    },
   };
+
+  /** Gives ports to what names no address, says who has an address already, and wants layers started. */
+  async function complete(tx: Transaction, changes: readonly Change[]): Promise<Completion> {
+    const allotment = new PortAllotment(tx, ports, changes);
+    const entities: Entity[] = [];
+    const notes: string[] = [];
+    const wanted: { readonly path: Path; readonly layers: readonly Layer[]; readonly desired: JsonObject }[] = [];
+    for (const { next, before } of changes) {
+      const { [MEMBER.start]: start, ...attributes } = next.attributes;
+      const layers = layersToStart(start);
+      const member = await allotment.complete({ next: { ...next, attributes }, before });
+      if (before !== undefined) await allotment.released(before, member);
+      notes.push(...(await sharedAddresses(tx, member, before, entities)));
+      entities.push(member);
+      if (layers.length === 0) continue;
+      if (!isLocal(member)) {
+        throw new CmbsError('bad_attribute', `${MEMBER.start} is for local members; ${member.path} is not one.`);
+      }
+      const doc = await tx.get(DESIRED, member.path);
+      const desired = layers.reduce(
+        (all: JsonObject | undefined, layer) => withDesired(all, layer, 'started', clock.now()),
+        doc?.value,
+      );
+      if (desired !== undefined) wanted.push({ path: member.path, layers, desired });
+    }
+    return {
+      entities,
+      notes,
+      write: () => {
+        allotment.write();
+        for (const { path, desired } of wanted) tx.put(DESIRED, path, desired);
+      },
+      afterwards: async (signal) => {
+        await Promise.all(
+          wanted.flatMap(({ path, layers }) => layers.map((layer) => startNow(path, layer, signal))),
+        );
+      },
+    };
+  }
+
+  /** What becomes of it shows in the member's `layers`; the companion goes on trying. */
+  async function startNow(path: Path, layer: Layer, signal: AbortSignal | undefined): Promise<void> {
+    try {
+      const options = { deadlineMs: LINK_TIMEOUT_MS, ...(signal === undefined ? {} : { signal }) };
+      await link.perform(path, 'reconcile', { layer }, options);
+    } catch (thrown) {
+      log.warn('layer not started yet; the companion finds it in the store', {
+        member: path,
+        layer,
+        cause: thrown,
+      });
+    }
+  }
 
   /** Closes its sockets, for good. */
   async function stop(entity: Entity, signal: AbortSignal): Promise<void> {
@@ -143,8 +211,34 @@ async function emptyInbox(store: Store, member: Entity, signal: AbortSignal): Pr
   }
 }
 
+/** One sentence for each address that the member did not have before and that another member has. */
+async function sharedAddresses(
+  tx: Transaction,
+  member: Entity,
+  before: Entity | undefined,
+  together: readonly Entity[],
+): Promise<readonly string[]> {
+  const added = LAYERS.flatMap((layer) => {
+    const address = socketOf(member, layer);
+    return address === undefined || (before !== undefined && socketOf(before, layer) === address) ? [] : [address];
+  });
+  const notes: string[] = [];
+  for (const address of new Set(added)) {
+    const others = new Set([
+      ...(await membersAt(tx, address, member.path)),
+      ...together
+        .filter((other) => LAYERS.some((layer) => socketOf(other, layer) === address))
+        .map(({ path }) => path),
+    ]);
+    for (const other of others) {
+      notes.push(`${other} has the address ${address}, too: only one of the two can be reached there.`);
+    }
+  }
+  return notes;
+}
+
 /** The rest of its inbox goes with the member. */
-async function removeMemberData(tx: Transaction, member: Entity): Promise<() => void> {
+async function removeInboxOf(tx: Transaction, member: Entity): Promise<() => void> {
   const inbox = inboxOf(member.id);
   const page = await tx.query({ collection: inbox, ...INBOX_PAGE });
   return () => {

@@ -25,6 +25,12 @@ export class Shards {
     this.all = [first, ...others];
   }
 
+  /** Their hosts, in the order of the shards; the loopback address for a shard that takes any host. */
+  get hosts(): readonly [string, ...string[]] {
+    const [first, ...others] = this.all.map(({ host }) => (host === '*' ? '127.0.0.1' : host));
+    return [first as string, ...others];
+  }
+
   /** The shard of a local member: by its first socket, in the order of layers. */
   of(member: Entity): Shard {
     const [first] = this.all;

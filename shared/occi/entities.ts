@@ -51,7 +51,7 @@ import {
 import { checkEntityPath, checkId, splitLocation } from './paths';
 import type { LinkInput } from './payload';
 import { inPortions, type Portioned, type Portions } from './portions';
-import type { Identity } from './provider';
+import type { Change, Completion, Identity, Provider } from './provider';
 import type { Registry } from './registry';
 import { inSteps, type Progress, type Step } from './steps';
 
@@ -89,6 +89,13 @@ export interface EntityPage {
 export interface Requester {
   readonly identity: Identity;
   readonly isOwnAuthority: (authority: string) => boolean;
+  /** Aborts when nobody waits for the answer any more. */
+  readonly signal?: AbortSignal;
+}
+
+/** What the client is told beside what was written: one sentence each. */
+export interface Noted {
+  readonly notes: readonly string[];
 }
 
 /** Entities whose texts that lie apart are read together, at most. */
@@ -226,7 +233,7 @@ export class Entities {
     collection: Path,
     requester: Requester,
     idempotent?: IdempotentRequest,
-  ): Promise<readonly Path[]> {
+  ): Promise<Noted & { readonly paths: readonly Path[] }> {
     if (drafts.length === 0) throw badRequest('The request has no entity: it needs a kind.');
     if (drafts.length > MAX_BATCH_ENTITIES) {
       throw new CmbsError('too_large', `One request creates ${MAX_BATCH_ENTITIES} entities at most.`);
@@ -248,14 +255,15 @@ export class Entities {
       return this.withLinks(one, checkEntityPath(kind.location + id), id, catalogue, requester);
     });
     refuseRepeated(fresh);
-    return this.store.transact(async (tx) => {
+    const { paths, completions } = await this.store.transact(async (tx) => {
       const earlier = idempotent === undefined ? undefined : await earlierAnswer(tx, idempotent);
-      if (earlier !== undefined) return earlier.paths as readonly Path[];
-      await this.insert(tx, fresh, catalogue);
-      const paths = fresh.filter(({ path }) => !isInline(path, fresh)).map(({ path }) => path);
-      if (idempotent !== undefined) rememberAnswer(tx, idempotent, { paths }, this.clock.now());
-      return paths;
+      if (earlier !== undefined) return { paths: earlier.paths as readonly Path[], completions: [] };
+      const made = await this.insert(tx, fresh, catalogue);
+      const created = fresh.filter(({ path }) => !isInline(path, fresh)).map(({ path }) => path);
+      if (idempotent !== undefined) rememberAnswer(tx, idempotent, { paths: created }, this.clock.now());
+      return { paths: created, completions: made };
     });
+    return { paths, ...(await concluded(completions, requester)) };
   }
 
   /** An entity and, after it, the links named inside it (#51). */
@@ -321,7 +329,32 @@ export class Entities {
     return { path, entity: catalogue.providerOf(kind)?.prepare?.(entity, undefined) ?? entity };
   }
 
-  private async insert(tx: Transaction, fresh: readonly Fresh[], catalogue: Catalogue): Promise<void> {
+  /** Calls of the providers' {@link Provider.complete}, one for each provider. */
+  private async completed(
+    tx: Transaction,
+    changes: readonly Change[],
+    catalogue: Catalogue,
+  ): Promise<{ readonly entities: ReadonlyMap<Path, Entity>; readonly completions: readonly Completion[] }> {
+    const byProvider = new Map<Provider, Change[]>();
+    for (const change of changes) {
+      const provider = catalogue.providerOf(change.next.kind);
+      if (provider?.complete === undefined) continue;
+      byProvider.set(provider, [...(byProvider.get(provider) ?? []), change]);
+    }
+    const completions: Completion[] = [];
+    for (const [provider, own] of byProvider) {
+      const completion = await provider.complete?.(tx, own);
+      if (completion !== undefined) completions.push(completion);
+    }
+    const all = [...changes.map(({ next }) => next), ...completions.flatMap(({ entities }) => entities)];
+    return { entities: new Map(all.map((entity) => [entity.path, entity])), completions };
+  }
+
+  private async insert(
+    tx: Transaction,
+    fresh: readonly Fresh[],
+    catalogue: Catalogue,
+  ): Promise<readonly Completion[]> {
     const { registry } = catalogue;
     const named = fresh.flatMap(({ entity }) => [entity.kind, ...entity.mixins]);
     await this.categories.requireStill(tx, named, catalogue);
@@ -332,7 +365,11 @@ export class Entities {
     for (const { path } of fresh) {
       if (there.has(path)) throw new CmbsError('conflict', `There is an entity at ${path} already.`);
     }
-    const made = new Map(fresh.map(({ path, entity }) => [path, entity]));
+    const { entities: made, completions } = await this.completed(
+      tx,
+      fresh.map(({ entity }) => ({ next: entity, before: undefined })),
+      catalogue,
+    );
     const touched = new Map<Path, Entity>();
     const linking = new Set<Path>();
     for (const { entity } of links) {
@@ -342,11 +379,13 @@ export class Entities {
       const stored = there.get(source);
       if (stored !== undefined) touched.set(source, stored.entity);
     }
-    for (const { path, entity } of fresh) {
+    for (const [path, entity] of made) {
       writeEntity(tx, linking.has(path) ? { ...entity, isLinked: true } : entity, undefined, registry);
     }
+    for (const { write } of completions) write?.();
     // The rendering of a source shows its links, so its validator has to change with them.
     for (const source of touched.values()) writeEntity(tx, { ...source, isLinked: true }, source, registry);
+    return completions;
   }
 
   /** PUT: creates at the path or replaces what is there (#29, #30, #33). */
@@ -355,18 +394,18 @@ export class Entities {
     draftFor: (known: Entity | undefined, registry: Registry) => Draft,
     requester: Requester,
     expect: Precondition,
-  ): Promise<'created' | 'replaced'> {
+  ): Promise<Noted & { readonly how: 'created' | 'replaced' }> {
     checkEntityPath(path);
     const catalogue = await this.categories.current();
     const { registry } = catalogue;
     const id = path.slice(path.lastIndexOf('/') + 1);
-    return this.store.transact(async (tx) => {
+    const { how, completions } = await this.store.transact(async (tx) => {
       const before = await readEntity(tx, path);
       expect(before);
       const one = draftFor(before?.entity, registry);
       if (before !== undefined) {
-        await this.change(tx, before, one, { partial: false }, catalogue, requester);
-        return 'replaced';
+        const changed = await this.change(tx, before, one, { partial: false }, catalogue, requester);
+        return { how: 'replaced' as const, completions: changed };
       }
       if (one.kind === undefined) throw badRequest('An entity needs a kind.');
       if (one.id !== undefined && checkId(one.id) !== id) {
@@ -375,9 +414,10 @@ export class Entities {
       if (registry.requireKind(one.kind).location === undefined) {
         throw badRequest(`${one.kind} is abstract and has no entities.`);
       }
-      await this.insert(tx, this.withLinks(one, path, id, catalogue, requester), catalogue);
-      return 'created';
+      const made = await this.insert(tx, this.withLinks(one, path, id, catalogue, requester), catalogue);
+      return { how: 'created' as const, completions: made };
     });
+    return { how, ...(await concluded(completions, requester)) };
   }
 
   /** Partial POST: what is given changes, the rest stays (#32); links that the body adds are created. */
@@ -386,15 +426,16 @@ export class Entities {
     draftFor: (known: Entity, registry: Registry) => Draft,
     requester: Requester,
     expect: Precondition,
-  ): Promise<void> {
+  ): Promise<Noted> {
     const catalogue = await this.categories.current();
-    await this.store.transact(async (tx) => {
+    const completions = await this.store.transact(async (tx) => {
       const before = await readEntity(tx, path);
       if (before === undefined) throw new CmbsError('not_found', `There is nothing at ${path}.`);
       expect(before);
       const one = draftFor(before.entity, catalogue.registry);
-      await this.change(tx, before, one, { partial: true }, catalogue, requester);
+      return this.change(tx, before, one, { partial: true }, catalogue, requester);
     });
+    return concluded(completions, requester);
   }
 
   private async change(
@@ -404,7 +445,7 @@ export class Entities {
     { partial }: { readonly partial: boolean },
     catalogue: Catalogue,
     requester: Requester,
-  ): Promise<void> {
+  ): Promise<readonly Completion[]> {
     const { registry } = catalogue;
     if (one.kind !== undefined && one.kind !== before.kind) {
       throw new CmbsError('conflict', `The kind of ${before.path} is ${before.kind} and cannot change.`);
@@ -434,6 +475,7 @@ export class Entities {
       : [];
     const added = [...mixins, ...links.flatMap(({ entity }) => [entity.kind, ...entity.mixins])];
     await this.categories.requireStill(tx, added, catalogue);
+    const { entities, completions } = await this.completed(tx, [{ next: after, before }], catalogue);
     const linkPaths = links.map(({ path }) => path);
     if (registry.isLink(after.kind) || links.length > 0) {
       const changedEnds = [after, ...links.map(({ entity }) => entity)].filter((end) => registry.isLink(end.kind));
@@ -449,8 +491,10 @@ export class Entities {
         writeEntity(tx, { ...source, isLinked: true }, source, registry);
       }
     }
-    writeEntity(tx, after, before, registry);
+    writeEntity(tx, entities.get(after.path) ?? after, before, registry);
     for (const link of links) writeEntity(tx, link.entity, undefined, registry);
+    for (const { write } of completions) write?.();
+    return completions;
   }
 
   /** Deletes an entity and, with a resource, its links at both ends (#35, #36). */
@@ -732,6 +776,12 @@ export class Entities {
     }
     return split.path;
   }
+}
+
+/** What follows the commit, and what the client is told. */
+async function concluded(completions: readonly Completion[], { signal }: Requester): Promise<Noted> {
+  await Promise.all(completions.map(async ({ afterwards }) => afterwards?.(signal)));
+  return { notes: completions.flatMap(({ notes = [] }) => notes) };
 }
 
 interface Fresh {

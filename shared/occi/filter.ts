@@ -1,7 +1,16 @@
 /** Filters: AND over all given categories, attributes and words, at any nesting depth (DESIGN decision 7, Q12). */
+import { badRequest } from '../errors';
 import type { Json } from '../json';
 import { attributeField, CATEGORY_FIELD, indexText, indexTexts } from './entity-store';
-import type { CategoryId, Entity } from './model';
+import {
+  CORE_ID,
+  CORE_SOURCE,
+  CORE_SUMMARY,
+  CORE_TARGET,
+  CORE_TITLE,
+  type CategoryId,
+  type Entity,
+} from './model';
 import type { Registry } from './registry';
 
 export interface Filter {
@@ -16,6 +25,29 @@ export const NO_FILTER: Filter = { categories: [], attributes: [], words: [] };
 export function isEmptyFilter(filter: Filter): boolean {
   return filter.categories.length === 0 && filter.attributes.length === 0 && filter.words.length === 0;
 }
+
+const CORE: ReadonlySet<string> = new Set([CORE_ID, CORE_TITLE, CORE_SUMMARY, CORE_SOURCE, CORE_TARGET]);
+
+/**
+ * A term that no entity can match is a mistake of the client's (DESIGN decision 7).
+ * @throws CmbsError `bad_request` that names it
+ */
+export function checkFilter(filter: Filter, registry: Registry): void {
+  for (const { name } of filter.attributes) {
+    if (!CORE.has(name) && !registry.declares(registry.canonicalAttribute(name))) {
+      throw badRequest(
+        `The filter names ${shown(name)}, an attribute that no category has; GET /-/ lists them all.`,
+      );
+    }
+  }
+  for (const id of filter.categories) {
+    if (registry.find(id) === undefined) {
+      throw badRequest(`The filter names ${shown(id)}, a category that is not here; GET /-/ lists them all.`);
+    }
+  }
+}
+
+const shown = (name: string): string => JSON.stringify(name.slice(0, 200));
 
 /** The part that the store's index answers. */
 export function indexedTerms(filter: Filter, registry: Registry): readonly { field: string; value: string }[] {

@@ -36,6 +36,24 @@ export type ActionOutcome =
   /** Answered with values of its own. */
   | { readonly answer: 'attributes'; readonly values: Values };
 
+/** An entity as it is about to be written; `before` is absent at creation. */
+export interface Change {
+  readonly next: Entity;
+  readonly before: Entity | undefined;
+}
+
+/** What a provider makes of the changes of one request. */
+export interface Completion {
+  /** The entities to write, in the order of the changes. */
+  readonly entities: readonly Entity[];
+  /** Writes that go with them. */
+  readonly write?: () => void;
+  /** One sentence each, for the client: what was written all the same and may not be what the client wants. */
+  readonly notes?: readonly string[];
+  /** Follows the commit and is waited for; what fails then changes nothing about what was written. */
+  readonly afterwards?: (signal: AbortSignal | undefined) => Promise<void>;
+}
+
 export interface Provider {
   readonly name: string;
   /**
@@ -43,6 +61,11 @@ export interface Provider {
    * no effects. `before` is absent at creation.
    */
   prepare?(next: Entity, before: Entity | undefined): Entity;
+  /**
+   * Inside the writing transaction, after {@link prepare}: completes the entities of one request with what only the
+   * store can say. Reads only; the transaction may run again.
+   */
+  complete?(tx: Transaction, changes: readonly Change[]): Promise<Completion>;
   /** Of the actions that the categories give, those that apply in the present state (#65). */
   applicable?(entity: Entity, actions: readonly CategoryId[]): readonly CategoryId[];
   act?(call: ActionCall): Promise<ActionOutcome>;

@@ -176,6 +176,15 @@ export class Registry {
     return [...found.values()];
   }
 
+  /** Whether some category declares the attribute, or the object that the name leads into (`a.b` for `a.b.c`). */
+  declares(attribute: string): boolean {
+    const categories = this.all;
+    for (let name = attribute; name !== ''; name = name.slice(0, Math.max(0, name.lastIndexOf('.')))) {
+      if (categories.some(({ attributes }) => Object.hasOwn(attributes, name))) return true;
+    }
+    return false;
+  }
+
   /** Attributes that an entity of these categories may have; a mixin's definition overrides the kind's (#40). */
   specs(kind: CategoryId, mixins: readonly CategoryId[]): AttributeSpecs {
     const key = [kind, ...mixins].join(' ');

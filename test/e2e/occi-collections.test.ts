@@ -90,7 +90,10 @@ describe('OCCI collections', () => {
       list('/compute/', { 'Content-Type': OCCI, Category: ids.map((id) => category(id)) });
     expect(await only(mixin)).toEqual([tagged, small].sort());
     expect(await only(mixin, `${SIZES}small`)).toEqual([small]);
-    expect(await only('http://example.com/none#such')).toEqual([]);
+    const unknown = await product.send('GET', '/compute/', {
+      headers: { 'Content-Type': OCCI, Category: category('http://example.com/none#such') },
+    });
+    expect([unknown.status, unknown.body]).toEqual([400, expect.stringContaining('http://example.com/none#such')]);
   });
 
   it('#55 are filtered by X-OCCI-Attribute headers, all of which must hold', async () => {
@@ -122,8 +125,21 @@ describe('OCCI collections', () => {
     ]) {
       expect([query, await list(`/compute/?${query}`)]).toEqual([query, [one]]);
     }
-    for (const query of ['category=nothing', 'category=large&q=straw', 'attribute=occi.compute.cores&value=99']) {
+    for (const query of ['category=large&q=straw', 'attribute=occi.compute.cores&value=99']) {
       expect([query, await list(`/compute/?${query}`)]).toEqual([query, []]);
+    }
+    // A typo must not list everything, nor nothing.
+    for (const [query, named] of [
+      ['category=nothing', 'nothing'],
+      ['attribute=occi.compute.corse&value=4', 'occi.compute.corse'],
+      ['q=titel%3Dneedle', 'titel'],
+      ['titel=needle', 'titel'],
+      ['numbr=1', 'numbr'],
+    ] as const) {
+      const refused = await product.get(`/compute/?${query}`);
+      expect([query, refused.status, refused.body]).toEqual([query, 400, expect.stringContaining(named)]);
+      const lenient = await product.send('GET', `/compute/?${query}`, { headers: { Prefer: 'handling=lenient' } });
+      expect([query, lenient.status]).toEqual([query, 200]);
     }
     expect((await product.get('/compute/?attribute=occi.core.title')).status).toBe(400);
   });

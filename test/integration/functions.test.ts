@@ -315,12 +315,12 @@ describe('each function', () => {
     expect([answer.status, answer.body]).toEqual([400, expect.stringContaining('"code":"bad_action"')]);
   });
 
-  it("an action's function shows the entity when a front end that knows no methods brings a GET to it", async () => {
+  it.each(['GET', 'HEAD'])('an action is asked for with POST, not with %s', async (method) => {
     await fresh('l1');
-    const answer = await atFunction('member-start-l1', get(`${ALICE}?action=start_l1`));
-    expect([answer.status, answer.body]).toEqual([200, expect.stringContaining(`"kind":"${KIND}member"`)]);
-    const bare = await atFunction('member-start-l1', get(ALICE));
-    expect([bare.status, bare.headers.allow]).toEqual([405, 'POST, OPTIONS']);
+    for (const name of ['member-start-l1', 'occi']) {
+      const answer = await atFunction(name, { ...get(`${ALICE}?action=start_l1`), method });
+      expect([name, answer.status, answer.headers.allow]).toEqual([name, 405, 'POST, OPTIONS']);
+    }
   });
 
   it('occi takes what the others take, actions too', async () => {

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { bindAddress, parseAddress, registerTransport } from '@cmbs/companion/transports';
+import { bindAddress, parseAddress, registerTransport } from '@cmbs/shared/broker/addresses';
 import { CmbsError } from '@cmbs/shared';
 
 function refusal(text: string): CmbsError {

@@ -36,8 +36,9 @@ afterEach(async () => {
   await temporary.close();
 });
 
-const make = (mixins: readonly string[]): Promise<readonly string[]> =>
-  entities.create([{ kind: `${SCHEME}k`, mixins, values: {}, verbatim: {}, links: [] }], '/k/', requester);
+const make = async (mixins: readonly string[]): Promise<readonly string[]> =>
+  (await entities.create([{ kind: `${SCHEME}k`, mixins, values: {}, verbatim: {}, links: [] }], '/k/', requester))
+    .paths;
 
 test('an entity of a kind that is gone is not made', async () => {
   await categories.remove([kind], []);

@@ -55,7 +55,9 @@ const draft = (term: string, { mixins = [], values = {} }: Wanted): Draft => ({
 });
 
 async function create(term: string, wanted: Wanted = {}): Promise<Entity> {
-  const [path] = await entities.create([draft(term, wanted)], '/', requester);
+  const {
+    paths: [path],
+  } = await entities.create([draft(term, wanted)], '/', requester);
   return (await entities.read(path!)).entity;
 }
 
@@ -200,7 +202,7 @@ describe('a compute', () => {
     const values = { 'occi.compute.userdata': 'hello' };
     expect(await refusal(create('compute', { mixins }))).toBe('bad_attribute');
     const made = await create('compute', { mixins, values });
-    const change = (text: string): Promise<void> =>
+    const change = (text: string): Promise<unknown> =>
       entities.update(
         made.path,
         () => ({ mixins: [], values: { 'occi.compute.userdata': text }, verbatim: {}, links: [] }),

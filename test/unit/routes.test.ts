@@ -30,7 +30,7 @@ describe('the table of routes', () => {
       ({ term }) => term,
     );
     expect(terms.length).toBeGreaterThan(5);
-    const functions = terms.map((term) => routeFor('POST', `/cmbs/${kind}/one`, term).name);
+    const functions = terms.map((term) => routeFor(`/cmbs/${kind}/one`, term).name);
     expect(functions).toEqual(terms.map((term) => `${kind}-${term.replaceAll('_', '-')}`));
     expect(new Set(functions).size).toBe(terms.length);
     const others = ROUTES.filter(({ name, action }) => name.startsWith(`${kind}-`) && action !== undefined);
@@ -38,26 +38,25 @@ describe('the table of routes', () => {
   });
 
   it.each([
-    ['GET', '/-/', undefined, 'query'],
-    ['PUT', '/.well-known/org/ogf/occi/-/', undefined, 'query'],
-    ['POST', '/cmbs/member/', undefined, 'member'],
-    ['GET', '/cmbs/member/one', undefined, 'member'],
-    ['GET', '/cmbs/member/one', 'start_l1', 'member'],
-    ['POST', '/cmbs/member/one', 'start_l1', 'member-start-l1'],
-    ['POST', '/cmbs/member/', 'stop_l3.1', 'member-stop-l31'],
-    ['OPTIONS', '/cmbs/member/one', 'stop_l4', 'member-stop-l4'],
-    ['GET', '/cmbs/member/one/inbox/', undefined, 'member-inbox'],
-    ['DELETE', '/cmbs/member/one/inbox/entry', undefined, 'member-inbox'],
-    ['GET', '/cmbs/message/l1/', undefined, 'message'],
-    ['POST', '/cmbs/message/dead_letter/', 'purge', 'message-purge'],
-    ['POST', '/cmbs/message/one', 'send_l3.2', 'message-send-l32'],
-    ['GET', '/readyz', undefined, 'health'],
-    ['POST', '/cmbs/member/one', 'made_at_run_time', 'occi'],
-    ['GET', '/cmbs/neighbor/', undefined, 'occi'],
-    ['GET', '/', undefined, 'occi'],
-    ['GET', '/cmbs/member/one/two', undefined, 'occi'],
-  ])('sends %s %s with action %s to %s', (method, path, action, name) => {
-    expect(routeFor(method, path, action).name).toBe(name);
+    ['/-/', undefined, 'query'],
+    ['/.well-known/org/ogf/occi/-/', undefined, 'query'],
+    ['/cmbs/member/', undefined, 'member'],
+    ['/cmbs/member/one', undefined, 'member'],
+    ['/cmbs/member/one', 'start_l1', 'member-start-l1'],
+    ['/cmbs/member/', 'stop_l3.1', 'member-stop-l31'],
+    ['/cmbs/member/one', 'stop_l4', 'member-stop-l4'],
+    ['/cmbs/member/one/inbox/', undefined, 'member-inbox'],
+    ['/cmbs/member/one/inbox/entry', undefined, 'member-inbox'],
+    ['/cmbs/message/l1/', undefined, 'message'],
+    ['/cmbs/message/dead_letter/', 'purge', 'message-purge'],
+    ['/cmbs/message/one', 'send_l3.2', 'message-send-l32'],
+    ['/readyz', undefined, 'health'],
+    ['/cmbs/member/one', 'made_at_run_time', 'occi'],
+    ['/cmbs/neighbor/', undefined, 'occi'],
+    ['/', undefined, 'occi'],
+    ['/cmbs/member/one/two', undefined, 'occi'],
+  ])('sends %s with action %s to %s', (path, action, name) => {
+    expect(routeFor(path, action).name).toBe(name);
   });
 
   it('stands in the README as it is', () => {

@@ -8,6 +8,7 @@ locals {
     CMBS_DISCOVERY       = var.settings.discovery
     CMBS_ADDRESS_RANGES  = var.settings.address_ranges == null ? null : join(",", var.settings.address_ranges)
     CMBS_ALLOWED_HOSTS   = var.settings.allowed_hosts == null ? null : join(",", var.settings.allowed_hosts)
+    CMBS_IGNORED_QUERY   = var.settings.ignored_query == null ? null : join(",", var.settings.ignored_query)
     CMBS_ALLOWED_ORIGINS = var.settings.allowed_origins == null ? null : join(",", var.settings.allowed_origins)
     CMBS_QUEUE_LIMIT     = var.settings.queue_limit
     CMBS_INBOX_LIMIT     = var.settings.inbox_limit

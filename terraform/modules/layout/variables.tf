@@ -138,6 +138,7 @@ variable "settings" {
     extensions        = optional(list(string))
     allowed_hosts     = optional(list(string))
     allowed_origins   = optional(list(string))
+    ignored_query     = optional(list(string))
     discovery         = optional(string)
     address_ranges    = optional(list(string))
     queue_limit       = optional(number)

@@ -4,8 +4,8 @@
  * for 4464 and asks the resolver for any text.
  */
 import { isIPv4, isIPv6 } from 'node:net';
-import { CmbsError } from '@cmbs/shared';
-import { MAX_IPC_NAME_LENGTH, MAX_NAME_LENGTH } from '@cmbs/shared/limits';
+import { CmbsError } from '../errors';
+import { MAX_IPC_NAME_LENGTH, MAX_NAME_LENGTH } from '../limits';
 
 export interface Address {
   readonly scheme: string;
