@@ -347,8 +347,7 @@ export class Gateway {
         throw new CmbsError('not_found', `There is no function ${JSON.stringify(name.slice(0, 80))}.`);
       return [slash < 0 ? '/' : path.slice(slash), route, query];
     }
-    const action = query.find(([key]) => key === 'action')?.[1];
-    return [path, routeFor(path, action), query];
+    return [path, routeFor(path, query), query];
   }
 
   /** The whole body; undefined when it is larger than allowed. */

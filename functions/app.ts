@@ -1,6 +1,7 @@
 /** What the handlers work with; a program assembles it once (`cloud.ts` for a function, the local stack on a laptop). */
 import type { Clock, Counters, Log } from '@cmbs/shared';
 import type { Delivery, TopicLayer } from '@cmbs/shared/bus/bus';
+import type { Sends } from '@cmbs/shared/broker/sends';
 import type { Inbox } from '@cmbs/shared/broker/inbox';
 import type { Actions } from '@cmbs/shared/occi/actions';
 import type { Categories } from '@cmbs/shared/occi/categories';
@@ -42,6 +43,7 @@ export interface App {
   readonly categories: Categories;
   readonly entities: Entities;
   readonly actions: Actions;
+  readonly sends: Sends;
   readonly inbox: Inbox;
   readonly perform: Perform;
   readonly clock: Clock;

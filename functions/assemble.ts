@@ -1,6 +1,8 @@
 /** Puts the domain together on given engines: the same for the local stack, a deployed function, and tests. */
 import { newId as randomId, silentCounters, type Clock, type Counters, type Log, type NewId } from '@cmbs/shared';
 import { Inbox } from '@cmbs/shared/broker/inbox';
+import type { BrokerOptions } from '@cmbs/shared/broker/providers';
+import { Sends } from '@cmbs/shared/broker/sends';
 import type { PortSettings } from '@cmbs/shared/broker/ports';
 import type { Bus } from '@cmbs/shared/bus/bus';
 import type { Config } from '@cmbs/shared/config';
@@ -59,7 +61,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
     if (ring.categories === undefined) throw new Error('used before it was assembled');
     return ring.categories;
   };
-  const extensions = extensionsOf(config.CMBS_EXTENSIONS, {
+  const broker: BrokerOptions = {
     store,
     clock,
     newId,
@@ -69,7 +71,8 @@ export function assemble(engines: Engines, config: AppConfig): App {
     ports: { hosts: engines.memberHosts ?? ['127.0.0.1'], ranges: config.CMBS_PORT_RANGE },
     categories: current,
     publishing: { bus, counters, deployment, uriOf },
-  });
+  };
+  const extensions = extensionsOf(config.CMBS_EXTENSIONS, broker);
   const categories = new Categories(store, extensions, engines.freshness);
   ring.categories = categories;
   const entities = new Entities({ store, categories, clock, newId });
@@ -79,6 +82,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
     categories,
     entities,
     actions: new Actions(categories, entities),
+    sends: new Sends(broker),
     inbox: new Inbox(store, clock),
     perform: openAccess(log),
     clock,

@@ -13,6 +13,8 @@ export interface DeployedFunction {
   readonly paths: readonly string[];
   /** Values of `?action=` that lead here; absent: requests without one. */
   readonly actions?: readonly string[];
+  /** Query parameter with which requests come here, whatever its value. */
+  readonly flag?: string;
 }
 
 /** `member-start-l1` → `memberStartL1`. */
@@ -22,12 +24,13 @@ export function entryPointOf(name: string): string {
 
 /** In the order in which they are tried; the last takes what no other does. */
 export function deployedFunctions(): readonly DeployedFunction[] {
-  return ROUTES.map(({ name, paths, action, summary, access }) => ({
+  return ROUTES.map(({ name, paths, action, flag, summary, access }) => ({
     name,
     entryPoint: entryPointOf(name),
     summary,
     access,
     paths: paths.map((path) => path.replace('/{path}/…', '/{path=**}')),
     ...(action === undefined ? {} : { actions: action }),
+    ...(flag === undefined ? {} : { flag }),
   }));
 }

@@ -22,6 +22,7 @@ export const memberStartL4 = register('member-start-l4');
 export const memberStopL4 = register('member-stop-l4');
 export const message = register('message');
 export const messageExecute = register('message-execute');
+export const messageSend = register('message-send');
 export const messageSendL1 = register('message-send-l1');
 export const messageSendL2 = register('message-send-l2');
 export const messageSendL31 = register('message-send-l31');

@@ -6,8 +6,13 @@ const code = (words: readonly string[]): string => words.map((word) => `\`${word
 /** Markdown, one row a function, without a line end after the last row; laid out as Prettier does. */
 export function routesTable(): string {
   const rows = [
-    ['function', 'paths', '`?action=`', 'what it does'],
-    ...ROUTES.map(({ name, paths, action = [], summary }) => [code([name]), code(paths), code(action), summary]),
+    ['function', 'paths', 'query', 'what it does'],
+    ...ROUTES.map(({ name, paths, action = [], flag, summary }) => [
+      code([name]),
+      code(paths),
+      code(flag === undefined ? action.map((term) => `?action=${term}`) : [`?${flag}`]),
+      summary,
+    ]),
   ];
   const widths = [0, 1, 2, 3].map((column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
   const line = (cells: readonly string[]): string =>

@@ -3,6 +3,7 @@
  * registers by it, and the deployment's URL map and the README's table are made from it.
  */
 import { CmbsError } from '@cmbs/shared';
+import { MESSAGES } from '@cmbs/shared/broker/cmbs';
 import { LAYERS, type Layer } from '@cmbs/shared/broker/layers';
 import { MAX_PUSH_BODY_BYTES } from '@cmbs/shared/limits';
 import type { App } from './app';
@@ -10,10 +11,14 @@ import { action } from './handlers/action';
 import { health } from './handlers/health';
 import { inbox } from './handlers/inbox';
 import { occi } from './handlers/occi';
+import { messageSend } from './handlers/message-send';
 import { push } from './handlers/push';
 import { QUERY_METHODS, queryInterface } from './handlers/query';
 import type { OcciRequest, OcciResponse } from './request';
 import { answer } from './respond';
+
+/** Decoded pairs of a query string. */
+export type Query = OcciRequest['query'];
 
 export type Handler = (request: OcciRequest, app: App) => Promise<OcciResponse>;
 
@@ -24,6 +29,8 @@ export interface Route {
   readonly paths: readonly string[];
   /** Accepted values of `?action=`; the first is the canonical one. Absent: requests without an action. */
   readonly action?: readonly string[];
+  /** The query parameter, whatever its value, with which requests come here; absent: requests without one. */
+  readonly flag?: string;
   readonly summary: string;
   readonly access: Access;
   /** Bytes of a body, where the deployment's own limit (`CMBS_MAX_BODY_BYTES`) does not count. */
@@ -39,7 +46,7 @@ export type Access = 'store' | 'companion' | 'bus' | 'pushed';
 
 const CATCH_ALL = 'occi';
 const MEMBER_PATHS = ['/cmbs/member/', '/cmbs/member/{id}'];
-const MESSAGE_PATHS = ['/cmbs/message/', '/cmbs/message/{id}', '/cmbs/message/{mixin}/'];
+const MESSAGE_PATHS = [MESSAGES, '/cmbs/message/{id}', '/cmbs/message/{mixin}/'];
 
 /** The spellings of a layer action: `start_l31` is also `start_l3.1`. */
 function spellings(verb: string, layer: string): readonly string[] {
@@ -97,6 +104,14 @@ export const ROUTES: readonly Route[] = [
   ...LAYERS.map((layer) => actionRoute('message', spellings('send', layer), accessOf(layer), `Send on ${layer}`)),
   actionRoute('message', ['resend'], 'bus', 'Send a dead letter again'),
   actionRoute('message', ['purge'], 'store', 'Delete a dead letter'),
+  {
+    name: 'message-send',
+    paths: [MESSAGES],
+    flag: 'send',
+    summary: 'Create messages and send them',
+    access: 'bus',
+    handler: (request, app) => (request.method === 'OPTIONS' ? allow('POST, OPTIONS') : messageSend(request, app)),
+  },
   { name: 'member', paths: MEMBER_PATHS, summary: 'Members', access: 'companion', handler: occi },
   {
     name: 'message',
@@ -167,14 +182,15 @@ export function checkOwn(route: Route, { method, path, query }: OcciRequest): vo
   }
 }
 
-/** The function that takes a request; the catch-all takes what no other does. */
-export function routeFor(path: string, action: string | undefined): Route {
-  for (const { pattern, route } of MATCHERS) {
-    const wantsAction = route.action !== undefined;
-    const hasAction = action !== undefined;
-    if (wantsAction !== hasAction && route.name !== CATCH_ALL) continue;
-    if (wantsAction && !route.action.includes(action as string)) continue;
-    if (pattern.test(path)) return route;
-  }
+/** The function that takes a request; the catch-all takes what no other does. Methods do not count. */
+export function routeFor(path: string, query: Query): Route {
+  const action = query.find(([name]) => name === 'action')?.[1];
+  const takes = (route: Route): boolean => {
+    if (route.name === CATCH_ALL) return true;
+    if (route.action !== undefined) return action !== undefined && route.action.includes(action);
+    if (action !== undefined) return false;
+    return route.flag === undefined || query.some(([name]) => name === route.flag);
+  };
+  for (const { pattern, route } of MATCHERS) if (takes(route) && pattern.test(path)) return route;
   return BY_NAME.get(CATCH_ALL) as Route;
 }

@@ -1,8 +1,10 @@
 /** Collections: of a kind, of a mixin, or of everything below a path (#25 to #28, #53 to #61). */
 import { badRequest, CmbsError } from '@cmbs/shared';
 import { fingerprint, checkIdempotencyKey } from '@cmbs/shared/occi/idempotency';
+import type { Noted } from '@cmbs/shared/occi/entities';
 import { drafts } from '@cmbs/shared/occi/interpret';
 import type { Mixin, Path } from '@cmbs/shared/occi/model';
+import type { Intent } from '@cmbs/shared/occi/provider';
 import type { Payload } from '@cmbs/shared/occi/payload';
 import { isEmptyFilter } from '@cmbs/shared/occi/filter';
 import type { Registry } from '@cmbs/shared/occi/registry';
@@ -75,21 +77,34 @@ async function list(
 async function create(request: OcciRequest, app: App, path: Path, payload: Payload): Promise<OcciResponse> {
   const rendering = responseRendering(request);
   const { registry } = await app.categories.current();
-  const key = header(request, 'idempotency-key');
-  const { paths, notes } = await app.entities.create(
-    drafts(payload, registry),
-    path,
-    requesterOf(request),
-    key === undefined
-      ? undefined
-      : {
-          key: checkIdempotencyKey(key),
-          owner: request.identity.name,
-          fingerprint: fingerprint(request.method, path, ...headerParts(request), request.body),
-        },
-  );
+  const { paths, notes } = await createAll(request, app, path, payload);
   const one = paths.length === 1 ? { Location: request.base + (paths[0] as string) } : {};
   return answer(201, rendering.created(paths, renderContext(request, registry)), { ...one, ...noted(notes) });
+}
+
+/** Creates what the payload has; the same `Idempotency-Key` again makes nothing more. */
+export async function createAll(
+  request: OcciRequest,
+  app: App,
+  path: Path,
+  payload: Payload,
+  intent?: Intent,
+): Promise<Noted & { readonly paths: readonly Path[] }> {
+  const { registry } = await app.categories.current();
+  const key = header(request, 'idempotency-key');
+  const parts = [request.method, path, ...(intent === undefined ? [] : [JSON.stringify(intent)])];
+  return app.entities.create(drafts(payload, registry), path, requesterOf(request), {
+    ...(intent === undefined ? {} : { intent }),
+    ...(key === undefined
+      ? {}
+      : {
+          idempotent: {
+            key: checkIdempotencyKey(key),
+            owner: request.identity.name,
+            fingerprint: fingerprint(...parts, ...headerParts(request), request.body),
+          },
+        }),
+  });
 }
 
 /** In text/occi the headers are the body. */

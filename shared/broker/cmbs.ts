@@ -126,7 +126,10 @@ const messageAttributes: AttributeSpecs = {
   [MESSAGE.pathHistory]: list('URIs of the members it passed'),
   [MESSAGE.content]: text({ type: 'any', verbatim: true, description: 'Any JSON value, kept as it came' }),
   [MESSAGE.result]: text({ type: 'any', verbatim: true, apart: true, description: 'What came back' }),
-  [MESSAGE.delivery]: readOnly('State, attempts, times and one entry per receiver'),
+  [MESSAGE.delivery]: {
+    ...readOnly('State, counts, attempts, times and one entry per receiver'),
+    indexedMembers: ['state', 'send_id', 'from'],
+  },
   [MESSAGE.expiresAt]: added('string', 'RFC 3339 time after which it is not delivered any more'),
   [MESSAGE.orderingKey]: added('string', 'Messages with one key are delivered in order (L3.2, L4)'),
   [MESSAGE.headers]: added('object', "The caller's own keys and values, carried along"),

@@ -101,7 +101,8 @@ export function whyNotSent(message: Entity, layer: Layer): string | undefined {
   return undefined;
 }
 
-export type DeliveryState = 'created' | 'queued' | 'sending' | 'delivered' | 'partial' | 'failed' | 'expired';
+export type DeliveryState =
+  'created' | 'queued' | 'sending' | 'delivered' | 'published' | 'partial' | 'failed' | 'expired';
 
 export function deliveryState(message: Entity): DeliveryState {
   const delivery = message.attributes[MESSAGE.delivery] as JsonObject | undefined;

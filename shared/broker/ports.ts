@@ -167,7 +167,7 @@ export class PortAllotment {
   async #read(): Promise<{ readonly before: number; now: number }> {
     if (this.#lowest === undefined) {
       const doc = await this.#tx.get(PORTS, LOWEST);
-      const before = (doc?.value)?.port;
+      const before = doc?.value.port;
       const port = typeof before === 'number' ? before : 0;
       this.#lowest ??= { before: port, now: port };
     }

@@ -8,6 +8,7 @@ import type { Entity, Path } from '../occi/model';
 import type { Registry } from '../occi/registry';
 import type { Store } from '../store/store';
 import { MESSAGE } from './cmbs';
+import { DESIRED, startedLayers } from './desired';
 import type { Layer } from './layers';
 import { actingMember, allMembers, isLocal, socketOf, wants } from './member';
 import { checkMessage, deliveryState, expiryOf, providersOf, topicsOf, whyNotSent } from './message';
@@ -58,7 +59,33 @@ function orderingKeyOf({ attributes }: Entity): Pick<Send, 'orderingKey'> {
   return typeof key === 'string' && key !== '' ? { orderingKey: key } : {};
 }
 
-/** Who receives a message on its layer. */
+/** Refuses what cannot mean anything: no receiver could ever get the message. */
+const meaningless = (message: string): CmbsError => new CmbsError('bad_request', message);
+
+/** The one member that each reference means, or why there is none. */
+function namedBy(
+  references: readonly string[],
+  members: readonly Entity[],
+): readonly { readonly reference: string; readonly member?: Entity; readonly why?: string }[] {
+  const found = [...new Set(references)].map((reference) => {
+    const named = membersNamed(members, reference);
+    const [member] = named;
+    if (member === undefined) return { reference, why: 'no such member is known' };
+    return named.length === 1 ? { reference, member } : { reference, why: SEVERAL_NAMED };
+  });
+  if (found.length > 0 && found.every(({ member }) => member === undefined)) {
+    const whole = found.map(({ reference, why = '' }) => `${reference} (${why})`).join(', ');
+    throw meaningless(
+      `None of the ${MESSAGE.providers} can be reached: ${whole}. Name known members by id or path.`,
+    );
+  }
+  return found;
+}
+
+/**
+ * Who receives a message on its layer.
+ * @throws CmbsError `bad_request` or `bad_attribute` for a message that no member can ever receive
+ */
 export function receiversOf(
   message: Entity,
   layer: Layer,
@@ -84,62 +111,139 @@ export function receiversOf(
         if (address === undefined) return unreachable(member.path, 'the member has no l2 socket', now);
         return open({ name: member.path, via: 'broadcast', address });
       });
-    case 'l31':
-      return [...new Set(providersOf(message))].map((provider) => {
-        const named = membersNamed(members, provider);
-        if (named.length > 1) return unreachable(provider, SEVERAL_NAMED, now);
-        const [member] = named;
-        if (member === undefined) return unreachable(provider, 'no such member is known', now);
-        return byRequest(provider, member, 'l31', now);
-      });
+    case 'l31': {
+      const providers = namedBy(providersOf(message), members);
+      if (providers.length === 0)
+        throw meaningless(`A message on l31 needs ${MESSAGE.providers}: who receives it.`);
+      return providers.map(({ reference, member, why = '' }) =>
+        member === undefined ? unreachable(reference, why, now) : byRequest(reference, member, 'l31', now),
+      );
+    }
     case 'l32':
     case 'l4': {
       const topics = [...new Set(topicsOf(message))];
-      const listed = layer === 'l4' ? [...new Set(providersOf(message))] : [];
-      const named = listed.map((provider) => ({ provider, found: membersNamed(members, provider) }));
-      const chosen = new Set(named.flatMap(({ found }) => (found.length === 1 ? found : [])));
-      const isListed = (member: Entity): boolean => listed.length === 0 || chosen.has(member);
-      const unknown = named
-        .filter(({ found }) => found.length !== 1)
-        .map(({ provider, found }) =>
-          unreachable(provider, found.length === 0 ? 'no such member is known' : SEVERAL_NAMED, now),
-        );
-      if (layer === 'l4' && topics.length === 0) {
-        // Without a topic there is nothing to publish on: the listed ones are addressed directly.
-        const direct = listed.length === 0 ? [] : members.filter(isListed);
-        return [...unknown, ...direct.map((member) => byRequest(member.path, member, 'l4', now))];
+      const listed = layer === 'l4' ? namedBy(providersOf(message), members) : [];
+      if (topics.length === 0 && listed.length === 0) {
+        const needed = layer === 'l4' ? `${MESSAGE.topics} or ${MESSAGE.providers}` : MESSAGE.topics;
+        throw meaningless(`A message on ${layer} needs ${needed}: nobody would get it.`);
       }
-      const remote = topics.length === 0 ? [] : others.filter((member) => !isLocal(member) && isListed(member));
+      const chosen = new Set(listed.flatMap(({ member }) => member ?? []));
+      const isListed = (member: Entity): boolean => listed.length === 0 || chosen.has(member);
+      const unknown = listed.flatMap(({ reference, member, why = '' }) =>
+        member === undefined ? [unreachable(reference, why, now)] : [],
+      );
+      if (topics.length === 0) {
+        // Without a topic there is nothing to publish on: the listed ones are addressed directly.
+        return [...unknown, ...[...chosen].map((member) => byRequest(member.path, member, 'l4', now))];
+      }
       return [
         ...topics.map((topic) => open({ name: topic, via: 'bus' })),
         ...unknown,
-        ...remote
-          .filter((member) => wants(member, topics))
+        ...others
+          .filter((member) => !isLocal(member) && isListed(member) && wants(member, topics))
           .map((member) => byRequest(member.path, member, layer, now)),
       ];
     }
   }
 }
 
+/** Local members that take the message from the topic bus: those that want it and have the layer started. */
+async function subscribersOf(
+  reader: Pick<Store, 'getAll'>,
+  message: Entity,
+  layer: Layer,
+  members: readonly Entity[],
+): Promise<number> {
+  const topics = topicsOf(message);
+  if ((layer !== 'l32' && layer !== 'l4') || topics.length === 0) return 0;
+  const providers = layer === 'l4' ? providersOf(message) : [];
+  const listed = new Set(providers.flatMap((provider) => membersNamed(members, provider)));
+  const wanting = members.filter(
+    (member) => isLocal(member) && (providers.length === 0 || listed.has(member)) && wants(member, topics),
+  );
+  const desired = await reader.getAll(
+    DESIRED,
+    wanting.map(({ path }) => path),
+  );
+  return desired.filter((doc) => startedLayers(doc?.value).includes(layer)).length;
+}
+
+/** What is known of a send before its transaction: who acts and who is there. */
+export interface Sending {
+  readonly layer: Layer;
+  readonly from: Entity;
+  readonly members: readonly Entity[];
+  readonly id: string;
+  readonly sequence: number;
+  readonly trace?: string;
+}
+
+/** Reads what does not have to be of the same moment as the message. @throws CmbsError when no member can act */
+export async function beginSend(
+  { layer, from, trace }: Pick<QueueRequest, 'layer' | 'from' | 'trace'>,
+  { store, newId }: Pick<QueueOptions, 'store' | 'newId'>,
+): Promise<Sending> {
+  return {
+    layer,
+    from: await actingMember(store, from),
+    members: layer === 'l1' ? [] : await allMembers(store),
+    id: newId(),
+    sequence: nextSequence(),
+    ...(trace === undefined ? {} : { trace }),
+  };
+}
+
+/** The send of a message that may be sent now; nothing is written. @throws CmbsError that says why it may not */
+export async function sendFor(
+  message: Entity,
+  { layer, from, members, id, sequence, trace }: Sending,
+  { store, clock, queueLimit }: Pick<QueueOptions, 'store' | 'clock' | 'queueLimit'>,
+): Promise<Send> {
+  const why = whyNotSent(message, layer);
+  if (why !== undefined) throw new CmbsError('conflict', `${message.path} cannot be sent on ${layer}: ${why}.`);
+  // An earlier release may have stored it, or it came from a peer and would outgrow its frame here.
+  const bytes = checkMessage(message);
+  const now = clock.now();
+  if (expiryOf(message, now) <= now) {
+    throw new CmbsError('conflict', `${message.path} has expired; give it a later ${MESSAGE.expiresAt} first.`);
+  }
+  const receivers = receiversOf(message, layer, from, members, now);
+  if (receivers.length > MAX_RECEIVERS) {
+    throw new CmbsError(
+      'too_large',
+      `One message reaches ${MAX_RECEIVERS} receivers at most, not ${receivers.length}.`,
+    );
+  }
+  // Broadcasts have a bound of their own, per peer, and are dropped beyond it.
+  if (layer !== 'l2') await refuseWhereFull(store, addressesOf(layer, receivers), queueLimit);
+  return {
+    id,
+    wireId: id,
+    message: message.path,
+    layer,
+    from: from.path,
+    createdAt: now,
+    sequence,
+    expiresAt: expiryOf(message, now),
+    receivers,
+    subscribers: await subscribersOf(store, message, layer, members),
+    bytes,
+    ...(trace === undefined ? {} : { trace }),
+    ...(receivers.some(({ via }) => via === 'bus') ? orderingKeyOf(message) : {}),
+  };
+}
+
 /** Stores the send; durable when resolved. Asking again while one is under way gives that one. */
 export async function queueSend(request: QueueRequest, options: QueueOptions): Promise<Send> {
-  const { store, clock, newId, queueLimit } = options;
-  const { layer, registry, idempotent, trace } = request;
-  const from = await actingMember(store, request.from);
-  const members = layer === 'l1' ? [] : await allMembers(store);
-  const id = newId();
-  const sequence = nextSequence();
+  const { store, clock } = options;
+  const { layer, registry, idempotent } = request;
+  const sending = await beginSend(request, options);
   const queued = await store.transact(async (tx): Promise<Send | { readonly earlier: string }> => {
     const earlier = idempotent === undefined ? undefined : await earlierAnswer(tx, idempotent);
     if (earlier !== undefined) return { earlier: earlier.sendId as string };
     const stored = await readEntity(tx, request.message);
     if (stored === undefined) throw new CmbsError('not_found', `There is nothing at ${request.message}.`);
     const message = stored.entity;
-    const why = whyNotSent(message, layer);
-    if (why !== undefined)
-      throw new CmbsError('conflict', `${request.message} cannot be sent on ${layer}: ${why}.`);
-    // An earlier release may have stored it, or it came from a peer and would outgrow its frame here.
-    const bytes = checkMessage(message);
     const underWay = deliveryState(message);
     if (underWay === 'queued' || underWay === 'sending' || underWay === 'partial') {
       const delivery = message.attributes[MESSAGE.delivery] as { readonly send_id?: string } | undefined;
@@ -149,42 +253,13 @@ export async function queueSend(request: QueueRequest, options: QueueOptions): P
         return current.send;
       }
     }
-    const now = clock.now();
-    if (expiryOf(message, now) <= now) {
-      throw new CmbsError(
-        'conflict',
-        `${request.message} has expired; give it a later ${MESSAGE.expiresAt} first.`,
-      );
-    }
-    const receivers = receiversOf(message, layer, from, members, now);
-    if (receivers.length > MAX_RECEIVERS) {
-      throw new CmbsError(
-        'too_large',
-        `One message reaches ${MAX_RECEIVERS} receivers at most, not ${receivers.length}.`,
-      );
-    }
-    // Broadcasts have a bound of their own, per peer, and are dropped beyond it.
-    if (layer !== 'l2') await refuseWhereFull(store, addressesOf(layer, receivers), queueLimit);
-    const send: Send = {
-      id,
-      wireId: id,
-      message: request.message,
-      layer,
-      from: from.path,
-      createdAt: now,
-      sequence,
-      expiresAt: expiryOf(message, now),
-      receivers,
-      bytes,
-      ...(trace === undefined ? {} : { trace }),
-      ...(receivers.some(({ via }) => via === 'bus') ? orderingKeyOf(message) : {}),
-    };
+    const send = await sendFor(message, sending, options);
     const fresh = {
       ...stored,
       entity: { ...message, attributes: { ...message.attributes, [MESSAGE.delivery]: {} } },
     };
     writeSend(tx, send, fresh, registry, clock);
-    if (idempotent !== undefined) rememberAnswer(tx, idempotent, { sendId: id }, now);
+    if (idempotent !== undefined) rememberAnswer(tx, idempotent, { sendId: send.id }, clock.now());
     return send;
   });
   if (!('earlier' in queued)) return queued;
@@ -196,7 +271,7 @@ export async function queueSend(request: QueueRequest, options: QueueOptions): P
     wireId: queued.earlier,
     message: request.message,
     layer,
-    from: from.path,
+    from: sending.from.path,
     createdAt: 0,
     sequence: 0,
     expiresAt: 0,

@@ -60,6 +60,8 @@ export interface Send {
   /** Who has taken it in hand; undefined while it is queued. */
   readonly holder?: string;
   readonly receivers: readonly Receiver[];
+  /** Local members that take the message from the topic bus; absent in what an earlier release queued. */
+  readonly subscribers?: number;
   /** The trace that it is part of (W3C Trace Context). */
   readonly trace?: string;
   /** The frame to pass on, where no entity of this deployment is behind it. */
@@ -181,8 +183,34 @@ export async function refuseWhereFull(
   });
 }
 
-/** State of the whole from the states of the receivers. */
-export function stateOf(receivers: readonly Receiver[], held: boolean): DeliveryState {
+/** How many members a send is for, and how far it is. */
+export interface DeliveryCounts {
+  /** Members that are known to receive the message. */
+  readonly receivers: number;
+  readonly delivered: number;
+  readonly waiting: number;
+  /** For good: failed, expired or dropped. */
+  readonly failed: number;
+}
+
+const isGood = ({ state }: Receiver): boolean => state === 'sent' || state === 'delivered';
+
+/** A topic is no member: what is on the bus is delivered to the members that take it from there. */
+export function countsOf({ receivers, subscribers = 0 }: Pick<Send, 'receivers' | 'subscribers'>): DeliveryCounts {
+  const topics = receivers.filter(({ via }) => via === 'bus');
+  const members = receivers.filter(({ via }) => via !== 'bus');
+  const onBus = topics.some(isOpen) ? 'waiting' : topics.some(isGood) ? 'delivered' : 'failed';
+  const counted = (which: typeof onBus, own: readonly Receiver[]): number =>
+    own.length + (which === onBus ? subscribers : 0);
+  const delivered = counted('delivered', members.filter(isGood));
+  const waiting = counted('waiting', members.filter(isOpen));
+  const all = members.length + subscribers;
+  return { receivers: all, delivered, waiting, failed: all - delivered - waiting };
+}
+
+/** State of the whole from the states of the receivers. `published`: it is out, and no member is known to take it. */
+export function stateOf(send: Pick<Send, 'layer' | 'receivers' | 'subscribers'>, held: boolean): DeliveryState {
+  const { receivers, layer } = send;
   const has = (...states: readonly ReceiverState[]): boolean =>
     receivers.some(({ state }) => states.includes(state));
   const good = has('sent', 'delivered');
@@ -190,7 +218,9 @@ export function stateOf(receivers: readonly Receiver[], held: boolean): Delivery
     if (good) return 'partial';
     return held ? 'sending' : 'queued';
   }
-  if (!has('dropped', 'failed', 'expired')) return 'delivered';
+  if (!has('dropped', 'failed', 'expired')) {
+    return layer !== 'l1' && layer !== 'l31' && countsOf(send).receivers === 0 ? 'published' : 'delivered';
+  }
   if (good) return 'partial';
   return has('failed', 'dropped') ? 'failed' : 'expired';
 }
@@ -199,7 +229,7 @@ function deliveryOf(send: Send, now: number): JsonObject {
   const attempts = Math.max(0, ...send.receivers.map((receiver) => receiver.attempts));
   const reason = send.receivers.find((receiver) => receiver.reason !== undefined)?.reason;
   return {
-    state: stateOf(send.receivers, send.holder !== undefined),
+    state: stateOf(send, send.holder !== undefined),
     send_id: send.id,
     from: send.from,
     attempts,
@@ -207,6 +237,7 @@ function deliveryOf(send: Send, now: number): JsonObject {
     expires_at: new Date(send.expiresAt).toISOString(),
     updated_at: new Date(now).toISOString(),
     ...(reason === undefined ? {} : { reason }),
+    counts: { ...countsOf(send) },
     receivers: send.receivers.map(({ name, state, attempts: tries, reason: why, at }) => ({
       name,
       state,
@@ -254,10 +285,10 @@ function resultOf(send: Send): string {
 }
 
 /** The message with the send's state in it; a dead letter when it was given up, a plain message again otherwise. */
-function withDelivery(message: Entity, send: Send, now: number): Entity {
+export function withDelivery(message: Entity, send: Send, now: number): Entity {
   const delivery = deliveryOf(send, now);
   const isSettled = !send.receivers.some(isOpen);
-  const isDeadLetter = isSettled && isGivenUp(stateOf(send.receivers, false));
+  const isDeadLetter = isSettled && isGivenUp(stateOf(send, false));
   const others = message.mixins.filter((id) => id !== DEAD_LETTER_MIXIN);
   const { expiresAt: _kept, ...staying } = message;
   // Where there are several receivers, the result says of each how far it is as soon as one is further than queued.

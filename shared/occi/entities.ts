@@ -51,7 +51,7 @@ import {
 import { checkEntityPath, checkId, splitLocation } from './paths';
 import type { LinkInput } from './payload';
 import { inPortions, type Portioned, type Portions } from './portions';
-import type { Change, Completion, Identity, Provider } from './provider';
+import type { Change, Completion, Identity, Intent, Provider } from './provider';
 import type { Registry } from './registry';
 import { inSteps, type Progress, type Step } from './steps';
 
@@ -232,7 +232,7 @@ export class Entities {
     drafts: readonly Draft[],
     collection: Path,
     requester: Requester,
-    idempotent?: IdempotentRequest,
+    { idempotent, intent }: { readonly idempotent?: IdempotentRequest; readonly intent?: Intent } = {},
   ): Promise<Noted & { readonly paths: readonly Path[] }> {
     if (drafts.length === 0) throw badRequest('The request has no entity: it needs a kind.');
     if (drafts.length > MAX_BATCH_ENTITIES) {
@@ -258,7 +258,7 @@ export class Entities {
     const { paths, completions } = await this.store.transact(async (tx) => {
       const earlier = idempotent === undefined ? undefined : await earlierAnswer(tx, idempotent);
       if (earlier !== undefined) return { paths: earlier.paths as readonly Path[], completions: [] };
-      const made = await this.insert(tx, fresh, catalogue);
+      const made = await this.insert(tx, fresh, catalogue, intent);
       const created = fresh.filter(({ path }) => !isInline(path, fresh)).map(({ path }) => path);
       if (idempotent !== undefined) rememberAnswer(tx, idempotent, { paths: created }, this.clock.now());
       return { paths: created, completions: made };
@@ -334,6 +334,7 @@ export class Entities {
     tx: Transaction,
     changes: readonly Change[],
     catalogue: Catalogue,
+    intent?: Intent,
   ): Promise<{ readonly entities: ReadonlyMap<Path, Entity>; readonly completions: readonly Completion[] }> {
     const byProvider = new Map<Provider, Change[]>();
     for (const change of changes) {
@@ -343,7 +344,7 @@ export class Entities {
     }
     const completions: Completion[] = [];
     for (const [provider, own] of byProvider) {
-      const completion = await provider.complete?.(tx, own);
+      const completion = await provider.complete?.(tx, own, intent);
       if (completion !== undefined) completions.push(completion);
     }
     const all = [...changes.map(({ next }) => next), ...completions.flatMap(({ entities }) => entities)];
@@ -354,6 +355,7 @@ export class Entities {
     tx: Transaction,
     fresh: readonly Fresh[],
     catalogue: Catalogue,
+    intent?: Intent,
   ): Promise<readonly Completion[]> {
     const { registry } = catalogue;
     const named = fresh.flatMap(({ entity }) => [entity.kind, ...entity.mixins]);
@@ -369,6 +371,7 @@ export class Entities {
       tx,
       fresh.map(({ entity }) => ({ next: entity, before: undefined })),
       catalogue,
+      intent,
     );
     const touched = new Map<Path, Entity>();
     const linking = new Set<Path>();

@@ -61,7 +61,13 @@ function indexOf(entity: Entity, registry: Registry): Record<string, readonly st
     [attributeField(CORE_ID)]: [indexText(entity.id)],
     [CATEGORY_FIELD]: [...registry.ancestors(entity.kind), ...entity.mixins],
   };
-  for (const [name, value] of Object.entries(entity.attributes)) indexValue(index, name, value);
+  const specs: AttributeSpecs = registry.specs(entity.kind, entity.mixins);
+  for (const [name, value] of Object.entries(entity.attributes)) {
+    const members = specs[name]?.indexedMembers;
+    if (members === undefined || !isJsonObject(value)) indexValue(index, name, value);
+    else
+      indexValue(index, name, Object.fromEntries(Object.entries(value).filter(([key]) => members.includes(key))));
+  }
   const source = entity.attributes[CORE_SOURCE];
   const target = entity.attributes[CORE_TARGET];
   if (typeof source === 'string') index[SOURCE_FIELD] = [source];

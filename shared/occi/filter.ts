@@ -34,10 +34,19 @@ const CORE: ReadonlySet<string> = new Set([CORE_ID, CORE_TITLE, CORE_SUMMARY, CO
  */
 export function checkFilter(filter: Filter, registry: Registry): void {
   for (const { name } of filter.attributes) {
-    if (!CORE.has(name) && !registry.declares(registry.canonicalAttribute(name))) {
+    const canonical = registry.canonicalAttribute(name);
+    const declared = registry.declared(canonical);
+    if (declared === undefined) {
+      if (CORE.has(name)) continue;
       throw badRequest(
         `The filter names ${shown(name)}, an attribute that no category has; GET /-/ lists them all.`,
       );
+    }
+    const members = declared.spec.indexedMembers;
+    const [, member = ''] = canonical.slice(declared.name.length).split('.');
+    if (members !== undefined && !members.includes(member)) {
+      const offered = members.map((one) => `${declared.name}.${one}`).join(', ');
+      throw badRequest(`The filter names ${shown(name)}, which is not indexed; filter by ${offered}.`);
     }
   }
   for (const id of filter.categories) {

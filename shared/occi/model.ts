@@ -30,6 +30,8 @@ export interface AttributeSpec {
   readonly verbatim?: boolean;
   /** A verbatim attribute that is stored in a document of its own, because it may be large. */
   readonly apart?: boolean;
+  /** Of an object: the members that a filter can name; all, when absent. Each costs an index entry at every write. */
+  readonly indexedMembers?: readonly string[];
 }
 
 export type AttributeSpecs = Readonly<Record<string, AttributeSpec>>;

@@ -5,6 +5,7 @@
  * To add one: implement {@link Provider}, put it into an {@link Extension}, list the extension where the program is
  * assembled.
  */
+import type { Json } from '../json';
 import type { Transaction } from '../store/store';
 import type { Values } from './attributes';
 import type { Category, CategoryId, Entity } from './model';
@@ -42,6 +43,9 @@ export interface Change {
   readonly before: Entity | undefined;
 }
 
+/** What the client wants besides the entities that a request creates, in words that a provider knows. */
+export type Intent = Readonly<Record<string, Json>>;
+
 /** What a provider makes of the changes of one request. */
 export interface Completion {
   /** The entities to write, in the order of the changes. */
@@ -65,7 +69,7 @@ export interface Provider {
    * Inside the writing transaction, after {@link prepare}: completes the entities of one request with what only the
    * store can say. Reads only; the transaction may run again.
    */
-  complete?(tx: Transaction, changes: readonly Change[]): Promise<Completion>;
+  complete?(tx: Transaction, changes: readonly Change[], intent: Intent | undefined): Promise<Completion>;
   /** Of the actions that the categories give, those that apply in the present state (#65). */
   applicable?(entity: Entity, actions: readonly CategoryId[]): readonly CategoryId[];
   act?(call: ActionCall): Promise<ActionOutcome>;

@@ -9,6 +9,7 @@ import {
   ENTITY_KIND,
   LINK_KIND,
   type Action,
+  type AttributeSpec,
   type AttributeSpecs,
   type Category,
   type CategoryId,
@@ -176,13 +177,15 @@ export class Registry {
     return [...found.values()];
   }
 
-  /** Whether some category declares the attribute, or the object that the name leads into (`a.b` for `a.b.c`). */
-  declares(attribute: string): boolean {
-    const categories = this.all;
+  /** The attribute that a name means, or leads into (`a.b` for `a.b.c`), as some category declares it. */
+  declared(attribute: string): { readonly name: string; readonly spec: AttributeSpec } | undefined {
     for (let name = attribute; name !== ''; name = name.slice(0, Math.max(0, name.lastIndexOf('.')))) {
-      if (categories.some(({ attributes }) => Object.hasOwn(attributes, name))) return true;
+      for (const { attributes } of this.all) {
+        const spec = Object.hasOwn(attributes, name) ? attributes[name] : undefined;
+        if (spec !== undefined) return { name, spec };
+      }
     }
-    return false;
+    return undefined;
   }
 
   /** Attributes that an entity of these categories may have; a mixin's definition overrides the kind's (#40). */

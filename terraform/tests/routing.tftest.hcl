@@ -59,7 +59,7 @@ run "edge" {
           "${google_compute_backend_service.function["occi"].id} any",
           "${google_compute_backend_service.function[route.name].id} without",
         ]
-      ] if !can(route.actions) && route.access != "pushed" && route.name != "occi"
+      ] if !can(route.actions) && !can(route.flag) && route.access != "pushed" && route.name != "occi"
     ]))
     error_message = "A path of routes.json is not led to its function, or its other actions not to the catch-all."
   }

@@ -207,7 +207,7 @@ export class UrlMap {
   #forward(incoming: IncomingMessage, outgoing: ServerResponse): void {
     const { method = 'GET', url = '/', headers } = incoming;
     const { pathname, searchParams } = new URL(url, 'http://map');
-    const { name } = routeFor(decodeURIComponent(pathname), searchParams.get('action') ?? undefined);
+    const { name } = routeFor(decodeURIComponent(pathname), [...searchParams]);
     this.requests.set(name, [...(this.requests.get(name) ?? []), pathname]);
     const onward = httpRequest(
       { host: '127.0.0.1', port: this.#ports.get(name), method, path: url, headers },

@@ -227,6 +227,15 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
     status: 200,
     shows: '"cmbs.message.result":{"result":[',
   },
+  'message-send': {
+    prepare: () => fresh('l1'),
+    asked: {
+      ...post('/cmbs/message/?send'),
+      body: JSON.stringify({ kind: `${KIND}message`, id: 'sent', mixins: [`${KIND}l2`], attributes: {} }),
+    },
+    status: 200,
+    shows: '"state":"published"',
+  },
   'message-send-l1': { prepare: () => fresh('l1'), asked: post(NOTE), status: 202, shows: '"state":"queued"' },
   'message-send-l2': { prepare: () => fresh('l2'), asked: post(NOTE), status: 200, shows: '"send_id"' },
   'message-send-l31': { prepare: () => fresh('l31'), asked: post(NOTE), status: 202, shows: '"send_id"' },

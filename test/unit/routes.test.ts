@@ -6,7 +6,7 @@ import { routesTable } from '@cmbs/functions/routes-table';
 
 describe('the table of routes', () => {
   it('gives no path and action to two functions', () => {
-    const claims = ROUTES.flatMap(({ paths, action = ['none'] }) =>
+    const claims = ROUTES.flatMap(({ paths, flag = 'no action', action = [flag] }) =>
       paths.flatMap((path) => action.map((term) => `${path} ${term}`)),
     );
     expect(claims.filter((claim, at) => claims.indexOf(claim) !== at)).toEqual([]);
@@ -30,7 +30,7 @@ describe('the table of routes', () => {
       ({ term }) => term,
     );
     expect(terms.length).toBeGreaterThan(5);
-    const functions = terms.map((term) => routeFor(`/cmbs/${kind}/one`, term).name);
+    const functions = terms.map((term) => routeFor(`/cmbs/${kind}/one`, [['action', term]]).name);
     expect(functions).toEqual(terms.map((term) => `${kind}-${term.replaceAll('_', '-')}`));
     expect(new Set(functions).size).toBe(terms.length);
     const others = ROUTES.filter(({ name, action }) => name.startsWith(`${kind}-`) && action !== undefined);
@@ -56,7 +56,7 @@ describe('the table of routes', () => {
     ['/', undefined, 'occi'],
     ['/cmbs/member/one/two', undefined, 'occi'],
   ])('sends %s with action %s to %s', (path, action, name) => {
-    expect(routeFor(path, action).name).toBe(name);
+    expect(routeFor(path, action === undefined ? [] : [['action', action]]).name).toBe(name);
   });
 
   it('stands in the README as it is', () => {

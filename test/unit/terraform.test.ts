@@ -129,7 +129,8 @@ describe('terraform/routes.json', () => {
 interface Match {
   readonly path: string;
   readonly template: boolean;
-  readonly action: string | null;
+  readonly parameter: string | null;
+  readonly value: string | null;
 }
 
 interface Rule {
@@ -148,7 +149,7 @@ const routingVariables = (
   functions: readonly DeployedFunction[],
   pushThroughLoadBalancer: boolean,
 ): Record<string, Value> => ({
-  routes: functions.map((route) => ({ actions: [], ...route })),
+  routes: functions.map((route) => ({ actions: [], flag: null, ...route })),
   push_through_load_balancer: pushThroughLoadBalancer,
 });
 
@@ -164,11 +165,12 @@ async function urlMapOf(functions: readonly DeployedFunction[], pushThroughLoadB
 /** One segment, as path templates understand `*`: every character that a path may have as it is, but an asterisk. */
 const SEGMENT = "[A-Za-z0-9._~%!$&'()+,;:@=-]+";
 
-function takes({ path, template, action }: Match, target: URL): boolean {
+function takes({ path, template, parameter, value }: Match, target: URL): boolean {
   const pattern = path.replace(/[.+?^$()|[\]\\{}]/g, '\\$&').replaceAll('*', () => SEGMENT);
   const isPath = template ? new RegExp(`^${pattern}$`).test(target.pathname) : path === target.pathname;
-  const asked = target.searchParams.get('action');
-  return isPath && (action === null || (action === '*' ? asked !== null : asked === action));
+  if (parameter === null) return isPath;
+  const given = target.searchParams.get(parameter);
+  return isPath && (value === '*' ? given !== null : given === value);
 }
 
 /** The function that the load balancer sends a request to: the first rule by priority that takes it. */
@@ -224,7 +226,7 @@ describe('the URL map', () => {
 
   /** What the program's own table says, but that the load balancer leads nobody to what Pub/Sub calls. */
   const expected = (path: string, action?: string): string => {
-    const { name } = routeFor(path, action);
+    const { name } = routeFor(path, action === undefined ? [] : [['action', action]]);
     return isPushed.get(name) === true ? map.catchAll : name;
   };
 
@@ -239,6 +241,16 @@ describe('the URL map', () => {
   it('sends a request without action where the table of routes does', () => {
     const picked = paths.map((path) => [path, pick(map, path)]);
     expect(picked).toEqual(paths.map((path) => [path, expected(path)]));
+  });
+
+  it('sends ?send where the table of routes does', () => {
+    const picked = paths.map((path) => [path, pick(map, `${path}?send`), pick(map, `${path}?from=a&send=1`)]);
+    const wanted = (path: string): string => {
+      const { name } = routeFor(path, [['send', '']]);
+      return isPushed.get(name) === true ? map.catchAll : name;
+    };
+    expect(picked).toEqual(paths.map((path) => [path, wanted(path), wanted(path)]));
+    expect(pick(map, '/cmbs/message/?send')).toBe('message-send');
   });
 
   it('looks at an action among other parameters', () => {

@@ -108,7 +108,7 @@ resource "google_compute_security_policy" "clients" {
 resource "google_compute_url_map" "https" {
   project     = var.project_id
   name        = "${var.name_prefix}-https"
-  description = "CMBS: path and ?action= to function"
+  description = "CMBS: path, ?action= and ?send to function"
 
   # Another host name than ours (an address, a guess) is sent to ours.
   default_url_redirect {
@@ -140,11 +140,11 @@ resource "google_compute_url_map" "https" {
             path_template_match = match_rules.value.template ? match_rules.value.path : null
 
             dynamic "query_parameter_matches" {
-              for_each = match_rules.value.action == null ? [] : [match_rules.value.action]
+              for_each = match_rules.value.parameter == null ? [] : [match_rules.value]
               content {
-                name          = "action"
-                exact_match   = query_parameter_matches.value == "*" ? null : query_parameter_matches.value
-                present_match = query_parameter_matches.value == "*" ? true : null
+                name          = query_parameter_matches.value.parameter
+                exact_match   = query_parameter_matches.value.value == "*" ? null : query_parameter_matches.value.value
+                present_match = query_parameter_matches.value.value == "*" ? true : null
               }
             }
           }

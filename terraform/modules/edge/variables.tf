@@ -34,14 +34,15 @@ variable "catch_all" {
 }
 
 variable "url_rules" {
-  description = "Rules of the URL map by priority; a match's action is null for any query and `*` for any action."
+  description = "Rules of the URL map by priority; a match's parameter is null for any query, and its value `*` for any value."
   type = list(object({
     priority = number
     function = string
     matches = list(object({
-      path     = string
-      template = bool
-      action   = string
+      path      = string
+      template  = bool
+      parameter = string
+      value     = string
     }))
   }))
 }

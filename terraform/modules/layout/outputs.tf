@@ -48,7 +48,7 @@ output "catch_all" {
 }
 
 output "url_rules" {
-  description = "Rules of the URL map by priority: function, and matches of path (`template`: with `*` for a segment) and action (null: any query; `*`: any action)."
+  description = "Rules of the URL map by priority: function, and matches of path (`template`: with `*` for a segment) and of a query parameter (null: any query; value `*`: any value)."
   value       = local.url_rules
 
   # The load balancer's own bounds.

@@ -1,9 +1,10 @@
 # The URL map as data. The load balancer tries the rules by priority and takes the first that matches, so the order is:
 #   1. a path with an action that has a function of its own       -> that function
 #   2. the same paths with any other action (made at run time)    -> the catch-all
-#   3. a path without action                                      -> the function of the path
+#   3. a path with a query parameter that has a function (?send)  -> that function
+#   4. a path without any of these                                -> the function of the path
 # and whatever no rule takes goes to the catch-all, the default service. Methods are not matched: a GET that carries
-# ?action= reaches the action's function, which answers it like the entity.
+# ?action= reaches the action's function, which refuses it.
 locals {
   catch_all = one([for route in var.routes : route.name if contains(route.paths, "/{path=**}")])
 
@@ -16,34 +17,42 @@ locals {
   own_actions = [
     for route in local.routed : {
       function = route.name
-      matches  = flatten([for path in route.paths : [for action in route.actions : { path = path, action = action }]])
+      matches  = flatten([for path in route.paths : [for action in route.actions : { path = path, parameter = "action", value = action }]])
     } if length(route.actions) > 0
   ]
 
   other_actions = [
     for route in local.routed : {
       function = local.catch_all
-      matches  = [for path in route.paths : { path = path, action = "*" }]
-    } if length(route.actions) == 0
+      matches  = [for path in route.paths : { path = path, parameter = "action", value = "*" }]
+    } if length(route.actions) == 0 && route.flag == null
+  ]
+
+  with_flag = [
+    for route in local.routed : {
+      function = route.name
+      matches  = [for path in route.paths : { path = path, parameter = route.flag, value = "*" }]
+    } if route.flag != null
   ]
 
   without_action = [
     for route in local.routed : {
       function = route.name
-      matches  = [for path in route.paths : { path = path, action = null }]
-    } if length(route.actions) == 0
+      matches  = [for path in route.paths : { path = path, parameter = null, value = null }]
+    } if length(route.actions) == 0 && route.flag == null
   ]
 
   url_rules = [
-    for at, rule in concat(local.own_actions, local.other_actions, local.without_action) : {
+    for at, rule in concat(local.own_actions, local.other_actions, local.with_flag, local.without_action) : {
       priority = (at + 1) * 10
       function = rule.function
       matches = [
         for match in rule.matches : {
           # `{id}` is one segment, which the load balancer writes `*`. Naming it would only serve rewrites.
-          path     = replace(match.path, "/[{][a-z]+[}]/", "*")
-          template = strcontains(match.path, "{")
-          action   = match.action
+          path      = replace(match.path, "/[{][a-z]+[}]/", "*")
+          template  = strcontains(match.path, "{")
+          parameter = match.parameter
+          value     = match.value
         }
       ]
     }

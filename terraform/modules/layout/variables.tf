@@ -7,6 +7,7 @@ variable "routes" {
     access     = string
     paths      = list(string)
     actions    = optional(list(string), [])
+    flag       = optional(string)
   }))
 
   validation {

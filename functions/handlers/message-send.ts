@@ -1,0 +1,69 @@
+/** `POST /cmbs/message/?send`: creates messages and sends them, in one request. */
+import { badRequest, CmbsError, toCmbsError } from '@cmbs/shared';
+import { MESSAGES } from '@cmbs/shared/broker/cmbs';
+import { sendIntent } from '@cmbs/shared/broker/sends';
+import type { Path } from '@cmbs/shared/occi/model';
+import type { ActionOutcome } from '@cmbs/shared/occi/provider';
+import type { App } from '../app';
+import { checkQuery, renderContext, waitMs } from '../occi-context';
+import { queryValue, type OcciRequest, type OcciResponse } from '../request';
+import { answer, entityRendering, noted, parsePayload, responseRendering } from '../respond';
+import { createAll } from './collection';
+import { showEntity } from './entity';
+
+export async function messageSend(request: OcciRequest, app: App): Promise<OcciResponse> {
+  if (request.method !== 'POST') {
+    throw new CmbsError('method_not_allowed', 'Messages are created and sent with POST.', {
+      headers: { Allow: 'POST, OPTIONS' },
+    });
+  }
+  checkQuery(request, app, ['send', 'from']);
+  const payload = parsePayload(request);
+  if (payload.form === 'none') throw badRequest('The request needs a body with a message.');
+  const isOne = payload.entities.length <= 1;
+  const rendering = isOne ? entityRendering(request) : responseRendering(request);
+  const intent = sendIntent(queryValue(request, 'from'), request.trace);
+  return app.perform(request.identity, { name: 'message.send', path: MESSAGES }, async () => {
+    const { paths } = await createAll(request, app, MESSAGES, payload, intent);
+    const waiting = {
+      waitMs: waitMs(request, app.sendWaitS),
+      signal: request.signal,
+      ...(request.trace === undefined ? {} : { trace: request.trace }),
+    };
+    const [only] = paths;
+    if (paths.length === 1 && only !== undefined) {
+      const location = { Location: request.base + only };
+      const outcome = await located(location, () => app.sends.outcome(only, waiting));
+      return showEntity(request, app, only, statusOf(outcome), { ...location, ...noted(reasonsOf(outcome)) });
+    }
+    const outcomes = await Promise.allSettled(paths.map((path) => app.sends.outcome(path, waiting)));
+    const isOpen = outcomes.some((one) => one.status === 'fulfilled' && statusOf(one.value) === 202);
+    const failed = outcomes.flatMap((one, at) =>
+      one.status === 'fulfilled' ? [] : [reasonOf(one.reason, paths[at])],
+    );
+    const { registry } = await app.categories.current();
+    return answer(isOpen ? 202 : 200, rendering.created(paths, renderContext(request, registry)), noted(failed));
+  });
+}
+
+const statusOf = (outcome: ActionOutcome): number => (outcome.answer === 'entity' ? outcome.status : 200);
+const reasonsOf = (outcome: ActionOutcome): readonly string[] =>
+  outcome.answer === 'entity' && outcome.reason !== undefined ? [outcome.reason] : [];
+
+/** Several messages have one answer; each one's own is in its `delivery`. */
+function reasonOf(thrown: unknown, path: Path = ''): string {
+  const error = toCmbsError(thrown);
+  if (error.code !== 'conflict') throw thrown;
+  return `${path}: ${error.message}`;
+}
+
+/** A message that nobody gets is there all the same, and the refusal says where. */
+async function located<T>(headers: Readonly<Record<string, string>>, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (thrown) {
+    const { code, message, headers: own } = toCmbsError(thrown);
+    if (code !== 'conflict') throw thrown;
+    throw new CmbsError(code, message, { cause: thrown, headers: { ...own, ...headers } });
+  }
+}

@@ -1,0 +1,128 @@
+/** The provider of messages: send, resend, execute, purge. */
+import { CmbsError } from '../errors';
+import { LINK_TIMEOUT_MS } from '../limits';
+import { deleteEntity, readEntity } from '../occi/entity-store';
+import { fingerprint, type IdempotentRequest } from '../occi/idempotency';
+import type { Entity } from '../occi/model';
+import type { ActionCall, ActionOutcome, Provider } from '../occi/provider';
+import type { Transaction } from '../store/store';
+import { DEAD_LETTER_MIXIN, FROM, MEMBER_KIND, MESSAGE } from './cmbs';
+import { LAYERS, type Layer } from './layers';
+import { actingMember, isLocal } from './member';
+import { layerOf, prepareMessage, whyNotSent } from './message';
+import type { BrokerOptions } from './providers';
+import { deleteSend, readSend } from './send';
+import { asEntity, Sends } from './sends';
+import { verbOf } from './verbs';
+
+/** Reads the send of a message that goes; what comes back ends it. */
+async function cancelling(tx: Transaction, message: Entity): Promise<() => void> {
+  const delivery = message.attributes[MESSAGE.delivery] as { readonly send_id?: string } | undefined;
+  const sendId = delivery?.send_id;
+  const current = sendId === undefined ? undefined : await readSend(tx, sendId);
+  return () => {
+    if (current !== undefined) deleteSend(tx, current.send);
+  };
+}
+
+export function messageProvider(options: BrokerOptions): Provider {
+  const { store, newId, link } = options;
+  const sends = new Sends(options);
+
+  const idempotencyOf = (call: ActionCall): { idempotent?: IdempotentRequest } =>
+    call.idempotencyKey === undefined
+      ? {}
+      : {
+          idempotent: {
+            key: call.idempotencyKey,
+            owner: call.identity.name,
+            fingerprint: fingerprint(call.action, call.entity.path, JSON.stringify(call.attributes)),
+          },
+        };
+
+  const from = (call: ActionCall): string | undefined => {
+    const given = call.attributes[FROM];
+    return typeof given === 'string' ? given : undefined;
+  };
+
+  /** The member that sent the message before, while it is a local member. */
+  async function earlierSender(message: Entity): Promise<string | undefined> {
+    const delivery = message.attributes[MESSAGE.delivery] as { readonly from?: string } | undefined;
+    if (delivery?.from === undefined) return undefined;
+    const member = (await readEntity(store, delivery.from))?.entity;
+    return member?.kind === MEMBER_KIND && isLocal(member) ? member.path : undefined;
+  }
+
+  function send(call: ActionCall, layer: Layer, sender = from(call)): Promise<ActionOutcome> {
+    const { waitMs, signal, trace } = call;
+    const waiting = { waitMs, signal, ...(trace === undefined ? {} : { trace }) };
+    return sends.send({ message: call.entity.path, layer, from: sender, ...idempotencyOf(call), ...waiting });
+  }
+
+  async function execute(call: ActionCall): Promise<ActionOutcome> {
+    const actor = await actingMember(store, from(call));
+    const { idempotencyKey } = call;
+    const runId = idempotencyKey === undefined ? newId() : fingerprint(call.identity.name, idempotencyKey);
+    const { outcome } = await link.perform(
+      actor.path,
+      'execute',
+      { message: call.entity.path, runId },
+      {
+        deadlineMs: LINK_TIMEOUT_MS,
+        signal: call.signal,
+        ...(call.trace === undefined ? {} : { trace: call.trace }),
+      },
+    );
+    if (outcome === 'executed') return asEntity;
+    throw new CmbsError(
+      'conflict',
+      `${call.entity.path} is no call: its ${MESSAGE.content} has to be an object with a "method", a string.`,
+    );
+  }
+
+  async function purge(call: ActionCall): Promise<ActionOutcome> {
+    const { registry } = await options.categories().current();
+    await store.transact(async (tx) => {
+      const stored = await readEntity(tx, call.entity.path);
+      if (stored === undefined) throw new CmbsError('not_found', `There is nothing at ${call.entity.path}.`);
+      if (!stored.entity.mixins.includes(DEAD_LETTER_MIXIN)) {
+        throw new CmbsError('conflict', `${call.entity.path} is no dead letter.`);
+      }
+      const cancel = await cancelling(tx, stored.entity);
+      deleteEntity(tx, stored.entity, registry);
+      cancel();
+    });
+    return { answer: 'attributes', values: { purged: call.entity.path } };
+  }
+
+  return {
+    name: 'cmbs_message',
+    prepare: prepareMessage,
+    complete: (tx, changes, intent) => sends.complete(tx, changes, intent),
+    applicable: (entity, actions) =>
+      actions.filter((id) => {
+        const layer = LAYERS.find((one) => id.endsWith(`#send_${one}`));
+        return layer === undefined || whyNotSent(entity, layer) === undefined;
+      }),
+    async act(call) {
+      const { verb, layer } = verbOf(call);
+      if (verb === 'send' && layer !== undefined) return send(call, layer);
+      switch (verb) {
+        case 'execute':
+          return execute(call);
+        case 'purge':
+          return purge(call);
+        case 'resend': {
+          const own = layerOf(call.entity);
+          if (own === undefined)
+            throw new CmbsError('conflict', `${call.entity.path} has no layer to be sent on.`);
+          return send(call, own, from(call) ?? (await earlierSender(call.entity)));
+        }
+        default:
+          throw new CmbsError('bad_action', `Messages do not carry out ${call.action}.`);
+      }
+    },
+    /** A queued message that is deleted is cancelled. */
+    removing: cancelling,
+  };
+}

@@ -1,0 +1,15 @@
+/** The actions of members and messages: a verb and, for most, a layer. */
+import { splitCategoryId } from '../occi/model';
+import type { ActionCall } from '../occi/provider';
+import { parseLayer, type Layer } from './layers';
+
+/** Splits `start_l1` into its verb and layer. */
+export function verbOf(call: Pick<ActionCall, 'action'>): {
+  readonly verb: string;
+  readonly layer: Layer | undefined;
+} {
+  const term = splitCategoryId(call.action)?.term ?? '';
+  const at = term.lastIndexOf('_');
+  const layer = parseLayer(term.slice(at + 1));
+  return layer === undefined ? { verb: term, layer } : { verb: term.slice(0, at), layer };
+}

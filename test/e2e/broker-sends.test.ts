@@ -1,0 +1,229 @@
+/** What a send answers: whether anything happened, how much, and what to do where it cannot mean anything. */
+import type { JsonObject } from '@cmbs/shared';
+import { CMBS, contentOf, Fleet, freeSocket, MESSAGE, unique, type Deployment, type LayerName } from './harness';
+
+let fleet: Fleet;
+let here: Deployment;
+beforeEach(async () => {
+  fleet = new Fleet();
+  here = await fleet.start();
+});
+afterEach(() => fleet.close());
+
+const countsOf = (delivery: object): unknown => (delivery as { readonly counts?: unknown }).counts;
+const counts = (receivers: number, delivered: number, waiting = 0, failed = 0): JsonObject => ({
+  receivers,
+  delivered,
+  waiting,
+  failed,
+});
+
+describe('a send of which something came', () => {
+  test('counts the members that have it', async () => {
+    const alice = await here.member({ start: ['l31'] });
+    const bob = await here.member({ start: ['l31'] });
+    const carol = await here.member({ start: ['l31'] });
+    const sent = await here.send('l31', { providers: [bob.id, carol.id], from: alice.id });
+    expect([sent.status, sent.delivery.state, countsOf(sent.delivery)]).toEqual([200, 'delivered', counts(2, 2)]);
+    expect(sent.headers.get('x-occi-reason')).toBeNull();
+  });
+
+  test('to some that cannot get it is partial, and says who and why', async () => {
+    const alice = await here.member();
+    const bob = await here.member({ start: ['l31'] });
+    const sent = await here.send('l31', { providers: [bob.id, 'nobody'], from: alice.id });
+    expect([sent.status, sent.delivery.state, countsOf(sent.delivery)]).toEqual([
+      200,
+      'partial',
+      counts(2, 1, 0, 1),
+    ]);
+    expect(sent.headers.get('x-occi-reason')).toContain('no such member is known');
+  });
+
+  test('on a topic counts the members that take it from the bus, here and elsewhere', async () => {
+    const there = await fleet.start();
+    const alice = await here.member();
+    const bob = await here.member({ topics: ['news.>'], start: ['l32'] });
+    const asleep = await here.member({ topics: ['news.>'] });
+    const remote = await there.member({ topics: ['news.*'], start: ['l32'] });
+    await here.introduce(remote, { topics: ['news.*'] });
+    const sent = await here.send('l32', { topics: ['news.today'], from: alice.id });
+    expect([sent.status, sent.delivery.state, countsOf(sent.delivery)]).toEqual([200, 'delivered', counts(2, 2)]);
+    await here.receives(bob, 1);
+    await there.receives(remote, 1);
+    expect(await here.inbox(asleep)).toEqual([]);
+  });
+});
+
+describe('a send that reaches no member', () => {
+  test.each<[LayerName, { readonly topics?: readonly string[] }]>([
+    ['l2', {}],
+    ['l32', { topics: ['nobody.wants.this'] }],
+    ['l4', { topics: ['nobody.wants.this'] }],
+  ])('on %s is published, not delivered', async (layer, options) => {
+    await here.member();
+    const sent = await here.send(layer, options);
+    expect([sent.status, sent.delivery.state, countsOf(sent.delivery)]).toEqual([200, 'published', counts(0, 0)]);
+    expect(sent.headers.get('x-occi-reason')).toMatch(/no member/);
+  });
+
+  test('and never can is refused with the reason, and is a dead letter', async () => {
+    const alice = await here.member();
+    const mute = await here.member({ sockets: { l31: '' }, local: false });
+    const path = await here.message('l31', { providers: [mute.id] });
+    const refused = await here.act(path, 'send_l31', { from: alice.id });
+    expect(refused.status).toBe(409);
+    expect(refused.error).toMatch(/l31 socket.*dead letter/);
+    expect(refused.headers.get('x-occi-reason')).toContain('l31 socket');
+    const stored = await here.get(path);
+    expect([stored.delivery.state, countsOf(stored.delivery)]).toEqual(['failed', counts(1, 0, 0, 1)]);
+    expect(stored.json.mixins).toContain(`${CMBS}dead_letter`);
+  });
+});
+
+describe('a send that cannot mean anything', () => {
+  test.each<[string, LayerName, { readonly topics?: readonly string[]; readonly providers?: readonly string[] }]>([
+    ['L1 without an address', 'l1', {}],
+    ['L3.1 without providers', 'l31', {}],
+    ['L3.1 to providers that are all unknown', 'l31', { providers: ['nobody', 'no-one'] }],
+    ['L3.2 without topics', 'l32', {}],
+    ['L4 with neither', 'l4', {}],
+    ['L4 to providers that are all unknown', 'l4', { providers: ['nobody'], topics: ['a.b'] }],
+  ])('is refused and nothing is queued: %s', async (_what, layer, options) => {
+    await here.member();
+    const path = await here.message(layer, options);
+    const refused = await here.act(path, `send_${layer}`);
+    expect(refused.status).toBe(400);
+    expect((await here.delivery(path)).state).toBe('created');
+    expect(await here.metric('cmbs_sends_queued')).toBe(0);
+  });
+});
+
+describe('created and sent in one request', () => {
+  const message = (layer: LayerName, attributes: JsonObject, more: JsonObject = {}): JsonObject => ({
+    kind: MESSAGE,
+    mixins: [CMBS + layer],
+    attributes: { 'cmbs.message.message_content': 'hello', ...attributes },
+    ...more,
+  });
+  const to = (address: string): JsonObject => ({ 'cmbs.message.l1_socket_receiver_member': address });
+
+  test('a message is delivered, and the answer is the send’s with the entity', async () => {
+    const bob = await here.member({ start: ['l1'] });
+    const sent = await here.request('POST', '/cmbs/message/?send', message('l1', to(bob.sockets.l1)));
+    expect([sent.status, sent.delivery.state]).toEqual([200, 'delivered']);
+    const location = sent.headers.get('location') ?? '';
+    expect(location).toBe(`${here.url}/cmbs/message/${sent.json.id as string}`);
+    expect((await here.get(location)).delivery.state).toBe('delivered');
+    expect((await here.receives(bob, 1)).map(contentOf)).toEqual(['hello']);
+  });
+
+  test('the one that acts is named by "from"', async () => {
+    const alice = await here.member();
+    const bob = await here.member({ start: ['l1'] });
+    const unnamed = await here.request(
+      'POST',
+      '/cmbs/message/?send',
+      message('l1', to(bob.sockets.l1), { id: 'a' }),
+    );
+    expect(unnamed.status).toBe(400);
+    expect((await here.get('/cmbs/message/a')).status).toBe(404);
+    const sent = await here.request(
+      'POST',
+      `/cmbs/message/?send&from=${alice.id}`,
+      message('l1', to(bob.sockets.l1), { id: 'a' }),
+    );
+    expect([sent.status, (sent.delivery as unknown as JsonObject).from]).toEqual([200, alice.path]);
+  });
+
+  test('a receiver that is away: 202, and it goes out when it comes', async () => {
+    const absent = await freeSocket();
+    await here.member();
+    const sent = await here.request('POST', '/cmbs/message/?send', message('l1', to(absent)));
+    expect([sent.status, sent.delivery.state]).toEqual([202, 'queued']);
+    const there = await fleet.start();
+    const late = await there.member({ sockets: { l1: absent }, start: ['l1'] });
+    await there.receives(late, 1);
+  });
+
+  test('several are a list, 202 while one is open', async () => {
+    const bob = await here.member({ start: ['l1'] });
+    const resources = (...attributes: readonly JsonObject[]): JsonObject => ({
+      resources: attributes.map((one) => message('l1', one)),
+    });
+    const both = await here.request(
+      'POST',
+      '/cmbs/message/?send',
+      resources(to(bob.sockets.l1), to(bob.sockets.l1)),
+    );
+    expect(both.status).toBe(200);
+    await here.receives(bob, 2);
+    const mixed = await here.request(
+      'POST',
+      '/cmbs/message/?send',
+      resources(to(bob.sockets.l1), to(await freeSocket())),
+    );
+    expect(mixed.status).toBe(202);
+    await here.receives(bob, 3);
+  });
+
+  test('nothing is created where one of them cannot be sent', async () => {
+    const bob = await here.member({ start: ['l1'] });
+    const refused = await here.request('POST', '/cmbs/message/?send', {
+      resources: [message('l1', to(bob.sockets.l1), { id: 'good' }), message('l32', {}, { id: 'bad' })],
+    });
+    expect(refused.status).toBe(400);
+    expect((await here.get('/cmbs/message/good')).status).toBe(404);
+    expect(await here.inbox(bob)).toEqual([]);
+    const two = await here.request('POST', '/cmbs/message/?send', {
+      ...message('l1', to(bob.sockets.l1)),
+      mixins: [`${CMBS}l1`, `${CMBS}l2`],
+    });
+    expect(two.status).toBe(400);
+  });
+
+  test('an Idempotency-Key makes a repeated request one message and one send', async () => {
+    const bob = await here.member({ start: ['l1'] });
+    const once = { 'Idempotency-Key': unique('key') };
+    const body = message('l1', to(bob.sockets.l1));
+    const first = await here.request('POST', '/cmbs/message/?send', body, once);
+    const again = await here.request('POST', '/cmbs/message/?send', body, once);
+    expect([first.status, again.status]).toEqual([200, 200]);
+    expect(again.json.id).toBe(first.json.id);
+    expect(again.delivery.send_id).toBe(first.delivery.send_id);
+    expect(await here.inbox(bob)).toHaveLength(1);
+    const other = await here.request('POST', '/cmbs/message/?send', message('l2', {}), once);
+    expect(other.status).toBe(422);
+  });
+
+  test('one that nobody can ever get is 409, and says where it lies', async () => {
+    await here.member();
+    const mute = await here.member({ sockets: { l31: '' }, local: false });
+    const refused = await here.request(
+      'POST',
+      '/cmbs/message/?send',
+      message('l31', { 'cmbs.message.providers': [mute.id] }),
+    );
+    expect(refused.status).toBe(409);
+    expect((await here.get(refused.headers.get('location') ?? '')).delivery.state).toBe('failed');
+  });
+});
+
+test('a dead letter is sent again by the member that sent it, unless another is named', async () => {
+  const alice = await here.member();
+  await here.member();
+  const mute = await here.member({ sockets: { l31: '' }, local: false });
+  const path = await here.message('l31', { providers: [mute.id] });
+  expect((await here.act(path, 'send_l31', { from: alice.id })).status).toBe(409);
+  const bob = await here.member({ start: ['l31'] });
+  await here.change(path, { 'cmbs.message.providers': [bob.id] });
+  const resent = await here.act(path, 'resend');
+  expect([resent.status, (resent.delivery as unknown as JsonObject).from]).toEqual([200, alice.path]);
+});
+
+test('execute on what is no call says so', async () => {
+  await here.member();
+  const path = await here.message('l1', { executable: true, content: 'no call' });
+  const refused = await here.act(path, 'execute');
+  expect([refused.status, refused.error]).toEqual([409, expect.stringContaining('"method"')]);
+});
