@@ -21,6 +21,7 @@ import { isLocal } from '@cmbs/shared/broker/member';
 import { Reception } from '@cmbs/shared/broker/reception';
 import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS, COMPANION_DRAIN_MS, COMPANION_WRITE_MS } from '@cmbs/shared/limits';
 import { LINK_ARGUMENTS, type LinkAction, type LinkArguments, type LinkReply } from '@cmbs/shared/link/link';
+import { OrderClock } from '@cmbs/shared/order-clock';
 import type { Categories } from '@cmbs/shared/occi/categories';
 import type { Entity, Path } from '@cmbs/shared/occi/model';
 import type { Services } from '@cmbs/shared/services/services';
@@ -44,6 +45,8 @@ export interface CompanionOptions {
   readonly categories: Categories;
   readonly services: Services;
   readonly clock: Clock;
+  /** What orders go by; the order of this process alone when absent. */
+  readonly order?: OrderClock;
   readonly newId: NewId;
   readonly random?: Random;
   readonly log: Log;
@@ -129,6 +132,7 @@ export class Companion {
     } = options;
     const environment: Environment = {
       ...options,
+      order: options.order ?? OrderClock.ofProcess(options.clock),
       members,
       context: new SocketContext(options.addresses),
       shard,

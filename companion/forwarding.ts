@@ -48,7 +48,7 @@ export class Forwarding {
   }
 
   async #queue(member: Entity, layer: TopicLayer, message: WireMessage): Promise<'forwarded' | 'duplicate'> {
-    const { store, clock, newId, deployment, members, counters, uriOf, queueLimit } = this.#environment;
+    const { store, clock, order, newId, deployment, members, counters, uriOf, queueLimit } = this.#environment;
     const hops = message.transfer.hops ?? [];
     const here = `${deployment}/${member.id}`;
     // What passed any member of this deployment is on its bus already.
@@ -96,6 +96,7 @@ export class Forwarding {
       layer,
       from: member.path,
       createdAt: now,
+      orderedAt: order.now(),
       sequence: nextSequence(),
       expiresAt: message.expiresAt ?? now + MESSAGE_TTL_MS,
       receivers,

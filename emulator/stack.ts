@@ -4,6 +4,7 @@ import { embeddedBus } from '@cmbs/shared/bus/embedded';
 import type { Config } from '@cmbs/shared/config';
 import { GATEWAY_GRACE_MS, SWEEP_INTERVAL_MS, SWEEP_LIMIT } from '@cmbs/shared/limits';
 import { inProcessLink } from '@cmbs/shared/link/in-process';
+import { OrderClock } from '@cmbs/shared/order-clock';
 import type { Restarts } from '@cmbs/shared/restarts';
 import type { ServiceModule } from '@cmbs/shared/services/module';
 import { sitePolicyOf } from '@cmbs/shared/sites';
@@ -70,6 +71,8 @@ export async function startStack({
     closing.push(() => store.close());
     const metrics = prometheusMetrics();
     for (const [reason, n] of Object.entries(restarts)) metrics.add('cmbs_restarts_total', { reason }, n);
+    const order = await OrderClock.open(clock, { store, log });
+    closing.push(() => order.close());
     const bus = embeddedBus({ store, clock, newId, log, counters: metrics });
     closing.push(() => bus.close());
     // Requests come while the companion is still opening its sockets.
@@ -83,6 +86,7 @@ export async function startStack({
         bus,
         link: inProcessLink(() => ready.companion, clock),
         clock,
+        order,
         newId,
         log,
         counters: metrics,
@@ -117,6 +121,7 @@ export async function startStack({
       categories: app.categories,
       services,
       clock,
+      order,
       newId,
       log,
       counters: metrics,

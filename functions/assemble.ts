@@ -6,6 +6,7 @@ import { Sends } from '@cmbs/shared/broker/sends';
 import type { PortSettings } from '@cmbs/shared/broker/ports';
 import type { Bus } from '@cmbs/shared/bus/bus';
 import type { Config } from '@cmbs/shared/config';
+import { OrderClock } from '@cmbs/shared/order-clock';
 import { extensionsOf } from '@cmbs/shared/extensions';
 import type { Link } from '@cmbs/shared/link/link';
 import { Actions } from '@cmbs/shared/occi/actions';
@@ -21,6 +22,8 @@ export interface Engines {
   readonly bus: Bus;
   readonly link: Link;
   readonly clock: Clock;
+  /** What orders go by; the order of this process alone when absent. */
+  readonly order?: OrderClock;
   /** Random identifiers when absent. */
   readonly newId?: NewId;
   readonly log: Log;
@@ -54,7 +57,7 @@ export type AppConfig = Pick<
 
 export function assemble(engines: Engines, config: AppConfig): App {
   const { store, bus, link, clock, newId = randomId, log, counters = silentCounters } = engines;
-  const { deployment, uriOf, ready, push } = engines;
+  const { deployment, uriOf, ready, push, order = OrderClock.ofProcess(clock) } = engines;
   // Providers act on entities, whose rules come from the categories that the providers stand behind.
   const ring: { categories?: Categories } = {};
   const current = (): Categories => {
@@ -64,6 +67,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
   const broker: BrokerOptions = {
     store,
     clock,
+    order,
     newId,
     link,
     log,
@@ -77,13 +81,13 @@ export function assemble(engines: Engines, config: AppConfig): App {
   ring.categories = categories;
   const entities = new Entities({ store, categories, clock, newId });
   const { CMBS_DISCOVERY: discovery, CMBS_INBOX_LIMIT: inboxLimit, CMBS_INBOX_BYTES: inboxBytes } = config;
-  const context = { store, categories, clock, newId, log, counters, discovery, inboxLimit, inboxBytes };
+  const context = { store, categories, clock, order, newId, log, counters, discovery, inboxLimit, inboxBytes };
   return {
     categories,
     entities,
     actions: new Actions(categories, entities),
     sends: new Sends(broker),
-    inbox: new Inbox(store, clock),
+    inbox: new Inbox(store, clock, newId),
     perform: openAccess(log),
     clock,
     log,

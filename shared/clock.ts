@@ -7,6 +7,8 @@ import { randomUUID } from 'node:crypto';
 export interface Clock {
   /** Milliseconds since the Unix epoch. */
   now(): number;
+  /** Milliseconds since some moment, which pass whatever becomes of the wall clock: for how long something lasts. */
+  elapsed(): number;
   /** Runs `task` once after `delayMs`; the returned function cancels it. Does not keep the process alive. */
   after(delayMs: number, task: () => void): () => void;
 }
@@ -16,6 +18,7 @@ export type NewId = () => string;
 
 export const systemClock: Clock = {
   now: () => Date.now(),
+  elapsed: () => performance.now(),
   after: (delayMs, task) => {
     const timer = setTimeout(task, delayMs);
     timer.unref();

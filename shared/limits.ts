@@ -188,6 +188,8 @@ export const MAX_IPC_NAME_LENGTH = 40;
 export const UNREACHED_AFTER_MS = 3000;
 /** Ports that members' sockets may be bound to, by default: around the original's, which are always among them. */
 export const DEFAULT_PORT_RANGE = '5000-6999';
+/** Leases of inbox entries whose end a process knows by its own time; of others it goes by the wall clock. */
+export const MAX_REMEMBERED_LEASES = 10_000;
 /** Ports that are looked at together when a member needs a free one. */
 export const PORTS_LOOKED_AT_TOGETHER = 16;
 /** Ports of which the members are asked for at one time. */
@@ -353,6 +355,8 @@ export const MAX_REMEMBERED_TOPICS = 10_000;
 export const PURGE_CHUNK = 256;
 /** Milliseconds that publication time is reserved ahead on disk, so that it never runs backwards after a restart. */
 export const PUBLISH_TIME_RESERVE_MS = 60_000;
+/** Milliseconds that time for orders is reserved ahead on disk, so that it never goes back after a restart. */
+export const ORDER_TIME_RESERVE_MS = 60_000;
 /** Levels of an object attribute whose scalar members are indexed for filters. */
 export const INDEXED_DEPTH = 3;
 /** Milliseconds that a message is tried before it expires, unless it says otherwise: 7 days. */

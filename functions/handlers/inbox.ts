@@ -1,6 +1,7 @@
 /** `/cmbs/member/<id>/inbox/`: how a program consumes what its member received (layers.md, Receiving). */
-import { badRequest, CmbsError, type Clock } from '@cmbs/shared';
-import { entryJson, type Inbox, type InboxPage } from '@cmbs/shared/broker/inbox';
+import { badRequest, CmbsError } from '@cmbs/shared';
+import { entryJson, type Acknowledged, type InboxPage, type Owner } from '@cmbs/shared/broker/inbox';
+import { isLocal, socketOf } from '@cmbs/shared/broker/member';
 import { MEMBER_KIND, MEMBERS } from '@cmbs/shared/broker/cmbs';
 import {
   DEFAULT_INBOX_PAGE,
@@ -24,8 +25,12 @@ import { answer, answerJson } from '../respond';
 
 const METHODS = 'GET, HEAD, DELETE, OPTIONS';
 
+const entryId = z.string().min(1).max(255);
 const acknowledgement = z.strictObject({
-  entries: z.array(z.string().min(1).max(255)).min(1).max(MAX_INBOX_PAGE),
+  entries: z
+    .array(z.union([entryId.transform((id) => ({ id })), z.strictObject({ id: entryId, lease: entryId })]))
+    .min(1)
+    .max(MAX_INBOX_PAGE),
 });
 
 function wholeNumber(request: OcciRequest, name: string, fallback: number, from: number, to: number): number {
@@ -52,18 +57,24 @@ function addressOf(request: OcciRequest): Address {
 function* texts(page: InboxPage, { collection }: Address, base: string): Iterable<string> {
   yield '{"entries":[';
   let comma = '';
-  for (const { id, receipt } of page.entries) {
-    yield comma + stringifyJson(entryJson(id, receipt, base + collection + id));
+  for (const entry of page.entries) {
+    yield comma + stringifyJson(entryJson(entry, base + collection + entry.id));
     comma = ',';
   }
-  yield page.next === undefined ? ']}' : `],"next":${stringifyJson(page.next)}}`;
+  yield `],"leased":${page.leased}${page.next === undefined ? '' : `,"next":${stringifyJson(page.next)}`}}`;
 }
 
 /** A signal that aborts with the request or after `ms`. */
 const within = (request: OcciRequest, ms: number): AbortSignal =>
   AbortSignal.any([request.signal, AbortSignal.timeout(ms)]);
 
-async function read(request: OcciRequest, app: App, at: Address, turn: LargeTurn): Promise<OcciResponse> {
+async function read(
+  request: OcciRequest,
+  app: App,
+  at: Address,
+  owner: Owner,
+  turn: LargeTurn,
+): Promise<OcciResponse> {
   const peek = request.method === 'HEAD' || isFollowedLink(request);
   const cursor = queryValue(request, 'cursor');
   const waitMs = wholeNumber(request, 'wait', 0, 0, MAX_WAIT_S) * 1000;
@@ -76,12 +87,12 @@ async function read(request: OcciRequest, app: App, at: Address, turn: LargeTurn
     ...(cursor === undefined ? {} : { cursor }),
   };
   const deadline = app.clock.now() + waitMs;
-  const watch = waitMs === 0 ? undefined : app.inbox.watch(at.memberId);
+  const watch = waitMs === 0 ? undefined : app.inbox.watch(owner);
   try {
     // Watching starts before reading, so that what arrives in between is not missed.
     await watch?.ready(within(request, waitMs));
     for (;;) {
-      const page = await app.inbox.read(at.memberId, options);
+      const page = await app.inbox.read(owner, options);
       const leftMs = deadline - app.clock.now();
       if (watch === undefined || page.entries.length > 0 || leftMs <= 0 || request.signal.aborted) {
         const pieces = texts(page, at, request.base);
@@ -103,26 +114,30 @@ async function read(request: OcciRequest, app: App, at: Address, turn: LargeTurn
 
 async function* events(
   request: OcciRequest,
-  inbox: Inbox,
-  clock: Clock,
+  { inbox, clock, entities }: App,
   at: Address,
+  owner: Owner,
   leaseMs: number,
 ): AsyncIterable<string> {
   yield ': the inbox of a member; acknowledge each event by DELETE of its href\n\n';
   let spoke = clock.now();
-  const watch = inbox.watch(at.memberId);
+  const isThere = async (): Promise<boolean> =>
+    (await entities.find(owner.path))?.entity.createdAt === owner.createdAt;
+  const watch = inbox.watch(owner);
   try {
     await watch.ready(request.signal);
-    while (!request.signal.aborted) {
-      const page = await inbox.read(at.memberId, {
+    // It ends with its member: what comes for a later one of that name is not for this reader.
+    while (!request.signal.aborted && (await isThere())) {
+      const page = await inbox.read(owner, {
         limit: DEFAULT_INBOX_PAGE,
         leaseMs,
         // Each follower holds this much at most.
         maxChars: PAGE_PORTION_CHARS,
         signal: request.signal,
       });
-      for (const { id, receipt } of page.entries) {
-        yield `id: ${id}\nevent: message\ndata: ${stringifyJson(entryJson(id, receipt, request.base + at.collection + id)).replaceAll(/[\r\n]/g, ' ')}\n\n`;
+      for (const entry of page.entries) {
+        const { id } = entry;
+        yield `id: ${id}\nevent: message\ndata: ${stringifyJson(entryJson(entry, request.base + at.collection + id)).replaceAll(/[\r\n]/g, ' ')}\n\n`;
         spoke = clock.now();
       }
       if (clock.now() - spoke >= EVENT_STREAM_HEARTBEAT_MS) {
@@ -136,8 +151,9 @@ async function* events(
   }
 }
 
-function acknowledged(request: OcciRequest, at: Address): readonly string[] {
-  if (at.entry !== undefined) return [at.entry];
+function acknowledged(request: OcciRequest, at: Address): readonly Acknowledged[] {
+  const lease = queryValue(request, 'lease');
+  if (at.entry !== undefined) return [{ id: at.entry, ...(lease === undefined ? {} : { lease }) }];
   let json: unknown;
   try {
     json = JSON.parse(request.body.toString('utf8'));
@@ -146,8 +162,11 @@ function acknowledged(request: OcciRequest, at: Address): readonly string[] {
   }
   const parsed = acknowledgement.safeParse(json);
   if (!parsed.success)
-    throw badRequest(`To acknowledge send {"entries":["id",…]} with 1 to ${MAX_INBOX_PAGE} ids.`);
-  return [...new Set(parsed.data.entries)];
+    throw badRequest(
+      `To acknowledge send {"entries":["id",…]} with 1 to ${MAX_INBOX_PAGE} ids, or {"id":…,"lease":…} in place of each.`,
+    );
+  // An entry that is named twice is acknowledged once.
+  return [...new Map(parsed.data.entries.map((entry) => [entry.id, entry])).values()];
 }
 
 export async function inbox(request: OcciRequest, app: App): Promise<OcciResponse> {
@@ -156,7 +175,15 @@ export async function inbox(request: OcciRequest, app: App): Promise<OcciRespons
   const on = <T>(name: string, run: () => Promise<T>): Promise<T> =>
     app.perform(request.identity, { name, path: at.collection }, run);
   const member = await app.entities.read(MEMBERS + at.memberId);
-  if (member.entity.kind !== MEMBER_KIND) throw new CmbsError('not_found', 'There is no inbox here.');
+  const owner = member.entity;
+  if (owner.kind !== MEMBER_KIND) throw new CmbsError('not_found', 'There is no inbox here.');
+  if (!isLocal(owner)) {
+    const reached = socketOf(owner, 'l1') ?? 'the addresses in its description';
+    throw new CmbsError(
+      'conflict',
+      `${owner.path} is a member of another deployment, which keeps its inbox: ask there (it is reached at ${reached}).`,
+    );
+  }
   switch (request.method) {
     case 'GET':
     case 'HEAD':
@@ -175,15 +202,15 @@ export async function inbox(request: OcciRequest, app: App): Promise<OcciRespons
         const headers = { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' };
         return on('inbox.follow', async () => ({
           ...answer(200, { headers, body: '' }),
-          body: events(request, app.inbox, app.clock, at, leaseMs),
+          body: events(request, app, at, owner, leaseMs),
         }));
       }
-      return on('inbox.read', () => inTurn(request, app.answers, (turn) => read(request, app, at, turn)));
+      return on('inbox.read', () => inTurn(request, app.answers, (turn) => read(request, app, at, owner, turn)));
     case 'DELETE': {
-      checkQuery(request, app, []);
-      const ids = acknowledged(request, at);
-      await on('inbox.acknowledge', () => app.inbox.acknowledge(at.memberId, ids));
-      return answerJson(200, { acknowledged: ids.length });
+      checkQuery(request, app, at.entry === undefined ? [] : ['lease']);
+      const entries = acknowledged(request, at);
+      await on('inbox.acknowledge', () => app.inbox.acknowledge(at.memberId, entries));
+      return answerJson(200, { acknowledged: entries.length });
     }
     default:
       throw new CmbsError('method_not_allowed', `${request.method} is not offered here.`, {

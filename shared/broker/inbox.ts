@@ -4,19 +4,22 @@
  * acknowledged leaves the inbox and stays as a receipt, so that a late retry is still recognised.
  */
 import { createHash } from 'node:crypto';
-import { orderKey, type Clock } from '../clock';
+import type { Clock, NewId } from '../clock';
 import { CmbsError } from '../errors';
 import type { JsonObject } from '../json';
 import {
   INBOX_TTL_MS,
   MAX_INBOX_SCAN,
   MAX_PAGE_CHARS,
+  MAX_REMEMBERED_LEASES,
   MAX_STEP_CHARS,
   PAGE_PORTION_CHARS,
   RECEIPT_TTL_MS,
 } from '../limits';
 import { inPortions, type Portioned, type Portions } from '../occi/portions';
 import { RawJson, type JsonOutputObject } from '../occi/json-source';
+import { ENTITIES, readEntity } from '../occi/entity-store';
+import type { Entity, Path } from '../occi/model';
 import type { Doc, PutOptions, Store, Watch } from '../store/store';
 import { aborted } from '../waiting';
 import type { Layer } from './layers';
@@ -41,6 +44,8 @@ export interface Receipt {
   readonly expiresAt?: number | null;
   /** Milliseconds since the epoch until which the entry is not offered again. */
   readonly leasedUntil?: number;
+  /** Names the lease: who acknowledges may say under which one the entry was read. */
+  readonly lease?: string;
   readonly acknowledged?: boolean;
 }
 
@@ -65,18 +70,17 @@ function senderOf({ transfer, pathHistory }: WireMessage): string {
 }
 
 /** A message that has expired needs no receipt: when it comes again it is refused for that. */
-export function receiptOptions(receipt: Receipt, sequence: string): PutOptions {
+export function receiptOptions(receipt: Receipt, order: string): PutOptions {
   const { receivedAt, expiresAt } = receipt;
   return {
-    order: orderKey(receivedAt, sequence),
+    order,
     expiresAt: Math.min(expiresAt ?? Infinity, receivedAt + INBOX_TTL_MS),
   };
 }
 
-/** Whether an entry may be handed to a program. */
-function isFree(doc: Doc, now: number): boolean {
-  const { leasedUntil = 0, expiresAt, frame } = receiptOf(doc);
-  if (leasedUntil > now) return false;
+/** Whether an entry's message may still be handed to a program. */
+function isWanted(doc: Doc, now: number): boolean {
+  const { expiresAt, frame } = receiptOf(doc);
   const expiry = expiresAt === undefined ? expiryOfFrame(frame) : expiresAt;
   return expiry === null || expiry > now;
 }
@@ -89,8 +93,10 @@ export function receiptOf(doc: Doc): Receipt {
 export const receiptValue = (receipt: Receipt): JsonObject => receipt as unknown as JsonObject;
 
 export interface InboxPage {
-  readonly entries: readonly { readonly id: string; readonly receipt: Receipt }[];
+  readonly entries: readonly { readonly id: string; readonly receipt: Receipt; readonly lease?: string }[];
   readonly next?: string;
+  /** Entries that were passed over, since another reader has them leased. */
+  readonly leased: number;
 }
 
 export interface ReadOptions extends Portioned {
@@ -102,24 +108,54 @@ export interface ReadOptions extends Portioned {
   readonly maxChars?: number;
 }
 
+/** What one reader takes at once. */
+interface Lease {
+  readonly token: string;
+  readonly ms: number;
+}
+
+/** Whose inbox is read: not that of a later member of the same name. */
+export type Owner = Pick<Entity, 'id' | 'path' | 'createdAt'>;
+
+/** An entry of somebody's inbox that is acknowledged. */
+export interface Acknowledged {
+  readonly id: string;
+  /** The lease under which it was read; without one whoever holds the entry loses it. */
+  readonly lease?: string;
+}
+
 export class Inbox {
   private readonly store: Store;
   private readonly clock: Clock;
+  private readonly newId: NewId;
+  private readonly leases: Leases;
 
-  constructor(store: Store, clock: Clock) {
+  constructor(store: Store, clock: Clock, newId: NewId) {
     this.store = store;
     this.clock = clock;
+    this.newId = newId;
+    this.leases = new Leases(clock);
   }
 
-  /** Oldest first; entries that somebody has leased are passed over. */
-  async read(memberId: string, options: ReadOptions): Promise<InboxPage> {
-    const collection = inboxOf(memberId);
+  /**
+   * Oldest first; entries that somebody has leased are passed over.
+   * @throws CmbsError `not_found` when the member is gone, or another one has come in its place
+   */
+  async read(owner: Owner, options: ReadOptions): Promise<InboxPage> {
     const now = this.clock.now();
     const { leaseMs } = options;
-    const { free, after } = await inPortions(options, (portions) => this.free(collection, now, options, portions));
-    const taken = leaseMs === 0 ? free : await this.lease(collection, free, now, now + leaseMs);
+    const { free, after, leased } = await inPortions(options, (portions) =>
+      this.free(inboxOf(owner.id), now, options, portions),
+    );
+    const lease = leaseMs === 0 ? undefined : { token: this.newId(), ms: leaseMs };
+    const taken = lease === undefined ? free : await this.lease(owner, free, now, lease);
     return {
-      entries: taken.map((doc) => ({ id: doc.id, receipt: receiptOf(doc) })),
+      entries: taken.map((doc) => ({
+        id: doc.id,
+        receipt: receiptOf(doc),
+        ...(lease === undefined ? {} : { lease: lease.token }),
+      })),
+      leased: leased + free.length - taken.length,
       ...(after === undefined ? {} : { next: after }),
     };
   }
@@ -129,8 +165,9 @@ export class Inbox {
     now: number,
     { cursor, limit, maxChars = MAX_PAGE_CHARS }: ReadOptions,
     portions: Portions,
-  ): Promise<{ readonly free: readonly Doc[]; readonly after: string | undefined }> {
+  ): Promise<{ readonly free: readonly Doc[]; readonly after: string | undefined; readonly leased: number }> {
     const free: Doc[] = [];
+    let leased = 0;
     let after = cursor;
     let chars = 0;
     for (let scanned = 0; free.length < limit && scanned < MAX_INBOX_SCAN;) {
@@ -145,7 +182,11 @@ export class Inbox {
       });
       scanned += page.docs.length;
       for (const doc of page.docs) {
-        if (!isFree(doc, now)) continue;
+        if (!isWanted(doc, now)) continue;
+        if (this.leases.holds(receiptOf(doc), now)) {
+          leased += 1;
+          continue;
+        }
         const receipt = receiptOf(doc);
         free.push(doc);
         chars += receipt.frame.length + (receipt.answer?.length ?? 0);
@@ -153,51 +194,65 @@ export class Inbox {
       after = page.next;
       if (after === undefined || chars >= maxChars) break;
     }
-    return { free, after };
+    return { free, after, leased };
   }
 
   /** In transactions of bounded size: each entry's lease is its own. */
-  private async lease(
-    collection: string,
-    docs: readonly Doc[],
-    now: number,
-    until: number,
-  ): Promise<readonly Doc[]> {
+  private async lease(owner: Owner, docs: readonly Doc[], now: number, lease: Lease): Promise<readonly Doc[]> {
     const leased: Doc[] = [];
-    for (const some of inParts(docs)) leased.push(...(await this.leaseSome(collection, some, now, until)));
+    for (const some of inParts(docs)) leased.push(...(await this.leaseSome(owner, some, now, lease)));
+    if (leased.length > 0) this.leases.begin(lease);
     return leased;
   }
 
   private leaseSome(
-    collection: string,
+    owner: Owner,
     docs: readonly Doc[],
     now: number,
-    until: number,
+    { token, ms }: Lease,
   ): Promise<readonly Doc[]> {
+    const collection = inboxOf(owner.id);
+    const until = now + ms;
     return this.store.transact(async (tx) => {
+      const member = (await readEntity(tx, owner.path))?.entity;
+      if (member?.createdAt !== owner.createdAt) throw gone(owner);
       const current = await tx.getAll(
         collection,
         docs.map(({ id }) => id),
       );
-      const free = current.flatMap((doc) => (doc?.order !== undefined && isFree(doc, now) ? [doc] : []));
+      const free = current.flatMap((doc) =>
+        doc?.order !== undefined && isWanted(doc, now) && !this.leases.holds(receiptOf(doc), now) ? [doc] : [],
+      );
       for (const doc of free) {
         const { expiresAt = Infinity } = doc;
         // A program that has read the message may acknowledge it for as long as its lease lasts.
-        tx.put(collection, doc.id, { ...doc.value, leasedUntil: until }, keep(doc, Math.max(expiresAt, until)));
+        const value = { ...doc.value, leasedUntil: until, lease: token };
+        tx.put(collection, doc.id, value, keep(doc, Math.max(expiresAt, until)));
       }
       return free;
     });
   }
 
-  /** Removes entries from the inbox; `not_found` when one is not there, and then none is removed. */
-  async acknowledge(memberId: string, ids: readonly string[]): Promise<void> {
+  /**
+   * Removes entries from the inbox, all or none.
+   * @throws CmbsError `not_found` when one is not there, `conflict` when one is leased to another reader by now
+   */
+  async acknowledge(memberId: string, entries: readonly Acknowledged[]): Promise<void> {
     const collection = inboxOf(memberId);
     const now = this.clock.now();
     await this.store.transact(async (tx) => {
-      const docs = await tx.getAll(collection, ids);
+      const docs = await tx.getAll(
+        collection,
+        entries.map(({ id }) => id),
+      );
       docs.forEach((doc, at) => {
-        if (doc?.order === undefined)
-          throw new CmbsError('not_found', `There is no entry ${ids[at] ?? ''} in this inbox.`);
+        const { id = '', lease } = entries[at] ?? {};
+        if (doc?.order === undefined) throw new CmbsError('not_found', `There is no entry ${id} in this inbox.`);
+        if (lease === undefined || receiptOf(doc).lease === lease) return;
+        throw new CmbsError(
+          'conflict',
+          `The lease under which ${id} was read is over; read the inbox again before the entry is acknowledged.`,
+        );
       });
       for (const doc of docs as readonly Doc[]) {
         const { state, answer, messageId, receivedAt, layer } = receiptOf(doc);
@@ -215,26 +270,63 @@ export class Inbox {
   }
 
   /** Tells when something arrives; to be ended by whoever asked. */
-  watch(memberId: string): InboxWatch {
-    return new InboxWatch(this.store, inboxOf(memberId));
+  watch({ id, path }: Pick<Owner, 'id' | 'path'>): InboxWatch {
+    return new InboxWatch(this.store, inboxOf(id), path);
+  }
+}
+
+const gone = ({ path }: Owner): CmbsError => new CmbsError('not_found', `There is no member at ${path} any more.`);
+
+/**
+ * The leases that this process gave and that are not over, by time that no clock changes: a lease lasts as long as was
+ * said, whatever becomes of the wall clock, by which other processes know it.
+ */
+class Leases {
+  readonly #ends = new Map<string, number>();
+  readonly #clock: Clock;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  begin({ token, ms }: Lease): void {
+    const now = this.#clock.elapsed();
+    for (const [other, end] of this.#ends) if (end <= now) this.#ends.delete(other);
+    this.#ends.set(token, now + ms);
+    if (this.#ends.size <= MAX_REMEMBERED_LEASES) return;
+    const [oldest] = this.#ends.keys();
+    if (oldest !== undefined) this.#ends.delete(oldest);
+  }
+
+  /** Whether an entry is leased. */
+  holds({ lease, leasedUntil = 0 }: Receipt, now: number): boolean {
+    const end = lease === undefined ? undefined : this.#ends.get(lease);
+    return end === undefined ? leasedUntil > now : end > this.#clock.elapsed();
   }
 }
 
 export class InboxWatch {
-  private readonly watch: Watch;
+  private readonly arrivals: Watch;
+  private readonly member: Watch;
   private isNews = false;
   private wake = (): void => undefined;
 
-  constructor(store: Store, collection: string) {
-    this.watch = store.watch({ collection, newest: true }, () => {
-      this.isNews = true;
-      this.wake();
+  /** @param member whose deletion is told too */
+  constructor(store: Store, collection: string, member: Path) {
+    this.arrivals = store.watch({ collection, newest: true }, () => this.tell());
+    this.member = store.watch({ collection: ENTITIES, prefix: member }, (changes) => {
+      if (changes.some(({ id, deleted }) => id === member && deleted)) this.tell();
     });
+  }
+
+  private tell(): void {
+    this.isNews = true;
+    this.wake();
   }
 
   /** Resolves when no later arrival is missed, or when the signal aborts. */
   async ready(signal: AbortSignal): Promise<void> {
-    await Promise.race([this.watch.ready, aborted(signal)]);
+    await Promise.race([Promise.all([this.arrivals.ready, this.member.ready]), aborted(signal)]);
   }
 
   /** Resolves when something arrived since the last call, or when the signal aborts. */
@@ -246,7 +338,8 @@ export class InboxWatch {
   }
 
   end(): void {
-    this.watch.end();
+    this.arrivals.end();
+    this.member.end();
   }
 }
 
@@ -273,10 +366,11 @@ function keep({ order }: Doc, expiresAt: number): PutOptions {
 }
 
 /** An entry as a program gets it. */
-export function entryJson(id: string, receipt: Receipt, href: string): JsonOutputObject {
+export function entryJson({ id, receipt, lease }: InboxPage['entries'][number], href: string): JsonOutputObject {
   return {
     id,
     href,
+    ...(lease === undefined ? {} : { lease }),
     message_id: receipt.messageId,
     send_id: receipt.sendId,
     layer: receipt.layer,

@@ -11,7 +11,7 @@ import { MESSAGE } from './cmbs';
 import { stringList } from './member';
 import { busMessageOf } from './publication';
 import { applyOutcomes, deleteOrphan, isOpen, readSend, writeSend, type Outcome, type Send } from './send';
-import { messageFrame, parseFrame, type Transfer } from './wire';
+import { messageFrame, parseFrame, senderUri, type Transfer } from './wire';
 
 export interface PublishContext {
   readonly store: Store;
@@ -84,7 +84,8 @@ export async function publishSend(
     await deleteOrphan(store, sendId);
     return undefined;
   }
-  const { orderingKey: ownKey, transfer } = parseFrame(frame);
+  const parsed = parseFrame(frame);
+  const { orderingKey: ownKey, transfer } = parsed;
   // The one in whose line it stands, whatever became of the message meanwhile.
   const orderingKey = send.orderingKey ?? ownKey;
   const outcomes: Outcome[] = [];
@@ -101,7 +102,7 @@ export async function publishSend(
           topic: name,
           message: send.message,
           sendId: send.wireId,
-          sender: context.uriOf(send.from),
+          sender: senderUri(parsed) ?? context.uriOf(send.from),
           at: send.createdAt,
           frame,
           orderingKey,

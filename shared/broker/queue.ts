@@ -6,6 +6,7 @@ import { readEntity } from '../occi/entity-store';
 import { earlierAnswer, rememberAnswer, type IdempotentRequest } from '../occi/idempotency';
 import type { Entity, Path } from '../occi/model';
 import type { Registry } from '../occi/registry';
+import type { OrderClock } from '../order-clock';
 import type { Store } from '../store/store';
 import { MESSAGE } from './cmbs';
 import { DESIRED, startedLayers } from './desired';
@@ -19,6 +20,7 @@ export interface QueueOptions {
   readonly store: Store;
   readonly clock: Clock;
   readonly newId: NewId;
+  readonly order: OrderClock;
   /** Sends queued for one address, or for the topic bus on one layer, at most. */
   readonly queueLimit: number;
 }
@@ -197,7 +199,7 @@ export async function beginSend(
 export async function sendFor(
   message: Entity,
   { layer, from, members, id, sequence, trace }: Sending,
-  { store, clock, queueLimit }: Pick<QueueOptions, 'store' | 'clock' | 'queueLimit'>,
+  { store, clock, order, queueLimit }: Pick<QueueOptions, 'store' | 'clock' | 'order' | 'queueLimit'>,
 ): Promise<Send> {
   const why = whyNotSent(message, layer);
   if (why !== undefined) throw new CmbsError('conflict', `${message.path} cannot be sent on ${layer}: ${why}.`);
@@ -223,6 +225,7 @@ export async function sendFor(
     layer,
     from: from.path,
     createdAt: now,
+    orderedAt: order.now(),
     sequence,
     expiresAt: expiryOf(message, now),
     receivers,

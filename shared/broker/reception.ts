@@ -11,6 +11,8 @@ import {
   MAX_UNCHECKED_RECEIPT_CHARS,
   MAX_UNWRITTEN_RECEIPTS,
 } from '../limits';
+import { orderKey } from '../clock';
+import type { OrderClock } from '../order-clock';
 import { readEntity, writeEntity } from '../occi/entity-store';
 import type { Entity, Path } from '../occi/model';
 import type { Registry } from '../occi/registry';
@@ -28,15 +30,17 @@ import type { Learning } from './learning';
 import { isNamed, isSuspended, wants } from './member';
 import { oldReceiptsUntil } from './old-receipts';
 import { messageOfDelivery } from './publication';
-import { contentOf, DISCOVERY_CONTENT, entityOf, type WireMessage } from './wire';
+import { contentOf, DISCOVERY_CONTENT, entityOf, senderUri, type WireMessage } from './wire';
 
 /** When a message came, for the order in the inbox: taken before anything is waited for. */
 interface Arrival {
   readonly at: number;
-  readonly sequence: string;
+  readonly order: string;
 }
 
-export type ReceptionContext = BrokerContext & InboxLimits;
+export interface ReceptionContext extends BrokerContext, InboxLimits {
+  readonly order: OrderClock;
+}
 
 export interface ReceptionParts {
   readonly context: ReceptionContext;
@@ -62,7 +66,6 @@ export class Reception {
   readonly #rooms: InboxRooms;
   #oldReceiptsUntil: Promise<number> | undefined;
   #sequence = 0;
-  #lastArrival = 0;
 
   constructor({ context, learning, execution, onClaim = () => undefined }: ReceptionParts) {
     this.#context = context;
@@ -184,7 +187,7 @@ export class Reception {
   ): { id: string; receipt: Receipt } {
     const { newId } = this.#context;
     const sendId = message.transfer.send_id;
-    const sender = message.pathHistory.at(-1);
+    const sender = senderUri(message);
     return {
       // Without a send id (an original peer, which never retries by itself) each arrival is a new send.
       id: receiptId(message, sendId ?? newId()),
@@ -203,9 +206,8 @@ export class Reception {
 
   #arrival(): Arrival {
     this.#sequence = (this.#sequence + 1) % 1_000_000_000;
-    // A clock that is set back must not put what comes now before what came already.
-    this.#lastArrival = Math.max(this.#lastArrival, this.#context.clock.now());
-    return { at: this.#lastArrival, sequence: this.#sequence.toString().padStart(9, '0') };
+    const { clock, order } = this.#context;
+    return { at: clock.now(), order: orderKey(order.now(), this.#sequence.toString().padStart(9, '0')) };
   }
 
   /** Calls of `write` say whether the receipt was not there before; only then it keeps its place in the inbox. */
@@ -256,7 +258,7 @@ export class Reception {
     more: (tx: Transaction, kept: Path | undefined) => void = () => undefined,
   ): Promise<Receipt | undefined> {
     return this.#inPlace(inbox, receipt, async () => {
-      const options = receiptOptions(receipt, arrival.sequence);
+      const options = receiptOptions(receipt, arrival.order);
       const { store, clock } = this.#context;
       const registry = await registryOf(this.#context);
       const ids = await this.#idsOf(message, id);
@@ -299,7 +301,7 @@ export class Reception {
       const [, old] = await this.#idsOf(message, id);
       const isNew =
         (old === undefined || (await store.get(inbox, old)) === undefined) &&
-        (await store.create(inbox, id, receiptValue(receipt), receiptOptions(receipt, arrival.sequence)));
+        (await store.create(inbox, id, receiptValue(receipt), receiptOptions(receipt, arrival.order)));
       return { isNew, result: undefined };
     });
     const written = this.#keeping(place, creating).finally(() => this.#written());

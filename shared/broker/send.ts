@@ -54,6 +54,8 @@ export interface Send {
   /** Path of the local member that sends. */
   readonly from: Path;
   readonly createdAt: number;
+  /** Milliseconds by the order clock; absent in what an earlier release queued, which went by {@link createdAt}. */
+  readonly orderedAt?: number;
   /** Order among the sends that one process queued in one millisecond. */
   readonly sequence: number;
   readonly expiresAt: number;
@@ -86,8 +88,13 @@ export function sendOf(doc: Doc): Send {
 }
 
 /** Where a send stands among the others: by time, within a millisecond by the order of queueing here. */
-export const orderOf = ({ createdAt, sequence, id }: Pick<Send, 'createdAt' | 'sequence' | 'id'>): string =>
-  `${orderKey(createdAt, String(sequence).padStart(12, '0'))}-${id}`;
+export const orderOf = ({
+  createdAt,
+  orderedAt = createdAt,
+  sequence,
+  id,
+}: Pick<Send, 'createdAt' | 'orderedAt' | 'sequence' | 'id'>): string =>
+  `${orderKey(orderedAt, String(sequence).padStart(12, '0'))}-${id}`;
 
 let lastSequence = 0;
 /** Numbers the sends that this process queues. Sends that two processes queue in one millisecond have no order. */

@@ -135,6 +135,18 @@ function timeOf(text: Json | undefined): number | null {
 export const expiryOfFrame = (frame: string): number | null =>
   timeOf(fieldsOf({ json: JSON.parse(frame) as JsonObject }).expires_at);
 
+/**
+ * URI of the member that made the send. The path may begin earlier: what a member sends that came to it keeps its path.
+ * A member that passes a send on adds itself to both, so hops say how many of the path belong to the send.
+ */
+export function senderUri({
+  transfer,
+  pathHistory,
+}: Pick<WireMessage, 'transfer' | 'pathHistory'>): string | undefined {
+  const hops = Math.max(1, transfer.hops?.length ?? 0);
+  return pathHistory.at(-hops) ?? pathHistory[0];
+}
+
 const fieldsOf = (message: Pick<WireMessage, 'json'>): JsonObject =>
   (((message.json.attributes as JsonObject).cmbs as JsonObject).message ?? {}) as JsonObject;
 

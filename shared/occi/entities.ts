@@ -123,8 +123,12 @@ export class Entities {
     this.newId = newId;
   }
 
+  find(path: Path): Promise<StoredEntity | undefined> {
+    return readEntity(this.store, path);
+  }
+
   async read(path: Path): Promise<StoredEntity> {
-    const stored = await readEntity(this.store, path);
+    const stored = await this.find(path);
     if (stored === undefined) throw new CmbsError('not_found', `There is nothing at ${path}.`);
     return stored;
   }

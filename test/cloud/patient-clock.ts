@@ -12,6 +12,10 @@ export class PatientClock implements Clock {
     return systemClock.now() + this.#passed;
   }
 
+  elapsed(): number {
+    return systemClock.elapsed() + this.#passed;
+  }
+
   after(ms: number, task: () => void): () => void {
     if (ms < LONG_MS) return systemClock.after(ms, task);
     this.#waiting.set(task, ms);

@@ -19,6 +19,10 @@ export class ManualClock implements Clock {
     return this.#now;
   }
 
+  elapsed(): number {
+    return this.#now;
+  }
+
   after(delayMs: number, run: () => void): () => void {
     const task = { due: this.#now + delayMs, run };
     this.#tasks.add(task);

@@ -6,6 +6,7 @@ import {
   Fleet,
   skewedClock,
   unique,
+  type Answer,
   type Deployment,
   type Entry,
   type Member,
@@ -39,7 +40,7 @@ test('an empty inbox is an empty list', async () => {
   const answer = await here.get(`${member.path}/inbox/`);
   expect(answer.status).toBe(200);
   expect(answer.headers.get('content-type')).toBe('application/json');
-  expect(answer.json).toEqual({ entries: [] });
+  expect(answer.json).toEqual({ entries: [], leased: 0 });
 });
 
 test('entries come oldest first, page by page', async () => {
@@ -297,4 +298,78 @@ test.each([
     (entries) => entries.length === 0,
     'the new member has nothing of the old one',
   );
+});
+
+describe('a lease', () => {
+  test('is named, and who acknowledges under one that is over is told', async () => {
+    await receive('held');
+    const [first] = await here.inbox(member, 'lease=30');
+    clock.forward(31_000);
+    const [second] = await here.inbox(member, 'lease=30');
+    expect(second?.lease).not.toBe(first?.lease);
+    const acknowledge = (lease: string | undefined): Promise<Answer> =>
+      here.request('DELETE', `${member.path}/inbox/`, { entries: [{ id: second?.id ?? '', lease: lease ?? '' }] });
+    const late = await acknowledge(first?.lease);
+    expect([late.status, late.error]).toEqual([409, expect.stringContaining('lease')]);
+    expect((await here.request('DELETE', `${second?.href ?? ''}?lease=${first?.lease ?? ''}`)).status).toBe(409);
+    expect((await here.get(`${member.path}/inbox/`)).json).toMatchObject({ leased: 1 });
+    expect((await acknowledge(second?.lease)).status).toBe(200);
+    expect(await here.inbox(member)).toEqual([]);
+  });
+
+  test('lasts as long as was said, however the wall clock is set', async () => {
+    await receive('held');
+    expect(await here.inbox(member, 'lease=30')).toHaveLength(1);
+    clock.setWall(3_600_000);
+    expect(await here.inbox(member, 'lease=30')).toEqual([]);
+    clock.setWall(-7_200_000);
+    clock.forward(31_000);
+    expect(await here.inbox(member, 'lease=30')).toHaveLength(1);
+    clock.setWall(3_600_000);
+  });
+
+  test('is counted where an inbox looks empty', async () => {
+    for (const content of ['one', 'two']) await receive(content);
+    expect((await here.get(`${member.path}/inbox/?lease=30`)).json).toMatchObject({ leased: 0 });
+    expect((await here.get(`${member.path}/inbox/?lease=30`)).json).toEqual({ entries: [], leased: 2 });
+  });
+});
+
+test('the inbox of a remote member is not here, and the answer says where', async () => {
+  const remote = await here.member({ local: false });
+  const refused = await here.get(`${remote.path}/inbox/`);
+  expect([refused.status, refused.error]).toEqual([409, expect.stringContaining(remote.sockets.l1)]);
+});
+
+test('a stream ends with its member, and takes nothing of the next one of that name', async () => {
+  const id = unique('again');
+  const first = await here.member({ id, start: ['l1'] });
+  const response = await fetch(`${here.url}${first.path}/inbox/`, {
+    headers: { Accept: 'text/event-stream' },
+    signal: AbortSignal.timeout(PATIENCE_MS),
+  });
+  const text = response.text();
+  await here.must(200, here.request('DELETE', first.path));
+  const next = await here.member({ id, sockets: first.sockets, start: ['l1'] });
+  await here.must(200, here.send('l1', { to: next.sockets.l1, from: member.id, content: 'for the next' }));
+  expect(await text).not.toContain('for the next');
+  expect(await here.inbox(next, 'lease=30')).toHaveLength(1);
+});
+
+test('the sender of what was passed on is the member that sent it', async () => {
+  const fleet = new Fleet();
+  try {
+    const there = await fleet.start();
+    const alice = await there.member();
+    const carol = await here.member({ topics: ['far.>'], start: ['l32'] });
+    const dave = await here.member({ topics: ['far.>'], start: ['l32'] });
+    await there.introduce(carol, { topics: ['far.>'] });
+    await there.must(200, there.send('l32', { topics: ['far.away'], from: alice.id }));
+    for (const one of [carol, dave]) {
+      const [entry] = await here.receives(one, 1);
+      expect(entry?.sender).toBe(alice.uri);
+    }
+  } finally {
+    await fleet.close();
+  }
 });

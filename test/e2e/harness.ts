@@ -99,6 +99,7 @@ export interface Delivery {
 export interface Entry {
   readonly id: string;
   readonly href: string;
+  readonly lease?: string;
   readonly message_id: string;
   readonly send_id?: string;
   readonly sender?: string;
@@ -390,12 +391,16 @@ export class Deployment {
 }
 
 /** The system's clock, which a test can put forward; timers run as they do. */
-export function skewedClock(): Clock & { forward(ms: number): void } {
+export function skewedClock(): Clock & { forward(ms: number): void; setWall(ms: number): void } {
   let skew = 0;
+  let wall = 0;
   return {
     ...systemClock,
-    now: () => systemClock.now() + skew,
+    now: () => systemClock.now() + skew + wall,
+    elapsed: () => systemClock.elapsed() + skew,
     forward: (ms) => void (skew += ms),
+    /** Sets the wall clock, by so much, while no time passes. */
+    setWall: (ms) => void (wall += ms),
   };
 }
 

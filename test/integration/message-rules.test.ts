@@ -3,6 +3,7 @@ import { queueSend } from '@cmbs/shared/broker/queue';
 import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
 import { checkMessage } from '@cmbs/shared/broker/message';
 import { layerMixin, MEMBER_KIND, MESSAGE, MESSAGE_KIND } from '@cmbs/shared/broker/cmbs';
+import { OrderClock } from '@cmbs/shared/order-clock';
 import { newId, systemClock, toCmbsError, type JsonObject } from '@cmbs/shared';
 import { Categories } from '@cmbs/shared/occi/categories';
 import { writeEntity } from '@cmbs/shared/occi/entity-store';
@@ -49,7 +50,7 @@ test.each([
   });
   const queued = queueSend(
     { message: message.path, layer: 'l2', from: undefined, registry },
-    { store, clock: systemClock, newId, queueLimit: 10 },
+    { store, clock: systemClock, order: OrderClock.ofProcess(systemClock), newId, queueLimit: 10 },
   );
   const error = await queued.then(() => undefined, toCmbsError);
   expect(error).toMatchObject({ code, message: expect.stringContaining(reason) as string });

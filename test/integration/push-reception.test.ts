@@ -8,6 +8,7 @@ import {
   type Counters,
   type JsonObject,
 } from '@cmbs/shared';
+import { OrderClock } from '@cmbs/shared/order-clock';
 import { MEMBER, MEMBER_KIND } from '@cmbs/shared/broker/cmbs';
 import { DESIRED } from '@cmbs/shared/broker/desired';
 import { Inbox } from '@cmbs/shared/broker/inbox';
@@ -68,6 +69,7 @@ function pushed(store: Store, storable: boolean): Promise<void> {
     store,
     categories,
     clock: systemClock,
+    order: OrderClock.ofProcess(systemClock),
     newId,
     log: silentLog,
     counters,
@@ -92,7 +94,12 @@ function pushed(store: Store, storable: boolean): Promise<void> {
 }
 
 const inbox = async (): Promise<number> =>
-  (await new Inbox(temporary.store, systemClock).read('alice', { limit: 10, leaseMs: 0 })).entries.length;
+  (
+    await new Inbox(temporary.store, systemClock, newId).read(
+      { id: 'alice', path: ALICE, createdAt: 1 },
+      { limit: 10, leaseMs: 0 },
+    )
+  ).entries.length;
 
 /** The store when it takes no writes for a moment. */
 function readOnly(store: Store): Store {

@@ -1,5 +1,6 @@
 /** What a member takes: an inbox keeps to its limits however much comes at once, and each send counts once. */
 import { newId, silentCounters, silentLog, systemClock, type JsonObject } from '@cmbs/shared';
+import { OrderClock } from '@cmbs/shared/order-clock';
 import { Execution } from '@cmbs/shared/broker/execution';
 import { Inbox, inboxOf, oldReceiptId } from '@cmbs/shared/broker/inbox';
 import { Learning } from '@cmbs/shared/broker/learning';
@@ -39,7 +40,8 @@ afterEach(async () => {
 
 function receptionWith(limits: { readonly inboxLimit: number; readonly inboxBytes: number }): Reception {
   const { store, clock } = temporary;
-  const context = { store, categories, clock, newId, log: silentLog, counters: silentCounters, ...limits };
+  const order = OrderClock.ofProcess(clock);
+  const context = { store, categories, clock, order, newId, log: silentLog, counters: silentCounters, ...limits };
   const members = { get: () => undefined, size: () => 0, strangers: () => [], refresh: () => Promise.resolve() };
   const services = standardServices({ clock: systemClock, newId });
   return new Reception({
@@ -95,9 +97,9 @@ describe('a full inbox', () => {
     await reception.receive(ALICE, 'l1', message('second'));
     await reception.receive(ALICE, 'l1', message('third'));
     expect(await outcome(reception.receive(ALICE, 'l1', message('fourth')))).toBe('queue_full');
-    const inbox = new Inbox(temporary.store, temporary.clock);
-    const { entries } = await inbox.read('alice', { limit: 1, leaseMs: 0 });
-    await inbox.acknowledge('alice', [entries[0]?.id ?? '']);
+    const inbox = new Inbox(temporary.store, temporary.clock, newId);
+    const { entries } = await inbox.read(ALICE, { limit: 1, leaseMs: 0 });
+    await inbox.acknowledge('alice', [{ id: entries[0]?.id ?? '' }]);
     temporary.advance(2000);
     expect(await outcome(reception.receive(ALICE, 'l1', message('fourth')))).toBe('taken');
     expect(await inInbox()).toBe(3);
@@ -128,9 +130,9 @@ describe('a full inbox', () => {
     const reception = receptionWith({ inboxLimit: 2, inboxBytes: 1_000_000 });
     for (const id of ['first', 'second']) await reception.receive(ALICE, 'l1', message(id));
     expect(await outcome(reception.receive(ALICE, 'l1', message('third')))).toBe('queue_full');
-    const inbox = new Inbox(temporary.store, temporary.clock);
-    const { entries } = await inbox.read('alice', { limit: 1, leaseMs: 0 });
-    await inbox.acknowledge('alice', [entries[0]?.id ?? '']);
+    const inbox = new Inbox(temporary.store, temporary.clock, newId);
+    const { entries } = await inbox.read(ALICE, { limit: 1, leaseMs: 0 });
+    await inbox.acknowledge('alice', [{ id: entries[0]?.id ?? '' }]);
     temporary.advance(-3_600_000);
     expect(await outcome(reception.receive(ALICE, 'l1', message('third')))).toBe('taken');
   });
