@@ -40,7 +40,7 @@ export class OrderClock {
   static async open(clock: Pick<Clock, 'now'>, reservation: Reservation): Promise<OrderClock> {
     const { store } = reservation;
     const { from, until } = await store.transact(async (tx) => {
-      const before = ((await tx.get(COLLECTION, ID))?.value as JsonObject | undefined)?.reservedUntil;
+      const before = ((await tx.get(COLLECTION, ID))?.value)?.reservedUntil;
       const start = Math.max(clock.now(), typeof before === 'number' ? before + 1 : 0);
       const reserved = start + ORDER_TIME_RESERVE_MS;
       tx.put(COLLECTION, ID, { reservedUntil: reserved });
