@@ -3,7 +3,6 @@
  * first; an order clock never goes back. It can be ahead of the wall clock, so it tells no times to anybody.
  */
 import type { Clock } from './clock';
-import type { JsonObject } from './json';
 import { ORDER_TIME_RESERVE_MS } from './limits';
 import type { Log } from './log';
 import type { Store } from './store/store';
@@ -40,7 +39,7 @@ export class OrderClock {
   static async open(clock: Pick<Clock, 'now'>, reservation: Reservation): Promise<OrderClock> {
     const { store } = reservation;
     const { from, until } = await store.transact(async (tx) => {
-      const before = ((await tx.get(COLLECTION, ID))?.value)?.reservedUntil;
+      const before = (await tx.get(COLLECTION, ID))?.value.reservedUntil;
       const start = Math.max(clock.now(), typeof before === 'number' ? before + 1 : 0);
       const reserved = start + ORDER_TIME_RESERVE_MS;
       tx.put(COLLECTION, ID, { reservedUntil: reserved });
