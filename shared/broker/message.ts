@@ -3,6 +3,7 @@ import { CmbsError, toCmbsError } from '../errors';
 import type { Json, JsonObject } from '../json';
 import { MAX_RECEIVERS, MAX_TOPICS, MESSAGE_TTL_MS } from '../limits';
 import type { Entity } from '../occi/model';
+import { parseAddress } from './addresses';
 import { layerMixin, MESSAGE } from './cmbs';
 import { LAYERS, parseLayer, type Layer } from './layers';
 import { isTrue, stringList } from './member';
@@ -63,6 +64,10 @@ export function prepareMessage(next: Entity, before: Entity | undefined): Entity
   if (topics.length > MAX_TOPICS) throw refuse(`A message names ${MAX_TOPICS} topics at most.`);
   if (stringList(attributes[MESSAGE.providers]).length > MAX_RECEIVERS) {
     throw refuse(`A message names ${MAX_RECEIVERS} providers at most.`);
+  }
+  const receiver = attributes[MESSAGE.receiver];
+  if (typeof receiver === 'string' && receiver !== '' && receiver !== before?.attributes[MESSAGE.receiver]) {
+    parseAddress(receiver);
   }
   const expiry = attributes[MESSAGE.expiresAt];
   if (typeof expiry === 'string' && expiry !== '' && (!RFC3339.test(expiry) || Number.isNaN(Date.parse(expiry)))) {

@@ -10,6 +10,7 @@ import { startStack } from '@cmbs/emulator/stack';
 import { silentLog, systemClock, type JsonObject } from '@cmbs/shared';
 import { readConfig } from '@cmbs/shared/config';
 import { UNREACHED_AFTER_MS } from '@cmbs/shared/limits';
+import { ENTITIES } from '@cmbs/shared/occi/entity-store';
 import { ScriptedPeer } from './broker-peers';
 import { isLocal } from './engine';
 import { Fleet, freeSocket, MEMBER, unique, type Deployment, type LayerName, type Member } from './harness';
@@ -84,23 +85,30 @@ describe('a deployment on loopback', () => {
     return error;
   }
 
-  test.each(['0.0.0.0', '*', '[::]'])('binds no socket to %s for a caller', async (host) => {
-    expect(await refusal(`tcp://${host}:6500`)).toMatch(/every interface.*CMBS_BIND_HOST/);
-  });
+  test.each(['tcp://0.0.0.0:6500', 'tcp://*:6500', 'tcp://[::]:6500', `ipc:///tmp/${unique('planted')}`])(
+    'takes no member with %s as its address',
+    async (socket) => {
+      const attributes = { 'cmbs.member.l1_socket': socket };
+      const refused = await here.request('PUT', '/cmbs/member/wide', { kind: MEMBER, attributes });
+      expect([refused.status, refused.error]).toEqual([
+        400,
+        expect.stringMatching(/every interface|below CMBS_IPC_DIR/) as string,
+      ]);
+    },
+  );
 
   test('binds no socket to an address of the network, to a port of others, or to a file', async () => {
     expect(await refusal('tcp://192.168.1.5:6500')).toMatch(/CMBS_BIND_HOST.*CMBS_ADDRESS_RANGES/);
     expect(await refusal('tcp://127.0.0.1:6510')).toMatch(/set CMBS_PORT_RANGE/);
     expect(await refusal('ipc://alice')).toMatch(/set CMBS_IPC_DIR/);
-    expect(await refusal(`ipc:///tmp/${unique('planted')}`)).toMatch(/CMBS_IPC_DIR/);
   });
 
   test('connects to no link-local address: neither a send, nor a broadcast, nor a neighbour', async () => {
     const sender = await here.member({ local: true });
     const metadata = 'tcp://169.254.169.254:80';
     const sent = await here.send('l1', { to: metadata, from: sender.id });
-    expect(sent.delivery).toMatchObject({ state: 'failed' });
-    expect(sent.delivery.receivers[0]?.reason).toMatch(/is a link-local address/);
+    expect([sent.status, sent.error]).toEqual([409, expect.stringMatching(/is a link-local address/)]);
+    expect(await here.delivery(sent.path)).toMatchObject({ state: 'failed' });
     expect((await check(here, [metadata, 'tcp://[::ffff:169.254.169.254]:80'])).failed).toEqual([
       { socket: metadata, reason: expect.stringMatching(/is a link-local address/) as string },
       {
@@ -112,7 +120,8 @@ describe('a deployment on loopback', () => {
     await other.member({ local: false, sockets: { l2: metadata, l31: metadata } });
     const from = (await other.member()).id;
     const broadcast = await other.send('l2', { from, prefer: 'wait=5' });
-    expect(JSON.stringify(broadcast.delivery.receivers)).toMatch(/is a link-local address/);
+    expect(broadcast.status).toBe(409);
+    expect(JSON.stringify((await other.delivery(broadcast.path)).receivers)).toMatch(/is a link-local address/);
   });
 
   test('says at once that nobody listens at a closed port', async () => {
@@ -141,11 +150,18 @@ describe('a deployment on loopback', () => {
     const good = await here.member({ start: ['l1'] });
     // What two anonymous requests did: the journal of the store as a socket, and a socket in a directory of the system.
     const path = `/dev/shm/${unique('cmbs-planted')}`;
-    const member = await here.member({
-      sockets: { l1: 'ipc:///proc/self/cwd/.cmbs/cmbs.db-journal', l2: `ipc://${path}` },
-    });
-    for (const layer of ['l1', 'l2'] as const) await here.must(409, here.act(member.path, `start_${layer}`));
+    const member = await here.member({ start: ['l1', 'l2'] });
     await here.down();
+    await here.inStore((store) =>
+      store.transact(async (tx) => {
+        const { attributes, ...value } = (await tx.get(ENTITIES, member.path))?.value ?? {};
+        const planted = {
+          'cmbs.member.l1_socket': 'ipc:///proc/self/cwd/.cmbs/cmbs.db-journal',
+          'cmbs.member.l2_socket': `ipc://${path}`,
+        };
+        tx.put(ENTITIES, member.path, { ...value, attributes: { ...(attributes as JsonObject), ...planted } });
+      }),
+    );
     await here.up();
     for (const layer of ['l1', 'l2'] as const) {
       expect(await layerOf(here, member, layer)).toMatchObject({
@@ -183,8 +199,9 @@ describe('a deployment on loopback', () => {
     await here.up();
     expect((await send()).delivery.state).toBe('delivered');
     for (const address of ['ipc://../alice', 'ipc://.alice', `ipc://${directory}/carol`]) {
-      const member = await here.member({ sockets: { l1: address } });
-      expect((await here.must(409, here.act(member.path, 'start_l1'))).error).toContain('CMBS_IPC_DIR');
+      const attributes = { 'cmbs.member.l1_socket': address };
+      const refused = await here.request('PUT', '/cmbs/member/carol', { kind: MEMBER, attributes });
+      expect([refused.status, refused.error]).toEqual([400, expect.stringContaining('CMBS_IPC_DIR') as string]);
     }
   });
 
@@ -211,7 +228,7 @@ describe('a deployment that others reach', () => {
     const sender = await here.member();
     const inside = await tcpServer(() => undefined);
     const sent = await here.send('l1', { to: inside.address, from: sender.id });
-    expect(sent.delivery.receivers[0]?.reason).toMatch(/list it in CMBS_ADDRESS_RANGES/);
+    expect([sent.status, sent.error]).toEqual([409, expect.stringMatching(/list it in CMBS_ADDRESS_RANGES/)]);
     expect((await check(here, [inside.address])).failed[0]?.reason).toMatch(/list it in CMBS_ADDRESS_RANGES/);
     expect(inside.seen()).toBe(0);
   });

@@ -7,9 +7,10 @@ it('a dead letter is readable for 30 days and gone after them', async () => {
   const clock = skewedClock();
   const here = await Deployment.start({ clock });
   try {
-    await here.member();
-    const dead = await here.send('l31', { providers: ['nobody of that name'] });
-    expect(dead.delivery.state).toBe('failed');
+    const { id: from } = await here.member();
+    await here.member({ id: 'mute', local: false, sockets: { l31: '' } });
+    const dead = await here.send('l31', { from, providers: ['mute'] });
+    expect([dead.status, (await here.delivery(dead.path)).state]).toEqual([409, 'failed']);
     const kept = await here.message('l31', { providers: ['nobody of that name'] });
     clock.forward(29 * DAY_MS);
     expect((await here.get(dead.path)).delivery.state).toBe('failed');

@@ -148,7 +148,7 @@ describe('the execute action', () => {
 
   test('leaves a message without a call as it is', async () => {
     const path = await here.message('l1', { executable: true, content: 'text' });
-    expect((await here.act(path, 'execute')).status).toBe(200);
+    expect((await here.act(path, 'execute')).status).toBe(409);
     expect(await resultOf(path)).toBeUndefined();
   });
 

@@ -209,11 +209,14 @@ describe('a message to nobody', () => {
     expect(await here.metric('cmbs_sends_queued')).toBe(0);
   });
 
-  test('fails with a reason when the address is none', async () => {
-    const sent = await here.send('l1', { to: 'tcp://127.0.0.1:70000' });
-    expect(sent.status).toBe(200);
-    expect(sent.delivery.state).toBe('failed');
-    expect(sent.delivery.reason).toContain('1 to 65535');
+  test('is not made when the address is none', async () => {
+    const attributes = { 'cmbs.message.l1_socket_receiver_member': 'tcp://127.0.0.1:70000' };
+    const refused = await here.request('PUT', '/cmbs/message/nowhere', {
+      kind: MESSAGE,
+      mixins: [`${CMBS}l1`],
+      attributes,
+    });
+    expect([refused.status, refused.error]).toEqual([400, expect.stringContaining('1 to 65535') as string]);
   });
 
   test('is refused when it names no socket', async () => {
@@ -301,8 +304,8 @@ test.each([
   const peer = await ScriptedPeer.bind(socket, () => reply);
   try {
     const sent = await here.send('l1', { to: socket });
-    expect(sent.status).toBe(200);
-    expect(sent.delivery.state).toBe('failed');
+    expect(sent.status).toBe(409);
+    expect((await here.delivery(sent.path)).state).toBe('failed');
   } finally {
     peer.close();
   }

@@ -55,11 +55,10 @@ test('a name that nobody has, or that several have, is reported and stops nobody
   });
 });
 
-test('only unknown names make it a dead letter', async () => {
+test('only unknown names are refused, and nothing is queued', async () => {
   const sent = await here.send('l31', { providers: ['nobody'] });
-  expect(sent.status).toBe(200);
-  expect(sent.delivery.state).toBe('failed');
-  expect((await here.get(sent.path)).json.mixins).toContain('http://houssem.org/cmbs#dead_letter');
+  expect([sent.status, sent.error]).toEqual([400, expect.stringContaining('nobody') as string]);
+  expect((await here.delivery(sent.path)).state).toBe('created');
 });
 
 test('a dead provider and a hanging one hold up nobody: partial at first, delivered when they come', async () => {
@@ -104,8 +103,7 @@ test('a member of the same deployment is reached over its socket', async () => {
   expect((await here.inbox(local)).map(contentOf)).toEqual(['near']);
 });
 
-test('to nobody it is delivered to nobody', async () => {
+test('to nobody it is refused', async () => {
   const sent = await here.send('l31', { providers: [], from: sender.id });
-  expect(sent.status).toBe(200);
-  expect(sent.result).toEqual({});
+  expect(sent.status).toBe(400);
 });

@@ -60,7 +60,7 @@ test('/metrics counts deliveries, retries and drops, and shows what waits', asyn
     peer.close();
   }
 
-  const broken = await here.member({ sockets: { l1: 'tcp://127.0.0.1:0' } });
+  const broken = await here.member({ sockets: { l1: 'tcp://192.0.2.1:5010' } });
   await here.act(broken.path, 'start_l1');
   expect(await here.metric('cmbs_layers_failing')).toBe(1);
   expect(await here.metric('cmbs_layers_failed', { layer: 'l1' })).toBeGreaterThan(0);

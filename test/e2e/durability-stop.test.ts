@@ -33,7 +33,8 @@ it.each(['SIGINT', 'SIGTERM'] as const)(
           const body = messageBody('l1', { message_content: n, l1_socket_receiver_member: address });
           const created = await ask('PUT', `${url}/cmbs/message/${id}`, { body });
           if (created.status === 201) acknowledged.push(id);
-          const sent = await ask('POST', `${url}/cmbs/message/${id}?action=send_l1`);
+          const from = { attributes: { from: 'm' } };
+          const sent = await ask('POST', `${url}/cmbs/message/${id}?action=send_l1`, { body: from });
           for (const { status } of [created, sent]) {
             if (status < 300) seen.answered += 1;
             else {
@@ -56,7 +57,7 @@ it.each(['SIGINT', 'SIGTERM'] as const)(
     };
     const clients = Array.from({ length: CLIENTS }, (_, which) => client(which));
     // Waits that would last much longer than a stop may: an inbox, and a stream of events.
-    await must('PUT', `${url}/cmbs/member/idle`, { body: memberBody({ local: 'false' }) });
+    await must('PUT', `${url}/cmbs/member/idle`, { body: memberBody({ local: 'true' }) });
     const poll = ask('GET', `${url}/cmbs/member/idle/inbox/?wait=20`).then(
       ({ status }) => status,
       () => 'closed',

@@ -16,6 +16,8 @@ import {
   type Log,
   type LogFields,
 } from '@cmbs/shared';
+import { openSqliteStore } from '@cmbs/shared/store/sqlite';
+import type { Store } from '@cmbs/shared/store/store';
 import { freePort } from '../integration/sockets-support';
 import { engineFor, faultOf, type Engine, type Running } from './engine';
 import { PATIENCE_MS } from '../patience';
@@ -200,6 +202,16 @@ export class Deployment {
     await this.#stack?.close();
     this.#stack = undefined;
     return performance.now() - started;
+  }
+
+  /** Works on the store of a local stack that is down, as a release before may have left it. */
+  async inStore(work: (store: Store) => Promise<void>): Promise<void> {
+    const store = await openSqliteStore({ directory: this.#directory, clock: systemClock, log: silentLog });
+    try {
+      await work(store);
+    } finally {
+      await store.close();
+    }
   }
 
   async close(): Promise<void> {

@@ -153,10 +153,13 @@ describe("a peer's answer", () => {
     const peer = fleet.using(new Reply({ linger: 0 }), (socket) => socket.close());
     await peer.bind('tcp://127.0.0.1:*');
     const served = peer.receive().then(() => peer.send(bytes));
-    const { delivery } = await deployment.send('l1', { to: peer.lastEndpoint ?? '' });
+    const sent = await deployment.send('l1', { to: peer.lastEndpoint ?? '' });
     await served;
-    expect(delivery.state).toBe('failed');
-    expect(delivery.reason).toMatch(/^The peer's answer /);
+    expect([sent.status, sent.headers.get('x-occi-reason')]).toEqual([
+      409,
+      expect.stringMatching(/^The peer's answer /),
+    ]);
+    expect((await deployment.delivery(sent.path)).state).toBe('failed');
   });
 });
 

@@ -228,7 +228,10 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
     shows: '"cmbs.message.result":{"result":[',
   },
   'message-send': {
-    prepare: () => fresh('l1'),
+    prepare: async () => {
+      await fresh('l1');
+      await set('DELETE', '/cmbs/message/sent');
+    },
     asked: {
       ...post('/cmbs/message/?send'),
       body: JSON.stringify({ kind: `${KIND}message`, id: 'sent', mixins: [`${KIND}l2`], attributes: {} }),
