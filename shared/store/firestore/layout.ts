@@ -37,6 +37,7 @@ const GROUPS: Readonly<Record<string, GroupLayout>> = {
   'member-origins': BY_ID,
   meta: BY_ID,
   ordering: BY_ID,
+  ports: BY_ID,
   'provider-bindings': BY_ID,
   runs: BY_ID,
   // What waits for one destination is read in its order, however much waits for others.
