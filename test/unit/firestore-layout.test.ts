@@ -6,7 +6,14 @@ import { placeOf } from '@cmbs/shared/store/firestore/names';
 
 const ROOT = join(__dirname, '../..');
 /** What the embedded bus keeps; the cloud has Pub/Sub for it. */
-const EMBEDDED_ONLY = ['bus-delivery', 'bus-message', 'bus-removed-stream', 'bus-state', 'bus-subscription', 'clocks'];
+const EMBEDDED_ONLY = [
+  'bus-delivery',
+  'bus-message',
+  'bus-removed-stream',
+  'bus-state',
+  'bus-subscription',
+  'clocks',
+];
 
 test('The deployment makes exactly the indexes that the engine goes by.', () => {
   const deployed: unknown = JSON.parse(readFileSync(join(ROOT, 'terraform/firestore.json'), 'utf8'));
