@@ -4,11 +4,10 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { silentLog } from '@cmbs/shared';
+import { silentLog, type JsonObject } from '@cmbs/shared';
 import { CLOUD_SETTINGS, readConfig, SETTINGS, type Setting } from '@cmbs/shared/config';
 import { busMessageOf } from '@cmbs/shared/broker/publication';
 import { PubsubNames } from '@cmbs/shared/bus/pubsub/names';
-import { ANY_PORT } from '@cmbs/emulator/ports';
 import { MEMBER_KIND, ORIGINAL_PORTS } from '@cmbs/shared/broker/cmbs';
 import { startStack, type Stack } from '@cmbs/emulator/stack';
 import { freePort } from '../integration/free-port';
@@ -50,12 +49,29 @@ function hasCurl(): boolean {
     [...ports].reduce((changed, [from, to]) => changed.replaceAll(`127.0.0.1:${from}`, `127.0.0.1:${to}`), text);
 
   beforeAll(async () => {
-    const env = { PORT: '0', CMBS_DATA_DIR: join(home, 'data'), CMBS_LOG: 'silent', ...ANY_PORT };
-    const config = readConfig(env);
-    stack = await startStack({ config, log: silentLog });
+    for (const port of ['5010', '5020', '5031', '5032', '5040', '6010']) ports.set(port, String(await freePort()));
+    // Ports that a member gets which names none are free ones, too.
+    const allotted: number[] = [];
+    while (allotted.length < 5) allotted.push(await freePort());
+    const env = {
+      PORT: '0',
+      CMBS_DATA_DIR: join(home, 'data'),
+      CMBS_LOG: 'silent',
+      CMBS_PORT_RANGE: [...ports.values(), ...allotted].join(','),
+    };
+    stack = await startStack({ config: readConfig(env), log: silentLog });
     ports.set('8090', new URL(stack.url).port);
-    for (const port of ['5010', '5020', '5031', '5032', '5040', '6010', '6032'])
-      ports.set(port, String(await freePort()));
+    const originals = Object.entries(ORIGINAL_PORTS).map(([layer, port]) => [
+      `cmbs.member.${layer}_socket`,
+      `tcp://127.0.0.1:${port}`,
+    ]);
+    const elsewhere = { ...Object.fromEntries(originals), 'cmbs.member.local': 'false' } as JsonObject;
+    const made = await fetch(`${stack.url}/cmbs/member/elsewhere`, {
+      method: 'PUT',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ kind: MEMBER_KIND, attributes: elsewhere }),
+    });
+    expect(made.status).toBe(201);
     const fixtures = join(home, 'test/fixtures/pycmbs');
     cpSync(join(ROOT, 'test/fixtures/pycmbs'), fixtures, { recursive: true });
     for (const name of readdirSync(fixtures)) {
