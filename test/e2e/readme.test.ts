@@ -4,7 +4,7 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { silentLog, type JsonObject } from '@cmbs/shared';
+import { silentLog } from '@cmbs/shared';
 import { CLOUD_SETTINGS, readConfig, SETTINGS, type Setting } from '@cmbs/shared/config';
 import { busMessageOf } from '@cmbs/shared/broker/publication';
 import { PubsubNames } from '@cmbs/shared/bus/pubsub/names';
@@ -61,11 +61,10 @@ function hasCurl(): boolean {
     };
     stack = await startStack({ config: readConfig(env), log: silentLog });
     ports.set('8090', new URL(stack.url).port);
-    const originals = Object.entries(ORIGINAL_PORTS).map(([layer, port]) => [
-      `cmbs.member.${layer}_socket`,
-      `tcp://127.0.0.1:${port}`,
-    ]);
-    const elsewhere = { ...Object.fromEntries(originals), 'cmbs.member.local': 'false' } as JsonObject;
+    const elsewhere = {
+      'cmbs.member.l32_socket': `tcp://127.0.0.1:${ORIGINAL_PORTS.l32}`,
+      'cmbs.member.local': 'false',
+    };
     const made = await fetch(`${stack.url}/cmbs/member/elsewhere`, {
       method: 'PUT',
       headers: { 'Content-Type': 'application/json' },
