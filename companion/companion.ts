@@ -21,7 +21,7 @@ import { isLocal } from '@cmbs/shared/broker/member';
 import { Reception } from '@cmbs/shared/broker/reception';
 import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS, COMPANION_DRAIN_MS, COMPANION_WRITE_MS } from '@cmbs/shared/limits';
 import { LINK_ARGUMENTS, type LinkAction, type LinkArguments, type LinkReply } from '@cmbs/shared/link/link';
-import { OrderClock } from '@cmbs/shared/order-clock';
+import { OrderClock } from '@cmbs/shared/broker/order-clock';
 import type { Categories } from '@cmbs/shared/occi/categories';
 import type { Entity, Path } from '@cmbs/shared/occi/model';
 import type { Services } from '@cmbs/shared/services/services';

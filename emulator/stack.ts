@@ -4,7 +4,7 @@ import { embeddedBus } from '@cmbs/shared/bus/embedded';
 import type { Config } from '@cmbs/shared/config';
 import { GATEWAY_GRACE_MS, SWEEP_INTERVAL_MS, SWEEP_LIMIT } from '@cmbs/shared/limits';
 import { inProcessLink } from '@cmbs/shared/link/in-process';
-import { OrderClock } from '@cmbs/shared/order-clock';
+import { OrderClock } from '@cmbs/shared/broker/order-clock';
 import type { Restarts } from '@cmbs/shared/restarts';
 import type { ServiceModule } from '@cmbs/shared/services/module';
 import { sitePolicyOf } from '@cmbs/shared/sites';

@@ -6,7 +6,7 @@ import { Sends } from '@cmbs/shared/broker/sends';
 import type { PortSettings } from '@cmbs/shared/broker/ports';
 import type { Bus } from '@cmbs/shared/bus/bus';
 import type { Config } from '@cmbs/shared/config';
-import { OrderClock } from '@cmbs/shared/order-clock';
+import { OrderClock } from '@cmbs/shared/broker/order-clock';
 import { extensionsOf } from '@cmbs/shared/extensions';
 import type { Link } from '@cmbs/shared/link/link';
 import { Actions } from '@cmbs/shared/occi/actions';

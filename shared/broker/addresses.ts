@@ -3,7 +3,7 @@
  * without a change here. What an address says is checked here and not by the socket library, which takes port 70000
  * for 4464 and asks the resolver for any text.
  */
-import { isIPv4, isIPv6 } from 'node:net';
+import { z } from 'zod';
 import { CmbsError } from '../errors';
 import { MAX_IPC_NAME_LENGTH, MAX_NAME_LENGTH } from '../limits';
 
@@ -38,6 +38,9 @@ export function registerTransport(scheme: string, parse: AddressParser): void {
   if (transports.has(scheme)) throw new Error(`a transport for ${scheme} is registered already`);
   transports.set(scheme, parse);
 }
+
+const isIPv4 = (text: string): boolean => z.ipv4().safeParse(text).success;
+const isIPv6 = (text: string): boolean => z.ipv6().safeParse(text).success;
 
 const CONTROL_OR_SPACE = /[\p{Cc}\p{Z}]/u;
 /** What a refusal repeats of the caller's text: enough to find it, not enough to flood a log. */

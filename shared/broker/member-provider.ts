@@ -13,7 +13,7 @@ import { inboxOf } from './inbox';
 import { LAYERS, type Layer } from './layers';
 import { isLocal, layersToStart, prepareMember, socketOf } from './member';
 import { membersAt, PortAllotment } from './ports';
-import type { BrokerOptions } from './providers';
+import type { BrokerOptions } from './options';
 import { asEntity, later } from './sends';
 import { verbOf } from './verbs';
 

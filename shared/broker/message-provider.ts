@@ -10,7 +10,7 @@ import { DEAD_LETTER_MIXIN, FROM, MEMBER_KIND, MESSAGE } from './cmbs';
 import { LAYERS, type Layer } from './layers';
 import { actingMember, isLocal } from './member';
 import { layerOf, prepareMessage, whyNotSent } from './message';
-import type { BrokerOptions } from './providers';
+import type { BrokerOptions } from './options';
 import { deleteSend, readSend } from './send';
 import { asEntity, Sends } from './sends';
 import { verbOf } from './verbs';

@@ -3,7 +3,6 @@
  * it, else the lowest free one of the configured range. The member's stored address is the record of who has a port.
  */
 import { concurrently } from '../concurrently';
-import type { PortRange } from '../config';
 import { CmbsError } from '../errors';
 import { PORT_QUERY_CONCURRENCY, PORTS_LOOKED_AT_TOGETHER } from '../limits';
 import { attributeField, ENTITIES } from '../occi/entity-store';
@@ -14,6 +13,9 @@ import { parseAddress, type Address } from './addresses';
 import { MEMBER, ORIGINAL_PORTS } from './cmbs';
 import { LAYERS, type Layer } from './layers';
 import { isLocal, socketOf } from './member';
+
+/** First and last port of a range. */
+type PortRange = readonly [first: number, last: number];
 
 export interface PortSettings {
   /**

@@ -2,14 +2,8 @@
 import { CMBS_ALIASES, CMBS_CATEGORIES, MEMBER_KIND, MESSAGE_KIND } from './cmbs';
 import { memberProvider } from './member-provider';
 import { messageProvider } from './message-provider';
-import type { PortSettings } from './ports';
-import type { SendsOptions } from './sends';
+import type { BrokerOptions } from './options';
 import type { Extension } from '../occi/provider';
-
-/** `categories` is set after construction: providers and categories need each other. */
-export interface BrokerOptions extends SendsOptions {
-  readonly ports: PortSettings;
-}
 
 /** Without providers: for a program that reads and writes members and messages and does not act on them. */
 export const CMBS_EXTENSION: Extension = {
@@ -20,6 +14,8 @@ export const CMBS_EXTENSION: Extension = {
   aliases: CMBS_ALIASES,
   mergeable: CMBS_CATEGORIES.map(({ scheme, term }) => scheme + term),
 };
+
+export type { BrokerOptions };
 
 export function cmbsExtension(options: BrokerOptions): Extension {
   return {

@@ -6,7 +6,7 @@ import { readEntity } from '../occi/entity-store';
 import { earlierAnswer, rememberAnswer, type IdempotentRequest } from '../occi/idempotency';
 import type { Entity, Path } from '../occi/model';
 import type { Registry } from '../occi/registry';
-import type { OrderClock } from '../order-clock';
+import type { OrderClock } from './order-clock';
 import type { Store } from '../store/store';
 import { MESSAGE } from './cmbs';
 import { DESIRED, startedLayers } from './desired';

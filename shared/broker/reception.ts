@@ -12,7 +12,7 @@ import {
   MAX_UNWRITTEN_RECEIPTS,
 } from '../limits';
 import { orderKey } from '../clock';
-import type { OrderClock } from '../order-clock';
+import type { OrderClock } from './order-clock';
 import { readEntity, writeEntity } from '../occi/entity-store';
 import type { Entity, Path } from '../occi/model';
 import type { Registry } from '../occi/registry';

@@ -3,7 +3,7 @@ import { queueSend } from '@cmbs/shared/broker/queue';
 import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
 import { checkMessage } from '@cmbs/shared/broker/message';
 import { layerMixin, MEMBER_KIND, MESSAGE, MESSAGE_KIND } from '@cmbs/shared/broker/cmbs';
-import { OrderClock } from '@cmbs/shared/order-clock';
+import { OrderClock } from '@cmbs/shared/broker/order-clock';
 import { newId, systemClock, toCmbsError, type JsonObject } from '@cmbs/shared';
 import { Categories } from '@cmbs/shared/occi/categories';
 import { writeEntity } from '@cmbs/shared/occi/entity-store';

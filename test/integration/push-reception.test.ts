@@ -8,7 +8,7 @@ import {
   type Counters,
   type JsonObject,
 } from '@cmbs/shared';
-import { OrderClock } from '@cmbs/shared/order-clock';
+import { OrderClock } from '@cmbs/shared/broker/order-clock';
 import { MEMBER, MEMBER_KIND } from '@cmbs/shared/broker/cmbs';
 import { DESIRED } from '@cmbs/shared/broker/desired';
 import { Inbox } from '@cmbs/shared/broker/inbox';

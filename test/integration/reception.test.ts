@@ -1,6 +1,6 @@
 /** What a member takes: an inbox keeps to its limits however much comes at once, and each send counts once. */
 import { newId, silentCounters, silentLog, systemClock, type JsonObject } from '@cmbs/shared';
-import { OrderClock } from '@cmbs/shared/order-clock';
+import { OrderClock } from '@cmbs/shared/broker/order-clock';
 import { Execution } from '@cmbs/shared/broker/execution';
 import { Inbox, inboxOf, oldReceiptId } from '@cmbs/shared/broker/inbox';
 import { Learning } from '@cmbs/shared/broker/learning';

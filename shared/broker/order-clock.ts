@@ -2,10 +2,10 @@
  * What orders go by. The wall clock can be set back, also while a process is down, and then what comes later would go
  * first; an order clock never goes back. It can be ahead of the wall clock, so it tells no times to anybody.
  */
-import type { Clock } from './clock';
-import { ORDER_TIME_RESERVE_MS } from './limits';
-import type { Log } from './log';
-import type { Store } from './store/store';
+import type { Clock } from '../clock';
+import { ORDER_TIME_RESERVE_MS } from '../limits';
+import type { Log } from '../log';
+import type { Store } from '../store/store';
 
 const COLLECTION = 'clocks';
 const ID = 'order';
