@@ -294,7 +294,19 @@ export class Layers {
       const error = toCmbsError(thrown);
       if (error.code === 'internal') log.error('layer not opened', { member: member.path, layer, cause: thrown });
       counters.add('cmbs_layers_failed', { layer });
-      return { state: 'failed', reason: reasonOf(error), ...(isOutage(error) ? { isOutage: true } : {}) };
+      const reason = reasonOf(error);
+      const before = openings.observed.get(layer);
+      // Once, however often it is tried again.
+      if (before?.state !== 'failed' || before.reason !== reason) {
+        log.warn('layer not opened; trying again', {
+          member: member.path,
+          layer,
+          address,
+          reason,
+          cause: error.cause,
+        });
+      }
+      return { state: 'failed', reason, ...(isOutage(error) ? { isOutage: true } : {}) };
     }
   }
 

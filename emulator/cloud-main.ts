@@ -64,7 +64,7 @@ async function runFunction(name: string, port: number): Promise<void> {
     );
   }
   const environment = await environmentFor('8090');
-  readCloudConfig(environment); // what is wrong with it is told here, not at the first request
+  readCloudConfig(environment, (line) => process.stderr.write(`${line}\n`)); // what is wrong with it is told here, not at the first request
   // The framework would show a stack; it listens on all addresses.
   await assertFree(port).catch((cause: unknown) => {
     const why = isTaken(cause) ? 'something listens there already' : String(cause);

@@ -4,7 +4,8 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
+import { makeDirectory } from '@cmbs/shared/make-directory';
 import { dirname } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { newLocalKey } from '@cmbs/shared/link/local-identity';
@@ -125,7 +126,7 @@ export class LastingPart {
 
 /** A key for identity tokens where there is no Google account: made once, for this user only. */
 export function ensureLocalKey(file: string): string {
-  mkdirSync(dirname(file), { recursive: true });
+  makeDirectory(dirname(file));
   try {
     writeFileSync(file, newLocalKey(), { mode: 0o600, flag: 'wx' });
   } catch (error) {

@@ -28,7 +28,7 @@ import {
 import { writeResponse } from '@cmbs/functions/http-write';
 import { ANONYMOUS, type OcciRequest, type OcciResponse } from '@cmbs/functions/request';
 import { answer, answerError, type Refused } from '@cmbs/functions/respond';
-import { routeFor, routeNamed, type Route } from '@cmbs/functions/routes';
+import { bodyTooLarge, routeFor, routeNamed, type Route } from '@cmbs/functions/routes';
 import { serve } from '@cmbs/functions/serve';
 
 export interface GatewayOptions {
@@ -309,7 +309,7 @@ export class Gateway {
       };
       request = whole;
       if (body === undefined) {
-        throw new CmbsError('too_large', `A body has ${most} bytes at most.`);
+        throw bodyTooLarge(route, most);
       }
       response = path === METRICS ? await this.#metrics(whole) : await serve(route, whole, app);
     } catch (thrown) {

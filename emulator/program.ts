@@ -48,7 +48,7 @@ async function run(args: readonly string[], services: readonly ServiceModule[]):
   }
   const restarts = takeRestarts(process.env);
   const hasData = takeHasData(process.env);
-  const config = readConfig(process.env);
+  const config = readConfig(process.env, (line) => process.stderr.write(`${line}\n`));
   const log = stackLog(config.CMBS_LOG, (line) => process.stderr.write(line));
   if (hasData && !existsSync(join(config.CMBS_DATA_DIR, DATABASE_FILE))) {
     throw new CmbsError(

@@ -13,7 +13,7 @@ import { LargeAnswers } from './large-answers';
 import { ANONYMOUS, type OcciRequest, type OcciResponse } from './request';
 import { answer, answerError, type Refused } from './respond';
 import { currentRuntime, type Runtime } from './runtime';
-import type { Route } from './routes';
+import { bodyTooLarge, type Route } from './routes';
 import { serve } from './serve';
 
 const NO_BODY = Buffer.alloc(0);
@@ -100,7 +100,7 @@ async function answerTo(
   const { socket } = incoming;
   const most = route.maxBodyBytes ?? maxBodyBytes;
   const body = await bodyOf(incoming, most, head.signal);
-  if (body === undefined) throw new CmbsError('too_large', `A body has ${most} bytes at most.`);
+  if (body === undefined) throw bodyTooLarge(route, most);
   const fallback = `${socket.localAddress ?? 'localhost'}:${socket.localPort ?? 80}`;
   const request = {
     ...head,

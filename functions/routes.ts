@@ -144,6 +144,12 @@ export const ROUTES: readonly Route[] = [
   },
 ];
 
+/** A refusal that names the setting which decides, where one does. */
+export function bodyTooLarge(route: Pick<Route, 'maxBodyBytes'>, most: number): CmbsError {
+  const setting = route.maxBodyBytes === undefined ? ': CMBS_MAX_BODY_BYTES says how many' : '';
+  return new CmbsError('too_large', `A body has ${most} bytes at most${setting}.`);
+}
+
 const BY_NAME = new Map(ROUTES.map((route) => [route.name, route]));
 
 export function routeNamed(name: string): Route | undefined {

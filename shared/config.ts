@@ -342,7 +342,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 function read<S extends Readonly<Record<string, Setting>>>(
   settings: S,
   environment: Environment,
-): { readonly config: ConfigOf<S>; readonly problems: string[] } {
+): { readonly config: ConfigOf<S>; readonly problems: string[]; readonly notices: readonly string[] } {
   const problems: string[] = [];
   const values: Record<string, unknown> = {};
   for (const [name, { schema, fallback }] of Object.entries<Setting>(settings)) {
@@ -352,29 +352,36 @@ function read<S extends Readonly<Record<string, Setting>>>(
     if (result.success) values[name] = result.data;
     else problems.push(`${name}=${JSON.stringify(text)} ${result.error.issues[0]?.message ?? 'is not valid'}.`);
   }
+  const notices: string[] = [];
   for (const name of Object.keys(environment)) {
-    if (name.startsWith('CMBS_') && !Object.hasOwn(settings, name)) {
-      problems.push(`${name} is not a setting; see --help.`);
-    }
+    if (!name.startsWith('CMBS_') || Object.hasOwn(settings, name)) continue;
+    const isAnothers = Object.hasOwn(SETTINGS, name) || Object.hasOwn(CLOUD_SETTINGS, name);
+    if (isAnothers) notices.push(`${name} is a setting of another program of CMBS; it is ignored here.`);
+    else problems.push(`${name} is not a setting; see --help.`);
   }
-  return { config: values as ConfigOf<S>, problems };
+  return { config: values as ConfigOf<S>, problems, notices };
 }
 
+/** Told of what is odd about the environment and no mistake: one line each. */
+export type Notice = (line: string) => void;
+const nothing: Notice = () => undefined;
+
 /** Reads the environment of the local stack; throws {@link ConfigError}. */
-export function readConfig(environment: Environment): Config {
-  const { config, problems } = read(SETTINGS, environment);
+export function readConfig(environment: Environment, notice: Notice = nothing): Config {
+  const { config, problems, notices } = read(SETTINGS, environment);
   if (problems.length === 0 && config.CMBS_PUBLIC_URL === undefined && !LOOPBACK.test(config.CMBS_HOST)) {
     problems.push(
       `CMBS_HOST=${JSON.stringify(config.CMBS_HOST)} is not a loopback address, so CMBS_PUBLIC_URL is needed.`,
     );
   }
   if (problems.length > 0) throw new ConfigError(problems.join('\n'));
+  notices.forEach(notice);
   return config;
 }
 
 /** Reads the environment of a function or of the companion; throws {@link ConfigError}. */
-export function readCloudConfig(environment: Environment): CloudConfig {
-  const { config, problems } = read(CLOUD_SETTINGS, environment);
+export function readCloudConfig(environment: Environment, notice: Notice = nothing): CloudConfig {
+  const { config, problems, notices } = read(CLOUD_SETTINGS, environment);
   const isSet = (name: string): boolean => (environment[name] ?? '') !== '';
   const emulators = { firestore: isSet('FIRESTORE_EMULATOR_HOST'), pubsub: isSet('PUBSUB_EMULATOR_HOST') };
   const isEmulated = emulators.firestore && emulators.pubsub;
@@ -404,6 +411,7 @@ export function readCloudConfig(environment: Environment): CloudConfig {
     }
   }
   if (problems.length > 0) throw new ConfigError(problems.join('\n'));
+  notices.forEach(notice);
   return {
     ...config,
     GOOGLE_CLOUD_PROJECT: config.GOOGLE_CLOUD_PROJECT ?? 'demo-cmbs',

@@ -142,7 +142,6 @@ export class BoundSocket<S extends Receiving> {
       inner?.close();
       await free(server, name, environment);
       const shown = bindError(address, error);
-      environment.log.warn('bind failed', { address: address.text, reason: shown.message, cause: error });
       throw shown;
     }
   }

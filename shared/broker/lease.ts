@@ -90,6 +90,8 @@ export async function acquireLease(options: LeaseOptions, signal: AbortSignal): 
         return isFree || isOver ? { epoch: take(tx, options, lease) } : { mark };
       });
       if (taken.epoch !== undefined) return new HeldLease(options, taken.epoch, started, monotonic);
+      if (seen === undefined)
+        log.info('standing by: another companion holds the shard', { event: 'standby', shard });
       // What a slow look found may have been renewed while it was under way, so it counts from its end.
       if (seen?.mark !== taken.mark) seen = { mark: taken.mark, since: monotonic() };
       const leftMs = Math.max(0, LEASE_TTL_MS - (monotonic() - seen.since));

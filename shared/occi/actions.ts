@@ -122,9 +122,15 @@ export function resolve(
   });
   if (id === undefined) {
     const terms = offered.map((one) => splitCategoryId(one)?.term ?? one).join(', ');
+    const adding = registry.all.flatMap((one) =>
+      one.class === 'mixin' && one.actions.some((action) => splitCategoryId(action)?.term === term)
+        ? [categoryId(one)]
+        : [],
+    );
+    const more = adding.length === 0 ? '' : ` The mixin ${adding.slice(0, 3).join(' or ')} adds it.`;
     throw new CmbsError(
       'bad_action',
-      `There is no action ${JSON.stringify(term)} here; offered are: ${terms || 'none'}.`,
+      `There is no action ${JSON.stringify(term.slice(0, 100))} here; offered are: ${terms || 'none'}.${more}`,
     );
   }
   if (input.id !== undefined && input.id !== id) {

@@ -103,7 +103,7 @@ export function attributeSpecs(
       }
       if (!ATTRIBUTE_NAME.test(name) || name.length > MAX_NAME_LENGTH) {
         throw badRequest(
-          `${JSON.stringify(name)} is not an attribute name: use letters, digits, "_", "-" and dots.`,
+          `${JSON.stringify(name)} is not an attribute name: use a–z, A–Z, 0–9, "_", "-" and dots.`,
         );
       }
       if (name.startsWith('occi.core.'))
@@ -119,7 +119,7 @@ export function attributeSpecs(
 
 export function checkIdentity(input: { readonly term: string; readonly scheme: string }): void {
   if (!TERM.test(input.term) || input.term.length > MAX_NAME_LENGTH) {
-    throw badRequest(`${JSON.stringify(input.term)} is not a term: use letters, digits, "_", "." and "-".`);
+    throw badRequest(`${JSON.stringify(input.term)} is not a term: use a–z, A–Z, 0–9, "_", "." and "-".`);
   }
   if (!SCHEME.test(input.scheme) || input.scheme.length > MAX_PATH_LENGTH) {
     throw badRequest(`${JSON.stringify(input.scheme)} is not a scheme: it is a URI that ends with "#".`);

@@ -129,8 +129,11 @@ export class Entities {
 
   async read(path: Path): Promise<StoredEntity> {
     const stored = await this.find(path);
-    if (stored === undefined) throw new CmbsError('not_found', `There is nothing at ${path}.`);
-    return stored;
+    if (stored !== undefined) return stored;
+    const { registry } = await this.categories.current();
+    const isCollection = registry.at(`${path}/`) !== undefined || (await this.hasBelow(`${path}/`, registry));
+    const advice = isCollection ? ` The collection is at ${path}/, with a slash at the end.` : '';
+    throw new CmbsError('not_found', `There is nothing at ${path}.${advice}`);
   }
 
   /** What a rendering shows of it: links, applicable actions, kinds of the ends. As long as nothing changes, the same. */

@@ -5,6 +5,7 @@
 import { badRequest, type CmbsError } from '../errors';
 import { isJsonObject, type Json, type JsonObject } from '../json';
 import { MAX_JSON_DEPTH } from '../limits';
+import { jsonErrorAt } from './json-error';
 import { nestsWithin, sourceOf } from './json-source';
 import { CORE_TITLE, splitCategoryId, type CategoryClass } from './model';
 import {
@@ -34,7 +35,10 @@ export function parseJsonBody(body: Buffer, dialect: Dialect): Payload {
   try {
     value = JSON.parse(text) as Json;
   } catch (cause) {
-    throw badRequest('The body is not valid JSON; correct it, or name its real type in Content-Type.', { cause });
+    const where = placeOfError(text);
+    throw badRequest(`The body is not valid JSON${where}; correct it, or name its real type in Content-Type.`, {
+      cause,
+    });
   }
   if (isJsonObject(value)) return new BodyReader(text, value, dialect).read();
   if (!Array.isArray(value)) throw badRequest('The body has to be a JSON object or a list of locations.');
@@ -44,6 +48,12 @@ export function parseJsonBody(body: Buffer, dialect: Dialect): Payload {
     locations: strings(value, 'the body'),
     keys: new Set(['locations']),
   };
+}
+
+/** Where the text stops being JSON, as an editor counts. */
+function placeOfError(text: string): string {
+  const before = text.slice(0, jsonErrorAt(text));
+  return ` at line ${before.split('\n').length}, column ${before.length - before.lastIndexOf('\n')}`;
 }
 
 /** Keys that only an entity has at the top; `kind` is one in any company, these where no collection stands beside. */

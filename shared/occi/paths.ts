@@ -35,7 +35,7 @@ function checkSegment(segment: string): void {
   const forbidden = segment === '.' || segment === '..' || /^__.*__$/.test(segment);
   if (!SEGMENT.test(segment) || segment.length > MAX_NAME_LENGTH || forbidden) {
     throw badRequest(
-      `${JSON.stringify(segment.slice(0, 80))} cannot be part of a path: use letters, digits and ._~-:@, at most ${MAX_NAME_LENGTH}.`,
+      `${JSON.stringify(segment.slice(0, 80))} cannot be part of a path: use a–z, A–Z, 0–9 and ._~-:@, at most ${MAX_NAME_LENGTH}.`,
     );
   }
 }

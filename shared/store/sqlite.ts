@@ -1,6 +1,6 @@
 /** Opens the embedded store: one SQLite file in the data directory, one process (DESIGN decisions 10 and 17). */
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { makeDirectory } from '../make-directory';
 import { type Clock } from '../clock';
 import { CmbsError } from '../errors';
 import { WAL_SIZE_LIMIT } from '../limits';
@@ -41,7 +41,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
   let tables: Tables | undefined;
   let record: AcknowledgedRecord | undefined;
   try {
-    mkdirSync(directory, { recursive: true });
+    makeDirectory(directory);
     lock = lockDirectory(directory);
     tables = new Tables(openDatabase({ directory, migrations, maxPages, log, acceptDataLoss }));
     tables.prepareLog(WAL_SIZE_LIMIT);

@@ -2,14 +2,14 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { copyFileSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { copyFileSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { DatabaseSync } from '@photostructure/sqlite';
 import { cleanEnvironment } from '@cmbs/emulator/child-stack';
 import { VERSION } from '@cmbs/shared';
 import { SETTINGS } from '@cmbs/shared/config';
-import { Bench, messageBody, must } from './durability-support';
+import { ask, Bench, freeAddresses, messageBody, must } from './durability-support';
 import { PATIENCE_MS } from '../patience';
 
 const bench = new Bench();
@@ -166,3 +166,56 @@ it.each([
     expect(dataOf(directory)).toEqual(before);
   },
 );
+
+describe('a place where nothing can be', () => {
+  it('is told at once when the data directory cannot be made', async () => {
+    for (const directory of ['/proc/1/nothing/here', '/dev/null/data']) {
+      const ran = await run([], { PORT: '0', CMBS_DATA_DIR: directory });
+      expect([ran.code, ran.err]).toEqual([
+        1,
+        expect.stringContaining(`The data directory ${directory} cannot be used`),
+      ]);
+    }
+  });
+});
+
+it('an old Node.js is told in one sentence', async () => {
+  const old = join(bench.directory(), 'old.cjs');
+  writeFileSync(old, "Object.defineProperty(process.versions, 'node', { value: '18.19.0' });");
+  const check = join(__dirname, '..', '..', 'emulator', 'check-node.cjs');
+  const ran = await new Promise<Ran>((resolve) => {
+    const child = execFile(process.execPath, ['-r', old, check], (_error, out, err) =>
+      resolve({ code: child.exitCode, out, err }),
+    );
+  });
+  expect(ran).toEqual({
+    code: 1,
+    out: '',
+    err: 'CMBS needs Node.js 20.20 or newer, and this is 18.19.0: install a newer one.\n',
+  });
+  const { scripts } = JSON.parse(readFileSync(join(__dirname, '..', '..', 'package.json'), 'utf8')) as {
+    readonly scripts: Readonly<Record<string, string>>;
+  };
+  expect(scripts.start).toMatch(/^node emulator\/check-node\.cjs && /);
+});
+
+it('a socket that cannot be opened is one line in the log, however often it is tried', async () => {
+  const [address = ''] = await freeAddresses(1);
+  const other = createServer().listen(Number(address.slice(address.lastIndexOf(':') + 1)), '127.0.0.1');
+  await once(other, 'listening');
+  const stack = await bench.start({ directory: bench.directory(), settings: { CMBS_LOG: 'info' } });
+  try {
+    const body = {
+      kind: 'http://houssem.org/cmbs#member',
+      attributes: { cmbs: { member: { l1_socket: address } } },
+    };
+    await must('PUT', `${stack.url}/cmbs/member/m`, { body });
+    for (let time = 0; time < 3; time += 1) {
+      expect((await ask('POST', `${stack.url}/cmbs/member/m?action=start_l1`)).status).toBe(409);
+    }
+    const told = stack.lines.filter((line) => line.includes(address));
+    expect(told).toEqual([expect.stringContaining('layer not opened')]);
+  } finally {
+    other.close();
+  }
+});

@@ -131,7 +131,6 @@ describe("the configuration of the cloud's parts", () => {
     ['no project', PUBLIC, 'GOOGLE_CLOUD_PROJECT is needed'],
     ['one emulator', { ...PUBLIC, PUBSUB_EMULATOR_HOST: 'x:1' }, 'set both or none'],
     ['no public URL', EMULATED, 'CMBS_PUBLIC_URL is needed'],
-    ['a data directory', { ...EMULATED, ...PUBLIC, CMBS_DATA_DIR: '.cmbs' }, 'CMBS_DATA_DIR is not a setting'],
     ['push without URL', { ...EMULATED, ...PUBLIC, CMBS_TOPIC_DELIVERY: 'push' }, 'needs CMBS_PUSH_URL'],
     [
       'push without account',
@@ -149,5 +148,20 @@ describe("the configuration of the cloud's parts", () => {
     ['a control endpoint for all', { ...EMULATED, ...PUBLIC, CMBS_CONTROL_HOST: '0.0.0.0' }, 'CMBS_CONTROL_URL'],
   ])('refuses %s', (_, environment, why) => {
     expect(problems(environment, readCloudConfig)).toContain(why);
+  });
+});
+
+describe('a variable of another program of ours', () => {
+  it('is told and ignored', () => {
+    const notices: string[] = [];
+    const emulated = {
+      FIRESTORE_EMULATOR_HOST: '127.0.0.1:1',
+      PUBSUB_EMULATOR_HOST: '127.0.0.1:2',
+      CMBS_PUBLIC_URL: 'http://127.0.0.1:3',
+    };
+    readCloudConfig({ ...emulated, CMBS_DATA_DIR: '.cmbs' }, (line) => notices.push(line));
+    expect(notices).toEqual(['CMBS_DATA_DIR is a setting of another program of CMBS; it is ignored here.']);
+    readConfig({ CMBS_SHARD: 'main' }, (line) => notices.push(line));
+    expect(notices).toHaveLength(2);
   });
 });

@@ -1,16 +1,7 @@
 /** Copies of a database file, whole at one point in time whoever writes to it meanwhile. */
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  mkdtempSync,
-  openSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
+import { closeSync, existsSync, fsyncSync, mkdtempSync, openSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { makeDirectory } from '../../make-directory';
 import { DatabaseSync } from '@photostructure/sqlite';
 import { CmbsError } from '../../errors';
 import { DATABASE_BUSY_MS } from '../../limits';
@@ -57,7 +48,7 @@ export function backupDirectory(source: string, target: string): void {
   if (existsSync(target)) {
     throw new CmbsError('conflict', `${target} exists already; name a directory that does not.`);
   }
-  mkdirSync(dirname(resolve(target)), { recursive: true });
+  makeDirectory(dirname(resolve(target)));
   const partial = mkdtempSync(`${resolve(target)}.partial-`);
   try {
     copyDatabase(database, join(partial, 'cmbs.db'));
