@@ -105,8 +105,14 @@ export class Forwarding {
       ...(message.orderingKey === undefined ? {} : { orderingKey: message.orderingKey }),
       sender: senderOf(message),
     };
-    // Refused, the message stays with who passed it here and comes again.
-    await refuseWhereFull(store, addressesOf(layer, receivers), queueLimit);
+    try {
+      // Refused, the message stays with the member that passed it here and comes again.
+      await refuseWhereFull(store, addressesOf(layer, receivers), queueLimit);
+    } catch (error) {
+      const seen = await store.getAll(FORWARDED, seenIds);
+      if (seen.some((doc) => doc !== undefined)) return 'duplicate';
+      throw error;
+    }
     return store.transact(async (tx) => {
       if ((await tx.getAll(FORWARDED, seenIds)).some((seen) => seen !== undefined)) return 'duplicate';
       tx.put(FORWARDED, seenIds[0], {}, { expiresAt: now + RECEIPT_TTL_MS });

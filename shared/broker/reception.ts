@@ -97,7 +97,7 @@ export class Reception {
           parent: trace,
           attributes: { 'messaging.message.id': message.id, 'messaging.destination.name': member.path },
         },
-        () => this.#take(member, layer, message, durably),
+        () => this.#takeOnce(member, layer, message, durably),
       );
     } catch (thrown) {
       outcome = toCmbsError(thrown).code;
@@ -115,6 +115,40 @@ export class Reception {
         trace,
       });
     }
+  }
+
+  /**
+   * Takes a message, or answers as before when its receipt is there: its sender, which does not know that, must not be
+   * told of a full inbox. The receipt is looked for only when the message is refused, so that others cost nothing more.
+   */
+  async #takeOnce(
+    member: Entity,
+    layer: Layer,
+    message: WireMessage,
+    durably: boolean,
+  ): Promise<string | undefined> {
+    try {
+      return await this.#take(member, layer, message, durably);
+    } catch (thrown) {
+      const earlier = isRefusal(toCmbsError(thrown)) ? await this.#earlierReceipt(member, message) : undefined;
+      if (earlier === undefined) throw thrown;
+      const call = message.executable ? parseCall(contentOf(message)) : undefined;
+      return call === undefined
+        ? undefined
+        : this.#answerAgain(call, earlier.receipt, `${member.id}/${earlier.id}`);
+    }
+  }
+
+  async #earlierReceipt(
+    member: Entity,
+    message: WireMessage,
+  ): Promise<{ readonly id: string; readonly receipt: Receipt } | undefined> {
+    const sendId = message.transfer.send_id;
+    if (sendId === undefined) return undefined;
+    const id = receiptId(message, sendId);
+    const docs = await this.#context.store.getAll(inboxOf(member.id), await this.#idsOf(message, id));
+    const doc = docs.find((one) => one !== undefined);
+    return doc === undefined ? undefined : { id, receipt: receiptOf(doc) };
   }
 
   async #take(member: Entity, layer: Layer, message: WireMessage, durably: boolean): Promise<string | undefined> {
@@ -351,16 +385,29 @@ export class Reception {
       this.#rooms.grew(inbox, Buffer.byteLength(JSON.stringify({ answer })));
       return answer;
     }
-    if (earlier.answer !== undefined) return earlier.answer;
-    const meanwhile = this.#execution.underWay(runId);
-    if (meanwhile !== undefined) return meanwhile;
-    return JSON.stringify(
-      answerOf(call, new Fault(FAULT.outcomeUnknown, 'The outcome of this call is unknown; it is not run again.')),
+    return this.#answerAgain(call, earlier, runId);
+  }
+
+  /** The answer of a call that came before. */
+  async #answerAgain(call: Call, { answer }: Receipt, runId: string): Promise<string> {
+    return (
+      answer ??
+      (await this.#execution.underWay(runId)) ??
+      JSON.stringify(
+        answerOf(
+          call,
+          new Fault(FAULT.outcomeUnknown, 'The outcome of this call is unknown; it is not run again.'),
+        ),
+      )
     );
   }
 }
 
 const isExpired = ({ expiresAt }: WireMessage, now: number): boolean => expiresAt !== null && expiresAt <= now;
+
+/** What is refused for want of room may have been taken while there was some. */
+const isRefusal = ({ code }: CmbsError): boolean =>
+  code === 'queue_full' || code === 'storage_full' || code === 'too_large';
 
 /** Looks like one; {@link Learning} reads it. */
 function isDescription(content: unknown): boolean {
