@@ -5,7 +5,7 @@
 import { CmbsError, isJsonObject, type Json, type JsonObject } from '@cmbs/shared';
 import type { TopicLayer } from '@cmbs/shared/bus/bus';
 import { isLocal, socketOf, wants } from '@cmbs/shared/broker/member';
-import { membersNamed } from '@cmbs/shared/broker/provenance';
+import { membersNamed } from '@cmbs/shared/broker/references';
 import { MESSAGES } from '@cmbs/shared/broker/cmbs';
 import { oldReceiptId, receiptId } from '@cmbs/shared/broker/inbox';
 import { checkSize } from '@cmbs/shared/broker/message-rules';
@@ -68,7 +68,7 @@ export class Forwarding {
     const visited = new Set([...hops, here].map((hop) => hop.slice(hop.indexOf('/') + 1)));
     const known = [...members.all()];
     const chosen =
-      layer === 'l4' ? new Set(message.providers.flatMap((one) => membersNamed(known, one))) : undefined;
+      layer === 'l4' ? new Set(message.providers.flatMap((one) => membersNamed(known, one, uriOf))) : undefined;
     const isListed = (one: Entity): boolean =>
       chosen === undefined || message.providers.length === 0 || chosen.has(one);
     const onward = known.filter(

@@ -112,13 +112,13 @@ export class Receiver {
 
   /** The reply's own text: who the receiver is, whom it knows, and what a call answered. */
   #replyOf(member: Entity, answer: string | undefined): string {
-    const { members, deployment } = this.#environment;
+    const { members, deployment, uriOf } = this.#environment;
     let prefix = this.#replyPrefix.get(member.path);
     if (prefix?.version !== members.version) {
       const head = JSON.stringify({
         member_description: describe(member),
         sockets_l1: members.l1Sockets().slice(0, MAX_SOCKETS_LISTED),
-        transfer: { v: 1, origin: { deployment, revision: member.updatedAt } },
+        transfer: { v: 1, origin: { deployment, revision: member.updatedAt, uri: uriOf(member.path) } },
       }).slice(0, -1);
       prefix = { version: members.version, text: head };
       this.#replyPrefix.set(member.path, prefix);

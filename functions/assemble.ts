@@ -74,14 +74,16 @@ export function assemble(engines: Engines, config: AppConfig): App {
     queueLimit: config.CMBS_QUEUE_LIMIT,
     ports: { hosts: engines.memberHosts ?? ['127.0.0.1'], ranges: config.CMBS_PORT_RANGE },
     categories: current,
-    publishing: { bus, counters, deployment, uriOf },
+    uriOf,
+    publishing: { bus, counters, deployment },
   };
   const extensions = extensionsOf(config.CMBS_EXTENSIONS, broker);
   const categories = new Categories(store, extensions, engines.freshness);
   ring.categories = categories;
   const entities = new Entities({ store, categories, clock, newId });
   const { CMBS_DISCOVERY: discovery, CMBS_INBOX_LIMIT: inboxLimit, CMBS_INBOX_BYTES: inboxBytes } = config;
-  const context = { store, categories, clock, order, newId, log, counters, discovery, inboxLimit, inboxBytes };
+  const base = { store, categories, clock, order, newId, log, counters, uriOf };
+  const context = { ...base, discovery, inboxLimit, inboxBytes };
   return {
     categories,
     entities,

@@ -2,7 +2,6 @@
  * Stores the members that peers describe (layers.md, L1 on the wire), and follows what known ones say of themselves
  * ({@link judge}). Members that were only told of share a bound; those of them that are not used leave first.
  */
-import { z } from 'zod';
 import { MAX_RECEIVERS, MAX_STRANGERS, MAX_STRANGERS_CHARS } from '../limits';
 import { deleteEntity, ENTITIES, readEntity, TARGET_FIELD, writeEntity } from '../occi/entity-store';
 import type { Entity, Path } from '../occi/model';
@@ -21,6 +20,7 @@ import {
   type Evidence,
   type Origin,
 } from './provenance';
+import { originSchema } from './message-rules';
 import { isAwaited } from './send';
 
 /** Earlier releases kept here which deployment described a member last. */
@@ -82,8 +82,6 @@ interface InUse {
 const CHOICES = 4;
 /** Milliseconds for which a member that was found in use is not chosen again. */
 const IN_USE_MS = 60_000;
-
-const originSchema = z.looseObject({ deployment: z.string(), revision: z.number() });
 
 export class Learning {
   readonly #context: LearningContext;
@@ -253,9 +251,9 @@ export class Learning {
 /** A revision is the time of a change. One that lies ahead counts as now, so that the next true one is later. */
 function originOf(claimed: unknown, now: number): Origin | undefined {
   const origin = originSchema.safeParse(claimed).data;
-  return origin === undefined
-    ? undefined
-    : { deployment: origin.deployment, revision: Math.min(origin.revision, now) };
+  if (origin === undefined) return undefined;
+  const { deployment, revision, uri } = origin;
+  return { deployment, revision: Math.min(revision, now), ...(uri === undefined ? {} : { uri }) };
 }
 
 /** What removes a member that nobody uses; undefined for one that is in use, or no stranger any more. */

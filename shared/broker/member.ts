@@ -39,29 +39,19 @@ export function wants(member: Entity, topics: readonly string[]): boolean {
   return topics.some((topic) => patterns.some((pattern) => topicMatches(pattern, parseTopic(topic))));
 }
 
-/** Whether a reference is this member's id, path or URI. */
-export function isIdentified({ id, path }: Entity, reference: string): boolean {
-  return reference === id || reference === path || (reference.includes('://') && reference.endsWith(path));
-}
-
-/** Whether a reference (id, URI, path or title) may mean this member. */
-export function isNamed(member: Entity, reference: string): boolean {
-  return isIdentified(member, reference) || reference === member.attributes[CORE_TITLE];
-}
-
-type Reader = Pick<Store, 'query' | 'get' | 'getAll'>;
+export type MemberReader = Pick<Store, 'query' | 'get' | 'getAll'>;
 
 /** Every known member, local and remote. */
-export async function allMembers(reader: Reader): Promise<readonly Entity[]> {
+export async function allMembers(reader: MemberReader): Promise<readonly Entity[]> {
   return membersWhere(reader, []);
 }
 
-export async function localMembers(reader: Reader): Promise<readonly Entity[]> {
+export async function localMembers(reader: MemberReader): Promise<readonly Entity[]> {
   return membersWhere(reader, [{ field: attributeField(MEMBER.local), value: 'true' }]);
 }
 
 async function membersWhere(
-  reader: Reader,
+  reader: MemberReader,
   where: readonly { readonly field: string; readonly value: string }[],
 ): Promise<readonly Entity[]> {
   const members: Entity[] = [];
@@ -77,26 +67,6 @@ async function membersWhere(
     after = page.next;
   } while (after !== undefined);
   return members;
-}
-
-/** The local member that acts: the named one, or the only one (layers.md, Messages). */
-export async function actingMember(reader: Reader, from: string | undefined): Promise<Entity> {
-  const local = await localMembers(reader);
-  if (from !== undefined) {
-    const named = local.filter((member) => isNamed(member, from));
-    if (named.length === 1) return named[0] as Entity;
-    throw new CmbsError(
-      'bad_attribute',
-      `"from" names ${named.length === 0 ? 'no' : 'several'} local members: ${from}.`,
-    );
-  }
-  if (local.length === 1) return local[0] as Entity;
-  if (local.length === 0)
-    throw new CmbsError('conflict', 'There is no local member here that could send; create one.');
-  throw new CmbsError(
-    'bad_request',
-    'There are several local members here; say which one acts with the attribute "from".',
-  );
 }
 
 /** Checks beyond the categories, for the provider. */

@@ -8,9 +8,10 @@ import type { ActionCall, ActionOutcome, Provider } from '../occi/provider';
 import type { Transaction } from '../store/store';
 import { DEAD_LETTER_MIXIN, FROM, MEMBER_KIND, MESSAGE } from './cmbs';
 import { LAYERS, type Layer } from './layers';
-import { actingMember, isLocal } from './member';
+import { isLocal } from './member';
 import { layerOf, prepareMessage, whyNotSent } from './message';
 import type { BrokerOptions } from './options';
+import { actingMember } from './references';
 import { deleteSend, readSend } from './send';
 import { asEntity, Sends } from './sends';
 import { verbOf } from './verbs';
@@ -26,7 +27,7 @@ async function cancelling(tx: Transaction, message: Entity): Promise<() => void>
 }
 
 export function messageProvider(options: BrokerOptions): Provider {
-  const { store, newId, link } = options;
+  const { store, newId, link, uriOf } = options;
   const sends = new Sends(options);
 
   const idempotencyOf = (call: ActionCall): { idempotent?: IdempotentRequest } =>
@@ -60,7 +61,7 @@ export function messageProvider(options: BrokerOptions): Provider {
   }
 
   async function execute(call: ActionCall): Promise<ActionOutcome> {
-    const actor = await actingMember(store, from(call));
+    const actor = await actingMember(store, from(call), uriOf);
     const { idempotencyKey } = call;
     const runId = idempotencyKey === undefined ? newId() : fingerprint(call.identity.name, idempotencyKey);
     const { outcome } = await link.perform(

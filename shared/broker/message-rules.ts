@@ -17,7 +17,11 @@ const list = z
   .optional();
 
 /** Whose word a description is. */
-export const originSchema = z.looseObject({ deployment: z.string().max(255), revision: z.number() });
+export const originSchema = z.looseObject({
+  deployment: z.string().max(255),
+  revision: z.number(),
+  uri: z.string().max(MAX_TEXT).optional(),
+});
 
 const transferSchema = z.looseObject({
   v: z.number(),

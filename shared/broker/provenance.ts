@@ -8,7 +8,7 @@ import { isJsonObject, type JsonObject } from '../json';
 import type { Entity } from '../occi/model';
 import { MEMBER } from './cmbs';
 import { LAYERS } from './layers';
-import { DESCRIBED, isIdentified, isLocal, isNamed, socketOf, type Description } from './member';
+import { DESCRIBED, isLocal, socketOf, type Description } from './member';
 import type { Transfer } from './wire';
 
 export type Origin = NonNullable<Transfer['origin']>;
@@ -21,6 +21,8 @@ export interface Provenance {
   readonly deployment?: string;
   /** Milliseconds since the epoch of the change that the description shows, by the clock there. */
   readonly revision?: number;
+  /** The member's own URI, where the description gave it. */
+  readonly uri?: string | undefined;
   /** The address at which the member answered first, where the description names others only. */
   readonly reachedAt?: string;
 }
@@ -52,21 +54,6 @@ export function isStranger(member: Entity): boolean {
   return !isLocal(member) && provenanceOf(member)?.isVerified === false;
 }
 
-/**
- * The members that a reference means: the one with that id, path or URI; where there is none, those with that title, of
- * which strangers do not count beside others. Several are to be refused: `SEVERAL_NAMED` says so.
- */
-export function membersNamed(members: readonly Entity[], reference: string): readonly Entity[] {
-  const named = members.filter((member) => isNamed(member, reference));
-  if (named.length < 2) return named;
-  const exact = named.filter((member) => isIdentified(member, reference));
-  if (exact.length > 0) return exact;
-  const known = named.filter((member) => !isStranger(member));
-  return known.length > 0 ? known : named;
-}
-
-export const SEVERAL_NAMED = 'several members have this title; name one by its id or path';
-
 export type Verdict =
   /** It says nothing new, or nothing that counts. */
   | 'nothing'
@@ -91,10 +78,12 @@ export function judge(
     return isSame || socketOf(known, 'l1') === described.attributes[MEMBER.socket('l1')] ? 'nothing' : 'conflict';
   }
   if (asked === undefined) return isSame ? 'nothing' : 'ask';
-  const { isVerified, deployment, revision = -Infinity, reachedAt } = provenance;
+  const { isVerified, deployment, revision = -Infinity, uri, reachedAt } = provenance;
   if (asked === reachedAt || hasSocket(known.attributes, asked)) {
     if (!isVerified) return 'take';
-    if (isSame) return 'nothing';
+    // A deployment may have another public base since.
+    const isMoved = origin?.uri !== undefined && origin.uri !== uri && origin.deployment === deployment;
+    if (isSame) return isMoved ? 'take' : 'nothing';
     if (deployment !== undefined && deployment !== origin?.deployment) return 'conflict';
     return origin !== undefined && origin.revision <= revision ? 'nothing' : 'take';
   }

@@ -11,9 +11,9 @@ import type { Store } from '../store/store';
 import { MESSAGE } from './cmbs';
 import { DESIRED, startedLayers } from './desired';
 import type { Layer } from './layers';
-import { actingMember, allMembers, isLocal, socketOf, wants } from './member';
+import { allMembers, isLocal, socketOf, wants } from './member';
 import { checkMessage, deliveryState, expiryOf, providersOf, topicsOf, whyNotSent } from './message';
-import { membersNamed, SEVERAL_NAMED } from './provenance';
+import { actingMember, membersNamed, SEVERAL_NAMED, type UriOf } from './references';
 import { addressesOf, nextSequence, readSend, refuseWhereFull, writeSend, type Receiver, type Send } from './send';
 
 export interface QueueOptions {
@@ -21,6 +21,7 @@ export interface QueueOptions {
   readonly clock: Clock;
   readonly newId: NewId;
   readonly order: OrderClock;
+  readonly uriOf: UriOf;
   /** Sends queued for one address, or for the topic bus on one layer, at most. */
   readonly queueLimit: number;
 }
@@ -68,9 +69,10 @@ const meaningless = (message: string): CmbsError => new CmbsError('bad_request',
 function namedBy(
   references: readonly string[],
   members: readonly Entity[],
+  uriOf: UriOf,
 ): readonly { readonly reference: string; readonly member?: Entity; readonly why?: string }[] {
   const found = [...new Set(references)].map((reference) => {
-    const named = membersNamed(members, reference);
+    const named = membersNamed(members, reference, uriOf);
     const [member] = named;
     if (member === undefined) return { reference, why: 'no such member is known' };
     return named.length === 1 ? { reference, member } : { reference, why: SEVERAL_NAMED };
@@ -93,6 +95,7 @@ export function receiversOf(
   layer: Layer,
   from: Entity,
   members: readonly Entity[],
+  uriOf: UriOf,
   now: number,
 ): readonly Receiver[] {
   const others = members.filter(({ path }) => path !== from.path);
@@ -114,7 +117,7 @@ export function receiversOf(
         return open({ name: member.path, via: 'broadcast', address });
       });
     case 'l31': {
-      const providers = namedBy(providersOf(message), members);
+      const providers = namedBy(providersOf(message), members, uriOf);
       if (providers.length === 0)
         throw meaningless(`A message on l31 needs ${MESSAGE.providers}: who receives it.`);
       return providers.map(({ reference, member, why = '' }) =>
@@ -124,7 +127,7 @@ export function receiversOf(
     case 'l32':
     case 'l4': {
       const topics = [...new Set(topicsOf(message))];
-      const listed = layer === 'l4' ? namedBy(providersOf(message), members) : [];
+      const listed = layer === 'l4' ? namedBy(providersOf(message), members, uriOf) : [];
       if (topics.length === 0 && listed.length === 0) {
         const needed = layer === 'l4' ? `${MESSAGE.topics} or ${MESSAGE.providers}` : MESSAGE.topics;
         throw meaningless(`A message on ${layer} needs ${needed}: nobody would get it.`);
@@ -155,11 +158,12 @@ async function subscribersOf(
   message: Entity,
   layer: Layer,
   members: readonly Entity[],
+  uriOf: UriOf,
 ): Promise<number> {
   const topics = topicsOf(message);
   if ((layer !== 'l32' && layer !== 'l4') || topics.length === 0) return 0;
   const providers = layer === 'l4' ? providersOf(message) : [];
-  const listed = new Set(providers.flatMap((provider) => membersNamed(members, provider)));
+  const listed = new Set(providers.flatMap((provider) => membersNamed(members, provider, uriOf)));
   const wanting = members.filter(
     (member) => isLocal(member) && (providers.length === 0 || listed.has(member)) && wants(member, topics),
   );
@@ -183,11 +187,11 @@ export interface Sending {
 /** Reads what does not have to be of the same moment as the message. @throws CmbsError when no member can act */
 export async function beginSend(
   { layer, from, trace }: Pick<QueueRequest, 'layer' | 'from' | 'trace'>,
-  { store, newId }: Pick<QueueOptions, 'store' | 'newId'>,
+  { store, newId, uriOf }: Pick<QueueOptions, 'store' | 'newId' | 'uriOf'>,
 ): Promise<Sending> {
   return {
     layer,
-    from: await actingMember(store, from),
+    from: await actingMember(store, from, uriOf),
     members: layer === 'l1' ? [] : await allMembers(store),
     id: newId(),
     sequence: nextSequence(),
@@ -199,7 +203,13 @@ export async function beginSend(
 export async function sendFor(
   message: Entity,
   { layer, from, members, id, sequence, trace }: Sending,
-  { store, clock, order, queueLimit }: Pick<QueueOptions, 'store' | 'clock' | 'order' | 'queueLimit'>,
+  {
+    store,
+    clock,
+    order,
+    uriOf,
+    queueLimit,
+  }: Pick<QueueOptions, 'store' | 'clock' | 'order' | 'uriOf' | 'queueLimit'>,
 ): Promise<Send> {
   const why = whyNotSent(message, layer);
   if (why !== undefined) throw new CmbsError('conflict', `${message.path} cannot be sent on ${layer}: ${why}.`);
@@ -209,7 +219,7 @@ export async function sendFor(
   if (expiryOf(message, now) <= now) {
     throw new CmbsError('conflict', `${message.path} has expired; give it a later ${MESSAGE.expiresAt} first.`);
   }
-  const receivers = receiversOf(message, layer, from, members, now);
+  const receivers = receiversOf(message, layer, from, members, uriOf, now);
   if (receivers.length > MAX_RECEIVERS) {
     throw new CmbsError(
       'too_large',
@@ -229,7 +239,7 @@ export async function sendFor(
     sequence,
     expiresAt: expiryOf(message, now),
     receivers,
-    subscribers: await subscribersOf(store, message, layer, members),
+    subscribers: await subscribersOf(store, message, layer, members, uriOf),
     bytes,
     ...(trace === undefined ? {} : { trace }),
     ...(receivers.some(({ via }) => via === 'bus') ? orderingKeyOf(message) : {}),

@@ -27,9 +27,10 @@ import { inboxOf, oldReceiptId, receiptId, receiptOf, receiptOptions, receiptVal
 import { InboxRooms, type InboxLimits, type Place } from './inbox-room';
 import type { Layer } from './layers';
 import type { Learning } from './learning';
-import { isNamed, isSuspended, wants } from './member';
+import { isSuspended, wants } from './member';
 import { oldReceiptsUntil } from './old-receipts';
 import { messageOfDelivery } from './publication';
+import { isNamed, type UriOf } from './references';
 import { contentOf, DISCOVERY_CONTENT, entityOf, senderUri, type WireMessage } from './wire';
 
 /** When a message came, for the order in the inbox: taken before anything is waited for. */
@@ -40,6 +41,7 @@ interface Arrival {
 
 export interface ReceptionContext extends BrokerContext, InboxLimits {
   readonly order: OrderClock;
+  readonly uriOf: UriOf;
 }
 
 export interface ReceptionParts {
@@ -182,13 +184,14 @@ export class Reception {
   async takeFromBus(member: Entity, layer: TopicLayer, delivery: Delivery): Promise<void> {
     if (isSuspended(member)) throw new CmbsError('unavailable', 'The member is suspended; try again later.');
     const message = messageOfDelivery(layer, delivery);
-    const { clock, counters } = this.#context;
+    const { clock, counters, uriOf } = this.#context;
     if (!wants(member, [delivery.topic])) {
       // It was published while the member did, which has changed its topics since.
       counters.add('cmbs_dropped', { reason: 'not wanted any more', layer });
       return;
     }
-    const isListed = message.providers.length === 0 || message.providers.some((one) => isNamed(member, one));
+    const isListed =
+      message.providers.length === 0 || message.providers.some((one) => isNamed(member, one, uriOf));
     if (layer === 'l4' && !isListed) return;
     if (isExpired(message, clock.now())) {
       counters.add('cmbs_dropped', { reason: 'expired', layer });
@@ -203,7 +206,10 @@ export class Reception {
   async learnFrom(member: Entity, message: WireMessage): Promise<void> {
     const content = contentOf(message);
     if (!isDescription(content)) return;
-    const lesson = await this.#learning.learn(content, message.transfer.origin, member.id);
+    const { origin } = message.transfer;
+    const uri = senderUri(message);
+    const claimed = origin === undefined || uri === undefined ? origin : { ...origin, uri };
+    const lesson = await this.#learning.learn(content, claimed, member.id);
     if (lesson.member !== undefined && lesson.doubt === 'ask') this.#onClaim(lesson.member, member);
   }
 

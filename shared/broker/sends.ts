@@ -23,7 +23,7 @@ export interface SendsOptions extends QueueOptions {
   readonly link: Link;
   readonly log: Log;
   readonly categories: () => Categories;
-  readonly publishing: Pick<PublishContext, 'bus' | 'counters' | 'deployment' | 'uriOf'>;
+  readonly publishing: Pick<PublishContext, 'bus' | 'counters' | 'deployment'>;
 }
 
 /** How long, and for whom, the outcome of a send is waited for. */
@@ -154,12 +154,12 @@ export class Sends {
 
   /** The send is stored, so a bus that does not take it now is not the caller's trouble: the outbox tries again. */
   async #publish(queued: Send): Promise<Published> {
-    const { store, clock, log, categories, publishing } = this.#options;
+    const { store, clock, log, categories, publishing, uriOf } = this.#options;
     // The outbox has all that stands in line.
     if (!isPublishing(queued) || !(await isItsTurn(store, queued))) return { send: queued };
     const { registry } = await categories().current();
     try {
-      const send = await publishSend(queued.id, { ...publishing, store, clock, registry, log });
+      const send = await publishSend(queued.id, { ...publishing, store, clock, registry, log, uriOf });
       return send === undefined ? {} : { send };
     } catch (thrown) {
       log.warn('publication failed; the outbox has the send', { send: queued.id, cause: thrown });

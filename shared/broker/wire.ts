@@ -17,7 +17,12 @@ export interface Transfer {
   readonly v: 1;
   /** The same at each automatic retry; (message id, send id) is what receivers deduplicate by. */
   readonly send_id?: string;
-  readonly origin?: { readonly deployment: string; readonly revision: number };
+  readonly origin?: {
+    readonly deployment: string;
+    readonly revision: number;
+    /** Of the member that is described; in replies. */
+    readonly uri?: string | undefined;
+  };
   /** `deployment/member` of each member it passed; loops are told by these, not by URLs (DESIGN decision 19). */
   readonly hops?: readonly string[];
   readonly content_type?: string;

@@ -50,7 +50,14 @@ test.each([
   });
   const queued = queueSend(
     { message: message.path, layer: 'l2', from: undefined, registry },
-    { store, clock: systemClock, order: OrderClock.ofProcess(systemClock), newId, queueLimit: 10 },
+    {
+      store,
+      clock: systemClock,
+      order: OrderClock.ofProcess(systemClock),
+      newId,
+      uriOf: (path) => path,
+      queueLimit: 10,
+    },
   );
   const error = await queued.then(() => undefined, toCmbsError);
   expect(error).toMatchObject({ code, message: expect.stringContaining(reason) as string });

@@ -75,6 +75,7 @@ function pushed(store: Store, storable: boolean): Promise<void> {
     counters,
     inboxLimit: 10,
     inboxBytes: 1_000_000,
+    uriOf: (path: string) => `http://here.example${path}`,
     discovery: 'closed',
   } as const;
   const services = standardServices({ clock: systemClock, newId });

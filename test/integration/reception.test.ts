@@ -41,7 +41,18 @@ afterEach(async () => {
 function receptionWith(limits: { readonly inboxLimit: number; readonly inboxBytes: number }): Reception {
   const { store, clock } = temporary;
   const order = OrderClock.ofProcess(clock);
-  const context = { store, categories, clock, order, newId, log: silentLog, counters: silentCounters, ...limits };
+  const uriOf = (path: string): string => `http://here.example${path}`;
+  const context = {
+    store,
+    categories,
+    clock,
+    order,
+    newId,
+    log: silentLog,
+    counters: silentCounters,
+    ...limits,
+    uriOf,
+  };
   const members = { get: () => undefined, size: () => 0, strangers: () => [], refresh: () => Promise.resolve() };
   const services = standardServices({ clock: systemClock, newId });
   return new Reception({

@@ -1,0 +1,78 @@
+/** Which members a reference means: an id, a path, a URI or a title. */
+import { hostNames } from '../authority';
+import { CmbsError } from '../errors';
+import { CORE_TITLE, type Entity } from '../occi/model';
+import { splitLocation } from '../occi/paths';
+import { isLocal, localMembers, type MemberReader } from './member';
+import { isStranger, provenanceOf } from './provenance';
+
+/** URI of a path of this deployment, from its public base. */
+export type UriOf = (path: string) => string;
+
+/** Whether two URIs are the same but for their scheme, which a front may have changed. */
+function isSameUri(one: string, other: string): boolean {
+  const [first, second] = [splitLocation(one), splitLocation(other)];
+  if (first?.authority === undefined || second?.authority === undefined) return false;
+  return first.path === second.path && hostNames(first.authority).includes(second.authority);
+}
+
+/**
+ * Whether a URI is the member's. A member of another deployment lives under an authority of its own; where nothing
+ * recorded which, the path decides.
+ */
+function isUriOf(member: Entity, uri: string, uriOf: UriOf): boolean {
+  if (isSameUri(uri, uriOf(member.path))) return true;
+  const authority = splitLocation(uri)?.authority;
+  const isForeign = authority !== undefined && splitLocation(uriOf('/'))?.authority !== authority;
+  if (isLocal(member) || !isForeign) return false;
+  const recorded = provenanceOf(member)?.uri;
+  return recorded === undefined ? uri.endsWith(member.path) : isSameUri(uri, recorded);
+}
+
+/** Whether a reference is this member's id, path or URI. */
+export function isIdentified(member: Entity, reference: string, uriOf: UriOf): boolean {
+  const { id, path } = member;
+  return (
+    reference === id || reference === path || (reference.includes('://') && isUriOf(member, reference, uriOf))
+  );
+}
+
+/** Whether a reference (id, URI, path or title) may mean this member. */
+export function isNamed(member: Entity, reference: string, uriOf: UriOf): boolean {
+  return isIdentified(member, reference, uriOf) || reference === member.attributes[CORE_TITLE];
+}
+
+/**
+ * The members that a reference means: the one with that id, path or URI; where there is none, those with that title, of
+ * which strangers do not count beside others. Several are to be refused: `SEVERAL_NAMED` says so.
+ */
+export function membersNamed(members: readonly Entity[], reference: string, uriOf: UriOf): readonly Entity[] {
+  const named = members.filter((member) => isNamed(member, reference, uriOf));
+  if (named.length < 2) return named;
+  const exact = named.filter((member) => isIdentified(member, reference, uriOf));
+  if (exact.length > 0) return exact;
+  const known = named.filter((member) => !isStranger(member));
+  return known.length > 0 ? known : named;
+}
+
+export const SEVERAL_NAMED = 'several members have this title; name one by its id or path';
+
+/** The local member that acts: the named one, or the only one (layers.md, Messages). */
+export async function actingMember(reader: MemberReader, from: string | undefined, uriOf: UriOf): Promise<Entity> {
+  const local = await localMembers(reader);
+  if (from !== undefined) {
+    const named = local.filter((member) => isNamed(member, from, uriOf));
+    if (named.length === 1) return named[0] as Entity;
+    throw new CmbsError(
+      'bad_attribute',
+      `"from" names ${named.length === 0 ? 'no' : 'several'} local members: ${from}.`,
+    );
+  }
+  if (local.length === 1) return local[0] as Entity;
+  if (local.length === 0)
+    throw new CmbsError('conflict', 'There is no local member here that could send; create one.');
+  throw new CmbsError(
+    'bad_request',
+    'There are several local members here; say which one acts with the attribute "from".',
+  );
+}

@@ -1,0 +1,47 @@
+/** A URI names a member only where its authority says so. */
+import { Fleet, unique, type Deployment, type Member } from './harness';
+
+const fleet = new Fleet();
+let here: Deployment;
+let bob: Member;
+beforeAll(async () => {
+  here = await fleet.start();
+  bob = await here.member({ id: unique('bob'), topics: ['weather'], start: ['l31', 'l4'] });
+});
+afterAll(() => fleet.close());
+
+const elsewhere = (): string => `https://elsewhere.example${bob.path}`;
+
+test('a provider at another authority is not the local member of that path', async () => {
+  const sent = await here.send('l31', { providers: [elsewhere()] });
+  expect(sent.status).toBe(400);
+  expect(sent.error).toContain('no such member is known');
+  expect(await here.inbox(bob)).toEqual([]);
+});
+
+test('nor on l4, where the members that take it from the bus are listed', async () => {
+  const sent = await here.send('l4', { providers: [elsewhere()], topics: ['weather'] });
+  expect(sent.status).toBe(400);
+});
+
+test('the member that acts is none at another authority', async () => {
+  const sent = await here.send('l31', { providers: [bob.id], from: elsewhere() });
+  expect(sent.status).toBe(400);
+  expect(sent.error).toContain('no local member');
+});
+
+test('every name of the loopback host is the own authority', async () => {
+  for (const uri of [bob.uri, bob.uri.replace('127.0.0.1', 'localhost')]) {
+    expect((await here.send('l31', { providers: [uri], from: uri })).status).toBe(200);
+  }
+});
+
+test('a remote member is named by the URI that it gave of itself, and by no other', async () => {
+  const there = await fleet.start();
+  const carol = await there.member({ start: ['l1', 'l31'] });
+  expect((await here.send('l1', { to: carol.sockets.l1, content: '' })).status).toBe(200);
+  await here.must(200, here.get(carol.path));
+  expect((await here.send('l31', { providers: [carol.uri] })).delivery.state).toBe('delivered');
+  const other = await here.send('l31', { providers: [`https://elsewhere.example${carol.path}`] });
+  expect(other.status).toBe(400);
+});
