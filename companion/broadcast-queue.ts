@@ -171,7 +171,7 @@ export class BroadcastQueue extends DestinationQueue {
         }
         this.#prepared.delete(item);
         if (this.items[0] === item) this.items.shift();
-        item.held.queued.delete(item.name);
+        item.held.queued.delete(item.key);
         if (frame !== undefined) {
           this.environment.counters.add('cmbs_deliveries', { layer: 'l2', outcome: 'sent' });
           item.tries += 1;

@@ -129,15 +129,15 @@ export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
   /** Somebody waits for an outcome, or the peer may be back: looks at once. */
   abstract notify(): void;
 
-  remove(held: HeldSend, name: string): void {
-    const at = this.items.findIndex((item) => item.held === held && item.name === name);
+  remove(held: HeldSend, key: string): void {
+    const at = this.items.findIndex((item) => item.held === held && item.key === key);
     if (at < 0) return;
     for (const item of this.items.splice(at, 1)) this.removed(item);
     this.watchIdle(this.isConnected ? undefined : 0);
   }
 
   protected removed(item: Item): void {
-    item.held.queued.delete(item.name);
+    item.held.queued.delete(item.key);
   }
 
   async close(): Promise<void> {
@@ -251,7 +251,7 @@ export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
   /** Items come back at the front as a rule, so the place is looked for from there. */
   protected insert(item: Item): void {
     if (this.items.includes(item)) return;
-    item.held.queued.add(item.name);
+    item.held.queued.add(item.key);
     const last = this.items.at(-1);
     if (last === undefined || last.sequence <= item.sequence) {
       this.items.push(item);

@@ -1,13 +1,14 @@
 /** A send that is held in memory, as the outbox and its destination queues share it. */
 import { CmbsError } from '@cmbs/shared';
 import type { LinkReply } from '@cmbs/shared/link/link';
-import { isOpen, type Outcome, type Receiver, type Send } from '@cmbs/shared/broker/send';
+import { isOpen, receiverKey, type Outcome, type Receiver, type Send } from '@cmbs/shared/broker/send';
 import type { Witnesses } from './witnesses';
 
 /** One receiver of one send, as a destination queue handles it. */
 export interface Item {
   readonly held: HeldSend;
-  readonly name: string;
+  /** `receiverKey` of the receiver. */
+  readonly key: string;
   readonly address: string;
   /** Order of creation of the send. */
   readonly sequence: string;
@@ -16,7 +17,7 @@ export interface Item {
 }
 
 /** One receiver of one send, of which something became. */
-export type Tried = Pick<Item, 'held' | 'name' | 'tries'>;
+export type Tried = Pick<Item, 'held' | 'key' | 'tries'>;
 
 /** What a queue tells about an item that it cannot bring further now. */
 export interface Parking {
@@ -36,7 +37,7 @@ export class HeldSend {
   readonly isPassedOn: boolean;
   /** Bytes of its frame, about. */
   readonly bytes: number;
-  /** Receivers that a queue holds, or has in flight. */
+  /** Keys of the receivers that a queue holds, or has in flight. */
   readonly queued = new Set<string>();
   /** Of those, the ones that a queue is busy with or will be at once; the others are parked. */
   readonly trying = new Set<string>();
@@ -62,13 +63,18 @@ export class HeldSend {
     return !this.send.receivers.some(isOpen);
   }
 
+  /** The receiver of an item of this send. */
+  receiver({ key }: Pick<Item, 'key'>): Receiver | undefined {
+    return this.send.receivers.find((receiver) => receiverKey(receiver) === key);
+  }
+
   /** Takes over which receivers have an outcome in the store; one that is known here stays. */
   follow({ receivers }: Pick<Send, 'receivers'>): void {
-    const settled = new Map(receivers.filter((one) => !isOpen(one)).map((one) => [one.name, one]));
+    const settled = new Map(receivers.filter((one) => !isOpen(one)).map((one) => [receiverKey(one), one]));
     if (settled.size === 0) return;
     this.send = {
       ...this.send,
-      receivers: this.send.receivers.map((one) => (isOpen(one) ? (settled.get(one.name) ?? one) : one)),
+      receivers: this.send.receivers.map((one) => (isOpen(one) ? (settled.get(receiverKey(one)) ?? one) : one)),
     };
   }
 }

@@ -11,6 +11,7 @@ import {
   isOpen,
   isPublishing,
   orderOf,
+  receiverKey,
   SENDS,
   withPublished,
   type Receiver,
@@ -125,16 +126,22 @@ export class Outbox implements QueueOwner {
   #found(send: Send, publishAfterMs: number): void {
     this.#expiry.note(send);
     for (const receiver of send.receivers) {
-      if (!isOpen(receiver) || this.#held.get(send.id)?.queued.has(receiver.name) === true) continue;
+      if (!isOpen(receiver) || this.#held.get(send.id)?.queued.has(receiverKey(receiver)) === true) continue;
       const queue = this.#destinations.of(receiver);
       if (queue === undefined) continue;
       if (!this.#isScanning) {
         if (!queue.knowsOfMore) queue.resume();
         continue;
       }
-      const { name, address = '' } = receiver;
+      const { address = '' } = receiver;
       queue.waiting += 1;
-      queue.found({ held: this.#hold(send), name, address, sequence: orderOf(send), tries: 0 });
+      queue.found({
+        held: this.#hold(send),
+        key: receiverKey(receiver),
+        address,
+        sequence: orderOf(send),
+        tries: 0,
+      });
     }
     const held = this.#held.get(send.id);
     if (held !== undefined) this.#release(held);
@@ -171,7 +178,7 @@ export class Outbox implements QueueOwner {
     }
     for (const receiver of held.send.receivers) {
       if (!isOpen(receiver) || receiver.via === 'bus') continue;
-      if (held.queued.has(receiver.name)) this.#destinations.known(receiver)?.notify();
+      if (held.queued.has(receiverKey(receiver))) this.#destinations.known(receiver)?.notify();
       else this.#offer(held, receiver);
     }
     return new Promise((resolve) => {
@@ -280,9 +287,10 @@ export class Outbox implements QueueOwner {
   #begin(held: HeldSend, publishAfterMs: number): void {
     for (const receiver of held.send.receivers) {
       if (!isOpen(receiver)) continue;
-      const { name, via } = receiver;
+      const { via } = receiver;
+      const key = receiverKey(receiver);
       if (via === 'bus') {
-        held.trying.add(name);
+        held.trying.add(key);
         continue;
       }
       const queue = this.#destinations.of(receiver);
@@ -291,7 +299,7 @@ export class Outbox implements QueueOwner {
       if (isNew) {
         queue.waiting += 1;
         if (via === 'broadcast' && queue.waiting > MAX_WAITING_BROADCASTS) {
-          void this.#dropIfFull(held, name, queue);
+          void this.#dropIfFull(held, key, queue);
           continue;
         }
       } else if (!queue.isHolding) {
@@ -303,45 +311,46 @@ export class Outbox implements QueueOwner {
     }
     if (this.#publications.add(held, publishAfterMs)) return;
     held.lastReason = 'earlier messages wait for the topic bus';
-    for (const { name, via } of held.send.receivers) if (via === 'bus') held.trying.delete(name);
+    for (const one of held.send.receivers) if (one.via === 'bus') held.trying.delete(receiverKey(one));
   }
 
   /** Nothing of a send is to be published any more, or it went back to the store. */
   #unpublished(held: HeldSend): void {
     if (this.#held.get(held.send.id) !== held) return;
-    for (const { name, via } of held.send.receivers) if (via === 'bus') held.trying.delete(name);
+    for (const one of held.send.receivers) if (one.via === 'bus') held.trying.delete(receiverKey(one));
     this.#answer(held);
     this.#release(held);
   }
 
   #offer(held: HeldSend, receiver: Receiver): void {
-    const { name, address = '' } = receiver;
+    const { address = '' } = receiver;
+    const key = receiverKey(receiver);
     const queue = this.#destinations.of(receiver);
     if (queue === undefined) return;
-    held.queued.add(name);
-    held.trying.add(name);
-    if (queue.offer({ held, name, address, sequence: orderOf(held.send), tries: 0 })) return;
-    held.queued.delete(name);
-    held.trying.delete(name);
+    held.queued.add(key);
+    held.trying.add(key);
+    if (queue.offer({ held, key, address, sequence: orderOf(held.send), tries: 0 })) return;
+    held.queued.delete(key);
+    held.trying.delete(key);
     held.lastReason = `earlier messages wait for ${address}`;
   }
 
   /** The count is kept without what is cancelled in the store, so it is made again before a broadcast is dropped. */
-  async #dropIfFull(held: HeldSend, name: string, queue: DestinationQueue): Promise<void> {
+  async #dropIfFull(held: HeldSend, key: string, queue: DestinationQueue): Promise<void> {
     const { store, counters, log } = this.#environment;
     const { address } = queue;
-    held.queued.add(name);
+    held.queued.add(key);
     try {
       const where = [{ field: ADDRESS_FIELD, value: address }];
       queue.waiting = await store.count({ collection: SENDS, where }, MAX_WAITING_BROADCASTS + 1);
     } catch (error) {
       log.warn('broadcasts that wait not counted', { address, cause: error });
     }
-    held.queued.delete(name);
+    held.queued.delete(key);
     if (queue.waiting > MAX_WAITING_BROADCASTS) {
       counters.add('cmbs_dropped', { reason: 'too many broadcasts wait', layer: 'l2' });
       const reason = `${MAX_WAITING_BROADCASTS} broadcasts wait for ${address} already`;
-      this.settle({ held, name, tries: 0 }, { state: 'dropped', reason });
+      this.settle({ held, key, tries: 0 }, { state: 'dropped', reason });
     } else queue.resume();
   }
 
@@ -353,7 +362,7 @@ export class Outbox implements QueueOwner {
     }
     held.send = withPublished(held.send, stored);
     for (const receiver of held.send.receivers) {
-      if (receiver.via === 'bus' && !isOpen(receiver)) held.trying.delete(receiver.name);
+      if (receiver.via === 'bus' && !isOpen(receiver)) held.trying.delete(receiverKey(receiver));
     }
     if (!isPublishing(held.send)) this.#publications.remove(held);
     this.#settleIfDone(held);
@@ -368,9 +377,9 @@ export class Outbox implements QueueOwner {
     return this.#waiting.read(queue, limit, after);
   }
 
-  evicted({ held, name }: Item): void {
-    held.queued.delete(name);
-    held.trying.delete(name);
+  evicted({ held, key }: Item): void {
+    held.queued.delete(key);
+    held.trying.delete(key);
     if (held.trying.size === 0) this.#frames.free(held);
     this.#answer(held);
     this.#release(held);
@@ -387,15 +396,15 @@ export class Outbox implements QueueOwner {
   async prepare(item: Item, isFailing: boolean): Promise<Buffer | undefined> {
     const { held } = item;
     if (!this.#environment.shard.isCurrent()) throw heldElsewhere();
-    if (!isOpenIn(held.send, item.name)) return undefined;
+    if (!isOpenFor(item)) return undefined;
     if (held.send.expiresAt <= this.#environment.clock.now()) {
       this.#expire(held);
       return undefined;
     }
     held.claiming ??= this.#claim(held);
     if (!(await held.claiming)) return undefined;
-    if (!isOpenIn(held.send, item.name)) {
-      held.trying.delete(item.name);
+    if (!isOpenFor(item)) {
+      held.trying.delete(item.key);
       return undefined;
     }
     let frame: Buffer | undefined;
@@ -429,15 +438,15 @@ export class Outbox implements QueueOwner {
   settle(item: Tried, change: Pick<Receiver, 'state'> & Partial<Pick<Receiver, 'reason' | 'reply'>>): void {
     const { held } = item;
     logOutcome(this.#environment, item, change);
-    held.trying.delete(item.name);
-    held.queued.delete(item.name);
+    held.trying.delete(item.key);
+    held.queued.delete(item.key);
     if (held.trying.size === 0) this.#frames.free(held);
-    const receiver = held.send.receivers.find(({ name }) => name === item.name);
+    const receiver = held.receiver(item);
     const queue = receiver === undefined ? undefined : this.#destinations.known(receiver);
     if (queue !== undefined) queue.waiting = Math.max(0, queue.waiting - 1);
     this.#outcomes.note(held, {
       sendId: held.send.id,
-      name: item.name,
+      key: item.key,
       change: { ...change, attempts: item.tries },
     });
     item.tries = 0;
@@ -446,16 +455,16 @@ export class Outbox implements QueueOwner {
   /** An item cannot go further now; those who wait for the send are answered, and the item stays. */
   park(item: Tried, { reason, state }: Parking): void {
     const { held } = item;
-    const wasTrying = held.trying.delete(item.name);
+    const wasTrying = held.trying.delete(item.key);
     if (held.trying.size === 0) this.#frames.free(held);
     held.lastReason = reason;
-    const before = held.send.receivers.find(({ name }) => name === item.name);
+    const before = held.receiver(item);
     // What the store says already is not written again, unless the store says that we have claimed the send.
     const isNews = before?.reason !== reason || before.state !== state || item.tries > 0;
     if (isNews || held.claiming !== undefined) {
       this.#outcomes.note(held, {
         sendId: held.send.id,
-        name: item.name,
+        key: item.key,
         change: { state, reason, attempts: item.tries },
       });
       item.tries = 0;
@@ -464,7 +473,7 @@ export class Outbox implements QueueOwner {
 
   /** A queue takes a parked item up again. */
   resumed(item: Item): void {
-    item.held.trying.add(item.name);
+    item.held.trying.add(item.key);
   }
 
   /** All that is known of a send is in the store. */
@@ -508,7 +517,8 @@ export class Outbox implements QueueOwner {
     const held = this.#held.get(sendId);
     // Our own last write of a settled send is seen here too; it is dropped already or about to be.
     if (held === undefined || held.isSettled) return;
-    for (const receiver of held.send.receivers) this.#destinations.known(receiver)?.remove(held, receiver.name);
+    for (const receiver of held.send.receivers)
+      this.#destinations.known(receiver)?.remove(held, receiverKey(receiver));
     held.send = { ...held.send, receivers: [] };
     this.#drop(held);
   }
@@ -525,14 +535,16 @@ export class Outbox implements QueueOwner {
     const { counters } = this.#environment;
     for (const receiver of held.send.receivers) {
       if (!isOpen(receiver)) continue;
-      const { name } = receiver;
-      this.#destinations.known(receiver)?.remove(held, name);
+      const key = receiverKey(receiver);
+      this.#destinations.known(receiver)?.remove(held, key);
       counters.add('cmbs_dropped', { reason: 'expired', layer: held.send.layer });
       const reason = receiver.reason ?? 'not delivered in time';
-      this.settle({ held, name, tries: 0 }, { state: 'expired', reason });
+      this.settle({ held, key, tries: 0 }, { state: 'expired', reason });
     }
   }
 }
 
-const isOpenIn = (send: Send, name: string): boolean =>
-  send.receivers.some((receiver) => receiver.name === name && isOpen(receiver));
+function isOpenFor(item: Item): boolean {
+  const receiver = item.held.receiver(item);
+  return receiver !== undefined && isOpen(receiver);
+}

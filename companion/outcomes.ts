@@ -102,7 +102,7 @@ export function logOutcome(
     member: held.send.from,
     id: held.send.message,
     send: held.send.id,
-    receiver: item.name,
+    receiver: held.receiver(item)?.name,
     trace: held.send.trace,
   };
   log.info('sent', {

@@ -9,7 +9,16 @@
 import { toCmbsError } from '@cmbs/shared';
 import { registryOf } from '@cmbs/shared/broker/context';
 import { publishSend, type TopicListener } from '@cmbs/shared/broker/publish';
-import { isItsTurn, isOpen, isPublishing, lineOf, orderOf, readSend, type Send } from '@cmbs/shared/broker/send';
+import {
+  isItsTurn,
+  isOpen,
+  isPublishing,
+  lineOf,
+  orderOf,
+  readSend,
+  receiverKey,
+  type Send,
+} from '@cmbs/shared/broker/send';
 import { MAX_HELD_PUBLICATIONS, PUBLICATION_GRACE_MS } from '@cmbs/shared/limits';
 import type { PublicationEnvironment } from './environment';
 import type { HeldSend, QueueOwner } from './held-send';
@@ -324,15 +333,15 @@ export class Publications implements TopicListener {
       this.#restAfterFailure(publication);
       return;
     }
-    for (const name of openTopics(held)) this.#owner.settle({ held, name, tries: 0 }, { state: 'failed', reason });
+    for (const key of openTopics(held)) this.#owner.settle({ held, key, tries: 0 }, { state: 'failed', reason });
   }
 
   #park(held: HeldSend, reason: string): void {
-    for (const name of openTopics(held)) {
-      this.#owner.park({ held, name, tries: 0 }, { reason, state: 'waiting' });
+    for (const key of openTopics(held)) {
+      this.#owner.park({ held, key, tries: 0 }, { reason, state: 'waiting' });
     }
   }
 }
 
 const openTopics = ({ send }: HeldSend): readonly string[] =>
-  send.receivers.filter((receiver) => receiver.via === 'bus' && isOpen(receiver)).map(({ name }) => name);
+  send.receivers.filter((receiver) => receiver.via === 'bus' && isOpen(receiver)).map(receiverKey);

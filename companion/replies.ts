@@ -62,9 +62,9 @@ export class Replies {
   }
 
   /** A message on which its receiver breaks each time must not hold up those behind it until it expires. */
-  #isHopeless({ held, name, tries }: Item, code: string): boolean {
-    const recorded = held.send.receivers.find((receiver) => receiver.name === name)?.attempts ?? 0;
-    return code === 'internal' && recorded + tries >= MAX_INTERNAL_ATTEMPTS;
+  #isHopeless(item: Item, code: string): boolean {
+    const recorded = item.held.receiver(item)?.attempts ?? 0;
+    return code === 'internal' && recorded + item.tries >= MAX_INTERNAL_ATTEMPTS;
   }
 }
 

@@ -205,7 +205,7 @@ export class RequestQueue extends DestinationQueue {
         this.#prepared.delete(item);
         this.items.shift();
         this.#hopeful.delete(item);
-        if (frame === undefined) item.held.queued.delete(item.name);
+        if (frame === undefined) item.held.queued.delete(item.key);
         else this.#dispatch(requester, item, frame);
         this.readOn();
       }

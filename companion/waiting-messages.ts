@@ -1,5 +1,5 @@
 /** What waits in the store for one destination. */
-import { ADDRESS_FIELD, isOpen, orderOf, sendOf, SENDS, type Send } from '@cmbs/shared/broker/send';
+import { ADDRESS_FIELD, isOpen, orderOf, receiverKey, sendOf, SENDS, type Send } from '@cmbs/shared/broker/send';
 import { DESTINATION_HELD, MAX_READ_CHARS } from '@cmbs/shared/limits';
 import type { Page } from '@cmbs/shared/store/store';
 import type { Environment } from './environment';
@@ -55,11 +55,12 @@ export class WaitingMessages {
       const send = sendOf(doc);
       if (this.#parts.isDraining() || !(await this.#parts.serves(send))) continue;
       const held = this.#parts.hold(send);
-      for (const { name, ...receiver } of held.send.receivers) {
-        if (receiver.address !== address || receiver.via !== via || !isOpen({ name, ...receiver })) continue;
-        if (held.queued.has(name)) continue;
-        held.queued.add(name);
-        items.push({ held, name, address, sequence: orderOf(send), tries: 0 });
+      for (const receiver of held.send.receivers) {
+        if (receiver.address !== address || receiver.via !== via || !isOpen(receiver)) continue;
+        const key = receiverKey(receiver);
+        if (held.queued.has(key)) continue;
+        held.queued.add(key);
+        items.push({ held, key, address, sequence: orderOf(send), tries: 0 });
       }
       this.#parts.release(held);
     }

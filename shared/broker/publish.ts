@@ -10,7 +10,16 @@ import { parseTraceparent } from '../trace';
 import { MESSAGE } from './cmbs';
 import { stringList } from './member';
 import { busMessageOf } from './publication';
-import { applyOutcomes, deleteOrphan, isOpen, readSend, writeSend, type Outcome, type Send } from './send';
+import {
+  applyOutcomes,
+  deleteOrphan,
+  isOpen,
+  readSend,
+  receiverKey,
+  writeSend,
+  type Outcome,
+  type Send,
+} from './send';
 import { messageFrame, parseFrame, senderUri, type Transfer } from './wire';
 
 export interface PublishContext {
@@ -137,7 +146,7 @@ export async function publishSend(
       layer,
       outcome: change.state === 'failed' ? 'failed' : 'published',
     });
-    outcomes.push({ sendId, name, change });
+    outcomes.push({ sendId, key: receiverKey({ via: 'bus', name }), change });
   }
   const next = outcomes.length === 0 ? send : await record(outcomes);
   // What did go out is written down first, or it would go out again each time that the rest is tried.

@@ -76,6 +76,9 @@ export interface Send {
   readonly bytes?: number;
 }
 
+/** Tells a receiver of a send from the others: a topic may have the name of a member. */
+export const receiverKey = ({ via, name }: Pick<Receiver, 'via' | 'name'>): string => `${via} ${name}`;
+
 export const isOpen = ({ state }: Receiver): boolean => state === 'queued' || state === 'waiting';
 
 /** Whether what did not arrive is a dead letter. */
@@ -342,7 +345,8 @@ export async function readSend(
 /** What happened to one receiver of a send. */
 export interface Outcome {
   readonly sendId: string;
-  readonly name: string;
+  /** {@link receiverKey} of the receiver. */
+  readonly key: string;
   readonly change: Pick<Receiver, 'state'> &
     Partial<Pick<Receiver, 'reason' | 'reply'>> & {
       /** Times that it left for the receiver since the last outcome. */
@@ -365,7 +369,7 @@ export function applyOutcomes<S extends Pick<Send, 'receivers'>>(
   return {
     ...send,
     receivers: send.receivers.map((receiver) =>
-      outcomes.filter(({ name }) => name === receiver.name).reduce(applied, receiver),
+      outcomes.filter(({ key }) => key === receiverKey(receiver)).reduce(applied, receiver),
     ),
   };
 }

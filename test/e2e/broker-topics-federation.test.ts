@@ -208,6 +208,26 @@ describe('what arrives on a topic socket', () => {
     expect(contents(await here.inbox(member))).toContain('direct');
   });
 
+  test('is not taken for delivered to a member whose path is the name of its topic', async () => {
+    const id = unique('rem');
+    const topic = `/cmbs/member/${id}`;
+    const socket = await freeSocket();
+    await here.member({ id, local: false, topics: [topic], sockets: { l32: socket } });
+    const sent = await here.send('l32', { topics: [topic], from: member.id, content: 'for both' });
+    expect(sent.status).toBe(202);
+    expect(sent.delivery.receivers.map(({ name, state }) => [name, state])).toEqual([
+      [topic, 'delivered'],
+      [topic, 'queued'],
+    ]);
+    const peer = await ScriptedPeer.bind(socket, () => '{"member_description":{},"sockets_l1":[]}');
+    try {
+      await here.reaches(sent.path, 'delivered');
+      expect(peer.bodies).toHaveLength(1);
+    } finally {
+      peer.close();
+    }
+  });
+
   test('keeps its content byte for byte on the way through the bus and on to others', async () => {
     const socket = await freeSocket();
     const peer = await ScriptedPeer.bind(socket, () => '{"member_description":{},"sockets_l1":[]}');

@@ -45,7 +45,7 @@ beforeEach(async () => {
   };
   const evicted: Item[] = [];
   const owner: QueueOwner = {
-    prepare: async ({ name }) => Buffer.from(await prepare(name)),
+    prepare: async ({ key }) => Buffer.from(await prepare(key)),
     replied: () => Promise.resolve('settled'),
     settle: () => undefined,
     park: () => undefined,
@@ -90,7 +90,7 @@ function broadcast(name: string): void {
     receivers: [],
   });
   sequence += 1;
-  queue.offer({ held, name, address, sequence: String(sequence), tries: 0 } satisfies Item);
+  queue.offer({ held, key: name, address, sequence: String(sequence), tries: 0 } satisfies Item);
 }
 
 const arrives = (name: string): Promise<void> => becomes(() => received.includes(name), `${name} is received`);

@@ -50,7 +50,7 @@ describe('a send in hand that was published by somebody else', () => {
 describe('outcomes that were noted while the store was busy', () => {
   const outcome = (name: string, change: Partial<Outcome['change']>): Outcome => ({
     sendId: 'one',
-    name,
+    key: `request ${name}`,
     change: { state: 'waiting', attempts: 1, ...change },
   });
 
