@@ -11,6 +11,7 @@ import { oldReceiptId, receiptId } from '@cmbs/shared/broker/inbox';
 import { checkSize } from '@cmbs/shared/broker/message-rules';
 import {
   addressesOf,
+  meantBy,
   nextSequence,
   putSend,
   refuseWhereFull,
@@ -18,7 +19,7 @@ import {
   type Send,
 } from '@cmbs/shared/broker/send';
 import { parseTopic } from '@cmbs/shared/broker/topics';
-import { contentText, type WireMessage } from '@cmbs/shared/broker/wire';
+import { contentText, type Transfer, type WireMessage } from '@cmbs/shared/broker/wire';
 import { MAX_HOPS, MAX_TOPICS, MESSAGE_TTL_MS, RECEIPT_TTL_MS } from '@cmbs/shared/limits';
 import { RawJson, stringifyJson, type JsonOutputObject } from '@cmbs/shared/occi/json-source';
 import type { Entity } from '@cmbs/shared/occi/model';
@@ -74,21 +75,24 @@ export class Forwarding {
     const onward = known.filter(
       (one) => !isLocal(one) && !visited.has(one.id) && isListed(one) && wants(one, topics),
     );
+    const queued = { state: 'queued', attempts: 0 } as const;
     const receivers: Receiver[] = [
       ...topics.map((topic) => ({
         name: topic,
         via: 'bus' as const,
-        state: 'queued' as const,
-        attempts: 0,
+        ...queued,
       })),
       ...onward.flatMap((one) => {
         const address = socketOf(one, layer);
         return address === undefined
           ? []
-          : [{ name: one.path, via: 'request' as const, address, state: 'queued' as const, attempts: 0 }];
+          : [{ ...queued, name: one.path, via: 'request' as const, address, member: one.path }];
       }),
     ];
-    const frame = onwardFrame(message, wireId, [...hops, here], [...message.pathHistory, uriOf(member.path)]);
+    const frame = onwardFrame(message, { send_id: wireId, hops: [...hops, here], ...meantBy(receivers) }, [
+      ...message.pathHistory,
+      uriOf(member.path),
+    ]);
     const send: Send = {
       id: newId(),
       wireId,
@@ -130,14 +134,13 @@ function senderOf({ transfer, pathHistory }: WireMessage): string {
 /** The frame with this member in its path; the content keeps its own bytes. */
 function onwardFrame(
   message: WireMessage,
-  wireId: string,
-  hops: readonly string[],
+  own: Pick<Transfer, 'send_id' | 'hops' | 'to'>,
   pathHistory: readonly string[],
 ): string {
   const attributes = message.json.attributes as JsonObject;
   const cmbs = attributes.cmbs as JsonObject;
   const fields = cmbs.message as JsonObject;
-  const transfer = isJsonObject(fields.transfer) ? fields.transfer : { v: 1 };
+  const { to: _ofThePassage, ...transfer } = isJsonObject(fields.transfer) ? fields.transfer : { v: 1 };
   const next: JsonOutputObject = {
     ...(message.json as Readonly<Record<string, Json>>),
     attributes: {
@@ -146,7 +149,7 @@ function onwardFrame(
           ...(fields as Readonly<Record<string, Json>>),
           path_history: pathHistory,
           message_content: new RawJson(contentText(message)),
-          transfer: { ...transfer, send_id: wireId, hops },
+          transfer: { ...transfer, ...own },
         },
       },
     },

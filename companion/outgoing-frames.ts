@@ -4,7 +4,7 @@ import { isEmptyContent } from '@cmbs/shared/broker/message';
 import { MESSAGE } from '@cmbs/shared/broker/cmbs';
 import { describe } from '@cmbs/shared/broker/member';
 import { outgoingFrame } from '@cmbs/shared/broker/publish';
-import { readSend } from '@cmbs/shared/broker/send';
+import { meantBy, readSend } from '@cmbs/shared/broker/send';
 import { parseFrame } from '@cmbs/shared/broker/wire';
 import { ByteBudget } from './byte-budget';
 import type { Environment } from './environment';
@@ -54,7 +54,12 @@ export class OutgoingFrames {
     const { entity } = read.message;
     const isDiscovery = send.layer === 'l1' && isEmptyContent(entity.verbatim[MESSAGE.content]);
     const content = isDiscovery ? JSON.stringify(describe(from)) : undefined;
-    const frame = outgoingFrame(send, entity, { deployment, uriOf, revision: from.updatedAt }, content);
+    const frame = outgoingFrame(
+      send,
+      entity,
+      { deployment, uriOf, revision: from.updatedAt },
+      { content, ...meantBy(send.receivers) },
+    );
     // What an earlier release queued may be what no receiver takes.
     parseFrame(frame);
     return frame;

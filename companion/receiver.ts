@@ -37,7 +37,7 @@ export class Receiver {
     try {
       const message = parseFrame(bytes);
       this.#hear(message);
-      const member = this.#member(memberPath);
+      const member = this.#meant(memberPath, layer, message);
       const answer = await this.#reception.receive(member, layer, message);
       counters.add('cmbs_received', { layer, outcome: 'accepted' });
       return this.#replyOf(member, answer);
@@ -60,7 +60,7 @@ export class Receiver {
   async take(memberPath: Path, layer: Layer, bytes: Buffer): Promise<void> {
     const message = parseFrame(bytes);
     this.#hear(message);
-    await this.#reception.receive(this.#member(memberPath), layer, message);
+    await this.#reception.receive(this.#meant(memberPath, layer, message), layer, message);
     this.#environment.counters.add('cmbs_received', { layer, outcome: 'accepted' });
   }
 
@@ -76,7 +76,7 @@ export class Receiver {
       const message = parseFrame(bytes);
       this.#hear(message);
       if (message.topics.length === 0) return await this.reply(memberPath, layer, bytes);
-      const member = this.#member(memberPath);
+      const member = this.#meant(memberPath, layer, message);
       // Takes its place in the order of its key before anything is waited for.
       const passed = this.#forwarding.passOn(member, layer, message);
       await Promise.all([passed, this.#reception.learnFrom(member, message)]);
@@ -98,6 +98,16 @@ export class Receiver {
       const address = socketOf(member, layer);
       if (address !== undefined) this.#heard(address);
     }
+  }
+
+  /** The member, where the message is for it: its sender may know another one by this address. */
+  #meant(path: Path, layer: Layer, { transfer: { to = [] } }: WireMessage): Entity {
+    const member = this.#member(path);
+    if (to.length === 0 || to.includes(member.id)) return member;
+    throw new CmbsError(
+      'conflict',
+      `${member.id} answers at ${socketOf(member, layer) ?? 'this address'}, not ${to.join(' or ')}; nothing was taken.`,
+    );
   }
 
   #member(path: Path): Entity {

@@ -1,5 +1,7 @@
 /** What the replies of peers mean for the messages that were sent to them. */
 import { CATALOGUE, toCmbsError, type ErrorCode, type JsonObject } from '@cmbs/shared';
+import { isLocal, memberPath, parseDescription } from '@cmbs/shared/broker/member';
+import { provenanceOf } from '@cmbs/shared/broker/provenance';
 import type { Learning } from '@cmbs/shared/broker/learning';
 import { originOf, parseReply, type Reply } from '@cmbs/shared/broker/wire';
 import { MAX_INTERNAL_ATTEMPTS } from '@cmbs/shared/limits';
@@ -7,12 +9,12 @@ import type { Environment } from './environment';
 import type { Item, QueueOwner } from './held-send';
 
 export class Replies {
-  readonly #environment: Pick<Environment, 'counters' | 'members' | 'log'>;
+  readonly #environment: Pick<Environment, 'counters' | 'members' | 'log' | 'deployment'>;
   readonly #learning: Learning;
   readonly #settle: QueueOwner['settle'];
 
   constructor(
-    environment: Pick<Environment, 'counters' | 'members' | 'log'>,
+    environment: Pick<Environment, 'counters' | 'members' | 'log' | 'deployment'>,
     learning: Learning,
     settle: QueueOwner['settle'],
   ) {
@@ -45,10 +47,27 @@ export class Replies {
       });
       return 'settled';
     }
-    counters.add('cmbs_deliveries', { layer, outcome: 'delivered' });
-    this.#settle(item, { state: 'delivered', reply: reply.text });
+    const other = this.#otherThanMeant(item, reply.json);
+    counters.add('cmbs_deliveries', { layer, outcome: other === undefined ? 'delivered' : 'failed' });
+    if (other === undefined) this.#settle(item, { state: 'delivered', reply: reply.text });
+    else this.#settle(item, { state: 'failed', reason: other });
     await this.#learnFrom(reply.json, item);
     return 'settled';
+  }
+
+  /** That another member than the one that is meant answered; a peer that says nothing of itself may be the one. */
+  #otherThanMeant({ held, key, address }: Item, reply: JsonObject): string | undefined {
+    const meant = held.receiver({ key })?.member;
+    const described = parseDescription(reply.member_description);
+    if (meant === undefined || described === undefined || described === 'too large') return undefined;
+    const { deployment: own, members } = this.#environment;
+    const member = members.get(meant);
+    const from = originOf(reply)?.deployment;
+    const known = member === undefined ? undefined : isLocal(member) ? own : provenanceOf(member)?.deployment;
+    const isElsewhere = from !== undefined && known !== undefined && from !== known;
+    if (memberPath(described.id) === meant && !isElsewhere) return undefined;
+    const answered = isElsewhere ? `${described.id} of the deployment ${from}` : described.id;
+    return `${answered} answered at ${address}, not ${meant}; correct the address of ${meant} and resend`;
   }
 
   /** What the receiver says of itself is a courtesy: the delivery stands whatever becomes of it. */

@@ -4,7 +4,13 @@
  */
 import { z } from 'zod';
 import { CmbsError } from '../errors';
-import { FRAME_RESERVE_BYTES, MAX_FRAME_BYTES, MAX_HOPS, MAX_ORDERING_KEY_BYTES } from '../limits';
+import {
+  FRAME_RESERVE_BYTES,
+  MAX_FRAME_BYTES,
+  MAX_HOPS,
+  MAX_NAMED_RECEIVERS,
+  MAX_ORDERING_KEY_BYTES,
+} from '../limits';
 import { MESSAGE_KIND } from './cmbs';
 
 const MAX_TEXT = 4096;
@@ -31,6 +37,7 @@ const transferSchema = z.looseObject({
     .array(z.string().max(600))
     .max(MAX_HOPS * 2)
     .optional(),
+  to: z.array(z.string().max(255)).max(MAX_NAMED_RECEIVERS).optional(),
   content_type: z.string().max(255).optional(),
   traceparent: z.string().max(255).optional(),
 });

@@ -46,7 +46,7 @@ export function outgoingFrame(
   send: Send,
   message: Entity,
   { deployment, uriOf, revision }: Pick<PublishContext, 'deployment' | 'uriOf'> & { readonly revision: number },
-  content?: string,
+  { content, to }: { readonly content?: string | undefined; readonly to?: readonly string[] } = {},
 ): string {
   const id = send.from.slice(send.from.lastIndexOf('/') + 1);
   const transfer: Transfer = {
@@ -54,6 +54,7 @@ export function outgoingFrame(
     send_id: send.wireId,
     origin: { deployment, revision },
     hops: [`${deployment}/${id}`],
+    ...(to === undefined ? {} : { to }),
     ...traceOf(send, message),
   };
   return messageFrame(message, {

@@ -36,7 +36,7 @@ export interface QueueRequest {
   readonly trace?: string;
 }
 
-const open = (receiver: Pick<Receiver, 'name' | 'via'> & { readonly address?: string }): Receiver => ({
+const open = (receiver: Pick<Receiver, 'name' | 'via' | 'address' | 'member'>): Receiver => ({
   ...receiver,
   state: 'queued',
   attempts: 0,
@@ -54,7 +54,7 @@ const unreachable = (name: string, reason: string, now: number): Receiver => ({
 function byRequest(name: string, member: Entity, layer: Layer, now: number): Receiver {
   const address = socketOf(member, layer);
   if (address === undefined) return unreachable(name, `the member has no ${layer} socket`, now);
-  return open({ name, via: 'request', address });
+  return open({ name, via: 'request', address, member: member.path });
 }
 
 function orderingKeyOf({ attributes }: Entity): Pick<Send, 'orderingKey'> {
@@ -114,7 +114,7 @@ export function receiversOf(
       return others.map((member) => {
         const address = socketOf(member, 'l2');
         if (address === undefined) return unreachable(member.path, 'the member has no l2 socket', now);
-        return open({ name: member.path, via: 'broadcast', address });
+        return open({ name: member.path, via: 'broadcast', address, member: member.path });
       });
     case 'l31': {
       const providers = namedBy(providersOf(message), members, uriOf);

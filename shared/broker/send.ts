@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { orderKey, type Clock } from '../clock';
 import { concurrently } from '../concurrently';
 import { CmbsError } from '../errors';
-import { DEAD_LETTER_TTL_MS, QUEUE_COUNT_CONCURRENCY } from '../limits';
+import { DEAD_LETTER_TTL_MS, MAX_NAMED_RECEIVERS, QUEUE_COUNT_CONCURRENCY } from '../limits';
 import type { JsonObject } from '../json';
 import { MESSAGE, DEAD_LETTER_MIXIN } from './cmbs';
 import type { Layer } from './layers';
@@ -36,6 +36,8 @@ export interface Receiver {
   /** `request`: acknowledged, over a socket. `broadcast`: L2. `bus`: published. `none`: cannot be reached, see reason. */
   readonly via: 'request' | 'broadcast' | 'bus' | 'none';
   readonly address?: string;
+  /** Path of the member that is meant; absent where an address is (L1), and in what an earlier release queued. */
+  readonly member?: Path;
   readonly state: ReceiverState;
   readonly attempts: number;
   readonly reason?: string;
@@ -111,6 +113,14 @@ export function addressesOf(layer: Layer, receivers: readonly Receiver[]): Reado
       .flatMap(({ address, via }) => (via === 'bus' ? [busAddress(layer)] : (address ?? []))),
   );
 }
+
+/** For the frame: the members that a send means, where they are few. */
+export function meantBy(receivers: readonly Receiver[]): { readonly to?: readonly string[] } {
+  const to = receivers.flatMap(({ member }) => (member === undefined ? [] : [idAt(member)]));
+  return to.length === 0 || to.length > MAX_NAMED_RECEIVERS ? {} : { to };
+}
+
+const idAt = (path: Path): string => path.slice(path.lastIndexOf('/') + 1);
 
 /** Where a send waits that has to be published. */
 export const busAddress = (layer: Layer): string => `the topic bus of ${layer}`;

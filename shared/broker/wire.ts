@@ -25,6 +25,8 @@ export interface Transfer {
   };
   /** `deployment/member` of each member it passed; loops are told by these, not by URLs (DESIGN decision 19). */
   readonly hops?: readonly string[];
+  /** Ids of the members that are meant, where the sender knows them: another member at their address does not take it. */
+  readonly to?: readonly string[];
   readonly content_type?: string;
   readonly traceparent?: string;
 }

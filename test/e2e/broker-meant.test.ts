@@ -1,0 +1,109 @@
+/** A delivery counts only when the member that answers is the one that is meant. */
+import { ScriptedPeer } from './broker-peers';
+import { contentOf, eventually, Fleet, freeSocket, MEMBER, unique, type Deployment, type Member } from './harness';
+
+const fleet = new Fleet();
+let here: Deployment;
+let alice: Member;
+beforeAll(async () => {
+  here = await fleet.start();
+  alice = await here.member({ id: unique('alice'), start: ['l2', 'l31', 'l32', 'l4'] });
+});
+afterAll(() => fleet.close());
+
+const reasonOf = async (path: string): Promise<string> => (await here.delivery(path)).reason ?? '';
+
+/** A reply of a peer that takes whatever comes. */
+const replyOf = (id: string, deployment?: string): string =>
+  JSON.stringify({
+    member_description: { kind: MEMBER, id, attributes: { cmbs: { member: { local: 'false' } } } },
+    sockets_l1: [],
+    ...(deployment === undefined ? {} : { transfer: { v: 1, origin: { deployment, revision: 1 } } }),
+  });
+
+async function peer(reply: string): Promise<string> {
+  const socket = await freeSocket();
+  fleet.using(await ScriptedPeer.bind(socket, () => reply), (one) => one.close());
+  return socket;
+}
+
+describe.each(['l31', 'l4'] as const)('on %s', (layer) => {
+  test('a member whose address another member holds is not reached, and the other one does not take it', async () => {
+    const bob = await here.member({ id: unique('bob'), sockets: { [layer]: alice.sockets[layer] } });
+    const sent = await here.send(layer, { providers: [bob.id], from: alice.id });
+    expect(sent.status).toBe(409);
+    expect(await here.delivery(sent.path)).toMatchObject({ state: 'failed', receivers: [{ state: 'failed' }] });
+    const reason = await reasonOf(sent.path);
+    for (const part of [alice.id, alice.sockets[layer], bob.id]) expect(reason).toContain(part);
+    expect(await here.inbox(alice)).toEqual([]);
+    // Whom it is meant for gets it all the same.
+    expect((await here.send(layer, { providers: [alice.id], from: bob.id })).delivery.state).toBe('delivered');
+    const [entry] = await here.inbox(alice);
+    await here.must(200, here.request('DELETE', entry!.href));
+  });
+
+  test('a peer that does not look for whom it is meant does not make it delivered either', async () => {
+    const bob = await here.member({
+      id: unique('bob'),
+      local: false,
+      sockets: { [layer]: await peer(replyOf('mallory')) },
+    });
+    const sent = await here.send(layer, { providers: [bob.id], from: alice.id });
+    expect(sent.status).toBe(409);
+    const reason = await reasonOf(sent.path);
+    for (const part of ['mallory answered at', bob.sockets[layer], bob.id]) expect(reason).toContain(part);
+  });
+
+  test('a peer that says nothing of itself counts', async () => {
+    const bob = await here.member({
+      id: unique('bob'),
+      local: false,
+      sockets: { [layer]: await peer('{"sockets_l1":[]}') },
+    });
+    const sent = await here.send(layer, { providers: [bob.id], from: alice.id });
+    expect(sent.delivery.state).toBe('delivered');
+  });
+
+  test('a member of that name in another deployment is another member', async () => {
+    const [one, other] = [await fleet.start(), await fleet.start()];
+    const id = unique('carol');
+    const carol = await one.member({ id, start: ['l1', layer] });
+    await here.must(200, here.send('l1', { to: carol.sockets.l1, content: '', from: alice.id }));
+    expect((await here.send(layer, { providers: [id], from: alice.id })).delivery.state).toBe('delivered');
+    await one.must(200, one.act(carol.path, `stop_${layer}`));
+    const impostor = await other.member({ id, sockets: { [layer]: carol.sockets[layer] }, start: [layer] });
+    const sent = await here.send(layer, { providers: [id], from: alice.id });
+    expect(sent.status).toBe(409);
+    expect(await reasonOf(sent.path)).toContain('of the deployment');
+    expect(impostor.id).toBe(id);
+  });
+});
+
+test('a topic message is passed on to the member that is meant', async () => {
+  const there = await fleet.start();
+  const holder = await there.member({ topics: ['weather'], start: ['l32'] });
+  await here.member({
+    id: unique('bob'),
+    local: false,
+    topics: ['weather'],
+    sockets: { l32: holder.sockets.l32 },
+  });
+  const sent = await here.send('l32', { topics: ['weather'], from: alice.id });
+  expect(sent.delivery.state).toBe('partial');
+  expect(await reasonOf(sent.path)).toContain(holder.id);
+  expect(await there.inbox(holder)).toEqual([]);
+});
+
+test('a broadcast to a member whose address another one holds stays out of the inbox there', async () => {
+  const there = await fleet.start();
+  const holder = await there.member({ start: ['l2'] });
+  await here.member({ id: unique('bob'), local: false, sockets: { l2: holder.sockets.l2 } });
+  const content = unique('broadcast');
+  await here.send('l2', { from: alice.id, content, prefer: 'wait=1' });
+  await eventually(
+    () => there.metric('cmbs_dropped', { layer: 'l2', reason: 'conflict' }),
+    (count) => count === 1,
+    'it is dropped there',
+  );
+  expect((await there.inbox(holder)).map(contentOf)).toEqual([]);
+});
