@@ -14,10 +14,12 @@ export interface Item {
   readonly sequence: string;
   /** Times that it left for the peer and that are not recorded yet. */
   tries: number;
+  /** Of those, the ones at which the connection broke while nothing else was on its way. */
+  broken?: number;
 }
 
 /** One receiver of one send, of which something became. */
-export type Tried = Pick<Item, 'held' | 'key' | 'tries'>;
+export type Tried = Pick<Item, 'held' | 'key' | 'tries' | 'broken'>;
 
 /** What a queue tells about an item that it cannot bring further now. */
 export interface Parking {
@@ -32,7 +34,7 @@ export const UNKNOWN_BYTES = 64 * 1024;
 
 /** A send that is held in memory. What it carries stays in the store until it goes out. */
 export class HeldSend {
-  send: Omit<Send, 'frame'>;
+  send: Omit<Send, 'frame' | 'sent'>;
   /** It is passed on for somebody else, and its frame lies in the store with it. */
   readonly isPassedOn: boolean;
   /** Bytes of its frame, about. */
@@ -48,11 +50,13 @@ export class HeldSend {
   frame: Promise<Buffer | undefined> | undefined;
   /** Gives back what was reserved for the frame. */
   releaseFrame: () => void = () => undefined;
+  /** The content of its frame is an object with an `id`. */
+  hasId = false;
   flushing = false;
   lastReason: string | undefined;
   cancelRetry: (() => void) | undefined;
 
-  constructor({ frame, ...send }: Send) {
+  constructor({ frame, sent: _inTheStore, ...send }: Send) {
     this.send = send;
     this.isPassedOn = frame !== undefined;
     this.lastReason = send.receivers.find((one) => isOpen(one) && one.reason !== undefined)?.reason;
@@ -83,6 +87,8 @@ export class HeldSend {
 export interface QueueOwner {
   /** The frame of an item that may go out now; undefined when it may not any more. */
   prepare(item: Item, isFailing: boolean): Promise<Buffer | undefined>;
+  /** The connection broke while the item alone was on its way; `given up` when that was so too often. */
+  broke(item: Item): 'given up' | { readonly retry: string };
   /** A reply came: the item has its outcome, or the reason to try it again. */
   replied(item: Item, bytes: Buffer): Promise<'settled' | { readonly retry: string }>;
   settle(item: Tried, change: Pick<Receiver, 'state'> & Partial<Pick<Receiver, 'reason' | 'reply'>>): void;

@@ -14,6 +14,7 @@ import {
   receiverKey,
   SENDS,
   withPublished,
+  type Outcome,
   type Receiver,
   type Send,
 } from '@cmbs/shared/broker/send';
@@ -416,6 +417,7 @@ export class Outbox implements QueueOwner {
       this.settle(item, { state: 'failed', reason: error.message });
       return undefined;
     }
+    if (frame !== undefined && this.#replies.isTooMuchFor(item)) return undefined;
     if (frame === undefined) {
       await deleteOrphan(this.#environment.store, held.send.id);
       this.#drop(held);
@@ -434,6 +436,10 @@ export class Outbox implements QueueOwner {
     return this.#replies.replied(item, bytes);
   }
 
+  broke(item: Item): 'given up' | { readonly retry: string } {
+    return this.#replies.broke(item);
+  }
+
   /** An item has its outcome. */
   settle(item: Tried, change: Pick<Receiver, 'state'> & Partial<Pick<Receiver, 'reason' | 'reply'>>): void {
     const { held } = item;
@@ -447,9 +453,8 @@ export class Outbox implements QueueOwner {
     this.#outcomes.note(held, {
       sendId: held.send.id,
       key: item.key,
-      change: { ...change, attempts: item.tries },
+      change: { ...change, ...triesOf(item) },
     });
-    item.tries = 0;
   }
 
   /** An item cannot go further now; those who wait for the send are answered, and the item stays. */
@@ -465,9 +470,8 @@ export class Outbox implements QueueOwner {
       this.#outcomes.note(held, {
         sendId: held.send.id,
         key: item.key,
-        change: { state, reason, attempts: item.tries },
+        change: { state, reason, ...triesOf(item) },
       });
-      item.tries = 0;
     } else if (wasTrying) this.#answer(held);
   }
 
@@ -542,6 +546,14 @@ export class Outbox implements QueueOwner {
       this.settle({ held, key, tries: 0 }, { state: 'expired', reason });
     }
   }
+}
+
+/** What an item's outcome tells of its attempts; they are counted once. */
+function triesOf(item: Tried): Pick<Outcome['change'], 'attempts' | 'broken'> {
+  const { tries: attempts, broken = 0 } = item;
+  item.tries = 0;
+  item.broken = 0;
+  return { attempts, broken };
 }
 
 function isOpenFor(item: Item): boolean {

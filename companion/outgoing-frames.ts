@@ -5,8 +5,10 @@ import { MESSAGE } from '@cmbs/shared/broker/cmbs';
 import { describe } from '@cmbs/shared/broker/member';
 import { outgoingFrame } from '@cmbs/shared/broker/publish';
 import { meantBy, readSend } from '@cmbs/shared/broker/send';
-import { parseFrame } from '@cmbs/shared/broker/wire';
+import { sentMessage } from '@cmbs/shared/broker/sent-message';
+import { contentOf, parseFrame } from '@cmbs/shared/broker/wire';
 import { ByteBudget } from './byte-budget';
+import { hasId } from './peer-kinds';
 import type { Environment } from './environment';
 import type { HeldSend } from './held-send';
 
@@ -51,7 +53,7 @@ export class OutgoingFrames {
     const { send } = read;
     const from = members.get(send.from) ?? (await members.refresh(send.from));
     if (from === undefined) throw new CmbsError('conflict', 'The sending member is not here any more.');
-    const { entity } = read.message;
+    const entity = sentMessage(send, read.message.entity);
     const isDiscovery = send.layer === 'l1' && isEmptyContent(entity.verbatim[MESSAGE.content]);
     const content = isDiscovery ? JSON.stringify(describe(from)) : undefined;
     const frame = outgoingFrame(
@@ -61,7 +63,7 @@ export class OutgoingFrames {
       { content, ...meantBy(send.receivers) },
     );
     // What an earlier release queued may be what no receiver takes.
-    parseFrame(frame);
+    held.hasId = hasId(contentOf(parseFrame(frame)));
     return frame;
   }
 

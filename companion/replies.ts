@@ -4,14 +4,16 @@ import { isLocal, memberPath, parseDescription } from '@cmbs/shared/broker/membe
 import { provenanceOf } from '@cmbs/shared/broker/provenance';
 import type { Learning } from '@cmbs/shared/broker/learning';
 import { originOf, parseReply, type Reply } from '@cmbs/shared/broker/wire';
-import { MAX_INTERNAL_ATTEMPTS } from '@cmbs/shared/limits';
+import { MAX_BROKEN_ATTEMPTS, MAX_INTERNAL_ATTEMPTS } from '@cmbs/shared/limits';
 import type { Environment } from './environment';
 import type { Item, QueueOwner } from './held-send';
+import { PeerKinds } from './peer-kinds';
 
 export class Replies {
   readonly #environment: Pick<Environment, 'counters' | 'members' | 'log' | 'deployment'>;
   readonly #learning: Learning;
   readonly #settle: QueueOwner['settle'];
+  readonly #peers = new PeerKinds();
 
   constructor(
     environment: Pick<Environment, 'counters' | 'members' | 'log' | 'deployment'>,
@@ -37,6 +39,7 @@ export class Replies {
       this.#settle(item, { state: 'failed', reason: error.message });
       return 'settled';
     }
+    if (layer === 'l1' && reply.kind === 'answer') this.#peers.answered(item.address, reply.json, item.held.hasId);
     if (reply.kind === 'error') {
       if (isRetryable(reply.code) && !this.#isHopeless(item, reply.code)) return { retry: reply.message };
       counters.add('cmbs_deliveries', { layer, outcome: 'failed' });
@@ -53,6 +56,36 @@ export class Replies {
     else this.#settle(item, { state: 'failed', reason: other });
     await this.#learnFrom(reply.json, item);
     return 'settled';
+  }
+
+  /** Whether a peer would end at an item, which then fails. */
+  isTooMuchFor(item: Item): boolean {
+    const { held, address } = item;
+    if (held.send.layer !== 'l1' || held.hasId || !this.#peers.is(address, 'original')) return false;
+    this.#settle(item, {
+      state: 'failed',
+      reason:
+        `the peer at ${address} runs the original program, which ends at a content without "id"; ` +
+        'send an object with an "id"',
+    });
+    return true;
+  }
+
+  /** The connection broke while an item alone was on its way: the peer may have ended because of it. */
+  broke(item: Item): 'given up' | { readonly retry: string } {
+    const { held, address } = item;
+    const reason = `the connection to ${address} broke when the message came`;
+    // A peer of ours takes any message; it was stopped, or the network was.
+    if (this.#peers.is(address, 'ours')) return { retry: reason };
+    item.broken = (item.broken ?? 0) + 1;
+    const times = (held.receiver(item)?.broken ?? 0) + item.broken;
+    if (times < MAX_BROKEN_ATTEMPTS) return { retry: reason };
+    const why = held.hasId ? '' : ' (the original program ends at a content that is no object with an "id")';
+    this.#settle(item, {
+      state: 'failed',
+      reason: `${reason}, ${times} times; the peer does not survive it${why}`,
+    });
+    return 'given up';
   }
 
   /** That another member than the one that is meant answered; a peer that says nothing of itself may be the one. */

@@ -21,6 +21,8 @@ export class RequestQueue extends DestinationQueue {
   readonly #hopeful = new Set<Item>();
   readonly #prepared = new Map<Item, Promise<Buffer | undefined>>();
   readonly #out = new Set<Item>();
+  /** Messages that go one at a time, since so many were on their way when the connection broke: one may break it. */
+  #suspects = 0;
   #requester: Requester | undefined;
   #running = false;
   #parked: Parked | undefined;
@@ -154,7 +156,7 @@ export class RequestQueue extends DestinationQueue {
   }
 
   get #isFailing(): boolean {
-    return this.#failures > 0 || this.#pauses > 0;
+    return this.#failures > 0 || this.#pauses > 0 || this.#suspects > 0;
   }
 
   /** The items that may be on their way together with those that are: by number, by bytes, one of each ordering key. */
@@ -268,6 +270,7 @@ export class RequestQueue extends DestinationQueue {
       .then(
         async (reply) => {
           item.tries += 1;
+          this.#suspects = Math.max(0, this.#suspects - 1);
           const outcome = await this.outbox.replied(item, reply);
           if (outcome === 'settled') {
             this.#failures = 0;
@@ -312,15 +315,27 @@ export class RequestQueue extends DestinationQueue {
         this.#keep(item);
         return;
       case 'lost':
-      case 'timeout':
-        if (round === this.#round) {
-          this.#round += 1;
-          this.#failures += 1;
+        if (this.#out.size > 1) this.#suspects = Math.max(this.#suspects, this.#out.size);
+        else if (error.sent) {
+          const broke = this.outbox.broke(item);
+          if (broke !== 'given up') this.#putBack(item, broke.retry);
+          return;
         }
-        if (this.#failures >= ATTEMPTS_IN_A_ROW) this.#putBack(item, `no reply from ${this.address}`);
-        else this.#keep(item);
+        this.#failed(item, round);
+        return;
+      case 'timeout':
+        this.#failed(item, round);
         return;
     }
+  }
+
+  #failed(item: Item, round: number): void {
+    if (round === this.#round) {
+      this.#round += 1;
+      this.#failures += 1;
+    }
+    if (this.#failures >= ATTEMPTS_IN_A_ROW) this.#putBack(item, `no reply from ${this.address}`);
+    else this.#keep(item);
   }
 
   #keep(item: Item): void {

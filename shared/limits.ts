@@ -547,6 +547,10 @@ export const PUBLICATION_GRACE_MS = 5000;
 export const DEAD_LETTER_TTL_MS = 30 * 24 * 60 * 60 * 1000;
 /** Attempts of one send that a receiver may answer with a fault of its own before the send is given up. */
 export const MAX_INTERNAL_ATTEMPTS = 5;
+/** Attempts of one send at which a peer's connection may break before the send is given up: the peer may die of it. */
+export const MAX_BROKEN_ATTEMPTS = 5;
+/** Addresses of which it is remembered what program answers there. */
+export const MAX_KNOWN_PEERS = 10_000;
 /** Receivers that a frame names, so that no other member at their address takes it; a frame for more names none. */
 export const MAX_NAMED_RECEIVERS = 20;
 

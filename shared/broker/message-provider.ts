@@ -14,6 +14,7 @@ import type { BrokerOptions } from './options';
 import { actingMember } from './references';
 import { deleteSend, readSend } from './send';
 import { asEntity, Sends } from './sends';
+import { keepingSent } from './sent-message';
 import { verbOf } from './verbs';
 
 /** Reads the send of a message that goes; what comes back ends it. */
@@ -99,7 +100,17 @@ export function messageProvider(options: BrokerOptions): Provider {
   return {
     name: 'cmbs_message',
     prepare: prepareMessage,
-    complete: (tx, changes, intent) => sends.complete(tx, changes, intent),
+    complete: async (tx, changes, intent) => {
+      const keep = await keepingSent(tx, changes);
+      const completion = await sends.complete(tx, changes, intent);
+      return {
+        ...completion,
+        write: () => {
+          keep();
+          completion.write?.();
+        },
+      };
+    },
     applicable: (entity, actions) =>
       actions.filter((id) => {
         const layer = LAYERS.find((one) => id.endsWith(`#send_${one}`));

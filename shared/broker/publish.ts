@@ -3,7 +3,6 @@ import type { Clock } from '../clock';
 import { toCmbsError, type CmbsError } from '../errors';
 import type { Bus, TopicLayer } from '../bus/bus';
 import type { Counters, Log } from '../log';
-import type { Entity } from '../occi/model';
 import type { Registry } from '../occi/registry';
 import type { Store } from '../store/store';
 import { parseTraceparent } from '../trace';
@@ -20,6 +19,7 @@ import {
   type Outcome,
   type Send,
 } from './send';
+import { sentMessage, type SentMessage } from './sent-message';
 import { messageFrame, parseFrame, senderUri, type Transfer } from './wire';
 
 export interface PublishContext {
@@ -44,7 +44,7 @@ export interface TopicListener {
 /** The frame of a send as it goes out from its member, with the sender in path history and hops. */
 export function outgoingFrame(
   send: Send,
-  message: Entity,
+  message: SentMessage,
   { deployment, uriOf, revision }: Pick<PublishContext, 'deployment' | 'uriOf'> & { readonly revision: number },
   { content, to }: { readonly content?: string | undefined; readonly to?: readonly string[] } = {},
 ): string {
@@ -65,7 +65,7 @@ export function outgoingFrame(
 }
 
 /** Of the request that asked for the send; else what the message's own headers say. */
-function traceOf({ trace }: Send, message: Entity): Pick<Transfer, 'traceparent'> {
+function traceOf({ trace }: Send, message: SentMessage): Pick<Transfer, 'traceparent'> {
   const headers = message.attributes[MESSAGE.headers] as Readonly<Record<string, unknown>> | undefined;
   const traceparent = trace ?? headers?.traceparent;
   const known = typeof traceparent === 'string' ? parseTraceparent(traceparent) : undefined;
@@ -89,7 +89,9 @@ export async function publishSend(
   if (topics.length === 0) return send;
   const frame =
     send.frame ??
-    (message === undefined ? undefined : outgoingFrame(send, message.entity, { ...context, revision: 0 }));
+    (message === undefined
+      ? undefined
+      : outgoingFrame(send, sentMessage(send, message.entity), { ...context, revision: 0 }));
   if (frame === undefined) {
     await deleteOrphan(store, sendId);
     return undefined;

@@ -40,6 +40,8 @@ export interface Receiver {
   readonly member?: Path;
   readonly state: ReceiverState;
   readonly attempts: number;
+  /** Of those, the ones at which the connection broke while nothing else was on its way; absent: none. */
+  readonly broken?: number;
   readonly reason?: string;
   /** JSON text of what came back. */
   readonly reply?: string;
@@ -70,6 +72,8 @@ export interface Send {
   readonly trace?: string;
   /** The frame to pass on, where no entity of this deployment is behind it. */
   readonly frame?: string;
+  /** JSON text of the message as it was sent, where a client has changed it since (`sent-message.ts`). */
+  readonly sent?: string;
   /** Messages from one member with the same key are published on a layer in the order in which they were queued. */
   readonly orderingKey?: string;
   /** The member that sent a message which is passed on, as `deployment/member`: its order is kept, not that of {@link from}. */
@@ -130,13 +134,21 @@ export const isPublishing = ({ receivers }: Pick<Send, 'receivers'>): boolean =>
   receivers.some((receiver) => receiver.via === 'bus' && isOpen(receiver));
 
 /** What the places of sends with one ordering key, of one member on one layer, begin with; undefined without a key. */
-export function lineOf({ from, sender = from, layer, orderingKey = '' }: Omit<Send, 'frame'>): string | undefined {
+export function lineOf({
+  from,
+  sender = from,
+  layer,
+  orderingKey = '',
+}: Omit<Send, 'frame' | 'sent'>): string | undefined {
   if (orderingKey === '') return undefined;
   return `${createHash('sha256').update([sender, layer, orderingKey].join('\0')).digest('base64url')}/`;
 }
 
 /** Whether nothing that has to be published before it is still open. */
-export async function isItsTurn(store: Pick<Store, 'query'>, send: Omit<Send, 'frame'>): Promise<boolean> {
+export async function isItsTurn(
+  store: Pick<Store, 'query'>,
+  send: Omit<Send, 'frame' | 'sent'>,
+): Promise<boolean> {
   const line = lineOf(send);
   if (line === undefined) return true;
   const { docs } = await store.query({ collection: LINES, prefix: line, limit: 1 });
@@ -361,6 +373,8 @@ export interface Outcome {
     Partial<Pick<Receiver, 'reason' | 'reply'>> & {
       /** Times that it left for the receiver since the last outcome. */
       readonly attempts: number;
+      /** Of those, the ones at which the connection broke. */
+      readonly broken?: number;
     };
 }
 
@@ -370,10 +384,15 @@ export function applyOutcomes<S extends Pick<Send, 'receivers'>>(
   outcomes: readonly Outcome[],
   now: number,
 ): S {
-  const applied = (receiver: Receiver, { change: { attempts, ...change } }: Outcome): Receiver => {
+  const applied = (receiver: Receiver, { change: { attempts, broken = 0, ...change } }: Outcome): Receiver => {
     if (!isOpen(receiver)) return receiver;
     const { reason: _earlier, ...rest } = receiver;
-    const next: Receiver = { ...rest, ...change, attempts: receiver.attempts + attempts };
+    const next: Receiver = {
+      ...rest,
+      ...change,
+      attempts: receiver.attempts + attempts,
+      ...(broken === 0 ? {} : { broken: (receiver.broken ?? 0) + broken }),
+    };
     return isOpen(next) ? next : { ...next, at: now };
   };
   return {

@@ -45,7 +45,10 @@ export interface FrameOptions {
 }
 
 /** The copy of a message that goes out: nested attributes, verbatim content, nothing about delivery. */
-export function messageFrame(message: Entity, { content, pathHistory, transfer }: FrameOptions): string {
+export function messageFrame(
+  message: Pick<Entity, 'id' | 'mixins' | 'attributes' | 'verbatim'>,
+  { content, pathHistory, transfer }: FrameOptions,
+): string {
   const fields: Record<string, JsonOutputObject[string]> = {};
   for (const [name, value] of Object.entries(message.attributes)) {
     if (name.startsWith(PREFIX) && name !== MESSAGE.delivery) fields[name.slice(PREFIX.length)] = value;

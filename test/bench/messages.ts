@@ -1,7 +1,7 @@
 /** Messages and members as the bench sends and makes them. */
 import { systemClock, timeOrderedIds } from '@cmbs/shared';
 import { messageFrame } from '@cmbs/shared/broker/wire';
-import { layerMixin, MEMBER_KIND, MESSAGE, MESSAGE_KIND, MESSAGES } from '@cmbs/shared/broker/cmbs';
+import { layerMixin, MEMBER_KIND, MESSAGE, MESSAGE_KIND } from '@cmbs/shared/broker/cmbs';
 import type { Product } from './programs';
 
 /** About 200 bytes, no call: what a sensor would report. */
@@ -45,9 +45,7 @@ export function frames(receiver: string, storable: Flag): () => string {
   const [id, sendId] = [newId(), newId()];
   const text = messageFrame(
     {
-      path: MESSAGES + id,
       id,
-      kind: MESSAGE_KIND,
       mixins: [layerMixin('l1')],
       attributes: {
         [MESSAGE.layer]: 'l1',
@@ -57,9 +55,6 @@ export function frames(receiver: string, storable: Flag): () => string {
         [MESSAGE.receiver]: receiver,
       },
       verbatim: { [MESSAGE.content]: JSON.stringify(CONTENT) },
-      owner: 'bench',
-      createdAt: 0,
-      updatedAt: 0,
     },
     {
       pathHistory: ['http://127.0.0.1:8090/cmbs/member/bench'],

@@ -47,6 +47,7 @@ beforeEach(async () => {
   const owner: QueueOwner = {
     prepare: async ({ key }) => Buffer.from(await prepare(key)),
     replied: () => Promise.resolve('settled'),
+    broke: () => 'given up',
     settle: () => undefined,
     park: () => undefined,
     resumed: () => undefined,

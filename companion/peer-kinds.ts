@@ -1,0 +1,32 @@
+/**
+ * What peers have shown of themselves, by address. A peer that runs the original program ends when the content of a
+ * message has no `id`, and is told by its replies, which describe it and carry no `transfer`.
+ */
+import { isJsonObject, type Json, type JsonObject } from '@cmbs/shared';
+import { MAX_KNOWN_PEERS } from '@cmbs/shared/limits';
+
+/** `ours`: recognises what comes again. `original`: describes itself as the original does. `any`: takes any content. */
+type Kind = 'ours' | 'original' | 'any';
+
+/** Whether the original program survives a content: it reads `content["id"]`. */
+export const hasId = (content: Json): boolean => isJsonObject(content) && Object.hasOwn(content, 'id');
+
+export class PeerKinds {
+  readonly #kinds = new Map<string, Kind>();
+
+  /** A reply came. @param hadId whether the content that it answers had an `id` */
+  answered(address: string, reply: JsonObject, hadId: boolean): void {
+    const isDescribed = isJsonObject(reply.member_description);
+    const kind = isJsonObject(reply.transfer) ? 'ours' : !hadId ? 'any' : isDescribed ? 'original' : undefined;
+    // A peer that took any content keeps that name: it was not the original, or is mended.
+    if (kind === undefined || (kind === 'original' && this.#kinds.get(address) === 'any')) return;
+    this.#kinds.delete(address);
+    this.#kinds.set(address, kind);
+    const [oldest] = this.#kinds.keys();
+    if (this.#kinds.size > MAX_KNOWN_PEERS && oldest !== undefined) this.#kinds.delete(oldest);
+  }
+
+  is(address: string, kind: Kind): boolean {
+    return this.#kinds.get(address) === kind;
+  }
+}

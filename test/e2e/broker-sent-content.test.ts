@@ -1,0 +1,83 @@
+/** What goes out under one send is the message as it was when it was sent. */
+import { contentOf, Fleet, MESSAGE, CMBS, type Deployment, type Member } from './harness';
+import { PATIENCE_MS } from '../patience';
+
+const fleet = new Fleet();
+let here: Deployment;
+let there: Deployment;
+let sender: Member;
+beforeAll(async () => {
+  [here, there] = await Promise.all([fleet.start(), fleet.start()]);
+  sender = await here.member();
+});
+afterAll(() => fleet.close());
+
+/** A member there that is known here, and has not started. */
+async function absent(): Promise<Member> {
+  const member = await there.member();
+  await here.introduce(member);
+  return member;
+}
+
+const receives = async (member: Member, count: number): Promise<readonly unknown[]> =>
+  (await there.receives(member, count, 3 * PATIENCE_MS)).map(contentOf);
+
+test('a receiver that comes after a change gets what the others have', async () => {
+  const present = await absent();
+  const late = await absent();
+  await there.must(200, there.act(present.path, 'start_l31'));
+  const sent = await here.send('l31', {
+    providers: [present.id, late.id],
+    from: sender.id,
+    content: { at: 'first' },
+    prefer: 'wait=1',
+  });
+  expect(sent.status).toBe(202);
+  await here.change(sent.path, { 'cmbs.message.message_content': 'second' });
+  // Also when this is changed again, and across a restart.
+  await here.change(sent.path, { 'cmbs.message.message_content': 'third' });
+  await here.down();
+  await here.up();
+  await there.must(200, there.act(late.path, 'start_l31'));
+  await here.reaches(sent.path, 'delivered', 3 * PATIENCE_MS);
+  expect(await receives(late, 1)).toEqual([{ at: 'first' }]);
+  expect(await receives(present, 1)).toEqual([{ at: 'first' }]);
+  const message = await here.get(sent.path);
+  expect(message.attributes['cmbs.message.message_content']).toBe('third');
+  expect((await here.act(sent.path, 'send_l31', { from: sender.id })).status).toBe(200);
+  expect(await receives(late, 2)).toEqual([{ at: 'first' }, 'third']);
+});
+
+test('a message that is replaced goes to the address and with the content of its send', async () => {
+  const late = await absent();
+  const sent = await here.send('l1', {
+    to: late.sockets.l1,
+    from: sender.id,
+    content: 'before',
+    prefer: 'wait=1',
+  });
+  expect(sent.status).toBe(202);
+  const replaced = await here.request('PUT', sent.path, {
+    kind: MESSAGE,
+    mixins: [`${CMBS}l1`],
+    attributes: {
+      'cmbs.message.l1_socket_receiver_member': 'tcp://127.0.0.1:9',
+      'cmbs.message.message_content': 'after',
+    },
+  });
+  expect(replaced.status).toBe(200);
+  await there.must(200, there.act(late.path, 'start_l1'));
+  await here.reaches(sent.path, 'delivered', 3 * PATIENCE_MS);
+  expect(await receives(late, 1)).toEqual(['before']);
+});
+
+test('a member of another deployment that takes a topic late gets what was sent', async () => {
+  const late = await there.member({ topics: ['news'] });
+  await here.introduce(late, { topics: ['news'] });
+  const sent = await here.send('l32', { topics: ['news'], from: sender.id, content: 'old', prefer: 'wait=1' });
+  expect(sent.status).toBe(202);
+  await here.change(sent.path, { 'cmbs.message.message_content': 'new' });
+  await there.must(200, there.act(late.path, 'start_l32'));
+  await here.reaches(sent.path, 'delivered', 3 * PATIENCE_MS);
+  expect(await receives(late, 1)).toEqual(['old']);
+});
