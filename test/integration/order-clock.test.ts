@@ -1,0 +1,42 @@
+import { silentLog } from '@cmbs/shared';
+import { OrderClock } from '@cmbs/shared/broker/order-clock';
+import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
+
+let temporary: TemporaryStore;
+beforeEach(async () => {
+  temporary = await openTemporaryStore();
+});
+afterEach(() => temporary.close());
+
+const open = (now: () => number): Promise<OrderClock> =>
+  OrderClock.open({ now }, { store: temporary.store, log: silentLog });
+
+test('goes with the wall clock, and never back', async () => {
+  let wall = 1_000_000;
+  const clock = await open(() => wall);
+  expect(clock.now()).toBe(1_000_000);
+  wall += 5;
+  expect(clock.now()).toBe(1_000_005);
+  wall -= 500_000;
+  expect(clock.now()).toBe(1_000_005);
+  await clock.close();
+});
+
+test('opened again, it gives only what comes after all that it gave, however far it went ahead', async () => {
+  let wall = 1_000_000;
+  let last = 0;
+  for (let opening = 0; opening < 4; opening += 1) {
+    const clock = await open(() => wall);
+    expect(clock.now()).toBeGreaterThan(last);
+    for (let step = 0; step < 100; step += 1) {
+      wall += 40_000;
+      const now = clock.now();
+      expect(now).toBeGreaterThanOrEqual(last);
+      last = now;
+      // As when the process ends while more time is being reserved.
+      if (step % 3 === 0) await clock.close();
+    }
+    wall -= 3_000_000;
+    await clock.close();
+  }
+});
