@@ -171,8 +171,9 @@ export class BroadcastQueue extends DestinationQueue {
         }
         this.#prepared.delete(item);
         if (this.items[0] === item) this.items.shift();
-        item.held.queued.delete(item.key);
-        if (frame !== undefined) {
+        if (frame === undefined) this.outbox.passed(item);
+        else {
+          item.held.queued.delete(item.key);
           this.environment.counters.add('cmbs_deliveries', { layer: 'l2', outcome: 'sent' });
           item.tries += 1;
           this.outbox.settle(item, { state: 'sent' });

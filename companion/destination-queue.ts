@@ -33,6 +33,8 @@ export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
   protected hasMore = false;
   /** Some of it may have to go before what is held: nothing goes until that is read. */
   #isBehind = false;
+  /** Moves to this address that are under way. */
+  #moves = 0;
   protected isDraining = false;
   protected isClosed = false;
   readonly #onIdle: () => void;
@@ -129,6 +131,19 @@ export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
   /** Somebody waits for an outcome, or the peer may be back: looks at once. */
   abstract notify(): void;
 
+  /** What waited for another address comes here, and may have to go before what is held. */
+  holdBack(): void {
+    this.#cancelIdle?.();
+    this.#moves += 1;
+    this.hasMore = this.#isBehind = true;
+  }
+
+  /** All that had to come is in the store. */
+  letGo(): void {
+    this.#moves -= 1;
+    if (this.#moves === 0) this.resume();
+  }
+
   remove(held: HeldSend, key: string): void {
     const at = this.items.findIndex((item) => item.held === held && item.key === key);
     if (at < 0) return;
@@ -166,7 +181,8 @@ export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
 
   /** A queue with a connection reads on by itself; another ends when nothing waits for it any more. */
   lookAgain(): void {
-    if (this.isConnected || this.#reading !== undefined || this.isDraining || this.isClosed) return;
+    if (this.#moves > 0 || this.isConnected || this.#reading !== undefined || this.isDraining || this.isClosed)
+      return;
     this.#reading = this.#look().finally(() => {
       this.#reading = undefined;
       if (!this.hasMore) this.#isBehind = false;
@@ -264,7 +280,7 @@ export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
   /** Reads on from the store when the window is half empty; nothing is read for a peer that is not there. */
   readOn(): void {
     if (!this.hasMore || this.#reading !== undefined || this.isDraining || this.isClosed) return;
-    if (!this.isConnected) return;
+    if (!this.isConnected || this.#moves > 0) return;
     if (!this.#isBehind && this.items.length + this.inFlight > DESTINATION_HELD / 2) return;
     this.#reading = this.#read().finally(() => {
       this.#reading = undefined;
@@ -277,7 +293,7 @@ export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
   }
 
   protected get isBehind(): boolean {
-    return this.#isBehind;
+    return this.#isBehind || this.#moves > 0;
   }
 
   async #read(): Promise<void> {
@@ -326,6 +342,12 @@ export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
   }
 
   get #isIdle(): boolean {
-    return this.items.length === 0 && this.inFlight === 0 && !this.hasMore && this.#reading === undefined;
+    return (
+      this.#moves === 0 &&
+      this.items.length === 0 &&
+      this.inFlight === 0 &&
+      !this.hasMore &&
+      this.#reading === undefined
+    );
   }
 }

@@ -47,12 +47,12 @@ export class Destinations {
   }
 
   /** The queue to the receiver, if there is one. */
-  known(receiver: Receiver): DestinationQueue | undefined {
+  known(receiver: Pick<Receiver, 'via' | 'address'>): DestinationQueue | undefined {
     return receiver.address === undefined ? undefined : this.#queuesOf(receiver).get(receiver.address);
   }
 
   /** The queue to the receiver, a new one if need be. */
-  of(receiver: Receiver): DestinationQueue | undefined {
+  of(receiver: Pick<Receiver, 'via' | 'address'>): DestinationQueue | undefined {
     const { address, via } = receiver;
     const known = this.known(receiver);
     if (known !== undefined || address === undefined || via === 'bus' || via === 'none') return known;

@@ -72,6 +72,12 @@ export class HeldSend {
     return this.send.receivers.find((receiver) => receiverKey(receiver) === key);
   }
 
+  /** The receiver has another address now. */
+  moved(key: string, address: string): void {
+    const receivers = this.send.receivers.map((one) => (receiverKey(one) === key ? { ...one, address } : one));
+    this.send = { ...this.send, receivers };
+  }
+
   /** Takes over which receivers have an outcome in the store; one that is known here stays. */
   follow({ receivers }: Pick<Send, 'receivers'>): void {
     const settled = new Map(receivers.filter((one) => !isOpen(one)).map((one) => [receiverKey(one), one]));
@@ -96,6 +102,8 @@ export interface QueueOwner {
   park(item: Tried, parking: Parking): void;
   /** The queue is busy with a parked item again. */
   resumed(item: Item): void;
+  /** The queue has no frame for the item and holds it no more: it is settled, or waits elsewhere. */
+  passed(item: Item): void;
   /** The queue holds the item no more; it waits in the store. */
   evicted(item: Item): void;
   /** What waits for a queue in the store, from a cursor on, but what is held; `next` where there may be more. */

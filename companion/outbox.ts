@@ -39,6 +39,7 @@ import {
   type Waiting,
 } from './held-send';
 import { logOutcome, Outcomes } from './outcomes';
+import { Moves } from './moves';
 import { OutgoingFrames } from './outgoing-frames';
 import { Publications } from './publications';
 import { Replies } from './replies';
@@ -58,12 +59,16 @@ export class Outbox implements QueueOwner {
   readonly #publications: Publications;
   readonly #expiry: Expiry;
   readonly #backlog: Backlog;
+  readonly #moves: Moves;
   readonly #look: StoreLook;
   readonly #taking: Taking;
   readonly witnesses = new Witnesses();
   #watch: Watch | undefined;
   /** Not everything that lies in the store has been seen. */
   #isScanning = true;
+  /** Sends that wait for members which have moved, found at the start. */
+  readonly #misplaced: Pick<Send, 'id' | 'from'>[] = [];
+  #stopFollowing: () => void = () => undefined;
   /** Begins nothing more. */
   #draining = false;
   #closed = false;
@@ -73,7 +78,7 @@ export class Outbox implements QueueOwner {
     const { store, clock, log, backOff } = environment;
     const settle: QueueOwner['settle'] = (item, change) => this.settle(item, change);
     const hold = (send: Send): HeldSend => this.#hold(send);
-    const serves = (send: Send): Promise<boolean> => this.#serves(send);
+    const serves = (send: Pick<Send, 'from'>): Promise<boolean> => this.#serves(send);
     this.#destinations = new Destinations(environment, this, () => this.#isScanning);
     this.#waiting = new WaitingMessages({
       environment,
@@ -94,6 +99,15 @@ export class Outbox implements QueueOwner {
       park: (item, parking) => this.park(item, parking),
       published: (held, stored) => this.#published(held, stored),
       removed: (held) => this.#unpublished(held),
+    });
+    this.#moves = new Moves({
+      environment,
+      destinations: this.#destinations,
+      settle,
+      hold,
+      release: (held) => this.#release(held),
+      serves,
+      isDraining: () => this.#draining,
     });
     this.#look = new StoreLook({ environment, serves, found: (send, afterMs) => this.#found(send, afterMs) });
     this.#taking = new Taking(environment, (send) => this.#takeRead(send));
@@ -117,7 +131,10 @@ export class Outbox implements QueueOwner {
     });
     await this.#watch.ready;
     this.#expiry.open();
+    this.#stopFollowing = this.#environment.members.onChange((path, before) => this.#moves.changed(path, before));
     await this.#look.all(0);
+    // Members that moved while nobody looked; nothing goes before they are followed.
+    await this.#moves.moveFound(this.#misplaced.splice(0));
     this.#isScanning = false;
     for (const queue of this.#destinations.all) queue.caughtUp();
     this.#look.soon();
@@ -126,6 +143,7 @@ export class Outbox implements QueueOwner {
   /** Tells each queue, and the publications, of a send that lies in the store. */
   #found(send: Send, publishAfterMs: number): void {
     this.#expiry.note(send);
+    if (this.#moves.isMisplaced(send)) this.#follow(send);
     for (const receiver of send.receivers) {
       if (!isOpen(receiver) || this.#held.get(send.id)?.queued.has(receiverKey(receiver)) === true) continue;
       const queue = this.#destinations.of(receiver);
@@ -147,6 +165,19 @@ export class Outbox implements QueueOwner {
     const held = this.#held.get(send.id);
     if (held !== undefined) this.#release(held);
     if (isPublishing(send)) this.#publications.found(send, publishAfterMs);
+  }
+
+  #follow(send: Send): void {
+    if (this.#isScanning) {
+      this.#misplaced.push({ id: send.id, from: send.from });
+      return;
+    }
+    this.#moves.move(send).catch((error: unknown) => {
+      this.#environment.log.warn('a member that has moved was not followed; the next look tries again', {
+        send: send.id,
+        cause: error,
+      });
+    });
   }
 
   /** Whether a send is this companion's: its member's sockets are here. */
@@ -216,6 +247,7 @@ export class Outbox implements QueueOwner {
   /** Nothing more leaves for anybody; resolves when what has left has its outcome, in the store too. */
   async drain(): Promise<void> {
     this.#draining = true;
+    this.#stopFollowing();
     this.#watch?.end();
     this.#look.stop();
     this.#taking.stop();
@@ -378,6 +410,17 @@ export class Outbox implements QueueOwner {
     return this.#waiting.read(queue, limit, after);
   }
 
+  passed(item: Item): void {
+    const { held, key } = item;
+    held.queued.delete(key);
+    held.trying.delete(key);
+    const receiver = held.receiver(item);
+    if (receiver === undefined || !isOpen(receiver) || receiver.address === item.address) return;
+    // It was on its way when its member moved.
+    this.#destinations.of(receiver)?.resume();
+    this.#release(held);
+  }
+
   evicted({ held, key }: Item): void {
     held.queued.delete(key);
     held.trying.delete(key);
@@ -404,6 +447,7 @@ export class Outbox implements QueueOwner {
     }
     held.claiming ??= this.#claim(held);
     if (!(await held.claiming)) return undefined;
+    if (held.receiver(item)?.address !== item.address) return undefined;
     if (!isOpenFor(item)) {
       held.trying.delete(item.key);
       return undefined;

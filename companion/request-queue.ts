@@ -207,7 +207,7 @@ export class RequestQueue extends DestinationQueue {
         this.#prepared.delete(item);
         this.items.shift();
         this.#hopeful.delete(item);
-        if (frame === undefined) item.held.queued.delete(item.key);
+        if (frame === undefined) this.outbox.passed(item);
         else this.#dispatch(requester, item, frame);
         this.readOn();
       }

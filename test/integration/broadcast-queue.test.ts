@@ -48,6 +48,7 @@ beforeEach(async () => {
     prepare: async ({ key }) => Buffer.from(await prepare(key)),
     replied: () => Promise.resolve('settled'),
     broke: () => 'given up',
+    passed: () => undefined,
     settle: () => undefined,
     park: () => undefined,
     resumed: () => undefined,

@@ -1,0 +1,183 @@
+/**
+ * Follows the addresses of members: what waits for a member that has another address now, or is gone, is written anew in
+ * the store, and waits for the new address in its order. A message that is on its way to the old address stays there until
+ * that has an outcome.
+ */
+import { registryOf } from '@cmbs/shared/broker/context';
+import { LAYERS, type Layer } from '@cmbs/shared/broker/layers';
+import { socketOf } from '@cmbs/shared/broker/member';
+import {
+  ADDRESS_FIELD,
+  isOpen,
+  readSend,
+  receiverKey,
+  sendOf,
+  SENDS,
+  writeSend,
+  type Receiver,
+  type Send,
+} from '@cmbs/shared/broker/send';
+import { MAX_READ_CHARS } from '@cmbs/shared/limits';
+import { readEntity } from '@cmbs/shared/occi/entity-store';
+import type { Entity, Path } from '@cmbs/shared/occi/model';
+import type { DestinationQueue } from './destination-queue';
+import type { Destinations } from './destinations';
+import type { Environment } from './environment';
+import type { HeldSend, QueueOwner } from './held-send';
+
+const PAGE = 100;
+
+export interface MovesParts {
+  readonly environment: Pick<Environment, 'store' | 'clock' | 'log' | 'backOff' | 'members' | 'categories'>;
+  readonly destinations: Destinations;
+  readonly settle: QueueOwner['settle'];
+  readonly hold: (send: Send) => HeldSend;
+  readonly release: (held: HeldSend) => void;
+  /** Whether the sending member is this companion's. */
+  readonly serves: (send: Pick<Send, 'from'>) => Promise<boolean>;
+  readonly isDraining: () => boolean;
+}
+
+export class Moves {
+  readonly #parts: MovesParts;
+
+  constructor(parts: MovesParts) {
+    this.#parts = parts;
+  }
+
+  /** A member has changed; `before` is what was known of it. */
+  changed(path: Path, before: Entity | undefined): void {
+    if (before === undefined) return;
+    const now = this.#parts.environment.members.get(path);
+    for (const layer of LAYERS) {
+      const [old, address] = [socketOf(before, layer), now === undefined ? undefined : socketOf(now, layer)];
+      if (layer === 'l1' || old === undefined || old === address) continue;
+      void this.#moveAll(old, this.#holdBack(layer === 'l2' ? 'broadcast' : 'request', address));
+    }
+  }
+
+  /** What comes for the new address meanwhile must not overtake what is moved there. */
+  #holdBack(via: Receiver['via'], address: string | undefined): DestinationQueue | undefined {
+    if (address === undefined) return undefined;
+    const queue = this.#parts.destinations.of({ via, address });
+    queue?.holdBack();
+    return queue;
+  }
+
+  async #moveAll(address: string, to: DestinationQueue | undefined, attempt = 1): Promise<void> {
+    const { environment, isDraining } = this.#parts;
+    const { store, clock, log, backOff } = environment;
+    if (isDraining()) return;
+    try {
+      for (let after: string | undefined, isMore = true; isMore; isMore = after !== undefined) {
+        const page = await store.query({
+          collection: SENDS,
+          where: [{ field: ADDRESS_FIELD, value: address }],
+          by: 'order',
+          limit: PAGE,
+          maxChars: MAX_READ_CHARS,
+          ...(after === undefined ? {} : { after }),
+        });
+        for (const send of page.docs.map(sendOf)) if (this.isMisplaced(send)) await this.move(send);
+        after = page.next;
+      }
+    } catch (error) {
+      log.warn('what waits for a member that has moved was not read; trying again', { address, cause: error });
+      clock.after(backOff(attempt), () => void this.#moveAll(address, to, attempt + 1));
+      return;
+    }
+    to?.letGo();
+  }
+
+  /** Sends that were found to be misplaced, in their order; nothing goes to their new addresses before all are moved. */
+  async moveFound(found: readonly Pick<Send, 'id' | 'from'>[]): Promise<void> {
+    const { store } = this.#parts.environment;
+    const heldBack = new Map<string, DestinationQueue | undefined>();
+    for (const { id } of found) {
+      const read = await readSend(store, id);
+      for (const one of read?.send.receivers ?? []) {
+        const placed = this.#placed(read?.send.layer ?? 'l1', one);
+        if (placed === one || heldBack.has(`${placed.via} ${placed.address}`)) continue;
+        heldBack.set(`${placed.via} ${placed.address}`, this.#holdBack(placed.via, placed.address));
+      }
+    }
+    for (const send of found) await this.move(send);
+    for (const queue of heldBack.values()) queue?.letGo();
+  }
+
+  /** Whether a member that the send waits for has another address now, or is gone. */
+  isMisplaced({ layer, receivers }: Pick<Send, 'layer' | 'receivers'>): boolean {
+    return receivers.some((one) => this.#placed(layer, one) !== one);
+  }
+
+  /** The receiver as it stands with its member now: without an address when the member has none, or is gone. */
+  #placed(layer: Layer, receiver: Receiver, member = this.#memberOf(receiver)): Receiver {
+    if (receiver.member === undefined || !isOpen(receiver)) return receiver;
+    const address = member === undefined ? undefined : socketOf(member, layer);
+    if (address === receiver.address) return receiver;
+    const { address: _old, ...rest } = receiver;
+    return address === undefined ? rest : { ...rest, address };
+  }
+
+  #memberOf({ member }: Receiver): Entity | undefined {
+    return member === undefined ? undefined : this.#parts.environment.members.get(member);
+  }
+
+  /** Writes where the receivers of a send are now, and lets those of them wait there that are not on their way. */
+  async move(found: Pick<Send, 'id' | 'from'>): Promise<void> {
+    const { environment, hold, release, serves } = this.#parts;
+    const { store, clock } = environment;
+    if (!(await serves(found))) return;
+    const registry = await registryOf(environment);
+    const moved = await store.transact(async (tx) => {
+      const current = await readSend(tx, found.id);
+      if (current === undefined) return undefined;
+      const { send } = current;
+      const changed: Change[] = [];
+      for (const from of send.receivers) {
+        if (from.member === undefined || this.#placed(send.layer, from) === from) continue;
+        // What is known of members may be a little behind.
+        const member = (await readEntity(tx, from.member))?.entity;
+        const to = member === undefined ? { ...from, address: '' } : this.#placed(send.layer, from, member);
+        if (to !== from) changed.push({ from, to, isGone: member === undefined });
+      }
+      if (changed.length === 0) return undefined;
+      const receivers = send.receivers.map((one) => {
+        const to = changed.find(({ from }) => from === one)?.to;
+        // What has no address any more keeps the old one until it is settled.
+        return to === undefined || (to.address ?? '') === '' ? one : to;
+      });
+      writeSend(tx, { ...send, receivers }, current.message, registry, clock);
+      return { send, changed };
+    });
+    if (moved === undefined) return;
+    const held = hold(moved.send);
+    for (const change of moved.changed) this.#follow(held, change);
+    release(held);
+  }
+
+  #follow(held: HeldSend, { from, to, isGone }: Change): void {
+    const { destinations, settle } = this.#parts;
+    const key = receiverKey(from);
+    const old = destinations.known(from);
+    old?.remove(held, key);
+    const { address = '' } = to;
+    if (address === '') {
+      const reason = isGone ? 'the member was deleted' : `the member has no ${held.send.layer} socket any more`;
+      settle({ held, key, tries: 0 }, { state: 'failed', reason });
+      return;
+    }
+    if (old !== undefined) old.waiting = Math.max(0, old.waiting - 1);
+    held.moved(key, address);
+    const queue = destinations.of(to);
+    if (queue === undefined) return;
+    queue.waiting += 1;
+    queue.resume();
+  }
+}
+
+interface Change {
+  readonly from: Receiver;
+  readonly to: Receiver;
+  readonly isGone: boolean;
+}

@@ -1,0 +1,89 @@
+/** What waits for a member follows it to another address. */
+import { contentOf, eventually, Fleet, freeSocket, type Deployment, type LayerName, type Member } from './harness';
+import { PATIENCE_MS } from '../patience';
+
+const fleet = new Fleet();
+let here: Deployment;
+let there: Deployment;
+let sender: Member;
+beforeAll(async () => {
+  [here, there] = await Promise.all([fleet.start(), fleet.start()]);
+  sender = await here.member();
+});
+afterAll(() => fleet.close());
+
+/** A member there that is known here at addresses at which nobody listens. */
+async function elsewhere(topics: readonly string[] = []): Promise<Member> {
+  const member = await there.member({ topics });
+  const sockets = Object.fromEntries(
+    await Promise.all(Object.keys(member.sockets).map(async (layer) => [layer, await freeSocket()] as const)),
+  ) as Member['sockets'];
+  await here.introduce({ ...member, sockets }, { topics });
+  return member;
+}
+
+const queue = async (
+  layer: LayerName,
+  member: Member,
+  contents: readonly string[],
+): Promise<readonly string[]> => {
+  const paths: string[] = [];
+  for (const content of contents) {
+    const to = layer === 'l2' ? {} : layer === 'l32' ? { topics: [member.id] } : { providers: [member.id] };
+    const sent = await here.send(layer, { ...to, from: sender.id, content, prefer: 'wait=1' });
+    expect(sent.status).toBe(202);
+    paths.push(sent.path);
+  }
+  return paths;
+};
+
+const LAYERS = ['l31', 'l4', 'l32', 'l2'] as const;
+
+test.each(LAYERS)('on %s, in its order and once', async (layer) => {
+  const member = await elsewhere(['unused']);
+  if (layer === 'l32') await here.change(member.path, { 'cmbs.member.topics': [member.id] });
+  await there.must(200, there.act(member.path, `start_${layer}`));
+  if (layer === 'l32') await there.change(member.path, { 'cmbs.member.topics': [member.id] });
+  const contents = ['one', 'two', 'three'];
+  const paths = await queue(layer, member, contents);
+  await here.change(member.path, { [`cmbs.member.${layer}_socket`]: member.sockets[layer] });
+  for (const path of paths) {
+    await eventually(
+      () => here.delivery(path),
+      ({ receivers }) =>
+        receivers.every(({ name, state }) => name !== member.path || state === 'delivered' || state === 'sent') &&
+        receivers.every(({ name, state }) => name !== member.id || state === 'delivered'),
+      `${path} is there`,
+      3 * PATIENCE_MS,
+    );
+  }
+  expect((await there.receives(member, 3)).map(contentOf)).toEqual(contents);
+  await here.must(200, here.request('DELETE', member.path));
+});
+
+test('also when the deployment was started again since', async () => {
+  const member = await elsewhere();
+  await there.must(200, there.act(member.path, 'start_l31'));
+  const paths = await queue('l31', member, ['one', 'two']);
+  await here.change(member.path, { 'cmbs.member.l31_socket': await freeSocket() });
+  await here.down();
+  await here.up();
+  await here.change(member.path, { 'cmbs.member.l31_socket': member.sockets.l31 });
+  await here.down();
+  await here.up();
+  for (const path of paths) await here.reaches(path, 'delivered', 3 * PATIENCE_MS);
+  expect((await there.receives(member, 2)).map(contentOf)).toEqual(['one', 'two']);
+});
+
+test.each(['l31', 'l2'] as const)('what waits on %s for a member that is deleted fails', async (layer) => {
+  const member = await elsewhere();
+  const [path = ''] = await queue(layer, member, ['in vain']);
+  await here.must(200, here.request('DELETE', member.path));
+  const delivery = await eventually(
+    () => here.delivery(path),
+    ({ receivers }) => receivers.some(({ state }) => state === 'failed'),
+    'it fails',
+    PATIENCE_MS,
+  );
+  expect(delivery.receivers.find(({ state }) => state === 'failed')?.reason).toBe('the member was deleted');
+});
