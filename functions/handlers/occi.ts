@@ -9,6 +9,9 @@ import { action } from './action';
 import { collection, collectionMethods } from './collection';
 import { entity, ENTITY_METHODS } from './entity';
 
+/** Paths of functions of their own, which end with a slash: they got here since theirs is missing. */
+const WITHOUT_SLASH = /^(?:\/-|\/cmbs\/member\/[^/]+\/inbox)$/;
+
 export async function occi(request: OcciRequest, app: App): Promise<OcciResponse> {
   const path = decodedPath(request);
   if (request.method === 'OPTIONS') {
@@ -18,5 +21,8 @@ export async function occi(request: OcciRequest, app: App): Promise<OcciResponse
   }
   if (queryValue(request, 'action') !== undefined) return action(request, app);
   if (!path.startsWith('/')) throw new CmbsError('not_found', 'There is nothing at this path.');
+  if (WITHOUT_SLASH.test(path)) {
+    throw new CmbsError('not_found', `There is nothing at ${path}; ask for ${path}/, with a slash at the end.`);
+  }
   return isCollectionPath(path) ? collection(request, app) : entity(request, app);
 }

@@ -7,7 +7,7 @@ beforeAll(async () => {
 });
 afterAll(() => here.close());
 
-test.each(['/cmbs/message', '/cmbs/member', '/cmbs/message/l1'])(
+test.each(['/cmbs/message', '/cmbs/member', '/cmbs/message/l1', '/-', '/cmbs/member/any/inbox'])(
   'a collection without its slash is pointed at: %s',
   async (path) => {
     const missing = await here.get(path);
