@@ -1,4 +1,10 @@
 /** What waits for a member follows it to another address. */
+import { silentLog, systemClock, type JsonObject } from '@cmbs/shared';
+import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
+import { Categories } from '@cmbs/shared/occi/categories';
+import { readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
+import { openSqliteStore } from '@cmbs/shared/store/sqlite';
+import { localTest } from './engine';
 import { contentOf, eventually, Fleet, freeSocket, type Deployment, type LayerName, type Member } from './harness';
 import { PATIENCE_MS } from '../patience';
 
@@ -61,19 +67,39 @@ test.each(LAYERS)('on %s, in its order and once', async (layer) => {
   await here.must(200, here.request('DELETE', member.path));
 });
 
-test('also when the deployment was started again since', async () => {
-  const member = await elsewhere();
-  await there.must(200, there.act(member.path, 'start_l31'));
-  const paths = await queue('l31', member, ['one', 'two']);
-  await here.change(member.path, { 'cmbs.member.l31_socket': await freeSocket() });
-  await here.down();
-  await here.up();
-  await here.change(member.path, { 'cmbs.member.l31_socket': member.sockets.l31 });
-  await here.down();
-  await here.up();
-  for (const path of paths) await here.reaches(path, 'delivered', 3 * PATIENCE_MS);
+localTest('also when it moved while nobody looked', async () => {
+  let directory = '';
+  const alone = await fleet.start({ prepare: (path) => void (directory = path) });
+  const from = await alone.member();
+  const member = await there.member({ start: ['l31'] });
+  await alone.introduce({ ...member, sockets: { ...member.sockets, l31: await freeSocket() } });
+  const paths: string[] = [];
+  for (const content of ['one', 'two']) {
+    const sent = await alone.send('l31', { providers: [member.id], from: from.id, content, prefer: 'wait=1' });
+    expect(sent.status).toBe(202);
+    paths.push(sent.path);
+  }
+  await alone.down();
+  await changeOnDisk(directory, member.path, { 'cmbs.member.l31_socket': member.sockets.l31 });
+  await alone.up();
+  for (const path of paths) await alone.reaches(path, 'delivered', 3 * PATIENCE_MS);
   expect((await there.receives(member, 2)).map(contentOf)).toEqual(['one', 'two']);
 });
+
+/** Changes attributes of an entity while no companion runs that would be told of it. */
+async function changeOnDisk(directory: string, path: string, attributes: JsonObject): Promise<void> {
+  const store = await openSqliteStore({ directory, clock: systemClock, log: silentLog });
+  const categories = new Categories(store, [CMBS_EXTENSION]);
+  const { registry } = await categories.current();
+  await store.transact(async (tx) => {
+    const before = (await readEntity(tx, path))?.entity;
+    if (before === undefined) throw new Error(`nothing at ${path}`);
+    const next = { ...before, attributes: { ...before.attributes, ...attributes } };
+    writeEntity(tx, next, before, registry);
+  });
+  categories.close();
+  await store.close();
+}
 
 test.each(['l31', 'l2'] as const)('what waits on %s for a member that is deleted fails', async (layer) => {
   const member = await elsewhere();
