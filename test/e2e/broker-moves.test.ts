@@ -35,7 +35,12 @@ const queue = async (
 ): Promise<readonly string[]> => {
   const paths: string[] = [];
   for (const content of contents) {
-    const to = layer === 'l2' ? {} : layer === 'l32' ? { topics: [member.id] } : { providers: [member.id] };
+    const to =
+      layer === 'l2'
+        ? {}
+        : layer === 'l32'
+          ? { topics: [member.id], orderingKey: 'own' }
+          : { providers: [member.id] };
     const sent = await here.send(layer, { ...to, from: sender.id, content, prefer: 'wait=1' });
     expect(sent.status).toBe(202);
     paths.push(sent.path);
