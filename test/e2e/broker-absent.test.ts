@@ -11,8 +11,8 @@ jest.mock('@cmbs/shared/limits', () => ({
   PROBE_TICK_MS: 250,
 }));
 
-/** Ports that nobody has: below those that the system gives out. */
-const DEAD_PORT = 20_000;
+/** Ports that nobody has: between those that tests take (`free-port.ts`) and those that the system gives out. */
+const DEAD_PORT = 32_000;
 const ABSENT = 400;
 /** Attempts under way and those that linger take three or four each; a connection for each peer would take more. */
 const MOST_DESCRIPTORS = 640;
