@@ -2,7 +2,7 @@
  * The lease of a shard between companions, each with a clock of its own that the test moves: one may stand still while
  * the other's time goes on, as when a machine is paused.
  */
-import { newId, silentLog, type Clock } from '@cmbs/shared';
+import { newId, silentLog, type Clock, type Log } from '@cmbs/shared';
 import { acquireLease, readLease, type Lease } from '@cmbs/shared/broker/lease';
 import { LEASE_MARGIN_MS, LEASE_RENEW_MS, LEASE_TTL_MS } from '@cmbs/shared/limits';
 import { ManualClock } from '../contract/manual-clock';
@@ -27,13 +27,14 @@ class Companion {
   acquire(
     signal: AbortSignal = stop.signal,
     store: Parameters<typeof acquireLease>[0]['store'] = opened.store,
+    log = silentLog,
   ): Promise<Lease | undefined> {
     const clock: Clock = this.clock;
     return acquireLease(
       {
         store,
         clock,
-        log: silentLog,
+        log,
         shard: 'main',
         holder: this.name,
         url: `http://${this.name}`,
@@ -198,4 +199,19 @@ it('is not taken earlier by somebody whose looks are slow', async () => {
   expect(two.lease).toBeUndefined();
   await two.live(LEASE_TTL_MS);
   expect(two.lease?.epoch).toBe(2);
+});
+
+test('a companion that has to wait says that it stands by, once', async () => {
+  const holder = new Companion('holder');
+  await holder.acquire();
+  const lines: string[] = [];
+  const log: Log = { ...silentLog, info: (message) => void lines.push(message) };
+  const standby = new Companion('standby');
+  const giveUp = new AbortController();
+  const waiting = standby.acquire(giveUp.signal, opened.store, log);
+  await standby.live(LEASE_TTL_MS / 2);
+  expect(lines).toEqual(['standing by: another companion holds the shard']);
+  giveUp.abort();
+  await waiting;
+  await holder.lease?.release();
 });
