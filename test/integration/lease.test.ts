@@ -209,6 +209,7 @@ test('a companion that has to wait says that it stands by, once', async () => {
   const standby = new Companion('standby');
   const giveUp = new AbortController();
   const waiting = standby.acquire(giveUp.signal, opened.store, log);
+  await settled();
   await standby.live(LEASE_TTL_MS / 2);
   expect(lines).toEqual(['standing by: another companion holds the shard']);
   giveUp.abort();
