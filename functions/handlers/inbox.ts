@@ -1,5 +1,5 @@
 /** `/cmbs/member/<id>/inbox/`: how a program consumes what its member received (layers.md, Receiving). */
-import { badRequest, CmbsError } from '@cmbs/shared';
+import { badRequest, CmbsError, toCmbsError } from '@cmbs/shared';
 import { entryJson, type Acknowledged, type InboxPage, type Owner } from '@cmbs/shared/broker/inbox';
 import { isLocal, socketOf } from '@cmbs/shared/broker/member';
 import { MEMBER_KIND, MEMBERS } from '@cmbs/shared/broker/cmbs';
@@ -146,6 +146,9 @@ async function* events(
       }
       if (page.entries.length === 0) await watch.changed(within(request, INBOX_POLL_MS));
     }
+  } catch (thrown) {
+    // The stream ends as it does between two reads: the server stops, or the member was deleted.
+    if (!request.signal.aborted && toCmbsError(thrown).code !== 'not_found') throw thrown;
   } finally {
     watch.end();
   }

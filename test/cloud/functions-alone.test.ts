@@ -7,10 +7,12 @@ import { ROUTES } from '@cmbs/functions/routes';
 import { CATEGORIES_MAX_AGE_MS } from '@cmbs/shared/limits';
 import type { Running } from '../e2e/engine';
 import {
+  CMBS,
   contentOf,
   eventually,
   Fleet,
   MEMBER,
+  MESSAGE,
   type Deployment,
   type LayerName,
   type Member,
@@ -110,12 +112,27 @@ describeOnEmulators('every function alone', (hosts) => {
   });
 
   test('a dead letter is sent again, and purged', async () => {
-    const dead = await here.send('l31', { from: alice.id, providers: ['nobody of that name'] });
-    expect(dead.delivery.state).toBe('failed');
-    await here.must(200, here.act(dead.path, 'resend', { from: alice.id }));
+    const mute = await here.member({ local: false, sockets: { l31: '' } });
+    const dead = await here.send('l31', { from: alice.id, providers: [mute.id] });
+    expect(dead.status).toBe(409);
+    await here.must(409, here.act(dead.path, 'resend', { from: alice.id }));
     await here.reaches(dead.path, 'failed');
     await here.must(200, here.act(dead.path, 'purge'));
     expect((await here.get(dead.path)).status).toBe(404);
+  });
+
+  test('a message is created and sent in one request', async () => {
+    const sent = await here.request('POST', `/cmbs/message/?send&from=${alice.id}`, {
+      kind: MESSAGE,
+      mixins: [`${CMBS}l1`],
+      attributes: {
+        'cmbs.message.l1_socket_receiver_member': bob.sockets.l1,
+        'cmbs.message.executable': 'false',
+        'cmbs.message.message_content': 'in one request',
+      },
+    });
+    expect([sent.status, sent.delivery.state]).toEqual([200, 'delivered']);
+    expect((await here.inbox(bob)).map(contentOf)).toContain('in one request');
   });
 
   test('members are discovered', async () => {
