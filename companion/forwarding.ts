@@ -5,7 +5,7 @@
 import { CmbsError, isJsonObject, type Json, type JsonObject } from '@cmbs/shared';
 import type { TopicLayer } from '@cmbs/shared/bus/bus';
 import { isLocal, socketOf, wants } from '@cmbs/shared/broker/member';
-import { membersNamed } from '@cmbs/shared/broker/references';
+import { MemberIndex } from '@cmbs/shared/broker/references';
 import { MESSAGES } from '@cmbs/shared/broker/cmbs';
 import { oldReceiptId, receiptId } from '@cmbs/shared/broker/inbox';
 import { checkSize } from '@cmbs/shared/broker/message-rules';
@@ -68,8 +68,8 @@ export class Forwarding {
     const seenIds = [receiptId(message, wireId), oldReceiptId(message, wireId)] as const;
     const visited = new Set([...hops, here].map((hop) => hop.slice(hop.indexOf('/') + 1)));
     const known = [...members.all()];
-    const chosen =
-      layer === 'l4' ? new Set(message.providers.flatMap((one) => membersNamed(known, one, uriOf))) : undefined;
+    const index = layer === 'l4' ? new MemberIndex(known, uriOf) : undefined;
+    const chosen = index === undefined ? undefined : new Set(message.providers.flatMap((one) => index.named(one)));
     const isListed = (one: Entity): boolean =>
       chosen === undefined || message.providers.length === 0 || chosen.has(one);
     const onward = known.filter(

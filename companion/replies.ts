@@ -1,6 +1,6 @@
 /** What the replies of peers mean for the messages that were sent to them. */
 import { CATALOGUE, toCmbsError, type ErrorCode, type JsonObject } from '@cmbs/shared';
-import { isLocal, memberPath, parseDescription } from '@cmbs/shared/broker/member';
+import { isLocal, parseDescription } from '@cmbs/shared/broker/member';
 import { provenanceOf } from '@cmbs/shared/broker/provenance';
 import type { Learning } from '@cmbs/shared/broker/learning';
 import { originOf, parseReply, type Reply } from '@cmbs/shared/broker/wire';
@@ -39,7 +39,7 @@ export class Replies {
       this.#settle(item, { state: 'failed', reason: error.message });
       return 'settled';
     }
-    if (layer === 'l1' && reply.kind === 'answer') this.#peers.answered(item.address, reply.json, item.held.hasId);
+    if (reply.kind === 'answer') this.#peers.answered(item.address, reply.json, layer !== 'l1' || item.held.hasId);
     if (reply.kind === 'error') {
       if (isRetryable(reply.code) && !this.#isHopeless(item, reply.code)) return { retry: reply.message };
       counters.add('cmbs_deliveries', { layer, outcome: 'failed' });
@@ -75,8 +75,8 @@ export class Replies {
   broke(item: Item): 'given up' | { readonly retry: string } {
     const { held, address } = item;
     const reason = `the connection to ${address} broke when the message came`;
-    // A peer of ours takes any message; it was stopped, or the network was.
-    if (this.#peers.is(address, 'ours')) return { retry: reason };
+    // The original has L1 only. A peer of ours takes any message; it was stopped, or the network was.
+    if (held.send.layer !== 'l1' || this.#peers.is(address, 'ours')) return { retry: reason };
     item.broken = (item.broken ?? 0) + 1;
     const times = (held.receiver(item)?.broken ?? 0) + item.broken;
     if (times < MAX_BROKEN_ATTEMPTS) return { retry: reason };
@@ -98,13 +98,16 @@ export class Replies {
     const from = originOf(reply)?.deployment;
     const known = member === undefined ? undefined : isLocal(member) ? own : provenanceOf(member)?.deployment;
     const isElsewhere = from !== undefined && known !== undefined && from !== known;
-    if (memberPath(described.id) === meant && !isElsewhere) return undefined;
+    // Only the id is told; an earlier release took members at other places, too.
+    if (meant.endsWith(`/${described.id}`) && !isElsewhere) return undefined;
     const answered = isElsewhere ? `${described.id} of the deployment ${from}` : described.id;
     return `${answered} answered at ${address}, not ${meant}; correct the address of ${meant} and resend`;
   }
 
   /** What the receiver says of itself is a courtesy: the delivery stands whatever becomes of it. */
   async #learnFrom(reply: JsonObject, { held, address }: Item): Promise<void> {
+    // What a member of this deployment says of itself is known here.
+    if (originOf(reply)?.deployment === this.#environment.deployment) return;
     try {
       const { id = '' } = this.#environment.members.get(held.send.from) ?? {};
       await this.#learning.learn(reply.member_description, originOf(reply), id, { asked: address });

@@ -64,9 +64,9 @@ export function preconditionOf(request: OcciRequest): Precondition {
   };
 }
 
-/** Whether the client wants what is not understood ignored (RFC 7240 §4.4). */
+/** Whether the client wants what is not understood ignored (RFC 7240 §4.4): not where that would delete more. */
 const isLenient = (request: OcciRequest): boolean =>
-  preferences(request).some((one) => /^handling\s*=\s*"?lenient"?$/i.test(one));
+  request.method !== 'DELETE' && preferences(request).some((one) => /^handling\s*=\s*"?lenient"?$/i.test(one));
 
 /** Query parameters of a filter. */
 export const FILTER_QUERY = ['category', 'attribute', 'value', 'q'] as const;

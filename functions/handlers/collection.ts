@@ -82,17 +82,20 @@ async function create(request: OcciRequest, app: App, path: Path, payload: Paylo
   return answer(201, rendering.created(paths, renderContext(request, registry)), { ...one, ...noted(notes) });
 }
 
-/** Creates what the payload has; the same `Idempotency-Key` again makes nothing more. */
+/**
+ * Creates what the payload has; the same `Idempotency-Key` again makes nothing more.
+ * @param asked what else a repeated request has to repeat
+ */
 export async function createAll(
   request: OcciRequest,
   app: App,
   path: Path,
   payload: Payload,
-  intent?: Intent,
+  { intent, asked }: { readonly intent?: Intent; readonly asked?: string } = {},
 ): Promise<Noted & { readonly paths: readonly Path[] }> {
   const { registry } = await app.categories.current();
   const key = header(request, 'idempotency-key');
-  const parts = [request.method, path, ...(intent === undefined ? [] : [JSON.stringify(intent)])];
+  const parts = [request.method, path, ...(asked === undefined ? [] : [asked])];
   return app.entities.create(drafts(payload, registry), path, requesterOf(request), {
     ...(intent === undefined ? {} : { intent }),
     ...(key === undefined

@@ -56,6 +56,11 @@ async function get(request: OcciRequest, app: App, path: string): Promise<OcciRe
 export async function entity(request: OcciRequest, app: App): Promise<OcciResponse> {
   const path = decodedPath(request);
   const { entities, perform } = app;
+  if (request.query.length > 0) {
+    const { registry } = await app.categories.current();
+    // What the query is for may be the collection: that its slash is missing comes first.
+    if (registry.at(`${path}/`) !== undefined) await app.entities.read(path);
+  }
   checkQuery(request, app, []);
   const on = <T>(name: string, run: () => Promise<T>): Promise<T> =>
     perform(request.identity, { name, path }, run);

@@ -22,9 +22,10 @@ export async function messageSend(request: OcciRequest, app: App): Promise<OcciR
   if (payload.form === 'none') throw badRequest('The request needs a body with a message.');
   const isOne = payload.entities.length <= 1;
   const rendering = isOne ? entityRendering(request) : responseRendering(request);
-  const intent = sendIntent(queryValue(request, 'from'), request.trace);
+  const from = queryValue(request, 'from');
+  const intent = sendIntent(from, request.trace);
   return app.perform(request.identity, { name: 'message.send', path: MESSAGES }, async () => {
-    const { paths } = await createAll(request, app, MESSAGES, payload, intent);
+    const { paths } = await createAll(request, app, MESSAGES, payload, { intent, asked: `send as ${from ?? ''}` });
     const waiting = {
       waitMs: waitMs(request, app.sendWaitS),
       signal: request.signal,

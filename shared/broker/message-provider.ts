@@ -47,12 +47,16 @@ export function messageProvider(options: BrokerOptions): Provider {
     return typeof given === 'string' ? given : undefined;
   };
 
-  /** The member that sent the message before, while it is a local member. */
+  /** The member that sent the message before. @throws CmbsError `conflict` when it is gone */
   async function earlierSender(message: Entity): Promise<string | undefined> {
     const delivery = message.attributes[MESSAGE.delivery] as { readonly from?: string } | undefined;
     if (delivery?.from === undefined) return undefined;
     const member = (await readEntity(store, delivery.from))?.entity;
-    return member?.kind === MEMBER_KIND && isLocal(member) ? member.path : undefined;
+    if (member?.kind === MEMBER_KIND && isLocal(member)) return member.path;
+    throw new CmbsError(
+      'conflict',
+      `${delivery.from} sent the message and is gone; name the one that acts with "from".`,
+    );
   }
 
   function send(call: ActionCall, layer: Layer, sender = from(call)): Promise<ActionOutcome> {

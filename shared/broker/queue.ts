@@ -8,12 +8,11 @@ import type { Entity, Path } from '../occi/model';
 import type { Registry } from '../occi/registry';
 import type { OrderClock } from './order-clock';
 import type { Store } from '../store/store';
-import { MESSAGE } from './cmbs';
-import { DESIRED, startedLayers } from './desired';
+import { MEMBER, MESSAGE } from './cmbs';
 import type { Layer } from './layers';
-import { allMembers, isLocal, socketOf, wants } from './member';
+import { allMembers, isLocal, isSuspended, socketOf, wants } from './member';
 import { checkMessage, deliveryState, expiryOf, providersOf, topicsOf, whyNotSent } from './message';
-import { actingMember, membersNamed, SEVERAL_NAMED, type UriOf } from './references';
+import { actingMember, MemberIndex, SEVERAL_NAMED, type UriOf } from './references';
 import { addressesOf, nextSequence, readSend, refuseWhereFull, writeSend, type Receiver, type Send } from './send';
 
 export interface QueueOptions {
@@ -68,11 +67,10 @@ const meaningless = (message: string): CmbsError => new CmbsError('bad_request',
 /** The one member that each reference means, or why there is none. */
 function namedBy(
   references: readonly string[],
-  members: readonly Entity[],
-  uriOf: UriOf,
+  index: MemberIndex,
 ): readonly { readonly reference: string; readonly member?: Entity; readonly why?: string }[] {
   const found = [...new Set(references)].map((reference) => {
-    const named = membersNamed(members, reference, uriOf);
+    const named = index.named(reference);
     const [member] = named;
     if (member === undefined) return { reference, why: 'no such member is known' };
     return named.length === 1 ? { reference, member } : { reference, why: SEVERAL_NAMED };
@@ -95,7 +93,7 @@ export function receiversOf(
   layer: Layer,
   from: Entity,
   members: readonly Entity[],
-  uriOf: UriOf,
+  index: MemberIndex,
   now: number,
 ): readonly Receiver[] {
   const others = members.filter(({ path }) => path !== from.path);
@@ -117,7 +115,7 @@ export function receiversOf(
         return open({ name: member.path, via: 'broadcast', address, member: member.path });
       });
     case 'l31': {
-      const providers = namedBy(providersOf(message), members, uriOf);
+      const providers = namedBy(providersOf(message), index);
       if (providers.length === 0)
         throw meaningless(`A message on l31 needs ${MESSAGE.providers}: who receives it.`);
       return providers.map(({ reference, member, why = '' }) =>
@@ -127,7 +125,7 @@ export function receiversOf(
     case 'l32':
     case 'l4': {
       const topics = [...new Set(topicsOf(message))];
-      const listed = layer === 'l4' ? namedBy(providersOf(message), members, uriOf) : [];
+      const listed = layer === 'l4' ? namedBy(providersOf(message), index) : [];
       if (topics.length === 0 && listed.length === 0) {
         const needed = layer === 'l4' ? `${MESSAGE.topics} or ${MESSAGE.providers}` : MESSAGE.topics;
         throw meaningless(`A message on ${layer} needs ${needed}: nobody would get it.`);
@@ -152,26 +150,27 @@ export function receiversOf(
   }
 }
 
-/** Local members that take the message from the topic bus: those that want it and have the layer started. */
-async function subscribersOf(
-  reader: Pick<Store, 'getAll'>,
-  message: Entity,
-  layer: Layer,
-  members: readonly Entity[],
-  uriOf: UriOf,
-): Promise<number> {
+/** Local members that take the message from the topic bus now: those that want it and have the layer open. */
+function subscribersOf(message: Entity, layer: Layer, members: readonly Entity[], index: MemberIndex): number {
   const topics = topicsOf(message);
   if ((layer !== 'l32' && layer !== 'l4') || topics.length === 0) return 0;
   const providers = layer === 'l4' ? providersOf(message) : [];
-  const listed = new Set(providers.flatMap((provider) => membersNamed(members, provider, uriOf)));
-  const wanting = members.filter(
-    (member) => isLocal(member) && (providers.length === 0 || listed.has(member)) && wants(member, topics),
-  );
-  const desired = await reader.getAll(
-    DESIRED,
-    wanting.map(({ path }) => path),
-  );
-  return desired.filter((doc) => startedLayers(doc?.value).includes(layer)).length;
+  const listed = new Set(providers.flatMap((provider) => index.named(provider)));
+  return members.filter(
+    (member) =>
+      isLocal(member) &&
+      !isSuspended(member) &&
+      isOpenOn(member, layer) &&
+      (providers.length === 0 || listed.has(member)) &&
+      wants(member, topics),
+  ).length;
+}
+
+/** As the companion observes it. */
+function isOpenOn(member: Entity, layer: Layer): boolean {
+  const layers = member.attributes[MEMBER.layers] as
+    Readonly<Record<string, { readonly state?: string }>> | undefined;
+  return layers?.[layer]?.state === 'started';
 }
 
 /** What is known of a send before its transaction: who acts and who is there. */
@@ -179,6 +178,7 @@ export interface Sending {
   readonly layer: Layer;
   readonly from: Entity;
   readonly members: readonly Entity[];
+  readonly index: MemberIndex;
   readonly id: string;
   readonly sequence: number;
   readonly trace?: string;
@@ -189,10 +189,13 @@ export async function beginSend(
   { layer, from, trace }: Pick<QueueRequest, 'layer' | 'from' | 'trace'>,
   { store, newId, uriOf }: Pick<QueueOptions, 'store' | 'newId' | 'uriOf'>,
 ): Promise<Sending> {
+  const acting = await actingMember(store, from, uriOf);
+  const members = layer === 'l1' ? [] : await allMembers(store);
   return {
     layer,
-    from: await actingMember(store, from, uriOf),
-    members: layer === 'l1' ? [] : await allMembers(store),
+    from: acting,
+    members,
+    index: new MemberIndex(members, uriOf),
     id: newId(),
     sequence: nextSequence(),
     ...(trace === undefined ? {} : { trace }),
@@ -202,14 +205,8 @@ export async function beginSend(
 /** The send of a message that may be sent now; nothing is written. @throws CmbsError that says why it may not */
 export async function sendFor(
   message: Entity,
-  { layer, from, members, id, sequence, trace }: Sending,
-  {
-    store,
-    clock,
-    order,
-    uriOf,
-    queueLimit,
-  }: Pick<QueueOptions, 'store' | 'clock' | 'order' | 'uriOf' | 'queueLimit'>,
+  { layer, from, members, index, id, sequence, trace }: Sending,
+  { store, clock, order, queueLimit }: Pick<QueueOptions, 'store' | 'clock' | 'order' | 'queueLimit'>,
 ): Promise<Send> {
   const why = whyNotSent(message, layer);
   if (why !== undefined) throw new CmbsError('conflict', `${message.path} cannot be sent on ${layer}: ${why}.`);
@@ -219,7 +216,7 @@ export async function sendFor(
   if (expiryOf(message, now) <= now) {
     throw new CmbsError('conflict', `${message.path} has expired; give it a later ${MESSAGE.expiresAt} first.`);
   }
-  const receivers = receiversOf(message, layer, from, members, uriOf, now);
+  const receivers = receiversOf(message, layer, from, members, index, now);
   if (receivers.length > MAX_RECEIVERS) {
     throw new CmbsError(
       'too_large',
@@ -239,7 +236,7 @@ export async function sendFor(
     sequence,
     expiresAt: expiryOf(message, now),
     receivers,
-    subscribers: await subscribersOf(store, message, layer, members, uriOf),
+    subscribers: subscribersOf(message, layer, members, index),
     bytes,
     ...(trace === undefined ? {} : { trace }),
     ...(receivers.some(({ via }) => via === 'bus') ? orderingKeyOf(message) : {}),

@@ -13,7 +13,7 @@ import {
 } from '../limits';
 import { orderKey } from '../clock';
 import type { OrderClock } from './order-clock';
-import { readEntity, writeEntity } from '../occi/entity-store';
+import { ENTITIES, readEntity, writeEntity } from '../occi/entity-store';
 import type { Entity, Path } from '../occi/model';
 import type { Registry } from '../occi/registry';
 import { answerOf, parseCall, type Call } from '../services/call';
@@ -27,10 +27,10 @@ import { inboxOf, oldReceiptId, receiptId, receiptOf, receiptOptions, receiptVal
 import { InboxRooms, type InboxLimits, type Place } from './inbox-room';
 import type { Layer } from './layers';
 import type { Learning } from './learning';
-import { isSuspended, wants } from './member';
+import { isSuspended, memberPath, wants } from './member';
 import { oldReceiptsUntil } from './old-receipts';
 import { messageOfDelivery } from './publication';
-import { isNamed, type UriOf } from './references';
+import { isIdentified, isNamed, type UriOf } from './references';
 import { contentOf, DISCOVERY_CONTENT, entityOf, senderUri, type WireMessage } from './wire';
 
 /** When a message came, for the order in the inbox: taken before anything is waited for. */
@@ -184,15 +184,13 @@ export class Reception {
   async takeFromBus(member: Entity, layer: TopicLayer, delivery: Delivery): Promise<void> {
     if (isSuspended(member)) throw new CmbsError('unavailable', 'The member is suspended; try again later.');
     const message = messageOfDelivery(layer, delivery);
-    const { clock, counters, uriOf } = this.#context;
+    const { clock, counters } = this.#context;
     if (!wants(member, [delivery.topic])) {
       // It was published while the member did, which has changed its topics since.
       counters.add('cmbs_dropped', { reason: 'not wanted any more', layer });
       return;
     }
-    const isListed =
-      message.providers.length === 0 || message.providers.some((one) => isNamed(member, one, uriOf));
-    if (layer === 'l4' && !isListed) return;
+    if (layer === 'l4' && !(await this.#isListed(member, message.providers))) return;
     if (isExpired(message, clock.now())) {
       counters.add('cmbs_dropped', { reason: 'expired', layer });
       return;
@@ -200,6 +198,17 @@ export class Reception {
     // The bus and who pushes offer again what failed, but nothing that was acknowledged.
     await this.receive(member, layer, message, { durably: true });
     counters.add('cmbs_received', { layer, outcome: 'accepted' });
+  }
+
+  /** Whether the providers of a message mean the member; a title does not where a member has it as its id. */
+  async #isListed(member: Entity, providers: readonly string[]): Promise<boolean> {
+    const { store, uriOf } = this.#context;
+    if (providers.length === 0 || providers.some((one) => isIdentified(member, one, uriOf))) return true;
+    for (const title of providers.filter((one) => isNamed(member, one, uriOf))) {
+      const paths = title.startsWith('/') ? [title] : [memberPath(title)];
+      if ((await store.getAll(ENTITIES, paths)).every((doc) => doc === undefined)) return true;
+    }
+    return false;
   }
 
   /** Stores the member that a message's content describes, if it does. */

@@ -55,13 +55,40 @@ export function membersNamed(members: readonly Entity[], reference: string, uriO
   return known.length > 0 ? known : named;
 }
 
+/** Members by what a reference may name, so that many references do not each cost a look at every member. */
+export class MemberIndex {
+  readonly #byName = new Map<string, Entity[]>();
+  readonly #uriOf: UriOf;
+
+  constructor(members: Iterable<Entity>, uriOf: UriOf) {
+    this.#uriOf = uriOf;
+    for (const member of members) {
+      const title = member.attributes[CORE_TITLE];
+      const names = [member.id, member.path, ...(typeof title === 'string' ? [title] : [])];
+      for (const name of new Set(names)) {
+        const known = this.#byName.get(name);
+        if (known === undefined) this.#byName.set(name, [member]);
+        else known.push(member);
+      }
+    }
+  }
+
+  /** {@link membersNamed} */
+  named(reference: string): readonly Entity[] {
+    // A URI ends with the path of its member, which ends with the id.
+    const id = reference.includes('://') ? reference.slice(reference.lastIndexOf('/') + 1) : reference;
+    const candidates = new Set([...(this.#byName.get(reference) ?? []), ...(this.#byName.get(id) ?? [])]);
+    return membersNamed([...candidates], reference, this.#uriOf);
+  }
+}
+
 export const SEVERAL_NAMED = 'several members have this title; name one by its id or path';
 
 /** The local member that acts: the named one, or the only one (layers.md, Messages). */
 export async function actingMember(reader: MemberReader, from: string | undefined, uriOf: UriOf): Promise<Entity> {
   const local = await localMembers(reader);
   if (from !== undefined) {
-    const named = local.filter((member) => isNamed(member, from, uriOf));
+    const named = membersNamed(local, from, uriOf);
     if (named.length === 1) return named[0] as Entity;
     throw new CmbsError(
       'bad_attribute',

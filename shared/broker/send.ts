@@ -241,8 +241,8 @@ export function countsOf({ receivers, subscribers = 0 }: Pick<Send, 'receivers' 
 }
 
 /** State of the whole from the states of the receivers. `published`: it is out, and no member is known to take it. */
-export function stateOf(send: Pick<Send, 'layer' | 'receivers' | 'subscribers'>, held: boolean): DeliveryState {
-  const { receivers, layer } = send;
+export function stateOf(send: Pick<Send, 'receivers' | 'subscribers'>, held: boolean): DeliveryState {
+  const { receivers } = send;
   const has = (...states: readonly ReceiverState[]): boolean =>
     receivers.some(({ state }) => states.includes(state));
   const good = has('sent', 'delivered');
@@ -250,10 +250,12 @@ export function stateOf(send: Pick<Send, 'layer' | 'receivers' | 'subscribers'>,
     if (good) return 'partial';
     return held ? 'sending' : 'queued';
   }
-  if (!has('dropped', 'failed', 'expired')) {
-    return layer !== 'l1' && layer !== 'l31' && countsOf(send).receivers === 0 ? 'published' : 'delivered';
-  }
-  if (good) return 'partial';
+  // A topic is no receiver: who has the message are the members that take it from there.
+  const { receivers: all, delivered, failed } = countsOf(send);
+  const topics = receivers.filter(({ via }) => via === 'bus');
+  const isTopicRefused = topics.some((topic) => !isGood(topic));
+  if (all === 0 && (topics.length === 0 || topics.some(isGood))) return isTopicRefused ? 'partial' : 'published';
+  if (delivered > 0) return failed > 0 || isTopicRefused ? 'partial' : 'delivered';
   return has('failed', 'dropped') ? 'failed' : 'expired';
 }
 

@@ -70,9 +70,11 @@ function settled(state: DeliveryState, why: string | undefined): ActionOutcome {
         status: 200,
         reason: 'the message is out; no member that is known here receives it',
       };
-    case 'created':
     case 'queued':
     case 'sending':
+      // Another request has sent the message again meanwhile.
+      return later(why);
+    case 'created':
     case 'delivered':
       return asEntity;
   }

@@ -18,6 +18,18 @@ test.each(['/cmbs/message', '/cmbs/member', '/cmbs/message/l1', '/-', '/cmbs/mem
   },
 );
 
+test('a query that is for the collection is told of the slash first', async () => {
+  const refused = await here.request('POST', '/cmbs/message?send', {});
+  expect([refused.status, refused.error]).toEqual([404, expect.stringContaining('with a slash') as string]);
+});
+
+test('a query that is not understood deletes nothing, leniently neither', async () => {
+  const path = await here.message('l2');
+  const lenient = { Prefer: 'handling=lenient' };
+  expect((await here.request('DELETE', '/cmbs/message/?titel=x', undefined, lenient)).status).toBe(400);
+  expect((await here.get(path)).status).toBe(200);
+});
+
 test('an action that a mixin would add is named with the mixin', async () => {
   const path = `/cmbs/message/${unique('bare')}`;
   await here.must(201, here.request('PUT', path, { kind: MESSAGE, attributes: {} }));

@@ -1,5 +1,6 @@
 /** What a send answers: whether anything happened, how much, and what to do where it cannot mean anything. */
 import type { JsonObject } from '@cmbs/shared';
+import { isLocal } from './engine';
 import { CMBS, contentOf, Fleet, freeSocket, MESSAGE, unique, type Deployment, type LayerName } from './harness';
 
 let fleet: Fleet;
@@ -192,6 +193,8 @@ describe('created and sent in one request', () => {
     expect(again.json.id).toBe(first.json.id);
     expect(again.delivery.send_id).toBe(first.delivery.send_id);
     expect(await here.inbox(bob)).toHaveLength(1);
+    const traced = { ...once, traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' };
+    expect((await here.request('POST', '/cmbs/message/?send', body, traced)).json.id).toBe(first.json.id);
     const other = await here.request('POST', '/cmbs/message/?send', message('l2', {}), once);
     expect(other.status).toBe(422);
   });
@@ -219,6 +222,76 @@ test('a dead letter is sent again by the member that sent it, unless another is 
   await here.change(path, { 'cmbs.message.providers': [bob.id] });
   const resent = await here.act(path, 'resend');
   expect([resent.status, (resent.delivery as unknown as JsonObject).from]).toEqual([200, alice.path]);
+});
+
+test('a dead letter whose sender is gone is sent again by nobody else', async () => {
+  const alice = await here.member();
+  await here.member();
+  const mute = await here.member({ sockets: { l31: '' }, local: false });
+  const path = await here.message('l31', { providers: [mute.id] });
+  expect((await here.act(path, 'send_l31', { from: alice.id })).status).toBe(409);
+  await here.must(200, here.request('DELETE', alice.path));
+  const refused = await here.act(path, 'resend');
+  expect([refused.status, refused.error]).toEqual([409, expect.stringContaining('"from"') as string]);
+});
+
+describe('a title', () => {
+  test('never names a member where another has it as its id: not the one that acts, nor a provider on L4', async () => {
+    const alice = await here.member();
+    const bob = await here.member({ topics: ['a.b'], start: ['l4'] });
+    const eve = await here.member({ title: bob.id, topics: ['a.b'], start: ['l4'] });
+    await here.member({ title: alice.id });
+    const sent = await here.send('l4', { topics: ['a.b'], providers: [bob.id], from: alice.id });
+    expect([sent.status, countsOf(sent.delivery)]).toEqual([200, counts(1, 1)]);
+    await here.receives(bob, 1);
+    // What comes later has come, and so would have what came before.
+    const to = { topics: ['a.b'], providers: [eve.path], from: alice.id, content: 'for eve' };
+    await here.must(200, here.send('l4', to));
+    expect((await here.receives(eve, 1)).map(contentOf)).toEqual(['for eve']);
+  });
+});
+
+describe('members that cannot take a topic message now', () => {
+  test('are not counted as having it', async () => {
+    const alice = await here.member();
+    const asleep = await here.member({ topics: ['a.b'], start: ['l32'] });
+    await here.change(asleep.path, { 'cmbs.member.state': 'suspended' });
+    const sent = await here.send('l32', { topics: ['a.b'], from: alice.id });
+    expect([sent.status, sent.delivery.state, countsOf(sent.delivery)]).toEqual([200, 'published', counts(0, 0)]);
+  });
+
+  test('and providers that nobody knows: nobody has it', async () => {
+    const alice = await here.member();
+    const carol = await here.member({ topics: ['other'], start: ['l4'] });
+    const sent = await here.send('l4', { topics: ['a.b'], providers: [carol.id, 'nobody'], from: alice.id });
+    expect(sent.status).toBe(409);
+    expect((await here.delivery(sent.path)).state).toBe('failed');
+  });
+});
+
+test('many names of providers cost no look at every member each', async () => {
+  const { id: from } = await here.member();
+  const members = Array.from({ length: 400 }, (_, n) => ({
+    kind: 'http://houssem.org/cmbs#member',
+    id: `crowd-${n}`,
+    attributes: { 'cmbs.member.local': 'false' },
+  }));
+  await here.must(201, here.request('POST', '/cmbs/member/', { resources: members }));
+  const providers = [
+    'crowd-1',
+    ...Array.from({ length: 999 }, (_, n) => `https://h${n}.example/cmbs/member/nix${n}`),
+  ];
+  const message = {
+    kind: MESSAGE,
+    mixins: [`${CMBS}l4`],
+    attributes: { 'cmbs.message.providers': providers, 'cmbs.message.topics': ['a.b'] },
+  };
+  const before = process.cpuUsage();
+  const sent = await here.request('POST', `/cmbs/message/?send&from=${from}`, message);
+  const { user } = process.cpuUsage(before);
+  expect(sent.status).toBe(409);
+  // 3 seconds of processor time before; a look at 400 members for each of 1,000 names.
+  if (isLocal()) expect(user / 1e6).toBeLessThan(2);
 });
 
 test('execute on what is no call says so', async () => {
