@@ -54,6 +54,7 @@ run "edge" {
             "${rule.service} ${length(match.query_parameter_matches) == 0 ? "without" : "any"}"
             if(strcontains(path, "*") ? match.path_template_match : match.full_path_match) == path
             && try(coalesce(match.query_parameter_matches[0].present_match, false), true)
+            && try(match.query_parameter_matches[0].name == "action", true)
           ]
           ]) == [
           "${google_compute_backend_service.function["occi"].id} any",
@@ -67,10 +68,23 @@ run "edge" {
   assert {
     condition = alltrue(flatten([
       for rule in google_compute_url_map.https.path_matcher[0].route_rules : [
-        for match in rule.match_rules : [for query in match.query_parameter_matches : query.name == "action"]
+        for match in rule.match_rules : [
+          for query in match.query_parameter_matches : contains(["action", "send"], query.name)
+        ]
       ]
     ]))
-    error_message = "The URL map looks at the parameter action and at no other."
+    error_message = "The URL map looks at the parameters action and send, and at no other."
+  }
+
+  # A path with a parameter of its own: a rule after those for actions and before the one without.
+  assert {
+    condition = flatten([
+      for rule in google_compute_url_map.https.path_matcher[0].route_rules : [
+        for match in rule.match_rules : try(match.query_parameter_matches[0].name, "without")
+        if match.full_path_match == "/cmbs/message/" && try(match.query_parameter_matches[0].exact_match, null) == null
+      ]
+    ]) == ["action", "send", "without"]
+    error_message = "POST /cmbs/message/?send has to lead to message-send."
   }
 
   assert {
