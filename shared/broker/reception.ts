@@ -66,6 +66,8 @@ export class Reception {
   readonly #waitForRoom: (() => void)[] = [];
   readonly #waitForAll: (() => void)[] = [];
   readonly #rooms: InboxRooms;
+  /** Calls that are begun and not answered, by run id. */
+  readonly #calls = new Map<string, Promise<string>>();
   #oldReceiptsUntil: Promise<number> | undefined;
   #sequence = 0;
 
@@ -378,18 +380,27 @@ export class Reception {
     if (this.#unwritten === 0) for (const resolve of this.#waitForAll.splice(0)) resolve();
   }
 
-  async #execute(
-    member: Entity,
-    layer: Layer,
+  /** What comes again while the call is begun, run or answered gets the same answer. */
+  #execute(member: Entity, layer: Layer, message: WireMessage, arrival: Arrival, call: Call): Promise<string> {
+    const { id, receipt } = this.#receipt(layer, message, arrival, 'executing');
+    const runId = `${member.id}/${id}`;
+    const underWay = this.#calls.get(runId) ?? this.#execution.underWay(runId);
+    if (underWay !== undefined) return underWay;
+    const answer = this.#executeOnce(inboxOf(member.id), { id, receipt }, runId, message, arrival, call);
+    this.#calls.set(runId, answer);
+    const forget = (): void => void this.#calls.delete(runId);
+    answer.then(forget, forget);
+    return answer;
+  }
+
+  async #executeOnce(
+    inbox: string,
+    { id, receipt }: { readonly id: string; readonly receipt: Receipt },
+    runId: string,
     message: WireMessage,
     arrival: Arrival,
     call: Call,
   ): Promise<string> {
-    const inbox = inboxOf(member.id);
-    const { id, receipt } = this.#receipt(layer, message, arrival, 'executing');
-    const runId = `${member.id}/${id}`;
-    const underWay = this.#execution.underWay(runId);
-    if (underWay !== undefined) return underWay;
     let target: RunTarget = { inbox, receipt: id };
     const earlier = await this.#record(inbox, { id, receipt }, message, arrival, (tx, kept) => {
       target = { inbox, receipt: id, ...(kept === undefined ? {} : { message: kept }) };
