@@ -81,7 +81,8 @@ run "edge" {
     condition = flatten([
       for rule in google_compute_url_map.https.path_matcher[0].route_rules : [
         for match in rule.match_rules : try(match.query_parameter_matches[0].name, "without")
-        if match.full_path_match == "/cmbs/message/" && try(match.query_parameter_matches[0].exact_match, null) == null
+        if match.full_path_match == "/cmbs/message/"
+        && try(coalesce(match.query_parameter_matches[0].present_match, false), true)
       ]
     ]) == ["action", "send", "without"]
     error_message = "POST /cmbs/message/?send has to lead to message-send."
