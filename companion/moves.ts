@@ -38,6 +38,7 @@ export interface MovesParts {
   readonly isDraining: () => boolean;
 }
 
+/** Moves what waits for a member to its address. */
 export class Moves {
   readonly #parts: MovesParts;
 
@@ -93,16 +94,20 @@ export class Moves {
   async moveFound(found: readonly Pick<Send, 'id' | 'from'>[]): Promise<void> {
     const { store } = this.#parts.environment;
     const heldBack = new Map<string, DestinationQueue | undefined>();
-    for (const { id } of found) {
-      const read = await readSend(store, id);
-      for (const one of read?.send.receivers ?? []) {
-        const placed = this.#placed(read?.send.layer ?? 'l1', one);
-        if (placed === one || heldBack.has(`${placed.via} ${placed.address}`)) continue;
-        heldBack.set(`${placed.via} ${placed.address}`, this.#holdBack(placed.via, placed.address));
+    try {
+      for (const { id } of found) {
+        const read = await readSend(store, id);
+        for (const one of read?.send.receivers ?? []) {
+          const placed = this.#placed(read?.send.layer ?? 'l1', one);
+          if (placed === one || heldBack.has(`${placed.via} ${placed.address}`)) continue;
+          heldBack.set(`${placed.via} ${placed.address}`, this.#holdBack(placed.via, placed.address));
+        }
       }
+      for (const send of found) await this.move(send);
+    } finally {
+      // Also when the store does not answer: what is not moved is found again, and these must not wait for ever.
+      for (const queue of heldBack.values()) queue?.letGo();
     }
-    for (const send of found) await this.move(send);
-    for (const queue of heldBack.values()) queue?.letGo();
   }
 
   /** Whether a member that the send waits for has another address now, or is gone. */

@@ -285,7 +285,7 @@ export class Outbox implements QueueOwner {
     return this.#takeUp(send, PUBLICATION_GRACE_MS);
   }
 
-  /** @param publishAfterMs how long whoever queued the send is given to publish it */
+  /** @param publishAfterMs how long the function that queued the send is given to publish it */
   #takeUp(send: Send, publishAfterMs: number): HeldSend {
     const known = this.#held.get(send.id);
     if (known !== undefined) return known;

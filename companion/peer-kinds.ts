@@ -20,12 +20,22 @@ export class PeerKinds {
     const kind = isJsonObject(reply.transfer) ? 'ours' : !hadId ? 'any' : isDescribed ? 'original' : undefined;
     // A peer that took any content keeps that name: it was not the original, or is mended.
     if (kind === undefined || (kind === 'original' && this.#kinds.get(address) === 'any')) return;
+    this.#remember(address, kind);
+  }
+
+  /** A peer ended again and again at one message whose content had no `id`: it is not sent another. */
+  didNotSurvive(address: string): void {
+    this.#remember(address, 'original');
+  }
+
+  #remember(address: string, kind: Kind): void {
     this.#kinds.delete(address);
     this.#kinds.set(address, kind);
     const [oldest] = this.#kinds.keys();
     if (this.#kinds.size > MAX_KNOWN_PEERS && oldest !== undefined) this.#kinds.delete(oldest);
   }
 
+  /** Whether the peer at an address has shown itself to be of a kind. */
   is(address: string, kind: Kind): boolean {
     return this.#kinds.get(address) === kind;
   }

@@ -87,7 +87,7 @@ export class Publications implements TopicListener {
 
   /**
    * False when there is no room: it waits in the store.
-   * @param afterMs how long whoever queued the send is given to publish it
+   * @param afterMs how long the function that queued the send is given to publish it
    */
   add(held: HeldSend, afterMs: number): boolean {
     if (!isPublishing(held.send) || this.has(held)) return true;

@@ -1,6 +1,6 @@
 /** What the replies of peers mean for the messages that were sent to them. */
 import { CATALOGUE, toCmbsError, type ErrorCode, type JsonObject } from '@cmbs/shared';
-import { isLocal, parseDescription } from '@cmbs/shared/broker/member';
+import { isLocal, parseDescription, socketOf } from '@cmbs/shared/broker/member';
 import { provenanceOf } from '@cmbs/shared/broker/provenance';
 import type { Learning } from '@cmbs/shared/broker/learning';
 import { originOf, parseReply, type Reply } from '@cmbs/shared/broker/wire';
@@ -42,6 +42,8 @@ export class Replies {
     if (reply.kind === 'answer') this.#peers.answered(item.address, reply.json, layer !== 'l1' || item.held.hasId);
     if (reply.kind === 'error') {
       if (isRetryable(reply.code) && !this.#isHopeless(item, reply.code)) return { retry: reply.message };
+      if (await this.#hasMoved(item))
+        return { retry: `the member that is meant has another address: ${reply.message}` };
       counters.add('cmbs_deliveries', { layer, outcome: 'failed' });
       this.#settle(item, {
         state: 'failed',
@@ -51,6 +53,7 @@ export class Replies {
       return 'settled';
     }
     const other = this.#otherThanMeant(item, reply.json);
+    if (other !== undefined && (await this.#hasMoved(item))) return { retry: other };
     counters.add('cmbs_deliveries', { layer, outcome: other === undefined ? 'delivered' : 'failed' });
     if (other === undefined) this.#settle(item, { state: 'delivered', reply: reply.text });
     else this.#settle(item, { state: 'failed', reason: other });
@@ -65,8 +68,8 @@ export class Replies {
     this.#settle(item, {
       state: 'failed',
       reason:
-        `the peer at ${address} runs the original program, which ends at a content without "id"; ` +
-        'send an object with an "id"',
+        `the peer at ${address} runs the original program, or ends at a message as the original does at a content ` +
+        'without "id"; send an object with an "id"',
     });
     return true;
   }
@@ -80,12 +83,24 @@ export class Replies {
     item.broken = (item.broken ?? 0) + 1;
     const times = (held.receiver(item)?.broken ?? 0) + item.broken;
     if (times < MAX_BROKEN_ATTEMPTS) return { retry: reason };
+    if (!held.hasId) this.#peers.didNotSurvive(address);
     const why = held.hasId ? '' : ' (the original program ends at a content that is no object with an "id")';
     this.#settle(item, {
       state: 'failed',
       reason: `${reason}, ${times} times; the peer does not survive it${why}`,
     });
     return 'given up';
+  }
+
+  /**
+   * Whether the member that is meant has another address by now: then the refusal of the one that is at the old address
+   * says nothing of it, and the message follows it.
+   */
+  async #hasMoved({ held, key, address }: Item): Promise<boolean> {
+    const meant = held.receiver({ key })?.member;
+    if (meant === undefined) return false;
+    const member = await this.#environment.members.refresh(meant);
+    return member !== undefined && socketOf(member, held.send.layer) !== address;
   }
 
   /** That another member than the one that is meant answered; a peer that says nothing of itself may be the one. */

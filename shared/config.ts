@@ -355,19 +355,19 @@ function read<S extends Readonly<Record<string, Setting>>>(
   const notices: string[] = [];
   for (const name of Object.keys(environment)) {
     if (!name.startsWith('CMBS_') || Object.hasOwn(settings, name)) continue;
-    const isAnothers = Object.hasOwn(SETTINGS, name) || Object.hasOwn(CLOUD_SETTINGS, name);
-    if (isAnothers) notices.push(`${name} is a setting of another program of CMBS; it is ignored here.`);
+    const isKnown = Object.hasOwn(SETTINGS, name) || Object.hasOwn(CLOUD_SETTINGS, name);
+    if (isKnown) notices.push(`${name} is a setting of another program of CMBS; it is ignored here.`);
     else problems.push(`${name} is not a setting; see --help.`);
   }
   return { config: values as ConfigOf<S>, problems, notices };
 }
 
-/** Told of what is odd about the environment and no mistake: one line each. */
+/** Takes lines about variables that are ignored, one each. */
 export type Notice = (line: string) => void;
-const nothing: Notice = () => undefined;
+const ignoreNotice: Notice = () => undefined;
 
 /** Reads the environment of the local stack; throws {@link ConfigError}. */
-export function readConfig(environment: Environment, notice: Notice = nothing): Config {
+export function readConfig(environment: Environment, notice: Notice = ignoreNotice): Config {
   const { config, problems, notices } = read(SETTINGS, environment);
   if (problems.length === 0 && config.CMBS_PUBLIC_URL === undefined && !LOOPBACK.test(config.CMBS_HOST)) {
     problems.push(
@@ -380,7 +380,7 @@ export function readConfig(environment: Environment, notice: Notice = nothing): 
 }
 
 /** Reads the environment of a function or of the companion; throws {@link ConfigError}. */
-export function readCloudConfig(environment: Environment, notice: Notice = nothing): CloudConfig {
+export function readCloudConfig(environment: Environment, notice: Notice = ignoreNotice): CloudConfig {
   const { config, problems, notices } = read(CLOUD_SETTINGS, environment);
   const isSet = (name: string): boolean => (environment[name] ?? '') !== '';
   const emulators = { firestore: isSet('FIRESTORE_EMULATOR_HOST'), pubsub: isSet('PUBSUB_EMULATOR_HOST') };

@@ -190,7 +190,7 @@ export const UNREACHED_AFTER_MS = 3000;
 export const DEFAULT_PORT_RANGE = '5000-6999';
 /** Leases of inbox entries whose end a process knows by its own time; of others it goes by the wall clock. */
 export const MAX_REMEMBERED_LEASES = 10_000;
-/** Ports that are looked at together when a member needs a free one. */
+/** Ports that are looked at together, at most, when a member needs a free one. */
 export const PORTS_LOOKED_AT_TOGETHER = 16;
 /** Ports of which the members are asked for at one time. */
 export const PORT_QUERY_CONCURRENCY = 4;

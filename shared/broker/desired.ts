@@ -2,19 +2,19 @@
 import type { JsonObject } from '../json';
 import { LAYERS, type Layer } from './layers';
 
-/** Collection of the wishes, one document per member under its path. */
+/** Collection of desired states, one document per member under its path. */
 export const DESIRED = 'desired-layers';
 
-/** Layer to the wish; an absent layer was never started. */
+/** Layer to its desired state; an absent layer was never started. */
 export type Desired = Readonly<Partial<Record<Layer, 'started' | 'stopped'>>> & { readonly changedAt?: number };
 
 export function withDesired(
   before: Desired | undefined,
   layer: Layer,
-  wish: 'started' | 'stopped',
+  desired: 'started' | 'stopped',
   now: number,
 ): Desired & JsonObject {
-  return { ...before, [layer]: wish, changedAt: now };
+  return { ...before, [layer]: desired, changedAt: now };
 }
 
 /** What is wanted of a member that is about to go. */

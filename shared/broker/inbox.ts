@@ -120,7 +120,7 @@ export type Owner = Pick<Entity, 'id' | 'path' | 'createdAt'>;
 /** An entry of somebody's inbox that is acknowledged. */
 export interface Acknowledged {
   readonly id: string;
-  /** The lease under which it was read; without one whoever holds the entry loses it. */
+  /** The lease under which it was read; without one the entry goes, whichever reader has it leased. */
   readonly lease?: string;
 }
 

@@ -20,12 +20,12 @@ import { verbOf } from './verbs';
 export function memberProvider({ store, clock, link, log, ports }: BrokerOptions): Provider {
   /** The members that one transaction deletes share what they release. */
   const allotments = new WeakMap<Transaction, PortAllotment>();
-  const setLayer = async (member: Entity, layer: Layer, wish: 'started' | 'stopped'): Promise<void> => {
+  const setLayer = async (member: Entity, layer: Layer, desired: 'started' | 'stopped'): Promise<void> => {
     await store.transact(async (tx) => {
       const stored = await readEntity(tx, member.path);
       if (stored === undefined) throw new CmbsError('not_found', `There is nothing at ${member.path}.`);
       const doc = await tx.get(DESIRED, member.path);
-      tx.put(DESIRED, member.path, withDesired(doc?.value, layer, wish, clock.now()));
+      tx.put(DESIRED, member.path, withDesired(doc?.value, layer, desired, clock.now()));
     });
   };
   return {
@@ -53,7 +53,7 @@ export function memberProvider({ store, clock, link, log, ports }: BrokerOptions
       try {
         now = await link.perform(entity.path, 'reconcile', { layer }, options);
       } catch (thrown) {
-        // The wish is stored, and whoever holds the member finds it.
+        // The desired state is stored, and the companion that holds the member finds it.
         const error = toCmbsError(thrown);
         if (isOutage(error)) return later(error.message);
         throw thrown;
@@ -148,7 +148,7 @@ export function memberProvider({ store, clock, link, log, ports }: BrokerOptions
     try {
       await link.perform(entity.path, 'release', {}, { deadlineMs: LINK_TIMEOUT_MS, signal });
     } catch (thrown) {
-      // A companion that is away has no sockets open; when it is back the wish tells it what to clear away.
+      // A companion that is away has no sockets open; when it is back, the desired state tells it what to clear away.
       if (toCmbsError(thrown).code === 'unavailable') return;
       throw thrown;
     }

@@ -115,8 +115,9 @@ export class PortAllotment {
     const original = addressAt(host, ORIGINAL_PORTS[layer]);
     if (await this.#isFree(original, member)) return original;
     const lowest = await this.#read();
-    for (;;) {
-      const candidates = this.#portsFrom(lowest.now);
+    // The first one is free as a rule: many at once would be asked for nothing.
+    for (let together = 1; ; together = Math.min(4 * together, PORTS_LOOKED_AT_TOGETHER)) {
+      const candidates = this.#portsFrom(lowest.now, together);
       if (candidates.length === 0) {
         throw new CmbsError(
           'conflict',
@@ -134,14 +135,14 @@ export class PortAllotment {
   }
 
   /** The next ports of the range from one on, in their order; the original's are kept for their layers. */
-  #portsFrom(from: number): readonly number[] {
+  #portsFrom(from: number, most: number): readonly number[] {
     const ports: number[] = [];
     const ranges = [...this.#settings.ranges].sort(([one], [other]) => one - other);
     for (const [first, last] of ranges) {
       for (let port = Math.max(first, from, (ports.at(-1) ?? 0) + 1); port <= last; port += 1) {
         if (RESERVED.has(port)) continue;
         ports.push(port);
-        if (ports.length === PORTS_LOOKED_AT_TOGETHER) return ports;
+        if (ports.length === most) return ports;
       }
     }
     return ports;

@@ -17,7 +17,17 @@ import { parseLayer, type Layer } from './layers';
 import { deliveryState, layerOf, type DeliveryState } from './message';
 import { publishSend, type PublishContext } from './publish';
 import { beginSend, queueSend, sendFor, type QueueOptions } from './queue';
-import { isItsTurn, isOpen, isPublishing, nextSequence, putSend, readSend, withDelivery, type Send } from './send';
+import {
+  isItsTurn,
+  isOpen,
+  isPublishing,
+  nextSequence,
+  putSend,
+  type DeliveryCounts,
+  readSend,
+  withDelivery,
+  type Send,
+} from './send';
 
 export interface SendsOptions extends QueueOptions {
   readonly link: Link;
@@ -220,7 +230,10 @@ export class Sends {
     // Deleted while it was on its way: the request for the entity says so.
     if (stored === undefined) return asEntity;
     const { entity } = stored;
-    const delivery = entity.attributes[MESSAGE.delivery] as { readonly reason?: string } | undefined;
+    const delivery = entity.attributes[MESSAGE.delivery] as
+      { readonly reason?: string; readonly counts?: DeliveryCounts } | undefined;
+    // Another request has sent the message again meanwhile.
+    if ((delivery?.counts?.waiting ?? 0) > 0) return later(delivery?.reason);
     return settled(deliveryState(entity), delivery?.reason);
   }
 

@@ -32,7 +32,9 @@ export async function keepingSent(tx: Transaction, changes: readonly Change[]): 
     if (contentOf(before) === contentOf(next)) continue;
     const send = (await readSend(tx, delivery.send_id))?.send;
     if (send === undefined || send.sent !== undefined || !send.receivers.some(isOpen)) continue;
-    const { id, mixins, attributes, verbatim } = before;
+    const { id, mixins } = before;
+    const { [MESSAGE.delivery]: _delivery, ...attributes } = before.attributes;
+    const { [MESSAGE.result]: _result, ...verbatim } = before.verbatim;
     keeping.push({ ...send, sent: JSON.stringify({ id, mixins, attributes, verbatim } satisfies SentMessage) });
   }
   return () => {

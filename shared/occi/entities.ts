@@ -725,18 +725,20 @@ export class Entities {
       }
       const tagged = how === 'replace' ? await this.tagged(tx, id) : [];
       const keep = new Set(paths);
+      const changes: { readonly before: Entity; readonly next: Entity }[] = [];
       for (const { entity } of tagged) {
-        if (!keep.has(entity.path)) this.writeTag(tx, entity, without(entity, id, registry), catalogue);
+        if (!keep.has(entity.path)) changes.push({ before: entity, next: without(entity, id, registry) });
       }
       for (const { entity } of there.values()) {
-        if (how === 'remove') this.writeTag(tx, entity, without(entity, id, registry), catalogue);
+        if (how === 'remove') changes.push({ before: entity, next: without(entity, id, registry) });
         else if (!entity.mixins.includes(id)) {
           const mixins = checkMixins(entity.kind, [...entity.mixins, id], registry);
           const specs = registry.specs(entity.kind, mixins);
           const attributes = plainAttributes({}, specs, { before: entity.attributes, partial: true });
-          this.writeTag(tx, entity, { ...entity, mixins, attributes }, catalogue);
+          changes.push({ before: entity, next: { ...entity, mixins, attributes } });
         }
       }
+      await this.writeTags(tx, changes, catalogue);
     });
   }
 
@@ -754,9 +756,12 @@ export class Entities {
       limit: MAX_BATCH_ENTITIES,
       maxChars: MAX_STEP_CHARS,
     });
-    for (const { entity } of await entitiesOf(tx, page.docs)) {
-      this.writeTag(tx, entity, without(entity, id, catalogue.registry), catalogue);
-    }
+    const tagged = await entitiesOf(tx, page.docs);
+    const changes = tagged.map(({ entity }) => ({
+      before: entity,
+      next: without(entity, id, catalogue.registry),
+    }));
+    await this.writeTags(tx, changes, catalogue);
     return { done: page.docs.length, isLast: page.next === undefined };
   }
 
@@ -772,10 +777,21 @@ export class Entities {
     return entitiesOf(tx, page.docs);
   }
 
-  private writeTag(tx: Transaction, before: Entity, after: Entity, catalogue: Catalogue): void {
-    const changed = { ...after, updatedAt: this.clock.now() };
-    const prepared = catalogue.providerOf(before.kind)?.prepare?.(changed, before) ?? changed;
-    writeEntity(tx, prepared, before, catalogue.registry);
+  /** Entities that have a mixin more, or less, as their providers complete them; the transaction's last reads. */
+  private async writeTags(
+    tx: Transaction,
+    changes: readonly { readonly before: Entity; readonly next: Entity }[],
+    catalogue: Catalogue,
+  ): Promise<void> {
+    const prepared = changes.map(({ before, next }) => {
+      const changed = { ...next, updatedAt: this.clock.now() };
+      return { before, next: catalogue.providerOf(before.kind)?.prepare?.(changed, before) ?? changed };
+    });
+    const { entities, completions } = await this.completed(tx, prepared, catalogue);
+    for (const { before, next } of prepared) {
+      writeEntity(tx, entities.get(next.path) ?? next, before, catalogue.registry);
+    }
+    for (const { write } of completions) write?.();
   }
 
   /** Path of an entity of this deployment from a location that a client wrote; `bad_request` for others. */

@@ -36,7 +36,7 @@ export function describeOnEmulators(name: string, tests: (hosts: EmulatorHosts) 
     });
   } else {
     // Collected, so that each is reported by its name; none of them runs.
-    describe.skip(name, () => tests({ firestore: '', pubsub: '' }));
+    describe.skip(`${name} (${hosts})`, () => tests({ firestore: '', pubsub: '' }));
   }
 }
 

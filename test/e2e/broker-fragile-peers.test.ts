@@ -80,3 +80,16 @@ test('a peer that took any content goes on getting any', async () => {
     expect((await here.send('l1', { to: socket, content })).delivery.state).toBe('delivered');
   }
 });
+
+test('a peer that did not survive one message is not sent another of the kind', async () => {
+  const life = await fragile();
+  const first = await here.send('l1', { to: socket, content: 'poison', prefer: 'respond-async' });
+  await here.reaches(first.path, 'failed', 3 * PATIENCE_MS);
+  const deaths = life.deaths;
+  const second = await here.send('l1', { to: socket, content: 'poison too', prefer: 'respond-async' });
+  const delivery = await here.reaches(second.path, 'failed', 3 * PATIENCE_MS);
+  expect(delivery.reason).toContain('"id"');
+  expect(life.deaths).toBe(deaths);
+  const harmless = await here.send('l1', { to: socket, content: { id: 'taken' } });
+  expect(harmless.status).toBe(200);
+});

@@ -118,3 +118,33 @@ test.each(['l31', 'l2'] as const)('what waits on %s for a member that is deleted
   );
   expect(delivery.receivers.find(({ state }) => state === 'failed')?.reason).toBe('the member was deleted');
 });
+
+test('members that exchange their addresses while messages are under way get all of theirs', async () => {
+  const pair = [await there.member({ start: ['l31'] }), await there.member({ start: ['l31'] })] as const;
+  const [one, two] = pair;
+  await here.introduce(one);
+  await here.introduce(two);
+  const field = 'cmbs.member.l31_socket';
+  const paths: string[] = [];
+  const sending = (async () => {
+    for (let n = 0; n < 60; n += 1) {
+      const providers = [(n % 2 === 0 ? one : two).id];
+      const sent = await here.send('l31', { providers, from: sender.id, content: n, prefer: 'respond-async' });
+      paths.push(sent.path);
+    }
+  })();
+  for (let turn = 1; turn <= 4; turn += 1) {
+    const [first, second] = turn % 2 === 0 ? [one, two] : [two, one];
+    // The members move first, as members do, and are known by their new addresses a moment later.
+    for (const member of pair) await there.must(200, there.act(member.path, 'stop_l31'));
+    for (const deployment of [there, here]) {
+      await deployment.change(one.path, { [field]: first.sockets.l31 });
+      await deployment.change(two.path, { [field]: second.sockets.l31 });
+      if (deployment === there) for (const member of pair) await there.act(member.path, 'start_l31');
+    }
+  }
+  await sending;
+  for (const path of paths) await here.reaches(path, 'delivered', 3 * PATIENCE_MS);
+  expect(await there.inbox(one)).toHaveLength(30);
+  expect(await there.inbox(two)).toHaveLength(30);
+});

@@ -1,5 +1,7 @@
 /** A URI names a member only where its authority says so. */
-import { Fleet, unique, type Deployment, type Member } from './harness';
+import type { Json } from '@cmbs/shared';
+import { ask, frameOf } from './broker-peers';
+import { Fleet, MEMBER, unique, type Deployment, type Member } from './harness';
 
 const fleet = new Fleet();
 let here: Deployment;
@@ -44,4 +46,34 @@ test('a remote member is named by the URI that it gave of itself, and by no othe
   expect((await here.send('l31', { providers: [carol.uri] })).delivery.state).toBe('delivered');
   const other = await here.send('l31', { providers: [`https://elsewhere.example${carol.path}`] });
   expect(other.status).toBe(400);
+});
+
+test('a stranger takes no URI of another member by what its frame says', async () => {
+  const there = await fleet.start();
+  const mallory = await there.member({ id: unique('mallory'), start: ['l1', 'l31'] });
+  const victim = 'https://carol.example/cmbs/member/carol';
+  const description = {
+    kind: MEMBER,
+    mixins: [],
+    id: mallory.id,
+    attributes: {
+      cmbs: { member: { local: 'false', l1_socket: mallory.sockets.l1, l31_socket: mallory.sockets.l31 } },
+    },
+    actions: [],
+    title: '',
+    summary: '',
+    links: [],
+  };
+  const started = await here.member({ start: ['l1'] });
+  for (const path_history of [[victim], [`https://carol.example${mallory.path}`]]) {
+    const frame = frameOf(unique('claim'), {
+      message_content: description as unknown as Json,
+      path_history,
+      transfer: { v: 1, origin: { deployment: 'strange', revision: 1, uri: victim } },
+    });
+    await ask(started.sockets.l1, frame);
+  }
+  await here.must(200, here.get(mallory.path));
+  const sent = await here.send('l31', { providers: [victim], from: bob.id });
+  expect([sent.status, sent.error]).toEqual([400, expect.stringContaining('no such member') as string]);
 });

@@ -81,3 +81,23 @@ test('a member of another deployment that takes a topic late gets what was sent'
   await here.reaches(sent.path, 'delivered', 3 * PATIENCE_MS);
   expect(await receives(late, 1)).toEqual(['old']);
 });
+
+test('a mixin that is taken off, or put on, through its collection changes nothing of what is on its way', async () => {
+  const late = await absent();
+  const asked = { providers: [late.id], from: sender.id, content: 'tagged', prefer: 'wait=1' };
+  const paths = [(await here.send('l31', asked)).path, (await here.send('l31', asked)).path] as const;
+  const locations = here.url + paths[0];
+  await here.must(
+    200,
+    here.request('DELETE', '/cmbs/message/l31/', locations, { 'Content-Type': 'text/uri-list' }),
+  );
+  // All of them: DELETE without a body.
+  await here.must(200, here.request('DELETE', '/cmbs/message/l31/'));
+  await there.must(200, there.act(late.path, 'start_l31'));
+  for (const path of paths) await here.reaches(path, 'delivered', 3 * PATIENCE_MS);
+  const entries = await there.receives(late, 2);
+  for (const { message } of entries) {
+    expect(message.mixins).toEqual([`${CMBS}l31`]);
+    expect(JSON.stringify(message)).toContain(`"providers":["${late.id}"]`);
+  }
+});

@@ -5,7 +5,7 @@ export const contents = (entries: readonly Entry[]): readonly unknown[] => entri
 
 /**
  * Sends a message that only `witness` members want on a topic of its own, so that what was sent before it has
- * arrived, or never will: the bus and each lane keep the order.
+ * arrived, or never will: the bus and each destination queue keep the order.
  */
 export async function settle(
   deployment: Deployment,
