@@ -2,7 +2,10 @@
  * What is broadcast to one peer, in order: at once while its subscription is up, else kept (up to a bound) and
  * flushed when the subscription appears (layers.md, L2).
  */
+import { isLocal, isOpenOn, socketOf } from '@cmbs/shared/broker/member';
 import { BROADCASTS_AHEAD, DESTINATION_BYTES, SUBSCRIPTION_GRACE_MS } from '@cmbs/shared/limits';
+import { readEntity } from '@cmbs/shared/occi/entity-store';
+import type { Entity, Path } from '@cmbs/shared/occi/model';
 import { DestinationQueue } from './destination-queue';
 import { heldElsewhere, type Item } from './held-send';
 import { Broadcaster } from './sockets/broadcaster';
@@ -162,9 +165,10 @@ export class BroadcastQueue extends DestinationQueue {
       for (let item = this.items[0]; item !== undefined && this.#isGoing(broadcaster); item = this.items[0]) {
         this.#prepareAhead();
         const frame = await this.#prepared.get(item);
+        const other = frame === undefined ? undefined : await this.#otherAtAddress(item);
         if (this.items[0] !== item) continue;
         if (!this.environment.shard.isCurrent()) throw heldElsewhere();
-        if (frame !== undefined && !(await broadcaster.send(frame))) {
+        if (frame !== undefined && other === undefined && !(await broadcaster.send(frame))) {
           // Full, or the subscription went: it stays first, and the socket tells when to look again.
           this.#parkPrepared(`${this.address} does not take it now`);
           break;
@@ -173,10 +177,12 @@ export class BroadcastQueue extends DestinationQueue {
         if (this.items[0] === item) this.items.shift();
         if (frame === undefined) this.outbox.passed(item);
         else {
+          const state = other === undefined ? 'sent' : 'failed';
           item.held.queued.delete(item.key);
-          this.environment.counters.add('cmbs_deliveries', { layer: 'l2', outcome: 'sent' });
+          this.environment.counters.add('cmbs_deliveries', { layer: 'l2', outcome: state });
           item.tries += 1;
-          this.outbox.settle(item, { state: 'sent' });
+          const reason = other === undefined ? {} : { reason: `${other} has this address and receives there` };
+          this.outbox.settle(item, { state, ...reason });
         }
         this.#retries = 0;
         this.readOn();
@@ -196,6 +202,23 @@ export class BroadcastQueue extends DestinationQueue {
     }
     this.readOn();
     this.watchIdle();
+  }
+
+  /**
+   * The local member that has the address open instead of the one that is meant: a subscription does not say whose it
+   * is. Both are read again, since what is known of them may be a little behind.
+   */
+  async #otherAtAddress(item: Item): Promise<Path | undefined> {
+    const { members, store } = this.environment;
+    const path = item.held.receiver(item)?.member;
+    const meant = path === undefined ? undefined : members.get(path);
+    if (meant === undefined || !isLocal(meant) || isOpenOn(meant, 'l2')) return undefined;
+    const holds = (member: Entity): boolean => socketOf(member, 'l2') === this.address && isOpenOn(member, 'l2');
+    const other = members.local().find((member) => member !== meant && holds(member));
+    if (other === undefined) return undefined;
+    const [now, otherNow] = await Promise.all([readEntity(store, meant.path), readEntity(store, other.path)]);
+    const isOther = now !== undefined && !holds(now.entity) && otherNow !== undefined && holds(otherNow.entity);
+    return isOther ? other.path : undefined;
   }
 
   /** A method, since a property that changes during an `await` looks constant to the compiler. */

@@ -3,6 +3,7 @@ import type { Bus } from '@cmbs/shared/bus/bus';
 import type { ExecutionContext } from '@cmbs/shared/broker/execution';
 import type { LearningContext } from '@cmbs/shared/broker/learning';
 import type { ReceptionContext } from '@cmbs/shared/broker/reception';
+import type { Store } from '@cmbs/shared/store/store';
 import type { AddressPolicy } from './address-policy';
 import type { HeldShard } from './held-shard';
 import type { Members } from './members';
@@ -15,7 +16,13 @@ export type PublicationEnvironment = Pick<
 >;
 
 /** What a destination queue needs of it. */
-export type QueueEnvironment = Pick<Environment, 'clock' | 'log' | 'counters' | 'context' | 'shard' | 'backOff'>;
+export interface QueueEnvironment extends Pick<
+  Environment,
+  'clock' | 'log' | 'counters' | 'context' | 'shard' | 'backOff'
+> {
+  readonly store: Pick<Store, 'get' | 'getAll'>;
+  readonly members: Pick<Members, 'get' | 'local'>;
+}
 
 export interface Environment extends LearningContext, ReceptionContext, ExecutionContext {
   readonly bus: Bus;

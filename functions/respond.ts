@@ -144,7 +144,7 @@ export function answerError(thrown: unknown, request: Refused | undefined, log: 
     // The request's own Accept or Content-Type is what is wrong: text/plain says so.
   }
   return answer(error.status, rendering.error(error), {
-    ...error.headers,
+    ...Object.fromEntries(Object.entries(error.headers).map(([name, value]) => [name, oneLine(value)])),
     'X-OCCI-Error': oneLine(error.message),
   });
 }

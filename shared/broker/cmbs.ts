@@ -75,11 +75,12 @@ const text = (more: Partial<AttributeSpec> = {}): AttributeSpec => ({
   lenient: true,
   ...more,
 });
+const ARRAY_OR_STRING = { form: 'schema', schema: { type: ['array', 'string'] } } as const;
 const list = (description: string): AttributeSpec =>
   text({
     type: 'array',
     default: [] as readonly Json[],
-    pattern: { form: 'schema', schema: { type: ['array', 'string'] } },
+    pattern: ARRAY_OR_STRING,
     description,
   });
 const flag = (description: string): AttributeSpec =>
@@ -111,7 +112,11 @@ const memberAttributes: AttributeSpecs = {
   ),
   [MEMBER.neighbors]: list('L1 sockets to start discovery from'),
   [MEMBER.topics]: list('Topic names or patterns the member wants (L3.2, L4)'),
-  [MEMBER.start]: added('array', 'Layers to start with this request; not kept'),
+  [MEMBER.start]: text({
+    type: 'array',
+    pattern: ARRAY_OR_STRING,
+    description: 'Layers to start with this request; not kept',
+  }),
   [MEMBER.layers]: readOnly('Per layer: started, stopped or failed with the reason, as the companion observes it'),
 };
 

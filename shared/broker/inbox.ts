@@ -314,8 +314,8 @@ export class InboxWatch {
   /** @param member whose deletion is told too */
   constructor(store: Store, collection: string, member: Path) {
     this.arrivals = store.watch({ collection, newest: true }, () => this.tell());
-    this.member = store.watch({ collection: ENTITIES, prefix: member }, (changes) => {
-      if (changes.some(({ id, deleted }) => id === member && deleted)) this.tell();
+    this.member = store.watch({ collection: ENTITIES, id: member }, (changes) => {
+      if (changes.some(({ deleted }) => deleted)) this.tell();
     });
   }
 

@@ -120,7 +120,7 @@ class LeaseChange {
   constructor(store: Pick<Store, 'watch'>, shard: string) {
     let tell = (): void => undefined;
     this.next = new Promise((resolve) => (tell = resolve));
-    this.watch = store.watch({ collection: LEASES, prefix: shard }, () => tell());
+    this.watch = store.watch({ collection: LEASES, id: shard }, () => tell());
     // The poll goes on without it.
     this.watch.ready.catch(() => undefined);
   }

@@ -24,6 +24,13 @@ export function socketOf(member: Pick<Entity, 'attributes'>, layer: Layer): stri
   return typeof value === 'string' && value !== '' ? value : undefined;
 }
 
+/** Whether a local member's socket of the layer is open, as its companion last observed. */
+export function isOpenOn(member: Pick<Entity, 'attributes'>, layer: Layer): boolean {
+  const layers = member.attributes[MEMBER.layers] as
+    Readonly<Record<string, { readonly state?: string }>> | undefined;
+  return layers?.[layer]?.state === 'started';
+}
+
 export function stringList(value: Json | undefined): readonly string[] {
   if (typeof value === 'string') return value === '' ? [] : [value];
   return Array.isArray(value) ? value.filter((one): one is string => typeof one === 'string') : [];

@@ -2,7 +2,7 @@
 import type { PortSettings } from './ports';
 import type { SendsOptions } from './sends';
 
-/** `categories` is set after construction: providers and categories need each other. */
+/** What sending needs, and the ports that members get. */
 export interface BrokerOptions extends SendsOptions {
   readonly ports: PortSettings;
 }

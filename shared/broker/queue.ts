@@ -8,9 +8,9 @@ import type { Entity, Path } from '../occi/model';
 import type { Registry } from '../occi/registry';
 import type { OrderClock } from './order-clock';
 import type { Store } from '../store/store';
-import { MEMBER, MESSAGE } from './cmbs';
+import { MESSAGE } from './cmbs';
 import type { Layer } from './layers';
-import { allMembers, isLocal, isSuspended, socketOf, wants } from './member';
+import { allMembers, isLocal, isOpenOn, isSuspended, socketOf, wants } from './member';
 import { checkMessage, deliveryState, expiryOf, providersOf, topicsOf, whyNotSent } from './message';
 import { actingMember, MemberIndex, SEVERAL_NAMED, type UriOf } from './references';
 import { addressesOf, nextSequence, readSend, refuseWhereFull, writeSend, type Receiver, type Send } from './send';
@@ -166,13 +166,6 @@ function subscribersOf(message: Entity, layer: Layer, members: readonly Entity[]
   ).length;
 }
 
-/** As the companion observes it. */
-function isOpenOn(member: Entity, layer: Layer): boolean {
-  const layers = member.attributes[MEMBER.layers] as
-    Readonly<Record<string, { readonly state?: string }>> | undefined;
-  return layers?.[layer]?.state === 'started';
-}
-
 /** What is known of a send before its transaction: who acts and who is there. */
 export interface Sending {
   readonly layer: Layer;
@@ -182,6 +175,8 @@ export interface Sending {
   readonly id: string;
   readonly sequence: number;
   readonly trace?: string;
+  /** How many more the same transaction queues for an address. */
+  readonly alsoQueued?: ReadonlyMap<string, number>;
 }
 
 /** Reads what does not have to be of the same moment as the message. @throws CmbsError when no member can act */
@@ -205,16 +200,16 @@ export async function beginSend(
 /** The send of a message that may be sent now; nothing is written. @throws CmbsError that says why it may not */
 export async function sendFor(
   message: Entity,
-  { layer, from, members, index, id, sequence, trace }: Sending,
+  { layer, from, members, index, id, sequence, trace, alsoQueued }: Sending,
   { store, clock, order, queueLimit }: Pick<QueueOptions, 'store' | 'clock' | 'order' | 'queueLimit'>,
 ): Promise<Send> {
   const why = whyNotSent(message, layer);
-  if (why !== undefined) throw new CmbsError('conflict', `${message.path} cannot be sent on ${layer}: ${why}.`);
+  if (why !== undefined) throw new CmbsError('conflict', `The message cannot be sent on ${layer}: ${why}.`);
   // An earlier release may have stored it, or it came from a peer and would outgrow its frame here.
   const bytes = checkMessage(message);
   const now = clock.now();
   if (expiryOf(message, now) <= now) {
-    throw new CmbsError('conflict', `${message.path} has expired; give it a later ${MESSAGE.expiresAt} first.`);
+    throw new CmbsError('conflict', `The message has expired; give it a later ${MESSAGE.expiresAt} first.`);
   }
   const receivers = receiversOf(message, layer, from, members, index, now);
   if (receivers.length > MAX_RECEIVERS) {
@@ -224,7 +219,7 @@ export async function sendFor(
     );
   }
   // Broadcasts have a bound of their own, per peer, and are dropped beyond it.
-  if (layer !== 'l2') await refuseWhereFull(store, addressesOf(layer, receivers), queueLimit);
+  if (layer !== 'l2') await refuseWhereFull(store, addressesOf(layer, receivers), queueLimit, alsoQueued);
   return {
     id,
     wireId: id,

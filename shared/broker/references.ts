@@ -92,7 +92,9 @@ export async function actingMember(reader: MemberReader, from: string | undefine
     if (named.length === 1) return named[0] as Entity;
     throw new CmbsError(
       'bad_attribute',
-      `"from" names ${named.length === 0 ? 'no' : 'several'} local members: ${from}.`,
+      named.length === 0
+        ? `"from" names no local member: ${JSON.stringify(from)}. Name the sending member by its id or path.`
+        : `"from" names several local members: ${JSON.stringify(from)}. Name one by its id or path.`,
     );
   }
   if (local.length === 1) return local[0] as Entity;

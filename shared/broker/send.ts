@@ -202,13 +202,14 @@ export async function refuseWhereFull(
   store: Pick<Store, 'count'>,
   addresses: Iterable<string>,
   limit: number,
+  alsoQueued: ReadonlyMap<string, number> = new Map(),
 ): Promise<void> {
   await concurrently(new Set(addresses), QUEUE_COUNT_CONCURRENCY, async (address) => {
     const queued = await store.count(
       { collection: SENDS, where: [{ field: ADDRESS_FIELD, value: address }] },
       limit,
     );
-    if (queued < limit) return;
+    if (queued + (alsoQueued.get(address) ?? 0) < limit) return;
     throw new CmbsError('queue_full', `${limit} messages are queued for ${address} already; try again later.`, {
       headers: { 'Retry-After': '5' },
     });

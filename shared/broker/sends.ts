@@ -18,6 +18,7 @@ import { deliveryState, layerOf, type DeliveryState } from './message';
 import { publishSend, type PublishContext } from './publish';
 import { beginSend, queueSend, sendFor, type QueueOptions } from './queue';
 import {
+  addressesOf,
   isItsTurn,
   isOpen,
   isPublishing,
@@ -29,6 +30,7 @@ import {
   type Send,
 } from './send';
 
+/** What sending needs. `categories` is asked when it is needed, since providers and categories need each other. */
 export interface SendsOptions extends QueueOptions {
   readonly link: Link;
   readonly log: Log;
@@ -70,7 +72,7 @@ function settled(state: DeliveryState, why: string | undefined): ActionOutcome {
       throw new CmbsError(
         'conflict',
         `Nobody gets the message: ${reason}. It is a dead letter now; resend it when that has changed, or purge it.`,
-        { headers: { 'X-OCCI-Reason': reason.replace(/[^\x20-\x7e]+/g, ' ').slice(0, 500) } },
+        { headers: { 'X-OCCI-Reason': reason } },
       );
     case 'partial':
       return { answer: 'entity', status: 200, reason };
@@ -141,10 +143,14 @@ export class Sends {
     );
     const entities: Entity[] = [];
     const sends: Send[] = [];
+    const alsoQueued = new Map<string, number>();
     for (const [at, { next }] of changes.entries()) {
-      const sending = { ...begun, layer: layers[at] as Layer, id: newId(), sequence: nextSequence() };
+      const sending = { ...begun, layer: layers[at] as Layer, id: newId(), sequence: nextSequence(), alsoQueued };
       const send = await sendFor(next, sending, this.#options);
       sends.push(send);
+      for (const address of addressesOf(send.layer, send.receivers)) {
+        alsoQueued.set(address, (alsoQueued.get(address) ?? 0) + 1);
+      }
       entities.push(withDelivery(next, send, clock.now()));
     }
     return {

@@ -123,6 +123,7 @@ export class Entities {
     this.newId = newId;
   }
 
+  /** The entity at a path; undefined when there is none. */
   find(path: Path): Promise<StoredEntity | undefined> {
     return readEntity(this.store, path);
   }

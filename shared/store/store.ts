@@ -79,7 +79,9 @@ export interface CallOptions {
 /** Whose changes a watcher wants to hear of; it may hear of others in the collection. */
 export interface WatchScope {
   readonly collection: string;
-  /** Only ids that start with this. */
+  /** Only the document of this id. */
+  readonly id?: string;
+  /** Only ids that start with this; not beside `id`. */
   readonly prefix?: string;
   /**
    * Only the document that comes last by its order: what wakes a reader of a long queue, without a remote engine

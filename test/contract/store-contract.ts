@@ -631,6 +631,20 @@ export function storeContract(
         expect(seen.map(({ id }) => id)).toEqual(['b/1', 'b/2']);
       });
 
+      it('is of one document where that is asked for', async () => {
+        const { seen, until, end } = await collect({ collection: 'things', id: 'a/1' });
+        await put('a/1x');
+        await put('a/1');
+        await put('a');
+        await store.transact(async (tx) => tx.delete('things', 'a/1'));
+        await until(2);
+        end();
+        expect(seen).toEqual([
+          { collection: 'things', id: 'a/1', deleted: false },
+          { collection: 'things', id: 'a/1', deleted: true },
+        ]);
+      });
+
       it('of the newest tells of what comes last in order', async () => {
         await put('old', {}, { order: '5' });
         const { seen, until, end } = await collect({ collection: 'things', newest: true });

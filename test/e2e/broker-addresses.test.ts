@@ -137,6 +137,18 @@ describe('layers that are to be started', () => {
     expect([sent.status, sent.delivery.state]).toEqual([200, 'delivered']);
   });
 
+  test('may be one, as text renderings write it', async () => {
+    const headers = { 'Content-Type': 'text/plain' };
+    const body = [
+      'Category: member; scheme="http://houssem.org/cmbs#"; class="kind"',
+      'X-OCCI-Attribute: cmbs.member.local="true"',
+      'X-OCCI-Attribute: cmbs.member.start="l1"',
+    ].join('\n');
+    await here.must(201, here.request('PUT', '/cmbs/member/texter', body, headers));
+    const { attributes } = await here.get('/cmbs/member/texter');
+    expect(attributes['cmbs.member.layers']).toMatchObject({ l1: { state: 'started' } });
+  });
+
   test('say in "layers" why one is not, and the member is there all the same', async () => {
     await here.must(
       201,

@@ -27,6 +27,22 @@ async function peer(reply: string): Promise<string> {
   return socket;
 }
 
+test('on l2 a subscription of another local member at the address does not make it sent', async () => {
+  const bob = await here.member({ id: unique('bob'), sockets: { l2: alice.sockets.l2 } });
+  const sent = await here.send('l2', { from: (await here.member()).id, content: 'to all' });
+  const receivers = Object.fromEntries(
+    (await here.delivery(sent.path)).receivers.map(({ name, ...rest }) => [name, rest]),
+  );
+  expect(receivers[alice.path]).toMatchObject({ state: 'sent' });
+  expect(receivers[bob.path]).toMatchObject({
+    state: 'failed',
+    reason: expect.stringContaining(alice.path) as string,
+  });
+  expect((await here.receives(alice, 1)).map(contentOf)).toEqual(['to all']);
+  await here.must(200, here.request('DELETE', bob.path));
+  for (const { href } of await here.inbox(alice)) await here.must(200, here.request('DELETE', href));
+});
+
 describe.each(['l31', 'l4'] as const)('on %s', (layer) => {
   test('a member whose address another member holds is not reached, and the other one does not take it', async () => {
     const bob = await here.member({ id: unique('bob'), sockets: { [layer]: alice.sockets[layer] } });

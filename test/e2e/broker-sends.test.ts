@@ -108,6 +108,9 @@ describe('created and sent in one request', () => {
     ...more,
   });
   const to = (address: string): JsonObject => ({ 'cmbs.message.l1_socket_receiver_member': address });
+  const resources = (...attributes: readonly JsonObject[]): JsonObject => ({
+    resources: attributes.map((one) => message('l1', one)),
+  });
 
   test('a message is delivered, and the answer is the send’s with the entity', async () => {
     const bob = await here.member({ start: ['l1'] });
@@ -149,9 +152,6 @@ describe('created and sent in one request', () => {
 
   test('several are a list, 202 while one is open', async () => {
     const bob = await here.member({ start: ['l1'] });
-    const resources = (...attributes: readonly JsonObject[]): JsonObject => ({
-      resources: attributes.map((one) => message('l1', one)),
-    });
     const both = await here.request(
       'POST',
       '/cmbs/message/?send',
@@ -181,6 +181,23 @@ describe('created and sent in one request', () => {
       mixins: [`${CMBS}l1`, `${CMBS}l2`],
     });
     expect(two.status).toBe(400);
+  });
+
+  test('nothing is created where together they are more than may wait for one address', async () => {
+    const small = await fleet.start({ env: { CMBS_QUEUE_LIMIT: '2' } });
+    await small.member();
+    const address = await freeSocket();
+    const of = (count: number): JsonObject => resources(...Array.from({ length: count }, () => to(address)));
+    const refused = await small.request('POST', '/cmbs/message/?send', of(3));
+    expect([refused.status, refused.error]).toEqual([429, expect.stringContaining(address)]);
+    expect((await small.request('POST', '/cmbs/message/?send', of(2), { Prefer: 'respond-async' })).status).toBe(
+      202,
+    );
+  });
+
+  test('a sender that is no local member is refused by name', async () => {
+    const refused = await here.request('POST', '/cmbs/message/?send&from=', message('l2', {}));
+    expect([refused.status, refused.error]).toEqual([400, expect.stringContaining('no local member: ""')]);
   });
 
   test('an Idempotency-Key makes a repeated request one message and one send', async () => {

@@ -60,7 +60,15 @@ beforeEach(async () => {
     refuseWaiting: () => undefined,
     hasRoom: true,
   };
-  const environment = { ...sockets, clock, shard: wholeDeployment(newId), backOff: () => RETRY_MS };
+  const environment = {
+    ...sockets,
+    clock,
+    // Receivers of these tests are no members.
+    store: { get: () => Promise.resolve(undefined), getAll: () => Promise.resolve([]) },
+    shard: wholeDeployment(newId),
+    backOff: () => RETRY_MS,
+    members: { get: () => undefined, local: () => [] },
+  };
   slots = new ConnectionSlots(systemClock);
   queue = new BroadcastQueue({
     address,

@@ -11,6 +11,8 @@ const FIRST = 10_000;
 /** The first one only marks the block as taken. */
 const PORTS_PER_BLOCK = 50;
 const BLOCKS = 400;
+/** `fetch` refuses it as a bad port (Fetch standard, "Port blocking"), so no server of a test can be asked there. */
+const REFUSED_BY_FETCH = 10_080;
 
 const held: Server[] = [];
 let block = 0;
@@ -62,7 +64,7 @@ async function nextPort(): Promise<number> {
     if (last + 1 >= PORTS_PER_BLOCK) await takeBlock();
     last += 1;
     const port = FIRST + block * PORTS_PER_BLOCK + last;
-    if (await isFree(port)) return port;
+    if (port !== REFUSED_BY_FETCH && (await isFree(port))) return port;
   }
 }
 

@@ -68,13 +68,21 @@ export function notReadByOrder({ group }: CollectionPlace): Error {
   );
 }
 
+/** The document of this id alone. */
+export function isNamed(place: CollectionPlace, id: string, database: string): FieldFilter {
+  return compare(NAME, 'EQUAL', nameIn(place, encodeId(id), database));
+}
+
+const nameIn = (place: CollectionPlace, encodedId: string, database: string): Value => ({
+  referenceValue: `${documentsOf(database)}/${place.path}/${encodedId}`,
+});
+
 export function prefixFilters(place: CollectionPlace, prefix: string, database: string): readonly FieldFilter[] {
   if (prefix === '') return [];
   const { from, to } = idRange(prefix);
-  const at = (id: string): Value => ({ referenceValue: `${documentsOf(database)}/${place.path}/${id}` });
   return [
-    compare(NAME, 'GREATER_THAN_OR_EQUAL', at(from)),
-    ...(to === undefined ? [] : [compare(NAME, 'LESS_THAN', at(to))]),
+    compare(NAME, 'GREATER_THAN_OR_EQUAL', nameIn(place, from, database)),
+    ...(to === undefined ? [] : [compare(NAME, 'LESS_THAN', nameIn(place, to, database))]),
   ];
 }
 

@@ -18,7 +18,7 @@ import { FIELD, layoutOf } from './layout';
 import { ListenTarget, type Told } from './listen';
 import { placeOf } from './names';
 import { type ListenRequest, type ListenResponse, type StructuredQuery } from './protocol';
-import { notReadByOrder, prefixFilters, where } from './query';
+import { isNamed, notReadByOrder, prefixFilters, where } from './query';
 import { parentOf } from './snapshot';
 import { type Change, type Watch, type WatchScope } from '../store';
 
@@ -180,7 +180,11 @@ function listenRequest(scope: WatchScope, database: string, resumeToken: Uint8Ar
   const place = placeOf(scope.collection);
   const structuredQuery: StructuredQuery = {
     from: [{ collectionId: place.group }],
-    ...where(prefixFilters(place, scope.prefix ?? '', database)),
+    ...where(
+      scope.id === undefined
+        ? prefixFilters(place, scope.prefix ?? '', database)
+        : [isNamed(place, scope.id, database)],
+    ),
     ...(scope.newest === true ? NEWEST : {}),
   };
   return {

@@ -70,11 +70,14 @@ export class Collections {
     }
   }
 
-  watch({ collection, prefix }: WatchScope, listener: (changes: readonly Change[]) => void): Watch {
+  watch({ collection, id, prefix }: WatchScope, listener: (changes: readonly Change[]) => void): Watch {
     const { listeners } = this.get(collection);
     // An entry of its own, so that the same function may watch twice and each end is its own.
     const own = (changes: readonly Change[]): void => {
-      const wanted = prefix === undefined ? changes : changes.filter(({ id }) => id.startsWith(prefix));
+      const wanted = changes.filter(
+        (change) =>
+          (id === undefined || change.id === id) && (prefix === undefined || change.id.startsWith(prefix)),
+      );
       if (wanted.length > 0) listener(wanted);
     };
     listeners.add(own);
