@@ -31,6 +31,11 @@ export class BroadcastQueue extends DestinationQueue {
     return this.#isFlushing ? 1 : 0;
   }
 
+  /** What is broadcast does not come back. */
+  landed(): Promise<void> {
+    return Promise.resolve();
+  }
+
   protected get isConnected(): boolean {
     return this.#broadcaster?.subscribed === true;
   }

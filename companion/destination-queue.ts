@@ -138,6 +138,9 @@ export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
     this.hasMore = this.#isBehind = true;
   }
 
+  /** Resolves when nothing of what is wanted is on its way any more. */
+  abstract landed(isWanted: (item: Item) => boolean): Promise<void>;
+
   /** All that had to come is in the store. */
   letGo(): void {
     this.#moves -= 1;

@@ -95,8 +95,8 @@ export interface QueueOwner {
   prepare(item: Item, isFailing: boolean): Promise<Buffer | undefined>;
   /** The connection broke while the item alone was on its way; `given up` when that was so too often. */
   broke(item: Item): 'given up' | { readonly retry: string };
-  /** A reply came: the item has its outcome, or the reason to try it again. */
-  replied(item: Item, bytes: Buffer): Promise<'settled' | { readonly retry: string }>;
+  /** A reply came: the item has its outcome, waits for another address now, or is to be tried again. */
+  replied(item: Item, bytes: Buffer): Promise<'settled' | 'moved' | { readonly retry: string }>;
   settle(item: Tried, change: Pick<Receiver, 'state'> & Partial<Pick<Receiver, 'reason' | 'reply'>>): void;
   /** The queue cannot bring the item further now; it keeps it. */
   park(item: Tried, parking: Parking): void;

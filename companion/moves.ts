@@ -1,18 +1,20 @@
 /**
  * Follows the addresses of members: what waits for a member that has another address now, or is gone, is written anew in
- * the store, and waits for the new address in its order. A message that is on its way to the old address stays there until
- * that has an outcome.
+ * the store, and waits for the new address in its order. What is on its way to the old address meanwhile may
+ * come back; what waits for the new one waits for that.
  */
 import { registryOf } from '@cmbs/shared/broker/context';
 import { LAYERS, type Layer } from '@cmbs/shared/broker/layers';
 import { socketOf } from '@cmbs/shared/broker/member';
 import {
   ADDRESS_FIELD,
+  apartAddress,
   isOpen,
   readSend,
   receiverKey,
   sendOf,
   SENDS,
+  socketAt,
   writeSend,
   type Receiver,
   type Send,
@@ -23,7 +25,7 @@ import type { Entity, Path } from '@cmbs/shared/occi/model';
 import type { DestinationQueue } from './destination-queue';
 import type { Destinations } from './destinations';
 import type { Environment } from './environment';
-import type { HeldSend, QueueOwner } from './held-send';
+import type { Destination, HeldSend, Item, QueueOwner } from './held-send';
 
 const PAGE = 100;
 
@@ -53,7 +55,10 @@ export class Moves {
     for (const layer of LAYERS) {
       const [old, address] = [socketOf(before, layer), now === undefined ? undefined : socketOf(now, layer)];
       if (layer === 'l1' || old === undefined || old === address) continue;
-      void this.#moveAll(old, this.#holdBack(layer === 'l2' ? 'broadcast' : 'request', address));
+      const via = layer === 'l2' ? 'broadcast' : 'request';
+      // What another member at its address refused is older than what waits for the address.
+      const from = [apartAddress(old, path), old];
+      void this.#moveAll({ member: path, via, from, to: this.#holdBack(via, address) });
     }
   }
 
@@ -65,29 +70,37 @@ export class Moves {
     return queue;
   }
 
-  async #moveAll(address: string, to: DestinationQueue | undefined, attempt = 1): Promise<void> {
-    const { environment, isDraining } = this.#parts;
-    const { store, clock, log, backOff } = environment;
+  async #moveAll(all: MoveAll, attempt = 1): Promise<void> {
+    const { environment, destinations, isDraining } = this.#parts;
+    const { clock, log, backOff } = environment;
+    const { member, via, from, to } = all;
     if (isDraining()) return;
     try {
-      for (let after: string | undefined, isMore = true; isMore; isMore = after !== undefined) {
-        const page = await store.query({
-          collection: SENDS,
-          where: [{ field: ADDRESS_FIELD, value: address }],
-          by: 'order',
-          limit: PAGE,
-          maxChars: MAX_READ_CHARS,
-          ...(after === undefined ? {} : { after }),
-        });
-        for (const send of page.docs.map(sendOf)) if (this.isMisplaced(send)) await this.move(send);
-        after = page.next;
-      }
+      for (const address of from) await this.#moveFrom(address);
     } catch (error) {
-      log.warn('what waits for a member that has moved was not read; trying again', { address, cause: error });
-      clock.after(backOff(attempt), () => void this.#moveAll(address, to, attempt + 1));
+      log.warn('what waits for a member that has moved was not read; trying again', { member, cause: error });
+      clock.after(backOff(attempt), () => void this.#moveAll(all, attempt + 1));
       return;
     }
+    // What is on its way to an old address may come back, and goes before what was moved.
+    const isOfMember = ({ held, key }: Item): boolean => held.receiver({ key })?.member === member;
+    for (const address of from) await destinations.known({ via, address })?.landed(isOfMember);
     to?.letGo();
+  }
+
+  async #moveFrom(address: string): Promise<void> {
+    for (let after: string | undefined, isMore = true; isMore; isMore = after !== undefined) {
+      const page = await this.#parts.environment.store.query({
+        collection: SENDS,
+        where: [{ field: ADDRESS_FIELD, value: address }],
+        by: 'order',
+        limit: PAGE,
+        maxChars: MAX_READ_CHARS,
+        ...(after === undefined ? {} : { after }),
+      });
+      for (const send of page.docs.map(sendOf)) if (this.isMisplaced(send)) await this.move(send);
+      after = page.next;
+    }
   }
 
   /** Sends that were found to be misplaced, in their order; nothing goes to their new addresses before all are moved. */
@@ -119,7 +132,7 @@ export class Moves {
   #placed(layer: Layer, receiver: Receiver, member = this.#memberOf(receiver)): Receiver {
     if (receiver.member === undefined || !isOpen(receiver)) return receiver;
     const address = member === undefined ? undefined : socketOf(member, layer);
-    if (address === receiver.address) return receiver;
+    if (address === (receiver.address === undefined ? undefined : socketAt(receiver.address))) return receiver;
     const { address: _old, ...rest } = receiver;
     return address === undefined ? rest : { ...rest, address };
   }
@@ -179,6 +192,14 @@ export class Moves {
     queue.waiting += 1;
     queue.resume();
   }
+}
+
+interface MoveAll {
+  readonly member: Path;
+  readonly via: Destination['via'];
+  /** Where messages for the member wait, the oldest first. */
+  readonly from: readonly string[];
+  readonly to: DestinationQueue | undefined;
 }
 
 interface Change {

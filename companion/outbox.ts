@@ -7,6 +7,7 @@ import { CmbsError } from '@cmbs/shared';
 import type { LinkReply } from '@cmbs/shared/link/link';
 import {
   ADDRESS_FIELD,
+  apartAddress,
   deleteOrphan,
   isOpen,
   isPublishing,
@@ -476,8 +477,37 @@ export class Outbox implements QueueOwner {
     return claimed === 'claimed';
   }
 
-  replied(item: Item, bytes: Buffer): Promise<'settled' | { readonly retry: string }> {
-    return this.#replies.replied(item, bytes);
+  async replied(item: Item, bytes: Buffer): ReturnType<QueueOwner['replied']> {
+    const outcome = await this.#replies.replied(item, bytes);
+    if (typeof outcome === 'string' || 'retry' in outcome) return outcome;
+    await this.#setApart(item, outcome.apart);
+    return 'settled';
+  }
+
+  /** Another member is at the address of the one that is meant: the item waits in a queue of its own. */
+  async #setApart(item: Item, reason: string): Promise<void> {
+    const { store, queueLimit } = this.#environment;
+    const { held, key } = item;
+    const address = apartAddress(item.address, held.receiver(item)?.member ?? '');
+    const waiting = await store.count(
+      { collection: SENDS, where: [{ field: ADDRESS_FIELD, value: address }] },
+      queueLimit,
+    );
+    if (waiting >= queueLimit) {
+      this.settle(item, { state: 'failed', reason: `${waiting} messages wait for this already. ${reason}` });
+      return;
+    }
+    const before = this.#destinations.known({ via: 'request', address: item.address });
+    if (before !== undefined) before.waiting = Math.max(0, before.waiting - 1);
+    held.queued.delete(key);
+    held.lastReason = reason;
+    const change = { state: 'waiting', reason, address, ...triesOf(item) } as const;
+    this.#outcomes.note(held, { sendId: held.send.id, key, change });
+    const receiver = held.receiver(item);
+    const queue = receiver === undefined || !isOpen(receiver) ? undefined : this.#destinations.of(receiver);
+    if (receiver === undefined || queue === undefined) return;
+    queue.waiting += 1;
+    this.#offer(held, receiver);
   }
 
   broke(item: Item): 'given up' | { readonly retry: string } {

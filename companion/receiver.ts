@@ -105,7 +105,7 @@ export class Receiver {
     const member = this.#member(path);
     if (to.length === 0 || to.includes(member.id)) return member;
     throw new CmbsError(
-      'conflict',
+      'misdirected',
       `${member.id} answers at ${socketOf(member, layer) ?? 'this address'}, not ${to.join(' or ')}; nothing was taken.`,
     );
   }

@@ -3,6 +3,7 @@ import { CATALOGUE, toCmbsError, type ErrorCode, type JsonObject } from '@cmbs/s
 import { isLocal, parseDescription, socketOf } from '@cmbs/shared/broker/member';
 import { provenanceOf } from '@cmbs/shared/broker/provenance';
 import type { Learning } from '@cmbs/shared/broker/learning';
+import { socketAt } from '@cmbs/shared/broker/send';
 import { originOf, parseReply, type Reply } from '@cmbs/shared/broker/wire';
 import { MAX_BROKEN_ATTEMPTS, MAX_INTERNAL_ATTEMPTS } from '@cmbs/shared/limits';
 import type { Environment } from './environment';
@@ -25,8 +26,14 @@ export class Replies {
     this.#settle = settle;
   }
 
-  /** A reply came for an item. */
-  async replied(item: Item, bytes: Buffer): Promise<'settled' | { readonly retry: string }> {
+  /**
+   * A reply came for an item. `apart`: another member is at the address, and took nothing; the one that is meant lives
+   * elsewhere, and may be known by an address that it has no more.
+   */
+  async replied(
+    item: Item,
+    bytes: Buffer,
+  ): Promise<Awaited<ReturnType<QueueOwner['replied']>> | { readonly apart: string }> {
     const { counters } = this.#environment;
     const { layer } = item.held.send;
     let reply: Reply;
@@ -42,8 +49,8 @@ export class Replies {
     if (reply.kind === 'answer') this.#peers.answered(item.address, reply.json, layer !== 'l1' || item.held.hasId);
     if (reply.kind === 'error') {
       if (isRetryable(reply.code) && !this.#isHopeless(item, reply.code)) return { retry: reply.message };
-      if (await this.#hasMoved(item))
-        return { retry: `the member that is meant has another address: ${reply.message}` };
+      if (await this.#hasMoved(item)) return 'moved';
+      if (reply.code === 'misdirected' && this.#isRemote(item)) return this.#misdirected(item, reply.message);
       counters.add('cmbs_deliveries', { layer, outcome: 'failed' });
       this.#settle(item, {
         state: 'failed',
@@ -53,7 +60,7 @@ export class Replies {
       return 'settled';
     }
     const other = this.#otherThanMeant(item, reply.json);
-    if (other !== undefined && (await this.#hasMoved(item))) return { retry: other };
+    if (other !== undefined && (await this.#hasMoved(item))) return 'moved';
     counters.add('cmbs_deliveries', { layer, outcome: other === undefined ? 'delivered' : 'failed' });
     if (other === undefined) this.#settle(item, { state: 'delivered', reply: reply.text });
     else this.#settle(item, { state: 'failed', reason: other });
@@ -100,7 +107,18 @@ export class Replies {
     const meant = held.receiver({ key })?.member;
     if (meant === undefined) return false;
     const member = await this.#environment.members.refresh(meant);
-    return member !== undefined && socketOf(member, held.send.layer) !== address;
+    return member !== undefined && socketOf(member, held.send.layer) !== socketAt(address);
+  }
+
+  #isRemote(item: Item): boolean {
+    const meant = item.held.receiver(item)?.member;
+    const member = meant === undefined ? undefined : this.#environment.members.get(meant);
+    return member !== undefined && !isLocal(member);
+  }
+
+  #misdirected({ address }: Item, message: string): { readonly retry: string } | { readonly apart: string } {
+    const reason = `${message} The message waits until the member that is meant answers, or has another address.`;
+    return socketAt(address) === address ? { apart: reason } : { retry: reason };
   }
 
   /** That another member than the one that is meant answered; a peer that says nothing of itself may be the one. */
@@ -116,7 +134,7 @@ export class Replies {
     // Only the id is told; an earlier release took members at other places, too.
     if (meant.endsWith(`/${described.id}`) && !isElsewhere) return undefined;
     const answered = isElsewhere ? `${described.id} of the deployment ${from}` : described.id;
-    return `${answered} answered at ${address}, not ${meant}; correct the address of ${meant} and resend`;
+    return `${answered} answered at ${socketAt(address)}, not ${meant}; correct the address of ${meant} and resend`;
   }
 
   /** What the receiver says of itself is a courtesy: the delivery stands whatever becomes of it. */
@@ -125,7 +143,7 @@ export class Replies {
     if (originOf(reply)?.deployment === this.#environment.deployment) return;
     try {
       const { id = '' } = this.#environment.members.get(held.send.from) ?? {};
-      await this.#learning.learn(reply.member_description, originOf(reply), id, { asked: address });
+      await this.#learning.learn(reply.member_description, originOf(reply), id, { asked: socketAt(address) });
     } catch (error) {
       this.#environment.log.warn('description in a reply not kept', { cause: error });
     }

@@ -4,7 +4,7 @@
  */
 import { CmbsError } from '@cmbs/shared';
 import { ATTEMPT_TIMEOUT_MS, ATTEMPTS_IN_A_ROW, DESTINATION_BYTES, DESTINATION_WINDOW } from '@cmbs/shared/limits';
-import { lineOf } from '@cmbs/shared/broker/send';
+import { lineOf, socketAt } from '@cmbs/shared/broker/send';
 import { DestinationQueue } from './destination-queue';
 import { heldElsewhere, type Item } from './held-send';
 import { PeerError, Requester } from './sockets/requester';
@@ -20,7 +20,8 @@ export class RequestQueue extends DestinationQueue {
   /** Those of the items that somebody may wait for: told when the queue parks. */
   readonly #hopeful = new Set<Item>();
   readonly #prepared = new Map<Item, Promise<Buffer | undefined>>();
-  readonly #out = new Set<Item>();
+  /** What is on its way, and when it has landed. */
+  readonly #out = new Map<Item, Promise<void>>();
   /** Messages that go one at a time, since so many were on their way when the connection broke: one may break it. */
   #suspects = 0;
   #requester: Requester | undefined;
@@ -46,6 +47,10 @@ export class RequestQueue extends DestinationQueue {
 
   protected get inFlight(): number {
     return this.#out.size;
+  }
+
+  async landed(isWanted: (item: Item) => boolean): Promise<void> {
+    await Promise.all([...this.#out].flatMap(([item, landing]) => (isWanted(item) ? [landing] : [])));
   }
 
   protected get isConnected(): boolean {
@@ -114,7 +119,7 @@ export class RequestQueue extends DestinationQueue {
     const { context, log, counters, clock } = this.environment;
     let requester: Requester;
     try {
-      requester = new Requester(this.address, { context, log, counters, clock });
+      requester = new Requester(socketAt(this.address), { context, log, counters, clock });
     } catch (error) {
       this.cannotConnect(error);
       return;
@@ -164,7 +169,7 @@ export class RequestQueue extends DestinationQueue {
     const ahead: Item[] = [];
     const lines = new Set<string>();
     let bytes = 0;
-    for (const { held } of this.#out) {
+    for (const { held } of this.#out.keys()) {
       bytes += held.bytes;
       const line = lineOf(held.send);
       if (line !== undefined) lines.add(line);
@@ -263,18 +268,18 @@ export class RequestQueue extends DestinationQueue {
   }
 
   #dispatch(requester: Requester, item: Item, frame: Buffer): void {
-    this.#out.add(item);
     const round = this.#round;
-    requester
+    const landing = requester
       .request(frame, { timeoutMs: ATTEMPT_TIMEOUT_MS })
       .then(
         async (reply) => {
           item.tries += 1;
           this.#suspects = Math.max(0, this.#suspects - 1);
           const outcome = await this.outbox.replied(item, reply);
-          if (outcome === 'settled') {
+          if (outcome === 'settled' || outcome === 'moved') {
             this.#failures = 0;
             this.#pauses = 0;
+            if (outcome === 'moved') this.outbox.passed(item);
           } else {
             this.environment.counters.add('cmbs_retries', { layer: item.held.send.layer });
             this.#putBack(item, outcome.retry);
@@ -293,6 +298,7 @@ export class RequestQueue extends DestinationQueue {
         if (!this.#running && this.#isGoing() && this.items.length > 0) this.#resume();
         else this.watchIdle();
       });
+    this.#out.set(item, landing);
   }
 
   #onError(item: Item, error: unknown, round: number): void {

@@ -36,7 +36,7 @@ export const CATALOGUE = {
   unsupported_media_type: { status: 415, retryable: false },
   /** `Expect` asks for what is not offered. */
   expectation_failed: { status: 417, retryable: false },
-  /** The request names a host that is not this server's. */
+  /** The request names a host that is not this server's, or a frame means another member than the one at the socket. */
   misdirected: { status: 421, retryable: false },
   /** An `Idempotency-Key` was used before for another request. */
   idempotency_mismatch: { status: 422, retryable: false },

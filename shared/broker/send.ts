@@ -118,6 +118,17 @@ export function addressesOf(layer: Layer, receivers: readonly Receiver[]): Reado
   );
 }
 
+const FOR = ' for ';
+
+/**
+ * Where a message waits for a member at whose address another member answers: in a queue of its own, so that it holds up
+ * nothing for the other one. No address has a space in it.
+ */
+export const apartAddress = (address: string, member: Path): string => `${address}${FOR}${member}`;
+
+/** The socket address of a place where messages wait. */
+export const socketAt = (address: string): string => address.split(FOR, 1)[0] ?? address;
+
 /** For the frame: the members that a send means, where they are few. */
 export function meantBy(receivers: readonly Receiver[]): { readonly to?: readonly string[] } {
   const to = receivers.flatMap(({ member }) => (member === undefined ? [] : [idAt(member)]));
@@ -375,7 +386,7 @@ export interface Outcome {
   /** {@link receiverKey} of the receiver. */
   readonly key: string;
   readonly change: Pick<Receiver, 'state'> &
-    Partial<Pick<Receiver, 'reason' | 'reply'>> & {
+    Partial<Pick<Receiver, 'reason' | 'reply' | 'address'>> & {
       /** Times that it left for the receiver since the last outcome. */
       readonly attempts: number;
       /** Of those, the ones at which the connection broke. */

@@ -1,5 +1,6 @@
 /** A delivery counts only when the member that answers is the one that is meant. */
 import { ScriptedPeer } from './broker-peers';
+import { PATIENCE_MS } from '../patience';
 import { contentOf, eventually, Fleet, freeSocket, MEMBER, unique, type Deployment, type Member } from './harness';
 
 const fleet = new Fleet();
@@ -95,6 +96,64 @@ describe.each(['l31', 'l4'] as const)('on %s', (layer) => {
   });
 });
 
+describe.each(['l31', 'l4'] as const)(
+  'on %s, for a member that is known by the address of another one',
+  (layer) => {
+    /** Two members there; the second is known here by the address of the first. */
+    async function known(): Promise<{ there: Deployment; holder: Member; bob: Member }> {
+      const there = await fleet.start();
+      const holder = await there.member({ start: [layer] });
+      const bob = await there.member();
+      await here.introduce(holder);
+      await here.introduce({ ...bob, sockets: { ...bob.sockets, [layer]: holder.sockets[layer] } });
+      return { there, holder, bob };
+    }
+
+    async function sendThree(bob: Member, holder: Member): Promise<readonly string[]> {
+      const paths: string[] = [];
+      for (const content of ['one', 'two', 'three']) {
+        const sent = await here.send(layer, { providers: [bob.id], from: alice.id, content });
+        expect([sent.status, sent.delivery.state]).toEqual([202, 'queued']);
+        expect(sent.headers.get('x-occi-reason')).toContain(`${holder.id} answers at`);
+        paths.push(sent.path);
+      }
+      return paths;
+    }
+
+    test('messages wait, also over a restart, hold up nobody, and follow it to its address', async () => {
+      const { there, holder, bob } = await known();
+      const paths = await sendThree(bob, holder);
+      const other = await here.send(layer, { providers: [holder.id], from: alice.id, content: 'for the holder' });
+      expect([other.status, other.delivery.state]).toEqual([200, 'delivered']);
+      await here.down();
+      await here.up();
+      await there.must(200, there.act(bob.path, `start_${layer}`));
+      await here.change(bob.path, { [`cmbs.member.${layer}_socket`]: bob.sockets[layer] });
+      for (const path of paths) await here.reaches(path, 'delivered', PATIENCE_MS);
+      expect((await there.receives(bob, 3)).map(contentOf)).toEqual(['one', 'two', 'three']);
+      expect((await there.inbox(holder)).map(contentOf)).toEqual(['for the holder']);
+    });
+
+    test('messages go when it is at that address itself', async () => {
+      const { there, holder, bob } = await known();
+      const paths = await sendThree(bob, holder);
+      await there.must(200, there.act(holder.path, `stop_${layer}`));
+      await there.change(bob.path, { [`cmbs.member.${layer}_socket`]: holder.sockets[layer] });
+      await there.must(200, there.act(bob.path, `start_${layer}`));
+      for (const path of paths) await here.reaches(path, 'delivered', PATIENCE_MS);
+      expect((await there.receives(bob, 3)).map(contentOf)).toEqual(['one', 'two', 'three']);
+      expect(await there.inbox(holder)).toEqual([]);
+    });
+
+    test('messages fail when it is deleted', async () => {
+      const { holder, bob } = await known();
+      const paths = await sendThree(bob, holder);
+      await here.must(200, here.request('DELETE', bob.path));
+      for (const path of paths) await here.reaches(path, 'failed', PATIENCE_MS);
+    });
+  },
+);
+
 test('a topic message is passed on to the member that is meant', async () => {
   const there = await fleet.start();
   const holder = await there.member({ topics: ['weather'], start: ['l32'] });
@@ -105,19 +164,24 @@ test('a topic message is passed on to the member that is meant', async () => {
     sockets: { l32: holder.sockets.l32 },
   });
   const sent = await here.send('l32', { topics: ['weather'], from: alice.id });
-  // It is on the bus here, and the only member that wants it did not get it.
-  expect([sent.status, sent.error]).toEqual([409, expect.stringContaining(holder.id) as string]);
+  // It is on the bus here, and waits for the only member that wants it.
+  expect([sent.status, sent.headers.get('x-occi-reason')]).toEqual([
+    202,
+    expect.stringContaining(holder.id) as string,
+  ]);
   expect(await there.inbox(holder)).toEqual([]);
 });
 
 test('a broadcast to a member whose address another one holds stays out of the inbox there', async () => {
-  const there = await fleet.start();
+  // A frame names the members that are meant where they are few.
+  const [few, there] = [await fleet.start(), await fleet.start()];
+  const sender = await few.member();
   const holder = await there.member({ start: ['l2'] });
-  await here.member({ id: unique('bob'), local: false, sockets: { l2: holder.sockets.l2 } });
+  await few.member({ id: unique('bob'), local: false, sockets: { l2: holder.sockets.l2 } });
   const content = unique('broadcast');
-  await here.send('l2', { from: alice.id, content, prefer: 'wait=1' });
+  await few.send('l2', { from: sender.id, content, prefer: 'wait=1' });
   await eventually(
-    () => there.metric('cmbs_dropped', { layer: 'l2', reason: 'conflict' }),
+    () => there.metric('cmbs_dropped', { layer: 'l2', reason: 'misdirected' }),
     (count) => count === 1,
     'it is dropped there',
   );
