@@ -35,7 +35,8 @@ export function requestRendering(request: Pick<OcciRequest, 'headers' | 'body'>)
     }
     return inHeaders ? renderingFor('text/occi') : undefined;
   }
-  const rendering = renderingFor(parseMediaType(contentType).type);
+  const { type, parameters } = parseMediaType(contentType);
+  const rendering = renderingFor(type, parameters.get('profile'));
   if (rendering?.mediaTypes[0] === 'text/occi') return rendering;
   if (request.body.length === 0) return inHeaders ? renderingFor('text/occi') : undefined;
   if (rendering === undefined) {
@@ -62,7 +63,10 @@ export function responseRendering(request: Pick<OcciRequest, 'headers' | 'body'>
   if (accept === undefined || accept.trim() === '' || accept.trim() === '*/*') return fallback();
   const chosen = negotiate(accept, fallback);
   if (chosen === undefined) {
-    throw new CmbsError('not_acceptable', `None of the types in Accept is offered; offered are ${ACCEPTED}.`);
+    throw new CmbsError(
+      'not_acceptable',
+      `None of the types in Accept is offered; offered are ${ACCEPTED} (application/occi+json also with ;profile=nested or ;profile=gfd226).`,
+    );
   }
   return chosen;
 }

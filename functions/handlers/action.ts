@@ -6,6 +6,7 @@ import { actionInput } from '@cmbs/shared/occi/interpret';
 import { EMPTY_PAYLOAD } from '@cmbs/shared/occi/payload';
 import { isCollectionPath } from '@cmbs/shared/occi/paths';
 import type { App } from '../app';
+import { renderingFor } from '../dialect';
 import {
   checkQuery,
   decodedPath,
@@ -54,8 +55,11 @@ export async function action(request: OcciRequest, app: App, own?: readonly stri
   const context = renderContext(request, registry);
   return app.perform(request.identity, { name: `action.${term}`, path }, async () => {
     if (!isCollectionPath(path)) {
-      const outcome = await app.actions.actOn(path, asked, preconditionOf(request));
-      if (outcome.answer === 'attributes') return answer(200, rendering.attributes(outcome.values, context));
+      const { outcome, kind } = await app.actions.actOn(path, asked, preconditionOf(request));
+      if (outcome.answer === 'attributes') {
+        const shown = renderingFor(rendering, registry.kind(kind));
+        return answer(200, shown.attributes(outcome.values, context));
+      }
       const reason = outcome.reason === undefined ? {} : { 'X-OCCI-Reason': oneLine(outcome.reason) };
       return showEntity(request, app, path, outcome.status, reason);
     }
@@ -80,6 +84,6 @@ export async function action(request: OcciRequest, app: App, own?: readonly stri
       .map(({ entity }) => entity)
       .filter((entity) => only.length === 0 || only.includes(entity.path));
     const done = await app.actions.actOnAll(chosen, asked);
-    return answer(200, rendering.created(done, context));
+    return answer(200, renderingFor(rendering, at).created(done, context));
   });
 }

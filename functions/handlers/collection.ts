@@ -9,6 +9,7 @@ import type { Payload } from '@cmbs/shared/occi/payload';
 import { isEmptyFilter } from '@cmbs/shared/occi/filter';
 import type { Registry } from '@cmbs/shared/occi/registry';
 import type { App } from '../app';
+import { renderingFor, renderingForKinds } from '../dialect';
 import {
   checkQuery,
   decodedPath,
@@ -48,8 +49,8 @@ async function list(
   payload: Payload,
   turn: LargeTurn,
 ): Promise<OcciResponse> {
-  const rendering = responseRendering(request);
   const { registry } = await app.categories.current();
+  const rendering = renderingFor(responseRendering(request), registry.at(path));
   const page = await app.entities.list({
     scope: scopeOf(path, registry),
     filter: filterOf(request, payload, registry),
@@ -75,8 +76,9 @@ async function list(
 }
 
 async function create(request: OcciRequest, app: App, path: Path, payload: Payload): Promise<OcciResponse> {
-  const rendering = responseRendering(request);
   const { registry } = await app.categories.current();
+  const kinds = drafts(payload, registry).map(({ kind }) => kind);
+  const rendering = renderingForKinds(responseRendering(request), kinds, registry);
   const { paths, notes } = await createAll(request, app, path, payload);
   const one = paths.length === 1 ? { Location: request.base + (paths[0] as string) } : {};
   return answer(201, rendering.created(paths, renderContext(request, registry)), { ...one, ...noted(notes) });

@@ -6,6 +6,7 @@ import type { EntityView } from '@cmbs/shared/occi/model';
 import type { Registry } from '@cmbs/shared/occi/registry';
 import type { Rendered, Rendering } from '@cmbs/shared/occi/rendering';
 import type { App } from '../app';
+import { renderingFor } from '../dialect';
 import { checkQuery, decodedPath, preconditionOf, renderContext, requesterOf } from '../occi-context';
 import { header, type OcciRequest, type OcciResponse } from '../request';
 import { answer, entityRendering, noted, parsePayload, responseRendering } from '../respond';
@@ -36,10 +37,14 @@ export async function showEntity(
   const stored = await app.entities.read(path);
   const { registry } = await app.categories.current();
   const view = await app.entities.view(stored.entity);
-  return answer(status, render(rendering, view, request, registry), {
-    ETag: etagOf(stored),
-    ...extra,
-  });
+  return answer(
+    status,
+    render(renderingFor(rendering, registry.kind(stored.entity.kind)), view, request, registry),
+    {
+      ETag: etagOf(stored),
+      ...extra,
+    },
+  );
 }
 
 async function get(request: OcciRequest, app: App, path: string): Promise<OcciResponse> {

@@ -5,6 +5,7 @@ import { sendIntent } from '@cmbs/shared/broker/sends';
 import type { Path } from '@cmbs/shared/occi/model';
 import type { ActionOutcome } from '@cmbs/shared/occi/provider';
 import type { App } from '../app';
+import { renderingFor } from '../dialect';
 import { checkQuery, renderContext, waitMs } from '../occi-context';
 import { queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { answer, entityRendering, noted, parsePayload, responseRendering } from '../respond';
@@ -43,7 +44,8 @@ export async function messageSend(request: OcciRequest, app: App): Promise<OcciR
       one.status === 'fulfilled' ? [] : [reasonOf(one.reason, paths[at])],
     );
     const { registry } = await app.categories.current();
-    return answer(isOpen ? 202 : 200, rendering.created(paths, renderContext(request, registry)), noted(failed));
+    const shown = renderingFor(rendering, registry.at(MESSAGES)).created(paths, renderContext(request, registry));
+    return answer(isOpen ? 202 : 200, shown, noted(failed));
   });
 }
 

@@ -175,6 +175,7 @@ const purge = action(MESSAGE_ACTION_SCHEME, 'purge', 'Delete a dead letter');
 
 const member: Kind = {
   class: 'kind',
+  dialect: 'nested',
   term: 'member',
   scheme: CMBS_SCHEME,
   title: 'CMBS member',
@@ -187,6 +188,7 @@ const member: Kind = {
 
 const message: Kind = {
   class: 'kind',
+  dialect: 'nested',
   term: 'message',
   scheme: CMBS_SCHEME,
   title: 'CMBS message',
@@ -199,6 +201,7 @@ const message: Kind = {
 
 const neighbor: Kind = {
   class: 'kind',
+  dialect: 'nested',
   term: 'neighbor',
   scheme: CMBS_SCHEME,
   title: 'A member reached by discovery',
@@ -222,6 +225,7 @@ const addressing: Readonly<Record<Layer, AttributeSpecs>> = {
 
 const layerMixins = LAYERS.map((layer, at): Mixin => ({
   class: 'mixin',
+  dialect: 'nested',
   term: layer,
   scheme: CMBS_SCHEME,
   title: `${layer.toUpperCase()} CMBS message`,
@@ -235,6 +239,7 @@ const layerMixins = LAYERS.map((layer, at): Mixin => ({
 
 const deadLetter: Mixin = {
   class: 'mixin',
+  dialect: 'nested',
   term: 'dead_letter',
   scheme: CMBS_SCHEME,
   title: 'A message that was given up',

@@ -37,11 +37,16 @@ export class Actions {
     this.entities = entities;
   }
 
-  async actOn(path: Path, request: ActionRequest, expect: Precondition): Promise<ActionOutcome> {
+  /** `kind`: of the entity acted on. */
+  async actOn(
+    path: Path,
+    request: ActionRequest,
+    expect: Precondition,
+  ): Promise<{ readonly outcome: ActionOutcome; readonly kind: CategoryId }> {
     const catalogue = await this.categories.current();
     const stored = await this.entities.read(path);
     expect(stored);
-    return act(stored.entity, request, catalogue);
+    return { outcome: await act(stored.entity, request, catalogue), kind: stored.entity.kind };
   }
 
   /** Refuses (`bad_action`) an action that the kind or mixin of a collection does not define (#64). */

@@ -180,6 +180,7 @@ export function checkSize(category: Category): void {
 export function categoryFrom(input: CategoryInput, category: CategoryClass): Category {
   checkIdentity(input);
   const attributes = attributeSpecs(input.attributes ?? {}, input.dialect);
+  const dialect = input.dialect === 'nested' ? 'nested' : 'gfd226';
   const base = { term: input.term, scheme: input.scheme, ...title(input), attributes, origin: 'runtime' as const };
   switch (category) {
     case 'action':
@@ -188,6 +189,7 @@ export function categoryFrom(input: CategoryInput, category: CategoryClass): Cat
       return {
         ...base,
         class: 'kind',
+        dialect,
         parent: input.parent ?? RESOURCE_KIND,
         actions: unique(input.actions),
         location: requireLocation(input),
@@ -196,6 +198,7 @@ export function categoryFrom(input: CategoryInput, category: CategoryClass): Cat
       return {
         ...base,
         class: 'mixin',
+        dialect,
         depends: unique(input.depends),
         applies: unique(input.applies),
         actions: unique(input.actions),

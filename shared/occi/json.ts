@@ -1,6 +1,6 @@
 /**
- * `application/json` as GFD.226 has it (occi.md dialect C): flat attribute names and no keys beside those of its
- * schema (#74, #75). That schema makes lists optional and forbids empty ones, so an empty list is left out.
+ * JSON as GFD.226 has it (occi.md dialect C): flat attribute names and no keys beside those of its schema (#74, #75).
+ * That schema makes lists optional and forbids empty ones, so an empty list is left out.
  */
 import type { Json } from '../json';
 import { parseJsonBody } from './json-input';
@@ -18,8 +18,6 @@ import {
 } from './model';
 import type { RenderContext, Rendering } from './rendering';
 import { urlOf } from './text-syntax';
-
-const MEDIA_TYPE = 'application/json';
 
 function entityJson(view: EntityView, context: RenderContext): JsonOutput {
   const { entity } = view;
@@ -145,23 +143,31 @@ function modelJson(categories: readonly Category[]): JsonOutput {
   return { kinds: of('kind'), mixins: of('mixin'), actions: of('action') };
 }
 
+/** What the renderings of this dialect share; `contentType` is what their answers name. */
+export function gfd226(contentType: string): Omit<Rendering, 'mediaTypes' | 'parse'> {
+  return {
+    entity: (view, context) => renderJson(contentType, entityJson(view, context)),
+    collection: (views, context) => renderJson(contentType, collectionJson(views, context)),
+    collectionPieces: (views, context) => ({
+      headers: { 'Content-Type': contentType },
+      texts: collectionTexts(views, context),
+    }),
+    collectionIsLocations: false,
+    /** GFD.226 is silent on lists of locations; a bare list is what other servers of this dialect answer (#76). */
+    created: (paths, context) =>
+      renderJson(
+        contentType,
+        paths.map((path) => urlOf(path, context)),
+      ),
+    categories: (categories) => renderJson(contentType, modelJson(categories)),
+    attributes: (values) => renderJson(contentType, { attributes: new Map<string, Json>(Object.entries(values)) }),
+    error: (error) => renderJsonError(contentType, error),
+  };
+}
+
+/** `application/json` is always GFD.226. */
 export const json: Rendering = {
-  mediaTypes: [MEDIA_TYPE],
+  ...gfd226('application/json'),
+  mediaTypes: ['application/json'],
   parse: (input) => parseJsonBody(input.body, 'strict'),
-  entity: (view, context) => renderJson(MEDIA_TYPE, entityJson(view, context)),
-  collection: (views, context) => renderJson(MEDIA_TYPE, collectionJson(views, context)),
-  collectionPieces: (views, context) => ({
-    headers: { 'Content-Type': MEDIA_TYPE },
-    texts: collectionTexts(views, context),
-  }),
-  collectionIsLocations: false,
-  /** GFD.226 is silent on lists of locations; a bare list is what other servers of this dialect answer (#76). */
-  created: (paths, context) =>
-    renderJson(
-      MEDIA_TYPE,
-      paths.map((path) => urlOf(path, context)),
-    ),
-  categories: (categories) => renderJson(MEDIA_TYPE, modelJson(categories)),
-  attributes: (values) => renderJson(MEDIA_TYPE, { attributes: new Map<string, Json>(Object.entries(values)) }),
-  error: (error) => renderJsonError(MEDIA_TYPE, error),
 };

@@ -14,6 +14,7 @@ export interface MediaRange {
   readonly type: string;
   /** 0 (never) to 1. */
   readonly quality: number;
+  readonly profile?: string;
 }
 
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
@@ -76,21 +77,29 @@ function parseRange(element: string): MediaRange | undefined {
   if (mediaType === undefined) return undefined;
   const { type, parameters } = mediaType;
   if (type.startsWith('*/') && type !== '*/*') return undefined;
-  const q = parameters.get('q');
-  if (q === undefined) return { type, quality: 1 };
+  const q = parameters.get('q') ?? '1';
+  const profile = parameters.get('profile');
   const quality = /^(?:\d+\.?\d*|\.\d+)$/.test(q) ? Number(q) : Infinity;
-  return quality <= 1 ? { type, quality } : undefined;
+  if (quality > 1) return undefined;
+  return { type, quality, ...(profile === undefined ? {} : { profile }) };
 }
 
 const EXACT = 2;
+const PROFILED = 3;
 
 /** How well a list of ranges likes one media type. Compare with {@link comparePreference}. */
 interface Preference {
   readonly quality: number;
-  /** {@link EXACT}, 1 for `type/*`, 0 for `*\/*`. */
+  /** {@link PROFILED}, {@link EXACT}, 1 for `type/*`, 0 for `*\/*`. */
   readonly specificity: number;
   /** Place of the range in the header. */
   readonly position: number;
+}
+
+/** `profile`: of a type that has several, the one offered, or `by category` for what a range without a profile asks for. */
+interface Offered {
+  readonly mediaTypes: readonly string[];
+  readonly profile?: string;
 }
 
 /**
@@ -99,7 +108,7 @@ interface Preference {
  * stands first in the header, then the first offer. No header, or an empty one, accepts everything.
  * Throws `bad_request` when the header holds nothing that can be understood.
  */
-export function chooseOffer<Offer extends { readonly mediaTypes: readonly string[] }>(
+export function chooseOffer<Offer extends Offered>(
   accept: string | undefined,
   offers: readonly Offer[],
 ): Offer | undefined {
@@ -108,7 +117,7 @@ export function chooseOffer<Offer extends { readonly mediaTypes: readonly string
   let best: { readonly offer: Offer; readonly preference: Preference } | undefined;
   for (const offer of offers) {
     for (const name of offer.mediaTypes) {
-      const preference = preferenceFor(name, ranges);
+      const preference = preferenceFor(name, offer.profile, ranges);
       if (preference === undefined || preference.quality === 0) continue;
       // Other names than the one it answers with are what a client has to ask for expressly.
       if (name !== offer.mediaTypes[0] && preference.specificity < EXACT) continue;
@@ -118,10 +127,18 @@ export function chooseOffer<Offer extends { readonly mediaTypes: readonly string
   return best?.offer;
 }
 
-function preferenceFor(name: string, ranges: readonly MediaRange[]): Preference | undefined {
+function preferenceFor(
+  name: string,
+  profile: string | undefined,
+  ranges: readonly MediaRange[],
+): Preference | undefined {
   let found: Preference | undefined;
   ranges.forEach((range, position) => {
-    const specificity = specificityOf(range.type, name);
+    // Types without profiles pay no heed to one.
+    const isProfiled = profile !== undefined && range.profile !== undefined;
+    if (isProfiled && range.profile !== profile) return;
+    const matched = specificityOf(range.type, name);
+    const specificity = matched === EXACT && isProfiled ? PROFILED : matched;
     if (specificity === undefined || (found !== undefined && specificity <= found.specificity)) return;
     found = { quality: range.quality, specificity, position };
   });
@@ -136,7 +153,8 @@ function specificityOf(range: string, name: string): number | undefined {
 
 /** Positive when `a` is liked better than `b`. */
 function comparePreference(a: Preference, b: Preference): number {
-  return a.quality - b.quality || a.specificity - b.specificity || b.position - a.position;
+  const byType = Math.min(a.specificity, EXACT) - Math.min(b.specificity, EXACT);
+  return a.quality - b.quality || byType || b.position - a.position;
 }
 
 /** The trimmed parts between separators that stand outside quoted strings. */

@@ -45,7 +45,15 @@ interface CategoryBase {
   readonly origin: 'builtin' | 'extension' | 'runtime';
 }
 
-export interface Kind extends CategoryBase {
+/** Of JSON. `nested`: the original's. `gfd226`: the standard's. */
+export type Dialect = 'nested' | 'gfd226';
+
+interface CollectionBase extends CategoryBase {
+  /** In which it was defined; see `dialectOf` for when it is absent. */
+  readonly dialect?: Dialect;
+}
+
+export interface Kind extends CollectionBase {
   readonly class: 'kind';
   /** Absent only for `entity`, the root. */
   readonly parent?: CategoryId;
@@ -54,7 +62,7 @@ export interface Kind extends CategoryBase {
   readonly location?: Path;
 }
 
-export interface Mixin extends CategoryBase {
+export interface Mixin extends CollectionBase {
   readonly class: 'mixin';
   readonly depends: readonly CategoryId[];
   readonly applies: readonly CategoryId[];

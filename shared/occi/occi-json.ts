@@ -1,8 +1,10 @@
 /**
- * `application/occi+json` as the original wrote it (DESIGN decision 1, occi.md dialect A): nested attribute names, a
- * bare entity, lists of locations. Clients of the original read exactly these shapes.
+ * `application/occi+json`. The original wrote it in a dialect of its own (occi.md dialect A): nested attribute names, a
+ * bare entity, lists of locations; its clients read exactly these shapes. GFD.226 wants its own form under the same type.
+ * So each kind is shown as it was defined, and a profile forces one of the two (DESIGN decision 1).
  */
 import type { Json } from '../json';
+import { gfd226 } from './json';
 import { parseJsonBody } from './json-input';
 import { linkAttributes, partAttributes, renderJson, renderJsonError, unlessEmpty } from './json-output';
 import type { JsonOutput, JsonOutputObject } from './json-source';
@@ -20,6 +22,8 @@ import type { RenderContext, Rendering } from './rendering';
 import { escapeUri, urlOf } from './text-syntax';
 
 const MEDIA_TYPE = 'application/occi+json';
+const NESTED = `${MEDIA_TYPE};profile=nested`;
+const GFD226 = `${MEDIA_TYPE};profile=gfd226`;
 
 function entityJson(view: EntityView, context: RenderContext): JsonOutput {
   const { entity, isLink } = view;
@@ -154,21 +158,40 @@ function categoryJson(category: Category): JsonOutputObject {
   }
 }
 
-export const occiJson: Rendering = {
+export const nestedJson: Rendering = {
   mediaTypes: [MEDIA_TYPE],
+  profile: 'nested',
   parse: (input) => parseJsonBody(input.body, 'nested'),
-  entity: (view, context) => renderJson(MEDIA_TYPE, entityJson(view, context)),
+  entity: (view, context) => renderJson(NESTED, entityJson(view, context)),
   collection: (views, context) =>
-    renderJson(MEDIA_TYPE, { 'X-OCCI-Location': views.map((view) => urlOf(view.entity.path, context)) }),
+    renderJson(NESTED, { 'X-OCCI-Location': views.map((view) => urlOf(view.entity.path, context)) }),
   collectionIsLocations: true,
-  created: (paths, context) => renderJson(MEDIA_TYPE, { Location: paths.map((path) => urlOf(path, context)) }),
+  created: (paths, context) => renderJson(NESTED, { Location: paths.map((path) => urlOf(path, context)) }),
   categories: (categories) =>
-    renderJson(MEDIA_TYPE, {
+    renderJson(NESTED, {
       kinds: categories.filter((category) => category.class === 'kind').map(categoryJson),
       mixins: categories.filter((category) => category.class === 'mixin').map(categoryJson),
       actions: categories.filter((category) => category.class === 'action').map(categoryJson),
     }),
-  attributes: (values) =>
-    renderJson(MEDIA_TYPE, { attributes: nest(new Map<string, Json>(Object.entries(values))) }),
-  error: (error) => renderJsonError(MEDIA_TYPE, error),
+  attributes: (values) => renderJson(NESTED, { attributes: nest(new Map<string, Json>(Object.entries(values))) }),
+  error: (error) => renderJsonError(NESTED, error),
 };
+
+/** Definitions that do not show their dialect are GFD.226's here. */
+const strictJson: Rendering = {
+  ...gfd226(GFD226),
+  mediaTypes: [MEDIA_TYPE],
+  profile: 'gfd226',
+  parse: (input) => parseJsonBody(input.body, 'strict'),
+};
+
+/** Without a profile. Definitions that do not show their dialect are nested, as clients of the original write them. */
+export const occiJson: Rendering = {
+  ...strictJson,
+  profile: 'by category',
+  parse: (input) => parseJsonBody(input.body, 'nested'),
+  inDialect: (dialect) => (dialect === 'nested' ? nestedJson : strictJson),
+};
+
+/** What `;profile=` names. */
+export const PROFILES: readonly Rendering[] = [nestedJson, strictJson];

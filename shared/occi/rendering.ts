@@ -5,7 +5,7 @@
  */
 import type { Json } from '../json';
 import type { CmbsError } from '../errors';
-import type { AttributeSpec, Category, EntityView, Path } from './model';
+import type { AttributeSpec, Category, Dialect, EntityView, Path } from './model';
 import type { Payload } from './payload';
 
 /** What a rendering reads: the body, and the request headers for `text/occi`. */
@@ -32,6 +32,10 @@ export interface RenderContext {
 export interface Rendering {
   /** The first is the name used in responses; all are accepted in requests. */
   readonly mediaTypes: readonly [string, ...string[]];
+  /** Where the media type has profiles: the one that this is. */
+  readonly profile?: Dialect | 'by category';
+  /** Where the media type leaves the dialect open: the rendering in one of them. What has no category is in GFD.226. */
+  readonly inDialect?: (dialect: Dialect) => Rendering;
   /** Throws `CmbsError` (`bad_request`, `bad_attribute`) and nothing else, whatever the bytes. */
   parse(input: RawInput): Payload;
   entity(view: EntityView, context: RenderContext): Rendered;

@@ -1,5 +1,5 @@
 /** The renderings that are offered, and the choice among them. */
-import { occiJson } from './occi-json';
+import { occiJson, PROFILES } from './occi-json';
 import { json } from './json';
 import { chooseOffer } from './media-type';
 import type { Rendering } from './rendering';
@@ -17,9 +17,11 @@ const BY_NAME: ReadonlyMap<string, Rendering> = new Map(
   RENDERINGS.flatMap((rendering) => rendering.mediaTypes.map((name) => [name, rendering] as const)),
 );
 
-/** The rendering that reads a media type (in lower case, without parameters); undefined when none does. */
-export function renderingFor(mediaType: string): Rendering | undefined {
-  return BY_NAME.get(mediaType);
+/** The rendering that reads a media type (in lower case) in a profile of it; undefined when none does. */
+export function renderingFor(mediaType: string, profile?: string): Rendering | undefined {
+  const rendering = BY_NAME.get(mediaType);
+  if (profile === undefined || rendering?.profile === undefined) return rendering;
+  return PROFILES.find((one) => one.mediaTypes[0] === rendering.mediaTypes[0] && one.profile === profile);
 }
 
 /**
@@ -29,5 +31,5 @@ export function renderingFor(mediaType: string): Rendering | undefined {
  */
 export function negotiate(accept: string | undefined, fallback: () => Rendering): Rendering | undefined {
   const open = accept === undefined || accept.trim() === '' || accept.includes('*');
-  return chooseOffer(accept, open ? [fallback(), ...RENDERINGS] : RENDERINGS);
+  return chooseOffer(accept, [...(open ? [fallback()] : []), ...RENDERINGS, ...PROFILES]);
 }

@@ -3,7 +3,7 @@
  * own set-up script with its own files, byte for byte.
  */
 import type { Json, JsonObject } from '@cmbs/shared';
-import { CMBS, fixture, FLAT, INFRA, NESTED, OCCI, PLAIN, Product, type Answer } from './occi-support';
+import { CMBS, fixture, FLAT, INFRA, NESTED, OCCI, OCCI_JSON, PLAIN, Product, type Answer } from './occi-support';
 import { freePort } from '../integration/sockets-support';
 
 const MEMBER = '/cmbs/member/016ad860-2a9a-504f-8861-aeafd0b2ae29';
@@ -19,14 +19,14 @@ afterEach(() => product.close());
 /** As the original's clients did: its type in both directions. */
 const ask = (method: string, target: string, body?: Json): Promise<Answer> =>
   product.send(method, target, {
-    headers: { 'Content-Type': NESTED, Accept: NESTED },
+    headers: { 'Content-Type': OCCI_JSON, Accept: OCCI_JSON },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
 
 /** A file of the original, byte for byte. */
 async function post(method: string, target: string, name: string, set?: 'seed-readme'): Promise<Answer> {
   const body = await fixture(name, set);
-  return product.send(method, target, { headers: { 'Content-Type': NESTED, Accept: NESTED }, body });
+  return product.send(method, target, { headers: { 'Content-Type': OCCI_JSON, Accept: OCCI_JSON }, body });
 }
 
 const member = (id: string, attributes: JsonObject = {}): JsonObject => ({
@@ -56,7 +56,7 @@ const listed = (answer: Answer): Json | undefined => answer.json()['X-OCCI-Locat
 
 describe('the query interface of the original', () => {
   it('shows kinds, mixins and actions with nested attributes', async () => {
-    const model = (await ask('GET', '/-/')).json() as Record<string, JsonObject[]>;
+    const model = (await product.get('/-/', NESTED)).json() as Record<string, JsonObject[]>;
     expect(Object.keys(model).sort()).toEqual(['actions', 'kinds', 'mixins']);
     expect(model.kinds?.find(({ term }) => term === 'member')).toMatchObject({
       scheme: CMBS,
@@ -68,10 +68,9 @@ describe('the query interface of the original', () => {
   });
 
   it('is filtered by the body of a GET, and a class that is not asked for is an empty list', async () => {
-    const { kinds, mixins, actions } = (await ask('GET', '/-/', { kinds: [{ term: 'member' }] })).json() as Record<
-      string,
-      JsonObject[]
-    >;
+    const { kinds, mixins, actions } = (
+      await product.json('GET', '/-/', { kinds: [{ term: 'member' }] }, NESTED)
+    ).json() as Record<string, JsonObject[]>;
     expect(kinds?.map(({ term }) => term)).toEqual(['member']);
     expect([mixins, actions]).toEqual([[], []]);
   });
@@ -81,7 +80,7 @@ describe('the query interface of the original', () => {
     expect([defined.status, defined.body]).toEqual([200, '']);
     const changed = await ask('PUT', '/-/', { mixins: [{ term: 'defined', scheme: SCHEME, title: 'Changed' }] });
     expect([changed.status, changed.body]).toEqual([200, '']);
-    const { mixins } = (await ask('GET', '/-/?category=defined')).json() as { mixins: JsonObject[] };
+    const { mixins } = (await product.get('/-/?category=defined', NESTED)).json() as { mixins: JsonObject[] };
     expect(mixins).toMatchObject([{ title: 'Changed', location: '/defined/' }]);
     const deleted = await ask('DELETE', '/-/', { mixins: [{ term: 'defined', scheme: SCHEME }] });
     expect([deleted.status, deleted.body]).toEqual([200, '']);
@@ -228,15 +227,15 @@ describe('collections of the original', () => {
     const asked = await Promise.all([
       ask('GET', '/cmbs/member/', body),
       product.send('POST', '/cmbs/member/', {
-        headers: { 'Content-Type': NESTED, Accept: NESTED, 'X-HTTP-Method-Override': 'GET' },
+        headers: { 'Content-Type': OCCI_JSON, Accept: OCCI_JSON, 'X-HTTP-Method-Override': 'GET' },
         body: JSON.stringify(body),
       }),
-      product.get('/cmbs/member/', NESTED, {
+      product.get('/cmbs/member/', OCCI_JSON, {
         'Content-Type': OCCI,
         'X-OCCI-Attribute': 'cmbs.member.local="false"',
       }),
-      product.get('/cmbs/member/?attribute=cmbs.member.local&value=false', NESTED),
-      product.get('/cmbs/member/?q=cmbs.member.local%3Dfalse', NESTED),
+      product.get('/cmbs/member/?attribute=cmbs.member.local&value=false', OCCI_JSON),
+      product.get('/cmbs/member/?q=cmbs.member.local%3Dfalse', OCCI_JSON),
     ]);
     for (const answer of asked) expect(listed(answer)).toEqual([url]);
   });
@@ -338,9 +337,9 @@ describe('entities of the original', () => {
       '1E5',
     ]) {
       const body = `{"resources":[{"kind":"${CMBS}message","mixins":["${CMBS}l2"],"attributes":{"cmbs":{"message":{"message_content":${content}}}}}]}`;
-      const made = await product.send('POST', '/cmbs/message/', { headers: { 'Content-Type': NESTED }, body });
+      const made = await product.send('POST', '/cmbs/message/', { headers: { 'Content-Type': OCCI_JSON }, body });
       expect([content, made.status]).toEqual([content, 201]);
-      for (const type of [NESTED, FLAT]) {
+      for (const type of [OCCI_JSON, FLAT]) {
         const shown = await product.get(product.pathOf(made.location ?? ''), type);
         expect(shown.body).toContain(`message_content":${content}`);
       }
@@ -355,11 +354,11 @@ describe("the original's set-up script", () => {
   const PROVIDERS = ['put_provider_cmbs_member', 'put_provider_cmbs_message'] as const;
 
   it('runs unchanged with its own files', async () => {
-    const before = (await ask('GET', '/-/')).json();
+    const before = (await product.get('/-/', NESTED)).json();
     for (const name of CATEGORIES) expect([name, (await post('POST', '/-/', name)).status]).toEqual([name, 200]);
     for (const name of PROVIDERS) expect([name, (await post('PUT', '/-/', name)).status]).toEqual([name, 200]);
     // They define what is built in already.
-    expect((await ask('GET', '/-/')).json()).toEqual(before);
+    expect((await product.get('/-/', NESTED)).json()).toEqual(before);
 
     const made = await post('POST', '/cmbs/member/', 'post_member');
     expect([made.status, made.json()]).toEqual([201, { Location: [product.url + MEMBER] }]);
@@ -416,14 +415,14 @@ describe("the original's set-up script", () => {
   });
 
   it("runs with the README's files, whose other spelling becomes the canonical one", async () => {
-    const before = (await ask('GET', '/-/')).json();
+    const before = (await product.get('/-/', NESTED)).json();
     for (const name of CATEGORIES) {
       expect([name, (await post('POST', '/-/', name, 'seed-readme')).status]).toEqual([name, 200]);
     }
     for (const name of PROVIDERS) {
       expect([name, (await post('PUT', '/-/', name, 'seed-readme')).status]).toEqual([name, 200]);
     }
-    expect((await ask('GET', '/-/')).json()).toEqual(before);
+    expect((await product.get('/-/', NESTED)).json()).toEqual(before);
     const made = await post('POST', '/cmbs/member/', 'post_member', 'seed-readme');
     expect(made.status).toBe(201);
     const path = product.pathOf(made.location ?? '');

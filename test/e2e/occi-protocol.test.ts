@@ -1,7 +1,7 @@
 /** The OCCI checklist, protocol basics (#1 to #16). */
 import { connect } from 'node:net';
 import { once } from 'node:events';
-import { category, CORE, FLAT, INFRA, NESTED, OCCI, PLAIN, Product, URI_LIST } from './occi-support';
+import { category, CORE, FLAT, INFRA, NESTED, OCCI, OCCI_JSON, PLAIN, Product, URI_LIST } from './occi-support';
 import { PATIENCE_MS } from '../patience';
 
 const SERVER = /^cmbs\/\d+\.\d+\.\d+ OCCI\/1\.2 OCCI\/1\.1$/;
@@ -97,7 +97,7 @@ describe('OCCI protocol', () => {
   it('#6 lists the types it accepts', async () => {
     for (const answer of [await product.get('/-/'), await product.get('/nope')]) {
       const accepted = answer.header('accept')?.split(', ');
-      expect(accepted).toEqual(expect.arrayContaining([NESTED, FLAT, PLAIN, OCCI, URI_LIST]));
+      expect(accepted).toEqual(expect.arrayContaining([OCCI_JSON, FLAT, PLAIN, OCCI, URI_LIST]));
     }
   });
 
@@ -125,7 +125,7 @@ describe('OCCI protocol', () => {
     ['text/plain,text/occi', PLAIN],
     ['text/plain;q=0.5, text/occi', OCCI],
     ['image/png, application/json;q=0.1', FLAT],
-    ['application/occi+json, */*;q=0.1', NESTED],
+    ['application/occi+json;profile=nested, */*;q=0.1', NESTED],
     ['TEXT/PLAIN; charset=utf-8', PLAIN],
     ['text/occi+plain', PLAIN],
   ])('#8 honours Accept: %s with %s', async (accept, expected) => {

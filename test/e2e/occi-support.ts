@@ -66,8 +66,10 @@ export const CMBS = 'http://houssem.org/cmbs#';
 export const PLAIN = 'text/plain';
 export const OCCI = 'text/occi';
 export const URI_LIST = 'text/uri-list';
-/** The original's dialect (DESIGN decision 1). */
-export const NESTED = 'application/occi+json';
+/** The dialect is that of the category (DESIGN decision 1). */
+export const OCCI_JSON = 'application/occi+json';
+/** The original's dialect, whatever the category. */
+export const NESTED = 'application/occi+json;profile=nested';
 /** GFD.226. */
 export const FLAT = 'application/json';
 

@@ -153,6 +153,7 @@ describe('a definition', () => {
   it('of a kind descends from resource unless it says otherwise', () => {
     expect(categoryFrom(input({ title: 'Thing', actions: ['x#a', 'x#a'] }), 'kind')).toEqual({
       class: 'kind',
+      dialect: 'gfd226',
       term: 'thing',
       scheme: SCHEME,
       title: 'Thing',
@@ -168,6 +169,7 @@ describe('a definition', () => {
   it('of a mixin says what it depends on and applies to', () => {
     expect(categoryFrom(input({ depends: ['x#a', 'x#a'], applies: ['x#b'] }), 'mixin')).toEqual({
       class: 'mixin',
+      dialect: 'gfd226',
       term: 'thing',
       scheme: SCHEME,
       attributes: {},

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { CmbsError, type Json, type JsonObject } from '@cmbs/shared';
 import { json } from '@cmbs/shared/occi/json';
-import { nest, occiJson } from '@cmbs/shared/occi/occi-json';
+import { nest, nestedJson as occiJson } from '@cmbs/shared/occi/occi-json';
 import type { Category } from '@cmbs/shared/occi/model';
 import type { CategoryInput, Payload } from '@cmbs/shared/occi/payload';
 import {
@@ -33,7 +33,7 @@ const NETWORK = 'http://schemas.ogf.org/occi/infrastructure#network';
 describe('application/occi+json', () => {
   test('shows an entity bare and nested, as clients of the original read it', () => {
     const { headers, body } = occiJson.entity(member, memberContext);
-    expect(headers).toEqual({ 'Content-Type': 'application/occi+json' });
+    expect(headers).toEqual({ 'Content-Type': 'application/occi+json;profile=nested' });
     expect(read(body)).toEqual({
       kind: `${CMBS}member`,
       mixins: ['http://example.com/tags#blue'],
@@ -361,7 +361,7 @@ describe('both JSON renderings', () => {
     const refusal = new CmbsError('conflict', 'It is taken; choose another.', { details: { id: 'm1' } });
     for (const rendering of [occiJson, json]) {
       const { headers, body } = rendering.error(refusal);
-      expect(headers['Content-Type']).toBe(rendering.mediaTypes[0]);
+      expect(headers['Content-Type']?.split(';')[0]).toBe(rendering.mediaTypes[0]);
       expect(read(body)).toEqual({
         error: { code: 'conflict', message: 'It is taken; choose another.', details: { id: 'm1' } },
       });
