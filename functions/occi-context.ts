@@ -32,8 +32,8 @@ export function requesterOf(request: OcciRequest): Requester {
 export function renderContext(request: OcciRequest, registry: Registry): RenderContext {
   return {
     base: request.base,
-    specOf: ({ entity }, name) => {
-      const specs = registry.specs(entity.kind, entity.mixins);
+    specOf: ({ kind, mixins }, name) => {
+      const specs = registry.specs(kind, mixins);
       return Object.hasOwn(specs, name) ? specs[name] : undefined;
     },
     titleOf: (id) => registry.find(id)?.title,

@@ -3,7 +3,7 @@ import { badRequest, CmbsError } from '@cmbs/shared';
 import { fingerprint, checkIdempotencyKey } from '@cmbs/shared/occi/idempotency';
 import type { Noted } from '@cmbs/shared/occi/entities';
 import { drafts } from '@cmbs/shared/occi/interpret';
-import type { Mixin, Path } from '@cmbs/shared/occi/model';
+import { CORE_SCHEME, type Mixin, type Path } from '@cmbs/shared/occi/model';
 import type { Intent } from '@cmbs/shared/occi/provider';
 import type { Payload } from '@cmbs/shared/occi/payload';
 import { isEmptyFilter } from '@cmbs/shared/occi/filter';
@@ -134,9 +134,12 @@ async function tag(
 async function remove(request: OcciRequest, app: App, path: Path, payload: Payload): Promise<OcciResponse> {
   const { registry } = await app.categories.current();
   const at = registry.at(path);
-  if (path === '/' && queryValue(request, 'confirm') !== 'all') {
-    // A path that lost its end leads here.
-    throw badRequest('DELETE / deletes every entity of this deployment; ask with ?confirm=all if that is meant.');
+  // A path that lost its end leads to the first; every resource and every link is of the core's kinds.
+  const isAll = path === '/' || at?.scheme === CORE_SCHEME;
+  if (isAll && payload.locations.length === 0 && queryValue(request, 'confirm') !== 'all') {
+    throw badRequest(
+      `DELETE ${path} deletes every entity, resource or link of this deployment; ask with ?confirm=all if that is meant.`,
+    );
   }
   if (at?.class === 'mixin') {
     if (payload.locations.length > 0) return tag(request, app, at, payload, 'remove');

@@ -1,4 +1,4 @@
-/** The three kinds of the OCCI core (GFD.221 §4): the root of every other kind. None has a collection (#24). */
+/** The three kinds of the OCCI core (GFD.221 §4): the root of every other kind. `entity` is abstract (#24). */
 import {
   CORE_ID,
   CORE_SCHEME,
@@ -34,6 +34,7 @@ export const CORE_KINDS: readonly Kind[] = [
     parent: ENTITY_KIND,
     attributes: { [CORE_SUMMARY]: { ...text, description: 'Summary' } },
     actions: [],
+    location: '/resource/',
     origin: 'builtin',
   },
   {
@@ -47,6 +48,7 @@ export const CORE_KINDS: readonly Kind[] = [
       [CORE_TARGET]: { ...text, required: true, description: 'Location of the resource the link points at' },
     },
     actions: [],
+    location: '/link/',
     origin: 'builtin',
   },
 ];

@@ -10,6 +10,12 @@ import {
 } from '../limits';
 import { isReservedPath } from './paths';
 import {
+  CORE_ID,
+  CORE_SOURCE,
+  CORE_SUMMARY,
+  CORE_TARGET,
+  CORE_TITLE,
+  DERIVED_NAMES,
   RESOURCE_KIND,
   type AttributeSpec,
   type AttributeType,
@@ -39,6 +45,9 @@ const TYPES: Readonly<Record<string, AttributeType>> = {
 };
 
 const SPEC_KEYS = new Set(['type', 'required', 'mutable', 'default', 'pattern', 'description', 'unique', 'title']);
+
+/** Every entity has them from the core model. Servers that list what a kind inherits name them in definitions too. */
+const INHERITED: ReadonlySet<string> = new Set([CORE_ID, CORE_TITLE, CORE_SUMMARY, CORE_SOURCE, CORE_TARGET]);
 
 /** A definition rather than one more level of nesting: only known keys, and none of them holds another level. */
 function isSpec(value: JsonObject): boolean {
@@ -106,11 +115,14 @@ export function attributeSpecs(
           `${JSON.stringify(name)} is not an attribute name: use a–z, A–Z, 0–9, "_", "-" and dots.`,
         );
       }
-      if (name.startsWith('occi.core.'))
-        throw badRequest(`${name} is the core model's and cannot be defined again.`);
+      if (INHERITED.has(name)) continue;
+      if (name.startsWith('occi.core.') && !DERIVED_NAMES.has(name)) {
+        throw badRequest(`${name} is not an attribute of the core model; choose a name outside of occi.core.`);
+      }
       number += 1;
       if (number > MAX_CATEGORY_ATTRIBUTES) throw tooManyAttributes();
-      specs[name] = attributeSpec(name, value, dialect);
+      const spec = attributeSpec(name, value, dialect);
+      specs[name] = DERIVED_NAMES.has(name) ? { ...spec, required: false, mutable: false } : spec;
     }
   };
   visit(attributes, '');

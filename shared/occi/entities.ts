@@ -34,9 +34,9 @@ import {
 import { indexedTerms, residualTest, type Filter } from './filter';
 import { earlierAnswer, rememberAnswer, type IdempotentRequest } from './idempotency';
 import type { Draft } from './interpret';
+import { linkDraft } from './link-draft';
 import {
   categoryId,
-  CORE_ID,
   CORE_SOURCE,
   CORE_TARGET,
   RESOURCE_KIND,
@@ -292,26 +292,14 @@ export class Entities {
 
   private freshLink(link: LinkInput, source: Path, catalogue: Catalogue, requester: Requester): Fresh {
     const { registry } = catalogue;
-    const known = link.categories.map((id) => registry.canonicalId(id));
-    const kind = known.find((id) => registry.kind(id) !== undefined && registry.isLink(id));
-    if (kind === undefined) {
-      throw new CmbsError(
-        'unknown_category',
-        `A link to ${link.target} names no kind of link that is known here.`,
-      );
-    }
+    const { kind, mixins, values } = linkDraft(link, registry);
     const location = registry.requireKind(kind).location;
     if (location === undefined) throw badRequest(`${kind} is abstract and has no entities.`);
     const id = link.id === undefined ? this.newId() : checkId(link.id);
-    const mixins = known.filter((one) => registry.mixin(one) !== undefined);
-    const values: Record<string, Json> = { [CORE_SOURCE]: source, [CORE_TARGET]: link.target };
-    for (const [name, value] of Object.entries(link.attributes)) {
-      if (name !== CORE_SOURCE && name !== CORE_TARGET && name !== CORE_ID) {
-        values[registry.canonicalAttribute(name)] = value;
-      }
-    }
     const path = checkEntityPath(location + id);
-    return this.fresh({ kind, mixins, values, verbatim: {}, links: [] }, path, id, catalogue, requester);
+    const ends = { [CORE_SOURCE]: source, [CORE_TARGET]: link.target };
+    const draft = { kind, mixins, values: { ...values, ...ends }, verbatim: {}, links: [] };
+    return this.fresh(draft, path, id, catalogue, requester);
   }
 
   /** Applies the rules of the categories and of the provider to a draft that makes a new entity. */

@@ -10,11 +10,13 @@ import {
   CORE_SUMMARY,
   CORE_TARGET,
   CORE_TITLE,
+  DERIVED_NAMES,
   splitCategoryId,
   type CategoryId,
 } from './model';
 import type { CategoryInput, EntityInput, LinkInput, Payload } from './payload';
 import type { Registry } from './registry';
+import { valueFromText } from './text-json';
 
 /** An entity as a client wants it, names canonical, before any rule was applied. */
 export interface Draft {
@@ -66,6 +68,7 @@ function textDraft(payload: Payload, registry: Registry, known: Known | undefine
       attributes: payload.attributes,
       links: payload.links,
       core: {},
+      isText: true,
       sourceText: payload.sourceText ?? (() => undefined),
     },
     registry,
@@ -105,6 +108,7 @@ interface RawDraft {
   readonly attributes: JsonObject;
   readonly links: readonly LinkInput[];
   readonly core: Values;
+  readonly isText?: boolean;
   readonly sourceText: (keys: readonly string[]) => string | undefined;
 }
 
@@ -119,8 +123,8 @@ function draft(raw: RawDraft, registry: Registry, known: Known | undefined): Dra
     const name = registry.canonicalAttribute(leaf.name);
     if (specs[name]?.verbatim === true) {
       verbatim[name] = raw.sourceText(leaf.keys) ?? JSON.stringify(leaf.value);
-    } else {
-      values[name] = leaf.value;
+    } else if (!DERIVED_NAMES.has(name)) {
+      values[name] = raw.isText === true ? valueFromText(leaf.value, specs[name]) : leaf.value;
     }
   }
   const id = values[CORE_ID];

@@ -125,6 +125,10 @@ export const CORE_TITLE = 'occi.core.title';
 export const CORE_SUMMARY = 'occi.core.summary';
 export const CORE_SOURCE = 'occi.core.source';
 export const CORE_TARGET = 'occi.core.target';
+/** Kinds of a link's ends. The ends tell them, so a client that sends them changes nothing. */
+export const CORE_SOURCE_KIND = 'occi.core.source.kind';
+export const CORE_TARGET_KIND = 'occi.core.target.kind';
+export const DERIVED_NAMES: ReadonlySet<string> = new Set([CORE_SOURCE_KIND, CORE_TARGET_KIND]);
 
 /** An outgoing link as its source shows it (#50). */
 export interface LinkView {

@@ -38,7 +38,12 @@ export interface LinkInput {
   /** Location of the link itself, when given. */
   readonly self?: string;
   readonly id?: string;
+  /** Text: what `rel` names. */
+  readonly rel?: readonly string[];
+  /** Nested or flat, without the ends in text. */
   readonly attributes: JsonObject;
+  /** Text: the attributes that stood without quotes, as they stood there. */
+  readonly tokens?: ReadonlyMap<string, string>;
 }
 
 /** A resource or link as a JSON rendering holds it. */

@@ -5,7 +5,7 @@
  */
 import type { Json } from '../json';
 import type { CmbsError } from '../errors';
-import type { AttributeSpec, Category, Dialect, EntityView, Path } from './model';
+import type { AttributeSpec, Category, Dialect, Entity, EntityView, Path } from './model';
 import type { Payload } from './payload';
 
 /** What a rendering reads: the body, and the request headers for `text/occi`. */
@@ -23,8 +23,8 @@ export interface Rendered {
 export interface RenderContext {
   /** Scheme and authority in front of every path, without a slash at the end. */
   readonly base: string;
-  /** Declared attributes of an entity, to tell how a value is written. */
-  readonly specOf: (view: EntityView, name: string) => AttributeSpec | undefined;
+  /** Declared attributes of an entity or link, to tell how a value is written. */
+  readonly specOf: (of: Pick<Entity, 'kind' | 'mixins'>, name: string) => AttributeSpec | undefined;
   /** Title of an action or category, where a format shows one. */
   readonly titleOf: (id: string) => string | undefined;
 }

@@ -1,8 +1,9 @@
 /** From `Category`, `Link`, `X-OCCI-Attribute` and `X-OCCI-Location` items to a payload (#67 to #70, #78). */
 import { badRequest } from '../errors';
 import type { Json, JsonObject } from '../json';
-import { CORE_ID, type CategoryClass } from './model';
+import { CORE_ID, CORE_SOURCE, CORE_TARGET, type CategoryClass } from './model';
 import { EMPTY_PAYLOAD, type CategoryInput, type LinkInput, type Payload } from './payload';
+import { jsonTextOf } from './text-json';
 import { excerpt, readName, TextReader } from './text-syntax';
 
 /** In lower case, as headers are named in requests. */
@@ -16,9 +17,6 @@ const HEADER: Readonly<Record<TextField, string>> = {
   'x-occi-attribute': 'X-OCCI-Attribute',
   'x-occi-location': 'X-OCCI-Location',
 };
-
-/** What the rendering of a link shows about its ends beside their URLs (#49): derived, so not an attribute to set. */
-const DERIVED: ReadonlySet<string> = new Set(['occi.core.source.kind', 'occi.core.target.kind']);
 
 /** Collects the items of a request, in any order and however they are spread over lines and comma lists. */
 export class TextItems {
@@ -51,7 +49,8 @@ export class TextItems {
       locations: this.locations,
       sourceText: ([name, ...deeper]) => {
         if (name === undefined || deeper.length > 0 || !Object.hasOwn(attributes, name)) return undefined;
-        return sources.get(name) ?? JSON.stringify(attributes[name]);
+        const value = attributes[name];
+        return sources.get(name) ?? (typeof value === 'string' ? jsonTextOf(value) : JSON.stringify(value));
       },
     };
   }
@@ -76,7 +75,6 @@ export class TextItems {
   private addAttribute(reader: TextReader): void {
     const name = memberName(reader.name());
     const { value, source } = reader.value(name);
-    if (DERIVED.has(name)) return;
     this.attributes[name] = value;
     if (source === undefined) this.sources.delete(name);
     else this.sources.set(name, source);
@@ -85,15 +83,16 @@ export class TextItems {
   private addLink(reader: TextReader): void {
     const target = reader.reference();
     const attributes: Record<string, Json> = {};
+    const tokens = new Map<string, string>();
     let categories: readonly string[] = [];
+    let rel: readonly string[] = [];
     let self: string | undefined;
     let id: string | undefined;
     while (reader.nextParameter()) {
       const name = memberName(reader.name());
       switch (name.toLowerCase()) {
-        // The kind of the target, which the target itself knows better.
         case 'rel':
-          reader.word();
+          rel = words(reader.word());
           break;
         case 'self':
           self = reader.word();
@@ -102,14 +101,21 @@ export class TextItems {
           categories = words(reader.word());
           break;
         case CORE_ID: {
-          const { value } = reader.value(name);
-          if (typeof value !== 'string') throw reader.fault(`needs a quoted string for ${CORE_ID}`);
-          id = value;
+          const { value, source } = reader.parameter(name);
+          const given = source ?? value;
+          if (typeof given !== 'string') throw reader.fault(`needs a quoted string for ${CORE_ID}`);
+          id = given;
           break;
         }
+        // The link shows its ends itself: where it stands, and between the angle brackets.
+        case CORE_SOURCE:
+        case CORE_TARGET:
+          reader.parameter(name);
+          break;
         default: {
-          const { value } = reader.value(name);
-          if (!DERIVED.has(name)) attributes[name] = value;
+          const { value, source } = reader.parameter(name);
+          attributes[name] = value;
+          if (source !== undefined) tokens.set(name, source);
         }
       }
     }
@@ -121,7 +127,9 @@ export class TextItems {
       categories,
       ...(self === undefined ? {} : { self }),
       ...(id === undefined ? {} : { id }),
+      ...(rel.length === 0 ? {} : { rel }),
       attributes,
+      tokens,
     });
   }
 }

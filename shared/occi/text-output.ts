@@ -5,7 +5,9 @@ import {
   categoryId,
   CORE_ID,
   CORE_SOURCE,
+  CORE_SOURCE_KIND,
   CORE_TARGET,
+  CORE_TARGET_KIND,
   RESOURCE_KIND,
   splitCategoryId,
   type AttributeSpec,
@@ -16,7 +18,8 @@ import {
   type LinkView,
 } from './model';
 import type { Rendered, RenderContext } from './rendering';
-import { escapeUri, quote, urlOf, writeJsonText, writeName, type TextCharset } from './text-syntax';
+import { quotableOf } from './text-json';
+import { escapeUri, quote, urlOf, writeName, type TextCharset } from './text-syntax';
 
 /** A field name as it is written and one item of it. */
 export type TextItem = readonly [
@@ -28,6 +31,11 @@ export function entityItems(view: EntityView, context: RenderContext, charset: T
   const { entity } = view;
   const items: TextItem[] = [['Category', entityCategory(entity.kind, 'kind', charset)]];
   for (const mixin of entity.mixins) items.push(['Category', entityCategory(mixin, 'mixin', charset)]);
+  // GFD.229 §3.7 has the links before the attributes, and some parsers count on it.
+  for (const link of view.links) items.push(['Link', linkItem(link, entity.path, context, charset)]);
+  // The address is relative: clients put the host in front themselves (#65).
+  const path = escapeUri(entity.path);
+  for (const action of view.actions) items.push(['Link', actionItem(path, action, charset)]);
   const addAttribute = (name: string, value: string): void => {
     items.push(['X-OCCI-Attribute', `${writeName(name)}=${value}`]);
   };
@@ -35,15 +43,17 @@ export function entityItems(view: EntityView, context: RenderContext, charset: T
   for (const [name, value] of Object.entries(entity.attributes)) {
     if (name === CORE_ID) continue;
     const shown = view.isLink && isEnd(name) && typeof value === 'string' ? urlOf(value, context) : value;
-    addAttribute(name, writeValue(shown, context.specOf(view, name), charset));
+    addAttribute(name, writeValue(shown, context.specOf(entity, name), charset));
   }
-  for (const [name, text] of Object.entries(entity.verbatim)) addAttribute(name, writeVerbatim(text, charset));
-  if (view.sourceKind !== undefined) addAttribute(`${CORE_SOURCE}.kind`, quote(view.sourceKind, charset));
-  if (view.targetKind !== undefined) addAttribute(`${CORE_TARGET}.kind`, quote(view.targetKind, charset));
-  for (const link of view.links) items.push(['Link', linkItem(link, charset)]);
-  // The address is relative: clients put the host in front themselves (#65).
-  const path = escapeUri(entity.path);
-  for (const action of view.actions) items.push(['Link', actionItem(path, action, charset)]);
+  for (const [name, text] of Object.entries(entity.verbatim)) addAttribute(name, writeJson(text, charset));
+  const kinds = [
+    [CORE_SOURCE_KIND, view.sourceKind],
+    [CORE_TARGET_KIND, view.targetKind],
+  ] as const;
+  for (const [name, kind] of kinds) {
+    const isDeclared = context.specOf(entity, name) !== undefined;
+    if (kind !== undefined && isDeclared) addAttribute(name, quote(kind, charset));
+  }
   return items;
 }
 
@@ -75,23 +85,19 @@ function isEnd(name: string): boolean {
   return name === CORE_SOURCE || name === CORE_TARGET;
 }
 
-/**
- * Strings are quoted, numbers and booleans bare (#70). The syntax has no lists and objects: a declared one is its
- * JSON text in quotes, which any OCCI client can read; in an attribute that may hold anything, where quotes would
- * make a string of it, it is bare JSON.
- */
+/** Strings are quoted, numbers and booleans bare (#70); lists and objects are JSON text in quotes. */
 function writeValue(value: Json, spec: AttributeSpec | undefined, charset: TextCharset): string {
-  if (typeof value === 'string') return quote(value, charset);
-  const text = JSON.stringify(value);
-  const declaredAsJson = spec?.type === 'array' || spec?.type === 'object';
-  if (declaredAsJson && typeof value === 'object' && value !== null) return quote(text, charset);
-  return writeJsonText(text, charset);
+  // Only where any JSON may stand could a string be taken for the text of another value.
+  if (typeof value === 'string' && spec?.type !== 'any') return quote(value, charset);
+  return writeJson(JSON.stringify(value), charset);
 }
 
-function writeVerbatim(text: string, charset: TextCharset): string {
-  if (text.startsWith('"')) return quote(JSON.parse(text) as string, charset);
-  return writeJsonText(text, charset);
+function writeJson(text: string, charset: TextCharset): string {
+  return BARE.test(text) ? text : quote(quotableOf(text), charset);
 }
+
+/** Numbers and booleans. */
+const BARE = /^[-0-9tf]/;
 
 function identity(id: CategoryId, charset: TextCharset): string {
   const { term, scheme } = splitCategoryId(id) ?? { term: id, scheme: '' };
@@ -102,12 +108,11 @@ function entityCategory(id: CategoryId, categoryClass: CategoryClass, charset: T
   return `${identity(id, charset)}; class="${categoryClass}"`;
 }
 
-/** No `;` at the end, no comma anywhere: both break parsers that are in use (#67, Q13). */
+/** No `;` at the end, which breaks parsers that are in use (#67, Q13). */
 function categoryItem(category: Category, charset: TextCharset): string {
   let text = `${identity(categoryId(category), charset)}; class="${category.class}"`;
   const add = (name: string, value: string | undefined): void => {
-    if (value !== undefined && value !== '')
-      text += `; ${name}=${quote(value, charset).replaceAll(',', '\\u002c')}`;
+    if (value !== undefined && value !== '') text += `; ${name}=${quote(value, charset)}`;
   };
   add('title', category.title);
   if (category.class === 'kind') add('rel', category.parent);
@@ -125,14 +130,17 @@ function attributeDefinition([name, spec]: readonly [string, AttributeSpec]): st
 }
 
 /** #50. The parameter `rel` is not optional, so a target of unknown kind is shown as a resource. */
-function linkItem(link: LinkView, charset: TextCharset): string {
+function linkItem(link: LinkView, source: string, context: RenderContext, charset: TextCharset): string {
   const kinds = [link.kind, ...link.mixins].map(escapeUri).join(' ');
   let text =
     `<${escapeUri(link.target)}>; rel=${quote(link.targetKind ?? RESOURCE_KIND, charset)}` +
-    `; self=${quote(link.path, charset)}; category=${quote(kinds, charset)}`;
+    `; self=${quote(link.path, charset)}; category=${quote(kinds, charset)}` +
+    `; ${CORE_ID}=${quote(link.id, charset)}` +
+    `; ${CORE_SOURCE}=${quote(urlOf(source, context), charset)}` +
+    `; ${CORE_TARGET}=${quote(urlOf(link.target, context), charset)}`;
   for (const [name, value] of Object.entries(link.attributes)) {
     if (name === CORE_ID || isEnd(name)) continue;
-    text += `; ${writeName(name)}=${writeValue(value, undefined, charset)}`;
+    text += `; ${writeName(name)}=${writeValue(value, context.specOf(link, name), charset)}`;
   }
   return text;
 }

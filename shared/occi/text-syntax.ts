@@ -34,12 +34,6 @@ export function quote(value: string, charset: TextCharset): string {
   return PLAIN[charset].test(value) ? `"${value}"` : escapeUnsafe(JSON.stringify(value), charset);
 }
 
-/** JSON text on one line, in the characters that the charset allows. */
-export function writeJsonText(text: string, charset: TextCharset): string {
-  // Valid JSON has line breaks and tabs between its tokens only, where a space means the same.
-  return escapeUnsafe(text.replace(/[\t\r\n]/g, ' '), charset);
-}
-
 /** Strings that need no escape. */
 const PLAIN = {
   ascii: /^[ !#-[\]-~]*$/,
@@ -94,13 +88,16 @@ export function readName(text: string): string {
   }
 }
 
-/** A value and, for bare JSON, the source it was read from. */
+/** A value and, where it stood without quotes, the source it was read from. */
 export interface ReadValue {
   readonly value: Json;
   readonly source?: string;
 }
 
 const NUMBER = /^-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
+
+/** RFC 9110 §5.6.2, with what stands in URIs besides. */
+const TOKEN = /[!#$%&'*+.^_`|~0-9A-Za-z:/?@-]+/y;
 
 /** What follows a comma that parts two locations: another one, or nothing. */
 const NEXT_LOCATION = /[ \t]*(?:$|[,</]|[a-z][a-z0-9+.-]*:\/\/)/iy;
@@ -232,6 +229,16 @@ export class TextReader {
     throw this.fault(
       `has no value it can read for ${excerpt(name)}: quote a string, write a number, true or false`,
     );
+  }
+
+  /** The value of a link's parameter, which may also be a token (GFD.229 §3.6): a string without quotes. */
+  parameter(name: string): ReadValue {
+    this.peek();
+    TOKEN.lastIndex = this.at;
+    const token = TOKEN.exec(this.text)?.[0];
+    if (token === undefined || NUMBER.test(token) || /^(?:true|false|null)$/i.test(token)) return this.value(name);
+    this.at += token.length;
+    return { value: token, source: token };
   }
 
   private bareJson(name: string): ReadValue {

@@ -1,4 +1,7 @@
-/** `text/uri-list` (RFC 2483 §5): one absolute URL a line, for listings only (#66, #72). */
+/**
+ * `text/uri-list` (RFC 2483 §5): one absolute URL a line, for listings only (#66, #72). Lines end with LF: RFC 2483 says CRLF,
+ * but clients that split at LF would keep the CR, and all read LF.
+ */
 import { badRequest, CmbsError } from '../errors';
 import { EMPTY_PAYLOAD, type Payload } from './payload';
 import type { RawInput, Rendered, RenderContext, Rendering } from './rendering';
@@ -21,7 +24,7 @@ function parse(input: RawInput): Payload {
 }
 
 function list(targets: readonly string[], context: RenderContext): Rendered {
-  const body = targets.map((target) => escapeUri(urlOf(target, context)) + '\r\n').join('');
+  const body = targets.map((target) => escapeUri(urlOf(target, context)) + '\n').join('');
   return { headers: { 'Content-Type': MEDIA_TYPE }, body };
 }
 

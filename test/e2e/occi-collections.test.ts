@@ -59,7 +59,7 @@ describe('OCCI collections', () => {
       urls.map((url) => `X-OCCI-Location: ${url}\n`).join(''),
     );
     expect((await product.get('/listed/', OCCI)).header('x-occi-location')).toBe(urls.join(', '));
-    expect((await product.get('/listed/', URI_LIST)).body).toBe(urls.map((url) => `${url}\r\n`).join(''));
+    expect((await product.get('/listed/', URI_LIST)).body).toBe(urls.map((url) => `${url}\n`).join(''));
     expect((await product.get('/listed/', NESTED)).json()).toEqual({ 'X-OCCI-Location': urls });
     const { resources } = (await product.get('/listed/', FLAT)).json() as {
       resources: { kind: string; id: string }[];

@@ -154,21 +154,18 @@ describe('OCCI query interface', () => {
   );
 
   it('#24 gives kinds without a collection no location in any rendering', async () => {
-    for (const term of ['entity', 'resource', 'link']) {
-      const target = byId(CORE + term);
-      expect((await product.get(target, PLAIN)).body).not.toContain('location=');
-      expect((await product.get(target, OCCI)).header('category')).not.toContain('location=');
-      expect((await product.get(target, URI_LIST)).body).toBe('');
-      for (const type of [FLAT, NESTED]) {
-        expect(((await product.get(target, type)).json() as Model).kinds?.[0]).not.toHaveProperty('location');
-      }
-      expect((await product.get(`/${term}/`)).status).toBe(404);
+    const target = byId(`${CORE}entity`);
+    expect((await product.get(target, PLAIN)).body).not.toContain('location=');
+    expect((await product.get(target, OCCI)).header('category')).not.toContain('location=');
+    expect((await product.get(target, URI_LIST)).body).toBe('');
+    for (const type of [FLAT, NESTED]) {
+      expect(((await product.get(target, type)).json() as Model).kinds?.[0]).not.toHaveProperty('location');
     }
+    expect((await product.get('/entity/')).status).toBe(404);
   });
 
   it('#24 creates no entity of a kind without a collection', async () => {
-    for (const term of ['entity', 'resource', 'link']) {
-      expect((await product.plain('POST', '/', [`Category: ${category(CORE + term, 'kind')}`])).status).toBe(400);
-    }
+    const refused = await product.plain('POST', '/', [`Category: ${category(`${CORE}entity`, 'kind')}`]);
+    expect(refused.status).toBe(400);
   });
 });

@@ -82,10 +82,26 @@ describe('attribute definitions', () => {
     ['a name with a space', { 'a b': {} }, 'is not an attribute name'],
     ['an empty part of a name', { 'a..b': {} }, 'is not an attribute name'],
     ['a name that is too long', { ['a'.repeat(MAX_NAME_LENGTH + 1)]: {} }, 'is not an attribute name'],
-    ['a name of the core', { 'occi.core.title': {} }, 'cannot be defined again'],
-    ['a nested name of the core', { occi: { core: { id: {} } } }, 'cannot be defined again'],
+    ['a name that the core does not have', { 'occi.core.colour': {} }, 'is not an attribute of the core model'],
+    ['a nested one', { occi: { core: { colour: {} } } }, 'is not an attribute of the core model'],
   ])('are refused for %s', (_why, attributes, text) => {
     expect(() => attributeSpecs(attributes, 'nested')).toThrow(refusal('bad_request', text));
+  });
+});
+
+describe('attributes that every entity has from the core', () => {
+  it('may be listed, and mean nothing more', () => {
+    const flat = { 'occi.core.id': { required: true }, 'occi.core.summary': {}, 'a.b': {} };
+    expect(Object.keys(attributeSpecs(flat, 'strict'))).toEqual(['a.b']);
+    const nested = { occi: { core: { title: { mutable: false }, source: {}, target: {} } }, a: { b: {} } };
+    expect(Object.keys(attributeSpecs(nested, 'nested'))).toEqual(['a.b']);
+  });
+
+  it('and are derived can be declared, and are never required or set', () => {
+    const given = { 'occi.core.source.kind': { required: true, mutable: true } };
+    expect(attributeSpecs(given, 'strict')).toMatchObject({
+      'occi.core.source.kind': { required: false, mutable: false },
+    });
   });
 });
 

@@ -1,0 +1,40 @@
+/**
+ * JSON in the text renderings. Their attributes are strings, numbers and booleans (GFD.229 §4), so a list, an object or
+ * null is its JSON text in quotes. A string that would be taken for such a text is written as JSON itself, so that every
+ * value is read back as what it was.
+ */
+import type { Json } from '../json';
+import { MAX_JSON_DEPTH } from '../limits';
+import { nestsWithin } from './json-source';
+import type { AttributeSpec } from './model';
+
+/** A list, an object, a string in quotes, or null. Numbers and booleans stand bare, so a quoted one is a string. */
+const BEGINNING = /^(?:[[{"]|null$)/;
+
+function isJsonText(text: string): boolean {
+  if (!BEGINNING.test(text) || !nestsWithin(text, MAX_JSON_DEPTH)) return false;
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    // A string that begins like JSON and is none.
+    return false;
+  }
+}
+
+/** The JSON text that a quoted string stands for, in an attribute that may hold any JSON. */
+export function jsonTextOf(quoted: string): string {
+  return isJsonText(quoted) ? quoted : JSON.stringify(quoted);
+}
+
+/** The string to quote for a JSON text other than a number or a boolean; {@link jsonTextOf} undoes it. */
+export function quotableOf(json: string): string {
+  if (!json.startsWith('"')) return json;
+  const value = JSON.parse(json) as string;
+  return isJsonText(value) ? json : value;
+}
+
+/** The value of an attribute that stood in text. */
+export function valueFromText(value: Json, spec: AttributeSpec | undefined): Json {
+  return typeof value === 'string' && spec?.type === 'any' ? (JSON.parse(jsonTextOf(value)) as Json) : value;
+}
