@@ -1,5 +1,5 @@
 /** The parts of an HTTP request that both adapters have to read: query, headers, the client's address, the base of URLs. */
-import { badRequest } from '@cmbs/shared';
+import { badRequest, CmbsError } from '@cmbs/shared';
 import { authorityUrl } from '@cmbs/shared/authority';
 import { MAX_QUERY_PARAMETERS } from '@cmbs/shared/limits';
 import { parseTraceparent, type Traceparent } from '@cmbs/shared/trace';
@@ -25,14 +25,29 @@ export function parseQuery(query: string): readonly (readonly [string, string])[
   });
 }
 
-/** Path and query string of a request's target. A proxy request's absolute form is allowed (RFC 9112 §3.2.2). */
+/**
+ * Path and query string of a request's target. A proxy request's absolute form is allowed (RFC 9112 §3.2.2). The path has
+ * its percent escapes resolved, so that all spellings of a path go the same way (RFC 3986 §6.2.2.2).
+ * @throws CmbsError `not_found` for a path that nothing can have
+ */
 export function splitTarget(target: string): { readonly path: string; readonly query: string } {
   const mark = target.indexOf('?');
   const raw = mark < 0 ? target : target.slice(0, mark);
   return {
-    path: raw.startsWith('/') ? raw : raw.replace(/^[a-z]+:\/\/[^/]*/i, '') || '/',
+    path: decodedPath(raw.startsWith('/') ? raw : raw.replace(/^[a-z]+:\/\/[^/]*/i, '') || '/'),
     query: mark < 0 ? '' : target.slice(mark + 1),
   };
+}
+
+function decodedPath(raw: string): string {
+  if (!raw.includes('%')) return raw;
+  try {
+    const segments = raw.split('/').map(decodeURIComponent);
+    if (!segments.some((segment) => segment.includes('/'))) return segments.join('/');
+  } catch {
+    // A malformed escape names nothing that exists.
+  }
+  throw new CmbsError('not_found', 'There is nothing at this path.');
 }
 
 /** Node's flat list of header names and values, repeated ones kept apart. */

@@ -38,7 +38,7 @@ async function write(
   { status, headers, body }: OcciResponse,
   options: WriteOptions,
 ): Promise<void> {
-  const { extra = {} } = options;
+  const extra = withVary(headers, options.extra);
   if (isGone(outgoing)) return;
   const isBodiless = status === 204 || status === 304;
   if (typeof body === 'string') {
@@ -55,6 +55,14 @@ async function write(
     if (!(await writePieces(outgoing, body, options))) return;
   }
   outgoing.end();
+}
+
+/** Two that say of what the answer depends say it together. */
+function withVary(
+  { Vary: own }: OcciResponse['headers'],
+  extra: Readonly<Record<string, string>> = {},
+): Readonly<Record<string, string>> {
+  return own === undefined || extra.Vary === undefined ? extra : { ...extra, Vary: `${own}, ${extra.Vary}` };
 }
 
 /** False when the client is gone. Others are served after each piece. */

@@ -1,8 +1,7 @@
 /** What every OCCI handler needs of a request: path, preconditions, filter, page, rendering context. */
 import { badRequest, CmbsError } from '@cmbs/shared';
 import { DEFAULT_LOCATIONS_PAGE, DEFAULT_PAGE_SIZE, MAX_PAGE_OFFSET, MAX_WAIT_S } from '@cmbs/shared/limits';
-import { etagOf } from '@cmbs/shared/occi/entity-store';
-import type { PageRequest, Precondition, Requester } from '@cmbs/shared/occi/entities';
+import type { PageRequest, Requester } from '@cmbs/shared/occi/entities';
 import { checkFilter, type Filter } from '@cmbs/shared/occi/filter';
 import { joinFilters, payloadFilter, queryFilter } from '@cmbs/shared/occi/interpret';
 import { categoryId, type Path } from '@cmbs/shared/occi/model';
@@ -11,18 +10,6 @@ import type { Registry } from '@cmbs/shared/occi/registry';
 import type { RenderContext, Rendering } from '@cmbs/shared/occi/rendering';
 import type { App } from './app';
 import { header, queryValue, type OcciRequest } from './request';
-
-/** The path with its percent escapes resolved; 404 when that would add segments. */
-export function decodedPath(request: OcciRequest): Path {
-  if (!request.path.includes('%')) return request.path;
-  try {
-    const segments = request.path.split('/').map(decodeURIComponent);
-    if (!segments.some((segment) => segment.includes('/'))) return segments.join('/');
-  } catch {
-    // A malformed escape names nothing that exists.
-  }
-  throw new CmbsError('not_found', 'There is nothing at this path.');
-}
 
 export function requesterOf(request: OcciRequest): Requester {
   const own = new Set([new URL(request.base).host, header(request, 'host') ?? '']);
@@ -37,30 +24,6 @@ export function renderContext(request: OcciRequest, registry: Registry): RenderC
       return Object.hasOwn(specs, name) ? specs[name] : undefined;
     },
     titleOf: (id) => registry.find(id)?.title,
-  };
-}
-
-const tags = (value: string): readonly string[] => value.split(',').map((tag) => tag.trim());
-
-/** `If-Match` and `If-None-Match` (RFC 9110 §13.1); weak tags never match strongly. */
-export function preconditionOf(request: OcciRequest): Precondition {
-  const match = header(request, 'if-match');
-  const noneMatch = header(request, 'if-none-match');
-  return (current) => {
-    const etag = current === undefined ? undefined : etagOf(current);
-    const has = (value: string): boolean =>
-      etag !== undefined && (value.trim() === '*' || tags(value).includes(etag));
-    if (match !== undefined && !has(match)) {
-      throw new CmbsError(
-        'precondition_failed',
-        etag === undefined
-          ? 'If-Match needs an entity, and there is none.'
-          : `If-Match does not hold; the ETag is ${etag}.`,
-      );
-    }
-    if (noneMatch !== undefined && has(noneMatch)) {
-      throw new CmbsError('precondition_failed', 'If-None-Match does not hold: the entity is there.');
-    }
   };
 }
 
@@ -95,8 +58,11 @@ export function checkQuery(request: OcciRequest, app: Pick<App, 'ignoredQuery'>,
 function positive(request: OcciRequest, name: string): number | undefined {
   const text = queryValue(request, name);
   if (text === undefined) return undefined;
-  if (!/^\d{1,9}$/.test(text) || Number(text) === 0)
+  if (!/^\d+$/.test(text) || Number(text) === 0)
     throw badRequest(`"${name}" in the query takes a whole number from 1.`);
+  if (Number(text) > MAX_PAGE_OFFSET) {
+    throw new CmbsError('too_large', `"${name}" in the query is ${MAX_PAGE_OFFSET} at most; ask for less.`);
+  }
   return Number(text);
 }
 
@@ -106,9 +72,6 @@ export function pageOf(request: OcciRequest, rendering: Rendering): Omit<PageReq
   const number =
     positive(request, 'number') ?? (rendering.collectionIsLocations ? DEFAULT_LOCATIONS_PAGE : DEFAULT_PAGE_SIZE);
   const cursor = queryValue(request, 'cursor');
-  if (number > MAX_PAGE_OFFSET) {
-    throw new CmbsError('too_large', `A page has ${MAX_PAGE_OFFSET} entities at most; ask for fewer.`);
-  }
   if (page !== undefined && cursor !== undefined) throw badRequest('Give "page" or "cursor", not both.');
   return { number, ...(page === undefined ? {} : { page }), ...(cursor === undefined ? {} : { cursor }) };
 }

@@ -7,7 +7,7 @@ export const ANONYMOUS: Identity = { name: 'anonymous' };
 
 export interface OcciRequest {
   readonly method: string;
-  /** As it came, percent-encoded, without the query. */
+  /** Without the query, its percent escapes resolved. */
   readonly path: string;
   /** Decoded pairs in their order; `&` and `;` both separate. */
   readonly query: readonly (readonly [string, string])[];

@@ -4,13 +4,13 @@ import { CmbsError, toCmbsError, VERSION, type Log } from '@cmbs/shared';
 import type { Rendered, Rendering } from '@cmbs/shared/occi/rendering';
 import { negotiate, renderingFor, RENDERINGS, TEXT_PLAIN } from '@cmbs/shared/occi/renderings';
 import { EMPTY_PAYLOAD, type Payload } from '@cmbs/shared/occi/payload';
-import { parseMediaType } from '@cmbs/shared/occi/media-type';
+import { chooseOffer, parseMediaType } from '@cmbs/shared/occi/media-type';
 import { header, type OcciRequest, type OcciResponse } from './request';
 
 /** #3; the cloud's front end replaces `Server`, so it is sent under a second name too (DESIGN decision 9). */
 export const SERVER = `cmbs/${VERSION} OCCI/1.2 OCCI/1.1`;
 const ACCEPTED = RENDERINGS.flatMap(({ mediaTypes }) => mediaTypes).join(', ');
-const SERVER_HEADERS = { Server: SERVER, 'X-OCCI-Server': SERVER, Accept: ACCEPTED } as const;
+const SERVER_HEADERS = { Server: SERVER, 'X-OCCI-Server': SERVER, Accept: ACCEPTED, Vary: 'Accept' } as const;
 const HIGHEST = [1, 2] as const;
 
 /** 501 when the client speaks a newer OCCI than this server (#4). */
@@ -35,7 +35,8 @@ export function requestRendering(request: Pick<OcciRequest, 'headers' | 'body'>)
     }
     return inHeaders ? renderingFor('text/occi') : undefined;
   }
-  const { type, parameters } = parseMediaType(contentType);
+  const isKnown = (one: string): boolean => renderingFor(one) !== undefined;
+  const { type, parameters } = parseMediaType(contentType, isKnown);
   const rendering = renderingFor(type, parameters.get('profile'));
   if (rendering?.mediaTypes[0] === 'text/occi') return rendering;
   if (request.body.length === 0) return inHeaders ? renderingFor('text/occi') : undefined;
@@ -83,6 +84,9 @@ export function entityRendering(request: OcciRequest): Rendering {
   return rendering;
 }
 
+/** `Vary` where headers of text/occi filter what is shown. */
+export const FILTERED = 'Accept, Category, X-OCCI-Attribute';
+
 export function answer(
   status: number,
   rendered: Rendered | undefined,
@@ -93,6 +97,20 @@ export function answer(
     headers: { ...SERVER_HEADERS, ...rendered?.headers, ...extra },
     body: rendered?.body ?? '',
   };
+}
+
+/**
+ * The type that `Accept` likes best of those that an endpoint has beside the OCCI renderings.
+ * @throws CmbsError `not_acceptable`
+ */
+export function negotiateType<T extends string>(
+  request: Pick<OcciRequest, 'headers'>,
+  offers: readonly { readonly mediaTypes: readonly [T, ...string[]] }[],
+): T {
+  const chosen = chooseOffer(request.headers.accept?.join(','), offers);
+  if (chosen !== undefined) return chosen.mediaTypes[0];
+  const offered = offers.map(({ mediaTypes }) => mediaTypes[0]).join(' and ');
+  throw new CmbsError('not_acceptable', `None of the types in Accept is offered here; offered are ${offered}.`);
 }
 
 /** An answer in JSON that no OCCI rendering describes (the inbox, health). */

@@ -8,14 +8,17 @@ import { checkOwn, type Route } from './routes';
 
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS']);
 
-/** A POST may stand for a GET, because a deployed function never sees the body of a GET (DESIGN decision 7). */
+/**
+ * A POST may stand for a GET or a DELETE, because front ends refuse those with a body, or take the body away (DESIGN
+ * decision 7).
+ */
 function effective(request: OcciRequest): OcciRequest {
-  const override = header(request, 'x-http-method-override');
+  const override = header(request, 'x-http-method-override')?.trim().toUpperCase();
   if (override === undefined || request.method !== 'POST') return request;
-  if (override.toUpperCase() !== 'GET') {
-    throw new CmbsError('bad_request', 'X-HTTP-Method-Override may say GET only.');
+  if (override !== 'GET' && override !== 'DELETE') {
+    throw new CmbsError('bad_request', 'X-HTTP-Method-Override may say GET or DELETE.');
   }
-  return { ...request, method: 'GET' };
+  return { ...request, method: override };
 }
 
 /** Compressed bodies are not read (RFC 9110 §15.5.16 makes that 415). */
@@ -54,8 +57,8 @@ async function answerTo(route: Route, original: OcciRequest, app: App): Promise<
   try {
     checkVersion(original);
     checkCoding(original);
-    checkOwn(route, original);
     request = effective(original);
+    checkOwn(route, request);
     if (!METHODS.has(request.method)) {
       throw new CmbsError('method_not_allowed', `${request.method} is not offered here.`, {
         headers: { Allow: [...METHODS].join(', ') },

@@ -7,17 +7,8 @@ import { EMPTY_PAYLOAD } from '@cmbs/shared/occi/payload';
 import { isCollectionPath } from '@cmbs/shared/occi/paths';
 import type { App } from '../app';
 import { renderingFor } from '../dialect';
-import {
-  checkQuery,
-  decodedPath,
-  FILTER_QUERY,
-  filterOf,
-  preconditionOf,
-  renderContext,
-  requesterOf,
-  scopeOf,
-  waitMs,
-} from '../occi-context';
+import { checkQuery, FILTER_QUERY, filterOf, renderContext, requesterOf, scopeOf, waitMs } from '../occi-context';
+import { collectionPrecondition, preconditionOf } from '../preconditions';
 import { header, queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { answer, entityRendering, oneLine, parsePayload, responseRendering } from '../respond';
 import { showEntity } from './entity';
@@ -35,7 +26,7 @@ export async function action(request: OcciRequest, app: App, own?: readonly stri
   if (own !== undefined && !own.includes(term)) {
     throw new CmbsError('bad_action', `This function carries out ${own[0] ?? ''}, not ${JSON.stringify(term)}.`);
   }
-  const path = decodedPath(request);
+  const path = request.path;
   checkQuery(request, app, isCollectionPath(path) ? ['action', ...FILTER_QUERY] : ['action']);
   const rendering = isCollectionPath(path) ? responseRendering(request) : entityRendering(request);
   const payload = parsePayload(request);
@@ -65,6 +56,7 @@ export async function action(request: OcciRequest, app: App, own?: readonly stri
     }
     const at = registry.at(path);
     if (at === undefined) throw new CmbsError('not_found', `There is no collection at ${path}.`);
+    await collectionPrecondition(request);
     app.actions.requireOffered(asked, at, registry);
     const only = payload.locations.map((location) => app.entities.ownPath(location, requesterOf(request)));
     const page = await app.entities.list({

@@ -12,7 +12,6 @@ import type { App } from '../app';
 import { renderingFor, renderingForKinds } from '../dialect';
 import {
   checkQuery,
-  decodedPath,
   FILTER_QUERY,
   filterOf,
   nextLink,
@@ -22,9 +21,10 @@ import {
   scopeOf,
 } from '../occi-context';
 import { inPieces } from '../http-write';
+import { collectionPrecondition } from '../preconditions';
 import { header, queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { inTurn, type LargeTurn } from '../large-answers';
-import { answer, answerProgress, noted, parsePayload, responseRendering } from '../respond';
+import { answer, answerProgress, FILTERED, noted, parsePayload, responseRendering } from '../respond';
 
 const COLLECTION_METHODS = ['GET', 'HEAD', 'POST', 'DELETE', 'OPTIONS'] as const;
 /** Only a mixin's collection can be replaced (#58, #59). */
@@ -71,7 +71,7 @@ async function list(
   const links = [rendered.headers.Link, page.next === undefined ? undefined : nextLink(request, path, page.next)];
   const link = links.filter((one) => one !== undefined).join(', ');
   const next = link === '' ? {} : { Link: link };
-  const whole = answer(200, rendered, next);
+  const whole = answer(200, rendered, { ...next, Vary: FILTERED });
   return pieces === undefined ? whole : { ...whole, body: inPieces(pieces.texts) };
 }
 
@@ -159,13 +159,17 @@ async function remove(request: OcciRequest, app: App, path: Path, payload: Paylo
 }
 
 export async function collection(request: OcciRequest, app: App): Promise<OcciResponse> {
-  const path = decodedPath(request);
+  const path = request.path;
   checkQuery(request, app, QUERY[request.method] ?? []);
   const payload = parsePayload(request);
   const { registry } = await app.categories.current();
   const at = registry.at(path);
   const on = <T>(name: string, run: () => Promise<T>): Promise<T> =>
     app.perform(request.identity, { name, path }, run);
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    const isBound = at !== undefined || path === '/';
+    await collectionPrecondition(request, () => isBound || app.entities.hasBelow(path, registry));
+  }
   switch (request.method) {
     case 'GET':
     case 'HEAD':
@@ -173,6 +177,8 @@ export async function collection(request: OcciRequest, app: App): Promise<OcciRe
         if (at === undefined && path !== '/' && !(await app.entities.hasBelow(path, registry))) {
           throw new CmbsError('not_found', `There is no collection at ${path}.`);
         }
+        const known = await collectionPrecondition(request);
+        if (known !== undefined) return known;
         return inTurn(request, app.answers, (turn) => list(request, app, path, payload, turn));
       });
     case 'POST':

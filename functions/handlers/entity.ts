@@ -1,28 +1,42 @@
 /** One entity: GET, HEAD, PUT, POST (partial), DELETE (#29 to #37). */
 import { CmbsError } from '@cmbs/shared';
-import { etagOf } from '@cmbs/shared/occi/entity-store';
 import { singleDraft } from '@cmbs/shared/occi/interpret';
 import type { EntityView } from '@cmbs/shared/occi/model';
-import type { Registry } from '@cmbs/shared/occi/registry';
 import type { Rendered, Rendering } from '@cmbs/shared/occi/rendering';
 import type { App } from '../app';
 import { renderingFor } from '../dialect';
-import { checkQuery, decodedPath, preconditionOf, renderContext, requesterOf } from '../occi-context';
-import { header, type OcciRequest, type OcciResponse } from '../request';
+import { checkQuery, renderContext, requesterOf } from '../occi-context';
+import { etagOf, notModified, preconditionOf } from '../preconditions';
+import { type OcciRequest, type OcciResponse } from '../request';
 import { answer, entityRendering, noted, parsePayload, responseRendering } from '../respond';
 
 export const ENTITY_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS'] as const;
 
-/** The last rendering of a view: as long as nothing about an entity changes, its view is the same object. */
-const lastRendered = new WeakMap<EntityView, { rendering: Rendering; base: string; rendered: Rendered }>();
+/** A rendering of an entity, and its tag. */
+interface Shown {
+  readonly rendering: Rendering;
+  readonly base: string;
+  readonly rendered: Rendered;
+  readonly etag: string;
+}
 
-function render(rendering: Rendering, view: EntityView, request: OcciRequest, registry: Registry): Rendered {
+/** The last rendering of a view: as long as nothing about an entity changes, its view is the same object. */
+const lastShown = new WeakMap<EntityView, Shown>();
+
+/** The entity as it is now, in the rendering of the answer. */
+async function shown(request: OcciRequest, app: App, path: string): Promise<Shown> {
+  const asked = entityRendering(request);
   const { base } = request;
-  const last = lastRendered.get(view);
-  if (last?.rendering === rendering && last.base === base) return last.rendered;
+  const stored = await app.entities.read(path);
+  const { registry } = await app.categories.current();
+  const rendering = renderingFor(asked, registry.kind(stored.entity.kind));
+  const view = await app.entities.view(stored.entity);
+  const last = lastShown.get(view);
+  if (last?.rendering === rendering && last.base === base) return last;
   const rendered = rendering.entity(view, renderContext(request, registry));
-  lastRendered.set(view, { rendering, base, rendered });
-  return rendered;
+  const now = { rendering, base, rendered, etag: etagOf(stored, rendered) };
+  lastShown.set(view, now);
+  return now;
 }
 
 /** The entity as it is now, rendered. */
@@ -33,39 +47,18 @@ export async function showEntity(
   status: number,
   extra: Readonly<Record<string, string>> = {},
 ): Promise<OcciResponse> {
-  const rendering = entityRendering(request);
-  const stored = await app.entities.read(path);
-  const { registry } = await app.categories.current();
-  const view = await app.entities.view(stored.entity);
-  return answer(
-    status,
-    render(renderingFor(rendering, registry.kind(stored.entity.kind)), view, request, registry),
-    {
-      ETag: etagOf(stored),
-      ...extra,
-    },
-  );
+  const { rendered, etag } = await shown(request, app, path);
+  return answer(status, rendered, { ETag: etag, ...extra });
 }
 
 async function get(request: OcciRequest, app: App, path: string): Promise<OcciResponse> {
-  const noneMatch = header(request, 'if-none-match');
-  if (noneMatch !== undefined) {
-    const etag = etagOf(await app.entities.read(path));
-    if (noneMatch.trim() === '*' || noneMatch.split(',').some((tag) => tag.trim().replace(/^W\//, '') === etag)) {
-      return answer(304, undefined, { ETag: etag });
-    }
-  }
-  return showEntity(request, app, path, 200);
+  const { rendered, etag } = await shown(request, app, path);
+  return notModified(request, etag) ?? answer(200, rendered, { ETag: etag });
 }
 
 export async function entity(request: OcciRequest, app: App): Promise<OcciResponse> {
-  const path = decodedPath(request);
+  const path = request.path;
   const { entities, perform } = app;
-  if (request.query.length > 0) {
-    const { registry } = await app.categories.current();
-    // What the query is for may be the collection: that its slash is missing comes first.
-    if (registry.at(`${path}/`) !== undefined) await app.entities.read(path);
-  }
   checkQuery(request, app, []);
   const on = <T>(name: string, run: () => Promise<T>): Promise<T> =>
     perform(request.identity, { name, path }, run);

@@ -17,13 +17,17 @@ import { isFollowedLink } from '@cmbs/shared/sites';
 import { stringifyJson } from '@cmbs/shared/occi/json-source';
 import { z } from 'zod';
 import type { App } from '../app';
-import { checkQuery, decodedPath } from '../occi-context';
+import { checkQuery } from '../occi-context';
 import { inPieces } from '../http-write';
 import { inTurn, type LargeTurn } from '../large-answers';
-import { header, queryValue, type OcciRequest, type OcciResponse } from '../request';
-import { answer, answerJson } from '../respond';
+import { collectionPrecondition } from '../preconditions';
+import { queryValue, type OcciRequest, type OcciResponse } from '../request';
+import { answer, answerJson, negotiateType } from '../respond';
 
 const METHODS = 'GET, HEAD, DELETE, OPTIONS';
+/** Clients of the original ask for its own JSON type everywhere. */
+const AS_JSON = { mediaTypes: ['application/json', 'application/occi+json'] } as const;
+const AS_EVENTS = { mediaTypes: ['text/event-stream'] } as const;
 
 const entryId = z.string().min(1).max(255);
 const acknowledgement = z.strictObject({
@@ -49,7 +53,7 @@ interface Address {
 }
 
 function addressOf(request: OcciRequest): Address {
-  const [memberId = '', , entry = ''] = decodedPath(request).slice(MEMBERS.length).split('/');
+  const [memberId = '', , entry = ''] = request.path.slice(MEMBERS.length).split('/');
   return { memberId, collection: `${MEMBERS}${memberId}/inbox/`, entry: entry === '' ? undefined : entry };
 }
 
@@ -187,6 +191,8 @@ export async function inbox(request: OcciRequest, app: App): Promise<OcciRespons
       `${owner.path} is a member of another deployment, which keeps its inbox: ask there (it is reached at ${reached}).`,
     );
   }
+  const known = await collectionPrecondition(request);
+  if (known !== undefined) return known;
   switch (request.method) {
     case 'GET':
     case 'HEAD':
@@ -200,7 +206,7 @@ export async function inbox(request: OcciRequest, app: App): Promise<OcciRespons
           },
         );
       }
-      if (header(request, 'accept')?.includes('text/event-stream') === true) {
+      if (negotiateType<string>(request, [AS_JSON, AS_EVENTS]) === AS_EVENTS.mediaTypes[0]) {
         const leaseMs = wholeNumber(request, 'lease', DEFAULT_LEASE_S, 1, MAX_LEASE_S) * 1000;
         const headers = { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' };
         return on('inbox.follow', async () => ({
@@ -211,6 +217,7 @@ export async function inbox(request: OcciRequest, app: App): Promise<OcciRespons
       return on('inbox.read', () => inTurn(request, app.answers, (turn) => read(request, app, at, owner, turn)));
     case 'DELETE': {
       checkQuery(request, app, at.entry === undefined ? [] : ['lease']);
+      negotiateType(request, [AS_JSON]);
       const entries = acknowledged(request, at);
       await on('inbox.acknowledge', () => app.inbox.acknowledge(at.memberId, entries));
       return answerJson(200, { acknowledged: entries.length });

@@ -7,6 +7,7 @@ import type { ActionOutcome } from '@cmbs/shared/occi/provider';
 import type { App } from '../app';
 import { renderingFor } from '../dialect';
 import { checkQuery, renderContext, waitMs } from '../occi-context';
+import { collectionPrecondition } from '../preconditions';
 import { queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { answer, entityRendering, noted, parsePayload, responseRendering } from '../respond';
 import { createAll } from './collection';
@@ -19,6 +20,7 @@ export async function messageSend(request: OcciRequest, app: App): Promise<OcciR
     });
   }
   checkQuery(request, app, ['send', 'from']);
+  await collectionPrecondition(request);
   const payload = parsePayload(request);
   if (payload.form === 'none') throw badRequest('The request needs a body with a message.');
   const isOne = payload.entities.length <= 1;

@@ -1,28 +1,31 @@
 /** Every OCCI request that no narrower function takes: the trailing slash decides collection or entity (occi.md §1.1). */
-import { CmbsError } from '@cmbs/shared';
+import { badRequest, CmbsError } from '@cmbs/shared';
 import { isCollectionPath } from '@cmbs/shared/occi/paths';
 import type { App } from '../app';
-import { decodedPath } from '../occi-context';
 import { queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { answer } from '../respond';
 import { action } from './action';
 import { collection, collectionMethods } from './collection';
 import { entity, ENTITY_METHODS } from './entity';
+import { toCollection } from './missing-slash';
 
-/** Paths of functions of their own, which end with a slash: they got here since theirs is missing. */
-const WITHOUT_SLASH = /^(?:\/-|\/cmbs\/member\/[^/]+\/inbox)$/;
+/** What `occi.core.id` may begin with, and no path of an entity has (#37). */
+const URN = /\/urn:uuid:[^/]*$/i;
 
 export async function occi(request: OcciRequest, app: App): Promise<OcciResponse> {
-  const path = decodedPath(request);
+  const path = request.path;
   if (request.method === 'OPTIONS') {
     const { registry } = await app.categories.current();
     const methods = isCollectionPath(path) ? collectionMethods(path, registry) : ENTITY_METHODS;
     return answer(204, undefined, { Allow: methods.join(', ') });
   }
-  if (queryValue(request, 'action') !== undefined) return action(request, app);
   if (!path.startsWith('/')) throw new CmbsError('not_found', 'There is nothing at this path.');
-  if (WITHOUT_SLASH.test(path)) {
-    throw new CmbsError('not_found', `There is nothing at ${path}; ask for ${path}/, with a slash at the end.`);
+  if (URN.test(path)) {
+    throw badRequest('An id stands in a path without "urn:uuid:" in front; ask for the path that ends in the id.');
   }
+  const asked = queryValue(request, 'action');
+  const redirect = await toCollection(request, app);
+  if (redirect !== undefined) return redirect;
+  if (asked !== undefined) return action(request, app);
   return isCollectionPath(path) ? collection(request, app) : entity(request, app);
 }

@@ -12,7 +12,6 @@ import { DEAD_LETTER, DEAD_LETTERS, PUSH } from '@cmbs/shared/bus/push';
 import { MAX_PUSH_ATTRIBUTES } from '@cmbs/shared/limits';
 import { z } from 'zod';
 import type { App, PushReception } from '../app';
-import { decodedPath } from '../occi-context';
 import { header, queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { answer } from '../respond';
 
@@ -69,7 +68,7 @@ export async function push(request: OcciRequest, app: App): Promise<OcciResponse
   }
   if (app.push === undefined) throw new CmbsError('not_found', 'Topic messages are not pushed here.');
   await app.push.authorize(header(request, 'authorization'));
-  const path = decodedPath(request);
+  const path = request.path;
   const name = path.slice(PUSH.length);
   return app.perform(request.identity, { name: 'topic.push', path }, async () => {
     await (name === DEAD_LETTERS ? buried(request, app) : taken(request, app.push as PushReception, name));

@@ -6,8 +6,9 @@ import type { Payload } from '@cmbs/shared/occi/payload';
 import type { Registry } from '@cmbs/shared/occi/registry';
 import type { App } from '../app';
 import { checkQuery, renderContext } from '../occi-context';
+import { collectionPrecondition } from '../preconditions';
 import type { OcciRequest, OcciResponse } from '../request';
-import { answer, answerProgress, parsePayload, responseRendering } from '../respond';
+import { answer, answerProgress, FILTERED, parsePayload, responseRendering } from '../respond';
 
 export const QUERY_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS'] as const;
 
@@ -33,6 +34,8 @@ export async function queryInterface(request: OcciRequest, app: App): Promise<Oc
   checkQuery(request, app, request.method === 'GET' || request.method === 'HEAD' ? ['category'] : []);
   const rendering = responseRendering(request);
   const payload = parsePayload(request);
+  const known = await collectionPrecondition(request);
+  if (known !== undefined) return known;
   const { categories, perform } = app;
   const on = <T>(name: string, run: () => Promise<T>): Promise<T> =>
     perform(request.identity, { name, path: request.path }, run);
@@ -44,6 +47,7 @@ export async function queryInterface(request: OcciRequest, app: App): Promise<Oc
         return answer(
           200,
           rendering.categories(filtered(request, payload, registry), renderContext(request, registry)),
+          { Vary: FILTERED },
         );
       });
     case 'POST':

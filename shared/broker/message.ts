@@ -3,6 +3,7 @@ import { CmbsError, toCmbsError } from '../errors';
 import type { Json, JsonObject } from '../json';
 import { MAX_RECEIVERS, MAX_TOPICS, MESSAGE_TTL_MS } from '../limits';
 import type { Entity } from '../occi/model';
+import { lenientTime, parseRfc3339 } from '../rfc3339';
 import { parseAddress } from './addresses';
 import { layerMixin, MESSAGE } from './cmbs';
 import { LAYERS, parseLayer, type Layer } from './layers';
@@ -26,12 +27,9 @@ export const providersOf = (message: Entity): readonly string[] =>
   stringList(message.attributes[MESSAGE.providers]);
 export const topicsOf = (message: Entity): readonly string[] => stringList(message.attributes[MESSAGE.topics]);
 
-/** RFC 3339 with an offset or Z; milliseconds since the epoch. */
-const RFC3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/;
-
 export function expiryOf(message: Entity, queuedAt: number): number {
   const given = message.attributes[MESSAGE.expiresAt];
-  const expiry = typeof given === 'string' ? Date.parse(given) : NaN;
+  const expiry = typeof given === 'string' ? lenientTime(given) : NaN;
   // A copy that came over a socket was not checked; what is no time says nothing.
   return Number.isNaN(expiry) ? queuedAt + MESSAGE_TTL_MS : expiry;
 }
@@ -70,7 +68,9 @@ export function prepareMessage(next: Entity, before: Entity | undefined): Entity
     parseAddress(receiver);
   }
   const expiry = attributes[MESSAGE.expiresAt];
-  if (typeof expiry === 'string' && expiry !== '' && (!RFC3339.test(expiry) || Number.isNaN(Date.parse(expiry)))) {
+  // An earlier release took days that no month has.
+  const isNew = expiry !== before?.attributes[MESSAGE.expiresAt];
+  if (typeof expiry === 'string' && expiry !== '' && isNew && parseRfc3339(expiry) === undefined) {
     throw refuse(`${MESSAGE.expiresAt} takes an RFC 3339 time, for example 2030-01-31T12:00:00Z.`);
   }
   if (before === undefined) attributes[MESSAGE.delivery] ??= { state: 'created' };

@@ -7,6 +7,7 @@ import { MAX_JSON_DEPTH, MAX_REPLY_BYTES } from '../limits';
 import { nestsWithin, RawJson, sourceOf, stringifyJson, type JsonOutputObject } from '../occi/json-source';
 import { CORE_SUMMARY, CORE_TITLE, type Entity } from '../occi/model';
 import { checkId } from '../occi/paths';
+import { lenientTime } from '../rfc3339';
 import { layerMixin, MESSAGE, MESSAGE_KIND, MESSAGES } from './cmbs';
 import { LAYERS, parseLayer, type Layer } from './layers';
 import { isTrue, stringList } from './member';
@@ -137,7 +138,7 @@ export function parseFrame(bytes: Buffer | string): WireMessage {
 
 /** Null for a text that is no time. */
 function timeOf(text: Json | undefined): number | null {
-  const time = typeof text === 'string' && text !== '' ? Date.parse(text) : NaN;
+  const time = typeof text === 'string' && text !== '' ? lenientTime(text) : NaN;
   return Number.isNaN(time) ? null : time;
 }
 

@@ -392,7 +392,7 @@ export class Entities {
     path: Path,
     draftFor: (known: Entity | undefined, registry: Registry) => Draft,
     requester: Requester,
-    expect: Precondition,
+    expect: Precondition | undefined,
   ): Promise<Noted & { readonly how: 'created' | 'replaced' }> {
     checkEntityPath(path);
     const catalogue = await this.categories.current();
@@ -400,7 +400,7 @@ export class Entities {
     const id = path.slice(path.lastIndexOf('/') + 1);
     const { how, completions } = await this.store.transact(async (tx) => {
       const before = await readEntity(tx, path);
-      expect(before);
+      expect?.(before);
       const one = draftFor(before?.entity, registry);
       if (before !== undefined) {
         const changed = await this.change(tx, before, one, { partial: false }, catalogue, requester);
@@ -424,13 +424,13 @@ export class Entities {
     path: Path,
     draftFor: (known: Entity, registry: Registry) => Draft,
     requester: Requester,
-    expect: Precondition,
+    expect: Precondition | undefined,
   ): Promise<Noted> {
     const catalogue = await this.categories.current();
     const completions = await this.store.transact(async (tx) => {
       const before = await readEntity(tx, path);
       if (before === undefined) throw new CmbsError('not_found', `There is nothing at ${path}.`);
-      expect(before);
+      expect?.(before);
       const one = draftFor(before.entity, catalogue.registry);
       return this.change(tx, before, one, { partial: true }, catalogue, requester);
     });
@@ -446,6 +446,7 @@ export class Entities {
     requester: Requester,
   ): Promise<readonly Completion[]> {
     const { registry } = catalogue;
+    refuseLeaving(before);
     if (one.kind !== undefined && one.kind !== before.kind) {
       throw new CmbsError('conflict', `The kind of ${before.path} is ${before.kind} and cannot change.`);
     }
@@ -484,31 +485,46 @@ export class Entities {
       for (const path of linkPaths) {
         if (there.has(path)) throw new CmbsError('conflict', `There is an entity at ${path} already.`);
       }
-      // A link that leaves another resource from now on shows there.
-      const source = registry.isLink(after.kind) ? there.get(endOf(after, CORE_SOURCE))?.entity : undefined;
-      if (source !== undefined && endOf(before, CORE_SOURCE) !== source.path) {
-        writeEntity(tx, { ...source, isLinked: true }, source, registry);
-      }
     }
+    const sources = await this.sourcesOf(tx, registry.isLink(after.kind) ? [before, after] : []);
+    for (const source of sources) writeEntity(tx, { ...source, isLinked: true }, source, registry);
     writeEntity(tx, entities.get(after.path) ?? after, before, registry);
     for (const link of links) writeEntity(tx, link.entity, undefined, registry);
     for (const { write } of completions) write?.();
     return completions;
   }
 
+  /** The sources of links, which show the links: they change with them. */
+  private async sourcesOf(tx: Transaction, links: readonly Entity[]): Promise<readonly Entity[]> {
+    if (links.length === 0) return [];
+    const paths = new Set(links.map((link) => endOf(link, CORE_SOURCE)).filter((path) => path.startsWith('/')));
+    return [...(await readEntities(tx, [...paths])).values()].map(({ entity }) => entity);
+  }
+
   /** Deletes an entity and, with a resource, its links at both ends (#35, #36). */
-  async delete(path: Path, expect: Precondition, signal: AbortSignal): Promise<void> {
+  async delete(path: Path, expect: Precondition | undefined, signal: AbortSignal): Promise<void> {
     const catalogue = await this.categories.current();
-    const stored = await this.read(path);
-    expect(stored);
-    const provider = catalogue.providerOf(stored.entity.kind);
-    await provider?.releasing?.(stored.entity, signal);
+    const { entity } = await this.read(path);
+    const provider = catalogue.providerOf(entity.kind);
+    if (provider?.releasing !== undefined) {
+      if (expect !== undefined) await this.markLeaving(path, expect, catalogue);
+      await provider.releasing(entity, signal);
+    }
     await this.store.transact(async (tx) => {
       const current = await readEntity(tx, path);
       if (current === undefined) throw new CmbsError('not_found', `There is nothing at ${path}.`);
-      // What was let go shows in the entity; that change of ours is no reason to stop half-way.
-      if (provider?.releasing === undefined) expect(current);
+      if (current.entity.isLeaving !== true) expect?.(current);
       await this.remove(tx, [current.entity], catalogue);
+    });
+  }
+
+  /** Letting go changes an entity and cannot be undone: the condition is decided before, and nobody else writes after. */
+  private async markLeaving(path: Path, expect: Precondition, { registry }: Catalogue): Promise<void> {
+    await this.store.transact(async (tx) => {
+      const current = await readEntity(tx, path);
+      if (current === undefined) throw new CmbsError('not_found', `There is nothing at ${path}.`);
+      expect(current);
+      writeEntity(tx, { ...current.entity, isLeaving: true }, current.entity, registry);
     });
   }
 
@@ -772,11 +788,19 @@ export class Entities {
     changes: readonly { readonly before: Entity; readonly next: Entity }[],
     catalogue: Catalogue,
   ): Promise<void> {
+    const links = changes.filter(({ before }) => catalogue.registry.isLink(before.kind));
+    const own = new Set(changes.map(({ before }) => before.path));
+    const sources = await this.sourcesOf(
+      tx,
+      links.map(({ before }) => before),
+    );
     const prepared = changes.map(({ before, next }) => {
+      refuseLeaving(before);
       const changed = { ...next, updatedAt: this.clock.now() };
       return { before, next: catalogue.providerOf(before.kind)?.prepare?.(changed, before) ?? changed };
     });
     const { entities, completions } = await this.completed(tx, prepared, catalogue);
+    for (const source of sources) if (!own.has(source.path)) writeEntity(tx, source, source, catalogue.registry);
     for (const { before, next } of prepared) {
       writeEntity(tx, entities.get(next.path) ?? next, before, catalogue.registry);
     }
@@ -797,6 +821,12 @@ export class Entities {
 async function concluded(completions: readonly Completion[], { signal }: Requester): Promise<Noted> {
   await Promise.all(completions.map(async ({ afterwards }) => afterwards?.(signal)));
   return { notes: completions.flatMap(({ notes = [] }) => notes) };
+}
+
+function refuseLeaving({ path, isLeaving }: Entity): void {
+  if (isLeaving === true) {
+    throw new CmbsError('conflict', `${path} is being deleted; repeat the DELETE if it is still there.`);
+  }
 }
 
 interface Fresh {

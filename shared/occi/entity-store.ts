@@ -114,6 +114,7 @@ export function writeEntity(
     createdAt: entity.createdAt,
     updatedAt: entity.updatedAt,
     ...(entity.isLinked === undefined ? {} : { isLinked: entity.isLinked }),
+    ...(entity.isLeaving === undefined ? {} : { isLeaving: entity.isLeaving }),
     ...(entity.internal === undefined ? {} : { internal: entity.internal }),
     ...lifetime,
   };
@@ -140,6 +141,7 @@ interface EntityDocument {
   readonly createdAt: number;
   readonly updatedAt: number;
   readonly isLinked?: boolean;
+  readonly isLeaving?: true;
   readonly expiresAt?: number;
   readonly internal?: JsonObject;
 }
@@ -157,6 +159,7 @@ function entityOf(doc: Doc, apart: Readonly<Record<string, string>>): Entity {
     createdAt: value.createdAt,
     updatedAt: value.updatedAt,
     ...(value.isLinked === undefined ? {} : { isLinked: value.isLinked }),
+    ...(value.isLeaving === undefined ? {} : { isLeaving: value.isLeaving }),
     ...(value.expiresAt === undefined ? {} : { expiresAt: value.expiresAt }),
     ...(value.internal === undefined ? {} : { internal: value.internal }),
   };
@@ -218,7 +221,7 @@ export async function readEntities(
   return new Map(stored.map((one) => [one.entity.path, one]));
 }
 
-/** A strong validator: the creation time keeps a path that is used again from repeating one (RFC 9110 §8.8.3). */
-export function etagOf(stored: StoredEntity): string {
-  return `"${stored.entity.createdAt.toString(36)}-${stored.revision.toString(36)}"`;
+/** Names the state of an entity: the creation time keeps a path that is used again from repeating a name. */
+export function stateOf({ entity, revision }: StoredEntity): string {
+  return `${entity.createdAt.toString(36)}-${revision.toString(36)}`;
 }

@@ -22,11 +22,13 @@ const TYPE = new RegExp(`^${TOKEN}/${TOKEN}$`);
 const PARAMETER = new RegExp(`^(${TOKEN})=(${TOKEN}|"(?:[^"\\\\]|\\\\.)*")$`);
 
 /**
- * The media type that a `Content-Type` header names.
- * Throws `unsupported_media_type` when it is malformed or names a charset other than UTF-8.
+ * The media type that a `Content-Type` header names. Of a list, which some OCCI clients send (`text/plain,text/occi`), it
+ * is the first that is known, or the first of all.
+ * @throws CmbsError `unsupported_media_type` when the header is malformed or names a charset other than UTF-8
  */
-export function parseMediaType(header: string): MediaType {
-  const mediaType = readMediaType(header);
+export function parseMediaType(header: string, isKnown: (type: string) => boolean = () => true): MediaType {
+  const all = splitOutsideQuotes(header, ',').map(readMediaType);
+  const mediaType = all.find((one) => one !== undefined && isKnown(one.type)) ?? all[0];
   if (mediaType === undefined) {
     throw new CmbsError(
       'unsupported_media_type',

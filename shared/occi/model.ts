@@ -111,6 +111,8 @@ export interface Entity {
   readonly expiresAt?: number;
   /** Whether a link from it was ever made: whoever shows it need not look for any when false. Absent: not known. */
   readonly isLinked?: boolean;
+  /** It is about to be deleted under a condition that held: nobody changes it any more. */
+  readonly isLeaving?: true;
   /** What the code behind the kind keeps about the entity; never rendered. */
   readonly internal?: JsonObject;
 }

@@ -97,7 +97,7 @@ describe('a request of a page that may make it', () => {
     expect(made).toMatch(/^HTTP\/1\.1 201 /);
     for (const answer of [preflight, made, await exchange('GET /nothing', from)]) {
       expect(answer).toMatch(/^Access-Control-Allow-Origin: https:\/\/console\.example\r$/m);
-      expect(answer).toMatch(/^Vary: Origin\r$/m);
+      expect(answer).toMatch(/^Vary: Accept, Origin\r$/m);
     }
     expect(made).toMatch(/^Access-Control-Expose-Headers: .*Location/m);
   });

@@ -155,7 +155,7 @@ describe('OCCI collections', () => {
       },
     );
     expect(paths(answer)).toEqual([one]);
-    const other = await product.plain('POST', '/compute/', [], { 'X-HTTP-Method-Override': 'DELETE' });
+    const other = await product.plain('POST', '/compute/', [], { 'X-HTTP-Method-Override': 'PUT' });
     expect(other.status).toBe(400);
   });
 

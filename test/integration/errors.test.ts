@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { getTestServer } from '@google-cloud/functions-framework/testing';
 import { startStack, type Stack } from '@cmbs/emulator/stack';
 import '@cmbs/functions';
-import { pageOf, preconditionOf } from '@cmbs/functions/occi-context';
+import { pageOf } from '@cmbs/functions/occi-context';
+import { preconditionOf } from '@cmbs/functions/preconditions';
 import { parseQuery } from '@cmbs/functions/http-parse';
 import { ANONYMOUS, type OcciRequest } from '@cmbs/functions/request';
 import { answerError, checkVersion, requestRendering, responseRendering } from '@cmbs/functions/respond';
@@ -113,7 +114,7 @@ const provoked: readonly (readonly [ErrorCode, () => unknown])[] = [
   ['not_found', () => checkOwn(routeNamed('query') as Route, request())],
   ['not_acceptable', () => responseRendering(request({ headers: { accept: ['image/png'] } }))],
   ['conflict', () => locationPath('/-/')],
-  ['precondition_failed', () => preconditionOf(request({ headers: { 'if-match': ['*'] } }))(undefined)],
+  ['precondition_failed', () => preconditionOf(request({ headers: { 'if-match': ['*'] } }))?.(undefined)],
   ['too_large', () => pageOf(request({ query: [['number', String(MAX_PAGE_OFFSET + 1)]] }), TEXT_PLAIN)],
   ['unsupported_media_type', () => requestRendering(request({ body: Buffer.from('a') }))],
   ['not_implemented', () => checkVersion(request({ headers: { 'user-agent': ['x OCCI/9.0'] } }))],

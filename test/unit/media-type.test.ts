@@ -17,7 +17,13 @@ describe('a Content-Type', () => {
     ]);
   });
 
-  test.each(['', 'text', 'text/', '/plain', 'text/plain; charset', 'text/plain charset=utf-8', 'a/b, c/d'])(
+  test('of several types is the first that is known, or the first', () => {
+    expect(parseMediaType('a/b, c/d').type).toBe('a/b');
+    expect(parseMediaType('a/b;x="1,2", c/d', (type) => type === 'c/d').type).toBe('c/d');
+    expect(parseMediaType('nonsense, c/d', (type) => type === 'c/d').type).toBe('c/d');
+  });
+
+  test.each(['', 'text', 'text/', '/plain', 'text/plain; charset', 'text/plain charset=utf-8'])(
     'that is malformed (%j) is refused with 415',
     (header) => {
       expect(refusalOf(() => parseMediaType(header)).status).toBe(415);

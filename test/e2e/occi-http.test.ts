@@ -1,0 +1,321 @@
+/** HTTP as RFC 9110 has it, on every path: validators, conditions, negotiation, spellings of a path. */
+import { CMBS, FLAT, INFRA, category, NESTED, OCCI, PLAIN, Product } from './occi-support';
+
+const COMPUTE = `Category: ${category(`${INFRA}compute`, 'kind')}`;
+const MEMBER = `Category: ${category(`${CMBS}member`, 'kind')}`;
+const LOCAL = 'X-OCCI-Attribute: cmbs.member.local="true"';
+
+let product: Product;
+beforeAll(async () => {
+  product = await Product.start();
+});
+afterAll(() => product.close());
+
+const etag = async (target: string, accept = PLAIN): Promise<string> =>
+  (await product.get(target, accept)).header('etag') ?? '';
+
+describe('an ETag', () => {
+  it('is that of one rendering', async () => {
+    const path = await product.compute();
+    const tags = await Promise.all([PLAIN, OCCI, NESTED, FLAT].map((type) => etag(path, type)));
+    expect(new Set(tags).size).toBe(4);
+    for (const tag of tags) expect(tag).toMatch(/^"[\w-]+"$/);
+    const [plain = ''] = tags;
+    expect((await product.get(path, PLAIN, { 'If-None-Match': plain })).status).toBe(304);
+    expect((await product.get(path, FLAT, { 'If-None-Match': plain })).status).toBe(200);
+    expect((await product.get(path, PLAIN, { 'If-None-Match': `W/${plain}` })).status).toBe(304);
+    expect((await product.get(path, PLAIN, { 'If-Match': plain })).status).toBe(200);
+    expect((await product.get(path, FLAT, { 'If-Match': plain })).status).toBe(412);
+    // Whatever rendering it came from, it names the state that a write is for.
+    const written = await product.json('POST', path, { attributes: { 'occi.core.title': 'x' } });
+    expect(written.status).toBe(200);
+    for (const tag of tags) {
+      expect(
+        (await product.plain('POST', path, ['X-OCCI-Attribute: occi.core.title="y"'], { 'If-Match': tag })).status,
+      ).toBe(412);
+    }
+    const now = await etag(path, FLAT);
+    expect(
+      (await product.plain('POST', path, ['X-OCCI-Attribute: occi.core.title="z"'], { 'If-Match': now })).status,
+    ).toBe(200);
+  });
+
+  it('of a source covers its links: their attributes, ends and mixins', async () => {
+    const [compute, other] = [await product.compute(), await product.compute()];
+    const [one, two] = [await product.network(), await product.network()];
+    const link = await product.create(`${INFRA}networkinterface`, [
+      `X-OCCI-Attribute: occi.core.source="${compute}", occi.core.target="${one}"`,
+    ]);
+    const seen = [await etag(compute)];
+    const changes = async (what: string): Promise<void> => {
+      const tag = await etag(compute);
+      expect([what, seen.includes(tag)]).toEqual([what, false]);
+      const stale = { 'If-Match': seen.at(-1) ?? '' };
+      expect(
+        (await product.plain('POST', compute, ['X-OCCI-Attribute: occi.core.summary="s"'], stale)).status,
+      ).toBe(412);
+      seen.push(tag);
+    };
+    await product.plain('POST', link, ['X-OCCI-Attribute: occi.core.title="of the link"']);
+    await changes('an attribute');
+    await product.plain('POST', link, [`X-OCCI-Attribute: occi.core.target="${two}"`]);
+    await changes('the target');
+    await product.plain('POST', '/networkinterface/ipnetworkinterface/', [
+      `X-OCCI-Location: ${product.url}${link}`,
+    ]);
+    await changes('a mixin');
+    await product.plain('POST', link, [`X-OCCI-Attribute: occi.core.source="${other}"`]);
+    await changes('a source that has it no more');
+  });
+
+  it('covers the actions that the categories give', async () => {
+    const id = await product.defineMixin('later');
+    const path = await product.compute(`Category: ${category(id, 'mixin')}`);
+    const before = await etag(path);
+    const scheme = 'http://example.com/occi/my_stuff#';
+    const action = `Category: wave; scheme="${scheme}"; class="action"`;
+    expect((await product.plain('POST', '/-/', [action])).status).toBe(200);
+    const update = { mixins: [{ term: 'later', scheme, actions: [`${scheme}wave`] }] };
+    expect((await product.json('PUT', '/-/', update)).status).toBe(200);
+    expect(await etag(path)).not.toBe(before);
+  });
+});
+
+describe('Vary', () => {
+  it('names Accept wherever the answer depends on it', async () => {
+    const path = await product.compute();
+    const answers = await Promise.all(
+      [path, '/compute/', '/-/', '/nope', '/compute/nope'].map((target) => product.get(target)),
+    );
+    for (const answer of answers) expect(answer.header('vary')?.split(', ')).toContain('Accept');
+    const same = await product.get(path, PLAIN, { 'If-None-Match': await etag(path) });
+    expect([same.status, same.header('vary')]).toEqual([304, 'Accept']);
+  });
+
+  it('names the headers that filter', async () => {
+    for (const target of ['/compute/', '/-/']) {
+      expect((await product.get(target)).header('vary')).toBe('Accept, Category, X-OCCI-Attribute');
+    }
+  });
+});
+
+describe('a condition', () => {
+  it('may come in several lines', async () => {
+    const path = await product.compute();
+    const tag = await etag(path);
+    expect((await product.get(path, PLAIN, { 'If-None-Match': ['"a"', tag] })).status).toBe(304);
+    const write = (condition: readonly string[]) =>
+      product.plain('POST', path, ['X-OCCI-Attribute: occi.core.title="x"'], { 'If-Match': condition });
+    expect((await write(['"a"', '"b"'])).status).toBe(412);
+    expect((await write(['"a"', tag])).status).toBe(200);
+  });
+
+  it.each(['/compute/', '/-/', '/', '/cmbs/message/l1/'])(
+    'on the collection %s is about its being there',
+    async (target) => {
+      const get = (name: string, value: string) => product.get(target, PLAIN, { [name]: value });
+      expect((await get('If-Match', '*')).status).toBe(200);
+      expect((await get('If-Match', '"a"')).status).toBe(412);
+      expect((await get('If-None-Match', '*')).status).toBe(304);
+      expect((await get('If-None-Match', '"a"')).status).toBe(200);
+    },
+  );
+
+  it('on a collection holds for writes too', async () => {
+    const post = (headers: Readonly<Record<string, string>>) =>
+      product.plain('POST', '/compute/', [COMPUTE], headers);
+    expect((await post({ 'If-None-Match': '*' })).status).toBe(412);
+    expect((await post({ 'If-Match': '"a"' })).status).toBe(412);
+    expect((await post({ 'If-Match': '*' })).status).toBe(201);
+    await product.defineMixin('guarded');
+    for (const [method, target] of [
+      ['DELETE', '/compute/'],
+      ['PUT', '/guarded/'],
+      ['POST', '/compute/?action=start'],
+      ['POST', '/cmbs/message/?send'],
+      ['DELETE', '/-/'],
+      ['DELETE', '/nothing/here/'],
+    ] as const) {
+      const refused = await product.plain(method, target, [], { 'If-Match': '"a"' });
+      expect([method, target, refused.status]).toEqual([method, target, 412]);
+    }
+    expect((await product.get('/compute/')).lines('X-OCCI-Location').length).toBeGreaterThan(0);
+  });
+
+  it('on the DELETE of a member is decided once, and nobody changes the member afterwards', async () => {
+    await product.plain('PUT', '/cmbs/member/guarded', [MEMBER, LOCAL]);
+    const stale = await etag('/cmbs/member/guarded');
+    await product.plain('POST', '/cmbs/member/guarded', ['X-OCCI-Attribute: occi.core.title="x"']);
+    const remove = (tag: string) =>
+      product.send('DELETE', '/cmbs/member/guarded', { headers: { 'If-Match': tag } });
+    expect((await remove(stale)).status).toBe(412);
+    // Of changes and deletions at the same time, each one's condition is decided before or after the others.
+    const tag = await etag('/cmbs/member/guarded');
+    const change = () =>
+      product.plain('POST', '/cmbs/member/guarded', ['X-OCCI-Attribute: occi.core.title="y"'], {
+        'If-Match': tag,
+      });
+    const answers = await Promise.all([remove(tag), change(), change(), remove(tag), change()]);
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
+    for (const { status } of answers) expect([200, 404, 409, 412]).toContain(status);
+  });
+
+  it('on the DELETE of a member that holds deletes it with what it holds', async () => {
+    const started = await product.plain('PUT', '/cmbs/member/going', [
+      MEMBER,
+      LOCAL,
+      'X-OCCI-Attribute: cmbs.member.start="l1"',
+    ]);
+    expect(started.status).toBe(201);
+    const headers = { 'If-Match': await etag('/cmbs/member/going') };
+    expect((await product.send('DELETE', '/cmbs/member/going', { headers })).status).toBe(200);
+    expect((await product.get('/cmbs/member/going')).status).toBe(404);
+  });
+});
+
+describe('Accept', () => {
+  it.each([
+    ['text/event-stream;q=0.1, application/json', FLAT],
+    ['application/*', FLAT],
+    ['APPLICATION/JSON', FLAT],
+    [NESTED, FLAT],
+    ['*/*', FLAT],
+    ['text/event-stream;q=0, */*', FLAT],
+    ['image/png', 406],
+    ['text/event-stream;q=0', 406],
+  ])('%s at an inbox gives %s', async (accept, expected) => {
+    await product.plain('PUT', '/cmbs/member/reader', [MEMBER, LOCAL]);
+    const answer = await product.get('/cmbs/member/reader/inbox/', accept);
+    expect(answer.status === 200 ? answer.type : answer.status).toBe(expected);
+    expect(answer.header('vary')).toBe('Accept');
+  });
+
+  it('at an inbox may ask for the stream in any case', async () => {
+    await product.plain('PUT', '/cmbs/member/reader', [MEMBER, LOCAL]);
+    const head = await product.send('HEAD', '/cmbs/member/reader/inbox/', {
+      headers: { Accept: 'application/json;q=0.5, Text/Event-Stream' },
+    });
+    expect([head.status, head.type]).toEqual([200, 'text/event-stream']);
+  });
+});
+
+describe('Content-Type', () => {
+  it.each(['text/plain,text/occi', 'foo/bar, text/plain', 'text/plain; charset=utf-8 , text/occi'])(
+    '%s is read as its first known type',
+    async (type) => {
+      const made = await product.send('POST', '/compute/', { headers: { 'Content-Type': type }, body: COMPUTE });
+      expect([made.status, made.type]).toEqual([201, PLAIN]);
+    },
+  );
+
+  it('of unknown types only is 415', async () => {
+    const headers = { 'Content-Type': 'foo/bar, foo/baz' };
+    expect((await product.send('POST', '/compute/', { headers, body: COMPUTE })).status).toBe(415);
+  });
+});
+
+describe('X-HTTP-Method-Override', () => {
+  const override = (method: string, target: string, body?: string) =>
+    product.send('POST', target, {
+      headers: { 'X-HTTP-Method-Override': method, ...(body === undefined ? {} : { 'Content-Type': PLAIN }) },
+      ...(body === undefined ? {} : { body }),
+    });
+
+  it('deletes an entity, and what a body names', async () => {
+    const path = await product.compute();
+    expect((await override('delete', path)).status).toBe(200);
+    expect((await product.get(path)).status).toBe(404);
+    const id = await product.defineMixin('overridden');
+    const tagged = await product.compute(`Category: ${category(id, 'mixin')}`);
+    expect((await override('DELETE', '/overridden/', `X-OCCI-Location: ${product.url}${tagged}`)).status).toBe(
+      200,
+    );
+    expect((await product.get('/overridden/')).lines('X-OCCI-Location')).toEqual([]);
+    expect((await override('DELETE', '/-/', `Category: ${category(id, 'mixin')}`)).status).toBe(200);
+    expect((await product.get('/overridden/')).status).toBe(404);
+  });
+
+  it('asks for no action', async () => {
+    const path = await product.compute();
+    for (const method of ['GET', 'DELETE']) {
+      const refused = await override(method, `${path}?action=start`, '');
+      expect([refused.status, refused.header('allow')]).toEqual([405, 'POST, OPTIONS']);
+    }
+    expect((await override('PUT', path)).status).toBe(400);
+  });
+});
+
+describe('a path', () => {
+  it('is the same in every spelling', async () => {
+    const made = await product.plain('PUT', '/cmbs/m%65ssage/sp%65lt', [
+      `Category: ${category(`${CMBS}message`, 'kind')}`,
+    ]);
+    expect([made.status, made.location]).toEqual([201, `${product.url}/cmbs/message/spelt`]);
+    expect((await product.get('/%63mbs/message/spelt')).status).toBe(200);
+    expect((await product.get('/%2D/')).status).toBe(200);
+    expect((await product.get('/cmbs/member/no%62ody/in%62ox/')).header('x-occi-error')).toContain(
+      '/cmbs/member/nobody',
+    );
+    expect((await product.send('POST', '/cmbs/mess%61ge/spelt?action=execute')).status).toBe(409);
+    expect((await product.get('/cmbs%2Fmessage/spelt')).status).toBe(404);
+    expect((await product.get('/%zz')).status).toBe(404);
+  });
+
+  it.each(['/compute', '/cmbs/message', '/-', '/.well-known/org/ogf/occi/-', '/cmbs/member/reader/inbox'])(
+    '%s without its slash leads to the collection',
+    async (path) => {
+      const sent = await product.get(`${path}?a=b%20c&d`);
+      expect([sent.status, sent.location]).toEqual([308, `${product.url}${path}/?a=b+c&d=`]);
+    },
+  );
+
+  it('without its slash takes a POST along, and neither deletes the collection nor hides an entity', async () => {
+    const posted = await product.plain('POST', '/compute?action=start', []);
+    expect([posted.status, posted.location]).toEqual([308, `${product.url}/compute/?action=start`]);
+    expect((await product.send('DELETE', '/compute')).status).toBe(404);
+    expect(
+      (await product.plain('PUT', '/cmbs/message/l2', [`Category: ${category(`${CMBS}message`, 'kind')}`])).status,
+    ).toBe(201);
+    expect((await product.get('/cmbs/message/l2')).status).toBe(200);
+    expect((await product.get('/cmbs/message/l31')).status).toBe(308);
+  });
+
+  it('has no urn:uuid: in front of its id', async () => {
+    const target = '/compute/urn:uuid:00000000-0000-4000-8000-000000000001';
+    for (const method of ['GET', 'PUT', 'DELETE'] as const) {
+      const refused = await product.plain(method, target, [COMPUTE]);
+      expect([method, refused.status, refused.header('x-occi-error')]).toEqual([
+        method,
+        400,
+        expect.stringContaining('urn:uuid'),
+      ]);
+    }
+  });
+});
+
+it.each(['page=99999999999999999999', 'number=10001', 'number=1e5', 'page=5001&number=2', 'page=0', 'number=x'])(
+  'a page that is too large is 413, and what is none 400: %s',
+  async (query) => {
+    const { status } = await product.get(`/compute/?${query}`);
+    expect(status).toBe(/e|=0|x/.test(query.replace(/page|number/g, '')) ? 400 : 413);
+  },
+);
+
+it.each([
+  ['2030-02-30T00:00:00Z', 400],
+  ['2030-02-29T00:00:00Z', 400],
+  ['2032-02-29T00:00:00Z', 201],
+  ['2030-01-31T24:00:00Z', 400],
+  ['2030-01-31T12:60:00Z', 400],
+  ['2030-01-31T12:00:00+24:00', 400],
+  ['2030-01-31T12:00:00', 400],
+  ['2030-01-31 12:00:00Z', 400],
+  ['2030-1-31T12:00:00Z', 400],
+  ['2030-01-31t12:00:00.123456789z', 201],
+  ['2030-06-30T23:59:60Z', 201],
+  ['2030-06-15T23:59:60Z', 400],
+  ['2030-07-01T01:59:60+02:00', 201],
+])('the time %s is %i', async (time, status) => {
+  const message = { kind: `${CMBS}message`, attributes: { 'cmbs.message.expires_at': time } };
+  expect((await product.json('POST', '/cmbs/message/', message)).status).toBe(status);
+});
