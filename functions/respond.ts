@@ -124,16 +124,12 @@ export function answerJson(
 
 /** Work on many entities: 200 when all of it is done, 202 with how far it is when the same request has to be repeated. */
 export function answerProgress(request: OcciRequest, { done, isComplete }: Progress, what: string): OcciResponse {
-  const headers = { 'Content-Type': responseRendering(request).mediaTypes[0] };
-  if (isComplete) return answer(200, { headers, body: '' });
-  return answer(
-    202,
-    { headers, body: '' },
-    {
-      'X-OCCI-Reason': `${done} entities are ${what} and there are more; repeat the request to go on.`,
-      'Retry-After': '0',
-    },
-  );
+  const rendered = responseRendering(request).done();
+  if (isComplete) return answer(200, rendered);
+  return answer(202, rendered, {
+    'X-OCCI-Reason': `${done} entities are ${what} and there are more; repeat the request to go on.`,
+    'Retry-After': '0',
+  });
 }
 
 /** Text that may come from anywhere, a peer among them, as the value of a header. */

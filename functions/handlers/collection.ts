@@ -124,11 +124,11 @@ async function tag(
   payload: Payload,
   how: 'add' | 'remove' | 'replace',
 ): Promise<OcciResponse> {
-  const rendering = responseRendering(request);
+  const rendering = renderingFor(responseRendering(request), mixin);
   const requester = requesterOf(request);
   const paths = payload.locations.map((location) => app.entities.ownPath(location, requester));
   await app.entities.tag(mixin, [...new Set(paths)], how);
-  return answer(200, { headers: { 'Content-Type': rendering.mediaTypes[0] }, body: '' });
+  return answer(200, rendering.done());
 }
 
 async function remove(request: OcciRequest, app: App, path: Path, payload: Payload): Promise<OcciResponse> {

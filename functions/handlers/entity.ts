@@ -96,7 +96,7 @@ export async function entity(request: OcciRequest, app: App): Promise<OcciRespon
     case 'DELETE': {
       const rendering = responseRendering(request);
       await on('entity.delete', () => entities.delete(path, preconditionOf(request), request.signal));
-      return answer(200, { headers: { 'Content-Type': rendering.mediaTypes[0] }, body: '' });
+      return answer(200, rendering.done());
     }
     default:
       throw new CmbsError('method_not_allowed', `${request.method} is not offered here.`, {

@@ -74,5 +74,5 @@ export async function queryInterface(request: OcciRequest, app: App): Promise<Oc
         'untagged',
       );
   }
-  return answer(200, { headers: { 'Content-Type': rendering.mediaTypes[0] }, body: '' });
+  return answer(200, rendering.done());
 }

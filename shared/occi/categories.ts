@@ -480,7 +480,7 @@ function detached(
 }
 
 function classOf(input: CategoryInput, registry: Registry): Category['class'] {
-  const known = input.class ?? registry.find(categoryId(input))?.class;
+  const known = input.class ?? registry.find(categoryId(input))?.class ?? input.likelyClass;
   if (known === undefined) throw badRequest(`${categoryId(input)} needs a class: kind, mixin or action.`);
   return known;
 }

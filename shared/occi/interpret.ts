@@ -211,8 +211,8 @@ export function payloadFilter(payload: Payload, registry: Registry): Filter {
   };
   collect(payload.attributes);
   for (const input of payload.entities) {
-    if (input.kind !== undefined) categories.push(registry.canonicalId(input.kind));
-    categories.push(...input.mixins.map((id) => registry.canonicalId(id)));
+    if (input.kind !== undefined) categories.push(filterCategory(input.kind, registry));
+    categories.push(...input.mixins.map((id) => filterCategory(id, registry)));
     collect(input.attributes);
     if (input.id !== undefined) attributes.push({ name: CORE_ID, value: input.id });
     if (input.title !== undefined) attributes.push({ name: CORE_TITLE, value: input.title });

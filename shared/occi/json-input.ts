@@ -7,7 +7,7 @@ import { isJsonObject, type Json, type JsonObject } from '../json';
 import { MAX_JSON_DEPTH } from '../limits';
 import { jsonErrorAt } from './json-error';
 import { nestsWithin, sourceOf } from './json-source';
-import { CORE_TITLE, splitCategoryId, type CategoryClass } from './model';
+import { CORE_SCHEME, CORE_TITLE, splitCategoryId, type CategoryClass } from './model';
 import {
   EMPTY_PAYLOAD,
   type CategoryInput,
@@ -79,10 +79,20 @@ class BodyReader {
   read(): Payload {
     const { body } = this;
     const keys = new Set(Object.keys(body));
+    if (isBareCategory(body)) {
+      const categories = [categoryInput(body, undefined, this.dialect, 'the category')];
+      return { ...EMPTY_PAYLOAD, form: 'json', categories, keys };
+    }
     if (isBareEntity(body)) {
       const isLink = present(body.source) || present(body.target);
       const entities = [this.entity(body, [], 'the entity', isLink)];
       return { ...EMPTY_PAYLOAD, form: 'json', entities, keys };
+    }
+    if (mayNameItsMixins(body)) {
+      // What is asked decides whether the mixins are an entity's or meant themselves.
+      const categories = [...this.categories('mixins', 'mixin'), ...this.categories('actions', 'action')];
+      const entities = [this.entity(body, [], 'the entity', false)];
+      return { ...EMPTY_PAYLOAD, form: 'json', categories, entities, keys };
     }
     const entities = [...this.entities('resources', false), ...this.entities('links', true)];
     const categories = [
@@ -153,11 +163,21 @@ class BodyReader {
 function isBareEntity(body: JsonObject): boolean {
   if (present(body.kind)) return true;
   if (COLLECTION_KEYS.some((key) => present(body[key]))) return false;
-  if (ENTITY_KEYS.some((key) => present(body[key]))) return true;
-  // `mixins` holds identifiers in an entity and objects in a set of definitions.
+  return ENTITY_KEYS.some((key) => present(body[key]));
+}
+
+/** A category on its own, as GFD.226 has it for one that is added or removed. */
+function isBareCategory(body: JsonObject): boolean {
   return (
-    Array.isArray(body.mixins) && body.mixins.length > 0 && body.mixins.every((item) => typeof item === 'string')
+    typeof body.term === 'string' && !present(body.kind) && !COLLECTION_KEYS.some((key) => present(body[key]))
   );
+}
+
+/** An entity of which nothing but its mixins, and perhaps attributes, is given; or a set of mixins. */
+function mayNameItsMixins(body: JsonObject): boolean {
+  const { mixins } = body;
+  const isOnlyThese = !COLLECTION_KEYS.some((key) => present(body[key]));
+  return isOnlyThese && Array.isArray(mixins) && mixins.length > 0 && mixins.every(isIdentifier);
 }
 
 /** Null is taken for absent: clients write it for what they do not know. */
@@ -196,6 +216,13 @@ function objects(value: Json | undefined, where: string): JsonObject[] {
     if (!isJsonObject(item)) throw wrong(where, 'a list of objects');
     return item;
   });
+}
+
+function isIdentifier(value: Json): boolean {
+  if (!isJsonObject(value)) return typeof value === 'string';
+  return (
+    (typeof value.term === 'string' && typeof value.scheme === 'string') || typeof value.category === 'string'
+  );
 }
 
 /** A category as `"scheme#term"`, `{"term","scheme"}` or `{"category":"scheme#term"}` (an action as shown in A). */
@@ -257,9 +284,22 @@ function providerInput(item: JsonObject): ProviderInput {
   };
 }
 
-function categoryInput(item: Json, categoryClass: CategoryClass, byType: Dialect, where: string): CategoryInput {
+/** `categoryClass` is undefined for a category on its own, which shows its class at most. */
+function categoryInput(
+  item: Json,
+  categoryClass: CategoryClass | undefined,
+  byType: Dialect,
+  where: string,
+): CategoryInput {
   const named = categoryNamed(item, where);
-  if (named !== undefined) return { ...named, class: categoryClass, dialect: byType, given: [] };
+  if (named !== undefined) {
+    return {
+      ...named,
+      ...(categoryClass === undefined ? {} : { class: categoryClass }),
+      dialect: byType,
+      given: [],
+    };
+  }
   if (!isJsonObject(item)) throw wrong(where, 'a category');
   const at = (key: string): string => `"${key}" of ${where}`;
   if (typeof item.term !== 'string' || item.term === '') throw wrong(at('term'), 'a string that is not empty');
@@ -267,23 +307,41 @@ function categoryInput(item: Json, categoryClass: CategoryClass, byType: Dialect
     term: item.term,
     // A filter of the original names a term alone; a definition without a scheme is refused where it is checked.
     scheme: present(item.scheme) ? string(item.scheme, at('scheme')) : '',
-    class: categoryClass,
     dialect: dialectOf(item) ?? byType,
-    given: givenKeys(item, categoryClass),
+    given: givenKeys(item, categoryClass ?? statedClass(item, at('class'))),
   };
+  const known = categoryClass ?? statedClass(item, at('class'));
+  if (known !== undefined) input.class = known;
+  else input.likelyClass = likelyClass(item);
   if (present(item.title)) input.title = string(item.title, at('title'));
   if (present(item.location)) input.location = string(item.location, at('location'));
   if (present(item.applies)) input.applies = identifiers(item.applies, at('applies'));
   if (present(item.actions)) input.actions = identifiers(item.actions, at('actions'));
   if (present(item.attributes)) input.attributes = attributesOf(item.attributes, where);
   // The nested dialect has one key, `related`, for the parent of a kind and for what a mixin depends on.
-  if (categoryClass === 'kind') {
+  if (known === undefined || known === 'kind') {
     const [parent] = oneOrMore(item.parent ?? item.related, at('parent'));
     if (parent !== undefined) input.parent = parent;
-  } else if (categoryClass === 'mixin' && present(item.depends ?? item.related)) {
+  }
+  if ((known === undefined || known === 'mixin') && present(item.depends ?? item.related)) {
     input.depends = oneOrMore(item.depends ?? item.related, at('depends'));
   }
   return input;
+}
+
+function statedClass(item: JsonObject, where: string): CategoryClass | undefined {
+  const { class: stated } = item;
+  if (!present(stated)) return undefined;
+  if (stated === 'kind' || stated === 'mixin' || stated === 'action') return stated;
+  throw wrong(where, '"kind", "mixin" or "action"');
+}
+
+/** What a category that the server does not know seems to be: of the standard, a client adds mixins. */
+function likelyClass(item: JsonObject): CategoryClass | undefined {
+  const related = isList(item.related ?? null) ? (item.related as readonly Json[]) : [];
+  if (present(item.parent) || related.some((id) => typeof id === 'string' && id.startsWith(CORE_SCHEME)))
+    return 'kind';
+  return present(item.location) ? 'mixin' : undefined;
 }
 
 /** A category that is named and not defined: an identifier, or `{"category":id}`. */
@@ -300,11 +358,12 @@ function oneOrMore(value: Json | undefined, where: string): string[] {
   return isList(value) ? identifiers(value, where) : [identifier(value, where)];
 }
 
-function givenKeys(item: JsonObject, categoryClass: CategoryClass): string[] {
+function givenKeys(item: JsonObject, categoryClass: CategoryClass | undefined): string[] {
   const given = new Set<string>();
   for (const key of Object.keys(item)) {
     if (key === 'term' || key === 'scheme' || key === 'class') continue;
     if (key !== 'related') given.add(key);
+    else if (categoryClass === undefined) given.add('parent').add('depends');
     else if (categoryClass !== 'action') given.add(categoryClass === 'kind' ? 'parent' : 'depends');
   }
   return [...given];

@@ -159,6 +159,7 @@ export function gfd226(contentType: string): Omit<Rendering, 'mediaTypes' | 'par
         contentType,
         paths.map((path) => urlOf(path, context)),
       ),
+    done: () => renderJson(contentType, {}),
     categories: (categories) => renderJson(contentType, modelJson(categories)),
     attributes: (values) => renderJson(contentType, { attributes: new Map<string, Json>(Object.entries(values)) }),
     error: (error) => renderJsonError(contentType, error),

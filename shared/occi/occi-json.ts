@@ -167,6 +167,7 @@ export const nestedJson: Rendering = {
     renderJson(NESTED, { 'X-OCCI-Location': views.map((view) => urlOf(view.entity.path, context)) }),
   collectionIsLocations: true,
   created: (paths, context) => renderJson(NESTED, { Location: paths.map((path) => urlOf(path, context)) }),
+  done: () => renderJson(NESTED, {}),
   categories: (categories) =>
     renderJson(NESTED, {
       kinds: categories.filter((category) => category.class === 'kind').map(categoryJson),

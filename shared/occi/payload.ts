@@ -11,6 +11,8 @@ export interface CategoryInput {
   readonly scheme: string;
   /** May be missing in text (#22, #27); in JSON it follows from the array the category stood in. */
   readonly class?: CategoryClass;
+  /** JSON, a category on its own: what it seems to be, in case that the server does not know it. */
+  readonly likelyClass?: CategoryClass | undefined;
   readonly title?: string;
   /** Kind: its parent. */
   readonly parent?: string;

@@ -50,6 +50,8 @@ export interface Rendering {
   readonly collectionIsLocations: boolean;
   /** Answer to a creation: the locations of what was made. */
   created(paths: readonly Path[], context: RenderContext): Rendered;
+  /** Answer to what was done and has nothing to show. */
+  done(): Rendered;
   /** The query interface (#1, #17). Kinds, then mixins, then actions. */
   categories(categories: readonly Category[], context: RenderContext): Rendered;
   /** A flat set of values: the answer of an action that returns something other than the entity. */

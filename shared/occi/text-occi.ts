@@ -56,6 +56,7 @@ export const textOcci: Rendering = {
     ),
   collectionIsLocations: true,
   created: (paths, context) => render(locationItems(paths, context)),
+  done: () => render([]),
   categories: (categories) => render(categoryItems(categories, 'ascii')),
   attributes: (values) => render(attributeItems(values, 'ascii')),
   error: (error) => ({ headers: { 'Content-Type': MEDIA_TYPE }, body: error.message }),

@@ -51,6 +51,7 @@ export const textPlain: Rendering = {
     ),
   collectionIsLocations: true,
   created: (paths, context) => render(locationItems(paths, context)),
+  done: () => render([]),
   categories: (categories) => render(categoryItems(categories, 'utf8')),
   attributes: (values) => render(attributeItems(values, 'utf8')),
   error: renderTextError,

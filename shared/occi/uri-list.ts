@@ -41,6 +41,7 @@ export const uriList: Rendering = {
     ),
   collectionIsLocations: true,
   created: list,
+  done: () => ({ headers: { 'Content-Type': MEDIA_TYPE }, body: '' }),
   /** The query interface as the collections it leads to; abstract kinds and actions have none. */
   categories: (categories, context) =>
     list(

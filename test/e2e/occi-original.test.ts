@@ -75,15 +75,15 @@ describe('the query interface of the original', () => {
     expect([mixins, actions]).toEqual([[], []]);
   });
 
-  it('Q5 takes definitions with 200 and an empty body', async () => {
+  it('Q5 takes definitions with 200 and an empty object', async () => {
     const defined = await ask('POST', '/-/', { mixins: [mixin('defined')] });
-    expect([defined.status, defined.body]).toEqual([200, '']);
+    expect([defined.status, defined.body]).toEqual([200, '{}']);
     const changed = await ask('PUT', '/-/', { mixins: [{ term: 'defined', scheme: SCHEME, title: 'Changed' }] });
-    expect([changed.status, changed.body]).toEqual([200, '']);
+    expect([changed.status, changed.body]).toEqual([200, '{}']);
     const { mixins } = (await product.get('/-/?category=defined', NESTED)).json() as { mixins: JsonObject[] };
     expect(mixins).toMatchObject([{ title: 'Changed', location: '/defined/' }]);
     const deleted = await ask('DELETE', '/-/', { mixins: [{ term: 'defined', scheme: SCHEME }] });
-    expect([deleted.status, deleted.body]).toEqual([200, '']);
+    expect([deleted.status, deleted.body]).toEqual([200, '{}']);
     expect((await ask('GET', '/defined/')).status).toBe(404);
   });
 
@@ -189,7 +189,7 @@ describe('collections of the original', () => {
     expect(listed(await ask('GET', '/cmbs/member/'))).toEqual([url]);
     for (const body of [{ 'X-OCCI-Location': [url] }, { locations: [url] }, { Location: [path] }, [url]]) {
       const answer = await ask('POST', '/tagged/', body);
-      expect([JSON.stringify(body), answer.status, answer.body]).toEqual([JSON.stringify(body), 200, '']);
+      expect([JSON.stringify(body), answer.status, answer.body]).toEqual([JSON.stringify(body), 200, '{}']);
       expect(listed(await ask('GET', '/tagged/'))).toEqual([url]);
       expect((await ask('DELETE', '/tagged/', body)).status).toBe(200);
       expect(listed(await ask('GET', '/tagged/'))).toEqual([]);
@@ -287,7 +287,7 @@ describe('entities of the original', () => {
     expect((await ask('POST', '/cmbs/member/none?action=start_l1', {})).status).toBe(404);
     const path = await created('/cmbs/member/', member('gone'));
     const deleted = await ask('DELETE', path);
-    expect([deleted.status, deleted.body]).toEqual([200, '']);
+    expect([deleted.status, deleted.body]).toEqual([200, '{}']);
     expect((await ask('DELETE', path)).status).toBe(404);
   });
 
