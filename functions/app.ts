@@ -6,6 +6,7 @@ import type { Inbox } from '@cmbs/shared/broker/inbox';
 import type { Actions } from '@cmbs/shared/occi/actions';
 import type { Categories } from '@cmbs/shared/occi/categories';
 import type { Entities } from '@cmbs/shared/occi/entities';
+import type { AnsweredRequests } from '@cmbs/shared/occi/idempotency';
 import type { Path } from '@cmbs/shared/occi/model';
 import type { Identity } from '@cmbs/shared/occi/provider';
 import type { LargeAnswers } from './large-answers';
@@ -45,6 +46,8 @@ export interface App {
   readonly actions: Actions;
   readonly sends: Sends;
   readonly inbox: Inbox;
+  /** What requests with an `Idempotency-Key` were answered. */
+  readonly answered: AnsweredRequests;
   readonly perform: Perform;
   readonly clock: Clock;
   readonly log: Log;

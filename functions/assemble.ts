@@ -12,6 +12,7 @@ import type { Link } from '@cmbs/shared/link/link';
 import { Actions } from '@cmbs/shared/occi/actions';
 import { Categories, type Freshness } from '@cmbs/shared/occi/categories';
 import { Entities } from '@cmbs/shared/occi/entities';
+import { AnsweredRequests } from '@cmbs/shared/occi/idempotency';
 import type { Store } from '@cmbs/shared/store/store';
 import { openAccess, type App } from './app';
 import { LargeAnswers, type LargeAnswersLimits } from './large-answers';
@@ -90,6 +91,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
     actions: new Actions(categories, entities),
     sends: new Sends(broker),
     inbox: new Inbox(store, clock, newId),
+    answered: new AnsweredRequests(store, clock),
     perform: openAccess(log),
     clock,
     log,

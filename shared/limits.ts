@@ -194,6 +194,8 @@ export const MAX_REMEMBERED_LEASES = 10_000;
 export const PORTS_LOOKED_AT_TOGETHER = 16;
 /** Ports of which the members are asked for at one time. */
 export const PORT_QUERY_CONCURRENCY = 4;
+/** Characters of an action's answer, as JSON, that is kept under an `Idempotency-Key`; one with more is made again. */
+export const MAX_KEPT_ANSWER_CHARS = 64 * 1024;
 /** Milliseconds that the answer under an `Idempotency-Key` is kept: 24 hours. */
 export const IDEMPOTENCY_MS = 24 * 60 * 60 * 1000;
 /** Locations on a page when `number` is absent: clients of the original do not know pages. */

@@ -1,17 +1,31 @@
 /** `POST …?action=TERM` on an entity or a collection, and the same at an action function's own URL. */
 import { CmbsError } from '@cmbs/shared';
-import { MAX_PAGE_OFFSET } from '@cmbs/shared/limits';
+import { MAX_KEPT_ANSWER_CHARS, MAX_PAGE_OFFSET } from '@cmbs/shared/limits';
 import { checkIdempotencyKey } from '@cmbs/shared/occi/idempotency';
 import { actionInput } from '@cmbs/shared/occi/interpret';
 import { EMPTY_PAYLOAD } from '@cmbs/shared/occi/payload';
+import type { CategoryId } from '@cmbs/shared/occi/model';
 import { isCollectionPath } from '@cmbs/shared/occi/paths';
+import type { ActionOutcome } from '@cmbs/shared/occi/provider';
 import type { App } from '../app';
 import { renderingFor } from '../dialect';
+import { idempotentAction } from '../idempotency';
 import { checkQuery, FILTER_QUERY, filterOf, renderContext, requesterOf, scopeOf, waitMs } from '../occi-context';
 import { collectionPrecondition, preconditionOf } from '../preconditions';
 import { header, queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { answer, entityRendering, oneLine, parsePayload, responseRendering } from '../respond';
 import { showEntity } from './entity';
+
+interface ActedOn {
+  readonly outcome: ActionOutcome;
+  readonly kind: CategoryId;
+}
+
+/** What is not decided yet is looked at again; a very large answer is not kept. */
+const isFinal = ({ outcome }: ActedOn): boolean =>
+  outcome.answer === 'entity'
+    ? outcome.status === 200
+    : JSON.stringify(outcome.values).length <= MAX_KEPT_ANSWER_CHARS;
 
 /** `own` is the action that this function carries out; a request for another one came to the wrong place. */
 export async function action(request: OcciRequest, app: App, own?: readonly string[]): Promise<OcciResponse> {
@@ -46,7 +60,11 @@ export async function action(request: OcciRequest, app: App, own?: readonly stri
   const context = renderContext(request, registry);
   return app.perform(request.identity, { name: `action.${term}`, path }, async () => {
     if (!isCollectionPath(path)) {
-      const { outcome, kind } = await app.actions.actOn(path, asked, preconditionOf(request));
+      const { outcome, kind } = await app.answered.once(
+        idempotentAction(request),
+        () => app.actions.actOn(path, asked, preconditionOf(request)),
+        isFinal,
+      );
       if (outcome.answer === 'attributes') {
         const shown = renderingFor(rendering, registry.kind(kind));
         return answer(200, shown.attributes(outcome.values, context));
@@ -75,7 +93,9 @@ export async function action(request: OcciRequest, app: App, own?: readonly stri
     const chosen = page.entities
       .map(({ entity }) => entity)
       .filter((entity) => only.length === 0 || only.includes(entity.path));
-    const done = await app.actions.actOnAll(chosen, asked);
+    const { paths: done } = await app.answered.once(idempotentAction(request), async () => ({
+      paths: await app.actions.actOnAll(chosen, asked),
+    }));
     return answer(200, renderingFor(rendering, at).created(done, context));
   });
 }

@@ -1,6 +1,5 @@
 /** Collections: of a kind, of a mixin, or of everything below a path (#25 to #28, #53 to #61). */
 import { badRequest, CmbsError } from '@cmbs/shared';
-import { fingerprint, checkIdempotencyKey } from '@cmbs/shared/occi/idempotency';
 import type { Noted } from '@cmbs/shared/occi/entities';
 import { drafts } from '@cmbs/shared/occi/interpret';
 import { CORE_SCHEME, type Mixin, type Path } from '@cmbs/shared/occi/model';
@@ -20,9 +19,11 @@ import {
   requesterOf,
   scopeOf,
 } from '../occi-context';
+import type { Progress } from '@cmbs/shared/occi/steps';
 import { inPieces } from '../http-write';
+import { idempotencyOf, idempotentCreation } from '../idempotency';
 import { collectionPrecondition } from '../preconditions';
-import { header, queryValue, type OcciRequest, type OcciResponse } from '../request';
+import { queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { inTurn, type LargeTurn } from '../large-answers';
 import { answer, answerProgress, FILTERED, noted, parsePayload, responseRendering } from '../respond';
 
@@ -96,25 +97,10 @@ export async function createAll(
   { intent, asked }: { readonly intent?: Intent; readonly asked?: string } = {},
 ): Promise<Noted & { readonly paths: readonly Path[] }> {
   const { registry } = await app.categories.current();
-  const key = header(request, 'idempotency-key');
-  const parts = [request.method, path, ...(asked === undefined ? [] : [asked])];
   return app.entities.create(drafts(payload, registry), path, requesterOf(request), {
     ...(intent === undefined ? {} : { intent }),
-    ...(key === undefined
-      ? {}
-      : {
-          idempotent: {
-            key: checkIdempotencyKey(key),
-            owner: request.identity.name,
-            fingerprint: fingerprint(...parts, ...headerParts(request), request.body),
-          },
-        }),
+    ...idempotentCreation(request, path, asked),
   });
-}
-
-/** In text/occi the headers are the body. */
-function headerParts(request: OcciRequest): readonly string[] {
-  return ['category', 'x-occi-attribute', 'link'].flatMap((name) => request.headers[name] ?? []);
 }
 
 async function tag(
@@ -127,8 +113,13 @@ async function tag(
   const rendering = renderingFor(responseRendering(request), mixin);
   const requester = requesterOf(request);
   const paths = payload.locations.map((location) => app.entities.ownPath(location, requester));
-  await app.entities.tag(mixin, [...new Set(paths)], how);
+  await app.entities.tag(mixin, [...new Set(paths)], how, idempotencyOf(request).idempotent);
   return answer(200, rendering.done());
+}
+
+/** Work in steps, which the same request goes on with until all of it is done; afterwards it does nothing more. */
+function inSteps(request: OcciRequest, app: App, run: () => Promise<Progress>): Promise<Progress> {
+  return app.answered.once(idempotencyOf(request).idempotent, run, ({ isComplete }) => isComplete);
 }
 
 async function remove(request: OcciRequest, app: App, path: Path, payload: Payload): Promise<OcciResponse> {
@@ -143,7 +134,8 @@ async function remove(request: OcciRequest, app: App, path: Path, payload: Paylo
   }
   if (at?.class === 'mixin') {
     if (payload.locations.length > 0) return tag(request, app, at, payload, 'remove');
-    return answerProgress(request, await app.entities.untagAll(at, request.signal), 'untagged');
+    const untagged = await inSteps(request, app, () => app.entities.untagAll(at, request.signal));
+    return answerProgress(request, untagged, 'untagged');
   }
   const requester = requesterOf(request);
   const only =
@@ -151,10 +143,11 @@ async function remove(request: OcciRequest, app: App, path: Path, payload: Paylo
       ? undefined
       : payload.locations.map((location) => app.entities.ownPath(location, requester));
   const filter = filterOf(request, payload, registry);
-  const progress = await app.entities.deleteAll(scopeOf(path, registry), filter, only, request.signal);
-  if (progress.done === 0 && at === undefined && path !== '/' && isEmptyFilter(filter)) {
+  const progress = await inSteps(request, app, async () => {
+    const made = await app.entities.deleteAll(scopeOf(path, registry), filter, only, request.signal);
+    if (made.done > 0 || at !== undefined || path === '/' || !isEmptyFilter(filter)) return made;
     throw new CmbsError('not_found', `There is nothing below ${path}.`);
-  }
+  });
   return answerProgress(request, progress, 'deleted');
 }
 

@@ -5,6 +5,7 @@ import type { EntityView } from '@cmbs/shared/occi/model';
 import type { Rendered, Rendering } from '@cmbs/shared/occi/rendering';
 import type { App } from '../app';
 import { renderingFor } from '../dialect';
+import { idempotencyOf } from '../idempotency';
 import { checkQuery, renderContext, requesterOf } from '../occi-context';
 import { etagOf, notModified, preconditionOf } from '../preconditions';
 import { type OcciRequest, type OcciResponse } from '../request';
@@ -75,6 +76,7 @@ export async function entity(request: OcciRequest, app: App): Promise<OcciRespon
           (known, registry) => singleDraft(payload, registry, known),
           requesterOf(request),
           preconditionOf(request),
+          idempotencyOf(request).idempotent,
         ),
       );
       if (how === 'replaced') return showEntity(request, app, path, 200, noted(notes));
@@ -89,13 +91,16 @@ export async function entity(request: OcciRequest, app: App): Promise<OcciRespon
           (known, registry) => singleDraft(payload, registry, known),
           requesterOf(request),
           preconditionOf(request),
+          idempotencyOf(request).idempotent,
         ),
       );
       return showEntity(request, app, path, 200, noted(notes));
     }
     case 'DELETE': {
       const rendering = responseRendering(request);
-      await on('entity.delete', () => entities.delete(path, preconditionOf(request), request.signal));
+      await on('entity.delete', () =>
+        entities.delete(path, preconditionOf(request), request.signal, idempotencyOf(request).idempotent),
+      );
       return answer(200, rendering.done());
     }
     default:

@@ -19,6 +19,7 @@ import { z } from 'zod';
 import type { App } from '../app';
 import { checkQuery } from '../occi-context';
 import { inPieces } from '../http-write';
+import { idempotencyOf } from '../idempotency';
 import { inTurn, type LargeTurn } from '../large-answers';
 import { collectionPrecondition } from '../preconditions';
 import { queryValue, type OcciRequest, type OcciResponse } from '../request';
@@ -219,8 +220,13 @@ export async function inbox(request: OcciRequest, app: App): Promise<OcciRespons
       checkQuery(request, app, at.entry === undefined ? [] : ['lease']);
       negotiateType(request, [AS_JSON]);
       const entries = acknowledged(request, at);
-      await on('inbox.acknowledge', () => app.inbox.acknowledge(at.memberId, entries));
-      return answerJson(200, { acknowledged: entries.length });
+      const done = await on('inbox.acknowledge', () =>
+        app.answered.once(idempotencyOf(request).idempotent, async () => {
+          await app.inbox.acknowledge(at.memberId, entries);
+          return { acknowledged: entries.length };
+        }),
+      );
+      return answerJson(200, done);
     }
     default:
       throw new CmbsError('method_not_allowed', `${request.method} is not offered here.`, {

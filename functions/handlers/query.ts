@@ -5,6 +5,7 @@ import { categoryId, type Category } from '@cmbs/shared/occi/model';
 import type { Payload } from '@cmbs/shared/occi/payload';
 import type { Registry } from '@cmbs/shared/occi/registry';
 import type { App } from '../app';
+import { idempotencyOf } from '../idempotency';
 import { checkQuery, renderContext } from '../occi-context';
 import { collectionPrecondition } from '../preconditions';
 import type { OcciRequest, OcciResponse } from '../request';
@@ -37,6 +38,7 @@ export async function queryInterface(request: OcciRequest, app: App): Promise<Oc
   const known = await collectionPrecondition(request);
   if (known !== undefined) return known;
   const { categories, perform } = app;
+  const { idempotent } = idempotencyOf(request);
   const on = <T>(name: string, run: () => Promise<T>): Promise<T> =>
     perform(request.identity, { name, path: request.path }, run);
   switch (request.method) {
@@ -51,7 +53,7 @@ export async function queryInterface(request: OcciRequest, app: App): Promise<Oc
         );
       });
     case 'POST':
-      await on('category.define', () => categories.define(payload.categories));
+      await on('category.define', () => categories.define(payload.categories, idempotent));
       break;
     case 'PUT':
       if (payload.categories.length + payload.providers.length === 0) {
@@ -63,13 +65,17 @@ export async function queryInterface(request: OcciRequest, app: App): Promise<Oc
           },
         );
       }
-      await on('category.update', () => categories.update(payload.categories, payload.providers));
+      await on('category.update', () => categories.update(payload.categories, payload.providers, idempotent));
       break;
     default:
       return answerProgress(
         request,
         await on('category.remove', () =>
-          categories.remove(payload.categories, payload.providers, request.signal),
+          app.answered.once(
+            idempotent,
+            () => categories.remove(payload.categories, payload.providers, request.signal),
+            ({ isComplete }) => isComplete,
+          ),
         ),
         'untagged',
       );

@@ -30,6 +30,7 @@ import {
 import { CORE_KINDS } from './core';
 import { categoryFrom, checkSize, definitionChars } from './definitions';
 import { CATEGORY_FIELD, ENTITIES, entitiesOf, writeEntity } from './entity-store';
+import { once, type IdempotentRequest } from './idempotency';
 import {
   categoryId,
   ENTITY_KIND,
@@ -140,24 +141,27 @@ export class Categories {
     }
   }
 
-  private async change(body: (now: Snapshot) => Change): Promise<void> {
-    await this.store.transact(async (tx) => {
-      const state = await tx.get(STATE, CURRENT);
-      const now = await snapshotAt(state, this.held, tx, this.given);
-      const { categories, bindings = new Map<CategoryId, undefined>(), inUse = [] } = body(now);
-      refuseBeyondBounds(now, categories);
-      for (const id of inUse) await refuseIfInUse(tx, id);
-      if (categories.size + bindings.size === 0) return;
-      recordChange(tx, state, categories.keys(), bindings.keys());
-      for (const [id, document] of categories) {
-        if (document === undefined) tx.delete(CATEGORIES, id);
-        else tx.put(CATEGORIES, id, document as unknown as JsonObject);
-      }
-      for (const [id, local] of bindings) {
-        if (local === undefined) tx.delete(BINDINGS, id);
-        else tx.put(BINDINGS, id, { local });
-      }
-    });
+  private async change(body: (now: Snapshot) => Change, idempotent?: IdempotentRequest): Promise<void> {
+    await this.store.transact((tx) =>
+      once(tx, idempotent, this.freshness.clock.now(), async () => {
+        const state = await tx.get(STATE, CURRENT);
+        const now = await snapshotAt(state, this.held, tx, this.given);
+        const { categories, bindings = new Map<CategoryId, undefined>(), inUse = [] } = body(now);
+        refuseBeyondBounds(now, categories);
+        for (const id of inUse) await refuseIfInUse(tx, id);
+        if (categories.size + bindings.size === 0) return {};
+        recordChange(tx, state, categories.keys(), bindings.keys());
+        for (const [id, document] of categories) {
+          if (document === undefined) tx.delete(CATEGORIES, id);
+          else tx.put(CATEGORIES, id, document as unknown as JsonObject);
+        }
+        for (const [id, local] of bindings) {
+          if (local === undefined) tx.delete(BINDINGS, id);
+          else tx.put(BINDINGS, id, { local });
+        }
+        return {};
+      }),
+    );
     this.isStale = true;
   }
 
@@ -176,7 +180,7 @@ export class Categories {
   }
 
   /** POST on the query interface: all of them or none. Existing ones: see DESIGN decisions 2 and 16. */
-  async define(inputs: readonly CategoryInput[]): Promise<void> {
+  async define(inputs: readonly CategoryInput[], idempotent?: IdempotentRequest): Promise<void> {
     if (inputs.length === 0) throw badRequest('The request defines no category.');
     await this.change(({ catalogue: { registry }, documents }) => {
       const fresh = new Map<CategoryId, Category>();
@@ -215,11 +219,15 @@ export class Categories {
         locations.set(made.location, categoryId(made));
       }
       return { categories: writes };
-    });
+    }, idempotent);
   }
 
   /** PUT on the query interface: changes the given keys of categories that exist. */
-  async update(inputs: readonly CategoryInput[], providers: readonly ProviderInput[]): Promise<void> {
+  async update(
+    inputs: readonly CategoryInput[],
+    providers: readonly ProviderInput[],
+    idempotent?: IdempotentRequest,
+  ): Promise<void> {
     await this.change(({ catalogue: { registry }, documents }) => {
       const writes = new Map<CategoryId, CategoryDocument>();
       for (const input of inputs) {
@@ -271,7 +279,7 @@ export class Categories {
         bindings.set(id, [...new Set(local)]);
       }
       return { categories: writes, bindings };
-    });
+    }, idempotent);
   }
 
   /**

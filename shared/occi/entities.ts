@@ -32,7 +32,7 @@ import {
   type StoredEntity,
 } from './entity-store';
 import { indexedTerms, residualTest, type Filter } from './filter';
-import { earlierAnswer, rememberAnswer, type IdempotentRequest } from './idempotency';
+import { earlierAnswer, once, rememberAnswer, type IdempotentRequest } from './idempotency';
 import type { Draft } from './interpret';
 import { linkDraft } from './link-draft';
 import {
@@ -393,28 +393,33 @@ export class Entities {
     draftFor: (known: Entity | undefined, registry: Registry) => Draft,
     requester: Requester,
     expect: Precondition | undefined,
+    idempotent?: IdempotentRequest,
   ): Promise<Noted & { readonly how: 'created' | 'replaced' }> {
     checkEntityPath(path);
     const catalogue = await this.categories.current();
     const { registry } = catalogue;
     const id = path.slice(path.lastIndexOf('/') + 1);
-    const { how, completions } = await this.store.transact(async (tx) => {
-      const before = await readEntity(tx, path);
-      expect?.(before);
-      const one = draftFor(before?.entity, registry);
-      if (before !== undefined) {
-        const changed = await this.change(tx, before, one, { partial: false }, catalogue, requester);
-        return { how: 'replaced' as const, completions: changed };
-      }
-      if (one.kind === undefined) throw badRequest('An entity needs a kind.');
-      if (one.id !== undefined && checkId(one.id) !== id) {
-        throw badRequest(`The id ${one.id} in the body differs from ${id} in the path.`);
-      }
-      if (registry.requireKind(one.kind).location === undefined) {
-        throw badRequest(`${one.kind} is abstract and has no entities.`);
-      }
-      const made = await this.insert(tx, this.withLinks(one, path, id, catalogue, requester), catalogue);
-      return { how: 'created' as const, completions: made };
+    let completions: readonly Completion[] = [];
+    const { how } = await this.store.transact((tx) => {
+      completions = [];
+      return once(tx, idempotent, this.clock.now(), async (): Promise<{ how: 'created' | 'replaced' }> => {
+        const before = await readEntity(tx, path);
+        expect?.(before);
+        const one = draftFor(before?.entity, registry);
+        if (before !== undefined) {
+          completions = await this.change(tx, before, one, { partial: false }, catalogue, requester);
+          return { how: 'replaced' };
+        }
+        if (one.kind === undefined) throw badRequest('An entity needs a kind.');
+        if (one.id !== undefined && checkId(one.id) !== id) {
+          throw badRequest(`The id ${one.id} in the body differs from ${id} in the path.`);
+        }
+        if (registry.requireKind(one.kind).location === undefined) {
+          throw badRequest(`${one.kind} is abstract and has no entities.`);
+        }
+        completions = await this.insert(tx, this.withLinks(one, path, id, catalogue, requester), catalogue);
+        return { how: 'created' };
+      });
     });
     return { how, ...(await concluded(completions, requester)) };
   }
@@ -425,14 +430,20 @@ export class Entities {
     draftFor: (known: Entity, registry: Registry) => Draft,
     requester: Requester,
     expect: Precondition | undefined,
+    idempotent?: IdempotentRequest,
   ): Promise<Noted> {
     const catalogue = await this.categories.current();
-    const completions = await this.store.transact(async (tx) => {
-      const before = await readEntity(tx, path);
-      if (before === undefined) throw new CmbsError('not_found', `There is nothing at ${path}.`);
-      expect?.(before);
-      const one = draftFor(before.entity, catalogue.registry);
-      return this.change(tx, before, one, { partial: true }, catalogue, requester);
+    let completions: readonly Completion[] = [];
+    await this.store.transact((tx) => {
+      completions = [];
+      return once(tx, idempotent, this.clock.now(), async () => {
+        const before = await readEntity(tx, path);
+        if (before === undefined) throw new CmbsError('not_found', `There is nothing at ${path}.`);
+        expect?.(before);
+        const one = draftFor(before.entity, catalogue.registry);
+        completions = await this.change(tx, before, one, { partial: true }, catalogue, requester);
+        return {};
+      });
     });
     return concluded(completions, requester);
   }
@@ -502,7 +513,13 @@ export class Entities {
   }
 
   /** Deletes an entity and, with a resource, its links at both ends (#35, #36). */
-  async delete(path: Path, expect: Precondition | undefined, signal: AbortSignal): Promise<void> {
+  async delete(
+    path: Path,
+    expect: Precondition | undefined,
+    signal: AbortSignal,
+    idempotent?: IdempotentRequest,
+  ): Promise<void> {
+    if (idempotent !== undefined && (await earlierAnswer(this.store, idempotent)) !== undefined) return;
     const catalogue = await this.categories.current();
     const { entity } = await this.read(path);
     const provider = catalogue.providerOf(entity.kind);
@@ -510,12 +527,15 @@ export class Entities {
       if (expect !== undefined) await this.markLeaving(path, expect, catalogue);
       await provider.releasing(entity, signal);
     }
-    await this.store.transact(async (tx) => {
-      const current = await readEntity(tx, path);
-      if (current === undefined) throw new CmbsError('not_found', `There is nothing at ${path}.`);
-      if (current.entity.isLeaving !== true) expect?.(current);
-      await this.remove(tx, [current.entity], catalogue);
-    });
+    await this.store.transact((tx) =>
+      once(tx, idempotent, this.clock.now(), async () => {
+        const current = await readEntity(tx, path);
+        if (current === undefined) throw new CmbsError('not_found', `There is nothing at ${path}.`);
+        if (current.entity.isLeaving !== true) expect?.(current);
+        await this.remove(tx, [current.entity], catalogue);
+        return {};
+      }),
+    );
   }
 
   /** Letting go changes an entity and cannot be undone: the condition is decided before, and nobody else writes after. */
@@ -715,36 +735,44 @@ export class Entities {
   }
 
   /** Adds a mixin to entities, takes it off, or makes the given ones exactly those that have it (#58). */
-  async tag(mixin: Mixin, paths: readonly Path[], how: 'add' | 'remove' | 'replace'): Promise<void> {
+  async tag(
+    mixin: Mixin,
+    paths: readonly Path[],
+    how: 'add' | 'remove' | 'replace',
+    idempotent?: IdempotentRequest,
+  ): Promise<void> {
     const catalogue = await this.categories.current();
     const { registry } = catalogue;
     const id = categoryId(mixin);
     if (paths.length > MAX_BATCH_ENTITIES) {
       throw new CmbsError('too_large', `One request tags ${MAX_BATCH_ENTITIES} entities at most.`);
     }
-    await this.store.transact(async (tx) => {
-      if (how !== 'remove') await this.categories.requireStill(tx, [id], catalogue);
-      const there = await readEntities(tx, paths);
-      for (const path of paths) {
-        if (!there.has(path)) throw new CmbsError('not_found', `There is nothing at ${path}.`);
-      }
-      const tagged = how === 'replace' ? await this.tagged(tx, id) : [];
-      const keep = new Set(paths);
-      const changes: { readonly before: Entity; readonly next: Entity }[] = [];
-      for (const { entity } of tagged) {
-        if (!keep.has(entity.path)) changes.push({ before: entity, next: without(entity, id, registry) });
-      }
-      for (const { entity } of there.values()) {
-        if (how === 'remove') changes.push({ before: entity, next: without(entity, id, registry) });
-        else if (!entity.mixins.includes(id)) {
-          const mixins = checkMixins(entity.kind, [...entity.mixins, id], registry);
-          const specs = registry.specs(entity.kind, mixins);
-          const attributes = plainAttributes({}, specs, { before: entity.attributes, partial: true });
-          changes.push({ before: entity, next: { ...entity, mixins, attributes } });
+    await this.store.transact((tx) =>
+      once(tx, idempotent, this.clock.now(), async () => {
+        if (how !== 'remove') await this.categories.requireStill(tx, [id], catalogue);
+        const there = await readEntities(tx, paths);
+        for (const path of paths) {
+          if (!there.has(path)) throw new CmbsError('not_found', `There is nothing at ${path}.`);
         }
-      }
-      await this.writeTags(tx, changes, catalogue);
-    });
+        const tagged = how === 'replace' ? await this.tagged(tx, id) : [];
+        const keep = new Set(paths);
+        const changes: { readonly before: Entity; readonly next: Entity }[] = [];
+        for (const { entity } of tagged) {
+          if (!keep.has(entity.path)) changes.push({ before: entity, next: without(entity, id, registry) });
+        }
+        for (const { entity } of there.values()) {
+          if (how === 'remove') changes.push({ before: entity, next: without(entity, id, registry) });
+          else if (!entity.mixins.includes(id)) {
+            const mixins = checkMixins(entity.kind, [...entity.mixins, id], registry);
+            const specs = registry.specs(entity.kind, mixins);
+            const attributes = plainAttributes({}, specs, { before: entity.attributes, partial: true });
+            changes.push({ before: entity, next: { ...entity, mixins, attributes } });
+          }
+        }
+        await this.writeTags(tx, changes, catalogue);
+        return {};
+      }),
+    );
   }
 
   /** Takes a mixin off every entity that has it (#58: DELETE without a body), as {@link deleteAll} does its work. */

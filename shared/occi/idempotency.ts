@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto';
 import { badRequest, CmbsError } from '../errors';
 import type { JsonObject } from '../json';
 import { IDEMPOTENCY_MS, MAX_NAME_LENGTH } from '../limits';
-import type { Transaction } from '../store/store';
+import type { Clock } from '../clock';
+import type { Store, Transaction } from '../store/store';
 
 const COLLECTION = 'idempotency';
 
@@ -31,7 +32,10 @@ export function checkIdempotencyKey(key: string): string {
 const idOf = ({ owner, key }: IdempotentRequest): string => fingerprint(owner, key);
 
 /** What the first request with this key was answered, read inside the transaction that would act on it. */
-export async function earlierAnswer(tx: Transaction, request: IdempotentRequest): Promise<JsonObject | undefined> {
+export async function earlierAnswer(
+  tx: Pick<Transaction, 'get'>,
+  request: IdempotentRequest,
+): Promise<JsonObject | undefined> {
   const doc = await tx.get(COLLECTION, idOf(request));
   if (doc === undefined) return undefined;
   if (doc.value.fingerprint !== request.fingerprint) {
@@ -52,4 +56,50 @@ export function rememberAnswer(
     { fingerprint: request.fingerprint, answer },
     { expiresAt: now + IDEMPOTENCY_MS },
   );
+}
+
+/**
+ * Runs the body of a transaction once for a key: its answer is committed with what it writes, and a repeated request gets
+ * that answer, which is JSON. Without a key it runs each time.
+ */
+export async function once<T extends object>(
+  tx: Transaction,
+  request: IdempotentRequest | undefined,
+  now: number,
+  body: () => Promise<T>,
+): Promise<T> {
+  if (request === undefined) return body();
+  const earlier = await earlierAnswer(tx, request);
+  if (earlier !== undefined) return earlier as unknown as T;
+  const made = await body();
+  rememberAnswer(tx, request, made as unknown as JsonObject, now);
+  return made;
+}
+
+/**
+ * For work of many steps, each of which may be done again without harm: what came of it is kept when all of it is done.
+ * What is cut off in between starts again with the same request.
+ */
+export class AnsweredRequests {
+  readonly #store: Store;
+  readonly #clock: Clock;
+
+  constructor(store: Store, clock: Clock) {
+    this.#store = store;
+    this.#clock = clock;
+  }
+
+  /** @param isFinal whether an answer is the last one, and a repeated request gets it */
+  async once<T extends object>(
+    request: IdempotentRequest | undefined,
+    run: () => Promise<T>,
+    isFinal: (made: T) => boolean = () => true,
+  ): Promise<T> {
+    if (request === undefined) return run();
+    const earlier = await earlierAnswer(this.#store, request);
+    if (earlier !== undefined) return earlier as unknown as T;
+    const made = await run();
+    if (!isFinal(made)) return made;
+    return this.#store.transact((tx) => once(tx, request, this.#clock.now(), () => Promise.resolve(made)));
+  }
 }

@@ -293,6 +293,122 @@ describe('a path', () => {
   });
 });
 
+describe('an Idempotency-Key', () => {
+  let last = 0;
+  const key = (): Readonly<Record<string, string>> => ({ 'Idempotency-Key': `key-${(last += 1)}` });
+  const title = (text: string): readonly string[] => [`X-OCCI-Attribute: occi.core.title="${text}"`];
+
+  /** The same request twice; what happens in between is not undone by the second. */
+  async function twice(
+    method: string,
+    target: string,
+    lines: readonly string[],
+    between: () => Promise<unknown>,
+    more: Readonly<Record<string, string>> = {},
+  ): Promise<readonly number[]> {
+    const headers = { ...key(), ...more };
+    const first = await product.plain(method, target, lines, headers);
+    await between();
+    const second = await product.plain(method, target, lines, headers);
+    const other = await product.plain(method, target, [...lines, ...title('other')], headers);
+    expect([method, target, other.status]).toEqual([method, target, 422]);
+    return [first.status, second.status];
+  }
+
+  const nothing = (): Promise<void> => Promise.resolve();
+
+  it('makes a repeated change one change', async () => {
+    const path = await product.compute();
+    const later = () => product.plain('POST', path, title('later'));
+    expect(await twice('POST', path, title('first'), later)).toEqual([200, 200]);
+    expect((await product.get(path)).attributes()['occi.core.title']).toBe('"later"');
+    const condition = { 'If-Match': await etag(path) };
+    expect(await twice('PUT', path, [COMPUTE, ...title('put')], later, condition)).toEqual([200, 200]);
+    expect((await product.get(path)).attributes()['occi.core.title']).toBe('"later"');
+    expect(await twice('PUT', '/compute/once', [COMPUTE], nothing, { 'If-None-Match': '*' })).toEqual([201, 201]);
+  });
+
+  it('makes a repeated deletion one deletion', async () => {
+    const put = () => product.plain('PUT', '/compute/deleted-once', [COMPUTE]);
+    await put();
+    expect(await twice('DELETE', '/compute/deleted-once', [], put)).toEqual([200, 200]);
+    expect((await product.get('/compute/deleted-once')).status).toBe(200);
+    const storage = `Category: ${category(`${INFRA}storage`, 'kind')}`;
+    const size = 'X-OCCI-Attribute: occi.storage.size=1.0';
+    const fill = () => product.plain('POST', '/storage/', [storage, size]);
+    await fill();
+    expect(await twice('DELETE', '/storage/', [], fill)).toEqual([200, 200]);
+    expect((await product.get('/storage/')).lines('X-OCCI-Location')).toHaveLength(1);
+  });
+
+  it('makes repeated tagging one tagging', async () => {
+    await product.defineMixin('once_tag');
+    const location = [`X-OCCI-Location: ${product.url}${await product.compute()}`];
+    const untag = () => product.send('DELETE', '/once_tag/');
+    const tagged = async () => (await product.get('/once_tag/')).lines('X-OCCI-Location').length;
+    expect(await twice('POST', '/once_tag/', location, untag)).toEqual([200, 200]);
+    expect(await tagged()).toBe(0);
+    expect(await twice('PUT', '/once_tag/', location, untag)).toEqual([200, 200]);
+    expect(await tagged()).toBe(0);
+    const tag = () => product.plain('POST', '/once_tag/', location);
+    await tag();
+    expect(await twice('DELETE', '/once_tag/', [], tag)).toEqual([200, 200]);
+    expect(await tagged()).toBe(1);
+  });
+
+  it('makes a repeated definition, change and deletion of a category one', async () => {
+    const scheme = 'http://example.com/once#';
+    const line = `Category: once; scheme="${scheme}"; class="mixin"; location="/once/"`;
+    expect(await twice('POST', '/-/', [line], nothing)).toEqual([200, 200]);
+    const change = `Category: once; scheme="${scheme}"; class="mixin"; title="changed"; location="/once/"`;
+    expect(await twice('PUT', '/-/', [change], nothing)).toEqual([200, 200]);
+    expect(await twice('DELETE', '/-/', [`Category: once; scheme="${scheme}"`], nothing)).toEqual([200, 200]);
+    expect((await product.get('/once/')).status).toBe(404);
+  });
+
+  it('makes a repeated action one action', async () => {
+    const path = await product.compute();
+    const start = [
+      `Category: ${category('http://schemas.ogf.org/occi/infrastructure/compute/action#start', 'action')}`,
+    ];
+    expect(await twice('POST', `${path}?action=start`, start, nothing)).toEqual([200, 200]);
+  });
+
+  it('makes a repeated acknowledgement one', async () => {
+    const start = 'X-OCCI-Attribute: cmbs.member.start="l1"';
+    await product.plain('PUT', '/cmbs/member/keyed', [MEMBER, LOCAL, start]);
+    const { attributes } = (await product.get('/cmbs/member/keyed', FLAT)).json() as {
+      readonly attributes: Readonly<Record<string, string>>;
+    };
+    const sent = await product.json('POST', '/cmbs/message/?send&from=keyed', {
+      kind: `${CMBS}message`,
+      mixins: [`${CMBS}l1`],
+      attributes: {
+        'cmbs.message.message_content': 'x',
+        'cmbs.message.l1_socket_receiver_member': attributes['cmbs.member.l1_socket'] ?? '',
+      },
+    });
+    expect(sent.status).toBe(200);
+    const { entries } = (await product.get('/cmbs/member/keyed/inbox/')).json() as {
+      readonly entries: readonly { readonly id: string }[];
+    };
+    const [entry] = entries;
+    const headers = { ...key(), 'Content-Type': FLAT };
+    const acknowledge = (id = '') =>
+      product.send('DELETE', '/cmbs/member/keyed/inbox/', { headers, body: JSON.stringify({ entries: [id] }) });
+    const first = await acknowledge(entry?.id);
+    const [second, other] = [await acknowledge(entry?.id), await acknowledge('two')];
+    expect([first.status, second.status, other.status]).toEqual([200, 200, 422]);
+    expect(second.json()).toEqual({ acknowledged: 1 });
+  });
+
+  it('of a request that was refused may be used again', async () => {
+    const headers = key();
+    expect((await product.plain('PUT', '/compute/again', [], headers)).status).toBe(400);
+    expect((await product.plain('PUT', '/compute/again', [COMPUTE], headers)).status).toBe(201);
+  });
+});
+
 it.each(['page=99999999999999999999', 'number=10001', 'number=1e5', 'page=5001&number=2', 'page=0', 'number=x'])(
   'a page that is too large is 413, and what is none 400: %s',
   async (query) => {
