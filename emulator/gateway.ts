@@ -20,6 +20,7 @@ import type { App } from '@cmbs/functions/app';
 import {
   baseOf,
   clientAddressOf,
+  deploymentPath,
   parseHeaders,
   parseQuery,
   splitTarget,
@@ -28,7 +29,7 @@ import {
 import { writeResponse } from '@cmbs/functions/http-write';
 import { ANONYMOUS, type OcciRequest, type OcciResponse } from '@cmbs/functions/request';
 import { answer, answerError, type Refused } from '@cmbs/functions/respond';
-import { bodyTooLarge, routeFor, routeNamed, type Route } from '@cmbs/functions/routes';
+import { bodyTooLarge, isOwnPath, routeFor, routeNamed, type Route } from '@cmbs/functions/routes';
 import { serve } from '@cmbs/functions/serve';
 
 export interface GatewayOptions {
@@ -337,7 +338,8 @@ export class Gateway {
 
   /** Path, function and query of a request; a function's own URL is `/fn/<name>/<path>` (DESIGN decision 20). */
   #target(incoming: IncomingMessage): [path: string, route: Route, query: readonly (readonly [string, string])[]] {
-    const { path, query: text } = splitTarget(incoming.url ?? '/');
+    const { path: asked, query: text } = splitTarget(incoming.url ?? '/');
+    const path = deploymentPath(asked, this.#options.publicUrl, isOwnPath);
     const query = parseQuery(text);
     if (path.startsWith(FUNCTION_PREFIX)) {
       const slash = path.indexOf('/', FUNCTION_PREFIX.length);

@@ -7,13 +7,21 @@ import { badRequest, CmbsError, systemClock } from '@cmbs/shared';
 import { FUNCTION_ANSWER_GRACE_MS } from '@cmbs/shared/limits';
 import { cloudLog } from '@cmbs/shared/structured-log';
 import type { App } from './app';
-import { baseOf, clientAddressOf, parseHeaders, parseQuery, splitTarget, traceOf } from './http-parse';
+import {
+  baseOf,
+  clientAddressOf,
+  deploymentPath,
+  parseHeaders,
+  parseQuery,
+  splitTarget,
+  traceOf,
+} from './http-parse';
 import { writeResponse } from './http-write';
 import { LargeAnswers } from './large-answers';
 import { ANONYMOUS, type OcciRequest, type OcciResponse } from './request';
 import { answer, answerError, type Refused } from './respond';
 import { currentRuntime, type Runtime } from './runtime';
-import { bodyTooLarge, type Route } from './routes';
+import { bodyTooLarge, isOwnPath, type Route } from './routes';
 import { serve } from './serve';
 
 const NO_BODY = Buffer.alloc(0);
@@ -42,7 +50,7 @@ export function frameworkHandler(route: Route): HttpFunction {
       const { clock } = runtime.app;
       const admission = runtime.sites.admit({ method, target, headers });
       extra = admission.headers;
-      const head = headOf(incoming, headers, gone.signal);
+      const head = headOf(incoming, headers, gone.signal, runtime.publicUrl);
       request = head;
       log = runtime.app.log;
       writing = runtime.app;
@@ -74,12 +82,17 @@ export function frameworkHandler(route: Route): HttpFunction {
 }
 
 /** The request without what takes a runtime to know: body, client, base. */
-function headOf(incoming: Request, headers: OcciRequest['headers'], signal: AbortSignal): OcciRequest {
+function headOf(
+  incoming: Request,
+  headers: OcciRequest['headers'],
+  signal: AbortSignal,
+  publicUrl: string | undefined,
+): OcciRequest {
   // A mount point is cut off `url` and kept in `originalUrl`: the entity's path is what is left.
   const { path, query } = splitTarget(incoming.url);
   return {
     method: incoming.method,
-    path,
+    path: deploymentPath(path, publicUrl, isOwnPath),
     query: parseQuery(query),
     headers,
     body: NO_BODY,

@@ -2,6 +2,7 @@
 import { badRequest, CmbsError } from '@cmbs/shared';
 import { authorityUrl } from '@cmbs/shared/authority';
 import { MAX_QUERY_PARAMETERS } from '@cmbs/shared/limits';
+import { withoutPrefix } from '@cmbs/shared/occi/paths';
 import { parseTraceparent, type Traceparent } from '@cmbs/shared/trace';
 
 const decode = (text: string): string => {
@@ -37,6 +38,21 @@ export function splitTarget(target: string): { readonly path: string; readonly q
     path: decodedPath(raw.startsWith('/') ? raw : raw.replace(/^[a-z]+:\/\/[^/]*/i, '') || '/'),
     query: mark < 0 ? '' : target.slice(mark + 1),
   };
+}
+
+/**
+ * The path in this deployment of a request's path. A front end that serves the deployment under the path of the public URL
+ * may pass that on or take it off; a path that a function of its own answers is taken as it is.
+ */
+export function deploymentPath(
+  path: string,
+  publicUrl: string | undefined,
+  isKnown: (path: string) => boolean,
+): string {
+  const prefix =
+    publicUrl === undefined ? '' : decodeURIComponent(new URL(publicUrl).pathname.replace(/\/+$/, ''));
+  if (prefix === '' || isKnown(path)) return path;
+  return withoutPrefix(path, prefix) ?? path;
 }
 
 function decodedPath(raw: string): string {

@@ -5,15 +5,26 @@ import type { PageRequest, Requester } from '@cmbs/shared/occi/entities';
 import { checkFilter, type Filter } from '@cmbs/shared/occi/filter';
 import { joinFilters, payloadFilter, queryFilter } from '@cmbs/shared/occi/interpret';
 import { categoryId, type Path } from '@cmbs/shared/occi/model';
+import { pathUnder } from '@cmbs/shared/occi/paths';
 import type { Payload } from '@cmbs/shared/occi/payload';
 import type { Registry } from '@cmbs/shared/occi/registry';
 import type { RenderContext, Rendering } from '@cmbs/shared/occi/rendering';
+import { referenceTo } from '@cmbs/shared/occi/text-syntax';
 import type { App } from './app';
 import { header, queryValue, type OcciRequest } from './request';
 
 export function requesterOf(request: OcciRequest): Requester {
-  const own = new Set([new URL(request.base).host, header(request, 'host') ?? '']);
-  return { identity: request.identity, isOwnAuthority: (authority) => own.has(authority), signal: request.signal };
+  const { base, identity, signal } = request;
+  const host = header(request, 'host');
+  return {
+    identity,
+    signal,
+    pathHere: (location) => {
+      const path = pathUnder(base, location);
+      // By the name that it was asked by, which may not be the public one, it has no prefix.
+      return path ?? (location.authority === host && host !== new URL(base).host ? location.path : undefined);
+    },
+  };
 }
 
 export function renderContext(request: OcciRequest, registry: Registry): RenderContext {
@@ -84,7 +95,7 @@ export function nextLink(request: OcciRequest, path: Path, cursor: string): stri
       .map(([name, value]): [string, string] => [name, value]),
   );
   query.append('cursor', cursor);
-  return `<${path}?${query.toString()}>; rel="next"`;
+  return `<${referenceTo(path, request)}?${query.toString()}>; rel="next"`;
 }
 
 /** The collection at a path: a kind's, a mixin's, or whatever lies below an unbound path (#61). */

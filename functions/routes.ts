@@ -188,6 +188,10 @@ export function checkOwn(route: Route, { method, path, query }: OcciRequest): vo
   }
 }
 
+/** Whether a function other than the catch-all has the path. */
+export const isOwnPath = (path: string): boolean =>
+  MATCHERS.some(({ route, pattern }) => route.name !== CATCH_ALL && pattern.test(path));
+
 /** The function that takes a request; the catch-all takes what no other does. Methods do not count. */
 export function routeFor(path: string, query: Query): Route {
   const action = query.find(([name]) => name === 'action')?.[1];

@@ -16,15 +16,20 @@ function isSameUri(one: string, other: string): boolean {
   return first.path === second.path && hostNames(first.authority).includes(second.authority);
 }
 
+/** Whether a URI is one of this deployment: of its authority and, where the public base has a path, below that. */
+function isOwnUri(uri: string, uriOf: UriOf): boolean {
+  const [location, own] = [splitLocation(uri), splitLocation(uriOf('/'))];
+  if (location?.authority === undefined) return true;
+  return own?.authority === location.authority && location.path.startsWith(own.path);
+}
+
 /**
  * Whether a URI is the member's. A member of another deployment lives under an authority of its own; where nothing
  * recorded which, the path decides.
  */
 function isUriOf(member: Entity, uri: string, uriOf: UriOf): boolean {
   if (isSameUri(uri, uriOf(member.path))) return true;
-  const authority = splitLocation(uri)?.authority;
-  const isForeign = authority !== undefined && splitLocation(uriOf('/'))?.authority !== authority;
-  if (isLocal(member) || !isForeign) return false;
+  if (isLocal(member) || isOwnUri(uri, uriOf)) return false;
   const recorded = provenanceOf(member)?.uri;
   return recorded === undefined ? uri.endsWith(member.path) : isSameUri(uri, recorded);
 }

@@ -48,7 +48,7 @@ import {
   type Mixin,
   type Path,
 } from './model';
-import { checkEntityPath, checkId, splitLocation } from './paths';
+import { checkEntityPath, checkId, splitLocation, type Location } from './paths';
 import type { LinkInput } from './payload';
 import { inPortions, type Portioned, type Portions } from './portions';
 import type { Change, Completion, Identity, Intent, Provider } from './provider';
@@ -85,10 +85,11 @@ export interface EntityPage {
   readonly next?: string;
 }
 
-/** Who asks, and what the host part of a URL that means this deployment may be. */
+/** Who asks, and which locations are of this deployment. */
 export interface Requester {
   readonly identity: Identity;
-  readonly isOwnAuthority: (authority: string) => boolean;
+  /** The path of a location that is of this deployment; undefined for others. */
+  readonly pathHere: (location: Location) => Path | undefined;
   /** Aborts when nobody waits for the answer any more. */
   readonly signal?: AbortSignal;
 }
@@ -838,10 +839,9 @@ export class Entities {
   /** Path of an entity of this deployment from a location that a client wrote; `bad_request` for others. */
   ownPath(location: string, requester: Requester): Path {
     const split = splitLocation(location);
-    if (split === undefined || (split.authority !== undefined && !requester.isOwnAuthority(split.authority))) {
-      throw badRequest(`${JSON.stringify(location.slice(0, 200))} is not the location of an entity here.`);
-    }
-    return split.path;
+    const path = split === undefined ? undefined : requester.pathHere(split);
+    if (path !== undefined) return path;
+    throw badRequest(`${JSON.stringify(location.slice(0, 200))} is not the location of an entity here.`);
   }
 }
 
@@ -941,7 +941,8 @@ function ownPaths(values: Values, requester: Requester): Values {
     if (typeof given !== 'string') continue;
     const split = splitLocation(given);
     if (split === undefined) throw new CmbsError('bad_attribute', `${name} is a path or URL.`);
-    if (split.authority === undefined || requester.isOwnAuthority(split.authority)) changed[name] = split.path;
+    const path = requester.pathHere(split);
+    if (path !== undefined) changed[name] = path;
   }
   return changed;
 }

@@ -19,7 +19,7 @@ import {
   type LinkView,
 } from './model';
 import type { RenderContext, Rendering } from './rendering';
-import { escapeUri, urlOf } from './text-syntax';
+import { referenceTo, urlOf } from './text-syntax';
 
 const MEDIA_TYPE = 'application/occi+json';
 const NESTED = `${MEDIA_TYPE};profile=nested`;
@@ -28,7 +28,7 @@ const GFD226 = `${MEDIA_TYPE};profile=gfd226`;
 function entityJson(view: EntityView, context: RenderContext): JsonOutput {
   const { entity, isLink } = view;
   const { core, attributes } = partAttributes(view);
-  const path = escapeUri(entity.path);
+  const path = referenceTo(entity.path, context);
   return {
     kind: entity.kind,
     mixins: entity.mixins,
@@ -43,7 +43,6 @@ function entityJson(view: EntityView, context: RenderContext): JsonOutput {
   };
 }
 
-/** The address is relative: clients put the host in front themselves (#65). */
 function actionJson(path: string, action: CategoryId, context: RenderContext): JsonOutput {
   const term = splitCategoryId(action)?.term ?? action;
   return {

@@ -59,17 +59,48 @@ export function checkId(given: string): string {
   return id;
 }
 
-/**
- * The path of an entity of this deployment from what a client wrote: a path, or a URL whose authority is left to the
- * caller to compare. Returns undefined for anything that is not a location.
- */
-export function splitLocation(given: string): { readonly authority?: string; readonly path: Path } | undefined {
-  if (given.startsWith('/')) return { path: given };
+/** A location as a client wrote it: a path, or a URL with the authority that it has. */
+export interface Location {
+  readonly authority?: string;
+  /** With its percent escapes resolved. */
+  readonly path: Path;
+}
+
+/** Reads a path or URL; undefined for anything that is not a location. Whose the URL is, the caller has to compare. */
+export function splitLocation(given: string): Location | undefined {
+  if (given.startsWith('/')) return { path: unescaped(given) };
   if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(given)) return undefined;
   try {
     const url = new URL(given);
-    return { authority: url.host, path: url.pathname };
+    return { authority: url.host, path: unescaped(url.pathname) };
   } catch {
     return undefined;
   }
+}
+
+function unescaped(path: string): Path {
+  try {
+    return path.includes('%') ? path.split('/').map(decodeURIComponent).join('/') : path;
+  } catch {
+    // A malformed escape stands for itself, and for nothing that is stored.
+    return path;
+  }
+}
+
+/**
+ * The path in this deployment of a location under its public base, whose own path (`https://host/broker`) is no part of
+ * what is stored; undefined for a location elsewhere.
+ */
+export function pathUnder(base: string, { authority, path }: Location): Path | undefined {
+  if (authority === undefined) return path;
+  const own = new URL(base);
+  if (authority !== own.host) return undefined;
+  return withoutPrefix(path, decodeURIComponent(own.pathname.replace(/\/+$/, '')));
+}
+
+/** What follows a prefix of whole segments; undefined for a path that does not begin with it. */
+export function withoutPrefix(path: Path, prefix: string): Path | undefined {
+  if (prefix === '') return path;
+  if (path === prefix) return '/';
+  return path.startsWith(`${prefix}/`) ? path.slice(prefix.length) : undefined;
 }

@@ -19,7 +19,7 @@ import {
 } from './model';
 import type { Rendered, RenderContext } from './rendering';
 import { quotableOf } from './text-json';
-import { escapeUri, quote, urlOf, writeName, type TextCharset } from './text-syntax';
+import { escapeUri, quote, referenceTo, urlOf, writeName, type TextCharset } from './text-syntax';
 
 /** A field name as it is written and one item of it. */
 export type TextItem = readonly [
@@ -33,8 +33,7 @@ export function entityItems(view: EntityView, context: RenderContext, charset: T
   for (const mixin of entity.mixins) items.push(['Category', entityCategory(mixin, 'mixin', charset)]);
   // GFD.229 §3.7 has the links before the attributes, and some parsers count on it.
   for (const link of view.links) items.push(['Link', linkItem(link, entity.path, context, charset)]);
-  // The address is relative: clients put the host in front themselves (#65).
-  const path = escapeUri(entity.path);
+  const path = referenceTo(entity.path, context);
   for (const action of view.actions) items.push(['Link', actionItem(path, action, charset)]);
   const addAttribute = (name: string, value: string): void => {
     items.push(['X-OCCI-Attribute', `${writeName(name)}=${value}`]);
@@ -133,8 +132,8 @@ function attributeDefinition([name, spec]: readonly [string, AttributeSpec]): st
 function linkItem(link: LinkView, source: string, context: RenderContext, charset: TextCharset): string {
   const kinds = [link.kind, ...link.mixins].map(escapeUri).join(' ');
   let text =
-    `<${escapeUri(link.target)}>; rel=${quote(link.targetKind ?? RESOURCE_KIND, charset)}` +
-    `; self=${quote(link.path, charset)}; category=${quote(kinds, charset)}` +
+    `<${referenceTo(link.target, context)}>; rel=${quote(link.targetKind ?? RESOURCE_KIND, charset)}` +
+    `; self=${quote(referenceTo(link.path, context), charset)}; category=${quote(kinds, charset)}` +
     `; ${CORE_ID}=${quote(link.id, charset)}` +
     `; ${CORE_SOURCE}=${quote(urlOf(source, context), charset)}` +
     `; ${CORE_TARGET}=${quote(urlOf(link.target, context), charset)}`;

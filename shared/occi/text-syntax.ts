@@ -29,6 +29,18 @@ export function urlOf(pathOrUrl: string, context: RenderContext): string {
   return pathOrUrl.startsWith('/') ? context.base + pathOrUrl : pathOrUrl;
 }
 
+/** A base that is more than scheme and authority. */
+const HAS_PATH = /^[a-z]+:\/\/[^/]+\//i;
+
+/**
+ * How a path of this deployment is referred to: the path alone, since clients put the host in front themselves (#65); the
+ * whole URL where the public base has a path, which a reference would lose (RFC 3986 §5.2).
+ */
+export function referenceTo(pathOrUrl: string, context: Pick<RenderContext, 'base'>): string {
+  const isOwn = pathOrUrl.startsWith('/') && HAS_PATH.test(context.base);
+  return escapeUri(isOwn ? context.base + pathOrUrl : pathOrUrl);
+}
+
 /** A string in quotes, escaped as in JSON. */
 export function quote(value: string, charset: TextCharset): string {
   return PLAIN[charset].test(value) ? `"${value}"` : escapeUnsafe(JSON.stringify(value), charset);

@@ -12,7 +12,7 @@ const SCHEME = 'http://example.com/bulk#';
 const KIND = `${SCHEME}job`;
 const COUNT = 100;
 const NO_FILTER = { categories: [], attributes: [], words: [] };
-const requester = { identity: { name: 'somebody' }, isOwnAuthority: () => false };
+const requester = { identity: { name: 'somebody' }, pathHere: ({ path }: { readonly path: string }) => path };
 
 const CATEGORIES: readonly Category[] = [
   {

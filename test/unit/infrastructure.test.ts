@@ -16,7 +16,10 @@ const SIZES = 'http://schemas.ogf.org/occi/infrastructure/compute/template/1.1#'
 const IP_INTERFACE = 'http://schemas.ogf.org/occi/infrastructure/networkinterface#ipnetworkinterface';
 const IP_NETWORK = 'http://schemas.ogf.org/occi/infrastructure/network#ipnetwork';
 
-const requester: Requester = { identity: { name: 'tester' }, isOwnAuthority: () => false };
+const requester: Requester = {
+  identity: { name: 'tester' },
+  pathHere: ({ path }: { readonly path: string }) => path,
+};
 const caller = { identity: requester.identity, waitMs: 0, signal: new AbortController().signal };
 
 let directory: string;
