@@ -75,7 +75,7 @@ export async function action(request: OcciRequest, app: App, own?: readonly stri
     const at = registry.at(path);
     if (at === undefined) throw new CmbsError('not_found', `There is no collection at ${path}.`);
     await collectionPrecondition(request);
-    app.actions.requireOffered(asked, at, registry);
+    if (at.class === 'kind') app.actions.requireOffered(asked, at, [], registry);
     const only = payload.locations.map((location) => app.entities.ownPath(location, requesterOf(request)));
     const page = await app.entities.list({
       scope: scopeOf(path, registry),
@@ -93,6 +93,7 @@ export async function action(request: OcciRequest, app: App, own?: readonly stri
     const chosen = page.entities
       .map(({ entity }) => entity)
       .filter((entity) => only.length === 0 || only.includes(entity.path));
+    if (at.class === 'mixin') app.actions.requireOffered(asked, at, chosen, registry);
     const { paths: done } = await app.answered.once(idempotentAction(request), async () => ({
       paths: await app.actions.actOnAll(chosen, asked),
     }));

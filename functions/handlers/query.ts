@@ -65,8 +65,13 @@ export async function queryInterface(request: OcciRequest, app: App): Promise<Oc
           },
         );
       }
-      await on('category.update', () => categories.update(payload.categories, payload.providers, idempotent));
-      break;
+      return answerProgress(
+        request,
+        await on('category.update', () =>
+          categories.update(payload.categories, payload.providers, idempotent, request.signal),
+        ),
+        'changed',
+      );
     default:
       return answerProgress(
         request,

@@ -5,7 +5,7 @@ import { MAX_RECEIVERS, MAX_TOPICS, MESSAGE_TTL_MS } from '../limits';
 import type { Entity } from '../occi/model';
 import { lenientTime, parseRfc3339 } from '../rfc3339';
 import { parseAddress } from './addresses';
-import { layerMixin, MESSAGE } from './cmbs';
+import { DEAD_LETTER_MIXIN, layerMixin, MESSAGE } from './cmbs';
 import { LAYERS, parseLayer, type Layer } from './layers';
 import { isTrue, stringList } from './member';
 import { checkRoom } from './message-rules';
@@ -74,9 +74,18 @@ export function prepareMessage(next: Entity, before: Entity | undefined): Entity
     throw refuse(`${MESSAGE.expiresAt} takes an RFC 3339 time, for example 2030-01-31T12:00:00Z.`);
   }
   if (before === undefined) attributes[MESSAGE.delivery] ??= { state: 'created' };
-  const prepared = { ...next, attributes };
+  const prepared = { ...keptIfRevived(next, before), attributes };
   checkMessage(prepared);
   return prepared;
+}
+
+/** A dead letter is deleted after a while. A message from which a client takes the mixin off stays like any other. */
+function keptIfRevived(next: Entity, before: Entity | undefined): Entity {
+  const isRevived =
+    before?.mixins.includes(DEAD_LETTER_MIXIN) === true && !next.mixins.includes(DEAD_LETTER_MIXIN);
+  if (!isRevived) return next;
+  const { expiresAt: _gone, ...staying } = next;
+  return staying;
 }
 
 /**

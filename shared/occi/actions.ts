@@ -49,15 +49,23 @@ export class Actions {
     return { outcome: await act(stored.entity, request, catalogue), kind: stored.entity.kind };
   }
 
-  /** Refuses (`bad_action`) an action that the kind or mixin of a collection does not define (#64). */
-  requireOffered(request: Pick<ActionRequest, 'term' | 'input'>, at: Kind | Mixin, registry: Registry): void {
-    resolve(
-      request,
+  /**
+   * Refuses (`bad_action`) an action that the kind or mixin of a collection does not define (#64). In a mixin's
+   * collection one that all members have is offered as well: a mixin without actions groups entities.
+   */
+  requireOffered(
+    request: Pick<ActionRequest, 'term' | 'input'>,
+    at: Kind | Mixin,
+    members: readonly Entity[],
+    registry: Registry,
+  ): void {
+    const own =
       at.class === 'kind'
         ? registry.actionsOf(categoryId(at), [])
-        : registry.withDependencies([categoryId(at)]).flatMap(({ actions }) => actions),
-      registry,
-    );
+        : registry.withDependencies([categoryId(at)]).flatMap(({ actions }) => actions);
+    const [first, ...others] = members.map(({ kind, mixins }) => registry.actionsOf(kind, mixins));
+    const common = (first ?? []).filter((id) => others.every((offered) => offered.includes(id)));
+    resolve(request, at.class === 'kind' ? own : [...new Set([...own, ...common])], registry);
   }
 
   /**

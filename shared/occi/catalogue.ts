@@ -22,6 +22,15 @@ export interface CategoryDocument {
   readonly category: Category;
   readonly overlay: boolean;
   readonly removing: boolean;
+  readonly dropping?: Dropping;
+}
+
+/** Attributes that are not defined any more and are still to be taken off entities. */
+export interface Dropping {
+  readonly names: readonly string[];
+  /** Categories whose entities may have them; the first is under way, `after` a cursor into it. */
+  readonly within: readonly CategoryId[];
+  readonly after?: string;
 }
 
 /** What is known at one moment. */

@@ -4,13 +4,7 @@
  */
 import { systemClock, type Clock } from '../clock';
 import { badRequest, CmbsError } from '../errors';
-import {
-  MAX_BATCH_ENTITIES,
-  MAX_CATEGORIES,
-  MAX_DEFINITIONS_CHARS,
-  MAX_KIND_DEPTH,
-  MAX_STEP_CHARS,
-} from '../limits';
+import { MAX_BATCH_ENTITIES, MAX_CATEGORIES, MAX_DEFINITIONS_CHARS, MAX_STEP_CHARS } from '../limits';
 import type { JsonObject } from '../json';
 import type { Store, Transaction, Watch } from '../store/store';
 import {
@@ -27,19 +21,22 @@ import {
   type Given,
   type Snapshot,
 } from './catalogue';
+import {
+  additions,
+  addsNothing,
+  changedBy,
+  checkReferences,
+  classOf,
+  detached,
+  refuseOtherShape,
+  without,
+} from './category-changes';
 import { CORE_KINDS } from './core';
 import { categoryFrom, checkSize, definitionChars } from './definitions';
+import { droppedBy, droppingsOf, takeOffDropped } from './dropped-attributes';
 import { CATEGORY_FIELD, ENTITIES, entitiesOf, writeEntity } from './entity-store';
 import { once, type IdempotentRequest } from './idempotency';
-import {
-  categoryId,
-  ENTITY_KIND,
-  RESOURCE_KIND,
-  type AttributeSpecs,
-  type Category,
-  type CategoryId,
-  type Entity,
-} from './model';
+import { categoryId, type AttributeSpecs, type Category, type CategoryId } from './model';
 import type { CategoryInput, ProviderInput } from './payload';
 import { dummyProvider, type Extension } from './provider';
 import type { Aliases, Registry } from './registry';
@@ -149,11 +146,17 @@ export class Categories {
         const { categories, bindings = new Map<CategoryId, undefined>(), inUse = [] } = body(now);
         refuseBeyondBounds(now, categories);
         for (const id of inUse) await refuseIfInUse(tx, id);
+        // How far entities are rid of an attribute is recorded without telling anybody, so no snapshot knows it.
+        const pending = [...categories.keys()].filter((id) => now.documents.get(id)?.dropping !== undefined);
+        const droppings = await droppingsOf(tx, pending);
         if (categories.size + bindings.size === 0) return {};
         recordChange(tx, state, categories.keys(), bindings.keys());
         for (const [id, document] of categories) {
+          // What is still to be taken off entities stays so, whatever else changes about the category.
+          const dropping = document?.dropping ?? droppings.get(id);
+          const written = dropping === undefined ? document : { ...document, dropping };
           if (document === undefined) tx.delete(CATEGORIES, id);
-          else tx.put(CATEGORIES, id, document as unknown as JsonObject);
+          else tx.put(CATEGORIES, id, written as unknown as JsonObject);
         }
         for (const [id, local] of bindings) {
           if (local === undefined) tx.delete(BINDINGS, id);
@@ -222,12 +225,16 @@ export class Categories {
     }, idempotent);
   }
 
-  /** PUT on the query interface: changes the given keys of categories that exist. */
+  /**
+   * PUT on the query interface: changes the given keys of categories that exist. Attributes that go leave the entities
+   * too; where those are too many for one request, the same request again goes on.
+   */
   async update(
     inputs: readonly CategoryInput[],
     providers: readonly ProviderInput[],
     idempotent?: IdempotentRequest,
-  ): Promise<void> {
+    signal?: AbortSignal,
+  ): Promise<Progress> {
     await this.change(({ catalogue: { registry }, documents }) => {
       const writes = new Map<CategoryId, CategoryDocument>();
       for (const input of inputs) {
@@ -257,9 +264,11 @@ export class Categories {
         if (existing.origin !== 'runtime') {
           throw new CmbsError('forbidden', `${id} comes with the program and cannot be changed.`);
         }
-        const changed = changedBy(existing, given, input.given);
+        const changed = changedBy(existing, given, input);
         checkReferences(changed, registry.with(byId([changed])));
-        writes.set(id, { category: changed, overlay: false, removing: false });
+        const dropped = droppedBy(existing, changed, documents.get(id)?.dropping, registry);
+        const document = { category: changed, overlay: false, removing: false };
+        writes.set(id, dropped === undefined ? document : { ...document, dropping: dropped });
       }
       const bindings = new Map<CategoryId, readonly string[]>();
       for (const { category, local, remote } of providers) {
@@ -280,6 +289,24 @@ export class Categories {
       }
       return { categories: writes, bindings };
     }, idempotent);
+    const ids = inputs.map((input) => categoryId(input));
+    return this.takeOff(ids, signal);
+  }
+
+  /** Takes off entities what the categories do not define any more, as far as there is time for. */
+  private async takeOff(ids: readonly CategoryId[], signal?: AbortSignal): Promise<Progress> {
+    const registry = async (): Promise<Registry> => (await this.current()).registry;
+    const now = await registry();
+    let done = 0;
+    for (const id of new Set(ids.map((one) => now.canonicalId(one)))) {
+      if (this.held?.documents.get(id)?.dropping === undefined) continue;
+      const { store, freshness } = this;
+      const progress = await takeOffDropped(id, { store, clock: freshness.clock, registry, signal });
+      this.isStale = true;
+      done += progress.done;
+      if (!progress.isComplete) return { done, isComplete: false };
+    }
+    return { done, isComplete: true };
   }
 
   /**
@@ -352,8 +379,9 @@ export class Categories {
   async resume(): Promise<void> {
     const { docs } = await this.store.query({ collection: CATEGORIES, limit: MAX_CATEGORIES });
     for (const doc of docs) {
-      const { removing, category } = doc.value as unknown as CategoryDocument;
+      const { removing, category, dropping } = doc.value as unknown as CategoryDocument;
       if (removing) await this.finishRemoval(category);
+      else if (dropping !== undefined) await this.takeOff([categoryId(category)]);
     }
   }
 
@@ -466,111 +494,3 @@ async function refuseIfInUse(tx: Transaction, kind: CategoryId): Promise<void> {
 
 const inUseError = (kind: CategoryId): CmbsError =>
   new CmbsError('conflict', `${kind} has entities; delete them first.`);
-
-/** Kinds and mixins that name an action that goes, without it; refuses when a kind goes that others descend from. */
-function detached(
-  registry: Registry,
-  going: ReadonlyMap<CategoryId, CategoryDocument | undefined>,
-): readonly (readonly [CategoryId, Category])[] {
-  const found: (readonly [CategoryId, Category])[] = [];
-  for (const category of registry.all) {
-    const id = categoryId(category);
-    if (category.class === 'action' || going.has(id)) continue;
-    if (category.class === 'kind' && category.parent !== undefined && going.has(category.parent)) {
-      throw new CmbsError('conflict', `${category.parent} is the parent of ${id}; delete that first.`);
-    }
-    const actions = category.actions.filter((action) => !going.has(action));
-    if (actions.length < category.actions.length && category.origin === 'runtime') {
-      found.push([id, { ...category, actions }]);
-    }
-  }
-  return found;
-}
-
-function classOf(input: CategoryInput, registry: Registry): Category['class'] {
-  const known = input.class ?? registry.find(categoryId(input))?.class ?? input.likelyClass;
-  if (known === undefined) throw badRequest(`${categoryId(input)} needs a class: kind, mixin or action.`);
-  return known;
-}
-
-/** Same id, other class or location: a collision, not a second definition (#21). */
-function refuseOtherShape(existing: Category, given: Category): void {
-  const id = categoryId(existing);
-  if (existing.class !== given.class) throw new CmbsError('conflict', `${id} is of class ${existing.class}.`);
-  if (existing.class !== 'action' && given.class !== 'action' && existing.location !== given.location) {
-    throw new CmbsError('conflict', `${id} has the location ${existing.location ?? 'none'}, which cannot change.`);
-  }
-}
-
-/** What `given` has beyond `existing`. Nothing of it is required: who does not know of the addition goes on as before. */
-function additions(existing: Category, given: Category): Category {
-  const attributes = Object.fromEntries(
-    Object.entries(given.attributes)
-      .filter(([name]) => !Object.hasOwn(existing.attributes, name))
-      .map(([name, spec]) => [name, { ...spec, required: false }]),
-  );
-  if (given.class === 'action' || existing.class === 'action') return { ...given, attributes };
-  return { ...given, attributes, actions: given.actions.filter((id) => !existing.actions.includes(id)) };
-}
-
-function addsNothing(category: Category): boolean {
-  return (
-    Object.keys(category.attributes).length === 0 && (category.class === 'action' || category.actions.length === 0)
-  );
-}
-
-/** An update changes what the client gave and leaves the rest. */
-function changedBy(existing: Category, given: Category, keys: readonly string[]): Category {
-  const base = {
-    ...existing,
-    ...(given.title !== undefined ? { title: given.title } : {}),
-    ...(keys.includes('attributes') ? { attributes: given.attributes } : {}),
-  };
-  if (base.class === 'action' || given.class === 'action') return base;
-  const acting = { ...base, ...(keys.includes('actions') ? { actions: given.actions } : {}) };
-  if (acting.class === 'mixin' && given.class === 'mixin') {
-    return {
-      ...acting,
-      ...(keys.includes('depends') || keys.includes('related') || keys.includes('rel')
-        ? { depends: given.depends }
-        : {}),
-      ...(keys.includes('applies') ? { applies: given.applies } : {}),
-    };
-  }
-  return acting;
-}
-
-function checkReferences(category: Category, registry: Registry): void {
-  const id = categoryId(category);
-  if (category.class === 'action') return;
-  for (const action of category.actions) {
-    if (registry.action(action) === undefined) {
-      throw new CmbsError('unknown_category', `${id} names the action ${action}, which is not defined.`);
-    }
-  }
-  if (category.class === 'kind' && category.parent !== undefined) {
-    if (registry.kind(category.parent) === undefined) {
-      throw new CmbsError('unknown_category', `${id} has the parent ${category.parent}, which is not defined.`);
-    }
-    const ancestors = registry.ancestors(id);
-    if (category.parent === id || !ancestors.includes(ENTITY_KIND)) {
-      throw badRequest(`${id} does not descend from ${RESOURCE_KIND} or another kind of the core.`);
-    }
-    if (ancestors.length > MAX_KIND_DEPTH) {
-      throw new CmbsError('too_large', `A kind has ${MAX_KIND_DEPTH} ancestors at most; name a nearer parent.`);
-    }
-  }
-}
-
-/** The entity without a mixin, and without the attributes that only the mixin declared. */
-export function without(entity: Entity, mixin: CategoryId, registry: Registry): Entity {
-  const mixins = entity.mixins.filter((id) => id !== mixin);
-  const specs = registry.specs(entity.kind, mixins);
-  const declared = ([name]: readonly [string, unknown]): boolean => Object.hasOwn(specs, name);
-  return {
-    ...entity,
-    mixins,
-    attributes: Object.fromEntries(Object.entries(entity.attributes).filter(declared)),
-    verbatim: Object.fromEntries(Object.entries(entity.verbatim).filter(declared)),
-  };
-}

@@ -75,7 +75,8 @@ function typeNamed(given: Json): AttributeType | undefined {
 
 function attributeSpec(name: string, given: JsonObject, dialect: CategoryInput['dialect']): AttributeSpec {
   const lenient = dialect === 'nested';
-  const type = given.type === undefined ? 'string' : typeNamed(given.type);
+  const untyped = dialect === 'text' ? 'scalar' : 'string';
+  const type = given.type === undefined ? untyped : typeNamed(given.type);
   if (type === undefined) throw badRequest(`${name} has the unknown type ${JSON.stringify(given.type)}.`);
   const pattern =
     given.pattern === undefined || given.pattern === null ? undefined : patternOf(name, given.pattern);

@@ -17,7 +17,8 @@ import {
 } from '../limits';
 import type { Store, Transaction } from '../store/store';
 import { checkAttributes, type Values } from './attributes';
-import { without, type Catalogue, type Categories } from './categories';
+import type { Catalogue, Categories } from './categories';
+import { without } from './category-changes';
 import {
   CATEGORY_FIELD,
   deleteEntity,

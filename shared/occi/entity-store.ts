@@ -7,6 +7,7 @@ import {
   CORE_ID,
   CORE_SOURCE,
   CORE_TARGET,
+  type AttributeSpec,
   type AttributeSpecs,
   type CategoryId,
   type Entity,
@@ -39,6 +40,20 @@ export function indexText(value: Json): string {
   return `sha256:${createHash('sha256').update(folded).digest('hex')}`;
 }
 
+const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
+
+/** The one text of a number that a string spells (`4.0`, `4e0`); undefined when it spells none that is exact. */
+export function numberText(text: string): string | undefined {
+  if (!NUMBER.test(text)) return undefined;
+  const value = Number(text);
+  if (!Number.isFinite(value) || (Number.isInteger(value) && !Number.isSafeInteger(value))) return undefined;
+  return JSON.stringify(value);
+}
+
+/** Attributes that hold numbers are compared as such, however a client spells the number. */
+export const isNumeric = (spec: AttributeSpec | undefined): boolean =>
+  spec?.type === 'number' || spec?.type === 'scalar';
+
 /** All texts under which an attribute is found: an array also by each of its scalar elements. */
 export function indexTexts(value: Json): readonly string[] {
   if (!Array.isArray(value)) return [indexText(value)];
@@ -63,8 +78,11 @@ function indexOf(entity: Entity, registry: Registry): Record<string, readonly st
   };
   const specs: AttributeSpecs = registry.specs(entity.kind, entity.mixins);
   for (const [name, value] of Object.entries(entity.attributes)) {
-    const members = specs[name]?.indexedMembers;
-    if (members === undefined || !isJsonObject(value)) indexValue(index, name, value);
+    const spec = specs[name];
+    const members = spec?.indexedMembers;
+    const spelt = typeof value === 'string' && isNumeric(spec) ? numberText(value) : undefined;
+    if (spelt !== undefined) index[attributeField(name)] = [...new Set([...indexTexts(value), spelt])];
+    else if (members === undefined || !isJsonObject(value)) indexValue(index, name, value);
     else
       indexValue(index, name, Object.fromEntries(Object.entries(value).filter(([key]) => members.includes(key))));
   }

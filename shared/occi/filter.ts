@@ -1,7 +1,7 @@
 /** Filters: AND over all given categories, attributes and words, at any nesting depth (DESIGN decision 7, Q12). */
 import { badRequest } from '../errors';
 import type { Json } from '../json';
-import { attributeField, CATEGORY_FIELD, indexText, indexTexts } from './entity-store';
+import { attributeField, CATEGORY_FIELD, indexText, indexTexts, isNumeric, numberText } from './entity-store';
 import {
   CORE_ID,
   CORE_SOURCE,
@@ -64,11 +64,24 @@ export function indexedTerms(filter: Filter, registry: Registry): readonly { fie
     ...filter.categories.map((id) => ({ field: CATEGORY_FIELD, value: registry.canonicalId(id) })),
     ...filter.attributes
       .filter(({ name }) => !isVerbatim(name, registry))
-      .map(({ name, value }) => ({
-        field: attributeField(registry.canonicalAttribute(name)),
-        value: indexText(value),
-      })),
+      .map(({ name, value }) => {
+        const canonical = registry.canonicalAttribute(name);
+        return { field: attributeField(canonical), value: soughtText(value, canonical, registry) };
+      }),
   ];
+}
+
+/** The text under which the index has what is sought. */
+function soughtText(value: Json, name: string, registry: Registry): string {
+  const declared = registry.declared(name);
+  const isNumber = declared?.name === name && isNumeric(declared.spec);
+  return (isNumber && typeof value === 'string' ? numberText(value) : undefined) ?? indexText(value);
+}
+
+/** Whether a value, or one in a list, is the one sought; a number however it is spelt. */
+function isSought(held: Json, sought: Json): boolean {
+  const spelt = typeof held === 'number' && typeof sought === 'string' ? numberText(sought) : undefined;
+  return indexTexts(held).includes(spelt ?? indexText(sought));
 }
 
 function isVerbatim(name: string, registry: Registry): boolean {
@@ -83,9 +96,6 @@ export function residualTest(filter: Filter, registry: Registry): ((entity: Enti
   return (entity) =>
     verbatim.every(({ name, value }) => {
       const text = entity.verbatim[registry.canonicalAttribute(name)];
-      return text !== undefined && indexTexts(JSON.parse(text) as Json).includes(indexText(value));
-    }) &&
-    filter.words.every((word) =>
-      Object.values(entity.attributes).some((value) => indexTexts(value).includes(indexText(word))),
-    );
+      return text !== undefined && isSought(JSON.parse(text) as Json, value);
+    }) && filter.words.every((word) => Object.values(entity.attributes).some((value) => isSought(value, word)));
 }

@@ -10,6 +10,7 @@ import {
   CORE_SUMMARY,
   type AttributeSpec,
   type AttributeSpecs,
+  type AttributeType,
   type Category,
   type CategoryId,
   type EntityView,
@@ -70,9 +71,15 @@ function patternJson(pattern: Pattern, lenient: boolean): JsonOutput {
   return { pattern: `^(?:${pattern.source})${lenient ? '' : '$'}` };
 }
 
+/** GFD.226 has no word for an attribute that takes several types; without a type it says nothing about it. */
+function typeNameOf(type: AttributeType): string | undefined {
+  if (type === 'scalar') return undefined;
+  return type === 'any' ? 'object' : type;
+}
+
 function specJson(spec: AttributeSpec): JsonOutput {
   return {
-    type: spec.type === 'any' ? 'object' : spec.type,
+    type: typeNameOf(spec.type),
     mutable: spec.mutable,
     required: spec.required,
     default: spec.default,

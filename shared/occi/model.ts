@@ -6,7 +6,8 @@ export type CategoryId = string;
 /** An absolute path on this deployment, for example `/cmbs/member/016a`. What is stored; URLs are made per request. */
 export type Path = string;
 
-export type AttributeType = 'string' | 'number' | 'boolean' | 'array' | 'object' | 'any';
+/** `scalar`: a string, a number or a boolean, for attributes that were defined in text, which names no type. */
+export type AttributeType = 'string' | 'number' | 'boolean' | 'array' | 'object' | 'scalar' | 'any';
 
 /**
  * `regex`: RE2 syntax. In a lenient category it has to match a prefix of the value (what Python's `re.match` did in
@@ -24,7 +25,7 @@ export interface AttributeSpec {
   readonly default?: Json;
   readonly pattern?: Pattern;
   readonly description?: string;
-  /** From the nested dialect: prefix patterns, booleans without case, types not enforced (DESIGN decision 3). */
+  /** From the nested dialect: prefix patterns, booleans without case, numbers as strings (DESIGN decision 3). */
   readonly lenient: boolean;
   /** Kept as the JSON text that arrived: numbers, key order and nesting survive (DESIGN decision 18). */
   readonly verbatim?: boolean;

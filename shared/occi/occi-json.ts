@@ -103,13 +103,14 @@ function flattenInto(level: Level, prefix: string, taken: Level): void {
   }
 }
 
-const TYPE_NAMES: Readonly<Record<AttributeType, string>> = {
+const TYPE_NAMES: Readonly<Record<AttributeType, string | undefined>> = {
   string: 'String',
   number: 'Number',
   boolean: 'Boolean',
   array: 'Array',
   object: 'Object',
   any: 'Object',
+  scalar: undefined,
 };
 
 function specJson(spec: AttributeSpec): JsonOutput {

@@ -26,8 +26,8 @@ export interface CategoryInput {
    * the flat form. JSON: as parsed, nested or flat; `definitions.ts` reads both.
    */
   readonly attributes?: JsonObject;
-  /** `nested` is the original's lenient dialect; text and GFD.226 definitions are strict. */
-  readonly dialect: 'strict' | 'nested';
+  /** `nested` is the original's lenient dialect. Definitions in text are as strict as those of GFD.226, without types. */
+  readonly dialect: 'strict' | 'nested' | 'text';
   /** Names of the keys that the client gave beside term and scheme (an update changes only these). */
   readonly given: readonly string[];
 }

@@ -157,7 +157,7 @@ function readCategory(reader: TextReader): CategoryInput {
   }
   const scheme = parameters.get('scheme');
   if (scheme === undefined || scheme === '') throw reader.fault(`gives no scheme for the term ${excerpt(term)}`);
-  const category: Mutable<CategoryInput> = { term: readName(term), scheme, dialect: 'strict', given: [] };
+  const category: Mutable<CategoryInput> = { term: readName(term), scheme, dialect: 'text', given: [] };
   const given: string[] = [];
   const categoryClass = readClass(parameters.get('class'));
   if (categoryClass !== undefined) category.class = categoryClass;

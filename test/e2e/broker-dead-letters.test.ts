@@ -1,5 +1,5 @@
 /** A message that is given up is kept for 30 days, and longer when it is sent again. */
-import { contentOf, Deployment, eventually, skewedClock } from './harness';
+import { CMBS, contentOf, Deployment, eventually, skewedClock } from './harness';
 
 const DAY_MS = 24 * 3600 * 1000;
 
@@ -20,6 +20,28 @@ it('a dead letter is readable for 30 days and gone after them', async () => {
     clock.forward(2 * DAY_MS);
     expect((await here.get(dead.path)).status).toBe(404);
     expect((await here.get(kept)).status).toBe(200);
+  } finally {
+    await here.close();
+  }
+});
+
+it.each([
+  ['untagging it', 'DELETE', '/cmbs/message/dead_letter/'],
+  ['replacing it', 'PUT', undefined],
+])('a dead letter that is revived by %s stays for good', async (_how, method, collection) => {
+  const clock = skewedClock();
+  const here = await Deployment.start({ clock });
+  try {
+    const { id: from } = await here.member();
+    await here.member({ id: 'mute', local: false, sockets: { l31: '' } });
+    const { path } = await here.send('l31', { from, providers: ['mute'] });
+    const { mixins, ...shown } = (await here.get(path)).json as { mixins: readonly string[] };
+    expect(mixins).toContain(`${CMBS}dead_letter`);
+    const others = mixins.filter((id) => id !== `${CMBS}dead_letter`);
+    const body = collection === undefined ? { ...shown, mixins: others } : { locations: [here.url + path] };
+    await here.must(200, here.request(method, collection ?? path, body));
+    clock.forward(365 * DAY_MS);
+    expect((await here.get(path)).json).toMatchObject({ mixins: others });
   } finally {
     await here.close();
   }

@@ -70,7 +70,49 @@ describe('a value', () => {
     ['object', null],
   ])('of type %s is not taken from %j', (type, given) => {
     expect(() => checkValue('a', given, spec({ type }))).toThrow(badAttribute(`a value of type ${type}`));
+  });
+
+  it.each<[AttributeSpec['type'], Json]>([
+    ['string', 1],
+    ['string', true],
+    ['number', '1'],
+    ['number', '-1.5e3'],
+    ['number', ''],
+    ['boolean', 'True'],
+    ['boolean', ''],
+    ['array', ''],
+    ['array', '["a"]'],
+    ['object', ''],
+    ['object', null],
+  ])('of type %s is taken from %j in the dialect of the original', (type, given) => {
     expect(checkValue('a', given, spec({ type, lenient: true }))).toBeDefined();
+  });
+
+  it.each<[AttributeSpec['type'], Json]>([
+    ['string', { a: 1 }],
+    ['string', ['a']],
+    ['number', 'one'],
+    ['number', '1x'],
+    ['number', true],
+    ['boolean', 'yes'],
+    ['boolean', 1],
+    ['array', 'a'],
+    ['array', 1],
+    ['array', { a: 1 }],
+    ['object', 'a'],
+    ['object', '[1]'],
+    ['object', [1]],
+  ])('of type %s cannot be %j, in no dialect', (type, given) => {
+    expect(() => checkValue('a', given, spec({ type, lenient: true }))).toThrow(badAttribute(`of type ${type}`));
+  });
+
+  it('without a type is a string, a number or a boolean', () => {
+    for (const given of ['a', 1.5, false]) expect(checkValue('a', given, spec({ type: 'scalar' }))).toBe(given);
+    for (const given of [null, ['a'], { a: 1 }]) {
+      expect(() => checkValue('a', given, spec({ type: 'scalar' }))).toThrow(
+        badAttribute('a number, true or false'),
+      );
+    }
   });
 
   it('has to match the pattern, which the refusal shows', () => {

@@ -183,7 +183,7 @@ describe.each(TEXTS)('%s', (_name, rendering) => {
         unlessTooLarge(() => {
           const rendered = rendering.categories([shown], context());
           const [again] = rendering.parse(sentBack(rendered)).categories;
-          expect(again).toMatchObject({ ...inputOf(shown), dialect: 'strict' });
+          expect(again).toMatchObject({ ...inputOf(shown), dialect: 'text' });
           expect(again?.depends?.[0]).toBe(shown.class === 'mixin' ? shown.depends[0] : undefined);
           expect(again?.attributes ?? {}).toEqual(
             Object.fromEntries(

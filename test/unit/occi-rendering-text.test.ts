@@ -147,7 +147,7 @@ describe('text of the query interface', () => {
         'cmbs.member.layers': { required: false, mutable: false },
       },
       actions: kind.actions,
-      dialect: 'strict',
+      dialect: 'text',
       given: ['title', 'parent', 'location', 'attributes', 'actions'],
     });
   });
@@ -161,7 +161,7 @@ describe('a category in text', () => {
     'Category: compute; scheme=http://e.com/#; class=kind',
   ])('%s is understood', (line) => {
     expect(parse(line).categories).toEqual([
-      { term: 'compute', scheme: 'http://e.com/#', class: 'kind', dialect: 'strict', given: [] },
+      { term: 'compute', scheme: 'http://e.com/#', class: 'kind', dialect: 'text', given: [] },
     ]);
   });
 

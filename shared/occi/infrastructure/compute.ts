@@ -11,6 +11,7 @@ const attributes: AttributeSpecs = {
   'occi.compute.hostname': text('Fully qualified DNS host name'),
   'occi.compute.share': integer('Relative number of CPU shares', 0),
   'occi.compute.memory': memory,
+  'occi.compute.speed': amount('CPU clock in gigahertz; deprecated, clients of OCCI 1.1 send it'),
   ...stateAttributes('occi.compute', ['active', 'inactive', 'suspended', 'error'], 'inactive'),
 };
 

@@ -1,0 +1,163 @@
+/** An attribute that an update drops leaves the entities in steps of bounded size, however often the work is cut off. */
+import { newId, systemClock, type Json } from '@cmbs/shared';
+import { MAX_BATCH_ENTITIES, STEPS_BUDGET_MS } from '@cmbs/shared/limits';
+import { Categories } from '@cmbs/shared/occi/categories';
+import { Entities } from '@cmbs/shared/occi/entities';
+import type { CategoryInput } from '@cmbs/shared/occi/payload';
+import type { Progress } from '@cmbs/shared/occi/steps';
+import type { Store, Transaction } from '@cmbs/shared/store/store';
+import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
+
+const SCHEME = 'http://example.com/dropped#';
+const COUNT = 2 * MAX_BATCH_ENTITIES + 7;
+const requester = { identity: { name: 'somebody' }, pathHere: ({ path }: { readonly path: string }) => path };
+const NO_FILTER = { categories: [], attributes: [], words: [] };
+
+const input = (term: string, more: Partial<CategoryInput>): CategoryInput => ({
+  ...{ term, scheme: SCHEME, location: `/${term}/`, dialect: 'strict', given: ['attributes'] },
+  ...more,
+});
+const free = { type: 'string', mutable: true };
+const KIND = input('thing', { class: 'kind', attributes: { 'a.stays': free, 'a.goes': free } });
+const SMALLER = { ...KIND, attributes: { 'a.stays': free } };
+
+let temporary: TemporaryStore;
+let largest: number;
+let now: number;
+/** How much time passes whenever somebody asks for it. */
+let tick: number;
+const open: Categories[] = [];
+
+beforeEach(async () => {
+  temporary = await openTemporaryStore();
+  [largest, now, tick] = [0, systemClock.now(), 0];
+});
+afterEach(async () => {
+  for (const one of open.splice(0)) one.close();
+  await temporary.close();
+});
+
+/** The store; the largest number of writes of one transaction is kept. */
+function measured(store: Store): Store {
+  return new Proxy(store, {
+    get: (object, name) => {
+      if (name === 'transact') {
+        return (body: (tx: Transaction) => Promise<unknown>) =>
+          object.transact(async (tx) => {
+            let writes = 0;
+            const counting = new Proxy(tx, {
+              get: (inner, method) => {
+                if (method === 'put') largest = Math.max(largest, (writes += 1));
+                const value: unknown = Reflect.get(inner, method);
+                return typeof value === 'function' ? (value as (...a: unknown[]) => unknown).bind(inner) : value;
+              },
+            });
+            return body(counting);
+          });
+      }
+      const value: unknown = Reflect.get(object, name);
+      return typeof value === 'function' ? (value as (...a: unknown[]) => unknown).bind(object) : value;
+    },
+  });
+}
+
+function opened(): { readonly categories: Categories; readonly entities: Entities } {
+  const clock = { ...systemClock, now: () => (now += tick) };
+  const store = measured(temporary.store);
+  const categories = new Categories(store, [], { watch: true, clock });
+  open.push(categories);
+  return { categories, entities: new Entities({ store, categories, clock, newId }) };
+}
+
+async function make(
+  entities: Entities,
+  count: number,
+  kind: string,
+  mixins: readonly string[] = [],
+): Promise<void> {
+  const one = { kind: SCHEME + kind, mixins, values: { 'a.stays': 's', 'a.goes': 'g' }, verbatim: {}, links: [] };
+  for (let made = 0; made < count; made += MAX_BATCH_ENTITIES) {
+    const some = Array.from({ length: Math.min(MAX_BATCH_ENTITIES, count - made) }, () => one);
+    await entities.create(some, `/${kind}/`, requester);
+  }
+}
+
+async function attributesOf(entities: Entities): Promise<readonly Readonly<Record<string, Json>>[]> {
+  const page = await entities.list({ scope: { below: '/' }, filter: NO_FILTER, number: 10_000 });
+  return page.entities.map(({ entity }) => entity.attributes);
+}
+
+async function until(run: () => Promise<Progress>): Promise<readonly Progress[]> {
+  const all: Progress[] = [];
+  do all.push(await run());
+  while (all.at(-1)?.isComplete === false && all.length < 100);
+  return all;
+}
+
+it('is done at once where there is time, in transactions of bounded size', async () => {
+  const { categories, entities } = opened();
+  await categories.define([KIND]);
+  await make(entities, COUNT, 'thing');
+  largest = 0;
+  expect(await categories.update([SMALLER], [])).toEqual({ done: COUNT, isComplete: true });
+  expect(largest).toBeLessThanOrEqual(MAX_BATCH_ENTITIES + 2);
+  const left = await attributesOf(entities);
+  expect(left).toHaveLength(COUNT);
+  for (const attributes of left) expect(attributes).toEqual({ 'a.stays': 's' });
+});
+
+it('goes on where it was cut off when the same request comes again', async () => {
+  const { categories, entities } = opened();
+  await categories.define([KIND]);
+  await make(entities, COUNT, 'thing');
+  tick = STEPS_BUDGET_MS;
+  const all = await until(() => categories.update([SMALLER], []));
+  expect(all.map(({ done }) => done)).toEqual([MAX_BATCH_ENTITIES, MAX_BATCH_ENTITIES, 7]);
+  expect(all.map(({ isComplete }) => isComplete)).toEqual([false, false, true]);
+  for (const attributes of await attributesOf(entities)) expect(attributes).toEqual({ 'a.stays': 's' });
+});
+
+it('goes on at the next start, also after another change of the category', async () => {
+  const before = opened();
+  await before.categories.define([KIND]);
+  await make(before.entities, COUNT, 'thing');
+  tick = STEPS_BUDGET_MS;
+  expect(await before.categories.update([SMALLER], [])).toMatchObject({ isComplete: false });
+  await before.categories.define([input('go', { class: 'action', attributes: {} })]);
+  tick = 0;
+  const { categories, entities } = opened();
+  await categories.resume();
+  for (const attributes of await attributesOf(entities)) expect(attributes).toEqual({ 'a.stays': 's' });
+});
+
+it('leaves what another category of the entity still defines, or the definition again', async () => {
+  const { categories, entities } = opened();
+  const mixin = input('also', { class: 'mixin', attributes: { 'a.goes': free } });
+  await categories.define([KIND, mixin]);
+  await make(entities, 1, 'thing', [`${SCHEME}also`]);
+  await make(entities, 1, 'thing');
+  expect(await categories.update([SMALLER], [])).toEqual({ done: 1, isComplete: true });
+  const left = await attributesOf(entities);
+  expect(left.filter((attributes) => 'a.goes' in attributes)).toHaveLength(1);
+});
+
+it('reaches the entities of kinds that descend from the kind, and of mixins that depend on the mixin', async () => {
+  const { categories, entities } = opened();
+  const base = input('base', { class: 'mixin', attributes: { 'a.stays': free, 'a.goes': free } });
+  await categories.define([
+    base,
+    input('middle', { class: 'mixin', depends: [`${SCHEME}base`] }),
+    input('top', { class: 'mixin', depends: [`${SCHEME}middle`] }),
+    KIND,
+    input('child', { class: 'kind', parent: `${SCHEME}thing` }),
+    input('bare', { class: 'kind' }),
+  ]);
+  await make(entities, 1, 'child');
+  await make(entities, 1, 'bare', [`${SCHEME}top`]);
+  expect(await categories.update([{ ...base, attributes: { 'a.stays': free } }], [])).toMatchObject({ done: 1 });
+  expect(await categories.update([SMALLER], [])).toMatchObject({ done: 1 });
+  for (const attributes of await attributesOf(entities)) expect(attributes).toEqual({ 'a.stays': 's' });
+  // What a mixin does not depend on any more is no attribute of its entities either.
+  const middle = input('middle', { class: 'mixin', depends: [], given: ['depends'] });
+  expect(await categories.update([middle], [])).toEqual({ done: 1, isComplete: true });
+});
