@@ -81,7 +81,9 @@ class BodyReader {
     const keys = new Set(Object.keys(body));
     if (isBareCategory(body)) {
       const categories = [categoryInput(body, undefined, this.dialect, 'the category')];
-      return { ...EMPTY_PAYLOAD, form: 'json', categories, keys };
+      // An action may be asked for this way too, with values as attributes.
+      const attributes = attributesOf(body.attributes, 'the category');
+      return { ...EMPTY_PAYLOAD, form: 'json', categories, attributes, keys };
     }
     if (isBareEntity(body)) {
       const isLink = present(body.source) || present(body.target);

@@ -2,6 +2,7 @@
 import type { Json, JsonObject } from '@cmbs/shared';
 import {
   category,
+  COMPUTE_ACTION,
   CORE,
   FLAT,
   INFRA,
@@ -124,6 +125,18 @@ describe('one category on its own', () => {
       expect((await product.json('POST', '/-/', one ?? {}, type)).status).toBe(200);
       expect((await product.get('/-/?category=shown', FLAT)).body).toBe(before);
     }
+  });
+
+  it('asks for an action, with its attributes', async () => {
+    const path = await product.compute();
+    await product.json('POST', `${path}?action=start`, {});
+    const stop = { term: 'stop', scheme: COMPUTE_ACTION, attributes: { method: 'graceful' } };
+    expect((await product.json('POST', `${path}?action=stop`, stop)).status).toBe(200);
+    const wrong = { ...stop, term: 'start', attributes: { method: 'unheard of' } };
+    expect((await product.json('POST', `${path}?action=start`, wrong)).status).toBe(400);
+    expect((await product.get(path, FLAT)).json()).toMatchObject({
+      attributes: { 'occi.compute.state': 'inactive' },
+    });
   });
 
   it('that is there already is 409, and changes by PUT', async () => {
