@@ -481,11 +481,8 @@ export class Entities {
       ...(partial && one.links.length > 0 ? { isLinked: true } : {}),
     };
     const after = catalogue.providerOf(before.kind)?.prepare?.(changed, before) ?? changed;
-    const links = partial
-      ? one.links
-          .filter((link) => link.self === undefined && link.id === undefined)
-          .map((link) => this.freshLink(link, before.path, catalogue, requester))
-      : [];
+    const unknown = partial ? await this.newLinks(tx, one.links, before, catalogue, requester) : [];
+    const links = unknown.map((link) => this.freshLink(link, before.path, catalogue, requester));
     const added = [...mixins, ...links.flatMap(({ entity }) => [entity.kind, ...entity.mixins])];
     await this.categories.requireStill(tx, added, catalogue);
     const { entities, completions } = await this.completed(tx, [{ next: after, before }], catalogue);
@@ -512,6 +509,25 @@ export class Entities {
     if (links.length === 0) return [];
     const paths = new Set(links.map((link) => endOf(link, CORE_SOURCE)).filter((path) => path.startsWith('/')));
     return [...(await readEntities(tx, [...paths])).values()].map(({ entity }) => entity);
+  }
+
+  /** The links that the source does not have yet: a client that puts back what it got names those it has. */
+  private async newLinks(
+    tx: Transaction,
+    links: readonly LinkInput[],
+    source: Entity,
+    catalogue: Catalogue,
+    requester: Requester,
+  ): Promise<readonly LinkInput[]> {
+    if (links.every(({ self, id }) => self === undefined && id === undefined)) return links;
+    const there = await this.outgoingLinks(tx, source, catalogue);
+    const pathOf = (self: string): Path | undefined => {
+      const split = splitLocation(self);
+      return split === undefined ? undefined : requester.pathHere(split);
+    };
+    return links.filter(
+      ({ self, id }) => !there.some((one) => one.id === id || (self !== undefined && one.path === pathOf(self))),
+    );
   }
 
   /** Deletes an entity and, with a resource, its links at both ends (#35, #36). */

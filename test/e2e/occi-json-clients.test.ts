@@ -62,6 +62,25 @@ describe('a link inside of its source, in JSON', () => {
     }
   });
 
+  it('is made by a partial update under the id that it names, once', async () => {
+    const network = await product.network();
+    const path = await product.compute();
+    const links = async (): Promise<readonly unknown[]> =>
+      ((await product.get(path, FLAT)).json() as { links?: JsonObject[] }).links?.map(({ id }) => id) ?? [];
+    const body = { links: [{ kind: NIC, id: 'eth', target: { location: network } }] };
+    for (let time = 0; time < 2; time += 1) {
+      const updated = await product.json('POST', path, { kind: `${INFRA}compute`, ...body });
+      expect([updated.status, await links()]).toEqual([200, ['eth']]);
+    }
+    for (const type of [...JSON_TYPES, PLAIN]) {
+      const { body: shown, type: shownAs = type } = await product.get(path, type);
+      const again = await product.send('POST', path, { headers: { 'Content-Type': shownAs }, body: shown });
+      expect([type, again.status, await links()]).toEqual([type, 200, ['eth']]);
+    }
+    const other = await product.compute();
+    expect((await product.json('POST', other, { kind: `${INFRA}compute`, ...body })).status).toBe(409);
+  });
+
   it('without a kind is a link of the core', async () => {
     const network = await product.network();
     const body = { kind: `${INFRA}compute`, links: [{ target: network }] };
