@@ -3,6 +3,7 @@
  * it; a call that a crash cut off is answered "outcome unknown" and not run again (layers.md, Receiving).
  */
 import { CmbsError } from '../errors';
+import { parseExactJson, stringifyExactJson, type ExactJson } from '../exact-json';
 import type { Json } from '../json';
 import { MAX_RUNS_RECOVERED, RUN_GRACE_MS, SERVICE_CALL_DEADLINE_MS } from '../limits';
 import { readEntity, writeEntity } from '../occi/entity-store';
@@ -53,8 +54,8 @@ export class Execution {
         ? false
         : (!late && typeof runner === 'string' && isOurs(runner)) || Number(until ?? 0) <= clock.now();
       if (!isCutOff) continue;
-      const call = doc.value.call as unknown as Call;
-      await this.#finish(doc.id, doc.value.target as unknown as RunTarget, JSON.stringify(outcomeUnknown(call)));
+      const target = doc.value.target as unknown as RunTarget;
+      await this.#finish(doc.id, target, stringifyExactJson(outcomeUnknown(recordedCall(doc.value.call))));
     }
   }
 
@@ -62,7 +63,7 @@ export class Execution {
   begin(tx: Transaction, runId: string, call: Call, target: RunTarget): void {
     const { clock, runner } = this.#context;
     const until = clock.now() + SERVICE_CALL_DEADLINE_MS + RUN_GRACE_MS;
-    tx.put(RUNS, runId, { call: call as unknown as Json, target: target, runner, until });
+    tx.put(RUNS, runId, { call: stringifyExactJson({ ...call }), target: target, runner, until });
   }
 
   /** Waits for the calls under way; those that do not end by `deadline` are told to, and answered at the next start. */
@@ -90,7 +91,7 @@ export class Execution {
 
   async #call(call: Call, caller: string): Promise<string> {
     const { services, log, counters } = this.#context;
-    let outcome: Json | Fault;
+    let outcome: ExactJson | Fault;
     try {
       outcome = await services.call(call.method, call.params, {
         identity: { name: caller },
@@ -102,7 +103,7 @@ export class Execution {
       outcome = thrown;
     }
     counters.add('cmbs_calls', { outcome: outcome instanceof Fault ? 'fault' : 'answer' });
-    return JSON.stringify(answerOf(call, outcome));
+    return stringifyExactJson(answerOf(call, outcome));
   }
 
   async #finish(runId: string, target: RunTarget, answer: string): Promise<void> {
@@ -164,10 +165,15 @@ const EXECUTED_MS = 24 * 60 * 60 * 1000;
 
 /** The call in a content's JSON text; undefined for any other content. */
 function callOf(content: string | undefined): Call | undefined {
-  return content === undefined ? undefined : parseCall(JSON.parse(content) as Json);
+  return content === undefined ? undefined : parseCall(parseExactJson(content));
 }
 
-function outcomeUnknown(call: Call): Json {
+/** The call of a run, as JSON text; an earlier release kept it as a value. */
+function recordedCall(kept: Json | undefined): Call {
+  return (typeof kept === 'string' ? parseExactJson(kept) : kept) as unknown as Call;
+}
+
+function outcomeUnknown(call: Call): ExactJson {
   return answerOf(
     call,
     new Fault(

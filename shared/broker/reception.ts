@@ -4,6 +4,7 @@
  */
 import type { Delivery, TopicLayer } from '../bus/bus';
 import { CmbsError, isOutage, toCmbsError } from '../errors';
+import { stringifyExactJson } from '../exact-json';
 import {
   INBOX_TTL_MS,
   LATE_RECEIPT_MS,
@@ -31,7 +32,7 @@ import { isSuspended, memberPath, wants } from './member';
 import { oldReceiptsUntil } from './old-receipts';
 import { messageOfDelivery } from './publication';
 import { isIdentified, isNamed, type UriOf } from './references';
-import { contentOf, DISCOVERY_CONTENT, entityOf, senderUri, type WireMessage } from './wire';
+import { contentOf, DISCOVERY_CONTENT, entityOf, exactContentOf, senderUri, type WireMessage } from './wire';
 
 /** When a message came, for the order in the inbox: taken before anything is waited for. */
 interface Arrival {
@@ -136,7 +137,7 @@ export class Reception {
     } catch (thrown) {
       const earlier = isRefusal(toCmbsError(thrown)) ? await this.#earlierReceipt(member, message) : undefined;
       if (earlier === undefined) throw thrown;
-      const call = message.executable ? parseCall(contentOf(message)) : undefined;
+      const call = callIn(message);
       return call === undefined
         ? undefined
         : this.#answerAgain(call, earlier.receipt, `${member.id}/${earlier.id}`);
@@ -163,10 +164,9 @@ export class Reception {
       counters.add('cmbs_dropped', { reason: 'expired', layer });
       throw new CmbsError('conflict', 'The message has expired.');
     }
-    const content = contentOf(message);
     await this.learnFrom(member, message);
     if (transfer.content_type === DISCOVERY_CONTENT) return undefined;
-    const call = message.executable ? parseCall(content) : undefined;
+    const call = callIn(message);
     if (call !== undefined) return this.#execute(member, layer, message, arrival, call);
     if (!message.storable) {
       const { written } = await this.#recordSoon(member, layer, message, arrival);
@@ -419,7 +419,7 @@ export class Reception {
     return (
       answer ??
       (await this.#execution.underWay(runId)) ??
-      JSON.stringify(
+      stringifyExactJson(
         answerOf(
           call,
           new Fault(FAULT.outcomeUnknown, 'The outcome of this call is unknown; it is not run again.'),
@@ -428,6 +428,10 @@ export class Reception {
     );
   }
 }
+
+/** The call that a message carries, if it may be executed and carries one. */
+const callIn = (message: WireMessage): Call | undefined =>
+  message.executable ? parseCall(exactContentOf(message)) : undefined;
 
 const isExpired = ({ expiresAt }: WireMessage, now: number): boolean => expiresAt !== null && expiresAt <= now;
 

@@ -8,6 +8,7 @@ import { nestsWithin, RawJson, sourceOf, stringifyJson, type JsonOutputObject } 
 import { CORE_SUMMARY, CORE_TITLE, type Entity } from '../occi/model';
 import { checkId } from '../occi/paths';
 import { lenientTime } from '../rfc3339';
+import { mayBeInexact, parseExactJson, type ExactJson } from '../exact-json';
 import { layerMixin, MESSAGE, MESSAGE_KIND, MESSAGES } from './cmbs';
 import { LAYERS, parseLayer, type Layer } from './layers';
 import { isTrue, stringList } from './member';
@@ -168,6 +169,13 @@ export function contentText(message: WireMessage): string {
 }
 
 export const contentOf = (message: WireMessage): Json => fieldsOf(message).message_content ?? '';
+
+/** The content with its numbers as they were written. */
+export function exactContentOf(message: WireMessage): ExactJson {
+  const content = contentOf(message);
+  if (!mayBeInexact(content)) return content;
+  return parseExactJson(contentText(message));
+}
 
 /** Fields that a receiver does not keep as attributes. */
 const NOT_KEPT = new Set(['message_content', 'result', TRANSFER, 'delivery']);

@@ -1,5 +1,6 @@
 /** Attribute rules: names in both dialects, types, patterns, defaults, mutability (occi.md §2.4). */
 import { CmbsError } from '../errors';
+import { inexactNumberIn, isBeyondExact, mayBeInexact } from '../exact-json';
 import { isJsonObject, type Json, type JsonObject } from '../json';
 import { CORE_ID, type AttributeSpec, type AttributeSpecs } from './model';
 import { matchesPattern } from './pattern';
@@ -58,22 +59,36 @@ const TYPES_IN_WORDS: Partial<Record<AttributeSpec['type'], string>> = {
   scalar: 'a string, a number, true or false',
 };
 
+/**
+ * Refuses a value with a number that would be rounded. Texts that are kept as they came have no such bound.
+ * @param source the value as the client wrote it; where that is not known, every number beyond 2^53 is refused
+ * @throws CmbsError `bad_attribute`
+ */
+export function requireExact(name: string, value: Json, source: string | undefined): void {
+  const isExact =
+    source === undefined ? !isBeyondExact(value) : !mayBeInexact(value) || inexactNumberIn(source) === undefined;
+  if (!isExact) throw refuse(`${name} has a number that a number here does not hold exactly.`);
+}
+
 /** Text renderings carry arrays and objects as a string of JSON; gives the value itself back. */
-function decodeStructured(value: Json, spec: AttributeSpec): Json {
+function decodeStructured(name: string, value: Json, spec: AttributeSpec): Json {
   if (typeof value !== 'string' || (spec.type !== 'array' && spec.type !== 'object')) return value;
   if (value === '') return spec.type === 'array' ? [] : value;
+  let decoded: Json;
   try {
-    const decoded = JSON.parse(value) as Json;
-    return TYPE_CHECKS[spec.type](decoded) ? decoded : value;
+    decoded = JSON.parse(value) as Json;
   } catch {
     // Not JSON: the type check that follows says what is wrong with it.
     return value;
   }
+  if (!TYPE_CHECKS[spec.type](decoded)) return value;
+  requireExact(name, decoded, value);
+  return decoded;
 }
 
 /** The value as it will be stored, or `bad_attribute` (#41, #42). */
 export function checkValue(name: string, given: Json, spec: AttributeSpec): Json {
-  const value = decodeStructured(given, spec);
+  const value = decodeStructured(name, given, spec);
   const checks = spec.lenient ? LENIENT_CHECKS : TYPE_CHECKS;
   // A schema names the types itself, perhaps several.
   const isBySchema = spec.lenient && spec.pattern?.form === 'schema';

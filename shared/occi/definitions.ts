@@ -1,6 +1,7 @@
 /** Reads a client's definition of a kind, mixin or action, in any dialect, into the model (DESIGN decision 3). */
 import { badRequest, CmbsError } from '../errors';
 import { isJsonObject, type Json, type JsonObject } from '../json';
+import { requireExact } from './attributes';
 import {
   MAX_CATEGORY_ATTRIBUTES,
   MAX_CATEGORY_REFERENCES,
@@ -81,6 +82,7 @@ function attributeSpec(name: string, given: JsonObject, dialect: CategoryInput['
   const pattern =
     given.pattern === undefined || given.pattern === null ? undefined : patternOf(name, given.pattern);
   if (pattern !== undefined) checkPattern(pattern);
+  if (given.default !== undefined) requireExact(name, given.default, undefined);
   if (given.description !== undefined && typeof given.description !== 'string') {
     throw badRequest(`"description" of ${name} takes a string.`);
   }

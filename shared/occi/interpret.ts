@@ -1,7 +1,7 @@
 /** Reads a parsed payload as what the request means: drafts of entities, an action call, locations, a filter. */
 import { badRequest, CmbsError } from '../errors';
 import type { Json, JsonObject } from '../json';
-import { leaves, type Values } from './attributes';
+import { leaves, requireExact, type Values } from './attributes';
 import type { Filter } from './filter';
 import {
   categoryId,
@@ -124,6 +124,7 @@ function draft(raw: RawDraft, registry: Registry, known: Known | undefined): Dra
     if (specs[name]?.verbatim === true) {
       verbatim[name] = raw.sourceText(leaf.keys) ?? JSON.stringify(leaf.value);
     } else if (!DERIVED_NAMES.has(name)) {
+      requireExact(name, leaf.value, raw.sourceText(leaf.keys));
       values[name] = raw.isText === true ? valueFromText(leaf.value, specs[name]) : leaf.value;
     }
   }
@@ -181,7 +182,10 @@ export function actionInput(payload: Payload, registry: Registry): ActionInput {
   }
   const specs = id === undefined ? {} : (registry.action(id)?.attributes ?? {});
   const values = Object.fromEntries(
-    leaves(payload.attributes, (name) => Object.hasOwn(specs, name)).map(({ name, value }) => [name, value]),
+    leaves(payload.attributes, (name) => Object.hasOwn(specs, name)).map(({ name, value, keys }) => {
+      requireExact(name, value, payload.sourceText?.(keys));
+      return [name, value];
+    }),
   );
   return { ...(id === undefined ? {} : { id }), values };
 }
@@ -204,16 +208,17 @@ export function payloadFilter(payload: Payload, registry: Registry): Filter {
   // Without a scheme (`{"kinds":[{"term":"member"}]}`, as the original filters) the identifier is the bare term.
   const categories = payload.categories.map((category) => filterCategory(categoryId(category), registry));
   const attributes: { name: string; value: Json }[] = [];
-  const collect = (given: JsonObject): void => {
-    for (const { name, value } of leaves(given, (candidate) => registry.verbatimNames.has(candidate))) {
+  const collect = (given: JsonObject, sourceText: Payload['sourceText']): void => {
+    for (const { name, value, keys } of leaves(given, (candidate) => registry.verbatimNames.has(candidate))) {
+      requireExact(name, value, sourceText?.(keys));
       attributes.push({ name: registry.canonicalAttribute(name), value });
     }
   };
-  collect(payload.attributes);
+  collect(payload.attributes, payload.sourceText);
   for (const input of payload.entities) {
     if (input.kind !== undefined) categories.push(filterCategory(input.kind, registry));
     categories.push(...input.mixins.map((id) => filterCategory(id, registry)));
-    collect(input.attributes);
+    collect(input.attributes, input.sourceText);
     if (input.id !== undefined) attributes.push({ name: CORE_ID, value: input.id });
     if (input.title !== undefined) attributes.push({ name: CORE_TITLE, value: input.title });
     if (input.summary !== undefined) attributes.push({ name: CORE_SUMMARY, value: input.summary });

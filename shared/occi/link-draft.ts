@@ -1,7 +1,7 @@
 /** Reads a link that is named inside its source (#51), in any rendering. */
 import { CmbsError } from '../errors';
 import type { Json } from '../json';
-import { leaves, type Values } from './attributes';
+import { leaves, requireExact, type Values } from './attributes';
 import { CORE_ID, CORE_SOURCE, CORE_TARGET, DERIVED_NAMES, LINK_KIND, type CategoryId } from './model';
 import type { LinkInput } from './payload';
 import type { Registry } from './registry';
@@ -25,6 +25,7 @@ export function linkDraft(link: LinkInput, registry: Registry): LinkDraft {
   for (const leaf of leaves(link.attributes, isDeclared)) {
     const name = registry.canonicalAttribute(leaf.name);
     if (name === CORE_ID || name === CORE_SOURCE || name === CORE_TARGET || DERIVED_NAMES.has(name)) continue;
+    requireExact(name, leaf.value, undefined);
     const token = link.tokens?.get(leaf.name);
     const spec = specs[name];
     if (token !== undefined && spec?.type === 'string') values[name] = token;

@@ -230,11 +230,8 @@ export class TextReader {
     if (first === '"') return { value: this.quoted() };
     if (first === '{' || first === '[') return this.bareJson(name);
     const source = this.until('word');
-    if (NUMBER.test(source)) {
-      const value = Number(source);
-      if (Number.isFinite(value)) return { value, source };
-      throw this.fault(`has a number out of range for ${excerpt(name)}`);
-    }
+    // What is more than a number holds may be kept as it came.
+    if (NUMBER.test(source)) return { value: Number(source), source };
     const word = source.toLowerCase();
     if (word === 'true' || word === 'false') return { value: word === 'true', source: word };
     if (word === 'null') return { value: null, source: word };

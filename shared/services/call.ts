@@ -1,13 +1,13 @@
 /** Calls inside message contents, in the form of JSON-RPC (layers.md, "Receiving"). */
-import { isJsonObject, type Json, type JsonObject } from '../json';
+import { ExactNumber, parseExactJson, type ExactJson } from '../exact-json';
 import { Fault } from './fault';
 
 export interface Call {
   readonly method: string;
   /** Named parameters arrive as one argument, an object. */
-  readonly params: readonly Json[];
+  readonly params: readonly ExactJson[];
   /** As given; absent when the caller gave none. */
-  readonly id?: string | number | null;
+  readonly id?: string | number | ExactNumber | null;
   /** Present when the caller says that it speaks version 2.0; the original's time had no such member. */
   readonly jsonrpc?: '2.0';
 }
@@ -16,34 +16,43 @@ export interface Call {
  * The call that a message's content is; undefined for every other content, which is data and no mistake. A string
  * is taken as JSON text, so a value that was parsed already must not be a string that is meant as one.
  */
-export function parseCall(content: Json): Call | undefined {
+export function parseCall(content: ExactJson): Call | undefined {
   const value = typeof content === 'string' ? parsed(content) : content;
-  if (!isJsonObject(value)) return undefined;
+  if (!isObject(value)) return undefined;
   const { method, params, id, jsonrpc } = value;
   if (typeof method !== 'string') return undefined;
-  if (params !== undefined && !Array.isArray(params) && !isJsonObject(params)) return undefined;
-  if (id !== undefined && id !== null && typeof id !== 'string' && typeof id !== 'number') return undefined;
+  if (params !== undefined && !Array.isArray(params) && !isObject(params)) return undefined;
+  if (id !== undefined && !isId(id)) return undefined;
   if (jsonrpc !== undefined && jsonrpc !== '2.0') return undefined;
   return {
     method,
-    params: params === undefined ? [] : Array.isArray(params) ? (params as readonly Json[]) : [params],
+    params: params === undefined ? [] : Array.isArray(params) ? (params as readonly ExactJson[]) : [params],
     ...(id === undefined ? {} : { id }),
     ...(jsonrpc === undefined ? {} : { jsonrpc }),
   };
 }
 
-function parsed(text: string): Json | undefined {
+const isObject = (value: unknown): value is { readonly [name: string]: ExactJson } =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof ExactNumber);
+
+const isId = (id: ExactJson): id is Exclude<Call['id'], undefined> =>
+  id === null || typeof id === 'string' || typeof id === 'number' || id instanceof ExactNumber;
+
+function parsed(text: string): ExactJson | undefined {
   // Cheaper than parsing every plain text that passes.
   if (!/^\s*\{/.test(text)) return undefined;
   try {
-    return JSON.parse(text) as Json;
+    return parseExactJson(text);
   } catch {
     return undefined; // text that only begins like JSON is data as well
   }
 }
 
 /** The answer to a call: `result` or `error`, and what the caller needs to match it (JSON-RPC 2.0 §5). */
-export function answerOf(call: Pick<Call, 'id' | 'jsonrpc'>, outcome: Json | Fault): JsonObject {
+export function answerOf(
+  call: Pick<Call, 'id' | 'jsonrpc'>,
+  outcome: ExactJson | Fault,
+): { readonly [name: string]: ExactJson } {
   return {
     ...(call.jsonrpc === undefined ? {} : { jsonrpc: call.jsonrpc }),
     ...(call.id === undefined ? {} : { id: call.id }),
@@ -51,6 +60,6 @@ export function answerOf(call: Pick<Call, 'id' | 'jsonrpc'>, outcome: Json | Fau
   };
 }
 
-function errorOf({ code, message, data }: Fault): JsonObject {
+function errorOf({ code, message, data }: Fault): ExactJson {
   return { code, message, ...(data === undefined ? {} : { data }) };
 }

@@ -1,5 +1,5 @@
 /** What a service module is. */
-import type { Json } from '../json';
+import type { ExactJson } from '../exact-json';
 import type { Log } from '../log';
 
 /** Who calls. Access rules come with a later release; every call carries it already. */
@@ -21,8 +21,11 @@ export interface ServiceMethod {
   readonly documentation: string;
   /** At least one. Each: the type of the result, then those of the arguments. */
   readonly signatures: readonly (readonly string[])[];
-  /** Returns the result, or throws a `Fault`. Anything else that it throws reaches only the log. */
-  call(context: ServiceContext, args: readonly Json[]): Promise<Json> | Json;
+  /**
+   * Returns the result, or throws a `Fault`. Anything else that it throws reaches only the log. A number that JavaScript
+   * does not hold comes as an `ExactNumber`, and one that is returned goes out as it is.
+   */
+  call(context: ServiceContext, args: readonly ExactJson[]): Promise<ExactJson> | ExactJson;
 }
 
 export interface ServiceModule {

@@ -4,7 +4,7 @@
  */
 import type { Clock, NewId } from '../clock';
 import { CmbsError } from '../errors';
-import type { Json } from '../json';
+import type { ExactJson } from '../exact-json';
 import { MAX_SHOWN_NAME_LENGTH, SERVICE_CALL_DEADLINE_MS } from '../limits';
 import type { Log } from '../log';
 import { Fault, FAULT } from './fault';
@@ -79,7 +79,11 @@ export class Services {
   }
 
   /** Calls a method by its public name. Rejects with a {@link Fault} and with nothing else. */
-  async call(methodName: string, params: readonly Json[], { identity, signal, log }: CallContext): Promise<Json> {
+  async call(
+    methodName: string,
+    params: readonly ExactJson[],
+    { identity, signal, log }: CallContext,
+  ): Promise<ExactJson> {
     const method = this.find(methodName);
     if (signal.aborted) throw new Fault(FAULT.refused, `${methodName} was not called: its caller is gone.`);
     const deadline = new AbortController();
@@ -125,7 +129,11 @@ function checkMethod(fullName: string, name: string, { documentation, signatures
 }
 
 /** A method that throws before its first wait rejects like any other. */
-async function start(method: ServiceMethod, context: ServiceContext, params: readonly Json[]): Promise<Json> {
+async function start(
+  method: ServiceMethod,
+  context: ServiceContext,
+  params: readonly ExactJson[],
+): Promise<ExactJson> {
   return method.call(context, params);
 }
 

@@ -1,10 +1,10 @@
 /** Introspection, as XML-RPC clients know it: a remote caller finds out what there is without a document. */
-import type { Json } from '../json';
+import type { ExactJson } from '../exact-json';
 import { Fault, FAULT } from './fault';
 import type { ServiceModule } from './module';
 import type { Services } from './services';
 
-function oneName(args: readonly Json[]): string {
+function oneName(args: readonly ExactJson[]): string {
   const [name] = args;
   if (args.length !== 1 || typeof name !== 'string') {
     throw new Fault(FAULT.invalidParams, 'This method takes one argument, the name of a method.');

@@ -4,10 +4,10 @@
  */
 import { appendFileSync } from 'node:fs';
 import { runProgram } from '@cmbs/emulator/program';
-import type { Json } from '@cmbs/shared';
+import type { ExactJson } from '@cmbs/shared/exact-json';
 import type { ServiceMethod, ServiceModule } from '@cmbs/shared/services/module';
 
-function note(what: string, args: readonly Json[]): void {
+function note(what: string, args: readonly ExactJson[]): void {
   const line = `${what} ${JSON.stringify(args[0])}`;
   appendFileSync(`${process.env.CMBS_DATA_DIR ?? ''}.calls`, `${line}\n`);
   process.stdout.write(`${line}\n`);
@@ -27,7 +27,7 @@ const hold: ServiceMethod = {
   signatures: [['string', 'string']],
   call: (_context, args) => {
     note('held', args);
-    return new Promise<Json>(() => undefined);
+    return new Promise<ExactJson>(() => undefined);
   },
 };
 

@@ -409,6 +409,90 @@ describe('an Idempotency-Key', () => {
   });
 });
 
+describe('a number beyond 2^53', () => {
+  const BIG = '12345678901234567890';
+  const MESSAGE = category(`${CMBS}message`, 'kind');
+
+  it.each([BIG, '1e400', '-9007199254740993', '[1e400,{"a":12345678901234567890}]'])(
+    '%s in a content stays as it is, in a body, a header and text',
+    async (number) => {
+      const body = `{"kind":"${CMBS}message","attributes":{"cmbs.message.message_content":${number}}}`;
+      const headers = { 'Content-Type': FLAT, Accept: FLAT };
+      const made = await product.send('POST', '/cmbs/message/', { headers, body });
+      expect(made.status).toBe(201);
+      const path = product.pathOf(made.location ?? '');
+      expect((await product.get(path, FLAT)).body).toContain(`"cmbs.message.message_content":${number}`);
+      const inText = (await product.get(path)).attributes()['cmbs.message.message_content'] ?? '';
+      expect([number, JSON.stringify(number)]).toContain(inText);
+      for (const again of [
+        await product.occi('POST', '/cmbs/message/', {
+          Category: MESSAGE,
+          'X-OCCI-Attribute': `cmbs.message.message_content=${inText}`,
+        }),
+        await product.plain('POST', '/cmbs/message/', [
+          `Category: ${MESSAGE}`,
+          `X-OCCI-Attribute: cmbs.message.message_content=${inText}`,
+        ]),
+      ]) {
+        expect(again.status).toBe(201);
+        const copy = await product.get(product.pathOf(again.location ?? ''), FLAT);
+        expect(copy.body).toContain(`"cmbs.message.message_content":${number}`);
+      }
+    },
+  );
+
+  it.each([BIG, '1e400', '9007199254740993'])('%s is refused where the type is a number', async (number) => {
+    const attribute = `occi.compute.memory=${number}`;
+    for (const refused of [
+      await product.plain('POST', '/compute/', [COMPUTE, `X-OCCI-Attribute: ${attribute}`]),
+      await product.occi('POST', '/compute/', {
+        Category: category(`${INFRA}compute`, 'kind'),
+        'X-OCCI-Attribute': attribute,
+      }),
+      await product.send('POST', '/compute/', {
+        headers: { 'Content-Type': FLAT },
+        body: `{"kind":"${INFRA}compute","attributes":{"occi.compute.memory":${number}}}`,
+      }),
+      await product.send('POST', '/compute/', {
+        headers: { 'Content-Type': NESTED },
+        body: `{"resources":[{"kind":"${INFRA}compute","attributes":{"occi":{"compute":{"memory":${number}}}}}]}`,
+      }),
+    ]) {
+      expect([refused.status, refused.header('x-occi-error')]).toEqual([
+        400,
+        expect.stringContaining('occi.compute.memory'),
+      ]);
+    }
+    const held = await product.plain('POST', '/compute/', [COMPUTE, 'X-OCCI-Attribute: occi.compute.memory=1e22']);
+    expect(held.status).toBe(201);
+  });
+
+  it.each([BIG, '1e400', '-12345678901234567890.5'])(
+    '%s is kept in the id and the parameters of a call',
+    async (number) => {
+      await product.plain('PUT', '/cmbs/member/callee', [
+        MEMBER,
+        LOCAL,
+        'X-OCCI-Attribute: cmbs.member.start="l1"',
+      ]);
+      const { attributes } = (await product.get('/cmbs/member/callee', FLAT)).json() as {
+        readonly attributes: Readonly<Record<string, string>>;
+      };
+      const socket = attributes['cmbs.member.l1_socket'] ?? '';
+      const call = `{"jsonrpc":"2.0","method":"echo.echo","params":[${number},{"a":${number}}],"id":${number}}`;
+      for (const content of [call, JSON.stringify(call)]) {
+        const body =
+          `{"kind":"${CMBS}message","mixins":["${CMBS}l1"],"attributes":` +
+          `{"cmbs.message.l1_socket_receiver_member":"${socket}","cmbs.message.message_content":${content}}}`;
+        const headers = { 'Content-Type': FLAT, Accept: FLAT };
+        const sent = await product.send('POST', '/cmbs/message/?send&from=callee', { headers, body });
+        expect(sent.status).toBe(200);
+        expect(sent.body).toContain(`{"jsonrpc":"2.0","id":${number},"result":[${number},{"a":${number}}]}`);
+      }
+    },
+  );
+});
+
 it.each(['page=99999999999999999999', 'number=10001', 'number=1e5', 'page=5001&number=2', 'page=0', 'number=x'])(
   'a page that is too large is 413, and what is none 400: %s',
   async (query) => {

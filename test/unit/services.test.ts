@@ -1,6 +1,7 @@
 import { EventEmitter, once } from 'node:events';
 import fc from 'fast-check';
 import { CmbsError, systemClock, type Json, type Log, type LogFields } from '@cmbs/shared';
+import type { ExactJson } from '@cmbs/shared/exact-json';
 import { answerOf, parseCall } from '@cmbs/shared/services/call';
 import { Fault, FAULT } from '@cmbs/shared/services/fault';
 import type { ServiceContext, ServiceMethod, ServiceModule } from '@cmbs/shared/services/module';
@@ -55,7 +56,7 @@ function servicesWith(methods: ServiceModule['methods'], deadlineMs = 5000): Ser
   return services;
 }
 
-async function faultOf(call: Promise<Json>): Promise<Fault> {
+async function faultOf(call: Promise<ExactJson>): Promise<Fault> {
   const outcome = await call.then(
     (value) => new Error(`The call succeeded with ${JSON.stringify(value)}.`),
     (thrown: unknown) => thrown,
@@ -73,7 +74,7 @@ describe('the dispatcher of service methods', () => {
   });
 
   it('gives a method the identity, the name, the log and the arguments of its call', async () => {
-    const seen: [ServiceContext, readonly Json[]][] = [];
+    const seen: [ServiceContext, readonly ExactJson[]][] = [];
     const services = servicesWith({
       look: method((...given) => {
         seen.push(given);
@@ -139,8 +140,8 @@ describe('the dispatcher of service methods', () => {
 
   it.each([
     ['thrown', (): never => fail('secret')],
-    ['rejected', async (): Promise<Json> => Promise.reject(new Error('secret /etc/passwd'))],
-    ['internal', async (): Promise<Json> => Promise.reject(new CmbsError('internal', 'secret'))],
+    ['rejected', async (): Promise<ExactJson> => Promise.reject(new Error('secret /etc/passwd'))],
+    ['internal', async (): Promise<ExactJson> => Promise.reject(new CmbsError('internal', 'secret'))],
   ])('hides what a method has %s behind a correlation id that the log has too', async (_how, call) => {
     const { log, lines } = recordingLog();
     const fault = await faultOf(servicesWith({ fail: method(call) }).call('trial.fail', [], context({ log })));
