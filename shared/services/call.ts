@@ -32,7 +32,7 @@ export function parseCall(content: ExactJson): Call | undefined {
   };
 }
 
-const isObject = (value: unknown): value is { readonly [name: string]: ExactJson } =>
+const isObject = (value: unknown): value is Readonly<Record<string, ExactJson>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof ExactNumber);
 
 const isId = (id: ExactJson): id is Exclude<Call['id'], undefined> =>
@@ -52,7 +52,7 @@ function parsed(text: string): ExactJson | undefined {
 export function answerOf(
   call: Pick<Call, 'id' | 'jsonrpc'>,
   outcome: ExactJson | Fault,
-): { readonly [name: string]: ExactJson } {
+): Readonly<Record<string, ExactJson>> {
   return {
     ...(call.jsonrpc === undefined ? {} : { jsonrpc: call.jsonrpc }),
     ...(call.id === undefined ? {} : { id: call.id }),
