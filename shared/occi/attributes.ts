@@ -61,12 +61,13 @@ const TYPES_IN_WORDS: Partial<Record<AttributeSpec['type'], string>> = {
 
 /**
  * Refuses a value with a number that would be rounded. Texts that are kept as they came have no such bound.
- * @param source the value as the client wrote it; where that is not known, every number beyond 2^53 is refused
+ * @param source gives the value as the client wrote it; where it gives none, every number beyond 2^53 is refused
  * @throws CmbsError `bad_attribute`
  */
-export function requireExact(name: string, value: Json, source: string | undefined): void {
-  const isExact =
-    source === undefined ? !isBeyondExact(value) : !mayBeInexact(value) || inexactNumberIn(source) === undefined;
+export function requireExact(name: string, value: Json, source: () => string | undefined): void {
+  if (!mayBeInexact(value)) return;
+  const text = source();
+  const isExact = text === undefined ? !isBeyondExact(value) : inexactNumberIn(text) === undefined;
   if (!isExact) throw refuse(`${name} has a number that a number here does not hold exactly.`);
 }
 
@@ -82,7 +83,7 @@ function decodeStructured(name: string, value: Json, spec: AttributeSpec): Json 
     return value;
   }
   if (!TYPE_CHECKS[spec.type](decoded)) return value;
-  requireExact(name, decoded, value);
+  requireExact(name, decoded, () => value);
   return decoded;
 }
 

@@ -82,7 +82,7 @@ function attributeSpec(name: string, given: JsonObject, dialect: CategoryInput['
   const pattern =
     given.pattern === undefined || given.pattern === null ? undefined : patternOf(name, given.pattern);
   if (pattern !== undefined) checkPattern(pattern);
-  if (given.default !== undefined) requireExact(name, given.default, undefined);
+  if (given.default !== undefined) requireExact(name, given.default, () => undefined);
   if (given.description !== undefined && typeof given.description !== 'string') {
     throw badRequest(`"description" of ${name} takes a string.`);
   }

@@ -124,8 +124,9 @@ function draft(raw: RawDraft, registry: Registry, known: Known | undefined): Dra
     if (specs[name]?.verbatim === true) {
       verbatim[name] = raw.sourceText(leaf.keys) ?? JSON.stringify(leaf.value);
     } else if (!DERIVED_NAMES.has(name)) {
-      requireExact(name, leaf.value, raw.sourceText(leaf.keys));
-      values[name] = raw.isText === true ? valueFromText(leaf.value, specs[name]) : leaf.value;
+      const value = raw.isText === true ? valueFromText(leaf.value, specs[name]) : leaf.value;
+      requireExact(name, value, () => (value === leaf.value ? raw.sourceText(leaf.keys) : String(leaf.value)));
+      values[name] = value;
     }
   }
   const id = values[CORE_ID];
@@ -183,7 +184,7 @@ export function actionInput(payload: Payload, registry: Registry): ActionInput {
   const specs = id === undefined ? {} : (registry.action(id)?.attributes ?? {});
   const values = Object.fromEntries(
     leaves(payload.attributes, (name) => Object.hasOwn(specs, name)).map(({ name, value, keys }) => {
-      requireExact(name, value, payload.sourceText?.(keys));
+      requireExact(name, value, () => payload.sourceText?.(keys));
       return [name, value];
     }),
   );
@@ -210,7 +211,7 @@ export function payloadFilter(payload: Payload, registry: Registry): Filter {
   const attributes: { name: string; value: Json }[] = [];
   const collect = (given: JsonObject, sourceText: Payload['sourceText']): void => {
     for (const { name, value, keys } of leaves(given, (candidate) => registry.verbatimNames.has(candidate))) {
-      requireExact(name, value, sourceText?.(keys));
+      requireExact(name, value, () => sourceText?.(keys));
       attributes.push({ name: registry.canonicalAttribute(name), value });
     }
   };

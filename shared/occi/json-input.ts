@@ -133,7 +133,11 @@ class BodyReader {
     const entity: Mutable<EntityInput> = {
       mixins: identifiers(item.mixins, at('mixins')),
       attributes: attributesOf(item.attributes, where),
-      links: objects(item.links, at('links')).map((link, index) => linkInput(link, `links[${index}] of ${where}`)),
+      links: objects(item.links, at('links')).map((link, index) => ({
+        ...linkInput(link, `links[${index}] of ${where}`),
+        sourceText: (names: readonly string[]) =>
+          sourceOf(this.text, [...path, 'links', index, 'attributes', ...names]),
+      })),
       isLink,
       sourceText: (names) => sourceOf(this.text, [...path, 'attributes', ...names]),
     };

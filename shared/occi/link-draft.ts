@@ -25,11 +25,15 @@ export function linkDraft(link: LinkInput, registry: Registry): LinkDraft {
   for (const leaf of leaves(link.attributes, isDeclared)) {
     const name = registry.canonicalAttribute(leaf.name);
     if (name === CORE_ID || name === CORE_SOURCE || name === CORE_TARGET || DERIVED_NAMES.has(name)) continue;
-    requireExact(name, leaf.value, undefined);
     const token = link.tokens?.get(leaf.name);
     const spec = specs[name];
     if (token !== undefined && spec?.type === 'string') values[name] = token;
-    else values[name] = link.tokens === undefined ? leaf.value : valueFromText(leaf.value, spec);
+    else {
+      const value = link.tokens === undefined ? leaf.value : valueFromText(leaf.value, spec);
+      const source = (): string | undefined => token ?? link.sourceText?.(leaf.keys);
+      requireExact(name, value, () => (value === leaf.value ? source() : String(leaf.value)));
+      values[name] = value;
+    }
   }
   return { kind, mixins, values };
 }

@@ -46,6 +46,8 @@ export interface LinkInput {
   readonly attributes: JsonObject;
   /** Text: the attributes that stood without quotes, as they stood there. */
   readonly tokens?: ReadonlyMap<string, string>;
+  /** JSON: as in {@link EntityInput}. */
+  readonly sourceText?: (names: readonly string[]) => string | undefined;
 }
 
 /** A resource or link as a JSON rendering holds it. */

@@ -419,8 +419,10 @@ describe.each([
         self: '/l/7',
         id: '7',
         attributes: { x: 1, 'occi.core.title': 'L' },
+        sourceText: expect.any(Function) as unknown,
       },
     ]);
+    expect(whole.entities[0]?.links[0]?.sourceText?.(['x'])).toBe('1');
     expect(whole.entities[0]).not.toHaveProperty('summary');
     expect(whole.categories).toEqual([]);
     expect(whole.action).toBeUndefined();

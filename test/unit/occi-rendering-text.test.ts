@@ -239,7 +239,6 @@ describe('an attribute in text', () => {
     'a={b:1}',
     'a=[1}',
     'a b=1',
-    'a=1e999',
     '__proto__=1',
   ])('%s is refused with 400', (item) => {
     expect(refusalOf(() => attribute(item)).status).toBe(400);
