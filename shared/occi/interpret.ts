@@ -125,7 +125,7 @@ function draft(raw: RawDraft, registry: Registry, known: Known | undefined): Dra
       verbatim[name] = raw.sourceText(leaf.keys) ?? JSON.stringify(leaf.value);
     } else if (!DERIVED_NAMES.has(name)) {
       const value = raw.isText === true ? valueFromText(leaf.value, specs[name]) : leaf.value;
-      requireExact(name, value, () => (value === leaf.value ? raw.sourceText(leaf.keys) : String(leaf.value)));
+      requireExact(name, value, () => (typeof leaf.value === 'string' ? leaf.value : raw.sourceText(leaf.keys)));
       values[name] = value;
     }
   }

@@ -31,7 +31,7 @@ export function linkDraft(link: LinkInput, registry: Registry): LinkDraft {
     else {
       const value = link.tokens === undefined ? leaf.value : valueFromText(leaf.value, spec);
       const source = (): string | undefined => token ?? link.sourceText?.(leaf.keys);
-      requireExact(name, value, () => (value === leaf.value ? source() : String(leaf.value)));
+      requireExact(name, value, () => (typeof leaf.value === 'string' ? leaf.value : source()));
       values[name] = value;
     }
   }
