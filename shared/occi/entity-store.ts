@@ -1,5 +1,6 @@
 /** How entities lie in the store: one document each under their path, indexed by category, link end and value. */
 import { createHash } from 'node:crypto';
+import { holdsExactly } from '../exact-json';
 import { isJsonObject, type Json, type JsonObject } from '../json';
 import { INDEXED_DEPTH, MAX_INDEXED_VALUE_LENGTH } from '../limits';
 import type { Doc, Store, Transaction } from '../store/store';
@@ -44,10 +45,7 @@ const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
 
 /** The one text of a number that a string spells (`4.0`, `4e0`); undefined when it spells none that is exact. */
 export function numberText(text: string): string | undefined {
-  if (!NUMBER.test(text)) return undefined;
-  const value = Number(text);
-  if (!Number.isFinite(value) || (Number.isInteger(value) && !Number.isSafeInteger(value))) return undefined;
-  return JSON.stringify(value);
+  return NUMBER.test(text) && holdsExactly(text) ? JSON.stringify(Number(text)) : undefined;
 }
 
 /** Attributes that hold numbers are compared as such, however a client spells the number. */

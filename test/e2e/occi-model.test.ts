@@ -181,6 +181,13 @@ describe('a filter', () => {
         expect([value, (await asked).lines('X-OCCI-Location')]).toEqual([value, [product.url + path]]);
       }
     }
+    // Numbers beyond 2^53 are told from their neighbours.
+    const huge = await product.compute('X-OCCI-Attribute: occi.compute.memory=1e22');
+    await product.compute('X-OCCI-Attribute: occi.compute.memory=9007199254740992');
+    for (const value of ['1e22', '1E22', '10000000000000000000000']) {
+      expect([value, (await query(value)).lines('X-OCCI-Location')]).toEqual([value, [product.url + huge]]);
+    }
+    expect((await query('9007199254740993')).body).toBe('');
     // A string is what it is.
     expect((await product.get('/compute/?attribute=occi.compute.hostname&value=4', PLAIN)).body).toBe('');
   });
