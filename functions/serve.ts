@@ -1,5 +1,5 @@
 /** Around every handler: version check, whose request it is, method override, errors as answers. */
-import { CmbsError } from '@cmbs/shared';
+import { badRequest, CmbsError } from '@cmbs/shared';
 import { inSpan } from '@cmbs/shared/trace';
 import type { App } from './app';
 import { header, type OcciRequest, type OcciResponse } from './request';
@@ -19,6 +19,15 @@ function effective(request: OcciRequest): OcciRequest {
     throw new CmbsError('bad_request', 'X-HTTP-Method-Override may say GET or DELETE.');
   }
   return { ...request, method: override };
+}
+
+/** What `occi.core.id` may begin with, and no path of an entity has (#37). */
+const URN = /\/urn:uuid:[^/]*$/i;
+
+function checkPath({ path }: OcciRequest): void {
+  if (URN.test(path)) {
+    throw badRequest('An id stands in a path without "urn:uuid:" in front; ask for the path that ends in the id.');
+  }
 }
 
 /** Compressed bodies are not read (RFC 9110 §15.5.16 makes that 415). */
@@ -59,6 +68,7 @@ async function answerTo(route: Route, original: OcciRequest, app: App): Promise<
     checkCoding(original);
     request = effective(original);
     checkOwn(route, request);
+    checkPath(request);
     if (!METHODS.has(request.method)) {
       throw new CmbsError('method_not_allowed', `${request.method} is not offered here.`, {
         headers: { Allow: [...METHODS].join(', ') },

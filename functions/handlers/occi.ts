@@ -1,5 +1,5 @@
 /** Every OCCI request that no narrower function takes: the trailing slash decides collection or entity (occi.md §1.1). */
-import { badRequest, CmbsError } from '@cmbs/shared';
+import { CmbsError } from '@cmbs/shared';
 import { isCollectionPath } from '@cmbs/shared/occi/paths';
 import type { App } from '../app';
 import { queryValue, type OcciRequest, type OcciResponse } from '../request';
@@ -9,9 +9,6 @@ import { collection, collectionMethods } from './collection';
 import { entity, ENTITY_METHODS } from './entity';
 import { toCollection } from './missing-slash';
 
-/** What `occi.core.id` may begin with, and no path of an entity has (#37). */
-const URN = /\/urn:uuid:[^/]*$/i;
-
 export async function occi(request: OcciRequest, app: App): Promise<OcciResponse> {
   const path = request.path;
   if (request.method === 'OPTIONS') {
@@ -20,9 +17,6 @@ export async function occi(request: OcciRequest, app: App): Promise<OcciResponse
     return answer(204, undefined, { Allow: methods.join(', ') });
   }
   if (!path.startsWith('/')) throw new CmbsError('not_found', 'There is nothing at this path.');
-  if (URN.test(path)) {
-    throw badRequest('An id stands in a path without "urn:uuid:" in front; ask for the path that ends in the id.');
-  }
   const asked = queryValue(request, 'action');
   const redirect = await toCollection(request, app);
   if (redirect !== undefined) return redirect;

@@ -280,7 +280,9 @@ describe('a path', () => {
     expect((await product.get('/cmbs/message/l31')).status).toBe(308);
   });
 
-  it('has no urn:uuid: in front of its id', async () => {
+  it('has no urn:uuid: in front of its id, for an action neither', async () => {
+    const action = await product.send('POST', '/cmbs/message/urn:uuid:1?action=execute');
+    expect([action.status, action.header('x-occi-error')]).toEqual([400, expect.stringContaining('urn:uuid')]);
     const target = '/compute/urn:uuid:00000000-0000-4000-8000-000000000001';
     for (const method of ['GET', 'PUT', 'DELETE'] as const) {
       const refused = await product.plain(method, target, [COMPUTE]);
