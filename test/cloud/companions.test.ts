@@ -51,8 +51,11 @@ describeTwoCompanions('two companions', (pair) => {
     const stopping = holder.companion.stop();
     await holder.companion.logs('stopping');
     await peer.send(JSON.stringify({ result: 'late, and in time' }));
+    // The companion finds the message in the store, perhaps before the function asks for it; asked while it stops, it
+    // sends the function away. The peer answers once, so what is delivered was not sent again.
     const sent = await sending;
-    expect([sent.status, sent.delivery.state]).toEqual([200, 'delivered']);
+    expect([200, 202]).toContain(sent.status);
+    await here.reaches(sent.path, 'delivered');
     const took = await pair.takesOver(standby);
     expect(await stopping).toBeLessThan(STOP_MS);
     expect(await holder.companion.ended).toEqual({ code: 0, signal: null });
