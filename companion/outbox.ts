@@ -486,13 +486,16 @@ export class Outbox implements QueueOwner {
 
   /** Another member is at the address of the one that is meant: the item waits in a queue of its own. */
   async #setApart(item: Item, reason: string): Promise<void> {
-    const { store, queueLimit } = this.#environment;
+    const { store, queueLimit, log } = this.#environment;
     const { held, key } = item;
     const address = apartAddress(item.address, held.receiver(item)?.member ?? '');
-    const waiting = await store.count(
-      { collection: SENDS, where: [{ field: ADDRESS_FIELD, value: address }] },
-      queueLimit,
-    );
+    let waiting = 0;
+    try {
+      const where = [{ field: ADDRESS_FIELD, value: address }];
+      waiting = await store.count({ collection: SENDS, where }, queueLimit);
+    } catch (error) {
+      log.warn('what waits for a member that is elsewhere not counted', { address, cause: error });
+    }
     if (waiting >= queueLimit) {
       this.settle(item, { state: 'failed', reason: `${waiting} messages wait for this already. ${reason}` });
       return;
