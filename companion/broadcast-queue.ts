@@ -31,7 +31,7 @@ export class BroadcastQueue extends DestinationQueue {
     return this.#isFlushing ? 1 : 0;
   }
 
-  /** What is broadcast does not come back. */
+  /** A broadcast has no reply, so none of them comes back. */
   landed(): Promise<void> {
     return Promise.resolve();
   }
@@ -185,7 +185,7 @@ export class BroadcastQueue extends DestinationQueue {
           const state = other === undefined ? 'sent' : 'failed';
           item.held.queued.delete(item.key);
           this.environment.counters.add('cmbs_deliveries', { layer: 'l2', outcome: state });
-          item.tries += 1;
+          if (other === undefined) item.tries += 1;
           const reason = other === undefined ? {} : { reason: `${other} has this address and receives there` };
           this.outbox.settle(item, { state, ...reason });
         }

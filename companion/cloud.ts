@@ -98,6 +98,11 @@ export async function startCloudCompanion({
   metrics.gauge('cmbs_shard_held', 'Whether this companion holds its shard', () =>
     current === undefined ? 0 : 1,
   );
+  metrics.gauge(
+    'cmbs_control_calls',
+    'Calls of functions that this companion works on',
+    () => control.callsInFlight,
+  );
   companionGauges(metrics, () => current);
 
   /** One lease; resolves when it is over. */

@@ -44,6 +44,7 @@ export class Control {
   /** The companion while it holds the shard. */
   #companion: Companion | undefined;
   #isStopping = false;
+  #callsInFlight = 0;
 
   private constructor(options: ControlOptions) {
     this.#options = options;
@@ -74,6 +75,11 @@ export class Control {
   /** Calls go to this companion; undefined: to none, because the shard is another one's. */
   serve(companion: Companion | undefined): void {
     this.#companion = companion;
+  }
+
+  /** Calls of functions that this companion works on. */
+  get callsInFlight(): number {
+    return this.#callsInFlight;
   }
 
   /** Not ready any more, so that nothing new is sent here; calls in hand go on. */
@@ -178,9 +184,11 @@ export class Control {
     const cancel = clock.after(deadlineMs, () => gone.abort());
     const leave = (): void => gone.abort();
     incoming.socket.once('close', leave);
+    this.#callsInFlight += 1;
     try {
       return json(200, { reply: await companion.perform(member, action, checked.data, gone.signal) });
     } finally {
+      this.#callsInFlight -= 1;
       cancel();
       incoming.socket.off('close', leave);
     }

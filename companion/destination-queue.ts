@@ -138,7 +138,7 @@ export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
     this.hasMore = this.#isBehind = true;
   }
 
-  /** Resolves when nothing of what is wanted is on its way any more. */
+  /** Resolves when none of the items that are asked for is in flight. */
   abstract landed(isWanted: (item: Item) => boolean): Promise<void>;
 
   /** All that had to come is in the store. */

@@ -1,7 +1,7 @@
 /**
  * Follows the addresses of members: what waits for a member that has another address now, or is gone, is written anew in
- * the store, and waits for the new address in its order. What is on its way to the old address meanwhile may
- * come back; what waits for the new one waits for that.
+ * the store, and waits for the new address in its order. A message in flight to the old address may come
+ * back, so messages for the new address wait until it has landed.
  */
 import { registryOf } from '@cmbs/shared/broker/context';
 import { LAYERS, type Layer } from '@cmbs/shared/broker/layers';

@@ -479,6 +479,8 @@ export class Outbox implements QueueOwner {
 
   async replied(item: Item, bytes: Buffer): ReturnType<QueueOwner['replied']> {
     const outcome = await this.#replies.replied(item, bytes);
+    // It may have been queued by a function that still knew the old address.
+    if (outcome === 'moved') await this.#moves.move(item.held.send);
     if (typeof outcome === 'string' || 'retry' in outcome) return outcome;
     await this.#setApart(item, outcome.apart);
     return 'settled';
@@ -486,7 +488,7 @@ export class Outbox implements QueueOwner {
 
   /** Another member is at the address of the one that is meant: the item waits in a queue of its own. */
   async #setApart(item: Item, reason: string): Promise<void> {
-    const { store, queueLimit, log } = this.#environment;
+    const { store, queueLimit, log, counters } = this.#environment;
     const { held, key } = item;
     const address = apartAddress(item.address, held.receiver(item)?.member ?? '');
     let waiting = 0;
@@ -497,12 +499,14 @@ export class Outbox implements QueueOwner {
       log.warn('what waits for a member that is elsewhere not counted', { address, cause: error });
     }
     if (waiting >= queueLimit) {
+      counters.add('cmbs_deliveries', { layer: held.send.layer, outcome: 'failed' });
       this.settle(item, { state: 'failed', reason: `${waiting} messages wait for this already. ${reason}` });
       return;
     }
     const before = this.#destinations.known({ via: 'request', address: item.address });
     if (before !== undefined) before.waiting = Math.max(0, before.waiting - 1);
     held.queued.delete(key);
+    held.trying.delete(key);
     held.lastReason = reason;
     const change = { state: 'waiting', reason, address, ...triesOf(item) } as const;
     this.#outcomes.note(held, { sendId: held.send.id, key, change });

@@ -20,7 +20,7 @@ export class RequestQueue extends DestinationQueue {
   /** Those of the items that somebody may wait for: told when the queue parks. */
   readonly #hopeful = new Set<Item>();
   readonly #prepared = new Map<Item, Promise<Buffer | undefined>>();
-  /** What is on its way, and when it has landed. */
+  /** Items in flight, each with the promise that it has landed. */
   readonly #out = new Map<Item, Promise<void>>();
   /** Messages that go one at a time, since so many were on their way when the connection broke: one may break it. */
   #suspects = 0;

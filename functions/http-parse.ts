@@ -2,7 +2,7 @@
 import { badRequest, CmbsError } from '@cmbs/shared';
 import { authorityUrl } from '@cmbs/shared/authority';
 import { MAX_QUERY_PARAMETERS } from '@cmbs/shared/limits';
-import { withoutPrefix } from '@cmbs/shared/occi/paths';
+import { prefixOf, unescapedPath, withoutPrefix } from '@cmbs/shared/occi/paths';
 import { parseTraceparent, type Traceparent } from '@cmbs/shared/trace';
 
 const decode = (text: string): string => {
@@ -34,8 +34,10 @@ export function parseQuery(query: string): readonly (readonly [string, string])[
 export function splitTarget(target: string): { readonly path: string; readonly query: string } {
   const mark = target.indexOf('?');
   const raw = mark < 0 ? target : target.slice(0, mark);
+  const path = unescapedPath(raw.startsWith('/') ? raw : raw.replace(/^[a-z]+:\/\/[^/]*/i, '') || '/');
+  if (path === undefined) throw new CmbsError('not_found', 'There is nothing at this path.');
   return {
-    path: decodedPath(raw.startsWith('/') ? raw : raw.replace(/^[a-z]+:\/\/[^/]*/i, '') || '/'),
+    path,
     query: mark < 0 ? '' : target.slice(mark + 1),
   };
 }
@@ -49,21 +51,9 @@ export function deploymentPath(
   publicUrl: string | undefined,
   isKnown: (path: string) => boolean,
 ): string {
-  const prefix =
-    publicUrl === undefined ? '' : decodeURIComponent(new URL(publicUrl).pathname.replace(/\/+$/, ''));
+  const prefix = publicUrl === undefined ? '' : prefixOf(new URL(publicUrl));
   if (prefix === '' || isKnown(path)) return path;
   return withoutPrefix(path, prefix) ?? path;
-}
-
-function decodedPath(raw: string): string {
-  if (!raw.includes('%')) return raw;
-  try {
-    const segments = raw.split('/').map(decodeURIComponent);
-    if (!segments.some((segment) => segment.includes('/'))) return segments.join('/');
-  } catch {
-    // A malformed escape names nothing that exists.
-  }
-  throw new CmbsError('not_found', 'There is nothing at this path.');
 }
 
 /** Node's flat list of header names and values, repeated ones kept apart. */

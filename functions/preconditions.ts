@@ -16,7 +16,8 @@ interface Tag {
   readonly opaque: string | undefined;
 }
 
-const TAG = /(W\/)?"([^"]*)"|\*/g;
+/** A tag, or `*` alone between commas; what is neither is passed over. */
+const TAG = /(W\/)?"([^"]*)"|(?<![^,\s])\*(?![^,\s])/g;
 
 /** The tags of a header; undefined without the header. What is no tag matches nothing. */
 function tagsOf({ headers }: Conditional, name: 'if-match' | 'if-none-match'): readonly Tag[] | undefined {

@@ -46,9 +46,21 @@ const proxies = z
 
 const host = z.string().regex(/^[A-Za-z0-9._:-]{1,253}$/, { error: 'must be a host name or address' });
 
+function isDecodable(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 const publicUrl = z
   .string()
   .regex(/^https?:\/\/[^\s/?#@]+(?:\/[^\s?#]*)?$/, { error: 'must be an http or https URL without query' })
+  .refine(isDecodable, {
+    error: 'has a malformed percent escape',
+  })
   .transform((text) => text.replace(/\/+$/, ''));
 
 const list = z.string().transform((text) =>

@@ -8,7 +8,7 @@ import type { CategoryId } from '@cmbs/shared/occi/model';
 import { isCollectionPath } from '@cmbs/shared/occi/paths';
 import type { ActionOutcome } from '@cmbs/shared/occi/provider';
 import type { App } from '../app';
-import { renderingFor } from '../dialect';
+import { inDialectOf } from '../dialect';
 import { idempotentAction } from '../idempotency';
 import { checkQuery, FILTER_QUERY, filterOf, renderContext, requesterOf, scopeOf, waitMs } from '../occi-context';
 import { collectionPrecondition, preconditionOf } from '../preconditions';
@@ -66,7 +66,7 @@ export async function action(request: OcciRequest, app: App, own?: readonly stri
         isFinal,
       );
       if (outcome.answer === 'attributes') {
-        const shown = renderingFor(rendering, registry.kind(kind));
+        const shown = inDialectOf(rendering, registry.kind(kind));
         return answer(200, shown.attributes(outcome.values, context));
       }
       const reason = outcome.reason === undefined ? {} : { 'X-OCCI-Reason': oneLine(outcome.reason) };
@@ -97,6 +97,6 @@ export async function action(request: OcciRequest, app: App, own?: readonly stri
     const { paths: done } = await app.answered.once(idempotentAction(request), async () => ({
       paths: await app.actions.actOnAll(chosen, asked),
     }));
-    return answer(200, renderingFor(rendering, at).created(done, context));
+    return answer(200, inDialectOf(rendering, at).created(done, context));
   });
 }

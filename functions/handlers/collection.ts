@@ -8,7 +8,7 @@ import type { Payload } from '@cmbs/shared/occi/payload';
 import { isEmptyFilter } from '@cmbs/shared/occi/filter';
 import type { Registry } from '@cmbs/shared/occi/registry';
 import type { App } from '../app';
-import { renderingFor, renderingForKinds } from '../dialect';
+import { inDialectOf, inDialectOfKinds } from '../dialect';
 import {
   checkQuery,
   FILTER_QUERY,
@@ -51,7 +51,7 @@ async function list(
   turn: LargeTurn,
 ): Promise<OcciResponse> {
   const { registry } = await app.categories.current();
-  const rendering = renderingFor(responseRendering(request), registry.at(path));
+  const rendering = inDialectOf(responseRendering(request), registry.at(path));
   const page = await app.entities.list({
     scope: scopeOf(path, registry),
     filter: filterOf(request, payload, registry),
@@ -79,7 +79,7 @@ async function list(
 async function create(request: OcciRequest, app: App, path: Path, payload: Payload): Promise<OcciResponse> {
   const { registry } = await app.categories.current();
   const kinds = drafts(payload, registry).map(({ kind }) => kind);
-  const rendering = renderingForKinds(responseRendering(request), kinds, registry);
+  const rendering = inDialectOfKinds(responseRendering(request), kinds, registry);
   const { paths, notes } = await createAll(request, app, path, payload);
   const one = paths.length === 1 ? { Location: request.base + (paths[0] as string) } : {};
   return answer(201, rendering.created(paths, renderContext(request, registry)), { ...one, ...noted(notes) });
@@ -110,7 +110,7 @@ async function tag(
   payload: Payload,
   how: 'add' | 'remove' | 'replace',
 ): Promise<OcciResponse> {
-  const rendering = renderingFor(responseRendering(request), mixin);
+  const rendering = inDialectOf(responseRendering(request), mixin);
   const requester = requesterOf(request);
   const paths = payload.locations.map((location) => app.entities.ownPath(location, requester));
   await app.entities.tag(mixin, [...new Set(paths)], how, idempotencyOf(request).idempotent);

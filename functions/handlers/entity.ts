@@ -4,7 +4,7 @@ import { singleDraft } from '@cmbs/shared/occi/interpret';
 import type { EntityView } from '@cmbs/shared/occi/model';
 import type { Rendered, Rendering } from '@cmbs/shared/occi/rendering';
 import type { App } from '../app';
-import { renderingFor } from '../dialect';
+import { inDialectOf } from '../dialect';
 import { idempotencyOf } from '../idempotency';
 import { checkQuery, renderContext, requesterOf } from '../occi-context';
 import { etagOf, notModified, preconditionOf } from '../preconditions';
@@ -30,7 +30,7 @@ async function shown(request: OcciRequest, app: App, path: string): Promise<Show
   const { base } = request;
   const stored = await app.entities.read(path);
   const { registry } = await app.categories.current();
-  const rendering = renderingFor(asked, registry.kind(stored.entity.kind));
+  const rendering = inDialectOf(asked, registry.kind(stored.entity.kind));
   const view = await app.entities.view(stored.entity);
   const last = lastShown.get(view);
   if (last?.rendering === rendering && last.base === base) return last;

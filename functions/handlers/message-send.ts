@@ -5,7 +5,7 @@ import { sendIntent } from '@cmbs/shared/broker/sends';
 import type { Path } from '@cmbs/shared/occi/model';
 import type { ActionOutcome } from '@cmbs/shared/occi/provider';
 import type { App } from '../app';
-import { renderingFor } from '../dialect';
+import { inDialectOf } from '../dialect';
 import { checkQuery, renderContext, waitMs } from '../occi-context';
 import { collectionPrecondition } from '../preconditions';
 import { queryValue, type OcciRequest, type OcciResponse } from '../request';
@@ -46,7 +46,7 @@ export async function messageSend(request: OcciRequest, app: App): Promise<OcciR
       one.status === 'fulfilled' ? [] : [reasonOf(one.reason, paths[at])],
     );
     const { registry } = await app.categories.current();
-    const shown = renderingFor(rendering, registry.at(MESSAGES)).created(paths, renderContext(request, registry));
+    const shown = inDialectOf(rendering, registry.at(MESSAGES)).created(paths, renderContext(request, registry));
     return answer(isOpen ? 202 : 200, shown, noted(failed));
   });
 }

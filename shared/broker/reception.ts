@@ -430,8 +430,11 @@ export class Reception {
 }
 
 /** The call that a message carries, if it may be executed and carries one. */
-const callIn = (message: WireMessage): Call | undefined =>
-  message.executable ? parseCall(exactContentOf(message)) : undefined;
+function callIn(message: WireMessage): Call | undefined {
+  const call = message.executable ? parseCall(contentOf(message)) : undefined;
+  // Most contents are no call, and need no closer look at their numbers.
+  return call === undefined ? undefined : (parseCall(exactContentOf(message)) ?? call);
+}
 
 const isExpired = ({ expiresAt }: WireMessage, now: number): boolean => expiresAt !== null && expiresAt <= now;
 

@@ -105,7 +105,7 @@ function takeOffSome(id: CategoryId, store: Store, registry: Registry): Promise<
           : undefined;
     const written = left === undefined ? rest : { ...rest, dropping: left };
     tx.put(CATEGORIES, id, written as unknown as JsonObject);
-    // How far it is concerns nobody else; that it is done, whoever changes the category next.
+    // Other processes need to hear of the end only: until then, a change of the category keeps what is left to do.
     if (left === undefined) recordChange(tx, state, [id]);
     return { done, isLast: left === undefined };
   });

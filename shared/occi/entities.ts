@@ -556,11 +556,13 @@ export class Entities {
     );
   }
 
-  /** Letting go changes an entity and cannot be undone: the condition is decided before, and nobody else writes after. */
+  /** An entity that lets go of what it holds cannot take that back: its condition is decided before, and then nobody changes it. */
   private async markLeaving(path: Path, expect: Precondition, { registry }: Catalogue): Promise<void> {
     await this.store.transact(async (tx) => {
       const current = await readEntity(tx, path);
       if (current === undefined) throw new CmbsError('not_found', `There is nothing at ${path}.`);
+      // A deletion that was cut off goes on: its condition held.
+      if (current.entity.isLeaving === true) return;
       expect(current);
       writeEntity(tx, { ...current.entity, isLeaving: true }, current.entity, registry);
     });

@@ -62,28 +62,33 @@ export function checkId(given: string): string {
 /** A location as a client wrote it: a path, or a URL with the authority that it has. */
 export interface Location {
   readonly authority?: string;
-  /** With its percent escapes resolved. */
+  /** With its percent escapes resolved; as it is where nothing can be at it. */
   readonly path: Path;
 }
 
 /** Reads a path or URL; undefined for anything that is not a location. Whose the URL is, the caller has to compare. */
 export function splitLocation(given: string): Location | undefined {
-  if (given.startsWith('/')) return { path: unescaped(given) };
+  if (given.startsWith('/')) return { path: unescapedPath(given) ?? given };
   if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(given)) return undefined;
   try {
     const url = new URL(given);
-    return { authority: url.host, path: unescaped(url.pathname) };
+    return { authority: url.host, path: unescapedPath(url.pathname) ?? url.pathname };
   } catch {
     return undefined;
   }
 }
 
-function unescaped(path: string): Path {
+/**
+ * A path with its percent escapes resolved, as everything is found by it (RFC 3986 §6.2.2.2); undefined for one that
+ * nothing can have, since an escape is malformed or stands for a slash.
+ */
+export function unescapedPath(path: string): Path | undefined {
+  if (!path.includes('%')) return path;
   try {
-    return path.includes('%') ? path.split('/').map(decodeURIComponent).join('/') : path;
+    const segments = path.split('/').map(decodeURIComponent);
+    return segments.some((segment) => segment.includes('/')) ? undefined : segments.join('/');
   } catch {
-    // A malformed escape stands for itself, and for nothing that is stored.
-    return path;
+    return undefined;
   }
 }
 
@@ -95,8 +100,12 @@ export function pathUnder(base: string, { authority, path }: Location): Path | u
   if (authority === undefined) return path;
   const own = new URL(base);
   if (authority !== own.host) return undefined;
-  return withoutPrefix(path, decodeURIComponent(own.pathname.replace(/\/+$/, '')));
+  return withoutPrefix(path, prefixOf(own));
 }
+
+/** The path of a public base without a slash at the end: empty for most. */
+export const prefixOf = ({ pathname }: Pick<URL, 'pathname'>): string =>
+  decodeURIComponent(pathname.replace(/\/+$/, ''));
 
 /** What follows a prefix of whole segments; undefined for a path that does not begin with it. */
 export function withoutPrefix(path: Path, prefix: string): Path | undefined {

@@ -145,6 +145,21 @@ describe.each(['l31', 'l4'] as const)(
       expect(await there.inbox(holder)).toEqual([]);
     });
 
+    test('more messages than may be queued for one address do not wait', async () => {
+      const small = await fleet.start({ env: { CMBS_QUEUE_LIMIT: '2' } });
+      const sender = await small.member();
+      const there = await fleet.start();
+      const holder = await there.member({ start: [layer] });
+      const bob = await there.member();
+      await small.introduce({ ...bob, sockets: { ...bob.sockets, [layer]: holder.sockets[layer] } });
+      const answers: number[] = [];
+      for (const content of ['one', 'two', 'three']) {
+        answers.push((await small.send(layer, { providers: [bob.id], from: sender.id, content })).status);
+      }
+      expect(answers).toEqual([202, 202, 409]);
+      expect(await there.inbox(holder)).toEqual([]);
+    });
+
     test('messages fail when it is deleted', async () => {
       const { holder, bob } = await known();
       const paths = await sendThree(bob, holder);

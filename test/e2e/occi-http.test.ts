@@ -100,6 +100,15 @@ describe('Vary', () => {
 });
 
 describe('a condition', () => {
+  it('that is no list of tags matches nothing', async () => {
+    const path = await product.compute();
+    for (const malformed of ['"abc*', 'a*', '*a', '']) {
+      const title = ['X-OCCI-Attribute: occi.core.title="x"'];
+      const refused = await product.plain('POST', path, title, { 'If-Match': malformed });
+      expect([malformed, refused.status]).toEqual([malformed, 412]);
+    }
+  });
+
   it('may come in several lines', async () => {
     const path = await product.compute();
     const tag = await etag(path);
@@ -258,6 +267,10 @@ describe('a path', () => {
     );
     expect((await product.get('/cmbs/mess%61ge/spelt?action=execute')).header('allow')).toBe('POST, OPTIONS');
     expect((await product.get('/cmbs%2Fmessage/spelt')).status).toBe(404);
+    await product.defineMixin('spelling');
+    const tag = (location: string) => product.plain('POST', '/spelling/', [`X-OCCI-Location: ${location}`]);
+    expect((await tag(`${product.url}/%63mbs/message/sp%65lt`)).status).toBe(200);
+    expect((await tag(`${product.url}/cmbs%2Fmessage/spelt`)).status).toBe(404);
     expect((await product.get('/%zz')).status).toBe(404);
   });
 

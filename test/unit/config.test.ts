@@ -80,6 +80,7 @@ describe('the configuration', () => {
     ['CMBS_TRUST_PROXY', 'yes', 'true, false or a number'],
     ['CMBS_MAX_BODY_BYTES', '1', 'at least 1024'],
     ['CMBS_QUEUE_LIMIT', '0', 'at least 1'],
+    ['CMBS_PUBLIC_URL', 'https://example.com/%zz', 'percent'],
     ['CMBS_DISCOVERY', 'maybe', 'open or closed'],
     ['CMBS_LOG', 'loud', 'debug, info'],
     ['CMBS_PROT', '1', 'is not a setting'],

@@ -40,6 +40,13 @@ describe('a number', () => {
     '9007199254740992.5e3',
   ])('%s is not', (source) => expect(holdsExactly(source)).toBe(false));
 
+  test('with very many digits takes no longer than to read it', () => {
+    const zeros = '0'.repeat(1_000_000);
+    expect(holdsExactly(`12345678901234567890.1${zeros}1`)).toBe(false);
+    expect(holdsExactly(`9007199254740992.${zeros}`)).toBe(true);
+    expect(holdsExactly(`0.${zeros}`)).toBe(true);
+  });
+
   test('that is held is held by its shortest form', () => {
     fc.assert(
       fc.property(fc.double({ noNaN: true, noDefaultInfinity: true }), (value) =>

@@ -1,0 +1,97 @@
+/** An entity that holds something is deleted under a condition: decided once, before it lets go. */
+import { CmbsError, newId, systemClock } from '@cmbs/shared';
+import { Categories } from '@cmbs/shared/occi/categories';
+import { Entities, type Precondition } from '@cmbs/shared/occi/entities';
+import { stateOf } from '@cmbs/shared/occi/entity-store';
+import { RESOURCE_KIND, type Category } from '@cmbs/shared/occi/model';
+import type { Extension } from '@cmbs/shared/occi/provider';
+import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
+
+const SCHEME = 'http://example.com/holding#';
+const KIND = `${SCHEME}holder`;
+const PATH = '/holder/one';
+const requester = { identity: { name: 'somebody' }, pathHere: ({ path }: { readonly path: string }) => path };
+const { signal } = new AbortController();
+
+const CATEGORIES: readonly Category[] = [
+  {
+    class: 'kind',
+    term: 'holder',
+    scheme: SCHEME,
+    parent: RESOURCE_KIND,
+    location: '/holder/',
+    actions: [],
+    attributes: {},
+    origin: 'extension',
+  },
+];
+
+let temporary: TemporaryStore;
+let categories: Categories;
+let entities: Entities;
+/** What happens while the entity lets go. */
+let release: () => Promise<void>;
+
+beforeEach(async () => {
+  temporary = await openTemporaryStore();
+  release = () => Promise.resolve();
+  const extension: Extension = {
+    name: 'holding',
+    categories: CATEGORIES,
+    providers: [{ name: 'holding', releasing: () => release() }],
+    bindings: { [KIND]: 'holding' },
+  };
+  categories = new Categories(temporary.store, [extension]);
+  entities = new Entities({ store: temporary.store, categories, clock: systemClock, newId });
+  await put();
+});
+afterEach(async () => {
+  categories.close();
+  await temporary.close();
+});
+
+const put = () =>
+  entities.put(
+    PATH,
+    () => ({ kind: KIND, mixins: [], values: {}, verbatim: {}, links: [] }),
+    requester,
+    undefined,
+  );
+
+/** Holds for the entity as it is now. */
+async function unchanged(): Promise<Precondition> {
+  const state = stateOf(await entities.read(PATH));
+  return (current) => {
+    if (current === undefined || stateOf(current) !== state)
+      throw new CmbsError('precondition_failed', 'It changed.');
+  };
+}
+
+test('a condition that does not hold lets go of nothing', async () => {
+  const condition = await unchanged();
+  await put();
+  release = () => Promise.reject(new Error('let go'));
+  await expect(entities.delete(PATH, condition, signal)).rejects.toMatchObject({ code: 'precondition_failed' });
+});
+
+test('nobody changes an entity that lets go', async () => {
+  const refusals: unknown[] = [];
+  release = () =>
+    put().then(
+      () => undefined,
+      (error: unknown) => void refusals.push(error),
+    );
+  await entities.delete(PATH, await unchanged(), signal);
+  expect(refusals).toEqual([expect.objectContaining({ code: 'conflict' })]);
+  expect(await entities.find(PATH)).toBeUndefined();
+});
+
+test('a deletion that was cut off is finished by the same request', async () => {
+  const condition = await unchanged();
+  release = () => Promise.reject(new CmbsError('deadline_exceeded', 'Too late.'));
+  await expect(entities.delete(PATH, condition, signal)).rejects.toMatchObject({ code: 'deadline_exceeded' });
+  await expect(put()).rejects.toMatchObject({ code: 'conflict' });
+  release = () => Promise.resolve();
+  await entities.delete(PATH, condition, signal);
+  expect(await entities.find(PATH)).toBeUndefined();
+});
