@@ -51,6 +51,9 @@ describeTwoCompanions('two companions', (pair) => {
     const peer = fleet.using(new Reply({ linger: 0 }), (socket) => socket.close());
     await peer.bind(address);
     const watch = await pair.watchSocket(holder);
+    // After a takeover the load balancer needs a moment to see who is ready.
+    const ready = async (): Promise<number> => (await here.get('/readyz')).status;
+    await eventually(ready, (status) => status === 200, 'functions reach the holder', SOON_MS);
     const sending = here.send('l1', { to: address, from: alice.id, content: 'slow' });
     await peer.receive();
     // The companion may have found the message in the store before the function asked for it.
