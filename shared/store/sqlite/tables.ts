@@ -54,6 +54,13 @@ interface Statement {
   run(...parameters: Column[]): { readonly changes: number; readonly lastInsertRowid: number | bigint };
 }
 
+/** The number of a collection (`field` empty) or of an indexed field of it. */
+interface Name {
+  readonly n: number;
+  readonly collection: string;
+  readonly field: string;
+}
+
 interface IndexEntry {
   readonly field: number;
   readonly value: string;
@@ -70,6 +77,10 @@ export class Tables {
   readonly #statements = new Map<string, Statement>();
   /** By collection, then field. */
   readonly #names = new Map<string, Map<string, number>>();
+  readonly #collections = new Map<number, string>();
+  /** Names that no commit has stored yet. They go with the next commit that changes anything. */
+  #newNames: Name[] = [];
+  #nextName: number;
   readonly #find: Statement;
   readonly #findForWrite: Statement;
   #nextDoc: number;
@@ -87,8 +98,9 @@ export class Tables {
       'SELECT doc, revision, sort, expires, entries FROM document WHERE collection = ? AND id = ?',
     );
     for (const [n, collection, field] of this.#statement('SELECT n, collection, field FROM name').all()) {
-      this.#setNumber(String(collection), String(field), Number(n));
+      this.#setNumber({ n: Number(n), collection: String(collection), field: String(field) });
     }
+    this.#nextName = Number(this.#statement('SELECT coalesce(max(n), 0) FROM name').get()?.[0]) + 1;
     this.#nextDoc = Number(this.#statement('SELECT coalesce(max(doc), 0) FROM document').get()?.[0]) + 1;
   }
 
@@ -114,28 +126,25 @@ export class Tables {
     return this.#names.get(collection)?.get(field);
   }
 
-  #setNumber(collection: string, field: string, n: number): void {
+  #setNumber({ n, collection, field }: Name): void {
     const fields = this.#names.get(collection);
     if (fields === undefined) this.#names.set(collection, new Map([[field, n]]));
     else fields.set(field, n);
+    if (field === '') this.#collections.set(n, collection);
   }
 
-  /** The same, made when missing. It stays even if the transaction that asked for it does not happen. */
+  /** The same, made when missing. The number stays even if the transaction that asked for it does not happen. */
   intern(collection: string, field = ''): number {
     const known = this.number(collection, field);
     if (known !== undefined) return known;
-    // Not RETURNING: a row is there before the commit of its statement, whose failure nobody would hear of then.
-    const { lastInsertRowid } = this.#statement('INSERT INTO name (collection, field) VALUES (?, ?)').run(
-      collection,
-      field,
-    );
-    const n = Number(lastInsertRowid);
-    this.#setNumber(collection, field, n);
-    return n;
+    const name = { n: this.#nextName++, collection, field };
+    this.#setNumber(name);
+    this.#newNames.push(name);
+    return name.n;
   }
 
   collectionName(n: number): string {
-    return String(this.#statement('SELECT collection FROM name WHERE n = ?').get(n)?.[0]);
+    return this.#collections.get(n) ?? '';
   }
 
   // --- Reads ---
@@ -281,8 +290,15 @@ export class Tables {
   /** With the number of the commit, where it changes anything. */
   commit(commits: number | undefined): void {
     this.#writeEntries();
+    const names = commits === undefined ? [] : this.#newNames;
+    this.#insertMany(
+      NAME,
+      names.map(({ n, collection, field }) => [n, collection, field]),
+    );
     if (commits !== undefined) this.#statement('UPDATE state SET commits = ?').run(commits);
     this.#db.exec('COMMIT');
+    // After a failure they are new still, and the next commit stores them.
+    if (names.length > 0) this.#newNames = [];
   }
 
   /** Also right after a failure by which SQLite ended the transaction itself. */
@@ -510,6 +526,7 @@ interface Target {
   readonly sql: Map<number, string>;
 }
 
+const NAME: Target = { table: 'name', columns: ['n', 'collection', 'field'], sql: new Map() };
 const ENTRY: Target = { table: 'entry', columns: ['field', 'value', 'id', 'doc'], sql: new Map() };
 const SORTED_ENTRY: Target = {
   table: 'sorted_entry',
