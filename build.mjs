@@ -4,12 +4,14 @@
  * is `dist/companion/`.
  *
  * `node build.mjs` builds everything; with names (`local/main`, `functions`, a prefix of them) only those, and no zips.
+ * With names, nothing is built when no source has changed since the last time.
  */
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { build } from 'esbuild';
 import { strToU8, zipSync } from 'fflate';
+import { Stamp } from './build-stamp.mjs';
 
 /** Prebuilt binaries, and what the platform itself starts a function with, stay outside. */
 const EXTERNAL = ['zeromq', '@photostructure/sqlite', '@google-cloud/functions-framework'];
@@ -42,6 +44,7 @@ const settings = {
   format: 'cjs',
   sourcemap: true,
   external: EXTERNAL,
+  metafile: true,
   logLevel: 'warning',
 };
 
@@ -56,6 +59,22 @@ const functionSettings = {
   minifyWhitespace: true,
 };
 
+/** Files that this build has read and written. */
+const inputs = [];
+const outputs = [];
+
+async function bundle(options) {
+  const result = await build(options);
+  inputs.push(...Object.keys(result.metafile.inputs));
+  if (options.write !== false) outputs.push(...Object.keys(result.metafile.outputs));
+  return result;
+}
+
+async function write(path, content) {
+  await writeFile(path, content);
+  outputs.push(path);
+}
+
 /** What a deployable needs to be installed and started alone. */
 async function writePackage(directory, name, { main, start, dependencies }) {
   const { version, license } = await json('package.json');
@@ -69,7 +88,7 @@ async function writePackage(directory, name, { main, start, dependencies }) {
     scripts: { start },
     dependencies,
   };
-  await writeFile(`${directory}/package.json`, `${JSON.stringify(content, undefined, 2)}\n`);
+  await write(`${directory}/package.json`, `${JSON.stringify(content, undefined, 2)}\n`);
 }
 
 const asked = process.argv.slice(2);
@@ -88,10 +107,10 @@ async function buildPrograms() {
     ([name, source]) => isAsked(name) && existsSync(source),
   );
   await Promise.all([
-    build({ ...settings, entryPoints: asPrograms(false), outdir: 'dist' }),
+    bundle({ ...settings, entryPoints: asPrograms(false), outdir: 'dist' }),
     // A map of the whole bundle is larger than it, and read at each start; names and lines are as they were.
-    build({ ...settings, sourcemap: false, entryPoints: asPrograms(true), outdir: 'dist' }),
-    build({ ...functionSettings, entryPoints: Object.fromEntries(counterparts), outdir: 'dist' }),
+    bundle({ ...settings, sourcemap: false, entryPoints: asPrograms(true), outdir: 'dist' }),
+    bundle({ ...functionSettings, entryPoints: Object.fromEntries(counterparts), outdir: 'dist' }),
   ]);
   if (!isAsked('companion/main')) return;
   await writePackage('dist/companion', 'cmbs-companion', {
@@ -103,7 +122,7 @@ async function buildPrograms() {
 
 /** The code of all functions that reach the same: their names alone tell them apart. */
 async function functionCode({ withBus }) {
-  const { outputFiles } = await build({
+  const { outputFiles } = await bundle({
     ...functionSettings,
     ...(withBus ? {} : { alias: { '@cmbs/shared/bus/pubsub-of': resolve('functions/without-bus.ts') } }),
     stdin: {
@@ -133,8 +152,8 @@ async function buildFunctions() {
       const code = access === 'bus' ? withBus : withoutBus;
       const index = `exports.${entryPoint} = require('./code').register('${name}');\n`;
       await Promise.all([
-        writeFile(`${directory}/code.js`, code),
-        writeFile(`${directory}/index.js`, index),
+        write(`${directory}/code.js`, code),
+        write(`${directory}/index.js`, index),
         writePackage(directory, `cmbs-${name}`, {
           main: 'index.js',
           start: `functions-framework --target=${entryPoint}`,
@@ -155,5 +174,9 @@ if (unknown !== undefined) {
   process.stderr.write(`There is nothing called ${unknown} to build; there are: ${known.join(', ')}.\n`);
   process.exit(2);
 }
-await buildPrograms();
-if (isAsked('functions')) await buildFunctions();
+const stamp = asked.length === 0 ? undefined : new Stamp(asked);
+if (stamp === undefined || !(await stamp.isCurrent())) {
+  await buildPrograms();
+  if (isAsked('functions')) await buildFunctions();
+  await stamp?.write(inputs, outputs);
+}

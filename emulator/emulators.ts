@@ -15,7 +15,7 @@ import {
   sdkEmulator,
 } from './emulators/cloud-sdk';
 import { startFirebaseSuite } from './emulators/firebase-suite';
-import { isAnswering, ServerProcess } from './emulators/server-process';
+import { AddressInUse, isAnswering, ServerProcess } from './emulators/server-process';
 import { assertFree, freePorts, isTaken } from './ports';
 
 export type { EmulatorKind } from './emulators/cloud-sdk';
@@ -30,6 +30,11 @@ const KINDS = ['firestore', 'pubsub'] as const;
 const LOOPBACK = '127.0.0.1';
 /** Milliseconds that an emulator which runs already may take to answer: a busy machine may keep it waiting for long. */
 const RUNNING_ANSWER_MS = 60_000;
+/**
+ * Attempts to start emulators whose ports are taken. The Firestore emulator binds further ports, which it looks for
+ * itself; another program may take one of them in between.
+ */
+const START_ATTEMPTS = 4;
 
 export interface EmulatorsOptions {
   /** Ports to listen on; free ones by default. Without effect on emulators that run already. */
@@ -82,9 +87,20 @@ export async function startEmulators(options: EmulatorsOptions = {}): Promise<Em
   const { environment = process.env, answerMs = RUNNING_ANSWER_MS } = options;
   return (
     (await runningEmulators(environment, answerMs)) ??
-    (await firebaseEmulators(options, environment)) ??
-    (await sdkEmulators(options, environment))
+    (await unlessInUse(() => firebaseEmulators(options, environment))) ??
+    (await unlessInUse(() => sdkEmulators(options, environment)))
   );
+}
+
+/** Starts again, each time with new ports, while a port is taken. */
+async function unlessInUse<T>(start: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await start();
+    } catch (error) {
+      if (!(error instanceof AddressInUse) || attempt === START_ATTEMPTS) throw error;
+    }
+  }
 }
 
 /** One emulator of the Google Cloud SDK that can be stopped and started again, for tests of what happens then. */
@@ -107,9 +123,12 @@ export async function restartableEmulator(
   const server = sdkServer(kind, command, port);
   return {
     host: `${LOOPBACK}:${port}`,
-    start: () => server.start(),
+    start: () => unlessInUse(() => server.start()),
     stop: () => server.stop(),
-    restart: () => server.restart(),
+    restart: async () => {
+      await server.stop();
+      await unlessInUse(() => server.start());
+    },
   };
 }
 

@@ -23,6 +23,14 @@ const STOP_MS = 5000;
 /** Lines kept of what it wrote: enough to see why it failed. */
 const LINES_KEPT = 40;
 
+/** How Java, Node and the Firebase suite say that a port is taken. */
+const ADDRESS_IN_USE = /address already in use|EADDRINUSE|port taken/i;
+
+/** A server did not start because a port is taken: one that was given to it, or a further one that it chose itself. */
+export class AddressInUse extends Error {
+  override readonly name = 'AddressInUse';
+}
+
 /**
  * Runs the command as its child and ends it when the standard input ends, which happens however the parent ends: a
  * server must not outlive a test run that was killed.
@@ -47,7 +55,10 @@ export class ServerProcess {
     this.#command = command;
   }
 
-  /** Resolves when it answers; rejects with what it wrote when it ends before, or does not answer in time. */
+  /**
+   * Resolves when the server answers. Rejects with the server's output when it ends before, or does not answer in time.
+   * @throws AddressInUse when the output says so
+   */
   async start(): Promise<void> {
     if (this.#child !== undefined) throw new Error(`${this.#command.name} runs already`);
     const { command, args, environment, name } = this.#command;
@@ -79,7 +90,8 @@ export class ServerProcess {
       if (performance.now() > deadline) failure ??= `it did not answer within ${START_MS / 1000} s`;
       if (failure !== undefined) {
         await this.stop();
-        throw new Error([`${name} could not be started: ${failure}.`, ...this.#lines].join('\n  '));
+        const message = [`${name} could not be started: ${failure}.`, ...this.#lines].join('\n  ');
+        throw ADDRESS_IN_USE.test(message) ? new AddressInUse(message) : new Error(message);
       }
       await pause(LOOK_MS);
     }
@@ -104,12 +116,6 @@ export class ServerProcess {
     await this.#closed;
     killing.abort();
     await kill;
-  }
-
-  /** Stops it and starts it again on the same ports, with nothing of what it knew. */
-  async restart(): Promise<void> {
-    await this.stop();
-    await this.start();
   }
 }
 

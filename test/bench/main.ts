@@ -1,6 +1,7 @@
 /**
  * `npm run bench`: how fast CMBS is compared with the least program that does the same, as ratios (`report.ts`).
- * `npm run bench -- http l1` runs only these. The report goes to the terminal and to `dist/bench/report.md`.
+ * `npm run bench -- http l1` runs only these. The report goes to the terminal and to `dist/bench/report.md`. A case that
+ * fails is marked in the report, and the exit code is 1.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -11,11 +12,11 @@ import { l2Case } from './l2-case';
 import { pageCase } from './page-case';
 import { report } from './report';
 import { playRole } from './roles';
-import type { Row } from './rounds';
+import { runCases, type Cases } from './run-cases';
 import { sendCase } from './send-case';
 import { startCase } from './start-case';
 
-const CASES: Readonly<Record<string, () => Promise<readonly Row[]>>> = {
+const CASES: Cases = {
   http: () => httpCase(__dirname),
   l1: l1Case,
   l2: l2Case,
@@ -30,15 +31,11 @@ async function main(args: readonly string[]): Promise<void> {
   const unknown = args.find((name) => !Object.hasOwn(CASES, name));
   if (unknown !== undefined) throw new Error(`no case ${unknown}; there are: ${Object.keys(CASES).join(', ')}`);
   const started = performance.now();
-  const rows: Row[] = [];
-  for (const [name, run] of Object.entries(CASES)) {
-    if (args.length > 0 && !args.includes(name)) continue;
-    process.stderr.write(`${name} …\n`);
-    rows.push(...(await run()));
-  }
-  const text = report(rows, (performance.now() - started) / 1000);
+  const { rows, failures } = await runCases(CASES, args, (text) => process.stderr.write(`${text}\n`));
+  const text = report(rows, failures, (performance.now() - started) / 1000);
   await writeFile(join(__dirname, 'report.md'), text);
   process.stdout.write(text);
+  if (failures.length > 0) process.exitCode = 1;
 }
 
 main(process.argv.slice(2)).catch((error: unknown) => {

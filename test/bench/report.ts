@@ -1,6 +1,7 @@
 /** The one table of a run. */
 import { cpus } from 'node:os';
 import { isMet, type Row } from './rounds';
+import type { Failure } from './run-cases';
 
 const figure = (value: number): string =>
   value >= 1000 ? Math.round(value).toLocaleString('en') : value.toFixed(value >= 10 ? 0 : 2);
@@ -13,8 +14,8 @@ function verdict(row: Row): string {
 
 const COLUMNS = ['what', 'cmbs', 'against', '', 'ratio', 'min–max', 'aim'];
 
-/** Markdown, its columns aligned so that it reads in a terminal too. */
-export function report(rows: readonly Row[], seconds: number): string {
+/** Markdown, its columns aligned so that it reads in a terminal too. Each case that failed has a row without figures. */
+export function report(rows: readonly Row[], failures: readonly Failure[], seconds: number): string {
   const lines = [
     COLUMNS,
     ...rows.map((row) => [
@@ -26,6 +27,7 @@ export function report(rows: readonly Row[], seconds: number): string {
       `${ratio(row.low)}–${ratio(row.high)}`,
       verdict(row),
     ]),
+    ...failures.map(({ name }) => [name, '–', '–', '–', '–', '–', 'FAILED']),
   ];
   const widths = COLUMNS.map((_, at) => Math.max(...lines.map((line) => (line[at] as string).length)));
   const [head, ...body] = lines.map(
@@ -47,5 +49,5 @@ ${[head, rule, ...body].join('\n')}
 What limits the ratios without an aim, or those that missed it:
 
 ${limits.length === 0 ? '- nothing' : limits.join('\n')}
-`;
+${failures.length === 0 ? '' : `\nCases that failed, and have no figures:\n\n${failures.map(({ name, why }) => `- ${name}: ${why}\n`).join('')}`}`;
 }

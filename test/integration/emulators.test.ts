@@ -171,6 +171,66 @@ test('A program that does not come up is named with what it wrote.', async () =>
   await expect(starting).rejects.toThrow(/it ended with exit code 3\.\n {2}Error: no such thing/);
 });
 
+describe('An emulator whose second port is taken', () => {
+  /** Fails as the Firestore emulator does, the first `failures` times; keeps the arguments of each start. */
+  const failing = (failures: number): Promise<void> =>
+    program(
+      'java',
+      STAND_IN.replace(
+        'const args =',
+        `const { appendFileSync } = require('node:fs');
+const starts = ${JSON.stringify(join(directory, 'starts'))};
+if (process.argv.join().includes('CloudFirestore')) {
+  appendFileSync(starts, process.argv.at(-1) + '\\n');
+  if (readFileSync(starts, 'utf8').split('\\n').length - 1 <= ${failures}) {
+    console.error('java.io.IOException: Failed to bind to address 127.0.0.1: Address already in use');
+    process.exit(1);
+  }
+}
+const args =`,
+      ),
+    );
+  const starts = async () => (await readFile(join(directory, 'starts'), 'utf8')).trim().split('\n');
+
+  test('is started again on other ports.', async () => {
+    await cloudSdk();
+    await failing(2);
+    const emulators = await startEmulators({ environment: inSdk() });
+    try {
+      expect(await answerOf(emulators.hosts.firestore)).toContain('CloudFirestore');
+      expect(await isAnswering(emulators.hosts.pubsub)).toBe(true);
+    } finally {
+      await emulators.stop();
+    }
+    const ports = await starts();
+    expect(ports).toHaveLength(3);
+    expect(new Set(ports).size).toBe(3);
+    expect(ports[2]).toBe(`--port=${emulators.hosts.firestore.split(':')[1]}`);
+  });
+
+  test('is an error when that happens again and again.', async () => {
+    await cloudSdk();
+    await failing(100);
+    await expect(startEmulators({ environment: inSdk() })).rejects.toThrow(
+      /^The Firestore emulator could not be started: .*\n.*Address already in use/,
+    );
+    expect(await starts()).toHaveLength(4);
+  });
+
+  test('comes up at its address when it can be stopped and started.', async () => {
+    await cloudSdk();
+    await failing(1);
+    const emulator = await restartableEmulator('firestore', inSdk());
+    try {
+      await emulator.start();
+      expect(await isAnswering(emulator.host)).toBe(true);
+    } finally {
+      await emulator.stop();
+    }
+    expect(await starts()).toHaveLength(2);
+  });
+});
+
 test('A port that somebody has is refused, for whoever answers there would pass for the emulator.', async () => {
   await program('firebase');
   const { server, host } = await listen();

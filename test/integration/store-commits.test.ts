@@ -45,7 +45,7 @@ afterEach(async () => {
 
 describe('new names of indexed fields', () => {
   it.each([
-    ['a document that is created', async () => void (await store.create('things', 'a', {}, { index }))],
+    ['a document that is created', () => store.create('things', 'a', {}, { index })],
     ['a transaction', () => store.transact(async (tx) => tx.put('things', 'a', {}, { index }))],
   ])('are stored by the one commit of %s', async (_what, write) => {
     const before = commitsIn(directory);

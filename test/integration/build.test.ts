@@ -1,0 +1,89 @@
+/** When `build.mjs` builds again, in a small tree of its own. */
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+
+const BUILD = resolve(__dirname, '../../build.mjs');
+
+let tree: string;
+
+beforeEach(async () => {
+  tree = await mkdtemp(join(tmpdir(), 'cmbs-build-'));
+  await write('package.json', '{ "name": "tree" }');
+  await write('emulator/main.ts', "import { name } from './name';\nconsole.log(`hello ${name}`);\n");
+  await write('emulator/name.ts', "export const name = 'first';\n");
+  await write('emulator/start.ts', "console.log('start');\n");
+});
+afterEach(() => rm(tree, { recursive: true }));
+
+async function write(path: string, text: string): Promise<void> {
+  await mkdir(dirname(join(tree, path)), { recursive: true });
+  await writeFile(join(tree, path), text);
+}
+
+const build = (...names: readonly string[]) =>
+  promisify(execFile)(process.execPath, [BUILD, ...names], { cwd: tree });
+
+/** Builds the program and says whether its file was written, and what it says when it runs. */
+async function built(): Promise<{ readonly isNew: boolean; readonly says: string }> {
+  const program = join(tree, 'dist/local/main.js');
+  const writtenAt = async () => (await stat(program).catch(() => undefined))?.mtimeMs;
+  const before = await writtenAt();
+  await build('local/main');
+  const { stdout } = await promisify(execFile)(process.execPath, [program]);
+  return { isNew: (await writtenAt()) !== before, says: stdout.trim() };
+}
+
+it('builds a program once, and not again while nothing has changed', async () => {
+  expect(await built()).toEqual({ isNew: true, says: 'hello first' });
+  expect(await built()).toEqual({ isNew: false, says: 'hello first' });
+  await write('emulator/name.ts', await readFile(join(tree, 'emulator/name.ts'), 'utf8'));
+  expect(await built()).toEqual({ isNew: false, says: 'hello first' });
+});
+
+describe('builds again', () => {
+  beforeEach(async () => {
+    await built();
+    expect((await built()).isNew).toBe(false);
+  });
+
+  it('when a source has changed, and when the change is taken back', async () => {
+    await write('emulator/name.ts', "export const name = 'other';\n");
+    expect(await built()).toEqual({ isNew: true, says: 'hello other' });
+    await write('emulator/name.ts', "export const name = 'first';\n");
+    expect(await built()).toEqual({ isNew: true, says: 'hello first' });
+  });
+
+  it('when a new file is what an import means', async () => {
+    await write('emulator/name/index.ts', "export const name = 'folder';\n");
+    await rename(join(tree, 'emulator/name.ts'), join(tree, 'emulator/unused.ts'));
+    expect(await built()).toEqual({ isNew: true, says: 'hello folder' });
+    await write('emulator/name.tsx', "export const name = 'file';\n");
+    expect(await built()).toEqual({ isNew: true, says: 'hello file' });
+  });
+
+  it('when its result has gone, or is not what was built', async () => {
+    await rm(join(tree, 'dist/local/main.js'));
+    expect(await built()).toEqual({ isNew: true, says: 'hello first' });
+    await write('dist/local/main.js', "console.log('something else');\n");
+    expect(await built()).toEqual({ isNew: true, says: 'hello first' });
+  });
+
+  it('when another build has made the same program of other sources', async () => {
+    const before = await readFile(join(tree, 'emulator/name.ts'), 'utf8');
+    await write('emulator/name.ts', "export const name = 'other';\n");
+    await build('local/main', 'local/start');
+    await write('emulator/name.ts', before);
+    expect(await built()).toEqual({ isNew: true, says: 'hello first' });
+  });
+
+  it('when packages were installed, or a package.json has changed', async () => {
+    await write('node_modules/.package-lock.json', '{}');
+    expect((await built()).isNew).toBe(true);
+    await write('emulator/package.json', '{ "name": "emulator" }');
+    expect((await built()).isNew).toBe(true);
+    expect((await built()).isNew).toBe(false);
+  });
+});
