@@ -2,7 +2,7 @@
 
 /** What every part may use: errors, bounds, time, JSON, log. They import only each other, and zod. */
 const LEAVES =
-  '^shared/(errors|limits|bounded-log|clock|back-off|json|log|version|trace|structured-log|concurrently|waiting|make-directory|authority|rfc3339|exact-json)\\.ts$';
+  '^shared/(errors|limits|bounded-log|clock|back-off|json|log|metrics|version|trace|structured-log|concurrently|waiting|make-directory|authority|rfc3339|exact-json)\\.ts$';
 const INTERFACES = '^shared/(store/store|bus/(bus|push)|link/(link|identity))\\.ts$';
 /** Everything in the interfaces' folders that is no interface knows a database, a bus or a wire. */
 const ENGINES =

@@ -95,14 +95,8 @@ export async function startCloudCompanion({
   const holder = newId();
   let current: Companion | undefined;
   const waiting: (() => void)[] = [];
-  metrics.gauge('cmbs_shard_held', 'Whether this companion holds its shard', () =>
-    current === undefined ? 0 : 1,
-  );
-  metrics.gauge(
-    'cmbs_control_calls',
-    'Calls of functions that this companion works on',
-    () => control.callsInFlight,
-  );
+  metrics.gauge('cmbs_shard_held', () => (current === undefined ? 0 : 1));
+  metrics.gauge('cmbs_control_calls', () => control.callsInFlight);
   companionGauges(metrics, () => current);
 
   /** One lease; resolves when it is over. */

@@ -1,13 +1,18 @@
 /** Counters in Prometheus' text format: everything received, delivered, retried and dropped; and how things stand. */
 import type { Counters } from '@cmbs/shared';
+import { COUNTERS, GAUGES, type CounterName, type GaugeName } from '@cmbs/shared/metrics';
 import { Counter, Gauge, Registry } from 'prom-client';
 import type { Companion } from './companion';
 
+/** Gauges with a label have one value per value of the label. */
+type LabelledGauge = { [N in GaugeName]: (typeof GAUGES)[N] extends { label: string } ? N : never }[GaugeName];
+type SingleGauge = Exclude<GaugeName, LabelledGauge>;
+
 export interface Metrics extends Counters {
   /** Adds a gauge that is read when metrics are asked for. */
-  gauge(name: string, help: string, read: () => number | Promise<number>): void;
-  /** Adds a gauge with one value per value of a label. */
-  gauges(name: string, help: string, label: string, read: () => Readonly<Record<string, number>>): void;
+  gauge(name: SingleGauge, read: () => number | Promise<number>): void;
+  /** Adds a gauge with one value per value of its label. */
+  gauges(name: LabelledGauge, read: () => Readonly<Record<string, number>>): void;
   /** Text exposition format 0.0.4. */
   text(): Promise<string>;
   readonly contentType: string;
@@ -15,27 +20,28 @@ export interface Metrics extends Counters {
 
 export function prometheusMetrics(): Metrics {
   const registry = new Registry();
-  const counters = new Map<string, Counter>();
+  const counters = new Map<CounterName, Counter>();
   return {
     contentType: registry.contentType,
-    add(name, labels = {}, n = 1) {
-      const labelNames = Object.keys(labels).sort();
+    add(name, labels: Readonly<Record<string, string>> = {}, n = 1) {
       let counter = counters.get(name);
       if (counter === undefined) {
-        counter = new Counter({ name, help: name.replaceAll('_', ' '), labelNames, registers: [registry] });
+        const { labels: labelNames, help } = COUNTERS[name];
+        counter = new Counter({ name, help, labelNames, registers: [registry] });
         counters.set(name, counter);
       }
       counter.inc(labels, n);
     },
-    gauge(name, help, read) {
+    gauge(name, read) {
       const gauge: Gauge = new Gauge({
         name,
-        help,
+        help: GAUGES[name].help,
         registers: [registry],
         collect: async () => gauge.set(await read()),
       });
     },
-    gauges(name, help, label, read) {
+    gauges(name, read) {
+      const { help, label } = GAUGES[name];
       const gauge: Gauge = new Gauge({
         name,
         help,
@@ -53,35 +59,10 @@ export function prometheusMetrics(): Metrics {
 
 /** How a companion stands; `companion` gives the present one, undefined while there is none. */
 export function companionGauges(metrics: Metrics, companion: () => Companion | undefined): void {
-  metrics.gauge(
-    'cmbs_sends_queued',
-    'Sends without an outcome yet',
-    async () => (await companion()?.outbox())?.queued ?? 0,
-  );
-  metrics.gauge(
-    'cmbs_sends_held',
-    'Sends in memory: the others lie in the store',
-    () => companion()?.status.held ?? 0,
-  );
-  metrics.gauge(
-    'cmbs_destinations',
-    'Addresses to which sends go, or for which they wait',
-    () => companion()?.status.destinations ?? 0,
-  );
-  metrics.gauge(
-    'cmbs_oldest_send_seconds',
-    'Age of the oldest send without an outcome',
-    async () => ((await companion()?.outbox())?.oldestMs ?? 0) / 1000,
-  );
-  metrics.gauge(
-    'cmbs_layers_failing',
-    'Layers that are started and cannot be opened',
-    () => companion()?.status.failing ?? 0,
-  );
-  metrics.gauges(
-    'cmbs_sockets_open',
-    "Members' sockets that are open",
-    'layer',
-    () => companion()?.status.open ?? {},
-  );
+  metrics.gauge('cmbs_sends_queued', async () => (await companion()?.outbox())?.queued ?? 0);
+  metrics.gauge('cmbs_sends_held', () => companion()?.status.held ?? 0);
+  metrics.gauge('cmbs_destinations', () => companion()?.status.destinations ?? 0);
+  metrics.gauge('cmbs_oldest_send_seconds', async () => ((await companion()?.outbox())?.oldestMs ?? 0) / 1000);
+  metrics.gauge('cmbs_layers_failing', () => companion()?.status.failing ?? 0);
+  metrics.gauges('cmbs_sockets_open', () => companion()?.status.open ?? {});
 }

@@ -39,7 +39,7 @@ export async function startCloudFunctions(options: Omit<CloudOptions, 'counters'
       log,
       metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
     });
-    metrics.gauge('cmbs_requests_in_hand', 'HTTP requests that are not answered yet', () => gateway.inHand);
+    metrics.gauge('cmbs_requests_in_hand', () => gateway.inHand);
     return {
       url: gateway.url,
       close: async () => {

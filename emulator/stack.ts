@@ -114,7 +114,7 @@ export async function startStack({
       metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
     });
     if (base === '') base = gateway.url;
-    metrics.gauge('cmbs_requests_in_hand', 'HTTP requests that are not answered yet', () => gateway.inHand);
+    metrics.gauge('cmbs_requests_in_hand', () => gateway.inHand);
     const started = await Companion.start({
       store,
       bus,

@@ -1,4 +1,5 @@
 /** Where a program says what it does. Both are passed in, so that a library chooses no format and no destination. */
+import type { CounterLabels, CounterName } from './metrics';
 
 export type LogFields = Readonly<Record<string, unknown>>;
 
@@ -10,8 +11,12 @@ export interface Log {
 }
 
 export interface Counters {
-  /** Adds `n` (1 by default) to the counter `name`; `labels` have few distinct values each, never an id. */
-  add(name: string, labels?: Readonly<Record<string, string>>, n?: number): void;
+  /**
+   * Adds `n` (1 by default) to a counter of `COUNTERS`.
+   *
+   * @param labels one value for each label of the counter, where the counter has labels
+   */
+  add<N extends CounterName>(name: N, labels?: CounterLabels<N>, n?: number): void;
 }
 
 const nothing = (): void => undefined;

@@ -113,7 +113,9 @@ function readOnly(store: Store): Store {
 
 test('is dropped, and counted, when its member does not want the topic any more', async () => {
   const counted: string[] = [];
-  counters = { add: (name, labels) => void counted.push(`${name} ${labels?.reason ?? ''}`) };
+  counters = {
+    add: (name, labels?: Readonly<Record<string, string>>) => void counted.push(`${name} ${labels?.reason ?? ''}`),
+  };
   await change({ [MEMBER.topics]: ['other'] });
   await pushed(temporary.store, true);
   expect([await inbox(), counted]).toEqual([0, ['cmbs_dropped not wanted any more']]);

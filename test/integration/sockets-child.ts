@@ -16,7 +16,7 @@ const WORK_MS = 5;
 
 const counts: Record<string, number> = {};
 const counters: Counters = {
-  add: (name, labels = {}, n = 1) => {
+  add: (name, labels: Readonly<Record<string, string>> = {}, n = 1) => {
     const key = labels.reason === undefined ? name : `${name}:${labels.reason}`;
     counts[key] = (counts[key] ?? 0) + n;
   },

@@ -312,7 +312,7 @@ export class EmbeddedConsumer implements Consumer {
   async #bury(delivery: Delivery, reason: string): Promise<void> {
     const { name, onDeadLetter, log, counters } = this.#options;
     await onDeadLetter?.(delivery, reason);
-    counters.add('bus_dead_letters_total');
+    counters.add('cmbs_bus_dead_letters');
     log.warn('a delivery was given up', {
       subscription: name,
       id: delivery.id,
