@@ -124,7 +124,7 @@ async function buildPrograms() {
 async function functionCode({ withBus }) {
   const { outputFiles } = await bundle({
     ...functionSettings,
-    ...(withBus ? {} : { alias: { '@cmbs/shared/bus/pubsub-of': resolve('functions/without-bus.ts') } }),
+    ...(withBus ? {} : { alias: { '@cmbs/shared/bus/pubsub/connect': resolve('functions/without-bus.ts') } }),
     stdin: {
       contents: "import './main';\nexport { register } from './register';\n",
       resolveDir: 'functions',

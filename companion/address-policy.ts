@@ -7,12 +7,19 @@
 import { join } from 'node:path';
 import { isIP } from 'node:net';
 import { CmbsError } from '@cmbs/shared';
-import { ORIGINAL_PORTS } from '@cmbs/shared/broker/cmbs';
+import { type Address, bindAddress, ORIGINAL_PORTS, parseAddress } from '@cmbs/shared/broker';
 import type { CloudConfig, Config, PortRange } from '@cmbs/shared/config';
-import { IPC_CLAIM_DIGITS, MAX_IPC_PATH_BYTES, UNREACHED_AFTER_MS } from '@cmbs/shared/limits';
+import { IPC_CLAIM_DIGITS } from './limits';
 import { openIpcDirectory } from './ipc-directory';
 import { addressInside, IpRanges, isLoopback, isPublic, neverKind } from './ip-ranges';
-import { bindAddress, parseAddress, type Address } from '@cmbs/shared/broker/addresses';
+
+/** Bytes of the path of a Unix socket: `sun_path` less its terminating zero, on the system with the shortest (macOS). */
+const MAX_IPC_PATH_BYTES = 103;
+/**
+ * Milliseconds after which a deployment that others reach says of an address that no member answers there: the same for
+ * closed, filtered and foreign ports, so that a scan learns nothing. A slow link needs about one second to connect.
+ */
+export const UNREACHED_AFTER_MS = 3000;
 
 export interface AddressSettings {
   /** Nobody but this machine reaches the deployment: its callers can connect to whatever it can. */

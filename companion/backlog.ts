@@ -1,5 +1,5 @@
 /** How much waits to go out, for gauges. */
-import { sendOf, SENDS } from '@cmbs/shared/broker/send';
+import { OUTBOUND_MESSAGES, outboundMessageOf } from '@cmbs/shared/broker';
 import type { Environment } from './environment';
 
 /** Sends that a gauge counts at most. */
@@ -37,10 +37,11 @@ export class Backlog {
 
   async #count(): Promise<OutboxStatus> {
     const { store, clock, shard } = this.#environment;
-    const { docs } = await store.query({ collection: SENDS, by: 'order', limit: 1 });
+    const { docs } = await store.query({ collection: OUTBOUND_MESSAGES, by: 'order', limit: 1 });
     const [oldest] = docs;
-    const oldestMs = oldest === undefined ? 0 : Math.max(0, clock.now() - sendOf(oldest).createdAt);
-    if (shard.servesAll) return { queued: await store.count({ collection: SENDS }, MAX_COUNTED), oldestMs };
+    const oldestMs = oldest === undefined ? 0 : Math.max(0, clock.now() - outboundMessageOf(oldest).createdAt);
+    if (shard.servesAll)
+      return { queued: await store.count({ collection: OUTBOUND_MESSAGES }, MAX_COUNTED), oldestMs };
     // Of several shards each tells of what waits for its own peers, and of the oldest of all.
     const waiting = this.#waitingHere();
     return { queued: waiting, oldestMs: waiting === 0 ? 0 : oldestMs };

@@ -2,20 +2,24 @@
  * What is broadcast to one peer, in order: at once while its subscription is up, else kept (up to a bound) and
  * flushed when the subscription appears (layers.md, L2).
  */
-import { isLocal, isOpenOn, socketOf } from '@cmbs/shared/broker/member';
-import { BROADCASTS_AHEAD, DESTINATION_BYTES, SUBSCRIPTION_GRACE_MS } from '@cmbs/shared/limits';
-import { readEntity } from '@cmbs/shared/occi/entity-store';
-import type { Entity, Path } from '@cmbs/shared/occi/model';
+import { isLocal, isOpenOn, socketOf } from '@cmbs/shared/broker';
+import { DESTINATION_BYTES } from './limits';
+import { type Entity, type Path, readEntity } from '@cmbs/shared/occi';
 import { DestinationQueue } from './destination-queue';
-import { heldElsewhere, type Item } from './held-send';
+import { leaseLost, type QueueItem } from './in-flight-message';
 import { Broadcaster } from './sockets/broadcaster';
+
+/** Broadcasts to one peer that are made ready together. */
+const BROADCASTS_AHEAD = 32;
+/** Milliseconds that a broadcast waits for a subscription that is on its way before the sender is told "waiting". */
+const SUBSCRIPTION_GRACE_MS = 500;
 
 export class BroadcastQueue extends DestinationQueue {
   readonly via = 'broadcast';
   #broadcaster: Broadcaster | undefined;
   #isFlushing = false;
   /** Frames of the next ones: what is claimed together shares a commit. */
-  readonly #prepared = new Map<Item, Promise<Buffer | undefined>>();
+  readonly #prepared = new Map<QueueItem, Promise<Buffer | undefined>>();
   /** The last flush, for who waits for its end. */
   #flushed: Promise<void> | undefined;
   #cancelGrace: (() => void) | undefined;
@@ -146,19 +150,19 @@ export class BroadcastQueue extends DestinationQueue {
     }
   }
 
-  #parkPrepared(reason: string): void {
-    for (const item of this.#prepared.keys()) this.outbox.park(item, { reason, state: 'waiting' });
+  #backOffPrepared(reason: string): void {
+    for (const item of this.#prepared.keys()) this.outbox.backOff(item, { reason, state: 'waiting' });
     this.#prepared.clear();
   }
 
-  protected override removed(item: Item): void {
+  protected override removed(item: QueueItem): void {
     super.removed(item);
     this.#prepared.delete(item);
   }
 
   #wait(reason: string): void {
     this.#prepared.clear();
-    for (const item of this.items) this.outbox.park(item, { reason, state: 'waiting' });
+    for (const item of this.items) this.outbox.backOff(item, { reason, state: 'waiting' });
   }
 
   async #flush(broadcaster: Broadcaster): Promise<void> {
@@ -172,10 +176,10 @@ export class BroadcastQueue extends DestinationQueue {
         const frame = await this.#prepared.get(item);
         const other = frame === undefined ? undefined : await this.#otherAtAddress(item);
         if (this.items[0] !== item) continue;
-        if (!this.environment.shard.isCurrent()) throw heldElsewhere();
+        if (!this.environment.shard.isCurrent()) throw leaseLost();
         if (frame !== undefined && other === undefined && !(await broadcaster.send(frame))) {
           // Full, or the subscription went: it stays first, and the socket tells when to look again.
-          this.#parkPrepared(`${this.address} does not take it now`);
+          this.#backOffPrepared(`${this.address} does not take it now`);
           break;
         }
         this.#prepared.delete(item);
@@ -213,7 +217,7 @@ export class BroadcastQueue extends DestinationQueue {
    * The local member that has the address open instead of the one that is meant: a subscription does not say whose it
    * is. Both are read again, since what is known of them may be a little behind.
    */
-  async #otherAtAddress(item: Item): Promise<Path | undefined> {
+  async #otherAtAddress(item: QueueItem): Promise<Path | undefined> {
     const { members, store } = this.environment;
     const path = item.held.receiver(item)?.member;
     const meant = path === undefined ? undefined : members.get(path);

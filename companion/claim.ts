@@ -1,30 +1,29 @@
 /** The claim of an outbound message in the store: only who holds it puts it on a socket. */
-import { registryOf } from '@cmbs/shared/broker/context';
-import { putSend, readSend, writeSend, type Send } from '@cmbs/shared/broker/send';
-import { readEntity } from '@cmbs/shared/occi/entity-store';
+import { type OutboundMessage, putOutbound, readOutbound, registryOf, writeOutbound } from '@cmbs/shared/broker';
+import { readEntity } from '@cmbs/shared/occi';
 import type { Environment } from './environment';
-import { heldElsewhere, type HeldSend } from './held-send';
+import { leaseLost, type InFlightMessage } from './in-flight-message';
 
 /** `gone`: it is in the store no more. `moved`: its member belongs to another companion. Rejects when that has claimed it. */
 export async function claim(
   environment: Pick<Environment, 'store' | 'clock' | 'shard' | 'categories'>,
-  held: HeldSend,
+  held: InFlightMessage,
 ): Promise<'claimed' | 'gone' | 'moved'> {
   const { store, clock, shard } = environment;
   const registry = await registryOf(environment);
-  let found: Send | undefined;
+  let found: OutboundMessage | undefined;
   try {
     const claimed = await store.transact(async (tx) => {
-      const current = await readSend(tx, held.send.id);
+      const current = await readOutbound(tx, held.outbound.id);
       if (current === undefined) return 'gone';
       // Its member's sockets may have moved to another shard, whose companion has the send as well.
       if (!shard.servesAll && !shard.serves((await readEntity(tx, current.send.from))?.entity)) return 'moved';
       // A later companion has claimed it; this one's time is over, whether or not it knows.
-      if (current.send.holder !== undefined && shard.isOutrunBy(current.send.holder)) throw heldElsewhere();
+      if (current.send.holder !== undefined && shard.isOutrunBy(current.send.holder)) throw leaseLost();
       found = current.send;
-      const send: Send = { ...current.send, holder: shard.name };
-      if (current.message === undefined) putSend(tx, send);
-      else writeSend(tx, send, current.message, registry, clock);
+      const send: OutboundMessage = { ...current.send, holder: shard.name };
+      if (current.message === undefined) putOutbound(tx, send);
+      else writeOutbound(tx, send, current.message, registry, clock);
       return 'claimed';
     });
     // It may have been read before its last outcomes were written.

@@ -3,35 +3,30 @@
  * again from the store when it gets it back. Its control endpoint answers all the while.
  */
 import { aborted, backOff, newId, pause, systemClock, untilOr, type Clock, type Log } from '@cmbs/shared';
-import { acquireLease, type Lease } from '@cmbs/shared/broker/lease';
-import { Shards } from '@cmbs/shared/broker/shards';
-import { pubsubBusOf } from '@cmbs/shared/bus/pubsub-of';
+import { acquireLease, type Lease, Shards } from '@cmbs/shared/broker';
+import { pubsubBusOf } from '@cmbs/shared/bus/pubsub/connect';
 import type { CloudConfig } from '@cmbs/shared/config';
 import { extensionsOf } from '@cmbs/shared/extensions';
-import {
-  BACKOFF_FIRST_MS,
-  BACKOFF_MAX_MS,
-  BUS_CLOSE_MS,
-  COMPANION_LOOK_MS,
-  CONTAINER_DRAIN_MS,
-  LEASE_CALL_MS,
-  LEASE_MARGIN_MS,
-  STORE_CLOSE_MS,
-  WATCH_FALLBACK_MS,
-} from '@cmbs/shared/limits';
-import { identitiesOf } from '@cmbs/shared/link/identity-of';
-import { Categories } from '@cmbs/shared/occi/categories';
+import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS } from './limits';
+import { COMPANION_LOOK_MS, LEASE_CALL_MS, LEASE_MARGIN_MS, WATCH_FALLBACK_MS } from '@cmbs/shared/limits';
+import { identitiesOf } from '@cmbs/shared/rpc/identity';
+import { Categories } from '@cmbs/shared/occi';
 import type { Restarts } from '@cmbs/shared/restarts';
-import type { ServiceModule } from '@cmbs/shared/services/module';
-import { standardServices } from '@cmbs/shared/services/standard';
+import { type ServiceModule, standardServices } from '@cmbs/shared/services';
 import { sitePolicyOf } from '@cmbs/shared/sites';
-import { deploymentId } from '@cmbs/shared/store/deployment';
+import { deploymentId } from '@cmbs/shared/store';
 import { openFirestoreStore } from '@cmbs/shared/store/firestore';
 import { cloudAddresses } from './address-policy';
 import { Companion } from './companion';
 import { Control } from './control';
-import { heldShard } from './held-shard';
+import { shardLease } from './shard-lease';
 import { companionGauges, prometheusMetrics } from './metrics';
+
+/** Milliseconds that a companion in a container has to finish what is in flight after SIGTERM, of ten seconds in all. */
+const CONTAINER_DRAIN_MS = 4500;
+/** Milliseconds of them for the bus, and for the store, to be closed when everything else is. */
+const BUS_CLOSE_MS = 1000;
+const STORE_CLOSE_MS = 500;
 
 export interface CloudCompanionOptions {
   readonly config: CloudConfig;
@@ -127,7 +122,7 @@ export async function startCloudCompanion({
         inboxLimit: config.CMBS_INBOX_LIMIT,
         inboxBytes: config.CMBS_INBOX_BYTES,
         addresses,
-        shard: heldShard(shard, lease, shards),
+        shard: shardLease(shard, lease, shards),
         lookAgainMs: COMPANION_LOOK_MS,
         over,
         // Lost, the sockets have to be closed before another companion opens them.

@@ -12,32 +12,38 @@ import {
   type NewId,
   type Random,
 } from '@cmbs/shared';
-import type { Bus } from '@cmbs/shared/bus/bus';
-import { MEMBER_KIND } from '@cmbs/shared/broker/cmbs';
-import { Execution } from '@cmbs/shared/broker/execution';
-import { Learning } from '@cmbs/shared/broker/learning';
+import type { Bus } from '@cmbs/shared/bus';
+import {
+  Execution,
+  InboundHandler,
+  isLocal,
+  MEMBER_KIND,
+  MemberRegistration,
+  OrderClock,
+} from '@cmbs/shared/broker';
 import type { Layer } from '@cmbs/shared/broker/layers';
-import { isLocal } from '@cmbs/shared/broker/member';
-import { Reception } from '@cmbs/shared/broker/reception';
-import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS, COMPANION_DRAIN_MS, COMPANION_WRITE_MS } from '@cmbs/shared/limits';
-import { LINK_ARGUMENTS, type LinkAction, type LinkArguments, type LinkReply } from '@cmbs/shared/link/link';
-import { OrderClock } from '@cmbs/shared/broker/order-clock';
-import type { Categories } from '@cmbs/shared/occi/categories';
-import type { Entity, Path } from '@cmbs/shared/occi/model';
-import type { Services } from '@cmbs/shared/services/services';
-import type { Store } from '@cmbs/shared/store/store';
+import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS } from './limits';
+import { RPC_ARGUMENTS, type RpcArguments, type RpcMethod, type RpcResult } from '@cmbs/shared/rpc';
+import type { Categories, Entity, Path } from '@cmbs/shared/occi';
+import type { Services } from '@cmbs/shared/services';
+import type { Store } from '@cmbs/shared/store';
 import type { AddressPolicy } from './address-policy';
 import { Discovery } from './discovery';
 import type { Environment } from './environment';
-import { wholeDeployment, type HeldShard } from './held-shard';
+import { wholeDeployment, type ShardLease } from './shard-lease';
 import { Forwarding } from './forwarding';
-import { Layers } from './layers';
+import { LayerReconciler } from './layer-reconciler';
 import { Members } from './members';
 import type { OutboxStatus } from './backlog';
 import { Outbox } from './outbox';
-import { Receiver } from './receiver';
+import { FrameHandler } from './frame-handler';
 import { SocketContext } from './sockets/options';
 import { Verification } from './verification';
+
+/** Milliseconds that a stopping companion gives to what is in flight; Ctrl-C ends everything within two seconds. */
+const COMPANION_DRAIN_MS = 1200;
+/** Milliseconds that it gives to writing down how far it is, after that. */
+const COMPANION_WRITE_MS = 2000;
 
 export interface CompanionOptions {
   readonly store: Store;
@@ -63,7 +69,7 @@ export interface CompanionOptions {
   /** Which addresses members may have, and which may be connected to. */
   readonly addresses: AddressPolicy;
   /** Where several companions could hold what this one does. */
-  readonly shard?: HeldShard;
+  readonly shard?: ShardLease;
   /** Milliseconds that {@link Companion.close} gives to what is in flight; {@link COMPANION_DRAIN_MS} when absent. */
   readonly drainMs?: () => number;
   /** Milliseconds between two looks at everything that is desired, where what tells of changes may fail. */
@@ -85,12 +91,12 @@ export interface CompanionStatus {
 
 export class Companion {
   readonly #environment: Environment;
-  readonly #layers: Layers;
+  readonly #layers: LayerReconciler;
   readonly #outbox: Outbox;
   readonly #discovery: Discovery;
   readonly #verification: Verification;
   readonly #execution: Execution;
-  readonly #reception: Reception;
+  readonly #reception: InboundHandler;
   readonly #drainMs: () => number;
   #closing: Promise<void> | undefined;
   #cancelRecovery: () => void = () => undefined;
@@ -99,7 +105,7 @@ export class Companion {
   private constructor(environment: Environment, drainMs: () => number) {
     this.#environment = environment;
     this.#drainMs = drainMs;
-    const learning = new Learning(environment);
+    const learning = new MemberRegistration(environment);
     this.#execution = new Execution(environment);
     this.#outbox = new Outbox(environment, learning);
     const forwarding = new Forwarding(environment);
@@ -112,14 +118,17 @@ export class Companion {
       ask: (...claim) => this.#discovery.confirm(...claim),
       isKnown: (member) => members.get(member) !== undefined,
     });
-    this.#reception = new Reception({
+    this.#reception = new InboundHandler({
       context: environment,
-      learning,
+      registration: learning,
       execution: this.#execution,
       onClaim: (...claim) => this.#verification.claimed(...claim),
     });
     const heard = (address: string): void => this.#outbox.notify(address);
-    this.#layers = new Layers(environment, new Receiver(environment, this.#reception, forwarding, heard));
+    this.#layers = new LayerReconciler(
+      environment,
+      new FrameHandler(environment, this.#reception, forwarding, heard),
+    );
   }
 
   /** Answers calls that a crash cut off, opens what was started, takes the outbox in hand; then it is ready. */
@@ -185,27 +194,23 @@ export class Companion {
   }
 
   /** Carries out one action of the link; arguments are checked by the link's schema. */
-  async perform<A extends LinkAction>(
+  async perform<A extends RpcMethod>(
     memberPath: string,
     action: A,
-    args: LinkArguments<A>,
+    args: RpcArguments<A>,
     signal: AbortSignal,
-  ): Promise<LinkReply<A>> {
+  ): Promise<RpcResult<A>> {
     if (this.#closing !== undefined) throw new CmbsError('unavailable', 'The companion is stopping.');
     const run = this.#actions[action] as (
       path: string,
-      given: LinkArguments<A>,
+      given: RpcArguments<A>,
       signal: AbortSignal,
-    ) => Promise<LinkReply<A>>;
-    return run(memberPath, LINK_ARGUMENTS[action].parse(args) as LinkArguments<A>, signal);
+    ) => Promise<RpcResult<A>>;
+    return run(memberPath, RPC_ARGUMENTS[action].parse(args) as RpcArguments<A>, signal);
   }
 
   readonly #actions: {
-    readonly [A in LinkAction]: (
-      path: string,
-      args: LinkArguments<A>,
-      signal: AbortSignal,
-    ) => Promise<LinkReply<A>>;
+    readonly [A in RpcMethod]: (path: string, args: RpcArguments<A>, signal: AbortSignal) => Promise<RpcResult<A>>;
   } = {
     reconcile: (path, { layer }) => this.#layers.reconcile(path, layer),
     release: async (path) => {

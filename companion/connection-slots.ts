@@ -8,10 +8,10 @@ import {
   MAX_CONNECTIONS_OUT,
   MAX_LINGERING,
   MAX_PROBES,
-  PROBE_MS,
   PROBE_TICK_MS,
   PROBES_PER_TICK,
 } from '@cmbs/shared/limits';
+import { PROBE_MS } from './limits';
 
 export interface ConnectionUser {
   /** Opens a connection; {@link ConnectionSlots.isUp} or {@link ConnectionSlots.isDown} is called with what became of it. */

@@ -6,13 +6,25 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { CmbsError, toCmbsError, type Clock, type Log } from '@cmbs/shared';
-import { MAX_CONTROL_BODY_BYTES, MAX_CONTROL_CALL_MS, REQUEST_DEADLINE_MS } from '@cmbs/shared/limits';
-import type { TokenExpectation, TokenVerifier } from '@cmbs/shared/link/identity';
-import { DEADLINE_HEADER, LINK_ARGUMENTS, PERFORM, performRequest, STANDBY } from '@cmbs/shared/link/link';
+import { REQUEST_DEADLINE_MS } from '@cmbs/shared/limits';
+import {
+  DEADLINE_HEADER,
+  RPC_ARGUMENTS,
+  RPC_PATH,
+  rpcRequest,
+  STANDBY,
+  type TokenExpectation,
+  type TokenVerifier,
+} from '@cmbs/shared/rpc';
 import type { SitePolicy } from '@cmbs/shared/sites';
 import { inSpan, parseTraceparent } from '@cmbs/shared/trace';
 import type { Companion } from './companion';
 import type { Metrics } from './metrics';
+
+/** Bytes of a call to the control endpoint: its arguments are a few identifiers. */
+export const MAX_CONTROL_BODY_BYTES = 64 * 1024;
+/** Milliseconds that a call to the control endpoint may take at most, whatever its caller says. */
+const MAX_CONTROL_CALL_MS = 65_000;
 
 export interface ControlOptions {
   readonly host: string;
@@ -122,7 +134,7 @@ export class Control {
     const { method = 'GET', url = '/' } = incoming;
     const [path = '/'] = url.split('?', 1);
     this.#options.sites.admit({ method, target: url, headers: incoming.headersDistinct });
-    if (path === PERFORM) {
+    if (path === RPC_PATH) {
       if (method !== 'POST') throw notOffered(method, 'POST');
       return this.#perform(incoming);
     }
@@ -157,7 +169,7 @@ export class Control {
     );
     log.info('control call', {
       event: 'request',
-      path: PERFORM,
+      path: RPC_PATH,
       ...call,
       status: answer.status,
       ms: clock.now() - began,
@@ -172,7 +184,7 @@ export class Control {
     await verifier.verify(incoming.headers.authorization, expected);
     const { member, action, args } = parsed(await bodyOf(incoming));
     Object.assign(call, { member, action });
-    const checked = LINK_ARGUMENTS[action].safeParse(args);
+    const checked = RPC_ARGUMENTS[action].safeParse(args);
     if (!checked.success) throw new CmbsError('bad_request', `The arguments of ${action} are not of its form.`);
     const companion = this.#companion;
     if (companion === undefined || this.#isStopping) {
@@ -199,14 +211,14 @@ function notOffered(method: string, allow: string): CmbsError {
   return new CmbsError('method_not_allowed', `${method} is not offered here.`, { headers: { Allow: allow } });
 }
 
-function parsed(text: string): ReturnType<typeof performRequest.parse> {
+function parsed(text: string): ReturnType<typeof rpcRequest.parse> {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch (cause) {
     throw new CmbsError('bad_request', 'The body is not JSON.', { cause });
   }
-  const result = performRequest.safeParse(value);
+  const result = rpcRequest.safeParse(value);
   if (!result.success) throw new CmbsError('bad_request', 'The body needs member, action and args.');
   return result.data;
 }

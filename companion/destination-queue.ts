@@ -3,11 +3,15 @@
  * waits; the rest, and all of it while the peer is absent, lies in the store alone.
  */
 import { CmbsError } from '@cmbs/shared';
-import { DESTINATION_HELD, DESTINATION_IDLE_MS, DESTINATION_RECHECK_MS, PROBE_MS } from '@cmbs/shared/limits';
+import { DESTINATION_HELD, PROBE_MS } from './limits';
+import { DESTINATION_IDLE_MS } from '@cmbs/shared/limits';
 import type { ConnectionSlots, ConnectionUser } from './connection-slots';
 import type { QueueEnvironment } from './environment';
-import type { HeldSend, Item, QueueOwner } from './held-send';
+import type { InFlightMessage, QueueItem, QueueOwner } from './in-flight-message';
 import type { WitnessUser } from './witnesses';
+
+/** Milliseconds after which an absent destination asks the store whether anything waits for it still. */
+const DESTINATION_RECHECK_MS = 10 * 60_000;
 
 export interface QueueParts {
   readonly address: string;
@@ -26,7 +30,7 @@ export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
   protected readonly environment: QueueEnvironment;
   protected readonly slots: ConnectionSlots;
   /** In the order of their sends. */
-  protected readonly items: Item[] = [];
+  protected readonly items: QueueItem[] = [];
   /** Open deliveries for this address, about: those that were cancelled in the store are still counted. */
   waiting = 0;
   /** The store may have more than is held. */
@@ -71,7 +75,7 @@ export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
   abstract drain(): Promise<void>;
 
   /** Another delivery waits; false when it stays in the store until its turn comes. */
-  offer(item: Item): boolean {
+  offer(item: QueueItem): boolean {
     this.#cancelIdle?.();
     const isFull = this.items.length >= DESTINATION_HELD || (this.items.length > 0 && !this.outbox.hasRoom);
     const isReading = this.#reading !== undefined;
@@ -93,7 +97,7 @@ export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
   }
 
   /** What lay in the store when the outbox began, in its order. Nothing goes before {@link caughtUp}. */
-  found(item: Item): void {
+  found(item: QueueItem): void {
     if (this.hasMore) return;
     if (this.items.length < DESTINATION_HELD && this.outbox.hasRoom) this.insert(item);
     else this.hasMore = true;
@@ -117,7 +121,7 @@ export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
   }
 
   /** An item has come by {@link offer}. */
-  protected abstract accepted(item: Item): void;
+  protected abstract accepted(item: QueueItem): void;
 
   /** Messages wait in the store, whether or not they were tried before. */
   resume(): void {
@@ -139,7 +143,7 @@ export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
   }
 
   /** Resolves when none of the items that are asked for is in flight. */
-  abstract landed(isWanted: (item: Item) => boolean): Promise<void>;
+  abstract landed(isWanted: (item: QueueItem) => boolean): Promise<void>;
 
   /** All that had to come is in the store. */
   letGo(): void {
@@ -147,14 +151,14 @@ export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
     if (this.#moves === 0) this.resume();
   }
 
-  remove(held: HeldSend, key: string): void {
+  remove(held: InFlightMessage, key: string): void {
     const at = this.items.findIndex((item) => item.held === held && item.key === key);
     if (at < 0) return;
     for (const item of this.items.splice(at, 1)) this.removed(item);
     this.watchIdle(this.isConnected ? undefined : 0);
   }
 
-  protected removed(item: Item): void {
+  protected removed(item: QueueItem): void {
     item.held.queued.delete(item.key);
   }
 
@@ -258,7 +262,7 @@ export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
     const at = this.items.findIndex(({ sequence }) => sequence > behind);
     const [first] = this.items;
     if (at < 0 || first === undefined) return;
-    if (behind === '') this.outbox.witnesses.set(this, first.held.send.id);
+    if (behind === '') this.outbox.witnesses.set(this, first.held.outbound.id);
     for (const item of this.items.splice(at)) {
       this.removed(item);
       this.outbox.evicted(item);
@@ -268,7 +272,7 @@ export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
   }
 
   /** Items come back at the front as a rule, so the place is looked for from there. */
-  protected insert(item: Item): void {
+  protected insert(item: QueueItem): void {
     if (this.items.includes(item)) return;
     item.held.queued.add(item.key);
     const last = this.items.at(-1);

@@ -1,10 +1,10 @@
 /** The destination queues, one for each address that messages go to or wait for. */
-import type { Receiver } from '@cmbs/shared/broker/send';
+import type { Delivery } from '@cmbs/shared/broker';
 import { BroadcastQueue } from './broadcast-queue';
 import { ConnectionSlots } from './connection-slots';
 import type { DestinationQueue } from './destination-queue';
 import type { QueueEnvironment } from './environment';
-import type { QueueOwner } from './held-send';
+import type { QueueOwner } from './in-flight-message';
 import { RequestQueue } from './request-queue';
 
 export class Destinations {
@@ -42,17 +42,17 @@ export class Destinations {
     return [...this.#requests.values(), ...this.#broadcasts.values()];
   }
 
-  #queuesOf({ via }: Pick<Receiver, 'via'>): Map<string, DestinationQueue> {
+  #queuesOf({ via }: Pick<Delivery, 'via'>): Map<string, DestinationQueue> {
     return via === 'broadcast' ? this.#broadcasts : this.#requests;
   }
 
   /** The queue to the receiver, if there is one. */
-  known(receiver: Pick<Receiver, 'via' | 'address'>): DestinationQueue | undefined {
+  known(receiver: Pick<Delivery, 'via' | 'address'>): DestinationQueue | undefined {
     return receiver.address === undefined ? undefined : this.#queuesOf(receiver).get(receiver.address);
   }
 
   /** The queue to the receiver, a new one if need be. */
-  of(receiver: Pick<Receiver, 'via' | 'address'>): DestinationQueue | undefined {
+  of(receiver: Pick<Delivery, 'via' | 'address'>): DestinationQueue | undefined {
     const { address, via } = receiver;
     const known = this.known(receiver);
     if (known !== undefined || address === undefined || via === 'bus' || via === 'none') return known;

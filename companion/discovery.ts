@@ -6,44 +6,53 @@ import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { toCmbsError, type Json, type JsonObject } from '@cmbs/shared';
 import {
+  describe,
+  DISCOVERY_CONTENT,
+  type Evidence,
+  layerMixin,
   MEMBER,
+  type MemberRegistration,
   MEMBERS,
   MESSAGE,
   MESSAGE_KIND,
+  messageFrame,
   MESSAGES,
   NEIGHBOR_KIND,
   NEIGHBORS,
-  layerMixin,
-} from '@cmbs/shared/broker/cmbs';
-import { registryOf } from '@cmbs/shared/broker/context';
-import type { Learning, Lesson } from '@cmbs/shared/broker/learning';
-import { describe, socketOf, stringList } from '@cmbs/shared/broker/member';
-import type { Evidence } from '@cmbs/shared/broker/provenance';
-import { DISCOVERY_CONTENT, messageFrame, originOf, parseReply } from '@cmbs/shared/broker/wire';
+  originOf,
+  parseReply,
+  type RegistrationResult,
+  registryOf,
+  socketOf,
+  stringList,
+} from '@cmbs/shared/broker';
 import {
   MAX_DESCRIBED_NAMES,
   MAX_DESCRIPTION_CHARS,
   MAX_NAME_LENGTH,
-  DISCOVERY_ATTEMPTS,
-  DISCOVERY_BUDGET_MS,
-  DISCOVERY_CONCURRENCY,
-  DISCOVERY_TIMEOUT_MS,
-  MAX_DISCOVERED_SOCKETS,
   MAX_SHOWN_NAME_LENGTH,
 } from '@cmbs/shared/limits';
-import type { LinkReply } from '@cmbs/shared/link/link';
-import { readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
-import { CORE_SOURCE, CORE_TARGET, type Entity, type Path } from '@cmbs/shared/occi/model';
+import type { RpcResult } from '@cmbs/shared/rpc';
+import { CORE_SOURCE, CORE_TARGET, type Entity, type Path, readEntity, writeEntity } from '@cmbs/shared/occi';
 import type { Environment } from './environment';
 import { PeerError, Requester } from './sockets/requester';
+import { RPC_MARGIN_MS, RPC_TIMEOUT_MS } from '@cmbs/shared/broker';
 
-type Report = LinkReply<'check_neighbors'>;
+/** Neighbours asked at the same time, sockets asked in one discovery, milliseconds and attempts for each. */
+export const DISCOVERY_CONCURRENCY = 16;
+const MAX_DISCOVERED_SOCKETS = 1000;
+const DISCOVERY_TIMEOUT_MS = 2000;
+export const DISCOVERY_ATTEMPTS = 2;
+/** Milliseconds of one discovery: less than its caller waits, so that the report still reaches it. */
+export const DISCOVERY_BUDGET_MS = RPC_TIMEOUT_MS - RPC_MARGIN_MS;
+
+type Report = RpcResult<'check_neighbors'>;
 
 export class Discovery {
   readonly #environment: Environment;
-  readonly #learning: Learning;
+  readonly #learning: MemberRegistration;
 
-  constructor(environment: Environment, learning: Learning) {
+  constructor(environment: Environment, learning: MemberRegistration) {
     this.#environment = environment;
     this.#learning = learning;
   }
@@ -117,7 +126,7 @@ export class Discovery {
         [MESSAGE.sendable]: 'true',
         [MESSAGE.storable]: 'false',
       },
-      verbatim: {},
+      rawJson: {},
       owner: asking.owner,
       createdAt: now,
       updatedAt: now,
@@ -156,13 +165,13 @@ export class Discovery {
       }
       const lesson = await this.#learnFrom(asking, socket, reply.json, signal);
       if (lesson.member === undefined) {
-        report.failed.push({ socket, reason: NOT_LEARNT[lesson.learnt] });
+        report.failed.push({ socket, reason: NOT_LEARNT[lesson.outcome] });
         return [];
       }
       if (lesson.member !== asking.path) {
         await this.#link(asking, lesson.member);
         const conflict = lesson.doubt === undefined ? {} : { conflict: this.#conflictOf(lesson.member) };
-        report[lesson.learnt === 'stored' ? 'found' : 'known'].push({
+        report[lesson.outcome === 'stored' ? 'found' : 'known'].push({
           socket,
           member: lesson.member,
           ...conflict,
@@ -181,9 +190,14 @@ export class Discovery {
     }
   }
 
-  async #learnFrom(asking: Entity, asked: string, reply: JsonObject, signal: AbortSignal): Promise<Lesson> {
-    const learn = (more: Evidence): Promise<Lesson> =>
-      this.#learning.learn(reply.member_description, originOf(reply), asking.id, { asked, ...more });
+  async #learnFrom(
+    asking: Entity,
+    asked: string,
+    reply: JsonObject,
+    signal: AbortSignal,
+  ): Promise<RegistrationResult> {
+    const learn = (more: Evidence): Promise<RegistrationResult> =>
+      this.#learning.register(reply.member_description, originOf(reply), asking.id, { asked, ...more });
     const lesson = await learn({});
     if (lesson.member === undefined || lesson.doubt !== 'contested') return lesson;
     // Nobody has answered for the member yet. The first answer from the recorded address is believed.
@@ -201,7 +215,7 @@ export class Discovery {
    * Asks a known member at its recorded address what it says of itself, and learns that. Undefined where nobody answers
    * for the member there. Never rejects.
    */
-  async confirm(member: Path, asking: Entity, signal: AbortSignal): Promise<Lesson | undefined> {
+  async confirm(member: Path, asking: Entity, signal: AbortSignal): Promise<RegistrationResult | undefined> {
     const { context, log, counters, clock, members } = this.#environment;
     const known = members.get(member);
     const asked = known === undefined ? undefined : socketOf(known, 'l1');
@@ -212,7 +226,7 @@ export class Discovery {
       const reply = parseReply(await this.#request(requester, this.#frame(asking), signal));
       if (reply.kind === 'error') return undefined;
       const { member_description: description } = reply.json;
-      const lesson = await this.#learning.learn(description, originOf(reply.json), asking.id, { asked });
+      const lesson = await this.#learning.register(description, originOf(reply.json), asking.id, { asked });
       return lesson.member === member ? lesson : undefined;
     } catch (thrown) {
       if (!(thrown instanceof PeerError)) log.warn('a member could not be asked', { member, cause: thrown });
@@ -251,7 +265,7 @@ export class Discovery {
         kind: NEIGHBOR_KIND,
         mixins: [],
         attributes,
-        verbatim: {},
+        rawJson: {},
         owner: asking.owner,
         createdAt: now,
         updatedAt: now,
@@ -270,7 +284,7 @@ function neighborId(source: string, target: string): string {
   return `${id.slice(0, MAX_NAME_LENGTH - 33).replace(/\p{Surrogate}$/u, '')}~${digest}`;
 }
 
-const NOT_LEARNT: Readonly<Record<Lesson['learnt'], string>> = {
+const NOT_LEARNT: Readonly<Record<RegistrationResult['outcome'], string>> = {
   stored: 'the answer describes no member',
   known: 'the answer describes no member',
   'no description': 'the answer describes no member',

@@ -1,11 +1,9 @@
 /** What the parts of a companion share. */
-import type { Bus } from '@cmbs/shared/bus/bus';
-import type { ExecutionContext } from '@cmbs/shared/broker/execution';
-import type { LearningContext } from '@cmbs/shared/broker/learning';
-import type { ReceptionContext } from '@cmbs/shared/broker/reception';
-import type { Store } from '@cmbs/shared/store/store';
+import type { Bus } from '@cmbs/shared/bus';
+import type { ExecutionContext, InboundContext, RegistrationContext } from '@cmbs/shared/broker';
+import type { Store } from '@cmbs/shared/store';
 import type { AddressPolicy } from './address-policy';
-import type { HeldShard } from './held-shard';
+import type { ShardLease } from './shard-lease';
 import type { Members } from './members';
 import type { SocketContext } from './sockets/options';
 
@@ -24,14 +22,14 @@ export interface QueueEnvironment extends Pick<
   readonly members: Pick<Members, 'get' | 'local'>;
 }
 
-export interface Environment extends LearningContext, ReceptionContext, ExecutionContext {
+export interface Environment extends RegistrationContext, InboundContext, ExecutionContext {
   readonly bus: Bus;
   readonly members: Members;
   readonly context: SocketContext;
   readonly addresses: AddressPolicy;
   /** Identifies this deployment in hops and origins (DESIGN decision 19). */
   readonly deployment: string;
-  readonly shard: HeldShard;
+  readonly shard: ShardLease;
   /** URI of a member of this deployment from its path. */
   readonly uriOf: (path: string) => string;
   /** Milliseconds before a send or a layer is tried again, after the first failure in a row, the second, … */

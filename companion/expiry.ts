@@ -3,8 +3,15 @@
  * which they are due. So what is held nowhere expires too, and nothing is read that is not due soon.
  */
 import type { Clock, Log } from '@cmbs/shared';
-import { DUE_FIELD, dueMinute, readSend, sendOf, SENDS, type Send } from '@cmbs/shared/broker/send';
-import type { Store } from '@cmbs/shared/store/store';
+import {
+  DUE_FIELD,
+  dueMinute,
+  OUTBOUND_MESSAGES,
+  type OutboundMessage,
+  outboundMessageOf,
+  readOutbound,
+} from '@cmbs/shared/broker';
+import type { Store } from '@cmbs/shared/store';
 
 const MINUTE_MS = 60_000;
 /** Milliseconds of a pause after which the minutes before are not read any more: a day longer than messages live. */
@@ -20,7 +27,7 @@ export interface ExpiryParts {
   /** Milliseconds before a failed read is tried again. */
   readonly backOff: (failures: number) => number;
   /** A send is due that has no outcome yet. */
-  readonly expire: (send: Send) => Promise<void>;
+  readonly expire: (send: OutboundMessage) => Promise<void>;
 }
 
 export class Expiry {
@@ -47,7 +54,7 @@ export class Expiry {
   }
 
   /** A send is there, or was found. */
-  note({ id, expiresAt, bytes }: Pick<Send, 'id' | 'expiresAt' | 'bytes'>): void {
+  note({ id, expiresAt, bytes }: Pick<OutboundMessage, 'id' | 'expiresAt' | 'bytes'>): void {
     // What an earlier release queued is in no minute of the store.
     const isFound = bytes !== undefined && expiresAt >= this.#horizon;
     if (isFound || this.#isClosed) return;
@@ -87,7 +94,7 @@ export class Expiry {
   /** A send is due, whether it is held or not; when it cannot be read now, a little later. */
   #end(sendId: string, attempt = 1): void {
     const { store, clock, log, backOff, expire } = this.#parts;
-    readSend(store, sendId)
+    readOutbound(store, sendId)
       .then(
         async (read) => {
           if (read === undefined || this.#isClosed || read.send.expiresAt > clock.now()) return;
@@ -127,12 +134,12 @@ export class Expiry {
     let after: string | undefined;
     for (let page = 0; page < PAGES; page += 1) {
       const { docs, next } = await this.#parts.store.query({
-        collection: SENDS,
+        collection: OUTBOUND_MESSAGES,
         where: [{ field: DUE_FIELD, value: dueMinute(minute) }],
         limit: PAGE,
         ...(after === undefined ? {} : { after }),
       });
-      for (const doc of docs) this.note(sendOf(doc));
+      for (const doc of docs) this.note(outboundMessageOf(doc));
       if (next === undefined) return true;
       after = next;
     }

@@ -3,26 +3,29 @@
  * that want it and have not seen it (layers.md, Federation of topics).
  */
 import { CmbsError, isJsonObject, type Json, type JsonObject } from '@cmbs/shared';
-import type { TopicLayer } from '@cmbs/shared/bus/bus';
-import { isLocal, socketOf, wants } from '@cmbs/shared/broker/member';
-import { MemberIndex } from '@cmbs/shared/broker/references';
-import { MESSAGES } from '@cmbs/shared/broker/cmbs';
-import { oldReceiptId, receiptId } from '@cmbs/shared/broker/inbox';
-import { checkSize } from '@cmbs/shared/broker/message-rules';
+import { parseTopic, type TopicLayer } from '@cmbs/shared/bus';
 import {
   addressesOf,
+  assertQueueRoom,
+  checkSize,
+  contentText,
+  type Delivery,
+  isLocal,
   meantBy,
+  MemberIndex,
+  MESSAGES,
   nextSequence,
-  putSend,
-  refuseWhereFull,
-  type Receiver,
-  type Send,
-} from '@cmbs/shared/broker/send';
-import { parseTopic } from '@cmbs/shared/broker/topics';
-import { contentText, type Transfer, type WireMessage } from '@cmbs/shared/broker/wire';
+  oldReceiptId,
+  type OutboundMessage,
+  putOutbound,
+  receiptId,
+  socketOf,
+  type Transfer,
+  wants,
+  type WireMessage,
+} from '@cmbs/shared/broker';
 import { MAX_HOPS, MAX_TOPICS, MESSAGE_TTL_MS, RECEIPT_TTL_MS } from '@cmbs/shared/limits';
-import { RawJson, stringifyJson, type JsonOutputObject } from '@cmbs/shared/occi/json-source';
-import type { Entity } from '@cmbs/shared/occi/model';
+import { type Entity, type JsonOutputObject, RawJson, stringifyJson } from '@cmbs/shared/occi';
 import type { Environment } from './environment';
 import { InOrder } from './in-order';
 
@@ -76,7 +79,7 @@ export class Forwarding {
       (one) => !isLocal(one) && !visited.has(one.id) && isListed(one) && wants(one, topics),
     );
     const queued = { state: 'queued', attempts: 0 } as const;
-    const receivers: Receiver[] = [
+    const receivers: Delivery[] = [
       ...topics.map((topic) => ({
         name: topic,
         via: 'bus' as const,
@@ -93,7 +96,7 @@ export class Forwarding {
       ...message.pathHistory,
       uriOf(member.path),
     ]);
-    const send: Send = {
+    const send: OutboundMessage = {
       id: newId(),
       wireId,
       message: MESSAGES + message.id,
@@ -111,7 +114,7 @@ export class Forwarding {
     };
     try {
       // Refused, the message stays with the member that passed it here and comes again.
-      await refuseWhereFull(store, addressesOf(layer, receivers), queueLimit);
+      await assertQueueRoom(store, addressesOf(layer, receivers), queueLimit);
     } catch (error) {
       const seen = await store.getAll(FORWARDED, seenIds);
       if (seen.some((doc) => doc !== undefined)) return 'duplicate';
@@ -120,7 +123,7 @@ export class Forwarding {
     return store.transact(async (tx) => {
       if ((await tx.getAll(FORWARDED, seenIds)).some((seen) => seen !== undefined)) return 'duplicate';
       tx.put(FORWARDED, seenIds[0], {}, { expiresAt: now + RECEIPT_TTL_MS });
-      putSend(tx, send);
+      putOutbound(tx, send);
       return 'forwarded';
     });
   }

@@ -1,12 +1,18 @@
 /** The members that a companion knows, kept in memory and in step with the store. */
 import type { Clock, Log } from '@cmbs/shared';
-import { MEMBER_KIND, MEMBERS } from '@cmbs/shared/broker/cmbs';
-import type { KnownMembers, Stranger } from '@cmbs/shared/broker/learning';
-import { allMembers, descriptionChars, isLocal, socketOf } from '@cmbs/shared/broker/member';
-import { isStranger } from '@cmbs/shared/broker/provenance';
-import { ENTITIES, readEntity } from '@cmbs/shared/occi/entity-store';
-import type { Entity, Path } from '@cmbs/shared/occi/model';
-import type { Store, Watch } from '@cmbs/shared/store/store';
+import {
+  allMembers,
+  descriptionChars,
+  isLocal,
+  isStranger,
+  type KnownMembers,
+  MEMBER_KIND,
+  MEMBERS,
+  socketOf,
+  type Stranger,
+} from '@cmbs/shared/broker';
+import { ENTITIES, type Entity, type Path, readEntity } from '@cmbs/shared/occi';
+import type { Store, Watch } from '@cmbs/shared/store';
 
 export interface MembersOptions {
   readonly store: Store;

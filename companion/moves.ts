@@ -3,29 +3,28 @@
  * the store, and waits for the new address in its order. A message in flight to the old address may come
  * back, so messages for the new address wait until it has landed.
  */
-import { registryOf } from '@cmbs/shared/broker/context';
-import { LAYERS, type Layer } from '@cmbs/shared/broker/layers';
-import { socketOf } from '@cmbs/shared/broker/member';
 import {
   ADDRESS_FIELD,
   apartAddress,
+  type Delivery,
+  deliveryKey,
   isOpen,
-  readSend,
-  receiverKey,
-  sendOf,
-  SENDS,
+  OUTBOUND_MESSAGES,
+  type OutboundMessage,
+  outboundMessageOf,
+  readOutbound,
+  registryOf,
   socketAt,
-  writeSend,
-  type Receiver,
-  type Send,
-} from '@cmbs/shared/broker/send';
-import { MAX_READ_CHARS } from '@cmbs/shared/limits';
-import { readEntity } from '@cmbs/shared/occi/entity-store';
-import type { Entity, Path } from '@cmbs/shared/occi/model';
+  socketOf,
+  writeOutbound,
+} from '@cmbs/shared/broker';
+import { LAYERS, type Layer } from '@cmbs/shared/broker/layers';
+import { MAX_READ_CHARS } from './limits';
+import { type Entity, type Path, readEntity } from '@cmbs/shared/occi';
 import type { DestinationQueue } from './destination-queue';
 import type { Destinations } from './destinations';
 import type { Environment } from './environment';
-import type { Destination, HeldSend, Item, QueueOwner } from './held-send';
+import type { Destination, InFlightMessage, QueueItem, QueueOwner } from './in-flight-message';
 
 const PAGE = 100;
 
@@ -33,10 +32,10 @@ export interface MovesParts {
   readonly environment: Pick<Environment, 'store' | 'clock' | 'log' | 'backOff' | 'members' | 'categories'>;
   readonly destinations: Destinations;
   readonly settle: QueueOwner['settle'];
-  readonly hold: (send: Send) => HeldSend;
-  readonly release: (held: HeldSend) => void;
+  readonly hold: (send: OutboundMessage) => InFlightMessage;
+  readonly release: (held: InFlightMessage) => void;
   /** Whether the sending member is this companion's. */
-  readonly serves: (send: Pick<Send, 'from'>) => Promise<boolean>;
+  readonly serves: (send: Pick<OutboundMessage, 'from'>) => Promise<boolean>;
   readonly isDraining: () => boolean;
 }
 
@@ -63,7 +62,7 @@ export class Moves {
   }
 
   /** What comes for the new address meanwhile must not overtake what is moved there. */
-  #holdBack(via: Receiver['via'], address: string | undefined): DestinationQueue | undefined {
+  #holdBack(via: Delivery['via'], address: string | undefined): DestinationQueue | undefined {
     if (address === undefined) return undefined;
     const queue = this.#parts.destinations.of({ via, address });
     queue?.holdBack();
@@ -83,7 +82,7 @@ export class Moves {
       return;
     }
     // What is on its way to an old address may come back, and goes before what was moved.
-    const isOfMember = ({ held, key }: Item): boolean => held.receiver({ key })?.member === member;
+    const isOfMember = ({ held, key }: QueueItem): boolean => held.receiver({ key })?.member === member;
     for (const address of from) await destinations.known({ via, address })?.landed(isOfMember);
     to?.letGo();
   }
@@ -91,25 +90,25 @@ export class Moves {
   async #moveFrom(address: string): Promise<void> {
     for (let after: string | undefined, isMore = true; isMore; isMore = after !== undefined) {
       const page = await this.#parts.environment.store.query({
-        collection: SENDS,
+        collection: OUTBOUND_MESSAGES,
         where: [{ field: ADDRESS_FIELD, value: address }],
         by: 'order',
         limit: PAGE,
         maxChars: MAX_READ_CHARS,
         ...(after === undefined ? {} : { after }),
       });
-      for (const send of page.docs.map(sendOf)) if (this.isMisplaced(send)) await this.move(send);
+      for (const send of page.docs.map(outboundMessageOf)) if (this.isMisplaced(send)) await this.move(send);
       after = page.next;
     }
   }
 
   /** Sends that were found to be misplaced, in their order; nothing goes to their new addresses before all are moved. */
-  async moveFound(found: readonly Pick<Send, 'id' | 'from'>[]): Promise<void> {
+  async moveFound(found: readonly Pick<OutboundMessage, 'id' | 'from'>[]): Promise<void> {
     const { store } = this.#parts.environment;
     const heldBack = new Map<string, DestinationQueue | undefined>();
     try {
       for (const { id } of found) {
-        const read = await readSend(store, id);
+        const read = await readOutbound(store, id);
         for (const one of read?.send.receivers ?? []) {
           const placed = this.#placed(read?.send.layer ?? 'l1', one);
           if (placed === one || heldBack.has(`${placed.via} ${placed.address}`)) continue;
@@ -124,12 +123,12 @@ export class Moves {
   }
 
   /** Whether a member that the send waits for has another address now, or is gone. */
-  isMisplaced({ layer, receivers }: Pick<Send, 'layer' | 'receivers'>): boolean {
+  isMisplaced({ layer, receivers }: Pick<OutboundMessage, 'layer' | 'receivers'>): boolean {
     return receivers.some((one) => this.#placed(layer, one) !== one);
   }
 
   /** The receiver as it stands with its member now: without an address when the member has none, or is gone. */
-  #placed(layer: Layer, receiver: Receiver, member = this.#memberOf(receiver)): Receiver {
+  #placed(layer: Layer, receiver: Delivery, member = this.#memberOf(receiver)): Delivery {
     if (receiver.member === undefined || !isOpen(receiver)) return receiver;
     const address = member === undefined ? undefined : socketOf(member, layer);
     if (address === (receiver.address === undefined ? undefined : socketAt(receiver.address))) return receiver;
@@ -137,18 +136,18 @@ export class Moves {
     return address === undefined ? rest : { ...rest, address };
   }
 
-  #memberOf({ member }: Receiver): Entity | undefined {
+  #memberOf({ member }: Delivery): Entity | undefined {
     return member === undefined ? undefined : this.#parts.environment.members.get(member);
   }
 
   /** Writes where the receivers of a send are now, and lets those of them wait there that are not on their way. */
-  async move(found: Pick<Send, 'id' | 'from'>): Promise<void> {
+  async move(found: Pick<OutboundMessage, 'id' | 'from'>): Promise<void> {
     const { environment, hold, release, serves } = this.#parts;
     const { store, clock } = environment;
     if (!(await serves(found))) return;
     const registry = await registryOf(environment);
     const moved = await store.transact(async (tx) => {
-      const current = await readSend(tx, found.id);
+      const current = await readOutbound(tx, found.id);
       if (current === undefined) return undefined;
       const { send } = current;
       const changed: Change[] = [];
@@ -165,7 +164,7 @@ export class Moves {
         // What has no address any more keeps the old one until it is settled.
         return to === undefined || (to.address ?? '') === '' ? one : to;
       });
-      writeSend(tx, { ...send, receivers }, current.message, registry, clock);
+      writeOutbound(tx, { ...send, receivers }, current.message, registry, clock);
       return { send, changed };
     });
     if (moved === undefined) return;
@@ -174,14 +173,16 @@ export class Moves {
     release(held);
   }
 
-  #follow(held: HeldSend, { from, to, isGone }: Change): void {
+  #follow(held: InFlightMessage, { from, to, isGone }: Change): void {
     const { destinations, settle } = this.#parts;
-    const key = receiverKey(from);
+    const key = deliveryKey(from);
     const old = destinations.known(from);
     old?.remove(held, key);
     const { address = '' } = to;
     if (address === '') {
-      const reason = isGone ? 'the member was deleted' : `the member has no ${held.send.layer} socket any more`;
+      const reason = isGone
+        ? 'the member was deleted'
+        : `the member has no ${held.outbound.layer} socket any more`;
       settle({ held, key, tries: 0 }, { state: 'failed', reason });
       return;
     }
@@ -203,7 +204,7 @@ interface MoveAll {
 }
 
 interface Change {
-  readonly from: Receiver;
-  readonly to: Receiver;
+  readonly from: Delivery;
+  readonly to: Delivery;
   readonly isGone: boolean;
 }

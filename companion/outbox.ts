@@ -4,24 +4,24 @@
  * else up. What can go now is held in memory, within bounds; the rest lies in the store until its turn.
  */
 import { CmbsError } from '@cmbs/shared';
-import type { LinkReply } from '@cmbs/shared/link/link';
+import type { RpcResult } from '@cmbs/shared/rpc';
 import {
   ADDRESS_FIELD,
   apartAddress,
   deleteOrphan,
+  type Delivery,
+  deliveryKey,
   isOpen,
   isPublishing,
+  type MemberRegistration,
   orderOf,
-  receiverKey,
-  SENDS,
-  withPublished,
+  OUTBOUND_MESSAGES,
+  type OutboundMessage,
   type Outcome,
-  type Receiver,
-  type Send,
-} from '@cmbs/shared/broker/send';
-import type { Learning } from '@cmbs/shared/broker/learning';
-import { MAX_HELD, MAX_WAITING_BROADCASTS, PUBLICATION_GRACE_MS } from '@cmbs/shared/limits';
-import type { Watch } from '@cmbs/shared/store/store';
+  withPublished,
+} from '@cmbs/shared/broker';
+import { PUBLICATION_GRACE_MS } from './limits';
+import type { Watch } from '@cmbs/shared/store';
 import { Backlog, type OutboxStatus } from './backlog';
 import { claim } from './claim';
 import type { DestinationQueue } from './destination-queue';
@@ -29,29 +29,34 @@ import { Destinations } from './destinations';
 import type { Environment } from './environment';
 import { Expiry } from './expiry';
 import {
-  heldElsewhere,
-  HeldSend,
+  leaseLost,
+  InFlightMessage,
   type Destination,
-  type Item,
-  type Parking,
+  type QueueItem,
+  type BackOffReason,
   type QueueOwner,
-  type Tried,
+  type AttemptedItem,
   type Waiter,
   type Waiting,
-} from './held-send';
+} from './in-flight-message';
 import { logOutcome, Outcomes } from './outcomes';
 import { Moves } from './moves';
 import { OutgoingFrames } from './outgoing-frames';
 import { Publications } from './publications';
 import { Replies } from './replies';
-import { StoreLook } from './store-look';
+import { StoreScan } from './store-scan';
 import { Taking } from './taking';
 import { WaitingMessages } from './waiting-messages';
 import { Witnesses } from './witnesses';
 
+/** Broadcasts kept in order for one peer whose subscription is not up (layers.md, L2). */
+const MAX_WAITING_BROADCASTS = 1000;
+/** Outbound messages that all of them hold in memory; beyond, each reads one at a time. */
+const MAX_HELD = 10_000;
+
 export class Outbox implements QueueOwner {
   readonly #environment: Environment;
-  readonly #held = new Map<string, HeldSend>();
+  readonly #held = new Map<string, InFlightMessage>();
   readonly #destinations: Destinations;
   readonly #waiting: WaitingMessages;
   readonly #frames: OutgoingFrames;
@@ -61,25 +66,25 @@ export class Outbox implements QueueOwner {
   readonly #expiry: Expiry;
   readonly #backlog: Backlog;
   readonly #moves: Moves;
-  readonly #look: StoreLook;
+  readonly #look: StoreScan;
   readonly #taking: Taking;
   readonly witnesses = new Witnesses();
   #watch: Watch | undefined;
   /** Not everything that lies in the store has been seen. */
   #isScanning = true;
   /** Sends that wait for members which have moved, found at the start. */
-  readonly #misplaced: Pick<Send, 'id' | 'from'>[] = [];
+  readonly #misplaced: Pick<OutboundMessage, 'id' | 'from'>[] = [];
   #stopFollowing: () => void = () => undefined;
   /** Begins nothing more. */
   #draining = false;
   #closed = false;
 
-  constructor(environment: Environment, learning: Learning) {
+  constructor(environment: Environment, learning: MemberRegistration) {
     this.#environment = environment;
     const { store, clock, log, backOff } = environment;
     const settle: QueueOwner['settle'] = (item, change) => this.settle(item, change);
-    const hold = (send: Send): HeldSend => this.#hold(send);
-    const serves = (send: Pick<Send, 'from'>): Promise<boolean> => this.#serves(send);
+    const hold = (send: OutboundMessage): InFlightMessage => this.#hold(send);
+    const serves = (send: Pick<OutboundMessage, 'from'>): Promise<boolean> => this.#serves(send);
     this.#destinations = new Destinations(environment, this, () => this.#isScanning);
     this.#waiting = new WaitingMessages({
       environment,
@@ -97,7 +102,7 @@ export class Outbox implements QueueOwner {
       settle,
       hold,
       serves,
-      park: (item, parking) => this.park(item, parking),
+      backOff: (item, parking) => this.backOff(item, parking),
       published: (held, stored) => this.#published(held, stored),
       removed: (held) => this.#unpublished(held),
     });
@@ -110,7 +115,7 @@ export class Outbox implements QueueOwner {
       serves,
       isDraining: () => this.#draining,
     });
-    this.#look = new StoreLook({ environment, serves, found: (send, afterMs) => this.#found(send, afterMs) });
+    this.#look = new StoreScan({ environment, serves, found: (send, afterMs) => this.#found(send, afterMs) });
     this.#taking = new Taking(environment, (send) => this.#takeRead(send));
     this.#backlog = new Backlog(environment, () =>
       this.#destinations.all.reduce((sum, queue) => sum + queue.waiting, this.#publications.size),
@@ -120,14 +125,14 @@ export class Outbox implements QueueOwner {
   /** Finds everything that is open in the store, and begins with it in the order in which it was queued. */
   async open(): Promise<void> {
     const { store } = this.#environment;
-    this.#watch = store.watch({ collection: SENDS }, (changes) => {
+    this.#watch = store.watch({ collection: OUTBOUND_MESSAGES }, (changes) => {
       for (const { id, deleted } of changes) {
         const held = this.#held.get(id);
         if (deleted) {
           this.#cancelled(id);
           this.witnesses.gone(id);
         } else if (held === undefined) this.#taking.soon(id);
-        else if (isPublishing(held.send)) void this.#publications.follow(held);
+        else if (isPublishing(held.outbound)) void this.#publications.follow(held);
       }
     });
     await this.#watch.ready;
@@ -142,11 +147,11 @@ export class Outbox implements QueueOwner {
   }
 
   /** Tells each queue, and the publications, of a send that lies in the store. */
-  #found(send: Send, publishAfterMs: number): void {
+  #found(send: OutboundMessage, publishAfterMs: number): void {
     this.#expiry.note(send);
     if (this.#moves.isMisplaced(send)) this.#follow(send);
     for (const receiver of send.receivers) {
-      if (!isOpen(receiver) || this.#held.get(send.id)?.queued.has(receiverKey(receiver)) === true) continue;
+      if (!isOpen(receiver) || this.#held.get(send.id)?.queued.has(deliveryKey(receiver)) === true) continue;
       const queue = this.#destinations.of(receiver);
       if (queue === undefined) continue;
       if (!this.#isScanning) {
@@ -157,7 +162,7 @@ export class Outbox implements QueueOwner {
       queue.waiting += 1;
       queue.found({
         held: this.#hold(send),
-        key: receiverKey(receiver),
+        key: deliveryKey(receiver),
         address,
         sequence: orderOf(send),
         tries: 0,
@@ -168,7 +173,7 @@ export class Outbox implements QueueOwner {
     if (isPublishing(send)) this.#publications.found(send, publishAfterMs);
   }
 
-  #follow(send: Send): void {
+  #follow(send: OutboundMessage): void {
     if (this.#isScanning) {
       this.#misplaced.push({ id: send.id, from: send.from });
       return;
@@ -182,7 +187,7 @@ export class Outbox implements QueueOwner {
   }
 
   /** Whether a send is this companion's: its member's sockets are here. */
-  async #serves({ from }: Pick<Send, 'from'>): Promise<boolean> {
+  async #serves({ from }: Pick<OutboundMessage, 'from'>): Promise<boolean> {
     const { members, shard } = this.#environment;
     return shard.servesAll || shard.serves(members.get(from) ?? (await members.refresh(from)));
   }
@@ -198,20 +203,20 @@ export class Outbox implements QueueOwner {
   }
 
   /** Tries a queued send now; answers as soon as its outcome is known or it is clear that it has to wait. */
-  async attempt(sendId: string, signal: AbortSignal | undefined): Promise<LinkReply<'send'>> {
+  async attempt(sendId: string, signal: AbortSignal | undefined): Promise<RpcResult<'send'>> {
     const taken = await this.#take(sendId);
     if (taken === undefined) return { outcome: 'settled' };
     // It may have been let go, since nothing of it is being tried.
     const held = this.#held.get(sendId) ?? taken;
     this.#held.set(sendId, held);
-    if (isPublishing(held.send)) {
+    if (isPublishing(held.outbound)) {
       await this.#publications.follow(held);
       // Who asks has published what it could: the rest is ours.
       this.#publications.notify(held);
     }
-    for (const receiver of held.send.receivers) {
+    for (const receiver of held.outbound.receivers) {
       if (!isOpen(receiver) || receiver.via === 'bus') continue;
-      if (held.queued.has(receiverKey(receiver))) this.#destinations.known(receiver)?.notify();
+      if (held.queued.has(deliveryKey(receiver))) this.#destinations.known(receiver)?.notify();
       else this.#offer(held, receiver);
     }
     return new Promise((resolve) => {
@@ -276,18 +281,18 @@ export class Outbox implements QueueOwner {
     await this.#outcomes.writeAll(this.#held.values());
   }
 
-  #take(sendId: string): Promise<HeldSend | undefined> {
+  #take(sendId: string): Promise<InFlightMessage | undefined> {
     const known = this.#held.get(sendId);
     return known === undefined ? this.#taking.take(sendId) : Promise.resolve(known);
   }
 
-  async #takeRead(send: Send): Promise<HeldSend | undefined> {
+  async #takeRead(send: OutboundMessage): Promise<InFlightMessage | undefined> {
     if (!(await this.#serves(send)) || this.#draining) return undefined;
     return this.#takeUp(send, PUBLICATION_GRACE_MS);
   }
 
   /** @param publishAfterMs how long the function that queued the send is given to publish it */
-  #takeUp(send: Send, publishAfterMs: number): HeldSend {
+  #takeUp(send: OutboundMessage, publishAfterMs: number): InFlightMessage {
     const known = this.#held.get(send.id);
     if (known !== undefined) return known;
     const held = this.#hold(send);
@@ -297,20 +302,20 @@ export class Outbox implements QueueOwner {
     return held;
   }
 
-  #hold(send: Send): HeldSend {
+  #hold(send: OutboundMessage): InFlightMessage {
     const known = this.#held.get(send.id);
     if (known !== undefined) return known;
-    const held = new HeldSend(send);
+    const held = new InFlightMessage(send);
     this.#held.set(send.id, held);
     return held;
   }
 
   /** Lets go of a send that nobody works on here; the store has it. */
-  #release(held: HeldSend): void {
-    if (this.#held.get(held.send.id) !== held || this.#publications.has(held)) return;
+  #release(held: InFlightMessage): void {
+    if (this.#held.get(held.outbound.id) !== held || this.#publications.has(held)) return;
     if (held.queued.size > 0 || held.waiters.size > 0 || held.flushing || held.outcomes.length > 0) return;
     this.#frames.free(held);
-    this.#held.delete(held.send.id);
+    this.#held.delete(held.outbound.id);
   }
 
   get hasRoom(): boolean {
@@ -318,11 +323,11 @@ export class Outbox implements QueueOwner {
   }
 
   /** Offers every open receiver to its queue; what is passed on, or was cut off by a crash, is published from here. */
-  #begin(held: HeldSend, publishAfterMs: number): void {
-    for (const receiver of held.send.receivers) {
+  #begin(held: InFlightMessage, publishAfterMs: number): void {
+    for (const receiver of held.outbound.receivers) {
       if (!isOpen(receiver)) continue;
       const { via } = receiver;
-      const key = receiverKey(receiver);
+      const key = deliveryKey(receiver);
       if (via === 'bus') {
         held.trying.add(key);
         continue;
@@ -345,38 +350,38 @@ export class Outbox implements QueueOwner {
     }
     if (this.#publications.add(held, publishAfterMs)) return;
     held.lastReason = 'earlier messages wait for the topic bus';
-    for (const one of held.send.receivers) if (one.via === 'bus') held.trying.delete(receiverKey(one));
+    for (const one of held.outbound.receivers) if (one.via === 'bus') held.trying.delete(deliveryKey(one));
   }
 
   /** Nothing of a send is to be published any more, or it went back to the store. */
-  #unpublished(held: HeldSend): void {
-    if (this.#held.get(held.send.id) !== held) return;
-    for (const one of held.send.receivers) if (one.via === 'bus') held.trying.delete(receiverKey(one));
+  #unpublished(held: InFlightMessage): void {
+    if (this.#held.get(held.outbound.id) !== held) return;
+    for (const one of held.outbound.receivers) if (one.via === 'bus') held.trying.delete(deliveryKey(one));
     this.#answer(held);
     this.#release(held);
   }
 
-  #offer(held: HeldSend, receiver: Receiver): void {
+  #offer(held: InFlightMessage, receiver: Delivery): void {
     const { address = '' } = receiver;
-    const key = receiverKey(receiver);
+    const key = deliveryKey(receiver);
     const queue = this.#destinations.of(receiver);
     if (queue === undefined) return;
     held.queued.add(key);
     held.trying.add(key);
-    if (queue.offer({ held, key, address, sequence: orderOf(held.send), tries: 0 })) return;
+    if (queue.offer({ held, key, address, sequence: orderOf(held.outbound), tries: 0 })) return;
     held.queued.delete(key);
     held.trying.delete(key);
     held.lastReason = `earlier messages wait for ${address}`;
   }
 
   /** The count is kept without what is cancelled in the store, so it is made again before a broadcast is dropped. */
-  async #dropIfFull(held: HeldSend, key: string, queue: DestinationQueue): Promise<void> {
+  async #dropIfFull(held: InFlightMessage, key: string, queue: DestinationQueue): Promise<void> {
     const { store, counters, log } = this.#environment;
     const { address } = queue;
     held.queued.add(key);
     try {
       const where = [{ field: ADDRESS_FIELD, value: address }];
-      queue.waiting = await store.count({ collection: SENDS, where }, MAX_WAITING_BROADCASTS + 1);
+      queue.waiting = await store.count({ collection: OUTBOUND_MESSAGES, where }, MAX_WAITING_BROADCASTS + 1);
     } catch (error) {
       log.warn('broadcasts that wait not counted', { address, cause: error });
     }
@@ -389,16 +394,16 @@ export class Outbox implements QueueOwner {
   }
 
   /** The store says so of its topics; undefined when the send is there no more. */
-  #published(held: HeldSend, stored: Send | undefined): void {
+  #published(held: InFlightMessage, stored: OutboundMessage | undefined): void {
     if (stored === undefined) {
       this.#drop(held);
       return;
     }
-    held.send = withPublished(held.send, stored);
-    for (const receiver of held.send.receivers) {
-      if (receiver.via === 'bus' && !isOpen(receiver)) held.trying.delete(receiverKey(receiver));
+    held.outbound = withPublished(held.outbound, stored);
+    for (const receiver of held.outbound.receivers) {
+      if (receiver.via === 'bus' && !isOpen(receiver)) held.trying.delete(deliveryKey(receiver));
     }
-    if (!isPublishing(held.send)) this.#publications.remove(held);
+    if (!isPublishing(held.outbound)) this.#publications.remove(held);
     this.#settleIfDone(held);
     this.#answer(held);
   }
@@ -411,7 +416,7 @@ export class Outbox implements QueueOwner {
     return this.#waiting.read(queue, limit, after);
   }
 
-  passed(item: Item): void {
+  passed(item: QueueItem): void {
     const { held, key } = item;
     held.queued.delete(key);
     held.trying.delete(key);
@@ -422,7 +427,7 @@ export class Outbox implements QueueOwner {
     this.#release(held);
   }
 
-  evicted({ held, key }: Item): void {
+  evicted({ held, key }: QueueItem): void {
     held.queued.delete(key);
     held.trying.delete(key);
     if (held.trying.size === 0) this.#frames.free(held);
@@ -438,11 +443,11 @@ export class Outbox implements QueueOwner {
    * What has to go out for an item, after this companion has claimed its send in the store; undefined when there is
    * nothing to do any more (settled, cancelled, expired).
    */
-  async prepare(item: Item, isFailing: boolean): Promise<Buffer | undefined> {
+  async prepare(item: QueueItem, isFailing: boolean): Promise<Buffer | undefined> {
     const { held } = item;
-    if (!this.#environment.shard.isCurrent()) throw heldElsewhere();
+    if (!this.#environment.shard.isCurrent()) throw leaseLost();
     if (!isOpenFor(item)) return undefined;
-    if (held.send.expiresAt <= this.#environment.clock.now()) {
+    if (held.outbound.expiresAt <= this.#environment.clock.now()) {
       this.#expire(held);
       return undefined;
     }
@@ -464,42 +469,42 @@ export class Outbox implements QueueOwner {
     }
     if (frame !== undefined && this.#replies.isTooMuchFor(item)) return undefined;
     if (frame === undefined) {
-      await deleteOrphan(this.#environment.store, held.send.id);
+      await deleteOrphan(this.#environment.store, held.outbound.id);
       this.#drop(held);
     }
     return frame;
   }
 
-  async #claim(held: HeldSend): Promise<boolean> {
+  async #claim(held: InFlightMessage): Promise<boolean> {
     const claimed = await claim(this.#environment, held);
     if (claimed === 'gone') this.#drop(held);
     if (claimed === 'moved') this.#drop(held, { outcome: 'queued', reason: 'another companion has the member' });
     return claimed === 'claimed';
   }
 
-  async replied(item: Item, bytes: Buffer): ReturnType<QueueOwner['replied']> {
+  async replied(item: QueueItem, bytes: Buffer): ReturnType<QueueOwner['replied']> {
     const outcome = await this.#replies.replied(item, bytes);
     // It may have been queued by a function that still knew the old address.
-    if (outcome === 'moved') await this.#moves.move(item.held.send);
+    if (outcome === 'moved') await this.#moves.move(item.held.outbound);
     if (typeof outcome === 'string' || 'retry' in outcome) return outcome;
     await this.#setApart(item, outcome.apart);
     return 'settled';
   }
 
   /** Another member is at the address of the one that is meant: the item waits in a queue of its own. */
-  async #setApart(item: Item, reason: string): Promise<void> {
+  async #setApart(item: QueueItem, reason: string): Promise<void> {
     const { store, queueLimit, log, counters } = this.#environment;
     const { held, key } = item;
     const address = apartAddress(item.address, held.receiver(item)?.member ?? '');
     let waiting = 0;
     try {
       const where = [{ field: ADDRESS_FIELD, value: address }];
-      waiting = await store.count({ collection: SENDS, where }, queueLimit);
+      waiting = await store.count({ collection: OUTBOUND_MESSAGES, where }, queueLimit);
     } catch (error) {
       log.warn('what waits for a member that is elsewhere not counted', { address, cause: error });
     }
     if (waiting >= queueLimit) {
-      counters.add('cmbs_deliveries', { layer: held.send.layer, outcome: 'failed' });
+      counters.add('cmbs_deliveries', { layer: held.outbound.layer, outcome: 'failed' });
       this.settle(item, { state: 'failed', reason: `${waiting} messages wait for this already. ${reason}` });
       return;
     }
@@ -509,7 +514,7 @@ export class Outbox implements QueueOwner {
     held.trying.delete(key);
     held.lastReason = reason;
     const change = { state: 'waiting', reason, address, ...triesOf(item) } as const;
-    this.#outcomes.note(held, { sendId: held.send.id, key, change });
+    this.#outcomes.note(held, { sendId: held.outbound.id, key, change });
     const receiver = held.receiver(item);
     const queue = receiver === undefined || !isOpen(receiver) ? undefined : this.#destinations.of(receiver);
     if (receiver === undefined || queue === undefined) return;
@@ -517,12 +522,15 @@ export class Outbox implements QueueOwner {
     this.#offer(held, receiver);
   }
 
-  broke(item: Item): 'given up' | { readonly retry: string } {
+  broke(item: QueueItem): 'given up' | { readonly retry: string } {
     return this.#replies.broke(item);
   }
 
   /** An item has its outcome. */
-  settle(item: Tried, change: Pick<Receiver, 'state'> & Partial<Pick<Receiver, 'reason' | 'reply'>>): void {
+  settle(
+    item: AttemptedItem,
+    change: Pick<Delivery, 'state'> & Partial<Pick<Delivery, 'reason' | 'reply'>>,
+  ): void {
     const { held } = item;
     logOutcome(this.#environment, item, change);
     held.trying.delete(item.key);
@@ -532,14 +540,14 @@ export class Outbox implements QueueOwner {
     const queue = receiver === undefined ? undefined : this.#destinations.known(receiver);
     if (queue !== undefined) queue.waiting = Math.max(0, queue.waiting - 1);
     this.#outcomes.note(held, {
-      sendId: held.send.id,
+      sendId: held.outbound.id,
       key: item.key,
       change: { ...change, ...triesOf(item) },
     });
   }
 
   /** An item cannot go further now; those who wait for the send are answered, and the item stays. */
-  park(item: Tried, { reason, state }: Parking): void {
+  backOff(item: AttemptedItem, { reason, state }: BackOffReason): void {
     const { held } = item;
     const wasTrying = held.trying.delete(item.key);
     if (held.trying.size === 0) this.#frames.free(held);
@@ -549,7 +557,7 @@ export class Outbox implements QueueOwner {
     const isNews = before?.reason !== reason || before.state !== state || item.tries > 0;
     if (isNews || held.claiming !== undefined) {
       this.#outcomes.note(held, {
-        sendId: held.send.id,
+        sendId: held.outbound.id,
         key: item.key,
         change: { state, reason, ...triesOf(item) },
       });
@@ -557,27 +565,28 @@ export class Outbox implements QueueOwner {
   }
 
   /** A queue takes a parked item up again. */
-  resumed(item: Item): void {
+  resumed(item: QueueItem): void {
     item.held.trying.add(item.key);
   }
 
   /** All that is known of a send is in the store. */
-  #written(held: HeldSend): void {
+  #written(held: InFlightMessage): void {
     this.#settleIfDone(held);
     this.#answer(held);
     this.#release(held);
   }
 
-  #settleIfDone(held: HeldSend): void {
+  #settleIfDone(held: InFlightMessage): void {
     // Not while outcomes are being written: who is told would read the message as it was before.
     if (held.isSettled && held.outcomes.length === 0 && !held.flushing) this.#drop(held);
   }
 
   /** Answers whoever waits, once nothing is being tried and everything is in the store. */
-  #answer(held: HeldSend): void {
+  #answer(held: InFlightMessage): void {
     if (held.waiters.size === 0 || held.flushing || held.trying.size > 0) return;
-    const isPartial = held.send.layer === 'l2' && held.send.receivers.some(({ state }) => state === 'sent');
-    const reply: LinkReply<'send'> =
+    const isPartial =
+      held.outbound.layer === 'l2' && held.outbound.receivers.some(({ state }) => state === 'sent');
+    const reply: RpcResult<'send'> =
       held.isSettled || isPartial
         ? { outcome: 'settled' }
         : { outcome: 'queued', ...(held.lastReason === undefined ? {} : { reason: held.lastReason }) };
@@ -585,9 +594,9 @@ export class Outbox implements QueueOwner {
   }
 
   /** Without a reply of its own: it is in the store no more, and what became of it stands in its message, if at all. */
-  #drop(held: HeldSend, reply: LinkReply<'send'> = { outcome: 'settled' }): void {
-    if (this.#held.get(held.send.id) !== held) return;
-    this.#held.delete(held.send.id);
+  #drop(held: InFlightMessage, reply: RpcResult<'send'> = { outcome: 'settled' }): void {
+    if (this.#held.get(held.outbound.id) !== held) return;
+    this.#held.delete(held.outbound.id);
     held.cancelRetry?.();
     this.#publications.remove(held);
     this.#frames.free(held);
@@ -602,13 +611,13 @@ export class Outbox implements QueueOwner {
     const held = this.#held.get(sendId);
     // Our own last write of a settled send is seen here too; it is dropped already or about to be.
     if (held === undefined || held.isSettled) return;
-    for (const receiver of held.send.receivers)
-      this.#destinations.known(receiver)?.remove(held, receiverKey(receiver));
-    held.send = { ...held.send, receivers: [] };
+    for (const receiver of held.outbound.receivers)
+      this.#destinations.known(receiver)?.remove(held, deliveryKey(receiver));
+    held.outbound = { ...held.outbound, receivers: [] };
     this.#drop(held);
   }
 
-  async #expireStored(send: Send): Promise<void> {
+  async #expireStored(send: OutboundMessage): Promise<void> {
     if (!(await this.#serves(send)) || this.#closed) return;
     const held = this.#hold(send);
     held.follow(send);
@@ -616,13 +625,13 @@ export class Outbox implements QueueOwner {
     this.#release(held);
   }
 
-  #expire(held: HeldSend): void {
+  #expire(held: InFlightMessage): void {
     const { counters } = this.#environment;
-    for (const receiver of held.send.receivers) {
+    for (const receiver of held.outbound.receivers) {
       if (!isOpen(receiver)) continue;
-      const key = receiverKey(receiver);
+      const key = deliveryKey(receiver);
       this.#destinations.known(receiver)?.remove(held, key);
-      counters.add('cmbs_dropped', { reason: 'expired', layer: held.send.layer });
+      counters.add('cmbs_dropped', { reason: 'expired', layer: held.outbound.layer });
       const reason = receiver.reason ?? 'not delivered in time';
       this.settle({ held, key, tries: 0 }, { state: 'expired', reason });
     }
@@ -630,14 +639,14 @@ export class Outbox implements QueueOwner {
 }
 
 /** What an item's outcome tells of its attempts; they are counted once. */
-function triesOf(item: Tried): Pick<Outcome['change'], 'attempts' | 'broken'> {
+function triesOf(item: AttemptedItem): Pick<Outcome['change'], 'attempts' | 'broken'> {
   const { tries: attempts, broken = 0 } = item;
   item.tries = 0;
   item.broken = 0;
   return { attempts, broken };
 }
 
-function isOpenFor(item: Item): boolean {
+function isOpenFor(item: QueueItem): boolean {
   const receiver = item.held.receiver(item);
   return receiver !== undefined && isOpen(receiver);
 }

@@ -1,27 +1,27 @@
 /** Outcomes of deliveries: told in the log, and written to the store, those of one outbound message together. */
-import { registryOf } from '@cmbs/shared/broker/context';
 import {
   applyOutcomes,
+  type Delivery,
   isGivenUp,
-  readSend,
-  writeSend,
   type Outcome,
-  type Receiver,
-} from '@cmbs/shared/broker/send';
+  readOutbound,
+  registryOf,
+  writeOutbound,
+} from '@cmbs/shared/broker';
 import type { Environment } from './environment';
-import type { HeldSend, Tried } from './held-send';
+import type { InFlightMessage, AttemptedItem } from './in-flight-message';
 
 type OutcomesEnvironment = Pick<Environment, 'store' | 'clock' | 'log' | 'shard' | 'backOff' | 'categories'>;
 
 export class Outcomes {
   readonly #environment: OutcomesEnvironment;
   /** All that was known of a message is in the store. */
-  readonly #written: (held: HeldSend) => void;
+  readonly #written: (held: InFlightMessage) => void;
   /** Writes under way. */
   readonly #writing = new Set<Promise<void>>();
   #isClosed = false;
 
-  constructor(environment: OutcomesEnvironment, written: (held: HeldSend) => void) {
+  constructor(environment: OutcomesEnvironment, written: (held: InFlightMessage) => void) {
     this.#environment = environment;
     this.#written = written;
   }
@@ -32,27 +32,27 @@ export class Outcomes {
   }
 
   /** Resolves when what is known is in the store, or could not be written. */
-  async writeAll(all: Iterable<HeldSend>): Promise<void> {
+  async writeAll(all: Iterable<InFlightMessage>): Promise<void> {
     for (const held of all) this.#write(held);
     await Promise.all(this.#writing);
   }
 
   /** Something became of a receiver. */
-  note(held: HeldSend, outcome: Outcome): void {
+  note(held: InFlightMessage, outcome: Outcome): void {
     held.outcomes.push(outcome);
-    held.send = applyOutcomes(held.send, [outcome], this.#environment.clock.now());
+    held.outbound = applyOutcomes(held.outbound, [outcome], this.#environment.clock.now());
     if (held.flushing) return;
     held.flushing = true;
     // Outcomes that come in the same turn (a broadcast to many) share one transaction.
     setImmediate(() => this.#write(held));
   }
 
-  #write(held: HeldSend, attempt = 1): void {
+  #write(held: InFlightMessage, attempt = 1): void {
     const writing: Promise<void> = this.#flush(held, attempt).finally(() => void this.#writing.delete(writing));
     this.#writing.add(writing);
   }
 
-  async #flush(held: HeldSend, attempt: number): Promise<void> {
+  async #flush(held: InFlightMessage, attempt: number): Promise<void> {
     const { store, clock, log, shard, backOff } = this.#environment;
     const outcomes = held.outcomes;
     held.outcomes = [];
@@ -65,16 +65,16 @@ export class Outcomes {
       await held.claiming?.catch(() => undefined);
       const registry = await registryOf(this.#environment);
       await store.transact(async (tx) => {
-        const current = await readSend(tx, held.send.id);
+        const current = await readOutbound(tx, held.outbound.id);
         if (current === undefined) return;
         const { holder, ...free } = current.send;
         // Not when a later companion has claimed it.
         const isReleased = held.trying.size === 0 && (holder === undefined || shard.isOurs(holder));
         const base = isReleased ? free : current.send;
-        writeSend(tx, applyOutcomes(base, outcomes, clock.now()), current.message, registry, clock);
+        writeOutbound(tx, applyOutcomes(base, outcomes, clock.now()), current.message, registry, clock);
       });
     } catch (error) {
-      log.error('outcome not recorded; trying again', { send: held.send.id, cause: error });
+      log.error('outcome not recorded; trying again', { send: held.outbound.id, cause: error });
       held.outcomes.unshift(...outcomes);
       if (this.#isClosed) return;
       held.cancelRetry = clock.after(backOff(attempt), () => this.#write(held, attempt + 1));
@@ -93,17 +93,17 @@ export class Outcomes {
 
 export function logOutcome(
   { clock, log }: Pick<Environment, 'clock' | 'log'>,
-  item: Tried,
-  change: Pick<Receiver, 'state'> & Partial<Pick<Receiver, 'reason'>>,
+  item: AttemptedItem,
+  change: Pick<Delivery, 'state'> & Partial<Pick<Delivery, 'reason'>>,
 ): void {
   const { held } = item;
   const what = {
-    layer: held.send.layer,
-    member: held.send.from,
-    id: held.send.message,
-    send: held.send.id,
+    layer: held.outbound.layer,
+    member: held.outbound.from,
+    id: held.outbound.message,
+    send: held.outbound.id,
     receiver: held.receiver(item)?.name,
-    trace: held.send.trace,
+    trace: held.outbound.trace,
   };
   log.info('sent', {
     event: 'delivery',
@@ -111,7 +111,7 @@ export function logOutcome(
     ...what,
     outcome: change.state,
     attempts: item.tries,
-    ms: clock.now() - held.send.createdAt,
+    ms: clock.now() - held.outbound.createdAt,
   });
   if (isGivenUp(change.state)) {
     log.warn('a delivery was given up', { event: 'dead_letter', ...what, reason: change.reason });

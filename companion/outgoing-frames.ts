@@ -1,32 +1,36 @@
 /** Frames of outbound messages, made when they are to go out: within bounds of bytes, and one copy for all receivers. */
 import { CmbsError } from '@cmbs/shared';
-import { isEmptyContent } from '@cmbs/shared/broker/message';
-import { MESSAGE } from '@cmbs/shared/broker/cmbs';
-import { describe } from '@cmbs/shared/broker/member';
-import { outgoingFrame } from '@cmbs/shared/broker/publish';
-import { meantBy, readSend } from '@cmbs/shared/broker/send';
-import { sentMessage } from '@cmbs/shared/broker/sent-message';
-import { contentOf, parseFrame } from '@cmbs/shared/broker/wire';
-import { ByteBudget } from './byte-budget';
+import {
+  contentOf,
+  describe,
+  isEmptyContent,
+  meantBy,
+  MESSAGE,
+  outgoingFrame,
+  parseFrame,
+  readOutbound,
+  sentMessage,
+} from '@cmbs/shared/broker';
+import { ByteSemaphore } from './byte-semaphore';
 import { hasId } from './peer-kinds';
 import type { Environment } from './environment';
-import type { HeldSend } from './held-send';
+import type { InFlightMessage } from './in-flight-message';
 
 export class OutgoingFrames {
   readonly #environment: Pick<Environment, 'store' | 'members' | 'deployment' | 'uriOf'>;
-  readonly #budget = new ByteBudget();
+  readonly #budget = new ByteSemaphore();
 
   constructor(environment: Pick<Environment, 'store' | 'members' | 'deployment' | 'uriOf'>) {
     this.#environment = environment;
   }
 
   /** The frame; undefined when the message is gone. @param isFailing it is for a peer that has failed */
-  of(held: HeldSend, isFailing: boolean): Promise<Buffer | undefined> {
+  of(held: InFlightMessage, isFailing: boolean): Promise<Buffer | undefined> {
     return (held.frame ??= this.#make(held, isFailing));
   }
 
   /** The frame, as one copy for all of its receivers, once there is room for it. */
-  async #make(held: HeldSend, isFailing: boolean): Promise<Buffer | undefined> {
+  async #make(held: InFlightMessage, isFailing: boolean): Promise<Buffer | undefined> {
     try {
       const release = await this.#budget.take(held.bytes, isFailing);
       // One that was parked while it waited for its bytes may be asked for twice.
@@ -45,16 +49,16 @@ export class OutgoingFrames {
     }
   }
 
-  async #textOf(held: HeldSend): Promise<string | undefined> {
+  async #textOf(held: InFlightMessage): Promise<string | undefined> {
     const { store, members, deployment, uriOf } = this.#environment;
-    const read = await readSend(store, held.send.id);
+    const read = await readOutbound(store, held.outbound.id);
     if (read?.send.frame !== undefined) return read.send.frame;
     if (read?.message === undefined) return undefined;
     const { send } = read;
     const from = members.get(send.from) ?? (await members.refresh(send.from));
     if (from === undefined) throw new CmbsError('conflict', 'The sending member is not here any more.');
     const entity = sentMessage(send, read.message.entity);
-    const isDiscovery = send.layer === 'l1' && isEmptyContent(entity.verbatim[MESSAGE.content]);
+    const isDiscovery = send.layer === 'l1' && isEmptyContent(entity.rawJson[MESSAGE.content]);
     const content = isDiscovery ? JSON.stringify(describe(from)) : undefined;
     const frame = outgoingFrame(
       send,
@@ -68,7 +72,7 @@ export class OutgoingFrames {
   }
 
   /** Nobody needs the frame now. */
-  free(held: HeldSend): void {
+  free(held: InFlightMessage): void {
     held.frame = undefined;
     held.releaseFrame();
     held.releaseFrame = () => undefined;

@@ -3,7 +3,9 @@
  * message has no `id`, and is told by its replies, which describe it and carry no `transfer`.
  */
 import { isJsonObject, type Json, type JsonObject } from '@cmbs/shared';
-import { MAX_KNOWN_PEERS } from '@cmbs/shared/limits';
+
+/** Addresses of which it is remembered what program answers there. */
+const MAX_KNOWN_PEERS = 10_000;
 
 /** `ours`: recognises what comes again. `original`: describes itself as the original does. `any`: takes any content. */
 type Kind = 'ours' | 'original' | 'any';

@@ -7,39 +7,43 @@
  * messages, however many, keeps no others waiting.
  */
 import { toCmbsError } from '@cmbs/shared';
-import { registryOf } from '@cmbs/shared/broker/context';
-import { publishSend, type TopicListener } from '@cmbs/shared/broker/publish';
 import {
-  isItsTurn,
+  deliveryKey,
+  isFirstInGroup,
   isOpen,
   isPublishing,
-  lineOf,
+  orderingGroupOf,
   orderOf,
-  readSend,
-  receiverKey,
-  type Send,
-} from '@cmbs/shared/broker/send';
-import { MAX_HELD_PUBLICATIONS, PUBLICATION_GRACE_MS } from '@cmbs/shared/limits';
+  type OutboundMessage,
+  publishOutbound,
+  readOutbound,
+  registryOf,
+  type TopicListener,
+} from '@cmbs/shared/broker';
+import { PUBLICATION_GRACE_MS } from './limits';
 import type { PublicationEnvironment } from './environment';
-import type { HeldSend, QueueOwner } from './held-send';
+import type { InFlightMessage, QueueOwner } from './in-flight-message';
 import { TopicRefusals } from './topic-refusals';
 import { WaitingPublications } from './waiting-publications';
 
+/** Outbound messages that wait in memory for the topic bus; the others stay in the store until there is room for half. */
+const MAX_HELD_PUBLICATIONS = 2000;
+
 /** What publications need of the outbox that they work for. */
-export interface PublicationOwner extends Pick<QueueOwner, 'settle' | 'park'> {
+export interface PublicationOwner extends Pick<QueueOwner, 'settle' | 'backOff'> {
   /** Holds a send in memory, while it is open here. */
-  hold(send: Send): HeldSend;
+  hold(send: OutboundMessage): InFlightMessage;
   /** Nothing of it is to be published here any more, or it waits in the store. */
-  removed(held: HeldSend): void;
+  removed(held: InFlightMessage): void;
   /** Whether its member is this companion's. */
-  serves(send: Send): Promise<boolean>;
+  serves(send: OutboundMessage): Promise<boolean>;
   /** The store says so of a send; undefined when it is there no more. */
-  published(held: HeldSend, stored: Send | undefined): void;
+  published(held: InFlightMessage, stored: OutboundMessage | undefined): void;
 }
 
 /** A send with something to publish. */
 interface Publication {
-  readonly held: HeldSend;
+  readonly held: InFlightMessage;
   /** It and what has to keep an order with it, the first first. */
   readonly line: Publication[];
   readonly order: string;
@@ -89,13 +93,13 @@ export class Publications implements TopicListener {
    * False when there is no room: it waits in the store.
    * @param afterMs how long the function that queued the send is given to publish it
    */
-  add(held: HeldSend, afterMs: number): boolean {
-    if (!isPublishing(held.send) || this.has(held)) return true;
+  add(held: InFlightMessage, afterMs: number): boolean {
+    if (!isPublishing(held.outbound) || this.has(held)) return true;
     if (!this.#hasRoom()) return false;
     const publication: Publication = {
       held,
-      line: this.#lineOf(held.send),
-      order: orderOf(held.send),
+      line: this.#lineOf(held.outbound),
+      order: orderOf(held.outbound),
       isDue: held.isPassedOn || afterMs === 0,
       isTrying: false,
       isWantedAgain: false,
@@ -105,18 +109,18 @@ export class Publications implements TopicListener {
     const { line, order } = publication;
     const before = line.findLastIndex((other) => other.order < order);
     line.splice(before + 1, 0, publication);
-    this.#open.set(held.send.id, publication);
+    this.#open.set(held.outbound.id, publication);
     if (publication.isDue) this.#go(publication);
     else publication.cancel = this.#environment.clock.after(afterMs, () => this.notify(held));
     return true;
   }
 
   /** A send was found in the store. */
-  found(send: Send, afterMs: number): void {
+  found(send: OutboundMessage, afterMs: number): void {
     if (this.#open.has(send.id) || this.#hasRoom()) this.add(this.#owner.hold(send), afterMs);
   }
 
-  has({ send }: HeldSend): boolean {
+  has({ outbound: send }: InFlightMessage): boolean {
     return this.#open.has(send.id);
   }
 
@@ -125,8 +129,8 @@ export class Publications implements TopicListener {
   }
 
   /** Whoever queued it leaves it to us, or has had its time. */
-  notify(held: HeldSend): void {
-    const publication = this.#open.get(held.send.id);
+  notify(held: InFlightMessage): void {
+    const publication = this.#open.get(held.outbound.id);
     if (publication === undefined) {
       this.add(held, 0);
       return;
@@ -136,20 +140,20 @@ export class Publications implements TopicListener {
   }
 
   /** The function that queued a send publishes it: what it recorded is taken over. */
-  async follow(held: HeldSend): Promise<void> {
+  async follow(held: InFlightMessage): Promise<void> {
     const { store, log } = this.#environment;
     try {
-      const read = await readSend(store, held.send.id);
+      const read = await readOutbound(store, held.outbound.id);
       if (read !== undefined) this.#owner.published(held, read.send);
     } catch (error) {
       // The grace ends with an attempt of our own, which reads again.
-      log.warn('send not read', { send: held.send.id, cause: error });
+      log.warn('send not read', { send: held.outbound.id, cause: error });
     }
   }
 
   /** Nothing of it is to be published any more: the next one in its line may go. */
-  remove(held: HeldSend): void {
-    const publication = this.#open.get(held.send.id);
+  remove(held: InFlightMessage): void {
+    const publication = this.#open.get(held.outbound.id);
     if (publication === undefined) return;
     this.#forget(publication);
     const [next] = publication.line;
@@ -157,20 +161,20 @@ export class Publications implements TopicListener {
     this.#store.readOn();
   }
 
-  taken(layer: Send['layer'], topic: string): void {
+  taken(layer: OutboundMessage['layer'], topic: string): void {
     let more = this.#refusals.taken(layer, topic);
     // A topic that takes one now and then is no reason to read all that waits.
     if (more >= WORTH_READING) this.#store.notify();
     if (more === 0) return;
     for (const publication of [...this.#resting]) {
-      if (this.#refusals.of(publication.held.send) !== undefined) continue;
+      if (this.#refusals.of(publication.held.outbound) !== undefined) continue;
       this.#go(publication);
       more -= 1;
       if (more === 0) return;
     }
   }
 
-  refused(layer: Send['layer'], topic: string, reason: string): void {
+  refused(layer: OutboundMessage['layer'], topic: string, reason: string): void {
     this.#refusals.refused(layer, topic, reason);
   }
 
@@ -211,25 +215,25 @@ export class Publications implements TopicListener {
 
   #forget(publication: Publication): void {
     const { held, line, cancel } = publication;
-    this.#open.delete(held.send.id);
+    this.#open.delete(held.outbound.id);
     this.#resting.delete(publication);
     cancel();
     line.splice(line.indexOf(publication), 1);
-    const name = lineOf(held.send);
+    const name = orderingGroupOf(held.outbound);
     if (line.length === 0 && name !== undefined) this.#lines.delete(name);
     this.#owner.removed(held);
   }
 
   /** A send was read from the store in its turn. */
-  async #takeUp(send: Send): Promise<void> {
+  async #takeUp(send: OutboundMessage): Promise<void> {
     if (this.#isStopped || this.#open.has(send.id) || !(await this.#owner.serves(send))) return;
     if (this.#refusals.of(send) === undefined) {
       this.found(send, Math.max(0, send.createdAt + PUBLICATION_GRACE_MS - this.#environment.clock.now()));
     } else this.#store.leave('failed');
   }
 
-  #lineOf(send: HeldSend['send']): Publication[] {
-    const name = lineOf(send);
+  #lineOf(send: InFlightMessage['outbound']): Publication[] {
+    const name = orderingGroupOf(send);
     if (name === undefined) return [];
     const line = this.#lines.get(name) ?? [];
     this.#lines.set(name, line);
@@ -280,7 +284,7 @@ export class Publications implements TopicListener {
     const { held } = publication;
     if (this.#isRefused(publication)) return;
     // An earlier one may be in other hands still, or not known here yet.
-    if (!(await isItsTurn(this.#environment.store, held.send))) {
+    if (!(await isFirstInGroup(this.#environment.store, held.outbound))) {
       held.lastReason = 'an earlier message with its ordering key is not on the bus yet';
       this.#restAfterFailure(publication);
       return;
@@ -288,9 +292,9 @@ export class Publications implements TopicListener {
     const registry = await registryOf(this.#environment);
     // Another message may have been refused meanwhile.
     if (this.#isRefused(publication)) return;
-    const asked = this.#refusals.asks(held.send);
+    const asked = this.#refusals.asks(held.outbound);
     try {
-      const published = await publishSend(held.send.id, { ...this.#environment, registry }, this);
+      const published = await publishOutbound(held.outbound.id, { ...this.#environment, registry }, this);
       this.#owner.published(held, published);
     } finally {
       asked();
@@ -300,9 +304,9 @@ export class Publications implements TopicListener {
   /** Whether the topics take nothing now; then it is told so, and rests. */
   #isRefused(publication: Publication): boolean {
     const { held } = publication;
-    const refusal = this.#refusals.of(held.send);
+    const refusal = this.#refusals.of(held.outbound);
     if (refusal === undefined) return false;
-    this.#park(held, refusal.reason);
+    this.#backOff(held, refusal.reason);
     this.#rest(publication, refusal.until - this.#environment.clock.now());
     return true;
   }
@@ -313,7 +317,7 @@ export class Publications implements TopicListener {
   }
 
   #rest(publication: Publication, ms: number): void {
-    if (this.#isStopped || this.#open.get(publication.held.send.id) !== publication) return;
+    if (this.#isStopped || this.#open.get(publication.held.outbound.id) !== publication) return;
     if (this.#store.hasMore) {
       this.#giveBack(publication);
       return;
@@ -326,22 +330,22 @@ export class Publications implements TopicListener {
     const { log, counters } = this.#environment;
     const { held } = publication;
     const { retryable, message: reason } = toCmbsError(thrown);
-    log.warn('publication failed', { send: held.send.id, cause: thrown, retried: retryable });
+    log.warn('publication failed', { send: held.outbound.id, cause: thrown, retried: retryable });
     if (retryable) {
-      counters.add('cmbs_retries', { layer: held.send.layer });
-      this.#park(held, reason);
+      counters.add('cmbs_retries', { layer: held.outbound.layer });
+      this.#backOff(held, reason);
       this.#restAfterFailure(publication);
       return;
     }
     for (const key of openTopics(held)) this.#owner.settle({ held, key, tries: 0 }, { state: 'failed', reason });
   }
 
-  #park(held: HeldSend, reason: string): void {
+  #backOff(held: InFlightMessage, reason: string): void {
     for (const key of openTopics(held)) {
-      this.#owner.park({ held, key, tries: 0 }, { reason, state: 'waiting' });
+      this.#owner.backOff({ held, key, tries: 0 }, { reason, state: 'waiting' });
     }
   }
 }
 
-const openTopics = ({ send }: HeldSend): readonly string[] =>
-  send.receivers.filter((receiver) => receiver.via === 'bus' && isOpen(receiver)).map(receiverKey);
+const openTopics = ({ outbound: send }: InFlightMessage): readonly string[] =>
+  send.receivers.filter((receiver) => receiver.via === 'bus' && isOpen(receiver)).map(deliveryKey);

@@ -1,24 +1,34 @@
 /** What the replies of peers mean for the messages that were sent to them. */
 import { CATALOGUE, toCmbsError, type ErrorCode, type JsonObject } from '@cmbs/shared';
-import { isLocal, parseDescription, socketOf } from '@cmbs/shared/broker/member';
-import { provenanceOf } from '@cmbs/shared/broker/provenance';
-import type { Learning } from '@cmbs/shared/broker/learning';
-import { socketAt } from '@cmbs/shared/broker/send';
-import { originOf, parseReply, type Reply } from '@cmbs/shared/broker/wire';
-import { MAX_BROKEN_ATTEMPTS, MAX_INTERNAL_ATTEMPTS } from '@cmbs/shared/limits';
+import {
+  isLocal,
+  type MemberRegistration,
+  originOf,
+  parseDescription,
+  parseReply,
+  provenanceOf,
+  type Reply,
+  socketAt,
+  socketOf,
+} from '@cmbs/shared/broker';
 import type { Environment } from './environment';
-import type { Item, QueueOwner } from './held-send';
+import type { QueueItem, QueueOwner } from './in-flight-message';
 import { PeerKinds } from './peer-kinds';
+
+/** Attempts of one send that a receiver may answer with a fault of its own before the send is given up. */
+const MAX_INTERNAL_ATTEMPTS = 5;
+/** Attempts of one send at which a peer's connection may break before the send is given up: the peer may die of it. */
+const MAX_BROKEN_ATTEMPTS = 5;
 
 export class Replies {
   readonly #environment: Pick<Environment, 'counters' | 'members' | 'log' | 'deployment'>;
-  readonly #learning: Learning;
+  readonly #learning: MemberRegistration;
   readonly #settle: QueueOwner['settle'];
   readonly #peers = new PeerKinds();
 
   constructor(
     environment: Pick<Environment, 'counters' | 'members' | 'log' | 'deployment'>,
-    learning: Learning,
+    learning: MemberRegistration,
     settle: QueueOwner['settle'],
   ) {
     this.#environment = environment;
@@ -31,11 +41,11 @@ export class Replies {
    * elsewhere, and may be known by an address that it has no more.
    */
   async replied(
-    item: Item,
+    item: QueueItem,
     bytes: Buffer,
   ): Promise<Awaited<ReturnType<QueueOwner['replied']>> | { readonly apart: string }> {
     const { counters } = this.#environment;
-    const { layer } = item.held.send;
+    const { layer } = item.held.outbound;
     let reply: Reply;
     try {
       reply = parseReply(bytes);
@@ -69,9 +79,9 @@ export class Replies {
   }
 
   /** Whether a peer would end at an item, which then fails. */
-  isTooMuchFor(item: Item): boolean {
+  isTooMuchFor(item: QueueItem): boolean {
     const { held, address } = item;
-    if (held.send.layer !== 'l1' || held.hasId || !this.#peers.is(address, 'original')) return false;
+    if (held.outbound.layer !== 'l1' || held.hasId || !this.#peers.is(address, 'original')) return false;
     this.#settle(item, {
       state: 'failed',
       reason:
@@ -82,11 +92,11 @@ export class Replies {
   }
 
   /** The connection broke while an item alone was on its way: the peer may have ended because of it. */
-  broke(item: Item): 'given up' | { readonly retry: string } {
+  broke(item: QueueItem): 'given up' | { readonly retry: string } {
     const { held, address } = item;
     const reason = `the connection to ${address} broke when the message came`;
     // The original has L1 only. A peer of ours takes any message; it was stopped, or the network was.
-    if (held.send.layer !== 'l1' || this.#peers.is(address, 'ours')) return { retry: reason };
+    if (held.outbound.layer !== 'l1' || this.#peers.is(address, 'ours')) return { retry: reason };
     item.broken = (item.broken ?? 0) + 1;
     const times = (held.receiver(item)?.broken ?? 0) + item.broken;
     if (times < MAX_BROKEN_ATTEMPTS) return { retry: reason };
@@ -103,26 +113,26 @@ export class Replies {
    * Whether the member that is meant has another address by now: then the refusal of the one that is at the old address
    * says nothing of it, and the message follows it.
    */
-  async #hasMoved({ held, key, address }: Item): Promise<boolean> {
+  async #hasMoved({ held, key, address }: QueueItem): Promise<boolean> {
     const meant = held.receiver({ key })?.member;
     if (meant === undefined) return false;
     const member = await this.#environment.members.refresh(meant);
-    return member !== undefined && socketOf(member, held.send.layer) !== socketAt(address);
+    return member !== undefined && socketOf(member, held.outbound.layer) !== socketAt(address);
   }
 
-  #isRemote(item: Item): boolean {
+  #isRemote(item: QueueItem): boolean {
     const meant = item.held.receiver(item)?.member;
     const member = meant === undefined ? undefined : this.#environment.members.get(meant);
     return member !== undefined && !isLocal(member);
   }
 
-  #misdirected({ address }: Item, message: string): { readonly retry: string } | { readonly apart: string } {
+  #misdirected({ address }: QueueItem, message: string): { readonly retry: string } | { readonly apart: string } {
     const reason = `${message} The message waits until the member that is meant answers, or has another address.`;
     return socketAt(address) === address ? { apart: reason } : { retry: reason };
   }
 
   /** That another member than the one that is meant answered; a peer that says nothing of itself may be the one. */
-  #otherThanMeant({ held, key, address }: Item, reply: JsonObject): string | undefined {
+  #otherThanMeant({ held, key, address }: QueueItem, reply: JsonObject): string | undefined {
     const meant = held.receiver({ key })?.member;
     const described = parseDescription(reply.member_description);
     if (meant === undefined || described === undefined || described === 'too large') return undefined;
@@ -138,19 +148,19 @@ export class Replies {
   }
 
   /** What the receiver says of itself is a courtesy: the delivery stands whatever becomes of it. */
-  async #learnFrom(reply: JsonObject, { held, address }: Item): Promise<void> {
+  async #learnFrom(reply: JsonObject, { held, address }: QueueItem): Promise<void> {
     // What a member of this deployment says of itself is known here.
     if (originOf(reply)?.deployment === this.#environment.deployment) return;
     try {
-      const { id = '' } = this.#environment.members.get(held.send.from) ?? {};
-      await this.#learning.learn(reply.member_description, originOf(reply), id, { asked: socketAt(address) });
+      const { id = '' } = this.#environment.members.get(held.outbound.from) ?? {};
+      await this.#learning.register(reply.member_description, originOf(reply), id, { asked: socketAt(address) });
     } catch (error) {
       this.#environment.log.warn('description in a reply not kept', { cause: error });
     }
   }
 
   /** A message on which its receiver breaks each time must not hold up those behind it until it expires. */
-  #isHopeless(item: Item, code: string): boolean {
+  #isHopeless(item: QueueItem, code: string): boolean {
     const recorded = item.held.receiver(item)?.attempts ?? 0;
     return code === 'internal' && recorded + item.tries >= MAX_INTERNAL_ATTEMPTS;
   }

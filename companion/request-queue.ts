@@ -3,13 +3,19 @@
  * times when a reply is missing, then backing off; at once when the peer comes back (layers.md, Messages).
  */
 import { CmbsError } from '@cmbs/shared';
-import { ATTEMPT_TIMEOUT_MS, ATTEMPTS_IN_A_ROW, DESTINATION_BYTES, DESTINATION_WINDOW } from '@cmbs/shared/limits';
-import { lineOf, socketAt } from '@cmbs/shared/broker/send';
+import { DESTINATION_BYTES } from './limits';
+import { orderingGroupOf, socketAt } from '@cmbs/shared/broker';
 import { DestinationQueue } from './destination-queue';
-import { heldElsewhere, type Item } from './held-send';
+import { leaseLost, type QueueItem } from './in-flight-message';
 import { PeerError, Requester } from './sockets/requester';
 
-interface Parked {
+/** Requests in flight to one peer; more wait in order. */
+const DESTINATION_WINDOW = 128;
+/** Milliseconds until an attempt without reply is given up, and attempts before the queue backs off (Lazy Pirate). */
+const ATTEMPT_TIMEOUT_MS = 5000;
+const ATTEMPTS_IN_A_ROW = 3;
+
+interface BackOff {
   readonly reason: string;
   /** `absent`: nobody listens; each new item and each `notify` looks again, and the socket tells when somebody does. */
   readonly why: 'absent' | 'failing';
@@ -18,20 +24,20 @@ interface Parked {
 export class RequestQueue extends DestinationQueue {
   readonly via = 'request';
   /** Those of the items that somebody may wait for: told when the queue parks. */
-  readonly #hopeful = new Set<Item>();
-  readonly #prepared = new Map<Item, Promise<Buffer | undefined>>();
+  readonly #hopeful = new Set<QueueItem>();
+  readonly #prepared = new Map<QueueItem, Promise<Buffer | undefined>>();
   /** Items in flight, each with the promise that it has landed. */
-  readonly #out = new Map<Item, Promise<void>>();
+  readonly #out = new Map<QueueItem, Promise<void>>();
   /** Messages that go one at a time, since so many were on their way when the connection broke: one may break it. */
   #suspects = 0;
   #requester: Requester | undefined;
   #running = false;
-  #parked: Parked | undefined;
+  #backedOff: BackOff | undefined;
   /** Counts the rounds of requests, so that one silence of the peer is one failure, however many were in flight. */
   #round = 0;
   /** Rounds that failed since the last reply. */
   #failures = 0;
-  /** Times that the queue was parked for a failing peer since the last reply. */
+  /** Times that the queue was backedOff for a failing peer since the last reply. */
   #pauses = 0;
   #cancelBackOff: (() => void) | undefined;
   /** Ends the wait for a connection. */
@@ -41,7 +47,7 @@ export class RequestQueue extends DestinationQueue {
 
   get use(): 'idle' | 'stuck' | 'busy' {
     if (this.#out.size > 0) return 'busy';
-    if (this.#parked !== undefined) return 'stuck';
+    if (this.#backedOff !== undefined) return 'stuck';
     return this.items.length === 0 && !this.hasMore ? 'idle' : 'busy';
   }
 
@@ -49,7 +55,7 @@ export class RequestQueue extends DestinationQueue {
     return this.#out.size;
   }
 
-  async landed(isWanted: (item: Item) => boolean): Promise<void> {
+  async landed(isWanted: (item: QueueItem) => boolean): Promise<void> {
     await Promise.all([...this.#out].flatMap(([item, landing]) => (isWanted(item) ? [landing] : [])));
   }
 
@@ -57,9 +63,9 @@ export class RequestQueue extends DestinationQueue {
     return this.#requester?.state === 'up';
   }
 
-  protected accepted(item: Item): void {
-    if (this.#parked?.why === 'failing') {
-      this.outbox.park(item, { reason: this.#parked.reason, state: 'queued' });
+  protected accepted(item: QueueItem): void {
+    if (this.#backedOff?.why === 'failing') {
+      this.outbox.backOff(item, { reason: this.#backedOff.reason, state: 'queued' });
       return;
     }
     this.#hopeful.add(item);
@@ -68,10 +74,10 @@ export class RequestQueue extends DestinationQueue {
 
   /** Somebody waits for an item: look at once whether the peer is back. */
   notify(): void {
-    if (this.#parked?.why !== 'failing') this.#resume();
+    if (this.#backedOff?.why !== 'failing') this.#resume();
   }
 
-  protected override removed(item: Item): void {
+  protected override removed(item: QueueItem): void {
     super.removed(item);
     this.#hopeful.delete(item);
     this.#prepared.delete(item);
@@ -97,11 +103,11 @@ export class RequestQueue extends DestinationQueue {
   }
 
   protected crowdedOut(reason: string): void {
-    this.#park({ reason, why: 'absent' });
+    this.#backOff({ reason, why: 'absent' });
   }
 
   protected yielded(): void {
-    this.#park({ reason: `nobody answers at ${this.address} yet`, why: 'absent' });
+    this.#backOff({ reason: `nobody answers at ${this.address} yet`, why: 'absent' });
   }
 
   protected proceed(): void {
@@ -109,7 +115,7 @@ export class RequestQueue extends DestinationQueue {
   }
 
   #resume(): void {
-    this.#parked = undefined;
+    this.#backedOff = undefined;
     this.#cancelBackOff?.();
     if (this.isDraining || this.isClosed) return;
     if (this.ask() && !this.#running) void this.#run();
@@ -132,8 +138,8 @@ export class RequestQueue extends DestinationQueue {
       else this.#isThere();
       if (state !== 'connecting') this.#wake?.();
     });
-    // It was parked when it waited for the connection, or its turn has come.
-    this.#parked = undefined;
+    // It was backedOff when it waited for the connection, or its turn has come.
+    this.#backedOff = undefined;
     if (!this.#running && this.#isGoing()) void this.#run();
   }
 
@@ -141,15 +147,15 @@ export class RequestQueue extends DestinationQueue {
     this.slots.isUp(this);
     this.#failures = 0;
     this.#pauses = 0;
-    if (this.#parked !== undefined) this.#parked = undefined;
+    if (this.#backedOff !== undefined) this.#backedOff = undefined;
     this.#cancelBackOff?.();
     this.readOn();
     if (!this.#running && this.#isGoing()) void this.#run();
   }
 
   #isAbsent(): void {
-    if (this.#isGoing() || this.#parked?.why === 'absent') {
-      this.#park({ reason: `nobody listens at ${this.address}`, why: 'absent' });
+    if (this.#isGoing() || this.#backedOff?.why === 'absent') {
+      this.#backOff({ reason: `nobody listens at ${this.address}`, why: 'absent' });
     }
     this.slots.isDown(this);
     this.checkWaiting();
@@ -165,17 +171,17 @@ export class RequestQueue extends DestinationQueue {
   }
 
   /** The items that may be on their way together with those that are: by number, by bytes, one of each ordering key. */
-  #ahead(): readonly Item[] {
-    const ahead: Item[] = [];
+  #ahead(): readonly QueueItem[] {
+    const ahead: QueueItem[] = [];
     const lines = new Set<string>();
     let bytes = 0;
     for (const { held } of this.#out.keys()) {
       bytes += held.bytes;
-      const line = lineOf(held.send);
+      const line = orderingGroupOf(held.outbound);
       if (line !== undefined) lines.add(line);
     }
     for (const item of this.items) {
-      const line = lineOf(item.held.send);
+      const line = orderingGroupOf(item.held.outbound);
       const isAlone = this.#out.size + ahead.length === 0;
       if (this.#out.size + ahead.length >= this.#window) break;
       if (!isAlone && bytes + item.held.bytes > DESTINATION_BYTES) break;
@@ -196,7 +202,7 @@ export class RequestQueue extends DestinationQueue {
         const requester = this.#requester;
         if (requester === undefined) break;
         // Nothing is claimed, written or read for a peer that is not there.
-        if (requester.hurry() !== 'up' && !(await this.#connects(requester))) continue;
+        if (requester.connectNow() !== 'up' && !(await this.#connects(requester))) continue;
         this.readOn();
         // What has to go before these is on its way from the store.
         if (this.isBehind) break;
@@ -208,7 +214,7 @@ export class RequestQueue extends DestinationQueue {
         if (this.items.at(0) !== item || requester !== this.#requester) continue;
         if (!this.#isGoing()) break;
         // It was prepared ahead: since then this process may have stood still, and another one have taken over.
-        if (!this.environment.shard.isCurrent()) throw heldElsewhere();
+        if (!this.environment.shard.isCurrent()) throw leaseLost();
         this.#prepared.delete(item);
         this.items.shift();
         this.#hopeful.delete(item);
@@ -221,7 +227,7 @@ export class RequestQueue extends DestinationQueue {
         address: this.address,
         cause: error,
       });
-      this.#park({ reason: 'the store does not answer', why: 'failing' });
+      this.#backOff({ reason: 'the store does not answer', why: 'failing' });
     } finally {
       this.#running = false;
     }
@@ -230,12 +236,12 @@ export class RequestQueue extends DestinationQueue {
     else this.watchIdle();
   }
 
-  #hope(item: Item): void {
+  #hope(item: QueueItem): void {
     this.#hopeful.add(item);
     this.outbox.resumed(item);
   }
 
-  #prepare(item: Item): void {
+  #prepare(item: QueueItem): void {
     if (this.#prepared.has(item) || !this.items.includes(item)) return;
     this.#hope(item);
     const preparing = this.outbox.prepare(item, this.#isFailing);
@@ -244,7 +250,7 @@ export class RequestQueue extends DestinationQueue {
     this.#prepared.set(item, preparing);
   }
 
-  /** Waits for the outcome of the attempt to connect; false when there is no peer, and then the queue is parked. */
+  /** Waits for the outcome of the attempt to connect; false when there is no peer, and then the queue is backedOff. */
   async #connects(requester: Requester): Promise<boolean> {
     if (requester.state === 'connecting') {
       const { clock } = this.environment;
@@ -264,10 +270,10 @@ export class RequestQueue extends DestinationQueue {
 
   /** A method, since a property that changes during an `await` looks constant to the compiler. */
   #isGoing(): boolean {
-    return this.#parked === undefined && !this.isDraining && !this.isClosed;
+    return this.#backedOff === undefined && !this.isDraining && !this.isClosed;
   }
 
-  #dispatch(requester: Requester, item: Item, frame: Buffer): void {
+  #dispatch(requester: Requester, item: QueueItem, frame: Buffer): void {
     const round = this.#round;
     const landing = requester
       .request(frame, { timeoutMs: ATTEMPT_TIMEOUT_MS })
@@ -281,7 +287,7 @@ export class RequestQueue extends DestinationQueue {
             this.#pauses = 0;
             if (outcome === 'moved') this.outbox.passed(item);
           } else {
-            this.environment.counters.add('cmbs_retries', { layer: item.held.send.layer });
+            this.environment.counters.add('cmbs_retries', { layer: item.held.outbound.layer });
             this.#putBack(item, outcome.retry);
           }
         },
@@ -301,7 +307,7 @@ export class RequestQueue extends DestinationQueue {
     this.#out.set(item, landing);
   }
 
-  #onError(item: Item, error: unknown, round: number): void {
+  #onError(item: QueueItem, error: unknown, round: number): void {
     if (!(error instanceof PeerError)) {
       if (error instanceof CmbsError && error.code === 'too_large') {
         this.outbox.settle(item, { state: 'failed', reason: error.message });
@@ -310,7 +316,7 @@ export class RequestQueue extends DestinationQueue {
       throw error;
     }
     if (error.sent) item.tries += 1;
-    this.environment.counters.add('cmbs_retries', { layer: item.held.send.layer });
+    this.environment.counters.add('cmbs_retries', { layer: item.held.outbound.layer });
     switch (error.reason) {
       case 'no_listener':
         this.#keep(item);
@@ -335,7 +341,7 @@ export class RequestQueue extends DestinationQueue {
     }
   }
 
-  #failed(item: Item, round: number): void {
+  #failed(item: QueueItem, round: number): void {
     if (round === this.#round) {
       this.#round += 1;
       this.#failures += 1;
@@ -344,29 +350,29 @@ export class RequestQueue extends DestinationQueue {
     else this.#keep(item);
   }
 
-  #keep(item: Item): void {
+  #keep(item: QueueItem): void {
     this.insert(item);
     this.#hopeful.add(item);
   }
 
   /** Puts an item back and leaves the peer alone for a while. */
-  #putBack(item: Item, reason: string): void {
+  #putBack(item: QueueItem, reason: string): void {
     this.#keep(item);
-    this.#park({ reason, why: 'failing' });
+    this.#backOff({ reason, why: 'failing' });
   }
 
-  #park(parked: Parked): void {
-    // What was prepared is claimed again when the queue goes on; frames of parked items are not kept.
+  #backOff(backedOff: BackOff): void {
+    // What was prepared is claimed again when the queue goes on; frames of backedOff items are not kept.
     this.#prepared.clear();
     const hopeful = [...this.#hopeful];
     this.#hopeful.clear();
-    for (const item of hopeful) this.outbox.park(item, { reason: parked.reason, state: 'queued' });
-    if (parked.why === 'absent') this.evict();
-    if (this.#parked?.why === parked.why) return;
-    this.#parked = parked;
+    for (const item of hopeful) this.outbox.backOff(item, { reason: backedOff.reason, state: 'queued' });
+    if (backedOff.why === 'absent') this.evict();
+    if (this.#backedOff?.why === backedOff.why) return;
+    this.#backedOff = backedOff;
     this.#cancelBackOff?.();
     // Who is absent has its turn with the others that are.
-    if (parked.why === 'absent') return;
+    if (backedOff.why === 'absent') return;
     const { clock, backOff } = this.environment;
     this.#pauses += 1;
     this.#cancelBackOff = clock.after(backOff(this.#pauses), () => this.#resume());

@@ -1,18 +1,21 @@
 /** Takes up outbound messages of which the store or a caller told: each is read once, however many ask at the same time. */
-import { readSend, type Send } from '@cmbs/shared/broker/send';
+import { type OutboundMessage, readOutbound } from '@cmbs/shared/broker';
 import type { Environment } from './environment';
-import type { HeldSend } from './held-send';
+import type { InFlightMessage } from './in-flight-message';
 
 type TakingEnvironment = Pick<Environment, 'store' | 'clock' | 'log' | 'backOff'>;
 
 export class Taking {
   readonly #environment: TakingEnvironment;
   /** Takes up what was read; undefined when it is not this companion's. */
-  readonly #takeRead: (send: Send) => Promise<HeldSend | undefined>;
-  readonly #reading = new Map<string, Promise<HeldSend | undefined>>();
+  readonly #takeRead: (send: OutboundMessage) => Promise<InFlightMessage | undefined>;
+  readonly #reading = new Map<string, Promise<InFlightMessage | undefined>>();
   #isStopped = false;
 
-  constructor(environment: TakingEnvironment, takeRead: (send: Send) => Promise<HeldSend | undefined>) {
+  constructor(
+    environment: TakingEnvironment,
+    takeRead: (send: OutboundMessage) => Promise<InFlightMessage | undefined>,
+  ) {
     this.#environment = environment;
     this.#takeRead = takeRead;
   }
@@ -26,11 +29,11 @@ export class Taking {
     });
   }
 
-  take(sendId: string): Promise<HeldSend | undefined> {
+  take(sendId: string): Promise<InFlightMessage | undefined> {
     let taking = this.#reading.get(sendId);
     if (taking === undefined) {
       const { store, log } = this.#environment;
-      taking = readSend(store, sendId).then(
+      taking = readOutbound(store, sendId).then(
         (read) => (read === undefined ? undefined : this.#takeRead(read.send)),
         (error: unknown) => {
           log.error('send not read', { send: sendId, cause: error });

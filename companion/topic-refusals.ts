@@ -4,8 +4,12 @@
  * wait for it, and one that takes a few at a time gets a few at a time.
  */
 import type { Clock } from '@cmbs/shared';
-import { isOpen, type Send } from '@cmbs/shared/broker/send';
-import { MAX_REFUSED_TOPICS, TOPIC_OPEN_AFTER } from '@cmbs/shared/limits';
+import { isOpen, type OutboundMessage } from '@cmbs/shared/broker';
+
+/** Topics that the bus refuses of which a companion knows; the oldest leave first, and are asked sooner then. */
+const MAX_REFUSED_TOPICS = 10_000;
+/** Messages at the same time up to which a topic that refused is tried with care; beyond, it takes what there is. */
+const TOPIC_OPEN_AFTER = 64;
 
 interface Refusal {
   readonly reason: string;
@@ -25,7 +29,7 @@ export interface Refused {
   readonly until: number;
 }
 
-type Topics = Pick<Send, 'layer' | 'receivers'>;
+type Topics = Pick<OutboundMessage, 'layer' | 'receivers'>;
 
 export class TopicRefusals {
   readonly #clock: Clock;

@@ -3,21 +3,23 @@
  * once at a time and then after longer and longer pauses, and few are asked together.
  */
 import { backOff, type Clock, type Counters, type Log } from '@cmbs/shared';
-import type { Lesson } from '@cmbs/shared/broker/learning';
-import {
-  MAX_VERIFICATIONS,
-  VERIFICATION_CONCURRENCY,
-  VERIFICATION_FIRST_MS,
-  VERIFICATION_MAX_MS,
-} from '@cmbs/shared/limits';
-import type { Entity, Path } from '@cmbs/shared/occi/model';
+import type { RegistrationResult } from '@cmbs/shared/broker';
+import type { Entity, Path } from '@cmbs/shared/occi';
+
+/** Known members that are asked at the same time whether what others say of them is true: each may keep us for 4 s. */
+const VERIFICATION_CONCURRENCY = 4;
+/** Known members of which something is to be found out, or was just now: as many as are learnt. */
+const MAX_VERIFICATIONS = 1000;
+/** Milliseconds until a member is asked again for what somebody else says, at first and at most. */
+const VERIFICATION_FIRST_MS = 10_000;
+const VERIFICATION_MAX_MS = 15 * 60_000;
 
 export interface VerificationOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
   /** Asks a member at its recorded address; undefined where nobody answers for the member there. Never rejects. */
-  readonly ask: (member: Path, asking: Entity, signal: AbortSignal) => Promise<Lesson | undefined>;
+  readonly ask: (member: Path, asking: Entity, signal: AbortSignal) => Promise<RegistrationResult | undefined>;
   /** Whether a member is known still. */
   readonly isKnown: (member: Path) => boolean;
   /** Members that are asked at the same time; {@link VERIFICATION_CONCURRENCY} when absent. */

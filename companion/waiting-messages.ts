@@ -1,20 +1,28 @@
 /** What waits in the store for one destination. */
-import { ADDRESS_FIELD, isOpen, orderOf, receiverKey, sendOf, SENDS, type Send } from '@cmbs/shared/broker/send';
-import { DESTINATION_HELD, MAX_READ_CHARS } from '@cmbs/shared/limits';
-import type { Page } from '@cmbs/shared/store/store';
+import {
+  ADDRESS_FIELD,
+  deliveryKey,
+  isOpen,
+  orderOf,
+  OUTBOUND_MESSAGES,
+  type OutboundMessage,
+  outboundMessageOf,
+} from '@cmbs/shared/broker';
+import { DESTINATION_HELD, MAX_READ_CHARS } from './limits';
+import type { Page } from '@cmbs/shared/store';
 import type { Environment } from './environment';
-import type { Destination, HeldSend, Item, QueueOwner, Waiting } from './held-send';
+import type { Destination, InFlightMessage, QueueItem, QueueOwner, Waiting } from './in-flight-message';
 
 const PAGE = 1000;
 
 export interface WaitingMessagesParts {
   readonly environment: Pick<Environment, 'store' | 'log' | 'clock' | 'backOff'>;
   readonly settle: QueueOwner['settle'];
-  readonly hold: (send: Send) => HeldSend;
+  readonly hold: (send: OutboundMessage) => InFlightMessage;
   /** Lets go of what nobody works on. */
-  readonly release: (held: HeldSend) => void;
+  readonly release: (held: InFlightMessage) => void;
   /** Whether the sending member is this companion's. */
-  readonly serves: (send: Send) => Promise<boolean>;
+  readonly serves: (send: OutboundMessage) => Promise<boolean>;
   readonly isDraining: () => boolean;
 }
 
@@ -27,7 +35,7 @@ export class WaitingMessages {
 
   #pageOf(address: string, limit: number, after: string | undefined): Promise<Page> {
     return this.#parts.environment.store.query({
-      collection: SENDS,
+      collection: OUTBOUND_MESSAGES,
       where: [{ field: ADDRESS_FIELD, value: address }],
       by: 'order',
       limit,
@@ -39,7 +47,7 @@ export class WaitingMessages {
   async first({ address, via }: Destination): Promise<string | undefined> {
     for (let after: string | undefined; ;) {
       const { docs, next } = await this.#pageOf(address, after === undefined ? 1 : DESTINATION_HELD, after);
-      for (const send of docs.map(sendOf)) {
+      for (const send of docs.map(outboundMessageOf)) {
         const waits = send.receivers.some((one) => one.address === address && one.via === via && isOpen(one));
         if (waits && (await this.#parts.serves(send))) return send.id;
       }
@@ -50,14 +58,14 @@ export class WaitingMessages {
 
   async read({ address, via }: Destination, limit: number, after?: string): Promise<Waiting> {
     const page = await this.#pageOf(address, limit, after);
-    const items: Item[] = [];
+    const items: QueueItem[] = [];
     for (const doc of page.docs) {
-      const send = sendOf(doc);
+      const send = outboundMessageOf(doc);
       if (this.#parts.isDraining() || !(await this.#parts.serves(send))) continue;
       const held = this.#parts.hold(send);
-      for (const receiver of held.send.receivers) {
+      for (const receiver of held.outbound.receivers) {
         if (receiver.address !== address || receiver.via !== via || !isOpen(receiver)) continue;
-        const key = receiverKey(receiver);
+        const key = deliveryKey(receiver);
         if (held.queued.has(key)) continue;
         held.queued.add(key);
         items.push({ held, key, address, sequence: orderOf(send), tries: 0 });
@@ -65,7 +73,7 @@ export class WaitingMessages {
       this.#parts.release(held);
     }
     const last = page.docs.at(-1);
-    return { items, upTo: last === undefined ? '' : orderOf(sendOf(last)), next: page.next };
+    return { items, upTo: last === undefined ? '' : orderOf(outboundMessageOf(last)), next: page.next };
   }
 
   refuse(queue: Destination, reason: string): void {

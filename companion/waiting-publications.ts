@@ -2,8 +2,14 @@
  * Reads what waits in the store for the topic bus, in order, a page at a time: from where the last page ended, and from
  * the start again when all of it has been seen and some was left there. What failed only is read again after a back-off.
  */
-import { ADDRESS_FIELD, busAddress, sendOf, SENDS, type Send } from '@cmbs/shared/broker/send';
-import { MAX_READ_CHARS } from '@cmbs/shared/limits';
+import {
+  ADDRESS_FIELD,
+  busAddress,
+  OUTBOUND_MESSAGES,
+  type OutboundMessage,
+  outboundMessageOf,
+} from '@cmbs/shared/broker';
+import { MAX_READ_CHARS } from './limits';
 import type { PublicationEnvironment } from './environment';
 
 const TOPIC_LAYERS = ['l32', 'l4'] as const;
@@ -23,7 +29,7 @@ export interface WaitingPublicationsParts {
   readonly environment: Pick<PublicationEnvironment, 'store' | 'clock' | 'log' | 'backOff'>;
   /** Messages that may be taken now; none while too many are held. */
   readonly room: () => number;
-  readonly take: (send: Send) => Promise<void>;
+  readonly take: (send: OutboundMessage) => Promise<void>;
 }
 
 export class WaitingPublications {
@@ -100,14 +106,14 @@ export class WaitingPublications {
     }
     try {
       const page = await environment.store.query({
-        collection: SENDS,
+        collection: OUTBOUND_MESSAGES,
         where: [{ field: ADDRESS_FIELD, value: busAddress(TOPIC_LAYERS[layer]) }],
         by: 'order',
         limit: Math.max(1, room()),
         maxChars: MAX_READ_CHARS,
         ...(after === undefined ? {} : { after }),
       });
-      for (const send of page.docs.map(sendOf)) await take(send);
+      for (const send of page.docs.map(outboundMessageOf)) await take(send);
       if (page.next !== undefined) this.#cursor = { layer, after: page.next };
       else this.#cursor = layer === 0 ? { layer: 1 } : START;
     } catch (error) {

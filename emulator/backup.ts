@@ -7,7 +7,7 @@
  * `-shm` file of the old database may lie beside it.
  */
 import { join, resolve } from 'node:path';
-import { backupDirectory } from '@cmbs/shared/store/sqlite/backup';
+import { backupDirectory } from '@cmbs/shared/store/sqlite';
 
 /** Returns the exit code. */
 export function runBackup(

@@ -8,8 +8,9 @@ import { writeFileSync } from 'node:fs';
 import { makeDirectory } from '@cmbs/shared/make-directory';
 import { dirname } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { newLocalKey } from '@cmbs/shared/link/local-identity';
-import { CLOUD_STOP_MS, GATEWAY_GRACE_MS, RESTART_READY_MAX_MS } from '@cmbs/shared/limits';
+import { newLocalKey } from '@cmbs/shared/rpc/identity';
+import { CLOUD_STOP_MS } from '@cmbs/shared/limits';
+import { GATEWAY_GRACE_MS, RESTART_READY_MAX_MS } from './limits';
 import { RESTART_EXIT_CODE, RESTARTS_VARIABLE } from '@cmbs/shared/restarts';
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import { prometheusMetrics } from '@cmbs/companion/metrics';
@@ -39,7 +40,7 @@ export async function startCloudFunctions(options: Omit<CloudOptions, 'counters'
       log,
       metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
     });
-    metrics.gauge('cmbs_requests_in_hand', () => gateway.inHand);
+    metrics.gauge('cmbs_requests_in_flight', () => gateway.inHand);
     return {
       url: gateway.url,
       close: async () => {

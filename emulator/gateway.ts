@@ -7,15 +7,7 @@ import { createServer, STATUS_CODES, type IncomingMessage, type Server, type Ser
 import type { AddressInfo, Socket } from 'node:net';
 import { badRequest, CmbsError, type Log } from '@cmbs/shared';
 import type { SitePolicy } from '@cmbs/shared/sites';
-import {
-  CONNECTION_IDLE_MS,
-  MAX_CONNECTIONS,
-  MAX_DISCARDED_BYTES,
-  MAX_HEADER_BYTES,
-  MAX_REQUESTS_PER_CONNECTION,
-  MAX_UNREAD_BYTES,
-  REQUEST_DEADLINE_MS,
-} from '@cmbs/shared/limits';
+import { REQUEST_DEADLINE_MS } from '@cmbs/shared/limits';
 import type { App } from '@cmbs/functions/app';
 import {
   baseOf,
@@ -31,6 +23,19 @@ import { ANONYMOUS, type OcciRequest, type OcciResponse } from '@cmbs/functions/
 import { answer, answerError, type Refused } from '@cmbs/functions/respond';
 import { bodyTooLarge, isOwnPath, routeFor, routeNamed, type Route } from '@cmbs/functions/routes';
 import { serve } from '@cmbs/functions/serve';
+
+/** Bytes of the headers of a request: Node's own default, and what proxies allow. */
+export const MAX_HEADER_BYTES = 16 * 1024;
+/** Connections of clients at the same time. */
+const MAX_CONNECTIONS = 10_000;
+/** Bytes of a body over the limit that are read and forgotten, so that its sender can read the answer. */
+const MAX_DISCARDED_BYTES = 64 * 1024 * 1024;
+/** Bytes of answers that clients have not read; beyond, those who have not read for longest are dropped. */
+const MAX_UNREAD_BYTES = 128 * 1024 * 1024;
+/** Milliseconds without a byte in either direction until a connection is closed: more than any wait that may be asked for. */
+const CONNECTION_IDLE_MS = 90_000;
+/** Pipelined requests of one connection that are not answered; each may wait for a minute. */
+const MAX_REQUESTS_PER_CONNECTION = 1000;
 
 export interface GatewayOptions {
   readonly app: App;

@@ -3,14 +3,16 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CmbsError, systemClock, VERSION, type Log } from '@cmbs/shared';
 import { ConfigError, readConfig, settingsHelp } from '@cmbs/shared/config';
-import { MEMORY_STOP_MS } from '@cmbs/shared/limits';
 import { watchMemory } from '@cmbs/shared/memory-watch';
 import { RESTART_EXIT_CODE, takeHasData, takeRestarts } from '@cmbs/shared/restarts';
-import type { ServiceModule } from '@cmbs/shared/services/module';
-import { DATABASE_FILE } from '@cmbs/shared/store/sqlite/schema';
+import type { ServiceModule } from '@cmbs/shared/services';
+import { DATABASE_FILE } from '@cmbs/shared/store/sqlite';
 import { stackLog } from './log';
 import { startStack } from './stack';
 import { stopRequested, tellSupervisor } from './supervision';
+
+/** Milliseconds that an orderly stop has then. */
+const MEMORY_STOP_MS = 3000;
 
 const HELP = `CMBS ${VERSION}: a message broker that is managed as a cloud resource.
 

@@ -2,22 +2,24 @@
 import { CmbsError, systemClock, timeOrderedIds, type Clock, type Log } from '@cmbs/shared';
 import { embeddedBus } from '@cmbs/shared/bus/embedded';
 import type { Config } from '@cmbs/shared/config';
-import { GATEWAY_GRACE_MS, SWEEP_INTERVAL_MS, SWEEP_LIMIT } from '@cmbs/shared/limits';
-import { inProcessLink } from '@cmbs/shared/link/in-process';
-import { OrderClock } from '@cmbs/shared/broker/order-clock';
+import { GATEWAY_GRACE_MS } from './limits';
+import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
+import { OrderClock } from '@cmbs/shared/broker';
 import type { Restarts } from '@cmbs/shared/restarts';
-import type { ServiceModule } from '@cmbs/shared/services/module';
+import { type ServiceModule, standardServices } from '@cmbs/shared/services';
 import { sitePolicyOf } from '@cmbs/shared/sites';
-import { standardServices } from '@cmbs/shared/services/standard';
-import { assertReachable, deploymentId } from '@cmbs/shared/store/deployment';
+import { assertReachable, deploymentId, type Store } from '@cmbs/shared/store';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
-import type { Store } from '@cmbs/shared/store/store';
 import { Companion } from '@cmbs/companion';
 import { localAddresses } from '@cmbs/companion/address-policy';
 import { companionGauges, prometheusMetrics } from '@cmbs/companion/metrics';
 import type { App } from '@cmbs/functions/app';
 import { assemble } from '@cmbs/functions/assemble';
 import { Gateway } from './gateway';
+
+/** Milliseconds between two looks for expired documents, and documents removed in one transaction. */
+const SWEEP_INTERVAL_MS = 60_000;
+const SWEEP_LIMIT = 500;
 
 export interface Stack {
   /** URL of the OCCI endpoint, without a slash at the end. */
@@ -84,7 +86,7 @@ export async function startStack({
       {
         store,
         bus,
-        link: inProcessLink(() => ready.companion, clock),
+        rpc: inProcessRpc(() => ready.companion, clock),
         clock,
         order,
         newId,
@@ -114,7 +116,7 @@ export async function startStack({
       metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
     });
     if (base === '') base = gateway.url;
-    metrics.gauge('cmbs_requests_in_hand', () => gateway.inHand);
+    metrics.gauge('cmbs_requests_in_flight', () => gateway.inHand);
     const started = await Companion.start({
       store,
       bus,

@@ -1,9 +1,14 @@
 /** `npm start`: the local stack (`main.js` beside this file) under a supervisor that starts it again when it dies. */
 import { join } from 'node:path';
-import { DEFAULT_MEMORY_LIMIT_MB, HEAP_SHARE, PARENT_LOOK_MS } from '@cmbs/shared/limits';
+import { DEFAULT_MEMORY_LIMIT_MB } from '@cmbs/shared/limits';
 import { SEVERITIES, terminalLog } from './log';
 import { STOP_SIGNALS } from './supervision';
 import { Supervisor } from './supervisor';
+
+/** Part of it that V8's heap may take; buffers and native code need the rest. */
+const HEAP_SHARE = 0.75;
+/** Milliseconds between two looks of a supervisor whether the process that started it is still there. */
+const PARENT_LOOK_MS = 500;
 
 /** V8's own bound is below the program's, so that garbage is collected before the limit of the process is reached. */
 function heapOptions({ CMBS_MEMORY_LIMIT_MB: limit, NODE_OPTIONS: given = '' }: NodeJS.ProcessEnv): string[] {

@@ -4,15 +4,15 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import type { Log } from '@cmbs/shared';
-import {
-  MAX_FAILED_STARTS,
-  RESTART_FIRST_MS,
-  RESTART_MAX_MS,
-  RESTART_READY_MAX_MS,
-  SUPERVISED_STABLE_MS,
-} from '@cmbs/shared/limits';
+import { RESTART_FIRST_MS, RESTART_READY_MAX_MS } from './limits';
 import { HAS_DATA_VARIABLE, RESTART_EXIT_CODE, RESTARTS_VARIABLE, type Restarts } from '@cmbs/shared/restarts';
 import type { FinalMessage, ReadyMessage, StopMessage } from './supervision';
+
+/** The same, at most, where the stack was not ready; after so many of them in a row the supervisor gives up. */
+const RESTART_MAX_MS = 15_000;
+const MAX_FAILED_STARTS = 10;
+/** Milliseconds after which a stack counts as well, and its next death as the first. */
+const SUPERVISED_STABLE_MS = 10_000;
 
 export interface SupervisorLimits {
   /** Deaths in a row of a program that was not ready, after which the supervisor gives up. */

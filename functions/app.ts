@@ -1,14 +1,8 @@
 /** What the handlers work with; a program assembles it once (`cloud.ts` for a function, the local stack on a laptop). */
 import type { Clock, Counters, Log } from '@cmbs/shared';
-import type { Delivery, TopicLayer } from '@cmbs/shared/bus/bus';
-import type { Sends } from '@cmbs/shared/broker/sends';
-import type { Inbox } from '@cmbs/shared/broker/inbox';
-import type { Actions } from '@cmbs/shared/occi/actions';
-import type { Categories } from '@cmbs/shared/occi/categories';
-import type { Entities } from '@cmbs/shared/occi/entities';
-import type { AnsweredRequests } from '@cmbs/shared/occi/idempotency';
-import type { Path } from '@cmbs/shared/occi/model';
-import type { Identity } from '@cmbs/shared/occi/provider';
+import type { BusDelivery, TopicLayer } from '@cmbs/shared/bus';
+import type { Inbox, MessageSender } from '@cmbs/shared/broker';
+import type { Actions, AnsweredRequests, Categories, Entities, Identity, Path } from '@cmbs/shared/occi';
 import type { LargeAnswers } from './large-answers';
 
 /** One named thing that a caller does; access rules and audit stand where it is performed. */
@@ -29,14 +23,14 @@ export function openAccess(log: Log): Perform {
 }
 
 /** What a pushed delivery needs. */
-export interface PushReception {
+export interface PushHandler {
   /** Checks who pushes, from the `Authorization` header; see `TokenVerifier` for what it rejects with. */
   readonly authorize: (authorization: string | undefined) => Promise<void>;
   /** Resolves when the member has it durably, or is not to have it. */
   readonly take: (
     name: string,
     subscription: { readonly member: Path | undefined; readonly layer: TopicLayer },
-    delivery: Delivery,
+    delivery: BusDelivery,
   ) => Promise<void>;
 }
 
@@ -44,7 +38,7 @@ export interface App {
   readonly categories: Categories;
   readonly entities: Entities;
   readonly actions: Actions;
-  readonly sends: Sends;
+  readonly sends: MessageSender;
   readonly inbox: Inbox;
   /** What requests with an `Idempotency-Key` were answered. */
   readonly answered: AnsweredRequests;
@@ -53,7 +47,7 @@ export interface App {
   readonly log: Log;
   readonly counters: Counters;
   /** Takes what Pub/Sub pushes, where that is how topic messages come. */
-  readonly push: PushReception | undefined;
+  readonly push: PushHandler | undefined;
   /** Turns of answers that are large. */
   readonly answers: LargeAnswers;
   /** Seconds that a send waits when the request does not say. */

@@ -1,27 +1,20 @@
 /** Puts the domain together on given engines: the same for the local stack, a deployed function, and tests. */
 import { newId as randomId, silentCounters, type Clock, type Counters, type Log, type NewId } from '@cmbs/shared';
-import { Inbox } from '@cmbs/shared/broker/inbox';
-import type { BrokerOptions } from '@cmbs/shared/broker/providers';
-import { Sends } from '@cmbs/shared/broker/sends';
-import type { PortSettings } from '@cmbs/shared/broker/ports';
-import type { Bus } from '@cmbs/shared/bus/bus';
+import { type BrokerOptions, Inbox, MessageSender, OrderClock, type PortSettings } from '@cmbs/shared/broker';
+import type { Bus } from '@cmbs/shared/bus';
 import type { Config } from '@cmbs/shared/config';
-import { OrderClock } from '@cmbs/shared/broker/order-clock';
 import { extensionsOf } from '@cmbs/shared/extensions';
-import type { Link } from '@cmbs/shared/link/link';
-import { Actions } from '@cmbs/shared/occi/actions';
-import { Categories, type Freshness } from '@cmbs/shared/occi/categories';
-import { Entities } from '@cmbs/shared/occi/entities';
-import { AnsweredRequests } from '@cmbs/shared/occi/idempotency';
-import type { Store } from '@cmbs/shared/store/store';
+import type { Rpc } from '@cmbs/shared/rpc';
+import { Actions, AnsweredRequests, Categories, Entities, type Freshness } from '@cmbs/shared/occi';
+import type { Store } from '@cmbs/shared/store';
 import { openAccess, type App } from './app';
 import { LargeAnswers, type LargeAnswersLimits } from './large-answers';
-import { pushReception, type PushOptions } from './push-reception';
+import { pushHandler, type PushOptions } from './push-handler';
 
 export interface Engines {
   readonly store: Store;
   readonly bus: Bus;
-  readonly link: Link;
+  readonly rpc: Rpc;
   readonly clock: Clock;
   /** What orders go by; the order of this process alone when absent. */
   readonly order?: OrderClock;
@@ -57,7 +50,7 @@ export type AppConfig = Pick<
 >;
 
 export function assemble(engines: Engines, config: AppConfig): App {
-  const { store, bus, link, clock, newId = randomId, log, counters = silentCounters } = engines;
+  const { store, bus, rpc, clock, newId = randomId, log, counters = silentCounters } = engines;
   const { deployment, uriOf, ready, push, order = OrderClock.ofProcess(clock) } = engines;
   // Providers act on entities, whose rules come from the categories that the providers stand behind.
   const ring: { categories?: Categories } = {};
@@ -70,7 +63,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
     clock,
     order,
     newId,
-    link,
+    rpc,
     log,
     queueLimit: config.CMBS_QUEUE_LIMIT,
     ports: { hosts: engines.memberHosts ?? ['127.0.0.1'], ranges: config.CMBS_PORT_RANGE },
@@ -89,7 +82,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
     categories,
     entities,
     actions: new Actions(categories, entities),
-    sends: new Sends(broker),
+    sends: new MessageSender(broker),
     inbox: new Inbox(store, clock, newId),
     answered: new AnsweredRequests(store, clock),
     perform: openAccess(log),
@@ -100,6 +93,6 @@ export function assemble(engines: Engines, config: AppConfig): App {
     ignoredQuery: new Set(config.CMBS_IGNORED_QUERY),
     sendWaitS: config.CMBS_SEND_WAIT_S,
     ready,
-    push: push === undefined ? undefined : pushReception(context, push),
+    push: push === undefined ? undefined : pushHandler(context, push),
   };
 }

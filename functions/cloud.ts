@@ -3,20 +3,21 @@
  * Each is loaded and connected when a request first needs it, since a query needs no bus and a cold start pays for all.
  */
 import { CmbsError, newId, systemClock, type Clock, type Counters, type Log } from '@cmbs/shared';
-import { Shards } from '@cmbs/shared/broker/shards';
-import type { Bus } from '@cmbs/shared/bus/bus';
-import { pushTargetOf } from '@cmbs/shared/bus/push';
+import { companionDirectory, Shards } from '@cmbs/shared/broker';
+import { type Bus, pushTargetOf } from '@cmbs/shared/bus';
 import type { CloudConfig } from '@cmbs/shared/config';
-import { CATEGORIES_MAX_AGE_MS } from '@cmbs/shared/limits';
-import { httpLink } from '@cmbs/shared/link/http';
-import { identitiesOf } from '@cmbs/shared/link/identity-of';
-import { standardServices } from '@cmbs/shared/services/standard';
+import { httpRpc } from '@cmbs/shared/rpc/http';
+import { identitiesOf } from '@cmbs/shared/rpc/identity';
+import { standardServices } from '@cmbs/shared/services';
 import { sitePolicyOf } from '@cmbs/shared/sites';
-import { assertReachable, deploymentId } from '@cmbs/shared/store/deployment';
+import { assertReachable, deploymentId } from '@cmbs/shared/store';
 import { openFirestoreStore } from '@cmbs/shared/store/firestore';
 import { assemble } from './assemble';
-import type { PushOptions } from './push-reception';
+import type { PushOptions } from './push-handler';
 import type { Runtime } from './runtime';
+
+/** Milliseconds after which a function compares the categories that it remembers with the store's. */
+export const CATEGORIES_MAX_AGE_MS = 2000;
 
 export interface CloudOptions {
   readonly config: CloudConfig;
@@ -45,15 +46,14 @@ export async function cloudRuntime({
   });
   const { tokens, verifier } = identitiesOf(config.CMBS_IDENTITY_KEY, clock);
   const bus = lazyBus(async () => {
-    const { pubsubBusOf } = await import('@cmbs/shared/bus/pubsub-of');
+    const { pubsubBusOf } = await import('@cmbs/shared/bus/pubsub/connect');
     return pubsubBusOf(config, { store, clock, log, ...(counters === undefined ? {} : { counters }) });
   });
-  const link = httpLink({
-    store,
+  const rpc = httpRpc({
     clock,
     tokens,
     audience: config.CMBS_CONTROL_AUDIENCE,
-    shards: new Shards(config.CMBS_SHARDS),
+    directory: companionDirectory(store, new Shards(config.CMBS_SHARDS)),
   });
   const target = pushTargetOf(config);
   const { serviceAccount, audience } = target?.signed ?? {};
@@ -70,7 +70,7 @@ export async function cloudRuntime({
       {
         store,
         bus,
-        link,
+        rpc,
         clock,
         log,
         ...(counters === undefined ? {} : { counters }),
@@ -79,7 +79,7 @@ export async function cloudRuntime({
         memberHosts: new Shards(config.CMBS_SHARDS).hosts,
         ready: async () => {
           await assertReachable(store);
-          await link.ready();
+          await rpc.ready();
         },
         // A function stands still between requests, so nobody could tell it of a change.
         freshness: { watch: false, maxAgeMs: CATEGORIES_MAX_AGE_MS, clock },

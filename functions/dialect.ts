@@ -1,8 +1,12 @@
 /** Under a media type that leaves the dialect open, what an answer is about decides (DESIGN decision 1). */
-import { dialectOf } from '@cmbs/shared/occi/dialect';
-import type { CategoryId, Kind, Mixin } from '@cmbs/shared/occi/model';
-import type { Registry } from '@cmbs/shared/occi/registry';
-import type { Rendering } from '@cmbs/shared/occi/rendering';
+import {
+  type CategoryId,
+  type CategoryRegistry,
+  dialectOf,
+  type Kind,
+  type Mixin,
+  type Rendering,
+} from '@cmbs/shared/occi';
 
 /** The rendering for a category's entities; undefined stands for entities of several categories. */
 export function inDialectOf(rendering: Rendering, category: Kind | Mixin | undefined): Rendering {
@@ -13,7 +17,7 @@ export function inDialectOf(rendering: Rendering, category: Kind | Mixin | undef
 export function inDialectOfKinds(
   rendering: Rendering,
   kinds: readonly (CategoryId | undefined)[],
-  registry: Registry,
+  registry: CategoryRegistry,
 ): Rendering {
   const [kind, ...others] = new Set(kinds);
   return kind === undefined || others.length > 0 ? rendering : inDialectOf(rendering, registry.kind(kind));

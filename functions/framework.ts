@@ -4,7 +4,6 @@
  */
 import type { HttpFunction, Request, Response } from '@google-cloud/functions-framework';
 import { badRequest, CmbsError, systemClock } from '@cmbs/shared';
-import { FUNCTION_ANSWER_GRACE_MS } from '@cmbs/shared/limits';
 import { cloudLog } from '@cmbs/shared/structured-log';
 import type { App } from './app';
 import {
@@ -23,6 +22,9 @@ import { answer, answerError, type Refused } from './respond';
 import { currentRuntime, type Runtime } from './runtime';
 import { bodyTooLarge, isOwnPath, type Route } from './routes';
 import { serve } from './serve';
+
+/** Milliseconds after its deadline that a handler has to stop; then the function answers without it. */
+const FUNCTION_ANSWER_GRACE_MS = 2000;
 
 const NO_BODY = Buffer.alloc(0);
 /** For an answer that no app gives. */

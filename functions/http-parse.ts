@@ -1,9 +1,11 @@
 /** The parts of an HTTP request that both adapters have to read: query, headers, the client's address, the base of URLs. */
 import { badRequest, CmbsError } from '@cmbs/shared';
 import { authorityUrl } from '@cmbs/shared/authority';
-import { MAX_QUERY_PARAMETERS } from '@cmbs/shared/limits';
-import { prefixOf, unescapedPath, withoutPrefix } from '@cmbs/shared/occi/paths';
+import { prefixOf, unescapedPath, withoutPrefix } from '@cmbs/shared/occi';
 import { parseTraceparent, type Traceparent } from '@cmbs/shared/trace';
+
+/** Parameters in a query string. */
+const MAX_QUERY_PARAMETERS = 100;
 
 const decode = (text: string): string => {
   try {

@@ -1,9 +1,11 @@
 /** An `OcciResponse` onto Node's response, for both adapters: in pieces, as the client reads them. */
 import type { ServerResponse } from 'node:http';
 import { nextTurn, type Clock } from '@cmbs/shared';
-import { ANSWER_PIECE_CHARS } from '@cmbs/shared/limits';
 import type { LargeAnswers } from './large-answers';
 import type { OcciResponse } from './request';
+
+/** Characters that are written at a time: about what an operating system takes at once. */
+const ANSWER_PIECE_CHARS = 64 * 1024;
 
 // A call and not the property: it changes while a body is awaited.
 const isGone = (outgoing: ServerResponse): boolean => outgoing.destroyed;

@@ -1,5 +1,5 @@
 /** `Idempotency-Key` on every write: a repeated request is answered as the first one was, and does nothing again. */
-import { checkIdempotencyKey, fingerprint, type IdempotentRequest } from '@cmbs/shared/occi/idempotency';
+import { checkIdempotencyKey, fingerprint, type IdempotentRequest } from '@cmbs/shared/occi';
 import { header, type OcciRequest } from './request';
 
 /** In text/occi the headers are the body. */

@@ -4,15 +4,23 @@
  * nobody else wants one.
  */
 import { CmbsError, type Clock } from '@cmbs/shared';
-import {
-  ANSWER_IDLE_MS,
-  LARGE_ANSWER_WAIT_MS,
-  LARGE_ANSWERS_CHARS,
-  MAX_LARGE_ANSWERS_WAITING,
-  MAX_PAGE_CHARS,
-  STALLED_READER_MS,
-} from '@cmbs/shared/limits';
+import { MAX_PAGE_CHARS } from '@cmbs/shared/limits';
 import type { OcciRequest, OcciResponse } from './request';
+
+/**
+ * Characters of all pages that are held at the same time. A function has 512 MiB, of which Node gives half to its heap.
+ * A page is there as the documents' text, as values, and as the lease's second reading of an inbox, at two bytes a
+ * character: 16 Mi × 3 × 2 bytes are 96 MiB, beside 60 MiB of the program and 64 MiB of caches.
+ */
+export const LARGE_ANSWERS_CHARS = 4 * MAX_PAGE_CHARS;
+/** Large answers that wait for one of those to end, and milliseconds that each waits: below the caller's own patience. */
+const MAX_LARGE_ANSWERS_WAITING = 1000;
+const LARGE_ANSWER_WAIT_MS = 20_000;
+/**
+ * Milliseconds that a client may take for such a piece: when others wait for what its answer holds (13 KiB a second), and when nobody does.
+ */
+const STALLED_READER_MS = 5000;
+const ANSWER_IDLE_MS = 30_000;
 
 export interface LargeAnswersLimits {
   /** Large answers at the same time. */

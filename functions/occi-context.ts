@@ -1,17 +1,30 @@
 /** What every OCCI handler needs of a request: path, preconditions, filter, page, rendering context. */
 import { badRequest, CmbsError } from '@cmbs/shared';
-import { DEFAULT_LOCATIONS_PAGE, DEFAULT_PAGE_SIZE, MAX_PAGE_OFFSET, MAX_WAIT_S } from '@cmbs/shared/limits';
-import type { PageRequest, Requester } from '@cmbs/shared/occi/entities';
-import { checkFilter, type Filter } from '@cmbs/shared/occi/filter';
-import { joinFilters, payloadFilter, queryFilter } from '@cmbs/shared/occi/interpret';
-import { categoryId, type Path } from '@cmbs/shared/occi/model';
-import { pathUnder } from '@cmbs/shared/occi/paths';
-import type { Payload } from '@cmbs/shared/occi/payload';
-import type { Registry } from '@cmbs/shared/occi/registry';
-import type { RenderContext, Rendering } from '@cmbs/shared/occi/rendering';
-import { referenceTo } from '@cmbs/shared/occi/text-syntax';
+import { MAX_PAGE_OFFSET, MAX_WAIT_S } from '@cmbs/shared/limits';
+import {
+  categoryId,
+  type CategoryRegistry,
+  checkFilter,
+  type Filter,
+  joinFilters,
+  type PageRequest,
+  type Path,
+  pathUnder,
+  type Payload,
+  payloadFilter,
+  queryFilter,
+  referenceTo,
+  type RenderContext,
+  type Rendering,
+  type Requester,
+} from '@cmbs/shared/occi';
 import type { App } from './app';
 import { header, queryValue, type OcciRequest } from './request';
+
+/** Entities on a page when `number` is absent and the rendering shows entities or sits in headers. */
+const DEFAULT_PAGE_SIZE = 1000;
+/** Locations on a page when `number` is absent: clients of the original do not know pages. */
+const DEFAULT_LOCATIONS_PAGE = 10_000;
 
 export function requesterOf(request: OcciRequest): Requester {
   const { base, identity, signal } = request;
@@ -27,7 +40,7 @@ export function requesterOf(request: OcciRequest): Requester {
   };
 }
 
-export function renderContext(request: OcciRequest, registry: Registry): RenderContext {
+export function renderContext(request: OcciRequest, registry: CategoryRegistry): RenderContext {
   return {
     base: request.base,
     specOf: ({ kind, mixins }, name) => {
@@ -46,7 +59,7 @@ const isLenient = (request: OcciRequest): boolean =>
 export const FILTER_QUERY = ['category', 'attribute', 'value', 'q'] as const;
 
 /** Filter from query string, headers and body together (DESIGN decision 7). */
-export function filterOf(request: OcciRequest, payload: Payload, registry: Registry): Filter {
+export function filterOf(request: OcciRequest, payload: Payload, registry: CategoryRegistry): Filter {
   const filter = joinFilters(queryFilter(request.query, registry), payloadFilter(payload, registry));
   if (!isLenient(request)) checkFilter(filter, registry);
   return filter;
@@ -99,7 +112,7 @@ export function nextLink(request: OcciRequest, path: Path, cursor: string): stri
 }
 
 /** The collection at a path: a kind's, a mixin's, or whatever lies below an unbound path (#61). */
-export function scopeOf(path: Path, registry: Registry): PageRequest['scope'] {
+export function scopeOf(path: Path, registry: CategoryRegistry): PageRequest['scope'] {
   const at = registry.at(path);
   return at === undefined ? { below: path } : { category: categoryId(at) };
 }

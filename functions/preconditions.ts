@@ -1,9 +1,7 @@
 /** Conditional requests (RFC 9110 §13): `If-Match` and `If-None-Match`, each in as many header lines as a client sends. */
 import { createHash } from 'node:crypto';
 import { CmbsError } from '@cmbs/shared';
-import type { Precondition } from '@cmbs/shared/occi/entities';
-import { stateOf, type StoredEntity } from '@cmbs/shared/occi/entity-store';
-import type { Rendered } from '@cmbs/shared/occi/rendering';
+import { type Precondition, type Rendered, stateOf, type StoredEntity } from '@cmbs/shared/occi';
 import type { OcciRequest, OcciResponse } from './request';
 import { answer } from './respond';
 

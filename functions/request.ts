@@ -1,5 +1,5 @@
 /** HTTP without a server: what handlers take and give. Two thin adapters speak it, functions-framework and node:http. */
-import type { Identity } from '@cmbs/shared/occi/provider';
+import type { Identity } from '@cmbs/shared/occi';
 import type { Traceparent } from '@cmbs/shared/trace';
 
 /** Who asks, until access rules come. */

@@ -1,10 +1,18 @@
 /** Content negotiation, the headers that every answer carries, and errors in the asked rendering. */
-import type { Progress } from '@cmbs/shared/occi/steps';
+import {
+  chooseOffer,
+  EMPTY_PAYLOAD,
+  negotiate,
+  parseMediaType,
+  type Payload,
+  type Progress,
+  type Rendered,
+  type Rendering,
+  renderingFor,
+  RENDERINGS,
+  TEXT_PLAIN,
+} from '@cmbs/shared/occi';
 import { CmbsError, toCmbsError, VERSION, type Log } from '@cmbs/shared';
-import type { Rendered, Rendering } from '@cmbs/shared/occi/rendering';
-import { negotiate, renderingFor, RENDERINGS, TEXT_PLAIN } from '@cmbs/shared/occi/renderings';
-import { EMPTY_PAYLOAD, type Payload } from '@cmbs/shared/occi/payload';
-import { chooseOffer, parseMediaType } from '@cmbs/shared/occi/media-type';
 import { header, type OcciRequest, type OcciResponse } from './request';
 
 /** #3; the cloud's front end replaces `Server`, so it is sent under a second name too (DESIGN decision 9). */

@@ -3,9 +3,8 @@
  * registers by it, and the deployment's URL map and the README's table are made from it.
  */
 import { CmbsError } from '@cmbs/shared';
-import { MESSAGES } from '@cmbs/shared/broker/cmbs';
+import { MESSAGES } from '@cmbs/shared/broker';
 import { LAYERS, type Layer } from '@cmbs/shared/broker/layers';
-import { MAX_PUSH_BODY_BYTES } from '@cmbs/shared/limits';
 import type { App } from './app';
 import { action } from './handlers/action';
 import { health } from './handlers/health';
@@ -16,6 +15,9 @@ import { push } from './handlers/push';
 import { QUERY_METHODS, queryInterface } from './handlers/query';
 import type { OcciRequest, OcciResponse } from './request';
 import { answer } from './respond';
+
+/** Bytes of the body of a push: a publication of 10 MB in base64, its attributes, and what wraps them. */
+const MAX_PUSH_BODY_BYTES = 14 * 1024 * 1024;
 
 /** Decoded pairs of a query string. */
 export type Query = OcciRequest['query'];

@@ -3,9 +3,12 @@
  * process, so that an instance that only starts pays nothing.
  */
 import { CmbsError } from '@cmbs/shared';
-import { FUNCTION_DEADLINE_MS } from '@cmbs/shared/limits';
 import type { SitePolicy } from '@cmbs/shared/sites';
 import type { App } from './app';
+import { MAX_WAIT_S } from '@cmbs/shared/limits';
+
+/** Milliseconds that a deployed function works on a request: the longest wait that may be asked for, and a margin. */
+const FUNCTION_DEADLINE_MS = (MAX_WAIT_S + 5) * 1000;
 
 export interface Runtime {
   readonly app: App;

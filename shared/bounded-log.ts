@@ -4,8 +4,12 @@
  * when they have the same level, message and error code; the messages of a program are few.
  */
 import type { Clock } from './clock';
-import { LOG_BURST_LINES, LOG_PERIOD_MS } from './limits';
 import type { Log, LogFields } from './log';
+
+/** Lines of one kind that a log takes at once: enough to see several members or paths concerned. */
+const LOG_BURST_LINES = 3;
+/** Milliseconds between two lines of one kind after that, so that nobody fills a disk by causing them. */
+const LOG_PERIOD_MS = 60_000;
 
 export interface BoundedLogOptions {
   readonly log: Log;

@@ -2,17 +2,24 @@
 import { createPrivateKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
-import {
-  DEFAULT_INBOX_BYTES,
-  DEFAULT_INBOX_LIMIT,
-  DEFAULT_MAX_BODY_BYTES,
-  DEFAULT_MEMORY_LIMIT_MB,
-  DEFAULT_PORT_RANGE,
-  DEFAULT_QUEUE_LIMIT,
-  DEFAULT_SEND_WAIT_S,
-  LEAST_MEMORY_LIMIT_MB,
-  MAX_WAIT_S,
-} from './limits';
+import { DEFAULT_MEMORY_LIMIT_MB, MAX_WAIT_S } from './limits';
+
+/** Every bound of this product: a name, a unit, a reason. */
+
+/** Bytes of a request body, by default (`CMBS_MAX_BODY_BYTES`): a message fits, a flood does not. */
+const DEFAULT_MAX_BODY_BYTES = 1024 * 1024;
+/** Ports that members' sockets may be bound to, by default: around the original's, which are always among them. */
+const DEFAULT_PORT_RANGE = '5000-6999';
+/** Entries of one member's inbox; a sender beyond that gets an error reply and tries again later. */
+const DEFAULT_INBOX_LIMIT = 100_000;
+/** Bytes of the entries of one member's inbox, by default (`CMBS_INBOX_BYTES`): a few members fit on a laptop's disk. */
+const DEFAULT_INBOX_BYTES = 256 * 1024 * 1024;
+/** Sends queued for one receiver's address; beyond that a send is 429 with Retry-After. */
+const DEFAULT_QUEUE_LIMIT = 10_000;
+/** Seconds that a send action waits for the outcome when `Prefer: wait` is absent. */
+export const DEFAULT_SEND_WAIT_S = 10;
+/** The least of the same: a busy stack needs so much. */
+export const LEAST_MEMORY_LIMIT_MB = 192;
 
 const EXTENSIONS = ['infrastructure'] as const;
 export type ExtensionName = (typeof EXTENSIONS)[number];

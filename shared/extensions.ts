@@ -1,8 +1,7 @@
 /** What a deployment offers beside OCCI's core: one list for all its programs, or they would not know each other's kinds. */
-import { CMBS_EXTENSION, cmbsExtension, type BrokerOptions } from './broker/providers';
+import { type BrokerOptions, CMBS_EXTENSION, cmbsExtension } from './broker';
 import type { ExtensionName } from './config';
-import { infrastructure, INFRASTRUCTURE_CATEGORIES } from './occi/infrastructure';
-import type { Extension } from './occi/provider';
+import { type Extension, infrastructure, INFRASTRUCTURE_CATEGORIES } from './occi';
 
 interface Offer {
   /** In `CMBS_EXTENSIONS`; absent: always. */

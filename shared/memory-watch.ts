@@ -1,6 +1,9 @@
 /** A bound on the memory of this process: beyond it the program hands over and is started again. */
 import type { Clock } from './clock';
-import { MEMORY_LOOK_MS, MEMORY_LOOKS } from './limits';
+
+/** Milliseconds between two looks at the memory, and looks in a row that have to be above the limit. */
+const MEMORY_LOOK_MS = 500;
+const MEMORY_LOOKS = 2;
 
 export interface MemoryWatchOptions {
   /** Megabytes (1024 * 1024 bytes) of resident memory; 0 for no limit. */

@@ -103,11 +103,11 @@ interface GaugeDefinition {
 
 /** Gauges are read when `/metrics` is asked for. */
 export const GAUGES = {
-  cmbs_requests_in_hand: { help: 'HTTP requests not answered yet' },
-  cmbs_sends_queued: { help: 'Outbound messages without an outcome' },
-  cmbs_sends_held: { help: 'Outbound messages in memory; the others are in the store only' },
+  cmbs_requests_in_flight: { help: 'HTTP requests not answered yet' },
+  cmbs_messages_queued: { help: 'Outbound messages without an outcome' },
+  cmbs_messages_in_flight: { help: 'Outbound messages in memory; the others are in the store only' },
   cmbs_destinations: { help: 'Addresses with a destination queue' },
-  cmbs_oldest_send_seconds: { help: 'Age in seconds of the oldest outbound message without an outcome' },
+  cmbs_oldest_queued_seconds: { help: 'Age in seconds of the oldest outbound message without an outcome' },
   cmbs_layers_failing: { help: 'Layers that are started and cannot be opened' },
   cmbs_sockets_open: { label: 'layer', help: 'Open sockets of members' },
   cmbs_shard_held: { help: '1 while this companion holds the lease of its shard, else 0' },

@@ -7,7 +7,9 @@
 import { authorityUrl } from './authority';
 import type { Config } from './config';
 import { badRequest, CmbsError } from './errors';
-import { CORS_MAX_AGE_S } from './limits';
+
+/** Seconds that a browser remembers the answer to a preflight: a change of `CMBS_ALLOWED_ORIGINS` shows as soon. */
+const CORS_MAX_AGE_S = 600;
 
 export interface SiteOptions {
   /** Public URL; its host and its origin are this server's own. */

@@ -4,8 +4,7 @@ import { createServer, type Server, type Socket as Stream } from 'node:net';
 import { dirname } from 'node:path';
 import { type Socket } from 'zeromq';
 import { CmbsError } from '@cmbs/shared';
-import { MAX_PEERS, MAX_PEERS_PER_ADDRESS } from '@cmbs/shared/limits';
-import { type Address } from '@cmbs/shared/broker/addresses';
+import type { Address } from '@cmbs/shared/broker';
 import { Drops } from './drops';
 import { codeOf } from './errno';
 import { clockOf, type SocketEnvironment } from './options';
@@ -13,6 +12,10 @@ import { PrivateSocket } from './private-socket';
 import { NameTakenError, PublishedName } from './published-name';
 import { Relay, type RelayOptions } from './relay';
 import { resolveEndpoint } from './resolve';
+
+/** Connections to one bound socket, and those of them from one address. The system may keep 64 KiB for each. */
+const MAX_PEERS = 1024;
+const MAX_PEERS_PER_ADDRESS = 512;
 
 function refused(address: Address, reason: string, advice: string, cause: unknown): CmbsError {
   return new CmbsError('conflict', `The socket ${address.text} cannot be opened: ${reason}; ${advice}.`, {

@@ -8,22 +8,25 @@
  * There is no acknowledgement: what was taken and not yet written when the connection breaks is lost.
  */
 import { XPublisher } from 'zeromq';
-import {
-  BROADCAST_RETRY_MAX_MS,
-  BROADCAST_RETRY_MS,
-  HARD_MESSAGE_BYTES,
-  MAX_PEER_SUBSCRIPTION_BYTES,
-  MAX_PEER_SUBSCRIPTIONS,
-  MAX_UNSENT_BYTES,
-} from '@cmbs/shared/limits';
+import { HARD_MESSAGE_BYTES, MAX_UNSENT_BYTES } from './limits';
 import { type Clock } from '@cmbs/shared';
-import { type Address } from '@cmbs/shared/broker/addresses';
-import { Connection, type ConnectionState } from './connection';
+import type { Address } from '@cmbs/shared/broker';
+import { PeerConnection, type ConnectionState } from './peer-connection';
 import { Drops } from './drops';
 import { codeOf } from './errno';
 import { clockOf, sendingOptions, type SocketEnvironment } from './options';
 import { type PrivateSocket } from './private-socket';
 import { LONG_HEADER, SHORT_HEADER, SUBSCRIBED, UNSUBSCRIBED } from './zmtp';
+
+/** Subscriptions of one peer, and bytes of them: each broadcast is compared with all. Ours are one, of no bytes. */
+const MAX_PEER_SUBSCRIPTIONS = 1000;
+const MAX_PEER_SUBSCRIPTION_BYTES = 64 * 1024;
+/**
+ * Milliseconds after which a broadcast that met a full connection may be tried again, at first and at most. A peer that
+ * reads empties 1000 messages in ten milliseconds and must not wait for us; one that hangs must not keep us busy.
+ */
+const BROADCAST_RETRY_MS = 2;
+const BROADCAST_RETRY_MAX_MS = 32;
 
 /** Bytes that a message of one frame has on the wire (RFC 23). */
 function frameBytes({ length }: Buffer): number {
@@ -31,7 +34,7 @@ function frameBytes({ length }: Buffer): number {
 }
 
 export class Broadcaster {
-  readonly #connection: Connection<XPublisher>;
+  readonly #connection: PeerConnection<XPublisher>;
   readonly #clock: Clock;
   readonly #drops: Drops;
   readonly #subscriptionListeners = new Set<(subscribed: boolean) => void>();
@@ -56,7 +59,7 @@ export class Broadcaster {
     const peer = typeof address === 'string' ? options.context.toDial(address) : address;
     this.#clock = clockOf(options);
     this.#drops = new Drops('broadcaster', peer.text, options.log, options.counters);
-    this.#connection = new Connection<XPublisher>(
+    this.#connection = new PeerConnection<XPublisher>(
       peer,
       {
         type: 'XPUB',

@@ -2,8 +2,12 @@
  * Reads the frames of one peer within bounds that hold per message, over all of its frames, and passes whole messages on
  * as the bytes that they came in. What is held of an unfinished message is what has arrived, not what its header claims.
  */
-import { MAX_COMMAND_BYTES, MAX_MESSAGE_FRAMES } from '@cmbs/shared/limits';
 import { COMMAND, LONG, LONG_HEADER, MORE, SHORT_HEADER } from './zmtp';
+
+/** Frames of one message: an envelope has few, and each takes memory beyond its bytes. */
+const MAX_MESSAGE_FRAMES = 1024;
+/** Bytes of a ZMTP command; a `READY` with all properties has a hundred. */
+const MAX_COMMAND_BYTES = 4096;
 
 export type FrameFault =
   'message_too_large' | 'too_many_frames' | 'command_too_large' | 'malformed_frame' | 'no_handshake';

@@ -7,19 +7,18 @@
  */
 import { Subscriber } from 'zeromq';
 import { type Clock } from '@cmbs/shared';
-import {
-  DRAIN_MS,
-  HANDLER_TIMEOUT_MS,
-  MAX_BROADCAST_BYTES_BUFFERED,
-  MAX_BROADCASTS_BUFFERED,
-  HARD_MESSAGE_BYTES,
-  MAX_FRAME_BYTES,
-} from '@cmbs/shared/limits';
-import { type Address, parseAddress } from '@cmbs/shared/broker/addresses';
+import { DRAIN_MS, HANDLER_TIMEOUT_MS, HARD_MESSAGE_BYTES } from './limits';
+import { MAX_FRAME_BYTES } from '@cmbs/shared/limits';
+import { type Address, parseAddress } from '@cmbs/shared/broker';
 import { BoundSocket } from './bound';
 import { type Drops } from './drops';
 import { clockOf, commonOptions, type SocketEnvironment } from './options';
-import { quiet } from './turns';
+import { untilQuiet } from './until-quiet';
+
+/** Broadcasts received and not handled yet; while it is full nothing more is received. */
+const MAX_BROADCASTS_BUFFERED = 1000;
+/** Bytes of the same. */
+const MAX_BROADCAST_BYTES_BUFFERED = 16 * 1024 * 1024;
 
 export type BroadcastHandler = (body: Buffer) => void | Promise<void>;
 
@@ -98,7 +97,7 @@ export class Listener {
     const deadlineMs = this.#clock.now() + drainMs;
     const isLate = (): boolean => this.#clock.now() >= deadlineMs;
     do {
-      await quiet(
+      await untilQuiet(
         () => this.#received,
         () => this.bound.underWay,
         isLate,

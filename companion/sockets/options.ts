@@ -6,19 +6,22 @@
  */
 import { Context, type Socket } from 'zeromq';
 import { type Clock, type Counters, type Log, systemClock } from '@cmbs/shared';
-import {
-  HARD_REPLY_BYTES,
-  MAX_RECEIVED_BYTES_HELD,
-  MAX_SOCKETS,
-  MAX_UNSENT_BYTES_HELD,
-  RECEIVE_HIGH_WATER_MARK,
-  SOCKET_HIGH_WATER_MARK,
-  SOCKET_LINGER_MS,
-} from '@cmbs/shared/limits';
+import { HARD_REPLY_BYTES, RECEIVE_HIGH_WATER_MARK, SOCKET_LINGER_MS } from './limits';
 import type { AddressPolicy } from '../address-policy';
-import { parseAddress, type Address } from '@cmbs/shared/broker/addresses';
+import { type Address, parseAddress } from '@cmbs/shared/broker';
 import { SocketMemory } from './memory';
 import { type PrivateEndpoints, privateEndpoints } from './private-endpoints';
+
+/**
+ * Bytes that all connections of a process may hold of messages that are not whole or not wanted yet, and of what peers
+ * have not read; beyond, the connection that holds the most is cut.
+ */
+const MAX_RECEIVED_BYTES_HELD = 64 * 1024 * 1024;
+const MAX_UNSENT_BYTES_HELD = 32 * 1024 * 1024;
+/** ZeroMQ sockets of one companion. */
+const MAX_SOCKETS = 12_288;
+/** Messages that ZeroMQ keeps to send to one peer; more than what we let be in flight to it. */
+const SOCKET_HIGH_WATER_MARK = 1000;
 
 /**
  * The options of every socket; a class adds what its socket type needs. No ZMTP heartbeats: libzmq 4.3.5 aborts the

@@ -14,8 +14,14 @@ import { lstat, readdir, readlink, rename, link, symlink, unlink } from 'node:fs
 import { connect } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import { type Clock } from '@cmbs/shared';
-import { IPC_CLAIM_DIGITS, IPC_CONTEST_LOOK_MS, IPC_CONTEST_MS, RELEASE_MS } from '@cmbs/shared/limits';
+import { IPC_CLAIM_DIGITS } from '../limits';
 import { codeOf } from './errno';
+
+/** Milliseconds until the operating system must have taken back a port that was closed. */
+const RELEASE_MS = 2000;
+/** Milliseconds that one process waits for another to give a name up that both want, and between two looks. */
+const IPC_CONTEST_MS = 2000;
+const IPC_CONTEST_LOOK_MS = 5;
 
 /** Why a name cannot be had. */
 export type NameTaken = 'address in use' | 'a file of another program is there';

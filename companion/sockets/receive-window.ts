@@ -4,12 +4,10 @@
  * 4.3.5 may abort the process (its issues 3937, 4364, 4767, 4841). Within this window it never stops.
  */
 import { type Clock } from '@cmbs/shared';
-import {
-  RECEIVE_TURN_MESSAGES,
-  RECEIVE_WINDOW_BYTES,
-  RECEIVE_WINDOW_MESSAGES,
-  WINDOW_STUCK_MS,
-} from '@cmbs/shared/limits';
+import { RECEIVE_WINDOW_BYTES, WINDOW_STUCK_MS, RECEIVE_WINDOW_MESSAGES } from './limits';
+
+/** Messages of one peer in a row while others wait. */
+const RECEIVE_TURN_MESSAGES = 32;
 
 /** A peer whose next message waits for room. */
 export interface WaitingPeer {

@@ -7,14 +7,7 @@
  */
 import { type Socket as Stream } from 'node:net';
 import { type Clock } from '@cmbs/shared';
-import {
-  HANDSHAKE_TIMEOUT_MS,
-  MAX_UNSENT_BYTES,
-  SOCKET_LINGER_MS,
-  TCP_KEEPALIVE_IDLE_MS,
-  UNFINISHED_MESSAGE_MS,
-  WINDOW_STUCK_MS,
-} from '@cmbs/shared/limits';
+import { MAX_UNSENT_BYTES, SOCKET_LINGER_MS, WINDOW_STUCK_MS } from './limits';
 import { type Drops } from './drops';
 import { type FrameFault, FrameGuard } from './frame-guard';
 import { clockOf, type SocketEnvironment } from './options';
@@ -30,6 +23,13 @@ import {
   readyProperties,
   type SocketType,
 } from './zmtp';
+
+/** Milliseconds without a byte after which the connection of a message that has begun is cut. */
+const UNFINISHED_MESSAGE_MS = 10_000;
+/** Milliseconds of silence before the system probes whether the host of a peer is there. */
+const TCP_KEEPALIVE_IDLE_MS = 30_000;
+/** Milliseconds until a connection that was accepted must have spoken ZMTP; a slow link needs about one second. */
+const HANDSHAKE_TIMEOUT_MS = 3000;
 
 /** Why a connection was cut by us: the reason in `cmbs_socket_drops`. */
 export type CutReason =

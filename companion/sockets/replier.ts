@@ -11,22 +11,21 @@
  */
 import { Router } from 'zeromq';
 import { type Clock, CmbsError, toCmbsError } from '@cmbs/shared';
-import {
-  DEADLINE_SWEEP_MS,
-  DRAIN_MS,
-  HANDLER_TIMEOUT_MS,
-  MAX_ENVELOPE_FRAMES,
-  HARD_MESSAGE_BYTES,
-  MAX_FRAME_BYTES,
-  MAX_HANDLED_BYTES,
-  MAX_HANDLERS,
-} from '@cmbs/shared/limits';
-import { type Address, parseAddress } from '@cmbs/shared/broker/addresses';
+import { DEADLINE_SWEEP_MS, DRAIN_MS, HANDLER_TIMEOUT_MS, HARD_MESSAGE_BYTES } from './limits';
+import { MAX_FRAME_BYTES } from '@cmbs/shared/limits';
+import { type Address, parseAddress } from '@cmbs/shared/broker';
 import { BoundSocket } from './bound';
 import { type Drops } from './drops';
 import { codeOf } from './errno';
 import { clockOf, sendingOptions, type SocketEnvironment } from './options';
-import { quiet } from './turns';
+import { untilQuiet } from './until-quiet';
+
+/** Bytes of requests whose handlers run, for one bound socket; beyond, nothing more is received. */
+const MAX_HANDLED_BYTES = 16 * 1024 * 1024;
+/** Handlers that run at the same time for one bound socket; while all are busy nothing more is received. */
+const MAX_HANDLERS = 256;
+/** Frames before the empty one that a request's envelope may have: each hop through a ROUTER adds one. */
+const MAX_ENVELOPE_FRAMES = 16;
 
 export interface EnvelopeInfo {
   /** The connection that the request came by; a peer that reconnects has another. */
@@ -131,7 +130,7 @@ export class Replier {
     const deadlineMs = this.#clock.now() + drainMs;
     const isLate = (): boolean => this.#clock.now() >= deadlineMs;
     do {
-      await quiet(
+      await untilQuiet(
         () => this.#received,
         () => this.bound.underWay,
         isLate,

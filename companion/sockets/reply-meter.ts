@@ -2,8 +2,10 @@
  * Estimates how much one peer of a ROUTER has asked for and not read: each request brings one reply, and replies of one
  * kind have about one size. A peer is asked for no more while that is more than may wait for it.
  */
-import { REPLY_BYTES_GUESS } from '@cmbs/shared/limits';
 import { COMMAND, GREETING_BYTES, LONG, LONG_HEADER, MORE, SHORT_HEADER } from './zmtp';
+
+/** Bytes that the first replies to a peer are taken to have: it may have so many requests in flight at first. */
+const REPLY_BYTES_GUESS = 16 * 1024;
 
 /** How much of an earlier, larger size a reply leaves of the estimate. */
 const DECAY = 0.9;

@@ -11,21 +11,22 @@
  */
 import { Dealer } from 'zeromq';
 import { type Clock, CmbsError } from '@cmbs/shared';
-import {
-  DEADLINE_SWEEP_MS,
-  DEFAULT_REQUEST_TIMEOUT_MS,
-  HARD_MESSAGE_BYTES,
-  HARD_REPLY_BYTES,
-  MAX_REQUEST_BYTES_IN_FLIGHT,
-  MAX_REQUESTS_IN_FLIGHT,
-  MAX_REQUESTS_WAITING,
-} from '@cmbs/shared/limits';
-import { type Address } from '@cmbs/shared/broker/addresses';
-import { Connection, type ConnectionState } from './connection';
+import { DEADLINE_SWEEP_MS, HARD_MESSAGE_BYTES, HARD_REPLY_BYTES } from './limits';
+import type { Address } from '@cmbs/shared/broker';
+import { PeerConnection, type ConnectionState } from './peer-connection';
 import { Drops } from './drops';
 import { codeOf } from './errno';
 import { clockOf, sendingOptions, type SocketEnvironment } from './options';
 import { type PrivateSocket } from './private-socket';
+
+/** Bytes of requests to one peer that were sent and not answered. */
+const MAX_REQUEST_BYTES_IN_FLIGHT = 8 * 1024 * 1024;
+/** Requests to one peer that were sent and not answered; the throughput curve is flat well before. */
+const MAX_REQUESTS_IN_FLIGHT = 256;
+/** Requests to one peer that wait for a connection or a place in flight; beyond, the caller is told `queue_full`. */
+const MAX_REQUESTS_WAITING = 1000;
+/** Milliseconds of a request that names no time-out: the default wait of a send action (layers.md, Messages). */
+const DEFAULT_REQUEST_TIMEOUT_MS = 10_000;
 
 /**
  * - `no_listener`: nobody listens at the address, or what listens there does not speak ZMTP with us; not sent.
@@ -82,7 +83,7 @@ const LATE_REPLIES_MS = 200;
 const SEND_AGAIN_MS = 1;
 
 export class Requester {
-  readonly #connection: Connection<Dealer>;
+  readonly #connection: PeerConnection<Dealer>;
   readonly #clock: Clock;
   readonly #drops: Drops;
   readonly #maxInFlight: number;
@@ -107,7 +108,7 @@ export class Requester {
     this.#drops = new Drops('requester', peer.text, options.log, options.counters);
     this.#maxInFlight = options.maxInFlight ?? MAX_REQUESTS_IN_FLIGHT;
     this.#maxWaiting = options.maxWaiting ?? MAX_REQUESTS_WAITING;
-    this.#connection = new Connection<Dealer>(
+    this.#connection = new PeerConnection<Dealer>(
       peer,
       {
         type: 'DEALER',
@@ -131,9 +132,9 @@ export class Requester {
   }
 
   /** Looks at once whether a peer that is not there is back, unless that was done just now; gives the state since. */
-  hurry(): ConnectionState {
+  connectNow(): ConnectionState {
     // A socket with replies still to be read is not replaced.
-    if (!this.#closed && this.state !== 'up' && this.#inFlight.size === 0) this.#connection.hurry();
+    if (!this.#closed && this.state !== 'up' && this.#inFlight.size === 0) this.#connection.connectNow();
     return this.state;
   }
 
@@ -197,7 +198,7 @@ export class Requester {
         `A message may have at most ${String(HARD_MESSAGE_BYTES)} bytes; send less.`,
       );
     }
-    if (this.hurry() === 'down') return this.#error('no_listener', false);
+    if (this.connectNow() === 'down') return this.#error('no_listener', false);
     if (this.#waiting.size >= this.#maxWaiting) {
       return new CmbsError('queue_full', `Too many requests wait for ${this.address}; try again in a second.`, {
         headers: { 'Retry-After': '1' },

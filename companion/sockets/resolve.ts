@@ -4,8 +4,8 @@
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { type Clock } from '@cmbs/shared';
-import { CONNECT_TIMEOUT_MS } from '@cmbs/shared/limits';
-import { type Address } from '@cmbs/shared/broker/addresses';
+import { CONNECT_TIMEOUT_MS } from './limits';
+import type { Address } from '@cmbs/shared/broker';
 
 /** What the system is given: an IP address and a port, or a path. */
 export interface Endpoint {

@@ -1,12 +1,14 @@
 /** `POST …?action=TERM` on an entity or a collection, and the same at an action function's own URL. */
 import { CmbsError } from '@cmbs/shared';
-import { MAX_KEPT_ANSWER_CHARS, MAX_PAGE_OFFSET } from '@cmbs/shared/limits';
-import { checkIdempotencyKey } from '@cmbs/shared/occi/idempotency';
-import { actionInput } from '@cmbs/shared/occi/interpret';
-import { EMPTY_PAYLOAD } from '@cmbs/shared/occi/payload';
-import type { CategoryId } from '@cmbs/shared/occi/model';
-import { isCollectionPath } from '@cmbs/shared/occi/paths';
-import type { ActionOutcome } from '@cmbs/shared/occi/provider';
+import { MAX_PAGE_OFFSET } from '@cmbs/shared/limits';
+import {
+  actionInput,
+  type ActionOutcome,
+  type CategoryId,
+  checkIdempotencyKey,
+  EMPTY_PAYLOAD,
+  isCollectionPath,
+} from '@cmbs/shared/occi';
 import type { App } from '../app';
 import { inDialectOf } from '../dialect';
 import { idempotentAction } from '../idempotency';
@@ -15,6 +17,9 @@ import { collectionPrecondition, preconditionOf } from '../preconditions';
 import { header, queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { answer, entityRendering, oneLine, parsePayload, responseRendering } from '../respond';
 import { showEntity } from './entity';
+
+/** Characters of an action's answer, as JSON, that is kept under an `Idempotency-Key`; one with more is made again. */
+const MAX_KEPT_ANSWER_CHARS = 64 * 1024;
 
 interface ActedOn {
   readonly outcome: ActionOutcome;

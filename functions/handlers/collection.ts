@@ -1,12 +1,17 @@
 /** Collections: of a kind, of a mixin, or of everything below a path (#25 to #28, #53 to #61). */
 import { badRequest, CmbsError } from '@cmbs/shared';
-import type { Noted } from '@cmbs/shared/occi/entities';
-import { drafts } from '@cmbs/shared/occi/interpret';
-import { CORE_SCHEME, type Mixin, type Path } from '@cmbs/shared/occi/model';
-import type { Intent } from '@cmbs/shared/occi/provider';
-import type { Payload } from '@cmbs/shared/occi/payload';
-import { isEmptyFilter } from '@cmbs/shared/occi/filter';
-import type { Registry } from '@cmbs/shared/occi/registry';
+import {
+  type CategoryRegistry,
+  CORE_SCHEME,
+  drafts,
+  type Intent,
+  isEmptyFilter,
+  type Mixin,
+  type Noted,
+  type Path,
+  type Payload,
+  type Progress,
+} from '@cmbs/shared/occi';
 import type { App } from '../app';
 import { inDialectOf, inDialectOfKinds } from '../dialect';
 import {
@@ -19,7 +24,6 @@ import {
   requesterOf,
   scopeOf,
 } from '../occi-context';
-import type { Progress } from '@cmbs/shared/occi/steps';
 import { inPieces } from '../http-write';
 import { idempotencyOf, idempotentCreation } from '../idempotency';
 import { collectionPrecondition } from '../preconditions';
@@ -39,7 +43,7 @@ const QUERY: Readonly<Record<string, readonly string[]>> = {
   DELETE: [...FILTER_QUERY, 'confirm'],
 };
 
-export function collectionMethods(path: Path, registry: Registry): readonly string[] {
+export function collectionMethods(path: Path, registry: CategoryRegistry): readonly string[] {
   return registry.at(path)?.class === 'mixin' ? MIXIN_METHODS : COLLECTION_METHODS;
 }
 

@@ -1,8 +1,6 @@
 /** One entity: GET, HEAD, PUT, POST (partial), DELETE (#29 to #37). */
 import { CmbsError } from '@cmbs/shared';
-import { singleDraft } from '@cmbs/shared/occi/interpret';
-import type { EntityView } from '@cmbs/shared/occi/model';
-import type { Rendered, Rendering } from '@cmbs/shared/occi/rendering';
+import { type EntityView, type Rendered, type Rendering, singleDraft } from '@cmbs/shared/occi';
 import type { App } from '../app';
 import { inDialectOf } from '../dialect';
 import { idempotencyOf } from '../idempotency';

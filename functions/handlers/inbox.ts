@@ -1,20 +1,18 @@
 /** `/cmbs/member/<id>/inbox/`: how a program consumes what its member received (layers.md, Receiving). */
 import { badRequest, CmbsError, toCmbsError } from '@cmbs/shared';
-import { entryJson, type Acknowledged, type InboxPage, type Owner } from '@cmbs/shared/broker/inbox';
-import { isLocal, socketOf } from '@cmbs/shared/broker/member';
-import { MEMBER_KIND, MEMBERS } from '@cmbs/shared/broker/cmbs';
 import {
-  DEFAULT_INBOX_PAGE,
-  DEFAULT_LEASE_S,
-  EVENT_STREAM_HEARTBEAT_MS,
-  INBOX_POLL_MS,
-  MAX_INBOX_PAGE,
-  MAX_LEASE_S,
-  MAX_WAIT_S,
-  PAGE_PORTION_CHARS,
-} from '@cmbs/shared/limits';
+  type Acknowledged,
+  entryJson,
+  type InboxPage,
+  isLocal,
+  MEMBER_KIND,
+  MEMBERS,
+  type Owner,
+  socketOf,
+} from '@cmbs/shared/broker';
+import { MAX_WAIT_S, PAGE_PORTION_CHARS } from '@cmbs/shared/limits';
 import { isFollowedLink } from '@cmbs/shared/sites';
-import { stringifyJson } from '@cmbs/shared/occi/json-source';
+import { stringifyJson } from '@cmbs/shared/occi';
 import { z } from 'zod';
 import type { App } from '../app';
 import { checkQuery } from '../occi-context';
@@ -24,6 +22,17 @@ import { inTurn, type LargeTurn } from '../large-answers';
 import { collectionPrecondition } from '../preconditions';
 import { queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { answer, answerJson, negotiateType } from '../respond';
+
+/** Entries on a page of an inbox when `number` is absent, and at most. */
+const DEFAULT_INBOX_PAGE = 100;
+const MAX_INBOX_PAGE = 1000;
+/** Seconds of the lease on an inbox entry that was read, when `?lease=` is absent, and at most. */
+const DEFAULT_LEASE_S = 30;
+const MAX_LEASE_S = 12 * 60 * 60;
+/** Milliseconds between two comments on an event stream, so that nobody between closes it as idle. */
+const EVENT_STREAM_HEARTBEAT_MS = 15_000;
+/** Milliseconds that an inbox waits at most before it looks again: leases end without a change in the store. */
+const INBOX_POLL_MS = 1000;
 
 const METHODS = 'GET, HEAD, DELETE, OPTIONS';
 /** Clients of the original ask for its own JSON type everywhere. */

@@ -1,9 +1,7 @@
 /** `POST /cmbs/message/?send`: creates messages and sends them, in one request. */
 import { badRequest, CmbsError, toCmbsError } from '@cmbs/shared';
-import { MESSAGES } from '@cmbs/shared/broker/cmbs';
-import { sendIntent } from '@cmbs/shared/broker/sends';
-import type { Path } from '@cmbs/shared/occi/model';
-import type { ActionOutcome } from '@cmbs/shared/occi/provider';
+import { MESSAGES, sendIntent } from '@cmbs/shared/broker';
+import type { ActionOutcome, Path } from '@cmbs/shared/occi';
 import type { App } from '../app';
 import { inDialectOf } from '../dialect';
 import { checkQuery, renderContext, waitMs } from '../occi-context';

@@ -1,5 +1,5 @@
 /** A collection is asked for without the slash at its end: the client is sent there (RFC 9110 §15.4.9). */
-import { isCollectionPath } from '@cmbs/shared/occi/paths';
+import { isCollectionPath } from '@cmbs/shared/occi';
 import type { App } from '../app';
 import type { OcciRequest, OcciResponse } from '../request';
 import { answer } from '../respond';

@@ -1,6 +1,6 @@
 /** Every OCCI request that no narrower function takes: the trailing slash decides collection or entity (occi.md §1.1). */
 import { CmbsError } from '@cmbs/shared';
-import { isCollectionPath } from '@cmbs/shared/occi/paths';
+import { isCollectionPath } from '@cmbs/shared/occi';
 import type { App } from '../app';
 import { queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { answer } from '../respond';

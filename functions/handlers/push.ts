@@ -5,15 +5,15 @@
  */
 import { badRequest, CmbsError } from '@cmbs/shared';
 import { isUtf8 } from 'node:buffer';
-import { parseSubscriptionName } from '@cmbs/shared/broker/subscriptions';
-import { parseTopic } from '@cmbs/shared/broker/topics';
-import type { Delivery } from '@cmbs/shared/bus/bus';
-import { DEAD_LETTER, DEAD_LETTERS, PUSH } from '@cmbs/shared/bus/push';
-import { MAX_PUSH_ATTRIBUTES } from '@cmbs/shared/limits';
+import { parseSubscriptionName } from '@cmbs/shared/broker';
+import { type BusDelivery, DEAD_LETTER, DEAD_LETTERS, parseTopic, PUSH } from '@cmbs/shared/bus';
 import { z } from 'zod';
-import type { App, PushReception } from '../app';
+import type { App, PushHandler } from '../app';
 import { header, queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { answer } from '../respond';
+
+/** Attributes of a pushed message: Pub/Sub's hundred, and those that it adds to dead letters. */
+const MAX_PUSH_ATTRIBUTES = 120;
 
 const pushed = z.looseObject({
   subscription: z.string().max(1000),
@@ -43,7 +43,7 @@ function pushedOf(request: OcciRequest): Pushed {
   return parsed.data;
 }
 
-function deliveryOf({ message, deliveryAttempt = 1 }: Pushed, topic: string): Delivery {
+function deliveryOf({ message, deliveryAttempt = 1 }: Pushed, topic: string): BusDelivery {
   const data = Buffer.from(message.data ?? '', 'base64');
   if (!isUtf8(data)) throw badRequest('The data of the message are not UTF-8.');
   const { orderingKey = '' } = message;
@@ -71,12 +71,12 @@ export async function push(request: OcciRequest, app: App): Promise<OcciResponse
   const path = request.path;
   const name = path.slice(PUSH.length);
   return app.perform(request.identity, { name: 'topic.push', path }, async () => {
-    await (name === DEAD_LETTERS ? buried(request, app) : taken(request, app.push as PushReception, name));
+    await (name === DEAD_LETTERS ? buried(request, app) : taken(request, app.push as PushHandler, name));
     return answer(204, undefined);
   });
 }
 
-async function taken(request: OcciRequest, { take }: PushReception, name: string): Promise<void> {
+async function taken(request: OcciRequest, { take }: PushHandler, name: string): Promise<void> {
   const subscription = parseSubscriptionName(name);
   if (subscription === undefined) {
     throw new CmbsError('not_found', `There is no subscription ${JSON.stringify(name.slice(0, 80))} here.`);

@@ -1,9 +1,6 @@
 /** The query interface `/-/` and its mirror (#1, #2, #17 to #23). */
 import { CmbsError } from '@cmbs/shared';
-import { queryFilter } from '@cmbs/shared/occi/interpret';
-import { categoryId, type Category } from '@cmbs/shared/occi/model';
-import type { Payload } from '@cmbs/shared/occi/payload';
-import type { Registry } from '@cmbs/shared/occi/registry';
+import { type Category, categoryId, type CategoryRegistry, type Payload, queryFilter } from '@cmbs/shared/occi';
 import type { App } from '../app';
 import { idempotencyOf } from '../idempotency';
 import { checkQuery, renderContext } from '../occi-context';
@@ -14,7 +11,7 @@ import { answer, answerProgress, FILTERED, parsePayload, responseRendering } fro
 export const QUERY_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS'] as const;
 
 /** The categories that the request's filter leaves: a JSON filter may give a term alone. */
-function filtered(request: OcciRequest, payload: Payload, registry: Registry): readonly Category[] {
+function filtered(request: OcciRequest, payload: Payload, registry: CategoryRegistry): readonly Category[] {
   const asked = queryFilter(request.query, registry).categories;
   if (asked.length === 0 && payload.categories.length === 0) return registry.all;
   return registry.all.filter((category) => {

@@ -5,7 +5,10 @@
  */
 import { z } from 'zod';
 import { CmbsError } from '../errors';
-import { MAX_IPC_NAME_LENGTH, MAX_NAME_LENGTH } from '../limits';
+import { MAX_NAME_LENGTH } from '../limits';
+
+/** Characters of the name of a socket in `CMBS_IPC_DIR`; the path of the directory has to fit in front of it. */
+const MAX_IPC_NAME_LENGTH = 40;
 
 export interface Address {
   readonly scheme: string;

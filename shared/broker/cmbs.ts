@@ -1,18 +1,18 @@
 /** The built-in CMBS kinds, mixins and actions, with the original's identifiers and locations (occi.md §1.4). */
 import type { Json } from '../json';
 import {
-  categoryId,
-  LINK_KIND,
-  RESOURCE_KIND,
   type Action,
+  type Aliases,
   type AttributeSpec,
   type AttributeSpecs,
   type Category,
+  categoryId,
   type CategoryId,
   type Kind,
+  LINK_KIND,
   type Mixin,
-} from '../occi/model';
-import type { Aliases } from '../occi/registry';
+  RESOURCE_KIND,
+} from '../occi';
 import { LAYERS, type Layer } from './layers';
 
 export const CMBS_SCHEME = 'http://houssem.org/cmbs#';
@@ -129,8 +129,8 @@ const messageAttributes: AttributeSpecs = {
   [MESSAGE.sendable]: flag('May it be sent'),
   [MESSAGE.storable]: flag('Does a receiver keep a copy'),
   [MESSAGE.pathHistory]: list('URIs of the members it passed'),
-  [MESSAGE.content]: text({ type: 'any', verbatim: true, description: 'Any JSON value, kept as it came' }),
-  [MESSAGE.result]: text({ type: 'any', verbatim: true, apart: true, description: 'What came back' }),
+  [MESSAGE.content]: text({ type: 'any', rawJson: true, description: 'Any JSON value, kept as it came' }),
+  [MESSAGE.result]: text({ type: 'any', rawJson: true, apart: true, description: 'What came back' }),
   [MESSAGE.delivery]: {
     ...readOnly('State, counts, attempts, times and one entry per receiver'),
     indexedMembers: ['state', 'send_id', 'from'],

@@ -1,9 +1,8 @@
 /** What the broker's parts need of the program that they are part of: the companion, or a function that is pushed to. */
 import type { Clock, NewId } from '../clock';
 import type { Counters, Log } from '../log';
-import type { Categories } from '../occi/categories';
-import type { Registry } from '../occi/registry';
-import type { Store } from '../store/store';
+import type { Categories, CategoryRegistry } from '../occi';
+import type { Store } from '../store';
 
 export interface BrokerContext {
   readonly store: Store;
@@ -14,6 +13,6 @@ export interface BrokerContext {
   readonly counters: Counters;
 }
 
-export async function registryOf({ categories }: Pick<BrokerContext, 'categories'>): Promise<Registry> {
+export async function registryOf({ categories }: Pick<BrokerContext, 'categories'>): Promise<CategoryRegistry> {
   return (await categories.current()).registry;
 }

@@ -5,17 +5,19 @@
 import { CmbsError } from '../errors';
 import { parseExactJson, stringifyExactJson, type ExactJson } from '../exact-json';
 import type { Json } from '../json';
-import { MAX_RUNS_RECOVERED, RUN_GRACE_MS, SERVICE_CALL_DEADLINE_MS } from '../limits';
-import { readEntity, writeEntity } from '../occi/entity-store';
-import type { Path } from '../occi/model';
-import { answerOf, parseCall, type Call } from '../services/call';
-import { Fault, FAULT } from '../services/fault';
-import type { Services } from '../services/services';
-import type { Transaction } from '../store/store';
+import { SERVICE_CALL_DEADLINE_MS } from '../limits';
+import { type Path, readEntity, writeEntity } from '../occi';
+import { answerOf, type Call, Fault, FAULT, parseCall, type Services } from '../services';
+import type { Transaction } from '../store';
 import { MESSAGE } from './cmbs';
 import { registryOf, type BrokerContext } from './context';
 import { receiptOf, receiptValue, type Receipt } from './inbox';
 import { isTrue } from './member';
+
+/** Calls looked at together for those that a crash cut off. */
+const MAX_RUNS_RECOVERED = 10_000;
+/** Milliseconds beyond its deadline after which a call without an answer counts as cut off, whoever runs it. */
+const RUN_GRACE_MS = 30_000;
 
 /** Calls under way, each with who runs it and until when it may. */
 const RUNS = 'runs';
@@ -125,8 +127,8 @@ export class Execution {
       }
       if (message !== undefined) {
         const { entity } = message;
-        const verbatim = { ...entity.verbatim, [MESSAGE.result]: answer };
-        writeEntity(tx, { ...entity, verbatim }, entity, registry);
+        const rawJson = { ...entity.rawJson, [MESSAGE.result]: answer };
+        writeEntity(tx, { ...entity, rawJson: rawJson }, entity, registry);
       }
     });
   }
@@ -146,7 +148,7 @@ export class Execution {
       if (!isTrue(stored.entity.attributes[MESSAGE.executable])) {
         throw new CmbsError('conflict', `${path} is not executable.`);
       }
-      const found = callOf(stored.entity.verbatim[MESSAGE.content]);
+      const found = callOf(stored.entity.rawJson[MESSAGE.content]);
       if (found === undefined) return undefined;
       this.begin(tx, runId, found, target);
       tx.put(EXECUTED, runId, { message: path }, { expiresAt: this.#context.clock.now() + EXECUTED_MS });

@@ -9,8 +9,15 @@
  */
 import type { Clock } from '../clock';
 import { CmbsError } from '../errors';
-import { INBOX_MEASURE_MAX_MS, INBOX_MEASURE_MS, INBOX_MEASURE_SHARE, INBOX_MEASURED_FOR_MS } from '../limits';
-import type { Size, Store } from '../store/store';
+import type { Size, Store } from '../store';
+
+/** Milliseconds until a full inbox is measured again, and the part of the time, one in so many, that this may take. */
+const INBOX_MEASURE_MS = 1000;
+const INBOX_MEASURE_SHARE = 20;
+/** Milliseconds until a full inbox is measured again at the latest, however long that took the last time. */
+const INBOX_MEASURE_MAX_MS = 60_000;
+/** Milliseconds for which a measurement of an inbox that is not full counts: others may write to it, too. */
+export const INBOX_MEASURED_FOR_MS = 600_000;
 
 export interface InboxLimits {
   /** Entries of one member's inbox, at most, and bytes of their JSON (`CMBS_INBOX_LIMIT`, `CMBS_INBOX_BYTES`). */

@@ -7,23 +7,28 @@ import { createHash } from 'node:crypto';
 import type { Clock, NewId } from '../clock';
 import { CmbsError } from '../errors';
 import type { JsonObject } from '../json';
+import { INBOX_TTL_MS } from './limits';
+import { MAX_PAGE_CHARS, MAX_STEP_CHARS, PAGE_PORTION_CHARS, RECEIPT_TTL_MS } from '../limits';
 import {
-  INBOX_TTL_MS,
-  MAX_INBOX_SCAN,
-  MAX_PAGE_CHARS,
-  MAX_REMEMBERED_LEASES,
-  MAX_STEP_CHARS,
-  PAGE_PORTION_CHARS,
-  RECEIPT_TTL_MS,
-} from '../limits';
-import { inPortions, type Portioned, type Portions } from '../occi/portions';
-import { RawJson, type JsonOutputObject } from '../occi/json-source';
-import { ENTITIES, readEntity } from '../occi/entity-store';
-import type { Entity, Path } from '../occi/model';
-import type { Doc, PutOptions, Store, Watch } from '../store/store';
+  ENTITIES,
+  type Entity,
+  inPortions,
+  type JsonOutputObject,
+  type Path,
+  type Portioned,
+  type Portions,
+  RawJson,
+  readEntity,
+} from '../occi';
+import type { Doc, PutOptions, Store, Watch } from '../store';
 import { aborted } from '../waiting';
 import type { Layer } from './layers';
 import { expiryOfFrame, type WireMessage } from './wire';
+
+/** Leases of inbox entries whose end a process knows by its own time; of others it goes by the wall clock. */
+const MAX_REMEMBERED_LEASES = 10_000;
+/** Inbox entries looked at for one page of free ones. */
+const MAX_INBOX_SCAN = 10_000;
 
 export interface Receipt {
   readonly messageId: string;

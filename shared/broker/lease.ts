@@ -9,17 +9,18 @@
  */
 import { z } from 'zod';
 import type { Clock } from '../clock';
-import {
-  LEASE_MARGIN_MS,
-  LEASE_POLL_MS,
-  LEASE_RENEW_MS,
-  LEASE_RETRY_MS,
-  LEASE_TELL_MS,
-  LEASE_TTL_MS,
-} from '../limits';
+import { LEASE_MARGIN_MS, LEASE_TTL_MS } from '../limits';
 import type { Log } from '../log';
-import type { Store, Transaction, Watch } from '../store/store';
+import type { Store, Transaction, Watch } from '../store';
 import { pause, untilOr } from '../waiting';
+
+/** Milliseconds between renewals, and from one that failed to the next. */
+export const LEASE_RENEW_MS = 2500;
+const LEASE_RETRY_MS = 250;
+/** Milliseconds after which whoever holds a lease says so again in the log: once a minute with some to spare. */
+const LEASE_TELL_MS = 45_000;
+/** Milliseconds after which a waiting companion looks again, where nothing tells it of a change. */
+export const LEASE_POLL_MS = 2000;
 
 const LEASES = 'leases';
 

@@ -1,12 +1,11 @@
 /** The provider of members: ports, layers that start and stop, discovery, and what goes with a member that is deleted. */
 import { CmbsError, isOutage, toCmbsError } from '../errors';
 import type { Json, JsonObject } from '../json';
-import { LINK_TIMEOUT_MS, MAX_PAGE_CHARS } from '../limits';
-import type { LinkReply } from '../link/link';
-import { readEntity } from '../occi/entity-store';
-import type { Entity, Path } from '../occi/model';
-import type { Change, Completion, Provider } from '../occi/provider';
-import type { Store, Transaction } from '../store/store';
+import { RPC_TIMEOUT_MS } from './limits';
+import { MAX_PAGE_CHARS } from '../limits';
+import type { RpcResult } from '../rpc';
+import { type Change, type Completion, type Entity, type Path, type Provider, readEntity } from '../occi';
+import type { Store, Transaction } from '../store';
 import { MEMBER } from './cmbs';
 import { allStopped, DESIRED, withDesired } from './desired';
 import { inboxOf } from './inbox';
@@ -14,10 +13,10 @@ import { LAYERS, type Layer } from './layers';
 import { isLocal, layersToStart, prepareMember, socketOf } from './member';
 import { membersAt, PortAllotment } from './ports';
 import type { BrokerOptions } from './options';
-import { asEntity, later } from './sends';
+import { asEntity, later } from './message-sender';
 import { verbOf } from './verbs';
 
-export function memberProvider({ store, clock, link, log, ports }: BrokerOptions): Provider {
+export function memberProvider({ store, clock, rpc: link, log, ports }: BrokerOptions): Provider {
   /** The members that one transaction deletes share what they release. */
   const allotments = new WeakMap<Transaction, PortAllotment>();
   const setLayer = async (member: Entity, layer: Layer, desired: 'started' | 'stopped'): Promise<void> => {
@@ -37,21 +36,21 @@ export function memberProvider({ store, clock, link, log, ports }: BrokerOptions
       const { entity } = call;
       const { verb, layer } = verbOf(call);
       const options = {
-        deadlineMs: LINK_TIMEOUT_MS,
+        deadlineMs: RPC_TIMEOUT_MS,
         signal: call.signal,
         ...(call.trace === undefined ? {} : { trace: call.trace }),
       };
       if (verb === 'check_neighbors') {
-        const report = await link.perform(entity.path, 'check_neighbors', {}, options);
+        const report = await link.call(entity.path, 'check_neighbors', {}, options);
         return { answer: 'attributes', values: report as unknown as Readonly<Record<string, Json>> };
       }
       if (layer === undefined || (verb !== 'start' && verb !== 'stop')) {
         throw new CmbsError('bad_action', `Members do not carry out ${call.action}.`);
       }
       await setLayer(entity, layer, verb === 'start' ? 'started' : 'stopped');
-      let now: LinkReply<'reconcile'>;
+      let now: RpcResult<'reconcile'>;
       try {
-        now = await link.perform(entity.path, 'reconcile', { layer }, options);
+        now = await link.call(entity.path, 'reconcile', { layer }, options);
       } catch (thrown) {
         // The desired state is stored, and the companion that holds the member finds it.
         const error = toCmbsError(thrown);
@@ -126,8 +125,8 @@ export function memberProvider({ store, clock, link, log, ports }: BrokerOptions
   /** What becomes of it shows in the member's `layers`; the companion goes on trying. */
   async function startNow(path: Path, layer: Layer, signal: AbortSignal | undefined): Promise<void> {
     try {
-      const options = { deadlineMs: LINK_TIMEOUT_MS, ...(signal === undefined ? {} : { signal }) };
-      await link.perform(path, 'reconcile', { layer }, options);
+      const options = { deadlineMs: RPC_TIMEOUT_MS, ...(signal === undefined ? {} : { signal }) };
+      await link.call(path, 'reconcile', { layer }, options);
     } catch (thrown) {
       log.warn('layer not started yet; the companion finds it in the store', {
         member: path,
@@ -146,7 +145,7 @@ export function memberProvider({ store, clock, link, log, ports }: BrokerOptions
     });
     if (wanted === undefined) return;
     try {
-      await link.perform(entity.path, 'release', {}, { deadlineMs: LINK_TIMEOUT_MS, signal });
+      await link.call(entity.path, 'release', {}, { deadlineMs: RPC_TIMEOUT_MS, signal });
     } catch (thrown) {
       // A companion that is away has no sockets open; when it is back, the desired state tells it what to clear away.
       if (toCmbsError(thrown).code === 'unavailable') return;

@@ -2,15 +2,26 @@
 import { z } from 'zod';
 import { CmbsError } from '../errors';
 import { isJsonObject, type Json } from '../json';
-import { MAX_ADDRESS_LENGTH, MAX_DESCRIBED_NAMES, MAX_DESCRIPTION_CHARS, MAX_PAGE_DOCS } from '../limits';
-import { attributeField, CATEGORY_FIELD, ENTITIES, entitiesOf } from '../occi/entity-store';
-import { CORE_SUMMARY, CORE_TITLE, type Entity, type Path } from '../occi/model';
-import { checkId } from '../occi/paths';
-import type { Store } from '../store/store';
+import { MAX_DESCRIBED_NAMES, MAX_DESCRIPTION_CHARS, MAX_PAGE_DOCS } from '../limits';
+import {
+  attributeField,
+  CATEGORY_FIELD,
+  checkId,
+  CORE_SUMMARY,
+  CORE_TITLE,
+  ENTITIES,
+  entitiesOf,
+  type Entity,
+  type Path,
+} from '../occi';
+import type { Store } from '../store';
 import { parseAddress } from './addresses';
 import { MEMBER, MEMBER_KIND, MEMBERS } from './cmbs';
 import { LAYERS, parseLayer, type Layer } from './layers';
-import { parsePattern, parseTopic, topicMatches, type TopicPattern } from './topics';
+import { parsePattern, parseTopic, topicMatches, type TopicPattern } from '../bus';
+
+/** Characters of a socket's address: `tcp://`, the 253 of a DNS name, a port; paths of Unix sockets are shorter. */
+const MAX_ADDRESS_LENGTH = 300;
 
 export const isTrue = (value: Json | undefined): boolean =>
   value === true || (typeof value === 'string' && value.toLowerCase() === 'true');

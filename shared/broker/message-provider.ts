@@ -1,19 +1,25 @@
 /** The provider of messages: send, resend, execute, purge. */
 import { CmbsError } from '../errors';
-import { LINK_TIMEOUT_MS } from '../limits';
-import { deleteEntity, readEntity } from '../occi/entity-store';
-import { fingerprint, type IdempotentRequest } from '../occi/idempotency';
-import type { Entity } from '../occi/model';
-import type { ActionCall, ActionOutcome, Provider } from '../occi/provider';
-import type { Transaction } from '../store/store';
+import { RPC_TIMEOUT_MS } from './limits';
+import {
+  type ActionCall,
+  type ActionOutcome,
+  deleteEntity,
+  type Entity,
+  fingerprint,
+  type IdempotentRequest,
+  type Provider,
+  readEntity,
+} from '../occi';
+import type { Transaction } from '../store';
 import { DEAD_LETTER_MIXIN, FROM, MEMBER_KIND, MESSAGE } from './cmbs';
 import { LAYERS, type Layer } from './layers';
 import { isLocal } from './member';
 import { layerOf, prepareMessage, whyNotSent } from './message';
 import type { BrokerOptions } from './options';
 import { actingMember } from './references';
-import { deleteSend, readSend } from './send';
-import { asEntity, Sends } from './sends';
+import { deleteOutbound, readOutbound } from './outbound-message';
+import { asEntity, MessageSender } from './message-sender';
 import { keepingSent } from './sent-message';
 import { verbOf } from './verbs';
 
@@ -21,15 +27,15 @@ import { verbOf } from './verbs';
 async function cancelling(tx: Transaction, message: Entity): Promise<() => void> {
   const delivery = message.attributes[MESSAGE.delivery] as { readonly send_id?: string } | undefined;
   const sendId = delivery?.send_id;
-  const current = sendId === undefined ? undefined : await readSend(tx, sendId);
+  const current = sendId === undefined ? undefined : await readOutbound(tx, sendId);
   return () => {
-    if (current !== undefined) deleteSend(tx, current.send);
+    if (current !== undefined) deleteOutbound(tx, current.send);
   };
 }
 
 export function messageProvider(options: BrokerOptions): Provider {
-  const { store, newId, link, uriOf } = options;
-  const sends = new Sends(options);
+  const { store, newId, rpc: link, uriOf } = options;
+  const sends = new MessageSender(options);
 
   const idempotencyOf = (call: ActionCall): { idempotent?: IdempotentRequest } =>
     call.idempotencyKey === undefined
@@ -69,12 +75,12 @@ export function messageProvider(options: BrokerOptions): Provider {
     const actor = await actingMember(store, from(call), uriOf);
     const { idempotencyKey } = call;
     const runId = idempotencyKey === undefined ? newId() : fingerprint(call.identity.name, idempotencyKey);
-    const { outcome } = await link.perform(
+    const { outcome } = await link.call(
       actor.path,
       'execute',
       { message: call.entity.path, runId },
       {
-        deadlineMs: LINK_TIMEOUT_MS,
+        deadlineMs: RPC_TIMEOUT_MS,
         signal: call.signal,
         ...(call.trace === undefined ? {} : { trace: call.trace }),
       },

@@ -4,14 +4,15 @@
  */
 import { z } from 'zod';
 import { CmbsError } from '../errors';
-import {
-  FRAME_RESERVE_BYTES,
-  MAX_FRAME_BYTES,
-  MAX_HOPS,
-  MAX_NAMED_RECEIVERS,
-  MAX_ORDERING_KEY_BYTES,
-} from '../limits';
+import { MAX_FRAME_BYTES, MAX_HOPS, MAX_ORDERING_KEY_BYTES } from '../limits';
+import { MAX_NAMED_RECEIVERS } from './limits';
 import { MESSAGE_KIND } from './cmbs';
+
+/**
+ * Bytes of them for what members add on the way: a hop and a URI for each of the eight that a message may pass, its send
+ * id, origin and trace. What a message has itself stays below by these.
+ */
+export const FRAME_RESERVE_BYTES = 16 * 1024;
 
 const MAX_TEXT = 4096;
 const MAX_LIST = 10_000;

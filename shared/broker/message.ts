@@ -1,15 +1,16 @@
 /** Messages: what their entities mean and what has to hold before one may be sent. */
 import { CmbsError, toCmbsError } from '../errors';
 import type { Json, JsonObject } from '../json';
-import { MAX_RECEIVERS, MAX_TOPICS, MESSAGE_TTL_MS } from '../limits';
-import type { Entity } from '../occi/model';
+import { MAX_RECEIVERS } from './limits';
+import { MAX_TOPICS, MESSAGE_TTL_MS } from '../limits';
+import type { Entity } from '../occi';
 import { lenientTime, parseRfc3339 } from '../rfc3339';
 import { parseAddress } from './addresses';
 import { DEAD_LETTER_MIXIN, layerMixin, MESSAGE } from './cmbs';
 import { LAYERS, parseLayer, type Layer } from './layers';
 import { isTrue, stringList } from './member';
 import { checkRoom } from './message-rules';
-import { parseTopic } from './topics';
+import { parseTopic } from '../bus';
 import { messageFrame, parseFrame } from './wire';
 
 const EMPTY_CONTENT = /^\s*(?:""|\{\s*\})?\s*$/;
@@ -115,10 +116,10 @@ export function whyNotSent(message: Entity, layer: Layer): string | undefined {
   return undefined;
 }
 
-export type DeliveryState =
+export type OutboundState =
   'created' | 'queued' | 'sending' | 'delivered' | 'published' | 'partial' | 'failed' | 'expired';
 
-export function deliveryState(message: Entity): DeliveryState {
+export function outboundState(message: Entity): OutboundState {
   const delivery = message.attributes[MESSAGE.delivery] as JsonObject | undefined;
-  return (delivery?.state as DeliveryState | undefined) ?? 'created';
+  return (delivery?.state as OutboundState | undefined) ?? 'created';
 }

@@ -1,5 +1,5 @@
 /** Receipts of earlier releases, whose ids do not tell who sent (`inbox.ts`). */
-import type { Store } from '../store/store';
+import type { Store } from '../store';
 
 /**
  * Milliseconds since the epoch until which receipts may be there under the ids of earlier releases. Those are looked for

@@ -1,8 +1,8 @@
 /** What the providers of the broker are made from. */
 import type { PortSettings } from './ports';
-import type { SendsOptions } from './sends';
+import type { MessageSenderOptions } from './message-sender';
 
 /** What sending needs, and the ports that members get. */
-export interface BrokerOptions extends SendsOptions {
+export interface BrokerOptions extends MessageSenderOptions {
   readonly ports: PortSettings;
 }

@@ -3,9 +3,11 @@
  * first; an order clock never goes back. It can be ahead of the wall clock, so it tells no times to anybody.
  */
 import type { Clock } from '../clock';
-import { ORDER_TIME_RESERVE_MS } from '../limits';
 import type { Log } from '../log';
-import type { Store } from '../store/store';
+import type { Store } from '../store';
+
+/** Milliseconds that time for orders is reserved ahead on disk, so that it never goes back after a restart. */
+const ORDER_TIME_RESERVE_MS = 60_000;
 
 const COLLECTION = 'clocks';
 const ID = 'order';

@@ -4,15 +4,17 @@
  */
 import { concurrently } from '../concurrently';
 import { CmbsError } from '../errors';
-import { PORT_QUERY_CONCURRENCY, PORTS_LOOKED_AT_TOGETHER } from '../limits';
-import { attributeField, ENTITIES } from '../occi/entity-store';
-import type { Entity, Path } from '../occi/model';
-import type { Change } from '../occi/provider';
-import type { Transaction } from '../store/store';
+import { attributeField, type Change, ENTITIES, type Entity, type Path } from '../occi';
+import type { Transaction } from '../store';
 import { parseAddress, type Address } from './addresses';
 import { MEMBER, ORIGINAL_PORTS } from './cmbs';
 import { LAYERS, type Layer } from './layers';
 import { isLocal, socketOf } from './member';
+
+/** Ports that are looked at together, at most, when a member needs a free one. */
+const PORTS_LOOKED_AT_TOGETHER = 16;
+/** Ports of which the members are asked for at one time. */
+const PORT_QUERY_CONCURRENCY = 4;
 
 /** First and last port of a range. */
 type PortRange = readonly [first: number, last: number];

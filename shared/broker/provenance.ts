@@ -5,7 +5,7 @@
  * address under which the member is known already. What a client wrote over HTTP is changed by clients only.
  */
 import { isJsonObject, type JsonObject } from '../json';
-import type { Entity } from '../occi/model';
+import type { Entity } from '../occi';
 import { MEMBER } from './cmbs';
 import { LAYERS } from './layers';
 import { DESCRIBED, isLocal, socketOf, type Description } from './member';

@@ -3,7 +3,7 @@ import { CMBS_ALIASES, CMBS_CATEGORIES, MEMBER_KIND, MESSAGE_KIND } from './cmbs
 import { memberProvider } from './member-provider';
 import { messageProvider } from './message-provider';
 import type { BrokerOptions } from './options';
-import type { Extension } from '../occi/provider';
+import type { Extension } from '../occi';
 
 /** Without providers: for a program that reads and writes members and messages and does not act on them. */
 export const CMBS_EXTENSION: Extension = {

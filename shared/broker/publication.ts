@@ -3,11 +3,10 @@
  * CloudEvent in binary mode for any subscriber; what comes in may be from any program that publishes on the topic.
  */
 import { createHash } from 'node:crypto';
-import type { BusMessage, Delivery, TopicLayer } from '../bus/bus';
+import type { BusDelivery, BusMessage, TopicLayer } from '../bus';
 import { isJsonObject, type Json } from '../json';
 import { MAX_JSON_DEPTH } from '../limits';
-import { nestsWithin, RawJson, stringifyJson } from '../occi/json-source';
-import type { Path } from '../occi/model';
+import { nestsWithin, type Path, RawJson, stringifyJson } from '../occi';
 import { layerMixin, MESSAGE_KIND } from './cmbs';
 import { checkSize } from './message-rules';
 import { parseFrame, type WireMessage } from './wire';
@@ -68,7 +67,7 @@ export function busMessageOf(publication: Publication): BusMessage {
  * becomes the content of a message, JSON as JSON and other text as a string. Its identifiers then come from the bus's
  * own, so that a redelivery is recognised. Throws `bad_request` for a message entity that is broken, `too_large`.
  */
-export function messageOfDelivery(layer: TopicLayer, delivery: Delivery): WireMessage {
+export function messageOfDelivery(layer: TopicLayer, delivery: BusDelivery): WireMessage {
   const { data, attributes } = delivery.message;
   checkSize(data);
   const json = jsonOf(data);
@@ -95,12 +94,12 @@ function jsonOf(text: string): Json | undefined {
 }
 
 /** Pub/Sub's identifiers are unique on one topic. */
-function digest(layer: TopicLayer, { topic, id }: Delivery): string {
+function digest(layer: TopicLayer, { topic, id }: BusDelivery): string {
   return createHash('sha256').update([layer, topic, id].join('\0')).digest('base64url').slice(0, 22);
 }
 
 /** A message entity around what somebody published; never executable, since nobody said that it may be. */
-function wrapped(layer: TopicLayer, delivery: Delivery, isJson: boolean): string {
+function wrapped(layer: TopicLayer, delivery: BusDelivery, isJson: boolean): string {
   const { topic, message } = delivery;
   const { sender } = message.attributes;
   return stringifyJson({

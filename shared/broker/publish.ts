@@ -1,10 +1,10 @@
 /** Puts the topics of a queued send on the bus (L3.2, L4). */
 import type { Clock } from '../clock';
 import { toCmbsError, type CmbsError } from '../errors';
-import type { Bus, TopicLayer } from '../bus/bus';
+import type { Bus, TopicLayer } from '../bus';
 import type { Counters, Log } from '../log';
-import type { Registry } from '../occi/registry';
-import type { Store } from '../store/store';
+import type { CategoryRegistry } from '../occi';
+import type { Store } from '../store';
 import { parseTraceparent } from '../trace';
 import { MESSAGE } from './cmbs';
 import { stringList } from './member';
@@ -13,12 +13,12 @@ import {
   applyOutcomes,
   deleteOrphan,
   isOpen,
-  readSend,
-  receiverKey,
-  writeSend,
+  readOutbound,
+  deliveryKey,
+  writeOutbound,
   type Outcome,
-  type Send,
-} from './send';
+  type OutboundMessage,
+} from './outbound-message';
 import { sentMessage, type SentMessage } from './sent-message';
 import { messageFrame, parseFrame, senderUri, type Transfer } from './wire';
 
@@ -26,7 +26,7 @@ export interface PublishContext {
   readonly store: Store;
   readonly bus: Bus;
   readonly clock: Clock;
-  readonly registry: Registry;
+  readonly registry: CategoryRegistry;
   readonly log: Log;
   readonly counters: Counters;
   readonly deployment: string;
@@ -43,7 +43,7 @@ export interface TopicListener {
 
 /** The frame of a send as it goes out from its member, with the sender in path history and hops. */
 export function outgoingFrame(
-  send: Send,
+  send: OutboundMessage,
   message: SentMessage,
   { deployment, uriOf, revision }: Pick<PublishContext, 'deployment' | 'uriOf'> & { readonly revision: number },
   { content, to }: { readonly content?: string | undefined; readonly to?: readonly string[] } = {},
@@ -65,7 +65,7 @@ export function outgoingFrame(
 }
 
 /** Of the request that asked for the send; else what the message's own headers say. */
-function traceOf({ trace }: Send, message: SentMessage): Pick<Transfer, 'traceparent'> {
+function traceOf({ trace }: OutboundMessage, message: SentMessage): Pick<Transfer, 'traceparent'> {
   const headers = message.attributes[MESSAGE.headers] as Readonly<Record<string, unknown>> | undefined;
   const traceparent = trace ?? headers?.traceparent;
   const known = typeof traceparent === 'string' ? parseTraceparent(traceparent) : undefined;
@@ -76,13 +76,13 @@ function traceOf({ trace }: Send, message: SentMessage): Pick<Transfer, 'tracepa
  * Publishes what is still open of a send's topics and records it. A crash between the two publishes again under the
  * same send id, which receivers recognise.
  */
-export async function publishSend(
+export async function publishOutbound(
   sendId: string,
   context: PublishContext,
   listener?: TopicListener,
-): Promise<Send | undefined> {
+): Promise<OutboundMessage | undefined> {
   const { store, bus, clock, registry, log } = context;
-  const read = await readSend(store, sendId);
+  const read = await readOutbound(store, sendId);
   if (read === undefined) return undefined;
   const { send, message } = read;
   const topics = send.receivers.filter((receiver) => receiver.via === 'bus' && isOpen(receiver));
@@ -149,19 +149,19 @@ export async function publishSend(
       layer,
       outcome: change.state === 'failed' ? 'failed' : 'published',
     });
-    outcomes.push({ sendId, key: receiverKey({ via: 'bus', name }), change });
+    outcomes.push({ sendId, key: deliveryKey({ via: 'bus', name }), change });
   }
   const next = outcomes.length === 0 ? send : await record(outcomes);
   // What did go out is written down first, or it would go out again each time that the rest is tried.
   if (failure !== undefined) throw failure;
   return next;
 
-  function record(known: readonly Outcome[]): Promise<Send | undefined> {
+  function record(known: readonly Outcome[]): Promise<OutboundMessage | undefined> {
     return store.transact(async (tx) => {
-      const current = await readSend(tx, sendId);
+      const current = await readOutbound(tx, sendId);
       if (current === undefined) return undefined;
       const applied = applyOutcomes(current.send, known, clock.now());
-      writeSend(tx, applied, current.message, registry, clock);
+      writeOutbound(tx, applied, current.message, registry, clock);
       return applied;
     });
   }

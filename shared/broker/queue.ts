@@ -1,19 +1,32 @@
 /** Queues a send: who receives, whether there is room, and the durable record of it (layers.md, the table). */
 import type { Clock, NewId } from '../clock';
 import { CmbsError } from '../errors';
-import { MAX_RECEIVERS } from '../limits';
-import { readEntity } from '../occi/entity-store';
-import { earlierAnswer, rememberAnswer, type IdempotentRequest } from '../occi/idempotency';
-import type { Entity, Path } from '../occi/model';
-import type { Registry } from '../occi/registry';
+import { MAX_RECEIVERS } from './limits';
+import {
+  type CategoryRegistry,
+  earlierAnswer,
+  type Entity,
+  type IdempotentRequest,
+  type Path,
+  readEntity,
+  rememberAnswer,
+} from '../occi';
 import type { OrderClock } from './order-clock';
-import type { Store } from '../store/store';
+import type { Store } from '../store';
 import { MESSAGE } from './cmbs';
 import type { Layer } from './layers';
 import { allMembers, isLocal, isOpenOn, isSuspended, socketOf, wants } from './member';
-import { checkMessage, deliveryState, expiryOf, providersOf, topicsOf, whyNotSent } from './message';
+import { checkMessage, outboundState, expiryOf, providersOf, topicsOf, whyNotSent } from './message';
 import { actingMember, MemberIndex, SEVERAL_NAMED, type UriOf } from './references';
-import { addressesOf, nextSequence, readSend, refuseWhereFull, writeSend, type Receiver, type Send } from './send';
+import {
+  addressesOf,
+  nextSequence,
+  readOutbound,
+  assertQueueRoom,
+  writeOutbound,
+  type Delivery,
+  type OutboundMessage,
+} from './outbound-message';
 
 export interface QueueOptions {
   readonly store: Store;
@@ -29,19 +42,19 @@ export interface QueueRequest {
   readonly message: Path;
   readonly layer: Layer;
   readonly from: string | undefined;
-  readonly registry: Registry;
+  readonly registry: CategoryRegistry;
   readonly idempotent?: IdempotentRequest;
   /** The trace that the send is part of. */
   readonly trace?: string;
 }
 
-const open = (receiver: Pick<Receiver, 'name' | 'via' | 'address' | 'member'>): Receiver => ({
+const open = (receiver: Pick<Delivery, 'name' | 'via' | 'address' | 'member'>): Delivery => ({
   ...receiver,
   state: 'queued',
   attempts: 0,
 });
 
-const unreachable = (name: string, reason: string, now: number): Receiver => ({
+const unreachable = (name: string, reason: string, now: number): Delivery => ({
   name,
   via: 'none',
   state: 'failed',
@@ -50,13 +63,13 @@ const unreachable = (name: string, reason: string, now: number): Receiver => ({
   at: now,
 });
 
-function byRequest(name: string, member: Entity, layer: Layer, now: number): Receiver {
+function byRequest(name: string, member: Entity, layer: Layer, now: number): Delivery {
   const address = socketOf(member, layer);
   if (address === undefined) return unreachable(name, `the member has no ${layer} socket`, now);
   return open({ name, via: 'request', address, member: member.path });
 }
 
-function orderingKeyOf({ attributes }: Entity): Pick<Send, 'orderingKey'> {
+function orderingKeyOf({ attributes }: Entity): Pick<OutboundMessage, 'orderingKey'> {
   const key = attributes[MESSAGE.orderingKey];
   return typeof key === 'string' && key !== '' ? { orderingKey: key } : {};
 }
@@ -88,14 +101,14 @@ function namedBy(
  * Who receives a message on its layer.
  * @throws CmbsError `bad_request` or `bad_attribute` for a message that no member can ever receive
  */
-export function receiversOf(
+export function deliveriesFor(
   message: Entity,
   layer: Layer,
   from: Entity,
   members: readonly Entity[],
   index: MemberIndex,
   now: number,
-): readonly Receiver[] {
+): readonly Delivery[] {
   const others = members.filter(({ path }) => path !== from.path);
   switch (layer) {
     case 'l1': {
@@ -198,11 +211,11 @@ export async function beginSend(
 }
 
 /** The send of a message that may be sent now; nothing is written. @throws CmbsError that says why it may not */
-export async function sendFor(
+export async function outboundFor(
   message: Entity,
   { layer, from, members, index, id, sequence, trace, alsoQueued }: Sending,
   { store, clock, order, queueLimit }: Pick<QueueOptions, 'store' | 'clock' | 'order' | 'queueLimit'>,
-): Promise<Send> {
+): Promise<OutboundMessage> {
   const why = whyNotSent(message, layer);
   if (why !== undefined) throw new CmbsError('conflict', `The message cannot be sent on ${layer}: ${why}.`);
   // An earlier release may have stored it, or it came from a peer and would outgrow its frame here.
@@ -211,7 +224,7 @@ export async function sendFor(
   if (expiryOf(message, now) <= now) {
     throw new CmbsError('conflict', `The message has expired; give it a later ${MESSAGE.expiresAt} first.`);
   }
-  const receivers = receiversOf(message, layer, from, members, index, now);
+  const receivers = deliveriesFor(message, layer, from, members, index, now);
   if (receivers.length > MAX_RECEIVERS) {
     throw new CmbsError(
       'too_large',
@@ -219,7 +232,7 @@ export async function sendFor(
     );
   }
   // Broadcasts have a bound of their own, per peer, and are dropped beyond it.
-  if (layer !== 'l2') await refuseWhereFull(store, addressesOf(layer, receivers), queueLimit, alsoQueued);
+  if (layer !== 'l2') await assertQueueRoom(store, addressesOf(layer, receivers), queueLimit, alsoQueued);
   return {
     id,
     wireId: id,
@@ -239,36 +252,36 @@ export async function sendFor(
 }
 
 /** Stores the send; durable when resolved. Asking again while one is under way gives that one. */
-export async function queueSend(request: QueueRequest, options: QueueOptions): Promise<Send> {
+export async function queueOutbound(request: QueueRequest, options: QueueOptions): Promise<OutboundMessage> {
   const { store, clock } = options;
   const { layer, registry, idempotent } = request;
   const sending = await beginSend(request, options);
-  const queued = await store.transact(async (tx): Promise<Send | { readonly earlier: string }> => {
+  const queued = await store.transact(async (tx): Promise<OutboundMessage | { readonly earlier: string }> => {
     const earlier = idempotent === undefined ? undefined : await earlierAnswer(tx, idempotent);
     if (earlier !== undefined) return { earlier: earlier.sendId as string };
     const stored = await readEntity(tx, request.message);
     if (stored === undefined) throw new CmbsError('not_found', `There is nothing at ${request.message}.`);
     const message = stored.entity;
-    const underWay = deliveryState(message);
+    const underWay = outboundState(message);
     if (underWay === 'queued' || underWay === 'sending' || underWay === 'partial') {
       const delivery = message.attributes[MESSAGE.delivery] as { readonly send_id?: string } | undefined;
-      const current = delivery?.send_id === undefined ? undefined : await readSend(tx, delivery.send_id);
+      const current = delivery?.send_id === undefined ? undefined : await readOutbound(tx, delivery.send_id);
       if (current !== undefined) {
         if (idempotent !== undefined) rememberAnswer(tx, idempotent, { sendId: current.send.id }, clock.now());
         return current.send;
       }
     }
-    const send = await sendFor(message, sending, options);
+    const send = await outboundFor(message, sending, options);
     const fresh = {
       ...stored,
       entity: { ...message, attributes: { ...message.attributes, [MESSAGE.delivery]: {} } },
     };
-    writeSend(tx, send, fresh, registry, clock);
+    writeOutbound(tx, send, fresh, registry, clock);
     if (idempotent !== undefined) rememberAnswer(tx, idempotent, { sendId: send.id }, clock.now());
     return send;
   });
   if (!('earlier' in queued)) return queued;
-  const again = await readSend(store, queued.earlier);
+  const again = await readOutbound(store, queued.earlier);
   if (again !== undefined) return again.send;
   // Settled since: the message shows the outcome.
   return {

@@ -1,8 +1,7 @@
 /** Which members a reference means: an id, a path, a URI or a title. */
 import { hostNames } from '../authority';
 import { CmbsError } from '../errors';
-import { CORE_TITLE, type Entity } from '../occi/model';
-import { splitLocation } from '../occi/paths';
+import { CORE_TITLE, type Entity, splitLocation } from '../occi';
 import { isLocal, localMembers, type MemberReader } from './member';
 import { isStranger, provenanceOf } from './provenance';
 

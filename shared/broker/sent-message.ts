@@ -3,42 +3,46 @@
  * message, what it was is written to the send, in the same transaction.
  */
 import { MESSAGE } from './cmbs';
-import type { DeliveryState } from './message';
-import { isOpen, putSend, readSend, type Send } from './send';
+import type { OutboundState } from './message';
+import { isOpen, putOutbound, readOutbound, type OutboundMessage } from './outbound-message';
 import { messageFrame } from './wire';
 import type { JsonObject } from '../json';
-import type { Entity } from '../occi/model';
-import type { Change } from '../occi/provider';
-import type { Transaction } from '../store/store';
+import type { Change, Entity } from '../occi';
+import type { Transaction } from '../store';
 
 /** What of a message goes out. */
-export type SentMessage = Pick<Entity, 'id' | 'mixins' | 'attributes' | 'verbatim'>;
+export type SentMessage = Pick<Entity, 'id' | 'mixins' | 'attributes' | 'rawJson'>;
+
+/** A {@link SentMessage} as an outbound message stores it, with the names of release 1.0. */
+type StoredContent = Omit<SentMessage, 'rawJson'> & { readonly verbatim: SentMessage['rawJson'] };
 
 /** The message as it was when it was sent. */
-export function sentMessage({ sent }: Pick<Send, 'sent'>, message: Entity): SentMessage {
+export function sentMessage({ sent }: Pick<OutboundMessage, 'sent'>, message: Entity): SentMessage {
+  if (sent === undefined) return message;
   // This module is the only writer of the field.
-  return sent === undefined ? message : (JSON.parse(sent) as SentMessage);
+  const { verbatim: rawJson, ...rest } = JSON.parse(sent) as StoredContent;
+  return { ...rest, rawJson };
 }
 
-const OPEN: readonly (DeliveryState | undefined)[] = ['queued', 'sending', 'partial'];
+const OPEN: readonly (OutboundState | undefined)[] = ['queued', 'sending', 'partial'];
 
 /** Reads the open sends of messages that change; what comes back keeps in them what the messages were. */
 export async function keepingSent(tx: Transaction, changes: readonly Change[]): Promise<() => void> {
-  const keeping: Send[] = [];
+  const keeping: OutboundMessage[] = [];
   for (const { next, before } of changes) {
     if (before === undefined) continue;
     const delivery = before.attributes[MESSAGE.delivery] as JsonObject | undefined;
-    if (typeof delivery?.send_id !== 'string' || !OPEN.includes(delivery.state as DeliveryState)) continue;
+    if (typeof delivery?.send_id !== 'string' || !OPEN.includes(delivery.state as OutboundState)) continue;
     if (contentOf(before) === contentOf(next)) continue;
-    const send = (await readSend(tx, delivery.send_id))?.send;
+    const send = (await readOutbound(tx, delivery.send_id))?.send;
     if (send === undefined || send.sent !== undefined || !send.receivers.some(isOpen)) continue;
     const { id, mixins } = before;
     const { [MESSAGE.delivery]: _delivery, ...attributes } = before.attributes;
-    const { [MESSAGE.result]: _result, ...verbatim } = before.verbatim;
-    keeping.push({ ...send, sent: JSON.stringify({ id, mixins, attributes, verbatim } satisfies SentMessage) });
+    const { [MESSAGE.result]: _result, ...verbatim } = before.rawJson;
+    keeping.push({ ...send, sent: JSON.stringify({ id, mixins, attributes, verbatim } satisfies StoredContent) });
   }
   return () => {
-    for (const send of keeping) putSend(tx, send);
+    for (const send of keeping) putOutbound(tx, send);
   };
 }
 

@@ -2,7 +2,7 @@
  * Shards: members whose sockets are at one public address, held by one companion. An address cannot follow a lease to
  * another machine, so the address in a member's sockets is what says to which shard it belongs.
  */
-import type { Entity } from '../occi/model';
+import type { Entity } from '../occi';
 import { LAYERS } from './layers';
 import { socketOf } from './member';
 

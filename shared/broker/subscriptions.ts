@@ -1,9 +1,11 @@
 /** What a member's subscription on the topic bus is called. */
 import { createHash } from 'node:crypto';
-import type { TopicLayer } from '../bus/bus';
-import { MAX_MEMBER_IN_NAME } from '../limits';
-import type { Path } from '../occi/model';
+import type { TopicLayer } from '../bus';
+import type { Path } from '../occi';
 import { MEMBERS } from './cmbs';
+
+/** Characters of a member's id in the name of its subscription; the topic has to fit behind it. */
+const MAX_MEMBER_IN_NAME = 120;
 
 /** Names have fewer characters than ids, and are shorter: `member.<id>.<layer>`, the id escaped or, if long, digested. */
 export function subscriptionName(member: Path, layer: TopicLayer): string {

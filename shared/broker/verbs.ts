@@ -1,6 +1,5 @@
 /** The actions of members and messages: a verb and, for most, a layer. */
-import { splitCategoryId } from '../occi/model';
-import type { ActionCall } from '../occi/provider';
+import { type ActionCall, splitCategoryId } from '../occi';
 import { parseLayer, type Layer } from './layers';
 
 /** Splits `start_l1` into its verb and layer. */

@@ -3,16 +3,27 @@ import { isUtf8 } from 'node:buffer';
 import { z } from 'zod';
 import { CmbsError, type ErrorCode } from '../errors';
 import { isJsonObject, type Json, type JsonObject } from '../json';
-import { MAX_JSON_DEPTH, MAX_REPLY_BYTES } from '../limits';
-import { nestsWithin, RawJson, sourceOf, stringifyJson, type JsonOutputObject } from '../occi/json-source';
-import { CORE_SUMMARY, CORE_TITLE, type Entity } from '../occi/model';
-import { checkId } from '../occi/paths';
+import { MAX_JSON_DEPTH } from '../limits';
+import {
+  checkId,
+  CORE_SUMMARY,
+  CORE_TITLE,
+  type Entity,
+  type JsonOutputObject,
+  nestsWithin,
+  RawJson,
+  sourceOf,
+  stringifyJson,
+} from '../occi';
 import { lenientTime } from '../rfc3339';
 import { mayBeInexact, parseExactJson, type ExactJson } from '../exact-json';
 import { layerMixin, MESSAGE, MESSAGE_KIND, MESSAGES } from './cmbs';
 import { LAYERS, parseLayer, type Layer } from './layers';
 import { isTrue, stringList } from './member';
 import { checkForm, checkSize, originSchema } from './message-rules';
+
+/** Bytes of a reply: what a call may give back of the largest frame, and a list of sockets. */
+export const MAX_REPLY_BYTES = 2 * 1024 * 1024;
 
 /** What CMBS adds to a frame; a peer that ignores it loses nothing. */
 export interface Transfer {
@@ -46,9 +57,9 @@ export interface FrameOptions {
   readonly transfer: Transfer;
 }
 
-/** The copy of a message that goes out: nested attributes, verbatim content, nothing about delivery. */
+/** The copy of a message that goes out: nested attributes, rawJson content, nothing about delivery. */
 export function messageFrame(
-  message: Pick<Entity, 'id' | 'mixins' | 'attributes' | 'verbatim'>,
+  message: Pick<Entity, 'id' | 'mixins' | 'attributes' | 'rawJson'>,
   { content, pathHistory, transfer }: FrameOptions,
 ): string {
   const fields: Record<string, JsonOutputObject[string]> = {};
@@ -56,7 +67,7 @@ export function messageFrame(
     if (name.startsWith(PREFIX) && name !== MESSAGE.delivery) fields[name.slice(PREFIX.length)] = value;
   }
   fields.path_history = pathHistory;
-  fields.message_content = new RawJson(content ?? message.verbatim[MESSAGE.content] ?? '""');
+  fields.message_content = new RawJson(content ?? message.rawJson[MESSAGE.content] ?? '""');
   fields.result = '';
   fields[TRANSFER] = transfer as unknown as JsonObject;
   return stringifyJson({
@@ -199,7 +210,7 @@ export function entityOf(message: WireMessage, isDeclared: (name: string) => boo
     kind: MESSAGE_KIND,
     mixins: layer === undefined ? [] : [layerMixin(layer)],
     attributes,
-    verbatim: { [MESSAGE.content]: contentText(message) },
+    rawJson: { [MESSAGE.content]: contentText(message) },
     owner: 'received',
     createdAt: now,
     updatedAt: now,

@@ -15,7 +15,7 @@ export interface BusMessage {
   readonly orderingKey?: string;
 }
 
-export interface Delivery {
+export interface BusDelivery {
   /** Identifier that the bus gave at publication; the same at each redelivery. */
   readonly id: string;
   readonly topic: string;
@@ -38,7 +38,7 @@ export interface ConsumeOptions {
   /** Deliveries handed out and not settled yet, at most. */
   readonly maxInFlight: number;
   /** Called when a delivery is given up after the last attempt, with the last error. */
-  readonly onDeadLetter?: (delivery: Delivery, reason: string) => Promise<void>;
+  readonly onDeadLetter?: (delivery: BusDelivery, reason: string) => Promise<void>;
 }
 
 export interface Consumer {
@@ -57,6 +57,6 @@ export interface Bus {
    * A handler that returns acknowledges; one that throws is offered the delivery again, after a back-off. An error that
    * says that trying again cannot help (a `CmbsError` that is not retryable) makes a dead letter of it at once.
    */
-  consume(name: string, handler: (delivery: Delivery) => Promise<void>, options: ConsumeOptions): Consumer;
+  consume(name: string, handler: (delivery: BusDelivery) => Promise<void>, options: ConsumeOptions): Consumer;
   close(): Promise<void>;
 }

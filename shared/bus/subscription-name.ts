@@ -1,6 +1,8 @@
 /** What a subscription may be called on any bus. */
 import { CmbsError } from '../errors';
-import { MAX_SUBSCRIPTION_NAME_LENGTH } from '../limits';
+
+/** Characters of a subscription's name: what Pub/Sub gives it. */
+const MAX_SUBSCRIPTION_NAME_LENGTH = 255;
 
 /** Throws `bad_request`. */
 export function checkSubscriptionName(name: string): void {

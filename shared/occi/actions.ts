@@ -2,9 +2,8 @@
 import { CmbsError, type CmbsErrorOptions } from '../errors';
 import type { JsonObject } from '../json';
 import { requireWanted } from '../waiting';
-import { COLLECTION_ACTION_CONCURRENCY } from '../limits';
 import { checkAttributes, type Values } from './attributes';
-import type { Catalogue, Categories } from './categories';
+import type { CategorySnapshot, Categories } from './categories';
 import { applicableActions, type Entities, type Precondition } from './entities';
 import { fingerprint } from './idempotency';
 import type { ActionInput } from './interpret';
@@ -18,7 +17,10 @@ import {
   type Path,
 } from './model';
 import type { ActionCall, ActionOutcome } from './provider';
-import type { Registry } from './registry';
+import type { CategoryRegistry } from './registry';
+
+/** Actions of one request on a collection that run at the same time. */
+export const COLLECTION_ACTION_CONCURRENCY = 16;
 
 /** How an action was asked for, without the entity. */
 export interface ActionRequest {
@@ -43,10 +45,10 @@ export class Actions {
     request: ActionRequest,
     expect: Precondition | undefined,
   ): Promise<{ readonly outcome: ActionOutcome; readonly kind: CategoryId }> {
-    const catalogue = await this.categories.current();
+    const snapshot = await this.categories.current();
     const stored = await this.entities.read(path);
     expect?.(stored);
-    return { outcome: await act(stored.entity, request, catalogue), kind: stored.entity.kind };
+    return { outcome: await act(stored.entity, request, snapshot), kind: stored.entity.kind };
   }
 
   /**
@@ -57,7 +59,7 @@ export class Actions {
     request: Pick<ActionRequest, 'term' | 'input'>,
     at: Kind | Mixin,
     members: readonly Entity[],
-    registry: Registry,
+    registry: CategoryRegistry,
   ): void {
     const own =
       at.class === 'kind'
@@ -73,10 +75,10 @@ export class Actions {
    * fails the answer is its refusal, with what succeeded and what failed in the details.
    */
   async actOnAll(entities: readonly Entity[], request: ActionRequest): Promise<readonly Path[]> {
-    const catalogue = await this.categories.current();
+    const snapshot = await this.categories.current();
     const willing = entities.filter((entity) => {
-      const id = resolve(request, catalogue.registry.actionsOf(entity.kind, entity.mixins), catalogue.registry);
-      return applicableActions(entity, catalogue).includes(id);
+      const id = resolve(request, snapshot.registry.actionsOf(entity.kind, entity.mixins), snapshot.registry);
+      return applicableActions(entity, snapshot).includes(id);
     });
     const succeeded: Path[] = [];
     const failed: { readonly path: Path; readonly error: unknown }[] = [];
@@ -86,7 +88,7 @@ export class Actions {
         // Nobody hears of what would be done now; what is under way ends as it does for one entity.
         if (request.caller.signal.aborted) return;
         try {
-          await act(entity, { ...request, caller: callerOn(entity, request.caller) }, catalogue);
+          await act(entity, { ...request, caller: callerOn(entity, request.caller) }, snapshot);
           succeeded.push(entity.path);
         } catch (error) {
           failed.push({ path: entity.path, error });
@@ -126,7 +128,7 @@ function callerOn(
 export function resolve(
   { term, input }: Pick<ActionRequest, 'term' | 'input'>,
   offered: readonly CategoryId[],
-  registry: Registry,
+  registry: CategoryRegistry,
 ): CategoryId {
   const id = offered.find((one) => {
     const split = splitCategoryId(one);
@@ -152,16 +154,16 @@ export function resolve(
   return id;
 }
 
-async function act(entity: Entity, request: ActionRequest, catalogue: Catalogue): Promise<ActionOutcome> {
-  const { registry } = catalogue;
+async function act(entity: Entity, request: ActionRequest, snapshot: CategorySnapshot): Promise<ActionOutcome> {
+  const { registry } = snapshot;
   const id = resolve(request, registry.actionsOf(entity.kind, entity.mixins), registry);
   const values: Values = checkAttributes(request.input.values, registry.action(id)?.attributes ?? {}, {
     partial: false,
   });
-  if (!applicableActions(entity, catalogue).includes(id)) {
+  if (!applicableActions(entity, snapshot).includes(id)) {
     throw new CmbsError('conflict', `${id} does not apply to ${entity.path} in its present state.`);
   }
-  const provider = catalogue.providerOf(entity.kind);
+  const provider = snapshot.providerOf(entity.kind);
   if (provider?.act === undefined) {
     throw new CmbsError(
       'not_implemented',

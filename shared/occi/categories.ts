@@ -4,9 +4,10 @@
  */
 import { systemClock, type Clock } from '../clock';
 import { badRequest, CmbsError } from '../errors';
-import { MAX_BATCH_ENTITIES, MAX_CATEGORIES, MAX_DEFINITIONS_CHARS, MAX_STEP_CHARS } from '../limits';
+import { MAX_BATCH_ENTITIES, MAX_CATEGORIES, MAX_DEFINITIONS_CHARS } from './limits';
+import { MAX_STEP_CHARS } from '../limits';
 import type { JsonObject } from '../json';
-import type { Store, Transaction, Watch } from '../store/store';
+import type { Store, Transaction, Watch } from '../store';
 import {
   BINDINGS,
   byId,
@@ -14,13 +15,13 @@ import {
   CURRENT,
   merge,
   recordChange,
-  snapshotAt,
+  storedCategoriesAt,
   STATE,
-  type Catalogue,
+  type CategorySnapshot,
   type CategoryDocument,
-  type Given,
-  type Snapshot,
-} from './catalogue';
+  type BuiltInCategories,
+  type StoredCategories,
+} from './category-snapshot';
 import {
   additions,
   addsNothing,
@@ -39,10 +40,10 @@ import { once, type IdempotentRequest } from './idempotency';
 import { categoryId, type AttributeSpecs, type Category, type CategoryId } from './model';
 import type { CategoryInput, ProviderInput } from './payload';
 import { dummyProvider, type Extension } from './provider';
-import type { Aliases, Registry } from './registry';
+import type { Aliases, CategoryRegistry } from './registry';
 import { inSteps, type Progress } from './steps';
 
-export type { Catalogue } from './catalogue';
+export type { CategorySnapshot } from './category-snapshot';
 
 /** How a process learns what others change. */
 export interface Freshness {
@@ -55,12 +56,12 @@ export interface Freshness {
 
 export class Categories {
   private readonly store: Store;
-  private readonly given: Given;
+  private readonly given: BuiltInCategories;
   private readonly mergeable: ReadonlySet<CategoryId>;
   private readonly freshness: Freshness;
   private readonly watches: readonly Watch[];
   /** What is known; {@link isStale}: something has changed since. */
-  private held: Snapshot | undefined;
+  private held: StoredCategories | undefined;
   private isStale = true;
   /** Milliseconds since the epoch. */
   private checkedAt = 0;
@@ -108,14 +109,14 @@ export class Categories {
   }
 
   /** The snapshot to answer one request with. */
-  async current(): Promise<Catalogue> {
+  async current(): Promise<CategorySnapshot> {
     const { maxAgeMs, clock } = this.freshness;
     const isYoung = maxAgeMs === undefined || clock.now() - this.checkedAt < maxAgeMs;
     if (!isYoung || this.held === undefined) await this.checked();
     // A look that was under way may have missed a change that was made before this call; the next one does not.
     for (let looks = 0; this.isStale && looks < 2; looks += 1) await this.checked();
     if (this.held === undefined) throw new Error('a look ended without a snapshot');
-    return this.held.catalogue;
+    return this.held.snapshot;
   }
 
   private checked(): Promise<void> {
@@ -130,7 +131,7 @@ export class Categories {
     this.isStale = false;
     try {
       const state = await this.store.get(STATE, CURRENT);
-      this.held = await snapshotAt(state, this.held, this.store, this.given);
+      this.held = await storedCategoriesAt(state, this.held, this.store, this.given);
       this.checkedAt = now;
     } catch (error) {
       this.isStale = true; // the next caller tries again
@@ -138,11 +139,11 @@ export class Categories {
     }
   }
 
-  private async change(body: (now: Snapshot) => Change, idempotent?: IdempotentRequest): Promise<void> {
+  private async change(body: (now: StoredCategories) => Change, idempotent?: IdempotentRequest): Promise<void> {
     await this.store.transact((tx) =>
       once(tx, idempotent, this.freshness.clock.now(), async () => {
         const state = await tx.get(STATE, CURRENT);
-        const now = await snapshotAt(state, this.held, tx, this.given);
+        const now = await storedCategoriesAt(state, this.held, tx, this.given);
         const { categories, bindings = new Map<CategoryId, undefined>(), inUse = [] } = body(now);
         refuseBeyondBounds(now, categories);
         for (const id of inUse) await refuseIfInUse(tx, id);
@@ -172,7 +173,7 @@ export class Categories {
    * Refuses (`unknown_category`) categories that were deleted since the snapshot was taken. Reads them in the
    * transaction, so that one which is deleted meanwhile makes it run again.
    */
-  async requireStill(tx: Transaction, ids: readonly CategoryId[], { registry }: Catalogue): Promise<void> {
+  async requireStill(tx: Transaction, ids: readonly CategoryId[], { registry }: CategorySnapshot): Promise<void> {
     const mortal = [...new Set(ids)].filter((id) => registry.find(id)?.origin === 'runtime');
     if (mortal.length === 0) return;
     const docs = await tx.getAll(CATEGORIES, mortal);
@@ -185,7 +186,7 @@ export class Categories {
   /** POST on the query interface: all of them or none. Existing ones: see DESIGN decisions 2 and 16. */
   async define(inputs: readonly CategoryInput[], idempotent?: IdempotentRequest): Promise<void> {
     if (inputs.length === 0) throw badRequest('The request defines no category.');
-    await this.change(({ catalogue: { registry }, documents }) => {
+    await this.change(({ snapshot: { registry }, documents }) => {
       const fresh = new Map<CategoryId, Category>();
       const writes = new Map<CategoryId, CategoryDocument>();
       for (const input of inputs) {
@@ -235,7 +236,7 @@ export class Categories {
     idempotent?: IdempotentRequest,
     signal?: AbortSignal,
   ): Promise<Progress> {
-    await this.change(({ catalogue: { registry }, documents }) => {
+    await this.change(({ snapshot: { registry }, documents }) => {
       const writes = new Map<CategoryId, CategoryDocument>();
       for (const input of inputs) {
         const id = registry.canonicalId(categoryId(input));
@@ -295,7 +296,7 @@ export class Categories {
 
   /** Takes off entities what the categories do not define any more, as far as there is time for. */
   private async takeOff(ids: readonly CategoryId[], signal?: AbortSignal): Promise<Progress> {
-    const registry = async (): Promise<Registry> => (await this.current()).registry;
+    const registry = async (): Promise<CategoryRegistry> => (await this.current()).registry;
     const now = await registry();
     let done = 0;
     for (const id of new Set(ids.map((one) => now.canonicalId(one)))) {
@@ -320,7 +321,7 @@ export class Categories {
   ): Promise<Progress> {
     if (inputs.length + providers.length === 0) throw badRequest('The request names no category.');
     const leaving: Category[] = [];
-    await this.change(({ catalogue: { registry, bindings }, documents }) => {
+    await this.change(({ snapshot: { registry, bindings }, documents }) => {
       leaving.length = 0;
       const writes = new Map<CategoryId, CategoryDocument | undefined>();
       const inUse: CategoryId[] = [];
@@ -465,7 +466,7 @@ interface Change {
 }
 
 /** What grows beyond the bounds is refused; what was stored under larger bounds may stay, and shrink. */
-function refuseBeyondBounds({ documents, chars }: Snapshot, writes: Change['categories']): void {
+function refuseBeyondBounds({ documents, chars }: StoredCategories, writes: Change['categories']): void {
   let [number, after] = [documents.size, chars];
   for (const [id, document] of writes) {
     const before = documents.get(id);

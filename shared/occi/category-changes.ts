@@ -1,7 +1,6 @@
 /** What a change of categories comes to: what an update leaves, what a definition adds, and what is refused. */
 import { badRequest, CmbsError } from '../errors';
-import { MAX_KIND_DEPTH } from '../limits';
-import type { CategoryDocument } from './catalogue';
+import type { CategoryDocument } from './category-snapshot';
 import {
   categoryId,
   ENTITY_KIND,
@@ -12,11 +11,14 @@ import {
   type Entity,
 } from './model';
 import type { CategoryInput } from './payload';
-import type { Registry } from './registry';
+import type { CategoryRegistry } from './registry';
+
+/** Kinds from one to the root of the core, both included: each is looked at for every entity. */
+export const MAX_KIND_DEPTH = 16;
 
 /** Kinds and mixins that name an action that goes, without it; refuses when what goes is what others are made of. */
 export function detached(
-  registry: Registry,
+  registry: CategoryRegistry,
   going: ReadonlyMap<CategoryId, CategoryDocument | undefined>,
 ): readonly (readonly [CategoryId, Category])[] {
   const found: (readonly [CategoryId, Category])[] = [];
@@ -40,7 +42,7 @@ export function detached(
   return found;
 }
 
-export function classOf(input: CategoryInput, registry: Registry): Category['class'] {
+export function classOf(input: CategoryInput, registry: CategoryRegistry): Category['class'] {
   const known = input.class ?? registry.find(categoryId(input))?.class ?? input.likelyClass;
   if (known === undefined) throw badRequest(`${categoryId(input)} needs a class: kind, mixin or action.`);
   return known;
@@ -105,7 +107,7 @@ function inFlags(existing: AttributeSpecs, given: AttributeSpecs): AttributeSpec
   );
 }
 
-export function checkReferences(category: Category, registry: Registry): void {
+export function checkReferences(category: Category, registry: CategoryRegistry): void {
   const id = categoryId(category);
   if (category.class === 'action') return;
   for (const action of category.actions) {
@@ -128,7 +130,7 @@ export function checkReferences(category: Category, registry: Registry): void {
 }
 
 /** The entity without a mixin, and without the attributes that only the mixin declared. */
-export function without(entity: Entity, mixin: CategoryId, registry: Registry): Entity {
+export function without(entity: Entity, mixin: CategoryId, registry: CategoryRegistry): Entity {
   const mixins = entity.mixins.filter((id) => id !== mixin);
   const specs = registry.specs(entity.kind, mixins);
   const declared = ([name]: readonly [string, unknown]): boolean => Object.hasOwn(specs, name);
@@ -136,6 +138,6 @@ export function without(entity: Entity, mixin: CategoryId, registry: Registry): 
     ...entity,
     mixins,
     attributes: Object.fromEntries(Object.entries(entity.attributes).filter(declared)),
-    verbatim: Object.fromEntries(Object.entries(entity.verbatim).filter(declared)),
+    rawJson: Object.fromEntries(Object.entries(entity.rawJson).filter(declared)),
   };
 }

@@ -2,13 +2,8 @@
 import { badRequest, CmbsError } from '../errors';
 import { isJsonObject, type Json, type JsonObject } from '../json';
 import { requireExact } from './attributes';
-import {
-  MAX_CATEGORY_ATTRIBUTES,
-  MAX_CATEGORY_REFERENCES,
-  MAX_DEFINITION_CHARS,
-  MAX_NAME_LENGTH,
-  MAX_PATH_LENGTH,
-} from '../limits';
+import { MAX_NAME_LENGTH } from '../limits';
+import { MAX_PATH_LENGTH } from './limits';
 import { isReservedPath } from './paths';
 import {
   CORE_ID,
@@ -27,6 +22,11 @@ import {
 } from './model';
 import { checkPattern } from './pattern';
 import type { CategoryInput } from './payload';
+
+/** Characters of one definition, and what it may list: the largest of the infrastructure has 2,000 and a dozen. */
+export const MAX_DEFINITION_CHARS = 128 * 1024;
+export const MAX_CATEGORY_ATTRIBUTES = 500;
+export const MAX_CATEGORY_REFERENCES = 200;
 
 const TERM = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
 const SCHEME = /^[A-Za-z][A-Za-z0-9+.-]*:[^\s"'<>\\^`{|}]*#$/;

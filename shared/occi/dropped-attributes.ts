@@ -3,13 +3,21 @@
  * is still to be done lies in the document of the category, so that the same request, or the next start, goes on.
  */
 import type { Clock } from '../clock';
-import { MAX_BATCH_ENTITIES, MAX_STEP_CHARS } from '../limits';
+import { MAX_BATCH_ENTITIES } from './limits';
+import { MAX_STEP_CHARS } from '../limits';
 import type { JsonObject } from '../json';
-import type { Store, Transaction } from '../store/store';
-import { CATEGORIES, CURRENT, recordChange, STATE, type CategoryDocument, type Dropping } from './catalogue';
+import type { Store, Transaction } from '../store';
+import {
+  CATEGORIES,
+  CURRENT,
+  recordChange,
+  STATE,
+  type CategoryDocument,
+  type Dropping,
+} from './category-snapshot';
 import { CATEGORY_FIELD, ENTITIES, entitiesOf, writeEntity } from './entity-store';
 import { categoryId, type Category, type CategoryId, type Entity } from './model';
-import type { Registry } from './registry';
+import type { CategoryRegistry } from './registry';
 import { inSteps, type Progress, type Step } from './steps';
 
 /** What is to be taken off when a category changes, beside what is still pending; undefined where no attribute goes. */
@@ -17,7 +25,7 @@ export function droppedBy(
   before: Category,
   after: Category,
   pending: Dropping | undefined,
-  registry: Registry,
+  registry: CategoryRegistry,
 ): Dropping | undefined {
   if (before.class === 'action') return undefined;
   const id = categoryId(before);
@@ -40,14 +48,14 @@ export async function droppingsOf(
 }
 
 /** Attributes that the kind, or the mixin with what it depends on, gives an entity. */
-function namesOf(id: CategoryId, registry: Registry): ReadonlySet<string> {
+function namesOf(id: CategoryId, registry: CategoryRegistry): ReadonlySet<string> {
   const kind = registry.kind(id);
   const mixins = kind === undefined ? registry.withDependencies([id]) : [kind];
   return new Set(mixins.flatMap(({ attributes }) => Object.keys(attributes)));
 }
 
 /** Mixins that depend on this one, directly or not: their entities have its attributes too. */
-function dependentsOf(id: CategoryId, registry: Registry): readonly CategoryId[] {
+function dependentsOf(id: CategoryId, registry: CategoryRegistry): readonly CategoryId[] {
   return registry.all.flatMap((one) =>
     one.class === 'mixin' &&
     categoryId(one) !== id &&
@@ -61,7 +69,7 @@ export interface Dropped {
   readonly store: Store;
   readonly clock: Pick<Clock, 'now'>;
   /** The categories as they are now, the update among them. */
-  readonly registry: () => Promise<Registry>;
+  readonly registry: () => Promise<CategoryRegistry>;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -73,7 +81,7 @@ export async function takeOffDropped(
   return inSteps(clock, signal, async () => takeOffSome(id, store, await registry()));
 }
 
-function takeOffSome(id: CategoryId, store: Store, registry: Registry): Promise<Step> {
+function takeOffSome(id: CategoryId, store: Store, registry: CategoryRegistry): Promise<Step> {
   return store.transact(async (tx) => {
     const doc = await tx.get(CATEGORIES, id);
     const document = doc?.value as unknown as CategoryDocument | undefined;
@@ -112,7 +120,7 @@ function takeOffSome(id: CategoryId, store: Store, registry: Registry): Promise<
 }
 
 /** The entity without those of the attributes that none of its categories declares. */
-function withoutNames(entity: Entity, names: readonly string[], registry: Registry): Entity {
+function withoutNames(entity: Entity, names: readonly string[], registry: CategoryRegistry): Entity {
   const specs = registry.specs(entity.kind, entity.mixins);
   const gone = names.filter((name) => !Object.hasOwn(specs, name) && Object.hasOwn(entity.attributes, name));
   if (gone.length === 0) return entity;

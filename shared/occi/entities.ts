@@ -4,20 +4,11 @@ import { badRequest, CmbsError } from '../errors';
 import type { Json } from '../json';
 import { concurrently } from '../concurrently';
 import { nextTurn, requireWanted } from '../waiting';
-import {
-  LINK_QUERY_CONCURRENCY,
-  MAX_BATCH_ENTITIES,
-  MAX_ENTITY_MIXINS,
-  MAX_FILTER_SCAN,
-  MAX_PAGE_CHARS,
-  MAX_PAGE_OFFSET,
-  MAX_STEP_CHARS,
-  PAGE_PORTION_CHARS,
-  STEPS_BUDGET_MS,
-} from '../limits';
-import type { Store, Transaction } from '../store/store';
+import { MAX_BATCH_ENTITIES, STEPS_BUDGET_MS } from './limits';
+import { MAX_PAGE_CHARS, MAX_PAGE_OFFSET, MAX_STEP_CHARS, PAGE_PORTION_CHARS } from '../limits';
+import type { Store, Transaction } from '../store';
 import { checkAttributes, type Values } from './attributes';
-import type { Catalogue, Categories } from './categories';
+import type { CategorySnapshot, Categories } from './categories';
 import { without } from './category-changes';
 import {
   CATEGORY_FIELD,
@@ -53,8 +44,15 @@ import { checkEntityPath, checkId, splitLocation, type Location } from './paths'
 import type { LinkInput } from './payload';
 import { inPortions, type Portioned, type Portions } from './portions';
 import type { Change, Completion, Identity, Intent, Provider } from './provider';
-import type { Registry } from './registry';
+import type { CategoryRegistry } from './registry';
 import { inSteps, type Progress, type Step } from './steps';
+
+/** Queries for links of entities that are deleted together, under way at the same time. */
+const LINK_QUERY_CONCURRENCY = 16;
+/** Mixins of one entity: each is an index entry, and one more definition to merge. */
+const MAX_ENTITY_MIXINS = 200;
+/** Documents looked at for one page when part of a filter cannot use an index; then the page ends with a cursor. */
+const MAX_FILTER_SCAN = 20_000;
 
 export interface EntitiesOptions {
   readonly store: Store;
@@ -107,7 +105,7 @@ const VIEWED_AT_ONCE = 128;
 
 function withoutTexts(stored: StoredEntity, need: PageRequest['need']): StoredEntity {
   const { entity } = stored;
-  return { ...stored, entity: { ...entity, verbatim: {}, attributes: need === 'path' ? {} : entity.attributes } };
+  return { ...stored, entity: { ...entity, rawJson: {}, attributes: need === 'path' ? {} : entity.attributes } };
 }
 
 export class Entities {
@@ -116,7 +114,7 @@ export class Entities {
   private readonly clock: Clock;
   private readonly newId: NewId;
   /** Views that depend on nothing but the entity and the categories. */
-  private readonly plainViews = new WeakMap<Entity, { catalogue: Catalogue; view: EntityView }>();
+  private readonly plainViews = new WeakMap<Entity, { snapshot: CategorySnapshot; view: EntityView }>();
 
   constructor({ store, categories, clock, newId }: EntitiesOptions) {
     this.store = store;
@@ -141,15 +139,15 @@ export class Entities {
 
   /** What a rendering shows of it: links, applicable actions, kinds of the ends. As long as nothing changes, the same. */
   async view(entity: Entity): Promise<EntityView> {
-    const catalogue = await this.categories.current();
-    const isLink = catalogue.registry.isLink(entity.kind);
-    const links = isLink ? [] : await this.outgoingLinks(this.store, entity, catalogue);
+    const snapshot = await this.categories.current();
+    const isLink = snapshot.registry.isLink(entity.kind);
+    const links = isLink ? [] : await this.outgoingLinks(this.store, entity, snapshot);
     if (isLink || links.length > 0)
-      return this.viewOf(entity, links, catalogue, await this.kindsAt([entity], links));
+      return this.viewOf(entity, links, snapshot, await this.kindsAt([entity], links));
     const known = this.plainViews.get(entity);
-    if (known?.catalogue === catalogue) return known.view;
-    const view = this.viewOf(entity, links, catalogue, () => undefined);
-    this.plainViews.set(entity, { catalogue, view });
+    if (known?.snapshot === snapshot) return known.view;
+    const view = this.viewOf(entity, links, snapshot, () => undefined);
+    this.plainViews.set(entity, { snapshot, view });
     return view;
   }
 
@@ -164,23 +162,23 @@ export class Entities {
   }
 
   private async someViews(entities: readonly Entity[]): Promise<readonly EntityView[]> {
-    const catalogue = await this.categories.current();
+    const snapshot = await this.categories.current();
     const outgoing = await Promise.all(
       entities.map(async (entity) =>
-        catalogue.registry.isLink(entity.kind) ? [] : this.outgoingLinks(this.store, entity, catalogue),
+        snapshot.registry.isLink(entity.kind) ? [] : this.outgoingLinks(this.store, entity, snapshot),
       ),
     );
     const kindAt = await this.kindsAt(entities, outgoing.flat());
-    return entities.map((entity, at) => this.viewOf(entity, outgoing[at] ?? [], catalogue, kindAt));
+    return entities.map((entity, at) => this.viewOf(entity, outgoing[at] ?? [], snapshot, kindAt));
   }
 
   private viewOf(
     entity: Entity,
     links: readonly LinkView[],
-    catalogue: Catalogue,
+    snapshot: CategorySnapshot,
     kindAt: (end: Json | undefined) => CategoryId | undefined,
   ): EntityView {
-    const isLink = catalogue.registry.isLink(entity.kind);
+    const isLink = snapshot.registry.isLink(entity.kind);
     const sourceKind = isLink ? kindAt(entity.attributes[CORE_SOURCE]) : undefined;
     const targetKind = isLink ? kindAt(entity.attributes[CORE_TARGET]) : undefined;
     return {
@@ -190,7 +188,7 @@ export class Entities {
         const kind = kindAt(link.target);
         return kind === undefined ? link : { ...link, targetKind: kind };
       }),
-      actions: applicableActions(entity, catalogue),
+      actions: applicableActions(entity, snapshot),
       ...(sourceKind === undefined ? {} : { sourceKind }),
       ...(targetKind === undefined ? {} : { targetKind }),
     };
@@ -213,7 +211,7 @@ export class Entities {
   private async outgoingLinks(
     reader: Pick<Store, 'query'>,
     { path: source, isLinked }: Entity,
-    { registry }: Catalogue,
+    { registry }: CategorySnapshot,
   ): Promise<readonly LinkView[]> {
     if (isLinked === false) return [];
     const { docs } = await reader.query({
@@ -248,8 +246,8 @@ export class Entities {
     if (drafts.length > MAX_BATCH_ENTITIES) {
       throw new CmbsError('too_large', `One request creates ${MAX_BATCH_ENTITIES} entities at most.`);
     }
-    const catalogue = await this.categories.current();
-    const { registry } = catalogue;
+    const snapshot = await this.categories.current();
+    const { registry } = snapshot;
     const at = registry.at(collection);
     const fresh = drafts.flatMap((one) => {
       if (one.kind === undefined) throw badRequest('An entity needs a kind.');
@@ -262,13 +260,13 @@ export class Entities {
       const kind = registry.requireKind(one.kind);
       if (kind.location === undefined) throw badRequest(`${one.kind} is abstract and has no entities.`);
       const id = one.id === undefined ? this.newId() : checkId(one.id);
-      return this.withLinks(one, checkEntityPath(kind.location + id), id, catalogue, requester);
+      return this.withLinks(one, checkEntityPath(kind.location + id), id, snapshot, requester);
     });
     refuseRepeated(fresh);
     const { paths, completions } = await this.store.transact(async (tx) => {
       const earlier = idempotent === undefined ? undefined : await earlierAnswer(tx, idempotent);
       if (earlier !== undefined) return { paths: earlier.paths as readonly Path[], completions: [] };
-      const made = await this.insert(tx, fresh, catalogue, intent);
+      const made = await this.insert(tx, fresh, snapshot, intent);
       const created = fresh.filter(({ path }) => !isInline(path, fresh)).map(({ path }) => path);
       if (idempotent !== undefined) rememberAnswer(tx, idempotent, { paths: created }, this.clock.now());
       return { paths: created, completions: made };
@@ -281,32 +279,32 @@ export class Entities {
     one: Draft,
     path: Path,
     id: string,
-    catalogue: Catalogue,
+    snapshot: CategorySnapshot,
     requester: Requester,
   ): readonly Fresh[] {
-    const entity = this.fresh(one, path, id, catalogue, requester);
+    const entity = this.fresh(one, path, id, snapshot, requester);
     const links = one.links.map((link) => ({
-      ...this.freshLink(link, path, catalogue, requester),
+      ...this.freshLink(link, path, snapshot, requester),
       inlineOf: path,
     }));
     return [entity, ...links];
   }
 
-  private freshLink(link: LinkInput, source: Path, catalogue: Catalogue, requester: Requester): Fresh {
-    const { registry } = catalogue;
+  private freshLink(link: LinkInput, source: Path, snapshot: CategorySnapshot, requester: Requester): Fresh {
+    const { registry } = snapshot;
     const { kind, mixins, values } = linkDraft(link, registry);
     const location = registry.requireKind(kind).location;
     if (location === undefined) throw badRequest(`${kind} is abstract and has no entities.`);
     const id = link.id === undefined ? this.newId() : checkId(link.id);
     const path = checkEntityPath(location + id);
     const ends = { [CORE_SOURCE]: source, [CORE_TARGET]: link.target };
-    const draft = { kind, mixins, values: { ...values, ...ends }, verbatim: {}, links: [] };
-    return this.fresh(draft, path, id, catalogue, requester);
+    const draft = { kind, mixins, values: { ...values, ...ends }, rawJson: {}, links: [] };
+    return this.fresh(draft, path, id, snapshot, requester);
   }
 
   /** Applies the rules of the categories and of the provider to a draft that makes a new entity. */
-  private fresh(one: Draft, path: Path, id: string, catalogue: Catalogue, requester: Requester): Fresh {
-    const { registry } = catalogue;
+  private fresh(one: Draft, path: Path, id: string, snapshot: CategorySnapshot, requester: Requester): Fresh {
+    const { registry } = snapshot;
     const kind = one.kind ?? RESOURCE_KIND;
     const mixins = checkMixins(kind, one.mixins, registry);
     const now = this.clock.now();
@@ -318,25 +316,25 @@ export class Entities {
       attributes: plainAttributes(ownPaths(one.values, requester), registry.specs(kind, mixins), {
         partial: false,
       }),
-      verbatim: checkVerbatim(one.verbatim, {}, registry.specs(kind, mixins), false),
+      rawJson: checkRawJson(one.rawJson, {}, registry.specs(kind, mixins), false),
       owner: requester.identity.name,
       createdAt: now,
       updatedAt: now,
       isLinked: false,
     };
-    return { path, entity: catalogue.providerOf(kind)?.prepare?.(entity, undefined) ?? entity };
+    return { path, entity: snapshot.providerOf(kind)?.prepare?.(entity, undefined) ?? entity };
   }
 
   /** Calls of the providers' {@link Provider.complete}, one for each provider. */
   private async completed(
     tx: Transaction,
     changes: readonly Change[],
-    catalogue: Catalogue,
+    snapshot: CategorySnapshot,
     intent?: Intent,
   ): Promise<{ readonly entities: ReadonlyMap<Path, Entity>; readonly completions: readonly Completion[] }> {
     const byProvider = new Map<Provider, Change[]>();
     for (const change of changes) {
-      const provider = catalogue.providerOf(change.next.kind);
+      const provider = snapshot.providerOf(change.next.kind);
       if (provider?.complete === undefined) continue;
       byProvider.set(provider, [...(byProvider.get(provider) ?? []), change]);
     }
@@ -352,12 +350,12 @@ export class Entities {
   private async insert(
     tx: Transaction,
     fresh: readonly Fresh[],
-    catalogue: Catalogue,
+    snapshot: CategorySnapshot,
     intent?: Intent,
   ): Promise<readonly Completion[]> {
-    const { registry } = catalogue;
+    const { registry } = snapshot;
     const named = fresh.flatMap(({ entity }) => [entity.kind, ...entity.mixins]);
-    await this.categories.requireStill(tx, named, catalogue);
+    await this.categories.requireStill(tx, named, snapshot);
     const links = fresh.filter(({ entity }) => registry.isLink(entity.kind));
     const ends = links.flatMap(({ entity }) => linkEnds(entity)).filter((end) => end.startsWith('/'));
     const paths = [...new Set([...fresh.map(({ path }) => path), ...ends])];
@@ -368,7 +366,7 @@ export class Entities {
     const { entities: made, completions } = await this.completed(
       tx,
       fresh.map(({ entity }) => ({ next: entity, before: undefined })),
-      catalogue,
+      snapshot,
       intent,
     );
     const touched = new Map<Path, Entity>();
@@ -392,14 +390,14 @@ export class Entities {
   /** PUT: creates at the path or replaces what is there (#29, #30, #33). */
   async put(
     path: Path,
-    draftFor: (known: Entity | undefined, registry: Registry) => Draft,
+    draftFor: (known: Entity | undefined, registry: CategoryRegistry) => Draft,
     requester: Requester,
     expect: Precondition | undefined,
     idempotent?: IdempotentRequest,
   ): Promise<Noted & { readonly how: 'created' | 'replaced' }> {
     checkEntityPath(path);
-    const catalogue = await this.categories.current();
-    const { registry } = catalogue;
+    const snapshot = await this.categories.current();
+    const { registry } = snapshot;
     const id = path.slice(path.lastIndexOf('/') + 1);
     let completions: readonly Completion[] = [];
     const { how } = await this.store.transact((tx) => {
@@ -409,7 +407,7 @@ export class Entities {
         expect?.(before);
         const one = draftFor(before?.entity, registry);
         if (before !== undefined) {
-          completions = await this.change(tx, before, one, { partial: false }, catalogue, requester);
+          completions = await this.change(tx, before, one, { partial: false }, snapshot, requester);
           return { how: 'replaced' };
         }
         if (one.kind === undefined) throw badRequest('An entity needs a kind.');
@@ -419,7 +417,7 @@ export class Entities {
         if (registry.requireKind(one.kind).location === undefined) {
           throw badRequest(`${one.kind} is abstract and has no entities.`);
         }
-        completions = await this.insert(tx, this.withLinks(one, path, id, catalogue, requester), catalogue);
+        completions = await this.insert(tx, this.withLinks(one, path, id, snapshot, requester), snapshot);
         return { how: 'created' };
       });
     });
@@ -429,12 +427,12 @@ export class Entities {
   /** Partial POST: what is given changes, the rest stays (#32); links that the body adds are created. */
   async update(
     path: Path,
-    draftFor: (known: Entity, registry: Registry) => Draft,
+    draftFor: (known: Entity, registry: CategoryRegistry) => Draft,
     requester: Requester,
     expect: Precondition | undefined,
     idempotent?: IdempotentRequest,
   ): Promise<Noted> {
-    const catalogue = await this.categories.current();
+    const snapshot = await this.categories.current();
     let completions: readonly Completion[] = [];
     await this.store.transact((tx) => {
       completions = [];
@@ -442,8 +440,8 @@ export class Entities {
         const before = await readEntity(tx, path);
         if (before === undefined) throw new CmbsError('not_found', `There is nothing at ${path}.`);
         expect?.(before);
-        const one = draftFor(before.entity, catalogue.registry);
-        completions = await this.change(tx, before, one, { partial: true }, catalogue, requester);
+        const one = draftFor(before.entity, snapshot.registry);
+        completions = await this.change(tx, before, one, { partial: true }, snapshot, requester);
         return {};
       });
     });
@@ -455,10 +453,10 @@ export class Entities {
     { entity: before }: StoredEntity,
     one: Draft,
     { partial }: { readonly partial: boolean },
-    catalogue: Catalogue,
+    snapshot: CategorySnapshot,
     requester: Requester,
   ): Promise<readonly Completion[]> {
-    const { registry } = catalogue;
+    const { registry } = snapshot;
     refuseLeaving(before);
     if (one.kind !== undefined && one.kind !== before.kind) {
       throw new CmbsError('conflict', `The kind of ${before.path} is ${before.kind} and cannot change.`);
@@ -476,16 +474,16 @@ export class Entities {
       ...before,
       mixins,
       attributes: plainAttributes(ownPaths(one.values, requester), specs, { before: before.attributes, partial }),
-      verbatim: checkVerbatim(one.verbatim, before.verbatim, specs, partial),
+      rawJson: checkRawJson(one.rawJson, before.rawJson, specs, partial),
       updatedAt: this.clock.now(),
       ...(partial && one.links.length > 0 ? { isLinked: true } : {}),
     };
-    const after = catalogue.providerOf(before.kind)?.prepare?.(changed, before) ?? changed;
-    const unknown = partial ? await this.newLinks(tx, one.links, before, catalogue, requester) : [];
-    const links = unknown.map((link) => this.freshLink(link, before.path, catalogue, requester));
+    const after = snapshot.providerOf(before.kind)?.prepare?.(changed, before) ?? changed;
+    const unknown = partial ? await this.newLinks(tx, one.links, before, snapshot, requester) : [];
+    const links = unknown.map((link) => this.freshLink(link, before.path, snapshot, requester));
     const added = [...mixins, ...links.flatMap(({ entity }) => [entity.kind, ...entity.mixins])];
-    await this.categories.requireStill(tx, added, catalogue);
-    const { entities, completions } = await this.completed(tx, [{ next: after, before }], catalogue);
+    await this.categories.requireStill(tx, added, snapshot);
+    const { entities, completions } = await this.completed(tx, [{ next: after, before }], snapshot);
     const linkPaths = links.map(({ path }) => path);
     if (registry.isLink(after.kind) || links.length > 0) {
       const changedEnds = [after, ...links.map(({ entity }) => entity)].filter((end) => registry.isLink(end.kind));
@@ -516,11 +514,11 @@ export class Entities {
     tx: Transaction,
     links: readonly LinkInput[],
     source: Entity,
-    catalogue: Catalogue,
+    snapshot: CategorySnapshot,
     requester: Requester,
   ): Promise<readonly LinkInput[]> {
     if (links.every(({ self, id }) => self === undefined && id === undefined)) return links;
-    const there = await this.outgoingLinks(tx, source, catalogue);
+    const there = await this.outgoingLinks(tx, source, snapshot);
     const pathOf = (self: string): Path | undefined => {
       const split = splitLocation(self);
       return split === undefined ? undefined : requester.pathHere(split);
@@ -538,11 +536,11 @@ export class Entities {
     idempotent?: IdempotentRequest,
   ): Promise<void> {
     if (idempotent !== undefined && (await earlierAnswer(this.store, idempotent)) !== undefined) return;
-    const catalogue = await this.categories.current();
+    const snapshot = await this.categories.current();
     const { entity } = await this.read(path);
-    const provider = catalogue.providerOf(entity.kind);
+    const provider = snapshot.providerOf(entity.kind);
     if (provider?.releasing !== undefined) {
-      if (expect !== undefined) await this.markLeaving(path, expect, catalogue);
+      if (expect !== undefined) await this.markLeaving(path, expect, snapshot);
       await provider.releasing(entity, signal);
     }
     await this.store.transact((tx) =>
@@ -550,14 +548,14 @@ export class Entities {
         const current = await readEntity(tx, path);
         if (current === undefined) throw new CmbsError('not_found', `There is nothing at ${path}.`);
         if (current.entity.isLeaving !== true) expect?.(current);
-        await this.remove(tx, [current.entity], catalogue);
+        await this.remove(tx, [current.entity], snapshot);
         return {};
       }),
     );
   }
 
   /** An entity that lets go of what it holds cannot take that back: its condition is decided before, and then nobody changes it. */
-  private async markLeaving(path: Path, expect: Precondition, { registry }: Catalogue): Promise<void> {
+  private async markLeaving(path: Path, expect: Precondition, { registry }: CategorySnapshot): Promise<void> {
     await this.store.transact(async (tx) => {
       const current = await readEntity(tx, path);
       if (current === undefined) throw new CmbsError('not_found', `There is nothing at ${path}.`);
@@ -568,8 +566,8 @@ export class Entities {
     });
   }
 
-  private async remove(tx: Transaction, going: readonly Entity[], catalogue: Catalogue): Promise<void> {
-    const { registry } = catalogue;
+  private async remove(tx: Transaction, going: readonly Entity[], snapshot: CategorySnapshot): Promise<void> {
+    const { registry } = snapshot;
     const all = new Map(going.map((entity) => [entity.path, entity]));
     const sources = new Set<Path>();
     await concurrently(going, LINK_QUERY_CONCURRENCY, async (entity) => {
@@ -592,7 +590,7 @@ export class Entities {
     );
     const writes: (() => void)[] = [];
     for (const entity of all.values()) {
-      const also = await catalogue.providerOf(entity.kind)?.removing?.(tx, entity);
+      const also = await snapshot.providerOf(entity.kind)?.removing?.(tx, entity);
       if (also !== undefined) writes.push(also);
     }
     for (const write of writes) write();
@@ -649,10 +647,10 @@ export class Entities {
 
   private async deleteThese(going: readonly StoredEntity[], signal: AbortSignal): Promise<number> {
     if (going.length === 0) return 0;
-    const catalogue = await this.categories.current();
+    const snapshot = await this.categories.current();
     for (const { entity } of going) {
       requireWanted(signal);
-      await catalogue.providerOf(entity.kind)?.releasing?.(entity, signal);
+      await snapshot.providerOf(entity.kind)?.releasing?.(entity, signal);
     }
     requireWanted(signal);
     return this.store.transact(async (tx) => {
@@ -661,7 +659,7 @@ export class Entities {
         going.map(({ entity }) => entity.path),
       );
       const entities = [...current.values()].map(({ entity }) => entity);
-      await this.remove(tx, entities, catalogue);
+      await this.remove(tx, entities, snapshot);
       return entities.length;
     });
   }
@@ -720,7 +718,7 @@ export class Entities {
           if (passed < skip) passed += 1;
           else {
             found.push(isWhole ? one : withoutTexts(one, request.need));
-            for (const text of Object.values(one.entity.verbatim)) chars += text.length;
+            for (const text of Object.values(one.entity.rawJson)) chars += text.length;
           }
         }
         portion += chars - before;
@@ -749,7 +747,7 @@ export class Entities {
   }
 
   /** Whether anything, entity or collection, lies below an unbound path (#61). */
-  async hasBelow(path: Path, registry: Registry): Promise<boolean> {
+  async hasBelow(path: Path, registry: CategoryRegistry): Promise<boolean> {
     const isAbove = registry.all.some((one) => one.class !== 'action' && one.location?.startsWith(path) === true);
     return isAbove || (await this.store.count({ collection: ENTITIES, prefix: path }, 1)) > 0;
   }
@@ -761,15 +759,15 @@ export class Entities {
     how: 'add' | 'remove' | 'replace',
     idempotent?: IdempotentRequest,
   ): Promise<void> {
-    const catalogue = await this.categories.current();
-    const { registry } = catalogue;
+    const snapshot = await this.categories.current();
+    const { registry } = snapshot;
     const id = categoryId(mixin);
     if (paths.length > MAX_BATCH_ENTITIES) {
       throw new CmbsError('too_large', `One request tags ${MAX_BATCH_ENTITIES} entities at most.`);
     }
     await this.store.transact((tx) =>
       once(tx, idempotent, this.clock.now(), async () => {
-        if (how !== 'remove') await this.categories.requireStill(tx, [id], catalogue);
+        if (how !== 'remove') await this.categories.requireStill(tx, [id], snapshot);
         const there = await readEntities(tx, paths);
         for (const path of paths) {
           if (!there.has(path)) throw new CmbsError('not_found', `There is nothing at ${path}.`);
@@ -789,7 +787,7 @@ export class Entities {
             changes.push({ before: entity, next: { ...entity, mixins, attributes } });
           }
         }
-        await this.writeTags(tx, changes, catalogue);
+        await this.writeTags(tx, changes, snapshot);
         return {};
       }),
     );
@@ -797,11 +795,11 @@ export class Entities {
 
   /** Takes a mixin off every entity that has it (#58: DELETE without a body), as {@link deleteAll} does its work. */
   async untagAll(mixin: Mixin, signal: AbortSignal): Promise<Progress> {
-    const catalogue = await this.categories.current();
-    return inSteps(this.clock, signal, () => this.store.transact((tx) => this.untagSome(tx, mixin, catalogue)));
+    const snapshot = await this.categories.current();
+    return inSteps(this.clock, signal, () => this.store.transact((tx) => this.untagSome(tx, mixin, snapshot)));
   }
 
-  private async untagSome(tx: Transaction, mixin: Mixin, catalogue: Catalogue): Promise<Step> {
+  private async untagSome(tx: Transaction, mixin: Mixin, snapshot: CategorySnapshot): Promise<Step> {
     const id = categoryId(mixin);
     const page = await tx.query({
       collection: ENTITIES,
@@ -812,9 +810,9 @@ export class Entities {
     const tagged = await entitiesOf(tx, page.docs);
     const changes = tagged.map(({ entity }) => ({
       before: entity,
-      next: without(entity, id, catalogue.registry),
+      next: without(entity, id, snapshot.registry),
     }));
-    await this.writeTags(tx, changes, catalogue);
+    await this.writeTags(tx, changes, snapshot);
     return { done: page.docs.length, isLast: page.next === undefined };
   }
 
@@ -834,9 +832,9 @@ export class Entities {
   private async writeTags(
     tx: Transaction,
     changes: readonly { readonly before: Entity; readonly next: Entity }[],
-    catalogue: Catalogue,
+    snapshot: CategorySnapshot,
   ): Promise<void> {
-    const links = changes.filter(({ before }) => catalogue.registry.isLink(before.kind));
+    const links = changes.filter(({ before }) => snapshot.registry.isLink(before.kind));
     const own = new Set(changes.map(({ before }) => before.path));
     const sources = await this.sourcesOf(
       tx,
@@ -845,12 +843,12 @@ export class Entities {
     const prepared = changes.map(({ before, next }) => {
       refuseLeaving(before);
       const changed = { ...next, updatedAt: this.clock.now() };
-      return { before, next: catalogue.providerOf(before.kind)?.prepare?.(changed, before) ?? changed };
+      return { before, next: snapshot.providerOf(before.kind)?.prepare?.(changed, before) ?? changed };
     });
-    const { entities, completions } = await this.completed(tx, prepared, catalogue);
-    for (const source of sources) if (!own.has(source.path)) writeEntity(tx, source, source, catalogue.registry);
+    const { entities, completions } = await this.completed(tx, prepared, snapshot);
+    for (const source of sources) if (!own.has(source.path)) writeEntity(tx, source, source, snapshot.registry);
     for (const { before, next } of prepared) {
-      writeEntity(tx, entities.get(next.path) ?? next, before, catalogue.registry);
+      writeEntity(tx, entities.get(next.path) ?? next, before, snapshot.registry);
     }
     for (const { write } of completions) write?.();
   }
@@ -894,7 +892,11 @@ function refuseRepeated(fresh: readonly Fresh[]): void {
 }
 
 /** Mixins that exist and may be applied to the kind (#46), canonical and without repeats. */
-function checkMixins(kind: CategoryId, mixins: readonly CategoryId[], registry: Registry): readonly CategoryId[] {
+function checkMixins(
+  kind: CategoryId,
+  mixins: readonly CategoryId[],
+  registry: CategoryRegistry,
+): readonly CategoryId[] {
   if (mixins.length > MAX_ENTITY_MIXINS) {
     throw new CmbsError('too_large', `An entity has ${MAX_ENTITY_MIXINS} mixins at most; name fewer.`);
   }
@@ -918,7 +920,7 @@ function plainAttributes(
 
 interface PartedSpecs {
   readonly plain: AttributeSpecs;
-  readonly verbatim: AttributeSpecs;
+  readonly rawJson: AttributeSpecs;
 }
 
 /** The registry gives the same specs for the same categories. */
@@ -927,22 +929,22 @@ const parted = new WeakMap<AttributeSpecs, PartedSpecs>();
 function partSpecs(specs: AttributeSpecs): PartedSpecs {
   let parts = parted.get(specs);
   if (parts === undefined) {
-    const those = (isVerbatim: boolean): AttributeSpecs =>
-      Object.fromEntries(Object.entries(specs).filter(([, spec]) => (spec.verbatim === true) === isVerbatim));
-    parts = { plain: those(false), verbatim: those(true) };
+    const those = (isRawJson: boolean): AttributeSpecs =>
+      Object.fromEntries(Object.entries(specs).filter(([, spec]) => (spec.rawJson === true) === isRawJson));
+    parts = { plain: those(false), rawJson: those(true) };
     parted.set(specs, parts);
   }
   return parts;
 }
 
-function checkVerbatim(
+function checkRawJson(
   given: Readonly<Record<string, string>>,
   before: Readonly<Record<string, string>>,
   specs: AttributeSpecs,
   partial: boolean,
 ): Readonly<Record<string, string>> {
   const after: Record<string, string> = {};
-  for (const [name, spec] of Object.entries(partSpecs(specs).verbatim)) {
+  for (const [name, spec] of Object.entries(partSpecs(specs).rawJson)) {
     const text = given[name] ?? (partial || !spec.mutable ? before[name] : undefined);
     if (!spec.mutable && given[name] !== undefined && given[name] !== before[name]) {
       throw new CmbsError('bad_attribute', `${name} cannot be set by a client.`);
@@ -976,7 +978,7 @@ function linkEnds(link: Entity): readonly string[] {
   return [endOf(link, CORE_SOURCE), endOf(link, CORE_TARGET)];
 }
 
-function checkLinkEnds(link: Entity, at: (path: Path) => Entity | undefined, registry: Registry): void {
+function checkLinkEnds(link: Entity, at: (path: Path) => Entity | undefined, registry: CategoryRegistry): void {
   const [source, target] = linkEnds(link) as [string, string];
   const from = source.startsWith('/') ? at(source) : undefined;
   if (from === undefined || registry.isLink(from.kind)) {
@@ -991,7 +993,7 @@ function checkLinkEnds(link: Entity, at: (path: Path) => Entity | undefined, reg
 }
 
 /** Actions that apply to the entity in its present state (#65). */
-export function applicableActions(entity: Entity, catalogue: Catalogue): readonly CategoryId[] {
-  const all = catalogue.registry.actionsOf(entity.kind, entity.mixins);
-  return catalogue.providerOf(entity.kind)?.applicable?.(entity, all) ?? all;
+export function applicableActions(entity: Entity, snapshot: CategorySnapshot): readonly CategoryId[] {
+  const all = snapshot.registry.actionsOf(entity.kind, entity.mixins);
+  return snapshot.providerOf(entity.kind)?.applicable?.(entity, all) ?? all;
 }

@@ -2,8 +2,7 @@
 import { createHash } from 'node:crypto';
 import { holdsExactly } from '../exact-json';
 import { isJsonObject, type Json, type JsonObject } from '../json';
-import { INDEXED_DEPTH, MAX_INDEXED_VALUE_LENGTH } from '../limits';
-import type { Doc, Store, Transaction } from '../store/store';
+import type { Doc, Store, Transaction } from '../store';
 import {
   CORE_ID,
   CORE_SOURCE,
@@ -14,10 +13,15 @@ import {
   type Entity,
   type Path,
 } from './model';
-import type { Registry } from './registry';
+import type { CategoryRegistry } from './registry';
+
+/** Characters of an attribute value that are indexed as they are; longer ones by their digest. */
+const MAX_INDEXED_VALUE_LENGTH = 256;
+/** Levels of an object attribute whose scalar members are indexed for filters. */
+const INDEXED_DEPTH = 3;
 
 export const ENTITIES = 'entities';
-/** Verbatim attributes with a document of their own (DESIGN decision 18). */
+/** Raw JSON attributes with a document of their own (DESIGN decision 18). */
 const APART = 'entity-values';
 
 export const CATEGORY_FIELD = 'category';
@@ -69,7 +73,7 @@ function indexValue(index: Record<string, readonly string[]>, name: string, valu
   }
 }
 
-function indexOf(entity: Entity, registry: Registry): Record<string, readonly string[]> {
+function indexOf(entity: Entity, registry: CategoryRegistry): Record<string, readonly string[]> {
   const index: Record<string, readonly string[]> = {
     [attributeField(CORE_ID)]: [indexText(entity.id)],
     [CATEGORY_FIELD]: [...registry.ancestors(entity.kind), ...entity.mixins],
@@ -99,24 +103,24 @@ export function writeEntity(
   tx: Transaction,
   entity: Entity,
   before: Entity | undefined,
-  registry: Registry,
+  registry: CategoryRegistry,
 ): void {
   const specs: AttributeSpecs = registry.specs(entity.kind, entity.mixins);
   const lifetime = entity.expiresAt === undefined ? {} : { expiresAt: entity.expiresAt };
   const isNewLifetime = before?.expiresAt !== entity.expiresAt;
   const together: Record<string, string> = {};
   const apart: string[] = [];
-  for (const [name, text] of Object.entries(entity.verbatim)) {
+  for (const [name, text] of Object.entries(entity.rawJson)) {
     if (specs[name]?.apart === true) {
       apart.push(name);
-      if (before?.verbatim[name] !== text || isNewLifetime) {
+      if (before?.rawJson[name] !== text || isNewLifetime) {
         tx.put(APART, apartId(entity.path, name), { text }, lifetime);
       }
     } else {
       together[name] = text;
     }
   }
-  for (const name of Object.keys(before?.verbatim ?? {})) {
+  for (const name of Object.keys(before?.rawJson ?? {})) {
     if (specs[name]?.apart === true && !apart.includes(name)) tx.delete(APART, apartId(entity.path, name));
   }
   const value: JsonObject = {
@@ -124,6 +128,7 @@ export function writeEntity(
     kind: entity.kind,
     mixins: entity.mixins,
     attributes: entity.attributes,
+    // Stored under the name that release 1.0 gave it.
     verbatim: together,
     ...(apart.length === 0 ? {} : { apart }),
     owner: entity.owner,
@@ -137,9 +142,9 @@ export function writeEntity(
   tx.put(ENTITIES, entity.path, value, { index: indexOf(entity, registry), ...lifetime });
 }
 
-export function deleteEntity(tx: Transaction, entity: Entity, registry: Registry): void {
+export function deleteEntity(tx: Transaction, entity: Entity, registry: CategoryRegistry): void {
   const specs = registry.specs(entity.kind, entity.mixins);
-  for (const name of Object.keys(entity.verbatim)) {
+  for (const name of Object.keys(entity.rawJson)) {
     if (specs[name]?.apart === true) tx.delete(APART, apartId(entity.path, name));
   }
   tx.delete(ENTITIES, entity.path);
@@ -151,6 +156,7 @@ interface EntityDocument {
   readonly kind: CategoryId;
   readonly mixins: readonly CategoryId[];
   readonly attributes: Readonly<Record<string, Json>>;
+  /** {@link Entity.rawJson}; the name is from release 1.0. */
   readonly verbatim: Readonly<Record<string, string>>;
   readonly apart?: readonly string[];
   readonly owner: string;
@@ -170,7 +176,7 @@ function entityOf(doc: Doc, apart: Readonly<Record<string, string>>): Entity {
     kind: value.kind,
     mixins: value.mixins,
     attributes: value.attributes,
-    verbatim: value.apart === undefined ? value.verbatim : { ...value.verbatim, ...apart },
+    rawJson: value.apart === undefined ? value.verbatim : { ...value.verbatim, ...apart },
     owner: value.owner,
     createdAt: value.createdAt,
     updatedAt: value.updatedAt,
@@ -195,7 +201,7 @@ function wholeOf(doc: Doc): StoredEntity {
 
 /** Without the texts: for whoever needs to know which entities there are, and what their attributes say. */
 export function outlineOf(doc: Doc): StoredEntity {
-  return { entity: { ...entityOf(doc, {}), verbatim: {} }, revision: doc.revision };
+  return { entity: { ...entityOf(doc, {}), rawJson: {} }, revision: doc.revision };
 }
 
 /** Completes documents of {@link ENTITIES} with the values that lie apart. */

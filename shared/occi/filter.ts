@@ -11,7 +11,7 @@ import {
   type CategoryId,
   type Entity,
 } from './model';
-import type { Registry } from './registry';
+import type { CategoryRegistry } from './registry';
 
 export interface Filter {
   readonly categories: readonly CategoryId[];
@@ -32,7 +32,7 @@ const CORE: ReadonlySet<string> = new Set([CORE_ID, CORE_TITLE, CORE_SUMMARY, CO
  * A term that no entity can match is a mistake of the client's (DESIGN decision 7).
  * @throws CmbsError `bad_request` that names it
  */
-export function checkFilter(filter: Filter, registry: Registry): void {
+export function checkFilter(filter: Filter, registry: CategoryRegistry): void {
   for (const { name } of filter.attributes) {
     const canonical = registry.canonicalAttribute(name);
     const declared = registry.declared(canonical);
@@ -59,11 +59,14 @@ export function checkFilter(filter: Filter, registry: Registry): void {
 const shown = (name: string): string => JSON.stringify(name.slice(0, 200));
 
 /** The part that the store's index answers. */
-export function indexedTerms(filter: Filter, registry: Registry): readonly { field: string; value: string }[] {
+export function indexedTerms(
+  filter: Filter,
+  registry: CategoryRegistry,
+): readonly { field: string; value: string }[] {
   return [
     ...filter.categories.map((id) => ({ field: CATEGORY_FIELD, value: registry.canonicalId(id) })),
     ...filter.attributes
-      .filter(({ name }) => !isVerbatim(name, registry))
+      .filter(({ name }) => !isRawJson(name, registry))
       .map(({ name, value }) => {
         const canonical = registry.canonicalAttribute(name);
         return { field: attributeField(canonical), value: soughtText(value, canonical, registry) };
@@ -72,7 +75,7 @@ export function indexedTerms(filter: Filter, registry: Registry): readonly { fie
 }
 
 /** The text under which the index has what is sought. */
-function soughtText(value: Json, name: string, registry: Registry): string {
+function soughtText(value: Json, name: string, registry: CategoryRegistry): string {
   const declared = registry.declared(name);
   const isNumber = declared?.name === name && isNumeric(declared.spec);
   return (isNumber && typeof value === 'string' ? numberText(value) : undefined) ?? indexText(value);
@@ -84,18 +87,21 @@ function isSought(held: Json, sought: Json): boolean {
   return indexTexts(held).includes(spelt ?? indexText(sought));
 }
 
-function isVerbatim(name: string, registry: Registry): boolean {
+function isRawJson(name: string, registry: CategoryRegistry): boolean {
   const canonical = registry.canonicalAttribute(name);
-  return registry.verbatimNames.has(canonical);
+  return registry.rawJsonNames.has(canonical);
 }
 
 /** The part that only the entity itself answers; undefined when the index answers everything. */
-export function residualTest(filter: Filter, registry: Registry): ((entity: Entity) => boolean) | undefined {
-  const verbatim = filter.attributes.filter(({ name }) => isVerbatim(name, registry));
-  if (verbatim.length === 0 && filter.words.length === 0) return undefined;
+export function residualTest(
+  filter: Filter,
+  registry: CategoryRegistry,
+): ((entity: Entity) => boolean) | undefined {
+  const rawJson = filter.attributes.filter(({ name }) => isRawJson(name, registry));
+  if (rawJson.length === 0 && filter.words.length === 0) return undefined;
   return (entity) =>
-    verbatim.every(({ name, value }) => {
-      const text = entity.verbatim[registry.canonicalAttribute(name)];
+    rawJson.every(({ name, value }) => {
+      const text = entity.rawJson[registry.canonicalAttribute(name)];
       return text !== undefined && isSought(JSON.parse(text) as Json, value);
     }) && filter.words.every((word) => Object.values(entity.attributes).some((value) => isSought(value, word)));
 }

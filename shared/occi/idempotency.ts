@@ -2,9 +2,12 @@
 import { createHash } from 'node:crypto';
 import { badRequest, CmbsError } from '../errors';
 import type { JsonObject } from '../json';
-import { IDEMPOTENCY_MS, MAX_NAME_LENGTH } from '../limits';
+import { MAX_NAME_LENGTH } from '../limits';
 import type { Clock } from '../clock';
-import type { Store, Transaction } from '../store/store';
+import type { Store, Transaction } from '../store';
+
+/** Milliseconds that the answer under an `Idempotency-Key` is kept: 24 hours. */
+const IDEMPOTENCY_MS = 24 * 60 * 60 * 1000;
 
 const COLLECTION = 'idempotency';
 

@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../clock';
 import { CmbsError } from '../errors';
-import type { Store } from '../store/store';
+import type { Store } from '../store';
 import type { Categories } from './categories';
 import { readEntity, writeEntity } from './entity-store';
 import { COMPUTE_CATEGORIES } from './infrastructure/compute';

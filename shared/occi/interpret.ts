@@ -15,7 +15,7 @@ import {
   type CategoryId,
 } from './model';
 import type { CategoryInput, EntityInput, LinkInput, Payload } from './payload';
-import type { Registry } from './registry';
+import type { CategoryRegistry } from './registry';
 import { valueFromText } from './text-json';
 
 /** An entity as a client wants it, names canonical, before any rule was applied. */
@@ -23,9 +23,9 @@ export interface Draft {
   readonly kind?: CategoryId;
   readonly mixins: readonly CategoryId[];
   readonly id?: string;
-  /** Flat names to values, `occi.core.*` among them, without verbatim attributes. */
+  /** Flat names to values, `occi.core.*` among them, without rawJson attributes. */
   readonly values: Values;
-  readonly verbatim: Readonly<Record<string, string>>;
+  readonly rawJson: Readonly<Record<string, string>>;
   readonly links: readonly LinkInput[];
 }
 
@@ -37,7 +37,7 @@ export interface Known {
 
 function sortCategories(
   inputs: readonly CategoryInput[],
-  registry: Registry,
+  registry: CategoryRegistry,
 ): { kind?: CategoryId; mixins: CategoryId[] } {
   const kinds: CategoryId[] = [];
   const mixins: CategoryId[] = [];
@@ -59,7 +59,7 @@ function sortCategories(
 /** A rendering shows actions as links, so putting back what one got contains them; they are no links (#31). */
 const isActionLink = (link: LinkInput): boolean => link.target.includes('?action=');
 
-function textDraft(payload: Payload, registry: Registry, known: Known | undefined): Draft {
+function textDraft(payload: Payload, registry: CategoryRegistry, known: Known | undefined): Draft {
   const { kind, mixins } = sortCategories(payload.categories, registry);
   return draft(
     {
@@ -76,7 +76,7 @@ function textDraft(payload: Payload, registry: Registry, known: Known | undefine
   );
 }
 
-function jsonDraft(input: EntityInput, registry: Registry, known: Known | undefined): Draft {
+function jsonDraft(input: EntityInput, registry: CategoryRegistry, known: Known | undefined): Draft {
   const kind = input.kind === undefined ? undefined : registry.canonicalId(input.kind);
   if (kind !== undefined && registry.kind(kind) === undefined) {
     throw new CmbsError('unknown_category', `There is no kind ${kind} here.`);
@@ -112,17 +112,17 @@ interface RawDraft {
   readonly sourceText: (keys: readonly string[]) => string | undefined;
 }
 
-function draft(raw: RawDraft, registry: Registry, known: Known | undefined): Draft {
+function draft(raw: RawDraft, registry: CategoryRegistry, known: Known | undefined): Draft {
   const kind = raw.kind ?? known?.kind;
   const specs =
     kind === undefined ? {} : registry.specs(kind, [...new Set([...(known?.mixins ?? []), ...raw.mixins])]);
   const isDeclared = (name: string): boolean => Object.hasOwn(specs, registry.canonicalAttribute(name));
   const values: Record<string, Json> = { ...raw.core };
-  const verbatim: Record<string, string> = {};
+  const rawJson: Record<string, string> = {};
   for (const leaf of leaves(raw.attributes, isDeclared)) {
     const name = registry.canonicalAttribute(leaf.name);
-    if (specs[name]?.verbatim === true) {
-      verbatim[name] = raw.sourceText(leaf.keys) ?? JSON.stringify(leaf.value);
+    if (specs[name]?.rawJson === true) {
+      rawJson[name] = raw.sourceText(leaf.keys) ?? JSON.stringify(leaf.value);
     } else if (!DERIVED_NAMES.has(name)) {
       const value = raw.isText === true ? valueFromText(leaf.value, specs[name]) : leaf.value;
       requireExact(name, value, () => (typeof leaf.value === 'string' ? leaf.value : raw.sourceText(leaf.keys)));
@@ -136,20 +136,20 @@ function draft(raw: RawDraft, registry: Registry, known: Known | undefined): Dra
     mixins: raw.mixins,
     ...(id === undefined ? {} : { id }),
     values,
-    verbatim,
+    rawJson: rawJson,
     links: raw.links.filter((link) => !isActionLink(link)),
   };
 }
 
 /** All entities that a creation request carries. */
-export function drafts(payload: Payload, registry: Registry): readonly Draft[] {
+export function drafts(payload: Payload, registry: CategoryRegistry): readonly Draft[] {
   if (payload.form === 'json') return payload.entities.map((input) => jsonDraft(input, registry, undefined));
   if (payload.form === 'none' || payload.categories.length === 0) return [];
   return [textDraft(payload, registry, undefined)];
 }
 
 /** The one entity that a PUT or partial POST carries; `known` gives the categories it need not repeat. */
-export function singleDraft(payload: Payload, registry: Registry, known?: Known): Draft {
+export function singleDraft(payload: Payload, registry: CategoryRegistry, known?: Known): Draft {
   if (payload.form === 'text') return textDraft(payload, registry, known);
   if (payload.form === 'json' && payload.entities.length === 0 && payload.keys.has('attributes')) {
     // A bare `{"attributes":{…}}` is a partial entity as well.
@@ -171,7 +171,7 @@ export interface ActionInput {
 }
 
 /** The action that the body names, if it does, and its attributes. */
-export function actionInput(payload: Payload, registry: Registry): ActionInput {
+export function actionInput(payload: Payload, registry: CategoryRegistry): ActionInput {
   const named = [
     ...(payload.action === undefined ? [] : [payload.action]),
     ...payload.categories.map((category) => categoryId(category)),
@@ -195,7 +195,7 @@ export function actionInput(payload: Payload, registry: Registry): ActionInput {
  * A category that a filter names: a full identifier, or a term when that names exactly one category (#19).
  * An unknown one matches nothing rather than everything, so it is kept as it is.
  */
-export function filterCategory(given: string, registry: Registry): CategoryId {
+export function filterCategory(given: string, registry: CategoryRegistry): CategoryId {
   if (splitCategoryId(given) !== undefined) return registry.canonicalId(given);
   const named = registry.all.filter(({ term }) => term === given);
   if (named.length > 1) {
@@ -205,12 +205,12 @@ export function filterCategory(given: string, registry: Registry): CategoryId {
 }
 
 /** The filter that a payload (a GET's body, or the headers of text/occi) expresses. */
-export function payloadFilter(payload: Payload, registry: Registry): Filter {
+export function payloadFilter(payload: Payload, registry: CategoryRegistry): Filter {
   // Without a scheme (`{"kinds":[{"term":"member"}]}`, as the original filters) the identifier is the bare term.
   const categories = payload.categories.map((category) => filterCategory(categoryId(category), registry));
   const attributes: { name: string; value: Json }[] = [];
   const collect = (given: JsonObject, sourceText: Payload['sourceText']): void => {
-    for (const { name, value, keys } of leaves(given, (candidate) => registry.verbatimNames.has(candidate))) {
+    for (const { name, value, keys } of leaves(given, (candidate) => registry.rawJsonNames.has(candidate))) {
       requireExact(name, value, () => sourceText?.(keys));
       attributes.push({ name: registry.canonicalAttribute(name), value });
     }
@@ -230,7 +230,7 @@ export function payloadFilter(payload: Payload, registry: Registry): Filter {
 }
 
 /** The filter in a query string: `?category=`, `?attribute=N&value=V`, `?q=N=V+W` (#19, #56). */
-export function queryFilter(query: readonly (readonly [string, string])[], registry: Registry): Filter {
+export function queryFilter(query: readonly (readonly [string, string])[], registry: CategoryRegistry): Filter {
   const categories: CategoryId[] = [];
   const attributes: { name: string; value: Json }[] = [];
   const words: string[] = [];

@@ -25,12 +25,12 @@ export interface CoreMembers {
 /** An entity's attributes, parted into what stands at the top of the object and what stands in `attributes`. */
 export interface Parted {
   readonly core: CoreMembers;
-  /** Flat names, the verbatim values last. */
+  /** Flat names, the rawJson values last. */
   readonly attributes: Map<string, Json | RawJson>;
 }
 
 export function partAttributes(view: EntityView): Parted {
-  const { attributes, verbatim } = view.entity;
+  const { attributes, rawJson: rawJson } = view.entity;
   const rest = new Map<string, Json | RawJson>();
   const core: Record<keyof CoreMembers, string | undefined> = {
     title: undefined,
@@ -44,7 +44,7 @@ export function partAttributes(view: EntityView): Parted {
     if (member !== undefined && typeof value === 'string') core[member] = value;
     else rest.set(name, value);
   }
-  for (const [name, text] of Object.entries(verbatim)) rest.set(name, new RawJson(text));
+  for (const [name, text] of Object.entries(rawJson)) rest.set(name, new RawJson(text));
   return { core, attributes: rest };
 }
 

@@ -1,6 +1,6 @@
 /**
  * JSON text as text: finding the exact source of one value, and writing objects some of whose members already are
- * JSON text. Attributes that are kept verbatim need both (DESIGN decision 18): parsing and printing again would
+ * JSON text. Attributes that are kept rawJson need both (DESIGN decision 18): parsing and printing again would
  * change large numbers, number spellings and duplicate keys.
  */
 import type { Json } from '../json';

@@ -4,7 +4,7 @@ import type { Json } from '../json';
 import { leaves, requireExact, type Values } from './attributes';
 import { CORE_ID, CORE_SOURCE, CORE_TARGET, DERIVED_NAMES, LINK_KIND, type CategoryId } from './model';
 import type { LinkInput } from './payload';
-import type { Registry } from './registry';
+import type { CategoryRegistry } from './registry';
 import { valueFromText } from './text-json';
 
 export interface LinkDraft {
@@ -15,7 +15,7 @@ export interface LinkDraft {
 }
 
 /** @throws CmbsError `unknown_category` when the categories of the link have no kind of link */
-export function linkDraft(link: LinkInput, registry: Registry): LinkDraft {
+export function linkDraft(link: LinkInput, registry: CategoryRegistry): LinkDraft {
   const known = link.categories.map((id) => registry.canonicalId(id));
   const kind = kindOf(link, known, registry);
   const mixins = known.filter((id) => registry.mixin(id) !== undefined);
@@ -42,7 +42,7 @@ export function linkDraft(link: LinkInput, registry: Registry): LinkDraft {
 function kindOf(
   { categories, rel, target }: LinkInput,
   known: readonly CategoryId[],
-  registry: Registry,
+  registry: CategoryRegistry,
 ): CategoryId {
   const isLinkKind = (id: CategoryId): boolean => registry.kind(id) !== undefined && registry.isLink(id);
   const kind = known.find(isLinkKind);

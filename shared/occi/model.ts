@@ -28,8 +28,8 @@ export interface AttributeSpec {
   /** From the nested dialect: prefix patterns, booleans without case, numbers as strings (DESIGN decision 3). */
   readonly lenient: boolean;
   /** Kept as the JSON text that arrived: numbers, key order and nesting survive (DESIGN decision 18). */
-  readonly verbatim?: boolean;
-  /** A verbatim attribute that is stored in a document of its own, because it may be large. */
+  readonly rawJson?: boolean;
+  /** A rawJson attribute that is stored in a document of its own, because it may be large. */
   readonly apart?: boolean;
   /** Of an object: the members that a filter can name; all, when absent. Each costs an index entry at every write. */
   readonly indexedMembers?: readonly string[];
@@ -99,10 +99,10 @@ export interface Entity {
   readonly id: string;
   readonly kind: CategoryId;
   readonly mixins: readonly CategoryId[];
-  /** Flat names (`cmbs.member.state`) to values, without the verbatim ones. */
+  /** Flat names (`cmbs.member.state`) to values, without the rawJson ones. */
   readonly attributes: Readonly<Record<string, Json>>;
-  /** Flat names of verbatim attributes to their JSON text. */
-  readonly verbatim: Readonly<Record<string, string>>;
+  /** Flat names of rawJson attributes to their JSON text. */
+  readonly rawJson: Readonly<Record<string, string>>;
   /** Who may act on it; every entity has one from day one. */
   readonly owner: string;
   /** Milliseconds since the epoch. */

@@ -1,6 +1,7 @@
 /** Paths of entities and collections: what is stored and what clients may choose. */
 import { badRequest, CmbsError } from '../errors';
-import { MAX_NAME_LENGTH, MAX_PATH_LENGTH } from '../limits';
+import { MAX_NAME_LENGTH } from '../limits';
+import { MAX_PATH_LENGTH } from './limits';
 import type { Path } from './model';
 
 /** First segments that are ours or the platform's (Cloud Run keeps `/eventlog` and `/_ah/` for itself). */

@@ -5,14 +5,18 @@
 import { RE2JS } from 're2js';
 import { badRequest, CmbsError } from '../errors';
 import { isJsonObject, type Json, type JsonObject } from '../json';
-import {
-  MAX_COMPILED_INSTRUCTIONS,
-  MAX_MATCH_STEPS,
-  MAX_MATCHING_MS,
-  MAX_PATTERN_LENGTH,
-  PATTERN_OVERHEAD_INSTRUCTIONS,
-} from '../limits';
 import type { Pattern } from './model';
+
+/** Characters of an attribute pattern: enough for any real one, little to compile (DESIGN decision 22). */
+export const MAX_PATTERN_LENGTH = 1024;
+/** Characters of a value times instructions of its pattern: half a second at worst. A simple pattern takes a megabyte. */
+const MAX_MATCH_STEPS = 10_000_000;
+/** Milliseconds of one turn of the event loop that may go into patterns; real ones take microseconds. */
+const MAX_MATCHING_MS = 500;
+/** Instructions of all patterns that are kept compiled: about 25 MB at worst, in processes that have 256 MB. */
+const MAX_COMPILED_INSTRUCTIONS = 100_000;
+/** What a compiled pattern costs besides, in instructions: thousands of one-letter patterns are no small thing. */
+const PATTERN_OVERHEAD_INSTRUCTIONS = 16;
 
 const compiled = new Map<string, RE2JS>();
 let compiledInstructions = 0;

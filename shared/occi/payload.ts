@@ -66,7 +66,7 @@ export interface EntityInput {
   /** True when it stood under `links`. */
   readonly isLink: boolean;
   /**
-   * The source text of an attribute's value, for attributes kept verbatim. `names` are the keys from the
+   * The source text of an attribute's value, for attributes kept rawJson. `names` are the keys from the
    * `attributes` object down, as they stood there (`['cmbs','message','message_content']` or `['a.b.c']`).
    */
   readonly sourceText: (names: readonly string[]) => string | undefined;

@@ -6,7 +6,7 @@
  * assembled.
  */
 import type { Json } from '../json';
-import type { Transaction } from '../store/store';
+import type { Transaction } from '../store';
 import type { Values } from './attributes';
 import type { Category, CategoryId, Entity } from './model';
 import type { Aliases } from './registry';

@@ -3,7 +3,6 @@
  * what clients defined; a change of categories makes a new snapshot.
  */
 import { CmbsError } from '../errors';
-import { MAX_REMEMBERED_COMBINATIONS, MAX_REMEMBERED_MEMBERS, MAX_REMEMBERED_NAME_CHARS } from '../limits';
 import {
   categoryId,
   ENTITY_KIND,
@@ -17,6 +16,14 @@ import {
   type Mixin,
   type Path,
 } from './model';
+
+/**
+ * What is remembered of combinations of a kind and mixins, which clients choose: combinations, and what they hold, in
+ * attributes and actions (about 100 bytes each) and in characters of their names.
+ */
+const MAX_REMEMBERED_COMBINATIONS = 1000;
+const MAX_REMEMBERED_MEMBERS = 50_000;
+const MAX_REMEMBERED_NAME_CHARS = 1024 * 1024;
 
 /** Other spellings that are accepted on input and made canonical (`start_l3.1` for `start_l31`). */
 export interface Aliases {
@@ -53,27 +60,27 @@ class Remembered<V> {
   }
 }
 
-export class Registry {
+export class CategoryRegistry {
   private readonly byId: Map<CategoryId, Category>;
   private readonly byLocation: Map<Path, Kind | Mixin>;
   private readonly ancestry = new Remembered<readonly CategoryId[]>();
   private readonly specsByCategories = new Remembered<AttributeSpecs>();
   private readonly actionsByCategories = new Remembered<readonly CategoryId[]>();
   private sorted: readonly Category[] | undefined;
-  /** Attributes that some category keeps verbatim; they have no index. Clients define none of them. */
-  readonly verbatimNames: ReadonlySet<string>;
+  /** Attributes that some category keeps rawJson; they have no index. Clients define none of them. */
+  readonly rawJsonNames: ReadonlySet<string>;
   private readonly aliases: Aliases;
 
   /** `base`: a registry that the categories are added to; undefined takes one out. */
   constructor(
     categories: Iterable<Category>,
     aliases: Aliases = { categories: {}, attributes: {} },
-    base?: { readonly registry: Registry; readonly gone: readonly CategoryId[] },
+    base?: { readonly registry: CategoryRegistry; readonly gone: readonly CategoryId[] },
   ) {
     this.aliases = aliases;
     this.byId = new Map(base?.registry.byId);
     this.byLocation = new Map(base?.registry.byLocation);
-    const verbatimNames = new Set(base?.registry.verbatimNames);
+    const rawJsonNames = new Set(base?.registry.rawJsonNames);
     for (const id of base?.gone ?? []) {
       const before = this.byId.get(id);
       this.byId.delete(id);
@@ -87,11 +94,11 @@ export class Registry {
       if (category.class !== 'action' && category.location !== undefined) {
         this.byLocation.set(category.location, category);
       }
-      for (const [name, { verbatim }] of Object.entries(category.attributes)) {
-        if (verbatim === true) verbatimNames.add(name);
+      for (const [name, { rawJson: rawJson }] of Object.entries(category.attributes)) {
+        if (rawJson === true) rawJsonNames.add(name);
       }
     }
-    this.verbatimNames = verbatimNames;
+    this.rawJsonNames = rawJsonNames;
   }
 
   #leaveLocation(category: Category): void {
@@ -100,10 +107,10 @@ export class Registry {
   }
 
   /** This registry with some categories in place of what it has under their ids; undefined takes one out. */
-  with(changed: ReadonlyMap<CategoryId, Category | undefined>): Registry {
+  with(changed: ReadonlyMap<CategoryId, Category | undefined>): CategoryRegistry {
     const gone = [...changed].filter(([, category]) => category === undefined).map(([id]) => id);
     const there = [...changed.values()].filter((category) => category !== undefined);
-    return new Registry(there, this.aliases, { registry: this, gone });
+    return new CategoryRegistry(there, this.aliases, { registry: this, gone });
   }
 
   /** Kinds, then mixins, then actions. */

@@ -1,7 +1,7 @@
 /** Work on more entities than one transaction takes, and perhaps than one request has time for: in bounded steps. */
 import type { Clock } from '../clock';
 import { requireWanted } from '../waiting';
-import { STEPS_BUDGET_MS } from '../limits';
+import { STEPS_BUDGET_MS } from './limits';
 
 export interface Progress {
   /** Entities worked on. */

@@ -44,7 +44,7 @@ export function entityItems(view: EntityView, context: RenderContext, charset: T
     const shown = view.isLink && isEnd(name) && typeof value === 'string' ? urlOf(value, context) : value;
     addAttribute(name, writeValue(shown, context.specOf(entity, name), charset));
   }
-  for (const [name, text] of Object.entries(entity.verbatim)) addAttribute(name, writeJson(text, charset));
+  for (const [name, text] of Object.entries(entity.rawJson)) addAttribute(name, writeJson(text, charset));
   const kinds = [
     [CORE_SOURCE_KIND, view.sourceKind],
     [CORE_TARGET_KIND, view.targetKind],

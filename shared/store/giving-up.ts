@@ -8,7 +8,7 @@ export class GivenUp extends CmbsError {}
  * Runs `task` no longer than its caller waits and than `boundMs`, after which it rejects with `late()`. A body that is
  * left behind can do no harm: its transaction has ended, so its reads and writes throw.
  */
-export async function withinBounds<T>(
+export async function withinDeadline<T>(
   task: () => Promise<T>,
   signal: AbortSignal | undefined,
   boundMs: number | undefined,

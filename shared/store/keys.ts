@@ -1,6 +1,8 @@
 /** The strings by which documents are found: what is allowed in them, and how they compare. */
 import { badRequest } from '../errors';
-import { MAX_KEY_LENGTH } from '../limits';
+
+/** Characters of a document id, an order or a collection name: Firestore refuses ids above 1,500 bytes. */
+const MAX_KEY_LENGTH = 1500;
 
 const PRINTABLE_ASCII = /^[\x20-\x7e]+$/;
 /** NUL ends a text early on its way out of SQLite, and half a surrogate pair has no UTF-8: both would merge keys. */

@@ -1,8 +1,11 @@
 /** A {@link Query} checked and made ready: for SQL, and for telling whether a change concerns its result. */
 import { badRequest } from '../errors';
-import { MAX_PAGE_DOCS, MAX_WHERE_TERMS } from '../limits';
+import { MAX_PAGE_DOCS } from '../limits';
 import { compareKeys, indexable, prefixEnd } from './keys';
 import { type Query } from './store';
+
+/** Terms of a `where`: each is one more look-up per document. */
+const MAX_WHERE_TERMS = 16;
 
 /** A place in the result: after it, the next page starts. `sort` is empty when sorting by id. */
 export interface Position {
@@ -23,7 +26,7 @@ export interface Selection {
 }
 
 /** What of a document decides whether a query finds it, and where. Entries are [interned field, value]. */
-export interface Footprint {
+export interface IndexEntry {
   readonly sort: string | null;
   readonly entries: readonly (readonly [number, string])[];
 }
@@ -90,7 +93,7 @@ export function covers(
   last: Position | undefined,
   fieldNumber: (field: string) => number | undefined,
   id: string,
-  footprint: Footprint,
+  footprint: IndexEntry,
 ): boolean {
   const { prefix, terms, byOrder, upTo, after } = selection;
   if (!id.startsWith(prefix)) return false;

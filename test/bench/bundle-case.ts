@@ -7,16 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { zipSync } from 'fflate';
 import { EmulatorsMissing, startEmulators } from '@cmbs/emulator/emulators';
-import {
-  layerMixin,
-  MEMBER,
-  MEMBER_KIND,
-  MEMBERS,
-  MESSAGE,
-  MESSAGE_KIND,
-  MESSAGES,
-} from '@cmbs/shared/broker/cmbs';
-import { newLocalKey } from '@cmbs/shared/link/local-identity';
+import { layerMixin, MEMBER, MEMBER_KIND, MEMBERS, MESSAGE, MESSAGE_KIND, MESSAGES } from '@cmbs/shared/broker';
+import { newLocalKey } from '@cmbs/shared/rpc/identity';
 import { install } from '../cloud/npm';
 import { requestText } from './http-load';
 import { Deployed, emptyFunction, freePort, type Environment } from './programs';

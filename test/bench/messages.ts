@@ -1,7 +1,6 @@
 /** Messages and members as the bench sends and makes them. */
 import { systemClock, timeOrderedIds } from '@cmbs/shared';
-import { messageFrame } from '@cmbs/shared/broker/wire';
-import { layerMixin, MEMBER_KIND, MESSAGE, MESSAGE_KIND } from '@cmbs/shared/broker/cmbs';
+import { layerMixin, MEMBER_KIND, MESSAGE, MESSAGE_KIND, messageFrame } from '@cmbs/shared/broker';
 import type { Product } from './programs';
 
 /** About 200 bytes, no call: what a sensor would report. */
@@ -54,7 +53,7 @@ export function frames(receiver: string, storable: Flag): () => string {
         [MESSAGE.storable]: storable,
         [MESSAGE.receiver]: receiver,
       },
-      verbatim: { [MESSAGE.content]: JSON.stringify(CONTENT) },
+      rawJson: { [MESSAGE.content]: JSON.stringify(CONTENT) },
     },
     {
       pathHistory: ['http://127.0.0.1:8090/cmbs/member/bench'],

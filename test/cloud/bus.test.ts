@@ -1,6 +1,6 @@
 /** The bus on Pub/Sub, its registry in Firestore, held to the contract of every bus. */
 import { silentLog, systemClock } from '@cmbs/shared';
-import type { Bus } from '@cmbs/shared/bus/bus';
+import type { Bus } from '@cmbs/shared/bus';
 import { pubsubBus } from '@cmbs/shared/bus/pubsub';
 import { openFirestoreStore } from '@cmbs/shared/store/firestore';
 import { busContract } from '../contract/bus-contract';

@@ -1,6 +1,7 @@
 /** Two companions: who holds the members' sockets when one dies or is told to stop. */
 import { Reply } from 'zeromq';
-import { LEASE_POLL_MS, LEASE_TTL_MS } from '@cmbs/shared/limits';
+import { LEASE_POLL_MS } from '../../shared/broker/lease';
+import { LEASE_TTL_MS } from '@cmbs/shared/limits';
 import { eventually, freeSocket } from '../e2e/harness';
 import { describeTwoCompanions, SOME, SOON_MS, TAKEOVER_MS, type Host } from './companion-pair';
 

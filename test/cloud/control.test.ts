@@ -1,7 +1,7 @@
 /** The companion's control endpoint: whom it obeys, what it tells, and what it makes of anything else. */
 import { connect } from 'node:net';
-import { LOCAL_FUNCTIONS_ACCOUNT } from '@cmbs/shared/link/local-identity';
-import { MAX_CONTROL_BODY_BYTES } from '@cmbs/shared/limits';
+import { LOCAL_FUNCTIONS_ACCOUNT } from '../../shared/rpc/identity/local';
+import { MAX_CONTROL_BODY_BYTES } from '@cmbs/companion/control';
 import { startCloudCompanion, type CloudCompanion } from '@cmbs/companion/cloud';
 import { silentLog, type JsonObject } from '@cmbs/shared';
 import { eventually, Fleet, type Answer, type Deployment, type Member } from '../e2e/harness';
@@ -154,8 +154,8 @@ describeOnEmulators('the control endpoint', (hosts) => {
     expect(headers.get('content-type')).toMatch(/^text\/plain; version=0\.0\.4/);
     expect(text).toMatch(/^cmbs_shard_held 1$/m);
     for (const name of [
-      'cmbs_sends_queued',
-      'cmbs_oldest_send_seconds',
+      'cmbs_messages_queued',
+      'cmbs_oldest_queued_seconds',
       'cmbs_layers_failing',
       'cmbs_sockets_open',
     ]) {

@@ -4,7 +4,7 @@
  */
 import { gzipSync } from 'node:zlib';
 import { ROUTES } from '@cmbs/functions/routes';
-import { CATEGORIES_MAX_AGE_MS } from '@cmbs/shared/limits';
+import { CATEGORIES_MAX_AGE_MS } from '@cmbs/functions/cloud';
 import type { Running } from '../e2e/engine';
 import {
   CMBS,

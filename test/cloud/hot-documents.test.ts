@@ -3,7 +3,7 @@
  * may be written for each message of a busy member or a busy topic.
  */
 import { protobuf } from 'google-gax';
-import { LEASE_RENEW_MS } from '@cmbs/shared/limits';
+import { LEASE_RENEW_MS } from '../../shared/broker/lease';
 import { contentOf, eventually, Fleet, type Deployment, type Member } from '../e2e/harness';
 import { cloudEngine } from './deployment';
 import { GrpcProxy } from './grpc-proxy';

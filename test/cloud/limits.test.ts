@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { startCloudFunctions } from '@cmbs/emulator/cloud';
 import { silentLog, type JsonObject } from '@cmbs/shared';
-import { MAX_BATCH_ENTITIES, STEPS_BUDGET_MS } from '@cmbs/shared/limits';
+import { MAX_BATCH_ENTITIES, STEPS_BUDGET_MS } from '../../shared/occi/limits';
 import type { Running } from '../e2e/engine';
 import { eventually, Fleet, MESSAGE, skewedClock, unique, type Deployment, type Member } from '../e2e/harness';
 import { cloudEnvironment, configOf } from './deployment';

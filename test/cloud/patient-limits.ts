@@ -8,4 +8,4 @@ export const LEASE_CALL_MS = 20_000;
 export const FIRESTORE_READ_MS = 60_000;
 export const FIRESTORE_WRITE_MS = 60_000;
 export const PUBSUB_DEADLINE_MS = 60_000;
-export const LINK_PING_MS = 30_000;
+export const RPC_PING_MS = 30_000;

@@ -3,7 +3,7 @@ import { silentLog, systemClock } from '@cmbs/shared';
 import { pubsubBus } from '@cmbs/shared/bus/pubsub';
 import { COMPANION_LOOK_MS, WATCH_FALLBACK_MS } from '@cmbs/shared/limits';
 import { openFirestoreStore } from '@cmbs/shared/store/firestore';
-import type { Store } from '@cmbs/shared/store/store';
+import type { Store } from '@cmbs/shared/store';
 import { eventually } from '../e2e/harness';
 import { PatientClock } from './patient-clock';
 import { describeOnEmulators, uniqueProject } from './support';

@@ -1,7 +1,7 @@
 /** A topic that a subscription does not want any more is read to its end, and then its counterpart is removed. */
 import { silentLog, systemClock } from '@cmbs/shared';
 import { pubsubBus } from '@cmbs/shared/bus/pubsub';
-import { RETIRED_IDLE_MS } from '@cmbs/shared/limits';
+import { RETIRED_IDLE_MS } from '../../shared/bus/pubsub/limits';
 import { openFirestoreStore } from '@cmbs/shared/store/firestore';
 import { eventually } from '../e2e/harness';
 import { GrpcProxy } from './grpc-proxy';

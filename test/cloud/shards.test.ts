@@ -27,7 +27,7 @@ describeOnEmulators('two shards', (hosts) => {
   const portOf = (socket: string): number => Number(new URL(socket).port);
   const queuedIn = async (shard: ShardName): Promise<number> => {
     const text = await (await fetch(`${companions.get(shard)?.url}/metrics`)).text();
-    return Number(/^cmbs_sends_queued (\d+)$/m.exec(text)?.[1]);
+    return Number(/^cmbs_messages_queued (\d+)$/m.exec(text)?.[1]);
   };
 
   beforeAll(async () => {

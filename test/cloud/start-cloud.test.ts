@@ -138,9 +138,9 @@ describeOnEmulators('npm run start:cloud', (hosts) => {
     expect(await here.metric('cmbs_requests', { function: 'message-send-l1', status: '202' })).toBe(1);
     expect(await here.metric('cmbs_deliveries', { layer: 'l1', outcome: 'delivered' })).toBe(1);
     expect(await here.metric('cmbs_deliveries', { layer: 'l32', outcome: 'published' })).toBe(1);
-    expect(await here.metric('cmbs_sends_queued')).toBe(1);
+    expect(await here.metric('cmbs_messages_queued')).toBe(1);
     await eventually(
-      () => here.metric('cmbs_oldest_send_seconds'),
+      () => here.metric('cmbs_oldest_queued_seconds'),
       (age) => age > 0,
       'the oldest send has an age',
     );
@@ -188,7 +188,7 @@ describeOnEmulators('npm run start:cloud', (hosts) => {
   });
 
   test('has the companion hand over and start again when it outgrows its memory limit', async () => {
-    const before = await here.metric('cmbs_sends_queued');
+    const before = await here.metric('cmbs_messages_queued');
     expect(before).toBeGreaterThan(0);
     process.kill(await companionPid(), 'SIGUSR2');
     const [exceeded] = await entries('memory_exceeded', ({ length }) => length === 1, { limit_mb: 400 });
@@ -203,7 +203,7 @@ describeOnEmulators('npm run start:cloud', (hosts) => {
       60_000,
     );
     expect(await here.metric('cmbs_restarts_total', { reason: 'memory' })).toBe(1);
-    expect(await here.metric('cmbs_sends_queued')).toBe(before);
+    expect(await here.metric('cmbs_messages_queued')).toBe(before);
   }, 90_000);
 
   test('stops both parts within ten seconds, and keeps what is queued', async () => {

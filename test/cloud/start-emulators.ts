@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { EmulatorsMissing, restartableEmulator, startEmulators, type Emulators } from '@cmbs/emulator/emulators';
-import { newLocalKey } from '@cmbs/shared/link/local-identity';
+import { newLocalKey } from '@cmbs/shared/rpc/identity';
 import { freePort } from '../integration/free-port';
 import { emulatorsOfRun, VARIABLES } from './emulators-of-run';
 

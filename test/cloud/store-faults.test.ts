@@ -1,8 +1,9 @@
 /** What the Firestore engine does when Firestore, or the way to it, does not do what it should. */
 import type { ErrorCode, JsonObject } from '@cmbs/shared';
-import { FIRESTORE_CALLS_PER_CHANNEL, FIRESTORE_CLOSE_MS } from '@cmbs/shared/limits';
-import type { FirestoreStoreOptions } from '@cmbs/shared/store/firestore';
-import type { Change, Store } from '@cmbs/shared/store/store';
+import { FIRESTORE_CALLS_PER_CHANNEL } from '../../shared/store/firestore/client';
+import { FIRESTORE_CLOSE_MS, type FirestoreStoreOptions } from '../../shared/store/firestore/firestore-store';
+import type { Change } from '../../shared/store/store';
+import type { Store } from '@cmbs/shared/store';
 import { restartableEmulator } from '@cmbs/emulator/emulators';
 import { GrpcProxy } from './grpc-proxy';
 import { describeOnEmulators, itRestartsEmulators } from './support';

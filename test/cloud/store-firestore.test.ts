@@ -1,6 +1,6 @@
 /** What is the Firestore engine's own: how few calls it needs, how it counts and pages, and where things lie. */
-import { ADDRESS_FIELD, SENDS } from '@cmbs/shared/broker/send';
-import type { Store } from '@cmbs/shared/store/store';
+import { ADDRESS_FIELD, OUTBOUND_MESSAGES } from '@cmbs/shared/broker';
+import type { Store } from '@cmbs/shared/store';
 import { eventually } from '../e2e/harness';
 import { GrpcProxy } from './grpc-proxy';
 import { describeOnEmulators } from './support';
@@ -201,22 +201,30 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
 
   it('reads what waits for one destination in its order, and nothing of what waits for others', async () => {
     const address = (n: number): string => `tcp://10.0.0.1:${5010 + (n % 100)}`;
-    await fill(SENDS, 400, (n) => ({
+    await fill(OUTBOUND_MESSAGES, 400, (n) => ({
       order: String(99_999 - n),
       index: { [ADDRESS_FIELD]: [address(n), `${address(n)}/also`] },
     }));
     const where = [{ field: ADDRESS_FIELD, value: address(7) }];
     const before = proxy.messagesOf('RunQuery');
-    const first = await store.query({ collection: SENDS, where, by: 'order', limit: 3 });
+    const first = await store.query({ collection: OUTBOUND_MESSAGES, where, by: 'order', limit: 3 });
     expect(first.docs.map(({ value }) => value.n)).toEqual([307, 207, 107]);
-    const rest = await store.query({ collection: SENDS, where, by: 'order', limit: 3, after: first.next! });
+    const rest = await store.query({
+      collection: OUTBOUND_MESSAGES,
+      where,
+      by: 'order',
+      limit: 3,
+      after: first.next!,
+    });
     expect(rest).toMatchObject({ docs: [{ value: { n: 7 } }] });
     expect(rest.next).toBeUndefined();
-    const upTo = await store.query({ collection: SENDS, where, by: 'order', limit: 9, upTo: '99800' });
+    const upTo = await store.query({ collection: OUTBOUND_MESSAGES, where, by: 'order', limit: 9, upTo: '99800' });
     expect(upTo.docs.map(({ value }) => value.n)).toEqual([307, 207]);
     const both = [...where, { field: ADDRESS_FIELD, value: `${address(7)}/also` }];
-    expect((await store.query({ collection: SENDS, where: both, by: 'order', limit: 9 })).docs).toHaveLength(4);
-    expect(await store.count({ collection: SENDS, where, by: 'order' }, 3)).toBe(3);
+    expect(
+      (await store.query({ collection: OUTBOUND_MESSAGES, where: both, by: 'order', limit: 9 })).docs,
+    ).toHaveLength(4);
+    expect(await store.count({ collection: OUTBOUND_MESSAGES, where, by: 'order' }, 3)).toBe(3);
     // One message for each document, and one at the end where there are fewer than asked for.
     expect(proxy.messagesOf('RunQuery') - before).toBeLessThan(30);
   });
@@ -224,13 +232,18 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
   it('finds it no more once it waits there no more, also within a transaction', async () => {
     const where = [{ field: ADDRESS_FIELD, value: 'tcp://10.0.0.1:5010' }];
     const index = { [ADDRESS_FIELD]: ['tcp://10.0.0.1:5010', 'tcp://10.0.0.1:5020'] };
-    await store.create(SENDS, 'a', {}, { order: '1', index });
+    await store.create(OUTBOUND_MESSAGES, 'a', {}, { order: '1', index });
     let runs = 0;
     const found = await store.transact(async (tx) => {
-      const { docs } = await tx.query({ collection: SENDS, where, by: 'order', limit: 5 });
+      const { docs } = await tx.query({ collection: OUTBOUND_MESSAGES, where, by: 'order', limit: 5 });
       if (++runs === 1) {
         await store.transact((other) => {
-          other.put(SENDS, 'a', {}, { order: '1', index: { [ADDRESS_FIELD]: ['tcp://10.0.0.1:5020'] } });
+          other.put(
+            OUTBOUND_MESSAGES,
+            'a',
+            {},
+            { order: '1', index: { [ADDRESS_FIELD]: ['tcp://10.0.0.1:5020'] } },
+          );
           return Promise.resolve();
         });
       }

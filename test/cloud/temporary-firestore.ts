@@ -1,6 +1,7 @@
 /** A store on the Firestore emulator, in a project of its own, with a clock that the test moves. */
 import { type Log, systemClock } from '@cmbs/shared';
-import { type FirestoreStoreOptions, openFirestoreStore } from '@cmbs/shared/store/firestore';
+import type { FirestoreStoreOptions } from '../../shared/store/firestore/firestore-store';
+import { openFirestoreStore } from '@cmbs/shared/store/firestore';
 import type { OpenedStore } from '../contract/store-contract';
 import { uniqueProject } from './support';
 

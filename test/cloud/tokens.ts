@@ -1,7 +1,7 @@
 /** Identity tokens for whoever checks them: a good one, and all that must not pass for one. */
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { signedJwt } from '@cmbs/shared/link/local-identity';
+import { signedJwt } from '../../shared/rpc/identity/local';
 import { localKeyFile } from './deployment';
 
 /** Header fields of a request. */

@@ -1,6 +1,7 @@
 /** What every engine of `Bus` must do (DESIGN decision 12). Works in real time, as a remote bus does. */
 import { CmbsError } from '@cmbs/shared';
-import { type Bus, type BusMessage, type Consumer, type Delivery } from '@cmbs/shared/bus/bus';
+import type { Consumer } from '../../shared/bus/bus';
+import type { Bus, BusDelivery, BusMessage } from '@cmbs/shared/bus';
 import { PATIENCE_MS } from '../patience';
 
 export interface OpenedBus {
@@ -14,10 +15,10 @@ const message = (data: string, more: Partial<BusMessage> = {}): BusMessage => ({
 
 /** Deliveries as they come, and a way to wait for the n-th. */
 class Inbox {
-  readonly deliveries: Delivery[] = [];
+  readonly deliveries: BusDelivery[] = [];
   #check = (): void => undefined;
 
-  readonly take = async (delivery: Delivery): Promise<void> => {
+  readonly take = async (delivery: BusDelivery): Promise<void> => {
     this.deliveries.push(delivery);
     this.#check();
   };
@@ -152,7 +153,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
 
     it('offers a delivery again, with the same identifier, until the handler takes it', async () => {
       await subscribe(['a']);
-      const seen: Delivery[] = [];
+      const seen: BusDelivery[] = [];
       const done = new Gate();
       bus.consume(
         'reader',
@@ -174,7 +175,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
 
     it.each(['unavailable', 'deadline_exceeded'] as const)('does not count an outage (%s)', async (code) => {
       await subscribe(['a']);
-      const seen: Delivery[] = [];
+      const seen: BusDelivery[] = [];
       const done = new Gate();
       bus.consume(
         'reader',
@@ -193,7 +194,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
     it('makes a dead letter at once of what trying again cannot help', async () => {
       await subscribe(['a']);
       const inbox = new Inbox();
-      const buried: { delivery: Delivery; reason: string }[] = [];
+      const buried: { delivery: BusDelivery; reason: string }[] = [];
       const isBuried = new Gate();
       bus.consume(
         'reader',
@@ -216,7 +217,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       expect(inbox.data).toEqual(['good']);
       expect(buried).toEqual([
         {
-          delivery: expect.objectContaining({ topic: 'a', attempt: 1 }) as Delivery,
+          delivery: expect.objectContaining({ topic: 'a', attempt: 1 }) as BusDelivery,
           reason: 'This is no message.',
         },
       ]);

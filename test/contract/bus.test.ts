@@ -1,5 +1,5 @@
 import { newId, silentLog } from '@cmbs/shared';
-import { type Bus } from '@cmbs/shared/bus/bus';
+import type { Bus } from '@cmbs/shared/bus';
 import { embeddedBus } from '@cmbs/shared/bus/embedded';
 import { busContract } from './bus-contract';
 import { openTemporaryStore } from './temporary-store';

@@ -3,7 +3,8 @@
  * way to open it; nothing here knows which engine it is.
  */
 import { type JsonObject } from '@cmbs/shared';
-import { type Change, type Query, type Store, type WatchScope } from '@cmbs/shared/store/store';
+import type { Change, Query, WatchScope } from '../../shared/store/store';
+import type { Store } from '@cmbs/shared/store';
 import { CmbsError } from '@cmbs/shared';
 import { PATIENCE_MS } from '../patience';
 

@@ -3,7 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '@cmbs/shared';
-import { openSqliteStore, type SqliteStoreOptions } from '@cmbs/shared/store/sqlite';
+import type { SqliteStoreOptions } from '../../shared/store/sqlite/sqlite-store';
+import { openSqliteStore } from '@cmbs/shared/store/sqlite';
 import { type OpenedStore } from './store-contract';
 
 export async function temporaryDirectory(): Promise<string> {

@@ -63,11 +63,11 @@ localTest('hundreds of dead peers leave room for one that is there, and give bac
   const sent = await here.send('l1', { to: receiver.sockets.l1, from: sender.id });
   expect([sent.status, sent.delivery.state]).toEqual([200, 'delivered']);
   await eventually(
-    () => here.metric('cmbs_sends_held'),
+    () => here.metric('cmbs_messages_in_flight'),
     (held) => held === 0,
     'nothing that waits is in memory',
   );
-  expect(await here.metric('cmbs_sends_queued')).toBe(ABSENT + 1);
+  expect(await here.metric('cmbs_messages_queued')).toBe(ABSENT + 1);
   expect(descriptors() - before).toBeLessThan(MOST_DESCRIPTORS);
   // One that comes back is noticed in its turn.
   await there.must(200, there.act(late.path, 'start_l1'));
@@ -85,7 +85,7 @@ localTest('what waits for a peer lies in the store, and goes in its order when t
     await here.must(202, here.act(path, 'send_l1', { from: sender.id }, { Prefer: 'respond-async' }));
   }
   await eventually(
-    () => here.metric('cmbs_sends_held'),
+    () => here.metric('cmbs_messages_in_flight'),
     (held) => held === 0,
     'nothing that waits is in memory',
   );
@@ -129,7 +129,7 @@ localTest('a large broadcast to many absent members takes few descriptors', asyn
   const states = sent.delivery.receivers.map(({ state }) => state);
   expect(states).toHaveLength(ABSENT);
   expect(descriptors() - before).toBeLessThan(MOST_DESCRIPTORS);
-  expect(await here.metric('cmbs_sends_queued')).toBe(1);
+  expect(await here.metric('cmbs_messages_queued')).toBe(1);
 });
 
 /** Sends a message to each address and comes back when all of them wait in the store alone. */
@@ -144,7 +144,7 @@ async function leaveWaiting(here: Deployment, sender: Member, addresses: readonl
     'nobody is there',
   );
   await eventually(
-    () => here.metric('cmbs_sends_held'),
+    () => here.metric('cmbs_messages_in_flight'),
     (held) => held === 0,
     'nothing that waits is in memory',
   );
@@ -194,7 +194,7 @@ test('broadcasts that are cancelled are waited for no more', async () => {
   const sent = await here.send('l2', { from: sender.id });
   expect(sent.status).toBe(202);
   await eventually(
-    () => here.metric('cmbs_sends_held'),
+    () => here.metric('cmbs_messages_in_flight'),
     (held) => held === 0,
     'nothing that waits is in memory',
   );

@@ -63,7 +63,7 @@ it('what is purged while it waits goes out to nobody', async () => {
     );
     await here.must(200, here.act(waiting.path, 'purge'));
     await eventually(
-      () => here.metric('cmbs_sends_queued'),
+      () => here.metric('cmbs_messages_queued'),
       (queued) => queued === 0,
       'nothing waits any more',
     );

@@ -1,7 +1,7 @@
 /** L1: one message to one socket (layers.md, Messages; L1 on the wire). */
 import { isLocal, localTest } from './engine';
 import type { JsonObject } from '@cmbs/shared';
-import { DEFAULT_SEND_WAIT_S } from '@cmbs/shared/limits';
+import { DEFAULT_SEND_WAIT_S } from '@cmbs/shared/config';
 import { ask, Cable, frameOf, HangingPeer, LossyProxy, ScriptedPeer } from './broker-peers';
 import {
   CMBS,
@@ -206,7 +206,7 @@ describe('a message to nobody', () => {
     await there.must(200, there.act(late.path, 'start_l1'));
     await here.reaches(kept.path, 'delivered');
     expect((await there.inbox(late)).map(contentOf)).toEqual(['kept']);
-    expect(await here.metric('cmbs_sends_queued')).toBe(0);
+    expect(await here.metric('cmbs_messages_queued')).toBe(0);
   });
 
   test('is not made when the address is none', async () => {

@@ -153,7 +153,7 @@ describe('to a member that is away', () => {
     );
     // Counted when it is dropped, out of hand when that is written.
     await eventually(
-      () => here.metric('cmbs_sends_queued'),
+      () => here.metric('cmbs_messages_queued'),
       (queued) => queued === 1000,
       'the others wait',
     );
@@ -166,7 +166,7 @@ describe('to a member that is away', () => {
     });
     await there.must(200, there.act(away.path, 'start_l2'));
     await eventually(
-      () => here.metric('cmbs_sends_queued'),
+      () => here.metric('cmbs_messages_queued'),
       (queued) => queued === 0,
       'all that waited is sent',
     );

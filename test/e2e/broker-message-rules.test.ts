@@ -1,6 +1,7 @@
 /** What a message may be is one rule at every door: what is accepted leaves, and what cannot leave is refused. */
 import type { Json } from '@cmbs/shared';
-import { FRAME_RESERVE_BYTES, MAX_FRAME_BYTES } from '@cmbs/shared/limits';
+import { FRAME_RESERVE_BYTES } from '../../shared/broker/message-rules';
+import { MAX_FRAME_BYTES } from '@cmbs/shared/limits';
 import {
   CMBS,
   Fleet,

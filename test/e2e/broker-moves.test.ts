@@ -1,8 +1,7 @@
 /** What waits for a member follows it to another address. */
 import { silentLog, systemClock, type JsonObject } from '@cmbs/shared';
-import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
-import { Categories } from '@cmbs/shared/occi/categories';
-import { readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
+import { CMBS_EXTENSION } from '@cmbs/shared/broker';
+import { Categories, readEntity, writeEntity } from '@cmbs/shared/occi';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
 import { localTest } from './engine';
 import { contentOf, eventually, Fleet, freeSocket, type Deployment, type LayerName, type Member } from './harness';

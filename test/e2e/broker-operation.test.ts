@@ -35,14 +35,14 @@ test('/metrics counts deliveries, retries and drops, and shows what waits', asyn
     202,
     here.send('l1', { to: socket, expiresAt: new Date(Date.now() + (isLocal() ? 1500 : 5000)) }),
   );
-  expect(await here.metric('cmbs_sends_queued')).toBe(1);
+  expect(await here.metric('cmbs_messages_queued')).toBe(1);
   await eventually(
     () => here.metric('cmbs_dropped', { reason: 'expired', layer: 'l1' }),
     (dropped) => dropped === 1,
     'the expired message is counted',
   );
   await eventually(
-    () => here.metric('cmbs_sends_queued'),
+    () => here.metric('cmbs_messages_queued'),
     (queued) => queued === 0,
     'nothing is queued any more',
   );
@@ -112,7 +112,7 @@ test('a stack stops in time whatever hangs, answers whoever waits, and goes on a
         if (sent.attributes['cmbs.message.l1_socket_receiver_member'] === silentAt) continue;
         await here.reaches(sent.path, 'delivered');
       }
-      expect(await here.metric('cmbs_sends_queued')).toBe(1);
+      expect(await here.metric('cmbs_messages_queued')).toBe(1);
     } finally {
       revived.close();
     }

@@ -3,11 +3,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLog, systemClock } from '@cmbs/shared';
-import { DESIRED } from '@cmbs/shared/broker/desired';
-import { SUBSCRIPTIONS } from '@cmbs/shared/bus/embedded/records';
+import { DESIRED, DUE_FIELD, dueMinute, OUTBOUND_MESSAGES, outboundMessageOf } from '@cmbs/shared/broker';
+import { SUBSCRIPTIONS } from '../../shared/bus/embedded/records';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
-import type { Store } from '@cmbs/shared/store/store';
-import { DUE_FIELD, dueMinute, sendOf, SENDS } from '@cmbs/shared/broker/send';
+import type { Store } from '@cmbs/shared/store';
 import { Deployment, freeSocket } from './harness';
 
 let directory: string;
@@ -86,19 +85,22 @@ test('what an earlier release queued is found in the store as if it were queued 
   await here.down();
   await inStore((store) =>
     store.transact(async (tx) => {
-      const { docs } = await tx.query({ collection: SENDS, by: 'order', limit: 1 });
+      const { docs } = await tx.query({ collection: OUTBOUND_MESSAGES, by: 'order', limit: 1 });
       for (const { id, value, order } of docs) {
         const { bytes: _, ...earlier } = value;
-        tx.put(SENDS, id, earlier, { order: order ?? '' });
+        tx.put(OUTBOUND_MESSAGES, id, earlier, { order: order ?? '' });
       }
     }),
   );
   await here.up();
   await here.down();
   const found = await inStore(async (store) => {
-    const { docs } = await store.query({ collection: SENDS, by: 'order', limit: 1 });
-    const { expiresAt } = sendOf(docs[0]!);
-    return store.count({ collection: SENDS, where: [{ field: DUE_FIELD, value: dueMinute(expiresAt) }] }, 10);
+    const { docs } = await store.query({ collection: OUTBOUND_MESSAGES, by: 'order', limit: 1 });
+    const { expiresAt } = outboundMessageOf(docs[0]!);
+    return store.count(
+      { collection: OUTBOUND_MESSAGES, where: [{ field: DUE_FIELD, value: dueMinute(expiresAt) }] },
+      10,
+    );
   });
   expect(found).toBe(1);
   await here.up();

@@ -96,7 +96,7 @@ describe('a send that cannot mean anything', () => {
     const refused = await here.act(path, `send_${layer}`);
     expect(refused.status).toBe(400);
     expect((await here.delivery(path)).state).toBe('created');
-    expect(await here.metric('cmbs_sends_queued')).toBe(0);
+    expect(await here.metric('cmbs_messages_queued')).toBe(0);
   });
 });
 

@@ -85,7 +85,7 @@ describe.each(['l32', 'l4'] as const)('%s between deployments', (layer) => {
     expect(await eachReceived(content)).toEqual([1, 1, 1, 1]);
     for (const deployment of [a, b, c]) {
       await eventually(
-        () => deployment.metric('cmbs_sends_queued'),
+        () => deployment.metric('cmbs_messages_queued'),
         (queued) => queued === 0,
         'nothing goes round any more',
       );
@@ -199,7 +199,7 @@ describe('what arrives on a topic socket', () => {
   ])('is refused with %s', async (_what, fields) => {
     const before = (await here.inbox(member)).length;
     expect(await ask(member.sockets.l32, arriving(fields))).toHaveProperty('error');
-    expect(await here.metric('cmbs_sends_queued')).toBe(0);
+    expect(await here.metric('cmbs_messages_queued')).toBe(0);
     expect((await here.inbox(member)).length).toBe(before);
   });
 

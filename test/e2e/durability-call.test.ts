@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { ChildStack } from '@cmbs/emulator/child-stack';
 import type { Json } from '@cmbs/shared';
-import { FAULT } from '@cmbs/shared/services/fault';
+import { FAULT } from '@cmbs/shared/services';
 import {
   ask,
   Bench,

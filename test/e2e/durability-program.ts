@@ -5,7 +5,8 @@
 import { appendFileSync } from 'node:fs';
 import { runProgram } from '@cmbs/emulator/program';
 import type { ExactJson } from '@cmbs/shared/exact-json';
-import type { ServiceMethod, ServiceModule } from '@cmbs/shared/services/module';
+import type { ServiceMethod } from '../../shared/services/module';
+import type { ServiceModule } from '@cmbs/shared/services';
 
 function note(what: string, args: readonly ExactJson[]): void {
   const line = `${what} ${JSON.stringify(args[0])}`;

@@ -153,7 +153,7 @@ test('members, categories, entities, links and messages are there, and what is k
     'failed',
     'expired',
   ]);
-  expect(await broker.metric('cmbs_sends_queued')).toBe(5 * SERIES.length);
+  expect(await broker.metric('cmbs_messages_queued')).toBe(5 * SERIES.length);
   const dead = (await broker.must(200, broker.get('/cmbs/message/dead_letter/'))).json.resources;
   expect((dead as readonly JsonObject[]).map(({ id }) => id).sort()).toEqual(['out-expired', 'out-failed']);
   // The key of a request that was answered before.
@@ -164,7 +164,7 @@ test('members, categories, entities, links and messages are there, and what is k
     const again = await broker.act(path, `send_${layer}`, { from: 'alice' }, headers);
     expect([again.status, again.delivery.send_id]).toEqual([202, before]);
   }
-  expect(await broker.metric('cmbs_sends_queued')).toBe(5 * SERIES.length);
+  expect(await broker.metric('cmbs_messages_queued')).toBe(5 * SERIES.length);
 });
 
 /** Ids of what a member received on a layer, in order. */
@@ -228,7 +228,7 @@ test('queued messages go out in order to peers that come now, none of them twice
     expect(new Set(receivers.map((receiver) => receiver.state))).toEqual(new Set(['delivered', 'expired']));
   }
   for (const layer of layers) await broker.reaches(`/cmbs/message/out-${layer}-mark`, 'delivered');
-  expect(await broker.metric('cmbs_sends_queued')).toBe(0);
+  expect(await broker.metric('cmbs_messages_queued')).toBe(0);
 }, 60_000);
 
 describe('an inbox', () => {

@@ -17,7 +17,7 @@ import {
   type LogFields,
 } from '@cmbs/shared';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
-import type { Store } from '@cmbs/shared/store/store';
+import type { Store } from '@cmbs/shared/store';
 import { freePort } from '../integration/sockets-support';
 import { engineFor, faultOf, type Engine, type Running } from './engine';
 import { PATIENCE_MS } from '../patience';

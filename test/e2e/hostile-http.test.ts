@@ -109,7 +109,7 @@ describe('a body over the limit', () => {
   });
 });
 
-const waiting = (): Promise<number> => deployment.metric('cmbs_requests_in_hand');
+const waiting = (): Promise<number> => deployment.metric('cmbs_requests_in_flight');
 
 describe('a client that hangs up', () => {
   it('in the middle of a body is no fault of the server', async () => {

@@ -7,7 +7,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ChildStack } from '@cmbs/emulator/child-stack';
-import { LARGE_ANSWERS_CHARS, MAX_PAGE_CHARS } from '@cmbs/shared/limits';
+import { LARGE_ANSWERS_CHARS } from '@cmbs/functions/large-answers';
+import { MAX_PAGE_CHARS } from '@cmbs/shared/limits';
 import { bundleProgram, type BundledProgram } from '../integration/bundled-program';
 
 /** Messages of a megabyte: a page holds four or five of them. */

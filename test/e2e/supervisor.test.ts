@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { connect } from 'node:net';
-import { LEAST_MEMORY_LIMIT_MB } from '@cmbs/shared/limits';
+import { LEAST_MEMORY_LIMIT_MB } from '@cmbs/shared/config';
 import { type ChildStack, type ChildStackOptions, cleanEnvironment } from '@cmbs/emulator/child-stack';
 import {
   ask,

@@ -2,8 +2,8 @@
 import { Subscriber } from 'zeromq';
 import { BroadcastQueue } from '@cmbs/companion/broadcast-queue';
 import { ConnectionSlots } from '@cmbs/companion/connection-slots';
-import { wholeDeployment } from '@cmbs/companion/held-shard';
-import { HeldSend, type Item, type QueueOwner } from '@cmbs/companion/held-send';
+import { wholeDeployment } from '@cmbs/companion/shard-lease';
+import { InFlightMessage, type QueueItem, type QueueOwner } from '@cmbs/companion/in-flight-message';
 import { Witnesses } from '@cmbs/companion/witnesses';
 import { CmbsError, newId, systemClock, type Clock } from '@cmbs/shared';
 import { becomes, freePort, recordedEnvironment, type RecordedEnvironment } from './sockets-support';
@@ -43,19 +43,19 @@ beforeEach(async () => {
       return () => undefined;
     },
   };
-  const evicted: Item[] = [];
+  const evicted: QueueItem[] = [];
   const owner: QueueOwner = {
     prepare: async ({ key }) => Buffer.from(await prepare(key)),
     replied: () => Promise.resolve('settled'),
     broke: () => 'given up',
     passed: () => undefined,
     settle: () => undefined,
-    park: () => undefined,
+    backOff: () => undefined,
     resumed: () => undefined,
     // What waits in the store.
     evicted: (item) => void evicted.push(item),
     readWaiting: () => Promise.resolve({ items: evicted.splice(0), upTo: '' }),
-    firstWaiting: () => Promise.resolve(evicted[0]?.held.send.id),
+    firstWaiting: () => Promise.resolve(evicted[0]?.held.outbound.id),
     witnesses: new Witnesses(),
     refuseWaiting: () => undefined,
     hasRoom: true,
@@ -88,7 +88,7 @@ afterEach(async () => {
 });
 
 function broadcast(name: string): void {
-  const held = new HeldSend({
+  const held = new InFlightMessage({
     id: name,
     wireId: name,
     message: `/cmbs/message/${name}`,
@@ -100,7 +100,7 @@ function broadcast(name: string): void {
     receivers: [],
   });
   sequence += 1;
-  queue.offer({ held, key: name, address, sequence: String(sequence), tries: 0 } satisfies Item);
+  queue.offer({ held, key: name, address, sequence: String(sequence), tries: 0 } satisfies QueueItem);
 }
 
 const arrives = (name: string): Promise<void> => becomes(() => received.includes(name), `${name} is received`);

@@ -1,11 +1,15 @@
 /** Work on many entities stops when its client leaves. */
 import { newId, systemClock } from '@cmbs/shared';
-import { COLLECTION_ACTION_CONCURRENCY } from '@cmbs/shared/limits';
-import { Actions } from '@cmbs/shared/occi/actions';
-import { Categories } from '@cmbs/shared/occi/categories';
-import { Entities } from '@cmbs/shared/occi/entities';
-import { RESOURCE_KIND, type Category } from '@cmbs/shared/occi/model';
-import type { Extension, Provider } from '@cmbs/shared/occi/provider';
+import { COLLECTION_ACTION_CONCURRENCY } from '../../shared/occi/actions';
+import {
+  Actions,
+  Categories,
+  type Category,
+  Entities,
+  type Extension,
+  type Provider,
+  RESOURCE_KIND,
+} from '@cmbs/shared/occi';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
 const SCHEME = 'http://example.com/bulk#';
@@ -59,7 +63,7 @@ beforeEach(async () => {
   };
   categories = new Categories(temporary.store, [extension]);
   entities = new Entities({ store: temporary.store, categories, clock: systemClock, newId });
-  const draft = { kind: KIND, mixins: [], values: {}, verbatim: {}, links: [] };
+  const draft = { kind: KIND, mixins: [], values: {}, rawJson: {}, links: [] };
   await entities.create(
     Array.from({ length: COUNT }, () => draft),
     '/job/',

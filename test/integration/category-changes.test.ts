@@ -1,17 +1,16 @@
 /** A change of categories costs what it changes, and what a deployment holds of them is bounded. */
 import { systemClock, type JsonObject } from '@cmbs/shared';
+import { MAX_CATEGORIES, MAX_DEFINITIONS_CHARS } from '../../shared/occi/limits';
 import {
-  MAX_CATEGORIES,
   MAX_CATEGORY_ATTRIBUTES,
   MAX_CATEGORY_REFERENCES,
   MAX_DEFINITION_CHARS,
-  MAX_DEFINITIONS_CHARS,
-  MAX_KIND_DEPTH,
-  MAX_REMEMBERED_CHANGE_CHARS,
-} from '@cmbs/shared/limits';
-import { Categories } from '@cmbs/shared/occi/categories';
-import type { CategoryInput } from '@cmbs/shared/occi/payload';
-import type { Store, Transaction } from '@cmbs/shared/store/store';
+} from '../../shared/occi/definitions';
+import { MAX_KIND_DEPTH } from '../../shared/occi/category-changes';
+import { MAX_REMEMBERED_CHANGE_CHARS } from '../../shared/occi/category-snapshot';
+import { Categories } from '@cmbs/shared/occi';
+import type { CategoryInput } from '../../shared/occi/payload';
+import type { Store, Transaction } from '@cmbs/shared/store';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
 const SCHEME = 'http://example.com/bomb#';

@@ -1,10 +1,14 @@
 /** An entity that holds something is deleted under a condition: decided once, before it lets go. */
 import { CmbsError, newId, systemClock } from '@cmbs/shared';
-import { Categories } from '@cmbs/shared/occi/categories';
-import { Entities, type Precondition } from '@cmbs/shared/occi/entities';
-import { stateOf } from '@cmbs/shared/occi/entity-store';
-import { RESOURCE_KIND, type Category } from '@cmbs/shared/occi/model';
-import type { Extension } from '@cmbs/shared/occi/provider';
+import {
+  Categories,
+  type Category,
+  Entities,
+  type Extension,
+  type Precondition,
+  RESOURCE_KIND,
+  stateOf,
+} from '@cmbs/shared/occi';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
 const SCHEME = 'http://example.com/holding#';
@@ -51,12 +55,7 @@ afterEach(async () => {
 });
 
 const put = () =>
-  entities.put(
-    PATH,
-    () => ({ kind: KIND, mixins: [], values: {}, verbatim: {}, links: [] }),
-    requester,
-    undefined,
-  );
+  entities.put(PATH, () => ({ kind: KIND, mixins: [], values: {}, rawJson: {}, links: [] }), requester, undefined);
 
 /** Holds for the entity as it is now. */
 async function unchanged(): Promise<Precondition> {

@@ -1,11 +1,9 @@
 /** An attribute that an update drops leaves the entities in steps of bounded size, however often the work is cut off. */
 import { newId, systemClock, type Json } from '@cmbs/shared';
-import { MAX_BATCH_ENTITIES, STEPS_BUDGET_MS } from '@cmbs/shared/limits';
-import { Categories } from '@cmbs/shared/occi/categories';
-import { Entities } from '@cmbs/shared/occi/entities';
-import type { CategoryInput } from '@cmbs/shared/occi/payload';
-import type { Progress } from '@cmbs/shared/occi/steps';
-import type { Store, Transaction } from '@cmbs/shared/store/store';
+import { MAX_BATCH_ENTITIES, STEPS_BUDGET_MS } from '../../shared/occi/limits';
+import { Categories, Entities, type Progress } from '@cmbs/shared/occi';
+import type { CategoryInput } from '../../shared/occi/payload';
+import type { Store, Transaction } from '@cmbs/shared/store';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
 const SCHEME = 'http://example.com/dropped#';
@@ -75,7 +73,7 @@ async function make(
   kind: string,
   mixins: readonly string[] = [],
 ): Promise<void> {
-  const one = { kind: SCHEME + kind, mixins, values: { 'a.stays': 's', 'a.goes': 'g' }, verbatim: {}, links: [] };
+  const one = { kind: SCHEME + kind, mixins, values: { 'a.stays': 's', 'a.goes': 'g' }, rawJson: {}, links: [] };
   for (let made = 0; made < count; made += MAX_BATCH_ENTITIES) {
     const some = Array.from({ length: Math.min(MAX_BATCH_ENTITIES, count - made) }, () => one);
     await entities.create(some, `/${kind}/`, requester);

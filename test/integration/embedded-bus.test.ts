@@ -1,8 +1,10 @@
 /** What the embedded bus does at its bounds, which are made small here. */
 import { newId, silentLog } from '@cmbs/shared';
-import { type Bus, type Delivery } from '@cmbs/shared/bus/bus';
+import type { Bus, BusDelivery } from '@cmbs/shared/bus';
 import { embeddedBus } from '@cmbs/shared/bus/embedded';
-import { BUS_MAX_ATTEMPTS, MAX_INLINE_MESSAGE_CHARS, MAX_SUBSCRIPTION_BACKLOG } from '@cmbs/shared/limits';
+import { BUS_MAX_ATTEMPTS } from '../../shared/bus/limits';
+import { MAX_INLINE_MESSAGE_CHARS } from '../../shared/bus/embedded/limits';
+import { MAX_SUBSCRIPTION_BACKLOG } from '@cmbs/shared/limits';
 import { ManualClock } from '../contract/manual-clock';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
@@ -64,7 +66,7 @@ it('leaves a part of each wait to chance, so that what failed together does not 
 it('waits longer after each failure, up to 15 s, and then gives the delivery up as a dead letter', async () => {
   const attempts: number[] = [];
   const buried = signal();
-  const dead: [Delivery, string][] = [];
+  const dead: [BusDelivery, string][] = [];
   bus.consume(
     'reader',
     async ({ attempt }) => {

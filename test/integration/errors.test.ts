@@ -16,20 +16,18 @@ import { checkOwn, routeNamed, type Route } from '@cmbs/functions/routes';
 import { useRuntime } from '@cmbs/functions/runtime';
 import { CATALOGUE, CmbsError, silentLog, systemClock, toCmbsError, type ErrorCode } from '@cmbs/shared';
 import { readConfig } from '@cmbs/shared/config';
-import { MAX_HEADER_BYTES, MAX_PAGE_OFFSET, MAX_QUEUED_COMMITS } from '@cmbs/shared/limits';
-import { inProcessLink } from '@cmbs/shared/link/in-process';
-import { tokenVerifier } from '@cmbs/shared/link/verify-token';
-import { checkValue } from '@cmbs/shared/occi/attributes';
-import { CORE_KINDS } from '@cmbs/shared/occi/core';
-import { locationPath } from '@cmbs/shared/occi/definitions';
-import { actionInput } from '@cmbs/shared/occi/interpret';
-import { checkEntityPath } from '@cmbs/shared/occi/paths';
-import { EMPTY_PAYLOAD } from '@cmbs/shared/occi/payload';
-import { Registry } from '@cmbs/shared/occi/registry';
-import { RENDERINGS, TEXT_PLAIN } from '@cmbs/shared/occi/renderings';
+import { MAX_HEADER_BYTES } from '@cmbs/emulator/gateway';
+import { MAX_PAGE_OFFSET } from '@cmbs/shared/limits';
+import { CommitQueue, MAX_QUEUED_COMMITS } from '../../shared/store/sqlite/commit-queue';
+import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
+import { tokenVerifier } from '../../shared/rpc/identity/verify-token';
+import { checkValue } from '../../shared/occi/attributes';
+import { CORE_KINDS } from '../../shared/occi/core';
+import { locationPath } from '../../shared/occi/definitions';
+import { actionInput, CategoryRegistry, EMPTY_PAYLOAD, RENDERINGS, TEXT_PLAIN } from '@cmbs/shared/occi';
+import { checkEntityPath } from '../../shared/occi/paths';
 import { SitePolicy } from '@cmbs/shared/sites';
-import { CommitQueue } from '@cmbs/shared/store/sqlite/commit-queue';
-import { toStoreError } from '@cmbs/shared/store/sqlite/errors';
+import { toStoreError } from '../../shared/store/sqlite/errors';
 import { within } from './sockets-support';
 
 /** Codes that nothing raises yet: what a call's fate is, is told by a fault. */
@@ -76,7 +74,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true });
 });
 
-const registry = new Registry(CORE_KINDS);
+const registry = new CategoryRegistry(CORE_KINDS);
 const request = (more: Partial<OcciRequest> = {}): OcciRequest => ({
   method: 'GET',
   path: '/',
@@ -120,13 +118,13 @@ const provoked: readonly (readonly [ErrorCode, () => unknown])[] = [
   ['not_implemented', () => checkVersion(request({ headers: { 'user-agent': ['x OCCI/9.0'] } }))],
   [
     'unavailable',
-    () => inProcessLink(() => undefined, systemClock).perform('/a', 'release', {}, { deadlineMs: 1000 }),
+    () => inProcessRpc(() => undefined, systemClock).call('/a', 'release', {}, { deadlineMs: 1000 }),
   ],
   [
     'deadline_exceeded',
     () => {
       const stuck = { perform: () => new Promise<never>(() => undefined) };
-      return inProcessLink(() => stuck, systemClock).perform('/a', 'release', {}, { deadlineMs: 1 });
+      return inProcessRpc(() => stuck, systemClock).call('/a', 'release', {}, { deadlineMs: 1 });
     },
   ],
   [

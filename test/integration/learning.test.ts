@@ -1,11 +1,14 @@
 /** Members that this deployment was only told of share a bound, in number and in characters. */
 import { newId, silentLog, type Counters, type Json } from '@cmbs/shared';
-import { CORE_SOURCE, CORE_TARGET } from '@cmbs/shared/occi/model';
-import { MEMBER_KIND, NEIGHBOR_KIND, NEIGHBORS } from '@cmbs/shared/broker/cmbs';
-import { Learning, type Lesson } from '@cmbs/shared/broker/learning';
-import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
-import { Categories } from '@cmbs/shared/occi/categories';
-import { writeEntity } from '@cmbs/shared/occi/entity-store';
+import { Categories, CORE_SOURCE, CORE_TARGET, writeEntity } from '@cmbs/shared/occi';
+import {
+  CMBS_EXTENSION,
+  MEMBER_KIND,
+  MemberRegistration,
+  NEIGHBOR_KIND,
+  NEIGHBORS,
+  type RegistrationResult,
+} from '@cmbs/shared/broker';
 import { Members } from '@cmbs/companion/members';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
@@ -14,7 +17,7 @@ const LIMITS = { strangers: 5, strangersChars: 2000, members: 8 };
 let temporary: TemporaryStore;
 let categories: Categories;
 let members: Members;
-let learning: Learning;
+let learning: MemberRegistration;
 let counted: string[];
 beforeEach(async () => {
   temporary = await openTemporaryStore();
@@ -23,7 +26,7 @@ beforeEach(async () => {
   members = await Members.load({ store, clock, log: silentLog });
   counted = [];
   const counters: Counters = { add: (name) => void counted.push(name) };
-  learning = new Learning(
+  learning = new MemberRegistration(
     { store, categories, clock, newId, log: silentLog, counters, members, discovery: 'open' },
     LIMITS,
   );
@@ -37,7 +40,7 @@ afterEach(async () => {
 const address = (id: string): string => `tcp://127.0.0.1:${id.length + 1000}`;
 
 /** Each a millisecond after the one before. */
-function learn(id: string, summary = '', asked?: string): Promise<Lesson> {
+function learn(id: string, summary = '', asked?: string): Promise<RegistrationResult> {
   temporary.advance(1);
   const description: Json = {
     kind: MEMBER_KIND,
@@ -45,7 +48,7 @@ function learn(id: string, summary = '', asked?: string): Promise<Lesson> {
     summary,
     attributes: { cmbs: { member: { l1_socket: address(id) } } },
   };
-  return learning.learn(description, undefined, 'asking', asked === undefined ? {} : { asked });
+  return learning.register(description, undefined, 'asking', asked === undefined ? {} : { asked });
 }
 
 const ids = (): readonly string[] => [...members.all()].map(({ id }) => id).toSorted();
@@ -71,7 +74,7 @@ test.each([
   ['topics', Array.from({ length: 200 }, (_, index) => `${'long.'.repeat(20)}${index}`)],
 ])('a description with too much in its %s is not kept', async (name, list) => {
   const description: Json = { kind: MEMBER_KIND, id: 'large', attributes: { cmbs: { member: { [name]: list } } } };
-  expect(await learning.learn(description, undefined, 'asking')).toEqual({ learnt: 'too large' });
+  expect(await learning.register(description, undefined, 'asking')).toEqual({ learnt: 'too large' });
   expect(counted).toEqual(['cmbs_members_refused']);
 });
 
@@ -107,7 +110,7 @@ test('the target of a link stays', async () => {
       kind: NEIGHBOR_KIND,
       mixins: [],
       attributes: { [CORE_SOURCE]: '/cmbs/member/alice', [CORE_TARGET]: '/cmbs/member/linked' },
-      verbatim: {},
+      rawJson: {},
       owner: 'anybody',
       createdAt: 1,
       updatedAt: 1,

@@ -3,8 +3,9 @@
  * the other's time goes on, as when a machine is paused.
  */
 import { newId, silentLog, type Clock, type Log } from '@cmbs/shared';
-import { acquireLease, readLease, type Lease } from '@cmbs/shared/broker/lease';
-import { LEASE_MARGIN_MS, LEASE_RENEW_MS, LEASE_TTL_MS } from '@cmbs/shared/limits';
+import { acquireLease, type Lease, readLease } from '@cmbs/shared/broker';
+import { LEASE_MARGIN_MS, LEASE_TTL_MS } from '@cmbs/shared/limits';
+import { LEASE_RENEW_MS } from '../../shared/broker/lease';
 import { ManualClock } from '../contract/manual-clock';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 import { within } from './sockets-support';

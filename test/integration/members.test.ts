@@ -1,11 +1,8 @@
 /** What a companion knows of the members follows the store, however long a single read takes. */
 import { silentLog, systemClock } from '@cmbs/shared';
-import { MEMBER, MEMBER_KIND } from '@cmbs/shared/broker/cmbs';
-import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
-import { Categories } from '@cmbs/shared/occi/categories';
-import { deleteEntity, ENTITIES, readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
-import type { Entity } from '@cmbs/shared/occi/model';
-import type { Store } from '@cmbs/shared/store/store';
+import { CMBS_EXTENSION, MEMBER, MEMBER_KIND } from '@cmbs/shared/broker';
+import { Categories, deleteEntity, ENTITIES, type Entity, readEntity, writeEntity } from '@cmbs/shared/occi';
+import type { Store } from '@cmbs/shared/store';
 import { Members } from '@cmbs/companion/members';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
@@ -32,7 +29,7 @@ async function write(title: string | undefined): Promise<void> {
       kind: MEMBER_KIND,
       mixins: [],
       attributes: { [MEMBER.local]: 'false', 'occi.core.title': title ?? '' },
-      verbatim: {},
+      rawJson: {},
       owner: 'anybody',
       createdAt: 1,
       updatedAt: 1,

@@ -1,13 +1,9 @@
 /** What an earlier release stored, and no receiver takes, fails with the reason when it is sent. */
-import { queueSend } from '@cmbs/shared/broker/queue';
-import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
-import { checkMessage } from '@cmbs/shared/broker/message';
-import { layerMixin, MEMBER_KIND, MESSAGE, MESSAGE_KIND } from '@cmbs/shared/broker/cmbs';
-import { OrderClock } from '@cmbs/shared/broker/order-clock';
+import { queueOutbound } from '../../shared/broker/queue';
+import { CMBS_EXTENSION, layerMixin, MEMBER_KIND, MESSAGE, MESSAGE_KIND, OrderClock } from '@cmbs/shared/broker';
+import { checkMessage } from '../../shared/broker/message';
 import { newId, systemClock, toCmbsError, type JsonObject } from '@cmbs/shared';
-import { Categories } from '@cmbs/shared/occi/categories';
-import { writeEntity } from '@cmbs/shared/occi/entity-store';
-import { CORE_TITLE, type Entity } from '@cmbs/shared/occi/model';
+import { Categories, CORE_TITLE, type Entity, writeEntity } from '@cmbs/shared/occi';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
 let opened: TemporaryStore;
@@ -27,7 +23,7 @@ const entity = (kind: string, path: string, attributes: JsonObject, content = '"
   kind,
   mixins: kind === MESSAGE_KIND ? [layerMixin('l2')] : [],
   attributes,
-  verbatim: { [MESSAGE.content]: content },
+  rawJson: { [MESSAGE.content]: content },
   owner: 'somebody',
   createdAt: 1,
   updatedAt: 1,
@@ -48,7 +44,7 @@ test.each([
     for (const one of [message, member]) writeEntity(tx, one, undefined, registry);
     return Promise.resolve();
   });
-  const queued = queueSend(
+  const queued = queueOutbound(
     { message: message.path, layer: 'l2', from: undefined, registry },
     {
       store,

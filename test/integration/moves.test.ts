@@ -2,15 +2,11 @@
 import { Companion } from '@cmbs/companion/companion';
 import { localAddresses } from '@cmbs/companion/address-policy';
 import { newId, silentCounters, silentLog, systemClock } from '@cmbs/shared';
-import { MEMBER_KIND } from '@cmbs/shared/broker/cmbs';
-import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
-import { putSend, SENDS } from '@cmbs/shared/broker/send';
-import { errorReply } from '@cmbs/shared/broker/wire';
+import { CMBS_EXTENSION, errorReply, MEMBER_KIND, OUTBOUND_MESSAGES, putOutbound } from '@cmbs/shared/broker';
 import { embeddedBus } from '@cmbs/shared/bus/embedded';
 import { readConfig } from '@cmbs/shared/config';
-import { Categories } from '@cmbs/shared/occi/categories';
-import { writeEntity } from '@cmbs/shared/occi/entity-store';
-import { standardServices } from '@cmbs/shared/services/standard';
+import { Categories, writeEntity } from '@cmbs/shared/occi';
+import { standardServices } from '@cmbs/shared/services';
 import { openTemporaryStore } from '../contract/temporary-store';
 import { frameOf, ScriptedPeer } from '../e2e/broker-peers';
 import { freePort } from './free-port';
@@ -45,7 +41,7 @@ test('follows the member at the first refusal', async () => {
     kind: MEMBER_KIND,
     mixins: [],
     attributes: { 'cmbs.member.local': String(local), 'cmbs.member.l31_socket': socket },
-    verbatim: {},
+    rawJson: {},
     owner: 'nobody',
     createdAt: 1,
     updatedAt: 1,
@@ -73,7 +69,7 @@ test('follows the member at the first refusal', async () => {
   closing.push(() => companion.close());
   // As a function does that read the members a moment too early.
   await store.transact(async (tx) =>
-    putSend(tx, {
+    putOutbound(tx, {
       id: 'late',
       wireId: 'late',
       message: '/cmbs/message/late',
@@ -92,7 +88,7 @@ test('follows the member at the first refusal', async () => {
   let isSettled = false;
   await becomes(
     () => {
-      void store.get(SENDS, 'late').then((doc) => (isSettled = doc === undefined));
+      void store.get(OUTBOUND_MESSAGES, 'late').then((doc) => (isSettled = doc === undefined));
       return isSettled;
     },
     'nothing waits any more',

@@ -1,5 +1,5 @@
 import { silentLog } from '@cmbs/shared';
-import { OrderClock } from '@cmbs/shared/broker/order-clock';
+import { OrderClock } from '@cmbs/shared/broker';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
 let temporary: TemporaryStore;

@@ -1,12 +1,12 @@
 /** What the companion publishes in the place of others, and in which order. */
 import { Publications } from '@cmbs/companion/publications';
-import { HeldSend } from '@cmbs/companion/held-send';
+import { InFlightMessage } from '@cmbs/companion/in-flight-message';
 import { CmbsError, silentCounters, silentLog, systemClock, type Clock } from '@cmbs/shared';
-import type { Bus } from '@cmbs/shared/bus/bus';
-import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
-import { deleteSend, putSend, readSend, type Send } from '@cmbs/shared/broker/send';
-import { Categories } from '@cmbs/shared/occi/categories';
-import type { Store } from '@cmbs/shared/store/store';
+import type { Bus } from '@cmbs/shared/bus';
+import { CMBS_EXTENSION, type OutboundMessage, putOutbound, readOutbound } from '@cmbs/shared/broker';
+import { deleteOutbound } from '../../shared/broker/outbound-message';
+import { Categories } from '@cmbs/shared/occi';
+import type { Store } from '@cmbs/shared/store';
 import { ManualClock } from '../contract/manual-clock';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 import { becomes } from './sockets-support';
@@ -73,8 +73,8 @@ function on(store: Store, { most, clock = systemClock }: { most?: number; clock?
     {
       published: (held) => made.remove(held),
       settle: ({ held }) => made.remove(held),
-      park: () => undefined,
-      hold: (send) => new HeldSend(send),
+      backOff: () => undefined,
+      hold: (send) => new InFlightMessage(send),
       removed: () => undefined,
       serves: () => Promise.resolve(true),
     },
@@ -83,7 +83,7 @@ function on(store: Store, { most, clock = systemClock }: { most?: number; clock?
   return made;
 }
 
-async function queued(id: string, more: Partial<Send> = {}): Promise<HeldSend> {
+async function queued(id: string, more: Partial<OutboundMessage> = {}): Promise<InFlightMessage> {
   sequence += 1;
   const frame = JSON.stringify({
     kind: 'http://houssem.org/cmbs#message',
@@ -91,7 +91,7 @@ async function queued(id: string, more: Partial<Send> = {}): Promise<HeldSend> {
     id,
     attributes: { cmbs: { message: { cmbs_layer: 'l32', message_content: 'x', ordering_key: 'changed since' } } },
   });
-  const send: Send = {
+  const send: OutboundMessage = {
     id,
     wireId: id,
     message: `/cmbs/message/${id}`,
@@ -106,15 +106,15 @@ async function queued(id: string, more: Partial<Send> = {}): Promise<HeldSend> {
     ...more,
   };
   await opened.store.transact((tx) => {
-    putSend(tx, send);
+    putOutbound(tx, send);
     return Promise.resolve();
   });
-  return new HeldSend(send);
+  return new InFlightMessage(send);
 }
 
-const cancel = (held: HeldSend): Promise<void> =>
+const cancel = (held: InFlightMessage): Promise<void> =>
   opened.store.transact((tx) => {
-    deleteSend(tx, held.send);
+    deleteOutbound(tx, held.outbound);
     return Promise.resolve();
   });
 
@@ -133,7 +133,7 @@ test('what has one ordering key goes out in its order whatever fails, and holds 
   ];
   // In whatever order they become known.
   for (const held of [...line.reverse(), ...others]) publications.add(held, 10);
-  await areOut('one', 'two', 'three', ...others.map(({ send }) => send.id));
+  await areOut('one', 'two', 'three', ...others.map(({ outbound: send }) => send.id));
   expect(published.filter((id) => ['one', 'two', 'three'].includes(id))).toEqual(['one', 'two', 'three']);
   expect(published.indexOf('no-key')).toBeLessThan(published.indexOf('one'));
 });
@@ -161,7 +161,7 @@ test('one that is given up lets the next one go', async () => {
     id === 'one' ? Promise.reject(new CmbsError('bad_request', 'No such topic.')) : Promise.resolve();
   for (const held of [await queued('one'), await queued('two')]) publications.add(held, 0);
   // The outbox writes down what became of the first one.
-  await cancel(new HeldSend((await readSend(opened.store, 'one'))?.send as Send));
+  await cancel(new InFlightMessage((await readOutbound(opened.store, 'one'))?.send as OutboundMessage));
   await areOut('two');
 });
 
@@ -204,21 +204,21 @@ test('one that is asked for while it finds that it is not its turn looks again a
 });
 
 test('one whose message is gone ends, and the next one goes', async () => {
-  const orphan = (await queued('orphan')).send;
+  const orphan = (await queued('orphan')).outbound;
   await opened.store.transact((tx) => {
-    putSend(tx, orphan);
+    putOutbound(tx, orphan);
     return Promise.resolve();
   });
   const next = await queued('next');
-  publications.add(new HeldSend(orphan), 0);
+  publications.add(new InFlightMessage(orphan), 0);
   publications.add(next, 0);
   await areOut('next');
-  expect(await readSend(opened.store, 'orphan')).toBeUndefined();
+  expect(await readOutbound(opened.store, 'orphan')).toBeUndefined();
 });
 
 test('one that its function may still publish is left to it for a while', async () => {
-  const { send } = await queued('theirs');
-  publications.add(new HeldSend(send), NEVER_MS);
+  const { outbound: send } = await queued('theirs');
+  publications.add(new InFlightMessage(send), NEVER_MS);
   publications.add(await queued('ours'), 0);
   await publications.drain();
   expect(published).toEqual([]);
@@ -227,13 +227,17 @@ test('one that its function may still publish is left to it for a while', async 
 describe('a topic that refuses its messages', () => {
   const full = (_id: string, topic: string): Promise<void> =>
     topic === 'full' ? Promise.reject(new CmbsError('queue_full', 'The topic is full.')) : Promise.resolve();
-  const to = (name: string): Pick<Send, 'receivers'> => ({
+  const to = (name: string): Pick<OutboundMessage, 'receivers'> => ({
     receivers: [{ name, via: 'bus', state: 'queued', attempts: 0 }],
   });
   /** Stores messages, and tells of them as the outbox does when it looks into the store. */
-  async function wait(names: readonly string[], topic: string, more: Partial<Send> = {}): Promise<void> {
+  async function wait(
+    names: readonly string[],
+    topic: string,
+    more: Partial<OutboundMessage> = {},
+  ): Promise<void> {
     for (const id of names) {
-      const { send } = await queued(id, { orderingKey: '', ...to(topic), ...more });
+      const { outbound: send } = await queued(id, { orderingKey: '', ...to(topic), ...more });
       publications.found(send, 0);
     }
   }
@@ -301,7 +305,7 @@ describe('a topic that refuses its messages', () => {
     const both = names(6, 'both');
     for (const id of both) {
       const receivers = [...to('full').receivers, ...to('news').receivers];
-      publications.found((await queued(id, { orderingKey: '', receivers })).send, 0);
+      publications.found((await queued(id, { orderingKey: '', receivers })).outbound, 0);
     }
     await areOut(...both);
   });

@@ -1,10 +1,14 @@
 /** What becomes of the topics of one send when the bus takes some of them only. */
 import { CmbsError, silentCounters, silentLog, systemClock } from '@cmbs/shared';
-import type { Bus } from '@cmbs/shared/bus/bus';
-import { publishSend } from '@cmbs/shared/broker/publish';
-import { putSend, readSend, type Send } from '@cmbs/shared/broker/send';
-import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
-import { Categories } from '@cmbs/shared/occi/categories';
+import type { Bus } from '@cmbs/shared/bus';
+import {
+  CMBS_EXTENSION,
+  type OutboundMessage,
+  publishOutbound,
+  putOutbound,
+  readOutbound,
+} from '@cmbs/shared/broker';
+import { Categories } from '@cmbs/shared/occi';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
 const FRAME = JSON.stringify({
@@ -28,7 +32,7 @@ afterEach(async () => {
 /** Publishes a send on three topics, with a bus that does this; gives the topics that the bus was asked for. */
 async function publisher(publish: (topic: string) => Promise<string>): Promise<{
   readonly asked: readonly string[];
-  readonly again: () => Promise<Send | undefined>;
+  readonly again: () => Promise<OutboundMessage | undefined>;
   readonly states: () => Promise<readonly string[]>;
 }> {
   const asked: string[] = [];
@@ -40,7 +44,7 @@ async function publisher(publish: (topic: string) => Promise<string>): Promise<{
       return publish(topic);
     },
   } as unknown as Bus;
-  const send: Send = {
+  const send: OutboundMessage = {
     id: 'send',
     wireId: 'send',
     message: '/cmbs/message/one',
@@ -57,7 +61,7 @@ async function publisher(publish: (topic: string) => Promise<string>): Promise<{
     frame: FRAME,
   };
   await store.transact(async (tx) => {
-    putSend(tx, send);
+    putOutbound(tx, send);
     return Promise.resolve();
   });
   const context = {
@@ -72,9 +76,9 @@ async function publisher(publish: (topic: string) => Promise<string>): Promise<{
   };
   return {
     asked,
-    again: () => publishSend('send', context),
+    again: () => publishOutbound('send', context),
     states: async () =>
-      ((await readSend(store, 'send'))?.send.receivers ?? []).map(({ name, state }) => `${name} ${state}`),
+      ((await readOutbound(store, 'send'))?.send.receivers ?? []).map(({ name, state }) => `${name} ${state}`),
   };
 }
 

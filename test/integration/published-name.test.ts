@@ -9,7 +9,7 @@ import { PublishedName } from '@cmbs/companion/sockets/published-name';
 import { Replier } from '@cmbs/companion/sockets/replier';
 import { Requester } from '@cmbs/companion/sockets/requester';
 import { SocketContext } from '@cmbs/companion/sockets/options';
-import type { Address } from '@cmbs/shared/broker/addresses';
+import type { Address } from '@cmbs/shared/broker';
 import { bundleProgram } from './bundled-program';
 import { recordedEnvironment, type RecordedEnvironment, within } from './sockets-support';
 

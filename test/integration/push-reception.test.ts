@@ -8,16 +8,11 @@ import {
   type Counters,
   type JsonObject,
 } from '@cmbs/shared';
-import { OrderClock } from '@cmbs/shared/broker/order-clock';
-import { MEMBER, MEMBER_KIND } from '@cmbs/shared/broker/cmbs';
-import { DESIRED } from '@cmbs/shared/broker/desired';
-import { Inbox } from '@cmbs/shared/broker/inbox';
-import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
-import { Categories } from '@cmbs/shared/occi/categories';
-import { readEntity, writeEntity } from '@cmbs/shared/occi/entity-store';
-import { standardServices } from '@cmbs/shared/services/standard';
-import type { Store } from '@cmbs/shared/store/store';
-import { pushReception } from '@cmbs/functions/push-reception';
+import { CMBS_EXTENSION, DESIRED, Inbox, MEMBER, MEMBER_KIND, OrderClock } from '@cmbs/shared/broker';
+import { Categories, readEntity, writeEntity } from '@cmbs/shared/occi';
+import { standardServices } from '@cmbs/shared/services';
+import type { Store } from '@cmbs/shared/store';
+import { pushHandler } from '@cmbs/functions/push-handler';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
 const ALICE = '/cmbs/member/alice';
@@ -49,7 +44,7 @@ beforeEach(async () => {
       kind: MEMBER_KIND,
       mixins: [],
       attributes: { [MEMBER.local]: 'true', [MEMBER.state]: 'active', [MEMBER.topics]: ['news'] },
-      verbatim: {},
+      rawJson: {},
       owner: 'anybody',
       createdAt: now,
       updatedAt: now,
@@ -87,7 +82,7 @@ function pushed(store: Store, storable: boolean): Promise<void> {
       cmbs: { message: { cmbs_layer: 'l32', topics: ['news'], storable: String(storable), message_content: 'x' } },
     },
   });
-  return pushReception(context, { services, signed: undefined }).take(
+  return pushHandler(context, { services, signed: undefined }).take(
     'any',
     { member: ALICE, layer: 'l32' },
     { id: '1', topic: 'news', message: { data, attributes: {} }, attempt: 1 },

@@ -1,18 +1,21 @@
 /** What a member takes: an inbox keeps to its limits however much comes at once, and each send counts once. */
 import { newId, silentCounters, silentLog, systemClock, type JsonObject } from '@cmbs/shared';
-import { OrderClock } from '@cmbs/shared/broker/order-clock';
-import { Execution } from '@cmbs/shared/broker/execution';
-import { Inbox, inboxOf, oldReceiptId } from '@cmbs/shared/broker/inbox';
-import { Learning } from '@cmbs/shared/broker/learning';
-import { CMBS_EXTENSION } from '@cmbs/shared/broker/providers';
-import { Reception } from '@cmbs/shared/broker/reception';
-import { parseFrame, type WireMessage } from '@cmbs/shared/broker/wire';
-import { INBOX_MEASURED_FOR_MS } from '@cmbs/shared/limits';
-import { Categories } from '@cmbs/shared/occi/categories';
-import type { Entity } from '@cmbs/shared/occi/model';
-import { standardServices } from '@cmbs/shared/services/standard';
-import { deploymentId } from '@cmbs/shared/store/deployment';
-import type { Store } from '@cmbs/shared/store/store';
+import {
+  CMBS_EXTENSION,
+  Execution,
+  InboundHandler,
+  Inbox,
+  MemberRegistration,
+  oldReceiptId,
+  OrderClock,
+  parseFrame,
+  type WireMessage,
+} from '@cmbs/shared/broker';
+import { inboxOf } from '../../shared/broker/inbox';
+import { INBOX_MEASURED_FOR_MS } from '../../shared/broker/inbox-room';
+import { Categories, type Entity } from '@cmbs/shared/occi';
+import { standardServices } from '@cmbs/shared/services';
+import { deploymentId, type Store } from '@cmbs/shared/store';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
 const ALICE: Entity = {
@@ -21,7 +24,7 @@ const ALICE: Entity = {
   kind: 'http://houssem.org/cmbs#member',
   mixins: [],
   attributes: {},
-  verbatim: {},
+  rawJson: {},
   owner: 'anybody',
   createdAt: 1,
   updatedAt: 1,
@@ -38,7 +41,7 @@ afterEach(async () => {
   await temporary.close();
 });
 
-function receptionWith(limits: { readonly inboxLimit: number; readonly inboxBytes: number }): Reception {
+function receptionWith(limits: { readonly inboxLimit: number; readonly inboxBytes: number }): InboundHandler {
   const { store, clock } = temporary;
   const order = OrderClock.ofProcess(clock);
   const uriOf = (path: string): string => `http://here.example${path}`;
@@ -55,9 +58,9 @@ function receptionWith(limits: { readonly inboxLimit: number; readonly inboxByte
   };
   const members = { get: () => undefined, size: () => 0, strangers: () => [], refresh: () => Promise.resolve() };
   const services = standardServices({ clock: systemClock, newId });
-  return new Reception({
+  return new InboundHandler({
     context,
-    learning: new Learning({ ...context, discovery: 'closed', members }),
+    registration: new MemberRegistration({ ...context, discovery: 'closed', members }),
     execution: new Execution({ ...context, services, runner: 'test', isOurs: () => true }),
   });
 }
@@ -89,7 +92,7 @@ describe('a full inbox', () => {
     for (let round = 0; round < 20; round += 1) {
       for (let index = 0; index < 20; index += 1) {
         const flags = { storable: String(index % 2 === 0) };
-        outcomes.push(outcome(reception.receive(ALICE, 'l1', message(`m-${round}-${index}`, flags))));
+        outcomes.push(outcome(reception.handle(ALICE, 'l1', message(`m-${round}-${index}`, flags))));
       }
       temporary.advance(2000);
       await Promise.race(outcomes.slice(-20));
@@ -104,15 +107,15 @@ describe('a full inbox', () => {
   test('takes more when some is taken away, and a message that comes again takes no place', async () => {
     const reception = receptionWith({ inboxLimit: 3, inboxBytes: 1_000_000 });
     const again = { transfer: { v: 1, send_id: 's', hops: ['d/bob'] } };
-    for (let time = 0; time < 5; time += 1) await reception.receive(ALICE, 'l1', message('again', again));
-    await reception.receive(ALICE, 'l1', message('second'));
-    await reception.receive(ALICE, 'l1', message('third'));
-    expect(await outcome(reception.receive(ALICE, 'l1', message('fourth')))).toBe('queue_full');
+    for (let time = 0; time < 5; time += 1) await reception.handle(ALICE, 'l1', message('again', again));
+    await reception.handle(ALICE, 'l1', message('second'));
+    await reception.handle(ALICE, 'l1', message('third'));
+    expect(await outcome(reception.handle(ALICE, 'l1', message('fourth')))).toBe('queue_full');
     const inbox = new Inbox(temporary.store, temporary.clock, newId);
     const { entries } = await inbox.read(ALICE, { limit: 1, leaseMs: 0 });
     await inbox.acknowledge('alice', [{ id: entries[0]?.id ?? '' }]);
     temporary.advance(2000);
-    expect(await outcome(reception.receive(ALICE, 'l1', message('fourth')))).toBe('taken');
+    expect(await outcome(reception.handle(ALICE, 'l1', message('fourth')))).toBe('taken');
     expect(await inInbox()).toBe(3);
   });
 
@@ -121,7 +124,7 @@ describe('a full inbox', () => {
     const call = { executable: 'true', message_content: { method: 'echo.echo', params: ['x'.repeat(10_000)] } };
     const outcomes: string[] = [];
     for (let index = 0; index < 10; index += 1) {
-      outcomes.push(await outcome(reception.receive(ALICE, 'l1', message(`call-${index}`, call))));
+      outcomes.push(await outcome(reception.handle(ALICE, 'l1', message(`call-${index}`, call))));
     }
     expect(outcomes.filter((one) => one === 'taken')).toHaveLength(5);
     // What exceeds the limit is no more than the answer of the last one that had a place.
@@ -131,40 +134,39 @@ describe('a full inbox', () => {
   test('is measured again from time to time, so that what others write to it counts', async () => {
     const limits = { inboxLimit: 10, inboxBytes: 1_000_000 };
     const [one, other] = [receptionWith(limits), receptionWith(limits)];
-    await one.receive(ALICE, 'l1', message('first'));
-    for (let index = 0; index < 9; index += 1) await other.receive(ALICE, 'l1', message(`other-${index}`));
+    await one.handle(ALICE, 'l1', message('first'));
+    for (let index = 0; index < 9; index += 1) await other.handle(ALICE, 'l1', message(`other-${index}`));
     temporary.advance(INBOX_MEASURED_FOR_MS);
-    expect(await outcome(one.receive(ALICE, 'l1', message('next')))).toBe('queue_full');
+    expect(await outcome(one.handle(ALICE, 'l1', message('next')))).toBe('queue_full');
   });
 
   test('takes more when some is taken away after the clock was set back', async () => {
     const reception = receptionWith({ inboxLimit: 2, inboxBytes: 1_000_000 });
-    for (const id of ['first', 'second']) await reception.receive(ALICE, 'l1', message(id));
-    expect(await outcome(reception.receive(ALICE, 'l1', message('third')))).toBe('queue_full');
+    for (const id of ['first', 'second']) await reception.handle(ALICE, 'l1', message(id));
+    expect(await outcome(reception.handle(ALICE, 'l1', message('third')))).toBe('queue_full');
     const inbox = new Inbox(temporary.store, temporary.clock, newId);
     const { entries } = await inbox.read(ALICE, { limit: 1, leaseMs: 0 });
     await inbox.acknowledge('alice', [{ id: entries[0]?.id ?? '' }]);
     temporary.advance(-3_600_000);
-    expect(await outcome(reception.receive(ALICE, 'l1', message('third')))).toBe('taken');
+    expect(await outcome(reception.handle(ALICE, 'l1', message('third')))).toBe('taken');
   });
 
   test('is bounded in bytes, also those from before the start', async () => {
     const large = { message_content: 'x'.repeat(10_000) };
     const limits = { inboxLimit: 1000, inboxBytes: 100_000 };
     const before = receptionWith(limits);
-    for (let index = 0; index < 5; index += 1)
-      await before.receive(ALICE, 'l1', message(`before-${index}`, large));
+    for (let index = 0; index < 5; index += 1) await before.handle(ALICE, 'l1', message(`before-${index}`, large));
     const after = receptionWith(limits);
     const all = await Promise.all(
       Array.from({ length: 20 }, (_, index) =>
-        outcome(after.receive(ALICE, 'l1', message(`after-${index}`, large))),
+        outcome(after.handle(ALICE, 'l1', message(`after-${index}`, large))),
       ),
     );
     expect(all.filter((one) => one === 'taken')).toHaveLength(4);
     expect((await temporary.store.measure(inboxOf('alice'), 1000)).bytes).toBeLessThanOrEqual(100_000);
-    expect(await outcome(after.receive(ALICE, 'l1', message('small')))).toBe('taken');
+    expect(await outcome(after.handle(ALICE, 'l1', message('small')))).toBe('taken');
     const huge = message('huge', { message_content: 'x'.repeat(100_000) });
-    expect(await outcome(after.receive(ALICE, 'l1', huge))).toBe('too_large');
+    expect(await outcome(after.handle(ALICE, 'l1', huge))).toBe('too_large');
   });
 });
 
@@ -178,9 +180,9 @@ describe.each([
 
   test('counts once, on whatever way it comes again, and that of a stranger with its ids is another', async () => {
     const reception = receptionWith({ inboxLimit: 10, inboxBytes: 1_000_000 });
-    await reception.receive(ALICE, 'l1', sent('stranger/x', { path_history: ['http://h/cmbs/member/bob'] }));
-    await reception.receive(ALICE, 'l1', sent('d/bob', { path_history: ['http://h:1/cmbs/member/bob'] }));
-    await reception.receive(ALICE, 'l1', sent('d/bob', { path_history: ['http://h:2/cmbs/member/bob'] }));
+    await reception.handle(ALICE, 'l1', sent('stranger/x', { path_history: ['http://h/cmbs/member/bob'] }));
+    await reception.handle(ALICE, 'l1', sent('d/bob', { path_history: ['http://h:1/cmbs/member/bob'] }));
+    await reception.handle(ALICE, 'l1', sent('d/bob', { path_history: ['http://h:2/cmbs/member/bob'] }));
     await reception.flush();
     expect(await inInbox()).toBe(2);
   });
@@ -189,7 +191,7 @@ describe.each([
     const { store } = temporary;
     await asOfEarlierRelease(store, oldReceiptId(sent('d/bob'), 's'));
     const reception = receptionWith({ inboxLimit: 10, inboxBytes: 1_000_000 });
-    await reception.receive(ALICE, 'l1', sent('d/bob'));
+    await reception.handle(ALICE, 'l1', sent('d/bob'));
     await reception.flush();
     expect(await inInbox()).toBe(1);
   });

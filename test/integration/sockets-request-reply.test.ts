@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Dealer, Publisher, Reply, Request, Router } from 'zeromq';
 import { type PeerError, Requester, type RequesterOptions } from '@cmbs/companion/sockets/requester';
-import { parseAddress, type Address } from '@cmbs/shared/broker/addresses';
+import { type Address, parseAddress } from '@cmbs/shared/broker';
 import { Replier, type ReplierOptions, type RequestHandler } from '@cmbs/companion/sockets/replier';
 import { type Clock, CmbsError, systemClock } from '@cmbs/shared';
 import {

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
-import { bindAddress, parseAddress, registerTransport } from '@cmbs/shared/broker/addresses';
+import { registerTransport } from '../../shared/broker/addresses';
+import { bindAddress, parseAddress } from '@cmbs/shared/broker';
 import { CmbsError } from '@cmbs/shared';
 
 function refusal(text: string): CmbsError {

@@ -1,7 +1,6 @@
 /** A request works with the categories as they were when it began; they may be deleted before it writes. */
 import { newId, systemClock } from '@cmbs/shared';
-import { Categories } from '@cmbs/shared/occi/categories';
-import { Entities } from '@cmbs/shared/occi/entities';
+import { Categories, Entities } from '@cmbs/shared/occi';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
 const SCHEME = 'http://example.com/stale#';
@@ -37,7 +36,7 @@ afterEach(async () => {
 });
 
 const make = async (mixins: readonly string[]): Promise<readonly string[]> =>
-  (await entities.create([{ kind: `${SCHEME}k`, mixins, values: {}, verbatim: {}, links: [] }], '/k/', requester))
+  (await entities.create([{ kind: `${SCHEME}k`, mixins, values: {}, rawJson: {}, links: [] }], '/k/', requester))
     .paths;
 
 test('an entity of a kind that is gone is not made', async () => {

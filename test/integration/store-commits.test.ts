@@ -3,7 +3,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '@cmbs/shared';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
-import type { Store } from '@cmbs/shared/store/store';
+import type { Store } from '@cmbs/shared/store';
 import { temporaryDirectory } from '../contract/temporary-store';
 
 /** The header of the log, and that of each of its frames, as SQLite's file format describes them. */

@@ -7,9 +7,10 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { DatabaseSync } from '@photostructure/sqlite';
 import { systemClock } from '@cmbs/shared';
-import { MIGRATIONS } from '@cmbs/shared/store/sqlite/schema';
-import { openSqliteStore, type SqliteStoreOptions } from '@cmbs/shared/store/sqlite';
-import { type Store } from '@cmbs/shared/store/store';
+import { MIGRATIONS } from '../../shared/store/sqlite/schema';
+import type { SqliteStoreOptions } from '../../shared/store/sqlite/sqlite-store';
+import { openSqliteStore } from '@cmbs/shared/store/sqlite';
+import type { Store } from '@cmbs/shared/store';
 import { runBackup } from '@cmbs/emulator/backup';
 import { type BundledProgram, bundleProgram } from './bundled-program';
 

@@ -3,9 +3,13 @@ import fs, { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLog, systemClock } from '@cmbs/shared';
-import { EXCLUSIVE_HOLD_MS, MAX_OPTIMISTIC_RUNS, MAX_QUEUED_COMMITS, MAX_WAL_PAGES } from '@cmbs/shared/limits';
-import { openSqliteStore, type SqliteStoreOptions } from '@cmbs/shared/store/sqlite';
-import { type Store } from '@cmbs/shared/store/store';
+import { EXCLUSIVE_HOLD_MS } from '../../shared/store/sqlite/limits';
+import { MAX_OPTIMISTIC_RUNS } from '../../shared/store/sqlite/open-store';
+import { MAX_QUEUED_COMMITS } from '../../shared/store/sqlite/commit-queue';
+import { MAX_WAL_PAGES } from '../../shared/store/sqlite/checkpointer';
+import type { SqliteStoreOptions } from '../../shared/store/sqlite/sqlite-store';
+import { openSqliteStore } from '@cmbs/shared/store/sqlite';
+import type { Store } from '@cmbs/shared/store';
 
 let directory: string;
 const stores = new Set<Store>();

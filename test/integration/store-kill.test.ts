@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { systemClock } from '@cmbs/shared';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
-import { type Store } from '@cmbs/shared/store/store';
+import type { Store } from '@cmbs/shared/store';
 import { type BundledProgram, bundleProgram } from './bundled-program';
 
 const ROUNDS = 15;

@@ -15,8 +15,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from '@photostructure/sqlite';
 import { systemClock, type Log } from '@cmbs/shared';
-import { openSqliteStore, type SqliteStore, type SqliteStoreOptions } from '@cmbs/shared/store/sqlite';
-import { MIGRATIONS } from '@cmbs/shared/store/sqlite/schema';
+import type { SqliteStore, SqliteStoreOptions } from '../../shared/store/sqlite/sqlite-store';
+import { openSqliteStore } from '@cmbs/shared/store/sqlite';
+import { MIGRATIONS } from '../../shared/store/sqlite/schema';
 
 let root: string;
 let directory: string;

@@ -1,6 +1,7 @@
 import type { Json, JsonObject } from '@cmbs/shared';
-import { checkAttributes, checkValue, leaves, sameValue } from '@cmbs/shared/occi/attributes';
-import { CORE_ID, type AttributeSpec, type AttributeSpecs } from '@cmbs/shared/occi/model';
+import { checkAttributes, checkValue, leaves, sameValue } from '../../shared/occi/attributes';
+import { CORE_ID } from '../../shared/occi/model';
+import type { AttributeSpec, AttributeSpecs } from '@cmbs/shared/occi';
 import { refusal } from './refusal';
 
 const spec = (more: Partial<AttributeSpec> = {}): AttributeSpec => ({

@@ -1,8 +1,9 @@
 import type { ErrorCode, JsonObject } from '@cmbs/shared';
-import { MAX_NAME_LENGTH, MAX_PATH_LENGTH } from '@cmbs/shared/limits';
-import { attributeSpecs, categoryFrom, checkIdentity, locationPath } from '@cmbs/shared/occi/definitions';
-import { RESOURCE_KIND } from '@cmbs/shared/occi/model';
-import type { CategoryInput } from '@cmbs/shared/occi/payload';
+import { MAX_NAME_LENGTH } from '@cmbs/shared/limits';
+import { MAX_PATH_LENGTH } from '../../shared/occi/limits';
+import { attributeSpecs, categoryFrom, checkIdentity, locationPath } from '../../shared/occi/definitions';
+import { RESOURCE_KIND } from '@cmbs/shared/occi';
+import type { CategoryInput } from '../../shared/occi/payload';
 import { refusal } from './refusal';
 
 const SCHEME = 'http://example.com/test#';

@@ -1,19 +1,19 @@
 /** How the consumers of one process share the memory for what they have in hand. */
-import { DeliveryBudget, type Share } from '@cmbs/shared/bus/pubsub/delivery-budget';
+import { FlowControl, type FlowCredit } from '../../shared/bus/pubsub/flow-control';
 
 const TOTAL = 64_000_000;
 const SMALL = 1000;
 
 describe('the budget of deliveries', () => {
-  let budget: DeliveryBudget;
+  let budget: FlowControl;
   /** Names of the consumers that were told of room. */
   let told: string[];
   beforeEach(() => {
-    budget = new DeliveryBudget(TOTAL);
+    budget = new FlowControl(TOTAL);
     told = [];
   });
 
-  const consumer = (name = 'any'): Share => budget.share(() => told.push(name));
+  const consumer = (name = 'any'): FlowCredit => budget.credit(() => told.push(name));
   /** Takes until it is full, and never gives back; bytes. */
   const stuck = (share = consumer()): number => {
     let held = 0;
@@ -39,7 +39,7 @@ describe('the budget of deliveries', () => {
     expect(late.isFull).toBe(false);
     late.take(SMALL);
     expect(late.isFull).toBe(true);
-    late.giveBack(SMALL);
+    late.release(SMALL);
     expect(late.isFull).toBe(false);
     expect(told).toEqual(['any']);
   });
@@ -47,9 +47,9 @@ describe('the budget of deliveries', () => {
   it('has room again when half of a share is free', () => {
     const share = consumer('first');
     const held = stuck(share);
-    share.giveBack(SMALL);
+    share.release(SMALL);
     expect([share.isFull, told]).toEqual([true, []]);
-    share.giveBack(held / 2);
+    share.release(held / 2);
     expect([share.isFull, told]).toEqual([false, ['first']]);
   });
 
@@ -59,7 +59,7 @@ describe('the budget of deliveries', () => {
     const share = consumer('small');
     share.take(SMALL);
     expect(share.isFull).toBe(true);
-    large.giveBack(TOTAL - 4 * SMALL);
+    large.release(TOTAL - 4 * SMALL);
     expect(told).toEqual(['large', 'small']);
   });
 });

@@ -1,5 +1,4 @@
-import { dialectOf } from '@cmbs/shared/occi/dialect';
-import type { Kind } from '@cmbs/shared/occi/model';
+import { dialectOf, type Kind } from '@cmbs/shared/occi';
 import { kind, spec } from './occi-rendering-samples';
 
 const stored = (lenient: readonly boolean[], more: Partial<Kind> = {}): Kind => ({

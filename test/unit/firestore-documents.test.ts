@@ -1,4 +1,4 @@
-import { documentBytes, preparePut, timestampAt, timeText } from '@cmbs/shared/store/firestore/documents';
+import { documentBytes, preparePut, timestampAt, timeText } from '../../shared/store/firestore/documents';
 import { refusal } from './refusal';
 
 test('Sizes are those of the example in the documentation of Firestore.', () => {

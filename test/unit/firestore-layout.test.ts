@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ADDRESS_FIELD, SENDS } from '@cmbs/shared/broker/send';
-import { deployedLayout, isInLayout, layoutOf } from '@cmbs/shared/store/firestore/layout';
-import { placeOf } from '@cmbs/shared/store/firestore/names';
+import { ADDRESS_FIELD, OUTBOUND_MESSAGES } from '@cmbs/shared/broker';
+import { deployedLayout, isInLayout, layoutOf } from '../../shared/store/firestore/layout';
+import { placeOf } from '../../shared/store/firestore/names';
 
 const ROOT = join(__dirname, '../..');
 /** What the embedded bus keeps; the cloud has Pub/Sub for it. */
@@ -53,8 +53,8 @@ test('Inboxes lie in collections of one id, however many members there are.', ()
 });
 
 test('What waits for one address is read in order from an index of its own.', () => {
-  expect(layoutOf(SENDS).sortedFields).toEqual([ADDRESS_FIELD]);
-  expect(deployedLayout()[SENDS]?.ascending).toContain('sorted');
+  expect(layoutOf(OUTBOUND_MESSAGES).sortedFields).toEqual([ADDRESS_FIELD]);
+  expect(deployedLayout()[OUTBOUND_MESSAGES]?.ascending).toContain('sorted');
 });
 
 test('Content and identity of a write are nowhere indexed, expiries have their policy everywhere.', () => {

@@ -1,6 +1,6 @@
 /** What a watch makes of Firestore's messages, including those that the emulator never sends. */
-import { ListenTarget, type Step } from '@cmbs/shared/store/firestore/listen';
-import { type ListenResponse, type TargetChange, type Timestamp } from '@cmbs/shared/store/firestore/protocol';
+import { ListenTarget, type Step } from '../../shared/store/firestore/listen';
+import type { ListenResponse, TargetChange, Timestamp } from '../../shared/store/firestore/protocol';
 
 const time = (nanos: number): Timestamp => ({ seconds: '1700000000', nanos });
 const nameOf = (id: string): string => `projects/p/databases/(default)/documents/things/${id}`;

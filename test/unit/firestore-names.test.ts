@@ -1,6 +1,6 @@
 import fc from 'fast-check';
-import { encodeId, fieldPath, idOf, idRange, indexKey, placeOf } from '@cmbs/shared/store/firestore/names';
-import { compareKeys } from '@cmbs/shared/store/keys';
+import { encodeId, fieldPath, idOf, idRange, indexKey, placeOf } from '../../shared/store/firestore/names';
+import { compareKeys } from '../../shared/store/keys';
 import { refusal } from './refusal';
 
 /** Any text that can be an id, rich in what has to be encoded. */

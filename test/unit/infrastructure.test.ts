@@ -2,14 +2,19 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CmbsError, newId, systemClock, type ErrorCode, type Json } from '@cmbs/shared';
-import { Actions } from '@cmbs/shared/occi/actions';
-import { Categories } from '@cmbs/shared/occi/categories';
-import { Entities, type Requester } from '@cmbs/shared/occi/entities';
-import { infrastructure, INFRASTRUCTURE_PROVIDER } from '@cmbs/shared/occi/infrastructure';
-import type { Draft } from '@cmbs/shared/occi/interpret';
-import { splitCategoryId, type Entity } from '@cmbs/shared/occi/model';
+import {
+  Actions,
+  Categories,
+  Entities,
+  type Entity,
+  infrastructure,
+  type Requester,
+  splitCategoryId,
+} from '@cmbs/shared/occi';
+import { INFRASTRUCTURE_PROVIDER } from '../../shared/occi/infrastructure';
+import type { Draft } from '../../shared/occi/interpret';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
-import type { Store } from '@cmbs/shared/store/store';
+import type { Store } from '@cmbs/shared/store';
 
 const INFRA = 'http://schemas.ogf.org/occi/infrastructure#';
 const SIZES = 'http://schemas.ogf.org/occi/infrastructure/compute/template/1.1#';
@@ -53,7 +58,7 @@ const draft = (term: string, { mixins = [], values = {} }: Wanted): Draft => ({
   kind: INFRA + term,
   mixins,
   values,
-  verbatim: {},
+  rawJson: {},
   links: [],
 });
 
@@ -208,7 +213,7 @@ describe('a compute', () => {
     const change = (text: string): Promise<unknown> =>
       entities.update(
         made.path,
-        () => ({ mixins: [], values: { 'occi.compute.userdata': text }, verbatim: {}, links: [] }),
+        () => ({ mixins: [], values: { 'occi.compute.userdata': text }, rawJson: {}, links: [] }),
         requester,
         () => undefined,
       );
@@ -307,7 +312,7 @@ describe('a network interface', () => {
     const made = await link('networkinterface', { values: { 'occi.networkinterface.interface': 'eth0' } });
     const rename = entities.update(
       made.path,
-      () => ({ mixins: [], values: { 'occi.networkinterface.interface': 'eth1' }, verbatim: {}, links: [] }),
+      () => ({ mixins: [], values: { 'occi.networkinterface.interface': 'eth1' }, rawJson: {}, links: [] }),
       requester,
       () => undefined,
     );

@@ -1,28 +1,30 @@
 import type { ErrorCode, JsonObject } from '@cmbs/shared';
-import { CORE_KINDS } from '@cmbs/shared/occi/core';
-import { indexedTerms, isEmptyFilter, NO_FILTER, residualTest, type Filter } from '@cmbs/shared/occi/filter';
+import { CORE_KINDS } from '../../shared/occi/core';
+import { indexedTerms, NO_FILTER, residualTest } from '../../shared/occi/filter';
 import {
   actionInput,
-  drafts,
-  filterCategory,
-  joinFilters,
-  payloadFilter,
-  queryFilter,
-  singleDraft,
-} from '@cmbs/shared/occi/interpret';
-import {
-  CORE_ID,
+  type AttributeSpec,
+  type Category,
+  CategoryRegistry,
   CORE_SOURCE,
   CORE_SUMMARY,
   CORE_TARGET,
   CORE_TITLE,
-  RESOURCE_KIND,
-  type AttributeSpec,
-  type Category,
+  drafts,
+  EMPTY_PAYLOAD,
   type Entity,
-} from '@cmbs/shared/occi/model';
-import { EMPTY_PAYLOAD, type CategoryInput, type EntityInput, type Payload } from '@cmbs/shared/occi/payload';
-import { Registry } from '@cmbs/shared/occi/registry';
+  type Filter,
+  isEmptyFilter,
+  joinFilters,
+  type Payload,
+  payloadFilter,
+  queryFilter,
+  RESOURCE_KIND,
+  singleDraft,
+} from '@cmbs/shared/occi';
+import { filterCategory } from '../../shared/occi/interpret';
+import { CORE_ID } from '../../shared/occi/model';
+import type { CategoryInput, EntityInput } from '../../shared/occi/payload';
 import { refusal } from './refusal';
 
 const S = 'http://example.com/test#';
@@ -38,7 +40,7 @@ const CATEGORIES: readonly Category[] = [
     term: 'thing',
     scheme: S,
     parent: RESOURCE_KIND,
-    attributes: { 'thing.name': text, 'thing.body': { ...text, type: 'any', verbatim: true } },
+    attributes: { 'thing.name': text, 'thing.body': { ...text, type: 'any', rawJson: true } },
     actions: [RUN],
     location: '/thing/',
     origin: 'runtime',
@@ -57,7 +59,7 @@ const CATEGORIES: readonly Category[] = [
   { class: 'action', term: 'run', scheme: S, attributes: { how: text }, origin: 'runtime' },
   { class: 'action', term: 'thing', scheme: 'http://example.com/other#', attributes: {}, origin: 'runtime' },
 ];
-const registry = new Registry(CATEGORIES, {
+const registry = new CategoryRegistry(CATEGORIES, {
   categories: { [`${S}old_thing`]: THING },
   attributes: { 'thing.old_name': 'thing.name' },
 });
@@ -91,7 +93,7 @@ describe('a draft in text', () => {
       textPayload([category(TAG), category(THING), category(TAG)], { 'thing.name': 'a' }),
       registry,
     );
-    expect(draft).toEqual({ kind: THING, mixins: [TAG], values: { 'thing.name': 'a' }, verbatim: {}, links: [] });
+    expect(draft).toEqual({ kind: THING, mixins: [TAG], values: { 'thing.name': 'a' }, rawJson: {}, links: [] });
   });
 
   it('is made canonical', () => {
@@ -138,19 +140,19 @@ describe('a draft in JSON', () => {
           [CORE_ID]: 'one',
           'thing.name': 'n',
         },
-        verbatim: {},
+        rawJson: {},
         links: [],
       },
     ]);
   });
 
-  it('keeps the source text of a verbatim attribute, or writes it itself', () => {
+  it('keeps the source text of a rawJson attribute, or writes it itself', () => {
     const attributes = { thing: { body: { n: 1 } } };
     const sourceText = (names: readonly string[]): string => `{"n": 1.0} at ${names.join('/')}`;
-    expect(drafts(json(entity({ kind: THING, attributes, sourceText })), registry)[0]?.verbatim).toEqual({
+    expect(drafts(json(entity({ kind: THING, attributes, sourceText })), registry)[0]?.rawJson).toEqual({
       'thing.body': '{"n": 1.0} at thing/body',
     });
-    expect(drafts(json(entity({ kind: THING, attributes })), registry)[0]?.verbatim).toEqual({
+    expect(drafts(json(entity({ kind: THING, attributes })), registry)[0]?.rawJson).toEqual({
       'thing.body': '{"n":1}',
     });
   });
@@ -179,7 +181,7 @@ describe('the one draft of a request on an entity', () => {
 
   it('need not repeat its categories', () => {
     const attributes = { thing: { body: [1] }, 'tag.color': 'red' };
-    const expected = { mixins: [], values: { 'tag.color': 'red' }, verbatim: { 'thing.body': '[1]' } };
+    const expected = { mixins: [], values: { 'tag.color': 'red' }, rawJson: { 'thing.body': '[1]' } };
     expect(singleDraft(json(entity({ attributes })), registry, known)).toMatchObject(expected);
     const bare: Payload = { ...EMPTY_PAYLOAD, form: 'json', attributes, keys: new Set(['attributes']) };
     expect(singleDraft(bare, registry, known)).toMatchObject(expected);
@@ -290,7 +292,7 @@ describe('the filter of a payload', () => {
     });
   });
 
-  it('does not look into a value that is kept verbatim', () => {
+  it('does not look into a value that is kept rawJson', () => {
     const payload = textPayload([], { thing: { body: { a: { b: 1 } } } });
     expect(payloadFilter(payload, registry).attributes).toEqual([{ name: 'thing.body', value: { a: { b: 1 } } }]);
   });
@@ -304,7 +306,7 @@ describe('a filter', () => {
     kind: THING,
     mixins: [],
     attributes: { 'thing.name': 'Alpha', n: 3, flags: ['a', true] },
-    verbatim: { 'thing.body': '["x", {"y": 1}]' },
+    rawJson: { 'thing.body': '["x", {"y": 1}]' },
     owner: 'anonymous',
     createdAt: 0,
     updatedAt: 0,
@@ -352,16 +354,16 @@ describe('a filter', () => {
     ['an element of a list', { words: ['a'] }, true],
     ['a boolean in any case', { words: ['TRUE'] }, true],
     ['words of which one is missing', { words: ['Alpha', 'Beta'] }, false],
-    ['an element of a verbatim value', { attributes: [{ name: 'thing.body', value: 'x' }] }, true],
-    ['a verbatim value that is another', { attributes: [{ name: 'thing.body', value: 'y' }] }, false],
-    ['a verbatim value and a word', { attributes: [{ name: 'thing.body', value: 'x' }], words: ['nope'] }, false],
+    ['an element of a rawJson value', { attributes: [{ name: 'thing.body', value: 'x' }] }, true],
+    ['a rawJson value that is another', { attributes: [{ name: 'thing.body', value: 'y' }] }, false],
+    ['a rawJson value and a word', { attributes: [{ name: 'thing.body', value: 'x' }], words: ['nope'] }, false],
   ])('finds an entity by %s: %s', (_what, more, found) => {
     expect(residualTest(filter(more), registry)?.(stored({}))).toBe(found);
   });
 
-  it('does not find by a verbatim attribute what has none', () => {
+  it('does not find by a rawJson attribute what has none', () => {
     const asked = filter({ attributes: [{ name: 'thing.body', value: 'x' }] });
-    expect(residualTest(asked, registry)?.(stored({ verbatim: {} }))).toBe(false);
+    expect(residualTest(asked, registry)?.(stored({ rawJson: {} }))).toBe(false);
   });
 
   it('names a category by its term only where that is clear', () => {

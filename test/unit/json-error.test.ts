@@ -1,5 +1,5 @@
 import * as fc from 'fast-check';
-import { jsonErrorAt } from '@cmbs/shared/occi/json-error';
+import { jsonErrorAt } from '../../shared/occi/json-error';
 
 it.each([
   ['{"a": }', 6],

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { CmbsError } from '@cmbs/shared';
-import { parseAccept, parseMediaType } from '@cmbs/shared/occi/media-type';
-import { negotiate, renderingFor, RENDERINGS, TEXT_PLAIN } from '@cmbs/shared/occi/renderings';
+import { parseAccept } from '../../shared/occi/media-type';
+import { negotiate, parseMediaType, renderingFor, RENDERINGS, TEXT_PLAIN } from '@cmbs/shared/occi';
 import { refusalOf } from './occi-rendering-samples';
 
 const chosen = (accept: string | undefined, fallback = 'text/plain'): string | undefined =>

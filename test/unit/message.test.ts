@@ -1,8 +1,8 @@
-import { expiryOf } from '@cmbs/shared/broker/message';
-import { MESSAGE, MESSAGE_KIND } from '@cmbs/shared/broker/cmbs';
+import { expiryOf } from '../../shared/broker/message';
+import { MESSAGE, MESSAGE_KIND } from '@cmbs/shared/broker';
 import { MESSAGE_TTL_MS } from '@cmbs/shared/limits';
 import type { Json } from '@cmbs/shared';
-import type { Entity } from '@cmbs/shared/occi/model';
+import type { Entity } from '@cmbs/shared/occi';
 
 const expiring = (at: Json): Entity => ({
   path: '/cmbs/message/one',
@@ -10,7 +10,7 @@ const expiring = (at: Json): Entity => ({
   kind: MESSAGE_KIND,
   mixins: [],
   attributes: { [MESSAGE.expiresAt]: at },
-  verbatim: {},
+  rawJson: {},
   owner: 'somebody',
   createdAt: 0,
   updatedAt: 0,

@@ -1,10 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { CmbsError, type Json, type JsonObject } from '@cmbs/shared';
-import { json } from '@cmbs/shared/occi/json';
-import { nest, nestedJson as occiJson } from '@cmbs/shared/occi/occi-json';
-import type { Category } from '@cmbs/shared/occi/model';
-import type { CategoryInput, Payload } from '@cmbs/shared/occi/payload';
+import { json } from '../../shared/occi/json';
+import { nest, nestedJson as occiJson } from '../../shared/occi/occi-json';
+import type { Category, Payload } from '@cmbs/shared/occi';
+import type { CategoryInput } from '../../shared/occi/payload';
 import {
   abstractKind,
   action,
@@ -346,8 +346,8 @@ describe('application/json', () => {
 });
 
 describe('both JSON renderings', () => {
-  test('write verbatim values as the text they are', () => {
-    const view = resourceView({ verbatim: { 'cmbs.message.result': '{"n": 12345678901234567890, "b":1.0}' } });
+  test('write rawJson values as the text they are', () => {
+    const view = resourceView({ rawJson: { 'cmbs.message.result': '{"n": 12345678901234567890, "b":1.0}' } });
     for (const rendering of [occiJson, json]) {
       const { body } = rendering.entity(view, context());
       expect(body).toContain('result":{"n": 12345678901234567890, "b":1.0}');

@@ -6,16 +6,16 @@ import fc from 'fast-check';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { CmbsError, type Json, type JsonObject } from '@cmbs/shared';
-import { json } from '@cmbs/shared/occi/json';
-import { nestedJson } from '@cmbs/shared/occi/occi-json';
-import type { AttributeSpec, Category, EntityView, LinkView } from '@cmbs/shared/occi/model';
-import type { CategoryInput, LinkInput } from '@cmbs/shared/occi/payload';
-import type { RawInput, Rendering } from '@cmbs/shared/occi/rendering';
-import { RENDERINGS } from '@cmbs/shared/occi/renderings';
-import { textOcci } from '@cmbs/shared/occi/text-occi';
-import { quotableOf, valueFromText } from '@cmbs/shared/occi/text-json';
-import { textPlain } from '@cmbs/shared/occi/text-plain';
-import { uriList } from '@cmbs/shared/occi/uri-list';
+import { json } from '../../shared/occi/json';
+import { nestedJson } from '../../shared/occi/occi-json';
+import type { LinkView } from '../../shared/occi/model';
+import { type AttributeSpec, type Category, type EntityView, type Rendering, RENDERINGS } from '@cmbs/shared/occi';
+import type { CategoryInput, LinkInput } from '../../shared/occi/payload';
+import type { RawInput } from '../../shared/occi/rendering';
+import { textOcci } from '../../shared/occi/text-occi';
+import { quotableOf, valueFromText } from '../../shared/occi/text-json';
+import { textPlain } from '../../shared/occi/text-plain';
+import { uriList } from '../../shared/occi/uri-list';
 import {
   BASE,
   context,
@@ -213,7 +213,7 @@ describe.each(TEXTS)('%s', (_name, rendering) => {
 });
 
 describe.each(TEXTS)('%s', (_name, rendering) => {
-  test('keeps every verbatim value', () => {
+  test('keeps every rawJson value', () => {
     const json = fc.oneof(
       json64,
       text.map((one) => JSON.stringify(JSON.stringify(one)) as Json),
@@ -222,7 +222,7 @@ describe.each(TEXTS)('%s', (_name, rendering) => {
       fc.property(fc.oneof(json64, text, json), fc.constantFrom(undefined, 1), (held, indent) => {
         const source = JSON.stringify(held, undefined, indent);
         unlessTooLarge(() => {
-          const rendered = rendering.entity(resourceView({ verbatim: { 'a.b': source } }), context());
+          const rendered = rendering.entity(resourceView({ rawJson: { 'a.b': source } }), context());
           expect(rendering.parse(sentBack(rendered)).sourceText?.(['a.b'])).toBe(source);
         });
       }),

@@ -1,7 +1,8 @@
 /** Views, a context and small helpers that the tests of the renderings share. */
 import { isJsonObject, type Json, type JsonObject, CmbsError } from '@cmbs/shared';
-import type { Action, AttributeSpec, EntityView, Kind, LinkView, Mixin } from '@cmbs/shared/occi/model';
-import type { RawInput, RenderContext, Rendered } from '@cmbs/shared/occi/rendering';
+import type { LinkView } from '../../shared/occi/model';
+import type { Action, AttributeSpec, EntityView, Kind, Mixin, RenderContext, Rendered } from '@cmbs/shared/occi';
+import type { RawInput } from '../../shared/occi/rendering';
 
 export const BASE = 'http://broker.example:8080';
 export const CMBS = 'http://houssem.org/cmbs#';
@@ -26,7 +27,7 @@ export interface ViewParts {
   readonly kind?: string;
   readonly mixins?: readonly string[];
   readonly attributes?: Readonly<Record<string, Json>>;
-  readonly verbatim?: Readonly<Record<string, string>>;
+  readonly rawJson?: Readonly<Record<string, string>>;
   readonly links?: readonly LinkView[];
   readonly actions?: readonly string[];
 }
@@ -39,7 +40,7 @@ export function resourceView(parts: ViewParts = {}): EntityView {
       kind: parts.kind ?? `${CMBS}member`,
       mixins: parts.mixins ?? [],
       attributes: parts.attributes ?? {},
-      verbatim: parts.verbatim ?? {},
+      rawJson: parts.rawJson ?? {},
       owner: 'somebody',
       createdAt: 0,
       updatedAt: 0,

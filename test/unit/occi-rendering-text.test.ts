@@ -1,9 +1,9 @@
 import { CmbsError } from '@cmbs/shared';
-import { textOcci } from '@cmbs/shared/occi/text-occi';
-import { textPlain } from '@cmbs/shared/occi/text-plain';
-import { valueFromText } from '@cmbs/shared/occi/text-json';
-import { uriList } from '@cmbs/shared/occi/uri-list';
-import type { Payload } from '@cmbs/shared/occi/payload';
+import { textOcci } from '../../shared/occi/text-occi';
+import { textPlain } from '../../shared/occi/text-plain';
+import { valueFromText } from '../../shared/occi/text-json';
+import { uriList } from '../../shared/occi/uri-list';
+import type { Payload } from '@cmbs/shared/occi';
 import {
   abstractKind,
   action,
@@ -82,7 +82,7 @@ describe('text/plain of an entity', () => {
   test('writes numbers and booleans bare, and other JSON as its text in quotes', () => {
     const view = resourceView({
       attributes: { n: 3.6, b: false, list: [1, 'x'], free: { a: ['}', '"'] }, none: null, text: '1' },
-      verbatim: { raw: '{"n": 12345678901234567890,\n "s":"é,"}', said: '"a \\u0022quote\\u0022"' },
+      rawJson: { raw: '{"n": 12345678901234567890,\n "s":"é,"}', said: '"a \\u0022quote\\u0022"' },
     });
     const { body } = textPlain.entity(
       view,
@@ -106,7 +106,7 @@ describe('text/plain of an entity', () => {
     expect(again.attributes).toMatchObject({ n: 3.6, b: false, list: '[1,"x"]', none: 'null', said: 'a "quote"' });
     expect(valueFromText(again.attributes.free!, spec({ type: 'any' }))).toEqual({ a: ['}', '"'] });
     expect(valueFromText('null', spec({ type: 'any' }))).toBeNull();
-    // What is kept verbatim survives text as well.
+    // What is kept rawJson survives text as well.
     expect(again.sourceText?.(['raw'])).toBe('{"n": 12345678901234567890,\n "s":"é,"}');
     expect(again.sourceText?.(['said'])).toBe('"a \\"quote\\""');
     expect(again.sourceText?.(['raw', 'n'])).toBeUndefined();
@@ -316,7 +316,7 @@ describe('text/occi', () => {
     const title = 'né\r\nSet-Cookie: a=b\u0000\u007f😀\ud800';
     const view = resourceView({
       attributes: { 'occi.core.title': title, 'x\ny': 'z' },
-      verbatim: { v: '{"é":\n"ü"}' },
+      rawJson: { v: '{"é":\n"ü"}' },
       path: '/ü/\r\n',
     });
     const rendered = [

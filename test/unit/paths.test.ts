@@ -1,12 +1,8 @@
 import type { ErrorCode } from '@cmbs/shared';
-import { MAX_NAME_LENGTH, MAX_PATH_LENGTH } from '@cmbs/shared/limits';
-import {
-  checkEntityPath,
-  checkId,
-  isCollectionPath,
-  isReservedPath,
-  splitLocation,
-} from '@cmbs/shared/occi/paths';
+import { MAX_NAME_LENGTH } from '@cmbs/shared/limits';
+import { MAX_PATH_LENGTH } from '../../shared/occi/limits';
+import { checkEntityPath, isReservedPath } from '../../shared/occi/paths';
+import { checkId, isCollectionPath, splitLocation } from '@cmbs/shared/occi';
 import { refusal } from './refusal';
 
 describe('the path of an entity', () => {

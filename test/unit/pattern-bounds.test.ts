@@ -1,4 +1,4 @@
-import { matchesPattern } from '@cmbs/shared/occi/pattern';
+import { matchesPattern } from '../../shared/occi/pattern';
 import { processorMs } from './processor-time';
 
 const regex = (source: string): { form: 'regex'; source: string } => ({ form: 'regex', source });

@@ -1,6 +1,5 @@
 import type { Json, JsonObject } from '@cmbs/shared';
-import { MAX_PATTERN_LENGTH } from '@cmbs/shared/limits';
-import { checkPattern, matchesPattern } from '@cmbs/shared/occi/pattern';
+import { checkPattern, matchesPattern, MAX_PATTERN_LENGTH } from '../../shared/occi/pattern';
 import { refusal } from './refusal';
 import { processorMs } from './processor-time';
 

@@ -1,8 +1,8 @@
 /** What goes out on a topic, and what comes in from programs that know nothing of CMBS. */
 import { CloudEvent } from 'cloudevents';
-import { busMessageOf, messageOfDelivery } from '@cmbs/shared/broker/publication';
-import { contentOf, contentText } from '@cmbs/shared/broker/wire';
-import type { Delivery } from '@cmbs/shared/bus/bus';
+import { busMessageOf, messageOfDelivery } from '../../shared/broker/publication';
+import { contentOf, contentText } from '@cmbs/shared/broker';
+import type { BusDelivery } from '@cmbs/shared/bus';
 
 const frame = JSON.stringify({
   kind: 'http://houssem.org/cmbs#message',
@@ -23,7 +23,7 @@ const published = {
   traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
 } as const;
 
-const delivery = (data: string, attributes: Record<string, string> = {}): Delivery => ({
+const delivery = (data: string, attributes: Record<string, string> = {}): BusDelivery => ({
   id: '42',
   topic: 'news',
   message: { data, attributes },

@@ -2,8 +2,13 @@
 import { protos } from '@google-cloud/pubsub';
 import { grpc } from 'google-gax';
 import { systemClock } from '@cmbs/shared';
-import { PubsubStreams, type PubsubStream } from '@cmbs/shared/bus/pubsub/streams';
-import { STREAM_BYTES, STREAM_LEAST_BYTES, STREAMS_BYTES } from '@cmbs/shared/limits';
+import {
+  type PubsubStream,
+  PubsubStreams,
+  STREAM_LEAST_BYTES,
+  STREAMS_BYTES,
+} from '../../shared/bus/pubsub/streams';
+import { STREAM_BYTES } from '../../shared/bus/pubsub/limits';
 
 // Google's client would look for the metadata server of a cloud.
 process.env.METADATA_SERVER_DETECTION = 'none';

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { CMBS_CATEGORIES, MEMBER_ACTION_SCHEME, MESSAGE_ACTION_SCHEME } from '@cmbs/shared/broker/cmbs';
+import { CMBS_CATEGORIES, MEMBER_ACTION_SCHEME, MESSAGE_ACTION_SCHEME } from '../../shared/broker/cmbs';
 import { routeFor, routeNamed, ROUTES } from '@cmbs/functions/routes';
 import { routesTable } from '@cmbs/functions/routes-table';
 

@@ -1,22 +1,22 @@
-import { QUEUE_COUNT_CONCURRENCY } from '@cmbs/shared/limits';
-import type { Store } from '@cmbs/shared/store/store';
+import { QUEUE_COUNT_CONCURRENCY } from '../../shared/broker/outbound-message';
+import type { Store } from '@cmbs/shared/store';
 import {
   applyOutcomes,
-  refuseWhereFull,
-  withPublished,
+  assertQueueRoom,
+  type Delivery,
+  type OutboundMessage,
   type Outcome,
-  type Receiver,
-  type Send,
-} from '@cmbs/shared/broker/send';
+  withPublished,
+} from '@cmbs/shared/broker';
 
-const receiver = (name: string, state: Receiver['state'], via: Receiver['via'] = 'bus'): Receiver => ({
+const receiver = (name: string, state: Delivery['state'], via: Delivery['via'] = 'bus'): Delivery => ({
   name,
   via,
   state,
   attempts: 0,
 });
 
-const send = (...receivers: Receiver[]): Send => ({
+const send = (...receivers: Delivery[]): OutboundMessage => ({
   id: 'one',
   wireId: 'one',
   message: '/cmbs/message/one',
@@ -28,7 +28,8 @@ const send = (...receivers: Receiver[]): Send => ({
   receivers,
 });
 
-const states = ({ receivers }: Send): readonly string[] => receivers.map(({ name, state }) => `${name} ${state}`);
+const states = ({ receivers }: OutboundMessage): readonly string[] =>
+  receivers.map(({ name, state }) => `${name} ${state}`);
 
 describe('a send in hand that was published by somebody else', () => {
   it('takes over what the store says of its topics, and nothing of the others', () => {
@@ -104,13 +105,13 @@ describe('the queues of a send', () => {
 
   it('are looked at side by side, and not all at once', async () => {
     const store = counting(() => 2);
-    await refuseWhereFull(store, addresses, 3);
+    await assertQueueRoom(store, addresses, 3);
     expect(store.most()).toBe(QUEUE_COUNT_CONCURRENCY);
   });
 
   it('refuse it where one of them is full', async () => {
     const store = counting((address) => (address === 'tcp://peer:150' ? 3 : 0));
-    await expect(refuseWhereFull(store, addresses, 3)).rejects.toMatchObject({
+    await expect(assertQueueRoom(store, addresses, 3)).rejects.toMatchObject({
       code: 'queue_full',
       message: expect.stringContaining('tcp://peer:150') as string,
     });

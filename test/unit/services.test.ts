@@ -2,11 +2,17 @@ import { EventEmitter, once } from 'node:events';
 import fc from 'fast-check';
 import { CmbsError, systemClock, type Json, type Log, type LogFields } from '@cmbs/shared';
 import type { ExactJson } from '@cmbs/shared/exact-json';
-import { answerOf, parseCall } from '@cmbs/shared/services/call';
-import { Fault, FAULT } from '@cmbs/shared/services/fault';
-import type { ServiceContext, ServiceMethod, ServiceModule } from '@cmbs/shared/services/module';
-import type { CallContext, Services } from '@cmbs/shared/services/services';
-import { standardServices } from '@cmbs/shared/services/standard';
+import {
+  answerOf,
+  Fault,
+  FAULT,
+  parseCall,
+  type ServiceModule,
+  type Services,
+  standardServices,
+} from '@cmbs/shared/services';
+import type { ServiceContext, ServiceMethod } from '../../shared/services/module';
+import type { CallContext } from '../../shared/services/services';
 import { PATIENCE_MS } from '../patience';
 
 interface Line {

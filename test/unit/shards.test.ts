@@ -1,7 +1,6 @@
-import { heldShard } from '@cmbs/companion/held-shard';
-import { Shards } from '@cmbs/shared/broker/shards';
-import { MEMBER, MEMBER_KIND } from '@cmbs/shared/broker/cmbs';
-import type { Entity } from '@cmbs/shared/occi/model';
+import { shardLease } from '@cmbs/companion/shard-lease';
+import { MEMBER, MEMBER_KIND, Shards } from '@cmbs/shared/broker';
+import type { Entity } from '@cmbs/shared/occi';
 
 const member = (sockets: Readonly<Record<string, string>>): Entity => ({
   path: '/cmbs/member/a',
@@ -9,7 +8,7 @@ const member = (sockets: Readonly<Record<string, string>>): Entity => ({
   kind: MEMBER_KIND,
   mixins: [],
   attributes: sockets,
-  verbatim: {},
+  rawJson: {},
   owner: 'x',
   createdAt: 0,
   updatedAt: 0,
@@ -34,7 +33,7 @@ describe('the shard of a member', () => {
 
 describe('what a companion holds', () => {
   const shards = new Shards(['main=*', 'eu=broker.example']);
-  const hold = heldShard('main', { epoch: 3, isCurrent: () => true }, shards);
+  const hold = shardLease('main', { epoch: 3, isCurrent: () => true }, shards);
 
   it('is its own and what earlier holders of the shard left', () => {
     expect(['main#1', 'main#3', 'main#4', 'eu#1', 'push', 'mainly#1'].map((name) => hold.isOurs(name))).toEqual([

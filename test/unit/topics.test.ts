@@ -1,5 +1,6 @@
 import fc from 'fast-check';
-import { isTopic, parsePattern, parseTopic, topicMatches } from '@cmbs/shared/broker/topics';
+import { isTopic } from '../../shared/bus/topics';
+import { parsePattern, parseTopic, topicMatches } from '@cmbs/shared/bus';
 
 const matches = (pattern: string, topic: string): boolean =>
   topicMatches(parsePattern(pattern), parseTopic(topic));

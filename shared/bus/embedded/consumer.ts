@@ -11,24 +11,18 @@
  */
 import { backOff, type Random } from '../../back-off';
 import { type Clock } from '../../clock';
-import {
-  BACKLOG_PAGE,
-  BUS_BACKOFF_FIRST_MS,
-  BUS_BACKOFF_MAX_MS,
-  BUS_MAX_ATTEMPTS,
-  MAX_DELIVERIES_HELD,
-  MAX_FRESH_DELIVERIES,
-  MAX_INLINE_MESSAGE_CHARS,
-} from '../../limits';
+import { BACKLOG_PAGE, MAX_DELIVERIES_HELD, MAX_FRESH_DELIVERIES } from '../../limits';
+import { BUS_BACKOFF_FIRST_MS, BUS_BACKOFF_MAX_MS, BUS_MAX_ATTEMPTS } from '../limits';
+import { MAX_INLINE_MESSAGE_CHARS } from './limits';
 import { type Counters, type Log } from '../../log';
-import { type Doc, type Store } from '../../store/store';
-import { type Consumer, type ConsumeOptions, type Delivery } from '../bus';
+import type { Doc, Store } from '../../store';
+import { type Consumer, type ConsumeOptions, type BusDelivery } from '../bus';
 import { failureOf, type Failure } from '../failure';
 import {
   DELIVERIES,
   deliveryKey,
   messageIdOf,
-  MESSAGES,
+  BUS_MESSAGES,
   readDelivery,
   readMessage,
   readSubscription,
@@ -38,7 +32,7 @@ import {
 
 export interface EmbeddedConsumerOptions extends ConsumeOptions {
   readonly name: string;
-  readonly handler: (delivery: Delivery) => Promise<void>;
+  readonly handler: (delivery: BusDelivery) => Promise<void>;
   readonly store: Store;
   readonly clock: Clock;
   readonly log: Log;
@@ -266,13 +260,13 @@ export class EmbeddedConsumer implements Consumer {
     }
     const { topic, attributes, orderingKey, data, attempts } = readDelivery(doc);
     const messageId = messageIdOf(held.key);
-    const shared = data === undefined ? await store.get(MESSAGES, messageId) : undefined;
+    const shared = data === undefined ? await store.get(BUS_MESSAGES, messageId) : undefined;
     const text = data ?? (shared === undefined ? undefined : readMessage(shared));
     if (text === undefined) {
       release(stream, held); // A shared message expires together with its deliveries.
       return;
     }
-    const delivery: Delivery = {
+    const delivery: BusDelivery = {
       id: messageId,
       topic,
       message: { data: text, attributes, ...(orderingKey === undefined ? {} : { orderingKey }) },
@@ -309,7 +303,7 @@ export class EmbeddedConsumer implements Consumer {
     await this.#remove(stream, held, data === undefined);
   }
 
-  async #bury(delivery: Delivery, reason: string): Promise<void> {
+  async #bury(delivery: BusDelivery, reason: string): Promise<void> {
     const { name, onDeadLetter, log, counters } = this.#options;
     await onDeadLetter?.(delivery, reason);
     counters.add('cmbs_bus_dead_letters');
@@ -347,7 +341,7 @@ export class EmbeddedConsumer implements Consumer {
       const where = [{ field: SHARED_MESSAGE, value: messageId }];
       const sharers = shared ? await tx.query({ collection: DELIVERIES, where, limit: 2 }) : undefined;
       tx.delete(DELIVERIES, held.key);
-      if (sharers?.docs.every(({ id }) => id === held.key) === true) tx.delete(MESSAGES, messageId);
+      if (sharers?.docs.every(({ id }) => id === held.key) === true) tx.delete(BUS_MESSAGES, messageId);
     });
     release(stream, held);
     this.#options.onSettled(stream.id);
@@ -395,8 +389,8 @@ export class EmbeddedConsumer implements Consumer {
 
 /** How the handler failed; undefined when it did not. */
 async function attempt(
-  handler: (delivery: Delivery) => Promise<void>,
-  delivery: Delivery,
+  handler: (delivery: BusDelivery) => Promise<void>,
+  delivery: BusDelivery,
 ): Promise<Failure | undefined> {
   try {
     await handler(delivery);

@@ -4,13 +4,13 @@
  * of publication, so a stream read by id is the subscription's backlog in order.
  */
 import { z } from 'zod';
-import { type Doc } from '../../store/store';
+import type { Doc } from '../../store';
 import { type TopicLayer } from '../bus';
 
 export const SUBSCRIPTIONS = 'bus-subscription';
 export const DELIVERIES = 'bus-delivery';
 /** Large messages that several deliveries share. */
-export const MESSAGES = 'bus-message';
+export const BUS_MESSAGES = 'bus-message';
 /** Streams of removed subscriptions whose deliveries are still to be deleted. */
 export const REMOVED_STREAMS = 'bus-removed-stream';
 /** `subscriptions`: its revision changes with every change of a subscription. `time`: see {@link TimeRecord}. */

@@ -7,40 +7,38 @@
  * too much of it waits out a back-off, the rest that fails goes back to Pub/Sub. A process that dies loses nothing:
  * Pub/Sub offers it again.
  *
- * All streams of a consumer share its part of the process's {@link DeliveryBudget}. While that is full none is read;
+ * All streams of a consumer share its part of the process's {@link FlowControl}. While that is full none is read;
  * and when the consumer settles nothing meanwhile they are closed, since what Pub/Sub has sent lies in this process too.
  */
 import { isUtf8 } from 'node:buffer';
 import { backOff, type Random } from '../../back-off';
-import type { Topic } from '../../broker/topics';
+import type { Topic } from '../topics';
 import type { Clock } from '../../clock';
-import {
-  BUS_BACKOFF_FIRST_MS,
-  BUS_BACKOFF_MAX_MS,
-  BUS_MAX_ATTEMPTS,
-  PUBSUB_DEADLINE_MS,
-  RETIRED_IDLE_MS,
-  STALLED_MS,
-  STREAM_BACKING_OFF,
-  STREAM_BYTES,
-  STREAM_MESSAGES,
-  STREAM_OPENING_MS,
-} from '../../limits';
+import { BUS_BACKOFF_FIRST_MS, BUS_BACKOFF_MAX_MS, BUS_MAX_ATTEMPTS } from '../limits';
+import { PUBSUB_DEADLINE_MS } from '../../limits';
+import { RETIRED_IDLE_MS, STREAM_BYTES, STREAM_MESSAGES } from './limits';
 import type { Counters, Log } from '../../log';
 import { STATUS, statusOf } from '../../grpc-status';
-import type { Consumer, ConsumeOptions, Delivery } from '../bus';
-import type { DeliveryBudget, Share } from './delivery-budget';
+import type { Consumer, ConsumeOptions, BusDelivery } from '../bus';
+import type { FlowControl, FlowCredit } from './flow-control';
 import { failureOf } from '../failure';
-import { bytesInHand, deliveryOf } from './message';
+import { bytesInFlight, deliveryOf } from './message';
 import type { PubsubStream, PubsubStreams, Received } from './streams';
+
+/** Of those, how many may wait out a back-off without an ordering key; the others go back to Pub/Sub. */
+const STREAM_BACKING_OFF = 32;
+/** Milliseconds between two streams that one consumer opens: each may bring much, and what it brings has to be seen. */
+const STREAM_OPENING_MS = 10;
+/** Milliseconds that a full consumer settles nothing until its streams are closed, with all that is on its way. */
+const STALLED_MS = 1000;
 
 export interface PubsubConsumerOptions extends ConsumeOptions {
   readonly name: string;
   readonly streams: PubsubStreams;
-  readonly budget: DeliveryBudget;
+  readonly budget: FlowControl;
   /** Name in Pub/Sub of the subscription to a topic. */
   readonly nameOf: (topic: Topic) => string;
-  readonly handler: (delivery: Delivery) => Promise<void>;
+  readonly handler: (delivery: BusDelivery) => Promise<void>;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
@@ -48,7 +46,7 @@ export interface PubsubConsumerOptions extends ConsumeOptions {
   /** A subscription in Pub/Sub is not there: makes it, and tells whether it had to. */
   readonly remake: (topic: Topic) => Promise<boolean>;
   /** Publishes a dead letter. */
-  readonly bury: (message: Received, delivery: Delivery, reason: string) => Promise<void>;
+  readonly deadLetter: (message: Received, delivery: BusDelivery, reason: string) => Promise<void>;
   /** A topic that is not wanted any more was read to its end. */
   readonly onDrained: (topic: Topic) => void;
   readonly onClosed: () => void;
@@ -98,7 +96,7 @@ const nothing = (): void => undefined;
 
 export class PubsubConsumer implements Consumer {
   readonly #options: PubsubConsumerOptions;
-  readonly #share: Share;
+  readonly #share: FlowCredit;
   /** The next one whose turn it is to bring something comes first. */
   readonly #sources = new Map<Topic, Source>();
   /** While it is set, the last stream was opened just now. */
@@ -116,7 +114,7 @@ export class PubsubConsumer implements Consumer {
 
   constructor(options: PubsubConsumerOptions) {
     this.#options = options;
-    this.#share = options.budget.share(() => this.#readOn());
+    this.#share = options.budget.credit(() => this.#readOn());
   }
 
   /** Opens and closes streams so that they are these. A time is given for topics that are only read to their end. */
@@ -285,7 +283,7 @@ export class PubsubConsumer implements Consumer {
     }
     const held: Held = {
       message,
-      bytes: bytesInHand(message),
+      bytes: bytesInFlight(message),
       source,
       stream,
       attempt: message.attempt,
@@ -414,8 +412,8 @@ export class PubsubConsumer implements Consumer {
     }
   }
 
-  async #bury(held: Held, delivery: Delivery, reason: string): Promise<void> {
-    const { bury, onDeadLetter, log, name } = this.#options;
+  async #bury(held: Held, delivery: BusDelivery, reason: string): Promise<void> {
+    const { deadLetter: bury, onDeadLetter, log, name } = this.#options;
     await bury(held.message, delivery, reason);
     await onDeadLetter?.(delivery, reason);
     log.warn('a delivery was given up', {
@@ -515,7 +513,7 @@ export class PubsubConsumer implements Consumer {
     source.heldBytes -= held.bytes;
     this.#ready = this.#ready.filter((one) => one !== held);
     this.#throttle(source);
-    this.#share.giveBack(held.bytes);
+    this.#share.release(held.bytes);
     const line = source.byOrderingKey.get(message.orderingKey);
     if (line === undefined) return;
     const at = line.indexOf(held);

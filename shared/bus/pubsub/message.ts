@@ -1,16 +1,19 @@
 /** Messages as Pub/Sub carries them: its limits, and how a delivery is read. */
 import { CmbsError } from '../../errors';
 import {
-  DELIVERY_OVERHEAD_BYTES,
   MAX_ATTRIBUTE_NAME_BYTES,
   MAX_ATTRIBUTE_VALUE_BYTES,
   MAX_ORDERING_KEY_BYTES,
   MAX_PUBLICATION_ATTRIBUTES,
-  MAX_PUBLICATION_BYTES,
 } from '../../limits';
-import type { BusMessage, Delivery } from '../bus';
+import type { BusMessage, BusDelivery } from '../bus';
 import { DEAD_LETTER } from '../push';
 import type { Received } from './streams';
+
+/** Bytes of one publication, attributes included: Pub/Sub's 10 MB for a request, less what wraps it. */
+const MAX_PUBLICATION_BYTES = 9_990_000;
+/** Bytes that a delivery takes besides its data and attributes: its objects, its lease, its timers. */
+const DELIVERY_OVERHEAD_BYTES = 2048;
 
 /** Bytes that the fields of one publication, and of one attribute, take in a request, at most. */
 const FIELD_OVERHEAD = 20;
@@ -24,7 +27,7 @@ export function publicationBytes({ data, attributes, orderingKey = '' }: BusMess
 }
 
 /** Bytes of memory that it takes while it is in hand, about. */
-export function bytesInHand({ data, attributes }: Received): number {
+export function bytesInFlight({ data, attributes }: Received): number {
   let bytes = data.length + DELIVERY_OVERHEAD_BYTES;
   for (const [name, value] of Object.entries(attributes)) bytes += name.length + value.length;
   return bytes;
@@ -62,7 +65,7 @@ export function checkPublication(message: BusMessage): void {
 }
 
 /** Data that are no UTF-8 are shown as far as they are; nothing that was published here is like that. */
-export function deliveryOf(message: Received, topic: string, attempt: number): Delivery {
+export function deliveryOf(message: Received, topic: string, attempt: number): BusDelivery {
   const { id, data, attributes, orderingKey } = message;
   return {
     id,
@@ -75,7 +78,7 @@ export function deliveryOf(message: Received, topic: string, attempt: number): D
 /** The attributes of a delivery that was given up here: its own, as far as there is room, and why. */
 export function deadLetterAttributes(
   own: Readonly<Record<string, string>>,
-  { topic, attempt }: Delivery,
+  { topic, attempt }: BusDelivery,
   subscription: string,
   reason: string,
 ): Record<string, string> {

@@ -7,8 +7,10 @@
  * then stands in the attribute `topic` of each message.
  */
 import { createHash } from 'node:crypto';
-import { MAX_PUBSUB_NAME_LENGTH } from '../../limits';
 import type { TopicLayer } from '../bus';
+
+/** Characters of the name of a topic or subscription in Pub/Sub. */
+const MAX_PUBSUB_NAME_LENGTH = 255;
 
 const DIGEST_LENGTH = 32;
 

@@ -2,18 +2,24 @@
  * The registry as one process knows it. It is read as a whole at first, and then only what the store says has changed:
  * there may be ten thousand topics, and each is paid for each time that it is read.
  */
-import type { Topic } from '../../broker/topics';
-import { isWanted, topicId, type KnownSubscription, type KnownTopic, type PubsubRegistry } from './registry';
+import type { Topic } from '../topics';
+import {
+  isWanted,
+  topicId,
+  type KnownSubscription,
+  type KnownTopic,
+  type SubscriptionRegistry,
+} from './subscription-registry';
 
 export class RegistryView {
-  readonly #registry: PubsubRegistry;
+  readonly #registry: SubscriptionRegistry;
   #topics = new Map<string, KnownTopic>();
   #subscriptions = new Map<string, KnownSubscription>();
   /** What may have changed and is not read yet. */
   #staleTopics = new Set<string>();
   #staleSubscriptions = new Set<string>();
 
-  constructor(registry: PubsubRegistry) {
+  constructor(registry: SubscriptionRegistry) {
     this.#registry = registry;
   }
 

@@ -6,20 +6,28 @@
 import { v1 } from '@google-cloud/pubsub';
 import { grpc } from 'google-gax';
 import type { Clock } from '../../clock';
-import {
-  MAX_PULL_RESPONSE_BYTES,
-  PUBSUB_ACK_DEADLINE_S,
-  PUBSUB_DEADLINE_MS,
-  STREAM_BYTES,
-  STREAM_FINISH_MS,
-  STREAM_KEEP_ALIVE_MS,
-  STREAM_LEAST_BYTES,
-  STREAM_MESSAGES,
-  STREAMS_BYTES,
-  STREAMS_PARTS,
-  STREAMS_PER_CONNECTION,
-} from '../../limits';
+import { PUBSUB_ACK_DEADLINE_S, PUBSUB_DEADLINE_MS } from '../../limits';
+import { STREAM_BYTES, STREAM_MESSAGES } from './limits';
 import { untilOr } from '../../waiting';
+
+/**
+ * Bytes that all open streams of a process may bring before some are settled. The next one is promised one part in so
+ * many of what is left, and no less than the least: enough for 5 MB a second where an answer takes ten milliseconds.
+ */
+export const STREAMS_BYTES = 64 * 1024 * 1024;
+const STREAMS_PARTS = 8;
+export const STREAM_LEAST_BYTES = 64 * 1024;
+/** Bytes of one answer on a stream: a message of 10 MB, or several, and what wraps them. */
+const MAX_PULL_RESPONSE_BYTES = 20 * 1024 * 1024;
+/** Streams on one connection: Google's servers take 100. */
+const STREAMS_PER_CONNECTION = 90;
+/** Milliseconds between two signs of life on a stream; Pub/Sub closes one that is silent for about a minute and a half. */
+const STREAM_KEEP_ALIVE_MS = 30_000;
+/**
+ * Milliseconds that a stream which is closed has to bring what was on its way. Far more than a round trip; what does not
+ * come by then comes again when its lease has run out.
+ */
+const STREAM_FINISH_MS = 2000;
 
 type SubscriberClient = InstanceType<typeof v1.SubscriberClient>;
 

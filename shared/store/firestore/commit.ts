@@ -6,13 +6,13 @@
 import { backOff } from '../../back-off';
 import { CmbsError } from '../../errors';
 import { STATUS, statusOf } from '../../grpc-status';
-import { FIRESTORE_ATTEMPTS, FIRESTORE_RETRY_MAX_MS, FIRESTORE_RETRY_MS } from '../../limits';
-import { type Bounds } from './bounds';
+import { FIRESTORE_ATTEMPTS, FIRESTORE_RETRY_MAX_MS, FIRESTORE_RETRY_MS } from './limits';
+import { type Deadline } from './deadline';
 import { type Context } from './context';
 import { isLostTransaction, outcomeUnknown, wasNeverSent } from './errors';
 import { FIELD } from './layout';
 import { type CommitRequest, type Write } from './protocol';
-import { documentsOf, Snapshot } from './snapshot';
+import { documentsOf, ReadSnapshot } from './read-snapshot';
 
 /** `conflict`: nothing was written, since something was not as the writes need it. */
 export type Fate = 'applied' | 'conflict';
@@ -25,7 +25,7 @@ export async function commitWrites(
   context: Context,
   request: CommitRequest,
   commit: string,
-  bounds: Bounds,
+  bounds: Deadline,
 ): Promise<Fate> {
   /** The last error of an attempt that may have been applied. */
   let doubt: unknown;
@@ -89,13 +89,13 @@ async function proven(
   context: Context,
   { database, writes }: CommitRequest,
   commit: string,
-  bounds: Bounds,
+  bounds: Deadline,
   doubt: unknown,
 ): Promise<Fate> {
   const written = writes.flatMap((write) => ('update' in write ? [write.update.name] : []));
   const paths = written.map((name) => name.slice(documentsOf(database).length + 1));
   try {
-    const found = await new Snapshot(context, database, bounds).getAll(paths, [FIELD.commit]);
+    const found = await new ReadSnapshot(context, database, bounds).getAll(paths, [FIELD.commit]);
     for (const { fields } of found.values()) {
       if (fields[FIELD.commit]?.stringValue === commit) return 'applied';
     }
@@ -105,7 +105,7 @@ async function proven(
   throw outcomeUnknown(doubt);
 }
 
-async function waitInDoubt(context: Context, bounds: Bounds, attempt: number, doubt: unknown): Promise<void> {
+async function waitInDoubt(context: Context, bounds: Deadline, attempt: number, doubt: unknown): Promise<void> {
   try {
     await bounds.pause(backOff(attempt, FIRESTORE_RETRY_MS, FIRESTORE_RETRY_MAX_MS, context.random));
   } catch (error) {

@@ -2,16 +2,16 @@
 import { backOff, type Random } from '../../back-off';
 import { type Clock, type NewId } from '../../clock';
 import { CmbsError } from '../../errors';
-import { FIRESTORE_ATTEMPTS, FIRESTORE_RETRY_MAX_MS, FIRESTORE_RETRY_MS } from '../../limits';
+import { FIRESTORE_ATTEMPTS, FIRESTORE_RETRY_MAX_MS, FIRESTORE_RETRY_MS } from './limits';
 import { type Log } from '../../log';
 import { STATUS, statusOf } from '../../grpc-status';
-import { type Bounds } from './bounds';
-import { type Connection } from './connection';
+import { type Deadline } from './deadline';
+import { type FirestoreClient } from './client';
 import { closedError, isTransient, toStoreError } from './errors';
 import { abortedError, GivenUp } from '../giving-up';
 
 export interface Context {
-  readonly connection: Connection;
+  readonly connection: FirestoreClient;
   readonly clock: Pick<Clock, 'now'>;
   readonly log: Log;
   readonly newId: NewId;
@@ -22,7 +22,7 @@ export interface Context {
 /** Makes a call that changes nothing, several times when Firestore cannot be reached for a moment. */
 export async function repeated<T>(
   { random }: Pick<Context, 'random'>,
-  bounds: Bounds,
+  bounds: Deadline,
   call: () => Promise<T>,
 ): Promise<T> {
   for (let attempt = 1; ; attempt++) {
@@ -41,7 +41,7 @@ export async function repeated<T>(
  */
 export function refusal(
   { connection, log }: Pick<Context, 'connection' | 'log'>,
-  bounds: Bounds,
+  bounds: Deadline,
   error: unknown,
   kind: 'read' | 'write',
 ): unknown {

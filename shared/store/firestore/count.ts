@@ -2,19 +2,22 @@
  * Counting without what has expired. Firestore counts a thousand index entries for the price of one document read, but
  * only what its indexes tell apart; a few are read instead, in one call.
  */
-import { FIRESTORE_COUNTED_BY_READING, FIRESTORE_SCAN_DOCS } from '../../limits';
+import { FIRESTORE_SCAN_DOCS } from './limits';
 import { isExpired, timestampAt } from './documents';
 import { FIELD, layoutOf } from './layout';
 import { compare, orderBy, type Plan, planOf, scan, where } from './query';
 import { type FieldFilter, type StructuredQuery, type UnaryFilter } from './protocol';
-import { type Snapshot } from './snapshot';
+import { type ReadSnapshot } from './read-snapshot';
 import { type Size } from '../store';
 import { type Selection } from '../store-query';
+
+/** Documents up to which counting reads them, in one call; more are counted by Firestore, which takes two or three. */
+const FIRESTORE_COUNTED_BY_READING = 100;
 
 const NEVER_EXPIRES: UnaryFilter = { unaryFilter: { op: 'IS_NULL', field: { fieldPath: FIELD.expires } } };
 
 /** Exact up to `atMost`. */
-export async function countUpTo(snapshot: Snapshot, selection: Selection, atMost: number): Promise<number> {
+export async function countUpTo(snapshot: ReadSnapshot, selection: Selection, atMost: number): Promise<number> {
   if (atMost < 1) return 0;
   const plan = planOf(selection, snapshot.database);
   const few = await countByReading(snapshot, plan, atMost, FIRESTORE_COUNTED_BY_READING);
@@ -24,7 +27,7 @@ export async function countUpTo(snapshot: Snapshot, selection: Selection, atMost
 }
 
 /** Counts up to `atMost`. Of many, the bytes are told by the mean of the first ones: each would be paid for. */
-export async function measureUpTo(snapshot: Snapshot, selection: Selection, atMost: number): Promise<Size> {
+export async function measureUpTo(snapshot: ReadSnapshot, selection: Selection, atMost: number): Promise<Size> {
   const plan = planOf(selection, snapshot.database);
   const now = snapshot.context.clock.now();
   const fields = [FIELD.expires, FIELD.order, FIELD.value];
@@ -52,7 +55,7 @@ interface Counted {
 }
 
 /** Counts up to `atMost`, and looks at no more than `most` documents. */
-async function countByReading(snapshot: Snapshot, plan: Plan, atMost: number, most: number): Promise<Counted> {
+async function countByReading(snapshot: ReadSnapshot, plan: Plan, atMost: number, most: number): Promise<Counted> {
   const now = snapshot.context.clock.now();
   const fields = [
     FIELD.expires,
@@ -72,7 +75,7 @@ async function countByReading(snapshot: Snapshot, plan: Plan, atMost: number, mo
 
 /** Undefined when the indexes do not tell what has expired. */
 async function countByIndex(
-  snapshot: Snapshot,
+  snapshot: ReadSnapshot,
   plan: Plan,
   { upTo }: Selection,
   atMost: number,

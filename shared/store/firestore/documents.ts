@@ -1,17 +1,20 @@
 /** Documents of the store as Firestore's: fields, sizes, and back. */
 import { CmbsError } from '../../errors';
 import { type JsonObject } from '../../json';
-import {
-  FIRESTORE_DOCUMENT_BYTES,
-  FIRESTORE_INDEX_ENTRIES,
-  FIRESTORE_TRANSACTION_BYTES,
-  FIRESTORE_VALUE_BYTES,
-} from '../../limits';
 import { FIELD, layoutOf } from './layout';
 import { groupOf, idOf, indexKey } from './names';
 import { type Document, type Fields, type Timestamp, type Value } from './protocol';
 import { checkKey, indexable } from '../keys';
 import { type Doc, type PutOptions } from '../store';
+
+/** Bytes of a document, its name and fields included. */
+const FIRESTORE_DOCUMENT_BYTES = 1024 * 1024;
+/** Bytes of one field of a document. */
+const FIRESTORE_VALUE_BYTES = 1_048_487;
+/** Bytes of all that one transaction writes. */
+const FIRESTORE_TRANSACTION_BYTES = 10 * 1024 * 1024;
+/** Index entries of one document: Firestore takes 40,000, and 8 MiB of them. */
+const FIRESTORE_INDEX_ENTRIES = 20_000;
 
 /** A write of a document, checked; what only its commit knows is still missing. */
 export interface PreparedPut {

@@ -8,11 +8,13 @@
  * (`FIRESTORE_WATCHED_DOCUMENTS`) are told of as often as Firestore names them, and when they are deleted, unless that
  * was while the connection was down.
  */
-import { FIRESTORE_WATCHED_DOCUMENTS } from '../../limits';
 import { STATUS } from '../../grpc-status';
 import { expiryOf, isExpired, timeText } from './documents';
 import { idOf } from './names';
 import { type Document, type ListenResponse, type TargetChange } from './protocol';
+
+/** Documents that one watch remembers to tell which are gone after a broken connection: 20 MB. */
+const FIRESTORE_WATCHED_DOCUMENTS = 100_000;
 
 export interface Told {
   readonly id: string;

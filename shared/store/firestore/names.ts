@@ -1,8 +1,12 @@
 /** Where things lie in Firestore: collections, documents and index entries by names that it allows. */
 import { createHash } from 'node:crypto';
 import { badRequest } from '../../errors';
-import { FIRESTORE_ID_BYTES, FIRESTORE_INDEX_KEY_BYTES } from '../../limits';
 import { checkKey, prefixEnd } from '../keys';
+
+/** Bytes of a document id, as it is encoded. */
+const FIRESTORE_ID_BYTES = 1500;
+/** Bytes of an index entry's key; longer ones are stored by their digest. Firestore takes 1,500 for a whole path. */
+const FIRESTORE_INDEX_KEY_BYTES = 500;
 
 /** Collection id of every collection whose name has a colon: the layout must know it beforehand. */
 export const ENTRIES = 'entries';

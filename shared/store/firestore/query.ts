@@ -6,13 +6,13 @@
  * need an index for each of them together with the order, so those are completed in code.
  */
 import { backOff } from '../../back-off';
-import { FIRESTORE_ATTEMPTS, FIRESTORE_RETRY_MAX_MS, FIRESTORE_RETRY_MS, FIRESTORE_SCAN_DOCS } from '../../limits';
+import { FIRESTORE_ATTEMPTS, FIRESTORE_RETRY_MAX_MS, FIRESTORE_RETRY_MS, FIRESTORE_SCAN_DOCS } from './limits';
 import { charsOf, isExpired, timeText, toDoc, toStored, type Stored } from './documents';
 import { isTransient } from './errors';
 import { FIELD, layoutOf } from './layout';
 import { type CollectionPlace, encodeId, fieldPath, idRange, indexKey, placeOf } from './names';
 import { type FieldFilter, type Filter, type StructuredQuery, type UnaryFilter, type Value } from './protocol';
-import { documentsOf, type Snapshot } from './snapshot';
+import { documentsOf, type ReadSnapshot } from './read-snapshot';
 import { type Doc, type Page } from '../store';
 import { cursorAt, type Position, type Selection } from '../store-query';
 
@@ -128,7 +128,7 @@ export interface Scan {
 
 /** What Firestore finds, in order, expired documents among it. Goes on after a call that broke. */
 export async function* scan(
-  snapshot: Snapshot,
+  snapshot: ReadSnapshot,
   { plan, after, wanted, fields }: Scan,
 ): AsyncGenerator<Stored, void, undefined> {
   const { context, bounds, database } = snapshot;
@@ -176,7 +176,7 @@ export interface ReadPage {
   readonly seen: Seen;
 }
 
-export async function readPage(snapshot: Snapshot, selection: Selection): Promise<ReadPage> {
+export async function readPage(snapshot: ReadSnapshot, selection: Selection): Promise<ReadPage> {
   const { after, byOrder, limit, maxChars = Infinity } = selection;
   const plan = planOf(selection, snapshot.database);
   const now = snapshot.context.clock.now();

@@ -2,18 +2,20 @@
  * Removal of expired documents at an emulator, which has no TTL policies. Deployed, Firestore removes them by the policy
  * on the field `expires`, within a day; there nothing needs to look for them, and no index is kept to find them by.
  */
-import { FIRESTORE_SWEEP_BATCH } from '../../limits';
 import { timestampAt } from './documents';
 import { FIELD, GROUP_NAMES } from './layout';
 import { compare, NAME, where } from './query';
 import { type Document } from './protocol';
-import { parentOf, type Snapshot } from './snapshot';
+import { parentOf, type ReadSnapshot } from './read-snapshot';
+
+/** Expired documents deleted in one call. */
+const FIRESTORE_SWEEP_BATCH = 250;
 
 /** Collections at the root that are looked at besides those of the layout. */
 const MAX_COLLECTIONS = 1000;
 
 /** Returns how many were removed, at most `limit`. */
-export async function sweepEmulator(snapshot: Snapshot, limit: number): Promise<number> {
+export async function sweepEmulator(snapshot: ReadSnapshot, limit: number): Promise<number> {
   const { context, database, bounds } = snapshot;
   const root = await context.connection.call(
     'listCollectionIds',
@@ -33,7 +35,7 @@ export async function sweepEmulator(snapshot: Snapshot, limit: number): Promise<
 }
 
 async function expiredIn(
-  { context, database, bounds }: Snapshot,
+  { context, database, bounds }: ReadSnapshot,
   group: string,
   limit: number,
 ): Promise<Document[]> {
@@ -55,7 +57,10 @@ async function expiredIn(
 }
 
 /** Those that nobody has written since. */
-async function remove({ context, database, bounds }: Snapshot, documents: readonly Document[]): Promise<number> {
+async function remove(
+  { context, database, bounds }: ReadSnapshot,
+  documents: readonly Document[],
+): Promise<number> {
   if (documents.length === 0) return 0;
   const { status } = await context.connection.call(
     'batchWrite',

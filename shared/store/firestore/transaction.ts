@@ -10,32 +10,32 @@
  */
 import { backOff } from '../../back-off';
 import { type JsonObject } from '../../json';
-import { FIRESTORE_CONFLICT_MAX_MS, FIRESTORE_CONFLICT_MS } from '../../limits';
-import { type Bounds } from './bounds';
+import { FIRESTORE_CONFLICT_MAX_MS, FIRESTORE_CONFLICT_MS } from './limits';
+import { type Deadline } from './deadline';
 import { type Context, refusal } from './context';
 import { isExpired, preparePut, type PreparedPut, type Stored, toDoc } from './documents';
 import { contentionError } from './errors';
 import { pathOf } from './names';
 import { readPage, type Seen } from './query';
-import { Snapshot } from './snapshot';
-import { type Turns } from './turns';
+import { ReadSnapshot } from './read-snapshot';
+import { type KeyedMutex } from './keyed-mutex';
 import { commitIfUnchanged, type Version } from './unchanged';
-import { GivenUp, withinBounds } from '../giving-up';
+import { GivenUp, withinDeadline } from '../giving-up';
 import { type Doc, type Page, type PutOptions, type Query, type Transaction } from '../store';
 import { toSelection } from '../store-query';
 
 /** Runs `body` until what it wrote is committed. Rejects with what it threw, or as store.ts says. */
 export async function runTransaction<T>(
   context: Context,
-  turns: Turns,
-  bounds: Bounds,
+  turns: KeyedMutex,
+  bounds: Deadline,
   body: (tx: Transaction) => Promise<T>,
 ): Promise<T> {
   let endTurn: (() => void) | undefined;
   for (let attempt = 1; ; attempt++) {
-    let run: TransactionRun;
+    let run: FirestoreTransaction;
     try {
-      run = new TransactionRun(await Snapshot.open(context, bounds));
+      run = new FirestoreTransaction(await ReadSnapshot.open(context, bounds));
       const value = await run.finish(body);
       if (await run.commit()) return value;
     } finally {
@@ -43,7 +43,7 @@ export async function runTransaction<T>(
     }
     bounds.assertLeft(contentionError);
     await bounds.pause(backOff(attempt, FIRESTORE_CONFLICT_MS, FIRESTORE_CONFLICT_MAX_MS, context.random));
-    endTurn = await turns.take(run.firstWritten, bounds);
+    endTurn = await turns.lock(run.firstWritten, bounds);
   }
 }
 
@@ -51,8 +51,8 @@ function bodyTooSlow(): GivenUp {
   return new GivenUp('unavailable', 'The transaction took too long, nothing was written; repeat the request.');
 }
 
-class TransactionRun implements Transaction {
-  readonly #snapshot: Snapshot;
+class FirestoreTransaction implements Transaction {
+  readonly #snapshot: ReadSnapshot;
   /** By path, what the body has asked for. */
   readonly #read = new Map<string, Version>();
   /** By path, what its queries have found. */
@@ -63,7 +63,7 @@ class TransactionRun implements Transaction {
   #expires = Infinity;
   #ended = false;
 
-  constructor(snapshot: Snapshot) {
+  constructor(snapshot: ReadSnapshot) {
     this.#snapshot = snapshot;
   }
 
@@ -71,7 +71,7 @@ class TransactionRun implements Transaction {
   async finish<T>(body: (tx: Transaction) => Promise<T>): Promise<T> {
     const { bounds } = this.#snapshot;
     try {
-      return await withinBounds(() => body(this), bounds.signal, bounds.left, bodyTooSlow);
+      return await withinDeadline(() => body(this), bounds.signal, bounds.left, bodyTooSlow);
     } finally {
       this.#ended = true;
     }

@@ -1,7 +1,6 @@
 /** The commit of a transaction, on condition that everything is still as its body has seen it. */
 import { STATUS, statusOf } from '../../grpc-status';
-import { FIRESTORE_ROLLBACK_MS } from '../../limits';
-import { Bounds } from './bounds';
+import { Deadline } from './deadline';
 import { commitWrites } from './commit';
 import { repeated } from './context';
 import {
@@ -17,7 +16,10 @@ import { isLostTransaction } from './errors';
 import { FIELD } from './layout';
 import { type Consistency, type Precondition, type Timestamp, type Write } from './protocol';
 import { isSame, lookAgain, NAME, type Seen } from './query';
-import { documentsOf, parentOf, Snapshot } from './snapshot';
+import { documentsOf, parentOf, ReadSnapshot } from './read-snapshot';
+
+/** Milliseconds to give back what a transaction that failed has locked. */
+const FIRESTORE_ROLLBACK_MS = 5000;
 
 /** What was seen of a document. */
 export interface Version {
@@ -31,7 +33,7 @@ export type PendingWrites = ReadonlyMap<string, PreparedPut | 'delete'>;
 type Versions = ReadonlyMap<string, Version>;
 
 /** What a body has done; documents by their path. */
-export interface Footprint {
+export interface TransactionEffects {
   readonly writes: PendingWrites;
   readonly read: Versions;
   /** By queries. */
@@ -42,7 +44,7 @@ export interface Footprint {
 }
 
 /** False when something has changed; then nothing was written. Rejects as `commitWrites`. */
-export async function commitIfUnchanged(snapshot: Snapshot, footprint: Footprint): Promise<boolean> {
+export async function commitIfUnchanged(snapshot: ReadSnapshot, footprint: TransactionEffects): Promise<boolean> {
   const { context, database, bounds } = snapshot;
   const { read, found, queries, expires } = footprint;
   const seen = new Map([...found, ...read]);
@@ -86,7 +88,7 @@ function bytesOf(writes: PendingWrites): number {
 
 /** Of documents that are put without having been read: a revision counts from the one before. */
 async function versionsOfUnread(
-  { context, database, bounds }: Snapshot,
+  { context, database, bounds }: ReadSnapshot,
   writes: PendingWrites,
   seen: Versions,
 ): Promise<Versions> {
@@ -94,7 +96,7 @@ async function versionsOfUnread(
     .filter(([path, write]) => write !== 'delete' && !seen.has(path))
     .map(([path]) => path);
   if (unread.length === 0) return new Map();
-  const latest = await new Snapshot(context, database, bounds).getAll(unread, [FIELD.revision, FIELD.expires]);
+  const latest = await new ReadSnapshot(context, database, bounds).getAll(unread, [FIELD.revision, FIELD.expires]);
   const now = context.clock.now();
   return new Map(
     unread.map((path) => {
@@ -106,7 +108,7 @@ async function versionsOfUnread(
 }
 
 function toWrite(
-  { database }: Snapshot,
+  { database }: ReadSnapshot,
   path: string,
   write: PreparedPut | 'delete',
   version: Version | undefined,
@@ -127,7 +129,7 @@ function expecting({ updateTime }: Version): Precondition {
 
 /** A Firestore transaction in which everything is as it was seen, and stays so until its end; or undefined. */
 async function holdUnchanged(
-  snapshot: Snapshot,
+  snapshot: ReadSnapshot,
   read: Versions,
   queries: readonly Seen[],
 ): Promise<Uint8Array | undefined> {
@@ -152,9 +154,9 @@ async function holdUnchanged(
 /** Reads in one Firestore transaction, which the first of them begins. */
 class Recheck {
   transaction: Uint8Array | undefined;
-  readonly #snapshot: Snapshot;
+  readonly #snapshot: ReadSnapshot;
 
-  constructor(snapshot: Snapshot) {
+  constructor(snapshot: ReadSnapshot) {
     this.#snapshot = snapshot;
   }
 
@@ -214,9 +216,9 @@ function isSameTime(a: Timestamp | undefined, b: Timestamp | undefined): boolean
 }
 
 /** Unlocks, without anybody waiting for it: what does not arrive ends by itself after a minute. */
-function rollBack({ context, database }: Snapshot, transaction: Uint8Array): void {
+function rollBack({ context, database }: ReadSnapshot, transaction: Uint8Array): void {
   // The time of the operation may be over, or its caller gone: just then there are locks to be given back.
-  const bounds = new Bounds(FIRESTORE_ROLLBACK_MS, undefined);
+  const bounds = new Deadline(FIRESTORE_ROLLBACK_MS, undefined);
   context.connection.call('rollback', { database, transaction }, bounds).catch((error: unknown) => {
     context.log.debug('a transaction of Firestore could not be rolled back', { error });
   });

@@ -4,14 +4,9 @@
  */
 import { backOff } from '../../back-off';
 import { STATUS, statusOf } from '../../grpc-status';
-import {
-  FIRESTORE_READ_MS,
-  FIRESTORE_WATCH_IDLE_MS,
-  FIRESTORE_WATCH_RETRY_MAX_MS,
-  FIRESTORE_WATCH_RETRY_MS,
-} from '../../limits';
-import { Bounds } from './bounds';
-import { type Listening } from './connection';
+import { FIRESTORE_READ_MS } from '../../limits';
+import { Deadline } from './deadline';
+import { type Listening } from './client';
 import { type Context } from './context';
 import { closedError, toStoreError } from './errors';
 import { FIELD, layoutOf } from './layout';
@@ -19,8 +14,14 @@ import { ListenTarget, type Told } from './listen';
 import { placeOf } from './names';
 import { type ListenRequest, type ListenResponse, type StructuredQuery } from './protocol';
 import { isNamed, notReadByOrder, prefixFilters, where } from './query';
-import { parentOf } from './snapshot';
+import { parentOf } from './read-snapshot';
 import { type Change, type Watch, type WatchScope } from '../store';
+
+/** Milliseconds without a word from Firestore until a watch connects again; it speaks more often, when it is there. */
+const FIRESTORE_WATCH_IDLE_MS = 120_000;
+/** Milliseconds before a watch that broke connects again, at first and at most. */
+const FIRESTORE_WATCH_RETRY_MS = 100;
+const FIRESTORE_WATCH_RETRY_MAX_MS = 5000;
 
 /** Each watch has a stream of its own, with one target. */
 const TARGET_ID = 1;
@@ -80,7 +81,7 @@ export class FirestoreWatch implements Watch {
   async #connect(): Promise<void> {
     this.#target.reconnect();
     const { connection } = this.#context;
-    const bounds = new Bounds(FIRESTORE_READ_MS, undefined);
+    const bounds = new Deadline(FIRESTORE_READ_MS, undefined);
     try {
       const request = listenRequest(
         this.#options.scope,

@@ -4,7 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { makeDirectory } from '../../make-directory';
 import { DatabaseSync } from '@photostructure/sqlite';
 import { CmbsError } from '../../errors';
-import { DATABASE_BUSY_MS } from '../../limits';
+import { DATABASE_BUSY_MS } from './limits';
 import { readText } from './read-once';
 
 /**

@@ -8,8 +8,13 @@
  * the reader is done, and the next try comes after a while.
  */
 import { Worker } from 'node:worker_threads';
-import { CHECKPOINT_PAGES, CHECKPOINT_RETRY_MS, DATABASE_BUSY_MS, MAX_WAL_PAGES } from '../../limits';
+import { CHECKPOINT_PAGES, DATABASE_BUSY_MS } from './limits';
 import { type Log } from '../../log';
+
+/** Pages in the log after which writes wait for the checkpoint, so that the log starts over (32 MiB). */
+export const MAX_WAL_PAGES = 8000;
+/** Milliseconds until writes wait for a checkpoint again after a reader (a backup) kept it from finishing. */
+const CHECKPOINT_RETRY_MS = 5000;
 
 /** Runs in the thread. Text, so that every bundle and test runner carries it without a file beside the program. */
 const THREAD = `

@@ -1,9 +1,9 @@
 /** What is known of collections in memory: who watches them, and what transactions that run may have missed of them. */
 import { type Log } from '../../log';
 import { type Change, type Watch, type WatchScope } from '../store';
-import { type Footprint } from '../store-query';
+import { type IndexEntry } from '../store-query';
 import { History } from './history';
-import { type TransactionRun } from './transaction-run';
+import { type SqliteTransaction } from './transaction';
 
 export interface Collection {
   readonly name: string;
@@ -17,7 +17,7 @@ export class Collections {
   readonly #log: Log;
   readonly #known = new Map<string, Collection>();
   /** Running transactions, the oldest first. */
-  readonly #running = new Set<TransactionRun>();
+  readonly #running = new Set<SqliteTransaction>();
   /** Collections that remember changes for them. */
   readonly #remembering = new Set<Collection>();
 
@@ -38,12 +38,12 @@ export class Collections {
     return this.#known.get(name)?.lastCommitted ?? 0;
   }
 
-  began(run: TransactionRun): void {
+  began(run: SqliteTransaction): void {
     this.#running.add(run);
   }
 
   /** Forgets the changes that only this one could have missed; `seq` is the number of the last commit. */
-  ended(run: TransactionRun, seq: number): void {
+  ended(run: SqliteTransaction, seq: number): void {
     const [oldest] = this.#running;
     this.#running.delete(run);
     if (oldest !== run) return;
@@ -59,8 +59,8 @@ export class Collections {
     seq: number,
     collection: Collection,
     id: string,
-    before: Footprint | undefined,
-    after: Footprint | undefined,
+    before: IndexEntry | undefined,
+    after: IndexEntry | undefined,
   ): void {
     if (this.#running.size === 0) {
       collection.history.skip(seq);

@@ -4,7 +4,13 @@
  */
 import { setImmediate } from 'node:timers';
 import { CmbsError } from '../../errors';
-import { EXCLUSIVE_HOLD_MS, MAX_COMMIT_CHARS, MAX_COMMIT_WRITES, MAX_QUEUED_COMMITS } from '../../limits';
+import { EXCLUSIVE_HOLD_MS } from './limits';
+import { MAX_COMMIT_WRITES } from '../../limits';
+
+/** Characters of JSON that share one commit, at most (one larger write goes alone), for the same reason. */
+const MAX_COMMIT_CHARS = 2 * 1024 * 1024;
+/** Transactions and creates that wait for their commit; beyond, callers are told `queue_full`. */
+export const MAX_QUEUED_COMMITS = 10_000;
 
 /** One writer's identity while it has the queue for itself. */
 export type Owner = symbol;

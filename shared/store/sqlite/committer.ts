@@ -4,13 +4,13 @@
  */
 import { type Clock } from '../../clock';
 import { type Change } from '../store';
-import { type Footprint } from '../store-query';
+import { type IndexEntry } from '../store-query';
 import { type Collection, type Collections } from './collections';
 import { type QueuedWork } from './commit-queue';
 import { toStoreError } from './errors';
 import { closedError, type StoreHealth } from './health';
 import { type NewRow, type Tables } from './tables';
-import { type TransactionRun } from './transaction-run';
+import { type SqliteTransaction } from './transaction';
 import { type WalSync } from './wal-sync';
 
 /** What a write adds to the log besides its value: about one page of an index. */
@@ -28,7 +28,7 @@ export type Verdict = 'committed' | 'conflict';
 
 interface Write extends QueuedWork {
   readonly kind: 'write';
-  readonly run: TransactionRun;
+  readonly run: SqliteTransaction;
   readonly resolve: (verdict: Verdict) => void;
   readonly reject: (error: Error) => void;
 }
@@ -194,8 +194,8 @@ export class Committer {
     commit: Commit,
     collection: Collection,
     id: string,
-    before: Footprint | undefined,
-    after: Footprint | undefined,
+    before: IndexEntry | undefined,
+    after: IndexEntry | undefined,
   ): void {
     const change = { collection: collection.name, id, deleted: after === undefined };
     const changes = commit.changed.get(collection);

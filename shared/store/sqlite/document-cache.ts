@@ -1,7 +1,9 @@
 /** Parsed documents that were read lately. Only committed ones, and this process is the only writer. */
-import { MAX_CACHED_CHARS } from '../../limits';
 import { type Json } from '../../json';
 import { type Doc } from '../store';
+
+/** Characters of JSON in the cache of parsed documents (about twice as many bytes). */
+const MAX_CACHED_CHARS = 8 * 1024 * 1024;
 
 interface Entry {
   readonly doc: Doc;

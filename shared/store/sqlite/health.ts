@@ -1,10 +1,12 @@
 /** Whether the store may be used: it stops for good when its files are gone, or what it writes may not last. */
 import { type Clock } from '../../clock';
 import { CmbsError } from '../../errors';
-import { FILE_LOOK_MS } from '../../limits';
 import { type Log } from '../../log';
 import { abortedError } from '../giving-up';
 import { FileIdentity } from './file-identity';
+
+/** Milliseconds between two looks whether the files are those of the directory, and between syncs of the record of them. */
+const FILE_LOOK_MS = 1000;
 
 export class StoreHealth {
   readonly #files: FileIdentity;

@@ -9,14 +9,16 @@
  *
  * Changes are remembered only while a transaction runs, and only those that one of the running can have missed.
  */
-import { MAX_REMEMBERED_CHANGES } from '../../limits';
-import { covers, type Footprint, type Position, type Selection } from '../store-query';
+import { covers, type IndexEntry, type Position, type Selection } from '../store-query';
+
+/** Changes remembered per collection for running transactions; one that is older than all of them runs again. */
+const MAX_REMEMBERED_CHANGES = 50_000;
 
 export interface RememberedChange {
   readonly seq: number;
   readonly id: string;
-  readonly before: Footprint | undefined;
-  readonly after: Footprint | undefined;
+  readonly before: IndexEntry | undefined;
+  readonly after: IndexEntry | undefined;
 }
 
 /** The changes of one collection. */

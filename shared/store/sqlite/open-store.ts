@@ -11,9 +11,9 @@
 import { type Clock } from '../../clock';
 import { CmbsError } from '../../errors';
 import { type JsonObject } from '../../json';
-import { CHECKPOINT_LOOK_CHARS, CHECKPOINT_PAGES, EXCLUSIVE_HOLD_MS, MAX_OPTIMISTIC_RUNS } from '../../limits';
+import { CHECKPOINT_PAGES, EXCLUSIVE_HOLD_MS } from './limits';
 import { type Log } from '../../log';
-import { abortable, GivenUp, withinBounds } from '../giving-up';
+import { abortable, GivenUp, withinDeadline } from '../giving-up';
 import { checkKey, indexable } from '../keys';
 import {
   type CallOptions,
@@ -40,8 +40,13 @@ import { toStoreError } from './errors';
 import { closedError, StoreHealth } from './health';
 import { type History } from './history';
 import { type NewRow, type Row, type Tables } from './tables';
-import { TransactionRun, type TransactionSource } from './transaction-run';
+import { SqliteTransaction, type TransactionSource } from './transaction';
 import { WalSync } from './wal-sync';
+
+/** Optimistic runs of one transaction before it gets the store for itself, so that contention always ends. */
+export const MAX_OPTIMISTIC_RUNS = 8;
+/** Bytes written, roughly, between two looks at the length of the log: a look costs as much as a small commit. */
+const CHECKPOINT_LOOK_CHARS = 2 * 1024 * 1024;
 
 /** What an open store owns from now on. */
 export interface OpenStoreParts {
@@ -284,10 +289,10 @@ export class OpenStore implements Store, TransactionSource {
     owner: Owner | undefined,
   ): Promise<{ readonly value: T } | undefined> {
     this.#health.assertUsable(signal);
-    const run = new TransactionRun(this);
+    const run = new SqliteTransaction(this);
     this.#collections.began(run);
     try {
-      const value = await withinBounds(
+      const value = await withinDeadline(
         () => body(run),
         signal,
         owner === undefined ? undefined : EXCLUSIVE_HOLD_MS,
@@ -311,12 +316,12 @@ export class OpenStore implements Store, TransactionSource {
     }
   }
 
-  async #shownTo(run: TransactionRun, signal: AbortSignal | undefined): Promise<void> {
+  async #shownTo(run: SqliteTransaction, signal: AbortSignal | undefined): Promise<void> {
     for (const collection of run.collections) await this.#shown(collection, signal);
   }
 
   #enqueueWrites(
-    run: TransactionRun,
+    run: SqliteTransaction,
     signal: AbortSignal | undefined,
     owner: Owner | undefined,
   ): Promise<Verdict> {

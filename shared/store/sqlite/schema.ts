@@ -6,13 +6,16 @@ import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
 import { CmbsError } from '../../errors';
-import { DATABASE_BUSY_MS, MAX_CHECKED_BYTES } from '../../limits';
+import { DATABASE_BUSY_MS } from './limits';
 import { type Log } from '../../log';
 import { lossOf, type Standing } from './acknowledged';
 import { copyDatabase } from './backup';
 import { findDamage } from './checksum';
 import { readNumber, readText } from './read-once';
 import { isDamaged } from './errors';
+
+/** Bytes of a database that are checked before it is opened: half a second at most. */
+const MAX_CHECKED_BYTES = 64 * 1024 * 1024;
 
 export const DATABASE_FILE = 'cmbs.db';
 

@@ -4,11 +4,15 @@
  * event loop, so whoever reads sees whole transactions.
  */
 import { type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite';
-import { SELECTIVITY_PROBE, SWEEP_CHUNK } from '../../limits';
 import { CmbsError } from '../../errors';
-import { type Footprint, type Selection } from '../store-query';
+import { type IndexEntry, type Selection } from '../store-query';
 import { type Standing } from './acknowledged';
 import { checksum } from './checksum';
+
+/** Index entries counted per `where` term to find the rarest: about 30 microseconds each. */
+const SELECTIVITY_PROBE = 500;
+/** Expired documents removed in one commit: about 10 ms. */
+const SWEEP_CHUNK = 256;
 
 /** A document as it lies in its row; `value` and `entries` are JSON. */
 export interface Row {
@@ -32,8 +36,8 @@ export interface NewRow {
 }
 
 export interface Written {
-  readonly before: Footprint | undefined;
-  readonly after: Footprint | undefined;
+  readonly before: IndexEntry | undefined;
+  readonly after: IndexEntry | undefined;
 }
 
 interface Existing {
@@ -61,7 +65,7 @@ interface Name {
   readonly field: string;
 }
 
-interface IndexEntry {
+interface EntryRow {
   readonly field: number;
   readonly value: string;
   readonly sort: string | null;
@@ -85,7 +89,7 @@ export class Tables {
   readonly #findForWrite: Statement;
   #nextDoc: number;
   /** Index entries of this transaction that are not written yet: many in one statement cost a third. */
-  #newEntries: IndexEntry[] = [];
+  #newEntries: EntryRow[] = [];
   /** The documents that these are of. */
   readonly #newlyIndexed = new Set<number>();
 
@@ -365,16 +369,16 @@ export class Tables {
     }
     const expired = existing.expires !== null && existing.expires <= now;
     this.#replace(collection, existing, row, expired ? 1 : existing.revision + 1);
-    return { before: footprint(existing), after };
+    return { before: indexEntryOf(existing), after };
   }
 
   /** Undefined when there was nothing to delete. */
-  delete(collection: number, id: string): Footprint | undefined {
+  delete(collection: number, id: string): IndexEntry | undefined {
     const existing = this.#existing(collection, id);
     if (existing === undefined) return undefined;
     this.#removeEntries(existing, id, parseEntries(existing.entries));
     this.#statement('DELETE FROM document WHERE doc = ?').run(existing.doc);
-    return footprint(existing);
+    return indexEntryOf(existing);
   }
 
   /** Up to {@link SWEEP_CHUNK} documents that expired by `now`, the oldest first. */
@@ -557,7 +561,7 @@ function insertSql(rows: number): string {
   return sql;
 }
 
-function inIndexOrder(a: IndexEntry, b: IndexEntry): number {
+function inIndexOrder(a: EntryRow, b: EntryRow): number {
   if (a.field !== b.field) return a.field - b.field;
   if (a.value !== b.value) return a.value < b.value ? -1 : 1;
   return a.id < b.id ? -1 : 1;
@@ -599,6 +603,6 @@ function missingFrom(others: readonly Entry[], entries: readonly Entry[]): reado
   return entries.filter((entry) => !known.has(key(entry)));
 }
 
-function footprint(existing: Existing): Footprint {
+function indexEntryOf(existing: Existing): IndexEntry {
   return { sort: existing.sort, entries: parseEntries(existing.entries) };
 }

@@ -1,0 +1,57 @@
+/** Bytes that may be in use at the same time; who asks for more waits in the order of asking. */
+
+/** Bytes of frames that are on their way to any peers, or will be at once. */
+const MAX_OUTGOING_BYTES = 128 * 1024 * 1024;
+/** One part in so many of them is for peers that have failed: those that hang must leave room for those that answer. */
+const FAILING_PARTS = 4;
+
+interface Asking {
+  readonly bytes: number;
+  readonly grant: (release: () => void) => void;
+}
+
+interface Pool {
+  readonly most: number;
+  used: number;
+  readonly line: Asking[];
+}
+
+export class ByteSemaphore {
+  readonly #good: Pool;
+  readonly #failing: Pool;
+
+  constructor(bytes = MAX_OUTGOING_BYTES) {
+    const failing = Math.floor(bytes / FAILING_PARTS);
+    this.#failing = { most: failing, used: 0, line: [] };
+    this.#good = { most: bytes - failing, used: 0, line: [] };
+  }
+
+  /**
+   * Resolves with what gives the bytes back.
+   * @param isFailing asks for a peer that has failed: such share a part of their own
+   */
+  take(bytes: number, isFailing: boolean): Promise<() => void> {
+    const pool = isFailing ? this.#failing : this.#good;
+    return new Promise((resolve) => {
+      pool.line.push({ bytes, grant: resolve });
+      this.#grant(pool);
+    });
+  }
+
+  #grant(pool: Pool): void {
+    for (let next = pool.line[0]; next !== undefined; next = pool.line[0]) {
+      // What is larger than all there is goes alone.
+      if (pool.used > 0 && pool.used + next.bytes > pool.most) return;
+      pool.line.shift();
+      const { bytes } = next;
+      pool.used += bytes;
+      let isHeld = true;
+      next.grant(() => {
+        if (!isHeld) return;
+        isHeld = false;
+        pool.used -= bytes;
+        this.#grant(pool);
+      });
+    }
+  }
+}

@@ -1,0 +1,18 @@
+/** The bus of a deployment, from its settings. */
+import type { CloudConfig } from '../../config';
+import { type Bus, pushTargetOf } from '..';
+import { pubsubBus, type PubsubBusOptions } from './';
+
+export function pubsubBusOf(
+  config: CloudConfig,
+  parts: Pick<PubsubBusOptions, 'store' | 'clock' | 'log' | 'counters'>,
+): Bus {
+  const push = pushTargetOf(config);
+  return pubsubBus({
+    ...parts,
+    projectId: config.GOOGLE_CLOUD_PROJECT,
+    prefix: config.CMBS_TOPIC_PREFIX,
+    isEmulated: config.emulators.pubsub,
+    ...(push === undefined ? {} : { push }),
+  });
+}

@@ -1,0 +1,2 @@
+/** The cloud bus: Google Cloud Pub/Sub. */
+export { pubsubBus, type PubsubBusOptions } from './pubsub-bus';

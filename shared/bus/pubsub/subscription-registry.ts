@@ -1,0 +1,262 @@
+/**
+ * What Pub/Sub cannot tell a bus: which topics there are and who wants which of them. It lies in the store, so that a
+ * function which uses a topic for the first time knows the patterns that it matches, and a companion which makes a
+ * subscription knows the topics.
+ *
+ * Whoever adds a topic writes it before it reads the subscriptions; whoever adds a subscription writes it before it
+ * reads the topics. Of two that come together at least one sees the other.
+ */
+import { z } from 'zod';
+import { parsePattern, parseTopic, topicMatches, type Topic, type TopicPattern } from '../topics';
+import { CmbsError } from '../../errors';
+import { MAX_PAGE_DOCS } from '../../limits';
+import type { Doc, Store, Watch } from '../../store';
+import type { Subscription, TopicLayer } from '../bus';
+
+const TOPICS = 'bus-topics';
+const SUBSCRIPTIONS = 'bus-subscriptions';
+
+const layer = z.enum(['l32', 'l4'] satisfies readonly TopicLayer[]);
+
+const topicRecord = z.strictObject({
+  layer,
+  topic: z.string(),
+  /** Every subscription that matched when it was first used has its counterpart in Pub/Sub. */
+  ready: z.boolean(),
+});
+
+const subscriptionRecord = z.strictObject({
+  layer,
+  patterns: z.array(z.string()),
+  paused: z.boolean(),
+  /** For what target its counterparts were made in Pub/Sub last; empty until they are. */
+  attached: z.string(),
+  /** It is on its way out, with its counterparts. */
+  removed: z.boolean(),
+  /** Topics that the patterns matched once, and since when they do not: what was published before is still delivered. */
+  retired: z.array(z.strictObject({ topic: z.string(), at: z.number() })),
+});
+
+type SubscriptionRecord = z.infer<typeof subscriptionRecord>;
+
+export interface KnownTopic {
+  readonly layer: TopicLayer;
+  readonly topic: Topic;
+  readonly ready: boolean;
+}
+
+export interface Retired {
+  readonly topic: Topic;
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+}
+
+export interface KnownSubscription {
+  readonly name: string;
+  readonly layer: TopicLayer;
+  readonly patterns: readonly TopicPattern[];
+  readonly paused: boolean;
+  readonly attached: string;
+  readonly retired: readonly Retired[];
+}
+
+export const topicId = (of: TopicLayer, topic: string): string => `${of}/${topic}`;
+
+function topicOf(doc: Doc): KnownTopic {
+  const record = topicRecord.parse(doc.value);
+  return { ...record, topic: parseTopic(record.topic) };
+}
+
+/** Undefined for one that is on its way out. */
+function subscriptionOf(doc: Doc | undefined): KnownSubscription | undefined {
+  if (doc === undefined) return undefined;
+  const known = anySubscriptionOf(doc);
+  return known.removed ? undefined : known;
+}
+
+function anySubscriptionOf(doc: Doc): KnownSubscription & { readonly removed: boolean } {
+  const { patterns, retired, ...record } = subscriptionRecord.parse(doc.value);
+  return {
+    ...record,
+    name: doc.id,
+    patterns: patterns.map(parsePattern),
+    retired: retired.map(({ topic, at }) => ({ topic: parseTopic(topic), at })),
+  };
+}
+
+export function isWanted(
+  subscription: Pick<KnownSubscription, 'layer' | 'patterns'>,
+  of: TopicLayer,
+  topic: Topic,
+): boolean {
+  return subscription.layer === of && subscription.patterns.some((pattern) => topicMatches(pattern, topic));
+}
+
+function isSame(
+  known: Pick<KnownSubscription, 'patterns' | 'paused'>,
+  { patterns, paused = false }: Pick<Subscription, 'patterns' | 'paused'>,
+): boolean {
+  const isEqual = patterns.map(parsePattern).every((pattern, at) => pattern === known.patterns[at]);
+  return isEqual && patterns.length === known.patterns.length && paused === known.paused;
+}
+
+export class SubscriptionRegistry {
+  constructor(private readonly store: Store) {}
+
+  async topic(of: TopicLayer, topic: Topic): Promise<KnownTopic | undefined> {
+    const doc = await this.store.get(TOPICS, topicId(of, topic));
+    return doc === undefined ? undefined : topicOf(doc);
+  }
+
+  async addTopic(of: TopicLayer, topic: Topic): Promise<void> {
+    await this.store.create(TOPICS, topicId(of, topic), { layer: of, topic, ready: false });
+  }
+
+  async topicReady(of: TopicLayer, topic: Topic): Promise<void> {
+    await this.store.transact(async (tx) => {
+      const doc = await tx.get(TOPICS, topicId(of, topic));
+      if (doc !== undefined && !topicOf(doc).ready) {
+        tx.put(TOPICS, topicId(of, topic), { layer: of, topic, ready: true });
+      }
+    });
+  }
+
+  /** All, or those of the ids that are there. */
+  async topics(ids?: readonly string[]): Promise<readonly KnownTopic[]> {
+    return (await this.docs(TOPICS, ids)).map(topicOf);
+  }
+
+  async subscription(name: string): Promise<KnownSubscription | undefined> {
+    return subscriptionOf(await this.store.get(SUBSCRIPTIONS, name));
+  }
+
+  /** All, or those of the names that are there. */
+  async subscriptions(names?: readonly string[]): Promise<readonly KnownSubscription[]> {
+    return (await this.docs(SUBSCRIPTIONS, names)).map(subscriptionOf).filter((known) => known !== undefined);
+  }
+
+  /** Nothing would be written for it, nor made. */
+  async isSet(wanted: Subscription, target: string): Promise<boolean> {
+    const known = await this.subscription(wanted.name);
+    return known !== undefined && isSame(known, wanted) && known.attached === target;
+  }
+
+  /**
+   * Whether its counterparts are to be made, or made anew for `target`. Nothing is written when nothing changes;
+   * `conflict` when the subscription is on another layer.
+   */
+  async setSubscription(
+    wanted: Subscription,
+    target: string,
+    topics: readonly KnownTopic[],
+    now: number,
+  ): Promise<boolean> {
+    const { name, layer: of, patterns, paused = false } = wanted;
+    const parsed = patterns.map(parsePattern);
+    return this.store.transact(async (tx) => {
+      const before = subscriptionOf(await tx.get(SUBSCRIPTIONS, name));
+      if (before !== undefined && before.layer !== of) {
+        throw new CmbsError('conflict', `The subscription ${name} is on layer ${before.layer}; remove it first.`);
+      }
+      if (before !== undefined && isSame(before, wanted)) return before.attached !== target;
+      const isLeft = ({ topic }: { readonly topic: Topic }): boolean =>
+        !isWanted({ layer: of, patterns: parsed }, of, topic);
+      const left = topics.filter(
+        (one) => before !== undefined && isWanted(before, one.layer, one.topic) && isLeft(one),
+      );
+      const retired = [
+        ...(before?.retired ?? []).filter(isLeft),
+        ...left.map(({ topic }): Retired => ({ topic, at: now })),
+      ];
+      tx.put(SUBSCRIPTIONS, name, {
+        layer: of,
+        patterns: parsed,
+        paused,
+        attached: '',
+        removed: false,
+        retired: retired.map((one) => ({ ...one })),
+      });
+      return true;
+    });
+  }
+
+  /** Every counterpart is there; unless the subscription has changed meanwhile. */
+  async subscriptionAttached(known: KnownSubscription, target: string): Promise<void> {
+    await this.#changeSubscription(known.name, (record) =>
+      isSame(known, record) && !record.removed ? { ...record, attached: target } : undefined,
+    );
+  }
+
+  /** A retired topic was read to its end. */
+  async forgetRetired(name: string, topic: Topic): Promise<void> {
+    await this.#changeSubscription(name, (record) => ({
+      ...record,
+      retired: record.retired.filter((one) => one.topic !== topic),
+    }));
+  }
+
+  async #changeSubscription(
+    name: string,
+    change: (record: SubscriptionRecord) => SubscriptionRecord | undefined,
+  ): Promise<void> {
+    await this.store.transact(async (tx) => {
+      const doc = await tx.get(SUBSCRIPTIONS, name);
+      const changed = doc === undefined ? undefined : change(subscriptionRecord.parse(doc.value));
+      if (changed !== undefined) tx.put(SUBSCRIPTIONS, name, changed);
+    });
+  }
+
+  /**
+   * From now on nobody wants anything for it. What it was is kept until {@link forgetSubscription}, so that whoever is
+   * cut off while its counterparts go can go on; undefined when there is none.
+   */
+  removeSubscription(name: string): Promise<KnownSubscription | undefined> {
+    return this.store.transact(async (tx) => {
+      const doc = await tx.get(SUBSCRIPTIONS, name);
+      if (doc === undefined) return undefined;
+      const record = subscriptionRecord.parse(doc.value);
+      if (!record.removed) tx.put(SUBSCRIPTIONS, name, { ...record, removed: true });
+      return anySubscriptionOf(doc);
+    });
+  }
+
+  /** Its counterparts are gone; unless it is wanted again. */
+  async forgetSubscription(name: string): Promise<void> {
+    await this.store.transact(async (tx) => {
+      const doc = await tx.get(SUBSCRIPTIONS, name);
+      if (doc !== undefined && anySubscriptionOf(doc).removed) tx.delete(SUBSCRIPTIONS, name);
+    });
+  }
+
+  /** Tells of every change of either, by the ids of topics and the names of subscriptions. */
+  watch(
+    onTopics: (ids: readonly string[]) => void,
+    onSubscriptions: (names: readonly string[]) => void,
+  ): readonly Watch[] {
+    return [
+      this.store.watch({ collection: TOPICS }, (changes) => onTopics(changes.map(({ id }) => id))),
+      this.store.watch({ collection: SUBSCRIPTIONS }, (changes) => onSubscriptions(changes.map(({ id }) => id))),
+    ];
+  }
+
+  private async docs(collection: string, ids: readonly string[] | undefined): Promise<readonly Doc[]> {
+    if (ids === undefined) return this.all(collection);
+    if (ids.length === 0) return [];
+    return (await this.store.getAll(collection, ids)).filter((doc) => doc !== undefined);
+  }
+
+  private async all(collection: string): Promise<readonly Doc[]> {
+    const docs: Doc[] = [];
+    let after: string | undefined;
+    do {
+      const page = await this.store.query({
+        collection,
+        limit: MAX_PAGE_DOCS,
+        ...(after === undefined ? {} : { after }),
+      });
+      docs.push(...page.docs);
+      after = page.next;
+    } while (after !== undefined);
+    return docs;
+  }
+}

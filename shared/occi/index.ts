@@ -1,0 +1,77 @@
+/** OCCI: the model, categories, entities, filters and renderings. */
+export { Actions } from './actions';
+export { Categories, type Freshness } from './categories';
+export { dialectOf } from './dialect';
+export { Entities, type Noted, type PageRequest, type Precondition, type Requester } from './entities';
+export {
+  attributeField,
+  CATEGORY_FIELD,
+  deleteEntity,
+  ENTITIES,
+  entitiesOf,
+  readEntity,
+  stateOf,
+  type StoredEntity,
+  TARGET_FIELD,
+  writeEntity,
+} from './entity-store';
+export { checkFilter, type Filter, isEmptyFilter } from './filter';
+export {
+  AnsweredRequests,
+  checkIdempotencyKey,
+  earlierAnswer,
+  fingerprint,
+  type IdempotentRequest,
+  rememberAnswer,
+} from './idempotency';
+export { infrastructure, INFRASTRUCTURE_CATEGORIES } from './infrastructure';
+export { actionInput, drafts, joinFilters, payloadFilter, queryFilter, singleDraft } from './interpret';
+export { type JsonOutputObject, nestsWithin, RawJson, sourceOf, stringifyJson } from './json-source';
+export { chooseOffer, parseMediaType } from './media-type';
+export {
+  type Action,
+  type AttributeSpec,
+  type AttributeSpecs,
+  type Category,
+  type CategoryId,
+  categoryId,
+  CORE_SCHEME,
+  CORE_SOURCE,
+  CORE_SUMMARY,
+  CORE_TARGET,
+  CORE_TITLE,
+  type Entity,
+  type EntityView,
+  type Kind,
+  LINK_KIND,
+  type Mixin,
+  type Path,
+  RESOURCE_KIND,
+  splitCategoryId,
+} from './model';
+export {
+  checkId,
+  isCollectionPath,
+  pathUnder,
+  prefixOf,
+  splitLocation,
+  unescapedPath,
+  withoutPrefix,
+} from './paths';
+export { EMPTY_PAYLOAD, type Payload } from './payload';
+export { inPortions, type Portioned, Portions } from './portions';
+export type {
+  ActionCall,
+  ActionOutcome,
+  Change,
+  Completion,
+  Extension,
+  Identity,
+  Intent,
+  Provider,
+} from './provider';
+export { type Aliases, CategoryRegistry } from './registry';
+export type { RenderContext, Rendered, Rendering } from './rendering';
+export { negotiate, renderingFor, RENDERINGS, TEXT_PLAIN } from './renderings';
+export type { Progress } from './steps';
+export { referenceTo } from './text-syntax';

@@ -1,0 +1,2 @@
+/** RPC over HTTP. */
+export { httpRpc } from './http-rpc';

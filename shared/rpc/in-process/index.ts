@@ -1,0 +1,2 @@
+/** RPC inside one process. */
+export { inProcessRpc } from './in-process-rpc';

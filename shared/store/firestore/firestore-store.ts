@@ -1,0 +1,247 @@
+/**
+ * The store on Firestore, for deployments of several processes (DESIGN decision 11). Nothing of it is kept in memory:
+ * each read asks Firestore, and what one process has committed the next one reads.
+ *
+ * Firestore's limits hold: 1 MiB a document, 10 MiB a transaction, 1,500 bytes an id; beyond them a write is refused
+ * `too_large` or `bad_request` before anything is sent. Every operation has a deadline of ours, after which a read is
+ * `deadline_exceeded` and a write says "outcome unknown" unless it is certain that nothing was written.
+ */
+import { backOff, type Random } from '../../back-off';
+import { type Clock, newId, type NewId } from '../../clock';
+import { type JsonObject } from '../../json';
+import { FIRESTORE_CONFLICT_MAX_MS, FIRESTORE_CONFLICT_MS } from './limits';
+import { FIRESTORE_READ_MS, FIRESTORE_WRITE_MS } from '../../limits';
+import { type Log, silentLog } from '../../log';
+import { Deadline } from './deadline';
+import { commitWrites } from './commit';
+import { FirestoreClient, type FirestoreClientOptions } from './client';
+import { type Context, refusal } from './context';
+import { countUpTo, measureUpTo } from './count';
+import { isExpired, preparePut, toDoc, withCommit } from './documents';
+import { closedError, contentionError, fullError } from './errors';
+import { FIELD } from './layout';
+import { pathOf } from './names';
+import { type Precondition } from './protocol';
+import { readPage } from './query';
+import { documentsOf, ReadSnapshot } from './read-snapshot';
+import { sweepEmulator } from './sweep';
+import { runTransaction } from './transaction';
+import { KeyedMutex } from './keyed-mutex';
+import { FirestoreWatch } from './watch';
+import { withinDeadline } from '../giving-up';
+import {
+  type CallOptions,
+  type Change,
+  type Doc,
+  type Page,
+  type PutOptions,
+  type Query,
+  type Size,
+  type Store,
+  type Transaction,
+  type Watch,
+  type WatchScope,
+} from '../store';
+import { toSelection } from '../store-query';
+
+/** Milliseconds that a closing store gives to what is under way. */
+export const FIRESTORE_CLOSE_MS = 5000;
+/** Watches of one store, each a stream that stays; the rest of the above is left to calls. */
+const FIRESTORE_MAX_WATCHES = 3000;
+
+export interface FirestoreStoreOptions extends FirestoreClientOptions {
+  readonly clock: Pick<Clock, 'now'>;
+  readonly log?: Log;
+  /** Milliseconds that a read, and a write, may take; `limits.ts` by default. */
+  readonly readMs?: number;
+  readonly writeMs?: number;
+  /** Milliseconds that closing gives to what is under way. */
+  readonly closeMs?: number;
+  readonly newId?: NewId;
+  /** From 0 to below 1. */
+  readonly random?: Random;
+}
+
+/**
+ * Opens the store; nothing is sent before it is used. Whether the database can be reached is told by the first
+ * operation: `unavailable` with what to do.
+ *
+ * @example
+ * const store = openFirestoreStore({ clock: systemClock, projectId: 'my-project' });
+ */
+export function openFirestoreStore(options: FirestoreStoreOptions): Store {
+  return new FirestoreStore(options);
+}
+
+class FirestoreStore implements Store {
+  readonly #context: Context;
+  readonly #readMs: number;
+  readonly #writeMs: number;
+  readonly #closeMs: number;
+  readonly #turns = new KeyedMutex();
+  readonly #underWay = new Set<Promise<unknown>>();
+  readonly #watches = new Set<Watch>();
+  #closing: Promise<void> | undefined;
+
+  constructor(options: FirestoreStoreOptions) {
+    const { emulatorHost = emulatorInEnvironment() } = options;
+    this.#context = {
+      connection: new FirestoreClient({ ...options, emulatorHost }),
+      clock: options.clock,
+      log: options.log ?? silentLog,
+      newId: options.newId ?? newId,
+      random: options.random ?? Math.random,
+    };
+    this.#readMs = options.readMs ?? FIRESTORE_READ_MS;
+    this.#writeMs = options.writeMs ?? FIRESTORE_WRITE_MS;
+    this.#closeMs = options.closeMs ?? FIRESTORE_CLOSE_MS;
+  }
+
+  // --- Reads ---
+
+  async get(collection: string, id: string, options?: CallOptions): Promise<Doc | undefined> {
+    const [doc] = await this.getAll(collection, [id], options);
+    return doc;
+  }
+
+  async getAll(
+    collection: string,
+    ids: readonly string[],
+    options?: CallOptions,
+  ): Promise<readonly (Doc | undefined)[]> {
+    return this.#reading(options, async (snapshot) => {
+      const paths = ids.map((id) => pathOf(collection, id));
+      const found = await snapshot.getAll(paths);
+      const now = this.#context.clock.now();
+      return paths.map((path) => {
+        const stored = found.get(path);
+        return stored === undefined || isExpired(stored.expiresAt, now) ? undefined : toDoc(stored);
+      });
+    });
+  }
+
+  async query(query: Query, options?: CallOptions): Promise<Page> {
+    const selection = toSelection(query);
+    return this.#reading(options, async (snapshot) => (await readPage(snapshot, selection)).page);
+  }
+
+  async count(query: Omit<Query, 'limit' | 'after'>, atMost: number, options?: CallOptions): Promise<number> {
+    const selection = toSelection({ ...query, limit: 1 });
+    return this.#reading(options, (snapshot) => countUpTo(snapshot, selection, Math.trunc(atMost)));
+  }
+
+  async measure(collection: string, atMost: number, options?: CallOptions): Promise<Size> {
+    const selection = toSelection({ collection, by: 'order', limit: 1 });
+    return this.#reading(options, (snapshot) => measureUpTo(snapshot, selection, Math.trunc(atMost)));
+  }
+
+  #reading<T>(options: CallOptions | undefined, read: (snapshot: ReadSnapshot) => Promise<T>): Promise<T> {
+    return this.#operate('read', options, async (bounds) => read(await ReadSnapshot.open(this.#context, bounds)));
+  }
+
+  // --- Writes ---
+
+  async transact<T>(body: (tx: Transaction) => Promise<T>, options?: CallOptions): Promise<T> {
+    const bounds = this.#begin('write', options);
+    return this.#track(runTransaction(this.#context, this.#turns, bounds, body));
+  }
+
+  async create(
+    collection: string,
+    id: string,
+    value: JsonObject,
+    options: PutOptions & CallOptions = {},
+  ): Promise<boolean> {
+    const path = pathOf(collection, id);
+    const put = preparePut(path, value, options);
+    return this.#operate('write', options, async (bounds) => {
+      const database = await this.#context.connection.database(bounds);
+      const name = `${documentsOf(database)}/${path}`;
+      const { clock, random } = this.#context;
+      let expected: Precondition = { exists: false };
+      for (let attempt = 1; ; attempt++) {
+        const commit = this.#context.newId();
+        const write = { update: { name, fields: withCommit(put.fields, 1, commit) }, currentDocument: expected };
+        const fate = await commitWrites(this.#context, { database, writes: [write] }, commit, bounds);
+        if (fate === 'applied') return true;
+        const latest = new ReadSnapshot(this.#context, database, bounds);
+        const there = (await latest.getAll([path], [FIELD.expires])).get(path);
+        if (there !== undefined && !isExpired(there.expiresAt, clock.now())) return false;
+        expected = there === undefined ? { exists: false } : { updateTime: there.updateTime };
+        bounds.assertLeft(contentionError);
+        await bounds.pause(backOff(attempt, FIRESTORE_CONFLICT_MS, FIRESTORE_CONFLICT_MAX_MS, random));
+      }
+    });
+  }
+
+  /** At an emulator; deployed, a TTL policy does it (`firestore/sweep.ts`) and this is always 0. */
+  async sweep(limit: number): Promise<number> {
+    if (!this.#context.connection.isEmulator) return 0;
+    return this.#operate('write', undefined, async (bounds) =>
+      sweepEmulator(await ReadSnapshot.open(this.#context, bounds), limit),
+    );
+  }
+
+  // --- The rest ---
+
+  /** Throws `queue_full` beyond `FIRESTORE_MAX_WATCHES`. */
+  watch(scope: WatchScope, listener: (changes: readonly Change[]) => void): Watch {
+    if (this.#closing !== undefined) throw closedError();
+    if (this.#watches.size >= FIRESTORE_MAX_WATCHES) throw fullError();
+    const watch: Watch = new FirestoreWatch(this.#context, {
+      scope,
+      listener,
+      onEnd: () => this.#watches.delete(watch),
+      readyMs: this.#readMs,
+    });
+    this.#watches.add(watch);
+    return watch;
+  }
+
+  async #operate<T>(
+    kind: 'read' | 'write',
+    options: CallOptions | undefined,
+    operation: (bounds: Deadline) => Promise<T>,
+  ): Promise<T> {
+    const bounds = this.#begin(kind, options);
+    try {
+      return await this.#track(operation(bounds));
+    } catch (error) {
+      throw refusal(this.#context, bounds, error, kind);
+    }
+  }
+
+  #begin(kind: 'read' | 'write', options: CallOptions | undefined): Deadline {
+    if (this.#closing !== undefined) throw closedError();
+    const bounds = new Deadline(kind === 'read' ? this.#readMs : this.#writeMs, options?.signal);
+    bounds.assertWanted();
+    return bounds;
+  }
+
+  async #track<T>(work: Promise<T>): Promise<T> {
+    this.#underWay.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#underWay.delete(work);
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    for (const watch of [...this.#watches]) watch.end();
+    const done = Promise.allSettled([...this.#underWay]);
+    await withinDeadline(() => done, undefined, this.#closeMs).catch(() => undefined);
+    await this.#context.connection.close();
+  }
+}
+
+/** As Google's own clients do. */
+function emulatorInEnvironment(): string | undefined {
+  const { FIRESTORE_EMULATOR_HOST: host = '' } = process.env;
+  return host === '' ? undefined : host;
+}

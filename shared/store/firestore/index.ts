@@ -1,0 +1,2 @@
+/** The cloud store: Firestore. */
+export { openFirestoreStore } from './firestore-store';
