@@ -14,5 +14,17 @@ export { boundedLog, type BoundedLog } from './bounded-log';
 export { newId, orderKey, systemClock, timeOrderedIds, type Clock, type NewId } from './clock';
 export { isJsonObject, type Json, type JsonObject } from './json';
 export { silentCounters, silentLog, type Counters, type Log, type LogFields } from './log';
+export {
+  allowAll,
+  ANONYMOUS,
+  memberPrincipal,
+  OPERATIONS,
+  principalSchema,
+  SYSTEM,
+  type Authorize,
+  type Operation,
+  type Principal,
+  type Resource,
+} from './principal';
 export { VERSION } from './version';
 export { aborted, inTime, nextTurn, pause, requireWanted, untilOr } from './waiting';

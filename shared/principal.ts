@@ -1,0 +1,70 @@
+/**
+ * Who acts, what they do, and the question whether they may. The domain asks {@link Authorize} with the resolved
+ * resource before it reads or writes anything for a caller, whichever way the request came in: HTTP, a frame on a
+ * socket, a push, a call of a service. Until access rules exist the answer is always yes ({@link allowAll}).
+ */
+import { z } from 'zod';
+
+/** Who acts. `system` is the deployment itself, for work that nobody asked for, such as expiry. */
+export const principalSchema = z.strictObject({
+  kind: z.enum(['anonymous', 'user', 'token', 'member', 'service', 'administrator', 'system']),
+  /** Unique within the kind: a user's name, the path of a member, the e-mail address of a service account. */
+  name: z.string().min(1).max(1000),
+});
+export type Principal = Readonly<z.infer<typeof principalSchema>>;
+
+/** A caller without credentials. The name is what entities made by such a caller store as their owner. */
+export const ANONYMOUS: Principal = Object.freeze({ kind: 'anonymous', name: 'anonymous' });
+export const SYSTEM: Principal = Object.freeze({ kind: 'system', name: 'system' });
+
+/** The member itself, once its key is proved. */
+export const memberPrincipal = (path: string): Principal => ({ kind: 'member', name: path });
+
+/** Everything that a rule can allow or deny. Never text from a client: the term of an action is in the resource. */
+export const OPERATIONS = [
+  'entity.read',
+  'entity.list',
+  'entity.create',
+  'entity.update',
+  'entity.replace',
+  'entity.delete',
+  'entity.tag',
+  'entity.untag',
+  'action.invoke',
+  'category.read',
+  'category.create',
+  'category.update',
+  'category.delete',
+  'category.bind',
+  'inbox.read',
+  'inbox.acknowledge',
+  'message.send',
+  'message.send_as',
+  'message.deliver',
+  'message.receive',
+  'message.forward',
+  'topic.publish',
+  'topic.subscribe',
+  'member.register',
+  'service.call',
+] as const;
+export type Operation = (typeof OPERATIONS)[number];
+
+/** What an operation is about, as it is stored: never a path or a name that was not looked up. */
+export interface Resource {
+  /** Path of the entity or collection, id of the category, `topic:<name>`, or `service:<module>.<method>`. */
+  readonly path: string;
+  readonly kind?: string;
+  readonly mixins?: readonly string[];
+  readonly owner?: string;
+  /** Id of the action, for `action.invoke`. */
+  readonly action?: string;
+}
+
+/**
+ * Resolves when the principal may do the operation on the resource.
+ * @throws CmbsError `forbidden`; `not_found` where the principal may not even know that the resource exists
+ */
+export type Authorize = (principal: Principal, operation: Operation, resource: Resource) => Promise<void>;
+
+export const allowAll: Authorize = () => Promise.resolve();
