@@ -34,10 +34,10 @@ import { wholeDeployment, type ShardLease } from './shard-lease';
 import { Forwarding } from './forwarding';
 import { LayerReconciler } from './layer-reconciler';
 import { Members } from './members';
-import type { OutboxStatus } from './backlog';
-import { Outbox } from './outbox';
+import type { OutboxStatus } from './delivery/backlog';
+import { Outbox } from './delivery/outbox';
 import { FrameHandler } from './frame-handler';
-import { SocketContext } from './sockets/options';
+import { SocketContext } from './exchanges/zeromq/options';
 import { Verification } from './verification';
 
 /** Milliseconds that a stopping companion gives to what is in flight; Ctrl-C ends everything within two seconds. */

@@ -35,7 +35,7 @@ import {
 import type { RpcResult } from '@cmbs/shared/rpc';
 import { CORE_SOURCE, CORE_TARGET, type Entity, type Path, readEntity, writeEntity } from '@cmbs/shared/occi';
 import type { Environment } from './environment';
-import { PeerError, Requester } from './sockets/requester';
+import { PeerError, Requester } from './exchanges/zeromq/requester';
 import { RPC_MARGIN_MS, RPC_TIMEOUT_MS } from '@cmbs/shared/broker';
 
 /** Neighbours asked at the same time, sockets asked in one discovery, milliseconds and attempts for each. */

@@ -5,7 +5,7 @@ import type { Store } from '@cmbs/shared/store';
 import type { AddressPolicy } from './address-policy';
 import type { ShardLease } from './shard-lease';
 import type { Members } from './members';
-import type { SocketContext } from './sockets/options';
+import type { SocketContext } from './exchanges/zeromq/options';
 
 /** What publications need of it. */
 export type PublicationEnvironment = Pick<

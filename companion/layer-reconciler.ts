@@ -23,10 +23,10 @@ import type { RpcResult } from '@cmbs/shared/rpc';
 import { type Entity, type Path, readEntity, writeEntity } from '@cmbs/shared/occi';
 import type { Watch } from '@cmbs/shared/store';
 import type { Environment } from './environment';
-import { leaseLost } from './in-flight-message';
+import { leaseLost } from './delivery/in-flight-message';
 import type { FrameHandler } from './frame-handler';
-import { Listener } from './sockets/listener';
-import { Replier } from './sockets/replier';
+import { Listener } from './exchanges/zeromq/listener';
+import { Replier } from './exchanges/zeromq/replier';
 
 /** Deliveries of one bus subscription in hand at the same time. */
 const MAX_BUS_IN_FLIGHT = 64;

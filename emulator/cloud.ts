@@ -13,7 +13,7 @@ import { CLOUD_STOP_MS } from '@cmbs/shared/limits';
 import { GATEWAY_GRACE_MS, RESTART_READY_MAX_MS } from './limits';
 import { RESTART_EXIT_CODE, RESTARTS_VARIABLE } from '@cmbs/shared/restarts';
 import { sitePolicyOf } from '@cmbs/shared/sites';
-import { prometheusMetrics } from '@cmbs/companion/metrics';
+import { prometheusMetrics } from '@cmbs/companion';
 import { cloudRuntime, type CloudOptions } from '@cmbs/functions/cloud';
 import { Gateway } from './gateway';
 

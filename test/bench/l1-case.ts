@@ -1,7 +1,7 @@
 /** L1 request and reply between two processes, against DEALER and ROUTER sockets with the same frames. */
 import { silentCounters, silentLog } from '@cmbs/shared';
-import { SocketContext } from '@cmbs/companion/sockets/options';
-import { Requester } from '@cmbs/companion/sockets/requester';
+import { SocketContext } from '../../companion/exchanges/zeromq/options';
+import { Requester } from '../../companion/exchanges/zeromq/requester';
 import { Dealer } from 'zeromq';
 import { frames, listeningMember, type Flag } from './messages';
 import { Bare, freePort, Product } from './programs';

@@ -1,7 +1,7 @@
 /** L2 broadcasts to many peers through the companion's sockets, against one PUB. */
 import { silentCounters, silentLog } from '@cmbs/shared';
-import { Broadcaster } from '@cmbs/companion/sockets/broadcaster';
-import { SocketContext } from '@cmbs/companion/sockets/options';
+import { Broadcaster } from '../../companion/exchanges/zeromq/broadcaster';
+import { SocketContext } from '../../companion/exchanges/zeromq/options';
 import { XPublisher } from 'zeromq';
 import { frames } from './messages';
 import { Bare } from './programs';

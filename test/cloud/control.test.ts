@@ -1,8 +1,8 @@
 /** The companion's control endpoint: whom it obeys, what it tells, and what it makes of anything else. */
 import { connect } from 'node:net';
 import { LOCAL_FUNCTIONS_ACCOUNT } from '../../shared/rpc/identity/local';
-import { MAX_CONTROL_BODY_BYTES } from '@cmbs/companion/control';
-import { startCloudCompanion, type CloudCompanion } from '@cmbs/companion/cloud';
+import { MAX_CONTROL_BODY_BYTES } from '../../companion/control';
+import { startCloudCompanion, type CloudCompanion } from '../../companion/cloud';
 import { silentLog, type JsonObject } from '@cmbs/shared';
 import { eventually, Fleet, type Answer, type Deployment, type Member } from '../e2e/harness';
 import { isListening } from './balancer';

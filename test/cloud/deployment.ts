@@ -2,7 +2,7 @@
  * A deployment on the emulators: the functions behind the gateway and one companion, assembled as their programs do, in
  * this process. A project of its own keeps it apart from others.
  */
-import { startCloudCompanion, type CloudCompanion } from '@cmbs/companion/cloud';
+import { startCloudCompanion, type CloudCompanion } from '../../companion/cloud';
 import { startCloudFunctions } from '@cmbs/emulator/cloud';
 import { ANY_PORT } from '@cmbs/emulator/ports';
 import { readCloudConfig, type CloudConfig } from '@cmbs/shared/config';

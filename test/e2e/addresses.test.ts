@@ -9,7 +9,7 @@ import { Worker } from 'node:worker_threads';
 import { startStack } from '@cmbs/emulator/stack';
 import { silentLog, systemClock, type JsonObject } from '@cmbs/shared';
 import { readConfig } from '@cmbs/shared/config';
-import { UNREACHED_AFTER_MS } from '@cmbs/companion/address-policy';
+import { UNREACHED_AFTER_MS } from '../../companion/address-policy';
 import { ENTITIES } from '@cmbs/shared/occi';
 import { ScriptedPeer } from './broker-peers';
 import { isLocal } from './engine';

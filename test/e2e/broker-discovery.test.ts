@@ -1,6 +1,6 @@
 /** Who knows whom: check_neighbors and what replies teach (layers.md, Members). */
 import { systemClock, type Clock, type Json, type JsonObject } from '@cmbs/shared';
-import { DISCOVERY_BUDGET_MS, DISCOVERY_CONCURRENCY } from '@cmbs/companion/discovery';
+import { DISCOVERY_BUDGET_MS, DISCOVERY_CONCURRENCY } from '../../companion/discovery';
 import { HangingPeer, ScriptedPeer } from './broker-peers';
 import { eventually, Fleet, freeSocket, MEMBER, type Deployment, type Member } from './harness';
 

@@ -1,6 +1,6 @@
 /** A member that is known is not turned into another by what somebody else says (README, Members). */
 import type { JsonObject } from '@cmbs/shared';
-import { DISCOVERY_ATTEMPTS } from '@cmbs/companion/discovery';
+import { DISCOVERY_ATTEMPTS } from '../../companion/discovery';
 import { ask, frameOf, HangingPeer, ScriptedPeer } from './broker-peers';
 import { eventually, Fleet, freeSocket, MEMBER, unique, type Deployment, type Member } from './harness';
 

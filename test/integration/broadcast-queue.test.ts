@@ -1,10 +1,10 @@
 /** One peer's broadcasts while what they need fails for a moment, and while the companion stops. */
 import { Subscriber } from 'zeromq';
-import { BroadcastQueue } from '@cmbs/companion/broadcast-queue';
-import { ConnectionSlots } from '@cmbs/companion/connection-slots';
-import { wholeDeployment } from '@cmbs/companion/shard-lease';
-import { InFlightMessage, type QueueItem, type QueueOwner } from '@cmbs/companion/in-flight-message';
-import { Witnesses } from '@cmbs/companion/witnesses';
+import { BroadcastQueue } from '../../companion/delivery/broadcast-queue';
+import { ConnectionSlots } from '../../companion/delivery/connection-slots';
+import { wholeDeployment } from '../../companion/shard-lease';
+import { InFlightMessage, type QueueItem, type QueueOwner } from '../../companion/delivery/in-flight-message';
+import { WatchedMessages } from '../../companion/delivery/watched-messages';
 import { CmbsError, newId, systemClock, type Clock } from '@cmbs/shared';
 import { becomes, freePort, recordedEnvironment, type RecordedEnvironment } from './sockets-support';
 
@@ -56,7 +56,7 @@ beforeEach(async () => {
     evicted: (item) => void evicted.push(item),
     readWaiting: () => Promise.resolve({ items: evicted.splice(0), upTo: '' }),
     firstWaiting: () => Promise.resolve(evicted[0]?.held.outbound.id),
-    witnesses: new Witnesses(),
+    watchedMessages: new WatchedMessages(),
     refuseWaiting: () => undefined,
     hasRoom: true,
   };

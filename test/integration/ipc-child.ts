@@ -2,8 +2,8 @@
  * A process that wants the name of a Unix socket when its parent tells the path, and says 'bound', or why not. Any other
  * message makes it give the name back.
  */
-import { SocketContext } from '@cmbs/companion/sockets/options';
-import { Replier } from '@cmbs/companion/sockets/replier';
+import { SocketContext } from '../../companion/exchanges/zeromq/options';
+import { Replier } from '../../companion/exchanges/zeromq/replier';
 import { silentCounters, silentLog } from '@cmbs/shared';
 
 const options = { context: new SocketContext(), log: silentLog, counters: silentCounters, errorReply: String };

@@ -9,7 +9,7 @@ import {
   NEIGHBORS,
   type RegistrationResult,
 } from '@cmbs/shared/broker';
-import { Members } from '@cmbs/companion/members';
+import { Members } from '../../companion/members';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
 const LIMITS = { strangers: 5, strangersChars: 2000, members: 8 };

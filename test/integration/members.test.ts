@@ -3,7 +3,7 @@ import { silentLog, systemClock } from '@cmbs/shared';
 import { CMBS_EXTENSION, MEMBER, MEMBER_KIND } from '@cmbs/shared/broker';
 import { Categories, deleteEntity, ENTITIES, type Entity, readEntity, writeEntity } from '@cmbs/shared/occi';
 import type { Store } from '@cmbs/shared/store';
-import { Members } from '@cmbs/companion/members';
+import { Members } from '../../companion/members';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
 const BOB = '/cmbs/member/bob';

@@ -1,6 +1,6 @@
 /** A message that was queued for an address which its member had no more by then. */
-import { Companion } from '@cmbs/companion/companion';
-import { localAddresses } from '@cmbs/companion/address-policy';
+import { Companion } from '../../companion/companion';
+import { localAddresses } from '../../companion/address-policy';
 import { newId, silentCounters, silentLog, systemClock } from '@cmbs/shared';
 import { CMBS_EXTENSION, errorReply, MEMBER_KIND, OUTBOUND_MESSAGES, putOutbound } from '@cmbs/shared/broker';
 import { embeddedBus } from '@cmbs/shared/bus/embedded';

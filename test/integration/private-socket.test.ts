@@ -3,8 +3,8 @@ import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Request } from 'zeromq';
-import { privateEndpoints } from '@cmbs/companion/sockets/private-endpoints';
-import { Replier } from '@cmbs/companion/sockets/replier';
+import { privateEndpoints } from '../../companion/exchanges/zeromq/private-endpoints';
+import { Replier } from '../../companion/exchanges/zeromq/replier';
 import { becomes, recordedEnvironment } from './sockets-support';
 
 let directory: string;

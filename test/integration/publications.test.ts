@@ -1,6 +1,6 @@
 /** What the companion publishes in the place of others, and in which order. */
-import { Publications } from '@cmbs/companion/publications';
-import { InFlightMessage } from '@cmbs/companion/in-flight-message';
+import { Publications } from '../../companion/delivery/publications';
+import { InFlightMessage } from '../../companion/delivery/in-flight-message';
 import { CmbsError, silentCounters, silentLog, systemClock, type Clock } from '@cmbs/shared';
 import type { Bus } from '@cmbs/shared/bus';
 import { CMBS_EXTENSION, type OutboundMessage, putOutbound, readOutbound } from '@cmbs/shared/broker';

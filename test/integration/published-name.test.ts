@@ -5,10 +5,10 @@ import { lstat, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PublishedName } from '@cmbs/companion/sockets/published-name';
-import { Replier } from '@cmbs/companion/sockets/replier';
-import { Requester } from '@cmbs/companion/sockets/requester';
-import { SocketContext } from '@cmbs/companion/sockets/options';
+import { PublishedName } from '../../companion/exchanges/zeromq/published-name';
+import { Replier } from '../../companion/exchanges/zeromq/replier';
+import { Requester } from '../../companion/exchanges/zeromq/requester';
+import { SocketContext } from '../../companion/exchanges/zeromq/options';
 import type { Address } from '@cmbs/shared/broker';
 import { bundleProgram } from './bundled-program';
 import { recordedEnvironment, type RecordedEnvironment, within } from './sockets-support';

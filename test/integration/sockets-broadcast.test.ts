@@ -1,6 +1,6 @@
 import { Publisher, Subscriber, XSubscriber } from 'zeromq';
-import { Broadcaster } from '@cmbs/companion/sockets/broadcaster';
-import { type BroadcastHandler, Listener, type ListenerOptions } from '@cmbs/companion/sockets/listener';
+import { Broadcaster } from '../../companion/exchanges/zeromq/broadcaster';
+import { type BroadcastHandler, Listener, type ListenerOptions } from '../../companion/exchanges/zeromq/listener';
 import {
   becomes,
   deferred,

@@ -4,11 +4,11 @@
  * number of each kind of event, at every change, as one line of JSON.
  */
 import { type Counters, silentLog } from '@cmbs/shared';
-import { Broadcaster } from '@cmbs/companion/sockets/broadcaster';
-import { Listener } from '@cmbs/companion/sockets/listener';
-import { SocketContext } from '@cmbs/companion/sockets/options';
-import { Replier } from '@cmbs/companion/sockets/replier';
-import { Requester } from '@cmbs/companion/sockets/requester';
+import { Broadcaster } from '../../companion/exchanges/zeromq/broadcaster';
+import { Listener } from '../../companion/exchanges/zeromq/listener';
+import { SocketContext } from '../../companion/exchanges/zeromq/options';
+import { Replier } from '../../companion/exchanges/zeromq/replier';
+import { Requester } from '../../companion/exchanges/zeromq/requester';
 
 const LOOPBACK = 'tcp://127.0.0.1:*';
 /** Milliseconds of the work on one message: less than a flood brings. */

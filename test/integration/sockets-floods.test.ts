@@ -7,7 +7,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { createInterface, type Interface } from 'node:readline';
-import { Requester } from '@cmbs/companion/sockets/requester';
+import { Requester } from '../../companion/exchanges/zeromq/requester';
 import { bundleProgram, type BundledProgram } from './bundled-program';
 import { recordedEnvironment, within } from './sockets-support';
 import { COMMAND, flood, frame, handshake, MORE, rawPeer } from './zmtp-client';

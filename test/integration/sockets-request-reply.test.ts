@@ -5,9 +5,9 @@ import { createServer, type AddressInfo, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Dealer, Publisher, Reply, Request, Router } from 'zeromq';
-import { type PeerError, Requester, type RequesterOptions } from '@cmbs/companion/sockets/requester';
+import { type PeerError, Requester, type RequesterOptions } from '../../companion/exchanges/zeromq/requester';
 import { type Address, parseAddress } from '@cmbs/shared/broker';
-import { Replier, type ReplierOptions, type RequestHandler } from '@cmbs/companion/sockets/replier';
+import { Replier, type ReplierOptions, type RequestHandler } from '../../companion/exchanges/zeromq/replier';
 import { type Clock, CmbsError, systemClock } from '@cmbs/shared';
 import {
   becomes,

@@ -1,5 +1,5 @@
 /** What the socket tests share: an environment that records, and waits that end with an event or with a deadline. */
-import { SocketContext, type SocketEnvironment } from '@cmbs/companion/sockets/options';
+import { SocketContext, type SocketEnvironment } from '../../companion/exchanges/zeromq/options';
 import { type Counters, type Log, type LogFields } from '@cmbs/shared';
 import { PATIENCE_MS } from '../patience';
 

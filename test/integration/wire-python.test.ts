@@ -6,10 +6,10 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
-import { Broadcaster } from '@cmbs/companion/sockets/broadcaster';
-import { Listener } from '@cmbs/companion/sockets/listener';
-import { Replier } from '@cmbs/companion/sockets/replier';
-import { Requester } from '@cmbs/companion/sockets/requester';
+import { Broadcaster } from '../../companion/exchanges/zeromq/broadcaster';
+import { Listener } from '../../companion/exchanges/zeromq/listener';
+import { Replier } from '../../companion/exchanges/zeromq/replier';
+import { Requester } from '../../companion/exchanges/zeromq/requester';
 import { deferred, next, recordedEnvironment, type RecordedEnvironment, within } from './sockets-support';
 import { PATIENCE_MS } from '../patience';
 

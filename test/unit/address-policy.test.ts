@@ -3,8 +3,8 @@ import {
   cloudAddresses,
   localAddresses,
   type AddressSettings,
-} from '@cmbs/companion/address-policy';
-import { addressInside, isPublic, neverKind } from '@cmbs/companion/ip-ranges';
+} from '../../companion/address-policy';
+import { addressInside, isPublic, neverKind } from '../../companion/ip-ranges';
 import { CmbsError } from '@cmbs/shared';
 import { readCloudConfig, readConfig } from '@cmbs/shared/config';
 

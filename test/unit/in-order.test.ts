@@ -1,5 +1,5 @@
 import { CmbsError } from '@cmbs/shared';
-import { InOrder } from '@cmbs/companion/in-order';
+import { InOrder } from '../../companion/in-order';
 
 /** Work that ends when it is told to. */
 function work(): {

@@ -1,5 +1,5 @@
 import { COUNTERS, GAUGES } from '@cmbs/shared/metrics';
-import { prometheusMetrics } from '@cmbs/companion/metrics';
+import { prometheusMetrics } from '../../companion/metrics';
 
 describe('the metrics', () => {
   it('have names that begin with cmbs_, and a help text', () => {

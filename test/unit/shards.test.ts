@@ -1,4 +1,4 @@
-import { shardLease } from '@cmbs/companion/shard-lease';
+import { shardLease } from '../../companion/shard-lease';
 import { MEMBER, MEMBER_KIND, Shards } from '@cmbs/shared/broker';
 import type { Entity } from '@cmbs/shared/occi';
 

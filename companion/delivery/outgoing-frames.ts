@@ -13,7 +13,7 @@ import {
 } from '@cmbs/shared/broker';
 import { ByteSemaphore } from './byte-semaphore';
 import { hasId } from './peer-kinds';
-import type { Environment } from './environment';
+import type { Environment } from '../environment';
 import type { InFlightMessage } from './in-flight-message';
 
 export class OutgoingFrames {

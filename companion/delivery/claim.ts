@@ -1,7 +1,7 @@
 /** The claim of an outbound message in the store: only who holds it puts it on a socket. */
 import { type OutboundMessage, putOutbound, readOutbound, registryOf, writeOutbound } from '@cmbs/shared/broker';
 import { readEntity } from '@cmbs/shared/occi';
-import type { Environment } from './environment';
+import type { Environment } from '../environment';
 import { leaseLost, type InFlightMessage } from './in-flight-message';
 
 /** `gone`: it is in the store no more. `moved`: its member belongs to another companion. Rejects when that has claimed it. */

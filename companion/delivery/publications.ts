@@ -20,8 +20,8 @@ import {
   registryOf,
   type TopicListener,
 } from '@cmbs/shared/broker';
-import { PUBLICATION_GRACE_MS } from './limits';
-import type { PublicationEnvironment } from './environment';
+import { PUBLICATION_GRACE_MS } from '../limits';
+import type { PublicationEnvironment } from '../environment';
 import type { InFlightMessage, QueueOwner } from './in-flight-message';
 import { TopicRefusals } from './topic-refusals';
 import { WaitingPublications } from './waiting-publications';

@@ -14,7 +14,7 @@ import { lstat, readdir, readlink, rename, link, symlink, unlink } from 'node:fs
 import { connect } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import { type Clock } from '@cmbs/shared';
-import { IPC_CLAIM_DIGITS } from '../limits';
+import { IPC_CLAIM_DIGITS } from '../../limits';
 import { codeOf } from './errno';
 
 /** Milliseconds until the operating system must have taken back a port that was closed. */

@@ -3,11 +3,11 @@
  * flushed when the subscription appears (layers.md, L2).
  */
 import { isLocal, isOpenOn, socketOf } from '@cmbs/shared/broker';
-import { DESTINATION_BYTES } from './limits';
+import { DESTINATION_BYTES } from '../limits';
 import { type Entity, type Path, readEntity } from '@cmbs/shared/occi';
 import { DestinationQueue } from './destination-queue';
 import { leaseLost, type QueueItem } from './in-flight-message';
-import { Broadcaster } from './sockets/broadcaster';
+import { Broadcaster } from '../exchanges/zeromq/broadcaster';
 
 /** Broadcasts to one peer that are made ready together. */
 const BROADCASTS_AHEAD = 32;

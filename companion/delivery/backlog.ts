@@ -1,6 +1,6 @@
 /** How much waits to go out, for gauges. */
 import { OUTBOUND_MESSAGES, outboundMessageOf } from '@cmbs/shared/broker';
-import type { Environment } from './environment';
+import type { Environment } from '../environment';
 
 /** Sends that a gauge counts at most. */
 const MAX_COUNTED = 1_000_000;

@@ -9,8 +9,8 @@ import {
   type OutboundMessage,
   outboundMessageOf,
 } from '@cmbs/shared/broker';
-import { MAX_READ_CHARS } from './limits';
-import type { PublicationEnvironment } from './environment';
+import { MAX_READ_CHARS } from '../limits';
+import type { PublicationEnvironment } from '../environment';
 
 const TOPIC_LAYERS = ['l32', 'l4'] as const;
 

@@ -11,7 +11,7 @@ import {
   socketAt,
   socketOf,
 } from '@cmbs/shared/broker';
-import type { Environment } from './environment';
+import type { Environment } from '../environment';
 import type { QueueItem, QueueOwner } from './in-flight-message';
 import { PeerKinds } from './peer-kinds';
 

@@ -1,7 +1,7 @@
 /** Looks at everything that lies in the outbox's collection: at the start, and now and then where a watch may fail. */
 import { OUTBOUND_MESSAGES, type OutboundMessage, outboundMessageOf, putOutbound } from '@cmbs/shared/broker';
-import { MAX_READ_CHARS, PUBLICATION_GRACE_MS } from './limits';
-import type { Environment } from './environment';
+import { MAX_READ_CHARS, PUBLICATION_GRACE_MS } from '../limits';
+import type { Environment } from '../environment';
 import { UNKNOWN_BYTES } from './in-flight-message';
 
 const PAGE = 1000;

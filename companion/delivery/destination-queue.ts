@@ -3,12 +3,12 @@
  * waits; the rest, and all of it while the peer is absent, lies in the store alone.
  */
 import { CmbsError } from '@cmbs/shared';
-import { DESTINATION_HELD, PROBE_MS } from './limits';
+import { DESTINATION_HELD, PROBE_MS } from '../limits';
 import { DESTINATION_IDLE_MS } from '@cmbs/shared/limits';
 import type { ConnectionSlots, ConnectionUser } from './connection-slots';
-import type { QueueEnvironment } from './environment';
+import type { QueueEnvironment } from '../environment';
 import type { InFlightMessage, QueueItem, QueueOwner } from './in-flight-message';
-import type { WitnessUser } from './witnesses';
+import type { WatchedMessageUser } from './watched-messages';
 
 /** Milliseconds after which an absent destination asks the store whether anything waits for it still. */
 const DESTINATION_RECHECK_MS = 10 * 60_000;
@@ -24,7 +24,7 @@ export interface QueueParts {
   readonly onIdle: () => void;
 }
 
-export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
+export abstract class DestinationQueue implements ConnectionUser, WatchedMessageUser {
   readonly address: string;
   protected readonly outbox: QueueOwner;
   protected readonly environment: QueueEnvironment;
@@ -166,7 +166,7 @@ export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
     this.isClosed = true;
     this.#cancelIdle?.();
     this.#cancelAsking?.();
-    this.outbox.witnesses.forget(this);
+    this.outbox.watchedMessages.forget(this);
     this.slots.giveBack(this);
     await this.closeConnection();
   }
@@ -183,7 +183,7 @@ export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
   protected checkWaiting(): void {
     const isDue = this.environment.clock.now() - this.#lookedAt >= DESTINATION_RECHECK_MS;
     if (!this.hasMore) this.watchIdle(0);
-    else if (isDue || !this.outbox.witnesses.has(this)) this.lookAgain();
+    else if (isDue || !this.outbox.watchedMessages.has(this)) this.lookAgain();
   }
 
   /** A queue with a connection reads on by itself; another ends when nothing waits for it any more. */
@@ -212,9 +212,9 @@ export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
         this.#lookedAt = clock.now();
         if (first === undefined || this.isClosed) return;
         this.hasMore = this.#isBehind = true;
-        if (first === known && this.outbox.witnesses.has(this)) return;
+        if (first === known && this.outbox.watchedMessages.has(this)) return;
         known = first;
-        this.outbox.witnesses.set(this, first);
+        this.outbox.watchedMessages.set(this, first);
       }
     } catch (error) {
       log.warn('what waits for a destination not read', { address: this.address, cause: error });
@@ -262,7 +262,7 @@ export abstract class DestinationQueue implements ConnectionUser, WitnessUser {
     const at = this.items.findIndex(({ sequence }) => sequence > behind);
     const [first] = this.items;
     if (at < 0 || first === undefined) return;
-    if (behind === '') this.outbox.witnesses.set(this, first.held.outbound.id);
+    if (behind === '') this.outbox.watchedMessages.set(this, first.held.outbound.id);
     for (const item of this.items.splice(at)) {
       this.removed(item);
       this.outbox.evicted(item);

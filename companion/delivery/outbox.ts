@@ -20,13 +20,13 @@ import {
   type Outcome,
   withPublished,
 } from '@cmbs/shared/broker';
-import { PUBLICATION_GRACE_MS } from './limits';
+import { PUBLICATION_GRACE_MS } from '../limits';
 import type { Watch } from '@cmbs/shared/store';
 import { Backlog, type OutboxStatus } from './backlog';
 import { claim } from './claim';
 import type { DestinationQueue } from './destination-queue';
 import { Destinations } from './destinations';
-import type { Environment } from './environment';
+import type { Environment } from '../environment';
 import { Expiry } from './expiry';
 import {
   leaseLost,
@@ -45,9 +45,9 @@ import { OutgoingFrames } from './outgoing-frames';
 import { Publications } from './publications';
 import { Replies } from './replies';
 import { StoreScan } from './store-scan';
-import { Taking } from './taking';
+import { OutboundReader } from './outbound-reader';
 import { WaitingMessages } from './waiting-messages';
-import { Witnesses } from './witnesses';
+import { WatchedMessages } from './watched-messages';
 
 /** Broadcasts kept in order for one peer whose subscription is not up (layers.md, L2). */
 const MAX_WAITING_BROADCASTS = 1000;
@@ -67,8 +67,8 @@ export class Outbox implements QueueOwner {
   readonly #backlog: Backlog;
   readonly #moves: Moves;
   readonly #look: StoreScan;
-  readonly #taking: Taking;
-  readonly witnesses = new Witnesses();
+  readonly #taking: OutboundReader;
+  readonly watchedMessages = new WatchedMessages();
   #watch: Watch | undefined;
   /** Not everything that lies in the store has been seen. */
   #isScanning = true;
@@ -116,7 +116,7 @@ export class Outbox implements QueueOwner {
       isDraining: () => this.#draining,
     });
     this.#look = new StoreScan({ environment, serves, found: (send, afterMs) => this.#found(send, afterMs) });
-    this.#taking = new Taking(environment, (send) => this.#takeRead(send));
+    this.#taking = new OutboundReader(environment, (send) => this.#takeRead(send));
     this.#backlog = new Backlog(environment, () =>
       this.#destinations.all.reduce((sum, queue) => sum + queue.waiting, this.#publications.size),
     );
@@ -130,7 +130,7 @@ export class Outbox implements QueueOwner {
         const held = this.#held.get(id);
         if (deleted) {
           this.#cancelled(id);
-          this.witnesses.gone(id);
+          this.watchedMessages.deleted(id);
         } else if (held === undefined) this.#taking.soon(id);
         else if (isPublishing(held.outbound)) void this.#publications.follow(held);
       }

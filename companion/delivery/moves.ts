@@ -19,11 +19,11 @@ import {
   writeOutbound,
 } from '@cmbs/shared/broker';
 import { LAYERS, type Layer } from '@cmbs/shared/broker/layers';
-import { MAX_READ_CHARS } from './limits';
+import { MAX_READ_CHARS } from '../limits';
 import { type Entity, type Path, readEntity } from '@cmbs/shared/occi';
 import type { DestinationQueue } from './destination-queue';
 import type { Destinations } from './destinations';
-import type { Environment } from './environment';
+import type { Environment } from '../environment';
 import type { Destination, InFlightMessage, QueueItem, QueueOwner } from './in-flight-message';
 
 const PAGE = 100;

@@ -7,7 +7,7 @@
 import { Context, type Socket } from 'zeromq';
 import { type Clock, type Counters, type Log, systemClock } from '@cmbs/shared';
 import { HARD_REPLY_BYTES, RECEIVE_HIGH_WATER_MARK, SOCKET_LINGER_MS } from './limits';
-import type { AddressPolicy } from '../address-policy';
+import type { AddressPolicy } from '../../address-policy';
 import { type Address, parseAddress } from '@cmbs/shared/broker';
 import { SocketMemory } from './memory';
 import { type PrivateEndpoints, privateEndpoints } from './private-endpoints';

@@ -11,7 +11,7 @@ import {
   PROBE_TICK_MS,
   PROBES_PER_TICK,
 } from '@cmbs/shared/limits';
-import { PROBE_MS } from './limits';
+import { PROBE_MS } from '../limits';
 
 export interface ConnectionUser {
   /** Opens a connection; {@link ConnectionSlots.isUp} or {@link ConnectionSlots.isDown} is called with what became of it. */

@@ -3,28 +3,28 @@
  * witness is there; when that is gone (cancelled, expired), it looks whether others wait. So what is deleted elsewhere
  * costs nothing, and no list is kept of what waits.
  */
-export interface WitnessUser {
+export interface WatchedMessageUser {
   /** The witness is gone. */
   lookAgain(): void;
 }
 
-export class Witnesses {
-  readonly #ofUser = new Map<WitnessUser, string>();
-  readonly #users = new Map<string, Set<WitnessUser>>();
+export class WatchedMessages {
+  readonly #ofUser = new Map<WatchedMessageUser, string>();
+  readonly #users = new Map<string, Set<WatchedMessageUser>>();
 
-  has(user: WitnessUser): boolean {
+  has(user: WatchedMessageUser): boolean {
     return this.#ofUser.has(user);
   }
 
   /** An outbound message waits for the user, in the place of an earlier witness. */
-  set(user: WitnessUser, sendId: string): void {
+  set(user: WatchedMessageUser, sendId: string): void {
     this.forget(user);
     this.#ofUser.set(user, sendId);
     const users = this.#users.get(sendId) ?? new Set();
     this.#users.set(sendId, users.add(user));
   }
 
-  forget(user: WitnessUser): void {
+  forget(user: WatchedMessageUser): void {
     const sendId = this.#ofUser.get(user);
     if (sendId === undefined) return;
     this.#ofUser.delete(user);
@@ -34,7 +34,7 @@ export class Witnesses {
   }
 
   /** An outbound message is in the store no more. */
-  gone(sendId: string): void {
+  deleted(sendId: string): void {
     for (const user of [...(this.#users.get(sendId) ?? [])]) {
       this.forget(user);
       user.lookAgain();

@@ -1,11 +1,11 @@
 /** Takes up outbound messages of which the store or a caller told: each is read once, however many ask at the same time. */
 import { type OutboundMessage, readOutbound } from '@cmbs/shared/broker';
-import type { Environment } from './environment';
+import type { Environment } from '../environment';
 import type { InFlightMessage } from './in-flight-message';
 
 type TakingEnvironment = Pick<Environment, 'store' | 'clock' | 'log' | 'backOff'>;
 
-export class Taking {
+export class OutboundReader {
   readonly #environment: TakingEnvironment;
   /** Takes up what was read; undefined when it is not this companion's. */
   readonly #takeRead: (send: OutboundMessage) => Promise<InFlightMessage | undefined>;

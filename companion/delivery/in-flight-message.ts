@@ -2,7 +2,7 @@
 import { CmbsError } from '@cmbs/shared';
 import type { RpcResult } from '@cmbs/shared/rpc';
 import { type Delivery, deliveryKey, isOpen, type OutboundMessage, type Outcome } from '@cmbs/shared/broker';
-import type { Witnesses } from './witnesses';
+import type { WatchedMessages } from './watched-messages';
 
 /** One receiver of one send, as a destination queue handles it. */
 export interface QueueItem {
@@ -113,7 +113,7 @@ export interface QueueOwner {
   /** Id of the first outbound message that waits for a queue in the store; undefined when none does. */
   firstWaiting(queue: Destination): Promise<string | undefined>;
   /** Of queues without a connection. */
-  readonly witnesses: Witnesses;
+  readonly watchedMessages: WatchedMessages;
   /** Nothing can ever go to the queue's address. */
   refuseWaiting(queue: Destination, reason: string): void;
   /** Whether more may be held in memory. */

@@ -8,7 +8,7 @@ import {
   registryOf,
   writeOutbound,
 } from '@cmbs/shared/broker';
-import type { Environment } from './environment';
+import type { Environment } from '../environment';
 import type { InFlightMessage, AttemptedItem } from './in-flight-message';
 
 type OutcomesEnvironment = Pick<Environment, 'store' | 'clock' | 'log' | 'shard' | 'backOff' | 'categories'>;

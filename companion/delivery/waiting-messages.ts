@@ -8,9 +8,9 @@ import {
   type OutboundMessage,
   outboundMessageOf,
 } from '@cmbs/shared/broker';
-import { DESTINATION_HELD, MAX_READ_CHARS } from './limits';
+import { DESTINATION_HELD, MAX_READ_CHARS } from '../limits';
 import type { Page } from '@cmbs/shared/store';
-import type { Environment } from './environment';
+import type { Environment } from '../environment';
 import type { Destination, InFlightMessage, QueueItem, QueueOwner, Waiting } from './in-flight-message';
 
 const PAGE = 1000;

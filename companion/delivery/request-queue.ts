@@ -3,11 +3,11 @@
  * times when a reply is missing, then backing off; at once when the peer comes back (layers.md, Messages).
  */
 import { CmbsError } from '@cmbs/shared';
-import { DESTINATION_BYTES } from './limits';
+import { DESTINATION_BYTES } from '../limits';
 import { orderingGroupOf, socketAt } from '@cmbs/shared/broker';
 import { DestinationQueue } from './destination-queue';
 import { leaseLost, type QueueItem } from './in-flight-message';
-import { PeerError, Requester } from './sockets/requester';
+import { PeerError, Requester } from '../exchanges/zeromq/requester';
 
 /** Requests in flight to one peer; more wait in order. */
 const DESTINATION_WINDOW = 128;
