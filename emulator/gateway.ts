@@ -5,7 +5,7 @@
 import { setMaxListeners } from 'node:events';
 import { createServer, STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { badRequest, CmbsError, type Log } from '@cmbs/shared';
+import { ANONYMOUS, badRequest, CmbsError, type Log } from '@cmbs/shared';
 import type { SitePolicy } from '@cmbs/shared/sites';
 import { REQUEST_DEADLINE_MS } from '@cmbs/shared/limits';
 import type { App } from '@cmbs/functions/app';
@@ -19,7 +19,7 @@ import {
   traceOf,
 } from '@cmbs/functions/http-parse';
 import { writeResponse } from '@cmbs/functions/http-write';
-import { ANONYMOUS, type OcciRequest, type OcciResponse } from '@cmbs/functions/request';
+import type { OcciRequest, OcciResponse } from '@cmbs/functions/request';
 import { answer, answerError, type Refused } from '@cmbs/functions/respond';
 import { bodyTooLarge, isOwnPath, routeFor, routeNamed, type Route } from '@cmbs/functions/routes';
 import { serve } from '@cmbs/functions/serve';
@@ -305,7 +305,7 @@ export class Gateway {
         query,
         headers,
         body: body ?? NO_BODY,
-        identity: ANONYMOUS,
+        principal: ANONYMOUS,
         clientAddress: clientAddressOf(headers, remoteAddress, trustedProxies),
         base: baseOf(headers, { publicUrl, trustedProxies, fallback: this.#fallback }),
         ...traceOf(incoming.headers),

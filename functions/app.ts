@@ -1,8 +1,8 @@
 /** What the handlers work with; a program assembles it once (`cloud.ts` for a function, the local stack on a laptop). */
-import type { Clock, Counters, Log } from '@cmbs/shared';
+import type { Clock, Counters, Log, Principal } from '@cmbs/shared';
 import type { BusDelivery, TopicLayer } from '@cmbs/shared/bus';
 import type { Inbox, MessageSender } from '@cmbs/shared/broker';
-import type { Actions, AnsweredRequests, Categories, Entities, Identity, Path } from '@cmbs/shared/occi';
+import type { Actions, AnsweredRequests, Categories, Entities, Path } from '@cmbs/shared/occi';
 import type { LargeAnswers } from './large-answers';
 
 /** One named thing that a caller does; access rules and audit stand where it is performed. */
@@ -12,12 +12,12 @@ export interface Operation {
 }
 
 /** The chokepoint: every endpoint passes it (DESIGN, the way of a request, 2). */
-export type Perform = <T>(identity: Identity, operation: Operation, run: () => Promise<T>) => Promise<T>;
+export type Perform = <T>(principal: Principal, operation: Operation, run: () => Promise<T>) => Promise<T>;
 
 /** Without access rules (they come with a later release) everybody may do everything, and it is logged. */
 export function openAccess(log: Log): Perform {
-  return async (identity, operation, run) => {
-    log.debug(operation.name, { path: operation.path, identity: identity.name });
+  return async (principal, operation, run) => {
+    log.debug(operation.name, { path: operation.path, principal: principal.name });
     return run();
   };
 }

@@ -3,7 +3,7 @@
  * adapter goes back to the raw bytes and the raw query, so that a function answers as the local gateway does.
  */
 import type { HttpFunction, Request, Response } from '@google-cloud/functions-framework';
-import { badRequest, CmbsError, systemClock } from '@cmbs/shared';
+import { ANONYMOUS, badRequest, CmbsError, systemClock } from '@cmbs/shared';
 import { cloudLog } from '@cmbs/shared/structured-log';
 import type { App } from './app';
 import {
@@ -17,7 +17,7 @@ import {
 } from './http-parse';
 import { writeResponse } from './http-write';
 import { LargeAnswers } from './large-answers';
-import { ANONYMOUS, type OcciRequest, type OcciResponse } from './request';
+import type { OcciRequest, OcciResponse } from './request';
 import { answer, answerError, type Refused } from './respond';
 import { currentRuntime, type Runtime } from './runtime';
 import { bodyTooLarge, isOwnPath, type Route } from './routes';
@@ -98,7 +98,7 @@ function headOf(
     query: parseQuery(query),
     headers,
     body: NO_BODY,
-    identity: ANONYMOUS,
+    principal: ANONYMOUS,
     clientAddress: '',
     base: '',
     signal,

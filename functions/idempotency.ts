@@ -1,4 +1,5 @@
 /** `Idempotency-Key` on every write: a repeated request is answered as the first one was, and does nothing again. */
+import type { Principal } from '@cmbs/shared';
 import { checkIdempotencyKey, fingerprint, type IdempotentRequest } from '@cmbs/shared/occi';
 import { header, type OcciRequest } from './request';
 
@@ -29,13 +30,16 @@ export function idempotentAction(request: OcciRequest): IdempotentRequest | unde
   return idempotent === undefined ? undefined : { ...idempotent, key: `action ${idempotent.key}` };
 }
 
+/** Two principals may choose the same key. Release 1.0 stored the bare name of its only caller. */
+const ownerOf = ({ kind, name }: Principal): string => (kind === 'anonymous' ? name : `${kind}:${name}`);
+
 function identified(request: OcciRequest, parts: readonly string[]): { readonly idempotent?: IdempotentRequest } {
   const key = header(request, 'idempotency-key');
   if (key === undefined) return {};
   return {
     idempotent: {
       key: checkIdempotencyKey(key),
-      owner: request.identity.name,
+      owner: ownerOf(request.principal),
       fingerprint: fingerprint(...parts, ...headerParts(request), request.body),
     },
   };

@@ -27,10 +27,10 @@ const DEFAULT_PAGE_SIZE = 1000;
 const DEFAULT_LOCATIONS_PAGE = 10_000;
 
 export function requesterOf(request: OcciRequest): Requester {
-  const { base, identity, signal } = request;
+  const { base, principal, signal } = request;
   const host = header(request, 'host');
   return {
-    identity,
+    principal,
     signal,
     pathHere: (location) => {
       const path = pathUnder(base, location);

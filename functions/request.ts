@@ -1,9 +1,6 @@
 /** HTTP without a server: what handlers take and give. Two thin adapters speak it, functions-framework and node:http. */
-import type { Identity } from '@cmbs/shared/occi';
+import type { Principal } from '@cmbs/shared';
 import type { Traceparent } from '@cmbs/shared/trace';
-
-/** Who asks, until access rules come. */
-export const ANONYMOUS: Identity = { name: 'anonymous' };
 
 export interface OcciRequest {
   readonly method: string;
@@ -14,7 +11,8 @@ export interface OcciRequest {
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, readonly string[]>>;
   readonly body: Buffer;
-  readonly identity: Identity;
+  /** Who sent the request. */
+  readonly principal: Principal;
   /** Address of the client as far as it can be trusted. */
   readonly clientAddress: string;
   /** Scheme and authority of the URLs in the answer. */

@@ -55,7 +55,7 @@ export async function action(request: OcciRequest, app: App, own?: readonly stri
     term,
     input: actionInput(payload, registry),
     caller: {
-      identity: request.identity,
+      principal: request.principal,
       waitMs: waitMs(request, app.sendWaitS),
       signal: request.signal,
       ...(request.trace === undefined ? {} : { trace: request.trace }),
@@ -63,7 +63,7 @@ export async function action(request: OcciRequest, app: App, own?: readonly stri
     },
   };
   const context = renderContext(request, registry);
-  return app.perform(request.identity, { name: `action.${term}`, path }, async () => {
+  return app.perform(request.principal, { name: `action.${term}`, path }, async () => {
     if (!isCollectionPath(path)) {
       const { outcome, kind } = await app.answered.once(
         idempotentAction(request),

@@ -162,7 +162,7 @@ export async function collection(request: OcciRequest, app: App): Promise<OcciRe
   const { registry } = await app.categories.current();
   const at = registry.at(path);
   const on = <T>(name: string, run: () => Promise<T>): Promise<T> =>
-    app.perform(request.identity, { name, path }, run);
+    app.perform(request.principal, { name, path }, run);
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     const isBound = at !== undefined || path === '/';
     await collectionPrecondition(request, () => isBound || app.entities.hasBelow(path, registry));

@@ -60,7 +60,7 @@ export async function entity(request: OcciRequest, app: App): Promise<OcciRespon
   const { entities, perform } = app;
   checkQuery(request, app, []);
   const on = <T>(name: string, run: () => Promise<T>): Promise<T> =>
-    perform(request.identity, { name, path }, run);
+    perform(request.principal, { name, path }, run);
   switch (request.method) {
     case 'GET':
     case 'HEAD':

@@ -190,7 +190,7 @@ export async function inbox(request: OcciRequest, app: App): Promise<OcciRespons
   if (request.method === 'OPTIONS') return answer(204, undefined, { Allow: METHODS });
   const at = addressOf(request);
   const on = <T>(name: string, run: () => Promise<T>): Promise<T> =>
-    app.perform(request.identity, { name, path: at.collection }, run);
+    app.perform(request.principal, { name, path: at.collection }, run);
   const member = await app.entities.read(MEMBERS + at.memberId);
   const owner = member.entity;
   if (owner.kind !== MEMBER_KIND) throw new CmbsError('not_found', 'There is no inbox here.');

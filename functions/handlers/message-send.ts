@@ -25,7 +25,7 @@ export async function messageSend(request: OcciRequest, app: App): Promise<OcciR
   const rendering = isOne ? entityRendering(request) : responseRendering(request);
   const from = queryValue(request, 'from');
   const intent = sendIntent(from, request.trace);
-  return app.perform(request.identity, { name: 'message.send', path: MESSAGES }, async () => {
+  return app.perform(request.principal, { name: 'message.send', path: MESSAGES }, async () => {
     const { paths } = await createAll(request, app, MESSAGES, payload, { intent, asked: `send as ${from ?? ''}` });
     const waiting = {
       waitMs: waitMs(request, app.sendWaitS),

@@ -70,7 +70,7 @@ export async function push(request: OcciRequest, app: App): Promise<OcciResponse
   await app.push.authorize(header(request, 'authorization'));
   const path = request.path;
   const name = path.slice(PUSH.length);
-  return app.perform(request.identity, { name: 'topic.push', path }, async () => {
+  return app.perform(request.principal, { name: 'topic.push', path }, async () => {
     await (name === DEAD_LETTERS ? buried(request, app) : taken(request, app.push as PushHandler, name));
     return answer(204, undefined);
   });

@@ -37,7 +37,7 @@ export async function queryInterface(request: OcciRequest, app: App): Promise<Oc
   const { categories, perform } = app;
   const { idempotent } = idempotencyOf(request);
   const on = <T>(name: string, run: () => Promise<T>): Promise<T> =>
-    perform(request.identity, { name, path: request.path }, run);
+    perform(request.principal, { name, path: request.path }, run);
   switch (request.method) {
     case 'GET':
     case 'HEAD':

@@ -43,7 +43,7 @@ export function messageProvider(options: BrokerOptions): Provider {
       : {
           idempotent: {
             key: call.idempotencyKey,
-            owner: call.identity.name,
+            owner: call.principal.name,
             fingerprint: fingerprint(call.action, call.entity.path, JSON.stringify(call.attributes)),
           },
         };
@@ -74,7 +74,7 @@ export function messageProvider(options: BrokerOptions): Provider {
   async function execute(call: ActionCall): Promise<ActionOutcome> {
     const actor = await actingMember(store, from(call), uriOf);
     const { idempotencyKey } = call;
-    const runId = idempotencyKey === undefined ? newId() : fingerprint(call.identity.name, idempotencyKey);
+    const runId = idempotencyKey === undefined ? newId() : fingerprint(call.principal.name, idempotencyKey);
     const { outcome } = await link.call(
       actor.path,
       'execute',

@@ -27,7 +27,7 @@ export interface ActionRequest {
   /** From `?action=` or the function's own URL. */
   readonly term: string;
   readonly input: ActionInput;
-  readonly caller: Pick<ActionCall, 'identity' | 'waitMs' | 'idempotencyKey' | 'signal' | 'trace'>;
+  readonly caller: Pick<ActionCall, 'principal' | 'waitMs' | 'idempotencyKey' | 'signal' | 'trace'>;
 }
 
 export class Actions {

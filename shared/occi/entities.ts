@@ -3,6 +3,7 @@ import type { Clock, NewId } from '../clock';
 import { badRequest, CmbsError } from '../errors';
 import type { Json } from '../json';
 import { concurrently } from '../concurrently';
+import type { Principal } from '../principal';
 import { nextTurn, requireWanted } from '../waiting';
 import { MAX_BATCH_ENTITIES, STEPS_BUDGET_MS } from './limits';
 import { MAX_PAGE_CHARS, MAX_PAGE_OFFSET, MAX_STEP_CHARS, PAGE_PORTION_CHARS } from '../limits';
@@ -43,7 +44,7 @@ import {
 import { checkEntityPath, checkId, splitLocation, type Location } from './paths';
 import type { LinkInput } from './payload';
 import { inPortions, type Portioned, type Portions } from './portions';
-import type { Change, Completion, Identity, Intent, Provider } from './provider';
+import type { Change, Completion, Intent, Provider } from './provider';
 import type { CategoryRegistry } from './registry';
 import { inSteps, type Progress, type Step } from './steps';
 
@@ -86,7 +87,7 @@ export interface EntityPage {
 
 /** Who asks, and which locations are of this deployment. */
 export interface Requester {
-  readonly identity: Identity;
+  readonly principal: Principal;
   /** The path of a location that is of this deployment; undefined for others. */
   readonly pathHere: (location: Location) => Path | undefined;
   /** Aborts when nobody waits for the answer any more. */
@@ -317,7 +318,8 @@ export class Entities {
         partial: false,
       }),
       rawJson: checkRawJson(one.rawJson, {}, registry.specs(kind, mixins), false),
-      owner: requester.identity.name,
+      owner: requester.principal.name,
+      createdBy: requester.principal,
       createdAt: now,
       updatedAt: now,
       isLinked: false,

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { holdsExactly } from '../exact-json';
 import { isJsonObject, type Json, type JsonObject } from '../json';
+import type { Principal } from '../principal';
 import type { Doc, Store, Transaction } from '../store';
 import {
   CORE_ID,
@@ -132,6 +133,7 @@ export function writeEntity(
     verbatim: together,
     ...(apart.length === 0 ? {} : { apart }),
     owner: entity.owner,
+    ...(entity.createdBy === undefined ? {} : { createdBy: entity.createdBy }),
     createdAt: entity.createdAt,
     updatedAt: entity.updatedAt,
     ...(entity.isLinked === undefined ? {} : { isLinked: entity.isLinked }),
@@ -160,6 +162,7 @@ interface EntityDocument {
   readonly verbatim: Readonly<Record<string, string>>;
   readonly apart?: readonly string[];
   readonly owner: string;
+  readonly createdBy?: Principal;
   readonly createdAt: number;
   readonly updatedAt: number;
   readonly isLinked?: boolean;
@@ -178,6 +181,7 @@ function entityOf(doc: Doc, apart: Readonly<Record<string, string>>): Entity {
     attributes: value.attributes,
     rawJson: value.apart === undefined ? value.verbatim : { ...value.verbatim, ...apart },
     owner: value.owner,
+    ...(value.createdBy === undefined ? {} : { createdBy: value.createdBy }),
     createdAt: value.createdAt,
     updatedAt: value.updatedAt,
     ...(value.isLinked === undefined ? {} : { isLinked: value.isLinked }),

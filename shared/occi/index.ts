@@ -60,16 +60,7 @@ export {
 } from './paths';
 export { EMPTY_PAYLOAD, type Payload } from './payload';
 export { inPortions, type Portioned, Portions } from './portions';
-export type {
-  ActionCall,
-  ActionOutcome,
-  Change,
-  Completion,
-  Extension,
-  Identity,
-  Intent,
-  Provider,
-} from './provider';
+export type { ActionCall, ActionOutcome, Change, Completion, Extension, Intent, Provider } from './provider';
 export { type Aliases, CategoryRegistry } from './registry';
 export type { RenderContext, Rendered, Rendering } from './rendering';
 export { negotiate, renderingFor, RENDERINGS, TEXT_PLAIN } from './renderings';

@@ -1,5 +1,6 @@
 /** The OCCI core model (GFD.221): categories, entities, and how they are named. */
 import type { Json, JsonObject } from '../json';
+import type { Principal } from '../principal';
 
 /** Scheme and term joined, for example `http://houssem.org/cmbs#member`. Identifies a category. */
 export type CategoryId = string;
@@ -103,8 +104,10 @@ export interface Entity {
   readonly attributes: Readonly<Record<string, Json>>;
   /** Flat names of rawJson attributes to their JSON text. */
   readonly rawJson: Readonly<Record<string, string>>;
-  /** Who may act on it; every entity has one from day one. */
+  /** Name of the principal that the entity belongs to. */
   readonly owner: string;
+  /** The principal that made the entity. Absent for entities that release 1.0 stored. */
+  readonly createdBy?: Principal;
   /** Milliseconds since the epoch. */
   readonly createdAt: number;
   readonly updatedAt: number;

@@ -6,21 +6,17 @@
  * assembled.
  */
 import type { Json } from '../json';
+import type { Principal } from '../principal';
 import type { Transaction } from '../store';
 import type { Values } from './attributes';
 import type { Category, CategoryId, Entity } from './model';
 import type { Aliases } from './registry';
 
-/** Who asks. Access rules come with a later release; every request and entity carries it already. */
-export interface Identity {
-  readonly name: string;
-}
-
 export interface ActionCall {
   readonly entity: Entity;
   readonly action: CategoryId;
   readonly attributes: Values;
-  readonly identity: Identity;
+  readonly principal: Principal;
   /** Milliseconds that the caller wants to wait for the outcome (`Prefer: wait`, RFC 7240 §4.3); 0: do not wait. */
   readonly waitMs: number;
   /** Makes a repeated call one call; kept 24 hours. */

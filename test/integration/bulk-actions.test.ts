@@ -16,7 +16,10 @@ const SCHEME = 'http://example.com/bulk#';
 const KIND = `${SCHEME}job`;
 const COUNT = 100;
 const NO_FILTER = { categories: [], attributes: [], words: [] };
-const requester = { identity: { name: 'somebody' }, pathHere: ({ path }: { readonly path: string }) => path };
+const requester = {
+  principal: { kind: 'user', name: 'somebody' } as const,
+  pathHere: ({ path }: { readonly path: string }) => path,
+};
 
 const CATEGORIES: readonly Category[] = [
   {
@@ -85,7 +88,7 @@ test('an action on a collection', async () => {
     {
       term: 'run',
       input: { values: {} },
-      caller: { identity: requester.identity, waitMs: 0, signal: client.signal },
+      caller: { principal: requester.principal, waitMs: 0, signal: client.signal },
     },
   );
   await expect(acting).rejects.toMatchObject({ code: 'request_timeout' });

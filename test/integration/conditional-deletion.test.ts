@@ -14,7 +14,10 @@ import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-s
 const SCHEME = 'http://example.com/holding#';
 const KIND = `${SCHEME}holder`;
 const PATH = '/holder/one';
-const requester = { identity: { name: 'somebody' }, pathHere: ({ path }: { readonly path: string }) => path };
+const requester = {
+  principal: { kind: 'user', name: 'somebody' } as const,
+  pathHere: ({ path }: { readonly path: string }) => path,
+};
 const { signal } = new AbortController();
 
 const CATEGORIES: readonly Category[] = [

@@ -8,7 +8,10 @@ import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-s
 
 const SCHEME = 'http://example.com/dropped#';
 const COUNT = 2 * MAX_BATCH_ENTITIES + 7;
-const requester = { identity: { name: 'somebody' }, pathHere: ({ path }: { readonly path: string }) => path };
+const requester = {
+  principal: { kind: 'user', name: 'somebody' } as const,
+  pathHere: ({ path }: { readonly path: string }) => path,
+};
 const NO_FILTER = { categories: [], attributes: [], words: [] };
 
 const input = (term: string, more: Partial<CategoryInput>): CategoryInput => ({

@@ -10,11 +10,19 @@ import '@cmbs/functions';
 import { pageOf } from '@cmbs/functions/occi-context';
 import { preconditionOf } from '@cmbs/functions/preconditions';
 import { parseQuery } from '@cmbs/functions/http-parse';
-import { ANONYMOUS, type OcciRequest } from '@cmbs/functions/request';
+import type { OcciRequest } from '@cmbs/functions/request';
 import { answerError, checkVersion, requestRendering, responseRendering } from '@cmbs/functions/respond';
 import { checkOwn, routeNamed, type Route } from '@cmbs/functions/routes';
 import { useRuntime } from '@cmbs/functions/runtime';
-import { CATALOGUE, CmbsError, silentLog, systemClock, toCmbsError, type ErrorCode } from '@cmbs/shared';
+import {
+  ANONYMOUS,
+  CATALOGUE,
+  CmbsError,
+  silentLog,
+  systemClock,
+  toCmbsError,
+  type ErrorCode,
+} from '@cmbs/shared';
 import { readConfig } from '@cmbs/shared/config';
 import { MAX_HEADER_BYTES } from '@cmbs/emulator/gateway';
 import { MAX_PAGE_OFFSET } from '@cmbs/shared/limits';
@@ -81,7 +89,7 @@ const request = (more: Partial<OcciRequest> = {}): OcciRequest => ({
   query: [],
   headers: {},
   body: Buffer.alloc(0),
-  identity: ANONYMOUS,
+  principal: ANONYMOUS,
   clientAddress: '',
   base: 'http://localhost',
   signal: new AbortController().signal,

@@ -5,7 +5,10 @@ import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-s
 
 const SCHEME = 'http://example.com/stale#';
 const CORE = 'http://schemas.ogf.org/occi/core#';
-const requester = { identity: { name: 'somebody' }, pathHere: ({ path }: { readonly path: string }) => path };
+const requester = {
+  principal: { kind: 'user', name: 'somebody' } as const,
+  pathHere: ({ path }: { readonly path: string }) => path,
+};
 const plain = { dialect: 'strict', attributes: {}, given: [] } as const;
 const kind = {
   ...plain,

@@ -22,10 +22,10 @@ const IP_INTERFACE = 'http://schemas.ogf.org/occi/infrastructure/networkinterfac
 const IP_NETWORK = 'http://schemas.ogf.org/occi/infrastructure/network#ipnetwork';
 
 const requester: Requester = {
-  identity: { name: 'tester' },
+  principal: { kind: 'user', name: 'tester' },
   pathHere: ({ path }: { readonly path: string }) => path,
 };
-const caller = { identity: requester.identity, waitMs: 0, signal: new AbortController().signal };
+const caller = { principal: requester.principal, waitMs: 0, signal: new AbortController().signal };
 
 let directory: string;
 let store: Store;
