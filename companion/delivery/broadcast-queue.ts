@@ -95,7 +95,7 @@ export class BroadcastQueue extends DestinationQueue {
     if (broadcaster.subscribed) {
       this.readOn();
       // What has to go before these is on its way from the store.
-      if (!this.#isFlushing && !this.isBehind) this.#flushed = this.#flush(broadcaster);
+      if (!this.#isFlushing && !this.isBehind) this.#flushed = this.track(this.#flush(broadcaster));
     } else if (broadcaster.state === 'down') this.#isAbsent(`nobody listens at ${this.address}`);
     else {
       this.#cancelGrace ??= this.environment.clock.after(SUBSCRIPTION_GRACE_MS, () => {
@@ -143,7 +143,7 @@ export class BroadcastQueue extends DestinationQueue {
       if (bytes > DESTINATION_BYTES && item !== this.items[0]) return;
       if (this.#prepared.has(item)) continue;
       this.outbox.resumed(item);
-      const preparing = this.outbox.prepare(item, false);
+      const preparing = this.track(this.outbox.prepare(item, false));
       // Awaited in order; until then a failure must not count as unhandled.
       preparing.catch(() => undefined);
       this.#prepared.set(item, preparing);

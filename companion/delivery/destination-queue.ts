@@ -2,7 +2,7 @@
  * What waits for one address, in order. A queue has a connection while its peer is there, and holds then a window of what
  * waits; the rest, and all of it while the peer is absent, lies in the store alone.
  */
-import { CmbsError } from '@cmbs/shared';
+import { CmbsError, untilOr } from '@cmbs/shared';
 import { DESTINATION_HELD, PROBE_MS } from '../limits';
 import { DESTINATION_IDLE_MS } from '@cmbs/shared/limits';
 import type { ConnectionSlots, ConnectionUser } from './connection-slots';
@@ -12,6 +12,8 @@ import type { WatchedMessageUser } from './watched-messages';
 
 /** Milliseconds after which an absent destination asks the store whether anything waits for it still. */
 const DESTINATION_RECHECK_MS = 10 * 60_000;
+/** Milliseconds that a closing queue gives to reads and claims under way; the store closes after its queues. */
+const CLOSING_MS = 1000;
 
 export interface QueueParts {
   readonly address: string;
@@ -43,6 +45,8 @@ export abstract class DestinationQueue implements ConnectionUser, WatchedMessage
   protected isClosed = false;
   readonly #onIdle: () => void;
   #reading: Promise<void> | undefined;
+  /** Work that uses the store or the peer, until it has ended. */
+  readonly #underWay = new Set<Promise<unknown>>();
   /** Where the next read goes on, and the order of the last that was read. */
   #cursor: string | undefined;
   #upTo = '';
@@ -169,6 +173,16 @@ export abstract class DestinationQueue implements ConnectionUser, WatchedMessage
     this.outbox.watchedMessages.forget(this);
     this.slots.giveBack(this);
     await this.closeConnection();
+    const ended = Promise.allSettled([this.#reading, ...this.#underWay]);
+    await untilOr(ended, this.environment.clock, CLOSING_MS);
+  }
+
+  /** Makes {@link close} wait for work; the work handles its own failure. */
+  protected track<T>(work: Promise<T>): Promise<T> {
+    this.#underWay.add(work);
+    const ended = (): void => void this.#underWay.delete(work);
+    work.then(ended, ended);
+    return work;
   }
 
   /** Others need the connection: what is held goes back to the store. */

@@ -111,14 +111,14 @@ export class RequestQueue extends DestinationQueue {
   }
 
   protected proceed(): void {
-    if (!this.#running && this.#isGoing() && this.items.length > 0) void this.#run();
+    if (!this.#running && this.#isGoing() && this.items.length > 0) void this.track(this.#run());
   }
 
   #resume(): void {
     this.#backedOff = undefined;
     this.#cancelBackOff?.();
     if (this.isDraining || this.isClosed) return;
-    if (this.ask() && !this.#running) void this.#run();
+    if (this.ask() && !this.#running) void this.track(this.#run());
   }
 
   connect(): void {
@@ -140,7 +140,7 @@ export class RequestQueue extends DestinationQueue {
     });
     // It was backedOff when it waited for the connection, or its turn has come.
     this.#backedOff = undefined;
-    if (!this.#running && this.#isGoing()) void this.#run();
+    if (!this.#running && this.#isGoing()) void this.track(this.#run());
   }
 
   #isThere(): void {
@@ -150,7 +150,7 @@ export class RequestQueue extends DestinationQueue {
     if (this.#backedOff !== undefined) this.#backedOff = undefined;
     this.#cancelBackOff?.();
     this.readOn();
-    if (!this.#running && this.#isGoing()) void this.#run();
+    if (!this.#running && this.#isGoing()) void this.track(this.#run());
   }
 
   #isAbsent(): void {
@@ -232,7 +232,7 @@ export class RequestQueue extends DestinationQueue {
       this.#running = false;
     }
     // What changed while the last step was under way (a new item, a resumption) found the queue running.
-    if (this.#isGoing() && this.isConnected && !this.isBehind && this.#ahead().length > 0) void this.#run();
+    if (this.#isGoing() && this.isConnected && !this.isBehind && this.#ahead().length > 0) void this.track(this.#run());
     else this.watchIdle();
   }
 
@@ -244,7 +244,7 @@ export class RequestQueue extends DestinationQueue {
   #prepare(item: QueueItem): void {
     if (this.#prepared.has(item) || !this.items.includes(item)) return;
     this.#hope(item);
-    const preparing = this.outbox.prepare(item, this.#isFailing);
+    const preparing = this.track(this.outbox.prepare(item, this.#isFailing));
     // Awaited in order; until then a failure must not count as unhandled.
     preparing.catch(() => undefined);
     this.#prepared.set(item, preparing);
@@ -304,7 +304,7 @@ export class RequestQueue extends DestinationQueue {
         if (!this.#running && this.#isGoing() && this.items.length > 0) this.#resume();
         else this.watchIdle();
       });
-    this.#out.set(item, landing);
+    this.#out.set(item, this.track(landing));
   }
 
   #onError(item: QueueItem, error: unknown, round: number): void {

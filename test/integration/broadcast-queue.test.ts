@@ -140,3 +140,23 @@ test('drained, it finishes the broadcast that is under way and begins no other',
   await queue.drain();
   expect(received).toEqual(['under way']);
 });
+
+test('a queue that closes waits for what it reads: the store closes after it', async () => {
+  let answer: (frame: string) => void = () => undefined;
+  const asked = new Promise<void>((resolve) => {
+    prepare = () => {
+      resolve();
+      return new Promise((give) => (answer = give));
+    };
+  });
+  broadcast('last');
+  await asked;
+  let isClosed = false;
+  const closed = queue.close().then(() => (isClosed = true));
+  // Far more turns than a close takes that waits for nothing.
+  for (let turn = 0; turn < 100; turn += 1) await new Promise(setImmediate);
+  expect(isClosed).toBe(false);
+  answer('last');
+  await closed;
+  expect(sockets.log.errors).toEqual([]);
+});
