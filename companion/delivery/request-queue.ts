@@ -232,7 +232,8 @@ export class RequestQueue extends DestinationQueue {
       this.#running = false;
     }
     // What changed while the last step was under way (a new item, a resumption) found the queue running.
-    if (this.#isGoing() && this.isConnected && !this.isBehind && this.#ahead().length > 0) void this.track(this.#run());
+    if (this.#isGoing() && this.isConnected && !this.isBehind && this.#ahead().length > 0)
+      void this.track(this.#run());
     else this.watchIdle();
   }
 
