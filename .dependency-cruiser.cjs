@@ -155,11 +155,18 @@ module.exports = {
       to: { path: anyOf('^(functions|emulator|test)/', npm('@google-cloud/functions-framework')) },
     },
     {
-      name: 'zeromq-in-the-companion',
+      name: 'zeromq-in-its-exchange',
       comment: 'Tests and the benchmark speak to it from outside.',
       severity: 'error',
-      from: { pathNot: '^(companion|test|node_modules)/' },
+      from: { pathNot: '^(companion/exchanges/zeromq|test|node_modules)/' },
       to: { path: npm('zeromq') },
+    },
+    {
+      name: 'exchanges-behind-their-interface',
+      comment: 'The companion knows the interface; the program that assembles it chooses the exchanges.',
+      severity: 'error',
+      from: { path: '^companion/', pathNot: '^companion/(exchanges/zeromq/|(cloud|index)\\.ts$)' },
+      to: { path: '^companion/exchanges/zeromq/' },
     },
     {
       name: 'nothing-needs-the-emulator',

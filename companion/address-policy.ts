@@ -64,7 +64,7 @@ export class AddressPolicy {
     const { bindHost } = this.#settings;
     const parsed = parseAddress(advertised, { bind: true });
     if (parsed.scheme === 'ipc') return this.#withPath(parsed);
-    const address = bindAddress(tcp(parsed), bindHost);
+    const address = bindAddress(parsed, bindHost);
     const { host = '', port = 0 } = address;
     if (!this.#isBindablePort(port)) {
       throw refused(
@@ -98,7 +98,7 @@ export class AddressPolicy {
   toDial(text: string): Address {
     const address = parseAddress(text);
     if (address.scheme === 'ipc') return this.#withPath(address);
-    const { host = '' } = tcp(address);
+    const { host = '' } = address;
     if (isIP(host) !== 0) this.checkDialled(address, host);
     return address;
   }
@@ -145,11 +145,6 @@ export class AddressPolicy {
     }
     return { ...address, path };
   }
-}
-
-function tcp(address: Address): Address {
-  if (address.scheme === 'tcp') return address;
-  throw refused(`The address ${address.text} has a scheme for which there are no rules; use tcp://.`);
 }
 
 /** Host of a URL as {@link AddressSettings.ownHosts} has it. */

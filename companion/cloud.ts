@@ -19,6 +19,7 @@ import { openFirestoreStore } from '@cmbs/shared/store/firestore';
 import { cloudAddresses } from './address-policy';
 import { Companion } from './companion';
 import { Control } from './control';
+import { zeroMq } from './exchanges/zeromq';
 import { shardLease } from './shard-lease';
 import { companionGauges, prometheusMetrics } from './metrics';
 
@@ -56,7 +57,7 @@ export async function startCloudCompanion({
 }: CloudCompanionOptions): Promise<CloudCompanion> {
   const { CMBS_SHARD: shard, CMBS_PUBLIC_URL: publicUrl = '' } = config;
   const shards = new Shards(config.CMBS_SHARDS);
-  const addresses = cloudAddresses(config);
+  const exchanges = [zeroMq(cloudAddresses(config))];
   const metrics = prometheusMetrics();
   for (const [reason, n] of Object.entries(restarts)) metrics.add('cmbs_restarts_total', { reason }, n);
   const services = standardServices({ clock, newId });
@@ -121,7 +122,7 @@ export async function startCloudCompanion({
         queueLimit: config.CMBS_QUEUE_LIMIT,
         inboxLimit: config.CMBS_INBOX_LIMIT,
         inboxBytes: config.CMBS_INBOX_BYTES,
-        addresses,
+        exchanges,
         shard: shardLease(shard, lease, shards),
         lookAgainMs: COMPANION_LOOK_MS,
         over,

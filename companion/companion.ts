@@ -27,7 +27,6 @@ import { RPC_ARGUMENTS, type RpcArguments, type RpcMethod, type RpcResult } from
 import type { Categories, Entity, Path } from '@cmbs/shared/occi';
 import type { Services } from '@cmbs/shared/services';
 import type { Store } from '@cmbs/shared/store';
-import type { AddressPolicy } from './address-policy';
 import { Discovery } from './discovery';
 import type { Environment } from './environment';
 import { wholeDeployment, type ShardLease } from './shard-lease';
@@ -37,7 +36,8 @@ import { Members } from './members';
 import type { OutboxStatus } from './delivery/backlog';
 import { Outbox } from './delivery/outbox';
 import { FrameHandler } from './frame-handler';
-import { SocketContext } from './exchanges/zeromq/options';
+import type { ExchangeDefinition } from './exchanges/exchange';
+import { Exchanges } from './exchanges/exchanges';
 import { Verification } from './verification';
 
 /** Milliseconds that a stopping companion gives to what is in flight; Ctrl-C ends everything within two seconds. */
@@ -66,8 +66,8 @@ export interface CompanionOptions {
   readonly inboxBytes: number;
   /** Sends queued for one address, at most. */
   readonly queueLimit: number;
-  /** Which addresses members may have, and which may be connected to. */
-  readonly addresses: AddressPolicy;
+  /** What brings frames in from peers and carries ours out. */
+  readonly exchanges: readonly ExchangeDefinition[];
   /** Where several companions could hold what this one does. */
   readonly shard?: ShardLease;
   /** Milliseconds that {@link Companion.close} gives to what is in flight; {@link COMPANION_DRAIN_MS} when absent. */
@@ -143,7 +143,7 @@ export class Companion {
       ...options,
       order: options.order ?? OrderClock.ofProcess(options.clock),
       members,
-      context: new SocketContext(options.addresses),
+      exchanges: new Exchanges(options.exchanges, options),
       shard,
       backOff: (failures) => backOff(failures, BACKOFF_FIRST_MS, BACKOFF_MAX_MS, random),
       runner: shard.name,
@@ -254,7 +254,7 @@ export class Companion {
   }
 
   async #close(): Promise<void> {
-    const { members, clock, context } = this.#environment;
+    const { members, clock, exchanges } = this.#environment;
     const deadline = new Promise<void>((resolve) => void clock.after(this.#drainMs(), resolve));
     this.#cancelRecovery();
     this.#stopNoticing();
@@ -269,7 +269,7 @@ export class Companion {
     await this.#ending('receipts', Promise.race([this.#reception.flush(), last]));
     await this.#ending('outbox', Promise.race([this.#outbox.close(), last]));
     members.close();
-    context.close();
+    exchanges.close();
   }
 
   async #ending(part: string, end: Promise<void>): Promise<void> {

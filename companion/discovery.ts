@@ -35,7 +35,7 @@ import {
 import type { RpcResult } from '@cmbs/shared/rpc';
 import { CORE_SOURCE, CORE_TARGET, type Entity, type Path, readEntity, writeEntity } from '@cmbs/shared/occi';
 import type { Environment } from './environment';
-import { PeerError, Requester } from './exchanges/zeromq/requester';
+import { PeerError, type RequestConnection } from './exchanges/exchange';
 import { RPC_MARGIN_MS, RPC_TIMEOUT_MS } from '@cmbs/shared/broker';
 
 /** Neighbours asked at the same time, sockets asked in one discovery, milliseconds and attempts for each. */
@@ -150,14 +150,14 @@ export class Discovery {
     signal: AbortSignal,
     report: Report,
   ): Promise<readonly string[]> {
-    const { context, log, counters, clock } = this.#environment;
-    let requester: Requester | undefined;
+    const { exchanges } = this.#environment;
+    let requester: RequestConnection | undefined;
     if (signal.aborted) {
       report.failed.push({ socket, reason: PEER_REASONS.aborted });
       return [];
     }
     try {
-      requester = new Requester(socket, { context, log, counters, clock });
+      requester = exchanges.connectForRequests(socket);
       const reply = parseReply(await this.#request(requester, frame, signal));
       if (reply.kind === 'error') {
         report.failed.push({ socket, reason: `${reply.code}: ${reply.message}` });
@@ -216,13 +216,13 @@ export class Discovery {
    * for the member there. Never rejects.
    */
   async confirm(member: Path, asking: Entity, signal: AbortSignal): Promise<RegistrationResult | undefined> {
-    const { context, log, counters, clock, members } = this.#environment;
+    const { exchanges, log, members } = this.#environment;
     const known = members.get(member);
     const asked = known === undefined ? undefined : socketOf(known, 'l1');
     if (asked === undefined || signal.aborted) return undefined;
-    let requester: Requester | undefined;
+    let requester: RequestConnection | undefined;
     try {
-      requester = new Requester(asked, { context, log, counters, clock });
+      requester = exchanges.connectForRequests(asked);
       const reply = parseReply(await this.#request(requester, this.#frame(asking), signal));
       if (reply.kind === 'error') return undefined;
       const { member_description: description } = reply.json;
@@ -236,7 +236,7 @@ export class Discovery {
     }
   }
 
-  async #request(requester: Requester, frame: string, signal: AbortSignal): Promise<Buffer> {
+  async #request(requester: RequestConnection, frame: string, signal: AbortSignal): Promise<Buffer> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await requester.request(frame, { timeoutMs: DISCOVERY_TIMEOUT_MS, signal });

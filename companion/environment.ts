@@ -2,10 +2,9 @@
 import type { Bus } from '@cmbs/shared/bus';
 import type { ExecutionContext, InboundContext, RegistrationContext } from '@cmbs/shared/broker';
 import type { Store } from '@cmbs/shared/store';
-import type { AddressPolicy } from './address-policy';
 import type { ShardLease } from './shard-lease';
 import type { Members } from './members';
-import type { SocketContext } from './exchanges/zeromq/options';
+import type { Exchanges } from './exchanges/exchanges';
 
 /** What publications need of it. */
 export type PublicationEnvironment = Pick<
@@ -14,19 +13,16 @@ export type PublicationEnvironment = Pick<
 >;
 
 /** What a destination queue needs of it. */
-export interface QueueEnvironment extends Pick<
-  Environment,
-  'clock' | 'log' | 'counters' | 'context' | 'shard' | 'backOff'
-> {
+export interface QueueEnvironment extends Pick<Environment, 'clock' | 'log' | 'counters' | 'shard' | 'backOff'> {
   readonly store: Pick<Store, 'get' | 'getAll'>;
   readonly members: Pick<Members, 'get' | 'local'>;
+  readonly exchanges: Pick<Exchanges, 'connectForRequests' | 'connectForBroadcasts'>;
 }
 
 export interface Environment extends RegistrationContext, InboundContext, ExecutionContext {
   readonly bus: Bus;
   readonly members: Members;
-  readonly context: SocketContext;
-  readonly addresses: AddressPolicy;
+  readonly exchanges: Exchanges;
   /** Identifies this deployment in hops and origins (DESIGN decision 19). */
   readonly deployment: string;
   readonly shard: ShardLease;

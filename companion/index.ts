@@ -1,4 +1,22 @@
 /** The companion's public door. */
 export { localAddresses } from './address-policy';
 export { Companion, type CompanionOptions } from './companion';
+export {
+  type BroadcastConnection,
+  type ConnectionState,
+  type Exchange,
+  type ExchangeDefinition,
+  type ExchangeEnvironment,
+  type FrameListener,
+  type FrameReplier,
+  type MemberSocket,
+  type OpenSocket,
+  PeerError,
+  type PeerErrorReason,
+  type RequestConnection,
+  type RequestOptions,
+  type StateListener,
+} from './exchanges/exchange';
+export { schemesOf } from './exchanges/exchanges';
+export { zeroMq } from './exchanges/zeromq';
 export { companionGauges, prometheusMetrics } from './metrics';

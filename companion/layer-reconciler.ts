@@ -7,7 +7,6 @@ import type { TopicLayer } from '@cmbs/shared/bus';
 import {
   DESIRED,
   type Desired,
-  errorReply,
   isLocal,
   isSuspended,
   MEMBER,
@@ -25,8 +24,6 @@ import type { Watch } from '@cmbs/shared/store';
 import type { Environment } from './environment';
 import { leaseLost } from './delivery/in-flight-message';
 import type { FrameHandler } from './frame-handler';
-import { Listener } from './exchanges/zeromq/listener';
-import { Replier } from './exchanges/zeromq/replier';
 
 /** Deliveries of one bus subscription in hand at the same time. */
 const MAX_BUS_IN_FLIGHT = 64;
@@ -325,48 +322,43 @@ export class LayerReconciler {
   }
 
   async #bind(member: Entity, layer: Layer, address: string): Promise<OpenLayer> {
-    const { context, log, counters, clock, addresses } = this.#environment;
-    const at = addresses.toBind(address);
-    const options = { context, log, counters, clock, errorReply };
+    const { exchanges, log, counters } = this.#environment;
     const { path } = member;
+    const socket = { member: path, layer, address };
     const receiver = this.#receiver;
     switch (layer) {
       case 'l1':
       case 'l31': {
-        const replier = await Replier.bind(at, (body) => receiver.reply(path, layer, body), options);
-        return { address, follow: async () => undefined, close: () => replier.close() };
+        const opened = await exchanges.serveRequests(socket, (body) => receiver.reply(path, layer, body));
+        return { address, follow: async () => undefined, close: () => opened.close() };
       }
       case 'l2': {
-        const listener = await Listener.bind(
-          at,
-          async (body) => {
-            try {
-              await receiver.handleBroadcast(path, layer, body);
-            } catch (thrown) {
-              const error = toCmbsError(thrown);
-              counters.add('cmbs_dropped', { reason: error.code, layer });
-              log.warn('broadcast dropped', { member: path, reason: error.message });
-            }
-          },
-          options,
-        );
-        return { address, follow: async () => undefined, close: () => listener.close() };
+        const opened = await exchanges.serveBroadcasts(socket, async (body) => {
+          try {
+            await receiver.handleBroadcast(path, layer, body);
+          } catch (thrown) {
+            const error = toCmbsError(thrown);
+            counters.add('cmbs_dropped', { reason: error.code, layer });
+            log.warn('broadcast dropped', { member: path, reason: error.message });
+          }
+        });
+        return { address, follow: async () => undefined, close: () => opened.close() };
       }
       case 'l32':
       case 'l4': {
-        const replier = await Replier.bind(at, (body) => receiver.replyFederated(path, layer, body), options);
+        const opened = await exchanges.serveRequests(socket, (body) => receiver.replyFederated(path, layer, body));
         try {
           const subscription = await this.#subscribe(member, layer);
           return {
             address,
             follow: subscription.follow,
             close: async () => {
-              await replier.close();
+              await opened.close();
               await subscription.close();
             },
           };
         } catch (error) {
-          await replier.close();
+          await opened.close();
           throw error;
         }
       }

@@ -10,7 +10,15 @@ import { type ServiceModule, standardServices } from '@cmbs/shared/services';
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import { assertReachable, deploymentId, type Store } from '@cmbs/shared/store';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
-import { Companion, companionGauges, localAddresses, prometheusMetrics } from '@cmbs/companion';
+import {
+  Companion,
+  companionGauges,
+  type ExchangeDefinition,
+  localAddresses,
+  prometheusMetrics,
+  schemesOf,
+  zeroMq,
+} from '@cmbs/companion';
 import type { App } from '@cmbs/functions/app';
 import { assemble } from '@cmbs/functions/assemble';
 import { Gateway } from './gateway';
@@ -34,6 +42,8 @@ export interface StackOptions {
   readonly clock?: Clock;
   /** Service modules besides the standard ones. */
   readonly services?: readonly ServiceModule[];
+  /** Exchanges besides ZeroMQ. */
+  readonly exchanges?: readonly ExchangeDefinition[];
   /** Deaths of the process after which a supervisor started it again, by reason. */
   readonly restarts?: Restarts;
 }
@@ -43,6 +53,7 @@ export async function startStack({
   log,
   clock = systemClock,
   services: modules = [],
+  exchanges: added = [],
   restarts = {},
 }: StackOptions): Promise<Stack> {
   const closing: (() => Promise<void>)[] = [];
@@ -58,7 +69,7 @@ export async function startStack({
     if (failures.length > 0) throw failures[0];
   };
   const newId = timeOrderedIds(clock);
-  const addresses = localAddresses(config);
+  const exchanges = [zeroMq(localAddresses(config)), ...added];
   try {
     const services = standardServices({ clock, newId });
     for (const module of modules) services.register(module);
@@ -92,6 +103,7 @@ export async function startStack({
         counters: metrics,
         deployment,
         uriOf,
+        schemes: schemesOf(exchanges),
         ready: async () => {
           if (ready.companion === undefined) throw new CmbsError('unavailable', 'The companion is not ready yet.');
           store.assertInPlace();
@@ -131,7 +143,7 @@ export async function startStack({
       queueLimit: config.CMBS_QUEUE_LIMIT,
       inboxLimit: config.CMBS_INBOX_LIMIT,
       inboxBytes: config.CMBS_INBOX_BYTES,
-      addresses,
+      exchanges,
     }).catch(async (error: unknown) => {
       await gateway.close(0);
       throw error;

@@ -1,6 +1,13 @@
 /** Puts the domain together on given engines: the same for the local stack, a deployed function, and tests. */
 import { newId as randomId, silentCounters, type Clock, type Counters, type Log, type NewId } from '@cmbs/shared';
-import { type BrokerOptions, Inbox, MessageSender, OrderClock, type PortSettings } from '@cmbs/shared/broker';
+import {
+  type AddressSchemes,
+  type BrokerOptions,
+  Inbox,
+  MessageSender,
+  OrderClock,
+  type PortSettings,
+} from '@cmbs/shared/broker';
 import type { Bus } from '@cmbs/shared/bus';
 import type { Config } from '@cmbs/shared/config';
 import { extensionsOf } from '@cmbs/shared/extensions';
@@ -33,6 +40,8 @@ export interface Engines {
   readonly answerLimits?: LargeAnswersLimits;
   /** Hosts at which others reach members here, the usual one first; the loopback address when absent. */
   readonly memberHosts?: PortSettings['hosts'];
+  /** Forms of address that members may have; those of ZeroMQ when absent. */
+  readonly schemes?: AddressSchemes;
   /** Where topic messages are pushed. */
   readonly push?: PushOptions;
 }
@@ -67,6 +76,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
     log,
     queueLimit: config.CMBS_QUEUE_LIMIT,
     ports: { hosts: engines.memberHosts ?? ['127.0.0.1'], ranges: config.CMBS_PORT_RANGE },
+    ...(engines.schemes === undefined ? {} : { schemes: engines.schemes }),
     categories: current,
     uriOf,
     publishing: { bus, counters, deployment },

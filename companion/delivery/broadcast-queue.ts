@@ -7,7 +7,7 @@ import { DESTINATION_BYTES } from '../limits';
 import { type Entity, type Path, readEntity } from '@cmbs/shared/occi';
 import { DestinationQueue } from './destination-queue';
 import { leaseLost, type QueueItem } from './in-flight-message';
-import { Broadcaster } from '../exchanges/zeromq/broadcaster';
+import type { BroadcastConnection } from '../exchanges/exchange';
 
 /** Broadcasts to one peer that are made ready together. */
 const BROADCASTS_AHEAD = 32;
@@ -16,7 +16,7 @@ const SUBSCRIPTION_GRACE_MS = 500;
 
 export class BroadcastQueue extends DestinationQueue {
   readonly via = 'broadcast';
-  #broadcaster: Broadcaster | undefined;
+  #broadcaster: BroadcastConnection | undefined;
   #isFlushing = false;
   /** Frames of the next ones: what is claimed together shares a commit. */
   readonly #prepared = new Map<QueueItem, Promise<Buffer | undefined>>();
@@ -108,10 +108,9 @@ export class BroadcastQueue extends DestinationQueue {
   }
 
   connect(): void {
-    const { context, log, counters, clock } = this.environment;
-    let broadcaster: Broadcaster;
+    let broadcaster: BroadcastConnection;
     try {
-      broadcaster = new Broadcaster(this.address, { context, log, counters, clock });
+      broadcaster = this.environment.exchanges.connectForBroadcasts(this.address);
     } catch (error) {
       this.cannotConnect(error);
       return;
@@ -165,7 +164,7 @@ export class BroadcastQueue extends DestinationQueue {
     for (const item of this.items) this.outbox.backOff(item, { reason, state: 'waiting' });
   }
 
-  async #flush(broadcaster: Broadcaster): Promise<void> {
+  async #flush(broadcaster: BroadcastConnection): Promise<void> {
     this.#isFlushing = true;
     this.#cancelRetry?.();
     this.#cancelGrace?.();
@@ -231,7 +230,7 @@ export class BroadcastQueue extends DestinationQueue {
   }
 
   /** A method, since a property that changes during an `await` looks constant to the compiler. */
-  #isGoing(broadcaster: Broadcaster): boolean {
+  #isGoing(broadcaster: BroadcastConnection): boolean {
     return broadcaster === this.#broadcaster && !this.isDraining && !this.isClosed;
   }
 }

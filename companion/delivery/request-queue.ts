@@ -1,5 +1,5 @@
 /**
- * What waits for one address, in order, over one {@link Requester}: up to a window of requests in flight, resent a few
+ * What waits for one address, in order, over one connection: up to a window of requests in flight, resent a few
  * times when a reply is missing, then backing off; at once when the peer comes back (layers.md, Messages).
  */
 import { CmbsError } from '@cmbs/shared';
@@ -7,7 +7,7 @@ import { DESTINATION_BYTES } from '../limits';
 import { orderingGroupOf, socketAt } from '@cmbs/shared/broker';
 import { DestinationQueue } from './destination-queue';
 import { leaseLost, type QueueItem } from './in-flight-message';
-import { PeerError, Requester } from '../exchanges/zeromq/requester';
+import { PeerError, type RequestConnection } from '../exchanges/exchange';
 
 /** Requests in flight to one peer; more wait in order. */
 const DESTINATION_WINDOW = 128;
@@ -30,7 +30,7 @@ export class RequestQueue extends DestinationQueue {
   readonly #out = new Map<QueueItem, Promise<void>>();
   /** Messages that go one at a time, since so many were on their way when the connection broke: one may break it. */
   #suspects = 0;
-  #requester: Requester | undefined;
+  #requester: RequestConnection | undefined;
   #running = false;
   #backedOff: BackOff | undefined;
   /** Counts the rounds of requests, so that one silence of the peer is one failure, however many were in flight. */
@@ -122,10 +122,9 @@ export class RequestQueue extends DestinationQueue {
   }
 
   connect(): void {
-    const { context, log, counters, clock } = this.environment;
-    let requester: Requester;
+    let requester: RequestConnection;
     try {
-      requester = new Requester(socketAt(this.address), { context, log, counters, clock });
+      requester = this.environment.exchanges.connectForRequests(socketAt(this.address));
     } catch (error) {
       this.cannotConnect(error);
       return;
@@ -252,7 +251,7 @@ export class RequestQueue extends DestinationQueue {
   }
 
   /** Waits for the outcome of the attempt to connect; false when there is no peer, and then the queue is backedOff. */
-  async #connects(requester: Requester): Promise<boolean> {
+  async #connects(requester: RequestConnection): Promise<boolean> {
     if (requester.state === 'connecting') {
       const { clock } = this.environment;
       let cancel = (): void => undefined;
@@ -274,7 +273,7 @@ export class RequestQueue extends DestinationQueue {
     return this.#backedOff === undefined && !this.isDraining && !this.isClosed;
   }
 
-  #dispatch(requester: Requester, item: QueueItem, frame: Buffer): void {
+  #dispatch(requester: RequestConnection, item: QueueItem, frame: Buffer): void {
     const round = this.#round;
     const landing = requester
       .request(frame, { timeoutMs: ATTEMPT_TIMEOUT_MS })

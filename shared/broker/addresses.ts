@@ -1,7 +1,6 @@
 /**
- * The addresses that members have: a registry by scheme, so that a later transport (XenStore, CoAP) adds itself
- * without a change here. What an address says is checked here and not by the socket library, which takes port 70000
- * for 4464 and asks the resolver for any text.
+ * The addresses of members. What an address says is checked here, not by the socket library, which takes port 70000 for
+ * 4464 and asks the resolver for any text. An exchange of a program brings the schemes of its addresses with it.
  */
 import { z } from 'zod';
 import { CmbsError } from '../errors';
@@ -31,15 +30,12 @@ export interface AddressUse {
   readonly anyPort?: boolean;
 }
 
-/** Parses what follows `<scheme>://`; throws `bad_attribute`. */
-export type AddressParser = (rest: string, use: AddressUse) => Address;
-
-const transports = new Map<string, AddressParser>();
-
-/** Makes a scheme known. Two transports cannot share one. */
-export function registerTransport(scheme: string, parse: AddressParser): void {
-  if (transports.has(scheme)) throw new Error(`a transport for ${scheme} is registered already`);
-  transports.set(scheme, parse);
+/** One form of address. */
+export interface AddressScheme {
+  /** What stands before `://`, in lower case. */
+  readonly name: string;
+  /** Parses what follows `<name>://`. @throws CmbsError `bad_attribute` */
+  readonly parse: (rest: string, use: AddressUse) => Address;
 }
 
 const isIPv4 = (text: string): boolean => z.ipv4().safeParse(text).success;
@@ -57,22 +53,43 @@ function shown(text: string): string {
   return JSON.stringify(text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text);
 }
 
+/** The forms of address that a program knows. */
+export class AddressSchemes {
+  readonly #byName = new Map<string, AddressScheme>();
+
+  /** @throws Error when two schemes have one name */
+  constructor(schemes: readonly AddressScheme[]) {
+    for (const scheme of schemes) {
+      if (this.#byName.has(scheme.name)) throw new Error(`there are two schemes ${scheme.name}`);
+      this.#byName.set(scheme.name, scheme);
+    }
+  }
+
+  /** The scheme of an address, which need not be well-formed otherwise. @throws CmbsError `bad_attribute` */
+  of(text: string): AddressScheme {
+    const separator = text.indexOf('://');
+    const scheme = separator < 1 ? undefined : this.#byName.get(text.slice(0, separator).toLowerCase());
+    if (scheme !== undefined) return scheme;
+    const known = [...this.#byName.keys()].map((name) => `${name}://`).join(', ');
+    throw bad(`The address ${shown(text)} must start with one of ${known}.`);
+  }
+
+  /** @throws CmbsError `bad_attribute` with one sentence that says what an address must look like */
+  parse(text: string, use: AddressUse = {}): Address {
+    if (CONTROL_OR_SPACE.test(text)) {
+      throw bad(`The address ${shown(text)} has a space or a control character; remove it.`);
+    }
+    const { name, parse } = this.of(text);
+    return parse(text.slice(name.length + 3), use);
+  }
+}
+
 /**
+ * Parses an address of ZeroMQ.
  * @throws CmbsError `bad_attribute` with one sentence that says what an address must look like
  * @example parseAddress('tcp://127.0.0.1:5010').port // 5010
  */
-export function parseAddress(text: string, use: AddressUse = {}): Address {
-  if (CONTROL_OR_SPACE.test(text)) {
-    throw bad(`The address ${shown(text)} has a space or a control character; remove it.`);
-  }
-  const separator = text.indexOf('://');
-  const parse = separator < 1 ? undefined : transports.get(text.slice(0, separator).toLowerCase());
-  if (parse === undefined) {
-    const known = [...transports.keys()].map((scheme) => `${scheme}://`).join(', ');
-    throw bad(`The address ${shown(text)} must start with one of ${known}.`);
-  }
-  return parse(text.slice(separator + 3), use);
-}
+export const parseAddress = (text: string, use: AddressUse = {}): Address => ZEROMQ_SCHEMES.parse(text, use);
 
 /**
  * The address to bind for an advertised one: the same, or with `bindHost` (`CMBS_BIND_HOST`) in place of its host
@@ -134,5 +151,8 @@ function parseIpc(name: string): Address {
   return { scheme: 'ipc', text, name };
 }
 
-registerTransport('tcp', parseTcp);
-registerTransport('ipc', parseIpc);
+export const TCP: AddressScheme = { name: 'tcp', parse: parseTcp };
+/** A Unix socket, by its name in one directory of the deployment. */
+export const IPC: AddressScheme = { name: 'ipc', parse: parseIpc };
+/** What a program knows that has no other exchange. */
+export const ZEROMQ_SCHEMES = new AddressSchemes([TCP, IPC]);

@@ -1,5 +1,13 @@
 /** The broker: members, messages, layers, delivery and the inbox. */
-export { type Address, bindAddress, parseAddress } from './addresses';
+export {
+  type Address,
+  AddressSchemes,
+  type AddressScheme,
+  bindAddress,
+  IPC,
+  parseAddress,
+  TCP,
+} from './addresses';
 export {
   layerMixin,
   MEMBER,

@@ -16,7 +16,7 @@ import type { BrokerOptions } from './options';
 import { asEntity, later } from './message-sender';
 import { verbOf } from './verbs';
 
-export function memberProvider({ store, clock, rpc: link, log, ports }: BrokerOptions): Provider {
+export function memberProvider({ store, clock, rpc: link, log, ports, schemes }: BrokerOptions): Provider {
   /** The members that one transaction deletes share what they release. */
   const allotments = new WeakMap<Transaction, PortAllotment>();
   const setLayer = async (member: Entity, layer: Layer, desired: 'started' | 'stopped'): Promise<void> => {
@@ -29,7 +29,7 @@ export function memberProvider({ store, clock, rpc: link, log, ports }: BrokerOp
   };
   return {
     name: 'cmbs_member',
-    prepare: prepareMember,
+    prepare: (next, before) => prepareMember(next, before, schemes),
     complete,
     applicable: (entity, actions) => (isLocal(entity) ? actions : []),
     async act(call) {

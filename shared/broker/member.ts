@@ -15,7 +15,7 @@ import {
   type Path,
 } from '../occi';
 import type { Store } from '../store';
-import { parseAddress } from './addresses';
+import { type AddressSchemes, ZEROMQ_SCHEMES } from './addresses';
 import { MEMBER, MEMBER_KIND, MEMBERS } from './cmbs';
 import { LAYERS, parseLayer, type Layer } from './layers';
 import { parsePattern, parseTopic, topicMatches, type TopicPattern } from '../bus';
@@ -88,7 +88,11 @@ async function membersWhere(
 }
 
 /** Checks beyond the categories, for the provider. */
-export function prepareMember(next: Entity, before: Entity | undefined): Entity {
+export function prepareMember(
+  next: Entity,
+  before: Entity | undefined,
+  schemes: AddressSchemes = ZEROMQ_SCHEMES,
+): Entity {
   // Its inbox, subscriptions and hops go by the id alone.
   if (before === undefined && next.path !== memberPath(next.id)) {
     throw new CmbsError(
@@ -103,7 +107,7 @@ export function prepareMember(next: Entity, before: Entity | undefined): Entity 
       throw new CmbsError('bad_attribute', `${name} takes one of its words, a string.`);
     }
   }
-  for (const layer of LAYERS) checkSocket(MEMBER.socket(layer), attributes, before);
+  for (const layer of LAYERS) checkSocket(MEMBER.socket(layer), attributes, before, schemes);
   for (const name of [MEMBER.topics, MEMBER.neighbors]) {
     const value = attributes[name];
     if (Array.isArray(value) && value.some((one) => typeof one !== 'string')) {
@@ -113,7 +117,7 @@ export function prepareMember(next: Entity, before: Entity | undefined): Entity 
   }
   const known = stringList(before?.attributes[MEMBER.neighbors]);
   for (const address of stringList(attributes[MEMBER.neighbors])) {
-    if (!known.includes(address)) parseAddress(address);
+    if (!known.includes(address)) schemes.parse(address);
   }
   stringList(attributes[MEMBER.topics]).forEach(parsePattern);
   layersToStart(attributes[MEMBER.start]);
@@ -125,7 +129,12 @@ export function prepareMember(next: Entity, before: Entity | undefined): Entity 
 }
 
 /** What an earlier release took stays until it is changed. */
-function checkSocket(name: string, attributes: Readonly<Record<string, Json>>, before: Entity | undefined): void {
+function checkSocket(
+  name: string,
+  attributes: Readonly<Record<string, Json>>,
+  before: Entity | undefined,
+  schemes: AddressSchemes,
+): void {
   const socket = attributes[name];
   if (socket === undefined || socket === '' || socket === before?.attributes[name]) return;
   if (typeof socket !== 'string' || socket.length > MAX_ADDRESS_LENGTH) {
@@ -134,7 +143,7 @@ function checkSocket(name: string, attributes: Readonly<Record<string, Json>>, b
       `${name} takes a socket address, a string of ${MAX_ADDRESS_LENGTH} characters at most.`,
     );
   }
-  parseAddress(socket);
+  schemes.parse(socket);
 }
 
 /** The layers that `cmbs.member.start` names. @throws CmbsError `bad_attribute` */

@@ -109,7 +109,7 @@ export function messageProvider(options: BrokerOptions): Provider {
 
   return {
     name: 'cmbs_message',
-    prepare: prepareMessage,
+    prepare: (next, before) => prepareMessage(next, before, options.schemes),
     complete: async (tx, changes, intent) => {
       const keep = await keepingSent(tx, changes);
       const completion = await sends.complete(tx, changes, intent);

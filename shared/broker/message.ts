@@ -5,7 +5,7 @@ import { MAX_RECEIVERS } from './limits';
 import { MAX_TOPICS, MESSAGE_TTL_MS } from '../limits';
 import type { Entity } from '../occi';
 import { lenientTime, parseRfc3339 } from '../rfc3339';
-import { parseAddress } from './addresses';
+import { type AddressSchemes, ZEROMQ_SCHEMES } from './addresses';
 import { DEAD_LETTER_MIXIN, layerMixin, MESSAGE } from './cmbs';
 import { LAYERS, parseLayer, type Layer } from './layers';
 import { isTrue, stringList } from './member';
@@ -36,7 +36,11 @@ export function expiryOf(message: Entity, queuedAt: number): number {
 }
 
 /** Checks and defaults beyond the categories, for the provider. */
-export function prepareMessage(next: Entity, before: Entity | undefined): Entity {
+export function prepareMessage(
+  next: Entity,
+  before: Entity | undefined,
+  schemes: AddressSchemes = ZEROMQ_SCHEMES,
+): Entity {
   const attributes: Record<string, Json> = { ...next.attributes };
   const layers = LAYERS.filter((layer) => next.mixins.includes(layerMixin(layer)));
   if (layers.length > 1) throw refuse(`A message has one layer, not ${layers.join(' and ')}.`);
@@ -66,7 +70,7 @@ export function prepareMessage(next: Entity, before: Entity | undefined): Entity
   }
   const receiver = attributes[MESSAGE.receiver];
   if (typeof receiver === 'string' && receiver !== '' && receiver !== before?.attributes[MESSAGE.receiver]) {
-    parseAddress(receiver);
+    schemes.parse(receiver);
   }
   const expiry = attributes[MESSAGE.expiresAt];
   // An earlier release took days that no month has.

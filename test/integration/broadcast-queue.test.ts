@@ -2,6 +2,11 @@
 import { Subscriber } from 'zeromq';
 import { BroadcastQueue } from '../../companion/delivery/broadcast-queue';
 import { ConnectionSlots } from '../../companion/delivery/connection-slots';
+import { localAddresses } from '../../companion/address-policy';
+import type { QueueEnvironment } from '../../companion/environment';
+import { Exchanges } from '../../companion/exchanges/exchanges';
+import { zeroMq } from '../../companion/exchanges/zeromq';
+import { readConfig } from '@cmbs/shared/config';
 import { wholeDeployment } from '../../companion/shard-lease';
 import { InFlightMessage, type QueueItem, type QueueOwner } from '../../companion/delivery/in-flight-message';
 import { WatchedMessages } from '../../companion/delivery/watched-messages';
@@ -16,6 +21,7 @@ let address: string;
 let subscriber: Subscriber;
 let receiving: Promise<void>;
 let received: string[];
+let environment: QueueEnvironment & { readonly exchanges: Exchanges };
 let slots: ConnectionSlots;
 let queue: BroadcastQueue;
 let sequence = 0;
@@ -60,7 +66,7 @@ beforeEach(async () => {
     refuseWaiting: () => undefined,
     hasRoom: true,
   };
-  const environment = {
+  environment = {
     ...sockets,
     clock,
     // Receivers of these tests are no members.
@@ -68,6 +74,7 @@ beforeEach(async () => {
     shard: wholeDeployment(newId),
     backOff: () => RETRY_MS,
     members: { get: () => undefined, local: () => [] },
+    exchanges: new Exchanges([zeroMq(localAddresses(readConfig({})))], { ...sockets, clock }),
   };
   slots = new ConnectionSlots(systemClock);
   queue = new BroadcastQueue({
@@ -84,7 +91,7 @@ afterEach(async () => {
   slots.close();
   subscriber.close();
   await receiving;
-  sockets.context.close();
+  environment.exchanges.close();
 });
 
 function broadcast(name: string): void {

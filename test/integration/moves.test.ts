@@ -1,5 +1,6 @@
 /** A message that was queued for an address which its member had no more by then. */
 import { Companion } from '../../companion/companion';
+import { zeroMq } from '../../companion/exchanges/zeromq';
 import { localAddresses } from '../../companion/address-policy';
 import { newId, silentCounters, silentLog, systemClock } from '@cmbs/shared';
 import { CMBS_EXTENSION, errorReply, MEMBER_KIND, OUTBOUND_MESSAGES, putOutbound } from '@cmbs/shared/broker';
@@ -64,7 +65,7 @@ test('follows the member at the first refusal', async () => {
     inboxLimit: 10,
     inboxBytes: 1_000_000,
     queueLimit: 10,
-    addresses: localAddresses(readConfig({})),
+    exchanges: [zeroMq(localAddresses(readConfig({})))],
   });
   closing.push(() => companion.close());
   // As a function does that read the members a moment too early.

@@ -1,6 +1,5 @@
 import fc from 'fast-check';
-import { registerTransport } from '../../shared/broker/addresses';
-import { bindAddress, parseAddress } from '@cmbs/shared/broker';
+import { AddressSchemes, type AddressScheme, bindAddress, parseAddress, TCP } from '@cmbs/shared/broker';
 import { CmbsError } from '@cmbs/shared';
 
 function refusal(text: string): CmbsError {
@@ -92,12 +91,14 @@ describe('an address', () => {
     expect(() => bindAddress(advertised, 'not a host')).toThrow(CmbsError);
   });
 
-  it('of a transport that was registered later is read by that transport', () => {
-    registerTransport('coap', (rest) => ({ scheme: 'coap', text: `coap://${rest}` }));
-    expect(parseAddress('coap://device').text).toBe('coap://device');
-    expect(() => registerTransport('tcp', (rest) => ({ scheme: 'tcp', text: rest }))).toThrow(
-      'registered already',
-    );
+  it('of a scheme that a program adds is read by that scheme, and by no other program', () => {
+    const coap: AddressScheme = {
+      name: 'coap',
+      parse: (rest) => ({ scheme: 'coap', text: `coap://${rest}` }),
+    };
+    expect(new AddressSchemes([TCP, coap]).parse('COAP://device').text).toBe('coap://device');
+    expect(() => parseAddress('coap://device')).toThrow('must start with one of tcp://, ipc://');
+    expect(() => new AddressSchemes([TCP, TCP])).toThrow('two schemes tcp');
   });
 
   it('from anywhere is either read, and then reads as itself, or refused as bad_attribute', () => {

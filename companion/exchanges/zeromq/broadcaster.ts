@@ -11,7 +11,8 @@ import { XPublisher } from 'zeromq';
 import { HARD_MESSAGE_BYTES, MAX_UNSENT_BYTES } from './limits';
 import { type Clock } from '@cmbs/shared';
 import type { Address } from '@cmbs/shared/broker';
-import { PeerConnection, type ConnectionState } from './peer-connection';
+import type { BroadcastConnection, ConnectionState } from '../exchange';
+import { PeerConnection } from './peer-connection';
 import { Drops } from './drops';
 import { codeOf } from './errno';
 import { clockOf, sendingOptions, type SocketEnvironment } from './options';
@@ -33,7 +34,7 @@ function frameBytes({ length }: Buffer): number {
   return length + (length > 255 ? LONG_HEADER : SHORT_HEADER);
 }
 
-export class Broadcaster {
+export class Broadcaster implements BroadcastConnection {
   readonly #connection: PeerConnection<XPublisher>;
   readonly #clock: Clock;
   readonly #drops: Drops;

@@ -11,6 +11,7 @@ import { type Socket } from 'zeromq';
 import { type Clock, CmbsError } from '@cmbs/shared';
 import { CONNECT_TIMEOUT_MS } from './limits';
 import type { Address } from '@cmbs/shared/broker';
+import type { ConnectionState } from '../exchange';
 import { type Drops } from './drops';
 import { codeOf } from './errno';
 import { clockOf, type SocketEnvironment } from './options';
@@ -23,12 +24,6 @@ import { type SocketType } from './zmtp';
 const RECONNECT_FIRST_MS = 100;
 /** Milliseconds between reconnections at most: a peer that comes back is noticed this fast. */
 const RECONNECT_MAX_MS = 2000;
-
-/**
- * `connecting`: an attempt is under way whose outcome is not known; `up`: the peer speaks ZMTP with us; `down`: the
- * last attempt failed, further ones are made in the background.
- */
-export type ConnectionState = 'connecting' | 'up' | 'down';
 
 /** Milliseconds that the owner has to read what came before a loss, until the connection is made anew without it. */
 const GRACE_MS = 250;

@@ -13,7 +13,15 @@ import { Dealer } from 'zeromq';
 import { type Clock, CmbsError } from '@cmbs/shared';
 import { DEADLINE_SWEEP_MS, HARD_MESSAGE_BYTES, HARD_REPLY_BYTES } from './limits';
 import type { Address } from '@cmbs/shared/broker';
-import { PeerConnection, type ConnectionState } from './peer-connection';
+import {
+  type ConnectionState,
+  PeerError,
+  type PeerErrorReason,
+  type RequestConnection,
+  type RequestOptions,
+  type StateListener,
+} from '../exchange';
+import { PeerConnection } from './peer-connection';
 import { Drops } from './drops';
 import { codeOf } from './errno';
 import { clockOf, sendingOptions, type SocketEnvironment } from './options';
@@ -28,40 +36,10 @@ const MAX_REQUESTS_WAITING = 1000;
 /** Milliseconds of a request that names no time-out: the default wait of a send action (layers.md, Messages). */
 const DEFAULT_REQUEST_TIMEOUT_MS = 10_000;
 
-/**
- * - `no_listener`: nobody listens at the address, or what listens there does not speak ZMTP with us; not sent.
- * - `timeout`: no reply in time; it was sent unless {@link PeerError.sent} is false.
- * - `lost`: the connection broke after it was sent and before the reply; whether the peer acted on it is unknown.
- * - `closed`: this requester was closed. `aborted`: the caller's signal.
- */
-export type PeerErrorReason = 'no_listener' | 'timeout' | 'lost' | 'closed' | 'aborted';
-
-export class PeerError extends Error {
-  override readonly name = 'PeerError';
-
-  constructor(
-    readonly reason: PeerErrorReason,
-    readonly address: string,
-    message: string,
-    /** False when the peer certainly has not seen the request. */
-    readonly sent: boolean,
-  ) {
-    super(message);
-  }
-}
-
-export interface RequestOptions {
-  /** Milliseconds until the reply, waiting included; looked at every `DEADLINE_SWEEP_MS`. */
-  readonly timeoutMs?: number;
-  readonly signal?: AbortSignal;
-}
-
 export interface RequesterOptions extends SocketEnvironment {
   readonly maxInFlight?: number;
   readonly maxWaiting?: number;
 }
-
-export type StateListener = (state: ConnectionState) => void;
 
 interface Pending {
   readonly id: number;
@@ -82,7 +60,7 @@ const LATE_REPLIES_MS = 200;
 /** Milliseconds until a send is tried again that met a connection which is up but not attached yet. */
 const SEND_AGAIN_MS = 1;
 
-export class Requester {
+export class Requester implements RequestConnection {
   readonly #connection: PeerConnection<Dealer>;
   readonly #clock: Clock;
   readonly #drops: Drops;
