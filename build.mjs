@@ -25,6 +25,7 @@ const PROGRAMS = {
   'local/cloud': 'emulator/cloud-main.ts',
   'local/emulators': 'emulator/emulators-main.ts',
   'bench/main': 'test/bench/main.ts',
+  'docs/main': 'test/documents/main.ts',
   'companion/main': 'companion/main.ts',
   'companion/healthcheck': 'companion/healthcheck.ts',
 };

@@ -4,7 +4,8 @@ import { embeddedBus } from '@cmbs/shared/bus/embedded';
 import type { Config } from '@cmbs/shared/config';
 import { GATEWAY_GRACE_MS } from './limits';
 import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
-import { OrderClock } from '@cmbs/shared/broker';
+import { type BrokerOptions, OrderClock } from '@cmbs/shared/broker';
+import type { Extension } from '@cmbs/shared/occi';
 import type { Restarts } from '@cmbs/shared/restarts';
 import { type ServiceModule, standardServices } from '@cmbs/shared/services';
 import { sitePolicyOf } from '@cmbs/shared/sites';
@@ -44,6 +45,8 @@ export interface StackOptions {
   readonly services?: readonly ServiceModule[];
   /** Exchanges besides ZeroMQ. */
   readonly exchanges?: readonly ExchangeDefinition[];
+  /** Extensions besides those of the product. */
+  readonly extensions?: (options: BrokerOptions) => readonly Extension[];
   /** Deaths of the process after which a supervisor started it again, by reason. */
   readonly restarts?: Restarts;
 }
@@ -54,6 +57,7 @@ export async function startStack({
   clock = systemClock,
   services: modules = [],
   exchanges: added = [],
+  extensions,
   restarts = {},
 }: StackOptions): Promise<Stack> {
   const closing: (() => Promise<void>)[] = [];
@@ -102,6 +106,7 @@ export async function startStack({
         log,
         counters: metrics,
         deployment,
+        ...(extensions === undefined ? {} : { extensions }),
         uriOf,
         schemes: schemesOf(exchanges),
         ready: async () => {

@@ -12,7 +12,14 @@ import type { Bus } from '@cmbs/shared/bus';
 import type { Config } from '@cmbs/shared/config';
 import { extensionsOf } from '@cmbs/shared/extensions';
 import type { Rpc } from '@cmbs/shared/rpc';
-import { Actions, AnsweredRequests, Categories, Entities, type Freshness } from '@cmbs/shared/occi';
+import {
+  Actions,
+  AnsweredRequests,
+  Categories,
+  Entities,
+  type Extension,
+  type Freshness,
+} from '@cmbs/shared/occi';
 import type { Store } from '@cmbs/shared/store';
 import { openAccess, type App } from './app';
 import { LargeAnswers, type LargeAnswersLimits } from './large-answers';
@@ -31,6 +38,8 @@ export interface Engines {
   /** Silent when absent. */
   readonly counters?: Counters;
   readonly deployment: string;
+  /** Besides those of the product. */
+  readonly extensions?: (options: BrokerOptions) => readonly Extension[];
   /** URI of a member of this deployment from its path. */
   readonly uriOf: (path: string) => string;
   readonly ready: () => Promise<void>;
@@ -81,7 +90,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
     uriOf,
     publishing: { bus, counters, deployment },
   };
-  const extensions = extensionsOf(config.CMBS_EXTENSIONS, broker);
+  const extensions = [...extensionsOf(config.CMBS_EXTENSIONS, broker), ...(engines.extensions?.(broker) ?? [])];
   const categories = new Categories(store, extensions, engines.freshness);
   ring.categories = categories;
   const entities = new Entities({ store, categories, clock, newId });

@@ -13,7 +13,7 @@ interface CatalogueEntry {
 export const CATALOGUE = {
   /** The bytes do not parse in their declared media type, or a value has the wrong form. */
   bad_request: { status: 400, retryable: false },
-  /** A category that is named is not known here. */
+  /** The request names a category that this deployment does not have. */
   unknown_category: { status: 400, retryable: false },
   /** An attribute is missing, of the wrong type, immutable, undeclared, or does not match its pattern. */
   bad_attribute: { status: 400, retryable: false },
@@ -21,39 +21,45 @@ export const CATALOGUE = {
   bad_action: { status: 400, retryable: false },
   /** Credentials are missing or not valid. */
   unauthenticated: { status: 401, retryable: false },
-  /** The caller may not do this, whoever asks (for example: delete a built-in category). */
+  /** Nobody may do this (for example, delete a built-in category), or this caller may not. */
   forbidden: { status: 403, retryable: false },
+  /** There is nothing at this path. */
   not_found: { status: 404, retryable: false },
+  /** The path does not have this method; the header `Allow` lists the methods it has. */
   method_not_allowed: { status: 405, retryable: false },
+  /** None of the media types in `Accept` is offered. */
   not_acceptable: { status: 406, retryable: false },
-  /** The request came in too slowly. */
+  /** The request arrived too slowly. */
   request_timeout: { status: 408, retryable: true },
-  /** The request contradicts what is there: an id or location in use, a state that does not allow it. */
+  /** The request contradicts what exists: an id or location in use, a state that does not allow it. */
   conflict: { status: 409, retryable: false },
   /** `If-Match` or `If-None-Match` does not hold. */
   precondition_failed: { status: 412, retryable: false },
+  /** The body, the entity, the message or the page is larger than allowed. */
   too_large: { status: 413, retryable: false },
+  /** The body has no `Content-Type`, or one that is not accepted. */
   unsupported_media_type: { status: 415, retryable: false },
-  /** `Expect` asks for what is not offered. */
+  /** `Expect` asks for something that is not offered. */
   expectation_failed: { status: 417, retryable: false },
-  /** The request names a host that is not this server's, or a frame means another member than the one at the socket. */
+  /** The request names another host than this server, or a frame names another member than the one at the socket. */
   misdirected: { status: 421, retryable: false },
-  /** An `Idempotency-Key` was used before for another request. */
+  /** The `Idempotency-Key` was used before for another request. */
   idempotency_mismatch: { status: 422, retryable: false },
-  /** A bounded queue is full; `Retry-After` says when to come again. */
+  /** A bounded queue is full; `Retry-After` says when to try again. */
   queue_full: { status: 429, retryable: true },
+  /** The headers are larger than 16 KiB. */
   headers_too_large: { status: 431, retryable: false },
-  /** A fault of ours; the details are in the log only. */
+  /** A fault of this product; only the log has the details. */
   internal: { status: 500, retryable: true },
-  /** A feature or protocol version that is not offered. */
+  /** The feature or the protocol version is not offered. */
   not_implemented: { status: 501, retryable: false },
-  /** A part that is needed (the companion, the store) does not answer now. */
+  /** The companion, the store or the topic bus does not answer now; nothing was done. */
   unavailable: { status: 503, retryable: true },
   /** The store cannot take more data (a full disk). */
   storage_full: { status: 507, retryable: true },
-  /** The deadline passed; for a write, its fate is not known. */
+  /** The deadline passed; the outcome of a write is not known. */
   deadline_exceeded: { status: 504, retryable: true },
-  /** A call was cut off in the middle: it may or may not have run, and is not run again. */
+  /** A call was interrupted: it may have run, and will not be run again. */
   outcome_unknown: { status: 504, retryable: false },
 } as const satisfies Record<string, CatalogueEntry>;
 

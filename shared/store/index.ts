@@ -1,3 +1,15 @@
 /** The store: its interface and what every engine shares. */
 export { assertReachable, deploymentId } from './deployment';
-export type { Doc, Page, PutOptions, Size, Store, Transaction, Watch } from './store';
+export type {
+  CallOptions,
+  Change,
+  Doc,
+  Page,
+  PutOptions,
+  Query,
+  Size,
+  Store,
+  Transaction,
+  Watch,
+  WatchScope,
+} from './store';

@@ -60,6 +60,7 @@ export class GrpcProxy {
   readonly #answered = new Map<string, number>();
   readonly #underWay = new Set<ClientHttp2Stream>();
   readonly #observers = new Map<string, (message: Buffer) => void>();
+  readonly #answerObservers = new Map<string, (message: Buffer) => void>();
   #rules: Rule[] = [];
   #isSilent = false;
   #port = 0;
@@ -95,6 +96,11 @@ export class GrpcProxy {
   /** Tells of the message of each call of a method that has one only. */
   observe(method: string, tell: (message: Buffer) => void): void {
     this.#observers.set(method, tell);
+  }
+
+  /** Tells of each message in the answers to a method. */
+  observeAnswers(method: string, tell: (message: Buffer) => void): void {
+    this.#answerObservers.set(method, tell);
   }
 
   /** Connections stay, and nothing comes through them any more, neither calls nor answers that are under way. */
@@ -187,7 +193,11 @@ export class GrpcProxy {
     most = Infinity,
   ): void {
     const method = methodOf(headers);
-    const counted = new Messages(most, () => this.#answered.set(method, this.messagesOf(method) + 1));
+    const counted = new Messages(
+      most,
+      () => this.#answered.set(method, this.messagesOf(method) + 1),
+      this.#answerObservers.get(method),
+    );
     const call = forward(upstream, stream, headers, counted);
     if (call === undefined) return;
     this.#underWay.add(call);
@@ -264,15 +274,19 @@ function methodOf(headers: IncomingHttpHeaders): string {
 class Messages extends Transform {
   readonly #most: number;
   readonly #tell: () => void;
+  /** Hears the bytes of each message. */
+  readonly #observe: ((message: Buffer) => void) | undefined;
+  #body: Buffer[] = [];
   #count = 0;
   /** Of the message that is passed: bytes of its prefix, and bytes that are still to come. */
   #prefix = Buffer.alloc(0);
   #left = 0;
 
-  constructor(most: number, tell: () => void) {
+  constructor(most: number, tell: () => void, observe?: (message: Buffer) => void) {
     super();
     this.#most = most;
     this.#tell = tell;
+    this.#observe = observe;
   }
 
   get isBrokenOff(): boolean {
@@ -290,12 +304,20 @@ class Messages extends Transform {
     const taken = bytes.subarray(0, isBody ? this.#left : PREFIX_BYTES - this.#prefix.length);
     if (isBody) {
       this.#left -= taken.length;
+      if (this.#observe !== undefined) this.#collect(taken, this.#observe);
       this.push(taken);
     } else {
       this.#prefix = Buffer.concat([this.#prefix, taken]);
       if (this.#prefix.length === PREFIX_BYTES) this.#begin();
     }
     return taken.length;
+  }
+
+  #collect(taken: Buffer, observe: (message: Buffer) => void): void {
+    this.#body.push(taken);
+    if (this.#left > 0) return;
+    observe(Buffer.concat(this.#body));
+    this.#body = [];
   }
 
   #begin(): void {

@@ -1,8 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { CMBS_CATEGORIES, MEMBER_ACTION_SCHEME, MESSAGE_ACTION_SCHEME } from '../../shared/broker/cmbs';
 import { routeFor, routeNamed, ROUTES } from '@cmbs/functions/routes';
-import { routesTable } from '@cmbs/functions/routes-table';
 
 describe('the table of routes', () => {
   it('gives no path and action to two functions', () => {
@@ -57,11 +54,5 @@ describe('the table of routes', () => {
     ['/cmbs/member/one/two', undefined, 'occi'],
   ])('sends %s with action %s to %s', (path, action, name) => {
     expect(routeFor(path, action === undefined ? [] : [['action', action]]).name).toBe(name);
-  });
-
-  it('stands in the README as it is', () => {
-    const readme = readFileSync(join(__dirname, '..', '..', 'README.md'), 'utf8');
-    const between = /<!-- routes -->\n([^]*?)<!-- \/routes -->/.exec(readme);
-    expect(between?.[1]?.trim()).toBe(routesTable());
   });
 });

@@ -1,0 +1,191 @@
+/** What operations cost on Firestore and Pub/Sub: the table of docs/costs.md is what is counted here. */
+import { protobuf } from 'google-gax';
+import type { JsonObject } from '@cmbs/shared';
+import { CMBS, eventually, Fleet, MESSAGE, type Deployment, type Member } from '../e2e/harness';
+import { readDocument, section } from '../documents/markdown';
+import { rowsOf } from '../documents/table';
+import { cloudEngine } from './deployment';
+import { GrpcProxy } from './grpc-proxy';
+import { describeOnEmulators } from './support';
+
+/** What counts here of google.firestore.v1. */
+const { root } = protobuf.parse(`
+  syntax = "proto3";
+  message Document { string name = 1; }
+  message Write { Document update = 1; string delete = 2; }
+  message CommitRequest { repeated Write writes = 2; }
+  message BatchGetDocumentsRequest { repeated string documents = 2; }
+  message RunQueryResponse { Document document = 1; }
+  message DocumentChange { Document document = 1; }
+  message ListenResponse { DocumentChange document_change = 3; }
+`);
+const decoded = (type: string, message: Buffer): unknown => {
+  const found = root.lookupType(type);
+  return found.toObject(found.decode(message));
+};
+
+interface Counts {
+  read: number;
+  written: number;
+  deleted: number;
+  watched: number;
+  pubsub: number;
+}
+
+/** The holder of a shard renews its lease for as long as it lives; the table has that in a row of its own. */
+const isLease = (name: string): boolean => name.includes('/documents/leases/');
+
+/** Times that each operation is done; what happens beside them is spread over so many. */
+const TIMES = 20;
+
+class Meter {
+  /** Entries that were written to inboxes. */
+  entries = 0;
+  counts: Counts = { read: 0, written: 0, deleted: 0, watched: 0, pubsub: 0 };
+
+  constructor(firestore: GrpcProxy, pubsub: GrpcProxy) {
+    firestore.observe('Commit', (message) => {
+      const { writes = [] } = decoded('CommitRequest', message) as {
+        writes?: readonly { update?: { name: string }; delete?: string }[];
+      };
+      for (const { update, delete: deleted } of writes) {
+        if (update !== undefined && !isLease(update.name)) {
+          this.counts.written += 1;
+          if (update.name.includes('inbox')) this.entries += 1;
+        }
+        if (deleted !== undefined && deleted !== '') this.counts.deleted += 1;
+      }
+    });
+    firestore.observe('BatchGetDocuments', (message) => {
+      const { documents = [] } = decoded('BatchGetDocumentsRequest', message) as { documents?: readonly string[] };
+      this.counts.read += documents.filter((name) => !isLease(name)).length;
+    });
+    firestore.observeAnswers('RunQuery', (message) => {
+      const { document } = decoded('RunQueryResponse', message) as { document?: { name: string } };
+      // A query that finds nothing costs one read.
+      if (document === undefined || !isLease(document.name)) this.counts.read += 1;
+    });
+    firestore.observeAnswers('Listen', (message) => {
+      const { documentChange: change } = decoded('ListenResponse', message) as {
+        documentChange?: { document?: { name: string } };
+      };
+      const name = change?.document?.name;
+      if (name !== undefined && !isLease(name)) this.counts.watched += 1;
+    });
+    for (const method of ['Publish', 'Acknowledge']) {
+      pubsub.observe(method, () => {
+        this.counts.pubsub += 1;
+      });
+    }
+  }
+}
+
+/** By how much a count may differ: reads depend on how many messages are delivered together. */
+const TOLERANCE: Counts = { read: 3, written: 1, deleted: 0.5, watched: 2, pubsub: 0.5 };
+
+/** Dollars for a million, as docs/costs.md states them. */
+const PRICES: Counts = { read: 0.6, written: 1.8, deleted: 0.2, watched: 0.6, pubsub: 0.04 };
+
+const COLUMNS = ['read', 'written', 'deleted', 'watched', 'pubsub'] as const;
+
+describeOnEmulators('the costs of an operation', (hosts) => {
+  const fleet = new Fleet();
+  const stated = new Map(
+    rowsOf(section(readDocument('docs/costs.md'), 'costs')).map((cells) => [cells[0] ?? '', cells]),
+  );
+  let meter: Meter;
+  let proxies: readonly GrpcProxy[];
+  let here: Deployment;
+  let alice: Member;
+  let bob: Member;
+
+  beforeAll(async () => {
+    const [firestore, pubsub] = await Promise.all([
+      GrpcProxy.listen(hosts.firestore),
+      GrpcProxy.listen(hosts.pubsub),
+    ]);
+    proxies = [firestore, pubsub];
+    meter = new Meter(firestore, pubsub);
+    here = await fleet.start({ engine: cloudEngine({ firestore: firestore.host, pubsub: pubsub.host }).engine });
+    alice = await here.member({ title: 'alice', start: ['l1'] });
+    bob = await here.member({ title: 'bob', topics: ['costs'], start: ['l1', 'l32'] });
+    await here.must(200, here.send('l32', { from: alice.id, topics: ['costs'], content: 'makes the topic' }));
+    await here.receives(bob, 1);
+  });
+
+  afterAll(async () => {
+    await fleet.close();
+    for (const proxy of proxies) await proxy.close();
+  });
+
+  async function perOperation(
+    operation: (at: number) => Promise<unknown>,
+    settled: () => Promise<unknown>,
+  ): Promise<Counts> {
+    meter.entries = 0;
+    meter.counts = { read: 0, written: 0, deleted: 0, watched: 0, pubsub: 0 };
+    for (let at = 0; at < TIMES; at += 1) await operation(at);
+    await settled();
+    const { counts } = meter;
+    return Object.fromEntries(
+      COLUMNS.map((name) => [name, Math.round(counts[name] / TIMES)]),
+    ) as unknown as Counts;
+  }
+
+  const nothing = async (): Promise<void> => undefined;
+  /** Waits for what is counted anyway, so that waiting costs nothing. */
+  const allReceived = (): Promise<unknown> =>
+    eventually(
+      () => meter.entries,
+      (entries) => entries >= TIMES,
+      'all arrive',
+    );
+  const send = (mixin: string, attributes: JsonObject): Promise<unknown> =>
+    here.must(
+      200,
+      here.request('POST', `/cmbs/message/?send&from=${alice.id}`, {
+        kind: MESSAGE,
+        mixins: [CMBS + mixin],
+        attributes: { ...attributes, 'cmbs.message.message_content': 'Hello' },
+      }),
+    );
+  const path = (at: number): string => `/cmbs/message/costs-${at}`;
+
+  const operations: Readonly<Record<string, () => Promise<Counts>>> = {
+    'create a message': () =>
+      perOperation((at) => here.must(201, here.request('PUT', path(at), { kind: MESSAGE })), nothing),
+    'read a message': () => perOperation((at) => here.must(200, here.get(path(at))), nothing),
+    'list 20 messages': () =>
+      perOperation(() => here.must(200, here.get('/cmbs/message/?page=1&number=20')), nothing),
+    'delete a message': () => perOperation((at) => here.must(200, here.request('DELETE', path(at))), nothing),
+    'create and send on L1, to a member here': () =>
+      perOperation(() => send('l1', { 'cmbs.message.l1_socket_receiver_member': bob.sockets.l1 }), allReceived),
+    'create and send on L3.2, to a member here': () =>
+      perOperation(() => send('l32', { 'cmbs.message.topics': ['costs'] }), allReceived),
+    'read and acknowledge an inbox entry': () =>
+      perOperation(async () => {
+        const [entry] = await here.inbox(bob, 'number=1');
+        await here.must(200, here.request('DELETE', entry?.href ?? ''));
+      }, nothing),
+  };
+
+  it('is stated for each operation', () => {
+    expect([...stated.keys()]).toEqual(Object.keys(operations));
+  });
+
+  it('in dollars follows from the counts', () => {
+    for (const [name, cells] of stated) {
+      const dollars = COLUMNS.reduce((sum, column, at) => sum + Number(cells[at + 1]) * PRICES[column], 0);
+      expect([name, cells[COLUMNS.length + 1]]).toEqual([name, dollars.toFixed(1)]);
+    }
+  });
+
+  it.each(Object.keys(operations))('is what docs/costs.md says: %s', async (name) => {
+    const counted = await (operations[name] as () => Promise<Counts>)();
+    const cells = stated.get(name) ?? [];
+    for (const [at, column] of COLUMNS.entries()) {
+      const difference = Math.abs(counted[column] - Number(cells[at + 1]));
+      expect({ column, ...counted, isStated: difference <= TOLERANCE[column] }).toMatchObject({ isStated: true });
+    }
+  });
+});

@@ -1,0 +1,261 @@
+/** The documents name only what exists, and say what the program does. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+import { MEMBER_KIND, MESSAGE_KIND } from '@cmbs/shared/broker';
+import { categoryId } from '@cmbs/shared/occi';
+import { CMBS_CATEGORIES } from '../../shared/broker/cmbs';
+import { busMessageOf } from '../../shared/broker/publication';
+import { PubsubNames } from '../../shared/bus/pubsub/names';
+import { anchorsOf, commandsOf, readDocument, readDocuments, ROOT, section } from '../documents/markdown';
+import { rowsOf } from '../documents/table';
+
+const DOCUMENTS = readDocuments();
+const SCRIPTS = (
+  JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: Record<string, string> }
+).scripts;
+
+/** What is at the top of the repository; a path in a document begins with one of these. */
+const TOP = readdirSync(ROOT).filter(
+  (name) => !['node_modules', 'dist', 'coverage', '.git', '.cmbs'].includes(name),
+);
+
+/** Paths that a document names in backticks: from the top of the repository, or from the document's own folder. */
+function pathsIn(path: string, prose: string): readonly string[] {
+  const spans = [...prose.matchAll(/`([^`\n]+)`/g)].map(([, span = '']) => span);
+  return spans
+    .flatMap((span) => span.split(/\s+/))
+    .filter((word) => /^[\w.-]+(?:\/[\w.*{},-]+)*\/?$/.test(word))
+    .filter((word) => TOP.includes(word.split('/')[0] ?? '') && (word.includes('/') || word.includes('.')))
+    .flatMap((word) => {
+      const [, before = '', list, after = ''] = /^(.*)\{([^}]+)\}(.*)$/.exec(word) ?? [];
+      return list === undefined ? [word] : list.split(',').map((one) => before + one + after);
+    })
+    .filter((word) => !(dirname(path) !== '.' && existsSync(join(ROOT, dirname(path), word))));
+}
+
+function exists(path: string): boolean {
+  if (!path.includes('*')) return existsSync(join(ROOT, path));
+  const folder = dirname(path);
+  const pattern = new RegExp(
+    `^${path
+      .slice(folder.length + 1)
+      .replaceAll('.', '\\.')
+      .replaceAll('*', '.*')}$`,
+  );
+  return existsSync(join(ROOT, folder)) && readdirSync(join(ROOT, folder)).some((name) => pattern.test(name));
+}
+
+describe('the documents', () => {
+  it('are all there', () => {
+    const names = 'design layers wire occi guarantees costs operations extending testing glossary'.split(' ');
+    expect(DOCUMENTS.map(({ path }) => path)).toEqual(
+      expect.arrayContaining([
+        'README.md',
+        'CONTRIBUTING.md',
+        'CHANGELOG.md',
+        'examples/README.md',
+        'terraform/README.md',
+        ...names.map((name) => `docs/${name}.md`),
+        ...['functions', 'settings', 'errors', 'metrics'].map((name) => `docs/reference/${name}.md`),
+      ]),
+    );
+  });
+
+  it('begin with a README of a screen and a half', () => {
+    expect(readDocument('README.md').text.split('\n').length - 1).toBeLessThanOrEqual(120);
+  });
+
+  it('name only paths that exist', () => {
+    const named = DOCUMENTS.flatMap(({ path, prose }) => pathsIn(path, prose).map((word) => ({ path, word })));
+    expect(named.length).toBeGreaterThan(100);
+    expect(named.filter(({ word }) => !exists(word))).toEqual([]);
+  });
+
+  it('link only to documents and headings that exist', () => {
+    const links = DOCUMENTS.flatMap(({ path, prose }) =>
+      [...prose.matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = '']) => ({ path, target })),
+    ).filter(({ target }) => !/^https?:/.test(target));
+    expect(links.length).toBeGreaterThan(40);
+    const broken = links.filter(({ path, target }) => {
+      const [file = '', anchor] = target.split('#');
+      const linked = file === '' ? path : normalize(join(dirname(path), file));
+      if (!existsSync(join(ROOT, linked))) return true;
+      return anchor !== undefined && !anchorsOf(readDocument(linked)).has(anchor);
+    });
+    expect(broken).toEqual([]);
+  });
+
+  it('can each be reached from the README', () => {
+    const reached = new Set(['README.md']);
+    for (const path of reached) {
+      for (const [, target = ''] of readDocument(path).prose.matchAll(/\]\(([^)#\s]+\.md)(?:#[^)]*)?\)/g)) {
+        if (!/^https?:/.test(target)) reached.add(normalize(join(dirname(path), target)));
+      }
+    }
+    const unreached = DOCUMENTS.map(({ path }) => path).filter(
+      (path) => !reached.has(path) && !path.startsWith('test/fixtures/'),
+    );
+    expect(unreached).toEqual([]);
+  });
+
+  it('mark every shell block as one that is run, or say why it is not', () => {
+    const notes = DOCUMENTS.flatMap(({ path, blocks }) =>
+      blocks
+        .filter(({ language }) => ['sh', 'bash', 'shell', 'console', 'zsh'].includes(language))
+        .map(({ language, note, line }) => ({ where: `${path}:${line}`, kind: `${language} ${note}`.trim() })),
+    );
+    const known = ['sh', 'sh background', 'sh repository', 'sh cloud'];
+    expect(notes.length).toBeGreaterThan(20);
+    expect(notes.filter(({ kind }) => !known.includes(kind))).toEqual([]);
+  });
+
+  it('name only scripts that package.json has', () => {
+    const texts = DOCUMENTS.map(({ path, text }) => ({ path, text }));
+    const named = texts.flatMap(({ path, text }) =>
+      [...text.matchAll(/npm (run ([\w:]+)|start|test)\b/g)].map(([, word = '', name = word]) => ({ path, name })),
+    );
+    expect(named.length).toBeGreaterThan(10);
+    expect(named.filter(({ name }) => SCRIPTS[name] === undefined)).toEqual([]);
+  });
+});
+
+/** What runs the commands of the blocks that the documents' own test does not run. */
+const RUN_BY: readonly (readonly [command: RegExp, test: string, proof: string])[] = [
+  [/^npm ci$/, '.ci/run', 'npm ci'],
+  [/^npm start$/, 'test/e2e/supervisor.test.ts', 'start'],
+  [/^npm run demo$/, 'emulator/demo.ts', 'tellStory'],
+  [/^npm run backup -- DEST$/, 'test/e2e/durability-backup.test.ts', 'backup'],
+  [/^npm run emulators/, 'test/cloud/emulators-program.test.ts', 'emulators'],
+  [/npm run start:cloud/, 'test/cloud/start-cloud.test.ts', 'start'],
+  [/^npm (?:test|run (?:test:nightly|test:coverage|lint|docs|bench|format|build))$/, '.ci/run', 'npm'],
+];
+
+describe('the commands of a checkout', () => {
+  const commands = DOCUMENTS.flatMap(({ path, blocks }) =>
+    blocks
+      .filter(({ language, note }) => language === 'sh' && note === 'repository')
+      .flatMap(({ text }) => commandsOf(text).map((command) => ({ path, command }))),
+  );
+
+  it('are each run by a test or in CI', () => {
+    expect(commands.length).toBeGreaterThan(10);
+    expect(commands.filter(({ command }) => !RUN_BY.some(([pattern]) => pattern.test(command)))).toEqual([]);
+  });
+
+  it.each(RUN_BY)('%s are run by %s', (pattern, file, proof) => {
+    expect(commands.some(({ command }) => pattern.test(command))).toBe(true);
+    expect(readFileSync(join(ROOT, file), 'utf8')).toContain(proof);
+  });
+});
+
+describe('the commands for Google Cloud', () => {
+  const blocks = DOCUMENTS.flatMap(({ path, blocks: all }) =>
+    all.filter(({ language, note }) => language === 'sh' && note === 'cloud').map(({ text }) => ({ path, text })),
+  );
+  const commands = blocks.flatMap(({ path, text }) => commandsOf(text).map((command) => ({ path, command })));
+
+  it('call programs that their document asks for', () => {
+    const programs = ['gcloud', 'terraform', 'docker', 'npm', 'curl', 'cd', 'cp'];
+    expect(commands.length).toBeGreaterThan(15);
+    const called = commands.flatMap(({ command }) => command.split(/ && /).map((one) => one.split(' ')[0] ?? ''));
+    expect(called.filter((program) => !programs.includes(program))).toEqual([]);
+  });
+
+  it('name variables, outputs and files that terraform/ has', () => {
+    const declared = (file: string, what: string): readonly string[] =>
+      [...readFileSync(join(ROOT, 'terraform', file), 'utf8').matchAll(new RegExp(`^${what} "(\\w+)"`, 'gm'))].map(
+        ([, name = '']) => name,
+      );
+    const all = commands.map(({ command }) => command).join('\n');
+    const used = (pattern: RegExp): readonly string[] => [...all.matchAll(pattern)].map(([, name = '']) => name);
+    expect(declared('variables.tf', 'variable')).toEqual(expect.arrayContaining([...used(/-var '?(\w+)=/g)]));
+    expect(declared('outputs.tf', 'output')).toEqual(expect.arrayContaining([...used(/terraform output (\w+)/g)]));
+    expect(declared('main.tf', 'module')).toEqual(expect.arrayContaining([...used(/-target=module\.(\w+)/g)]));
+    for (const file of used(/ (environments\/[\w.]+)/g))
+      expect(existsSync(join(ROOT, 'terraform', file))).toBe(true);
+    for (const file of used(/-f \.\.\/(\S+)/g)) expect(existsSync(join(ROOT, file))).toBe(true);
+  });
+});
+
+describe('the glossary', () => {
+  const glossary = readDocument('docs/glossary.md');
+  const attributesOf = (kind: string): readonly (readonly [string, string, string])[] =>
+    CMBS_CATEGORIES.filter(
+      (category) =>
+        category.class !== 'action' &&
+        (categoryId(category) === kind ||
+          (category.class === 'mixin' && category.applies.includes(kind as never))),
+    )
+      .flatMap(({ attributes }) => Object.entries(attributes))
+      .map(([name, { type, default: fallback }]) => [
+        name,
+        type,
+        fallback === undefined ? '' : typeof fallback === 'string' ? fallback : JSON.stringify(fallback),
+      ]);
+
+  it.each([
+    ['member', MEMBER_KIND],
+    ['message', MESSAGE_KIND],
+  ])('explains every attribute of a %s, with its type and default', (name, kind) => {
+    const declared = new Map(attributesOf(kind).map((attribute) => [attribute[0], attribute]));
+    const explained = rowsOf(section(glossary, name));
+    expect(explained.map((cells) => cells.slice(0, 3).map((cell) => cell.replaceAll('`', '')))).toEqual([
+      ...declared.values(),
+    ]);
+    expect(explained.every((cells) => (cells[3] ?? '') !== '')).toBe(true);
+  });
+});
+
+describe('the wire format', () => {
+  const wire = readDocument('docs/wire.md');
+
+  it('names every attribute of a publication', () => {
+    const { attributes } = busMessageOf({
+      layer: 'l32',
+      topic: 'weather.tokyo',
+      message: '/cmbs/message/one',
+      sendId: 'send',
+      sender: 'http://broker.example/cmbs/member/alice',
+      at: 0,
+      frame: '{}',
+      orderingKey: undefined,
+      traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+    });
+    const named = rowsOf(section(wire, 'attributes'))
+      .flatMap((cells) => cells.slice(0, 2))
+      .flatMap((cell) => [...cell.matchAll(/`([a-z][a-z_-]*)`/g)].map(([, name]) => name));
+    expect(named.sort()).toEqual(Object.keys(attributes).sort());
+  });
+
+  it('names a topic in Pub/Sub as the bus does', () => {
+    const names = new PubsubNames('cmbs');
+    for (const topic of ['weather.tokyo', 'wétter.東京']) {
+      expect(wire.text).toContain(`\`${names.topic('l32', topic)}\``);
+    }
+    const { text } = readDocument('docs/guarantees.md');
+    expect(text).toContain(`\`${names.deadLetters}\``);
+    expect(text).toContain(`\`${names.keptDeadLetters}\``);
+  });
+
+  it('shows a peer of 18 lines as it is in examples/', () => {
+    const program = readFileSync(join(ROOT, 'examples/python/peer.py'), 'utf8').trimEnd();
+    expect(program.split('\n')).toHaveLength(18);
+    expect(wire.blocks.filter(({ language }) => language === 'python').map(({ text }) => text)).toEqual([program]);
+  });
+});
+
+describe('the OCCI checklist', () => {
+  const rows = rowsOf(readDocument('docs/occi.md').text.split('## Checklist')[1] ?? '');
+
+  it('has all 78 items', () => {
+    expect(rows.map(([number]) => number)).toEqual(Array.from({ length: 78 }, (_, at) => String(at + 1)));
+  });
+
+  it('names for each a test that tests it, or says that there is none', () => {
+    const untested = rows.filter(([number = '', , , , test = '']) => {
+      if (test === '–') return !['12', '15'].includes(number);
+      return !new RegExp(`#${number}\\b`).test(readFileSync(join(ROOT, test.replaceAll('`', '')), 'utf8'));
+    });
+    expect(untested).toEqual([]);
+  });
+});
