@@ -235,7 +235,7 @@ export class Companion {
   /** What gauges show. */
   get status(): CompanionStatus {
     return {
-      held: this.#outbox.heldCount,
+      held: this.#outbox.inFlight,
       destinations: this.#outbox.destinationCount,
       failing: this.#layers.failing,
       open: this.#layers.openByLayer,

@@ -1,24 +1,102 @@
-/** The claim of an outbound message in the store: only who holds it puts it on a socket. */
-import { type OutboundMessage, putOutbound, readOutbound, registryOf, writeOutbound } from '@cmbs/shared/broker';
+/** Claims outbound messages in the store: only the companion that holds the claim may put a message on a socket. */
+import { CmbsError } from '@cmbs/shared';
+import {
+  deleteOrphan,
+  type OutboundMessage,
+  putOutbound,
+  readOutbound,
+  registryOf,
+  writeOutbound,
+} from '@cmbs/shared/broker';
 import { readEntity } from '@cmbs/shared/occi';
 import type { Environment } from '../environment';
-import { leaseLost, type InFlightMessage } from './in-flight-message';
+import { leaseLost, type InFlightMessage, type QueueItem } from './in-flight-message';
+import type { OutgoingFrames } from './outgoing-frames';
+import type { Replies } from './replies';
+import { isOpenFor, type Settlement } from './settlement';
 
-/** `gone`: it is in the store no more. `moved`: its member belongs to another companion. Rejects when that has claimed it. */
-export async function claim(
-  environment: Pick<Environment, 'store' | 'clock' | 'shard' | 'categories'>,
-  held: InFlightMessage,
+type ClaimEnvironment = Pick<Environment, 'store' | 'clock' | 'shard' | 'categories'>;
+
+export interface ClaimsParts {
+  readonly environment: ClaimEnvironment;
+  readonly frames: Pick<OutgoingFrames, 'of'>;
+  readonly replies: Pick<Replies, 'isTooMuchFor'>;
+  readonly settlement: Pick<Settlement, 'settle' | 'expire' | 'drop'>;
+}
+
+export class Claims {
+  readonly #parts: ClaimsParts;
+
+  constructor(parts: ClaimsParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * The frame of an item, once its message is claimed. Undefined when there is nothing to send any more: the delivery is
+   * settled, cancelled, expired, or waits for another address.
+   */
+  async prepare(item: QueueItem, isFailing: boolean): Promise<Buffer | undefined> {
+    const { environment, frames, replies, settlement } = this.#parts;
+    const message = item.held;
+    if (!environment.shard.isCurrent()) throw leaseLost();
+    if (!isOpenFor(item)) return undefined;
+    if (message.outbound.expiresAt <= environment.clock.now()) {
+      settlement.expire(message);
+      return undefined;
+    }
+    message.claiming ??= this.#claim(message);
+    if (!(await message.claiming)) return undefined;
+    if (message.receiver(item)?.address !== item.address) return undefined;
+    if (!isOpenFor(item)) {
+      message.trying.delete(item.key);
+      return undefined;
+    }
+    let frame: Buffer | undefined;
+    try {
+      frame = await frames.of(message, isFailing);
+    } catch (error) {
+      // This message cannot be sent; the others of its queue can.
+      if (!(error instanceof CmbsError) || error.retryable) throw error;
+      settlement.settle(item, { state: 'failed', reason: error.message });
+      return undefined;
+    }
+    if (frame !== undefined && replies.isTooMuchFor(item)) return undefined;
+    if (frame === undefined) {
+      await deleteOrphan(environment.store, message.outbound.id);
+      settlement.drop(message);
+    }
+    return frame;
+  }
+
+  async #claim(message: InFlightMessage): Promise<boolean> {
+    const { environment, settlement } = this.#parts;
+    const claimed = await claim(environment, message);
+    if (claimed === 'gone') settlement.drop(message);
+    if (claimed === 'moved') {
+      settlement.drop(message, { outcome: 'queued', reason: 'another companion has the member' });
+    }
+    return claimed === 'claimed';
+  }
+}
+
+/**
+ * `gone`: the store no longer has the message. `moved`: another companion has its member.
+ * @throws CmbsError `unavailable` when a later companion has claimed the message
+ */
+async function claim(
+  environment: ClaimEnvironment,
+  message: InFlightMessage,
 ): Promise<'claimed' | 'gone' | 'moved'> {
   const { store, clock, shard } = environment;
   const registry = await registryOf(environment);
   let found: OutboundMessage | undefined;
   try {
     const claimed = await store.transact(async (tx) => {
-      const current = await readOutbound(tx, held.outbound.id);
+      const current = await readOutbound(tx, message.outbound.id);
       if (current === undefined) return 'gone';
-      // Its member's sockets may have moved to another shard, whose companion has the send as well.
+      // The member may have moved to another shard, whose companion has the message as well.
       if (!shard.servesAll && !shard.serves((await readEntity(tx, current.send.from))?.entity)) return 'moved';
-      // A later companion has claimed it; this one's time is over, whether or not it knows.
+      // A later companion of this shard has claimed it: this one has lost its lease, perhaps without knowing it yet.
       if (current.send.holder !== undefined && shard.isOutrunBy(current.send.holder)) throw leaseLost();
       found = current.send;
       const send: OutboundMessage = { ...current.send, holder: shard.name };
@@ -27,10 +105,10 @@ export async function claim(
       return 'claimed';
     });
     // It may have been read before its last outcomes were written.
-    if (found !== undefined) held.follow(found);
+    if (found !== undefined) message.follow(found);
     return claimed;
   } catch (error) {
-    held.claiming = undefined;
+    message.claiming = undefined;
     throw error;
   }
 }

@@ -11,7 +11,10 @@ import {
 import type { Environment } from '../environment';
 import type { InFlightMessage, AttemptedItem } from './in-flight-message';
 
-type OutcomesEnvironment = Pick<Environment, 'store' | 'clock' | 'log' | 'shard' | 'backOff' | 'categories'>;
+export type OutcomesEnvironment = Pick<
+  Environment,
+  'store' | 'clock' | 'log' | 'shard' | 'backOff' | 'categories'
+>;
 
 export class Outcomes {
   readonly #environment: OutcomesEnvironment;

@@ -1,0 +1,265 @@
+/**
+ * Brings outbound messages from the store to their queues: what the store has at the start, what the store reports
+ * later, and what a caller asks to be tried now.
+ */
+import type { RpcResult } from '@cmbs/shared/rpc';
+import {
+  ADDRESS_FIELD,
+  type Delivery,
+  deliveryKey,
+  isOpen,
+  isPublishing,
+  orderOf,
+  OUTBOUND_MESSAGES,
+  type OutboundMessage,
+} from '@cmbs/shared/broker';
+import type { Watch } from '@cmbs/shared/store';
+import type { Environment } from '../environment';
+import { PUBLICATION_GRACE_MS } from '../limits';
+import type { DestinationQueue } from './destination-queue';
+import type { Destinations } from './destinations';
+import type { Expiry } from './expiry';
+import type { InFlightMessage, Waiter } from './in-flight-message';
+import type { InFlightMessages } from './in-flight-messages';
+import type { Moves } from './moves';
+import { OutboundReader } from './outbound-reader';
+import type { Publications } from './publications';
+import type { Settlement } from './settlement';
+import { StoreScan } from './store-scan';
+import type { WatchedMessages } from './watched-messages';
+
+/** Broadcasts that wait for one peer whose subscription is not up (docs/layers.md, L2). */
+const MAX_WAITING_BROADCASTS = 1000;
+
+export interface AdmissionParts {
+  readonly environment: Pick<
+    Environment,
+    'store' | 'members' | 'clock' | 'log' | 'counters' | 'backOff' | 'lookAgainMs'
+  >;
+  readonly messages: InFlightMessages;
+  readonly destinations: Destinations;
+  readonly publications: Publications;
+  readonly expiry: Expiry;
+  readonly moves: Moves;
+  readonly settlement: Settlement;
+  readonly watchedMessages: WatchedMessages;
+  /** Whether the sending member is this companion's. */
+  readonly serves: (outbound: Pick<OutboundMessage, 'from'>) => Promise<boolean>;
+  readonly isDraining: () => boolean;
+}
+
+export class Admission {
+  readonly #parts: AdmissionParts;
+  readonly #scan: StoreScan;
+  readonly #reader: OutboundReader;
+  /** The first scan of the store is under way. */
+  #isScanning = true;
+  /** Outbound messages for members that moved while no companion ran, found by the first scan. */
+  readonly #misplaced: Pick<OutboundMessage, 'id' | 'from'>[] = [];
+  #watch: Watch | undefined;
+  #stopFollowingMembers: () => void = () => undefined;
+
+  constructor(parts: AdmissionParts) {
+    this.#parts = parts;
+    const { environment, serves } = parts;
+    this.#scan = new StoreScan({
+      environment,
+      serves,
+      found: (outbound, afterMs) => this.#found(outbound, afterMs),
+    });
+    this.#reader = new OutboundReader(environment, (outbound) => this.#read(outbound));
+  }
+
+  /** Until then a new queue has to expect that the store has earlier messages. */
+  get isScanning(): boolean {
+    return this.#isScanning;
+  }
+
+  /** Finds every open message in the store and begins with them, in the order in which they were queued. */
+  async open(): Promise<void> {
+    const { environment, messages, publications, settlement, moves, destinations, watchedMessages } = this.#parts;
+    this.#watch = environment.store.watch({ collection: OUTBOUND_MESSAGES }, (changes) => {
+      for (const { id, deleted } of changes) {
+        const message = messages.get(id);
+        if (deleted) {
+          settlement.cancelled(id);
+          watchedMessages.deleted(id);
+        } else if (message === undefined) this.#reader.soon(id);
+        else if (isPublishing(message.outbound)) void publications.follow(message);
+      }
+    });
+    await this.#watch.ready;
+    this.#parts.expiry.open();
+    this.#stopFollowingMembers = environment.members.onChange((path, before) => moves.changed(path, before));
+    await this.#scan.all(0);
+    // No message goes before those of moved members are at their new addresses.
+    await moves.moveFound(this.#misplaced.splice(0));
+    this.#isScanning = false;
+    for (const queue of destinations.all) queue.caughtUp();
+    this.#scan.soon();
+  }
+
+  /** Scans the store for messages that the watch did not report, or that no other companion has any more. */
+  lookNow(): void {
+    this.#scan.now();
+  }
+
+  /** Tries a message now; answers when its outcome is known, or when it has to wait. */
+  async attempt(id: string, signal: AbortSignal | undefined): Promise<RpcResult<'send'>> {
+    const { messages, destinations, publications, settlement } = this.#parts;
+    const taken = messages.get(id) ?? (await this.#reader.take(id));
+    if (taken === undefined) return { outcome: 'settled' };
+    // It may have been released meanwhile, since nothing of it is being tried.
+    const message = messages.keep(taken);
+    if (isPublishing(message.outbound)) {
+      await publications.follow(message);
+      // The caller has published what it could; the companion publishes the rest.
+      publications.notify(message);
+    }
+    for (const delivery of message.outbound.receivers) {
+      if (!isOpen(delivery) || delivery.via === 'bus') continue;
+      if (message.queued.has(deliveryKey(delivery))) destinations.known(delivery)?.notify();
+      else this.offer(message, delivery);
+    }
+    return new Promise((resolve) => {
+      const waiter: Waiter = (reply) => {
+        message.waiters.delete(waiter);
+        signal?.removeEventListener('abort', giveUp);
+        // Its queue may have left it to the store.
+        messages.release(message);
+        resolve(reply);
+      };
+      const giveUp = (): void => waiter({ outcome: 'queued', reason: message.lastReason ?? 'no outcome in time' });
+      message.waiters.add(waiter);
+      if (signal?.aborted === true) giveUp();
+      else signal?.addEventListener('abort', giveUp, { once: true });
+      settlement.answer(message);
+    });
+  }
+
+  /** Offers a delivery to its queue. */
+  offer(message: InFlightMessage, delivery: Delivery): void {
+    const { address = '' } = delivery;
+    const key = deliveryKey(delivery);
+    const queue = this.#parts.destinations.of(delivery);
+    if (queue === undefined) return;
+    message.queued.add(key);
+    message.trying.add(key);
+    if (queue.offer({ held: message, key, address, sequence: orderOf(message.outbound), tries: 0 })) return;
+    message.queued.delete(key);
+    message.trying.delete(key);
+    message.lastReason = `earlier messages wait for ${address}`;
+  }
+
+  /** Takes no more messages. */
+  stop(): void {
+    this.#stopFollowingMembers();
+    this.#watch?.end();
+    this.#scan.stop();
+    this.#reader.stop();
+  }
+
+  /** A scan found a message: tells its queues, and the publications. */
+  #found(outbound: OutboundMessage, publishAfterMs: number): void {
+    const { messages, destinations, publications, expiry, moves } = this.#parts;
+    expiry.note(outbound);
+    if (moves.isMisplaced(outbound)) this.#follow(outbound);
+    for (const delivery of outbound.receivers) {
+      const key = deliveryKey(delivery);
+      if (!isOpen(delivery) || messages.get(outbound.id)?.queued.has(key) === true) continue;
+      const queue = destinations.of(delivery);
+      if (queue === undefined) continue;
+      if (!this.#isScanning) {
+        if (!queue.knowsOfMore) queue.resume();
+        continue;
+      }
+      const { address = '' } = delivery;
+      queue.waiting += 1;
+      queue.found({ held: messages.hold(outbound), key, address, sequence: orderOf(outbound), tries: 0 });
+    }
+    const message = messages.get(outbound.id);
+    if (message !== undefined) messages.release(message);
+    if (isPublishing(outbound)) publications.found(outbound, publishAfterMs);
+  }
+
+  #follow(outbound: OutboundMessage): void {
+    if (this.#isScanning) {
+      this.#misplaced.push({ id: outbound.id, from: outbound.from });
+      return;
+    }
+    this.#parts.moves.move(outbound).catch((error: unknown) => {
+      this.#parts.environment.log.warn('a member that has moved was not followed; the next scan tries again', {
+        send: outbound.id,
+        cause: error,
+      });
+    });
+  }
+
+  /** The store reported a message, or a caller named it. */
+  async #read(outbound: OutboundMessage): Promise<InFlightMessage | undefined> {
+    const { messages, expiry, serves, isDraining } = this.#parts;
+    if (!(await serves(outbound)) || isDraining()) return undefined;
+    const known = messages.get(outbound.id);
+    if (known !== undefined) return known;
+    const message = messages.hold(outbound);
+    expiry.note(outbound);
+    this.#begin(message);
+    messages.release(message);
+    return message;
+  }
+
+  /** Offers every open delivery to its queue, and topics to the publications. */
+  #begin(message: InFlightMessage): void {
+    const { destinations, publications } = this.#parts;
+    for (const delivery of message.outbound.receivers) {
+      if (!isOpen(delivery)) continue;
+      const { via } = delivery;
+      const key = deliveryKey(delivery);
+      if (via === 'bus') {
+        message.trying.add(key);
+        continue;
+      }
+      const queue = destinations.of(delivery);
+      if (queue === undefined) continue;
+      const isNew = delivery.attempts === 0 && delivery.reason === undefined;
+      if (isNew) {
+        queue.waiting += 1;
+        if (via === 'broadcast' && queue.waiting > MAX_WAITING_BROADCASTS) {
+          void this.#dropIfFull(message, key, queue);
+          continue;
+        }
+      } else if (!queue.isHolding) {
+        // The store reports our own note of an earlier attempt.
+        queue.resume();
+        continue;
+      }
+      this.offer(message, delivery);
+    }
+    // The function that queued the message is given time to publish it.
+    if (publications.add(message, PUBLICATION_GRACE_MS)) return;
+    message.lastReason = 'earlier messages wait for the topic bus';
+    for (const delivery of message.outbound.receivers) {
+      if (delivery.via === 'bus') message.trying.delete(deliveryKey(delivery));
+    }
+  }
+
+  /** A queue's count includes messages that were cancelled in the store, so it is made again before a broadcast is dropped. */
+  async #dropIfFull(message: InFlightMessage, key: string, queue: DestinationQueue): Promise<void> {
+    const { environment, settlement } = this.#parts;
+    const { store, counters, log } = environment;
+    const { address } = queue;
+    message.queued.add(key);
+    try {
+      const where = [{ field: ADDRESS_FIELD, value: address }];
+      queue.waiting = await store.count({ collection: OUTBOUND_MESSAGES, where }, MAX_WAITING_BROADCASTS + 1);
+    } catch (error) {
+      log.warn('waiting broadcasts not counted', { address, cause: error });
+    }
+    message.queued.delete(key);
+    if (queue.waiting > MAX_WAITING_BROADCASTS) {
+      counters.add('cmbs_dropped', { reason: 'too many broadcasts wait', layer: 'l2' });
+      const reason = `${MAX_WAITING_BROADCASTS} broadcasts wait for ${address} already`;
+      settlement.settle({ held: message, key, tries: 0 }, { state: 'dropped', reason });
+    } else queue.resume();
+  }
+}
