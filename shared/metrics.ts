@@ -34,7 +34,7 @@ export const COUNTERS = {
   },
   cmbs_bus_dead_letters: {
     labels: [],
-    help: 'Deliveries that the embedded bus gave up, over all subscriptions',
+    help: 'Deliveries of topics that became dead letters, over all subscriptions',
   },
   cmbs_calls: {
     labels: ['outcome'],

@@ -1,7 +1,9 @@
 /**
- * The topic bus: what L3.2 and L4 publish on. Embedded in the store on one machine, Pub/Sub in the cloud; one
- * contract suite for both. Delivery is at least once; a subscription keeps what was published after it was made
- * until it is acknowledged or given up as a dead letter.
+ * The topic bus, on which the layers L3.2 and L4 publish. Engines: embedded in the store of one machine, and Pub/Sub.
+ * `test/contract/bus-contract.ts` runs against every engine.
+ *
+ * Delivery is at least once. A subscription keeps each message that is published after the subscription was made, until
+ * the message is acknowledged or becomes a dead letter (docs/guarantees.md).
  */
 
 export type TopicLayer = 'l32' | 'l4';
@@ -9,18 +11,18 @@ export type TopicLayer = 'l32' | 'l4';
 export interface BusMessage {
   /** The message entity as JSON text. */
   readonly data: string;
-  /** id, layer, topic, sender, content type, trace context; names and values are strings. */
+  /** id, layer, topic, sender, content type, trace context. */
   readonly attributes: Readonly<Record<string, string>>;
-  /** Messages with one key reach a subscription in the order in which they were published. */
+  /** A subscription receives the messages with one key in the order in which they were published. */
   readonly orderingKey?: string;
 }
 
 export interface BusDelivery {
-  /** Identifier that the bus gave at publication; the same at each redelivery. */
+  /** Given by the bus at publication; the same at each redelivery. */
   readonly id: string;
   readonly topic: string;
   readonly message: BusMessage;
-  /** 1 at first. */
+  /** 1 for the first attempt. */
   readonly attempt: number;
 }
 
@@ -28,34 +30,49 @@ export interface Subscription {
   /** Unique on the bus; letters, digits, `.`, `_`, `-`. */
   readonly name: string;
   readonly layer: TopicLayer;
-  /** Topic names or patterns (`*` one word, `>` the rest); a topic is delivered once even if several match. */
+  /** Topics or patterns (see `topics.ts`). A message is delivered once even when several patterns match its topic. */
   readonly patterns: readonly string[];
-  /** While true nothing is pushed to it; what is published waits, as it does while nobody consumes. */
+  /** While true, a bus that pushes does not push to the subscription; messages wait in it. */
   readonly paused?: boolean;
 }
 
 export interface ConsumeOptions {
-  /** Deliveries handed out and not settled yet, at most. */
+  /** Deliveries with the handler at the same time, at most. */
   readonly maxInFlight: number;
-  /** Called when a delivery is given up after the last attempt, with the last error. */
+  /**
+   * Called when a delivery becomes a dead letter, with the last error. When it rejects, it is called again later, and
+   * the delivery stays on the bus until then.
+   */
   readonly onDeadLetter?: (delivery: BusDelivery, reason: string) => Promise<void>;
 }
 
 export interface Consumer {
-  /** Takes no more, waits for what is in the handler's hands. */
+  /** Starts no more handlers, and waits for those that run. Unacknowledged deliveries stay on the bus. */
   close(): Promise<void>;
 }
 
 export interface Bus {
-  /** Durable when resolved. Returns the bus's identifier of the message. */
+  /**
+   * Publishes a message. Resolves, with the bus's id of the message, when it is durable.
+   *
+   * @throws CmbsError `bad_attribute` for a topic that is not valid; `too_large`; `queue_full` when too much is waiting
+   *   for a subscription or for the bus; `unavailable`, or `deadline_exceeded` when the outcome is unknown
+   */
   publish(layer: TopicLayer, topic: string, message: BusMessage): Promise<string>;
-  /** Creates the subscription or changes its patterns. Idempotent. */
+  /**
+   * Makes the subscription, or changes its patterns. Idempotent.
+   *
+   * @throws CmbsError `bad_request` for the name, `bad_attribute` for the patterns, `conflict` on another layer
+   */
   setSubscription(subscription: Subscription): Promise<void>;
-  /** Idempotent; what was not acknowledged is gone. */
+  /** Removes the subscription and its unacknowledged deliveries. Idempotent. */
   removeSubscription(name: string): Promise<void>;
   /**
-   * A handler that returns acknowledges; one that throws is offered the delivery again, after a back-off. An error that
-   * says that trying again cannot help (a `CmbsError` that is not retryable) makes a dead letter of it at once.
+   * Calls the handler with each delivery of the subscription. When the handler resolves, the delivery is acknowledged.
+   * When it rejects, the delivery is tried again after a back-off; after an error that is not retryable
+   * (`CmbsError.retryable`) the delivery becomes a dead letter at once.
+   *
+   * @throws CmbsError `conflict` when the subscription has a consumer in this process
    */
   consume(name: string, handler: (delivery: BusDelivery) => Promise<void>, options: ConsumeOptions): Consumer;
   close(): Promise<void>;

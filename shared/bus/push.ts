@@ -1,10 +1,10 @@
-/** Deliveries that Pub/Sub sends to a URL, and what it gives up: where who sets them up and who takes them meet. */
+/** Pushed deliveries and dead letters: what the bus that sends them and the function that receives them agree on. */
 
-/** Deliveries go to a URL instead of being taken by `Bus.consume`. */
+/** The URL to which deliveries are pushed, instead of being pulled by `Bus.consume`. */
 export interface PushTarget {
-  /** {@link pushPath} is added. */
+  /** Without {@link pushPath}. */
   readonly url: string;
-  /** Who signs the pushes, and for whom; without them they are not signed. */
+  /** The service account and the audience of the identity tokens; absent: pushes are not signed. */
   readonly signed?: { readonly serviceAccount: string; readonly audience: string };
 }
 
@@ -12,11 +12,11 @@ export interface PushSettings {
   readonly CMBS_TOPIC_DELIVERY: 'pull' | 'push';
   readonly CMBS_PUSH_URL: string | undefined;
   readonly CMBS_PUSH_SERVICE_ACCOUNT: string | undefined;
-  /** The URL when absent. */
+  /** Default: the URL. */
   readonly CMBS_PUSH_AUDIENCE: string | undefined;
 }
 
-/** Where deliveries are pushed; undefined where they are pulled. */
+/** Undefined when deliveries are pulled. */
 export function pushTargetOf(settings: PushSettings): PushTarget | undefined {
   const { CMBS_TOPIC_DELIVERY: delivery, CMBS_PUSH_URL: url } = settings;
   if (delivery !== 'push' || url === undefined) return undefined;
@@ -24,19 +24,19 @@ export function pushTargetOf(settings: PushSettings): PushTarget | undefined {
   return { url, ...(serviceAccount === undefined ? {} : { signed: { serviceAccount, audience } }) };
 }
 
-/** What is pushed goes below it: `/push/<subscription>?topic=<topic>`. */
+/** Path prefix of pushes: `/push/<subscription>?topic=<topic>`. */
 export const PUSH = '/push/';
-/** Stands for a subscription where what was given up is pushed. */
+/** In the place of a subscription: dead letters are pushed. */
 export const DEAD_LETTERS = 'dead-letter';
 
 export const pushPath = (subscription: string, topic: string): string =>
   `${PUSH}${subscription}?topic=${encodeURIComponent(topic)}`;
 
-/** Attributes of what was given up. */
+/** Attributes of dead letters. */
 export const DEAD_LETTER = {
-  /** Set by Pub/Sub on what it gives up itself, to the name of the subscription. */
+  /** Name in Pub/Sub of the subscription; set by Pub/Sub on dead letters that it makes itself. */
   source: 'CloudPubSubDeadLetterSourceSubscription',
-  /** Set by CMBS. */
+  /** Set by CMBS on dead letters that a consumer makes. */
   subscription: 'dead_letter_subscription',
   reason: 'dead_letter_reason',
   attempts: 'dead_letter_attempts',

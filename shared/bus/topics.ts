@@ -1,12 +1,15 @@
 /**
- * Topic names and patterns (layers.md, Members: "dot-separated words, `*` = one word, `>` = the rest").
+ * Topics and topic patterns (docs/layers.md).
  *
- * A word is any Unicode text without control characters, the dot and the two wildcards. In a pattern `*` stands for
- * exactly one word and `>`, only as the last word, for one or more.
+ * A topic is a sequence of words, separated by dots. A word is any Unicode text without control characters, dots and the
+ * two wildcards. In a pattern `*` matches exactly one word, and `>`, only as the last word, one or more words.
+ *
+ * @example topicMatches(parsePattern('weather.*'), parseTopic('weather.tokyo')) // true
+ * @example topicMatches(parsePattern('weather.>'), parseTopic('weather')) // false
  */
 import { CmbsError } from '../errors';
 
-/** Characters of a topic or a pattern: what Pub/Sub gives a topic's name. */
+/** Characters of a topic or a pattern: the limit of Pub/Sub for a topic's name. */
 const MAX_TOPIC_LENGTH = 255;
 
 declare const topicBrand: unique symbol;
@@ -14,50 +17,54 @@ declare const patternBrand: unique symbol;
 
 /** A valid topic name. */
 export type Topic = string & { readonly [topicBrand]: true };
-/** A valid topic pattern; every topic is one too. */
+/** A valid topic pattern. Every topic is a pattern. */
 export type TopicPattern = string & { readonly [patternBrand]: true };
 
-/** Control characters (general category Cc) and halves of surrogate pairs, which no encoding carries. */
+/** Control characters (general category Cc), and surrogates without their pair, which UTF-8 cannot encode. */
 const FORBIDDEN = /[\p{Control}\p{Surrogate}]/u;
 
-/** The topic that `name` is, or `bad_attribute`. */
+/** @throws CmbsError `bad_attribute` when the name is not a valid topic */
 export function parseTopic(name: string): Topic {
   checkWords(name, 'topic', (word) => !word.includes('*') && !word.includes('>'));
   return name as Topic;
 }
 
-/** The pattern that `text` is, or `bad_attribute`. */
+/** @throws CmbsError `bad_attribute` when the text is not a valid pattern */
 export function parsePattern(text: string): TopicPattern {
-  checkWords(text, 'topic pattern', (word, last) => {
+  checkWords(text, 'topic pattern', (word, isLast) => {
     if (word === '*') return true;
-    if (word === '>') return last;
+    if (word === '>') return isLast;
     return !word.includes('*') && !word.includes('>');
   });
   return text as TopicPattern;
 }
 
-function checkWords(text: string, what: string, allowed: (word: string, last: boolean) => boolean): void {
+function checkWords(
+  text: string,
+  kind: 'topic' | 'topic pattern',
+  isAllowed: (word: string, isLast: boolean) => boolean,
+): void {
   const words = text.split('.');
-  const valid =
+  const isValid =
     text.length <= MAX_TOPIC_LENGTH &&
     !FORBIDDEN.test(text) &&
-    words.every((word, i) => word !== '' && allowed(word, i === words.length - 1));
-  if (valid) return;
+    words.every((word, i) => word !== '' && isAllowed(word, i === words.length - 1));
+  if (isValid) return;
   const wildcards =
-    what === 'topic' ? 'no `*` or `>`' : '`*` and `>` only as whole words, `>` only as the last one';
+    kind === 'topic' ? 'no `*` or `>`' : '`*` and `>` only as whole words, `>` only as the last one';
   throw new CmbsError(
     'bad_attribute',
-    `${JSON.stringify(text.slice(0, MAX_TOPIC_LENGTH))} is not a ${what}: use at most ${MAX_TOPIC_LENGTH} ` +
+    `${JSON.stringify(text.slice(0, MAX_TOPIC_LENGTH))} is not a ${kind}: use at most ${MAX_TOPIC_LENGTH} ` +
       `characters, words separated by single dots, no control characters, ${wildcards}.`,
   );
 }
 
-/** Whether the pattern stands for one topic only, its own name. */
+/** Whether the pattern has no wildcards, so that it matches exactly one topic. */
 export function isTopic(pattern: TopicPattern): pattern is TopicPattern & Topic {
   return !/(?:^|\.)[*>](?:\.|$)/.test(pattern);
 }
 
-/** Whether the topic is one of those that the pattern stands for. Linear in the length of both. */
+/** Whether the pattern matches the topic. Linear in the length of both. */
 export function topicMatches(pattern: TopicPattern, topic: Topic): boolean {
   let p = 0;
   let t = 0;

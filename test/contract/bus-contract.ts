@@ -1,4 +1,4 @@
-/** What every engine of `Bus` must do (DESIGN decision 12). Works in real time, as a remote bus does. */
+/** The contract of `Bus`, for every engine. It runs in real time, because a remote bus does. */
 import { CmbsError } from '@cmbs/shared';
 import type { Consumer } from '../../shared/bus/bus';
 import type { Bus, BusDelivery, BusMessage } from '@cmbs/shared/bus';
@@ -6,14 +6,14 @@ import { PATIENCE_MS } from '../patience';
 
 export interface OpenedBus {
   readonly bus: Bus;
-  /** Closes the bus, and what it stands on, and opens both again over the same data. */
+  /** Closes the bus and its store, and opens both again with the same data. */
   reopen(): Promise<Bus>;
   close(): Promise<void>;
 }
 
 const message = (data: string, more: Partial<BusMessage> = {}): BusMessage => ({ data, attributes: {}, ...more });
 
-/** Deliveries as they come, and a way to wait for the n-th. */
+/** Records deliveries, and waits for the n-th. */
 class Inbox {
   readonly deliveries: BusDelivery[] = [];
   #check = (): void => undefined;
@@ -44,7 +44,7 @@ class Inbox {
   }
 }
 
-/** Something that a test opens by hand. */
+/** A promise that a test resolves. */
 class Gate {
   open: () => void = () => undefined;
   readonly opened = new Promise<void>((resolve) => {
@@ -68,7 +68,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
     const follow = (inbox: Inbox, subscription = 'reader', maxInFlight = 10): Consumer =>
       bus.consume(subscription, inbox.take, { maxInFlight });
 
-    it('delivers what was published, as it was published', async () => {
+    it('delivers a message exactly as it was published', async () => {
       await subscribe(['weather.tokyo']);
       const inbox = new Inbox();
       follow(inbox);
@@ -88,7 +88,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       expect(new Set(ids).size).toBe(50);
     });
 
-    it('delivers to every subscription that matches, once each, and to no other', async () => {
+    it('delivers once to every subscription that matches, and to no other', async () => {
       const inboxes = new Map<string, Inbox>();
       const subscriptions: [string, string[], 'l32' | 'l4'][] = [
         ['exact', ['a.b'], 'l32'],
@@ -112,7 +112,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       expect(seen).toEqual({ exact: ['1'], twice: ['1'], rest: ['1', '2'], other: [], 'other-layer': ['3'] });
     });
 
-    it('keeps what is published before anybody consumes, and nothing from before the subscription', async () => {
+    it('keeps messages from the moment of the subscription until a consumer comes', async () => {
       await bus.publish('l32', 'a', message('too early'));
       await subscribe(['a']);
       await bus.publish('l32', 'a', message('kept'));
@@ -124,7 +124,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       expect(inbox.data).toEqual(['kept', 'last']);
     });
 
-    it('follows a change of patterns and keeps what is waiting', async () => {
+    it('changes the patterns of a subscription and keeps its waiting messages', async () => {
       await subscribe(['a']);
       await bus.publish('l32', 'a', message('1'));
       await subscribe(['b']);
@@ -137,7 +137,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       expect([...inbox.data].sort()).toEqual(['1', '3']);
     });
 
-    it('forgets a removed subscription, also when it is made again', async () => {
+    it('deletes the messages of a removed subscription, also when it is made again', async () => {
       await subscribe(['a']);
       await bus.publish('l32', 'a', message('gone'));
       await bus.removeSubscription('reader');
@@ -151,7 +151,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       expect(inbox.data).toEqual(['new']);
     });
 
-    it('offers a delivery again, with the same identifier, until the handler takes it', async () => {
+    it('delivers a message again, with the same id, until its handler succeeds', async () => {
       await subscribe(['a']);
       const seen: BusDelivery[] = [];
       const done = new Gate();
@@ -191,11 +191,11 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       expect(seen.map(({ attempt }) => attempt)).toEqual([1, 1, 1, 1]);
     });
 
-    it('makes a dead letter at once of what trying again cannot help', async () => {
+    it('makes a dead letter at once after an error that is not retryable', async () => {
       await subscribe(['a']);
       const inbox = new Inbox();
-      const buried: { delivery: BusDelivery; reason: string }[] = [];
-      const isBuried = new Gate();
+      const deadLetters: { delivery: BusDelivery; reason: string }[] = [];
+      const isDead = new Gate();
       bus.consume(
         'reader',
         async (delivery) => {
@@ -205,17 +205,17 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
         {
           maxInFlight: 1,
           onDeadLetter: async (delivery, reason) => {
-            buried.push({ delivery, reason });
-            isBuried.open();
+            deadLetters.push({ delivery, reason });
+            isDead.open();
           },
         },
       );
       await bus.publish('l32', 'a', message('poison', { orderingKey: 'k' }));
       await bus.publish('l32', 'a', message('good', { orderingKey: 'k' }));
-      await isBuried.opened;
+      await isDead.opened;
       await inbox.until(1);
       expect(inbox.data).toEqual(['good']);
-      expect(buried).toEqual([
+      expect(deadLetters).toEqual([
         {
           delivery: expect.objectContaining({ topic: 'a', attempt: 1 }) as BusDelivery,
           reason: 'This is no message.',
@@ -223,7 +223,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       ]);
     });
 
-    it('does not let a delivery that fails hold up others without its ordering key', async () => {
+    it('delivers messages without the ordering key of a message that keeps failing', async () => {
       await subscribe(['a']);
       const inbox = new Inbox();
       bus.consume(
@@ -259,7 +259,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       expect(inbox.data).toEqual(sent);
     });
 
-    it('hands out no more than the consumer can hold', async () => {
+    it('calls no more handlers at a time than the consumer allows', async () => {
       await subscribe(['a']);
       await Promise.all(Array.from({ length: 50 }, (_, i) => bus.publish('l32', 'a', message(String(i)))));
       let running = 0;
@@ -270,7 +270,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
         'reader',
         async (delivery) => {
           most = Math.max(most, ++running);
-          // Those that come first wait until there are as many as the consumer can hold.
+          // The first ones wait until there are as many as the consumer allows.
           if (running === 3) isFull.open();
           await isFull.opened;
           await new Promise((resolve) => setImmediate(resolve));
@@ -283,7 +283,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       expect(most).toBe(3);
     });
 
-    it('waits for what is in the handler when the consumer is closed, and then takes nothing more', async () => {
+    it('waits for running handlers when the consumer is closed, and starts no more', async () => {
       await subscribe(['a']);
       const started = new Gate();
       const finish = new Gate();
@@ -311,7 +311,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       expect([...finished, ...inbox.data].sort()).toEqual(['1', '2']);
     });
 
-    it('has what a closed consumer did not take ready for the next one, however much there was', async () => {
+    it('delivers to the next consumer whatever a closed one left, however much that is', async () => {
       await subscribe(['a']);
       const large = 'x'.repeat(100_000);
       const sent = Array.from({ length: 100 }, (_, at) => `${at} ${large}`);
@@ -338,7 +338,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       expect([...finished, ...inbox.data].sort()).toEqual([...sent].sort());
     });
 
-    it('offers what was not acknowledged again after a restart, and nothing that was', async () => {
+    it('delivers unacknowledged messages again after a restart, and no acknowledged ones', async () => {
       await subscribe(['a']);
       const taken = new Gate();
       const consumer = bus.consume(
@@ -365,7 +365,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       expect(inbox.deliveries.map(({ topic }) => topic)).toEqual(['a', 'a']);
     });
 
-    it('carries a large message to several subscriptions', async () => {
+    it('delivers a large message to several subscriptions', async () => {
       const data = 'x'.repeat(500_000);
       const inboxes = await Promise.all(
         ['one', 'two', 'three'].map(async (subscription) => {

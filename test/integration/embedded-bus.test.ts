@@ -1,32 +1,30 @@
-/** What the embedded bus does at its bounds, which are made small here. */
+/** The embedded bus at its limits, which are low here. */
 import { newId, silentLog } from '@cmbs/shared';
 import type { Bus, BusDelivery } from '@cmbs/shared/bus';
+import type { Store } from '@cmbs/shared/store';
 import { embeddedBus } from '@cmbs/shared/bus/embedded';
 import { BUS_MAX_ATTEMPTS } from '../../shared/bus/limits';
 import { MAX_INLINE_MESSAGE_CHARS } from '../../shared/bus/embedded/limits';
-import { MAX_SUBSCRIPTION_BACKLOG } from '@cmbs/shared/limits';
 import { ManualClock } from '../contract/manual-clock';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
-jest.mock('@cmbs/shared/limits', () => ({
-  ...jest.requireActual<Record<string, unknown>>('@cmbs/shared/limits'),
-  MAX_SUBSCRIPTION_BACKLOG: 20,
-  MAX_DELIVERIES_HELD: 3,
-  MAX_FRESH_DELIVERIES: 4,
-  BACKLOG_PAGE: 2,
-}));
+const MAX_BACKLOG = 20;
+const limits = { maxBacklog: MAX_BACKLOG, maxWaiting: 3, maxNew: 4, pageSize: 2 };
 
 let opened: TemporaryStore;
 let clock: ManualClock;
 let bus: Bus;
-/** What comes of it where something is left to chance. */
+/** The next random numbers. */
 let chance: number;
+
+const openBus = (store: Store = opened.store): Bus =>
+  embeddedBus({ store, clock, newId, log: silentLog, random: () => chance, limits });
 
 beforeEach(async () => {
   opened = await openTemporaryStore();
   clock = new ManualClock(opened.now());
   chance = 1;
-  bus = embeddedBus({ store: opened.store, clock, newId, log: silentLog, random: () => chance });
+  bus = openBus();
   await bus.setSubscription({ name: 'reader', layer: 'l32', patterns: ['a'] });
 });
 afterEach(async () => {
@@ -46,7 +44,7 @@ function signal(): { fire: () => void; fired: Promise<void> } {
   return { fire: () => fire(), fired };
 }
 
-it('leaves a part of each wait to chance, so that what failed together does not come back together', async () => {
+it('makes half of each back-off random, so that deliveries that failed together are not retried together', async () => {
   chance = 0;
   const taken = signal();
   bus.consume(
@@ -63,9 +61,9 @@ it('leaves a part of each wait to chance, so that what failed together does not 
   await taken.fired;
 });
 
-it('waits longer after each failure, up to 15 s, and then gives the delivery up as a dead letter', async () => {
+it('backs off longer after each failure, up to 15 s, and then makes a dead letter', async () => {
   const attempts: number[] = [];
-  const buried = signal();
+  const stored = signal();
   const dead: [BusDelivery, string][] = [];
   bus.consume(
     'reader',
@@ -77,7 +75,7 @@ it('waits longer after each failure, up to 15 s, and then gives the delivery up 
       maxInFlight: 1,
       onDeadLetter: async (delivery, reason) => {
         dead.push([delivery, reason]);
-        buried.fire();
+        stored.fire();
       },
     },
   );
@@ -87,7 +85,7 @@ it('waits longer after each failure, up to 15 s, and then gives the delivery up 
     await clock.waiting();
     waits.push(clock.runNext());
   }
-  await buried.fired;
+  await stored.fired;
   expect(waits.slice(0, 8)).toEqual([250, 500, 1000, 2000, 4000, 8000, 15_000, 15_000]);
   expect(attempts).toEqual(Array.from({ length: BUS_MAX_ATTEMPTS }, (_, i) => i + 1));
   expect(dead).toEqual([
@@ -100,14 +98,16 @@ it('waits longer after each failure, up to 15 s, and then gives the delivery up 
   expect(await opened.store.count({ collection: 'bus-delivery' }, 10)).toBe(0);
 });
 
-it('keeps a delivery whose dead letter could not be written, and tries that again', async () => {
-  let tries = 0;
-  const buried = signal();
-  bus.consume('reader', () => Promise.reject(new Error('never')), {
+it('keeps a delivery whose dead letter could not be stored, and stores that later without calling the handler again', async () => {
+  let calls = 0;
+  const reasons: string[] = [];
+  const stored = signal();
+  bus.consume('reader', () => Promise.reject(new Error(`failure ${++calls}`)), {
     maxInFlight: 1,
-    onDeadLetter: async () => {
-      if (++tries === 1) throw new Error('not now');
-      buried.fire();
+    onDeadLetter: async (_, reason) => {
+      reasons.push(reason);
+      if (reasons.length === 1) throw new Error('not now');
+      stored.fire();
     },
   });
   await publish('poison');
@@ -115,8 +115,9 @@ it('keeps a delivery whose dead letter could not be written, and tries that agai
     await clock.waiting();
     clock.runNext();
   }
-  await buried.fired;
-  expect(tries).toBe(2);
+  await stored.fired;
+  expect(calls).toBe(BUS_MAX_ATTEMPTS);
+  expect(reasons).toEqual(Array(2).fill(`failure ${BUS_MAX_ATTEMPTS}`));
 });
 
 it('remembers failed attempts over a restart and offers the delivery at once', async () => {
@@ -127,21 +128,19 @@ it('remembers failed attempts over a restart and offers the delivery at once', a
   await clock.waiting();
   await failed.close();
   await bus.close();
-  bus = embeddedBus({ store: await opened.reopen(), clock, newId, log: silentLog });
+  bus = openBus(await opened.reopen());
   const attempt = await new Promise<number>((resolve) => {
     bus.consume('reader', async (delivery) => resolve(delivery.attempt), { maxInFlight: 1 });
   });
   expect(attempt).toBe(3);
 });
 
-it('refuses a publication that a full backlog would have to take, whole, and takes it when there is room', async () => {
+it('refuses a publication that matches a subscription with a full backlog, and takes it when there is room', async () => {
   await bus.setSubscription({ name: 'quick', layer: 'l32', patterns: ['>'] });
-  const results = await Promise.allSettled(
-    Array.from({ length: MAX_SUBSCRIPTION_BACKLOG + 5 }, (_, i) => publish(String(i))),
-  );
+  const results = await Promise.allSettled(Array.from({ length: MAX_BACKLOG + 5 }, (_, i) => publish(String(i))));
   const refused = results.filter((result) => result.status === 'rejected');
   expect(refused.map(({ reason }) => (reason as { code: string }).code)).toEqual(Array(5).fill('queue_full'));
-  expect(await opened.store.count({ collection: 'bus-delivery' }, 1000)).toBe(2 * MAX_SUBSCRIPTION_BACKLOG);
+  expect(await opened.store.count({ collection: 'bus-delivery' }, 1000)).toBe(2 * MAX_BACKLOG);
   await expect(publish('still full')).rejects.toMatchObject({ code: 'queue_full' });
 
   for (const name of ['reader', 'quick']) {
@@ -150,7 +149,7 @@ it('refuses a publication that a full backlog would have to take, whole, and tak
     const consumer = bus.consume(
       name,
       async () => {
-        if (++n === MAX_SUBSCRIPTION_BACKLOG) emptied.fire();
+        if (++n === MAX_BACKLOG) emptied.fire();
       },
       { maxInFlight: 4 },
     );
@@ -160,7 +159,7 @@ it('refuses a publication that a full backlog would have to take, whole, and tak
   await publish('room');
 });
 
-it('delivers everything once although each fails first and far more wait than it holds', async () => {
+it('delivers everything once although each delivery fails first and most are not in memory', async () => {
   const data = Array.from({ length: 18 }, (_, i) => String(i));
   await Promise.all(data.map((each) => publish(each)));
   const failedOnce = new Set<string>();
@@ -190,7 +189,7 @@ it('delivers everything once although each fails first and far more wait than it
   expect([...taken].sort()).toEqual([...data].sort());
 });
 
-it('reads its backlog again when more is published than it can remember', async () => {
+it('reads its backlog again when more is published than it remembers', async () => {
   const started = signal();
   const go = signal();
   const all = signal();
@@ -213,7 +212,7 @@ it('reads its backlog again when more is published than it can remember', async 
   expect(taken).toEqual(Array.from({ length: 16 }, (_, i) => String(i)));
 });
 
-it('keeps one copy of a large message for all subscriptions, and none when the last has taken it', async () => {
+it('stores one copy of a large message for all subscriptions, until the last of them has acknowledged it', async () => {
   const names = ['reader', 'second', 'third'];
   for (const name of names) await bus.setSubscription({ name, layer: 'l32', patterns: ['a'] });
   const data = 'x'.repeat(MAX_INLINE_MESSAGE_CHARS + 1);
@@ -232,21 +231,22 @@ it('keeps one copy of a large message for all subscriptions, and none when the l
   expect(await opened.store.count({ collection: 'bus-message' }, 10)).toBe(0);
 });
 
-it('gives later publications later identifiers although the clock was set back over a restart', async () => {
+it('gives later publications later ids although the clock was set back before a restart', async () => {
   const before = await publish('1');
   await bus.close();
   const store = await opened.reopen();
-  bus = embeddedBus({ store, clock: new ManualClock(clock.now() - 3_600_000), newId, log: silentLog });
+  clock = new ManualClock(clock.now() - 3_600_000);
+  bus = openBus(store);
   const after = await publish('2');
   expect(after > before).toBe(true);
 });
 
-it('goes on with the removal of a subscription that a restart cut off', async () => {
+it('finishes the removal of a subscription that a restart interrupted', async () => {
   for (let i = 0; i < 10; i++) await publish(String(i));
   const removal = bus.removeSubscription('reader');
   await Promise.all([removal, bus.close()]);
   const store = await opened.reopen();
-  bus = embeddedBus({ store, clock, newId, log: silentLog });
+  bus = openBus(store);
   const gone = new Promise<void>((resolve) => {
     const check = async (): Promise<void> => {
       if ((await store.count({ collection: 'bus-removed-stream' }, 1)) === 0) resolve();

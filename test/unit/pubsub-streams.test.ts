@@ -1,4 +1,4 @@
-/** What a process promises to take from Pub/Sub, which a server that says nothing else writes down. */
+/** The bytes that a process promises Pub/Sub to take, as a server that only records them sees them. */
 import { protos } from '@google-cloud/pubsub';
 import { grpc } from 'google-gax';
 import { systemClock } from '@cmbs/shared';
@@ -8,7 +8,7 @@ import {
   STREAM_LEAST_BYTES,
   STREAMS_BYTES,
 } from '../../shared/bus/pubsub/streams';
-import { STREAM_BYTES } from '../../shared/bus/pubsub/limits';
+import { PUBSUB_BUS_LIMITS, STREAM_BYTES } from '../../shared/bus/pubsub/limits';
 
 // Google's client would look for the metadata server of a cloud.
 process.env.METADATA_SERVER_DETECTION = 'none';
@@ -16,10 +16,10 @@ process.env.METADATA_SERVER_DETECTION = 'none';
 const { StreamingPullRequest } = protos.google.pubsub.v1;
 type Request = InstanceType<typeof StreamingPullRequest>;
 
-describe('streams of deliveries', () => {
+describe('streams from Pub/Sub', () => {
   /** Bytes that each stream may bring before some are settled, by subscription. */
   const promised = new Map<string, number>();
-  let tell = (): void => undefined;
+  let onRequest = (): void => undefined;
   const server = new grpc.Server();
   let streams: PubsubStreams;
   const emulator = process.env.PUBSUB_EMULATOR_HOST;
@@ -41,7 +41,7 @@ describe('streams of deliveries', () => {
         streamingPull: (call: grpc.ServerDuplexStream<Request, Buffer>) => {
           call.once('data', ({ subscription, maxOutstandingBytes }: Request) => {
             promised.set(subscription, Number(maxOutstandingBytes));
-            tell();
+            onRequest();
           });
         },
       },
@@ -52,7 +52,7 @@ describe('streams of deliveries', () => {
       );
     });
     process.env.PUBSUB_EMULATOR_HOST = `127.0.0.1:${port}`;
-    streams = new PubsubStreams('demo', systemClock);
+    streams = new PubsubStreams('demo', systemClock, PUBSUB_BUS_LIMITS);
   });
   afterAll(async () => {
     await streams.close();
@@ -63,14 +63,14 @@ describe('streams of deliveries', () => {
 
   const open = async (number: number): Promise<readonly PubsubStream[]> => {
     promised.clear();
-    const all = new Promise<void>((resolve) => (tell = () => promised.size === number && resolve()));
+    const all = new Promise<void>((resolve) => (onRequest = () => promised.size === number && resolve()));
     const handlers = { received: () => undefined, ended: () => undefined };
     const opened = Array.from({ length: number }, (_, at) => streams.open(`s${at}`, handlers));
     await all;
     return opened;
   };
 
-  it('bring much where there are few, and little where there are many', async () => {
+  it('are promised much when they are few, and little when they are many', async () => {
     const few = await open(2);
     expect(Math.max(...promised.values())).toBe(STREAM_BYTES);
     for (const stream of few) stream.close();

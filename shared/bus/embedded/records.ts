@@ -1,7 +1,7 @@
 /**
- * How the embedded bus lies in the store. A subscription has a stream, named anew each time it is made, so that
- * nothing from before a removal can come back. A delivery's id is `<stream>/<message id>`; message ids sort by time
- * of publication, so a stream read by id is the subscription's backlog in order.
+ * The documents of the embedded bus in the store. A subscription has a stream with a new name each time the subscription
+ * is made, so that no delivery from before a removal comes back. The id of a delivery is `<stream>/<message id>`. Message
+ * ids sort by time of publication, so a stream read by id is the subscription's backlog in order.
  */
 import { z } from 'zod';
 import type { Doc } from '../../store';
@@ -9,13 +9,13 @@ import { type TopicLayer } from '../bus';
 
 export const SUBSCRIPTIONS = 'bus-subscription';
 export const DELIVERIES = 'bus-delivery';
-/** Large messages that several deliveries share. */
+/** Messages that several deliveries share, because they are large. */
 export const BUS_MESSAGES = 'bus-message';
-/** Streams of removed subscriptions whose deliveries are still to be deleted. */
+/** Streams of removed subscriptions whose deliveries are not deleted yet. */
 export const REMOVED_STREAMS = 'bus-removed-stream';
-/** `subscriptions`: its revision changes with every change of a subscription. `time`: see {@link TimeRecord}. */
+/** `subscriptions` gets a new revision with each change of a subscription. `time`: see {@link TimeRecord}. */
 export const STATE = 'bus-state';
-/** Index field of a delivery that shares its message: the message's id. */
+/** Index field of a delivery with a shared message: the id of the message. */
 export const SHARED_MESSAGE = 'message';
 
 const subscriptionRecord = z.strictObject({
@@ -29,14 +29,14 @@ const deliveryRecord = z.strictObject({
   topic: z.string(),
   attributes: z.record(z.string(), z.string()),
   orderingKey: z.string().optional(),
-  /** Absent when the message is a document of its own. */
+  /** Absent when the message is shared. */
   data: z.string().optional(),
   /** Failed attempts. */
   attempts: z.number(),
 });
 export type DeliveryRecord = z.infer<typeof deliveryRecord>;
 
-/** Message ids up to this time may have been given out. */
+/** Message ids with times up to this one may have been used. */
 const timeRecord = z.strictObject({ reservedUntil: z.number() });
 export type TimeRecord = z.infer<typeof timeRecord>;
 

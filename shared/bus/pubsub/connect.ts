@@ -1,11 +1,11 @@
-/** The bus of a deployment, from its settings. */
+/** The bus of a deployment, from its configuration. */
 import type { CloudConfig } from '../../config';
 import { type Bus, pushTargetOf } from '..';
 import { pubsubBus, type PubsubBusOptions } from './';
 
 export function pubsubBusOf(
   config: CloudConfig,
-  parts: Pick<PubsubBusOptions, 'store' | 'clock' | 'log' | 'counters'>,
+  parts: Pick<PubsubBusOptions, 'store' | 'clock' | 'log' | 'counters' | 'limits'>,
 ): Bus {
   const push = pushTargetOf(config);
   return pubsubBus({

@@ -1,16 +1,17 @@
 /**
- * The memory that deliveries in hand may take, over all consumers of a process.
+ * Flow control over all consumers of a process: the memory that their deliveries may take.
  *
- * Each may hold a part of what is free, not of the whole: one that is alone gets much, and however many sit on theirs,
- * something is left for the next (the "dynamic threshold" of shared buffers, Choudhury and Hahne 1998). Who has nothing
- * in hand may take a delivery, however large and full everything is, so that nobody waits for somebody else for ever.
+ * A consumer's credit is a fraction of the memory that is free, not of the total: one consumer alone may use much, and
+ * however many have used up their credit, some is left for the next ("dynamic thresholds" for shared buffers, Choudhury
+ * and Hahne 1998). A consumer without a delivery may always take one, however large it is, so that no consumer waits
+ * for another for ever.
  */
 
-/** One consumer may hold one part in so many of what is free of them: more than a stream, and thirty are no dead end. */
-const BUDGET_PARTS = 4;
+/** A consumer may use one part in so many of the free memory: more than one stream brings, and enough for thirty consumers. */
+const CREDIT_PARTS = 4;
 
 interface Pool {
-  /** Bytes; less than none after deliveries that may always be taken. */
+  /** Bytes; negative after deliveries that had to be taken. */
   free: number;
   readonly full: Set<FlowCredit>;
 }
@@ -18,11 +19,12 @@ interface Pool {
 export class FlowControl {
   readonly #pool: Pool;
 
+  /** @param bytes that the deliveries of all consumers may take */
   constructor(bytes: number) {
     this.#pool = { free: bytes, full: new Set() };
   }
 
-  /** For one consumer. `onRoom` is called when it was full and is not any more. */
+  /** The credit of one consumer. `onRoom` is called when the credit was used up and is available again. */
   credit(onRoom: () => void): FlowCredit {
     return new FlowCredit(this.#pool, onRoom);
   }
@@ -31,38 +33,38 @@ export class FlowControl {
 export class FlowCredit {
   readonly #pool: Pool;
   readonly #onRoom: () => void;
-  #held = 0;
+  #used = 0;
 
   constructor(pool: Pool, onRoom: () => void) {
     this.#pool = pool;
     this.#onRoom = onRoom;
   }
 
-  /** Nothing more should come. */
+  /** The credit is used up: the consumer should receive no more. */
   get isFull(): boolean {
     return this.#pool.full.has(this);
   }
 
-  /** What has come is taken, full or not. */
+  /** Counts a delivery that has arrived, even when the credit is used up. */
   take(bytes: number): void {
-    this.#held += bytes;
+    this.#used += bytes;
     this.#pool.free -= bytes;
-    if (this.#held >= this.#most) this.#pool.full.add(this);
+    if (this.#used >= this.#limit) this.#pool.full.add(this);
   }
 
   release(bytes: number): void {
-    this.#held -= bytes;
+    this.#used -= bytes;
     this.#pool.free += bytes;
-    for (const share of [...this.#pool.full]) share.#lookForRoom();
+    for (const credit of [...this.#pool.full]) credit.#resume();
   }
 
-  get #most(): number {
-    return Math.max(this.#pool.free, 0) / BUDGET_PARTS;
+  get #limit(): number {
+    return Math.max(this.#pool.free, 0) / CREDIT_PARTS;
   }
 
-  /** Half of it has to be free: to stop and start streams with each delivery would cost more than what they bring. */
-  #lookForRoom(): void {
-    if (this.#held > 0 && this.#held > this.#most / 2) return;
+  /** Waits until half of the credit is free: to stop and start streams with each delivery would cost more than it brings. */
+  #resume(): void {
+    if (this.#used > 0 && this.#used > this.#limit / 2) return;
     this.#pool.full.delete(this);
     this.#onRoom();
   }

@@ -1,9 +1,22 @@
-/** Limits that several files of this folder share: each with its unit and reason. */
+/** Limits of the bus on Pub/Sub. */
 
-/** Messages, and bytes of them, that one stream of a subscription brings before some are settled. */
+/** Messages, and bytes of them, that one stream brings before some are settled. */
 export const STREAM_MESSAGES = 64;
 export const STREAM_BYTES = 8 * 1024 * 1024;
-/** Milliseconds without a message until the subscription to a topic that is not wanted any more counts as read to its end. */
+/** Milliseconds without a message after which a retired topic counts as read to its end. */
 export const RETIRED_IDLE_MS = 60_000;
-/** Calls of Pub/Sub's administration under way at the same time. */
+/** Administrative calls to Pub/Sub at the same time. */
 export const PUBSUB_ADMIN_CONCURRENCY = 16;
+
+/** Limits that {@link PubsubBusOptions} can change, for tests. */
+export interface PubsubBusLimits {
+  /** Milliseconds for one call: Google's client would try for ten minutes. */
+  readonly callMs: number;
+  /**
+   * Seconds after which Pub/Sub offers a message again when its consumer has stopped; a running consumer extends the
+   * lease. Pub/Sub takes 10 at least.
+   */
+  readonly ackDeadlineS: number;
+}
+
+export const PUBSUB_BUS_LIMITS: PubsubBusLimits = { callMs: 10_000, ackDeadlineS: 30 };

@@ -1,4 +1,4 @@
-/** Messages as Pub/Sub carries them: its limits, and how a delivery is read. */
+/** Messages in Pub/Sub's form: checking them, reading them, and the attributes of dead letters. */
 import { CmbsError } from '../../errors';
 import {
   MAX_ATTRIBUTE_NAME_BYTES,
@@ -8,15 +8,29 @@ import {
 } from '../../limits';
 import type { BusMessage, BusDelivery } from '../bus';
 import { DEAD_LETTER } from '../push';
-import type { Received } from './streams';
 
-/** Bytes of one publication, attributes included: Pub/Sub's 10 MB for a request, less what wraps it. */
+/** Bytes of one publication with its attributes: the 10 MB of a request to Pub/Sub, less its envelope. */
 const MAX_PUBLICATION_BYTES = 9_990_000;
-/** Bytes that a delivery takes besides its data and attributes: its objects, its lease, its timers. */
+/** Bytes of memory that a delivery takes besides its data and attributes: its objects, its lease, its timers. */
 const DELIVERY_OVERHEAD_BYTES = 2048;
-
-/** Bytes that the fields of one publication, and of one attribute, take in a request, at most. */
+/** Bytes that a publication, and each attribute, adds to a request besides its text, at most. */
 const FIELD_OVERHEAD = 20;
+
+/** A message that a stream brought. */
+export interface ReceivedMessage {
+  /** Identifies this delivery of the message. */
+  readonly ackId: string;
+  /** Identifies the message. */
+  readonly id: string;
+  readonly data: Buffer;
+  readonly attributes: Readonly<Record<string, string>>;
+  /** Empty for a message without an ordering key. */
+  readonly orderingKey: string;
+  /** Milliseconds since the epoch. */
+  readonly publishedAt: number;
+  /** 1 for the first delivery; counted by Pub/Sub. */
+  readonly attempt: number;
+}
 
 export function publicationBytes({ data, attributes, orderingKey = '' }: BusMessage): number {
   let bytes = Buffer.byteLength(data) + Buffer.byteLength(orderingKey) + FIELD_OVERHEAD;
@@ -26,23 +40,30 @@ export function publicationBytes({ data, attributes, orderingKey = '' }: BusMess
   return bytes;
 }
 
-/** Bytes of memory that it takes while it is in hand, about. */
-export function bytesInFlight({ data, attributes }: Received): number {
+/** Bytes of memory that a delivery takes, approximately. */
+export function bytesInFlight({ data, attributes }: ReceivedMessage): number {
   let bytes = data.length + DELIVERY_OVERHEAD_BYTES;
   for (const [name, value] of Object.entries(attributes)) bytes += name.length + value.length;
   return bytes;
 }
 
-/** Refuses (`too_large`, `bad_attribute`) what Pub/Sub would refuse, in words that help. */
+/**
+ * Refuses a message that Pub/Sub would refuse.
+ *
+ * @throws CmbsError `too_large`, `bad_attribute`
+ */
 export function checkPublication(message: BusMessage): void {
   const { attributes, orderingKey = '' } = message;
   const named = Object.entries(attributes);
   if (named.length > MAX_PUBLICATION_ATTRIBUTES) {
-    throw new CmbsError('too_large', `A publication has ${MAX_PUBLICATION_ATTRIBUTES} attributes at most.`);
+    throw new CmbsError('too_large', `A publication has at most ${MAX_PUBLICATION_ATTRIBUTES} attributes.`);
   }
   for (const [name, value] of named) {
     if (name === '' || name.startsWith('goog')) {
-      throw new CmbsError('bad_attribute', 'The name of an attribute of a publication is not empty or goog….');
+      throw new CmbsError(
+        'bad_attribute',
+        'The name of a publication attribute must not be empty and must not begin with "goog".',
+      );
     }
     if (
       Buffer.byteLength(name) > MAX_ATTRIBUTE_NAME_BYTES ||
@@ -50,22 +71,22 @@ export function checkPublication(message: BusMessage): void {
     ) {
       throw new CmbsError(
         'too_large',
-        `The attribute ${name.slice(0, 80)} of a publication is too long: a name has ${MAX_ATTRIBUTE_NAME_BYTES} ` +
-          `bytes at most, a value ${MAX_ATTRIBUTE_VALUE_BYTES}.`,
+        `The publication attribute ${name.slice(0, 80)} is too long: a name has at most ${MAX_ATTRIBUTE_NAME_BYTES} ` +
+          `bytes, a value at most ${MAX_ATTRIBUTE_VALUE_BYTES}.`,
       );
     }
   }
   if (Buffer.byteLength(orderingKey) > MAX_ORDERING_KEY_BYTES) {
-    throw new CmbsError('too_large', `An ordering key has ${MAX_ORDERING_KEY_BYTES} bytes at most.`);
+    throw new CmbsError('too_large', `An ordering key has at most ${MAX_ORDERING_KEY_BYTES} bytes.`);
   }
   const bytes = publicationBytes(message);
   if (bytes > MAX_PUBLICATION_BYTES) {
-    throw new CmbsError('too_large', `A publication has ${MAX_PUBLICATION_BYTES} bytes at most, not ${bytes}.`);
+    throw new CmbsError('too_large', `A publication has at most ${MAX_PUBLICATION_BYTES} bytes, not ${bytes}.`);
   }
 }
 
-/** Data that are no UTF-8 are shown as far as they are; nothing that was published here is like that. */
-export function deliveryOf(message: Received, topic: string, attempt: number): BusDelivery {
+/** Bytes that are not UTF-8 become replacement characters; only an outside program can publish such data. */
+export function deliveryOf(message: ReceivedMessage, topic: string, attempt: number): BusDelivery {
   const { id, data, attributes, orderingKey } = message;
   return {
     id,
@@ -75,7 +96,7 @@ export function deliveryOf(message: Received, topic: string, attempt: number): B
   };
 }
 
-/** The attributes of a delivery that was given up here: its own, as far as there is room, and why. */
+/** The attributes of a dead letter: those of its message, as far as there is room, and the reason. */
 export function deadLetterAttributes(
   own: Readonly<Record<string, string>>,
   { topic, attempt }: BusDelivery,
@@ -88,15 +109,44 @@ export function deadLetterAttributes(
     [DEAD_LETTER.attempts]: String(attempt),
     topic: cut(topic),
   };
-  // An outside program may have used all that there may be; what it may not have is what it did not get in with.
+  // An outside program may have used all attributes that Pub/Sub allows; names of Google's cannot be published again.
   const room = MAX_PUBLICATION_ATTRIBUTES - Object.keys(added).length;
   const kept = Object.entries(own).filter(([name]) => !name.startsWith('goog') && !(name in added));
   return { ...Object.fromEntries(kept.slice(0, room)), ...added };
 }
 
-/** As much of the text as fits the value of an attribute, and no half of a character. */
+/** Cuts a text to the length of an attribute value, between two characters. */
 function cut(text: string): string {
   let end = Math.min(text.length, MAX_ATTRIBUTE_VALUE_BYTES);
   while (Buffer.byteLength(text.slice(0, end)) > MAX_ATTRIBUTE_VALUE_BYTES) end -= 1;
   return text.slice(0, end).replace(/[\ud800-\udbff]$/, '');
+}
+
+/** Google's types allow `null` and other forms that the client never returns. */
+interface WireResponse {
+  readonly receivedMessages?: readonly {
+    readonly ackId: string;
+    readonly deliveryAttempt: number;
+    readonly message: {
+      readonly messageId: string;
+      readonly data: Buffer;
+      readonly attributes: Readonly<Record<string, string>>;
+      readonly orderingKey: string;
+      readonly publishTime: { readonly seconds: string | number; readonly nanos: number } | null;
+    };
+  }[];
+}
+
+/** The messages of one response of `StreamingPull`. */
+export function receivedMessages(response: unknown): readonly ReceivedMessage[] {
+  return ((response as WireResponse).receivedMessages ?? []).map(({ ackId, deliveryAttempt, message }) => ({
+    ackId,
+    id: message.messageId,
+    data: message.data,
+    attributes: message.attributes,
+    orderingKey: message.orderingKey,
+    publishedAt: Number(message.publishTime?.seconds ?? 0) * 1000 + (message.publishTime?.nanos ?? 0) / 1e6,
+    // 0 when the subscription has no dead-letter topic.
+    attempt: Math.max(deliveryAttempt, 1),
+  }));
 }

@@ -1,10 +1,10 @@
 /**
- * What the topics and subscriptions of a bus are called in Pub/Sub, so that an outside program finds them.
+ * The names of topics and subscriptions in Pub/Sub, which outside programs use too (docs/operations.md).
  *
- * A topic is `<prefix>.<layer>.<topic>`: `cmbs.l32.weather.tokyo`. Pub/Sub allows 3 to 255 letters, digits and
- * `-._~+%`; every other byte of the topic's UTF-8, and `~` and `+`, become `%XX` (RFC 3986 §2.1). Where that is too
- * long, the name is cut and ends with `~` and 32 digits of its SHA-256, which no uncut name does. What topic it is
- * then stands in the attribute `topic` of each message.
+ * A topic is `<prefix>.<layer>.<topic>`, such as `cmbs.l32.weather.tokyo`. Pub/Sub allows 3 to 255 letters, digits and
+ * `-._~+%`; every other byte of the topic's UTF-8, and `~` and `+`, become `%XX` (RFC 3986 §2.1). A name that is too long
+ * is cut and ends with `~` and 32 digits of its SHA-256, as no other name does; the attribute `topic` of each message has
+ * the whole topic.
  */
 import { createHash } from 'node:crypto';
 import type { TopicLayer } from '../bus';
@@ -23,27 +23,27 @@ export class PubsubNames {
     return fitted(`${this.prefix}.${layer}.${escaped(topic)}`);
   }
 
-  /** One subscription of ours has one in Pub/Sub per topic that it matches. */
+  /** A CMBS subscription has one subscription in Pub/Sub for each topic that it matches. */
   subscription(name: string, topic: string): string {
     return fitted(`${this.prefix}.${name}.${escaped(topic)}`);
   }
 
-  /** Whether what Pub/Sub has under `inPubsub` is the counterpart of a subscription of ours, for whichever topic. */
+  /** Whether the subscription `inPubsub` of Pub/Sub belongs to the CMBS subscription, for any topic. */
   isSubscription(inPubsub: string, name: string): boolean {
     return inPubsub.startsWith(`${this.prefix}.${name}.`);
   }
 
-  /** Where deliveries end that were given up. */
+  /** The dead-letter topic. */
   get deadLetters(): string {
     return `${this.prefix}.dead-letter`;
   }
 
-  /** Keeps them for an operator. */
+  /** The subscription that keeps dead letters for an operator. */
   get keptDeadLetters(): string {
     return `${this.prefix}.dead-letter.keep`;
   }
 
-  /** Tells the deployment of them. */
+  /** The subscription that reports dead letters to the companions. */
   get watchedDeadLetters(): string {
     return `${this.prefix}.dead-letter.watch`;
   }
@@ -59,7 +59,7 @@ function escaped(text: string): string {
 function fitted(name: string): string {
   if (name.length <= MAX_PUBSUB_NAME_LENGTH) return name;
   const digest = createHash('sha256').update(name).digest('hex').slice(0, DIGEST_LENGTH);
-  // Not in the middle of an escape.
+  // Not cut in the middle of an escape.
   const kept = name.slice(0, MAX_PUBSUB_NAME_LENGTH - DIGEST_LENGTH - 1).replace(/%[0-9A-F]?$/, '');
   return `${kept}~${digest}`;
 }

@@ -1,104 +1,93 @@
-/**
- * The topic bus on Google Pub/Sub (DESIGN decision 11): one Pub/Sub topic per CMBS topic and layer, so that fan-out is
- * Pub/Sub's own and any program can subscribe; one Pub/Sub subscription per CMBS subscription and topic that it
- * matches. Topics come into being when they are first used, with the subscriptions of everybody who waits for such a
- * one; {@link SubscriptionRegistry} knows both.
- */
-import { PubSub, type protos, type Topic as PubsubTopic } from '@google-cloud/pubsub';
-import type { CallOptions } from 'google-gax';
+/** The topic bus on Google Pub/Sub, with its registry in the store (docs/design.md). */
+import { PubSub, type Topic as PubsubTopic } from '@google-cloud/pubsub';
 import type { Random } from '../../back-off';
-import { isTopic, parsePattern, parseTopic, type Topic } from '../topics';
 import type { Clock } from '../../clock';
 import { concurrently } from '../../concurrently';
 import { CmbsError } from '../../errors';
-import {
-  BUS_RETENTION_MS,
-  MAX_QUEUED_PUBLICATIONS,
-  MAX_REMEMBERED_TOPICS,
-  MAX_SUBSCRIPTION_PATTERNS,
-} from '../limits';
-import { PUBSUB_ACK_DEADLINE_S, PUBSUB_DEADLINE_MS } from '../../limits';
-import { PUBSUB_ADMIN_CONCURRENCY } from './limits';
-import { silentCounters, type Counters, type Log } from '../../log';
-import type { Store } from '../../store';
-import { inTime } from '../../waiting';
 import { STATUS, statusOf } from '../../grpc-status';
-import type { Bus, BusMessage, Consumer, ConsumeOptions, BusDelivery, Subscription, TopicLayer } from '../bus';
-import { lateError, toBusError, unless } from './errors';
+import { type Counters, type Log, silentCounters } from '../../log';
+import type { Store } from '../../store';
+import type { Bus, BusDelivery, BusMessage, ConsumeOptions, Consumer, Subscription, TopicLayer } from '../bus';
+import { MAX_QUEUED_PUBLICATIONS } from '../limits';
+import type { PushTarget } from '../push';
+import { checkSubscriptionName, parsePatterns } from '../subscription-checks';
+import { isTopic, parseTopic, type Topic } from '../topics';
+import { PubsubCalls } from './calls';
+import { PUBSUB_ADMIN_CONCURRENCY, PUBSUB_BUS_LIMITS, type PubsubBusLimits } from './limits';
+import { checkPublication, deadLetterAttributes, publicationBytes, type ReceivedMessage } from './message';
+import { PubsubNames } from './names';
+import { PubsubAdmin } from './pubsub-admin';
 import { PullReconciler } from './pull-reconciler';
 import { PushReconciler } from './push-reconciler';
-import { checkPublication, deadLetterAttributes, publicationBytes } from './message';
-import { PubsubNames } from './names';
-import { isWanted, SubscriptionRegistry, type KnownSubscription } from './subscription-registry';
-import { PubsubStreams, type Received } from './streams';
-import { pushPath, type PushTarget } from '../push';
-import { checkSubscriptionName } from '../subscription-name';
+import { PubsubStreams } from './streams';
+import { isWanted, SubscriptionRegistry } from './subscription-registry';
 
 /** Bytes of publications that wait for Pub/Sub; beyond, `queue_full`. */
 const MAX_QUEUED_PUBLICATION_BYTES = 128 * 1024 * 1024;
-/** Milliseconds that a publication waits for others to share a request. */
-const PUBLISH_GATHER_MS = 1;
-/** Seconds before a message that was handed back is offered again, at first and at most. */
-const PUBSUB_RETRY_FIRST_S = 1;
-const PUBSUB_RETRY_MAX_S = 15;
-/**
- * Deliveries after which Pub/Sub itself gives a message up. The consumer gives up first ({@link BUS_MAX_ATTEMPTS});
- * this is for one whose process dies of it each time, and for pushes: 25 minutes with the pauses above.
- */
-const PUBSUB_MAX_DELIVERIES = 100;
 
 export interface PubsubBusOptions {
   readonly projectId: string;
-  /** What every topic's and subscription's name starts with. */
+  /** First part of the name of each topic and subscription (`CMBS_TOPIC_PREFIX`). */
   readonly prefix: string;
-  /** Holds the registry; stays the caller's. */
+  /** Holds the registry. Closing the bus does not close the store. */
   readonly store: Store;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters?: Counters;
   readonly random?: Random;
+  /** Pub/Sub pushes deliveries to this URL. Absent: consumers pull them. */
   readonly push?: PushTarget;
   /**
-   * Google's emulator is behind it: it gives up pushing to an ordered subscription when a message of it becomes a dead
-   * letter (0.8.20), so pushes are not ordered there.
+   * For Google's emulator: pushes are not ordered, because it stops pushing to an ordered subscription when one of its
+   * messages becomes a dead letter (0.8.20).
    */
   readonly isEmulated?: boolean;
-  /** Milliseconds that a call has; for tests. */
-  readonly deadlineMs?: number;
+  readonly limits?: Partial<PubsubBusLimits>;
 }
 
+/** Connects to the emulator at `PUBSUB_EMULATOR_HOST` when that variable is set, else to Google Cloud. */
 export function pubsubBus(options: PubsubBusOptions): Bus {
   return new PubsubBus(options);
 }
 
-type PushConfig = protos.google.pubsub.v1.IPushConfig;
-
-/** What Pub/Sub calls the topic of a subscription whose topic was deleted. */
-const TOPIC_DELETED = '_deleted-topic_';
-const seconds = (ms: number): { seconds: number } => ({ seconds: Math.floor(ms / 1000) });
-
 class PubsubBus implements Bus {
   readonly #options: PubsubBusOptions;
-  readonly #deadlineMs: number;
+  readonly #limits: PubsubBusLimits;
   readonly #client: PubSub;
+  readonly #calls: PubsubCalls;
   readonly #names: PubsubNames;
   readonly #registry: SubscriptionRegistry;
-  /** Topics that this process has made sure of, the longest unused first. */
-  readonly #topics = new Map<string, Promise<PubsubTopic>>();
+  readonly #admin: PubsubAdmin;
   readonly #publishing = new Set<Promise<unknown>>();
   #publishingBytes = 0;
-  #deadLetters: Promise<PubsubTopic> | undefined;
   #streams: PubsubStreams | undefined;
-  #follower: PullReconciler | undefined;
-  #keeper: PushReconciler | undefined;
+  #pullReconciler: PullReconciler | undefined;
+  #pushReconciler: PushReconciler | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(options: PubsubBusOptions) {
+    const { projectId, prefix, store, clock, push, isEmulated = false } = options;
     this.#options = options;
-    this.#deadlineMs = options.deadlineMs ?? PUBSUB_DEADLINE_MS;
-    this.#client = new PubSub({ projectId: options.projectId });
-    this.#names = new PubsubNames(options.prefix);
-    this.#registry = new SubscriptionRegistry(options.store);
+    this.#limits = { ...PUBSUB_BUS_LIMITS, ...options.limits };
+    this.#client = new PubSub({ projectId });
+    this.#calls = new PubsubCalls(clock, this.#limits.callMs);
+    this.#names = new PubsubNames(prefix);
+    this.#registry = new SubscriptionRegistry(store);
+    this.#admin = new PubsubAdmin({
+      client: this.#client,
+      calls: this.#calls,
+      names: this.#names,
+      registry: this.#registry,
+      ackDeadlineS: this.#limits.ackDeadlineS,
+      ...(push === undefined ? {} : { push }),
+      isEmulated,
+    });
+  }
+
+  #assertOpen(): void {
+    if (this.#closing !== undefined) {
+      throw new CmbsError('unavailable', 'The bus is closed; repeat the request when the program runs again.');
+    }
   }
 
   // --- Publishing ---
@@ -110,9 +99,11 @@ class PubsubBus implements Bus {
     const bytes = publicationBytes(message);
     const isFull = this.#publishingBytes + bytes > MAX_QUEUED_PUBLICATION_BYTES && this.#publishing.size > 0;
     if (isFull || this.#publishing.size >= MAX_QUEUED_PUBLICATIONS) {
-      throw new CmbsError('queue_full', 'Too many publications wait for Pub/Sub; slow down and repeat this one.', {
-        headers: { 'Retry-After': '1' },
-      });
+      throw new CmbsError(
+        'queue_full',
+        'Too many publications are waiting for Pub/Sub; slow down and repeat the publication.',
+        { headers: { 'Retry-After': '1' } },
+      );
     }
     const publishing = this.#publishTo(layer, parsed, message);
     this.#publishing.add(publishing);
@@ -126,20 +117,20 @@ class PubsubBus implements Bus {
   }
 
   async #publishTo(layer: TopicLayer, topic: Topic, message: BusMessage): Promise<string> {
-    const known = await this.#topicFor(layer, topic);
+    const known = await this.#admin.topicFor(layer, topic);
     try {
-      return await this.#send(known, topic, message);
+      return await this.#publishOn(known, topic, message);
     } catch (error) {
       if (!(error instanceof CmbsError) || statusOf(error.cause) !== STATUS.notFound) throw error;
-      this.#options.log.warn('a topic was deleted from outside and is made again', { topic, layer });
-      this.#topics.delete(this.#names.topic(layer, topic));
-      return this.#send(await this.#topicFor(layer, topic, { again: true }), topic, message);
+      this.#options.log.warn('a topic was deleted from outside and is created again', { topic, layer });
+      const remade = await this.#admin.topicFor(layer, topic, { isMissing: true });
+      return this.#publishOn(remade, topic, message);
     }
   }
 
-  #send(topic: PubsubTopic, name: Topic, { data, attributes, orderingKey }: BusMessage): Promise<string> {
+  #publishOn(topic: PubsubTopic, name: Topic, { data, attributes, orderingKey }: BusMessage): Promise<string> {
     const isOrdered = orderingKey !== undefined && orderingKey !== '';
-    return this.#call(`publish on ${name}`, async () => {
+    return this.#calls.run(`publish on ${name}`, async () => {
       try {
         return await topic.publishMessage({
           data: Buffer.from(data),
@@ -147,54 +138,22 @@ class PubsubBus implements Bus {
           ...(isOrdered ? { orderingKey } : {}),
         });
       } catch (error) {
-        // The client refuses what follows with the key until it is told that the failure is known.
+        // After a failure the client refuses further messages with the key until it is told to go on.
         if (isOrdered) topic.resumePublishing(orderingKey);
         throw error;
       }
     });
   }
 
-  // --- Topics ---
-
-  /** @param again the topic is gone although the registry has it */
-  #topicFor(layer: TopicLayer, topic: Topic, { again = false } = {}): Promise<PubsubTopic> {
-    const name = this.#names.topic(layer, topic);
-    const known = this.#topics.get(name);
-    this.#topics.delete(name);
-    const current = known ?? this.#makeTopic(layer, topic, name, again);
-    this.#topics.set(name, current);
-    current.catch(() => {
-      if (this.#topics.get(name) === current) this.#topics.delete(name);
-    });
-    if (this.#topics.size > MAX_REMEMBERED_TOPICS) {
-      const [oldest = name] = this.#topics.keys();
-      this.#topics.delete(oldest);
-    }
-    return current;
-  }
-
-  async #makeTopic(layer: TopicLayer, topic: Topic, name: string, again: boolean): Promise<PubsubTopic> {
-    const handle = this.#client.topic(name, {
-      messageOrdering: true,
-      batching: { maxMilliseconds: PUBLISH_GATHER_MS },
-      gaxOpts: this.#gax,
-    });
-    const known = await this.#registry.topic(layer, topic);
-    if (known?.ready === true && !again) return handle;
-    if (known === undefined) await this.#registry.addTopic(layer, topic);
-    await this.#createTopic(name);
-    const wanting = (await this.#registry.subscriptions()).filter((one) => isWanted(one, layer, topic));
-    await concurrently(wanting, PUBSUB_ADMIN_CONCURRENCY, async (one) => {
-      await this.#attach(one, topic);
-    });
-    await this.#registry.topicReady(layer, topic);
-    return handle;
-  }
-
-  async #createTopic(name: string): Promise<void> {
-    await this.#call(`make the topic ${name}`, () =>
-      unless(STATUS.alreadyExists, this.#client.createTopic(name, this.#gax)),
-    );
+  async #publishDeadLetter(
+    message: ReceivedMessage,
+    delivery: BusDelivery,
+    subscription: string,
+    reason: string,
+  ): Promise<void> {
+    const topic = await this.#admin.deadLetterTopic();
+    const attributes = deadLetterAttributes(message.attributes, delivery, subscription, reason);
+    await this.#calls.run('publish a dead letter', () => topic.publishMessage({ data: message.data, attributes }));
   }
 
   // --- Subscriptions ---
@@ -203,103 +162,24 @@ class PubsubBus implements Bus {
     this.#assertOpen();
     const { name, layer, patterns } = subscription;
     checkSubscriptionName(name);
-    if (patterns.length > MAX_SUBSCRIPTION_PATTERNS) {
-      throw new CmbsError('bad_attribute', `A subscription has at most ${MAX_SUBSCRIPTION_PATTERNS} patterns.`);
-    }
-    const parsed = patterns.map(parsePattern);
-    const { clock } = this.#options;
-    // What was made once is made again by whoever misses it: a restart with a thousand members asks for nothing.
-    if (await this.#registry.isSet(subscription, this.#target)) return;
+    const parsed = parsePatterns(patterns);
+    const { target } = this.#admin;
+    // A subscription whose counterparts were made once costs one read; consumers make missing ones again.
+    if (await this.#registry.isSet(subscription, target)) return;
     const before = await this.#registry.topics();
-    if (!(await this.#registry.setSubscription(subscription, this.#target, before, clock.now()))) return;
-    // An outside program may be the first to publish on what a member waits for by name.
+    const now = this.#options.clock.now();
+    if (!(await this.#registry.setSubscription(subscription, target, before, now))) return;
+    // A topic without wildcards is made now: an outside program may be the first to publish on it.
     await concurrently(parsed.filter(isTopic), PUBSUB_ADMIN_CONCURRENCY, async (topic) => {
-      await this.#topicFor(layer, topic);
+      await this.#admin.topicFor(layer, topic);
     });
     const known = await this.#registry.subscription(name);
-    if (known === undefined) return; // removed meanwhile
+    if (known === undefined) return; // removed in the meantime
     const topics = (await this.#registry.topics()).filter((one) => isWanted(known, one.layer, one.topic));
     await concurrently(topics, PUBSUB_ADMIN_CONCURRENCY, async ({ topic }) => {
-      // Whoever added the topic may not have come to making it.
-      await this.#createTopic(this.#names.topic(layer, topic));
-      await this.#attach(known, topic);
+      await this.#admin.attach(known, topic);
     });
-    await this.#registry.subscriptionAttached(known, this.#target);
-  }
-
-  /** What the counterparts of subscriptions are made for. */
-  get #target(): string {
-    const { push } = this.#options;
-    return push === undefined ? 'pull' : JSON.stringify([push.url, push.signed ?? null]);
-  }
-
-  /** Makes the counterpart in Pub/Sub (then true), or makes what is there what it should be. */
-  async #attach(known: KnownSubscription, topic: Topic): Promise<boolean> {
-    try {
-      return await this.#attachOnce(known, topic);
-    } catch (error) {
-      if (!(error instanceof CmbsError) || statusOf(error.cause) !== STATUS.notFound) throw error;
-      // The topic, or the one for dead letters, was deleted from outside after this process had made sure of it.
-      this.#deadLetters = undefined;
-      await this.#createTopic(this.#names.topic(known.layer, topic));
-      return this.#attachOnce(known, topic);
-    }
-  }
-
-  async #attachOnce(known: KnownSubscription, topic: Topic): Promise<boolean> {
-    const { name, layer, paused } = known;
-    const { push, isEmulated = false } = this.#options;
-    const deadLetters = await this.#deadLetterTopic();
-    const inPubsub = this.#names.subscription(name, topic);
-    const topicName = this.#names.topic(layer, topic);
-    const pushConfig = this.#pushConfig(name, topic, paused);
-    const create = (): Promise<unknown> =>
-      this.#client.createSubscription(topicName, inPubsub, {
-        ackDeadlineSeconds: PUBSUB_ACK_DEADLINE_S,
-        enableMessageOrdering: push === undefined || !isEmulated,
-        expirationPolicy: {},
-        messageRetentionDuration: seconds(BUS_RETENTION_MS),
-        retryPolicy: {
-          minimumBackoff: { seconds: PUBSUB_RETRY_FIRST_S },
-          maximumBackoff: { seconds: PUBSUB_RETRY_MAX_S },
-        },
-        deadLetterPolicy: {
-          deadLetterTopic: deadLetters.name,
-          maxDeliveryAttempts: PUBSUB_MAX_DELIVERIES,
-        },
-        pushConfig,
-        gaxOpts: this.#gax,
-      });
-    const isMade = await this.#call(`subscribe ${name} to ${topic}`, async () => {
-      if ((await unless(STATUS.alreadyExists, create())) !== undefined) return true;
-      const there = this.#client.subscription(inPubsub);
-      const [{ topic: attached }] = await there.getMetadata(this.#gax);
-      if (attached === TOPIC_DELETED) {
-        // Its topic was deleted and made again: what has the same name is another one to Pub/Sub.
-        await unless(STATUS.notFound, there.delete(this.#gax));
-        await unless(STATUS.alreadyExists, create());
-      } else {
-        await there.modifyPushConfig(pushConfig, this.#gax);
-      }
-      return attached === TOPIC_DELETED;
-    });
-    // Removed while this was under way, it would fill up with nobody to read it.
-    if ((await this.#registry.subscription(name)) === undefined) await this.#detach(name, topic);
-    return isMade;
-  }
-
-  #pushConfig(name: string, topic: Topic, paused: boolean): PushConfig {
-    const { push } = this.#options;
-    if (push === undefined || paused) return { pushEndpoint: '' };
-    const pushEndpoint = push.url + pushPath(name, topic);
-    if (push.signed === undefined) return { pushEndpoint };
-    const { serviceAccount, audience } = push.signed;
-    return { pushEndpoint, oidcToken: { serviceAccountEmail: serviceAccount, audience } };
-  }
-
-  async #detach(name: string, topic: Topic): Promise<void> {
-    const there = this.#client.subscription(this.#names.subscription(name, topic));
-    await this.#call(`unsubscribe ${name} from ${topic}`, () => unless(STATUS.notFound, there.delete(this.#gax)));
+    await this.#registry.subscriptionAttached(known, target);
   }
 
   async removeSubscription(name: string): Promise<void> {
@@ -309,123 +189,39 @@ class PubsubBus implements Bus {
     if (removed === undefined) return;
     const wanted = (await this.#registry.topics()).filter((one) => isWanted(removed, one.layer, one.topic));
     const topics = new Set([...wanted, ...removed.retired].map(({ topic }) => topic));
-    await concurrently(topics, PUBSUB_ADMIN_CONCURRENCY, (topic) => this.#detach(name, topic));
+    await concurrently(topics, PUBSUB_ADMIN_CONCURRENCY, (topic) => this.#admin.detach(name, topic));
     await this.#registry.forgetSubscription(name);
-  }
-
-  // --- Dead letters ---
-
-  /** With the subscriptions that keep what comes there; a deployment has made them already. */
-  #deadLetterTopic(): Promise<PubsubTopic> {
-    this.#deadLetters ??= this.#makeDeadLetterTopic();
-    this.#deadLetters.catch(() => (this.#deadLetters = undefined));
-    return this.#deadLetters;
-  }
-
-  async #makeDeadLetterTopic(): Promise<PubsubTopic> {
-    const { deadLetters, keptDeadLetters, watchedDeadLetters } = this.#names;
-    await this.#createTopic(deadLetters);
-    for (const name of [keptDeadLetters, watchedDeadLetters]) {
-      await this.#call(`make the subscription ${name}`, () =>
-        unless(
-          STATUS.alreadyExists,
-          this.#client.createSubscription(deadLetters, name, {
-            expirationPolicy: {},
-            // A deployment's own keep them for a month; the emulator takes no more than a week.
-            messageRetentionDuration: seconds(BUS_RETENTION_MS),
-            gaxOpts: this.#gax,
-          }),
-        ),
-      );
-    }
-    return this.#client.topic(deadLetters, {
-      batching: { maxMilliseconds: PUBLISH_GATHER_MS },
-      gaxOpts: this.#gax,
-    });
-  }
-
-  async #bury(message: Received, delivery: BusDelivery, subscription: string, reason: string): Promise<void> {
-    const topic = await this.#deadLetterTopic();
-    const attributes = deadLetterAttributes(message.attributes, delivery, subscription, reason);
-    await this.#call('publish a dead letter', () => topic.publishMessage({ data: message.data, attributes }));
   }
 
   // --- Consuming ---
 
+  /** With `push`, only repairs the subscription: the handler is not called. */
   consume(name: string, handler: (delivery: BusDelivery) => Promise<void>, options: ConsumeOptions): Consumer {
     this.#assertOpen();
     checkSubscriptionName(name);
-    const { clock, log, counters = silentCounters } = this.#options;
+    const { projectId, clock, log, counters = silentCounters, random = Math.random, push } = this.#options;
     const shared = {
+      admin: this.#admin,
       names: this.#names,
       registry: this.#registry,
       clock,
       log,
       counters,
-      attach: async (known: KnownSubscription, topic: Topic): Promise<boolean> => {
-        await this.#createTopic(this.#names.topic(known.layer, topic));
-        return this.#attach(known, topic);
-      },
-      detach: async (subscription: string, topic: Topic): Promise<void> => {
-        await this.#detach(subscription, topic);
-        await this.#registry.forgetRetired(subscription, topic);
-      },
     };
-    if (this.#options.push !== undefined) {
-      // What is pushed needs nobody here who takes it.
-      this.#keeper ??= new PushReconciler({ ...shared, list: () => this.#list() });
-      return this.#keeper.add(name);
+    if (push !== undefined) {
+      this.#pushReconciler ??= new PushReconciler(shared);
+      return this.#pushReconciler.add(name);
     }
-    this.#streams ??= new PubsubStreams(this.#options.projectId, clock);
-    this.#follower ??= new PullReconciler({
+    this.#streams ??= new PubsubStreams(projectId, clock, this.#limits);
+    this.#pullReconciler ??= new PullReconciler({
       ...shared,
       streams: this.#streams,
-      random: this.#options.random ?? Math.random,
-      deadLetter: (...what) => this.#bury(...what),
+      random,
+      callMs: this.#limits.callMs,
+      deadLetter: (message, delivery, subscription, reason) =>
+        this.#publishDeadLetter(message, delivery, subscription, reason),
     });
-    return this.#follower.consume(name, handler, options);
-  }
-
-  async #list(): Promise<ReadonlySet<string>> {
-    const [all] = await this.#call('list subscriptions', () =>
-      this.#client.getSubscriptions({ pageSize: 1000, gaxOpts: this.#gax }),
-    );
-    return new Set(all.map(({ name }) => name.slice(name.lastIndexOf('/') + 1)));
-  }
-
-  // --- The rest ---
-
-  #assertOpen(): void {
-    if (this.#closing !== undefined) {
-      throw new CmbsError('unavailable', 'The bus is closed; repeat the request when the program runs again.');
-    }
-  }
-
-  /** Retries within our deadline; the client's own settings are for ten minutes. */
-  get #gax(): CallOptions {
-    return {
-      timeout: this.#deadlineMs,
-      retry: {
-        retryCodes: [STATUS.unavailable, STATUS.aborted],
-        backoffSettings: {
-          initialRetryDelayMillis: 100,
-          retryDelayMultiplier: 2,
-          maxRetryDelayMillis: 2000,
-          initialRpcTimeoutMillis: this.#deadlineMs,
-          rpcTimeoutMultiplier: 1,
-          maxRpcTimeoutMillis: this.#deadlineMs,
-          totalTimeoutMillis: this.#deadlineMs,
-        },
-      },
-    };
-  }
-
-  async #call<T>(doing: string, work: () => Promise<T>): Promise<T> {
-    try {
-      return await inTime(this.#options.clock, this.#deadlineMs, work, () => lateError(doing));
-    } catch (error) {
-      throw toBusError(error, doing);
-    }
+    return this.#pullReconciler.consume(name, handler, options);
   }
 
   close(): Promise<void> {
@@ -434,7 +230,7 @@ class PubsubBus implements Bus {
   }
 
   async #close(): Promise<void> {
-    await Promise.all([this.#follower?.close(), this.#keeper?.close()]);
+    await Promise.all([this.#pullReconciler?.close(), this.#pushReconciler?.close()]);
     await Promise.allSettled([...this.#publishing]);
     await this.#streams?.close();
     await this.#client.close();

@@ -1,32 +1,34 @@
 /**
- * Keeps the consumers of this process in step with the registry: a topic that is used for the first time is taken up
- * by whoever has a pattern for it, without anybody acting. And hears of what Pub/Sub itself gives up.
+ * Keeps the consumers of this process in step with the registry: when a topic is used for the first time, each consumer
+ * with a matching pattern begins to read it. Also reports dead letters that Pub/Sub itself makes.
  */
 import type { Random } from '../../back-off';
-import type { Topic } from '../topics';
 import type { Clock } from '../../clock';
 import { CmbsError } from '../../errors';
-import { BUS_BACKOFF_MAX_MS } from '../limits';
 import { COMPANION_LOOK_MS, WATCH_FALLBACK_MS } from '../../limits';
 import type { Counters, Log } from '../../log';
 import type { Watch } from '../../store';
-import type { Consumer, ConsumeOptions, BusDelivery } from '../bus';
-import { FlowControl } from './flow-control';
-import { PubsubConsumer } from './consumer';
+import type { BusDelivery, ConsumeOptions, Consumer } from '../bus';
+import { BUS_BACKOFF_MAX_MS } from '../limits';
 import { DEAD_LETTER } from '../push';
-import { deliveryOf } from './message';
+import type { Topic } from '../topics';
+import { PubsubConsumer } from './consumer';
+import { FlowControl } from './flow-control';
+import { deliveryOf, type ReceivedMessage } from './message';
 import type { PubsubNames } from './names';
-import type { PubsubStream, PubsubStreams, Received } from './streams';
-import type { KnownSubscription, SubscriptionRegistry } from './subscription-registry';
+import type { PubsubAdmin } from './pubsub-admin';
 import { RegistryView } from './registry-view';
+import type { PubsubStream, PubsubStreams } from './streams';
+import type { SubscriptionRegistry } from './subscription-registry';
 
 /**
- * Bytes of deliveries in hand, of all consumers of a process: in the 2 GB of an `e2-small` they may be there twice more,
- * as what is on its way ({@link STREAMS_BYTES}) and as text in the handlers, beside sockets, caches and the system.
+ * Bytes of deliveries in memory, over all consumers of a process. In the 2 GB of an `e2-small` the same bytes may occur
+ * twice more, as unread messages ({@link STREAMS_BYTES}) and as text in the handlers, beside sockets and caches.
  */
 const DELIVERIES_BYTES = 64 * 1024 * 1024;
 
 export interface PullReconcilerOptions {
+  readonly admin: PubsubAdmin;
   readonly streams: PubsubStreams;
   readonly names: PubsubNames;
   readonly registry: SubscriptionRegistry;
@@ -34,35 +36,34 @@ export interface PullReconcilerOptions {
   readonly log: Log;
   readonly counters: Counters;
   readonly random: Random;
-  /** Makes the counterpart of a subscription for one topic, and the topic; tells whether it had to. */
-  readonly attach: (subscription: KnownSubscription, topic: Topic) => Promise<boolean>;
-  /** Removes it. */
-  readonly detach: (subscription: string, topic: Topic) => Promise<void>;
+  /** Milliseconds for one call to Pub/Sub. */
+  readonly callMs: number;
+  /** Publishes a dead letter of a subscription. */
   readonly deadLetter: (
-    message: Received,
+    message: ReceivedMessage,
     delivery: BusDelivery,
     subscription: string,
     reason: string,
   ) => Promise<void>;
 }
 
-interface Followed {
+interface Entry {
   readonly consumer: PubsubConsumer;
   readonly options: ConsumeOptions;
 }
 
 export class PullReconciler {
   readonly #options: PullReconcilerOptions;
-  readonly #budget = new FlowControl(DELIVERIES_BYTES);
-  readonly #followed = new Map<string, Followed>();
+  readonly #flowControl = new FlowControl(DELIVERIES_BYTES);
+  readonly #consumers = new Map<string, Entry>();
   readonly #view: RegistryView;
   readonly #watches: readonly Watch[];
-  /** Every change is told. */
+  /** The watches report every change. */
   #isWatched = false;
-  /** Reads of the registry, one after the other; all consumers share one. */
+  /** The read of the registry that is under way; all consumers share it. */
   #reading: Promise<void> | undefined;
-  /** All of it is to be read. */
-  #isUnknown = true;
+  /** The next read is one of the whole registry. */
+  #isStale = true;
   #cancelNext: () => void = () => undefined;
   #cancelReopening: () => void = () => undefined;
   #deadLetters: PubsubStream | undefined;
@@ -84,75 +85,72 @@ export class PullReconciler {
     Promise.all(this.#watches.map(({ ready }) => ready)).then(
       () => {
         this.#isWatched = true;
-        this.#look();
+        this.#readAllSoon();
       },
       (error: unknown) => {
-        options.log.warn('topics are looked for from time to time only', { cause: error });
+        options.log.warn('changes of topics are not reported; reading them at intervals', { cause: error });
       },
     );
     this.#watchDeadLetters();
   }
 
   consume(name: string, handler: (delivery: BusDelivery) => Promise<void>, options: ConsumeOptions): Consumer {
-    if (this.#followed.has(name)) {
+    if (this.#consumers.has(name)) {
       throw new CmbsError('conflict', `The subscription ${name} has a consumer already; close it first.`);
     }
-    const {
-      streams,
-      names,
-      clock,
-      log,
-      counters,
-      random,
-      attach,
-      detach,
-      deadLetter: bury,
-      registry,
-    } = this.#options;
+    const { admin, streams, names, registry, clock, log, counters, random, callMs, deadLetter } = this.#options;
     const consumer = new PubsubConsumer({
       ...options,
       name,
       streams,
-      budget: this.#budget,
+      flowControl: this.#flowControl,
       nameOf: (topic) => names.subscription(name, topic),
       handler,
       clock,
       log,
       counters,
       random,
+      callMs,
       remake: async (topic) => {
         const known = await registry.subscription(name);
-        return known !== undefined && attach(known, topic);
+        return known !== undefined && admin.attach(known, topic);
       },
-      deadLetter: (message, delivery, reason) => bury(message, delivery, name, reason),
-      onDrained: (topic) => {
-        detach(name, topic).then(
-          () => this.#lookAt(name),
-          (error: unknown) => log.warn('a subscription that is read to its end stays', { topic, cause: error }),
-        );
-      },
+      deadLetter: (message, delivery, reason) => deadLetter(message, delivery, name, reason),
+      onDrained: (topic) => void this.#dropRetired(name, topic),
       onClosed: () => {
-        if (this.#followed.get(name)?.consumer === consumer) this.#followed.delete(name);
+        if (this.#consumers.get(name)?.consumer === consumer) this.#consumers.delete(name);
       },
     });
-    this.#followed.set(name, { consumer, options });
-    this.#lookAt(name);
+    this.#consumers.set(name, { consumer, options });
+    this.#readOneSoon(name);
     return consumer;
   }
 
-  /** Reads one subscription again, soon; and all there is when nobody tells of changes. */
-  #lookAt(name: string): void {
+  /** Never rejects. */
+  async #dropRetired(name: string, topic: Topic): Promise<void> {
+    const { admin, log } = this.#options;
+    try {
+      await admin.dropRetired(name, topic);
+      this.#readOneSoon(name);
+    } catch (error) {
+      log.warn('the subscription to a retired topic could not be deleted; retrying', { topic, cause: error });
+    }
+  }
+
+  // --- Reading the registry ---
+
+  /** Reads one subscription; without watches, everything, since other changes were not reported. */
+  #readOneSoon(name: string): void {
     if (!this.#isWatched) {
-      this.#look();
+      this.#readAllSoon();
       return;
     }
     this.#view.subscriptionsChanged([name]);
     this.#readSoon();
   }
 
-  /** Reads the registry as a whole again, soon. */
-  #look(): void {
-    this.#isUnknown = true;
+  #readAllSoon(): void {
+    this.#isStale = true;
     this.#readSoon();
   }
 
@@ -160,35 +158,35 @@ export class PullReconciler {
     if (this.#isClosed) return;
     this.#reading ??= this.#read().finally(() => {
       this.#reading = undefined;
-      if (this.#isUnknown || this.#view.isStale) this.#readSoon();
+      if (this.#isStale || this.#view.isStale) this.#readSoon();
     });
   }
 
   /** Never rejects. */
   async #read(): Promise<void> {
     try {
-      if (this.#isUnknown) {
-        this.#isUnknown = false;
+      if (this.#isStale) {
+        this.#isStale = false;
         await this.#view.readAll();
-        this.#follow(this.#followed.keys());
-        this.#lookAfter(this.#isWatched ? COMPANION_LOOK_MS : WATCH_FALLBACK_MS);
+        this.#follow(this.#consumers.keys());
+        this.#readAllAfter(this.#isWatched ? COMPANION_LOOK_MS : WATCH_FALLBACK_MS);
       } else {
         this.#follow(await this.#view.readChanged());
       }
     } catch (error) {
-      this.#options.log.error('the topics could not be read; trying again', { cause: error });
-      this.#lookAfter(BUS_BACKOFF_MAX_MS);
+      this.#options.log.error('the topics could not be read; retrying', { cause: error });
+      this.#readAllAfter(BUS_BACKOFF_MAX_MS);
     }
   }
 
-  #lookAfter(ms: number): void {
+  #readAllAfter(ms: number): void {
     this.#cancelNext();
-    if (!this.#isClosed) this.#cancelNext = this.#options.clock.after(ms, () => this.#look());
+    if (!this.#isClosed) this.#cancelNext = this.#options.clock.after(ms, () => this.#readAllSoon());
   }
 
   #follow(names: Iterable<string>): void {
     if (this.#isClosed) return;
-    for (const name of names) this.#followed.get(name)?.consumer.follow(this.#view.topicsOf(name));
+    for (const name of names) this.#consumers.get(name)?.consumer.follow(this.#view.topicsOf(name));
   }
 
   // --- Dead letters ---
@@ -199,37 +197,38 @@ export class PullReconciler {
       received: (message) => void this.#deadLetter(stream, message),
       ended: (error) => {
         if (this.#isClosed) return;
-        // Made with the first subscription; until then there is nothing to hear.
-        log.debug('dead letters are not told now', { cause: error });
+        // The dead-letter topic is made together with the first subscription.
+        log.debug('dead letters of Pub/Sub are not reported now; retrying', { cause: error });
         this.#cancelReopening = clock.after(BUS_BACKOFF_MAX_MS, () => this.#watchDeadLetters());
       },
     });
     this.#deadLetters = stream;
   }
 
-  /** What was given up here was told already. Never rejects. */
-  async #deadLetter(stream: PubsubStream, message: Received): Promise<void> {
+  /** Reports a dead letter, unless a consumer made it, which reported it already. Never rejects. */
+  async #deadLetter(stream: PubsubStream, message: ReceivedMessage): Promise<void> {
     const { names, log, counters } = this.#options;
     const { [DEAD_LETTER.source]: source, topic = '' } = message.attributes;
     try {
       if (source !== undefined) {
-        const reason = 'its reader fell silent each time';
+        const reason = 'its consumer did not answer at any attempt';
         await this.#reading;
         const known = [...this.#view.subscriptions].find(({ name }) => names.isSubscription(source, name));
-        const followed = known === undefined ? undefined : this.#followed.get(known.name);
-        if (followed?.options.onDeadLetter !== undefined) {
-          await followed.options.onDeadLetter(deliveryOf(message, topic, 0), reason);
+        const onDeadLetter =
+          known === undefined ? undefined : this.#consumers.get(known.name)?.options.onDeadLetter;
+        if (onDeadLetter !== undefined) {
+          await onDeadLetter(deliveryOf(message, topic, 0), reason);
         } else {
-          // Of another shard's member, or of one that is gone; whoever hears of it tells.
-          const what = { subscription: source, topic, publication: message.id, reason };
+          // For a member of another shard, or a removed one. Each dead letter reaches one companion only.
+          const fields = { subscription: source, topic, publication: message.id, reason };
           counters.add('cmbs_dead_letters', { layer: known?.layer ?? 'l32' });
-          log.error('topic message given up', { event: 'dead_letter', ...what });
+          log.error('topic message given up', { event: 'dead_letter', ...fields });
         }
       }
       await stream.acknowledge(message.ackId);
     } catch (error) {
-      // Its lease runs out, and it comes again.
-      log.warn('a dead letter is looked at later', { cause: error });
+      // The lease runs out, and Pub/Sub sends the dead letter again.
+      log.warn('a dead letter could not be reported; retrying', { cause: error });
     }
   }
 
@@ -238,7 +237,7 @@ export class PullReconciler {
     this.#cancelNext();
     for (const watch of this.#watches) watch.end();
     await this.#reading;
-    await Promise.all([...this.#followed.values()].map(({ consumer }) => consumer.close()));
+    await Promise.all([...this.#consumers.values()].map(({ consumer }) => consumer.close()));
     this.#cancelReopening();
     this.#deadLetters?.close();
   }

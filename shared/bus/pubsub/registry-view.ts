@@ -1,6 +1,6 @@
 /**
- * The registry as one process knows it. It is read as a whole at first, and then only what the store says has changed:
- * there may be ten thousand topics, and each is paid for each time that it is read.
+ * The registry as one process knows it. After a first read of the whole registry, only documents that the store reports
+ * as changed are read: there may be ten thousand topics, and Firestore charges for each read.
  */
 import type { Topic } from '../topics';
 import {
@@ -15,7 +15,7 @@ export class RegistryView {
   readonly #registry: SubscriptionRegistry;
   #topics = new Map<string, KnownTopic>();
   #subscriptions = new Map<string, KnownSubscription>();
-  /** What may have changed and is not read yet. */
+  /** Documents that may have changed and are not read yet. */
   #staleTopics = new Set<string>();
   #staleSubscriptions = new Set<string>();
 
@@ -27,13 +27,13 @@ export class RegistryView {
     return this.#subscriptions.values();
   }
 
-  /** The topics of a subscription, and since when those are not wanted that it is only to read to their end. */
+  /** The topics of a subscription. Retired topics have the time from which publications are not wanted. */
   topicsOf(name: string): ReadonlyMap<Topic, number | undefined> {
     const known = this.#subscriptions.get(name);
     if (known === undefined) return new Map();
     const wanted = new Map<Topic, number | undefined>(known.retired.map(({ topic, at }) => [topic, at]));
     for (const { layer, topic, ready } of this.#topics.values()) {
-      // One that is not ready is being made by whoever is about to publish on it.
+      // Before a topic is ready, its first publisher makes it and its subscriptions.
       if (ready && isWanted(known, layer, topic)) wanted.set(topic, undefined);
     }
     return wanted;
@@ -51,7 +51,7 @@ export class RegistryView {
     return this.#staleTopics.size > 0 || this.#staleSubscriptions.size > 0;
   }
 
-  /** Keeps what it knows when that fails. */
+  /** When it rejects, the view stays as it was. */
   async readAll(): Promise<void> {
     this.#staleTopics = new Set();
     this.#staleSubscriptions = new Set();
@@ -60,7 +60,7 @@ export class RegistryView {
     this.#subscriptions = new Map(subscriptions.map((one) => [one.name, one]));
   }
 
-  /** Reads what has changed; returns the subscriptions of which {@link topicsOf} may be others now. */
+  /** Reads the changed documents; resolves with the subscriptions whose {@link topicsOf} may have changed. */
   async readChanged(): Promise<ReadonlySet<string>> {
     const ids = [...this.#staleTopics];
     const names = [...this.#staleSubscriptions];
@@ -80,7 +80,7 @@ export class RegistryView {
   }
 }
 
-/** Puts what was read under the ids in the place of what was known; returns both. */
+/** Replaces the entries of these ids by those that were read; returns the old and the new ones. */
 function replace<T>(
   known: Map<string, T>,
   ids: readonly string[],

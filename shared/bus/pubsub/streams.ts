@@ -1,59 +1,47 @@
 /**
- * Streams of deliveries from Pub/Sub (`StreamingPull`), on Google's generated client. The hand-written one above it
- * tells nobody whether an acknowledgement arrived, and buffers what the emulator sends beyond the bound; here an
- * acknowledgement is awaited, and a stream whose reader is full is not read.
+ * Streams of messages from Pub/Sub (`StreamingPull`) and their leases, on Google's generated client.
+ *
+ * Google's own consumer (`Subscription`) leases and streams too, and is not used for two reasons. It does not tell
+ * whether an acknowledgement arrived (`test/cloud/faults-delivery.test.ts`, lost acknowledgements). And its limits hold
+ * per subscription, and not on the emulator, where one process here reads hundreds of subscriptions with bounded memory
+ * (`test/unit/pubsub-streams.test.ts`, `test/cloud/limits.test.ts`).
  */
 import { v1 } from '@google-cloud/pubsub';
 import { grpc } from 'google-gax';
 import type { Clock } from '../../clock';
-import { PUBSUB_ACK_DEADLINE_S, PUBSUB_DEADLINE_MS } from '../../limits';
-import { STREAM_BYTES, STREAM_MESSAGES } from './limits';
 import { untilOr } from '../../waiting';
+import { type PubsubBusLimits, STREAM_BYTES, STREAM_MESSAGES } from './limits';
+import { type ReceivedMessage, receivedMessages } from './message';
 
 /**
- * Bytes that all open streams of a process may bring before some are settled. The next one is promised one part in so
- * many of what is left, and no less than the least: enough for 5 MB a second where an answer takes ten milliseconds.
+ * Bytes that all open streams of a process may bring before some are settled. Each new stream is promised one part in
+ * so many of the bytes left, but no less than `STREAM_LEAST_BYTES`: enough for 5 MB a second at a round trip of ten
+ * milliseconds.
  */
 export const STREAMS_BYTES = 64 * 1024 * 1024;
 const STREAMS_PARTS = 8;
 export const STREAM_LEAST_BYTES = 64 * 1024;
-/** Bytes of one answer on a stream: a message of 10 MB, or several, and what wraps them. */
+/** Bytes of one response on a stream: a message of 10 MB, or several, with their envelopes. */
 const MAX_PULL_RESPONSE_BYTES = 20 * 1024 * 1024;
 /** Streams on one connection: Google's servers take 100. */
 const STREAMS_PER_CONNECTION = 90;
-/** Milliseconds between two signs of life on a stream; Pub/Sub closes one that is silent for about a minute and a half. */
+/** Milliseconds between two keep-alive requests: Pub/Sub closes a stream that is silent for about 90 seconds. */
 const STREAM_KEEP_ALIVE_MS = 30_000;
 /**
- * Milliseconds that a stream which is closed has to bring what was on its way. Far more than a round trip; what does not
- * come by then comes again when its lease has run out.
+ * Milliseconds in which a stream that is being closed may bring messages that Pub/Sub has already sent: far more than a
+ * round trip. Later ones come again when their leases have run out.
  */
 const STREAM_FINISH_MS = 2000;
 
 type SubscriberClient = InstanceType<typeof v1.SubscriberClient>;
 
-/** A message as it came. */
-export interface Received {
-  /** Identifies this delivery of it. */
-  readonly ackId: string;
-  /** Identifies the message. */
-  readonly id: string;
-  readonly data: Buffer;
-  readonly attributes: Readonly<Record<string, string>>;
-  /** Empty where there is none. */
-  readonly orderingKey: string;
-  /** Milliseconds since the epoch. */
-  readonly publishedAt: number;
-  /** 1 at first; counted by Pub/Sub. */
-  readonly attempt: number;
-}
-
 export interface StreamHandlers {
-  readonly received: (message: Received) => void;
-  /** The stream ended, by itself or by a failure, and brings nothing more. */
+  readonly received: (message: ReceivedMessage) => void;
+  /** The stream was ended by Pub/Sub or by a failure; no message follows. */
   readonly ended: (error: Error | undefined) => void;
 }
 
-/** Where Pub/Sub is: an emulator when `PUBSUB_EMULATOR_HOST` is set, as for all of Google's clients. */
+/** The address of Pub/Sub: an emulator when `PUBSUB_EMULATOR_HOST` is set, as for all of Google's clients. */
 function connection(projectId: string): ConstructorParameters<typeof v1.SubscriberClient>[0] {
   const own = {
     projectId,
@@ -65,7 +53,7 @@ function connection(projectId: string): ConstructorParameters<typeof v1.Subscrib
   const { hostname, port } = new URL(`http://${emulator.replace(/^https?:\/\//, '')}`);
   return {
     ...own,
-    // It heeds no bound: a hundred messages come at once, whatever their size.
+    // The emulator ignores the limits: it sends a hundred messages at once, whatever their size.
     'grpc.max_receive_message_length': -1,
     servicePath: hostname,
     port: Number(port),
@@ -78,23 +66,22 @@ interface Connection {
   streams: number;
 }
 
-/**
- * The connections of one process. HTTP/2 servers of Google take 100 streams on one; the calls that acknowledge have
- * one of their own, so that they never wait behind streams.
- */
+/** The connections of one process. Acknowledgements have their own, so that they never wait behind streams. */
 export class PubsubStreams {
   readonly #projectId: string;
   readonly #clock: Clock;
+  readonly #limits: PubsubBusLimits;
   readonly #connections: Connection[] = [];
   readonly #calls: SubscriberClient;
-  /** Streams of which something may still come, be it only how they ended. */
+  /** Streams whose connection may still report something, be it only their end. */
   readonly #open = new Set<Promise<void>>();
   /** Bytes that the open streams may bring. */
   #promised = 0;
 
-  constructor(projectId: string, clock: Clock) {
+  constructor(projectId: string, clock: Clock, limits: PubsubBusLimits) {
     this.#projectId = projectId;
     this.#clock = clock;
+    this.#limits = limits;
     this.#calls = new v1.SubscriberClient(connection(projectId));
   }
 
@@ -107,9 +94,9 @@ export class PubsubStreams {
     }
     const used = free;
     used.streams += 1;
-    // What Pub/Sub has sent and nobody here has read is seen by nobody: only what it was told bounds that.
-    const share = (STREAMS_BYTES - this.#promised) / STREAMS_PARTS;
-    const bytes = Math.max(STREAM_LEAST_BYTES, Math.min(Math.floor(share), STREAM_BYTES));
+    // Messages that were sent and not read yet cannot be counted here; only the promise to Pub/Sub bounds them.
+    const part = Math.floor((STREAMS_BYTES - this.#promised) / STREAMS_PARTS);
+    const bytes = Math.max(STREAM_LEAST_BYTES, Math.min(part, STREAM_BYTES));
     this.#promised += bytes;
     const stream = new PubsubStream({
       pull: used.client.streamingPull(),
@@ -117,6 +104,7 @@ export class PubsubStreams {
       name: `projects/${this.#projectId}/subscriptions/${subscription}`,
       bytes,
       clock: this.#clock,
+      limits: this.#limits,
       handlers,
       onClosed: () => {
         used.streams -= 1;
@@ -128,9 +116,9 @@ export class PubsubStreams {
     return stream;
   }
 
-  /** After every stream is closed; resolves when nothing comes any more. */
+  /** To be called after every stream is closed. Resolves when no connection has anything to report. */
   async close(): Promise<void> {
-    await untilOr(Promise.all(this.#open), this.#clock, PUBSUB_DEADLINE_MS);
+    await untilOr(Promise.all(this.#open), this.#clock, this.#limits.callMs);
     await Promise.all(
       [this.#calls, ...this.#connections.map(({ client }) => client)].map((client) => client.close()),
     );
@@ -141,18 +129,19 @@ interface StreamOptions {
   readonly pull: ReturnType<SubscriberClient['streamingPull']>;
   readonly calls: SubscriberClient;
   readonly name: string;
-  /** That it may bring before some are settled. */
+  /** Bytes that the stream may bring before some are settled. */
   readonly bytes: number;
   readonly clock: Clock;
+  readonly limits: PubsubBusLimits;
   readonly handlers: StreamHandlers;
   readonly onClosed: () => void;
 }
 
 export class PubsubStream {
-  /** Resolves when the connection has said the last word about it. */
+  /** Resolves when the connection has reported the end of the stream. */
   readonly gone: Promise<void>;
   readonly #options: Omit<StreamOptions, 'pull'>;
-  /** Undefined when nothing comes any more, so that what it has and nobody has read is forgotten. */
+  /** Undefined when the stream is stopped, so that its unread messages can be collected. */
   #pull: StreamOptions['pull'] | undefined;
   /** Deliveries whose leases are extended until they are settled. */
   readonly #leased = new Set<string>();
@@ -165,12 +154,12 @@ export class PubsubStream {
   constructor({ pull, ...options }: StreamOptions) {
     this.#options = options;
     this.#pull = pull;
-    const { name, bytes, handlers } = options;
+    const { name, bytes, handlers, limits } = options;
     this.gone = new Promise((resolve) => {
       for (const last of ['end', 'close', 'error']) pull.once(last, () => resolve());
     });
     pull.on('data', (response: unknown) => {
-      for (const message of receivedOf(response)) {
+      for (const message of receivedMessages(response)) {
         this.#leased.add(message.ackId);
         handlers.received(message);
       }
@@ -179,20 +168,20 @@ export class PubsubStream {
     pull.on('end', () => this.#end(undefined));
     pull.write({
       subscription: name,
-      streamAckDeadlineSeconds: PUBSUB_ACK_DEADLINE_S,
+      streamAckDeadlineSeconds: limits.ackDeadlineS,
       maxOutstandingMessages: STREAM_MESSAGES,
       maxOutstandingBytes: bytes,
     });
     this.#cancelKeepingAlive = this.#repeat(STREAM_KEEP_ALIVE_MS, () => this.#pull?.write({}));
-    this.#cancelExtending = this.#repeat((PUBSUB_ACK_DEADLINE_S * 1000) / 3, () => this.#extend());
+    this.#cancelExtending = this.#repeat((limits.ackDeadlineS * 1000) / 3, () => this.#extend());
   }
 
-  /** The leases of what has come are extended. */
+  /** The leases of its unsettled messages are extended. */
   get isLeasing(): boolean {
     return this.#isLeasing;
   }
 
-  /** Reads no more for now; what is on its way stays in the connection. */
+  /** Reads no more for now; messages that Pub/Sub has sent stay in the connection. */
   pause(): void {
     this.#pull?.pause();
   }
@@ -202,8 +191,8 @@ export class PubsubStream {
   }
 
   /**
-   * Asks Pub/Sub to send no more, and reads what is on its way, which would otherwise stay leased until the lease runs
-   * out. Resolves when nothing comes any more, or after `STREAM_FINISH_MS`. What has come can be settled still.
+   * Asks Pub/Sub to send no more, and reads the messages that it has already sent: they would stay leased otherwise.
+   * Resolves when no more message follows, or after `STREAM_FINISH_MS`. Messages can still be settled afterwards.
    */
   async finish(): Promise<void> {
     if (this.#pull === undefined || this.#isFinishing) return;
@@ -215,7 +204,7 @@ export class PubsubStream {
     this.stop();
   }
 
-  /** Reads no more, and lets go of what is on its way; what has come can be settled still, however late. */
+  /** Reads no more, and drops unread messages. Messages that were read can still be settled, however late. */
   stop(): void {
     if (this.#isStopped) return;
     this.#isStopped = true;
@@ -223,23 +212,23 @@ export class PubsubStream {
     this.#pull = undefined;
     this.#cancelKeepingAlive();
     this.#options.onClosed();
-    this.#endLeasingAtLast();
+    this.#endLeasingWhenSettled();
   }
 
-  /** Extends the lease of a delivery no more: it has come again, with another lease. */
+  /** Extends the lease of a delivery no more, because the message arrived again with another lease. */
   forget(ackId: string): void {
     this.#leased.delete(ackId);
-    this.#endLeasingAtLast();
+    this.#endLeasingWhenSettled();
   }
 
-  /** Resolves when Pub/Sub has it; rejects when that is not known, and then the message comes again. */
+  /** Resolves when Pub/Sub has confirmed. When it rejects, the outcome is unknown and the message may come again. */
   async acknowledge(ackId: string): Promise<void> {
     this.forget(ackId);
-    const { calls, name } = this.#options;
-    await calls.acknowledge({ subscription: name, ackIds: [ackId] }, { timeout: PUBSUB_DEADLINE_MS });
+    const { calls, name, limits } = this.#options;
+    await calls.acknowledge({ subscription: name, ackIds: [ackId] }, { timeout: limits.callMs });
   }
 
-  /** Pub/Sub may offer them again at once. */
+  /** Lets Pub/Sub offer the messages again at once. */
   async handBack(ackIds: readonly string[]): Promise<void> {
     for (const ackId of ackIds) this.forget(ackId);
     await this.#setDeadline([...ackIds], 0);
@@ -250,7 +239,7 @@ export class PubsubStream {
     this.#endLeasing();
   }
 
-  /** Does it again and again, until it is cancelled. */
+  /** Repeats the work until it is cancelled. */
   #repeat(ms: number, work: () => void): () => void {
     const { clock } = this.#options;
     let cancel = clock.after(ms, again);
@@ -261,7 +250,7 @@ export class PubsubStream {
     return () => cancel();
   }
 
-  #endLeasingAtLast(): void {
+  #endLeasingWhenSettled(): void {
     if (this.#isStopped && this.#leased.size === 0) this.#endLeasing();
   }
 
@@ -270,52 +259,20 @@ export class PubsubStream {
     this.#cancelExtending();
   }
 
-  /** A lease that could not be extended runs out: the message comes again, and is recognised. */
   #extend(): void {
     if (this.#leased.size === 0) return;
-    this.#setDeadline([...this.#leased], PUBSUB_ACK_DEADLINE_S).catch(() => undefined);
+    // When the call fails, the leases run out and the messages come again.
+    this.#setDeadline([...this.#leased], this.#options.limits.ackDeadlineS).catch(() => undefined);
   }
 
   async #setDeadline(ackIds: string[], ackDeadlineSeconds: number): Promise<void> {
-    const { calls, name } = this.#options;
-    await calls.modifyAckDeadline(
-      { subscription: name, ackIds, ackDeadlineSeconds },
-      { timeout: PUBSUB_DEADLINE_MS },
-    );
+    const { calls, name, limits } = this.#options;
+    await calls.modifyAckDeadline({ subscription: name, ackIds, ackDeadlineSeconds }, { timeout: limits.callMs });
   }
 
-  /** By Pub/Sub, or by a failure. */
   #end(error: Error | undefined): void {
     if (this.#isStopped || this.#isFinishing) return;
     this.close();
     this.#options.handlers.ended(error);
   }
-}
-
-/** The client gives what the wire had, without saying so in its types. */
-interface WireResponse {
-  readonly receivedMessages?: readonly {
-    readonly ackId: string;
-    readonly deliveryAttempt: number;
-    readonly message: {
-      readonly messageId: string;
-      readonly data: Buffer;
-      readonly attributes: Readonly<Record<string, string>>;
-      readonly orderingKey: string;
-      readonly publishTime: { readonly seconds: string | number; readonly nanos: number } | null;
-    };
-  }[];
-}
-
-function receivedOf(response: unknown): readonly Received[] {
-  return ((response as WireResponse).receivedMessages ?? []).map(({ ackId, deliveryAttempt, message }) => ({
-    ackId,
-    id: message.messageId,
-    data: message.data,
-    attributes: message.attributes,
-    orderingKey: message.orderingKey,
-    publishedAt: Number(message.publishTime?.seconds ?? 0) * 1000 + (message.publishTime?.nanos ?? 0) / 1e6,
-    // Counted only where dead letters have somewhere to go.
-    attempt: Math.max(deliveryAttempt, 1),
-  }));
 }

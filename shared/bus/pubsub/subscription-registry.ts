@@ -1,10 +1,10 @@
 /**
- * What Pub/Sub cannot tell a bus: which topics there are and who wants which of them. It lies in the store, so that a
- * function which uses a topic for the first time knows the patterns that it matches, and a companion which makes a
- * subscription knows the topics.
+ * The registry of the bus, in the store: the topics that exist and the patterns of each subscription, which Pub/Sub does
+ * not know. With it a function that uses a topic for the first time finds the matching subscriptions, and a companion
+ * that makes a subscription finds the topics.
  *
- * Whoever adds a topic writes it before it reads the subscriptions; whoever adds a subscription writes it before it
- * reads the topics. Of two that come together at least one sees the other.
+ * A new topic is written before the subscriptions are read, and a new subscription before the topics are read. When both
+ * are added at the same time, at least one of the two sees the other.
  */
 import { z } from 'zod';
 import { parsePattern, parseTopic, topicMatches, type Topic, type TopicPattern } from '../topics';
@@ -21,7 +21,7 @@ const layer = z.enum(['l32', 'l4'] satisfies readonly TopicLayer[]);
 const topicRecord = z.strictObject({
   layer,
   topic: z.string(),
-  /** Every subscription that matched when it was first used has its counterpart in Pub/Sub. */
+  /** The topic is in Pub/Sub, with a subscription for each CMBS subscription that matches. */
   ready: z.boolean(),
 });
 
@@ -29,11 +29,11 @@ const subscriptionRecord = z.strictObject({
   layer,
   patterns: z.array(z.string()),
   paused: z.boolean(),
-  /** For what target its counterparts were made in Pub/Sub last; empty until they are. */
+  /** The target (`PubsubAdmin.target`) that its subscriptions in Pub/Sub were made for; empty until they are made. */
   attached: z.string(),
-  /** It is on its way out, with its counterparts. */
+  /** It is being removed, with its subscriptions in Pub/Sub. */
   removed: z.boolean(),
-  /** Topics that the patterns matched once, and since when they do not: what was published before is still delivered. */
+  /** Topics that the patterns no longer match, and since when: earlier publications are still delivered. */
   retired: z.array(z.strictObject({ topic: z.string(), at: z.number() })),
 });
 
@@ -67,7 +67,7 @@ function topicOf(doc: Doc): KnownTopic {
   return { ...record, topic: parseTopic(record.topic) };
 }
 
-/** Undefined for one that is on its way out. */
+/** Undefined for a subscription that is being removed. */
 function subscriptionOf(doc: Doc | undefined): KnownSubscription | undefined {
   if (doc === undefined) return undefined;
   const known = anySubscriptionOf(doc);
@@ -101,19 +101,23 @@ function isSame(
 }
 
 export class SubscriptionRegistry {
-  constructor(private readonly store: Store) {}
+  readonly #store: Store;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
 
   async topic(of: TopicLayer, topic: Topic): Promise<KnownTopic | undefined> {
-    const doc = await this.store.get(TOPICS, topicId(of, topic));
+    const doc = await this.#store.get(TOPICS, topicId(of, topic));
     return doc === undefined ? undefined : topicOf(doc);
   }
 
   async addTopic(of: TopicLayer, topic: Topic): Promise<void> {
-    await this.store.create(TOPICS, topicId(of, topic), { layer: of, topic, ready: false });
+    await this.#store.create(TOPICS, topicId(of, topic), { layer: of, topic, ready: false });
   }
 
   async topicReady(of: TopicLayer, topic: Topic): Promise<void> {
-    await this.store.transact(async (tx) => {
+    await this.#store.transact(async (tx) => {
       const doc = await tx.get(TOPICS, topicId(of, topic));
       if (doc !== undefined && !topicOf(doc).ready) {
         tx.put(TOPICS, topicId(of, topic), { layer: of, topic, ready: true });
@@ -121,29 +125,31 @@ export class SubscriptionRegistry {
     });
   }
 
-  /** All, or those of the ids that are there. */
+  /** All topics, or those of the ids that exist. */
   async topics(ids?: readonly string[]): Promise<readonly KnownTopic[]> {
-    return (await this.docs(TOPICS, ids)).map(topicOf);
+    return (await this.#docs(TOPICS, ids)).map(topicOf);
   }
 
   async subscription(name: string): Promise<KnownSubscription | undefined> {
-    return subscriptionOf(await this.store.get(SUBSCRIPTIONS, name));
+    return subscriptionOf(await this.#store.get(SUBSCRIPTIONS, name));
   }
 
-  /** All, or those of the names that are there. */
+  /** All subscriptions, or those of the names that exist. */
   async subscriptions(names?: readonly string[]): Promise<readonly KnownSubscription[]> {
-    return (await this.docs(SUBSCRIPTIONS, names)).map(subscriptionOf).filter((known) => known !== undefined);
+    return (await this.#docs(SUBSCRIPTIONS, names)).map(subscriptionOf).filter((known) => known !== undefined);
   }
 
-  /** Nothing would be written for it, nor made. */
+  /** The subscription is stored as wanted, and its subscriptions in Pub/Sub are made for `target`. */
   async isSet(wanted: Subscription, target: string): Promise<boolean> {
     const known = await this.subscription(wanted.name);
     return known !== undefined && isSame(known, wanted) && known.attached === target;
   }
 
   /**
-   * Whether its counterparts are to be made, or made anew for `target`. Nothing is written when nothing changes;
-   * `conflict` when the subscription is on another layer.
+   * Stores the subscription, unless it is stored already. True when its subscriptions in Pub/Sub are to be made.
+   *
+   * @param topics that exist: those that the patterns no longer match are retired at `now`
+   * @throws CmbsError `conflict` when the subscription is on another layer
    */
   async setSubscription(
     wanted: Subscription,
@@ -153,7 +159,7 @@ export class SubscriptionRegistry {
   ): Promise<boolean> {
     const { name, layer: of, patterns, paused = false } = wanted;
     const parsed = patterns.map(parsePattern);
-    return this.store.transact(async (tx) => {
+    return this.#store.transact(async (tx) => {
       const before = subscriptionOf(await tx.get(SUBSCRIPTIONS, name));
       if (before !== undefined && before.layer !== of) {
         throw new CmbsError('conflict', `The subscription ${name} is on layer ${before.layer}; remove it first.`);
@@ -180,14 +186,14 @@ export class SubscriptionRegistry {
     });
   }
 
-  /** Every counterpart is there; unless the subscription has changed meanwhile. */
+  /** Notes that the subscriptions in Pub/Sub are made, unless the subscription has changed in the meantime. */
   async subscriptionAttached(known: KnownSubscription, target: string): Promise<void> {
     await this.#changeSubscription(known.name, (record) =>
       isSame(known, record) && !record.removed ? { ...record, attached: target } : undefined,
     );
   }
 
-  /** A retired topic was read to its end. */
+  /** Notes that a retired topic was read to its end. */
   async forgetRetired(name: string, topic: Topic): Promise<void> {
     await this.#changeSubscription(name, (record) => ({
       ...record,
@@ -199,7 +205,7 @@ export class SubscriptionRegistry {
     name: string,
     change: (record: SubscriptionRecord) => SubscriptionRecord | undefined,
   ): Promise<void> {
-    await this.store.transact(async (tx) => {
+    await this.#store.transact(async (tx) => {
       const doc = await tx.get(SUBSCRIPTIONS, name);
       const changed = doc === undefined ? undefined : change(subscriptionRecord.parse(doc.value));
       if (changed !== undefined) tx.put(SUBSCRIPTIONS, name, changed);
@@ -207,11 +213,11 @@ export class SubscriptionRegistry {
   }
 
   /**
-   * From now on nobody wants anything for it. What it was is kept until {@link forgetSubscription}, so that whoever is
-   * cut off while its counterparts go can go on; undefined when there is none.
+   * Marks the subscription as removed. Its record is kept until {@link forgetSubscription}, so that a removal that was
+   * interrupted can go on. Undefined when there is no such subscription.
    */
   removeSubscription(name: string): Promise<KnownSubscription | undefined> {
-    return this.store.transact(async (tx) => {
+    return this.#store.transact(async (tx) => {
       const doc = await tx.get(SUBSCRIPTIONS, name);
       if (doc === undefined) return undefined;
       const record = subscriptionRecord.parse(doc.value);
@@ -220,36 +226,36 @@ export class SubscriptionRegistry {
     });
   }
 
-  /** Its counterparts are gone; unless it is wanted again. */
+  /** Deletes the record of a removed subscription, unless the subscription was made again. */
   async forgetSubscription(name: string): Promise<void> {
-    await this.store.transact(async (tx) => {
+    await this.#store.transact(async (tx) => {
       const doc = await tx.get(SUBSCRIPTIONS, name);
       if (doc !== undefined && anySubscriptionOf(doc).removed) tx.delete(SUBSCRIPTIONS, name);
     });
   }
 
-  /** Tells of every change of either, by the ids of topics and the names of subscriptions. */
+  /** Reports each change, by the ids of topics and the names of subscriptions. */
   watch(
     onTopics: (ids: readonly string[]) => void,
     onSubscriptions: (names: readonly string[]) => void,
   ): readonly Watch[] {
     return [
-      this.store.watch({ collection: TOPICS }, (changes) => onTopics(changes.map(({ id }) => id))),
-      this.store.watch({ collection: SUBSCRIPTIONS }, (changes) => onSubscriptions(changes.map(({ id }) => id))),
+      this.#store.watch({ collection: TOPICS }, (changes) => onTopics(changes.map(({ id }) => id))),
+      this.#store.watch({ collection: SUBSCRIPTIONS }, (changes) => onSubscriptions(changes.map(({ id }) => id))),
     ];
   }
 
-  private async docs(collection: string, ids: readonly string[] | undefined): Promise<readonly Doc[]> {
-    if (ids === undefined) return this.all(collection);
+  async #docs(collection: string, ids: readonly string[] | undefined): Promise<readonly Doc[]> {
+    if (ids === undefined) return this.#all(collection);
     if (ids.length === 0) return [];
-    return (await this.store.getAll(collection, ids)).filter((doc) => doc !== undefined);
+    return (await this.#store.getAll(collection, ids)).filter((doc) => doc !== undefined);
   }
 
-  private async all(collection: string): Promise<readonly Doc[]> {
+  async #all(collection: string): Promise<readonly Doc[]> {
     const docs: Doc[] = [];
     let after: string | undefined;
     do {
-      const page = await this.store.query({
+      const page = await this.#store.query({
         collection,
         limit: MAX_PAGE_DOCS,
         ...(after === undefined ? {} : { after }),
