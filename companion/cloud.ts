@@ -4,6 +4,7 @@
  */
 import { aborted, backOff, newId, pause, systemClock, untilOr, type Clock, type Log } from '@cmbs/shared';
 import { acquireLease, type Lease, Shards } from '@cmbs/shared/broker';
+import type { PubsubBusLimits } from '@cmbs/shared/bus/pubsub';
 import { pubsubBusOf } from '@cmbs/shared/bus/pubsub/connect';
 import type { CloudConfig } from '@cmbs/shared/config';
 import { extensionsOf } from '@cmbs/shared/extensions';
@@ -15,7 +16,7 @@ import type { Restarts } from '@cmbs/shared/restarts';
 import { type ServiceModule, standardServices } from '@cmbs/shared/services';
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import { deploymentId } from '@cmbs/shared/store';
-import { openFirestoreStore } from '@cmbs/shared/store/firestore';
+import { type FirestoreLimits, openFirestoreStore } from '@cmbs/shared/store/firestore';
 import { cloudAddresses } from './address-policy';
 import { Companion } from './companion';
 import { Control } from './control';
@@ -29,6 +30,12 @@ const CONTAINER_DRAIN_MS = 4500;
 const BUS_CLOSE_MS = 1000;
 const STORE_CLOSE_MS = 500;
 
+/** Limits of the engines, for tests; the defaults are beside the engines. */
+export interface CloudCompanionLimits {
+  readonly store?: Partial<FirestoreLimits>;
+  readonly bus?: Partial<PubsubBusLimits>;
+}
+
 export interface CloudCompanionOptions {
   readonly config: CloudConfig;
   readonly log: Log;
@@ -37,6 +44,7 @@ export interface CloudCompanionOptions {
   readonly services?: readonly ServiceModule[];
   /** Deaths of the process after which it was started again, by reason, where somebody counts them. */
   readonly restarts?: Restarts;
+  readonly limits?: CloudCompanionLimits;
 }
 
 export interface CloudCompanion {
@@ -54,6 +62,7 @@ export async function startCloudCompanion({
   clock = systemClock,
   services: modules = [],
   restarts = {},
+  limits = {},
 }: CloudCompanionOptions): Promise<CloudCompanion> {
   const { CMBS_SHARD: shard, CMBS_PUBLIC_URL: publicUrl = '' } = config;
   const shards = new Shards(config.CMBS_SHARDS);
@@ -79,13 +88,11 @@ export async function startCloudCompanion({
     clock,
     log,
   };
-  const store = openFirestoreStore({ ...database, closeMs: STORE_CLOSE_MS });
+  const store = openFirestoreStore({ ...database, limits: { ...limits.store, closeMs: STORE_CLOSE_MS } });
   // A renewal must not wait behind the calls of a busy hour, nor for one that hangs.
   const leases = openFirestoreStore({
     ...database,
-    readMs: LEASE_CALL_MS,
-    writeMs: LEASE_CALL_MS,
-    closeMs: STORE_CLOSE_MS,
+    limits: { readMs: LEASE_CALL_MS, writeMs: LEASE_CALL_MS, closeMs: STORE_CLOSE_MS },
   });
   const stop = new AbortController();
   const holder = newId();
@@ -97,7 +104,13 @@ export async function startCloudCompanion({
 
   /** One lease; resolves when it is over. */
   const serve = async (lease: Lease): Promise<void> => {
-    const bus = pubsubBusOf(config, { store, clock, log, counters: metrics });
+    const bus = pubsubBusOf(config, {
+      store,
+      clock,
+      log,
+      counters: metrics,
+      ...(limits.bus === undefined ? {} : { limits: limits.bus }),
+    });
     const categories = new Categories(store, extensionsOf(config.CMBS_EXTENSIONS), {
       watch: true,
       maxAgeMs: WATCH_FALLBACK_MS,

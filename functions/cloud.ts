@@ -5,13 +5,14 @@
 import { CmbsError, newId, systemClock, type Clock, type Counters, type Log } from '@cmbs/shared';
 import { companionDirectory, Shards } from '@cmbs/shared/broker';
 import { type Bus, pushTargetOf } from '@cmbs/shared/bus';
+import type { PubsubBusLimits } from '@cmbs/shared/bus/pubsub';
 import type { CloudConfig } from '@cmbs/shared/config';
 import { httpRpc } from '@cmbs/shared/rpc/http';
 import { identitiesOf } from '@cmbs/shared/rpc/identity';
 import { standardServices } from '@cmbs/shared/services';
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import { assertReachable, deploymentId } from '@cmbs/shared/store';
-import { openFirestoreStore } from '@cmbs/shared/store/firestore';
+import { type FirestoreLimits, openFirestoreStore } from '@cmbs/shared/store/firestore';
 import { assemble } from './assemble';
 import type { PushOptions } from './push-handler';
 import type { Runtime } from './runtime';
@@ -19,11 +20,20 @@ import type { Runtime } from './runtime';
 /** Milliseconds after which a function compares the categories that it remembers with the store's. */
 export const CATEGORIES_MAX_AGE_MS = 2000;
 
+/** Limits of the engines, for tests; the defaults are beside the engines. */
+export interface CloudLimits {
+  readonly store?: Partial<FirestoreLimits>;
+  readonly bus?: Partial<PubsubBusLimits>;
+  /** Milliseconds in which companions must answer whether they are ready. */
+  readonly readyMs?: number;
+}
+
 export interface CloudOptions {
   readonly config: CloudConfig;
   readonly log: Log;
   readonly clock?: Clock;
   readonly counters?: Counters;
+  readonly limits?: CloudLimits;
 }
 
 export interface CloudRuntime extends Runtime {
@@ -36,6 +46,7 @@ export async function cloudRuntime({
   log,
   clock = systemClock,
   counters,
+  limits = {},
 }: CloudOptions): Promise<CloudRuntime> {
   const publicUrl = config.CMBS_PUBLIC_URL ?? '';
   const store = openFirestoreStore({
@@ -43,17 +54,25 @@ export async function cloudRuntime({
     databaseId: config.CMBS_FIRESTORE_DATABASE,
     clock,
     log,
+    ...(limits.store === undefined ? {} : { limits: limits.store }),
   });
   const { tokens, verifier } = identitiesOf(config.CMBS_IDENTITY_KEY, clock);
   const bus = lazyBus(async () => {
     const { pubsubBusOf } = await import('@cmbs/shared/bus/pubsub/connect');
-    return pubsubBusOf(config, { store, clock, log, ...(counters === undefined ? {} : { counters }) });
+    return pubsubBusOf(config, {
+      store,
+      clock,
+      log,
+      ...(counters === undefined ? {} : { counters }),
+      ...(limits.bus === undefined ? {} : { limits: limits.bus }),
+    });
   });
   const rpc = httpRpc({
     clock,
     tokens,
     audience: config.CMBS_CONTROL_AUDIENCE,
     directory: companionDirectory(store, new Shards(config.CMBS_SHARDS)),
+    ...(limits.readyMs === undefined ? {} : { readyMs: limits.readyMs }),
   });
   const target = pushTargetOf(config);
   const { serviceAccount, audience } = target?.signed ?? {};

@@ -22,18 +22,6 @@ export const MAX_JSON_DEPTH = 64;
 export const MAX_PAGE_DOCS = 10_000;
 /** Writes that share one commit, at most: about 4 ms during which the event loop stands still. */
 export const MAX_COMMIT_WRITES = 128;
-/** Milliseconds that a read has: nobody who asks over HTTP waits longer for a page. */
-export const FIRESTORE_READ_MS = 10_000;
-/** Milliseconds that a transaction or a creation has as a whole, its reruns included. */
-export const FIRESTORE_WRITE_MS = 20_000;
-/** Unacknowledged deliveries of one subscription; beyond, a publication that it matches is refused `queue_full`. */
-export const MAX_SUBSCRIPTION_BACKLOG = 100_000;
-/** Deliveries of one consumer that wait out a back-off or an ordering key, besides those in flight. */
-export const MAX_DELIVERIES_HELD = 1000;
-/** Identifiers of fresh deliveries that a consumer remembers; beyond, it reads its backlog again. */
-export const MAX_FRESH_DELIVERIES = 1000;
-/** Deliveries read at a time from a backlog. */
-export const BACKLOG_PAGE = 32;
 /** Milliseconds that a message is tried before it expires, unless it says otherwise: 7 days. */
 export const MESSAGE_TTL_MS = 7 * 24 * 60 * 60 * 1000;
 /** Milliseconds that a receipt is remembered: longer than any sender tries, so that no retry is taken for new. */
@@ -67,10 +55,6 @@ export const MAX_PUBLICATION_ATTRIBUTES = 100;
 export const MAX_ATTRIBUTE_NAME_BYTES = 256;
 export const MAX_ATTRIBUTE_VALUE_BYTES = 1024;
 export const MAX_ORDERING_KEY_BYTES = 1024;
-/** Milliseconds that a call of Pub/Sub has; its client would try for ten minutes (DESIGN decision 24). */
-export const PUBSUB_DEADLINE_MS = 10_000;
-/** Seconds until Pub/Sub offers a message again whose reader fell silent; a reader that lives extends that. */
-export const PUBSUB_ACK_DEADLINE_S = 30;
 /** Milliseconds between two looks at what is read in one call, in case a listener missed something. */
 export const WATCH_FALLBACK_MS = 60_000;
 /** Milliseconds between a companion's looks at all members, topics, all that is desired and queued, for the same. */

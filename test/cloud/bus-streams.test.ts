@@ -1,17 +1,12 @@
-/** Streams of the bus on Pub/Sub that end, or that nobody reads: what they had comes again. */
+/** Streams of the bus on Pub/Sub that end, or whose consumer is stalled: their messages are delivered later. */
 import { silentLog, systemClock } from '@cmbs/shared';
 import { pubsubBus } from '@cmbs/shared/bus/pubsub';
-import { PUBSUB_ACK_DEADLINE_S } from '@cmbs/shared/limits';
 import { openFirestoreStore } from '@cmbs/shared/store/firestore';
 import { eventually } from '../e2e/harness';
 import { PATIENCE_MS } from '../patience';
 import { GrpcProxy } from './grpc-proxy';
+import { SHORT_LEASES } from './short-leases';
 import { describeOnEmulators, uniqueProject } from './support';
-
-jest.mock('@cmbs/shared/limits', () => ({
-  ...jest.requireActual<object>('@cmbs/shared/limits'),
-  ...jest.requireActual<object>('./short-leases'),
-}));
 
 const MIB = 1024 * 1024;
 
@@ -28,6 +23,7 @@ describeOnEmulators('Pub/Sub', (hosts) => {
       clock: systemClock,
       log: { ...silentLog, warn: (message) => void warnings.push(message) },
       isEmulated: true,
+      limits: SHORT_LEASES,
     });
     let goOn = (): void => undefined;
     const free = new Promise<void>((resolve) => (goOn = resolve));
@@ -37,7 +33,7 @@ describeOnEmulators('Pub/Sub', (hosts) => {
       await store.close();
     });
 
-    it('that takes nothing has little in hand, holds up nobody, and gets everything when it goes on', async () => {
+    it('that is stalled keeps little in memory, delays no other, and gets everything when it goes on', async () => {
       const ordered = Array.from({ length: 10 }, (_, at) => `sensors.${at}`);
       const loose = Array.from({ length: 30 }, (_, at) => `sensors.loose-${at}`);
       const topics = [...ordered, ...loose];
@@ -82,7 +78,7 @@ describeOnEmulators('Pub/Sub', (hosts) => {
       );
       await eventually(
         () => warnings,
-        (said) => said.some((line) => line.startsWith('nobody takes the deliveries')),
+        (said) => said.some((line) => line.startsWith('a consumer is stalled')),
         'the streams are closed',
       );
       expect(offered.size).toBeGreaterThan(5);
@@ -93,7 +89,7 @@ describeOnEmulators('Pub/Sub', (hosts) => {
         () => offered.size,
         (size) => size === all,
         'everything is offered',
-        PUBSUB_ACK_DEADLINE_S * 1000 + PATIENCE_MS,
+        SHORT_LEASES.ackDeadlineS * 1000 + PATIENCE_MS,
       );
       for (const topic of ordered) {
         const order = [...offered].filter((name) => name.endsWith(` ${topic}`));
@@ -102,7 +98,7 @@ describeOnEmulators('Pub/Sub', (hosts) => {
     });
   });
 
-  it('tries a delivery again before the next ones of its ordering key, also when its stream has ended', async () => {
+  it('retries a delivery before the next ones of its ordering key, also when its stream has ended', async () => {
     const proxy = await GrpcProxy.listen(hosts.pubsub);
     process.env.PUBSUB_EMULATOR_HOST = proxy.host;
     const projectId = uniqueProject();
@@ -114,6 +110,7 @@ describeOnEmulators('Pub/Sub', (hosts) => {
       clock: systemClock,
       log: silentLog,
       isEmulated: true,
+      limits: SHORT_LEASES,
     });
     let isStarted = false;
     let fail = (): void => undefined;
@@ -140,7 +137,7 @@ describeOnEmulators('Pub/Sub', (hosts) => {
           () => proxy.messagesOf('StreamingPull'),
           (came) => came >= count,
           `${count} answers come by streams`,
-          PUBSUB_ACK_DEADLINE_S * 1000 + PATIENCE_MS,
+          SHORT_LEASES.ackDeadlineS * 1000 + PATIENCE_MS,
         );
       await publish('first');
       await answers(1);
@@ -155,7 +152,7 @@ describeOnEmulators('Pub/Sub', (hosts) => {
         () => taken,
         (all) => ['first', 'second', 'third'].every((data) => all.includes(data)),
         'all are taken',
-        PUBSUB_ACK_DEADLINE_S * 1000 + PATIENCE_MS,
+        SHORT_LEASES.ackDeadlineS * 1000 + PATIENCE_MS,
       );
       expect([...new Set(taken)]).toEqual(['first', 'second', 'third']);
     } finally {

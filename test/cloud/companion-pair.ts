@@ -11,7 +11,7 @@ import { isListening, LoadBalancer, type Backend } from './balancer';
 import { cloudEnvironment, configOf, type Environment } from './deployment';
 import { GrpcProxy } from './grpc-proxy';
 import { CompanionProgram } from './processes';
-import * as shortLeases from './short-leases';
+import { SHORT_LEASES } from './short-leases';
 import { describeOnEmulators, type EmulatorHosts } from './support';
 
 /** What the README states: from the death of a companion until the other one holds its members. */
@@ -129,7 +129,7 @@ export class CompanionPair {
   }
 
   async start(): Promise<void> {
-    const program = this.fleet.using(await bundleProgramWith(shortLeases, 'companion/main.ts'), (one) =>
+    const program = this.fleet.using(await bundleProgramWith(SHORT_LEASES, 'companion/main.ts'), (one) =>
       one.remove(),
     );
     this.#program = program.path;

@@ -3,11 +3,6 @@ import { isGreeting } from './balancer';
 import { eventually } from '../e2e/harness';
 import { describeTwoCompanions, SOME, SOON_MS, TAKEOVER_MS } from './companion-pair';
 
-jest.mock('@cmbs/shared/limits', () => ({
-  ...jest.requireActual<object>('@cmbs/shared/limits'),
-  ...jest.requireActual<object>('./short-leases'),
-}));
-
 describeTwoCompanions('two companions', (pair) => {
   test('one that stood still finds that it is replaced, before it does anything', async () => {
     const { holder, standby } = await pair.roles();

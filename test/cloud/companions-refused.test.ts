@@ -1,11 +1,6 @@
 /** Two companions: who holds the members' sockets when Firestore cannot be reached by one. */
 import { describeTwoCompanions, testCutOff } from './companion-pair';
 
-jest.mock('@cmbs/shared/limits', () => ({
-  ...jest.requireActual<object>('@cmbs/shared/limits'),
-  ...jest.requireActual<object>('./short-leases'),
-}));
-
 describeTwoCompanions('two companions', (pair) => {
   testCutOff(pair, 'refuses it', (firestore) => firestore.refuse());
 });

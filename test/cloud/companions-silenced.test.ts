@@ -1,11 +1,6 @@
 /** Two companions: who holds the members' sockets when Firestore says nothing to one. */
 import { describeTwoCompanions, testCutOff } from './companion-pair';
 
-jest.mock('@cmbs/shared/limits', () => ({
-  ...jest.requireActual<object>('@cmbs/shared/limits'),
-  ...jest.requireActual<object>('./short-leases'),
-}));
-
 describeTwoCompanions('two companions', (pair) => {
   testCutOff(pair, 'says nothing to it', (firestore) => firestore.silence());
 });

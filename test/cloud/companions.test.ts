@@ -5,11 +5,6 @@ import { LEASE_TTL_MS } from '@cmbs/shared/limits';
 import { eventually, freeSocket } from '../e2e/harness';
 import { describeTwoCompanions, SOME, SOON_MS, TAKEOVER_MS, type Host } from './companion-pair';
 
-jest.mock('@cmbs/shared/limits', () => ({
-  ...jest.requireActual<object>('@cmbs/shared/limits'),
-  ...jest.requireActual<object>('./short-leases'),
-}));
-
 /** The container's patience. */
 const STOP_MS = 10_000;
 

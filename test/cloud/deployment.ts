@@ -4,6 +4,7 @@
  */
 import { startCloudCompanion, type CloudCompanion } from '../../companion/cloud';
 import { startCloudFunctions } from '@cmbs/emulator/cloud';
+import type { CloudLimits } from '@cmbs/functions/cloud';
 import { ANY_PORT } from '@cmbs/emulator/ports';
 import { readCloudConfig, type CloudConfig } from '@cmbs/shared/config';
 import type { Engine, RunOptions, Running } from '../e2e/engine';
@@ -48,20 +49,27 @@ export function configOf(env: Environment): CloudConfig {
 export class CloudParts implements Running {
   readonly #config: CloudConfig;
   readonly #options: RunOptions;
+  readonly #limits: CloudLimits;
   readonly #functions: Running;
   companion: CloudCompanion | undefined;
 
-  private constructor(config: CloudConfig, options: RunOptions, functions: Running) {
+  private constructor(config: CloudConfig, options: RunOptions, limits: CloudLimits, functions: Running) {
     this.#config = config;
     this.#options = options;
+    this.#limits = limits;
     this.#functions = functions;
   }
 
-  static async start(env: Environment, options: RunOptions): Promise<CloudParts> {
+  static async start(env: Environment, options: RunOptions, limits: CloudLimits = {}): Promise<CloudParts> {
     const config = configOf(env);
     const { log, clock } = options;
-    const functions = await startCloudFunctions({ config, log, ...(clock === undefined ? {} : { clock }) });
-    const parts = new CloudParts(config, options, functions);
+    const functions = await startCloudFunctions({
+      config,
+      log,
+      limits,
+      ...(clock === undefined ? {} : { clock }),
+    });
+    const parts = new CloudParts(config, options, limits, functions);
     await parts.startCompanion();
     return parts;
   }
@@ -82,6 +90,7 @@ export class CloudParts implements Running {
     this.companion = await startCloudCompanion({
       config: this.#config,
       log,
+      limits: this.#limits,
       ...(clock === undefined ? {} : { clock }),
     });
     await this.companion.holding();
@@ -105,13 +114,13 @@ export interface CloudEngine {
 }
 
 /** The engine of one deployment; closed and run again, it finds its data. */
-export function cloudEngine(hosts: EmulatorHosts, more: Environment = {}): CloudEngine {
+export function cloudEngine(hosts: EmulatorHosts, more: Environment = {}, limits: CloudLimits = {}): CloudEngine {
   let running: CloudParts | undefined;
   let settings: Promise<Environment> | undefined;
   return {
     engine: async (options) => {
       settings ??= cloudEnvironment(hosts, { ...more, ...options.env });
-      return (running = await CloudParts.start(await settings, options));
+      return (running = await CloudParts.start(await settings, options, limits));
     },
     parts: () => {
       if (running === undefined) throw new Error('the deployment does not run');

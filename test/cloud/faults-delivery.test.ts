@@ -1,13 +1,8 @@
 /** A deployment when what Pub/Sub has comes late, twice or not in order. */
-import { PUBSUB_DEADLINE_MS } from '@cmbs/shared/limits';
+import { PUBSUB_BUS_LIMITS } from '../../shared/bus/pubsub/limits';
 import { contentOf, eventually, unique } from '../e2e/harness';
 import { describeFaults, MARGIN_MS, OFFERED_AGAIN_MS, timed, UNAVAILABLE } from './faulty-deployment';
 import { Outside } from './outside';
-
-jest.mock('@cmbs/shared/limits', () => ({
-  ...jest.requireActual<object>('@cmbs/shared/limits'),
-  ...jest.requireActual<object>('./short-leases'),
-}));
 
 describeFaults('a deployment goes on', (deployment, hosts) => {
   test('when Pub/Sub fails the first of an ordering key: the others do not overtake it', async () => {
@@ -41,7 +36,7 @@ describeFaults('a deployment goes on', (deployment, hosts) => {
     const content = unique('content');
     const { value, ms } = await timed(deployment.publish(content));
     expect(value.status).toBe(202);
-    expect(ms).toBeLessThan(PUBSUB_DEADLINE_MS + MARGIN_MS);
+    expect(ms).toBeLessThan(PUBSUB_BUS_LIMITS.callMs + MARGIN_MS);
     await here.reaches(value.path, 'delivered');
     await deployment.arrives(content, OFFERED_AGAIN_MS);
     // It is published twice, and received once.

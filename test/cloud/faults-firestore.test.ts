@@ -1,7 +1,8 @@
 /** A deployment when Firestore does not do what it should. */
 import { startCloudFunctions } from '@cmbs/emulator/cloud';
 import { silentLog } from '@cmbs/shared';
-import { FIRESTORE_WRITE_MS, LEASE_TTL_MS } from '@cmbs/shared/limits';
+import { LEASE_TTL_MS } from '@cmbs/shared/limits';
+import { FIRESTORE_LIMITS } from '../../shared/store/firestore/limits';
 import { eventually, MEMBER, MESSAGE, unique } from '../e2e/harness';
 import { cloudEnvironment, configOf } from './deployment';
 import {
@@ -89,7 +90,7 @@ describeFaults('a deployment goes on', (deployment, hosts) => {
     const { value, ms } = await timed(here.request('PUT', `/cmbs/message/${unique('silent')}`, { kind: MESSAGE }));
     firestore.heal();
     expect([value.status, value.error]).toEqual([504, expect.stringMatching(/outcome unknown/)]);
-    expect(ms).toBeLessThan(FIRESTORE_WRITE_MS + MARGIN_MS);
+    expect(ms).toBeLessThan(FIRESTORE_LIMITS.writeMs + MARGIN_MS);
     // The companion could not renew its lease meanwhile, and has to take its shard again.
     await eventually(
       async () => (await here.get('/readyz')).status,

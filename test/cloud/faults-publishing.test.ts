@@ -1,5 +1,5 @@
 /** A deployment when Pub/Sub takes nothing. */
-import { PUBSUB_DEADLINE_MS } from '@cmbs/shared/limits';
+import { PUBSUB_BUS_LIMITS } from '../../shared/bus/pubsub/limits';
 import { eventually, unique } from '../e2e/harness';
 import {
   describeFaults,
@@ -11,11 +11,6 @@ import {
   timed,
   UNAVAILABLE,
 } from './faulty-deployment';
-
-jest.mock('@cmbs/shared/limits', () => ({
-  ...jest.requireActual<object>('@cmbs/shared/limits'),
-  ...jest.requireActual<object>('./short-leases'),
-}));
 
 describeFaults('a deployment goes on', (deployment) => {
   test('when Pub/Sub answers UNAVAILABLE to a publication', async () => {
@@ -34,7 +29,7 @@ describeFaults('a deployment goes on', (deployment) => {
     const { value, ms } = await timed(deployment.publish(content));
     await pubsub.accept();
     expect(value.status).toBe(202);
-    expect(ms).toBeLessThan(PUBSUB_DEADLINE_MS + MARGIN_MS);
+    expect(ms).toBeLessThan(PUBSUB_BUS_LIMITS.callMs + MARGIN_MS);
     await here.reaches(value.path, 'delivered');
     await deployment.arrives(content, OFFERED_AGAIN_MS);
     expect(await deployment.count(content)).toBe(1);

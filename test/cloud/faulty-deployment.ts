@@ -1,8 +1,8 @@
 /** A deployment whose ways to Firestore and to Pub/Sub can be told to do wrong, for tests of what becomes of it then. */
-import { PUBSUB_ACK_DEADLINE_S } from '@cmbs/shared/limits';
 import { contentOf, eventually, Fleet, type Answer, type Deployment, type Member } from '../e2e/harness';
 import { cloudEngine, type CloudEngine } from './deployment';
 import { GrpcProxy } from './grpc-proxy';
+import { SHORT_LEASES } from './short-leases';
 import { describeOnEmulators, uniqueProject, type EmulatorHosts } from './support';
 
 /** Milliseconds that an answer may take beyond the deadline of what it waited for; Google's clients wait for ten minutes. */
@@ -12,7 +12,7 @@ export const MARGIN_MS = 30_000;
 export const QUEUE_LIMIT = 20;
 
 /** Milliseconds until the emulator offers again what a reader took that is gone: twice the lease, and time. */
-export const OFFERED_AGAIN_MS = (2 * PUBSUB_ACK_DEADLINE_S + 60) * 1000;
+export const OFFERED_AGAIN_MS = (2 * SHORT_LEASES.ackDeadlineS + 60) * 1000;
 
 /** Statuses of gRPC. */
 export const ABORTED = 10;
@@ -48,6 +48,7 @@ export class FaultyDeployment {
     const cloud = cloudEngine(
       { firestore: firestore.host, pubsub: pubsub.host },
       { GOOGLE_CLOUD_PROJECT: this.projectId, CMBS_QUEUE_LIMIT: String(QUEUE_LIMIT) },
+      { bus: SHORT_LEASES },
     );
     const here = await this.fleet.start({ engine: cloud.engine });
     const alice = await here.member({ title: 'alice' });

@@ -8,13 +8,9 @@ import { eventually, Fleet, MESSAGE, skewedClock, unique, type Deployment, type 
 import { cloudEnvironment, configOf } from './deployment';
 import { GrpcProxy } from './grpc-proxy';
 import { Outside } from './outside';
+import { PATIENT_LIMITS } from './patient-limits';
 import { CompanionProgram } from './processes';
 import { describeOnEmulators, uniqueProject } from './support';
-
-jest.mock('@cmbs/shared/limits', () => ({
-  ...jest.requireActual<object>('@cmbs/shared/limits'),
-  ...jest.requireActual<object>('./patient-limits'),
-}));
 
 const MIB = 1024 * 1024;
 
@@ -40,10 +36,12 @@ describeOnEmulators('functions without a companion', (hosts) => {
       { CMBS_MAX_BODY_BYTES: String(16 * MIB) },
     );
     const engine = (): Promise<Running> =>
-      startCloudFunctions({ config: configOf(settings), log: silentLog, clock }).then((running) => ({
-        ...running,
-        metrics: [`${running.url}/metrics`],
-      }));
+      startCloudFunctions({ config: configOf(settings), log: silentLog, clock, limits: PATIENT_LIMITS }).then(
+        (running) => ({
+          ...running,
+          metrics: [`${running.url}/metrics`],
+        }),
+      );
     here = await fleet.start({ engine });
   });
   afterEach(() => firestore.heal());
@@ -150,7 +148,11 @@ describeOnEmulators('a member that does not read', (hosts) => {
     let companion: CompanionProgram | undefined;
     const engine = async (): Promise<Running> => {
       const settings = await cloudEnvironment(hosts, { GOOGLE_CLOUD_PROJECT: projectId, CMBS_INBOX_LIMIT: '5' });
-      const functions = await startCloudFunctions({ config: configOf(settings), log: silentLog });
+      const functions = await startCloudFunctions({
+        config: configOf(settings),
+        log: silentLog,
+        limits: PATIENT_LIMITS,
+      });
       companion = await CompanionProgram.start(settings);
       await companion.holding();
       const program = companion;

@@ -1,8 +1,7 @@
-/**
- * Before each end-to-end suite that runs on the emulators as well: its deployments are the cloud's parts then.
- */
+/** Runs before each end-to-end suite on the emulators: makes its deployments of the cloud's parts. */
 import { runTestsOn } from '../e2e/engine';
 import { cloudEngine } from './deployment';
+import { PATIENT_LIMITS } from './patient-limits';
 import { emulatorsForFile } from './support';
 
 jest.mock('@cmbs/shared/limits', () => ({
@@ -11,4 +10,4 @@ jest.mock('@cmbs/shared/limits', () => ({
 }));
 
 const hosts = emulatorsForFile();
-if (hosts !== undefined) runTestsOn(() => cloudEngine(hosts).engine);
+if (hosts !== undefined) runTestsOn(() => cloudEngine(hosts, {}, PATIENT_LIMITS).engine);

@@ -1,4 +1,4 @@
-/** Limits for tests that wait until Pub/Sub offers again what a reader had that is gone. */
+import type { PubsubBusLimits } from '@cmbs/shared/bus/pubsub';
 
-/** The least that Pub/Sub takes. */
-export const PUBSUB_ACK_DEADLINE_S = 10;
+/** For tests that wait until Pub/Sub offers the messages of a stopped consumer again: the least that Pub/Sub takes. */
+export const SHORT_LEASES = { ackDeadlineS: 10 } as const satisfies Partial<PubsubBusLimits>;

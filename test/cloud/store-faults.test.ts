@@ -1,7 +1,8 @@
 /** What the Firestore engine does when Firestore, or the way to it, does not do what it should. */
 import type { ErrorCode, JsonObject } from '@cmbs/shared';
 import { FIRESTORE_CALLS_PER_CHANNEL } from '../../shared/store/firestore/client';
-import { FIRESTORE_CLOSE_MS, type FirestoreStoreOptions } from '../../shared/store/firestore/firestore-store';
+import type { FirestoreStoreOptions } from '../../shared/store/firestore/firestore-store';
+import { FIRESTORE_LIMITS } from '../../shared/store/firestore/limits';
 import type { Change } from '../../shared/store/store';
 import type { Store } from '@cmbs/shared/store';
 import { restartableEmulator } from '@cmbs/emulator/emulators';
@@ -28,7 +29,10 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
   });
 
   const open = async (options: Partial<FirestoreStoreOptions> = {}): Promise<TemporaryFirestore> => {
-    const one = await openTemporaryFirestore(proxy.host, { closeMs: 1000, ...options });
+    const one = await openTemporaryFirestore(proxy.host, {
+      ...options,
+      limits: { closeMs: 1000, ...options.limits },
+    });
     opened.push(one);
     // Connected before anything is measured, or made to go wrong.
     await one.store.get('things', 'nothing');
@@ -108,7 +112,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
   describe('and do not answer', () => {
     it('gives up a read at its deadline, tells the server, and warns', async () => {
       const log = keptLog();
-      const store = await openStore({ log, readMs: SHORT_MS });
+      const store = await openStore({ log, limits: { readMs: SHORT_MS } });
       for (const [method, read] of [
         ['BatchGetDocuments', () => store.get('things', 'a')],
         ['RunQuery', () => store.query({ collection: 'things', limit: 1 })],
@@ -123,7 +127,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
     });
 
     it('says of a write at its deadline that the outcome is unknown', async () => {
-      const store = await openStore({ writeMs: SHORT_MS });
+      const store = await openStore({ limits: { writeMs: SHORT_MS } });
       for (const write of [() => store.create('things', 'a', {}), () => put(store, 'b'), () => increment(store)]) {
         proxy.inject('Commit', { kind: 'silence' });
         const { ms, error } = await timed(write());
@@ -136,7 +140,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
     });
 
     it('says of a write that did not come to its commit that nothing was written', async () => {
-      const store = await openStore({ writeMs: SHORT_MS });
+      const store = await openStore({ limits: { writeMs: SHORT_MS } });
       proxy.inject('BatchGetDocuments', { kind: 'silence' });
       const { ms, error } = await timed(increment(store));
       expect(error).toMatchObject({
@@ -148,7 +152,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
     });
 
     it('ends a body that never ends', async () => {
-      const store = await openStore({ writeMs: SHORT_MS });
+      const store = await openStore({ limits: { writeMs: SHORT_MS } });
       const { error } = await timed(store.transact(() => new Promise<void>(() => undefined)));
       expect(error).toMatchObject({ code: 'unavailable' });
     });
@@ -174,7 +178,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
     });
 
     it('closes all the same, and tells those who wait', async () => {
-      const store = await openStore({ closeMs: 100 });
+      const store = await openStore({ limits: { closeMs: 100 } });
       proxy.inject('BatchGetDocuments', { kind: 'silence' });
       proxy.inject('Commit', { kind: 'silence' });
       proxy.inject('Listen', { kind: 'silence' });
@@ -184,14 +188,14 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
       const writing = timed(store.create('things', 'a', {}));
       await until(() => proxy.calls.length === before + 3);
       const { ms } = await timed(store.close());
-      expect(ms).toBeLessThan(FIRESTORE_CLOSE_MS);
+      expect(ms).toBeLessThan(FIRESTORE_LIMITS.closeMs);
       expect((await reading).error).toMatchObject({ code: 'unavailable' });
       expect((await writing).error).toMatchObject({ code: 'deadline_exceeded' });
       await expect(watch.ready).rejects.toMatchObject({ code: 'unavailable' });
     });
 
     it('refuses more calls than it can have under way', async () => {
-      const store = await openStore({ readMs: 10_000 });
+      const store = await openStore({ limits: { readMs: 10_000 } });
       proxy.inject('BatchGetDocuments', { kind: 'silence' }, Infinity);
       const controller = new AbortController();
       const { signal } = controller;
@@ -377,7 +381,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
     });
 
     it('says that it could not begin in time, and begins when it can', async () => {
-      const store = await openStore({ readMs: SHORT_MS });
+      const store = await openStore({ limits: { readMs: SHORT_MS } });
       proxy.inject('Listen', { kind: 'answer', status: 14 }, Infinity);
       const seen: string[] = [];
       const watch = store.watch({ collection: 'things' }, (changes) => seen.push(...changes.map(({ id }) => id)));

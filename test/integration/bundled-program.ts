@@ -5,7 +5,7 @@ import { build, buildSync, type BuildOptions, type Plugin } from 'esbuild';
 
 const ROOT = resolve(__dirname, '../..');
 
-/** Limits of the product by their names in `shared/limits.ts`, with values for a test. */
+/** Limits of the bus by their names in `shared/bus/pubsub/limits.ts`, with values for a test. */
 export type Limits = Readonly<Record<string, number>>;
 
 export interface BundledProgram {
@@ -58,10 +58,11 @@ function prepare(source: string): { readonly program: BundledProgram; readonly o
 const replaceLimits = (limits: Limits): Plugin => ({
   name: 'limits',
   setup: (bundling) =>
-    bundling.onLoad({ filter: /\/shared\/limits\.ts$/ }, ({ path }) => {
+    bundling.onLoad({ filter: /\/shared\/bus\/pubsub\/limits\.ts$/ }, ({ path }) => {
       let contents = readFileSync(path, 'utf8');
       for (const [name, value] of Object.entries(limits)) {
-        const definition = new RegExp(`(?<=^export const ${name} = )[^;]+(?=;$)`, 'm');
+        // The default, among those on one line: `{ callMs: 10_000, ackDeadlineS: 30 }`.
+        const definition = new RegExp(`(?<=[{,] ${name}: )[\\d_]+(?= \\}|,)`);
         if (!definition.test(contents)) throw new Error(`there is no limit ${name}`);
         contents = contents.replace(definition, String(value));
       }

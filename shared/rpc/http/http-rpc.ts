@@ -22,8 +22,8 @@ import {
 
 /** Milliseconds that a function believes a lease that it has read; a call that does not get through reads it again. */
 const LEASE_CACHE_MS = 30_000;
-/** Milliseconds for a companion to say that it is ready. */
-const RPC_PING_MS = 3000;
+/** Milliseconds in which a companion must answer whether it is ready. */
+const READY_MS = 3000;
 
 const performAnswer = z.strictObject({ reply: z.unknown() });
 const errorAnswer = z.looseObject({
@@ -50,6 +50,8 @@ export interface HttpRpcOptions {
   /** Audience of the tokens, which companions expect. */
   readonly audience: string;
   readonly directory: CompanionDirectory;
+  /** Milliseconds in which a companion must answer whether it is ready; 3,000 by default. */
+  readonly readyMs?: number;
 }
 
 export interface HttpRpc extends Rpc {
@@ -69,7 +71,7 @@ interface Known {
 }
 
 export function httpRpc(options: HttpRpcOptions): HttpRpc {
-  const { clock, tokens, audience, directory } = options;
+  const { clock, tokens, audience, directory, readyMs = READY_MS } = options;
   const known = new Map<string, Known>();
 
   const unreachable = (cause?: unknown): CmbsError =>
@@ -162,7 +164,7 @@ export function httpRpc(options: HttpRpcOptions): HttpRpc {
     async ready() {
       await Promise.all(
         directory.shards.map(async (name) => {
-          const signal = AbortSignal.timeout(RPC_PING_MS);
+          const signal = AbortSignal.timeout(readyMs);
           const url = await urlOf(name, { again: true, signal });
           try {
             const response = await fetch(`${url}/readyz`, { signal });

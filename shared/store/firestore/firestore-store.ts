@@ -9,8 +9,12 @@
 import { backOff, type Random } from '../../back-off';
 import { type Clock, newId, type NewId } from '../../clock';
 import { type JsonObject } from '../../json';
-import { FIRESTORE_CONFLICT_MAX_MS, FIRESTORE_CONFLICT_MS } from './limits';
-import { FIRESTORE_READ_MS, FIRESTORE_WRITE_MS } from '../../limits';
+import {
+  FIRESTORE_CONFLICT_MAX_MS,
+  FIRESTORE_CONFLICT_MS,
+  FIRESTORE_LIMITS,
+  type FirestoreLimits,
+} from './limits';
 import { type Log, silentLog } from '../../log';
 import { Deadline } from './deadline';
 import { commitWrites } from './commit';
@@ -44,19 +48,13 @@ import {
 } from '../store';
 import { toSelection } from '../store-query';
 
-/** Milliseconds that a closing store gives to what is under way. */
-export const FIRESTORE_CLOSE_MS = 5000;
 /** Watches of one store, each a stream that stays; the rest of the above is left to calls. */
 const FIRESTORE_MAX_WATCHES = 3000;
 
 export interface FirestoreStoreOptions extends FirestoreClientOptions {
   readonly clock: Pick<Clock, 'now'>;
   readonly log?: Log;
-  /** Milliseconds that a read, and a write, may take; `limits.ts` by default. */
-  readonly readMs?: number;
-  readonly writeMs?: number;
-  /** Milliseconds that closing gives to what is under way. */
-  readonly closeMs?: number;
+  readonly limits?: Partial<FirestoreLimits>;
   readonly newId?: NewId;
   /** From 0 to below 1. */
   readonly random?: Random;
@@ -75,9 +73,7 @@ export function openFirestoreStore(options: FirestoreStoreOptions): Store {
 
 class FirestoreStore implements Store {
   readonly #context: Context;
-  readonly #readMs: number;
-  readonly #writeMs: number;
-  readonly #closeMs: number;
+  readonly #limits: FirestoreLimits;
   readonly #turns = new KeyedMutex();
   readonly #underWay = new Set<Promise<unknown>>();
   readonly #watches = new Set<Watch>();
@@ -92,9 +88,7 @@ class FirestoreStore implements Store {
       newId: options.newId ?? newId,
       random: options.random ?? Math.random,
     };
-    this.#readMs = options.readMs ?? FIRESTORE_READ_MS;
-    this.#writeMs = options.writeMs ?? FIRESTORE_WRITE_MS;
-    this.#closeMs = options.closeMs ?? FIRESTORE_CLOSE_MS;
+    this.#limits = { ...FIRESTORE_LIMITS, ...options.limits };
   }
 
   // --- Reads ---
@@ -192,7 +186,7 @@ class FirestoreStore implements Store {
       scope,
       listener,
       onEnd: () => this.#watches.delete(watch),
-      readyMs: this.#readMs,
+      readMs: this.#limits.readMs,
     });
     this.#watches.add(watch);
     return watch;
@@ -213,7 +207,7 @@ class FirestoreStore implements Store {
 
   #begin(kind: 'read' | 'write', options: CallOptions | undefined): Deadline {
     if (this.#closing !== undefined) throw closedError();
-    const bounds = new Deadline(kind === 'read' ? this.#readMs : this.#writeMs, options?.signal);
+    const bounds = new Deadline(kind === 'read' ? this.#limits.readMs : this.#limits.writeMs, options?.signal);
     bounds.assertWanted();
     return bounds;
   }
@@ -235,7 +229,7 @@ class FirestoreStore implements Store {
   async #close(): Promise<void> {
     for (const watch of [...this.#watches]) watch.end();
     const done = Promise.allSettled([...this.#underWay]);
-    await withinDeadline(() => done, undefined, this.#closeMs).catch(() => undefined);
+    await withinDeadline(() => done, undefined, this.#limits.closeMs).catch(() => undefined);
     await this.#context.connection.close();
   }
 }

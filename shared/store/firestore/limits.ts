@@ -1,12 +1,24 @@
-/** Limits that several files of this folder share: each with its unit and reason. */
+/** Limits of the store on Firestore. */
 
-/** Times that one call is made when Firestore cannot be reached for a moment: a second in all, with the pauses. */
+/** Limits that {@link FirestoreStoreOptions} can change. */
+export interface FirestoreLimits {
+  /** Milliseconds for a read: a caller over HTTP waits no longer for a page. */
+  readonly readMs: number;
+  /** Milliseconds for a transaction or a creation, all its attempts included. */
+  readonly writeMs: number;
+  /** Milliseconds that closing waits for operations under way. */
+  readonly closeMs: number;
+}
+
+export const FIRESTORE_LIMITS: FirestoreLimits = { readMs: 10_000, writeMs: 20_000, closeMs: 5000 };
+
+/** Attempts per call while Firestore is unreachable: about a second in all, with the pauses. */
 export const FIRESTORE_ATTEMPTS = 4;
-/** Milliseconds before a call is made again, at first and at most. */
+/** Milliseconds between two attempts, at first and at most. */
 export const FIRESTORE_RETRY_MS = 50;
 export const FIRESTORE_RETRY_MAX_MS = 1000;
-/** Milliseconds before a transaction that was outrun runs again, at first and at most: the other has committed. */
+/** Milliseconds before a transaction runs again after a conflict, at first and at most: the other one has committed. */
 export const FIRESTORE_CONFLICT_MS = 5;
 export const FIRESTORE_CONFLICT_MAX_MS = 250;
-/** Documents that a query asks for in one call; what it reads in vain is no more. */
+/** Documents that a query asks for in one call, which bounds the documents that it reads in vain. */
 export const FIRESTORE_SCAN_DOCS = 1000;

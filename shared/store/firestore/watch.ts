@@ -4,7 +4,6 @@
  */
 import { backOff } from '../../back-off';
 import { STATUS, statusOf } from '../../grpc-status';
-import { FIRESTORE_READ_MS } from '../../limits';
 import { Deadline } from './deadline';
 import { type Listening } from './client';
 import { type Context } from './context';
@@ -33,8 +32,8 @@ export interface WatchOptions {
   readonly listener: (changes: readonly Change[]) => void;
   /** Called once, when it is ended. */
   readonly onEnd: () => void;
-  /** Milliseconds after which `ready` rejects when Firestore cannot be reached; the watch goes on trying. */
-  readonly readyMs?: number;
+  /** Milliseconds to connect, and after which `ready` rejects while Firestore is unreachable; the watch goes on trying. */
+  readonly readMs: number;
 }
 
 export class FirestoreWatch implements Watch {
@@ -81,7 +80,7 @@ export class FirestoreWatch implements Watch {
   async #connect(): Promise<void> {
     this.#target.reconnect();
     const { connection } = this.#context;
-    const bounds = new Deadline(FIRESTORE_READ_MS, undefined);
+    const bounds = new Deadline(this.#options.readMs, undefined);
     try {
       const request = listenRequest(
         this.#options.scope,
@@ -98,7 +97,7 @@ export class FirestoreWatch implements Watch {
       return;
     }
     if (this.#hasEnded) this.#listening.end();
-    else this.#expectWordWithin(FIRESTORE_READ_MS);
+    else this.#expectWordWithin(this.#options.readMs);
   }
 
   #expectWordWithin(ms: number): void {
@@ -108,7 +107,7 @@ export class FirestoreWatch implements Watch {
 
   #take(response: ListenResponse): void {
     if (this.#hasEnded) return;
-    this.#expectWordWithin(this.#target.isCurrent ? FIRESTORE_WATCH_IDLE_MS : FIRESTORE_READ_MS);
+    this.#expectWordWithin(this.#target.isCurrent ? FIRESTORE_WATCH_IDLE_MS : this.#options.readMs);
     const step = this.#target.take(response);
     switch (step.kind) {
       case 'nothing':
@@ -166,8 +165,7 @@ export class FirestoreWatch implements Watch {
         cause: error,
       });
     }
-    const { readyMs = FIRESTORE_READ_MS } = this.#options;
-    if (performance.now() - this.#began >= readyMs) {
+    if (performance.now() - this.#began >= this.#options.readMs) {
       // One that only ended, or stayed silent, has no error.
       this.#rejectReady(toStoreError(error ?? { code: STATUS.unavailable }, connection.names));
     }
