@@ -92,7 +92,10 @@ export class PubsubConsumer implements Consumer {
       },
       engine: {
         open: (entry, attempt) => Promise.resolve(this.#open(entry, attempt)),
-        settle: (entry) => Promise.resolve(this.#acknowledge(entry)),
+        settle: (entry) => {
+          this.#acknowledge(entry);
+          return Promise.resolve();
+        },
         deadLetter: ({ message }, delivery, reason) => options.deadLetter(message, delivery, reason),
         mayBackOff: (entry) => this.#mayBackOff(entry),
         handBack: ({ stream, message }) => this.#handBack(stream, [message.ackId]),

@@ -9,7 +9,8 @@ import { type Collection, type Collections } from './collections';
 import { type QueuedWork } from './commit-queue';
 import { toStoreError } from './errors';
 import { closedError, type StoreHealth } from './health';
-import { type NewRow, type Tables } from './tables';
+import type { NewRow } from './rows';
+import type { Tables } from './tables';
 import { type SqliteTransaction } from './transaction';
 import { type WalSync } from './wal-sync';
 
@@ -132,7 +133,7 @@ export class Committer {
     this.#seq = commit.seq;
     for (const [collection, ids] of commit.changed) {
       collection.lastCommitted = commit.seq;
-      const n = this.#tables.number(collection.name);
+      const n = this.#tables.names.number(collection.name);
       if (n === undefined) continue;
       for (const { id } of ids) this.#parts.forget(n, id);
     }
@@ -150,7 +151,7 @@ export class Committer {
     }
     for (const [collection, works] of byCollection) {
       const created = this.#tables.insertMissing(
-        this.#tables.intern(collection.name),
+        this.#tables.names.intern(collection.name),
         works.map(({ row }) => row),
         commit.now,
       );
@@ -170,11 +171,11 @@ export class Committer {
     for (const { collection: name, id, row } of run.writes.values()) {
       const collection = this.#collections.get(name);
       if (row !== undefined) {
-        const { before, after } = this.#tables.put(this.#tables.intern(name), row, commit.now);
+        const { before, after } = this.#tables.put(this.#tables.names.intern(name), row, commit.now);
         this.#changed(commit, collection, id, before, after);
         continue;
       }
-      const n = this.#tables.number(name);
+      const n = this.#tables.names.number(name);
       const before = n === undefined ? undefined : this.#tables.delete(n, id);
       if (before !== undefined) this.#changed(commit, collection, id, before, undefined);
     }
@@ -185,7 +186,7 @@ export class Committer {
     const expired = this.#tables.expired(limit, commit.now);
     for (const { collection: n, id } of expired) {
       const before = this.#tables.delete(n, id);
-      this.#changed(commit, this.#collections.get(this.#tables.collectionName(n)), id, before, undefined);
+      this.#changed(commit, this.#collections.get(this.#tables.names.collection(n)), id, before, undefined);
     }
     commit.results.push(() => resolve(expired.length));
   }

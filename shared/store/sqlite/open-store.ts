@@ -14,7 +14,6 @@ import { type JsonObject } from '../../json';
 import { CHECKPOINT_PAGES, EXCLUSIVE_HOLD_MS } from './limits';
 import { type Log } from '../../log';
 import { abortable, GivenUp, withinDeadline } from '../giving-up';
-import { checkKey, indexable } from '../keys';
 import {
   type CallOptions,
   type Change,
@@ -28,19 +27,16 @@ import {
   type Watch,
   type WatchScope,
 } from '../store';
-import { cursorAt, type Position, type Selection, toSelection } from '../store-query';
 import { type AcknowledgedRecord } from './acknowledged';
 import { Checkpointer } from './checkpointer';
 import { Collections } from './collections';
 import { CommitQueue, type Owner } from './commit-queue';
 import { Committer, type Verdict, type Work } from './committer';
 import { type DirectoryLock } from './directory-lock';
-import { DocumentCache } from './document-cache';
-import { toStoreError } from './errors';
 import { closedError, StoreHealth } from './health';
-import { type History } from './history';
-import { type NewRow, type Row, type Tables } from './tables';
-import { SqliteTransaction, type TransactionSource } from './transaction';
+import { StoreReader } from './store-reader';
+import type { Tables } from './tables';
+import { SqliteTransaction } from './transaction';
 import { WalSync } from './wal-sync';
 
 /** Optimistic runs of one transaction before it gets the store for itself, so that contention always ends. */
@@ -59,14 +55,14 @@ export interface OpenStoreParts {
   readonly log: Log;
 }
 
-export class OpenStore implements Store, TransactionSource {
+export class OpenStore implements Store {
   readonly #tables: Tables;
   readonly #record: AcknowledgedRecord;
   readonly #lock: DirectoryLock;
   readonly #clock: Clock;
   readonly #health: StoreHealth;
   readonly #collections: Collections;
-  readonly #cache = new DocumentCache();
+  readonly #reader: StoreReader;
   readonly #queue: CommitQueue<Work>;
   readonly #committer: Committer;
   readonly #walSync: WalSync;
@@ -82,6 +78,13 @@ export class OpenStore implements Store, TransactionSource {
     this.#health = new StoreHealth(path, clock, log);
     this.#collections = new Collections(log);
     const seq = tables.standing().commits;
+    this.#reader = new StoreReader({
+      tables,
+      collections: this.#collections,
+      health: this.#health,
+      clock,
+      seq: () => this.#committer.seq,
+    });
     this.#walSync = new WalSync(
       `${path}-wal`,
       seq,
@@ -96,7 +99,7 @@ export class OpenStore implements Store, TransactionSource {
       path,
       log,
       onPass: () => this.#queue.wake(),
-      onUnavailable: () => this.#tables.checkpointInCommits(CHECKPOINT_PAGES),
+      onUnavailable: () => this.#tables.connection.checkpointInCommits(CHECKPOINT_PAGES),
     });
     this.#committer = new Committer({
       tables,
@@ -105,7 +108,7 @@ export class OpenStore implements Store, TransactionSource {
       walSync: this.#walSync,
       clock,
       seq,
-      forget: (collection, id) => this.#cache.remove(cacheKey(collection, id)),
+      forget: (collection, id) => this.#reader.forget(collection, id),
       onLogged: (chars) => this.#observeLog(chars),
     });
     this.#queue = new CommitQueue<Work>({
@@ -119,7 +122,7 @@ export class OpenStore implements Store, TransactionSource {
     this.#charsSinceLook += chars;
     if (this.#charsSinceLook < CHECKPOINT_LOOK_CHARS) return;
     this.#charsSinceLook = 0;
-    const { log, checkpointed } = this.#tables.walPages();
+    const { log, checkpointed } = this.#tables.connection.walPages();
     this.#checkpointer.observe(log, checkpointed);
   }
 
@@ -132,7 +135,7 @@ export class OpenStore implements Store, TransactionSource {
 
   async get(collection: string, id: string, options?: CallOptions): Promise<Doc | undefined> {
     this.#health.assertUsable(options?.signal);
-    const doc = this.read(collection, id);
+    const doc = this.#reader.read(collection, id);
     await this.#shown(collection, options?.signal);
     return doc;
   }
@@ -143,29 +146,28 @@ export class OpenStore implements Store, TransactionSource {
     options?: CallOptions,
   ): Promise<readonly (Doc | undefined)[]> {
     this.#health.assertUsable(options?.signal);
-    const docs = ids.map((id) => this.read(collection, id));
+    const docs = ids.map((id) => this.#reader.read(collection, id));
     await this.#shown(collection, options?.signal);
     return docs;
   }
 
   async query(query: Query, options?: CallOptions): Promise<Page> {
     this.#health.assertUsable(options?.signal);
-    const { page } = this.select(query);
+    const { page } = this.#reader.select(query);
     await this.#shown(query.collection, options?.signal);
     return page;
   }
 
   async count(query: Omit<Query, 'limit' | 'after'>, atMost: number, options?: CallOptions): Promise<number> {
     this.#health.assertUsable(options?.signal);
-    const selection = toSelection({ ...query, limit: 1 });
-    const n = this.#reading(() => this.#tables.count(selection, Math.trunc(atMost), this.#clock.now()));
+    const n = this.#reader.count(query, atMost);
     await this.#shown(query.collection, options?.signal);
     return n;
   }
 
   async measure(collection: string, atMost: number, options?: CallOptions): Promise<Size> {
     this.#health.assertUsable(options?.signal);
-    const size = this.#reading(() => this.#tables.measure(collection, Math.trunc(atMost), this.#clock.now()));
+    const size = this.#reader.measure(collection, atMost);
     await this.#shown(collection, options?.signal);
     return size;
   }
@@ -180,80 +182,6 @@ export class OpenStore implements Store, TransactionSource {
     return abortable(signal, (resolve, reject) => {
       this.#walSync.whenDurable(seq, resolve, () => reject(this.#health.refusal ?? closedError()));
     });
-  }
-
-  // --- What transactions read ---
-
-  get seq(): number {
-    return this.#committer.seq;
-  }
-
-  read(collection: string, id: string): Doc | undefined {
-    this.#health.assertUsable(undefined);
-    const n = this.#tables.number(collection);
-    if (n === undefined) return undefined;
-    const now = this.#clock.now();
-    const key = cacheKey(n, id);
-    const cached = this.#cache.get(key);
-    if (cached !== undefined) return isExpired(cached.expiresAt, now) ? undefined : cached;
-    const row = this.#reading(() => this.#tables.find(n, id));
-    if (row === undefined || isExpired(row.expires ?? undefined, now)) return undefined;
-    const doc = toDoc(row);
-    this.#cache.add(key, doc, row.value.length);
-    return doc;
-  }
-
-  select(query: Query): {
-    readonly page: Page;
-    readonly selection: Selection;
-    readonly last: Position | undefined;
-  } {
-    this.#health.assertUsable(undefined);
-    const selection = toSelection(query);
-    const { rows, isMore } = this.#reading(() => this.#tables.select(selection, this.#clock.now()));
-    const docs = rows.map(toDoc);
-    const final = docs.at(-1);
-    if (!isMore || final === undefined) return { page: { docs }, selection, last: undefined };
-    const last = { sort: selection.byOrder ? (final.order ?? '') : '', id: final.id };
-    return { page: { docs, next: cursorAt(last, selection.byOrder) }, selection, last };
-  }
-
-  history(collection: string): History {
-    return this.#collections.get(collection).history;
-  }
-
-  fieldNumber(collection: string, field: string): number | undefined {
-    return this.#tables.number(collection, field);
-  }
-
-  /** Checks and renders a write; interns its names, which stay even if the write does not happen. */
-  prepare(collection: string, id: string, value: JsonObject, options: PutOptions = {}): NewRow {
-    checkKey('collection', collection);
-    checkKey('id', id);
-    if (options.order !== undefined) checkKey('order', options.order);
-    return this.#reading(() => {
-      this.#tables.intern(collection);
-      const entries = Object.entries(options.index ?? {}).flatMap(([field, values]) => {
-        if (values.length === 0) return [];
-        const n = this.#tables.intern(collection, field);
-        return [...new Set(values)].map((each) => [n, indexable(each)] as const);
-      });
-      return {
-        id,
-        value: JSON.stringify(value),
-        sort: options.order ?? null,
-        expires: options.expiresAt === undefined ? null : Math.trunc(options.expiresAt),
-        entries,
-      };
-    });
-  }
-
-  #reading<T>(read: () => T): T {
-    try {
-      return read();
-    } catch (error) {
-      throw this.#health.logged(toStoreError(error));
-    }
   }
 
   // --- Transactions ---
@@ -289,7 +217,7 @@ export class OpenStore implements Store, TransactionSource {
     owner: Owner | undefined,
   ): Promise<{ readonly value: T } | undefined> {
     this.#health.assertUsable(signal);
-    const run = new SqliteTransaction(this);
+    const run = new SqliteTransaction(this.#reader);
     this.#collections.began(run);
     try {
       const value = await withinDeadline(
@@ -345,7 +273,7 @@ export class OpenStore implements Store, TransactionSource {
     options: PutOptions & CallOptions = {},
   ): Promise<boolean> {
     this.#health.assertUsable(options.signal);
-    const row = this.prepare(collection, id, value, options);
+    const row = this.#reader.prepare(collection, id, value, options);
     const state = this.#collections.get(collection);
     return this.#enqueue<boolean>(options.signal, (resolve, reject) => ({
       kind: 'create',
@@ -417,26 +345,8 @@ export class OpenStore implements Store, TransactionSource {
     await this.#queue.idle();
     await this.#walSync.close();
     await this.#checkpointer.close();
-    this.#tables.close();
+    this.#tables.connection.close();
     await this.#record.close();
     this.#lock.release();
   }
-}
-
-function cacheKey(collection: number, id: string): string {
-  return `${collection}/${id}`;
-}
-
-function isExpired(expiresAt: number | undefined, now: number): boolean {
-  return expiresAt !== undefined && expiresAt <= now;
-}
-
-function toDoc({ id, revision, value, sort, expires }: Row): Doc {
-  return {
-    id,
-    revision,
-    value: JSON.parse(value) as JsonObject,
-    ...(sort === null ? {} : { order: sort }),
-    ...(expires === null ? {} : { expiresAt: expires }),
-  };
 }

@@ -46,12 +46,12 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Sqli
     makeDirectory(directory);
     lock = lockDirectory(directory);
     tables = new Tables(openDatabase({ directory, migrations, maxPages, log, acceptDataLoss }));
-    tables.prepareLog(WAL_SIZE_LIMIT);
+    tables.connection.prepareLog(WAL_SIZE_LIMIT);
     record = new AcknowledgedRecord(directory, tables.standing());
     return new OpenStore({ tables, record, lock, path: join(directory, DATABASE_FILE), clock, log });
   } catch (error) {
     await record?.close();
-    tables?.close();
+    tables?.connection.close();
     lock?.release();
     if (error instanceof CmbsError) throw error;
     const known = toStoreError(error);

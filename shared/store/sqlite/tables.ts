@@ -1,68 +1,31 @@
 /**
- * The one owner of the database connection and of every prepared statement (DESIGN decision 25): they live as long
- * as it does, and nothing else touches them. All calls are synchronous; a commit happens within one turn of the
- * event loop, so whoever reads sees whole transactions.
+ * Writes documents to the tables. All calls are synchronous and a commit happens within one turn of the event loop, so
+ * that readers see whole transactions only.
  */
-import { type DatabaseSyncInstance, type StatementSyncInstance } from '@photostructure/sqlite';
-import { CmbsError } from '../../errors';
-import { type IndexEntry, type Selection } from '../store-query';
-import { type Standing } from './acknowledged';
+import type { DatabaseSyncInstance } from '@photostructure/sqlite';
+import type { IndexEntry } from '../store-query';
+import type { Standing } from './acknowledged';
 import { checksum } from './checksum';
+import { Connection, type Statement } from './connection';
+import { DocumentReader } from './document-reader';
+import { Names } from './names';
+import {
+  type Column,
+  entriesText,
+  type Entry,
+  type Existing,
+  indexEntryOf,
+  missingFrom,
+  type NewRow,
+  parseEntries,
+} from './rows';
 
-/** Index entries counted per `where` term to find the rarest: about 30 microseconds each. */
-const SELECTIVITY_PROBE = 500;
 /** Expired documents removed in one commit: about 10 ms. */
 const SWEEP_CHUNK = 256;
-
-/** A document as it lies in its row; `value` and `entries` are JSON. */
-export interface Row {
-  readonly id: string;
-  readonly revision: number;
-  readonly value: string;
-  readonly sort: string | null;
-  readonly expires: number | null;
-}
-
-/** An index entry of a document: the number of a field, and a value. */
-type Entry = readonly [number, string];
-
-/** What is to be written. */
-export interface NewRow {
-  readonly id: string;
-  readonly value: string;
-  readonly sort: string | null;
-  readonly expires: number | null;
-  readonly entries: readonly Entry[];
-}
 
 export interface Written {
   readonly before: IndexEntry | undefined;
   readonly after: IndexEntry | undefined;
-}
-
-interface Existing {
-  readonly doc: number;
-  readonly revision: number;
-  readonly sort: string | null;
-  readonly expires: number | null;
-  readonly entries: string | null;
-}
-
-type Column = string | number | null;
-/** A prepared statement that gives rows as arrays, which is faster than objects. */
-interface Statement {
-  get(...parameters: Column[]): readonly Column[] | undefined;
-  all(...parameters: Column[]): readonly (readonly Column[])[];
-  /** Row by row; the statement is free for another use when the loop ends. */
-  iterate(...parameters: Column[]): Iterable<readonly Column[]>;
-  run(...parameters: Column[]): { readonly changes: number; readonly lastInsertRowid: number | bigint };
-}
-
-/** The number of a collection (`field` empty) or of an indexed field of it. */
-interface Name {
-  readonly n: number;
-  readonly collection: string;
-  readonly field: string;
 }
 
 interface EntryRow {
@@ -77,239 +40,55 @@ interface EntryRow {
 const INSERT_SIZES = [32, 8, 1] as const;
 
 export class Tables {
-  readonly #db: DatabaseSyncInstance;
-  readonly #statements = new Map<string, Statement>();
-  /** By collection, then field. */
-  readonly #names = new Map<string, Map<string, number>>();
-  readonly #collections = new Map<number, string>();
-  /** Names that no commit has stored yet. They go with the next commit that changes anything. */
-  #newNames: Name[] = [];
-  #nextName: number;
-  readonly #find: Statement;
+  readonly connection: Connection;
+  readonly names: Names;
+  readonly reader: DocumentReader;
   readonly #findForWrite: Statement;
   #nextDoc: number;
-  /** Index entries of this transaction that are not written yet: many in one statement cost a third. */
+  /** Index entries of this transaction that are not written yet: one statement for many costs a third. */
   #newEntries: EntryRow[] = [];
-  /** The documents that these are of. */
+  /** The documents of these entries. */
   readonly #newlyIndexed = new Set<number>();
 
   constructor(db: DatabaseSyncInstance) {
-    this.#db = db;
-    this.#find = this.#statement(
-      'SELECT id, revision, value, sort, expires, entries, sum FROM document WHERE collection = ? AND id = ?',
-    );
+    this.connection = new Connection(db);
+    this.names = new Names(this.connection);
+    this.reader = new DocumentReader(this.connection, this.names);
     this.#findForWrite = this.#statement(
       'SELECT doc, revision, sort, expires, entries FROM document WHERE collection = ? AND id = ?',
     );
-    for (const [n, collection, field] of this.#statement('SELECT n, collection, field FROM name').all()) {
-      this.#setNumber({ n: Number(n), collection: String(collection), field: String(field) });
-    }
-    this.#nextName = Number(this.#statement('SELECT coalesce(max(n), 0) FROM name').get()?.[0]) + 1;
     this.#nextDoc = Number(this.#statement('SELECT coalesce(max(doc), 0) FROM document').get()?.[0]) + 1;
   }
 
   #statement(sql: string): Statement {
-    const known = this.#statements.get(sql);
-    if (known !== undefined) return known;
-    const prepared: StatementSyncInstance = this.#db.prepare(sql);
-    prepared.setReturnArrays(true);
-    const statement: Statement = {
-      get: (...parameters) => prepared.get(...parameters) as readonly Column[] | undefined,
-      all: (...parameters) => prepared.all(...parameters) as readonly (readonly Column[])[],
-      iterate: (...parameters) => prepared.iterate(...parameters) as Iterable<readonly Column[]>,
-      run: (...parameters) => prepared.run(...parameters),
-    };
-    this.#statements.set(sql, statement);
-    return statement;
-  }
-
-  // --- Names ---
-
-  /** The number of a collection (`field` empty) or of an indexed field of it; undefined when nothing used it yet. */
-  number(collection: string, field = ''): number | undefined {
-    return this.#names.get(collection)?.get(field);
-  }
-
-  #setNumber({ n, collection, field }: Name): void {
-    const fields = this.#names.get(collection);
-    if (fields === undefined) this.#names.set(collection, new Map([[field, n]]));
-    else fields.set(field, n);
-    if (field === '') this.#collections.set(n, collection);
-  }
-
-  /** The same, made when missing. The number stays even if the transaction that asked for it does not happen. */
-  intern(collection: string, field = ''): number {
-    const known = this.number(collection, field);
-    if (known !== undefined) return known;
-    const name = { n: this.#nextName++, collection, field };
-    this.#setNumber(name);
-    this.#newNames.push(name);
-    return name.n;
-  }
-
-  collectionName(n: number): string {
-    return this.#collections.get(n) ?? '';
-  }
-
-  // --- Reads ---
-
-  find(collection: number, id: string): Row | undefined {
-    const row = this.#find.get(collection, id);
-    return row === undefined ? undefined : toRow(collection, row);
-  }
-
-  /** In the order of the selection, without what expired by `now`, and whether there are more than it allows. */
-  select(selection: Selection, now: number): { readonly rows: readonly Row[]; readonly isMore: boolean } {
-    const { limit, maxChars } = selection;
-    // One more than asked for tells whether there are more.
-    const { sql, parameters } = this.#compile(
-      selection,
-      limit + 1,
-      now,
-      'd.id, d.revision, d.value, d.sort, d.expires, d.entries, d.sum',
-    );
-    const collection = this.number(selection.collection);
-    if (sql === undefined || collection === undefined) return { rows: [], isMore: false };
-    if (maxChars === undefined) {
-      const found = this.#statement(sql).all(...parameters);
-      return { rows: found.slice(0, limit).map((row) => toRow(collection, row)), isMore: found.length > limit };
-    }
-    const rows: Row[] = [];
-    let chars = 0;
-    for (const found of this.#statement(sql).iterate(...parameters)) {
-      if (rows.length === limit || chars >= maxChars) return { rows, isMore: true };
-      const row = toRow(collection, found);
-      chars += row.value.length;
-      rows.push(row);
-    }
-    return { rows, isMore: false };
-  }
-
-  count(selection: Selection, limit: number, now: number): number {
-    const { sql, parameters } = this.#compile(selection, limit, now, '1', this.#nothingExpired(now));
-    if (sql === undefined) return 0;
-    return Number(this.#statement(`SELECT count(*) FROM (${sql})`).get(...parameters)?.[0]);
-  }
-
-  /** Documents with an order, and the bytes of their values. */
-  measure(collection: string, limit: number, now: number): { readonly count: number; readonly bytes: number } {
-    const n = this.number(collection);
-    if (n === undefined) return { count: 0, bytes: 0 };
-    const sql = `SELECT count(*), total(bytes) FROM (
-      SELECT octet_length(value) AS bytes FROM document INDEXED BY document_sort
-      WHERE collection = ? AND sort IS NOT NULL AND (expires IS NULL OR expires > ?) LIMIT ?)`;
-    const [count, bytes] = this.#statement(sql).get(n, now, limit) ?? [];
-    return { count: Number(count), bytes: Number(bytes) };
-  }
-
-  /** Mostly so, for a sweep removes what has: then a count need not look at the documents behind an index. */
-  #nothingExpired(now: number): boolean {
-    const sql = 'SELECT 1 FROM document INDEXED BY document_expires WHERE expires <= ? LIMIT 1';
-    return this.#statement(sql).get(now) === undefined;
-  }
-
-  /**
-   * One index is walked in the order of the result from the cursor on, so a page costs what it shows: the document's
-   * own index, or that of the rarest `where` term, with a look-up per further term. `INDEXED BY` and `CROSS JOIN`
-   * keep SQLite to this plan, which it would otherwise choose without statistics.
-   */
-  #compile(
-    selection: Selection,
-    limit: number,
-    now: number,
-    columns: string,
-    indexOnly = false,
-  ): { readonly sql: string | undefined; readonly parameters: Column[] } {
-    const collection = this.number(selection.collection);
-    const terms = this.#rarestFirst(selection);
-    if (collection === undefined || terms === undefined) return { sql: undefined, parameters: [] };
-
-    const { byOrder, prefix, after, upTo } = selection;
-    const [driving, ...others] = terms;
-    const parameters: Column[] = [];
-    const key = driving === undefined ? 'd' : 'e';
-    let sql: string;
-    if (driving === undefined) {
-      const index = byOrder ? 'document_sort' : 'document_id';
-      sql = `SELECT ${columns} FROM document d INDEXED BY ${index} WHERE d.collection = ?`;
-      parameters.push(collection);
-      if (byOrder) sql += ' AND d.sort IS NOT NULL';
-    } else {
-      sql = `SELECT ${columns} FROM ${byOrder ? 'sorted_entry' : 'entry'} e`;
-      if (!indexOnly) sql += ' CROSS JOIN document d ON d.doc = e.doc';
-      sql += ' WHERE e.field = ? AND e.value = ?';
-      parameters.push(driving.field, driving.value);
-    }
-    if (prefix !== '') {
-      sql += ` AND ${key}.id >= ?`;
-      parameters.push(prefix);
-      if (selection.prefixEnd !== undefined) {
-        sql += ` AND ${key}.id < ?`;
-        parameters.push(selection.prefixEnd);
-      }
-    }
-    if (upTo !== undefined) {
-      sql += ` AND ${key}.sort <= ?`;
-      parameters.push(upTo);
-    }
-    if (after !== undefined) {
-      sql += byOrder ? ` AND (${key}.sort, ${key}.id) > (?, ?)` : ` AND ${key}.id > ?`;
-      parameters.push(...(byOrder ? [after.sort, after.id] : [after.id]));
-    }
-    for (const { field, value } of others) {
-      sql += ' AND EXISTS (SELECT 1 FROM entry x WHERE x.field = ? AND x.value = ? AND x.id = e.id)';
-      parameters.push(field, value);
-    }
-    if (!indexOnly) {
-      sql += ' AND (d.expires IS NULL OR d.expires > ?)';
-      parameters.push(now);
-    }
-    sql += ` ORDER BY ${byOrder ? `${key}.sort, ` : ''}${key}.id LIMIT ?`;
-    parameters.push(limit);
-    return { sql, parameters };
-  }
-
-  /** The terms with interned fields; undefined when one cannot match anything. */
-  #rarestFirst(selection: Selection): readonly { readonly field: number; readonly value: string }[] | undefined {
-    const terms: { field: number; value: string; found: number }[] = [];
-    for (const { field, value } of selection.terms) {
-      const n = this.number(selection.collection, field);
-      if (n === undefined) return undefined;
-      terms.push({ field: n, value, found: 0 });
-    }
-    if (terms.length < 2) return terms;
-    const probe = this.#statement(
-      'SELECT count(*) FROM (SELECT 1 FROM entry WHERE field = ? AND value = ? LIMIT ?)',
-    );
-    for (const term of terms) term.found = Number(probe.get(term.field, term.value, SELECTIVITY_PROBE)?.[0]);
-    return terms.sort((a, b) => a.found - b.found);
+    return this.connection.statement(sql);
   }
 
   // --- Writes, between `begin` and `commit` ---
 
   begin(): void {
-    this.#db.exec('BEGIN IMMEDIATE');
+    this.connection.begin();
   }
 
   /** With the number of the commit, where it changes anything. */
   commit(commits: number | undefined): void {
     this.#writeEntries();
-    const names = commits === undefined ? [] : this.#newNames;
+    const names = commits === undefined ? [] : this.names.unstored;
     this.#insertMany(
       NAME,
       names.map(({ n, collection, field }) => [n, collection, field]),
     );
     if (commits !== undefined) this.#statement('UPDATE state SET commits = ?').run(commits);
-    this.#db.exec('COMMIT');
-    // After a failure they are new still, and the next commit stores them.
-    if (names.length > 0) this.#newNames = [];
+    this.connection.commit();
+    // After a failed commit the next one stores them.
+    if (names.length > 0) this.names.stored();
   }
 
   /** Also right after a failure by which SQLite ended the transaction itself. */
   rollback(): void {
     this.#newEntries = [];
     this.#newlyIndexed.clear();
-    if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+    this.connection.rollback();
   }
 
   /**
@@ -488,39 +267,6 @@ export class Tables {
     const [lineage, commits] = this.#statement('SELECT lineage, commits FROM state').get() ?? [];
     return { lineage: String(lineage), commits: Number(commits) };
   }
-
-  // --- The log ---
-
-  /** Pages in the write-ahead log, and how many of them are in the database file already. */
-  walPages(): { readonly log: number; readonly checkpointed: number } {
-    const row = this.#statement('PRAGMA wal_checkpoint(NOOP)').get();
-    return { log: Number(row?.[1]), checkpointed: Number(row?.[2]) };
-  }
-
-  /** From here on commits are made durable by `WalSync`, and checkpoints run elsewhere. */
-  prepareLog(sizeLimit: number): void {
-    this.#db.exec(
-      `PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=${sizeLimit}`,
-    );
-  }
-
-  /** Without a checkpoint thread, every so many pages within a commit; 0 for never. */
-  checkpointInCommits(pages: number): void {
-    this.#db.exec(`PRAGMA wal_autocheckpoint=${pages}`);
-  }
-
-  /**
-   * Checkpoints (bounded by the length of the log) and closes. The checkpoint is ours to do: the binding leaves
-   * statements to the garbage collector, and SQLite's own would only come with the last of them.
-   */
-  close(): void {
-    try {
-      this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
-    } finally {
-      this.#statements.clear();
-      this.#db.close();
-    }
-  }
 }
 
 /** A table with its columns, and the statements that insert so many rows. */
@@ -565,44 +311,4 @@ function inIndexOrder(a: EntryRow, b: EntryRow): number {
   if (a.field !== b.field) return a.field - b.field;
   if (a.value !== b.value) return a.value < b.value ? -1 : 1;
   return a.id < b.id ? -1 : 1;
-}
-
-function toRow(collection: number, columns: readonly Column[]): Row {
-  const [id, revision, value, sort, expires, entries, sum] = columns as readonly [
-    string,
-    number,
-    string,
-    string | null,
-    number | null,
-    string | null,
-    number | null,
-  ];
-  // Documents of a release that had no checksums have none until they are written again.
-  if (sum !== null && sum !== checksum(collection, id, revision, value, sort, expires, entries)) {
-    throw new CmbsError(
-      'internal',
-      'Stored data are damaged and therefore not shown; stop the program, restore a backup and start again.',
-      { cause: new Error(`document ${id} of collection ${collection} does not match its checksum`) },
-    );
-  }
-  return { id, revision, value, sort, expires };
-}
-
-function entriesText({ entries }: NewRow): string | null {
-  return entries.length === 0 ? null : JSON.stringify(entries);
-}
-
-function parseEntries(text: string | null): readonly Entry[] {
-  return text === null ? [] : (JSON.parse(text) as readonly Entry[]);
-}
-
-/** Those of `entries` that are not among `others`. */
-function missingFrom(others: readonly Entry[], entries: readonly Entry[]): readonly Entry[] {
-  const key = ([field, value]: Entry): string => `${field} ${value}`;
-  const known = new Set(others.map(key));
-  return entries.filter((entry) => !known.has(key(entry)));
-}
-
-function indexEntryOf(existing: Existing): IndexEntry {
-  return { sort: existing.sort, entries: parseEntries(existing.entries) };
 }

@@ -3,7 +3,7 @@ import { type JsonObject } from '../../json';
 import { type History } from './history';
 import { type Doc, type Page, type PutOptions, type Query, type Transaction } from '../store';
 import { type Position, type Selection } from '../store-query';
-import { type NewRow } from './tables';
+import type { NewRow } from './rows';
 
 export type PendingWrite =
   | { readonly collection: string; readonly id: string; readonly row: NewRow }

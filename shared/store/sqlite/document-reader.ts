@@ -1,0 +1,153 @@
+/** Reads documents from the tables. */
+import type { Selection } from '../store-query';
+import type { Connection, Statement } from './connection';
+import type { Names } from './names';
+import { type Column, type Row, toRow } from './rows';
+
+/** Index entries counted per `where` term to find the rarest: about 30 microseconds each. */
+const SELECTIVITY_PROBE = 500;
+export class DocumentReader {
+  readonly #connection: Connection;
+  readonly #names: Names;
+  readonly #find: Statement;
+
+  constructor(connection: Connection, names: Names) {
+    this.#connection = connection;
+    this.#names = names;
+    this.#find = connection.statement(
+      'SELECT id, revision, value, sort, expires, entries, sum FROM document WHERE collection = ? AND id = ?',
+    );
+  }
+
+  find(collection: number, id: string): Row | undefined {
+    const row = this.#find.get(collection, id);
+    return row === undefined ? undefined : toRow(collection, row);
+  }
+
+  /** In the order of the selection, without what expired by `now`, and whether there are more than it allows. */
+  select(selection: Selection, now: number): { readonly rows: readonly Row[]; readonly isMore: boolean } {
+    const { limit, maxChars } = selection;
+    // One more than asked for tells whether there are more.
+    const { sql, parameters } = this.#compile(
+      selection,
+      limit + 1,
+      now,
+      'd.id, d.revision, d.value, d.sort, d.expires, d.entries, d.sum',
+    );
+    const collection = this.#names.number(selection.collection);
+    if (sql === undefined || collection === undefined) return { rows: [], isMore: false };
+    if (maxChars === undefined) {
+      const found = this.#connection.statement(sql).all(...parameters);
+      return { rows: found.slice(0, limit).map((row) => toRow(collection, row)), isMore: found.length > limit };
+    }
+    const rows: Row[] = [];
+    let chars = 0;
+    for (const found of this.#connection.statement(sql).iterate(...parameters)) {
+      if (rows.length === limit || chars >= maxChars) return { rows, isMore: true };
+      const row = toRow(collection, found);
+      chars += row.value.length;
+      rows.push(row);
+    }
+    return { rows, isMore: false };
+  }
+
+  count(selection: Selection, limit: number, now: number): number {
+    const { sql, parameters } = this.#compile(selection, limit, now, '1', this.#nothingExpired(now));
+    if (sql === undefined) return 0;
+    return Number(this.#connection.statement(`SELECT count(*) FROM (${sql})`).get(...parameters)?.[0]);
+  }
+
+  /** Documents with an order, and the bytes of their values. */
+  measure(collection: string, limit: number, now: number): { readonly count: number; readonly bytes: number } {
+    const n = this.#names.number(collection);
+    if (n === undefined) return { count: 0, bytes: 0 };
+    const sql = `SELECT count(*), total(bytes) FROM (
+      SELECT octet_length(value) AS bytes FROM document INDEXED BY document_sort
+      WHERE collection = ? AND sort IS NOT NULL AND (expires IS NULL OR expires > ?) LIMIT ?)`;
+    const [count, bytes] = this.#connection.statement(sql).get(n, now, limit) ?? [];
+    return { count: Number(count), bytes: Number(bytes) };
+  }
+
+  /** Mostly so, for a sweep removes what has: then a count need not look at the documents behind an index. */
+  #nothingExpired(now: number): boolean {
+    const sql = 'SELECT 1 FROM document INDEXED BY document_expires WHERE expires <= ? LIMIT 1';
+    return this.#connection.statement(sql).get(now) === undefined;
+  }
+
+  /**
+   * One index is walked in the order of the result from the cursor on, so a page costs what it shows: the document's
+   * own index, or that of the rarest `where` term, with a look-up per further term. `INDEXED BY` and `CROSS JOIN`
+   * keep SQLite to this plan, which it would otherwise choose without statistics.
+   */
+  #compile(
+    selection: Selection,
+    limit: number,
+    now: number,
+    columns: string,
+    indexOnly = false,
+  ): { readonly sql: string | undefined; readonly parameters: Column[] } {
+    const collection = this.#names.number(selection.collection);
+    const terms = this.#rarestFirst(selection);
+    if (collection === undefined || terms === undefined) return { sql: undefined, parameters: [] };
+
+    const { byOrder, prefix, after, upTo } = selection;
+    const [driving, ...others] = terms;
+    const parameters: Column[] = [];
+    const key = driving === undefined ? 'd' : 'e';
+    let sql: string;
+    if (driving === undefined) {
+      const index = byOrder ? 'document_sort' : 'document_id';
+      sql = `SELECT ${columns} FROM document d INDEXED BY ${index} WHERE d.collection = ?`;
+      parameters.push(collection);
+      if (byOrder) sql += ' AND d.sort IS NOT NULL';
+    } else {
+      sql = `SELECT ${columns} FROM ${byOrder ? 'sorted_entry' : 'entry'} e`;
+      if (!indexOnly) sql += ' CROSS JOIN document d ON d.doc = e.doc';
+      sql += ' WHERE e.field = ? AND e.value = ?';
+      parameters.push(driving.field, driving.value);
+    }
+    if (prefix !== '') {
+      sql += ` AND ${key}.id >= ?`;
+      parameters.push(prefix);
+      if (selection.prefixEnd !== undefined) {
+        sql += ` AND ${key}.id < ?`;
+        parameters.push(selection.prefixEnd);
+      }
+    }
+    if (upTo !== undefined) {
+      sql += ` AND ${key}.sort <= ?`;
+      parameters.push(upTo);
+    }
+    if (after !== undefined) {
+      sql += byOrder ? ` AND (${key}.sort, ${key}.id) > (?, ?)` : ` AND ${key}.id > ?`;
+      parameters.push(...(byOrder ? [after.sort, after.id] : [after.id]));
+    }
+    for (const { field, value } of others) {
+      sql += ' AND EXISTS (SELECT 1 FROM entry x WHERE x.field = ? AND x.value = ? AND x.id = e.id)';
+      parameters.push(field, value);
+    }
+    if (!indexOnly) {
+      sql += ' AND (d.expires IS NULL OR d.expires > ?)';
+      parameters.push(now);
+    }
+    sql += ` ORDER BY ${byOrder ? `${key}.sort, ` : ''}${key}.id LIMIT ?`;
+    parameters.push(limit);
+    return { sql, parameters };
+  }
+
+  /** The terms with interned fields; undefined when one cannot match anything. */
+  #rarestFirst(selection: Selection): readonly { readonly field: number; readonly value: string }[] | undefined {
+    const terms: { field: number; value: string; found: number }[] = [];
+    for (const { field, value } of selection.terms) {
+      const n = this.#names.number(selection.collection, field);
+      if (n === undefined) return undefined;
+      terms.push({ field: n, value, found: 0 });
+    }
+    if (terms.length < 2) return terms;
+    const probe = this.#connection.statement(
+      'SELECT count(*) FROM (SELECT 1 FROM entry WHERE field = ? AND value = ? LIMIT ?)',
+    );
+    for (const term of terms) term.found = Number(probe.get(term.field, term.value, SELECTIVITY_PROBE)?.[0]);
+    return terms.sort((a, b) => a.found - b.found);
+  }
+}

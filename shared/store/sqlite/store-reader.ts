@@ -1,0 +1,144 @@
+/** Reads documents for callers and for transactions, through the cache, and prepares writes. Synchronous. */
+import type { Clock } from '../../clock';
+import type { JsonObject } from '../../json';
+import { checkKey, indexable } from '../keys';
+import type { Doc, Page, PutOptions, Query, Size } from '../store';
+import { cursorAt, type Position, type Selection, toSelection } from '../store-query';
+import type { Collections } from './collections';
+import { DocumentCache } from './document-cache';
+import { toStoreError } from './errors';
+import type { StoreHealth } from './health';
+import type { History } from './history';
+import type { NewRow, Row } from './rows';
+import type { Tables } from './tables';
+import type { TransactionSource } from './transaction';
+
+export interface StoreReaderParts {
+  readonly tables: Tables;
+  readonly collections: Collections;
+  readonly health: StoreHealth;
+  readonly clock: Clock;
+  /** Number of the last commit. */
+  readonly seq: () => number;
+}
+
+export class StoreReader implements TransactionSource {
+  readonly #tables: Tables;
+  readonly #collections: Collections;
+  readonly #health: StoreHealth;
+  readonly #clock: Clock;
+  readonly #seq: () => number;
+  readonly #cache = new DocumentCache();
+
+  constructor({ tables, collections, health, clock, seq }: StoreReaderParts) {
+    this.#tables = tables;
+    this.#collections = collections;
+    this.#health = health;
+    this.#clock = clock;
+    this.#seq = seq;
+  }
+
+  get seq(): number {
+    return this.#seq();
+  }
+
+  /** A document changed: its copy in memory is out of date. */
+  forget(collection: number, id: string): void {
+    this.#cache.remove(cacheKey(collection, id));
+  }
+
+  read(collection: string, id: string): Doc | undefined {
+    this.#health.assertUsable(undefined);
+    const n = this.#tables.names.number(collection);
+    if (n === undefined) return undefined;
+    const now = this.#clock.now();
+    const key = cacheKey(n, id);
+    const cached = this.#cache.get(key);
+    if (cached !== undefined) return isExpired(cached.expiresAt, now) ? undefined : cached;
+    const row = this.#reading(() => this.#tables.reader.find(n, id));
+    if (row === undefined || isExpired(row.expires ?? undefined, now)) return undefined;
+    const doc = toDoc(row);
+    this.#cache.add(key, doc, row.value.length);
+    return doc;
+  }
+
+  select(query: Query): {
+    readonly page: Page;
+    readonly selection: Selection;
+    readonly last: Position | undefined;
+  } {
+    this.#health.assertUsable(undefined);
+    const selection = toSelection(query);
+    const { rows, isMore } = this.#reading(() => this.#tables.reader.select(selection, this.#clock.now()));
+    const docs = rows.map(toDoc);
+    const final = docs.at(-1);
+    if (!isMore || final === undefined) return { page: { docs }, selection, last: undefined };
+    const last = { sort: selection.byOrder ? (final.order ?? '') : '', id: final.id };
+    return { page: { docs, next: cursorAt(last, selection.byOrder) }, selection, last };
+  }
+
+  history(collection: string): History {
+    return this.#collections.get(collection).history;
+  }
+
+  fieldNumber(collection: string, field: string): number | undefined {
+    return this.#tables.names.number(collection, field);
+  }
+
+  /** Checks and renders a write; interns its names, which stay even if the write does not happen. */
+  prepare(collection: string, id: string, value: JsonObject, options: PutOptions = {}): NewRow {
+    checkKey('collection', collection);
+    checkKey('id', id);
+    if (options.order !== undefined) checkKey('order', options.order);
+    return this.#reading(() => {
+      this.#tables.names.intern(collection);
+      const entries = Object.entries(options.index ?? {}).flatMap(([field, values]) => {
+        if (values.length === 0) return [];
+        const n = this.#tables.names.intern(collection, field);
+        return [...new Set(values)].map((each) => [n, indexable(each)] as const);
+      });
+      return {
+        id,
+        value: JSON.stringify(value),
+        sort: options.order ?? null,
+        expires: options.expiresAt === undefined ? null : Math.trunc(options.expiresAt),
+        entries,
+      };
+    });
+  }
+
+  #reading<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      throw this.#health.logged(toStoreError(error));
+    }
+  }
+
+  count(query: Omit<Query, 'limit' | 'after'>, atMost: number): number {
+    const selection = toSelection({ ...query, limit: 1 });
+    return this.#reading(() => this.#tables.reader.count(selection, Math.trunc(atMost), this.#clock.now()));
+  }
+
+  measure(collection: string, atMost: number): Size {
+    return this.#reading(() => this.#tables.reader.measure(collection, Math.trunc(atMost), this.#clock.now()));
+  }
+}
+
+function cacheKey(collection: number, id: string): string {
+  return `${collection}/${id}`;
+}
+
+function isExpired(expiresAt: number | undefined, now: number): boolean {
+  return expiresAt !== undefined && expiresAt <= now;
+}
+
+function toDoc({ id, revision, value, sort, expires }: Row): Doc {
+  return {
+    id,
+    revision,
+    value: JSON.parse(value) as JsonObject,
+    ...(sort === null ? {} : { order: sort }),
+    ...(expires === null ? {} : { expiresAt: expires }),
+  };
+}
