@@ -1,4 +1,4 @@
-/** The identity of a deployment: made once, kept in its store. */
+/** The id of a deployment: made once and kept in its store. */
 import type { NewId } from '../clock';
 import type { Store } from './store';
 
@@ -7,7 +7,7 @@ export async function deploymentId(store: Store, newId: NewId): Promise<string> 
   if (known !== undefined) return known;
   await store.create('meta', 'deployment', { id: newId(), oldReceiptsUntil: 0 });
   const made = await idIn(store);
-  if (made === undefined) throw new Error('the store has lost the deployment id');
+  if (made === undefined) throw new Error('The store has lost the deployment id.');
   return made;
 }
 

@@ -1,4 +1,4 @@
-/** The store: its interface and what every engine shares. */
+/** The store: its interface, and the id of the deployment that it holds. Engines have doors of their own. */
 export { assertReachable, deploymentId } from './deployment';
 export type {
   CallOptions,

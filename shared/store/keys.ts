@@ -1,28 +1,25 @@
-/** The strings by which documents are found: what is allowed in them, and how they compare. */
+/** Ids, orders, collection names and index values: which texts are allowed, and how they compare. */
 import { badRequest } from '../errors';
 
 /** Characters of a document id, an order or a collection name: Firestore refuses ids above 1,500 bytes. */
 const MAX_KEY_LENGTH = 1500;
 
 const PRINTABLE_ASCII = /^[\x20-\x7e]+$/;
-/** NUL ends a text early on its way out of SQLite, and half a surrogate pair has no UTF-8: both would merge keys. */
+/** SQLite's binding ends texts at NUL, and a lone surrogate has no UTF-8: with either, two keys could become one. */
 const NOT_STORABLE = /[\0\p{Surrogate}]/u;
 
-/** Throws `bad_request` unless `text` can be a document id, an order or a collection name. */
-export function checkKey(what: string, text: string): void {
+/** @throws CmbsError `bad_request` unless `text` can be a document id, an order or a collection name */
+export function checkKey(kind: string, text: string): void {
   if (text.length <= MAX_KEY_LENGTH && (PRINTABLE_ASCII.test(text) || (text !== '' && !NOT_STORABLE.test(text)))) {
     return;
   }
   throw badRequest(
-    `The ${what} ${JSON.stringify(text.slice(0, 100))} cannot be stored; ` +
+    `The ${kind} ${JSON.stringify(text.slice(0, 100))} cannot be stored; ` +
       `use 1 to ${MAX_KEY_LENGTH} Unicode characters other than NUL.`,
   );
 }
 
-/**
- * An index value as it is stored. Values come from outside and may hold what SQLite's text cannot; since they are
- * only compared for equality, any one-to-one form of those will do.
- */
+/** An index value as it is stored. Values with characters that cannot be stored become JSON; only equality matters. */
 export function indexable(value: string): string {
   return PRINTABLE_ASCII.test(value) || (!NOT_STORABLE.test(value) && !value.startsWith('\u0001'))
     ? value
@@ -34,14 +31,14 @@ export function prefixEnd(prefix: string): string | undefined {
   const points = Array.from(prefix, (character) => character.codePointAt(0) ?? 0);
   for (let last = points.pop(); last !== undefined; last = points.pop()) {
     if (last >= 0x10ffff) continue;
-    // The code points after U+D7FF start at U+E000: those between are halves of surrogate pairs.
+    // U+D800 to U+DFFF are surrogates, not code points.
     const next = last + 1 === 0xd800 ? 0xe000 : last + 1;
     return points.map((point) => String.fromCodePoint(point)).join('') + String.fromCodePoint(next);
   }
   return undefined;
 }
 
-/** Order of code points, which is the byte order of UTF-8 and so SQLite's. Negative, zero or positive. */
+/** Compares by code point, as SQLite and Firestore compare UTF-8. Negative, zero or positive. */
 export function compareKeys(a: string, b: string): number {
   if (a === b) return 0;
   const length = Math.min(a.length, b.length);
@@ -49,7 +46,7 @@ export function compareKeys(a: string, b: string): number {
     const x = a.charCodeAt(i);
     const y = b.charCodeAt(i);
     if (x === y) continue;
-    // Surrogates stand for code points above all others, though their units lie below U+E000.
+    // Surrogates encode the highest code points, although they are less than U+E000.
     const xSurrogate = x >= 0xd800 && x <= 0xdfff;
     const ySurrogate = y >= 0xd800 && y <= 0xdfff;
     if (xSurrogate !== ySurrogate) return xSurrogate ? 1 : -1;

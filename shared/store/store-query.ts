@@ -1,13 +1,13 @@
-/** A {@link Query} checked and made ready: for SQL, and for telling whether a change concerns its result. */
+/** A checked {@link Query}, its cursor, and whether a change of a document concerns its result. */
 import { badRequest } from '../errors';
 import { MAX_PAGE_DOCS } from '../limits';
 import { compareKeys, indexable, prefixEnd } from './keys';
 import { type Query } from './store';
 
-/** Terms of a `where`: each is one more look-up per document. */
+/** Terms of a `where`, at most: each costs one more look-up per document. */
 const MAX_WHERE_TERMS = 16;
 
-/** A place in the result: after it, the next page starts. `sort` is empty when sorting by id. */
+/** A position in the result, after which the next page starts. `sort` is empty when sorting by id. */
 export interface Position {
   readonly sort: string;
   readonly id: string;
@@ -25,13 +25,13 @@ export interface Selection {
   readonly maxChars: number | undefined;
 }
 
-/** What of a document decides whether a query finds it, and where. Entries are [interned field, value]. */
+/** The part of a document by which queries find it. Entries are [number of the field, value]. */
 export interface IndexEntry {
   readonly sort: string | null;
   readonly entries: readonly (readonly [number, string])[];
 }
 
-/** Throws `bad_request` for what store.ts does not allow. */
+/** @throws CmbsError `bad_request` for a query that is not allowed */
 export function toSelection(query: Query): Selection {
   const { collection, prefix = '', where = [], by = 'id', upTo, after, limit, maxChars } = query;
   if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE_DOCS) {
@@ -67,7 +67,7 @@ function parseCursor(cursor: string, byOrder: boolean): Position {
       return { sort: first, id: second };
     }
   }
-  throw badRequest('The cursor is not one that this collection gave for this order; start again without it.');
+  throw badRequest('The cursor does not belong to this collection and order; start again without a cursor.');
 }
 
 function decodeParts(cursor: string): readonly unknown[] | undefined {
@@ -85,7 +85,7 @@ export function comparePositions(a: Position, b: Position): number {
 }
 
 /**
- * Whether a document of this footprint lies in the part of the result that a reader has seen, which ends at `last`
+ * Whether a document with this index entry lies in the part of the result that was read, which ends at `last`
  * (undefined: at the end of the collection).
  */
 export function covers(
@@ -93,18 +93,18 @@ export function covers(
   last: Position | undefined,
   fieldNumber: (field: string) => number | undefined,
   id: string,
-  footprint: IndexEntry,
+  entry: IndexEntry,
 ): boolean {
   const { prefix, terms, byOrder, upTo, after } = selection;
   if (!id.startsWith(prefix)) return false;
-  if (byOrder && (footprint.sort === null || (upTo !== undefined && compareKeys(footprint.sort, upTo) > 0))) {
+  if (byOrder && (entry.sort === null || (upTo !== undefined && compareKeys(entry.sort, upTo) > 0))) {
     return false;
   }
-  const position = { sort: byOrder ? (footprint.sort ?? '') : '', id };
+  const position = { sort: byOrder ? (entry.sort ?? '') : '', id };
   if (after !== undefined && comparePositions(position, after) <= 0) return false;
   if (last !== undefined && comparePositions(position, last) > 0) return false;
   return terms.every(({ field, value }) => {
     const n = fieldNumber(field);
-    return n !== undefined && footprint.entries.some(([f, v]) => f === n && v === value);
+    return n !== undefined && entry.entries.some(([f, v]) => f === n && v === value);
   });
 }

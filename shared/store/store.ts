@@ -1,25 +1,24 @@
 /**
- * What this product asks of a database. Two engines implement it (`sqlite.ts` here; Firestore in the cloud) and one
- * contract suite holds both to it, so nothing below may promise what either cannot keep.
+ * The interface to the database. Engines: SQLite (`store/sqlite`) and Firestore (`store/firestore`).
+ * `test/contract/store-contract.ts` runs against every engine.
  *
- * Documents live in named collections under a string id. A document may carry an `order` (a second sort key), index
- * entries (equality only) and an expiry. Ids and orders compare by UTF-16 code unit, as JavaScript's `<` does for
- * the ASCII that this product uses in them.
+ * Documents have a string id in a named collection. A document may have an `order` (a second sort key), index entries
+ * (equality only) and an expiry. Ids and orders sort by code point.
  */
 import type { JsonObject } from '../json';
 
 export interface Doc {
   readonly id: string;
-  /** 1 for a document just created, one more with each write of it. */
+  /** 1 for a new document, one more with each write. */
   readonly revision: number;
   readonly value: JsonObject;
   readonly order?: string;
-  /** Milliseconds since the epoch; an expired document is as good as absent. */
+  /** Milliseconds since the epoch; an expired document counts as absent. */
   readonly expiresAt?: number;
 }
 
 export interface PutOptions {
-  /** Field name to values; replaces the entries of an earlier write. */
+  /** Index entries: field name to values. A write replaces the entries of an earlier one. */
   readonly index?: Readonly<Record<string, readonly string[]>>;
   readonly order?: string;
   readonly expiresAt?: number;
@@ -27,19 +26,19 @@ export interface PutOptions {
 
 export interface Query {
   readonly collection: string;
-  /** Only ids that start with this. */
+  /** Only ids that start with this text. */
   readonly prefix?: string;
-  /** Equality on indexed fields, all of which must hold. */
+  /** Only documents with all of these index entries. */
   readonly where?: readonly { readonly field: string; readonly value: string }[];
-  /** Sort key: `id` (the default) or `order`, ties by id. Sorting by `order` leaves out documents without one. */
+  /** Sort key: `id` (the default) or `order`, then id. A query by `order` omits documents without one. */
   readonly by?: 'id' | 'order';
   /** With `by: 'order'`: only documents whose order is less than or equal to this. */
   readonly upTo?: string;
-  /** Opaque cursor from an earlier {@link Page}. */
+  /** Opaque cursor: `next` of an earlier {@link Page}. */
   readonly after?: string;
   /** 1 to 10,000 documents. */
   readonly limit: number;
-  /** Ends the page early, after the document with which their JSON has this many characters. */
+  /** Ends the page early, after the document with which the values as JSON reach this many characters. */
   readonly maxChars?: number;
 }
 
@@ -50,16 +49,13 @@ export interface Page {
 }
 
 /**
- * Inside a transaction: all reads first, then writes (a read after a write throws). The body may run several times,
- * so it must have no effects of its own; only the last run's writes are applied, and all of them or none.
+ * Inside a transaction: first all reads, then all writes (a read after a write throws). The body may run several times
+ * and so must have no other effects. All writes of the last run are applied, or none.
  */
 export interface Transaction {
   get(collection: string, id: string): Promise<Doc | undefined>;
   getAll(collection: string, ids: readonly string[]): Promise<readonly (Doc | undefined)[]>;
-  /**
-   * Consistent: a document that enters or leaves the result before the commit makes the body run again, or waits for
-   * the commit.
-   */
+  /** When a document enters or leaves the result before the commit, the body runs again. */
   query(query: Query): Promise<Page>;
   put(collection: string, id: string, value: JsonObject, options?: PutOptions): void;
   delete(collection: string, id: string): void;
@@ -67,40 +63,40 @@ export interface Transaction {
 
 export interface Size {
   readonly count: number;
-  /** Of UTF-8. */
+  /** Bytes of the values as JSON in UTF-8. */
   readonly bytes: number;
 }
 
 export interface CallOptions {
-  /** Aborting gives up waiting; a write may then still happen. */
+  /** Aborting ends the wait; a write may still happen. */
   readonly signal?: AbortSignal;
 }
 
-/** Whose changes a watcher wants to hear of; it may hear of others in the collection. */
+/** The documents whose changes are reported. */
 export interface WatchScope {
   readonly collection: string;
-  /** Only the document of this id. */
+  /** Only the document with this id. */
   readonly id?: string;
-  /** Only ids that start with this; not beside `id`. */
+  /** Only ids that start with this text; not together with `id`. */
   readonly prefix?: string;
   /**
-   * Only the document that comes last by its order: what wakes a reader of a long queue, without a remote engine
-   * having to read the queue. Deletions are not told then.
+   * Only the document that comes last by its order, to wake the reader of a long queue without reading the queue.
+   * Deletions are not reported then. An engine may report other documents too.
    */
   readonly newest?: true;
 }
 
 export interface Watch {
   /**
-   * Resolves when every later commit will be told. Whoever watches and reads waits for it before reading, so that
-   * nothing falls in between. Rejects with `unavailable` when watching was ended before, or could not begin in time;
-   * then it goes on trying.
+   * Resolves when every later commit will be reported. A caller that also reads waits for it before reading, to miss no
+   * change. Rejects with `unavailable` when the watch was ended before, or could not begin in time; in the second case
+   * it goes on trying.
    */
   readonly ready: Promise<void>;
   end(): void;
 }
 
-/** One committed change, as a watcher sees it. */
+/** One committed change. */
 export interface Change {
   readonly collection: string;
   readonly id: string;
@@ -108,38 +104,42 @@ export interface Change {
 }
 
 export interface Store {
-  /** Reads see what is committed, never part of a transaction. */
+  /** Like all reads: sees committed documents, and never a part of a transaction. */
   get(collection: string, id: string, options?: CallOptions): Promise<Doc | undefined>;
+  /** In the order of `ids`; undefined for absent documents. */
   getAll(collection: string, ids: readonly string[], options?: CallOptions): Promise<readonly (Doc | undefined)[]>;
+  /** @throws CmbsError `bad_request` for a limit, cursor or number of terms that is not allowed */
   query(query: Query, options?: CallOptions): Promise<Page>;
-  /** Number of documents that match, counted no further than `atMost`. */
+  /** Number of documents that match, counted up to `atMost`. */
   count(query: Omit<Query, 'limit' | 'after'>, atMost: number, options?: CallOptions): Promise<number>;
   /**
-   * How many documents of a collection have an order, counted no further than `atMost`, and the bytes of their JSON. A
-   * remote engine may tell the bytes of more than a thousand by their mean.
+   * Number of documents of a collection with an order, counted up to `atMost`, and the bytes of their values. A remote
+   * engine may estimate the bytes of more than a thousand documents by their mean.
    */
   measure(collection: string, atMost: number, options?: CallOptions): Promise<Size>;
 
   /**
-   * Runs `body` and commits. Resolves only after the commit is durable. Rejects with what the body threw (nothing
-   * was written), or with `CmbsError` `unavailable` (contention that did not end, store closed), `storage_full`, or
-   * `deadline_exceeded` (aborted; fate unknown).
+   * Runs `body` and commits. Resolves when the commit is durable. Rejects with the error of the body, and then nothing
+   * was written.
+   *
+   * @throws CmbsError `unavailable` (too many conflicts, or the store is closed), `storage_full`, `too_large`, or
+   *   `deadline_exceeded` (aborted, or no answer in time; the outcome is unknown)
    */
   transact<T>(body: (tx: Transaction) => Promise<T>, options?: CallOptions): Promise<T>;
 
   /**
-   * Writes a document only if none is there (an expired one counts as absent); false when one was. The single write
-   * that needs no transaction, and the hot path of receipts. Durable when resolved.
+   * Creates a document; false when the document exists already. Durable when resolved. The only write without a
+   * transaction, because receipts need a cheap one.
    */
   create(collection: string, id: string, value: JsonObject, options?: PutOptions & CallOptions): Promise<boolean>;
 
   /**
-   * Calls `listener` after commits that touch the scope, for each document in commit order. Changes of one document
-   * that follow each other closely may come as one, and after a broken connection a change may come again.
+   * Calls `listener` after commits that change documents of the scope, in commit order for each document. Quick changes
+   * of one document may be reported as one, and after a broken connection a change may be reported again.
    */
   watch(scope: WatchScope, listener: (changes: readonly Change[]) => void): Watch;
 
-  /** Removes expired documents, at most `limit` of them; returns how many: none where the database does it itself. */
+  /** Removes at most `limit` expired documents; resolves with their number. 0 when the database itself removes them. */
   sweep(limit: number): Promise<number>;
 
   close(): Promise<void>;

@@ -1,11 +1,12 @@
 /**
- * Calls to Firestore, each with a deadline that is told to the server, cancelled when its caller gives up, and made
- * once: what is repeated, and when, is decided above, where it is known what a repetition would do.
+ * Calls to Firestore over the gRPC stub of Google's client. Each call has a deadline, which the server is told too, is
+ * cancelled with its caller's signal, and is made once: the callers here know whether it may be repeated.
  *
- * This is the gRPC stub of Google's client, not the client's own `Firestore` class. That one repeats calls for minutes
- * of itself, deaf to the caller; it repeats a `create` whose answer was lost, finds its own document and reports that
- * somebody else's was there; its listeners keep every document in memory; and its `terminate()` waits for a server that
- * does not answer.
+ * Google's own `Firestore` class is not used for these reasons, each with its test in `test/cloud/store-faults.test.ts`:
+ * - It retries for minutes, whatever the caller's deadline or signal ("and do not answer").
+ * - It repeats a `create` whose answer was lost, finds its own document, and reports a conflict ("an answer is lost").
+ * - Its `terminate()` waits for a server that does not answer ("closes all the same").
+ * - Its listeners keep every document in memory; ours keep ids and times (`listen.ts`).
  */
 import { v1 } from '@google-cloud/firestore';
 import { grpc } from 'google-gax';
@@ -14,23 +15,23 @@ import { FIRESTORE_RETRY_MS } from './limits';
 import { type Deadline } from './deadline';
 import { closedError, type DatabaseName, fullError } from './errors';
 import { type ListenRequest, type ListenResponse, type StreamMethods, type UnaryMethods } from './protocol';
-import { withinDeadline } from '../giving-up';
+import { withinDeadline } from '../cancellation';
 
-/** Milliseconds between attempts to reconnect at most: a Firestore that is back is noticed this fast. */
+/** Milliseconds between two attempts to reconnect, at most. */
 const FIRESTORE_RECONNECT_MAX_MS = 2000;
-/** Calls on one connection: Google's front ends allow a hundred streams, the next waits unheard. */
+/** Calls on one connection: Google's front ends allow a hundred streams; further ones wait in the client, unseen. */
 export const FIRESTORE_CALLS_PER_CHANNEL = 100;
-/** Calls and watches under way at the same time; beyond, callers are told `queue_full`. */
+/** Calls and watches at the same time; beyond, `queue_full`. */
 const FIRESTORE_MAX_CALLS = 4000;
-/** Milliseconds after which a connection in use is probed, and until a probe must be answered: a line may just be dead. */
+/** Milliseconds after which a connection in use is probed, and in which the probe must be answered. */
 const FIRESTORE_KEEPALIVE_MS = 60_000;
 const FIRESTORE_KEEPALIVE_ANSWER_MS = 10_000;
 
 export interface FirestoreClientOptions {
-  /** By default that of the credentials; {@link EMULATOR_PROJECT} at an emulator. */
+  /** Default: the project of the credentials; with an emulator {@link EMULATOR_PROJECT}. */
   readonly projectId?: string | undefined;
   readonly databaseId?: string | undefined;
-  /** `host:port` of an emulator, by default what `FIRESTORE_EMULATOR_HOST` names; without, Firestore itself is used. */
+  /** `host:port` of an emulator. Default: `FIRESTORE_EMULATOR_HOST`; without either, Firestore itself. */
   readonly emulatorHost?: string | undefined;
 }
 
@@ -38,7 +39,7 @@ export interface FirestoreClientOptions {
 export const EMULATOR_PROJECT = 'demo-cmbs';
 export const DEFAULT_DATABASE = '(default)';
 
-/** An emulator takes this token for somebody who may do everything. */
+/** With this token the emulator checks no security rules. */
 const EMULATOR_TOKEN = 'Bearer owner';
 
 const NO_PROJECT = 'The Google Cloud project is not known; set GOOGLE_CLOUD_PROJECT.';
@@ -48,7 +49,7 @@ const NO_CREDENTIALS =
 
 export interface Listener {
   readonly onResponse: (response: ListenResponse) => void;
-  /** Called once: there are no more responses. With what failed, or undefined. */
+  /** Called once, after the last response; with the error when there was one. */
   readonly onEnd: (error: unknown) => void;
 }
 
@@ -56,7 +57,7 @@ export interface Listening {
   end(): void;
 }
 
-// What the client makes for its service: functions that make calls.
+// The methods of the stub.
 type UnaryStub = {
   readonly [M in keyof UnaryMethods]: (
     request: UnaryMethods[M]['request'],
@@ -83,7 +84,7 @@ type Client = InstanceType<typeof v1.FirestoreClient>;
 class Channel {
   readonly #make: () => Client;
   #client: Client;
-  /** Calls on it now. */
+  /** Calls under way. */
   calls = 0;
 
   constructor({ projectId, emulatorHost }: FirestoreClientOptions) {
@@ -91,7 +92,7 @@ class Channel {
       new v1.FirestoreClient({
         ...(projectId === undefined ? {} : { projectId }),
         ...(emulatorHost === undefined ? KEEPALIVE : emulatorOptions(emulatorHost)),
-        // Otherwise all channels of a process share one connection.
+        // Without this, all channels of a process share one connection.
         'grpc.use_local_subchannel_pool': 1,
         'grpc.initial_reconnect_backoff_ms': FIRESTORE_RETRY_MS,
         'grpc.min_reconnect_backoff_ms': FIRESTORE_RETRY_MS,
@@ -100,14 +101,14 @@ class Channel {
     this.#client = this.#make();
   }
 
-  /** Reads the credentials at first. */
+  /** The first call reads the credentials. */
   async stub(): Promise<Stub> {
     const client = this.#client;
     try {
-      // The client's own type for it is no more than "an object of functions".
+      // The client's type for the stub is an object of any functions.
       return (await client.initialize()) as unknown as Stub;
     } catch (error) {
-      // A client remembers for ever that there were no credentials.
+      // A client without credentials never looks for them again.
       if (this.#client === client) this.#client = this.#make();
       throw error;
     }
@@ -122,7 +123,7 @@ class Channel {
   }
 }
 
-/** Not for emulators, which take frequent probes for an attack. */
+/** Not with an emulator, which closes connections with frequent probes. */
 const KEEPALIVE = {
   'grpc.keepalive_time_ms': FIRESTORE_KEEPALIVE_MS,
   'grpc.keepalive_timeout_ms': FIRESTORE_KEEPALIVE_ANSWER_MS,
@@ -134,7 +135,7 @@ function emulatorOptions(host: string): Record<string, unknown> {
     servicePath: host.slice(0, colon),
     port: Number(host.slice(colon + 1)),
     sslCreds: grpc.credentials.createInsecure(),
-    // Said beforehand, or the client asks the metadata server of a cloud that is not there.
+    // Without this, the client asks a metadata server, which a laptop does not have.
     clientOptions: { universeDomain: 'googleapis.com' },
   };
 }
@@ -150,7 +151,7 @@ export class FirestoreClient {
   #metadata: grpc.Metadata | undefined;
   #closed = false;
 
-  /** Connects when the first call is made. */
+  /** Connects with the first call. */
   constructor(options: FirestoreClientOptions) {
     const { databaseId = DEFAULT_DATABASE, emulatorHost } = options;
     this.isEmulator = emulatorHost !== undefined;
@@ -160,7 +161,7 @@ export class FirestoreClient {
     if (projectId !== undefined) this.#database = databaseName(projectId, databaseId);
   }
 
-  /** For messages. */
+  /** For error messages. */
   get names(): DatabaseName {
     return { project: this.#options.projectId ?? '(of the credentials)', database: this.#databaseId };
   }
@@ -169,11 +170,15 @@ export class FirestoreClient {
     return this.#closed;
   }
 
-  /** `projects/…/databases/…`. Rejects with `unavailable` when nothing says which project it is. */
-  async database(bounds: Deadline): Promise<string> {
+  /**
+   * `projects/…/databases/…`.
+   *
+   * @throws CmbsError `unavailable` when neither the options nor the credentials name a project
+   */
+  async database(deadline: Deadline): Promise<string> {
     if (this.#database !== undefined) return this.#database;
     const channel = this.#channels[0] ?? this.#openChannel();
-    const projectId = await prepared(bounds, NO_PROJECT, () => channel.projectId());
+    const projectId = await prepared(deadline, NO_PROJECT, () => channel.projectId());
     this.#database = databaseName(projectId, this.#databaseId);
     return this.#database;
   }
@@ -181,36 +186,36 @@ export class FirestoreClient {
   async call<M extends keyof UnaryMethods>(
     method: M,
     request: UnaryMethods[M]['request'],
-    bounds: Deadline,
+    deadline: Deadline,
   ): Promise<UnaryMethods[M]['response']> {
-    const { stub, metadata, release } = await this.#acquire(bounds);
+    const { stub, metadata, release } = await this.#acquire(deadline);
     try {
       return await new Promise<UnaryMethods[M]['response']>((resolve, reject) => {
         const unary: UnaryStub = stub;
-        const call = unary[method](request, metadata, optionsFor(bounds), (error, response) => {
+        const call = unary[method](request, metadata, optionsFor(deadline), (error, response) => {
           forget();
           if (error === null) resolve(response);
           else reject(error);
         });
-        const forget = this.#whileUnderWay(() => call.cancel(), bounds.signal);
+        const forget = this.#whileUnderWay(() => call.cancel(), deadline.signal);
       });
     } finally {
       release();
     }
   }
 
-  /** The responses as they arrive; who stops reading ends the call. */
+  /** Yields the responses as they arrive. A caller that stops reading ends the call. */
   async *stream<M extends keyof StreamMethods>(
     method: M,
     request: StreamMethods[M]['request'],
-    bounds: Deadline,
+    deadline: Deadline,
   ): AsyncGenerator<StreamMethods[M]['response'], void, undefined> {
-    const { stub, metadata, release } = await this.#acquire(bounds);
+    const { stub, metadata, release } = await this.#acquire(deadline);
     const streams: StreamStub = stub;
-    const call = streams[method](request, metadata, optionsFor(bounds));
-    // Cancelled, it fails once more when nobody listens any longer.
+    const call = streams[method](request, metadata, optionsFor(deadline));
+    // A cancelled call emits one more error, after the loop below has ended.
     call.on('error', () => undefined);
-    const forget = this.#whileUnderWay(() => call.cancel(), bounds.signal);
+    const forget = this.#whileUnderWay(() => call.cancel(), deadline.signal);
     try {
       yield* call as AsyncIterable<StreamMethods[M]['response']>;
     } finally {
@@ -220,9 +225,9 @@ export class FirestoreClient {
     }
   }
 
-  /** Listens until it is ended or fails. Nothing of it bounds the silence; the listener does. */
-  async listen(request: ListenRequest, { onResponse, onEnd }: Listener, bounds: Deadline): Promise<Listening> {
-    const { stub, metadata, release } = await this.#acquire(bounds);
+  /** Listens until it is ended or fails. The listener has to notice when no response arrives. */
+  async listen(request: ListenRequest, { onResponse, onEnd }: Listener, deadline: Deadline): Promise<Listening> {
+    const { stub, metadata, release } = await this.#acquire(deadline);
     const call = stub.listen(metadata);
     const forget = this.#whileUnderWay(() => call.cancel(), undefined);
     let hasEnded = false;
@@ -247,20 +252,20 @@ export class FirestoreClient {
     };
   }
 
-  /** Takes a place on a channel; `release` gives it back. */
-  async #acquire(bounds: Deadline): Promise<{
+  /** Reserves a call on a channel, until `release`. */
+  async #acquire(deadline: Deadline): Promise<{
     readonly stub: Stub;
     readonly metadata: grpc.Metadata;
     readonly release: () => void;
   }> {
     if (this.#closed) throw closedError();
-    bounds.assertWanted();
-    const database = await this.database(bounds);
+    deadline.assertNotAborted();
+    const database = await this.database(deadline);
     const channel = this.#channels.find(hasRoom) ?? this.#openChannel();
     channel.calls += 1;
     const release = (): void => this.#release(channel);
     try {
-      const stub = await prepared(bounds, NO_CREDENTIALS, () => channel.stub());
+      const stub = await prepared(deadline, NO_CREDENTIALS, () => channel.stub());
       if (this.isClosed) throw closedError();
       this.#metadata ??= this.#metadataFor(database);
       return { stub, metadata: this.#metadata, release };
@@ -279,7 +284,7 @@ export class FirestoreClient {
     return channel;
   }
 
-  /** One without calls goes when the others have room for as many as it: calls fill the first of them. */
+  /** Closes a channel without calls when the other channels together have room for as many calls as one takes. */
   #release(channel: Channel): void {
     channel.calls -= 1;
     if (channel.calls > 0) return;
@@ -292,7 +297,7 @@ export class FirestoreClient {
 
   #metadataFor(database: string): grpc.Metadata {
     const metadata = new grpc.Metadata();
-    // Both name the database, for Google's front ends to route by.
+    // Google's front ends route by both of these.
     metadata.set('google-cloud-resource-prefix', database);
     metadata.set('x-goog-request-params', `database=${encodeURIComponent(database)}`);
     if (this.isEmulator) metadata.set('authorization', EMULATOR_TOKEN);
@@ -309,7 +314,7 @@ export class FirestoreClient {
     };
   }
 
-  /** Ends all calls and closes the connections, whether or not anybody answers at their other ends. */
+  /** Ends all calls and closes the connections, also when the server does not answer. */
   async close(): Promise<void> {
     this.#closed = true;
     for (const cancel of [...this.#underWay]) cancel();
@@ -323,15 +328,15 @@ function hasRoom({ calls }: Channel): boolean {
   return calls < FIRESTORE_CALLS_PER_CHANNEL;
 }
 
-/** Fails only for a client that never had a connection. */
+/** Closing fails only for a client that never had a connection. */
 async function closeQuietly(channel: Channel): Promise<void> {
   await channel.close().catch(() => undefined);
 }
 
-/** What the client does before it can call: it reads credentials, and may ask the metadata server of a cloud. */
-async function prepared<T>(bounds: Deadline, failure: string, task: () => Promise<T>): Promise<T> {
+/** Runs a preparation of the client, which reads credentials and may ask a metadata server. */
+async function prepared<T>(deadline: Deadline, failure: string, task: () => Promise<T>): Promise<T> {
   try {
-    return await withinDeadline(task, bounds.signal, bounds.left, () => new CmbsError('unavailable', failure));
+    return await withinDeadline(task, deadline.signal, deadline.left, () => new CmbsError('unavailable', failure));
   } catch (error) {
     throw error instanceof CmbsError ? error : new CmbsError('unavailable', failure, { cause: error });
   }
@@ -341,6 +346,6 @@ function databaseName(projectId: string, databaseId: string): string {
   return `projects/${projectId}/databases/${databaseId}`;
 }
 
-function optionsFor(bounds: Deadline): grpc.CallOptions {
-  return { deadline: Date.now() + bounds.left };
+function optionsFor(deadline: Deadline): grpc.CallOptions {
+  return { deadline: Date.now() + deadline.left };
 }

@@ -1,4 +1,4 @@
-/** What the parts of the Firestore engine share. */
+/** The context of the engine's operations: the client, the clock, the log, randomness; retries and errors. */
 import { backOff, type Random } from '../../back-off';
 import { type Clock, type NewId } from '../../clock';
 import { CmbsError } from '../../errors';
@@ -8,7 +8,7 @@ import { STATUS, statusOf } from '../../grpc-status';
 import { type Deadline } from './deadline';
 import { type FirestoreClient } from './client';
 import { closedError, isTransient, toStoreError } from './errors';
-import { abortedError, GivenUp } from '../giving-up';
+import { abortedError, Cancelled } from '../cancellation';
 
 export interface Context {
   readonly connection: FirestoreClient;
@@ -19,37 +19,34 @@ export interface Context {
   readonly random: Random;
 }
 
-/** Makes a call that changes nothing, several times when Firestore cannot be reached for a moment. */
+/** Makes a call that changes nothing, and repeats it after a transient error, within the deadline. */
 export async function repeated<T>(
   { random }: Pick<Context, 'random'>,
-  bounds: Deadline,
+  deadline: Deadline,
   call: () => Promise<T>,
 ): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await call();
     } catch (error) {
-      if (!isTransient(error) || attempt >= FIRESTORE_ATTEMPTS || bounds.isOver) throw error;
-      await bounds.pause(backOff(attempt, FIRESTORE_RETRY_MS, FIRESTORE_RETRY_MAX_MS, random));
+      if (!isTransient(error) || attempt >= FIRESTORE_ATTEMPTS || deadline.isOver) throw error;
+      await deadline.pause(backOff(attempt, FIRESTORE_RETRY_MS, FIRESTORE_RETRY_MAX_MS, random));
     }
   }
 }
 
-/**
- * A failed operation, of which it is certain that it wrote nothing, as its caller may see it. What is no answer of
- * Firestore stays as it is.
- */
+/** The error for the caller of an operation that certainly wrote nothing. Errors that are not Firestore's stay. */
 export function refusal(
   { connection, log }: Pick<Context, 'connection' | 'log'>,
-  bounds: Deadline,
+  deadline: Deadline,
   error: unknown,
   kind: 'read' | 'write',
 ): unknown {
   if (statusOf(error) === undefined) {
-    if (error instanceof CmbsError && !(error instanceof GivenUp)) logRefusal(log, error);
+    if (error instanceof CmbsError && !(error instanceof Cancelled)) logRefusal(log, error);
     return error;
   }
-  if (bounds.signal?.aborted === true) return abortedError(bounds.signal);
+  if (deadline.signal?.aborted === true) return abortedError(deadline.signal);
   if (connection.isClosed) return closedError();
   const known =
     kind === 'write' && statusOf(error) === STATUS.deadlineExceeded
@@ -65,10 +62,7 @@ export function refusal(
   return known;
 }
 
-/**
- * Only what has a cause that its caller does not see. A moment's trouble is a warning: callers repeat what they can and
- * tell of what they cannot; the rest goes on until somebody acts.
- */
+/** Logs errors with a cause that the caller does not see. Transient ones are warnings, because callers repeat them. */
 function logRefusal(log: Log, { code, cause }: CmbsError): void {
   if (cause === undefined) return;
   const passes = isTransient(cause) || statusOf(cause) === STATUS.deadlineExceeded;

@@ -1,6 +1,6 @@
 /**
- * Counting without what has expired. Firestore counts a thousand index entries for the price of one document read, but
- * only what its indexes tell apart; a few are read instead, in one call.
+ * Counts documents without the expired ones. Firestore counts a thousand index entries for the price of one document
+ * read, but only by what its indexes contain. A few documents are read instead, in one call.
  */
 import { FIRESTORE_SCAN_DOCS } from './limits';
 import { isExpired, timestampAt } from './documents';
@@ -11,7 +11,7 @@ import { type ReadSnapshot } from './read-snapshot';
 import { type Size } from '../store';
 import { type Selection } from '../store-query';
 
-/** Documents up to which counting reads them, in one call; more are counted by Firestore, which takes two or three. */
+/** Up to so many documents are read, in one call; more are counted by Firestore, in two or three calls. */
 const FIRESTORE_COUNTED_BY_READING = 100;
 
 const NEVER_EXPIRES: UnaryFilter = { unaryFilter: { op: 'IS_NULL', field: { fieldPath: FIELD.expires } } };
@@ -26,7 +26,7 @@ export async function countUpTo(snapshot: ReadSnapshot, selection: Selection, at
   return counted ?? (await countByReading(snapshot, plan, atMost, Infinity)).counted;
 }
 
-/** Counts up to `atMost`. Of many, the bytes are told by the mean of the first ones: each would be paid for. */
+/** Counts up to `atMost`. The bytes of many documents are estimated from the first ones: each read is charged. */
 export async function measureUpTo(snapshot: ReadSnapshot, selection: Selection, atMost: number): Promise<Size> {
   const plan = planOf(selection, snapshot.database);
   const now = snapshot.context.clock.now();
@@ -54,7 +54,7 @@ interface Counted {
   readonly isAll: boolean;
 }
 
-/** Counts up to `atMost`, and looks at no more than `most` documents. */
+/** Counts up to `atMost`, and reads no more than `most` documents. */
 async function countByReading(snapshot: ReadSnapshot, plan: Plan, atMost: number, most: number): Promise<Counted> {
   const now = snapshot.context.clock.now();
   const fields = [
@@ -73,7 +73,7 @@ async function countByReading(snapshot: ReadSnapshot, plan: Plan, atMost: number
   return { counted, isAll: true };
 }
 
-/** Undefined when the indexes do not tell what has expired. */
+/** Undefined when no index tells which documents have expired. */
 async function countByIndex(
   snapshot: ReadSnapshot,
   plan: Plan,
@@ -98,7 +98,7 @@ async function countByIndex(
     const order = plan.byOrder ? orderBy(FIELD.expires, FIELD.order) : orderBy(FIELD.expires);
     return never + (await count([later], order, atMost - never));
   }
-  // No index has the terms together with the expiry; but mostly, nothing that has them expires at all.
+  // No index has the terms and the expiry together. Usually no document with these terms expires.
   const all = await count([], byOrder, never + 1);
   return all === never ? never : undefined;
 }

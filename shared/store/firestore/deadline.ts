@@ -1,18 +1,18 @@
-/** How long an operation may take and who may end it earlier; every wait of the engine goes by it. */
+/** The deadline of an operation and the signal of its caller; every wait of the engine keeps both. */
 import { setMaxListeners } from 'node:events';
-import { abortable, abortedError } from '../giving-up';
+import { abortable, abortedError } from '../cancellation';
 
-/** Milliseconds. Clocks differ by one or two: what ends at the deadline may end just before it. */
+/** Milliseconds that a call needs at least: timers are inexact by one or two. */
 const SHORTEST_CALL_MS = 10;
 
 export class Deadline {
   readonly signal: AbortSignal | undefined;
-  /** By the monotonic clock: a wall clock that is set must not end or prolong a wait. */
+  /** By the monotonic clock, which setting the time does not change. */
   readonly #endsAt: number;
 
   constructor(ms: number, signal: AbortSignal | undefined) {
     this.signal = signal;
-    // Each call of an operation listens while it is under way; Node would warn of a leak at the eleventh.
+    // Each call of an operation adds a listener; Node would warn of a leak at the eleventh.
     if (signal !== undefined) setMaxListeners(0, signal);
     this.#endsAt = performance.now() + ms;
   }
@@ -27,20 +27,20 @@ export class Deadline {
     return this.left < SHORTEST_CALL_MS || this.signal?.aborted === true;
   }
 
-  /** Throws `deadline_exceeded` when the caller has given up. */
-  assertWanted(): void {
+  /** @throws CmbsError `deadline_exceeded` when the caller has aborted */
+  assertNotAborted(): void {
     if (this.signal?.aborted === true) throw abortedError(this.signal);
   }
 
-  /** Throws `deadline_exceeded` when the caller has given up, `late()` when there is no more time. */
+  /** @throws CmbsError `deadline_exceeded` when the caller has aborted; `late()` when no time is left */
   assertLeft(late: () => Error): void {
-    this.assertWanted();
+    this.assertNotAborted();
     if (this.isOver) throw late();
   }
 
-  /** Waits; no longer than there is time. Rejects when the caller gives up. */
+  /** Waits for `ms`, or for the time left. Rejects when the caller aborts. */
   async pause(ms: number): Promise<void> {
-    this.assertWanted();
+    this.assertNotAborted();
     let timer: NodeJS.Timeout | undefined;
     await abortable<unknown>(
       this.signal,

@@ -1,4 +1,4 @@
-/** Documents of the store as Firestore's: fields, sizes, and back. */
+/** Converts documents of the store to Firestore's and back, and computes their size. */
 import { CmbsError } from '../../errors';
 import { type JsonObject } from '../../json';
 import { FIELD, layoutOf } from './layout';
@@ -16,13 +16,13 @@ const FIRESTORE_TRANSACTION_BYTES = 10 * 1024 * 1024;
 /** Index entries of one document: Firestore takes 40,000, and 8 MiB of them. */
 const FIRESTORE_INDEX_ENTRIES = 20_000;
 
-/** A write of a document, checked; what only its commit knows is still missing. */
+/** A checked write of a document, without the fields that its commit adds. */
 export interface PreparedPut {
   readonly fields: Fields;
   readonly bytes: number;
 }
 
-/** A document as it was read. */
+/** A document as Firestore returned it. */
 export interface Stored {
   readonly id: string;
   /** Changes with every write. */
@@ -35,10 +35,10 @@ export interface Stored {
 
 const NULL: Value = { nullValue: 'NULL_VALUE' };
 const TRUE: Value = { booleanValue: true };
-/** As long as a real one. */
+/** As long as a commit's id. */
 const ANY_COMMIT = '00000000-0000-0000-0000-000000000000';
 
-/** Throws `too_large` beyond Firestore's limits, `bad_request` for an order that cannot be stored. */
+/** @throws CmbsError `too_large` beyond Firestore's limits, `bad_request` for an order that cannot be stored */
 export function preparePut(path: string, value: JsonObject, options: PutOptions = {}): PreparedPut {
   const { index = {}, order, expiresAt } = options;
   if (order !== undefined) checkKey('order', order);
@@ -54,7 +54,7 @@ export function preparePut(path: string, value: JsonObject, options: PutOptions 
         'make it smaller.',
     );
   }
-  // Text, so that numbers, the order of keys, nested arrays and halves of surrogate pairs survive (DESIGN decision 18).
+  // Text keeps numbers, the order of keys, nested arrays and lone surrogates as they are.
   const text = JSON.stringify(value);
   const fields = {
     [FIELD.value]: { stringValue: text },
@@ -83,7 +83,7 @@ export function preparePut(path: string, value: JsonObject, options: PutOptions 
 const keysOf = (field: string, values: readonly string[]): readonly string[] =>
   values.map((value) => indexKey(field, indexable(value)));
 
-/** The fields to write: what `prepared` says, and which write of the document this is. */
+/** The fields with the revision and the id of the commit. */
 export function withCommit(fields: Fields, revision: number, commit: string): Fields {
   return {
     ...fields,
@@ -92,13 +92,13 @@ export function withCommit(fields: Fields, revision: number, commit: string): Fi
   };
 }
 
-/** Throws `too_large` when writes of so many bytes exceed what one transaction may write. */
+/** @throws CmbsError `too_large` when one transaction cannot write so many bytes */
 export function checkTransactionBytes(bytes: number): void {
   if (bytes <= FIRESTORE_TRANSACTION_BYTES) return;
   throw new CmbsError(
     'too_large',
     `The request would write ${bytes} bytes at once; Firestore takes ${FIRESTORE_TRANSACTION_BYTES}. ` +
-      'Make it smaller or part it.',
+      'Make it smaller or split it.',
   );
 }
 
@@ -112,7 +112,7 @@ export function toStored({ name, fields, updateTime }: Document): Stored {
   };
 }
 
-/** Undefined when it does not expire. */
+/** Milliseconds since the epoch; undefined when the document does not expire. */
 export function expiryOf(fields: Fields): number | undefined {
   const time = fields[FIELD.expires]?.timestampValue;
   return time === undefined ? undefined : Number(time.seconds) * 1000 + Math.trunc(time.nanos / 1e6);
@@ -122,7 +122,7 @@ export function isExpired(expiresAt: number | undefined, now: number): boolean {
   return expiresAt !== undefined && expiresAt <= now;
 }
 
-/** Throws when somebody else wrote the document. */
+/** Throws when the document was not written by this program. */
 export function toDoc({ id, revision, expiresAt, fields }: Stored): Doc {
   const text = fields[FIELD.value]?.stringValue;
   if (text === undefined) throw new Error(`The document ${id} in Firestore is not one of this program.`);
@@ -136,7 +136,7 @@ export function toDoc({ id, revision, expiresAt, fields }: Stored): Doc {
   };
 }
 
-/** Characters of the JSON of its value. */
+/** Characters of the value as JSON. */
 export function charsOf({ fields }: Stored): number {
   return fields[FIELD.value]?.stringValue?.length ?? 0;
 }
@@ -146,7 +146,7 @@ export function timestampAt(ms: number): Timestamp {
   return { seconds: String(seconds), nanos: (ms - seconds * 1000) * 1e6 };
 }
 
-/** One text for each time, for comparing. */
+/** The time as text that sorts by time. */
 export function timeText({ seconds, nanos }: Timestamp): string {
   return `${seconds}.${String(nanos).padStart(9, '0')}`;
 }
@@ -156,7 +156,7 @@ export function documentBytes(path: string, fields: Fields): number {
   return nameBytes(path) + fieldsBytes(fields);
 }
 
-/** What a deletion adds to a transaction. */
+/** Bytes that a deletion adds to a transaction. */
 export function nameBytes(path: string): number {
   return path.split('/').reduce((sum, part) => sum + textBytes(part), 16);
 }

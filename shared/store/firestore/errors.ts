@@ -1,4 +1,4 @@
-/** What Firestore's answers mean to a caller. */
+/** Errors of Firestore's client, as errors for the caller. */
 import { CmbsError } from '../../errors';
 import { STATUS, statusOf } from '../../grpc-status';
 
@@ -7,7 +7,7 @@ function detailsOf(error: unknown): string {
   return typeof details === 'string' ? details : String(error);
 }
 
-/** The same call may succeed in a moment. For a commit, it may also have been applied, unless `aborted`. */
+/** The same call may succeed soon. A commit may have been applied, unless the status is `ABORTED`. */
 export function isTransient(error: unknown): boolean {
   switch (statusOf(error)) {
     case STATUS.aborted:
@@ -22,8 +22,8 @@ export function isTransient(error: unknown): boolean {
 }
 
 /**
- * The call never left this process, so it changed nothing. gRPC says so in words only; should they change, we take it
- * for one whose fate is unknown, which is the safe side.
+ * The call never left this process, so it changed nothing. gRPC tells this only in its message; if the message changes,
+ * the outcome counts as unknown, which is safe.
  */
 export function wasNeverSent(error: unknown): boolean {
   return (
@@ -32,23 +32,23 @@ export function wasNeverSent(error: unknown): boolean {
   );
 }
 
-/** The transaction in which a call was to run has ended: its locks were taken away, or the server has started anew. */
+/** The call's transaction has ended: it lost its locks, or the server was restarted. */
 export function isLostTransaction(error: unknown): boolean {
   return statusOf(error) === STATUS.invalidArgument && /transaction/i.test(detailsOf(error));
 }
 
-/** Also gRPC's own limit of one message, which the emulator sets to 4 MiB. */
+/** Includes gRPC's limit for one message, which is 4 MiB at the emulator. */
 function isTooLarge(error: unknown): boolean {
   return /too (big|large)|exceeds? (the )?maximum|is longer than|larger than max/i.test(detailsOf(error));
 }
 
-/** Which database, for people. */
+/** The database, for error messages. */
 export interface DatabaseName {
   readonly project: string;
   readonly database: string;
 }
 
-/** A failed call, of which nothing was written, as the caller may see it; the cause is kept for the log. */
+/** The error for the caller of a call that wrote nothing; its cause is for the log. */
 export function toStoreError(error: unknown, { project, database }: DatabaseName): CmbsError {
   if (error instanceof CmbsError) return error;
   const cause = { cause: error };
@@ -102,7 +102,7 @@ export function toStoreError(error: unknown, { project, database }: DatabaseName
   return new CmbsError('internal', 'The store failed; the cause is in the log.', cause);
 }
 
-/** The answer to a write was lost on its way. */
+/** The answer to a write was lost. */
 export function outcomeUnknown(cause: unknown): CmbsError {
   return new CmbsError(
     'deadline_exceeded',

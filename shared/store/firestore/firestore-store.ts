@@ -1,10 +1,10 @@
 /**
- * The store on Firestore, for deployments of several processes (DESIGN decision 11). Nothing of it is kept in memory:
- * each read asks Firestore, and what one process has committed the next one reads.
+ * The store on Firestore, for deployments of several processes (docs/design.md). It caches nothing: each read asks
+ * Firestore, so a process reads what another one has committed.
  *
- * Firestore's limits hold: 1 MiB a document, 10 MiB a transaction, 1,500 bytes an id; beyond them a write is refused
- * `too_large` or `bad_request` before anything is sent. Every operation has a deadline of ours, after which a read is
- * `deadline_exceeded` and a write says "outcome unknown" unless it is certain that nothing was written.
+ * Firestore's limits hold: 1 MiB for a document, 10 MiB for a transaction, 1,500 bytes for an id. A write beyond them is
+ * refused (`too_large`, `bad_request`) before anything is sent. Every operation has a deadline. After it a read fails
+ * with `deadline_exceeded`, and a write with "outcome unknown" unless it is certain that nothing was written.
  */
 import { backOff, type Random } from '../../back-off';
 import { type Clock, newId, type NewId } from '../../clock';
@@ -32,7 +32,7 @@ import { sweepEmulator } from './sweep';
 import { runTransaction } from './transaction';
 import { KeyedMutex } from './keyed-mutex';
 import { FirestoreWatch } from './watch';
-import { withinDeadline } from '../giving-up';
+import { withinDeadline } from '../cancellation';
 import {
   type CallOptions,
   type Change,
@@ -48,7 +48,7 @@ import {
 } from '../store';
 import { toSelection } from '../store-query';
 
-/** Watches of one store, each a stream that stays; the rest of the above is left to calls. */
+/** Watches of one store, each with a stream of its own; the client's other streams are left to calls. */
 const FIRESTORE_MAX_WATCHES = 3000;
 
 export interface FirestoreStoreOptions extends FirestoreClientOptions {
@@ -61,8 +61,8 @@ export interface FirestoreStoreOptions extends FirestoreClientOptions {
 }
 
 /**
- * Opens the store; nothing is sent before it is used. Whether the database can be reached is told by the first
- * operation: `unavailable` with what to do.
+ * Opens the store. Nothing is sent before the first operation, which fails with `unavailable` when the database cannot
+ * be used.
  *
  * @example
  * const store = openFirestoreStore({ clock: systemClock, projectId: 'my-project' });
@@ -74,7 +74,7 @@ export function openFirestoreStore(options: FirestoreStoreOptions): Store {
 class FirestoreStore implements Store {
   readonly #context: Context;
   readonly #limits: FirestoreLimits;
-  readonly #turns = new KeyedMutex();
+  readonly #mutex = new KeyedMutex();
   readonly #underWay = new Set<Promise<unknown>>();
   readonly #watches = new Set<Watch>();
   #closing: Promise<void> | undefined;
@@ -130,14 +130,16 @@ class FirestoreStore implements Store {
   }
 
   #reading<T>(options: CallOptions | undefined, read: (snapshot: ReadSnapshot) => Promise<T>): Promise<T> {
-    return this.#operate('read', options, async (bounds) => read(await ReadSnapshot.open(this.#context, bounds)));
+    return this.#operate('read', options, async (deadline) =>
+      read(await ReadSnapshot.open(this.#context, deadline)),
+    );
   }
 
   // --- Writes ---
 
   async transact<T>(body: (tx: Transaction) => Promise<T>, options?: CallOptions): Promise<T> {
-    const bounds = this.#begin('write', options);
-    return this.#track(runTransaction(this.#context, this.#turns, bounds, body));
+    const deadline = this.#begin('write', options);
+    return this.#track(runTransaction(this.#context, this.#mutex, deadline, body));
   }
 
   async create(
@@ -148,37 +150,37 @@ class FirestoreStore implements Store {
   ): Promise<boolean> {
     const path = pathOf(collection, id);
     const put = preparePut(path, value, options);
-    return this.#operate('write', options, async (bounds) => {
-      const database = await this.#context.connection.database(bounds);
+    return this.#operate('write', options, async (deadline) => {
+      const database = await this.#context.connection.database(deadline);
       const name = `${documentsOf(database)}/${path}`;
       const { clock, random } = this.#context;
       let expected: Precondition = { exists: false };
       for (let attempt = 1; ; attempt++) {
         const commit = this.#context.newId();
         const write = { update: { name, fields: withCommit(put.fields, 1, commit) }, currentDocument: expected };
-        const fate = await commitWrites(this.#context, { database, writes: [write] }, commit, bounds);
+        const fate = await commitWrites(this.#context, { database, writes: [write] }, commit, deadline);
         if (fate === 'applied') return true;
-        const latest = new ReadSnapshot(this.#context, database, bounds);
+        const latest = new ReadSnapshot(this.#context, database, deadline);
         const there = (await latest.getAll([path], [FIELD.expires])).get(path);
         if (there !== undefined && !isExpired(there.expiresAt, clock.now())) return false;
         expected = there === undefined ? { exists: false } : { updateTime: there.updateTime };
-        bounds.assertLeft(contentionError);
-        await bounds.pause(backOff(attempt, FIRESTORE_CONFLICT_MS, FIRESTORE_CONFLICT_MAX_MS, random));
+        deadline.assertLeft(contentionError);
+        await deadline.pause(backOff(attempt, FIRESTORE_CONFLICT_MS, FIRESTORE_CONFLICT_MAX_MS, random));
       }
     });
   }
 
-  /** At an emulator; deployed, a TTL policy does it (`firestore/sweep.ts`) and this is always 0. */
+  /** Only with an emulator. In Firestore a TTL policy removes expired documents (`sweep.ts`), and this returns 0. */
   async sweep(limit: number): Promise<number> {
     if (!this.#context.connection.isEmulator) return 0;
-    return this.#operate('write', undefined, async (bounds) =>
-      sweepEmulator(await ReadSnapshot.open(this.#context, bounds), limit),
+    return this.#operate('write', undefined, async (deadline) =>
+      sweepEmulator(await ReadSnapshot.open(this.#context, deadline), limit),
     );
   }
 
   // --- The rest ---
 
-  /** Throws `queue_full` beyond `FIRESTORE_MAX_WATCHES`. */
+  /** @throws CmbsError `queue_full` beyond `FIRESTORE_MAX_WATCHES` */
   watch(scope: WatchScope, listener: (changes: readonly Change[]) => void): Watch {
     if (this.#closing !== undefined) throw closedError();
     if (this.#watches.size >= FIRESTORE_MAX_WATCHES) throw fullError();
@@ -195,21 +197,21 @@ class FirestoreStore implements Store {
   async #operate<T>(
     kind: 'read' | 'write',
     options: CallOptions | undefined,
-    operation: (bounds: Deadline) => Promise<T>,
+    operation: (deadline: Deadline) => Promise<T>,
   ): Promise<T> {
-    const bounds = this.#begin(kind, options);
+    const deadline = this.#begin(kind, options);
     try {
-      return await this.#track(operation(bounds));
+      return await this.#track(operation(deadline));
     } catch (error) {
-      throw refusal(this.#context, bounds, error, kind);
+      throw refusal(this.#context, deadline, error, kind);
     }
   }
 
   #begin(kind: 'read' | 'write', options: CallOptions | undefined): Deadline {
     if (this.#closing !== undefined) throw closedError();
-    const bounds = new Deadline(kind === 'read' ? this.#limits.readMs : this.#limits.writeMs, options?.signal);
-    bounds.assertWanted();
-    return bounds;
+    const deadline = new Deadline(kind === 'read' ? this.#limits.readMs : this.#limits.writeMs, options?.signal);
+    deadline.assertNotAborted();
+    return deadline;
   }
 
   async #track<T>(work: Promise<T>): Promise<T> {

@@ -1,41 +1,41 @@
 /**
- * Turns at documents, for the transactions of this process that were outrun at them. Without, of many that change one
- * document each would read it again for every one that gets ahead of it.
+ * A mutex per document, for transactions of this process that had a conflict. Without it, each of many transactions that
+ * change one document would run again, and read it again, for every other one that commits first.
  */
 import { type Deadline } from './deadline';
-import { withinDeadline } from '../giving-up';
+import { withinDeadline } from '../cancellation';
 
-/** Milliseconds that such a transaction waits for others of this process at the same document, before it goes on. */
-const FIRESTORE_TURN_MS = 1000;
+/** Milliseconds to wait for the mutex; after that a transaction runs without it. */
+const FIRESTORE_MUTEX_MS = 1000;
 
 export class KeyedMutex {
-  /** By path: done when everybody in line has had their turn. */
-  readonly #lines = new Map<string, Promise<void>>();
+  /** By path: resolves when the last one in the queue has unlocked. */
+  readonly #queues = new Map<string, Promise<void>>();
 
   /**
-   * Resolves, to what ends the turn, when it has come; or after a while without it, since a body may wait for another
-   * transaction at the same document. Rejects when the caller gives up.
+   * Resolves with a function that unlocks. Resolves without the lock after `FIRESTORE_MUTEX_MS`, because a transaction's
+   * body may wait for another transaction at the same document. Rejects when the caller aborts.
    */
-  async lock(path: string, bounds: Deadline): Promise<() => void> {
-    const before = this.#lines.get(path) ?? Promise.resolve();
-    let endTurn: () => void = () => undefined;
+  async lock(path: string, deadline: Deadline): Promise<() => void> {
+    const before = this.#queues.get(path) ?? Promise.resolve();
+    let unlock: () => void = () => undefined;
     const done = new Promise<void>((resolve) => {
-      endTurn = resolve;
+      unlock = resolve;
     });
-    const line = before.then(() => done);
-    this.#lines.set(path, line);
-    void line.then(() => {
-      if (this.#lines.get(path) === line) this.#lines.delete(path);
+    const queue = before.then(() => done);
+    this.#queues.set(path, queue);
+    void queue.then(() => {
+      if (this.#queues.get(path) === queue) this.#queues.delete(path);
     });
     try {
-      await withinDeadline(() => before, bounds.signal, Math.min(FIRESTORE_TURN_MS, bounds.left));
+      await withinDeadline(() => before, deadline.signal, Math.min(FIRESTORE_MUTEX_MS, deadline.left));
     } catch (error) {
-      if (bounds.signal?.aborted === true) {
-        endTurn();
+      if (deadline.signal?.aborted === true) {
+        unlock();
         throw error;
       }
-      // Long enough: it goes on without the turn, and gives it up with its own.
+      // The time is over: go on without the lock. The place in the queue is released with `unlock`.
     }
-    return endTurn;
+    return unlock;
   }
 }

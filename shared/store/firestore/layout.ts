@@ -1,21 +1,22 @@
 /**
- * What Firestore indexes, in one table: by it the engine decides which parts of a query Firestore answers and which are
- * completed in code, and the deployment makes the indexes from it (`terraform/firestore.json`, which a test holds equal).
+ * The indexes of Firestore, in one table. By it the engine decides which parts of a query Firestore answers and which are
+ * completed in code, and the deployment makes the indexes (`terraform/firestore.json`; `test/unit/firestore-layout.test.ts`
+ * compares the two).
  *
- * Firestore indexes every field by itself, both ways, unless told otherwise; each index entry is a write more, and an
- * indexed value that grows with time is a hot spot. So in the collections of this product each field has an index where
- * a query needs one and none elsewhere. A collection that is not in the table works like any other, only dearer.
+ * By default Firestore indexes every field in both directions. Each index entry is one more write, and an indexed value
+ * that grows with time is a hot spot. So here a field has an index only where a query needs it. A collection that is not
+ * in the table works too, at a higher cost.
  */
 import { ENTRIES } from './names';
 
 export interface GroupLayout {
-  /** It is read by `order`: forwards, or also backwards, as who watches its newest document does. */
+  /** Direction in which it is read by `order`; `both` for a watch of the newest document. */
   readonly order: 'none' | 'forwards' | 'both';
-  /** The expiry is indexed, so that Firestore itself counts long lists, those that never expire included. */
+  /** The expiry is indexed, so that Firestore counts long lists; documents that never expire are in the index too. */
   readonly expires: boolean;
-  /** Expiries are indexed together with the order, for counting what has an order and has not expired. */
+  /** Expiry and order are indexed together, to count the documents with an order that have not expired. */
   readonly expiresByOrder: boolean;
-  /** Fields of whose entries one value is read by `order`. */
+  /** Indexed fields of which one value is read by `order`. */
   readonly sortedFields: readonly string[];
 }
 
@@ -40,13 +41,13 @@ const GROUPS: Readonly<Record<string, GroupLayout>> = {
   ports: BY_ID,
   'provider-bindings': BY_ID,
   runs: BY_ID,
-  // What waits for one destination is read in its order, however much waits for others.
+  // The queue of one destination is read in order, at a cost that does not depend on other queues.
   sends: { order: 'forwards', expires: true, expiresByOrder: false, sortedFields: ['address'] },
-  // Inboxes, which hold receipts with and without an order.
+  // Inboxes; receipts in them have no order.
   [ENTRIES]: { order: 'both', expires: false, expiresByOrder: true, sortedFields: [] },
 };
 
-/** What Firestore indexes by itself. */
+/** Firestore's default. */
 const AUTOMATIC: GroupLayout = { order: 'both', expires: true, expiresByOrder: false, sortedFields: [] };
 
 export const GROUP_NAMES: readonly string[] = Object.keys(GROUPS);
@@ -64,30 +65,30 @@ export const FIELD = {
   /** JSON text. */
   value: 'value',
   revision: 'revision',
-  /** Identifies the commit that wrote the document, so that a commit whose answer was lost can be found again. */
+  /** Id of the commit that wrote the document, to recognise a commit whose answer was lost. */
   commit: 'commit',
   order: 'order',
-  /** Timestamp, or null; the field of the TTL policy. */
+  /** Timestamp or null; the TTL policy uses it. */
   expires: 'expires',
-  /** A map with a key for each index entry; an exemption of the map is one of all its keys. */
+  /** A map with a key for each index entry. An exemption of the map holds for all its keys. */
   index: 'index',
   /**
-   * A map with the order of the document for each entry that is read by order. An index of it answers one value in its
-   * order, which an index of several fields cannot: those name each key of a map. Only where the layout has such fields.
+   * A map from each index entry of `sortedFields` to the order of the document, so that one value is read in order. A
+   * composite index could not do this: it would have to name each key of the map.
    */
   sorted: 'sorted',
 } as const;
 
-/** For the deployment: what differs from Firestore's own indexes, for one collection id. All of collection scope. */
+/** For the deployment: the indexes of one collection id that differ from Firestore's default, in collection scope. */
 export interface DeployedGroup {
   /** The field of its TTL policy. */
   readonly ttl: string;
   /** Fields without any index. */
   readonly exempt: readonly string[];
-  /** Fields with a single-field index in this direction, and without others unless they are named there too. */
+  /** Fields with an ascending single-field index. */
   readonly ascending: readonly string[];
   readonly descending: readonly string[];
-  /** Fields that are indexed together, all ascending. */
+  /** Fields of each composite index, all ascending. */
   readonly composite: readonly (readonly string[])[];
 }
 

@@ -20,5 +20,5 @@ export const FIRESTORE_RETRY_MAX_MS = 1000;
 /** Milliseconds before a transaction runs again after a conflict, at first and at most: the other one has committed. */
 export const FIRESTORE_CONFLICT_MS = 5;
 export const FIRESTORE_CONFLICT_MAX_MS = 250;
-/** Documents that a query asks for in one call, which bounds the documents that it reads in vain. */
+/** Documents that a query asks for in one call, which deadline the documents that it reads in vain. */
 export const FIRESTORE_SCAN_DOCS = 1000;

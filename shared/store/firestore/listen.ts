@@ -1,70 +1,69 @@
 /**
- * What one watch knows: the documents it has been told of and which version of each, made from Firestore's messages
+ * The state of one watch: the known documents and their versions, from Firestore's messages
  * (https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1#google.firestore.v1.ListenResponse).
  *
- * Of a document only its id and the time of its last write are kept, about 200 bytes: what it says is read by who is
- * told of it. Knowing them all is what makes a watch complete after its connection broke, for Firestore then says what
- * is there and not what is gone; the emulator does so after every change. Documents beyond the bound
- * (`FIRESTORE_WATCHED_DOCUMENTS`) are told of as often as Firestore names them, and when they are deleted, unless that
- * was while the connection was down.
+ * For each document the id and the time of its last write are kept, about 200 bytes. They make the watch complete after
+ * its connection broke: Firestore then lists the existing documents and not the deleted ones, and the emulator does so
+ * after every change (`test/unit/firestore-listen.test.ts`). Changes of documents beyond `FIRESTORE_WATCHED_DOCUMENTS`
+ * may be reported repeatedly, and deletions of them while the connection was down are missed.
  */
 import { STATUS } from '../../grpc-status';
 import { expiryOf, isExpired, timeText } from './documents';
 import { idOf } from './names';
 import { type Document, type ListenResponse, type TargetChange } from './protocol';
 
-/** Documents that one watch remembers to tell which are gone after a broken connection: 20 MB. */
+/** Documents that one watch remembers, to find deletions after a broken connection: 20 MB. */
 const FIRESTORE_WATCHED_DOCUMENTS = 100_000;
 
-export interface Told {
+export interface ReportedChange {
   readonly id: string;
   readonly deleted: boolean;
 }
 
 export type Step =
   | { readonly kind: 'nothing' }
-  /** What has been told so far holds together. */
-  | { readonly kind: 'snapshot'; readonly changes: readonly Told[] }
-  /** Deletions were missed: listen anew, from the start. */
+  /** The messages so far are consistent: these changes are to be reported. */
+  | { readonly kind: 'snapshot'; readonly changes: readonly ReportedChange[] }
+  /** Deletions were missed: listen again from the start. */
   | { readonly kind: 'restart' }
-  /** Firestore does not go on. */
+  /** Firestore ended the watch. */
   | { readonly kind: 'refused'; readonly code: number; readonly details: string };
 
 const NOTHING: Step = { kind: 'nothing' };
-/** Stands for the version of a document that is not there any more; as text, later than any time. */
+/** The version of a deleted document; as text it sorts after every time. */
 const GONE = '~';
-/** Begins the version of a document that had expired when it was told: as good as absent, but there. */
+/** Prefix of the version of an expired document, which counts as absent although Firestore still has it. */
 const EXPIRED = '!';
 
 export class ListenTarget {
-  /** Where to go on after a broken connection; undefined: from the start. */
+  /** Where Firestore continues after a broken connection; undefined: from the start. */
   resumeToken: Uint8Array | undefined;
   readonly #now: () => number;
-  readonly #bound: number;
-  /** Id to the text of the time of its last write, as of the last snapshot. */
+  readonly #maxKnown: number;
+  /** Id to version (the time of its last write), as of the last snapshot. */
   readonly #known = new Map<string, string>();
-  /** What came since: the same, or that it is gone. */
-  #news = new Map<string, string>();
-  /** Everything is told from the start: what is not in the news is gone. */
+  /** Id to version, since the last snapshot. */
+  #changed = new Map<string, string>();
+  /** Firestore lists all documents from the start: others are deleted. */
   #isAnew = true;
-  /** All that matches has been told. */
+  /** Firestore has listed all documents. */
   isCurrent = false;
   #hasSnapshot = false;
   #isOverflowing = false;
 
-  constructor(now: () => number, bound: number = FIRESTORE_WATCHED_DOCUMENTS) {
+  constructor(now: () => number, maxKnown: number = FIRESTORE_WATCHED_DOCUMENTS) {
     this.#now = now;
-    this.#bound = bound;
+    this.#maxKnown = maxKnown;
   }
 
-  /** A new connection begins; with a resume token it goes on where the last snapshot was. */
+  /** To be called for a new connection, which continues after the last snapshot when there is a resume token. */
   reconnect(): void {
-    this.#news = new Map();
+    this.#changed = new Map();
     this.isCurrent = false;
     this.#isAnew = this.resumeToken === undefined;
   }
 
-  /** There are more documents than it remembers. */
+  /** There are more documents than the watch remembers. */
   get isOverflowing(): boolean {
     return this.#isOverflowing;
   }
@@ -74,12 +73,12 @@ export class ListenTarget {
     if (targetChange !== undefined) return this.#takeTarget(targetChange);
     if (documentChange !== undefined) {
       if (documentChange.targetIds.length > 0) this.#takeDocument(documentChange.document);
-      else this.#news.set(idOf(documentChange.document.name), GONE);
+      else this.#changed.set(idOf(documentChange.document.name), GONE);
       return NOTHING;
     }
     const gone = documentDelete ?? documentRemove;
     if (gone !== undefined) {
-      this.#news.set(idOf(gone.document), GONE);
+      this.#changed.set(idOf(gone.document), GONE);
       return NOTHING;
     }
     return filter === undefined || this.#isOverflowing || filter.count === this.#size ? NOTHING : this.#restart();
@@ -87,14 +86,14 @@ export class ListenTarget {
 
   #takeDocument({ name, fields, updateTime }: Document): void {
     const mark = isExpired(expiryOf(fields), this.#now()) ? EXPIRED : '';
-    this.#news.set(idOf(name), mark + timeText(updateTime));
+    this.#changed.set(idOf(name), mark + timeText(updateTime));
   }
 
-  /** Documents that match, by what has been told. */
+  /** Number of matching documents, as far as known. */
   get #size(): number {
-    if (this.#isAnew) return [...this.#news.values()].filter((version) => version !== GONE).length;
+    if (this.#isAnew) return [...this.#changed.values()].filter((version) => version !== GONE).length;
     let size = this.#known.size;
-    for (const [id, version] of this.#news) {
+    for (const [id, version] of this.#changed) {
       if (version === GONE) size -= this.#known.has(id) ? 1 : 0;
       else size += this.#known.has(id) ? 0 : 1;
     }
@@ -113,7 +112,7 @@ export class ListenTarget {
       case 'REMOVE':
         return { kind: 'refused', code: cause?.code ?? STATUS.unknown, details: cause?.message ?? '' };
       case 'RESET':
-        this.#news = new Map();
+        this.#changed = new Map();
         this.#isAnew = true;
         this.isCurrent = false;
         return NOTHING;
@@ -127,41 +126,41 @@ export class ListenTarget {
     }
   }
 
-  /** Makes the news known and says what of them is new; nothing the first time. */
-  #settle(): readonly Told[] {
-    const news = this.#news;
+  /** Takes the changes over as known; returns those to report, which are none the first time. */
+  #settle(): readonly ReportedChange[] {
+    const changed = this.#changed;
     if (this.#isAnew) {
-      for (const id of this.#known.keys()) if (!news.has(id)) news.set(id, GONE);
+      for (const id of this.#known.keys()) if (!changed.has(id)) changed.set(id, GONE);
     }
     const isFirst = !this.#hasSnapshot;
-    this.#news = new Map();
+    this.#changed = new Map();
     this.#isAnew = false;
     this.#hasSnapshot = true;
-    const told: { readonly id: string; readonly version: string }[] = [];
-    for (const [id, version] of news) {
-      const isNew = this.#learn(id, version);
-      if (isNew && !isFirst) told.push({ id, version });
+    const reported: { readonly id: string; readonly version: string }[] = [];
+    for (const [id, version] of changed) {
+      const isNew = this.#remember(id, version);
+      if (isNew && !isFirst) reported.push({ id, version });
     }
-    // In the order of the commits, as far as Firestore tells; deletions have no time.
-    told.sort((a, b) => (a.version < b.version ? -1 : 1));
-    return told.map(({ id, version }) => ({ id, deleted: !isThere(version) }));
+    // In the order of the commits; for deletions Firestore gives no time.
+    reported.sort((a, b) => (a.version < b.version ? -1 : 1));
+    return reported.map(({ id, version }) => ({ id, deleted: !exists(version) }));
   }
 
-  /** Whether that is new to who watches. */
-  #learn(id: string, version: string): boolean {
+  /** True when the change is to be reported. */
+  #remember(id: string, version: string): boolean {
     const before = this.#known.get(id);
     if (version === GONE) {
       this.#known.delete(id);
-    } else if (before !== undefined || this.#known.size < this.#bound) {
+    } else if (before !== undefined || this.#known.size < this.#maxKnown) {
       this.#known.set(id, version);
     } else {
       this.#isOverflowing = true;
     }
-    if (isThere(version)) return version !== before;
-    return before === undefined ? this.#isOverflowing : isThere(before);
+    if (exists(version)) return version !== before;
+    return before === undefined ? this.#isOverflowing : exists(before);
   }
 }
 
-function isThere(version: string): boolean {
+function exists(version: string): boolean {
   return version !== GONE && !version.startsWith(EXPIRED);
 }

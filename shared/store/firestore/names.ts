@@ -1,28 +1,29 @@
-/** Where things lie in Firestore: collections, documents and index entries by names that it allows. */
+/** The names of collections, documents and index entries in Firestore. */
 import { createHash } from 'node:crypto';
 import { badRequest } from '../../errors';
 import { checkKey, prefixEnd } from '../keys';
 
-/** Bytes of a document id, as it is encoded. */
+/** Bytes of an encoded document id. */
 const FIRESTORE_ID_BYTES = 1500;
-/** Bytes of an index entry's key; longer ones are stored by their digest. Firestore takes 1,500 for a whole path. */
+/** Bytes of an index entry's key; a longer key is replaced by its digest. Firestore allows 1,500 for a field path. */
 const FIRESTORE_INDEX_KEY_BYTES = 500;
 
-/** Collection id of every collection whose name has a colon: the layout must know it beforehand. */
+/** Collection id of all collections with a colon in their name, because indexes are declared per collection id. */
 export const ENTRIES = 'entries';
 
 export interface CollectionPlace {
-  /** Path of the document that it lies under; empty for a root collection. */
+  /** Path of the parent document; empty for a root collection. */
   readonly parent: string;
-  /** Its id: what indexes and TTL policies go by, which hold for all collections of the same id. */
+  /** The collection id, for which indexes and TTL policies are declared. */
   readonly group: string;
   /** Path of the collection. */
   readonly path: string;
 }
 
 /**
- * A collection `name` is a root collection; `a:b` is the collection `entries` under the document `a/b`, of which there
- * may be any number. Throws `bad_request` for a name that cannot be stored.
+ * `name` is a root collection; `a:b` is the collection `entries` under the document `a/b`.
+ *
+ * @throws CmbsError `bad_request` for a name that cannot be stored
  */
 export function placeOf(collection: string): CollectionPlace {
   checkKey('collection', collection);
@@ -40,15 +41,20 @@ export function groupOf(path: string): string {
   return path.split('/').at(-2) ?? '';
 }
 
-/** Path of a document. Throws `bad_request` for names that cannot be stored. */
+/**
+ * Path of a document.
+ *
+ * @throws CmbsError `bad_request` for names that cannot be stored
+ */
 export function pathOf(collection: string, id: string): string {
   return `${placeOf(collection).path}/${encodeId(id)}`;
 }
 
 /**
- * A document id as Firestore takes it: without `/`, and neither `.` nor `..` nor `__…__`. The order of ids and the
- * beginnings that they share stay, since each character that is replaced goes on beginning what replaces it or, for
- * `/`, the one before it. Throws `bad_request` for an id that cannot be stored.
+ * Encodes a document id for Firestore, which allows no `/`, `.`, `..` or `__…__`. Encoded ids have the order and the
+ * common prefixes of the ids: `.` becomes `.0`, `/` (the next character in ASCII) `.1`, and a first `_` becomes `_0`.
+ *
+ * @throws CmbsError `bad_request` for an id that cannot be stored
  */
 export function encodeId(id: string): string {
   checkKey('id', id);
@@ -56,7 +62,7 @@ export function encodeId(id: string): string {
   if (Buffer.byteLength(encoded) <= FIRESTORE_ID_BYTES) return encoded;
   throw badRequest(
     `The id ${JSON.stringify(id.slice(0, 100))}… is longer than Firestore takes; use at most ${FIRESTORE_ID_BYTES} ` +
-      'bytes, of which each point and slash counts as two.',
+      'bytes, where each dot and each slash counts as two.',
   );
 }
 
@@ -65,36 +71,38 @@ function escaped(id: string): string {
   return encoded.startsWith('_') ? `_0${encoded.slice(1)}` : encoded;
 }
 
-/** The id in a document's full name. */
+/** The id of a document, from its full name. */
 export function idOf(name: string): string {
   const encoded = name.slice(name.lastIndexOf('/') + 1);
   const rest = encoded.startsWith('_0') ? `_${encoded.slice(2)}` : encoded;
   return rest.replace(/\.([01])/g, (_, digit: string) => (digit === '0' ? '.' : '/'));
 }
 
-/** Encoded ids that start with `prefix`: from `from` to before `to` (undefined: to the end). */
+/** The range of encoded ids that start with `prefix`: from `from` to before `to` (undefined: to the end). */
 export function idRange(prefix: string): { readonly from: string; readonly to: string | undefined } {
   const from = escaped(prefix);
   const to = prefixEnd(from);
-  // A point alone is no id; the least id from there on is another.
+  // A dot alone is not an encoded id; `.0` is the next one.
   return { from, to: to === '.' ? '.0' : to };
 }
 
-/** Control characters, halves of surrogate pairs and what Firestore reserves for itself. */
+/** Control characters, lone surrogates, and keys that Firestore reserves. */
 const NOT_A_KEY = /[\p{Cc}\p{Surrogate}]|^__/u;
 
 /**
- * The key of an index entry in the map `index`. `value` is what `indexable` makes of a value. The first `=` parts the
- * two, and a digest has none, so no two entries share a key.
+ * The key of an index entry in the map `index`. The first `=` separates field and value, and a digest contains none, so
+ * two entries never have the same key.
+ *
+ * @param value as `indexable` returns it
  */
 export function indexKey(field: string, value: string): string {
   const key = `${field.replace(/[%=]/g, encodeURIComponent)}=${value}`;
   if (!NOT_A_KEY.test(key) && Buffer.byteLength(key) <= FIRESTORE_INDEX_KEY_BYTES) return key;
-  // As JSON, since half a surrogate pair has no bytes of its own.
+  // As JSON, because a lone surrogate has no bytes in UTF-8.
   return `sha256:${createHash('sha256').update(JSON.stringify(key)).digest('hex')}`;
 }
 
-/** A path of field names as queries take it: each in backticks. */
+/** A field path for queries: each name in backticks. */
 export function fieldPath(...names: readonly string[]): string {
   return names.map((name) => `\`${name.replace(/[\\`]/g, '\\$&')}\``).join('.');
 }

@@ -1,10 +1,10 @@
 /**
- * The part of Firestore's API that the engine speaks, as its gRPC stub takes and gives it
- * (https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1). Of several alternatives in a message
- * only the one that is set is there; whole numbers of 64 bits are decimal text.
+ * The part of Firestore's API that the engine uses, in the types of the gRPC stub
+ * (https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1). Of a `oneof` only the field that is set is
+ * present; 64-bit integers are decimal text.
  */
 
-/** To the microsecond. */
+/** Precise to the microsecond. */
 export interface Timestamp {
   readonly seconds: string;
   readonly nanos: number;
@@ -32,7 +32,7 @@ export interface Document {
 
 // --- Writing ---
 
-/** What has to hold of a document for its write, and with it for all writes of the commit. */
+/** A condition for the write of a document, and with it for all writes of the commit. */
 export type Precondition = { readonly exists: boolean } | { readonly updateTime: Timestamp };
 
 export type Write = (
@@ -51,20 +51,20 @@ export interface BatchWriteRequest {
 }
 
 export interface BatchWriteResponse {
-  /** One for each write, `code` 0 when it was done. */
+  /** One status for each write; `code` 0 for success. */
   readonly status: readonly { readonly code: number; readonly message: string }[];
 }
 
 // --- Reading ---
 
-/** At which moment, or in which transaction; without any of it, the latest. */
+/** The moment or the transaction of a read; without either, the latest state. */
 export interface Consistency {
   readonly readTime?: Timestamp;
   readonly transaction?: Uint8Array;
   readonly newTransaction?: { readonly readWrite: Readonly<Record<string, never>> };
 }
 
-/** Comes with the first response when `newTransaction` was asked for; empty otherwise. */
+/** In the first response after `newTransaction`; empty otherwise. */
 interface Begun {
   readonly transaction: Uint8Array;
 }
@@ -78,7 +78,7 @@ export interface BatchGetRequest extends Consistency {
 export interface BatchGetResponse extends Begun {
   readonly found?: Document;
   readonly missing?: string;
-  /** Null in a response that only tells the transaction. */
+  /** Null in a response that only has the transaction. */
   readonly readTime: Timestamp | null;
 }
 
@@ -107,7 +107,7 @@ export interface StructuredQuery {
     readonly field: { readonly fieldPath: string };
     readonly direction: 'ASCENDING' | 'DESCENDING';
   }[];
-  /** `before: false` starts after the position. */
+  /** `before: false`: after the position. */
   readonly startAt?: { readonly values: readonly Value[]; readonly before: boolean };
   readonly limit?: { readonly value: number };
 }
@@ -118,7 +118,7 @@ export interface RunQueryRequest extends Consistency {
 }
 
 export interface RunQueryResponse extends Begun {
-  /** Null in a response that only tells the transaction or the time. */
+  /** Null in a response that only has the transaction or the time. */
   readonly document: Document | null;
   readonly readTime: Timestamp | null;
 }
@@ -161,8 +161,8 @@ export interface ListenRequest {
 
 export interface TargetChange {
   /**
-   * `CURRENT`: all documents have been told. `RESET`: they will be told anew. `NO_CHANGE` without target ids: what has
-   * been told since the last one holds together.
+   * `CURRENT`: all documents were listed. `RESET`: they will be listed again. `NO_CHANGE` without target ids: the
+   * changes since the last one are consistent.
    */
   readonly targetChangeType: 'NO_CHANGE' | 'ADD' | 'REMOVE' | 'CURRENT' | 'RESET';
   readonly targetIds: readonly number[];
@@ -180,9 +180,9 @@ export interface ListenResponse {
   };
   /** The document was deleted. */
   readonly documentDelete?: { readonly document: string };
-  /** The document does not match any more. */
+  /** The document no longer matches. */
   readonly documentRemove?: { readonly document: string };
-  /** How many documents match; another number than the listener knows means that it missed deletions. */
+  /** Number of matching documents; when the listener knows another number, it missed deletions. */
   readonly filter?: { readonly count: number };
 }
 

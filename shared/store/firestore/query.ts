@@ -1,9 +1,9 @@
 /**
- * Queries: what of them Firestore answers with the indexes that the layout has, what is completed in code, and pages.
+ * Queries: the part that Firestore answers with the indexes of the layout, the part that is completed in code, and pages.
  *
- * By id, Firestore answers everything: it merges the indexes of any number of equalities with a range of ids. By order
- * it answers the order and its upper end, and one term where the layout sorts its field; a prefix or other terms would
- * need an index for each of them together with the order, so those are completed in code.
+ * By id, Firestore answers the whole query: it merges the indexes of several equalities with a range of ids. By order it
+ * answers the order and `upTo`, and one term when the layout sorts its field. A prefix or further terms would need an
+ * index for each combination with the order, so code completes them.
  */
 import { backOff } from '../../back-off';
 import { FIRESTORE_ATTEMPTS, FIRESTORE_RETRY_MAX_MS, FIRESTORE_RETRY_MS, FIRESTORE_SCAN_DOCS } from './limits';
@@ -22,16 +22,17 @@ const NAME_ONLY = { fields: [{ fieldPath: NAME }] };
 export interface Plan {
   readonly place: CollectionPlace;
   readonly byOrder: boolean;
-  /** Path of the field that has the order: the document's own, or that of one of its entries. */
+  /** Path of the field to sort by: the order of the document, or of one of its index entries. */
   readonly orderField: string;
-  /** Of what Firestore is asked. */
+  /** The part that Firestore answers. */
   readonly filters: readonly FieldFilter[];
-  /** Whether a document that Firestore finds is one; always, when Firestore was asked everything. */
+  /** Whether a document that Firestore found matches the rest of the query. */
   readonly completes: (stored: Stored) => boolean;
+  /** Firestore answers the whole query. */
   readonly isComplete: boolean;
 }
 
-/** Throws when the layout has no index for it: a mistake in the program. */
+/** Throws when the layout has no index for the query, which is a mistake in the program. */
 export function planOf({ collection, prefix, terms, byOrder, upTo }: Selection, database: string): Plan {
   const place = placeOf(collection);
   const keys = terms.map(({ field, value }) => indexKey(field, value));
@@ -61,14 +62,14 @@ export function planOf({ collection, prefix, terms, byOrder, upTo }: Selection, 
   };
 }
 
-/** A mistake in the program. */
+/** For a query that has no index in the layout, which is a mistake in the program. */
 export function notReadByOrder({ group }: CollectionPlace): Error {
   return new Error(
     `The layout of Firestore has no index by order for ${group}; add it to store/firestore/layout.ts.`,
   );
 }
 
-/** The document of this id alone. */
+/** Matches only the document with this id. */
 export function isNamed(place: CollectionPlace, id: string, database: string): FieldFilter {
   return compare(NAME, 'EQUAL', nameIn(place, encodeId(id), database));
 }
@@ -90,7 +91,7 @@ export function compare(field: string, op: FieldFilter['fieldFilter']['op'], val
   return { fieldFilter: { field: { fieldPath: field }, op, value } };
 }
 
-/** Nothing when there is no filter. */
+/** Empty without filters. */
 export function where(filters: readonly (FieldFilter | UnaryFilter)[]): { readonly where?: Filter } {
   const [first, ...others] = filters;
   if (first === undefined) return {};
@@ -120,18 +121,18 @@ function positionValues({ place, byOrder }: Plan, { sort, id }: Position, databa
 export interface Scan {
   readonly plan: Plan;
   readonly after: Position | undefined;
-  /** Documents wanted, about: as many are asked for at first, and more at a time if those do not do. */
+  /** Documents that the first call asks for; further calls ask for more. */
   readonly wanted: number;
-  /** All of them by default. */
+  /** Default: all fields. */
   readonly fields?: readonly string[];
 }
 
-/** What Firestore finds, in order, expired documents among it. Goes on after a call that broke. */
+/** Yields the documents that Firestore finds, in order, including expired ones. Continues after a transient error. */
 export async function* scan(
   snapshot: ReadSnapshot,
   { plan, after, wanted, fields }: Scan,
 ): AsyncGenerator<Stored, void, undefined> {
-  const { context, bounds, database } = snapshot;
+  const { context, deadline, database } = snapshot;
   const select = fields === undefined ? {} : { select: { fields: fields.map((field) => ({ fieldPath: field })) } };
   let position = after;
   let limit = Math.min(wanted, FIRESTORE_SCAN_DOCS);
@@ -149,8 +150,8 @@ export async function* scan(
       if (found < limit) return;
       limit = Math.min(limit * 4, FIRESTORE_SCAN_DOCS);
     } catch (error) {
-      if (!isTransient(error) || attempt >= FIRESTORE_ATTEMPTS || bounds.isOver) throw error;
-      await bounds.pause(backOff(attempt, FIRESTORE_RETRY_MS, FIRESTORE_RETRY_MAX_MS, context.random));
+      if (!isTransient(error) || attempt >= FIRESTORE_ATTEMPTS || deadline.isOver) throw error;
+      await deadline.pause(backOff(attempt, FIRESTORE_RETRY_MS, FIRESTORE_RETRY_MAX_MS, context.random));
       attempt += 1;
     }
   }
@@ -160,13 +161,13 @@ function positionOf({ byOrder }: Plan, { id, fields }: Stored): Position {
   return { sort: byOrder ? (fields[FIELD.order]?.stringValue ?? '') : '', id };
 }
 
-/** What a transaction saw of a query, so that it can look later whether it would see it again. */
+/** The result of a query in a transaction, for checking it before the commit. */
 export interface Seen {
   readonly plan: Plan;
   readonly after: Position | undefined;
-  /** Each document up to the end of the page, matching or not. */
+  /** Of each document up to the end of the page, whether it matched or not. */
   readonly versions: readonly string[];
-  /** Nothing came after them. */
+  /** No document follows the page. */
   readonly isWhole: boolean;
 }
 
@@ -185,7 +186,7 @@ export async function readPage(snapshot: ReadSnapshot, selection: Selection): Pr
   const versions: string[] = [];
   let chars = 0;
   let next: string | undefined;
-  // One more than asked for tells whether there are more.
+  // One document more than the limit tells whether there is a next page.
   for await (const stored of scan(snapshot, { plan, after, wanted: limit + 1 })) {
     const matches = !isExpired(stored.expiresAt, now) && plan.completes(stored);
     const last = docs.length === limit || chars >= maxChars ? documents.at(-1) : undefined;
@@ -207,12 +208,12 @@ function versionOf({ id, updateTime }: Pick<Stored, 'id' | 'updateTime'>): strin
   return `${timeText(updateTime)} ${id}`;
 }
 
-/** Asks for what {@link Seen} was, and no more than that needs. */
-export function lookAgain({ plan, after, versions, isWhole }: Seen, database: string): StructuredQuery {
+/** The query that reads the result again, names only. */
+export function recheckQuery({ plan, after, versions, isWhole }: Seen, database: string): StructuredQuery {
   return { ...queryAfter(plan, after, versions.length + (isWhole ? 1 : 0), database), select: NAME_ONLY };
 }
 
-/** Whether the documents that {@link lookAgain} found are those seen before. */
+/** Whether the documents that {@link recheckQuery} found are those seen before. */
 export function isSame({ versions }: Seen, found: readonly Pick<Stored, 'id' | 'updateTime'>[]): boolean {
   return found.length === versions.length && found.every((one, at) => versionOf(one) === versions[at]);
 }

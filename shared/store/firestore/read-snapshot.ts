@@ -1,13 +1,13 @@
 /**
- * Reads that all see the database as it was at one moment, that of the first of them. They lock nothing and nothing
- * locks them out.
+ * Reads that all see the database at one moment, that of the first read. They take no locks and wait for none
+ * (`test/cloud/store-firestore.test.ts`, "reads all of a transaction at one moment").
  */
 import { type Deadline } from './deadline';
 import { type Context, repeated } from './context';
 import { toStored, type Stored } from './documents';
 import { type Consistency, type Document, type StructuredQuery, type Timestamp } from './protocol';
 
-/** Documents asked for by id in one call. */
+/** Documents read by id in one call. */
 const FIRESTORE_GET_BATCH = 1000;
 
 const COUNTED = 'n';
@@ -16,27 +16,27 @@ export class ReadSnapshot {
   readonly context: Context;
   /** `projects/…/databases/…` */
   readonly database: string;
-  readonly bounds: Deadline;
-  /** Once the first read has begun. */
+  readonly deadline: Deadline;
+  /** Set when the first read has begun. */
   #moment: Promise<Timestamp> | undefined;
 
-  constructor(context: Context, database: string, bounds: Deadline) {
+  constructor(context: Context, database: string, deadline: Deadline) {
     this.context = context;
     this.database = database;
-    this.bounds = bounds;
+    this.deadline = deadline;
   }
 
-  static async open(context: Context, bounds: Deadline): Promise<ReadSnapshot> {
-    return new ReadSnapshot(context, await context.connection.database(bounds), bounds);
+  static async open(context: Context, deadline: Deadline): Promise<ReadSnapshot> {
+    return new ReadSnapshot(context, await context.connection.database(deadline), deadline);
   }
 
-  /** By path; absent ones are left out. */
+  /** The documents that exist, by path. */
   async getAll(paths: readonly string[], fields?: readonly string[]): Promise<ReadonlyMap<string, Stored>> {
     const found = new Map<string, Stored>();
     const wanted = [...new Set(paths)];
     for (let at = 0; at < wanted.length; at += FIRESTORE_GET_BATCH) {
       const batch = wanted.slice(at, at + FIRESTORE_GET_BATCH);
-      await repeated(this.context, this.bounds, () => this.#getBatch(batch, fields, found));
+      await repeated(this.context, this.deadline, () => this.#getBatch(batch, fields, found));
     }
     return found;
   }
@@ -56,7 +56,7 @@ export class ReadSnapshot {
           ...(fields === undefined ? {} : { mask: { fieldPaths: fields } }),
           ...consistency,
         },
-        this.bounds,
+        this.deadline,
       ),
     );
     for await (const { found: document } of responses) {
@@ -64,13 +64,13 @@ export class ReadSnapshot {
     }
   }
 
-  /** Documents under `parent` (a path, or empty) as they arrive; who stops reading ends the call. Is made once. */
+  /** Yields documents under `parent` (a path, or empty) as they arrive. Does not retry; to stop reading ends the call. */
   async *query(parent: string, structuredQuery: StructuredQuery): AsyncGenerator<Document, void, undefined> {
     const responses = this.#atMoment((consistency) =>
       this.context.connection.stream(
         'runQuery',
         { parent: parentOf(this.database, parent), structuredQuery, ...consistency },
-        this.bounds,
+        this.deadline,
       ),
     );
     for await (const { document } of responses) {
@@ -78,10 +78,10 @@ export class ReadSnapshot {
     }
   }
 
-  /** How many documents a query finds, counted by Firestore and no further than `upTo`. */
+  /** Number of documents that a query finds, counted by Firestore up to `upTo`. */
   async count(parent: string, structuredQuery: StructuredQuery, upTo: number): Promise<number> {
     const count = { upTo: { value: String(upTo) } };
-    return repeated(this.context, this.bounds, async () => {
+    return repeated(this.context, this.deadline, async () => {
       const responses = this.#atMoment((consistency) =>
         this.context.connection.stream(
           'runAggregationQuery',
@@ -90,7 +90,7 @@ export class ReadSnapshot {
             structuredAggregationQuery: { structuredQuery, aggregations: [{ alias: COUNTED, count }] },
             ...consistency,
           },
-          this.bounds,
+          this.deadline,
         ),
       );
       let counted = 0;
@@ -101,7 +101,7 @@ export class ReadSnapshot {
     });
   }
 
-  /** The first read says which moment it is; those that begin meanwhile wait for that. */
+  /** The first read tells the moment; reads that begin in the meantime wait for it. */
   async *#atMoment<R extends { readonly readTime: Timestamp | null }>(
     call: (consistency: Consistency) => AsyncGenerator<R, void, undefined>,
   ): AsyncGenerator<R, void, undefined> {
@@ -115,7 +115,7 @@ export class ReadSnapshot {
       known = resolve;
       failed = reject;
     });
-    this.#moment.catch(() => undefined); // It is no matter when nobody waits for it.
+    this.#moment.catch(() => undefined); // Other reads may not wait for it.
     let isKnown = false;
     try {
       for await (const response of call({})) {

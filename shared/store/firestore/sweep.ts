@@ -1,6 +1,6 @@
 /**
- * Removal of expired documents at an emulator, which has no TTL policies. Deployed, Firestore removes them by the policy
- * on the field `expires`, within a day; there nothing needs to look for them, and no index is kept to find them by.
+ * Removes expired documents from the emulator, which has no TTL policies. Firestore itself removes them within a day by
+ * the policy on the field `expires`, so no index is needed there to find them.
  */
 import { timestampAt } from './documents';
 import { FIELD, GROUP_NAMES } from './layout';
@@ -11,20 +11,20 @@ import { parentOf, type ReadSnapshot } from './read-snapshot';
 /** Expired documents deleted in one call. */
 const FIRESTORE_SWEEP_BATCH = 250;
 
-/** Collections at the root that are looked at besides those of the layout. */
+/** Root collections besides those of the layout. */
 const MAX_COLLECTIONS = 1000;
 
-/** Returns how many were removed, at most `limit`. */
+/** Resolves with the number of removed documents, at most `limit`. */
 export async function sweepEmulator(snapshot: ReadSnapshot, limit: number): Promise<number> {
-  const { context, database, bounds } = snapshot;
+  const { context, database, deadline } = snapshot;
   const root = await context.connection.call(
     'listCollectionIds',
     { parent: parentOf(database, ''), pageSize: MAX_COLLECTIONS },
-    bounds,
+    deadline,
   );
   let removed = 0;
   for (const group of new Set([...GROUP_NAMES, ...root.collectionIds])) {
-    while (removed < limit && !bounds.isOver) {
+    while (removed < limit && !deadline.isOver) {
       const wanted = Math.min(limit - removed, FIRESTORE_SWEEP_BATCH);
       const found = await expiredIn(snapshot, group, wanted);
       removed += await remove(snapshot, found);
@@ -35,7 +35,7 @@ export async function sweepEmulator(snapshot: ReadSnapshot, limit: number): Prom
 }
 
 async function expiredIn(
-  { context, database, bounds }: ReadSnapshot,
+  { context, database, deadline }: ReadSnapshot,
   group: string,
   limit: number,
 ): Promise<Document[]> {
@@ -50,15 +50,15 @@ async function expiredIn(
       limit: { value: limit },
     },
   };
-  for await (const { document } of context.connection.stream('runQuery', request, bounds)) {
+  for await (const { document } of context.connection.stream('runQuery', request, deadline)) {
     if (document !== null) found.push(document);
   }
   return found;
 }
 
-/** Those that nobody has written since. */
+/** Deletes the documents that were not written since they were read. */
 async function remove(
-  { context, database, bounds }: ReadSnapshot,
+  { context, database, deadline }: ReadSnapshot,
   documents: readonly Document[],
 ): Promise<number> {
   if (documents.length === 0) return 0;
@@ -68,7 +68,7 @@ async function remove(
       database,
       writes: documents.map(({ name, updateTime }) => ({ delete: name, currentDocument: { updateTime } })),
     },
-    bounds,
+    deadline,
   );
   return status.filter(({ code }) => code === 0).length;
 }

@@ -1,12 +1,14 @@
 /**
- * Transactions. A body reads at one moment (`snapshot.ts`) without locking anything. What it writes is
- * committed on condition that nothing it has read is different by then; else it runs again.
+ * Optimistic transactions. A body reads at one moment, without locks. Its writes are committed if nothing that it read
+ * has changed; otherwise the body runs again.
  *
- * For documents that are written, the condition goes with the write. What was only read, and what a query found, is
- * looked at again inside a Firestore transaction, whose locks keep it so for the moment until the commit. A transaction
- * of Firestore over the whole body, as its client offers, would lock from the first read on: others wait while a body
- * thinks, two that read what they both write wait for each other, and what a program leaves locked when it is frozen or
- * killed (a function may be, once it has answered) stays so for a minute.
+ * For a written document the condition is a precondition of the write. Documents that were only read, and results of
+ * queries, are read again inside a Firestore transaction, whose locks last until the commit.
+ *
+ * A Firestore transaction over the whole body, as Google's client offers, would lock from the first read on: other
+ * transactions wait for the body; two that both read and write the same documents wait for each other; and a process that
+ * is frozen or killed (a function may be, once it has answered) leaves its locks for a minute. Tests:
+ * `test/cloud/store-faults.test.ts` ("two stores") and the transactions of `test/contract/store-contract.ts`.
  */
 import { backOff } from '../../back-off';
 import { type JsonObject } from '../../json';
@@ -20,46 +22,46 @@ import { readPage, type Seen } from './query';
 import { ReadSnapshot } from './read-snapshot';
 import { type KeyedMutex } from './keyed-mutex';
 import { commitIfUnchanged, type Version } from './unchanged';
-import { GivenUp, withinDeadline } from '../giving-up';
+import { Cancelled, withinDeadline } from '../cancellation';
 import { type Doc, type Page, type PutOptions, type Query, type Transaction } from '../store';
 import { toSelection } from '../store-query';
 
-/** Runs `body` until what it wrote is committed. Rejects with what it threw, or as store.ts says. */
+/** Runs `body` until its writes are committed. Rejects with the error of the body, or as `Store.transact` says. */
 export async function runTransaction<T>(
   context: Context,
-  turns: KeyedMutex,
-  bounds: Deadline,
+  mutex: KeyedMutex,
+  deadline: Deadline,
   body: (tx: Transaction) => Promise<T>,
 ): Promise<T> {
-  let endTurn: (() => void) | undefined;
+  let unlock: (() => void) | undefined;
   for (let attempt = 1; ; attempt++) {
     let run: FirestoreTransaction;
     try {
-      run = new FirestoreTransaction(await ReadSnapshot.open(context, bounds));
+      run = new FirestoreTransaction(await ReadSnapshot.open(context, deadline));
       const value = await run.finish(body);
       if (await run.commit()) return value;
     } finally {
-      endTurn?.();
+      unlock?.();
     }
-    bounds.assertLeft(contentionError);
-    await bounds.pause(backOff(attempt, FIRESTORE_CONFLICT_MS, FIRESTORE_CONFLICT_MAX_MS, context.random));
-    endTurn = await turns.lock(run.firstWritten, bounds);
+    deadline.assertLeft(contentionError);
+    await deadline.pause(backOff(attempt, FIRESTORE_CONFLICT_MS, FIRESTORE_CONFLICT_MAX_MS, context.random));
+    unlock = await mutex.lock(run.firstWritten, deadline);
   }
 }
 
-function bodyTooSlow(): GivenUp {
-  return new GivenUp('unavailable', 'The transaction took too long, nothing was written; repeat the request.');
+function bodyTooSlow(): Cancelled {
+  return new Cancelled('unavailable', 'The transaction took too long, nothing was written; repeat the request.');
 }
 
 class FirestoreTransaction implements Transaction {
   readonly #snapshot: ReadSnapshot;
-  /** By path, what the body has asked for. */
+  /** Documents that the body read, by path. */
   readonly #read = new Map<string, Version>();
-  /** By path, what its queries have found. */
+  /** Documents that its queries found, by path. */
   readonly #found = new Map<string, Version>();
   readonly #queries: Seen[] = [];
   readonly #writes = new Map<string, PreparedPut | 'delete'>();
-  /** When the first of the documents read expires: from then on the body would see something else. */
+  /** When the first of these documents expires: from then on the body would read something else. */
   #expires = Infinity;
   #ended = false;
 
@@ -67,25 +69,25 @@ class FirestoreTransaction implements Transaction {
     this.#snapshot = snapshot;
   }
 
-  /** Runs the body, no longer than there is time. */
+  /** Runs the body, within the deadline. */
   async finish<T>(body: (tx: Transaction) => Promise<T>): Promise<T> {
-    const { bounds } = this.#snapshot;
+    const { deadline } = this.#snapshot;
     try {
-      return await withinDeadline(() => body(this), bounds.signal, bounds.left, bodyTooSlow);
+      return await withinDeadline(() => body(this), deadline.signal, deadline.left, bodyTooSlow);
     } finally {
       this.#ended = true;
     }
   }
 
-  /** Path of the first document that the body has written. */
+  /** Path of the first document that the body wrote. */
   get firstWritten(): string {
     const [first = ''] = this.#writes.keys();
     return first;
   }
 
-  /** False when something is not any more as the body saw it; then nothing was written. */
+  /** False when something that the body read has changed; then nothing was written. */
   async commit(): Promise<boolean> {
-    this.#snapshot.bounds.assertWanted();
+    this.#snapshot.deadline.assertNotAborted();
     if (this.#writes.size === 0) return true;
     return this.#calling(() =>
       commitIfUnchanged(this.#snapshot, {
@@ -98,7 +100,7 @@ class FirestoreTransaction implements Transaction {
     );
   }
 
-  // --- What bodies call ---
+  // --- For the body ---
 
   async get(collection: string, id: string): Promise<Doc | undefined> {
     const [doc] = await this.getAll(collection, [id]);
@@ -134,20 +136,20 @@ class FirestoreTransaction implements Transaction {
 
   #beforeRead(): void {
     this.#assertOpen();
-    if (this.#writes.size > 0) throw new Error('A transaction reads first and writes then; move this read up.');
+    if (this.#writes.size > 0) throw new Error('A transaction reads before it writes; move this read up.');
   }
 
   #assertOpen(): void {
     if (this.#ended) throw new Error('The transaction has ended; await every call inside its body.');
   }
 
-  /** Errors of Firestore become ours here, where they cannot be taken for errors of the body. */
+  /** Converts errors of Firestore here, where they cannot be mistaken for errors of the body. */
   async #calling<T>(call: () => Promise<T>): Promise<T> {
-    const { context, bounds } = this.#snapshot;
+    const { context, deadline } = this.#snapshot;
     try {
       return await call();
     } catch (error) {
-      throw refusal(context, bounds, error, 'write');
+      throw refusal(context, deadline, error, 'write');
     }
   }
 

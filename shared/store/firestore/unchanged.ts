@@ -1,4 +1,4 @@
-/** The commit of a transaction, on condition that everything is still as its body has seen it. */
+/** Commits a transaction if nothing that its body read has changed. */
 import { STATUS, statusOf } from '../../grpc-status';
 import { Deadline } from './deadline';
 import { commitWrites } from './commit';
@@ -15,42 +15,42 @@ import {
 import { isLostTransaction } from './errors';
 import { FIELD } from './layout';
 import { type Consistency, type Precondition, type Timestamp, type Write } from './protocol';
-import { isSame, lookAgain, NAME, type Seen } from './query';
+import { isSame, recheckQuery, NAME, type Seen } from './query';
 import { documentsOf, parentOf, ReadSnapshot } from './read-snapshot';
 
-/** Milliseconds to give back what a transaction that failed has locked. */
+/** Milliseconds for rolling back a Firestore transaction. */
 const FIRESTORE_ROLLBACK_MS = 5000;
 
-/** What was seen of a document. */
+/** The state of a document that a body read. */
 export interface Version {
-  /** Undefined when there was none. */
+  /** Undefined when the document was absent. */
   readonly updateTime: Timestamp | undefined;
-  /** 0 when it was absent or had expired. */
+  /** 0 when the document was absent or had expired. */
   readonly revision: number;
 }
 
 export type PendingWrites = ReadonlyMap<string, PreparedPut | 'delete'>;
 type Versions = ReadonlyMap<string, Version>;
 
-/** What a body has done; documents by their path. */
+/** What the body of a transaction read and wrote; documents by path. */
 export interface TransactionEffects {
   readonly writes: PendingWrites;
   readonly read: Versions;
-  /** By queries. */
+  /** Found by queries. */
   readonly found: Versions;
   readonly queries: readonly Seen[];
-  /** Milliseconds since the epoch when the first of the documents seen expires. */
+  /** When the first of these documents expires, in milliseconds since the epoch. */
   readonly expires: number;
 }
 
-/** False when something has changed; then nothing was written. Rejects as `commitWrites`. */
-export async function commitIfUnchanged(snapshot: ReadSnapshot, footprint: TransactionEffects): Promise<boolean> {
-  const { context, database, bounds } = snapshot;
-  const { read, found, queries, expires } = footprint;
+/** False when something has changed; then nothing was written. Rejects like {@link commitWrites}. */
+export async function commitIfUnchanged(snapshot: ReadSnapshot, effects: TransactionEffects): Promise<boolean> {
+  const { context, database, deadline } = snapshot;
+  const { read, found, queries, expires } = effects;
   const seen = new Map([...found, ...read]);
-  // What was not there needs no deletion.
+  // An absent document needs no deletion.
   const writes = new Map(
-    [...footprint.writes].filter(([path, write]) => write !== 'delete' || !isAbsent(seen, path)),
+    [...effects.writes].filter(([path, write]) => write !== 'delete' || !isAbsent(seen, path)),
   );
   if (writes.size === 0) return true;
   checkTransactionBytes(bytesOf(writes));
@@ -64,13 +64,13 @@ export async function commitIfUnchanged(snapshot: ReadSnapshot, footprint: Trans
   };
   const onlyRead = new Map([...read].filter(([path]) => !writes.has(path)));
   if (onlyRead.size === 0 && queries.length === 0) {
-    return (await commitWrites(context, request, commit, bounds)) === 'applied';
+    return (await commitWrites(context, request, commit, deadline)) === 'applied';
   }
-  const transaction = await holdUnchanged(snapshot, onlyRead, queries);
+  const transaction = await lockUnchanged(snapshot, onlyRead, queries);
   if (transaction === undefined) return false;
   let isApplied = false;
   try {
-    isApplied = (await commitWrites(context, { ...request, transaction }, commit, bounds)) === 'applied';
+    isApplied = (await commitWrites(context, { ...request, transaction }, commit, deadline)) === 'applied';
     return isApplied;
   } finally {
     if (!isApplied) rollBack(snapshot, transaction);
@@ -86,9 +86,9 @@ function bytesOf(writes: PendingWrites): number {
   return [...writes].reduce((sum, [path, write]) => sum + (write === 'delete' ? nameBytes(path) : write.bytes), 0);
 }
 
-/** Of documents that are put without having been read: a revision counts from the one before. */
+/** The versions of documents that are put without having been read: a new revision counts from the last one. */
 async function versionsOfUnread(
-  { context, database, bounds }: ReadSnapshot,
+  { context, database, deadline }: ReadSnapshot,
   writes: PendingWrites,
   seen: Versions,
 ): Promise<Versions> {
@@ -96,7 +96,10 @@ async function versionsOfUnread(
     .filter(([path, write]) => write !== 'delete' && !seen.has(path))
     .map(([path]) => path);
   if (unread.length === 0) return new Map();
-  const latest = await new ReadSnapshot(context, database, bounds).getAll(unread, [FIELD.revision, FIELD.expires]);
+  const latest = await new ReadSnapshot(context, database, deadline).getAll(unread, [
+    FIELD.revision,
+    FIELD.expires,
+  ]);
   const now = context.clock.now();
   return new Map(
     unread.map((path) => {
@@ -127,14 +130,14 @@ function expecting({ updateTime }: Version): Precondition {
   return updateTime === undefined ? { exists: false } : { updateTime };
 }
 
-/** A Firestore transaction in which everything is as it was seen, and stays so until its end; or undefined. */
-async function holdUnchanged(
+/** Begins a Firestore transaction in which nothing has changed since it was read; undefined when something has. */
+async function lockUnchanged(
   snapshot: ReadSnapshot,
   read: Versions,
   queries: readonly Seen[],
 ): Promise<Uint8Array | undefined> {
   try {
-    return await repeated(snapshot.context, snapshot.bounds, async () => {
+    return await repeated(snapshot.context, snapshot.deadline, async () => {
       const recheck = new Recheck(snapshot);
       let isUnchanged = false;
       try {
@@ -145,13 +148,13 @@ async function holdUnchanged(
       }
     });
   } catch (error) {
-    // Others held on too long to what we wanted to lock.
+    // Other transactions kept their locks for too long.
     if (statusOf(error) === STATUS.aborted || isLostTransaction(error)) return undefined;
     throw error;
   }
 }
 
-/** Reads in one Firestore transaction, which the first of them begins. */
+/** Reads in one Firestore transaction, which the first read begins. */
 class Recheck {
   transaction: Uint8Array | undefined;
   readonly #snapshot: ReadSnapshot;
@@ -162,7 +165,7 @@ class Recheck {
 
   async documents(read: Versions): Promise<boolean> {
     if (read.size === 0) return true;
-    const { context, database, bounds } = this.#snapshot;
+    const { context, database, deadline } = this.#snapshot;
     const root = documentsOf(database);
     const responses = context.connection.stream(
       'batchGetDocuments',
@@ -172,7 +175,7 @@ class Recheck {
         mask: { fieldPaths: [NAME] },
         ...this.#consistency,
       },
-      bounds,
+      deadline,
     );
     const now = new Map<string, Timestamp>();
     for await (const { found, transaction } of responses) {
@@ -183,15 +186,15 @@ class Recheck {
   }
 
   async queries(queries: readonly Seen[]): Promise<boolean> {
-    const { context, database, bounds } = this.#snapshot;
+    const { context, database, deadline } = this.#snapshot;
     for (const seen of queries) {
       const request = {
         parent: parentOf(database, seen.plan.place.parent),
-        structuredQuery: lookAgain(seen, database),
+        structuredQuery: recheckQuery(seen, database),
         ...this.#consistency,
       };
       const found = [];
-      for await (const { document, transaction } of context.connection.stream('runQuery', request, bounds)) {
+      for await (const { document, transaction } of context.connection.stream('runQuery', request, deadline)) {
         this.#note(transaction);
         if (document !== null) found.push(toStored(document));
       }
@@ -215,11 +218,11 @@ function isSameTime(a: Timestamp | undefined, b: Timestamp | undefined): boolean
   return a === undefined || b === undefined ? a === b : timeText(a) === timeText(b);
 }
 
-/** Unlocks, without anybody waiting for it: what does not arrive ends by itself after a minute. */
+/** Rolls back in the background. When the call fails, Firestore itself ends the transaction after a minute. */
 function rollBack({ context, database }: ReadSnapshot, transaction: Uint8Array): void {
-  // The time of the operation may be over, or its caller gone: just then there are locks to be given back.
-  const bounds = new Deadline(FIRESTORE_ROLLBACK_MS, undefined);
-  context.connection.call('rollback', { database, transaction }, bounds).catch((error: unknown) => {
+  // With a deadline of its own: that of the operation may be over.
+  const deadline = new Deadline(FIRESTORE_ROLLBACK_MS, undefined);
+  context.connection.call('rollback', { database, transaction }, deadline).catch((error: unknown) => {
     context.log.debug('a transaction of Firestore could not be rolled back', { error });
   });
 }

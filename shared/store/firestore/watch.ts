@@ -1,6 +1,6 @@
 /**
- * A watch over Firestore's listening streams. It connects again when one breaks or goes quiet, and goes on where it
- * was, so that its listener misses nothing and hears of no document twice without a write between.
+ * A watch over Firestore's `Listen` streams. It reconnects when a stream ends or is silent, and continues where it was:
+ * the listener misses no change, and no change is reported twice (`test/cloud/store-faults.test.ts`, "and watches").
  */
 import { backOff } from '../../back-off';
 import { STATUS, statusOf } from '../../grpc-status';
@@ -9,28 +9,28 @@ import { type Listening } from './client';
 import { type Context } from './context';
 import { closedError, toStoreError } from './errors';
 import { FIELD, layoutOf } from './layout';
-import { ListenTarget, type Told } from './listen';
+import { ListenTarget, type ReportedChange } from './listen';
 import { placeOf } from './names';
 import { type ListenRequest, type ListenResponse, type StructuredQuery } from './protocol';
 import { isNamed, notReadByOrder, prefixFilters, where } from './query';
 import { parentOf } from './read-snapshot';
 import { type Change, type Watch, type WatchScope } from '../store';
 
-/** Milliseconds without a word from Firestore until a watch connects again; it speaks more often, when it is there. */
+/** Milliseconds without a message after which a watch reconnects; Firestore sends one more often. */
 const FIRESTORE_WATCH_IDLE_MS = 120_000;
-/** Milliseconds before a watch that broke connects again, at first and at most. */
+/** Milliseconds before a watch reconnects, at first and at most. */
 const FIRESTORE_WATCH_RETRY_MS = 100;
 const FIRESTORE_WATCH_RETRY_MAX_MS = 5000;
 
 /** Each watch has a stream of its own, with one target. */
 const TARGET_ID = 1;
-/** Failures in a row after which the log is told: streams end now and then, and the next one is there at once. */
-const TOLD_FAILURES = 2;
+/** Consecutive failures that are logged: streams end in normal operation too. */
+const LOGGED_FAILURES = 2;
 
 export interface WatchOptions {
   readonly scope: WatchScope;
   readonly listener: (changes: readonly Change[]) => void;
-  /** Called once, when it is ended. */
+  /** Called once, when the watch is ended. */
   readonly onEnd: () => void;
   /** Milliseconds to connect, and after which `ready` rejects while Firestore is unreachable; the watch goes on trying. */
   readonly readMs: number;
@@ -45,11 +45,11 @@ export class FirestoreWatch implements Watch {
   #resolveReady: () => void = () => undefined;
   #rejectReady: (error: Error) => void = () => undefined;
   #listening: Listening | undefined;
-  /** The next connection, or the end of this one's silence. */
+  /** Reconnects, or ends a silent stream. */
   #timer: NodeJS.Timeout | undefined;
-  /** Since the last snapshot. */
+  /** Consecutive, since the last snapshot. */
   #failures = 0;
-  #isToldOfMany = false;
+  #hasWarned = false;
   #hasEnded = false;
 
   /** Throws when the layout has no index for it: a mistake in the program. */
@@ -64,7 +64,7 @@ export class FirestoreWatch implements Watch {
       this.#resolveReady = resolve;
       this.#rejectReady = reject;
     });
-    this.ready.catch(() => undefined); // Not everybody waits for it.
+    this.ready.catch(() => undefined); // Callers need not wait for it.
     void this.#connect();
   }
 
@@ -80,41 +80,41 @@ export class FirestoreWatch implements Watch {
   async #connect(): Promise<void> {
     this.#target.reconnect();
     const { connection } = this.#context;
-    const bounds = new Deadline(this.#options.readMs, undefined);
+    const deadline = new Deadline(this.#options.readMs, undefined);
     try {
       const request = listenRequest(
         this.#options.scope,
-        await connection.database(bounds),
+        await connection.database(deadline),
         this.#target.resumeToken,
       );
       this.#listening = await connection.listen(
         request,
         { onResponse: (response) => this.#take(response), onEnd: (error) => this.#broken(error) },
-        bounds,
+        deadline,
       );
     } catch (error) {
       this.#broken(error);
       return;
     }
     if (this.#hasEnded) this.#listening.end();
-    else this.#expectWordWithin(this.#options.readMs);
+    else this.#expectMessageWithin(this.#options.readMs);
   }
 
-  #expectWordWithin(ms: number): void {
+  #expectMessageWithin(ms: number): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#listening?.end(), ms).unref();
   }
 
   #take(response: ListenResponse): void {
     if (this.#hasEnded) return;
-    this.#expectWordWithin(this.#target.isCurrent ? FIRESTORE_WATCH_IDLE_MS : this.#options.readMs);
+    this.#expectMessageWithin(this.#target.isCurrent ? FIRESTORE_WATCH_IDLE_MS : this.#options.readMs);
     const step = this.#target.take(response);
     switch (step.kind) {
       case 'nothing':
         return;
       case 'snapshot':
         this.#connected();
-        this.#tell(step.changes);
+        this.#report(step.changes);
         return;
       case 'restart':
         this.#listening?.end();
@@ -130,18 +130,18 @@ export class FirestoreWatch implements Watch {
   #connected(): void {
     const { log } = this.#context;
     const { collection } = this.#options.scope;
-    if (this.#failures >= TOLD_FAILURES) log.info('a watch has reached Firestore again', { collection });
+    if (this.#failures >= LOGGED_FAILURES) log.info('a watch has reached Firestore again', { collection });
     this.#failures = 0;
-    if (this.#target.isOverflowing && !this.#isToldOfMany) {
-      this.#isToldOfMany = true;
-      log.warn('a watch cannot remember so many documents and may miss deletions while Firestore is away', {
+    if (this.#target.isOverflowing && !this.#hasWarned) {
+      this.#hasWarned = true;
+      log.warn('a watch has too many documents and may miss deletions while it reconnects', {
         collection,
       });
     }
     this.#resolveReady();
   }
 
-  #tell(changes: readonly Told[]): void {
+  #report(changes: readonly ReportedChange[]): void {
     const { collection, newest } = this.#options.scope;
     const wanted = newest === true ? changes.filter(({ deleted }) => !deleted) : changes;
     if (wanted.length === 0) return;
@@ -152,21 +152,21 @@ export class FirestoreWatch implements Watch {
     }
   }
 
-  /** The connection is over, by whichever side, or could not be made. */
+  /** The stream ended or failed, or could not be opened. */
   #broken(error: unknown): void {
     if (this.#hasEnded) return;
     this.#listening = undefined;
     this.#failures += 1;
     const { connection, log, random } = this.#context;
     if (statusOf(error) === STATUS.invalidArgument) this.#target.resumeToken = undefined;
-    if (this.#failures === TOLD_FAILURES) {
-      log.warn('a watch cannot reach Firestore and goes on trying', {
+    if (this.#failures === LOGGED_FAILURES) {
+      log.warn('a watch cannot reach Firestore; retrying', {
         collection: this.#options.scope.collection,
         cause: error,
       });
     }
     if (performance.now() - this.#began >= this.#options.readMs) {
-      // One that only ended, or stayed silent, has no error.
+      // A stream that ended or was silent has no error.
       this.#rejectReady(toStoreError(error ?? { code: STATUS.unavailable }, connection.names));
     }
     const pause = backOff(this.#failures, FIRESTORE_WATCH_RETRY_MS, FIRESTORE_WATCH_RETRY_MAX_MS, random);

@@ -2,7 +2,7 @@
 import { type Clock } from '../../clock';
 import { CmbsError } from '../../errors';
 import { type Log } from '../../log';
-import { abortedError } from '../giving-up';
+import { abortedError } from '../cancellation';
 import { FileIdentity } from './file-identity';
 
 /** Milliseconds between two looks whether the files are those of the directory, and between syncs of the record of them. */

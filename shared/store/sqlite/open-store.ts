@@ -13,7 +13,7 @@ import { CmbsError } from '../../errors';
 import { type JsonObject } from '../../json';
 import { CHECKPOINT_PAGES, EXCLUSIVE_HOLD_MS } from './limits';
 import { type Log } from '../../log';
-import { abortable, GivenUp, withinDeadline } from '../giving-up';
+import { abortable, Cancelled, withinDeadline } from '../cancellation';
 import {
   type CallOptions,
   type Change,
@@ -233,7 +233,7 @@ export class OpenStore implements Store {
       }
       return (await this.#enqueueWrites(run, signal, owner)) === 'committed' ? { value } : undefined;
     } catch (error) {
-      if (error instanceof GivenUp || this.#health.isClosed) throw error;
+      if (error instanceof Cancelled || this.#health.isClosed) throw error;
       // What a body concludes from reads that never held together is not to be believed, an error no more than a value.
       if (!run.consistentAlone && !run.holds(this.#clock.now())) return undefined;
       await this.#shownTo(run, signal);

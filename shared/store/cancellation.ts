@@ -1,25 +1,25 @@
-/** Ends of waiting: a signal that aborts, or a bound in time. What was waited for may still go on, unheard. */
+/** Ends a wait when its signal aborts or its time is over. The awaited work may go on; its result is dropped. */
 import { CmbsError } from '../errors';
 
-/** Distinct from what a transaction's body throws: the wait for it is over, whatever it read. */
-export class GivenUp extends CmbsError {}
+/** The wait for a transaction's body ended. A class of its own, to tell it from errors that the body throws. */
+export class Cancelled extends CmbsError {}
 
 /**
- * Runs `task` no longer than its caller waits and than `boundMs`, after which it rejects with `late()`. A body that is
- * left behind can do no harm: its transaction has ended, so its reads and writes throw.
+ * Awaits `task` until the signal aborts, or for `ms` milliseconds, after which it rejects with `late()`. When the body of
+ * a transaction goes on after that, its reads and writes throw, because the transaction has ended.
  */
 export async function withinDeadline<T>(
   task: () => Promise<T>,
   signal: AbortSignal | undefined,
-  boundMs: number | undefined,
-  late: () => Error = heldTooLong,
+  ms: number | undefined,
+  late: () => Error = exclusiveTooLong,
 ): Promise<T> {
-  if (signal === undefined && boundMs === undefined) return task();
+  if (signal === undefined && ms === undefined) return task();
   let timer: NodeJS.Timeout | undefined;
   try {
     return await abortable<T>(signal, (resolve, reject) => {
-      if (boundMs !== undefined) {
-        timer = setTimeout(() => reject(late()), boundMs);
+      if (ms !== undefined) {
+        timer = setTimeout(() => reject(late()), ms);
       }
       task().then(resolve, reject);
     });
@@ -28,9 +28,9 @@ export async function withinDeadline<T>(
   }
 }
 
-function heldTooLong(): GivenUp {
+function exclusiveTooLong(): Cancelled {
   const message = 'The transaction took too long while others waited for it; repeat the request.';
-  return new GivenUp('unavailable', message);
+  return new Cancelled('unavailable', message);
 }
 
 /** A promise that also ends, `deadline_exceeded`, when the signal aborts; `onAbort` runs just before. */
@@ -64,8 +64,8 @@ export function abortable<T>(
   });
 }
 
-export function abortedError(signal: AbortSignal): GivenUp {
-  return new GivenUp(
+export function abortedError(signal: AbortSignal): Cancelled {
+  return new Cancelled(
     'deadline_exceeded',
     'The time for this request is over; if it was to write, the outcome is unknown.',
     { cause: signal.reason },
