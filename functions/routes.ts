@@ -1,6 +1,6 @@
 /**
  * The one table: which function answers which path and action. The local gateway dispatches by it, the framework
- * registers by it, and the deployment's URL map and the README's table are made from it.
+ * registers by it, and the deployment's URL map and docs/reference/functions.md are made from it.
  */
 import { CmbsError } from '@cmbs/shared';
 import { MESSAGES } from '@cmbs/shared/broker';

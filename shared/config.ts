@@ -113,7 +113,7 @@ export interface Setting {
   readonly help: string;
 }
 
-/** Every variable: how it is checked, its default, and its line in `--help` and the README. */
+/** Every variable: how it is checked, its default, and its line in `--help` and in docs/reference/settings.md. */
 export const SETTINGS = {
   PORT: {
     schema: wholeNumber(0, 65_535),

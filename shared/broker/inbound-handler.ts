@@ -337,7 +337,7 @@ export class InboundHandler {
 
   /**
    * Resolves when there is room for the receipt; `written` tells of the write, which shares its commit with others. A
-   * message that may not be stored is answered before it: its sender gave up durability (README, guarantees).
+   * message that may not be stored is answered before it: its sender gave up durability (docs/guarantees.md).
    */
   async #recordSoon(
     member: Entity,

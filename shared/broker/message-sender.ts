@@ -74,7 +74,7 @@ export const sendIntent = (from: string | undefined, trace: string | undefined):
 
 export const asEntity: ActionOutcome = { answer: 'entity', status: 200 };
 
-/** Nothing is open any more: what the states of the receivers come to (README, "What a send answers"). */
+/** Nothing is open any more: what the states of the receivers come to (docs/layers.md, Sending). */
 function settled(state: OutboundState, why: string | undefined): ActionOutcome {
   const reason = why ?? `the message is ${state}`;
   switch (state) {

@@ -1,7 +1,7 @@
 /**
  * A rendering is one data format of OCCI in both directions. To add one: implement this interface in a file of its
- * own and put it into the list in `renderings.ts`; content negotiation, the `Accept` response header and the
- * README's table follow from the list.
+ * own and put it into the list in `renderings.ts`; content negotiation and the `Accept` response header
+ * follow from the list.
  */
 import type { Json } from '../json';
 import type { CmbsError } from '../errors';

@@ -14,7 +14,7 @@ import { CompanionProgram } from './processes';
 import { SHORT_LEASES } from './short-leases';
 import { describeOnEmulators, type EmulatorHosts } from './support';
 
-/** What the README states: from the death of a companion until the other one holds its members. */
+/** What docs/guarantees.md states: from the death of a companion until the other one holds its members. */
 export const TAKEOVER_MS = 20_000;
 
 /** Milliseconds for what comes by itself, and soon, on a busy machine. */

@@ -1,4 +1,4 @@
-/** Pub/Sub as an outside program uses it: by Google's client, with the names that the README gives. */
+/** Pub/Sub as an outside program uses it: by Google's client, with the names that docs/wire.md gives. */
 import { PubSub, type Message } from '@google-cloud/pubsub';
 import { eventually } from '../e2e/harness';
 import type { EmulatorHosts } from './support';

@@ -1,4 +1,4 @@
-/** A member that is known is not turned into another by what somebody else says (README, Members). */
+/** A member that is known is not turned into another by what somebody else says (docs/layers.md, Discovery and federation). */
 import type { JsonObject } from '@cmbs/shared';
 import { DISCOVERY_ATTEMPTS } from '../../companion/discovery';
 import { ask, frameOf, HangingPeer, ScriptedPeer } from './broker-peers';

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Engine } from './engine';
 import { contentOf, Fleet, type Deployment, type Member } from './harness';
-import { memoryExchange } from './memory-exchange';
+import { memoryExchange } from '../../examples/extending/memory-exchange';
 
 const fleet = new Fleet();
 const directories: string[] = [];
