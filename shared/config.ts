@@ -129,7 +129,7 @@ export const SETTINGS = {
   CMBS_ACCEPT_DATA_LOSS: {
     schema: z.enum(['true', 'false'], { error: 'must be true or false' }).transform((text) => text === 'true'),
     fallback: 'false',
-    help: 'true: start with what there is where acknowledged data are missing or damaged; set for one start only',
+    help: 'true: start although acknowledged data are missing or damaged; set for one start only',
   },
   CMBS_PUBLIC_URL: {
     schema: publicUrl,
@@ -144,7 +144,7 @@ export const SETTINGS = {
   CMBS_ADDRESS_RANGES: {
     schema: addressRanges,
     fallback: '',
-    help: 'Addresses that are not public and that members may have all the same: 10.0.0.0/8,fd00::/8',
+    help: 'Ranges of addresses that are not public and that members may use: 10.0.0.0/8,fd00::/8',
   },
   CMBS_PORT_RANGE: {
     schema: portRanges,
@@ -154,7 +154,7 @@ export const SETTINGS = {
   CMBS_IPC_DIR: {
     schema: z.string().min(1, { error: 'must not be empty' }),
     fallback: undefined,
-    help: 'Directory of the sockets ipc://NAME, made when it is not there; without it there are none',
+    help: 'Directory of the sockets ipc://NAME, created if absent; without this setting there are none',
   },
   CMBS_EXTENSIONS: {
     schema: list.pipe(
@@ -181,7 +181,7 @@ export const SETTINGS = {
   CMBS_IGNORED_QUERY: {
     schema: list,
     fallback: '',
-    help: 'Query parameters that are ignored, where others would be refused: such as a front end adds',
+    help: 'Query parameters that are ignored instead of refused, such as those that a front end adds',
   },
   CMBS_ALLOWED_ORIGINS: {
     schema: list.pipe(
@@ -220,7 +220,7 @@ export const SETTINGS = {
       error: `must be 0 or at least ${LEAST_MEMORY_LIMIT_MB}`,
     }),
     fallback: String(DEFAULT_MEMORY_LIMIT_MB),
-    help: 'Megabytes of memory beyond which a process stops in order and is started again; 0 for no limit',
+    help: 'Megabytes of memory beyond which a process stops and is started again; 0 for no limit',
   },
   CMBS_LOG: {
     schema: z.enum(['debug', 'info', 'warn', 'error', 'silent'], {
@@ -269,7 +269,7 @@ export const CLOUD_SETTINGS = {
       .string()
       .regex(/^[a-z][a-z0-9-]{2,30}$/, { error: 'must be 3 to 31 lower-case letters, digits or hyphens' }),
     fallback: 'cmbs',
-    help: "What the names of this deployment's topics and subscriptions in Pub/Sub begin with",
+    help: "Beginning of the names of this deployment's topics and subscriptions in Pub/Sub",
   },
   CMBS_TOPIC_DELIVERY: {
     schema: z.enum(['pull', 'push'], { error: 'must be pull or push' }),
@@ -284,7 +284,7 @@ export const CLOUD_SETTINGS = {
   CMBS_PUSH_SERVICE_ACCOUNT: {
     schema: account,
     fallback: undefined,
-    help: 'Service account in whose name Pub/Sub pushes; needed for push, except on the emulator',
+    help: 'Service account that Pub/Sub pushes as; needed for push, except on the emulator',
   },
   CMBS_PUSH_AUDIENCE: {
     schema: audience,
@@ -324,12 +324,12 @@ export const CLOUD_SETTINGS = {
   CMBS_CONTROL_CALLERS: {
     schema: list,
     fallback: 'functions@cmbs.local',
-    help: 'Companion: service accounts that may call it',
+    help: 'Companion: service accounts that may call its control endpoint',
   },
   CMBS_IDENTITY_KEY: {
     schema: z.string().refine(isKeyFile, { error: 'must name a file with a private key in PEM' }),
     fallback: undefined,
-    help: "File with a private key (PEM) that signs identity tokens in place of Google's, where there is no Google account",
+    help: 'File with a private key (PEM) that signs identity tokens instead of Google; for machines without a Google account',
   },
 } as const satisfies Record<string, Setting>;
 
