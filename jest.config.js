@@ -1,4 +1,17 @@
 /** Tests run the TypeScript sources; types are checked by `npm run lint`. */
+const { selected } = require('./test/run/selection.cjs');
+
+const { CMBS_TEST_GROUP, CMBS_TEST_NIGHTLY } = process.env;
+
+/** `npx jest FILE` runs any file; `npm test` says what it wants (`test/run/run.mjs`). */
+const files = selected({
+  which: CMBS_TEST_GROUP,
+  isNightly: CMBS_TEST_GROUP === undefined || CMBS_TEST_NIGHTLY === 'true',
+});
+
+// Random choices of the tests and of fast-check follow from it; workers inherit it.
+process.env.CMBS_TEST_SEED ??= String(Math.floor(Math.random() * 2 ** 31));
+
 const project = {
   testEnvironment: 'node',
   // V8 counts itself, where instrumented code would be slower and its timings others.
@@ -21,33 +34,31 @@ const emulators = {
   globalTeardown: '<rootDir>/test/cloud/stop-emulators.ts',
 };
 
+/** A project with its files of this run; none when there are no such files, for Jest would take all then. */
+const projectOf = (displayName, settings = {}) =>
+  files[displayName].length === 0
+    ? []
+    : [
+        {
+          ...project,
+          ...settings,
+          displayName,
+          testMatch: files[displayName].map((file) => `<rootDir>/${file}`),
+        },
+      ];
+
 module.exports = {
   projects: [
-    {
-      ...project,
-      displayName: 'local',
-      testMatch: ['<rootDir>/test/**/*.test.ts'],
-      testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/cloud/'],
-    },
-    {
-      ...project,
-      ...emulators,
-      displayName: 'cloud',
-      testMatch: ['<rootDir>/test/cloud/**/*.test.ts'],
-    },
-    {
-      // The suites of the local stack once more, on Firestore and Pub/Sub; those that look into its data directory or
-      // replace its modules are its own.
-      ...project,
-      ...emulators,
-      displayName: 'cloud e2e',
-      testMatch: ['<rootDir>/test/e2e/{broker,occi,hostile,wire}*.test.ts'],
-      testPathIgnorePatterns: ['/node_modules/', '(broker-release|hostile-readers)\\.test\\.ts$'],
-      setupFilesAfterEnv: ['<rootDir>/test/cloud/run-e2e.ts'],
-    },
+    ...projectOf('local'),
+    ...projectOf('cloud', emulators),
+    // End-to-end suites of the local stack once more, on Firestore and Pub/Sub.
+    ...projectOf('cloud e2e', { ...emulators, setupFilesAfterEnv: ['<rootDir>/test/cloud/run-e2e.ts'] }),
   ],
-  // Tests start deployments of several processes each; more at a time would measure the machine.
   maxWorkers: 2,
+  testSequencer: '<rootDir>/test/run/sequencer.cjs',
+  // Until then a worker that has ended its last suite may take on a busy machine; what is left open takes longer.
+  workerGracefulExitTimeout: 20_000,
+  reporters: ['default', '<rootDir>/test/run/reporter.cjs'],
   // A worker keeps much of each file that it has run; beyond this a new one takes its place.
   workerIdleMemoryLimit: '1GB',
   coverageProvider: project.coverageProvider,

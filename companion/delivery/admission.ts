@@ -15,7 +15,7 @@ import {
 } from '@cmbs/shared/broker';
 import type { Watch } from '@cmbs/shared/store';
 import type { Environment } from '../environment';
-import { PUBLICATION_GRACE_MS } from '../limits';
+import { MAX_WAITING_BROADCASTS, PUBLICATION_GRACE_MS } from '../limits';
 import type { DestinationQueue } from './destination-queue';
 import type { Destinations } from './destinations';
 import type { Expiry } from './expiry';
@@ -27,9 +27,6 @@ import type { Publications } from './publications';
 import type { Settlement } from './settlement';
 import { StoreScan } from './store-scan';
 import type { WatchedMessages } from './watched-messages';
-
-/** Broadcasts that wait for one peer whose subscription is not up (docs/layers.md, L2). */
-const MAX_WAITING_BROADCASTS = 1000;
 
 export interface AdmissionParts {
   readonly environment: Pick<

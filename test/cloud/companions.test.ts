@@ -4,6 +4,7 @@ import { LEASE_POLL_MS } from '../../shared/broker/lease';
 import { LEASE_TTL_MS } from '@cmbs/shared/limits';
 import { eventually, freeSocket } from '../e2e/harness';
 import { describeTwoCompanions, SOME, SOON_MS, TAKEOVER_MS, type Host } from './companion-pair';
+import { itNightly } from '../skipping';
 
 /** The container's patience. */
 const STOP_MS = 10_000;
@@ -72,16 +73,20 @@ describeTwoCompanions('two companions', (pair) => {
     expect(took).toBeLessThan(LEASE_TTL_MS - LEASE_POLL_MS);
   }, 300_000);
 
-  test('with none of them sends wait, and go out when one is there', async () => {
-    const { here, alice, bob } = pair;
-    const { holder, standby } = await pair.roles();
-    await Promise.all([holder.companion.kill(), standby.companion.kill()]);
-    const direct = await here.send('l1', { to: bob.sockets.l1, from: alice.id, content: 'while away' });
-    expect(direct.status).toBe(202);
-    expect((await here.get('/readyz')).status).toBe(503);
-    await here.must(200, here.send('l32', { topics: ['load.topic'], from: alice.id, content: 'published' }));
-    await pair.restart(standby);
-    await here.reaches(direct.path, 'delivered', TAKEOVER_MS * 2);
-    await pair.arrived(['while away', 'published']);
-  }, 300_000);
+  itNightly(
+    'with none of them sends wait, and go out when one is there',
+    async () => {
+      const { here, alice, bob } = pair;
+      const { holder, standby } = await pair.roles();
+      await Promise.all([holder.companion.kill(), standby.companion.kill()]);
+      const direct = await here.send('l1', { to: bob.sockets.l1, from: alice.id, content: 'while away' });
+      expect(direct.status).toBe(202);
+      expect((await here.get('/readyz')).status).toBe(503);
+      await here.must(200, here.send('l32', { topics: ['load.topic'], from: alice.id, content: 'published' }));
+      await pair.restart(standby);
+      await here.reaches(direct.path, 'delivered', TAKEOVER_MS * 2);
+      await pair.arrived(['while away', 'published']);
+    },
+    300_000,
+  );
 });

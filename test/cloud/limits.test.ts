@@ -1,16 +1,20 @@
-/** What is too large for Firestore, what is too much for one request, and what is too much for one member. */
-import { readFileSync } from 'node:fs';
+/** What is too large for Firestore, and what is too much for one request. */
 import { startCloudFunctions } from '@cmbs/emulator/cloud';
 import { silentLog, type JsonObject } from '@cmbs/shared';
 import { MAX_BATCH_ENTITIES, STEPS_BUDGET_MS } from '../../shared/occi/limits';
 import type { Running } from '../e2e/engine';
-import { eventually, Fleet, MESSAGE, skewedClock, unique, type Deployment, type Member } from '../e2e/harness';
+import { eventually, Fleet, MESSAGE, skewedClock, unique, type Deployment } from '../e2e/harness';
 import { cloudEnvironment, configOf } from './deployment';
 import { GrpcProxy } from './grpc-proxy';
-import { Outside } from './outside';
 import { PATIENT_LIMITS } from './patient-limits';
-import { CompanionProgram } from './processes';
-import { describeOnEmulators, uniqueProject } from './support';
+import { describeOnEmulators } from './support';
+import type * as Extent from '../extent';
+
+jest.mock('../../shared/occi/limits', () => ({
+  ...jest.requireActual<object>('../../shared/occi/limits'),
+  // Making the thousands of entities of several batches takes the emulator most of a minute.
+  ...(jest.requireActual<typeof Extent>('../extent').isNightly ? {} : { MAX_BATCH_ENTITIES: 50 }),
+}));
 
 const MIB = 1024 * 1024;
 
@@ -112,130 +116,4 @@ describeOnEmulators('functions without a companion', (hosts) => {
     expect((await here.request('DELETE', '/cmbs/message/')).status).toBe(200);
     expect(await paths()).toEqual([]);
   }, 240_000);
-});
-
-/**
- * What is published to the member: many times what may wait in the companion (`STREAM_BYTES`), in messages of which
- * the hundred that the emulator sends at once are not much.
- */
-const FLOOD = 1200;
-const MESSAGE_BYTES = 250_000;
-/** Of them on each of many topics: by itself, a topic has less than may wait of one. */
-const A_TOPIC = 20;
-
-const isLinux = process.platform === 'linux';
-if (!isLinux) console.warn('skipped: a process shows its memory under /proc on Linux only');
-
-describeOnEmulators('a member that does not read', (hosts) => {
-  const fleet = new Fleet();
-  afterAll(() => fleet.close());
-
-  /** Bytes of memory that the process had at most. */
-  const peak = (pid: number): number => {
-    const [, kib] = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
-    return Number(kib) * 1024;
-  };
-
-  interface Started {
-    readonly here: Deployment;
-    readonly outside: Outside;
-    /** Bytes that the companion's memory has grown at most, since the first call. */
-    readonly growth: () => number;
-  }
-
-  const start = async (): Promise<Started> => {
-    const projectId = uniqueProject();
-    let companion: CompanionProgram | undefined;
-    const engine = async (): Promise<Running> => {
-      const settings = await cloudEnvironment(hosts, { GOOGLE_CLOUD_PROJECT: projectId, CMBS_INBOX_LIMIT: '5' });
-      const functions = await startCloudFunctions({
-        config: configOf(settings),
-        log: silentLog,
-        limits: PATIENT_LIMITS,
-      });
-      companion = await CompanionProgram.start(settings);
-      await companion.holding();
-      const program = companion;
-      return {
-        url: functions.url,
-        close: async () => {
-          await functions.close();
-          await program.kill();
-        },
-      };
-    };
-    const here = await fleet.start({ engine });
-    let before: number | undefined;
-    return {
-      here,
-      outside: fleet.using(new Outside(hosts, projectId), (one) => one.close()),
-      growth: () => {
-        const now = peak(companion?.pid ?? NaN);
-        before ??= now;
-        return now - before;
-      },
-    };
-  };
-
-  /** What is read makes room, and the next ones come. */
-  const readAndGoOn = async (here: Deployment, slow: Member): Promise<void> => {
-    const entries = (await here.inbox(slow)).map(({ id }) => id);
-    await here.must(200, here.request('DELETE', `${slow.path}/inbox/`, { entries }));
-    await here.receives(slow, 5);
-    // The emulator keeps what nobody acknowledges in its memory.
-    await here.must(200, here.request('DELETE', slow.path));
-  };
-
-  (isLinux ? test : test.skip)(
-    "does not grow the companion's memory, and holds up nobody else",
-    async () => {
-      const { here, outside, growth } = await start();
-      const slow = await here.member({ topics: ['flood'], start: ['l32'] });
-      const quick = await here.member({ topics: ['trickle'], start: ['l32'] });
-      await outside.publish('cmbs.l32.flood', 'x'.repeat(MESSAGE_BYTES));
-      await here.receives(slow, 1);
-
-      growth();
-      // Many times what may wait in the companion.
-      const published = Array.from({ length: FLOOD }, (_, at) =>
-        outside.publish('cmbs.l32.flood', `${at} ${'x'.repeat(MESSAGE_BYTES)}`),
-      );
-      await Promise.all(published);
-      await here.receives(slow, 5);
-      const mark = unique('mark');
-      await outside.publish('cmbs.l32.trickle', mark);
-      await here.receives(quick, 1);
-      // What is tried again and again leaves garbage; it is not what was published.
-      expect(growth()).toBeLessThan((FLOOD * MESSAGE_BYTES * 2) / 3);
-      await readAndGoOn(here, slow);
-    },
-    180_000,
-  );
-
-  (isLinux ? test : test.skip)(
-    'does so on many topics of one pattern no more than on one',
-    async () => {
-      const { here, outside, growth } = await start();
-      const topics = Array.from({ length: FLOOD / A_TOPIC }, (_, at) => `sensors.${at}`);
-      const slow = await here.member({ topics: ['sensors.*'], start: ['l32'] });
-      const quick = await here.member({ topics: ['trickle'], start: ['l32'] });
-      // The first use from inside makes the topic.
-      for (const topic of topics) {
-        await here.must(200, here.send('l32', { from: quick.id, topics: [topic], content: 'first' }));
-      }
-      await here.receives(slow, 5);
-
-      growth();
-      for (let round = 0; round < A_TOPIC; round += 1) {
-        await Promise.all(
-          topics.map((topic) => outside.publish(`cmbs.l32.${topic}`, `${round} ${'x'.repeat(MESSAGE_BYTES)}`)),
-        );
-      }
-      await outside.publish('cmbs.l32.trickle', unique('mark'));
-      await here.receives(quick, 1);
-      expect(growth()).toBeLessThan((FLOOD * MESSAGE_BYTES) / 2);
-      await readAndGoOn(here, slow);
-    },
-    180_000,
-  );
 });

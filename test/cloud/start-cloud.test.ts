@@ -13,6 +13,7 @@ import { cloudEnvironment, type Environment } from './deployment';
 import { Outside } from './outside';
 import { Program } from './processes';
 import { describeOnEmulators, uniqueProject } from './support';
+import { notEmpty } from '../not-empty';
 
 const TRACE_ID = '0af7651916cd43dd8448eb211c80319c';
 const TRACEPARENT = `00-${TRACE_ID}-b7ad6b7169203331-01`;
@@ -160,7 +161,7 @@ describeOnEmulators('npm run start:cloud', (hosts) => {
     expect(program.lines.filter((line) => line.includes(SECRET))).toEqual([]);
     const others = program.lines.filter((line) => !line.startsWith('{'));
     expect(others).toEqual([expect.stringContaining('the OCCI endpoint answers on')]);
-    for (const entry of program.entries) {
+    for (const entry of notEmpty(program.entries)) {
       expect(entry).toMatchObject({
         severity: expect.stringMatching(/^(?:INFO|WARNING|ERROR)$/) as string,
         message: expect.any(String) as string,

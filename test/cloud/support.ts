@@ -1,5 +1,6 @@
 /** For tests against Google's emulators, which `start-emulators.ts` has started. */
 import { randomUUID } from 'node:crypto';
+import { skippedName } from '../skipping';
 import { VARIABLES } from './emulators-of-run';
 
 // Google's clients would look for the metadata server of a cloud, and wait for it.
@@ -36,7 +37,7 @@ export function describeOnEmulators(name: string, tests: (hosts: EmulatorHosts) 
     });
   } else {
     // Collected, so that each is reported by its name; none of them runs.
-    describe.skip(`${name} (${hosts})`, () => tests({ firestore: '', pubsub: '' }));
+    describe.skip(skippedName(name, hosts), () => tests({ firestore: '', pubsub: '' }));
   }
 }
 
@@ -48,7 +49,7 @@ export function itRestartsEmulators(name: string, test: () => Promise<void>): vo
     it(name, () => {
       throw missingInCi(reason);
     });
-  else it.skip(`${name} (${reason})`, test);
+  else it.skip(skippedName(name, reason), test);
 }
 
 /**
@@ -59,6 +60,7 @@ export function emulatorsForFile(): EmulatorHosts | undefined {
   const hosts = emulators();
   if (typeof hosts !== 'string') return hosts;
   if (isCi()) throw missingInCi(hosts);
+  // The reporter knows why.
   const { skip } = test;
   Object.assign(globalThis, { describe: describe.skip, test: skip, it: skip });
   return undefined;

@@ -12,7 +12,7 @@ import { readConfig } from '@cmbs/shared/config';
 import { UNREACHED_AFTER_MS } from '../../companion/address-policy';
 import { ENTITIES } from '@cmbs/shared/occi';
 import { ScriptedPeer } from './broker-peers';
-import { isLocal } from './engine';
+import { describeLocal } from './engine';
 import { Fleet, freeSocket, MEMBER, unique, type Deployment, type LayerName, type Member } from './harness';
 
 const fleet = new Fleet();
@@ -144,7 +144,7 @@ describe('a deployment on loopback', () => {
   });
 });
 
-(isLocal() ? describe : describe.skip)('addresses that an older release stored', () => {
+describeLocal('addresses that an older release stored', () => {
   test('are refused with the reason, and the stack starts', async () => {
     const here = await fleet.start();
     const good = await here.member({ start: ['l1'] });
@@ -174,7 +174,7 @@ describe('a deployment on loopback', () => {
   });
 });
 
-(isLocal() ? describe : describe.skip)('a deployment with CMBS_IPC_DIR', () => {
+describeLocal('a deployment with CMBS_IPC_DIR', () => {
   let home: string;
   beforeAll(async () => {
     home = await mkdtemp(join(tmpdir(), 'cmbs-ipc-'));

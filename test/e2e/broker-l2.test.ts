@@ -1,5 +1,4 @@
 /** L2: broadcasts to every known member (layers.md, L2 on the wire). */
-import { localTest } from './engine';
 import { Publisher, Subscriber } from 'zeromq';
 import { frameOf } from './broker-peers';
 import { contentOf, eventually, Fleet, unique, type Deployment, type Member } from './harness';
@@ -124,53 +123,6 @@ describe('to a member that is away', () => {
     await there.must(200, there.act(away.path, 'start_l2'));
     await here.up();
     expect((await there.receives(away, 5)).map(contentOf)).toEqual(upTo(5));
-  });
-
-  // A thousand sends in one request take the emulator a minute.
-  localTest('is dropped, counted and said beyond 1000 that wait', async () => {
-    const [here, there] = await Promise.all([fleet.start(), fleet.start()]);
-    await here.member();
-    const away = await there.member();
-    await here.introduce(away);
-    await here.message('l2', { content: 'one more than there is room for' });
-    // A thousand messages made in two requests, sent by one action on the collection.
-    const body = (from: number): string =>
-      JSON.stringify({
-        resources: upTo(500).map((number) => ({
-          kind: 'http://houssem.org/cmbs#message',
-          mixins: ['http://houssem.org/cmbs#l2'],
-          attributes: { 'cmbs.message.message_content': from + number },
-        })),
-      });
-    await here.must(201, here.request('POST', '/cmbs/message/', body(0)));
-    await here.must(201, here.request('POST', '/cmbs/message/', body(500)));
-    const sent = await here.request('POST', '/cmbs/message/l2/?action=send_l2', {}, { Prefer: 'respond-async' });
-    expect(sent.status).toBe(200);
-    await eventually(
-      () => here.metric('cmbs_dropped', { layer: 'l2' }),
-      (dropped) => dropped === 1,
-      'one is dropped',
-    );
-    // Counted when it is dropped, out of hand when that is written.
-    await eventually(
-      () => here.metric('cmbs_messages_queued'),
-      (queued) => queued === 1000,
-      'the others wait',
-    );
-    const dead = await here.get('/cmbs/message/dead_letter/');
-    const [dropped] = dead.json.resources as unknown as readonly { attributes: Record<string, unknown> }[];
-    expect(dead.json.resources).toHaveLength(1);
-    expect(dropped?.attributes['cmbs.message.delivery']).toMatchObject({
-      state: 'failed',
-      receivers: [{ state: 'dropped', reason: `1000 broadcasts wait for ${away.sockets.l2} already` }],
-    });
-    await there.must(200, there.act(away.path, 'start_l2'));
-    await eventually(
-      () => here.metric('cmbs_messages_queued'),
-      (queued) => queued === 0,
-      'all that waited is sent',
-    );
-    expect(await there.receives(away, 1000)).toHaveLength(1000);
   });
 });
 

@@ -140,7 +140,9 @@ it('by Ctrl-C, too, within the time that a stop has', async () => {
     (seen) => seen.every(({ state }) => state === 'executed'),
   );
   expect(inbox.map(({ messageId, state }) => [messageId, state])).toEqual([['cut', 'executed']]);
-  expect(inbox[0]?.answer).toEqual(outcomeUnknown('cut'));
+  // Given up by the stack that stops or, where that had no time, found cut off by the next one.
+  const message = expect.stringMatching(/it may have run|its outcome is unknown/) as string;
+  expect(inbox[0]?.answer).toEqual({ id: 'cut', error: { code: FAULT.outcomeUnknown, message } });
   expect(callsOf(directory)).toEqual(['held "cut"']);
 });
 

@@ -13,6 +13,7 @@ import {
   must,
 } from './durability-support';
 import { PATIENCE_MS } from '../patience';
+import { itOnSmallDisk } from '../small-disk';
 
 const DISK_MIB = 12;
 const BALLAST_MIB = 5;
@@ -36,12 +37,8 @@ async function fill(url: string, name: string, characters: number): Promise<numb
   }
 }
 
-it('is told with 507 and survived (needs the right to mount a small disk)', async () => {
+itOnSmallDisk('is told with 507 and survived', async () => {
   const disk = bench.disk(DISK_MIB);
-  if (disk === undefined) {
-    process.stdout.write('No right to mount a small disk: a full disk is tested by the store alone.\n');
-    return;
-  }
   const ballast = join(disk, 'ballast');
   writeFileSync(ballast, Buffer.alloc(BALLAST_MIB * 1024 * 1024));
   const directory = join(disk, 'data');
@@ -125,12 +122,8 @@ it('is told with 507 and survived (needs the right to mount a small disk)', asyn
   }
 });
 
-it('at the start is told in one sentence, and ends it with 1 (needs the right to mount a small disk)', async () => {
+itOnSmallDisk('at the start is told in one sentence, and ends it with 1', async () => {
   const disk = bench.disk(DISK_MIB);
-  if (disk === undefined) {
-    process.stdout.write('No right to mount a small disk: a start on a full one is not tested.\n');
-    return;
-  }
   writeFileSync(join(disk, 'ballast'), Buffer.alloc(DISK_MIB * 1024 * 1024 - 8192));
   const stack = bench.launch({ directory: join(disk, 'data') });
   expect(await stack.exited).toEqual({ code: 1, signal: null });

@@ -1,5 +1,4 @@
 /** Deployments in child processes, made from the sources as the release is, and requests to them. */
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +7,7 @@ import { isJsonObject, type Json, type JsonObject } from '@cmbs/shared';
 import { bundleProgram, type BundledProgram } from '../integration/bundled-program';
 import { freePort } from '../integration/free-port';
 import { PATIENCE_MS } from '../patience';
+import { mountDisk, unmountDisk } from '../small-disk';
 
 const TYPE = 'application/occi+json';
 
@@ -148,14 +148,10 @@ export class Bench {
     return path;
   }
 
-  /** A disk of its own with so many MiB; undefined where this process may not mount one. */
-  disk(mebibytes: number): string | undefined {
+  /** A disk of its own with so many MiB. */
+  disk(mebibytes: number): string {
     const path = this.directory();
-    try {
-      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${mebibytes}m`, 'tmpfs', path], { stdio: 'ignore' });
-    } catch {
-      return undefined;
-    }
+    mountDisk(path, mebibytes);
     this.#disks.push(path);
     return path;
   }
@@ -178,7 +174,7 @@ export class Bench {
   /** After each test: no process and no data of it stays. */
   async clear(): Promise<void> {
     await Promise.all([...this.#running].map((stack) => stack.kill()));
-    for (const path of this.#disks.splice(0)) execFileSync('umount', ['-l', path]);
+    for (const path of this.#disks.splice(0)) unmountDisk(path);
     for (const path of this.#directories.splice(0)) rmSync(path, { recursive: true, force: true });
   }
 

@@ -3,6 +3,7 @@ import { ANY_PORT } from '@cmbs/emulator/ports';
 import { startStack } from '@cmbs/emulator/stack';
 import { describeError, type Clock, type Log, type LogFields } from '@cmbs/shared';
 import { readConfig } from '@cmbs/shared/config';
+import { describeUnless, itUnless } from '../skipping';
 
 export interface Running {
   readonly url: string;
@@ -28,11 +29,15 @@ export function runTestsOn(engine: () => Engine): void {
   chosen.cmbsTestEngine = engine;
 }
 
+export const isLocal = (): boolean => chosen.cmbsTestEngine === undefined;
+
+const elsewhere = (): string | undefined =>
+  isLocal() ? undefined : 'only the local stack has what this tests, and its own run tests it';
+
 /** `test`, for what only the local stack has: its limits, its speed. */
 export const localTest = (name: string, run: () => Promise<void>, timeoutMs?: number): void =>
-  (isLocal() ? test : test.skip)(name, run, timeoutMs);
-
-export const isLocal = (): boolean => chosen.cmbsTestEngine === undefined;
+  itUnless(elsewhere())(name, run, timeoutMs);
+export const describeLocal = (name: string, tests: () => void): void => describeUnless(elsewhere())(name, tests);
 
 export function engineFor(directory: string): Engine {
   if (chosen.cmbsTestEngine !== undefined) return chosen.cmbsTestEngine();

@@ -22,8 +22,13 @@ import { freePort } from '../integration/sockets-support';
 import { engineFor, faultOf, type Engine, type Running } from './engine';
 import { PATIENCE_MS } from '../patience';
 
-/** Milliseconds between two looks at a condition that has no event to wait for. */
+/**
+ * Milliseconds between two looks at a condition that has no event to wait for: soon at first, and later less often, since
+ * each look is work for the deployment that the test waits for.
+ */
 const POLL_MS = 15;
+const POLL_MAX_MS = 60;
+const POLL_GROWTH = 1.2;
 
 export const CMBS = 'http://houssem.org/cmbs#';
 export const MEMBER = `${CMBS}member`;
@@ -43,13 +48,13 @@ export async function eventually<T>(
   ms = PATIENCE_MS,
 ): Promise<T> {
   const end = performance.now() + ms;
-  for (;;) {
+  for (let poll = POLL_MS; ; poll = Math.min(poll * POLL_GROWTH, POLL_MAX_MS)) {
     const value = await probe();
     if (wanted(value)) return value;
     if (performance.now() > end) {
       throw new Error(`not within ${ms} ms: ${what}; the last was ${shown(value)}`);
     }
-    await pause(POLL_MS);
+    await pause(poll);
   }
 }
 

@@ -10,11 +10,13 @@ import { ChildStack } from '@cmbs/emulator/child-stack';
 import { LARGE_ANSWERS_CHARS } from '@cmbs/functions/large-answers';
 import { MAX_PAGE_CHARS } from '@cmbs/shared/limits';
 import { bundleProgram, type BundledProgram } from '../integration/bundled-program';
+import { extent } from '../extent';
 
 /** Messages of a megabyte: a page holds four or five of them. */
 const MESSAGES = 8;
-const LISTINGS = 64;
-const STALLED = 300;
+/** Of all these at once the heap could hold the answers of half at most. */
+const LISTINGS = extent(32, 64);
+const STALLED = extent(100, 300);
 const HEAP_MB = 256;
 /** Large answers that have a turn at the same time. */
 const AT_ONCE = LARGE_ANSWERS_CHARS / MAX_PAGE_CHARS;

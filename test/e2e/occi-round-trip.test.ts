@@ -2,11 +2,9 @@
  * What GET gives can be put back as it is, in every rendering: nothing changes, and where the entity was deleted, the
  * same comes back. Seed and path of a failure are printed; `CMBS_TEST_SEED` repeats a run.
  */
-import fc from 'fast-check';
 import type { Json, JsonObject } from '@cmbs/shared';
 import { CMBS, CORE, FLAT, INFRA, NESTED, OCCI, OCCI_JSON, PLAIN, Product, type Answer } from './occi-support';
-
-if (process.env.CMBS_TEST_SEED !== undefined) fc.configureGlobal({ seed: Number(process.env.CMBS_TEST_SEED) });
+import fc from '../property';
 
 const SCHEME = 'http://example.com/round-trip#';
 const GFD226 = `${OCCI_JSON};profile=gfd226`;

@@ -9,6 +9,7 @@ import { createInterface } from 'node:readline';
 import { Reply, Request, Subscriber } from 'zeromq';
 import { Deployment, eventually, unique, type Member } from './harness';
 import { PATIENCE_MS } from '../patience';
+import { itUnless, NO_PYZMQ } from '../skipping';
 
 const PEER = join(__dirname, '../fixtures-python/peer.py');
 const FIXTURES = join(__dirname, '../fixtures/pycmbs');
@@ -78,7 +79,6 @@ const plain: Sockets = {
 const python = ['python3', '/usr/bin/python3'].find(
   (one) => spawnSync(one, ['-c', 'import zmq'], { timeout: PATIENCE_MS, stdio: 'ignore' }).status === 0,
 );
-if (python === undefined) console.warn('wire: pyzmq cases skipped, since no python3 with pyzmq was found.');
 
 function start(...args: readonly string[]): { child: ChildProcess; lines: string[] } {
   const child = spawn(python ?? 'python3', [PEER, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
@@ -176,7 +176,7 @@ describe.each([
   ['plain zeromq sockets', plain, true],
   ['pyzmq', pyzmq, python !== undefined],
 ] as const)('the original with %s', (_name, sockets, isThere) => {
-  const test = isThere ? it : it.skip;
+  const test = itUnless(isThere ? undefined : NO_PYZMQ);
   let deployment: Deployment;
   let member: Member;
   let opened: { close(): void }[];

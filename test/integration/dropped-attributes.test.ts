@@ -5,6 +5,7 @@ import { Categories, Entities, type Progress } from '@cmbs/shared/occi';
 import type { CategoryInput } from '../../shared/occi/payload';
 import type { Store, Transaction } from '@cmbs/shared/store';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
+import { notEmpty } from '../not-empty';
 
 const SCHEME = 'http://example.com/dropped#';
 const COUNT = 2 * MAX_BATCH_ENTITIES + 7;
@@ -85,7 +86,7 @@ async function make(
 
 async function attributesOf(entities: Entities): Promise<readonly Readonly<Record<string, Json>>[]> {
   const page = await entities.list({ scope: { below: '/' }, filter: NO_FILTER, number: 10_000 });
-  return page.entities.map(({ entity }) => entity.attributes);
+  return notEmpty(page.entities).map(({ entity }) => entity.attributes);
 }
 
 async function until(run: () => Promise<Progress>): Promise<readonly Progress[]> {

@@ -56,16 +56,16 @@ const ids = (): readonly string[] => [...members.all()].map(({ id }) => id).toSo
 test('beyond the number the one that was told of longest ago leaves, and is counted', async () => {
   for (const id of ['a', 'b', 'c', 'd', 'e']) await learn(id);
   await learn('a');
-  expect(await learn('f')).toMatchObject({ learnt: 'stored' });
+  expect(await learn('f')).toMatchObject({ outcome: 'stored' });
   expect(ids()).toEqual(['a', 'c', 'd', 'e', 'f']);
   expect(counted).toEqual(['cmbs_members_removed']);
 });
 
 test('beyond the characters as many leave as are needed, and one that is too large by itself stays out', async () => {
   for (const id of ['a', 'b', 'c', 'd']) await learn(id);
-  expect(await learn('large', 'x'.repeat(1750))).toMatchObject({ learnt: 'stored' });
+  expect(await learn('large', 'x'.repeat(1750))).toMatchObject({ outcome: 'stored' });
   expect(ids()).toEqual(['c', 'd', 'large']);
-  expect(await learn('larger', 'x'.repeat(2000))).toMatchObject({ learnt: 'refused' });
+  expect(await learn('larger', 'x'.repeat(2000))).toMatchObject({ outcome: 'refused' });
 });
 
 test.each([
@@ -74,14 +74,14 @@ test.each([
   ['topics', Array.from({ length: 200 }, (_, index) => `${'long.'.repeat(20)}${index}`)],
 ])('a description with too much in its %s is not kept', async (name, list) => {
   const description: Json = { kind: MEMBER_KIND, id: 'large', attributes: { cmbs: { member: { [name]: list } } } };
-  expect(await learning.register(description, undefined, 'asking')).toEqual({ learnt: 'too large' });
+  expect(await learning.register(description, undefined, 'asking')).toEqual({ outcome: 'too large' });
   expect(counted).toEqual(['cmbs_members_refused']);
 });
 
 test('those that come at once keep to the bounds as well', async () => {
   await Promise.all(Array.from({ length: 40 }, (_, index) => learn(`stranger-${index}`)));
   expect(ids().length).toBeLessThanOrEqual(LIMITS.strangers);
-  expect(await learn('honest')).toMatchObject({ learnt: 'stored' });
+  expect(await learn('honest')).toMatchObject({ outcome: 'stored' });
 });
 
 test('one that answered us stays, and finds room where strangers have all of it', async () => {
@@ -89,14 +89,14 @@ test('one that answered us stays, and finds room where strangers have all of it'
   for (const id of ['a', 'b', 'c', 'd', 'e', 'f', 'g']) await learn(id);
   expect(ids()).toEqual(['answers', 'c', 'd', 'e', 'f', 'g']);
   for (const id of ['x', 'yy', 'zzz'])
-    expect(await learn(id, '', address(id))).toMatchObject({ learnt: 'stored' });
+    expect(await learn(id, '', address(id))).toMatchObject({ outcome: 'stored' });
   expect(ids()).toEqual(['answers', 'd', 'e', 'f', 'g', 'x', 'yy', 'zzz']);
 });
 
 test('where nobody is a stranger there is no room for more', async () => {
   for (let index = 1; index <= LIMITS.members; index += 1)
     await learn('x'.repeat(index), '', address('x'.repeat(index)));
-  expect(await learn('late')).toEqual({ learnt: 'refused' });
+  expect(await learn('late')).toEqual({ outcome: 'refused' });
   expect(counted).toEqual(['cmbs_members_refused']);
 });
 

@@ -1,5 +1,4 @@
 /** Whatever comes in, the process and the socket survive and a peer that behaves is served afterwards. */
-import fc from 'fast-check';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { Dealer, Publisher, Reply, Subscriber } from 'zeromq';
@@ -10,6 +9,7 @@ import { Requester } from '../../companion/exchanges/zeromq/requester';
 import { deferred, next, recordedEnvironment, type RecordedEnvironment, within } from './sockets-support';
 import { type Clock, type CmbsError, systemClock } from '@cmbs/shared';
 import { COMMAND, frame, handshake, MORE, rawPeer } from './zmtp-client';
+import fc from '../property';
 
 const LOOPBACK = 'tcp://127.0.0.1:*';
 

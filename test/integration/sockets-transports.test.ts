@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { AddressSchemes, type AddressScheme, bindAddress, parseAddress, TCP } from '@cmbs/shared/broker';
 import { CmbsError } from '@cmbs/shared';
+import fc from '../property';
 
 function refusal(text: string): CmbsError {
   try {

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import fs, { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +9,7 @@ import { MAX_WAL_PAGES } from '../../shared/store/sqlite/checkpointer';
 import type { SqliteStoreOptions } from '../../shared/store/sqlite/sqlite-store';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
 import type { Store } from '@cmbs/shared/store';
+import { itOnSmallDisk, mountDisk, unmountDisk } from '../small-disk';
 
 let directory: string;
 const stores = new Set<Store>();
@@ -221,12 +221,9 @@ describe('a full disk', () => {
     expect(await store.get('small', 'first')).toBeUndefined();
   });
 
-  it('of the operating system is the same (needs the right to mount a small disk)', async () => {
-    const mounted = mountSmallDisk();
-    if (mounted === undefined) {
-      console.warn('No right to mount: a full disk is tested with a bounded file only.');
-      return;
-    }
+  itOnSmallDisk('of the operating system is the same', async () => {
+    const mounted = mkdtempSync(join(tmpdir(), 'cmbs-disk-'));
+    mountDisk(mounted, 8);
     try {
       const ballast = join(mounted, 'ballast');
       writeFileSync(ballast, Buffer.alloc(2 * 1024 * 1024));
@@ -257,23 +254,11 @@ describe('a full disk', () => {
       expect(await again.count({ collection: 'filling' }, 100_000)).toBe(written + 1);
       await again.close();
     } finally {
-      execFileSync('umount', ['-l', mounted]);
+      unmountDisk(mounted);
       rmSync(mounted, { recursive: true, force: true });
     }
   });
 });
-
-/** A disk of 8 MiB; undefined where this process may not mount one. */
-function mountSmallDisk(): string | undefined {
-  const path = mkdtempSync(join(tmpdir(), 'cmbs-disk-'));
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', path], { stdio: 'ignore' });
-    return path;
-  } catch {
-    rmSync(path, { recursive: true, force: true });
-    return undefined;
-  }
-}
 
 describe('the write-ahead log', () => {
   it('starts over in the same file while writes go on, instead of growing', async () => {

@@ -8,8 +8,11 @@ import { systemClock } from '@cmbs/shared';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
 import type { Store } from '@cmbs/shared/store';
 import { type BundledProgram, bundleProgram } from './bundled-program';
+import { extent } from '../extent';
+import { randomFrom, SEED } from '../seed';
 
-const ROUNDS = 15;
+const ROUNDS = extent(4, 50);
+jest.setTimeout(60_000 * ROUNDS);
 /** Acknowledgements after which a round is killed: at random, so that every part of the work is hit. */
 const MAX_ACKNOWLEDGED = 3000;
 
@@ -63,10 +66,11 @@ async function expectAllThere(store: Store, lines: readonly string[]): Promise<v
   expect(await store.count({ collection: 'pairs', prefix: 'right-' }, 1_000_000)).toBe(counter);
 }
 
-it(`has every acknowledged write after each of ${ROUNDS} kills under load`, async () => {
+it(`has every acknowledged write after each of ${ROUNDS} kills under load (seed ${SEED})`, async () => {
   const acknowledged: string[] = [];
+  const random = randomFrom();
   for (let round = 1; round <= ROUNDS; round++) {
-    const lines = await killAfter(1 + Math.floor(Math.random() * MAX_ACKNOWLEDGED), round);
+    const lines = await killAfter(1 + Math.floor(random() * MAX_ACKNOWLEDGED), round);
     acknowledged.push(...lines);
     const store = await openSqliteStore({ directory, clock: systemClock });
     try {
@@ -79,5 +83,8 @@ it(`has every acknowledged write after each of ${ROUNDS} kills under load`, asyn
     } finally {
       await store.close();
     }
+  }
+  for (const work of ['created', 'paired']) {
+    expect(acknowledged.filter((line) => line.startsWith(`${work} `)).length).toBeGreaterThan(0);
   }
 });

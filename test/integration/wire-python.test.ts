@@ -12,6 +12,7 @@ import { Replier } from '../../companion/exchanges/zeromq/replier';
 import { Requester } from '../../companion/exchanges/zeromq/requester';
 import { deferred, next, recordedEnvironment, type RecordedEnvironment, within } from './sockets-support';
 import { PATIENCE_MS } from '../patience';
+import { itUnless, NO_PYZMQ } from '../skipping';
 
 const PEER = join(__dirname, '..', 'fixtures-python', 'peer.py');
 
@@ -23,9 +24,7 @@ function pythonWithZmq(): string | undefined {
 }
 
 const python = pythonWithZmq();
-if (python === undefined)
-  console.warn('wire-python: skipped, since no python3 with pyzmq was found (python3-zmq).');
-const available = python === undefined ? it.skip : it;
+const itWithPython = itUnless(python === undefined ? NO_PYZMQ : undefined);
 
 let environment: RecordedEnvironment;
 let opened: (() => unknown)[];
@@ -59,7 +58,7 @@ async function collect(lines: Interface, count: number): Promise<string[]> {
 }
 
 describe('a pyzmq peer', () => {
-  available('REQ is answered by a replier', async () => {
+  itWithPython('REQ is answered by a replier', async () => {
     const options = { ...environment, errorReply: () => 'error' };
     const bound = await Replier.bind('tcp://127.0.0.1:*', (body) => `re: ${String(body)}`, options);
     opened.push(() => bound.close(0));
@@ -69,7 +68,7 @@ describe('a pyzmq peer', () => {
     expect(await within(ended, 'the peer ends')).toEqual([0, null]);
   });
 
-  available('REP answers a requester with 128 in flight, and its death is seen at once', async () => {
+  itWithPython('REP answers a requester with 128 in flight, and its death is seen at once', async () => {
     const { child, lines } = start('rep');
     const [address] = await collect(lines, 1);
     const peer = new Requester(address ?? '', environment);
@@ -87,7 +86,7 @@ describe('a pyzmq peer', () => {
     await expect(peer.request('a')).rejects.toMatchObject({ reason: 'no_listener' });
   });
 
-  available('SUB, bound, gets 50 of 50 from a broadcaster', async () => {
+  itWithPython('SUB, bound, gets 50 of 50 from a broadcaster', async () => {
     const { lines } = start('sub', '50');
     const [address] = await collect(lines, 1);
     const received = collect(lines, 50);
@@ -104,7 +103,7 @@ describe('a pyzmq peer', () => {
     expect(await received).toEqual(bodies);
   });
 
-  available('PUB, connected, reaches a listener', async () => {
+  itWithPython('PUB, connected, reaches a listener', async () => {
     const first = deferred();
     const last = deferred();
     const received: string[] = [];

@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import {
   ExactNumber,
   holdsExactly,
@@ -6,6 +5,7 @@ import {
   parseExactJson,
   stringifyExactJson,
 } from '@cmbs/shared/exact-json';
+import fc from '../property';
 
 describe('a number', () => {
   test.each([

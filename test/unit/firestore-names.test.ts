@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import { encodeId, fieldPath, idOf, idRange, indexKey, placeOf } from '../../shared/store/firestore/names';
 import { compareKeys } from '../../shared/store/keys';
 import { refusal } from './refusal';
+import fc from '../property';
 
 /** Any text that can be an id, rich in what has to be encoded. */
 const ids = fc

@@ -1,5 +1,5 @@
-import * as fc from 'fast-check';
 import { jsonErrorAt } from '../../shared/occi/json-error';
+import fc from '../property';
 
 it.each([
   ['{"a": }', 6],

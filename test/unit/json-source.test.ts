@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import type { Json } from '@cmbs/shared';
 import { endOfJson } from '../../shared/occi/json-source';
 import { nestsWithin, RawJson, sourceOf, stringifyJson } from '@cmbs/shared/occi';
+import fc from '../property';
 
 describe('sourceOf', () => {
   test('gives a value exactly as it stands, spelling of numbers and white space included', () => {

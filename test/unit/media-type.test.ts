@@ -1,8 +1,8 @@
-import fc from 'fast-check';
 import { CmbsError } from '@cmbs/shared';
 import { parseAccept } from '../../shared/occi/media-type';
 import { negotiate, parseMediaType, renderingFor, RENDERINGS, TEXT_PLAIN } from '@cmbs/shared/occi';
 import { refusalOf } from './occi-rendering-samples';
+import fc from '../property';
 
 const chosen = (accept: string | undefined, fallback = 'text/plain'): string | undefined =>
   negotiate(accept, () => renderingFor(fallback)!)?.mediaTypes[0];

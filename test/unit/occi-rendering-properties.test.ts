@@ -1,8 +1,7 @@
 /**
  * What holds for every value: a rendering reads back what it wrote, and refuses bytes it cannot read with a
- * `CmbsError` and nothing else. fast-check prints seed and path of a failure; `CMBS_TEST_SEED` repeats a run.
+ * `CmbsError` and nothing else. fast-check prints seed and path of a failure.
  */
-import fc from 'fast-check';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { CmbsError, type Json, type JsonObject } from '@cmbs/shared';
@@ -29,8 +28,7 @@ import {
   spec,
   valueAt,
 } from './occi-rendering-samples';
-
-if (process.env.CMBS_TEST_SEED !== undefined) fc.configureGlobal({ seed: Number(process.env.CMBS_TEST_SEED) });
+import fc from '../property';
 
 const text = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 20 }),

@@ -21,6 +21,7 @@ import {
   spec,
 } from './occi-rendering-samples';
 import { processorMs } from './processor-time';
+import { notEmpty } from '../not-empty';
 
 const parse = (body: string): Payload => textPlain.parse(bodyOf(body));
 const attribute = (item: string): unknown => Object.values(parse(`X-OCCI-Attribute: ${item}`).attributes)[0];
@@ -324,7 +325,7 @@ describe('text/occi', () => {
       textOcci.collection([view], context()),
     ];
     for (const { headers } of rendered) {
-      for (const value of Object.values(headers)) expect(value).toMatch(/^[ -~]*$/);
+      for (const value of notEmpty(Object.values(headers))) expect(value).toMatch(/^[ -~]*$/);
     }
     const again = textOcci.parse(headersOf(rendered[0]!.headers));
     expect(again.attributes).toEqual({

@@ -1,6 +1,6 @@
 /** Names of topics and subscriptions in Pub/Sub: what outside programs attach to. */
-import fc from 'fast-check';
 import { PubsubNames } from '../../shared/bus/pubsub/names';
+import fc from '../property';
 
 const names = new PubsubNames('cmbs');
 /** Google's rule (cloud.google.com/pubsub/docs/pubsub-basics#resource_names). */

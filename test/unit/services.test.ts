@@ -1,5 +1,4 @@
 import { EventEmitter, once } from 'node:events';
-import fc from 'fast-check';
 import { CmbsError, systemClock, type Json, type Log, type LogFields } from '@cmbs/shared';
 import type { ExactJson } from '@cmbs/shared/exact-json';
 import {
@@ -14,6 +13,7 @@ import {
 import type { ServiceContext, ServiceMethod } from '../../shared/services/module';
 import type { CallContext } from '../../shared/services/services';
 import { PATIENCE_MS } from '../patience';
+import fc from '../property';
 
 interface Line {
   readonly level: string;

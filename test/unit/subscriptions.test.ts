@@ -1,6 +1,6 @@
 /** Names of members' subscriptions, from which a push finds its member. */
-import fc from 'fast-check';
 import { parseSubscriptionName, subscriptionName } from '@cmbs/shared/broker';
+import fc from '../property';
 
 const id = fc.stringMatching(/^[A-Za-z0-9_.~!$&()*+,;=:@-]{1,255}$/);
 

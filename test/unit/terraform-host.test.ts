@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { terraform, withTerraform } from './terraform-runs';
+import { terraform, itWithTerraform } from './terraform-runs';
 
 const TEMPLATE = join(__dirname, '..', '..', 'terraform', 'modules', 'companion', 'cloud-init.yaml.tftpl');
 const IMAGE = 'europe-west1-docker.pkg.dev/example-project/cmbs-companion/companion@sha256:0123';
@@ -80,7 +80,7 @@ describe("the companion's machine", () => {
   const secrets = { CMBS_EXAMPLE: { secret: 'example', version: '3' } };
   const encoded = Buffer.from(SECRET).toString('base64');
 
-  withTerraform('hands its secrets to the container, and shows them to nobody', () => {
+  itWithTerraform('hands its secrets to the container, and shows them to nobody', () => {
     const { status, commands, secret } = start(startScript(secrets), {
       secretManager: `printf '{\\n  "name": "projects/1/secrets/example/versions/3",\\n  "payload": {\\n    "data": "${encoded}"\\n  }\\n}\\n'`,
     });
@@ -91,21 +91,23 @@ describe("the companion's machine", () => {
     for (const hidden of [SECRET, encoded, 'a-token']) expect(arguments_).not.toContain(hidden);
   });
 
-  withTerraform.each([
+  for (const [which, secretManager] of [
     ['that Secret Manager refuses', 'exit 22'],
     ['that is not there', 'echo "{}"'],
-  ])('does not start the container without a secret %s', (_, secretManager) => {
-    const { status, commands } = start(startScript(secrets), { secretManager });
-    expect(status).not.toBe(0);
-    expect(commands.filter((command) => command.startsWith('docker run'))).toEqual([]);
-  });
+  ] as const) {
+    itWithTerraform(`does not start the container without a secret ${which}`, () => {
+      const { status, commands } = start(startScript(secrets), { secretManager });
+      expect(status).not.toBe(0);
+      expect(commands.filter((command) => command.startsWith('docker run'))).toEqual([]);
+    });
+  }
 
   it('starts a container that has ended again, soon, for ever', () => {
     const unit = readFileSync(TEMPLATE, 'utf8');
     for (const line of ['Restart=always', 'RestartSec=1', 'StartLimitIntervalSec=0']) expect(unit).toContain(line);
   });
 
-  withTerraform('tells the container its address, and gives it no rights', () => {
+  itWithTerraform('tells the container its address, and gives it no rights', () => {
     const { commands } = start(startScript({}), { secretManager: 'exit 22' });
     const run = commands.find((command) => command.startsWith('docker run')) ?? '';
     expect(run).toContain('--env CMBS_CONTROL_URL=http://10.80.0.2:8080 ');

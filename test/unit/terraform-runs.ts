@@ -1,5 +1,6 @@
 /** Terraform's own binary, for what only it can tell; without it those cases are skipped, by name. */
 import { spawnSync } from 'node:child_process';
+import { itUnless } from '../skipping';
 
 /** The files want 1.9 or newer. */
 function isThere(): boolean {
@@ -10,8 +11,7 @@ function isThere(): boolean {
   return major === 1 && minor >= 9;
 }
 
-export const withTerraform = isThere() ? it : it.skip;
-if (withTerraform === it.skip) console.warn('terraform: cases skipped that need its binary, 1.9 or newer.');
+export const itWithTerraform = itUnless(isThere() ? undefined : 'needs terraform, 1.9 or newer');
 
 /** Runs Terraform without asking anybody on the network. */
 export function terraform(directory: string, args: readonly string[], input = ''): string {

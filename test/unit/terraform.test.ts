@@ -9,7 +9,8 @@ import { PubsubNames } from '../../shared/bus/pubsub/names';
 import { CLOUD_SETTINGS, readCloudConfig } from '@cmbs/shared/config';
 import { Locals, type Value } from './hcl';
 import { HclParser } from './hcl-parser';
-import { terraform, withTerraform } from './terraform-runs';
+import { terraform, itWithTerraform } from './terraform-runs';
+import { notEmpty } from '../not-empty';
 
 const ROOT = join(__dirname, '..', '..');
 const TERRAFORM = join(ROOT, 'terraform');
@@ -46,7 +47,7 @@ describe("Terraform's files", () => {
   });
 
   it.each(['.', ...modules])('%s says of what type each variable is and what it is for', async (module) => {
-    for (const [name, { type, description }] of await bodiesOf('variable', module, 'variables.tf')) {
+    for (const [name, { type, description }] of notEmpty(await bodiesOf('variable', module, 'variables.tf'))) {
       expect([name, type, description]).toEqual([name, expect.any(String), expect.stringMatching(/\.$/)]);
     }
   });
@@ -54,14 +55,14 @@ describe("Terraform's files", () => {
   it.each(['.', ...modules.filter((module) => existsSync(join(TERRAFORM, module, 'outputs.tf')))])(
     '%s says of each output what it is',
     async (module) => {
-      for (const [name, { description }] of await bodiesOf('output', module, 'outputs.tf')) {
+      for (const [name, { description }] of notEmpty(await bodiesOf('output', module, 'outputs.tf'))) {
         expect([name, description]).toEqual([name, expect.stringMatching(/\.$/)]);
       }
     },
   );
 
   it('check every variable that somebody sets', async () => {
-    const unchecked = (await bodiesOf('variable', 'variables.tf'))
+    const unchecked = notEmpty(await bodiesOf('variable', 'variables.tf'))
       .filter(([, { type, validation }]) => type !== '${bool}' && validation === undefined)
       .map(([name]) => name);
     expect(unchecked).toEqual([]);
@@ -106,7 +107,7 @@ describe("Terraform's files", () => {
     ]);
   });
 
-  withTerraform('are formatted', () => {
+  itWithTerraform('are formatted', () => {
     expect(terraform(TERRAFORM, ['fmt', '-check', '-recursive'])).toBe('');
   });
 });
@@ -280,7 +281,7 @@ describe('the URL map', () => {
 
   it('has priorities that differ, and as many wildcards as the load balancer takes', () => {
     expect(new Set(map.rules.map(({ priority }) => priority)).size).toBe(map.rules.length);
-    for (const { path, template } of map.rules.flatMap(({ matches }) => matches)) {
+    for (const { path, template } of notEmpty(map.rules.flatMap(({ matches }) => matches))) {
       expect(path.split('*').length - 1).toBeLessThanOrEqual(5);
       expect(path.includes('*')).toBe(template);
     }
@@ -310,7 +311,7 @@ describe('the URL map', () => {
     });
   });
 
-  withTerraform('is what Terraform itself makes of the module layout', () => {
+  itWithTerraform('is what Terraform itself makes of the module layout', () => {
     const outputs = layoutOf({});
     expect(outputs.url_rules).toEqual(map.rules);
     expect(outputs.catch_all).toBe(map.catchAll);
@@ -326,28 +327,30 @@ describe('what programs are told', () => {
     expect(Object.keys(CLOUD_SETTINGS)).toEqual(expect.arrayContaining(told));
   });
 
-  withTerraform.each(['pull', 'push'])('has values that they accept, where delivery is %s', (topic_delivery) => {
-    const settings = {
-      extensions: ['infrastructure'],
-      discovery: 'closed',
-      queue_limit: 500,
-      log: 'debug',
-      address_ranges: ['10.0.0.0/8', 'fd00::/8'],
-    };
-    const { environment } = layoutOf({ topic_delivery, settings }) as { readonly environment: Names };
-    const config = readCloudConfig({
-      ...environment,
-      CMBS_SHARDS: 'main=203.0.113.10',
-      ...(topic_delivery === 'push' ? { CMBS_PUSH_SERVICE_ACCOUNT: 'push@example.com' } : {}),
+  for (const topic_delivery of ['pull', 'push']) {
+    itWithTerraform(`has values that they accept, where delivery is ${topic_delivery}`, () => {
+      const settings = {
+        extensions: ['infrastructure'],
+        discovery: 'closed',
+        queue_limit: 500,
+        log: 'debug',
+        address_ranges: ['10.0.0.0/8', 'fd00::/8'],
+      };
+      const { environment } = layoutOf({ topic_delivery, settings }) as { readonly environment: Names };
+      const config = readCloudConfig({
+        ...environment,
+        CMBS_SHARDS: 'main=203.0.113.10',
+        ...(topic_delivery === 'push' ? { CMBS_PUSH_SERVICE_ACCOUNT: 'push@example.com' } : {}),
+      });
+      expect(config).toMatchObject({ CMBS_TOPIC_DELIVERY: topic_delivery, CMBS_QUEUE_LIMIT: 500 });
+      expect(config).toMatchObject({
+        CMBS_PORT_RANGE: [[5010, 5040]],
+        CMBS_ADDRESS_RANGES: ['10.0.0.0/8', 'fd00::/8'],
+      });
     });
-    expect(config).toMatchObject({ CMBS_TOPIC_DELIVERY: topic_delivery, CMBS_QUEUE_LIMIT: 500 });
-    expect(config).toMatchObject({
-      CMBS_PORT_RANGE: [[5010, 5040]],
-      CMBS_ADDRESS_RANGES: ['10.0.0.0/8', 'fd00::/8'],
-    });
-  });
+  }
 
-  withTerraform('has the names in Pub/Sub that the bus gives', () => {
+  itWithTerraform('has the names in Pub/Sub that the bus gives', () => {
     const outputs = layoutOf({ topics: [{ name: 'weather.alps-north_2' }] });
     const names = new PubsubNames('cmbs');
     expect(outputs.topics).toEqual(

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import { isTopic } from '../../shared/bus/topics';
 import { parsePattern, parseTopic, topicMatches } from '@cmbs/shared/bus';
+import fc from '../property';
 
 const matches = (pattern: string, topic: string): boolean =>
   topicMatches(parsePattern(pattern), parseTopic(topic));

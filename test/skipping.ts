@@ -1,0 +1,32 @@
+/**
+ * Tests that cannot run everywhere. The reason is part of the name of a skipped test; the reporter lists the reasons at
+ * the end of a run, and fails a run with a skipped test that has none.
+ */
+import { isNightly } from './extent';
+
+/** The name of a test, or of a group, that is skipped. */
+export const skippedName = (name: string, reason: string): string => `${name} [skipped: ${reason}]`;
+
+type Define = (name: string, run: () => unknown, timeoutMs?: number) => void;
+
+export const NO_PYZMQ = 'needs python3 with pyzmq (python3-zmq)';
+
+/** `it`, skipped when there is a reason. */
+export function itUnless(reason: string | undefined): Define {
+  return (name, run, timeoutMs) =>
+    reason === undefined
+      ? it(name, run as () => Promise<unknown>, timeoutMs)
+      : it.skip(skippedName(name, reason), run as () => Promise<unknown>, timeoutMs);
+}
+
+/** `describe`, skipped when there is a reason. */
+export function describeUnless(reason: string | undefined): (name: string, tests: () => void) => void {
+  return (name, tests) =>
+    reason === undefined ? describe(name, tests) : describe.skip(skippedName(name, reason), tests);
+}
+
+const NIGHTLY = isNightly ? undefined : 'nightly only';
+
+/** For what repeats a kind of test that `npm test` has, with more or for longer. */
+export const itNightly = itUnless(NIGHTLY);
+export const describeNightly = describeUnless(NIGHTLY);

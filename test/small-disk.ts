@@ -1,0 +1,30 @@
+/** A small disk in memory, for tests of a full one. Few users have the right to mount it. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { itUnless } from './skipping';
+
+/** Mounts a disk of so many MiB on the directory. */
+export function mountDisk(directory: string, mebibytes: number): void {
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${mebibytes}m`, 'tmpfs', directory], { stdio: 'ignore' });
+}
+
+export function unmountDisk(directory: string): void {
+  execFileSync('umount', ['-l', directory]);
+}
+
+function canMount(): boolean {
+  const directory = mkdtempSync(join(tmpdir(), 'cmbs-disk-'));
+  try {
+    mountDisk(directory, 1);
+    unmountDisk(directory);
+    return true;
+  } catch {
+    return false; // Not allowed, or there is no `mount`.
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+export const itOnSmallDisk = itUnless(canMount() ? undefined : 'needs the right to mount a small disk');
