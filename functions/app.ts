@@ -1,26 +1,9 @@
 /** What the handlers work with; a program assembles it once (`cloud.ts` for a function, the local stack on a laptop). */
-import type { Clock, Counters, Log, Principal } from '@cmbs/shared';
+import type { Clock, Counters, Log } from '@cmbs/shared';
 import type { BusDelivery, TopicLayer } from '@cmbs/shared/bus';
 import type { Inbox, MessageSender } from '@cmbs/shared/broker';
 import type { Actions, AnsweredRequests, Categories, Entities, Path } from '@cmbs/shared/occi';
 import type { LargeAnswers } from './large-answers';
-
-/** One named thing that a caller does; access rules and audit stand where it is performed. */
-export interface Operation {
-  readonly name: string;
-  readonly path: string;
-}
-
-/** The chokepoint: every endpoint passes it (DESIGN, the way of a request, 2). */
-export type Perform = <T>(principal: Principal, operation: Operation, run: () => Promise<T>) => Promise<T>;
-
-/** Without access rules (they come with a later release) everybody may do everything, and it is logged. */
-export function openAccess(log: Log): Perform {
-  return async (principal, operation, run) => {
-    log.debug(operation.name, { path: operation.path, principal: principal.name });
-    return run();
-  };
-}
 
 /** What a pushed delivery needs. */
 export interface PushHandler {
@@ -42,7 +25,6 @@ export interface App {
   readonly inbox: Inbox;
   /** What requests with an `Idempotency-Key` were answered. */
   readonly answered: AnsweredRequests;
-  readonly perform: Perform;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;

@@ -1,5 +1,14 @@
 /** Puts the domain together on given engines: the same for the local stack, a deployed function, and tests. */
-import { newId as randomId, silentCounters, type Clock, type Counters, type Log, type NewId } from '@cmbs/shared';
+import {
+  allowAll,
+  newId as randomId,
+  silentCounters,
+  type Authorize,
+  type Clock,
+  type Counters,
+  type Log,
+  type NewId,
+} from '@cmbs/shared';
 import {
   type AddressSchemes,
   type BrokerOptions,
@@ -21,7 +30,7 @@ import {
   type Freshness,
 } from '@cmbs/shared/occi';
 import type { Store } from '@cmbs/shared/store';
-import { openAccess, type App } from './app';
+import type { App } from './app';
 import { LargeAnswers, type LargeAnswersLimits } from './large-answers';
 import { pushHandler, type PushOptions } from './push-handler';
 
@@ -43,6 +52,8 @@ export interface Engines {
   /** URI of a member of this deployment from its path. */
   readonly uriOf: (path: string) => string;
   readonly ready: () => Promise<void>;
+  /** Decides who may do what; everybody may do everything when absent. */
+  readonly authorize?: Authorize;
   /** How categories that other processes change are noticed; by the store's word when absent. */
   readonly freshness?: Freshness;
   /** The defaults when absent. */
@@ -69,7 +80,7 @@ export type AppConfig = Pick<
 
 export function assemble(engines: Engines, config: AppConfig): App {
   const { store, bus, rpc, clock, newId = randomId, log, counters = silentCounters } = engines;
-  const { deployment, uriOf, ready, push, order = OrderClock.ofProcess(clock) } = engines;
+  const { deployment, uriOf, ready, push, authorize = allowAll, order = OrderClock.ofProcess(clock) } = engines;
   // Providers act on entities, whose rules come from the categories that the providers stand behind.
   const ring: { categories?: Categories } = {};
   const current = (): Categories => {
@@ -91,20 +102,19 @@ export function assemble(engines: Engines, config: AppConfig): App {
     publishing: { bus, counters, deployment },
   };
   const extensions = [...extensionsOf(config.CMBS_EXTENSIONS, broker), ...(engines.extensions?.(broker) ?? [])];
-  const categories = new Categories(store, extensions, engines.freshness);
+  const categories = new Categories(store, extensions, { watch: true, clock, ...engines.freshness, authorize });
   ring.categories = categories;
-  const entities = new Entities({ store, categories, clock, newId });
+  const entities = new Entities({ store, categories, clock, newId, authorize });
   const { CMBS_DISCOVERY: discovery, CMBS_INBOX_LIMIT: inboxLimit, CMBS_INBOX_BYTES: inboxBytes } = config;
   const base = { store, categories, clock, order, newId, log, counters, uriOf };
   const context = { ...base, discovery, inboxLimit, inboxBytes };
   return {
     categories,
     entities,
-    actions: new Actions(categories, entities),
+    actions: new Actions(categories, entities, authorize),
     sends: new MessageSender(broker),
     inbox: new Inbox(store, clock, newId),
     answered: new AnsweredRequests(store, clock),
-    perform: openAccess(log),
     clock,
     log,
     counters,

@@ -2,7 +2,6 @@
 import { badRequest, CmbsError } from '@cmbs/shared';
 import { MAX_PAGE_OFFSET, MAX_WAIT_S } from '@cmbs/shared/limits';
 import {
-  categoryId,
   type CategoryRegistry,
   checkFilter,
   type Filter,
@@ -91,7 +90,7 @@ function positive(request: OcciRequest, name: string): number | undefined {
 }
 
 /** `?page=&number=` or `?cursor=&number=` (#57). */
-export function pageOf(request: OcciRequest, rendering: Rendering): Omit<PageRequest, 'scope' | 'filter'> {
+export function pageOf(request: OcciRequest, rendering: Rendering): Omit<PageRequest, 'filter'> {
   const page = positive(request, 'page');
   const number =
     positive(request, 'number') ?? (rendering.collectionIsLocations ? DEFAULT_LOCATIONS_PAGE : DEFAULT_PAGE_SIZE);
@@ -109,12 +108,6 @@ export function nextLink(request: OcciRequest, path: Path, cursor: string): stri
   );
   query.append('cursor', cursor);
   return `<${referenceTo(path, request)}?${query.toString()}>; rel="next"`;
-}
-
-/** The collection at a path: a kind's, a mixin's, or whatever lies below an unbound path (#61). */
-export function scopeOf(path: Path, registry: CategoryRegistry): PageRequest['scope'] {
-  const at = registry.at(path);
-  return at === undefined ? { below: path } : { category: categoryId(at) };
 }
 
 const preferences = (request: OcciRequest): readonly string[] =>

@@ -12,7 +12,7 @@ import { inbox } from './handlers/inbox';
 import { occi } from './handlers/occi';
 import { messageSend } from './handlers/message-send';
 import { push } from './handlers/push';
-import { QUERY_METHODS, queryInterface } from './handlers/query';
+import { queryInterface } from './handlers/query';
 import type { OcciRequest, OcciResponse } from './request';
 import { answer } from './respond';
 
@@ -69,17 +69,18 @@ function actionRoute(
     action: terms,
     summary,
     access,
-    handler: (request, app) => {
-      if (request.method === 'OPTIONS') return allow('POST, OPTIONS');
-      return action(request, app, terms);
-    },
+    handler: (request, app) =>
+      request.method === 'OPTIONS' ? options(request, app, 'POST, OPTIONS') : action(request, app, terms),
   };
 }
 
 const accessOf = (layer: Layer): Access => (layer === 'l32' || layer === 'l4' ? 'bus' : 'companion');
 
-const allow = (methods: string): Promise<OcciResponse> =>
-  Promise.resolve(answer(204, undefined, { Allow: methods }));
+/** The methods at a path, for a caller who may read what is there. */
+async function options({ path, principal }: OcciRequest, app: App, methods: string): Promise<OcciResponse> {
+  await app.entities.authorizeOptions(path, principal);
+  return answer(204, undefined, { Allow: methods });
+}
 
 export const ROUTES: readonly Route[] = [
   {
@@ -87,8 +88,7 @@ export const ROUTES: readonly Route[] = [
     paths: ['/-/', '/.well-known/org/ogf/occi/-/'],
     summary: 'Categories: discover, define, change, delete; providers',
     access: 'store',
-    handler: (request, app) =>
-      request.method === 'OPTIONS' ? allow(QUERY_METHODS.join(', ')) : queryInterface(request, app),
+    handler: queryInterface,
   },
   {
     name: 'member-inbox',
@@ -112,7 +112,8 @@ export const ROUTES: readonly Route[] = [
     flag: 'send',
     summary: 'Create messages and send them',
     access: 'bus',
-    handler: (request, app) => (request.method === 'OPTIONS' ? allow('POST, OPTIONS') : messageSend(request, app)),
+    handler: (request, app) =>
+      request.method === 'OPTIONS' ? options(request, app, 'POST, OPTIONS') : messageSend(request, app),
   },
   { name: 'member', paths: MEMBER_PATHS, summary: 'Members', access: 'companion', handler: occi },
   {

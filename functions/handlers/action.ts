@@ -4,21 +4,24 @@ import { MAX_PAGE_OFFSET } from '@cmbs/shared/limits';
 import {
   actionInput,
   type ActionOutcome,
+  type ActionRequest,
   type CategoryId,
+  type CategoryRegistry,
   checkIdempotencyKey,
   EMPTY_PAYLOAD,
   isCollectionPath,
+  type Payload,
 } from '@cmbs/shared/occi';
 import type { App } from '../app';
 import { inDialectOf } from '../dialect';
 import { idempotentAction } from '../idempotency';
-import { checkQuery, FILTER_QUERY, filterOf, renderContext, requesterOf, scopeOf, waitMs } from '../occi-context';
+import { checkQuery, FILTER_QUERY, filterOf, renderContext, requesterOf, waitMs } from '../occi-context';
 import { collectionPrecondition, preconditionOf } from '../preconditions';
 import { header, queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { answer, entityRendering, oneLine, parsePayload, responseRendering } from '../respond';
 import { showEntity } from './entity';
 
-/** Characters of an action's answer, as JSON, that is kept under an `Idempotency-Key`; one with more is made again. */
+/** Characters of JSON up to which the answer of an action is kept under an `Idempotency-Key`. */
 const MAX_KEPT_ANSWER_CHARS = 64 * 1024;
 
 interface ActedOn {
@@ -26,13 +29,13 @@ interface ActedOn {
   readonly kind: CategoryId;
 }
 
-/** What is not decided yet is looked at again; a very large answer is not kept. */
+/** An outcome that is still open is looked up again by a repeated request; a very large answer is not kept. */
 const isFinal = ({ outcome }: ActedOn): boolean =>
   outcome.answer === 'entity'
     ? outcome.status === 200
     : JSON.stringify(outcome.values).length <= MAX_KEPT_ANSWER_CHARS;
 
-/** `own` is the action that this function carries out; a request for another one came to the wrong place. */
+/** @param own spellings of the action that this function carries out; it refuses all others */
 export async function action(request: OcciRequest, app: App, own?: readonly string[]): Promise<OcciResponse> {
   const term = queryValue(request, 'action') ?? own?.[0];
   if (request.method !== 'POST') {
@@ -40,68 +43,89 @@ export async function action(request: OcciRequest, app: App, own?: readonly stri
       headers: { Allow: 'POST, OPTIONS' },
     });
   }
-  if (term === undefined || term === '')
+  if (term === undefined || term === '') {
     throw new CmbsError('bad_action', 'The query names no action: ?action=TERM.');
+  }
   if (own !== undefined && !own.includes(term)) {
     throw new CmbsError('bad_action', `This function carries out ${own[0] ?? ''}, not ${JSON.stringify(term)}.`);
   }
-  const path = request.path;
-  checkQuery(request, app, isCollectionPath(path) ? ['action', ...FILTER_QUERY] : ['action']);
-  const rendering = isCollectionPath(path) ? responseRendering(request) : entityRendering(request);
+  return isCollectionPath(request.path) ? onCollection(request, app, term) : onEntity(request, app, term);
+}
+
+async function onEntity(request: OcciRequest, app: App, term: string): Promise<OcciResponse> {
+  const { path } = request;
+  checkQuery(request, app, ['action']);
+  const rendering = entityRendering(request);
   const payload = parsePayload(request);
   const { registry } = await app.categories.current();
+  const asked = actionRequest(request, app, term, payload, registry);
+  const { outcome, kind } = await app.answered.once(
+    idempotentAction(request),
+    () => app.actions.actOn(path, asked, preconditionOf(request)),
+    isFinal,
+  );
+  if (outcome.answer === 'attributes') {
+    const shown = inDialectOf(rendering, registry.kind(kind));
+    return answer(200, shown.attributes(outcome.values, renderContext(request, registry)));
+  }
+  const reason = outcome.reason === undefined ? {} : { 'X-OCCI-Reason': oneLine(outcome.reason) };
+  return showEntity(request, app, path, outcome.status, reason);
+}
+
+async function onCollection(request: OcciRequest, app: App, term: string): Promise<OcciResponse> {
+  const { path } = request;
+  checkQuery(request, app, ['action', ...FILTER_QUERY]);
+  const rendering = responseRendering(request);
+  const payload = parsePayload(request);
+  const { registry } = await app.categories.current();
+  const asked = actionRequest(request, app, term, payload, registry);
+  const at = registry.at(path);
+  if (at === undefined) throw new CmbsError('not_found', `There is no collection at ${path}.`);
+  const opened = await app.entities.openCollection(path, request.principal);
+  await collectionPrecondition(request);
+  if (at.class === 'kind') app.actions.requireOffered(asked, at, [], registry);
+  const requester = requesterOf(request);
+  const only = payload.locations.map((location) => app.entities.ownPath(location, requester));
+  const page = await app.entities.list(opened, {
+    filter: filterOf(request, EMPTY_PAYLOAD, registry),
+    number: MAX_PAGE_OFFSET,
+    need: 'attributes',
+    signal: request.signal,
+  });
+  if (page.next !== undefined) {
+    throw new CmbsError(
+      'too_large',
+      `An action reaches ${MAX_PAGE_OFFSET} entities at most, and there are more; filter in the query.`,
+    );
+  }
+  const chosen = page.entities
+    .map(({ entity }) => entity)
+    .filter((entity) => only.length === 0 || only.includes(entity.path));
+  if (at.class === 'mixin') app.actions.requireOffered(asked, at, chosen, registry);
+  const { paths: done } = await app.answered.once(idempotentAction(request), async () => ({
+    paths: await app.actions.actOnAll(chosen, asked),
+  }));
+  return answer(200, inDialectOf(rendering, at).created(done, renderContext(request, registry)));
+}
+
+function actionRequest(
+  request: OcciRequest,
+  app: App,
+  term: string,
+  payload: Payload,
+  registry: CategoryRegistry,
+): ActionRequest {
+  const { principal, signal, trace } = request;
   const key = header(request, 'idempotency-key');
-  const asked = {
+  return {
     term,
     input: actionInput(payload, registry),
     caller: {
-      principal: request.principal,
+      principal,
       waitMs: waitMs(request, app.sendWaitS),
-      signal: request.signal,
-      ...(request.trace === undefined ? {} : { trace: request.trace }),
+      signal,
+      ...(trace === undefined ? {} : { trace }),
       ...(key === undefined ? {} : { idempotencyKey: checkIdempotencyKey(key) }),
     },
   };
-  const context = renderContext(request, registry);
-  return app.perform(request.principal, { name: `action.${term}`, path }, async () => {
-    if (!isCollectionPath(path)) {
-      const { outcome, kind } = await app.answered.once(
-        idempotentAction(request),
-        () => app.actions.actOn(path, asked, preconditionOf(request)),
-        isFinal,
-      );
-      if (outcome.answer === 'attributes') {
-        const shown = inDialectOf(rendering, registry.kind(kind));
-        return answer(200, shown.attributes(outcome.values, context));
-      }
-      const reason = outcome.reason === undefined ? {} : { 'X-OCCI-Reason': oneLine(outcome.reason) };
-      return showEntity(request, app, path, outcome.status, reason);
-    }
-    const at = registry.at(path);
-    if (at === undefined) throw new CmbsError('not_found', `There is no collection at ${path}.`);
-    await collectionPrecondition(request);
-    if (at.class === 'kind') app.actions.requireOffered(asked, at, [], registry);
-    const only = payload.locations.map((location) => app.entities.ownPath(location, requesterOf(request)));
-    const page = await app.entities.list({
-      scope: scopeOf(path, registry),
-      filter: filterOf(request, EMPTY_PAYLOAD, registry),
-      number: MAX_PAGE_OFFSET,
-      need: 'attributes',
-      signal: request.signal,
-    });
-    if (page.next !== undefined) {
-      throw new CmbsError(
-        'too_large',
-        `An action reaches ${MAX_PAGE_OFFSET} entities at most, and there are more; filter in the query.`,
-      );
-    }
-    const chosen = page.entities
-      .map(({ entity }) => entity)
-      .filter((entity) => only.length === 0 || only.includes(entity.path));
-    if (at.class === 'mixin') app.actions.requireOffered(asked, at, chosen, registry);
-    const { paths: done } = await app.answered.once(idempotentAction(request), async () => ({
-      paths: await app.actions.actOnAll(chosen, asked),
-    }));
-    return answer(200, inDialectOf(rendering, at).created(done, context));
-  });
 }

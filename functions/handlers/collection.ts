@@ -8,22 +8,14 @@ import {
   isEmptyFilter,
   type Mixin,
   type Noted,
+  type OpenCollection,
   type Path,
   type Payload,
   type Progress,
 } from '@cmbs/shared/occi';
 import type { App } from '../app';
 import { inDialectOf, inDialectOfKinds } from '../dialect';
-import {
-  checkQuery,
-  FILTER_QUERY,
-  filterOf,
-  nextLink,
-  pageOf,
-  renderContext,
-  requesterOf,
-  scopeOf,
-} from '../occi-context';
+import { checkQuery, FILTER_QUERY, filterOf, nextLink, pageOf, renderContext, requesterOf } from '../occi-context';
 import { inPieces } from '../http-write';
 import { idempotencyOf, idempotentCreation } from '../idempotency';
 import { collectionPrecondition } from '../preconditions';
@@ -50,14 +42,14 @@ export function collectionMethods(path: Path, registry: CategoryRegistry): reado
 async function list(
   request: OcciRequest,
   app: App,
-  path: Path,
+  opened: OpenCollection,
   payload: Payload,
   turn: LargeTurn,
 ): Promise<OcciResponse> {
+  const { path } = request;
   const { registry } = await app.categories.current();
   const rendering = inDialectOf(responseRendering(request), registry.at(path));
-  const page = await app.entities.list({
-    scope: scopeOf(path, registry),
+  const page = await app.entities.list(opened, {
     filter: filterOf(request, payload, registry),
     signal: request.signal,
     claim: turn.claim,
@@ -80,6 +72,13 @@ async function list(
   return pieces === undefined ? whole : { ...whole, body: inPieces(pieces.texts) };
 }
 
+async function read(request: OcciRequest, app: App, payload: Payload): Promise<OcciResponse> {
+  const opened = await app.entities.openCollection(request.path, request.principal);
+  const known = await collectionPrecondition(request);
+  if (known !== undefined) return known;
+  return inTurn(request, app.answers, (turn) => list(request, app, opened, payload, turn));
+}
+
 async function create(request: OcciRequest, app: App, path: Path, payload: Payload): Promise<OcciResponse> {
   const { registry } = await app.categories.current();
   const kinds = drafts(payload, registry).map(({ kind }) => kind);
@@ -89,19 +88,25 @@ async function create(request: OcciRequest, app: App, path: Path, payload: Paylo
   return answer(201, rendering.created(paths, renderContext(request, registry)), { ...one, ...noted(notes) });
 }
 
-/**
- * Creates what the payload has; the same `Idempotency-Key` again makes nothing more.
- * @param asked what else a repeated request has to repeat
- */
+interface CreationOptions {
+  readonly intent?: Intent;
+  /** Further parts of the request that a repetition under the same `Idempotency-Key` has to repeat. */
+  readonly asked?: string;
+  /** The answer shows the new entities. */
+  readonly isShown?: boolean;
+}
+
+/** Creates the entities of the payload; the same `Idempotency-Key` again creates nothing more. */
 export async function createAll(
   request: OcciRequest,
   app: App,
   path: Path,
   payload: Payload,
-  { intent, asked }: { readonly intent?: Intent; readonly asked?: string } = {},
+  { intent, asked, isShown = false }: CreationOptions = {},
 ): Promise<Noted & { readonly paths: readonly Path[] }> {
   const { registry } = await app.categories.current();
   return app.entities.create(drafts(payload, registry), path, requesterOf(request), {
+    isShown,
     ...(intent === undefined ? {} : { intent }),
     ...idempotentCreation(request, path, asked),
   });
@@ -117,7 +122,7 @@ async function tag(
   const rendering = inDialectOf(responseRendering(request), mixin);
   const requester = requesterOf(request);
   const paths = payload.locations.map((location) => app.entities.ownPath(location, requester));
-  await app.entities.tag(mixin, [...new Set(paths)], how, idempotencyOf(request).idempotent);
+  await app.entities.tag(mixin, [...new Set(paths)], how, requester, idempotencyOf(request).idempotent);
   return answer(200, rendering.done());
 }
 
@@ -138,7 +143,7 @@ async function remove(request: OcciRequest, app: App, path: Path, payload: Paylo
   }
   if (at?.class === 'mixin') {
     if (payload.locations.length > 0) return tag(request, app, at, payload, 'remove');
-    const untagged = await inSteps(request, app, () => app.entities.untagAll(at, request.signal));
+    const untagged = await inSteps(request, app, () => app.entities.untagAll(at, request));
     return answerProgress(request, untagged, 'untagged');
   }
   const requester = requesterOf(request);
@@ -148,7 +153,7 @@ async function remove(request: OcciRequest, app: App, path: Path, payload: Paylo
       : payload.locations.map((location) => app.entities.ownPath(location, requester));
   const filter = filterOf(request, payload, registry);
   const progress = await inSteps(request, app, async () => {
-    const made = await app.entities.deleteAll(scopeOf(path, registry), filter, only, request.signal);
+    const made = await app.entities.deleteAll({ collection: path, filter, only }, request);
     if (made.done > 0 || at !== undefined || path === '/' || !isEmptyFilter(filter)) return made;
     throw new CmbsError('not_found', `There is nothing below ${path}.`);
   });
@@ -161,35 +166,25 @@ export async function collection(request: OcciRequest, app: App): Promise<OcciRe
   const payload = parsePayload(request);
   const { registry } = await app.categories.current();
   const at = registry.at(path);
-  const on = <T>(name: string, run: () => Promise<T>): Promise<T> =>
-    app.perform(request.principal, { name, path }, run);
   if (request.method !== 'GET' && request.method !== 'HEAD') {
-    const isBound = at !== undefined || path === '/';
-    await collectionPrecondition(request, () => isBound || app.entities.hasBelow(path, registry));
+    await collectionPrecondition(request, () => app.entities.isCollection(path));
   }
   switch (request.method) {
     case 'GET':
     case 'HEAD':
-      return on('collection.read', async () => {
-        if (at === undefined && path !== '/' && !(await app.entities.hasBelow(path, registry))) {
-          throw new CmbsError('not_found', `There is no collection at ${path}.`);
-        }
-        const known = await collectionPrecondition(request);
-        if (known !== undefined) return known;
-        return inTurn(request, app.answers, (turn) => list(request, app, path, payload, turn));
-      });
+      return read(request, app, payload);
     case 'POST':
       if (at?.class === 'mixin' && payload.locations.length > 0) {
-        return on('collection.tag', () => tag(request, app, at, payload, 'add'));
+        return tag(request, app, at, payload, 'add');
       }
       if (at === undefined && path !== '/') throw new CmbsError('not_found', `There is no collection at ${path}.`);
       if (payload.form === 'none') throw badRequest('The request needs a body with an entity or locations.');
-      return on('entity.create', () => create(request, app, path, payload));
+      return create(request, app, path, payload);
     case 'PUT':
       if (at?.class !== 'mixin') break;
-      return on('collection.replace', () => tag(request, app, at, payload, 'replace'));
+      return tag(request, app, at, payload, 'replace');
     case 'DELETE':
-      return on('collection.delete', () => remove(request, app, path, payload));
+      return remove(request, app, path, payload);
   }
   throw new CmbsError('method_not_allowed', `${request.method} is not offered here.`, {
     headers: { Allow: collectionMethods(path, registry).join(', ') },

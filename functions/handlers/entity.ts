@@ -26,7 +26,7 @@ const lastShown = new WeakMap<EntityView, Shown>();
 async function shown(request: OcciRequest, app: App, path: string): Promise<Shown> {
   const asked = entityRendering(request);
   const { base } = request;
-  const stored = await app.entities.read(path);
+  const stored = await app.entities.read(path, request.principal);
   const { registry } = await app.categories.current();
   const rendering = inDialectOf(asked, registry.kind(stored.entity.kind));
   const view = await app.entities.view(stored.entity);
@@ -57,25 +57,22 @@ async function get(request: OcciRequest, app: App, path: string): Promise<OcciRe
 
 export async function entity(request: OcciRequest, app: App): Promise<OcciResponse> {
   const path = request.path;
-  const { entities, perform } = app;
+  const { entities } = app;
+  const { idempotent } = idempotencyOf(request);
   checkQuery(request, app, []);
-  const on = <T>(name: string, run: () => Promise<T>): Promise<T> =>
-    perform(request.principal, { name, path }, run);
+  const expect = preconditionOf(request);
   switch (request.method) {
     case 'GET':
     case 'HEAD':
-      return on('entity.read', () => get(request, app, path));
+      return get(request, app, path);
     case 'PUT': {
       entityRendering(request);
       const payload = parsePayload(request);
-      const { how, notes } = await on('entity.put', () =>
-        entities.put(
-          path,
-          (known, registry) => singleDraft(payload, registry, known),
-          requesterOf(request),
-          preconditionOf(request),
-          idempotencyOf(request).idempotent,
-        ),
+      const { how, notes } = await entities.put(
+        path,
+        (known, registry) => singleDraft(payload, registry, known),
+        requesterOf(request),
+        { expect, idempotent },
       );
       if (how === 'replaced') return showEntity(request, app, path, 200, noted(notes));
       return showEntity(request, app, path, 201, { Location: request.base + path, ...noted(notes) });
@@ -83,22 +80,17 @@ export async function entity(request: OcciRequest, app: App): Promise<OcciRespon
     case 'POST': {
       entityRendering(request);
       const payload = parsePayload(request);
-      const { notes } = await on('entity.update', () =>
-        entities.update(
-          path,
-          (known, registry) => singleDraft(payload, registry, known),
-          requesterOf(request),
-          preconditionOf(request),
-          idempotencyOf(request).idempotent,
-        ),
+      const { notes } = await entities.update(
+        path,
+        (known, registry) => singleDraft(payload, registry, known),
+        requesterOf(request),
+        { expect, idempotent },
       );
       return showEntity(request, app, path, 200, noted(notes));
     }
     case 'DELETE': {
       const rendering = responseRendering(request);
-      await on('entity.delete', () =>
-        entities.delete(path, preconditionOf(request), request.signal, idempotencyOf(request).idempotent),
-      );
+      await entities.delete(path, request, { expect, idempotent });
       return answer(200, rendering.done());
     }
     default:

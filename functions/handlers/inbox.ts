@@ -187,11 +187,12 @@ function acknowledged(request: OcciRequest, at: Address): readonly Acknowledged[
 }
 
 export async function inbox(request: OcciRequest, app: App): Promise<OcciResponse> {
-  if (request.method === 'OPTIONS') return answer(204, undefined, { Allow: METHODS });
   const at = addressOf(request);
-  const on = <T>(name: string, run: () => Promise<T>): Promise<T> =>
-    app.perform(request.principal, { name, path: at.collection }, run);
-  const member = await app.entities.read(MEMBERS + at.memberId);
+  if (request.method === 'OPTIONS') {
+    await app.entities.authorizeOptions(MEMBERS + at.memberId, request.principal);
+    return answer(204, undefined, { Allow: METHODS });
+  }
+  const member = await app.entities.require(MEMBERS + at.memberId);
   const owner = member.entity;
   if (owner.kind !== MEMBER_KIND) throw new CmbsError('not_found', 'There is no inbox here.');
   if (!isLocal(owner)) {
@@ -219,22 +220,17 @@ export async function inbox(request: OcciRequest, app: App): Promise<OcciRespons
       if (negotiateType<string>(request, [AS_JSON, AS_EVENTS]) === AS_EVENTS.mediaTypes[0]) {
         const leaseMs = wholeNumber(request, 'lease', DEFAULT_LEASE_S, 1, MAX_LEASE_S) * 1000;
         const headers = { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' };
-        return on('inbox.follow', async () => ({
-          ...answer(200, { headers, body: '' }),
-          body: events(request, app, at, owner, leaseMs),
-        }));
+        return { ...answer(200, { headers, body: '' }), body: events(request, app, at, owner, leaseMs) };
       }
-      return on('inbox.read', () => inTurn(request, app.answers, (turn) => read(request, app, at, owner, turn)));
+      return inTurn(request, app.answers, (turn) => read(request, app, at, owner, turn));
     case 'DELETE': {
       checkQuery(request, app, at.entry === undefined ? [] : ['lease']);
       negotiateType(request, [AS_JSON]);
       const entries = acknowledged(request, at);
-      const done = await on('inbox.acknowledge', () =>
-        app.answered.once(idempotencyOf(request).idempotent, async () => {
-          await app.inbox.acknowledge(at.memberId, entries);
-          return { acknowledged: entries.length };
-        }),
-      );
+      const done = await app.answered.once(idempotencyOf(request).idempotent, async () => {
+        await app.inbox.acknowledge(at.memberId, entries);
+        return { acknowledged: entries.length };
+      });
       return answerJson(200, done);
     }
     default:

@@ -25,42 +25,41 @@ export async function messageSend(request: OcciRequest, app: App): Promise<OcciR
   const rendering = isOne ? entityRendering(request) : responseRendering(request);
   const from = queryValue(request, 'from');
   const intent = sendIntent(from, request.trace);
-  return app.perform(request.principal, { name: 'message.send', path: MESSAGES }, async () => {
-    const { paths } = await createAll(request, app, MESSAGES, payload, { intent, asked: `send as ${from ?? ''}` });
-    const waiting = {
-      waitMs: waitMs(request, app.sendWaitS),
-      signal: request.signal,
-      ...(request.trace === undefined ? {} : { trace: request.trace }),
-    };
-    const [only] = paths;
-    if (paths.length === 1 && only !== undefined) {
-      const location = { Location: request.base + only };
-      const outcome = await located(location, () => app.sends.outcome(only, waiting));
-      return showEntity(request, app, only, statusOf(outcome), { ...location, ...noted(reasonsOf(outcome)) });
-    }
-    const outcomes = await Promise.allSettled(paths.map((path) => app.sends.outcome(path, waiting)));
-    const isOpen = outcomes.some((one) => one.status === 'fulfilled' && statusOf(one.value) === 202);
-    const failed = outcomes.flatMap((one, at) =>
-      one.status === 'fulfilled' ? [] : [reasonOf(one.reason, paths[at])],
-    );
-    const { registry } = await app.categories.current();
-    const shown = inDialectOf(rendering, registry.at(MESSAGES)).created(paths, renderContext(request, registry));
-    return answer(isOpen ? 202 : 200, shown, noted(failed));
-  });
+  const asked = `send as ${from ?? ''}`;
+  const { paths } = await createAll(request, app, MESSAGES, payload, { intent, asked, isShown: isOne });
+  const waiting = {
+    waitMs: waitMs(request, app.sendWaitS),
+    signal: request.signal,
+    ...(request.trace === undefined ? {} : { trace: request.trace }),
+  };
+  const [only] = paths;
+  if (paths.length === 1 && only !== undefined) {
+    const location = { Location: request.base + only };
+    const outcome = await located(location, () => app.sends.outcome(only, waiting));
+    return showEntity(request, app, only, statusOf(outcome), { ...location, ...noted(reasonsOf(outcome)) });
+  }
+  const outcomes = await Promise.allSettled(paths.map((path) => app.sends.outcome(path, waiting)));
+  const isOpen = outcomes.some((outcome) => outcome.status === 'fulfilled' && statusOf(outcome.value) === 202);
+  const failed = outcomes.flatMap((outcome, at) =>
+    outcome.status === 'fulfilled' ? [] : [reasonOf(outcome.reason, paths[at])],
+  );
+  const { registry } = await app.categories.current();
+  const shown = inDialectOf(rendering, registry.at(MESSAGES)).created(paths, renderContext(request, registry));
+  return answer(isOpen ? 202 : 200, shown, noted(failed));
 }
 
 const statusOf = (outcome: ActionOutcome): number => (outcome.answer === 'entity' ? outcome.status : 200);
 const reasonsOf = (outcome: ActionOutcome): readonly string[] =>
   outcome.answer === 'entity' && outcome.reason !== undefined ? [outcome.reason] : [];
 
-/** Several messages have one answer; each one's own is in its `delivery`. */
+/** The reason why one of several messages was refused; the `delivery` of the message has it too. */
 function reasonOf(thrown: unknown, path: Path = ''): string {
   const error = toCmbsError(thrown);
   if (error.code !== 'conflict') throw thrown;
   return `${path}: ${error.message}`;
 }
 
-/** A message that nobody gets is there all the same, and the refusal says where. */
+/** A message without a receiver is stored all the same: the refusal names its location. */
 async function located<T>(headers: Readonly<Record<string, string>>, work: () => Promise<T>): Promise<T> {
   try {
     return await work();

@@ -68,12 +68,9 @@ export async function push(request: OcciRequest, app: App): Promise<OcciResponse
   }
   if (app.push === undefined) throw new CmbsError('not_found', 'Topic messages are not pushed here.');
   await app.push.authorize(header(request, 'authorization'));
-  const path = request.path;
-  const name = path.slice(PUSH.length);
-  return app.perform(request.principal, { name: 'topic.push', path }, async () => {
-    await (name === DEAD_LETTERS ? buried(request, app) : taken(request, app.push as PushHandler, name));
-    return answer(204, undefined);
-  });
+  const name = request.path.slice(PUSH.length);
+  await (name === DEAD_LETTERS ? deadLettered(request, app) : taken(request, app.push, name));
+  return answer(204, undefined);
 }
 
 async function taken(request: OcciRequest, { take }: PushHandler, name: string): Promise<void> {
@@ -87,7 +84,7 @@ async function taken(request: OcciRequest, { take }: PushHandler, name: string):
 }
 
 /** Pub/Sub has given it up; the subscription that keeps dead letters has it. */
-async function buried(request: OcciRequest, { log, counters }: App): Promise<void> {
+async function deadLettered(request: OcciRequest, { log, counters }: App): Promise<void> {
   // Its data may be just what nobody could read.
   const { messageId, attributes = {} } = pushedOf(request).message;
   counters.add('cmbs_dead_letters', { layer: attributes.layer === 'l4' ? 'l4' : 'l32' });

@@ -8,7 +8,7 @@ import { collectionPrecondition } from '../preconditions';
 import type { OcciRequest, OcciResponse } from '../request';
 import { answer, answerProgress, FILTERED, parsePayload, responseRendering } from '../respond';
 
-export const QUERY_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS'] as const;
+const QUERY_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS'] as const;
 
 /** The categories that the request's filter leaves: a JSON filter may give a term alone. */
 function filtered(request: OcciRequest, payload: Payload, registry: CategoryRegistry): readonly Category[] {
@@ -29,29 +29,33 @@ function filtered(request: OcciRequest, payload: Payload, registry: CategoryRegi
 }
 
 export async function queryInterface(request: OcciRequest, app: App): Promise<OcciResponse> {
-  checkQuery(request, app, request.method === 'GET' || request.method === 'HEAD' ? ['category'] : []);
+  if (request.method === 'OPTIONS') {
+    await app.categories.read(request.principal);
+    return answer(204, undefined, { Allow: QUERY_METHODS.join(', ') });
+  }
+  const isRead = request.method === 'GET' || request.method === 'HEAD';
+  checkQuery(request, app, isRead ? ['category'] : []);
   const rendering = responseRendering(request);
   const payload = parsePayload(request);
-  const known = await collectionPrecondition(request);
-  if (known !== undefined) return known;
-  const { categories, perform } = app;
+  const { categories } = app;
+  const { principal, signal } = request;
   const { idempotent } = idempotencyOf(request);
-  const on = <T>(name: string, run: () => Promise<T>): Promise<T> =>
-    perform(request.principal, { name, path: request.path }, run);
+  if (!isRead) await collectionPrecondition(request);
   switch (request.method) {
     case 'GET':
-    case 'HEAD':
-      return on('category.read', async () => {
-        const { registry } = await categories.current();
-        return answer(
-          200,
-          rendering.categories(filtered(request, payload, registry), renderContext(request, registry)),
-          { Vary: FILTERED },
-        );
-      });
+    case 'HEAD': {
+      const { registry } = await categories.read(principal);
+      const known = await collectionPrecondition(request);
+      if (known !== undefined) return known;
+      return answer(
+        200,
+        rendering.categories(filtered(request, payload, registry), renderContext(request, registry)),
+        { Vary: FILTERED },
+      );
+    }
     case 'POST':
-      await on('category.define', () => categories.define(payload.categories, idempotent));
-      break;
+      await categories.define(payload.categories, principal, idempotent);
+      return answer(200, rendering.done());
     case 'PUT':
       if (payload.categories.length + payload.providers.length === 0) {
         throw new CmbsError(
@@ -64,23 +68,18 @@ export async function queryInterface(request: OcciRequest, app: App): Promise<Oc
       }
       return answerProgress(
         request,
-        await on('category.update', () =>
-          categories.update(payload.categories, payload.providers, idempotent, request.signal),
-        ),
+        await categories.update(payload, principal, { idempotent, signal }),
         'changed',
       );
     default:
       return answerProgress(
         request,
-        await on('category.remove', () =>
-          app.answered.once(
-            idempotent,
-            () => categories.remove(payload.categories, payload.providers, request.signal),
-            ({ isComplete }) => isComplete,
-          ),
+        await app.answered.once(
+          idempotent,
+          () => categories.remove(payload, principal, signal),
+          ({ isComplete }) => isComplete,
         ),
         'untagged',
       );
   }
-  return answer(200, rendering.done());
 }

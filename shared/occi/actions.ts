@@ -1,10 +1,14 @@
 /** Actions on one entity and on collections (#62 to #64). */
 import { CmbsError, type CmbsErrorOptions } from '../errors';
 import type { JsonObject } from '../json';
+import type { Authorize } from '../principal';
 import { requireWanted } from '../waiting';
 import { checkAttributes, type Values } from './attributes';
-import type { CategorySnapshot, Categories } from './categories';
-import { applicableActions, type Entities, type Precondition } from './entities';
+import type { Categories } from './categories/categories';
+import type { CategorySnapshot } from './categories/snapshot';
+import { resourceOf, type Precondition } from './entities/context';
+import type { Entities } from './entities/entities';
+import { applicableActions } from './entities/reading';
 import { fingerprint } from './idempotency';
 import type { ActionInput } from './interpret';
 import {
@@ -22,38 +26,49 @@ import type { CategoryRegistry } from './registry';
 /** Actions of one request on a collection that run at the same time. */
 export const COLLECTION_ACTION_CONCURRENCY = 16;
 
-/** How an action was asked for, without the entity. */
+/** A request for an action, without the entity. */
 export interface ActionRequest {
-  /** From `?action=` or the function's own URL. */
+  /** From `?action=` or the URL of the action's function. */
   readonly term: string;
   readonly input: ActionInput;
   readonly caller: Pick<ActionCall, 'principal' | 'waitMs' | 'idempotencyKey' | 'signal' | 'trace'>;
 }
 
 export class Actions {
-  private readonly categories: Categories;
-  private readonly entities: Entities;
+  readonly #categories: Categories;
+  readonly #entities: Entities;
+  readonly #authorize: Authorize;
 
-  constructor(categories: Categories, entities: Entities) {
-    this.categories = categories;
-    this.entities = entities;
+  constructor(categories: Categories, entities: Entities, authorize: Authorize) {
+    this.#categories = categories;
+    this.#entities = entities;
+    this.#authorize = authorize;
   }
 
-  /** `kind`: of the entity acted on. */
+  /**
+   * Runs an action on an entity. The answer may show the entity, so the caller has to be allowed to read it too.
+   * @returns the outcome, and the kind of the entity
+   * @throws CmbsError `not_found`, `forbidden`, `precondition_failed`, `bad_action`, `bad_attribute`, `conflict`, and
+   *   what the provider throws
+   */
   async actOn(
     path: Path,
     request: ActionRequest,
     expect: Precondition | undefined,
   ): Promise<{ readonly outcome: ActionOutcome; readonly kind: CategoryId }> {
-    const snapshot = await this.categories.current();
-    const stored = await this.entities.read(path);
+    const snapshot = await this.#categories.current();
+    const stored = await this.#entities.read(path, request.caller.principal);
+    const { entity } = stored;
+    const action = resolveFor(entity, request, snapshot);
+    await this.#authorizeAction(entity, action, request);
     expect?.(stored);
-    return { outcome: await act(stored.entity, request, snapshot), kind: stored.entity.kind };
+    return { outcome: await act(entity, action, request, snapshot), kind: entity.kind };
   }
 
   /**
-   * Refuses (`bad_action`) an action that the kind or mixin of a collection does not define (#64). In a mixin's
-   * collection one that all members have is offered as well: a mixin without actions groups entities.
+   * Refuses an action that the kind or mixin of a collection does not define (#64). A mixin's collection also offers
+   * the actions that all members have in common: a mixin without actions groups entities.
+   * @throws CmbsError `bad_action`
    */
   requireOffered(
     request: Pick<ActionRequest, 'term' | 'input'>,
@@ -71,24 +86,27 @@ export class Actions {
   }
 
   /**
-   * Runs an action on every entity given that it applies to now; those in another state are passed over. When one
-   * fails the answer is its refusal, with what succeeded and what failed in the details.
+   * Runs an action on those of the entities that it applies to in their present state. Nothing runs unless the caller
+   * may run it on all of them. When the action fails for some, the error is that of the first, with the paths of those
+   * that succeeded and failed in its details.
+   * @returns paths of the entities acted on
    */
   async actOnAll(entities: readonly Entity[], request: ActionRequest): Promise<readonly Path[]> {
-    const snapshot = await this.categories.current();
-    const willing = entities.filter((entity) => {
-      const id = resolve(request, snapshot.registry.actionsOf(entity.kind, entity.mixins), snapshot.registry);
-      return applicableActions(entity, snapshot).includes(id);
-    });
+    const snapshot = await this.#categories.current();
+    const applicable = entities
+      .map((entity) => ({ entity, action: resolveFor(entity, request, snapshot) }))
+      .filter(({ entity, action }) => applicableActions(entity, snapshot).includes(action));
+    for (const { entity, action } of applicable) await this.#authorizeAction(entity, action, request);
     const succeeded: Path[] = [];
     const failed: { readonly path: Path; readonly error: unknown }[] = [];
-    const waiting = [...willing];
+    const waiting = [...applicable];
     const worker = async (): Promise<void> => {
-      for (let entity = waiting.shift(); entity !== undefined; entity = waiting.shift()) {
-        // Nobody hears of what would be done now; what is under way ends as it does for one entity.
+      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+        // The caller would not learn of further actions; those under way continue.
         if (request.caller.signal.aborted) return;
+        const { entity, action } = next;
         try {
-          await act(entity, { ...request, caller: callerOn(entity, request.caller) }, snapshot);
+          await act(entity, action, { ...request, caller: callerOn(entity, request.caller) }, snapshot);
           succeeded.push(entity.path);
         } catch (error) {
           failed.push({ path: entity.path, error });
@@ -110,13 +128,17 @@ export class Actions {
     const options: CmbsErrorOptions = { cause: first.error, details, headers: first.error.headers };
     throw new CmbsError(
       first.error.code,
-      `The action failed for ${failed.length} of ${willing.length} entities; the first: ${first.error.message}`,
+      `The action failed for ${failed.length} of ${applicable.length} entities; the first: ${first.error.message}`,
       options,
     );
   }
+
+  #authorizeAction(entity: Entity, action: CategoryId, { caller }: ActionRequest): Promise<void> {
+    return this.#authorize(caller.principal, 'action.invoke', { ...resourceOf(entity), action });
+  }
 }
 
-/** A key on a collection is one key for each entity: they are asked different things under it. */
+/** One key on a collection stands for one key for each entity, since the calls differ. */
 function callerOn(
   { path }: Entity,
   { idempotencyKey, ...caller }: ActionRequest['caller'],
@@ -124,22 +146,31 @@ function callerOn(
   return idempotencyKey === undefined ? caller : { ...caller, idempotencyKey: fingerprint(idempotencyKey, path) };
 }
 
-/** The action that a term, and perhaps the body, name among those that the entity has (#63). */
-export function resolve(
+const resolveFor = (
+  { kind, mixins }: Entity,
+  request: ActionRequest,
+  { registry }: CategorySnapshot,
+): CategoryId => resolve(request, registry.actionsOf(kind, mixins), registry);
+
+/**
+ * The offered action that the term and the body name (#63).
+ * @throws CmbsError `bad_action`
+ */
+function resolve(
   { term, input }: Pick<ActionRequest, 'term' | 'input'>,
   offered: readonly CategoryId[],
   registry: CategoryRegistry,
 ): CategoryId {
-  const id = offered.find((one) => {
-    const split = splitCategoryId(one);
+  const id = offered.find((candidate) => {
+    const split = splitCategoryId(candidate);
     if (split === undefined) return false;
-    return split.term === term || registry.canonicalId(split.scheme + term) === one;
+    return split.term === term || registry.canonicalId(split.scheme + term) === candidate;
   });
   if (id === undefined) {
-    const terms = offered.map((one) => splitCategoryId(one)?.term ?? one).join(', ');
-    const adding = registry.all.flatMap((one) =>
-      one.class === 'mixin' && one.actions.some((action) => splitCategoryId(action)?.term === term)
-        ? [categoryId(one)]
+    const terms = offered.map((action) => splitCategoryId(action)?.term ?? action).join(', ');
+    const adding = registry.all.flatMap((category) =>
+      category.class === 'mixin' && category.actions.some((action) => splitCategoryId(action)?.term === term)
+        ? [categoryId(category)]
         : [],
     );
     const more = adding.length === 0 ? '' : ` The mixin ${adding.slice(0, 3).join(' or ')} adds it.`;
@@ -154,14 +185,17 @@ export function resolve(
   return id;
 }
 
-async function act(entity: Entity, request: ActionRequest, snapshot: CategorySnapshot): Promise<ActionOutcome> {
+async function act(
+  entity: Entity,
+  action: CategoryId,
+  { input, caller }: ActionRequest,
+  snapshot: CategorySnapshot,
+): Promise<ActionOutcome> {
   const { registry } = snapshot;
-  const id = resolve(request, registry.actionsOf(entity.kind, entity.mixins), registry);
-  const values: Values = checkAttributes(request.input.values, registry.action(id)?.attributes ?? {}, {
-    partial: false,
-  });
-  if (!applicableActions(entity, snapshot).includes(id)) {
-    throw new CmbsError('conflict', `${id} does not apply to ${entity.path} in its present state.`);
+  const specs = registry.action(action)?.attributes ?? {};
+  const attributes: Values = checkAttributes(input.values, specs, { partial: false });
+  if (!applicableActions(entity, snapshot).includes(action)) {
+    throw new CmbsError('conflict', `${action} does not apply to ${entity.path} in its present state.`);
   }
   const provider = snapshot.providerOf(entity.kind);
   if (provider?.act === undefined) {
@@ -170,5 +204,5 @@ async function act(entity: Entity, request: ActionRequest, snapshot: CategorySna
       `No provider is bound to ${entity.kind}, so nothing carries out its actions.`,
     );
   }
-  return provider.act({ entity, action: id, attributes: values, ...request.caller });
+  return provider.act({ entity, action, attributes, ...caller });
 }

@@ -1,8 +1,11 @@
 /** OCCI: the model, categories, entities, filters and renderings. */
-export { Actions } from './actions';
-export { Categories, type Freshness } from './categories';
+export { Actions, type ActionRequest } from './actions';
+export { Categories, type CategoriesOptions } from './categories/categories';
+export type { Freshness } from './categories/follower';
 export { dialectOf } from './dialect';
-export { Entities, type Noted, type PageRequest, type Precondition, type Requester } from './entities';
+export { Entities } from './entities/entities';
+export type { Noted, Precondition, Requester } from './entities/context';
+export type { OpenCollection, PageRequest } from './entities/listing';
 export {
   attributeField,
   CATEGORY_FIELD,

@@ -6,7 +6,7 @@
 import type { Clock } from '../clock';
 import { CmbsError } from '../errors';
 import type { Store } from '../store';
-import type { Categories } from './categories';
+import type { Categories } from './categories/categories';
 import { readEntity, writeEntity } from './entity-store';
 import { COMPUTE_CATEGORIES } from './infrastructure/compute';
 import { withDevice } from './infrastructure/devices';

@@ -1,11 +1,12 @@
 /** Work on many entities stops when its client leaves. */
-import { newId, systemClock } from '@cmbs/shared';
+import { allowAll, newId, SYSTEM, systemClock } from '@cmbs/shared';
 import { COLLECTION_ACTION_CONCURRENCY } from '../../shared/occi/actions';
 import {
   Actions,
   Categories,
   type Category,
   Entities,
+  type Entity,
   type Extension,
   type Provider,
   RESOURCE_KIND,
@@ -64,8 +65,12 @@ beforeEach(async () => {
     providers: [provider],
     bindings: { [KIND]: 'jobs' },
   };
-  categories = new Categories(temporary.store, [extension]);
-  entities = new Entities({ store: temporary.store, categories, clock: systemClock, newId });
+  categories = new Categories(temporary.store, [extension], {
+    watch: true,
+    clock: systemClock,
+    authorize: allowAll,
+  });
+  entities = new Entities({ store: temporary.store, categories, clock: systemClock, newId, authorize: allowAll });
   const draft = { kind: KIND, mixins: [], values: {}, rawJson: {}, links: [] };
   await entities.create(
     Array.from({ length: COUNT }, () => draft),
@@ -78,29 +83,31 @@ afterEach(async () => {
   await temporary.close();
 });
 
-const all = async (): Promise<number> =>
-  (await entities.list({ scope: { category: KIND }, filter: NO_FILTER, number: COUNT })).entities.length;
+async function all(): Promise<readonly Entity[]> {
+  const collection = await entities.openCollection('/job/', SYSTEM);
+  const page = await entities.list(collection, { filter: NO_FILTER, number: COUNT });
+  return page.entities.map(({ entity }) => entity);
+}
 
 test('an action on a collection', async () => {
-  const page = await entities.list({ scope: { category: KIND }, filter: NO_FILTER, number: COUNT });
-  const acting = new Actions(categories, entities).actOnAll(
-    page.entities.map(({ entity }) => entity),
-    {
-      term: 'run',
-      input: { values: {} },
-      caller: { principal: requester.principal, waitMs: 0, signal: client.signal },
-    },
-  );
+  const acting = new Actions(categories, entities, allowAll).actOnAll(await all(), {
+    term: 'run',
+    input: { values: {} },
+    caller: { principal: requester.principal, waitMs: 0, signal: client.signal },
+  });
   await expect(acting).rejects.toMatchObject({ code: 'request_timeout' });
   expect(done).toBeGreaterThan(0);
   expect(done).toBeLessThanOrEqual(COLLECTION_ACTION_CONCURRENCY);
 });
 
 test('the deletion of a collection', async () => {
-  const deleting = entities.deleteAll({ category: KIND }, NO_FILTER, undefined, client.signal);
+  const deleting = entities.deleteAll(
+    { collection: '/job/', filter: NO_FILTER },
+    { principal: SYSTEM, signal: client.signal },
+  );
   await expect(deleting).rejects.toMatchObject({ code: 'request_timeout' });
   expect(done).toBe(1);
-  expect(await all()).toBe(COUNT);
+  expect(await all()).toHaveLength(COUNT);
 });
 
 test('a mixin that leaves every entity, and a long listing', async () => {
@@ -113,9 +120,11 @@ test('a mixin that leaves every entity, and a long listing', async () => {
     dialect: 'nested',
     given: [],
   } as const;
-  await categories.define([mixin]);
+  await categories.define([mixin], SYSTEM);
   const found = (await categories.current()).registry.requireMixin(`${SCHEME}m`);
-  await expect(entities.untagAll(found, client.signal)).rejects.toMatchObject({ code: 'request_timeout' });
-  await categories.remove([mixin], []);
-  expect(await all()).toBe(COUNT);
+  await expect(entities.untagAll(found, { principal: SYSTEM, signal: client.signal })).rejects.toMatchObject({
+    code: 'request_timeout',
+  });
+  await categories.remove({ categories: [mixin], providers: [] }, SYSTEM);
+  expect(await all()).toHaveLength(COUNT);
 });

@@ -1,14 +1,14 @@
 /** A change of categories costs what it changes, and what a deployment holds of them is bounded. */
-import { systemClock, type JsonObject } from '@cmbs/shared';
+import { allowAll, type JsonObject, SYSTEM, systemClock } from '@cmbs/shared';
 import { MAX_CATEGORIES, MAX_DEFINITIONS_CHARS } from '../../shared/occi/limits';
 import {
   MAX_CATEGORY_ATTRIBUTES,
   MAX_CATEGORY_REFERENCES,
   MAX_DEFINITION_CHARS,
 } from '../../shared/occi/definitions';
-import { MAX_KIND_DEPTH } from '../../shared/occi/category-changes';
-import { MAX_REMEMBERED_CHANGE_CHARS } from '../../shared/occi/category-snapshot';
-import { Categories } from '@cmbs/shared/occi';
+import { MAX_KIND_DEPTH } from '../../shared/occi/categories/changes';
+import { MAX_REMEMBERED_CHANGE_CHARS } from '../../shared/occi/categories/snapshot';
+import { Categories, type Freshness } from '@cmbs/shared/occi';
 import type { CategoryInput } from '../../shared/occi/payload';
 import type { Store, Transaction } from '@cmbs/shared/store';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
@@ -92,8 +92,8 @@ afterEach(async () => {
   await temporary.close();
 });
 
-function opened(freshness?: ConstructorParameters<typeof Categories>[2]): Categories {
-  const categories = new Categories(store, [], freshness);
+function opened(freshness: Freshness = { watch: true, clock: systemClock }): Categories {
+  const categories = new Categories(store, [], { ...freshness, authorize: allowAll });
   open.push(categories);
   return categories;
 }
@@ -108,14 +108,18 @@ describe('a change', () => {
   it('costs the same among 2,000 categories as among 50, also for those who follow', async () => {
     const here = opened();
     const elsewhere = opened({ watch: false, maxAgeMs: 0, clock: systemClock });
-    await here.define(numbered(0, 50));
+    await here.define(numbered(0, 50), SYSTEM);
     /** Define, change, and delete one mixin, with a look of either process after each. */
     const changes = async (term: string): Promise<void> => {
       const steps = [
-        () => here.define([mixin(term)]),
-        () => here.update([mixin(term, { title: 'changed' })], []),
-        () => here.update([], [{ category: RESOURCE, local: ['dummy'], remote: [] }]),
-        () => here.remove([mixin(term)], []),
+        () => here.define([mixin(term)], SYSTEM),
+        () => here.update({ categories: [mixin(term, { title: 'changed' })], providers: [] }, SYSTEM),
+        () =>
+          here.update(
+            { categories: [], providers: [{ category: RESOURCE, local: ['dummy'], remote: [] }] },
+            SYSTEM,
+          ),
+        () => here.remove({ categories: [mixin(term)], providers: [] }, SYSTEM),
       ];
       for (const step of steps) {
         await step();
@@ -128,7 +132,7 @@ describe('a change', () => {
     // What is written must not depend on how much of the state's memory is used.
     for (let at = 0; at < REMEMBERED / 4; at += 1) await changes('warm');
     const few = await costOf(() => changes('few'));
-    for (let from = 50; from < 2000; from += 390) await here.define(numbered(from, from + 390));
+    for (let from = 50; from < 2000; from += 390) await here.define(numbered(from, from + 390), SYSTEM);
     await Promise.all([here.current(), elsewhere.current()]);
     for (let at = 0; at < REMEMBERED / 4; at += 1) await changes('warm');
     const many = await costOf(() => changes('few'));
@@ -142,8 +146,8 @@ describe('a change', () => {
     const here = opened();
     const elsewhere = opened({ watch: false, maxAgeMs: 0, clock: systemClock });
     await elsewhere.current();
-    for (let at = 0; at <= REMEMBERED; at += 1) await here.define([mixin(`m${at}`)]);
-    await here.remove([mixin('m7')], []);
+    for (let at = 0; at <= REMEMBERED; at += 1) await here.define([mixin(`m${at}`)], SYSTEM);
+    await here.remove({ categories: [mixin('m7')], providers: [] }, SYSTEM);
     const { registry } = await elsewhere.current();
     const terms = registry.all.filter(({ scheme }) => scheme === SCHEME).map(({ term }) => term);
     expect(terms.sort()).toEqual(
@@ -179,12 +183,14 @@ describe('a definition', () => {
     ],
   ])('with %s is refused, as a new one and as a change', async (_, inputs) => {
     const categories = opened();
-    await expect(categories.define(inputs)).rejects.toMatchObject({ status: 413 });
-    await categories.define([mixin('m')]);
+    await expect(categories.define(inputs, SYSTEM)).rejects.toMatchObject({ status: 413 });
+    await categories.define([mixin('m')], SYSTEM);
     const [input] = inputs;
     if (inputs.length > 1 || input === undefined) return;
     const change = { ...input, given: ['attributes', 'applies'] };
-    await expect(categories.update([change], [])).rejects.toMatchObject({ status: 413 });
+    await expect(categories.update({ categories: [change], providers: [] }, SYSTEM)).rejects.toMatchObject({
+      status: 413,
+    });
   });
 
   it('is taken up to the bound of all together, and again when others have gone', async () => {
@@ -193,7 +199,7 @@ describe('a definition', () => {
       mixin(term, { attributes: attributes(100, { description: 'x'.repeat(1000) }) });
     let made = 0;
     const fill = async (): Promise<void> => {
-      for (; ; made += 1) await categories.define([large(`m${made}`)]);
+      for (; ; made += 1) await categories.define([large(`m${made}`)], SYSTEM);
     };
     await expect(fill()).rejects.toMatchObject({
       status: 409,
@@ -201,16 +207,17 @@ describe('a definition', () => {
     });
     expect(made).toBeGreaterThan(MAX_DEFINITIONS_CHARS / 2 / 100_000);
     expect(made).toBeLessThanOrEqual(MAX_DEFINITIONS_CHARS / 100_000);
-    await categories.remove([large('m0')], []);
-    await categories.define([large('again')]);
-    await expect(categories.define([large('more')])).rejects.toMatchObject({ status: 409 });
+    await categories.remove({ categories: [large('m0')], providers: [] }, SYSTEM);
+    await categories.define([large('again')], SYSTEM);
+    await expect(categories.define([large('more')], SYSTEM)).rejects.toMatchObject({ status: 409 });
   });
 
   it('is taken up to the number that a deployment holds', async () => {
     const categories = opened();
-    for (let from = 0; from < MAX_CATEGORIES; from += 500) await categories.define(numbered(from, from + 500));
-    await expect(categories.define([mixin('more')])).rejects.toMatchObject({ status: 409 });
-    await categories.remove([mixin('m0')], []);
-    await categories.define([mixin('more')]);
+    for (let from = 0; from < MAX_CATEGORIES; from += 500)
+      await categories.define(numbered(from, from + 500), SYSTEM);
+    await expect(categories.define([mixin('more')], SYSTEM)).rejects.toMatchObject({ status: 409 });
+    await categories.remove({ categories: [mixin('m0')], providers: [] }, SYSTEM);
+    await categories.define([mixin('more')], SYSTEM);
   });
 });

@@ -1,5 +1,5 @@
 /** An entity that holds something is deleted under a condition: decided once, before it lets go. */
-import { CmbsError, newId, systemClock } from '@cmbs/shared';
+import { allowAll, CmbsError, newId, SYSTEM, systemClock } from '@cmbs/shared';
 import {
   Categories,
   type Category,
@@ -18,7 +18,7 @@ const requester = {
   principal: { kind: 'user', name: 'somebody' } as const,
   pathHere: ({ path }: { readonly path: string }) => path,
 };
-const { signal } = new AbortController();
+const deleter = { principal: SYSTEM, signal: new AbortController().signal };
 
 const CATEGORIES: readonly Category[] = [
   {
@@ -48,8 +48,12 @@ beforeEach(async () => {
     providers: [{ name: 'holding', releasing: () => release() }],
     bindings: { [KIND]: 'holding' },
   };
-  categories = new Categories(temporary.store, [extension]);
-  entities = new Entities({ store: temporary.store, categories, clock: systemClock, newId });
+  categories = new Categories(temporary.store, [extension], {
+    watch: true,
+    clock: systemClock,
+    authorize: allowAll,
+  });
+  entities = new Entities({ store: temporary.store, categories, clock: systemClock, newId, authorize: allowAll });
   await put();
 });
 afterEach(async () => {
@@ -58,11 +62,11 @@ afterEach(async () => {
 });
 
 const put = () =>
-  entities.put(PATH, () => ({ kind: KIND, mixins: [], values: {}, rawJson: {}, links: [] }), requester, undefined);
+  entities.put(PATH, () => ({ kind: KIND, mixins: [], values: {}, rawJson: {}, links: [] }), requester);
 
 /** Holds for the entity as it is now. */
 async function unchanged(): Promise<Precondition> {
-  const state = stateOf(await entities.read(PATH));
+  const state = stateOf(await entities.read(PATH, SYSTEM));
   return (current) => {
     if (current === undefined || stateOf(current) !== state)
       throw new CmbsError('precondition_failed', 'It changed.');
@@ -73,7 +77,9 @@ test('a condition that does not hold lets go of nothing', async () => {
   const condition = await unchanged();
   await put();
   release = () => Promise.reject(new Error('let go'));
-  await expect(entities.delete(PATH, condition, signal)).rejects.toMatchObject({ code: 'precondition_failed' });
+  await expect(entities.delete(PATH, deleter, { expect: condition })).rejects.toMatchObject({
+    code: 'precondition_failed',
+  });
 });
 
 test('nobody changes an entity that lets go', async () => {
@@ -83,7 +89,7 @@ test('nobody changes an entity that lets go', async () => {
       () => undefined,
       (error: unknown) => void refusals.push(error),
     );
-  await entities.delete(PATH, await unchanged(), signal);
+  await entities.delete(PATH, deleter, { expect: await unchanged() });
   expect(refusals).toEqual([expect.objectContaining({ code: 'conflict' })]);
   expect(await entities.find(PATH)).toBeUndefined();
 });
@@ -91,9 +97,11 @@ test('nobody changes an entity that lets go', async () => {
 test('a deletion that was cut off is finished by the same request', async () => {
   const condition = await unchanged();
   release = () => Promise.reject(new CmbsError('deadline_exceeded', 'Too late.'));
-  await expect(entities.delete(PATH, condition, signal)).rejects.toMatchObject({ code: 'deadline_exceeded' });
+  await expect(entities.delete(PATH, deleter, { expect: condition })).rejects.toMatchObject({
+    code: 'deadline_exceeded',
+  });
   await expect(put()).rejects.toMatchObject({ code: 'conflict' });
   release = () => Promise.resolve();
-  await entities.delete(PATH, condition, signal);
+  await entities.delete(PATH, deleter, { expect: condition });
   expect(await entities.find(PATH)).toBeUndefined();
 });

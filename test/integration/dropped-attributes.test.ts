@@ -1,5 +1,5 @@
 /** An attribute that an update drops leaves the entities in steps of bounded size, however often the work is cut off. */
-import { newId, systemClock, type Json } from '@cmbs/shared';
+import { allowAll, type Json, newId, SYSTEM, systemClock } from '@cmbs/shared';
 import { MAX_BATCH_ENTITIES, STEPS_BUDGET_MS } from '../../shared/occi/limits';
 import { Categories, Entities, type Progress } from '@cmbs/shared/occi';
 import type { CategoryInput } from '../../shared/occi/payload';
@@ -66,9 +66,9 @@ function measured(store: Store): Store {
 function opened(): { readonly categories: Categories; readonly entities: Entities } {
   const clock = { ...systemClock, now: () => (now += tick) };
   const store = measured(temporary.store);
-  const categories = new Categories(store, [], { watch: true, clock });
+  const categories = new Categories(store, [], { watch: true, clock, authorize: allowAll });
   open.push(categories);
-  return { categories, entities: new Entities({ store, categories, clock, newId }) };
+  return { categories, entities: new Entities({ store, categories, clock, newId, authorize: allowAll }) };
 }
 
 async function make(
@@ -85,9 +85,13 @@ async function make(
 }
 
 async function attributesOf(entities: Entities): Promise<readonly Readonly<Record<string, Json>>[]> {
-  const page = await entities.list({ scope: { below: '/' }, filter: NO_FILTER, number: 10_000 });
+  const everything = await entities.openCollection('/', SYSTEM);
+  const page = await entities.list(everything, { filter: NO_FILTER, number: 10_000 });
   return notEmpty(page.entities).map(({ entity }) => entity.attributes);
 }
+
+const update = (categories: Categories, inputs: readonly CategoryInput[]): Promise<Progress> =>
+  categories.update({ categories: inputs, providers: [] }, SYSTEM);
 
 async function until(run: () => Promise<Progress>): Promise<readonly Progress[]> {
   const all: Progress[] = [];
@@ -98,10 +102,10 @@ async function until(run: () => Promise<Progress>): Promise<readonly Progress[]>
 
 it('is done at once where there is time, in transactions of bounded size', async () => {
   const { categories, entities } = opened();
-  await categories.define([KIND]);
+  await categories.define([KIND], SYSTEM);
   await make(entities, COUNT, 'thing');
   largest = 0;
-  expect(await categories.update([SMALLER], [])).toEqual({ done: COUNT, isComplete: true });
+  expect(await update(categories, [SMALLER])).toEqual({ done: COUNT, isComplete: true });
   expect(largest).toBeLessThanOrEqual(MAX_BATCH_ENTITIES + 2);
   const left = await attributesOf(entities);
   expect(left).toHaveLength(COUNT);
@@ -110,10 +114,10 @@ it('is done at once where there is time, in transactions of bounded size', async
 
 it('goes on where it was cut off when the same request comes again', async () => {
   const { categories, entities } = opened();
-  await categories.define([KIND]);
+  await categories.define([KIND], SYSTEM);
   await make(entities, COUNT, 'thing');
   tick = STEPS_BUDGET_MS;
-  const all = await until(() => categories.update([SMALLER], []));
+  const all = await until(() => update(categories, [SMALLER]));
   expect(all.map(({ done }) => done)).toEqual([MAX_BATCH_ENTITIES, MAX_BATCH_ENTITIES, 7]);
   expect(all.map(({ isComplete }) => isComplete)).toEqual([false, false, true]);
   for (const attributes of await attributesOf(entities)) expect(attributes).toEqual({ 'a.stays': 's' });
@@ -121,11 +125,11 @@ it('goes on where it was cut off when the same request comes again', async () =>
 
 it('goes on at the next start, also after another change of the category', async () => {
   const before = opened();
-  await before.categories.define([KIND]);
+  await before.categories.define([KIND], SYSTEM);
   await make(before.entities, COUNT, 'thing');
   tick = STEPS_BUDGET_MS;
-  expect(await before.categories.update([SMALLER], [])).toMatchObject({ isComplete: false });
-  await before.categories.define([input('go', { class: 'action', attributes: {} })]);
+  expect(await update(before.categories, [SMALLER])).toMatchObject({ isComplete: false });
+  await before.categories.define([input('go', { class: 'action', attributes: {} })], SYSTEM);
   tick = 0;
   const { categories, entities } = opened();
   await categories.resume();
@@ -135,10 +139,10 @@ it('goes on at the next start, also after another change of the category', async
 it('leaves what another category of the entity still defines, or the definition again', async () => {
   const { categories, entities } = opened();
   const mixin = input('also', { class: 'mixin', attributes: { 'a.goes': free } });
-  await categories.define([KIND, mixin]);
+  await categories.define([KIND, mixin], SYSTEM);
   await make(entities, 1, 'thing', [`${SCHEME}also`]);
   await make(entities, 1, 'thing');
-  expect(await categories.update([SMALLER], [])).toEqual({ done: 1, isComplete: true });
+  expect(await update(categories, [SMALLER])).toEqual({ done: 1, isComplete: true });
   const left = await attributesOf(entities);
   expect(left.filter((attributes) => 'a.goes' in attributes)).toHaveLength(1);
 });
@@ -146,20 +150,23 @@ it('leaves what another category of the entity still defines, or the definition 
 it('reaches the entities of kinds that descend from the kind, and of mixins that depend on the mixin', async () => {
   const { categories, entities } = opened();
   const base = input('base', { class: 'mixin', attributes: { 'a.stays': free, 'a.goes': free } });
-  await categories.define([
-    base,
-    input('middle', { class: 'mixin', depends: [`${SCHEME}base`] }),
-    input('top', { class: 'mixin', depends: [`${SCHEME}middle`] }),
-    KIND,
-    input('child', { class: 'kind', parent: `${SCHEME}thing` }),
-    input('bare', { class: 'kind' }),
-  ]);
+  await categories.define(
+    [
+      base,
+      input('middle', { class: 'mixin', depends: [`${SCHEME}base`] }),
+      input('top', { class: 'mixin', depends: [`${SCHEME}middle`] }),
+      KIND,
+      input('child', { class: 'kind', parent: `${SCHEME}thing` }),
+      input('bare', { class: 'kind' }),
+    ],
+    SYSTEM,
+  );
   await make(entities, 1, 'child');
   await make(entities, 1, 'bare', [`${SCHEME}top`]);
-  expect(await categories.update([{ ...base, attributes: { 'a.stays': free } }], [])).toMatchObject({ done: 1 });
-  expect(await categories.update([SMALLER], [])).toMatchObject({ done: 1 });
+  expect(await update(categories, [{ ...base, attributes: { 'a.stays': free } }])).toMatchObject({ done: 1 });
+  expect(await update(categories, [SMALLER])).toMatchObject({ done: 1 });
   for (const attributes of await attributesOf(entities)) expect(attributes).toEqual({ 'a.stays': 's' });
   // What a mixin does not depend on any more is no attribute of its entities either.
   const middle = input('middle', { class: 'mixin', depends: [], given: ['depends'] });
-  expect(await categories.update([middle], [])).toEqual({ done: 1, isComplete: true });
+  expect(await update(categories, [middle])).toEqual({ done: 1, isComplete: true });
 });

@@ -1,5 +1,5 @@
 /** A request works with the categories as they were when it began; they may be deleted before it writes. */
-import { newId, systemClock } from '@cmbs/shared';
+import { allowAll, newId, SYSTEM, systemClock } from '@cmbs/shared';
 import { Categories, Entities } from '@cmbs/shared/occi';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
@@ -27,11 +27,21 @@ let entities: Entities;
 
 beforeEach(async () => {
   temporary = await openTemporaryStore();
-  categories = new Categories(temporary.store, []);
-  await categories.define([kind, mixin]);
+  categories = new Categories(temporary.store, [], {
+    watch: true,
+    clock: systemClock,
+    authorize: allowAll,
+  });
+  await categories.define([kind, mixin], SYSTEM);
   const before = await categories.current();
   const stale = Object.assign(Object.create(categories) as Categories, { current: () => Promise.resolve(before) });
-  entities = new Entities({ store: temporary.store, categories: stale, clock: systemClock, newId });
+  entities = new Entities({
+    store: temporary.store,
+    categories: stale,
+    clock: systemClock,
+    newId,
+    authorize: allowAll,
+  });
 });
 afterEach(async () => {
   categories.close();
@@ -43,24 +53,24 @@ const make = async (mixins: readonly string[]): Promise<readonly string[]> =>
     .paths;
 
 test('an entity of a kind that is gone is not made', async () => {
-  await categories.remove([kind], []);
+  await categories.remove({ categories: [kind], providers: [] }, SYSTEM);
   await expect(make([])).rejects.toMatchObject({ code: 'unknown_category' });
 });
 
 test('nor one with a mixin that is gone', async () => {
-  await categories.remove([mixin], []);
+  await categories.remove({ categories: [mixin], providers: [] }, SYSTEM);
   await expect(make([`${SCHEME}m`])).rejects.toMatchObject({ code: 'unknown_category' });
 });
 
 test('a mixin that is gone is not put on an entity', async () => {
   const [path = ''] = await make([]);
   const gone = (await categories.current()).registry.requireMixin(`${SCHEME}m`);
-  await categories.remove([mixin], []);
-  await expect(entities.tag(gone, [path], 'add')).rejects.toMatchObject({ code: 'unknown_category' });
-  await expect(entities.read(path)).resolves.toMatchObject({ entity: { mixins: [] } });
+  await categories.remove({ categories: [mixin], providers: [] }, SYSTEM);
+  await expect(entities.tag(gone, [path], 'add', requester)).rejects.toMatchObject({ code: 'unknown_category' });
+  await expect(entities.read(path, SYSTEM)).resolves.toMatchObject({ entity: { mixins: [] } });
 });
 
 test('while they are there, all of that is done', async () => {
   const [path = ''] = await make([`${SCHEME}m`]);
-  await expect(entities.read(path)).resolves.toMatchObject({ entity: { mixins: [`${SCHEME}m`] } });
+  await expect(entities.read(path, SYSTEM)).resolves.toMatchObject({ entity: { mixins: [`${SCHEME}m`] } });
 });

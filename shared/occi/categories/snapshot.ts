@@ -3,13 +3,13 @@
  * (`category-state/current`) that names what the latest changes touched. So following a change reads what has changed
  * and nothing else, however many categories there are.
  */
-import type { JsonObject } from '../json';
-import { MAX_CATEGORIES } from './limits';
-import type { Doc, Store, Transaction } from '../store';
-import { definitionChars } from './definitions';
-import { categoryId, type Category, type CategoryId } from './model';
-import type { Provider } from './provider';
-import { CategoryRegistry, type Aliases } from './registry';
+import type { JsonObject } from '../../json';
+import { MAX_CATEGORIES } from '../limits';
+import type { Doc, Store, Transaction } from '../../store';
+import { definitionChars } from '../definitions';
+import { categoryId, type Category, type CategoryId } from '../model';
+import type { Provider } from '../provider';
+import { CategoryRegistry, type Aliases } from '../registry';
 
 /** Characters of the names of what the latest changes touched, which each change writes for others to follow. */
 export const MAX_REMEMBERED_CHANGE_CHARS = 8 * 1024;

@@ -2,23 +2,16 @@
  * An attribute that an update drops from a definition leaves the entities that have it, in steps of bounded size. What
  * is still to be done lies in the document of the category, so that the same request, or the next start, goes on.
  */
-import type { Clock } from '../clock';
-import { MAX_BATCH_ENTITIES } from './limits';
-import { MAX_STEP_CHARS } from '../limits';
-import type { JsonObject } from '../json';
-import type { Store, Transaction } from '../store';
-import {
-  CATEGORIES,
-  CURRENT,
-  recordChange,
-  STATE,
-  type CategoryDocument,
-  type Dropping,
-} from './category-snapshot';
-import { CATEGORY_FIELD, ENTITIES, entitiesOf, writeEntity } from './entity-store';
-import { categoryId, type Category, type CategoryId, type Entity } from './model';
-import type { CategoryRegistry } from './registry';
-import { inSteps, type Progress, type Step } from './steps';
+import type { Clock } from '../../clock';
+import { MAX_BATCH_ENTITIES } from '../limits';
+import { MAX_STEP_CHARS } from '../../limits';
+import type { JsonObject } from '../../json';
+import type { Store, Transaction } from '../../store';
+import { CATEGORIES, CURRENT, recordChange, STATE, type CategoryDocument, type Dropping } from './snapshot';
+import { CATEGORY_FIELD, ENTITIES, entitiesOf, writeEntity } from '../entity-store';
+import { categoryId, type Category, type CategoryId, type Entity } from '../model';
+import type { CategoryRegistry } from '../registry';
+import { inSteps, type Progress, type Step } from '../steps';
 
 /** What is to be taken off when a category changes, beside what is still pending; undefined where no attribute goes. */
 export function droppedBy(

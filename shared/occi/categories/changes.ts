@@ -1,6 +1,6 @@
 /** What a change of categories comes to: what an update leaves, what a definition adds, and what is refused. */
-import { badRequest, CmbsError } from '../errors';
-import type { CategoryDocument } from './category-snapshot';
+import { badRequest, CmbsError } from '../../errors';
+import type { CategoryDocument } from './snapshot';
 import {
   categoryId,
   ENTITY_KIND,
@@ -9,9 +9,9 @@ import {
   type Category,
   type CategoryId,
   type Entity,
-} from './model';
-import type { CategoryInput } from './payload';
-import type { CategoryRegistry } from './registry';
+} from '../model';
+import type { CategoryInput } from '../payload';
+import type { CategoryRegistry } from '../registry';
 
 /** Kinds from one to the root of the core, both included: each is looked at for every entity. */
 export const MAX_KIND_DEPTH = 16;

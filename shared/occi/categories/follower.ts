@@ -1,0 +1,86 @@
+/** Follows the categories in the store: the snapshot that answers a request is at most as old as {@link Freshness} says. */
+import type { Clock } from '../../clock';
+import type { Store, Watch } from '../../store';
+import {
+  CURRENT,
+  STATE,
+  storedCategoriesAt,
+  type BuiltInCategories,
+  type CategorySnapshot,
+  type StoredCategories,
+} from './snapshot';
+
+/** How a process notices changes that other processes make. */
+export interface Freshness {
+  /** Whether the store reports changes at once; not for a process that is suspended between requests. */
+  readonly watch: boolean;
+  /** Age of a snapshot, in milliseconds, from which on it is compared with the store before it is used. */
+  readonly maxAgeMs?: number;
+  readonly clock: Clock;
+}
+
+export class CategoryFollower {
+  readonly #store: Store;
+  readonly #builtIn: BuiltInCategories;
+  readonly #freshness: Freshness;
+  readonly #watches: readonly Watch[];
+  #stored: StoredCategories | undefined;
+  /** Whether the store may have changed since {@link #stored} was read. */
+  #isStale = true;
+  /** Milliseconds since the epoch. */
+  #checkedAt = 0;
+  #checking: Promise<void> | undefined;
+
+  constructor(store: Store, builtIn: BuiltInCategories, freshness: Freshness) {
+    this.#store = store;
+    this.#builtIn = builtIn;
+    this.#freshness = freshness;
+    const look = (): void => this.invalidate();
+    this.#watches = freshness.watch ? [store.watch({ collection: STATE }, look)] : [];
+    // A watch does not report changes that precede its start.
+    for (const { ready } of this.#watches) ready.then(look, look);
+  }
+
+  /** The latest categories read from the store; undefined before the first {@link current}. */
+  get stored(): StoredCategories | undefined {
+    return this.#stored;
+  }
+
+  /** Makes the next {@link current} read the store. */
+  invalidate(): void {
+    this.#isStale = true;
+  }
+
+  close(): void {
+    for (const watch of this.#watches) watch.end();
+  }
+
+  async current(): Promise<CategorySnapshot> {
+    const { maxAgeMs, clock } = this.#freshness;
+    const isYoung = maxAgeMs === undefined || clock.now() - this.#checkedAt < maxAgeMs;
+    if (!isYoung || this.#stored === undefined) await this.#checked();
+    // A check that was under way may have missed a change made before this call; a second one does not.
+    for (let checks = 0; this.#isStale && checks < 2; checks += 1) await this.#checked();
+    if (this.#stored === undefined) throw new Error('the categories were read and are not there');
+    return this.#stored.snapshot;
+  }
+
+  #checked(): Promise<void> {
+    return (this.#checking ??= this.#check().finally(() => {
+      this.#checking = undefined;
+    }));
+  }
+
+  async #check(): Promise<void> {
+    const now = this.#freshness.clock.now();
+    this.#isStale = false;
+    try {
+      const state = await this.#store.get(STATE, CURRENT);
+      this.#stored = await storedCategoriesAt(state, this.#stored, this.#store, this.#builtIn);
+      this.#checkedAt = now;
+    } catch (error) {
+      this.#isStale = true; // the next caller tries again
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,245 @@
+/** Creates, replaces and updates entities, in one transaction for each request (#16, #25 to #33). */
+import { badRequest, CmbsError } from '../../errors';
+import type { Transaction } from '../../store';
+import type { CategorySnapshot } from '../categories/snapshot';
+import { readEntities, readEntity, writeEntity, type StoredEntity } from '../entity-store';
+import { earlierAnswer, once, rememberAnswer, type IdempotentRequest } from '../idempotency';
+import type { Draft } from '../interpret';
+import { MAX_BATCH_ENTITIES } from '../limits';
+import { categoryId, CORE_SOURCE, type CategoryId, type Entity, type Path } from '../model';
+import { checkEntityPath } from '../paths';
+import type { Completion, Intent } from '../provider';
+import type { CategoryRegistry } from '../registry';
+import { completed, concluded, refuseLeaving } from './completing';
+import {
+  authorizeEach,
+  nothingAt,
+  resourceOf,
+  type EntityContext,
+  type Noted,
+  type Precondition,
+  type Requester,
+} from './context';
+import { EntityDrafting, type NewEntity } from './drafting';
+import { checkLinkEnds, endOf, localEnds, newLinks, sourcesOf } from './links';
+
+export interface CreateOptions {
+  readonly idempotent?: IdempotentRequest;
+  readonly intent?: Intent;
+  /** The answer shows the new entities, so the caller has to be allowed to read them. */
+  readonly isShown?: boolean;
+}
+
+export interface WriteOptions {
+  readonly expect?: Precondition | undefined;
+  readonly idempotent?: IdempotentRequest | undefined;
+}
+
+/** The draft that a request stands for, given the entity that it changes (undefined: it creates one). */
+export type DraftFor<Known> = (known: Known, registry: CategoryRegistry) => Draft;
+
+export class EntityCommands {
+  readonly #context: EntityContext;
+
+  constructor(context: EntityContext) {
+    this.#context = context;
+  }
+
+  async create(
+    drafts: readonly Draft[],
+    collection: Path,
+    requester: Requester,
+    { idempotent, intent, isShown = false }: CreateOptions = {},
+  ): Promise<Noted & { readonly paths: readonly Path[] }> {
+    if (drafts.length === 0) throw badRequest('The request has no entity: it needs a kind.');
+    if (drafts.length > MAX_BATCH_ENTITIES) {
+      throw new CmbsError('too_large', `One request creates ${MAX_BATCH_ENTITIES} entities at most.`);
+    }
+    const { store, clock, authorize } = this.#context;
+    const snapshot = await this.#context.categories.current();
+    const drafting = new EntityDrafting(this.#context, snapshot, requester);
+    const at = snapshot.registry.at(collection);
+    const fresh = drafts.flatMap((draft) => {
+      if (draft.kind !== undefined && at?.class === 'kind' && categoryId(at) !== draft.kind) {
+        throw new CmbsError(
+          'conflict',
+          `${collection} takes entities of kind ${categoryId(at)}, not ${draft.kind}.`,
+        );
+      }
+      return drafting.inCollection(draft);
+    });
+    refuseRepeated(fresh);
+    await this.#authorizeCreation(fresh, requester);
+    const asked = fresh.filter(({ inlineOf }) => inlineOf === undefined).map(({ entity }) => entity);
+    if (isShown) await authorizeEach(authorize, requester.principal, 'entity.read', asked);
+    const { paths, completions } = await store.transact(async (tx) => {
+      const earlier = idempotent === undefined ? undefined : await earlierAnswer(tx, idempotent);
+      if (earlier !== undefined) return { paths: earlier.paths as readonly Path[], completions: [] };
+      const made = await this.#insert(tx, fresh, snapshot, intent);
+      const created = asked.map(({ path }) => path);
+      if (idempotent !== undefined) rememberAnswer(tx, idempotent, { paths: created }, clock.now());
+      return { paths: created, completions: made };
+    });
+    return { paths, ...(await concluded(completions, requester)) };
+  }
+
+  async put(
+    path: Path,
+    draftFor: DraftFor<Entity | undefined>,
+    requester: Requester,
+    { expect, idempotent }: WriteOptions = {},
+  ): Promise<Noted & { readonly how: 'created' | 'replaced' }> {
+    checkEntityPath(path);
+    const { store, clock, authorize } = this.#context;
+    const snapshot = await this.#context.categories.current();
+    let completions: readonly Completion[] = [];
+    const { how } = await store.transact((tx) => {
+      completions = [];
+      return once(tx, idempotent, clock.now(), async (): Promise<{ how: 'created' | 'replaced' }> => {
+        const before = await readEntity(tx, path);
+        if (before !== undefined) {
+          await authorize(requester.principal, 'entity.replace', resourceOf(before.entity));
+          expect?.(before);
+          const draft = draftFor(before.entity, snapshot.registry);
+          completions = await this.#change(tx, before, draft, false, snapshot, requester);
+          return { how: 'replaced' };
+        }
+        expect?.(undefined);
+        const draft = draftFor(undefined, snapshot.registry);
+        const fresh = new EntityDrafting(this.#context, snapshot, requester).atPath(draft, path);
+        await this.#authorizeCreation(fresh, requester);
+        await authorizeEach(
+          authorize,
+          requester.principal,
+          'entity.read',
+          fresh.slice(0, 1).map(({ entity }) => entity),
+        );
+        completions = await this.#insert(tx, fresh, snapshot);
+        return { how: 'created' };
+      });
+    });
+    return { how, ...(await concluded(completions, requester)) };
+  }
+
+  async update(
+    path: Path,
+    draftFor: DraftFor<Entity>,
+    requester: Requester,
+    { expect, idempotent }: WriteOptions = {},
+  ): Promise<Noted> {
+    const { store, clock, authorize } = this.#context;
+    const snapshot = await this.#context.categories.current();
+    let completions: readonly Completion[] = [];
+    await store.transact((tx) => {
+      completions = [];
+      return once(tx, idempotent, clock.now(), async () => {
+        const before = await readEntity(tx, path);
+        if (before === undefined) throw nothingAt(path);
+        await authorize(requester.principal, 'entity.update', resourceOf(before.entity));
+        expect?.(before);
+        const draft = draftFor(before.entity, snapshot.registry);
+        completions = await this.#change(tx, before, draft, true, snapshot, requester);
+        return {};
+      });
+    });
+    return concluded(completions, requester);
+  }
+
+  #authorizeCreation(fresh: readonly NewEntity[], { principal }: Requester): Promise<void> {
+    const entities = fresh.map(({ entity }) => entity);
+    return authorizeEach(this.#context.authorize, principal, 'entity.create', entities);
+  }
+
+  async #insert(
+    tx: Transaction,
+    fresh: readonly NewEntity[],
+    snapshot: CategorySnapshot,
+    intent?: Intent,
+  ): Promise<readonly Completion[]> {
+    const { registry } = snapshot;
+    const entities = fresh.map(({ entity }) => entity);
+    const named = entities.flatMap(({ kind, mixins }) => [kind, ...mixins]);
+    await this.#context.categories.requireStill(tx, named, snapshot);
+    const links = entities.filter(({ kind }) => registry.isLink(kind));
+    const paths = [...new Set([...entities.map(({ path }) => path), ...localEnds(links)])];
+    const known = await readEntities(tx, paths);
+    for (const { path } of entities) refuseTaken(path, known);
+    const changes = entities.map((next) => ({ next, before: undefined }));
+    const { entities: made, completions } = await completed(tx, changes, snapshot, intent);
+    const sources = new Map<Path, Entity>();
+    const linking = new Set<Path>();
+    for (const link of links) {
+      checkLinkEnds(link, (path) => made.get(path) ?? known.get(path)?.entity, registry);
+      const source = endOf(link, CORE_SOURCE);
+      linking.add(source);
+      const stored = known.get(source);
+      if (stored !== undefined) sources.set(source, stored.entity);
+    }
+    for (const [path, entity] of made) {
+      writeEntity(tx, linking.has(path) ? { ...entity, isLinked: true } : entity, undefined, registry);
+    }
+    for (const { write } of completions) write?.();
+    // The rendering of a source shows its links, so its validator has to change with them.
+    for (const source of sources.values()) writeEntity(tx, { ...source, isLinked: true }, source, registry);
+    return completions;
+  }
+
+  async #change(
+    tx: Transaction,
+    { entity: before }: StoredEntity,
+    draft: Draft,
+    isPartial: boolean,
+    snapshot: CategorySnapshot,
+    requester: Requester,
+  ): Promise<readonly Completion[]> {
+    const { registry } = snapshot;
+    refuseLeaving(before);
+    const drafting = new EntityDrafting(this.#context, snapshot, requester);
+    const after = drafting.changed(before, draft, isPartial);
+    const fresh = isPartial ? await newLinks(tx, draft.links, before, snapshot, requester) : [];
+    const links = fresh.map((link) => drafting.link(link, before.path));
+    await this.#authorizeMixins(before, after.mixins, requester);
+    await this.#authorizeCreation(links, requester);
+    await this.#context.authorize(requester.principal, 'entity.read', resourceOf(after));
+    const entities = links.map(({ entity }) => entity);
+    const named = [...after.mixins, ...entities.flatMap(({ kind, mixins }) => [kind, ...mixins])];
+    await this.#context.categories.requireStill(tx, named, snapshot);
+    const { entities: made, completions } = await completed(tx, [{ next: after, before }], snapshot);
+    const changedLinks = [after, ...entities].filter(({ kind }) => registry.isLink(kind));
+    if (changedLinks.length > 0 || entities.length > 0) {
+      const paths = entities.map(({ path }) => path);
+      const known = await readEntities(tx, [...new Set([...localEnds(changedLinks), ...paths])]);
+      for (const link of changedLinks) checkLinkEnds(link, (path) => known.get(path)?.entity, registry);
+      for (const path of paths) refuseTaken(path, known);
+    }
+    const sources = await sourcesOf(tx, registry.isLink(after.kind) ? [before, after] : []);
+    for (const source of sources) writeEntity(tx, { ...source, isLinked: true }, source, registry);
+    writeEntity(tx, made.get(after.path) ?? after, before, registry);
+    for (const link of entities) writeEntity(tx, link, undefined, registry);
+    for (const { write } of completions) write?.();
+    return completions;
+  }
+
+  /** Mixins that a change adds or removes are decided as in the collection of the mixin (#58). */
+  async #authorizeMixins(before: Entity, mixins: readonly CategoryId[], { principal }: Requester): Promise<void> {
+    const { authorize } = this.#context;
+    const added = mixins.filter((id) => !before.mixins.includes(id));
+    const removed = before.mixins.filter((id) => !mixins.includes(id));
+    if (added.length > 0) await authorize(principal, 'entity.tag', resourceOf(before));
+    for (const id of added) await authorize(principal, 'entity.tag', { path: id });
+    if (removed.length > 0) await authorize(principal, 'entity.untag', resourceOf(before));
+    for (const id of removed) await authorize(principal, 'entity.untag', { path: id });
+  }
+}
+
+function refuseTaken(path: Path, known: ReadonlyMap<Path, StoredEntity>): void {
+  if (known.has(path)) throw new CmbsError('conflict', `There is an entity at ${path} already.`);
+}
+
+function refuseRepeated(fresh: readonly NewEntity[]): void {
+  const seen = new Set<Path>();
+  for (const { entity } of fresh) {
+    if (seen.has(entity.path)) throw new CmbsError('conflict', `The request creates ${entity.path} twice.`);
+    seen.add(entity.path);
+  }
+}

@@ -1,0 +1,48 @@
+/** What the providers behind the kinds add to the changes of one request. */
+import { CmbsError } from '../../errors';
+import type { Transaction } from '../../store';
+import type { CategorySnapshot } from '../categories/snapshot';
+import type { Entity, Path } from '../model';
+import type { Change, Completion, Intent, Provider } from '../provider';
+import type { Noted, Requester } from './context';
+
+export interface Completed {
+  /** The entities to write. */
+  readonly entities: ReadonlyMap<Path, Entity>;
+  readonly completions: readonly Completion[];
+}
+
+/** Calls {@link Provider.complete} once for each provider, with all its changes. */
+export async function completed(
+  tx: Transaction,
+  changes: readonly Change[],
+  snapshot: CategorySnapshot,
+  intent?: Intent,
+): Promise<Completed> {
+  const byProvider = new Map<Provider, Change[]>();
+  for (const change of changes) {
+    const provider = snapshot.providerOf(change.next.kind);
+    if (provider?.complete === undefined) continue;
+    byProvider.set(provider, [...(byProvider.get(provider) ?? []), change]);
+  }
+  const completions: Completion[] = [];
+  for (const [provider, own] of byProvider) {
+    const completion = await provider.complete?.(tx, own, intent);
+    if (completion !== undefined) completions.push(completion);
+  }
+  const all = [...changes.map(({ next }) => next), ...completions.flatMap(({ entities }) => entities)];
+  return { entities: new Map(all.map((entity) => [entity.path, entity])), completions };
+}
+
+/** Work of the providers that follows the commit, and their remarks for the client. */
+export async function concluded(completions: readonly Completion[], { signal }: Requester): Promise<Noted> {
+  await Promise.all(completions.map(async ({ afterwards }) => afterwards?.(signal)));
+  return { notes: completions.flatMap(({ notes = [] }) => notes) };
+}
+
+/** @throws CmbsError `conflict` for an entity whose deletion has begun */
+export function refuseLeaving({ path, isLeaving }: Entity): void {
+  if (isLeaving === true) {
+    throw new CmbsError('conflict', `${path} is being deleted; repeat the DELETE if it is still there.`);
+  }
+}

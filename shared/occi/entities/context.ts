@@ -1,0 +1,59 @@
+/** What the parts of `Entities` work with, and what each of their operations is told. */
+import type { Clock, NewId } from '../../clock';
+import { CmbsError } from '../../errors';
+import type { Authorize, Operation, Principal, Resource } from '../../principal';
+import type { Store } from '../../store';
+import type { Categories } from '../categories/categories';
+import type { StoredEntity } from '../entity-store';
+import type { Entity, Path } from '../model';
+import { splitLocation, type Location } from '../paths';
+
+export interface EntityContext {
+  readonly store: Store;
+  readonly categories: Categories;
+  readonly clock: Clock;
+  readonly newId: NewId;
+  readonly authorize: Authorize;
+}
+
+/** The caller of an operation, and which locations are of this deployment. */
+export interface Requester {
+  readonly principal: Principal;
+  /** The path of a location of this deployment; undefined for other locations. */
+  readonly pathHere: (location: Location) => Path | undefined;
+  /** Aborts when the caller no longer waits for the answer. */
+  readonly signal?: AbortSignal;
+}
+
+/** Throws `precondition_failed` unless the stored entity (undefined: absent) is in the state that the caller expects. */
+export type Precondition = (current: StoredEntity | undefined) => void;
+
+/** Remarks about a request that succeeded, for the client: one sentence each. */
+export interface Noted {
+  readonly notes: readonly string[];
+}
+
+/** An entity as access rules see it. */
+export const resourceOf = ({ path, kind, mixins, owner }: Entity): Resource => ({ path, kind, mixins, owner });
+
+/**
+ * Asks whether the principal may do the operation on each entity.
+ * @throws CmbsError `forbidden` or `not_found`, for the first entity that is refused
+ */
+export async function authorizeEach(
+  authorize: Authorize,
+  principal: Principal,
+  operation: Operation,
+  entities: Iterable<Entity>,
+): Promise<void> {
+  for (const entity of entities) await authorize(principal, operation, resourceOf(entity));
+}
+
+/** Path of a location that a client wrote; undefined for a location of another deployment. */
+export function localPath(location: string, requester: Pick<Requester, 'pathHere'>): Path | undefined {
+  const split = splitLocation(location);
+  return split === undefined ? undefined : requester.pathHere(split);
+}
+
+export const nothingAt = (path: Path, advice = ''): CmbsError =>
+  new CmbsError('not_found', `There is nothing at ${path}.${advice}`);

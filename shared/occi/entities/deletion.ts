@@ -1,0 +1,162 @@
+/** Deletes entities, with the links of each deleted resource (#35, #36, #60). */
+import { concurrently } from '../../concurrently';
+import type { Transaction } from '../../store';
+import { requireWanted } from '../../waiting';
+import type { CategorySnapshot } from '../categories/snapshot';
+import { deleteEntity, readEntities, readEntity, writeEntity, type StoredEntity } from '../entity-store';
+import type { Filter } from '../filter';
+import { earlierAnswer, once } from '../idempotency';
+import { MAX_BATCH_ENTITIES, STEPS_BUDGET_MS } from '../limits';
+import { CORE_SOURCE, type Entity, type Path } from '../model';
+import type { Progress } from '../steps';
+import type { WriteOptions } from './commands';
+import {
+  authorizeEach,
+  nothingAt,
+  resourceOf,
+  type EntityContext,
+  type Precondition,
+  type Requester,
+} from './context';
+import { endOf, linksAtEnds } from './links';
+import { scopeAt, type EntityListing } from './listing';
+import type { EntityReading } from './reading';
+
+/** Queries for links of entities that are deleted together, under way at the same time. */
+const LINK_QUERY_CONCURRENCY = 16;
+
+/** A requester whose call can be cut off. */
+export type Deleter = Pick<Requester, 'principal'> & { readonly signal: AbortSignal };
+
+export interface BulkDeletion {
+  /** Path of the collection. */
+  readonly collection: Path;
+  readonly filter: Filter;
+  /** Absent: every entity that the filter selects. */
+  readonly only?: readonly Path[] | undefined;
+}
+
+export class EntityDeletion {
+  readonly #context: EntityContext;
+  readonly #reading: EntityReading;
+  readonly #listing: EntityListing;
+
+  constructor(context: EntityContext, reading: EntityReading, listing: EntityListing) {
+    this.#context = context;
+    this.#reading = reading;
+    this.#listing = listing;
+  }
+
+  async delete(
+    path: Path,
+    { principal, signal }: Deleter,
+    { expect, idempotent }: WriteOptions = {},
+  ): Promise<void> {
+    const { store, clock, authorize } = this.#context;
+    if (idempotent !== undefined && (await earlierAnswer(store, idempotent)) !== undefined) return;
+    const snapshot = await this.#context.categories.current();
+    const { entity } = await this.#reading.require(path);
+    const provider = snapshot.providerOf(entity.kind);
+    if (provider?.releasing !== undefined) {
+      await authorize(principal, 'entity.delete', resourceOf(entity));
+      if (expect !== undefined) await this.#markLeaving(path, expect, snapshot);
+      await provider.releasing(entity, signal);
+    }
+    await store.transact((tx) =>
+      once(tx, idempotent, clock.now(), async () => {
+        const current = await readEntity(tx, path);
+        if (current === undefined) throw nothingAt(path);
+        await authorize(principal, 'entity.delete', resourceOf(current.entity));
+        if (current.entity.isLeaving !== true) expect?.(current);
+        await this.#remove(tx, [current.entity], snapshot);
+        return {};
+      }),
+    );
+  }
+
+  async deleteAll({ collection, filter, only }: BulkDeletion, deleter: Deleter): Promise<Progress> {
+    const { clock, categories } = this.#context;
+    const scope = scopeAt(collection, (await categories.current()).registry);
+    const { signal } = deleter;
+    const named = only === undefined ? undefined : new Set(only);
+    const end = clock.now() + STEPS_BUDGET_MS;
+    let done = 0;
+    for (let cursor: string | undefined; ;) {
+      const page = await this.#listing.page({
+        scope,
+        filter,
+        number: MAX_BATCH_ENTITIES,
+        need: 'attributes',
+        signal,
+        ...(cursor === undefined ? {} : { cursor }),
+      });
+      const leaving = page.entities.filter(({ entity }) => named?.has(entity.path) !== false);
+      done += await this.#deleteSome(leaving, deleter);
+      cursor = page.next;
+      if (cursor === undefined) return { done, isComplete: true };
+      if (clock.now() >= end) return { done, isComplete: false };
+    }
+  }
+
+  async #deleteSome(leaving: readonly StoredEntity[], { principal, signal }: Deleter): Promise<number> {
+    if (leaving.length === 0) return 0;
+    const { store, categories, authorize } = this.#context;
+    const snapshot = await categories.current();
+    const entities = leaving.map(({ entity }) => entity);
+    // Releasing cannot be undone, so all decisions precede it.
+    await authorizeEach(authorize, principal, 'entity.delete', entities);
+    for (const entity of entities) {
+      requireWanted(signal);
+      await snapshot.providerOf(entity.kind)?.releasing?.(entity, signal);
+    }
+    requireWanted(signal);
+    return store.transact(async (tx) => {
+      const paths = entities.map(({ path }) => path);
+      const current = [...(await readEntities(tx, paths)).values()].map(({ entity }) => entity);
+      // An entity may have changed, or come to its path, since the page was read.
+      await authorizeEach(authorize, principal, 'entity.delete', current);
+      await this.#remove(tx, current, snapshot);
+      return current.length;
+    });
+  }
+
+  /**
+   * Decides the condition before the provider releases what the entity holds, which cannot be undone; from then on the
+   * entity refuses changes.
+   */
+  async #markLeaving(path: Path, expect: Precondition, { registry }: CategorySnapshot): Promise<void> {
+    await this.#context.store.transact(async (tx) => {
+      const current = await readEntity(tx, path);
+      if (current === undefined) throw nothingAt(path);
+      // A deletion that was interrupted continues: its condition was met.
+      if (current.entity.isLeaving === true) return;
+      expect(current);
+      writeEntity(tx, { ...current.entity, isLeaving: true }, current.entity, registry);
+    });
+  }
+
+  /** Links go with their resources without a decision of their own: a link cannot exist without its ends. */
+  async #remove(tx: Transaction, leaving: readonly Entity[], snapshot: CategorySnapshot): Promise<void> {
+    const { registry } = snapshot;
+    const all = new Map(leaving.map((entity) => [entity.path, entity]));
+    const sources = new Set<Path>();
+    await concurrently(leaving, LINK_QUERY_CONCURRENCY, async (entity) => {
+      const links = registry.isLink(entity.kind) ? [entity] : await linksAtEnds(tx, entity);
+      for (const link of links) {
+        all.set(link.path, link);
+        const source = endOf(link, CORE_SOURCE);
+        if (source.startsWith('/')) sources.add(source);
+      }
+    });
+    const remaining = [...sources].filter((path) => !all.has(path));
+    const touched = await readEntities(tx, remaining);
+    const writes: (() => void)[] = [];
+    for (const entity of all.values()) {
+      const write = await snapshot.providerOf(entity.kind)?.removing?.(tx, entity);
+      if (write !== undefined) writes.push(write);
+    }
+    for (const write of writes) write();
+    for (const entity of all.values()) deleteEntity(tx, entity, registry);
+    for (const { entity } of touched.values()) writeEntity(tx, entity, entity, registry);
+  }
+}

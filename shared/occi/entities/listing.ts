@@ -1,0 +1,222 @@
+/** Lists collections: of a kind, of a mixin, and of everything below a path (#53 to #57, #61). */
+import { CmbsError } from '../../errors';
+import { MAX_PAGE_CHARS, MAX_PAGE_OFFSET, PAGE_PORTION_CHARS } from '../../limits';
+import type { Principal, Resource } from '../../principal';
+import type { Doc } from '../../store';
+import { CATEGORY_FIELD, ENTITIES, entitiesOf, outlineOf, type StoredEntity } from '../entity-store';
+import { indexedTerms, residualTest, type Filter } from '../filter';
+import { categoryId, type CategoryId, type Entity, type Path } from '../model';
+import { inPortions, type Portioned, type Portions } from '../portions';
+import type { CategoryRegistry } from '../registry';
+import type { EntityContext } from './context';
+
+/** Documents read for one page when part of a filter cannot use an index; then the page ends with a cursor. */
+const MAX_FILTER_SCAN = 20_000;
+/** Entities whose raw JSON attributes are read together, at most. */
+const READ_AT_ONCE = 256;
+
+/** The entities of a collection: those of a category, or everything below a path. */
+export type Scope = { readonly category: CategoryId } | { readonly below: Path };
+
+/** A collection that its caller may list. Only {@link EntityListing.open} makes one. */
+export class OpenCollection {
+  readonly #scope: Scope;
+
+  constructor(scope: Scope) {
+    this.#scope = scope;
+  }
+
+  get scope(): Scope {
+    return this.#scope;
+  }
+}
+
+export interface PageRequest extends Portioned {
+  readonly filter: Filter;
+  /** 1-based; with `number` only. */
+  readonly page?: number;
+  /** Entities on the page, at most. */
+  readonly number: number;
+  readonly cursor?: string;
+  /**
+   * The part of each entity that the caller needs; absent: all of it. Pages of whole entities end early, with a cursor,
+   * when they grow beyond {@link MAX_PAGE_CHARS}.
+   */
+  readonly need?: 'path' | 'attributes';
+}
+
+export interface EntityPage {
+  readonly entities: readonly StoredEntity[];
+  readonly next?: string;
+}
+
+type ScopedRequest = PageRequest & { readonly scope: Scope };
+
+export class EntityListing {
+  readonly #context: EntityContext;
+
+  constructor(context: EntityContext) {
+    this.#context = context;
+  }
+
+  async open(path: Path, principal: Principal): Promise<OpenCollection> {
+    const { registry } = await this.#context.categories.current();
+    if (registry.at(path) === undefined && path !== '/' && !(await this.#hasBelow(path))) {
+      throw new CmbsError('not_found', `There is no collection at ${path}.`);
+    }
+    await this.#context.authorize(principal, 'entity.list', collectionResource(path, registry));
+    return new OpenCollection(scopeAt(path, registry));
+  }
+
+  /** Whether a category has its collection at the path, or anything lies below it (#61). */
+  async isCollection(path: Path): Promise<boolean> {
+    const { registry } = await this.#context.categories.current();
+    return path === '/' || registry.at(path) !== undefined || this.#hasBelow(path);
+  }
+
+  async #hasBelow(path: Path): Promise<boolean> {
+    const { registry } = await this.#context.categories.current();
+    const isAbove = registry.all.some(
+      (category) => category.class !== 'action' && category.location?.startsWith(path) === true,
+    );
+    return isAbove || (await this.#context.store.count({ collection: ENTITIES, prefix: path }, 1)) > 0;
+  }
+
+  /** A page, in the order of paths. Asks for no permission: for work that decides about each entity itself. */
+  page(request: ScopedRequest): Promise<EntityPage> {
+    return inPortions(request, async (portions) => {
+      const { registry } = await this.#context.categories.current();
+      return new PageReader(this.#context, request, registry, portions).read();
+    });
+  }
+}
+
+/** The entities of the collection at a path: a kind's, a mixin's, or everything below an unbound path (#61). */
+export function scopeAt(path: Path, registry: CategoryRegistry): Scope {
+  const at = registry.at(path);
+  return at === undefined ? { below: path } : { category: categoryId(at) };
+}
+
+/** A collection as access rules see it. */
+export function collectionResource(path: Path, registry: CategoryRegistry): Resource {
+  const at = registry.at(path);
+  if (at === undefined) return { path };
+  return at.class === 'kind' ? { path, kind: categoryId(at) } : { path, mixins: [categoryId(at)] };
+}
+
+/** Reads one page, in portions, so that other requests are served in between. */
+class PageReader {
+  readonly #context: EntityContext;
+  readonly #request: ScopedRequest;
+  readonly #portions: Portions;
+  readonly #where: readonly { readonly field: string; readonly value: string }[];
+  readonly #test: ((entity: Entity) => boolean) | undefined;
+  /** Entities of earlier pages, which are read and not shown. */
+  readonly #skip: number;
+  #skipped = 0;
+  readonly #found: StoredEntity[] = [];
+  /** Characters of the texts on the page so far. */
+  #chars = 0;
+
+  constructor(context: EntityContext, request: ScopedRequest, registry: CategoryRegistry, portions: Portions) {
+    const { scope, filter, page, number } = request;
+    this.#context = context;
+    this.#request = request;
+    this.#portions = portions;
+    this.#skip = page === undefined ? 0 : (page - 1) * number;
+    if (page !== undefined && this.#skip + number > MAX_PAGE_OFFSET) {
+      throw new CmbsError('too_large', `page × number is at most ${MAX_PAGE_OFFSET}; follow rel="next" instead.`);
+    }
+    this.#where = [
+      ...('category' in scope ? [{ field: CATEGORY_FIELD, value: scope.category }] : []),
+      ...indexedTerms(filter, registry),
+    ];
+    this.#test = residualTest(filter, registry);
+  }
+
+  get #isWhole(): boolean {
+    return this.#request.need === undefined;
+  }
+
+  async read(): Promise<EntityPage> {
+    const { scope, number, cursor, page } = this.#request;
+    const query = {
+      collection: ENTITIES,
+      where: this.#where,
+      ...('below' in scope ? { prefix: scope.below } : {}),
+    };
+    let after = cursor;
+    for (let scanned = 0; this.#skipped + this.#found.length < this.#skip + number && scanned < MAX_FILTER_SCAN;) {
+      await this.#portions.next();
+      // A page has one entity at least, however large.
+      if (this.#found.length === 0) this.#chars = 0;
+      const from = after === undefined ? query : { ...query, after };
+      const isShown = this.#skipped >= this.#skip;
+      const missing = isShown ? number - this.#found.length : this.#skip - this.#skipped;
+      const limit = Math.min(missing, MAX_PAGE_OFFSET);
+      const { docs, next } = await this.#context.store.query({ ...from, limit, maxChars: PAGE_PORTION_CHARS });
+      scanned += docs.length;
+      const read = await this.#take(docs);
+      if (isShown && docs.length < limit) this.#chars += PAGE_PORTION_CHARS;
+      // Raw JSON attributes are stored apart, so a page may turn out too large only once they are read.
+      after = read === docs.length ? next : (await this.#context.store.query({ ...from, limit: read })).next;
+      if (after === undefined) break;
+      if (this.#isFull(read < docs.length)) {
+        if (page === undefined) break;
+        throw new CmbsError(
+          'too_large',
+          `These entities are too large for one page; ask for fewer than ${number}.`,
+        );
+      }
+    }
+    return { entities: this.#found, ...(after === undefined ? {} : { next: after }) };
+  }
+
+  #isFull(isCut: boolean): boolean {
+    const count = this.#found.length;
+    if (!this.#isWhole || count === 0 || count >= this.#request.number) return false;
+    return isCut || this.#chars >= MAX_PAGE_CHARS;
+  }
+
+  /** Takes documents onto the page until it is full; resolves with how many were read. */
+  async #take(docs: readonly Doc[]): Promise<number> {
+    let read = 0;
+    let atOnce = 1;
+    let portionChars = 0;
+    while (read < docs.length && (!this.#isWhole || this.#chars < MAX_PAGE_CHARS)) {
+      if (portionChars >= PAGE_PORTION_CHARS) {
+        portionChars = 0;
+        await this.#portions.next();
+      }
+      const before = this.#chars;
+      const some = docs.slice(read, read + atOnce);
+      read += some.length;
+      await this.#takeSome(some);
+      const chars = this.#chars - before;
+      portionChars += chars;
+      // A text that is stored apart may have a megabyte or a word: read as many as the last ones suggest.
+      const fit = Math.floor(PAGE_PORTION_CHARS / (chars / some.length + 1));
+      atOnce = Math.max(1, Math.min(fit, atOnce * 8, READ_AT_ONCE));
+    }
+    return read;
+  }
+
+  async #takeSome(docs: readonly Doc[]): Promise<void> {
+    const isRead = this.#isWhole || this.#test !== undefined;
+    const stored = isRead ? await entitiesOf(this.#context.store, docs) : docs.map(outlineOf);
+    for (const item of stored) {
+      if (this.#test?.(item.entity) === false) continue;
+      if (this.#skipped < this.#skip) this.#skipped += 1;
+      else {
+        // Where access rules hide entities of a collection, they are left out here, so that pages stay full.
+        this.#found.push(this.#isWhole ? item : withoutTexts(item, this.#request.need));
+        for (const text of Object.values(item.entity.rawJson)) this.#chars += text.length;
+      }
+    }
+  }
+}
+
+function withoutTexts(stored: StoredEntity, need: PageRequest['need']): StoredEntity {
+  const { entity } = stored;
+  return { ...stored, entity: { ...entity, rawJson: {}, attributes: need === 'path' ? {} : entity.attributes } };
+}

@@ -1,0 +1,128 @@
+/** Reads entities, and gathers what a rendering shows of them: links, applicable actions, kinds of the ends (#34). */
+import type { Json } from '../../json';
+import type { Principal } from '../../principal';
+import { nextTurn } from '../../waiting';
+import type { CategorySnapshot } from '../categories/snapshot';
+import { readEntities, readEntity, type StoredEntity } from '../entity-store';
+import {
+  CORE_SOURCE,
+  CORE_TARGET,
+  type CategoryId,
+  type Entity,
+  type EntityView,
+  type LinkView,
+  type Path,
+} from '../model';
+import { nothingAt, resourceOf, type EntityContext } from './context';
+import { outgoingLinks } from './links';
+import type { EntityListing } from './listing';
+
+/** Entities whose links are read together. */
+const VIEWS_AT_ONCE = 128;
+
+type KindAt = (end: Json | undefined) => CategoryId | undefined;
+
+export class EntityReading {
+  readonly #context: EntityContext;
+  readonly #listing: EntityListing;
+  /** Views that depend on the entity and the categories alone. */
+  readonly #plainViews = new WeakMap<Entity, { snapshot: CategorySnapshot; view: EntityView }>();
+
+  constructor(context: EntityContext, listing: EntityListing) {
+    this.#context = context;
+    this.#listing = listing;
+  }
+
+  find(path: Path): Promise<StoredEntity | undefined> {
+    return readEntity(this.#context.store, path);
+  }
+
+  async require(path: Path): Promise<StoredEntity> {
+    const stored = await this.find(path);
+    if (stored !== undefined) return stored;
+    const isCollection = await this.#listing.isCollection(`${path}/`);
+    throw nothingAt(path, isCollection ? ` The collection is at ${path}/, with a slash at the end.` : '');
+  }
+
+  async read(path: Path, principal: Principal): Promise<StoredEntity> {
+    const stored = await this.require(path);
+    await this.#context.authorize(principal, 'entity.read', resourceOf(stored.entity));
+    return stored;
+  }
+
+  async view(entity: Entity): Promise<EntityView> {
+    const { store, categories } = this.#context;
+    const snapshot = await categories.current();
+    const isLink = snapshot.registry.isLink(entity.kind);
+    const links = isLink ? [] : await outgoingLinks(store, entity, snapshot);
+    if (isLink || links.length > 0) {
+      return viewOf(entity, links, snapshot, await this.#kindsAtEnds([entity], links));
+    }
+    const known = this.#plainViews.get(entity);
+    if (known?.snapshot === snapshot) return known.view;
+    const view = viewOf(entity, links, snapshot, () => undefined);
+    this.#plainViews.set(entity, { snapshot, view });
+    return view;
+  }
+
+  async views(entities: readonly Entity[]): Promise<readonly EntityView[]> {
+    const views: EntityView[] = [];
+    for (let from = 0; from < entities.length; from += VIEWS_AT_ONCE) {
+      if (from > 0) await nextTurn();
+      views.push(...(await this.#someViews(entities.slice(from, from + VIEWS_AT_ONCE))));
+    }
+    return views;
+  }
+
+  async #someViews(entities: readonly Entity[]): Promise<readonly EntityView[]> {
+    const { store, categories } = this.#context;
+    const snapshot = await categories.current();
+    const outgoing = await Promise.all(
+      entities.map(async (entity) =>
+        snapshot.registry.isLink(entity.kind) ? [] : outgoingLinks(store, entity, snapshot),
+      ),
+    );
+    const kindAt = await this.#kindsAtEnds(entities, outgoing.flat());
+    return entities.map((entity, at) => viewOf(entity, outgoing[at] ?? [], snapshot, kindAt));
+  }
+
+  /** The kinds of those ends of links that are entities of this deployment. */
+  async #kindsAtEnds(entities: readonly Entity[], links: readonly LinkView[]): Promise<KindAt> {
+    const ends = entities.flatMap((entity) =>
+      [entity.attributes[CORE_SOURCE], entity.attributes[CORE_TARGET]].filter((end) => typeof end === 'string'),
+    );
+    const targets = links.map(({ target }) => target);
+    const local = [...new Set([...ends, ...targets].filter((end) => end.startsWith('/')))];
+    const found =
+      local.length === 0 ? new Map<Path, StoredEntity>() : await readEntities(this.#context.store, local);
+    return (end) => (typeof end === 'string' ? found.get(end)?.entity.kind : undefined);
+  }
+}
+
+function viewOf(
+  entity: Entity,
+  links: readonly LinkView[],
+  snapshot: CategorySnapshot,
+  kindAt: KindAt,
+): EntityView {
+  const isLink = snapshot.registry.isLink(entity.kind);
+  const sourceKind = isLink ? kindAt(entity.attributes[CORE_SOURCE]) : undefined;
+  const targetKind = isLink ? kindAt(entity.attributes[CORE_TARGET]) : undefined;
+  return {
+    entity,
+    isLink,
+    links: links.map((link) => {
+      const kind = kindAt(link.target);
+      return kind === undefined ? link : { ...link, targetKind: kind };
+    }),
+    actions: applicableActions(entity, snapshot),
+    ...(sourceKind === undefined ? {} : { sourceKind }),
+    ...(targetKind === undefined ? {} : { targetKind }),
+  };
+}
+
+/** Actions that apply to the entity in its present state (#65). */
+export function applicableActions(entity: Entity, snapshot: CategorySnapshot): readonly CategoryId[] {
+  const all = snapshot.registry.actionsOf(entity.kind, entity.mixins);
+  return snapshot.providerOf(entity.kind)?.applicable?.(entity, all) ?? all;
+}

@@ -1,0 +1,137 @@
+/** Adds mixins to entities and removes them, through the collection of the mixin (#58, #59). */
+import { CmbsError } from '../../errors';
+import { MAX_PAGE_OFFSET, MAX_STEP_CHARS } from '../../limits';
+import type { Transaction } from '../../store';
+import { without } from '../categories/changes';
+import type { CategorySnapshot } from '../categories/snapshot';
+import { CATEGORY_FIELD, ENTITIES, entitiesOf, readEntities, writeEntity } from '../entity-store';
+import { once, type IdempotentRequest } from '../idempotency';
+import { MAX_BATCH_ENTITIES } from '../limits';
+import { categoryId, type CategoryId, type Entity, type Mixin, type Path } from '../model';
+import type { CategoryRegistry } from '../registry';
+import { inSteps, type Progress, type Step } from '../steps';
+import { completed, refuseLeaving } from './completing';
+import { authorizeEach, nothingAt, type EntityContext, type Requester } from './context';
+import type { Deleter } from './deletion';
+import { checkMixins, plainAttributes } from './drafting';
+import { sourcesOf } from './links';
+
+/** `replace`: the named entities, and no others, have the mixin afterwards. */
+export type Tagging = 'add' | 'remove' | 'replace';
+
+interface TagChange {
+  readonly before: Entity;
+  readonly next: Entity;
+}
+
+export class EntityTagging {
+  readonly #context: EntityContext;
+
+  constructor(context: EntityContext) {
+    this.#context = context;
+  }
+
+  async tag(
+    mixin: Mixin,
+    paths: readonly Path[],
+    how: Tagging,
+    requester: Pick<Requester, 'principal'>,
+    idempotent?: IdempotentRequest,
+  ): Promise<void> {
+    if (paths.length > MAX_BATCH_ENTITIES) {
+      throw new CmbsError('too_large', `One request tags ${MAX_BATCH_ENTITIES} entities at most.`);
+    }
+    const { store, clock, categories, authorize } = this.#context;
+    const snapshot = await categories.current();
+    const { registry } = snapshot;
+    const id = categoryId(mixin);
+    const { principal } = requester;
+    if (how !== 'remove') await authorize(principal, 'entity.tag', { path: id });
+    if (how !== 'add') await authorize(principal, 'entity.untag', { path: id });
+    await store.transact((tx) =>
+      once(tx, idempotent, clock.now(), async () => {
+        if (how !== 'remove') await categories.requireStill(tx, [id], snapshot);
+        const stored = await readEntities(tx, paths);
+        for (const path of paths) if (!stored.has(path)) throw nothingAt(path);
+        const named = [...stored.values()].map(({ entity }) => entity);
+        const others = how === 'replace' ? await taggedOutside(tx, id, new Set(paths)) : [];
+        const gaining = how === 'remove' ? [] : named;
+        const losing = how === 'remove' ? named : others;
+        await authorizeEach(authorize, principal, 'entity.tag', gaining);
+        await authorizeEach(authorize, principal, 'entity.untag', losing);
+        const changes = [
+          ...losing.map((before) => ({ before, next: without(before, id, registry) })),
+          ...gaining
+            .filter(({ mixins }) => !mixins.includes(id))
+            .map((before) => ({ before, next: withMixin(before, id, registry) })),
+        ];
+        await this.#write(tx, changes, snapshot);
+        return {};
+      }),
+    );
+  }
+
+  async untagAll(mixin: Mixin, { principal, signal }: Deleter): Promise<Progress> {
+    const { store, clock, categories, authorize } = this.#context;
+    const snapshot = await categories.current();
+    await authorize(principal, 'entity.untag', { path: categoryId(mixin) });
+    return inSteps(clock, signal, () =>
+      store.transact(async (tx): Promise<Step> => {
+        const id = categoryId(mixin);
+        const page = await tx.query({
+          collection: ENTITIES,
+          where: [{ field: CATEGORY_FIELD, value: id }],
+          limit: MAX_BATCH_ENTITIES,
+          maxChars: MAX_STEP_CHARS,
+        });
+        const tagged = (await entitiesOf(tx, page.docs)).map(({ entity }) => entity);
+        await authorizeEach(authorize, principal, 'entity.untag', tagged);
+        const changes = tagged.map((before) => ({ before, next: without(before, id, snapshot.registry) }));
+        await this.#write(tx, changes, snapshot);
+        return { done: page.docs.length, isLast: page.next === undefined };
+      }),
+    );
+  }
+
+  /** Writes entities as their providers complete them. Makes the transaction's last reads. */
+  async #write(tx: Transaction, changes: readonly TagChange[], snapshot: CategorySnapshot): Promise<void> {
+    const { registry } = snapshot;
+    const links = changes.map(({ before }) => before).filter(({ kind }) => registry.isLink(kind));
+    const changed = new Set(changes.map(({ before }) => before.path));
+    const sources = await sourcesOf(tx, links);
+    const prepared = changes.map(({ before, next }) => {
+      refuseLeaving(before);
+      const updated = { ...next, updatedAt: this.#context.clock.now() };
+      return { before, next: snapshot.providerOf(before.kind)?.prepare?.(updated, before) ?? updated };
+    });
+    const { entities, completions } = await completed(tx, prepared, snapshot);
+    for (const source of sources) if (!changed.has(source.path)) writeEntity(tx, source, source, registry);
+    for (const { before, next } of prepared) writeEntity(tx, entities.get(next.path) ?? next, before, registry);
+    for (const { write } of completions) write?.();
+  }
+}
+
+function withMixin(before: Entity, id: CategoryId, registry: CategoryRegistry): Entity {
+  const mixins = checkMixins(before.kind, [...before.mixins, id], registry);
+  const specs = registry.specs(before.kind, mixins);
+  const attributes = plainAttributes({}, specs, { before: before.attributes, partial: true });
+  return { ...before, mixins, attributes };
+}
+
+/** Entities that have the mixin, except those at the paths. */
+async function taggedOutside(
+  tx: Transaction,
+  mixin: CategoryId,
+  paths: ReadonlySet<Path>,
+): Promise<readonly Entity[]> {
+  const page = await tx.query({
+    collection: ENTITIES,
+    where: [{ field: CATEGORY_FIELD, value: mixin }],
+    limit: MAX_PAGE_OFFSET,
+  });
+  if (page.next !== undefined) {
+    throw new CmbsError('too_large', `More than ${MAX_PAGE_OFFSET} entities have this mixin; untag in parts.`);
+  }
+  const tagged = (await entitiesOf(tx, page.docs)).map(({ entity }) => entity);
+  return tagged.filter(({ path }) => !paths.has(path));
+}
