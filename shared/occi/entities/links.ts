@@ -22,7 +22,7 @@ export const localEnds = (links: readonly Entity[]): readonly Path[] =>
 const isLocal = (end: string): boolean => end.startsWith('/');
 
 /**
- * Both ends of a link of this deployment have to be resources (#49).
+ * Both ends of a link of this deployment have to be resources (#48).
  * @throws CmbsError `bad_attribute`
  */
 export function checkLinkEnds(
