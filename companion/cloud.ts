@@ -19,6 +19,7 @@ import { deploymentId } from '@cmbs/shared/store';
 import { type FirestoreLimits, openFirestoreStore } from '@cmbs/shared/store/firestore';
 import { cloudAddresses } from './address-policy';
 import { Companion } from './companion';
+import type { DeliveryLimits } from './delivery/limits';
 import { Control } from './control';
 import { zeroMq } from './exchanges/zeromq';
 import { shardLease } from './shard-lease';
@@ -42,6 +43,8 @@ export interface CloudCompanionOptions {
   readonly clock?: Clock;
   /** Service modules besides the standard ones. */
   readonly services?: readonly ServiceModule[];
+  /** Limits of delivery in place of the defaults. */
+  readonly delivery?: Partial<DeliveryLimits>;
   /** Deaths of the process after which it was started again, by reason, where somebody counts them. */
   readonly restarts?: Restarts;
   readonly limits?: CloudCompanionLimits;
@@ -63,6 +66,7 @@ export async function startCloudCompanion({
   services: modules = [],
   restarts = {},
   limits = {},
+  delivery = {},
 }: CloudCompanionOptions): Promise<CloudCompanion> {
   const { CMBS_SHARD: shard, CMBS_PUBLIC_URL: publicUrl = '' } = config;
   const shards = new Shards(config.CMBS_SHARDS);
@@ -136,6 +140,7 @@ export async function startCloudCompanion({
         inboxLimit: config.CMBS_INBOX_LIMIT,
         inboxBytes: config.CMBS_INBOX_BYTES,
         exchanges,
+        delivery,
         shard: shardLease(shard, lease, shards),
         lookAgainMs: COMPANION_LOOK_MS,
         over,

@@ -34,6 +34,7 @@ import { Forwarding } from './forwarding';
 import { LayerReconciler } from './layer-reconciler';
 import { Members } from './members';
 import type { OutboxStatus } from './delivery/backlog';
+import { DELIVERY_LIMITS, type DeliveryLimits } from './delivery/limits';
 import { Outbox } from './delivery/outbox';
 import { FrameHandler } from './frame-handler';
 import type { ExchangeDefinition } from './exchanges/exchange';
@@ -68,6 +69,8 @@ export interface CompanionOptions {
   readonly queueLimit: number;
   /** What brings frames in from peers and carries ours out. */
   readonly exchanges: readonly ExchangeDefinition[];
+  /** In place of the defaults. */
+  readonly delivery?: Partial<DeliveryLimits>;
   /** Where several companions could hold what this one does. */
   readonly shard?: ShardLease;
   /** Milliseconds that {@link Companion.close} gives to what is in flight; {@link COMPANION_DRAIN_MS} when absent. */
@@ -149,6 +152,7 @@ export class Companion {
       runner: shard.name,
       isOurs: (runner) => shard.isOurs(runner),
       lookAgainMs: options.lookAgainMs,
+      limits: { ...DELIVERY_LIMITS, ...options.delivery },
     };
     const companion = new Companion(environment, drainMs);
     const { over = new AbortController().signal } = options;

@@ -2,6 +2,7 @@
 import type { Bus } from '@cmbs/shared/bus';
 import type { ExecutionContext, InboundContext, RegistrationContext } from '@cmbs/shared/broker';
 import type { Store } from '@cmbs/shared/store';
+import type { DeliveryLimits } from './delivery/limits';
 import type { ShardLease } from './shard-lease';
 import type { Members } from './members';
 import type { Exchanges } from './exchanges/exchanges';
@@ -13,7 +14,10 @@ export type PublicationEnvironment = Pick<
 >;
 
 /** What a destination queue needs of it. */
-export interface QueueEnvironment extends Pick<Environment, 'clock' | 'log' | 'counters' | 'shard' | 'backOff'> {
+export interface QueueEnvironment extends Pick<
+  Environment,
+  'clock' | 'log' | 'counters' | 'shard' | 'backOff' | 'limits'
+> {
   readonly store: Pick<Store, 'get' | 'getAll'>;
   readonly members: Pick<Members, 'get' | 'local'>;
   readonly exchanges: Pick<Exchanges, 'connectForRequests' | 'connectForBroadcasts'>;
@@ -32,6 +36,8 @@ export interface Environment extends RegistrationContext, InboundContext, Execut
   readonly backOff: (failures: number) => number;
   /** Sends queued for one address, at most. */
   readonly queueLimit: number;
+  /** Limits of delivery. */
+  readonly limits: DeliveryLimits;
   /** Milliseconds between two looks at everything that is desired, where what tells of changes may fail. */
   readonly lookAgainMs: number | undefined;
 }

@@ -1,6 +1,7 @@
 /** The companion's public door. */
 export { localAddresses } from './address-policy';
 export { Companion, type CompanionOptions } from './companion';
+export { DELIVERY_LIMITS, type DeliveryLimits } from './delivery/limits';
 export {
   type BroadcastConnection,
   type ConnectionState,

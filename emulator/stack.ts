@@ -14,6 +14,7 @@ import { openSqliteStore } from '@cmbs/shared/store/sqlite';
 import {
   Companion,
   companionGauges,
+  type DeliveryLimits,
   type ExchangeDefinition,
   localAddresses,
   prometheusMetrics,
@@ -43,6 +44,8 @@ export interface StackOptions {
   readonly clock?: Clock;
   /** Service modules besides the standard ones. */
   readonly services?: readonly ServiceModule[];
+  /** Limits of delivery in place of the defaults. */
+  readonly delivery?: Partial<DeliveryLimits>;
   /** Exchanges besides ZeroMQ. */
   readonly exchanges?: readonly ExchangeDefinition[];
   /** Extensions besides those of the product. */
@@ -57,6 +60,7 @@ export async function startStack({
   clock = systemClock,
   services: modules = [],
   exchanges: added = [],
+  delivery = {},
   extensions,
   restarts = {},
 }: StackOptions): Promise<Stack> {
@@ -149,6 +153,7 @@ export async function startStack({
       inboxLimit: config.CMBS_INBOX_LIMIT,
       inboxBytes: config.CMBS_INBOX_BYTES,
       exchanges,
+      delivery,
     }).catch(async (error: unknown) => {
       await gateway.close(0);
       throw error;

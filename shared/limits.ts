@@ -37,19 +37,6 @@ export const MAX_HOPS = 8;
 export const SERVICE_CALL_DEADLINE_MS = 25_000;
 /** Characters of a name from outside that an error repeats. */
 export const MAX_SHOWN_NAME_LENGTH = 200;
-/** Milliseconds until the connection to a peer is closed that nothing was sent to. */
-export const DESTINATION_IDLE_MS = 60_000;
-/** Connections to peers at the same time: three or four descriptors each. */
-export const MAX_CONNECTIONS_OUT = 1024;
-/** Of those, attempts to connect at the same time, and failed ones that go on trying by themselves every 2 s. */
-export const MAX_PROBES = 128;
-export const MAX_LINGERING = 32;
-/**
- * Attempts to connect to absent peers in one tick of so many milliseconds, when nobody sends to them: 1,500 have their
- * turn within a minute and a half.
- */
-export const PROBES_PER_TICK = 16;
-export const PROBE_TICK_MS = 1000;
 /** Attributes of a publication, bytes of the name and of the value of one, bytes of an ordering key. */
 export const MAX_PUBLICATION_ATTRIBUTES = 100;
 export const MAX_ATTRIBUTE_NAME_BYTES = 256;

@@ -31,7 +31,7 @@ import type { WatchedMessages } from './watched-messages';
 export interface AdmissionParts {
   readonly environment: Pick<
     Environment,
-    'store' | 'members' | 'clock' | 'log' | 'counters' | 'backOff' | 'lookAgainMs'
+    'store' | 'members' | 'clock' | 'log' | 'counters' | 'backOff' | 'lookAgainMs' | 'limits'
   >;
   readonly messages: InFlightMessages;
   readonly destinations: Destinations;
@@ -207,7 +207,8 @@ export class Admission {
 
   /** Offers every open delivery to its queue, and topics to the publications. */
   #begin(message: InFlightMessage): void {
-    const { destinations, publications } = this.#parts;
+    const { environment, destinations, publications } = this.#parts;
+    const { waitingBroadcasts } = environment.limits;
     for (const delivery of message.outbound.receivers) {
       if (!isOpen(delivery)) continue;
       const { via } = delivery;
@@ -221,7 +222,7 @@ export class Admission {
       const isNew = delivery.attempts === 0 && delivery.reason === undefined;
       if (isNew) {
         queue.waiting += 1;
-        if (via === 'broadcast' && queue.waiting > MAX_WAITING_BROADCASTS) {
+        if (via === 'broadcast' && queue.waiting > waitingBroadcasts) {
           void this.#dropIfFull(message, key, queue);
           continue;
         }
@@ -243,19 +244,20 @@ export class Admission {
   /** A queue's count includes messages that were cancelled in the store, so it is made again before a broadcast is dropped. */
   async #dropIfFull(message: InFlightMessage, key: string, queue: DestinationQueue): Promise<void> {
     const { environment, settlement } = this.#parts;
-    const { store, counters, log } = environment;
+    const { store, counters, log, limits } = environment;
+    const most = limits.waitingBroadcasts;
     const { address } = queue;
     message.queued.add(key);
     try {
       const where = [{ field: ADDRESS_FIELD, value: address }];
-      queue.waiting = await store.count({ collection: OUTBOUND_MESSAGES, where }, MAX_WAITING_BROADCASTS + 1);
+      queue.waiting = await store.count({ collection: OUTBOUND_MESSAGES, where }, most + 1);
     } catch (error) {
       log.warn('waiting broadcasts not counted', { address, cause: error });
     }
     message.queued.delete(key);
-    if (queue.waiting > MAX_WAITING_BROADCASTS) {
+    if (queue.waiting > most) {
       counters.add('cmbs_dropped', { reason: 'too many broadcasts wait', layer: 'l2' });
-      const reason = `${MAX_WAITING_BROADCASTS} broadcasts wait for ${address} already`;
+      const reason = `${most} broadcasts wait for ${address} already`;
       settlement.settle({ held: message, key, tries: 0 }, { state: 'dropped', reason });
     } else queue.resume();
   }

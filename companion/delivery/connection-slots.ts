@@ -4,14 +4,8 @@
  * one that has waited longest. However many peers are absent, one that is there finds a connection.
  */
 import type { Clock } from '@cmbs/shared';
-import {
-  MAX_CONNECTIONS_OUT,
-  MAX_LINGERING,
-  MAX_PROBES,
-  PROBE_TICK_MS,
-  PROBES_PER_TICK,
-} from '@cmbs/shared/limits';
 import { PROBE_MS } from '../limits';
+import { DELIVERY_LIMITS, type DeliveryLimits } from './limits';
 
 export interface ConnectionUser {
   /** Opens a connection; {@link ConnectionSlots.isUp} or {@link ConnectionSlots.isDown} is called with what became of it. */
@@ -22,20 +16,10 @@ export interface ConnectionUser {
   readonly use: 'idle' | 'stuck' | 'busy';
 }
 
-export interface ConnectionLimits {
-  /** Connections of all kinds. */
-  readonly connections: number;
-  /** Attempts under way. */
-  readonly probes: number;
-  /** Attempts that failed and go on by themselves. */
-  readonly lingering: number;
-}
-
-const DEFAULTS: ConnectionLimits = {
-  connections: MAX_CONNECTIONS_OUT,
-  probes: MAX_PROBES,
-  lingering: MAX_LINGERING,
-};
+export type ConnectionLimits = Pick<
+  DeliveryLimits,
+  'connections' | 'probes' | 'lingering' | 'probesPerTick' | 'probeTickMs'
+>;
 
 /** One connection in so many is for those that come last. */
 const LAST_FIRST = 4;
@@ -58,9 +42,9 @@ export class ConnectionSlots {
   #isGranting = false;
   #isClosed = false;
 
-  constructor(clock: Clock, limits: Partial<ConnectionLimits> = {}) {
+  constructor(clock: Clock, limits: ConnectionLimits = DELIVERY_LIMITS) {
     this.#clock = clock;
-    this.#limits = { ...DEFAULTS, ...limits };
+    this.#limits = limits;
   }
 
   /** Connections that are open. */
@@ -198,9 +182,10 @@ export class ConnectionSlots {
   /** One timer for all that are absent, and a bounded number of attempts each time. */
   #tickSoon(): void {
     if (this.#isClosed || this.#cancelTick !== undefined) return;
-    this.#cancelTick = this.#clock.after(PROBE_TICK_MS, () => {
+    const { probesPerTick, probeTickMs } = this.#limits;
+    this.#cancelTick = this.#clock.after(probeTickMs, () => {
       this.#cancelTick = undefined;
-      for (const user of [...this.#absent].slice(0, Math.max(0, PROBES_PER_TICK - this.#lines[2].size))) {
+      for (const user of [...this.#absent].slice(0, Math.max(0, probesPerTick - this.#lines[2].size))) {
         this.#absent.delete(user);
         this.#lines[2].add(user);
       }

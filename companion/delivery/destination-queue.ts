@@ -4,7 +4,6 @@
  */
 import { CmbsError, untilOr } from '@cmbs/shared';
 import { DESTINATION_HELD, PROBE_MS } from '../limits';
-import { DESTINATION_IDLE_MS } from '@cmbs/shared/limits';
 import type { ConnectionSlots, ConnectionUser } from './connection-slots';
 import type { QueueEnvironment } from '../environment';
 import type { InFlightMessage, QueueItem, QueueOwner } from './in-flight-message';
@@ -352,7 +351,7 @@ export abstract class DestinationQueue implements ConnectionUser, WatchedMessage
   }
 
   /** After a time without work, closes the connection and says so. */
-  protected watchIdle(ms = DESTINATION_IDLE_MS): void {
+  protected watchIdle(ms = this.environment.limits.idleMs): void {
     this.#cancelIdle?.();
     if (!this.#isIdle || this.isClosed) return;
     this.#cancelIdle = this.environment.clock.after(ms, () => {

@@ -20,7 +20,7 @@ export class Destinations {
     this.#environment = environment;
     this.#outbox = outbox;
     this.#isBehind = isBehind;
-    this.#slots = new ConnectionSlots(environment.clock);
+    this.#slots = new ConnectionSlots(environment.clock, environment.limits);
   }
 
   get size(): number {

@@ -35,6 +35,7 @@ export type OutboxEnvironment = Pick<
   | 'uriOf'
   | 'queueLimit'
   | 'lookAgainMs'
+  | 'limits'
   | 'backOff'
   | 'clock'
   | 'log'

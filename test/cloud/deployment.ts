@@ -86,8 +86,9 @@ export class CloudParts implements Running {
 
   /** Resolves when it holds its shard. */
   async startCompanion(): Promise<void> {
-    const { log, clock } = this.#options;
+    const { log, clock, delivery = {} } = this.#options;
     this.companion = await startCloudCompanion({
+      delivery,
       config: this.#config,
       log,
       limits: this.#limits,

@@ -4,12 +4,8 @@ import { localTest } from './engine';
 import { CMBS, eventually, Fleet, freeSocket, MESSAGE, contentOf, type Deployment, type Member } from './harness';
 import { ScriptedPeer } from './broker-peers';
 
-jest.mock('@cmbs/shared/limits', () => ({
-  ...jest.requireActual<object>('@cmbs/shared/limits'),
-  // So that all have their turn within the time of a test.
-  PROBES_PER_TICK: 64,
-  PROBE_TICK_MS: 250,
-}));
+/** All absent peers have their turn within the time of a test. */
+const delivery = { probesPerTick: 64, probeTickMs: 250 };
 
 /** Ports that nobody has: between those that tests take (`free-port.ts`) and those that the system gives out. */
 const DEAD_PORT = 32_000;
@@ -47,7 +43,7 @@ async function sendAll(here: Deployment, layer: 'l1' | 'l2', from: Member): Prom
 const descriptors = (): number => readdirSync('/proc/self/fd').length;
 
 localTest('hundreds of dead peers leave room for one that is there, and give back what they use', async () => {
-  const [here, there] = await Promise.all([fleet.start(), fleet.start()]);
+  const [here, there] = await Promise.all([fleet.start({ delivery }), fleet.start({ delivery })]);
   const sender = await here.member();
   const receiver = await there.member({ start: ['l1'] });
   const late = await there.member();
@@ -76,7 +72,7 @@ localTest('hundreds of dead peers leave room for one that is there, and give bac
 });
 
 localTest('what waits for a peer lies in the store, and goes in its order when the peer is back', async () => {
-  const [here, there] = await Promise.all([fleet.start(), fleet.start()]);
+  const [here, there] = await Promise.all([fleet.start({ delivery }), fleet.start({ delivery })]);
   const sender = await here.member();
   const late = await there.member();
   const numbers = Array.from({ length: 300 }, (_, n) => n);
@@ -95,7 +91,7 @@ localTest('what waits for a peer lies in the store, and goes in its order when t
 });
 
 test('messages of one key do not overtake one that its receiver refuses for a moment', async () => {
-  const here = await fleet.start();
+  const here = await fleet.start({ delivery });
   const sender = await here.member();
   const l32 = await freeSocket();
   await here.member({ local: false, sockets: { l32 }, topics: ['news'] });
@@ -119,7 +115,7 @@ test('messages of one key do not overtake one that its receiver refuses for a mo
 });
 
 localTest('a large broadcast to many absent members takes few descriptors', async () => {
-  const here = await fleet.start();
+  const here = await fleet.start({ delivery });
   const sender = await here.member();
   for (let n = 0; n < ABSENT; n += 1) {
     await here.member({ local: false, sockets: { l2: `tcp://127.0.0.1:${DEAD_PORT + n}` } });
@@ -159,7 +155,7 @@ const destinationsAre = (here: Deployment, count: number): Promise<unknown> =>
   );
 
 test('a destination is tried no more when all that waited for it is cancelled', async () => {
-  const here = await fleet.start();
+  const here = await fleet.start({ delivery });
   const sender = await here.member();
   const addresses = await Promise.all([freeSocket(), freeSocket(), freeSocket()]);
   const paths = await leaveWaiting(here, sender, addresses);
@@ -169,7 +165,7 @@ test('a destination is tried no more when all that waited for it is cancelled', 
 });
 
 test('a destination is tried for as long as anything waits for it, and gets that when it is back', async () => {
-  const [here, there] = await Promise.all([fleet.start(), fleet.start()]);
+  const [here, there] = await Promise.all([fleet.start({ delivery }), fleet.start({ delivery })]);
   const sender = await here.member();
   const late = await there.member();
   const to = late.sockets.l1;
@@ -188,7 +184,7 @@ test('a destination is tried for as long as anything waits for it, and gets that
 });
 
 test('broadcasts that are cancelled are waited for no more', async () => {
-  const here = await fleet.start();
+  const here = await fleet.start({ delivery });
   const sender = await here.member();
   await here.member({ local: false });
   const sent = await here.send('l2', { from: sender.id });

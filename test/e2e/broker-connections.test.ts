@@ -1,18 +1,11 @@
 /** More peers than there may be connections: those that are there find one, those that are absent take turns. */
 import { Deployment, eventually, freeSocket } from './harness';
 
-jest.mock('@cmbs/shared/limits', () => ({
-  ...jest.requireActual<object>('@cmbs/shared/limits'),
-  MAX_CONNECTIONS_OUT: 1,
-  MAX_PROBES: 1,
-  MAX_LINGERING: 1,
-  DESTINATION_IDLE_MS: 50,
-  PROBE_TICK_MS: 100,
-}));
+const delivery = { connections: 1, probes: 1, lingering: 1, idleMs: 50, probeTickMs: 100 };
 
 let here: Deployment;
 beforeAll(async () => {
-  here = await Deployment.start();
+  here = await Deployment.start({ delivery });
 });
 afterAll(() => here.close());
 

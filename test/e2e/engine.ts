@@ -1,4 +1,5 @@
 /** What the deployments of end-to-end tests run on: the local stack, or whatever a set-up file chose before. */
+import type { DeliveryLimits } from '@cmbs/companion';
 import { ANY_PORT } from '@cmbs/emulator/ports';
 import { startStack } from '@cmbs/emulator/stack';
 import { describeError, type Clock, type Log, type LogFields } from '@cmbs/shared';
@@ -16,6 +17,7 @@ export interface RunOptions {
   readonly env: Readonly<Record<string, string>>;
   readonly log: Log;
   readonly clock?: Clock | undefined;
+  readonly delivery?: Partial<DeliveryLimits> | undefined;
 }
 
 /** Runs a deployment on data that stay when it is closed. */
@@ -41,9 +43,9 @@ export const describeLocal = (name: string, tests: () => void): void => describe
 
 export function engineFor(directory: string): Engine {
   if (chosen.cmbsTestEngine !== undefined) return chosen.cmbsTestEngine();
-  return ({ env, log, clock }) => {
+  return ({ env, log, clock, delivery = {} }) => {
     const config = readConfig({ PORT: '0', CMBS_DATA_DIR: directory, CMBS_LOG: 'silent', ...ANY_PORT, ...env });
-    return startStack({ config, log, ...(clock === undefined ? {} : { clock }) });
+    return startStack({ config, log, delivery, ...(clock === undefined ? {} : { clock }) });
   };
 }
 

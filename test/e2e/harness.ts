@@ -16,6 +16,7 @@ import {
   type Log,
   type LogFields,
 } from '@cmbs/shared';
+import type { DeliveryLimits } from '@cmbs/companion';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
 import type { Store } from '@cmbs/shared/store';
 import { freePort } from '../integration/sockets-support';
@@ -166,6 +167,8 @@ export const unique = (prefix: string): string => `${prefix}-${process.pid}-${(s
 export interface DeploymentOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly clock?: Clock;
+  /** Limits of delivery in place of the product's. */
+  readonly delivery?: Partial<DeliveryLimits>;
   /** In place of the local stack. */
   readonly engine?: Engine;
   /** Puts data into the directory before the first start. */
@@ -197,8 +200,8 @@ export class Deployment {
   async up(): Promise<void> {
     const error = (message: string, fields?: LogFields): void => void this.faults.push(faultOf(message, fields));
     const log: Log = { ...silentLog, error };
-    const { env = {}, clock } = this.#options;
-    this.#stack = await this.#engine({ env, log, clock });
+    const { env = {}, clock, delivery } = this.#options;
+    this.#stack = await this.#engine({ env, log, clock, delivery });
   }
 
   /** Stops the stack and keeps its data; resolves with the milliseconds that it took. */

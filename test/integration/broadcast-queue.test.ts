@@ -9,6 +9,7 @@ import { zeroMq } from '../../companion/exchanges/zeromq';
 import { readConfig } from '@cmbs/shared/config';
 import { wholeDeployment } from '../../companion/shard-lease';
 import { InFlightMessage, type QueueItem, type QueueOwner } from '../../companion/delivery/in-flight-message';
+import { DELIVERY_LIMITS } from '../../companion/delivery/limits';
 import { WatchedMessages } from '../../companion/delivery/watched-messages';
 import { CmbsError, newId, systemClock, type Clock } from '@cmbs/shared';
 import { becomes, freePort, recordedEnvironment, type RecordedEnvironment } from './sockets-support';
@@ -73,6 +74,7 @@ beforeEach(async () => {
     store: { get: () => Promise.resolve(undefined), getAll: () => Promise.resolve([]) },
     shard: wholeDeployment(newId),
     backOff: () => RETRY_MS,
+    limits: DELIVERY_LIMITS,
     members: { get: () => undefined, local: () => [] },
     exchanges: new Exchanges([zeroMq(localAddresses(readConfig({})))], { ...sockets, clock }),
   };
