@@ -15,5 +15,3 @@ export const MAX_READ_CHARS = 4 * 1024 * 1024;
 export const PROBE_MS = 1000;
 /** Milliseconds that a function has to publish what it queued before the companion does it in its place. */
 export const PUBLICATION_GRACE_MS = 5000;
-/** Broadcasts that wait for one peer whose subscription is not up (docs/layers.md, L2). */
-export const MAX_WAITING_BROADCASTS = 1000;

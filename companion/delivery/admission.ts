@@ -15,7 +15,7 @@ import {
 } from '@cmbs/shared/broker';
 import type { Watch } from '@cmbs/shared/store';
 import type { Environment } from '../environment';
-import { MAX_WAITING_BROADCASTS, PUBLICATION_GRACE_MS } from '../limits';
+import { PUBLICATION_GRACE_MS } from '../limits';
 import type { DestinationQueue } from './destination-queue';
 import type { Destinations } from './destinations';
 import type { Expiry } from './expiry';

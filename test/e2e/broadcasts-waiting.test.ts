@@ -1,21 +1,18 @@
 /** More broadcasts than may wait for a member that is away; the product's own bound at night. */
-import { MAX_WAITING_BROADCASTS } from '../../companion/limits';
+import { DELIVERY_LIMITS } from '@cmbs/companion';
 import { eventually, Fleet } from './harness';
-import type * as Extent from '../extent';
+import { isNightly } from '../extent';
 
-jest.mock('../../companion/limits', () => ({
-  ...jest.requireActual<object>('../../companion/limits'),
-  ...(jest.requireActual<typeof Extent>('../extent').isNightly ? {} : { MAX_WAITING_BROADCASTS: 20 }),
-}));
+const waitingBroadcasts = isNightly ? DELIVERY_LIMITS.waitingBroadcasts : 20;
 
-const HALF = MAX_WAITING_BROADCASTS / 2;
+const HALF = waitingBroadcasts / 2;
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, at) => at);
 
 const fleet = new Fleet();
 afterEach(() => fleet.close());
 
 test('a broadcast is dropped, counted and said beyond as many as may wait for one member', async () => {
-  const [here, there] = await Promise.all([fleet.start(), fleet.start()]);
+  const [here, there] = await Promise.all([fleet.start({ delivery: { waitingBroadcasts } }), fleet.start()]);
   await here.member();
   const away = await there.member();
   await here.introduce(away);
