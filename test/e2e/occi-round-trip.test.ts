@@ -5,6 +5,7 @@
 import type { Json, JsonObject } from '@cmbs/shared';
 import { CMBS, CORE, FLAT, INFRA, NESTED, OCCI, OCCI_JSON, PLAIN, Product, type Answer } from './occi-support';
 import fc from '../property';
+import { extent } from '../extent';
 
 const SCHEME = 'http://example.com/round-trip#';
 const GFD226 = `${OCCI_JSON};profile=gfd226`;
@@ -208,7 +209,7 @@ test.each(TYPES)(
           expect(await now()).toEqual(before);
         }
       }),
-      { numRuns: 25, endOnFailure: false },
+      { numRuns: extent(8, 25), endOnFailure: false },
     );
   },
   120_000,
@@ -235,6 +236,6 @@ test.each(TYPES)('what %s shows of a link can be put back', async (type) => {
       expect((await product.get(path, FLAT)).json()).toEqual(before);
       await product.send('DELETE', path);
     }),
-    { numRuns: 10 },
+    { numRuns: extent(4, 10) },
   );
 });

@@ -27,7 +27,6 @@ const NIGHTLY_CLOUD = {
 
 /** Files of test/e2e that `npm test` runs on the emulators too, since they depend on the store or the bus there. */
 const ON_EMULATORS = {
-  'test/e2e/broker-moves.test.ts': 'what waits is read from Firestore again when an address changes',
   'test/e2e/broker-dead-letters.test.ts': 'what Pub/Sub or a peer cannot take is stored by Firestore',
   'test/e2e/broker-forwarding.test.ts': 'a message goes from one deployment to another by way of Firestore',
   'test/e2e/occi-collections.test.ts': 'lists, filters and pages are queries of Firestore',
@@ -53,7 +52,6 @@ const LONGEST_FIRST = [
   'local: test/e2e/broker-l1.test.ts',
   'cloud: test/cloud/shards.test.ts',
   'cloud: test/cloud/push.test.ts',
-  'cloud e2e: test/e2e/broker-moves.test.ts',
   'cloud: test/cloud/bundles.test.ts',
   'cloud: test/cloud/start-cloud.test.ts',
   'local: test/e2e/durability-start.test.ts',
