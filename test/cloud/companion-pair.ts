@@ -21,6 +21,8 @@ export const TAKEOVER_MS = 20_000;
 export const SOON_MS = 60_000;
 /** Messages that show that sending goes on. */
 export const SOME = 20;
+/** Milliseconds between two messages of a sender: without them the load takes the processors that a takeover needs. */
+const LOAD_PAUSE_MS = 50;
 
 /**
  * What a companion that died had in flight, Pub/Sub offers again when its lease has run out; the emulator may give it
@@ -302,6 +304,7 @@ export class CompanionPair {
         const { status, text } = await this.here.send(layer, { from: this.alice.id, content, ...to });
         if (status === 200 || status === 202) accepted.push(content);
         else refused.push(`${status} ${text}`);
+        await pause(LOAD_PAUSE_MS);
       }
     };
     const loading = Promise.all([send('l1'), send('l32')]);

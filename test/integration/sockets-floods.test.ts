@@ -12,6 +12,7 @@ import { bundleProgram, type BundledProgram } from './bundled-program';
 import { recordedEnvironment, within } from './sockets-support';
 import { COMMAND, flood, frame, handshake, MORE, rawPeer } from './zmtp-client';
 import { PATIENCE_MS } from '../patience';
+import { itNightly } from '../skipping';
 
 /** Bytes by which the process may grow under an attack, fragments of freed memory included; without bounds it takes gigabytes. */
 const MAX_GROWTH = 300 * 1024 * 1024;
@@ -127,13 +128,15 @@ describe.each([
   ['replier', 'DEALER', Buffer.concat([ENVELOPE, frame(Buffer.alloc(1000, 'x'))])],
   ['listener', 'PUB', frame(Buffer.alloc(1000, 'x'))],
 ])('a %s', (role, type, message) => {
+  // The same front is before both: for seconds it is flooded for one of them each day, for both at night.
+  const itDaily = role === 'replier' ? it : itNightly;
   /** A peer that behaves gets through; a broadcast has no answer, its handler is counted by nothing either. */
   const isUsable = async (attacked: SocketProcess): Promise<void> => {
     if (role === 'replier') await attacked.answers();
     else await rawPeers(1, attacked.address, type);
   };
 
-  it('survives peers that flood and vanish, and stays small', async () => {
+  itDaily('survives peers that flood and vanish, and stays small', async () => {
     const attacked = await SocketProcess.start(role);
     const peers = await rawPeers(30, attacked.address, type);
     const messages = Buffer.concat(Array.from({ length: 60 }, () => message));
@@ -173,7 +176,7 @@ describe.each([
     await isUsable(attacked);
   });
 
-  it('cuts off commands that are too large, and answers small ones without end', async () => {
+  itDaily('cuts off commands that are too large, and answers small ones without end', async () => {
     const attacked = await SocketProcess.start(role);
     const [large, small] = await rawPeers(2, attacked.address, type);
     large!.write(frame(`\x04PING\0\0${'x'.repeat(5000)}`, COMMAND));
