@@ -23,6 +23,7 @@ const NIGHTLY_CLOUD = {
   'test/cloud/faults-publishing.test.ts': OUTAGES,
   'test/cloud/limits-flood.test.ts': SOAKS,
   'test/cloud/hot-documents.test.ts': SOAKS,
+  'test/cloud/costs.test.ts': 'counts of what each operation costs (docs/costs.md), over many of them',
 };
 
 /** Files of test/e2e that `npm test` runs on the emulators too, since they depend on the store or the bus there. */
