@@ -1,5 +1,5 @@
 /**
- * Which addresses members of a deployment may have, and which may be connected to (DESIGN decision 31). Anybody who
+ * Which addresses members of a deployment may have, and which may be connected to (docs/operations.md). Anyone who
  * reaches the endpoint chooses addresses; without rules the companion would open and scan what only its machine reaches.
  *
  * Each refusal names the setting that decides.
@@ -22,7 +22,7 @@ const MAX_IPC_PATH_BYTES = 103;
 export const UNREACHED_AFTER_MS = 3000;
 
 export interface AddressSettings {
-  /** Nobody but this machine reaches the deployment: its callers can connect to whatever it can. */
+  /** Only this machine reaches the deployment, and its callers can connect to all that it can. */
   readonly isOnLoopback: boolean;
   /** CIDR ranges of addresses that are not public and that members may have all the same. */
   readonly ranges: readonly string[];

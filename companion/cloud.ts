@@ -45,7 +45,7 @@ export interface CloudCompanionOptions {
   readonly services?: readonly ServiceModule[];
   /** Limits of delivery in place of the defaults. */
   readonly delivery?: Partial<DeliveryLimits>;
-  /** Deaths of the process after which it was started again, by reason, where somebody counts them. */
+  /** Earlier deaths of the process by reason, where a supervisor counts them. */
   readonly restarts?: Restarts;
   readonly limits?: CloudCompanionLimits;
 }

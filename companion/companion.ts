@@ -65,7 +65,7 @@ export interface CompanionOptions {
   readonly inboxLimit: number;
   /** Bytes of the same. */
   readonly inboxBytes: number;
-  /** Sends queued for one address, at most. */
+  /** Outbound messages that may wait for one address. */
   readonly queueLimit: number;
   /** What brings frames in from peers and carries ours out. */
   readonly exchanges: readonly ExchangeDefinition[];
@@ -82,9 +82,9 @@ export interface CompanionOptions {
 }
 
 export interface CompanionStatus {
-  /** Sends that are held in memory: those that can go now, or are tried. */
-  readonly held: number;
-  /** Addresses to which sends go, or for which they wait. */
+  /** Outbound messages in memory: those that can go now, or are tried. */
+  readonly inFlight: number;
+  /** Addresses to which messages go, or for which they wait. */
   readonly destinations: number;
   /** Layers that are wanted and not open. */
   readonly failing: number;
@@ -99,7 +99,7 @@ export class Companion {
   readonly #discovery: Discovery;
   readonly #verification: Verification;
   readonly #execution: Execution;
-  readonly #reception: InboundHandler;
+  readonly #inbound: InboundHandler;
   readonly #drainMs: () => number;
   #closing: Promise<void> | undefined;
   #cancelRecovery: () => void = () => undefined;
@@ -121,7 +121,7 @@ export class Companion {
       ask: (...claim) => this.#discovery.confirm(...claim),
       isKnown: (member) => members.get(member) !== undefined,
     });
-    this.#reception = new InboundHandler({
+    this.#inbound = new InboundHandler({
       context: environment,
       registration: learning,
       execution: this.#execution,
@@ -130,11 +130,11 @@ export class Companion {
     const heard = (address: string): void => this.#outbox.notify(address);
     this.#layers = new LayerReconciler(
       environment,
-      new FrameHandler(environment, this.#reception, forwarding, heard),
+      new FrameHandler(environment, this.#inbound, forwarding, heard),
     );
   }
 
-  /** Answers calls that a crash cut off, opens what was started, takes the outbox in hand; then it is ready. */
+  /** Answers calls that a crash cut off, opens what was started, opens the outbox; then it is ready. */
   static async start(options: CompanionOptions): Promise<Companion> {
     const members = await Members.load(options);
     const {
@@ -239,7 +239,7 @@ export class Companion {
   /** What gauges show. */
   get status(): CompanionStatus {
     return {
-      held: this.#outbox.inFlight,
+      inFlight: this.#outbox.inFlight,
       destinations: this.#outbox.destinationCount,
       failing: this.#layers.failing,
       open: this.#layers.openByLayer,
@@ -270,7 +270,7 @@ export class Companion {
     await this.#ending('calls', this.#execution.close(deadline));
     // What cannot be written by then is sent again, and recognised.
     const last = new Promise<void>((resolve) => void clock.after(COMPANION_WRITE_MS, resolve));
-    await this.#ending('receipts', Promise.race([this.#reception.flush(), last]));
+    await this.#ending('receipts', Promise.race([this.#inbound.flush(), last]));
     await this.#ending('outbox', Promise.race([this.#outbox.close(), last]));
     members.close();
     exchanges.close();

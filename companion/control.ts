@@ -1,6 +1,6 @@
 /**
  * The companion's control endpoint: `POST /perform` for functions, with an identity token; `/healthz` (alive),
- * `/readyz` (holds its shard and is not stopping), `/metrics` for whoever watches over it. It answers whether or not
+ * `/readyz` (holds its shard and is not stopping), `/metrics` for monitoring. It answers whether or not
  * this companion holds its shard, so that a standby can be told from a dead one.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -94,7 +94,7 @@ export class Control {
     return this.#callsInFlight;
   }
 
-  /** Not ready any more, so that nothing new is sent here; calls in hand go on. */
+  /** Not ready any more, so that nothing new is sent here; calls in flight go on. */
   stopTaking(): void {
     this.#isStopping = true;
   }

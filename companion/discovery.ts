@@ -1,6 +1,6 @@
 /**
  * `check_neighbors`: breadth first from the member's neighbours, side by side, each with its own deadline; each member
- * reached becomes a link from the one that asked (layers.md, Members).
+ * reached becomes a link from the one that asked (docs/layers.md).
  */
 import { createHash } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
@@ -50,11 +50,11 @@ type Report = RpcResult<'check_neighbors'>;
 
 export class Discovery {
   readonly #environment: Environment;
-  readonly #learning: MemberRegistration;
+  readonly #registration: MemberRegistration;
 
   constructor(environment: Environment, learning: MemberRegistration) {
     this.#environment = environment;
-    this.#learning = learning;
+    this.#registration = learning;
   }
 
   /** Ends in time to be told: what was not asked by then is reported as such. */
@@ -163,17 +163,17 @@ export class Discovery {
         report.failed.push({ socket, reason: `${reply.code}: ${reply.message}` });
         return [];
       }
-      const lesson = await this.#learnFrom(asking, socket, reply.json, signal);
-      if (lesson.member === undefined) {
-        report.failed.push({ socket, reason: NOT_LEARNT[lesson.outcome] });
+      const result = await this.#registerFrom(asking, socket, reply.json, signal);
+      if (result.member === undefined) {
+        report.failed.push({ socket, reason: NOT_REGISTERED[result.outcome] });
         return [];
       }
-      if (lesson.member !== asking.path) {
-        await this.#link(asking, lesson.member);
-        const conflict = lesson.doubt === undefined ? {} : { conflict: this.#conflictOf(lesson.member) };
-        report[lesson.outcome === 'stored' ? 'found' : 'known'].push({
+      if (result.member !== asking.path) {
+        await this.#link(asking, result.member);
+        const conflict = result.doubt === undefined ? {} : { conflict: this.#conflictOf(result.member) };
+        report[result.outcome === 'stored' ? 'found' : 'known'].push({
           socket,
-          member: lesson.member,
+          member: result.member,
           ...conflict,
         });
       }
@@ -190,19 +190,19 @@ export class Discovery {
     }
   }
 
-  async #learnFrom(
+  async #registerFrom(
     asking: Entity,
     asked: string,
     reply: JsonObject,
     signal: AbortSignal,
   ): Promise<RegistrationResult> {
-    const learn = (more: Evidence): Promise<RegistrationResult> =>
-      this.#learning.register(reply.member_description, originOf(reply), asking.id, { asked, ...more });
-    const lesson = await learn({});
-    if (lesson.member === undefined || lesson.doubt !== 'contested') return lesson;
-    // Nobody has answered for the member yet. The first answer from the recorded address is believed.
-    const recorded = await this.confirm(lesson.member, asking, signal);
-    return recorded === undefined ? learn({ isRecordGone: true }) : lesson;
+    const register = (more: Evidence): Promise<RegistrationResult> =>
+      this.#registration.register(reply.member_description, originOf(reply), asking.id, { asked, ...more });
+    const result = await register({});
+    if (result.member === undefined || result.doubt !== 'contested') return result;
+    // No address has answered for the member yet. The first answer from the recorded address is believed.
+    const recorded = await this.confirm(result.member, asking, signal);
+    return recorded === undefined ? register({ isRecordGone: true }) : result;
   }
 
   #conflictOf(member: Path): string {
@@ -212,7 +212,7 @@ export class Discovery {
   }
 
   /**
-   * Asks a known member at its recorded address what it says of itself, and learns that. Undefined where nobody answers
+   * Asks a known member at its recorded address to describe itself, and registers that. Undefined where no member answers
    * for the member there. Never rejects.
    */
   async confirm(member: Path, asking: Entity, signal: AbortSignal): Promise<RegistrationResult | undefined> {
@@ -226,8 +226,8 @@ export class Discovery {
       const reply = parseReply(await this.#request(requester, this.#frame(asking), signal));
       if (reply.kind === 'error') return undefined;
       const { member_description: description } = reply.json;
-      const lesson = await this.#learning.register(description, originOf(reply.json), asking.id, { asked });
-      return lesson.member === member ? lesson : undefined;
+      const result = await this.#registration.register(description, originOf(reply.json), asking.id, { asked });
+      return result.member === member ? result : undefined;
     } catch (thrown) {
       if (!(thrown instanceof PeerError)) log.warn('a member could not be asked', { member, cause: thrown });
       return undefined;
@@ -284,7 +284,7 @@ function neighborId(source: string, target: string): string {
   return `${id.slice(0, MAX_NAME_LENGTH - 33).replace(/\p{Surrogate}$/u, '')}~${digest}`;
 }
 
-const NOT_LEARNT: Readonly<Record<RegistrationResult['outcome'], string>> = {
+const NOT_REGISTERED: Readonly<Record<RegistrationResult['outcome'], string>> = {
   stored: 'the answer describes no member',
   known: 'the answer describes no member',
   'no description': 'the answer describes no member',

@@ -27,14 +27,14 @@ export interface Environment extends RegistrationContext, InboundContext, Execut
   readonly bus: Bus;
   readonly members: Members;
   readonly exchanges: Exchanges;
-  /** Identifies this deployment in hops and origins (DESIGN decision 19). */
+  /** Identifies this deployment in hops and origins (docs/wire.md). */
   readonly deployment: string;
   readonly shard: ShardLease;
   /** URI of a member of this deployment from its path. */
   readonly uriOf: (path: string) => string;
-  /** Milliseconds before a send or a layer is tried again, after the first failure in a row, the second, … */
+  /** Milliseconds before a message or a layer is tried again, by the number of failures in a row */
   readonly backOff: (failures: number) => number;
-  /** Sends queued for one address, at most. */
+  /** Outbound messages that may wait for one address. */
   readonly queueLimit: number;
   /** Limits of delivery. */
   readonly limits: DeliveryLimits;

@@ -1,6 +1,6 @@
 /**
  * Federation of topics: what arrives on a member's topic socket goes to the local bus, and on to the remote members
- * that want it and have not seen it (layers.md, Federation of topics).
+ * that want it and have not seen it (docs/layers.md).
  */
 import { CmbsError, isJsonObject, type Json, type JsonObject } from '@cmbs/shared';
 import { parseTopic, type TopicLayer } from '@cmbs/shared/bus';
@@ -27,28 +27,28 @@ import {
 import { MAX_HOPS, MAX_TOPICS, MESSAGE_TTL_MS, RECEIPT_TTL_MS } from '@cmbs/shared/limits';
 import { type Entity, type JsonOutputObject, RawJson, stringifyJson } from '@cmbs/shared/occi';
 import type { Environment } from './environment';
-import { InOrder } from './in-order';
+import { KeyedMutex } from './keyed-mutex';
 
 /** (message id, send id, sender) of what was passed on here. */
 const FORWARDED = 'forwarded';
 
 export class Forwarding {
   readonly #environment: Environment;
-  readonly #inOrder = new InOrder();
+  readonly #mutex = new KeyedMutex();
 
   constructor(environment: Environment) {
     this.#environment = environment;
   }
 
   /**
-   * Durable when resolved: the send that publishes and passes on lies in the outbox. Messages of one sender with one
+   * Durable when resolved: the outbound message that publishes and passes on is in the outbox. Messages of one sender with one
    * ordering key are queued in the order of these calls, whichever member they come through.
    */
   passOn(member: Entity, layer: TopicLayer, message: WireMessage): Promise<'forwarded' | 'duplicate'> {
     const { orderingKey = '' } = message;
     if (orderingKey === '') return this.#queue(member, layer, message);
-    const line = JSON.stringify([senderOf(message), layer, orderingKey]);
-    return this.#inOrder.run(line, () => this.#queue(member, layer, message));
+    const group = JSON.stringify([senderOf(message), layer, orderingKey]);
+    return this.#mutex.run(group, () => this.#queue(member, layer, message));
   }
 
   async #queue(member: Entity, layer: TopicLayer, message: WireMessage): Promise<'forwarded' | 'duplicate'> {

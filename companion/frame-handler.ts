@@ -22,7 +22,7 @@ const MAX_SOCKETS_LISTED = 1000;
 
 export class FrameHandler {
   readonly #environment: Environment;
-  readonly #reception: InboundHandler;
+  readonly #inbound: InboundHandler;
   readonly #forwarding: Forwarding;
   readonly #heard: (address: string) => void;
   readonly #replyPrefix = new Map<Path, { readonly version: number; readonly text: string }>();
@@ -36,7 +36,7 @@ export class FrameHandler {
   ) {
     this.#heard = heard;
     this.#environment = environment;
-    this.#reception = reception;
+    this.#inbound = reception;
     this.#forwarding = forwarding;
   }
 
@@ -47,7 +47,7 @@ export class FrameHandler {
       const message = parseFrame(bytes);
       this.#hear(message);
       const member = this.#meant(memberPath, layer, message);
-      const answer = await this.#reception.handle(member, layer, message);
+      const answer = await this.#inbound.handle(member, layer, message);
       counters.add('cmbs_received', { layer, outcome: 'accepted' });
       return this.#replyOf(member, answer);
     } catch (thrown) {
@@ -65,17 +65,17 @@ export class FrameHandler {
     return errorReply(error);
   }
 
-  /** One frame for which there is nobody to answer (L2). Rejects when it is not taken. */
+  /** One frame without a reply (L2). Rejects when it is not taken. */
   async handleBroadcast(memberPath: Path, layer: Layer, bytes: Buffer): Promise<void> {
     const message = parseFrame(bytes);
     this.#hear(message);
-    await this.#reception.handle(this.#meant(memberPath, layer, message), layer, message);
+    await this.#inbound.handle(this.#meant(memberPath, layer, message), layer, message);
     this.#environment.counters.add('cmbs_received', { layer, outcome: 'accepted' });
   }
 
   /** From the bus. Rejects so that it is offered again, or given up where that cannot help. */
   async handleBusDelivery(memberPath: Path, layer: TopicLayer, delivery: BusDelivery): Promise<void> {
-    await this.#reception.handleBusDelivery(this.#member(memberPath), layer, delivery);
+    await this.#inbound.handleBusDelivery(this.#member(memberPath), layer, delivery);
   }
 
   /** From a federated socket: to the local bus when it has topics, else to the member itself. */
@@ -88,7 +88,7 @@ export class FrameHandler {
       const member = this.#meant(memberPath, layer, message);
       // Takes its place in the order of its key before anything is waited for.
       const passed = this.#forwarding.passOn(member, layer, message);
-      await Promise.all([passed, this.#reception.registerFrom(member, message)]);
+      await Promise.all([passed, this.#inbound.registerFrom(member, message)]);
       const how = await passed;
       counters.add('cmbs_received', { layer, outcome: how });
       return this.#replyOf(member, undefined);
@@ -97,7 +97,7 @@ export class FrameHandler {
     }
   }
 
-  /** A peer that sends is there: what waits for it may go. */
+  /** A peer that sends is reachable: messages that wait for it may go. */
   #hear({ transfer }: WireMessage): void {
     const hop = transfer.hops?.at(-1);
     if (hop === undefined) return;

@@ -1,6 +1,6 @@
 /**
  * Opens and closes the sockets of local members: what the store wants is compared with what is open, at start and at
- * every change, one member at a time (layers.md, Members). What cannot be opened is tried again with back-off.
+ * every change, one member at a time (docs/layers.md). What cannot be opened is tried again with back-off.
  */
 import { CmbsError, isOutage, pause, toCmbsError, type Json, type JsonObject } from '@cmbs/shared';
 import type { TopicLayer } from '@cmbs/shared/bus';
@@ -25,7 +25,7 @@ import type { Environment } from './environment';
 import { leaseLost } from './delivery/in-flight-message';
 import type { FrameHandler } from './frame-handler';
 
-/** Deliveries of one bus subscription in hand at the same time. */
+/** Deliveries of one bus subscription in flight. */
 const MAX_BUS_IN_FLIGHT = 64;
 
 /** An open layer of a member. */
@@ -197,7 +197,7 @@ export class LayerReconciler {
       this.#openings.set(path, openings);
     }
     const done = openings.queue.then(work);
-    openings.queue = done.catch(() => undefined); // whoever asked gets the failure; the next in line goes on
+    openings.queue = done.catch(() => undefined); // the caller gets the failure; the next step goes on
     return done;
   }
 
@@ -237,7 +237,7 @@ export class LayerReconciler {
     if (!this.#mayOpen()) return;
     if (stored !== undefined) await this.#report(path, openings);
     else {
-      if (desired !== undefined) await this.#forgetWish(path);
+      if (desired !== undefined) await this.#forgetDesired(path);
       this.#openings.delete(path);
     }
     const isFailing = [...openings.observed.values()].some(({ state }) => state === 'failed');
@@ -265,7 +265,7 @@ export class LayerReconciler {
 
   /**
    * Nothing is kept on the bus for a layer that is stopped for good: a subscription without a reader would fill up
-   * and then stop whoever publishes to its topics. Also at start, because a crash may have come between the wish and
+   * and then refuse publications on its topics. Also at start, because a crash may have come between the desired state and
    * this.
    */
   async #forget(openings: Openings, path: Path, layer: TopicLayer): Promise<void> {
@@ -274,8 +274,8 @@ export class LayerReconciler {
     openings.forgotten.add(layer);
   }
 
-  /** The wish of a member that is gone was kept for what had to be forgotten. */
-  async #forgetWish(path: Path): Promise<void> {
+  /** Removes the desired state of a deleted member, which was kept until its subscriptions were removed. */
+  async #forgetDesired(path: Path): Promise<void> {
     await this.#environment.store.transact(async (tx) => {
       if ((await readEntity(tx, path)) === undefined) tx.delete(DESIRED, path);
     });
@@ -416,7 +416,7 @@ export class LayerReconciler {
 
   /**
    * Takes a delivery of the bus, again and again while the member's own side cannot have it (a full inbox, a full
-   * disk): such attempts must not bring it nearer to being given up. Its place among those in hand is what slows the
+   * disk): such attempts must not bring it nearer to being given up. Its place among those in flight slows the
    * bus down meanwhile.
    */
   async #patiently(stop: AbortSignal, layer: TopicLayer, take: () => Promise<void>): Promise<void> {

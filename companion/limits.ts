@@ -2,7 +2,7 @@
 
 /** Random digits in the name of the file at which a socket listens before it has its name. */
 export const IPC_CLAIM_DIGITS = 16;
-/** Milliseconds of the first and the longest pause between two attempts of one send (layers.md, Messages). */
+/** Milliseconds of the first and the longest pause between two attempts of one message (docs/layers.md). */
 export const BACKOFF_FIRST_MS = 500;
 export const BACKOFF_MAX_MS = 15_000;
 /** Bytes of the same; a larger message goes alone. */

@@ -60,7 +60,7 @@ export function prometheusMetrics(): Metrics {
 /** How a companion stands; `companion` gives the present one, undefined while there is none. */
 export function companionGauges(metrics: Metrics, companion: () => Companion | undefined): void {
   metrics.gauge('cmbs_messages_queued', async () => (await companion()?.outbox())?.queued ?? 0);
-  metrics.gauge('cmbs_messages_in_flight', () => companion()?.status.held ?? 0);
+  metrics.gauge('cmbs_messages_in_flight', () => companion()?.status.inFlight ?? 0);
   metrics.gauge('cmbs_destinations', () => companion()?.status.destinations ?? 0);
   metrics.gauge('cmbs_oldest_queued_seconds', async () => ((await companion()?.outbox())?.oldestMs ?? 0) / 1000);
   metrics.gauge('cmbs_layers_failing', () => companion()?.status.failing ?? 0);

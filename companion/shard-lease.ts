@@ -4,7 +4,7 @@ import type { Lease, Shards } from '@cmbs/shared/broker';
 import type { Entity } from '@cmbs/shared/occi';
 
 export interface ShardLease {
-  /** Stands in what this companion has in hand. */
+  /** The name by which outbound messages and calls record that this companion works on them. */
   readonly name: string;
   /** Whether what has that name was in the hands of an earlier holder of the same, or of this one. */
   isOurs(name: string): boolean;
@@ -18,7 +18,7 @@ export interface ShardLease {
   serves(member: Entity | undefined): boolean;
 }
 
-/** The only companion there is, on a store of its own: whatever anybody had in hand before is its. */
+/** The only companion, on a store of its own: it takes over all work of an earlier one. */
 export function wholeDeployment(newId: NewId): ShardLease {
   return {
     name: newId(),

@@ -8,9 +8,9 @@ import type { Entity, Path } from '@cmbs/shared/occi';
 
 /** Known members that are asked at the same time whether what others say of them is true: each may keep us for 4 s. */
 const VERIFICATION_CONCURRENCY = 4;
-/** Known members of which something is to be found out, or was just now: as many as are learnt. */
+/** Known members of which something is to be found out, or was just now: as many as are registered. */
 const MAX_VERIFICATIONS = 1000;
-/** Milliseconds until a member is asked again for what somebody else says, at first and at most. */
+/** Milliseconds until a member is asked again because of another claim, at first and at most. */
 const VERIFICATION_FIRST_MS = 10_000;
 const VERIFICATION_MAX_MS = 15 * 60_000;
 
@@ -18,7 +18,7 @@ export interface VerificationOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
-  /** Asks a member at its recorded address; undefined where nobody answers for the member there. Never rejects. */
+  /** Asks a member at its recorded address; undefined where no member answers for it there. Never rejects. */
   readonly ask: (member: Path, asking: Entity, signal: AbortSignal) => Promise<RegistrationResult | undefined>;
   /** Whether a member is known still. */
   readonly isKnown: (member: Path) => boolean;
@@ -51,7 +51,7 @@ export class Verification {
     this.#options = options;
   }
 
-  /** Somebody told `asking` something of a known member. */
+  /** A peer claimed to `asking` to be a known member. */
   claimed(member: Path, asking: Entity): void {
     const { counters, limit = MAX_VERIFICATIONS } = this.#options;
     if (this.#stop.signal.aborted) return;
@@ -90,12 +90,12 @@ export class Verification {
     one.state = 'asking';
     one.asking = undefined;
     const isGone = asking === undefined || !isKnown(member);
-    const lesson = isGone ? undefined : await ask(member, asking, this.#stop.signal);
+    const result = isGone ? undefined : await ask(member, asking, this.#stop.signal);
     if (isGone || this.#stop.signal.aborted) {
       this.#cases.delete(member);
       return;
     }
-    const outcome = lesson === undefined ? 'unanswered' : lesson.doubt === undefined ? 'answered' : 'conflict';
+    const outcome = result === undefined ? 'unanswered' : result.doubt === undefined ? 'answered' : 'conflict';
     // A conflict was counted where it was found.
     if (outcome !== 'conflict') counters.add('cmbs_member_claims', { outcome });
     if (outcome !== 'answered') {
@@ -120,7 +120,7 @@ export class Verification {
     });
   }
 
-  /** Asks nobody more; resolves when nobody is being asked. */
+  /** Asks no more members; resolves when the last answer is in. */
   async close(): Promise<void> {
     this.#stop.abort();
     for (const { cancelRest } of this.#cases.values()) cancelRest();

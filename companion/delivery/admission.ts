@@ -142,7 +142,7 @@ export class Admission {
     if (queue === undefined) return;
     message.queued.add(key);
     message.trying.add(key);
-    if (queue.offer({ held: message, key, address, sequence: orderOf(message.outbound), tries: 0 })) return;
+    if (queue.offer({ message, key, address, sequence: orderOf(message.outbound), tries: 0 })) return;
     message.queued.delete(key);
     message.trying.delete(key);
     message.lastReason = `earlier messages wait for ${address}`;
@@ -172,7 +172,7 @@ export class Admission {
       }
       const { address = '' } = delivery;
       queue.waiting += 1;
-      queue.found({ held: messages.hold(outbound), key, address, sequence: orderOf(outbound), tries: 0 });
+      queue.found({ message: messages.hold(outbound), key, address, sequence: orderOf(outbound), tries: 0 });
     }
     const message = messages.get(outbound.id);
     if (message !== undefined) messages.release(message);
@@ -258,7 +258,7 @@ export class Admission {
     if (queue.waiting > most) {
       counters.add('cmbs_dropped', { reason: 'too many broadcasts wait', layer: 'l2' });
       const reason = `${most} broadcasts wait for ${address} already`;
-      settlement.settle({ held: message, key, tries: 0 }, { state: 'dropped', reason });
+      settlement.settle({ message, key, tries: 0 }, { state: 'dropped', reason });
     } else queue.resume();
   }
 }

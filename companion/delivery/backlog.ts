@@ -2,11 +2,11 @@
 import { OUTBOUND_MESSAGES, outboundMessageOf } from '@cmbs/shared/broker';
 import type { Environment } from '../environment';
 
-/** Sends that a gauge counts at most. */
+/** Outbound messages that a gauge counts at most. */
 const MAX_COUNTED = 1_000_000;
 
 export interface OutboxStatus {
-  /** Sends without an outcome. */
+  /** Outbound messages without an outcome. */
   readonly queued: number;
   /** Milliseconds since the oldest of them was queued; 0 when there is none. */
   readonly oldestMs: number;

@@ -1,6 +1,6 @@
 /**
  * What is broadcast to one peer, in order: at once while its subscription is up, else kept (up to a bound) and
- * flushed when the subscription appears (layers.md, L2).
+ * flushed when the subscription appears (docs/layers.md).
  */
 import { isLocal, isOpenOn, socketOf } from '@cmbs/shared/broker';
 import { DESTINATION_BYTES } from '../limits';
@@ -127,7 +127,7 @@ export class BroadcastQueue extends DestinationQueue {
     this.#look();
   }
 
-  /** Nobody takes it now: it waits in the store, and the socket, or its next turn, tells when somebody does. */
+  /** The peer takes no broadcasts now. They wait in the store until the connection or the next attempt finds it. */
   #isAbsent(reason: string): void {
     this.#wait(reason);
     this.evict();
@@ -138,7 +138,7 @@ export class BroadcastQueue extends DestinationQueue {
   #prepareAhead(): void {
     let bytes = 0;
     for (const item of this.items.slice(0, BROADCASTS_AHEAD)) {
-      bytes += item.held.bytes;
+      bytes += item.message.bytes;
       if (bytes > DESTINATION_BYTES && item !== this.items[0]) return;
       if (this.#prepared.has(item)) continue;
       this.outbox.resumed(item);
@@ -186,7 +186,7 @@ export class BroadcastQueue extends DestinationQueue {
         if (frame === undefined) this.outbox.passed(item);
         else {
           const state = other === undefined ? 'sent' : 'failed';
-          item.held.queued.delete(item.key);
+          item.message.queued.delete(item.key);
           this.environment.counters.add('cmbs_deliveries', { layer: 'l2', outcome: state });
           if (other === undefined) item.tries += 1;
           const reason = other === undefined ? {} : { reason: `${other} has this address and receives there` };
@@ -218,7 +218,7 @@ export class BroadcastQueue extends DestinationQueue {
    */
   async #otherAtAddress(item: QueueItem): Promise<Path | undefined> {
     const { members, store } = this.environment;
-    const path = item.held.receiver(item)?.member;
+    const path = item.message.receiver(item)?.member;
     const meant = path === undefined ? undefined : members.get(path);
     if (meant === undefined || !isLocal(meant) || isOpenOn(meant, 'l2')) return undefined;
     const holds = (member: Entity): boolean => socketOf(member, 'l2') === this.address && isOpenOn(member, 'l2');

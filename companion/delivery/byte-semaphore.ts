@@ -13,7 +13,7 @@ interface Asking {
 interface Pool {
   readonly most: number;
   used: number;
-  readonly line: Asking[];
+  readonly waiting: Asking[];
 }
 
 export class ByteSemaphore {
@@ -22,8 +22,8 @@ export class ByteSemaphore {
 
   constructor(bytes = MAX_OUTGOING_BYTES) {
     const failing = Math.floor(bytes / FAILING_PARTS);
-    this.#failing = { most: failing, used: 0, line: [] };
-    this.#good = { most: bytes - failing, used: 0, line: [] };
+    this.#failing = { most: failing, used: 0, waiting: [] };
+    this.#good = { most: bytes - failing, used: 0, waiting: [] };
   }
 
   /**
@@ -33,16 +33,16 @@ export class ByteSemaphore {
   take(bytes: number, isFailing: boolean): Promise<() => void> {
     const pool = isFailing ? this.#failing : this.#good;
     return new Promise((resolve) => {
-      pool.line.push({ bytes, grant: resolve });
+      pool.waiting.push({ bytes, grant: resolve });
       this.#grant(pool);
     });
   }
 
   #grant(pool: Pool): void {
-    for (let next = pool.line[0]; next !== undefined; next = pool.line[0]) {
+    for (let next = pool.waiting[0]; next !== undefined; next = pool.waiting[0]) {
       // What is larger than all there is goes alone.
       if (pool.used > 0 && pool.used + next.bytes > pool.most) return;
-      pool.line.shift();
+      pool.waiting.shift();
       const { bytes } = next;
       pool.used += bytes;
       let isHeld = true;

@@ -37,7 +37,7 @@ export class Claims {
    */
   async prepare(item: QueueItem, isFailing: boolean): Promise<Buffer | undefined> {
     const { environment, frames, replies, settlement } = this.#parts;
-    const message = item.held;
+    const message = item.message;
     if (!environment.shard.isCurrent()) throw leaseLost();
     if (!isOpenFor(item)) return undefined;
     if (message.outbound.expiresAt <= environment.clock.now()) {

@@ -1,7 +1,7 @@
 /**
- * Who may have a connection. Destinations that answer keep theirs as long as they are used; those that are not known to be
- * there share a few, and take turns: first what was never tried or was there before, then what somebody sends to, then the
- * one that has waited longest. However many peers are absent, one that is there finds a connection.
+ * Grants connections to destinations. A destination whose peer answers keeps its connection while it is used. The others
+ * share a few: first those that were never tried or answered before, then those with new messages, then the one that has
+ * waited longest. However many peers are absent, a peer that answers finds a connection.
  */
 import type { Clock } from '@cmbs/shared';
 import { PROBE_MS } from '../limits';
@@ -33,8 +33,8 @@ export class ConnectionSlots {
   readonly #up = new Map<ConnectionUser, number>();
   readonly #down = new Set<ConnectionUser>();
   /** Wait for a connection: never tried or there before, asked for, in turn. */
-  readonly #lines = [new Set<ConnectionUser>(), new Set<ConnectionUser>(), new Set<ConnectionUser>()] as const;
-  /** Without a connection, since nobody was there; their turn comes. */
+  readonly #waiting = [new Set<ConnectionUser>(), new Set<ConnectionUser>(), new Set<ConnectionUser>()] as const;
+  /** Without a connection, since their peers are absent; tried again in turn. */
   readonly #absent = new Set<ConnectionUser>();
   #cancelTick: (() => void) | undefined;
   #cancelEnd: (() => void) | undefined;
@@ -55,8 +55,8 @@ export class ConnectionSlots {
   /** Asks for a connection; false when it has to wait. {@link ConnectionUser.connect} may be called before this returns. */
   ask(user: ConnectionUser): boolean {
     if (this.has(user)) return true;
-    const wasAbsent = this.#absent.delete(user) || this.#lines[1].has(user) || this.#lines[2].delete(user);
-    (wasAbsent ? this.#lines[1] : this.#lines[0]).add(user);
+    const wasAbsent = this.#absent.delete(user) || this.#waiting[1].has(user) || this.#waiting[2].delete(user);
+    (wasAbsent ? this.#waiting[1] : this.#waiting[0]).add(user);
     this.#grant();
     return this.has(user);
   }
@@ -70,7 +70,7 @@ export class ConnectionSlots {
     this.#grant();
   }
 
-  /** Nobody is there; the connection goes on trying while there are few such. */
+  /** The peer is absent; the connection goes on trying while there are few such. */
   isDown(user: ConnectionUser): void {
     if (!this.has(user)) return;
     this.#probing.delete(user);
@@ -92,7 +92,7 @@ export class ConnectionSlots {
   giveBack(user: ConnectionUser): void {
     this.#forget(user);
     this.#absent.delete(user);
-    for (const line of this.#lines) line.delete(user);
+    for (const users of this.#waiting) users.delete(user);
     this.#grant();
   }
 
@@ -127,13 +127,13 @@ export class ConnectionSlots {
     this.#isGranting = true;
     try {
       while (!this.#isClosed) {
-        const waiting = this.#lines.filter(({ size }) => size > 0);
+        const waiting = this.#waiting.filter(({ size }) => size > 0);
         // Now and then the last come first: a flood of new addresses must not keep an absent peer out for ever.
-        const line = this.#granted % LAST_FIRST === 0 ? waiting.at(-1) : waiting[0];
-        const next = line === undefined ? undefined : first(line);
-        if (line === undefined || next === undefined || !this.#makeRoom()) return;
+        const users = this.#granted % LAST_FIRST === 0 ? waiting.at(-1) : waiting[0];
+        const next = users === undefined ? undefined : first(users);
+        if (users === undefined || next === undefined || !this.#makeRoom()) return;
         this.#granted += 1;
-        line.delete(next);
+        users.delete(next);
         this.#probing.set(next, this.#clock.now());
         next.connect();
       }
@@ -185,9 +185,9 @@ export class ConnectionSlots {
     const { probesPerTick, probeTickMs } = this.#limits;
     this.#cancelTick = this.#clock.after(probeTickMs, () => {
       this.#cancelTick = undefined;
-      for (const user of [...this.#absent].slice(0, Math.max(0, probesPerTick - this.#lines[2].size))) {
+      for (const user of [...this.#absent].slice(0, Math.max(0, probesPerTick - this.#waiting[2].size))) {
         this.#absent.delete(user);
-        this.#lines[2].add(user);
+        this.#waiting[2].add(user);
       }
       this.#grant();
       if (this.#absent.size > 0) this.#tickSoon();

@@ -30,7 +30,7 @@ export abstract class DestinationQueue implements ConnectionUser, WatchedMessage
   protected readonly outbox: QueueOwner;
   protected readonly environment: QueueEnvironment;
   protected readonly slots: ConnectionSlots;
-  /** In the order of their sends. */
+  /** In the order in which they were queued. */
   protected readonly items: QueueItem[] = [];
   /** Open deliveries for this address, about: those that were cancelled in the store are still counted. */
   waiting = 0;
@@ -135,7 +135,7 @@ export abstract class DestinationQueue implements ConnectionUser, WatchedMessage
     else this.slots.ask(this);
   }
 
-  /** Somebody waits for an outcome, or the peer may be back: looks at once. */
+  /** A caller waits for an outcome, or the peer may be back: tries at once. */
   abstract notify(): void;
 
   /** What waited for another address comes here, and may have to go before what is held. */
@@ -154,15 +154,15 @@ export abstract class DestinationQueue implements ConnectionUser, WatchedMessage
     if (this.#moves === 0) this.resume();
   }
 
-  remove(held: InFlightMessage, key: string): void {
-    const at = this.items.findIndex((item) => item.held === held && item.key === key);
+  remove(message: InFlightMessage, key: string): void {
+    const at = this.items.findIndex((item) => item.message === message && item.key === key);
     if (at < 0) return;
     for (const item of this.items.splice(at, 1)) this.removed(item);
     this.watchIdle(this.isConnected ? undefined : 0);
   }
 
   protected removed(item: QueueItem): void {
-    item.held.queued.delete(item.key);
+    item.message.queued.delete(item.key);
   }
 
   async close(): Promise<void> {
@@ -192,7 +192,7 @@ export abstract class DestinationQueue implements ConnectionUser, WatchedMessage
     this.checkWaiting();
   }
 
-  /** Nobody is there: ends the queue when nothing waits, and looks at the store when it is not known that something does. */
+  /** The peer is absent: ends the queue when no message waits, and asks the store when that is not known. */
   protected checkWaiting(): void {
     const isDue = this.environment.clock.now() - this.#lookedAt >= DESTINATION_RECHECK_MS;
     if (!this.hasMore) this.watchIdle(0);
@@ -214,7 +214,7 @@ export abstract class DestinationQueue implements ConnectionUser, WatchedMessage
     });
   }
 
-  /** Finds another witness. Nobody tells that a message is gone before it is one, so the same is found twice. */
+  /** Finds another message to watch. Only a watched message is reported when deleted, so it is read once more. */
   async #look(): Promise<void> {
     const { clock, log, backOff } = this.environment;
     try {
@@ -275,7 +275,7 @@ export abstract class DestinationQueue implements ConnectionUser, WatchedMessage
     const at = this.items.findIndex(({ sequence }) => sequence > behind);
     const [first] = this.items;
     if (at < 0 || first === undefined) return;
-    if (behind === '') this.outbox.watchedMessages.set(this, first.held.outbound.id);
+    if (behind === '') this.outbox.watchedMessages.set(this, first.message.outbound.id);
     for (const item of this.items.splice(at)) {
       this.removed(item);
       this.outbox.evicted(item);
@@ -287,7 +287,7 @@ export abstract class DestinationQueue implements ConnectionUser, WatchedMessage
   /** Items come back at the front as a rule, so the place is looked for from there. */
   protected insert(item: QueueItem): void {
     if (this.items.includes(item)) return;
-    item.held.queued.add(item.key);
+    item.message.queued.add(item.key);
     const last = this.items.at(-1);
     if (last === undefined || last.sequence <= item.sequence) {
       this.items.push(item);

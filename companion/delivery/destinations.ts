@@ -27,7 +27,7 @@ export class Destinations {
     return this.#requests.size + this.#broadcasts.size;
   }
 
-  /** Somebody at an address was heard of: what waits for it may go. */
+  /** A member at an address was heard from: messages that wait for it may go. */
   notify(address: string): void {
     this.#requests.get(address)?.notify();
     this.#broadcasts.get(address)?.notify();

@@ -25,7 +25,7 @@ export class Diversion {
   async divert(item: QueueItem, reason: string): Promise<void> {
     const { environment, destinations, settlement, offer } = this.#parts;
     const { queueLimit, counters } = environment;
-    const { held: message, key } = item;
+    const { message, key } = item;
     const address = apartAddress(item.address, message.receiver(item)?.member ?? '');
     const waiting = await this.#waiting(address);
     if (waiting >= queueLimit) {

@@ -1,5 +1,5 @@
 /**
- * When sends expire: those of the next two minutes are known here, the others are found in the store by the minute in
+ * When outbound messages expire: those of the next two minutes are known here, the others are found in the store by the minute in
  * which they are due. So what is held nowhere expires too, and nothing is read that is not due soon.
  */
 import type { Clock, Log } from '@cmbs/shared';
@@ -16,7 +16,7 @@ import type { Store } from '@cmbs/shared/store';
 const MINUTE_MS = 60_000;
 /** Milliseconds of a pause after which the minutes before are not read any more: a day longer than messages live. */
 const LONGEST_GAP_MS = 8 * 24 * 60 * MINUTE_MS;
-/** Sends on one page, and pages of one minute; what is left of that is read again a minute later. */
+/** Messages on one page, and pages of one minute; what is left of that is read again a minute later. */
 const PAGE = 1000;
 const PAGES = 10;
 
@@ -26,13 +26,13 @@ export interface ExpiryParts {
   readonly log: Log;
   /** Milliseconds before a failed read is tried again. */
   readonly backOff: (failures: number) => number;
-  /** A send is due that has no outcome yet. */
+  /** A message without an outcome is due. */
   readonly expire: (send: OutboundMessage) => Promise<void>;
 }
 
 export class Expiry {
   readonly #parts: ExpiryParts;
-  /** Ids of sends to the time at which they are due. */
+  /** Times at which messages are due, by id. */
   readonly #due = new Map<string, number>();
   /** Until then all that is due is known. */
   #horizon = 0;
@@ -53,7 +53,7 @@ export class Expiry {
     void this.#lookAhead();
   }
 
-  /** A send is there, or was found. */
+  /** The store has an outbound message. */
   note({ id, expiresAt, bytes }: Pick<OutboundMessage, 'id' | 'expiresAt' | 'bytes'>): void {
     // What an earlier release queued is in no minute of the store.
     const isFound = bytes !== undefined && expiresAt >= this.#horizon;
@@ -91,7 +91,7 @@ export class Expiry {
     if (earliest !== Infinity) this.#wakeAt(earliest);
   }
 
-  /** A send is due, whether it is held or not; when it cannot be read now, a little later. */
+  /** A message is due, in memory or not. When it cannot be read now, tries again a little later. */
   #end(sendId: string, attempt = 1): void {
     const { store, clock, log, backOff, expire } = this.#parts;
     readOutbound(store, sendId)
@@ -101,11 +101,11 @@ export class Expiry {
           await expire(read.send);
         },
         (error: unknown) => {
-          log.warn('a send that has expired could not be read', { send: sendId, cause: error });
+          log.warn('an expired message could not be read', { send: sendId, cause: error });
           if (!this.#isClosed) clock.after(backOff(attempt), () => this.#end(sendId, attempt + 1));
         },
       )
-      .catch((error: unknown) => log.error('a send was not ended', { send: sendId, cause: error }));
+      .catch((error: unknown) => log.error('an expired message was not settled', { send: sendId, cause: error }));
   }
 
   /**

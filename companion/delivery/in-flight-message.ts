@@ -1,16 +1,16 @@
-/** A send that is held in memory, as the outbox and its destination queues share it. */
+/** An outbound message in memory, as the outbox and its destination queues share it. */
 import { CmbsError } from '@cmbs/shared';
 import type { RpcResult } from '@cmbs/shared/rpc';
 import { type Delivery, deliveryKey, isOpen, type OutboundMessage, type Outcome } from '@cmbs/shared/broker';
 import type { WatchedMessages } from './watched-messages';
 
-/** One receiver of one send, as a destination queue handles it. */
+/** One delivery, as a destination queue handles it. */
 export interface QueueItem {
-  readonly held: InFlightMessage;
+  readonly message: InFlightMessage;
   /** `receiverKey` of the receiver. */
   readonly key: string;
   readonly address: string;
-  /** Order of creation of the send. */
+  /** Order in which the message was queued. */
   readonly sequence: string;
   /** Times that it left for the peer and that are not recorded yet. */
   tries: number;
@@ -18,8 +18,8 @@ export interface QueueItem {
   broken?: number;
 }
 
-/** One receiver of one send, of which something became. */
-export type AttemptedItem = Pick<QueueItem, 'held' | 'key' | 'tries' | 'broken'>;
+/** A delivery that was attempted. */
+export type AttemptedItem = Pick<QueueItem, 'message' | 'key' | 'tries' | 'broken'>;
 
 /** What a queue tells about an item that it cannot bring further now. */
 export interface BackOffReason {
@@ -32,16 +32,16 @@ export type Waiter = (reply: RpcResult<'send'>) => void;
 /** Bytes that are reckoned for a frame whose size was not recorded: an earlier release queued it. */
 export const UNKNOWN_BYTES = 64 * 1024;
 
-/** A send that is held in memory. What it carries stays in the store until it goes out. */
+/** An outbound message in memory. Its frame stays in the store until it goes out. */
 export class InFlightMessage {
   outbound: Omit<OutboundMessage, 'frame' | 'sent'>;
-  /** It is passed on for somebody else, and its frame lies in the store with it. */
+  /** It is forwarded for another member, and the store has its frame with it. */
   readonly isPassedOn: boolean;
   /** Bytes of its frame, about. */
   readonly bytes: number;
   /** Keys of the receivers that a queue holds, or has in flight. */
   readonly queued = new Set<string>();
-  /** Of those, the ones that a queue is busy with or will be at once; the others are parked. */
+  /** Of those, the ones that a queue is busy with or will be at once; the others have backed off. */
   readonly trying = new Set<string>();
   readonly waiters = new Set<Waiter>();
   /** Outcomes that are not in the store yet. */
@@ -67,7 +67,7 @@ export class InFlightMessage {
     return !this.outbound.receivers.some(isOpen);
   }
 
-  /** The receiver of an item of this send. */
+  /** The delivery of an item of this message. */
   receiver({ key }: Pick<QueueItem, 'key'>): Delivery | undefined {
     return this.outbound.receivers.find((receiver) => deliveryKey(receiver) === key);
   }
@@ -101,8 +101,8 @@ export interface QueueOwner {
   replied(item: QueueItem, bytes: Buffer): Promise<'settled' | 'moved' | { readonly retry: string }>;
   settle(item: AttemptedItem, change: Pick<Delivery, 'state'> & Partial<Pick<Delivery, 'reason' | 'reply'>>): void;
   /** The queue cannot bring the item further now; it keeps it. */
-  backOff(item: AttemptedItem, parking: BackOffReason): void;
-  /** The queue is busy with a parked item again. */
+  backOff(item: AttemptedItem, reason: BackOffReason): void;
+  /** The queue works again on an item that had backed off. */
   resumed(item: QueueItem): void;
   /** The queue has no frame for the item and holds it no more: it is settled, or waits elsewhere. */
   passed(item: QueueItem): void;

@@ -33,7 +33,7 @@ export interface MovesParts {
   readonly destinations: Destinations;
   readonly settle: QueueOwner['settle'];
   readonly hold: (send: OutboundMessage) => InFlightMessage;
-  readonly release: (held: InFlightMessage) => void;
+  readonly release: (message: InFlightMessage) => void;
   /** Whether the sending member is this companion's. */
   readonly serves: (send: Pick<OutboundMessage, 'from'>) => Promise<boolean>;
   readonly isDraining: () => boolean;
@@ -82,7 +82,7 @@ export class Moves {
       return;
     }
     // What is on its way to an old address may come back, and goes before what was moved.
-    const isOfMember = ({ held, key }: QueueItem): boolean => held.receiver({ key })?.member === member;
+    const isOfMember = ({ message, key }: QueueItem): boolean => message.receiver({ key })?.member === member;
     for (const address of from) await destinations.known({ via, address })?.landed(isOfMember);
     to?.letGo();
   }
@@ -102,7 +102,7 @@ export class Moves {
     }
   }
 
-  /** Sends that were found to be misplaced, in their order; nothing goes to their new addresses before all are moved. */
+  /** Moves messages that the first scan found at old addresses, in order; none goes to a new address before all are moved. */
   async moveFound(found: readonly Pick<OutboundMessage, 'id' | 'from'>[]): Promise<void> {
     const { store } = this.#parts.environment;
     const heldBack = new Map<string, DestinationQueue | undefined>();
@@ -122,7 +122,7 @@ export class Moves {
     }
   }
 
-  /** Whether a member that the send waits for has another address now, or is gone. */
+  /** Whether a member that the message waits for has another address now, or was deleted. */
   isMisplaced({ layer, receivers }: Pick<OutboundMessage, 'layer' | 'receivers'>): boolean {
     return receivers.some((one) => this.#placed(layer, one) !== one);
   }
@@ -140,7 +140,7 @@ export class Moves {
     return member === undefined ? undefined : this.#parts.environment.members.get(member);
   }
 
-  /** Writes where the receivers of a send are now, and lets those of them wait there that are not on their way. */
+  /** Writes the present addresses of a message's receivers, and queues the deliveries that are not in flight. */
   async move(found: Pick<OutboundMessage, 'id' | 'from'>): Promise<void> {
     const { environment, hold, release, serves } = this.#parts;
     const { store, clock } = environment;
@@ -168,26 +168,26 @@ export class Moves {
       return { send, changed };
     });
     if (moved === undefined) return;
-    const held = hold(moved.send);
-    for (const change of moved.changed) this.#follow(held, change);
-    release(held);
+    const message = hold(moved.send);
+    for (const change of moved.changed) this.#follow(message, change);
+    release(message);
   }
 
-  #follow(held: InFlightMessage, { from, to, isGone }: Change): void {
+  #follow(message: InFlightMessage, { from, to, isGone }: Change): void {
     const { destinations, settle } = this.#parts;
     const key = deliveryKey(from);
     const old = destinations.known(from);
-    old?.remove(held, key);
+    old?.remove(message, key);
     const { address = '' } = to;
     if (address === '') {
       const reason = isGone
         ? 'the member was deleted'
-        : `the member has no ${held.outbound.layer} socket any more`;
-      settle({ held, key, tries: 0 }, { state: 'failed', reason });
+        : `the member has no ${message.outbound.layer} socket any more`;
+      settle({ message, key, tries: 0 }, { state: 'failed', reason });
       return;
     }
     if (old !== undefined) old.waiting = Math.max(0, old.waiting - 1);
-    held.moved(key, address);
+    message.moved(key, address);
     const queue = destinations.of(to);
     if (queue === undefined) return;
     queue.waiting += 1;

@@ -202,7 +202,7 @@ export class Outbox {
   async #replied(item: QueueItem, bytes: Buffer): ReturnType<QueueOwner['replied']> {
     const outcome = await this.#replies.replied(item, bytes);
     // It may have been queued by a function that still knew the old address.
-    if (outcome === 'moved') await this.#moves.move(item.held.outbound);
+    if (outcome === 'moved') await this.#moves.move(item.message.outbound);
     if (typeof outcome === 'string' || 'retry' in outcome) return outcome;
     await this.#diversion.divert(item, outcome.apart);
     return 'settled';

@@ -19,12 +19,12 @@ export type OutcomesEnvironment = Pick<
 export class Outcomes {
   readonly #environment: OutcomesEnvironment;
   /** All that was known of a message is in the store. */
-  readonly #written: (held: InFlightMessage) => void;
+  readonly #written: (message: InFlightMessage) => void;
   /** Writes under way. */
   readonly #writing = new Set<Promise<void>>();
   #isClosed = false;
 
-  constructor(environment: OutcomesEnvironment, written: (held: InFlightMessage) => void) {
+  constructor(environment: OutcomesEnvironment, written: (message: InFlightMessage) => void) {
     this.#environment = environment;
     this.#written = written;
   }
@@ -36,61 +36,61 @@ export class Outcomes {
 
   /** Resolves when what is known is in the store, or could not be written. */
   async writeAll(all: Iterable<InFlightMessage>): Promise<void> {
-    for (const held of all) this.#write(held);
+    for (const message of all) this.#write(message);
     await Promise.all(this.#writing);
   }
 
   /** Something became of a receiver. */
-  note(held: InFlightMessage, outcome: Outcome): void {
-    held.outcomes.push(outcome);
-    held.outbound = applyOutcomes(held.outbound, [outcome], this.#environment.clock.now());
-    if (held.flushing) return;
-    held.flushing = true;
+  note(message: InFlightMessage, outcome: Outcome): void {
+    message.outcomes.push(outcome);
+    message.outbound = applyOutcomes(message.outbound, [outcome], this.#environment.clock.now());
+    if (message.flushing) return;
+    message.flushing = true;
     // Outcomes that come in the same turn (a broadcast to many) share one transaction.
-    setImmediate(() => this.#write(held));
+    setImmediate(() => this.#write(message));
   }
 
-  #write(held: InFlightMessage, attempt = 1): void {
-    const writing: Promise<void> = this.#flush(held, attempt).finally(() => void this.#writing.delete(writing));
+  #write(message: InFlightMessage, attempt = 1): void {
+    const writing: Promise<void> = this.#flush(message, attempt).finally(() => void this.#writing.delete(writing));
     this.#writing.add(writing);
   }
 
-  async #flush(held: InFlightMessage, attempt: number): Promise<void> {
+  async #flush(message: InFlightMessage, attempt: number): Promise<void> {
     const { store, clock, log, shard, backOff } = this.#environment;
-    const outcomes = held.outcomes;
-    held.outcomes = [];
+    const outcomes = message.outcomes;
+    message.outcomes = [];
     if (outcomes.length === 0) {
-      held.flushing = false;
+      message.flushing = false;
       return;
     }
     try {
-      // A claim that commits after this would show a send as being sent that waits.
-      await held.claiming?.catch(() => undefined);
+      // A claim that commits after this would show a waiting message as being sent.
+      await message.claiming?.catch(() => undefined);
       const registry = await registryOf(this.#environment);
       await store.transact(async (tx) => {
-        const current = await readOutbound(tx, held.outbound.id);
+        const current = await readOutbound(tx, message.outbound.id);
         if (current === undefined) return;
         const { holder, ...free } = current.send;
         // Not when a later companion has claimed it.
-        const isReleased = held.trying.size === 0 && (holder === undefined || shard.isOurs(holder));
+        const isReleased = message.trying.size === 0 && (holder === undefined || shard.isOurs(holder));
         const base = isReleased ? free : current.send;
         writeOutbound(tx, applyOutcomes(base, outcomes, clock.now()), current.message, registry, clock);
       });
     } catch (error) {
-      log.error('outcome not recorded; trying again', { send: held.outbound.id, cause: error });
-      held.outcomes.unshift(...outcomes);
+      log.error('outcome not recorded; trying again', { send: message.outbound.id, cause: error });
+      message.outcomes.unshift(...outcomes);
       if (this.#isClosed) return;
-      held.cancelRetry = clock.after(backOff(attempt), () => this.#write(held, attempt + 1));
+      message.cancelRetry = clock.after(backOff(attempt), () => this.#write(message, attempt + 1));
       return;
     }
-    if (held.trying.size === 0) held.claiming = undefined;
-    held.flushing = false;
-    if (held.outcomes.length > 0) {
-      held.flushing = true;
-      await this.#flush(held, 0);
+    if (message.trying.size === 0) message.claiming = undefined;
+    message.flushing = false;
+    if (message.outcomes.length > 0) {
+      message.flushing = true;
+      await this.#flush(message, 0);
       return;
     }
-    this.#written(held);
+    this.#written(message);
   }
 }
 
@@ -99,14 +99,14 @@ export function logOutcome(
   item: AttemptedItem,
   change: Pick<Delivery, 'state'> & Partial<Pick<Delivery, 'reason'>>,
 ): void {
-  const { held } = item;
+  const { message } = item;
   const what = {
-    layer: held.outbound.layer,
-    member: held.outbound.from,
-    id: held.outbound.message,
-    send: held.outbound.id,
-    receiver: held.receiver(item)?.name,
-    trace: held.outbound.trace,
+    layer: message.outbound.layer,
+    member: message.outbound.from,
+    id: message.outbound.message,
+    send: message.outbound.id,
+    receiver: message.receiver(item)?.name,
+    trace: message.outbound.trace,
   };
   log.info('sent', {
     event: 'delivery',
@@ -114,7 +114,7 @@ export function logOutcome(
     ...what,
     outcome: change.state,
     attempts: item.tries,
-    ms: clock.now() - held.outbound.createdAt,
+    ms: clock.now() - message.outbound.createdAt,
   });
   if (isGivenUp(change.state)) {
     log.warn('a delivery was given up', { event: 'dead_letter', ...what, reason: change.reason });

@@ -25,33 +25,33 @@ export class OutgoingFrames {
   }
 
   /** The frame; undefined when the message is gone. @param isFailing it is for a peer that has failed */
-  of(held: InFlightMessage, isFailing: boolean): Promise<Buffer | undefined> {
-    return (held.frame ??= this.#make(held, isFailing));
+  of(message: InFlightMessage, isFailing: boolean): Promise<Buffer | undefined> {
+    return (message.frame ??= this.#make(message, isFailing));
   }
 
   /** The frame, as one copy for all of its receivers, once there is room for it. */
-  async #make(held: InFlightMessage, isFailing: boolean): Promise<Buffer | undefined> {
+  async #make(message: InFlightMessage, isFailing: boolean): Promise<Buffer | undefined> {
     try {
-      const release = await this.#budget.take(held.bytes, isFailing);
-      // One that was parked while it waited for its bytes may be asked for twice.
-      const earlier = held.releaseFrame;
-      held.releaseFrame = () => {
+      const release = await this.#budget.take(message.bytes, isFailing);
+      // A message that backed off while it waited for its bytes may be asked for twice.
+      const earlier = message.releaseFrame;
+      message.releaseFrame = () => {
         earlier();
         release();
       };
-      const text = await this.#textOf(held);
-      // Parked meanwhile: it is read again in its turn.
-      if (held.trying.size === 0) this.free(held);
+      const text = await this.#textOf(message);
+      // It backed off meanwhile, and is read again in its turn.
+      if (message.trying.size === 0) this.free(message);
       return text === undefined ? undefined : Buffer.from(text);
     } catch (error) {
-      this.free(held);
+      this.free(message);
       throw error;
     }
   }
 
-  async #textOf(held: InFlightMessage): Promise<string | undefined> {
+  async #textOf(message: InFlightMessage): Promise<string | undefined> {
     const { store, members, deployment, uriOf } = this.#environment;
-    const read = await readOutbound(store, held.outbound.id);
+    const read = await readOutbound(store, message.outbound.id);
     if (read?.send.frame !== undefined) return read.send.frame;
     if (read?.message === undefined) return undefined;
     const { send } = read;
@@ -67,14 +67,14 @@ export class OutgoingFrames {
       { content, ...meantBy(send.receivers) },
     );
     // What an earlier release queued may be what no receiver takes.
-    held.hasId = hasId(contentOf(parseFrame(frame)));
+    message.hasId = hasId(contentOf(parseFrame(frame)));
     return frame;
   }
 
-  /** Nobody needs the frame now. */
-  free(held: InFlightMessage): void {
-    held.frame = undefined;
-    held.releaseFrame();
-    held.releaseFrame = () => undefined;
+  /** No attempt needs the frame now. */
+  free(message: InFlightMessage): void {
+    message.frame = undefined;
+    message.releaseFrame();
+    message.releaseFrame = () => undefined;
   }
 }

@@ -2,8 +2,8 @@
  * What goes on the topic bus from here: what members pass on, and what a function queued and did not publish, since it
  * was cut off, the bus was away, or an earlier send with the same ordering key was still open.
  *
- * Sends that have to keep an order stand in a line, and only the first of a line is tried. A bounded number is held. While
- * the store has more, a send that failed goes back there with its line, and all take turns: a topic that refuses its
+ * Messages of one ordering group are published in order: only the first of a group is tried. Memory holds a bounded number.
+ * While the store has more, a message that failed goes back there with its group, so that a topic that refuses its
  * messages, however many, keeps no others waiting.
  */
 import { toCmbsError } from '@cmbs/shared';
@@ -31,23 +31,23 @@ const MAX_HELD_PUBLICATIONS = 2000;
 
 /** What publications need of the outbox that they work for. */
 export interface PublicationOwner extends Pick<QueueOwner, 'settle' | 'backOff'> {
-  /** Holds a send in memory, while it is open here. */
+  /** Holds an outbound message in memory. */
   hold(send: OutboundMessage): InFlightMessage;
   /** Nothing of it is to be published here any more, or it waits in the store. */
-  removed(held: InFlightMessage): void;
+  removed(message: InFlightMessage): void;
   /** Whether its member is this companion's. */
   serves(send: OutboundMessage): Promise<boolean>;
-  /** The store says so of a send; undefined when it is there no more. */
-  published(held: InFlightMessage, stored: OutboundMessage | undefined): void;
+  /** The store has outcomes of the topics; undefined when it no longer has the message. */
+  published(message: InFlightMessage, stored: OutboundMessage | undefined): void;
 }
 
-/** A send with something to publish. */
+/** An outbound message with topics to publish. */
 interface Publication {
-  readonly held: InFlightMessage;
+  readonly message: InFlightMessage;
   /** It and what has to keep an order with it, the first first. */
-  readonly line: Publication[];
+  readonly group: Publication[];
   readonly order: string;
-  /** Whoever queued it has had its time, or has left it to us. */
+  /** The function that queued it has had its time to publish it, or leaves it to us. */
   isDue: boolean;
   isTrying: boolean;
   /** Asked for while it was being tried. */
@@ -66,9 +66,9 @@ export class Publications implements TopicListener {
   readonly #owner: PublicationOwner;
   /** Most that are held. */
   readonly #most: number;
-  /** By the id of their sends. */
+  /** By the id of the outbound message. */
   readonly #open = new Map<string, Publication>();
-  readonly #lines = new Map<string, Publication[]>();
+  readonly #groups = new Map<string, Publication[]>();
   /** Of those, the ones that failed and wait for their next attempt. */
   readonly #resting = new Set<Publication>();
   readonly #refusals: TopicRefusals;
@@ -91,31 +91,31 @@ export class Publications implements TopicListener {
 
   /**
    * False when there is no room: it waits in the store.
-   * @param afterMs how long the function that queued the send is given to publish it
+   * @param afterMs milliseconds in which the function that queued the message may publish it
    */
-  add(held: InFlightMessage, afterMs: number): boolean {
-    if (!isPublishing(held.outbound) || this.has(held)) return true;
+  add(message: InFlightMessage, afterMs: number): boolean {
+    if (!isPublishing(message.outbound) || this.has(message)) return true;
     if (!this.#hasRoom()) return false;
     const publication: Publication = {
-      held,
-      line: this.#lineOf(held.outbound),
-      order: orderOf(held.outbound),
-      isDue: held.isPassedOn || afterMs === 0,
+      message,
+      group: this.#groupOf(message.outbound),
+      order: orderOf(message.outbound),
+      isDue: message.isPassedOn || afterMs === 0,
       isTrying: false,
       isWantedAgain: false,
       failures: 0,
       cancel: nothing,
     };
-    const { line, order } = publication;
-    const before = line.findLastIndex((other) => other.order < order);
-    line.splice(before + 1, 0, publication);
-    this.#open.set(held.outbound.id, publication);
+    const { group, order } = publication;
+    const before = group.findLastIndex((other) => other.order < order);
+    group.splice(before + 1, 0, publication);
+    this.#open.set(message.outbound.id, publication);
     if (publication.isDue) this.#go(publication);
-    else publication.cancel = this.#environment.clock.after(afterMs, () => this.notify(held));
+    else publication.cancel = this.#environment.clock.after(afterMs, () => this.notify(message));
     return true;
   }
 
-  /** A send was found in the store. */
+  /** The store has a message to publish. */
   found(send: OutboundMessage, afterMs: number): void {
     if (this.#open.has(send.id) || this.#hasRoom()) this.add(this.#owner.hold(send), afterMs);
   }
@@ -128,35 +128,35 @@ export class Publications implements TopicListener {
     return this.#open.size;
   }
 
-  /** Whoever queued it leaves it to us, or has had its time. */
-  notify(held: InFlightMessage): void {
-    const publication = this.#open.get(held.outbound.id);
+  /** The function that queued it leaves it to us, or has had its time. */
+  notify(message: InFlightMessage): void {
+    const publication = this.#open.get(message.outbound.id);
     if (publication === undefined) {
-      this.add(held, 0);
+      this.add(message, 0);
       return;
     }
     publication.isDue = true;
     this.#go(publication);
   }
 
-  /** The function that queued a send publishes it: what it recorded is taken over. */
-  async follow(held: InFlightMessage): Promise<void> {
+  /** The function that queued a message publishes it: takes over what the function recorded. */
+  async follow(message: InFlightMessage): Promise<void> {
     const { store, log } = this.#environment;
     try {
-      const read = await readOutbound(store, held.outbound.id);
-      if (read !== undefined) this.#owner.published(held, read.send);
+      const read = await readOutbound(store, message.outbound.id);
+      if (read !== undefined) this.#owner.published(message, read.send);
     } catch (error) {
       // The grace ends with an attempt of our own, which reads again.
-      log.warn('send not read', { send: held.outbound.id, cause: error });
+      log.warn('send not read', { send: message.outbound.id, cause: error });
     }
   }
 
-  /** Nothing of it is to be published any more: the next one in its line may go. */
-  remove(held: InFlightMessage): void {
-    const publication = this.#open.get(held.outbound.id);
+  /** No topic of it is to be published any more: the next message of its group may go. */
+  remove(message: InFlightMessage): void {
+    const publication = this.#open.get(message.outbound.id);
     if (publication === undefined) return;
     this.#forget(publication);
-    const [next] = publication.line;
+    const [next] = publication.group;
     if (next !== undefined) this.#go(next);
     this.#store.readOn();
   }
@@ -167,7 +167,7 @@ export class Publications implements TopicListener {
     if (more >= WORTH_READING) this.#store.notify();
     if (more === 0) return;
     for (const publication of [...this.#resting]) {
-      if (this.#refusals.of(publication.held.outbound) !== undefined) continue;
+      if (this.#refusals.of(publication.message.outbound) !== undefined) continue;
       this.#go(publication);
       more -= 1;
       if (more === 0) return;
@@ -202,29 +202,29 @@ export class Publications implements TopicListener {
     return false;
   }
 
-  /** The store has it, and what comes behind it in its line. */
+  /** Leaves it to the store, with the later messages of its group. */
   #giveBack(publication: Publication): void {
-    const { line } = publication;
-    const at = line.indexOf(publication);
-    // It went with one before it in its line.
+    const { group } = publication;
+    const at = group.indexOf(publication);
+    // It went with an earlier message of its group.
     if (at < 0) return;
     this.#store.leave('failed');
-    for (const each of line.slice(at)) this.#forget(each);
+    for (const each of group.slice(at)) this.#forget(each);
     this.#store.readOn();
   }
 
   #forget(publication: Publication): void {
-    const { held, line, cancel } = publication;
-    this.#open.delete(held.outbound.id);
+    const { message, group, cancel } = publication;
+    this.#open.delete(message.outbound.id);
     this.#resting.delete(publication);
     cancel();
-    line.splice(line.indexOf(publication), 1);
-    const name = orderingGroupOf(held.outbound);
-    if (line.length === 0 && name !== undefined) this.#lines.delete(name);
-    this.#owner.removed(held);
+    group.splice(group.indexOf(publication), 1);
+    const name = orderingGroupOf(message.outbound);
+    if (group.length === 0 && name !== undefined) this.#groups.delete(name);
+    this.#owner.removed(message);
   }
 
-  /** A send was read from the store in its turn. */
+  /** A message was read from the store in its turn. */
   async #takeUp(send: OutboundMessage): Promise<void> {
     if (this.#isStopped || this.#open.has(send.id) || !(await this.#owner.serves(send))) return;
     if (this.#refusals.of(send) === undefined) {
@@ -232,18 +232,18 @@ export class Publications implements TopicListener {
     } else this.#store.leave('failed');
   }
 
-  #lineOf(send: InFlightMessage['outbound']): Publication[] {
+  #groupOf(send: InFlightMessage['outbound']): Publication[] {
     const name = orderingGroupOf(send);
     if (name === undefined) return [];
-    const line = this.#lines.get(name) ?? [];
-    this.#lines.set(name, line);
-    return line;
+    const group = this.#groups.get(name) ?? [];
+    this.#groups.set(name, group);
+    return group;
   }
 
   // --- Attempts ---
 
-  #mayGo({ held, line, isDue }: Publication): boolean {
-    return !this.#isStopped && isDue && line[0]?.held === held;
+  #mayGo({ message, group, isDue }: Publication): boolean {
+    return !this.#isStopped && isDue && group[0]?.message === message;
   }
 
   /** A method, since a property that changes during an `await` looks constant to the compiler. */
@@ -281,21 +281,21 @@ export class Publications implements TopicListener {
   }
 
   async #try(publication: Publication): Promise<void> {
-    const { held } = publication;
+    const { message } = publication;
     if (this.#isRefused(publication)) return;
     // An earlier one may be in other hands still, or not known here yet.
-    if (!(await isFirstInGroup(this.#environment.store, held.outbound))) {
-      held.lastReason = 'an earlier message with its ordering key is not on the bus yet';
+    if (!(await isFirstInGroup(this.#environment.store, message.outbound))) {
+      message.lastReason = 'an earlier message with its ordering key is not on the bus yet';
       this.#restAfterFailure(publication);
       return;
     }
     const registry = await registryOf(this.#environment);
     // Another message may have been refused meanwhile.
     if (this.#isRefused(publication)) return;
-    const asked = this.#refusals.asks(held.outbound);
+    const asked = this.#refusals.asks(message.outbound);
     try {
-      const published = await publishOutbound(held.outbound.id, { ...this.#environment, registry }, this);
-      this.#owner.published(held, published);
+      const published = await publishOutbound(message.outbound.id, { ...this.#environment, registry }, this);
+      this.#owner.published(message, published);
     } finally {
       asked();
     }
@@ -303,10 +303,10 @@ export class Publications implements TopicListener {
 
   /** Whether the topics take nothing now; then it is told so, and rests. */
   #isRefused(publication: Publication): boolean {
-    const { held } = publication;
-    const refusal = this.#refusals.of(held.outbound);
+    const { message } = publication;
+    const refusal = this.#refusals.of(message.outbound);
     if (refusal === undefined) return false;
-    this.#backOff(held, refusal.reason);
+    this.#backOff(message, refusal.reason);
     this.#rest(publication, refusal.until - this.#environment.clock.now());
     return true;
   }
@@ -317,7 +317,7 @@ export class Publications implements TopicListener {
   }
 
   #rest(publication: Publication, ms: number): void {
-    if (this.#isStopped || this.#open.get(publication.held.outbound.id) !== publication) return;
+    if (this.#isStopped || this.#open.get(publication.message.outbound.id) !== publication) return;
     if (this.#store.hasMore) {
       this.#giveBack(publication);
       return;
@@ -328,21 +328,22 @@ export class Publications implements TopicListener {
 
   #failed(publication: Publication, thrown: unknown): void {
     const { log, counters } = this.#environment;
-    const { held } = publication;
+    const { message } = publication;
     const { retryable, message: reason } = toCmbsError(thrown);
-    log.warn('publication failed', { send: held.outbound.id, cause: thrown, retried: retryable });
+    log.warn('publication failed', { send: message.outbound.id, cause: thrown, retried: retryable });
     if (retryable) {
-      counters.add('cmbs_retries', { layer: held.outbound.layer });
-      this.#backOff(held, reason);
+      counters.add('cmbs_retries', { layer: message.outbound.layer });
+      this.#backOff(message, reason);
       this.#restAfterFailure(publication);
       return;
     }
-    for (const key of openTopics(held)) this.#owner.settle({ held, key, tries: 0 }, { state: 'failed', reason });
+    for (const key of openTopics(message))
+      this.#owner.settle({ message, key, tries: 0 }, { state: 'failed', reason });
   }
 
-  #backOff(held: InFlightMessage, reason: string): void {
-    for (const key of openTopics(held)) {
-      this.#owner.backOff({ held, key, tries: 0 }, { reason, state: 'waiting' });
+  #backOff(message: InFlightMessage, reason: string): void {
+    for (const key of openTopics(message)) {
+      this.#owner.backOff({ message, key, tries: 0 }, { reason, state: 'waiting' });
     }
   }
 }

@@ -15,14 +15,14 @@ import type { Environment } from '../environment';
 import type { QueueItem, QueueOwner } from './in-flight-message';
 import { PeerKinds } from './peer-kinds';
 
-/** Attempts of one send that a receiver may answer with a fault of its own before the send is given up. */
+/** Attempts that a receiver may answer with a fault of its own before the delivery is given up. */
 const MAX_INTERNAL_ATTEMPTS = 5;
-/** Attempts of one send at which a peer's connection may break before the send is given up: the peer may die of it. */
+/** Attempts at which a peer's connection may break before the delivery is given up: the message may end the peer. */
 const MAX_BROKEN_ATTEMPTS = 5;
 
 export class Replies {
   readonly #environment: Pick<Environment, 'counters' | 'members' | 'log' | 'deployment'>;
-  readonly #learning: MemberRegistration;
+  readonly #registration: MemberRegistration;
   readonly #settle: QueueOwner['settle'];
   readonly #peers = new PeerKinds();
 
@@ -32,7 +32,7 @@ export class Replies {
     settle: QueueOwner['settle'],
   ) {
     this.#environment = environment;
-    this.#learning = learning;
+    this.#registration = learning;
     this.#settle = settle;
   }
 
@@ -45,7 +45,7 @@ export class Replies {
     bytes: Buffer,
   ): Promise<Awaited<ReturnType<QueueOwner['replied']>> | { readonly apart: string }> {
     const { counters } = this.#environment;
-    const { layer } = item.held.outbound;
+    const { layer } = item.message.outbound;
     let reply: Reply;
     try {
       reply = parseReply(bytes);
@@ -56,7 +56,8 @@ export class Replies {
       this.#settle(item, { state: 'failed', reason: error.message });
       return 'settled';
     }
-    if (reply.kind === 'answer') this.#peers.answered(item.address, reply.json, layer !== 'l1' || item.held.hasId);
+    if (reply.kind === 'answer')
+      this.#peers.answered(item.address, reply.json, layer !== 'l1' || item.message.hasId);
     if (reply.kind === 'error') {
       if (isRetryable(reply.code) && !this.#isHopeless(item, reply.code)) return { retry: reply.message };
       if (await this.#hasMoved(item)) return 'moved';
@@ -74,14 +75,14 @@ export class Replies {
     counters.add('cmbs_deliveries', { layer, outcome: other === undefined ? 'delivered' : 'failed' });
     if (other === undefined) this.#settle(item, { state: 'delivered', reply: reply.text });
     else this.#settle(item, { state: 'failed', reason: other });
-    await this.#learnFrom(reply.json, item);
+    await this.#registerFrom(reply.json, item);
     return 'settled';
   }
 
   /** Whether a peer would end at an item, which then fails. */
   isTooMuchFor(item: QueueItem): boolean {
-    const { held, address } = item;
-    if (held.outbound.layer !== 'l1' || held.hasId || !this.#peers.is(address, 'original')) return false;
+    const { message, address } = item;
+    if (message.outbound.layer !== 'l1' || message.hasId || !this.#peers.is(address, 'original')) return false;
     this.#settle(item, {
       state: 'failed',
       reason:
@@ -93,15 +94,15 @@ export class Replies {
 
   /** The connection broke while an item alone was on its way: the peer may have ended because of it. */
   broke(item: QueueItem): 'given up' | { readonly retry: string } {
-    const { held, address } = item;
+    const { message, address } = item;
     const reason = `the connection to ${address} broke when the message came`;
     // The original has L1 only. A peer of ours takes any message; it was stopped, or the network was.
-    if (held.outbound.layer !== 'l1' || this.#peers.is(address, 'ours')) return { retry: reason };
+    if (message.outbound.layer !== 'l1' || this.#peers.is(address, 'ours')) return { retry: reason };
     item.broken = (item.broken ?? 0) + 1;
-    const times = (held.receiver(item)?.broken ?? 0) + item.broken;
+    const times = (message.receiver(item)?.broken ?? 0) + item.broken;
     if (times < MAX_BROKEN_ATTEMPTS) return { retry: reason };
-    if (!held.hasId) this.#peers.didNotSurvive(address);
-    const why = held.hasId ? '' : ' (the original program ends at a content that is no object with an "id")';
+    if (!message.hasId) this.#peers.didNotSurvive(address);
+    const why = message.hasId ? '' : ' (the original program ends at a content that is no object with an "id")';
     this.#settle(item, {
       state: 'failed',
       reason: `${reason}, ${times} times; the peer does not survive it${why}`,
@@ -113,15 +114,15 @@ export class Replies {
    * Whether the member that is meant has another address by now: then the refusal of the one that is at the old address
    * says nothing of it, and the message follows it.
    */
-  async #hasMoved({ held, key, address }: QueueItem): Promise<boolean> {
-    const meant = held.receiver({ key })?.member;
+  async #hasMoved({ message, key, address }: QueueItem): Promise<boolean> {
+    const meant = message.receiver({ key })?.member;
     if (meant === undefined) return false;
     const member = await this.#environment.members.refresh(meant);
-    return member !== undefined && socketOf(member, held.outbound.layer) !== socketAt(address);
+    return member !== undefined && socketOf(member, message.outbound.layer) !== socketAt(address);
   }
 
   #isRemote(item: QueueItem): boolean {
-    const meant = item.held.receiver(item)?.member;
+    const meant = item.message.receiver(item)?.member;
     const member = meant === undefined ? undefined : this.#environment.members.get(meant);
     return member !== undefined && !isLocal(member);
   }
@@ -132,8 +133,8 @@ export class Replies {
   }
 
   /** That another member than the one that is meant answered; a peer that says nothing of itself may be the one. */
-  #otherThanMeant({ held, key, address }: QueueItem, reply: JsonObject): string | undefined {
-    const meant = held.receiver({ key })?.member;
+  #otherThanMeant({ message, key, address }: QueueItem, reply: JsonObject): string | undefined {
+    const meant = message.receiver({ key })?.member;
     const described = parseDescription(reply.member_description);
     if (meant === undefined || described === undefined || described === 'too large') return undefined;
     const { deployment: own, members } = this.#environment;
@@ -148,12 +149,14 @@ export class Replies {
   }
 
   /** What the receiver says of itself is a courtesy: the delivery stands whatever becomes of it. */
-  async #learnFrom(reply: JsonObject, { held, address }: QueueItem): Promise<void> {
+  async #registerFrom(reply: JsonObject, { message, address }: QueueItem): Promise<void> {
     // What a member of this deployment says of itself is known here.
     if (originOf(reply)?.deployment === this.#environment.deployment) return;
     try {
-      const { id = '' } = this.#environment.members.get(held.outbound.from) ?? {};
-      await this.#learning.register(reply.member_description, originOf(reply), id, { asked: socketAt(address) });
+      const { id = '' } = this.#environment.members.get(message.outbound.from) ?? {};
+      await this.#registration.register(reply.member_description, originOf(reply), id, {
+        asked: socketAt(address),
+      });
     } catch (error) {
       this.#environment.log.warn('description in a reply not kept', { cause: error });
     }
@@ -161,7 +164,7 @@ export class Replies {
 
   /** A message on which its receiver breaks each time must not hold up those behind it until it expires. */
   #isHopeless(item: QueueItem, code: string): boolean {
-    const recorded = item.held.receiver(item)?.attempts ?? 0;
+    const recorded = item.message.receiver(item)?.attempts ?? 0;
     return code === 'internal' && recorded + item.tries >= MAX_INTERNAL_ATTEMPTS;
   }
 }

@@ -1,6 +1,6 @@
 /**
  * What waits for one address, in order, over one connection: up to a window of requests in flight, resent a few
- * times when a reply is missing, then backing off; at once when the peer comes back (layers.md, Messages).
+ * times when a reply is missing, then backing off; at once when the peer comes back (docs/layers.md).
  */
 import { CmbsError } from '@cmbs/shared';
 import { DESTINATION_BYTES } from '../limits';
@@ -17,13 +17,13 @@ const ATTEMPTS_IN_A_ROW = 3;
 
 interface BackOff {
   readonly reason: string;
-  /** `absent`: nobody listens; each new item and each `notify` looks again, and the socket tells when somebody does. */
+  /** `absent`: no peer listens. Each new item and each `notify` tries again, and the connection tells when one does. */
   readonly why: 'absent' | 'failing';
 }
 
 export class RequestQueue extends DestinationQueue {
   readonly via = 'request';
-  /** Those of the items that somebody may wait for: told when the queue parks. */
+  /** Items that a caller may wait for; the caller is told when the queue backs off. */
   readonly #hopeful = new Set<QueueItem>();
   readonly #prepared = new Map<QueueItem, Promise<Buffer | undefined>>();
   /** Items in flight, each with the promise that it has landed. */
@@ -37,7 +37,7 @@ export class RequestQueue extends DestinationQueue {
   #round = 0;
   /** Rounds that failed since the last reply. */
   #failures = 0;
-  /** Times that the queue was backedOff for a failing peer since the last reply. */
+  /** Times that the queue backed off for a failing peer since the last reply. */
   #pauses = 0;
   #cancelBackOff: (() => void) | undefined;
   /** Ends the wait for a connection. */
@@ -72,7 +72,7 @@ export class RequestQueue extends DestinationQueue {
     this.notify();
   }
 
-  /** Somebody waits for an item: look at once whether the peer is back. */
+  /** A caller waits for an item: tries at once whether the peer is back. */
   notify(): void {
     if (this.#backedOff?.why !== 'failing') this.#resume();
   }
@@ -137,7 +137,7 @@ export class RequestQueue extends DestinationQueue {
       else this.#isThere();
       if (state !== 'connecting') this.#wake?.();
     });
-    // It was backedOff when it waited for the connection, or its turn has come.
+    // It backed off while it waited for the connection, or its turn has come.
     this.#backedOff = undefined;
     if (!this.#running && this.#isGoing()) void this.track(this.#run());
   }
@@ -172,22 +172,22 @@ export class RequestQueue extends DestinationQueue {
   /** The items that may be on their way together with those that are: by number, by bytes, one of each ordering key. */
   #ahead(): readonly QueueItem[] {
     const ahead: QueueItem[] = [];
-    const lines = new Set<string>();
+    const groups = new Set<string>();
     let bytes = 0;
-    for (const { held } of this.#out.keys()) {
-      bytes += held.bytes;
-      const line = orderingGroupOf(held.outbound);
-      if (line !== undefined) lines.add(line);
+    for (const { message } of this.#out.keys()) {
+      bytes += message.bytes;
+      const group = orderingGroupOf(message.outbound);
+      if (group !== undefined) groups.add(group);
     }
     for (const item of this.items) {
-      const line = orderingGroupOf(item.held.outbound);
+      const group = orderingGroupOf(item.message.outbound);
       const isAlone = this.#out.size + ahead.length === 0;
       if (this.#out.size + ahead.length >= this.#window) break;
-      if (!isAlone && bytes + item.held.bytes > DESTINATION_BYTES) break;
+      if (!isAlone && bytes + item.message.bytes > DESTINATION_BYTES) break;
       // Refused for a moment, it would be overtaken by the next one with its key.
-      if (line !== undefined && lines.has(line)) break;
-      bytes += item.held.bytes;
-      if (line !== undefined) lines.add(line);
+      if (group !== undefined && groups.has(group)) break;
+      bytes += item.message.bytes;
+      if (group !== undefined) groups.add(group);
       ahead.push(item);
     }
     return ahead;
@@ -250,7 +250,7 @@ export class RequestQueue extends DestinationQueue {
     this.#prepared.set(item, preparing);
   }
 
-  /** Waits for the outcome of the attempt to connect; false when there is no peer, and then the queue is backedOff. */
+  /** Waits for the outcome of the attempt to connect; false when there is no peer, and then the queue backs off. */
   async #connects(requester: RequestConnection): Promise<boolean> {
     if (requester.state === 'connecting') {
       const { clock } = this.environment;
@@ -287,7 +287,7 @@ export class RequestQueue extends DestinationQueue {
             this.#pauses = 0;
             if (outcome === 'moved') this.outbox.passed(item);
           } else {
-            this.environment.counters.add('cmbs_retries', { layer: item.held.outbound.layer });
+            this.environment.counters.add('cmbs_retries', { layer: item.message.outbound.layer });
             this.#putBack(item, outcome.retry);
           }
         },
@@ -316,7 +316,7 @@ export class RequestQueue extends DestinationQueue {
       throw error;
     }
     if (error.sent) item.tries += 1;
-    this.environment.counters.add('cmbs_retries', { layer: item.held.outbound.layer });
+    this.environment.counters.add('cmbs_retries', { layer: item.message.outbound.layer });
     switch (error.reason) {
       case 'no_listener':
         this.#keep(item);
@@ -362,7 +362,7 @@ export class RequestQueue extends DestinationQueue {
   }
 
   #backOff(backedOff: BackOff): void {
-    // What was prepared is claimed again when the queue goes on; frames of backedOff items are not kept.
+    // What was prepared is claimed again when the queue goes on; frames of items that backed off are not kept.
     this.#prepared.clear();
     const hopeful = [...this.#hopeful];
     this.#hopeful.clear();
@@ -371,7 +371,7 @@ export class RequestQueue extends DestinationQueue {
     if (this.#backedOff?.why === backedOff.why) return;
     this.#backedOff = backedOff;
     this.#cancelBackOff?.();
-    // Who is absent has its turn with the others that are.
+    // An absent peer is tried in turn with the others.
     if (backedOff.why === 'absent') return;
     const { clock, backOff } = this.environment;
     this.#pauses += 1;

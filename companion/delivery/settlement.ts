@@ -38,7 +38,7 @@ export class Settlement implements Settling {
   /** A delivery has its outcome. */
   settle(item: AttemptedItem, change: Parameters<QueueOwner['settle']>[1]): void {
     const { environment, destinations } = this.#parts;
-    const message = item.held;
+    const message = item.message;
     logOutcome(environment, item, change);
     message.queued.delete(item.key);
     this.#stopTrying(item);
@@ -50,17 +50,17 @@ export class Settlement implements Settling {
 
   /** Records a change of a delivery, with the attempts that were made since the last record. */
   note(item: AttemptedItem, change: Omit<Outcome['change'], 'attempts' | 'broken'>): void {
-    const { outbound } = item.held;
+    const { outbound } = item.message;
     const { tries: attempts, broken = 0 } = item;
     item.tries = 0;
     item.broken = 0;
     const recorded = { ...change, attempts, broken };
-    this.#outcomes.note(item.held, { sendId: outbound.id, key: item.key, change: recorded });
+    this.#outcomes.note(item.message, { sendId: outbound.id, key: item.key, change: recorded });
   }
 
   /** A delivery cannot go further now. Callers that wait are answered, and the queue keeps the item. */
   backOff(item: AttemptedItem, { reason, state }: BackOffReason): void {
-    const message = item.held;
+    const message = item.message;
     const wasTrying = this.#stopTrying(item);
     message.lastReason = reason;
     const before = message.receiver(item);
@@ -72,13 +72,13 @@ export class Settlement implements Settling {
 
   /** A queue works on a delivery again that had backed off. */
   resumed(item: QueueItem): void {
-    item.held.trying.add(item.key);
+    item.message.trying.add(item.key);
   }
 
   /** A queue had nothing to send for an item. */
   passed(item: QueueItem): void {
     const { destinations, messages } = this.#parts;
-    const { held: message, key } = item;
+    const { message, key } = item;
     message.queued.delete(key);
     message.trying.delete(key);
     const delivery = message.receiver(item);
@@ -90,10 +90,10 @@ export class Settlement implements Settling {
 
   /** A queue gave an item back to the store. */
   evicted(item: QueueItem): void {
-    item.held.queued.delete(item.key);
+    item.message.queued.delete(item.key);
     this.#stopTrying(item);
-    this.answer(item.held);
-    this.#parts.messages.release(item.held);
+    this.answer(item.message);
+    this.#parts.messages.release(item.message);
   }
 
   /** The store has outcomes of the topics; undefined when it has the message no more. */
@@ -130,7 +130,7 @@ export class Settlement implements Settling {
       destinations.known(delivery)?.remove(message, key);
       environment.counters.add('cmbs_dropped', { reason: 'expired', layer: message.outbound.layer });
       const reason = delivery.reason ?? 'not delivered in time';
-      this.settle({ held: message, key, tries: 0 }, { state: 'expired', reason });
+      this.settle({ message, key, tries: 0 }, { state: 'expired', reason });
     }
   }
 
@@ -183,7 +183,7 @@ export class Settlement implements Settling {
     this.#outcomes.close();
   }
 
-  #stopTrying({ held: message, key }: AttemptedItem): boolean {
+  #stopTrying({ message, key }: AttemptedItem): boolean {
     const wasTrying = message.trying.delete(key);
     if (message.trying.size === 0) this.#parts.frames.free(message);
     return wasTrying;
@@ -203,6 +203,6 @@ export class Settlement implements Settling {
 
 /** Whether the delivery of an item has no outcome yet. */
 export function isOpenFor(item: QueueItem): boolean {
-  const delivery = item.held.receiver(item);
+  const delivery = item.message.receiver(item);
   return delivery !== undefined && isOpen(delivery);
 }

@@ -10,7 +10,7 @@ export interface StoreScanParts {
   readonly environment: Pick<Environment, 'store' | 'clock' | 'log' | 'lookAgainMs'>;
   /** Whether the sending member is this companion's. */
   readonly serves: (send: OutboundMessage) => Promise<boolean>;
-  /** @param publishAfterMs how long whoever queued the send is given to publish it */
+  /** @param publishAfterMs milliseconds in which the function that queued the message may publish it */
   readonly found: (send: OutboundMessage, publishAfterMs: number) => void;
 }
 
@@ -55,7 +55,7 @@ export class StoreScan {
   now(): void {
     this.#cancel();
     this.all(PUBLICATION_GRACE_MS)
-      .catch((error: unknown) => this.#parts.environment.log.warn('sends not read', { cause: error }))
+      .catch((error: unknown) => this.#parts.environment.log.warn('outbound messages not read', { cause: error }))
       .finally(() => this.soon());
   }
 

@@ -19,8 +19,8 @@ export interface WaitingMessagesParts {
   readonly environment: Pick<Environment, 'store' | 'log' | 'clock' | 'backOff'>;
   readonly settle: QueueOwner['settle'];
   readonly hold: (send: OutboundMessage) => InFlightMessage;
-  /** Lets go of what nobody works on. */
-  readonly release: (held: InFlightMessage) => void;
+  /** Takes a message out of memory if no part works on it. */
+  readonly release: (message: InFlightMessage) => void;
   /** Whether the sending member is this companion's. */
   readonly serves: (send: OutboundMessage) => Promise<boolean>;
   readonly isDraining: () => boolean;
@@ -62,15 +62,15 @@ export class WaitingMessages {
     for (const doc of page.docs) {
       const send = outboundMessageOf(doc);
       if (this.#parts.isDraining() || !(await this.#parts.serves(send))) continue;
-      const held = this.#parts.hold(send);
-      for (const receiver of held.outbound.receivers) {
+      const message = this.#parts.hold(send);
+      for (const receiver of message.outbound.receivers) {
         if (receiver.address !== address || receiver.via !== via || !isOpen(receiver)) continue;
         const key = deliveryKey(receiver);
-        if (held.queued.has(key)) continue;
-        held.queued.add(key);
-        items.push({ held, key, address, sequence: orderOf(send), tries: 0 });
+        if (message.queued.has(key)) continue;
+        message.queued.add(key);
+        items.push({ message, key, address, sequence: orderOf(send), tries: 0 });
       }
-      this.#parts.release(held);
+      this.#parts.release(message);
     }
     const last = page.docs.at(-1);
     return { items, upTo: last === undefined ? '' : orderOf(outboundMessageOf(last)), next: page.next };

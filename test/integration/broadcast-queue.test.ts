@@ -62,7 +62,7 @@ beforeEach(async () => {
     // What waits in the store.
     evicted: (item) => void evicted.push(item),
     readWaiting: () => Promise.resolve({ items: evicted.splice(0), upTo: '' }),
-    firstWaiting: () => Promise.resolve(evicted[0]?.held.outbound.id),
+    firstWaiting: () => Promise.resolve(evicted[0]?.message.outbound.id),
     watchedMessages: new WatchedMessages(),
     refuseWaiting: () => undefined,
     hasRoom: true,
@@ -97,7 +97,7 @@ afterEach(async () => {
 });
 
 function broadcast(name: string): void {
-  const held = new InFlightMessage({
+  const message = new InFlightMessage({
     id: name,
     wireId: name,
     message: `/cmbs/message/${name}`,
@@ -109,7 +109,7 @@ function broadcast(name: string): void {
     receivers: [],
   });
   sequence += 1;
-  queue.offer({ held, key: name, address, sequence: String(sequence), tries: 0 } satisfies QueueItem);
+  queue.offer({ message, key: name, address, sequence: String(sequence), tries: 0 } satisfies QueueItem);
 }
 
 const arrives = (name: string): Promise<void> => becomes(() => received.includes(name), `${name} is received`);

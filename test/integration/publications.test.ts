@@ -71,8 +71,8 @@ function on(store: Store, { most, clock = systemClock }: { most?: number; clock?
       backOff: () => backOffMs,
     },
     {
-      published: (held) => made.remove(held),
-      settle: ({ held }) => made.remove(held),
+      published: (message) => made.remove(message),
+      settle: ({ message }) => made.remove(message),
       backOff: () => undefined,
       hold: (send) => new InFlightMessage(send),
       removed: () => undefined,
@@ -112,9 +112,9 @@ async function queued(id: string, more: Partial<OutboundMessage> = {}): Promise<
   return new InFlightMessage(send);
 }
 
-const cancel = (held: InFlightMessage): Promise<void> =>
+const cancel = (message: InFlightMessage): Promise<void> =>
   opened.store.transact((tx) => {
-    deleteOutbound(tx, held.outbound);
+    deleteOutbound(tx, message.outbound);
     return Promise.resolve();
   });
 
@@ -132,7 +132,7 @@ test('what has one ordering key goes out in its order whatever fails, and holds 
     await queued('no-key', { orderingKey: '' }),
   ];
   // In whatever order they become known.
-  for (const held of [...line.reverse(), ...others]) publications.add(held, 10);
+  for (const message of [...line.reverse(), ...others]) publications.add(message, 10);
   await areOut('one', 'two', 'three', ...others.map(({ outbound: send }) => send.id));
   expect(published.filter((id) => ['one', 'two', 'three'].includes(id))).toEqual(['one', 'two', 'three']);
   expect(published.indexOf('no-key')).toBeLessThan(published.indexOf('one'));
@@ -145,7 +145,7 @@ test('what is passed on keeps the order of its sender, whichever members it came
   const sender = 'another/alice';
   const one = await queued('one', { from: '/cmbs/member/bob', sender });
   const two = await queued('two', { from: '/cmbs/member/carol', sender });
-  for (const held of [two, one]) publications.add(held, 0);
+  for (const message of [two, one]) publications.add(message, 0);
   await areOut('one', 'two');
   expect(published).toEqual(['one', 'two']);
 });
@@ -159,7 +159,7 @@ test('one goes out under the key in whose line it stood', async () => {
 test('one that is given up lets the next one go', async () => {
   busy = (id) =>
     id === 'one' ? Promise.reject(new CmbsError('bad_request', 'No such topic.')) : Promise.resolve();
-  for (const held of [await queued('one'), await queued('two')]) publications.add(held, 0);
+  for (const message of [await queued('one'), await queued('two')]) publications.add(message, 0);
   // The outbox writes down what became of the first one.
   await cancel(new InFlightMessage((await readOutbound(opened.store, 'one'))?.send as OutboundMessage));
   await areOut('two');

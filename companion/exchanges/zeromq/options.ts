@@ -2,7 +2,7 @@
  * The options that every socket has, in one place, and the owner of the native handles.
  *
  * A zeromq socket that is collected as garbage while its poller is active takes the process down, so the context
- * holds each socket from its creation to its close (DESIGN decision 25).
+ * holds each socket from its creation to its close.
  */
 import { Context, type Socket } from 'zeromq';
 import { type Clock, type Counters, type Log, systemClock } from '@cmbs/shared';

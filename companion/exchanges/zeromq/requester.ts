@@ -33,7 +33,7 @@ const MAX_REQUEST_BYTES_IN_FLIGHT = 8 * 1024 * 1024;
 const MAX_REQUESTS_IN_FLIGHT = 256;
 /** Requests to one peer that wait for a connection or a place in flight; beyond, the caller is told `queue_full`. */
 const MAX_REQUESTS_WAITING = 1000;
-/** Milliseconds of a request that names no time-out: the default wait of a send action (layers.md, Messages). */
+/** Milliseconds of a request that names no time-out: the default wait of a send action (docs/layers.md). */
 const DEFAULT_REQUEST_TIMEOUT_MS = 10_000;
 
 export interface RequesterOptions extends SocketEnvironment {

@@ -1,7 +1,7 @@
 /** Work that has to keep its order: one after the other under one name, in the order of the calls. */
 import { toCmbsError } from '@cmbs/shared';
 
-export class InOrder {
+export class KeyedMutex {
   readonly #last = new Map<string, Promise<unknown>>();
 
   /**
