@@ -27,14 +27,14 @@ import {
 import { MAX_HOPS, MAX_TOPICS, MESSAGE_TTL_MS, RECEIPT_TTL_MS } from '@cmbs/shared/limits';
 import { type Entity, type JsonOutputObject, RawJson, stringifyJson } from '@cmbs/shared/occi';
 import type { Environment } from './environment';
-import { KeyedMutex } from './keyed-mutex';
+import { KeyedSequence } from './keyed-sequence';
 
 /** (message id, send id, sender) of what was passed on here. */
 const FORWARDED = 'forwarded';
 
 export class Forwarding {
   readonly #environment: Environment;
-  readonly #mutex = new KeyedMutex();
+  readonly #sequence = new KeyedSequence();
 
   constructor(environment: Environment) {
     this.#environment = environment;
@@ -48,7 +48,7 @@ export class Forwarding {
     const { orderingKey = '' } = message;
     if (orderingKey === '') return this.#queue(member, layer, message);
     const group = JSON.stringify([senderOf(message), layer, orderingKey]);
-    return this.#mutex.run(group, () => this.#queue(member, layer, message));
+    return this.#sequence.run(group, () => this.#queue(member, layer, message));
   }
 
   async #queue(member: Entity, layer: TopicLayer, message: WireMessage): Promise<'forwarded' | 'duplicate'> {

@@ -1,5 +1,5 @@
 import { CmbsError } from '@cmbs/shared';
-import { KeyedMutex } from '../../companion/keyed-mutex';
+import { KeyedSequence } from '../../companion/keyed-sequence';
 
 /** Work that ends when it is told to. */
 function work(): {
@@ -27,7 +27,7 @@ const settled = async (promises: readonly Promise<unknown>[]): Promise<readonly 
   (await Promise.allSettled(promises)).map(({ status }) => status);
 
 test('one name after the other, different names side by side', async () => {
-  const order = new KeyedMutex();
+  const order = new KeyedSequence();
   const [first, second, other] = [work(), work(), work()];
   const both = [order.run('a', first.begin), order.run('a', second.begin)];
   const aside = order.run('b', other.begin);
@@ -41,7 +41,7 @@ test('one name after the other, different names side by side', async () => {
 });
 
 test('what waits behind one that will be asked for again fails with it, and does not overtake', async () => {
-  const order = new KeyedMutex();
+  const order = new KeyedSequence();
   const [first, second, third] = [work(), work(), work()];
   const all = [first, second, third].map(({ begin }) => order.run('a', begin));
   first.end(away);
@@ -53,7 +53,7 @@ test('what waits behind one that will be asked for again fails with it, and does
 });
 
 test('what waits behind one that failed for good is done', async () => {
-  const order = new KeyedMutex();
+  const order = new KeyedSequence();
   const [first, second] = [work(), work()];
   const both = [order.run('a', first.begin), order.run('a', second.begin)];
   first.end(new CmbsError('bad_request', 'Never.'));
