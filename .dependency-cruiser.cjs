@@ -3,8 +3,6 @@
 /** What every room may use: errors, limits, time, JSON, log. They import only each other, and zod. */
 const COMMON =
   '^shared/(errors|limits|bounded-log|clock|back-off|json|log|metrics|principal|version|trace|structured-log|concurrently|waiting|make-directory|authority|rfc3339|exact-json|grpc-status)\\.ts$';
-/** The names of the layers: a list that leads back to nothing. */
-const LAYERS = '^shared/broker/layers\\.ts$';
 /** The rooms, each behind one door. An engine is a room of its own inside the room of its interface. */
 const ENGINES = [
   'store/sqlite',
@@ -17,7 +15,7 @@ const ENGINES = [
 ];
 const ROOMS = ['store', 'bus', 'rpc', 'occi', 'services', 'broker', ...ENGINES];
 /** Doors besides the `index.ts` of a room. */
-const SIDE_DOORS = ['broker/layers.ts', 'bus/pubsub/connect.ts'];
+const SIDE_DOORS = ['bus/pubsub/connect.ts'];
 /** Where programs are assembled: the mains of the functions and the companion, the local stack, tests. */
 const ASSEMBLERS = '^(functions/(main|cloud|without-bus)\\.ts$|companion/(main|cloud)\\.ts$|emulator/|test/)';
 
@@ -74,12 +72,6 @@ module.exports = {
       from: { path: COMMON },
       to: { path: '^shared/', pathNot: COMMON },
     },
-    {
-      name: 'layers-import-nothing',
-      severity: 'error',
-      from: { path: LAYERS },
-      to: { path: '.' },
-    },
     ...ROOMS.map((room) => ({
       name: `door-of-${room.replace('/', '-')}`,
       comment: 'A room is entered by its index.ts; a test may look at the file that it tests.',
@@ -116,7 +108,7 @@ module.exports = {
       from: { path: `^shared/${room}/`, pathNot: anyOf(...SIDE_DOORS.map(exactly)) },
       to: {
         path: '^shared/',
-        pathNot: anyOf(COMMON, LAYERS, `^shared/${room}/`, ...below.map((one) => `^shared/${one}/`)),
+        pathNot: anyOf(COMMON, `^shared/${room}/`, ...below.map((one) => `^shared/${one}/`)),
       },
     })),
     {

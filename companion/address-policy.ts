@@ -7,7 +7,14 @@
 import { join } from 'node:path';
 import { isIP } from 'node:net';
 import { CmbsError } from '@cmbs/shared';
-import { type Address, bindAddress, ORIGINAL_PORTS, parseAddress } from '@cmbs/shared/broker';
+import {
+  type Address,
+  bindAddress,
+  BUILT_IN_LAYERS,
+  type Layers,
+  layersOf,
+  parseAddress,
+} from '@cmbs/shared/broker';
 import type { CloudConfig, Config, PortRange } from '@cmbs/shared/config';
 import { IPC_CLAIM_DIGITS } from './limits';
 import { openIpcDirectory } from './ipc-directory';
@@ -26,7 +33,7 @@ export interface AddressSettings {
   readonly isOnLoopback: boolean;
   /** CIDR ranges of addresses that are not public and that members may have all the same. */
   readonly ranges: readonly string[];
-  /** Ports that may be bound, besides the original's. */
+  /** Ports that may be bound, besides those of the built-in layers. */
   readonly ports: readonly PortRange[];
   /** What sockets are bound to in place of the host that their members advertise. */
   readonly bindHost?: string | undefined;
@@ -38,7 +45,7 @@ export interface AddressSettings {
   readonly unreachedAfterMs?: number;
 }
 
-const ALWAYS_BINDABLE: readonly PortRange[] = Object.values(ORIGINAL_PORTS).map((port) => [port, port]);
+const ALWAYS_BINDABLE: readonly PortRange[] = BUILT_IN_LAYERS.map(({ port }) => [port, port]);
 
 const UNSPECIFIED = new Set(['*', '0.0.0.0', '::']);
 const refused = (message: string): CmbsError => new CmbsError('forbidden', message);
@@ -154,6 +161,7 @@ const isLoopbackHost = (host: string): boolean => host === 'localhost' || (isIP(
 
 function settingsOf(
   config: Config | CloudConfig,
+  { all }: Layers,
   isOnLoopback: boolean,
   ownHosts: readonly (string | undefined)[],
   dataDirectory?: string,
@@ -162,7 +170,7 @@ function settingsOf(
   return {
     isOnLoopback,
     ranges: config.CMBS_ADDRESS_RANGES,
-    ports: config.CMBS_PORT_RANGE,
+    ports: [...all.map(({ port }): PortRange => [port, port]), ...config.CMBS_PORT_RANGE],
     bindHost: config.CMBS_BIND_HOST,
     ownHosts: [config.CMBS_BIND_HOST, ...ownHosts].flatMap((host) => host?.toLowerCase() ?? []),
     ipcDirectory: directory === undefined ? undefined : openIpcDirectory(directory, dataDirectory),
@@ -173,18 +181,18 @@ function settingsOf(
  * On loopback unless the endpoint listens elsewhere, or something in front of it (a proxy, a public URL) lets others in.
  * Makes CMBS_IPC_DIR; throws CmbsError when it cannot be used.
  */
-export function localAddresses(config: Config): AddressPolicy {
+export function localAddresses(config: Config, layers = layersOf()): AddressPolicy {
   const publicHost = config.CMBS_PUBLIC_URL === undefined ? undefined : hostOf(config.CMBS_PUBLIC_URL);
   const isOnLoopback =
     config.CMBS_TRUST_PROXY === 0 && isLoopbackHost(config.CMBS_HOST) && isLoopbackHost(publicHost ?? 'localhost');
-  return new AddressPolicy(settingsOf(config, isOnLoopback, [publicHost], config.CMBS_DATA_DIR));
+  return new AddressPolicy(settingsOf(config, layers, isOnLoopback, [publicHost], config.CMBS_DATA_DIR));
 }
 
 /** On loopback only where everything is: on Google's emulators, with an endpoint that only this machine reaches. */
-export function cloudAddresses(config: CloudConfig): AddressPolicy {
+export function cloudAddresses(config: CloudConfig, layers = layersOf()): AddressPolicy {
   const { CMBS_PUBLIC_URL: publicUrl = '', CMBS_SHARDS: shards, CMBS_SHARD: shard, emulators } = config;
   const publicHost = hostOf(publicUrl);
   const isOnLoopback = emulators.firestore && emulators.pubsub && isLoopbackHost(publicHost);
   const shardHost = shards.find((one) => one.startsWith(`${shard}=`))?.slice(shard.length + 1);
-  return new AddressPolicy(settingsOf(config, isOnLoopback, [publicHost, shardHost]));
+  return new AddressPolicy(settingsOf(config, layers, isOnLoopback, [publicHost, shardHost]));
 }

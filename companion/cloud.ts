@@ -3,11 +3,11 @@
  * again from the store when it gets it back. Its control endpoint answers all the while.
  */
 import { aborted, backOff, newId, pause, systemClock, untilOr, type Clock, type Log } from '@cmbs/shared';
-import { acquireLease, type Lease, Shards } from '@cmbs/shared/broker';
+import { acquireLease, type Lease, type LayerDefinition, layersOf, Shards } from '@cmbs/shared/broker';
 import type { PubsubBusLimits } from '@cmbs/shared/bus/pubsub';
 import { pubsubBusOf } from '@cmbs/shared/bus/pubsub/connect';
 import type { CloudConfig } from '@cmbs/shared/config';
-import { extensionsOf } from '@cmbs/shared/extensions';
+import { passiveExtensionsOf } from '@cmbs/shared/extensions';
 import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS } from './limits';
 import { COMPANION_LOOK_MS, LEASE_CALL_MS, LEASE_MARGIN_MS, WATCH_FALLBACK_MS } from '@cmbs/shared/limits';
 import { identitiesOf } from '@cmbs/shared/rpc/identity';
@@ -45,6 +45,8 @@ export interface CloudCompanionOptions {
   readonly services?: readonly ServiceModule[];
   /** Limits of delivery in place of the defaults. */
   readonly delivery?: Partial<DeliveryLimits>;
+  /** Layers besides the built-in ones; the functions need the same. */
+  readonly layers?: readonly LayerDefinition[];
   /** Earlier deaths of the process by reason, where a supervisor counts them. */
   readonly restarts?: Restarts;
   readonly limits?: CloudCompanionLimits;
@@ -64,13 +66,15 @@ export async function startCloudCompanion({
   log,
   clock = systemClock,
   services: modules = [],
+  layers: additional = [],
   restarts = {},
   limits = {},
   delivery = {},
 }: CloudCompanionOptions): Promise<CloudCompanion> {
   const { CMBS_SHARD: shard, CMBS_PUBLIC_URL: publicUrl = '' } = config;
-  const shards = new Shards(config.CMBS_SHARDS);
-  const exchanges = [zeroMq(cloudAddresses(config))];
+  const layers = layersOf(additional);
+  const shards = new Shards(config.CMBS_SHARDS, layers);
+  const exchanges = [zeroMq(cloudAddresses(config, layers))];
   const metrics = prometheusMetrics();
   for (const [reason, n] of Object.entries(restarts)) metrics.add('cmbs_restarts_total', { reason }, n);
   const services = standardServices({ clock, newId });
@@ -115,7 +119,7 @@ export async function startCloudCompanion({
       counters: metrics,
       ...(limits.bus === undefined ? {} : { limits: limits.bus }),
     });
-    const categories = new Categories(store, extensionsOf(config.CMBS_EXTENSIONS), {
+    const categories = new Categories(store, passiveExtensionsOf(config.CMBS_EXTENSIONS, layers), {
       watch: true,
       maxAgeMs: WATCH_FALLBACK_MS,
       clock,
@@ -129,6 +133,7 @@ export async function startCloudCompanion({
         bus,
         categories,
         services,
+        layers,
         clock,
         newId,
         log,

@@ -17,11 +17,13 @@ import {
   Execution,
   InboundHandler,
   isLocal,
+  type Layer,
+  type Layers,
+  layersOf,
   MEMBER_KIND,
   MemberRegistration,
   OrderClock,
 } from '@cmbs/shared/broker';
-import type { Layer } from '@cmbs/shared/broker/layers';
 import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS } from './limits';
 import { RPC_ARGUMENTS, type RpcArguments, type RpcMethod, type RpcResult } from '@cmbs/shared/rpc';
 import type { Categories, Entity, Path } from '@cmbs/shared/occi';
@@ -51,6 +53,8 @@ export interface CompanionOptions {
   readonly bus: Bus;
   readonly categories: Categories;
   readonly services: Services;
+  /** The built-in layers when absent. */
+  readonly layers?: Layers;
   readonly clock: Clock;
   /** What orders go by; the order of this process alone when absent. */
   readonly order?: OrderClock;
@@ -136,7 +140,8 @@ export class Companion {
 
   /** Answers calls that a crash cut off, opens what was started, opens the outbox; then it is ready. */
   static async start(options: CompanionOptions): Promise<Companion> {
-    const members = await Members.load(options);
+    const layers = options.layers ?? layersOf();
+    const members = await Members.load({ ...options, layers });
     const {
       shard = wholeDeployment(options.newId),
       drainMs = () => COMPANION_DRAIN_MS,
@@ -145,6 +150,7 @@ export class Companion {
     const environment: Environment = {
       ...options,
       order: options.order ?? OrderClock.ofProcess(options.clock),
+      layers,
       members,
       exchanges: new Exchanges(options.exchanges, options),
       shard,
@@ -216,7 +222,7 @@ export class Companion {
   readonly #actions: {
     readonly [A in RpcMethod]: (path: string, args: RpcArguments<A>, signal: AbortSignal) => Promise<RpcResult<A>>;
   } = {
-    reconcile: (path, { layer }) => this.#layers.reconcile(path, layer),
+    reconcile: (path, { layer }) => this.#layers.reconcile(path, this.#environment.layers.of(layer).name),
     release: async (path) => {
       await this.#layers.release(path);
       return {};

@@ -9,6 +9,7 @@ import {
   describe,
   DISCOVERY_CONTENT,
   type Evidence,
+  DISCOVERY_LAYER,
   layerMixin,
   MEMBER,
   type MemberRegistration,
@@ -71,7 +72,7 @@ export class Discovery {
   async #explore(asking: Entity, signal: AbortSignal): Promise<Report> {
     const report: Report = { found: [], known: [], failed: [] };
     const seen = new Set<string>();
-    const own = socketOf(asking, 'l1');
+    const own = socketOf(asking, DISCOVERY_LAYER);
     if (own !== undefined) seen.add(own);
     const waiting: string[] = [];
     let isTold = false;
@@ -112,16 +113,16 @@ export class Discovery {
   }
 
   #frame(asking: Entity): string {
-    const { newId, clock, deployment, uriOf } = this.#environment;
+    const { newId, clock, deployment, uriOf, layers } = this.#environment;
     const id = newId();
     const now = clock.now();
     const message: Entity = {
       path: MESSAGES + id,
       id,
       kind: MESSAGE_KIND,
-      mixins: [layerMixin('l1')],
+      mixins: [layerMixin(DISCOVERY_LAYER)],
       attributes: {
-        [MESSAGE.layer]: 'l1',
+        [MESSAGE.layer]: DISCOVERY_LAYER,
         [MESSAGE.executable]: 'false',
         [MESSAGE.sendable]: 'true',
         [MESSAGE.storable]: 'false',
@@ -132,7 +133,7 @@ export class Discovery {
       updatedAt: now,
     };
     return messageFrame(message, {
-      content: JSON.stringify(describe(asking)),
+      content: JSON.stringify(describe(asking, layers)),
       pathHistory: [uriOf(asking.path)],
       transfer: {
         v: 1,
@@ -207,7 +208,8 @@ export class Discovery {
 
   #conflictOf(member: Path): string {
     const known = this.#environment.members.get(member);
-    const address = (known === undefined ? undefined : socketOf(known, 'l1')) ?? 'no l1 socket';
+    const address =
+      (known === undefined ? undefined : socketOf(known, DISCOVERY_LAYER)) ?? `no ${DISCOVERY_LAYER} socket`;
     return `another member is known as ${member}, with ${address}, and was kept; delete it if this one is right`;
   }
 
@@ -218,7 +220,7 @@ export class Discovery {
   async confirm(member: Path, asking: Entity, signal: AbortSignal): Promise<RegistrationResult | undefined> {
     const { exchanges, log, members } = this.#environment;
     const known = members.get(member);
-    const asked = known === undefined ? undefined : socketOf(known, 'l1');
+    const asked = known === undefined ? undefined : socketOf(known, DISCOVERY_LAYER);
     if (asked === undefined || signal.aborted) return undefined;
     let requester: RequestConnection | undefined;
     try {

@@ -52,7 +52,8 @@ export class Forwarding {
   }
 
   async #queue(member: Entity, layer: TopicLayer, message: WireMessage): Promise<'forwarded' | 'duplicate'> {
-    const { store, clock, order, newId, deployment, members, counters, uriOf, queueLimit } = this.#environment;
+    const { store, clock, order, newId, deployment, members, counters, uriOf, queueLimit, layers } =
+      this.#environment;
     const hops = message.transfer.hops ?? [];
     const here = `${deployment}/${member.id}`;
     // What passed any member of this deployment is on its bus already.
@@ -71,7 +72,7 @@ export class Forwarding {
     const seenIds = [receiptId(message, wireId), oldReceiptId(message, wireId)] as const;
     const visited = new Set([...hops, here].map((hop) => hop.slice(hop.indexOf('/') + 1)));
     const known = [...members.all()];
-    const index = layer === 'l4' ? new MemberIndex(known, uriOf) : undefined;
+    const index = layers.of(layer).selectsProviders === true ? new MemberIndex(known, uriOf) : undefined;
     const chosen = index === undefined ? undefined : new Set(message.providers.flatMap((one) => index.named(one)));
     const isListed = (one: Entity): boolean =>
       chosen === undefined || message.providers.length === 0 || chosen.has(one);

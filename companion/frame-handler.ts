@@ -7,12 +7,12 @@ import {
   type InboundHandler,
   isLocal,
   isSuspended,
+  type Layer,
   MEMBERS,
   parseFrame,
   socketOf,
   type WireMessage,
 } from '@cmbs/shared/broker';
-import { LAYERS, type Layer } from '@cmbs/shared/broker/layers';
 import type { Entity, Path } from '@cmbs/shared/occi';
 import type { Environment } from './environment';
 import type { Forwarding } from './forwarding';
@@ -103,7 +103,7 @@ export class FrameHandler {
     if (hop === undefined) return;
     const member = this.#environment.members.get(MEMBERS + hop.slice(hop.indexOf('/') + 1));
     if (member === undefined || isLocal(member)) return;
-    for (const layer of LAYERS) {
+    for (const layer of this.#environment.layers.names) {
       const address = socketOf(member, layer);
       if (address !== undefined) this.#heard(address);
     }
@@ -131,11 +131,11 @@ export class FrameHandler {
 
   /** The reply's own text: who the receiver is, whom it knows, and what a call answered. */
   #replyOf(member: Entity, answer: string | undefined): string {
-    const { members, deployment, uriOf } = this.#environment;
+    const { members, deployment, uriOf, layers } = this.#environment;
     let prefix = this.#replyPrefix.get(member.path);
     if (prefix?.version !== members.version) {
       const head = JSON.stringify({
-        member_description: describe(member),
+        member_description: describe(member, layers),
         sockets_l1: members.l1Sockets().slice(0, MAX_SOCKETS_LISTED),
         transfer: { v: 1, origin: { deployment, revision: member.updatedAt, uri: uriOf(member.path) } },
       }).slice(0, -1);

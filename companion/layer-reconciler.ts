@@ -3,12 +3,11 @@
  * every change, one member at a time (docs/layers.md). What cannot be opened is tried again with back-off.
  */
 import { CmbsError, isOutage, pause, toCmbsError, type Json, type JsonObject } from '@cmbs/shared';
-import type { TopicLayer } from '@cmbs/shared/bus';
 import {
   DESIRED,
-  type Desired,
   isLocal,
   isSuspended,
+  type Layer,
   MEMBER,
   registryOf,
   socketOf,
@@ -16,7 +15,6 @@ import {
   subscriptionName,
   topicPatterns,
 } from '@cmbs/shared/broker';
-import { LAYERS, type Layer } from '@cmbs/shared/broker/layers';
 import { MAX_PAGE_DOCS } from '@cmbs/shared/limits';
 import type { RpcResult } from '@cmbs/shared/rpc';
 import { type Entity, type Path, readEntity, writeEntity } from '@cmbs/shared/occi';
@@ -37,16 +35,13 @@ interface OpenLayer {
   readonly close: () => Promise<void>;
 }
 
-const TOPIC_LAYERS: readonly TopicLayer[] = ['l32', 'l4'];
-const isTopicLayer = (layer: Layer): layer is TopicLayer => layer === 'l32' || layer === 'l4';
-
 type Observed = RpcResult<'reconcile'> & { readonly address?: string };
 
 interface Openings {
   readonly open: Map<Layer, OpenLayer>;
   readonly observed: Map<Layer, Observed>;
   /** Layers whose subscription on the bus was removed, or never made by this process, and is known to be gone. */
-  readonly forgotten: Set<TopicLayer>;
+  readonly forgotten: Set<Layer>;
   /** Work on this member, one after the other. */
   queue: Promise<void>;
   failures: number;
@@ -138,7 +133,7 @@ export class LayerReconciler {
       if (openings === undefined) return;
       openings.cancelRetry?.();
       await closeAll(openings);
-      for (const layer of TOPIC_LAYERS) await this.#forget(openings, path, layer);
+      for (const layer of this.#environment.layers.onBus) await this.#forget(openings, path, layer);
       this.#openings.delete(path);
     });
   }
@@ -153,9 +148,11 @@ export class LayerReconciler {
 
   /** Open sockets by layer, for metrics. */
   get openByLayer(): Readonly<Record<Layer, number>> {
-    const counts = Object.fromEntries(LAYERS.map((layer) => [layer, 0])) as Record<Layer, number>;
-    for (const { open } of this.#openings.values()) for (const layer of open.keys()) counts[layer] += 1;
-    return counts;
+    const counts = new Map(this.#environment.layers.names.map((layer) => [layer, 0]));
+    for (const { open } of this.#openings.values()) {
+      for (const layer of open.keys()) counts.set(layer, (counts.get(layer) ?? 0) + 1);
+    }
+    return Object.fromEntries(counts);
   }
 
   async close(): Promise<void> {
@@ -204,16 +201,16 @@ export class LayerReconciler {
   async #reconcile(path: Path): Promise<void> {
     const openings = this.#openings.get(path);
     if (openings === undefined || this.#closed) return;
-    const { store, shard } = this.#environment;
+    const { store, shard, layers } = this.#environment;
     const stored = await readEntity(store, path);
-    const desired = (await store.get(DESIRED, path))?.value as Desired | undefined;
+    const desired = (await store.get(DESIRED, path))?.value;
     const member = stored?.entity;
     if (member !== undefined && !shard.serves(member)) {
       await this.#leave(openings, path);
       return;
     }
-    const wanted = member !== undefined && isLocal(member) ? startedLayers(desired) : [];
-    for (const layer of LAYERS) {
+    const wanted = member !== undefined && isLocal(member) ? startedLayers(desired, layers) : [];
+    for (const layer of layers.names) {
       const open = openings.open.get(layer);
       const address = member === undefined ? undefined : socketOf(member, layer);
       const isWanted = wanted.includes(layer);
@@ -222,7 +219,7 @@ export class LayerReconciler {
         await open.close();
       }
       if (!isWanted || member === undefined) {
-        if (isTopicLayer(layer)) await this.#forget(openings, path, layer);
+        if (this.#isOnBus(layer)) await this.#forget(openings, path, layer);
         if (desired?.[layer] === 'stopped' || openings.observed.has(layer))
           openings.observed.set(layer, { state: 'stopped' });
         continue;
@@ -268,7 +265,7 @@ export class LayerReconciler {
    * and then refuse publications on its topics. Also at start, because a crash may have come between the desired state and
    * this.
    */
-  async #forget(openings: Openings, path: Path, layer: TopicLayer): Promise<void> {
+  async #forget(openings: Openings, path: Path, layer: Layer): Promise<void> {
     if (openings.forgotten.has(layer)) return;
     await this.#environment.bus.removeSubscription(subscriptionName(path, layer));
     openings.forgotten.add(layer);
@@ -286,7 +283,7 @@ export class LayerReconciler {
     const address = socketOf(member, layer);
     try {
       if (address === undefined) return { state: 'failed', reason: `the member has no ${layer} socket` };
-      if (isTopicLayer(layer)) openings.forgotten.delete(layer);
+      if (this.#isOnBus(layer)) openings.forgotten.delete(layer);
       if (!this.#mayOpen()) throw leaseLost();
       const opened = await this.#bind(member, layer, address);
       if (!this.#mayOpen()) {
@@ -316,23 +313,26 @@ export class LayerReconciler {
     }
   }
 
+  #isOnBus(layer: Layer): boolean {
+    return this.#environment.layers.of(layer).channel === 'bus';
+  }
+
   /** Not where another companion may open the same. */
   #mayOpen(): boolean {
     return !this.#closed && this.#environment.shard.isCurrent();
   }
 
   async #bind(member: Entity, layer: Layer, address: string): Promise<OpenLayer> {
-    const { exchanges, log, counters } = this.#environment;
+    const { exchanges, log, counters, layers } = this.#environment;
     const { path } = member;
     const socket = { member: path, layer, address };
     const receiver = this.#receiver;
-    switch (layer) {
-      case 'l1':
-      case 'l31': {
+    switch (layers.of(layer).channel) {
+      case 'request': {
         const opened = await exchanges.serveRequests(socket, (body) => receiver.reply(path, layer, body));
         return { address, follow: async () => undefined, close: () => opened.close() };
       }
-      case 'l2': {
+      case 'broadcast': {
         const opened = await exchanges.serveBroadcasts(socket, async (body) => {
           try {
             await receiver.handleBroadcast(path, layer, body);
@@ -344,8 +344,7 @@ export class LayerReconciler {
         });
         return { address, follow: async () => undefined, close: () => opened.close() };
       }
-      case 'l32':
-      case 'l4': {
+      case 'bus': {
         const opened = await exchanges.serveRequests(socket, (body) => receiver.replyFederated(path, layer, body));
         try {
           const subscription = await this.#subscribe(member, layer);
@@ -366,7 +365,7 @@ export class LayerReconciler {
   }
 
   /** The member's subscription on the bus: follows its topics, rests while the member is suspended. */
-  async #subscribe(member: Entity, layer: TopicLayer): Promise<Pick<OpenLayer, 'follow' | 'close'>> {
+  async #subscribe(member: Entity, layer: Layer): Promise<Pick<OpenLayer, 'follow' | 'close'>> {
     const { bus, log, counters } = this.#environment;
     const { path } = member;
     const name = subscriptionName(path, layer);
@@ -419,7 +418,7 @@ export class LayerReconciler {
    * disk): such attempts must not bring it nearer to being given up. Its place among those in flight slows the
    * bus down meanwhile.
    */
-  async #patiently(stop: AbortSignal, layer: TopicLayer, take: () => Promise<void>): Promise<void> {
+  async #patiently(stop: AbortSignal, layer: Layer, take: () => Promise<void>): Promise<void> {
     const { clock, counters, backOff } = this.#environment;
     for (let failures = 1; ; failures++) {
       try {

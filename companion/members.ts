@@ -3,19 +3,22 @@ import type { Clock, Log } from '@cmbs/shared';
 import {
   allMembers,
   descriptionChars,
+  DISCOVERY_LAYER,
   isLocal,
-  isStranger,
+  isUnverified,
   type KnownMembers,
+  type Layers,
   MEMBER_KIND,
   MEMBERS,
   socketOf,
-  type Stranger,
+  type UnverifiedMember,
 } from '@cmbs/shared/broker';
 import { ENTITIES, type Entity, type Path, readEntity } from '@cmbs/shared/occi';
 import type { Store, Watch } from '@cmbs/shared/store';
 
 export interface MembersOptions {
   readonly store: Store;
+  readonly layers: Layers;
   readonly clock: Clock;
   readonly log: Log;
   /** Milliseconds between two looks at all of them, where the watch may fail. */
@@ -28,7 +31,7 @@ export type MemberListener = (path: Path, before: Entity | undefined) => void;
 export class Members implements KnownMembers {
   readonly #options: MembersOptions;
   readonly #known = new Map<Path, Entity>();
-  readonly #strangers = new Map<Path, Stranger>();
+  readonly #unverified = new Map<Path, UnverifiedMember>();
   readonly #listeners = new Set<MemberListener>();
   readonly #watch: Watch;
   /** Numbers reads, so that one which took long does not undo what a later one found. */
@@ -76,8 +79,8 @@ export class Members implements KnownMembers {
     return this.#known.values();
   }
 
-  strangers(): IterableIterator<Stranger> {
-    return this.#strangers.values();
+  unverified(): IterableIterator<UnverifiedMember> {
+    return this.#unverified.values();
   }
 
   local(): readonly Entity[] {
@@ -86,7 +89,7 @@ export class Members implements KnownMembers {
 
   /** Every known L1 socket, as replies list them. */
   l1Sockets(): readonly string[] {
-    return [...new Set([...this.#known.values()].flatMap((member) => socketOf(member, 'l1') ?? []))];
+    return [...new Set([...this.#known.values()].flatMap((member) => socketOf(member, DISCOVERY_LAYER) ?? []))];
   }
 
   /** Reads one member again; for callers that must see their own write. */
@@ -114,9 +117,13 @@ export class Members implements KnownMembers {
       this.#known.delete(path);
       this.#gone.add(path);
     }
-    if (found?.kind === MEMBER_KIND && isStranger(found)) {
-      this.#strangers.set(path, { path, chars: descriptionChars(found.attributes), since: found.createdAt });
-    } else this.#strangers.delete(path);
+    if (found?.kind === MEMBER_KIND && isUnverified(found)) {
+      this.#unverified.set(path, {
+        path,
+        chars: descriptionChars(found.attributes, this.#options.layers),
+        since: found.createdAt,
+      });
+    } else this.#unverified.delete(path);
     // Reading what is known already (one's own write, say) is no news; telling it would go round in circles.
     if (JSON.stringify(before) === JSON.stringify(this.#known.get(path))) return;
     this.version += 1;

@@ -4,7 +4,7 @@ import { embeddedBus } from '@cmbs/shared/bus/embedded';
 import type { Config } from '@cmbs/shared/config';
 import { GATEWAY_GRACE_MS } from './limits';
 import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
-import { type BrokerOptions, OrderClock } from '@cmbs/shared/broker';
+import { type BrokerOptions, type LayerDefinition, layersOf, OrderClock } from '@cmbs/shared/broker';
 import type { Extension } from '@cmbs/shared/occi';
 import type { Restarts } from '@cmbs/shared/restarts';
 import { type ServiceModule, standardServices } from '@cmbs/shared/services';
@@ -50,6 +50,8 @@ export interface StackOptions {
   readonly exchanges?: readonly ExchangeDefinition[];
   /** Extensions besides those of the product. */
   readonly extensions?: (options: BrokerOptions) => readonly Extension[];
+  /** Layers besides the built-in ones. */
+  readonly layers?: readonly LayerDefinition[];
   /** Deaths of the process after which a supervisor started it again, by reason. */
   readonly restarts?: Restarts;
 }
@@ -62,6 +64,7 @@ export async function startStack({
   exchanges: added = [],
   delivery = {},
   extensions,
+  layers: additional = [],
   restarts = {},
 }: StackOptions): Promise<Stack> {
   const closing: (() => Promise<void>)[] = [];
@@ -77,7 +80,8 @@ export async function startStack({
     if (failures.length > 0) throw failures[0];
   };
   const newId = timeOrderedIds(clock);
-  const exchanges = [zeroMq(localAddresses(config)), ...added];
+  const layers = layersOf(additional);
+  const exchanges = [zeroMq(localAddresses(config, layers)), ...added];
   try {
     const services = standardServices({ clock, newId });
     for (const module of modules) services.register(module);
@@ -104,6 +108,7 @@ export async function startStack({
         store,
         bus,
         rpc: inProcessRpc(() => ready.companion, clock),
+        layers,
         clock,
         order,
         newId,
@@ -141,6 +146,7 @@ export async function startStack({
       bus,
       categories: app.categories,
       services,
+      layers,
       clock,
       order,
       newId,

@@ -1,7 +1,7 @@
 /** What the handlers work with; a program assembles it once (`cloud.ts` for a function, the local stack on a laptop). */
 import type { Clock, Counters, Log } from '@cmbs/shared';
 import type { BusDelivery, TopicLayer } from '@cmbs/shared/bus';
-import type { Inbox, MessageSender } from '@cmbs/shared/broker';
+import type { Inbox, Layers, MessageSender } from '@cmbs/shared/broker';
 import type { Actions, AnsweredRequests, Categories, Entities, Path } from '@cmbs/shared/occi';
 import type { LargeAnswers } from './large-answers';
 
@@ -20,6 +20,7 @@ export interface PushHandler {
 export interface App {
   readonly categories: Categories;
   readonly entities: Entities;
+  readonly layers: Layers;
   readonly actions: Actions;
   readonly sends: MessageSender;
   readonly inbox: Inbox;

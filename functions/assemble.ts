@@ -13,6 +13,8 @@ import {
   type AddressSchemes,
   type BrokerOptions,
   Inbox,
+  type Layers,
+  layersOf,
   MessageSender,
   OrderClock,
   type PortSettings,
@@ -38,6 +40,8 @@ export interface Engines {
   readonly store: Store;
   readonly bus: Bus;
   readonly rpc: Rpc;
+  /** The built-in layers when absent. */
+  readonly layers?: Layers;
   readonly clock: Clock;
   /** What orders go by; the order of this process alone when absent. */
   readonly order?: OrderClock;
@@ -80,7 +84,8 @@ export type AppConfig = Pick<
 
 export function assemble(engines: Engines, config: AppConfig): App {
   const { store, bus, rpc, clock, newId = randomId, log, counters = silentCounters } = engines;
-  const { deployment, uriOf, ready, push, authorize = allowAll, order = OrderClock.ofProcess(clock) } = engines;
+  const { deployment, uriOf, ready, push, authorize = allowAll } = engines;
+  const { order = OrderClock.ofProcess(clock), layers = layersOf() } = engines;
   // Providers act on entities, whose rules come from the categories that the providers stand behind.
   const ring: { categories?: Categories } = {};
   const current = (): Categories => {
@@ -93,6 +98,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
     order,
     newId,
     rpc,
+    layers,
     log,
     queueLimit: config.CMBS_QUEUE_LIMIT,
     ports: { hosts: engines.memberHosts ?? ['127.0.0.1'], ranges: config.CMBS_PORT_RANGE },
@@ -106,11 +112,12 @@ export function assemble(engines: Engines, config: AppConfig): App {
   ring.categories = categories;
   const entities = new Entities({ store, categories, clock, newId, authorize });
   const { CMBS_DISCOVERY: discovery, CMBS_INBOX_LIMIT: inboxLimit, CMBS_INBOX_BYTES: inboxBytes } = config;
-  const base = { store, categories, clock, order, newId, log, counters, uriOf };
+  const base = { store, categories, layers, clock, order, newId, log, counters, uriOf };
   const context = { ...base, discovery, inboxLimit, inboxBytes };
   return {
     categories,
     entities,
+    layers,
     actions: new Actions(categories, entities, authorize),
     sends: new MessageSender(broker),
     inbox: new Inbox(store, clock, newId),

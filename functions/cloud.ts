@@ -3,7 +3,7 @@
  * Each is loaded and connected when a request first needs it, since a query needs no bus and a cold start pays for all.
  */
 import { CmbsError, newId, systemClock, type Clock, type Counters, type Log } from '@cmbs/shared';
-import { companionDirectory, Shards } from '@cmbs/shared/broker';
+import { companionDirectory, type LayerDefinition, layersOf, Shards } from '@cmbs/shared/broker';
 import { type Bus, pushTargetOf } from '@cmbs/shared/bus';
 import type { PubsubBusLimits } from '@cmbs/shared/bus/pubsub';
 import type { CloudConfig } from '@cmbs/shared/config';
@@ -33,6 +33,8 @@ export interface CloudOptions {
   readonly log: Log;
   readonly clock?: Clock;
   readonly counters?: Counters;
+  /** Layers besides the built-in ones; the companion needs the same. */
+  readonly layers?: readonly LayerDefinition[];
   readonly limits?: CloudLimits;
 }
 
@@ -46,8 +48,11 @@ export async function cloudRuntime({
   log,
   clock = systemClock,
   counters,
+  layers: additional = [],
   limits = {},
 }: CloudOptions): Promise<CloudRuntime> {
+  const layers = layersOf(additional);
+  const shards = new Shards(config.CMBS_SHARDS, layers);
   const publicUrl = config.CMBS_PUBLIC_URL ?? '';
   const store = openFirestoreStore({
     projectId: config.GOOGLE_CLOUD_PROJECT,
@@ -71,7 +76,7 @@ export async function cloudRuntime({
     clock,
     tokens,
     audience: config.CMBS_CONTROL_AUDIENCE,
-    directory: companionDirectory(store, new Shards(config.CMBS_SHARDS)),
+    directory: companionDirectory(store, shards),
     ...(limits.readyMs === undefined ? {} : { readyMs: limits.readyMs }),
   });
   const target = pushTargetOf(config);
@@ -90,12 +95,13 @@ export async function cloudRuntime({
         store,
         bus,
         rpc,
+        layers,
         clock,
         log,
         ...(counters === undefined ? {} : { counters }),
         deployment,
         uriOf: (path) => publicUrl + path,
-        memberHosts: new Shards(config.CMBS_SHARDS).hosts,
+        memberHosts: shards.hosts,
         ready: async () => {
           await assertReachable(store);
           await rpc.ready();

@@ -27,12 +27,12 @@ export interface PushOptions {
 const RUNNER = 'push';
 
 export function pushHandler(context: InboundContext, { services, signed }: PushOptions): PushHandler {
-  const { store } = context;
+  const { store, layers } = context;
   const learning = new MemberRegistration({
     ...context,
     // A function knows no members, and can ask none whether what is said of them is true.
     discovery: 'closed',
-    members: { get: () => undefined, size: () => 0, strangers: () => [], refresh: () => Promise.resolve() },
+    members: { get: () => undefined, size: () => 0, unverified: () => [], refresh: () => Promise.resolve() },
   });
   const execution = new Execution({ ...context, services, runner: RUNNER, isOurs: () => false });
   const reception = new InboundHandler({ context, registration: learning, execution });
@@ -47,7 +47,7 @@ export function pushHandler(context: InboundContext, { services, signed }: PushO
       if (path === undefined) return;
       const [stored, desired] = await Promise.all([readEntity(store, path), store.get(DESIRED, path)]);
       const member = stored?.entity;
-      const wanted = startedLayers(desired?.value).includes(layer);
+      const wanted = startedLayers(desired?.value, layers).includes(layer);
       if (member?.kind !== MEMBER_KIND || !isLocal(member) || !wanted) return;
       await reception.handleBusDelivery(member, layer, delivery);
     },

@@ -3,8 +3,7 @@
  * registers by it, and the deployment's URL map and docs/reference/functions.md are made from it.
  */
 import { CmbsError } from '@cmbs/shared';
-import { MESSAGES } from '@cmbs/shared/broker';
-import { LAYERS, type Layer } from '@cmbs/shared/broker/layers';
+import { BUILT_IN_LAYERS, type LayerDefinition, MESSAGES } from '@cmbs/shared/broker';
 import type { App } from './app';
 import { action } from './handlers/action';
 import { health } from './handlers/health';
@@ -50,11 +49,9 @@ const CATCH_ALL = 'occi';
 const MEMBER_PATHS = ['/cmbs/member/', '/cmbs/member/{id}'];
 const MESSAGE_PATHS = [MESSAGES, '/cmbs/message/{id}', '/cmbs/message/{mixin}/'];
 
-/** The spellings of a layer action: `start_l31` is also `start_l3.1`. */
-function spellings(verb: string, layer: string): readonly string[] {
-  const dotted = layer.replace(/^l3(\d)$/, 'l3.$1');
-  return dotted === layer ? [`${verb}_${layer}`] : [`${verb}_${layer}`, `${verb}_${dotted}`];
-}
+/** The spellings of a layer's action: `start_l31` is also `start_l3.1`. */
+const spellings = (verb: string, { name, aliases = [] }: LayerDefinition): readonly string[] =>
+  [name, ...aliases].map((spelling) => `${verb}_${spelling}`);
 
 function actionRoute(
   kind: 'member' | 'message',
@@ -74,7 +71,7 @@ function actionRoute(
   };
 }
 
-const accessOf = (layer: Layer): Access => (layer === 'l32' || layer === 'l4' ? 'bus' : 'companion');
+const accessOf = ({ channel }: LayerDefinition): Access => (channel === 'bus' ? 'bus' : 'companion');
 
 /** The methods at a path, for a caller who may read what is there. */
 async function options({ path, principal }: OcciRequest, app: App, methods: string): Promise<OcciResponse> {
@@ -98,12 +95,15 @@ export const ROUTES: readonly Route[] = [
     handler: inbox,
   },
   actionRoute('member', ['check_neighbors'], 'companion', 'Discover members behind the neighbours'),
-  ...LAYERS.flatMap((layer) => [
-    actionRoute('member', spellings('start', layer), 'companion', `Open the ${layer} socket`),
-    actionRoute('member', spellings('stop', layer), 'companion', `Close the ${layer} socket`),
+  // The actions of other layers go to the catch-all.
+  ...BUILT_IN_LAYERS.flatMap((layer) => [
+    actionRoute('member', spellings('start', layer), 'companion', `Open the ${layer.name} socket`),
+    actionRoute('member', spellings('stop', layer), 'companion', `Close the ${layer.name} socket`),
   ]),
   actionRoute('message', ['execute'], 'companion', 'Execute a message here'),
-  ...LAYERS.map((layer) => actionRoute('message', spellings('send', layer), accessOf(layer), `Send on ${layer}`)),
+  ...BUILT_IN_LAYERS.map((layer) =>
+    actionRoute('message', spellings('send', layer), accessOf(layer), `Send on ${layer.name}`),
+  ),
   actionRoute('message', ['resend'], 'bus', 'Send a dead letter again'),
   actionRoute('message', ['purge'], 'store', 'Delete a dead letter'),
   {

@@ -1,5 +1,5 @@
-/** What a deployment offers beside OCCI's core: one list for all its programs, or they would not know each other's kinds. */
-import { type BrokerOptions, CMBS_EXTENSION, cmbsExtension } from './broker';
+/** The extensions of OCCI's core that a deployment offers: one list, so that all its programs know the same kinds. */
+import { type BrokerOptions, cmbsCategories, cmbsExtension, type Layers } from './broker';
 import type { ExtensionName } from './config';
 import { type Extension, infrastructure, INFRASTRUCTURE_CATEGORIES } from './occi';
 
@@ -7,19 +7,25 @@ interface Offer {
   /** In `CMBS_EXTENSIONS`; absent: always. */
   readonly name?: ExtensionName;
   /** For a program that reads and writes such entities and does not act on them. */
-  readonly passive: Extension;
+  readonly passive: (layers: Layers) => Extension;
   /** With the providers that act. */
   readonly active: (options: BrokerOptions) => Extension;
 }
 
 const OFFERS: readonly Offer[] = [
-  { passive: CMBS_EXTENSION, active: cmbsExtension },
-  { name: 'infrastructure', passive: INFRASTRUCTURE_CATEGORIES, active: infrastructure },
+  { passive: cmbsCategories, active: cmbsExtension },
+  { name: 'infrastructure', passive: () => INFRASTRUCTURE_CATEGORIES, active: infrastructure },
 ];
 
-/** @param options for the providers; without them the extensions have categories only */
-export function extensionsOf(names: readonly ExtensionName[], options?: BrokerOptions): readonly Extension[] {
-  return OFFERS.filter(({ name }) => name === undefined || names.includes(name)).map(({ passive, active }) =>
-    options === undefined ? passive : active(options),
-  );
+/** With the providers that act. */
+export function extensionsOf(names: readonly ExtensionName[], options: BrokerOptions): readonly Extension[] {
+  return offered(names).map(({ active }) => active(options));
 }
+
+/** Without providers. */
+export function passiveExtensionsOf(names: readonly ExtensionName[], layers: Layers): readonly Extension[] {
+  return offered(names).map(({ passive }) => passive(layers));
+}
+
+const offered = (names: readonly ExtensionName[]): readonly Offer[] =>
+  OFFERS.filter(({ name }) => name === undefined || names.includes(name));

@@ -256,7 +256,7 @@ export class Admission {
     }
     message.queued.delete(key);
     if (queue.waiting > most) {
-      counters.add('cmbs_dropped', { reason: 'too many broadcasts wait', layer: 'l2' });
+      counters.add('cmbs_dropped', { reason: 'too many broadcasts wait', layer: message.outbound.layer });
       const reason = `${most} broadcasts wait for ${address} already`;
       settlement.settle({ message, key, tries: 0 }, { state: 'dropped', reason });
     } else queue.resume();

@@ -187,7 +187,8 @@ export class BroadcastQueue extends DestinationQueue {
         else {
           const state = other === undefined ? 'sent' : 'failed';
           item.message.queued.delete(item.key);
-          this.environment.counters.add('cmbs_deliveries', { layer: 'l2', outcome: state });
+          const { layer } = item.message.outbound;
+          this.environment.counters.add('cmbs_deliveries', { layer, outcome: state });
           if (other === undefined) item.tries += 1;
           const reason = other === undefined ? {} : { reason: `${other} has this address and receives there` };
           this.outbox.settle(item, { state, ...reason });
@@ -220,8 +221,9 @@ export class BroadcastQueue extends DestinationQueue {
     const { members, store } = this.environment;
     const path = item.message.receiver(item)?.member;
     const meant = path === undefined ? undefined : members.get(path);
-    if (meant === undefined || !isLocal(meant) || isOpenOn(meant, 'l2')) return undefined;
-    const holds = (member: Entity): boolean => socketOf(member, 'l2') === this.address && isOpenOn(member, 'l2');
+    const { layer } = item.message.outbound;
+    if (meant === undefined || !isLocal(meant) || isOpenOn(meant, layer)) return undefined;
+    const holds = (member: Entity): boolean => socketOf(member, layer) === this.address && isOpenOn(member, layer);
     const other = members.local().find((member) => member !== meant && holds(member));
     if (other === undefined) return undefined;
     const [now, otherNow] = await Promise.all([readEntity(store, meant.path), readEntity(store, other.path)]);

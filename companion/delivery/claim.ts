@@ -15,7 +15,7 @@ import type { OutgoingFrames } from './outgoing-frames';
 import type { Replies } from './replies';
 import { isOpenFor, type Settlement } from './settlement';
 
-type ClaimEnvironment = Pick<Environment, 'store' | 'clock' | 'shard' | 'categories'>;
+type ClaimEnvironment = Pick<Environment, 'store' | 'clock' | 'shard' | 'categories' | 'layers'>;
 
 export interface ClaimsParts {
   readonly environment: ClaimEnvironment;
@@ -87,7 +87,7 @@ async function claim(
   environment: ClaimEnvironment,
   message: InFlightMessage,
 ): Promise<'claimed' | 'gone' | 'moved'> {
-  const { store, clock, shard } = environment;
+  const { store, clock, shard, layers } = environment;
   const registry = await registryOf(environment);
   let found: OutboundMessage | undefined;
   try {
@@ -101,7 +101,7 @@ async function claim(
       found = current.send;
       const send: OutboundMessage = { ...current.send, holder: shard.name };
       if (current.message === undefined) putOutbound(tx, send);
-      else writeOutbound(tx, send, current.message, registry, clock);
+      else writeOutbound(tx, send, current.message, { registry, clock, layers });
       return 'claimed';
     });
     // It may have been read before its last outcomes were written.

@@ -9,6 +9,7 @@ import {
   type Delivery,
   deliveryKey,
   isOpen,
+  type Layer,
   OUTBOUND_MESSAGES,
   type OutboundMessage,
   outboundMessageOf,
@@ -18,7 +19,6 @@ import {
   socketOf,
   writeOutbound,
 } from '@cmbs/shared/broker';
-import { LAYERS, type Layer } from '@cmbs/shared/broker/layers';
 import { MAX_READ_CHARS } from '../limits';
 import { type Entity, type Path, readEntity } from '@cmbs/shared/occi';
 import type { DestinationQueue } from './destination-queue';
@@ -29,7 +29,10 @@ import type { Destination, InFlightMessage, QueueItem, QueueOwner } from './in-f
 const PAGE = 100;
 
 export interface MovesParts {
-  readonly environment: Pick<Environment, 'store' | 'clock' | 'log' | 'backOff' | 'members' | 'categories'>;
+  readonly environment: Pick<
+    Environment,
+    'store' | 'clock' | 'log' | 'backOff' | 'members' | 'categories' | 'layers'
+  >;
   readonly destinations: Destinations;
   readonly settle: QueueOwner['settle'];
   readonly hold: (send: OutboundMessage) => InFlightMessage;
@@ -51,10 +54,10 @@ export class Moves {
   changed(path: Path, before: Entity | undefined): void {
     if (before === undefined) return;
     const now = this.#parts.environment.members.get(path);
-    for (const layer of LAYERS) {
+    for (const { name: layer, readsMembers, channel } of this.#parts.environment.layers.all) {
       const [old, address] = [socketOf(before, layer), now === undefined ? undefined : socketOf(now, layer)];
-      if (layer === 'l1' || old === undefined || old === address) continue;
-      const via = layer === 'l2' ? 'broadcast' : 'request';
+      if (!readsMembers || old === undefined || old === address) continue;
+      const via = channel === 'broadcast' ? 'broadcast' : 'request';
       // What another member at its address refused is older than what waits for the address.
       const from = [apartAddress(old, path), old];
       void this.#moveAll({ member: path, via, from, to: this.#holdBack(via, address) });
@@ -110,7 +113,8 @@ export class Moves {
       for (const { id } of found) {
         const read = await readOutbound(store, id);
         for (const one of read?.send.receivers ?? []) {
-          const placed = this.#placed(read?.send.layer ?? 'l1', one);
+          if (read === undefined) break;
+          const placed = this.#placed(read.send.layer, one);
           if (placed === one || heldBack.has(`${placed.via} ${placed.address}`)) continue;
           heldBack.set(`${placed.via} ${placed.address}`, this.#holdBack(placed.via, placed.address));
         }
@@ -143,7 +147,7 @@ export class Moves {
   /** Writes the present addresses of a message's receivers, and queues the deliveries that are not in flight. */
   async move(found: Pick<OutboundMessage, 'id' | 'from'>): Promise<void> {
     const { environment, hold, release, serves } = this.#parts;
-    const { store, clock } = environment;
+    const { store, clock, layers } = environment;
     if (!(await serves(found))) return;
     const registry = await registryOf(environment);
     const moved = await store.transact(async (tx) => {
@@ -164,7 +168,7 @@ export class Moves {
         // What has no address any more keeps the old one until it is settled.
         return to === undefined || (to.address ?? '') === '' ? one : to;
       });
-      writeOutbound(tx, { ...send, receivers }, current.message, registry, clock);
+      writeOutbound(tx, { ...send, receivers }, current.message, { registry, clock, layers });
       return { send, changed };
     });
     if (moved === undefined) return;

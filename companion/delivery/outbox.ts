@@ -28,6 +28,7 @@ export type OutboxEnvironment = Pick<
   | 'store'
   | 'bus'
   | 'categories'
+  | 'layers'
   | 'members'
   | 'exchanges'
   | 'shard'

@@ -13,7 +13,7 @@ import type { InFlightMessage, AttemptedItem } from './in-flight-message';
 
 export type OutcomesEnvironment = Pick<
   Environment,
-  'store' | 'clock' | 'log' | 'shard' | 'backOff' | 'categories'
+  'store' | 'clock' | 'log' | 'shard' | 'backOff' | 'categories' | 'layers'
 >;
 
 export class Outcomes {
@@ -56,7 +56,7 @@ export class Outcomes {
   }
 
   async #flush(message: InFlightMessage, attempt: number): Promise<void> {
-    const { store, clock, log, shard, backOff } = this.#environment;
+    const { store, clock, log, shard, backOff, layers } = this.#environment;
     const outcomes = message.outcomes;
     message.outcomes = [];
     if (outcomes.length === 0) {
@@ -74,7 +74,11 @@ export class Outcomes {
         // Not when a later companion has claimed it.
         const isReleased = message.trying.size === 0 && (holder === undefined || shard.isOurs(holder));
         const base = isReleased ? free : current.send;
-        writeOutbound(tx, applyOutcomes(base, outcomes, clock.now()), current.message, registry, clock);
+        writeOutbound(tx, applyOutcomes(base, outcomes, clock.now()), current.message, {
+          registry,
+          clock,
+          layers,
+        });
       });
     } catch (error) {
       log.error('outcome not recorded; trying again', { send: message.outbound.id, cause: error });

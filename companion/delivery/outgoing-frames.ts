@@ -17,10 +17,10 @@ import type { Environment } from '../environment';
 import type { InFlightMessage } from './in-flight-message';
 
 export class OutgoingFrames {
-  readonly #environment: Pick<Environment, 'store' | 'members' | 'deployment' | 'uriOf'>;
+  readonly #environment: Pick<Environment, 'store' | 'members' | 'deployment' | 'uriOf' | 'layers'>;
   readonly #budget = new ByteSemaphore();
 
-  constructor(environment: Pick<Environment, 'store' | 'members' | 'deployment' | 'uriOf'>) {
+  constructor(environment: Pick<Environment, 'store' | 'members' | 'deployment' | 'uriOf' | 'layers'>) {
     this.#environment = environment;
   }
 
@@ -50,7 +50,7 @@ export class OutgoingFrames {
   }
 
   async #textOf(message: InFlightMessage): Promise<string | undefined> {
-    const { store, members, deployment, uriOf } = this.#environment;
+    const { store, members, deployment, uriOf, layers } = this.#environment;
     const read = await readOutbound(store, message.outbound.id);
     if (read?.send.frame !== undefined) return read.send.frame;
     if (read?.message === undefined) return undefined;
@@ -58,8 +58,9 @@ export class OutgoingFrames {
     const from = members.get(send.from) ?? (await members.refresh(send.from));
     if (from === undefined) throw new CmbsError('conflict', 'The sending member is not here any more.');
     const entity = sentMessage(send, read.message.entity);
-    const isDiscovery = send.layer === 'l1' && isEmptyContent(entity.rawJson[MESSAGE.content]);
-    const content = isDiscovery ? JSON.stringify(describe(from)) : undefined;
+    const isDiscovery =
+      layers.find(send.layer)?.isOriginal === true && isEmptyContent(entity.rawJson[MESSAGE.content]);
+    const content = isDiscovery ? JSON.stringify(describe(from, layers)) : undefined;
     const frame = outgoingFrame(
       send,
       entity,

@@ -21,13 +21,13 @@ const MAX_INTERNAL_ATTEMPTS = 5;
 const MAX_BROKEN_ATTEMPTS = 5;
 
 export class Replies {
-  readonly #environment: Pick<Environment, 'counters' | 'members' | 'log' | 'deployment'>;
+  readonly #environment: Pick<Environment, 'counters' | 'members' | 'log' | 'deployment' | 'layers'>;
   readonly #registration: MemberRegistration;
   readonly #settle: QueueOwner['settle'];
   readonly #peers = new PeerKinds();
 
   constructor(
-    environment: Pick<Environment, 'counters' | 'members' | 'log' | 'deployment'>,
+    environment: Pick<Environment, 'counters' | 'members' | 'log' | 'deployment' | 'layers'>,
     learning: MemberRegistration,
     settle: QueueOwner['settle'],
   ) {
@@ -57,7 +57,7 @@ export class Replies {
       return 'settled';
     }
     if (reply.kind === 'answer')
-      this.#peers.answered(item.address, reply.json, layer !== 'l1' || item.message.hasId);
+      this.#peers.answered(item.address, reply.json, !this.#isOriginal(item) || item.message.hasId);
     if (reply.kind === 'error') {
       if (isRetryable(reply.code) && !this.#isHopeless(item, reply.code)) return { retry: reply.message };
       if (await this.#hasMoved(item)) return 'moved';
@@ -82,7 +82,7 @@ export class Replies {
   /** Whether a peer would end at an item, which then fails. */
   isTooMuchFor(item: QueueItem): boolean {
     const { message, address } = item;
-    if (message.outbound.layer !== 'l1' || message.hasId || !this.#peers.is(address, 'original')) return false;
+    if (!this.#isOriginal(item) || message.hasId || !this.#peers.is(address, 'original')) return false;
     this.#settle(item, {
       state: 'failed',
       reason:
@@ -97,7 +97,7 @@ export class Replies {
     const { message, address } = item;
     const reason = `the connection to ${address} broke when the message came`;
     // The original has L1 only. A peer of ours takes any message; it was stopped, or the network was.
-    if (message.outbound.layer !== 'l1' || this.#peers.is(address, 'ours')) return { retry: reason };
+    if (!this.#isOriginal(item) || this.#peers.is(address, 'ours')) return { retry: reason };
     item.broken = (item.broken ?? 0) + 1;
     const times = (message.receiver(item)?.broken ?? 0) + item.broken;
     if (times < MAX_BROKEN_ATTEMPTS) return { retry: reason };
@@ -121,6 +121,10 @@ export class Replies {
     return member !== undefined && socketOf(member, message.outbound.layer) !== socketAt(address);
   }
 
+  #isOriginal({ message }: QueueItem): boolean {
+    return this.#environment.layers.find(message.outbound.layer)?.isOriginal === true;
+  }
+
   #isRemote(item: QueueItem): boolean {
     const meant = item.message.receiver(item)?.member;
     const member = meant === undefined ? undefined : this.#environment.members.get(meant);
@@ -135,7 +139,7 @@ export class Replies {
   /** That another member than the one that is meant answered; a peer that says nothing of itself may be the one. */
   #otherThanMeant({ message, key, address }: QueueItem, reply: JsonObject): string | undefined {
     const meant = message.receiver({ key })?.member;
-    const described = parseDescription(reply.member_description);
+    const described = parseDescription(reply.member_description, this.#environment.layers);
     if (meant === undefined || described === undefined || described === 'too large') return undefined;
     const { deployment: own, members } = this.#environment;
     const member = members.get(meant);

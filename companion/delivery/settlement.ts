@@ -150,8 +150,8 @@ export class Settlement implements Settling {
   /** Answers callers that wait for a message, once nothing of it is being tried and its outcomes are in the store. */
   answer(message: InFlightMessage): void {
     if (message.waiters.size === 0 || message.flushing || message.trying.size > 0) return;
-    const { layer, receivers } = message.outbound;
-    const isPartial = layer === 'l2' && receivers.some(({ state }) => state === 'sent');
+    const { receivers } = message.outbound;
+    const isPartial = receivers.some(({ via, state }) => via === 'broadcast' && state === 'sent');
     const { lastReason: reason } = message;
     const reply: RpcResult<'send'> =
       message.isSettled || isPartial

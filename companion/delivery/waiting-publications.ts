@@ -12,11 +12,10 @@ import {
 import { MAX_READ_CHARS } from '../limits';
 import type { PublicationEnvironment } from '../environment';
 
-const TOPIC_LAYERS = ['l32', 'l4'] as const;
-
 /** Where the next page begins. */
 interface Cursor {
-  readonly layer: 0 | 1;
+  /** Index in the layers of the bus. */
+  readonly layer: number;
   readonly after?: string;
 }
 
@@ -26,7 +25,7 @@ const START: Cursor = { layer: 0 };
 type Left = 'nothing' | 'failed' | 'crowded';
 
 export interface WaitingPublicationsParts {
-  readonly environment: Pick<PublicationEnvironment, 'store' | 'clock' | 'log' | 'backOff'>;
+  readonly environment: Pick<PublicationEnvironment, 'store' | 'clock' | 'log' | 'backOff' | 'layers'>;
   /** Messages that may be taken now; none while too many are held. */
   readonly room: () => number;
   readonly take: (send: OutboundMessage) => Promise<void>;
@@ -97,6 +96,7 @@ export class WaitingPublications {
 
   async #read(): Promise<void> {
     const { environment, room, take } = this.#parts;
+    const { onBus } = environment.layers;
     const { layer, after } = this.#cursor;
     if (this.#cursor === START) {
       this.#left = 'nothing';
@@ -107,7 +107,7 @@ export class WaitingPublications {
     try {
       const page = await environment.store.query({
         collection: OUTBOUND_MESSAGES,
-        where: [{ field: ADDRESS_FIELD, value: busAddress(TOPIC_LAYERS[layer]) }],
+        where: [{ field: ADDRESS_FIELD, value: busAddress(onBus[layer] ?? '') }],
         by: 'order',
         limit: Math.max(1, room()),
         maxChars: MAX_READ_CHARS,
@@ -115,7 +115,7 @@ export class WaitingPublications {
       });
       for (const send of page.docs.map(outboundMessageOf)) await take(send);
       if (page.next !== undefined) this.#cursor = { layer, after: page.next };
-      else this.#cursor = layer === 0 ? { layer: 1 } : START;
+      else this.#cursor = layer + 1 < onBus.length ? { layer: layer + 1 } : START;
     } catch (error) {
       environment.log.warn('what waits for the topic bus not read', { cause: error });
       this.#cursor = START;

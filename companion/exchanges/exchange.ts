@@ -3,8 +3,7 @@
  * the first; a program adds others where it assembles its companion (docs/extending.md).
  */
 import type { Clock, Counters, Log } from '@cmbs/shared';
-import type { AddressScheme } from '@cmbs/shared/broker';
-import type { Layer } from '@cmbs/shared/broker/layers';
+import type { AddressScheme, Layer } from '@cmbs/shared/broker';
 import type { Path } from '@cmbs/shared/occi';
 
 /** What an exchange is opened with. */

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isJsonObject, type Json, type JsonObject } from '@cmbs/shared';
-import type { Layer } from '@cmbs/shared/broker/layers';
+import type { Layer } from '@cmbs/shared/broker';
 import { ChildStack } from '../child-stack';
 import { Differs } from './statements';
 import type { Narrator } from './terminal';

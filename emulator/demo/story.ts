@@ -1,6 +1,6 @@
 /** The demo's story, chapter by chapter. Everything that it says goes through HTTP, and is checked there. */
 import type { Json } from '@cmbs/shared';
-import { LAYERS, type Layer } from '@cmbs/shared/broker/layers';
+import type { Layer } from '@cmbs/shared/broker';
 import { at, messageField, textAt, type Answer, type Deployment, type Entry } from './deployment';
 import { freePorts } from '../ports';
 import type { Statements } from './statements';
@@ -19,7 +19,8 @@ const BEFORE_CRASH = 15;
 /** Milliseconds until what was queued has to be there: peers are looked for at least every two seconds. */
 const CATCH_UP_MS = 8000;
 
-type Sockets = Readonly<Record<Layer, string>>;
+const LAYERS = ['l1', 'l2', 'l31', 'l32', 'l4'] as const;
+type Sockets = Readonly<Record<(typeof LAYERS)[number], string>>;
 
 async function sockets(): Promise<Sockets> {
   const ports = await freePorts(LAYERS.length);

@@ -2,6 +2,7 @@
 import { badRequest, CmbsError, toCmbsError } from '@cmbs/shared';
 import {
   type Acknowledged,
+  DISCOVERY_LAYER,
   entryJson,
   type InboxPage,
   isLocal,
@@ -196,7 +197,7 @@ export async function inbox(request: OcciRequest, app: App): Promise<OcciRespons
   const owner = member.entity;
   if (owner.kind !== MEMBER_KIND) throw new CmbsError('not_found', 'There is no inbox here.');
   if (!isLocal(owner)) {
-    const reached = socketOf(owner, 'l1') ?? 'the addresses in its description';
+    const reached = socketOf(owner, DISCOVERY_LAYER) ?? 'the addresses in its description';
     throw new CmbsError(
       'conflict',
       `${owner.path} is a member of another deployment, which keeps its inbox: ask there (it is reached at ${reached}).`,

@@ -8,7 +8,7 @@ import { isUtf8 } from 'node:buffer';
 import { parseSubscriptionName } from '@cmbs/shared/broker';
 import { type BusDelivery, DEAD_LETTER, DEAD_LETTERS, parseTopic, PUSH } from '@cmbs/shared/bus';
 import { z } from 'zod';
-import type { App, PushHandler } from '../app';
+import type { App } from '../app';
 import { header, queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { answer } from '../respond';
 
@@ -69,25 +69,25 @@ export async function push(request: OcciRequest, app: App): Promise<OcciResponse
   if (app.push === undefined) throw new CmbsError('not_found', 'Topic messages are not pushed here.');
   await app.push.authorize(header(request, 'authorization'));
   const name = request.path.slice(PUSH.length);
-  await (name === DEAD_LETTERS ? deadLettered(request, app) : taken(request, app.push, name));
+  await (name === DEAD_LETTERS ? deadLettered(request, app) : taken(request, app, name));
   return answer(204, undefined);
 }
 
-async function taken(request: OcciRequest, { take }: PushHandler, name: string): Promise<void> {
-  const subscription = parseSubscriptionName(name);
+async function taken(request: OcciRequest, { push: handler, layers }: App, name: string): Promise<void> {
+  const subscription = parseSubscriptionName(name, layers);
   if (subscription === undefined) {
     throw new CmbsError('not_found', `There is no subscription ${JSON.stringify(name.slice(0, 80))} here.`);
   }
   const topic = queryValue(request, 'topic');
   if (topic === undefined) throw badRequest('The query names the topic: ?topic=TOPIC.');
-  await take(name, subscription, deliveryOf(pushedOf(request), parseTopic(topic)));
+  await handler?.take(name, subscription, deliveryOf(pushedOf(request), parseTopic(topic)));
 }
 
 /** Pub/Sub has given it up; the subscription that keeps dead letters has it. */
-async function deadLettered(request: OcciRequest, { log, counters }: App): Promise<void> {
+async function deadLettered(request: OcciRequest, { log, counters, layers }: App): Promise<void> {
   // Its data may be just what nobody could read.
   const { messageId, attributes = {} } = pushedOf(request).message;
-  counters.add('cmbs_dead_letters', { layer: attributes.layer === 'l4' ? 'l4' : 'l32' });
+  counters.add('cmbs_dead_letters', { layer: layers.find(attributes.layer ?? '')?.name ?? 'unknown' });
   log.error('topic message given up', {
     event: 'dead_letter',
     publication: messageId,

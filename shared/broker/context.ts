@@ -1,12 +1,14 @@
-/** What the broker's parts need of the program that they are part of: the companion, or a function that is pushed to. */
+/** What the broker's parts need of their program: the companion, or the function that Pub/Sub pushes to. */
 import type { Clock, NewId } from '../clock';
 import type { Counters, Log } from '../log';
 import type { Categories, CategoryRegistry } from '../occi';
 import type { Store } from '../store';
+import type { Layers } from './layer-definition';
 
 export interface BrokerContext {
   readonly store: Store;
   readonly categories: Pick<Categories, 'current'>;
+  readonly layers: Layers;
   readonly clock: Clock;
   readonly newId: NewId;
   readonly log: Log;

@@ -2,7 +2,7 @@
  * What becomes of a message that arrived for a member: its receipt recorded (which deduplicates), then stored or
  * executed as its flags say (layers.md, Receiving). All layers, the bus and pushes come through here.
  */
-import type { BusDelivery, TopicLayer } from '../bus';
+import type { BusDelivery } from '../bus';
 import { CmbsError, isOutage, toCmbsError } from '../errors';
 import { stringifyExactJson } from '../exact-json';
 import { INBOX_TTL_MS } from './limits';
@@ -18,7 +18,7 @@ import { registryOf, type BrokerContext } from './context';
 import type { Execution, RunTarget } from './execution';
 import { inboxOf, oldReceiptId, receiptId, receiptOf, receiptOptions, receiptValue, type Receipt } from './inbox';
 import { InboxRooms, type InboxLimits, type Place } from './inbox-room';
-import type { Layer } from './layers';
+import type { Layer } from './layer-definition';
 import type { MemberRegistration } from './member-registration';
 import { isSuspended, memberPath, wants } from './member';
 import { oldReceiptsUntil } from './old-receipts';
@@ -188,7 +188,7 @@ export class InboundHandler {
    * From the bus, or pushed: only what the member wants, checked again here since filters are an optimisation. Rejects
    * so that the bus offers it again, or gives it up where that cannot help.
    */
-  async handleBusDelivery(member: Entity, layer: TopicLayer, delivery: BusDelivery): Promise<void> {
+  async handleBusDelivery(member: Entity, layer: Layer, delivery: BusDelivery): Promise<void> {
     if (isSuspended(member)) throw new CmbsError('unavailable', 'The member is suspended; try again later.');
     const message = messageOfDelivery(layer, delivery);
     const { clock, counters } = this.#context;
@@ -197,7 +197,8 @@ export class InboundHandler {
       counters.add('cmbs_dropped', { reason: 'not wanted any more', layer });
       return;
     }
-    if (layer === 'l4' && !(await this.#isListed(member, message.providers))) return;
+    const { layers } = this.#context;
+    if (layers.of(layer).selectsProviders === true && !(await this.#isListed(member, message.providers))) return;
     if (isExpired(message, clock.now())) {
       counters.add('cmbs_dropped', { reason: 'expired', layer });
       return;
@@ -315,10 +316,10 @@ export class InboundHandler {
   ): Promise<Receipt | undefined> {
     return this.#inPlace(inbox, receipt, async () => {
       const options = receiptOptions(receipt, arrival.order);
-      const { store, clock } = this.#context;
+      const { store, clock, layers } = this.#context;
       const registry = await registryOf(this.#context);
       const ids = await this.#idsOf(message, id);
-      const copy = entityOf(message, (name) => isDeclared(name, message, registry), clock.now());
+      const copy = entityOf(message, (name) => isDeclared(name, message, registry), layers, clock.now());
       const known = await readEntity(store, copy.path);
       const earlier = await store.transact(async (tx) => {
         const before = (await tx.getAll(inbox, ids)).find((doc) => doc !== undefined);

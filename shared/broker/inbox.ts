@@ -22,7 +22,7 @@ import {
 } from '../occi';
 import type { Doc, PutOptions, Store, Watch } from '../store';
 import { aborted } from '../waiting';
-import type { Layer } from './layers';
+import type { Layer } from './layer-definition';
 import { expiryOfFrame, type WireMessage } from './wire';
 
 /** Leases of inbox entries whose end a process knows by its own time; of others it goes by the wall clock. */

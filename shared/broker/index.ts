@@ -8,6 +8,7 @@ export {
   parseAddress,
   TCP,
 } from './addresses';
+export { CMBS_EXTENSION, cmbsCategories } from './categories';
 export {
   layerMixin,
   MEMBER,
@@ -18,7 +19,6 @@ export {
   MESSAGES,
   NEIGHBOR_KIND,
   NEIGHBORS,
-  ORIGINAL_PORTS,
 } from './cmbs';
 export { companionDirectory } from './companion-directory';
 export { registryOf } from './context';
@@ -27,23 +27,31 @@ export { Execution, type ExecutionContext } from './execution';
 export { type InboundContext, InboundHandler } from './inbound-handler';
 export { type Acknowledged, entryJson, Inbox, type InboxPage, oldReceiptId, type Owner, receiptId } from './inbox';
 export { acquireLease, type Lease, readLease } from './lease';
+export { type Delivery, deliveryKey, isGivenUp, isOpen } from './delivery';
+export { describe, descriptionChars, parseDescription } from './description';
+export {
+  type Addressing,
+  type Channel,
+  DISCOVERY_LAYER,
+  type Layer,
+  type LayerDefinition,
+  Layers,
+} from './layer-definition';
+export { BUILT_IN_LAYERS, layersOf } from './layers';
 export { RPC_TIMEOUT_MS } from './limits';
 export {
   type KnownMembers,
   MemberRegistration,
   type RegistrationContext,
   type RegistrationResult,
-  type Stranger,
+  type UnverifiedMember,
 } from './member-registration';
 export {
   allMembers,
-  describe,
-  descriptionChars,
   isLocal,
   isOpenOn,
   isSuspended,
   localMembers,
-  parseDescription,
   socketOf,
   stringList,
   topicPatterns,
@@ -53,40 +61,30 @@ export { checkSize } from './message-rules';
 export { MessageSender, RPC_MARGIN_MS, sendIntent } from './message-sender';
 export { isEmptyContent } from './message';
 export { OrderClock } from './order-clock';
+export { applyOutcomes, type Outcome, withPublished } from './outcome';
 export {
   ADDRESS_FIELD,
-  addressesOf,
-  apartAddress,
-  applyOutcomes,
-  assertQueueRoom,
-  busAddress,
   deleteOrphan,
-  type Delivery,
-  deliveryKey,
   DUE_FIELD,
   dueMinute,
   isFirstInGroup,
-  isGivenUp,
-  isOpen,
   isPublishing,
-  meantBy,
   nextSequence,
   orderingGroupOf,
   orderOf,
   OUTBOUND_MESSAGES,
   type OutboundMessage,
   outboundMessageOf,
-  type Outcome,
   putOutbound,
   readOutbound,
-  socketAt,
-  withPublished,
   writeOutbound,
 } from './outbound-message';
 export type { PortSettings } from './ports';
-export { type Evidence, isStranger, provenanceOf } from './provenance';
-export { type BrokerOptions, CMBS_EXTENSION, cmbsExtension } from './providers';
+export { type Evidence, isUnverified, provenanceOf } from './provenance';
+export type { BrokerOptions } from './options';
+export { cmbsExtension } from './providers';
 export { outgoingFrame, publishOutbound, type TopicListener } from './publish';
+export { addressesOf, apartAddress, assertQueueRoom, busAddress, meantBy, socketAt } from './queue-room';
 export { MemberIndex } from './references';
 export { sentMessage } from './sent-message';
 export { Shards } from './shards';

@@ -1,15 +1,75 @@
-/** The five layers by name (layers.md, Vocabulary). */
-export const LAYERS = ['l1', 'l2', 'l31', 'l32', 'l4'] as const;
-export type Layer = (typeof LAYERS)[number];
+/** The five layers of the broker (docs/layers.md). */
+import { toAllOthers, toNamedSocket, toProviders, toTopics } from './addressing';
+import { listAttribute, MESSAGE, textAttribute } from './cmbs';
+import { Layers, type LayerDefinition } from './layer-definition';
+import { onlyReply, publications, replies, states } from './results';
 
-const SPELLINGS: Readonly<Record<string, Layer>> = {
-  ...(Object.fromEntries(LAYERS.map((layer) => [layer, layer])) as Record<Layer, Layer>),
-  'l3.1': 'l31',
-  'l3.2': 'l32',
-};
+/** Ports are those of the original program. */
+export const BUILT_IN_LAYERS: readonly LayerDefinition[] = [
+  {
+    name: 'l1',
+    title: 'L1 CMBS message',
+    port: 5010,
+    attributes: { [MESSAGE.receiver]: textAttribute({ description: 'The L1 socket that receives it' }) },
+    channel: 'request',
+    readsMembers: false,
+    isOriginal: true,
+    tellsPartialResult: false,
+    deliveries: toNamedSocket,
+    result: onlyReply,
+  },
+  {
+    name: 'l2',
+    title: 'L2 CMBS message',
+    port: 5020,
+    attributes: {},
+    channel: 'broadcast',
+    readsMembers: true,
+    tellsPartialResult: true,
+    deliveries: (addressing) => toAllOthers(addressing, 'l2'),
+    result: states,
+  },
+  {
+    name: 'l31',
+    aliases: ['l3.1'],
+    title: 'L31 CMBS message',
+    port: 5031,
+    attributes: { [MESSAGE.providers]: listAttribute('Members that receive it: id, URI or title') },
+    channel: 'request',
+    readsMembers: true,
+    tellsPartialResult: true,
+    deliveries: (addressing) => toProviders(addressing, 'l31', 'request'),
+    result: replies,
+  },
+  {
+    name: 'l32',
+    aliases: ['l3.2'],
+    title: 'L32 CMBS message',
+    port: 5032,
+    attributes: { [MESSAGE.topics]: listAttribute('Topics it is published on') },
+    channel: 'bus',
+    readsMembers: true,
+    tellsPartialResult: true,
+    deliveries: (addressing) => toTopics(addressing, 'l32', false),
+    result: publications,
+  },
+  {
+    name: 'l4',
+    title: 'L4 CMBS message',
+    port: 5040,
+    attributes: {
+      [MESSAGE.providers]: listAttribute('Members that may receive it; empty: all with the topic'),
+      [MESSAGE.topics]: listAttribute('Topics it is published on; empty: all listed members'),
+    },
+    channel: 'bus',
+    readsMembers: true,
+    selectsProviders: true,
+    tellsPartialResult: true,
+    deliveries: (addressing) => toTopics(addressing, 'l4', true),
+    result: publications,
+  },
+];
 
-/** The layer that a client names in either spelling. */
-export function parseLayer(text: string): Layer | undefined {
-  const lower = text.toLowerCase();
-  return Object.hasOwn(SPELLINGS, lower) ? SPELLINGS[lower] : undefined;
-}
+/** The layers of a program: the built-in ones and those that it adds. */
+export const layersOf = (additional: readonly LayerDefinition[] = []): Layers =>
+  new Layers([...BUILT_IN_LAYERS, ...additional]);

@@ -1,4 +1,4 @@
-/** The provider of members: ports, layers that start and stop, discovery, and what goes with a member that is deleted. */
+/** The provider of members: ports, starting and stopping layers, discovery, and the inbox of a deleted member. */
 import { CmbsError, isOutage, toCmbsError } from '../errors';
 import type { Json, JsonObject } from '../json';
 import { RPC_TIMEOUT_MS } from './limits';
@@ -9,15 +9,16 @@ import type { Store, Transaction } from '../store';
 import { MEMBER } from './cmbs';
 import { allStopped, DESIRED, withDesired } from './desired';
 import { inboxOf } from './inbox';
-import { LAYERS, type Layer } from './layers';
+import type { Layer, Layers } from './layer-definition';
 import { isLocal, layersToStart, prepareMember, socketOf } from './member';
 import { membersAt, PortAllotment } from './ports';
 import type { BrokerOptions } from './options';
 import { asEntity, later } from './message-sender';
 import { verbOf } from './verbs';
 
-export function memberProvider({ store, clock, rpc: link, log, ports, schemes }: BrokerOptions): Provider {
-  /** The members that one transaction deletes share what they release. */
+export function memberProvider(options: BrokerOptions): Provider {
+  const { store, clock, rpc, log, ports, layers: known } = options;
+  /** Members that one transaction deletes share an allotment. */
   const allotments = new WeakMap<Transaction, PortAllotment>();
   const setLayer = async (member: Entity, layer: Layer, desired: 'started' | 'stopped'): Promise<void> => {
     await store.transact(async (tx) => {
@@ -29,19 +30,19 @@ export function memberProvider({ store, clock, rpc: link, log, ports, schemes }:
   };
   return {
     name: 'cmbs_member',
-    prepare: (next, before) => prepareMember(next, before, schemes),
+    prepare: (next, before) => prepareMember(next, before, options),
     complete,
     applicable: (entity, actions) => (isLocal(entity) ? actions : []),
     async act(call) {
       const { entity } = call;
-      const { verb, layer } = verbOf(call);
+      const { verb, layer } = verbOf(call, known);
       const options = {
         deadlineMs: RPC_TIMEOUT_MS,
         signal: call.signal,
         ...(call.trace === undefined ? {} : { trace: call.trace }),
       };
       if (verb === 'check_neighbors') {
-        const report = await link.call(entity.path, 'check_neighbors', {}, options);
+        const report = await rpc.call(entity.path, 'check_neighbors', {}, options);
         return { answer: 'attributes', values: report as unknown as Readonly<Record<string, Json>> };
       }
       if (layer === undefined || (verb !== 'start' && verb !== 'stop')) {
@@ -50,9 +51,9 @@ export function memberProvider({ store, clock, rpc: link, log, ports, schemes }:
       await setLayer(entity, layer, verb === 'start' ? 'started' : 'stopped');
       let now: RpcResult<'reconcile'>;
       try {
-        now = await link.call(entity.path, 'reconcile', { layer }, options);
+        now = await rpc.call(entity.path, 'reconcile', { layer }, options);
       } catch (thrown) {
-        // The desired state is stored, and the companion that holds the member finds it.
+        // The desired state is stored: the member's companion finds it there.
         const error = toCmbsError(thrown);
         if (isOutage(error)) return later(error.message);
         throw thrown;
@@ -72,7 +73,7 @@ export function memberProvider({ store, clock, rpc: link, log, ports, schemes }:
       await emptyInbox(store, entity, signal);
     },
     removing: async (tx, entity) => {
-      const allotment = allotments.get(tx) ?? new PortAllotment(tx, ports, []);
+      const allotment = allotments.get(tx) ?? new PortAllotment(tx, ports, known, []);
       allotments.set(tx, allotment);
       await allotment.released(entity);
       const removeInbox = await removeInboxOf(tx, entity);
@@ -83,18 +84,18 @@ export function memberProvider({ store, clock, rpc: link, log, ports, schemes }:
     },
   };
 
-  /** Gives ports to what names no address, says who has an address already, and wants layers started. */
+  /** Allots ports, reports members that share an address, and stores which layers are to be started. */
   async function complete(tx: Transaction, changes: readonly Change[]): Promise<Completion> {
-    const allotment = new PortAllotment(tx, ports, changes);
+    const allotment = new PortAllotment(tx, ports, known, changes);
     const entities: Entity[] = [];
     const notes: string[] = [];
-    const wanted: { readonly path: Path; readonly layers: readonly Layer[]; readonly desired: JsonObject }[] = [];
+    const started: { readonly path: Path; readonly layers: readonly Layer[]; readonly desired: JsonObject }[] = [];
     for (const { next, before } of changes) {
       const { [MEMBER.start]: start, ...attributes } = next.attributes;
-      const layers = layersToStart(start);
+      const layers = layersToStart(start, known);
       const member = await allotment.complete({ next: { ...next, attributes }, before });
       if (before !== undefined) await allotment.released(before, member);
-      notes.push(...(await sharedAddresses(tx, member, before, entities)));
+      notes.push(...(await sharedAddresses(tx, member, { before, together: entities, layers: known })));
       entities.push(member);
       if (layers.length === 0) continue;
       if (!isLocal(member)) {
@@ -105,30 +106,30 @@ export function memberProvider({ store, clock, rpc: link, log, ports, schemes }:
         (all: JsonObject | undefined, layer) => withDesired(all, layer, 'started', clock.now()),
         doc?.value,
       );
-      if (desired !== undefined) wanted.push({ path: member.path, layers, desired });
+      if (desired !== undefined) started.push({ path: member.path, layers, desired });
     }
     return {
       entities,
       notes,
       write: () => {
         allotment.write();
-        for (const { path, desired } of wanted) tx.put(DESIRED, path, desired);
+        for (const { path, desired } of started) tx.put(DESIRED, path, desired);
       },
       afterwards: async (signal) => {
         await Promise.all(
-          wanted.flatMap(({ path, layers }) => layers.map((layer) => startNow(path, layer, signal))),
+          started.flatMap(({ path, layers }) => layers.map((layer) => startNow(path, layer, signal))),
         );
       },
     };
   }
 
-  /** What becomes of it shows in the member's `layers`; the companion goes on trying. */
+  /** A failure shows in the member's `layers`; the companion goes on trying. */
   async function startNow(path: Path, layer: Layer, signal: AbortSignal | undefined): Promise<void> {
     try {
       const options = { deadlineMs: RPC_TIMEOUT_MS, ...(signal === undefined ? {} : { signal }) };
-      await link.call(path, 'reconcile', { layer }, options);
+      await rpc.call(path, 'reconcile', { layer }, options);
     } catch (thrown) {
-      log.warn('layer not started yet; the companion finds it in the store', {
+      log.warn('layer not started yet; the companion will find it in the store', {
         member: path,
         layer,
         cause: thrown,
@@ -136,18 +137,18 @@ export function memberProvider({ store, clock, rpc: link, log, ports, schemes }:
     }
   }
 
-  /** Closes its sockets, for good. */
+  /** Closes the member's sockets for good. */
   async function stop(entity: Entity, signal: AbortSignal): Promise<void> {
     const wanted = await store.transact(async (tx) => {
       const doc = await tx.get(DESIRED, entity.path);
-      if (doc !== undefined) tx.put(DESIRED, entity.path, allStopped(clock.now()));
+      if (doc !== undefined) tx.put(DESIRED, entity.path, allStopped(known, clock.now()));
       return doc;
     });
     if (wanted === undefined) return;
     try {
-      await link.call(entity.path, 'release', {}, { deadlineMs: RPC_TIMEOUT_MS, signal });
+      await rpc.call(entity.path, 'release', {}, { deadlineMs: RPC_TIMEOUT_MS, signal });
     } catch (thrown) {
-      // A companion that is away has no sockets open; when it is back, the desired state tells it what to clear away.
+      // An unreachable companion has no sockets open; after its start it finds the desired state, and cleans up.
       if (toCmbsError(thrown).code === 'unavailable') return;
       throw thrown;
     }
@@ -159,7 +160,7 @@ export function memberProvider({ store, clock, rpc: link, log, ports, schemes }:
 
 const INBOX_PAGE = { limit: 1000, maxChars: MAX_PAGE_CHARS };
 
-/** All but the last page of the inbox of a member that goes: who comes next under its name must not find it. */
+/** Empties the inbox but for its last page, so that a new member with this id does not inherit it. */
 async function emptyInbox(store: Store, member: Entity, signal: AbortSignal): Promise<void> {
   const inbox = inboxOf(member.id);
   for (;;) {
@@ -173,23 +174,31 @@ async function emptyInbox(store: Store, member: Entity, signal: AbortSignal): Pr
   }
 }
 
-/** One sentence for each address that the member did not have before and that another member has. */
+/** One sentence for each new address of the member that another member has too. */
 async function sharedAddresses(
   tx: Transaction,
   member: Entity,
-  before: Entity | undefined,
-  together: readonly Entity[],
+  {
+    before,
+    together,
+    layers,
+  }: {
+    readonly before: Entity | undefined;
+    /** Members that the same request writes. */
+    readonly together: readonly Entity[];
+    readonly layers: Layers;
+  },
 ): Promise<readonly string[]> {
-  const added = LAYERS.flatMap((layer) => {
+  const added = layers.names.flatMap((layer) => {
     const address = socketOf(member, layer);
     return address === undefined || (before !== undefined && socketOf(before, layer) === address) ? [] : [address];
   });
   const notes: string[] = [];
   for (const address of new Set(added)) {
     const others = new Set([
-      ...(await membersAt(tx, address, member.path)),
+      ...(await membersAt(tx, address, member.path, layers)),
       ...together
-        .filter((other) => LAYERS.some((layer) => socketOf(other, layer) === address))
+        .filter((other) => layers.names.some((layer) => socketOf(other, layer) === address))
         .map(({ path }) => path),
     ]);
     for (const other of others) {
@@ -199,7 +208,7 @@ async function sharedAddresses(
   return notes;
 }
 
-/** The rest of its inbox goes with the member. */
+/** Reads the last page of the inbox; the result deletes it. */
 async function removeInboxOf(tx: Transaction, member: Entity): Promise<() => void> {
   const inbox = inboxOf(member.id);
   const page = await tx.query({ collection: inbox, ...INBOX_PAGE });

@@ -13,7 +13,7 @@ import {
 } from '../occi';
 import type { Transaction } from '../store';
 import { DEAD_LETTER_MIXIN, FROM, MEMBER_KIND, MESSAGE } from './cmbs';
-import { LAYERS, type Layer } from './layers';
+import type { Layer } from './layer-definition';
 import { isLocal } from './member';
 import { layerOf, prepareMessage, whyNotSent } from './message';
 import type { BrokerOptions } from './options';
@@ -23,7 +23,7 @@ import { asEntity, MessageSender } from './message-sender';
 import { keepingSent } from './sent-message';
 import { verbOf } from './verbs';
 
-/** Reads the send of a message that goes; what comes back ends it. */
+/** Reads the outbound message of a message that is deleted; the result deletes it. */
 async function cancelling(tx: Transaction, message: Entity): Promise<() => void> {
   const delivery = message.attributes[MESSAGE.delivery] as { readonly send_id?: string } | undefined;
   const sendId = delivery?.send_id;
@@ -34,8 +34,8 @@ async function cancelling(tx: Transaction, message: Entity): Promise<() => void>
 }
 
 export function messageProvider(options: BrokerOptions): Provider {
-  const { store, newId, rpc: link, uriOf } = options;
-  const sends = new MessageSender(options);
+  const { store, newId, rpc, uriOf, layers } = options;
+  const sender = new MessageSender(options);
 
   const idempotencyOf = (call: ActionCall): { idempotent?: IdempotentRequest } =>
     call.idempotencyKey === undefined
@@ -53,7 +53,7 @@ export function messageProvider(options: BrokerOptions): Provider {
     return typeof given === 'string' ? given : undefined;
   };
 
-  /** The member that sent the message before. @throws CmbsError `conflict` when it is gone */
+  /** The member that sent the message before. @throws CmbsError `conflict` when the member is gone */
   async function earlierSender(message: Entity): Promise<string | undefined> {
     const delivery = message.attributes[MESSAGE.delivery] as { readonly from?: string } | undefined;
     if (delivery?.from === undefined) return undefined;
@@ -61,21 +61,21 @@ export function messageProvider(options: BrokerOptions): Provider {
     if (member?.kind === MEMBER_KIND && isLocal(member)) return member.path;
     throw new CmbsError(
       'conflict',
-      `${delivery.from} sent the message and is gone; name the one that acts with "from".`,
+      `${delivery.from} sent the message and is gone; name the member that acts with "from".`,
     );
   }
 
-  function send(call: ActionCall, layer: Layer, sender = from(call)): Promise<ActionOutcome> {
+  function send(call: ActionCall, layer: Layer, acting = from(call)): Promise<ActionOutcome> {
     const { waitMs, signal, trace } = call;
     const waiting = { waitMs, signal, ...(trace === undefined ? {} : { trace }) };
-    return sends.send({ message: call.entity.path, layer, from: sender, ...idempotencyOf(call), ...waiting });
+    return sender.send({ message: call.entity.path, layer, from: acting, ...idempotencyOf(call), ...waiting });
   }
 
   async function execute(call: ActionCall): Promise<ActionOutcome> {
     const actor = await actingMember(store, from(call), uriOf);
     const { idempotencyKey } = call;
     const runId = idempotencyKey === undefined ? newId() : fingerprint(call.principal.name, idempotencyKey);
-    const { outcome } = await link.call(
+    const { outcome } = await rpc.call(
       actor.path,
       'execute',
       { message: call.entity.path, runId },
@@ -88,7 +88,7 @@ export function messageProvider(options: BrokerOptions): Provider {
     if (outcome === 'executed') return asEntity;
     throw new CmbsError(
       'conflict',
-      `${call.entity.path} is no call: its ${MESSAGE.content} has to be an object with a "method", a string.`,
+      `${call.entity.path} is not a call: its ${MESSAGE.content} has to be an object with a "method", a string.`,
     );
   }
 
@@ -98,7 +98,7 @@ export function messageProvider(options: BrokerOptions): Provider {
       const stored = await readEntity(tx, call.entity.path);
       if (stored === undefined) throw new CmbsError('not_found', `There is nothing at ${call.entity.path}.`);
       if (!stored.entity.mixins.includes(DEAD_LETTER_MIXIN)) {
-        throw new CmbsError('conflict', `${call.entity.path} is no dead letter.`);
+        throw new CmbsError('conflict', `${call.entity.path} is not a dead letter.`);
       }
       const cancel = await cancelling(tx, stored.entity);
       deleteEntity(tx, stored.entity, registry);
@@ -109,10 +109,10 @@ export function messageProvider(options: BrokerOptions): Provider {
 
   return {
     name: 'cmbs_message',
-    prepare: (next, before) => prepareMessage(next, before, options.schemes),
+    prepare: (next, before) => prepareMessage(next, before, options),
     complete: async (tx, changes, intent) => {
       const keep = await keepingSent(tx, changes);
-      const completion = await sends.complete(tx, changes, intent);
+      const completion = await sender.complete(tx, changes, intent);
       return {
         ...completion,
         write: () => {
@@ -123,11 +123,11 @@ export function messageProvider(options: BrokerOptions): Provider {
     },
     applicable: (entity, actions) =>
       actions.filter((id) => {
-        const layer = LAYERS.find((one) => id.endsWith(`#send_${one}`));
+        const layer = layers.names.find((name) => id.endsWith(`#send_${name}`));
         return layer === undefined || whyNotSent(entity, layer) === undefined;
       }),
     async act(call) {
-      const { verb, layer } = verbOf(call);
+      const { verb, layer } = verbOf(call, layers);
       if (verb === 'send' && layer !== undefined) return send(call, layer);
       switch (verb) {
         case 'execute':
@@ -135,7 +135,7 @@ export function messageProvider(options: BrokerOptions): Provider {
         case 'purge':
           return purge(call);
         case 'resend': {
-          const own = layerOf(call.entity);
+          const own = layerOf(call.entity, layers);
           if (own === undefined)
             throw new CmbsError('conflict', `${call.entity.path} has no layer to be sent on.`);
           return send(call, own, from(call) ?? (await earlierSender(call.entity)));
@@ -144,7 +144,7 @@ export function messageProvider(options: BrokerOptions): Provider {
           throw new CmbsError('bad_action', `Messages do not carry out ${call.action}.`);
       }
     },
-    /** A queued message that is deleted is cancelled. */
+    // Deleting a message cancels its deliveries.
     removing: cancelling,
   };
 }

@@ -1,6 +1,6 @@
 /**
- * Sends messages: queues, publishes what goes on the topic bus, notifies the companion for the rest, and waits for the
- * outcome for as long as the caller wants.
+ * Sends messages: queues them, publishes on the topic bus, notifies the companion of the other deliveries, and waits for
+ * the outcome as long as the caller wants.
  */
 import { CmbsError, isOutage, toCmbsError } from '../errors';
 import { RPC_TIMEOUT_MS } from './limits';
@@ -19,29 +19,28 @@ import {
 } from '../occi';
 import type { Transaction } from '../store';
 import { MESSAGE } from './cmbs';
-import { parseLayer, type Layer } from './layers';
-import { outboundState, layerOf, type OutboundState } from './message';
+import { isOpen, type DeliveryCounts, type OutboundState } from './delivery';
+import type { Layer } from './layer-definition';
+import { outboundState, layerOf } from './message';
+import { withDelivery } from './message-delivery';
 import { publishOutbound, type PublishContext } from './publish';
 import { beginSend, queueOutbound, outboundFor, type QueueOptions } from './queue';
 import {
-  addressesOf,
   isFirstInGroup,
-  isOpen,
   isPublishing,
   nextSequence,
   putOutbound,
-  type DeliveryCounts,
   readOutbound,
-  withDelivery,
   type OutboundMessage,
 } from './outbound-message';
+import { addressesOf } from './queue-room';
 
-/** Milliseconds beyond the caller's wait that the companion may take to say how far it is. */
+/** Milliseconds beyond the caller's wait in which the companion may answer. */
 export const RPC_MARGIN_MS = 1000;
-/** Milliseconds that a send to topics waits for the bus at least, whatever its caller says: a function that has answered may stand still. */
+/** Least milliseconds for which publishing is waited for: the platform may freeze a function that has answered. */
 const PUBLISH_PATIENCE_MS = 1000;
 
-/** What sending needs. `categories` is asked when it is needed, since providers and categories need each other. */
+/** `categories` is a function, since providers and categories need each other. */
 export interface MessageSenderOptions extends QueueOptions {
   readonly rpc: Rpc;
   readonly log: Log;
@@ -49,9 +48,9 @@ export interface MessageSenderOptions extends QueueOptions {
   readonly publishing: Pick<PublishContext, 'bus' | 'counters' | 'deployment'>;
 }
 
-/** How long, and for whom, the outcome of a send is waited for. */
+/** How long a caller waits for the outcome. */
 export interface WaitOptions {
-  /** Milliseconds; 0: not at all. */
+  /** Milliseconds; 0: the caller does not wait. */
   readonly waitMs: number;
   readonly signal: AbortSignal;
   readonly trace?: string;
@@ -65,7 +64,7 @@ export interface SendRequest extends WaitOptions {
   readonly idempotent?: IdempotentRequest;
 }
 
-/** {@link Intent} of a request that creates messages and sends them. */
+/** Key in the {@link Intent} of a request that creates messages and sends them. */
 const SEND = 'send';
 
 export const sendIntent = (from: string | undefined, trace: string | undefined): Intent => ({
@@ -74,7 +73,7 @@ export const sendIntent = (from: string | undefined, trace: string | undefined):
 
 export const asEntity: ActionOutcome = { answer: 'entity', status: 200 };
 
-/** Nothing is open any more: what the states of the receivers come to (docs/layers.md, Sending). */
+/** The answer once every delivery has its outcome (docs/guarantees.md). */
 function settled(state: OutboundState, why: string | undefined): ActionOutcome {
   const reason = why ?? `the message is ${state}`;
   switch (state) {
@@ -95,7 +94,7 @@ function settled(state: OutboundState, why: string | undefined): ActionOutcome {
       };
     case 'queued':
     case 'sending':
-      // Another request has sent the message again meanwhile.
+      // Another request has sent the message again.
       return later(why);
     case 'created':
     case 'delivered':
@@ -103,7 +102,7 @@ function settled(state: OutboundState, why: string | undefined): ActionOutcome {
   }
 }
 
-/** Stored, and the outcome is not known yet. */
+/** The message is stored, and the outcome is not known yet. */
 export const later = (reason: string | undefined): ActionOutcome => ({
   answer: 'entity',
   status: 202,
@@ -111,7 +110,7 @@ export const later = (reason: string | undefined): ActionOutcome => ({
 });
 
 interface Published {
-  readonly send?: OutboundMessage;
+  readonly outbound?: OutboundMessage;
   readonly failure?: CmbsError;
 }
 
@@ -122,7 +121,7 @@ export class MessageSender {
     this.#options = options;
   }
 
-  /** Sends a stored message. Asking again while it is on its way is the same send. */
+  /** Sends a stored message. A message that is being sent already is not sent twice. */
   async send({ message, layer, from, idempotent, ...waiting }: SendRequest): Promise<ActionOutcome> {
     const { registry } = await this.#options.categories().current();
     const { trace } = waiting;
@@ -140,39 +139,39 @@ export class MessageSender {
     return this.#finish(queued, waiting);
   }
 
-  /** Queues the messages of a request that is to send what it creates, in the transaction that creates them. */
+  /** Queues messages in the transaction that creates them, for a request that creates and sends. */
   async complete(tx: Transaction, changes: readonly Change[], intent: Intent | undefined): Promise<Completion> {
-    const { clock } = this.#options;
+    const { clock, layers, newId } = this.#options;
     const wanted = intent?.[SEND] as { readonly from?: string; readonly trace?: string } | undefined;
     if (wanted === undefined) return { entities: changes.map(({ next }) => next) };
-    const { newId } = this.#options;
-    const layers = changes.map(({ next }) => layerToSendOn(next));
+    const names = changes.map(({ next }) => this.#layerToSendOn(next));
+    const needsMembers = names.some((name) => layers.of(name).readsMembers);
     const begun = await beginSend(
-      // Only L1 can do without the members.
-      { layer: layers.find((layer) => layer !== 'l1') ?? 'l1', from: wanted.from, ...wanted },
+      { layer: names[0] ?? '', from: wanted.from, ...wanted },
       this.#options,
+      needsMembers,
     );
     const entities: Entity[] = [];
-    const sends: OutboundMessage[] = [];
+    const queued: OutboundMessage[] = [];
     const alsoQueued = new Map<string, number>();
     for (const [at, { next }] of changes.entries()) {
-      const sending = { ...begun, layer: layers[at] as Layer, id: newId(), sequence: nextSequence(), alsoQueued };
-      const send = await outboundFor(next, sending, this.#options);
-      sends.push(send);
-      for (const address of addressesOf(send.layer, send.receivers)) {
+      const sending = { ...begun, layer: names[at] as Layer, id: newId(), sequence: nextSequence(), alsoQueued };
+      const outbound = await outboundFor(next, sending, this.#options);
+      queued.push(outbound);
+      for (const address of addressesOf(outbound.layer, outbound.receivers)) {
         alsoQueued.set(address, (alsoQueued.get(address) ?? 0) + 1);
       }
-      entities.push(withDelivery(next, send, clock.now()));
+      entities.push(withDelivery(next, outbound, { clock, layers }));
     }
     return {
       entities,
       write: () => {
-        for (const send of sends) if (send.receivers.some(isOpen)) putOutbound(tx, send);
+        for (const outbound of queued) if (outbound.receivers.some(isOpen)) putOutbound(tx, outbound);
       },
     };
   }
 
-  /** The outcome of the latest send of a message: waited for while it is open. */
+  /** The outcome of a message that was sent; waits for it while deliveries are open. */
   async outcome(path: Path, waiting: WaitOptions): Promise<ActionOutcome> {
     const { store } = this.#options;
     const stored = await readEntity(store, path);
@@ -181,24 +180,25 @@ export class MessageSender {
     return read === undefined ? this.#outcomeOf(path) : this.#finish(read.send, waiting);
   }
 
-  /** The send is stored, so a bus that does not take it now is not the caller's trouble: the outbox tries again. */
+  /** The message is stored: if the bus does not accept it now, the outbox tries again. */
   async #publish(queued: OutboundMessage): Promise<Published> {
-    const { store, clock, log, categories, publishing, uriOf } = this.#options;
-    // The outbox has all that stands in line.
-    if (!isPublishing(queued) || !(await isFirstInGroup(store, queued))) return { send: queued };
+    const { store, clock, log, layers, categories, publishing, uriOf } = this.#options;
+    // The outbox publishes a message that has to wait for earlier ones with its ordering key.
+    if (!isPublishing(queued) || !(await isFirstInGroup(store, queued))) return { outbound: queued };
     const { registry } = await categories().current();
     try {
-      const send = await publishOutbound(queued.id, { ...publishing, store, clock, registry, log, uriOf });
-      return send === undefined ? {} : { send };
+      const context = { ...publishing, store, clock, registry, layers, log, uriOf };
+      const outbound = await publishOutbound(queued.id, context);
+      return outbound === undefined ? {} : { outbound };
     } catch (thrown) {
-      log.warn('publication failed; the outbox has the send', { send: queued.id, cause: thrown });
+      log.warn('publishing failed; the outbox will publish the message', { send: queued.id, cause: thrown });
       return { failure: toCmbsError(thrown) };
     }
   }
 
-  /** Publishes what goes on the bus, notifies the companion for the rest, and waits as long as the caller wants. */
+  /** Publishes, notifies the companion of the other deliveries, and waits as long as the caller wants. */
   async #finish(queued: OutboundMessage, { waitMs, signal, trace }: WaitOptions): Promise<ActionOutcome> {
-    const { rpc: link, log } = this.#options;
+    const { rpc, log } = this.#options;
     let published: Published;
     try {
       published = await this.#withDeadline(this.#publish(queued), Math.max(waitMs, PUBLISH_PATIENCE_MS));
@@ -208,9 +208,9 @@ export class MessageSender {
       throw thrown;
     }
     if (published.failure !== undefined) return later(published.failure.message);
-    const { send: current } = published;
+    const { outbound: current } = published;
     if (!current?.receivers.some(isOpen)) return this.#outcomeOf(queued.message);
-    const notified = link.call(
+    const notified = rpc.call(
       queued.from,
       'send',
       { sendId: queued.id },
@@ -222,7 +222,7 @@ export class MessageSender {
     );
     if (waitMs === 0) {
       notified.catch((thrown: unknown) =>
-        log.warn('the companion was not notified; the outbox has the send', { send: queued.id, cause: thrown }),
+        log.warn('companion not notified; the outbox will find the message', { send: queued.id, cause: thrown }),
       );
       return later('the outcome was not waited for');
     }
@@ -241,15 +241,15 @@ export class MessageSender {
     }
   }
 
-  /** What the message says of its send. */
+  /** The answer from the message's `delivery`. */
   async #outcomeOf(path: Path): Promise<ActionOutcome> {
     const stored = await readEntity(this.#options.store, path);
-    // Deleted while it was on its way: the request for the entity says so.
+    // Deleted meanwhile: showing the entity answers 404.
     if (stored === undefined) return asEntity;
     const { entity } = stored;
     const delivery = entity.attributes[MESSAGE.delivery] as
       { readonly reason?: string; readonly counts?: DeliveryCounts } | undefined;
-    // Another request has sent the message again meanwhile.
+    // Another request has sent the message again.
     if ((delivery?.counts?.waiting ?? 0) > 0) return later(delivery?.reason);
     return settled(outboundState(entity), delivery?.reason);
   }
@@ -263,15 +263,16 @@ export class MessageSender {
       work.then(resolve, reject).finally(cancel);
     });
   }
-}
 
-/** The layer of a message that is sent as it is created. */
-function layerToSendOn(message: Entity): Layer {
-  const named = message.attributes[MESSAGE.layer];
-  const layer = layerOf(message) ?? (typeof named === 'string' ? parseLayer(named) : undefined);
-  if (layer !== undefined) return layer;
-  throw new CmbsError(
-    'bad_request',
-    `A message is sent on the layer of its mixin, or of ${MESSAGE.layer}; name one.`,
-  );
+  /** The layer of a message that is sent as it is created. */
+  #layerToSendOn(message: Entity): Layer {
+    const { layers } = this.#options;
+    const named = message.attributes[MESSAGE.layer];
+    const layer = layerOf(message, layers) ?? (typeof named === 'string' ? layers.parse(named) : undefined);
+    if (layer !== undefined) return layer;
+    throw new CmbsError(
+      'bad_request',
+      `A message is sent on the layer of its mixin, or of ${MESSAGE.layer}; name one.`,
+    );
+  }
 }

@@ -1,27 +1,28 @@
-/** Messages: what their entities mean and what has to hold before one may be sent. */
+/** Messages: what their entities mean, and what must hold before a message can be sent. */
 import { CmbsError, toCmbsError } from '../errors';
 import type { Json, JsonObject } from '../json';
 import { MAX_RECEIVERS } from './limits';
 import { MAX_TOPICS, MESSAGE_TTL_MS } from '../limits';
 import type { Entity } from '../occi';
 import { lenientTime, parseRfc3339 } from '../rfc3339';
-import { type AddressSchemes, ZEROMQ_SCHEMES } from './addresses';
+import { ZEROMQ_SCHEMES } from './addresses';
 import { DEAD_LETTER_MIXIN, layerMixin, MESSAGE } from './cmbs';
-import { LAYERS, parseLayer, type Layer } from './layers';
-import { isTrue, stringList } from './member';
+import type { OutboundState } from './delivery';
+import type { Layer, Layers } from './layer-definition';
+import { isTrue, type MemberRules, stringList } from './member';
 import { checkRoom } from './message-rules';
 import { parseTopic } from '../bus';
 import { messageFrame, parseFrame } from './wire';
 
 const EMPTY_CONTENT = /^\s*(?:""|\{\s*\})?\s*$/;
 
-/** `""`, `{}` or absent: on L1 a discovery request (layers.md, L1 on the wire). */
+/** `""`, `{}` or absent: on L1 a discovery request (docs/wire.md). */
 export const isEmptyContent = (text: string | undefined): boolean =>
   text === undefined || EMPTY_CONTENT.test(text);
 
-/** The one layer whose mixin the message has. */
-export function layerOf(message: Pick<Entity, 'mixins'>): Layer | undefined {
-  return LAYERS.find((layer) => message.mixins.includes(layerMixin(layer)));
+/** The layer whose mixin the message has. */
+export function layerOf({ mixins }: Pick<Entity, 'mixins'>, { names }: Layers): Layer | undefined {
+  return names.find((layer) => mixins.includes(layerMixin(layer)));
 }
 
 export const providersOf = (message: Entity): readonly string[] =>
@@ -31,23 +32,26 @@ export const topicsOf = (message: Entity): readonly string[] => stringList(messa
 export function expiryOf(message: Entity, queuedAt: number): number {
   const given = message.attributes[MESSAGE.expiresAt];
   const expiry = typeof given === 'string' ? lenientTime(given) : NaN;
-  // A copy that came over a socket was not checked; what is no time says nothing.
+  // The copy of a message that came over a socket is not checked: a text that is no time does not count.
   return Number.isNaN(expiry) ? queuedAt + MESSAGE_TTL_MS : expiry;
 }
 
-/** Checks and defaults beyond the categories, for the provider. */
+/**
+ * Checks and defaults beyond the categories, for the provider.
+ * @throws CmbsError `bad_attribute`, `too_large`
+ */
 export function prepareMessage(
   next: Entity,
   before: Entity | undefined,
-  schemes: AddressSchemes = ZEROMQ_SCHEMES,
+  { layers, schemes = ZEROMQ_SCHEMES }: MemberRules,
 ): Entity {
   const attributes: Record<string, Json> = { ...next.attributes };
-  const layers = LAYERS.filter((layer) => next.mixins.includes(layerMixin(layer)));
-  if (layers.length > 1) throw refuse(`A message has one layer, not ${layers.join(' and ')}.`);
+  const mixins = layers.names.filter((layer) => next.mixins.includes(layerMixin(layer)));
+  if (mixins.length > 1) throw refuse(`A message has one layer, not ${mixins.join(' and ')}.`);
   const named = attributes[MESSAGE.layer];
-  const asked = typeof named === 'string' ? parseLayer(named) : undefined;
+  const asked = typeof named === 'string' ? layers.parse(named) : undefined;
   if (asked !== undefined) attributes[MESSAGE.layer] = asked;
-  const [mixin] = layers;
+  const [mixin] = mixins;
   if (mixin !== undefined) {
     if (asked !== undefined && asked !== mixin) {
       throw refuse(`${MESSAGE.layer} says ${asked}, but the message has the mixin of ${mixin}.`);
@@ -57,7 +61,7 @@ export function prepareMessage(
   for (const name of [MESSAGE.providers, MESSAGE.topics, MESSAGE.pathHistory]) {
     const value = attributes[name];
     if (value === undefined) continue;
-    if (Array.isArray(value) && value.some((one) => typeof one !== 'string')) {
+    if (Array.isArray(value) && value.some((item) => typeof item !== 'string')) {
       throw refuse(`${name} takes a list of strings.`);
     }
     attributes[name] = stringList(value);
@@ -73,19 +77,19 @@ export function prepareMessage(
     schemes.parse(receiver);
   }
   const expiry = attributes[MESSAGE.expiresAt];
-  // An earlier release took days that no month has.
+  // Earlier releases accepted days that no month has; such a value may stay.
   const isNew = expiry !== before?.attributes[MESSAGE.expiresAt];
   if (typeof expiry === 'string' && expiry !== '' && isNew && parseRfc3339(expiry) === undefined) {
     throw refuse(`${MESSAGE.expiresAt} takes an RFC 3339 time, for example 2030-01-31T12:00:00Z.`);
   }
   if (before === undefined) attributes[MESSAGE.delivery] ??= { state: 'created' };
-  const prepared = { ...keptIfRevived(next, before), attributes };
+  const prepared = { ...withoutExpiryIfRevived(next, before), attributes };
   checkMessage(prepared);
   return prepared;
 }
 
-/** A dead letter is deleted after a while. A message from which a client takes the mixin off stays like any other. */
-function keptIfRevived(next: Entity, before: Entity | undefined): Entity {
+/** A dead letter expires. Once a client removes its mixin, the message stays like any other. */
+function withoutExpiryIfRevived(next: Entity, before: Entity | undefined): Entity {
   const isRevived =
     before?.mixins.includes(DEAD_LETTER_MIXIN) === true && !next.mixins.includes(DEAD_LETTER_MIXIN);
   if (!isRevived) return next;
@@ -94,7 +98,7 @@ function keptIfRevived(next: Entity, before: Entity | undefined): Entity {
 }
 
 /**
- * Asks of a message what its receivers will ask of its frame; gives the bytes of that, about.
+ * Checks the frame of a message as its receivers will. Returns the bytes of the frame, approximately.
  * @throws CmbsError `bad_attribute` that names the attribute, `too_large`
  */
 export function checkMessage(message: Entity): number {
@@ -119,9 +123,6 @@ export function whyNotSent(message: Entity, layer: Layer): string | undefined {
   if (named !== layer) return `its cmbs_layer is ${typeof named === 'string' ? named : 'not set'}`;
   return undefined;
 }
-
-export type OutboundState =
-  'created' | 'queued' | 'sending' | 'delivered' | 'published' | 'partial' | 'failed' | 'expired';
 
 export function outboundState(message: Entity): OutboundState {
   const delivery = message.attributes[MESSAGE.delivery] as JsonObject | undefined;

@@ -1,102 +1,108 @@
 /**
- * How a remote member came to be known, and what a description of the member may change because of that.
+ * How a remote member became known, and which later descriptions may change it.
  *
- * Nobody proves who they are here. So the first description of a member is kept, and a later one is taken only from the
- * address under which the member is known already. What a client wrote over HTTP is changed by clients only.
+ * Peers do not prove their identity. So the first description of a member is kept, and a later description is accepted
+ * only from an address of the member that is known already. A description that a client wrote over HTTP is changed by
+ * clients only.
  */
 import { isJsonObject, type JsonObject } from '../json';
 import type { Entity } from '../occi';
 import { MEMBER } from './cmbs';
-import { LAYERS } from './layers';
-import { DESCRIBED, isLocal, socketOf, type Description } from './member';
+import type { Description } from './description';
+import { DISCOVERY_LAYER, type Layers } from './layer-definition';
+import { describedAttributes, isLocal, socketOf } from './member';
 import type { Transfer } from './wire';
 
 export type Origin = NonNullable<Transfer['origin']>;
 
-/** What is kept of a member that others described. */
+/** Kept with a member that peers described. */
 export interface Provenance {
-  /** Whether the description came in the answer to a request of ours. */
+  /** Whether the description came in the reply to a request of this deployment. */
   readonly isVerified: boolean;
-  /** The deployment that described the member, where the description named one. */
+  /** The deployment that described the member, if the description names it. */
   readonly deployment?: string;
   /** Milliseconds since the epoch of the change that the description shows, by the clock there. */
   readonly revision?: number;
-  /** The member's own URI, where the description gave it. */
+  /** The member's own URI, if the description gives it. */
   readonly uri?: string | undefined;
-  /** The address at which the member answered first, where the description names others only. */
+  /** The address at which the member first answered, if the description does not name that address. */
   readonly reachedAt?: string;
 }
 
 /** How a description reached this deployment. */
 export interface Evidence {
-  /** The address that this deployment had asked; absent when somebody told it unasked. */
+  /** The address that this deployment asked; absent for a description that came unasked. */
   readonly asked?: string;
-  /** Nobody answers for the member at its recorded address. */
+  /** No peer answers for the member at its recorded address. */
   readonly isRecordGone?: boolean;
 }
 
-/** Kept with members that earlier releases learnt: they kept nothing of how. */
+/** For members that earlier releases registered: those did not record how. */
 const UNKNOWN: Provenance = { isVerified: false };
-/** The owner of members that others described first. */
+/** Owner of members that discovery registered. */
 export const DISCOVERY_OWNER = 'discovery';
 
-/** Undefined for a member that clients made, or changed since. */
+/** Undefined for a member that a client created or changed. */
 export function provenanceOf({ internal, owner }: Entity): Provenance | undefined {
   if (internal === undefined) return owner === DISCOVERY_OWNER ? UNKNOWN : undefined;
   return isJsonObject(internal.learnt) ? (internal.learnt as unknown as Provenance) : undefined;
 }
 
-/** For {@link Entity.internal}. */
-export const learnt = (provenance: Provenance): JsonObject => ({ learnt: provenance as unknown as JsonObject });
+/** {@link Entity.internal} of a registered member; the key is that of release 1.0. */
+export const withProvenance = (provenance: Provenance): JsonObject => ({
+  learnt: provenance as unknown as JsonObject,
+});
 
-/** A remote member that was only told of, and never answered this deployment. */
-export function isStranger(member: Entity): boolean {
+/** A remote member that peers described and that has never answered this deployment. */
+export function isUnverified(member: Entity): boolean {
   return !isLocal(member) && provenanceOf(member)?.isVerified === false;
 }
 
 export type Verdict =
-  /** It says nothing new, or nothing that counts. */
+  /** The description says nothing new, or nothing that counts. */
   | 'nothing'
   | 'take'
-  /** Only the member itself can tell, at its recorded address. */
+  /** The member itself has to confirm the description, at its recorded address. */
   | 'ask'
-  /** As `ask`; but when nobody answers there, this description is as good as the one that is kept. */
+  /** As `ask`; if no peer answers there, this description replaces the stored one. */
   | 'contested'
-  /** It contradicts what is kept. */
+  /** The description contradicts the stored one. */
   | 'conflict';
 
-/** What a description of a known remote member is worth. */
+/** Decides about a description of a remote member that is known already. */
 export function judge(
   known: Entity,
   described: Description,
   origin: Origin | undefined,
   { asked, isRecordGone = false }: Evidence,
+  layers: Layers,
 ): Verdict {
   const provenance = provenanceOf(known);
-  const isSame = textOf(known.attributes) === textOf(described.attributes);
+  const isSame = textOf(known.attributes, layers) === textOf(described.attributes, layers);
   if (provenance === undefined) {
-    return isSame || socketOf(known, 'l1') === described.attributes[MEMBER.socket('l1')] ? 'nothing' : 'conflict';
+    const address = described.attributes[MEMBER.socket(DISCOVERY_LAYER)];
+    return isSame || socketOf(known, DISCOVERY_LAYER) === address ? 'nothing' : 'conflict';
   }
   if (asked === undefined) return isSame ? 'nothing' : 'ask';
   const { isVerified, deployment, revision = -Infinity, uri, reachedAt } = provenance;
-  if (asked === reachedAt || hasSocket(known.attributes, asked)) {
+  if (asked === reachedAt || hasSocket(known.attributes, asked, layers)) {
     if (!isVerified) return 'take';
-    // A deployment may have another public base since.
+    // The deployment may have a new public base.
     const isMoved = origin?.uri !== undefined && origin.uri !== uri && origin.deployment === deployment;
     if (isSame) return isMoved ? 'take' : 'nothing';
     if (deployment !== undefined && deployment !== origin?.deployment) return 'conflict';
     return origin !== undefined && origin.revision <= revision ? 'nothing' : 'take';
   }
   if (isSame) return 'nothing';
-  if (isVerified || !hasSocket(described.attributes, asked)) return 'conflict';
+  if (isVerified || !hasSocket(described.attributes, asked, layers)) return 'conflict';
   return isRecordGone ? 'take' : 'contested';
 }
 
 type Attributes = Entity['attributes'];
 
-/** What a description says, in one text. */
-const textOf = (attributes: Attributes): string =>
-  JSON.stringify(DESCRIBED.map((name) => attributes[name] ?? null));
+/** The description, as one text. */
+const textOf = (attributes: Attributes, layers: Layers): string =>
+  JSON.stringify(describedAttributes(layers).map((name) => attributes[name] ?? null));
 
-const hasSocket = (attributes: Attributes, address: string): boolean =>
-  LAYERS.some((layer) => attributes[MEMBER.socket(layer)] === address);
+const hasSocket = (attributes: Attributes, address: string, { names }: Layers): boolean =>
+  names.some((layer) => attributes[MEMBER.socket(layer)] === address);

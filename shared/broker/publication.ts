@@ -1,13 +1,14 @@
 /**
- * Messages as the topic bus carries them. What goes out is the message entity as JSON, with attributes that make it a
- * CloudEvent in binary mode for any subscriber; what comes in may be from any program that publishes on the topic.
+ * Messages on the topic bus. A published message is the message entity as JSON, with attributes that make it a
+ * CloudEvent in binary mode for any subscriber. A delivery may come from any program that publishes on the topic.
  */
 import { createHash } from 'node:crypto';
-import type { BusDelivery, BusMessage, TopicLayer } from '../bus';
+import type { BusDelivery, BusMessage } from '../bus';
 import { isJsonObject, type Json } from '../json';
 import { MAX_JSON_DEPTH } from '../limits';
 import { nestsWithin, type Path, RawJson, stringifyJson } from '../occi';
 import { layerMixin, MESSAGE_KIND } from './cmbs';
+import type { Layer } from './layer-definition';
 import { checkSize } from './message-rules';
 import { parseFrame, type WireMessage } from './wire';
 
@@ -16,8 +17,9 @@ const MESSAGE_TYPE = 'application/occi+json';
 /** CloudEvents `type` of a published message. */
 export const EVENT_TYPE = 'org.houssem.cmbs.message';
 
+/** One message on one topic. */
 export interface Publication {
-  readonly layer: TopicLayer;
+  readonly layer: Layer;
   readonly topic: string;
   /** Path of the message. */
   readonly message: Path;
@@ -63,11 +65,12 @@ export function busMessageOf(publication: Publication): BusMessage {
 }
 
 /**
- * The message of a delivery. A message entity is taken as it is; anything else that an outside program published
- * becomes the content of a message, JSON as JSON and other text as a string. Its identifiers then come from the bus's
- * own, so that a redelivery is recognised. Throws `bad_request` for a message entity that is broken, `too_large`.
+ * The message of a delivery. A message entity is accepted as it is; anything else that another program published
+ * becomes the content of a message, JSON as JSON and other text as a string. Its ids then come from those of the bus, so
+ * that a redelivery is recognised.
+ * @throws CmbsError `bad_request` for a message entity that is broken, `too_large`
  */
-export function messageOfDelivery(layer: TopicLayer, delivery: BusDelivery): WireMessage {
+export function messageOfDelivery(layer: Layer, delivery: BusDelivery): WireMessage {
   const { data, attributes } = delivery.message;
   checkSize(data);
   const json = jsonOf(data);
@@ -89,17 +92,17 @@ function jsonOf(text: string): Json | undefined {
   try {
     return JSON.parse(text) as Json;
   } catch {
-    return undefined; // text is a content as well
+    return undefined; // text can be content as well
   }
 }
 
 /** Pub/Sub's identifiers are unique on one topic. */
-function digest(layer: TopicLayer, { topic, id }: BusDelivery): string {
+function digest(layer: Layer, { topic, id }: BusDelivery): string {
   return createHash('sha256').update([layer, topic, id].join('\0')).digest('base64url').slice(0, 22);
 }
 
-/** A message entity around what somebody published; never executable, since nobody said that it may be. */
-function wrapped(layer: TopicLayer, delivery: BusDelivery, isJson: boolean): string {
+/** A message entity around data of another program. It is not executable: its publisher did not allow that. */
+function wrapped(layer: Layer, delivery: BusDelivery, isJson: boolean): string {
   const { topic, message } = delivery;
   const { sender } = message.attributes;
   return stringifyJson({

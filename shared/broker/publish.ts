@@ -1,24 +1,18 @@
-/** Puts the topics of a queued send on the bus (L3.2, L4). */
+/** Publishes outbound messages on the topic bus. */
 import type { Clock } from '../clock';
 import { toCmbsError, type CmbsError } from '../errors';
-import type { Bus, TopicLayer } from '../bus';
+import type { Bus } from '../bus';
 import type { Counters, Log } from '../log';
 import type { CategoryRegistry } from '../occi';
 import type { Store } from '../store';
 import { parseTraceparent } from '../trace';
 import { MESSAGE } from './cmbs';
+import { deliveryKey, isOpen } from './delivery';
+import type { Layer, Layers } from './layer-definition';
 import { stringList } from './member';
+import { applyOutcomes, type Outcome } from './outcome';
 import { busMessageOf } from './publication';
-import {
-  applyOutcomes,
-  deleteOrphan,
-  isOpen,
-  readOutbound,
-  deliveryKey,
-  writeOutbound,
-  type Outcome,
-  type OutboundMessage,
-} from './outbound-message';
+import { deleteOrphan, readOutbound, writeOutbound, type OutboundMessage } from './outbound-message';
 import { sentMessage, type SentMessage } from './sent-message';
 import { messageFrame, parseFrame, senderUri, type Transfer } from './wire';
 
@@ -27,44 +21,45 @@ export interface PublishContext {
   readonly bus: Bus;
   readonly clock: Clock;
   readonly registry: CategoryRegistry;
+  readonly layers: Layers;
   readonly log: Log;
   readonly counters: Counters;
   readonly deployment: string;
-  /** URI of a local member. */
+  /** URI of a local member from its path. */
   readonly uriOf: (member: string) => string;
 }
 
-/** Is told what the bus says of each topic. */
+/** Hears whether the bus accepts messages of a topic. */
 export interface TopicListener {
-  taken(layer: TopicLayer, topic: string): void;
-  /** For now: the message may be tried again. */
-  refused(layer: TopicLayer, topic: string, reason: string): void;
+  taken(layer: Layer, topic: string): void;
+  /** For now; the message is tried again. */
+  refused(layer: Layer, topic: string, reason: string): void;
 }
 
-/** The frame of a send as it goes out from its member, with the sender in path history and hops. */
+/** The frame of an outbound message, with its sender in path history and hops. */
 export function outgoingFrame(
-  send: OutboundMessage,
+  outbound: OutboundMessage,
   message: SentMessage,
   { deployment, uriOf, revision }: Pick<PublishContext, 'deployment' | 'uriOf'> & { readonly revision: number },
   { content, to }: { readonly content?: string | undefined; readonly to?: readonly string[] } = {},
 ): string {
-  const id = send.from.slice(send.from.lastIndexOf('/') + 1);
+  const id = outbound.from.slice(outbound.from.lastIndexOf('/') + 1);
   const transfer: Transfer = {
     v: 1,
-    send_id: send.wireId,
+    send_id: outbound.wireId,
     origin: { deployment, revision },
     hops: [`${deployment}/${id}`],
     ...(to === undefined ? {} : { to }),
-    ...traceOf(send, message),
+    ...traceOf(outbound, message),
   };
   return messageFrame(message, {
-    pathHistory: [...stringList(message.attributes[MESSAGE.pathHistory]), uriOf(send.from)],
+    pathHistory: [...stringList(message.attributes[MESSAGE.pathHistory]), uriOf(outbound.from)],
     transfer,
     ...(content === undefined ? {} : { content }),
   });
 }
 
-/** Of the request that asked for the send; else what the message's own headers say. */
+/** Of the request that sent the message; otherwise from the message's headers. */
 function traceOf({ trace }: OutboundMessage, message: SentMessage): Pick<Transfer, 'traceparent'> {
   const headers = message.attributes[MESSAGE.headers] as Readonly<Record<string, unknown>> | undefined;
   const traceparent = trace ?? headers?.traceparent;
@@ -73,37 +68,37 @@ function traceOf({ trace }: OutboundMessage, message: SentMessage): Pick<Transfe
 }
 
 /**
- * Publishes what is still open of a send's topics and records it. A crash between the two publishes again under the
- * same send id, which receivers recognise.
+ * Publishes the open topics of an outbound message and records the outcomes. A crash between the two publishes again
+ * under the same send id, which receivers recognise.
  */
 export async function publishOutbound(
   sendId: string,
   context: PublishContext,
   listener?: TopicListener,
 ): Promise<OutboundMessage | undefined> {
-  const { store, bus, clock, registry, log } = context;
+  const { store, bus, clock, log } = context;
   const read = await readOutbound(store, sendId);
   if (read === undefined) return undefined;
-  const { send, message } = read;
-  const topics = send.receivers.filter((receiver) => receiver.via === 'bus' && isOpen(receiver));
-  if (topics.length === 0) return send;
+  const { send: outbound, message } = read;
+  const topics = outbound.receivers.filter((receiver) => receiver.via === 'bus' && isOpen(receiver));
+  if (topics.length === 0) return outbound;
   const frame =
-    send.frame ??
+    outbound.frame ??
     (message === undefined
       ? undefined
-      : outgoingFrame(send, sentMessage(send, message.entity), { ...context, revision: 0 }));
+      : outgoingFrame(outbound, sentMessage(outbound, message.entity), { ...context, revision: 0 }));
   if (frame === undefined) {
     await deleteOrphan(store, sendId);
     return undefined;
   }
   const parsed = parseFrame(frame);
   const { orderingKey: ownKey, transfer } = parsed;
-  // The one in whose line it stands, whatever became of the message meanwhile.
-  const orderingKey = send.orderingKey ?? ownKey;
+  // Use the key it was queued under, even if the message changed.
+  const orderingKey = outbound.orderingKey ?? ownKey;
   const outcomes: Outcome[] = [];
   let failure: CmbsError | undefined;
   for (const { name } of topics) {
-    const layer = send.layer as TopicLayer;
+    const { layer } = outbound;
     let change: Outcome['change'];
     try {
       const publishId = await bus.publish(
@@ -112,10 +107,10 @@ export async function publishOutbound(
         busMessageOf({
           layer,
           topic: name,
-          message: send.message,
-          sendId: send.wireId,
-          sender: senderUri(parsed) ?? context.uriOf(send.from),
-          at: send.createdAt,
+          message: outbound.message,
+          sendId: outbound.wireId,
+          sender: senderUri(parsed) ?? context.uriOf(outbound.from),
+          at: outbound.createdAt,
           frame,
           orderingKey,
           traceparent: transfer.traceparent,
@@ -130,19 +125,19 @@ export async function publishOutbound(
         listener?.refused(layer, name, error.message);
         continue;
       }
-      log.warn('a topic does not take a message', { topic: name, send: send.id, cause: thrown });
+      log.warn('topic refused a message', { topic: name, send: outbound.id, cause: thrown });
       change = { state: 'failed', reason: error.message, attempts: 1 };
     }
     log.info('sent', {
       event: 'delivery',
       direction: 'out',
       layer,
-      member: send.from,
-      id: send.message,
-      send: send.id,
+      member: outbound.from,
+      id: outbound.message,
+      send: outbound.id,
       receiver: name,
       outcome: change.state === 'failed' ? 'failed' : 'published',
-      ms: clock.now() - send.createdAt,
+      ms: clock.now() - outbound.createdAt,
       trace: transfer.traceparent,
     });
     context.counters.add('cmbs_deliveries', {
@@ -151,8 +146,8 @@ export async function publishOutbound(
     });
     outcomes.push({ sendId, key: deliveryKey({ via: 'bus', name }), change });
   }
-  const next = outcomes.length === 0 ? send : await record(outcomes);
-  // What did go out is written down first, or it would go out again each time that the rest is tried.
+  const next = outcomes.length === 0 ? outbound : await record(outcomes);
+  // Record what was published first, or it would be published again with each retry of the rest.
   if (failure !== undefined) throw failure;
   return next;
 
@@ -161,7 +156,7 @@ export async function publishOutbound(
       const current = await readOutbound(tx, sendId);
       if (current === undefined) return undefined;
       const applied = applyOutcomes(current.send, known, clock.now());
-      writeOutbound(tx, applied, current.message, registry, clock);
+      writeOutbound(tx, applied, current.message, context);
       return applied;
     });
   }

@@ -3,7 +3,7 @@ import { hostNames } from '../authority';
 import { CmbsError } from '../errors';
 import { CORE_TITLE, type Entity, splitLocation } from '../occi';
 import { isLocal, localMembers, type MemberReader } from './member';
-import { isStranger, provenanceOf } from './provenance';
+import { isUnverified, provenanceOf } from './provenance';
 
 /** URI of a path of this deployment, from its public base. */
 export type UriOf = (path: string) => string;
@@ -48,14 +48,14 @@ export function isNamed(member: Entity, reference: string, uriOf: UriOf): boolea
 
 /**
  * The members that a reference means: the one with that id, path or URI; where there is none, those with that title, of
- * which strangers do not count beside others. Several are to be refused: `SEVERAL_NAMED` says so.
+ * which unverified members count only if all are. Several are to be refused: `SEVERAL_NAMED` says so.
  */
 export function membersNamed(members: readonly Entity[], reference: string, uriOf: UriOf): readonly Entity[] {
   const named = members.filter((member) => isNamed(member, reference, uriOf));
   if (named.length < 2) return named;
   const exact = named.filter((member) => isIdentified(member, reference, uriOf));
   if (exact.length > 0) return exact;
-  const known = named.filter((member) => !isStranger(member));
+  const known = named.filter((member) => !isUnverified(member));
   return known.length > 0 ? known : named;
 }
 

@@ -1,22 +1,22 @@
 /**
- * What a send carries. A message is stored once: an open send carries what the message is, and when a client changes the
- * message, what it was is written to the send, in the same transaction.
+ * The content of an outbound message. A message is stored once: its outbound message has no copy. When a client changes
+ * the message meanwhile, the same transaction writes its earlier content to the outbound message.
  */
 import { MESSAGE } from './cmbs';
-import type { OutboundState } from './message';
-import { isOpen, putOutbound, readOutbound, type OutboundMessage } from './outbound-message';
+import { isOpen, type OutboundState } from './delivery';
+import { putOutbound, readOutbound, type OutboundMessage } from './outbound-message';
 import { messageFrame } from './wire';
 import type { JsonObject } from '../json';
 import type { Change, Entity } from '../occi';
 import type { Transaction } from '../store';
 
-/** What of a message goes out. */
+/** The part of a message that goes out. */
 export type SentMessage = Pick<Entity, 'id' | 'mixins' | 'attributes' | 'rawJson'>;
 
 /** A {@link SentMessage} as an outbound message stores it, with the names of release 1.0. */
 type StoredContent = Omit<SentMessage, 'rawJson'> & { readonly verbatim: SentMessage['rawJson'] };
 
-/** The message as it was when it was sent. */
+/** The message as it was when it was queued. */
 export function sentMessage({ sent }: Pick<OutboundMessage, 'sent'>, message: Entity): SentMessage {
   if (sent === undefined) return message;
   // This module is the only writer of the field.
@@ -26,7 +26,7 @@ export function sentMessage({ sent }: Pick<OutboundMessage, 'sent'>, message: En
 
 const OPEN: readonly (OutboundState | undefined)[] = ['queued', 'sending', 'partial'];
 
-/** Reads the open sends of messages that change; what comes back keeps in them what the messages were. */
+/** Reads the outbound messages of messages that change; the result stores the earlier content in them. */
 export async function keepingSent(tx: Transaction, changes: readonly Change[]): Promise<() => void> {
   const keeping: OutboundMessage[] = [];
   for (const { next, before } of changes) {
@@ -34,17 +34,20 @@ export async function keepingSent(tx: Transaction, changes: readonly Change[]): 
     const delivery = before.attributes[MESSAGE.delivery] as JsonObject | undefined;
     if (typeof delivery?.send_id !== 'string' || !OPEN.includes(delivery.state as OutboundState)) continue;
     if (contentOf(before) === contentOf(next)) continue;
-    const send = (await readOutbound(tx, delivery.send_id))?.send;
-    if (send === undefined || send.sent !== undefined || !send.receivers.some(isOpen)) continue;
+    const outbound = (await readOutbound(tx, delivery.send_id))?.send;
+    if (outbound === undefined || outbound.sent !== undefined || !outbound.receivers.some(isOpen)) continue;
     const { id, mixins } = before;
     const { [MESSAGE.delivery]: _delivery, ...attributes } = before.attributes;
     const { [MESSAGE.result]: _result, ...verbatim } = before.rawJson;
-    keeping.push({ ...send, sent: JSON.stringify({ id, mixins, attributes, verbatim } satisfies StoredContent) });
+    keeping.push({
+      ...outbound,
+      sent: JSON.stringify({ id, mixins, attributes, verbatim } satisfies StoredContent),
+    });
   }
   return () => {
-    for (const send of keeping) putOutbound(tx, send);
+    for (const outbound of keeping) putOutbound(tx, outbound);
   };
 }
 
-/** All of a message that its receivers get. */
+/** All that receivers get of a message, as one text. */
 const contentOf = (message: Entity): string => messageFrame(message, { pathHistory: [], transfer: { v: 1 } });

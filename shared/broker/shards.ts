@@ -1,9 +1,9 @@
 /**
- * Shards: members whose sockets are at one public address, held by one companion. An address cannot follow a lease to
- * another machine, so the address in a member's sockets is what says to which shard it belongs.
+ * Shards: members whose sockets are at one public address, held by one companion. An address cannot move to another
+ * machine, so the address in a member's sockets determines its shard.
  */
 import type { Entity } from '../occi';
-import { LAYERS } from './layers';
+import type { Layers } from './layer-definition';
 import { socketOf } from './member';
 
 export interface Shard {
@@ -14,14 +14,16 @@ export interface Shard {
 
 export class Shards {
   readonly all: readonly [Shard, ...Shard[]];
+  readonly #layers: Layers;
 
-  /** @param texts `name=host` each; the first one takes members at hosts that are no shard's */
-  constructor(texts: readonly string[]) {
+  /** @param texts `name=host` each; the first shard takes members at hosts of no shard */
+  constructor(texts: readonly string[], layers: Layers) {
+    this.#layers = layers;
     const [first, ...others] = texts.map((text): Shard => {
       const at = text.indexOf('=');
       return { name: text.slice(0, at), host: text.slice(at + 1).toLowerCase() };
     });
-    if (first === undefined) throw new Error('a deployment has one shard at least');
+    if (first === undefined) throw new Error('a deployment has at least one shard');
     this.all = [first, ...others];
   }
 
@@ -34,7 +36,7 @@ export class Shards {
   /** The shard of a local member: by its first socket, in the order of layers. */
   of(member: Entity): Shard {
     const [first] = this.all;
-    for (const layer of LAYERS) {
+    for (const layer of this.#layers.names) {
       const socket = socketOf(member, layer);
       if (socket === undefined) continue;
       const host = hostOf(socket);

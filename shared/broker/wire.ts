@@ -18,7 +18,7 @@ import {
 import { lenientTime } from '../rfc3339';
 import { mayBeInexact, parseExactJson, type ExactJson } from '../exact-json';
 import { layerMixin, MESSAGE, MESSAGE_KIND, MESSAGES } from './cmbs';
-import { LAYERS, parseLayer, type Layer } from './layers';
+import type { Layers } from './layer-definition';
 import { isTrue, stringList } from './member';
 import { checkForm, checkSize, originSchema } from './message-rules';
 
@@ -85,7 +85,8 @@ export function messageFrame(
 /** A message as it arrived. */
 export interface WireMessage {
   readonly id: string;
-  readonly layer: Layer | undefined;
+  /** As the sender spells it. */
+  readonly layer: string | undefined;
   readonly executable: boolean;
   readonly storable: boolean;
   readonly pathHistory: readonly string[];
@@ -134,7 +135,7 @@ export function parseFrame(bytes: Buffer | string): WireMessage {
   const fields = data.attributes.cmbs.message;
   return {
     id: checkId(data.id),
-    layer: fields.cmbs_layer === undefined ? undefined : parseLayer(fields.cmbs_layer),
+    layer: fields.cmbs_layer,
     executable: fields.executable === undefined || isTrue(fields.executable),
     storable: fields.storable === undefined || isTrue(fields.storable),
     pathHistory: stringList(fields.path_history),
@@ -191,8 +192,13 @@ export function exactContentOf(message: WireMessage): ExactJson {
 /** Fields that a receiver does not keep as attributes. */
 const NOT_KEPT = new Set(['message_content', 'result', TRANSFER, 'delivery']);
 
-/** The entity under which a receiver keeps the message. Fields that no category declares are left out. */
-export function entityOf(message: WireMessage, isDeclared: (name: string) => boolean, now: number): Entity {
+/** The copy that a receiver stores of a message. Fields that no category declares are left out. */
+export function entityOf(
+  message: WireMessage,
+  isDeclared: (name: string) => boolean,
+  layers: Layers,
+  now: number,
+): Entity {
   const attributes: Record<string, Json> = {};
   for (const [key, value] of Object.entries(fieldsOf(message))) {
     if (!NOT_KEPT.has(key) && isDeclared(PREFIX + key)) attributes[PREFIX + key] = value;
@@ -203,7 +209,8 @@ export function entityOf(message: WireMessage, isDeclared: (name: string) => boo
   if (typeof title === 'string' && title !== '') attributes[CORE_TITLE] = title;
   if (typeof summary === 'string' && summary !== '') attributes[CORE_SUMMARY] = summary;
   const mixins = message.json.mixins as readonly string[] | undefined;
-  const layer = message.layer ?? LAYERS.find((one) => mixins?.includes(layerMixin(one)) === true);
+  const named = message.layer === undefined ? undefined : layers.parse(message.layer);
+  const layer = named ?? layers.names.find((name) => mixins?.includes(layerMixin(name)) === true);
   return {
     path: MESSAGES + message.id,
     id: message.id,

@@ -6,7 +6,8 @@
  * the message is acknowledged or becomes a dead letter (docs/guarantees.md).
  */
 
-export type TopicLayer = 'l32' | 'l4';
+/** Name of a layer that publishes; the bus keeps the topics of each layer apart. */
+export type TopicLayer = string;
 
 export interface BusMessage {
   /** The message entity as JSON text. */

@@ -18,7 +18,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { silentLog, type Json } from '@cmbs/shared';
-import { MEMBER_KIND, ORIGINAL_PORTS } from '@cmbs/shared/broker';
+import { BUILT_IN_LAYERS, MEMBER_KIND } from '@cmbs/shared/broker';
 import { readConfig } from '@cmbs/shared/config';
 import { startStack, type Stack } from '@cmbs/emulator/stack';
 import { differenceOf, isShownAs } from '../documents/answers';
@@ -29,7 +29,7 @@ import { PATIENCE_MS } from '../patience';
 /** Files that the commands name. */
 const FILES = ['examples', 'test/fixtures/pycmbs'];
 /** Ports that the documents and the examples name, besides the endpoint's. */
-const NAMED_PORTS = [...Object.values(ORIGINAL_PORTS).map(String), '6010', '6020'];
+const NAMED_PORTS = [...BUILT_IN_LAYERS.map(({ port }) => String(port)), '6010', '6020'];
 /** Ports for members that name none. */
 const ALLOTTED_PORTS = 30;
 
@@ -123,7 +123,7 @@ async function must(method: string, path: string, body?: Json): Promise<void> {
 /** As a reader begins: with nothing. The member that holds the usual ports keeps members here from taking them. */
 async function beginAnew(): Promise<void> {
   await must('DELETE', '/?confirm=all');
-  const sockets = Object.entries(ORIGINAL_PORTS).map(([layer, port]) => [
+  const sockets = BUILT_IN_LAYERS.map(({ name: layer, port }) => [
     `cmbs.member.${layer}_socket`,
     `tcp://127.0.0.1:${port}`,
   ]);

@@ -1,6 +1,6 @@
 /** What a companion knows of the members follows the store, however long a single read takes. */
 import { silentLog, systemClock } from '@cmbs/shared';
-import { CMBS_EXTENSION, MEMBER, MEMBER_KIND } from '@cmbs/shared/broker';
+import { CMBS_EXTENSION, layersOf, MEMBER, MEMBER_KIND } from '@cmbs/shared/broker';
 import { Categories, deleteEntity, ENTITIES, type Entity, readEntity, writeEntity } from '@cmbs/shared/occi';
 import type { Store } from '@cmbs/shared/store';
 import { Members } from '../../companion/members';
@@ -87,7 +87,8 @@ class SlowStore {
 let members: Members | undefined;
 afterEach(() => members?.close());
 
-const load = (store: Store): Promise<Members> => Members.load({ store, clock: systemClock, log: silentLog });
+const load = (store: Store): Promise<Members> =>
+  Members.load({ store, layers: layersOf(), clock: systemClock, log: silentLog });
 
 test('a member that was deleted while an older read was under way stays deleted', async () => {
   await write('bob');

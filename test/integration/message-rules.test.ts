@@ -1,6 +1,14 @@
 /** What an earlier release stored, and no receiver takes, fails with the reason when it is sent. */
 import { queueOutbound } from '../../shared/broker/queue';
-import { CMBS_EXTENSION, layerMixin, MEMBER_KIND, MESSAGE, MESSAGE_KIND, OrderClock } from '@cmbs/shared/broker';
+import {
+  CMBS_EXTENSION,
+  layerMixin,
+  layersOf,
+  MEMBER_KIND,
+  MESSAGE,
+  MESSAGE_KIND,
+  OrderClock,
+} from '@cmbs/shared/broker';
 import { checkMessage } from '../../shared/broker/message';
 import { newId, systemClock, toCmbsError, type JsonObject } from '@cmbs/shared';
 import { Categories, CORE_TITLE, type Entity, writeEntity } from '@cmbs/shared/occi';
@@ -50,6 +58,7 @@ test.each([
       store,
       clock: systemClock,
       order: OrderClock.ofProcess(systemClock),
+      layers: layersOf(),
       newId,
       uriOf: (path) => path,
       queueLimit: 10,

@@ -3,7 +3,7 @@ import { Publications } from '../../companion/delivery/publications';
 import { InFlightMessage } from '../../companion/delivery/in-flight-message';
 import { CmbsError, silentCounters, silentLog, systemClock, type Clock } from '@cmbs/shared';
 import type { Bus } from '@cmbs/shared/bus';
-import { CMBS_EXTENSION, type OutboundMessage, putOutbound, readOutbound } from '@cmbs/shared/broker';
+import { CMBS_EXTENSION, layersOf, type OutboundMessage, putOutbound, readOutbound } from '@cmbs/shared/broker';
 import { deleteOutbound } from '../../shared/broker/outbound-message';
 import { Categories } from '@cmbs/shared/occi';
 import type { Store } from '@cmbs/shared/store';
@@ -63,6 +63,7 @@ function on(store: Store, { most, clock = systemClock }: { most?: number; clock?
       store,
       bus: bus as Bus,
       categories,
+      layers: layersOf(),
       clock,
       log: silentLog,
       counters: silentCounters,

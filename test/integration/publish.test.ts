@@ -3,6 +3,7 @@ import { CmbsError, silentCounters, silentLog, systemClock } from '@cmbs/shared'
 import type { Bus } from '@cmbs/shared/bus';
 import {
   CMBS_EXTENSION,
+  layersOf,
   type OutboundMessage,
   publishOutbound,
   putOutbound,
@@ -69,6 +70,7 @@ async function publisher(publish: (topic: string) => Promise<string>): Promise<{
     bus,
     clock: systemClock,
     registry,
+    layers: layersOf(),
     log: silentLog,
     counters: silentCounters,
     deployment: 'd',

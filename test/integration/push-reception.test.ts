@@ -8,7 +8,7 @@ import {
   type Counters,
   type JsonObject,
 } from '@cmbs/shared';
-import { CMBS_EXTENSION, DESIRED, Inbox, MEMBER, MEMBER_KIND, OrderClock } from '@cmbs/shared/broker';
+import { CMBS_EXTENSION, DESIRED, Inbox, layersOf, MEMBER, MEMBER_KIND, OrderClock } from '@cmbs/shared/broker';
 import { Categories, readEntity, writeEntity } from '@cmbs/shared/occi';
 import { standardServices } from '@cmbs/shared/services';
 import type { Store } from '@cmbs/shared/store';
@@ -63,6 +63,7 @@ function pushed(store: Store, storable: boolean): Promise<void> {
   const context = {
     store,
     categories,
+    layers: layersOf(),
     clock: systemClock,
     order: OrderClock.ofProcess(systemClock),
     newId,

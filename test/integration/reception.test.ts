@@ -2,6 +2,7 @@
 import { newId, silentCounters, silentLog, systemClock, type JsonObject } from '@cmbs/shared';
 import {
   CMBS_EXTENSION,
+  layersOf,
   Execution,
   InboundHandler,
   Inbox,
@@ -48,6 +49,7 @@ function receptionWith(limits: { readonly inboxLimit: number; readonly inboxByte
   const context = {
     store,
     categories,
+    layers: layersOf(),
     clock,
     order,
     newId,
@@ -56,7 +58,7 @@ function receptionWith(limits: { readonly inboxLimit: number; readonly inboxByte
     ...limits,
     uriOf,
   };
-  const members = { get: () => undefined, size: () => 0, strangers: () => [], refresh: () => Promise.resolve() };
+  const members = { get: () => undefined, size: () => 0, unverified: () => [], refresh: () => Promise.resolve() };
   const services = standardServices({ clock: systemClock, newId });
   return new InboundHandler({
     context,

@@ -1,9 +1,8 @@
 /** The documents name only what exists, and say what the program does. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
-import { MEMBER_KIND, MESSAGE_KIND } from '@cmbs/shared/broker';
+import { CMBS_EXTENSION, MEMBER_KIND, MESSAGE_KIND } from '@cmbs/shared/broker';
 import { categoryId } from '@cmbs/shared/occi';
-import { CMBS_CATEGORIES } from '../../shared/broker/cmbs';
 import { busMessageOf } from '../../shared/broker/publication';
 import { PubsubNames } from '../../shared/bus/pubsub/names';
 import { anchorsOf, commandsOf, readDocument, readDocuments, ROOT, section } from '../documents/markdown';
@@ -184,12 +183,13 @@ describe('the commands for Google Cloud', () => {
 describe('the glossary', () => {
   const glossary = readDocument('docs/glossary.md');
   const attributesOf = (kind: string): readonly (readonly [string, string, string])[] =>
-    CMBS_CATEGORIES.filter(
-      (category) =>
-        category.class !== 'action' &&
-        (categoryId(category) === kind ||
-          (category.class === 'mixin' && category.applies.includes(kind as never))),
-    )
+    CMBS_EXTENSION.categories
+      .filter(
+        (category) =>
+          category.class !== 'action' &&
+          (categoryId(category) === kind ||
+            (category.class === 'mixin' && category.applies.includes(kind as never))),
+      )
       .flatMap(({ attributes }) => Object.entries(attributes))
       .map(([name, { type, default: fallback }]) => [
         name,

@@ -1,4 +1,5 @@
-import { CMBS_CATEGORIES, MEMBER_ACTION_SCHEME, MESSAGE_ACTION_SCHEME } from '../../shared/broker/cmbs';
+import { CMBS_EXTENSION } from '@cmbs/shared/broker';
+import { MEMBER_ACTION_SCHEME, MESSAGE_ACTION_SCHEME } from '../../shared/broker/cmbs';
 import { routeFor, routeNamed, ROUTES } from '@cmbs/functions/routes';
 import { notEmpty } from '../not-empty';
 
@@ -24,9 +25,9 @@ describe('the table of routes', () => {
     ['member', MEMBER_ACTION_SCHEME],
     ['message', MESSAGE_ACTION_SCHEME],
   ])('gives each built-in action of a %s a function of its own', (kind, scheme) => {
-    const terms = CMBS_CATEGORIES.filter((one) => one.class === 'action' && one.scheme === scheme).map(
-      ({ term }) => term,
-    );
+    const terms = CMBS_EXTENSION.categories
+      .filter((category) => category.class === 'action' && category.scheme === scheme)
+      .map(({ term }) => term);
     expect(terms.length).toBeGreaterThan(5);
     const functions = terms.map((term) => routeFor(`/cmbs/${kind}/one`, [['action', term]]).name);
     expect(functions).toEqual(terms.map((term) => `${kind}-${term.replaceAll('_', '-')}`));

@@ -1,4 +1,4 @@
-import { QUEUE_COUNT_CONCURRENCY } from '../../shared/broker/outbound-message';
+import { QUEUE_COUNT_CONCURRENCY } from '../../shared/broker/queue-room';
 import type { Store } from '@cmbs/shared/store';
 import {
   applyOutcomes,

@@ -1,5 +1,5 @@
 import { shardLease } from '../../companion/shard-lease';
-import { MEMBER, MEMBER_KIND, Shards } from '@cmbs/shared/broker';
+import { layersOf, MEMBER, MEMBER_KIND, Shards } from '@cmbs/shared/broker';
 import type { Entity } from '@cmbs/shared/occi';
 
 const member = (sockets: Readonly<Record<string, string>>): Entity => ({
@@ -15,7 +15,7 @@ const member = (sockets: Readonly<Record<string, string>>): Entity => ({
 });
 
 describe('the shard of a member', () => {
-  const shards = new Shards(['main=203.0.113.1', 'eu=Broker.example', 'six=2001:db8::1']);
+  const shards = new Shards(['main=203.0.113.1', 'eu=Broker.example', 'six=2001:db8::1'], layersOf());
 
   it.each([
     [{ [MEMBER.socket('l1')]: 'tcp://203.0.113.1:5010' }, 'main'],
@@ -32,7 +32,7 @@ describe('the shard of a member', () => {
 });
 
 describe('what a companion holds', () => {
-  const shards = new Shards(['main=*', 'eu=broker.example']);
+  const shards = new Shards(['main=*', 'eu=broker.example'], layersOf());
   const hold = shardLease('main', { epoch: 3, isCurrent: () => true }, shards);
 
   it('is its own and what earlier holders of the shard left', () => {

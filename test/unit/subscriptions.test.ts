@@ -1,5 +1,5 @@
 /** Names of members' subscriptions, from which a push finds its member. */
-import { parseSubscriptionName, subscriptionName } from '@cmbs/shared/broker';
+import { layersOf, parseSubscriptionName, subscriptionName } from '@cmbs/shared/broker';
 import fc from '../property';
 
 const id = fc.stringMatching(/^[A-Za-z0-9_.~!$&()*+,;=:@-]{1,255}$/);
@@ -9,7 +9,7 @@ it('lead back to member and layer, unless the id is too long for a name', () => 
     fc.property(id, fc.constantFrom('l32', 'l4'), (one, layer) => {
       const name = subscriptionName(`/cmbs/member/${one}`, layer);
       expect(name).toMatch(/^[A-Za-z0-9._-]{1,255}$/);
-      const parsed = parseSubscriptionName(name);
+      const parsed = parseSubscriptionName(name, layersOf());
       expect(parsed?.layer).toBe(layer);
       if (parsed?.member !== undefined) expect(parsed.member).toBe(`/cmbs/member/${one}`);
       else expect(name.length).toBeGreaterThan(64);
@@ -29,6 +29,6 @@ it('are different for different members', () => {
 it.each(['', 'dead-letter', 'member.x', 'member.x.l1', 'member..l32', 'member.x.l32.more', 'member.x/y.l32'])(
   '%j is none',
   (name) => {
-    expect(parseSubscriptionName(name)).toBeUndefined();
+    expect(parseSubscriptionName(name, layersOf())).toBeUndefined();
   },
 );

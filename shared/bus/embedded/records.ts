@@ -5,7 +5,6 @@
  */
 import { z } from 'zod';
 import type { Doc } from '../../store';
-import { type TopicLayer } from '../bus';
 
 export const SUBSCRIPTIONS = 'bus-subscription';
 export const DELIVERIES = 'bus-delivery';
@@ -19,7 +18,7 @@ export const STATE = 'bus-state';
 export const SHARED_MESSAGE = 'message';
 
 const subscriptionRecord = z.strictObject({
-  layer: z.enum(['l32', 'l4'] satisfies readonly TopicLayer[]),
+  layer: z.string(),
   patterns: z.array(z.string()),
   stream: z.string(),
 });

@@ -16,7 +16,7 @@ import type { Subscription, TopicLayer } from '../bus';
 const TOPICS = 'bus-topics';
 const SUBSCRIPTIONS = 'bus-subscriptions';
 
-const layer = z.enum(['l32', 'l4'] satisfies readonly TopicLayer[]);
+const layer = z.string();
 
 const topicRecord = z.strictObject({
   layer,

@@ -1,8 +1,9 @@
-/** Members that this deployment was only told of share a bound, in number and in characters. */
+/** Registration of members that peers describe: unverified members share a limit, in number and in characters. */
 import { newId, silentLog, type Counters, type Json } from '@cmbs/shared';
 import { Categories, CORE_SOURCE, CORE_TARGET, writeEntity } from '@cmbs/shared/occi';
 import {
   CMBS_EXTENSION,
+  layersOf,
   MEMBER_KIND,
   MemberRegistration,
   NEIGHBOR_KIND,
@@ -12,22 +13,23 @@ import {
 import { Members } from '../../companion/members';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
-const LIMITS = { strangers: 5, strangersChars: 2000, members: 8 };
+const LIMITS = { unverified: 5, unverifiedChars: 2000, members: 8 };
+const layers = layersOf();
 
 let temporary: TemporaryStore;
 let categories: Categories;
 let members: Members;
-let learning: MemberRegistration;
+let registration: MemberRegistration;
 let counted: string[];
 beforeEach(async () => {
   temporary = await openTemporaryStore();
   const { store, clock } = temporary;
   categories = new Categories(store, [CMBS_EXTENSION]);
-  members = await Members.load({ store, clock, log: silentLog });
+  members = await Members.load({ store, layers, clock, log: silentLog });
   counted = [];
   const counters: Counters = { add: (name) => void counted.push(name) };
-  learning = new MemberRegistration(
-    { store, categories, clock, newId, log: silentLog, counters, members, discovery: 'open' },
+  registration = new MemberRegistration(
+    { store, categories, layers, clock, newId, log: silentLog, counters, members, discovery: 'open' },
     LIMITS,
   );
 });
@@ -40,7 +42,7 @@ afterEach(async () => {
 const address = (id: string): string => `tcp://127.0.0.1:${id.length + 1000}`;
 
 /** Each a millisecond after the one before. */
-function learn(id: string, summary = '', asked?: string): Promise<RegistrationResult> {
+function register(id: string, summary = '', asked?: string): Promise<RegistrationResult> {
   temporary.advance(1);
   const description: Json = {
     kind: MEMBER_KIND,
@@ -48,24 +50,24 @@ function learn(id: string, summary = '', asked?: string): Promise<RegistrationRe
     summary,
     attributes: { cmbs: { member: { l1_socket: address(id) } } },
   };
-  return learning.register(description, undefined, 'asking', asked === undefined ? {} : { asked });
+  return registration.register(description, undefined, 'asking', asked === undefined ? {} : { asked });
 }
 
 const ids = (): readonly string[] => [...members.all()].map(({ id }) => id).toSorted();
 
 test('beyond the number the one that was told of longest ago leaves, and is counted', async () => {
-  for (const id of ['a', 'b', 'c', 'd', 'e']) await learn(id);
-  await learn('a');
-  expect(await learn('f')).toMatchObject({ outcome: 'stored' });
+  for (const id of ['a', 'b', 'c', 'd', 'e']) await register(id);
+  await register('a');
+  expect(await register('f')).toMatchObject({ outcome: 'stored' });
   expect(ids()).toEqual(['a', 'c', 'd', 'e', 'f']);
   expect(counted).toEqual(['cmbs_members_removed']);
 });
 
 test('beyond the characters as many leave as are needed, and one that is too large by itself stays out', async () => {
-  for (const id of ['a', 'b', 'c', 'd']) await learn(id);
-  expect(await learn('large', 'x'.repeat(1750))).toMatchObject({ outcome: 'stored' });
+  for (const id of ['a', 'b', 'c', 'd']) await register(id);
+  expect(await register('large', 'x'.repeat(1750))).toMatchObject({ outcome: 'stored' });
   expect(ids()).toEqual(['c', 'd', 'large']);
-  expect(await learn('larger', 'x'.repeat(2000))).toMatchObject({ outcome: 'refused' });
+  expect(await register('larger', 'x'.repeat(2000))).toMatchObject({ outcome: 'refused' });
 });
 
 test.each([
@@ -74,34 +76,34 @@ test.each([
   ['topics', Array.from({ length: 200 }, (_, index) => `${'long.'.repeat(20)}${index}`)],
 ])('a description with too much in its %s is not kept', async (name, list) => {
   const description: Json = { kind: MEMBER_KIND, id: 'large', attributes: { cmbs: { member: { [name]: list } } } };
-  expect(await learning.register(description, undefined, 'asking')).toEqual({ outcome: 'too large' });
+  expect(await registration.register(description, undefined, 'asking')).toEqual({ outcome: 'too large' });
   expect(counted).toEqual(['cmbs_members_refused']);
 });
 
 test('those that come at once keep to the bounds as well', async () => {
-  await Promise.all(Array.from({ length: 40 }, (_, index) => learn(`stranger-${index}`)));
-  expect(ids().length).toBeLessThanOrEqual(LIMITS.strangers);
-  expect(await learn('honest')).toMatchObject({ outcome: 'stored' });
+  await Promise.all(Array.from({ length: 40 }, (_, index) => register(`stranger-${index}`)));
+  expect(ids().length).toBeLessThanOrEqual(LIMITS.unverified);
+  expect(await register('honest')).toMatchObject({ outcome: 'stored' });
 });
 
-test('one that answered us stays, and finds room where strangers have all of it', async () => {
-  await learn('answers', '', address('answers'));
-  for (const id of ['a', 'b', 'c', 'd', 'e', 'f', 'g']) await learn(id);
+test('one that answered us stays, and finds room where unverified members have all of it', async () => {
+  await register('answers', '', address('answers'));
+  for (const id of ['a', 'b', 'c', 'd', 'e', 'f', 'g']) await register(id);
   expect(ids()).toEqual(['answers', 'c', 'd', 'e', 'f', 'g']);
   for (const id of ['x', 'yy', 'zzz'])
-    expect(await learn(id, '', address(id))).toMatchObject({ outcome: 'stored' });
+    expect(await register(id, '', address(id))).toMatchObject({ outcome: 'stored' });
   expect(ids()).toEqual(['answers', 'd', 'e', 'f', 'g', 'x', 'yy', 'zzz']);
 });
 
-test('where nobody is a stranger there is no room for more', async () => {
+test('where every member has answered there is no room for more', async () => {
   for (let index = 1; index <= LIMITS.members; index += 1)
-    await learn('x'.repeat(index), '', address('x'.repeat(index)));
-  expect(await learn('late')).toEqual({ outcome: 'refused' });
+    await register('x'.repeat(index), '', address('x'.repeat(index)));
+  expect(await register('late')).toEqual({ outcome: 'refused' });
   expect(counted).toEqual(['cmbs_members_refused']);
 });
 
 test('the target of a link stays', async () => {
-  await learn('linked');
+  await register('linked');
   const { registry } = await categories.current();
   await temporary.store.transact((tx) => {
     const link = {
@@ -118,6 +120,6 @@ test('the target of a link stays', async () => {
     writeEntity(tx, link, undefined, registry);
     return Promise.resolve();
   });
-  for (const id of ['a', 'b', 'c', 'd', 'e', 'f']) await learn(id);
+  for (const id of ['a', 'b', 'c', 'd', 'e', 'f']) await register(id);
   expect(ids()).toEqual(['c', 'd', 'e', 'f', 'linked']);
 });

@@ -1,0 +1,118 @@
+/**
+ * What a layer is. The broker has five (`layers.ts`); a program adds more where it is assembled. Everything that
+ * depends on a layer asks its definition.
+ */
+import { CmbsError } from '../errors';
+import type { AttributeSpecs, Entity, JsonOutputObject } from '../occi';
+import type { Delivery } from './delivery';
+
+/** Name of a layer, as it is stored and sent: `l1`, `l31`. */
+export type Layer = string;
+
+/** The layer on which members discover each other; replies list the addresses that members have on it. */
+export const DISCOVERY_LAYER: Layer = 'l1';
+
+/**
+ * How a message reaches its receivers. `request`: over a socket, with a reply. `broadcast`: over a socket, without a
+ * reply. `bus`: published on topics, and over a socket to members of other deployments.
+ */
+export type Channel = 'request' | 'broadcast' | 'bus';
+
+/** What a layer needs to say who receives a message. */
+export interface Addressing {
+  readonly message: Entity;
+  /** The member that sends. */
+  readonly from: Entity;
+  /** Every known member but {@link from}; empty unless the layer {@link LayerDefinition.readsMembers}. */
+  readonly others: readonly Entity[];
+  /** The members that a reference (id, path, URI or title) means, {@link from} among them. */
+  readonly named: (reference: string) => readonly Entity[];
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
+export interface LayerDefinition {
+  /**
+   * Lower-case letters and digits. The name stands in the id of the mixin (`…/cmbs#l1`), in the actions `start_l1`,
+   * `stop_l1` and `send_l1`, and in the attribute with a member's address (`cmbs.member.l1_socket`).
+   */
+  readonly name: Layer;
+  /** Other spellings that clients and peers may use: `l3.1`. */
+  readonly aliases?: readonly string[];
+  /** Title of the mixin. */
+  readonly title: string;
+  /** Port of a member that names no address on this layer, while no other member has it. */
+  readonly port: number;
+  /** Attributes that the mixin adds to a message. */
+  readonly attributes: AttributeSpecs;
+  readonly channel: Channel;
+  /** Whether {@link deliveries} looks at members. A message that names an address needs none, and sending it is cheaper. */
+  readonly readsMembers: boolean;
+  /** On the bus: where a message lists providers, only these members take it. */
+  readonly selectsProviders?: boolean;
+  /**
+   * The layer of the original program: a message without content asks the receiver to describe itself, and a peer may
+   * be a program that ends at contents that it does not expect.
+   */
+  readonly isOriginal?: boolean;
+  /** Whether the result is written as soon as one delivery goes on, or only when all have an outcome. */
+  readonly tellsPartialResult: boolean;
+  /**
+   * Who receives a message.
+   * @throws CmbsError `bad_request` or `bad_attribute` for a message that no member can ever receive
+   */
+  deliveries(addressing: Addressing): readonly Delivery[];
+  /** The message's `result`. */
+  result(deliveries: readonly Delivery[]): JsonOutputObject;
+}
+
+const NAME = /^[a-z][a-z0-9]{0,15}$/;
+
+/** The layers that a program knows, in their order. */
+export class Layers {
+  readonly all: readonly LayerDefinition[];
+  readonly #byName: ReadonlyMap<Layer, LayerDefinition>;
+  readonly #spellings = new Map<string, Layer>();
+
+  /** @throws Error for a definition that clashes with another, or whose name is not of the form of one */
+  constructor(definitions: readonly LayerDefinition[]) {
+    this.all = definitions;
+    this.#byName = new Map(definitions.map((definition) => [definition.name, definition]));
+    for (const { name, aliases = [] } of definitions) {
+      if (!NAME.test(name)) throw new Error(`${JSON.stringify(name)} cannot be the name of a layer.`);
+      for (const spelling of [name, ...aliases]) {
+        if (this.#spellings.has(spelling)) throw new Error(`There is a layer ${spelling} already.`);
+        this.#spellings.set(spelling, name);
+      }
+    }
+  }
+
+  get names(): readonly Layer[] {
+    return this.all.map(({ name }) => name);
+  }
+
+  /** Layers whose messages are published on the topic bus. */
+  get onBus(): readonly Layer[] {
+    return this.all.filter(({ channel }) => channel === 'bus').map(({ name }) => name);
+  }
+
+  /** The layer that a client or peer names in any spelling. */
+  parse(text: string): Layer | undefined {
+    return this.#spellings.get(text.toLowerCase());
+  }
+
+  /** Undefined for a layer that this program does not have: another program may have stored its name. */
+  find(name: Layer): LayerDefinition | undefined {
+    return this.#byName.get(name);
+  }
+
+  /** @throws CmbsError `bad_request` for a layer that this program does not have */
+  of(name: Layer): LayerDefinition {
+    const definition = this.#byName.get(name);
+    if (definition !== undefined) return definition;
+    throw new CmbsError(
+      'bad_request',
+      `There is no layer ${JSON.stringify(name.slice(0, 20))} here; name one of ${this.names.join(', ')}.`,
+    );
+  }
+}

@@ -1,0 +1,45 @@
+/** An outbound message as it is stored. */
+import type { Path } from '../occi';
+import type { Principal } from '../principal';
+import type { Delivery } from './delivery';
+import type { Layer } from './layer-definition';
+
+/** Collection of outbound messages; the name of release 1.0. */
+export const OUTBOUND_MESSAGES = 'sends';
+/** Index field: the addresses of open deliveries. */
+export const ADDRESS_FIELD = 'address';
+
+export interface OutboundMessage {
+  readonly id: string;
+  /** On the wire; differs from {@link id} where a message of another member is passed on. */
+  readonly wireId: string;
+  readonly message: Path;
+  readonly layer: Layer;
+  /** Path of the local member that sends. */
+  readonly from: Path;
+  /** Who asked for it; absent in what earlier releases queued. */
+  readonly principal?: Principal;
+  readonly createdAt: number;
+  /** Milliseconds by the order clock; absent in what earlier releases queued, where {@link createdAt} is the order. */
+  readonly orderedAt?: number;
+  /** Order among the outbound messages that one process queued in one millisecond. */
+  readonly sequence: number;
+  readonly expiresAt: number;
+  /** The companion that claimed it; absent while no companion delivers it. */
+  readonly holder?: string;
+  readonly receivers: readonly Delivery[];
+  /** Local members that take the message from the topic bus; absent in what earlier releases queued. */
+  readonly subscribers?: number;
+  /** W3C Trace Context of the request. */
+  readonly trace?: string;
+  /** The frame to pass on, where the message is not an entity of this deployment. */
+  readonly frame?: string;
+  /** JSON text of the message as it was sent, once a client has changed it since (`sent-message.ts`). */
+  readonly sent?: string;
+  /** Messages from one member with the same key are published on a layer in the order in which they were queued. */
+  readonly orderingKey?: string;
+  /** `deployment/member` that sent a message which is passed on: its order is kept, not that of {@link from}. */
+  readonly sender?: string;
+  /** Bytes of the frame, approximately. */
+  readonly bytes?: number;
+}

@@ -1,0 +1,117 @@
+/** A sixth layer, added from outside: L5 whispers to the listed members over the broadcast channel. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { silentLog, type Json, type JsonObject } from '@cmbs/shared';
+import { type LayerDefinition, Layers, layersOf } from '@cmbs/shared/broker';
+import { readConfig } from '@cmbs/shared/config';
+import { startStack, type Stack } from '@cmbs/emulator/stack';
+import { PATIENCE_MS } from '../patience';
+import { freePort } from './free-port';
+
+const whisper: LayerDefinition = {
+  name: 'l5',
+  aliases: ['whisper'],
+  title: 'L5 CMBS message',
+  port: 5050,
+  attributes: {
+    'cmbs.message.providers': { type: 'array', required: false, mutable: true, lenient: false },
+  },
+  channel: 'broadcast',
+  readsMembers: true,
+  tellsPartialResult: true,
+  deliveries: ({ message, named }) =>
+    (message.attributes['cmbs.message.providers'] as readonly string[]).flatMap(named).map((member) => ({
+      name: member.path,
+      via: 'broadcast',
+      address: member.attributes['cmbs.member.l5_socket'] as string,
+      member: member.path,
+      state: 'queued',
+      attempts: 0,
+    })),
+  result: (deliveries) => ({ whispered: Object.fromEntries(deliveries.map(({ name, state }) => [name, state])) }),
+};
+
+let directory: string;
+let stack: Stack;
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'cmbs-layer-'));
+  const config = readConfig({ PORT: '0', CMBS_DATA_DIR: directory, CMBS_PORT_RANGE: '1024-65535' });
+  stack = await startStack({ config, log: silentLog, layers: [whisper] });
+});
+afterAll(async () => {
+  await stack.close();
+  await rm(directory, { recursive: true });
+});
+
+async function ask(method: string, target: string, body?: JsonObject): Promise<JsonObject> {
+  const response = await fetch(stack.url + target, {
+    method,
+    headers: { Accept: 'application/json', 'Content-Type': 'application/json' },
+    signal: AbortSignal.timeout(PATIENCE_MS),
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const answer = (await response.json()) as JsonObject;
+  if (!response.ok) throw new Error(`${response.status}: ${JSON.stringify(answer)}`);
+  return answer;
+}
+
+const attributesOf = ({ attributes }: JsonObject): JsonObject => attributes as JsonObject;
+
+async function createMember(id: string): Promise<void> {
+  await ask('PUT', `/cmbs/member/${id}`, {
+    kind: 'http://houssem.org/cmbs#member',
+    attributes: {
+      'cmbs.member.l5_socket': `tcp://127.0.0.1:${await freePort()}`,
+      'cmbs.member.start': ['whisper'],
+    },
+  });
+}
+
+const inboxOf = async (id: string, wait: number): Promise<readonly JsonObject[]> => {
+  const { entries } = await ask('GET', `/cmbs/member/${id}/inbox/?wait=${wait}`);
+  return entries as readonly JsonObject[];
+};
+
+test('a message on the layer reaches the members that it lists, and no other', async () => {
+  for (const id of ['alice', 'bob', 'carol']) await createMember(id);
+  const started = attributesOf(await ask('GET', '/cmbs/member/bob'));
+  expect(started['cmbs.member.layers']).toMatchObject({ l5: { state: 'started' } });
+
+  await ask('PUT', '/cmbs/message/secret', {
+    kind: 'http://houssem.org/cmbs#message',
+    mixins: ['http://houssem.org/cmbs#l5'],
+    attributes: { 'cmbs.message.providers': ['bob'], 'cmbs.message.message_content': 'psst' as Json },
+  });
+  const sent = attributesOf(
+    await ask('POST', '/cmbs/message/secret?action=send_l5', {
+      action: 'http://houssem.org/cmbs/message/action#send_l5',
+      attributes: { from: 'alice' },
+    }),
+  );
+  expect(sent['cmbs.message.delivery']).toMatchObject({ state: 'delivered' });
+  expect(sent['cmbs.message.result']).toEqual({ whispered: { '/cmbs/member/bob': 'sent' } });
+
+  expect(await inboxOf('bob', 10)).toMatchObject([{ layer: 'l5', message_id: 'secret' }]);
+  expect(await inboxOf('carol', 0)).toEqual([]);
+});
+
+test('the mixin and the actions of the layer are among the categories', async () => {
+  const { mixins, actions } = await ask('GET', '/-/');
+  const termsOf = (categories: Json | undefined): readonly Json[] =>
+    (categories as readonly JsonObject[]).flatMap(({ term }) => term ?? []);
+  expect(termsOf(mixins)).toEqual(expect.arrayContaining(['l5']));
+  expect(termsOf(actions)).toEqual(expect.arrayContaining(['start_l5', 'stop_l5', 'send_l5']));
+});
+
+test('a member that names no address gets the port of the definition', async () => {
+  await ask('PUT', '/cmbs/member/dave', { kind: 'http://houssem.org/cmbs#member' });
+  const { attributes } = await ask('GET', '/cmbs/member/dave');
+  expect((attributes as JsonObject)['cmbs.member.l5_socket']).toBe('tcp://127.0.0.1:5050');
+});
+
+test('two layers cannot share a name or a spelling', () => {
+  expect(() => layersOf([{ ...whisper, aliases: ['l3.1'] }])).toThrow('There is a layer l3.1 already.');
+  expect(() => layersOf([{ ...whisper, name: 'l1' }])).toThrow('There is a layer l1 already.');
+  expect(() => new Layers([{ ...whisper, name: 'L 5' }])).toThrow('"L 5" cannot be the name of a layer.');
+});
