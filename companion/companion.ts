@@ -27,7 +27,7 @@ import {
 import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS } from './limits';
 import { RPC_ARGUMENTS, type RpcArguments, type RpcMethod, type RpcResult } from '@cmbs/shared/rpc';
 import type { Categories, Entity, Path } from '@cmbs/shared/occi';
-import type { Services } from '@cmbs/shared/services';
+import { type Codecs, codecsOf, type Services } from '@cmbs/shared/services';
 import type { Store } from '@cmbs/shared/store';
 import { Discovery } from './discovery';
 import type { Environment } from './environment';
@@ -53,6 +53,8 @@ export interface CompanionOptions {
   readonly bus: Bus;
   readonly categories: Categories;
   readonly services: Services;
+  /** JSON-RPC alone when absent. */
+  readonly codecs?: Codecs;
   /** The built-in layers when absent. */
   readonly layers?: Layers;
   readonly clock: Clock;
@@ -151,6 +153,7 @@ export class Companion {
       ...options,
       order: options.order ?? OrderClock.ofProcess(options.clock),
       layers,
+      codecs: options.codecs ?? codecsOf(),
       members,
       exchanges: new Exchanges(options.exchanges, options),
       shard,

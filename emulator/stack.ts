@@ -7,7 +7,7 @@ import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
 import { type BrokerOptions, type LayerDefinition, layersOf, OrderClock } from '@cmbs/shared/broker';
 import type { Extension } from '@cmbs/shared/occi';
 import type { Restarts } from '@cmbs/shared/restarts';
-import { type ServiceModule, standardServices } from '@cmbs/shared/services';
+import { type Codec, codecsOf, type ServiceModule, standardServices } from '@cmbs/shared/services';
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import { assertReachable, deploymentId, type Store } from '@cmbs/shared/store';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
@@ -50,6 +50,8 @@ export interface StackOptions {
   readonly exchanges?: readonly ExchangeDefinition[];
   /** Extensions besides those of the product. */
   readonly extensions?: (options: BrokerOptions) => readonly Extension[];
+  /** Codecs besides JSON-RPC. */
+  readonly codecs?: readonly Codec[];
   /** Layers besides the built-in ones. */
   readonly layers?: readonly LayerDefinition[];
   /** Deaths of the process after which a supervisor started it again, by reason. */
@@ -65,6 +67,7 @@ export async function startStack({
   delivery = {},
   extensions,
   layers: additional = [],
+  codecs = [],
   restarts = {},
 }: StackOptions): Promise<Stack> {
   const closing: (() => Promise<void>)[] = [];
@@ -146,6 +149,7 @@ export async function startStack({
       bus,
       categories: app.categories,
       services,
+      codecs: codecsOf(codecs),
       layers,
       clock,
       order,

@@ -12,7 +12,7 @@ import {
   subscriptionName,
 } from '@cmbs/shared/broker';
 import { readEntity } from '@cmbs/shared/occi';
-import type { Services } from '@cmbs/shared/services';
+import { codecsOf, type Services } from '@cmbs/shared/services';
 import type { TokenExpectation, TokenVerifier } from '@cmbs/shared/rpc';
 import type { PushHandler } from './app';
 
@@ -34,7 +34,13 @@ export function pushHandler(context: InboundContext, { services, signed }: PushO
     discovery: 'closed',
     members: { get: () => undefined, size: () => 0, unverified: () => [], refresh: () => Promise.resolve() },
   });
-  const execution = new Execution({ ...context, services, runner: RUNNER, isOurs: () => false });
+  const execution = new Execution({
+    ...context,
+    services,
+    codecs: codecsOf(),
+    runner: RUNNER,
+    isOurs: () => false,
+  });
   const reception = new InboundHandler({ context, registration: learning, execution });
   return {
     authorize: async (authorization) => {

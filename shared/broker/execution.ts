@@ -7,7 +7,7 @@ import { parseExactJson, stringifyExactJson, type ExactJson } from '../exact-jso
 import type { Json } from '../json';
 import { SERVICE_CALL_DEADLINE_MS } from '../limits';
 import { type Path, readEntity, writeEntity } from '../occi';
-import { answerOf, type Call, Fault, FAULT, parseCall, type Services } from '../services';
+import { type Call, type Codecs, Fault, FAULT, type Services } from '../services';
 import type { Transaction } from '../store';
 import { MESSAGE } from './cmbs';
 import { registryOf, type BrokerContext } from './context';
@@ -19,11 +19,15 @@ const MAX_RUNS_RECOVERED = 10_000;
 /** Milliseconds beyond its deadline after which a call without an answer counts as cut off, whoever runs it. */
 const RUN_GRACE_MS = 30_000;
 
-/** Calls under way, each with who runs it and until when it may. */
+const CUT_OFF = 'The call was cut off by a restart: its outcome is unknown, and it is not run again.';
+
+/** Collection of calls in flight, each with its runner and its deadline. */
 const RUNS = 'runs';
 
 export interface ExecutionContext extends BrokerContext {
   readonly services: Services;
+  /** Formats of the calls that messages carry. */
+  readonly codecs: Codecs;
   /** Who runs calls here. */
   readonly runner: string;
   /** Whether a run of that runner cannot be under way any more when this process starts. */
@@ -57,8 +61,18 @@ export class Execution {
         : (!late && typeof runner === 'string' && isOurs(runner)) || Number(until ?? 0) <= clock.now();
       if (!isCutOff) continue;
       const target = doc.value.target as unknown as RunTarget;
-      await this.#finish(doc.id, target, stringifyExactJson(outcomeUnknown(recordedCall(doc.value.call))));
+      await this.#finish(doc.id, target, this.outcomeUnknown(recordedCall(doc.value.call), CUT_OFF));
     }
+  }
+
+  /** The call that a content is; undefined for any other content. */
+  decode(content: ExactJson): Call | undefined {
+    return this.#context.codecs.decode(content);
+  }
+
+  /** The answer to a call of which nobody knows whether it ran. */
+  outcomeUnknown(call: Call, why: string): string {
+    return this.#context.codecs.encode(call, new Fault(FAULT.outcomeUnknown, why));
   }
 
   /** Marks a call as begun; to be written in the transaction that records the receipt. */
@@ -92,7 +106,7 @@ export class Execution {
   }
 
   async #call(call: Call, caller: string): Promise<string> {
-    const { services, log, counters } = this.#context;
+    const { services, codecs, log, counters } = this.#context;
     let outcome: ExactJson | Fault;
     try {
       outcome = await services.call(call.method, call.params, {
@@ -105,7 +119,7 @@ export class Execution {
       outcome = thrown;
     }
     counters.add('cmbs_calls', { outcome: outcome instanceof Fault ? 'fault' : 'answer' });
-    return stringifyExactJson(answerOf(call, outcome));
+    return codecs.encode(call, outcome);
   }
 
   async #finish(runId: string, target: RunTarget, answer: string): Promise<void> {
@@ -148,7 +162,8 @@ export class Execution {
       if (!isTrue(stored.entity.attributes[MESSAGE.executable])) {
         throw new CmbsError('conflict', `${path} is not executable.`);
       }
-      const found = callOf(stored.entity.rawJson[MESSAGE.content]);
+      const content = stored.entity.rawJson[MESSAGE.content];
+      const found = content === undefined ? undefined : this.decode(parseExactJson(content));
       if (found === undefined) return undefined;
       this.begin(tx, runId, found, target);
       tx.put(EXECUTED, runId, { message: path }, { expiresAt: this.#context.clock.now() + EXECUTED_MS });
@@ -165,22 +180,7 @@ export class Execution {
 const EXECUTED = 'executed-runs';
 const EXECUTED_MS = 24 * 60 * 60 * 1000;
 
-/** The call in a content's JSON text; undefined for any other content. */
-function callOf(content: string | undefined): Call | undefined {
-  return content === undefined ? undefined : parseCall(parseExactJson(content));
-}
-
 /** The call of a run, as JSON text; an earlier release kept it as a value. */
 function recordedCall(kept: Json | undefined): Call {
   return (typeof kept === 'string' ? parseExactJson(kept) : kept) as unknown as Call;
-}
-
-function outcomeUnknown(call: Call): ExactJson {
-  return answerOf(
-    call,
-    new Fault(
-      FAULT.outcomeUnknown,
-      'The call was cut off by a restart: its outcome is unknown, and it is not run again.',
-    ),
-  );
 }

@@ -4,13 +4,12 @@
  */
 import type { BusDelivery } from '../bus';
 import { CmbsError, isOutage, toCmbsError } from '../errors';
-import { stringifyExactJson } from '../exact-json';
 import { INBOX_TTL_MS } from './limits';
 import { MAX_COMMIT_WRITES } from '../limits';
 import { orderKey } from '../clock';
 import type { OrderClock } from './order-clock';
 import { type CategoryRegistry, ENTITIES, type Entity, type Path, readEntity, writeEntity } from '../occi';
-import { answerOf, type Call, Fault, FAULT, parseCall } from '../services';
+import type { Call } from '../services';
 import type { Transaction } from '../store';
 import { inSpan, parseTraceparent } from '../trace';
 import { MEMBER_KIND, MESSAGE_KIND } from './cmbs';
@@ -142,7 +141,7 @@ export class InboundHandler {
     } catch (thrown) {
       const earlier = isRefusal(toCmbsError(thrown)) ? await this.#earlierReceipt(member, message) : undefined;
       if (earlier === undefined) throw thrown;
-      const call = callIn(message);
+      const call = this.#callIn(message);
       return call === undefined
         ? undefined
         : this.#answerAgain(call, earlier.receipt, `${member.id}/${earlier.id}`);
@@ -171,7 +170,7 @@ export class InboundHandler {
     }
     await this.registerFrom(member, message);
     if (transfer.content_type === DISCOVERY_CONTENT) return undefined;
-    const call = callIn(message);
+    const call = this.#callIn(message);
     if (call !== undefined) return this.#execute(member, layer, message, arrival, call);
     if (!message.storable) {
       const { written } = await this.#recordSoon(member, layer, message, arrival);
@@ -420,26 +419,21 @@ export class InboundHandler {
     return this.#answerAgain(call, earlier, runId);
   }
 
+  /** The call that a message carries, if it may be executed and carries one. */
+  #callIn(message: WireMessage): Call | undefined {
+    const call = message.executable ? this.#execution.decode(contentOf(message)) : undefined;
+    // Most contents are not calls, and their numbers need no closer look.
+    return call === undefined ? undefined : (this.#execution.decode(exactContentOf(message)) ?? call);
+  }
+
   /** The answer of a call that came before. */
   async #answerAgain(call: Call, { answer }: Receipt, runId: string): Promise<string> {
     return (
       answer ??
       (await this.#execution.underWay(runId)) ??
-      stringifyExactJson(
-        answerOf(
-          call,
-          new Fault(FAULT.outcomeUnknown, 'The outcome of this call is unknown; it is not run again.'),
-        ),
-      )
+      this.#execution.outcomeUnknown(call, 'The outcome of this call is unknown; it is not run again.')
     );
   }
-}
-
-/** The call that a message carries, if it may be executed and carries one. */
-function callIn(message: WireMessage): Call | undefined {
-  const call = message.executable ? parseCall(contentOf(message)) : undefined;
-  // Most contents are no call, and need no closer look at their numbers.
-  return call === undefined ? undefined : (parseCall(exactContentOf(message)) ?? call);
 }
 
 const isExpired = ({ expiresAt }: WireMessage, now: number): boolean => expiresAt !== null && expiresAt <= now;

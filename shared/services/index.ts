@@ -1,6 +1,7 @@
 /** Service modules: methods that members call remotely. */
-export { answerOf, type Call, parseCall } from './call';
+export { type Call, type Codec, Codecs } from './codec';
+export { jsonRpc } from './codecs/json-rpc';
 export { Fault, FAULT } from './fault';
 export type { ServiceModule } from './module';
 export { Services } from './services';
-export { standardServices } from './standard';
+export { codecsOf, standardServices } from './standard';

@@ -1,3 +1,5 @@
+import { type Codec, Codecs } from './codec';
+import { jsonRpc } from './codecs/json-rpc';
 import { echo } from './echo';
 import { Services, type ServicesOptions } from './services';
 import { systemModule } from './system';
@@ -9,3 +11,6 @@ export function standardServices(options: ServicesOptions): Services {
   services.register(echo);
   return services;
 }
+
+/** The codecs of a program: JSON-RPC and those that it adds. */
+export const codecsOf = (additional: readonly Codec[] = []): Codecs => new Codecs([jsonRpc, ...additional]);

@@ -15,7 +15,7 @@ import {
 import { inboxOf } from '../../shared/broker/inbox';
 import { INBOX_MEASURED_FOR_MS } from '../../shared/broker/inbox-room';
 import { Categories, type Entity } from '@cmbs/shared/occi';
-import { standardServices } from '@cmbs/shared/services';
+import { codecsOf, standardServices } from '@cmbs/shared/services';
 import { deploymentId, type Store } from '@cmbs/shared/store';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
@@ -63,7 +63,7 @@ function receptionWith(limits: { readonly inboxLimit: number; readonly inboxByte
   return new InboundHandler({
     context,
     registration: new MemberRegistration({ ...context, discovery: 'closed', members }),
-    execution: new Execution({ ...context, services, runner: 'test', isOurs: () => true }),
+    execution: new Execution({ ...context, services, codecs: codecsOf(), runner: 'test', isOurs: () => true }),
   });
 }
 

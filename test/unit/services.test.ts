@@ -2,10 +2,10 @@ import { EventEmitter, once } from 'node:events';
 import { CmbsError, systemClock, type Json, type Log, type LogFields } from '@cmbs/shared';
 import type { ExactJson } from '@cmbs/shared/exact-json';
 import {
-  answerOf,
+  codecsOf,
+  type Call,
   Fault,
   FAULT,
-  parseCall,
   type ServiceModule,
   type Services,
   standardServices,
@@ -269,7 +269,7 @@ describe('a fault', () => {
 });
 
 describe('a call inside a content', () => {
-  it.each<[string, Json, ReturnType<typeof parseCall>]>([
+  it.each<[string, Json, Call | undefined]>([
     ['JSON text', '{"method":"echo.echo","params":["x"],"id":7}', { method: 'echo.echo', params: ['x'], id: 7 }],
     ['JSON text after white space', ' \n{"method":"a.b"}', { method: 'a.b', params: [] }],
     ['an object', { method: 'a.b', params: [1] }, { method: 'a.b', params: [1] }],
@@ -280,7 +280,7 @@ describe('a call inside a content', () => {
     ],
     ['named parameters, as one argument', { method: 'm', params: { a: 1 } }, { method: 'm', params: [{ a: 1 }] }],
   ])('is found in %s', (_what, content, call) => {
-    expect(parseCall(content)).toEqual(call);
+    expect(codecsOf().decode(content)).toEqual(call);
   });
 
   it.each<[string, Json]>([
@@ -297,10 +297,12 @@ describe('a call inside a content', () => {
     ['another version', { method: 'm', jsonrpc: '3.0' }],
     ['an array', [{ method: 'm' }]],
   ])('is not found in %s', (_what, content) => {
-    expect(parseCall(content)).toBeUndefined();
+    expect(codecsOf().decode(content)).toBeUndefined();
   });
 
   it('is answered with what the caller gave to match it', () => {
+    const answerOf = (call: Partial<Call>, outcome: Json | Fault): unknown =>
+      JSON.parse(codecsOf().encode({ method: 'm', params: [], ...call }, outcome));
     expect(answerOf({}, 1)).toEqual({ result: 1 });
     expect(answerOf({ id: null }, ['x'])).toEqual({ id: null, result: ['x'] });
     expect(answerOf({ id: 'a', jsonrpc: '2.0' }, null)).toEqual({ jsonrpc: '2.0', id: 'a', result: null });
@@ -323,7 +325,7 @@ describe('a call inside a content', () => {
           fc.string().map((text) => `{${text}`),
         ),
         (text) => {
-          const call = parseCall(text);
+          const call = codecsOf().decode(text);
           expect(call === undefined || typeof call.method === 'string').toBe(true);
         },
       ),

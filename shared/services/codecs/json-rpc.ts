@@ -1,23 +1,12 @@
-/** Calls inside message contents, in the form of JSON-RPC (layers.md, "Receiving"). */
-import { ExactNumber, parseExactJson, type ExactJson } from '../exact-json';
-import { Fault } from './fault';
+/** Calls in the form of JSON-RPC 2.0, and of its version 1.0 as the original program used it. */
+import { ExactNumber, parseExactJson, type ExactJson } from '../../exact-json';
+import type { Call, Codec } from '../codec';
+import { Fault } from '../fault';
 
-export interface Call {
-  readonly method: string;
-  /** Named parameters arrive as one argument, an object. */
-  readonly params: readonly ExactJson[];
-  /** As given; absent when the caller gave none. */
-  readonly id?: string | number | ExactNumber | null;
-  /** Present when the caller says that it speaks version 2.0; the original's time had no such member. */
-  readonly jsonrpc?: '2.0';
-}
-
-/**
- * The call that a message's content is; undefined for every other content, which is data and no mistake. A string
- * is taken as JSON text, so a value that was parsed already must not be a string that is meant as one.
- */
-export function parseCall(content: ExactJson): Call | undefined {
-  const value = typeof content === 'string' ? parsed(content) : content;
+/** A string is read as JSON text. */
+function parseCall(content: ExactJson | Uint8Array): Call | undefined {
+  const text = content instanceof Uint8Array ? Buffer.from(content).toString('utf8') : content;
+  const value = typeof text === 'string' ? parsed(text) : text;
   if (!isObject(value)) return undefined;
   const { method, params, id, jsonrpc } = value;
   if (typeof method !== 'string') return undefined;
@@ -39,17 +28,17 @@ const isId = (id: ExactJson): id is Exclude<Call['id'], undefined> =>
   id === null || typeof id === 'string' || typeof id === 'number' || id instanceof ExactNumber;
 
 function parsed(text: string): ExactJson | undefined {
-  // Cheaper than parsing every plain text that passes.
+  // Most contents are plain text, and need not be parsed.
   if (!/^\s*\{/.test(text)) return undefined;
   try {
     return parseExactJson(text);
   } catch {
-    return undefined; // text that only begins like JSON is data as well
+    return undefined; // text that only looks like JSON is data
   }
 }
 
 /** The answer to a call: `result` or `error`, and what the caller needs to match it (JSON-RPC 2.0 §5). */
-export function answerOf(
+function answerOf(
   call: Pick<Call, 'id' | 'jsonrpc'>,
   outcome: ExactJson | Fault,
 ): Readonly<Record<string, ExactJson>> {
@@ -63,3 +52,5 @@ export function answerOf(
 function errorOf({ code, message, data }: Fault): ExactJson {
   return { code, message, ...(data === undefined ? {} : { data }) };
 }
+
+export const jsonRpc: Codec = { name: 'json-rpc', decode: parseCall, encode: answerOf };
