@@ -4,6 +4,9 @@
  */
 import {
   aborted,
+  allowAll,
+  type Authorize,
+  type Principal,
   backOff,
   CmbsError,
   type Counters,
@@ -53,6 +56,8 @@ export interface CompanionOptions {
   readonly bus: Bus;
   readonly categories: Categories;
   readonly services: Services;
+  /** Allows everything when absent. */
+  readonly authorize?: Authorize;
   /** JSON-RPC alone when absent. */
   readonly codecs?: Codecs;
   /** The built-in layers when absent. */
@@ -85,6 +90,12 @@ export interface CompanionOptions {
   readonly lookAgainMs?: number;
   /** Aborts when nothing may be opened any more: a start that is under way closes what it opened, and rejects. */
   readonly over?: AbortSignal;
+}
+
+/** Who calls, and until when. */
+interface Caller {
+  readonly principal: Principal;
+  readonly signal: AbortSignal;
 }
 
 export interface CompanionStatus {
@@ -153,6 +164,7 @@ export class Companion {
       ...options,
       order: options.order ?? OrderClock.ofProcess(options.clock),
       layers,
+      authorize: options.authorize ?? allowAll,
       codecs: options.codecs ?? codecsOf(),
       members,
       exchanges: new Exchanges(options.exchanges, options),
@@ -211,30 +223,31 @@ export class Companion {
     memberPath: string,
     action: A,
     args: RpcArguments<A>,
-    signal: AbortSignal,
+    caller: Caller,
   ): Promise<RpcResult<A>> {
     if (this.#closing !== undefined) throw new CmbsError('unavailable', 'The companion is stopping.');
     const run = this.#actions[action] as (
       path: string,
       given: RpcArguments<A>,
-      signal: AbortSignal,
+      caller: Caller,
     ) => Promise<RpcResult<A>>;
-    return run(memberPath, RPC_ARGUMENTS[action].parse(args) as RpcArguments<A>, signal);
+    return run(memberPath, RPC_ARGUMENTS[action].parse(args) as RpcArguments<A>, caller);
   }
 
   readonly #actions: {
-    readonly [A in RpcMethod]: (path: string, args: RpcArguments<A>, signal: AbortSignal) => Promise<RpcResult<A>>;
+    readonly [A in RpcMethod]: (path: string, args: RpcArguments<A>, caller: Caller) => Promise<RpcResult<A>>;
   } = {
     reconcile: (path, { layer }) => this.#layers.reconcile(path, this.#environment.layers.of(layer).name),
     release: async (path) => {
       await this.#layers.release(path);
       return {};
     },
-    check_neighbors: async (path, _args, signal) => this.#discovery.check(await this.#localMember(path), signal),
-    send: (_path, { sendId }, signal) => this.#outbox.attempt(sendId, signal),
-    execute: async (path, { message, runId }) => {
-      const caller = this.#environment.uriOf(path);
-      return { outcome: await this.#execution.executeMessage(message, runId, caller) };
+    check_neighbors: async (path, _args, { signal }) =>
+      this.#discovery.check(await this.#localMember(path), signal),
+    send: (_path, { sendId }, { signal }) => this.#outbox.attempt(sendId, signal),
+    execute: async (path, { message, runId }, { principal }) => {
+      const sender = this.#environment.uriOf(path);
+      return { outcome: await this.#execution.executeMessage(message, runId, { principal, sender }) };
     },
   };
 

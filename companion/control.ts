@@ -5,7 +5,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { CmbsError, toCmbsError, type Clock, type Log } from '@cmbs/shared';
+import { ANONYMOUS, CmbsError, toCmbsError, type Clock, type Log } from '@cmbs/shared';
 import { REQUEST_DEADLINE_MS } from '@cmbs/shared/limits';
 import {
   DEADLINE_HEADER,
@@ -182,7 +182,7 @@ export class Control {
     const { verifier, expected, clock } = this.#options;
     // Whose call it is comes before what it says.
     await verifier.verify(incoming.headers.authorization, expected);
-    const { member, action, args } = parsed(await bodyOf(incoming));
+    const { member, action, args, principal = ANONYMOUS } = parsed(await bodyOf(incoming));
     Object.assign(call, { member, action });
     const checked = RPC_ARGUMENTS[action].safeParse(args);
     if (!checked.success) throw new CmbsError('bad_request', `The arguments of ${action} are not of its form.`);
@@ -198,7 +198,9 @@ export class Control {
     incoming.socket.once('close', leave);
     this.#callsInFlight += 1;
     try {
-      return json(200, { reply: await companion.perform(member, action, checked.data, gone.signal) });
+      return json(200, {
+        reply: await companion.perform(member, action, checked.data, { principal, signal: gone.signal }),
+      });
     } finally {
       this.#callsInFlight -= 1;
       cancel();

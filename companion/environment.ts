@@ -10,7 +10,17 @@ import type { Exchanges } from './exchanges/exchanges';
 /** What publications need of it. */
 export type PublicationEnvironment = Pick<
   Environment,
-  'store' | 'bus' | 'categories' | 'layers' | 'clock' | 'log' | 'counters' | 'deployment' | 'uriOf' | 'backOff'
+  | 'store'
+  | 'bus'
+  | 'categories'
+  | 'layers'
+  | 'authorize'
+  | 'clock'
+  | 'log'
+  | 'counters'
+  | 'deployment'
+  | 'uriOf'
+  | 'backOff'
 >;
 
 /** What a destination queue needs of it. */

@@ -2,7 +2,7 @@
  * Federation of topics: what arrives on a member's topic socket goes to the local bus, and on to the remote members
  * that want it and have not seen it (docs/layers.md).
  */
-import { CmbsError, isJsonObject, type Json, type JsonObject } from '@cmbs/shared';
+import { ANONYMOUS, CmbsError, isJsonObject, type Json, type JsonObject } from '@cmbs/shared';
 import { parseTopic, type TopicLayer } from '@cmbs/shared/bus';
 import {
   addressesOf,
@@ -19,7 +19,9 @@ import {
   type OutboundMessage,
   putOutbound,
   receiptId,
+  resourceOf,
   socketOf,
+  topicResource,
   type Transfer,
   wants,
   type WireMessage,
@@ -52,7 +54,7 @@ export class Forwarding {
   }
 
   async #queue(member: Entity, layer: TopicLayer, message: WireMessage): Promise<'forwarded' | 'duplicate'> {
-    const { store, clock, order, newId, deployment, members, counters, uriOf, queueLimit, layers } =
+    const { store, clock, order, newId, deployment, members, counters, uriOf, queueLimit, layers, authorize } =
       this.#environment;
     const hops = message.transfer.hops ?? [];
     const here = `${deployment}/${member.id}`;
@@ -67,6 +69,9 @@ export class Forwarding {
       counters.add('cmbs_dropped', { reason: 'too many hops', layer });
       throw new CmbsError('conflict', `The message passed ${MAX_HOPS} members already, which is the most.`);
     }
+    // Nothing proves who sent the frame.
+    await authorize(ANONYMOUS, 'message.forward', resourceOf(member));
+    for (const topic of topics) await authorize(ANONYMOUS, 'topic.publish', topicResource(topic));
     const now = clock.now();
     const wireId = message.transfer.send_id ?? newId();
     const seenIds = [receiptId(message, wireId), oldReceiptId(message, wireId)] as const;
@@ -103,6 +108,7 @@ export class Forwarding {
       message: MESSAGES + message.id,
       layer,
       from: member.path,
+      principal: ANONYMOUS,
       createdAt: now,
       orderedAt: order.now(),
       sequence: nextSequence(),

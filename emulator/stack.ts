@@ -1,5 +1,13 @@
 /** The whole product in one process: embedded store and bus, companion, gateway. `npm start`, the demo and tests run it. */
-import { CmbsError, systemClock, timeOrderedIds, type Clock, type Log } from '@cmbs/shared';
+import {
+  allowAll,
+  type Authorize,
+  CmbsError,
+  systemClock,
+  timeOrderedIds,
+  type Clock,
+  type Log,
+} from '@cmbs/shared';
 import { embeddedBus } from '@cmbs/shared/bus/embedded';
 import type { Config } from '@cmbs/shared/config';
 import { GATEWAY_GRACE_MS } from './limits';
@@ -50,6 +58,8 @@ export interface StackOptions {
   readonly exchanges?: readonly ExchangeDefinition[];
   /** Extensions besides those of the product. */
   readonly extensions?: (options: BrokerOptions) => readonly Extension[];
+  /** Who may do what; allows everything when absent. */
+  readonly authorize?: Authorize;
   /** Codecs besides JSON-RPC. */
   readonly codecs?: readonly Codec[];
   /** Layers besides the built-in ones. */
@@ -68,6 +78,7 @@ export async function startStack({
   extensions,
   layers: additional = [],
   codecs = [],
+  authorize = allowAll,
   restarts = {},
 }: StackOptions): Promise<Stack> {
   const closing: (() => Promise<void>)[] = [];
@@ -86,7 +97,7 @@ export async function startStack({
   const layers = layersOf(additional);
   const exchanges = [zeroMq(localAddresses(config, layers)), ...added];
   try {
-    const services = standardServices({ clock, newId });
+    const services = standardServices({ clock, newId, authorize });
     for (const module of modules) services.register(module);
     const store = await openSqliteStore({
       directory: config.CMBS_DATA_DIR,
@@ -112,6 +123,7 @@ export async function startStack({
         bus,
         rpc: inProcessRpc(() => ready.companion, clock),
         layers,
+        authorize,
         clock,
         order,
         newId,
@@ -150,6 +162,7 @@ export async function startStack({
       categories: app.categories,
       services,
       codecs: codecsOf(codecs),
+      authorize,
       layers,
       clock,
       order,

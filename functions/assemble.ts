@@ -99,6 +99,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
     newId,
     rpc,
     layers,
+    authorize,
     log,
     queueLimit: config.CMBS_QUEUE_LIMIT,
     ports: { hosts: engines.memberHosts ?? ['127.0.0.1'], ranges: config.CMBS_PORT_RANGE },
@@ -112,7 +113,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
   ring.categories = categories;
   const entities = new Entities({ store, categories, clock, newId, authorize });
   const { CMBS_DISCOVERY: discovery, CMBS_INBOX_LIMIT: inboxLimit, CMBS_INBOX_BYTES: inboxBytes } = config;
-  const base = { store, categories, layers, clock, order, newId, log, counters, uriOf };
+  const base = { store, categories, layers, authorize, clock, order, newId, log, counters, uriOf };
   const context = { ...base, discovery, inboxLimit, inboxBytes };
   return {
     categories,
@@ -120,7 +121,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
     layers,
     actions: new Actions(categories, entities, authorize),
     sends: new MessageSender(broker),
-    inbox: new Inbox(store, clock, newId),
+    inbox: new Inbox(store, clock, newId, authorize),
     answered: new AnsweredRequests(store, clock),
     clock,
     log,

@@ -1,11 +1,12 @@
 /** Claims outbound messages in the store: only the companion that holds the claim may put a message on a socket. */
-import { CmbsError } from '@cmbs/shared';
+import { ANONYMOUS, CmbsError } from '@cmbs/shared';
 import {
   deleteOrphan,
   type OutboundMessage,
   putOutbound,
   readOutbound,
   registryOf,
+  resourceOf,
   writeOutbound,
 } from '@cmbs/shared/broker';
 import { readEntity } from '@cmbs/shared/occi';
@@ -15,7 +16,7 @@ import type { OutgoingFrames } from './outgoing-frames';
 import type { Replies } from './replies';
 import { isOpenFor, type Settlement } from './settlement';
 
-type ClaimEnvironment = Pick<Environment, 'store' | 'clock' | 'shard' | 'categories' | 'layers'>;
+type ClaimEnvironment = Pick<Environment, 'store' | 'clock' | 'shard' | 'categories' | 'layers' | 'authorize'>;
 
 export interface ClaimsParts {
   readonly environment: ClaimEnvironment;
@@ -45,7 +46,14 @@ export class Claims {
       return undefined;
     }
     message.claiming ??= this.#claim(message);
-    if (!(await message.claiming)) return undefined;
+    try {
+      if (!(await message.claiming)) return undefined;
+    } catch (error) {
+      // The principal may not send any more.
+      if (!(error instanceof CmbsError) || error.code !== 'forbidden') throw error;
+      settlement.settle(item, { state: 'failed', reason: error.message });
+      return undefined;
+    }
     if (message.receiver(item)?.address !== item.address) return undefined;
     if (!isOpenFor(item)) {
       message.trying.delete(item.key);
@@ -87,7 +95,7 @@ async function claim(
   environment: ClaimEnvironment,
   message: InFlightMessage,
 ): Promise<'claimed' | 'gone' | 'moved'> {
-  const { store, clock, shard, layers } = environment;
+  const { store, clock, shard, layers, authorize } = environment;
   const registry = await registryOf(environment);
   let found: OutboundMessage | undefined;
   try {
@@ -98,6 +106,10 @@ async function claim(
       if (!shard.servesAll && !shard.serves((await readEntity(tx, current.send.from))?.entity)) return 'moved';
       // A later companion of this shard has claimed it: this one has lost its lease, perhaps without knowing it yet.
       if (current.send.holder !== undefined && shard.isOutrunBy(current.send.holder)) throw leaseLost();
+      // Decided again: rules may have changed since the message was queued. Release 1.0 stored no principal.
+      const resource =
+        current.message === undefined ? { path: current.send.message } : resourceOf(current.message.entity);
+      await authorize(current.send.principal ?? ANONYMOUS, 'message.deliver', resource);
       found = current.send;
       const send: OutboundMessage = { ...current.send, holder: shard.name };
       if (current.message === undefined) putOutbound(tx, send);

@@ -29,6 +29,7 @@ export type OutboxEnvironment = Pick<
   | 'bus'
   | 'categories'
   | 'layers'
+  | 'authorize'
   | 'members'
   | 'exchanges'
   | 'shard'

@@ -107,7 +107,7 @@ async function read(
     // Watching starts before reading, so that what arrives in between is not missed.
     await watch?.ready(within(request, waitMs));
     for (;;) {
-      const page = await app.inbox.read(owner, options);
+      const page = await app.inbox.read(request.principal, owner, options);
       const leftMs = deadline - app.clock.now();
       if (watch === undefined || page.entries.length > 0 || leftMs <= 0 || request.signal.aborted) {
         const pieces = texts(page, at, request.base);
@@ -143,7 +143,7 @@ async function* events(
     await watch.ready(request.signal);
     // It ends with its member: what comes for a later one of that name is not for this reader.
     while (!request.signal.aborted && (await isThere())) {
-      const page = await inbox.read(owner, {
+      const page = await inbox.read(request.principal, owner, {
         limit: DEFAULT_INBOX_PAGE,
         leaseMs,
         // Each follower holds this much at most.
@@ -229,7 +229,7 @@ export async function inbox(request: OcciRequest, app: App): Promise<OcciRespons
       negotiateType(request, [AS_JSON]);
       const entries = acknowledged(request, at);
       const done = await app.answered.once(idempotencyOf(request).idempotent, async () => {
-        await app.inbox.acknowledge(at.memberId, entries);
+        await app.inbox.acknowledge(request.principal, owner, entries);
         return { acknowledged: entries.length };
       });
       return answerJson(200, done);

@@ -2,6 +2,7 @@
 import type { Clock, NewId } from '../clock';
 import type { Counters, Log } from '../log';
 import type { Categories, CategoryRegistry } from '../occi';
+import type { Authorize } from '../principal';
 import type { Store } from '../store';
 import type { Layers } from './layer-definition';
 
@@ -9,6 +10,7 @@ export interface BrokerContext {
   readonly store: Store;
   readonly categories: Pick<Categories, 'current'>;
   readonly layers: Layers;
+  readonly authorize: Authorize;
   readonly clock: Clock;
   readonly newId: NewId;
   readonly log: Log;

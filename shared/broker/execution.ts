@@ -8,6 +8,7 @@ import type { Json } from '../json';
 import { SERVICE_CALL_DEADLINE_MS } from '../limits';
 import { type Path, readEntity, writeEntity } from '../occi';
 import { type Call, type Codecs, Fault, FAULT, type Services } from '../services';
+import type { Principal } from '../principal';
 import type { Transaction } from '../store';
 import { MESSAGE } from './cmbs';
 import { registryOf, type BrokerContext } from './context';
@@ -32,6 +33,13 @@ export interface ExecutionContext extends BrokerContext {
   readonly runner: string;
   /** Whether a run of that runner cannot be under way any more when this process starts. */
   readonly isOurs: (runner: string) => boolean;
+}
+
+/** Who calls. */
+export interface Caller {
+  readonly principal: Principal;
+  /** URI of the member that the call says it comes from. */
+  readonly sender?: string;
 }
 
 /** Where the answer of a run goes. */
@@ -94,7 +102,7 @@ export class Execution {
   }
 
   /** Runs a begun call and records its answer; resolves with the answer's JSON text. */
-  run(runId: string, call: Call, target: RunTarget, caller: string): Promise<string> {
+  run(runId: string, call: Call, target: RunTarget, caller: Caller): Promise<string> {
     const running = this.#call(call, caller).then(async (answer) => {
       await this.#finish(runId, target, answer);
       return answer;
@@ -105,12 +113,12 @@ export class Execution {
     return running;
   }
 
-  async #call(call: Call, caller: string): Promise<string> {
+  async #call(call: Call, caller: Caller): Promise<string> {
     const { services, codecs, log, counters } = this.#context;
     let outcome: ExactJson | Fault;
     try {
       outcome = await services.call(call.method, call.params, {
-        identity: { name: caller },
+        ...caller,
         signal: this.#stop.signal,
         log,
       });
@@ -148,7 +156,7 @@ export class Execution {
   }
 
   /** The `execute` action: the message's own call, once per run id. */
-  async executeMessage(path: Path, runId: string, caller: string): Promise<'executed' | 'stored'> {
+  async executeMessage(path: Path, runId: string, caller: Caller): Promise<'executed' | 'stored'> {
     const { store } = this.#context;
     const target: RunTarget = { message: path };
     const call = await store.transact(async (tx): Promise<Call | 'done' | undefined> => {

@@ -10,7 +10,9 @@ import { orderKey } from '../clock';
 import type { OrderClock } from './order-clock';
 import { type CategoryRegistry, ENTITIES, type Entity, type Path, readEntity, writeEntity } from '../occi';
 import type { Call } from '../services';
+import { ANONYMOUS, type Principal } from '../principal';
 import type { Transaction } from '../store';
+import { resourceOf } from './authorization';
 import { inSpan, parseTraceparent } from '../trace';
 import { MEMBER_KIND, MESSAGE_KIND } from './cmbs';
 import { registryOf, type BrokerContext } from './context';
@@ -37,6 +39,18 @@ const LATE_RECEIPT_MS = 5;
  * most, and stays below Firestore's limit. A larger one is written before it is answered.
  */
 const MAX_UNCHECKED_RECEIPT_CHARS = 128 * 1024;
+
+/**
+ * Whoever publishes on the topic bus was admitted by the bus. What a message says of its sender is a claim.
+ */
+export const TOPIC_BUS: Principal = Object.freeze({ kind: 'service', name: 'topic-bus' });
+
+/** How a message came. */
+interface Reception {
+  readonly durably?: boolean;
+  /** Peers do not prove their identity, so a frame comes from nobody in particular unless a key or token proves more. */
+  readonly principal?: Principal;
+}
 
 /** When a message came, for the order in the inbox: taken before anything is waited for. */
 interface Arrival {
@@ -92,7 +106,7 @@ export class InboundHandler {
     member: Entity,
     layer: Layer,
     message: WireMessage,
-    { durably = false }: { readonly durably?: boolean } = {},
+    { durably = false, principal = ANONYMOUS }: Reception = {},
   ): Promise<string | undefined> {
     const { clock, log } = this.#context;
     const began = clock.now();
@@ -106,7 +120,7 @@ export class InboundHandler {
           parent: trace,
           attributes: { 'messaging.message.id': message.id, 'messaging.destination.name': member.path },
         },
-        () => this.#takeOnce(member, layer, message, durably),
+        () => this.#takeOnce(member, layer, message, durably, principal),
       );
     } catch (thrown) {
       outcome = toCmbsError(thrown).code;
@@ -135,9 +149,10 @@ export class InboundHandler {
     layer: Layer,
     message: WireMessage,
     durably: boolean,
+    principal: Principal,
   ): Promise<string | undefined> {
     try {
-      return await this.#take(member, layer, message, durably);
+      return await this.#take(member, layer, message, durably, principal);
     } catch (thrown) {
       const earlier = isRefusal(toCmbsError(thrown)) ? await this.#earlierReceipt(member, message) : undefined;
       if (earlier === undefined) throw thrown;
@@ -160,7 +175,14 @@ export class InboundHandler {
     return doc === undefined ? undefined : { id, receipt: receiptOf(doc) };
   }
 
-  async #take(member: Entity, layer: Layer, message: WireMessage, durably: boolean): Promise<string | undefined> {
+  async #take(
+    member: Entity,
+    layer: Layer,
+    message: WireMessage,
+    durably: boolean,
+    principal: Principal,
+  ): Promise<string | undefined> {
+    await this.#context.authorize(principal, 'message.receive', resourceOf(member));
     const { clock, counters } = this.#context;
     const arrival = this.#arrival();
     const { transfer } = message;
@@ -168,10 +190,10 @@ export class InboundHandler {
       counters.add('cmbs_dropped', { reason: 'expired', layer });
       throw new CmbsError('conflict', 'The message has expired.');
     }
-    await this.registerFrom(member, message);
+    await this.registerFrom(member, message, principal);
     if (transfer.content_type === DISCOVERY_CONTENT) return undefined;
     const call = this.#callIn(message);
-    if (call !== undefined) return this.#execute(member, layer, message, arrival, call);
+    if (call !== undefined) return this.#execute(member, layer, message, arrival, { call, principal });
     if (!message.storable) {
       const { written } = await this.#recordSoon(member, layer, message, arrival);
       if (durably || message.text.length > MAX_UNCHECKED_RECEIPT_CHARS) await written;
@@ -187,7 +209,12 @@ export class InboundHandler {
    * From the bus, or pushed: only what the member wants, checked again here since filters are an optimisation. Rejects
    * so that the bus offers it again, or gives it up where that cannot help.
    */
-  async handleBusDelivery(member: Entity, layer: Layer, delivery: BusDelivery): Promise<void> {
+  async handleBusDelivery(
+    member: Entity,
+    layer: Layer,
+    delivery: BusDelivery,
+    principal = TOPIC_BUS,
+  ): Promise<void> {
     if (isSuspended(member)) throw new CmbsError('unavailable', 'The member is suspended; try again later.');
     const message = messageOfDelivery(layer, delivery);
     const { clock, counters } = this.#context;
@@ -203,7 +230,7 @@ export class InboundHandler {
       return;
     }
     // The bus and who pushes offer again what failed, but nothing that was acknowledged.
-    await this.handle(member, layer, message, { durably: true });
+    await this.handle(member, layer, message, { durably: true, principal });
     counters.add('cmbs_received', { layer, outcome: 'accepted' });
   }
 
@@ -219,13 +246,13 @@ export class InboundHandler {
   }
 
   /** Stores the member that a message's content describes, if it does. */
-  async registerFrom(member: Entity, message: WireMessage): Promise<void> {
+  async registerFrom(member: Entity, message: WireMessage, principal = ANONYMOUS): Promise<void> {
     const content = contentOf(message);
     if (!isDescription(content)) return;
     const { origin } = message.transfer;
     const uri = senderUri(message);
     const claimed = origin === undefined || uri === undefined ? origin : { ...origin, uri };
-    const lesson = await this.#learning.register(content, claimed, member.id);
+    const lesson = await this.#learning.register(content, claimed, member.id, {}, principal);
     if (lesson.member !== undefined && lesson.doubt === 'ask') this.#onClaim(lesson.member, member);
   }
 
@@ -386,12 +413,18 @@ export class InboundHandler {
   }
 
   /** What comes again while the call is begun, run or answered gets the same answer. */
-  #execute(member: Entity, layer: Layer, message: WireMessage, arrival: Arrival, call: Call): Promise<string> {
+  #execute(
+    member: Entity,
+    layer: Layer,
+    message: WireMessage,
+    arrival: Arrival,
+    called: { readonly call: Call; readonly principal: Principal },
+  ): Promise<string> {
     const { id, receipt } = this.#receipt(layer, message, arrival, 'executing');
     const runId = `${member.id}/${id}`;
     const underWay = this.#calls.get(runId) ?? this.#execution.underWay(runId);
     if (underWay !== undefined) return underWay;
-    const answer = this.#executeOnce(inboxOf(member.id), { id, receipt }, runId, message, arrival, call);
+    const answer = this.#executeOnce(inboxOf(member.id), { id, receipt }, runId, message, arrival, called);
     this.#calls.set(runId, answer);
     const forget = (): void => void this.#calls.delete(runId);
     answer.then(forget, forget);
@@ -404,7 +437,7 @@ export class InboundHandler {
     runId: string,
     message: WireMessage,
     arrival: Arrival,
-    call: Call,
+    { call, principal }: { readonly call: Call; readonly principal: Principal },
   ): Promise<string> {
     let target: RunTarget = { inbox, receipt: id };
     const earlier = await this.#record(inbox, { id, receipt }, message, arrival, (tx, kept) => {
@@ -412,7 +445,10 @@ export class InboundHandler {
       this.#execution.begin(tx, runId, call, target);
     });
     if (earlier === undefined) {
-      const answer = await this.#execution.run(runId, call, target, receipt.sender ?? 'unknown');
+      const answer = await this.#execution.run(runId, call, target, {
+        principal,
+        sender: receipt.sender ?? 'unknown',
+      });
       this.#rooms.grew(inbox, Buffer.byteLength(JSON.stringify({ answer })));
       return answer;
     }

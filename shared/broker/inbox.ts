@@ -21,7 +21,9 @@ import {
   readEntity,
 } from '../occi';
 import type { Doc, PutOptions, Store, Watch } from '../store';
+import { allowAll, type Authorize, type Principal } from '../principal';
 import { aborted } from '../waiting';
+import { resourceOf } from './authorization';
 import type { Layer } from './layer-definition';
 import { expiryOfFrame, type WireMessage } from './wire';
 
@@ -120,7 +122,7 @@ interface Lease {
 }
 
 /** Whose inbox is read: not that of a later member of the same name. */
-export type Owner = Pick<Entity, 'id' | 'path' | 'createdAt'>;
+export type Owner = Pick<Entity, 'id' | 'path' | 'createdAt' | 'kind' | 'mixins' | 'owner'>;
 
 /** An entry of somebody's inbox that is acknowledged. */
 export interface Acknowledged {
@@ -130,12 +132,14 @@ export interface Acknowledged {
 }
 
 export class Inbox {
+  readonly #authorize: Authorize;
   private readonly store: Store;
   private readonly clock: Clock;
   private readonly newId: NewId;
   private readonly leases: Leases;
 
-  constructor(store: Store, clock: Clock, newId: NewId) {
+  constructor(store: Store, clock: Clock, newId: NewId, authorize: Authorize = allowAll) {
+    this.#authorize = authorize;
     this.store = store;
     this.clock = clock;
     this.newId = newId;
@@ -146,7 +150,8 @@ export class Inbox {
    * Oldest first; entries that somebody has leased are passed over.
    * @throws CmbsError `not_found` when the member is gone, or another one has come in its place
    */
-  async read(owner: Owner, options: ReadOptions): Promise<InboxPage> {
+  async read(principal: Principal, owner: Owner, options: ReadOptions): Promise<InboxPage> {
+    await this.#authorize(principal, 'inbox.read', resourceOf(owner));
     const now = this.clock.now();
     const { leaseMs } = options;
     const { free, after, leased } = await inPortions(options, (portions) =>
@@ -242,8 +247,9 @@ export class Inbox {
    * Removes entries from the inbox, all or none.
    * @throws CmbsError `not_found` when one is not there, `conflict` when one is leased to another reader by now
    */
-  async acknowledge(memberId: string, entries: readonly Acknowledged[]): Promise<void> {
-    const collection = inboxOf(memberId);
+  async acknowledge(principal: Principal, owner: Owner, entries: readonly Acknowledged[]): Promise<void> {
+    await this.#authorize(principal, 'inbox.acknowledge', resourceOf(owner));
+    const collection = inboxOf(owner.id);
     const now = this.clock.now();
     await this.store.transact(async (tx) => {
       const docs = await tx.getAll(

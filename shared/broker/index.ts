@@ -21,6 +21,7 @@ export {
   NEIGHBORS,
 } from './cmbs';
 export { companionDirectory } from './companion-directory';
+export { resourceOf, topicResource } from './authorization';
 export { registryOf } from './context';
 export { DESIRED, type Desired, startedLayers } from './desired';
 export { Execution, type ExecutionContext } from './execution';

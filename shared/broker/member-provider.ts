@@ -37,6 +37,7 @@ export function memberProvider(options: BrokerOptions): Provider {
       const { entity } = call;
       const { verb, layer } = verbOf(call, known);
       const options = {
+        principal: call.principal,
         deadlineMs: RPC_TIMEOUT_MS,
         signal: call.signal,
         ...(call.trace === undefined ? {} : { trace: call.trace }),

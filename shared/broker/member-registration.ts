@@ -13,7 +13,10 @@ import {
   TARGET_FIELD,
   writeEntity,
 } from '../occi';
+import { toCmbsError } from '../errors';
+import { ANONYMOUS, type Principal } from '../principal';
 import type { Transaction } from '../store';
+import { resourceOf } from './authorization';
 import { MEMBER_KIND } from './cmbs';
 import { registryOf, type BrokerContext } from './context';
 import type { Layers } from './layer-definition';
@@ -122,6 +125,7 @@ export class MemberRegistration {
     claimed: unknown,
     exceptId: string,
     evidence: Evidence = {},
+    principal: Principal = ANONYMOUS,
   ): Promise<RegistrationResult> {
     const { members, discovery, clock, counters, layers } = this.#context;
     const description = parseDescription(value, layers);
@@ -137,12 +141,30 @@ export class MemberRegistration {
     // With discovery closed, members stay as clients created them.
     if (discovery === 'closed')
       return known === undefined ? { outcome: 'refused' } : { outcome: 'known', member: path };
+    if (!(await this.#mayRegister(principal, path, known))) return { outcome: 'refused' };
     const origin = originOf(claimed, clock.now());
     if (known === undefined) return this.#registerNew(description, origin, evidence);
     const verdict = judge(known, description, origin, evidence, layers);
     if (verdict === 'take') return this.#write(description, origin, evidence);
     if (evidence.asked === undefined && isUnverified(known)) this.#noteUse(path, clock.now());
     return this.#kept(path, verdict);
+  }
+
+  /** A denial refuses the description, not the message that it came with. */
+  async #mayRegister(principal: Principal, path: Path, known: Entity | undefined): Promise<boolean> {
+    const { authorize, counters } = this.#context;
+    try {
+      await authorize(
+        principal,
+        'member.register',
+        known === undefined ? { path, kind: MEMBER_KIND } : resourceOf(known),
+      );
+      return true;
+    } catch (thrown) {
+      if (toCmbsError(thrown).code !== 'forbidden') throw thrown;
+      counters.add('cmbs_members_refused');
+      return false;
+    }
   }
 
   /** The stored description stays. */

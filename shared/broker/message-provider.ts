@@ -66,8 +66,8 @@ export function messageProvider(options: BrokerOptions): Provider {
   }
 
   function send(call: ActionCall, layer: Layer, acting = from(call)): Promise<ActionOutcome> {
-    const { waitMs, signal, trace } = call;
-    const waiting = { waitMs, signal, ...(trace === undefined ? {} : { trace }) };
+    const { principal, waitMs, signal, trace } = call;
+    const waiting = { principal, waitMs, signal, ...(trace === undefined ? {} : { trace }) };
     return sender.send({ message: call.entity.path, layer, from: acting, ...idempotencyOf(call), ...waiting });
   }
 
@@ -80,6 +80,7 @@ export function messageProvider(options: BrokerOptions): Provider {
       'execute',
       { message: call.entity.path, runId },
       {
+        principal: call.principal,
         deadlineMs: RPC_TIMEOUT_MS,
         signal: call.signal,
         ...(call.trace === undefined ? {} : { trace: call.trace }),

@@ -4,6 +4,7 @@
  */
 import { CmbsError, isOutage, toCmbsError } from '../errors';
 import { RPC_TIMEOUT_MS } from './limits';
+import type { Principal } from '../principal';
 import type { Rpc } from '../rpc';
 import type { Log } from '../log';
 import {
@@ -50,6 +51,7 @@ export interface MessageSenderOptions extends QueueOptions {
 
 /** How long a caller waits for the outcome. */
 export interface WaitOptions {
+  readonly principal: Principal;
   /** Milliseconds; 0: the caller does not wait. */
   readonly waitMs: number;
   readonly signal: AbortSignal;
@@ -67,8 +69,12 @@ export interface SendRequest extends WaitOptions {
 /** Key in the {@link Intent} of a request that creates messages and sends them. */
 const SEND = 'send';
 
-export const sendIntent = (from: string | undefined, trace: string | undefined): Intent => ({
-  [SEND]: { ...(from === undefined ? {} : { from }), ...(trace === undefined ? {} : { trace }) },
+export const sendIntent = (principal: Principal, from: string | undefined, trace: string | undefined): Intent => ({
+  [SEND]: {
+    principal: { ...principal },
+    ...(from === undefined ? {} : { from }),
+    ...(trace === undefined ? {} : { trace }),
+  },
 });
 
 export const asEntity: ActionOutcome = { answer: 'entity', status: 200 };
@@ -124,10 +130,11 @@ export class MessageSender {
   /** Sends a stored message. A message that is being sent already is not sent twice. */
   async send({ message, layer, from, idempotent, ...waiting }: SendRequest): Promise<ActionOutcome> {
     const { registry } = await this.#options.categories().current();
-    const { trace } = waiting;
+    const { trace, principal } = waiting;
     const queued = await queueOutbound(
       {
         message,
+        principal,
         layer,
         from,
         registry,
@@ -142,7 +149,8 @@ export class MessageSender {
   /** Queues messages in the transaction that creates them, for a request that creates and sends. */
   async complete(tx: Transaction, changes: readonly Change[], intent: Intent | undefined): Promise<Completion> {
     const { clock, layers, newId } = this.#options;
-    const wanted = intent?.[SEND] as { readonly from?: string; readonly trace?: string } | undefined;
+    const wanted = intent?.[SEND] as
+      { readonly principal: Principal; readonly from?: string; readonly trace?: string } | undefined;
     if (wanted === undefined) return { entities: changes.map(({ next }) => next) };
     const names = changes.map(({ next }) => this.#layerToSendOn(next));
     const needsMembers = names.some((name) => layers.of(name).readsMembers);
@@ -182,12 +190,12 @@ export class MessageSender {
 
   /** The message is stored: if the bus does not accept it now, the outbox tries again. */
   async #publish(queued: OutboundMessage): Promise<Published> {
-    const { store, clock, log, layers, categories, publishing, uriOf } = this.#options;
+    const { store, clock, log, layers, authorize, categories, publishing, uriOf } = this.#options;
     // The outbox publishes a message that has to wait for earlier ones with its ordering key.
     if (!isPublishing(queued) || !(await isFirstInGroup(store, queued))) return { outbound: queued };
     const { registry } = await categories().current();
     try {
-      const context = { ...publishing, store, clock, registry, layers, log, uriOf };
+      const context = { ...publishing, store, clock, registry, layers, authorize, log, uriOf };
       const outbound = await publishOutbound(queued.id, context);
       return outbound === undefined ? {} : { outbound };
     } catch (thrown) {
@@ -197,7 +205,10 @@ export class MessageSender {
   }
 
   /** Publishes, notifies the companion of the other deliveries, and waits as long as the caller wants. */
-  async #finish(queued: OutboundMessage, { waitMs, signal, trace }: WaitOptions): Promise<ActionOutcome> {
+  async #finish(
+    queued: OutboundMessage,
+    { principal, waitMs, signal, trace }: WaitOptions,
+  ): Promise<ActionOutcome> {
     const { rpc, log } = this.#options;
     let published: Published;
     try {
@@ -215,6 +226,7 @@ export class MessageSender {
       'send',
       { sendId: queued.id },
       {
+        principal,
         deadlineMs: waitMs === 0 ? RPC_TIMEOUT_MS : waitMs + RPC_MARGIN_MS,
         ...(waitMs === 0 ? {} : { signal }),
         ...(trace === undefined ? {} : { trace }),

@@ -4,7 +4,9 @@ import { toCmbsError, type CmbsError } from '../errors';
 import type { Bus } from '../bus';
 import type { Counters, Log } from '../log';
 import type { CategoryRegistry } from '../occi';
+import { ANONYMOUS, type Authorize } from '../principal';
 import type { Store } from '../store';
+import { topicResource } from './authorization';
 import { parseTraceparent } from '../trace';
 import { MESSAGE } from './cmbs';
 import { deliveryKey, isOpen } from './delivery';
@@ -22,6 +24,7 @@ export interface PublishContext {
   readonly clock: Clock;
   readonly registry: CategoryRegistry;
   readonly layers: Layers;
+  readonly authorize: Authorize;
   readonly log: Log;
   readonly counters: Counters;
   readonly deployment: string;
@@ -90,6 +93,10 @@ export async function publishOutbound(
   if (frame === undefined) {
     await deleteOrphan(store, sendId);
     return undefined;
+  }
+  // Decided again: rules may have changed since the message was queued. Release 1.0 stored no principal.
+  for (const { name } of topics) {
+    await context.authorize(outbound.principal ?? ANONYMOUS, 'message.deliver', topicResource(name));
   }
   const parsed = parseFrame(frame);
   const { orderingKey: ownKey, transfer } = parsed;

@@ -10,7 +10,9 @@ import {
   readEntity,
   rememberAnswer,
 } from '../occi';
+import { type Authorize, type Principal } from '../principal';
 import type { Store } from '../store';
+import { authorizeSending, resourceOf } from './authorization';
 import { MESSAGE } from './cmbs';
 import type { Layer, LayerDefinition, Layers } from './layer-definition';
 import { MAX_RECEIVERS } from './limits';
@@ -27,6 +29,7 @@ export interface QueueOptions {
   readonly newId: NewId;
   readonly order: OrderClock;
   readonly layers: Layers;
+  readonly authorize: Authorize;
   readonly uriOf: UriOf;
   /** Most messages queued for one address, or for the topic bus on one layer. */
   readonly queueLimit: number;
@@ -34,6 +37,7 @@ export interface QueueOptions {
 
 export interface QueueRequest {
   readonly message: Path;
+  readonly principal: Principal;
   readonly layer: Layer;
   /** The local member that sends: id, path, URI or title; the only one when absent. */
   readonly from: string | undefined;
@@ -66,6 +70,7 @@ function subscribersOf(message: Entity, layer: LayerDefinition, { members, index
 
 /** What is read before the transaction: the sender and the members. */
 export interface Sending {
+  readonly principal: Principal;
   readonly layer: Layer;
   readonly from: Entity;
   readonly members: readonly Entity[];
@@ -83,7 +88,7 @@ export interface Sending {
  * @throws CmbsError when no member can act
  */
 export async function beginSend(
-  { layer, from, trace }: Pick<QueueRequest, 'layer' | 'from' | 'trace'>,
+  { layer, principal, from, trace }: Pick<QueueRequest, 'layer' | 'principal' | 'from' | 'trace'>,
   { store, newId, uriOf }: Pick<QueueOptions, 'store' | 'newId' | 'uriOf'>,
   needsMembers: boolean,
 ): Promise<Sending> {
@@ -91,6 +96,7 @@ export async function beginSend(
   const members = needsMembers ? await allMembers(store) : [];
   return {
     layer,
+    principal,
     from: acting,
     members,
     index: new MemberIndex(members, uriOf),
@@ -104,10 +110,12 @@ export async function beginSend(
 export async function outboundFor(
   message: Entity,
   sending: Sending,
-  { store, clock, order, queueLimit, layers }: Omit<QueueOptions, 'newId' | 'uriOf'>,
+  { store, clock, order, queueLimit, layers, authorize }: Omit<QueueOptions, 'newId' | 'uriOf'>,
 ): Promise<OutboundMessage> {
-  const { from, members, index, id, sequence, trace, alsoQueued } = sending;
+  const { principal, from, members, index, id, sequence, trace, alsoQueued } = sending;
   const layer = layers.of(sending.layer);
+  const topics = layer.channel === 'bus' ? topicsOf(message) : [];
+  await authorizeSending(authorize, principal, { message, from, topics });
   const why = whyNotSent(message, layer.name);
   if (why !== undefined) throw new CmbsError('conflict', `The message cannot be sent on ${layer.name}: ${why}.`);
   // Earlier releases stored messages without this check, and a message from a peer may outgrow its frame here.
@@ -139,6 +147,7 @@ export async function outboundFor(
     message: message.path,
     layer: layer.name,
     from: from.path,
+    principal,
     createdAt: now,
     orderedAt: order.now(),
     sequence,
@@ -162,6 +171,8 @@ export async function queueOutbound(request: QueueRequest, options: QueueOptions
     const stored = await readEntity(tx, request.message);
     if (stored === undefined) throw new CmbsError('not_found', `There is nothing at ${request.message}.`);
     const message = stored.entity;
+    // Also before an outbound message of somebody else is shown.
+    await options.authorize(request.principal, 'message.send', resourceOf(message));
     const state = outboundState(message);
     if (state === 'queued' || state === 'sending' || state === 'partial') {
       const delivery = message.attributes[MESSAGE.delivery] as { readonly send_id?: string } | undefined;

@@ -3,6 +3,7 @@
  * check it on both sides.
  */
 import { z } from 'zod';
+import { type Principal, principalSchema } from '../principal';
 
 /** The companion checks whether it has the layer. */
 const layer = z.string().min(1).max(20);
@@ -52,6 +53,8 @@ export type RpcArguments<A extends RpcMethod> = z.infer<(typeof RPC_ARGUMENTS)[A
 export type RpcResult<A extends RpcMethod> = z.infer<(typeof RPC_RESULTS)[A]>;
 
 export interface RpcOptions {
+  /** Who asked the function; the deployment itself when absent. */
+  readonly principal?: Principal;
   /** Milliseconds from now by which the answer is wanted; the work may go on after it. */
   readonly deadlineMs: number;
   readonly signal?: AbortSignal;
@@ -92,4 +95,6 @@ export const rpcRequest = z.strictObject({
     .regex(/^\/[^\p{Control}\p{Surrogate}]+$/u),
   action: z.enum(Object.keys(RPC_ARGUMENTS) as [RpcMethod, ...RpcMethod[]]),
   args: z.unknown(),
+  /** Absent in calls of functions of release 1.0. */
+  principal: principalSchema.optional(),
 });

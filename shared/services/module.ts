@@ -1,14 +1,13 @@
 /** What a service module is. */
 import type { ExactJson } from '../exact-json';
 import type { Log } from '../log';
-
-/** Who calls. Access rules come with a later release; every call carries it already. */
-export interface Identity {
-  readonly name: string;
-}
+import type { Principal } from '../principal';
 
 export interface ServiceContext {
-  readonly identity: Identity;
+  /** Who calls. */
+  readonly principal: Principal;
+  /** URI of the member that the call says it comes from: a claim, unless the principal is that member. */
+  readonly sender?: string;
   /** As it was called, for example `echo.echo`. */
   readonly methodName: string;
   /** Aborts when the caller is gone or the call's time is over. */

@@ -7,8 +7,9 @@ import { CmbsError } from '../errors';
 import type { ExactJson } from '../exact-json';
 import { MAX_SHOWN_NAME_LENGTH, SERVICE_CALL_DEADLINE_MS } from '../limits';
 import type { Log } from '../log';
+import { allowAll, type Authorize, type Principal } from '../principal';
 import { Fault, FAULT } from './fault';
-import type { Identity, ServiceContext, ServiceMethod, ServiceModule } from './module';
+import type { ServiceContext, ServiceMethod, ServiceModule } from './module';
 
 /** Modules and methods; a leading underscore or a dot cannot be part of a public name. */
 const NAME = /^[A-Za-z][A-Za-z0-9_]*$/;
@@ -17,13 +18,16 @@ export interface ServicesOptions {
   readonly clock: Clock;
   /** Makes the correlation ids that connect a fault with the log. */
   readonly newId: NewId;
+  /** Allows everything when absent. */
+  readonly authorize?: Authorize;
   /** Milliseconds that one call has. */
   readonly deadlineMs?: number;
 }
 
 /** What the caller of the dispatcher knows about a call. */
 export interface CallContext {
-  readonly identity: Identity;
+  readonly principal: Principal;
+  readonly sender?: string;
   readonly signal: AbortSignal;
   readonly log: Log;
 }
@@ -38,11 +42,13 @@ export class Services {
   // A Map under full names: nothing that a module or Object.prototype has besides can be reached.
   private readonly methods = new Map<string, ServiceMethod>();
   private readonly modules = new Set<string>();
+  readonly #authorize: Authorize;
   private readonly clock: Clock;
   private readonly newId: NewId;
   private readonly deadlineMs: number;
 
-  constructor({ clock, newId, deadlineMs = SERVICE_CALL_DEADLINE_MS }: ServicesOptions) {
+  constructor({ clock, newId, authorize = allowAll, deadlineMs = SERVICE_CALL_DEADLINE_MS }: ServicesOptions) {
+    this.#authorize = authorize;
     this.clock = clock;
     this.newId = newId;
     this.deadlineMs = deadlineMs;
@@ -69,6 +75,15 @@ export class Services {
     return { name, documentation, signatures };
   }
 
+  async #authorized(principal: Principal, methodName: string): Promise<void> {
+    try {
+      await this.#authorize(principal, 'service.call', { path: `service:${methodName}` });
+    } catch (thrown) {
+      if (!(thrown instanceof CmbsError)) throw thrown;
+      throw new Fault(FAULT.refused, thrown.message, { code: thrown.code }, { cause: thrown });
+    }
+  }
+
   private find(name: string): ServiceMethod {
     const method = this.methods.get(name);
     if (method === undefined) {
@@ -82,14 +97,19 @@ export class Services {
   async call(
     methodName: string,
     params: readonly ExactJson[],
-    { identity, signal, log }: CallContext,
+    { principal, sender, signal, log }: CallContext,
   ): Promise<ExactJson> {
     const method = this.find(methodName);
     if (signal.aborted) throw new Fault(FAULT.refused, `${methodName} was not called: its caller is gone.`);
+    await this.#authorized(principal, methodName);
     const deadline = new AbortController();
     const over = AbortSignal.any([signal, deadline.signal]);
     const cancel = this.clock.after(this.deadlineMs, () => deadline.abort());
-    const running = start(method, { identity, methodName, signal: over, log }, params);
+    const running = start(
+      method,
+      { principal, ...(sender === undefined ? {} : { sender }), methodName, signal: over, log },
+      params,
+    );
     try {
       const result = await resultOrAbort(running, over);
       if (result !== ABORTED) return result;

@@ -1,5 +1,5 @@
 /** Registration of members that peers describe: unverified members share a limit, in number and in characters. */
-import { newId, silentLog, type Counters, type Json } from '@cmbs/shared';
+import { allowAll, newId, silentLog, type Counters, type Json } from '@cmbs/shared';
 import { Categories, CORE_SOURCE, CORE_TARGET, writeEntity } from '@cmbs/shared/occi';
 import {
   CMBS_EXTENSION,
@@ -29,7 +29,18 @@ beforeEach(async () => {
   counted = [];
   const counters: Counters = { add: (name) => void counted.push(name) };
   registration = new MemberRegistration(
-    { store, categories, layers, clock, newId, log: silentLog, counters, members, discovery: 'open' },
+    {
+      store,
+      categories,
+      layers,
+      authorize: allowAll,
+      clock,
+      newId,
+      log: silentLog,
+      counters,
+      members,
+      discovery: 'open',
+    },
     LIMITS,
   );
 });

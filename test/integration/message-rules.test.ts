@@ -10,7 +10,7 @@ import {
   OrderClock,
 } from '@cmbs/shared/broker';
 import { checkMessage } from '../../shared/broker/message';
-import { newId, systemClock, toCmbsError, type JsonObject } from '@cmbs/shared';
+import { allowAll, ANONYMOUS, newId, systemClock, toCmbsError, type JsonObject } from '@cmbs/shared';
 import { Categories, CORE_TITLE, type Entity, writeEntity } from '@cmbs/shared/occi';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
@@ -53,12 +53,13 @@ test.each([
     return Promise.resolve();
   });
   const queued = queueOutbound(
-    { message: message.path, layer: 'l2', from: undefined, registry },
+    { message: message.path, principal: ANONYMOUS, layer: 'l2', from: undefined, registry },
     {
       store,
       clock: systemClock,
       order: OrderClock.ofProcess(systemClock),
       layers: layersOf(),
+      authorize: allowAll,
       newId,
       uriOf: (path) => path,
       queueLimit: 10,

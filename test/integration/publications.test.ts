@@ -1,7 +1,7 @@
 /** What the companion publishes in the place of others, and in which order. */
 import { Publications } from '../../companion/delivery/publications';
 import { InFlightMessage } from '../../companion/delivery/in-flight-message';
-import { CmbsError, silentCounters, silentLog, systemClock, type Clock } from '@cmbs/shared';
+import { allowAll, CmbsError, silentCounters, silentLog, systemClock, type Clock } from '@cmbs/shared';
 import type { Bus } from '@cmbs/shared/bus';
 import { CMBS_EXTENSION, layersOf, type OutboundMessage, putOutbound, readOutbound } from '@cmbs/shared/broker';
 import { deleteOutbound } from '../../shared/broker/outbound-message';
@@ -64,6 +64,7 @@ function on(store: Store, { most, clock = systemClock }: { most?: number; clock?
       bus: bus as Bus,
       categories,
       layers: layersOf(),
+      authorize: allowAll,
       clock,
       log: silentLog,
       counters: silentCounters,

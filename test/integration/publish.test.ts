@@ -1,5 +1,5 @@
 /** What becomes of the topics of one send when the bus takes some of them only. */
-import { CmbsError, silentCounters, silentLog, systemClock } from '@cmbs/shared';
+import { allowAll, CmbsError, silentCounters, silentLog, systemClock } from '@cmbs/shared';
 import type { Bus } from '@cmbs/shared/bus';
 import {
   CMBS_EXTENSION,
@@ -71,6 +71,7 @@ async function publisher(publish: (topic: string) => Promise<string>): Promise<{
     clock: systemClock,
     registry,
     layers: layersOf(),
+    authorize: allowAll,
     log: silentLog,
     counters: silentCounters,
     deployment: 'd',

@@ -1,5 +1,7 @@
 /** A topic message that is pushed is not acknowledged before it is written, whatever its flags say. */
 import {
+  allowAll,
+  ANONYMOUS,
   CmbsError,
   newId,
   silentCounters,
@@ -64,6 +66,7 @@ function pushed(store: Store, storable: boolean): Promise<void> {
     store,
     categories,
     layers: layersOf(),
+    authorize: allowAll,
     clock: systemClock,
     order: OrderClock.ofProcess(systemClock),
     newId,
@@ -93,7 +96,8 @@ function pushed(store: Store, storable: boolean): Promise<void> {
 const inbox = async (): Promise<number> =>
   (
     await new Inbox(temporary.store, systemClock, newId).read(
-      { id: 'alice', path: ALICE, createdAt: 1 },
+      ANONYMOUS,
+      { id: 'alice', path: ALICE, createdAt: 1, kind: MEMBER_KIND, mixins: [], owner: 'x' },
       { limit: 10, leaseMs: 0 },
     )
   ).entries.length;

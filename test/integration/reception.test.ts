@@ -1,5 +1,5 @@
 /** What a member takes: an inbox keeps to its limits however much comes at once, and each send counts once. */
-import { newId, silentCounters, silentLog, systemClock, type JsonObject } from '@cmbs/shared';
+import { allowAll, ANONYMOUS, newId, silentCounters, silentLog, systemClock, type JsonObject } from '@cmbs/shared';
 import {
   CMBS_EXTENSION,
   layersOf,
@@ -50,6 +50,7 @@ function receptionWith(limits: { readonly inboxLimit: number; readonly inboxByte
     store,
     categories,
     layers: layersOf(),
+    authorize: allowAll,
     clock,
     order,
     newId,
@@ -114,8 +115,8 @@ describe('a full inbox', () => {
     await reception.handle(ALICE, 'l1', message('third'));
     expect(await outcome(reception.handle(ALICE, 'l1', message('fourth')))).toBe('queue_full');
     const inbox = new Inbox(temporary.store, temporary.clock, newId);
-    const { entries } = await inbox.read(ALICE, { limit: 1, leaseMs: 0 });
-    await inbox.acknowledge('alice', [{ id: entries[0]?.id ?? '' }]);
+    const { entries } = await inbox.read(ANONYMOUS, ALICE, { limit: 1, leaseMs: 0 });
+    await inbox.acknowledge(ANONYMOUS, ALICE, [{ id: entries[0]?.id ?? '' }]);
     temporary.advance(2000);
     expect(await outcome(reception.handle(ALICE, 'l1', message('fourth')))).toBe('taken');
     expect(await inInbox()).toBe(3);
@@ -147,8 +148,8 @@ describe('a full inbox', () => {
     for (const id of ['first', 'second']) await reception.handle(ALICE, 'l1', message(id));
     expect(await outcome(reception.handle(ALICE, 'l1', message('third')))).toBe('queue_full');
     const inbox = new Inbox(temporary.store, temporary.clock, newId);
-    const { entries } = await inbox.read(ALICE, { limit: 1, leaseMs: 0 });
-    await inbox.acknowledge('alice', [{ id: entries[0]?.id ?? '' }]);
+    const { entries } = await inbox.read(ANONYMOUS, ALICE, { limit: 1, leaseMs: 0 });
+    await inbox.acknowledge(ANONYMOUS, ALICE, [{ id: entries[0]?.id ?? '' }]);
     temporary.advance(-3_600_000);
     expect(await outcome(reception.handle(ALICE, 'l1', message('third')))).toBe('taken');
   });

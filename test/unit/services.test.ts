@@ -37,7 +37,7 @@ function recordingLog(onLine: (line: Line) => void = () => undefined): { log: Lo
 }
 
 const context = (more: Partial<CallContext> = {}): CallContext => ({
-  identity: { name: 'tester' },
+  principal: { kind: 'user' as const, name: 'tester' },
   signal: new AbortController().signal,
   log: recordingLog().log,
   ...more,
@@ -79,7 +79,7 @@ describe('the dispatcher of service methods', () => {
     await expect(services.call('echo.echo', [1, { a: [null] }], context())).resolves.toEqual([1, { a: [null] }]);
   });
 
-  it('gives a method the identity, the name, the log and the arguments of its call', async () => {
+  it('gives a method the principal, the name, the log and the arguments of its call', async () => {
     const seen: [ServiceContext, readonly ExactJson[]][] = [];
     const services = servicesWith({
       look: method((...given) => {
@@ -90,7 +90,11 @@ describe('the dispatcher of service methods', () => {
     const given = context();
     await services.call('trial.look', ['a', 2], given);
     expect(seen).toHaveLength(1);
-    expect(seen[0]![0]).toMatchObject({ identity: { name: 'tester' }, methodName: 'trial.look', log: given.log });
+    expect(seen[0]![0]).toMatchObject({
+      principal: { kind: 'user' as const, name: 'tester' },
+      methodName: 'trial.look',
+      log: given.log,
+    });
     expect(seen[0]![1]).toEqual(['a', 2]);
   });
 

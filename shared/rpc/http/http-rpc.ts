@@ -127,9 +127,9 @@ export function httpRpc(options: HttpRpcOptions): HttpRpc {
       member: string,
       action: A,
       args: RpcArguments<A>,
-      { deadlineMs, signal, trace }: RpcOptions,
+      { principal, deadlineMs, signal, trace }: RpcOptions,
     ): Promise<RpcResult<A>> {
-      const body = JSON.stringify({ member, action, args: RPC_ARGUMENTS[action].parse(args) });
+      const body = JSON.stringify({ member, action, args: RPC_ARGUMENTS[action].parse(args), principal });
       const deadline = new AbortController();
       const end = clock.now() + deadlineMs;
       const cancel = clock.after(deadlineMs, () => deadline.abort());

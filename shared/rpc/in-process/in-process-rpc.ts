@@ -1,6 +1,7 @@
 /** The link of a stack whose functions and companion share one process. */
 import type { Clock } from '../../clock';
 import { CmbsError } from '../../errors';
+import { type Principal, SYSTEM } from '../../principal';
 import {
   COMPANION_UNREACHABLE,
   RPC_ARGUMENTS,
@@ -8,8 +9,15 @@ import {
   type Rpc,
   type RpcMethod,
   type RpcArguments,
+  type RpcOptions,
   type RpcResult,
 } from '../rpc';
+
+/** Who calls a companion, and until when. */
+export interface RpcCaller {
+  readonly principal: Principal;
+  readonly signal: AbortSignal;
+}
 
 /** What a companion offers. */
 export interface RpcHandler {
@@ -17,7 +25,7 @@ export interface RpcHandler {
     member: string,
     action: A,
     args: RpcArguments<A>,
-    signal: AbortSignal,
+    caller: RpcCaller,
   ): Promise<RpcResult<A>>;
 }
 
@@ -28,7 +36,7 @@ export function inProcessRpc(performer: () => RpcHandler | undefined, clock: Clo
       member: string,
       action: A,
       args: RpcArguments<A>,
-      options: { readonly deadlineMs: number; readonly signal?: AbortSignal },
+      { principal = SYSTEM, ...options }: RpcOptions,
     ): Promise<RpcResult<A>> {
       const companion = performer();
       if (companion === undefined) throw new CmbsError('unavailable', COMPANION_UNREACHABLE);
@@ -38,7 +46,10 @@ export function inProcessRpc(performer: () => RpcHandler | undefined, clock: Clo
         options.signal === undefined ? deadline.signal : AbortSignal.any([deadline.signal, options.signal]);
       try {
         const checked = RPC_ARGUMENTS[action].parse(args) as RpcArguments<A>;
-        const reply = await Promise.race([companion.perform(member, action, checked, signal), aborted(signal)]);
+        const reply = await Promise.race([
+          companion.perform(member, action, checked, { principal, signal }),
+          aborted(signal),
+        ]);
         return RPC_RESULTS[action].parse(reply) as RpcResult<A>;
       } finally {
         cancel();
