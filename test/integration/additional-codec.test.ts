@@ -4,21 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLog, type JsonObject } from '@cmbs/shared';
 import { readConfig } from '@cmbs/shared/config';
-import { type Codec, codecsOf, Fault } from '@cmbs/shared/services';
+import { codecsOf } from '@cmbs/shared/services';
 import { startStack, type Stack } from '@cmbs/emulator/stack';
+import { line } from '../../examples/extending/line-codec';
 import { PATIENCE_MS } from '../patience';
 import { freePort } from './free-port';
-
-const line: Codec = {
-  name: 'line',
-  decode: (content) => {
-    const text = content instanceof Uint8Array ? Buffer.from(content).toString('utf8') : content;
-    const [, method, rest = ''] = typeof text === 'string' ? (/^call (\S+)(.*)$/.exec(text) ?? []) : [];
-    return method === undefined ? undefined : { method, params: rest.trim().split(' ') };
-  },
-  encode: (_call, outcome) =>
-    Buffer.from(outcome instanceof Fault ? `fault ${outcome.code}` : `answer ${(outcome as string[]).join(' ')}`),
-};
 
 let directory: string;
 let stack: Stack;

@@ -3,34 +3,12 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLog, type Json, type JsonObject } from '@cmbs/shared';
-import { type LayerDefinition, Layers, layersOf } from '@cmbs/shared/broker';
+import { Layers, layersOf } from '@cmbs/shared/broker';
 import { readConfig } from '@cmbs/shared/config';
 import { startStack, type Stack } from '@cmbs/emulator/stack';
+import { whisper } from '../../examples/extending/whisper-layer';
 import { PATIENCE_MS } from '../patience';
 import { freePort } from './free-port';
-
-const whisper: LayerDefinition = {
-  name: 'l5',
-  aliases: ['whisper'],
-  title: 'L5 CMBS message',
-  port: 5050,
-  attributes: {
-    'cmbs.message.providers': { type: 'array', required: false, mutable: true, lenient: false },
-  },
-  channel: 'broadcast',
-  readsMembers: true,
-  tellsPartialResult: true,
-  deliveries: ({ message, named }) =>
-    (message.attributes['cmbs.message.providers'] as readonly string[]).flatMap(named).map((member) => ({
-      name: member.path,
-      via: 'broadcast',
-      address: member.attributes['cmbs.member.l5_socket'] as string,
-      member: member.path,
-      state: 'queued',
-      attempts: 0,
-    })),
-  result: (deliveries) => ({ whispered: Object.fromEntries(deliveries.map(({ name, state }) => [name, state])) }),
-};
 
 let directory: string;
 let stack: Stack;
