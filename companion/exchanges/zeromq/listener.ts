@@ -13,7 +13,7 @@ import { type Address, parseAddress } from '@cmbs/shared/broker';
 import { BoundSocket } from './bound';
 import { type Drops } from './drops';
 import { clockOf, commonOptions, type SocketEnvironment } from './options';
-import { untilQuiet } from './until-quiet';
+import { Draining } from './draining';
 
 /** Broadcasts received and not handled yet; while it is full nothing more is received. */
 const MAX_BROADCASTS_BUFFERED = 1000;
@@ -32,6 +32,7 @@ export interface ListenerOptions extends SocketEnvironment {
 export class Listener {
   readonly #clock: Clock;
   readonly #drops: Drops;
+  readonly #draining: Draining;
   readonly #softLimit: number;
   readonly #handlerTimeoutMs: number;
   readonly #buffer: Buffer[] = [];
@@ -40,7 +41,6 @@ export class Listener {
   /** The handler whose end the next message waits for. */
   #current: object | undefined;
   #resume: (() => void) | undefined;
-  #idle: (() => void) | undefined;
   #released = false;
   #closing: Promise<void> | undefined;
 
@@ -53,6 +53,11 @@ export class Listener {
   ) {
     this.#clock = clockOf(options);
     this.#drops = bound.drops;
+    this.#draining = new Draining(this.#clock, {
+      received: () => this.#received,
+      underWay: () => bound.underWay,
+      isBusy: () => this.#isBusy,
+    });
     this.#softLimit = options.softLimit ?? MAX_FRAME_BYTES;
     this.#handlerTimeoutMs = options.handlerTimeoutMs ?? HANDLER_TIMEOUT_MS;
     void this.#receive();
@@ -94,33 +99,12 @@ export class Listener {
   }
 
   async #close(drainMs: number): Promise<void> {
-    const deadlineMs = this.#clock.now() + drainMs;
-    const isLate = (): boolean => this.#clock.now() >= deadlineMs;
-    do {
-      await untilQuiet(
-        () => this.#received,
-        () => this.bound.underWay,
-        isLate,
-      );
-      if (!this.#isBusy) break;
-      await this.#becomesIdle(deadlineMs - this.#clock.now());
-    } while (!isLate());
+    await this.#draining.ended(drainMs);
     this.#released = true;
     if (this.#buffer.length > 0) this.#drops.note('unhandled_at_close', { messages: this.#buffer.length });
     this.#buffer.length = 0;
     this.#resume?.();
     await this.bound.close();
-  }
-
-  async #becomesIdle(withinMs: number): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const cancel = this.#clock.after(Math.max(0, withinMs), resolve);
-      this.#idle = () => {
-        cancel();
-        resolve();
-      };
-    });
-    this.#idle = undefined;
   }
 
   get #isBusy(): boolean {
@@ -203,7 +187,7 @@ export class Listener {
       this.#handle(body);
     }
     if (!this.#isFull) this.#resume?.();
-    if (!this.#isBusy) this.#idle?.();
+    if (!this.#isBusy) this.#draining.becameIdle();
   }
 
   #failed(error: unknown): void {

@@ -18,7 +18,7 @@ import { BoundSocket } from './bound';
 import { type Drops } from './drops';
 import { codeOf } from './errno';
 import { clockOf, sendingOptions, type SocketEnvironment } from './options';
-import { untilQuiet } from './until-quiet';
+import { Draining } from './draining';
 
 /** Bytes of requests whose handlers run, for one bound socket; beyond, nothing more is received. */
 const MAX_HANDLED_BYTES = 16 * 1024 * 1024;
@@ -60,6 +60,7 @@ interface Running {
 export class Replier {
   readonly #clock: Clock;
   readonly #drops: Drops;
+  readonly #draining: Draining;
   readonly #maxConcurrent: number;
   readonly #softLimit: number;
   readonly #handlerTimeoutMs: number;
@@ -69,8 +70,6 @@ export class Replier {
   #sweeping = false;
   /** Continues the receive loop that waits for a handler to end. */
   #resume: (() => void) | undefined;
-  /** Called when the last handler ends. */
-  #idle: (() => void) | undefined;
   #released = false;
   #closing: Promise<void> | undefined;
 
@@ -83,6 +82,11 @@ export class Replier {
   ) {
     this.#clock = clockOf(options);
     this.#drops = bound.drops;
+    this.#draining = new Draining(this.#clock, {
+      received: () => this.#received,
+      underWay: () => bound.underWay,
+      isBusy: () => this.#running.size > 0,
+    });
     this.#maxConcurrent = options.maxConcurrent ?? MAX_HANDLERS;
     this.#softLimit = options.softLimit ?? MAX_FRAME_BYTES;
     this.#handlerTimeoutMs = options.handlerTimeoutMs ?? HANDLER_TIMEOUT_MS;
@@ -127,33 +131,12 @@ export class Replier {
   }
 
   async #close(drainMs: number): Promise<void> {
-    const deadlineMs = this.#clock.now() + drainMs;
-    const isLate = (): boolean => this.#clock.now() >= deadlineMs;
-    do {
-      await untilQuiet(
-        () => this.#received,
-        () => this.bound.underWay,
-        isLate,
-      );
-      if (this.#running.size === 0) break;
-      await this.#becomesIdle(deadlineMs - this.#clock.now());
-    } while (!isLate());
+    await this.#draining.ended(drainMs);
     this.#released = true;
     for (const { bodyBytes } of this.#running) this.#drops.note('unanswered_at_close', { bytes: bodyBytes });
     this.#running.clear();
     this.#resume?.();
     await this.bound.close();
-  }
-
-  async #becomesIdle(withinMs: number): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const cancel = this.#clock.after(Math.max(0, withinMs), resolve);
-      this.#idle = () => {
-        cancel();
-        resolve();
-      };
-    });
-    this.#idle = undefined;
   }
 
   get #isSaturated(): boolean {
@@ -235,7 +218,7 @@ export class Replier {
     }
     this.#runningBytes -= running.bodyBytes;
     this.#resume?.();
-    if (this.#running.size === 0) this.#idle?.();
+    if (this.#running.size === 0) this.#draining.becameIdle();
     return true;
   }
 
