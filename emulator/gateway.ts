@@ -283,7 +283,7 @@ export class Gateway {
       checkHead(incoming);
       const headers = parseHeaders(incoming.rawHeaders);
       const { method = 'GET', url: target = '/' } = incoming;
-      request = { method, path: target, headers, body: NO_BODY };
+      request = { method, path: target, headers, body: NO_BODY, renderings: this.#options.app.renderings };
       const admission = this.#options.sites.admit({ method, target, headers });
       siteHeaders = admission.headers;
       if (admission.isPreflight) {
@@ -306,6 +306,7 @@ export class Gateway {
         headers,
         body: body ?? NO_BODY,
         principal: ANONYMOUS,
+        renderings: this.#options.app.renderings,
         clientAddress: clientAddressOf(headers, remoteAddress, trustedProxies),
         base: baseOf(headers, { publicUrl, trustedProxies, fallback: this.#fallback }),
         ...traceOf(incoming.headers),

@@ -2,7 +2,7 @@
 import type { Clock, Counters, Log } from '@cmbs/shared';
 import type { BusDelivery, TopicLayer } from '@cmbs/shared/bus';
 import type { Inbox, Layers, MessageSender } from '@cmbs/shared/broker';
-import type { Actions, AnsweredRequests, Categories, Entities, Path } from '@cmbs/shared/occi';
+import type { Actions, AnsweredRequests, Categories, Entities, Path, Renderings } from '@cmbs/shared/occi';
 import type { LargeAnswers } from './large-answers';
 
 /** What a pushed delivery needs. */
@@ -26,6 +26,7 @@ export interface App {
   readonly inbox: Inbox;
   /** What requests with an `Idempotency-Key` were answered. */
   readonly answered: AnsweredRequests;
+  readonly renderings: Renderings;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;

@@ -30,6 +30,8 @@ import {
   Entities,
   type Extension,
   type Freshness,
+  RENDERINGS,
+  type Renderings,
 } from '@cmbs/shared/occi';
 import type { Store } from '@cmbs/shared/store';
 import type { App } from './app';
@@ -56,6 +58,8 @@ export interface Engines {
   /** URI of a member of this deployment from its path. */
   readonly uriOf: (path: string) => string;
   readonly ready: () => Promise<void>;
+  /** The program's own when absent. */
+  readonly renderings?: Renderings;
   /** Decides who may do what; everybody may do everything when absent. */
   readonly authorize?: Authorize;
   /** How categories that other processes change are noticed; by the store's word when absent. */
@@ -123,6 +127,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
     sends: new MessageSender(broker),
     inbox: new Inbox(store, clock, newId, authorize),
     answered: new AnsweredRequests(store, clock),
+    renderings: engines.renderings ?? RENDERINGS,
     clock,
     log,
     counters,

@@ -5,6 +5,7 @@
 import type { HttpFunction, Request, Response } from '@google-cloud/functions-framework';
 import { ANONYMOUS, badRequest, CmbsError, systemClock } from '@cmbs/shared';
 import { cloudLog } from '@cmbs/shared/structured-log';
+import { RENDERINGS } from '@cmbs/shared/occi';
 import type { App } from './app';
 import {
   baseOf,
@@ -47,12 +48,12 @@ export function frameworkHandler(route: Route): HttpFunction {
     try {
       const { method, url: target } = incoming;
       const headers = parseHeaders(incoming.rawHeaders);
-      request = { method, path: target, headers, body: NO_BODY };
+      request = { method, path: target, headers, body: NO_BODY, renderings: RENDERINGS };
       const runtime = await currentRuntime();
       const { clock } = runtime.app;
       const admission = runtime.sites.admit({ method, target, headers });
       extra = admission.headers;
-      const head = headOf(incoming, headers, gone.signal, runtime.publicUrl);
+      const head = headOf(incoming, headers, gone.signal, runtime);
       request = head;
       log = runtime.app.log;
       writing = runtime.app;
@@ -88,7 +89,7 @@ function headOf(
   incoming: Request,
   headers: OcciRequest['headers'],
   signal: AbortSignal,
-  publicUrl: string | undefined,
+  { app, publicUrl }: Pick<Runtime, 'app' | 'publicUrl'>,
 ): OcciRequest {
   // A mount point is cut off `url` and kept in `originalUrl`: the entity's path is what is left.
   const { path, query } = splitTarget(incoming.url);
@@ -102,6 +103,7 @@ function headOf(
     clientAddress: '',
     base: '',
     signal,
+    renderings: app.renderings,
     ...traceOf(incoming.headers),
   };
 }

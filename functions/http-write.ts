@@ -43,6 +43,12 @@ async function write(
   const extra = withVary(headers, options.extra);
   if (isGone(outgoing)) return;
   const isBodiless = status === 204 || status === 304;
+  if (body instanceof Uint8Array) {
+    const length = isBodiless ? {} : { 'Content-Length': body.byteLength };
+    outgoing.writeHead(status, { ...headers, ...length, ...extra });
+    outgoing.end(method === 'HEAD' || isBodiless ? undefined : body);
+    return;
+  }
   if (typeof body === 'string') {
     const length = isBodiless ? {} : { 'Content-Length': Buffer.byteLength(body) };
     outgoing.writeHead(status, { ...headers, ...length, ...extra });

@@ -1,5 +1,6 @@
 /** HTTP without a server: what handlers take and give. Two thin adapters speak it, functions-framework and node:http. */
 import type { Principal } from '@cmbs/shared';
+import type { Renderings } from '@cmbs/shared/occi';
 import type { Traceparent } from '@cmbs/shared/trace';
 
 export interface OcciRequest {
@@ -20,14 +21,16 @@ export interface OcciRequest {
   /** Aborts when the client is gone or the deadline has passed. */
   readonly signal: AbortSignal;
   readonly trace?: Traceparent;
+  /** The renderings that the deployment offers. */
+  readonly renderings: Renderings;
 }
 
 export interface OcciResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  /** A stream ends when it is exhausted or the request's signal aborts; pieces, when they are. */
-  readonly body: string | Iterable<string> | AsyncIterable<string>;
-  /** To be called when the body is written, or is not going to be. */
+  /** Text, bytes, or pieces of text. A stream of pieces ends when the request's signal aborts. */
+  readonly body: string | Uint8Array | Iterable<string> | AsyncIterable<string>;
+  /** The writer calls this once the body is written or given up. */
   readonly done?: () => void;
 }
 

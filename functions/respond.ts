@@ -2,13 +2,11 @@
 import {
   chooseOffer,
   EMPTY_PAYLOAD,
-  negotiate,
   parseMediaType,
   type Payload,
   type Progress,
   type Rendered,
   type Rendering,
-  renderingFor,
   RENDERINGS,
   TEXT_PLAIN,
 } from '@cmbs/shared/occi';
@@ -17,8 +15,12 @@ import { header, type OcciRequest, type OcciResponse } from './request';
 
 /** #3; the cloud's front end replaces `Server`, so it is sent under a second name too (DESIGN decision 9). */
 export const SERVER = `cmbs/${VERSION} OCCI/1.2 OCCI/1.1`;
-const ACCEPTED = RENDERINGS.flatMap(({ mediaTypes }) => mediaTypes).join(', ');
-const SERVER_HEADERS = { Server: SERVER, 'X-OCCI-Server': SERVER, Accept: ACCEPTED, Vary: 'Accept' } as const;
+const SERVER_HEADERS = {
+  Server: SERVER,
+  'X-OCCI-Server': SERVER,
+  Accept: RENDERINGS.accepted,
+  Vary: 'Accept',
+} as const;
 const HIGHEST = [1, 2] as const;
 
 /** 501 when the client speaks a newer OCCI than this server (#4). */
@@ -33,25 +35,32 @@ export function checkVersion(request: OcciRequest): void {
 
 const OCCI_HEADERS = ['category', 'x-occi-attribute', 'x-occi-location', 'link'] as const;
 
-/** The rendering that the request's payload is in; undefined when it carries nothing. */
-export function requestRendering(request: Pick<OcciRequest, 'headers' | 'body'>): Rendering | undefined {
+/** The parts of a request that decide about renderings. */
+type Negotiated = Pick<OcciRequest, 'headers' | 'body' | 'renderings'>;
+
+/** The rendering of the request's payload; undefined for a request without a payload. */
+export function requestRendering(request: Negotiated): Rendering | undefined {
+  const { renderings } = request;
   const contentType = header(request, 'content-type');
   const inHeaders = OCCI_HEADERS.some((name) => request.headers[name] !== undefined);
   if (contentType === undefined) {
     if (request.body.length > 0) {
-      throw new CmbsError('unsupported_media_type', `The body needs a Content-Type: one of ${ACCEPTED}.`);
+      throw new CmbsError(
+        'unsupported_media_type',
+        `The body needs a Content-Type: one of ${renderings.accepted}.`,
+      );
     }
-    return inHeaders ? renderingFor('text/occi') : undefined;
+    return inHeaders ? renderings.ofHeaders : undefined;
   }
-  const isKnown = (one: string): boolean => renderingFor(one) !== undefined;
+  const isKnown = (name: string): boolean => renderings.named(name) !== undefined;
   const { type, parameters } = parseMediaType(contentType, isKnown);
-  const rendering = renderingFor(type, parameters.get('profile'));
-  if (rendering?.mediaTypes[0] === 'text/occi') return rendering;
-  if (request.body.length === 0) return inHeaders ? renderingFor('text/occi') : undefined;
+  const rendering = renderings.named(type, parameters.get('profile'));
+  if (rendering?.readsHeaders === true) return rendering;
+  if (request.body.length === 0) return inHeaders ? renderings.ofHeaders : undefined;
   if (rendering === undefined) {
     throw new CmbsError(
       'unsupported_media_type',
-      `Bodies of type ${contentType} are not read; send one of ${ACCEPTED}.`,
+      `Bodies of type ${contentType} are not read; send one of ${renderings.accepted}.`,
     );
   }
   return rendering;
@@ -65,16 +74,16 @@ export function parsePayload(request: OcciRequest): Payload {
  * The rendering of the answer: what `Accept` prefers; without a preference the body's own type, or text/plain
  * (DESIGN decision 21, #7, #8).
  */
-export function responseRendering(request: Pick<OcciRequest, 'headers' | 'body'>): Rendering {
+export function responseRendering(request: Negotiated): Rendering {
   const accept = request.headers.accept?.join(',');
   const fallback = (): Rendering =>
     (request.body.length > 0 ? requestRendering(request) : undefined) ?? TEXT_PLAIN;
   if (accept === undefined || accept.trim() === '' || accept.trim() === '*/*') return fallback();
-  const chosen = negotiate(accept, fallback);
+  const chosen = request.renderings.negotiate(accept, fallback);
   if (chosen === undefined) {
     throw new CmbsError(
       'not_acceptable',
-      `None of the types in Accept is offered; offered are ${ACCEPTED} (application/occi+json also with ;profile=nested or ;profile=gfd226).`,
+      `None of the types in Accept is offered; offered are ${request.renderings.accepted} (application/occi+json also with ;profile=nested or ;profile=gfd226).`,
     );
   }
   return chosen;
@@ -86,8 +95,8 @@ export function responseRendering(request: Pick<OcciRequest, 'headers' | 'body'>
  */
 export function entityRendering(request: OcciRequest): Rendering {
   const rendering = responseRendering(request);
-  if (rendering.mediaTypes[0] === 'text/uri-list') {
-    throw new CmbsError('bad_request', 'text/uri-list shows collections only; ask for another type.');
+  if (rendering.canShowEntity === false) {
+    throw new CmbsError('bad_request', `${rendering.mediaTypes[0]} shows collections only; ask for another type.`);
   }
   return rendering;
 }
@@ -147,8 +156,8 @@ export const oneLine = (text: string): string => text.replace(/[^\x20-\x7e]+/g, 
 export const noted = (notes: readonly string[]): Readonly<Record<string, string>> =>
   notes.length === 0 ? {} : { 'X-OCCI-Reason': oneLine(notes.join(' ')) };
 
-/** What a refusal needs to know of the request. */
-export type Refused = Pick<OcciRequest, 'method' | 'path' | 'headers' | 'body' | 'trace'>;
+/** The parts of a request that its refusal depends on. */
+export type Refused = Pick<OcciRequest, 'method' | 'path' | 'headers' | 'body' | 'trace' | 'renderings'>;
 
 /** Any thrown value as an answer; what is our fault goes to the log and not to the caller (DESIGN decision 8). */
 export function answerError(thrown: unknown, request: Refused | undefined, log: Log): OcciResponse {
@@ -163,13 +172,14 @@ export function answerError(thrown: unknown, request: Refused | undefined, log: 
       cause: thrown,
     });
   }
-  let rendering = TEXT_PLAIN;
+  let rendering: Rendering = TEXT_PLAIN;
   try {
     if (request !== undefined) rendering = responseRendering(request);
   } catch {
     // The request's own Accept or Content-Type is what is wrong: text/plain says so.
   }
   return answer(error.status, rendering.error(error), {
+    ...(request === undefined ? {} : { Accept: request.renderings.accepted }),
     ...Object.fromEntries(Object.entries(error.headers).map(([name, value]) => [name, oneLine(value)])),
     'X-OCCI-Error': oneLine(error.message),
   });

@@ -74,7 +74,8 @@ async function answerTo(route: Route, original: OcciRequest, app: App): Promise<
         headers: { Allow: [...METHODS].join(', ') },
       });
     }
-    return await route.handler(request, app);
+    const response = await route.handler(request, app);
+    return { ...response, headers: { ...response.headers, Accept: app.renderings.accepted } };
   } catch (thrown) {
     return answerError(thrown, request, app.log);
   }

@@ -3,13 +3,13 @@ import type { CmbsError } from '../errors';
 import type { Json } from '../json';
 import { RawJson, stringifyJson, type JsonOutput } from './json-source';
 import { CORE_ID, CORE_SOURCE, CORE_SUMMARY, CORE_TARGET, CORE_TITLE, type EntityView } from './model';
-import type { Rendered } from './rendering';
+import type { RenderedText } from './rendering';
 
-export function renderJson(mediaType: string, value: JsonOutput): Rendered {
+export function renderJson(mediaType: string, value: JsonOutput): RenderedText {
   return { headers: { 'Content-Type': mediaType }, body: stringifyJson(value) };
 }
 
-export function renderJsonError(mediaType: string, error: CmbsError): Rendered {
+export function renderJsonError(mediaType: string, error: CmbsError): RenderedText {
   const { code, message, details } = error;
   return renderJson(mediaType, { error: { code, message, details } });
 }

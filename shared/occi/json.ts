@@ -17,7 +17,7 @@ import {
   type LinkView,
   type Pattern,
 } from './model';
-import type { RenderContext, Rendering } from './rendering';
+import type { RenderContext, TextRendering } from './rendering';
 import { urlOf } from './text-syntax';
 
 function entityJson(view: EntityView, context: RenderContext): JsonOutput {
@@ -151,7 +151,7 @@ function modelJson(categories: readonly Category[]): JsonOutput {
 }
 
 /** What the renderings of this dialect share; `contentType` is what their answers name. */
-export function gfd226(contentType: string): Omit<Rendering, 'mediaTypes' | 'parse'> {
+export function gfd226(contentType: string): Omit<TextRendering, 'mediaTypes' | 'parse'> {
   return {
     entity: (view, context) => renderJson(contentType, entityJson(view, context)),
     collection: (views, context) => renderJson(contentType, collectionJson(views, context)),
@@ -174,7 +174,7 @@ export function gfd226(contentType: string): Omit<Rendering, 'mediaTypes' | 'par
 }
 
 /** `application/json` is always GFD.226. */
-export const json: Rendering = {
+export const json: TextRendering = {
   ...gfd226('application/json'),
   mediaTypes: ['application/json'],
   parse: (input) => parseJsonBody(input.body, 'strict'),

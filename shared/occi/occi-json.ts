@@ -18,7 +18,7 @@ import {
   type EntityView,
   type LinkView,
 } from './model';
-import type { RenderContext, Rendering } from './rendering';
+import type { RenderContext, TextRendering } from './rendering';
 import { referenceTo, urlOf } from './text-syntax';
 
 const MEDIA_TYPE = 'application/occi+json';
@@ -158,7 +158,7 @@ function categoryJson(category: Category): JsonOutputObject {
   }
 }
 
-export const nestedJson: Rendering = {
+export const nestedJson: TextRendering = {
   mediaTypes: [MEDIA_TYPE],
   profile: 'nested',
   parse: (input) => parseJsonBody(input.body, 'nested'),
@@ -179,7 +179,7 @@ export const nestedJson: Rendering = {
 };
 
 /** Definitions that do not show their dialect are GFD.226's here. */
-const strictJson: Rendering = {
+const strictJson: TextRendering = {
   ...gfd226(GFD226),
   mediaTypes: [MEDIA_TYPE],
   profile: 'gfd226',
@@ -187,7 +187,7 @@ const strictJson: Rendering = {
 };
 
 /** Without a profile. Definitions that do not show their dialect are nested, as clients of the original write them. */
-export const occiJson: Rendering = {
+export const occiJson: TextRendering = {
   ...strictJson,
   profile: 'by category',
   parse: (input) => parseJsonBody(input.body, 'nested'),
@@ -195,4 +195,4 @@ export const occiJson: Rendering = {
 };
 
 /** What `;profile=` names. */
-export const PROFILES: readonly Rendering[] = [nestedJson, strictJson];
+export const PROFILES: readonly TextRendering[] = [nestedJson, strictJson];

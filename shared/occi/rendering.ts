@@ -1,23 +1,25 @@
 /**
- * A rendering is one data format of OCCI in both directions. To add one: implement this interface in a file of its
- * own and put it into the list in `renderings.ts`; content negotiation and the `Accept` response header
- * follow from the list.
+ * A rendering is one data format of OCCI in both directions. To add a rendering, implement {@link Rendering} and pass it
+ * to `Renderings`; content negotiation and the `Accept` header of answers follow.
  */
 import type { Json } from '../json';
 import type { CmbsError } from '../errors';
 import type { AttributeSpec, Category, Dialect, Entity, EntityView, Path } from './model';
 import type { Payload } from './payload';
 
-/** What a rendering reads: the body, and the request headers for `text/occi`. */
+/** The parts of a request that a rendering reads. */
 export interface RawInput {
   /** Lower-case names; a repeated header has several values. */
   readonly headers: Readonly<Record<string, readonly string[]>>;
   readonly body: Buffer;
 }
 
-export interface Rendered {
+/** Text, which is sent as UTF-8, or bytes. */
+export type RenderedBody = string | Uint8Array;
+
+export interface Rendered<Body extends RenderedBody = RenderedBody> {
   readonly headers: Readonly<Record<string, string>>;
-  readonly body: string;
+  readonly body: Body;
 }
 
 export interface RenderContext {
@@ -29,33 +31,40 @@ export interface RenderContext {
   readonly titleOf: (id: string) => string | undefined;
 }
 
-export interface Rendering {
+export interface Rendering<Body extends RenderedBody = RenderedBody> {
   /** The first is the name used in responses; all are accepted in requests. */
   readonly mediaTypes: readonly [string, ...string[]];
-  /** Where the media type has profiles: the one that this is. */
+  /** The profile of this rendering, of a media type that has several. */
   readonly profile?: Dialect | 'by category';
-  /** Where the media type leaves the dialect open: the rendering in one of them. What has no category is in GFD.226. */
-  readonly inDialect?: (dialect: Dialect) => Rendering;
-  /** Throws `CmbsError` (`bad_request`, `bad_attribute`) and nothing else, whatever the bytes. */
+  /** The rendering in one dialect, where the media type leaves the dialect open. Errors and categories are in GFD.226. */
+  readonly inDialect?: (dialect: Dialect) => Rendering<Body>;
+  /** Whether requests carry their payload in headers, beside or without a body (#69). */
+  readonly readsHeaders?: boolean;
+  /** False for formats of collections alone; requests whose answer shows an entity are then refused (#72). */
+  readonly canShowEntity?: boolean;
+  /** @throws CmbsError `bad_request`, `bad_attribute` and nothing else, whatever the bytes */
   parse(input: RawInput): Payload;
-  entity(view: EntityView, context: RenderContext): Rendered;
+  entity(view: EntityView, context: RenderContext): Rendered<Body>;
   /** A collection. JSON of GFD.226 shows the entities, the others their locations (#53). */
-  collection(views: readonly EntityView[], context: RenderContext): Rendered;
-  /** The same, text by text, where a collection may be large; made while it is read. */
+  collection(views: readonly EntityView[], context: RenderContext): Rendered<Body>;
+  /** {@link collection} in pieces, which are made while the client reads them; for formats that show entities. */
   readonly collectionPieces?: (
     views: readonly EntityView[],
     context: RenderContext,
   ) => { readonly headers: Rendered['headers']; readonly texts: Iterable<string> };
   /** True when {@link collection} needs only the paths: the caller then need not load links and actions. */
   readonly collectionIsLocations: boolean;
-  /** Answer to a creation: the locations of what was made. */
-  created(paths: readonly Path[], context: RenderContext): Rendered;
-  /** Answer to what was done and has nothing to show. */
-  done(): Rendered;
+  /** Answer to a creation: the locations of the new entities. */
+  created(paths: readonly Path[], context: RenderContext): Rendered<Body>;
+  /** Answer to a request that succeeded and has nothing to show. */
+  done(): Rendered<Body>;
   /** The query interface (#1, #17). Kinds, then mixins, then actions. */
-  categories(categories: readonly Category[], context: RenderContext): Rendered;
+  categories(categories: readonly Category[], context: RenderContext): Rendered<Body>;
   /** A flat set of values: the answer of an action that returns something other than the entity. */
-  attributes(values: Readonly<Record<string, Json>>, context: RenderContext): Rendered;
+  attributes(values: Readonly<Record<string, Json>>, context: RenderContext): Rendered<Body>;
   /** One sentence and a code; never a stack. */
-  error(error: CmbsError): Rendered;
+  error(error: CmbsError): Rendered<Body>;
 }
+
+export type RenderedText = Rendered<string>;
+export type TextRendering = Rendering<string>;

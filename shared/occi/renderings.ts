@@ -1,35 +1,55 @@
-/** The renderings that are offered, and the choice among them. */
-import { occiJson, PROFILES } from './occi-json';
+/** The renderings that a deployment offers, and the choice among them. */
 import { json } from './json';
 import { chooseOffer } from './media-type';
-import type { Rendering } from './rendering';
+import { occiJson, PROFILES } from './occi-json';
+import type { Rendering, TextRendering } from './rendering';
 import { textOcci } from './text-occi';
 import { textPlain } from './text-plain';
 import { uriList } from './uri-list';
 
-/** What a client without a preference gets (#7). */
-export const TEXT_PLAIN: Rendering = textPlain;
+/** The answer to a client without a preference (#7). */
+export const TEXT_PLAIN: TextRendering = textPlain;
 
-/** In the order in which the server likes them, for a client that likes several alike. */
-export const RENDERINGS: readonly Rendering[] = [textPlain, occiJson, json, textOcci, uriList];
+/** The renderings of the program, in the order of the server's preference. */
+export const STANDARD_RENDERINGS: readonly TextRendering[] = [textPlain, occiJson, json, textOcci, uriList];
 
-const BY_NAME: ReadonlyMap<string, Rendering> = new Map(
-  RENDERINGS.flatMap((rendering) => rendering.mediaTypes.map((name) => [name, rendering] as const)),
-);
+export class Renderings {
+  /** All media types that requests may have, as the `Accept` header of an answer lists them (RFC 9110 §12.5.1). */
+  readonly accepted: string;
+  /** Reads requests that have OCCI headers and no body (#69). */
+  readonly ofHeaders: Rendering | undefined;
+  readonly #offered: readonly Rendering[];
+  readonly #byName: ReadonlyMap<string, Rendering>;
 
-/** The rendering that reads a media type (in lower case) in a profile of it; undefined when none does. */
-export function renderingFor(mediaType: string, profile?: string): Rendering | undefined {
-  const rendering = BY_NAME.get(mediaType);
-  if (profile === undefined || rendering?.profile === undefined) return rendering;
-  return PROFILES.find((one) => one.mediaTypes[0] === rendering.mediaTypes[0] && one.profile === profile);
+  /** @param added renderings besides the program's own, which clients prefer to them only by naming them */
+  constructor(added: readonly Rendering[] = []) {
+    this.#offered = [...STANDARD_RENDERINGS, ...added];
+    this.#byName = new Map(
+      this.#offered.flatMap((rendering) => rendering.mediaTypes.map((name) => [name, rendering] as const)),
+    );
+    this.accepted = this.#offered.flatMap(({ mediaTypes }) => mediaTypes).join(', ');
+    this.ofHeaders = this.#offered.find(({ readsHeaders }) => readsHeaders === true);
+  }
+
+  /** The rendering of a media type (in lower case) in a profile of it; undefined for a type that is not offered. */
+  named(mediaType: string, profile?: string): Rendering | undefined {
+    const rendering = this.#byName.get(mediaType);
+    if (profile === undefined || rendering?.profile === undefined) return rendering;
+    return PROFILES.find(
+      (candidate) => candidate.mediaTypes[0] === rendering.mediaTypes[0] && candidate.profile === profile,
+    );
+  }
+
+  /**
+   * The rendering that an `Accept` header prefers; undefined when it accepts none, which is a 406. Where the header
+   * leaves the choice open (`*\/*`, `text/*`, or nothing at all), `fallback` is taken if it fits.
+   * @throws CmbsError `bad_request` for a header that cannot be understood
+   */
+  negotiate(accept: string | undefined, fallback: () => Rendering): Rendering | undefined {
+    const isOpen = accept === undefined || accept.trim() === '' || accept.includes('*');
+    return chooseOffer(accept, [...(isOpen ? [fallback()] : []), ...this.#offered, ...PROFILES]);
+  }
 }
 
-/**
- * The rendering that an `Accept` header likes best; undefined when it accepts none, which is a 406. Where the
- * header leaves the choice open (`*\/*`, `text/*`, or nothing at all), `fallback` is taken if it fits.
- * Throws `bad_request` when the header holds nothing that can be understood.
- */
-export function negotiate(accept: string | undefined, fallback: () => Rendering): Rendering | undefined {
-  const open = accept === undefined || accept.trim() === '' || accept.includes('*');
-  return chooseOffer(accept, [...(open ? [fallback()] : []), ...RENDERINGS, ...PROFILES]);
-}
+/** The program's own renderings alone. */
+export const RENDERINGS = new Renderings();

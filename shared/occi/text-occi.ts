@@ -2,7 +2,7 @@
 import { isUtf8 } from 'node:buffer';
 import { CmbsError } from '../errors';
 import type { Payload } from './payload';
-import type { RawInput, Rendered, Rendering } from './rendering';
+import type { RawInput, RenderedText, TextRendering } from './rendering';
 import { TEXT_FIELDS, TextItems } from './text-input';
 import { attributeItems, categoryItems, entityItems, locationItems, type TextItem } from './text-output';
 
@@ -30,7 +30,7 @@ function decodeHeader(value: string): string {
 }
 
 /** Items in ASCII, since a header holds nothing else safely. Throws `too_large` rather than cut anything off (#71). */
-function render(items: readonly TextItem[]): Rendered {
+function render(items: readonly TextItem[]): RenderedText {
   const headers: Record<string, string> = { 'Content-Type': MEDIA_TYPE };
   for (const [field, text] of items) {
     const before = headers[field];
@@ -48,8 +48,9 @@ function render(items: readonly TextItem[]): Rendered {
   return { headers, body: 'OK' };
 }
 
-export const textOcci: Rendering = {
+export const textOcci: TextRendering = {
   mediaTypes: [MEDIA_TYPE],
+  readsHeaders: true,
   parse,
   entity: (view, context) => render(entityItems(view, context, 'ascii')),
   collection: (views, context) =>

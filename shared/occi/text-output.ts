@@ -17,7 +17,7 @@ import {
   type EntityView,
   type LinkView,
 } from './model';
-import type { Rendered, RenderContext } from './rendering';
+import type { RenderedText, RenderContext } from './rendering';
 import { quotableOf } from './text-json';
 import { escapeUri, quote, referenceTo, urlOf, writeName, type TextCharset } from './text-syntax';
 
@@ -76,7 +76,7 @@ export function attributeItems(values: Readonly<Record<string, Json>>, charset: 
 }
 
 /** One sentence of plain text. */
-export function renderTextError(error: CmbsError): Rendered {
+export function renderTextError(error: CmbsError): RenderedText {
   return { headers: { 'Content-Type': 'text/plain' }, body: error.message + '\n' };
 }
 

@@ -1,7 +1,7 @@
 /** `text/plain` (and GFD.229's own name for it, `text/occi+plain`): one item a line, `Name: value` (#66, #68). */
 import { badRequest } from '../errors';
 import type { Payload } from './payload';
-import type { RawInput, Rendered, Rendering } from './rendering';
+import type { RawInput, RenderedText, TextRendering } from './rendering';
 import { TEXT_FIELDS, TextItems, type TextField } from './text-input';
 import {
   attributeItems,
@@ -32,13 +32,13 @@ function parse(input: RawInput): Payload {
   return items.toPayload();
 }
 
-function render(items: readonly TextItem[]): Rendered {
+function render(items: readonly TextItem[]): RenderedText {
   let body = '';
   for (const [field, text] of items) body += `${field}: ${text}\n`;
   return { headers: { 'Content-Type': MEDIA_TYPE }, body };
 }
 
-export const textPlain: Rendering = {
+export const textPlain: TextRendering = {
   mediaTypes: [MEDIA_TYPE, 'text/occi+plain'],
   parse,
   entity: (view, context) => render(entityItems(view, context, 'utf8')),

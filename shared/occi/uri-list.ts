@@ -4,7 +4,7 @@
  */
 import { badRequest, CmbsError } from '../errors';
 import { EMPTY_PAYLOAD, type Payload } from './payload';
-import type { RawInput, Rendered, RenderContext, Rendering } from './rendering';
+import type { RawInput, RenderedText, RenderContext, TextRendering } from './rendering';
 import { decodeBody, escapeUri, linesOf, urlOf } from './text-syntax';
 import { renderTextError } from './text-output';
 
@@ -23,13 +23,14 @@ function parse(input: RawInput): Payload {
   return { ...EMPTY_PAYLOAD, form: 'text', locations };
 }
 
-function list(targets: readonly string[], context: RenderContext): Rendered {
+function list(targets: readonly string[], context: RenderContext): RenderedText {
   const body = targets.map((target) => escapeUri(urlOf(target, context)) + '\n').join('');
   return { headers: { 'Content-Type': MEDIA_TYPE }, body };
 }
 
-export const uriList: Rendering = {
+export const uriList: TextRendering = {
   mediaTypes: [MEDIA_TYPE],
+  canShowEntity: false,
   parse,
   entity: () => {
     throw badRequest('text/uri-list shows collections only; ask for text/plain or application/json here.');

@@ -2,7 +2,7 @@
 import { ANONYMOUS, CmbsError, newId, silentLog, systemClock, type Operation, type Principal } from '@cmbs/shared';
 import { embeddedBus } from '@cmbs/shared/bus/embedded';
 import { readConfig } from '@cmbs/shared/config';
-import { Categories, Entities, readEntity } from '@cmbs/shared/occi';
+import { Categories, Entities, readEntity, RENDERINGS } from '@cmbs/shared/occi';
 import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
 import type { App } from '@cmbs/functions/app';
 import { assemble } from '@cmbs/functions/assemble';
@@ -98,14 +98,17 @@ async function request({
     },
     body: Buffer.from(body === undefined ? '' : JSON.stringify(body)),
     principal: ALICE,
+    renderings: RENDERINGS,
     clientAddress: '127.0.0.1',
     base: 'http://localhost',
     signal: new AbortController().signal,
   };
   const response = await serve(routeFor(path, sent.query), sent, app);
   let text = JSON.stringify(response.headers);
-  if (typeof response.body === 'string') text += response.body;
-  else for await (const piece of response.body) text += piece;
+  const { body: answered } = response;
+  if (typeof answered === 'string') text += answered;
+  else if (answered instanceof Uint8Array) text += Buffer.from(answered).toString();
+  else for await (const piece of answered) text += piece;
   return { status: response.status, text };
 }
 

@@ -32,7 +32,14 @@ import { tokenVerifier } from '../../shared/rpc/identity/verify-token';
 import { checkValue } from '../../shared/occi/attributes';
 import { CORE_KINDS } from '../../shared/occi/core';
 import { locationPath } from '../../shared/occi/definitions';
-import { actionInput, CategoryRegistry, EMPTY_PAYLOAD, RENDERINGS, TEXT_PLAIN } from '@cmbs/shared/occi';
+import {
+  actionInput,
+  CategoryRegistry,
+  EMPTY_PAYLOAD,
+  RENDERINGS,
+  STANDARD_RENDERINGS,
+  TEXT_PLAIN,
+} from '@cmbs/shared/occi';
 import { checkEntityPath } from '../../shared/occi/paths';
 import { SitePolicy } from '@cmbs/shared/sites';
 import { toStoreError } from '../../shared/store/sqlite/errors';
@@ -90,6 +97,7 @@ const request = (more: Partial<OcciRequest> = {}): OcciRequest => ({
   headers: {},
   body: Buffer.alloc(0),
   principal: ANONYMOUS,
+  renderings: RENDERINGS,
   clientAddress: '',
   base: 'http://localhost',
   signal: new AbortController().signal,
@@ -244,7 +252,7 @@ describe('the error catalogue', () => {
     }
   });
 
-  it.each(RENDERINGS.map(({ mediaTypes }) => mediaTypes[0]))('is told in %s', (type) => {
+  it.each(STANDARD_RENDERINGS.map(({ mediaTypes }) => mediaTypes[0]))('is told in %s', (type) => {
     for (const code of Object.keys(CATALOGUE) as ErrorCode[]) {
       const error = new CmbsError(code, 'A sentence that says what to do.', { cause: new Error('secret') });
       const asked = request({ headers: { accept: [type] } });

@@ -1,11 +1,11 @@
 import { CmbsError } from '@cmbs/shared';
 import { parseAccept } from '../../shared/occi/media-type';
-import { negotiate, parseMediaType, renderingFor, RENDERINGS, TEXT_PLAIN } from '@cmbs/shared/occi';
+import { parseMediaType, RENDERINGS, STANDARD_RENDERINGS, TEXT_PLAIN } from '@cmbs/shared/occi';
 import { refusalOf } from './occi-rendering-samples';
 import fc from '../property';
 
 const chosen = (accept: string | undefined, fallback = 'text/plain'): string | undefined =>
-  negotiate(accept, () => renderingFor(fallback)!)?.mediaTypes[0];
+  RENDERINGS.negotiate(accept, () => RENDERINGS.named(fallback)!)?.mediaTypes[0];
 
 describe('a Content-Type', () => {
   test('is read without regard to case, with its parameters', () => {
@@ -40,15 +40,15 @@ describe('a Content-Type', () => {
 
 describe('each rendering', () => {
   test('is found by all of its names', () => {
-    expect(RENDERINGS.map(({ mediaTypes }) => mediaTypes[0])).toEqual([
+    expect(STANDARD_RENDERINGS.map(({ mediaTypes }) => mediaTypes[0])).toEqual([
       'text/plain',
       'application/occi+json',
       'application/json',
       'text/occi',
       'text/uri-list',
     ]);
-    expect(renderingFor('text/occi+plain')).toBe(TEXT_PLAIN);
-    expect(renderingFor('image/png')).toBeUndefined();
+    expect(RENDERINGS.named('text/occi+plain')).toBe(TEXT_PLAIN);
+    expect(RENDERINGS.named('image/png')).toBeUndefined();
   });
 });
 
@@ -93,7 +93,7 @@ describe('an Accept header', () => {
     const never = (): never => {
       throw new Error('nobody asked for a fallback');
     };
-    expect(negotiate('text/occi, text/plain', never)?.mediaTypes[0]).toBe('text/occi');
+    expect(RENDERINGS.negotiate('text/occi, text/plain', never)?.mediaTypes[0]).toBe('text/occi');
   });
 
   test('of which nothing can be understood is refused with 400', () => {

@@ -8,7 +8,13 @@ import { CmbsError, type Json, type JsonObject } from '@cmbs/shared';
 import { json } from '../../shared/occi/json';
 import { nestedJson } from '../../shared/occi/occi-json';
 import type { LinkView } from '../../shared/occi/model';
-import { type AttributeSpec, type Category, type EntityView, type Rendering, RENDERINGS } from '@cmbs/shared/occi';
+import {
+  type AttributeSpec,
+  type Category,
+  type EntityView,
+  type Rendering,
+  STANDARD_RENDERINGS,
+} from '@cmbs/shared/occi';
 import type { CategoryInput, LinkInput } from '../../shared/occi/payload';
 import type { RawInput } from '../../shared/occi/rendering';
 import { textOcci } from '../../shared/occi/text-occi';
@@ -357,7 +363,7 @@ describe('every rendering', () => {
     fc.assert(
       fc.property(paths, (made) => {
         const urls = made.map((one) => BASE + one);
-        for (const rendering of RENDERINGS) {
+        for (const rendering of STANDARD_RENDERINGS) {
           expect(rendering.parse(sentBack(rendering.created(made, context()))).locations).toEqual(urls);
           if (!rendering.collectionIsLocations) continue;
           const views = made.map((one) => resourceView({ path: one }));
@@ -368,7 +374,7 @@ describe('every rendering', () => {
   });
 
   test('names itself as the Content-Type of what it writes', () => {
-    for (const rendering of RENDERINGS) {
+    for (const rendering of STANDARD_RENDERINGS) {
       const rendered = [
         rendering.collection([member], context()),
         rendering.created(['/a'], context()),
@@ -398,7 +404,7 @@ describe('every rendering', () => {
 
   test('answers what it wrote, damaged, with a payload or a CmbsError', () => {
     const originals = [
-      ...RENDERINGS.filter((rendering) => rendering !== uriList).flatMap((rendering) => [
+      ...STANDARD_RENDERINGS.filter((rendering) => rendering !== uriList).flatMap((rendering) => [
         everythingOf(rendering.entity(member, context())),
         everythingOf(rendering.entity(linkView({ attributes: link.entity.attributes }), context())),
         everythingOf(rendering.categories([kind, mixin], context())),
@@ -473,7 +479,7 @@ function expectPayloadOrRefusal(bytes: Buffer): void {
     { headers: {}, body: bytes },
     ...fields.map((field) => ({ headers: { [field]: asText.split('\n') }, body: Buffer.alloc(0) })),
   ];
-  for (const rendering of RENDERINGS) for (const input of inputs) checkParse(rendering, input);
+  for (const rendering of STANDARD_RENDERINGS) for (const input of inputs) checkParse(rendering, input);
 }
 
 /** Without `expect`, which would take most of the time of thousands of runs. */
