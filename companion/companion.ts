@@ -218,8 +218,8 @@ export class Companion {
     });
   }
 
-  /** Carries out one action of the link; arguments are checked by the link's schema. */
-  async perform<A extends RpcMethod>(
+  /** Handles one RPC; its schema checks the arguments. */
+  async handle<A extends RpcMethod>(
     memberPath: string,
     action: A,
     args: RpcArguments<A>,

@@ -11,6 +11,7 @@ import {
   DEADLINE_HEADER,
   RPC_ARGUMENTS,
   RPC_PATH,
+  type RpcHandler,
   rpcRequest,
   STANDBY,
   type TokenExpectation,
@@ -18,7 +19,6 @@ import {
 } from '@cmbs/shared/rpc';
 import type { SitePolicy } from '@cmbs/shared/sites';
 import { inSpan, parseTraceparent } from '@cmbs/shared/trace';
-import type { Companion } from './companion';
 import type { Metrics } from './metrics';
 
 /** Bytes of a call to the control endpoint: its arguments are a few identifiers. */
@@ -54,7 +54,7 @@ export class Control {
   readonly #options: ControlOptions;
   readonly #server: Server;
   /** The companion while it holds the shard. */
-  #companion: Companion | undefined;
+  #companion: RpcHandler | undefined;
   #isStopping = false;
   #callsInFlight = 0;
 
@@ -85,7 +85,7 @@ export class Control {
   }
 
   /** Calls go to this companion; undefined: to none, because the shard is another one's. */
-  serve(companion: Companion | undefined): void {
+  serve(companion: RpcHandler | undefined): void {
     this.#companion = companion;
   }
 
@@ -199,7 +199,7 @@ export class Control {
     this.#callsInFlight += 1;
     try {
       return json(200, {
-        reply: await companion.perform(member, action, checked.data, { principal, signal: gone.signal }),
+        reply: await companion.handle(member, action, checked.data, { principal, signal: gone.signal }),
       });
     } finally {
       this.#callsInFlight -= 1;

@@ -1,10 +1,12 @@
-/** RPC from functions to the companion: its interface. */
+/** RPC from functions to the companion: its interface, methods and schemas. Transports have doors of their own. */
 export {
   DEADLINE_HEADER,
   type Rpc,
   RPC_ARGUMENTS,
   RPC_PATH,
   type RpcArguments,
+  type RpcCaller,
+  type RpcHandler,
   type RpcMethod,
   rpcRequest,
   type RpcResult,

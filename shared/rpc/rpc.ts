@@ -1,6 +1,7 @@
 /**
- * From functions to the companion: one generic call. In process on a laptop, HTTP in the cloud; the same schemas
- * check it on both sides.
+ * RPC from functions to the companion, which owns the members' sockets. Transports: in process on one machine, HTTP in
+ * the cloud. `test/contract/rpc-contract.ts` runs against every transport; the schemas here check calls and results on
+ * both sides.
  */
 import { z } from 'zod';
 import { type Principal, principalSchema } from '../principal';
@@ -8,30 +9,30 @@ import { type Principal, principalSchema } from '../principal';
 /** The companion checks whether it has the layer. */
 const layer = z.string().min(1).max(20);
 
-/** Arguments of each action. */
+/** The methods and their arguments. */
 export const RPC_ARGUMENTS = {
-  /** Make the sockets of the member what the store wants, and say how the layer is now. */
+  /** Opens or closes the member's sockets of a layer as the store says, and tells the state of the layer. */
   reconcile: z.strictObject({ layer }),
-  /** Close every socket of a member that is being deleted. */
+  /** Closes every socket of a member that is being deleted. */
   release: z.strictObject({}),
-  /** Discover the members behind the member's neighbours. */
+  /** Discovers the members behind the member's neighbours. */
   check_neighbors: z.strictObject({}),
   /** A send was queued: try it now and say how it went. */
   send: z.strictObject({ sendId: z.string().min(1).max(255) }),
-  /** Run a message's call here, once, and put the answer into its `result`. */
+  /** Executes a message's call here, once, and stores the answer in its `result`. */
   execute: z.strictObject({ message: z.string().min(1).max(1000), runId: z.string().min(1).max(255) }),
 } as const;
 
 const failure = z.strictObject({ socket: z.string(), reason: z.string() });
-/** `conflict`: what the member says of itself is not what is known, and was not taken. */
+/** `conflict`: the member's description contradicts the stored one and was not stored. */
 const reached = z.strictObject({ socket: z.string(), member: z.string(), conflict: z.string().optional() });
 
-/** What each action answers. */
+/** The result of each method. */
 export const RPC_RESULTS = {
   reconcile: z.strictObject({
     state: z.enum(['started', 'stopped', 'failed']),
     reason: z.string().optional(),
-    /** It failed because something that it needs was away; it is tried again. */
+    /** The layer failed because of an outage of a dependency, and is tried again. */
     isOutage: z.boolean().optional(),
   }),
   release: z.strictObject({}),
@@ -55,17 +56,22 @@ export type RpcResult<A extends RpcMethod> = z.infer<(typeof RPC_RESULTS)[A]>;
 export interface RpcOptions {
   /** Who asked the function; the deployment itself when absent. */
   readonly principal?: Principal;
-  /** Milliseconds from now by which the answer is wanted; the work may go on after it. */
+  /** Milliseconds to wait for the result; the handler may go on after that. */
   readonly deadlineMs: number;
   readonly signal?: AbortSignal;
-  /** The trace that the call is part of (W3C Trace Context). */
+  /** The `traceparent` of the caller (W3C Trace Context). */
   readonly trace?: string;
 }
 
+/** The side of the functions. */
 export interface Rpc {
   /**
-   * `member` is the path of the local member that acts. Rejects with `CmbsError`: `unavailable` when the companion
-   * does not answer, `deadline_exceeded`, or what the action itself refuses.
+   * Calls the companion that owns the member's sockets. The call ends at its deadline, and when its signal aborts; the
+   * handler's signal aborts then too.
+   *
+   * @param member path of a member of this deployment
+   * @throws CmbsError `unavailable` when the companion cannot be reached; `deadline_exceeded` when it did not answer in
+   *   time, and the outcome is unknown; or the error of the handler
    */
   call<A extends RpcMethod>(
     member: string,
@@ -75,19 +81,36 @@ export interface Rpc {
   ): Promise<RpcResult<A>>;
 }
 
-/** Says so where nobody answers for the companion. */
-export const COMPANION_UNREACHABLE = 'The companion is away now.';
+export interface RpcCaller {
+  /** Who asked the function. */
+  readonly principal: Principal;
+  /** Aborts when the caller no longer waits. */
+  readonly signal: AbortSignal;
+}
+
+/** The side of the companion. */
+export interface RpcHandler {
+  handle<A extends RpcMethod>(
+    member: string,
+    action: A,
+    args: RpcArguments<A>,
+    caller: RpcCaller,
+  ): Promise<RpcResult<A>>;
+}
+
+/** The message when the companion is unreachable. */
+export const COMPANION_UNREACHABLE = 'The companion cannot be reached now.';
 
 // --- Over HTTP ---
 
-/** Path of the one call. */
+/** Path of all calls. */
 export const RPC_PATH = '/perform';
-/** Header: milliseconds that the caller still waits. */
+/** Header: milliseconds for which the caller still waits. */
 export const DEADLINE_HEADER = 'x-deadline-ms';
-/** Error details of a companion that does not hold the shard. */
+/** Details of the error of a companion that does not hold the member's shard. */
 export const STANDBY = { standby: true } as const;
 
-/** Body of a call. */
+/** The body of a call. */
 export const rpcRequest = z.strictObject({
   member: z
     .string()

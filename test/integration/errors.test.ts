@@ -139,7 +139,7 @@ const provoked: readonly (readonly [ErrorCode, () => unknown])[] = [
   [
     'deadline_exceeded',
     () => {
-      const stuck = { perform: () => new Promise<never>(() => undefined) };
+      const stuck = { handle: () => new Promise<never>(() => undefined) };
       return inProcessRpc(() => stuck, systemClock).call('/a', 'release', {}, { deadlineMs: 1 });
     },
   ],

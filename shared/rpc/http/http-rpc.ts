@@ -20,13 +20,13 @@ import {
   type RpcResult,
 } from '../rpc';
 
-/** Milliseconds that a function believes a lease that it has read; a call that does not get through reads it again. */
+/** Milliseconds for which a function trusts a lease that it has read; a call that fails reads the lease again. */
 const LEASE_CACHE_MS = 30_000;
 /** Milliseconds in which a companion must answer whether it is ready. */
 const READY_MS = 3000;
 
-const performAnswer = z.strictObject({ reply: z.unknown() });
-const errorAnswer = z.looseObject({
+const resultBody = z.strictObject({ reply: z.unknown() });
+const errorBody = z.looseObject({
   error: z.looseObject({
     code: z.string(),
     message: z.string().max(4096),
@@ -34,7 +34,7 @@ const errorAnswer = z.looseObject({
   }),
 });
 
-/** Tells which companion holds a member's sockets. */
+/** Finds the companion that holds a member's sockets. */
 export interface CompanionDirectory {
   /** Names of all shards. */
   readonly shards: readonly string[];
@@ -47,7 +47,7 @@ export interface CompanionDirectory {
 export interface HttpRpcOptions {
   readonly clock: Clock;
   readonly tokens: IdentityTokens;
-  /** Audience of the tokens, which companions expect. */
+  /** Audience of the tokens, as companions expect it. */
   readonly audience: string;
   readonly directory: CompanionDirectory;
   /** Milliseconds in which a companion must answer whether it is ready; 3,000 by default. */
@@ -55,12 +55,16 @@ export interface HttpRpcOptions {
 }
 
 export interface HttpRpc extends Rpc {
-  /** Resolves when a companion holds each shard and answers; rejects with `unavailable`. */
+  /**
+   * Resolves when every shard has a companion that is ready.
+   *
+   * @throws CmbsError `unavailable`
+   */
   ready(): Promise<void>;
 }
 
-interface Look {
-  /** What is remembered does not count. */
+interface Lookup {
+  /** Reads the lease even when it is cached. */
   readonly again: boolean;
   readonly signal: AbortSignal;
 }
@@ -77,7 +81,7 @@ export function httpRpc(options: HttpRpcOptions): HttpRpc {
   const unreachable = (cause?: unknown): CmbsError =>
     new CmbsError('unavailable', COMPANION_UNREACHABLE, { cause });
 
-  async function urlOf(shard: string, { again, signal }: Look): Promise<string> {
+  async function urlOf(shard: string, { again, signal }: Lookup): Promise<string> {
     const cached = known.get(shard);
     if (cached !== undefined && !again && clock.now() - cached.since < LEASE_CACHE_MS) return cached.url;
     const url = await directory.urlOf(shard, signal);
@@ -110,9 +114,9 @@ export function httpRpc(options: HttpRpcOptions): HttpRpc {
       redirect: 'error',
     });
     const answer: unknown = await response.json();
-    if (response.ok) return RPC_RESULTS[action].parse(performAnswer.parse(answer).reply) as RpcResult<A>;
+    if (response.ok) return RPC_RESULTS[action].parse(resultBody.parse(answer).reply) as RpcResult<A>;
     if ([401, 403, 421].includes(response.status)) {
-      // Not what the caller asked for is at fault, but our identity, or the name that we call the companion by.
+      // The function's identity, or its URL of the companion, is at fault; not the request.
       throw new CmbsError(
         'unavailable',
         'The companion does not accept calls of this function; their settings differ.',
@@ -142,17 +146,15 @@ export function httpRpc(options: HttpRpcOptions): HttpRpc {
             return await ask(url, body, action, Math.max(1, end - clock.now()), both, trace);
           } catch (error) {
             if (both.aborted) throw new CmbsError('deadline_exceeded', 'The companion did not answer in time.');
-            // Not reached, or not the one: the lease may have changed hands since it was read.
+            // Unreachable, or without the shard: another companion may have taken the lease over.
             const isElsewhere = error instanceof CmbsError ? error.details?.standby === true : isUnreached(error);
             if (isElsewhere && !again && (await urlOf(shard, { again: true, signal: both })) !== url) continue;
             if (error instanceof CmbsError) throw error;
             if (isUnreached(error)) throw unreachable(error);
             throw new CmbsError(
               'deadline_exceeded',
-              'The companion was cut off before it answered: outcome unknown.',
-              {
-                cause: error,
-              },
+              'The connection to the companion broke before the answer: outcome unknown.',
+              { cause: error },
             );
           }
         }
@@ -179,7 +181,7 @@ export function httpRpc(options: HttpRpcOptions): HttpRpc {
   };
 }
 
-/** No byte of the request can have been acted on. */
+/** The request did not reach the companion. */
 function isUnreached(error: unknown): boolean {
   const cause = error instanceof TypeError ? (error.cause as { readonly code?: string } | undefined) : undefined;
   return cause?.code !== undefined && NOT_CONNECTED.has(cause.code);
@@ -195,8 +197,8 @@ const NOT_CONNECTED: ReadonlySet<string> = new Set([
 ]);
 
 function errorOf(answer: unknown): CmbsError {
-  const parsed = errorAnswer.safeParse(answer);
-  if (!parsed.success) return new CmbsError('unavailable', 'The companion gave no answer that is known here.');
+  const parsed = errorBody.safeParse(answer);
+  if (!parsed.success) return new CmbsError('unavailable', 'The companion gave an answer that is not known here.');
   const { code, message, details } = parsed.data.error;
   const isKnown = Object.hasOwn(CATALOGUE, code);
   return new CmbsError(isKnown ? (code as ErrorCode) : 'internal', message, {

@@ -23,13 +23,17 @@ export function googleTokens(clock: Clock): IdentityTokens {
         client.catch(() => clients.delete(audience));
       }
       const ready = client;
-      return orRefused(clock, 'get an identity token from Google (elsewhere: set CMBS_IDENTITY_KEY)', async () => {
-        // The client keeps a token until shortly before it expires.
-        const headers = await (await ready).getRequestHeaders();
-        const token = headers.get('authorization')?.replace(/^Bearer /i, '');
-        if (token === undefined) throw new Error('the client gave no token');
-        return token;
-      });
+      return orUnavailable(
+        clock,
+        'get an identity token from Google (elsewhere: set CMBS_IDENTITY_KEY)',
+        async () => {
+          // The client keeps a token until shortly before it expires.
+          const headers = await (await ready).getRequestHeaders();
+          const token = headers.get('authorization')?.replace(/^Bearer /i, '');
+          if (token === undefined) throw new Error('the client returned no token');
+          return token;
+        },
+      );
     },
   };
 }
@@ -38,16 +42,16 @@ export function googleVerifier(clock: Clock): TokenVerifier {
   const client = new OAuth2Client();
   return tokenVerifier({
     issuers: ISSUERS,
-    // Kept by the client for as long as Google says.
+    // The client caches the keys.
     keys: () =>
-      orRefused(clock, "fetch Google's keys", async () => (await client.getFederatedSignonCertsAsync()).certs),
+      orUnavailable(clock, "fetch Google's keys", async () => (await client.getFederatedSignonCertsAsync()).certs),
   });
 }
 
-async function orRefused<T>(clock: Clock, doing: string, work: () => Promise<T>): Promise<T> {
+async function orUnavailable<T>(clock: Clock, action: string, work: () => Promise<T>): Promise<T> {
   try {
-    return await inTime(clock, IDENTITY_DEADLINE_MS, work, () => new Error('there was no answer in time'));
+    return await inTime(clock, IDENTITY_DEADLINE_MS, work, () => new Error('no answer in time'));
   } catch (cause) {
-    throw new CmbsError('unavailable', `It was not possible to ${doing}; try again later.`, { cause });
+    throw new CmbsError('unavailable', `It was not possible to ${action}; repeat the request later.`, { cause });
   }
 }

@@ -1,4 +1,4 @@
-/** Whose identity tokens a program makes and takes: Google's, or those of a key of its own (`CMBS_IDENTITY_KEY`). */
+/** The identity tokens of a program: Google's, or those of the deployment's own key (`CMBS_IDENTITY_KEY`). */
 import type { Clock } from '../../clock';
 import type { IdentityTokens, TokenVerifier } from '../tokens';
 
@@ -7,7 +7,7 @@ export interface Identities {
   readonly verifier: TokenVerifier;
 }
 
-/** Loads what it needs at first use: most requests of most functions need no token. */
+/** Loads its libraries at first use, because most requests need no token. */
 export function identitiesOf(keyFile: string | undefined, clock: Clock): Identities {
   let made: Promise<Identities> | undefined;
   const identities = (): Promise<Identities> => {

@@ -1,20 +1,17 @@
-/**
- * Identity tokens without Google: signed by a key that the parts of one deployment share. For emulators and tests; the
- * checks are the same.
- */
+/** Identity tokens without Google, signed with a key that the parts of one deployment share; for emulators and tests. */
 import { createPrivateKey, createPublicKey, generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { systemClock } from '../../clock';
 import type { IdentityTokens, TokenVerifier } from '../tokens';
 import { tokenVerifier } from './verify-token';
 
-/** Seconds that a token of a local key is valid. */
+/** Seconds for which a token is valid. */
 const LOCAL_TOKEN_S = 300;
 
 const ISSUER = 'https://cmbs.local';
 const KEY_ID = 'local';
 
-/** Whose name stands in the tokens of functions. */
+/** The account in the tokens of functions. */
 export const LOCAL_FUNCTIONS_ACCOUNT = 'functions@cmbs.local';
 
 /** A private key in PEM. */
@@ -23,12 +20,12 @@ export function newLocalKey(): string {
   return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
 }
 
-/** Reads a key file; throws when there is none, or no key in it. */
+/** Throws when the file does not exist or holds no key. */
 export function readLocalKey(file: string): KeyObject {
   return createPrivateKey(readFileSync(file));
 }
 
-/** By the system's clock, as whoever checks them goes. */
+/** By the system's clock, as Google's library checks them. */
 export function localTokens(key: KeyObject, account = LOCAL_FUNCTIONS_ACCOUNT): IdentityTokens {
   return {
     tokenFor: (audience) => {

@@ -19,7 +19,7 @@ export function tokenVerifier({ issuers, keys }: Issuer): TokenVerifier {
     async verify(authorization, { audience, accounts }) {
       const token = /^Bearer +([A-Za-z0-9_.-]+)$/i.exec(authorization ?? '')?.[1];
       if (token === undefined || token.length > MAX_TOKEN_LENGTH) {
-        throw unauthenticated('This needs an identity token: Authorization: Bearer TOKEN.');
+        throw unauthenticated('This request needs an identity token: Authorization: Bearer TOKEN.');
       }
       const known = await keys();
       let email: string | undefined;
@@ -31,7 +31,7 @@ export function tokenVerifier({ issuers, keys }: Issuer): TokenVerifier {
         throw unauthenticated(`The identity token is not valid for ${audience}.`, cause);
       }
       if (email === undefined || isVerified !== true || !accounts.includes(email)) {
-        throw new CmbsError('forbidden', 'The account of this identity token may not do this.');
+        throw new CmbsError('forbidden', 'The account of this identity token is not allowed to call.');
       }
       return email;
     },

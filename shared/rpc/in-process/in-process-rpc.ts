@@ -1,36 +1,21 @@
-/** The link of a stack whose functions and companion share one process. */
+/** RPC for functions and a companion in one process. */
 import type { Clock } from '../../clock';
-import { CmbsError } from '../../errors';
-import { type Principal, SYSTEM } from '../../principal';
+import { CmbsError, toCmbsError } from '../../errors';
+import { SYSTEM } from '../../principal';
 import {
   COMPANION_UNREACHABLE,
   RPC_ARGUMENTS,
   RPC_RESULTS,
   type Rpc,
-  type RpcMethod,
   type RpcArguments,
+  type RpcHandler,
+  type RpcMethod,
   type RpcOptions,
   type RpcResult,
 } from '../rpc';
 
-/** Who calls a companion, and until when. */
-export interface RpcCaller {
-  readonly principal: Principal;
-  readonly signal: AbortSignal;
-}
-
-/** What a companion offers. */
-export interface RpcHandler {
-  perform<A extends RpcMethod>(
-    member: string,
-    action: A,
-    args: RpcArguments<A>,
-    caller: RpcCaller,
-  ): Promise<RpcResult<A>>;
-}
-
-/** `performer` gives the companion once it runs, undefined while it is away. */
-export function inProcessRpc(performer: () => RpcHandler | undefined, clock: Clock): Rpc {
+/** @param companion returns undefined while the companion does not run */
+export function inProcessRpc(companion: () => RpcHandler | undefined, clock: Clock): Rpc {
   return {
     async call<A extends RpcMethod>(
       member: string,
@@ -38,19 +23,22 @@ export function inProcessRpc(performer: () => RpcHandler | undefined, clock: Clo
       args: RpcArguments<A>,
       { principal = SYSTEM, ...options }: RpcOptions,
     ): Promise<RpcResult<A>> {
-      const companion = performer();
-      if (companion === undefined) throw new CmbsError('unavailable', COMPANION_UNREACHABLE);
+      const handler = companion();
+      if (handler === undefined) throw new CmbsError('unavailable', COMPANION_UNREACHABLE);
       const deadline = new AbortController();
       const cancel = clock.after(options.deadlineMs, () => deadline.abort());
       const signal =
         options.signal === undefined ? deadline.signal : AbortSignal.any([deadline.signal, options.signal]);
       try {
         const checked = RPC_ARGUMENTS[action].parse(args) as RpcArguments<A>;
-        const reply = await Promise.race([
-          companion.perform(member, action, checked, { principal, signal }),
+        const result = await Promise.race([
+          handler.handle(member, action, checked, { principal, signal }),
           aborted(signal),
         ]);
-        return RPC_RESULTS[action].parse(reply) as RpcResult<A>;
+        return RPC_RESULTS[action].parse(result) as RpcResult<A>;
+      } catch (error) {
+        // The handler may have failed because its signal aborted.
+        throw signal.aborted ? lateError() : toCmbsError(error);
       } finally {
         cancel();
       }
@@ -58,10 +46,12 @@ export function inProcessRpc(performer: () => RpcHandler | undefined, clock: Clo
   };
 }
 
+const lateError = (): CmbsError => new CmbsError('deadline_exceeded', 'The companion did not answer in time.');
+
 function aborted(signal: AbortSignal): Promise<never> {
   return new Promise((_resolve, reject) => {
-    const give = (): void => reject(new CmbsError('deadline_exceeded', 'The companion did not answer in time.'));
-    if (signal.aborted) give();
-    else signal.addEventListener('abort', give, { once: true });
+    const fail = (): void => reject(lateError());
+    if (signal.aborted) fail();
+    else signal.addEventListener('abort', fail, { once: true });
   });
 }
