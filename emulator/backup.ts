@@ -9,7 +9,7 @@
 import { join, resolve } from 'node:path';
 import { backupDirectory } from '@cmbs/shared/store/sqlite';
 
-/** Returns the exit code. */
+/** Copies the data; returns the exit code. */
 export function runBackup(
   args: readonly string[],
   env: Readonly<Record<string, string | undefined>>,

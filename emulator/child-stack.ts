@@ -1,4 +1,4 @@
-/** A local stack in a process of its own: what the demo and the durability tests start, stop and kill. */
+/** A local stack in a process of its own, for the demo and for tests that stop and kill it. */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
@@ -8,11 +8,11 @@ export interface ChildStackOptions {
   /** The bundled program. */
   readonly program: string;
   readonly directory: string;
-  /** 0 takes a free one. */
+  /** 0 (the default): a free port. */
   readonly port?: number;
   /** Further settings. */
   readonly settings?: Readonly<Record<string, string>>;
-  /** Each line that it writes, of either stream. */
+  /** Called with each line of either output. */
   readonly onLine?: (line: string) => void;
 }
 
@@ -21,13 +21,13 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null;
 }
 
-/** A deployment that is well answers within half a second; a busy machine gets this. */
+/** Milliseconds to start, on a busy machine; usually half a second. */
 const START_MS = 60_000;
-/** Lines kept of what it wrote: enough to see why it failed. */
+/** Last lines of the output that are kept, to show why it failed. */
 const LINES_KEPT = 200;
 const READY = /^\s*OCCI endpoint\s+(http:\S+)$/;
 
-/** The environment without settings of this program, which would reach the child otherwise. */
+/** The environment without this program's settings, which the child would inherit. */
 export function cleanEnvironment(): Record<string, string | undefined> {
   return Object.fromEntries(
     Object.entries(process.env).filter(([name]) => name !== 'PORT' && !name.startsWith('CMBS_')),
@@ -35,7 +35,7 @@ export function cleanEnvironment(): Record<string, string | undefined> {
 }
 
 export class ChildStack {
-  /** The last lines that it wrote. */
+  /** The last lines of its output. */
   readonly lines: string[] = [];
   readonly exited: Promise<Exit>;
   readonly #child: ChildProcessByStdio<null, Readable, Readable>;
@@ -61,18 +61,18 @@ export class ChildStack {
       };
       for (const input of [child.stdout, child.stderr]) createInterface({ input }).on('line', take);
     });
-    // `close` comes after the last line, `exit` may not.
+    // `close` comes after the last line; `exit` may come before it.
     this.exited = new Promise((resolve) => {
       child.once('close', (code, signal) => resolve({ code, signal }));
     });
   }
 
-  /** Starts the process. Whoever has it ends it, ready or not. */
+  /** Starts the process. The caller has to end it, also when it does not become ready. */
   static launch(options: ChildStackOptions): ChildStack {
     return new ChildStack(options);
   }
 
-  /** Resolves when it answers; rejects with what it wrote when it ends before, or is not ready in time. */
+  /** Resolves when it is ready. Rejects with its output when it ends before, or is not ready in time. */
   async ready(withinMs: number = START_MS): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
@@ -95,19 +95,19 @@ export class ChildStack {
     return this.#url;
   }
 
-  /** `kill -9`: to a process what a power cut is to a machine. Resolves when it is gone. */
+  /** Sends SIGKILL. Resolves when the process has ended. */
   kill(): Promise<Exit> {
     this.#child.kill('SIGKILL');
     return this.exited;
   }
 
-  /** Ctrl-C. Resolves when it is gone; only the caller knows how long it may take. */
+  /** Sends SIGINT, as Ctrl-C does. Resolves when the process has ended, however long that takes. */
   interrupt(): Promise<Exit> {
     this.#child.kill('SIGINT');
     return this.exited;
   }
 
-  /** What a service manager sends. Resolves when it is gone. */
+  /** Sends SIGTERM, as a service manager does. Resolves when the process has ended. */
   terminate(): Promise<Exit> {
     this.#child.kill('SIGTERM');
     return this.exited;

@@ -6,7 +6,8 @@ import { CLOUD_SETTINGS, ConfigError, readCloudConfig, settingsHelp } from '@cmb
 import { cloudLog } from '@cmbs/shared/structured-log';
 import { entryPointOf } from '@cmbs/functions/deployment';
 import { ROUTES } from '@cmbs/functions/routes';
-import { ensureLocalKey, LastingPart, Part, startCloudFunctions } from './cloud';
+import { startCloudFunctions } from './cloud';
+import { ensureLocalKey, LastingPart, Part } from './parts';
 import { assertFree, freePorts, isTaken, portOf } from './ports';
 
 const HELP = `CMBS ${VERSION}, in the parts that the cloud runs.
@@ -19,8 +20,8 @@ Usage: npm run start:cloud -- [options]
   --help
 
 With FIRESTORE_EMULATOR_HOST and PUBSUB_EMULATOR_HOST (npm run emulators) they work on emulators, without them on
-Google Cloud with this machine's application default credentials. Between themselves the parts use a key that is made in
-.cmbs/; with an empty CMBS_IDENTITY_KEY they use identity tokens of this machine's service account.
+Google Cloud with this machine's application default credentials. The parts authenticate to each other with a key that is
+made in .cmbs/; with an empty CMBS_IDENTITY_KEY they use identity tokens of this machine's service account.
 
 Settings are environment variables:
 ${settingsHelp(CLOUD_SETTINGS)}
@@ -31,21 +32,21 @@ class UsageError extends Error {}
 const dist = join(__dirname, '..');
 const COMPANION = join(dist, 'companion', 'main.js');
 
-/** The environment with what a laptop need not say. */
+/** The environment with defaults for a deployment on this machine. */
 async function environmentFor(port: string): Promise<Record<string, string | undefined>> {
   const isEmulated = (process.env.FIRESTORE_EMULATOR_HOST ?? '') !== '';
   const { CMBS_IDENTITY_KEY: given, ...inherited } = process.env;
   const { PORT: wanted = port } = inherited;
-  // Members are named by the endpoint's URL, so its port has to be known before it is open.
+  // Members' names contain the endpoint's URL, so the port has to be known before it is open.
   const PORT = wanted === '0' ? String((await freePorts(1))[0]) : wanted;
-  // A person's credentials make no identity tokens, so even on the real services the parts have a key of their own.
+  // A user's credentials cannot make identity tokens, so with the real services too the parts have their own key.
   const key = given ?? ensureLocalKey('.cmbs/identity.pem');
   return {
     ...inherited,
     PORT,
     CMBS_PUBLIC_URL: inherited.CMBS_PUBLIC_URL ?? `http://127.0.0.1:${PORT}`,
     ...(key === '' ? {} : { CMBS_IDENTITY_KEY: key }),
-    // Google's clients would look for the metadata server of a cloud, and wait for it.
+    // Without this, Google's clients wait for a metadata server, which a laptop does not have.
     ...(isEmulated ? { METADATA_SERVER_DETECTION: 'none' } : {}),
   };
 }
@@ -64,13 +65,13 @@ async function runFunction(name: string, port: number): Promise<void> {
     );
   }
   const environment = await environmentFor('8090');
-  readCloudConfig(environment, (line) => process.stderr.write(`${line}\n`)); // what is wrong with it is told here, not at the first request
-  // The framework would show a stack; it listens on all addresses.
+  readCloudConfig(environment, (line) => process.stderr.write(`${line}\n`)); // reports errors now, not with the first request
+  // The framework would print a stack trace. It listens on all addresses.
   await assertFree(port).catch((cause: unknown) => {
     const why = isTaken(cause) ? 'something listens there already' : String(cause);
     throw new CmbsError('conflict', `Port ${port} cannot be used: ${why}; give another --port.`, { cause });
   });
-  // Its program is not among what the package exports; it lies beside what is.
+  // The package does not export its program, which is beside its main file.
   const framework = join(dirname(require.resolve('@google-cloud/functions-framework')), 'main.js');
   const source = join(dist, 'functions', name);
   const part = new Part(
@@ -96,12 +97,12 @@ async function runParts(only: string | undefined): Promise<void> {
     only === 'functions'
       ? undefined
       : new LastingPart(process.execPath, [COMPANION], environment, (reason) =>
-          log.warn('the companion died and is started again', { event: 'restarted', reason }),
+          log.warn('the companion crashed and is started again', { event: 'restarted', reason }),
         );
   const stopped = signalled();
   try {
     if (only === 'companion') {
-      // One that ends by itself has said why.
+      // A companion that ends by itself has printed the reason.
       if ((await Promise.race([stopped, companion?.exited])) === undefined) process.exitCode = 1;
       return;
     }
@@ -111,8 +112,7 @@ async function runParts(only: string | undefined): Promise<void> {
     void stopped.then(() => (isStopping = true));
     companion?.exited.then(
       () =>
-        isStopping ||
-        process.stdout.write('The companion has ended; the functions go on, and queue what it would do.\n'),
+        isStopping || process.stdout.write('The companion has ended; the functions go on and queue its work.\n'),
       (error: unknown) => process.stderr.write(`The companion could not be started: ${String(error)}\n`),
     );
     await stopped;
@@ -148,7 +148,7 @@ async function main(): Promise<void> {
   if (port === undefined) throw new UsageError('--function needs --port PORT.');
   const number = portOf(port);
   if (number === undefined)
-    throw new UsageError(`${JSON.stringify(port)} is no port; use a number from 1 to 65535.`);
+    throw new UsageError(`${JSON.stringify(port)} is not a port; use a number from 1 to 65535.`);
   await runFunction(name, number);
 }
 

@@ -1,6 +1,6 @@
 /**
  * `npm run demo`: two deployments on this machine discover each other, exchange a message on each layer, and lose
- * nothing when one is killed. Checks what it tells; the exit code is 1 when something differs. Leaves nothing behind.
+ * nothing when one is killed. The demo checks its statements; the exit code is 1 when one is wrong. It leaves no files.
  */
 import { join } from 'node:path';
 import { Deployment } from './demo/deployment';
@@ -21,7 +21,7 @@ async function demo(): Promise<number> {
     for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
       process.once(name, () => reject(new Interrupted(name)));
     }
-    process.stdout.once('error', () => reject(new Interrupted('nobody reads on')));
+    process.stdout.once('error', () => reject(new Interrupted('the output was closed')));
   });
   const began = performance.now();
   try {
@@ -44,10 +44,10 @@ async function demo(): Promise<number> {
   }
 }
 
-/** Ctrl-C, or the terminal went away. */
+/** Ctrl-C, or a closed output. */
 class Interrupted extends Error {}
 
 void demo().then((code) => {
-  // The story may still wait for an answer that will not come.
+  // The story may still be waiting for an answer.
   process.exit(code);
 });

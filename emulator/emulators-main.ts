@@ -1,4 +1,4 @@
-/** `npm run emulators`: Firestore and Pub/Sub emulators for as long as it runs, or as a command does. */
+/** `npm run emulators`: runs the Firestore and Pub/Sub emulators until Ctrl-C, or while a command runs. */
 import { spawn } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { type Emulators, EmulatorsMissing, PortTaken, startEmulators, WrongEmulatorVariables } from './emulators';
@@ -44,7 +44,7 @@ function parse(args: readonly string[]): Arguments {
 
 function portFrom(text: string): number {
   const port = portOf(text);
-  if (port === undefined) throw new Usage(`${JSON.stringify(text)} is no port; use a number from 1 to 65535.`);
+  if (port === undefined) throw new Usage(`${JSON.stringify(text)} is not a port; use a number from 1 to 65535.`);
   return port;
 }
 
@@ -68,7 +68,7 @@ async function main(args: readonly string[]): Promise<number> {
 
 async function untilSignal(areOurs: boolean): Promise<number> {
   process.stdout.write(areOurs ? 'Ctrl-C stops them.\n' : 'Ctrl-C ends this program; they go on.\n');
-  // Until then, something has to keep this process alive; the emulators may not be ours.
+  // Keeps this process alive when the emulators were not started here.
   const alive = setInterval(() => undefined, 60_000);
   await new Promise((resolve) => {
     for (const name of SIGNALS) process.once(name, resolve);
@@ -77,11 +77,11 @@ async function untilSignal(areOurs: boolean): Promise<number> {
   return 0;
 }
 
-/** Runs the command with the emulators in its environment; gives its exit code, 128 + 15 when a signal ended it. */
+/** Runs the command with the emulators in its environment; resolves with its exit code, or 143 after a signal. */
 function run([program = '', ...args]: readonly string[], { variables }: Emulators): Promise<number> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { stdio: 'inherit', env: { ...process.env, ...variables } });
-    // A terminal sends Ctrl-C to the command as well; we stay until it has ended.
+    // A terminal sends Ctrl-C to the command too; this program waits until the command has ended.
     const pass = (signal: NodeJS.Signals): void => void child.kill(signal);
     for (const name of SIGNALS) process.on(name, pass);
     child.once('error', (error) => reject(new Usage(`${program} cannot be run: ${error.message}.`)));

@@ -1,6 +1,6 @@
 /**
- * Firestore and Pub/Sub emulators on this machine, from whichever is there: running already, the Firebase suite, or
- * the components of the Google Cloud SDK. Nothing is downloaded, everything listens on loopback only.
+ * Firestore and Pub/Sub emulators on this machine: those that run already, the Firebase suite, or the components of the
+ * Google Cloud SDK. Nothing is downloaded, and everything listens on loopback only.
  *
  * @example
  * const emulators = await startEmulators();
@@ -28,53 +28,50 @@ export const HOST_VARIABLES = {
 
 const KINDS = ['firestore', 'pubsub'] as const;
 const LOOPBACK = '127.0.0.1';
-/** Milliseconds that an emulator which runs already may take to answer: a busy machine may keep it waiting for long. */
+/** Milliseconds for a running emulator to answer, on a busy machine. */
 const RUNNING_ANSWER_MS = 60_000;
-/**
- * Attempts to start emulators whose ports are taken. The Firestore emulator binds further ports, which it looks for
- * itself; another program may take one of them in between.
- */
+/** Attempts to start emulators, because another program may take a port that the Firestore emulator chose itself. */
 const START_ATTEMPTS = 4;
 
 export interface EmulatorsOptions {
-  /** Ports to listen on; free ones by default. Without effect on emulators that run already. */
+  /** Default: free ports. Not for emulators that run already. */
   readonly ports?: Partial<Readonly<Record<EmulatorKind, number>>>;
-  /** Where to look for them: `process.env` by default. */
+  /** Default: `process.env`. */
   readonly environment?: Environment;
-  /** Milliseconds that an emulator which a variable names may take to answer. */
+  /** Milliseconds for an emulator that a variable names to answer. */
   readonly answerMs?: number;
 }
 
 export interface Emulators {
   /** `host:port` of each. */
   readonly hosts: Readonly<Record<EmulatorKind, string>>;
-  /** Where they came from, for a person. */
+  /** Where they come from, for messages. */
   readonly source: string;
-  /** They were started here, and end with {@link stop}. */
+  /** True when they were started here and end with {@link stop}. */
   readonly areOurs: boolean;
-  /** What a program needs in its environment to use them. */
+  /** The environment of a program that uses them. */
   readonly variables: Readonly<Record<string, string>>;
-  /** Ends what was started here and waits until it is gone. */
+  /** Stops the emulators that were started here, and waits until they have ended. */
   stop(): Promise<void>;
 }
 
-/** No emulators can be started here; the message says in one line what to install. */
+/** No emulator can be started here; the message says what to install. */
 export class EmulatorsMissing extends Error {
   override readonly name = 'EmulatorsMissing';
 }
 
-/** The variables name emulators that cannot be used. Not {@link EmulatorsMissing}: somebody counts on them. */
+/** The variables name emulators that cannot be used. */
 export class WrongEmulatorVariables extends Error {
   override readonly name = 'WrongEmulatorVariables';
 }
 
-/** A port that was asked for is somebody else's. */
+/** A port that the options name is in use. */
 export class PortTaken extends Error {
   override readonly name = 'PortTaken';
 
   constructor(port: number) {
     super(
-      `Port ${port} is taken; stop what listens there, or give another one (--firestore-port, --pubsub-port).`,
+      `Port ${port} is in use; stop the program that uses it, or give another port (--firestore-port, --pubsub-port).`,
     );
   }
 }
@@ -92,7 +89,7 @@ export async function startEmulators(options: EmulatorsOptions = {}): Promise<Em
   );
 }
 
-/** Starts again, each time with new ports, while a port is taken. */
+/** Tries again with new ports when a port is in use. */
 async function unlessInUse<T>(start: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
@@ -103,12 +100,12 @@ async function unlessInUse<T>(start: () => Promise<T>): Promise<T> {
   }
 }
 
-/** One emulator of the Google Cloud SDK that can be stopped and started again, for tests of what happens then. */
+/** An emulator of the Google Cloud SDK that tests can stop and start again. */
 export interface RestartableEmulator {
   readonly host: string;
   start(): Promise<void>;
   stop(): Promise<void>;
-  /** Starts it again on the same port, empty. */
+  /** Starts it again on the same port, without its data. */
   restart(): Promise<void>;
 }
 
@@ -192,7 +189,7 @@ function sdkServer(kind: EmulatorKind, { command, args }: EmulatorCommand, port:
   });
 }
 
-/** The ports asked for, which have to be free, or free ones. */
+/** The ports of the options, or free ones. */
 async function portsOf({ ports = {} }: EmulatorsOptions): Promise<Readonly<Record<EmulatorKind, number>>> {
   return { firestore: await freePort(ports.firestore), pubsub: await freePort(ports.pubsub) };
 }
@@ -206,14 +203,14 @@ function emulators(hosts: Emulators['hosts'], source: string, stop: () => Promis
   return { hosts, source, areOurs: true, variables, stop };
 }
 
-/** Rejects when the port asked for is taken: whatever answers there would pass for the emulator. */
-async function freePort(asked?: number): Promise<number> {
-  if (asked === undefined) {
+/** Rejects when the port is in use: another program there could be taken for the emulator. */
+async function freePort(wanted?: number): Promise<number> {
+  if (wanted === undefined) {
     const [port = 0] = await freePorts(1);
     return port;
   }
-  await assertFree(asked, LOOPBACK).catch((error: unknown) => {
-    throw isTaken(error) ? new PortTaken(asked) : error;
+  await assertFree(wanted, LOOPBACK).catch((error: unknown) => {
+    throw isTaken(error) ? new PortTaken(wanted) : error;
   });
-  return asked;
+  return wanted;
 }

@@ -1,7 +1,7 @@
-/** Limits that several files of this folder share: each with its unit and reason. */
+/** Limits of the local programs. */
 
-/** Milliseconds that a stopping gateway gives to requests in hand; less than the two seconds of Ctrl-C. */
+/** Milliseconds that a closing gateway waits for requests in flight; less than the two seconds of Ctrl-C. */
 export const GATEWAY_GRACE_MS = 1500;
-/** Milliseconds before the second of several restarts in a row, at first, and at most where the stack had been ready. */
+/** Milliseconds before the second consecutive restart, doubled for each further one; and at most, when the stack was ready. */
 export const RESTART_FIRST_MS = 250;
 export const RESTART_READY_MAX_MS = 1000;

@@ -1,13 +1,13 @@
-/** Log lines of the local stack: a line of text for a person at a terminal. */
+/** The log of the local stack: a line of text for each entry. */
 import { boundedLog, describeError, systemClock, type BoundedLog, type Log, type LogFields } from '@cmbs/shared';
 
 export const SEVERITIES = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type Severity = (typeof SEVERITIES)[number];
 
-/** One line per request and delivery is for a log that is searched, not for one that is read. */
+/** Entries for each request and delivery are `debug` at a terminal. */
 const isTraffic = ({ event }: LogFields): boolean => event === 'request' || event === 'delivery';
 
-/** Control characters in values would let a client write lines of its own. */
+/** Escapes control characters, with which a client could forge lines. */
 const shown = (value: unknown): string => {
   const text = textOf(value);
   return /^[\w./:@%+-]+$/.test(text) ? text : JSON.stringify(text.slice(0, 2000));
@@ -16,12 +16,12 @@ const shown = (value: unknown): string => {
 function textOf(value: unknown): string {
   if (typeof value === 'string') return value;
   if (value instanceof Error) return describeError(value, String);
-  // The declared type leaves out that undefined and functions have no JSON.
+  // Undefined for functions and for undefined, which the declared type does not say.
   const json = JSON.stringify(value) as string | undefined;
   return json ?? 'undefined';
 }
 
-/** The log of a stack at the terminal: as {@link terminalLog}, and bounded. */
+/** {@link terminalLog} with a bounded rate. */
 export const stackLog = (least: Severity, write: (line: string) => void): BoundedLog =>
   boundedLog({ log: terminalLog(least, write), clock: systemClock, isRecord: isTraffic });
 

@@ -3,19 +3,19 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 
 /**
- * Where free ports are looked for: just below the range from which the system gives outgoing connections theirs, as it
- * might give them one between our looking and somebody's binding.
+ * The range of free ports: just below that of outgoing connections, to one of which the system might otherwise give a
+ * port before it is bound.
  */
 const FIRST = 30_000;
 const LAST = 32_767;
 
-/** Ports that this process has given away; who asked may not have come to binding them. */
+/** Ports that this process has returned, which may not be bound yet. */
 const given = new Set<number>();
 
-/** The setting of a deployment whose members' sockets are bound to whatever port is free, beside other deployments. */
+/** Lets members' sockets have any free port, for several deployments on one machine. */
 export const ANY_PORT = { CMBS_PORT_RANGE: '1024-65535' } as const;
 
-/** Ports of 127.0.0.1 that nobody has now. */
+/** Ports of 127.0.0.1 that are free now. */
 export async function freePorts(count: number): Promise<readonly number[]> {
   const ports: number[] = [];
   const first = Math.floor(Math.random() * (LAST - FIRST + 1));
@@ -35,13 +35,13 @@ export async function freePorts(count: number): Promise<readonly number[]> {
   return ports;
 }
 
-/** 1 to 65,535, as somebody types it; undefined when it is none. */
+/** Parses a port from 1 to 65,535; undefined when the text is not a port. */
 export function portOf(text: string): number | undefined {
   const port = Number(text);
   return /^\d{1,5}$/.test(text) && port >= 1 && port <= 65_535 ? port : undefined;
 }
 
-/** Rejects with what the system says when nothing can listen there; on all addresses without a host. */
+/** Rejects with the system's error when the port cannot be bound; without a host, on all addresses. */
 export async function assertFree(port: number, host?: string): Promise<void> {
   const server = createServer();
   server.listen(port, host);
@@ -50,5 +50,5 @@ export async function assertFree(port: number, host?: string): Promise<void> {
   await once(server, 'close');
 }
 
-/** Whether it is because something else listens there. */
+/** True for the error of a port that is in use. */
 export const isTaken = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'EADDRINUSE';

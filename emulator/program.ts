@@ -11,7 +11,7 @@ import { stackLog } from './log';
 import { startStack } from './stack';
 import { stopRequested, tellSupervisor } from './supervision';
 
-/** Milliseconds that an orderly stop has then. */
+/** Milliseconds for an orderly stop when the process uses too much memory. */
 const MEMORY_STOP_MS = 3000;
 
 const HELP = `CMBS ${VERSION}: a message broker that is managed as a cloud resource.
@@ -55,37 +55,37 @@ async function run(args: readonly string[], services: readonly ServiceModule[]):
   if (hasData && !existsSync(join(config.CMBS_DATA_DIR, DATABASE_FILE))) {
     throw new CmbsError(
       'unavailable',
-      `The data of this stack are gone from ${config.CMBS_DATA_DIR}; put the directory back, or a backup, and start again.`,
+      `The data of this stack are missing in ${config.CMBS_DATA_DIR}; restore the directory or a backup and start again.`,
     );
   }
   const stack = await startStack({ config, log, services, restarts });
-  // Before anybody hears that it is ready, and may stop it.
+  // Before the program reports that it is ready, after which it may be stopped.
   const stop = stopRequested();
   process.stdout.write(welcome(stack.url, config.CMBS_DATA_DIR));
   tellSupervisor({ type: 'ready', port: Number(new URL(stack.url).port || '80') });
   const reason = await Promise.race([stop, memoryExceeded(config.CMBS_MEMORY_LIMIT_MB, log)]);
   if (reason === undefined) {
-    // What holds the memory may hold up an orderly stop as well; everything acknowledged is on the disk.
+    // An orderly stop may not succeed without memory. Everything acknowledged is on the disk.
     setTimeout(() => process.exit(RESTART_EXIT_CODE), MEMORY_STOP_MS);
     await stack.close();
     log.flush();
     process.exit(RESTART_EXIT_CODE);
   }
-  process.stdout.write(`${reason}: finishing what is in hand\n`);
+  process.stdout.write(`${reason}: finishing requests in flight\n`);
   await stack.close();
   log.flush();
   process.stdout.write('stopped\n');
   return 0;
 }
 
-/** Resolves, without a reason to tell anybody at the terminal, when the process has outgrown its limit. */
+/** Resolves with undefined when the process uses too much memory. */
 function memoryExceeded(limitMb: number, log: Log): Promise<undefined> {
   return new Promise((resolve) => {
     watchMemory({
       limitMb,
       clock: systemClock,
       onExceeded: (usedMb) => {
-        log.error('the stack uses too much memory and ends, to be started again; see CMBS_MEMORY_LIMIT_MB', {
+        log.error('the stack uses too much memory and is restarted; see CMBS_MEMORY_LIMIT_MB', {
           used_mb: usedMb,
           limit_mb: limitMb,
         });
@@ -96,8 +96,9 @@ function memoryExceeded(limitMb: number, log: Log): Promise<undefined> {
 }
 
 /**
- * Runs until a signal comes and sets the exit code: 0, 1 when it cannot start, 2 for arguments that it does not know.
- * `services` are offered besides the standard ones.
+ * Runs until a signal comes and sets the exit code: 0; 1 when it cannot start; 2 for unknown arguments.
+ *
+ * @param services service modules besides the standard ones
  */
 export function runProgram(args: readonly string[], services: readonly ServiceModule[] = []): void {
   run(args, services).then(

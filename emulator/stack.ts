@@ -10,13 +10,11 @@ import {
 } from '@cmbs/shared';
 import { embeddedBus } from '@cmbs/shared/bus/embedded';
 import type { Config } from '@cmbs/shared/config';
-import { GATEWAY_GRACE_MS } from './limits';
 import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
 import { type BrokerOptions, type LayerDefinition, layersOf, OrderClock } from '@cmbs/shared/broker';
 import type { Extension } from '@cmbs/shared/occi';
 import type { Restarts } from '@cmbs/shared/restarts';
 import { type Codec, codecsOf, type ServiceModule, standardServices } from '@cmbs/shared/services';
-import { sitePolicyOf } from '@cmbs/shared/sites';
 import { assertReachable, deploymentId, type Store } from '@cmbs/shared/store';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
 import {
@@ -31,18 +29,18 @@ import {
 } from '@cmbs/companion';
 import type { App } from '@cmbs/functions/app';
 import { assemble } from '@cmbs/functions/assemble';
-import { Gateway } from './gateway';
+import { openEndpoint } from './endpoint';
 
-/** Milliseconds between two looks for expired documents, and documents removed in one transaction. */
+/** Milliseconds between two sweeps of expired documents, and documents that one transaction removes. */
 const SWEEP_INTERVAL_MS = 60_000;
 const SWEEP_LIMIT = 500;
 
 export interface Stack {
   /** URL of the OCCI endpoint, without a slash at the end. */
   readonly url: string;
-  /** What the gateway works with, for another adapter beside it. */
+  /** The functions, for another adapter beside the gateway. */
   readonly app: App;
-  /** Stops in under two seconds: requests and frames in hand are answered first. Idempotent. */
+  /** Stops within two seconds; requests and frames in flight are answered first. Idempotent. */
   close(): Promise<void>;
 }
 
@@ -64,7 +62,7 @@ export interface StackOptions {
   readonly codecs?: readonly Codec[];
   /** Layers besides the built-in ones. */
   readonly layers?: readonly LayerDefinition[];
-  /** Deaths of the process after which a supervisor started it again, by reason. */
+  /** Restarts of the process by its supervisor, by reason. */
   readonly restarts?: Restarts;
 }
 
@@ -88,7 +86,7 @@ export async function startStack({
       try {
         await step();
       } catch (error) {
-        failures.push(error); // the steps after it close other things, the store's lock among them
+        failures.push(error); // further steps close other resources, such as the store's lock
       }
     }
     if (failures.length > 0) throw failures[0];
@@ -112,7 +110,7 @@ export async function startStack({
     closing.push(() => order.close());
     const bus = embeddedBus({ store, clock, newId, log, counters: metrics });
     closing.push(() => bus.close());
-    // Requests come while the companion is still opening its sockets.
+    // Requests may arrive while the companion is still opening its sockets.
     const ready: { companion?: Companion } = {};
     let base = config.CMBS_PUBLIC_URL ?? '';
     const deployment = await deploymentId(store, newId);
@@ -143,19 +141,8 @@ export async function startStack({
     );
     closing.push(async () => app.categories.close());
     await app.categories.resume();
-    const gateway = await Gateway.listen({
-      app,
-      host: config.CMBS_HOST,
-      port: config.PORT,
-      publicUrl: config.CMBS_PUBLIC_URL,
-      trustedProxies: config.CMBS_TRUST_PROXY,
-      maxBodyBytes: config.CMBS_MAX_BODY_BYTES,
-      sites: sitePolicyOf(config, [config.CMBS_HOST]),
-      log,
-      metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
-    });
-    if (base === '') base = gateway.url;
-    metrics.gauge('cmbs_requests_in_flight', () => gateway.inHand);
+    const endpoint = await openEndpoint(app, config, metrics, log);
+    if (base === '') base = endpoint.url;
     const started = await Companion.start({
       store,
       bus,
@@ -178,25 +165,25 @@ export async function startStack({
       exchanges,
       delivery,
     }).catch(async (error: unknown) => {
-      await gateway.close(0);
+      await endpoint.close(0);
       throw error;
     });
     ready.companion = started;
     companionGauges(metrics, () => started);
-    // The gateway goes first and the companion with it, so that requests that wait for a send are answered.
+    // Both at once: the companion answers requests that wait for a delivery.
     closing.push(async () => {
-      await Promise.all([gateway.close(GATEWAY_GRACE_MS), started.close()]);
+      await Promise.all([endpoint.close(), started.close()]);
     });
     closing.push(sweeping(store, clock, log));
     let closed: Promise<void> | undefined;
-    return { url: gateway.url, app, close: () => (closed ??= close()) };
+    return { url: endpoint.url, app, close: () => (closed ??= close()) };
   } catch (error) {
     await close();
     throw error;
   }
 }
 
-/** Removes expired documents from time to time; returns what ends that. */
+/** Removes expired documents at intervals; returns a function that stops it. */
 function sweeping(store: Store, clock: Clock, log: Log): () => Promise<void> {
   let cancel = (): void => undefined;
   let current: Promise<void> = Promise.resolve();
@@ -204,7 +191,7 @@ function sweeping(store: Store, clock: Clock, log: Log): () => Promise<void> {
     try {
       for (let removed = SWEEP_LIMIT; removed === SWEEP_LIMIT;) removed = await store.sweep(SWEEP_LIMIT);
     } catch (error) {
-      log.warn('sweep failed', { cause: error });
+      log.warn('expired documents could not be removed; retrying', { cause: error });
     }
     plan();
   };

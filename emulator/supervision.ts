@@ -1,33 +1,33 @@
-/** What a supervisor and the program that it runs tell each other, as the program sees it. */
+/** The messages between a supervisor and its program. */
 
 export const STOP_SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
-/** Program to supervisor: it answers, on this port. */
+/** Program to supervisor: the program is ready, on this port. */
 export interface ReadyMessage {
   readonly type: 'ready';
   readonly port: number;
 }
 
-/** Program to supervisor: it ends by intention, or for a reason that another start would meet again. */
+/** Program to supervisor: do not start the program again after its end. */
 export interface FinalMessage {
   readonly type: 'final';
 }
 
-/** Supervisor to program: stop in order. */
+/** Supervisor to program: stop. */
 export interface StopMessage {
   readonly type: 'stop';
   readonly signal: string;
 }
 
-/** Sends a message to the supervisor; does nothing in a program that has none. */
+/** Sends a message to the supervisor, if the program has one. */
 export function tellSupervisor(message: ReadyMessage | FinalMessage): void {
-  // A supervisor that has just died needs no message: its death is noticed by `stopRequested`.
+  // `stopRequested` notices when the supervisor has died.
   if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
 }
 
 /**
- * Resolves with the reason when the program has to stop: a signal, the supervisor's word, or the supervisor's death. A
- * signal to the whole process group comes both ways and counts once; a second direct signal ends the program at once.
+ * Resolves with the reason when the program has to stop: a signal, a message of the supervisor, or its death. A signal to
+ * the process group arrives as a signal and as a message and counts once; a second signal ends the program at once.
  */
 export function stopRequested(): Promise<string> {
   return new Promise((resolve) => {
@@ -36,7 +36,7 @@ export function stopRequested(): Promise<string> {
     process.on('message', (message: StopMessage) => resolve(message.signal));
     process.once('disconnect', () => resolve('The supervisor has died'));
     if (!process.connected) resolve('The supervisor has died');
-    // The channel alone must not keep a program alive that has stopped.
+    // The channel must not keep the program alive.
     process.channel.unref();
   });
 }

@@ -1,6 +1,6 @@
 /**
- * Runs a program as a child process and starts it again when it dies: what native code aborts on, and what the operating
- * system kills for its memory, ends the child and not the service. Small, since it lies beside the program in memory.
+ * Runs a program as a child process and starts it again when it crashes, by an abort of native code or by the operating
+ * system's killer of processes without memory. It imports little, because it stays in memory.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import type { Log } from '@cmbs/shared';
@@ -8,16 +8,17 @@ import { RESTART_FIRST_MS, RESTART_READY_MAX_MS } from './limits';
 import { HAS_DATA_VARIABLE, RESTART_EXIT_CODE, RESTARTS_VARIABLE, type Restarts } from '@cmbs/shared/restarts';
 import type { FinalMessage, ReadyMessage, StopMessage } from './supervision';
 
-/** The same, at most, where the stack was not ready; after so many of them in a row the supervisor gives up. */
+/** Milliseconds before a restart when the program was not ready, at most. */
 const RESTART_MAX_MS = 15_000;
+/** Consecutive crashes before the program was ready, after which it is not started again. */
 const MAX_FAILED_STARTS = 10;
-/** Milliseconds after which a stack counts as well, and its next death as the first. */
+/** Milliseconds after which a run counts as stable, and its crash as the first. */
 const SUPERVISED_STABLE_MS = 10_000;
 
 export interface SupervisorLimits {
-  /** Deaths in a row of a program that was not ready, after which the supervisor gives up. */
+  /** Consecutive crashes before the program was ready, after which it is not started again. */
   readonly failedStarts: number;
-  /** Milliseconds before the second of several restarts in a row, and at most where the program was not ready. */
+  /** Milliseconds before the second consecutive restart, and at most, when the program was not ready. */
   readonly firstPauseMs: number;
   readonly maxPauseMs: number;
 }
@@ -51,11 +52,11 @@ export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #limits: SupervisorLimits;
   readonly #restarts: Record<string, number> = {};
-  /** The port that the first child took: with PORT=0 another one would be a new address for all clients. */
+  /** The port of the first child: with PORT=0 a restart would have another one, which clients do not know. */
   #port: number | undefined;
   #hasBeenReady = false;
-  /** Deaths in a row within a short time, and those of them before the program was ready. */
-  #deaths = 0;
+  /** Consecutive crashes in a short time, and those before the program was ready. */
+  #crashes = 0;
   #failedStarts = 0;
   #child: ChildProcess | undefined;
   #stopping: NodeJS.Signals | undefined;
@@ -66,7 +67,7 @@ export class Supervisor {
     this.#limits = options.limits ?? LIMITS;
   }
 
-  /** Resolves with the end of the last child, when it ended by intention, could not start, or was told to stop. */
+  /** Resolves with the end of the last child, when it ended by itself, could not start, or was stopped. */
   async run(): Promise<Ending> {
     for (;;) {
       const life = await this.#live();
@@ -74,14 +75,14 @@ export class Supervisor {
       if (reason === undefined) return life;
       const pauseMs = this.#pauseAfter(life);
       if (this.#failedStarts >= this.#limits.failedStarts) {
-        this.#options.log.error('the stack died too often before it was ready, and is not started again', {
+        this.#options.log.error('the stack crashed too often before it was ready and is not started again', {
           reason,
-          deaths: this.#failedStarts,
+          crashes: this.#failedStarts,
         });
         return { code: 1, signal: null };
       }
       this.#restarts[reason] = (this.#restarts[reason] ?? 0) + 1;
-      this.#options.log.warn('the stack died and is started again', {
+      this.#options.log.warn('the stack crashed and is started again', {
         reason,
         restarts: total(this.#restarts),
         pause_ms: pauseMs,
@@ -91,7 +92,7 @@ export class Supervisor {
     }
   }
 
-  /** Stops the child in order; asked a second time, at once. */
+  /** Stops the child; the second call kills it. */
   stop(signal: NodeJS.Signals): void {
     const isFirst = this.#stopping === undefined;
     this.#stopping = signal;
@@ -101,7 +102,7 @@ export class Supervisor {
       return;
     }
     const message: StopMessage = { type: 'stop', signal };
-    // By message, not by signal: at a terminal, and under systemd, the child has had the signal itself.
+    // By a message: at a terminal, and under systemd, the child gets the signal itself.
     if (this.#child?.connected === true) this.#child.send(message, () => undefined);
   }
 
@@ -131,7 +132,7 @@ export class Supervisor {
     });
     const { code, signal } = await new Promise<Ending>((resolve, reject) => {
       child.once('error', reject);
-      // `close` of the channel comes after its last message, `exit` may not.
+      // `disconnect` comes after the last message; `exit` may come before it.
       let ending: Ending | undefined;
       let isDisconnected = false;
       const settle = (): void => {
@@ -155,17 +156,17 @@ export class Supervisor {
     if (this.#stopping !== undefined) return undefined;
     if (signal !== null) return signal;
     if (code === RESTART_EXIT_CODE) return 'memory';
-    // A fault in the very first start is one of the installation: another start would meet it again.
+    // A crash of the first start is probably one of the installation, which would happen again.
     return code === 0 || isFinal || !this.#hasBeenReady ? undefined : 'fault';
   }
 
-  /** Milliseconds: nothing for the first death, longer for each that follows soon. */
+  /** Milliseconds: 0 after the first crash, more after each further one that follows soon. */
   #pauseAfter({ wasReady, ms }: Life): number {
     this.#failedStarts = wasReady ? 0 : this.#failedStarts + 1;
-    this.#deaths = wasReady && ms >= SUPERVISED_STABLE_MS ? 1 : this.#deaths + 1;
-    if (this.#deaths <= 1) return 0;
+    this.#crashes = wasReady && ms >= SUPERVISED_STABLE_MS ? 1 : this.#crashes + 1;
+    if (this.#crashes <= 1) return 0;
     const { firstPauseMs, maxPauseMs } = this.#limits;
-    return Math.min(firstPauseMs * 2 ** (this.#deaths - 2), wasReady ? RESTART_READY_MAX_MS : maxPauseMs);
+    return Math.min(firstPauseMs * 2 ** (this.#crashes - 2), wasReady ? RESTART_READY_MAX_MS : maxPauseMs);
   }
 
   async #pause(ms: number): Promise<void> {

@@ -49,7 +49,7 @@ describeOnEmulators('npm run emulators', (hosts) => {
 
   test.each([
     [['--port', '1'], "Unknown option '--port'"],
-    [['--firestore-port', '99999'], '"99999" is no port'],
+    [['--firestore-port', '99999'], '"99999" is not a port'],
     [['--', 'no-such-program'], 'no-such-program cannot be run'],
   ])('says what is wrong with %j', async (args, said) => {
     const program = new Program('local/emulators.js', args, running);

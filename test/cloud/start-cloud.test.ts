@@ -228,9 +228,9 @@ describeOnEmulators('npm run start:cloud says what is wrong', (hosts) => {
   test.each<[string[], string]>([
     [['--function', 'nothing', '--port', '1'], 'There is no function nothing; there are: query, member-inbox'],
     [['--function', 'query'], '--function needs --port PORT.'],
-    [['--function', 'query', '--port', 'x'], '"x" is no port'],
-    [['--function', 'query', '--port', '65536'], '"65536" is no port'],
-    [['--function', 'query', '--port', '0'], '"0" is no port'],
+    [['--function', 'query', '--port', 'x'], '"x" is not a port'],
+    [['--function', 'query', '--port', '65536'], '"65536" is not a port'],
+    [['--function', 'query', '--port', '0'], '"0" is not a port'],
     [['--port', '1'], '--port goes with --function'],
     [['--only', 'store'], '--only takes functions or companion.'],
     [['--only', 'functions', '--function', 'query', '--port', '1'], 'leave --only out'],

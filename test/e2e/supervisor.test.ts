@@ -134,10 +134,12 @@ it('brings the stack back when it aborts or is killed, with everything acknowled
   expect(layers).toBe('started');
   expect(await isOpen(l1)).toBe(true);
   for (const signal of signals) expect(await restarts(url, signal)).toBe(1);
-  expect(stack.lines.filter((line) => line.includes('the stack died'))).toEqual(
+  expect(stack.lines.filter((line) => line.includes('the stack crashed'))).toEqual(
     signals.map((signal, n): unknown =>
       expect.stringMatching(
-        new RegExp(`warn  the stack died and is started again reason=${signal} restarts=${n + 1} pause_ms=\\d+$`),
+        new RegExp(
+          `warn  the stack crashed and is started again reason=${signal} restarts=${n + 1} pause_ms=\\d+$`,
+        ),
       ),
     ),
   );
@@ -242,7 +244,9 @@ describe('a program that dies before it is ready', () => {
     const { code, lines } = await supervise(`process.stdout.write('begun\\n', () => ${DIE})`);
     expect(code).toBe(1);
     expect(begun(lines)).toBe(3);
-    expect(lines.at(-1)).toMatch(/error the stack died too often before it was ready.* reason=SIGKILL deaths=3$/);
+    expect(lines.at(-1)).toMatch(
+      /error the stack crashed too often before it was ready.* reason=SIGKILL crashes=3$/,
+    );
   });
 
   it('is started again as often once more after it was ready', async () => {
