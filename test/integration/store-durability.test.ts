@@ -2,7 +2,7 @@ import fs, { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLog, systemClock } from '@cmbs/shared';
-import { EXCLUSIVE_HOLD_MS } from '../../shared/store/sqlite/limits';
+import { EXCLUSIVE_MS } from '../../shared/store/sqlite/limits';
 import { MAX_OPTIMISTIC_RUNS } from '../../shared/store/sqlite/open-store';
 import { MAX_QUEUED_COMMITS } from '../../shared/store/sqlite/commit-queue';
 import { MAX_WAL_PAGES } from '../../shared/store/sqlite/checkpointer';
@@ -308,7 +308,7 @@ describe('a transaction that contention made run too often', () => {
     const waiting = store.create('a', 'c', {});
     expect(await isSettled(waiting)).toBe(false);
     const refused = expect(slow).rejects.toMatchObject({ code: 'unavailable' });
-    jest.advanceTimersByTime(EXCLUSIVE_HOLD_MS);
+    jest.advanceTimersByTime(EXCLUSIVE_MS);
     await refused;
     expect(await waiting).toBe(true);
     expect((await store.get('a', 'b'))?.value).toEqual({ n: MAX_OPTIMISTIC_RUNS });

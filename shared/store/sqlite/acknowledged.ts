@@ -1,10 +1,11 @@
 /**
- * The number of the last commit that was acknowledged, in a file of its own beside the database. SQLite takes the end of a
- * damaged, shortened or missing log for the end of what was written; by this number we know better.
+ * The number of the last acknowledged commit, in a file beside the database. When the write-ahead log is damaged, cut
+ * short or missing, SQLite silently opens the database without the lost commits; by this number the loss is noticed
+ * (`test/integration/store-loss.test.ts`).
  *
- * The number is written after the commit's log is on the disk and before anybody is told, so it is never ahead of what the
- * database has after a crash of any kind. It is written in place and synced once in a while: after a power cut it may be
- * behind by that time, and then what it misses is not noticed; after the death of a process it is exact.
+ * The number is written after the commit is on the disk and before it is acknowledged, so it is never ahead of the
+ * database. It is synced about once a second: after the crash of a process it is exact, and after a power cut it may miss
+ * the last second.
  */
 import { closeSync, fdatasync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,11 +14,11 @@ import { CmbsError } from '../../errors';
 import { syncPath } from './backup';
 
 const FILE = 'cmbs.db-acknowledged';
-/** Two copies, a sector each, written in turn: one is whole, whatever happens during a write. */
+/** Two copies, a sector each, written alternately: a crash during a write damages one of them at most. */
 const SLOT_BYTES = 512;
 const LINE = /^cmbs 1 ([0-9a-f]{32}) (\d{16}) ([0-9a-f]{8})\n/;
 
-/** Where a database stands: which one it is, and how many commits it has seen. */
+/** The identity of a database, and the number of its commits. */
 export interface Standing {
   readonly lineage: string;
   readonly commits: number;
@@ -35,7 +36,11 @@ function parse(text: string): Standing | undefined {
   return lineOf(standing) === line ? standing : undefined;
 }
 
-/** What was acknowledged; undefined where no record is kept yet. Throws `conflict` when the record cannot be read. */
+/**
+ * Undefined when there is no record yet.
+ *
+ * @throws CmbsError `conflict` when the record is damaged
+ */
 function readAcknowledged(directory: string): Standing | undefined {
   let bytes: Buffer;
   try {
@@ -49,12 +54,15 @@ function readAcknowledged(directory: string): Standing | undefined {
   if (first === undefined || second === undefined) {
     const whole = first ?? second;
     if (whole !== undefined) return whole;
-    throw new CmbsError('conflict', `${join(directory, FILE)} is damaged, so nobody knows whether data were lost`);
+    throw new CmbsError(
+      'conflict',
+      `${join(directory, FILE)} is damaged, so it is not known whether data were lost`,
+    );
   }
   return first.commits > second.commits ? first : second;
 }
 
-/** One sentence, without its end, on what the database has lost of what was acknowledged; undefined for nothing. */
+/** A sentence, without its full stop, on the acknowledged commits that the database has lost; undefined for none. */
 export function lossOf(directory: string, standing: Standing | undefined): string | undefined {
   let acknowledged: Standing | undefined;
   try {
@@ -81,7 +89,7 @@ export class AcknowledgedRecord {
   #isSynced = true;
   #syncing: Promise<void> = Promise.resolve();
 
-  /** Makes the file, or makes it anew, with where the database stands. */
+  /** Creates or replaces the file. */
   constructor(directory: string, standing: Standing) {
     this.#lineage = standing.lineage;
     const path = join(directory, FILE);
@@ -105,7 +113,7 @@ export class AcknowledgedRecord {
     this.#isSynced = false;
   }
 
-  /** Syncs what was written since the last time, beside the program. */
+  /** Syncs the file in the background, if it was written. */
   sync(onFailure: (error: Error) => void): void {
     if (this.#isSynced) return;
     this.#isSynced = true;

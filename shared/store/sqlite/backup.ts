@@ -1,4 +1,4 @@
-/** Copies of a database file, whole at one point in time whoever writes to it meanwhile. */
+/** Copies a database at one point in time, while other processes may write to it. */
 import { closeSync, existsSync, fsyncSync, mkdtempSync, openSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { makeDirectory } from '../../make-directory';
@@ -8,14 +8,14 @@ import { DATABASE_BUSY_MS } from './limits';
 import { readText } from './read-once';
 
 /**
- * Copies the database at `source` to `target`, which appears complete, checked and durable, or not at all. Reads one
- * snapshot, so another process may go on writing. An earlier `target` is replaced.
+ * Copies the database at `source` to `target`, which appears complete, checked and durable, or not at all. An earlier
+ * `target` is replaced.
  */
 export function copyDatabase(source: string, target: string): void {
   const partial = `${target}.partial`;
   rmSync(partial, { force: true });
   try {
-    // `openSync` first: VACUUM INTO would leave the mode of a new file to the umask, but data may be private.
+    // Creates the file with the mode of the source: VACUUM INTO would use the umask, and data may be private.
     closeSync(openSync(partial, 'w', statSync(source).mode & 0o777));
     const db = new DatabaseSync(source, { readOnly: true, timeout: DATABASE_BUSY_MS });
     try {
@@ -34,8 +34,10 @@ export function copyDatabase(source: string, target: string): void {
 }
 
 /**
- * Copies the data directory `source`, of a running or a stopped stack, to the new directory `target`, which can be
- * used as a data directory itself. Throws `not_found` without a database there, `conflict` when `target` exists.
+ * Copies the data directory `source`, of a running or stopped stack, to the new directory `target`, which is a data
+ * directory too.
+ *
+ * @throws CmbsError `not_found` without a database in `source`, `conflict` when `target` exists
  */
 export function backupDirectory(source: string, target: string): void {
   const database = join(source, 'cmbs.db');
@@ -72,7 +74,7 @@ function verify(path: string): void {
   }
 }
 
-/** Makes a file, or the names in a directory, durable. */
+/** Makes a file, or the entries of a directory, durable. */
 export function syncPath(path: string): void {
   const descriptor = openSync(path, 'r');
   try {

@@ -1,11 +1,11 @@
 /**
- * Copies the write-ahead log into the database on a thread of its own, because a checkpoint writes and syncs for
- * tens of milliseconds in which the event loop would stand still.
+ * Runs checkpoints, which copy the write-ahead log into the database, on a thread of its own: a checkpoint writes and
+ * syncs for tens of milliseconds, in which SQLite's automatic checkpoint would block the event loop
+ * (`test/integration/store-durability.test.ts`, "the write-ahead log").
  *
- * A checkpoint beside running writes never reaches the end of the log, and only then can the log start over. So when
- * the log has grown long, writes wait for one more pass, over the little that came in during the last; reads and the
- * rest of the program go on. A reader elsewhere (a backup) can keep a pass from finishing: then the log grows until
- * the reader is done, and the next try comes after a while.
+ * A checkpoint beside running writes does not reach the end of the log, and only then can the log start over. So when
+ * the log is long, writes wait for one more pass over the rest; reads go on. A reader in another process (a backup) can
+ * keep a pass from finishing; then the log grows, and the next pass comes after `CHECKPOINT_RETRY_MS`.
  */
 import { Worker } from 'node:worker_threads';
 import { CHECKPOINT_PAGES, DATABASE_BUSY_MS } from './limits';
@@ -13,10 +13,10 @@ import { type Log } from '../../log';
 
 /** Pages in the log after which writes wait for the checkpoint, so that the log starts over (32 MiB). */
 export const MAX_WAL_PAGES = 8000;
-/** Milliseconds until writes wait for a checkpoint again after a reader (a backup) kept it from finishing. */
+/** Milliseconds before the next pass after a reader kept one from finishing. */
 const CHECKPOINT_RETRY_MS = 5000;
 
-/** Runs in the thread. Text, so that every bundle and test runner carries it without a file beside the program. */
+/** The program of the thread, as text, so that bundles need no further file. */
 const THREAD = `
 const { parentPort, workerData } = require('node:worker_threads');
 const { DatabaseSync } = require(workerData.binding);
@@ -46,13 +46,13 @@ interface PassResult {
 export interface CheckpointerOptions {
   readonly path: string;
   readonly log: Log;
-  /** Called after each pass: writes may go on, and the log file may be checked. */
+  /** Called after each pass: writes may go on. */
   readonly onPass: () => void;
-  /** The thread cannot run; checkpoints must happen inside commits. */
+  /** Called when the thread has failed: checkpoints have to run inside commits. */
   readonly onUnavailable: () => void;
 }
 
-/** `beside`: writes may go on meanwhile. `last`: none do, so this pass finds all that there is. */
+/** `beside`: writes go on during the pass. `last`: writes wait, so that the pass reaches the end of the log. */
 type Phase = 'idle' | 'beside' | 'last' | 'unavailable';
 
 export class Checkpointer {
@@ -60,7 +60,7 @@ export class Checkpointer {
   #worker: Worker | undefined;
   #exited: Promise<void> = Promise.resolve();
   #phase: Phase = 'idle';
-  #holding = false;
+  #isHolding = false;
   #retryAt = 0;
 
   constructor(options: CheckpointerOptions) {
@@ -69,23 +69,22 @@ export class Checkpointer {
 
   /** True while writes must wait. */
   get holdsWrites(): boolean {
-    return this.#holding;
+    return this.#isHolding;
   }
 
-  /** After a commit: pages in the log, and how many of them are in the database already. */
+  /** To be called after commits, with the pages in the log and those of them that are in the database. */
   observe(pages: number, checkpointed: number): void {
     if (this.#phase === 'unavailable') return;
     if (pages - checkpointed < CHECKPOINT_PAGES && pages < MAX_WAL_PAGES) return;
-    // A monotonic clock: this is about how long to leave a reader alone, not about the time of day.
     if (performance.now() < this.#retryAt) return;
-    if (pages >= MAX_WAL_PAGES) this.#holding = true;
-    if (this.#phase === 'idle') this.#start(this.#holding ? 'last' : 'beside');
+    if (pages >= MAX_WAL_PAGES) this.#isHolding = true;
+    if (this.#phase === 'idle') this.#start(this.#isHolding ? 'last' : 'beside');
   }
 
   #start(phase: 'beside' | 'last'): void {
     this.#phase = phase;
     this.#worker ??= this.#launch();
-    this.#worker.ref(); // Writes that wait keep the program alive.
+    this.#worker.ref(); // Waiting writes keep the program alive.
     this.#worker.postMessage('checkpoint');
   }
 
@@ -104,7 +103,7 @@ export class Checkpointer {
         cause: error,
       });
       this.#phase = 'unavailable';
-      this.#holding = false;
+      this.#isHolding = false;
       this.#options.onUnavailable();
       this.#options.onPass();
     });
@@ -117,7 +116,7 @@ export class Checkpointer {
     this.#worker?.unref();
     if (failure !== undefined) {
       this.#options.log.warn('a checkpoint failed; the write-ahead log grows until one succeeds', { failure });
-    } else if (this.#phase === 'beside' && this.#holding) {
+    } else if (this.#phase === 'beside' && this.#isHolding) {
       this.#start('last');
       return;
     }
@@ -125,13 +124,13 @@ export class Checkpointer {
       this.#retryAt = performance.now() + CHECKPOINT_RETRY_MS;
     }
     this.#phase = 'idle';
-    this.#holding = false;
+    this.#isHolding = false;
     this.#options.onPass();
   }
 
   async close(): Promise<void> {
     this.#phase = 'unavailable';
-    this.#holding = false;
+    this.#isHolding = false;
     this.#worker?.ref();
     this.#worker?.postMessage('close');
     await this.#exited;

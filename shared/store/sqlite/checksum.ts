@@ -1,13 +1,13 @@
 /**
- * A checksum over each document, so that bytes that changed on the disk are never given out as data. The write-ahead log
- * has checksums of its own; the database file has none.
+ * A checksum for each document, so that bytes that changed on the disk are never returned as data. SQLite has checksums in
+ * the write-ahead log but not in the database file (`test/integration/store-loss.test.ts`).
  */
 import { crc32 } from 'node:zlib';
 import { type DatabaseSyncInstance } from '@photostructure/sqlite';
 
 type Text = string | null;
 
-/** Of everything in the row but its number; the database has it in the column `sum`. */
+/** The checksum of a row without its number; it is in the column `sum`. */
 export function checksum(
   collection: number,
   id: string,
@@ -24,7 +24,7 @@ export function checksum(
 /** Columns of a document that the SQL function `cmbs_damaged` takes. */
 const COLUMNS = 'collection, id, revision, value, sort, expires, entries, sum';
 
-/** Documents named in a message; the others are counted. */
+/** Documents that a message names; further ones are counted. */
 const NAMED = 10;
 
 export interface Damage {
@@ -33,7 +33,7 @@ export interface Damage {
   readonly ids: readonly string[];
 }
 
-/** Reads every document that has a checksum, and removes those that do not match if `remove` says so. */
+/** Reads every document with a checksum; with `remove`, deletes those that do not match. */
 export function findDamage(db: DatabaseSyncInstance, remove: boolean): Damage {
   const ids: string[] = [];
   let count = 0;
@@ -48,7 +48,7 @@ export function findDamage(db: DatabaseSyncInstance, remove: boolean): Damage {
       Text,
       number | null,
     ];
-    // A document of a release that had no checksums.
+    // Written by a release without checksums.
     if (sum === null || sum === checksum(collection, id, revision, value, sort, expires, entries)) return 0;
     count += 1;
     if (ids.length < NAMED) ids.push(id);
@@ -60,7 +60,7 @@ export function findDamage(db: DatabaseSyncInstance, remove: boolean): Damage {
     for (const table of ['entry', 'sorted_entry'])
       db.exec(`DELETE FROM ${table} WHERE doc NOT IN (SELECT doc FROM document)`);
   } else {
-    // Not a prepared statement, which would keep the connection open (read-once.ts).
+    // A prepared statement would keep the connection open (`read-once.ts`).
     db.exec(`SELECT count(*) FROM document WHERE cmbs_damaged(${COLUMNS})`);
   }
   return { count, ids };

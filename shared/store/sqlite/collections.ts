@@ -1,4 +1,4 @@
-/** What is known of collections in memory: who watches them, and what transactions that run may have missed of them. */
+/** The collections in memory: their watches, and their recent changes for running transactions. */
 import { type Log } from '../../log';
 import { type Change, type Watch, type WatchScope } from '../store';
 import { type IndexEntry } from '../store-query';
@@ -18,7 +18,7 @@ export class Collections {
   readonly #known = new Map<string, Collection>();
   /** Running transactions, the oldest first. */
   readonly #running = new Set<SqliteTransaction>();
-  /** Collections that remember changes for them. */
+  /** Collections that keep changes for running transactions. */
   readonly #remembering = new Set<Collection>();
 
   constructor(log: Log) {
@@ -42,7 +42,7 @@ export class Collections {
     this.#running.add(run);
   }
 
-  /** Forgets the changes that only this one could have missed; `seq` is the number of the last commit. */
+  /** Drops changes that no other running transaction needs; `seq` is the number of the last commit. */
   ended(run: SqliteTransaction, seq: number): void {
     const [oldest] = this.#running;
     this.#running.delete(run);
@@ -54,7 +54,7 @@ export class Collections {
     if (next === undefined) this.#remembering.clear();
   }
 
-  /** A document changes in commit `seq`. */
+  /** Notes that commit `seq` changes a document. */
   changed(
     seq: number,
     collection: Collection,
@@ -72,7 +72,7 @@ export class Collections {
 
   watch({ collection, id, prefix }: WatchScope, listener: (changes: readonly Change[]) => void): Watch {
     const { listeners } = this.get(collection);
-    // An entry of its own, so that the same function may watch twice and each end is its own.
+    // A new function for each watch, so that one listener may watch twice.
     const own = (changes: readonly Change[]): void => {
       const wanted = changes.filter(
         (change) =>
@@ -84,7 +84,7 @@ export class Collections {
     return { ready: Promise.resolve(), end: () => void listeners.delete(own) };
   }
 
-  /** Tells those who watch. */
+  /** Calls the listeners. */
   notify(changed: ReadonlyMap<Collection, readonly Change[]>): void {
     for (const [{ name, listeners }, changes] of changed) {
       for (const listener of listeners) {

@@ -1,24 +1,25 @@
 /**
- * Group commit: what waits at the end of a turn of the event loop shares one commit. A transaction that contention
- * made run too often may take the queue for itself for a moment; then nothing else commits, and what it reads holds.
+ * Group commit: the work that waits at the end of a turn of the event loop shares one commit, because a commit costs a
+ * sync. A transaction that had too many conflicts may have the queue alone; then nothing else commits, and its reads hold
+ * (`test/integration/store-durability.test.ts`, "gets the store for itself").
  */
 import { setImmediate } from 'node:timers';
 import { CmbsError } from '../../errors';
-import { EXCLUSIVE_HOLD_MS } from './limits';
+import { EXCLUSIVE_MS } from './limits';
 import { MAX_COMMIT_WRITES } from '../../limits';
 
-/** Characters of JSON that share one commit, at most (one larger write goes alone), for the same reason. */
+/** Characters of JSON in one commit, at most (a larger write has one alone), for the same reason as `MAX_COMMIT_WRITES`. */
 const MAX_COMMIT_CHARS = 2 * 1024 * 1024;
-/** Transactions and creates that wait for their commit; beyond, callers are told `queue_full`. */
+/** Transactions and creations that wait for their commit; beyond, `queue_full`. */
 export const MAX_QUEUED_COMMITS = 10_000;
 
-/** One writer's identity while it has the queue for itself. */
+/** Identifies the writer that has the queue alone. */
 export type Owner = symbol;
 
 export interface QueuedWork {
-  /** Set while it waits: it is dropped, and nothing of it written. */
+  /** Set before its commit: the work is dropped. */
   cancelled: boolean;
-  /** Set when its commit begins; from then on it cannot be cancelled. */
+  /** Set when its commit begins; then it cannot be cancelled. */
   started: boolean;
   readonly owner: Owner | undefined;
   readonly writes: number;
@@ -26,9 +27,9 @@ export interface QueuedWork {
 }
 
 export interface CommitQueueOptions<W> {
-  /** Commits the batch; must settle each of its members and not throw. */
+  /** Commits the batch: settles each member and does not throw. */
   readonly commit: (batch: readonly W[]) => void;
-  /** While false nothing is committed; {@link CommitQueue.wake} when that may have changed. */
+  /** While false nothing is committed; call {@link CommitQueue.wake} when that may have changed. */
   readonly ready: () => boolean;
 }
 
@@ -36,23 +37,23 @@ export class CommitQueue<W extends QueuedWork> {
   readonly #options: CommitQueueOptions<W>;
   #queue: W[] = [];
   #scheduled = false;
-  #holder: Owner | undefined;
-  readonly #wantToHold: (() => void)[] = [];
+  #owner: Owner | undefined;
+  readonly #waitingOwners: (() => void)[] = [];
   #onIdle: (() => void)[] = [];
 
   constructor(options: CommitQueueOptions<W>) {
     this.#options = options;
   }
 
-  /** Throws `queue_full`. */
+  /** @throws CmbsError `queue_full` */
   add(work: W): void {
-    // Whoever holds the queue must get through, or the others behind it never would.
+    // The writer that has the queue alone must not be refused: the others wait for it.
     if (this.#queue.length >= MAX_QUEUED_COMMITS && work.owner === undefined) throw full();
     this.#queue.push(work);
     this.wake();
   }
 
-  /** Commits what waits, at the end of this turn. */
+  /** Commits the waiting work at the end of this turn of the event loop. */
   wake(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -79,8 +80,8 @@ export class CommitQueue<W extends QueuedWork> {
   }
 
   #take(): readonly W[] {
-    if (this.#holder !== undefined) {
-      const i = this.#queue.findIndex(({ owner }) => owner === this.#holder);
+    if (this.#owner !== undefined) {
+      const i = this.#queue.findIndex(({ owner }) => owner === this.#owner);
       return i < 0 ? [] : this.#queue.splice(i, 1).filter(({ cancelled }) => !cancelled);
     }
     let writes = 0;
@@ -97,26 +98,26 @@ export class CommitQueue<W extends QueuedWork> {
     return this.#queue.splice(0, taken).filter(({ cancelled }) => !cancelled);
   }
 
-  /** Runs `task` while only work of its owner is committed, one task after the other. */
+  /** Runs `task` while only work of its owner is committed; such tasks run one after the other. */
   async exclusively<T>(task: (owner: Owner) => Promise<T>): Promise<T> {
     const owner = Symbol('exclusive');
-    if (this.#holder !== undefined) {
-      if (this.#wantToHold.length >= MAX_QUEUED_COMMITS) throw full();
-      await new Promise<void>((resolve) => this.#wantToHold.push(resolve));
+    if (this.#owner !== undefined) {
+      if (this.#waitingOwners.length >= MAX_QUEUED_COMMITS) throw full();
+      await new Promise<void>((resolve) => this.#waitingOwners.push(resolve));
     }
-    this.#holder = owner;
+    this.#owner = owner;
     try {
       return await task(owner);
     } finally {
-      const next = this.#wantToHold.shift();
-      // Handed on without a gap, so that nobody takes it in between; what has waited comes after the last of them.
-      if (next === undefined) this.#holder = undefined;
+      const next = this.#waitingOwners.shift();
+      // The next owner follows at once; other work is committed after the last owner.
+      if (next === undefined) this.#owner = undefined;
       else next();
       this.wake();
     }
   }
 
-  /** Resolves when nothing waits. */
+  /** Resolves when no work waits. */
   async idle(): Promise<void> {
     if (this.#queue.length === 0) return;
     await new Promise<void>((resolve) => this.#onIdle.push(resolve));
@@ -124,7 +125,11 @@ export class CommitQueue<W extends QueuedWork> {
 }
 
 function full(): CmbsError {
-  return new CmbsError('queue_full', 'Too many writes wait for the store; slow down and repeat the request.', {
-    headers: { 'Retry-After': String(Math.ceil(EXCLUSIVE_HOLD_MS / 1000)) },
-  });
+  return new CmbsError(
+    'queue_full',
+    'Too many writes are waiting for the store; slow down and repeat the request.',
+    {
+      headers: { 'Retry-After': String(Math.ceil(EXCLUSIVE_MS / 1000)) },
+    },
+  );
 }

@@ -1,6 +1,6 @@
 /**
- * Writes what waits in the commit queue: a batch shares one SQLite transaction, in which each transaction is first checked
- * against what it read. Callers are told when the commit is on the disk.
+ * Commits batches of the commit queue: each batch is one SQLite transaction, in which each of our transactions is first
+ * checked against its reads. Callers hear of a commit when it is on the disk.
  */
 import { type Clock } from '../../clock';
 import { type Change } from '../store';
@@ -14,7 +14,7 @@ import type { Tables } from './tables';
 import { type SqliteTransaction } from './transaction';
 import { type WalSync } from './wal-sync';
 
-/** What a write adds to the log besides its value: about one page of an index. */
+/** Characters that a write adds to the log besides its value: about one page of an index. */
 const WRITE_OVERHEAD_CHARS = 4096;
 
 interface Create extends QueuedWork {
@@ -51,9 +51,9 @@ export interface CommitterParts {
   readonly clock: Clock;
   /** Number of the last commit. */
   readonly seq: number;
-  /** A document changed: copies of it in memory are old. */
+  /** Called when a document changed: copies in memory are out of date. */
   readonly forget: (collection: number, id: string) => void;
-  /** So many characters were added to the log, about. */
+  /** Called with the characters that a commit added to the log, approximately. */
   readonly onLogged: (chars: number) => void;
 }
 
@@ -72,7 +72,7 @@ export class Committer {
     this.#seq = parts.seq;
   }
 
-  /** Number of the last commit, counted over the life of the database. */
+  /** Number of the last commit since the database was created. */
   get seq(): number {
     return this.#seq;
   }
@@ -81,7 +81,7 @@ export class Committer {
   commit(batch: readonly Work[]): void {
     const commit = new Commit(this.#seq + 1, this.#parts.clock.now(), batch);
     try {
-      // Now, so that what is refused is not written; and before it is told, for what happens in between.
+      // Checked before the write, and again before the acknowledgement (`WalSync`).
       this.#health.look();
       if (this.#health.refusal !== undefined) throw this.#health.refusal;
       this.#tables.begin();
@@ -110,17 +110,17 @@ export class Committer {
   }
 
   #commitFailed(batch: readonly Work[], commit: Commit, error: unknown): void {
-    // Else whoever read what it would have changed would count as outrun, for ever.
+    // Otherwise readers of these documents would conflict forever.
     for (const { history } of commit.changed.keys()) history.undo(commit.seq);
     try {
       this.#tables.rollback();
     } catch (failure) {
-      // A connection that cannot even roll back is in a state that nobody knows.
+      // The state of a connection that cannot roll back is unknown.
       this.#health.refuse('The store failed and has stopped; look at its log and start it again.', failure);
     }
     const [first, ...others] = batch;
     if (others.length > 0 && this.#health.refusal === undefined) {
-      // One of them may be to blame, or too large for what room there is; the others need not fail with it.
+      // One of them may be at fault, or too large for the free space; the others may succeed.
       for (const work of batch) this.commit([work]);
       return;
     }
@@ -206,7 +206,7 @@ export class Committer {
   }
 }
 
-/** One SQLite transaction in the making, and what to tell whom after it. */
+/** A commit that is being made: its changes, and the callers to settle afterwards. */
 class Commit {
   readonly changed = new Map<Collection, Change[]>();
   readonly conflicts: (() => void)[] = [];

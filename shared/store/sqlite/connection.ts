@@ -1,7 +1,6 @@
 /**
- * The database connection and its prepared statements. One object owns them until it is closed: the binding crashes the
- * process when a statement is used after its connection, and frees statements only when they are garbage-collected
- * (`test/integration/store-directory.test.ts`). All calls are synchronous.
+ * The database connection and its prepared statements. One object owns and keeps them until it is closed, because the
+ * binding frees them when they are garbage-collected. All calls are synchronous.
  */
 import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
 import type { Column } from './rows';

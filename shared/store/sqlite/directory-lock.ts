@@ -1,10 +1,9 @@
 /**
- * One process per data directory (DESIGN decision 17).
+ * Locks a data directory for one process (`test/integration/store-directory.test.ts`).
  *
- * The lock is an exclusive transaction on a SQLite file of its own, in rollback-journal mode, that never writes: the
- * operating system takes it back when the process dies, however it dies, so there is no stale lock to clean up. The
- * process id lies beside it in a plain file, for the message only. It cannot lie in the locked file: closing any
- * descriptor of a file drops every POSIX lock that the process holds on it.
+ * The lock is an exclusive transaction on a SQLite file of its own. The operating system releases it when the process
+ * ends in any way, so there are no stale locks. A second file has the process id, for the message only: closing any
+ * descriptor of the locked file would release every POSIX lock of the process on it.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,7 +15,11 @@ export interface DirectoryLock {
   release(): void;
 }
 
-/** Takes the lock at once or throws `conflict` with a sentence that names the holder. */
+/**
+ * Takes the lock without waiting.
+ *
+ * @throws CmbsError `conflict` when another process has it
+ */
 export function lockDirectory(directory: string): DirectoryLock {
   const pidFile = join(directory, 'lock.pid');
   const db = new DatabaseSync(join(directory, 'lock.db'), { timeout: 0 });
@@ -38,22 +41,22 @@ export function lockDirectory(directory: string): DirectoryLock {
     db.close();
     throw error;
   }
-  let held = true;
+  let isLocked = true;
   return {
     release: () => {
-      if (!held) return;
-      held = false;
+      if (!isLocked) return;
+      isLocked = false;
       db.close();
     },
   };
 }
 
-/** The process that wrote its id last; that may be one that died, but then nobody would be asking. */
+/** The process that has the lock, for the message; empty when its id cannot be read. */
 function holder(pidFile: string): string {
   try {
     const pid = readFileSync(pidFile, 'utf8').trim();
     return /^\d+$/.test(pid) ? ` (pid ${pid})` : '';
   } catch {
-    return ''; // Without the file the refusal stands as well; it only cannot name the process.
+    return ''; // the message does without the id
   }
 }

@@ -1,4 +1,4 @@
-/** Parsed documents that were read lately. Only committed ones, and this process is the only writer. */
+/** A cache of parsed documents, of committed ones only. This process is the only writer. */
 import { type Json } from '../../json';
 import { type Doc } from '../store';
 
@@ -10,8 +10,8 @@ interface Entry {
   readonly chars: number;
 }
 
-/** One document may not push out more than this part of the others. */
-const LARGEST_SHARE = 16;
+/** A document larger than one part in so many of the cache is not cached. */
+const LARGEST_PART = 16;
 
 export class DocumentCache {
   /** In order of use, the least recent first. */
@@ -26,9 +26,9 @@ export class DocumentCache {
     return entry.doc;
   }
 
-  /** Keeps `doc`, whose value is `chars` characters of JSON, and freezes the value since callers will share it. */
+  /** Adds a document whose value is `chars` characters of JSON. Freezes the value, because callers share it. */
   add(key: string, doc: Doc, chars: number): void {
-    if (chars > MAX_CACHED_CHARS / LARGEST_SHARE) return;
+    if (chars > MAX_CACHED_CHARS / LARGEST_PART) return;
     freeze(doc.value);
     this.remove(key);
     this.#entries.set(key, { doc, chars });

@@ -4,7 +4,7 @@ import type { Connection, Statement } from './connection';
 import type { Names } from './names';
 import { type Column, type Row, toRow } from './rows';
 
-/** Index entries counted per `where` term to find the rarest: about 30 microseconds each. */
+/** Index entries counted per `where` term to find the rarest term: about 30 microseconds for each term. */
 const SELECTIVITY_PROBE = 500;
 export class DocumentReader {
   readonly #connection: Connection;
@@ -24,10 +24,10 @@ export class DocumentReader {
     return row === undefined ? undefined : toRow(collection, row);
   }
 
-  /** In the order of the selection, without what expired by `now`, and whether there are more than it allows. */
+  /** The rows in order, without those that expired by `now`, and whether more follow. */
   select(selection: Selection, now: number): { readonly rows: readonly Row[]; readonly isMore: boolean } {
     const { limit, maxChars } = selection;
-    // One more than asked for tells whether there are more.
+    // One row more than the limit tells whether more follow.
     const { sql, parameters } = this.#compile(
       selection,
       limit + 1,
@@ -57,7 +57,7 @@ export class DocumentReader {
     return Number(this.#connection.statement(`SELECT count(*) FROM (${sql})`).get(...parameters)?.[0]);
   }
 
-  /** Documents with an order, and the bytes of their values. */
+  /** Number of documents with an order, and the bytes of their values. */
   measure(collection: string, limit: number, now: number): { readonly count: number; readonly bytes: number } {
     const n = this.#names.number(collection);
     if (n === undefined) return { count: 0, bytes: 0 };
@@ -68,16 +68,16 @@ export class DocumentReader {
     return { count: Number(count), bytes: Number(bytes) };
   }
 
-  /** Mostly so, for a sweep removes what has: then a count need not look at the documents behind an index. */
+  /** Usually true, because sweeps remove expired documents. Then a count can use an index alone. */
   #nothingExpired(now: number): boolean {
     const sql = 'SELECT 1 FROM document INDEXED BY document_expires WHERE expires <= ? LIMIT 1';
     return this.#connection.statement(sql).get(now) === undefined;
   }
 
   /**
-   * One index is walked in the order of the result from the cursor on, so a page costs what it shows: the document's
-   * own index, or that of the rarest `where` term, with a look-up per further term. `INDEXED BY` and `CROSS JOIN`
-   * keep SQLite to this plan, which it would otherwise choose without statistics.
+   * Reads one index in the order of the result from the cursor on, so that the cost of a page depends on its size: the
+   * index of the documents, or that of the rarest `where` term, with a look-up for each further term. `INDEXED BY` and
+   * `CROSS JOIN` make SQLite use this plan; it has no statistics to choose one.
    */
   #compile(
     selection: Selection,
@@ -135,7 +135,7 @@ export class DocumentReader {
     return { sql, parameters };
   }
 
-  /** The terms with interned fields; undefined when one cannot match anything. */
+  /** The terms, the rarest first; undefined when one of them matches no document. */
   #rarestFirst(selection: Selection): readonly { readonly field: number; readonly value: string }[] | undefined {
     const terms: { field: number; value: string; found: number }[] = [];
     for (const { field, value } of selection.terms) {

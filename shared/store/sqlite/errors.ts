@@ -1,4 +1,4 @@
-/** What SQLite's result codes mean to a caller (https://sqlite.org/rescode.html). */
+/** Errors of SQLite, as errors for the caller (https://sqlite.org/rescode.html). */
 import { CmbsError } from '../../errors';
 
 export const SQLITE_BUSY = 5;
@@ -6,10 +6,10 @@ const SQLITE_CORRUPT = 11;
 const SQLITE_FULL = 13;
 const SQLITE_TOOBIG = 18;
 const SQLITE_NOTADB = 26;
-/** The shared-memory index of the log could not grow: also a full disk. */
+/** The shared-memory index of the log could not grow: the disk is full. */
 const SQLITE_IOERR_SHMSIZE = 4874;
 
-// By shape, not by class: errors that native code throws can belong to another realm than ours (under a test runner).
+// Not by class: under a test runner, errors of native code belong to another realm.
 function property(error: unknown, name: 'errcode' | 'code'): unknown {
   return typeof error === 'object' && error !== null && name in error
     ? (error as Readonly<Record<string, unknown>>)[name]
@@ -30,7 +30,7 @@ export function isDamaged(error: unknown): boolean {
   return isSqliteError(error, SQLITE_CORRUPT) || isSqliteError(error, SQLITE_NOTADB);
 }
 
-/** A failed read or write as the caller may see it; the cause is kept for the log. */
+/** The error for the caller of a failed read or write; its cause is for the log. */
 export function toStoreError(error: unknown): CmbsError {
   if (error instanceof CmbsError) return error;
   const noSpace =

@@ -1,4 +1,4 @@
-/** Whether the files that are open are still those that the next start will find. */
+/** Notices when open files were deleted, moved or replaced (`test/integration/store-loss.test.ts`). */
 import { statSync } from 'node:fs';
 
 interface Identity {
@@ -7,7 +7,7 @@ interface Identity {
   readonly ino: number;
 }
 
-/** Throws what `statSync` throws but for a missing file. */
+/** Undefined for a missing file. */
 function identityOf(path: string): Identity | undefined {
   const found = statSync(path, { throwIfNoEntry: false });
   return found === undefined ? undefined : { path, dev: found.dev, ino: found.ino };
@@ -16,16 +16,16 @@ function identityOf(path: string): Identity | undefined {
 export class FileIdentity {
   readonly #files: readonly Identity[];
 
-  /** To be called when the files have just been opened. A file cannot get the number of one that is open. */
+  /** To be called right after the files were opened: while a file is open, no other gets its inode. */
   constructor(paths: readonly string[]) {
     this.#files = paths.map((path) => {
       const identity = identityOf(path);
-      if (identity === undefined) throw new Error(`${path} is gone`);
+      if (identity === undefined) throw new Error(`${path} is missing`);
       return identity;
     });
   }
 
-  /** Path of a file that was deleted, moved or replaced; undefined when there is none. Costs microseconds. */
+  /** Path of a file that was deleted, moved or replaced; undefined when there is none. Takes microseconds. */
   changed(): string | undefined {
     return this.#files.find(({ path, dev, ino }) => {
       const now = identityOf(path);

@@ -1,12 +1,12 @@
-/** Whether the store may be used: it stops for good when its files are gone, or what it writes may not last. */
+/** Whether the store can be used. It stops for good when its files are missing, or a sync has failed. */
 import { type Clock } from '../../clock';
 import { CmbsError } from '../../errors';
 import { type Log } from '../../log';
 import { abortedError } from '../cancellation';
 import { FileIdentity } from './file-identity';
 
-/** Milliseconds between two looks whether the files are those of the directory, and between syncs of the record of them. */
-const FILE_LOOK_MS = 1000;
+/** Milliseconds between two checks of the files, and between two syncs of the acknowledged number. */
+const FILE_CHECK_MS = 1000;
 
 export class StoreHealth {
   readonly #files: FileIdentity;
@@ -16,14 +16,14 @@ export class StoreHealth {
   #isClosed = false;
   #cancelLook = (): void => undefined;
 
-  /** @param path of the database, which is open */
+  /** @param path of the open database */
   constructor(path: string, clock: Clock, log: Log) {
     this.#files = new FileIdentity([path, `${path}-wal`]);
     this.#clock = clock;
     this.#log = log;
   }
 
-  /** Why the store has stopped. */
+  /** The reason why the store has stopped. */
   get refusal(): CmbsError | undefined {
     return this.#refusal;
   }
@@ -37,9 +37,9 @@ export class StoreHealth {
     this.#cancelLook();
   }
 
-  /** Looks from time to time, and does `more` while all is well: a store that is idle has no commit that would find out. */
+  /** Checks the files at intervals, for a store without commits, and calls `more` each time. */
   lookAgain(more: () => void): void {
-    this.#cancelLook = this.#clock.after(FILE_LOOK_MS, () => {
+    this.#cancelLook = this.#clock.after(FILE_CHECK_MS, () => {
       this.look();
       if (this.#refusal !== undefined || this.#isClosed) return;
       more();
@@ -47,7 +47,7 @@ export class StoreHealth {
     });
   }
 
-  /** Stops the store when its files are not those of its directory any more. */
+  /** Stops the store when its files were deleted, moved or replaced. */
   look(): void {
     if (this.#refusal !== undefined) return;
     const changed = this.#files.changed();
@@ -59,14 +59,14 @@ export class StoreHealth {
     );
   }
 
-  /** Throws `unavailable` when the store has stopped or is closed, and the reason of a signal that has aborted. */
+  /** @throws CmbsError `unavailable` when the store has stopped or is closed, `deadline_exceeded` when the signal aborted */
   assertUsable(signal: AbortSignal | undefined): void {
     if (this.#refusal !== undefined) throw this.#refusal;
     if (this.#isClosed) throw closedError();
     if (signal?.aborted === true) throw abortedError(signal);
   }
 
-  /** A failed sync cannot be repeated: the kernel may have dropped what it could not write and forgotten about it. */
+  /** Stops the store. A failed sync cannot be repeated: the kernel may have dropped the data that it could not write. */
   syncFailed(error: Error): void {
     this.refuse(
       'The store could not make writes durable and has stopped; check the disk of the data directory and start again.',
@@ -76,13 +76,13 @@ export class StoreHealth {
 
   /** Stops the store. */
   refuse(message: string, cause: unknown): void {
-    // What follows from the first reason is no news.
+    // Later failures follow from the first one.
     if (this.#refusal !== undefined) return;
     this.#refusal = new CmbsError('unavailable', message, { cause });
     this.#log.error(message, { cause });
   }
 
-  /** The error, which is logged when something is behind it. */
+  /** Logs the error when it has a cause, and returns it. */
   logged(error: CmbsError): CmbsError {
     if (error.cause !== undefined)
       this.#log.error('the store refused a request', { code: error.code, cause: error.cause });

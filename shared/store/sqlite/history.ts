@@ -1,17 +1,16 @@
 /**
- * What changed lately, so that a transaction can be checked at its commit against what it read.
+ * The recent changes of a collection, to check a transaction's reads at its commit.
  *
- * Reads see the committed state at their own moment and note the number of the last commit. At commit a read still
- * holds when no change since then touches it: for a document, a change of it; for a query, a change of a document
- * that is (or was, or is now) inside the part of the result that was read. When every read holds at one moment, the
- * transaction is as good as run in that moment. Revisions would not do: a document deleted and made again has an old
- * one.
+ * A read sees the committed state and notes the number of the last commit. At the commit of the transaction the read
+ * holds when no later change concerns it: a change of the document, or of a document that was or is in the part of the
+ * query's result that was read. When every read holds at one moment, the transaction is serialisable at that moment.
+ * Revisions would not suffice, because a document that was deleted and made again has an old one.
  *
- * Changes are remembered only while a transaction runs, and only those that one of the running can have missed.
+ * Changes are kept only while transactions run that may have missed them.
  */
 import { covers, type IndexEntry, type Position, type Selection } from '../store-query';
 
-/** Changes remembered per collection for running transactions; one that is older than all of them runs again. */
+/** Changes kept per collection; a transaction that began before the oldest of them runs again. */
 const MAX_REMEMBERED_CHANGES = 50_000;
 
 export interface RememberedChange {
@@ -23,14 +22,14 @@ export interface RememberedChange {
 
 /** The changes of one collection. */
 export class History {
-  /** Number of the last write to the collection, remembered or not. */
+  /** Number of the last commit that changed the collection. */
   lastSeq = 0;
-  /** Every change after this is in the list. */
+  /** The list has every change after this commit. */
   #completeSince = 0;
   #changes: RememberedChange[] = [];
   readonly #lastOf = new Map<string, number>();
 
-  /** A write that nobody can have missed. */
+  /** Notes a change that no running transaction can have missed. */
   skip(seq: number): void {
     this.lastSeq = seq;
     this.#completeSince = seq;
@@ -47,11 +46,11 @@ export class History {
     if (this.#changes.length > MAX_REMEMBERED_CHANGES) this.#forget(MAX_REMEMBERED_CHANGES / 2);
   }
 
-  /** Drops what every running transaction has seen: changes up to `seq`. */
+  /** Drops changes up to `seq`, which every running transaction has seen. */
   forgetUpTo(seq: number): void {
     let n = 0;
     while ((this.#changes[n]?.seq ?? Infinity) <= seq) n++;
-    // Half of the list at a time, so that moving the rest costs less than what was added since.
+    // Half of the list at a time, so that the cost of moving the rest is amortised.
     if (n > 0 && n * 2 >= this.#changes.length) this.#forget(n);
   }
 
@@ -62,11 +61,11 @@ export class History {
     }
   }
 
-  /** Commit `seq`, the last one here, did not happen after all. */
+  /** Removes commit `seq`, the last one, which failed. */
   undo(seq: number): void {
     if (this.lastSeq < seq) return;
     this.lastSeq = seq - 1;
-    // What {@link skip} dropped is gone; to have dropped the same in the commit before is true as well.
+    // Changes that {@link skip} dropped stay dropped, as if the commit before had dropped them.
     this.#completeSince = Math.min(this.#completeSince, seq - 1);
     this.#changes = this.#changes.filter((change) => change.seq < seq);
     this.#lastOf.clear();

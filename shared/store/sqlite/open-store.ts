@@ -1,17 +1,17 @@
 /**
- * The embedded store: one SQLite file in the data directory, one process (DESIGN decisions 10 and 17).
+ * The open store. Transactions are optimistic, as on Firestore, because a body awaits other things than the store, while
+ * SQLite has one writer: the body reads committed documents and collects its writes, then joins the commit queue. The
+ * transactions in the queue share one SQLite transaction. Each is first checked against the changes since its reads
+ * ({@link History}), including those of earlier ones in the same commit. A transaction with a conflict runs again, and
+ * after several runs alone. Tests: the transactions of `test/contract/store-contract.ts`.
  *
- * A transaction runs optimistically, as on Firestore: its body reads what is committed and collects writes; then it
- * joins the commit queue. All that waits there shares one SQLite transaction, in which each is first checked against
- * what it read ({@link History}), including what those before it in the same commit have just written; one that does
- * not hold any more runs again, and after several runs alone. Callers are told when the commit is on the disk
- * ({@link WalSync}); nothing that is not is shown to readers outside transactions. A transaction may build on it, since its own
- * commit comes later in the same log.
+ * A commit is acknowledged, and shown to readers outside transactions, when it is on the disk ({@link WalSync}).
+ * Transactions may read it earlier, because their own commit follows it in the log.
  */
 import { type Clock } from '../../clock';
 import { CmbsError } from '../../errors';
 import { type JsonObject } from '../../json';
-import { CHECKPOINT_PAGES, EXCLUSIVE_HOLD_MS } from './limits';
+import { CHECKPOINT_PAGES, EXCLUSIVE_MS } from './limits';
 import { type Log } from '../../log';
 import { abortable, Cancelled, withinDeadline } from '../cancellation';
 import {
@@ -39,17 +39,17 @@ import type { Tables } from './tables';
 import { SqliteTransaction } from './transaction';
 import { WalSync } from './wal-sync';
 
-/** Optimistic runs of one transaction before it gets the store for itself, so that contention always ends. */
+/** Optimistic runs of one transaction before it runs alone, so that conflicts end. */
 export const MAX_OPTIMISTIC_RUNS = 8;
-/** Bytes written, roughly, between two looks at the length of the log: a look costs as much as a small commit. */
-const CHECKPOINT_LOOK_CHARS = 2 * 1024 * 1024;
+/** Bytes written, approximately, between two checks of the log's length: a check costs as much as a small commit. */
+const LOG_CHECK_CHARS = 2 * 1024 * 1024;
 
-/** What an open store owns from now on. */
+/** An open store owns these, and closes them. */
 export interface OpenStoreParts {
   readonly tables: Tables;
   readonly record: AcknowledgedRecord;
   readonly lock: DirectoryLock;
-  /** Of the database. */
+  /** Path of the database. */
   readonly path: string;
   readonly clock: Clock;
   readonly log: Log;
@@ -67,7 +67,7 @@ export class OpenStore implements Store {
   readonly #committer: Committer;
   readonly #walSync: WalSync;
   readonly #checkpointer: Checkpointer;
-  #charsSinceLook = 0;
+  #charsSinceCheck = 0;
   #closing: Promise<void> | undefined;
 
   constructor({ tables, record, lock, path, clock, log }: OpenStoreParts) {
@@ -119,9 +119,9 @@ export class OpenStore implements Store {
   }
 
   #observeLog(chars: number): void {
-    this.#charsSinceLook += chars;
-    if (this.#charsSinceLook < CHECKPOINT_LOOK_CHARS) return;
-    this.#charsSinceLook = 0;
+    this.#charsSinceCheck += chars;
+    if (this.#charsSinceCheck < LOG_CHECK_CHARS) return;
+    this.#charsSinceCheck = 0;
     const { log, checkpointed } = this.#tables.connection.walPages();
     this.#checkpointer.observe(log, checkpointed);
   }
@@ -136,7 +136,7 @@ export class OpenStore implements Store {
   async get(collection: string, id: string, options?: CallOptions): Promise<Doc | undefined> {
     this.#health.assertUsable(options?.signal);
     const doc = this.#reader.read(collection, id);
-    await this.#shown(collection, options?.signal);
+    await this.#untilDurable(collection, options?.signal);
     return doc;
   }
 
@@ -147,33 +147,33 @@ export class OpenStore implements Store {
   ): Promise<readonly (Doc | undefined)[]> {
     this.#health.assertUsable(options?.signal);
     const docs = ids.map((id) => this.#reader.read(collection, id));
-    await this.#shown(collection, options?.signal);
+    await this.#untilDurable(collection, options?.signal);
     return docs;
   }
 
   async query(query: Query, options?: CallOptions): Promise<Page> {
     this.#health.assertUsable(options?.signal);
     const { page } = this.#reader.select(query);
-    await this.#shown(query.collection, options?.signal);
+    await this.#untilDurable(query.collection, options?.signal);
     return page;
   }
 
   async count(query: Omit<Query, 'limit' | 'after'>, atMost: number, options?: CallOptions): Promise<number> {
     this.#health.assertUsable(options?.signal);
     const n = this.#reader.count(query, atMost);
-    await this.#shown(query.collection, options?.signal);
+    await this.#untilDurable(query.collection, options?.signal);
     return n;
   }
 
   async measure(collection: string, atMost: number, options?: CallOptions): Promise<Size> {
     this.#health.assertUsable(options?.signal);
     const size = this.#reader.measure(collection, atMost);
-    await this.#shown(collection, options?.signal);
+    await this.#untilDurable(collection, options?.signal);
     return size;
   }
 
-  /** Waits until what a reader has just seen of the collection is durable. */
-  #shown(collection: string, signal: AbortSignal | undefined): Promise<void> | undefined {
+  /** Waits until the last commit that changed the collection is durable. */
+  #untilDurable(collection: string, signal: AbortSignal | undefined): Promise<void> | undefined {
     const seq = this.#collections.lastCommitted(collection);
     return this.#walSync.isDurable(seq) ? undefined : this.#whenDurable(seq, signal);
   }
@@ -191,7 +191,7 @@ export class OpenStore implements Store {
       const result = await this.#attempt(body, options.signal, undefined);
       if (result !== undefined) return result.value;
     }
-    // Aborted while it waits for its turn, it gives up at once, and in its turn finds that it has nothing to do.
+    // When it is aborted while it waits to run alone, the wait ends at once, and its run does nothing later.
     return abortable(options.signal, (resolve, reject) => {
       this.#queue.exclusively((owner) => this.#runAlone(body, options.signal, owner)).then(resolve, reject);
     });
@@ -202,7 +202,7 @@ export class OpenStore implements Store {
     signal: AbortSignal | undefined,
     owner: Owner,
   ): Promise<T> {
-    // Alone, a run can only fail because a document that it read expired meanwhile.
+    // Alone, a run can only fail because a document that it read has expired.
     for (let run = 0; run < MAX_OPTIMISTIC_RUNS; run++) {
       const result = await this.#attempt(body, signal, owner);
       if (result !== undefined) return result.value;
@@ -210,7 +210,7 @@ export class OpenStore implements Store {
     throw new CmbsError('unavailable', 'Too many requests change the same data; repeat this one later.');
   }
 
-  /** Undefined when something that was read changed before the commit. */
+  /** Undefined when a document or result that was read has changed before the commit. */
   async #attempt<T>(
     body: (tx: Transaction) => Promise<T>,
     signal: AbortSignal | undefined,
@@ -220,23 +220,19 @@ export class OpenStore implements Store {
     const run = new SqliteTransaction(this.#reader);
     this.#collections.began(run);
     try {
-      const value = await withinDeadline(
-        () => body(run),
-        signal,
-        owner === undefined ? undefined : EXCLUSIVE_HOLD_MS,
-      );
+      const value = await withinDeadline(() => body(run), signal, owner === undefined ? undefined : EXCLUSIVE_MS);
       this.#health.assertUsable(signal);
       if (run.writes.size === 0) {
         if (!run.consistentAlone && !run.holds(this.#clock.now())) return undefined;
-        await this.#shownTo(run, signal);
+        await this.#untilReadDurable(run, signal);
         return { value };
       }
       return (await this.#enqueueWrites(run, signal, owner)) === 'committed' ? { value } : undefined;
     } catch (error) {
       if (error instanceof Cancelled || this.#health.isClosed) throw error;
-      // What a body concludes from reads that never held together is not to be believed, an error no more than a value.
+      // Reads that were never consistent together prove nothing, so neither does an error that follows from them.
       if (!run.consistentAlone && !run.holds(this.#clock.now())) return undefined;
-      await this.#shownTo(run, signal);
+      await this.#untilReadDurable(run, signal);
       throw error;
     } finally {
       run.end();
@@ -244,8 +240,8 @@ export class OpenStore implements Store {
     }
   }
 
-  async #shownTo(run: SqliteTransaction, signal: AbortSignal | undefined): Promise<void> {
-    for (const collection of run.collections) await this.#shown(collection, signal);
+  async #untilReadDurable(run: SqliteTransaction, signal: AbortSignal | undefined): Promise<void> {
+    for (const collection of run.collections) await this.#untilDurable(collection, signal);
   }
 
   #enqueueWrites(
@@ -311,7 +307,7 @@ export class OpenStore implements Store {
     return removed;
   }
 
-  /** Aborted before its commit begins, the work is dropped; later, only the wait for it ends. */
+  /** An abort before the commit begins drops the work; after that it only ends the wait. */
   #enqueue<T>(
     signal: AbortSignal | undefined,
     make: (resolve: (result: T) => void, reject: (error: Error) => void) => Work,

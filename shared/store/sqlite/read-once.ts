@@ -1,11 +1,10 @@
 /**
- * Reads one value without a prepared statement. The binding finalizes a statement only when it is garbage-collected,
- * and until then a closed connection goes on living inside SQLite, with its descriptors and locks. A connection that
- * is opened for one look and closed again must really be gone.
+ * Reads one value without a prepared statement. The binding finalizes a statement only when it is garbage-collected;
+ * until then a closed connection keeps its descriptors and locks. A connection that reads once has to be closed at once.
  */
 import { type DatabaseSyncInstance } from '@photostructure/sqlite';
 
-/** The last row's only column, or undefined without rows. */
+/** The only column of the last row; undefined without rows. */
 function readOnce(db: DatabaseSyncInstance, sql: string): unknown {
   let seen: unknown;
   db.function('cmbs_read', { directOnly: true }, (value: unknown) => {

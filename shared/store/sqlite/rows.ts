@@ -5,7 +5,7 @@ import { checksum } from './checksum';
 
 export type Column = string | number | null;
 
-/** A document as it lies in its row; `value` and `entries` are JSON. */
+/** A document in its row; `value` is JSON. */
 export interface Row {
   readonly id: string;
   readonly revision: number;
@@ -17,7 +17,7 @@ export interface Row {
 /** An index entry of a document: the number of a field, and a value. */
 export type Entry = readonly [number, string];
 
-/** What is to be written. */
+/** A document to be written. */
 export interface NewRow {
   readonly id: string;
   readonly value: string;
@@ -52,7 +52,7 @@ export function toRow(collection: number, columns: readonly Column[]): Row {
     string | null,
     number | null,
   ];
-  // Documents of a release that had no checksums have none until they are written again.
+  // Documents that a release without checksums wrote have none.
   if (sum !== null && sum !== checksum(collection, id, revision, value, sort, expires, entries)) {
     throw new CmbsError(
       'internal',
@@ -71,7 +71,7 @@ export function parseEntries(text: string | null): readonly Entry[] {
   return text === null ? [] : (JSON.parse(text) as readonly Entry[]);
 }
 
-/** Those of `entries` that are not among `others`. */
+/** The `entries` that are not among `others`. */
 export function missingFrom(others: readonly Entry[], entries: readonly Entry[]): readonly Entry[] {
   const key = ([field, value]: Entry): string => `${field} ${value}`;
   const known = new Set(others.map(key));

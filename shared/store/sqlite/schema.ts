@@ -1,7 +1,4 @@
-/**
- * The database file: its schema, what is checked before anything is written to it, and how an older one is brought
- * up to date.
- */
+/** The database file: its schema, its migrations, and the checks before anything is written to it. */
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
@@ -14,25 +11,25 @@ import { findDamage } from './checksum';
 import { readNumber, readText } from './read-once';
 import { isDamaged } from './errors';
 
-/** Bytes of a database that are checked before it is opened: half a second at most. */
+/** Bytes of a database up to which it is checked when it is opened: half a second at most. */
 const MAX_CHECKED_BYTES = 64 * 1024 * 1024;
 
 export const DATABASE_FILE = 'cmbs.db';
 
-/** `PRAGMA application_id`: "CMBS" in ASCII, so that `file` and we know the file again. */
+/** `PRAGMA application_id`: "CMBS" in ASCII, by which this program and `file` recognise the database. */
 const APPLICATION_ID = 0x434d4253;
 
 /**
- * The script at position n brings a file from version n to n + 1 (`PRAGMA user_version`), in one transaction with
- * the number. Scripts that were released are never changed; a change is a new script.
+ * Script n brings a file from version n to n + 1 (`PRAGMA user_version`), in one transaction with the number. Released
+ * scripts are never changed; each change is a new script.
  *
- * 1: Collections and their indexed fields are interned in `name`. A document is a row with an integer key, because
- * tables without one carry the whole row through each rebalancing (100 µs a row measured for 800 bytes, 20 this way).
- * `entry` answers equality by id; `sorted_entry` has the same entries again for documents with an order. `entries`
- * in the document says which of them are its own, so that a write finds them without a further index.
+ * 1: `name` numbers collections and their indexed fields. A document is a row with an integer key, because a table
+ * without one moves whole rows when its tree is rebalanced (measured: 100 µs for a row of 800 bytes, 20 µs with the key).
+ * `entry` answers equality by id; `sorted_entry` has the entries of documents with an order again. `entries` lists the
+ * entries of a document, so that a write finds them without a further index.
  *
- * 2: A checksum for each document (checksum.ts), empty in those that were there before, and the number of the last commit
- * (acknowledged.ts).
+ * 2: A checksum for each document (`checksum.ts`), null in older documents, and the number of the last commit
+ * (`acknowledged.ts`).
  */
 export const MIGRATIONS: readonly string[] = [
   `
@@ -77,20 +74,20 @@ export const MIGRATIONS: readonly string[] = [
   INSERT INTO state VALUES (lower(hex(randomblob(16))), 0);
   `,
 ];
-/** The version from which on there are checksums and the number of the last commit. */
+/** The first version with checksums and the number of the last commit. */
 const CHECKED_VERSION = 2;
 
 export interface OpenDatabaseOptions {
   readonly directory: string;
   readonly migrations: readonly string[];
-  /** `PRAGMA max_page_count`: a bound on the file, beyond which writes are refused as on a full disk. */
+  /** `PRAGMA max_page_count`: beyond, writes are refused as on a full disk. */
   readonly maxPages?: number | undefined;
   readonly log: Pick<Log, 'info' | 'warn'>;
-  /** Opens a database that has lost acknowledged commits, and removes documents whose checksum is wrong. */
+  /** Opens a database that lost acknowledged commits, and removes documents with a wrong checksum. */
   readonly acceptDataLoss?: boolean | undefined;
 }
 
-/** Opens the file, new or old, with everything committed to it so far durable. The directory must be locked. */
+/** Opens or creates the database. The directory must be locked. */
 export function openDatabase(options: OpenDatabaseOptions): DatabaseSyncInstance {
   const { directory, migrations, maxPages, log, acceptDataLoss = false } = options;
   const path = join(directory, DATABASE_FILE);
@@ -132,12 +129,12 @@ function migrate(db: DatabaseSyncInstance, from: number, script: string): void {
 }
 
 /**
- * The version of an existing file, or undefined when there is none. Reads only: a file that is not ours, or newer
- * than we are, must stay as it is (a read-only connection does not even checkpoint the log when it closes).
+ * The version of an existing file; undefined when there is none. Reads only, because a file of another program or of a
+ * newer version must stay as it is; a read-only connection does not run a checkpoint when it closes.
  */
 function inspect(path: string, options: OpenDatabaseOptions): number | undefined {
   const latest = options.migrations.length;
-  // An empty file is what a process leaves that died while it created the database.
+  // A process that crashed while it created the database left an empty file.
   if (!existsSync(path) || statSync(path).size === 0) {
     assertNothingLost(undefined, options);
     return undefined;
@@ -181,7 +178,7 @@ function assertNothingLost(
   const lost = lossOf(directory, standing);
   if (lost === undefined) return;
   if (acceptDataLoss !== true) throw refusal(lost);
-  log.warn(`${lost}; going on with what there is, as CMBS_ACCEPT_DATA_LOSS says`);
+  log.warn(`${lost}; going on without them because of CMBS_ACCEPT_DATA_LOSS`);
 }
 
 function standingOf(db: DatabaseSyncInstance): Standing {
@@ -191,7 +188,7 @@ function standingOf(db: DatabaseSyncInstance): Standing {
   };
 }
 
-/** Looks for changed bytes in the pages and in the documents, where that takes no more than part of a second. */
+/** Looks for changed bytes in the pages and documents of a database that is not too large. */
 function checkContent(db: DatabaseSyncInstance, path: string, version: number, acceptDataLoss: boolean): void {
   if (statSync(path).size > MAX_CHECKED_BYTES && !acceptDataLoss) return;
   const answer = readText(db, 'SELECT quick_check FROM pragma_quick_check LIMIT 1');
@@ -201,18 +198,18 @@ function checkContent(db: DatabaseSyncInstance, path: string, version: number, a
   if (count > 0) throw refusal(`${count} documents in ${path} are damaged, ${ids.join(', ')} among them`);
 }
 
-function refusal(what: string): CmbsError {
+function refusal(loss: string): CmbsError {
   return new CmbsError(
     'conflict',
-    `${what}; nothing was changed: restore a backup, or set CMBS_ACCEPT_DATA_LOSS=true to go on with what there is.`,
+    `${loss}; nothing was changed: restore a backup, or set CMBS_ACCEPT_DATA_LOSS=true to go on with what there is.`,
   );
 }
 
-/** A file cut short opens without complaint and fails later, at the first page that is missing. */
+/** SQLite opens a file that was cut short, and fails at the first missing page. */
 function checkLength(db: DatabaseSyncInstance, path: string): void {
   const expected = readNumber(db, 'SELECT page_count * page_size FROM pragma_page_count, pragma_page_size');
   const wal = `${path}-wal`;
-  // Pages that are still in the log need not be in the file yet.
+  // Pages in the log need not be in the file yet.
   const logged = existsSync(wal) && statSync(wal).size > 0;
   if (!logged && statSync(path).size < expected) throw damaged(path, undefined);
 }

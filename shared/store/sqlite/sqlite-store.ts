@@ -1,4 +1,4 @@
-/** Opens the embedded store: one SQLite file in the data directory, one process (DESIGN decisions 10 and 17). */
+/** The embedded store: one SQLite file in a data directory, for one process (docs/design.md). */
 import { join } from 'node:path';
 import { makeDirectory } from '../../make-directory';
 import { type Clock } from '../../clock';
@@ -12,30 +12,32 @@ import { DATABASE_FILE, MIGRATIONS, openDatabase } from './schema';
 import { Tables } from './tables';
 import { type Store } from '../store';
 
-/** Bytes to which the log file is cut back when it starts over. */
+/** Bytes to which the log file is truncated when the log starts over. */
 const WAL_SIZE_LIMIT = 64 * 1024 * 1024;
 
 export interface SqliteStoreOptions {
-  /** The data directory; created when missing. */
+  /** The data directory; created when it is missing. */
   readonly directory: string;
   readonly clock: Clock;
   readonly log?: Log;
-  /** Upper bound of the database file in pages of 4 KiB, beyond which writes are refused `storage_full`. */
+  /** Pages of 4 KiB in the database file; beyond, writes are refused (`storage_full`). */
   readonly maxPages?: number;
-  /** For tests of migration; the product's own by default. */
+  /** Default: {@link MIGRATIONS}; for tests of migrations. */
   readonly migrations?: readonly string[];
-  /** Goes on with what there is where acknowledged writes are missing or damaged. */
+  /** Opens the store although acknowledged writes are missing or damaged. */
   readonly acceptDataLoss?: boolean;
 }
 
 export interface SqliteStore extends Store {
-  /** Throws `unavailable` when the store has stopped, as it does now if its files are not those of its directory any more. */
+  /** @throws CmbsError `unavailable` when the store has stopped, or its files were deleted, moved or replaced */
   assertInPlace(): void;
 }
 
 /**
- * Opens or creates the store. Rejects with `conflict` when another process has the directory, or when the file in it
- * is not ours, damaged, or newer than this program (then nothing is changed); `storage_full` on a full disk.
+ * Opens or creates the store.
+ *
+ * @throws CmbsError `conflict` when another process uses the directory, or the file in it is damaged, of another program
+ *   or of a newer version (nothing is changed then); `storage_full`; `unavailable` when the directory cannot be used
  */
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<SqliteStore> {
   const { directory, clock, log = silentLog, maxPages, migrations = MIGRATIONS, acceptDataLoss } = options;

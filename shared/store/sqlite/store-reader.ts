@@ -85,7 +85,7 @@ export class StoreReader implements TransactionSource {
     return this.#tables.names.number(collection, field);
   }
 
-  /** Checks and renders a write; interns its names, which stay even if the write does not happen. */
+  /** Checks and serialises a write. Numbers its names, which stay even when the write is not committed. */
   prepare(collection: string, id: string, value: JsonObject, options: PutOptions = {}): NewRow {
     checkKey('collection', collection);
     checkKey('id', id);

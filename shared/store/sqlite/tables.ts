@@ -36,7 +36,7 @@ interface EntryRow {
   readonly doc: number;
 }
 
-/** Rows per INSERT of many: above, nothing is gained any more. */
+/** Rows of one INSERT; more would not be faster. */
 const INSERT_SIZES = [32, 8, 1] as const;
 
 export class Tables {
@@ -70,7 +70,7 @@ export class Tables {
     this.connection.begin();
   }
 
-  /** With the number of the commit, where it changes anything. */
+  /** @param commits number of this commit; undefined when it changes no document */
   commit(commits: number | undefined): void {
     this.#writeEntries();
     const names = commits === undefined ? [] : this.names.unstored;
@@ -84,7 +84,6 @@ export class Tables {
     if (names.length > 0) this.names.stored();
   }
 
-  /** Also right after a failure by which SQLite ended the transaction itself. */
   rollback(): void {
     this.#newEntries = [];
     this.#newlyIndexed.clear();
@@ -92,8 +91,9 @@ export class Tables {
   }
 
   /**
-   * Inserts those rows whose id is free (what expired by `now` does not count); says for each whether it was.
-   * Numbers are given out here, not by SQLite, so that after one statement for many rows it shows which went in.
+   * Inserts the rows whose id is free (an expired document counts as absent); returns for each row whether it was
+   * inserted. The row numbers are assigned here, so that after one statement for many rows it is known which were
+   * inserted.
    */
   insertMissing(collection: number, rows: readonly NewRow[], now: number): readonly boolean[] {
     const inserted: boolean[] = [];
@@ -151,7 +151,7 @@ export class Tables {
     return { before: indexEntryOf(existing), after };
   }
 
-  /** Undefined when there was nothing to delete. */
+  /** The index entry of the deleted document; undefined when there was none. */
   delete(collection: number, id: string): IndexEntry | undefined {
     const existing = this.#existing(collection, id);
     if (existing === undefined) return undefined;
@@ -210,7 +210,7 @@ export class Tables {
       ).run(revision, value, sort, expires, entries, sum, existing.doc);
     }
     const before = parseEntries(existing.entries);
-    // Most changes leave most entries as they are.
+    // Most writes change few index entries.
     const stays = existing.sort === row.sort;
     this.#removeEntries(existing, row.id, stays ? missingFrom(row.entries, before) : before);
     this.#addEntries(existing.doc, row, stays ? missingFrom(before, row.entries) : row.entries);
@@ -221,7 +221,7 @@ export class Tables {
     for (const [field, value] of entries) this.#newEntries.push({ field, value, sort, id, doc });
   }
 
-  /** In the order of the index, so that each of its pages is looked for once. */
+  /** In the order of the index, so that each page of it is found once. */
   #writeEntries(): void {
     const entries = this.#newEntries.sort(inIndexOrder);
     if (entries.length === 0) return;
@@ -248,7 +248,7 @@ export class Tables {
   }
 
   #removeEntries(existing: Existing, id: string, entries: readonly Entry[]): void {
-    // What is removed may have been added by a write before it in the same transaction.
+    // An earlier write of this transaction may have added these entries.
     if (this.#newlyIndexed.has(existing.doc)) this.#writeEntries();
     for (const [field, value] of entries) {
       this.#statement('DELETE FROM entry WHERE field = ? AND value = ? AND id = ?').run(field, value, id);
@@ -262,14 +262,14 @@ export class Tables {
     }
   }
 
-  /** Which database this is, and the number of its last commit. */
+  /** The identity of the database, and the number of its last commit. */
   standing(): Standing {
     const [lineage, commits] = this.#statement('SELECT lineage, commits FROM state').get() ?? [];
     return { lineage: String(lineage), commits: Number(commits) };
   }
 }
 
-/** A table with its columns, and the statements that insert so many rows. */
+/** A table with its columns, and its INSERT statements by number of rows. */
 interface Target {
   readonly columns: readonly string[];
   readonly table: string;

@@ -1,4 +1,4 @@
-/** One run of a transaction's body: what it read, with proof for later, and what it wants written. */
+/** One run of a transaction's body: its reads, for a check at the commit, and its writes. */
 import { type JsonObject } from '../../json';
 import { type History } from './history';
 import { type Doc, type Page, type PutOptions, type Query, type Transaction } from '../store';
@@ -9,7 +9,7 @@ export type PendingWrite =
   | { readonly collection: string; readonly id: string; readonly row: NewRow }
   | { readonly collection: string; readonly id: string; readonly row: undefined };
 
-/** What a run needs of the store. Reads happen at once. */
+/** What a run needs of the store. Reads are synchronous. */
 export interface TransactionSource {
   read(collection: string, id: string): Doc | undefined;
   select(query: Query): {
@@ -24,17 +24,17 @@ export interface TransactionSource {
   readonly seq: number;
 }
 
-type ReadProof = (now: number) => boolean;
+type ReadCheck = (now: number) => boolean;
 
 export class SqliteTransaction implements Transaction {
-  /** Number of the last commit when the run began: no read of it is older. */
+  /** Number of the last commit when the run began. */
   readonly since: number;
   readonly collections = new Set<string>();
   readonly writes = new Map<string, PendingWrite>();
   chars = 0;
   readonly #source: TransactionSource;
-  readonly #proofs: ReadProof[] = [];
-  /** When the first of the documents read expires: then the result is not the same any more. */
+  readonly #checks: ReadCheck[] = [];
+  /** When the first of the documents that were read expires; then the run no longer holds. */
   #expires = Infinity;
   #ended = false;
 
@@ -43,18 +43,18 @@ export class SqliteTransaction implements Transaction {
     this.since = source.seq;
   }
 
-  /** The body is done with it, or too late. */
+  /** The body has ended, or its time is over. */
   end(): void {
     this.#ended = true;
   }
 
-  /** Whether one moment exists in which all reads give what they gave. A single read has its own. */
+  /** True when there was at most one read, which is consistent by itself. */
   get consistentAlone(): boolean {
-    return this.#proofs.length <= 1;
+    return this.#checks.length <= 1;
   }
 
   holds(now: number): boolean {
-    return now < this.#expires && this.#proofs.every((proof) => proof(now));
+    return now < this.#expires && this.#checks.every((check) => check(now));
   }
 
   async get(collection: string, id: string): Promise<Doc | undefined> {
@@ -71,7 +71,7 @@ export class SqliteTransaction implements Transaction {
     const doc = this.#source.read(collection, id);
     const history = this.#source.history(collection);
     this.#noteExpiry(doc);
-    this.#proofs.push(() => history.documentHolds(id, readAt));
+    this.#checks.push(() => history.documentHolds(id, readAt));
     return doc;
   }
 
@@ -82,13 +82,13 @@ export class SqliteTransaction implements Transaction {
     const history = this.#source.history(query.collection);
     const fieldNumber = (field: string): number | undefined => this.#source.fieldNumber(query.collection, field);
     for (const doc of page.docs) this.#noteExpiry(doc);
-    this.#proofs.push(() => history.queryHolds(selection, last, fieldNumber, readAt));
+    this.#checks.push(() => history.queryHolds(selection, last, fieldNumber, readAt));
     return page;
   }
 
   #beforeRead(collection: string): void {
     this.#assertOpen();
-    if (this.writes.size > 0) throw new Error('A transaction reads first and writes then; move this read up.');
+    if (this.writes.size > 0) throw new Error('A transaction reads before it writes; move this read up.');
     this.collections.add(collection);
   }
 
@@ -108,7 +108,7 @@ export class SqliteTransaction implements Transaction {
     this.#write({ collection, id, row: undefined });
   }
 
-  /** The last write of a document counts; the commit changes it once. */
+  /** Only the last write of a document is committed. */
   #write(write: PendingWrite): void {
     this.writes.set(`${write.collection}\0${write.id}`, write);
   }

@@ -1,15 +1,14 @@
 /**
- * Makes commits durable without stopping the event loop.
+ * Makes commits durable without blocking the event loop, and with one sync for many commits
+ * (`test/integration/store-durability.test.ts`, "a write"; `test/integration/store-kill.test.ts`).
  *
- * With `synchronous=FULL` SQLite appends a commit to the write-ahead log and then syncs the log, inside COMMIT. With
- * NORMAL it leaves out exactly that sync and keeps the others: of the log before a checkpoint copies from it, of the
- * database before the log starts over, of the log's header when it does (https://sqlite.org/pragma.html#pragma_synchronous).
- * So NORMAL plus our own sync of the log, after COMMIT and before anybody is told, gives what FULL gives. It runs on
- * libuv's pool, and commits that follow go on meanwhile; one sync covers all commits before it.
+ * With `synchronous=FULL` SQLite syncs the write-ahead log inside COMMIT. With NORMAL it omits exactly that sync and
+ * keeps the others: of the log before a checkpoint, of the database before the log starts over, and of the log's header
+ * when it does (https://sqlite.org/pragma.html#pragma_synchronous). So NORMAL with a sync of the log after COMMIT and
+ * before the acknowledgement is as durable as FULL. The sync runs on libuv's thread pool, beside further commits.
  *
- * A descriptor of our own is harmless: the locks that POSIX drops when any descriptor of a file closes are on the
- * database and on the `-shm` file, never on the `-wal` file. The log keeps its inode for as long as a connection is
- * open, since it is reset in place.
+ * A second descriptor of the log is harmless: POSIX releases locks when any descriptor of a file is closed, and SQLite
+ * locks the database and the `-shm` file but never the log. The log keeps its inode while a connection is open.
  */
 import { closeSync, fdatasync, openSync } from 'node:fs';
 
@@ -20,7 +19,7 @@ interface Waiting {
 }
 
 export class WalSync {
-  readonly #beforeTold: (seq: number) => void;
+  readonly #beforeAcknowledging: (seq: number) => void;
   readonly #onFailure: (error: Error) => void;
   readonly #descriptor: number;
   #committed: number;
@@ -31,28 +30,30 @@ export class WalSync {
   #closed: (() => void) | undefined;
 
   /**
-   * `durable`: the last commit that is on the disk when the store opens. `beforeTold`: all commits up to this one are on the disk, and nobody knows yet; what it throws is a failure. `onFailure`:
-   * a sync failed. What was written since the last one may be lost even if a later one succeeds.
+   * @param durable the last commit on the disk when the store opens
+   * @param beforeAcknowledging called when all commits up to this one are on the disk, before they are acknowledged; an error of
+   *   it counts as a failed sync
+   * @param onFailure called when a sync failed; writes since the last sync may be lost even if a later one succeeds
    */
   constructor(
     path: string,
     durable: number,
-    beforeTold: (seq: number) => void,
+    beforeAcknowledging: (seq: number) => void,
     onFailure: (error: Error) => void,
   ) {
     this.#committed = durable;
     this.#durable = durable;
-    this.#beforeTold = beforeTold;
+    this.#beforeAcknowledging = beforeAcknowledging;
     this.#onFailure = onFailure;
     this.#descriptor = openSync(path, 'r+');
   }
 
-  /** True while a sync is on its way. */
+  /** True while a sync is under way. */
   get busy(): boolean {
     return this.#syncing;
   }
 
-  /** Commit number `seq` is in the log; starts to make it durable. */
+  /** To be called when commit `seq` is in the log; starts a sync. */
   committed(seq: number): void {
     this.#committed = seq;
     if (!this.#syncing) this.#sync();
@@ -62,7 +63,7 @@ export class WalSync {
     return seq <= this.#durable;
   }
 
-  /** Calls one of the two when commit `seq` is on the disk, or will never be known to be. */
+  /** Calls `resolve` when commit `seq` is on the disk, `reject` when that cannot be known. */
   whenDurable(seq: number, resolve: () => void, reject: (error: Error) => void): void {
     if (this.#failure !== undefined) reject(this.#failure);
     else if (seq <= this.#durable) resolve();
@@ -74,7 +75,7 @@ export class WalSync {
     const target = this.#committed;
     fdatasync(this.#descriptor, (syncError) => {
       this.#syncing = false;
-      const error = syncError ?? this.#failureBeforeTold(target);
+      const error = syncError ?? this.#failureBeforeAcknowledging(target);
       if (error !== undefined) {
         this.#fail(error);
       } else {
@@ -88,9 +89,9 @@ export class WalSync {
     });
   }
 
-  #failureBeforeTold(seq: number): Error | undefined {
+  #failureBeforeAcknowledging(seq: number): Error | undefined {
     try {
-      this.#beforeTold(seq);
+      this.#beforeAcknowledging(seq);
       return undefined;
     } catch (error) {
       return error as Error;
