@@ -1,4 +1,4 @@
-/** How the demo speaks: plain lines, in colour where somebody looks at a terminal. */
+/** The output of the demo: lines of text, coloured at a terminal. */
 
 export interface Narrator {
   chapter(title: string): void;

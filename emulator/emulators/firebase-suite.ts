@@ -1,4 +1,4 @@
-/** The Firebase Emulator Suite (`firebase-tools`), where somebody has installed it. */
+/** The Firebase Emulator Suite (`firebase-tools`), when it is installed. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,10 +6,10 @@ import suite from '../firebase.json';
 import { type EmulatorKind } from './cloud-sdk';
 import { ServerProcess } from './server-process';
 
-/** Firebase asks nobody about a project whose name begins with `demo-`. */
+/** For a project whose name begins with `demo-` Firebase calls no service of Google's. */
 const PROJECT = 'demo-cmbs';
 
-/** Starts both emulators with `program`; rejects with its output when they do not come up. */
+/** Starts both emulators with `program`; rejects with its output when they do not start. */
 export async function startFirebaseSuite(
   program: string,
   ports: Readonly<Record<EmulatorKind, number>>,

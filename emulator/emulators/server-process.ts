@@ -35,7 +35,7 @@ export class AddressInUse extends Error {
  * Runs the command as its child and ends it when the standard input ends, which happens however the parent ends: a
  * server must not outlive a test run that was killed.
  */
-const KEEPER = `
+const WATCHDOG = `
 exec 3<&0
 "$@" </dev/null 3<&- & server=$!
 { read -r _ <&3; kill "$server" 2>/dev/null; } & reader=$!
@@ -62,8 +62,8 @@ export class ServerProcess {
   async start(): Promise<void> {
     if (this.#child !== undefined) throw new Error(`${this.#command.name} runs already`);
     const { command, args, environment, name } = this.#command;
-    // A process group of its own: Ctrl-C at a terminal reaches our program, which then stops it in order.
-    const child = spawn('/bin/sh', ['-c', KEEPER, 'sh', command, ...args], {
+    // In a process group of its own: Ctrl-C at a terminal reaches this program only, which then stops the child.
+    const child = spawn('/bin/sh', ['-c', WATCHDOG, 'sh', command, ...args], {
       detached: true,
       env: { ...process.env, ...environment },
       stdio: ['pipe', 'pipe', 'pipe'],
@@ -102,16 +102,16 @@ export class ServerProcess {
     return answers.every(Boolean);
   }
 
-  /** Ends it and waits until it is gone. */
+  /** Stops the process and waits until it has ended. */
   async stop(): Promise<void> {
     const child = this.#child;
     if (child === undefined) return;
     this.#child = undefined;
-    child.stdin?.on('error', () => undefined).end(); // The keeper sees the end, or is gone already.
+    child.stdin?.on('error', () => undefined).end(); // The watchdog reads the end of its input, unless it has ended already.
     const killing = new AbortController();
     const kill = pause(STOP_MS, undefined, { signal: killing.signal }).then(
       () => killGroup(child),
-      () => undefined, // It has ended in time.
+      () => undefined, // the process ended in time
     );
     await this.#closed;
     killing.abort();
@@ -119,14 +119,14 @@ export class ServerProcess {
   }
 }
 
-/** Whether an HTTP server answers there within so many milliseconds; false at once when nobody listens. */
+/** Whether an HTTP server answers within `withinMs` milliseconds; false at once when the port is closed. */
 export async function isAnswering(host: string, withinMs = ANSWER_MS): Promise<boolean> {
   try {
     const response = await fetch(`http://${host}/`, { signal: AbortSignal.timeout(withinMs) });
     await response.body?.cancel();
     return response.ok;
   } catch {
-    return false; // Nobody answers; the caller asks again until its deadline, or tells.
+    return false; // the caller asks again until its deadline, or reports it
   }
 }
 

@@ -150,7 +150,9 @@ describe('before the store is opened', () => {
     truncateSync(file('-wal'), statSync(file('-wal')).size - 1);
     const store = await open({ acceptDataLoss: true });
     expect(await store.count({ collection: 'a' }, 100)).toBe(19);
-    expect(lines).toEqual([expect.stringMatching(/^The last 1 of \d+ commits.*because of CMBS_ACCEPT_DATA_LOSS$/)]);
+    expect(lines).toEqual([
+      expect.stringMatching(/^The last 1 of \d+ commits.*because of CMBS_ACCEPT_DATA_LOSS$/),
+    ]);
     await close(store);
     expect(await (await open()).count({ collection: 'a' }, 100)).toBe(19);
   });

@@ -160,7 +160,7 @@ export class PubsubAdmin {
       await unless(STATUS.alreadyExists, create());
       return true;
     });
-    // If the CMBS subscription was removed in the meantime, nobody would read this one.
+    // If the CMBS subscription was removed in the meantime, no consumer would read this one.
     if ((await registry.subscription(name)) === undefined) await this.detach(name, topic);
     return wasMissing;
   }
