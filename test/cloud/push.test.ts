@@ -59,7 +59,7 @@ describeOnEmulators('push delivery', (hosts) => {
       const asked = await here.act(member.path, 'start_l1');
       expect([asked.status, asked.headers.get('x-occi-reason')]).toEqual([
         202,
-        expect.stringMatching(/^The companion (?:is away|was cut off)/),
+        expect.stringMatching(/^(?:The companion cannot be reached|The connection to the companion broke)/),
       ]);
     } finally {
       await cloud.parts().startCompanion();
