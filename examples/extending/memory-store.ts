@@ -283,7 +283,7 @@ class Attempt implements Transaction {
 
   #assertReading(): void {
     this.#assertGoing();
-    if (this.writes.length > 0) throw new Error('A transaction reads first and then writes.');
+    if (this.writes.length > 0) throw new Error('A transaction reads before it writes; move this read up.');
   }
 
   #assertGoing(): void {
