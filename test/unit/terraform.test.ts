@@ -354,7 +354,7 @@ describe('what programs are told', () => {
     const outputs = layoutOf({ topics: [{ name: 'weather.alps-north_2' }] });
     const names = new PubsubNames('cmbs');
     expect(outputs.topics).toEqual(
-      ['l32', 'l4'].map((layer) => names.topic(layer as TopicLayer, 'weather.alps-north_2')),
+      ['l32', 'l4'].map((layer) => names.topic(layer, 'weather.alps-north_2')),
     );
     expect(outputs.dead_letters).toEqual({
       topic: names.deadLetters,
