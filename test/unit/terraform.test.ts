@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import * as entryPoints from '@cmbs/functions';
 import { deployedFunctions, type DeployedFunction } from '@cmbs/functions/deployment';
 import { routeFor } from '@cmbs/functions/routes';
-import type { TopicLayer } from '@cmbs/shared/bus';
 import { PubsubNames } from '../../shared/bus/pubsub/names';
 import { CLOUD_SETTINGS, readCloudConfig } from '@cmbs/shared/config';
 import { Locals, type Value } from './hcl';
@@ -353,9 +352,7 @@ describe('what programs are told', () => {
   itWithTerraform('has the names in Pub/Sub that the bus gives', () => {
     const outputs = layoutOf({ topics: [{ name: 'weather.alps-north_2' }] });
     const names = new PubsubNames('cmbs');
-    expect(outputs.topics).toEqual(
-      ['l32', 'l4'].map((layer) => names.topic(layer, 'weather.alps-north_2')),
-    );
+    expect(outputs.topics).toEqual(['l32', 'l4'].map((layer) => names.topic(layer, 'weather.alps-north_2')));
     expect(outputs.dead_letters).toEqual({
       topic: names.deadLetters,
       keep: names.keptDeadLetters,
