@@ -125,12 +125,12 @@ export class Companion {
   private constructor(environment: Environment, drainMs: () => number) {
     this.#environment = environment;
     this.#drainMs = drainMs;
-    const learning = new MemberRegistration(environment);
+    const registration = new MemberRegistration(environment);
     this.#execution = new Execution(environment);
-    this.#outbox = new Outbox(environment, learning);
+    this.#outbox = new Outbox(environment, registration);
     const forwarding = new Forwarding(environment);
     const { clock, log, counters, members } = environment;
-    this.#discovery = new Discovery(environment, learning);
+    this.#discovery = new Discovery(environment, registration);
     this.#verification = new Verification({
       clock,
       log,
@@ -140,7 +140,7 @@ export class Companion {
     });
     this.#inbound = new InboundHandler({
       context: environment,
-      registration: learning,
+      registration,
       execution: this.#execution,
       onClaim: (...claim) => this.#verification.claimed(...claim),
     });

@@ -53,9 +53,9 @@ export class Discovery {
   readonly #environment: Environment;
   readonly #registration: MemberRegistration;
 
-  constructor(environment: Environment, learning: MemberRegistration) {
+  constructor(environment: Environment, registration: MemberRegistration) {
     this.#environment = environment;
-    this.#registration = learning;
+    this.#registration = registration;
   }
 
   /** Ends in time to be told: what was not asked by then is reported as such. */

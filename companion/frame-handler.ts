@@ -30,13 +30,13 @@ export class FrameHandler {
   /** @param heard is told of each address of a remote member that something came from */
   constructor(
     environment: Environment,
-    reception: InboundHandler,
+    inbound: InboundHandler,
     forwarding: Forwarding,
     heard: (address: string) => void,
   ) {
     this.#heard = heard;
     this.#environment = environment;
-    this.#inbound = reception;
+    this.#inbound = inbound;
     this.#forwarding = forwarding;
   }
 

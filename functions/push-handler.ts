@@ -28,7 +28,7 @@ const RUNNER = 'push';
 
 export function pushHandler(context: InboundContext, { services, signed }: PushOptions): PushHandler {
   const { store, layers } = context;
-  const learning = new MemberRegistration({
+  const registration = new MemberRegistration({
     ...context,
     // A function knows no members, and can ask none whether what is said of them is true.
     discovery: 'closed',
@@ -41,7 +41,7 @@ export function pushHandler(context: InboundContext, { services, signed }: PushO
     runner: RUNNER,
     isOurs: () => false,
   });
-  const reception = new InboundHandler({ context, registration: learning, execution });
+  const inbound = new InboundHandler({ context, registration, execution });
   return {
     authorize: async (authorization) => {
       await signed?.verifier.verify(authorization, signed.expected);
@@ -55,7 +55,7 @@ export function pushHandler(context: InboundContext, { services, signed }: PushO
       const member = stored?.entity;
       const wanted = startedLayers(desired?.value, layers).includes(layer);
       if (member?.kind !== MEMBER_KIND || !isLocal(member) || !wanted) return;
-      await reception.handleBusDelivery(member, layer, delivery);
+      await inbound.handleBusDelivery(member, layer, delivery);
     },
   };
 }

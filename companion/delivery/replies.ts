@@ -28,11 +28,11 @@ export class Replies {
 
   constructor(
     environment: Pick<Environment, 'counters' | 'members' | 'log' | 'deployment' | 'layers'>,
-    learning: MemberRegistration,
+    registration: MemberRegistration,
     settle: QueueOwner['settle'],
   ) {
     this.#environment = environment;
-    this.#registration = learning;
+    this.#registration = registration;
     this.#settle = settle;
   }
 

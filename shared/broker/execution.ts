@@ -17,7 +17,7 @@ import { isTrue } from './member';
 
 /** Calls looked at together for those that a crash cut off. */
 const MAX_RUNS_RECOVERED = 10_000;
-/** Milliseconds beyond its deadline after which a call without an answer counts as cut off, whoever runs it. */
+/** Milliseconds beyond its deadline after which a call without an answer counts as cut off, in any process. */
 const RUN_GRACE_MS = 30_000;
 
 const CUT_OFF = 'The call was cut off by a restart: its outcome is unknown, and it is not run again.';

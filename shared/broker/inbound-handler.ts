@@ -73,7 +73,7 @@ export interface InboundHandlerParts {
 
 export class InboundHandler {
   readonly #context: InboundContext;
-  readonly #learning: MemberRegistration;
+  readonly #registration: MemberRegistration;
   readonly #execution: Execution;
   readonly #onClaim: NonNullable<InboundHandlerParts['onClaim']>;
   /** Receipts of messages that may not be stored, on their way to the inbox after the reply. */
@@ -90,10 +90,10 @@ export class InboundHandler {
   #oldReceiptsUntil: Promise<number> | undefined;
   #sequence = 0;
 
-  constructor({ context, registration: learning, execution, onClaim = () => undefined }: InboundHandlerParts) {
+  constructor({ context, registration, execution, onClaim = () => undefined }: InboundHandlerParts) {
     this.#context = context;
     this.#rooms = new InboxRooms(context.store, context.clock, context);
-    this.#learning = learning;
+    this.#registration = registration;
     this.#execution = execution;
     this.#onClaim = onClaim;
   }
@@ -252,8 +252,8 @@ export class InboundHandler {
     const { origin } = message.transfer;
     const uri = senderUri(message);
     const claimed = origin === undefined || uri === undefined ? origin : { ...origin, uri };
-    const lesson = await this.#learning.register(content, claimed, member.id, {}, principal);
-    if (lesson.member !== undefined && lesson.doubt === 'ask') this.#onClaim(lesson.member, member);
+    const result = await this.#registration.register(content, claimed, member.id, {}, principal);
+    if (result.member !== undefined && result.doubt === 'ask') this.#onClaim(result.member, member);
   }
 
   /** Waits until what was answered before it was written is written. */

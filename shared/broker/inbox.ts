@@ -93,7 +93,7 @@ function isWanted(doc: Doc, now: number): boolean {
 }
 
 export function receiptOf(doc: Doc): Receipt {
-  // Written by this module, the reception and the execution only.
+  // Only this module, the inbound handler and the execution write it.
   return doc.value as unknown as Receipt;
 }
 
@@ -280,7 +280,7 @@ export class Inbox {
     });
   }
 
-  /** Tells when something arrives; to be ended by whoever asked. */
+  /** Tells when an entry arrives. The caller ends the watch. */
   watch({ id, path }: Pick<Owner, 'id' | 'path'>): InboxWatch {
     return new InboxWatch(this.store, inboxOf(id), path);
   }

@@ -17,7 +17,7 @@ import { pause, untilOr } from '../waiting';
 /** Milliseconds between renewals, and from one that failed to the next. */
 export const LEASE_RENEW_MS = 2500;
 const LEASE_RETRY_MS = 250;
-/** Milliseconds after which whoever holds a lease says so again in the log: once a minute with some to spare. */
+/** Milliseconds between two log lines of a lease's holder: somewhat less than a minute. */
 const LEASE_TELL_MS = 45_000;
 /** Milliseconds after which a waiting companion looks again, where nothing tells it of a change. */
 export const LEASE_POLL_MS = 2000;

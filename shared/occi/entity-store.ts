@@ -203,7 +203,7 @@ function wholeOf(doc: Doc): StoredEntity {
   return stored;
 }
 
-/** Without the texts: for whoever needs to know which entities there are, and what their attributes say. */
+/** The entity without its raw JSON values, for callers that need only its existence and its attributes. */
 export function outlineOf(doc: Doc): StoredEntity {
   return { entity: { ...entityOf(doc, {}), rawJson: {} }, revision: doc.revision };
 }

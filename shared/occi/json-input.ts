@@ -256,7 +256,7 @@ function reference(value: Json, where: string): string {
 function attributesOf(value: Json | undefined, where: string): JsonObject {
   if (!present(value)) return {};
   if (!isJsonObject(value)) throw wrong(`"attributes" of ${where}`, 'an object');
-  // Harmless here, yet whoever copies members by name would set a prototype with it.
+  // Harmless here, but code that copies members by name would set a prototype with it.
   if (Object.hasOwn(value, '__proto__')) throw wrong(`"__proto__" of ${where}`, 'named otherwise');
   return value;
 }

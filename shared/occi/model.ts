@@ -113,7 +113,7 @@ export interface Entity {
   readonly updatedAt: number;
   /** Milliseconds since the epoch after which it is gone; most entities stay. */
   readonly expiresAt?: number;
-  /** Whether a link from it was ever made: whoever shows it need not look for any when false. Absent: not known. */
+  /** False when no link from the entity was ever made: a view need not look for links. Absent: not known. */
   readonly isLinked?: boolean;
   /** It is about to be deleted under a condition that held: nobody changes it any more. */
   readonly isLeaving?: true;

@@ -1,5 +1,5 @@
 /** The contract of `Rpc`, for every transport. */
-import { CmbsError, SYSTEM } from '@cmbs/shared';
+import { ANONYMOUS, CmbsError, SYSTEM } from '@cmbs/shared';
 import type { Rpc, RpcArguments, RpcCaller, RpcHandler, RpcMethod, RpcResult } from '@cmbs/shared/rpc';
 import type { RpcOptions } from '../../shared/rpc/rpc';
 import { PATIENCE_MS } from '../patience';
@@ -77,6 +77,12 @@ export function rpcContract(name: string, open: () => Promise<OpenedRpc>): void 
           caller: { principal: SYSTEM, signal: expect.any(AbortSignal) as AbortSignal },
         },
       ]);
+    });
+
+    it('takes a call without a principal for one of nobody', async () => {
+      serve(async () => ({}));
+      await call('release', {});
+      expect(calls.map(({ caller }) => caller.principal)).toEqual([ANONYMOUS]);
     });
 
     it('handles several calls at the same time', async () => {

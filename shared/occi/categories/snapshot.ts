@@ -110,7 +110,7 @@ export async function storedCategoriesAt(
     else bound.set(id, boundOf(doc));
   });
   const registry = held.snapshot.registry.with(changed);
-  return { revision, documents, bound, chars, snapshot: catalogueOf(registry, bound, given) };
+  return { revision, documents, bound, chars, snapshot: snapshotOf(registry, bound, given) };
 }
 
 async function loaded(revision: number, reader: Reader, given: BuiltInCategories): Promise<StoredCategories> {
@@ -126,7 +126,7 @@ async function loaded(revision: number, reader: Reader, given: BuiltInCategories
     if (category !== undefined) all.set(id, category);
   }
   const registry = new CategoryRegistry(all.values(), given.aliases);
-  return { revision, documents, bound, chars, snapshot: catalogueOf(registry, bound, given) };
+  return { revision, documents, bound, chars, snapshot: snapshotOf(registry, bound, given) };
 }
 
 /** The category that holds where the program has one, the store has one, or both. */
@@ -136,7 +136,7 @@ function inForce(builtin: Category | undefined, document: CategoryDocument | und
   return document.removing ? builtin : document.category;
 }
 
-function catalogueOf(
+function snapshotOf(
   registry: CategoryRegistry,
   bound: ReadonlyMap<CategoryId, readonly string[]>,
   given: BuiltInCategories,

@@ -1,7 +1,7 @@
 /** RPC for functions and a companion in one process. */
 import type { Clock } from '../../clock';
 import { CmbsError, toCmbsError } from '../../errors';
-import { SYSTEM } from '../../principal';
+import { ANONYMOUS } from '../../principal';
 import {
   COMPANION_UNREACHABLE,
   RPC_ARGUMENTS,
@@ -21,7 +21,7 @@ export function inProcessRpc(companion: () => RpcHandler | undefined, clock: Clo
       member: string,
       action: A,
       args: RpcArguments<A>,
-      { principal = SYSTEM, ...options }: RpcOptions,
+      { principal = ANONYMOUS, ...options }: RpcOptions,
     ): Promise<RpcResult<A>> {
       const handler = companion();
       if (handler === undefined) throw new CmbsError('unavailable', COMPANION_UNREACHABLE);
