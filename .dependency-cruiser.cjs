@@ -148,9 +148,9 @@ module.exports = {
     },
     {
       name: 'zeromq-in-its-exchange',
-      comment: 'Tests and the benchmark speak to it from outside.',
+      comment: 'Tests, the benchmark and the examples speak to it from outside.',
       severity: 'error',
-      from: { pathNot: '^(companion/exchanges/zeromq|test|node_modules)/' },
+      from: { pathNot: '^(companion/exchanges/zeromq|test|examples|node_modules)/' },
       to: { path: npm('zeromq') },
     },
     {
