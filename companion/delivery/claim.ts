@@ -103,15 +103,15 @@ async function claim(
       const current = await readOutbound(tx, message.outbound.id);
       if (current === undefined) return 'gone';
       // The member may have moved to another shard, whose companion has the message as well.
-      if (!shard.servesAll && !shard.serves((await readEntity(tx, current.send.from))?.entity)) return 'moved';
+      if (!shard.servesAll && !shard.serves((await readEntity(tx, current.outbound.from))?.entity)) return 'moved';
       // A later companion of this shard has claimed it: this one has lost its lease, perhaps without knowing it yet.
-      if (current.send.holder !== undefined && shard.isOutrunBy(current.send.holder)) throw leaseLost();
+      if (current.outbound.holder !== undefined && shard.isOutrunBy(current.outbound.holder)) throw leaseLost();
       // Decided again: rules may have changed since the message was queued. Release 1.0 stored no principal.
       const resource =
-        current.message === undefined ? { path: current.send.message } : resourceOf(current.message.entity);
-      await authorize(current.send.principal ?? ANONYMOUS, 'message.deliver', resource);
-      found = current.send;
-      const send: OutboundMessage = { ...current.send, holder: shard.name };
+        current.message === undefined ? { path: current.outbound.message } : resourceOf(current.message.entity);
+      await authorize(current.outbound.principal ?? ANONYMOUS, 'message.deliver', resource);
+      found = current.outbound;
+      const send: OutboundMessage = { ...current.outbound, holder: shard.name };
       if (current.message === undefined) putOutbound(tx, send);
       else writeOutbound(tx, send, current.message, { registry, clock, layers });
       return 'claimed';

@@ -97,8 +97,8 @@ export class Expiry {
     readOutbound(store, sendId)
       .then(
         async (read) => {
-          if (read === undefined || this.#isClosed || read.send.expiresAt > clock.now()) return;
-          await expire(read.send);
+          if (read === undefined || this.#isClosed || read.outbound.expiresAt > clock.now()) return;
+          await expire(read.outbound);
         },
         (error: unknown) => {
           log.warn('an expired message could not be read', { send: sendId, cause: error });

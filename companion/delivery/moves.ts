@@ -112,9 +112,9 @@ export class Moves {
     try {
       for (const { id } of found) {
         const read = await readOutbound(store, id);
-        for (const one of read?.send.receivers ?? []) {
+        for (const one of read?.outbound.receivers ?? []) {
           if (read === undefined) break;
-          const placed = this.#placed(read.send.layer, one);
+          const placed = this.#placed(read.outbound.layer, one);
           if (placed === one || heldBack.has(`${placed.via} ${placed.address}`)) continue;
           heldBack.set(`${placed.via} ${placed.address}`, this.#holdBack(placed.via, placed.address));
         }
@@ -153,26 +153,26 @@ export class Moves {
     const moved = await store.transact(async (tx) => {
       const current = await readOutbound(tx, found.id);
       if (current === undefined) return undefined;
-      const { send } = current;
+      const { outbound } = current;
       const changed: Change[] = [];
-      for (const from of send.receivers) {
-        if (from.member === undefined || this.#placed(send.layer, from) === from) continue;
+      for (const from of outbound.receivers) {
+        if (from.member === undefined || this.#placed(outbound.layer, from) === from) continue;
         // What is known of members may be a little behind.
         const member = (await readEntity(tx, from.member))?.entity;
-        const to = member === undefined ? { ...from, address: '' } : this.#placed(send.layer, from, member);
+        const to = member === undefined ? { ...from, address: '' } : this.#placed(outbound.layer, from, member);
         if (to !== from) changed.push({ from, to, isGone: member === undefined });
       }
       if (changed.length === 0) return undefined;
-      const receivers = send.receivers.map((one) => {
+      const receivers = outbound.receivers.map((one) => {
         const to = changed.find(({ from }) => from === one)?.to;
         // What has no address any more keeps the old one until it is settled.
         return to === undefined || (to.address ?? '') === '' ? one : to;
       });
-      writeOutbound(tx, { ...send, receivers }, current.message, { registry, clock, layers });
-      return { send, changed };
+      writeOutbound(tx, { ...outbound, receivers }, current.message, { registry, clock, layers });
+      return { outbound, changed };
     });
     if (moved === undefined) return;
-    const message = hold(moved.send);
+    const message = hold(moved.outbound);
     for (const change of moved.changed) this.#follow(message, change);
     release(message);
   }

@@ -34,7 +34,7 @@ export class OutboundReader {
     if (taking === undefined) {
       const { store, log } = this.#environment;
       taking = readOutbound(store, sendId).then(
-        (read) => (read === undefined ? undefined : this.#takeRead(read.send)),
+        (read) => (read === undefined ? undefined : this.#takeRead(read.outbound)),
         (error: unknown) => {
           log.error('send not read', { send: sendId, cause: error });
           throw error;

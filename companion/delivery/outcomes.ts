@@ -70,10 +70,10 @@ export class Outcomes {
       await store.transact(async (tx) => {
         const current = await readOutbound(tx, message.outbound.id);
         if (current === undefined) return;
-        const { holder, ...free } = current.send;
+        const { holder, ...free } = current.outbound;
         // Not when a later companion has claimed it.
         const isReleased = message.trying.size === 0 && (holder === undefined || shard.isOurs(holder));
-        const base = isReleased ? free : current.send;
+        const base = isReleased ? free : current.outbound;
         writeOutbound(tx, applyOutcomes(base, outcomes, clock.now()), current.message, {
           registry,
           clock,

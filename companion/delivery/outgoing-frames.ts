@@ -52,20 +52,20 @@ export class OutgoingFrames {
   async #textOf(message: InFlightMessage): Promise<string | undefined> {
     const { store, members, deployment, uriOf, layers } = this.#environment;
     const read = await readOutbound(store, message.outbound.id);
-    if (read?.send.frame !== undefined) return read.send.frame;
+    if (read?.outbound.frame !== undefined) return read.outbound.frame;
     if (read?.message === undefined) return undefined;
-    const { send } = read;
-    const from = members.get(send.from) ?? (await members.refresh(send.from));
+    const { outbound } = read;
+    const from = members.get(outbound.from) ?? (await members.refresh(outbound.from));
     if (from === undefined) throw new CmbsError('conflict', 'The sending member is not here any more.');
-    const entity = sentMessage(send, read.message.entity);
+    const entity = sentMessage(outbound, read.message.entity);
     const isDiscovery =
-      layers.find(send.layer)?.isOriginal === true && isEmptyContent(entity.rawJson[MESSAGE.content]);
+      layers.find(outbound.layer)?.isOriginal === true && isEmptyContent(entity.rawJson[MESSAGE.content]);
     const content = isDiscovery ? JSON.stringify(describe(from, layers)) : undefined;
     const frame = outgoingFrame(
-      send,
+      outbound,
       entity,
       { deployment, uriOf, revision: from.updatedAt },
-      { content, ...meantBy(send.receivers) },
+      { content, ...meantBy(outbound.receivers) },
     );
     // What an earlier release queued may be what no receiver takes.
     message.hasId = hasId(contentOf(parseFrame(frame)));

@@ -144,7 +144,7 @@ export class Publications implements TopicListener {
     const { store, log } = this.#environment;
     try {
       const read = await readOutbound(store, message.outbound.id);
-      if (read !== undefined) this.#owner.published(message, read.send);
+      if (read !== undefined) this.#owner.published(message, read.outbound);
     } catch (error) {
       // The grace ends with an attempt of our own, which reads again.
       log.warn('send not read', { send: message.outbound.id, cause: error });

@@ -29,7 +29,7 @@ async function cancelling(tx: Transaction, message: Entity): Promise<() => void>
   const sendId = delivery?.send_id;
   const current = sendId === undefined ? undefined : await readOutbound(tx, sendId);
   return () => {
-    if (current !== undefined) deleteOutbound(tx, current.send);
+    if (current !== undefined) deleteOutbound(tx, current.outbound);
   };
 }
 

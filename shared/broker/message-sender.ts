@@ -185,7 +185,7 @@ export class MessageSender {
     const stored = await readEntity(store, path);
     const delivery = stored?.entity.attributes[MESSAGE.delivery] as { readonly send_id?: string } | undefined;
     const read = delivery?.send_id === undefined ? undefined : await readOutbound(store, delivery.send_id);
-    return read === undefined ? this.#outcomeOf(path) : this.#finish(read.send, waiting);
+    return read === undefined ? this.#outcomeOf(path) : this.#finish(read.outbound, waiting);
   }
 
   /** The message is stored: if the bus does not accept it now, the outbox tries again. */

@@ -78,8 +78,8 @@ export function deleteOutbound(tx: Transaction, outbound: OutboundMessage): void
 export async function deleteOrphan(store: Pick<Store, 'transact'>, id: string): Promise<void> {
   await store.transact(async (tx) => {
     const current = await readOutbound(tx, id);
-    if (current === undefined || current.message !== undefined || current.send.frame !== undefined) return;
-    deleteOutbound(tx, current.send);
+    if (current === undefined || current.message !== undefined || current.outbound.frame !== undefined) return;
+    deleteOutbound(tx, current.outbound);
   });
 }
 
@@ -117,13 +117,20 @@ export function writeOutbound(
   }
 }
 
+export interface StoredOutboundMessage {
+  readonly outbound: OutboundMessage;
+  /** Undefined where the outbound message passes on a frame, and where a client has deleted the message. */
+  readonly message: StoredEntity | undefined;
+}
+
 /** Reads an outbound message with its message; undefined when it is settled, cancelled or unknown. */
 export async function readOutbound(
   reader: Pick<Transaction, 'get' | 'getAll'>,
   id: string,
-): Promise<{ readonly send: OutboundMessage; readonly message: StoredEntity | undefined } | undefined> {
+): Promise<StoredOutboundMessage | undefined> {
   const doc = await reader.get(OUTBOUND_MESSAGES, id);
   if (doc === undefined) return undefined;
-  const send = outboundMessageOf(doc);
-  return { send, message: send.frame === undefined ? await readEntity(reader, send.message) : undefined };
+  const outbound = outboundMessageOf(doc);
+  const message = outbound.frame === undefined ? await readEntity(reader, outbound.message) : undefined;
+  return { outbound, message };
 }

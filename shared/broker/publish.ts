@@ -82,7 +82,7 @@ export async function publishOutbound(
   const { store, bus, clock, log } = context;
   const read = await readOutbound(store, sendId);
   if (read === undefined) return undefined;
-  const { send: outbound, message } = read;
+  const { outbound, message } = read;
   const topics = outbound.receivers.filter((receiver) => receiver.via === 'bus' && isOpen(receiver));
   if (topics.length === 0) return outbound;
   const frame =
@@ -162,7 +162,7 @@ export async function publishOutbound(
     return store.transact(async (tx) => {
       const current = await readOutbound(tx, sendId);
       if (current === undefined) return undefined;
-      const applied = applyOutcomes(current.send, known, clock.now());
+      const applied = applyOutcomes(current.outbound, known, clock.now());
       writeOutbound(tx, applied, current.message, context);
       return applied;
     });

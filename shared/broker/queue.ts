@@ -178,8 +178,8 @@ export async function queueOutbound(request: QueueRequest, options: QueueOptions
       const delivery = message.attributes[MESSAGE.delivery] as { readonly send_id?: string } | undefined;
       const current = delivery?.send_id === undefined ? undefined : await readOutbound(tx, delivery.send_id);
       if (current !== undefined) {
-        if (idempotent !== undefined) rememberAnswer(tx, idempotent, { sendId: current.send.id }, clock.now());
-        return current.send;
+        if (idempotent !== undefined) rememberAnswer(tx, idempotent, { sendId: current.outbound.id }, clock.now());
+        return current.outbound;
       }
     }
     const outbound = await outboundFor(message, sending, options);
@@ -193,7 +193,7 @@ export async function queueOutbound(request: QueueRequest, options: QueueOptions
   });
   if (!('earlier' in queued)) return queued;
   const again = await readOutbound(store, queued.earlier);
-  if (again !== undefined) return again.send;
+  if (again !== undefined) return again.outbound;
   // Settled since: the message shows the outcome.
   return {
     id: queued.earlier,

@@ -34,7 +34,7 @@ export async function keepingSent(tx: Transaction, changes: readonly Change[]): 
     const delivery = before.attributes[MESSAGE.delivery] as JsonObject | undefined;
     if (typeof delivery?.send_id !== 'string' || !OPEN.includes(delivery.state as OutboundState)) continue;
     if (contentOf(before) === contentOf(next)) continue;
-    const outbound = (await readOutbound(tx, delivery.send_id))?.send;
+    const outbound = (await readOutbound(tx, delivery.send_id))?.outbound;
     if (outbound === undefined || outbound.sent !== undefined || !outbound.receivers.some(isOpen)) continue;
     const { id, mixins } = before;
     const { [MESSAGE.delivery]: _delivery, ...attributes } = before.attributes;

@@ -163,7 +163,7 @@ test('one that is given up lets the next one go', async () => {
     id === 'one' ? Promise.reject(new CmbsError('bad_request', 'No such topic.')) : Promise.resolve();
   for (const message of [await queued('one'), await queued('two')]) publications.add(message, 0);
   // The outbox writes down what became of the first one.
-  await cancel(new InFlightMessage((await readOutbound(opened.store, 'one'))?.send as OutboundMessage));
+  await cancel(new InFlightMessage((await readOutbound(opened.store, 'one'))?.outbound as OutboundMessage));
   await areOut('two');
 });
 

@@ -81,7 +81,7 @@ async function publisher(publish: (topic: string) => Promise<string>): Promise<{
     asked,
     again: () => publishOutbound('send', context),
     states: async () =>
-      ((await readOutbound(store, 'send'))?.send.receivers ?? []).map(({ name, state }) => `${name} ${state}`),
+      ((await readOutbound(store, 'send'))?.outbound.receivers ?? []).map(({ name, state }) => `${name} ${state}`),
   };
 }
 
