@@ -1,19 +1,27 @@
 /** What the handlers work with; a program assembles it once (`cloud.ts` for a function, the local stack on a laptop). */
-import type { Clock, Counters, Log } from '@cmbs/shared';
+import type { Clock, Counters, Log, Principal } from '@cmbs/shared';
 import type { BusDelivery, TopicLayer } from '@cmbs/shared/bus';
 import type { Inbox, Layers, MessageSender } from '@cmbs/shared/broker';
 import type { Actions, AnsweredRequests, Categories, Entities, Path, Renderings } from '@cmbs/shared/occi';
 import type { LargeAnswers } from './large-answers';
 
-/** What a pushed delivery needs. */
+/** Takes the topic messages that Pub/Sub pushes. */
 export interface PushHandler {
-  /** Checks who pushes, from the `Authorization` header; see `TokenVerifier` for what it rejects with. */
-  readonly authorize: (authorization: string | undefined) => Promise<void>;
-  /** Resolves when the member has it durably, or is not to have it. */
+  /**
+   * Verifies the `Authorization` header of a push.
+   * @returns the principal of the push: the topic bus, or an anonymous caller where pushes are not signed
+   * @throws CmbsError as `TokenVerifier.verify`
+   */
+  readonly verify: (authorization: string | undefined) => Promise<Principal>;
+  /**
+   * Resolves when the message is stored durably, or when the member does not want it.
+   * @throws CmbsError when Pub/Sub has to push the message again, `forbidden` among them
+   */
   readonly take: (
     name: string,
     subscription: { readonly member: Path | undefined; readonly layer: TopicLayer },
     delivery: BusDelivery,
+    principal: Principal,
   ) => Promise<void>;
 }
 

@@ -33,6 +33,7 @@ import {
   RENDERINGS,
   type Renderings,
 } from '@cmbs/shared/occi';
+import { type Codecs, codecsOf } from '@cmbs/shared/services';
 import type { Store } from '@cmbs/shared/store';
 import type { App } from './app';
 import { LargeAnswers, type LargeAnswersLimits } from './large-answers';
@@ -44,6 +45,8 @@ export interface Engines {
   readonly rpc: Rpc;
   /** The built-in layers when absent. */
   readonly layers?: Layers;
+  /** Formats of the calls that pushed messages carry; JSON-RPC alone when absent. */
+  readonly codecs?: Codecs;
   readonly clock: Clock;
   /** What orders go by; the order of this process alone when absent. */
   readonly order?: OrderClock;
@@ -89,7 +92,7 @@ export type AppConfig = Pick<
 export function assemble(engines: Engines, config: AppConfig): App {
   const { store, bus, rpc, clock, newId = randomId, log, counters = silentCounters } = engines;
   const { deployment, uriOf, ready, push, authorize = allowAll } = engines;
-  const { order = OrderClock.ofProcess(clock), layers = layersOf() } = engines;
+  const { order = OrderClock.ofProcess(clock), layers = layersOf(), codecs = codecsOf() } = engines;
   // Providers act on entities, whose rules come from the categories that the providers stand behind.
   const ring: { categories?: Categories } = {};
   const current = (): Categories => {
@@ -118,7 +121,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
   const entities = new Entities({ store, categories, clock, newId, authorize });
   const { CMBS_DISCOVERY: discovery, CMBS_INBOX_LIMIT: inboxLimit, CMBS_INBOX_BYTES: inboxBytes } = config;
   const base = { store, categories, layers, authorize, clock, order, newId, log, counters, uriOf };
-  const context = { ...base, discovery, inboxLimit, inboxBytes };
+  const context = { ...base, codecs, discovery, inboxLimit, inboxBytes };
   return {
     categories,
     entities,

@@ -2,14 +2,24 @@
  * What a function works with on Google Cloud, or on its emulators: Firestore, Pub/Sub, and the companion over HTTP.
  * Each is loaded and connected when a request first needs it, since a query needs no bus and a cold start pays for all.
  */
-import { CmbsError, newId, systemClock, type Clock, type Counters, type Log } from '@cmbs/shared';
+import {
+  allowAll,
+  type Authorize,
+  CmbsError,
+  newId,
+  systemClock,
+  type Clock,
+  type Counters,
+  type Log,
+} from '@cmbs/shared';
 import { companionDirectory, type LayerDefinition, layersOf, Shards } from '@cmbs/shared/broker';
 import { type Bus, pushTargetOf } from '@cmbs/shared/bus';
 import type { PubsubBusLimits } from '@cmbs/shared/bus/pubsub';
 import type { CloudConfig } from '@cmbs/shared/config';
+import { type Rendering, Renderings } from '@cmbs/shared/occi';
 import { httpRpc } from '@cmbs/shared/rpc/http';
 import { identitiesOf } from '@cmbs/shared/rpc/identity';
-import { standardServices } from '@cmbs/shared/services';
+import { type Codec, codecsOf, type ServiceModule, standardServices } from '@cmbs/shared/services';
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import { assertReachable, deploymentId } from '@cmbs/shared/store';
 import { type FirestoreLimits, openFirestoreStore } from '@cmbs/shared/store/firestore';
@@ -33,8 +43,16 @@ export interface CloudOptions {
   readonly log: Log;
   readonly clock?: Clock;
   readonly counters?: Counters;
+  /** Who may do what; allows everything when absent. The companion needs the same. */
+  readonly authorize?: Authorize;
   /** Layers besides the built-in ones; the companion needs the same. */
   readonly layers?: readonly LayerDefinition[];
+  /** Renderings besides the built-in ones. */
+  readonly renderings?: readonly Rendering[];
+  /** Service modules besides the standard ones, for pushed messages; the companion needs the same. */
+  readonly services?: readonly ServiceModule[];
+  /** Codecs besides JSON-RPC, for pushed messages; the companion needs the same. */
+  readonly codecs?: readonly Codec[];
   readonly limits?: CloudLimits;
 }
 
@@ -48,7 +66,11 @@ export async function cloudRuntime({
   log,
   clock = systemClock,
   counters,
+  authorize = allowAll,
   layers: additional = [],
+  renderings = [],
+  services: modules = [],
+  codecs = [],
   limits = {},
 }: CloudOptions): Promise<CloudRuntime> {
   const layers = layersOf(additional);
@@ -81,8 +103,10 @@ export async function cloudRuntime({
   });
   const target = pushTargetOf(config);
   const { serviceAccount, audience } = target?.signed ?? {};
+  const services = standardServices({ clock, newId, authorize });
+  for (const module of modules) services.register(module);
   const push: PushOptions | undefined = target && {
-    services: standardServices({ clock, newId }),
+    services,
     signed:
       serviceAccount === undefined || audience === undefined
         ? undefined
@@ -96,6 +120,9 @@ export async function cloudRuntime({
         bus,
         rpc,
         layers,
+        codecs: codecsOf(codecs),
+        renderings: new Renderings(renderings),
+        authorize,
         clock,
         log,
         ...(counters === undefined ? {} : { counters }),

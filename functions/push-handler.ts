@@ -1,4 +1,8 @@
-/** Takes topic messages that Pub/Sub pushes, without a companion: the member is read when something comes for it. */
+/**
+ * Takes topic messages that Pub/Sub pushes, where no companion consumes them. The function reads the member when a
+ * message for it arrives.
+ */
+import { ANONYMOUS, TOPIC_BUS } from '@cmbs/shared';
 import {
   DESIRED,
   Execution,
@@ -12,50 +16,57 @@ import {
   subscriptionName,
 } from '@cmbs/shared/broker';
 import { readEntity } from '@cmbs/shared/occi';
-import { codecsOf, type Services } from '@cmbs/shared/services';
+import type { Codecs, Services } from '@cmbs/shared/services';
 import type { TokenExpectation, TokenVerifier } from '@cmbs/shared/rpc';
 import type { PushHandler } from './app';
 
 export interface PushOptions {
-  /** What messages may call. */
+  /** The methods that messages may call; decides with the same `authorize` as the rest of the program. */
   readonly services: Services;
-  /** Who may push; undefined where nobody signs, as on the emulator. */
+  /** The token that a push must carry; undefined where pushes are not signed, as on the emulator. */
   readonly signed: { readonly verifier: TokenVerifier; readonly expected: TokenExpectation } | undefined;
 }
 
-/** Runs of calls that a push began: only time tells that one was cut off. */
+/** The runner of calls in pushed messages. Functions share it, so only a call's deadline shows that it was cut off. */
 const RUNNER = 'push';
 
-export function pushHandler(context: InboundContext, { services, signed }: PushOptions): PushHandler {
+export interface PushContext extends InboundContext {
+  /** The formats of calls that messages carry. */
+  readonly codecs: Codecs;
+}
+
+export function pushHandler(context: PushContext, { services, signed }: PushOptions): PushHandler {
   const { store, layers } = context;
   const registration = new MemberRegistration({
     ...context,
-    // A function knows no members, and can ask none whether what is said of them is true.
+    // A function holds no members in memory and cannot ask a member to confirm its description.
     discovery: 'closed',
     members: { get: () => undefined, size: () => 0, unverified: () => [], refresh: () => Promise.resolve() },
   });
   const execution = new Execution({
     ...context,
     services,
-    codecs: codecsOf(),
     runner: RUNNER,
     isOurs: () => false,
   });
   const inbound = new InboundHandler({ context, registration, execution });
   return {
-    authorize: async (authorization) => {
-      await signed?.verifier.verify(authorization, signed.expected);
+    verify: async (authorization) => {
+      // Anybody can push to a deployment that verifies no tokens.
+      if (signed === undefined) return ANONYMOUS;
+      await signed.verifier.verify(authorization, signed.expected);
+      return TOPIC_BUS;
     },
-    take: async (name, { member: known, layer }, delivery) => {
+    take: async (name, { member: known, layer }, delivery, principal) => {
       const path =
         known ?? (await localMembers(store)).find((one) => subscriptionName(one.path, layer) === name)?.path;
-      // Its subscription is on its way out.
+      // The member is gone, and its subscription is being removed.
       if (path === undefined) return;
       const [stored, desired] = await Promise.all([readEntity(store, path), store.get(DESIRED, path)]);
       const member = stored?.entity;
       const wanted = startedLayers(desired?.value, layers).includes(layer);
       if (member?.kind !== MEMBER_KIND || !isLocal(member) || !wanted) return;
-      await inbound.handleBusDelivery(member, layer, delivery);
+      await inbound.handleBusDelivery(member, layer, delivery, principal);
     },
   };
 }

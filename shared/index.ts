@@ -21,6 +21,7 @@ export {
   OPERATIONS,
   principalSchema,
   SYSTEM,
+  TOPIC_BUS,
   type Authorize,
   type Operation,
   type Principal,

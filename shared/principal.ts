@@ -16,6 +16,11 @@ export type Principal = Readonly<z.infer<typeof principalSchema>>;
 /** A caller without credentials. The name is what entities made by such a caller store as their owner. */
 export const ANONYMOUS: Principal = Object.freeze({ kind: 'anonymous', name: 'anonymous' });
 export const SYSTEM: Principal = Object.freeze({ kind: 'system', name: 'system' });
+/**
+ * The topic bus, for the messages that it delivers or pushes: the bus admitted their publishers. The sender that a
+ * message names is a claim.
+ */
+export const TOPIC_BUS: Principal = Object.freeze({ kind: 'service', name: 'topic-bus' });
 
 /** The member itself, once its key is proved. */
 export const memberPrincipal = (path: string): Principal => ({ kind: 'member', name: path });

@@ -1,16 +1,6 @@
 /** `/cmbs/member/<id>/inbox/`: how a program consumes what its member received (layers.md, Receiving). */
 import { badRequest, CmbsError, toCmbsError } from '@cmbs/shared';
-import {
-  type Acknowledged,
-  DISCOVERY_LAYER,
-  entryJson,
-  type InboxPage,
-  isLocal,
-  MEMBER_KIND,
-  MEMBERS,
-  type Owner,
-  socketOf,
-} from '@cmbs/shared/broker';
+import { type Acknowledged, entryJson, type InboxPage, MEMBERS, type Owner } from '@cmbs/shared/broker';
 import { MAX_WAIT_S, PAGE_PORTION_CHARS } from '@cmbs/shared/limits';
 import { isFollowedLink } from '@cmbs/shared/sites';
 import { stringifyJson } from '@cmbs/shared/occi';
@@ -193,16 +183,8 @@ export async function inbox(request: OcciRequest, app: App): Promise<OcciRespons
     await app.entities.authorizeOptions(MEMBERS + at.memberId, request.principal);
     return answer(204, undefined, { Allow: METHODS });
   }
-  const member = await app.entities.require(MEMBERS + at.memberId);
-  const owner = member.entity;
-  if (owner.kind !== MEMBER_KIND) throw new CmbsError('not_found', 'There is no inbox here.');
-  if (!isLocal(owner)) {
-    const reached = socketOf(owner, DISCOVERY_LAYER) ?? 'the addresses in its description';
-    throw new CmbsError(
-      'conflict',
-      `${owner.path} is a member of another deployment, which keeps its inbox: ask there (it is reached at ${reached}).`,
-    );
-  }
+  const operation = request.method === 'DELETE' ? 'inbox.acknowledge' : 'inbox.read';
+  const owner = await app.inbox.open(request.principal, operation, MEMBERS + at.memberId);
   const known = await collectionPrecondition(request);
   if (known !== undefined) return known;
   switch (request.method) {

@@ -67,9 +67,9 @@ export async function push(request: OcciRequest, app: App): Promise<OcciResponse
     });
   }
   if (app.push === undefined) throw new CmbsError('not_found', 'Topic messages are not pushed here.');
-  await app.push.authorize(header(request, 'authorization'));
+  const principal = await app.push.verify(header(request, 'authorization'));
   const name = request.path.slice(PUSH.length);
-  await (name === DEAD_LETTERS ? deadLettered(request, app) : taken(request, app, name));
+  await (name === DEAD_LETTERS ? deadLettered(request, app) : taken({ ...request, principal }, app, name));
   return answer(204, undefined);
 }
 
@@ -80,7 +80,7 @@ async function taken(request: OcciRequest, { push: handler, layers }: App, name:
   }
   const topic = queryValue(request, 'topic');
   if (topic === undefined) throw badRequest('The query names the topic: ?topic=TOPIC.');
-  await handler?.take(name, subscription, deliveryOf(pushedOf(request), parseTopic(topic)));
+  await handler?.take(name, subscription, deliveryOf(pushedOf(request), parseTopic(topic)), request.principal);
 }
 
 /** Pub/Sub has given it up; the subscription that keeps dead letters has it. */

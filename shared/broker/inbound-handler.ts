@@ -10,7 +10,7 @@ import { orderKey } from '../clock';
 import type { OrderClock } from './order-clock';
 import { type CategoryRegistry, ENTITIES, type Entity, type Path, readEntity, writeEntity } from '../occi';
 import type { Call } from '../services';
-import { ANONYMOUS, type Principal } from '../principal';
+import { ANONYMOUS, TOPIC_BUS, type Principal } from '../principal';
 import type { Transaction } from '../store';
 import { resourceOf } from './authorization';
 import { inSpan, parseTraceparent } from '../trace';
@@ -40,11 +40,6 @@ const LATE_RECEIPT_MS = 5;
  */
 const MAX_UNCHECKED_RECEIPT_CHARS = 128 * 1024;
 
-/**
- * Whoever publishes on the topic bus was admitted by the bus. What a message says of its sender is a claim.
- */
-export const TOPIC_BUS: Principal = Object.freeze({ kind: 'service', name: 'topic-bus' });
-
 /** How a message came. */
 interface Reception {
   readonly durably?: boolean;
@@ -52,8 +47,9 @@ interface Reception {
   readonly principal?: Principal;
 }
 
-/** When a message came, for the order in the inbox: taken before anything is waited for. */
+/** Who brought a message, and when, for the order in the inbox: taken before anything is waited for. */
 interface Arrival {
+  readonly principal: Principal;
   readonly at: number;
   readonly order: string;
 }
@@ -184,7 +180,7 @@ export class InboundHandler {
   ): Promise<string | undefined> {
     await this.#context.authorize(principal, 'message.receive', resourceOf(member));
     const { clock, counters } = this.#context;
-    const arrival = this.#arrival();
+    const arrival = this.#arrival(principal);
     const { transfer } = message;
     if (isExpired(message, clock.now())) {
       counters.add('cmbs_dropped', { reason: 'expired', layer });
@@ -193,7 +189,7 @@ export class InboundHandler {
     await this.registerFrom(member, message, principal);
     if (transfer.content_type === DISCOVERY_CONTENT) return undefined;
     const call = this.#callIn(message);
-    if (call !== undefined) return this.#execute(member, layer, message, arrival, { call, principal });
+    if (call !== undefined) return this.#execute(member, layer, message, arrival, call);
     if (!message.storable) {
       const { written } = await this.#recordSoon(member, layer, message, arrival);
       if (durably || message.text.length > MAX_UNCHECKED_RECEIPT_CHARS) await written;
@@ -287,10 +283,14 @@ export class InboundHandler {
     };
   }
 
-  #arrival(): Arrival {
+  #arrival(principal: Principal): Arrival {
     this.#sequence = (this.#sequence + 1) % 1_000_000_000;
     const { clock, order } = this.#context;
-    return { at: clock.now(), order: orderKey(order.now(), this.#sequence.toString().padStart(9, '0')) };
+    return {
+      principal,
+      at: clock.now(),
+      order: orderKey(order.now(), this.#sequence.toString().padStart(9, '0')),
+    };
   }
 
   /** Calls of `write` say whether the receipt was not there before; only then it keeps its place in the inbox. */
@@ -354,7 +354,7 @@ export class InboundHandler {
         // What is there under that id is never overwritten: a member that sends to itself keeps its message.
         const isKept = message.storable && there === undefined;
         tx.put(inbox, id, receiptValue(receipt), options);
-        if (isKept) writeEntity(tx, copy, undefined, registry);
+        if (isKept) writeEntity(tx, { ...copy, createdBy: arrival.principal }, undefined, registry);
         more(tx, isKept ? copy.path : undefined);
         return undefined;
       });
@@ -413,18 +413,12 @@ export class InboundHandler {
   }
 
   /** What comes again while the call is begun, run or answered gets the same answer. */
-  #execute(
-    member: Entity,
-    layer: Layer,
-    message: WireMessage,
-    arrival: Arrival,
-    called: { readonly call: Call; readonly principal: Principal },
-  ): Promise<string> {
+  #execute(member: Entity, layer: Layer, message: WireMessage, arrival: Arrival, call: Call): Promise<string> {
     const { id, receipt } = this.#receipt(layer, message, arrival, 'executing');
     const runId = `${member.id}/${id}`;
     const underWay = this.#calls.get(runId) ?? this.#execution.underWay(runId);
     if (underWay !== undefined) return underWay;
-    const answer = this.#executeOnce(inboxOf(member.id), { id, receipt }, runId, message, arrival, called);
+    const answer = this.#executeOnce(inboxOf(member.id), { id, receipt }, runId, message, arrival, call);
     this.#calls.set(runId, answer);
     const forget = (): void => void this.#calls.delete(runId);
     answer.then(forget, forget);
@@ -437,7 +431,7 @@ export class InboundHandler {
     runId: string,
     message: WireMessage,
     arrival: Arrival,
-    { call, principal }: { readonly call: Call; readonly principal: Principal },
+    call: Call,
   ): Promise<string> {
     let target: RunTarget = { inbox, receipt: id };
     const earlier = await this.#record(inbox, { id, receipt }, message, arrival, (tx, kept) => {
@@ -446,7 +440,7 @@ export class InboundHandler {
     });
     if (earlier === undefined) {
       const answer = await this.#execution.run(runId, call, target, {
-        principal,
+        principal: arrival.principal,
         sender: receipt.sender ?? 'unknown',
       });
       this.#rooms.grew(inbox, Buffer.byteLength(JSON.stringify({ answer })));

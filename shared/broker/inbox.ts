@@ -24,7 +24,9 @@ import type { Doc, PutOptions, Store, Watch } from '../store';
 import { allowAll, type Authorize, type Principal } from '../principal';
 import { aborted } from '../waiting';
 import { resourceOf } from './authorization';
-import type { Layer } from './layer-definition';
+import { MEMBER_KIND } from './cmbs';
+import { DISCOVERY_LAYER, type Layer } from './layer-definition';
+import { isLocal, socketOf } from './member';
 import { expiryOfFrame, type WireMessage } from './wire';
 
 /** Leases of inbox entries whose end a process knows by its own time; of others it goes by the wall clock. */
@@ -144,6 +146,24 @@ export class Inbox {
     this.clock = clock;
     this.newId = newId;
     this.leases = new Leases(clock);
+  }
+
+  /**
+   * The member whose inbox is at a path, for a principal who may do the operation there. The question needs the stored
+   * member, so the member is read first; without a member the question is about the path alone, so that a caller who is
+   * denied gets the same answer whether or not the member exists.
+   * @throws CmbsError `forbidden`; `not_found` when there is no member; `conflict` for a member of another deployment
+   */
+  async open(principal: Principal, operation: 'inbox.read' | 'inbox.acknowledge', path: Path): Promise<Owner> {
+    const owner = (await readEntity(this.store, path))?.entity;
+    await this.#authorize(principal, operation, owner === undefined ? { path } : resourceOf(owner));
+    if (owner?.kind !== MEMBER_KIND) throw new CmbsError('not_found', `There is no member at ${path}.`);
+    if (isLocal(owner)) return owner;
+    const reached = socketOf(owner, DISCOVERY_LAYER) ?? 'the addresses in its description';
+    throw new CmbsError(
+      'conflict',
+      `${path} is a member of another deployment, which keeps its inbox; ask that deployment (${reached}).`,
+    );
   }
 
   /**

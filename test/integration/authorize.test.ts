@@ -1,15 +1,35 @@
-/** Every operation of the OCCI interface is decided in the domain, with what is stored, before it shows or changes anything. */
-import { ANONYMOUS, CmbsError, newId, silentLog, systemClock, type Operation, type Principal } from '@cmbs/shared';
+/**
+ * The domain decides every operation with the stored resource, before anything is shown or changed: requests of the OCCI
+ * interface, pushes, and service calls.
+ */
+import { generateKeyPairSync } from 'node:crypto';
+import {
+  ANONYMOUS,
+  CmbsError,
+  newId,
+  silentCounters,
+  silentLog,
+  systemClock,
+  type Authorize,
+  TOPIC_BUS,
+  type JsonObject,
+  type Operation,
+  type Principal,
+} from '@cmbs/shared';
 import { embeddedBus } from '@cmbs/shared/bus/embedded';
+import { DESIRED } from '@cmbs/shared/broker';
 import { readConfig } from '@cmbs/shared/config';
 import { Categories, Entities, readEntity, RENDERINGS } from '@cmbs/shared/occi';
 import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
+import { codecsOf, standardServices } from '@cmbs/shared/services';
+import { Companion } from '@cmbs/companion';
 import type { App } from '@cmbs/functions/app';
 import { assemble } from '@cmbs/functions/assemble';
 import { parseQuery, splitTarget } from '@cmbs/functions/http-parse';
 import type { OcciRequest } from '@cmbs/functions/request';
 import { routeFor } from '@cmbs/functions/routes';
 import { serve } from '@cmbs/functions/serve';
+import { localTokens, localVerifier } from '../../shared/rpc/identity/local';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
 const COMPUTE = 'http://schemas.ogf.org/occi/infrastructure#compute';
@@ -21,6 +41,11 @@ const LINK = 'http://schemas.ogf.org/occi/core#link';
 /** In the title of every entity: an answer that shows an entity has it. */
 const SECRET = 'the secret title';
 const ALICE: Principal = { kind: 'user', name: 'alice' };
+const CMBS = 'http://houssem.org/cmbs#';
+const MEMBER = '/cmbs/member/bob';
+const PUSHER = 'pubsub@cmbs.local';
+const AUDIENCE = 'https://push.example.org';
+const KEY = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
 
 /** What was asked: the operation and the path of the resource, and the action where there is one. */
 type Question = readonly [operation: Operation, path: string, action?: string];
@@ -28,7 +53,9 @@ type Question = readonly [operation: Operation, path: string, action?: string];
 let temporary: TemporaryStore;
 let app: App;
 let asked: Question[];
+let askedBy: Principal[];
 let denied: Question | undefined;
+let companion: Companion;
 let closeBus: () => Promise<void>;
 
 const isSame = (a: Question, b: Question): boolean => JSON.stringify(a) === JSON.stringify(b);
@@ -36,28 +63,52 @@ const isSame = (a: Question, b: Question): boolean => JSON.stringify(a) === JSON
 beforeEach(async () => {
   temporary = await openTemporaryStore();
   asked = [];
+  askedBy = [];
   denied = undefined;
   const { store } = temporary;
   const common = { store, clock: systemClock, newId, log: silentLog };
   const bus = embeddedBus(common);
   closeBus = () => bus.close();
+  const authorize: Authorize = (principal, operation, { path, action }) => {
+    const question: Question = action === undefined ? [operation, path] : [operation, path, action];
+    asked.push(question);
+    askedBy.push(principal);
+    if (denied === undefined || !isSame(question, denied)) return Promise.resolve();
+    return Promise.reject(new CmbsError('forbidden', 'You may not do that.'));
+  };
+  const deciding = {
+    ...common,
+    bus,
+    authorize,
+    codecs: codecsOf(),
+    deployment: 'test',
+    uriOf: (path: string) => path,
+  };
+  const services = standardServices({ clock: systemClock, newId, authorize });
+  const config = readConfig({ CMBS_EXTENSIONS: 'infrastructure' });
   app = assemble(
     {
-      ...common,
-      bus,
-      rpc: inProcessRpc(() => undefined, systemClock),
-      deployment: 'test',
-      uriOf: (path) => path,
+      ...deciding,
+      rpc: inProcessRpc(() => companion, systemClock),
       ready: () => Promise.resolve(),
-      authorize: (_principal, operation, { path, action }) => {
-        const question: Question = action === undefined ? [operation, path] : [operation, path, action];
-        asked.push(question);
-        if (denied === undefined || !isSame(question, denied)) return Promise.resolve();
-        return Promise.reject(new CmbsError('forbidden', 'You may not do that.'));
+      push: {
+        services,
+        signed: { verifier: localVerifier(KEY), expected: { audience: AUDIENCE, accounts: [PUSHER] } },
       },
     },
-    readConfig({ CMBS_EXTENSIONS: 'infrastructure' }),
+    config,
   );
+  companion = await Companion.start({
+    ...deciding,
+    services,
+    categories: app.categories,
+    counters: silentCounters,
+    discovery: 'open',
+    queueLimit: config.CMBS_QUEUE_LIMIT,
+    inboxLimit: config.CMBS_INBOX_LIMIT,
+    inboxBytes: config.CMBS_INBOX_BYTES,
+    exchanges: [],
+  });
   const definitions = {
     kinds: [{ term: 'thing', scheme: OWN, location: '/thing/', attributes: {} }],
     mixins: [{ term: 'marked', scheme: OWN, location: '/marked/', attributes: {} }],
@@ -69,8 +120,10 @@ beforeEach(async () => {
     expect(status).toBe(201);
   }
   asked = [];
+  askedBy = [];
 });
 afterEach(async () => {
+  await companion.close();
   app.categories.close();
   await closeBus();
   await temporary.close();
@@ -80,12 +133,14 @@ interface Asked {
   readonly method: string;
   readonly target: string;
   readonly body?: unknown;
+  readonly authorization?: string;
 }
 
 async function request({
   method,
   target,
   body,
+  authorization,
 }: Asked): Promise<{ readonly status: number; readonly text: string }> {
   const { path, query } = splitTarget(target);
   const sent: OcciRequest = {
@@ -95,6 +150,7 @@ async function request({
     headers: {
       accept: ['application/json'],
       ...(body === undefined ? {} : { 'content-type': ['application/json'] }),
+      ...(authorization === undefined ? {} : { authorization: [authorization] }),
     },
     body: Buffer.from(body === undefined ? '' : JSON.stringify(body)),
     principal: ALICE,
@@ -273,7 +329,7 @@ const CASES: readonly (Asked & { readonly asks: readonly Question[] })[] = [
 ];
 
 describe.each(CASES)('$method $target', ({ asks, ...sent }) => {
-  it('asks what is done to what is stored', async () => {
+  it('asks about each operation with the stored resource', async () => {
     const { status } = await request(sent);
     expect(status).toBeLessThan(300);
     const questions = asked.filter((question, at) => asked.findIndex((other) => isSame(question, other)) === at);
@@ -292,7 +348,7 @@ describe.each(CASES)('$method $target', ({ asks, ...sent }) => {
   });
 });
 
-it('tells the rules what the entity is and who owns it', async () => {
+it('a question names the kind, the mixins and the owner of the entity', async () => {
   const asks: unknown[] = [];
   const entities = new Entities({
     store: temporary.store,
@@ -306,7 +362,7 @@ it('tells the rules what the entity is and who owns it', async () => {
   expect(asks).toEqual([[ANONYMOUS, 'entity.read', resource]]);
 });
 
-it('stores who made an entity', async () => {
+it('an entity stores the principal that made it', async () => {
   await request({
     method: 'POST',
     target: '/compute/a',
@@ -318,7 +374,7 @@ it('stores who made an entity', async () => {
   }
 });
 
-it('changes no category in a process that decides nothing', async () => {
+it('a process without a decision shows and changes no category', async () => {
   const categories = new Categories(temporary.store, []);
   await expect(categories.read(ALICE)).rejects.toMatchObject({ code: 'forbidden' });
   await expect(
@@ -326,3 +382,152 @@ it('changes no category in a process that decides nothing', async () => {
   ).rejects.toMatchObject({ code: 'forbidden' });
   categories.close();
 });
+
+describe('an inbox', () => {
+  const requests: readonly Asked[] = [
+    { method: 'GET', target: `${MEMBER}/inbox/` },
+    { method: 'HEAD', target: `${MEMBER}/inbox/` },
+    { method: 'DELETE', target: `${MEMBER}/inbox/entry` },
+    { method: 'PUT', target: `${MEMBER}/inbox/` },
+  ];
+
+  it.each(requests)('answers a denied $method alike whether or not the member exists', async (sent) => {
+    denied = [sent.method === 'DELETE' ? 'inbox.acknowledge' : 'inbox.read', MEMBER];
+    const absent = await request(sent);
+    await member(['l32']);
+    const present = await request(sent);
+    expect(present).toEqual(absent);
+    expect(present.status).toBe(403);
+  });
+
+  it('is looked for only for a caller who may read it', async () => {
+    expect((await request({ method: 'GET', target: `${MEMBER}/inbox/` })).status).toBe(404);
+    await member(['l32']);
+    expect((await request({ method: 'GET', target: `${MEMBER}/inbox/` })).status).toBe(200);
+    expect(asked).toContainEqual(['inbox.read', MEMBER]);
+  });
+});
+
+describe('a pushed message', () => {
+  beforeEach(() => member(['l32']));
+
+  it('acts as the topic bus, and the stored copy says so', async () => {
+    const { status } = await push('note');
+    expect(status).toBe(204);
+    expect(asked).toContainEqual(['message.receive', MEMBER]);
+    expect(askedBy).toEqual(asked.map(() => TOPIC_BUS));
+    expect((await readEntity(temporary.store, '/cmbs/message/note'))?.entity.createdBy).toEqual(TOPIC_BUS);
+  });
+
+  it('is not received when the topic bus may not deliver to the member', async () => {
+    const before = await stored();
+    denied = ['message.receive', MEMBER];
+    expect((await push('note')).status).toBe(403);
+    expect(await stored()).toEqual(before);
+    expect((await temporary.store.query({ collection: 'inbox:bob', limit: 1 })).docs).toEqual([]);
+  });
+
+  it('gets a fault when the topic bus may not call the service', async () => {
+    const call = { method: 'echo.echo', params: [SECRET] };
+    denied = ['service.call', 'service:echo.echo'];
+    expect((await push('denied', call)).status).toBe(204);
+    expect(await resultOf('denied')).toMatchObject({ error: { code: -32000, data: { code: 'forbidden' } } });
+    denied = undefined;
+    expect((await push('allowed', call)).status).toBe(204);
+    expect(await resultOf('allowed')).toEqual({ result: [SECRET] });
+  });
+
+  it('asks nothing when its token is not valid', async () => {
+    expect((await push('forged', 'text', `Bearer ${await token('else@cmbs.local')}`)).status).toBe(403);
+    expect((await push('forged', 'text', 'Bearer none')).status).toBe(401);
+    expect(asked).toEqual([]);
+  });
+});
+
+describe('a call that a message carries', () => {
+  const execute: Asked = { method: 'POST', target: '/cmbs/message/call?action=execute', body: { attributes: {} } };
+
+  beforeEach(async () => {
+    await member([]);
+    await request({
+      method: 'PUT',
+      target: '/cmbs/message/call',
+      body: {
+        kind: `${CMBS}message`,
+        attributes: { 'cmbs.message.message_content': { method: 'echo.echo', params: ['text'] } },
+      },
+    });
+    asked = [];
+    askedBy = [];
+  });
+
+  it('asks with the principal of the request that executes the message', async () => {
+    const { status } = await request(execute);
+    expect(status).toBe(200);
+    expect(asked).toContainEqual(['service.call', 'service:echo.echo']);
+    expect(askedBy).toEqual(asked.map(() => ALICE));
+    expect(await resultOf('call')).toEqual({ result: ['text'] });
+  });
+
+  it('does not run when the service is denied, and its result says why', async () => {
+    denied = ['service.call', 'service:echo.echo'];
+    expect((await request(execute)).status).toBe(200);
+    expect(await resultOf('call')).toEqual({
+      error: { code: -32000, message: 'You may not do that.', data: { code: 'forbidden' } },
+    });
+  });
+
+  it('does not run when the action is denied', async () => {
+    denied = ['action.invoke', '/cmbs/message/call', `${CMBS.replace('cmbs#', 'cmbs/message/action#')}execute`];
+    expect((await request(execute)).status).toBe(403);
+    expect(asked).not.toContainEqual(['service.call', 'service:echo.echo']);
+  });
+});
+
+/** Creates a member with these layers started, whose topic is `news`. */
+async function member(layers: readonly string[]): Promise<void> {
+  const attributes = { 'cmbs.member.topics': ['news'] };
+  const body = { kind: `${CMBS}member`, title: SECRET, attributes };
+  const saved = denied;
+  denied = undefined;
+  expect((await request({ method: 'PUT', target: MEMBER, body })).status).toBe(201);
+  denied = saved;
+  const started = Object.fromEntries(layers.map((layer) => [layer, 'started']));
+  await temporary.store.transact((tx) => {
+    tx.put(DESIRED, MEMBER, started);
+    return Promise.resolve();
+  });
+  asked = [];
+  askedBy = [];
+}
+
+const token = (account: string): Promise<string> => localTokens(KEY, account).tokenFor(AUDIENCE);
+
+/** Pushes a message for the topic `news`, as Pub/Sub does. */
+async function push(
+  id: string,
+  content: string | JsonObject = 'text',
+  authorization?: string,
+): Promise<{ readonly status: number }> {
+  const message = {
+    kind: `${CMBS}message`,
+    mixins: [`${CMBS}l32`],
+    id,
+    attributes: { cmbs: { message: { cmbs_layer: 'l32', topics: ['news'], message_content: content } } },
+  };
+  return request({
+    method: 'POST',
+    target: '/push/member.bob.l32?topic=news',
+    authorization: authorization ?? `Bearer ${await token(PUSHER)}`,
+    body: {
+      subscription: 'projects/x/subscriptions/cmbs.member.bob.l32.news',
+      message: { messageId: id, data: Buffer.from(JSON.stringify(message)).toString('base64') },
+    },
+  });
+}
+
+/** The stored result of a message's call. */
+async function resultOf(id: string): Promise<unknown> {
+  const entity = (await readEntity(temporary.store, `/cmbs/message/${id}`))?.entity;
+  return JSON.parse(entity?.rawJson['cmbs.message.result'] ?? 'null') as unknown;
+}

@@ -1,4 +1,4 @@
-/** A topic message that is pushed is not acknowledged before it is written, whatever its flags say. */
+/** A pushed topic message is acknowledged only after it is stored, whatever its flags say. */
 import {
   allowAll,
   ANONYMOUS,
@@ -7,12 +7,13 @@ import {
   silentCounters,
   silentLog,
   systemClock,
+  TOPIC_BUS,
   type Counters,
   type JsonObject,
 } from '@cmbs/shared';
 import { CMBS_EXTENSION, DESIRED, Inbox, layersOf, MEMBER, MEMBER_KIND, OrderClock } from '@cmbs/shared/broker';
 import { Categories, readEntity, writeEntity } from '@cmbs/shared/occi';
-import { standardServices } from '@cmbs/shared/services';
+import { codecsOf, standardServices } from '@cmbs/shared/services';
 import type { Store } from '@cmbs/shared/store';
 import { pushHandler } from '@cmbs/functions/push-handler';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
@@ -75,6 +76,7 @@ function pushed(store: Store, storable: boolean): Promise<void> {
     inboxLimit: 10,
     inboxBytes: 1_000_000,
     uriOf: (path: string) => `http://here.example${path}`,
+    codecs: codecsOf(),
     discovery: 'closed',
   } as const;
   const services = standardServices({ clock: systemClock, newId });
@@ -90,6 +92,7 @@ function pushed(store: Store, storable: boolean): Promise<void> {
     'any',
     { member: ALICE, layer: 'l32' },
     { id: '1', topic: 'news', message: { data, attributes: {} }, attempt: 1 },
+    TOPIC_BUS,
   );
 }
 
@@ -111,7 +114,7 @@ function readOnly(store: Store): Store {
   });
 }
 
-test('is dropped, and counted, when its member does not want the topic any more', async () => {
+test('a push for a topic that the member no longer wants is dropped and counted', async () => {
   const counted: string[] = [];
   counters = {
     add: (name, labels?: Readonly<Record<string, string>>) => void counted.push(`${name} ${labels?.reason ?? ''}`),
@@ -121,13 +124,16 @@ test('is dropped, and counted, when its member does not want the topic any more'
   expect([await inbox(), counted]).toEqual([0, ['cmbs_dropped not wanted any more']]);
 });
 
-test.each([true, false])('is written when it is taken (storable %s)', async (storable) => {
-  await pushed(temporary.store, storable);
-  expect(await inbox()).toBe(1);
-});
+test.each([true, false])(
+  'a pushed message is stored before the push is acknowledged (storable %s)',
+  async (storable) => {
+    await pushed(temporary.store, storable);
+    expect(await inbox()).toBe(1);
+  },
+);
 
 test.each([true, false])(
-  'is refused while the store is away, so that it comes again (storable %s)',
+  'a push is refused while the store is unavailable, so that Pub/Sub pushes again (storable %s)',
   async (storable) => {
     await expect(pushed(readOnly(temporary.store), storable)).rejects.toMatchObject({ code: 'unavailable' });
     await pushed(temporary.store, storable);
