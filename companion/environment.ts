@@ -1,7 +1,6 @@
 /** What the parts of a companion share. */
 import type { Bus } from '@cmbs/shared/bus';
 import type { ExecutionContext, InboundContext, RegistrationContext } from '@cmbs/shared/broker';
-import type { Store } from '@cmbs/shared/store';
 import type { DeliveryLimits } from './delivery/limits';
 import type { ShardLease } from './shard-lease';
 import type { Members } from './members';
@@ -22,16 +21,6 @@ export type PublicationEnvironment = Pick<
   | 'uriOf'
   | 'backOff'
 >;
-
-/** What a destination queue needs of it. */
-export interface QueueEnvironment extends Pick<
-  Environment,
-  'clock' | 'log' | 'counters' | 'shard' | 'backOff' | 'limits'
-> {
-  readonly store: Pick<Store, 'get' | 'getAll'>;
-  readonly members: Pick<Members, 'get' | 'local'>;
-  readonly exchanges: Pick<Exchanges, 'connectForRequests' | 'connectForBroadcasts'>;
-}
 
 export interface Environment extends RegistrationContext, InboundContext, ExecutionContext {
   readonly bus: Bus;

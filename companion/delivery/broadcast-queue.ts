@@ -1,13 +1,13 @@
 /**
- * What is broadcast to one peer, in order: at once while its subscription is up, else kept (up to a bound) and
- * flushed when the subscription appears (docs/layers.md).
+ * The broadcasts that wait for one address, in order: sent at once while the peer is subscribed, else kept (up to a
+ * limit) and sent when the subscription appears (docs/layers.md).
  */
 import { isLocal, isOpenOn, socketOf } from '@cmbs/shared/broker';
-import { DESTINATION_BYTES } from '../limits';
 import { type Entity, type Path, readEntity } from '@cmbs/shared/occi';
-import { DestinationQueue } from './destination-queue';
-import { leaseLost, type QueueItem } from './in-flight-message';
 import type { BroadcastConnection } from '../exchanges/exchange';
+import { DestinationQueue } from './destination-queue';
+import type { QueueItem } from './in-flight-message';
+import { itemsAhead } from './prepared-frames';
 
 /** Broadcasts to one peer that are made ready together. */
 const BROADCASTS_AHEAD = 32;
@@ -18,13 +18,9 @@ export class BroadcastQueue extends DestinationQueue {
   readonly via = 'broadcast';
   #broadcaster: BroadcastConnection | undefined;
   #isFlushing = false;
-  /** Frames of the next ones: what is claimed together shares a commit. */
-  readonly #prepared = new Map<QueueItem, Promise<Buffer | undefined>>();
-  /** The last flush, for who waits for its end. */
+  /** The last flush, for callers that wait for its end. */
   #flushed: Promise<void> | undefined;
   #cancelGrace: (() => void) | undefined;
-  #cancelRetry: (() => void) | undefined;
-  #retries = 0;
 
   get use(): 'idle' | 'stuck' | 'busy' {
     if (this.#isFlushing) return 'busy';
@@ -40,10 +36,6 @@ export class BroadcastQueue extends DestinationQueue {
     return Promise.resolve();
   }
 
-  protected get isConnected(): boolean {
-    return this.#broadcaster?.subscribed === true;
-  }
-
   protected accepted(): void {
     this.#look();
   }
@@ -55,18 +47,33 @@ export class BroadcastQueue extends DestinationQueue {
   async drain(): Promise<void> {
     this.isDraining = true;
     this.#cancelGrace?.();
-    this.#cancelRetry?.();
+    this.retry.cancel();
     await this.#flushed;
   }
 
-  override async close(): Promise<void> {
-    this.#cancelRetry?.();
-    await super.close();
+  // --- Connection ---
+
+  protected get isConnected(): boolean {
+    return this.#broadcaster?.subscribed === true;
+  }
+
+  connect(): void {
+    const broadcaster = this.dial(() => this.environment.exchanges.connectForBroadcasts(this.address));
+    if (broadcaster === undefined) return;
+    this.#broadcaster = broadcaster;
+    broadcaster.onSubscription(() => this.#look());
+    broadcaster.onState((state) => {
+      if (state === 'up') this.slots.isUp(this);
+      else if (state === 'connecting') this.slots.isTrying(this);
+      else this.slots.isDown(this);
+      this.#look();
+    });
+    broadcaster.onWritable(() => this.#look());
+    this.#look();
   }
 
   protected async closeConnection(): Promise<void> {
-    this.#cancelGrace?.();
-    this.#cancelGrace = undefined;
+    this.#endGrace();
     const broadcaster = this.#broadcaster;
     this.#broadcaster = undefined;
     await broadcaster?.close();
@@ -82,6 +89,21 @@ export class BroadcastQueue extends DestinationQueue {
     this.evict();
   }
 
+  /** The peer takes no broadcasts now. They wait in the store until the connection or the next attempt finds it. */
+  #isAbsent(reason: string): void {
+    this.#wait(reason);
+    this.evict();
+    if (this.#broadcaster?.state === 'down') this.slots.isDown(this);
+    this.checkWaiting();
+  }
+
+  #endGrace(): void {
+    this.#cancelGrace?.();
+    this.#cancelGrace = undefined;
+  }
+
+  // --- Sending ---
+
   protected proceed(): void {
     this.#look();
   }
@@ -94,7 +116,7 @@ export class BroadcastQueue extends DestinationQueue {
     if (broadcaster === undefined) return;
     if (broadcaster.subscribed) {
       this.readOn();
-      // What has to go before these is on its way from the store.
+      // While the queue is behind, earlier messages are on their way from the store.
       if (!this.#isFlushing && !this.isBehind) this.#flushed = this.track(this.#flush(broadcaster));
     } else if (broadcaster.state === 'down') this.#isAbsent(`nobody listens at ${this.address}`);
     else {
@@ -107,115 +129,77 @@ export class BroadcastQueue extends DestinationQueue {
     }
   }
 
-  connect(): void {
-    let broadcaster: BroadcastConnection;
-    try {
-      broadcaster = this.environment.exchanges.connectForBroadcasts(this.address);
-    } catch (error) {
-      this.cannotConnect(error);
-      return;
-    }
-    this.#broadcaster = broadcaster;
-    broadcaster.onSubscription(() => this.#look());
-    broadcaster.onState((state) => {
-      if (state === 'up') this.slots.isUp(this);
-      else if (state === 'connecting') this.slots.isTrying(this);
-      else this.slots.isDown(this);
-      this.#look();
-    });
-    broadcaster.onWritable(() => this.#look());
-    this.#look();
-  }
-
-  /** The peer takes no broadcasts now. They wait in the store until the connection or the next attempt finds it. */
-  #isAbsent(reason: string): void {
-    this.#wait(reason);
-    this.evict();
-    if (this.#broadcaster?.state === 'down') this.slots.isDown(this);
-    this.checkWaiting();
-  }
-
   #prepareAhead(): void {
-    let bytes = 0;
-    for (const item of this.items.slice(0, BROADCASTS_AHEAD)) {
-      bytes += item.message.bytes;
-      if (bytes > DESTINATION_BYTES && item !== this.items[0]) return;
-      if (this.#prepared.has(item)) continue;
+    for (const item of itemsAhead(this.items, { most: BROADCASTS_AHEAD })) {
+      if (this.prepared.has(item)) continue;
       this.outbox.resumed(item);
-      const preparing = this.track(this.outbox.prepare(item, false));
-      // Awaited in order; until then a failure must not count as unhandled.
-      preparing.catch(() => undefined);
-      this.#prepared.set(item, preparing);
+      this.prepare(item, false);
     }
   }
 
   #backOffPrepared(reason: string): void {
-    for (const item of this.#prepared.keys()) this.outbox.backOff(item, { reason, state: 'waiting' });
-    this.#prepared.clear();
-  }
-
-  protected override removed(item: QueueItem): void {
-    super.removed(item);
-    this.#prepared.delete(item);
+    for (const item of this.prepared.items) this.outbox.backOff(item, { reason, state: 'waiting' });
+    this.prepared.clear();
   }
 
   #wait(reason: string): void {
-    this.#prepared.clear();
+    this.prepared.clear();
     for (const item of this.items) this.outbox.backOff(item, { reason, state: 'waiting' });
   }
 
   async #flush(broadcaster: BroadcastConnection): Promise<void> {
     this.#isFlushing = true;
-    this.#cancelRetry?.();
-    this.#cancelGrace?.();
-    this.#cancelGrace = undefined;
+    this.retry.cancel();
+    this.#endGrace();
     try {
-      for (let item = this.items[0]; item !== undefined && this.#isGoing(broadcaster); item = this.items[0]) {
+      for (
+        let item = this.items.first;
+        item !== undefined && this.#isGoing(broadcaster);
+        item = this.items.first
+      ) {
         this.#prepareAhead();
-        const frame = await this.#prepared.get(item);
+        const frame = await this.prepared.of(item);
         const other = frame === undefined ? undefined : await this.#otherAtAddress(item);
-        if (this.items[0] !== item) continue;
-        if (!this.environment.shard.isCurrent()) throw leaseLost();
+        if (this.items.first !== item) continue;
+        this.assertLease();
         if (frame !== undefined && other === undefined && !(await broadcaster.send(frame))) {
-          // Full, or the subscription went: it stays first, and the socket tells when to look again.
+          // Full, or the subscription went: the item stays first, and the socket tells when to look again.
           this.#backOffPrepared(`${this.address} does not take it now`);
           break;
         }
-        this.#prepared.delete(item);
-        if (this.items[0] === item) this.items.shift();
+        this.prepared.forget(item);
+        if (this.items.first === item) this.items.shift();
         if (frame === undefined) this.outbox.passed(item);
-        else {
-          const state = other === undefined ? 'sent' : 'failed';
-          item.message.queued.delete(item.key);
-          const { layer } = item.message.outbound;
-          this.environment.counters.add('cmbs_deliveries', { layer, outcome: state });
-          if (other === undefined) item.tries += 1;
-          const reason = other === undefined ? {} : { reason: `${other} has this address and receives there` };
-          this.outbox.settle(item, { state, ...reason });
-        }
-        this.#retries = 0;
+        else this.#sent(item, other);
+        this.retry.succeeded();
         this.readOn();
       }
     } catch (error) {
-      this.environment.log.error('destination queue failed; trying again', {
-        address: this.address,
-        cause: error,
-      });
+      this.logFailure(error);
       this.#wait('the store does not answer');
-      this.#retries += 1;
-      const { clock, backOff } = this.environment;
-      this.#cancelRetry = clock.after(backOff(this.#retries), () => this.#look());
+      this.retry.failed(() => this.#look());
     } finally {
-      // At once, and not when the promise settles: what is added in between would be left lying.
+      // At once, and not when the promise settles: an item that is added in between would not go.
       this.#isFlushing = false;
     }
     this.readOn();
     this.watchIdle();
   }
 
+  /** @param other the member that has the address instead of the receiver; then nothing was sent */
+  #sent(item: QueueItem, other: Path | undefined): void {
+    const state = other === undefined ? 'sent' : 'failed';
+    item.message.queued.delete(item.key);
+    const { layer } = item.message.outbound;
+    this.environment.counters.add('cmbs_deliveries', { layer, outcome: state });
+    if (other === undefined) item.tries += 1;
+    const reason = other === undefined ? {} : { reason: `${other} has this address and receives there` };
+    this.outbox.settle(item, { state, ...reason });
+  }
+
   /**
-   * The local member that has the address open instead of the one that is meant: a subscription does not say whose it
-   * is. Both are read again, since what is known of them may be a little behind.
+   * The local member that has the address open instead of the receiver: a subscription does not say whose it is. Both
+   * members are read again, since the known ones may be a little behind.
    */
   async #otherAtAddress(item: QueueItem): Promise<Path | undefined> {
     const { members, store } = this.environment;

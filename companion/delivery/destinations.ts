@@ -3,8 +3,8 @@ import type { Delivery } from '@cmbs/shared/broker';
 import { BroadcastQueue } from './broadcast-queue';
 import { ConnectionSlots } from './connection-slots';
 import type { DestinationQueue } from './destination-queue';
-import type { QueueEnvironment } from '../environment';
 import type { QueueOwner } from './in-flight-message';
+import type { QueueEnvironment } from './queue-environment';
 import { RequestQueue } from './request-queue';
 
 export class Destinations {

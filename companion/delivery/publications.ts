@@ -1,10 +1,10 @@
 /**
- * What goes on the topic bus from here: what members pass on, and what a function queued and did not publish, since it
- * was cut off, the bus was away, or an earlier send with the same ordering key was still open.
+ * Publishes outbound messages on the topic bus: those that members pass on, and those that a function queued and did not
+ * publish, because it was cut off, the bus was unreachable, or an earlier message with the same ordering key was open.
  *
- * Messages of one ordering group are published in order: only the first of a group is tried. Memory holds a bounded number.
- * While the store has more, a message that failed goes back there with its group, so that a topic that refuses its
- * messages, however many, keeps no others waiting.
+ * Messages of one ordering group are published in order: only the first of a group is tried. Memory holds a limited
+ * number. While the store has more, a message that failed goes back there with its group, so that a topic that refuses
+ * its messages, however many, keeps no others waiting.
  */
 import { toCmbsError } from '@cmbs/shared';
 import {
@@ -12,8 +12,6 @@ import {
   isFirstInGroup,
   isOpen,
   isPublishing,
-  orderingGroupOf,
-  orderOf,
   type OutboundMessage,
   publishOutbound,
   readOutbound,
@@ -22,6 +20,7 @@ import {
 } from '@cmbs/shared/broker';
 import { PUBLICATION_GRACE_MS } from '../limits';
 import type { PublicationEnvironment } from '../environment';
+import { HeldPublications, type Publication } from './held-publications';
 import type { InFlightMessage, QueueOwner } from './in-flight-message';
 import { TopicRefusals } from './topic-refusals';
 import { WaitingPublications } from './waiting-publications';
@@ -29,51 +28,30 @@ import { WaitingPublications } from './waiting-publications';
 /** Outbound messages that wait in memory for the topic bus; the others stay in the store until there is room for half. */
 const MAX_HELD_PUBLICATIONS = 2000;
 
-/** What publications need of the outbox that they work for. */
+/** What the publications need of their outbox. */
 export interface PublicationOwner extends Pick<QueueOwner, 'settle' | 'backOff'> {
   /** Holds an outbound message in memory. */
-  hold(send: OutboundMessage): InFlightMessage;
-  /** Nothing of it is to be published here any more, or it waits in the store. */
+  hold(outbound: OutboundMessage): InFlightMessage;
+  /** No topic of the message is published from here any more, or the message waits in the store. */
   removed(message: InFlightMessage): void;
-  /** Whether its member is this companion's. */
-  serves(send: OutboundMessage): Promise<boolean>;
+  /** Whether the sending member is this companion's. */
+  serves(outbound: OutboundMessage): Promise<boolean>;
   /** The store has outcomes of the topics; undefined when it no longer has the message. */
   published(message: InFlightMessage, stored: OutboundMessage | undefined): void;
 }
 
-/** An outbound message with topics to publish. */
-interface Publication {
-  readonly message: InFlightMessage;
-  /** It and what has to keep an order with it, the first first. */
-  readonly group: Publication[];
-  readonly order: string;
-  /** The function that queued it has had its time to publish it, or leaves it to us. */
-  isDue: boolean;
-  isTrying: boolean;
-  /** Asked for while it was being tried. */
-  isWantedAgain: boolean;
-  /** In a row. */
-  failures: number;
-  cancel: () => void;
-}
-
-const nothing = (): void => undefined;
 /** Messages that a topic takes at the same time after it refused, from which on the store is read for more at once. */
 const WORTH_READING = 4;
 
 export class Publications implements TopicListener {
   readonly #environment: PublicationEnvironment;
   readonly #owner: PublicationOwner;
-  /** Most that are held. */
+  /** Messages that may be held. */
   readonly #most: number;
-  /** By the id of the outbound message. */
-  readonly #open = new Map<string, Publication>();
-  readonly #groups = new Map<string, Publication[]>();
-  /** Of those, the ones that failed and wait for their next attempt. */
-  readonly #resting = new Set<Publication>();
+  readonly #held = new HeldPublications();
   readonly #refusals: TopicRefusals;
   readonly #store: WaitingPublications;
-  /** What is being tried. */
+  /** Attempts under way. */
   readonly #runs = new Set<Promise<void>>();
   #isStopped = false;
 
@@ -84,53 +62,42 @@ export class Publications implements TopicListener {
     this.#refusals = new TopicRefusals(environment);
     this.#store = new WaitingPublications({
       environment,
-      room: () => (this.#open.size > most / 2 ? 0 : most - this.#open.size),
-      take: (send) => this.#takeUp(send),
+      room: () => (this.size > most / 2 ? 0 : most - this.size),
+      take: (outbound) => this.#takeUp(outbound),
     });
   }
 
   /**
-   * False when there is no room: it waits in the store.
+   * Publishes a message in its turn. False when there is no room for it: then it waits in the store.
    * @param afterMs milliseconds in which the function that queued the message may publish it
    */
   add(message: InFlightMessage, afterMs: number): boolean {
     if (!isPublishing(message.outbound) || this.has(message)) return true;
     if (!this.#hasRoom()) return false;
-    const publication: Publication = {
-      message,
-      group: this.#groupOf(message.outbound),
-      order: orderOf(message.outbound),
-      isDue: message.isPassedOn || afterMs === 0,
-      isTrying: false,
-      isWantedAgain: false,
-      failures: 0,
-      cancel: nothing,
-    };
-    const { group, order } = publication;
-    const before = group.findLastIndex((other) => other.order < order);
-    group.splice(before + 1, 0, publication);
-    this.#open.set(message.outbound.id, publication);
+    const publication = this.#held.add(message, message.isPassedOn || afterMs === 0);
     if (publication.isDue) this.#go(publication);
     else publication.cancel = this.#environment.clock.after(afterMs, () => this.notify(message));
     return true;
   }
 
   /** The store has a message to publish. */
-  found(send: OutboundMessage, afterMs: number): void {
-    if (this.#open.has(send.id) || this.#hasRoom()) this.add(this.#owner.hold(send), afterMs);
+  found(outbound: OutboundMessage, afterMs: number): void {
+    if (this.#held.get(outbound.id) !== undefined || this.#hasRoom()) {
+      this.add(this.#owner.hold(outbound), afterMs);
+    }
   }
 
-  has({ outbound: send }: InFlightMessage): boolean {
-    return this.#open.has(send.id);
+  has({ outbound }: InFlightMessage): boolean {
+    return this.#held.get(outbound.id) !== undefined;
   }
 
   get size(): number {
-    return this.#open.size;
+    return this.#held.size;
   }
 
-  /** The function that queued it leaves it to us, or has had its time. */
+  /** The function that queued a message leaves it to us, or has had its time. */
   notify(message: InFlightMessage): void {
-    const publication = this.#open.get(message.outbound.id);
+    const publication = this.#held.get(message.outbound.id);
     if (publication === undefined) {
       this.add(message, 0);
       return;
@@ -139,7 +106,7 @@ export class Publications implements TopicListener {
     this.#go(publication);
   }
 
-  /** The function that queued a message publishes it: takes over what the function recorded. */
+  /** The function that queued a message publishes it: takes over the outcomes that the function recorded. */
   async follow(message: InFlightMessage): Promise<void> {
     const { store, log } = this.#environment;
     try {
@@ -147,13 +114,13 @@ export class Publications implements TopicListener {
       if (read !== undefined) this.#owner.published(message, read.outbound);
     } catch (error) {
       // The grace ends with an attempt of our own, which reads again.
-      log.warn('send not read', { send: message.outbound.id, cause: error });
+      log.warn('outbound message not read', { send: message.outbound.id, cause: error });
     }
   }
 
-  /** No topic of it is to be published any more: the next message of its group may go. */
+  /** No topic of a message is to be published any more: the next message of its group may go. */
   remove(message: InFlightMessage): void {
-    const publication = this.#open.get(message.outbound.id);
+    const publication = this.#held.get(message.outbound.id);
     if (publication === undefined) return;
     this.#forget(publication);
     const [next] = publication.group;
@@ -163,10 +130,10 @@ export class Publications implements TopicListener {
 
   taken(layer: OutboundMessage['layer'], topic: string): void {
     let more = this.#refusals.taken(layer, topic);
-    // A topic that takes one now and then is no reason to read all that waits.
+    // A topic that takes a message now and then is no reason to read all that wait.
     if (more >= WORTH_READING) this.#store.notify();
     if (more === 0) return;
-    for (const publication of [...this.#resting]) {
+    for (const publication of this.#held.resting) {
       if (this.#refusals.of(publication.message.outbound) !== undefined) continue;
       this.#go(publication);
       more -= 1;
@@ -182,10 +149,10 @@ export class Publications implements TopicListener {
   stop(): void {
     this.#isStopped = true;
     this.#store.stop();
-    for (const { cancel } of this.#open.values()) cancel();
+    for (const { cancel } of this.#held.all) cancel();
   }
 
-  /** Begins nothing more; resolves when what is being published has its outcome. */
+  /** Begins nothing more; resolves when the attempts under way have their outcomes. */
   async drain(): Promise<void> {
     this.stop();
     await Promise.all(this.#runs);
@@ -193,51 +160,38 @@ export class Publications implements TopicListener {
 
   // --- What is held, and what the store has ---
 
-  /** Room for one more, if need be by giving back to the store what failed. */
+  /** Whether there is room for one more, if need be by giving those that failed back to the store. */
   #hasRoom(): boolean {
-    if (this.#open.size < this.#most) return true;
-    for (const publication of [...this.#resting]) this.#giveBack(publication);
-    if (this.#open.size < this.#most) return true;
+    if (this.size < this.#most) return true;
+    for (const publication of this.#held.resting) this.#giveBack(publication);
+    if (this.size < this.#most) return true;
     this.#store.leave('crowded');
     return false;
   }
 
-  /** Leaves it to the store, with the later messages of its group. */
+  /** Leaves a message to the store, with the later messages of its group. */
   #giveBack(publication: Publication): void {
-    const { group } = publication;
-    const at = group.indexOf(publication);
-    // It went with an earlier message of its group.
-    if (at < 0) return;
+    const publications = this.#held.withLater(publication);
+    // It went back with an earlier message of its group.
+    if (publications.length === 0) return;
     this.#store.leave('failed');
-    for (const each of group.slice(at)) this.#forget(each);
+    for (const each of publications) this.#forget(each);
     this.#store.readOn();
   }
 
   #forget(publication: Publication): void {
-    const { message, group, cancel } = publication;
-    this.#open.delete(message.outbound.id);
-    this.#resting.delete(publication);
-    cancel();
-    group.splice(group.indexOf(publication), 1);
-    const name = orderingGroupOf(message.outbound);
-    if (group.length === 0 && name !== undefined) this.#groups.delete(name);
-    this.#owner.removed(message);
+    this.#held.remove(publication);
+    this.#owner.removed(publication.message);
   }
 
   /** A message was read from the store in its turn. */
-  async #takeUp(send: OutboundMessage): Promise<void> {
-    if (this.#isStopped || this.#open.has(send.id) || !(await this.#owner.serves(send))) return;
-    if (this.#refusals.of(send) === undefined) {
-      this.found(send, Math.max(0, send.createdAt + PUBLICATION_GRACE_MS - this.#environment.clock.now()));
+  async #takeUp(outbound: OutboundMessage): Promise<void> {
+    const isHeld = this.#held.get(outbound.id) !== undefined;
+    if (this.#isStopped || isHeld || !(await this.#owner.serves(outbound))) return;
+    if (this.#refusals.of(outbound) === undefined) {
+      const graceMs = outbound.createdAt + PUBLICATION_GRACE_MS - this.#environment.clock.now();
+      this.found(outbound, Math.max(0, graceMs));
     } else this.#store.leave('failed');
-  }
-
-  #groupOf(send: InFlightMessage['outbound']): Publication[] {
-    const name = orderingGroupOf(send);
-    if (name === undefined) return [];
-    const group = this.#groups.get(name) ?? [];
-    this.#groups.set(name, group);
-    return group;
   }
 
   // --- Attempts ---
@@ -266,8 +220,7 @@ export class Publications implements TopicListener {
     try {
       do {
         publication.isWantedAgain = false;
-        publication.cancel();
-        this.#resting.delete(publication);
+        this.#held.wake(publication);
         try {
           await this.#try(publication);
         } catch (thrown) {
@@ -275,7 +228,7 @@ export class Publications implements TopicListener {
         }
       } while (this.#mayGoAgain(publication));
     } finally {
-      // At once, and not when the promise settles: what is asked for in between would be forgotten.
+      // At once, and not when the promise settles: an attempt that is asked for in between would be forgotten.
       publication.isTrying = false;
     }
   }
@@ -283,7 +236,7 @@ export class Publications implements TopicListener {
   async #try(publication: Publication): Promise<void> {
     const { message } = publication;
     if (this.#isRefused(publication)) return;
-    // An earlier one may be in other hands still, or not known here yet.
+    // Another process may still work on an earlier message, or the message is not known here yet.
     if (!(await isFirstInGroup(this.#environment.store, message.outbound))) {
       message.lastReason = 'an earlier message with its ordering key is not on the bus yet';
       this.#restAfterFailure(publication);
@@ -301,7 +254,7 @@ export class Publications implements TopicListener {
     }
   }
 
-  /** Whether the topics take nothing now; then it is told so, and rests. */
+  /** Whether the topics take nothing now; then the message backs off. */
   #isRefused(publication: Publication): boolean {
     const { message } = publication;
     const refusal = this.#refusals.of(message.outbound);
@@ -317,12 +270,12 @@ export class Publications implements TopicListener {
   }
 
   #rest(publication: Publication, ms: number): void {
-    if (this.#isStopped || this.#open.get(publication.message.outbound.id) !== publication) return;
+    if (this.#isStopped || !this.#held.has(publication)) return;
     if (this.#store.hasMore) {
       this.#giveBack(publication);
       return;
     }
-    this.#resting.add(publication);
+    this.#held.rest(publication);
     publication.cancel = this.#environment.clock.after(ms, () => this.#go(publication));
   }
 
@@ -348,5 +301,5 @@ export class Publications implements TopicListener {
   }
 }
 
-const openTopics = ({ outbound: send }: InFlightMessage): readonly string[] =>
-  send.receivers.filter((receiver) => receiver.via === 'bus' && isOpen(receiver)).map(deliveryKey);
+const openTopics = ({ outbound }: InFlightMessage): readonly string[] =>
+  outbound.receivers.filter((receiver) => receiver.via === 'bus' && isOpen(receiver)).map(deliveryKey);
