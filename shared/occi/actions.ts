@@ -10,7 +10,7 @@ import { resourceOf, type Precondition } from './entities/context';
 import type { Entities } from './entities/entities';
 import { applicableActions } from './entities/reading';
 import { fingerprint } from './idempotency';
-import type { ActionInput } from './interpret';
+import type { ActionInput } from './drafts';
 import {
   categoryId,
   splitCategoryId,
@@ -21,7 +21,7 @@ import {
   type Path,
 } from './model';
 import type { ActionCall, ActionOutcome } from './provider';
-import type { CategoryRegistry } from './registry';
+import type { CategoryRegistry } from './category-registry';
 
 /** Actions of one request on a collection that run at the same time. */
 export const COLLECTION_ACTION_CONCURRENCY = 16;

@@ -14,7 +14,7 @@ import {
   type Entity,
   type Path,
 } from './model';
-import type { CategoryRegistry } from './registry';
+import type { CategoryRegistry } from './category-registry';
 
 /** Characters of an attribute value that are indexed as they are; longer ones by their digest. */
 const MAX_INDEXED_VALUE_LENGTH = 256;

@@ -11,7 +11,7 @@ import {
   type CategoryId,
   type Entity,
 } from './model';
-import type { CategoryRegistry } from './registry';
+import type { CategoryRegistry } from './category-registry';
 
 export interface Filter {
   readonly categories: readonly CategoryId[];

@@ -2,7 +2,7 @@
 export { Actions, type ActionRequest } from './actions';
 export { Categories, type CategoriesOptions } from './categories/categories';
 export type { Freshness } from './categories/follower';
-export { dialectOf } from './dialect';
+export { dialectOf } from './renderings/dialect';
 export { Entities } from './entities/entities';
 export type { Noted, Precondition, Requester } from './entities/context';
 export type { OpenCollection, PageRequest } from './entities/listing';
@@ -28,9 +28,10 @@ export {
   rememberAnswer,
 } from './idempotency';
 export { infrastructure, INFRASTRUCTURE_CATEGORIES } from './infrastructure';
-export { actionInput, drafts, joinFilters, payloadFilter, queryFilter, singleDraft } from './interpret';
-export { type JsonOutputObject, nestsWithin, RawJson, sourceOf, stringifyJson } from './json-source';
-export { chooseOffer, parseMediaType } from './media-type';
+export { actionInput, drafts, joinFilters, payloadFilter, queryFilter, singleDraft } from './drafts';
+export { nestsWithin, sourceOf } from './json-source';
+export { type JsonOutputObject, RawJson, stringifyJson } from './raw-json';
+export { chooseOffer, parseMediaType } from './renderings/media-type';
 export {
   type Action,
   type AttributeSpec,
@@ -64,8 +65,8 @@ export {
 export { EMPTY_PAYLOAD, type Payload } from './payload';
 export { inPortions, type Portioned, Portions } from './portions';
 export type { ActionCall, ActionOutcome, Change, Completion, Extension, Intent, Provider } from './provider';
-export { type Aliases, CategoryRegistry } from './registry';
-export type { RawInput, RenderContext, Rendered, Rendering } from './rendering';
-export { Renderings, RENDERINGS, STANDARD_RENDERINGS, TEXT_PLAIN } from './renderings';
+export { type Aliases, CategoryRegistry } from './category-registry';
+export type { RawInput, RenderContext, Rendered, Rendering } from './renderings/rendering';
+export { Renderings, RENDERINGS, STANDARD_RENDERINGS, TEXT_PLAIN } from './renderings/renderings';
 export type { Progress } from './steps';
-export { referenceTo } from './text-syntax';
+export { referenceTo } from './renderings/urls';

@@ -1,10 +1,4 @@
-/**
- * JSON text as text: finding the exact source of one value, and writing objects some of whose members already are
- * JSON text. Attributes that are kept rawJson need both (DESIGN decision 18): parsing and printing again would
- * change large numbers, number spellings and duplicate keys.
- */
-import type { Json } from '../json';
-
+/** JSON text as text: finds the exact source of one value. Parsing and printing would change numbers and duplicate keys. */
 const QUOTE = 0x22;
 const COMMA = 0x2c;
 const COLON = 0x3a;
@@ -14,13 +8,13 @@ const CLOSE_BRACKET = 0x5d;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
-/** Index after the string whose opening quote is at `start`, or -1 when it does not close. */
+/** Index after the string whose opening quote is at `start`; -1 if the string is not closed. */
 export function endOfString(text: string, start: number): number {
   let quote = text.indexOf('"', start + 1);
   while (quote !== -1) {
     let before = quote - 1;
     while (before > start && text.charCodeAt(before) === BACKSLASH) before--;
-    // An odd number of backslashes in front makes the quote part of the string.
+    // After an odd number of backslashes the quote is part of the string.
     if ((quote - before) % 2 === 1) return quote + 1;
     quote = text.indexOf('"', quote + 1);
   }
@@ -28,8 +22,8 @@ export function endOfString(text: string, start: number): number {
 }
 
 /**
- * Index after the JSON value that begins at `start` (which is not white space), or -1 when it does not end. Finds
- * the extent only: whether it is valid JSON is for `JSON.parse` to say.
+ * Index after the JSON value at `start`, which is not white space; -1 if the value does not end. Does not check that the
+ * value is valid.
  */
 export function endOfJson(text: string, start: number): number {
   const first = text.charCodeAt(start);
@@ -73,12 +67,11 @@ function skipSpace(text: string, start: number): number {
 }
 
 /**
- * True when no array or object in the text is nested deeper than `limit`. Asked of text from outside before
- * `JSON.parse`, which would spend a long time on a deep nest of brackets, and so that no later walk over the values
- * can exhaust the stack.
+ * Whether no array or object in the text is nested deeper than `limit`. To be checked before `JSON.parse` for text from
+ * outside: deep nests take long to parse, and recursion over their values can exhaust the stack.
  */
 export function nestsWithin(text: string, limit: number): boolean {
-  // A text with no more brackets than levels, as most are, needs no closer look.
+  // Most texts have fewer brackets than `limit` and need no closer look.
   if (occurrences(text, '{', limit) + occurrences(text, '[', limit) <= limit) return true;
   let depth = 0;
   let at = 0;
@@ -97,7 +90,7 @@ export function nestsWithin(text: string, limit: number): boolean {
   return true;
 }
 
-/** How often `char` stands in the text; counts no further than one above `limit`. */
+/** How often the text contains `char`, counted up to `limit` + 1. */
 function occurrences(text: string, char: string, limit: number): number {
   let count = 0;
   for (let at = text.indexOf(char); at !== -1 && count <= limit; at = text.indexOf(char, at + 1)) count++;
@@ -105,10 +98,10 @@ function occurrences(text: string, char: string, limit: number): number {
 }
 
 /**
- * The source of the value at a path of member names and array indexes, exactly as it stands in `text` (which is
- * valid JSON; of invalid JSON, some part of it or nothing). Undefined when nothing is there. Of members with the
- * same name the last counts, as in `JSON.parse`. One pass, no tree: time is linear in the text.
+ * The exact source of the value at a path of member names and array indexes; undefined if there is none. Of members with
+ * the same name the last counts, as in `JSON.parse`. Reads the text once, so the time is linear.
  *
+ * @param text valid JSON; for invalid JSON the result is some part of the text or undefined
  * @example sourceOf('{"a":[1, 2.50]}', ['a', 1]) // '2.50'
  */
 export function sourceOf(text: string, path: readonly (string | number)[]): string | undefined {
@@ -118,30 +111,33 @@ export function sourceOf(text: string, path: readonly (string | number)[]): stri
 }
 
 class SourceSearch {
+  /** Start of the value that was found; -1 for none. */
   from = -1;
   to = -1;
+  readonly #text: string;
+  readonly #path: readonly (string | number)[];
 
-  constructor(
-    private readonly text: string,
-    private readonly path: readonly (string | number)[],
-  ) {}
-
-  /** Visits the value at `start`, which the first `level` steps of the path lead to; returns the index after it. */
-  visit(start: number, level: number): number {
-    const step = this.path[level];
-    if (step === undefined) {
-      this.from = start;
-      this.to = endOfJson(this.text, start);
-      return this.to;
-    }
-    const first = this.text.charCodeAt(start);
-    if (first === OPEN_BRACE && typeof step === 'string') return this.visitMembers(start, level, step);
-    if (first === OPEN_BRACKET && typeof step === 'number') return this.visitElements(start, level, step);
-    return endOfJson(this.text, start);
+  constructor(text: string, path: readonly (string | number)[]) {
+    this.#text = text;
+    this.#path = path;
   }
 
-  private visitMembers(start: number, level: number, name: string): number {
-    const { text } = this;
+  /** Visits the value at `start`, to which the first `level` steps of the path lead; returns the index after it. */
+  visit(start: number, level: number): number {
+    const step = this.#path[level];
+    if (step === undefined) {
+      this.from = start;
+      this.to = endOfJson(this.#text, start);
+      return this.to;
+    }
+    const first = this.#text.charCodeAt(start);
+    if (first === OPEN_BRACE && typeof step === 'string') return this.#visitMembers(start, level, step);
+    if (first === OPEN_BRACKET && typeof step === 'number') return this.#visitElements(start, level, step);
+    return endOfJson(this.#text, start);
+  }
+
+  #visitMembers(start: number, level: number, name: string): number {
+    const text = this.#text;
     let at = skipSpace(text, start + 1);
     while (text.charCodeAt(at) === QUOTE) {
       const keyEnd = endOfString(text, at);
@@ -151,7 +147,7 @@ class SourceSearch {
       if (text.charCodeAt(at) !== COLON) return -1;
       at = skipSpace(text, at + 1);
       if (hit) {
-        // A later member of this name replaces whatever an earlier one held.
+        // This member replaces an earlier one of the same name.
         this.from = -1;
         at = this.visit(at, level + 1);
       } else at = endOfJson(text, at);
@@ -162,8 +158,8 @@ class SourceSearch {
     return text.charCodeAt(at) === CLOSE_BRACE ? at + 1 : -1;
   }
 
-  private visitElements(start: number, level: number, index: number): number {
-    const { text } = this;
+  #visitElements(start: number, level: number, index: number): number {
+    const text = this.#text;
     let at = skipSpace(text, start + 1);
     for (let i = 0; at < text.length && text.charCodeAt(at) !== CLOSE_BRACKET; i++) {
       at = i === index ? this.visit(at, level + 1) : endOfJson(text, at);
@@ -179,83 +175,14 @@ class SourceSearch {
 function isKey(text: string, start: number, end: number, name: string): boolean {
   const length = end - start - 2;
   if (length === name.length && text.startsWith(name, start + 1) && !name.includes('\\')) return true;
-  // An escape is never shorter than what it stands for, so only a longer key can be an escaped spelling of it.
+  // An escape is never shorter than its character, so only a longer key can be an escaped spelling of the name.
   if (length <= name.length) return false;
   const raw = text.slice(start, end);
   if (!raw.includes('\\')) return false;
   try {
     return JSON.parse(raw) === name;
   } catch {
-    // Not a JSON string, so it is the key of nothing.
+    // An invalid string is not the key of a value.
     return false;
   }
-}
-
-/** JSON text to be written as it is. Its maker vouches that it is valid. */
-export class RawJson {
-  constructor(readonly text: string) {}
-}
-
-/** What {@link stringifyJson} writes: JSON values, raw text among them; a map is an object in the order of its keys. */
-export type JsonOutput = Json | RawJson | JsonOutputMap | readonly JsonOutput[] | JsonOutputObject;
-export type JsonOutputMap = ReadonlyMap<string, JsonOutput>;
-export interface JsonOutputObject {
-  readonly [name: string]: JsonOutput | undefined;
-}
-
-/** As `JSON.stringify`, with {@link RawJson} as it stands. Members that are undefined are left out. */
-export function stringifyJson(value: JsonOutput): string {
-  switch (typeof value) {
-    case 'string':
-      return stringifyString(value);
-    case 'number':
-    case 'boolean':
-      return JSON.stringify(value);
-    default:
-      if (value === null) return 'null';
-      if (value instanceof RawJson) return value.text;
-      if (isList(value)) return stringifyList(value);
-      return isMap(value) ? stringifyMap(value) : stringifyObject(value);
-  }
-}
-
-function isList(value: object): value is readonly JsonOutput[] {
-  return Array.isArray(value);
-}
-
-function isMap(value: object): value is JsonOutputMap {
-  return value instanceof Map;
-}
-
-function stringifyList(list: readonly JsonOutput[]): string {
-  let text = '';
-  for (const item of list) text += (text === '' ? '[' : ',') + stringifyJson(item);
-  return text === '' ? '[]' : text + ']';
-}
-
-function stringifyMap(map: JsonOutputMap): string {
-  let text = '';
-  for (const [name, value] of map) text += (text === '' ? '{' : ',') + stringifyMember(name, value);
-  return text === '' ? '{}' : text + '}';
-}
-
-function stringifyObject(object: JsonOutputObject): string {
-  let text = '';
-  for (const name of Object.keys(object)) {
-    const value = object[name];
-    if (value !== undefined) text += (text === '' ? '{' : ',') + stringifyMember(name, value);
-  }
-  return text === '' ? '{}' : text + '}';
-}
-
-function stringifyMember(name: string, value: JsonOutput): string {
-  return stringifyString(name) + ':' + stringifyJson(value);
-}
-
-/** Anything but what stands in a JSON string as it is: no quote, backslash, control character or surrogate. */
-const ESCAPED_IN_JSON = /[^ !#-[\]-\ud7ff\ue000-\uffff]/;
-
-/** Most strings need no escape, and testing for that costs a third of `JSON.stringify`. */
-function stringifyString(value: string): string {
-  return ESCAPED_IN_JSON.test(value) ? JSON.stringify(value) : `"${value}"`;
 }

@@ -4,8 +4,8 @@ import type { Json } from '../json';
 import { leaves, requireExact, type Values } from './attributes';
 import { CORE_ID, CORE_SOURCE, CORE_TARGET, DERIVED_NAMES, LINK_KIND, type CategoryId } from './model';
 import type { LinkInput } from './payload';
-import type { CategoryRegistry } from './registry';
-import { valueFromText } from './text-json';
+import type { CategoryRegistry } from './category-registry';
+import { valueFromText } from './renderings/text/quoted-json';
 
 export interface LinkDraft {
   readonly kind: CategoryId;

@@ -2,17 +2,17 @@
 import type { Json, JsonObject } from '../json';
 import type { Principal } from '../principal';
 
-/** Scheme and term joined, for example `http://houssem.org/cmbs#member`. Identifies a category. */
+/** Identifies a category: scheme and term joined, for example `http://houssem.org/cmbs#member`. */
 export type CategoryId = string;
-/** An absolute path on this deployment, for example `/cmbs/member/016a`. What is stored; URLs are made per request. */
+/** An absolute path on this deployment, for example `/cmbs/member/016a`. Paths are stored; URLs are made per request. */
 export type Path = string;
 
-/** `scalar`: a string, a number or a boolean, for attributes that were defined in text, which names no type. */
+/** `scalar`: a string, a number or a boolean; the type of attributes defined in text, which has no types. */
 export type AttributeType = 'string' | 'number' | 'boolean' | 'array' | 'object' | 'scalar' | 'any';
 
 /**
- * `regex`: RE2 syntax. In a lenient category it has to match a prefix of the value (what Python's `re.match` did in
- * the original), in a strict one the whole value. `schema`: the JSON Schema form of GFD.226 §4.
+ * `regex`: RE2 syntax. In a lenient category the expression must match a prefix of the value, as Python's `re.match` does
+ * in the original; in a strict category it must match the whole value. `schema`: the JSON Schema form of GFD.226.
  */
 export type Pattern =
   { readonly form: 'regex'; readonly source: string } | { readonly form: 'schema'; readonly schema: JsonObject };
@@ -21,18 +21,18 @@ export interface AttributeSpec {
   readonly type: AttributeType;
   readonly required: boolean;
   readonly mutable: boolean;
-  /** Not mutable, yet a client may give it its first value (GFD.224: user data "once and only once"). */
+  /** For immutable attributes whose first value may come from a client (GFD.224: user data "once and only once"). */
   readonly once?: boolean;
   readonly default?: Json;
   readonly pattern?: Pattern;
   readonly description?: string;
-  /** From the nested dialect: prefix patterns, booleans without case, numbers as strings (DESIGN decision 3). */
+  /** Defined in the nested dialect: prefix patterns, booleans in any case, numbers as strings (docs/occi.md, "Categories"). */
   readonly lenient: boolean;
-  /** Kept as the JSON text that arrived: numbers, key order and nesting survive (DESIGN decision 18). */
+  /** Kept as the JSON text that arrived, so that numbers, key order and nesting survive in every store. */
   readonly rawJson?: boolean;
-  /** A rawJson attribute that is stored in a document of its own, because it may be large. */
+  /** For raw JSON attributes that are stored in a document of their own, because they may be large. */
   readonly apart?: boolean;
-  /** Of an object: the members that a filter can name; all, when absent. Each costs an index entry at every write. */
+  /** Members of an object that filters can name; absent: all. Each member costs an index entry at every write. */
   readonly indexedMembers?: readonly string[];
 }
 
@@ -47,11 +47,11 @@ interface CategoryBase {
   readonly origin: 'builtin' | 'extension' | 'runtime';
 }
 
-/** Of JSON. `nested`: the original's. `gfd226`: the standard's. */
+/** A form of JSON: `nested` is the original's, `gfd226` is the standard's. */
 export type Dialect = 'nested' | 'gfd226';
 
 interface CollectionBase extends CategoryBase {
-  /** In which it was defined; see `dialectOf` for when it is absent. */
+  /** The dialect of the definition; `dialectOf` explains absent ones. */
   readonly dialect?: Dialect;
 }
 
@@ -60,7 +60,7 @@ export interface Kind extends CollectionBase {
   /** Absent only for `entity`, the root. */
   readonly parent?: CategoryId;
   readonly actions: readonly CategoryId[];
-  /** Starts and ends with a slash; absent for abstract kinds, which have no collection (#24). */
+  /** Starts and ends with a slash; absent for abstract kinds, which have no collection. */
   readonly location?: Path;
 }
 
@@ -79,30 +79,36 @@ export interface Action extends CategoryBase {
 export type Category = Kind | Mixin | Action;
 export type CategoryClass = Category['class'];
 
+export function isCategoryClass(value: unknown): value is CategoryClass {
+  return value === 'kind' || value === 'mixin' || value === 'action';
+}
+
 export function categoryId(category: { readonly scheme: string; readonly term: string }): CategoryId {
   return category.scheme + category.term;
 }
 
-/** Splits an identifier at its last `#` (the scheme keeps it); undefined when it has none or lacks a part. */
+/** Splits an identifier after its last `#`; undefined if the scheme or the term is missing. */
 export function splitCategoryId(id: string): { scheme: string; term: string } | undefined {
   const hash = id.lastIndexOf('#');
   if (hash <= 0 || hash === id.length - 1) return undefined;
   return { scheme: id.slice(0, hash + 1), term: id.slice(hash + 1) };
 }
 
+/** The term of an identifier; the whole identifier if it has no scheme. */
+export const termOf = (id: CategoryId): string => splitCategoryId(id)?.term ?? id;
+
 /**
- * A resource or link as it is stored. `occi.core.id|title|summary|source|target` are attributes like any other
- * here; each rendering puts them where its format wants them. Source and target hold a path for entities of this
- * deployment and an absolute URL for others.
+ * A resource or link as it is stored. `occi.core.id|title|summary|source|target` are ordinary attributes here; renderings
+ * put them where their formats require. Source and target are paths of entities of this deployment, or absolute URLs.
  */
 export interface Entity {
   readonly path: Path;
   readonly id: string;
   readonly kind: CategoryId;
   readonly mixins: readonly CategoryId[];
-  /** Flat names (`cmbs.member.state`) to values, without the rawJson ones. */
+  /** Values by flat name (`cmbs.member.state`), without raw JSON. */
   readonly attributes: Readonly<Record<string, Json>>;
-  /** Flat names of rawJson attributes to their JSON text. */
+  /** JSON texts of raw JSON attributes by flat name. */
   readonly rawJson: Readonly<Record<string, string>>;
   /** Name of the principal that the entity belongs to. */
   readonly owner: string;
@@ -110,14 +116,15 @@ export interface Entity {
   readonly createdBy?: Principal;
   /** Milliseconds since the epoch. */
   readonly createdAt: number;
+  /** Milliseconds since the epoch. */
   readonly updatedAt: number;
-  /** Milliseconds since the epoch after which it is gone; most entities stay. */
+  /** Milliseconds since the epoch at which the store drops the entity; absent: never. */
   readonly expiresAt?: number;
-  /** False when no link from the entity was ever made: a view need not look for links. Absent: not known. */
+  /** False if the entity never had a link, so that views need not look for links. Absent: not known. */
   readonly isLinked?: boolean;
-  /** It is about to be deleted under a condition that held: nobody changes it any more. */
+  /** The entity is being deleted, under a condition that was met: it accepts no further changes. */
   readonly isLeaving?: true;
-  /** What the code behind the kind keeps about the entity; never rendered. */
+  /** Data of the provider about the entity; never rendered. */
   readonly internal?: JsonObject;
 }
 
@@ -131,12 +138,20 @@ export const CORE_TITLE = 'occi.core.title';
 export const CORE_SUMMARY = 'occi.core.summary';
 export const CORE_SOURCE = 'occi.core.source';
 export const CORE_TARGET = 'occi.core.target';
-/** Kinds of a link's ends. The ends tell them, so a client that sends them changes nothing. */
+/** Kinds of a link's ends. They follow from the ends, so a client cannot change them. */
 export const CORE_SOURCE_KIND = 'occi.core.source.kind';
 export const CORE_TARGET_KIND = 'occi.core.target.kind';
+/** Attributes of the core that clients set. Every entity may have them without a definition (GFD.183 §4.5). */
+export const CORE_ATTRIBUTES: ReadonlySet<string> = new Set([
+  CORE_ID,
+  CORE_TITLE,
+  CORE_SUMMARY,
+  CORE_SOURCE,
+  CORE_TARGET,
+]);
 export const DERIVED_NAMES: ReadonlySet<string> = new Set([CORE_SOURCE_KIND, CORE_TARGET_KIND]);
 
-/** An outgoing link as its source shows it (#50). */
+/** An outgoing link as its source shows it. */
 export interface LinkView {
   readonly path: Path;
   readonly id: string;
@@ -145,20 +160,21 @@ export interface LinkView {
   readonly attributes: Readonly<Record<string, Json>>;
   /** Path or absolute URL. */
   readonly target: string;
-  /** Kind of the target when it is known here. */
+  /** Kind of the target, if the target is an entity here. */
   readonly targetKind?: CategoryId;
 }
 
-/** Everything that a rendering of one entity shows (#34). */
+/** Everything that renderings of an entity show (GFD.223 §10.1). */
 export interface EntityView {
   readonly entity: Entity;
-  /** True when the kind descends from `link`. */
+  /** True if the kind descends from `link`. */
   readonly isLink: boolean;
   /** Outgoing links of a resource. */
   readonly links: readonly LinkView[];
-  /** Actions applicable now (#65). */
+  /** Actions that apply in the present state. */
   readonly actions: readonly CategoryId[];
-  /** Kinds of source and target, for links, when they are known here. */
+  /** Kind of a link's source, if the source is an entity here. */
   readonly sourceKind?: CategoryId;
+  /** Kind of a link's target, if the target is an entity here. */
   readonly targetKind?: CategoryId;
 }

@@ -1,77 +1,79 @@
 /**
- * What a request carries, before anybody asks what it means: each rendering parses its bytes into this one form,
- * and `interpret.ts` reads it as entities, definitions, an action call, locations or a filter.
+ * The content of a request in one form for all renderings. Each rendering parses its bytes into a {@link Payload};
+ * `drafts.ts` and `filter-input.ts` interpret it as entities, an action call or a filter.
  */
 import type { JsonObject } from '../json';
 import type { CategoryClass } from './model';
 
-/** A category named or defined by a client. Only term and scheme are sure to be there. */
+/** A category that a client names or defines. Only term and scheme are always present. */
 export interface CategoryInput {
   readonly term: string;
   readonly scheme: string;
-  /** May be missing in text (#22, #27); in JSON it follows from the array the category stood in. */
+  /** May be absent in text; in JSON it follows from the list that the category was in. */
   readonly class?: CategoryClass;
-  /** JSON, a category on its own: what it seems to be, in case that the server does not know it. */
+  /** The class that a JSON body suggests if the category is the whole body; for categories that the server does not know. */
   readonly likelyClass?: CategoryClass | undefined;
   readonly title?: string;
-  /** Kind: its parent. */
+  /** Parent of a kind. */
   readonly parent?: string;
-  /** Mixin: `depends` (or the text `rel`, or the nested dialect's `related`). */
+  /** Dependencies of a mixin: `depends`, `rel` in text, `related` in the nested dialect. */
   readonly depends?: readonly string[];
   readonly applies?: readonly string[];
   readonly actions?: readonly string[];
   readonly location?: string;
   /**
-   * Attribute definitions as the dialect has them. Text: from `attributes="a{required} b{immutable}"`, already in
-   * the flat form. JSON: as parsed, nested or flat; `definitions.ts` reads both.
+   * Attribute definitions in the form of the dialect. From text (`attributes="a{required} b{immutable}"`) they are flat
+   * already. From JSON they are as parsed, nested or flat, and `categories/attribute-definitions.ts` reads both.
    */
   readonly attributes?: JsonObject;
-  /** `nested` is the original's lenient dialect. Definitions in text are as strict as those of GFD.226, without types. */
+  /** `nested` is the original's lenient dialect. Definitions in text are as strict as GFD.226's, but have no types. */
   readonly dialect: 'strict' | 'nested' | 'text';
-  /** Names of the keys that the client gave beside term and scheme (an update changes only these). */
+  /** Keys that the client gave besides term and scheme. An update changes only these. */
   readonly given: readonly string[];
 }
 
-/** A link named inside its source (#51): the `Link:` header or an element of `links` in JSON. */
+/** The source text of a JSON value, for values that are kept as raw JSON. `names` are the keys that lead to the value. */
+export type SourceText = (names: readonly string[]) => string | undefined;
+
+/** A link inside its source (GFD.185 §3.4.5): a `Link` header, or an element of `links` in JSON. */
 export interface LinkInput {
   readonly target: string;
   /** Kinds or mixins of the link; the first known kind wins. */
   readonly categories: readonly string[];
-  /** Location of the link itself, when given. */
+  /** Location of the link itself. */
   readonly self?: string;
   readonly id?: string;
-  /** Text: what `rel` names. */
+  /** Categories in the parameter `rel` of a text rendering. */
   readonly rel?: readonly string[];
-  /** Nested or flat, without the ends in text. */
+  /** Nested or flat; from text without source and target. */
   readonly attributes: JsonObject;
-  /** Text: the attributes that stood without quotes, as they stood there. */
+  /** Present in links from text: the source texts of attributes without quotes. */
   readonly tokens?: ReadonlyMap<string, string>;
-  /** JSON: as in {@link EntityInput}. */
-  readonly sourceText?: (names: readonly string[]) => string | undefined;
+  /** Present in links from JSON, from the `attributes` object down. */
+  readonly sourceText?: SourceText;
 }
 
-/** A resource or link as a JSON rendering holds it. */
+/** A resource or link from a JSON rendering. */
 export interface EntityInput {
   readonly kind?: string;
   readonly mixins: readonly string[];
   readonly id?: string;
   readonly title?: string;
   readonly summary?: string;
-  /** Path or URL of source and target, for links. */
+  /** Path or URL of a link's source. */
   readonly source?: string;
+  /** Path or URL of a link's target. */
   readonly target?: string;
-  /** Nested or flat, as it came; also the keys of both mixed. */
+  /** Nested names, flat names, or both, as parsed. */
   readonly attributes: JsonObject;
   readonly links: readonly LinkInput[];
-  /** True when it stood under `links`. */
+  /** True if the entity was in a list of links. */
   readonly isLink: boolean;
-  /**
-   * The source text of an attribute's value, for attributes kept rawJson. `names` are the keys from the
-   * `attributes` object down, as they stood there (`['cmbs','message','message_content']` or `['a.b.c']`).
-   */
-  readonly sourceText: (names: readonly string[]) => string | undefined;
+  /** From the `attributes` object down (`['cmbs','message','message_content']` or `['a.b.c']`). */
+  readonly sourceText: SourceText;
 }
 
+/** The binding of a kind to providers (docs/occi.md, "Categories"). */
 export interface ProviderInput {
   readonly category: string;
   readonly local: readonly string[];
@@ -79,23 +81,23 @@ export interface ProviderInput {
 }
 
 export interface Payload {
-  /** `none`: the request carried nothing. */
+  /** `none`: the request had no content. */
   readonly form: 'none' | 'text' | 'json';
   readonly categories: readonly CategoryInput[];
-  /** Text: the `X-OCCI-Attribute` items (flat). JSON: a top-level `attributes` object without a kind. */
+  /** The `X-OCCI-Attribute` items of text (flat), or a top-level `attributes` object without a kind. */
   readonly attributes: JsonObject;
-  /** Text: `Link` items. JSON keeps links in their entity. */
+  /** The `Link` items of text. In JSON, links belong to their entity. */
   readonly links: readonly LinkInput[];
   readonly entities: readonly EntityInput[];
   /** URLs or paths: `X-OCCI-Location` items, `{"X-OCCI-Location":[…]}`, `{"Location":[…]}`, `{"locations":[…]}`, `["…"]`. */
   readonly locations: readonly string[];
-  /** JSON only: identifier of the action (`{"action":id}` or the first of `{"actions":[…]}` where no kinds stand beside it). */
+  /** Identifier of the action in JSON: `{"action":id}`, or the first of `{"actions":[…]}` without kinds beside it. */
   readonly action?: string;
   readonly providers: readonly ProviderInput[];
-  /** Top-level JSON keys, so that an empty list can be told from an absent one. */
+  /** Top-level JSON keys, to tell an empty list from an absent one. */
   readonly keys: ReadonlySet<string>;
-  /** As in {@link EntityInput}, for the values of {@link attributes}. */
-  readonly sourceText?: (names: readonly string[]) => string | undefined;
+  /** For the values of {@link attributes}. */
+  readonly sourceText?: SourceText;
 }
 
 export const EMPTY_PAYLOAD: Payload = {

@@ -10,7 +10,7 @@ import type { Principal } from '../principal';
 import type { Transaction } from '../store';
 import type { Values } from './attributes';
 import type { Category, CategoryId, Entity } from './model';
-import type { Aliases } from './registry';
+import type { Aliases } from './category-registry';
 
 export interface ActionCall {
   readonly entity: Entity;

@@ -31,7 +31,7 @@ import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
 import { tokenVerifier } from '../../shared/rpc/identity/verify-token';
 import { checkValue } from '../../shared/occi/attributes';
 import { CORE_KINDS } from '../../shared/occi/core';
-import { locationPath } from '../../shared/occi/definitions';
+import { locationPath } from '../../shared/occi/categories/category-input';
 import {
   actionInput,
   CategoryRegistry,

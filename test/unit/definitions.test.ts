@@ -1,7 +1,12 @@
 import type { ErrorCode, JsonObject } from '@cmbs/shared';
 import { MAX_NAME_LENGTH } from '@cmbs/shared/limits';
 import { MAX_PATH_LENGTH } from '../../shared/occi/limits';
-import { attributeSpecs, categoryFrom, checkIdentity, locationPath } from '../../shared/occi/definitions';
+import {
+  attributeSpecs,
+  categoryFrom,
+  checkIdentity,
+  locationPath,
+} from '../../shared/occi/categories/category-input';
 import { RESOURCE_KIND } from '@cmbs/shared/occi';
 import type { CategoryInput } from '../../shared/occi/payload';
 import { refusal } from './refusal';

@@ -12,7 +12,7 @@ import {
   splitCategoryId,
 } from '@cmbs/shared/occi';
 import { INFRASTRUCTURE_PROVIDER } from '../../shared/occi/infrastructure';
-import type { Draft } from '../../shared/occi/interpret';
+import type { Draft } from '../../shared/occi/drafts';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
 import type { Store } from '@cmbs/shared/store';
 import { notEmpty } from '../not-empty';

@@ -22,7 +22,7 @@ import {
   RESOURCE_KIND,
   singleDraft,
 } from '@cmbs/shared/occi';
-import { filterCategory } from '../../shared/occi/interpret';
+import { filterCategory } from '../../shared/occi/drafts';
 import { CORE_ID } from '../../shared/occi/model';
 import type { CategoryInput, EntityInput } from '../../shared/occi/payload';
 import { refusal } from './refusal';

@@ -1,4 +1,4 @@
-import { jsonErrorAt } from '../../shared/occi/json-error';
+import { jsonErrorAt } from '../../shared/occi/renderings/json/error-position';
 import fc from '../property';
 
 it.each([

@@ -1,5 +1,5 @@
 import { CmbsError } from '@cmbs/shared';
-import { parseAccept } from '../../shared/occi/media-type';
+import { parseAccept } from '../../shared/occi/renderings/media-type';
 import { parseMediaType, RENDERINGS, STANDARD_RENDERINGS, TEXT_PLAIN } from '@cmbs/shared/occi';
 import { refusalOf } from './occi-rendering-samples';
 import fc from '../property';

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { CmbsError, type Json, type JsonObject } from '@cmbs/shared';
-import { json } from '../../shared/occi/json';
-import { nest, nestedJson as occiJson } from '../../shared/occi/occi-json';
+import { gfd226Json as json } from '../../shared/occi/renderings/gfd226-json';
+import { nest, nestedJson as occiJson } from '../../shared/occi/renderings/nested-json';
 import type { Category, Payload } from '@cmbs/shared/occi';
 import type { CategoryInput } from '../../shared/occi/payload';
 import {

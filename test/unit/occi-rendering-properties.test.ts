@@ -5,8 +5,8 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { CmbsError, type Json, type JsonObject } from '@cmbs/shared';
-import { json } from '../../shared/occi/json';
-import { nestedJson } from '../../shared/occi/occi-json';
+import { gfd226Json as json } from '../../shared/occi/renderings/gfd226-json';
+import { nestedJson } from '../../shared/occi/renderings/nested-json';
 import type { LinkView } from '../../shared/occi/model';
 import {
   type AttributeSpec,
@@ -16,11 +16,11 @@ import {
   STANDARD_RENDERINGS,
 } from '@cmbs/shared/occi';
 import type { CategoryInput, LinkInput } from '../../shared/occi/payload';
-import type { RawInput } from '../../shared/occi/rendering';
-import { textOcci } from '../../shared/occi/text-occi';
-import { quotableOf, valueFromText } from '../../shared/occi/text-json';
-import { textPlain } from '../../shared/occi/text-plain';
-import { uriList } from '../../shared/occi/uri-list';
+import type { RawInput } from '../../shared/occi/renderings/rendering';
+import { textOcci } from '../../shared/occi/renderings/text-occi';
+import { quotableOf, valueFromText } from '../../shared/occi/renderings/text/quoted-json';
+import { textPlain } from '../../shared/occi/renderings/text-plain';
+import { uriList } from '../../shared/occi/renderings/uri-list';
 import {
   BASE,
   context,

@@ -2,7 +2,7 @@
 import { isJsonObject, type Json, type JsonObject, CmbsError } from '@cmbs/shared';
 import type { LinkView } from '../../shared/occi/model';
 import type { Action, AttributeSpec, EntityView, Kind, Mixin, RenderContext, Rendered } from '@cmbs/shared/occi';
-import type { RawInput } from '../../shared/occi/rendering';
+import type { RawInput } from '../../shared/occi/renderings/rendering';
 
 export const BASE = 'http://broker.example:8080';
 export const CMBS = 'http://houssem.org/cmbs#';

@@ -1,8 +1,8 @@
 import { CmbsError } from '@cmbs/shared';
-import { textOcci } from '../../shared/occi/text-occi';
-import { textPlain } from '../../shared/occi/text-plain';
-import { valueFromText } from '../../shared/occi/text-json';
-import { uriList } from '../../shared/occi/uri-list';
+import { textOcci } from '../../shared/occi/renderings/text-occi';
+import { textPlain } from '../../shared/occi/renderings/text-plain';
+import { valueFromText } from '../../shared/occi/renderings/text/quoted-json';
+import { uriList } from '../../shared/occi/renderings/uri-list';
 import type { Payload } from '@cmbs/shared/occi';
 import {
   abstractKind,

@@ -13,7 +13,7 @@ import { MAX_CATEGORIES } from '../limits';
 import { categoryId, type CategoryId } from '../model';
 import type { CategoryInput } from '../payload';
 import { dummyProvider, type Extension } from '../provider';
-import type { Aliases } from '../registry';
+import type { Aliases } from '../category-registry';
 import type { Progress } from '../steps';
 import { CategoryDefinitions, type CategoryUpdate } from './definitions';
 import { CategoryFollower, type Freshness } from './follower';

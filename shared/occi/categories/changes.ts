@@ -11,7 +11,7 @@ import {
   type Entity,
 } from '../model';
 import type { CategoryInput } from '../payload';
-import type { CategoryRegistry } from '../registry';
+import type { CategoryRegistry } from '../category-registry';
 
 /** Kinds from one to the root of the core, both included: each is looked at for every entity. */
 export const MAX_KIND_DEPTH = 16;

@@ -1,11 +1,11 @@
 /** Defines and changes categories, and binds kinds to providers (#20 to #23). */
 import { badRequest, CmbsError } from '../../errors';
 import type { Principal } from '../../principal';
-import { categoryFrom } from '../definitions';
+import { categoryFrom } from './category-input';
 import type { IdempotentRequest } from '../idempotency';
 import { categoryId, type AttributeSpecs, type Category, type CategoryId } from '../model';
 import type { CategoryInput, ProviderInput } from '../payload';
-import type { CategoryRegistry } from '../registry';
+import type { CategoryRegistry } from '../category-registry';
 import type { Progress } from '../steps';
 import { additions, addsNothing, changedBy, checkReferences, classOf, refuseOtherShape } from './changes';
 import { droppedBy, takeOffDropped } from './dropped-attributes';

@@ -10,7 +10,7 @@ import type { Store, Transaction } from '../../store';
 import { CATEGORIES, CURRENT, recordChange, STATE, type CategoryDocument, type Dropping } from './snapshot';
 import { CATEGORY_FIELD, ENTITIES, entitiesOf, writeEntity } from '../entity-store';
 import { categoryId, type Category, type CategoryId, type Entity } from '../model';
-import type { CategoryRegistry } from '../registry';
+import type { CategoryRegistry } from '../category-registry';
 import { inSteps, type Progress, type Step } from '../steps';
 
 /** What is to be taken off when a category changes, beside what is still pending; undefined where no attribute goes. */

@@ -6,10 +6,10 @@
 import type { JsonObject } from '../../json';
 import { MAX_CATEGORIES } from '../limits';
 import type { Doc, Store, Transaction } from '../../store';
-import { definitionChars } from '../definitions';
+import { definitionChars } from './category-input';
 import { categoryId, type Category, type CategoryId } from '../model';
 import type { Provider } from '../provider';
-import { CategoryRegistry, type Aliases } from '../registry';
+import { CategoryRegistry, type Aliases } from '../category-registry';
 
 /** Characters of the names of what the latest changes touched, which each change writes for others to follow. */
 export const MAX_REMEMBERED_CHANGE_CHARS = 8 * 1024;

@@ -4,7 +4,7 @@ import { CmbsError } from '../../errors';
 import type { JsonObject } from '../../json';
 import type { Authorize, Operation, Principal } from '../../principal';
 import type { Store, Transaction } from '../../store';
-import { checkSize, definitionChars } from '../definitions';
+import { checkSize, definitionChars } from './category-input';
 import { CATEGORY_FIELD, ENTITIES } from '../entity-store';
 import { once, type IdempotentRequest } from '../idempotency';
 import { MAX_CATEGORIES, MAX_DEFINITIONS_CHARS } from '../limits';

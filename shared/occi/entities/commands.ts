@@ -4,12 +4,12 @@ import type { Transaction } from '../../store';
 import type { CategorySnapshot } from '../categories/snapshot';
 import { readEntities, readEntity, writeEntity, type StoredEntity } from '../entity-store';
 import { earlierAnswer, once, rememberAnswer, type IdempotentRequest } from '../idempotency';
-import type { Draft } from '../interpret';
+import type { Draft } from '../drafts';
 import { MAX_BATCH_ENTITIES } from '../limits';
 import { categoryId, CORE_SOURCE, type CategoryId, type Entity, type Path } from '../model';
 import { checkEntityPath } from '../paths';
 import type { Completion, Intent } from '../provider';
-import type { CategoryRegistry } from '../registry';
+import type { CategoryRegistry } from '../category-registry';
 import { completed, concluded, refuseLeaving } from './completing';
 import {
   authorizeEach,

@@ -4,7 +4,7 @@ import { badRequest, CmbsError } from '../../errors';
 import type { Json } from '../../json';
 import { checkAttributes, type Values } from '../attributes';
 import type { CategorySnapshot } from '../categories/snapshot';
-import type { Draft } from '../interpret';
+import type { Draft } from '../drafts';
 import { linkDraft } from '../link-draft';
 import {
   categoryId,
@@ -18,7 +18,7 @@ import {
 } from '../model';
 import { checkEntityPath, checkId, splitLocation } from '../paths';
 import type { LinkInput } from '../payload';
-import type { CategoryRegistry } from '../registry';
+import type { CategoryRegistry } from '../category-registry';
 import type { Requester } from './context';
 
 /** Mixins of one entity: each is an index entry, and one more definition to merge. */

@@ -7,7 +7,7 @@ import { badRequest } from '../../errors';
 import type { Principal } from '../../principal';
 import type { StoredEntity } from '../entity-store';
 import type { IdempotentRequest } from '../idempotency';
-import type { Draft } from '../interpret';
+import type { Draft } from '../drafts';
 import type { Entity, EntityView, Mixin, Path } from '../model';
 import { isCollectionPath } from '../paths';
 import type { Progress } from '../steps';

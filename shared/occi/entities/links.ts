@@ -6,7 +6,7 @@ import { ENTITIES, entitiesOf, readEntities, SOURCE_FIELD, TARGET_FIELD } from '
 import { MAX_BATCH_ENTITIES } from '../limits';
 import { CORE_SOURCE, CORE_TARGET, type Entity, type LinkView, type Path } from '../model';
 import type { LinkInput } from '../payload';
-import type { CategoryRegistry } from '../registry';
+import type { CategoryRegistry } from '../category-registry';
 import { localPath, type Requester } from './context';
 
 /** Path or URL at one end of a link; both ends are required attributes and strings. */

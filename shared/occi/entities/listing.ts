@@ -7,7 +7,7 @@ import { CATEGORY_FIELD, ENTITIES, entitiesOf, outlineOf, type StoredEntity } fr
 import { indexedTerms, residualTest, type Filter } from '../filter';
 import { categoryId, type CategoryId, type Entity, type Path } from '../model';
 import { inPortions, type Portioned, type Portions } from '../portions';
-import type { CategoryRegistry } from '../registry';
+import type { CategoryRegistry } from '../category-registry';
 import type { EntityContext } from './context';
 
 /** Documents read for one page when part of a filter cannot use an index; then the page ends with a cursor. */

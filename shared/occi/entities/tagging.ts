@@ -8,7 +8,7 @@ import { CATEGORY_FIELD, ENTITIES, entitiesOf, readEntities, writeEntity } from 
 import { once, type IdempotentRequest } from '../idempotency';
 import { MAX_BATCH_ENTITIES } from '../limits';
 import { categoryId, type CategoryId, type Entity, type Mixin, type Path } from '../model';
-import type { CategoryRegistry } from '../registry';
+import type { CategoryRegistry } from '../category-registry';
 import { inSteps, type Progress, type Step } from '../steps';
 import { completed, refuseLeaving } from './completing';
 import { authorizeEach, nothingAt, type EntityContext, type Requester } from './context';

@@ -15,8 +15,8 @@ import {
   type CategoryId,
 } from './model';
 import type { CategoryInput, EntityInput, LinkInput, Payload } from './payload';
-import type { CategoryRegistry } from './registry';
-import { valueFromText } from './text-json';
+import type { CategoryRegistry } from './category-registry';
+import { valueFromText } from './renderings/text/quoted-json';
 
 /** An entity as a client wants it, names canonical, before any rule was applied. */
 export interface Draft {

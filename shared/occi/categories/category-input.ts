@@ -1,10 +1,10 @@
 /** Reads a client's definition of a kind, mixin or action, in any dialect, into the model (DESIGN decision 3). */
-import { badRequest, CmbsError } from '../errors';
-import { isJsonObject, type Json, type JsonObject } from '../json';
-import { requireExact } from './attributes';
-import { MAX_NAME_LENGTH } from '../limits';
-import { MAX_PATH_LENGTH } from './limits';
-import { isReservedPath } from './paths';
+import { badRequest, CmbsError } from '../../errors';
+import { isJsonObject, type Json, type JsonObject } from '../../json';
+import { requireExact } from '../attributes';
+import { MAX_NAME_LENGTH } from '../../limits';
+import { MAX_PATH_LENGTH } from '../limits';
+import { isReservedPath } from '../paths';
 import {
   CORE_ID,
   CORE_SOURCE,
@@ -19,9 +19,9 @@ import {
   type CategoryClass,
   type CategoryId,
   type Pattern,
-} from './model';
-import { checkPattern } from './pattern';
-import type { CategoryInput } from './payload';
+} from '../model';
+import { checkPattern } from '../pattern';
+import type { CategoryInput } from '../payload';
 
 /** Characters of one definition, and what it may list: the largest of the infrastructure has 2,000 and a dozen. */
 export const MAX_DEFINITION_CHARS = 128 * 1024;

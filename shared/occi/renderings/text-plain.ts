@@ -1,17 +1,12 @@
-/** `text/plain` (and GFD.229's own name for it, `text/occi+plain`): one item a line, `Name: value` (#66, #68). */
-import { badRequest } from '../errors';
-import type { Payload } from './payload';
+/** `text/plain`, and `text/occi+plain`, GFD.229's name for it: one item a line, `Name: value`. */
+import { badRequest } from '../../errors';
+import type { Payload } from '../payload';
+import { decodeBody, linesOf } from './body';
 import type { RawInput, RenderedText, TextRendering } from './rendering';
-import { TEXT_FIELDS, TextItems, type TextField } from './text-input';
-import {
-  attributeItems,
-  categoryItems,
-  entityItems,
-  locationItems,
-  renderTextError,
-  type TextItem,
-} from './text-output';
-import { decodeBody, excerpt, linesOf } from './text-syntax';
+import { TEXT_FIELDS, TextItems, type TextField } from './text/items';
+import type { TextItem } from './text/output';
+import { excerpt } from './text/quoting';
+import { itemRendering, renderTextError } from './text/rendering';
 
 const MEDIA_TYPE = 'text/plain';
 const FIELDS: ReadonlyMap<string, TextField> = new Map(TEXT_FIELDS.map((field) => [field, field]));
@@ -39,20 +34,8 @@ function render(items: readonly TextItem[]): RenderedText {
 }
 
 export const textPlain: TextRendering = {
+  ...itemRendering('utf8', render),
   mediaTypes: [MEDIA_TYPE, 'text/occi+plain'],
   parse,
-  entity: (view, context) => render(entityItems(view, context, 'utf8')),
-  collection: (views, context) =>
-    render(
-      locationItems(
-        views.map((view) => view.entity.path),
-        context,
-      ),
-    ),
-  collectionIsLocations: true,
-  created: (paths, context) => render(locationItems(paths, context)),
-  done: () => render([]),
-  categories: (categories) => render(categoryItems(categories, 'utf8')),
-  attributes: (values) => render(attributeItems(values, 'utf8')),
   error: renderTextError,
 };

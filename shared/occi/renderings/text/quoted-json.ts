@@ -1,14 +1,14 @@
 /**
  * JSON in the text renderings. Their attributes are strings, numbers and booleans (GFD.229 §4), so a list, an object or
- * null is its JSON text in quotes. A string that would be taken for such a text is written as JSON itself, so that every
- * value is read back as what it was.
+ * null is written as its JSON text in quotes. A string that would be read as such a text is itself written as JSON. Every
+ * value is therefore read back unchanged.
  */
-import type { Json } from '../json';
-import { MAX_JSON_DEPTH } from '../limits';
-import { nestsWithin } from './json-source';
-import type { AttributeSpec } from './model';
+import type { Json } from '../../../json';
+import { MAX_JSON_DEPTH } from '../../../limits';
+import { nestsWithin } from '../../json-source';
+import type { AttributeSpec } from '../../model';
 
-/** A list, an object, a string in quotes, or null. Numbers and booleans stand bare, so a quoted one is a string. */
+/** The start of a list, an object, a string in quotes, or null. Numbers and booleans have no quotes in text. */
 const BEGINNING = /^(?:[[{"]|null$)/;
 
 function isJsonText(text: string): boolean {
@@ -17,7 +17,7 @@ function isJsonText(text: string): boolean {
     JSON.parse(text);
     return true;
   } catch {
-    // A string that begins like JSON and is none.
+    // The string only begins like JSON.
     return false;
   }
 }
@@ -27,14 +27,14 @@ export function jsonTextOf(quoted: string): string {
   return isJsonText(quoted) ? quoted : JSON.stringify(quoted);
 }
 
-/** The string to quote for a JSON text other than a number or a boolean; {@link jsonTextOf} undoes it. */
+/** The string to quote for a JSON text other than a number or a boolean. Reverses {@link jsonTextOf}. */
 export function quotableOf(json: string): string {
   if (!json.startsWith('"')) return json;
   const value = JSON.parse(json) as string;
   return isJsonText(value) ? json : value;
 }
 
-/** The value of an attribute that stood in text. */
+/** The value that an attribute from a text rendering stands for. */
 export function valueFromText(value: Json, spec: AttributeSpec | undefined): Json {
   return typeof value === 'string' && spec?.type === 'any' ? (JSON.parse(jsonTextOf(value)) as Json) : value;
 }

@@ -1,15 +1,15 @@
 /**
- * A rendering is one data format of OCCI in both directions. To add a rendering, implement {@link Rendering} and pass it
- * to `Renderings`; content negotiation and the `Accept` header of answers follow.
+ * The interface of a rendering: one data format of OCCI in both directions. To add a rendering, implement
+ * {@link Rendering} and pass it to `Renderings`. Content negotiation and the `Accept` header of answers follow.
  */
-import type { Json } from '../json';
-import type { CmbsError } from '../errors';
-import type { AttributeSpec, Category, Dialect, Entity, EntityView, Path } from './model';
-import type { Payload } from './payload';
+import type { CmbsError } from '../../errors';
+import type { Json } from '../../json';
+import type { AttributeSpec, Category, Dialect, Entity, EntityView, Path } from '../model';
+import type { Payload } from '../payload';
 
 /** The parts of a request that a rendering reads. */
 export interface RawInput {
-  /** Lower-case names; a repeated header has several values. */
+  /** Names in lower case; a repeated header has several values. */
   readonly headers: Readonly<Record<string, readonly string[]>>;
   readonly body: Buffer;
 }
@@ -23,46 +23,46 @@ export interface Rendered<Body extends RenderedBody = RenderedBody> {
 }
 
 export interface RenderContext {
-  /** Scheme and authority in front of every path, without a slash at the end. */
+  /** Scheme and authority in front of every path, without a final slash. */
   readonly base: string;
-  /** Declared attributes of an entity or link, to tell how a value is written. */
+  /** Definition of an attribute of an entity or link, which decides how the value is written. */
   readonly specOf: (of: Pick<Entity, 'kind' | 'mixins'>, name: string) => AttributeSpec | undefined;
-  /** Title of an action or category, where a format shows one. */
+  /** Title of an action or category, for formats that show titles. */
   readonly titleOf: (id: string) => string | undefined;
 }
 
 export interface Rendering<Body extends RenderedBody = RenderedBody> {
-  /** The first is the name used in responses; all are accepted in requests. */
+  /** Answers name the first type; requests may have any of them. */
   readonly mediaTypes: readonly [string, ...string[]];
-  /** The profile of this rendering, of a media type that has several. */
+  /** The profile of this rendering, if the media type has several. */
   readonly profile?: Dialect | 'by category';
-  /** The rendering in one dialect, where the media type leaves the dialect open. Errors and categories are in GFD.226. */
+  /** This rendering in one dialect, if the media type leaves the dialect open. Errors and categories are in GFD.226. */
   readonly inDialect?: (dialect: Dialect) => Rendering<Body>;
-  /** Whether requests carry their payload in headers, beside or without a body (#69). */
+  /** Whether requests carry their payload in headers, with or without a body. */
   readonly readsHeaders?: boolean;
-  /** False for formats of collections alone; requests whose answer shows an entity are then refused (#72). */
+  /** False for formats that show collections only. Requests whose answer shows an entity are then refused. */
   readonly canShowEntity?: boolean;
-  /** @throws CmbsError `bad_request`, `bad_attribute` and nothing else, whatever the bytes */
+  /** @throws CmbsError `bad_request`, `bad_attribute` and no other error, whatever the bytes */
   parse(input: RawInput): Payload;
   entity(view: EntityView, context: RenderContext): Rendered<Body>;
-  /** A collection. JSON of GFD.226 shows the entities, the others their locations (#53). */
+  /** A collection. GFD.226's JSON shows the entities, other formats show their locations. */
   collection(views: readonly EntityView[], context: RenderContext): Rendered<Body>;
   /** {@link collection} in pieces, which are made while the client reads them; for formats that show entities. */
   readonly collectionPieces?: (
     views: readonly EntityView[],
     context: RenderContext,
   ) => { readonly headers: Rendered['headers']; readonly texts: Iterable<string> };
-  /** True when {@link collection} needs only the paths: the caller then need not load links and actions. */
+  /** True if {@link collection} needs only the paths, so that the caller need not load links and actions. */
   readonly collectionIsLocations: boolean;
-  /** Answer to a creation: the locations of the new entities. */
+  /** The answer to a creation: the locations of the new entities. */
   created(paths: readonly Path[], context: RenderContext): Rendered<Body>;
-  /** Answer to a request that succeeded and has nothing to show. */
+  /** The answer to a request that succeeded and has nothing to show. */
   done(): Rendered<Body>;
-  /** The query interface (#1, #17). Kinds, then mixins, then actions. */
+  /** The query interface (GFD.223 §9.1): kinds, then mixins, then actions. */
   categories(categories: readonly Category[], context: RenderContext): Rendered<Body>;
   /** A flat set of values: the answer of an action that returns something other than the entity. */
   attributes(values: Readonly<Record<string, Json>>, context: RenderContext): Rendered<Body>;
-  /** One sentence and a code; never a stack. */
+  /** One sentence and a code, never a stack. */
   error(error: CmbsError): Rendered<Body>;
 }
 

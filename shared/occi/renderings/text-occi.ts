@@ -1,14 +1,15 @@
-/** `text/occi`: the items are HTTP headers, the body is `OK` (#69). */
+/** `text/occi`: the items are HTTP headers, and the body is `OK` (GFD.185 §3.6.6). */
 import { isUtf8 } from 'node:buffer';
-import { CmbsError } from '../errors';
-import type { Payload } from './payload';
+import { CmbsError } from '../../errors';
+import type { Payload } from '../payload';
 import type { RawInput, RenderedText, TextRendering } from './rendering';
-import { TEXT_FIELDS, TextItems } from './text-input';
-import { attributeItems, categoryItems, entityItems, locationItems, type TextItem } from './text-output';
+import { TEXT_FIELDS, TextItems } from './text/items';
+import type { TextItem } from './text/output';
+import { itemRendering } from './text/rendering';
 
 /**
- * Bytes of the OCCI headers of a `text/occi` answer: clients and proxies stop at 16 KiB, and the other headers need
- * less than one (#71). The query interface with all extensions has 12, and suites read it in this rendering.
+ * Bytes of the OCCI headers of an answer. Clients and proxies accept 16 KiB of headers, and the other headers need less
+ * than 1 KiB. The query interface with all extensions needs 12 KiB, and conformance suites read it in this rendering.
  */
 const MAX_TEXT_OCCI_HEADER_BYTES = 15 * 1024;
 
@@ -22,14 +23,17 @@ function parse(input: RawInput): Payload {
   return items.toPayload();
 }
 
-/** Node hands out a header's bytes as one character each; clients that do not escape send UTF-8. */
+/** Node decodes each byte of a header as one character, but clients that do not escape send UTF-8. */
 function decodeHeader(value: string): string {
   if (!/[\u0080-\u00ff]/.test(value) || /[^\u0000-\u00ff]/.test(value)) return value;
   const bytes = Buffer.from(value, 'latin1');
   return isUtf8(bytes) ? bytes.toString('utf8') : value;
 }
 
-/** Items in ASCII, since a header holds nothing else safely. Throws `too_large` rather than cut anything off (#71). */
+/**
+ * Items in ASCII, because other characters are not safe in headers.
+ * @throws CmbsError `too_large` for items that do not fit, since a truncated answer would be wrong
+ */
 function render(items: readonly TextItem[]): RenderedText {
   const headers: Record<string, string> = { 'Content-Type': MEDIA_TYPE };
   for (const [field, text] of items) {
@@ -49,21 +53,9 @@ function render(items: readonly TextItem[]): RenderedText {
 }
 
 export const textOcci: TextRendering = {
+  ...itemRendering('ascii', render),
   mediaTypes: [MEDIA_TYPE],
   readsHeaders: true,
   parse,
-  entity: (view, context) => render(entityItems(view, context, 'ascii')),
-  collection: (views, context) =>
-    render(
-      locationItems(
-        views.map((view) => view.entity.path),
-        context,
-      ),
-    ),
-  collectionIsLocations: true,
-  created: (paths, context) => render(locationItems(paths, context)),
-  done: () => render([]),
-  categories: (categories) => render(categoryItems(categories, 'ascii')),
-  attributes: (values) => render(attributeItems(values, 'ascii')),
   error: (error) => ({ headers: { 'Content-Type': MEDIA_TYPE }, body: error.message }),
 };

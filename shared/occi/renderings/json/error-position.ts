@@ -1,14 +1,14 @@
-/** Where a text stops being JSON. `JSON.parse` says so of some mistakes only, in words that change with the engine. */
+/** Finds the first mistake in JSON text. `JSON.parse` reports some positions only, in words that depend on the engine. */
 
 const SPACE = /[ \t\r\n]*/y;
-/** RFC 8259 §6 and §7. */
-const SCALAR =
-  /"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
+/** RFC 8259 §3, §6. */
+const LITERAL = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
+/** RFC 8259 §7. */
 const STRING = /"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y;
 
 type Expected = 'value' | 'value or end' | 'key' | 'key or end' | 'colon' | 'comma or end';
 
-/** Index of the first character that cannot stand where it does; the length of the text when it ends too early. */
+/** Index of the first character that is wrong where it stands; the length of the text if the text ends too early. */
 export function jsonErrorAt(text: string): number {
   let at = 0;
   const open: string[] = [];
@@ -41,7 +41,7 @@ export function jsonErrorAt(text: string): number {
           open.push(char);
           at += 1;
           expected = char === '{' ? 'key or end' : 'value or end';
-        } else if (takes(SCALAR)) expected = 'comma or end';
+        } else if (takes(STRING) || takes(LITERAL)) expected = 'comma or end';
         else return at;
         continue;
       case 'key':

@@ -1,5 +1,5 @@
 /** The renderings that a deployment offers, and the choice among them. */
-import { json } from './json';
+import { gfd226Json } from './gfd226-json';
 import { chooseOffer } from './media-type';
 import { occiJson, PROFILES } from './occi-json';
 import type { Rendering, TextRendering } from './rendering';
@@ -7,21 +7,21 @@ import { textOcci } from './text-occi';
 import { textPlain } from './text-plain';
 import { uriList } from './uri-list';
 
-/** The answer to a client without a preference (#7). */
+/** The rendering for clients that state no preference (GFD.185 §3.6.6). */
 export const TEXT_PLAIN: TextRendering = textPlain;
 
-/** The renderings of the program, in the order of the server's preference. */
-export const STANDARD_RENDERINGS: readonly TextRendering[] = [textPlain, occiJson, json, textOcci, uriList];
+/** The program's own renderings, in the server's order of preference. */
+export const STANDARD_RENDERINGS: readonly TextRendering[] = [textPlain, occiJson, gfd226Json, textOcci, uriList];
 
 export class Renderings {
-  /** All media types that requests may have, as the `Accept` header of an answer lists them (RFC 9110 §12.5.1). */
+  /** The media types of requests, for the `Accept` header of answers (RFC 9110 §12.5.1). */
   readonly accepted: string;
-  /** Reads requests that have OCCI headers and no body (#69). */
+  /** The rendering that reads requests with OCCI headers and no body. */
   readonly ofHeaders: Rendering | undefined;
   readonly #offered: readonly Rendering[];
   readonly #byName: ReadonlyMap<string, Rendering>;
 
-  /** @param added renderings besides the program's own, which clients prefer to them only by naming them */
+  /** @param added further renderings; a client gets one only if it names the media type */
   constructor(added: readonly Rendering[] = []) {
     this.#offered = [...STANDARD_RENDERINGS, ...added];
     this.#byName = new Map(
@@ -31,7 +31,11 @@ export class Renderings {
     this.ofHeaders = this.#offered.find(({ readsHeaders }) => readsHeaders === true);
   }
 
-  /** The rendering of a media type (in lower case) in a profile of it; undefined for a type that is not offered. */
+  /**
+   * The rendering of a media type in one of its profiles.
+   * @param mediaType in lower case
+   * @returns undefined for a type or a profile that is not offered
+   */
   named(mediaType: string, profile?: string): Rendering | undefined {
     const rendering = this.#byName.get(mediaType);
     if (profile === undefined || rendering?.profile === undefined) return rendering;
@@ -41,8 +45,9 @@ export class Renderings {
   }
 
   /**
-   * The rendering that an `Accept` header prefers; undefined when it accepts none, which is a 406. Where the header
-   * leaves the choice open (`*\/*`, `text/*`, or nothing at all), `fallback` is taken if it fits.
+   * The rendering that an `Accept` header prefers. If the header leaves the choice open (`*\/*`, `text/*`, or no header),
+   * `fallback` is preferred where it fits.
+   * @returns undefined if the header accepts no rendering, which is a 406
    * @throws CmbsError `bad_request` for a header that cannot be understood
    */
   negotiate(accept: string | undefined, fallback: () => Rendering): Rendering | undefined {

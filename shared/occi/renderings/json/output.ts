@@ -1,9 +1,9 @@
-/** What the two JSON renderings share on output. */
-import type { CmbsError } from '../errors';
-import type { Json } from '../json';
-import { RawJson, stringifyJson, type JsonOutput } from './json-source';
-import { CORE_ID, CORE_SOURCE, CORE_SUMMARY, CORE_TARGET, CORE_TITLE, type EntityView } from './model';
-import type { RenderedText } from './rendering';
+/** What the JSON renderings share on output. */
+import type { CmbsError } from '../../../errors';
+import type { Json } from '../../../json';
+import { RawJson, stringifyJson, type JsonOutput } from '../../raw-json';
+import { CORE_ID, CORE_SOURCE, CORE_SUMMARY, CORE_TARGET, CORE_TITLE, type EntityView } from '../../model';
+import type { RenderedText } from '../rendering';
 
 export function renderJson(mediaType: string, value: JsonOutput): RenderedText {
   return { headers: { 'Content-Type': mediaType }, body: stringifyJson(value) };
@@ -14,7 +14,7 @@ export function renderJsonError(mediaType: string, error: CmbsError): RenderedTe
   return renderJson(mediaType, { error: { code, message, details } });
 }
 
-/** The core attributes that an entity in JSON shows beside `attributes`; a string each, or absent. */
+/** The core attributes that an entity in JSON shows beside `attributes`. */
 export interface CoreMembers {
   readonly title: string | undefined;
   readonly summary: string | undefined;
@@ -22,15 +22,15 @@ export interface CoreMembers {
   readonly target: string | undefined;
 }
 
-/** An entity's attributes, parted into what stands at the top of the object and what stands in `attributes`. */
+/** An entity's attributes, divided into members of the entity and members of `attributes`. */
 export interface Parted {
   readonly core: CoreMembers;
-  /** Flat names, the rawJson values last. */
+  /** Flat names, raw JSON last. */
   readonly attributes: Map<string, Json | RawJson>;
 }
 
 export function partAttributes(view: EntityView): Parted {
-  const { attributes, rawJson: rawJson } = view.entity;
+  const { attributes, rawJson } = view.entity;
   const rest = new Map<string, Json | RawJson>();
   const core: Record<keyof CoreMembers, string | undefined> = {
     title: undefined,
@@ -63,12 +63,12 @@ function coreMember(name: string, isLink: boolean): keyof CoreMembers | undefine
   }
 }
 
-/** A list, or nothing where it is empty: GFD.226's schema has no empty lists. */
+/** The list, or undefined for an empty one, because GFD.226's schema forbids empty lists. */
 export function unlessEmpty<T>(items: readonly T[]): readonly T[] | undefined {
   return items.length === 0 ? undefined : items;
 }
 
-/** Members of a link inside its source without its ends, which the link shows by itself. */
+/** The title and the other attributes of a link inside its source, without the ends, which the link shows itself. */
 export function linkAttributes(attributes: Readonly<Record<string, Json>>): {
   readonly title: string | undefined;
   readonly attributes: Map<string, Json>;

@@ -1,6 +1,5 @@
-/** From entities, categories, values and locations to the items that `text/plain` and `text/occi` both show. */
-import type { CmbsError } from '../errors';
-import type { Json } from '../json';
+/** Turns entities, categories, values and locations into the items that `text/plain` and `text/occi` show. */
+import type { Json } from '../../../json';
 import {
   categoryId,
   CORE_ID,
@@ -16,12 +15,14 @@ import {
   type CategoryId,
   type EntityView,
   type LinkView,
-} from './model';
-import type { RenderedText, RenderContext } from './rendering';
-import { quotableOf } from './text-json';
-import { escapeUri, quote, referenceTo, urlOf, writeName, type TextCharset } from './text-syntax';
+} from '../../model';
+import type { RenderContext } from '../rendering';
+import { actionReference, escapeUri, referenceTo, urlOf } from '../urls';
+import { writeName } from './names';
+import { quotableOf } from './quoted-json';
+import { quote, type TextCharset } from './quoting';
 
-/** A field name as it is written and one item of it. */
+/** A field name and one item of the field. */
 export type TextItem = readonly [
   field: 'Category' | 'Link' | 'X-OCCI-Attribute' | 'X-OCCI-Location',
   text: string,
@@ -31,10 +32,12 @@ export function entityItems(view: EntityView, context: RenderContext, charset: T
   const { entity } = view;
   const items: TextItem[] = [['Category', entityCategory(entity.kind, 'kind', charset)]];
   for (const mixin of entity.mixins) items.push(['Category', entityCategory(mixin, 'mixin', charset)]);
-  // GFD.229 §3.7 has the links before the attributes, and some parsers count on it.
+  // GFD.229 §3.7 puts links before attributes, and some parsers rely on that.
   for (const link of view.links) items.push(['Link', linkItem(link, entity.path, context, charset)]);
   const path = referenceTo(entity.path, context);
-  for (const action of view.actions) items.push(['Link', actionItem(path, action, charset)]);
+  for (const action of view.actions) {
+    items.push(['Link', `<${actionReference(path, action)}>; rel=${quote(action, charset)}`]);
+  }
   const addAttribute = (name: string, value: string): void => {
     items.push(['X-OCCI-Attribute', `${writeName(name)}=${value}`]);
   };
@@ -56,9 +59,10 @@ export function entityItems(view: EntityView, context: RenderContext, charset: T
   return items;
 }
 
+/** Absolute URLs (GFD.185 §3.5.5). */
 export function locationItems(paths: readonly string[], context: RenderContext): TextItem[] {
   return paths.map((path) => {
-    // Only such commas would be taken for the end of a location in a list; no path of ours has a percent sign.
+    // Readers take a comma for the end of a location only in these places. No path here contains a percent sign.
     const url = escapeUri(urlOf(path, context)).replace(/,(?=[,/]|$)/g, '%2C');
     return ['X-OCCI-Location', url];
   });
@@ -75,28 +79,23 @@ export function attributeItems(values: Readonly<Record<string, Json>>, charset: 
   ]);
 }
 
-/** One sentence of plain text. */
-export function renderTextError(error: CmbsError): RenderedText {
-  return { headers: { 'Content-Type': 'text/plain' }, body: error.message + '\n' };
-}
-
 function isEnd(name: string): boolean {
   return name === CORE_SOURCE || name === CORE_TARGET;
 }
 
-/** Strings are quoted, numbers and booleans bare (#70); lists and objects are JSON text in quotes. */
+/** Strings have quotes, numbers and booleans have none (GFD.185 §3.5.4). Lists and objects are JSON text in quotes. */
 function writeValue(value: Json, spec: AttributeSpec | undefined, charset: TextCharset): string {
-  // Only where any JSON may stand could a string be taken for the text of another value.
+  // A string is ambiguous only in an attribute that may hold any JSON.
   if (typeof value === 'string' && spec?.type !== 'any') return quote(value, charset);
   return writeJson(JSON.stringify(value), charset);
 }
 
 function writeJson(text: string, charset: TextCharset): string {
-  return BARE.test(text) ? text : quote(quotableOf(text), charset);
+  return NUMBER_OR_BOOLEAN.test(text) ? text : quote(quotableOf(text), charset);
 }
 
-/** Numbers and booleans. */
-const BARE = /^[-0-9tf]/;
+/** The first character of such a JSON text. */
+const NUMBER_OR_BOOLEAN = /^[-0-9tf]/;
 
 function identity(id: CategoryId, charset: TextCharset): string {
   const { term, scheme } = splitCategoryId(id) ?? { term: id, scheme: '' };
@@ -107,7 +106,7 @@ function entityCategory(id: CategoryId, categoryClass: CategoryClass, charset: T
   return `${identity(id, charset)}; class="${categoryClass}"`;
 }
 
-/** No `;` at the end, which breaks parsers that are in use (#67, Q13). */
+/** The full definition (GFD.185 §3.5.1). No semicolon ends the item, because some parsers fail on one. */
 function categoryItem(category: Category, charset: TextCharset): string {
   let text = `${identity(categoryId(category), charset)}; class="${category.class}"`;
   const add = (name: string, value: string | undefined): void => {
@@ -115,7 +114,7 @@ function categoryItem(category: Category, charset: TextCharset): string {
   };
   add('title', category.title);
   if (category.class === 'kind') add('rel', category.parent);
-  // #77: only the first that it depends on, and never what it applies to.
+  // `rel` takes one category, so further dependencies, and the kinds that the mixin applies to, are not shown.
   if (category.class === 'mixin') add('rel', category.depends[0]);
   if (category.class !== 'action') add('location', category.location);
   add('attributes', Object.entries(category.attributes).map(attributeDefinition).join(' '));
@@ -128,7 +127,7 @@ function attributeDefinition([name, spec]: readonly [string, AttributeSpec]): st
   return writeName(name) + (properties.length === 0 ? '' : `{${properties.join(' ')}}`);
 }
 
-/** #50. The parameter `rel` is not optional, so a target of unknown kind is shown as a resource. */
+/** A link of a resource (GFD.185 §3.5.2). `rel` is mandatory, so a target of unknown kind is shown as a resource. */
 function linkItem(link: LinkView, source: string, context: RenderContext, charset: TextCharset): string {
   const kinds = [link.kind, ...link.mixins].map(escapeUri).join(' ');
   let text =
@@ -142,9 +141,4 @@ function linkItem(link: LinkView, source: string, context: RenderContext, charse
     text += `; ${writeName(name)}=${writeValue(value, context.specOf(link, name), charset)}`;
   }
   return text;
-}
-
-function actionItem(path: string, action: CategoryId, charset: TextCharset): string {
-  const term = splitCategoryId(action)?.term ?? action;
-  return `<${path}?action=${encodeURIComponent(term)}>; rel=${quote(action, charset)}`;
 }

@@ -1,5 +1,5 @@
-/** The `Content-Type` and `Accept` headers (RFC 9110 §8.3 and §12.5.1), as far as choosing a rendering needs them. */
-import { badRequest, CmbsError } from '../errors';
+/** Reads the `Content-Type` and `Accept` headers (RFC 9110 §8.3, §12.5.1) and chooses a rendering by them. */
+import { badRequest, CmbsError } from '../../errors';
 
 export interface MediaType {
   /** Type and subtype in lower case, for example `text/occi`. */
@@ -22,8 +22,8 @@ const TYPE = new RegExp(`^${TOKEN}/${TOKEN}$`);
 const PARAMETER = new RegExp(`^(${TOKEN})=(${TOKEN}|"(?:[^"\\\\]|\\\\.)*")$`);
 
 /**
- * The media type that a `Content-Type` header names. Of a list, which some OCCI clients send (`text/plain,text/occi`), it
- * is the first that is known, or the first of all.
+ * The media type that a `Content-Type` header names. Some OCCI clients send a list (`text/plain,text/occi`): then it is the
+ * first known type, or the first type if none is known.
  * @throws CmbsError `unsupported_media_type` when the header is malformed or names a charset other than UTF-8
  */
 export function parseMediaType(header: string, isKnown: (type: string) => boolean = () => true): MediaType {
@@ -37,7 +37,7 @@ export function parseMediaType(header: string, isKnown: (type: string) => boolea
   }
   const charset = mediaType.parameters.get('charset')?.toLowerCase();
   if (charset !== undefined && charset !== 'utf-8' && charset !== 'utf8') {
-    throw new CmbsError('unsupported_media_type', 'Only the charset utf-8 is understood; send the body in UTF-8.');
+    throw new CmbsError('unsupported_media_type', 'Only the charset utf-8 is supported; send the body in UTF-8.');
   }
   return mediaType;
 }
@@ -58,8 +58,9 @@ function readMediaType(text: string): MediaType | undefined {
 }
 
 /**
- * The ranges of an `Accept` header in their order. An element that is malformed is passed over, since widespread
- * clients send such (`*; q=.2` of Java is even understood); throws `bad_request` when no element is left.
+ * The ranges of an `Accept` header in their order. Malformed elements are skipped, because widespread clients send some.
+ * Java's `*; q=.2` is understood.
+ * @throws CmbsError `bad_request` if every element is malformed
  */
 export function parseAccept(header: string): MediaRange[] {
   const elements = splitOutsideQuotes(header, ',').filter((element) => element !== '');
@@ -89,26 +90,26 @@ function parseRange(element: string): MediaRange | undefined {
 const EXACT = 2;
 const PROFILED = 3;
 
-/** How well a list of ranges likes one media type. Compare with {@link comparePreference}. */
+/** How much a client prefers one media type. {@link comparePreference} orders them. */
 interface Preference {
   readonly quality: number;
   /** {@link PROFILED}, {@link EXACT}, 1 for `type/*`, 0 for `*\/*`. */
   readonly specificity: number;
-  /** Place of the range in the header. */
+  /** Index of the range in the header. */
   readonly position: number;
 }
 
-/** `profile`: of a type that has several, the one offered, or `by category` for what a range without a profile asks for. */
+/** `profile`: the profile on offer, if the type has several; `by category` is for ranges without a profile. */
 interface Offered {
   readonly mediaTypes: readonly string[];
   readonly profile?: string;
 }
 
 /**
- * The offer that the client likes best, or undefined when it accepts none. Each offer has one or more names. The
- * most specific range decides an offer's quality; among equals the more specific range wins, then the one that
- * stands first in the header, then the first offer. No header, or an empty one, accepts everything.
- * Throws `bad_request` when the header holds nothing that can be understood.
+ * The offer that the client prefers; undefined if it accepts none. The most specific range that fits an offer decides the
+ * offer's quality. Among equal qualities the more specific range wins, then the earlier range, then the earlier offer. An
+ * absent or empty header accepts everything.
+ * @throws CmbsError `bad_request` if every element of the header is malformed
  */
 export function chooseOffer<Offer extends Offered>(
   accept: string | undefined,
@@ -121,7 +122,7 @@ export function chooseOffer<Offer extends Offered>(
     for (const name of offer.mediaTypes) {
       const preference = preferenceFor(name, offer.profile, ranges);
       if (preference === undefined || preference.quality === 0) continue;
-      // Other names than the one it answers with are what a client has to ask for expressly.
+      // Only a client that names an alias gets it; answers name the first type.
       if (name !== offer.mediaTypes[0] && preference.specificity < EXACT) continue;
       if (best === undefined || comparePreference(preference, best.preference) > 0) best = { offer, preference };
     }
@@ -136,7 +137,7 @@ function preferenceFor(
 ): Preference | undefined {
   let found: Preference | undefined;
   ranges.forEach((range, position) => {
-    // Types without profiles pay no heed to one.
+    // Types without profiles ignore the parameter.
     const isProfiled = profile !== undefined && range.profile !== undefined;
     if (isProfiled && range.profile !== profile) return;
     const matched = specificityOf(range.type, name);
@@ -153,13 +154,13 @@ function specificityOf(range: string, name: string): number | undefined {
   return range.endsWith('/*') && name.startsWith(range.slice(0, -1)) ? 1 : undefined;
 }
 
-/** Positive when `a` is liked better than `b`. */
+/** Positive if the client prefers `a` to `b`. */
 function comparePreference(a: Preference, b: Preference): number {
   const byType = Math.min(a.specificity, EXACT) - Math.min(b.specificity, EXACT);
   return a.quality - b.quality || byType || b.position - a.position;
 }
 
-/** The trimmed parts between separators that stand outside quoted strings. */
+/** Splits at separators outside quoted strings, and trims the parts. */
 function splitOutsideQuotes(text: string, separator: ',' | ';'): string[] {
   const parts: string[] = [];
   let start = 0;

@@ -1,11 +1,11 @@
 /**
- * JSON as GFD.226 has it (occi.md dialect C): flat attribute names and no keys beside those of its schema (#74, #75).
- * That schema makes lists optional and forbids empty ones, so an empty list is left out.
+ * `application/json`: JSON as GFD.226 defines it, with flat attribute names and no keys that its schema does not have. The
+ * schema makes lists optional and forbids empty ones, so empty lists are left out.
  */
-import type { Json } from '../json';
-import { parseJsonBody } from './json-input';
-import { linkAttributes, partAttributes, renderJson, renderJsonError, unlessEmpty } from './json-output';
-import { stringifyJson, type JsonOutput } from './json-source';
+import type { Json } from '../../json';
+import { parseJsonBody } from './json/body';
+import { linkAttributes, partAttributes, renderJson, renderJsonError, unlessEmpty } from './json/output';
+import { stringifyJson, type JsonOutput } from '../raw-json';
 import {
   CORE_SUMMARY,
   type AttributeSpec,
@@ -16,9 +16,9 @@ import {
   type EntityView,
   type LinkView,
   type Pattern,
-} from './model';
+} from '../model';
 import type { RenderContext, TextRendering } from './rendering';
-import { urlOf } from './text-syntax';
+import { urlOf } from './urls';
 
 function entityJson(view: EntityView, context: RenderContext): JsonOutput {
   const { entity } = view;
@@ -35,7 +35,7 @@ function entityJson(view: EntityView, context: RenderContext): JsonOutput {
     const links = unlessEmpty(view.links)?.map((link) => linkJson(link, view, context));
     return { ...base, links, summary: core.summary };
   }
-  // The schema gives a summary to resources only; as an attribute a link may have it.
+  // GFD.226's schema gives a summary to resources only, but a link may have one as an attribute.
   if (core.summary !== undefined) attributes.set(CORE_SUMMARY, core.summary);
   return {
     ...base,
@@ -65,13 +65,13 @@ function end(
   return location === undefined ? undefined : { location: urlOf(location, context), kind };
 }
 
-/** A pattern as JSON Schema, whose regular expressions match anywhere unless they say otherwise. */
+/** A pattern as JSON Schema. Its regular expressions match anywhere in a value unless they are anchored. */
 function patternJson(pattern: Pattern, lenient: boolean): JsonOutput {
   if (pattern.form === 'schema') return pattern.schema;
   return { pattern: `^(?:${pattern.source})${lenient ? '' : '$'}` };
 }
 
-/** GFD.226 has no word for an attribute that takes several types; without a type it says nothing about it. */
+/** GFD.226 has no name for an attribute that takes several types, so no type is shown. */
 function typeNameOf(type: AttributeType): string | undefined {
   if (type === 'scalar') return undefined;
   return type === 'any' ? 'object' : type;
@@ -119,11 +119,11 @@ function categoryJson(category: Category): JsonOutput {
 function collectionJson(views: readonly EntityView[], context: RenderContext): JsonOutput {
   const resources = views.filter((view) => !view.isLink).map((view) => entityJson(view, context));
   const links = views.filter((view) => view.isLink).map((view) => entityJson(view, context));
-  // An empty collection is still a collection, and a client looks for its list.
+  // Clients look for a list even if the collection is empty.
   return { resources: links.length === 0 ? resources : unlessEmpty(resources), links: unlessEmpty(links) };
 }
 
-/** What {@link collectionJson} comes to, entity by entity. */
+/** The text of {@link collectionJson}, entity by entity. */
 function* collectionTexts(views: readonly EntityView[], context: RenderContext): Iterable<string> {
   const lists = [
     ['resources', views.filter((view) => !view.isLink)],
@@ -150,7 +150,7 @@ function modelJson(categories: readonly Category[]): JsonOutput {
   return { kinds: of('kind'), mixins: of('mixin'), actions: of('action') };
 }
 
-/** What the renderings of this dialect share; `contentType` is what their answers name. */
+/** What the renderings of this dialect share. `contentType` is the type of their answers. */
 export function gfd226(contentType: string): Omit<TextRendering, 'mediaTypes' | 'parse'> {
   return {
     entity: (view, context) => renderJson(contentType, entityJson(view, context)),
@@ -160,7 +160,7 @@ export function gfd226(contentType: string): Omit<TextRendering, 'mediaTypes' | 
       texts: collectionTexts(views, context),
     }),
     collectionIsLocations: false,
-    /** GFD.226 is silent on lists of locations; a bare list is what other servers of this dialect answer (#76). */
+    /** GFD.226 does not define lists of locations. Other servers of this dialect answer with a bare list. */
     created: (paths, context) =>
       renderJson(
         contentType,
@@ -173,8 +173,7 @@ export function gfd226(contentType: string): Omit<TextRendering, 'mediaTypes' | 
   };
 }
 
-/** `application/json` is always GFD.226. */
-export const json: TextRendering = {
+export const gfd226Json: TextRendering = {
   ...gfd226('application/json'),
   mediaTypes: ['application/json'],
   parse: (input) => parseJsonBody(input.body, 'strict'),

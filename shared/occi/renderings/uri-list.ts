@@ -1,17 +1,18 @@
 /**
- * `text/uri-list` (RFC 2483 §5): one absolute URL a line, for listings only (#66, #72). Lines end with LF: RFC 2483 says CRLF,
- * but clients that split at LF would keep the CR, and all read LF.
+ * `text/uri-list` (RFC 2483 §5): one absolute URL a line, for collections only. Lines end with LF although RFC 2483 says
+ * CRLF: clients that split at LF would keep the CR, and all clients can read LF.
  */
-import { badRequest, CmbsError } from '../errors';
-import { EMPTY_PAYLOAD, type Payload } from './payload';
-import type { RawInput, RenderedText, RenderContext, TextRendering } from './rendering';
-import { decodeBody, escapeUri, linesOf, urlOf } from './text-syntax';
-import { renderTextError } from './text-output';
+import { badRequest, CmbsError } from '../../errors';
+import { EMPTY_PAYLOAD, type Payload } from '../payload';
+import { decodeBody, linesOf } from './body';
+import type { RawInput, RenderContext, RenderedText, TextRendering } from './rendering';
+import { renderTextError } from './text/rendering';
+import { escapeUri, urlOf } from './urls';
 
 const MEDIA_TYPE = 'text/uri-list';
 
 function parse(input: RawInput): Payload {
-  // RFC 2483 §5: lines that begin with # are comments.
+  // Lines that begin with # are comments.
   const lines = linesOf(decodeBody(input.body)).map((line) => line.trim());
   const locations = lines.filter((line) => line !== '' && !line.startsWith('#'));
   if (locations.length === 0) return EMPTY_PAYLOAD;
@@ -37,13 +38,13 @@ export const uriList: TextRendering = {
   },
   collection: (views, context) =>
     list(
-      views.map((view) => view.entity.path),
+      views.map(({ entity }) => entity.path),
       context,
     ),
   collectionIsLocations: true,
   created: list,
   done: () => ({ headers: { 'Content-Type': MEDIA_TYPE }, body: '' }),
-  /** The query interface as the collections it leads to; abstract kinds and actions have none. */
+  // The query interface is shown as the collections of its categories. Abstract kinds and actions have none.
   categories: (categories, context) =>
     list(
       categories.flatMap((category) =>
@@ -57,6 +58,6 @@ export const uriList: TextRendering = {
       'text/uri-list cannot show the values that this action returned; ask for application/json.',
     );
   },
-  // A sentence is not a list of URLs, so an error is plain text.
+  // A sentence is not a list of URLs, so errors are plain text.
   error: renderTextError,
 };

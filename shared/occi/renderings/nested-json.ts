@@ -1,15 +1,12 @@
 /**
- * `application/occi+json`. The original wrote it in a dialect of its own (occi.md dialect A): nested attribute names, a
- * bare entity, lists of locations; its clients read exactly these shapes. GFD.226 wants its own form under the same type.
- * So each kind is shown as it was defined, and a profile forces one of the two (DESIGN decision 1).
+ * `application/occi+json;profile=nested`: the form of the original (docs/layers.md, "The original"), with nested attribute
+ * names, bare entities and lists of locations. Clients of the original parse exactly these shapes.
  */
-import type { Json } from '../json';
-import { gfd226 } from './json';
-import { parseJsonBody } from './json-input';
-import { linkAttributes, partAttributes, renderJson, renderJsonError, unlessEmpty } from './json-output';
-import type { JsonOutput, JsonOutputObject } from './json-source';
+import type { Json } from '../../json';
+import { parseJsonBody } from './json/body';
+import { linkAttributes, partAttributes, renderJson, renderJsonError, unlessEmpty } from './json/output';
+import type { JsonOutput, JsonOutputObject } from '../raw-json';
 import {
-  splitCategoryId,
   type AttributeSpec,
   type AttributeSpecs,
   type AttributeType,
@@ -17,13 +14,12 @@ import {
   type CategoryId,
   type EntityView,
   type LinkView,
-} from './model';
+} from '../model';
 import type { RenderContext, TextRendering } from './rendering';
-import { referenceTo, urlOf } from './text-syntax';
+import { actionReference, referenceTo, urlOf } from './urls';
 
-const MEDIA_TYPE = 'application/occi+json';
-const NESTED = `${MEDIA_TYPE};profile=nested`;
-const GFD226 = `${MEDIA_TYPE};profile=gfd226`;
+export const OCCI_JSON = 'application/occi+json';
+const NESTED = `${OCCI_JSON};profile=nested`;
 
 function entityJson(view: EntityView, context: RenderContext): JsonOutput {
   const { entity, isLink } = view;
@@ -44,12 +40,7 @@ function entityJson(view: EntityView, context: RenderContext): JsonOutput {
 }
 
 function actionJson(path: string, action: CategoryId, context: RenderContext): JsonOutput {
-  const term = splitCategoryId(action)?.term ?? action;
-  return {
-    title: context.titleOf(action),
-    href: `${path}?action=${encodeURIComponent(term)}`,
-    category: action,
-  };
+  return { title: context.titleOf(action), href: actionReference(path, action), category: action };
 }
 
 function linkJson(link: LinkView, source: string, context: RenderContext): JsonOutput {
@@ -65,12 +56,12 @@ function linkJson(link: LinkView, source: string, context: RenderContext): JsonO
   };
 }
 
-/** One level of nested names. Values are never maps, which tells the two apart. */
+/** One level of nested names. Values are never maps, so a map is always a level. */
 type Level = Map<string, JsonOutput | Level>;
 
 /**
- * Nests flat names: `a.b.c` becomes `{"a":{"b":{"c":…}}}`. Where one name is the beginning of another, both stay: the
- * longer keeps its rest as a dotted key beside the shorter (`{"a":{"b":1,"b.c":2}}`), whichever comes first.
+ * Nests flat names: `a.b.c` becomes `{"a":{"b":{"c":…}}}`. If one name begins another, the longer name keeps its rest as a
+ * dotted key beside the shorter one (`{"a":{"b":1,"b.c":2}}`), whichever comes first.
  */
 export function nest(attributes: ReadonlyMap<string, JsonOutput>): ReadonlyMap<string, JsonOutput> {
   const root: Level = new Map();
@@ -159,7 +150,7 @@ function categoryJson(category: Category): JsonOutputObject {
 }
 
 export const nestedJson: TextRendering = {
-  mediaTypes: [MEDIA_TYPE],
+  mediaTypes: [OCCI_JSON],
   profile: 'nested',
   parse: (input) => parseJsonBody(input.body, 'nested'),
   entity: (view, context) => renderJson(NESTED, entityJson(view, context)),
@@ -168,31 +159,11 @@ export const nestedJson: TextRendering = {
   collectionIsLocations: true,
   created: (paths, context) => renderJson(NESTED, { Location: paths.map((path) => urlOf(path, context)) }),
   done: () => renderJson(NESTED, {}),
-  categories: (categories) =>
-    renderJson(NESTED, {
-      kinds: categories.filter((category) => category.class === 'kind').map(categoryJson),
-      mixins: categories.filter((category) => category.class === 'mixin').map(categoryJson),
-      actions: categories.filter((category) => category.class === 'action').map(categoryJson),
-    }),
+  categories: (categories) => {
+    const of = (name: Category['class']): readonly JsonOutput[] =>
+      categories.filter((category) => category.class === name).map(categoryJson);
+    return renderJson(NESTED, { kinds: of('kind'), mixins: of('mixin'), actions: of('action') });
+  },
   attributes: (values) => renderJson(NESTED, { attributes: nest(new Map<string, Json>(Object.entries(values))) }),
   error: (error) => renderJsonError(NESTED, error),
 };
-
-/** Definitions that do not show their dialect are GFD.226's here. */
-const strictJson: TextRendering = {
-  ...gfd226(GFD226),
-  mediaTypes: [MEDIA_TYPE],
-  profile: 'gfd226',
-  parse: (input) => parseJsonBody(input.body, 'strict'),
-};
-
-/** Without a profile. Definitions that do not show their dialect are nested, as clients of the original write them. */
-export const occiJson: TextRendering = {
-  ...strictJson,
-  profile: 'by category',
-  parse: (input) => parseJsonBody(input.body, 'nested'),
-  inDialect: (dialect) => (dialect === 'nested' ? nestedJson : strictJson),
-};
-
-/** What `;profile=` names. */
-export const PROFILES: readonly TextRendering[] = [nestedJson, strictJson];
