@@ -1,4 +1,4 @@
-/** Who may import whom (DESIGN): the house's rules, checked by `npm run lint`. */
+/** Who may import whom (docs/design.md), checked by `npm run lint`. */
 
 /** What every room may use: errors, limits, time, JSON, log. They import only each other, and zod. */
 const COMMON =
@@ -13,7 +13,7 @@ const ENGINES = [
   'rpc/identity',
   'rpc/in-process',
 ];
-const ROOMS = ['store', 'bus', 'rpc', 'occi', 'services', 'broker', ...ENGINES];
+const ROOMS = ['config', 'store', 'bus', 'rpc', 'occi', 'services', 'broker', ...ENGINES];
 /** Doors besides the `index.ts` of a room. */
 const SIDE_DOORS = ['bus/pubsub/connect.ts'];
 /** Where programs are assembled: the mains of the functions and the companion, the local stack, tests. */

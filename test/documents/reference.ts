@@ -48,7 +48,7 @@ function settings(): string {
   const localOnly = Object.keys(SETTINGS).filter((name) => !Object.hasOwn(CLOUD_SETTINGS, name));
   return `# Settings
 
-All settings are environment variables. \`shared/config.ts\` reads and checks them at the start; a wrong value ends the start with one line that says what is wrong. \`npm start -- --help\` prints them too. [Operations](../operations.md) explains how to use them.
+All settings are environment variables. \`shared/config/\` reads and checks them at the start; a wrong value ends the start with one line that says what is wrong. \`npm start -- --help\` prints them too. [Operations](../operations.md) explains how to use them.
 
 ## Every deployment
 

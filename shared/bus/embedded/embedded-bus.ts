@@ -1,10 +1,10 @@
 /** The topic bus on one machine, with the store as its only dependency (docs/design.md). */
-import type { Random } from '../../back-off';
-import type { Clock, NewId } from '../../clock';
+import type { NewId } from '../../clock';
 import { CmbsError } from '../../errors';
-import { type Counters, type Log, silentCounters } from '../../log';
-import type { Store, Watch } from '../../store';
+import { silentCounters } from '../../log';
+import type { Watch } from '../../store';
 import type { Bus, BusDelivery, BusMessage, ConsumeOptions, Consumer, Subscription, TopicLayer } from '../bus';
+import type { BusOptions } from '../options';
 import { checkSubscriptionName, parsePatterns } from '../subscription-checks';
 import { parseTopic } from '../topics';
 import { EmbeddedConsumer } from './consumer';
@@ -25,14 +25,8 @@ const PURGE_BATCH = 256;
 /** Removed subscriptions whose deletion goes on at a start. */
 const MAX_RESUMED_PURGES = 1000;
 
-export interface EmbeddedBusOptions {
-  /** Closing the bus does not close the store. */
-  readonly store: Store;
-  readonly clock: Clock;
+export interface EmbeddedBusOptions extends BusOptions {
   readonly newId: NewId;
-  readonly log: Log;
-  readonly counters?: Counters;
-  readonly random?: Random;
   readonly limits?: Partial<EmbeddedBusLimits>;
 }
 

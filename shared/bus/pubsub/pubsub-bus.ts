@@ -1,14 +1,12 @@
 /** The topic bus on Google Pub/Sub, with its registry in the store (docs/design.md). */
 import { PubSub, type Topic as PubsubTopic } from '@google-cloud/pubsub';
-import type { Random } from '../../back-off';
-import type { Clock } from '../../clock';
 import { concurrently } from '../../concurrently';
 import { CmbsError } from '../../errors';
 import { STATUS, statusOf } from '../../grpc-status';
-import { type Counters, type Log, silentCounters } from '../../log';
-import type { Store } from '../../store';
+import { silentCounters } from '../../log';
 import type { Bus, BusDelivery, BusMessage, ConsumeOptions, Consumer, Subscription, TopicLayer } from '../bus';
 import { MAX_QUEUED_PUBLICATIONS } from '../limits';
+import type { BusOptions } from '../options';
 import type { PushTarget } from '../push';
 import { checkSubscriptionName, parsePatterns } from '../subscription-checks';
 import { isTopic, parseTopic, type Topic } from '../topics';
@@ -25,16 +23,10 @@ import { isWanted, SubscriptionRegistry } from './subscription-registry';
 /** Bytes of publications that wait for Pub/Sub; beyond, `queue_full`. */
 const MAX_QUEUED_PUBLICATION_BYTES = 128 * 1024 * 1024;
 
-export interface PubsubBusOptions {
+export interface PubsubBusOptions extends BusOptions {
   readonly projectId: string;
   /** First part of the name of each topic and subscription (`CMBS_TOPIC_PREFIX`). */
   readonly prefix: string;
-  /** Holds the registry. Closing the bus does not close the store. */
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly counters?: Counters;
-  readonly random?: Random;
   /** Pub/Sub pushes deliveries to this URL. Absent: consumers pull them. */
   readonly push?: PushTarget;
   /**

@@ -7,7 +7,7 @@
  * with `deadline_exceeded`, and a write with "outcome unknown" unless it is certain that nothing was written.
  */
 import { backOff, type Random } from '../../back-off';
-import { type Clock, newId, type NewId } from '../../clock';
+import { newId, type NewId } from '../../clock';
 import { type JsonObject } from '../../json';
 import {
   FIRESTORE_CONFLICT_MAX_MS,
@@ -15,7 +15,7 @@ import {
   FIRESTORE_LIMITS,
   type FirestoreLimits,
 } from './limits';
-import { type Log, silentLog } from '../../log';
+import { silentLog } from '../../log';
 import { Deadline } from './deadline';
 import { commitWrites } from './commit';
 import { FirestoreClient, type FirestoreClientOptions } from './client';
@@ -33,6 +33,7 @@ import { runTransaction } from './transaction';
 import { KeyedMutex } from './keyed-mutex';
 import { FirestoreWatch } from './watch';
 import { withinDeadline } from '../cancellation';
+import { type StoreOptions } from '../options';
 import {
   type CallOptions,
   type Change,
@@ -51,9 +52,7 @@ import { toSelection } from '../store-query';
 /** Watches of one store, each with a stream of its own; the client's other streams are left to calls. */
 const FIRESTORE_MAX_WATCHES = 3000;
 
-export interface FirestoreStoreOptions extends FirestoreClientOptions {
-  readonly clock: Pick<Clock, 'now'>;
-  readonly log?: Log;
+export interface FirestoreStoreOptions extends FirestoreClientOptions, StoreOptions {
   readonly limits?: Partial<FirestoreLimits>;
   readonly newId?: NewId;
   /** From 0 to below 1. */

@@ -3,23 +3,23 @@ import { join } from 'node:path';
 import { makeDirectory } from '../../make-directory';
 import { type Clock } from '../../clock';
 import { CmbsError } from '../../errors';
-import { type Log, silentLog } from '../../log';
+import { silentLog } from '../../log';
 import { AcknowledgedRecord } from './acknowledged';
 import { type DirectoryLock, lockDirectory } from './directory-lock';
 import { toStoreError } from './errors';
 import { OpenStore } from './open-store';
 import { DATABASE_FILE, MIGRATIONS, openDatabase } from './schema';
 import { Tables } from './tables';
+import { type StoreOptions } from '../options';
 import { type Store } from '../store';
 
 /** Bytes to which the log file is truncated when the log starts over. */
 const WAL_SIZE_LIMIT = 64 * 1024 * 1024;
 
-export interface SqliteStoreOptions {
+export interface SqliteStoreOptions extends StoreOptions {
   /** The data directory; created when it is missing. */
   readonly directory: string;
   readonly clock: Clock;
-  readonly log?: Log;
   /** Pages of 4 KiB in the database file; beyond, writes are refused (`storage_full`). */
   readonly maxPages?: number;
   /** Default: {@link MIGRATIONS}; for tests of migrations. */
