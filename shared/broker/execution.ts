@@ -12,7 +12,7 @@ import type { Principal } from '../principal';
 import type { Transaction } from '../store';
 import { MESSAGE } from './cmbs';
 import { registryOf, type BrokerContext } from './context';
-import { receiptOf, receiptValue, type Receipt } from './inbox';
+import { receiptOf, receiptValue, type Receipt } from './receipt';
 import { isTrue } from './member';
 
 /** Calls looked at together for those that a crash cut off. */

@@ -1,49 +1,50 @@
 /**
- * How full inboxes are, in entries and bytes. An entry has its place before it is written, so that arrivals which come at
- * once do not exceed the limits together. What leaves an inbox does not show here; so a full one is measured again before
- * an arrival is refused, now and then.
+ * Keeps inboxes within their limits, in entries and bytes (docs/guarantees.md, "Full queues"). An entry gets its place
+ * before it is written, so that concurrent arrivals do not exceed the limits together. Acknowledged entries are not
+ * subtracted; instead, a full inbox is measured again from time to time before an arrival is refused.
  *
- * What is known is never too little where one process writes to an inbox, as the local stack and a companion do. A
- * function that takes pushes does not know of what others write until it measures again, so each measurement counts for a
- * limited time.
+ * Where a single process writes to an inbox, as the local stack and a companion do, the known size is never too small.
+ * Functions that handle pushes do not see what other processes write, so a measurement is valid for a limited time.
  */
 import type { Clock } from '../clock';
 import { CmbsError } from '../errors';
 import type { Size, Store } from '../store';
 
-/** Milliseconds until a full inbox is measured again, and the part of the time, one in so many, that this may take. */
+/** Least milliseconds between two measurements of a full inbox. */
 const INBOX_MEASURE_MS = 1000;
+/** A full inbox is not measured again for this many times as long as the last measurement took (5 % of the time). */
 const INBOX_MEASURE_SHARE = 20;
-/** Milliseconds until a full inbox is measured again at the latest, however long that took the last time. */
+/** Most milliseconds between two measurements of a full inbox, however long a measurement takes. */
 const INBOX_MEASURE_MAX_MS = 60_000;
-/** Milliseconds for which a measurement of an inbox that is not full counts: others may write to it, too. */
+/** Milliseconds for which a measurement is valid: other processes may write to the inbox. */
 export const INBOX_MEASURED_FOR_MS = 600_000;
 
 export interface InboxLimits {
-  /** Entries of one member's inbox, at most, and bytes of their JSON (`CMBS_INBOX_LIMIT`, `CMBS_INBOX_BYTES`). */
+  /** Most entries of one member's inbox (`CMBS_INBOX_LIMIT`). */
   readonly inboxLimit: number;
+  /** Most bytes of an inbox's entries, as JSON (`CMBS_INBOX_BYTES`). */
   readonly inboxBytes: number;
 }
 
-/** A place in an inbox. Either is called, once. */
+/** A reserved place in an inbox. The owner calls one of the two methods, once. */
 export interface Place {
   /** The entry is in the inbox, or may be. */
   keep(): void;
-  /** It is not. */
+  /** The entry is not in the inbox. */
   release(): void;
 }
 
 interface Room {
-  /** What is in the store, or more. */
+  /** Size of the stored entries; never less than in the store. */
   stored: Size;
-  /** What has a place and is not written yet. */
+  /** Size of the entries that have a place and are not written yet. */
   pending: Size;
-  /** Written since the measurement under way began: the measurement may have missed it. */
+  /** Size of the entries written since the current measurement began, which may have missed them. */
   writtenMeanwhile: Size;
   measuring: Promise<void> | undefined;
   /** Milliseconds since the epoch of the last measurement; undefined before the first one. */
   measuredAt: number | undefined;
-  /** Milliseconds from then on for which a full inbox is not measured again. */
+  /** Milliseconds after a measurement in which a full inbox is not measured again. */
   pauseMs: number;
 }
 
@@ -70,8 +71,8 @@ export class InboxRooms {
   }
 
   /**
-   * Gives an entry of so many bytes a place. All that arrive while an inbox is measured wait for that, so that none
-   * overtakes another. Throws `queue_full`, and `too_large` for what has no room in an empty inbox.
+   * Reserves a place for an entry. Entries that arrive during a measurement wait for it, so that none overtakes another.
+   * @throws CmbsError `queue_full`; `too_large` for an entry that would not fit into an empty inbox
    */
   async place(inbox: string, bytes: number): Promise<Place> {
     const { inboxBytes } = this.#limits;
@@ -105,10 +106,10 @@ export class InboxRooms {
     };
   }
 
-  /** An entry of the inbox takes so many bytes more: the answer of a call was written into it. */
+  /** Adds bytes to a stored entry: the answer of its call. */
   grew(inbox: string, bytes: number): void {
     const room = this.#rooms.get(inbox);
-    if (room === undefined) return; // measured when something comes
+    if (room === undefined) return; // the next arrival measures the inbox
     const more = { count: 0, bytes };
     room.stored = plus(room.stored, more);
     room.writtenMeanwhile = plus(room.writtenMeanwhile, more);
@@ -132,7 +133,7 @@ export class InboxRooms {
     return count <= this.#limits.inboxLimit && bytes <= this.#limits.inboxBytes;
   }
 
-  /** Whether the inbox was measured longer ago; a clock that was set back says nothing of that. */
+  /** Whether the last measurement is older than `ms`, or of unknown age because the clock was set back. */
   #isOlder({ measuredAt }: Room, ms: number): boolean {
     const now = this.#clock.now();
     return measuredAt === undefined || now < measuredAt || now >= measuredAt + ms;
@@ -151,7 +152,7 @@ export class InboxRooms {
         room.pauseMs = Math.min(pauseMs, INBOX_MEASURE_MAX_MS);
       })
       .catch((error: unknown) => {
-        // An inbox that could not be measured is not known; the next arrival tries again.
+        // Forget an inbox that was never measured; the next arrival tries again.
         if (this.#rooms.get(inbox) === room && room.measuredAt === undefined) this.#rooms.delete(inbox);
         throw error;
       })

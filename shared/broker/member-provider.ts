@@ -8,7 +8,7 @@ import { type Change, type Completion, type Entity, type Path, type Provider, re
 import type { Store, Transaction } from '../store';
 import { MEMBER } from './cmbs';
 import { allStopped, DESIRED, withDesired } from './desired';
-import { inboxOf } from './inbox';
+import { inboxOf } from './receipt';
 import type { Layer, Layers } from './layer-definition';
 import { isLocal, layersToStart, prepareMember, socketOf } from './member';
 import { membersAt, PortAllotment } from './ports';

@@ -2,12 +2,12 @@
  * Messages on the topic bus. A published message is the message entity as JSON, with attributes that make it a
  * CloudEvent in binary mode for any subscriber. A delivery may come from any program that publishes on the topic.
  */
-import { createHash } from 'node:crypto';
 import type { BusDelivery, BusMessage } from '../bus';
 import { isJsonObject, type Json } from '../json';
 import { MAX_JSON_DEPTH } from '../limits';
 import { nestsWithin, type Path, RawJson, stringifyJson } from '../occi';
 import { layerMixin, MESSAGE_KIND } from './cmbs';
+import { shortDigest } from './digest';
 import type { Layer } from './layer-definition';
 import { checkSize } from './message-rules';
 import { parseFrame, type WireMessage } from './wire';
@@ -81,7 +81,7 @@ export function messageOfDelivery(layer: Layer, delivery: BusDelivery): WireMess
     ...message,
     transfer: {
       ...message.transfer,
-      send_id: message.transfer.send_id ?? attributes.send_id ?? digest(layer, delivery),
+      send_id: message.transfer.send_id ?? attributes.send_id ?? deliveryId(layer, delivery),
       ...(traceparent === undefined ? {} : { traceparent }),
     },
   };
@@ -96,10 +96,8 @@ function jsonOf(text: string): Json | undefined {
   }
 }
 
-/** Pub/Sub's identifiers are unique on one topic. */
-function digest(layer: Layer, { topic, id }: BusDelivery): string {
-  return createHash('sha256').update([layer, topic, id].join('\0')).digest('base64url').slice(0, 22);
-}
+/** Pub/Sub's identifiers are unique only within one topic. */
+const deliveryId = (layer: Layer, { topic, id }: BusDelivery): string => shortDigest(layer, topic, id);
 
 /** A message entity around data of another program. It is not executable: its publisher did not allow that. */
 function wrapped(layer: Layer, delivery: BusDelivery, isJson: boolean): string {
@@ -122,7 +120,7 @@ function wrapped(layer: Layer, delivery: BusDelivery, isJson: boolean): string {
         },
       },
     },
-    id: `published-${digest(layer, delivery)}`,
+    id: `published-${deliveryId(layer, delivery)}`,
     title: '',
     summary: '',
   });

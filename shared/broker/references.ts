@@ -1,21 +1,22 @@
-/** Which members a reference means: an id, a path, a URI or a title. */
+/** Which members a reference means: an id, a path, a URI or a title (docs/layers.md, "Sending"). */
 import { hostNames } from '../authority';
 import { CmbsError } from '../errors';
-import { CORE_TITLE, type Entity, splitLocation } from '../occi';
-import { isLocal, localMembers, type MemberReader } from './member';
+import { CORE_TITLE, ENTITIES, type Entity, splitLocation } from '../occi';
+import type { Store } from '../store';
+import { isLocal, localMembers, memberPath, type MemberReader } from './member';
 import { isUnverified, provenanceOf } from './provenance';
 
 /** URI of a path of this deployment, from its public base. */
 export type UriOf = (path: string) => string;
 
-/** Whether two URIs are the same but for their scheme, which a front may have changed. */
+/** Whether two URIs are the same apart from their scheme, which a proxy may have changed. */
 function isSameUri(one: string, other: string): boolean {
   const [first, second] = [splitLocation(one), splitLocation(other)];
   if (first?.authority === undefined || second?.authority === undefined) return false;
   return first.path === second.path && hostNames(first.authority).includes(second.authority);
 }
 
-/** Whether a URI is one of this deployment: of its authority and, where the public base has a path, below that. */
+/** Whether a URI belongs to this deployment: it has the authority of the public base and is below its path. */
 function isOwnUri(uri: string, uriOf: UriOf): boolean {
   const [location, own] = [splitLocation(uri), splitLocation(uriOf('/'))];
   if (location?.authority === undefined) return true;
@@ -23,8 +24,8 @@ function isOwnUri(uri: string, uriOf: UriOf): boolean {
 }
 
 /**
- * Whether a URI is the member's. A member of another deployment lives under an authority of its own; where nothing
- * recorded which, the path decides.
+ * Whether a URI is the member's. A member of another deployment has a URI under another authority; where that URI is not
+ * recorded, the path decides.
  */
 function isUriOf(member: Entity, uri: string, uriOf: UriOf): boolean {
   if (isSameUri(uri, uriOf(member.path))) return true;
@@ -47,8 +48,9 @@ export function isNamed(member: Entity, reference: string, uriOf: UriOf): boolea
 }
 
 /**
- * The members that a reference means: the one with that id, path or URI; where there is none, those with that title, of
- * which unverified members count only if all are. Several are to be refused: `SEVERAL_NAMED` says so.
+ * The members that a reference means: the member with that id, path or URI, otherwise the members with that title.
+ * Unverified members count only if all members with the title are unverified. Callers refuse a reference that means
+ * several members ({@link SEVERAL_NAMED}).
  */
 export function membersNamed(members: readonly Entity[], reference: string, uriOf: UriOf): readonly Entity[] {
   const named = members.filter((member) => isNamed(member, reference, uriOf));
@@ -59,7 +61,7 @@ export function membersNamed(members: readonly Entity[], reference: string, uriO
   return known.length > 0 ? known : named;
 }
 
-/** Members by what a reference may name, so that many references do not each cost a look at every member. */
+/** Members by id, path and title, so that a reference is resolved without looking at every member. */
 export class MemberIndex {
   readonly #byName = new Map<string, Entity[]>();
   readonly #uriOf: UriOf;
@@ -88,7 +90,30 @@ export class MemberIndex {
 
 export const SEVERAL_NAMED = 'several members have this title; name one by its id or path';
 
-/** The local member that acts: the named one, or the only one (layers.md, Messages). */
+/**
+ * Whether a message that lists providers means the member, or lists none. A title does not mean the member where another
+ * member has that text as its id.
+ */
+export async function isListed(
+  store: Pick<Store, 'getAll'>,
+  member: Entity,
+  providers: readonly string[],
+  uriOf: UriOf,
+): Promise<boolean> {
+  if (providers.length === 0 || providers.some((one) => isIdentified(member, one, uriOf))) return true;
+  for (const title of providers.filter((one) => isNamed(member, one, uriOf))) {
+    const path = title.startsWith('/') ? title : memberPath(title);
+    const [other] = await store.getAll(ENTITIES, [path]);
+    if (other === undefined) return true;
+  }
+  return false;
+}
+
+/**
+ * The local member that acts: the named member, or the only one (docs/layers.md, "Sending").
+ * @throws CmbsError `bad_attribute` where the name means no local member or several; `bad_request` where there is no
+ * name and there are several local members; `conflict` where there is none
+ */
 export async function actingMember(reader: MemberReader, from: string | undefined, uriOf: UriOf): Promise<Entity> {
   const local = await localMembers(reader);
   if (from !== undefined) {

@@ -1,4 +1,4 @@
-/** What a member takes: an inbox keeps to its limits however much comes at once, and each send counts once. */
+/** Arriving messages: an inbox stays within its limits under concurrent arrivals, and each send is stored once. */
 import { allowAll, ANONYMOUS, newId, silentCounters, silentLog, systemClock, type JsonObject } from '@cmbs/shared';
 import {
   CMBS_EXTENSION,
@@ -12,7 +12,7 @@ import {
   parseFrame,
   type WireMessage,
 } from '@cmbs/shared/broker';
-import { inboxOf } from '../../shared/broker/inbox';
+import { inboxOf } from '../../shared/broker/receipt';
 import { INBOX_MEASURED_FOR_MS } from '../../shared/broker/inbox-room';
 import { Categories, type Entity } from '@cmbs/shared/occi';
 import { codecsOf, standardServices } from '@cmbs/shared/services';
@@ -42,7 +42,7 @@ afterEach(async () => {
   await temporary.close();
 });
 
-function receptionWith(limits: { readonly inboxLimit: number; readonly inboxBytes: number }): InboundHandler {
+function handlerWith(limits: { readonly inboxLimit: number; readonly inboxBytes: number }): InboundHandler {
   const { store, clock } = temporary;
   const order = OrderClock.ofProcess(clock);
   const uriOf = (path: string): string => `http://here.example${path}`;
@@ -80,7 +80,7 @@ function message(id: string, fields: JsonObject = {}): WireMessage {
 
 const inInbox = async (): Promise<number> => (await temporary.store.measure(inboxOf('alice'), 100_000)).count;
 
-/** Receives, and says how it went. */
+/** `taken`, or the code of the refusal. */
 const outcome = (received: Promise<unknown>): Promise<string> =>
   received.then(
     () => 'taken',
@@ -88,78 +88,78 @@ const outcome = (received: Promise<unknown>): Promise<string> =>
   );
 
 describe('a full inbox', () => {
-  test('has as many entries as its limit says, however many come at once and while it is measured again', async () => {
-    const reception = receptionWith({ inboxLimit: 100, inboxBytes: 1_000_000 });
+  test('has exactly as many entries as its limit under concurrent arrivals and during measurements', async () => {
+    const handler = handlerWith({ inboxLimit: 100, inboxBytes: 1_000_000 });
     const outcomes: Promise<string>[] = [];
-    // Receipts are on their way to the disk all the time; each round may measure the inbox again.
+    // Receipts are being written throughout; each round may measure the inbox again.
     for (let round = 0; round < 20; round += 1) {
       for (let index = 0; index < 20; index += 1) {
         const flags = { storable: String(index % 2 === 0) };
-        outcomes.push(outcome(reception.handle(ALICE, 'l1', message(`m-${round}-${index}`, flags))));
+        outcomes.push(outcome(handler.handle(ALICE, 'l1', message(`m-${round}-${index}`, flags))));
       }
       temporary.advance(2000);
       await Promise.race(outcomes.slice(-20));
     }
     const all = await Promise.all(outcomes);
-    await reception.flush();
+    await handler.flush();
     expect(await inInbox()).toBe(all.filter((one) => one === 'taken').length);
     expect(await inInbox()).toBe(100);
     expect(new Set(all)).toEqual(new Set(['taken', 'queue_full']));
   });
 
-  test('takes more when some is taken away, and a message that comes again takes no place', async () => {
-    const reception = receptionWith({ inboxLimit: 3, inboxBytes: 1_000_000 });
+  test('takes more once entries are acknowledged, and a repeated message takes no place', async () => {
+    const handler = handlerWith({ inboxLimit: 3, inboxBytes: 1_000_000 });
     const again = { transfer: { v: 1, send_id: 's', hops: ['d/bob'] } };
-    for (let time = 0; time < 5; time += 1) await reception.handle(ALICE, 'l1', message('again', again));
-    await reception.handle(ALICE, 'l1', message('second'));
-    await reception.handle(ALICE, 'l1', message('third'));
-    expect(await outcome(reception.handle(ALICE, 'l1', message('fourth')))).toBe('queue_full');
+    for (let time = 0; time < 5; time += 1) await handler.handle(ALICE, 'l1', message('again', again));
+    await handler.handle(ALICE, 'l1', message('second'));
+    await handler.handle(ALICE, 'l1', message('third'));
+    expect(await outcome(handler.handle(ALICE, 'l1', message('fourth')))).toBe('queue_full');
     const inbox = new Inbox(temporary.store, temporary.clock, newId);
     const { entries } = await inbox.read(ANONYMOUS, ALICE, { limit: 1, leaseMs: 0 });
     await inbox.acknowledge(ANONYMOUS, ALICE, [{ id: entries[0]?.id ?? '' }]);
     temporary.advance(2000);
-    expect(await outcome(reception.handle(ALICE, 'l1', message('fourth')))).toBe('taken');
+    expect(await outcome(handler.handle(ALICE, 'l1', message('fourth')))).toBe('taken');
     expect(await inInbox()).toBe(3);
   });
 
-  test('counts the answers of calls in it', async () => {
-    const reception = receptionWith({ inboxLimit: 1000, inboxBytes: 100_000 });
+  test('counts the answers of calls', async () => {
+    const handler = handlerWith({ inboxLimit: 1000, inboxBytes: 100_000 });
     const call = { executable: 'true', message_content: { method: 'echo.echo', params: ['x'.repeat(10_000)] } };
     const outcomes: string[] = [];
     for (let index = 0; index < 10; index += 1) {
-      outcomes.push(await outcome(reception.handle(ALICE, 'l1', message(`call-${index}`, call))));
+      outcomes.push(await outcome(handler.handle(ALICE, 'l1', message(`call-${index}`, call))));
     }
     expect(outcomes.filter((one) => one === 'taken')).toHaveLength(5);
-    // What exceeds the limit is no more than the answer of the last one that had a place.
+    // The inbox exceeds its limit by no more than the answer of the last call that had a place.
     expect((await temporary.store.measure(inboxOf('alice'), 1000)).bytes).toBeLessThan(115_000);
   });
 
-  test('is measured again from time to time, so that what others write to it counts', async () => {
+  test('is measured again from time to time, so that entries of other processes count', async () => {
     const limits = { inboxLimit: 10, inboxBytes: 1_000_000 };
-    const [one, other] = [receptionWith(limits), receptionWith(limits)];
+    const [one, other] = [handlerWith(limits), handlerWith(limits)];
     await one.handle(ALICE, 'l1', message('first'));
     for (let index = 0; index < 9; index += 1) await other.handle(ALICE, 'l1', message(`other-${index}`));
     temporary.advance(INBOX_MEASURED_FOR_MS);
     expect(await outcome(one.handle(ALICE, 'l1', message('next')))).toBe('queue_full');
   });
 
-  test('takes more when some is taken away after the clock was set back', async () => {
-    const reception = receptionWith({ inboxLimit: 2, inboxBytes: 1_000_000 });
-    for (const id of ['first', 'second']) await reception.handle(ALICE, 'l1', message(id));
-    expect(await outcome(reception.handle(ALICE, 'l1', message('third')))).toBe('queue_full');
+  test('takes more once entries are acknowledged, even if the clock was set back', async () => {
+    const handler = handlerWith({ inboxLimit: 2, inboxBytes: 1_000_000 });
+    for (const id of ['first', 'second']) await handler.handle(ALICE, 'l1', message(id));
+    expect(await outcome(handler.handle(ALICE, 'l1', message('third')))).toBe('queue_full');
     const inbox = new Inbox(temporary.store, temporary.clock, newId);
     const { entries } = await inbox.read(ANONYMOUS, ALICE, { limit: 1, leaseMs: 0 });
     await inbox.acknowledge(ANONYMOUS, ALICE, [{ id: entries[0]?.id ?? '' }]);
     temporary.advance(-3_600_000);
-    expect(await outcome(reception.handle(ALICE, 'l1', message('third')))).toBe('taken');
+    expect(await outcome(handler.handle(ALICE, 'l1', message('third')))).toBe('taken');
   });
 
-  test('is bounded in bytes, also those from before the start', async () => {
+  test('is limited in bytes, including entries from before the start', async () => {
     const large = { message_content: 'x'.repeat(10_000) };
     const limits = { inboxLimit: 1000, inboxBytes: 100_000 };
-    const before = receptionWith(limits);
+    const before = handlerWith(limits);
     for (let index = 0; index < 5; index += 1) await before.handle(ALICE, 'l1', message(`before-${index}`, large));
-    const after = receptionWith(limits);
+    const after = handlerWith(limits);
     const all = await Promise.all(
       Array.from({ length: 20 }, (_, index) =>
         outcome(after.handle(ALICE, 'l1', message(`after-${index}`, large))),
@@ -177,25 +177,25 @@ describe.each([
   ['that is stored', { storable: 'true' }],
   ['that is not stored', { storable: 'false' }],
   ['that is executed', { executable: 'true', message_content: { method: 'echo.echo', params: [1] } }],
-])('a send %s', (_what, fields) => {
+])('a message %s', (_what, fields) => {
   const sent = (by: string, more: JsonObject = {}): WireMessage =>
     message('note', { ...fields, ...more, transfer: { v: 1, send_id: 's', hops: [by] } });
 
-  test('counts once, on whatever way it comes again, and that of a stranger with its ids is another', async () => {
-    const reception = receptionWith({ inboxLimit: 10, inboxBytes: 1_000_000 });
-    await reception.handle(ALICE, 'l1', sent('stranger/x', { path_history: ['http://h/cmbs/member/bob'] }));
-    await reception.handle(ALICE, 'l1', sent('d/bob', { path_history: ['http://h:1/cmbs/member/bob'] }));
-    await reception.handle(ALICE, 'l1', sent('d/bob', { path_history: ['http://h:2/cmbs/member/bob'] }));
-    await reception.flush();
+  test('is stored once, whichever way it is repeated, and a message of another sender with the same ids is stored too', async () => {
+    const handler = handlerWith({ inboxLimit: 10, inboxBytes: 1_000_000 });
+    await handler.handle(ALICE, 'l1', sent('stranger/x', { path_history: ['http://h/cmbs/member/bob'] }));
+    await handler.handle(ALICE, 'l1', sent('d/bob', { path_history: ['http://h:1/cmbs/member/bob'] }));
+    await handler.handle(ALICE, 'l1', sent('d/bob', { path_history: ['http://h:2/cmbs/member/bob'] }));
+    await handler.flush();
     expect(await inInbox()).toBe(2);
   });
 
-  test('that an earlier release has received is recognised, for as long as its receipts are kept', async () => {
+  test('is recognised if an earlier release has received it', async () => {
     const { store } = temporary;
     await asOfEarlierRelease(store, oldReceiptId(sent('d/bob'), 's'));
-    const reception = receptionWith({ inboxLimit: 10, inboxBytes: 1_000_000 });
-    await reception.handle(ALICE, 'l1', sent('d/bob'));
-    await reception.flush();
+    const handler = handlerWith({ inboxLimit: 10, inboxBytes: 1_000_000 });
+    await handler.handle(ALICE, 'l1', sent('d/bob'));
+    await handler.flush();
     expect(await inInbox()).toBe(1);
   });
 });

@@ -16,7 +16,7 @@ const receiver = (name: string, state: Delivery['state'], via: Delivery['via'] =
   attempts: 0,
 });
 
-const send = (...receivers: Delivery[]): OutboundMessage => ({
+const outboundMessage = (...receivers: Delivery[]): OutboundMessage => ({
   id: 'one',
   wireId: 'one',
   message: '/cmbs/message/one',
@@ -31,33 +31,35 @@ const send = (...receivers: Delivery[]): OutboundMessage => ({
 const states = ({ receivers }: OutboundMessage): readonly string[] =>
   receivers.map(({ name, state }) => `${name} ${state}`);
 
-describe('a send in hand that was published by somebody else', () => {
-  it('takes over what the store says of its topics, and nothing of the others', () => {
-    const held = send(receiver('news', 'queued'), receiver('bob', 'delivered', 'request'));
-    const stored = send(receiver('news', 'delivered'), receiver('bob', 'queued', 'request'));
+describe('an outbound message in flight that another process published', () => {
+  it('takes over the outcomes of topics from the store, and no other outcomes', () => {
+    const held = outboundMessage(receiver('news', 'queued'), receiver('bob', 'delivered', 'request'));
+    const stored = outboundMessage(receiver('news', 'delivered'), receiver('bob', 'queued', 'request'));
     expect(states(withPublished(held, stored))).toEqual(['news delivered', 'bob delivered']);
   });
 
-  it('does not open again what is known to be published: reads may overtake each other', () => {
-    const held = send(receiver('news', 'delivered'));
-    expect(states(withPublished(held, send(receiver('news', 'queued'))))).toEqual(['news delivered']);
+  it('keeps the outcome of a topic when an older copy is read later', () => {
+    const held = outboundMessage(receiver('news', 'delivered'));
+    expect(states(withPublished(held, outboundMessage(receiver('news', 'queued'))))).toEqual(['news delivered']);
   });
 
-  it('keeps a topic that the store knows nothing of', () => {
-    expect(states(withPublished(send(receiver('news', 'queued')), send()))).toEqual(['news queued']);
+  it('keeps a topic that is not in the stored copy', () => {
+    expect(states(withPublished(outboundMessage(receiver('news', 'queued')), outboundMessage()))).toEqual([
+      'news queued',
+    ]);
   });
 });
 
-describe('outcomes that were noted while the store was busy', () => {
+describe('outcomes that were collected while the store was busy', () => {
   const outcome = (name: string, change: Partial<Outcome['change']>): Outcome => ({
     sendId: 'one',
     key: `request ${name}`,
     change: { state: 'waiting', attempts: 1, ...change },
   });
 
-  it('are applied one after the other', () => {
+  it('are applied in their order', () => {
     const applied = applyOutcomes(
-      send(receiver('bob', 'queued', 'request'), receiver('carol', 'queued', 'request')),
+      outboundMessage(receiver('bob', 'queued', 'request'), receiver('carol', 'queued', 'request')),
       [
         outcome('bob', { reason: 'nobody listens there' }),
         outcome('carol', { state: 'delivered' }),
@@ -71,9 +73,9 @@ describe('outcomes that were noted while the store was busy', () => {
     ]);
   });
 
-  it('change nothing where there is one for good', () => {
+  it('do not change a delivery that already has its outcome', () => {
     const first = applyOutcomes(
-      send(receiver('bob', 'queued', 'request')),
+      outboundMessage(receiver('bob', 'queued', 'request')),
       [outcome('bob', { state: 'delivered' }), outcome('bob', { state: 'failed', reason: 'late' })],
       7,
     );
@@ -81,10 +83,10 @@ describe('outcomes that were noted while the store was busy', () => {
   });
 });
 
-describe('the queues of a send', () => {
+describe('the queues of a message', () => {
   const addresses = Array.from({ length: 200 }, (_, number) => `tcp://peer:${number}`);
 
-  /** A store in which so many sends wait at each address. */
+  /** A store in which `queued` messages wait for each address. */
   function counting(queued: (address: string) => number): {
     readonly count: Store['count'];
     readonly most: () => number;
@@ -103,13 +105,13 @@ describe('the queues of a send', () => {
     };
   }
 
-  it('are looked at side by side, and not all at once', async () => {
+  it('are counted concurrently, up to a limit', async () => {
     const store = counting(() => 2);
     await assertQueueRoom(store, addresses, 3);
     expect(store.most()).toBe(QUEUE_COUNT_CONCURRENCY);
   });
 
-  it('refuse it where one of them is full', async () => {
+  it('refuse the message when one of them is full', async () => {
     const store = counting((address) => (address === 'tcp://peer:150' ? 3 : 0));
     await expect(assertQueueRoom(store, addresses, 3)).rejects.toMatchObject({
       code: 'queue_full',

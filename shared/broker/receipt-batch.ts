@@ -1,0 +1,62 @@
+/** Collects receipts that are written after the reply, so that they share a commit. */
+import type { Clock } from '../clock';
+import { MAX_COMMIT_WRITES } from '../limits';
+
+/**
+ * Receipts that are answered and not written yet: fewer than may wait for a commit (`MAX_QUEUED_COMMITS`), so that a
+ * flood of such messages leaves room for other writes.
+ */
+const MAX_UNWRITTEN_RECEIPTS = 4000;
+/** Milliseconds that a receipt waits for others: a commit for each would take longer than the rest of its handling. */
+const BATCH_WAIT_MS = 5;
+
+export class ReceiptBatch {
+  readonly #clock: Pick<Clock, 'after'>;
+  #unwritten = 0;
+  /** Starts of the writes that wait for others to share their commit. */
+  readonly #waiting: (() => void)[] = [];
+  #cancelTimer: (() => void) | undefined;
+  /** Arrivals that wait until a receipt is written, oldest first. */
+  readonly #waitingForRoom: (() => void)[] = [];
+  readonly #waitingForAll: (() => void)[] = [];
+
+  constructor(clock: Pick<Clock, 'after'>) {
+    this.#clock = clock;
+  }
+
+  /** Resolves when one more receipt may wait; {@link add} has to follow in the same turn. */
+  async room(): Promise<void> {
+    while (this.#unwritten >= MAX_UNWRITTEN_RECEIPTS) {
+      await new Promise<void>((resolve) => this.#waitingForRoom.push(resolve));
+    }
+  }
+
+  /** Runs `write` together with others; settles as `write` does. */
+  add(write: () => Promise<void>): Promise<void> {
+    this.#unwritten += 1;
+    const written = new Promise<void>((resolve) => this.#waiting.push(resolve))
+      .then(write)
+      .finally(() => this.#written());
+    if (this.#waiting.length >= MAX_COMMIT_WRITES) this.#writeNow();
+    else this.#cancelTimer ??= this.#clock.after(BATCH_WAIT_MS, () => this.#writeNow());
+    return written;
+  }
+
+  /** Waits until every receipt is written. */
+  async flush(): Promise<void> {
+    this.#writeNow();
+    if (this.#unwritten > 0) await new Promise<void>((resolve) => this.#waitingForAll.push(resolve));
+  }
+
+  #writeNow(): void {
+    this.#cancelTimer?.();
+    this.#cancelTimer = undefined;
+    for (const start of this.#waiting.splice(0)) start();
+  }
+
+  #written(): void {
+    this.#unwritten -= 1;
+    this.#waitingForRoom.shift()?.();
+    if (this.#unwritten === 0) for (const resolve of this.#waitingForAll.splice(0)) resolve();
+  }
+}
