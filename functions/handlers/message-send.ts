@@ -24,7 +24,7 @@ export async function messageSend(request: OcciRequest, app: App): Promise<OcciR
   const isOne = payload.entities.length <= 1;
   const rendering = isOne ? entityRendering(request) : responseRendering(request);
   const from = queryValue(request, 'from');
-  const intent = sendIntent(request.principal, from, request.trace);
+  const intent = sendIntent(from, request.trace);
   const asked = `send as ${from ?? ''}`;
   const { paths } = await createAll(request, app, MESSAGES, payload, { intent, asked, isShown: isOne });
   const waiting = {

@@ -40,13 +40,7 @@ export {
 } from './layer-definition';
 export { BUILT_IN_LAYERS, layersOf } from './layers';
 export { RPC_TIMEOUT_MS } from './limits';
-export {
-  type KnownMembers,
-  MemberRegistration,
-  type RegistrationContext,
-  type RegistrationResult,
-  type UnverifiedMember,
-} from './member-registration';
+export { MemberRegistration, type RegistrationContext, type RegistrationResult } from './member-registration';
 export {
   allMembers,
   isLocal,
@@ -88,6 +82,7 @@ export { outgoingFrame, publishOutbound, type TopicListener } from './publish';
 export { addressesOf, apartAddress, assertQueueRoom, busAddress, meantBy, socketAt } from './queue-room';
 export { oldReceiptId, receiptId } from './receipt';
 export { MemberIndex } from './references';
+export type { KnownMembers, UnverifiedMember } from './registration-room';
 export { sentMessage } from './sent-message';
 export { Shards } from './shards';
 export { parseSubscriptionName, subscriptionName } from './subscriptions';

@@ -4,8 +4,19 @@ import type { Json, JsonObject } from '../json';
 import { RPC_TIMEOUT_MS } from './limits';
 import { MAX_PAGE_CHARS } from '../limits';
 import type { RpcResult } from '../rpc';
-import { type Change, type Completion, type Entity, type Path, type Provider, readEntity } from '../occi';
+import {
+  type ActionCall,
+  type Change,
+  type ChangeRequest,
+  type Completion,
+  type Entity,
+  type Path,
+  type Provider,
+  readEntity,
+} from '../occi';
+import type { Principal } from '../principal';
 import type { Store, Transaction } from '../store';
+import { authorizeSubscribing } from './authorization';
 import { MEMBER } from './cmbs';
 import { allStopped, DESIRED, withDesired } from './desired';
 import { inboxOf } from './receipt';
@@ -17,13 +28,21 @@ import { asEntity, later } from './message-sender';
 import { verbOf } from './verbs';
 
 export function memberProvider(options: BrokerOptions): Provider {
-  const { store, clock, rpc, log, ports, layers: known } = options;
+  const { store, clock, rpc, log, ports, authorize, layers: known } = options;
   /** Members that one transaction deletes share an allotment. */
   const allotments = new WeakMap<Transaction, PortAllotment>();
-  const setLayer = async (member: Entity, layer: Layer, desired: 'started' | 'stopped'): Promise<void> => {
+  const setLayer = async (
+    { principal, entity: member }: ActionCall,
+    layer: Layer,
+    desired: 'started' | 'stopped',
+  ): Promise<void> => {
     await store.transact(async (tx) => {
       const stored = await readEntity(tx, member.path);
       if (stored === undefined) throw new CmbsError('not_found', `There is nothing at ${member.path}.`);
+      // Starting a layer of the bus subscribes the member to its topics.
+      if (desired === 'started' && known.onBus.includes(layer)) {
+        await authorizeSubscribing(authorize, principal, stored.entity);
+      }
       const doc = await tx.get(DESIRED, member.path);
       tx.put(DESIRED, member.path, withDesired(doc?.value, layer, desired, clock.now()));
     });
@@ -49,7 +68,7 @@ export function memberProvider(options: BrokerOptions): Provider {
       if (layer === undefined || (verb !== 'start' && verb !== 'stop')) {
         throw new CmbsError('bad_action', `Members do not carry out ${call.action}.`);
       }
-      await setLayer(entity, layer, verb === 'start' ? 'started' : 'stopped');
+      await setLayer(call, layer, verb === 'start' ? 'started' : 'stopped');
       let now: RpcResult<'reconcile'>;
       try {
         now = await rpc.call(entity.path, 'reconcile', { layer }, options);
@@ -86,7 +105,11 @@ export function memberProvider(options: BrokerOptions): Provider {
   };
 
   /** Allots ports, reports members that share an address, and stores which layers are to be started. */
-  async function complete(tx: Transaction, changes: readonly Change[]): Promise<Completion> {
+  async function complete(
+    tx: Transaction,
+    changes: readonly Change[],
+    { principal }: ChangeRequest,
+  ): Promise<Completion> {
     const allotment = new PortAllotment(tx, ports, known, changes);
     const entities: Entity[] = [];
     const notes: string[] = [];
@@ -94,6 +117,8 @@ export function memberProvider(options: BrokerOptions): Provider {
     for (const { next, before } of changes) {
       const { [MEMBER.start]: start, ...attributes } = next.attributes;
       const layers = layersToStart(start, known);
+      const subscribes = layers.some((layer) => known.onBus.includes(layer));
+      await authorizeSubscribing(authorize, principal, next, subscribes ? undefined : before);
       const member = await allotment.complete({ next: { ...next, attributes }, before });
       if (before !== undefined) await allotment.released(before, member);
       notes.push(...(await sharedAddresses(tx, member, { before, together: entities, layers: known })));
@@ -118,16 +143,21 @@ export function memberProvider(options: BrokerOptions): Provider {
       },
       afterwards: async (signal) => {
         await Promise.all(
-          started.flatMap(({ path, layers }) => layers.map((layer) => startNow(path, layer, signal))),
+          started.flatMap(({ path, layers }) => layers.map((layer) => startNow(path, layer, principal, signal))),
         );
       },
     };
   }
 
   /** A failure shows in the member's `layers`; the companion goes on trying. */
-  async function startNow(path: Path, layer: Layer, signal: AbortSignal | undefined): Promise<void> {
+  async function startNow(
+    path: Path,
+    layer: Layer,
+    principal: Principal,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     try {
-      const options = { deadlineMs: RPC_TIMEOUT_MS, ...(signal === undefined ? {} : { signal }) };
+      const options = { principal, deadlineMs: RPC_TIMEOUT_MS, ...(signal === undefined ? {} : { signal }) };
       await rpc.call(path, 'reconcile', { layer }, options);
     } catch (thrown) {
       log.warn('layer not started yet; the companion will find it in the store', {

@@ -46,7 +46,7 @@ export function stringList(value: Json | undefined): readonly string[] {
 }
 
 /** Skips topics that are no patterns: a member that was stored unchecked must not keep messages from other members. */
-export const topicPatterns = (member: Entity): readonly TopicPattern[] =>
+export const topicPatterns = (member: Pick<Entity, 'attributes'>): readonly TopicPattern[] =>
   stringList(member.attributes[MEMBER.topics]).filter(isPattern);
 
 /** Whether the member wants at least one of the topics. */

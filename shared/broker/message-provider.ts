@@ -111,9 +111,9 @@ export function messageProvider(options: BrokerOptions): Provider {
   return {
     name: 'cmbs_message',
     prepare: (next, before) => prepareMessage(next, before, options),
-    complete: async (tx, changes, intent) => {
+    complete: async (tx, changes, request) => {
       const keep = await keepingSent(tx, changes);
-      const completion = await sender.complete(tx, changes, intent);
+      const completion = await sender.complete(tx, changes, request);
       return {
         ...completion,
         write: () => {

@@ -11,6 +11,7 @@ import {
   type ActionOutcome,
   type Categories,
   type Change,
+  type ChangeRequest,
   type Completion,
   type Entity,
   type IdempotentRequest,
@@ -69,9 +70,8 @@ export interface SendRequest extends WaitOptions {
 /** Key in the {@link Intent} of a request that creates messages and sends them. */
 const SEND = 'send';
 
-export const sendIntent = (principal: Principal, from: string | undefined, trace: string | undefined): Intent => ({
+export const sendIntent = (from: string | undefined, trace: string | undefined): Intent => ({
   [SEND]: {
-    principal: { ...principal },
     ...(from === undefined ? {} : { from }),
     ...(trace === undefined ? {} : { trace }),
   },
@@ -147,15 +147,18 @@ export class MessageSender {
   }
 
   /** Queues messages in the transaction that creates them, for a request that creates and sends. */
-  async complete(tx: Transaction, changes: readonly Change[], intent: Intent | undefined): Promise<Completion> {
+  async complete(
+    tx: Transaction,
+    changes: readonly Change[],
+    { principal, intent }: ChangeRequest,
+  ): Promise<Completion> {
     const { clock, layers, newId } = this.#options;
-    const wanted = intent?.[SEND] as
-      { readonly principal: Principal; readonly from?: string; readonly trace?: string } | undefined;
+    const wanted = intent?.[SEND] as { readonly from?: string; readonly trace?: string } | undefined;
     if (wanted === undefined) return { entities: changes.map(({ next }) => next) };
     const names = changes.map(({ next }) => this.#layerToSendOn(next));
     const needsMembers = names.some((name) => layers.of(name).readsMembers);
     const begun = await beginSend(
-      { layer: names[0] ?? '', from: wanted.from, ...wanted },
+      { layer: names[0] ?? '', principal, from: wanted.from, ...wanted },
       this.#options,
       needsMembers,
     );

@@ -5,7 +5,7 @@ import type { Transaction } from '../store';
 import type { Arrival } from './arrival';
 import { MESSAGE_KIND } from './cmbs';
 import { registryOf, type BrokerContext } from './context';
-import { Deduplication } from './deduplication';
+import { type Deduplication } from './deduplication';
 import { InboxRooms, type InboxLimits, type Place } from './inbox-room';
 import { ReceiptBatch } from './receipt-batch';
 import { inboxOf, receiptOf, receiptOptions, receiptValue, type IdentifiedReceipt, type Receipt } from './receipt';

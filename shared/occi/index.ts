@@ -64,7 +64,16 @@ export {
 } from './paths';
 export { EMPTY_PAYLOAD, type Payload } from './payload';
 export { inPortions, type Portioned, Portions } from './portions';
-export type { ActionCall, ActionOutcome, Change, Completion, Extension, Intent, Provider } from './provider';
+export type {
+  ActionCall,
+  ActionOutcome,
+  Change,
+  ChangeRequest,
+  Completion,
+  Extension,
+  Intent,
+  Provider,
+} from './provider';
 export { type Aliases, CategoryRegistry } from './category-registry';
 export type { RawInput, RenderContext, Rendered, Rendering } from './renderings/rendering';
 export { Renderings, RENDERINGS, STANDARD_RENDERINGS, TEXT_PLAIN } from './renderings/renderings';

@@ -42,6 +42,12 @@ export interface Change {
 /** What the client wants besides the entities that a request creates, in words that a provider knows. */
 export type Intent = Readonly<Record<string, Json>>;
 
+/** The request that changes entities. */
+export interface ChangeRequest {
+  readonly principal: Principal;
+  readonly intent?: Intent | undefined;
+}
+
 /** What a provider makes of the changes of one request. */
 export interface Completion {
   /** The entities to write, in the order of the changes. */
@@ -65,7 +71,7 @@ export interface Provider {
    * Inside the writing transaction, after {@link prepare}: completes the entities of one request with what only the
    * store can say. Reads only; the transaction may run again.
    */
-  complete?(tx: Transaction, changes: readonly Change[], intent: Intent | undefined): Promise<Completion>;
+  complete?(tx: Transaction, changes: readonly Change[], request: ChangeRequest): Promise<Completion>;
   /** Of the actions that the categories give, those that apply in the present state (#65). */
   applicable?(entity: Entity, actions: readonly CategoryId[]): readonly CategoryId[];
   act?(call: ActionCall): Promise<ActionOutcome>;

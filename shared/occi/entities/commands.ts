@@ -8,7 +8,7 @@ import type { Draft } from '../drafts';
 import { MAX_BATCH_ENTITIES } from '../limits';
 import { categoryId, CORE_SOURCE, type CategoryId, type Entity, type Path } from '../model';
 import { checkEntityPath } from '../paths';
-import type { Completion, Intent } from '../provider';
+import type { ChangeRequest, Completion, Intent } from '../provider';
 import type { CategoryRegistry } from '../category-registry';
 import { completed, concluded, refuseLeaving } from './completing';
 import {
@@ -75,7 +75,8 @@ export class EntityCommands {
     const { paths, completions } = await store.transact(async (tx) => {
       const earlier = idempotent === undefined ? undefined : await earlierAnswer(tx, idempotent);
       if (earlier !== undefined) return { paths: earlier.paths as readonly Path[], completions: [] };
-      const made = await this.#insert(tx, fresh, snapshot, intent);
+      const { principal } = requester;
+      const made = await this.#insert(tx, fresh, snapshot, { principal, intent });
       const created = asked.map(({ path }) => path);
       if (idempotent !== undefined) rememberAnswer(tx, idempotent, { paths: created }, clock.now());
       return { paths: created, completions: made };
@@ -114,7 +115,7 @@ export class EntityCommands {
           'entity.read',
           fresh.slice(0, 1).map(({ entity }) => entity),
         );
-        completions = await this.#insert(tx, fresh, snapshot);
+        completions = await this.#insert(tx, fresh, snapshot, { principal: requester.principal });
         return { how: 'created' };
       });
     });
@@ -154,7 +155,7 @@ export class EntityCommands {
     tx: Transaction,
     fresh: readonly NewEntity[],
     snapshot: CategorySnapshot,
-    intent?: Intent,
+    request: ChangeRequest,
   ): Promise<readonly Completion[]> {
     const { registry } = snapshot;
     const entities = fresh.map(({ entity }) => entity);
@@ -165,7 +166,7 @@ export class EntityCommands {
     const known = await readEntities(tx, paths);
     for (const { path } of entities) refuseTaken(path, known);
     const changes = entities.map((next) => ({ next, before: undefined }));
-    const { entities: made, completions } = await completed(tx, changes, snapshot, intent);
+    const { entities: made, completions } = await completed(tx, changes, snapshot, request);
     const sources = new Map<Path, Entity>();
     const linking = new Set<Path>();
     for (const link of links) {
@@ -204,7 +205,9 @@ export class EntityCommands {
     const entities = links.map(({ entity }) => entity);
     const named = [...after.mixins, ...entities.flatMap(({ kind, mixins }) => [kind, ...mixins])];
     await this.#context.categories.requireStill(tx, named, snapshot);
-    const { entities: made, completions } = await completed(tx, [{ next: after, before }], snapshot);
+    const { entities: made, completions } = await completed(tx, [{ next: after, before }], snapshot, {
+      principal: requester.principal,
+    });
     const changedLinks = [after, ...entities].filter(({ kind }) => registry.isLink(kind));
     if (changedLinks.length > 0 || entities.length > 0) {
       const paths = entities.map(({ path }) => path);

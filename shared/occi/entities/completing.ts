@@ -3,7 +3,7 @@ import { CmbsError } from '../../errors';
 import type { Transaction } from '../../store';
 import type { CategorySnapshot } from '../categories/snapshot';
 import type { Entity, Path } from '../model';
-import type { Change, Completion, Intent, Provider } from '../provider';
+import type { Change, ChangeRequest, Completion, Provider } from '../provider';
 import type { Noted, Requester } from './context';
 
 export interface Completed {
@@ -17,7 +17,7 @@ export async function completed(
   tx: Transaction,
   changes: readonly Change[],
   snapshot: CategorySnapshot,
-  intent?: Intent,
+  request: ChangeRequest,
 ): Promise<Completed> {
   const byProvider = new Map<Provider, Change[]>();
   for (const change of changes) {
@@ -27,7 +27,7 @@ export async function completed(
   }
   const completions: Completion[] = [];
   for (const [provider, own] of byProvider) {
-    const completion = await provider.complete?.(tx, own, intent);
+    const completion = await provider.complete?.(tx, own, request);
     if (completion !== undefined) completions.push(completion);
   }
   const all = [...changes.map(({ next }) => next), ...completions.flatMap(({ entities }) => entities)];

@@ -1,6 +1,7 @@
 /** Adds mixins to entities and removes them, through the collection of the mixin (#58, #59). */
 import { CmbsError } from '../../errors';
 import { MAX_PAGE_OFFSET, MAX_STEP_CHARS } from '../../limits';
+import type { Principal } from '../../principal';
 import type { Transaction } from '../../store';
 import { without } from '../categories/changes';
 import type { CategorySnapshot } from '../categories/snapshot';
@@ -65,7 +66,7 @@ export class EntityTagging {
             .filter(({ mixins }) => !mixins.includes(id))
             .map((before) => ({ before, next: withMixin(before, id, registry) })),
         ];
-        await this.#write(tx, changes, snapshot);
+        await this.#write(tx, changes, snapshot, principal);
         return {};
       }),
     );
@@ -87,14 +88,19 @@ export class EntityTagging {
         const tagged = (await entitiesOf(tx, page.docs)).map(({ entity }) => entity);
         await authorizeEach(authorize, principal, 'entity.untag', tagged);
         const changes = tagged.map((before) => ({ before, next: without(before, id, snapshot.registry) }));
-        await this.#write(tx, changes, snapshot);
+        await this.#write(tx, changes, snapshot, principal);
         return { done: page.docs.length, isLast: page.next === undefined };
       }),
     );
   }
 
   /** Writes entities as their providers complete them. Makes the transaction's last reads. */
-  async #write(tx: Transaction, changes: readonly TagChange[], snapshot: CategorySnapshot): Promise<void> {
+  async #write(
+    tx: Transaction,
+    changes: readonly TagChange[],
+    snapshot: CategorySnapshot,
+    principal: Principal,
+  ): Promise<void> {
     const { registry } = snapshot;
     const links = changes.map(({ before }) => before).filter(({ kind }) => registry.isLink(kind));
     const changed = new Set(changes.map(({ before }) => before.path));
@@ -104,7 +110,7 @@ export class EntityTagging {
       const updated = { ...next, updatedAt: this.#context.clock.now() };
       return { before, next: snapshot.providerOf(before.kind)?.prepare?.(updated, before) ?? updated };
     });
-    const { entities, completions } = await completed(tx, prepared, snapshot);
+    const { entities, completions } = await completed(tx, prepared, snapshot, { principal });
     for (const source of sources) if (!changed.has(source.path)) writeEntity(tx, source, source, registry);
     for (const { before, next } of prepared) writeEntity(tx, entities.get(next.path) ?? next, before, registry);
     for (const { write } of completions) write?.();
