@@ -1,96 +1,30 @@
 /**
- * The long-lived part of a deployment: sockets, discovery, outbox. A library; a program assembles it with engines
+ * The long-lived part of a deployment: sockets, discovery, outbox. This is a library; a program assembles it with engines
  * (the local stack, the container's main, later a guest agent).
  */
-import {
-  aborted,
-  allowAll,
-  type Authorize,
-  type Principal,
-  backOff,
-  CmbsError,
-  type Counters,
-  type Log,
-  type Clock,
-  type NewId,
-  type Random,
-} from '@cmbs/shared';
-import type { Bus } from '@cmbs/shared/bus';
+import { aborted, CmbsError, type Principal } from '@cmbs/shared';
 import {
   Execution,
   InboundHandler,
   isLocal,
   type Layer,
-  type Layers,
-  layersOf,
   MEMBER_KIND,
   MemberRegistration,
-  OrderClock,
 } from '@cmbs/shared/broker';
-import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS } from './limits';
+import type { Entity, Path } from '@cmbs/shared/occi';
 import { RPC_ARGUMENTS, type RpcArguments, type RpcMethod, type RpcResult } from '@cmbs/shared/rpc';
-import type { Categories, Entity, Path } from '@cmbs/shared/occi';
-import { type Codecs, codecsOf, type Services } from '@cmbs/shared/services';
-import type { Store } from '@cmbs/shared/store';
+import { COMPANION_DRAIN_MS, type CompanionOptions, environmentOf } from './companion-options';
+import type { OutboxStatus } from './delivery/backlog';
+import { Outbox } from './delivery/outbox';
 import { Discovery } from './discovery';
 import type { Environment } from './environment';
-import { wholeDeployment, type ShardLease } from './shard-lease';
 import { Forwarding } from './forwarding';
-import { LayerReconciler } from './layer-reconciler';
-import { Members } from './members';
-import type { OutboxStatus } from './delivery/backlog';
-import { DELIVERY_LIMITS, type DeliveryLimits } from './delivery/limits';
-import { Outbox } from './delivery/outbox';
 import { FrameHandler } from './frame-handler';
-import type { ExchangeDefinition } from './exchanges/exchange';
-import { Exchanges } from './exchanges/exchanges';
+import { LayerReconciler } from './layer-reconciler';
 import { Verification } from './verification';
 
-/** Milliseconds that a stopping companion gives to what is in flight; Ctrl-C ends everything within two seconds. */
-const COMPANION_DRAIN_MS = 1200;
-/** Milliseconds that it gives to writing down how far it is, after that. */
+/** Milliseconds that a stopping companion gives to the last writes, after the work in flight has ended. */
 const COMPANION_WRITE_MS = 2000;
-
-export interface CompanionOptions {
-  readonly store: Store;
-  readonly bus: Bus;
-  readonly categories: Categories;
-  readonly services: Services;
-  /** Allows everything when absent. */
-  readonly authorize?: Authorize;
-  /** JSON-RPC alone when absent. */
-  readonly codecs?: Codecs;
-  /** The built-in layers when absent. */
-  readonly layers?: Layers;
-  readonly clock: Clock;
-  /** What orders go by; the order of this process alone when absent. */
-  readonly order?: OrderClock;
-  readonly newId: NewId;
-  readonly random?: Random;
-  readonly log: Log;
-  readonly counters: Counters;
-  readonly deployment: string;
-  readonly uriOf: (path: string) => string;
-  readonly discovery: 'open' | 'closed';
-  /** Entries of one member's inbox, at most. */
-  readonly inboxLimit: number;
-  /** Bytes of the same. */
-  readonly inboxBytes: number;
-  /** Outbound messages that may wait for one address. */
-  readonly queueLimit: number;
-  /** What brings frames in from peers and carries ours out. */
-  readonly exchanges: readonly ExchangeDefinition[];
-  /** In place of the defaults. */
-  readonly delivery?: Partial<DeliveryLimits>;
-  /** Where several companions could hold what this one does. */
-  readonly shard?: ShardLease;
-  /** Milliseconds that {@link Companion.close} gives to what is in flight; {@link COMPANION_DRAIN_MS} when absent. */
-  readonly drainMs?: () => number;
-  /** Milliseconds between two looks at everything that is desired, where what tells of changes may fail. */
-  readonly lookAgainMs?: number;
-  /** Aborts when nothing may be opened any more: a start that is under way closes what it opened, and rejects. */
-  readonly over?: AbortSignal;
-}
 
 /** Who calls, and until when. */
 interface Caller {
@@ -101,9 +35,9 @@ interface Caller {
 export interface CompanionStatus {
   /** Outbound messages in memory: those that can go now, or are tried. */
   readonly inFlight: number;
-  /** Addresses to which messages go, or for which they wait. */
+  /** Addresses that messages go to or wait for. */
   readonly destinations: number;
-  /** Layers that are wanted and not open. */
+  /** Layers that are desired and not open. */
   readonly failing: number;
   /** Sockets that are open, by layer. */
   readonly open: Readonly<Record<Layer, number>>;
@@ -151,34 +85,13 @@ export class Companion {
     );
   }
 
-  /** Answers calls that a crash cut off, opens what was started, opens the outbox; then it is ready. */
+  /** Answers calls that a crash interrupted, opens the started layers and the outbox; then the companion is ready. */
   static async start(options: CompanionOptions): Promise<Companion> {
-    const layers = options.layers ?? layersOf();
-    const members = await Members.load({ ...options, layers });
-    const {
-      shard = wholeDeployment(options.newId),
-      drainMs = () => COMPANION_DRAIN_MS,
-      random = Math.random,
-    } = options;
-    const environment: Environment = {
-      ...options,
-      order: options.order ?? OrderClock.ofProcess(options.clock),
-      layers,
-      authorize: options.authorize ?? allowAll,
-      codecs: options.codecs ?? codecsOf(),
-      members,
-      exchanges: new Exchanges(options.exchanges, options),
-      shard,
-      backOff: (failures) => backOff(failures, BACKOFF_FIRST_MS, BACKOFF_MAX_MS, random),
-      runner: shard.name,
-      isOurs: (runner) => shard.isOurs(runner),
-      lookAgainMs: options.lookAgainMs,
-      limits: { ...DELIVERY_LIMITS, ...options.delivery },
-    };
-    const companion = new Companion(environment, drainMs);
+    const { drainMs = () => COMPANION_DRAIN_MS } = options;
+    const companion = new Companion(await environmentOf(options), drainMs);
     const { over = new AbortController().signal } = options;
     const opening = companion.#open();
-    opening.catch(() => undefined); // it may go on failing after it was given up
+    opening.catch(() => undefined); // it may fail after the start was given up
     try {
       await Promise.race([opening, aborted(over)]);
       if (over.aborted) throw new CmbsError('unavailable', 'The companion was stopped before it was ready.');
@@ -196,7 +109,7 @@ export class Companion {
     this.#recoverLater();
   }
 
-  /** A member that comes from another shard brings what is desired of it, and what it has queued. */
+  /** A member that comes from another shard brings its desired state and its outbound messages. */
   #noticeMove(path: Path, before: Entity | undefined): void {
     const { shard, members } = this.#environment;
     const now = members.get(path);
@@ -206,14 +119,14 @@ export class Companion {
     this.#outbox.lookNow();
   }
 
-  /** A push function has no start at which it would find calls that were cut off; we look for them. */
+  /** Looks for calls that were interrupted in a push function, which has no start at which it could look itself. */
   #recoverLater(): void {
     const { clock, lookAgainMs, log } = this.#environment;
     if (lookAgainMs === undefined || this.#closing !== undefined) return;
     this.#cancelRecovery = clock.after(lookAgainMs, () => {
       this.#execution
         .recover({ late: true })
-        .catch((error: unknown) => log.warn('calls that were cut off not answered', { cause: error }))
+        .catch((error: unknown) => log.warn('interrupted calls not answered', { cause: error }))
         .finally(() => this.#recoverLater());
     });
   }
@@ -258,7 +171,7 @@ export class Companion {
     return member;
   }
 
-  /** What gauges show. */
+  /** For gauges. */
   get status(): CompanionStatus {
     return {
       inFlight: this.#outbox.inFlight,
@@ -268,12 +181,12 @@ export class Companion {
     };
   }
 
-  /** What waits to go out; as it was when the store does not answer. */
+  /** Messages that wait to go out; the last known figures when the store does not answer. */
   outbox(): Promise<OutboxStatus> {
     return this.#outbox.status();
   }
 
-  /** Takes nothing new, finishes what is in flight within the time for that, closes every socket. */
+  /** Takes no more calls, finishes the work in flight within its time, and closes every socket. Idempotent. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -284,13 +197,13 @@ export class Companion {
     const deadline = new Promise<void>((resolve) => void clock.after(this.#drainMs(), resolve));
     this.#cancelRecovery();
     this.#stopNoticing();
-    // Each step whatever becomes of the others: what stays open keeps its port, or the process.
+    // A step that fails must not stop the others: a part that stays open keeps its port, or the process.
     const sent = this.#ending('sends', Promise.race([this.#outbox.drain(), deadline]));
     await this.#ending('layers', Promise.race([this.#layers.close(), deadline]));
     await this.#ending('questions', Promise.race([this.#verification.close(), deadline]));
     await sent;
     await this.#ending('calls', this.#execution.close(deadline));
-    // What cannot be written by then is sent again, and recognised.
+    // If a receipt cannot be written by then, its peer sends the message again, and it is recognised.
     const last = new Promise<void>((resolve) => void clock.after(COMPANION_WRITE_MS, resolve));
     await this.#ending('receipts', Promise.race([this.#inbound.flush(), last]));
     await this.#ending('outbox', Promise.race([this.#outbox.close(), last]));

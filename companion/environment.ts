@@ -1,42 +1,25 @@
-/** What the parts of a companion share. */
-import type { Bus } from '@cmbs/shared/bus';
+/** Everything that the parts of a companion need, put together once. Each part states what it needs beside itself. */
 import type { ExecutionContext, InboundContext, RegistrationContext } from '@cmbs/shared/broker';
-import type { DeliveryLimits } from './delivery/limits';
-import type { ShardLease } from './shard-lease';
-import type { Members } from './members';
+import type { DeliveryEnvironment } from './delivery/environment';
+import type { DiscoveryEnvironment } from './discovery';
 import type { Exchanges } from './exchanges/exchanges';
+import type { ForwardingEnvironment } from './forwarding';
+import type { FrameHandlerEnvironment } from './frame-handler';
+import type { LayerReconcilerEnvironment } from './layer-reconciler';
+import type { Members } from './members';
+import type { ShardLease } from './shard-lease';
 
-/** What publications need of it. */
-export type PublicationEnvironment = Pick<
-  Environment,
-  | 'store'
-  | 'bus'
-  | 'categories'
-  | 'layers'
-  | 'authorize'
-  | 'clock'
-  | 'log'
-  | 'counters'
-  | 'deployment'
-  | 'uriOf'
-  | 'backOff'
->;
+type Needs = RegistrationContext &
+  InboundContext &
+  ExecutionContext &
+  DeliveryEnvironment &
+  LayerReconcilerEnvironment &
+  FrameHandlerEnvironment &
+  ForwardingEnvironment &
+  DiscoveryEnvironment;
 
-export interface Environment extends RegistrationContext, InboundContext, ExecutionContext {
-  readonly bus: Bus;
+export interface Environment extends Needs {
   readonly members: Members;
   readonly exchanges: Exchanges;
-  /** Identifies this deployment in hops and origins (docs/wire.md). */
-  readonly deployment: string;
   readonly shard: ShardLease;
-  /** URI of a member of this deployment from its path. */
-  readonly uriOf: (path: string) => string;
-  /** Milliseconds before a message or a layer is tried again, by the number of failures in a row */
-  readonly backOff: (failures: number) => number;
-  /** Outbound messages that may wait for one address. */
-  readonly queueLimit: number;
-  /** Limits of delivery. */
-  readonly limits: DeliveryLimits;
-  /** Milliseconds between two looks at everything that is desired, where what tells of changes may fail. */
-  readonly lookAgainMs: number | undefined;
 }

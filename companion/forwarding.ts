@@ -1,8 +1,18 @@
 /**
- * Federation of topics: what arrives on a member's topic socket goes to the local bus, and on to the remote members
- * that want it and have not seen it (docs/layers.md).
+ * Federation of topics: a message that arrives on a member's topic socket goes to the local bus, and on to the remote
+ * members that want it and have not seen it (docs/layers.md).
  */
-import { ANONYMOUS, CmbsError, isJsonObject, type Json, type JsonObject } from '@cmbs/shared';
+import {
+  ANONYMOUS,
+  type Authorize,
+  CmbsError,
+  isJsonObject,
+  type Clock,
+  type Counters,
+  type Json,
+  type JsonObject,
+  type NewId,
+} from '@cmbs/shared';
 import { parseTopic, type TopicLayer } from '@cmbs/shared/bus';
 import {
   addressesOf,
@@ -11,11 +21,13 @@ import {
   contentText,
   type Delivery,
   isLocal,
+  type Layers,
   meantBy,
   MemberIndex,
   MESSAGES,
   nextSequence,
   oldReceiptId,
+  type OrderClock,
   type OutboundMessage,
   putOutbound,
   receiptId,
@@ -28,23 +40,44 @@ import {
 } from '@cmbs/shared/broker';
 import { MAX_HOPS, MAX_TOPICS, MESSAGE_TTL_MS, RECEIPT_TTL_MS } from '@cmbs/shared/limits';
 import { type Entity, type JsonOutputObject, RawJson, stringifyJson } from '@cmbs/shared/occi';
-import type { Environment } from './environment';
+import type { Store } from '@cmbs/shared/store';
 import { KeyedSequence } from './keyed-sequence';
+import type { Members } from './members';
 
-/** (message id, send id, sender) of what was passed on here. */
+/** Receipts of messages that were passed on here: (message id, send id, sender). */
 const FORWARDED = 'forwarded';
 
+/** What forwarding needs of its companion. */
+export interface ForwardingEnvironment {
+  readonly store: Pick<Store, 'count' | 'getAll' | 'transact'>;
+  readonly members: Pick<Members, 'all'>;
+  readonly layers: Layers;
+  readonly authorize: Authorize;
+  readonly clock: Clock;
+  readonly order: OrderClock;
+  readonly newId: NewId;
+  readonly counters: Counters;
+  /** Identifies this deployment in hops and origins (docs/wire.md). */
+  readonly deployment: string;
+  /** URI of a member of this deployment from its path. */
+  readonly uriOf: (path: string) => string;
+  /** Outbound messages that may wait for one address. */
+  readonly queueLimit: number;
+}
+
 export class Forwarding {
-  readonly #environment: Environment;
+  readonly #environment: ForwardingEnvironment;
   readonly #sequence = new KeyedSequence();
 
-  constructor(environment: Environment) {
+  constructor(environment: ForwardingEnvironment) {
     this.#environment = environment;
   }
 
   /**
-   * Durable when resolved: the outbound message that publishes and passes on is in the outbox. Messages of one sender with one
-   * ordering key are queued in the order of these calls, whichever member they come through.
+   * Durable when resolved: the outbox has the outbound message that publishes and passes on. Messages of one sender with
+   * one ordering key are queued in the order of these calls, whichever member they come through.
+   * @throws CmbsError `bad_attribute` for too many topics, `conflict` after too many hops, `queue_full`, and the errors of
+   *   `authorize`
    */
   passOn(member: Entity, layer: TopicLayer, message: WireMessage): Promise<'forwarded' | 'duplicate'> {
     const { orderingKey = '' } = message;
@@ -54,11 +87,10 @@ export class Forwarding {
   }
 
   async #queue(member: Entity, layer: TopicLayer, message: WireMessage): Promise<'forwarded' | 'duplicate'> {
-    const { store, clock, order, newId, deployment, members, counters, uriOf, queueLimit, layers, authorize } =
-      this.#environment;
+    const { store, clock, order, newId, deployment, counters, uriOf, queueLimit, authorize } = this.#environment;
     const hops = message.transfer.hops ?? [];
     const here = `${deployment}/${member.id}`;
-    // What passed any member of this deployment is on its bus already.
+    // A message that passed any member of this deployment is on its bus already.
     const wasHere = hops.some((hop) => hop.startsWith(`${deployment}/`));
     if (wasHere || message.pathHistory.includes(uriOf(member.path))) return 'duplicate';
     const topics = [...new Set(message.topics.map(parseTopic))];
@@ -75,34 +107,12 @@ export class Forwarding {
     const now = clock.now();
     const wireId = message.transfer.send_id ?? newId();
     const seenIds = [receiptId(message, wireId), oldReceiptId(message, wireId)] as const;
-    const visited = new Set([...hops, here].map((hop) => hop.slice(hop.indexOf('/') + 1)));
-    const known = [...members.all()];
-    const index = layers.of(layer).selectsProviders === true ? new MemberIndex(known, uriOf) : undefined;
-    const chosen = index === undefined ? undefined : new Set(message.providers.flatMap((one) => index.named(one)));
-    const isListed = (one: Entity): boolean =>
-      chosen === undefined || message.providers.length === 0 || chosen.has(one);
-    const onward = known.filter(
-      (one) => !isLocal(one) && !visited.has(one.id) && isListed(one) && wants(one, topics),
-    );
-    const queued = { state: 'queued', attempts: 0 } as const;
-    const receivers: Delivery[] = [
-      ...topics.map((topic) => ({
-        name: topic,
-        via: 'bus' as const,
-        ...queued,
-      })),
-      ...onward.flatMap((one) => {
-        const address = socketOf(one, layer);
-        return address === undefined
-          ? []
-          : [{ ...queued, name: one.path, via: 'request' as const, address, member: one.path }];
-      }),
-    ];
+    const receivers = this.#receivers(layer, message, topics, [...hops, here]);
     const frame = onwardFrame(message, { send_id: wireId, hops: [...hops, here], ...meantBy(receivers) }, [
       ...message.pathHistory,
       uriOf(member.path),
     ]);
-    const send: OutboundMessage = {
+    const outbound: OutboundMessage = {
       id: newId(),
       wireId,
       message: MESSAGES + message.id,
@@ -120,7 +130,7 @@ export class Forwarding {
       sender: senderOf(message),
     };
     try {
-      // Refused, the message stays with the member that passed it here and comes again.
+      // If this refuses the message, the peer keeps it and sends it again.
       await assertQueueRoom(store, addressesOf(layer, receivers), queueLimit);
     } catch (error) {
       const seen = await store.getAll(FORWARDED, seenIds);
@@ -130,13 +140,46 @@ export class Forwarding {
     return store.transact(async (tx) => {
       if ((await tx.getAll(FORWARDED, seenIds)).some((seen) => seen !== undefined)) return 'duplicate';
       tx.put(FORWARDED, seenIds[0], {}, { expiresAt: now + RECEIPT_TTL_MS });
-      putOutbound(tx, send);
+      putOutbound(tx, outbound);
       return 'forwarded';
     });
   }
+
+  /** The topics of the local bus, and the remote members that want the message and have not seen it. */
+  #receivers(
+    layer: TopicLayer,
+    message: WireMessage,
+    topics: readonly string[],
+    hops: readonly string[],
+  ): readonly Delivery[] {
+    const { members, layers, uriOf } = this.#environment;
+    const queued = { state: 'queued', attempts: 0 } as const;
+    const visited = new Set(hops.map((hop) => hop.slice(hop.indexOf('/') + 1)));
+    const known = [...members.all()];
+    const index = layers.of(layer).selectsProviders === true ? new MemberIndex(known, uriOf) : undefined;
+    const chosen =
+      index === undefined || message.providers.length === 0
+        ? undefined
+        : new Set(message.providers.flatMap((provider) => index.named(provider)));
+    const onward = known.filter(
+      (member) =>
+        !isLocal(member) &&
+        !visited.has(member.id) &&
+        (chosen === undefined || chosen.has(member)) &&
+        wants(member, topics),
+    );
+    return [
+      ...topics.map((topic): Delivery => ({ ...queued, name: topic, via: 'bus' })),
+      ...onward.flatMap((member): Delivery[] => {
+        const address = socketOf(member, layer);
+        if (address === undefined) return [];
+        return [{ ...queued, name: member.path, via: 'request', address, member: member.path }];
+      }),
+    ];
+  }
 }
 
-/** The member that a message began at: its first hop, or for a peer without hops the first of its path. */
+/** The member that first sent a message: its first hop, or for a peer without hops the first of its path. */
 function senderOf({ transfer, pathHistory }: WireMessage): string {
   return transfer.hops?.[0] ?? pathHistory[0] ?? '';
 }
@@ -150,7 +193,7 @@ function onwardFrame(
   const attributes = message.json.attributes as JsonObject;
   const cmbs = attributes.cmbs as JsonObject;
   const fields = cmbs.message as JsonObject;
-  const { to: _ofThePassage, ...transfer } = isJsonObject(fields.transfer) ? fields.transfer : { v: 1 };
+  const { to: _ofThisHop, ...transfer } = isJsonObject(fields.transfer) ? fields.transfer : { v: 1 };
   const next: JsonOutputObject = {
     ...(message.json as Readonly<Record<string, Json>>),
     attributes: {

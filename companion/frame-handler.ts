@@ -1,5 +1,5 @@
 /** Answers the frames that arrive at a member's sockets. */
-import { CmbsError, toCmbsError } from '@cmbs/shared';
+import { CmbsError, type Counters, type Log, toCmbsError } from '@cmbs/shared';
 import type { BusDelivery, TopicLayer } from '@cmbs/shared/bus';
 import {
   describe,
@@ -8,30 +8,48 @@ import {
   isLocal,
   isSuspended,
   type Layer,
+  type Layers,
   MEMBERS,
   parseFrame,
   socketOf,
   type WireMessage,
 } from '@cmbs/shared/broker';
 import type { Entity, Path } from '@cmbs/shared/occi';
-import type { Environment } from './environment';
 import type { Forwarding } from './forwarding';
+import type { Members } from './members';
+import type { ShardLease } from './shard-lease';
 
 /** L1 sockets that a reply lists. */
 const MAX_SOCKETS_LISTED = 1000;
 
+/** What the frame handler needs of its companion. */
+export interface FrameHandlerEnvironment {
+  readonly members: Pick<Members, 'get' | 'version' | 'l1Sockets'>;
+  readonly shard: Pick<ShardLease, 'isCurrent'>;
+  readonly layers: Layers;
+  readonly log: Log;
+  readonly counters: Counters;
+  /** Identifies this deployment in hops and origins (docs/wire.md). */
+  readonly deployment: string;
+  /** URI of a member of this deployment from its path. */
+  readonly uriOf: (path: string) => string;
+}
+
+/** Takes messages for local members. */
+type Inbound = Pick<InboundHandler, 'handle' | 'handleBusDelivery' | 'registerFrom'>;
+
 export class FrameHandler {
-  readonly #environment: Environment;
-  readonly #inbound: InboundHandler;
-  readonly #forwarding: Forwarding;
+  readonly #environment: FrameHandlerEnvironment;
+  readonly #inbound: Inbound;
+  readonly #forwarding: Pick<Forwarding, 'passOn'>;
   readonly #heard: (address: string) => void;
   readonly #replyPrefix = new Map<Path, { readonly version: number; readonly text: string }>();
 
-  /** @param heard is told of each address of a remote member that something came from */
+  /** @param heard called with the addresses of a remote member when a frame comes from it */
   constructor(
-    environment: Environment,
-    inbound: InboundHandler,
-    forwarding: Forwarding,
+    environment: FrameHandlerEnvironment,
+    inbound: Inbound,
+    forwarding: Pick<Forwarding, 'passOn'>,
     heard: (address: string) => void,
   ) {
     this.#heard = heard;
@@ -40,7 +58,7 @@ export class FrameHandler {
     this.#forwarding = forwarding;
   }
 
-  /** The reply to one request frame. Never rejects: what is wrong is said in an error reply, and nothing is stored. */
+  /** The reply to one request frame. Never rejects: a refusal is an error reply, and nothing is stored. */
   async reply(memberPath: Path, layer: Layer, bytes: Buffer): Promise<string> {
     const { counters } = this.#environment;
     try {
@@ -60,7 +78,7 @@ export class FrameHandler {
     const error = toCmbsError(thrown);
     counters.add('cmbs_received', { layer, outcome: error.code });
     if (error.code === 'internal') {
-      log.error('receiving failed', { member: memberPath, layer, cause: thrown });
+      log.error('frame not handled', { member: memberPath, layer, cause: thrown });
     }
     return errorReply(error);
   }
@@ -73,12 +91,12 @@ export class FrameHandler {
     this.#environment.counters.add('cmbs_received', { layer, outcome: 'accepted' });
   }
 
-  /** From the bus. Rejects so that it is offered again, or given up where that cannot help. */
+  /** A delivery of the bus. Rejects when it is not taken; the error says whether it is worth trying again. */
   async handleBusDelivery(memberPath: Path, layer: TopicLayer, delivery: BusDelivery): Promise<void> {
     await this.#inbound.handleBusDelivery(this.#member(memberPath), layer, delivery);
   }
 
-  /** From a federated socket: to the local bus when it has topics, else to the member itself. */
+  /** The reply to a frame on a topic socket: goes to the local bus when it has topics, else to the member itself. */
   async replyFederated(memberPath: Path, layer: TopicLayer, bytes: Buffer): Promise<string> {
     const { counters } = this.#environment;
     try {
@@ -86,7 +104,7 @@ export class FrameHandler {
       this.#hear(message);
       if (message.topics.length === 0) return await this.reply(memberPath, layer, bytes);
       const member = this.#meant(memberPath, layer, message);
-      // Takes its place in the order of its key before anything is waited for.
+      // Before anything is awaited, so that the message gets its place in the order of its key.
       const passed = this.#forwarding.passOn(member, layer, message);
       await Promise.all([passed, this.#inbound.registerFrom(member, message)]);
       const how = await passed;
@@ -97,7 +115,7 @@ export class FrameHandler {
     }
   }
 
-  /** A peer that sends is reachable: messages that wait for it may go. */
+  /** A peer that sends is reachable: messages that wait for the peer may go. */
   #hear({ transfer }: WireMessage): void {
     const hop = transfer.hops?.at(-1);
     if (hop === undefined) return;
@@ -109,7 +127,7 @@ export class FrameHandler {
     }
   }
 
-  /** The member, where the message is for it: its sender may know another one by this address. */
+  /** The member at the socket. @throws CmbsError `misdirected` when the message is for another member */
   #meant(path: Path, layer: Layer, { transfer: { to = [] } }: WireMessage): Entity {
     const member = this.#member(path);
     if (to.length === 0 || to.includes(member.id)) return member;
@@ -121,15 +139,16 @@ export class FrameHandler {
 
   #member(path: Path): Entity {
     const { shard, members } = this.#environment;
-    // A process that stood still may wake up with sockets that are another one's by now.
-    if (!shard.isCurrent()) throw new CmbsError('unavailable', 'The member is held elsewhere now; try again.');
+    // A process that stood still may wake up with sockets that another companion has by now.
+    if (!shard.isCurrent())
+      throw new CmbsError('unavailable', 'The member is served by another companion now; try again.');
     const member = members.get(path);
     if (member === undefined) throw new CmbsError('unavailable', 'The member is not here any more.');
     if (isSuspended(member)) throw new CmbsError('unavailable', 'The member is suspended; try again later.');
     return member;
   }
 
-  /** The reply's own text: who the receiver is, whom it knows, and what a call answered. */
+  /** The reply: a description of the receiver, the sockets that it knows, and the answer of a call. */
   #replyOf(member: Entity, answer: string | undefined): string {
     const { members, deployment, uriOf, layers } = this.#environment;
     let prefix = this.#replyPrefix.get(member.path);

@@ -1,6 +1,7 @@
 /** The companion's public door. */
 export { localAddresses } from './address-policy';
-export { Companion, type CompanionOptions } from './companion';
+export { Companion } from './companion';
+export type { CompanionOptions } from './companion-options';
 export { DELIVERY_LIMITS, type DeliveryLimits } from './delivery/limits';
 export {
   type BroadcastConnection,

@@ -1,68 +1,63 @@
 /**
- * Opens and closes the sockets of local members: what the store wants is compared with what is open, at start and at
- * every change, one member at a time (docs/layers.md). What cannot be opened is tried again with back-off.
+ * Opens and closes the sockets of local members: compares the desired state in the store with the sockets that are open,
+ * at start and at every change, one member at a time (docs/layers.md). A layer that cannot be opened is tried again with
+ * back-off.
  */
-import { CmbsError, isOutage, pause, toCmbsError, type Json, type JsonObject } from '@cmbs/shared';
-import {
-  DESIRED,
-  isLocal,
-  isSuspended,
-  type Layer,
-  MEMBER,
-  registryOf,
-  socketOf,
-  startedLayers,
-  subscriptionName,
-  topicPatterns,
-} from '@cmbs/shared/broker';
-import { MAX_PAGE_DOCS } from '@cmbs/shared/limits';
+import { type Clock, type CmbsError, type Counters, isOutage, type Log, toCmbsError } from '@cmbs/shared';
+import { DESIRED, isLocal, type Layer, socketOf, startedLayers, subscriptionName } from '@cmbs/shared/broker';
+import type { Bus } from '@cmbs/shared/bus';
+import { type Entity, type Path, readEntity } from '@cmbs/shared/occi';
 import type { RpcResult } from '@cmbs/shared/rpc';
-import { type Entity, type Path, readEntity, writeEntity } from '@cmbs/shared/occi';
-import type { Watch } from '@cmbs/shared/store';
-import type { Environment } from './environment';
+import type { Store, Watch } from '@cmbs/shared/store';
 import { leaseLost } from './delivery/in-flight-message';
-import type { FrameHandler } from './frame-handler';
+import { type FrameTaker, LayerOpener, type LayerOpenerEnvironment, type OpenLayer } from './layer-opener';
+import { LayerStates, type LayerStatesEnvironment, type ObservedLayer } from './layer-states';
+import type { Members } from './members';
+import type { ShardLease } from './shard-lease';
 
-/** Deliveries of one bus subscription in flight. */
-const MAX_BUS_IN_FLIGHT = 64;
-
-/** An open layer of a member. */
-interface OpenLayer {
-  /** Address and topics it was opened with; another one means closing and opening. */
-  readonly address: string;
-  /** Follows a change that needs no new socket (topics, suspension). */
-  readonly follow: (member: Entity) => Promise<void>;
-  readonly close: () => Promise<void>;
+/** What the layer reconciler needs of its companion. */
+export interface LayerReconcilerEnvironment extends LayerOpenerEnvironment, LayerStatesEnvironment {
+  readonly store: Pick<Store, 'get' | 'getAll' | 'query' | 'transact' | 'watch'>;
+  readonly bus: Pick<Bus, 'setSubscription' | 'removeSubscription' | 'consume'>;
+  readonly members: Pick<Members, 'onChange' | 'refresh'>;
+  readonly shard: Pick<ShardLease, 'serves' | 'isCurrent'>;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counters: Counters;
+  /** Milliseconds before a layer is tried again, by the number of failures in a row. */
+  readonly backOff: (failures: number) => number;
+  /** Milliseconds between two looks at all desired states, where a watch may fail. */
+  readonly lookAgainMs: number | undefined;
 }
-
-type Observed = RpcResult<'reconcile'> & { readonly address?: string };
 
 interface Openings {
   readonly open: Map<Layer, OpenLayer>;
-  readonly observed: Map<Layer, Observed>;
-  /** Layers whose subscription on the bus was removed, or never made by this process, and is known to be gone. */
+  readonly observed: Map<Layer, ObservedLayer>;
+  /** Layers that are known to have no subscription on the bus. */
   readonly forgotten: Set<Layer>;
-  /** Work on this member, one after the other. */
+  /** Work on this member, one step after the other. */
   queue: Promise<void>;
   failures: number;
   cancelRetry: (() => void) | undefined;
 }
 
 export class LayerReconciler {
-  readonly #environment: Environment;
-  readonly #receiver: FrameHandler;
+  readonly #environment: LayerReconcilerEnvironment;
+  readonly #opener: LayerOpener;
+  readonly #states: LayerStates;
   readonly #openings = new Map<Path, Openings>();
   #watch: Watch | undefined;
   #stopFollowing: () => void = () => undefined;
   #cancelLook: () => void = () => undefined;
   #closed = false;
 
-  constructor(environment: Environment, receiver: FrameHandler) {
+  constructor(environment: LayerReconcilerEnvironment, frames: FrameTaker) {
     this.#environment = environment;
-    this.#receiver = receiver;
+    this.#opener = new LayerOpener(environment, frames);
+    this.#states = new LayerStates(environment);
   }
 
-  /** Opens what was started before. */
+  /** Opens the layers that were started before. */
   async open(): Promise<void> {
     const { store, members } = this.#environment;
     this.#watch = store.watch({ collection: DESIRED }, (changes) => {
@@ -72,26 +67,9 @@ export class LayerReconciler {
       if (this.#openings.has(path)) this.#reconcileSoon(path);
     });
     await this.#watch.ready;
-    const paths = await this.#desired();
+    const paths = await this.#states.membersWithDesiredState();
     await Promise.all(paths.map((path) => this.#enqueue(path, () => this.#reconcile(path))));
     this.#lookSoon();
-  }
-
-  /** Members of which something is desired. */
-  async #desired(): Promise<readonly Path[]> {
-    const { store } = this.#environment;
-    const paths: Path[] = [];
-    for (let after: string | undefined, more = true; more;) {
-      const page = await store.query({
-        collection: DESIRED,
-        limit: MAX_PAGE_DOCS,
-        ...(after === undefined ? {} : { after }),
-      });
-      paths.push(...page.docs.map(({ id }) => id));
-      after = page.next;
-      more = after !== undefined;
-    }
-    return paths;
   }
 
   #lookSoon(): void {
@@ -100,24 +78,24 @@ export class LayerReconciler {
     this.#cancelLook = clock.after(lookAgainMs, () => void this.#look());
   }
 
-  /** Finds what the watch may have missed. */
+  /** Finds changes that the watch may have missed. */
   async #look(): Promise<void> {
     const { log } = this.#environment;
     try {
-      for (const path of new Set([...(await this.#desired()), ...this.#openings.keys()]))
-        this.#reconcileSoon(path);
+      const desired = await this.#states.membersWithDesiredState();
+      for (const path of new Set([...desired, ...this.#openings.keys()])) this.#reconcileSoon(path);
     } catch (error) {
-      log.warn('what is desired could not be read', { cause: error });
+      log.warn('desired states not read', { cause: error });
     }
     this.#lookSoon();
   }
 
-  /** A member's sockets are this companion's from now on. */
+  /** The companion serves the member from now on. */
   arrived(path: Path): void {
     this.#reconcileSoon(path);
   }
 
-  /** Makes the member's sockets what the store wants and says how one layer is now. */
+  /** Makes the member's sockets as desired, and says how one layer is now. */
   async reconcile(path: Path, layer: Layer): Promise<RpcResult<'reconcile'>> {
     await this.#enqueue(path, () => this.#reconcile(path));
     const observed = this.#openings.get(path)?.observed.get(layer);
@@ -126,7 +104,7 @@ export class LayerReconciler {
     return reply;
   }
 
-  /** Closes everything of a member that is being deleted. */
+  /** Closes all layers of a member that is being deleted, and removes its subscriptions. */
   async release(path: Path): Promise<void> {
     await this.#enqueue(path, async () => {
       const openings = this.#openings.get(path);
@@ -138,7 +116,7 @@ export class LayerReconciler {
     });
   }
 
-  /** Layers that are wanted and not open; a gauge. */
+  /** Layers that are desired and not open; a gauge. */
   get failing(): number {
     return [...this.#openings.values()].reduce(
       (sum, { observed }) => sum + [...observed.values()].filter(({ state }) => state === 'failed').length,
@@ -163,7 +141,7 @@ export class LayerReconciler {
     await Promise.all(
       [...this.#openings].map(async ([, openings]) => {
         openings.cancelRetry?.();
-        // Sockets first: a step that is under way may wait for the store. It opens nothing any more.
+        // Sockets first: a step that is under way may wait for the store. It opens no more sockets.
         await Promise.all([closeAll(openings), openings.queue]);
         await closeAll(openings);
       }),
@@ -232,9 +210,11 @@ export class LayerReconciler {
       openings.observed.set(layer, await this.#openLayer(openings, member, layer));
     }
     if (!this.#mayOpen()) return;
-    if (stored !== undefined) await this.#report(path, openings);
-    else {
-      if (desired !== undefined) await this.#forgetDesired(path);
+    if (stored !== undefined) {
+      if (await this.#states.report(path, openings.observed)) await this.#environment.members.refresh(path);
+    } else {
+      // The desired state was kept until the subscriptions were removed.
+      if (desired !== undefined) await this.#states.forgetDesiredState(path);
       this.#openings.delete(path);
     }
     const isFailing = [...openings.observed.values()].some(({ state }) => state === 'failed');
@@ -245,7 +225,7 @@ export class LayerReconciler {
     }
   }
 
-  /** The member is another companion's: its sockets are not opened here, and its subscriptions stay. */
+  /** Another companion serves the member: closes its sockets here; its subscriptions stay. */
   async #leave(openings: Openings, path: Path): Promise<void> {
     openings.cancelRetry?.();
     await closeAll(openings);
@@ -261,9 +241,8 @@ export class LayerReconciler {
   }
 
   /**
-   * Nothing is kept on the bus for a layer that is stopped for good: a subscription without a reader would fill up
-   * and then refuse publications on its topics. Also at start, because a crash may have come between the desired state and
-   * this.
+   * Removes the subscription of a layer that is stopped for good: without a reader it would fill up, and then publications
+   * on its topics would be refused. Also at start, because a crash may have come between the desired state and this.
    */
   async #forget(openings: Openings, path: Path, layer: Layer): Promise<void> {
     if (openings.forgotten.has(layer)) return;
@@ -271,21 +250,14 @@ export class LayerReconciler {
     openings.forgotten.add(layer);
   }
 
-  /** Removes the desired state of a deleted member, which was kept until its subscriptions were removed. */
-  async #forgetDesired(path: Path): Promise<void> {
-    await this.#environment.store.transact(async (tx) => {
-      if ((await readEntity(tx, path)) === undefined) tx.delete(DESIRED, path);
-    });
-  }
-
-  async #openLayer(openings: Openings, member: Entity, layer: Layer): Promise<Observed> {
+  async #openLayer(openings: Openings, member: Entity, layer: Layer): Promise<ObservedLayer> {
     const { counters, log } = this.#environment;
     const address = socketOf(member, layer);
     try {
       if (address === undefined) return { state: 'failed', reason: `the member has no ${layer} socket` };
       if (this.#isOnBus(layer)) openings.forgotten.delete(layer);
       if (!this.#mayOpen()) throw leaseLost();
-      const opened = await this.#bind(member, layer, address);
+      const opened = await this.#opener.open(member, layer, address);
       if (!this.#mayOpen()) {
         await opened.close();
         throw leaseLost();
@@ -299,7 +271,7 @@ export class LayerReconciler {
       counters.add('cmbs_layers_failed', { layer });
       const reason = reasonOf(error);
       const before = openings.observed.get(layer);
-      // Once, however often it is tried again.
+      // Logged once, however often it is tried again.
       if (before?.state !== 'failed' || before.reason !== reason) {
         log.warn('layer not opened; trying again', {
           member: member.path,
@@ -317,161 +289,20 @@ export class LayerReconciler {
     return this.#environment.layers.of(layer).channel === 'bus';
   }
 
-  /** Not where another companion may open the same. */
+  /** False when another companion may open the same sockets. */
   #mayOpen(): boolean {
     return !this.#closed && this.#environment.shard.isCurrent();
   }
-
-  async #bind(member: Entity, layer: Layer, address: string): Promise<OpenLayer> {
-    const { exchanges, log, counters, layers } = this.#environment;
-    const { path } = member;
-    const socket = { member: path, layer, address };
-    const receiver = this.#receiver;
-    switch (layers.of(layer).channel) {
-      case 'request': {
-        const opened = await exchanges.serveRequests(socket, (body) => receiver.reply(path, layer, body));
-        return { address, follow: async () => undefined, close: () => opened.close() };
-      }
-      case 'broadcast': {
-        const opened = await exchanges.serveBroadcasts(socket, async (body) => {
-          try {
-            await receiver.handleBroadcast(path, layer, body);
-          } catch (thrown) {
-            const error = toCmbsError(thrown);
-            counters.add('cmbs_dropped', { reason: error.code, layer });
-            log.warn('broadcast dropped', { member: path, reason: error.message });
-          }
-        });
-        return { address, follow: async () => undefined, close: () => opened.close() };
-      }
-      case 'bus': {
-        const opened = await exchanges.serveRequests(socket, (body) => receiver.replyFederated(path, layer, body));
-        try {
-          const subscription = await this.#subscribe(member, layer);
-          return {
-            address,
-            follow: subscription.follow,
-            close: async () => {
-              await opened.close();
-              await subscription.close();
-            },
-          };
-        } catch (error) {
-          await opened.close();
-          throw error;
-        }
-      }
-    }
-  }
-
-  /** The member's subscription on the bus: follows its topics, rests while the member is suspended. */
-  async #subscribe(member: Entity, layer: Layer): Promise<Pick<OpenLayer, 'follow' | 'close'>> {
-    const { bus, log, counters } = this.#environment;
-    const { path } = member;
-    const name = subscriptionName(path, layer);
-    let set: string | undefined;
-    let consumer: ReturnType<typeof bus.consume> | undefined;
-    let stop = new AbortController();
-    const rest = async (): Promise<void> => {
-      stop.abort();
-      await consumer?.close();
-      consumer = undefined;
-    };
-    const consume = (): ReturnType<typeof bus.consume> => {
-      stop = new AbortController();
-      const { signal } = stop;
-      return bus.consume(
-        name,
-        (delivery) =>
-          this.#patiently(signal, layer, () => this.#receiver.handleBusDelivery(path, layer, delivery)),
-        {
-          maxInFlight: MAX_BUS_IN_FLIGHT,
-          onDeadLetter: async ({ id, topic }, reason) => {
-            counters.add('cmbs_dead_letters', { layer });
-            log.error('topic message given up', {
-              event: 'dead_letter',
-              layer,
-              member: path,
-              topic,
-              publication: id,
-              reason,
-            });
-          },
-        },
-      );
-    };
-    const follow = async (now: Entity): Promise<void> => {
-      const wanted = { name, layer, patterns: topicPatterns(now), paused: isSuspended(now) };
-      if (set !== JSON.stringify(wanted)) {
-        await bus.setSubscription(wanted);
-        set = JSON.stringify(wanted);
-      }
-      if (wanted.paused) await rest();
-      else consumer ??= consume();
-    };
-    await follow(member);
-    return { follow, close: rest };
-  }
-
-  /**
-   * Takes a delivery of the bus, again and again while the member's own side cannot have it (a full inbox, a full
-   * disk): such attempts must not bring it nearer to being given up. Its place among those in flight slows the
-   * bus down meanwhile.
-   */
-  async #patiently(stop: AbortSignal, layer: Layer, take: () => Promise<void>): Promise<void> {
-    const { clock, counters, backOff } = this.#environment;
-    for (let failures = 1; ; failures++) {
-      try {
-        await take();
-        return;
-      } catch (thrown) {
-        if (!isNotNow(toCmbsError(thrown))) throw thrown;
-        // A full inbox is no fault of the message, so that this must not count as one of its attempts.
-        if (stop.aborted) {
-          throw new CmbsError('unavailable', 'The member takes nothing more for now.', { cause: thrown });
-        }
-      }
-      counters.add('cmbs_retries', { layer });
-      await pause(clock, backOff(failures), stop);
-    }
-  }
-
-  /** Shows the observed states in the member's read-only `layers`. */
-  async #report(path: Path, openings: Openings): Promise<void> {
-    const { store, clock, members } = this.#environment;
-    const registry = await registryOf(this.#environment);
-    const layers: Record<string, Json> = Object.fromEntries(
-      [...openings.observed].map(([layer, { state, reason, address }]): [string, JsonObject] => [
-        layer,
-        { state, ...(address === undefined ? {} : { address }), ...(reason === undefined ? {} : { reason }) },
-      ]),
-    );
-    const isNews = await store.transact(async (tx) => {
-      const stored = await readEntity(tx, path);
-      if (stored === undefined) return false;
-      const { entity } = stored;
-      const before = JSON.stringify(entity.attributes[MEMBER.layers] ?? {});
-      if (before === JSON.stringify(layers)) return false;
-      const attributes = { ...entity.attributes, [MEMBER.layers]: layers };
-      writeEntity(tx, { ...entity, attributes, updatedAt: clock.now() }, entity, registry);
-      return true;
-    });
-    if (isNews) await members.refresh(path);
-  }
 }
 
-/** Closes what a member has open now; what is opened meanwhile stays. */
+/** Closes the layers that a member has open now; layers that are opened meanwhile stay. */
 async function closeAll({ open }: Openings): Promise<void> {
   const layers = [...open.values()];
   open.clear();
   await Promise.all(layers.map((layer) => layer.close()));
 }
 
-/** What stands after "The l1 socket cannot be opened:". */
+/** The reason without its beginning, for a reply that begins "The l1 socket cannot be opened:". */
 function reasonOf({ message }: CmbsError): string {
   return message.replace(/^The socket (\S+) cannot be opened: /, '$1: ').replace(/\.$/, '');
 }
-
-/** What is wrong with the member's side for now, and nothing with the message. */
-const isNotNow = (error: CmbsError): boolean =>
-  isOutage(error) || error.code === 'queue_full' || error.code === 'storage_full';

@@ -14,7 +14,7 @@ import {
   type OutboundMessage,
 } from '@cmbs/shared/broker';
 import type { Watch } from '@cmbs/shared/store';
-import type { Environment } from '../environment';
+import type { DeliveryEnvironment } from './environment';
 import { PUBLICATION_GRACE_MS } from '../limits';
 import type { DestinationQueue } from './destination-queue';
 import type { Destinations } from './destinations';
@@ -30,7 +30,7 @@ import type { WatchedMessages } from './watched-messages';
 
 export interface AdmissionParts {
   readonly environment: Pick<
-    Environment,
+    DeliveryEnvironment,
     'store' | 'members' | 'clock' | 'log' | 'counters' | 'backOff' | 'lookAgainMs' | 'limits'
   >;
   readonly messages: InFlightMessages;

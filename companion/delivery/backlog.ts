@@ -1,6 +1,6 @@
 /** How much waits to go out, for gauges. */
 import { OUTBOUND_MESSAGES, outboundMessageOf } from '@cmbs/shared/broker';
-import type { Environment } from '../environment';
+import type { DeliveryEnvironment } from './environment';
 
 /** Outbound messages that a gauge counts at most. */
 const MAX_COUNTED = 1_000_000;
@@ -12,7 +12,7 @@ export interface OutboxStatus {
   readonly oldestMs: number;
 }
 
-type BacklogEnvironment = Pick<Environment, 'store' | 'clock' | 'log' | 'shard'>;
+type BacklogEnvironment = Pick<DeliveryEnvironment, 'store' | 'clock' | 'log' | 'shard'>;
 
 export class Backlog {
   readonly #environment: BacklogEnvironment;

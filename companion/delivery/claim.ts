@@ -10,13 +10,16 @@ import {
   writeOutbound,
 } from '@cmbs/shared/broker';
 import { readEntity } from '@cmbs/shared/occi';
-import type { Environment } from '../environment';
+import type { DeliveryEnvironment } from './environment';
 import { leaseLost, type InFlightMessage, type QueueItem } from './in-flight-message';
 import type { OutgoingFrames } from './outgoing-frames';
 import type { Replies } from './replies';
 import { isOpenFor, type Settlement } from './settlement';
 
-type ClaimEnvironment = Pick<Environment, 'store' | 'clock' | 'shard' | 'categories' | 'layers' | 'authorize'>;
+type ClaimEnvironment = Pick<
+  DeliveryEnvironment,
+  'store' | 'clock' | 'shard' | 'categories' | 'layers' | 'authorize'
+>;
 
 export interface ClaimsParts {
   readonly environment: ClaimEnvironment;

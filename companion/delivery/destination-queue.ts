@@ -8,7 +8,7 @@ import type { ConnectionSlots, ConnectionUser } from './connection-slots';
 import { type InFlightMessage, leaseLost, type QueueItem, type QueueOwner } from './in-flight-message';
 import { OrderedItems } from './ordered-items';
 import { PreparedFrames } from './prepared-frames';
-import type { QueueEnvironment } from './queue-environment';
+import type { QueueEnvironment } from './environment';
 import { QueueReader } from './queue-reader';
 import { RetryTimer } from './retry-timer';
 

@@ -4,7 +4,7 @@ import { BroadcastQueue } from './broadcast-queue';
 import { ConnectionSlots } from './connection-slots';
 import type { DestinationQueue } from './destination-queue';
 import type { QueueOwner } from './in-flight-message';
-import type { QueueEnvironment } from './queue-environment';
+import type { QueueEnvironment } from './environment';
 import { RequestQueue } from './request-queue';
 
 export class Destinations {

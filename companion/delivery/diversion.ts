@@ -3,13 +3,13 @@
  * there until that member answers, or has another address, and holds up no other delivery.
  */
 import { ADDRESS_FIELD, apartAddress, type Delivery, isOpen, OUTBOUND_MESSAGES } from '@cmbs/shared/broker';
-import type { Environment } from '../environment';
+import type { DeliveryEnvironment } from './environment';
 import type { Destinations } from './destinations';
 import type { InFlightMessage, QueueItem } from './in-flight-message';
 import type { Settlement } from './settlement';
 
 export interface DiversionParts {
-  readonly environment: Pick<Environment, 'store' | 'queueLimit' | 'log' | 'counters'>;
+  readonly environment: Pick<DeliveryEnvironment, 'store' | 'queueLimit' | 'log' | 'counters'>;
   readonly destinations: Pick<Destinations, 'known' | 'of'>;
   readonly settlement: Pick<Settlement, 'settle' | 'note'>;
   readonly offer: (message: InFlightMessage, delivery: Delivery) => void;

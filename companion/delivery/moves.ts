@@ -23,14 +23,14 @@ import { MAX_READ_CHARS } from '../limits';
 import { type Entity, type Path, readEntity } from '@cmbs/shared/occi';
 import type { DestinationQueue } from './destination-queue';
 import type { Destinations } from './destinations';
-import type { Environment } from '../environment';
+import type { DeliveryEnvironment } from './environment';
 import type { Destination, InFlightMessage, QueueItem, QueueOwner } from './in-flight-message';
 
 const PAGE = 100;
 
 export interface MovesParts {
   readonly environment: Pick<
-    Environment,
+    DeliveryEnvironment,
     'store' | 'clock' | 'log' | 'backOff' | 'members' | 'categories' | 'layers'
   >;
   readonly destinations: Destinations;

@@ -1,9 +1,9 @@
 /** Takes up outbound messages of which the store or a caller told: each is read once, however many ask at the same time. */
 import { type OutboundMessage, readOutbound } from '@cmbs/shared/broker';
-import type { Environment } from '../environment';
+import type { DeliveryEnvironment } from './environment';
 import type { InFlightMessage } from './in-flight-message';
 
-type TakingEnvironment = Pick<Environment, 'store' | 'clock' | 'log' | 'backOff'>;
+type TakingEnvironment = Pick<DeliveryEnvironment, 'store' | 'clock' | 'log' | 'backOff'>;
 
 export class OutboundReader {
   readonly #environment: TakingEnvironment;

@@ -5,7 +5,7 @@
  */
 import type { RpcResult } from '@cmbs/shared/rpc';
 import type { MemberRegistration, OutboundMessage } from '@cmbs/shared/broker';
-import type { Environment } from '../environment';
+import type { DeliveryEnvironment } from './environment';
 import { Admission } from './admission';
 import { Backlog, type OutboxStatus } from './backlog';
 import { Claims } from './claim';
@@ -22,30 +22,8 @@ import { Settlement } from './settlement';
 import { WaitingMessages } from './waiting-messages';
 import { WatchedMessages } from './watched-messages';
 
-/** What the parts of the outbox need together. */
-export type OutboxEnvironment = Pick<
-  Environment,
-  | 'store'
-  | 'bus'
-  | 'categories'
-  | 'layers'
-  | 'authorize'
-  | 'members'
-  | 'exchanges'
-  | 'shard'
-  | 'deployment'
-  | 'uriOf'
-  | 'queueLimit'
-  | 'lookAgainMs'
-  | 'limits'
-  | 'backOff'
-  | 'clock'
-  | 'log'
-  | 'counters'
->;
-
 export class Outbox {
-  readonly #environment: OutboxEnvironment;
+  readonly #environment: DeliveryEnvironment;
   readonly #messages: InFlightMessages;
   readonly #destinations: Destinations;
   readonly #settlement: Settlement;
@@ -60,7 +38,7 @@ export class Outbox {
   #isDraining = false;
   #isClosed = false;
 
-  constructor(environment: OutboxEnvironment, registration: MemberRegistration) {
+  constructor(environment: DeliveryEnvironment, registration: MemberRegistration) {
     this.#environment = environment;
     const { store, clock, log, backOff } = environment;
     const serves = (outbound: Pick<OutboundMessage, 'from'>): Promise<boolean> => this.#serves(outbound);

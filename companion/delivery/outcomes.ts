@@ -8,11 +8,11 @@ import {
   registryOf,
   writeOutbound,
 } from '@cmbs/shared/broker';
-import type { Environment } from '../environment';
+import type { DeliveryEnvironment } from './environment';
 import type { InFlightMessage, AttemptedItem } from './in-flight-message';
 
 export type OutcomesEnvironment = Pick<
-  Environment,
+  DeliveryEnvironment,
   'store' | 'clock' | 'log' | 'shard' | 'backOff' | 'categories' | 'layers'
 >;
 
@@ -99,7 +99,7 @@ export class Outcomes {
 }
 
 export function logOutcome(
-  { clock, log }: Pick<Environment, 'clock' | 'log'>,
+  { clock, log }: Pick<DeliveryEnvironment, 'clock' | 'log'>,
   item: AttemptedItem,
   change: Pick<Delivery, 'state'> & Partial<Pick<Delivery, 'reason'>>,
 ): void {

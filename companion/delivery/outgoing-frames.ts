@@ -13,14 +13,14 @@ import {
 } from '@cmbs/shared/broker';
 import { ByteSemaphore } from './byte-semaphore';
 import { hasId } from './peer-kinds';
-import type { Environment } from '../environment';
+import type { DeliveryEnvironment } from './environment';
 import type { InFlightMessage } from './in-flight-message';
 
 export class OutgoingFrames {
-  readonly #environment: Pick<Environment, 'store' | 'members' | 'deployment' | 'uriOf' | 'layers'>;
+  readonly #environment: Pick<DeliveryEnvironment, 'store' | 'members' | 'deployment' | 'uriOf' | 'layers'>;
   readonly #budget = new ByteSemaphore();
 
-  constructor(environment: Pick<Environment, 'store' | 'members' | 'deployment' | 'uriOf' | 'layers'>) {
+  constructor(environment: Pick<DeliveryEnvironment, 'store' | 'members' | 'deployment' | 'uriOf' | 'layers'>) {
     this.#environment = environment;
   }
 

@@ -19,7 +19,7 @@ import {
   type TopicListener,
 } from '@cmbs/shared/broker';
 import { PUBLICATION_GRACE_MS } from '../limits';
-import type { PublicationEnvironment } from '../environment';
+import type { PublicationEnvironment } from './environment';
 import { HeldPublications, type Publication } from './held-publications';
 import type { InFlightMessage, QueueOwner } from './in-flight-message';
 import { TopicRefusals } from './topic-refusals';

@@ -5,7 +5,7 @@
 import { DESTINATION_HELD } from '../limits';
 import type { Destination, QueueItem, QueueOwner } from './in-flight-message';
 import type { OrderedItems } from './ordered-items';
-import type { QueueEnvironment } from './queue-environment';
+import type { QueueEnvironment } from './environment';
 import type { WatchedMessageUser } from './watched-messages';
 
 /** Milliseconds after which an absent destination asks the store whether anything still waits for it. */

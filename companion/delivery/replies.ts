@@ -11,7 +11,7 @@ import {
   socketAt,
   socketOf,
 } from '@cmbs/shared/broker';
-import type { Environment } from '../environment';
+import type { DeliveryEnvironment } from './environment';
 import type { QueueItem, QueueOwner } from './in-flight-message';
 import { PeerKinds } from './peer-kinds';
 
@@ -21,13 +21,13 @@ const MAX_INTERNAL_ATTEMPTS = 5;
 const MAX_BROKEN_ATTEMPTS = 5;
 
 export class Replies {
-  readonly #environment: Pick<Environment, 'counters' | 'members' | 'log' | 'deployment' | 'layers'>;
+  readonly #environment: Pick<DeliveryEnvironment, 'counters' | 'members' | 'log' | 'deployment' | 'layers'>;
   readonly #registration: MemberRegistration;
   readonly #settle: QueueOwner['settle'];
   readonly #peers = new PeerKinds();
 
   constructor(
-    environment: Pick<Environment, 'counters' | 'members' | 'log' | 'deployment' | 'layers'>,
+    environment: Pick<DeliveryEnvironment, 'counters' | 'members' | 'log' | 'deployment' | 'layers'>,
     registration: MemberRegistration,
     settle: QueueOwner['settle'],
   ) {

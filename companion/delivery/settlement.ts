@@ -8,7 +8,7 @@ import {
   type Outcome,
   withPublished,
 } from '@cmbs/shared/broker';
-import type { Environment } from '../environment';
+import type { DeliveryEnvironment } from './environment';
 import type { Destinations } from './destinations';
 import type { AttemptedItem, BackOffReason, InFlightMessage, QueueItem, QueueOwner } from './in-flight-message';
 import type { InFlightMessages } from './in-flight-messages';
@@ -19,7 +19,7 @@ import type { Publications } from './publications';
 type Settling = Pick<QueueOwner, 'settle' | 'backOff' | 'resumed' | 'passed' | 'evicted'>;
 
 export interface SettlementParts {
-  readonly environment: OutcomesEnvironment & Pick<Environment, 'counters'>;
+  readonly environment: OutcomesEnvironment & Pick<DeliveryEnvironment, 'counters'>;
   readonly messages: InFlightMessages;
   readonly frames: Pick<OutgoingFrames, 'free'>;
   readonly destinations: Pick<Destinations, 'known' | 'of'>;

@@ -1,13 +1,13 @@
 /** Looks at everything that lies in the outbox's collection: at the start, and now and then where a watch may fail. */
 import { OUTBOUND_MESSAGES, type OutboundMessage, outboundMessageOf, putOutbound } from '@cmbs/shared/broker';
 import { MAX_READ_CHARS, PUBLICATION_GRACE_MS } from '../limits';
-import type { Environment } from '../environment';
+import type { DeliveryEnvironment } from './environment';
 import { UNKNOWN_BYTES } from './in-flight-message';
 
 const PAGE = 1000;
 
 export interface StoreScanParts {
-  readonly environment: Pick<Environment, 'store' | 'clock' | 'log' | 'lookAgainMs'>;
+  readonly environment: Pick<DeliveryEnvironment, 'store' | 'clock' | 'log' | 'lookAgainMs'>;
   /** Whether the sending member is this companion's. */
   readonly serves: (send: OutboundMessage) => Promise<boolean>;
   /** @param publishAfterMs milliseconds in which the function that queued the message may publish it */

@@ -10,13 +10,13 @@ import {
 } from '@cmbs/shared/broker';
 import { DESTINATION_HELD, MAX_READ_CHARS } from '../limits';
 import type { Page } from '@cmbs/shared/store';
-import type { Environment } from '../environment';
+import type { DeliveryEnvironment } from './environment';
 import type { Destination, InFlightMessage, QueueItem, QueueOwner, Waiting } from './in-flight-message';
 
 const PAGE = 1000;
 
 export interface WaitingMessagesParts {
-  readonly environment: Pick<Environment, 'store' | 'log' | 'clock' | 'backOff'>;
+  readonly environment: Pick<DeliveryEnvironment, 'store' | 'log' | 'clock' | 'backOff'>;
   readonly settle: QueueOwner['settle'];
   readonly hold: (send: OutboundMessage) => InFlightMessage;
   /** Takes a message out of memory if no part works on it. */

@@ -10,7 +10,7 @@ import {
   outboundMessageOf,
 } from '@cmbs/shared/broker';
 import { MAX_READ_CHARS } from '../limits';
-import type { PublicationEnvironment } from '../environment';
+import type { PublicationEnvironment } from './environment';
 
 /** Where the next page begins. */
 interface Cursor {

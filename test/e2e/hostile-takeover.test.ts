@@ -1,6 +1,6 @@
 /** A member that is known is not turned into another by what somebody else says (docs/layers.md, Discovery and federation). */
 import type { JsonObject } from '@cmbs/shared';
-import { DISCOVERY_ATTEMPTS } from '../../companion/discovery';
+import { INQUIRY_ATTEMPTS } from '../../companion/peer-inquiry';
 import { ask, frameOf, HangingPeer, ScriptedPeer } from './broker-peers';
 import { eventually, Fleet, freeSocket, MEMBER, unique, type Deployment, type Member } from './harness';
 
@@ -220,7 +220,7 @@ test('however often something is said of a member, it is asked once at a time', 
   );
   const { received } = peer;
   const questions = (await claims('unanswered')) - before + 1; // the last one may be under way
-  expect(received).toBeLessThanOrEqual(questions * DISCOVERY_ATTEMPTS);
+  expect(received).toBeLessThanOrEqual(questions * INQUIRY_ATTEMPTS);
 });
 
 test('the title of a stranger is not the name of a member that is known', async () => {

@@ -3,7 +3,7 @@ import { Subscriber } from 'zeromq';
 import { BroadcastQueue } from '../../companion/delivery/broadcast-queue';
 import { ConnectionSlots } from '../../companion/delivery/connection-slots';
 import { localAddresses } from '../../companion/address-policy';
-import type { QueueEnvironment } from '../../companion/delivery/queue-environment';
+import type { QueueEnvironment } from '../../companion/delivery/environment';
 import { Exchanges } from '../../companion/exchanges/exchanges';
 import { zeroMq } from '../../companion/exchanges/zeromq';
 import { readConfig } from '@cmbs/shared/config';
