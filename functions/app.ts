@@ -1,4 +1,4 @@
-/** What the handlers work with; a program assembles it once (`cloud.ts` for a function, the local stack on a laptop). */
+/** The parts that handlers use. A program assembles them once: `cloud.ts` for a function, or the local stack. */
 import type { Clock, Counters, Log, Principal } from '@cmbs/shared';
 import type { BusDelivery, TopicLayer } from '@cmbs/shared/bus';
 import type { Inbox, Layers, MessageSender } from '@cmbs/shared/broker';
@@ -32,20 +32,23 @@ export interface App {
   readonly actions: Actions;
   readonly sends: MessageSender;
   readonly inbox: Inbox;
-  /** What requests with an `Idempotency-Key` were answered. */
+  /** Answers to requests with an `Idempotency-Key`. */
   readonly answered: AnsweredRequests;
   readonly renderings: Renderings;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
-  /** Takes what Pub/Sub pushes, where that is how topic messages come. */
+  /** Absent where the companion pulls topic messages. */
   readonly push: PushHandler | undefined;
-  /** Turns of answers that are large. */
+  /** Limits large answers. */
   readonly answers: LargeAnswers;
-  /** Seconds that a send waits when the request does not say. */
+  /** Seconds that a send waits for its outcome, by default. */
   readonly sendWaitS: number;
-  /** Query parameters that mean nothing and are no mistake (`CMBS_IGNORED_QUERY`). */
+  /** Query parameters that are ignored instead of refused (`CMBS_IGNORED_QUERY`). */
   readonly ignoredQuery: ReadonlySet<string>;
-  /** Resolves when what a request needs (store, companion) answers; rejects with the reason. */
+  /**
+   * Resolves when the store and the companion answer.
+   * @throws CmbsError `unavailable`
+   */
   readonly ready: () => Promise<void>;
 }

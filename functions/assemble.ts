@@ -1,4 +1,4 @@
-/** Puts the domain together on given engines: the same for the local stack, a deployed function, and tests. */
+/** Assembles the domain on given engines, for the local stack, a deployed function, and tests. */
 import {
   allowAll,
   newId as randomId,
@@ -48,7 +48,7 @@ export interface Engines {
   /** Formats of the calls that pushed messages carry; JSON-RPC alone when absent. */
   readonly codecs?: Codecs;
   readonly clock: Clock;
-  /** What orders go by; the order of this process alone when absent. */
+  /** Orders messages; a clock of this process alone when absent. */
   readonly order?: OrderClock;
   /** Random identifiers when absent. */
   readonly newId?: NewId;
@@ -56,24 +56,25 @@ export interface Engines {
   /** Silent when absent. */
   readonly counters?: Counters;
   readonly deployment: string;
-  /** Besides those of the product. */
+  /** Extensions besides those of the product. */
   readonly extensions?: (options: BrokerOptions) => readonly Extension[];
-  /** URI of a member of this deployment from its path. */
+  /** The URI of a member of this deployment, from its path. */
   readonly uriOf: (path: string) => string;
+  /** As `App.ready`. */
   readonly ready: () => Promise<void>;
-  /** The program's own when absent. */
+  /** The built-in renderings when absent. */
   readonly renderings?: Renderings;
-  /** Decides who may do what; everybody may do everything when absent. */
+  /** Who may do what; allows everything when absent. */
   readonly authorize?: Authorize;
-  /** How categories that other processes change are noticed; by the store's word when absent. */
+  /** How a process notices that another one changed the categories; by a watch on the store when absent. */
   readonly freshness?: Freshness;
-  /** The defaults when absent. */
+  /** The default limits when absent. */
   readonly answerLimits?: LargeAnswersLimits;
-  /** Hosts at which others reach members here, the usual one first; the loopback address when absent. */
+  /** Hosts at which peers reach the members here, the default first; the loopback address when absent. */
   readonly memberHosts?: PortSettings['hosts'];
-  /** Forms of address that members may have; those of ZeroMQ when absent. */
+  /** The schemes of members' addresses; those of ZeroMQ when absent. */
   readonly schemes?: AddressSchemes;
-  /** Where topic messages are pushed. */
+  /** Absent where the companion pulls topic messages. */
   readonly push?: PushOptions;
 }
 
@@ -93,11 +94,11 @@ export function assemble(engines: Engines, config: AppConfig): App {
   const { store, bus, rpc, clock, newId = randomId, log, counters = silentCounters } = engines;
   const { deployment, uriOf, ready, push, authorize = allowAll } = engines;
   const { order = OrderClock.ofProcess(clock), layers = layersOf(), codecs = codecsOf() } = engines;
-  // Providers act on entities, whose rules come from the categories that the providers stand behind.
-  const ring: { categories?: Categories } = {};
+  // Categories need the providers, and the providers need the categories, so these are set later.
+  const late: { categories?: Categories } = {};
   const current = (): Categories => {
-    if (ring.categories === undefined) throw new Error('used before it was assembled');
-    return ring.categories;
+    if (late.categories === undefined) throw new Error('The categories are not assembled yet.');
+    return late.categories;
   };
   const broker: BrokerOptions = {
     store,
@@ -117,7 +118,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
   };
   const extensions = [...extensionsOf(config.CMBS_EXTENSIONS, broker), ...(engines.extensions?.(broker) ?? [])];
   const categories = new Categories(store, extensions, { watch: true, clock, ...engines.freshness, authorize });
-  ring.categories = categories;
+  late.categories = categories;
   const entities = new Entities({ store, categories, clock, newId, authorize });
   const { CMBS_DISCOVERY: discovery, CMBS_INBOX_LIMIT: inboxLimit, CMBS_INBOX_BYTES: inboxBytes } = config;
   const base = { store, categories, layers, authorize, clock, order, newId, log, counters, uriOf };

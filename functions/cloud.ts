@@ -1,6 +1,6 @@
 /**
- * What a function works with on Google Cloud, or on its emulators: Firestore, Pub/Sub, and the companion over HTTP.
- * Each is loaded and connected when a request first needs it, since a query needs no bus and a cold start pays for all.
+ * The runtime of a function on Google Cloud, or on its emulators: Firestore, Pub/Sub, and the companion over HTTP. Each
+ * is loaded and connected when a request first needs it, which keeps cold starts short.
  */
 import {
   allowAll,
@@ -27,7 +27,7 @@ import { assemble } from './assemble';
 import type { PushOptions } from './push-handler';
 import type { Runtime } from './runtime';
 
-/** Milliseconds after which a function compares the categories that it remembers with the store's. */
+/** Milliseconds after which a function compares its copy of the categories with the store. */
 export const CATEGORIES_MAX_AGE_MS = 2000;
 
 /** Limits of the engines, for tests; the defaults are beside the engines. */
@@ -61,6 +61,10 @@ export interface CloudRuntime extends Runtime {
   close(): Promise<void>;
 }
 
+/**
+ * Opens the runtime of a function.
+ * @throws CmbsError `unavailable` when Firestore cannot be used
+ */
 export async function cloudRuntime({
   config,
   log,
@@ -133,7 +137,7 @@ export async function cloudRuntime({
           await assertReachable(store);
           await rpc.ready();
         },
-        // A function stands still between requests, so nobody could tell it of a change.
+        // The platform freezes a function between requests, so a watch would report nothing.
         freshness: { watch: false, maxAgeMs: CATEGORIES_MAX_AGE_MS, clock },
         ...(push === undefined ? {} : { push }),
       },
@@ -158,8 +162,8 @@ export async function cloudRuntime({
 }
 
 /**
- * The function's own names, besides that of the load balancer (`CMBS_PUBLIC_URL`): Cloud Run's front end hands on
- * requests for these only, and no stranger can have them resolve to anything else.
+ * The host names of the function itself, besides that of the load balancer (`CMBS_PUBLIC_URL`). Cloud Run's front end
+ * passes on requests for these names only, and no one else can make them resolve to another address.
  */
 function ownHosts({
   service,
@@ -175,7 +179,7 @@ function ownHosts({
   ];
 }
 
-/** A bus that is made when it is first used; a function never takes deliveries from one. */
+/** A bus that is made when it is first used. A function never consumes from it. */
 function lazyBus(make: () => Promise<Bus>): Bus {
   let made: Promise<Bus> | undefined;
   const bus = (): Promise<Bus> => {
@@ -190,7 +194,7 @@ function lazyBus(make: () => Promise<Bus>): Bus {
     consume: () => {
       throw new CmbsError(
         'not_implemented',
-        'Functions take no deliveries; the companion does, or they are pushed.',
+        'A function consumes no topic messages; the companion consumes them, or Pub/Sub pushes them.',
       );
     },
     close: async () => {

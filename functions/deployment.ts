@@ -1,19 +1,19 @@
-/** The table of routes as a deployment needs it; `terraform/routes.json` is this list. */
+/** The table of routes in the form that a deployment needs; `terraform/routes.json` is this list. */
 import { ROUTES, type Access } from './routes';
 
 export interface DeployedFunction {
   /** Name of the deployed function. */
   readonly name: string;
-  /** The export that the platform calls: entry points are JavaScript names. */
+  /** The export that the platform calls, a JavaScript name. */
   readonly entryPoint: string;
   readonly summary: string;
-  /** Decides the service account. */
+  /** Selects the service account. */
   readonly access: Access;
-  /** Path templates: `{x}` is one segment; `/{path=**}` takes everything. */
+  /** Path templates: `{x}` is one segment, `/{path=**}` any path. */
   readonly paths: readonly string[];
-  /** Values of `?action=` that lead here; absent: requests without one. */
+  /** Values of `?action=` that select the function; absent: requests without an action. */
   readonly actions?: readonly string[];
-  /** Query parameter with which requests come here, whatever its value. */
+  /** Query parameter, with any value, that selects the function. */
   readonly flag?: string;
 }
 
@@ -22,7 +22,7 @@ export function entryPointOf(name: string): string {
   return name.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** In the order in which they are tried; the last takes what no other does. */
+/** In the order in which a request is matched; the last one answers what no other does. */
 export function deployedFunctions(): readonly DeployedFunction[] {
   return ROUTES.map(({ name, paths, action, flag, summary, access }) => ({
     name,

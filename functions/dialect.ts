@@ -1,4 +1,4 @@
-/** Under a media type that leaves the dialect open, what an answer is about decides (DESIGN decision 1). */
+/** Chooses the dialect of a media type that has several: that in which the category was defined (docs/occi.md). */
 import {
   type CategoryId,
   type CategoryRegistry,
@@ -8,12 +8,12 @@ import {
   type Rendering,
 } from '@cmbs/shared/occi';
 
-/** The rendering for a category's entities; undefined stands for entities of several categories. */
+/** The rendering for entities of a category. @param category undefined for entities of several categories */
 export function inDialectOf(rendering: Rendering, category: Kind | Mixin | undefined): Rendering {
   return category === undefined ? rendering : (rendering.inDialect?.(dialectOf(category)) ?? rendering);
 }
 
-/** The rendering for a list of entities of these kinds. */
+/** The rendering for a list of entities with these kinds. */
 export function inDialectOfKinds(
   rendering: Rendering,
   kinds: readonly (CategoryId | undefined)[],

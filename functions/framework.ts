@@ -1,6 +1,6 @@
 /**
- * Handlers behind functions-framework, one function a process. The framework parses bodies by its own rules; this
- * adapter goes back to the raw bytes and the raw query, so that a function answers as the local gateway does.
+ * Runs handlers behind functions-framework, one function for each process. The framework parses bodies by its own rules;
+ * this adapter reads the raw bytes and the raw query, so that a function answers as the local gateway does.
  */
 import type { HttpFunction, Request, Response } from '@google-cloud/functions-framework';
 import { ANONYMOUS, badRequest, CmbsError, systemClock } from '@cmbs/shared';
@@ -24,13 +24,13 @@ import { currentRuntime, type Runtime } from './runtime';
 import { bodyTooLarge, isOwnPath, type Route } from './routes';
 import { serve } from './serve';
 
-/** Milliseconds after its deadline that a handler has to stop; then the function answers without it. */
+/** Milliseconds that a handler has to stop after its deadline; then the function answers without the handler. */
 const FUNCTION_ANSWER_GRACE_MS = 2000;
 
 const NO_BODY = Buffer.alloc(0);
-/** For an answer that no app gives. */
-const FOR_ITSELF: Pick<App, 'clock' | 'answers'> = { clock: systemClock, answers: new LargeAnswers(systemClock) };
-/** For what happens before there is an app with a log of its own. */
+/** For answers that are written before there is an app. */
+const WITHOUT_APP: Pick<App, 'clock' | 'answers'> = { clock: systemClock, answers: new LargeAnswers(systemClock) };
+/** For failures before there is an app with a log of its own. */
 const processLog = cloudLog({ write: (line) => process.stdout.write(line), least: 'info' });
 
 /** The framework's handler for a route. Never rejects. */
@@ -41,7 +41,7 @@ export function frameworkHandler(route: Route): HttpFunction {
     outgoing.once('close', leave);
     const timers: (() => void)[] = [];
     let log: App['log'] = processLog;
-    let writing = FOR_ITSELF;
+    let writing = WITHOUT_APP;
     let request: Refused | undefined;
     let response: OcciResponse;
     let extra: Readonly<Record<string, string>> = {};
@@ -59,7 +59,12 @@ export function frameworkHandler(route: Route): HttpFunction {
       writing = runtime.app;
       const tooLate = new Promise<never>((_resolve, reject) => {
         const giveUp = (): void =>
-          reject(new CmbsError('deadline_exceeded', 'The function did not finish in time; ask how far it came.'));
+          reject(
+            new CmbsError(
+              'deadline_exceeded',
+              'The function did not finish in time; read the entity to see what was done.',
+            ),
+          );
         const stop = (): void => {
           gone.abort();
           timers.push(clock.after(FUNCTION_ANSWER_GRACE_MS, giveUp));
@@ -84,14 +89,14 @@ export function frameworkHandler(route: Route): HttpFunction {
   };
 }
 
-/** The request without what takes a runtime to know: body, client, base. */
+/** The request without its body, its client and its base, which {@link answerTo} adds. */
 function headOf(
   incoming: Request,
   headers: OcciRequest['headers'],
   signal: AbortSignal,
   { app, publicUrl }: Pick<Runtime, 'app' | 'publicUrl'>,
 ): OcciRequest {
-  // A mount point is cut off `url` and kept in `originalUrl`: the entity's path is what is left.
+  // The framework removes a mount point from `url`, so the path of the entity remains.
   const { path, query } = splitTarget(incoming.url);
   return {
     method: incoming.method,
@@ -133,12 +138,12 @@ async function bodyOf(incoming: Request, maxBytes: number, signal: AbortSignal):
   const { rawBody, headers } = incoming;
   if (Number(headers['content-length'] ?? 0) > maxBytes) return undefined;
   if (rawBody !== undefined) return rawBody.length > maxBytes ? undefined : rawBody;
-  // Without a Content-Type no parser of the framework reads the body; it is still in the stream.
+  // Without a Content-Type no parser of the framework reads the body, so the stream still has it.
   if (headers['content-length'] === undefined && headers['transfer-encoding'] === undefined) return NO_BODY;
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let size = 0;
-    // Paused and not destroyed in the end: the answer goes out on the same connection.
+    // The stream is paused and not destroyed, since the answer uses the same connection.
     const settle = (outcome: () => void): void => {
       incoming.off('data', take).off('end', whole).off('error', fail).off('close', cut).pause();
       signal.removeEventListener('abort', late);
@@ -151,10 +156,12 @@ async function bodyOf(incoming: Request, maxBytes: number, signal: AbortSignal):
     };
     const whole = (): void => settle(() => resolve(Buffer.concat(chunks, size)));
     const fail = (cause: Error): void =>
-      settle(() => reject(badRequest('The body ended before its end.', { cause })));
+      settle(() =>
+        reject(badRequest('The body ended before its Content-Length; send the request again.', { cause })),
+      );
     const cut = (): void => fail(new Error('closed'));
     const late = (): void =>
-      settle(() => reject(new CmbsError('request_timeout', 'The request came in too slowly.')));
+      settle(() => reject(new CmbsError('request_timeout', 'The request arrived too slowly; send it again.')));
     incoming.on('data', take).on('end', whole).on('error', fail).on('close', cut);
     signal.addEventListener('abort', late, { once: true });
   });

@@ -1,4 +1,4 @@
-/** The parts of an HTTP request that both adapters have to read: query, headers, the client's address, the base of URLs. */
+/** Reads the parts of an HTTP request that both adapters need: query, headers, the client's address, the base of URLs. */
 import { badRequest, CmbsError } from '@cmbs/shared';
 import { authorityUrl } from '@cmbs/shared/authority';
 import { prefixOf, unescapedPath, withoutPrefix } from '@cmbs/shared/occi';
@@ -11,16 +11,22 @@ const decode = (text: string): string => {
   try {
     return decodeURIComponent(text.replaceAll('+', ' '));
   } catch (cause) {
-    throw badRequest(`The query has a malformed percent escape: ${JSON.stringify(text.slice(0, 80))}.`, { cause });
+    throw badRequest(
+      `The query has a malformed percent escape, ${JSON.stringify(text.slice(0, 80))}; correct it.`,
+      { cause },
+    );
   }
 };
 
-/** Query string to pairs; OCCI allows `;` beside `&` as separator (#57). Throws `bad_request`. */
+/**
+ * The pairs of a query string. OCCI allows `;` beside `&` as the separator (docs/occi.md).
+ * @throws CmbsError `bad_request`
+ */
 export function parseQuery(query: string): readonly (readonly [string, string])[] {
   if (query === '') return [];
   const parts = query.split(/[&;]/).filter((part) => part !== '');
   if (parts.length > MAX_QUERY_PARAMETERS) {
-    throw badRequest(`A query has ${MAX_QUERY_PARAMETERS} parameters at most.`);
+    throw badRequest(`A query has ${MAX_QUERY_PARAMETERS} parameters at most; send fewer.`);
   }
   return parts.map((part) => {
     const equals = part.indexOf('=');
@@ -29,9 +35,9 @@ export function parseQuery(query: string): readonly (readonly [string, string])[
 }
 
 /**
- * Path and query string of a request's target. A proxy request's absolute form is allowed (RFC 9112 §3.2.2). The path has
- * its percent escapes resolved, so that all spellings of a path go the same way (RFC 3986 §6.2.2.2).
- * @throws CmbsError `not_found` for a path that nothing can have
+ * The path and the query string of a request's target, which may have the absolute form (RFC 9112 §3.2.2). The percent
+ * escapes of the path are resolved, so that all spellings lead to one entity (RFC 3986 §6.2.2.2).
+ * @throws CmbsError `not_found` for a path that no entity can have
  */
 export function splitTarget(target: string): { readonly path: string; readonly query: string } {
   const mark = target.indexOf('?');
@@ -45,8 +51,9 @@ export function splitTarget(target: string): { readonly path: string; readonly q
 }
 
 /**
- * The path in this deployment of a request's path. A front end that serves the deployment under the path of the public URL
- * may pass that on or take it off; a path that a function of its own answers is taken as it is.
+ * The path within this deployment. A front end that serves the deployment under the path of the public URL may pass on
+ * that prefix or remove it.
+ * @param isKnown whether a function of its own answers a path; such a path has no prefix
  */
 export function deploymentPath(
   path: string,
@@ -58,7 +65,7 @@ export function deploymentPath(
   return withoutPrefix(path, prefix) ?? path;
 }
 
-/** Node's flat list of header names and values, repeated ones kept apart. */
+/** @param raw Node's flat list of header names and values; the values of repeated headers stay apart */
 export function parseHeaders(raw: readonly string[]): Record<string, string[]> {
   const headers = Object.create(null) as Record<string, string[]>;
   for (let at = 0; at + 1 < raw.length; at += 2) {
@@ -69,15 +76,15 @@ export function parseHeaders(raw: readonly string[]): Record<string, string[]> {
 }
 
 export interface BaseOptions {
-  /** Configured public URL without a slash at the end; wins over everything. */
+  /** Configured public URL, without a slash at the end; takes precedence. */
   readonly publicUrl: string | undefined;
-  /** Front ends that are trusted; with any, `X-Forwarded-Proto` and `X-Forwarded-Host` are believed. */
+  /** Number of trusted front ends; above 0, `X-Forwarded-Proto` and `X-Forwarded-Host` count. */
   readonly trustedProxies: number;
-  /** Authority to use when the request names none that is well-formed. */
+  /** Authority to use when the request has no valid one. */
   readonly fallback: string;
 }
 
-/** Scheme and authority for URLs in the answer (DESIGN decision 6). */
+/** Scheme and authority for the URLs in an answer. Paths alone are stored, so URLs are made for each request. */
 export function baseOf(headers: Readonly<Record<string, readonly string[]>>, options: BaseOptions): string {
   if (options.publicUrl !== undefined) return options.publicUrl;
   const first = (name: string): string | undefined => headers[name]?.[0]?.split(',')[0]?.trim();
@@ -87,15 +94,15 @@ export function baseOf(headers: Readonly<Record<string, readonly string[]>>, opt
   return `${forwardedProto === 'https' ? 'https' : 'http'}://${host ?? options.fallback}`;
 }
 
-/** The trace that the caller, or a front end, says the request is part of. */
+/** The trace context of the caller or the front end. */
 export function traceOf({ traceparent }: Readonly<Record<string, unknown>>): { readonly trace?: Traceparent } {
   const trace = typeof traceparent === 'string' ? parseTraceparent(traceparent) : undefined;
   return trace === undefined ? {} : { trace };
 }
 
 /**
- * Address of the client: what the outermost of the trusted front ends saw, because what stands before that in
- * `X-Forwarded-For` is the client's word. Google's load balancer adds two, the client's address and its own.
+ * The address of the client, as the outermost trusted front end saw it: a client can write any earlier part of
+ * `X-Forwarded-For`. Google's load balancer adds two addresses, the client's and its own.
  */
 export function clientAddressOf(
   headers: Readonly<Record<string, readonly string[]>>,
@@ -103,7 +110,7 @@ export function clientAddressOf(
   trustedProxies: number,
 ): string {
   const chain = trustedProxies === 0 ? [] : (headers['x-forwarded-for'] ?? []).join(',').split(',');
-  // Fewer than there should be: somebody got past the outermost one, and nobody else's word counts.
+  // A chain that is too short came past the outermost front end, so none of its addresses counts.
   const seen = chain.at(-trustedProxies)?.trim() ?? '';
   return seen === '' ? (socketAddress ?? '') : seen;
 }

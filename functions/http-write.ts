@@ -1,26 +1,26 @@
-/** An `OcciResponse` onto Node's response, for both adapters: in pieces, as the client reads them. */
+/** Writes an `OcciResponse` to Node's response, for both adapters, in pieces as the client reads them. */
 import type { ServerResponse } from 'node:http';
 import { nextTurn, type Clock } from '@cmbs/shared';
 import type { LargeAnswers } from './large-answers';
 import type { OcciResponse } from './request';
 
-/** Characters that are written at a time: about what an operating system takes at once. */
+/** Characters of one write: about what the send buffer of a connection holds. */
 const ANSWER_PIECE_CHARS = 64 * 1024;
 
-// A call and not the property: it changes while a body is awaited.
+// A function call, so that the compiler does not assume that the value stays the same across an await.
 const isGone = (outgoing: ServerResponse): boolean => outgoing.destroyed;
 
 export interface WriteOptions {
-  /** Headers of the connection. */
+  /** Headers that the adapter adds. */
   readonly extra?: Readonly<Record<string, string>>;
-  /** Aborts when the client is gone; asked for by a body in pieces only. */
+  /** Aborts when the client is gone. A getter may make the signal: only bodies in pieces need it. */
   readonly waits: { readonly signal: AbortSignal };
   readonly clock: Clock;
-  /** Decides how long a client may take that does not read. */
+  /** Limits how long a client may leave a piece unread. */
   readonly answers: LargeAnswers;
 }
 
-/** Writes and ends; rejects with what a streamed body throws. A client that is gone ends it early. */
+/** Writes the response and ends it; stops early when the client is gone. Rejects with the error of a streamed body. */
 export async function writeResponse(
   method: string | undefined,
   outgoing: ServerResponse,
@@ -65,7 +65,7 @@ async function write(
   outgoing.end();
 }
 
-/** Two that say of what the answer depends say it together. */
+/** Joins the `Vary` of the answer with that of the adapter. */
 function withVary(
   { Vary: own }: OcciResponse['headers'],
   extra: Readonly<Record<string, string>> = {},
@@ -73,7 +73,7 @@ function withVary(
   return own === undefined || extra.Vary === undefined ? extra : { ...extra, Vary: `${own}, ${extra.Vary}` };
 }
 
-/** False when the client is gone. Others are served after each piece. */
+/** False when the client is gone. Other requests are served after each piece. */
 async function writePieces(
   outgoing: ServerResponse,
   pieces: Iterable<string> | AsyncIterable<string>,
@@ -87,7 +87,7 @@ async function writePieces(
   return !isGone(outgoing);
 }
 
-/** Resolves when the client can take more, or is gone; a client that does not read is dropped. */
+/** Resolves when the client can take more, or is gone. Disconnects a client that does not read. */
 function drained(outgoing: ServerResponse, { waits: { signal }, clock, answers }: WriteOptions): Promise<void> {
   return new Promise((resolve) => {
     const { stalledMs, idleMs } = answers.limits;
@@ -107,7 +107,7 @@ function drained(outgoing: ServerResponse, { waits: { signal }, clock, answers }
     cancel = clock.after(stalledMs, look);
     outgoing.once('drain', go);
     outgoing.once('close', go);
-    // A response that waits behind another on its connection is not told that the connection closed.
+    // A response that waits behind another one on its connection gets no event when the connection closes.
     signal.addEventListener('abort', go, { once: true });
     if (signal.aborted || isGone(outgoing)) go();
   });
@@ -116,7 +116,7 @@ function drained(outgoing: ServerResponse, { waits: { signal }, clock, answers }
 function* slices(text: string): Iterable<string> {
   for (let from = 0; from < text.length;) {
     let to = Math.min(text.length, from + ANSWER_PIECE_CHARS);
-    // Half of a surrogate pair is no character.
+    // A surrogate pair must stay in one piece.
     if (to < text.length && isHighSurrogate(text.charCodeAt(to - 1))) to -= 1;
     yield text.slice(from, to);
     from = to;
@@ -125,7 +125,7 @@ function* slices(text: string): Iterable<string> {
 
 const isHighSurrogate = (unit: number): boolean => unit >= 0xd800 && unit <= 0xdbff;
 
-/** Short texts joined into pieces that are worth a write. */
+/** Joins short texts into pieces of the size of one write. */
 export function* inPieces(texts: Iterable<string>): Iterable<string> {
   let piece = '';
   for (const text of texts) {

@@ -1,15 +1,19 @@
-/** `Idempotency-Key` on every write: a repeated request is answered as the first one was, and does nothing again. */
+/** `Idempotency-Key` on writes: a repeated request gets the answer of the first and changes nothing. */
 import type { Principal } from '@cmbs/shared';
 import { checkIdempotencyKey, fingerprint, type IdempotentRequest } from '@cmbs/shared/occi';
 import { header, type OcciRequest } from './request';
 
-/** In text/occi the headers are the body. */
+/** The headers that carry the payload in text/occi. */
 const OCCI_HEADERS = ['category', 'x-occi-attribute', 'link'] as const;
 
 const headerParts = (request: OcciRequest): readonly string[] =>
   OCCI_HEADERS.flatMap((name) => request.headers[name] ?? []);
 
-/** A creation, which may be asked for at several paths. @param asked what else a repeated request has to repeat */
+/**
+ * The identity of a creation.
+ * @param path the collection, which has several URLs
+ * @param asked further parts that a repeated request must repeat
+ */
 export function idempotentCreation(
   request: OcciRequest,
   path: string,
@@ -18,13 +22,13 @@ export function idempotentCreation(
   return identified(request, [request.method, path, ...(asked === undefined ? [] : [asked])]);
 }
 
-/** Any other write. A repeated request repeats the method, the path, the query and what it carries. */
+/** The identity of another write: the method, the path, the query and the payload. */
 export function idempotencyOf(request: OcciRequest): { readonly idempotent?: IdempotentRequest } {
   const locations = request.headers['x-occi-location'] ?? [];
   return identified(request, [request.method, request.path, JSON.stringify([request.query, locations])]);
 }
 
-/** An action: what it brings about may have a record of its own under the key. */
+/** The identity of an action. Its key differs from the caller's, under which the action may store a record of its own. */
 export function idempotentAction(request: OcciRequest): IdempotentRequest | undefined {
   const { idempotent } = idempotencyOf(request);
   return idempotent === undefined ? undefined : { ...idempotent, key: `action ${idempotent.key}` };

@@ -1,6 +1,6 @@
 /**
- * The functions' public door. Each is registered with functions-framework under its name in the table of routes, and
- * exported in camel case, because the Firebase emulator and the deployment's entry points look for plain exports.
+ * The public door of the functions. Each function is registered with functions-framework under its name in the table of
+ * routes, and exported in camel case, because the Firebase emulator and deployments look for named exports.
  */
 import { register } from './register';
 

@@ -1,23 +1,24 @@
 /**
- * Turns for large answers. Each holds a page of entities and takes the event loop for a while, so only some are made at
- * the same time; the others wait, and what is small goes between. A reader that does not read keeps its turn while
- * nobody else wants one.
+ * Turns for large answers. A large answer holds a page of entities in memory and blocks the event loop for a while, so
+ * only a few are made at the same time and the others wait; small answers need no turn. A client that does not read
+ * keeps its turn as long as no other answer waits for one.
  */
 import { CmbsError, type Clock } from '@cmbs/shared';
 import { MAX_PAGE_CHARS } from '@cmbs/shared/limits';
 import type { OcciRequest, OcciResponse } from './request';
 
 /**
- * Characters of all pages that are held at the same time. A function has 512 MiB, of which Node gives half to its heap.
- * A page is there as the documents' text, as values, and as the lease's second reading of an inbox, at two bytes a
- * character: 16 Mi × 3 × 2 bytes are 96 MiB, beside 60 MiB of the program and 64 MiB of caches.
+ * Characters of all pages in memory at the same time. A function has 512 MiB, and Node gives half of that to the heap.
+ * A page is in memory up to three times, at two bytes a character: the text of its documents, their values, and the
+ * documents that an inbox reads again to lease them. 16 Mi × 3 × 2 bytes are 96 MiB, beside 60 MiB of the program and
+ * 64 MiB of caches.
  */
 export const LARGE_ANSWERS_CHARS = 4 * MAX_PAGE_CHARS;
-/** Large answers that wait for one of those to end, and milliseconds that each waits: below the caller's own patience. */
+/** Large answers that wait for a turn, and milliseconds of that wait: shorter than clients wait for an answer. */
 const MAX_LARGE_ANSWERS_WAITING = 1000;
 const LARGE_ANSWER_WAIT_MS = 20_000;
 /**
- * Milliseconds that a client may take for such a piece: when others wait for what its answer holds (13 KiB a second), and when nobody does.
+ * Milliseconds in which a client must read a piece: while other answers wait for a turn (13 KiB a second), and otherwise.
  */
 const STALLED_READER_MS = 5000;
 const ANSWER_IDLE_MS = 30_000;
@@ -25,11 +26,11 @@ const ANSWER_IDLE_MS = 30_000;
 export interface LargeAnswersLimits {
   /** Large answers at the same time. */
   readonly atOnce: number;
-  /** Large answers that wait for a turn; beyond, they are refused. */
+  /** Large answers that wait for a turn; further ones are refused. */
   readonly waiting: number;
   /** Milliseconds that an answer waits for its turn before it is refused. */
   readonly waitMs: number;
-  /** Milliseconds that a client may take to read a piece: when others wait for its turn, and when nobody does. */
+  /** Milliseconds in which a client must read a piece: while other answers wait for a turn, and otherwise. */
   readonly stalledMs: number;
   readonly idleMs: number;
 }
@@ -59,8 +60,8 @@ export class LargeAnswers {
   }
 
   /**
-   * Resolves with what gives the turn back; when the signal aborts it goes back by itself. Rejects with `queue_full`
-   * when no turn came in time, or too many wait.
+   * Takes a turn. Resolves with a function that ends it; the turn also ends when the signal aborts.
+   * @throws CmbsError `queue_full` when too many answers wait, or this one has waited too long
    */
   async turn(signal: AbortSignal): Promise<() => void> {
     if (this.#underWay < this.limits.atOnce) this.#underWay += 1;
@@ -100,14 +101,15 @@ export class LargeAnswers {
 
 /** The turn of one answer. */
 export interface LargeTurn {
-  /** Whether the answer turned out large. */
+  /** Whether the answer has a turn, because it is large. */
   readonly isTaken: boolean;
+  /** Takes a turn, once: the answer is large. */
   readonly claim: () => Promise<void>;
-  /** Gives the turn back: there is nothing to answer yet. */
+  /** Ends the turn, for an answer that has to wait for something else. */
   readonly release: () => void;
 }
 
-/** Makes an answer that may turn out large; the turn that it took then ends when it is written, or cannot be made. */
+/** Makes an answer that may be large. Its turn ends when the answer is written, or when making it fails. */
 export async function inTurn(
   { signal }: Pick<OcciRequest, 'signal'>,
   answers: LargeAnswers,
@@ -138,7 +140,7 @@ export async function inTurn(
 const tooMany = (): CmbsError =>
   new CmbsError(
     'queue_full',
-    'Many large answers are under way; ask again later, or for smaller pages (?number=20).',
+    'Too many large answers are being sent; repeat the request later, or ask for smaller pages (?number=20).',
     {
       headers: { 'Retry-After': '2' },
     },

@@ -1,13 +1,13 @@
 /**
- * The program of a deployed function: the one that it is named as is registered with functions-framework; what it works
- * with is assembled at the first request. The build makes a bundle of this per function.
+ * The program of a deployed function. The build bundles it with one function, and the first request assembles its
+ * runtime.
  */
 import { ConfigError, readCloudConfig, type CloudConfig } from '@cmbs/shared/config';
 import { cloudLog } from '@cmbs/shared/structured-log';
 import { cloudRuntime } from './cloud';
 import { provideRuntime } from './runtime';
 
-/** Ends the process where the settings are wrong: a deployment that cannot work is not put into service. */
+/** Ends the process when the settings are not valid, so that the platform does not put the deployment into service. */
 function settings(): CloudConfig {
   try {
     return readCloudConfig(process.env);

@@ -1,4 +1,4 @@
-/** What every OCCI handler needs of a request: path, preconditions, filter, page, rendering context. */
+/** Reads what OCCI handlers need of a request: the requester, the filter, the page, the context of renderings. */
 import { badRequest, CmbsError } from '@cmbs/shared';
 import { MAX_PAGE_OFFSET, MAX_WAIT_S } from '@cmbs/shared/limits';
 import {
@@ -20,9 +20,9 @@ import {
 import type { App } from './app';
 import { header, queryValue, type OcciRequest } from './request';
 
-/** Entities on a page when `number` is absent and the rendering shows entities or sits in headers. */
+/** Entities on a page, by default, for renderings that show entities or use headers. */
 const DEFAULT_PAGE_SIZE = 1000;
-/** Locations on a page when `number` is absent: clients of the original do not know pages. */
+/** Locations on a page, by default: clients of pyCMBS do not ask for further pages. */
 const DEFAULT_LOCATIONS_PAGE = 10_000;
 
 export function requesterOf(request: OcciRequest): Requester {
@@ -33,7 +33,7 @@ export function requesterOf(request: OcciRequest): Requester {
     signal,
     pathHere: (location) => {
       const path = pathUnder(base, location);
-      // By the name that it was asked by, which may not be the public one, it has no prefix.
+      // A client may use the host of its request, which need not be the public one; such a URL has no prefix.
       return path ?? (location.authority === host && host !== new URL(base).host ? location.path : undefined);
     },
   };
@@ -50,14 +50,17 @@ export function renderContext(request: OcciRequest, registry: CategoryRegistry):
   };
 }
 
-/** Whether the client wants what is not understood ignored (RFC 7240 §4.4): not where that would delete more. */
+/** `Prefer: handling=lenient` (RFC 7240 §4.4). Does not count for DELETE, where an ignored filter would delete more. */
 const isLenient = (request: OcciRequest): boolean =>
   request.method !== 'DELETE' && preferences(request).some((one) => /^handling\s*=\s*"?lenient"?$/i.test(one));
 
 /** Query parameters of a filter. */
 export const FILTER_QUERY = ['category', 'attribute', 'value', 'q'] as const;
 
-/** Filter from query string, headers and body together (DESIGN decision 7). */
+/**
+ * The filter of the query, the headers and the body together.
+ * @throws CmbsError `bad_request` for an unknown term
+ */
 export function filterOf(request: OcciRequest, payload: Payload, registry: CategoryRegistry): Filter {
   const filter = joinFilters(queryFilter(request.query, registry), payloadFilter(payload, registry));
   if (!isLenient(request)) checkFilter(filter, registry);
@@ -65,16 +68,16 @@ export function filterOf(request: OcciRequest, payload: Payload, registry: Categ
 }
 
 /**
- * Refuses query parameters that mean nothing here: a mistyped filter would list, or delete, everything (DESIGN
- * decision 7).
+ * Refuses unknown query parameters: a mistyped filter would list, or delete, everything.
+ * @throws CmbsError `bad_request`
  */
 export function checkQuery(request: OcciRequest, app: Pick<App, 'ignoredQuery'>, known: readonly string[]): void {
   if (isLenient(request)) return;
   const unknown = request.query.find(([name]) => !known.includes(name) && !app.ignoredQuery.has(name));
   if (unknown === undefined) return;
-  const offered = known.length === 0 ? 'it takes none' : `it takes ${known.join(', ')}`;
+  const offered = known.length === 0 ? 'send no query' : `it takes ${known.join(', ')}`;
   throw badRequest(
-    `The query has ${JSON.stringify(unknown[0].slice(0, 100))}, which means nothing here: ${offered}.`,
+    `The query has ${JSON.stringify(unknown[0].slice(0, 100))}, which means nothing here; ${offered}.`,
   );
 }
 
@@ -89,7 +92,10 @@ function positive(request: OcciRequest, name: string): number | undefined {
   return Number(text);
 }
 
-/** `?page=&number=` or `?cursor=&number=` (#57). */
+/**
+ * The page that `?page=&number=` or `?cursor=&number=` asks for.
+ * @throws CmbsError `bad_request`, `too_large`
+ */
 export function pageOf(request: OcciRequest, rendering: Rendering): Omit<PageRequest, 'filter'> {
   const page = positive(request, 'page');
   const number =
@@ -99,7 +105,7 @@ export function pageOf(request: OcciRequest, rendering: Rendering): Omit<PageReq
   return { number, ...(page === undefined ? {} : { page }), ...(cursor === undefined ? {} : { cursor }) };
 }
 
-/** `Link: rel="next"` with the cursor of the following page, other parameters kept. */
+/** The `Link` header with `rel="next"`: the same query with the cursor of the next page. */
 export function nextLink(request: OcciRequest, path: Path, cursor: string): string {
   const query = new URLSearchParams(
     request.query
@@ -113,7 +119,7 @@ export function nextLink(request: OcciRequest, path: Path, cursor: string): stri
 const preferences = (request: OcciRequest): readonly string[] =>
   (request.headers.prefer ?? []).flatMap((value) => value.split(/[,;]/)).map((one) => one.trim());
 
-/** Milliseconds that the caller will wait (RFC 7240): `respond-async` is 0, `wait=N` is N seconds. */
+/** Milliseconds that the caller waits (RFC 7240 §4.1, §4.3): `respond-async` is 0, `wait=N` is N seconds. */
 export function waitMs(request: OcciRequest, defaultS: number): number {
   const preferred = preferences(request);
   if (preferred.some((one) => /^respond-async$/i.test(one))) return 0;

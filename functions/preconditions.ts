@@ -1,4 +1,4 @@
-/** Conditional requests (RFC 9110 §13): `If-Match` and `If-None-Match`, each in as many header lines as a client sends. */
+/** Conditional requests (RFC 9110 §13): `If-Match` and `If-None-Match`, each in one or several header lines. */
 import { createHash } from 'node:crypto';
 import { CmbsError } from '@cmbs/shared';
 import { type Precondition, type Rendered, stateOf, type StoredEntity } from '@cmbs/shared/occi';
@@ -14,10 +14,10 @@ interface Tag {
   readonly opaque: string | undefined;
 }
 
-/** A tag, or `*` alone between commas; what is neither is passed over. */
+/** A tag, or `*` alone between commas. Other text is ignored. */
 const TAG = /(W\/)?"([^"]*)"|(?<![^,\s])\*(?![^,\s])/g;
 
-/** The tags of a header; undefined without the header. What is no tag matches nothing. */
+/** The tags of a header; undefined without the header. */
 function tagsOf({ headers }: Conditional, name: 'if-match' | 'if-none-match'): readonly Tag[] | undefined {
   const lines = headers[name];
   if (lines === undefined) return undefined;
@@ -27,9 +27,9 @@ function tagsOf({ headers }: Conditional, name: 'if-match' | 'if-none-match'): r
 const isAny = ({ opaque }: Tag): boolean => opaque === undefined;
 
 /**
- * The strong validator of an entity in one rendering. The first part is the state of the entity, by which a write is
- * conditional whatever rendering it came from; the second part covers all that is shown: links, actions, the host in
- * URLs.
+ * The strong validator of an entity in one rendering. The first part is the state of the entity, which the condition of a
+ * write compares, so a tag from any rendering will do. The second part covers all that the rendering shows: links,
+ * actions, the host in URLs.
  */
 export function etagOf(stored: StoredEntity, { headers, body }: Rendered): string {
   const shown = createHash('sha256');
@@ -40,8 +40,8 @@ export function etagOf(stored: StoredEntity, { headers, body }: Rendered): strin
 const failed = (message: string): CmbsError => new CmbsError('precondition_failed', message);
 
 /**
- * For a write to an entity: holds as long as the entity is in the state that a tag was given for. Undefined for a request
- * without a condition.
+ * The condition of a write to an entity: the entity is still in the state of the tag. Undefined for a request without a
+ * condition. The condition throws `precondition_failed`.
  */
 export function preconditionOf(request: Conditional): Precondition | undefined {
   const match = tagsOf(request, 'if-match');
@@ -51,33 +51,34 @@ export function preconditionOf(request: Conditional): Precondition | undefined {
     const state = current === undefined ? undefined : stateOf(current);
     const isNamed = ({ opaque }: Tag): boolean => opaque === state || opaque?.startsWith(`${state}-`) === true;
     const has = (tag: Tag): boolean => state !== undefined && (isAny(tag) || isNamed(tag));
-    // Weak tags never match strongly.
+    // If-Match compares strongly (RFC 9110 §13.1.1), so weak tags never match.
     if (match?.some((tag) => !tag.isWeak && has(tag)) === false) {
       throw failed(
         state === undefined
-          ? 'If-Match needs an entity, and there is none.'
+          ? 'If-Match needs an entity, and there is none; create it without If-Match.'
           : 'If-Match does not hold: the entity has changed; read it again.',
       );
     }
-    if (noneMatch?.some(has) === true) throw failed('If-None-Match does not hold: the entity is there.');
+    if (noneMatch?.some(has) === true)
+      throw failed('If-None-Match does not hold: the entity exists; update it without the header.');
   };
 }
 
 /**
- * For a read of a representation with a tag: a 304 where the client has it already.
+ * The 304 for a client that already has the representation with this tag; undefined for other clients.
  * @throws CmbsError `precondition_failed`
  */
 export function notModified(request: Conditional, etag: string): OcciResponse | undefined {
   const has = (tag: Tag): boolean => isAny(tag) || `"${tag.opaque}"` === etag;
   if (tagsOf(request, 'if-match')?.some((tag) => !tag.isWeak && has(tag)) === false) {
-    throw failed(`If-Match does not hold; the ETag is ${etag}.`);
+    throw failed(`If-Match does not hold; the ETag is ${etag} now.`);
   }
   return tagsOf(request, 'if-none-match')?.some(has) === true ? answer(304, undefined, { ETag: etag }) : undefined;
 }
 
 /**
- * For a collection, which has no tag: `*` says whether it is there, and a listed tag is never its own. A read for which
- * `If-None-Match: *` does not hold is a 304.
+ * Checks the condition on a collection, which has no tag: only `*` can match. A read for which `If-None-Match: *` does
+ * not hold is a 304.
  * @throws CmbsError `precondition_failed`
  */
 export async function collectionPrecondition(
@@ -91,11 +92,11 @@ export async function collectionPrecondition(
   if (match !== undefined && !(isHere && match.some(isAny))) {
     throw failed(
       isHere
-        ? 'Collections have no ETag: If-Match may be * only.'
-        : 'If-Match needs a collection, and there is none.',
+        ? 'Collections have no ETag; send If-Match: * or no condition.'
+        : 'If-Match needs a collection, and there is none at this path; ask for another path.',
     );
   }
   if (!isNone || !isHere) return undefined;
   if (request.method === 'GET' || request.method === 'HEAD') return answer(304, undefined);
-  throw failed('If-None-Match does not hold: the collection is there.');
+  throw failed('If-None-Match does not hold: the collection exists; send the request without the header.');
 }

@@ -7,9 +7,10 @@ import { frameworkHandler } from './framework';
 import { routeNamed } from './routes';
 
 /**
- * The framework would inflate, parse and, when that fails, print bodies by its own rules before our code runs. Without
- * these fields it leaves a body alone; ours are read from `rawHeaders`, which have what the client sent. The channel
- * has the requests of every server in the process; the framework's is the one that runs an Express application.
+ * Before our code runs, the framework would inflate and parse a body by its own rules, and print the body when that
+ * fails. Without these two headers it leaves the body alone; our code reads the headers from `rawHeaders`, which keep
+ * what the client sent. The channel reports the requests of every server in the process; the framework's server is the
+ * one with an Express application.
  */
 subscribe('http.server.request.start', (message) => {
   const { request, server } = message as { readonly request: IncomingMessage; readonly server: Server };
@@ -19,7 +20,10 @@ subscribe('http.server.request.start', (message) => {
   delete headers['content-encoding'];
 });
 
-/** Under its name in the table, and under the name of its export, which deployments call it by. */
+/**
+ * Registers a function under its name in the table of routes and under the name of its export, which deployments use.
+ * @throws Error for a name that the table does not have
+ */
 export function register(name: string): HttpFunction {
   const route = routeNamed(name);
   if (route === undefined) throw new Error(`There is no route ${name}.`);

@@ -1,4 +1,4 @@
-/** HTTP without a server: what handlers take and give. Two thin adapters speak it, functions-framework and node:http. */
+/** The requests and answers of handlers, without a server. Two adapters make them: functions-framework and node:http. */
 import type { Principal } from '@cmbs/shared';
 import type { Renderings } from '@cmbs/shared/occi';
 import type { Traceparent } from '@cmbs/shared/trace';
@@ -7,14 +7,14 @@ export interface OcciRequest {
   readonly method: string;
   /** Without the query, its percent escapes resolved. */
   readonly path: string;
-  /** Decoded pairs in their order; `&` and `;` both separate. */
+  /** Decoded pairs in their order. */
   readonly query: readonly (readonly [string, string])[];
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, readonly string[]>>;
   readonly body: Buffer;
   /** Who sent the request. */
   readonly principal: Principal;
-  /** Address of the client as far as it can be trusted. */
+  /** Address of the client, as a trusted front end reports it. */
   readonly clientAddress: string;
   /** Scheme and authority of the URLs in the answer. */
   readonly base: string;
@@ -30,7 +30,7 @@ export interface OcciResponse {
   readonly headers: Readonly<Record<string, string>>;
   /** Text, bytes, or pieces of text. A stream of pieces ends when the request's signal aborts. */
   readonly body: string | Uint8Array | Iterable<string> | AsyncIterable<string>;
-  /** The writer calls this once the body is written or given up. */
+  /** The adapter calls this when it has written the body or given up. */
   readonly done?: () => void;
 }
 

@@ -13,7 +13,7 @@ import {
 import { CmbsError, toCmbsError, VERSION, type Log } from '@cmbs/shared';
 import { header, type OcciRequest, type OcciResponse } from './request';
 
-/** #3; the cloud's front end replaces `Server`, so it is sent under a second name too (DESIGN decision 9). */
+/** Names the versions of OCCI on every answer. Google's front end replaces `Server`, so a second header has it too. */
 export const SERVER = `cmbs/${VERSION} OCCI/1.2 OCCI/1.1`;
 const SERVER_HEADERS = {
   Server: SERVER,
@@ -23,22 +23,30 @@ const SERVER_HEADERS = {
 } as const;
 const HIGHEST = [1, 2] as const;
 
-/** 501 when the client speaks a newer OCCI than this server (#4). */
+/**
+ * @throws CmbsError `not_implemented` (501) when `User-Agent` asks for a newer version of OCCI than this server has
+ */
 export function checkVersion(request: OcciRequest): void {
   const asked = /\bOCCI\/(\d{1,4})\.(\d{1,4})/.exec(header(request, 'user-agent') ?? '');
   if (asked === null) return;
   const [major, minor] = [Number(asked[1]), Number(asked[2])];
   if (major > HIGHEST[0] || (major === HIGHEST[0] && minor > HIGHEST[1])) {
-    throw new CmbsError('not_implemented', `This server speaks OCCI/1.2 and older, not OCCI/${major}.${minor}.`);
+    throw new CmbsError(
+      'not_implemented',
+      `This server speaks OCCI/1.2 and older, not OCCI/${major}.${minor}; ask for OCCI/1.2.`,
+    );
   }
 }
 
 const OCCI_HEADERS = ['category', 'x-occi-attribute', 'x-occi-location', 'link'] as const;
 
-/** The parts of a request that decide about renderings. */
+/** The parts of a request that select its renderings. */
 type Negotiated = Pick<OcciRequest, 'headers' | 'body' | 'renderings'>;
 
-/** The rendering of the request's payload; undefined for a request without a payload. */
+/**
+ * The rendering of the request's payload; undefined for a request without a payload.
+ * @throws CmbsError `unsupported_media_type`, `bad_request`
+ */
 export function requestRendering(request: Negotiated): Rendering | undefined {
   const { renderings } = request;
   const contentType = header(request, 'content-type');
@@ -47,7 +55,7 @@ export function requestRendering(request: Negotiated): Rendering | undefined {
     if (request.body.length > 0) {
       throw new CmbsError(
         'unsupported_media_type',
-        `The body needs a Content-Type: one of ${renderings.accepted}.`,
+        `The body has no Content-Type; send one of ${renderings.accepted}.`,
       );
     }
     return inHeaders ? renderings.ofHeaders : undefined;
@@ -60,19 +68,20 @@ export function requestRendering(request: Negotiated): Rendering | undefined {
   if (rendering === undefined) {
     throw new CmbsError(
       'unsupported_media_type',
-      `Bodies of type ${contentType} are not read; send one of ${renderings.accepted}.`,
+      `Bodies of type ${contentType} are not accepted; send one of ${renderings.accepted}.`,
     );
   }
   return rendering;
 }
 
+/** @throws CmbsError as {@link requestRendering}, and as the rendering's `parse` */
 export function parsePayload(request: OcciRequest): Payload {
   return requestRendering(request)?.parse(request) ?? EMPTY_PAYLOAD;
 }
 
 /**
- * The rendering of the answer: what `Accept` prefers; without a preference the body's own type, or text/plain
- * (DESIGN decision 21, #7, #8).
+ * The rendering that `Accept` prefers; without a preference the type of the request's body, or text/plain (docs/occi.md).
+ * @throws CmbsError `not_acceptable`, `bad_request`
  */
 export function responseRendering(request: Negotiated): Rendering {
   const accept = request.headers.accept?.join(',');
@@ -83,25 +92,29 @@ export function responseRendering(request: Negotiated): Rendering {
   if (chosen === undefined) {
     throw new CmbsError(
       'not_acceptable',
-      `None of the types in Accept is offered; offered are ${request.renderings.accepted} (application/occi+json also with ;profile=nested or ;profile=gfd226).`,
+      `None of the types in Accept is offered; ask for one of ${request.renderings.accepted} (application/occi+json also with ;profile=nested or ;profile=gfd226).`,
     );
   }
   return chosen;
 }
 
 /**
- * {@link responseRendering} for an answer that shows an entity: a type that cannot is refused before anything is
- * done, so that a refusal changes nothing (#72).
+ * {@link responseRendering} for an answer that shows an entity. A type that cannot show one is refused before the request
+ * changes anything.
+ * @throws CmbsError as {@link responseRendering}
  */
 export function entityRendering(request: OcciRequest): Rendering {
   const rendering = responseRendering(request);
   if (rendering.canShowEntity === false) {
-    throw new CmbsError('bad_request', `${rendering.mediaTypes[0]} shows collections only; ask for another type.`);
+    throw new CmbsError(
+      'bad_request',
+      `${rendering.mediaTypes[0]} shows collections only; ask for another type in Accept.`,
+    );
   }
   return rendering;
 }
 
-/** `Vary` where headers of text/occi filter what is shown. */
+/** `Vary` of answers that the headers of text/occi filter. */
 export const FILTERED = 'Accept, Category, X-OCCI-Attribute';
 
 export function answer(
@@ -117,7 +130,7 @@ export function answer(
 }
 
 /**
- * The type that `Accept` likes best of those that an endpoint has beside the OCCI renderings.
+ * The type that `Accept` prefers among those of an endpoint that has no OCCI rendering.
  * @throws CmbsError `not_acceptable`
  */
 export function negotiateType<T extends string>(
@@ -126,11 +139,11 @@ export function negotiateType<T extends string>(
 ): T {
   const chosen = chooseOffer(request.headers.accept?.join(','), offers);
   if (chosen !== undefined) return chosen.mediaTypes[0];
-  const offered = offers.map(({ mediaTypes }) => mediaTypes[0]).join(' and ');
-  throw new CmbsError('not_acceptable', `None of the types in Accept is offered here; offered are ${offered}.`);
+  const offered = offers.map(({ mediaTypes }) => mediaTypes[0]).join(' or ');
+  throw new CmbsError('not_acceptable', `None of the types in Accept is offered here; ask for ${offered}.`);
 }
 
-/** An answer in JSON that no OCCI rendering describes (the inbox, health). */
+/** An answer in JSON of an endpoint that has no OCCI rendering, such as the inbox. */
 export function answerJson(
   status: number,
   value: unknown,
@@ -139,30 +152,30 @@ export function answerJson(
   return answer(status, { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(value) }, extra);
 }
 
-/** Work on many entities: 200 when all of it is done, 202 with how far it is when the same request has to be repeated. */
+/** The answer to work on many entities: 200 when all is done, 202 when the client has to repeat the request. */
 export function answerProgress(request: OcciRequest, { done, isComplete }: Progress, what: string): OcciResponse {
   const rendered = responseRendering(request).done();
   if (isComplete) return answer(200, rendered);
   return answer(202, rendered, {
-    'X-OCCI-Reason': `${done} entities are ${what} and there are more; repeat the request to go on.`,
+    'X-OCCI-Reason': `${done} entities are ${what} and there are more; repeat the request to continue.`,
     'Retry-After': '0',
   });
 }
 
-/** Text that may come from anywhere, a peer among them, as the value of a header. */
+/** Makes untrusted text, such as that of a peer, safe as the value of a header. */
 export const oneLine = (text: string): string => text.replace(/[^\x20-\x7e]+/g, ' ').slice(0, 500);
 
-/** What is told of a request that was obeyed, for a person to read. */
+/** Remarks about a request that succeeded, for a person to read. */
 export const noted = (notes: readonly string[]): Readonly<Record<string, string>> =>
   notes.length === 0 ? {} : { 'X-OCCI-Reason': oneLine(notes.join(' ')) };
 
-/** The parts of a request that its refusal depends on. */
+/** The parts of a request that the answer to its failure depends on. */
 export type Refused = Pick<OcciRequest, 'method' | 'path' | 'headers' | 'body' | 'trace' | 'renderings'>;
 
-/** Any thrown value as an answer; what is our fault goes to the log and not to the caller (DESIGN decision 8). */
+/** The answer for any thrown value. The cause of an internal error is in the log only. */
 export function answerError(thrown: unknown, request: Refused | undefined, log: Log): OcciResponse {
   const error = toCmbsError(thrown);
-  // What is not offered (501) is no failure of ours, and anybody can ask for it.
+  // Clients can ask for a feature that is not offered (501) at any time; that is no failure.
   if (error.status >= 500 && error.code !== 'not_implemented') {
     log.error('request failed', {
       code: error.code,
@@ -176,7 +189,7 @@ export function answerError(thrown: unknown, request: Refused | undefined, log: 
   try {
     if (request !== undefined) rendering = responseRendering(request);
   } catch {
-    // The request's own Accept or Content-Type is what is wrong: text/plain says so.
+    // The request's Accept or Content-Type is not valid, so the answer is in text/plain.
   }
   return answer(error.status, rendering.error(error), {
     ...(request === undefined ? {} : { Accept: request.renderings.accepted }),

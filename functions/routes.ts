@@ -1,6 +1,7 @@
 /**
- * The one table: which function answers which path and action. The local gateway dispatches by it, the framework
- * registers by it, and the deployment's URL map and docs/reference/functions.md are made from it.
+ * The table of routes: which function answers which path and action. The local gateway dispatches requests by this
+ * table, and functions-framework registers its functions. The URL map of a deployment and docs/reference/functions.md
+ * are generated from it.
  */
 import { CmbsError } from '@cmbs/shared';
 import { BUILT_IN_LAYERS, type LayerDefinition, MESSAGES } from '@cmbs/shared/broker';
@@ -15,7 +16,7 @@ import { queryInterface } from './handlers/query';
 import type { OcciRequest, OcciResponse } from './request';
 import { answer } from './respond';
 
-/** Bytes of the body of a push: a publication of 10 MB in base64, its attributes, and what wraps them. */
+/** Bytes of the body of a push: a publication of 10 MB in base64, its attributes, and the JSON around them. */
 const MAX_PUSH_BODY_BYTES = 14 * 1024 * 1024;
 
 /** Decoded pairs of a query string. */
@@ -30,18 +31,18 @@ export interface Route {
   readonly paths: readonly string[];
   /** Accepted values of `?action=`; the first is the canonical one. Absent: requests without an action. */
   readonly action?: readonly string[];
-  /** The query parameter, whatever its value, with which requests come here; absent: requests without one. */
+  /** A query parameter, with any value, that selects the function; absent: requests without one. */
   readonly flag?: string;
   readonly summary: string;
   readonly access: Access;
-  /** Bytes of a body, where the deployment's own limit (`CMBS_MAX_BODY_BYTES`) does not count. */
+  /** Bytes of a body at most, in place of the deployment's limit (`CMBS_MAX_BODY_BYTES`). */
   readonly maxBodyBytes?: number;
   readonly handler: Handler;
 }
 
 /**
- * What a function reaches besides the store, and so which service account it is deployed with: nothing, the companion,
- * or the companion and the topic bus. What is pushed to runs under an account of its own.
+ * What a function can reach besides the store: nothing, the companion, or the companion and the topic bus. The function
+ * that takes pushes reaches the store alone, under an account of its own. The value selects the service account.
  */
 export type Access = 'store' | 'companion' | 'bus' | 'pushed';
 
@@ -73,7 +74,7 @@ function actionRoute(
 
 const accessOf = ({ channel }: LayerDefinition): Access => (channel === 'bus' ? 'bus' : 'companion');
 
-/** The methods at a path, for a caller who may read what is there. */
+/** The methods at a path, for a caller who may read the entity or collection there. */
 async function options({ path, principal }: OcciRequest, app: App, methods: string): Promise<OcciResponse> {
   await app.entities.authorizeOptions(path, principal);
   return answer(204, undefined, { Allow: methods });
@@ -90,12 +91,12 @@ export const ROUTES: readonly Route[] = [
   {
     name: 'member-inbox',
     paths: ['/cmbs/member/{id}/inbox/', '/cmbs/member/{id}/inbox/{entry}'],
-    summary: 'What a member received: read, wait, follow, acknowledge',
+    summary: 'Inbox of a member: read, wait, follow, acknowledge',
     access: 'store',
     handler: inbox,
   },
   actionRoute('member', ['check_neighbors'], 'companion', 'Discover members behind the neighbours'),
-  // The actions of other layers go to the catch-all.
+  // The catch-all runs the actions of added layers.
   ...BUILT_IN_LAYERS.flatMap((layer) => [
     actionRoute('member', spellings('start', layer), 'companion', `Open the ${layer.name} socket`),
     actionRoute('member', spellings('stop', layer), 'companion', `Close the ${layer.name} socket`),
@@ -147,10 +148,10 @@ export const ROUTES: readonly Route[] = [
   },
 ];
 
-/** A refusal that names the setting which decides, where one does. */
+/** The refusal of a large body; names the setting, unless the route has a limit of its own. */
 export function bodyTooLarge(route: Pick<Route, 'maxBodyBytes'>, most: number): CmbsError {
-  const setting = route.maxBodyBytes === undefined ? ': CMBS_MAX_BODY_BYTES says how many' : '';
-  return new CmbsError('too_large', `A body has ${most} bytes at most${setting}.`);
+  const setting = route.maxBodyBytes === undefined ? ' (CMBS_MAX_BODY_BYTES)' : '';
+  return new CmbsError('too_large', `A body has ${most} bytes at most${setting}; send less.`);
 }
 
 const BY_NAME = new Map(ROUTES.map((route) => [route.name, route]));
@@ -177,25 +178,31 @@ const MATCHERS: readonly Matcher[] = ROUTES.flatMap((route) =>
 );
 
 /**
- * Refuses a request that came to the wrong function, which a deployed one can be called with: `not_found` for a path
- * that is not its own, `bad_action` for an action where it carries out none. The catch-all takes everything, and an
- * action's function checks the action itself.
+ * Refuses a request to the wrong function, since clients can call a deployed function directly. The catch-all takes every
+ * request, and the function of an action checks the action itself.
+ * @throws CmbsError `not_found` for the path of another function, `bad_action` for an action that the function lacks
  */
 export function checkOwn(route: Route, { method, path, query }: OcciRequest): void {
   if (route.name === CATCH_ALL) return;
   if (!MATCHERS.some((matcher) => matcher.route === route && matcher.pattern.test(path))) {
-    throw new CmbsError('not_found', `The function ${route.name} has nothing at this path.`);
+    throw new CmbsError(
+      'not_found',
+      `The function ${route.name} has nothing at this path; ask the deployment's public URL.`,
+    );
   }
   if (route.action === undefined && method === 'POST' && query.some(([name]) => name === 'action')) {
-    throw new CmbsError('bad_action', `The function ${route.name} carries out no actions; ask ${CATCH_ALL}.`);
+    throw new CmbsError(
+      'bad_action',
+      `The function ${route.name} runs no actions; ask the function ${CATCH_ALL}.`,
+    );
   }
 }
 
-/** Whether a function other than the catch-all has the path. */
+/** Whether a function other than the catch-all answers the path. */
 export const isOwnPath = (path: string): boolean =>
   MATCHERS.some(({ route, pattern }) => route.name !== CATCH_ALL && pattern.test(path));
 
-/** The function that takes a request; the catch-all takes what no other does. Methods do not count. */
+/** The function that answers a request, whatever its method; the catch-all when no other does. */
 export function routeFor(path: string, query: Query): Route {
   const action = query.find(([name]) => name === 'action')?.[1];
   const takes = (route: Route): boolean => {

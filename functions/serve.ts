@@ -1,4 +1,4 @@
-/** Around every handler: version check, whose request it is, method override, errors as answers. */
+/** Surrounds every handler: checks the request, overrides the method, renders errors, logs and counts. */
 import { badRequest, CmbsError } from '@cmbs/shared';
 import { inSpan } from '@cmbs/shared/trace';
 import type { App } from './app';
@@ -8,38 +8,39 @@ import { checkOwn, type Route } from './routes';
 
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS']);
 
-/**
- * A POST may stand for a GET or a DELETE, because front ends refuse those with a body, or take the body away (DESIGN
- * decision 7).
- */
+/** A POST may stand for a GET or a DELETE with a body, which some front ends refuse or strip (docs/occi.md). */
 function effective(request: OcciRequest): OcciRequest {
   const override = header(request, 'x-http-method-override')?.trim().toUpperCase();
   if (override === undefined || request.method !== 'POST') return request;
   if (override !== 'GET' && override !== 'DELETE') {
-    throw new CmbsError('bad_request', 'X-HTTP-Method-Override may say GET or DELETE.');
+    throw new CmbsError('bad_request', 'X-HTTP-Method-Override takes GET or DELETE only; send one of them.');
   }
   return { ...request, method: override };
 }
 
-/** What `occi.core.id` may begin with, and no path of an entity has (#37). */
+/** `occi.core.id` may be a URN; the path of an entity has the id alone (docs/occi.md). */
 const URN = /\/urn:uuid:[^/]*$/i;
 
 function checkPath({ path }: OcciRequest): void {
   if (URN.test(path)) {
-    throw badRequest('An id stands in a path without "urn:uuid:" in front; ask for the path that ends in the id.');
+    throw badRequest('A path has an id without "urn:uuid:"; ask for the path that ends in the id alone.');
   }
 }
 
-/** Compressed bodies are not read (RFC 9110 §15.5.16 makes that 415). */
+/** Refuses compressed bodies with 415 (RFC 9110 §15.5.16). */
 function checkCoding(request: OcciRequest): void {
   const coding = header(request, 'content-encoding')?.trim().toLowerCase() ?? '';
   if (coding === '' || coding === 'identity' || request.body.length === 0) return;
-  throw new CmbsError('unsupported_media_type', 'Send the body as it is, without Content-Encoding.', {
-    headers: { 'Accept-Encoding': 'identity' },
-  });
+  throw new CmbsError(
+    'unsupported_media_type',
+    'Compressed bodies are not accepted; send the body without Content-Encoding.',
+    {
+      headers: { 'Accept-Encoding': 'identity' },
+    },
+  );
 }
 
-/** Never rejects. One line in the log, without what the request carries, and one more for the counters. */
+/** Answers a request. Never rejects. Logs one line, without the payload, and counts the request. */
 export async function serve(route: Route, request: OcciRequest, app: App): Promise<OcciResponse> {
   const began = app.clock.now();
   const attributes = { 'http.request.method': request.method, 'url.path': request.path, 'faas.name': route.name };

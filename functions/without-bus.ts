@@ -1,10 +1,13 @@
 /**
- * In place of `shared/bus/pubsub-of.ts` in the bundles of functions that have no access to the topic bus: smaller, and
- * what their service account may not do their code cannot either.
+ * Replaces `shared/bus/pubsub/connect.ts` in the bundles of functions that have no access to the topic bus. The bundles
+ * are smaller, and the code cannot do what the service account may not do.
  */
 import { CmbsError } from '@cmbs/shared';
 import type { Bus } from '@cmbs/shared/bus';
 
 export function pubsubBusOf(): Bus {
-  throw new CmbsError('not_implemented', 'This function is deployed without the topic bus.');
+  throw new CmbsError(
+    'not_implemented',
+    'This function is deployed without the topic bus; ask the function that sends on this layer.',
+  );
 }

@@ -1,4 +1,4 @@
-/** `POST …?action=TERM` on an entity or a collection, and the same at an action function's own URL. */
+/** `POST …?action=TERM` on an entity or a collection, also at the URL of an action's own function. */
 import { CmbsError } from '@cmbs/shared';
 import { MAX_PAGE_OFFSET } from '@cmbs/shared/limits';
 import {
@@ -21,33 +21,36 @@ import { header, queryValue, type OcciRequest, type OcciResponse } from '../requ
 import { answer, entityRendering, oneLine, parsePayload, responseRendering } from '../respond';
 import { showEntity } from './entity';
 
-/** Characters of JSON up to which the answer of an action is kept under an `Idempotency-Key`. */
-const MAX_KEPT_ANSWER_CHARS = 64 * 1024;
+/** Characters of JSON; a longer answer is not stored under its `Idempotency-Key`. */
+const MAX_STORED_ANSWER_CHARS = 64 * 1024;
 
 interface ActedOn {
   readonly outcome: ActionOutcome;
   readonly kind: CategoryId;
 }
 
-/** An outcome that is still open is looked up again by a repeated request; a very large answer is not kept. */
+/** Whether a repeated request gets the stored answer. Open outcomes are looked up again; large answers are not stored. */
 const isFinal = ({ outcome }: ActedOn): boolean =>
   outcome.answer === 'entity'
     ? outcome.status === 200
-    : JSON.stringify(outcome.values).length <= MAX_KEPT_ANSWER_CHARS;
+    : JSON.stringify(outcome.values).length <= MAX_STORED_ANSWER_CHARS;
 
-/** @param own spellings of the action that this function carries out; it refuses all others */
+/**
+ * @param own spellings of the action that this function runs; other actions are refused
+ * @throws CmbsError `method_not_allowed`, `bad_action`, and as `Actions.actOn`
+ */
 export async function action(request: OcciRequest, app: App, own?: readonly string[]): Promise<OcciResponse> {
   const term = queryValue(request, 'action') ?? own?.[0];
   if (request.method !== 'POST') {
-    throw new CmbsError('method_not_allowed', 'Actions are asked for with POST.', {
+    throw new CmbsError('method_not_allowed', 'Actions run with POST.', {
       headers: { Allow: 'POST, OPTIONS' },
     });
   }
   if (term === undefined || term === '') {
-    throw new CmbsError('bad_action', 'The query names no action: ?action=TERM.');
+    throw new CmbsError('bad_action', 'The query names no action; add ?action=TERM.');
   }
   if (own !== undefined && !own.includes(term)) {
-    throw new CmbsError('bad_action', `This function carries out ${own[0] ?? ''}, not ${JSON.stringify(term)}.`);
+    throw new CmbsError('bad_action', `This function runs ${own[0] ?? ''}, not ${JSON.stringify(term)}.`);
   }
   return isCollectionPath(request.path) ? onCollection(request, app, term) : onEntity(request, app, term);
 }
@@ -95,7 +98,7 @@ async function onCollection(request: OcciRequest, app: App, term: string): Promi
   if (page.next !== undefined) {
     throw new CmbsError(
       'too_large',
-      `An action reaches ${MAX_PAGE_OFFSET} entities at most, and there are more; filter in the query.`,
+      `An action runs on ${MAX_PAGE_OFFSET} entities at most, and the collection has more; filter in the query.`,
     );
   }
   const chosen = page.entities

@@ -1,4 +1,4 @@
-/** Collections: of a kind, of a mixin, or of everything below a path (#25 to #28, #53 to #61). */
+/** Collections: of a kind, of a mixin, or of all entities below a path (GFD.223 §3, docs/occi.md). */
 import { badRequest, CmbsError } from '@cmbs/shared';
 import {
   type CategoryRegistry,
@@ -24,7 +24,7 @@ import { inTurn, type LargeTurn } from '../large-answers';
 import { answer, answerProgress, FILTERED, noted, parsePayload, responseRendering } from '../respond';
 
 const COLLECTION_METHODS = ['GET', 'HEAD', 'POST', 'DELETE', 'OPTIONS'] as const;
-/** Only a mixin's collection can be replaced (#58, #59). */
+/** Only the collection of a mixin can be replaced: a PUT names the entities that have the mixin. */
 const MIXIN_METHODS = [...COLLECTION_METHODS, 'PUT'] as const;
 
 /** Query parameters by method. */
@@ -64,7 +64,7 @@ async function list(
   const pieces = turn.isTaken ? rendering.collectionPieces?.(views, context) : undefined;
   const rendered =
     pieces === undefined ? rendering.collection(views, context) : { headers: pieces.headers, body: '' };
-  // In text/occi the rendering may have a Link header of its own.
+  // A rendering in headers may have a Link header of its own.
   const links = [rendered.headers.Link, page.next === undefined ? undefined : nextLink(request, path, page.next)];
   const link = links.filter((one) => one !== undefined).join(', ');
   const next = link === '' ? {} : { Link: link };
@@ -90,13 +90,13 @@ async function create(request: OcciRequest, app: App, path: Path, payload: Paylo
 
 interface CreationOptions {
   readonly intent?: Intent;
-  /** Further parts of the request that a repetition under the same `Idempotency-Key` has to repeat. */
+  /** Further parts of the request, which a repeated request with the same `Idempotency-Key` must repeat. */
   readonly asked?: string;
-  /** The answer shows the new entities. */
+  /** The answer shows the new entities, so the caller must be allowed to read them. */
   readonly isShown?: boolean;
 }
 
-/** Creates the entities of the payload; the same `Idempotency-Key` again creates nothing more. */
+/** Creates the entities of the payload, once for each `Idempotency-Key`. */
 export async function createAll(
   request: OcciRequest,
   app: App,
@@ -126,7 +126,7 @@ async function tag(
   return answer(200, rendering.done());
 }
 
-/** Work in steps, which the same request goes on with until all of it is done; afterwards it does nothing more. */
+/** Runs work that takes several requests. A repeated request continues the work; once all is done it does nothing. */
 function inSteps(request: OcciRequest, app: App, run: () => Promise<Progress>): Promise<Progress> {
   return app.answered.once(idempotencyOf(request).idempotent, run, ({ isComplete }) => isComplete);
 }
@@ -134,11 +134,11 @@ function inSteps(request: OcciRequest, app: App, run: () => Promise<Progress>): 
 async function remove(request: OcciRequest, app: App, path: Path, payload: Payload): Promise<OcciResponse> {
   const { registry } = await app.categories.current();
   const at = registry.at(path);
-  // A path that lost its end leads to the first; every resource and every link is of the core's kinds.
+  // A client that loses the end of a path asks for `/`; the collections of the core's kinds have every entity too.
   const isAll = path === '/' || at?.scheme === CORE_SCHEME;
   if (isAll && payload.locations.length === 0 && queryValue(request, 'confirm') !== 'all') {
     throw badRequest(
-      `DELETE ${path} deletes every entity, resource or link of this deployment; ask with ?confirm=all if that is meant.`,
+      `DELETE ${path} deletes every entity, resource or link of this deployment; add ?confirm=all to do so.`,
     );
   }
   if (at?.class === 'mixin') {
@@ -178,7 +178,7 @@ export async function collection(request: OcciRequest, app: App): Promise<OcciRe
         return tag(request, app, at, payload, 'add');
       }
       if (at === undefined && path !== '/') throw new CmbsError('not_found', `There is no collection at ${path}.`);
-      if (payload.form === 'none') throw badRequest('The request needs a body with an entity or locations.');
+      if (payload.form === 'none') throw badRequest('The request has no payload; send an entity or locations.');
       return create(request, app, path, payload);
     case 'PUT':
       if (at?.class !== 'mixin') break;

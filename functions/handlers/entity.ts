@@ -1,4 +1,4 @@
-/** One entity: GET, HEAD, PUT, POST (partial), DELETE (#29 to #37). */
+/** One entity: GET, HEAD, PUT, POST (a partial update), DELETE (GFD.223 §3, docs/occi.md). */
 import { CmbsError } from '@cmbs/shared';
 import { type EntityView, type Rendered, type Rendering, singleDraft } from '@cmbs/shared/occi';
 import type { App } from '../app';
@@ -11,7 +11,7 @@ import { answer, entityRendering, noted, parsePayload, responseRendering } from 
 
 export const ENTITY_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS'] as const;
 
-/** A rendering of an entity, and its tag. */
+/** An entity in a rendering, with its entity tag. */
 interface Shown {
   readonly rendering: Rendering;
   readonly base: string;
@@ -19,10 +19,10 @@ interface Shown {
   readonly etag: string;
 }
 
-/** The last rendering of a view: as long as nothing about an entity changes, its view is the same object. */
+/** The last rendering of each view. An entity has the same view object until something about it changes. */
 const lastShown = new WeakMap<EntityView, Shown>();
 
-/** The entity as it is now, in the rendering of the answer. */
+/** Reads an entity and renders it for the answer. */
 async function shown(request: OcciRequest, app: App, path: string): Promise<Shown> {
   const asked = entityRendering(request);
   const { base } = request;
@@ -38,7 +38,7 @@ async function shown(request: OcciRequest, app: App, path: string): Promise<Show
   return now;
 }
 
-/** The entity as it is now, rendered. */
+/** An answer that shows an entity. */
 export async function showEntity(
   request: OcciRequest,
   app: App,

@@ -1,4 +1,4 @@
-/** `/healthz`: the process answers. `/readyz`: what it needs answers too. */
+/** `/healthz` says that the process answers, `/readyz` that the store and the companion answer too. */
 import { CmbsError, toCmbsError } from '@cmbs/shared';
 import type { App } from '../app';
 import type { OcciRequest, OcciResponse } from '../request';
@@ -17,7 +17,7 @@ export async function health(request: OcciRequest, app: App): Promise<OcciRespon
     } catch (thrown) {
       const { code, message } = toCmbsError(thrown);
       if (code !== 'unavailable') throw thrown;
-      // Asked every few seconds; that something is away is the answer, and no failure of this function.
+      // A platform asks every few seconds, and an unavailable dependency is a normal answer.
       app.log.warn('not ready', { cause: message, trace: request.trace });
       return answerJson(503, { status: 'not ready', reason: message }, headers);
     }

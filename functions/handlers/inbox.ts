@@ -1,4 +1,4 @@
-/** `/cmbs/member/<id>/inbox/`: how a program consumes what its member received (layers.md, Receiving). */
+/** `/cmbs/member/<id>/inbox/`: a program reads and acknowledges the messages of its member (docs/layers.md). */
 import { badRequest, CmbsError, toCmbsError } from '@cmbs/shared';
 import { type Acknowledged, entryJson, type InboxPage, MEMBERS, type Owner } from '@cmbs/shared/broker';
 import { MAX_WAIT_S, PAGE_PORTION_CHARS } from '@cmbs/shared/limits';
@@ -14,15 +14,15 @@ import { collectionPrecondition } from '../preconditions';
 import { queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { answer, answerJson, negotiateType } from '../respond';
 
-/** Entries on a page of an inbox when `number` is absent, and at most. */
+/** Entries on a page, by default and at most. */
 const DEFAULT_INBOX_PAGE = 100;
 const MAX_INBOX_PAGE = 1000;
-/** Seconds of the lease on an inbox entry that was read, when `?lease=` is absent, and at most. */
+/** Seconds of the lease on an entry that was read, by default and at most. */
 const DEFAULT_LEASE_S = 30;
 const MAX_LEASE_S = 12 * 60 * 60;
-/** Milliseconds between two comments on an event stream, so that nobody between closes it as idle. */
+/** Milliseconds between two comments on an event stream, so that no proxy closes the connection as idle. */
 const EVENT_STREAM_HEARTBEAT_MS = 15_000;
-/** Milliseconds that an inbox waits at most before it looks again: leases end without a change in the store. */
+/** Milliseconds after which a waiting reader looks again: a lease ends without a change in the store. */
 const INBOX_POLL_MS = 1000;
 
 const METHODS = 'GET, HEAD, DELETE, OPTIONS';
@@ -58,7 +58,7 @@ function addressOf(request: OcciRequest): Address {
   return { memberId, collection: `${MEMBERS}${memberId}/inbox/`, entry: entry === '' ? undefined : entry };
 }
 
-/** `{"entries":[…],"next":"…"}`, entry by entry. */
+/** `{"entries":[…],"next":"…"}`, one text for each entry. */
 function* texts(page: InboxPage, { collection }: Address, base: string): Iterable<string> {
   yield '{"entries":[';
   let comma = '';
@@ -84,7 +84,7 @@ async function read(
   const cursor = queryValue(request, 'cursor');
   const waitMs = wholeNumber(request, 'wait', 0, 0, MAX_WAIT_S) * 1000;
   const options = {
-    // A reader that waits is answered when the server stops; one look at an inbox is short.
+    // A reader that waits still gets its answer when the server stops, so its reads are not aborted.
     ...(waitMs === 0 ? { signal: request.signal } : {}),
     claim: turn.claim,
     limit: wholeNumber(request, 'number', DEFAULT_INBOX_PAGE, 1, MAX_INBOX_PAGE),
@@ -94,7 +94,7 @@ async function read(
   const deadline = app.clock.now() + waitMs;
   const watch = waitMs === 0 ? undefined : app.inbox.watch(owner);
   try {
-    // Watching starts before reading, so that what arrives in between is not missed.
+    // The watch starts before the first read, so that no arrival in between is missed.
     await watch?.ready(within(request, waitMs));
     for (;;) {
       const page = await app.inbox.read(request.principal, owner, options);
@@ -108,7 +108,7 @@ async function read(
         const whole = answer(200, rendered);
         return turn.isTaken ? { ...whole, body: inPieces(pieces) } : whole;
       }
-      // It was empty, however much there was to look at: others may have the turn.
+      // The page is empty; another large answer may have the turn while this reader waits.
       turn.release();
       await watch.changed(within(request, Math.min(INBOX_POLL_MS, leftMs)));
     }
@@ -131,12 +131,12 @@ async function* events(
   const watch = inbox.watch(owner);
   try {
     await watch.ready(request.signal);
-    // It ends with its member: what comes for a later one of that name is not for this reader.
+    // The stream ends with its member: messages for a later member of that name are not for this reader.
     while (!request.signal.aborted && (await isThere())) {
       const page = await inbox.read(request.principal, owner, {
         limit: DEFAULT_INBOX_PAGE,
         leaseMs,
-        // Each follower holds this much at most.
+        // The characters that each follower holds in memory, at most.
         maxChars: PAGE_PORTION_CHARS,
         signal: request.signal,
       });
@@ -152,7 +152,7 @@ async function* events(
       if (page.entries.length === 0) await watch.changed(within(request, INBOX_POLL_MS));
     }
   } catch (thrown) {
-    // The stream ends as it does between two reads: the server stops, or the member was deleted.
+    // The stream ends without an error when the server stops or the member is deleted.
     if (!request.signal.aborted && toCmbsError(thrown).code !== 'not_found') throw thrown;
   } finally {
     watch.end();
@@ -166,7 +166,7 @@ function acknowledged(request: OcciRequest, at: Address): readonly Acknowledged[
   try {
     json = JSON.parse(request.body.toString('utf8'));
   } catch (cause) {
-    throw badRequest('To acknowledge several entries send {"entries":["id",…]}.', { cause });
+    throw badRequest('The body is not JSON; to acknowledge entries send {"entries":["id",…]}.', { cause });
   }
   const parsed = acknowledgement.safeParse(json);
   if (!parsed.success)
@@ -194,7 +194,7 @@ export async function inbox(request: OcciRequest, app: App): Promise<OcciRespons
       if (at.entry !== undefined) {
         throw new CmbsError(
           'method_not_allowed',
-          'An entry is read through its inbox and acknowledged with DELETE.',
+          'An entry cannot be read by itself; read its inbox, and acknowledge the entry with DELETE.',
           {
             headers: { Allow: 'DELETE, OPTIONS' },
           },

@@ -1,4 +1,4 @@
-/** `POST /cmbs/message/?send`: creates messages and sends them, in one request. */
+/** `POST /cmbs/message/?send`: creates messages and sends them in one request. */
 import { badRequest, CmbsError, toCmbsError } from '@cmbs/shared';
 import { MESSAGES, sendIntent } from '@cmbs/shared/broker';
 import type { ActionOutcome, Path } from '@cmbs/shared/occi';
@@ -13,14 +13,14 @@ import { showEntity } from './entity';
 
 export async function messageSend(request: OcciRequest, app: App): Promise<OcciResponse> {
   if (request.method !== 'POST') {
-    throw new CmbsError('method_not_allowed', 'Messages are created and sent with POST.', {
+    throw new CmbsError('method_not_allowed', 'This path takes POST, which creates and sends messages.', {
       headers: { Allow: 'POST, OPTIONS' },
     });
   }
   checkQuery(request, app, ['send', 'from']);
   await collectionPrecondition(request);
   const payload = parsePayload(request);
-  if (payload.form === 'none') throw badRequest('The request needs a body with a message.');
+  if (payload.form === 'none') throw badRequest('The request has no payload; send a message.');
   const isOne = payload.entities.length <= 1;
   const rendering = isOne ? entityRendering(request) : responseRendering(request);
   const from = queryValue(request, 'from');
@@ -53,14 +53,14 @@ const statusOf = (outcome: ActionOutcome): number => (outcome.answer === 'entity
 const reasonsOf = (outcome: ActionOutcome): readonly string[] =>
   outcome.answer === 'entity' && outcome.reason !== undefined ? [outcome.reason] : [];
 
-/** The reason why one of several messages was refused; the `delivery` of the message has it too. */
+/** Why one of several messages was refused. The message's `delivery` has the reason too. */
 function reasonOf(thrown: unknown, path: Path = ''): string {
   const error = toCmbsError(thrown);
   if (error.code !== 'conflict') throw thrown;
   return `${path}: ${error.message}`;
 }
 
-/** A message without a receiver is stored all the same: the refusal names its location. */
+/** Adds the location of the message to a refusal, since a message without a receiver is stored all the same. */
 async function located<T>(headers: Readonly<Record<string, string>>, work: () => Promise<T>): Promise<T> {
   try {
     return await work();

@@ -1,4 +1,7 @@
-/** Every OCCI request that no narrower function takes: the trailing slash decides collection or entity (occi.md §1.1). */
+/**
+ * The OCCI requests that no other function takes. A path with a slash at the end is a collection, other paths are
+ * entities (docs/occi.md).
+ */
 import { CmbsError } from '@cmbs/shared';
 import { isCollectionPath } from '@cmbs/shared/occi';
 import type { App } from '../app';

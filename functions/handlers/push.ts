@@ -1,7 +1,7 @@
 /**
- * `POST /push/<subscription>?topic=<topic>`: a topic message that Pub/Sub pushes to a member (cloud.google.com/pubsub/
- * docs/push). 2xx acknowledges; everything else makes Pub/Sub push again and, after its last attempt, put the message
- * into the dead-letter topic, whose own pushes come to `/push/dead-letter`.
+ * `POST /push/<subscription>?topic=<topic>`: Pub/Sub pushes a topic message to a member
+ * (https://cloud.google.com/pubsub/docs/push). 2xx acknowledges the message. After any other status Pub/Sub pushes again,
+ * and after its last attempt it moves the message to the dead-letter topic, which pushes to `/push/dead-letter`.
  */
 import { badRequest, CmbsError } from '@cmbs/shared';
 import { isUtf8 } from 'node:buffer';
@@ -12,7 +12,7 @@ import type { App } from '../app';
 import { header, queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { answer } from '../respond';
 
-/** Attributes of a pushed message: Pub/Sub's hundred, and those that it adds to dead letters. */
+/** Attributes of a pushed message: the 100 that Pub/Sub allows, and those that it adds to dead letters. */
 const MAX_PUSH_ATTRIBUTES = 120;
 
 const pushed = z.looseObject({
@@ -36,16 +36,16 @@ function pushedOf(request: OcciRequest): Pushed {
   try {
     json = JSON.parse(request.body.toString('utf8'));
   } catch (cause) {
-    throw badRequest('A push has a JSON body.', { cause });
+    throw badRequest('The body is not JSON; a push of Pub/Sub has a JSON body.', { cause });
   }
   const parsed = pushed.safeParse(json);
-  if (!parsed.success) throw badRequest('The body is not what Pub/Sub pushes.');
+  if (!parsed.success) throw badRequest('The body is not a push of Pub/Sub; push a message in its JSON form.');
   return parsed.data;
 }
 
 function deliveryOf({ message, deliveryAttempt = 1 }: Pushed, topic: string): BusDelivery {
   const data = Buffer.from(message.data ?? '', 'base64');
-  if (!isUtf8(data)) throw badRequest('The data of the message are not UTF-8.');
+  if (!isUtf8(data)) throw badRequest('The data of the message are not UTF-8; publish JSON in UTF-8.');
   const { orderingKey = '' } = message;
   return {
     id: message.messageId,
@@ -66,7 +66,8 @@ export async function push(request: OcciRequest, app: App): Promise<OcciResponse
       headers: { Allow: 'POST, OPTIONS' },
     });
   }
-  if (app.push === undefined) throw new CmbsError('not_found', 'Topic messages are not pushed here.');
+  if (app.push === undefined)
+    throw new CmbsError('not_found', 'This deployment takes no pushes; set CMBS_TOPIC_DELIVERY=push.');
   const principal = await app.push.verify(header(request, 'authorization'));
   const name = request.path.slice(PUSH.length);
   await (name === DEAD_LETTERS ? deadLettered(request, app) : taken({ ...request, principal }, app, name));
@@ -79,13 +80,13 @@ async function taken(request: OcciRequest, { push: handler, layers }: App, name:
     throw new CmbsError('not_found', `There is no subscription ${JSON.stringify(name.slice(0, 80))} here.`);
   }
   const topic = queryValue(request, 'topic');
-  if (topic === undefined) throw badRequest('The query names the topic: ?topic=TOPIC.');
+  if (topic === undefined) throw badRequest('The query names no topic; add ?topic=TOPIC.');
   await handler?.take(name, subscription, deliveryOf(pushedOf(request), parseTopic(topic)), request.principal);
 }
 
-/** Pub/Sub has given it up; the subscription that keeps dead letters has it. */
+/** Reports a dead letter; the subscription of the dead-letter topic keeps the message. */
 async function deadLettered(request: OcciRequest, { log, counters, layers }: App): Promise<void> {
-  // Its data may be just what nobody could read.
+  // The data are not read: they may be the reason why the message became a dead letter.
   const { messageId, attributes = {} } = pushedOf(request).message;
   counters.add('cmbs_dead_letters', { layer: layers.find(attributes.layer ?? '')?.name ?? 'unknown' });
   log.error('topic message given up', {

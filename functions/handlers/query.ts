@@ -1,4 +1,4 @@
-/** The query interface `/-/` and its mirror (#1, #2, #17 to #23). */
+/** The query interface, `/-/` and `/.well-known/org/ogf/occi/-/` (docs/occi.md). */
 import { CmbsError } from '@cmbs/shared';
 import { type Category, categoryId, type CategoryRegistry, type Payload, queryFilter } from '@cmbs/shared/occi';
 import type { App } from '../app';
@@ -10,7 +10,7 @@ import { answer, answerProgress, FILTERED, parsePayload, responseRendering } fro
 
 const QUERY_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS'] as const;
 
-/** The categories that the request's filter leaves: a JSON filter may give a term alone. */
+/** The categories that match the request's filter. A filter in JSON may name a term without a scheme. */
 function filtered(request: OcciRequest, payload: Payload, registry: CategoryRegistry): readonly Category[] {
   const asked = queryFilter(request.query, registry).categories;
   if (asked.length === 0 && payload.categories.length === 0) return registry.all;

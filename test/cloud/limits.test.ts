@@ -109,7 +109,7 @@ describeOnEmulators('functions without a companion', (hosts) => {
     const partly = await deleting;
     expect([partly.status, partly.headers.get('x-occi-reason'), partly.headers.get('retry-after')]).toEqual([
       202,
-      `${MAX_BATCH_ENTITIES} entities are deleted and there are more; repeat the request to go on.`,
+      `${MAX_BATCH_ENTITIES} entities are deleted and there are more; repeat the request to continue.`,
       '0',
     ]);
     expect((await paths()).length).toBe(5);

@@ -191,7 +191,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'topic-push': {
     asked: post('/push/member.alice.l32'),
     status: 404,
-    shows: 'not pushed here',
+    shows: 'takes no pushes',
   },
   health: { asked: get('/readyz'), status: 200, shows: '"ok"' },
   occi: { asked: get('/cmbs/neighbor/'), status: 200, shows: '{' },
