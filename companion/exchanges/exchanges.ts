@@ -1,4 +1,4 @@
-/** The exchanges of a companion, by the scheme of an address. */
+/** The exchanges of a companion as one: the scheme of an address decides which of them carries a frame. */
 import { AddressSchemes } from '@cmbs/shared/broker';
 import type {
   BroadcastConnection,
@@ -12,7 +12,7 @@ import type {
   RequestConnection,
 } from './exchange';
 
-/** The schemes of some exchanges, for whatever checks addresses. @throws Error when two exchanges share a scheme */
+/** The schemes of these exchanges. @throws Error when two exchanges share a scheme */
 export const schemesOf = (definitions: readonly ExchangeDefinition[]): AddressSchemes =>
   new AddressSchemes(definitions.flatMap(({ schemes }) => schemes));
 

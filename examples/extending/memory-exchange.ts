@@ -2,21 +2,145 @@
  * An exchange in one file: members of one process reach each other at `mem://NAME`, without sockets. A program passes
  * it to `startStack({ exchanges: [memoryExchange()] })`.
  */
-import { CmbsError } from '@cmbs/shared';
+import { CmbsError, toCmbsError } from '@cmbs/shared';
+import { errorReply } from '@cmbs/shared/broker';
+import { MAX_FRAME_BYTES } from '@cmbs/shared/limits';
 import {
   type BroadcastConnection,
   type ConnectionState,
   type Exchange,
   type ExchangeDefinition,
+  type ExchangeEnvironment,
   type FrameListener,
   type FrameReplier,
   type MemberSocket,
   type OpenSocket,
   PeerError,
+  type PeerErrorReason,
   type RequestConnection,
+  type RequestOptions,
+  schemesOf,
 } from '@cmbs/companion';
 
-type Listening = { readonly reply: FrameReplier } | { readonly listen: FrameListener };
+/** Requests to one member that are not answered; beyond, the caller is told `queue_full`. */
+const MAX_REQUESTS = 1000;
+/** Broadcasts that wait for one member; beyond, its senders keep theirs. */
+const MAX_BROADCASTS = 1000;
+const DEFAULT_TIMEOUT_MS = 10_000;
+/** Milliseconds that a socket which closes gives to what it has received. */
+const DRAIN_MS = 1000;
+
+/** An address that a member listens at. */
+abstract class Listening {
+  /** False from the moment at which it closes. */
+  isOpen = true;
+  readonly #emptied = new Set<() => void>();
+
+  constructor(protected readonly environment: ExchangeEnvironment) {}
+
+  /** True when nothing that it received is left to be handled. */
+  protected abstract readonly isEmpty: boolean;
+  /** Gives up what is left. */
+  protected abstract abandon(): void;
+
+  async drain(): Promise<void> {
+    if (!this.isEmpty) {
+      await new Promise<void>((resolve) => {
+        this.environment.clock.after(DRAIN_MS, resolve);
+        this.#emptied.add(resolve);
+      });
+    }
+    this.abandon();
+  }
+
+  protected emptied(): void {
+    for (const tell of this.#emptied) tell();
+  }
+}
+
+class RequestListening extends Listening {
+  /** Each is called when the request will not be answered. */
+  readonly #unanswered = new Set<() => void>();
+
+  constructor(
+    environment: ExchangeEnvironment,
+    private readonly reply: FrameReplier,
+  ) {
+    super(environment);
+  }
+
+  protected get isEmpty(): boolean {
+    return this.#unanswered.size === 0;
+  }
+
+  get isFull(): boolean {
+    return this.#unanswered.size >= MAX_REQUESTS;
+  }
+
+  /** Calls `answer` with the reply, or `lose` when the member closes before. */
+  ask(body: Buffer, answer: (reply: Buffer) => void, lose: () => void): void {
+    this.#unanswered.add(lose);
+    const settle = (reply: string): void => {
+      if (!this.#unanswered.delete(lose)) return;
+      answer(Buffer.from(reply));
+      if (this.isEmpty) this.emptied();
+    };
+    this.reply(body).then(settle, (error: unknown) => settle(errorReply(toCmbsError(error))));
+  }
+
+  protected abandon(): void {
+    for (const lose of this.#unanswered) lose();
+    this.#unanswered.clear();
+  }
+}
+
+class BroadcastListening extends Listening {
+  readonly #waiting: Buffer[] = [];
+  readonly #writable = new Set<() => void>();
+  #isHandling = false;
+
+  constructor(
+    environment: ExchangeEnvironment,
+    private readonly listen: FrameListener,
+  ) {
+    super(environment);
+  }
+
+  protected get isEmpty(): boolean {
+    return !this.#isHandling && this.#waiting.length === 0;
+  }
+
+  /** False when the member has too much to do; `writable` is called when that has changed. */
+  take(body: Buffer, writable: () => void): boolean {
+    if (this.#waiting.length >= MAX_BROADCASTS) {
+      this.#writable.add(writable);
+      return false;
+    }
+    this.#waiting.push(body);
+    if (!this.#isHandling) void this.#handle();
+    return true;
+  }
+
+  protected abandon(): void {
+    this.#waiting.length = 0;
+  }
+
+  async #handle(): Promise<void> {
+    this.#isHandling = true;
+    for (let body = this.#waiting.shift(); body !== undefined; body = this.#waiting.shift()) {
+      try {
+        await this.listen(body);
+      } catch (cause) {
+        this.environment.log.error('a broadcast was not handled', { cause });
+      }
+      const told = [...this.#writable];
+      this.#writable.clear();
+      for (const writable of told) writable();
+    }
+    this.#isHandling = false;
+    this.emptied();
+  }
+}
 
 /** Addresses that members listen at; deployments that share one definition reach each other. */
 class MemoryNetwork {
@@ -24,15 +148,20 @@ class MemoryNetwork {
   readonly #watchers = new Set<() => void>();
 
   at(address: string): Listening | undefined {
-    return this.#listening.get(address);
+    const listening = this.#listening.get(address);
+    return listening?.isOpen === true ? listening : undefined;
   }
 
-  open({ address }: MemberSocket, listening: Listening): OpenSocket {
+  open(address: string, listening: Listening): OpenSocket {
     if (this.#listening.has(address)) {
-      throw new CmbsError('conflict', `The socket ${address} cannot be opened: address in use; choose another.`);
+      const reason = 'address in use';
+      const message = `The socket ${address} cannot be opened: ${reason}; choose another.`;
+      throw new CmbsError('conflict', message, { details: { address, reason } });
     }
-    this.#set(address, listening);
-    return { close: async () => this.#set(address, undefined) };
+    this.#listening.set(address, listening);
+    this.#changed();
+    let closing: Promise<void> | undefined;
+    return { close: () => (closing ??= this.#close(address, listening)) };
   }
 
   onChange(watcher: () => void): () => void {
@@ -40,25 +169,32 @@ class MemoryNetwork {
     return () => void this.#watchers.delete(watcher);
   }
 
-  #set(address: string, listening: Listening | undefined): void {
-    if (listening === undefined) this.#listening.delete(address);
-    else this.#listening.set(address, listening);
+  async #close(address: string, listening: Listening): Promise<void> {
+    listening.isOpen = false;
+    this.#changed();
+    await listening.drain();
+    this.#listening.delete(address);
+  }
+
+  #changed(): void {
     for (const watcher of [...this.#watchers]) watcher();
   }
 }
 
 /** Follows whether a member listens at an address. */
-class MemoryConnection {
+abstract class MemoryConnection<L extends Listening> {
   readonly #stop: () => void;
   readonly #listeners = new Set<(state: ConnectionState) => void>();
   #state: ConnectionState = 'connecting';
+  protected isClosed = false;
 
   constructor(
     protected readonly network: MemoryNetwork,
     protected readonly address: string,
+    private readonly kind: abstract new (...args: never[]) => L,
   ) {
-    this.#stop = network.onChange(() => this.#look());
-    setImmediate(() => this.#look());
+    this.#stop = network.onChange(() => this.look());
+    setImmediate(() => this.look());
   }
 
   get state(): ConnectionState {
@@ -71,65 +207,142 @@ class MemoryConnection {
   }
 
   async close(): Promise<void> {
+    this.isClosed = true;
+    this.#state = 'down';
     this.#stop();
     this.#listeners.clear();
   }
 
-  #look(): void {
-    const state = this.network.at(this.address) === undefined ? 'down' : 'up';
-    if (state === this.#state) return;
+  /** The member there, if it takes what this connection carries. */
+  protected get peer(): L | undefined {
+    const listening = this.network.at(this.address);
+    return listening instanceof this.kind ? listening : undefined;
+  }
+
+  protected look(): void {
+    const state = this.peer === undefined ? 'down' : 'up';
+    if (this.isClosed || state === this.#state) return;
     this.#state = state;
     for (const listener of [...this.#listeners]) listener(state);
   }
 }
 
-class MemoryRequests extends MemoryConnection implements RequestConnection {
+class MemoryRequests extends MemoryConnection<RequestListening> implements RequestConnection {
+  readonly #pending = new Set<(reason: PeerErrorReason) => void>();
+
+  constructor(
+    network: MemoryNetwork,
+    address: string,
+    private readonly clock: ExchangeEnvironment['clock'],
+  ) {
+    super(network, address, RequestListening);
+  }
+
   connectNow(): ConnectionState {
+    this.look();
     return this.state;
   }
 
-  async request(body: Buffer | string): Promise<Buffer> {
-    const peer = this.network.at(this.address);
-    if (peer === undefined || !('reply' in peer)) {
-      throw new PeerError('no_listener', this.address, `No peer can be reached at ${this.address}.`, false);
+  async request(
+    body: Buffer | string,
+    { timeoutMs = DEFAULT_TIMEOUT_MS, signal }: RequestOptions = {},
+  ): Promise<Buffer> {
+    if (this.isClosed) throw this.#error('closed', false);
+    if (signal?.aborted === true) throw this.#error('aborted', false);
+    if (Buffer.byteLength(body) > MAX_FRAME_BYTES) {
+      throw new CmbsError('too_large', `A message may have at most ${MAX_FRAME_BYTES} bytes; send less.`);
     }
-    return Buffer.from(await peer.reply(Buffer.from(body)));
+    const { peer } = this;
+    this.look();
+    if (peer === undefined) throw this.#error('no_listener', false);
+    if (peer.isFull) {
+      throw new CmbsError('queue_full', `Too many requests wait for ${this.address}; try again in a second.`, {
+        headers: { 'Retry-After': '1' },
+      });
+    }
+    return new Promise((resolve, reject) => {
+      const settle = (): void => {
+        this.#pending.delete(fail);
+        cancel();
+        signal?.removeEventListener('abort', onAbort);
+      };
+      const fail = (reason: PeerErrorReason): void => {
+        settle();
+        reject(this.#error(reason, true));
+      };
+      const onAbort = (): void => fail('aborted');
+      const cancel = this.clock.after(timeoutMs, () => fail('timeout'));
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#pending.add(fail);
+      const answer = (reply: Buffer): void => {
+        settle();
+        resolve(reply);
+      };
+      peer.ask(Buffer.from(body), answer, () => fail('lost'));
+    });
+  }
+
+  override async close(): Promise<void> {
+    await super.close();
+    for (const fail of [...this.#pending]) fail('closed');
+  }
+
+  #error(reason: PeerErrorReason, sent: boolean): PeerError {
+    return new PeerError(reason, this.address, `No reply came from ${this.address}: ${reason}.`, sent);
   }
 }
 
-class MemoryBroadcasts extends MemoryConnection implements BroadcastConnection {
+class MemoryBroadcasts extends MemoryConnection<BroadcastListening> implements BroadcastConnection {
+  readonly #writable = new Set<() => void>();
+
+  constructor(
+    network: MemoryNetwork,
+    address: string,
+    private readonly counters: ExchangeEnvironment['counters'],
+  ) {
+    super(network, address, BroadcastListening);
+  }
+
   get subscribed(): boolean {
     return this.state === 'up';
   }
 
   onSubscription(listener: (subscribed: boolean) => void): () => void {
-    return this.onState((state) => listener(state === 'up'));
+    let was = this.subscribed;
+    return this.onState((state) => {
+      const is = state === 'up';
+      if (is !== was) listener(is);
+      was = is;
+    });
   }
 
-  /** Never full. */
-  onWritable(): () => void {
-    return () => undefined;
+  onWritable(listener: () => void): () => void {
+    this.#writable.add(listener);
+    return () => void this.#writable.delete(listener);
   }
 
-  async send(body: Buffer | string): Promise<boolean> {
-    const peer = this.network.at(this.address);
-    if (peer === undefined || !('listen' in peer)) return false;
-    await peer.listen(Buffer.from(body));
+  send(body: Buffer | string): boolean {
+    const { peer } = this;
+    if (this.isClosed || peer === undefined) return false;
+    if (Buffer.byteLength(body) <= MAX_FRAME_BYTES) return peer.take(Buffer.from(body), this.#tellWritable);
+    this.counters.add('cmbs_socket_drops', { socket: 'memory', reason: 'too_large' });
     return true;
   }
+
+  override async close(): Promise<void> {
+    await super.close();
+    this.#writable.clear();
+  }
+
+  readonly #tellWritable = (): void => {
+    for (const listener of [...this.#writable]) listener();
+  };
 }
 
 const NAME = /^[a-z0-9-]{1,40}$/;
 
 export function memoryExchange(): ExchangeDefinition {
   const network = new MemoryNetwork();
-  const exchange: Exchange = {
-    serveRequests: async (socket, reply) => network.open(socket, { reply }),
-    serveBroadcasts: async (socket, listen) => network.open(socket, { listen }),
-    connectForRequests: (address) => new MemoryRequests(network, address),
-    connectForBroadcasts: (address) => new MemoryBroadcasts(network, address),
-    close: () => undefined,
-  };
   const parse = (name: string): { readonly scheme: string; readonly text: string } => {
     if (NAME.test(name)) return { scheme: 'mem', text: `mem://${name}` };
     throw new CmbsError(
@@ -137,5 +350,18 @@ export function memoryExchange(): ExchangeDefinition {
       'An address in memory is mem:// and up to 40 letters, digits and hyphens.',
     );
   };
-  return { schemes: [{ name: 'mem', parse }], open: () => exchange };
+  const definition: ExchangeDefinition = {
+    schemes: [{ name: 'mem', parse }],
+    open: (environment): Exchange => ({
+      serveRequests: async ({ address }: MemberSocket, reply) =>
+        network.open(canonical(address), new RequestListening(environment, reply)),
+      serveBroadcasts: async ({ address }: MemberSocket, listen) =>
+        network.open(canonical(address), new BroadcastListening(environment, listen)),
+      connectForRequests: (address) => new MemoryRequests(network, canonical(address), environment.clock),
+      connectForBroadcasts: (address) => new MemoryBroadcasts(network, canonical(address), environment.counters),
+      close: () => undefined,
+    }),
+  };
+  const canonical = (address: string): string => schemesOf([definition]).parse(address).text;
+  return definition;
 }

@@ -100,6 +100,7 @@ describe('docs/extending.md', () => {
     const files = [
       ...readdirSync(join(ROOT, 'examples/extending')).map((name) => join('examples/extending', name)),
       'test/contract/memory-store.test.ts',
+      'test/contract/exchange.test.ts',
     ].map((path) => normal(readFileSync(join(ROOT, path), 'utf8')));
     const shown = readDocument('docs/extending.md').blocks.filter(({ language }) => language === 'ts');
     expect(shown.length).toBeGreaterThan(3);
