@@ -31,6 +31,9 @@ const POLL_MS = 15;
 const POLL_MAX_MS = 60;
 const POLL_GROWTH = 1.2;
 
+/** Seconds that a send waits for its outcome: the most, so that a busy machine does not end the wait before it is known. */
+export const SEND_WAIT_S = 60;
+
 export const CMBS = 'http://houssem.org/cmbs#';
 export const MEMBER = `${CMBS}member`;
 export const MESSAGE = `${CMBS}message`;
@@ -200,8 +203,13 @@ export class Deployment {
   async up(): Promise<void> {
     const error = (message: string, fields?: LogFields): void => void this.faults.push(faultOf(message, fields));
     const log: Log = { ...silentLog, error };
-    const { env = {}, clock, delivery } = this.#options;
-    this.#stack = await this.#engine({ env, log, clock, delivery });
+    const { env, clock, delivery } = this.#options;
+    this.#stack = await this.#engine({
+      env: { CMBS_SEND_WAIT_S: String(SEND_WAIT_S), ...env },
+      log,
+      clock,
+      delivery,
+    });
   }
 
   /** Stops the stack and keeps its data; resolves with the milliseconds that it took. */
