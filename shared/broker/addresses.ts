@@ -1,38 +1,38 @@
 /**
- * The addresses of members. What an address says is checked here, not by the socket library, which takes port 70000 for
- * 4464 and asks the resolver for any text. An exchange of a program brings the schemes of its addresses with it.
+ * Addresses of members. They are checked here because the socket library is lenient: it reads port 70000 as 4464, and
+ * asks the resolver for any text. A program's own exchange defines the schemes of its addresses.
  */
 import { z } from 'zod';
 import { CmbsError } from '../errors';
 import { MAX_NAME_LENGTH } from '../limits';
 
-/** Characters of the name of a socket in `CMBS_IPC_DIR`; the path of the directory has to fit in front of it. */
+/** Most characters of a socket's name: with the path of `CMBS_IPC_DIR` it has to fit into a Unix socket address. */
 const MAX_IPC_NAME_LENGTH = 40;
 
 export interface Address {
   readonly scheme: string;
-  /** The canonical spelling; two texts for one address give the same. */
+  /** The canonical spelling, the same for every spelling of the address. */
   readonly text: string;
   /** `tcp` only: an IPv4 or IPv6 address without brackets, a DNS name, or `*` (all interfaces, to bind only). */
   readonly host?: string;
-  /** `tcp` only; 0 is "any free port" and only to bind. */
+  /** `tcp` only; 0 means any free port, to bind only. */
   readonly port?: number;
   /** `ipc` only: the name of the socket in the directory of the deployment (`CMBS_IPC_DIR`). */
   readonly name?: string;
-  /** `ipc` only: the path of its file, which the rules for addresses add. */
+  /** `ipc` only: the path of the socket's file, which the address policy adds. */
   readonly path?: string;
 }
 
 export interface AddressUse {
-  /** The address is to be bound: `*` and the unspecified addresses are hosts then. */
+  /** The address is to be bound, so `*` and the unspecified addresses are valid hosts. */
   readonly bind?: boolean;
-  /** The port may be `*`: the system chooses one. */
+  /** The port may be `*`: the system chooses a free port. */
   readonly anyPort?: boolean;
 }
 
 /** One form of address. */
 export interface AddressScheme {
-  /** What stands before `://`, in lower case. */
+  /** The text before `://`, in lower case. */
   readonly name: string;
   /** Parses what follows `<name>://`. @throws CmbsError `bad_attribute` */
   readonly parse: (rest: string, use: AddressUse) => Address;
@@ -42,7 +42,7 @@ const isIPv4 = (text: string): boolean => z.ipv4().safeParse(text).success;
 const isIPv6 = (text: string): boolean => z.ipv6().safeParse(text).success;
 
 const CONTROL_OR_SPACE = /[\p{Cc}\p{Z}]/u;
-/** What a refusal repeats of the caller's text: enough to find it, not enough to flood a log. */
+/** Characters of the caller's text that a refusal repeats: enough to recognise the text, too few to flood a log. */
 const SHOWN = 80;
 
 function bad(message: string): CmbsError {
@@ -57,7 +57,7 @@ function shown(text: string): string {
 export class AddressSchemes {
   readonly #byName = new Map<string, AddressScheme>();
 
-  /** @throws Error when two schemes have one name */
+  /** @throws Error when two schemes have the same name */
   constructor(schemes: readonly AddressScheme[]) {
     for (const scheme of schemes) {
       if (this.#byName.has(scheme.name)) throw new Error(`there are two schemes ${scheme.name}`);
@@ -65,7 +65,7 @@ export class AddressSchemes {
     }
   }
 
-  /** The scheme of an address, which need not be well-formed otherwise. @throws CmbsError `bad_attribute` */
+  /** The scheme of an address; the rest of the address is not checked. @throws CmbsError `bad_attribute` */
   of(text: string): AddressScheme {
     const separator = text.indexOf('://');
     const scheme = separator < 1 ? undefined : this.#byName.get(text.slice(0, separator).toLowerCase());
@@ -74,7 +74,7 @@ export class AddressSchemes {
     throw bad(`The address ${shown(text)} must start with one of ${known}.`);
   }
 
-  /** @throws CmbsError `bad_attribute` with one sentence that says what an address must look like */
+  /** @throws CmbsError `bad_attribute` that says what an address must look like */
   parse(text: string, use: AddressUse = {}): Address {
     if (CONTROL_OR_SPACE.test(text)) {
       throw bad(`The address ${shown(text)} has a space or a control character; remove it.`);
@@ -85,15 +85,15 @@ export class AddressSchemes {
 }
 
 /**
- * Parses an address of ZeroMQ.
- * @throws CmbsError `bad_attribute` with one sentence that says what an address must look like
+ * Parses a ZeroMQ address.
+ * @throws CmbsError `bad_attribute` that says what an address must look like
  * @example parseAddress('tcp://127.0.0.1:5010').port // 5010
  */
 export const parseAddress = (text: string, use: AddressUse = {}): Address => ZEROMQ_SCHEMES.parse(text, use);
 
 /**
- * The address to bind for an advertised one: the same, or with `bindHost` (`CMBS_BIND_HOST`) in place of its host
- * where a member advertises what the machine itself does not have, such as the address of a load balancer.
+ * The address to bind for an advertised address. `bindHost` (`CMBS_BIND_HOST`) replaces the host where members advertise
+ * an address that the machine does not have, such as that of a load balancer.
  */
 export function bindAddress(advertised: Address, bindHost?: string): Address {
   if (bindHost === undefined || bindHost === '' || advertised.host === undefined) return advertised;
@@ -118,7 +118,7 @@ function parseTcp(rest: string, use: AddressUse): Address {
   const text = `tcp://${rest}`;
 
   const host = (match.v6 ?? match.name ?? '').toLowerCase();
-  // With a zone (`fe80::1%eth0`) an address is link-local, and names an interface of this machine.
+  // An address with a zone (`fe80::1%eth0`) is link-local and names an interface of this machine.
   const known =
     match.v6 !== undefined ? isIPv6(host) && !host.includes('%') : host === '*' || isIPv4(host) || isDnsName(host);
   if (!known) {
@@ -137,7 +137,7 @@ function parseTcp(rest: string, use: AddressUse): Address {
   return { scheme: 'tcp', text: `tcp://${hostText}:${port === 0 ? '*' : String(port)}`, host, port };
 }
 
-/** No path: a caller chooses a name in one directory of the operator's, never a place in the file system. */
+/** A name without a path: callers choose a name in the operator's directory, never a place in the file system. */
 const IPC_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 
 function parseIpc(name: string): Address {
@@ -152,7 +152,7 @@ function parseIpc(name: string): Address {
 }
 
 export const TCP: AddressScheme = { name: 'tcp', parse: parseTcp };
-/** A Unix socket, by its name in one directory of the deployment. */
+/** A Unix socket, by its name in the directory of the deployment (`CMBS_IPC_DIR`). */
 export const IPC: AddressScheme = { name: 'ipc', parse: parseIpc };
-/** What a program knows that has no other exchange. */
+/** The schemes of a program without additional exchanges. */
 export const ZEROMQ_SCHEMES = new AddressSchemes([TCP, IPC]);

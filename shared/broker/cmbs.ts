@@ -1,6 +1,6 @@
-/** Identifiers, paths and attribute names of the CMBS categories: those of the original program. */
+/** Identifiers, paths and attribute names of the CMBS categories, as in the original program. */
 import type { Json } from '../json';
-import type { AttributeSpec, CategoryId } from '../occi';
+import type { AttributeSpec, CategoryId, Path } from '../occi';
 import type { Layer } from './layer-definition';
 
 export const CMBS_SCHEME = 'http://houssem.org/cmbs#';
@@ -15,6 +15,9 @@ export const DEAD_LETTER_MIXIN: CategoryId = `${CMBS_SCHEME}dead_letter`;
 export const MEMBERS = '/cmbs/member/';
 export const MESSAGES = '/cmbs/message/';
 export const NEIGHBORS = '/cmbs/neighbor/';
+
+/** The id of the member or message at a path. */
+export const idAt = (path: Path): string => path.slice(path.lastIndexOf('/') + 1);
 
 export const layerMixin = (layer: Layer): CategoryId => CMBS_SCHEME + layer;
 
@@ -63,5 +66,5 @@ export const listAttribute = (description: string): AttributeSpec =>
     description,
   });
 
-/** The attribute with which a send or an execution names the local member that acts. */
+/** Attribute of the actions that send or execute a message: the local member that acts. */
 export const FROM = 'from';

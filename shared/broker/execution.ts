@@ -1,6 +1,6 @@
 /**
- * Runs the calls that messages carry, at most once each: `executing` is written before a call and its answer after
- * it; a call that a crash cut off is answered "outcome unknown" and not run again (layers.md, Receiving).
+ * Runs the calls that messages carry, at most once each (docs/layers.md, "Calls"): `executing` is written before a call
+ * and the answer after it. A call that a crash interrupts is answered "outcome unknown" and is not run again.
  */
 import { CmbsError } from '../errors';
 import { parseExactJson, stringifyExactJson, type ExactJson } from '../exact-json';
@@ -12,15 +12,16 @@ import type { Principal } from '../principal';
 import type { Transaction } from '../store';
 import { MESSAGE } from './cmbs';
 import { registryOf, type BrokerContext } from './context';
+import { existing } from './existing';
 import { receiptOf, receiptValue, type Receipt } from './receipt';
 import { isTrue } from './member';
 
-/** Calls looked at together for those that a crash cut off. */
+/** Most unanswered calls that are checked together. */
 const MAX_RUNS_RECOVERED = 10_000;
-/** Milliseconds beyond its deadline after which a call without an answer counts as cut off, in any process. */
+/** Milliseconds after its deadline when a call without an answer counts as interrupted, whichever process ran it. */
 const RUN_GRACE_MS = 30_000;
 
-const CUT_OFF = 'The call was cut off by a restart: its outcome is unknown, and it is not run again.';
+const INTERRUPTED = 'The call was cut off by a restart: its outcome is unknown, and it is not run again.';
 
 /** Collection of calls in flight, each with its runner and its deadline. */
 const RUNS = 'runs';
@@ -29,9 +30,9 @@ export interface ExecutionContext extends BrokerContext {
   readonly services: Services;
   /** Formats of the calls that messages carry. */
   readonly codecs: Codecs;
-  /** Who runs calls here. */
+  /** Identifies the process that runs calls. */
   readonly runner: string;
-  /** Whether a run of that runner cannot be under way any more when this process starts. */
+  /** Whether every run of the runner has ended by the time this process starts. */
   readonly isOurs: (runner: string) => boolean;
 }
 
@@ -42,12 +43,13 @@ export interface Caller {
   readonly sender?: string;
 }
 
-/** Where the answer of a run goes. */
+/** Where the answer of a run is stored: in a receipt, in a message, or in both. */
 export type RunTarget =
   { readonly inbox: string; readonly receipt: string; readonly message?: Path } | { readonly message: Path };
 
 export class Execution {
   readonly #context: ExecutionContext;
+  /** Answers of the runs of this process, by run id. */
   readonly #running = new Map<string, Promise<string>>();
   readonly #stop = new AbortController();
 
@@ -56,52 +58,51 @@ export class Execution {
   }
 
   /**
-   * Answers what a crash cut off: what was run by one that is no more, and what others have run for too long. Only the
-   * latter with `late`, when this process runs calls itself.
+   * Answers interrupted calls: runs of a runner that has ended, and runs that are past their deadline.
+   * @param late only runs past their deadline, for use while this process runs calls itself
    */
   async recover({ late = false } = {}): Promise<void> {
     const { store, clock, isOurs } = this.#context;
     const { docs } = await store.query({ collection: RUNS, limit: MAX_RUNS_RECOVERED });
     for (const doc of docs) {
       const { runner, until } = doc.value;
-      const isCutOff = this.#running.has(doc.id)
-        ? false
-        : (!late && typeof runner === 'string' && isOurs(runner)) || Number(until ?? 0) <= clock.now();
-      if (!isCutOff) continue;
+      if (this.#running.has(doc.id)) continue;
+      const hasRunnerEnded = !late && typeof runner === 'string' && isOurs(runner);
+      if (!hasRunnerEnded && Number(until ?? 0) > clock.now()) continue;
       const target = doc.value.target as unknown as RunTarget;
-      await this.#finish(doc.id, target, this.outcomeUnknown(recordedCall(doc.value.call), CUT_OFF));
+      await this.#finish(doc.id, target, this.outcomeUnknown(recordedCall(doc.value.call), INTERRUPTED));
     }
   }
 
-  /** The call that a content is; undefined for any other content. */
+  /** The call that a content encodes; undefined for any other content. */
   decode(content: ExactJson): Call | undefined {
     return this.#context.codecs.decode(content);
   }
 
-  /** The answer to a call of which nobody knows whether it ran. */
+  /** The answer to a call that may or may not have run. */
   outcomeUnknown(call: Call, why: string): string {
     return this.#context.codecs.encode(call, new Fault(FAULT.outcomeUnknown, why));
   }
 
-  /** Marks a call as begun; to be written in the transaction that records the receipt. */
+  /** Marks a call as begun, in the transaction that records the receipt. */
   begin(tx: Transaction, runId: string, call: Call, target: RunTarget): void {
     const { clock, runner } = this.#context;
     const until = clock.now() + SERVICE_CALL_DEADLINE_MS + RUN_GRACE_MS;
-    tx.put(RUNS, runId, { call: stringifyExactJson({ ...call }), target: target, runner, until });
+    tx.put(RUNS, runId, { call: stringifyExactJson({ ...call }), target, runner, until });
   }
 
-  /** Waits for the calls under way; those that do not end by `deadline` are told to, and answered at the next start. */
+  /** Waits for the calls in flight. Calls that do not end by `deadline` are aborted, and answered at the next start. */
   async close(deadline: Promise<void>): Promise<void> {
     await Promise.race([Promise.allSettled([...this.#running.values()]), deadline]);
     this.#stop.abort();
   }
 
-  /** The answer of a run that this process has under way. */
-  underWay(runId: string): Promise<string> | undefined {
+  /** The answer of a run of this process; undefined for a run that is not in flight. */
+  inFlight(runId: string): Promise<string> | undefined {
     return this.#running.get(runId);
   }
 
-  /** Runs a begun call and records its answer; resolves with the answer's JSON text. */
+  /** Runs a call after {@link begin} and records its answer; resolves with the answer's JSON text. */
   run(runId: string, call: Call, target: RunTarget, caller: Caller): Promise<string> {
     const running = this.#call(call, caller).then(async (answer) => {
       await this.#finish(runId, target, answer);
@@ -134,7 +135,7 @@ export class Execution {
     const { store } = this.#context;
     const registry = await registryOf(this.#context);
     await store.transact(async (tx) => {
-      // Two may answer the same cut-off call; the first answer stays.
+      // Two processes may answer the same interrupted call; the first answer stays.
       if ((await tx.get(RUNS, runId)) === undefined) return;
       const receipt = 'inbox' in target ? await tx.get(target.inbox, target.receipt) : undefined;
       const message = target.message === undefined ? undefined : await readEntity(tx, target.message);
@@ -150,18 +151,21 @@ export class Execution {
       if (message !== undefined) {
         const { entity } = message;
         const rawJson = { ...entity.rawJson, [MESSAGE.result]: answer };
-        writeEntity(tx, { ...entity, rawJson: rawJson }, entity, registry);
+        writeEntity(tx, { ...entity, rawJson }, entity, registry);
       }
     });
   }
 
-  /** The `execute` action: the message's own call, once per run id. */
+  /**
+   * Runs the message's own call, once per run id: the `execute` action.
+   * @returns `stored` for a message that is not a call
+   * @throws CmbsError `not_found`; `conflict` for a message that may not be executed; `idempotency_mismatch`
+   */
   async executeMessage(path: Path, runId: string, caller: Caller): Promise<'executed' | 'stored'> {
     const { store } = this.#context;
     const target: RunTarget = { message: path };
     const call = await store.transact(async (tx): Promise<Call | 'done' | undefined> => {
-      const stored = await readEntity(tx, path);
-      if (stored === undefined) throw new CmbsError('not_found', `There is nothing at ${path}.`);
+      const stored = await existing(tx, path);
       const finished = await tx.get(EXECUTED, runId);
       if (finished !== undefined && finished.value.message !== path) {
         throw new CmbsError('idempotency_mismatch', 'This Idempotency-Key was used for another request before.');
@@ -184,11 +188,12 @@ export class Execution {
   }
 }
 
-/** Run ids of the `execute` action that were used, so that a repeated request is one run. */
+/** Collection of the run ids of `execute` actions, so that a repeated request does not run the call again. */
 const EXECUTED = 'executed-runs';
+/** Milliseconds for which such a run id is kept: 24 hours, as every idempotency key. */
 const EXECUTED_MS = 24 * 60 * 60 * 1000;
 
-/** The call of a run, as JSON text; an earlier release kept it as a value. */
-function recordedCall(kept: Json | undefined): Call {
-  return (typeof kept === 'string' ? parseExactJson(kept) : kept) as unknown as Call;
+/** The call of a stored run: JSON text, or a JSON value as an earlier release stored it. */
+function recordedCall(stored: Json | undefined): Call {
+  return (typeof stored === 'string' ? parseExactJson(stored) : stored) as unknown as Call;
 }

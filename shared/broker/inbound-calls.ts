@@ -31,7 +31,7 @@ export class InboundCalls {
   execute(arrival: Arrival, call: Call): Promise<string> {
     const identified = receiptFor(arrival, 'executing', this.#newId);
     const runId = runIdOf(arrival, identified.id);
-    const inFlight = this.#inFlight.get(runId) ?? this.#execution.underWay(runId);
+    const inFlight = this.#inFlight.get(runId) ?? this.#execution.inFlight(runId);
     if (inFlight !== undefined) return inFlight;
     const answer = this.#executeOnce(arrival, identified, call);
     this.#inFlight.set(runId, answer);
@@ -66,7 +66,7 @@ export class InboundCalls {
   ): Promise<string> {
     return (
       receipt.answer ??
-      (await this.#execution.underWay(runIdOf(arrival, id))) ??
+      (await this.#execution.inFlight(runIdOf(arrival, id))) ??
       this.#execution.outcomeUnknown(call, 'The outcome of this call is unknown; it is not run again.')
     );
   }

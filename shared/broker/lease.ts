@@ -1,11 +1,11 @@
 /**
- * Which companion holds a shard (DESIGN decision 13): one document per shard, so that holding a thousand members costs
- * one write every few seconds and no more.
+ * Leases of shards: one companion at a time holds the sockets of a shard (docs/design.md, "Brokering"). A lease is one
+ * document per shard, so holding a thousand members costs one write every few seconds.
  *
- * Clocks of two machines differ, so a companion never compares its own with a time that another one wrote. A waiting
- * companion takes the lease over when it has seen no renewal for {@link LEASE_TTL_MS} by its own clock; the one that holds
- * it lets go {@link LEASE_MARGIN_MS} before that could be, counted from before the last renewal that succeeded. A companion
- * that was stopped for a while (a paused machine) finds its time over before it does anything else.
+ * The clocks of two machines differ, so a companion never compares its clock with a time that another companion wrote. A
+ * waiting companion takes over after it has seen no renewal for {@link LEASE_TTL_MS} by its own clock. The holder lets go
+ * {@link LEASE_MARGIN_MS} earlier, counted from before its last successful renewal. A companion whose machine was paused
+ * therefore finds its lease over before it does anything else.
  */
 import { z } from 'zod';
 import type { Clock } from '../clock';
@@ -14,12 +14,13 @@ import type { Log } from '../log';
 import type { Store, Transaction, Watch } from '../store';
 import { pause, untilOr } from '../waiting';
 
-/** Milliseconds between renewals, and from one that failed to the next. */
+/** Milliseconds between renewals. */
 export const LEASE_RENEW_MS = 2500;
+/** Milliseconds from a failed renewal to the next attempt. */
 const LEASE_RETRY_MS = 250;
-/** Milliseconds between two log lines of a lease's holder: somewhat less than a minute. */
-const LEASE_TELL_MS = 45_000;
-/** Milliseconds after which a waiting companion looks again, where nothing tells it of a change. */
+/** Milliseconds between two log lines of the holder: less than a minute, the period of the alert. */
+const LEASE_LOG_MS = 45_000;
+/** Milliseconds after which a waiting companion reads the lease again if no change was reported. */
 export const LEASE_POLL_MS = 2000;
 
 const LEASES = 'leases';
@@ -27,18 +28,18 @@ const LEASES = 'leases';
 const leaseRecord = z.strictObject({
   /** Identifies the companion. */
   holder: z.string(),
-  /** Where functions reach it. */
+  /** Where functions reach the companion. */
   url: z.string(),
-  /** One more with each change of holder: what an earlier one wrote can be told from what a later one did. */
+  /** Increases with each change of holder, so that writes of an earlier holder can be told from those of a later one. */
   epoch: z.number(),
-  /** The holder let go: the next one need not wait. */
+  /** The holder has let go, so the next companion need not wait. */
   released: z.boolean(),
-  /** One more with each renewal. */
+  /** Increases with each renewal. */
   renewals: z.number(),
 });
 export type LeaseRecord = z.infer<typeof leaseRecord>;
 
-/** The lease of a shard as it lies in the store; undefined when nobody ever held it, or its holder let go. */
+/** The stored lease of a shard; undefined if no companion has held the shard or its holder has let go. */
 export async function readLease(store: Pick<Store, 'get'>, shard: string): Promise<LeaseRecord | undefined> {
   const lease = await stored(store, shard);
   return lease?.released === true ? undefined : lease;
@@ -59,22 +60,22 @@ export interface LeaseOptions {
   readonly shard: string;
   readonly holder: string;
   readonly url: string;
-  /** Milliseconds that only go forward, also while the process stands still. */
+  /** Milliseconds that never go back and that pass while the process is paused. */
   readonly monotonic?: () => number;
 }
 
-/** A lease of a shard that was taken: the time during which this companion holds it. */
+/** A lease of a shard that this companion holds. */
 export interface Lease {
   readonly epoch: number;
-  /** False from the moment on at which another one may have taken over. */
+  /** False as soon as another companion may have taken over. */
   isCurrent(): boolean;
-  /** Resolves when it is over without {@link release}. */
+  /** Resolves when the lease ends without {@link release}. */
   readonly lost: Promise<void>;
-  /** Lets the next one take over at once. What it was for has to be closed before. Never rejects. */
+  /** Lets the next companion take over at once; the caller has closed the shard's sockets before. Never rejects. */
   release(): Promise<void>;
 }
 
-/** Waits until the shard is free and takes it; undefined when `signal` aborts first. */
+/** Waits until the shard is free and takes the lease; undefined when `signal` aborts first. */
 export async function acquireLease(options: LeaseOptions, signal: AbortSignal): Promise<Lease | undefined> {
   const { store, clock, log, shard, monotonic = () => performance.now() } = options;
   let seen: { readonly mark: string; readonly since: number } | undefined;
@@ -93,7 +94,7 @@ export async function acquireLease(options: LeaseOptions, signal: AbortSignal): 
       if (taken.epoch !== undefined) return new HeldLease(options, taken.epoch, started, monotonic);
       if (seen === undefined)
         log.info('standing by: another companion holds the shard', { event: 'standby', shard });
-      // What a slow look found may have been renewed while it was under way, so it counts from its end.
+      // The lease may have been renewed during a slow read, so the time counts from the end of the read.
       if (seen?.mark !== taken.mark) seen = { mark: taken.mark, since: monotonic() };
       const leftMs = Math.max(0, LEASE_TTL_MS - (monotonic() - seen.since));
       await untilOr(changed.next, clock, Math.min(leftMs + 1, LEASE_POLL_MS), signal);
@@ -113,16 +114,16 @@ function take(tx: Transaction, { shard, holder, url }: LeaseOptions, before: Lea
   return epoch;
 }
 
-/** Tells of the next change of a lease. */
+/** Waits for the next change of a lease. */
 class LeaseChange {
   readonly watch: Watch;
   readonly next: Promise<void>;
 
   constructor(store: Pick<Store, 'watch'>, shard: string) {
-    let tell = (): void => undefined;
-    this.next = new Promise((resolve) => (tell = resolve));
-    this.watch = store.watch({ collection: LEASES, id: shard }, () => tell());
-    // The poll goes on without it.
+    let resolveNext = (): void => undefined;
+    this.next = new Promise((resolve) => (resolveNext = resolve));
+    this.watch = store.watch({ collection: LEASES, id: shard }, () => resolveNext());
+    // Without the watch, polling finds the change.
     this.watch.ready.catch(() => undefined);
   }
 }
@@ -132,10 +133,11 @@ class HeldLease implements Lease {
   readonly lost: Promise<void>;
   readonly #options: LeaseOptions;
   readonly #monotonic: () => number;
+  /** End of the lease, in monotonic milliseconds. */
   #until: number;
-  #toldAt: number;
+  #loggedAt: number;
   #isOver = false;
-  #tellLost: () => void = () => undefined;
+  #resolveLost: () => void = () => undefined;
   #cancelRenewal: () => void = () => undefined;
   #cancelEnd: () => void = () => undefined;
   #renewing: Promise<void> = Promise.resolve();
@@ -144,10 +146,10 @@ class HeldLease implements Lease {
     this.#options = options;
     this.#monotonic = monotonic;
     this.epoch = epoch;
-    this.lost = new Promise((resolve) => (this.#tellLost = resolve));
+    this.lost = new Promise((resolve) => (this.#resolveLost = resolve));
     this.#until = takenAt + LEASE_TTL_MS - LEASE_MARGIN_MS;
-    this.#toldAt = takenAt;
-    this.#tell('taken');
+    this.#loggedAt = takenAt;
+    this.#logHeld('taken');
     this.#watchEnd();
     this.#renewSoon();
   }
@@ -156,7 +158,7 @@ class HeldLease implements Lease {
     return !this.#isOver && this.#monotonic() < this.#until;
   }
 
-  /** When the time is over the lease is, whatever becomes of a renewal that is under way. */
+  /** The lease ends when its time is over, even if a renewal is in flight. */
   #watchEnd(): void {
     this.#cancelEnd();
     this.#cancelEnd = this.#options.clock.after(Math.max(0, this.#until - this.#monotonic()), () => {
@@ -191,9 +193,9 @@ class HeldLease implements Lease {
       }
       this.#until = started + LEASE_TTL_MS - LEASE_MARGIN_MS;
       if (!this.#isOver) this.#watchEnd();
-      if (started - this.#toldAt >= LEASE_TELL_MS) {
-        this.#toldAt = started;
-        this.#tell('renewed');
+      if (started - this.#loggedAt >= LEASE_LOG_MS) {
+        this.#loggedAt = started;
+        this.#logHeld('renewed');
       }
     } catch (error) {
       log.warn('the lease could not be renewed; trying again', { shard, cause: error });
@@ -203,8 +205,8 @@ class HeldLease implements Lease {
     if (!this.#isOver) this.#renewSoon();
   }
 
-  /** An alert is raised where nobody says this of a shard for some minutes. */
-  #tell(how: 'taken' | 'renewed'): void {
+  /** An alert is raised if no companion logs this for a shard for some minutes. */
+  #logHeld(how: 'taken' | 'renewed'): void {
     const { log, shard } = this.#options;
     log.info(`the lease is ${how}`, { event: 'lease_held', shard, epoch: this.epoch });
   }
@@ -213,7 +215,7 @@ class HeldLease implements Lease {
     if (this.#isOver) return;
     this.#options.log.error('the shard is lost', { event: 'lease_lost', shard: this.#options.shard, reason });
     this.#end();
-    this.#tellLost();
+    this.#resolveLost();
   }
 
   #end(): void {
@@ -233,7 +235,7 @@ class HeldLease implements Lease {
         tx.put(LEASES, shard, { ...lease, released: true });
       });
     } catch (error) {
-      // The next one waits until it runs out.
+      // The next companion waits until the lease runs out.
       log.warn('the lease could not be released', { shard, cause: error });
     }
   }

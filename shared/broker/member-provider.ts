@@ -12,20 +12,20 @@ import {
   type Entity,
   type Path,
   type Provider,
-  readEntity,
 } from '../occi';
 import type { Principal } from '../principal';
 import type { Store, Transaction } from '../store';
 import { authorizeSubscribing } from './authorization';
 import { MEMBER } from './cmbs';
 import { allStopped, DESIRED, withDesired } from './desired';
+import { existing } from './existing';
 import { inboxOf } from './receipt';
 import type { Layer, Layers } from './layer-definition';
 import { isLocal, layersToStart, prepareMember, socketOf } from './member';
 import { membersAt, PortAllotment } from './ports';
 import type { BrokerOptions } from './options';
 import { asEntity, later } from './message-sender';
-import { verbOf } from './verbs';
+import { rpcOptions, verbOf } from './action-call';
 
 export function memberProvider(options: BrokerOptions): Provider {
   const { store, clock, rpc, log, ports, authorize, layers: known } = options;
@@ -37,8 +37,7 @@ export function memberProvider(options: BrokerOptions): Provider {
     desired: 'started' | 'stopped',
   ): Promise<void> => {
     await store.transact(async (tx) => {
-      const stored = await readEntity(tx, member.path);
-      if (stored === undefined) throw new CmbsError('not_found', `There is nothing at ${member.path}.`);
+      const stored = await existing(tx, member.path);
       // Starting a layer of the bus subscribes the member to its topics.
       if (desired === 'started' && known.onBus.includes(layer)) {
         await authorizeSubscribing(authorize, principal, stored.entity);
@@ -55,12 +54,7 @@ export function memberProvider(options: BrokerOptions): Provider {
     async act(call) {
       const { entity } = call;
       const { verb, layer } = verbOf(call, known);
-      const options = {
-        principal: call.principal,
-        deadlineMs: RPC_TIMEOUT_MS,
-        signal: call.signal,
-        ...(call.trace === undefined ? {} : { trace: call.trace }),
-      };
+      const options = rpcOptions(call);
       if (verb === 'check_neighbors') {
         const report = await rpc.call(entity.path, 'check_neighbors', {}, options);
         return { answer: 'attributes', values: report as unknown as Readonly<Record<string, Json>> };

@@ -1,6 +1,5 @@
-/** The provider of messages: send, resend, execute, purge. */
+/** The provider of messages: sends, sends again, executes and purges messages. */
 import { CmbsError } from '../errors';
-import { RPC_TIMEOUT_MS } from './limits';
 import {
   type ActionCall,
   type ActionOutcome,
@@ -15,18 +14,18 @@ import type { Transaction } from '../store';
 import { DEAD_LETTER_MIXIN, FROM, MEMBER_KIND, MESSAGE } from './cmbs';
 import type { Layer } from './layer-definition';
 import { isLocal } from './member';
-import { layerOf, prepareMessage, whyNotSent } from './message';
+import { layerOf, prepareMessage, shownDelivery, whyNotSent } from './message';
+import { existing } from './existing';
 import type { BrokerOptions } from './options';
 import { actingMember } from './references';
 import { deleteOutbound, readOutbound } from './outbound-message';
 import { asEntity, MessageSender } from './message-sender';
 import { keepingSent } from './sent-message';
-import { verbOf } from './verbs';
+import { rpcOptions, verbOf } from './action-call';
 
 /** Reads the outbound message of a message that is deleted; the result deletes it. */
 async function cancelling(tx: Transaction, message: Entity): Promise<() => void> {
-  const delivery = message.attributes[MESSAGE.delivery] as { readonly send_id?: string } | undefined;
-  const sendId = delivery?.send_id;
+  const { send_id: sendId } = shownDelivery(message);
   const current = sendId === undefined ? undefined : await readOutbound(tx, sendId);
   return () => {
     if (current !== undefined) deleteOutbound(tx, current.outbound);
@@ -55,13 +54,13 @@ export function messageProvider(options: BrokerOptions): Provider {
 
   /** The member that sent the message before. @throws CmbsError `conflict` when the member is gone */
   async function earlierSender(message: Entity): Promise<string | undefined> {
-    const delivery = message.attributes[MESSAGE.delivery] as { readonly from?: string } | undefined;
-    if (delivery?.from === undefined) return undefined;
-    const member = (await readEntity(store, delivery.from))?.entity;
+    const { from: earlier } = shownDelivery(message);
+    if (earlier === undefined) return undefined;
+    const member = (await readEntity(store, earlier))?.entity;
     if (member?.kind === MEMBER_KIND && isLocal(member)) return member.path;
     throw new CmbsError(
       'conflict',
-      `${delivery.from} sent the message and is gone; name the member that acts with "from".`,
+      `${earlier} sent the message and is gone; name the member that acts with "from".`,
     );
   }
 
@@ -79,12 +78,7 @@ export function messageProvider(options: BrokerOptions): Provider {
       actor.path,
       'execute',
       { message: call.entity.path, runId },
-      {
-        principal: call.principal,
-        deadlineMs: RPC_TIMEOUT_MS,
-        signal: call.signal,
-        ...(call.trace === undefined ? {} : { trace: call.trace }),
-      },
+      rpcOptions(call),
     );
     if (outcome === 'executed') return asEntity;
     throw new CmbsError(
@@ -96,8 +90,7 @@ export function messageProvider(options: BrokerOptions): Provider {
   async function purge(call: ActionCall): Promise<ActionOutcome> {
     const { registry } = await options.categories().current();
     await store.transact(async (tx) => {
-      const stored = await readEntity(tx, call.entity.path);
-      if (stored === undefined) throw new CmbsError('not_found', `There is nothing at ${call.entity.path}.`);
+      const stored = await existing(tx, call.entity.path);
       if (!stored.entity.mixins.includes(DEAD_LETTER_MIXIN)) {
         throw new CmbsError('conflict', `${call.entity.path} is not a dead letter.`);
       }

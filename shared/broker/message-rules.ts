@@ -1,6 +1,6 @@
 /**
- * What a message may be, written once. The frame parser asks these rules of everything that arrives; the door asks them
- * of the frame that a message would become, so that nothing is accepted here which every receiver would refuse.
+ * The rules for messages (docs/wire.md, "Limits"). The frame parser applies them to arriving frames, and creation applies
+ * them to the frame of the new message, so that messages that every receiver would refuse are refused on creation.
  */
 import { z } from 'zod';
 import { CmbsError } from '../errors';
@@ -9,12 +9,14 @@ import { MAX_NAMED_RECEIVERS } from './limits';
 import { MESSAGE_KIND } from './cmbs';
 
 /**
- * Bytes of them for what members add on the way: a hop and a URI for each of the eight that a message may pass, its send
- * id, origin and trace. What a message has itself stays below by these.
+ * Bytes of a frame that are reserved for what members add on the way: a hop and a URI for each of the eight members that
+ * a message may pass, the send id, the origin and the trace.
  */
 export const FRAME_RESERVE_BYTES = 16 * 1024;
 
+/** Most characters of a text attribute. */
 const MAX_TEXT = 4096;
+/** Most items of a list attribute. */
 const MAX_LIST = 10_000;
 
 const text = z.string('takes text').max(MAX_TEXT, `takes ${MAX_TEXT} characters at most`);
@@ -23,7 +25,7 @@ const list = z
   .union([z.array(z.string()).max(MAX_LIST), z.string()], `takes a list of ${MAX_LIST} strings at most`)
   .optional();
 
-/** Whose word a description is. */
+/** The deployment that a member description comes from. */
 export const originSchema = z.looseObject({
   deployment: z.string().max(255),
   revision: z.number(),
@@ -77,7 +79,7 @@ const messageSchema = z.looseObject({
 
 export type MessageJson = z.infer<typeof messageSchema>;
 
-/** The attribute that a place in a message entity stands for. */
+/** The attribute at a path in the JSON of a message entity. */
 function attributeAt(path: readonly PropertyKey[]): string {
   const [first, second, third, name] = path.map(String);
   if (first === 'title' || first === 'summary') return `occi.core.${first}`;
@@ -87,7 +89,7 @@ function attributeAt(path: readonly PropertyKey[]): string {
   return path.length === 0 ? 'The whole' : path.map(String).join('.');
 }
 
-/** @throws CmbsError `bad_request` that names the attribute and what it takes */
+/** @throws CmbsError `bad_request` that names the attribute and what the attribute takes */
 export function checkForm(json: unknown): MessageJson {
   const parsed = messageSchema.safeParse(json);
   if (parsed.success) return parsed.data;
@@ -100,17 +102,14 @@ export function checkForm(json: unknown): MessageJson {
   );
 }
 
-/** @throws CmbsError `too_large` for a frame that no receiver would take */
+/** @throws CmbsError `too_large` for a frame that every receiver would refuse */
 export function checkSize(frame: Buffer | string): void {
   const bytes = Buffer.byteLength(frame);
   if (bytes <= MAX_FRAME_BYTES) return;
   throw new CmbsError('too_large', `A frame has ${MAX_FRAME_BYTES} bytes at most, not ${bytes}; send less.`);
 }
 
-/**
- * Whether what members add to the frame on its way still fits.
- * @throws CmbsError `too_large`
- */
+/** @throws CmbsError `too_large` for a frame that leaves no room for what members add on the way */
 export function checkRoom(frame: string): void {
   const bytes = Buffer.byteLength(frame);
   const most = MAX_FRAME_BYTES - FRAME_RESERVE_BYTES;

@@ -20,10 +20,11 @@ import {
   readEntity,
 } from '../occi';
 import type { Transaction } from '../store';
+import { inTime } from '../waiting';
 import { MESSAGE } from './cmbs';
-import { isOpen, type DeliveryCounts, type OutboundState } from './delivery';
+import { isOpen, type OutboundState } from './delivery';
 import type { Layer } from './layer-definition';
-import { outboundState, layerOf } from './message';
+import { layerOf, outboundState, shownDelivery } from './message';
 import { withDelivery } from './message-delivery';
 import { publishOutbound, type PublishContext } from './publish';
 import { beginSend, queueOutbound, outboundFor, type QueueOptions } from './queue';
@@ -186,8 +187,8 @@ export class MessageSender {
   async outcome(path: Path, waiting: WaitOptions): Promise<ActionOutcome> {
     const { store } = this.#options;
     const stored = await readEntity(store, path);
-    const delivery = stored?.entity.attributes[MESSAGE.delivery] as { readonly send_id?: string } | undefined;
-    const read = delivery?.send_id === undefined ? undefined : await readOutbound(store, delivery.send_id);
+    const sendId = stored === undefined ? undefined : shownDelivery(stored.entity).send_id;
+    const read = sendId === undefined ? undefined : await readOutbound(store, sendId);
     return read === undefined ? this.#outcomeOf(path) : this.#finish(read.outbound, waiting);
   }
 
@@ -261,22 +262,19 @@ export class MessageSender {
     const stored = await readEntity(this.#options.store, path);
     // Deleted meanwhile: showing the entity answers 404.
     if (stored === undefined) return asEntity;
-    const { entity } = stored;
-    const delivery = entity.attributes[MESSAGE.delivery] as
-      { readonly reason?: string; readonly counts?: DeliveryCounts } | undefined;
+    const { counts, reason } = shownDelivery(stored.entity);
     // Another request has sent the message again.
-    if ((delivery?.counts?.waiting ?? 0) > 0) return later(delivery?.reason);
-    return settled(outboundState(entity), delivery?.reason);
+    if ((counts?.waiting ?? 0) > 0) return later(reason);
+    return settled(outboundState(stored.entity), reason);
   }
 
   #withDeadline<T>(work: Promise<T>, ms: number): Promise<T> {
-    const { clock } = this.#options;
-    return new Promise((resolve, reject) => {
-      const cancel = clock.after(ms, () =>
-        reject(new CmbsError('deadline_exceeded', 'no outcome within the time that the request waits')),
-      );
-      work.then(resolve, reject).finally(cancel);
-    });
+    return inTime(
+      this.#options.clock,
+      ms,
+      () => work,
+      () => new CmbsError('deadline_exceeded', 'no outcome within the time that the request waits'),
+    );
   }
 
   /** The layer of a message that is sent as it is created. */

@@ -1,13 +1,13 @@
 /** Messages: what their entities mean, and what must hold before a message can be sent. */
 import { CmbsError, toCmbsError } from '../errors';
-import type { Json, JsonObject } from '../json';
+import type { Json } from '../json';
 import { MAX_RECEIVERS } from './limits';
 import { MAX_TOPICS, MESSAGE_TTL_MS } from '../limits';
-import type { Entity } from '../occi';
+import type { Entity, Path } from '../occi';
 import { lenientTime, parseRfc3339 } from '../rfc3339';
 import { ZEROMQ_SCHEMES } from './addresses';
 import { DEAD_LETTER_MIXIN, layerMixin, MESSAGE } from './cmbs';
-import type { OutboundState } from './delivery';
+import type { DeliveryCounts, OutboundState } from './delivery';
 import type { Layer, Layers } from './layer-definition';
 import { isTrue, type MemberRules, stringList } from './member';
 import { checkRoom } from './message-rules';
@@ -124,7 +124,19 @@ export function whyNotSent(message: Entity, layer: Layer): string | undefined {
   return undefined;
 }
 
-export function outboundState(message: Entity): OutboundState {
-  const delivery = message.attributes[MESSAGE.delivery] as JsonObject | undefined;
-  return (delivery?.state as OutboundState | undefined) ?? 'created';
+/** What a message shows of its outbound message. */
+export interface ShownDelivery {
+  readonly state?: OutboundState;
+  /** Id of the outbound message; absent before the message is sent. */
+  readonly send_id?: string;
+  /** Path of the member that sent the message. */
+  readonly from?: Path;
+  readonly reason?: string;
+  readonly counts?: DeliveryCounts;
 }
+
+/** The message's `delivery`; empty for a message that was never sent. Only the broker writes the attribute. */
+export const shownDelivery = (message: Pick<Entity, 'attributes'>): ShownDelivery =>
+  (message.attributes[MESSAGE.delivery] ?? {}) as ShownDelivery;
+
+export const outboundState = (message: Entity): OutboundState => shownDelivery(message).state ?? 'created';

@@ -1,12 +1,12 @@
 /**
- * What orders go by. The wall clock can be set back, also while a process is down, and then what comes later would go
- * first; an order clock never goes back. It can be ahead of the wall clock, so it tells no times to anybody.
+ * A clock that orders messages. The wall clock can be set back, even while a process is down, which would put later
+ * messages first; an order clock never goes back. It can be ahead of the wall clock, so its times are never shown.
  */
 import type { Clock } from '../clock';
 import type { Log } from '../log';
 import type { Store } from '../store';
 
-/** Milliseconds that time for orders is reserved ahead on disk, so that it never goes back after a restart. */
+/** Milliseconds of order time that are reserved ahead on disk, so that order time never goes back after a restart. */
 const ORDER_TIME_RESERVE_MS = 60_000;
 
 const COLLECTION = 'clocks';
@@ -21,7 +21,7 @@ export class OrderClock {
   readonly #clock: Pick<Clock, 'now'>;
   readonly #reservation: Reservation | undefined;
   #last: number;
-  /** The store has it that nothing beyond this was given. */
+  /** No time after this was returned, according to the store. */
   #reservedUntil: number;
   #reserving: Promise<void> | undefined;
 
@@ -32,12 +32,12 @@ export class OrderClock {
     this.#reservedUntil = reservedUntil;
   }
 
-  /** For a process that keeps no order over its own end. */
+  /** For a process that keeps no order beyond its own end. */
   static ofProcess(clock: Pick<Clock, 'now'>): OrderClock {
     return new OrderClock(clock);
   }
 
-  /** Goes on after whatever the store knows to have been given. */
+  /** Continues after the latest time that the store has reserved. */
   static async open(clock: Pick<Clock, 'now'>, reservation: Reservation): Promise<OrderClock> {
     const { store } = reservation;
     const { from, until } = await store.transact(async (tx) => {
@@ -50,11 +50,11 @@ export class OrderClock {
     return new OrderClock(clock, reservation, from, until);
   }
 
-  /** Milliseconds. Two calls may give the same; a later one never gives less. */
+  /** Milliseconds. Two calls may return the same time; a later call never returns less. */
   now(): number {
     const wanted = Math.max(this.#last, this.#clock.now());
     if (wanted > this.#reservedUntil - ORDER_TIME_RESERVE_MS / 2) this.#reserve(wanted + ORDER_TIME_RESERVE_MS);
-    // What is not reserved yet could come again after a restart.
+    // A time that is not reserved yet could be returned again after a restart.
     this.#last = Math.min(wanted, this.#reservedUntil);
     return this.#last;
   }
@@ -69,13 +69,13 @@ export class OrderClock {
       })
       .then(
         () => void (this.#reservedUntil = until),
-        // The next call asks again; until then orders stand still, and numbers tell apart what comes together.
+        // The next call tries again. Until then the clock stands still, and sequence numbers keep the order.
         (error: unknown) => log?.warn('time for orders not reserved', { cause: error }),
       )
       .finally(() => (this.#reserving = undefined));
   }
 
-  /** Resolves when nothing is being written. */
+  /** Waits for the write in progress. */
   async close(): Promise<void> {
     await this.#reserving;
   }

@@ -8,8 +8,8 @@ import { orderKey } from '../clock';
 import type { JsonObject } from '../json';
 import { readEntity, type StoredEntity, writeEntity } from '../occi';
 import type { Doc, Store, Transaction } from '../store';
-import { MESSAGE } from './cmbs';
 import { isOpen } from './delivery';
+import { shownDelivery } from './message';
 import { withDelivery, type DeliveryContext } from './message-delivery';
 import { addressesOf } from './queue-room';
 import { ADDRESS_FIELD, OUTBOUND_MESSAGES, type OutboundMessage } from './outbound-record';
@@ -111,7 +111,7 @@ export function writeOutbound(
   else deleteOutbound(tx, outbound);
   if (message === undefined) return;
   // Where the message was sent again, its delivery shows the later outbound message.
-  const shown = (message.entity.attributes[MESSAGE.delivery] as JsonObject | undefined)?.send_id;
+  const { send_id: shown } = shownDelivery(message.entity);
   if (shown === undefined || shown === outbound.id) {
     writeEntity(tx, withDelivery(message.entity, outbound, context), message.entity, context.registry);
   }

@@ -6,7 +6,7 @@ import type { BusDelivery, BusMessage } from '../bus';
 import { isJsonObject, type Json } from '../json';
 import { MAX_JSON_DEPTH } from '../limits';
 import { nestsWithin, type Path, RawJson, stringifyJson } from '../occi';
-import { layerMixin, MESSAGE_KIND } from './cmbs';
+import { idAt, layerMixin, MESSAGE_KIND } from './cmbs';
 import { shortDigest } from './digest';
 import type { Layer } from './layer-definition';
 import { checkSize } from './message-rules';
@@ -40,7 +40,7 @@ export interface Publication {
  */
 export function busMessageOf(publication: Publication): BusMessage {
   const { layer, topic, message, sendId, sender, at, frame, orderingKey, traceparent } = publication;
-  const id = message.slice(message.lastIndexOf('/') + 1);
+  const id = idAt(message);
   return {
     data: frame,
     attributes: {

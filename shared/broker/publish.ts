@@ -8,7 +8,7 @@ import { ANONYMOUS, type Authorize } from '../principal';
 import type { Store } from '../store';
 import { topicResource } from './authorization';
 import { parseTraceparent } from '../trace';
-import { MESSAGE } from './cmbs';
+import { idAt, MESSAGE } from './cmbs';
 import { deliveryKey, isOpen } from './delivery';
 import type { Layer, Layers } from './layer-definition';
 import { stringList } from './member';
@@ -32,10 +32,10 @@ export interface PublishContext {
   readonly uriOf: (member: string) => string;
 }
 
-/** Hears whether the bus accepts messages of a topic. */
+/** Is told whether the bus accepts messages of a topic. */
 export interface TopicListener {
   taken(layer: Layer, topic: string): void;
-  /** For now; the message is tried again. */
+  /** The refusal is temporary: the message is tried again. */
   refused(layer: Layer, topic: string, reason: string): void;
 }
 
@@ -46,12 +46,11 @@ export function outgoingFrame(
   { deployment, uriOf, revision }: Pick<PublishContext, 'deployment' | 'uriOf'> & { readonly revision: number },
   { content, to }: { readonly content?: string | undefined; readonly to?: readonly string[] } = {},
 ): string {
-  const id = outbound.from.slice(outbound.from.lastIndexOf('/') + 1);
   const transfer: Transfer = {
     v: 1,
     send_id: outbound.wireId,
     origin: { deployment, revision },
-    hops: [`${deployment}/${id}`],
+    hops: [`${deployment}/${idAt(outbound.from)}`],
     ...(to === undefined ? {} : { to }),
     ...traceOf(outbound, message),
   };
@@ -62,7 +61,7 @@ export function outgoingFrame(
   });
 }
 
-/** Of the request that sent the message; otherwise from the message's headers. */
+/** The trace of the request that sent the message, otherwise the trace in the message's headers. */
 function traceOf({ trace }: OutboundMessage, message: SentMessage): Pick<Transfer, 'traceparent'> {
   const headers = message.attributes[MESSAGE.headers] as Readonly<Record<string, unknown>> | undefined;
   const traceparent = trace ?? headers?.traceparent;
@@ -71,8 +70,9 @@ function traceOf({ trace }: OutboundMessage, message: SentMessage): Pick<Transfe
 }
 
 /**
- * Publishes the open topics of an outbound message and records the outcomes. A crash between the two publishes again
- * under the same send id, which receivers recognise.
+ * Publishes the open topics of an outbound message and records the outcomes. After a crash in between, the message is
+ * published again with the same send id, which receivers recognise.
+ * @throws CmbsError of a temporary refusal, after the outcomes of the other topics are recorded
  */
 export async function publishOutbound(
   sendId: string,

@@ -1,14 +1,15 @@
-/** Addresses for which messages wait, and how many may. */
+/** Destination queues: the addresses for which messages wait, and how many messages may wait. */
 import { concurrently } from '../concurrently';
 import { CmbsError } from '../errors';
 import type { Path } from '../occi';
 import type { Store, Transaction } from '../store';
+import { idAt } from './cmbs';
 import { isOpen, type Delivery } from './delivery';
 import type { Layer } from './layer-definition';
 import { MAX_NAMED_RECEIVERS } from './limits';
 import { ADDRESS_FIELD, OUTBOUND_MESSAGES } from './outbound-record';
 
-/** Queues counted at the same time: a message may have a thousand receivers, and a transaction lasts 20 s at most. */
+/** Queues counted concurrently: a message may have a thousand receivers, and a transaction lasts 20 s at most. */
 export const QUEUE_COUNT_CONCURRENCY = 32;
 
 /** The address under which messages wait for the topic bus. */
@@ -34,11 +35,9 @@ export const apartAddress = (address: string, member: Path): string => `${addres
 /** The socket address of a queue. */
 export const socketAt = (address: string): string => address.split(FOR, 1)[0] ?? address;
 
-/** For the frame: ids of the members that are meant, unless there are many. */
+/** Ids of the intended receivers, for the frame; none if there are more than {@link MAX_NAMED_RECEIVERS}. */
 export function meantBy(receivers: readonly Delivery[]): { readonly to?: readonly string[] } {
-  const to = receivers.flatMap(({ member }) =>
-    member === undefined ? [] : [member.slice(member.lastIndexOf('/') + 1)],
-  );
+  const to = receivers.flatMap(({ member }) => (member === undefined ? [] : [idAt(member)]));
   return to.length === 0 || to.length > MAX_NAMED_RECEIVERS ? {} : { to };
 }
 
@@ -53,6 +52,7 @@ export async function isAwaited(tx: Pick<Transaction, 'query'>, addresses: reado
 }
 
 /**
+ * Refuses a message when a queue is full.
  * @param alsoQueued messages that the same transaction queues, by address
  * @throws CmbsError `queue_full` where `limit` messages or more wait for one of the addresses
  */

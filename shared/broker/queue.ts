@@ -7,17 +7,25 @@ import {
   type Entity,
   type IdempotentRequest,
   type Path,
-  readEntity,
   rememberAnswer,
 } from '../occi';
 import { type Authorize, type Principal } from '../principal';
 import type { Store } from '../store';
 import { authorizeSending, resourceOf } from './authorization';
 import { MESSAGE } from './cmbs';
+import { existing } from './existing';
 import type { Layer, LayerDefinition, Layers } from './layer-definition';
 import { MAX_RECEIVERS } from './limits';
 import { allMembers, isLocal, isOpenOn, isSuspended, wants } from './member';
-import { checkMessage, expiryOf, outboundState, providersOf, topicsOf, whyNotSent } from './message';
+import {
+  checkMessage,
+  expiryOf,
+  outboundState,
+  providersOf,
+  shownDelivery,
+  topicsOf,
+  whyNotSent,
+} from './message';
 import type { OrderClock } from './order-clock';
 import { nextSequence, readOutbound, writeOutbound, type OutboundMessage } from './outbound-message';
 import { addressesOf, assertQueueRoom } from './queue-room';
@@ -168,15 +176,14 @@ export async function queueOutbound(request: QueueRequest, options: QueueOptions
   const queued = await store.transact(async (tx): Promise<OutboundMessage | { readonly earlier: string }> => {
     const earlier = idempotent === undefined ? undefined : await earlierAnswer(tx, idempotent);
     if (earlier !== undefined) return { earlier: earlier.sendId as string };
-    const stored = await readEntity(tx, request.message);
-    if (stored === undefined) throw new CmbsError('not_found', `There is nothing at ${request.message}.`);
+    const stored = await existing(tx, request.message);
     const message = stored.entity;
-    // Also before an outbound message of somebody else is shown.
+    // Asked before an outbound message of another principal is shown.
     await options.authorize(request.principal, 'message.send', resourceOf(message));
     const state = outboundState(message);
     if (state === 'queued' || state === 'sending' || state === 'partial') {
-      const delivery = message.attributes[MESSAGE.delivery] as { readonly send_id?: string } | undefined;
-      const current = delivery?.send_id === undefined ? undefined : await readOutbound(tx, delivery.send_id);
+      const { send_id: sendId } = shownDelivery(message);
+      const current = sendId === undefined ? undefined : await readOutbound(tx, sendId);
       if (current !== undefined) {
         if (idempotent !== undefined) rememberAnswer(tx, idempotent, { sendId: current.outbound.id }, clock.now());
         return current.outbound;

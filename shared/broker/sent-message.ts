@@ -5,8 +5,8 @@
 import { MESSAGE } from './cmbs';
 import { isOpen, type OutboundState } from './delivery';
 import { putOutbound, readOutbound, type OutboundMessage } from './outbound-message';
+import { shownDelivery } from './message';
 import { messageFrame } from './wire';
-import type { JsonObject } from '../json';
 import type { Change, Entity } from '../occi';
 import type { Transaction } from '../store';
 
@@ -31,10 +31,10 @@ export async function keepingSent(tx: Transaction, changes: readonly Change[]): 
   const keeping: OutboundMessage[] = [];
   for (const { next, before } of changes) {
     if (before === undefined) continue;
-    const delivery = before.attributes[MESSAGE.delivery] as JsonObject | undefined;
-    if (typeof delivery?.send_id !== 'string' || !OPEN.includes(delivery.state as OutboundState)) continue;
+    const { send_id: sendId, state } = shownDelivery(before);
+    if (sendId === undefined || !OPEN.includes(state)) continue;
     if (contentOf(before) === contentOf(next)) continue;
-    const outbound = (await readOutbound(tx, delivery.send_id))?.outbound;
+    const outbound = (await readOutbound(tx, sendId))?.outbound;
     if (outbound === undefined || outbound.sent !== undefined || !outbound.receivers.some(isOpen)) continue;
     const { id, mixins } = before;
     const { [MESSAGE.delivery]: _delivery, ...attributes } = before.attributes;

@@ -1,4 +1,4 @@
-/** Frames on the sockets: the original's JSON with one attribute added (layers.md, L1 on the wire). */
+/** Frames on the sockets: the JSON of the original program with one additional attribute (docs/wire.md). */
 import { isUtf8 } from 'node:buffer';
 import { z } from 'zod';
 import { CmbsError, type ErrorCode } from '../errors';
@@ -22,42 +22,42 @@ import type { Layers } from './layer-definition';
 import { isTrue, stringList } from './member';
 import { checkForm, checkSize, originSchema } from './message-rules';
 
-/** Bytes of a reply: what a call may give back of the largest frame, and a list of sockets. */
+/** Most bytes of a reply: the answer to the largest frame, and a list of sockets. */
 export const MAX_REPLY_BYTES = 2 * 1024 * 1024;
 
-/** What CMBS adds to a frame; a peer that ignores it loses nothing. */
+/** The attribute that CMBS adds to a frame. Peers may ignore it. */
 export interface Transfer {
   readonly v: 1;
-  /** The same at each automatic retry; (message id, send id) is what receivers deduplicate by. */
+  /** The same for every automatic retry; receivers deduplicate by message id, send id and sender. */
   readonly send_id?: string;
   readonly origin?: {
     readonly deployment: string;
     readonly revision: number;
-    /** Of the member that is described; in replies. */
+    /** URI of the described member; in replies only. */
     readonly uri?: string | undefined;
   };
-  /** `deployment/member` of each member it passed; loops are told by these, not by URLs (DESIGN decision 19). */
+  /** `deployment/member` of each member that the message passed; detects loops, since URLs may change. */
   readonly hops?: readonly string[];
-  /** Ids of the members that are meant, where the sender knows them: another member at their address does not take it. */
+  /** Ids of the intended receivers, if the sender knows them; any other member at their address refuses the message. */
   readonly to?: readonly string[];
   readonly content_type?: string;
   readonly traceparent?: string;
 }
 
-/** Content type of an exchange that only discovers: it leaves no receipt. */
+/** Content type of a discovery request, which leaves no receipt. */
 export const DISCOVERY_CONTENT = 'application/vnd.cmbs.discovery+json';
 
 const TRANSFER = 'transfer';
 const PREFIX = 'cmbs.message.';
 
 export interface FrameOptions {
-  /** In place of the message's own content. */
+  /** JSON text that replaces the message's own content. */
   readonly content?: string;
   readonly pathHistory: readonly string[];
   readonly transfer: Transfer;
 }
 
-/** The copy of a message that goes out: nested attributes, rawJson content, nothing about delivery. */
+/** The frame of a message, as JSON text: nested attributes, the content as it was written, no delivery state. */
 export function messageFrame(
   message: Pick<Entity, 'id' | 'mixins' | 'attributes' | 'rawJson'>,
   { content, pathHistory, transfer }: FrameOptions,
@@ -85,7 +85,7 @@ export function messageFrame(
 /** A message as it arrived. */
 export interface WireMessage {
   readonly id: string;
-  /** As the sender spells it. */
+  /** In the sender's spelling. */
   readonly layer: string | undefined;
   readonly executable: boolean;
   readonly storable: boolean;
@@ -94,7 +94,7 @@ export interface WireMessage {
   readonly providers: readonly string[];
   readonly transfer: Transfer;
   readonly orderingKey: string | undefined;
-  /** Milliseconds since the epoch; null when the message says nothing of that. */
+  /** Milliseconds since the epoch; null for a message without an expiry. */
   readonly expiresAt: number | null;
   /** The frame's own text. */
   readonly text: string;
@@ -104,7 +104,10 @@ export interface WireMessage {
 
 const CONTENT_PATH = ['attributes', 'cmbs', 'message', 'message_content'];
 
-/** Text that may be parsed: bytes that are no UTF-8 would be kept changed, and deep nests exhaust what walks them. */
+/**
+ * Decodes JSON text. Bytes that are not UTF-8 would be stored altered, and deeply nested JSON would exhaust the stack.
+ * @throws CmbsError `bad_request`
+ */
 function textOf(bytes: Buffer | string, what: string): string {
   if (typeof bytes !== 'string' && !isUtf8(bytes)) {
     throw new CmbsError('bad_request', `${what} is not UTF-8; send JSON in that encoding.`);
@@ -120,7 +123,8 @@ function textOf(bytes: Buffer | string, what: string): string {
 }
 
 /**
- * @throws CmbsError `bad_request` with one sentence for bytes that are not JSON or JSON that is not a message, `too_large`
+ * Parses and checks a frame.
+ * @throws CmbsError `bad_request` for bytes that are not JSON or JSON that is not a message; `too_large`
  */
 export function parseFrame(bytes: Buffer | string): WireMessage {
   checkSize(bytes);
@@ -149,19 +153,20 @@ export function parseFrame(bytes: Buffer | string): WireMessage {
   };
 }
 
-/** Null for a text that is no time. */
+/** Milliseconds since the epoch; null for anything but a time. */
 function timeOf(text: Json | undefined): number | null {
   const time = typeof text === 'string' && text !== '' ? lenientTime(text) : NaN;
   return Number.isNaN(time) ? null : time;
 }
 
-/** When the message expires in a frame that was accepted before, in milliseconds since the epoch; null when it never does. */
+/** Expiry of the message in an accepted frame, in milliseconds since the epoch; null for a message without an expiry. */
 export const expiryOfFrame = (frame: string): number | null =>
   timeOf(fieldsOf({ json: JSON.parse(frame) as JsonObject }).expires_at);
 
 /**
- * URI of the member that made the send. The path may begin earlier: what a member sends that came to it keeps its path.
- * A member that passes a send on adds itself to both, so hops say how many of the path belong to the send.
+ * URI of the member that sent the message. The path history may begin before that: a member that sends a message which it
+ * received keeps the earlier path. Members that forward a message add themselves to hops and path history, so the number
+ * of hops tells which part of the path belongs to this send.
  */
 export function senderUri({
   transfer,
@@ -174,7 +179,7 @@ export function senderUri({
 const fieldsOf = (message: Pick<WireMessage, 'json'>): JsonObject =>
   (((message.json.attributes as JsonObject).cmbs as JsonObject).message ?? {}) as JsonObject;
 
-/** The content's own JSON text, byte for byte. */
+/** JSON text of the content, byte for byte as it arrived. */
 export function contentText(message: WireMessage): string {
   if (fieldsOf(message).message_content === undefined) return '""';
   return sourceOf(message.text, CONTENT_PATH) ?? JSON.stringify(fieldsOf(message).message_content);
@@ -182,17 +187,17 @@ export function contentText(message: WireMessage): string {
 
 export const contentOf = (message: WireMessage): Json => fieldsOf(message).message_content ?? '';
 
-/** The content with its numbers as they were written. */
+/** The content, with numbers kept as they were written. */
 export function exactContentOf(message: WireMessage): ExactJson {
   const content = contentOf(message);
   if (!mayBeInexact(content)) return content;
   return parseExactJson(contentText(message));
 }
 
-/** Fields that a receiver does not keep as attributes. */
+/** Fields that are not attributes of the stored copy. */
 const NOT_KEPT = new Set(['message_content', 'result', TRANSFER, 'delivery']);
 
-/** The copy that a receiver stores of a message. Fields that no category declares are left out. */
+/** The copy of a message that a receiver stores, without fields that no category declares. */
 export function entityOf(
   message: WireMessage,
   isDeclared: (name: string) => boolean,
@@ -230,7 +235,7 @@ export function errorReply(error: { readonly code: ErrorCode; readonly message: 
   return JSON.stringify({ error: { code: error.code, message: error.message } });
 }
 
-/** What a sender reads in a reply. */
+/** A parsed reply. */
 export type Reply =
   | { readonly kind: 'answer'; readonly text: string; readonly json: JsonObject }
   | { readonly kind: 'error'; readonly code: string; readonly message: string };
@@ -239,7 +244,7 @@ const errorSchema = z.looseObject({
   error: z.looseObject({ code: z.string().max(100), message: z.string().max(4096) }),
 });
 
-/** Throws `bad_request` when the peer's answer is not a JSON object. */
+/** @throws CmbsError `bad_request` for a reply that is too large or not a JSON object */
 export function parseReply(bytes: Buffer): Reply {
   if (bytes.length > MAX_REPLY_BYTES) {
     throw new CmbsError(
@@ -263,7 +268,7 @@ export function parseReply(bytes: Buffer): Reply {
 
 const replyOrigin = z.looseObject({ transfer: z.looseObject({ origin: originSchema }) });
 
-/** Whose word the member description in a reply is; undefined when the reply does not say, or not in this form. */
+/** The origin of the member description in a reply; undefined where the reply has no valid origin. */
 export function originOf(reply: JsonObject): Transfer['origin'] {
   return replyOrigin.safeParse(reply).data?.transfer.origin;
 }

@@ -2,6 +2,7 @@
 export {
   DEADLINE_HEADER,
   type Rpc,
+  type RpcOptions,
   RPC_ARGUMENTS,
   RPC_PATH,
   type RpcArguments,
