@@ -1,4 +1,4 @@
-/** Peers that are absent cost next to nothing, and keep nobody else out. */
+/** Absent peers cost almost nothing and do not block others. */
 import { readdirSync } from 'node:fs';
 import { localTest } from './engine';
 import { CMBS, eventually, Fleet, freeSocket, MESSAGE, contentOf, type Deployment, type Member } from './harness';
@@ -90,7 +90,7 @@ localTest('what waits for a peer lies in the store, and goes in its order when t
   expect(entries.map(contentOf)).toEqual(numbers);
 });
 
-test('messages of one key do not overtake one that its receiver refuses for a moment', async () => {
+test('messages with one ordering key do not overtake a message that its receiver refuses temporarily', async () => {
   const here = await fleet.start({ delivery });
   const sender = await here.member();
   const l32 = await freeSocket();
@@ -154,7 +154,7 @@ const destinationsAre = (here: Deployment, count: number): Promise<unknown> =>
     `${count} destinations`,
   );
 
-test('a destination is tried no more when all that waited for it is cancelled', async () => {
+test('a destination is not tried any more once every message for it is cancelled', async () => {
   const here = await fleet.start({ delivery });
   const sender = await here.member();
   const addresses = await Promise.all([freeSocket(), freeSocket(), freeSocket()]);
@@ -164,7 +164,7 @@ test('a destination is tried no more when all that waited for it is cancelled', 
   await destinationsAre(here, 0);
 });
 
-test('a destination is tried for as long as anything waits for it, and gets that when it is back', async () => {
+test('a destination is tried for as long as messages wait for it, and gets them once it is back', async () => {
   const [here, there] = await Promise.all([fleet.start({ delivery }), fleet.start({ delivery })]);
   const sender = await here.member();
   const late = await there.member();
@@ -183,7 +183,7 @@ test('a destination is tried for as long as anything waits for it, and gets that
   expect([sent.status, sent.delivery.state]).toEqual([200, 'delivered']);
 });
 
-test('broadcasts that are cancelled are waited for no more', async () => {
+test('cancelled broadcasts leave nothing waiting', async () => {
   const here = await fleet.start({ delivery });
   const sender = await here.member();
   await here.member({ local: false });

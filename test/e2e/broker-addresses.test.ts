@@ -1,4 +1,4 @@
-/** Addresses of members: what a member gets that names none, what is refused, and what two members share. */
+/** Addresses of members: defaults, refusals, and addresses that two members share. */
 import type { JsonObject } from '@cmbs/shared';
 import { freePort } from '../integration/sockets-support';
 import { Deployment, MEMBER, unique, type Answer, type LayerName } from './harness';
@@ -25,13 +25,13 @@ const originals = Object.fromEntries(LAYERS.map((layer) => [layer, at(ORIGINAL[l
 const allotted = (from: number): JsonObject =>
   Object.fromEntries(LAYERS.map((layer, index) => [layer, at(ports[from + index])]));
 
-test('a member that names no address gets the original ports, the next ones get the lowest of the range', async () => {
+test('the first member without addresses gets the original ports, later members the lowest of the range', async () => {
   expect(socketsOf(await put('/cmbs/member/alice'))).toEqual(originals);
   expect(socketsOf(await put('/cmbs/member/bob'))).toEqual(allotted(0));
   expect(socketsOf(await put('/cmbs/member/carol'))).toEqual(allotted(5));
 });
 
-test('replaced, twice created and restarted, a member keeps its ports; deleted, it leaves them', async () => {
+test('a member keeps its ports when it is replaced, created again or restarted, and frees them when it is deleted', async () => {
   await put('/cmbs/member/alice');
   await put('/cmbs/member/bob');
   await put('/cmbs/member/carol');
@@ -51,7 +51,7 @@ test('replaced, twice created and restarted, a member keeps its ports; deleted, 
   expect(socketsOf(await put('/cmbs/member/dave'))).toEqual(allotted(0));
 });
 
-test('ports that others name are not given away, and a member keeps the addresses that it names', async () => {
+test('ports that other members name are not allotted, and a member keeps the addresses that it names', async () => {
   await put('/cmbs/member/named', { 'cmbs.member.l2_socket': at(ports[1]), 'cmbs.member.l1_socket': at(5031) });
   const named = await here.get('/cmbs/member/named');
   expect(socketsOf(named)).toMatchObject({ l2: at(ports[1]), l1: at(5031), l31: at(ports[0]), l32: at(5032) });
@@ -60,7 +60,7 @@ test('ports that others name are not given away, and a member keeps the addresse
   expect(new Set(addresses).size).toBe(15);
 });
 
-test('members of one request, and of many at once, never share a port', async () => {
+test('members of one request, and of concurrent requests, never share a port', async () => {
   const created = await here.request('POST', '/cmbs/member/', {
     resources: ['x', 'y'].map((id) => ({ id, kind: MEMBER, attributes: {} })),
   });
@@ -96,7 +96,7 @@ test('an address is checked when it is written', async () => {
   expect((await here.get('/cmbs/member/wrong')).status).toBe(404);
 });
 
-test('the second member with an address is told of the first', async () => {
+test('creating a second member with an address reports the first one', async () => {
   await put('/cmbs/member/first', { 'cmbs.member.l31_socket': at(ports[0]) });
   const second = await put('/cmbs/member/second', { 'cmbs.member.l1_socket': at(ports[0]) });
   expect(second.status).toBe(201);
@@ -108,16 +108,16 @@ test('the second member with an address is told of the first', async () => {
   expect([again.status, again.headers.get('x-occi-reason')]).toEqual([200, null]);
 });
 
-describe('where a member lives', () => {
-  test.each(['/other/place/bob', '/cmbs/member/deep/bob', '/bob'])('not at %s', async (path) => {
+describe('the path of a member', () => {
+  test.each(['/other/place/bob', '/cmbs/member/deep/bob', '/bob'])('is not %s', async (path) => {
     const refused = await put(path);
     expect(refused.status).toBe(400);
     expect(refused.error).toContain('/cmbs/member/bob');
   });
 });
 
-describe('layers that are to be started', () => {
-  test('are, in the request that makes the member, and the attribute is not kept', async () => {
+describe('cmbs.member.start', () => {
+  test('starts layers in the request that creates the member, and is not stored', async () => {
     const made = await put('/cmbs/member/alice', {
       'cmbs.member.start': ['l1', 'l3.2'],
       'cmbs.member.l1_socket': at(ports[0]),
@@ -137,7 +137,7 @@ describe('layers that are to be started', () => {
     expect([sent.status, sent.delivery.state]).toEqual([200, 'delivered']);
   });
 
-  test('may be one, as text renderings write it', async () => {
+  test('may name a single layer, as text renderings write it', async () => {
     const headers = { 'Content-Type': 'text/plain' };
     const body = [
       'Category: member; scheme="http://houssem.org/cmbs#"; class="kind"',
@@ -149,7 +149,7 @@ describe('layers that are to be started', () => {
     expect(attributes['cmbs.member.layers']).toMatchObject({ l1: { state: 'started' } });
   });
 
-  test('say in "layers" why one is not, and the member is there all the same', async () => {
+  test('creates the member even if a layer cannot start, and "layers" says why', async () => {
     await here.must(
       201,
       put('/cmbs/member/first', { 'cmbs.member.start': ['l1'], 'cmbs.member.l1_socket': at(ports[0]) }),
@@ -162,7 +162,7 @@ describe('layers that are to be started', () => {
     expect(made.attributes['cmbs.member.layers']).toMatchObject({ l1: { state: 'failed' } });
   });
 
-  test('are layers, of a local member', async () => {
+  test('takes only layers, and only for a local member', async () => {
     expect((await put('/cmbs/member/a', { 'cmbs.member.start': ['l5'] })).status).toBe(400);
     const remote = { 'cmbs.member.start': ['l1'], 'cmbs.member.local': 'false' };
     expect((await put('/cmbs/member/a', remote)).status).toBe(400);

@@ -1,4 +1,4 @@
-/** More peers than there may be connections: those that are there find one, those that are absent take turns. */
+/** More peers than connections: present peers get a connection, absent peers take turns. */
 import { Deployment, eventually, freeSocket } from './harness';
 
 const delivery = { connections: 1, probes: 1, lingering: 1, idleMs: 50, probeTickMs: 100 };
@@ -9,7 +9,7 @@ beforeAll(async () => {
 });
 afterAll(() => here.close());
 
-test('absent peers give the only connection to one that is there, and have it again when they are back', async () => {
+test('absent peers leave the only connection to a present peer, and get it once they are back', async () => {
   const member = await here.member({ start: ['l1'] });
   const absent = await here.member();
   for (const to of [absent.sockets.l1, await freeSocket(), await freeSocket()]) {
@@ -24,7 +24,7 @@ test('absent peers give the only connection to one that is there, and have it ag
   await here.receives(absent, 1);
 });
 
-test('broadcasts to absent members do not hold up those to members that are there', async () => {
+test('broadcasts to absent members do not delay broadcasts to present members', async () => {
   const receiver = await here.member({ start: ['l2'] });
   const away = await here.member({ local: false });
   const sent = await here.send('l2', { from: receiver.id });

@@ -1,4 +1,4 @@
-/** A message that is given up is kept for 30 days, and longer when it is sent again. */
+/** Dead letters are kept for 30 days, and for good when they are revived. */
 import { CMBS, contentOf, Deployment, eventually, skewedClock } from './harness';
 
 const DAY_MS = 24 * 3600 * 1000;
@@ -47,7 +47,7 @@ it.each([
   }
 });
 
-it('what is purged while it waits goes out to nobody', async () => {
+it('a message that is purged while it waits is not delivered', async () => {
   const here = await Deployment.start({});
   try {
     await here.member();

@@ -1,4 +1,4 @@
-/** Who knows whom: check_neighbors and what replies teach (layers.md, Members). */
+/** Discovery: check_neighbors, and what members learn from replies (docs/layers.md, "Discovery and federation"). */
 import { systemClock, type Clock, type Json, type JsonObject } from '@cmbs/shared';
 import { DISCOVERY_BUDGET_MS, DISCOVERY_CONCURRENCY } from '../../companion/discovery';
 import { HangingPeer, ScriptedPeer } from './broker-peers';
@@ -42,7 +42,7 @@ describe('two deployments', () => {
     asking = await here.member({ neighbors: [asked.sockets.l1], start: ['l1'] });
   });
 
-  test('find each other: both list both, and the asking one has a link', async () => {
+  test('find each other: both list both members, and the asking member has a link', async () => {
     const report = await check(here, asking);
     expect(report).toEqual({ found: [{ socket: asked.sockets.l1, member: asked.path }], known: [], failed: [] });
     expect((await here.get(asked.path)).attributes).toMatchObject({
@@ -58,7 +58,7 @@ describe('two deployments', () => {
     expect((await here.get(asking.path)).text).toContain('http://houssem.org/cmbs#neighbor');
   });
 
-  test('know each other the second time, and make no second link', async () => {
+  test('know each other the second time, and create no second link', async () => {
     const before = await links(here);
     const report = await check(here, asking);
     expect(report).toEqual({ found: [], known: [{ socket: asked.sockets.l1, member: asked.path }], failed: [] });
@@ -120,7 +120,7 @@ test('three in a chain: the first finds the second and, through it, the third', 
   expect((await b.get(first.path)).status).toBe(200);
 });
 
-test('dead, hanging and talking-nonsense neighbours are reported, and the others are found side by side', async () => {
+test('neighbours that are absent, hang or answer nonsense are reported, and the others are found concurrently', async () => {
   let stoppedAt: number | undefined;
   const clock: Clock = { ...systemClock, now: () => stoppedAt ?? systemClock.now() };
   const [here, there] = await Promise.all([fleet.start({ clock }), fleet.start()]);
@@ -186,14 +186,14 @@ describe('a deployment whose discovery is closed', () => {
     [closed, open] = await Promise.all([fleet.start({ env: { CMBS_DISCOVERY: 'closed' } }), fleet.start()]);
   });
 
-  test('stores nobody who asks, and answers', async () => {
+  test('answers a member that asks, and does not store it', async () => {
     const asked = await closed.member({ start: ['l1'] });
     const asking = await open.member({ neighbors: [asked.sockets.l1], start: ['l1'] });
     expect(pathsOf((await check(open, asking)).found)).toEqual([asked.path]);
     expect((await closed.get(asking.path)).status).toBe(404);
   });
 
-  test('stores nobody it asks, and says so', async () => {
+  test('does not store a member that it asks, and says so', async () => {
     const stranger = await open.member({ start: ['l1'] });
     const asking = await closed.member({ neighbors: [stranger.sockets.l1] });
     const report = await check(closed, asking);
@@ -218,7 +218,7 @@ describe('a deployment whose discovery is closed', () => {
   });
 });
 
-test('deleting a member takes its links along', async () => {
+test('deleting a member deletes its links', async () => {
   const [here, there] = await Promise.all([fleet.start(), fleet.start()]);
   const asked = await there.member({ start: ['l1'] });
   const asking = await here.member({ neighbors: [asked.sockets.l1], start: ['l1'] });
@@ -261,7 +261,7 @@ test('a description keeps to the form of the original', async () => {
   });
 });
 
-test('when the time is over the answer tells what was found and what was not asked', async () => {
+test('at its deadline, discovery reports what it found and whom it did not ask', async () => {
   let endTheTime: (() => void) | undefined;
   const clock: Clock = {
     ...systemClock,

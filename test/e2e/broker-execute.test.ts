@@ -1,4 +1,4 @@
-/** Messages that carry calls (layers.md, Receiving: executable messages). */
+/** Messages that carry calls (docs/layers.md, "Calls"). */
 import type { Json, JsonObject } from '@cmbs/shared';
 import { ask, frameOf } from './broker-peers';
 import { eventually, Fleet, unique, type Deployment, type Member } from './harness';
@@ -107,7 +107,7 @@ test.each<[string, Json]>([
   expect((await entryOf(sent.path))?.state).toBe('received');
 });
 
-test('a message that is not executable is stored only, whatever it says', async () => {
+test('a call in a message that is not executable is stored and not run', async () => {
   const calls = await there.metric('cmbs_calls');
   const sent = await here.send('l1', { to: receiver.sockets.l1, executable: false, content: ECHO });
   expect(sent.result).not.toHaveProperty('result');

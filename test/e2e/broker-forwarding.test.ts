@@ -1,10 +1,10 @@
-/** What is passed on for others is bounded like what is sent here (layers.md, Federation of topics). */
+/** Forwarded messages have the same limits as messages that are sent here (docs/layers.md, "Discovery and federation"). */
 import { eventually, Fleet } from './harness';
 
 const fleet = new Fleet();
 afterEach(() => fleet.close());
 
-test('a deployment whose queue is full takes nothing more to pass on, and the sender keeps it', async () => {
+test('a deployment with a full queue refuses messages to forward, and their sender keeps them', async () => {
   const [far, near] = await Promise.all([fleet.start({ env: { CMBS_QUEUE_LIMIT: '1' } }), fleet.start()]);
   const passing = await far.member({ topics: ['news'], start: ['l32'] });
   const away = await far.member({ topics: ['news'], local: false });

@@ -1,4 +1,4 @@
-/** Peers that end at what comes: the original program does at a content without an `id`. */
+/** Peers that a message makes stop: the original program stops at a content without an `id`. */
 import { ScriptedPeer } from './broker-peers';
 import { eventually, Fleet, freeSocket, MEMBER, type Deployment } from './harness';
 import { PATIENCE_MS } from '../patience';
@@ -42,7 +42,7 @@ async function fragile(): Promise<{ readonly seen: string[]; deaths: number }> {
   return life;
 }
 
-test('what a peer does not survive is sent five times in all, also across a restart, and holds up nobody', async () => {
+test('a message that stops its receiver is sent five times in all, across restarts, and delays no other message', async () => {
   const life = await fragile();
   const poison = await here.send('l1', { to: socket, content: 'poison', prefer: 'respond-async' });
   const behind = await here.send('l1', { to: socket, content: { id: 'taken' }, prefer: 'respond-async' });
@@ -74,14 +74,14 @@ test('a peer that is known to run the original program gets only what it can tak
   expect(peer.bodies).toHaveLength(2);
 });
 
-test('a peer that took any content goes on getting any', async () => {
+test('a peer that has taken any content continues to get any', async () => {
   fleet.using(await ScriptedPeer.bind(socket, () => DESCRIBED), (one) => one.close());
   for (const content of ['first', '', 'second']) {
     expect((await here.send('l1', { to: socket, content })).delivery.state).toBe('delivered');
   }
 });
 
-test('a peer that did not survive one message is not sent another of the kind', async () => {
+test('a peer that one message has stopped is not sent another of the same form', async () => {
   const life = await fragile();
   const first = await here.send('l1', { to: socket, content: 'poison', prefer: 'respond-async' });
   await here.reaches(first.path, 'failed', 3 * PATIENCE_MS);

@@ -1,4 +1,4 @@
-/** How a program consumes what its member received (layers.md, Receiving). */
+/** How a program reads its member's inbox (docs/layers.md, "Inbox"). */
 import { ask, frameOf } from './broker-peers';
 import {
   contentOf,
@@ -75,7 +75,7 @@ test('two programs that read at the same time share the entries', async () => {
   expect([...contents, ...rest.map(contentOf)].toSorted()).toEqual(numbers(20).toSorted());
 });
 
-test('an entry that is deleted is acknowledged: gone, also when its lease would be over', async () => {
+test('a deleted entry is acknowledged: it is not offered again when its lease ends', async () => {
   await receive('first', 'second');
   const [first] = await here.inbox(member, 'lease=30&number=1');
   await here.must(200, here.request('DELETE', first?.href ?? ''));
@@ -126,7 +126,7 @@ test.each(['POST', 'PUT'])('refuses %s', async (method) => {
 });
 
 describe('?wait=', () => {
-  test('answers as soon as something comes', async () => {
+  test('answers as soon as a message arrives', async () => {
     const started = performance.now();
     const waiting = here.inbox(member, 'wait=60');
     await receive('news');
@@ -134,14 +134,14 @@ describe('?wait=', () => {
     expect(performance.now() - started).toBeLessThan(AT_ONCE_MS);
   });
 
-  test('answers at once when something is there', async () => {
+  test('answers at once when there is an entry', async () => {
     await receive('there');
     const started = performance.now();
     expect(await here.inbox(member, 'wait=60')).toHaveLength(1);
     expect(performance.now() - started).toBeLessThan(AT_ONCE_MS);
   });
 
-  test('answers with nothing when nothing comes', async () => {
+  test('answers with an empty page when no message arrives', async () => {
     const started = performance.now();
     expect(await here.inbox(member, 'wait=1')).toEqual([]);
     const took = performance.now() - started;
@@ -155,7 +155,7 @@ describe('?wait=', () => {
     expect((await here.inbox(member, 'wait=30')).map(contentOf)).toEqual(['again']);
   });
 
-  test('gives one entry to one of several that wait', async () => {
+  test('gives an entry to one of several waiting readers', async () => {
     const waiting = Array.from({ length: 3 }, () => here.inbox(member, 'wait=5'));
     await receive('for one');
     expect((await Promise.all(waiting)).flat().map(contentOf)).toEqual(['for one']);
@@ -188,20 +188,20 @@ async function follow(path: string, count: number, query = ''): Promise<readonly
 }
 
 describe('text/event-stream', () => {
-  test('brings what is there and what comes, in order', async () => {
+  test('sends present and arriving entries in order', async () => {
     await receive(0, 1);
     const following = follow(member.path, 5);
     await receive(2, 3, 4);
     expect((await following).map(contentOf)).toEqual([0, 1, 2, 3, 4]);
   });
 
-  test('offers again what was not acknowledged', async () => {
+  test('sends an entry again that was not acknowledged', async () => {
     await receive('unacknowledged');
     const events = await follow(member.path, 2, '?lease=1');
     expect(events.map(contentOf)).toEqual(['unacknowledged', 'unacknowledged']);
   });
 
-  test('is not broken by what a sender puts into its frame', async () => {
+  test('survives line breaks in a frame', async () => {
     const id = unique('breaker');
     const frame = frameOf(id, { message_content: 'a\r\ndata: {}\n\nevent: x' }).replace(
       '{',
@@ -214,7 +214,7 @@ describe('text/event-stream', () => {
   });
 });
 
-test('first in, first out per sender, also when several send at the same time', async () => {
+test('entries of one sender keep their order, even if several members send at the same time', async () => {
   const senders = ['a', 'b', 'c', 'd'];
   await Promise.all(
     senders.map(async (sender) => {
@@ -261,7 +261,7 @@ describe('a message that expires while it waits in the inbox', () => {
     expect((await follow(member.path, 1)).map(contentOf)).toEqual(['lasting']);
   });
 
-  test('is not offered again after its lease, and may be acknowledged while that lasts', async () => {
+  test('is not offered again after its lease, and can be acknowledged until the lease ends', async () => {
     await receiveForAMinute();
     const [brief] = await here.inbox(member, 'lease=120&number=1');
     clock.forward(61_000);
@@ -272,7 +272,7 @@ describe('a message that expires while it waits in the inbox', () => {
     expect((await here.inbox(member, 'lease=120')).map(contentOf)).toEqual(['lasting', 'lasting']);
   });
 
-  test('is refused as expired when it comes again', async () => {
+  test('is refused as expired when it arrives again', async () => {
     const expires_at = new Date(clock.now() + 60_000).toISOString();
     const frame = frameOf(unique('message'), { expires_at, transfer: { v: 1, send_id: 's' } });
     expect(await ask(member.sockets.l1, frame)).toHaveProperty('member_description');
@@ -285,7 +285,7 @@ describe('a message that expires while it waits in the inbox', () => {
 test.each([
   ['', ['gone']],
   [', however large', Array.from({ length: 12 }, () => 'x'.repeat(900_000))],
-])('the inbox goes with its member%s', async (_, contents) => {
+])('the inbox is deleted with its member%s', async (_, contents) => {
   await receive(...contents);
   await here.must(200, here.request('DELETE', member.path));
   expect((await here.get(`${member.path}/inbox/`)).status).toBe(404);
@@ -301,7 +301,7 @@ test.each([
 });
 
 describe('a lease', () => {
-  test('is named, and who acknowledges under one that is over is told', async () => {
+  test('has a token, and acknowledging with the token of an ended lease is refused', async () => {
     await receive('held');
     const [first] = await here.inbox(member, 'lease=30');
     clock.forward(31_000);
@@ -317,7 +317,7 @@ describe('a lease', () => {
     expect(await here.inbox(member)).toEqual([]);
   });
 
-  test('lasts as long as was said, however the wall clock is set', async () => {
+  test('lasts as long as promised, however the wall clock is set', async () => {
     await receive('held');
     expect(await here.inbox(member, 'lease=30')).toHaveLength(1);
     clock.setWall(3_600_000);
@@ -328,20 +328,20 @@ describe('a lease', () => {
     clock.setWall(3_600_000);
   });
 
-  test('is counted where an inbox looks empty', async () => {
+  test('is counted when it makes an inbox look empty', async () => {
     for (const content of ['one', 'two']) await receive(content);
     expect((await here.get(`${member.path}/inbox/?lease=30`)).json).toMatchObject({ leased: 0 });
     expect((await here.get(`${member.path}/inbox/?lease=30`)).json).toEqual({ entries: [], leased: 2 });
   });
 });
 
-test('the inbox of a remote member is not here, and the answer says where', async () => {
+test('a request for the inbox of a remote member is refused, and the answer says where the inbox is', async () => {
   const remote = await here.member({ local: false });
   const refused = await here.get(`${remote.path}/inbox/`);
   expect([refused.status, refused.error]).toEqual([409, expect.stringContaining(remote.sockets.l1)]);
 });
 
-test('a stream ends with its member, and takes nothing of the next one of that name', async () => {
+test('a stream ends when its member is deleted, and takes nothing from a later member with the same id', async () => {
   const id = unique('again');
   const first = await here.member({ id, start: ['l1'] });
   const response = await fetch(`${here.url}${first.path}/inbox/`, {
@@ -356,7 +356,7 @@ test('a stream ends with its member, and takes nothing of the next one of that n
   expect(await here.inbox(next, 'lease=30')).toHaveLength(1);
 });
 
-test('the sender of what was passed on is the member that sent it', async () => {
+test('the sender of a forwarded message is the member that sent it', async () => {
   const fleet = new Fleet();
   try {
     const there = await fleet.start();

@@ -1,4 +1,4 @@
-/** L1: one message to one socket (layers.md, Messages; L1 on the wire). */
+/** L1: one message to one socket (docs/layers.md, "Sending"; docs/wire.md). */
 import { isLocal, localTest } from './engine';
 import type { JsonObject } from '@cmbs/shared';
 import { ask, Cable, frameOf, HangingPeer, LossyProxy, ScriptedPeer } from './broker-peers';
@@ -166,8 +166,8 @@ test.each([
   expect(entry).toContain(FAITHFUL);
 });
 
-describe('a message to nobody', () => {
-  test('is answered 202 at once, says why, stays queued however often it is tried, and arrives when somebody listens', async () => {
+describe('a message to an absent receiver', () => {
+  test('is answered 202 at once with the reason, stays queued while it is tried, and arrives once the receiver listens', async () => {
     const late = await there.member();
     const path = await here.message('l1', { to: late.sockets.l1, content: 'late' });
     for (let time = 0; time < 3; time += 1) {
@@ -209,7 +209,7 @@ describe('a message to nobody', () => {
     expect(await here.metric('cmbs_messages_queued')).toBe(0);
   });
 
-  test('is not made when the address is none', async () => {
+  test('is not created when the address is invalid', async () => {
     const attributes = { 'cmbs.message.l1_socket_receiver_member': 'tcp://127.0.0.1:70000' };
     const refused = await here.request('PUT', '/cmbs/message/nowhere', {
       kind: MESSAGE,
@@ -223,7 +223,7 @@ describe('a message to nobody', () => {
     expect((await here.send('l1')).status).toBe(400);
   });
 
-  test('does not hold up the others when its sender is deleted', async () => {
+  test('does not delay others when its sender is deleted', async () => {
     const own = await fleet.start();
     const [leaving, staying] = [await own.member(), await own.member()];
     const late = await there.member();
@@ -268,7 +268,7 @@ describe('a peer that hangs', () => {
     await here.must(200, here.request('DELETE', sent.path));
   });
 
-  test('holds up nobody else', async () => {
+  test('delays no other peer', async () => {
     const hanging = await here.send('l1', { to: socket, prefer: 'respond-async' });
     const sent = await here.send('l1', { to: receiver.sockets.l1 });
     expect(sent.status).toBe(200);
@@ -276,7 +276,7 @@ describe('a peer that hangs', () => {
   });
 });
 
-test('a message is queued again, not sending, while its peer is left alone after it gave no answer', async () => {
+test('a message is queued, not sending, while its delivery backs off after an attempt without an answer', async () => {
   const socket = await freeSocket();
   const refusal = JSON.stringify({ error: { code: 'unavailable', message: 'Come back later.' } });
   const peer = await ScriptedPeer.bind(socket, (_body, number) => (number > 3 ? ACCEPTED : refusal));
@@ -311,7 +311,7 @@ test.each([
   }
 });
 
-describe('who sends', () => {
+describe('the sending member', () => {
   let several: Deployment;
   let members: readonly Member[];
   beforeAll(async () => {
@@ -319,13 +319,13 @@ describe('who sends', () => {
     members = [await several.member({ title: 'one' }), await several.member({ title: 'two' })];
   });
 
-  test('has to be said when there are several local members', async () => {
+  test('has to be named when there are several local members', async () => {
     const sent = await several.send('l1', { to: receiver.sockets.l1 });
     expect(sent.status).toBe(400);
     expect(sent.error).toContain('"from"');
   });
 
-  test.each(['id', 'uri', 'path'] as const)('may be said by %s', async (how) => {
+  test.each(['id', 'uri', 'path'] as const)('may be named by %s', async (how) => {
     const member = members[1] as Member;
     const sent = await several.send('l1', { to: receiver.sockets.l1, from: member[how] });
     expect(sent.status).toBe(200);
@@ -338,7 +338,7 @@ describe('who sends', () => {
     expect(sent.status).toBe(400);
   });
 
-  test('is nobody where there is no local member', async () => {
+  test('is missing where there is no local member', async () => {
     const empty = await fleet.start();
     const sent = await empty.send('l1', { to: receiver.sockets.l1 });
     expect(sent.status).toBe(409);
@@ -417,7 +417,7 @@ describe('a message that expires', () => {
   });
 });
 
-test('a queue has a bound: 429 with Retry-After, and room again when it empties', async () => {
+test('a full queue answers 429 with Retry-After, and takes messages again once there is room', async () => {
   const own = await fleet.start({ env: { CMBS_QUEUE_LIMIT: '3' } });
   await own.member();
   const late = await there.member();
@@ -450,7 +450,7 @@ describe('an Idempotency-Key', () => {
     expect(other.status).toBe(422);
   });
 
-  test('makes a repeated call one send; without it each call is one', async () => {
+  test('makes repeated calls one send; without a key each call is a send', async () => {
     const target = await there.member({ start: ['l1'] });
     const path = await here.message('l1', { to: target.sockets.l1 });
     const key = { 'Idempotency-Key': unique('key') };
@@ -463,7 +463,7 @@ describe('an Idempotency-Key', () => {
     expect(await there.inbox(target)).toHaveLength(2);
   });
 
-  test('gives calls at the same time the same send', async () => {
+  test('gives concurrent calls the same send', async () => {
     const target = await there.member({ start: ['l1'] });
     const path = await here.message('l1', { to: target.sockets.l1 });
     const key = { 'Idempotency-Key': unique('key') };
@@ -485,7 +485,7 @@ test('200 messages that wait for a peer arrive in the order in which they were s
   expect(entries.map(contentOf)).toEqual(Array.from({ length: 200 }, (_, number) => number));
 }, 240_000);
 
-test('messages keep their order, and each arrives once, when the connection breaks again and again', async () => {
+test('messages keep their order and each arrives once, even if the connection breaks again and again', async () => {
   const target = await there.member({ start: ['l1'] });
   const front = await freeSocket();
   const cable = await Cable.lay(front, target.sockets.l1);
@@ -507,7 +507,7 @@ test('messages keep their order, and each arrives once, when the connection brea
   }
 }, 240_000);
 
-test('a send whose reply was lost is sent again under its id, and received and executed once', async () => {
+test('a message whose reply was lost is sent again with its send id, and is received and executed once', async () => {
   const target = await there.member({ start: ['l1'] });
   const front = await freeSocket();
   const proxy = await LossyProxy.between(front, target.sockets.l1, 1);
@@ -530,7 +530,7 @@ test('a send whose reply was lost is sent again under its id, and received and e
   }
 });
 
-describe('what arrives from outside', () => {
+describe('a message from another program', () => {
   let target: Member;
   beforeEach(async () => {
     target = await there.member({ start: ['l1'] });
@@ -552,7 +552,7 @@ describe('what arrives from outside', () => {
     );
   });
 
-  test('counts each time when it has no send id, once for each send id when it has', async () => {
+  test('is received each time without a send id, and once for each send id', async () => {
     const id = unique('outside');
     for (let time = 0; time < 3; time += 1) await ask(target.sockets.l1, frameOf(id));
     expect(await there.inbox(target)).toHaveLength(3);
@@ -603,7 +603,7 @@ describe('what arrives from outside', () => {
     expect((await there.get(`/cmbs/message/${id}`)).status).toBe(200);
   });
 
-  test('never overwrites a message that is there', async () => {
+  test('never overwrites an existing message', async () => {
     const path = await there.message('l1', { content: 'mine' });
     await ask(target.sockets.l1, frameOf(path.slice('/cmbs/message/'.length)));
     expect((await there.get(path)).attributes['cmbs.message.message_content']).toBe('mine');
@@ -615,7 +615,7 @@ describe('what arrives from outside', () => {
     expect(await there.inbox(target)).toEqual([]);
   });
 
-  test('describes a member that is stored as remote, unless its id is no name', async () => {
+  test('may describe a member, which is stored as remote if its id is valid', async () => {
     const describing = (id: string): string =>
       frameOf(unique('description'), {
         message_content: {
@@ -655,7 +655,7 @@ describe('what arrives from outside', () => {
   });
 });
 
-test('a suspended member takes nothing, and gets what waited once it is active again', async () => {
+test('a suspended member takes no message, and gets the waiting messages once it is active again', async () => {
   const target = await there.member({ start: ['l1'] });
   await there.change(target.path, { 'cmbs.member.state': 'suspended' });
   const paths: string[] = [];

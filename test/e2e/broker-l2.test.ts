@@ -1,4 +1,4 @@
-/** L2: broadcasts to every known member (layers.md, L2 on the wire). */
+/** L2: broadcasts to every known member (docs/layers.md, "The five layers"). */
 import { Publisher, Subscriber } from 'zeromq';
 import { frameOf } from './broker-peers';
 import { contentOf, eventually, Fleet, unique, type Deployment, type Member } from './harness';
@@ -9,7 +9,7 @@ afterAll(() => fleet.close());
 
 const upTo = (count: number): readonly number[] => Array.from({ length: count }, (_, number) => number);
 
-describe('to members that receive', () => {
+describe('a broadcast to members that listen', () => {
   let here: Deployment;
   let there: Deployment;
   let sender: Member;
@@ -23,7 +23,7 @@ describe('to members that receive', () => {
     await here.introduce(remote);
   });
 
-  test('50 of 50 arrive at each, in order, and none at the sender', async () => {
+  test('arrives at each member in order, 50 of 50, and not at the sender', async () => {
     for (const number of upTo(50)) {
       const sent = await here.send('l2', { from: sender.id, content: number });
       expect(sent.status).toBe(200);
@@ -34,7 +34,7 @@ describe('to members that receive', () => {
     expect(await here.inbox(sender)).toEqual([]);
   });
 
-  test('content is kept byte for byte', async () => {
+  test('keeps its content byte for byte', async () => {
     const faithful = '{"b":12345678901234567890,"2":1,"1":[[],{}]}';
     const path = `/cmbs/message/${unique('faithful')}`;
     const body = `{"kind":"http://houssem.org/cmbs#message","mixins":["http://houssem.org/cmbs#l2"],"attributes":{"cmbs.message.message_content":${faithful}}}`;
@@ -49,7 +49,7 @@ describe('to members that receive', () => {
     expect((await there.receives(remote, 52)).map(contentOf).at(-1)).toBe('');
   });
 
-  test('what a plain publisher of the original sends arrives, and nonsense stops nobody', async () => {
+  test('messages of a plain publisher of the original program arrive, and invalid frames change nothing', async () => {
     const publisher = new Publisher({ linger: 0 });
     try {
       publisher.connect(remote.sockets.l2);
@@ -70,8 +70,8 @@ describe('to members that receive', () => {
   });
 });
 
-describe('to a member that is away', () => {
-  test('waits, is answered 202 with the reason, and is flushed in order when the member comes', async () => {
+describe('a broadcast to an absent member', () => {
+  test('is answered 202 with the reason, waits, and arrives in order once the member is there', async () => {
     const [here, there] = await Promise.all([fleet.start(), fleet.start()]);
     await here.member();
     const away = await there.member();
@@ -126,7 +126,7 @@ describe('to a member that is away', () => {
   });
 });
 
-test('a member without an l2 socket is told as unreachable, not waited for', async () => {
+test('a member without an l2 socket is reported as unreachable and not waited for', async () => {
   const here = await fleet.start();
   await here.member();
   const receiver = await here.member({ start: ['l2'] });
@@ -141,7 +141,7 @@ test('a member without an l2 socket is told as unreachable, not waited for', asy
   expect(sent.result).toMatchObject({ [receiver.path]: 'sent', '/cmbs/member/deaf': 'failed' });
 });
 
-test('a bare subscriber of the original receives what is broadcast', async () => {
+test('a plain subscriber of the original program receives broadcasts', async () => {
   const here = await fleet.start();
   await here.member();
   const peer = await here.member({ local: false });

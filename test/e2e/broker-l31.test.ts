@@ -1,4 +1,4 @@
-/** L3.1: a message to the members that it names (layers.md, the table). */
+/** L3.1: a message to the members that it names (docs/layers.md, "The five layers"). */
 import { HangingPeer, ScriptedPeer } from './broker-peers';
 import { contentOf, Fleet, freeSocket, type Deployment, type Member } from './harness';
 
@@ -34,7 +34,7 @@ test.each([
   expect(await there.inbox(two)).toHaveLength(others);
 });
 
-test('several are reached side by side; one named twice gets it once', async () => {
+test('several providers are reached concurrently, and a provider that is named twice gets the message once', async () => {
   const before = (await there.inbox(one)).length;
   const sent = await here.send('l31', { providers: [one.id, 'two', 'one', one.id], content: 'both' });
   expect(sent.status).toBe(200);
@@ -43,7 +43,7 @@ test('several are reached side by side; one named twice gets it once', async () 
   expect((await there.inbox(two)).map(contentOf).at(-1)).toBe('both');
 });
 
-test('a name that nobody has, or that several have, is reported and stops nobody', async () => {
+test('a name that means no member or several is reported, and the other providers get the message', async () => {
   for (let time = 0; time < 2; time += 1) await here.introduce(await there.member(), { title: 'twin' });
   const sent = await here.send('l31', { providers: ['nobody', 'twin', 'one'] });
   expect(sent.status).toBe(200);
@@ -55,13 +55,13 @@ test('a name that nobody has, or that several have, is reported and stops nobody
   });
 });
 
-test('only unknown names are refused, and nothing is queued', async () => {
+test('a message that lists only unknown providers is refused, and nothing is queued', async () => {
   const sent = await here.send('l31', { providers: ['nobody'] });
   expect([sent.status, sent.error]).toEqual([400, expect.stringContaining('nobody') as string]);
   expect((await here.delivery(sent.path)).state).toBe('created');
 });
 
-test('a dead provider and a hanging one hold up nobody: partial at first, delivered when they come', async () => {
+test('an absent and a hanging provider delay no other: the message is partial first, and delivered once they answer', async () => {
   const late = await there.member({ title: 'late' });
   await here.introduce(late, { title: 'late' });
   const hangingAt = await freeSocket();
@@ -88,7 +88,7 @@ test('a dead provider and a hanging one hold up nobody: partial at first, delive
   }
 });
 
-test('a member that listens on another layer only is not reached on this one', async () => {
+test('a member that listens only on another layer is not reached', async () => {
   const other = await there.member({ start: ['l1'] });
   await here.introduce(other);
   const sent = await here.send('l31', { providers: [other.id] });
@@ -103,7 +103,7 @@ test('a member of the same deployment is reached over its socket', async () => {
   expect((await here.inbox(local)).map(contentOf)).toEqual(['near']);
 });
 
-test('to nobody it is refused', async () => {
+test('a message without providers is refused', async () => {
   const sent = await here.send('l31', { providers: [], from: sender.id });
   expect(sent.status).toBe(400);
 });

@@ -1,4 +1,4 @@
-/** Starting and stopping layers (layers.md, Members). */
+/** Starting and stopping layers (docs/layers.md, "Members"). */
 import { createServer, type Server } from 'node:net';
 import { Request } from 'zeromq';
 import { Deployment, eventually, freeSocket, type LayerName, type Member } from './harness';
@@ -42,7 +42,7 @@ describe.each(LAYERS)('layer %s', (layer) => {
     await here.request('DELETE', member.path);
   });
 
-  test('opens its socket, says so, and asking again changes nothing', async () => {
+  test('opens its socket and says so; starting again changes nothing', async () => {
     const socket = member.sockets[layer];
     for (let time = 0; time < 2; time += 1) {
       const answer = await here.act(member.path, `start_${layer}`);
@@ -64,7 +64,7 @@ describe.each(LAYERS)('layer %s', (layer) => {
     expect((await here.act(member.path, `stop_${layer}`)).status).toBe(200);
   });
 
-  test('refuses a port in use with the reason and opens it by itself when it is free', async () => {
+  test('reports a port in use, and opens the socket by itself once the port is free', async () => {
     const socket = member.sockets[layer];
     const other = await occupy(socket);
     const refused = await here.act(member.path, `start_${layer}`);
@@ -139,7 +139,7 @@ test('refuses to open the sockets of a remote member', async () => {
   expect((await here.get(member.path)).attributes['cmbs.member.layers']).toBeUndefined();
 });
 
-test('gives a remote member no sockets that its description does not have', async () => {
+test('gives a remote member no socket that its description lacks', async () => {
   const path = '/cmbs/member/elsewhere';
   await here.must(
     201,
@@ -162,7 +162,7 @@ test('frees every port of a started member that is deleted', async () => {
   expect((await here.get(member.path)).status).toBe(404);
 });
 
-test('opens after a restart what was started, and nothing else', async () => {
+test('opens after a restart the sockets that were started, and no others', async () => {
   const own = await Deployment.start();
   try {
     const member = await own.member({ start: ['l1', 'l2', 'l32'] });
@@ -180,7 +180,7 @@ test('opens after a restart what was started, and nothing else', async () => {
   }
 });
 
-test('keeps retrying after a restart what another program has taken meanwhile', async () => {
+test('retries a socket after a restart while another program has taken its port', async () => {
   const own = await Deployment.start();
   try {
     const member = await own.member({ start: ['l1'] });
@@ -199,7 +199,7 @@ test('keeps retrying after a restart what another program has taken meanwhile', 
   }
 });
 
-test('answers what it has received when the stop comes', async () => {
+test('answers the requests that it has received when it is stopped', async () => {
   const member = await here.member({ start: ['l1'] });
   const peers = Array.from({ length: 20 }, () => new Request({ linger: 0, receiveTimeout: PATIENCE_MS }));
   try {

@@ -1,4 +1,4 @@
-/** A delivery counts only when the member that answers is the one that is meant. */
+/** A delivery counts only if the member that answers is the intended receiver. */
 import { ScriptedPeer } from './broker-peers';
 import { PATIENCE_MS } from '../patience';
 import { contentOf, eventually, Fleet, freeSocket, MEMBER, unique, type Deployment, type Member } from './harness';
@@ -28,7 +28,7 @@ async function peer(reply: string): Promise<string> {
   return socket;
 }
 
-test('on l2 a subscription of another local member at the address does not make it sent', async () => {
+test('on l2, a subscription by another local member at the address does not count as sent', async () => {
   const bob = await here.member({ id: unique('bob'), sockets: { l2: alice.sockets.l2 } });
   const sent = await here.send('l2', { from: (await here.member()).id, content: 'to all' });
   const receivers = Object.fromEntries(
@@ -45,7 +45,7 @@ test('on l2 a subscription of another local member at the address does not make 
 });
 
 describe.each(['l31', 'l4'] as const)('on %s', (layer) => {
-  test('a member whose address another member holds is not reached, and the other one does not take it', async () => {
+  test('a member whose address another member holds is not reached, and the other member does not take the message', async () => {
     const bob = await here.member({ id: unique('bob'), sockets: { [layer]: alice.sockets[layer] } });
     const sent = await here.send(layer, { providers: [bob.id], from: alice.id });
     expect(sent.status).toBe(409);
@@ -59,7 +59,7 @@ describe.each(['l31', 'l4'] as const)('on %s', (layer) => {
     await here.must(200, here.request('DELETE', entry!.href));
   });
 
-  test('a peer that does not look for whom it is meant does not make it delivered either', async () => {
+  test('a peer that ignores the intended receiver does not count as delivered', async () => {
     const bob = await here.member({
       id: unique('bob'),
       local: false,
@@ -71,7 +71,7 @@ describe.each(['l31', 'l4'] as const)('on %s', (layer) => {
     for (const part of ['mallory answered at', bob.sockets[layer], bob.id]) expect(reason).toContain(part);
   });
 
-  test('a peer that says nothing of itself counts', async () => {
+  test('a peer that does not describe itself counts as delivered', async () => {
     const bob = await here.member({
       id: unique('bob'),
       local: false,
@@ -81,7 +81,7 @@ describe.each(['l31', 'l4'] as const)('on %s', (layer) => {
     expect(sent.delivery.state).toBe('delivered');
   });
 
-  test('a member of that name in another deployment is another member', async () => {
+  test('a member with the same id in another deployment is another member', async () => {
     const [one, other] = [await fleet.start(), await fleet.start()];
     const id = unique('carol');
     const carol = await one.member({ id, start: ['l1', layer] });
@@ -120,7 +120,7 @@ describe.each(['l31', 'l4'] as const)(
       return paths;
     }
 
-    test('messages wait, also over a restart, hold up nobody, and follow it to its address', async () => {
+    test('messages wait across a restart, delay no other messages, and follow the member to its address', async () => {
       const { there, holder, bob } = await known();
       const paths = await sendThree(bob, holder);
       const other = await here.send(layer, { providers: [holder.id], from: alice.id, content: 'for the holder' });
@@ -134,7 +134,7 @@ describe.each(['l31', 'l4'] as const)(
       expect((await there.inbox(holder)).map(contentOf)).toEqual(['for the holder']);
     });
 
-    test('messages go when it is at that address itself', async () => {
+    test('messages go out once the member itself answers at that address', async () => {
       const { there, holder, bob } = await known();
       const paths = await sendThree(bob, holder);
       await there.must(200, there.act(holder.path, `stop_${layer}`));
@@ -145,7 +145,7 @@ describe.each(['l31', 'l4'] as const)(
       expect(await there.inbox(holder)).toEqual([]);
     });
 
-    test('more messages than may be queued for one address do not wait', async () => {
+    test('messages beyond the limit of a queue do not wait', async () => {
       const small = await fleet.start({ env: { CMBS_QUEUE_LIMIT: '2' } });
       const sender = await small.member();
       const there = await fleet.start();
@@ -160,7 +160,7 @@ describe.each(['l31', 'l4'] as const)(
       expect(await there.inbox(holder)).toEqual([]);
     });
 
-    test('messages fail when it is deleted', async () => {
+    test('messages fail when the member is deleted', async () => {
       const { holder, bob } = await known();
       const paths = await sendThree(bob, holder);
       await here.must(200, here.request('DELETE', bob.path));
@@ -169,7 +169,7 @@ describe.each(['l31', 'l4'] as const)(
   },
 );
 
-test('a topic message is passed on to the member that is meant', async () => {
+test('a topic message is forwarded to the intended member', async () => {
   const there = await fleet.start();
   const holder = await there.member({ topics: ['weather'], start: ['l32'] });
   await here.member({
@@ -187,7 +187,7 @@ test('a topic message is passed on to the member that is meant', async () => {
   expect(await there.inbox(holder)).toEqual([]);
 });
 
-test('a broadcast to a member whose address another one holds stays out of the inbox there', async () => {
+test('a broadcast to a member whose address another member holds is not in the inbox of the other member', async () => {
   // A frame names the members that are meant where they are few.
   const [few, there] = [await fleet.start(), await fleet.start()];
   const sender = await few.member();

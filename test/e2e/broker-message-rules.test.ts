@@ -1,4 +1,4 @@
-/** What a message may be is one rule at every door: what is accepted leaves, and what cannot leave is refused. */
+/** The rules for messages are the same everywhere: accepted messages can be sent, and others are refused on creation. */
 import type { Json } from '@cmbs/shared';
 import { FRAME_RESERVE_BYTES } from '../../shared/broker/message-rules';
 import { MAX_FRAME_BYTES } from '@cmbs/shared/limits';
@@ -96,7 +96,7 @@ test.each(LAYERS)(
   },
 );
 
-test('a content that nests too deeply for a frame is refused', async () => {
+test('a content that is nested too deeply for a frame is refused', async () => {
   const nested = JSON.parse('['.repeat(61) + ']'.repeat(61)) as Json;
   const { status, error } = await put('l2', { 'cmbs.message.message_content': nested });
   expect([status, error]).toEqual([400, expect.stringContaining('deeper than')]);

@@ -1,4 +1,4 @@
-/** What waits for a member follows it to another address. */
+/** Waiting messages follow their member to another address. */
 import { silentLog, systemClock, type JsonObject } from '@cmbs/shared';
 import { CMBS_EXTENSION } from '@cmbs/shared/broker';
 import { Categories, readEntity, writeEntity } from '@cmbs/shared/occi';
@@ -49,7 +49,7 @@ const queue = async (
 
 const LAYERS = ['l31', 'l4', 'l32', 'l2'] as const;
 
-test.each(LAYERS)('on %s, in its order and once', async (layer) => {
+test.each(LAYERS)('messages on %s follow their member in order and arrive once', async (layer) => {
   const member = await elsewhere(['unused']);
   if (layer === 'l32') await here.change(member.path, { 'cmbs.member.topics': [member.id] });
   await there.must(200, there.act(member.path, `start_${layer}`));
@@ -105,7 +105,7 @@ async function changeOnDisk(directory: string, path: string, attributes: JsonObj
   await store.close();
 }
 
-test.each(['l31', 'l2'] as const)('what waits on %s for a member that is deleted fails', async (layer) => {
+test.each(['l31', 'l2'] as const)('waiting messages on %s fail when their member is deleted', async (layer) => {
   const member = await elsewhere();
   const [path = ''] = await queue(layer, member, ['in vain']);
   await here.must(200, here.request('DELETE', member.path));
@@ -118,7 +118,7 @@ test.each(['l31', 'l2'] as const)('what waits on %s for a member that is deleted
   expect(delivery.receivers.find(({ state }) => state === 'failed')?.reason).toBe('the member was deleted');
 });
 
-test('members that exchange their addresses while messages are under way get all of theirs', async () => {
+test('members that swap addresses while messages are in flight get all of their messages', async () => {
   const pair = [await there.member({ start: ['l31'] }), await there.member({ start: ['l31'] })] as const;
   const [one, two] = pair;
   await here.introduce(one);

@@ -1,4 +1,4 @@
-/** What an operator sees, and how a stack stops. */
+/** Health, metrics, and stopping. */
 import { readdir } from 'node:fs/promises';
 import { isLocal } from './engine';
 import { HangingPeer, ScriptedPeer } from './broker-peers';
@@ -13,7 +13,7 @@ const ROUNDS = isLocal() ? extent(8, 20) : 8;
 const fleet = new Fleet();
 afterAll(() => fleet.close());
 
-test('/healthz and /readyz say that all is well', async () => {
+test('/healthz and /readyz answer 200', async () => {
   const here = await fleet.start();
   for (const path of ['/healthz', '/readyz']) {
     const answer = await here.get(path);
@@ -22,7 +22,7 @@ test('/healthz and /readyz say that all is well', async () => {
   }
 });
 
-test('/metrics counts deliveries, retries and drops, and shows what waits', async () => {
+test('/metrics counts deliveries, retries and drops, and shows waiting messages', async () => {
   const here = await fleet.start();
   const member = await here.member({ start: ['l1'] });
   expect((await here.get('/metrics')).headers.get('content-type')).toContain('text/plain; version=0.0.4');
@@ -69,7 +69,7 @@ test('/metrics counts deliveries, retries and drops, and shows what waits', asyn
   expect(await here.metric('cmbs_layers_failing')).toBe(0);
 });
 
-test('a stack stops in time whatever hangs, answers whoever waits, and goes on after it', async () => {
+test('a stack with hanging peers stops in time, answers waiting callers, and continues after a restart', async () => {
   const here = await Deployment.start();
   const there = await fleet.start();
   const hangingAt = await freeSocket();
@@ -122,20 +122,20 @@ test('a stack stops in time whatever hangs, answers whoever waits, and goes on a
   }
 });
 
-test('a stack that does nothing stops at once, and twice is once', async () => {
+test('an idle stack stops at once, and stopping twice is stopping once', async () => {
   const here = await Deployment.start();
   await here.member({ start: ['l1', 'l2', 'l31', 'l32', 'l4'] });
   expect(await here.down()).toBeLessThan(STOPPED_MS);
   await here.close();
 });
 
-test('a start that does not come to its end leaves nothing behind', async () => {
+test('a start that fails leaves nothing behind', async () => {
   const here = await fleet.start();
   const port = new URL(here.url).port;
   await expect(Deployment.start({ env: { PORT: port } })).rejects.toThrow(/listens on 127\.0\.0\.1:\d+ already/);
 });
 
-test('layers, discoveries and sends that come and go leave no descriptor open', async () => {
+test('repeated starts of layers, discoveries and sends leave no descriptor open', async () => {
   const [here, there] = await Promise.all([fleet.start(), fleet.start()]);
   const good = await there.member({ start: ['l1'] });
   const dead = await freeSocket();

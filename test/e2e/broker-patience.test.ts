@@ -1,4 +1,4 @@
-/** A receiver that breaks on a message does not hold up those behind it; one that has no room is waited for. */
+/** A receiver that fails on a message does not delay later messages; a receiver without room is waited for. */
 import { ScriptedPeer } from './broker-peers';
 import { contentOf, eventually, Fleet, freeSocket, type Deployment } from './harness';
 import { PATIENCE_MS } from '../patience';
@@ -13,7 +13,7 @@ beforeEach(async () => {
 
 afterEach(() => fleet.close());
 
-it('a message on which its receiver breaks each time is given up, and those behind it go on', async () => {
+it('a message on which its receiver fails each time is given up, and later messages are delivered', async () => {
   await here.member();
   const socket = await freeSocket();
   const broken = JSON.stringify({ error: { code: 'internal', message: 'The server failed.' } });
@@ -36,7 +36,7 @@ describe('a member whose inbox is full', () => {
     full = await fleet.start({ env: { CMBS_INBOX_LIMIT: '1' } });
   });
 
-  it('leaves a message with its sender, and gets it when there is room', async () => {
+  it('leaves a message with its sender, and gets it once there is room', async () => {
     const member = await full.member({ start: ['l1'] });
     expect((await full.send('l1', { to: member.sockets.l1, content: 'first' })).status).toBe(200);
     const second = await full.send('l1', { to: member.sockets.l1, content: 'second' });
@@ -49,7 +49,7 @@ describe('a member whose inbox is full', () => {
     expect((await full.inbox(member)).map(contentOf)).toEqual(['second']);
   });
 
-  it('has a topic message wait for it on the bus, tried again and not given up', async () => {
+  it('finds its topic message on the bus, which delivers it again and does not give it up', async () => {
     const member = await full.member({ topics: ['weather.>'], start: ['l32'] });
     await full.send('l32', { topics: ['weather.berlin'], content: 'rain' });
     const [rain] = await full.receives(member, 1);

@@ -1,4 +1,4 @@
-/** A URI names a member only where its authority says so. */
+/** A URI names a member only if the authority matches. */
 import type { Json } from '@cmbs/shared';
 import { ask, frameOf } from './broker-peers';
 import { Fleet, MEMBER, unique, type Deployment, type Member } from './harness';
@@ -21,24 +21,24 @@ test('a provider at another authority is not the local member of that path', asy
   expect(await here.inbox(bob)).toEqual([]);
 });
 
-test('nor on l4, where the members that take it from the bus are listed', async () => {
+test('on l4, a provider at another authority is not the local member of that path either', async () => {
   const sent = await here.send('l4', { providers: [elsewhere()], topics: ['weather'] });
   expect(sent.status).toBe(400);
 });
 
-test('the member that acts is none at another authority', async () => {
+test('a member at another authority cannot act', async () => {
   const sent = await here.send('l31', { providers: [bob.id], from: elsewhere() });
   expect(sent.status).toBe(400);
   expect(sent.error).toContain('no local member');
 });
 
-test('every name of the loopback host is the own authority', async () => {
+test('every name of the loopback host is an authority of this deployment', async () => {
   for (const uri of [bob.uri, bob.uri.replace('127.0.0.1', 'localhost')]) {
     expect((await here.send('l31', { providers: [uri], from: uri })).status).toBe(200);
   }
 });
 
-test('a remote member is named by the URI that it gave of itself, and by no other', async () => {
+test('a remote member is named by the URI that it gave itself, and by no other', async () => {
   const there = await fleet.start();
   const carol = await there.member({ start: ['l1', 'l31'] });
   expect((await here.send('l1', { to: carol.sockets.l1, content: '' })).status).toBe(200);
@@ -48,7 +48,7 @@ test('a remote member is named by the URI that it gave of itself, and by no othe
   expect(other.status).toBe(400);
 });
 
-test('a stranger takes no URI of another member by what its frame says', async () => {
+test('a frame cannot claim the URI of another member', async () => {
   const there = await fleet.start();
   const mallory = await there.member({ id: unique('mallory'), start: ['l1', 'l31'] });
   const victim = 'https://carol.example/cmbs/member/carol';

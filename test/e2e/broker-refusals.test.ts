@@ -7,7 +7,7 @@ beforeAll(async () => {
 });
 afterAll(() => here.close());
 
-test('a DELETE of a collection without its slash is pointed at the collection, and deletes nothing', async () => {
+test('a DELETE of a collection without its slash deletes nothing and names the collection', async () => {
   const path = await here.message('l2');
   const missing = await here.request('DELETE', '/cmbs/message');
   expect([missing.status, missing.error]).toEqual([
@@ -17,14 +17,14 @@ test('a DELETE of a collection without its slash is pointed at the collection, a
   expect((await here.get(path)).status).toBe(200);
 });
 
-test('a query that is not understood deletes nothing, leniently neither', async () => {
+test('a DELETE with an unknown query parameter deletes nothing, even with lenient handling', async () => {
   const path = await here.message('l2');
   const lenient = { Prefer: 'handling=lenient' };
   expect((await here.request('DELETE', '/cmbs/message/?titel=x', undefined, lenient)).status).toBe(400);
   expect((await here.get(path)).status).toBe(200);
 });
 
-test('an action that a mixin would add is named with the mixin', async () => {
+test('a refusal of an action names the mixin that would add it', async () => {
   const path = `/cmbs/message/${unique('bare')}`;
   await here.must(201, here.request('PUT', path, { kind: MESSAGE, attributes: {} }));
   const refused = await here.act(path, 'send_l1');
@@ -34,24 +34,24 @@ test('an action that a mixin would add is named with the mixin', async () => {
   ]);
 });
 
-test('bad JSON is refused with the place', async () => {
+test('the refusal of invalid JSON names the position', async () => {
   const refused = await here.request('POST', '/cmbs/message/', '{\n  "kind": "x",\n  "id": }');
   expect([refused.status, refused.error]).toEqual([400, expect.stringContaining('line 3, column 9') as string]);
   const cut = await here.request('POST', '/cmbs/message/', '{"kind": [');
   expect([cut.status, cut.error]).toEqual([400, expect.stringContaining('line 1, column 11') as string]);
 });
 
-test('a body that is too large is refused with the setting', async () => {
+test('the refusal of a body that is too large names the setting', async () => {
   const refused = await here.request('POST', '/cmbs/message/', 'x'.repeat(1_100_000));
   expect([refused.status, refused.error]).toEqual([413, expect.stringContaining('CMBS_MAX_BODY_BYTES') as string]);
 });
 
-test('a name with letters that are not meant says which are', async () => {
+test('the refusal of a name says which characters are allowed', async () => {
   const refused = await here.request('PUT', '/cmbs/message/%C3%A9t%C3%A9', { kind: MESSAGE, attributes: {} });
   expect([refused.status, refused.error]).toEqual([400, expect.stringContaining('a–z') as string]);
 });
 
-test('everything is deleted only when that is said', async () => {
+test('everything is deleted only with a confirmation', async () => {
   const path = await here.message('l2');
   const refused = await here.request('DELETE', '/');
   expect([refused.status, refused.error]).toEqual([400, expect.stringContaining('?confirm=all') as string]);

@@ -1,4 +1,4 @@
-/** Deleting and stopping what is started leaves nothing behind, also when it was cut off in the middle. */
+/** Deleting and stopping members leaves nothing behind, even if a crash interrupts it. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -40,13 +40,13 @@ test('a started member is deleted under the ETag that it was read with', async (
   expect((await here.get(member.path)).status).toBe(404);
 });
 
-test('a member that is not as the ETag says keeps its layers', async () => {
+test('a member that does not match the ETag keeps its layers', async () => {
   const member = await here.member({ start: ['l1'] });
   expect((await here.request('DELETE', member.path, undefined, { 'If-Match': '"other"' })).status).toBe(412);
   expect(await here.layer(member, 'l1')).toEqual({ state: 'started', address: member.sockets.l1 });
 });
 
-test('a deleted member leaves no subscription and no wish', async () => {
+test('a deleted member leaves no subscription and no desired state', async () => {
   const member = await here.member({ topics: ['news'], start: ['l32', 'l4'] });
   await here.must(200, here.request('DELETE', member.path));
   await here.down();
@@ -55,7 +55,7 @@ test('a deleted member leaves no subscription and no wish', async () => {
   await here.up();
 });
 
-test('a stop that a crash cut off is finished at the next start', async () => {
+test('a stop that a crash interrupted is finished at the next start', async () => {
   const member = await here.member({ topics: ['news'], start: ['l32', 'l4'] });
   await here.down();
   expect(await subscriptions()).toBe(2);
@@ -68,7 +68,7 @@ test('a stop that a crash cut off is finished at the next start', async () => {
   await here.up();
 });
 
-test('a deletion that a crash cut off leaves nothing after the next start', async () => {
+test('a deletion that a crash interrupted leaves nothing after the next start', async () => {
   const member = await here.member({ topics: ['news'], start: ['l32'] });
   await here.down();
   await inStore((store) => store.transact(async (tx) => tx.delete('entities', member.path)));
@@ -79,7 +79,7 @@ test('a deletion that a crash cut off leaves nothing after the next start', asyn
   await here.up();
 });
 
-test('what an earlier release queued is found in the store as if it were queued now', async () => {
+test('messages that an earlier release queued are found like messages that are queued now', async () => {
   const sender = await here.member({ title: 'alice' });
   await here.must(202, here.send('l1', { from: sender.id, to: await freeSocket(), prefer: 'respond-async' }));
   await here.down();

@@ -1,4 +1,4 @@
-/** A frame that comes again has the answer of the first time, whatever became of its receiver meanwhile. */
+/** A repeated frame gets the first answer, even if its receiver has no room any more. */
 import { ask, frameOf } from './broker-peers';
 import { eventually, Fleet, type Deployment, type Member } from './harness';
 
@@ -32,7 +32,7 @@ describe('a member whose inbox is full', () => {
     expect(await here.inbox(member)).toHaveLength(1);
   });
 
-  test('answers a call that comes again with its answer', async () => {
+  test('answers a repeated call with the first answer', async () => {
     const call = sent('call', {
       executable: 'True',
       message_content: { id: 7, method: 'echo.echo', params: ['said'] },
@@ -43,7 +43,7 @@ describe('a member whose inbox is full', () => {
   });
 });
 
-test('a member that passes messages on takes the retry of what it has, while its queue is full', async () => {
+test('a member that forwards messages accepts a retry of a message that it has, even if its queue is full', async () => {
   const here = await fleet.start({ env: { CMBS_QUEUE_LIMIT: '1' } });
   const member = await here.member({ start: ['l32'] });
   // Nobody listens there: what is passed on to it fills its queue.

@@ -1,4 +1,4 @@
-/** What a send answers: whether anything happened, how much, and what to do where it cannot mean anything. */
+/** The answer to a send: what happened, how much of it, and what to do about a request that can have no effect. */
 import type { JsonObject } from '@cmbs/shared';
 import { isLocal } from './engine';
 import { CMBS, contentOf, Fleet, freeSocket, MESSAGE, unique, type Deployment, type LayerName } from './harness';
@@ -19,7 +19,7 @@ const counts = (receivers: number, delivered: number, waiting = 0, failed = 0): 
   failed,
 });
 
-describe('a send of which something came', () => {
+describe('a message that reaches members', () => {
   test('counts the members that have it', async () => {
     const alice = await here.member({ start: ['l31'] });
     const bob = await here.member({ start: ['l31'] });
@@ -29,7 +29,7 @@ describe('a send of which something came', () => {
     expect(sent.headers.get('x-occi-reason')).toBeNull();
   });
 
-  test('to some that cannot get it is partial, and says who and why', async () => {
+  test('is partial if some cannot get it, and says who and why', async () => {
     const alice = await here.member();
     const bob = await here.member({ start: ['l31'] });
     const sent = await here.send('l31', { providers: [bob.id, 'nobody'], from: alice.id });
@@ -41,7 +41,7 @@ describe('a send of which something came', () => {
     expect(sent.headers.get('x-occi-reason')).toContain('no such member is known');
   });
 
-  test('on a topic counts the members that take it from the bus, here and elsewhere', async () => {
+  test('counts the members that take it from the bus, here and elsewhere', async () => {
     const there = await fleet.start();
     const alice = await here.member();
     const bob = await here.member({ topics: ['news.>'], start: ['l32'] });
@@ -56,7 +56,7 @@ describe('a send of which something came', () => {
   });
 });
 
-describe('a send that reaches no member', () => {
+describe('a message that reaches no member', () => {
   test.each<[LayerName, { readonly topics?: readonly string[] }]>([
     ['l2', {}],
     ['l32', { topics: ['nobody.wants.this'] }],
@@ -68,7 +68,7 @@ describe('a send that reaches no member', () => {
     expect(sent.headers.get('x-occi-reason')).toMatch(/no member/);
   });
 
-  test('and never can is refused with the reason, and is a dead letter', async () => {
+  test('and never can is refused with the reason and becomes a dead letter', async () => {
     const alice = await here.member();
     const mute = await here.member({ sockets: { l31: '' }, local: false });
     const path = await here.message('l31', { providers: [mute.id] });
@@ -82,7 +82,7 @@ describe('a send that reaches no member', () => {
   });
 });
 
-describe('a send that cannot mean anything', () => {
+describe('a send that can have no effect', () => {
   test.each<[string, LayerName, { readonly topics?: readonly string[]; readonly providers?: readonly string[] }]>([
     ['L1 without an address', 'l1', {}],
     ['L3.1 without providers', 'l31', {}],
@@ -100,7 +100,7 @@ describe('a send that cannot mean anything', () => {
   });
 });
 
-describe('created and sent in one request', () => {
+describe('POST /cmbs/message/?send', () => {
   const message = (layer: LayerName, attributes: JsonObject, more: JsonObject = {}): JsonObject => ({
     kind: MESSAGE,
     mixins: [CMBS + layer],
@@ -112,7 +112,7 @@ describe('created and sent in one request', () => {
     resources: attributes.map((one) => message('l1', one)),
   });
 
-  test('a message is delivered, and the answer is the send’s with the entity', async () => {
+  test('delivers a message, and answers like the send action with the entity', async () => {
     const bob = await here.member({ start: ['l1'] });
     const sent = await here.request('POST', '/cmbs/message/?send', message('l1', to(bob.sockets.l1)));
     expect([sent.status, sent.delivery.state]).toEqual([200, 'delivered']);
@@ -122,7 +122,7 @@ describe('created and sent in one request', () => {
     expect((await here.receives(bob, 1)).map(contentOf)).toEqual(['hello']);
   });
 
-  test('the one that acts is named by "from"', async () => {
+  test('takes the sending member from "from"', async () => {
     const alice = await here.member();
     const bob = await here.member({ start: ['l1'] });
     const unnamed = await here.request(
@@ -140,7 +140,7 @@ describe('created and sent in one request', () => {
     expect([sent.status, (sent.delivery as unknown as JsonObject).from]).toEqual([200, alice.path]);
   });
 
-  test('a receiver that is away: 202, and it goes out when it comes', async () => {
+  test('answers 202 for an absent receiver, which gets the message once it is there', async () => {
     const absent = await freeSocket();
     await here.member();
     const sent = await here.request('POST', '/cmbs/message/?send', message('l1', to(absent)));
@@ -150,7 +150,7 @@ describe('created and sent in one request', () => {
     await there.receives(late, 1);
   });
 
-  test('several are a list, 202 while one is open', async () => {
+  test('answers several messages with a list, and with 202 while one of them is open', async () => {
     const bob = await here.member({ start: ['l1'] });
     const both = await here.request(
       'POST',
@@ -168,7 +168,7 @@ describe('created and sent in one request', () => {
     await here.receives(bob, 3);
   });
 
-  test('nothing is created where one of them cannot be sent', async () => {
+  test('creates nothing if one of the messages cannot be sent', async () => {
     const bob = await here.member({ start: ['l1'] });
     const refused = await here.request('POST', '/cmbs/message/?send', {
       resources: [message('l1', to(bob.sockets.l1), { id: 'good' }), message('l32', {}, { id: 'bad' })],
@@ -183,7 +183,7 @@ describe('created and sent in one request', () => {
     expect(two.status).toBe(400);
   });
 
-  test('nothing is created where together they are more than may wait for one address', async () => {
+  test('creates nothing if the messages together exceed the queue of an address', async () => {
     const small = await fleet.start({ env: { CMBS_QUEUE_LIMIT: '2' } });
     await small.member();
     const address = await freeSocket();
@@ -195,12 +195,12 @@ describe('created and sent in one request', () => {
     );
   });
 
-  test('a sender that is no local member is refused by name', async () => {
+  test('refuses a sender that is not a local member, and names it', async () => {
     const refused = await here.request('POST', '/cmbs/message/?send&from=', message('l2', {}));
     expect([refused.status, refused.error]).toEqual([400, expect.stringContaining('no local member: ""')]);
   });
 
-  test('an Idempotency-Key makes a repeated request one message and one send', async () => {
+  test('creates and sends one message for repeated requests with an Idempotency-Key', async () => {
     const bob = await here.member({ start: ['l1'] });
     const once = { 'Idempotency-Key': unique('key') };
     const body = message('l1', to(bob.sockets.l1));
@@ -216,7 +216,7 @@ describe('created and sent in one request', () => {
     expect(other.status).toBe(422);
   });
 
-  test('one that nobody can ever get is 409, and says where it lies', async () => {
+  test('answers 409 with its location for a message that no member can ever get', async () => {
     await here.member();
     const mute = await here.member({ sockets: { l31: '' }, local: false });
     const refused = await here.request(
@@ -229,7 +229,7 @@ describe('created and sent in one request', () => {
   });
 });
 
-test('a dead letter is sent again by the member that sent it, unless another is named', async () => {
+test('a dead letter is sent again by the member that sent it, unless the request names another', async () => {
   const alice = await here.member();
   await here.member();
   const mute = await here.member({ sockets: { l31: '' }, local: false });
@@ -241,7 +241,7 @@ test('a dead letter is sent again by the member that sent it, unless another is 
   expect([resent.status, (resent.delivery as unknown as JsonObject).from]).toEqual([200, alice.path]);
 });
 
-test('a dead letter whose sender is gone is sent again by nobody else', async () => {
+test('a dead letter whose sender is deleted is not sent again by another member', async () => {
   const alice = await here.member();
   await here.member();
   const mute = await here.member({ sockets: { l31: '' }, local: false });
@@ -253,7 +253,7 @@ test('a dead letter whose sender is gone is sent again by nobody else', async ()
 });
 
 describe('a title', () => {
-  test('never names a member where another has it as its id: not the one that acts, nor a provider on L4', async () => {
+  test('does not name a member if it is the id of another, neither as the sender nor as a provider on L4', async () => {
     const alice = await here.member();
     const bob = await here.member({ topics: ['a.b'], start: ['l4'] });
     const eve = await here.member({ title: bob.id, topics: ['a.b'], start: ['l4'] });
@@ -269,7 +269,7 @@ describe('a title', () => {
 });
 
 describe('members that cannot take a topic message now', () => {
-  test('are not counted as having it', async () => {
+  test('are not counted as receivers', async () => {
     const alice = await here.member();
     const asleep = await here.member({ topics: ['a.b'], start: ['l32'] });
     await here.change(asleep.path, { 'cmbs.member.state': 'suspended' });
@@ -277,7 +277,7 @@ describe('members that cannot take a topic message now', () => {
     expect([sent.status, sent.delivery.state, countsOf(sent.delivery)]).toEqual([200, 'published', counts(0, 0)]);
   });
 
-  test('and providers that nobody knows: nobody has it', async () => {
+  test('and unknown providers: the message reaches no member', async () => {
     const alice = await here.member();
     const carol = await here.member({ topics: ['other'], start: ['l4'] });
     const sent = await here.send('l4', { topics: ['a.b'], providers: [carol.id, 'nobody'], from: alice.id });
@@ -286,7 +286,7 @@ describe('members that cannot take a topic message now', () => {
   });
 });
 
-test('many names of providers cost no look at every member each', async () => {
+test('resolving many names of providers does not look at every member for each', async () => {
   const { id: from } = await here.member();
   const members = Array.from({ length: 400 }, (_, n) => ({
     kind: 'http://houssem.org/cmbs#member',
@@ -311,7 +311,7 @@ test('many names of providers cost no look at every member each', async () => {
   if (isLocal()) expect(user / 1e6).toBeLessThan(2);
 });
 
-test('execute on what is no call says so', async () => {
+test('executing a message that is not a call is refused', async () => {
   await here.member();
   const path = await here.message('l1', { executable: true, content: 'no call' });
   const refused = await here.act(path, 'execute');

@@ -1,4 +1,4 @@
-/** What goes out under one send is the message as it was when it was sent. */
+/** All receivers of a send get the message as it was when it was sent. */
 import { contentOf, Fleet, MESSAGE, CMBS, type Deployment, type Member } from './harness';
 import { PATIENCE_MS } from '../patience';
 
@@ -22,7 +22,7 @@ async function absent(): Promise<Member> {
 const receives = async (member: Member, count: number): Promise<readonly unknown[]> =>
   (await there.receives(member, count, 3 * PATIENCE_MS)).map(contentOf);
 
-test('a receiver that comes after a change gets what the others have', async () => {
+test('a receiver that connects after a change gets the same content as the others', async () => {
   const present = await absent();
   const late = await absent();
   await there.must(200, there.act(present.path, 'start_l31'));
@@ -48,7 +48,7 @@ test('a receiver that comes after a change gets what the others have', async () 
   expect(await receives(late, 2)).toEqual([{ at: 'first' }, 'third']);
 });
 
-test('a message that is replaced goes to the address and with the content of its send', async () => {
+test('a replaced message goes out to the address and with the content of its send', async () => {
   const late = await absent();
   const sent = await here.send('l1', {
     to: late.sockets.l1,
@@ -71,7 +71,7 @@ test('a message that is replaced goes to the address and with the content of its
   expect(await receives(late, 1)).toEqual(['before']);
 });
 
-test('a member of another deployment that takes a topic late gets what was sent', async () => {
+test('a member of another deployment that takes a topic message late gets the content as it was sent', async () => {
   const late = await there.member({ topics: ['news'] });
   await here.introduce(late, { topics: ['news'] });
   const sent = await here.send('l32', { topics: ['news'], from: sender.id, content: 'old', prefer: 'wait=1' });
@@ -82,7 +82,7 @@ test('a member of another deployment that takes a topic late gets what was sent'
   expect(await receives(late, 1)).toEqual(['old']);
 });
 
-test('a mixin that is taken off, or put on, through its collection changes nothing of what is on its way', async () => {
+test('adding or removing a mixin through its collection does not change a message in flight', async () => {
   const late = await absent();
   const asked = { providers: [late.id], from: sender.id, content: 'tagged', prefer: 'wait=1' };
   const paths = [(await here.send('l31', asked)).path, (await here.send('l31', asked)).path] as const;

@@ -1,4 +1,4 @@
-/** L3.2 and L4 between deployments (layers.md, Federation of topics). */
+/** L3.2 and L4 between deployments (docs/layers.md, "Discovery and federation"). */
 import { ask, frameOf, ScriptedPeer } from './broker-peers';
 import { contents, settle } from './broker-topics-support';
 import {
@@ -53,7 +53,7 @@ describe.each(['l32', 'l4'] as const)('%s between deployments', (layer) => {
     );
   }
 
-  test('in a chain the message reaches the last, each member once', async () => {
+  test('a message reaches the end of a chain, and each member once', async () => {
     await a.introduce(atB, { topics });
     await b.introduce(atC, { topics });
     const content = unique('chain');
@@ -72,7 +72,7 @@ describe.each(['l32', 'l4'] as const)('%s between deployments', (layer) => {
     expect(entry?.message_id).toBe(sent.path.slice('/cmbs/message/'.length));
   });
 
-  test('when everybody knows everybody there are no duplicates and no loops', async () => {
+  test('there are no duplicates and no loops when all deployments know each other', async () => {
     await a.introduce(atC, { topics });
     await a.introduce(alsoAtB, { topics });
     await b.introduce(atA, { topics });
@@ -93,7 +93,7 @@ describe.each(['l32', 'l4'] as const)('%s between deployments', (layer) => {
     expect(await eachReceived(content)).toEqual([1, 1, 1, 1]);
   });
 
-  test('a message that comes back to its deployment is not published again', async () => {
+  test('a message that returns to its deployment is not published again', async () => {
     const content = unique('again');
     const before = await a.metric('cmbs_received', { layer, outcome: 'forwarded' });
     await a.must(200, a.send(layer, { from: sender.id, topics: ['news.x'], content }));
@@ -101,12 +101,12 @@ describe.each(['l32', 'l4'] as const)('%s between deployments', (layer) => {
     expect(await a.metric('cmbs_received', { layer, outcome: 'forwarded' })).toBe(before);
   });
 
-  test('a remote member that wants another topic is not sent to', async () => {
+  test('a message is not forwarded to a remote member that wants another topic', async () => {
     const sent = await a.send(layer, { from: sender.id, topics: ['sport'] });
     expect(sent.result).toMatchObject({ members: {} });
   });
 
-  test('a remote member that is away gets it when it comes back', async () => {
+  test('an absent remote member gets the message once it is back', async () => {
     const late = await c.member({ title: 'late', topics: ['late'] });
     await a.introduce(late, { topics: ['late'] });
     const sent = await a.send(layer, { from: sender.id, topics: ['late'], content: 'late' });
@@ -118,7 +118,7 @@ describe.each(['l32', 'l4'] as const)('%s between deployments', (layer) => {
   });
 
   if (layer === 'l4') {
-    test('only the listed get it, wherever they are', async () => {
+    test('only listed providers get the message, whichever deployment they belong to', async () => {
       const content = unique('listed');
       await a.must(
         200,
@@ -127,7 +127,7 @@ describe.each(['l32', 'l4'] as const)('%s between deployments', (layer) => {
       expect(await eachReceived(content)).toEqual([0, 0, 1, 1]);
     });
 
-    test('listed without a topic are addressed over their own sockets', async () => {
+    test('listed providers of a message without a topic are addressed over their own sockets', async () => {
       const sent = await a.send('l4', { from: sender.id, topics: [], providers: [atC.id], content: 'direct' });
       expect(sent.status).toBe(200);
       expect(sent.result).toMatchObject({ published: {}, members: { [atC.path]: { member_description: {} } } });
@@ -137,7 +137,7 @@ describe.each(['l32', 'l4'] as const)('%s between deployments', (layer) => {
   }
 });
 
-describe('what arrives on a topic socket', () => {
+describe('a message that arrives on a topic socket', () => {
   let here: Deployment;
   let member: Member;
   beforeAll(async () => {
@@ -156,7 +156,7 @@ describe('what arrives on a topic socket', () => {
     expect(contents(await here.inbox(member)).toSorted()).toEqual(['after', 'once']);
   });
 
-  test('is another send than one of a stranger that came first with its identifiers', async () => {
+  test('is not suppressed by an earlier message of another sender with the same identifiers', async () => {
     const id = unique('claimed');
     const sent = (by: string): string =>
       arriving({ message_content: id, transfer: { v: 1, send_id: 's', hops: [by] } }, id);
@@ -168,7 +168,7 @@ describe('what arrives on a topic socket', () => {
     );
   });
 
-  test('is taken after seven hops and refused after eight', async () => {
+  test('is accepted after seven hops and refused after eight', async () => {
     const hops = (count: number): readonly string[] =>
       Array.from({ length: count }, (_, hop) => `d${hop}/m${hop}`);
     expect(
@@ -179,7 +179,7 @@ describe('what arrives on a topic socket', () => {
     expect(await here.metric('cmbs_dropped', { reason: 'too many hops' })).toBe(1);
   });
 
-  test('is not passed on when it passed this member already', async () => {
+  test('is not forwarded again if it has passed this member already', async () => {
     const before = await here.metric('cmbs_received', { outcome: 'duplicate' });
     await ask(member.sockets.l32, arriving({ path_history: [member.uri], message_content: 'loop' }));
     expect(await here.metric('cmbs_received', { outcome: 'duplicate' })).toBe(before + 1);
@@ -208,7 +208,7 @@ describe('what arrives on a topic socket', () => {
     expect(contents(await here.inbox(member))).toContain('direct');
   });
 
-  test('is not taken for delivered to a member whose path is the name of its topic', async () => {
+  test('does not count as delivered to a member whose path equals the name of its topic', async () => {
     const id = unique('rem');
     const topic = `/cmbs/member/${id}`;
     const socket = await freeSocket();

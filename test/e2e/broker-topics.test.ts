@@ -1,4 +1,4 @@
-/** L3.2 and L4 on one deployment: topics, on the bus (layers.md, the table). */
+/** L3.2 and L4 on one deployment (docs/layers.md, "Topics"). */
 import { contents, settle } from './broker-topics-support';
 import { eventually, Fleet, freeSocket, unique, type Deployment, type LayerName, type Member } from './harness';
 
@@ -77,7 +77,7 @@ describe('on one deployment', () => {
     });
   });
 
-  test('L4 reaches the listed that also have a topic, all with the topic when nobody is listed, all listed when there is no topic', async () => {
+  test('L4 reaches listed providers that want the topic; without a list all that want it; without a topic all that are listed', async () => {
     const ids = (...names: readonly string[]): readonly string[] => names.map((name) => members[name]?.id ?? '');
     expect(await receivers('l4', ['weather'], ids('several', 'exact', 'none'))).toEqual(['several']);
     expect(await receivers('l4', ['weather'], ['other', 'all'])).toEqual(['all', 'other']);
@@ -85,7 +85,7 @@ describe('on one deployment', () => {
     expect(await receivers('l4', [], ids('exact', 'none'))).toEqual(['exact', 'none']);
   });
 
-  test('a listed provider that nobody knows is reported', async () => {
+  test('an unknown provider is reported', async () => {
     const sent = await here.send('l4', { from: sender.id, topics: ['weather'], providers: ['other', 'nobody'] });
     expect(sent.status).toBe(200);
     expect(sent.delivery.state).toBe('partial');
@@ -94,7 +94,7 @@ describe('on one deployment', () => {
     });
   });
 
-  test('members that have only one of the two layers started do not see the other', async () => {
+  test('members get only messages of the layer that they have started', async () => {
     const topic = unique('layer');
     const l32 = await here.member({ topics: [topic], start: ['l32'] });
     const l4 = await here.member({ topics: [topic], start: ['l4'] });
@@ -108,7 +108,7 @@ describe('on one deployment', () => {
     expect(contents(await here.inbox(l4))).toEqual(['on l4']);
   });
 
-  test('changed topics are followed without a restart', async () => {
+  test('a member that changes its topics gets the new topics without a restart', async () => {
     const [before, after] = [unique('before'), unique('after')];
     const member = await here.member({ topics: [before], start: ['l32'] });
     await here.send('l32', { from: sender.id, topics: [before], content: 1 });
@@ -127,7 +127,7 @@ describe('on one deployment', () => {
     expect(contents(await here.inbox(member))).not.toContain(2);
   });
 
-  test('what is published while the layer is stopped is not kept: stop removes the subscription', async () => {
+  test('messages that are published while the layer is stopped are not kept, since stopping removes the subscription', async () => {
     const topic = unique('stopped');
     const member = await here.member({ topics: [topic], start: ['l32'] });
     await here.must(200, here.act(member.path, 'stop_l32'));
@@ -138,7 +138,7 @@ describe('on one deployment', () => {
     await here.must(200, here.act(member.path, 'stop_l32'));
   });
 
-  test('a suspended member gets what waited, in order of its key, once it is active again', async () => {
+  test('a suspended member gets the waiting messages in the order of their key once it is active again', async () => {
     const topic = unique('paused');
     const member = await here.member({ topics: [topic], start: ['l1', 'l32', 'l4'] });
     await here.change(member.path, { 'cmbs.member.state': 'suspended' });
@@ -202,7 +202,7 @@ describe('on one deployment', () => {
     180_000,
   );
 
-  test('what was published before a restart arrives after it', async () => {
+  test('messages that were published before a restart arrive after it', async () => {
     const own = await fleet.start();
     const from = await own.member();
     const member = await own.member({ topics: ['a'], state: 'suspended', start: ['l32'] });
@@ -230,13 +230,16 @@ describe('on one deployment', () => {
     expect(contents(await here.receives(member, 1))).toEqual(['for the new one']);
   });
 
-  test.each(['a..b', '*', 'a.>', ''])('a message on %j is refused: it is no topic', async (topic) => {
+  test.each(['a..b', '*', 'a.>', ''])('a message on %j is refused, since that is not a topic', async (topic) => {
     await expect(here.message('l32', { topics: [topic] })).rejects.toThrow(/^400/);
   });
 
-  test.each(['a..b', '>.a', 'a*'])('a member that wants %j is refused: it is no pattern', async (topic) => {
-    await expect(here.member({ topics: [topic] })).rejects.toThrow(/^400/);
-  });
+  test.each(['a..b', '>.a', 'a*'])(
+    'a member that wants %j is refused, since that is not a pattern',
+    async (topic) => {
+      await expect(here.member({ topics: [topic] })).rejects.toThrow(/^400/);
+    },
+  );
 
   test('each message is published once', async () => {
     const count = 40;

@@ -1,4 +1,4 @@
-/** `npm run backup` of a stack that runs, under load. */
+/** `npm run backup` of a running stack, under load. */
 import { execFile } from 'node:child_process';
 import { cleanEnvironment } from '@cmbs/emulator/child-stack';
 import { Ledger } from './durability-ledger';
@@ -24,7 +24,7 @@ function backup(
   });
 }
 
-it('gives a data directory that holds everything acknowledged before it began', async () => {
+it('a backup holds everything that was acknowledged before it began', async () => {
   const root = bench.directory();
   const directory = `${root}/near`;
   const program = bench.program('test/e2e/durability-program.ts');
@@ -69,7 +69,7 @@ it('gives a data directory that holds everything acknowledged before it began', 
   process.stdout.write(`backed up under load with ${before.acknowledged} writes acknowledged before\n`);
 });
 
-it('refuses a target that exists, and an empty source, in one sentence', async () => {
+it('a backup refuses an existing target and an empty source, in one sentence', async () => {
   const root = bench.directory();
   expect(await backup(root, `${root}/copy`)).toEqual({
     code: 1,

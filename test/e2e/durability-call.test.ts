@@ -1,4 +1,4 @@
-/** A call that is cut off in the middle is answered "outcome unknown" and never run again (layers.md, Receiving). */
+/** A call that a crash interrupts is answered "outcome unknown" and never run again (docs/layers.md, "Calls"). */
 import { readFileSync } from 'node:fs';
 import type { ChildStack } from '@cmbs/emulator/child-stack';
 import type { Json } from '@cmbs/shared';
@@ -76,7 +76,7 @@ async function describeMember(url: string): Promise<void> {
 const call = (id: string, method: string): ReturnType<typeof messageBody> =>
   messageBody('l1', { message_content: { method, params: [id], id }, l1_socket_receiver_member: l1 });
 
-it('that came in a message: its sender, which tries again, is told, and so is the inbox', async () => {
+it('an interrupted call of a message is answered to the sender, which retries, and in the inbox', async () => {
   const { stack, begun } = await start(directory);
   await describeMember(stack.url);
   await must('PUT', `${stack.url}/cmbs/message/cut`, { body: call('cut', 'probe.hold') });
@@ -101,7 +101,7 @@ it('that came in a message: its sender, which tries again, is told, and so is th
   expect(callsOf(directory)).toEqual(['held "cut"']);
 });
 
-it('that the execute action asked for: the message says so', async () => {
+it('an interrupted call of the execute action is answered in the message', async () => {
   const { stack, begun } = await start(directory);
   await describeMember(stack.url);
   await must('PUT', `${stack.url}/cmbs/message/cut`, { body: call('cut', 'probe.hold') });
@@ -120,7 +120,7 @@ it('that the execute action asked for: the message says so', async () => {
   expect(callsOf(directory)).toEqual(['held "cut"']);
 });
 
-it('by Ctrl-C, too, within the time that a stop has', async () => {
+it('a call that Ctrl-C interrupts is answered within the time that a stop has', async () => {
   const { stack, begun } = await start(directory);
   await describeMember(stack.url);
   await must('PUT', `${stack.url}/cmbs/message/cut`, { body: call('cut', 'probe.hold') });
@@ -146,7 +146,7 @@ it('by Ctrl-C, too, within the time that a stop has', async () => {
   expect(callsOf(directory)).toEqual(['held "cut"']);
 });
 
-it('while a call that ended before keeps its answer', async () => {
+it('a call that ended before the crash keeps its answer', async () => {
   const { stack, begun } = await start(directory);
   await describeMember(stack.url);
   await must('PUT', `${stack.url}/cmbs/message/done`, { body: call('done', 'probe.count') });

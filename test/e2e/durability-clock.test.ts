@@ -1,4 +1,4 @@
-/** The wall clock is set back: what came first stays first. */
+/** The order of messages survives a wall clock that is set back. */
 import { contentOf, Fleet, freeSocket, skewedClock, type Deployment } from './harness';
 
 const HOUR_MS = 3_600_000;
@@ -13,7 +13,7 @@ beforeEach(async () => {
 });
 afterEach(() => fleet.close());
 
-test('what waits for an absent peer keeps its order, also over a restart', async () => {
+test('messages for an absent peer keep their order, also across a restart', async () => {
   const address = await freeSocket();
   await here.member();
   const sent = async (content: string): Promise<void> => {
@@ -32,7 +32,7 @@ test('what waits for an absent peer keeps its order, also over a restart', async
   expect((await there.receives(late, 3)).map(contentOf)).toEqual(['first', 'second', 'third']);
 });
 
-test('an inbox keeps its order, also over a restart', async () => {
+test('an inbox keeps its order, also across a restart', async () => {
   const bob = await here.member({ start: ['l1'] });
   const received = async (content: string): Promise<void> => {
     expect((await here.send('l1', { to: bob.sockets.l1, content })).status).toBe(200);
@@ -47,7 +47,7 @@ test('an inbox keeps its order, also over a restart', async () => {
   expect((await here.receives(bob, 3)).map(contentOf)).toEqual(['first', 'second', 'third']);
 });
 
-test('topic messages with one ordering key keep their order, also over a restart', async () => {
+test('topic messages with one ordering key keep their order, also across a restart', async () => {
   const alice = await here.member();
   const bob = await here.member({ topics: ['a.b'], start: ['l32'] });
   const published = async (content: string): Promise<void> => {

@@ -1,4 +1,4 @@
-/** A full disk: writes are refused, reads go on, nothing is damaged, and with space everything works again. */
+/** On a full disk writes are refused, reads continue, nothing is damaged, and writes work again once there is space. */
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Request } from 'zeromq';

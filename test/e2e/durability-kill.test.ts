@@ -1,4 +1,4 @@
-/** `kill -9` at random moments under load: what was acknowledged is there, what was queued arrives, nothing twice. */
+/** `kill -9` at random moments under load: acknowledged writes are kept, queued messages arrive, and none twice. */
 import type { ChildStack } from '@cmbs/emulator/child-stack';
 import { callLines, Ledger } from './durability-ledger';
 import { Bench, freeAddresses, memberBody, memberField, must, until } from './durability-support';
@@ -23,7 +23,7 @@ async function openLayers(url: string, member: string): Promise<readonly string[
   return Object.entries(layers ?? {}).flatMap(([layer, { state }]) => (state === 'started' ? [layer] : []));
 }
 
-it(`has everything that was acknowledged, once, after each of ${ROUNDS} kills (seed ${SEED})`, async () => {
+it(`everything acknowledged is there, once, after each of ${ROUNDS} kills (seed ${SEED})`, async () => {
   const random = randomFrom();
   const root = bench.directory();
   const directories = { near: `${root}/near`, far: `${root}/far` };

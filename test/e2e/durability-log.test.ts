@@ -1,4 +1,4 @@
-/** Nobody fills the log of a running `npm start` from outside: what happens often is told a few times, and counted. */
+/** The log of a running `npm start` cannot be flooded from outside: frequent events are logged a few times and counted. */
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { renameSync } from 'node:fs';
@@ -20,7 +20,7 @@ async function disturb(address: string): Promise<void> {
   await once(socket, 'close');
 }
 
-it('neither by connections that are cut, nor by messages that are given up, nor by requests while the data are gone', async () => {
+it('broken connections, dead letters and requests without a data directory do not flood the log', async () => {
   const root = bench.directory();
   const directory = join(root, 'data');
   const stack = await bench.start({ directory, settings: { CMBS_LOG: 'info' } });

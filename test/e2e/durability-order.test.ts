@@ -1,4 +1,4 @@
-/** First in, first out per sender (layers.md, Receiving): also in a burst, and also through a queue and a crash. */
+/** Messages of one sender keep their order (docs/guarantees.md, "Order"), in a burst, through a queue and after a crash. */
 import { Dealer } from 'zeromq';
 import { Bench, freeAddresses, inboxOf, memberBody, messageBody, must, until } from './durability-support';
 
@@ -8,7 +8,7 @@ afterAll(() => bench.close());
 
 const numbers = (count: number): readonly number[] => Array.from({ length: count }, (_, n) => n);
 
-it('keeps the order of messages that arrive in one burst, the first of an empty inbox among them', async () => {
+it('messages of one burst into an empty inbox keep their order', async () => {
   const stack = await bench.start({ directory: bench.directory() });
   const [l1 = ''] = await freeAddresses(1);
   await must('PUT', `${stack.url}/cmbs/member/m`, { body: memberBody({ l1_socket: l1 }) });

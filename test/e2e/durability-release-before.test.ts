@@ -1,4 +1,4 @@
-/** Data that the release before wrote open in this one, with the meaning that they had (test/fixtures/data-v1-broker). */
+/** This release opens the data of the release before, with the same meaning (test/fixtures/data-v1-broker). */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
@@ -86,7 +86,7 @@ const names = (entries: readonly Entry[]): readonly string[] => entries.map(({ m
 const attributesOf = async (broker: Deployment, path: string): Promise<JsonObject> =>
   (await broker.must(200, broker.get(path))).attributes;
 
-test('members, categories, entities, links and messages are there, and what is known of each delivery', async () => {
+test('members, categories, entities, links and messages are there, with the state of each delivery', async () => {
   const broker = await openAfter(MINUTE_MS);
   expect(existsSync(join(directory, 'cmbs.db.v1.bak'))).toBe(true);
   for (const [id, sockets] of Object.entries({ ...LOCAL, ...REMOTE })) {
@@ -171,7 +171,7 @@ test('members, categories, entities, links and messages are there, and what is k
 const received = async (where: Deployment, id: string, layer: LayerName): Promise<readonly string[]> =>
   names(await where.inbox({ path: `/cmbs/member/${id}` })).filter((name) => name.startsWith(`out-${layer}-`));
 
-test('queued messages go out in order to peers that come now, none of them twice, and none that has expired', async () => {
+test('queued messages go out in order and once to peers that connect now, without expired messages', async () => {
   const broker = await openAfter(2 * HOUR_MS);
   for (const layer of ['l1', 'l2', 'l31'] as const)
     await broker.reaches(`/cmbs/message/out-${layer}-brief`, 'expired');
@@ -234,7 +234,7 @@ test('queued messages go out in order to peers that come now, none of them twice
 describe('an inbox', () => {
   const bob = { path: '/cmbs/member/bob' };
 
-  test('has what was not acknowledged; what is leased comes when its lease ends', async () => {
+  test('has the entries that were not acknowledged, and leased entries once their lease ends', async () => {
     const broker = await openAfter(MINUTE_MS);
     const entries = await broker.inbox(bob);
     expect(names(entries)).toEqual(['in-unread', 'in-executed', 'in-brief', 'out-delivered']);
@@ -263,7 +263,7 @@ describe('an inbox', () => {
     }
   });
 
-  test('takes no message again that it has, or had', async () => {
+  test('takes no message again that it has or had', async () => {
     const broker = await openAfter(2 * HOUR_MS);
     await eventually(
       () => broker.layer({ ...bob, id: 'bob', uri: '', sockets: LOCAL.bob }, 'l1'),
@@ -283,7 +283,7 @@ describe('an inbox', () => {
   });
 });
 
-test('topic messages that wait for a suspended member come in their order when it goes on', async () => {
+test('topic messages that wait for a suspended member arrive in order once it is active again', async () => {
   const broker = await openAfter(2 * HOUR_MS);
   const reader = { path: '/cmbs/member/reader' };
   expect(names(await broker.inbox(reader))).toEqual(['news-received']);
@@ -326,7 +326,7 @@ describe('a member of another deployment', () => {
     await broker.must(200, broker.act('/cmbs/member/alice', 'check_neighbors'));
   };
 
-  test('that a client wrote is changed by clients only', async () => {
+  test('that a client described is changed by clients only', async () => {
     const claims = (): Promise<number> => broker.metric('cmbs_member_claims', { outcome: 'conflict' });
     const l1 = await impostor('written');
     const peers = await fleet.start({ clock });
@@ -341,7 +341,7 @@ describe('a member of another deployment', () => {
   });
 
   test.each(['found', 'described'] as const)(
-    '(%s) that was learnt follows what it says at its address',
+    '(%s) that was registered follows the description at its address',
     async (id) => {
       const l1 = await impostor(id);
       const peers = await fleet.start({ clock });

@@ -1,4 +1,4 @@
-/** What a start that cannot succeed says, and that it damages nothing. */
+/** A start that cannot succeed says why, and damages nothing. */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -56,7 +56,7 @@ describe('the arguments of npm start', () => {
     expect(await run(['--version'])).toEqual({ code: 0, out: `${VERSION}\n`, err: '' });
   });
 
-  it('others are refused with a hint', async () => {
+  it('unknown arguments are refused with a hint', async () => {
     const ran = await run(['--prot=1']);
     expect(ran).toEqual({ code: 2, out: '', err: 'Unknown argument "--prot=1"; try --help.\n' });
   });
@@ -91,7 +91,7 @@ describe('a setting that is not valid is named, with what it must be:', () => {
     expect(err.trimEnd().split('\n')).toHaveLength(1);
   });
 
-  it('all of them at once', async () => {
+  it('and all invalid settings are named at once', async () => {
     const { code, err } = await run([], { PORT: 'x', CMBS_LOG: 'y', CMBS_DISCOVERY: 'z' });
     expect(code).toBe(1);
     expect(err.trimEnd().split('\n')).toHaveLength(3);
@@ -118,7 +118,7 @@ it('a data directory that is a file is named, and the start ends with 1', async 
   expect(err.trimEnd().split('\n')).toHaveLength(1);
 });
 
-it('a second process on a data directory says who has it and ends; the first goes on unharmed', async () => {
+it('a second process on a data directory names the first and ends, and the first is unharmed', async () => {
   const directory = bench.directory();
   const first = await bench.start({ directory });
   await must('PUT', `${first.url}/cmbs/message/before`, { body: messageBody('l1', {}) });
@@ -140,35 +140,32 @@ const dataOf = (directory: string): Readonly<Record<string, string>> =>
 it.each([
   ['in its database', ['cmbs.db']],
   ['still in its log', ['cmbs.db', 'cmbs.db-wal']],
-])(
-  'a data directory of a newer version, the version %s, is refused and not changed by one byte',
-  async (_, files) => {
-    const written = bench.directory();
-    const newer = await bench.start({ directory: written });
-    await must('PUT', `${newer.url}/cmbs/message/m`, { body: messageBody('l1', {}) });
-    await newer.interrupt();
-    const directory = bench.directory();
-    const db = new DatabaseSync(join(written, 'cmbs.db'));
-    db.exec('PRAGMA user_version=999');
-    // The last connection that closes empties the log into the database.
-    const isLogged = files.length > 1;
-    if (!isLogged) db.close();
-    for (const file of files) copyFileSync(join(written, file), join(directory, file));
-    if (isLogged) db.close();
+])('a data directory of a newer version, %s, is refused and not changed by a byte', async (_, files) => {
+  const written = bench.directory();
+  const newer = await bench.start({ directory: written });
+  await must('PUT', `${newer.url}/cmbs/message/m`, { body: messageBody('l1', {}) });
+  await newer.interrupt();
+  const directory = bench.directory();
+  const db = new DatabaseSync(join(written, 'cmbs.db'));
+  db.exec('PRAGMA user_version=999');
+  // The last connection that closes empties the log into the database.
+  const isLogged = files.length > 1;
+  if (!isLogged) db.close();
+  for (const file of files) copyFileSync(join(written, file), join(directory, file));
+  if (isLogged) db.close();
 
-    const before = dataOf(directory);
-    expect(Object.keys(before)).toEqual(files);
-    const { code, err } = await run([], { PORT: '0', CMBS_DATA_DIR: directory });
-    expect(code).toBe(1);
-    expect(err).toContain(
-      `${join(directory, 'cmbs.db')} was written by a newer version of this program (schema 999, this one knows `,
-    );
-    expect(dataOf(directory)).toEqual(before);
-  },
-);
+  const before = dataOf(directory);
+  expect(Object.keys(before)).toEqual(files);
+  const { code, err } = await run([], { PORT: '0', CMBS_DATA_DIR: directory });
+  expect(code).toBe(1);
+  expect(err).toContain(
+    `${join(directory, 'cmbs.db')} was written by a newer version of this program (schema 999, this one knows `,
+  );
+  expect(dataOf(directory)).toEqual(before);
+});
 
-describe('a place where nothing can be', () => {
-  it('is told at once when the data directory cannot be made', async () => {
+describe('a data directory that cannot be created', () => {
+  it('is reported at once', async () => {
     for (const directory of ['/proc/1/nothing/here', '/dev/null/data']) {
       const ran = await run([], { PORT: '0', CMBS_DATA_DIR: directory });
       expect([ran.code, ran.err]).toEqual([
@@ -179,7 +176,7 @@ describe('a place where nothing can be', () => {
   });
 });
 
-it('an old Node.js is told in one sentence', async () => {
+it('an old Node.js is refused in one sentence', async () => {
   const old = join(bench.directory(), 'old.cjs');
   writeFileSync(old, "Object.defineProperty(process.versions, 'node', { value: '18.19.0' });");
   const check = join(__dirname, '..', '..', 'emulator', 'check-node.cjs');
@@ -199,7 +196,7 @@ it('an old Node.js is told in one sentence', async () => {
   expect(scripts.start).toMatch(/^node emulator\/check-node\.cjs && /);
 });
 
-it('a socket that cannot be opened is one line in the log, however often it is tried', async () => {
+it('a socket that cannot be opened is logged once, however often it is tried', async () => {
   const [address = ''] = await freeAddresses(1);
   const other = createServer().listen(Number(address.slice(address.lastIndexOf(':') + 1)), '127.0.0.1');
   await once(other, 'listening');

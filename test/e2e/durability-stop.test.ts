@@ -1,4 +1,4 @@
-/** Ctrl-C under load: what is in hand is answered, nothing acknowledged is lost, and it is quick. */
+/** Ctrl-C under load: requests in flight are answered, nothing acknowledged is lost, and the stop is quick. */
 import { ask, Bench, freeAddresses, memberBody, messageBody, must } from './durability-support';
 
 /** Seconds that a stop may take; generously more than the two that it has, since the machine may be busy. */

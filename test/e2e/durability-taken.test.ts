@@ -1,4 +1,4 @@
-/** The data directory is taken away under a running `npm start`, and what is left of it is found damaged at the next start. */
+/** A data directory that is removed under a running `npm start`, or found damaged at the next start. */
 import { cpSync, existsSync, renameSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { ask, Bench, messageBody, must } from './durability-support';
@@ -10,7 +10,7 @@ afterAll(() => bench.close());
 const create = (url: string, id: string): ReturnType<typeof ask> =>
   ask('PUT', `${url}/cmbs/message/${id}`, { body: messageBody('l1', {}) });
 
-it('writes and readiness are 503 with what to do, until the directory is back and the stack started again', async () => {
+it('writes and readiness answer 503 with what to do, until the directory is back and the stack is restarted', async () => {
   const root = bench.directory();
   const directory = join(root, 'data');
   const stack = await bench.start({ directory });
@@ -30,7 +30,7 @@ it('writes and readiness are 503 with what to do, until the directory is back an
   expect((await ask('GET', `${again.url}/cmbs/message/after`)).status).toBe(404);
 });
 
-it('a log cut short after a kill: the start ends with 1 and says what to do; told to, it goes on', async () => {
+it('a start with a truncated log ends with 1 and says what to do, and continues when told to', async () => {
   const directory = join(bench.directory(), 'data');
   const stack = await bench.start({ directory });
   for (const id of ['first', 'second', 'third']) expect((await create(stack.url, id)).status).toBe(201);

@@ -67,7 +67,7 @@ async function settled(): Promise<void> {
   for (let turn = 0; turn < 4; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 }
 
-it('is taken at once where nobody has it, and told to whoever asks', async () => {
+it('is taken at once while it is free, and its holder can be read', async () => {
   const one = new Companion('one');
   expect((await within(one.acquire(), 'the lease'))?.epoch).toBe(1);
   expect(one.lease?.isCurrent()).toBe(true);
@@ -75,7 +75,7 @@ it('is taken at once where nobody has it, and told to whoever asks', async () =>
   expect(await readLease(opened.store, 'other')).toBeUndefined();
 });
 
-it('stays with a holder that renews it, however long another one waits', async () => {
+it('stays with a holder that renews it, however long another companion waits', async () => {
   const [one, two] = [new Companion('one'), new Companion('two')];
   await one.acquire();
   void two.acquire();
@@ -89,7 +89,7 @@ it('stays with a holder that renews it, however long another one waits', async (
   expect(await readLease(opened.store, 'main')).toMatchObject({ holder: 'one', epoch: 1 });
 });
 
-it('goes to the one that waits when it was not renewed for its whole time, never sooner', async () => {
+it('goes to a waiting companion after its whole time without a renewal, and not sooner', async () => {
   const [one, two] = [new Companion('one'), new Companion('two')];
   await one.acquire();
   const waiting = two.acquire();
@@ -102,7 +102,7 @@ it('goes to the one that waits when it was not renewed for its whole time, never
   expect(await readLease(opened.store, 'main')).toMatchObject({ holder: 'two', epoch: 2 });
 });
 
-it('is over for its holder well before another one may take it, even when the store is away', async () => {
+it('ends for its holder well before another companion may take it, even if the store is unavailable', async () => {
   const one = new Companion('one');
   await one.acquire();
   await opened.store.close();
@@ -112,7 +112,7 @@ it('is over for its holder well before another one may take it, even when the st
   expect(one.lease?.isCurrent()).toBe(false);
 });
 
-it('is over for a holder that stood still, before it does anything else', async () => {
+it('ends for a paused holder before the holder does anything else', async () => {
   const [one, two] = [new Companion('one'), new Companion('two')];
   await one.acquire();
   void two.acquire();
@@ -135,7 +135,7 @@ it('is over for a holder that stood still, before it does anything else', async 
   expect(two.lease.isCurrent()).toBe(true);
 });
 
-it('that is released is taken at once', async () => {
+it('is taken at once after its release', async () => {
   const [one, two] = [new Companion('one'), new Companion('two')];
   await one.acquire();
   const waiting = two.acquire();
@@ -148,7 +148,7 @@ it('that is released is taken at once', async () => {
   expect(one.isLost).toBe(false);
 });
 
-it('is taken by one of many that wait', async () => {
+it('is taken by one of many waiting companions', async () => {
   const one = new Companion('one');
   await one.acquire();
   const others = ['two', 'three', 'four', 'five'].map((name) => new Companion(name));
@@ -160,7 +160,7 @@ it('is taken by one of many that wait', async () => {
   expect(others.filter(({ lease }) => lease !== undefined)).toHaveLength(1);
 });
 
-it('is not waited for any longer when its caller leaves', async () => {
+it('is not waited for after its caller aborts', async () => {
   const [one, two] = [new Companion('one'), new Companion('two')];
   await one.acquire();
   const leaving = new AbortController();
@@ -170,7 +170,7 @@ it('is not waited for any longer when its caller leaves', async () => {
   expect(await within(waiting, 'the end of the wait')).toBeUndefined();
 });
 
-it('is not taken earlier by somebody whose looks are slow', async () => {
+it('is not taken too early by a companion whose reads are slow', async () => {
   const [one, two] = [new Companion('one'), new Companion('two')];
   await one.acquire();
   let look = (): void => undefined;
@@ -202,7 +202,7 @@ it('is not taken earlier by somebody whose looks are slow', async () => {
   expect(two.lease?.epoch).toBe(2);
 });
 
-test('a companion that has to wait says that it stands by, once', async () => {
+test('a companion that waits logs once that it stands by', async () => {
   const holder = new Companion('holder');
   await holder.acquire();
   const lines: string[] = [];

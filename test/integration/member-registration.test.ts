@@ -66,7 +66,7 @@ function register(id: string, summary = '', asked?: string): Promise<Registratio
 
 const ids = (): readonly string[] => [...members.all()].map(({ id }) => id).toSorted();
 
-test('beyond the number the one that was told of longest ago leaves, and is counted', async () => {
+test('beyond the number of unverified members, the member described longest ago is removed and counted', async () => {
   for (const id of ['a', 'b', 'c', 'd', 'e']) await register(id);
   await register('a');
   expect(await register('f')).toMatchObject({ outcome: 'stored' });
@@ -74,7 +74,7 @@ test('beyond the number the one that was told of longest ago leaves, and is coun
   expect(counted).toEqual(['cmbs_members_removed']);
 });
 
-test('beyond the characters as many leave as are needed, and one that is too large by itself stays out', async () => {
+test('beyond the characters, as many members are removed as needed, and a description that is too large is refused', async () => {
   for (const id of ['a', 'b', 'c', 'd']) await register(id);
   expect(await register('large', 'x'.repeat(1750))).toMatchObject({ outcome: 'stored' });
   expect(ids()).toEqual(['c', 'd', 'large']);
@@ -91,13 +91,13 @@ test.each([
   expect(counted).toEqual(['cmbs_members_refused']);
 });
 
-test('those that come at once keep to the bounds as well', async () => {
+test('concurrent registrations stay within the limits', async () => {
   await Promise.all(Array.from({ length: 40 }, (_, index) => register(`stranger-${index}`)));
   expect(ids().length).toBeLessThanOrEqual(LIMITS.unverified);
   expect(await register('honest')).toMatchObject({ outcome: 'stored' });
 });
 
-test('one that answered us stays, and finds room where unverified members have all of it', async () => {
+test('a member that answered is not removed, and is registered even if unverified members use all the room', async () => {
   await register('answers', '', address('answers'));
   for (const id of ['a', 'b', 'c', 'd', 'e', 'f', 'g']) await register(id);
   expect(ids()).toEqual(['answers', 'c', 'd', 'e', 'f', 'g']);
@@ -106,14 +106,14 @@ test('one that answered us stays, and finds room where unverified members have a
   expect(ids()).toEqual(['answers', 'd', 'e', 'f', 'g', 'x', 'yy', 'zzz']);
 });
 
-test('where every member has answered there is no room for more', async () => {
+test('no member is removed when all have answered', async () => {
   for (let index = 1; index <= LIMITS.members; index += 1)
     await register('x'.repeat(index), '', address('x'.repeat(index)));
   expect(await register('late')).toEqual({ outcome: 'refused' });
   expect(counted).toEqual(['cmbs_members_refused']);
 });
 
-test('the target of a link stays', async () => {
+test('the target of a link is not removed', async () => {
   await register('linked');
   const { registry } = await categories.current();
   await temporary.store.transact((tx) => {

@@ -1,4 +1,4 @@
-/** What a companion knows of the members follows the store, however long a single read takes. */
+/** A companion's members in memory follow the store, however long a single read takes. */
 import { silentLog, systemClock } from '@cmbs/shared';
 import { CMBS_EXTENSION, layersOf, MEMBER, MEMBER_KIND } from '@cmbs/shared/broker';
 import { Categories, deleteEntity, ENTITIES, type Entity, readEntity, writeEntity } from '@cmbs/shared/occi';
@@ -90,7 +90,7 @@ afterEach(() => members?.close());
 const load = (store: Store): Promise<Members> =>
   Members.load({ store, layers: layersOf(), clock: systemClock, log: silentLog });
 
-test('a member that was deleted while an older read was under way stays deleted', async () => {
+test('a member that was deleted during an older read stays deleted', async () => {
   await write('bob');
   const slow = new SlowStore(temporary.store);
   const known = (members = await load(slow.store));
@@ -109,24 +109,27 @@ test('a member that was deleted while an older read was under way stays deleted'
 test.each([
   ['is deleted', undefined],
   ['is changed', 'new'],
-])('a member that %s while all members are read at the start is known as it is then', async (_what, title) => {
-  await write('old');
-  const slow = new SlowStore(temporary.store);
-  let told: () => void = () => undefined;
-  const changed = new Promise<void>((resolve) => (told = resolve));
-  const watch: Store['watch'] = (scope, listener) =>
-    slow.store.watch(scope, (changes) => {
-      listener(changes);
-      told();
+])(
+  'a member that %s while all members are read at the start is known in its latest state',
+  async (_what, title) => {
+    await write('old');
+    const slow = new SlowStore(temporary.store);
+    let told: () => void = () => undefined;
+    const changed = new Promise<void>((resolve) => (told = resolve));
+    const watch: Store['watch'] = (scope, listener) =>
+      slow.store.watch(scope, (changes) => {
+        listener(changes);
+        told();
+      });
+    const watched = new Proxy(slow.store, {
+      get: (target, name: keyof Store) => (name === 'watch' ? watch : Reflect.get(target, name)) as unknown,
     });
-  const watched = new Proxy(slow.store, {
-    get: (target, name: keyof Store) => (name === 'watch' ? watch : Reflect.get(target, name)) as unknown,
-  });
-  const loading = await slow.holding(() => load(watched));
-  await write(title);
-  await changed;
-  loading.release();
-  members = await loading.held;
-  const { path = '', attributes } = members.get(BOB) ?? {};
-  expect(path === '' ? undefined : attributes?.['occi.core.title']).toBe(title);
-});
+    const loading = await slow.holding(() => load(watched));
+    await write(title);
+    await changed;
+    loading.release();
+    members = await loading.held;
+    const { path = '', attributes } = members.get(BOB) ?? {};
+    expect(path === '' ? undefined : attributes?.['occi.core.title']).toBe(title);
+  },
+);

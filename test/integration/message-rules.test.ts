@@ -1,4 +1,4 @@
-/** What an earlier release stored, and no receiver takes, fails with the reason when it is sent. */
+/** A stored message of an earlier release that every receiver would refuse fails with the reason when it is sent. */
 import { queueOutbound } from '../../shared/broker/queue';
 import {
   CMBS_EXTENSION,
@@ -69,7 +69,7 @@ test.each([
   expect(error).toMatchObject({ code, message: expect.stringContaining(reason) as string });
 });
 
-test('headers of the caller that are no trace stay headers', () => {
+test('headers that are not a trace stay headers', () => {
   const headers = { traceparent: 'x'.repeat(300) };
   expect(() =>
     checkMessage(entity(MESSAGE_KIND, '/cmbs/message/m', { ...sendable, [MESSAGE.headers]: headers })),

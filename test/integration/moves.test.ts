@@ -1,4 +1,4 @@
-/** A message that was queued for an address which its member had no more by then. */
+/** A message that was queued for an address that its member has left. */
 import { Companion } from '../../companion/companion';
 import { zeroMq } from '../../companion/exchanges/zeromq';
 import { localAddresses } from '../../companion/address-policy';
@@ -18,7 +18,7 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
 });
 
-test('follows the member at the first refusal', async () => {
+test('a message follows its member at the first refusal', async () => {
   const temporary = await openTemporaryStore();
   const { store } = temporary;
   closing.push(() => temporary.close());

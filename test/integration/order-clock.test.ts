@@ -11,7 +11,7 @@ afterEach(() => temporary.close());
 const open = (now: () => number): Promise<OrderClock> =>
   OrderClock.open({ now }, { store: temporary.store, log: silentLog });
 
-test('goes with the wall clock, and never back', async () => {
+test('an order clock follows the wall clock and never goes back', async () => {
   let wall = 1_000_000;
   const clock = await open(() => wall);
   expect(clock.now()).toBe(1_000_000);
@@ -22,7 +22,7 @@ test('goes with the wall clock, and never back', async () => {
   await clock.close();
 });
 
-test('opened again, it gives only what comes after all that it gave, however far it went ahead', async () => {
+test('a reopened order clock returns only later times, however far ahead the clock was', async () => {
   let wall = 1_000_000;
   let last = 0;
   for (let opening = 0; opening < 4; opening += 1) {

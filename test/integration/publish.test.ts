@@ -1,4 +1,4 @@
-/** What becomes of the topics of one send when the bus takes some of them only. */
+/** Publishing a message on several topics when the bus takes only some of them. */
 import { allowAll, CmbsError, silentCounters, silentLog, systemClock } from '@cmbs/shared';
 import type { Bus } from '@cmbs/shared/bus';
 import {
@@ -85,7 +85,7 @@ async function publisher(publish: (topic: string) => Promise<string>): Promise<{
   };
 }
 
-it('what went out does not go out again while the rest is tried', async () => {
+it('topics that were published are not published again while the others are retried', async () => {
   let isAway = true;
   const { asked, again, states } = await publisher((topic) =>
     topic === 'b' && isAway ? Promise.reject(new CmbsError('unavailable', 'Away.')) : Promise.resolve('id'),
@@ -99,7 +99,7 @@ it('what went out does not go out again while the rest is tried', async () => {
   expect(asked).toEqual(['a', 'b', 'c', 'b', 'b']);
 });
 
-it('a topic that never takes it fails by itself', async () => {
+it('a topic that refuses the message for good fails alone', async () => {
   const { again, states } = await publisher((topic) =>
     topic === 'b' ? Promise.reject(new CmbsError('bad_attribute', 'Never.')) : Promise.resolve('id'),
   );

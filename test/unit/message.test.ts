@@ -17,11 +17,11 @@ const expiring = (at: Json): Entity => ({
 });
 
 describe('the time at which a message expires', () => {
-  test('is the one that it names', () => {
+  test('is the time that the message names', () => {
     expect(expiryOf(expiring('1970-01-01T00:00:02Z'), 1000)).toBe(2000);
   });
 
-  test.each(['', 'soon', 7])('is that of every message where it names %j, which is no time', (at) => {
+  test.each(['', 'soon', 7])('is the default for %j, which is not a time', (at) => {
     expect(expiryOf(expiring(at), 1000)).toBe(1000 + MESSAGE_TTL_MS);
   });
 });

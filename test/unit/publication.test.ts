@@ -1,4 +1,4 @@
-/** What goes out on a topic, and what comes in from programs that know nothing of CMBS. */
+/** Messages that are published on topics, and deliveries from programs that do not know CMBS. */
 import { CloudEvent } from 'cloudevents';
 import { busMessageOf, messageOfDelivery } from '../../shared/broker/publication';
 import { contentOf, contentText } from '@cmbs/shared/broker';
@@ -31,7 +31,7 @@ const delivery = (data: string, attributes: Record<string, string> = {}): BusDel
 });
 
 describe('a publication', () => {
-  it('is the message entity, with attributes that say what a reader must know', () => {
+  it('is the message entity, with attributes for readers', () => {
     const { data, attributes } = busMessageOf(published);
     expect(data).toBe(frame);
     expect(attributes).toMatchObject({
@@ -69,7 +69,7 @@ describe('a publication', () => {
     });
   });
 
-  it('has an ordering key only where the message has one', () => {
+  it('has an ordering key only if the message has one', () => {
     expect(busMessageOf(published)).not.toHaveProperty('orderingKey');
     expect(busMessageOf({ ...published, orderingKey: '' })).not.toHaveProperty('orderingKey');
     expect(busMessageOf({ ...published, orderingKey: 'k' }).orderingKey).toBe('k');
@@ -77,7 +77,7 @@ describe('a publication', () => {
 });
 
 describe('a delivery', () => {
-  it('of a message entity is that message, and the same send however often it comes', () => {
+  it('of a message entity is that message, with the same send id each time', () => {
     const { data, attributes } = busMessageOf(published);
     const message = messageOfDelivery('l32', delivery(data, { ...attributes }));
     expect([message.id, message.transfer.send_id, message.transfer.traceparent]).toEqual([
@@ -88,7 +88,7 @@ describe('a delivery', () => {
     expect(message.text).toBe(frame);
   });
 
-  it('of an entity that an outside program made takes its send from the bus', () => {
+  it('of an entity from another program takes its send id from the bus', () => {
     const one = messageOfDelivery('l32', delivery(frame));
     expect(one.transfer.send_id).toMatch(/^[\w-]{22}$/);
     expect(messageOfDelivery('l32', delivery(frame)).transfer.send_id).toBe(one.transfer.send_id);
@@ -127,14 +127,14 @@ describe('a delivery', () => {
     expect(contentText(messageOfDelivery('l32', delivery(data)))).toBe(data);
   });
 
-  it('of a message entity that is broken is refused for good', () => {
+  it('of a broken message entity is refused for good', () => {
     const broken = JSON.stringify({ kind: 'http://houssem.org/cmbs#message', id: 'x' });
     expect(() => messageOfDelivery('l32', delivery(broken))).toThrow(
       expect.objectContaining({ code: 'bad_request', retryable: false }) as Error,
     );
   });
 
-  it('above a frame’s limit is refused for good', () => {
+  it('above the size limit of a frame is refused for good', () => {
     expect(() => messageOfDelivery('l32', delivery('x'.repeat(1024 * 1024 + 1)))).toThrow(
       expect.objectContaining({ code: 'too_large', retryable: false }) as Error,
     );

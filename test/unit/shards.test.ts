@@ -31,11 +31,11 @@ describe('the shard of a member', () => {
   });
 });
 
-describe('what a companion holds', () => {
+describe('a companion with a shard', () => {
   const shards = new Shards(['main=*', 'eu=broker.example'], layersOf());
   const hold = shardLease('main', { epoch: 3, isCurrent: () => true }, shards);
 
-  it('is its own and what earlier holders of the shard left', () => {
+  it('holds its own messages and those of earlier holders of the shard', () => {
     expect(['main#1', 'main#3', 'main#4', 'eu#1', 'push', 'mainly#1'].map((name) => hold.isOurs(name))).toEqual([
       true,
       true,
@@ -46,11 +46,11 @@ describe('what a companion holds', () => {
     ]);
   });
 
-  it('is outrun by later holders of the same shard only', () => {
+  it('is outrun only by later holders of the same shard', () => {
     expect(['main#3', 'main#4', 'eu#9'].map((name) => hold.isOutrunBy(name))).toEqual([false, true, false]);
   });
 
-  it('are the members of its shard', () => {
+  it('serves the members of its shard', () => {
     expect(hold.serves(member({ [MEMBER.socket('l1')]: 'tcp://broker.example:1' }))).toBe(false);
     expect(hold.serves(member({ [MEMBER.socket('l1')]: 'tcp://10.0.0.1:1' }))).toBe(true);
   });

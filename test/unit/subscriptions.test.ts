@@ -1,10 +1,10 @@
-/** Names of members' subscriptions, from which a push finds its member. */
+/** Names of members' subscriptions, by which a push finds its member. */
 import { layersOf, parseSubscriptionName, subscriptionName } from '@cmbs/shared/broker';
 import fc from '../property';
 
 const id = fc.stringMatching(/^[A-Za-z0-9_.~!$&()*+,;=:@-]{1,255}$/);
 
-it('lead back to member and layer, unless the id is too long for a name', () => {
+it('a name leads back to the member and layer, unless the id is too long', () => {
   fc.assert(
     fc.property(id, fc.constantFrom('l32', 'l4'), (one, layer) => {
       const name = subscriptionName(`/cmbs/member/${one}`, layer);
@@ -17,7 +17,7 @@ it('lead back to member and layer, unless the id is too long for a name', () => 
   );
 });
 
-it('are different for different members', () => {
+it('different members have different names', () => {
   fc.assert(
     fc.property(id, id, (one, other) => {
       const [a, b] = [one, other].map((each) => subscriptionName(`/cmbs/member/${each}`, 'l32'));
