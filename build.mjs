@@ -1,7 +1,7 @@
 /**
- * Bundles the programs: everything but native modules and the functions' framework in one file each (DESIGN decision
- * 15). A function is `dist/functions/<name>/`, ready to be deployed as it stands or as the zip beside it; the companion
- * is `dist/companion/`.
+ * Bundles the programs: everything but native modules and the functions' framework in one file each. A function is
+ * `dist/functions/<name>/`, ready to be deployed as it stands or as the zip beside it; the companion is
+ * `dist/companion/`.
  *
  * `node build.mjs` builds everything; with names (`local/main`, `functions`, a prefix of them) only those, and no zips.
  * With names, nothing is built when no source has changed since the last time.

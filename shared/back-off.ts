@@ -1,11 +1,12 @@
-/** How long to wait before something that failed is tried again. */
+/** Back-off: how long to wait between attempts. */
 
-/** A number from 0 to 1; passed in, as time is. */
+/** A source of numbers from 0 to below 1; an option, so that tests can choose them. */
 export type Random = () => number;
 
 /**
- * Milliseconds before it is tried again after the `failures`-th failure in a row (1, 2, …): doubling from `first` up to
- * `most`, of which the second half is left to chance, so that those that failed together do not come back together.
+ * Milliseconds to wait before the next attempt. The wait doubles from `first` up to `most` milliseconds; its second half
+ * is random, so that callers that failed together do not retry together.
+ * @param failures failures in a row: 1, 2, …
  */
 export function backOff(failures: number, first: number, most: number, random: Random): number {
   const longest = Math.min(first * 2 ** (failures - 1), most);

@@ -1,40 +1,39 @@
 /**
- * A log that nobody can fill from outside. Of lines of one kind, the first ones are written, and the others are counted:
- * for as long as more come, one line a minute shows the latest and says how many were not written. Lines are of one kind
- * when they have the same level, message and error code; the messages of a program are few.
+ * A log that clients cannot flood. Lines with the same level, message and error code are of one kind. The first lines of
+ * a kind are written and further ones counted; once a minute, one line shows the latest and how many were withheld.
  */
 import type { Clock } from './clock';
 import type { Log, LogFields } from './log';
 
-/** Lines of one kind that a log takes at once: enough to see several members or paths concerned. */
+/** Lines of one kind that are written at once: enough to show several members or paths. */
 const LOG_BURST_LINES = 3;
-/** Milliseconds between two lines of one kind after that, so that nobody fills a disk by causing them. */
+/** Milliseconds between two lines of one kind after that, so that no client can fill a disk. */
 const LOG_PERIOD_MS = 60_000;
 
 export interface BoundedLogOptions {
   readonly log: Log;
   readonly clock: Clock;
-  /** Lines that are records, which somebody counts: all of them are written. None by default. */
+  /** Whether a line is a record, which metrics count. All records are written. No line is one by default. */
   readonly isRecord?: (fields: LogFields) => boolean;
-  /** Lines of one kind that are written before the others are counted. */
+  /** Lines of one kind that are written before further ones are counted. */
   readonly burst?: number;
   /** Milliseconds between two lines of one kind after that. */
   readonly periodMs?: number;
 }
 
 export interface BoundedLog extends Log {
-  /** Writes what is counted; for the end of a program. */
+  /** Writes a line for each kind with withheld lines; for the end of a program. */
   flush(): void;
 }
 
 /** Lines of one kind, from the first until a period without any. */
 interface Kind {
   written: number;
-  /** Since the last line that was written. */
+  /** Lines that were not written since the last one. */
   withheld: number;
   latest: LogFields;
   hasNew: boolean;
-  /** Writes what was withheld. */
+  /** Writes a line for the withheld ones. */
   readonly flush: () => void;
 }
 

@@ -1,13 +1,10 @@
-/**
- * Time, randomness and identifiers are passed in, never reached for: a test can hold the clock still and a
- * replayed transaction makes the same decision twice.
- */
+/** Time and identifiers, which are passed to code as options, so that a test can stop the clock. */
 import { randomUUID } from 'node:crypto';
 
 export interface Clock {
   /** Milliseconds since the Unix epoch. */
   now(): number;
-  /** Milliseconds since some moment, which pass whatever becomes of the wall clock: for how long something lasts. */
+  /** Milliseconds of a monotonic clock, to measure durations. */
   elapsed(): number;
   /** Runs `task` once after `delayMs`; the returned function cancels it. Does not keep the process alive. */
   after(delayMs: number, task: () => void): () => void;
@@ -28,13 +25,13 @@ export const systemClock: Clock = {
   },
 };
 
-/** Random (RFC 9562 version 4). For Firestore, where identifiers in a row make hot spots. */
+/** Random identifiers (RFC 9562 version 4). For Firestore, where sequential identifiers make hot spots. */
 export const newId: NewId = () => randomUUID();
 
 /**
- * Identifiers that sort by their creation (RFC 9562 version 7): the milliseconds, a counter in them, 62 random bits.
- * For an engine with ordered indexes in one file: what is written together lies together there, which makes a write
- * three times as fast as random ones. They stay in order when the clock is set back.
+ * Identifiers that sort by their creation (RFC 9562 version 7): milliseconds, a counter, 62 random bits. They stay in
+ * order when the clock is set back. For an engine with ordered indexes in one file: new rows lie together there, so
+ * writes are three times as fast as with random identifiers.
  */
 export function timeOrderedIds(clock: Pick<Clock, 'now'>): NewId {
   let ms = 0;
@@ -49,12 +46,15 @@ export function timeOrderedIds(clock: Pick<Clock, 'now'>): NewId {
       const time = ms.toString(16).padStart(12, '0');
       prefix = `${time.slice(0, 8)}-${time.slice(8)}-7`;
     }
-    // The variant and what follows it stay those of a random identifier.
+    // The variant and the rest are those of a random identifier.
     return `${prefix}${count.toString(16).padStart(3, '0')}${randomUUID().slice(18)}`;
   };
 }
 
-/** Sortable text of a time in milliseconds: lexical order is time order until the year 5138. */
+/**
+ * Text of a time in milliseconds that sorts in the order of time, until the year 5138.
+ * @param tieBreak orders texts of the same time
+ */
 export function orderKey(timeMs: number, tieBreak = ''): string {
   const padded = Math.trunc(timeMs).toString().padStart(14, '0');
   return tieBreak === '' ? padded : `${padded}-${tieBreak}`;

@@ -1,4 +1,4 @@
-/** Runs `work` on every item, at most `limit` at a time. Rejects with the first failure once what had begun has ended. */
+/** Runs `work` on every item, at most `limit` at a time. After a failure no more work starts; rejects when all has ended. */
 export async function concurrently<T>(
   items: Iterable<T>,
   limit: number,

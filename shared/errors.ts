@@ -1,6 +1,6 @@
 /**
- * The one error catalogue. Every refusal this product gives, over HTTP or on a socket, has a code from here; the
- * code fixes the HTTP status and whether trying the same request again can help.
+ * The catalogue of errors. Every refusal, over HTTP or on a socket, has one of these codes. The code determines the HTTP
+ * status and whether repeating the request can help.
  */
 import type { JsonObject } from './json';
 
@@ -66,15 +66,15 @@ export const CATALOGUE = {
 export type ErrorCode = keyof typeof CATALOGUE;
 
 export interface CmbsErrorOptions {
-  /** What is kept for the log; never shown to a caller. */
+  /** The cause, for the log; a caller never sees it. */
   readonly cause?: unknown;
-  /** Machine-readable facts that help the caller, shown as `details`. */
+  /** Machine-readable facts for the caller, in the field `details`. */
   readonly details?: JsonObject;
   /** Response headers that the refusal needs (`Allow`, `Retry-After`, `WWW-Authenticate`). */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** An error whose message is meant for the caller: one sentence that says what is wrong and what to do. */
+/** An error for the caller. The message is one sentence that says what is wrong and what to do. */
 export class CmbsError extends Error {
   override readonly name = 'CmbsError';
   readonly code: ErrorCode;
@@ -97,22 +97,25 @@ export class CmbsError extends Error {
   }
 }
 
-/** What was needed was away, or did not answer in time: nothing is wrong with what was asked for. */
+/** True for the transient failure of a dependency, such as the store; the request itself was valid. */
 export const isOutage = (error: unknown): boolean =>
   error instanceof CmbsError && (error.code === 'unavailable' || error.code === 'deadline_exceeded');
 
-/** Shorthand for the commonest refusal. */
+/** An error with the code `bad_request`. */
 export function badRequest(message: string, options?: CmbsErrorOptions): CmbsError {
   return new CmbsError('bad_request', message, options);
 }
 
-/** What a caller may see of any thrown value: a {@link CmbsError} as it is, anything else as `internal`. */
+/** The error that a caller may see: a {@link CmbsError} unchanged, any other value as `internal`. */
 export function toCmbsError(thrown: unknown): CmbsError {
   if (thrown instanceof CmbsError) return thrown;
   return new CmbsError('internal', 'The server failed; the cause is in its log.', { cause: thrown });
 }
 
-/** Any thrown value for the log, and what was behind it; with its stack, or as `shown` says. */
+/**
+ * The text of any thrown value and its causes, for the log.
+ * @param shown the text of one error; its stack by default
+ */
 export function describeError(
   thrown: unknown,
   shown: (error: Error) => string = (error) => error.stack ?? String(error),

@@ -1,25 +1,22 @@
-/** JSON whose numbers stay as they were written: a JavaScript number holds integers up to 2^53, and nothing above 1.8e308. */
+/** JSON that keeps numbers exactly: a JavaScript number holds integers up to 2^53, and no value above 1.8e308. */
 import { randomUUID } from 'node:crypto';
 import type { Json } from './json';
 
-/** A number that a JavaScript number does not hold. */
+/** A number that a JavaScript number cannot represent. */
 export class ExactNumber {
-  /** @param source as JSON text has it */
+  /** @param source the JSON text of the number */
   constructor(readonly source: string) {}
 }
 
-/** JSON in which such numbers may stand. */
+/** JSON values that may contain exact numbers. */
 export type ExactJson = Json | ExactNumber | readonly ExactJson[] | { readonly [name: string]: ExactJson };
 
-/** Strings, so that what looks like a number in them is passed over, and numbers. */
+/** Strings and numbers: strings are matched so that digits in them are not taken for numbers. */
 const TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
-/** A text without any has no number that is too large: 16 digits, or an exponent. */
+/** Every number that loses precision has 16 digits or an exponent. */
 const SUSPICIOUS = /\d{16}|\d[eE]/;
 
-/**
- * Whether a JavaScript number holds a JSON number: printed again it is the same number. Fractions are taken to be
- * approximate.
- */
+/** Whether a JavaScript number represents a JSON number. Fractions count as approximate, so they always do. */
 export function holdsExactly(source: string): boolean {
   const value = Number(source);
   if (!Number.isFinite(value)) return false;
@@ -27,30 +24,30 @@ export function holdsExactly(source: string): boolean {
   return Math.abs(value) <= Number.MAX_SAFE_INTEGER || decimal(source) === decimal(String(value));
 }
 
-/** Digits without zeros at the ends, and the power of ten of the last one. */
+/** The significant digits of a number, and the power of ten of the last digit. */
 function decimal(source: string): string {
   const [, sign = '', whole = '', fraction = '', power = '0'] =
     /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(source) ?? [];
   const digits = `${whole}${fraction}`.replace(/^0+/, '');
-  // No regular expression: it would look at each run of zeros once for each zero.
+  // A regular expression would take quadratic time for a long run of zeros.
   let end = digits.length;
   while (digits[end - 1] === '0') end -= 1;
   const significant = digits.slice(0, end);
   return `${sign}${significant}e${Number(power) - fraction.length + digits.length - significant.length}`;
 }
 
-/** The first number in a JSON text that a JavaScript number does not hold. */
+/** The first number in a JSON text that a JavaScript number cannot represent. */
 export function inexactNumberIn(text: string): string | undefined {
   if (!SUSPICIOUS.test(text)) return undefined;
   for (const [token] of text.matchAll(TOKEN)) if (!token.startsWith('"') && !holdsExactly(token)) return token;
   return undefined;
 }
 
-/** Whether a value may have been rounded when it was parsed: its source decides. */
+/** Whether a parsed value may have been rounded; {@link inexactNumberIn} tells from the source. */
 export const mayBeInexact = (value: Json): boolean =>
   hasNumber(value, (number) => number === 0 || Math.abs(number) > Number.MAX_SAFE_INTEGER);
 
-/** Whether a value has a number beyond those of which each is held exactly. */
+/** Whether a value has a number beyond the safe integers. */
 export const isBeyondExact = (value: Json): boolean =>
   hasNumber(value, (number) => Math.abs(number) > Number.MAX_SAFE_INTEGER);
 
@@ -60,10 +57,10 @@ function hasNumber(value: Json, test: (number: number) => boolean): boolean {
   return Object.values(value).some((inner: Json) => hasNumber(inner, test));
 }
 
-/** Begins the strings that stand for such numbers while a text is parsed; nobody else can know it. */
+/** Prefix of the strings that replace exact numbers during parsing. It is random, so no input contains it. */
 const MARK = randomUUID();
 
-/** As `JSON.parse`. @throws SyntaxError */
+/** `JSON.parse` that keeps numbers exactly. @throws SyntaxError */
 export function parseExactJson(text: string): ExactJson {
   if (inexactNumberIn(text) === undefined) return JSON.parse(text) as Json;
   const marked = text.replace(TOKEN, (token) =>
@@ -79,7 +76,7 @@ function unmarked(value: Json): ExactJson {
   return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, unmarked(inner)]));
 }
 
-/** As `JSON.stringify`. */
+/** `JSON.stringify` that writes exact numbers. */
 export function stringifyExactJson(value: ExactJson): string {
   const numbers: string[] = [];
   const text = JSON.stringify(value, (_name, inner: unknown) => {

@@ -1,14 +1,14 @@
-/** The extensions of OCCI's core that a deployment offers: one list, so that all its programs know the same kinds. */
+/** The extensions of OCCI's core: one list, so that all programs of a deployment have the same kinds. */
 import { type BrokerOptions, cmbsCategories, cmbsExtension, type Layers } from './broker';
 import type { ExtensionName } from './config';
 import { type Extension, infrastructure, INFRASTRUCTURE_CATEGORIES } from './occi';
 
 interface Offer {
-  /** In `CMBS_EXTENSIONS`; absent: always. */
+  /** The name in `CMBS_EXTENSIONS`; absent: the extension is always on. */
   readonly name?: ExtensionName;
-  /** For a program that reads and writes such entities and does not act on them. */
+  /** For a program that reads and writes the entities without acting on them. */
   readonly passive: (layers: Layers) => Extension;
-  /** With the providers that act. */
+  /** With the providers, which act on the entities. */
   readonly active: (options: BrokerOptions) => Extension;
 }
 
@@ -17,12 +17,12 @@ const OFFERS: readonly Offer[] = [
   { name: 'infrastructure', passive: () => INFRASTRUCTURE_CATEGORIES, active: infrastructure },
 ];
 
-/** With the providers that act. */
+/** The extensions with their providers. */
 export function extensionsOf(names: readonly ExtensionName[], options: BrokerOptions): readonly Extension[] {
   return offered(names).map(({ active }) => active(options));
 }
 
-/** Without providers. */
+/** The extensions without providers. */
 export function passiveExtensionsOf(names: readonly ExtensionName[], layers: Layers): readonly Extension[] {
   return offered(names).map(({ passive }) => passive(layers));
 }

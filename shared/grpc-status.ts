@@ -1,4 +1,4 @@
-/** Status codes of gRPC (https://grpc.github.io/grpc/core/md_doc_statuscodes.html), by which Google's services answer. */
+/** Status codes of gRPC, which Google's services use (https://grpc.github.io/grpc/core/md_doc_statuscodes.html). */
 export const STATUS = {
   cancelled: 1,
   unknown: 2,
@@ -15,9 +15,9 @@ export const STATUS = {
   unauthenticated: 16,
 } as const;
 
-/** The status that a client reports; undefined for what is no answer of a server. */
+/** The status that a client reports; undefined for an error that is not the answer of a server. */
 export function statusOf(error: unknown): number | undefined {
-  // By shape: the client's errors can belong to another realm than ours (under a test runner).
+  // `instanceof` would fail under a test runner, where the client's errors belong to another realm.
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
   return typeof error.code === 'number' ? error.code : undefined;
 }

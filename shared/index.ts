@@ -1,4 +1,4 @@
-/** What every part of the product uses; everything else is imported by its own subpath. */
+/** What every part of the product uses. Rooms and rarer files have subpaths of their own. */
 export { backOff, type Random } from './back-off';
 export {
   badRequest,

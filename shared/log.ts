@@ -1,4 +1,4 @@
-/** Where a program says what it does. Both are passed in, so that a library chooses no format and no destination. */
+/** Logs and counters. Both are options, so that the program chooses the format and the destination. */
 import type { CounterLabels, CounterName } from './metrics';
 
 export type LogFields = Readonly<Record<string, unknown>>;

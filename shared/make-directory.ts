@@ -3,8 +3,8 @@ import { mkdirSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 
 /**
- * Makes a directory and those above it, where they are missing. One at a time: the recursive form of Node.js never
- * returns where a file system takes no directories (`/proc`).
+ * Makes a directory and its missing parents, one at a time: with `recursive`, Node.js never returns on a file system that
+ * takes no directories, such as `/proc`.
  * @throws the system's error, such as EACCES or ENOTDIR
  */
 export function makeDirectory(directory: string): void {
@@ -18,7 +18,7 @@ export function makeDirectory(directory: string): void {
     if (dirname(path) === path) break;
   }
   for (const path of missing.reverse()) makeOne(path);
-  // A file in its place: says so.
+  // A file has the name: this call throws the system's error.
   if (!statSync(directory).isDirectory()) mkdirSync(directory);
 }
 

@@ -1,7 +1,7 @@
-/** A bound on the memory of this process: beyond it the program hands over and is started again. */
+/** Watches the memory of this process, so that a program can stop and be restarted before memory runs out. */
 import type { Clock } from './clock';
 
-/** Milliseconds between two looks at the memory, and looks in a row that have to be above the limit. */
+/** Milliseconds between two measurements, and measurements in a row above the limit that count. */
 const MEMORY_LOOK_MS = 500;
 const MEMORY_LOOKS = 2;
 
@@ -9,13 +9,13 @@ export interface MemoryWatchOptions {
   /** Megabytes (1024 * 1024 bytes) of resident memory; 0 for no limit. */
   readonly limitMb: number;
   readonly clock: Clock;
-  /** Called once, with the megabytes in use, when the limit was exceeded at several looks in a row. */
+  /** Called once, with the megabytes in use, after several measurements in a row above the limit. */
   readonly onExceeded: (usedMb: number) => void;
   /** Bytes of resident memory; the operating system's figure by default. */
   readonly resident?: () => number;
 }
 
-/** Starts to watch; returns what ends that. A single peak, as one large request makes, is let pass. */
+/** Starts the watch; returns a function that ends it. A single peak, as of one large request, does not count. */
 export function watchMemory({
   limitMb,
   clock,

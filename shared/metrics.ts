@@ -1,4 +1,4 @@
-/** Every metric at `/metrics`: its labels and its help text. `docs/reference/metrics.md` is made from these tables. */
+/** Every metric at `/metrics`, with its labels and its help text. docs/reference/metrics.md is generated from these. */
 
 interface CounterDefinition {
   /** Each label has few distinct values, never an id. */
@@ -6,7 +6,7 @@ interface CounterDefinition {
   readonly help: string;
 }
 
-/** Counters only grow, and begin at 0 with each start of a process. */
+/** Counters only increase, and start at 0 with the process. */
 export const COUNTERS = {
   cmbs_requests: {
     labels: ['function', 'status'],
@@ -101,7 +101,7 @@ interface GaugeDefinition {
   readonly help: string;
 }
 
-/** Gauges are read when `/metrics` is asked for. */
+/** Gauges are read when a client asks for `/metrics`. */
 export const GAUGES = {
   cmbs_requests_in_flight: { help: 'HTTP requests not answered yet' },
   cmbs_messages_queued: { help: 'Outbound messages without an outcome' },

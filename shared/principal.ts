@@ -1,11 +1,11 @@
 /**
- * Who acts, what they do, and the question whether they may. The domain asks {@link Authorize} with the resolved
- * resource before it reads or writes anything for a caller, whichever way the request came in: HTTP, a frame on a
- * socket, a push, a call of a service. Until access rules exist the answer is always yes ({@link allowAll}).
+ * Principals, operations, and the decision whether a principal may do an operation. The domain asks {@link Authorize}
+ * with the resolved resource before it reads or writes anything for a caller, whether the request came over HTTP, in a
+ * frame, as a push or as a service call. Until access rules exist, everything is allowed ({@link allowAll}).
  */
 import { z } from 'zod';
 
-/** Who acts. `system` is the deployment itself, for work that nobody asked for, such as expiry. */
+/** Who acts. `system` is the deployment itself, for work without a caller, such as expiry. */
 export const principalSchema = z.strictObject({
   kind: z.enum(['anonymous', 'user', 'token', 'member', 'service', 'administrator', 'system']),
   /** Unique within the kind: a user's name, the path of a member, the e-mail address of a service account. */
@@ -22,10 +22,10 @@ export const SYSTEM: Principal = Object.freeze({ kind: 'system', name: 'system' 
  */
 export const TOPIC_BUS: Principal = Object.freeze({ kind: 'service', name: 'topic-bus' });
 
-/** The member itself, once its key is proved. */
+/** A member that has proved its key. */
 export const memberPrincipal = (path: string): Principal => ({ kind: 'member', name: path });
 
-/** Everything that a rule can allow or deny. Never text from a client: the term of an action is in the resource. */
+/** Everything that a rule can allow or deny. The term of an action, which is a client's text, is in the resource. */
 export const OPERATIONS = [
   'entity.read',
   'entity.list',
@@ -55,7 +55,10 @@ export const OPERATIONS = [
 ] as const;
 export type Operation = (typeof OPERATIONS)[number];
 
-/** What an operation is about, as it is stored: never a path or a name that was not looked up. */
+/**
+ * The object of an operation, as it is stored. A resource with a path alone does not exist: the question is still asked,
+ * so that a denied caller cannot tell.
+ */
 export interface Resource {
   /** Path of the entity or collection, id of the category, `topic:<name>`, or `service:<module>.<method>`. */
   readonly path: string;

@@ -1,9 +1,9 @@
-/** Times as RFC 3339 §5.6 writes them. */
+/** Times in the form of RFC 3339 §5.6. */
 
 const TIME = /^(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})(?:\.(\d+))?(?:Z|([+-])(\d{2}):(\d{2}))$/i;
 const MINUTE_MS = 60_000;
 
-/** Milliseconds since the epoch; undefined for anything but a date and time that there is. */
+/** Milliseconds since the epoch; undefined for text that is not an existing date and time. */
 export function parseRfc3339(text: string): number | undefined {
   const parts = TIME.exec(text);
   if (parts === null) return undefined;
@@ -21,10 +21,10 @@ export function parseRfc3339(text: string): number | undefined {
   const offset = (offsetHours * 60 + offsetMinutes) * (parts[8] === '-' ? -1 : 1);
   const fraction = Math.floor(Number(`0.${parts[7] ?? '0'}`) * 1000);
   const date = new Date(0);
-  // Date.UTC takes years below 100 for others.
+  // Date.UTC would add 1900 to years below 100.
   date.setUTCFullYear(year, month - 1, day);
   const time = date.getTime() + ((hour * 60 + minute) * 60 + second) * 1000 + fraction - offset * MINUTE_MS;
-  // Leap seconds are the last of a month, in UTC (§5.7).
+  // A leap second is the last second of a month, in UTC (§5.7).
   return second === 60 && !isEndOfMonth(time) ? undefined : time;
 }
 
@@ -39,5 +39,5 @@ function isEndOfMonth(time: number): boolean {
   return date.getUTCDate() === 1 && date.getUTCHours() === 0 && date.getUTCMinutes() === 0;
 }
 
-/** The same for what an earlier release or a peer wrote, which may be another form that JavaScript reads; NaN for others. */
+/** A time that an earlier release or a peer wrote, in any form that JavaScript reads; NaN for other text. */
 export const lenientTime = (text: string): number => parseRfc3339(text) ?? Date.parse(text);

@@ -1,33 +1,33 @@
 /**
- * Which names a request may call this server by, and which web pages may make requests. Without it the page of a
- * stranger makes the browser of a user who reaches this server send what the page likes (cross-site request forgery),
- * and reads the answers too when the page's own name leads here (DNS rebinding). Browsers tell both apart: by `Host`,
- * `Origin` and `Sec-Fetch-Site`, which no page can change. Other clients send none of the last two.
+ * Decides which host names requests may use for this server, and which web pages may make requests. Otherwise any page
+ * could make the browser of a user send requests here (cross-site request forgery), and could also read the answers by
+ * letting its own host name resolve to this server (DNS rebinding). Browsers mark such requests by `Host`, `Origin` and
+ * `Sec-Fetch-Site`, which a page cannot change. Clients other than browsers send neither `Origin` nor `Sec-Fetch-Site`.
  */
 import { authorityUrl } from './authority';
 import type { Config } from './config';
 import { badRequest, CmbsError } from './errors';
 
-/** Seconds that a browser remembers the answer to a preflight: a change of `CMBS_ALLOWED_ORIGINS` shows as soon. */
+/** Seconds for which a browser caches the answer to a preflight, and so ignores a change of `CMBS_ALLOWED_ORIGINS`. */
 const CORS_MAX_AGE_S = 600;
 
 export interface SiteOptions {
   /** Public URL; its host and its origin are this server's own. */
   readonly publicUrl: string | undefined;
-  /** Further names of this server, without ports. Loopback names are always allowed. */
+  /** Further host names of this server, without ports. Loopback names are always allowed. */
   readonly hosts: readonly (string | RegExp)[];
   /** Origins of other servers whose pages may make requests: `https://console.example`. */
   readonly origins: readonly string[];
-  /** Front ends that are trusted; with any, `X-Forwarded-Host` and `X-Forwarded-Proto` are believed and checked too. */
+  /** Number of trusted front ends; above 0, `X-Forwarded-Host` and `X-Forwarded-Proto` count and are checked too. */
   readonly trustedProxies: number;
 }
 
-/** The head of a request as it came. */
+/** The head of a request. */
 export interface RequestHead {
   readonly method: string;
   /** As in the request line. */
   readonly target: string;
-  /** Lower-case names; repeated ones kept apart. */
+  /** Lower-case names; the values of a repeated header stay apart. */
   readonly headers: Readonly<Record<string, readonly string[] | undefined>>;
 }
 
@@ -38,14 +38,14 @@ export interface Admission {
   readonly isPreflight: boolean;
 }
 
-/** Platforms that watch over a process ask by its address, not by its name. */
+/** Platforms probe a process by its address, not by its host name. */
 const PROBES: ReadonlySet<string> = new Set(['/healthz', '/livez', '/readyz']);
 const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 const WILDCARDS: ReadonlySet<string> = new Set(['0.0.0.0', '[::]']);
 const HEADER_NAMES = /^[A-Za-z0-9-]{1,60}(?:\s*,\s*[A-Za-z0-9-]{1,60}){0,40}$/;
 
 const METHODS = 'GET, HEAD, POST, PUT, DELETE, OPTIONS';
-/** What a page may read besides the few headers that it always may. */
+/** The headers that a page may read besides those of every response. */
 const EXPOSED = [
   ...['Accept', 'Allow', 'Category', 'ETag', 'Link', 'Location', 'Retry-After', 'Server', 'X-OCCI-Attribute'],
   ...['X-OCCI-Error', 'X-OCCI-Location', 'X-OCCI-Reason', 'X-OCCI-Server'],
@@ -60,7 +60,7 @@ export class SitePolicy {
   readonly #origins: ReadonlySet<string>;
   readonly #ownOrigin: string | undefined;
   readonly #trustsProxies: boolean;
-  /** An answer to one origin must not be given to another by a cache. */
+  /** Keeps caches from giving the answer for one origin to another. */
   readonly #vary: Readonly<Record<string, string>>;
 
   constructor({ publicUrl, hosts, origins, trustedProxies }: SiteOptions) {
@@ -77,8 +77,9 @@ export class SitePolicy {
   }
 
   /**
-   * Admits a request before anything else looks at it. Throws `misdirected` for a host that is not this server's, and
-   * `forbidden` for a page of another origin.
+   * Admits or refuses a request; called before anything else reads it.
+   * @throws CmbsError `misdirected` for a host name of another server, `forbidden` for a page of another origin,
+   *   `bad_request` for several `Host` headers
    */
   admit(head: RequestHead): Admission {
     if (isProbe(head)) return { headers: this.#vary, isPreflight: false };
@@ -89,17 +90,17 @@ export class SitePolicy {
     return { isPreflight, headers: isPreflight ? { ...headers, ...preflightHeaders(head) } : headers };
   }
 
-  /** Every name that the request gives this server counts, so that a name that is allowed hides none that is not. */
+  /** Checks every host name in the request, so that an allowed name cannot hide another. */
   #checkHosts(head: RequestHead): void {
     const hosts = head.headers.host ?? [];
-    if (hosts.length > 1) throw badRequest('A request has one Host header.');
+    if (hosts.length > 1) throw badRequest('The request has several Host headers; send one.');
     const inTarget = head.target.startsWith('/') ? undefined : /^[a-z]+:\/\/([^/?#]+)/i.exec(head.target)?.[1];
-    // A client of HTTP/1.0 may name none; a browser always does.
+    // A client of HTTP/1.0 may send no host; a browser always does.
     for (const host of [...hosts, ...(inTarget === undefined ? [] : [inTarget]), ...this.#forwarded(head)]) {
       if (!this.#isAllowed(host)) {
         throw new CmbsError(
           'misdirected',
-          `This server does not go by the name ${shown(host)}; set CMBS_PUBLIC_URL, or list the name in CMBS_ALLOWED_HOSTS.`,
+          `This server has no host name ${shown(host)}; set CMBS_PUBLIC_URL, or list the name in CMBS_ALLOWED_HOSTS.`,
         );
       }
     }
@@ -143,8 +144,8 @@ export class SitePolicy {
 }
 
 /**
- * A browser leaves `Origin` out where a page only loads what it cannot read. That a user follows a link here is all
- * right; what a page embeds, or asks for unread, is not: reading an inbox leases its entries.
+ * A browser omits `Origin` when a page loads a resource that it cannot read. A user may follow a link to this server, but
+ * a page may not embed or load resources: reading an inbox leases its entries.
  */
 function refuseOtherSites({ method, headers }: RequestHead): void {
   const site = headers['sec-fetch-site']?.[0] ?? 'none';
@@ -155,7 +156,7 @@ function refuseOtherSites({ method, headers }: RequestHead): void {
   if (!isRead || !isFollowed) throw foreign('another site');
 }
 
-/** Whether a page of another site led the user here: then nothing may happen but that something is shown. */
+/** Whether the user followed a link of another site; such a request may read, but must not change anything. */
 export function isFollowedLink({ headers }: Pick<RequestHead, 'headers'>): boolean {
   const site = headers['sec-fetch-site']?.[0] ?? 'none';
   return site !== 'none' && site !== 'same-origin';
@@ -168,7 +169,7 @@ function foreign(where: string): CmbsError {
   );
 }
 
-/** The policy that the settings say; `hosts` are those by which the program is reached besides. */
+/** The policy of the settings. @param hosts further host names of the program */
 export function sitePolicyOf(
   config: Pick<Config, 'CMBS_PUBLIC_URL' | 'CMBS_ALLOWED_HOSTS' | 'CMBS_ALLOWED_ORIGINS' | 'CMBS_TRUST_PROXY'>,
   hosts: SiteOptions['hosts'],

@@ -1,6 +1,6 @@
 /**
- * Log lines of a program in the cloud: one JSON object a line, in the fields that Cloud Logging reads from standard
- * output (`severity`, `message`, `time`, trace and labels; cloud.google.com/logging/docs/structured-logging).
+ * Log lines in the cloud: one JSON object on each line, with the fields that Cloud Logging reads from standard output
+ * (https://cloud.google.com/logging/docs/structured-logging).
  */
 import { boundedLog, type BoundedLog } from './bounded-log';
 import { systemClock } from './clock';
@@ -12,15 +12,15 @@ const SEVERITIES = { debug: 'DEBUG', info: 'INFO', warn: 'WARNING', error: 'ERRO
 const LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof LEVELS)[number];
 
-/** Characters of one value: an error's stack, and no flood. */
+/** Characters of one value: enough for the stack of an error. */
 const MAX_VALUE_LENGTH = 8192;
 
 export interface StructuredLogOptions {
   readonly write: (line: string) => void;
   readonly least: LogLevel;
-  /** Project in whose Cloud Trace the traces are; without it a trace is named by its id alone. */
+  /** Project of Cloud Trace; without a project a line has the id of the trace alone. */
   readonly project?: string;
-  /** On every line. */
+  /** Labels of every line. */
   readonly labels?: Readonly<Record<string, string>>;
 }
 
@@ -45,8 +45,8 @@ export function structuredLog({ write, least, project, labels }: StructuredLogOp
 }
 
 /**
- * The log of a program in the cloud: as {@link structuredLog}, and bounded. Lines with an `event` are counted by metrics
- * there, so each is written.
+ * The log of a program in the cloud: a {@link structuredLog} that clients cannot flood. All lines with an `event` are
+ * written, because metrics count them.
  */
 export const cloudLog = (options: StructuredLogOptions): BoundedLog =>
   boundedLog({
@@ -66,7 +66,7 @@ function traceFields(trace: unknown, project: string | undefined): Readonly<Reco
   };
 }
 
-/** Errors have no JSON of their own. */
+/** `JSON.stringify` would write an error as `{}`. */
 function plain(value: unknown): unknown {
   const text = value instanceof Error ? describeError(value) : value;
   return typeof text === 'string' && text.length > MAX_VALUE_LENGTH ? `${text.slice(0, MAX_VALUE_LENGTH)}…` : text;

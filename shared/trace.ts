@@ -1,7 +1,7 @@
 /**
- * The trace that a request, a message or a delivery is part of (W3C Trace Context), from HTTP over sockets and topics
- * to the receiver. Spans go to whatever SDK the program has registered with `@opentelemetry/api`; without one nothing is
- * recorded and the context is handed on as it came.
+ * Traces (W3C Trace Context): the context of a request goes with its messages, over sockets and topics, to the receiver.
+ * Spans go to the SDK that the program has registered with `@opentelemetry/api`. Without an SDK nothing is recorded, and
+ * the context is passed on unchanged.
  */
 import {
   context,
@@ -19,7 +19,7 @@ export type Traceparent = string;
 
 const TRACEPARENT = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})$/;
 
-/** The value if it is well-formed; a malformed one starts no trace and breaks none (Trace Context §3.2). */
+/** The value if it is valid. A malformed value is ignored (Trace Context §3.2). */
 export function parseTraceparent(text: string | undefined): Traceparent | undefined {
   return text !== undefined && TRACEPARENT.test(text) ? text : undefined;
 }
@@ -47,7 +47,7 @@ export interface SpanOptions {
 
 const tracer = trace.getTracer('cmbs', VERSION);
 
-/** Runs `work` in a span; it gets what to hand on: the span's own context, or the parent's where nothing is recorded. */
+/** Runs `work` in a span, with the context to pass on: that of the span, or of the parent where nothing is recorded. */
 export async function inSpan<T>(
   { name, kind, parent, attributes = {} }: SpanOptions,
   work: (traceparent: Traceparent | undefined) => Promise<T>,

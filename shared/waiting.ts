@@ -1,4 +1,4 @@
-/** Waits that end early: when somebody does not want them any more, or when it took too long. */
+/** Waits that end at a deadline or when a signal aborts, and turns for long work. */
 import type { Clock } from './clock';
 import { CmbsError } from './errors';
 
@@ -10,7 +10,7 @@ export function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Resolves when `event` does, after `ms`, or when a signal aborts; and leaves nothing behind that waits. */
+/** Resolves when `event` does, after `ms` milliseconds, or when the signal aborts; leaves no timer or listener. */
 export async function untilOr(
   event: Promise<unknown>,
   clock: Clock,
@@ -33,7 +33,7 @@ export async function untilOr(
   }
 }
 
-/** What `work` comes to, or the error of `late` after `ms`; what it comes to then is nobody's concern. */
+/** The result of `work`; rejects with the error of `late` after `ms` milliseconds. A later result is ignored. */
 export function inTime<T>(clock: Clock, ms: number, work: () => Promise<T>, late: () => Error): Promise<T> {
   return new Promise((resolve, reject) => {
     const cancel = clock.after(ms, () => reject(late()));
@@ -41,38 +41,41 @@ export function inTime<T>(clock: Clock, ms: number, work: () => Promise<T>, late
   });
 }
 
-/** Resolves after `ms`, or when the signal aborts. */
+/** Resolves after `ms` milliseconds, or when the signal aborts. */
 export function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-  // A promise of its own: one that is shared and never settles would remember everybody who waited.
+  // A new promise for each call: a shared one that never settles would keep a reaction of every caller.
   return untilOr(new Promise<never>(() => undefined), clock, ms, signal);
 }
 
-/** Long work of several callers in portions: one portion per turn of the event loop, in the order of the calls. */
-const line: (() => void)[] = [];
+/** Callers of {@link nextTurn}, in the order of their calls. */
+const waiting: (() => void)[] = [];
 let isTaken = false;
 
 function giveTurn(): void {
-  const next = line.shift();
+  const next = waiting.shift();
   isTaken = next !== undefined;
   if (next === undefined) return;
   setImmediate(giveTurn);
   next();
 }
 
-/** To be awaited before each portion of long work: input and output of everybody else go between. */
+/**
+ * Resolves in a turn of the event loop of its own, one caller for each turn. Awaited before each portion of long work, so
+ * that other requests run in between.
+ */
 export function nextTurn(): Promise<void> {
-  if (isTaken) return new Promise((resolve) => line.push(resolve));
+  if (isTaken) return new Promise((resolve) => waiting.push(resolve));
   isTaken = true;
   setImmediate(giveTurn);
   return Promise.resolve();
 }
 
-/** Refuses (`request_timeout`) to go on with work of which nobody would hear. */
+/** Stops work whose caller no longer waits. @throws CmbsError `request_timeout` */
 export function requireWanted(signal: AbortSignal | undefined): void {
   if (signal?.aborted === true) {
     throw new CmbsError(
       'request_timeout',
-      'The request was given up before all of it was done; ask for what is left.',
+      'The request was aborted before all of its work was done; repeat it for the rest.',
     );
   }
 }

@@ -54,7 +54,7 @@ export type RpcArguments<A extends RpcMethod> = z.infer<(typeof RPC_ARGUMENTS)[A
 export type RpcResult<A extends RpcMethod> = z.infer<(typeof RPC_RESULTS)[A]>;
 
 export interface RpcOptions {
-  /** Who asked the function; the deployment itself when absent. */
+  /** Who asked the function; an anonymous caller when absent. */
   readonly principal?: Principal;
   /** Milliseconds to wait for the result; the handler may go on after that. */
   readonly deadlineMs: number;

@@ -1,19 +1,17 @@
-/**
- * Codecs: the formats in which a call arrives and its outcome goes back. JSON-RPC is built in; a program adds others
- * where it is assembled (docs/extending.md).
- */
+/** Codecs: the formats of calls and their answers. JSON-RPC is built in; a program can add others (docs/extending.md). */
 import { type ExactJson, type ExactNumber, stringifyExactJson } from '../exact-json';
 import type { Fault } from './fault';
 
+/** A call of a service method. */
 export interface Call {
   readonly method: string;
   /** Named parameters arrive as one argument, an object. */
   readonly params: readonly ExactJson[];
-  /** As the caller gave it; absent when the caller gave none. */
+  /** The caller's id of the call; absent when the call has none. */
   readonly id?: string | number | ExactNumber | null;
-  /** Present when the caller says that it speaks version 2.0 of JSON-RPC. */
+  /** Present for a call of JSON-RPC 2.0. */
   readonly jsonrpc?: '2.0';
-  /** Name of the codec that read the call; absent for JSON-RPC, also in what earlier releases stored. */
+  /** Name of the codec that read the call; absent for JSON-RPC, and in calls that earlier releases stored. */
   readonly codec?: string;
 }
 
@@ -21,14 +19,14 @@ export interface Codec {
   readonly name: string;
   /**
    * Reads a call from the content of a message (JSON) or from a body (bytes).
-   * @returns undefined for everything that is not a call of this format: such content is data and no mistake
+   * @returns undefined for content that is not a call in this format, which is data and no error
    */
   decode(content: ExactJson | Uint8Array): Call | undefined;
-  /** The answer to a call. Bytes are put into a message as text. */
+  /** Writes the answer to a call. A message holds bytes as text in UTF-8. */
   encode(call: Call, outcome: ExactJson | Fault): ExactJson | Uint8Array;
 }
 
-/** The codecs of a program; the first that reads a call has it. */
+/** The codecs of a program, in the order in which they try to read a call. */
 export class Codecs {
   readonly #codecs: readonly Codec[];
 
@@ -39,10 +37,11 @@ export class Codecs {
     this.#codecs = codecs;
   }
 
+  /** The call of the first codec that reads the content; undefined when none does. */
   decode(content: ExactJson | Uint8Array): Call | undefined {
     for (const [at, codec] of this.#codecs.entries()) {
       const call = codec.decode(content);
-      // The first codec is the default, which stored calls do not name.
+      // A stored call does not name the first codec, which is the default.
       if (call !== undefined) return at === 0 ? call : { ...call, codec: codec.name };
     }
     return undefined;

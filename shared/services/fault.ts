@@ -1,32 +1,34 @@
 /**
- * The one catalogue of faults: how a call that failed is told, whatever brought it here. The numbers are JSON-RPC
- * 2.0's (§5.1), which the XML-RPC "faults_interop" list shares, so every front end can use them as they are.
- * Modules number their own faults outside -32768 to -32000.
+ * Faults: how a failed call is reported, in every codec. The codes are those of JSON-RPC 2.0 (§5.1), which the XML-RPC
+ * list "faults_interop" shares. Modules use codes outside -32768 to -32000 for their own faults.
  */
 import type { Json } from '../json';
 
 export const FAULT = {
   /** The bytes do not parse. */
   parseError: -32700,
-  /** They parse, and are not a call. */
+  /** The bytes parse, but are not a call. */
   invalidRequest: -32600,
   methodNotFound: -32601,
   invalidParams: -32602,
-  /** The method failed in a way that is not the caller's business; the cause is in the log. */
+  /** The method failed; the cause is in the log only. */
   internalError: -32603,
-  /** The product refused what the method asked of it; `data.code` is the code of `shared/errors.ts`. */
+  /** The product refused the call or an operation of the method; `data.code` is a code of `shared/errors.ts`. */
   refused: -32000,
-  /** The method did not answer in its time; it may or may not have had its effect. */
+  /** The method did not answer in time; it may or may not have had its effect. */
   deadlineExceeded: -32001,
-  /** The call was cut off in the middle; it may or may not have run, and is not run again. */
+  /** The call was interrupted; it may or may not have run, and is not run again. */
   outcomeUnknown: -32002,
 } as const;
 
-/** What a method throws to tell its caller something: code, text and data arrive unchanged. */
+/** An error for the caller of a method, who gets the code, the text and the data unchanged. */
 export class Fault extends Error {
   override readonly name = 'Fault';
 
-  /** `cause` is kept for the log and never shown. Throws `RangeError` for a code that no front end could carry. */
+  /**
+   * @param options `cause` is for the log; the caller never sees it
+   * @throws RangeError for a code that does not have 32 bits
+   */
   constructor(
     readonly code: number,
     text: string,
@@ -34,7 +36,7 @@ export class Fault extends Error {
     options?: { readonly cause?: unknown },
   ) {
     super(text, options);
-    // XML-RPC's int has 32 bits.
+    // An int of XML-RPC has 32 bits.
     if (!Number.isInteger(code) || Math.abs(code) > 0x7fff_ffff) {
       throw new RangeError(`A fault's code is a 32-bit integer, not ${code}.`);
     }

@@ -1,28 +1,28 @@
-/** What a service module is. */
+/** Service modules and their methods. */
 import type { ExactJson } from '../exact-json';
 import type { Log } from '../log';
 import type { Principal } from '../principal';
 
 export interface ServiceContext {
-  /** Who calls. */
+  /** The caller. */
   readonly principal: Principal;
-  /** URI of the member that the call says it comes from: a claim, unless the principal is that member. */
+  /** URI of the member that the call names as its sender: a claim, unless the principal is that member. */
   readonly sender?: string;
-  /** As it was called, for example `echo.echo`. */
+  /** The name in the call, such as `echo.echo`. */
   readonly methodName: string;
-  /** Aborts when the caller is gone or the call's time is over. */
+  /** Aborts when the caller is gone or the deadline of the call has passed. */
   readonly signal: AbortSignal;
   readonly log: Log;
 }
 
 export interface ServiceMethod {
-  /** What a remote caller reads (`system.methodHelp`). Not empty: all methods are documented. */
+  /** The text of `system.methodHelp`. Not empty. */
   readonly documentation: string;
-  /** At least one. Each: the type of the result, then those of the arguments. */
+  /** At least one. Each has the type of the result, then the types of the arguments. */
   readonly signatures: readonly (readonly string[])[];
   /**
-   * Returns the result, or throws a `Fault`. Anything else that it throws reaches only the log. A number that JavaScript
-   * does not hold comes as an `ExactNumber`, and one that is returned goes out as it is.
+   * Returns the result. A number that JavaScript cannot represent is an `ExactNumber`, in arguments and results.
+   * @throws Fault for the caller; `CmbsError` becomes a fault too. The caller does not see other errors; the log does
    */
   call(context: ServiceContext, args: readonly ExactJson[]): Promise<ExactJson> | ExactJson;
 }

@@ -1,6 +1,6 @@
 /**
- * The registry of service modules and the one dispatcher: `execute`, an arriving message and every later front end
- * call methods through {@link Services.call}, so that rules about calls have one place to stand.
+ * The registry of service modules and the dispatcher of calls. The action `execute` and arriving messages call methods
+ * through {@link Services.call}, so that one place decides about calls.
  */
 import type { Clock, NewId } from '../clock';
 import { CmbsError } from '../errors';
@@ -11,20 +11,20 @@ import { allowAll, type Authorize, type Principal } from '../principal';
 import { Fault, FAULT } from './fault';
 import type { ServiceContext, ServiceMethod, ServiceModule } from './module';
 
-/** Modules and methods; a leading underscore or a dot cannot be part of a public name. */
+/** Names of modules and methods; a leading underscore or a dot is not allowed. */
 const NAME = /^[A-Za-z][A-Za-z0-9_]*$/;
 
 export interface ServicesOptions {
   readonly clock: Clock;
-  /** Makes the correlation ids that connect a fault with the log. */
+  /** Makes the correlation ids that connect a fault with its log line. */
   readonly newId: NewId;
   /** Allows everything when absent. */
   readonly authorize?: Authorize;
-  /** Milliseconds that one call has. */
+  /** Milliseconds for one call; {@link SERVICE_CALL_DEADLINE_MS} when absent. */
   readonly deadlineMs?: number;
 }
 
-/** What the caller of the dispatcher knows about a call. */
+/** The caller of a method, and how long it waits. */
 export interface CallContext {
   readonly principal: Principal;
   readonly sender?: string;
@@ -39,39 +39,42 @@ export interface MethodDescription {
 }
 
 export class Services {
-  // A Map under full names: nothing that a module or Object.prototype has besides can be reached.
-  private readonly methods = new Map<string, ServiceMethod>();
-  private readonly modules = new Set<string>();
+  /** By full name. With a map, a caller cannot reach members of `Object.prototype`. */
+  readonly #methods = new Map<string, ServiceMethod>();
+  readonly #modules = new Set<string>();
   readonly #authorize: Authorize;
-  private readonly clock: Clock;
-  private readonly newId: NewId;
-  private readonly deadlineMs: number;
+  readonly #clock: Clock;
+  readonly #newId: NewId;
+  readonly #deadlineMs: number;
 
   constructor({ clock, newId, authorize = allowAll, deadlineMs = SERVICE_CALL_DEADLINE_MS }: ServicesOptions) {
     this.#authorize = authorize;
-    this.clock = clock;
-    this.newId = newId;
-    this.deadlineMs = deadlineMs;
+    this.#clock = clock;
+    this.#newId = newId;
+    this.#deadlineMs = deadlineMs;
   }
 
-  /** Exposes a module's methods, all or none. Throws an `Error` that says what is wrong with the module. */
+  /**
+   * Exposes the methods of a module, all or none.
+   * @throws Error that says what is wrong with the module
+   */
   register(module: ServiceModule): void {
     if (!NAME.test(module.name)) throw new Error(`${JSON.stringify(module.name)} cannot be a module's name.`);
-    if (this.modules.has(module.name)) throw new Error(`There is a module ${module.name} already.`);
+    if (this.#modules.has(module.name)) throw new Error(`There is a module ${module.name} already.`);
     const methods = Object.entries(module.methods);
     for (const [name, method] of methods) checkMethod(`${module.name}.${name}`, name, method);
-    this.modules.add(module.name);
-    for (const [name, method] of methods) this.methods.set(`${module.name}.${name}`, method);
+    this.#modules.add(module.name);
+    for (const [name, method] of methods) this.#methods.set(`${module.name}.${name}`, method);
   }
 
-  /** Every method, in the order of names. */
+  /** All methods, sorted by name. */
   list(): readonly MethodDescription[] {
-    return [...this.methods.keys()].sort().map((name) => this.describe(name));
+    return [...this.#methods.keys()].sort().map((name) => this.describe(name));
   }
 
-  /** Throws `Fault` -32601 for a method that is not there. */
+  /** @throws Fault -32601 for an unknown method */
   describe(name: string): MethodDescription {
-    const { documentation, signatures } = this.find(name);
+    const { documentation, signatures } = this.#find(name);
     return { name, documentation, signatures };
   }
 
@@ -84,27 +87,32 @@ export class Services {
     }
   }
 
-  private find(name: string): ServiceMethod {
-    const method = this.methods.get(name);
+  #find(name: string): ServiceMethod {
+    const method = this.#methods.get(name);
     if (method === undefined) {
       const shown = JSON.stringify(name.slice(0, MAX_SHOWN_NAME_LENGTH));
-      throw new Fault(FAULT.methodNotFound, `There is no method ${shown}; system.list_methods names all.`);
+      throw new Fault(FAULT.methodNotFound, `There is no method ${shown}; system.list_methods lists all methods.`);
     }
     return method;
   }
 
-  /** Calls a method by its public name. Rejects with a {@link Fault} and with nothing else. */
+  /**
+   * Calls a method by its public name.
+   * @throws Fault, and nothing else: -32601 for an unknown method; -32000 for a call that the principal may not make, or
+   *   whose caller is gone; -32001 after the deadline; -32002 when the caller left during the call; -32603 for a failure
+   *   whose cause is in the log; or the fault of the method
+   */
   async call(
     methodName: string,
     params: readonly ExactJson[],
     { principal, sender, signal, log }: CallContext,
   ): Promise<ExactJson> {
-    const method = this.find(methodName);
+    const method = this.#find(methodName);
     if (signal.aborted) throw new Fault(FAULT.refused, `${methodName} was not called: its caller is gone.`);
     await this.#authorized(principal, methodName);
     const deadline = new AbortController();
     const over = AbortSignal.any([signal, deadline.signal]);
-    const cancel = this.clock.after(this.deadlineMs, () => deadline.abort());
+    const cancel = this.#clock.after(this.#deadlineMs, () => deadline.abort());
     const running = start(
       method,
       { principal, ...(sender === undefined ? {} : { sender }), methodName, signal: over, log },
@@ -114,7 +122,7 @@ export class Services {
       const result = await resultOrAbort(running, over);
       if (result !== ABORTED) return result;
     } catch (thrown) {
-      throw this.faultOf(thrown, methodName, log);
+      throw this.#faultOf(thrown, methodName, log);
     } finally {
       cancel();
     }
@@ -122,18 +130,21 @@ export class Services {
       log.warn('service method failed after its caller had left', { method: methodName, cause: thrown });
     });
     throw deadline.signal.aborted
-      ? new Fault(FAULT.deadlineExceeded, `${methodName} took longer than ${this.deadlineMs} ms; it may have run.`)
+      ? new Fault(
+          FAULT.deadlineExceeded,
+          `${methodName} took longer than ${this.#deadlineMs} ms; it may have run.`,
+        )
       : new Fault(FAULT.outcomeUnknown, `${methodName} was given up by its caller; it may have run.`);
   }
 
-  /** What a caller may know of whatever a method threw. */
-  private faultOf(thrown: unknown, method: string, log: Log): Fault {
+  /** The fault for an error that a method threw. */
+  #faultOf(thrown: unknown, method: string, log: Log): Fault {
     if (thrown instanceof Fault) return thrown;
-    // A CmbsError is made for callers; `internal` is the one that says nothing.
+    // A CmbsError is meant for callers, except for `internal`.
     if (thrown instanceof CmbsError && thrown.code !== 'internal') {
       return new Fault(FAULT.refused, thrown.message, { code: thrown.code }, { cause: thrown });
     }
-    const correlationId = this.newId();
+    const correlationId = this.#newId();
     log.error('service method failed', { method, correlationId, cause: thrown });
     const text = `The method ${method} failed; the log has the cause under ${correlationId}.`;
     return new Fault(FAULT.internalError, text, { correlationId }, { cause: thrown });
@@ -148,7 +159,7 @@ function checkMethod(fullName: string, name: string, { documentation, signatures
   }
 }
 
-/** A method that throws before its first wait rejects like any other. */
+/** Calls the method; an error that it throws at once becomes a rejection. */
 async function start(
   method: ServiceMethod,
   context: ServiceContext,

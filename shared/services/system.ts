@@ -1,4 +1,4 @@
-/** Introspection, as XML-RPC clients know it: a remote caller finds out what there is without a document. */
+/** Introspection, with the names that XML-RPC clients use: a remote caller learns which methods exist. */
 import type { ExactJson } from '../exact-json';
 import { Fault, FAULT } from './fault';
 import type { ServiceModule } from './module';
@@ -12,7 +12,7 @@ function oneName(args: readonly ExactJson[]): string {
   return name;
 }
 
-/** The `system` module of a registry; it sees methods that are registered later, too. */
+/** The module `system` of a registry. It also lists methods that are registered later. */
 export function systemModule(services: Pick<Services, 'list' | 'describe'>): ServiceModule {
   return {
     name: 'system',

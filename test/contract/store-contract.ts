@@ -1,5 +1,5 @@
 /**
- * What every engine of `Store` must do (DESIGN decision 12). An engine's test file calls {@link storeContract} with a
+ * What every engine of `Store` must do. An engine's test file calls {@link storeContract} with a
  * way to open it; nothing here knows which engine it is.
  */
 import { type JsonObject } from '@cmbs/shared';

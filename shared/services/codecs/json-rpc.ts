@@ -1,9 +1,9 @@
-/** Calls in the form of JSON-RPC 2.0, and of its version 1.0 as the original program used it. */
+/** Calls of JSON-RPC 2.0, and of JSON-RPC 1.0 as pyCMBS writes them. */
 import { ExactNumber, parseExactJson, type ExactJson } from '../../exact-json';
 import type { Call, Codec } from '../codec';
 import { Fault } from '../fault';
 
-/** A string is read as JSON text. */
+/** A string may be JSON text. */
 function parseCall(content: ExactJson | Uint8Array): Call | undefined {
   const text = content instanceof Uint8Array ? Buffer.from(content).toString('utf8') : content;
   const value = typeof text === 'string' ? parsed(text) : text;
@@ -28,16 +28,16 @@ const isId = (id: ExactJson): id is Exclude<Call['id'], undefined> =>
   id === null || typeof id === 'string' || typeof id === 'number' || id instanceof ExactNumber;
 
 function parsed(text: string): ExactJson | undefined {
-  // Most contents are plain text, and need not be parsed.
+  // Most contents are plain text; do not parse them.
   if (!/^\s*\{/.test(text)) return undefined;
   try {
     return parseExactJson(text);
   } catch {
-    return undefined; // text that only looks like JSON is data
+    return undefined; // text that looks like JSON but is not is data
   }
 }
 
-/** The answer to a call: `result` or `error`, and what the caller needs to match it (JSON-RPC 2.0 §5). */
+/** The answer to a call: `result` or `error`, and the `id` by which the caller matches it (JSON-RPC 2.0 §5). */
 function answerOf(
   call: Pick<Call, 'id' | 'jsonrpc'>,
   outcome: ExactJson | Fault,
