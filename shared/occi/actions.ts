@@ -1,4 +1,4 @@
-/** Actions on one entity and on collections (#62 to #64). */
+/** Actions on one entity and on collections (GFD.223 §10.3.2, §11.3.3). */
 import { CmbsError, type CmbsErrorOptions } from '../errors';
 import type { JsonObject } from '../json';
 import type { Authorize } from '../principal';
@@ -14,6 +14,7 @@ import type { ActionInput } from './drafts';
 import {
   categoryId,
   splitCategoryId,
+  termOf,
   type CategoryId,
   type Entity,
   type Kind,
@@ -23,12 +24,12 @@ import {
 import type { ActionCall, ActionOutcome } from './provider';
 import type { CategoryRegistry } from './category-registry';
 
-/** Actions of one request on a collection that run at the same time. */
+/** Simultaneous actions of one request on a collection. */
 export const COLLECTION_ACTION_CONCURRENCY = 16;
 
-/** A request for an action, without the entity. */
+/** A request for an action, without the entity that it addresses. */
 export interface ActionRequest {
-  /** From `?action=` or the URL of the action's function. */
+  /** The term in `?action=` or in the URL of the action's function. */
   readonly term: string;
   readonly input: ActionInput;
   readonly caller: Pick<ActionCall, 'principal' | 'waitMs' | 'idempotencyKey' | 'signal' | 'trace'>;
@@ -46,7 +47,7 @@ export class Actions {
   }
 
   /**
-   * Runs an action on an entity. The answer may show the entity, so the caller has to be allowed to read it too.
+   * Runs an action on an entity. The answer may show the entity, so the caller must be allowed to read it too.
    * @returns the outcome, and the kind of the entity
    * @throws CmbsError `not_found`, `forbidden`, `precondition_failed`, `bad_action`, `bad_attribute`, `conflict`, and
    *   what the provider throws
@@ -66,8 +67,8 @@ export class Actions {
   }
 
   /**
-   * Refuses an action that the kind or mixin of a collection does not define (#64). A mixin's collection also offers
-   * the actions that all members have in common: a mixin without actions groups entities.
+   * Refuses an action that the kind or mixin of a collection does not define. The collection of a mixin also offers the
+   * actions that all its entities have in common, because mixins without actions serve to group entities.
    * @throws CmbsError `bad_action`
    */
   requireOffered(
@@ -86,10 +87,11 @@ export class Actions {
   }
 
   /**
-   * Runs an action on those of the entities that it applies to in their present state. Nothing runs unless the caller
-   * may run it on all of them. When the action fails for some, the error is that of the first, with the paths of those
-   * that succeeded and failed in its details.
-   * @returns paths of the entities acted on
+   * Runs an action on those entities to which it applies in their present state, if the caller may run it on all of them.
+   * If the action fails for some entities, the error is the first one, and its details name the entities for which the
+   * action succeeded and failed.
+   * @returns paths of the entities on which the action ran
+   * @throws CmbsError as {@link actOn}
    */
   async actOnAll(entities: readonly Entity[], request: ActionRequest): Promise<readonly Path[]> {
     const snapshot = await this.#categories.current();
@@ -102,7 +104,7 @@ export class Actions {
     const waiting = [...applicable];
     const worker = async (): Promise<void> => {
       for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-        // The caller would not learn of further actions; those under way continue.
+        // The caller would not learn of further actions. Actions under way continue.
         if (request.caller.signal.aborted) return;
         const { entity, action } = next;
         try {
@@ -122,7 +124,7 @@ export class Actions {
       succeeded,
       failed: failed.map(({ path, error }) => ({
         path,
-        message: error instanceof CmbsError ? error.message : 'The server failed; the cause is in its log.',
+        message: error instanceof CmbsError ? error.message : 'The server failed; its log has the cause.',
       })),
     };
     const options: CmbsErrorOptions = { cause: first.error, details, headers: first.error.headers };
@@ -138,7 +140,7 @@ export class Actions {
   }
 }
 
-/** One key on a collection stands for one key for each entity, since the calls differ. */
+/** The calls on the entities differ, so each gets a key derived from the key of the request. */
 function callerOn(
   { path }: Entity,
   { idempotencyKey, ...caller }: ActionRequest['caller'],
@@ -153,7 +155,7 @@ const resolveFor = (
 ): CategoryId => resolve(request, registry.actionsOf(kind, mixins), registry);
 
 /**
- * The offered action that the term and the body name (#63).
+ * The offered action that the term and the body name.
  * @throws CmbsError `bad_action`
  */
 function resolve(
@@ -167,20 +169,23 @@ function resolve(
     return split.term === term || registry.canonicalId(split.scheme + term) === candidate;
   });
   if (id === undefined) {
-    const terms = offered.map((action) => splitCategoryId(action)?.term ?? action).join(', ');
+    const terms = offered.map(termOf).join(', ');
     const adding = registry.all.flatMap((category) =>
-      category.class === 'mixin' && category.actions.some((action) => splitCategoryId(action)?.term === term)
+      category.class === 'mixin' && category.actions.some((action) => termOf(action) === term)
         ? [categoryId(category)]
         : [],
     );
     const more = adding.length === 0 ? '' : ` The mixin ${adding.slice(0, 3).join(' or ')} adds it.`;
     throw new CmbsError(
       'bad_action',
-      `There is no action ${JSON.stringify(term.slice(0, 100))} here; offered are: ${terms || 'none'}.${more}`,
+      `There is no action ${JSON.stringify(term.slice(0, 100))} here; the actions here are: ${terms || 'none'}.${more}`,
     );
   }
   if (input.id !== undefined && input.id !== id) {
-    throw new CmbsError('bad_action', `The URL asks for ${id}, the body for ${input.id}.`);
+    throw new CmbsError(
+      'bad_action',
+      `The URL names the action ${id}, but the body names ${input.id}; name one action.`,
+    );
   }
   return id;
 }
@@ -195,13 +200,16 @@ async function act(
   const specs = registry.action(action)?.attributes ?? {};
   const attributes: Values = checkAttributes(input.values, specs, { partial: false });
   if (!applicableActions(entity, snapshot).includes(action)) {
-    throw new CmbsError('conflict', `${action} does not apply to ${entity.path} in its present state.`);
+    throw new CmbsError(
+      'conflict',
+      `${action} does not apply to ${entity.path} in its present state; GET shows the actions that do.`,
+    );
   }
   const provider = snapshot.providerOf(entity.kind);
   if (provider?.act === undefined) {
     throw new CmbsError(
       'not_implemented',
-      `No provider is bound to ${entity.kind}, so nothing carries out its actions.`,
+      `No provider is bound to ${entity.kind} to carry out its actions; bind one with PUT /-/.`,
     );
   }
   return provider.act({ entity, action, attributes, ...caller });

@@ -1,7 +1,7 @@
-/** Attribute rules: names in both dialects, types, patterns, defaults, mutability (occi.md §2.4). */
+/** Checks attributes against their definitions: type, pattern, default, mutability (GFD.183 §4.3, §4.4). */
 import { CmbsError } from '../errors';
-import { inexactNumberIn, isBeyondExact, mayBeInexact } from '../exact-json';
-import { isJsonObject, type Json, type JsonObject } from '../json';
+import { isJsonObject, type Json } from '../json';
+import { requireExact } from './attribute-input';
 import { CORE_ID, type AttributeSpec, type AttributeSpecs } from './model';
 import { matchesPattern } from './pattern';
 
@@ -9,29 +9,9 @@ function refuse(message: string): CmbsError {
   return new CmbsError('bad_attribute', message);
 }
 
-/** One attribute found in a client's object: its flat name, its value, and the keys it stood under. */
-export interface Leaf {
-  readonly name: string;
-  readonly value: Json;
-  readonly keys: readonly string[];
-}
-
-/**
- * Reads an `attributes` object in either form, or both mixed. Descending stops at a declared name, because a value
- * may be an object itself; below an undeclared name every object is taken for nesting.
- */
-export function leaves(attributes: JsonObject, isDeclared: (name: string) => boolean): readonly Leaf[] {
-  const found: Leaf[] = [];
-  const visit = (object: JsonObject, prefix: string, keys: readonly string[]): void => {
-    for (const [key, value] of Object.entries(object)) {
-      const name = prefix === '' ? key : `${prefix}.${key}`;
-      const path = [...keys, key];
-      if (!isJsonObject(value) || isDeclared(name)) found.push({ name, value, keys: path });
-      else visit(value, name, path);
-    }
-  };
-  visit(attributes, '', []);
-  return found;
+/** The refusal of a change to an attribute that only the server sets. */
+export function refuseImmutable(name: string): CmbsError {
+  return refuse(`Clients cannot set ${name}; leave it out.`);
 }
 
 const TYPE_CHECKS: Readonly<Record<AttributeSpec['type'], (value: Json) => boolean>> = {
@@ -44,7 +24,7 @@ const TYPE_CHECKS: Readonly<Record<AttributeSpec['type'], (value: Json) => boole
   any: () => true,
 };
 
-/** The original wrote nothing as an empty string, numbers and booleans as strings too, and checked none of it. */
+/** The original writes empty values as empty strings, and numbers and booleans as strings, and checks no types. */
 const isNothing = (value: Json): boolean => value === '' || value === null;
 const LENIENT_CHECKS: typeof TYPE_CHECKS = {
   ...TYPE_CHECKS,
@@ -59,19 +39,7 @@ const TYPES_IN_WORDS: Partial<Record<AttributeSpec['type'], string>> = {
   scalar: 'a string, a number, true or false',
 };
 
-/**
- * Refuses a value with a number that would be rounded. Texts that are kept as they came have no such bound.
- * @param source gives the value as the client wrote it; where it gives none, every number beyond 2^53 is refused
- * @throws CmbsError `bad_attribute`
- */
-export function requireExact(name: string, value: Json, source: () => string | undefined): void {
-  if (!mayBeInexact(value)) return;
-  const text = source();
-  const isExact = text === undefined ? !isBeyondExact(value) : inexactNumberIn(text) === undefined;
-  if (!isExact) throw refuse(`${name} has a number that a number here does not hold exactly.`);
-}
-
-/** Text renderings carry arrays and objects as a string of JSON; gives the value itself back. */
+/** The array or object that a text rendering carried as a string of JSON. Other values stay as they are. */
 function decodeStructured(name: string, value: Json, spec: AttributeSpec): Json {
   if (typeof value !== 'string' || (spec.type !== 'array' && spec.type !== 'object')) return value;
   if (value === '') return spec.type === 'array' ? [] : value;
@@ -79,7 +47,7 @@ function decodeStructured(name: string, value: Json, spec: AttributeSpec): Json 
   try {
     decoded = JSON.parse(value) as Json;
   } catch {
-    // Not JSON: the type check that follows says what is wrong with it.
+    // The type check that follows refuses the string.
     return value;
   }
   if (!TYPE_CHECKS[spec.type](decoded)) return value;
@@ -87,38 +55,50 @@ function decodeStructured(name: string, value: Json, spec: AttributeSpec): Json 
   return decoded;
 }
 
-/** The value as it will be stored, or `bad_attribute` (#41, #42). */
+/**
+ * The value as it will be stored.
+ * @throws CmbsError `bad_attribute` for a value of another type, or one that does not match the pattern
+ */
 export function checkValue(name: string, given: Json, spec: AttributeSpec): Json {
   const value = decodeStructured(name, given, spec);
   const checks = spec.lenient ? LENIENT_CHECKS : TYPE_CHECKS;
-  // A schema names the types itself, perhaps several.
+  // A JSON Schema names its own types, perhaps several.
   const isBySchema = spec.lenient && spec.pattern?.form === 'schema';
   if (!isBySchema && !checks[spec.type](value)) {
-    throw refuse(`${name} takes ${TYPES_IN_WORDS[spec.type] ?? `a value of type ${spec.type}`}.`);
+    throw refuse(
+      `${name} takes ${TYPES_IN_WORDS[spec.type] ?? `a value of type ${spec.type}`}; correct the value.`,
+    );
   }
   if (spec.pattern !== undefined && !matchesPattern(value, spec.pattern, spec.lenient)) {
     const shown = spec.pattern.form === 'regex' ? spec.pattern.source : JSON.stringify(spec.pattern.schema);
-    throw refuse(`${name} does not match its pattern ${shown}.`);
+    throw refuse(`${name} does not match its pattern ${shown}; correct the value.`);
   }
   return value;
 }
 
+/** Values by flat attribute name. */
 export type Values = Readonly<Record<string, Json>>;
 
+/** Whether two values have the same JSON text. */
 export function sameValue(a: Json | undefined, b: Json | undefined): boolean {
   return a === b || (a !== undefined && b !== undefined && JSON.stringify(a) === JSON.stringify(b));
 }
 
 export interface CheckOptions {
-  /** Values as they are now; absent at creation. */
+  /** The present values; absent at creation. */
   readonly before?: Values;
-  /** True for a partial update: what is absent stays. Otherwise absent mutable ones vanish or return to default (#30). */
+  /**
+   * True for a partial update (GFD.223 §10.3.1): absent attributes stay. Otherwise absent mutable attributes return to their
+   * defaults or are removed (§10.2.2).
+   */
   readonly partial: boolean;
 }
 
 /**
- * Applies the rules to what a client gave and returns the complete new set. Immutable attributes may be given with
- * the value they already have, so that a client can put back what it got (#39).
+ * Checks the attributes that a client gave, and completes them. A client may send an immutable attribute with the value that
+ * it has, so that clients can PUT what they read.
+ * @returns all attributes of the entity after the change
+ * @throws CmbsError `bad_attribute`
  */
 export function checkAttributes(given: Values, specs: AttributeSpecs, options: CheckOptions): Values {
   const before = options.before ?? {};
@@ -130,22 +110,23 @@ export function checkAttributes(given: Values, specs: AttributeSpecs, options: C
   }
   for (const [name, value] of Object.entries(given)) {
     const spec = Object.hasOwn(specs, name) ? specs[name] : undefined;
-    if (spec === undefined) throw refuse(`There is no attribute ${name} in the categories of this entity.`);
-    if (name === CORE_ID) continue; // compared with the entity's own id by the caller
+    if (spec === undefined)
+      throw refuse(`The categories of this entity have no attribute ${name}; GET /-/ shows what they have.`);
+    if (name === CORE_ID) continue; // The caller compares it with the entity's id.
     if (sameValue(value, before[name])) {
-      // What was stored under other rules can be put back.
+      // A value that was stored under other rules may stay.
       after[name] = value;
       continue;
     }
     const checked = checkValue(name, value, spec);
     const isFirst = spec.once === true && before[name] === undefined;
     if (!spec.mutable && !isFirst && !sameValue(checked, after[name])) {
-      throw refuse(`${name} cannot be set by a client.`);
+      throw refuseImmutable(name);
     }
     after[name] = checked;
   }
   for (const [name, spec] of Object.entries(specs)) {
-    if (spec.required && after[name] === undefined) throw refuse(`${name} is required.`);
+    if (spec.required && after[name] === undefined) throw refuse(`${name} is required; send a value for it.`);
   }
   return after;
 }

@@ -1,7 +1,4 @@
-/**
- * Every category that a deployment knows, as one immutable snapshot. Built from what comes with the program plus
- * what clients defined; a change of categories makes a new snapshot.
- */
+/** All categories that a deployment knows, built in or defined by clients, and what follows from them for entities. */
 import { CmbsError } from '../errors';
 import {
   categoryId,
@@ -16,16 +13,9 @@ import {
   type Mixin,
   type Path,
 } from './model';
+import { Remembered } from './remembered';
 
-/**
- * What is remembered of combinations of a kind and mixins, which clients choose: combinations, and what they hold, in
- * attributes and actions (about 100 bytes each) and in characters of their names.
- */
-const MAX_REMEMBERED_COMBINATIONS = 1000;
-const MAX_REMEMBERED_MEMBERS = 50_000;
-const MAX_REMEMBERED_NAME_CHARS = 1024 * 1024;
-
-/** Other spellings that are accepted on input and made canonical (`start_l3.1` for `start_l31`). */
+/** Spellings that are accepted in requests and replaced by the canonical ones (`start_l3.1` by `start_l31`). */
 export interface Aliases {
   readonly categories: Readonly<Record<CategoryId, CategoryId>>;
   readonly attributes: Readonly<Record<string, string>>;
@@ -33,101 +23,74 @@ export interface Aliases {
 
 const RANK = { kind: 0, mixin: 1, action: 2 } as const;
 
-/** Keeps what was computed, and forgets all of it rather than grow with what clients ask for. */
-class Remembered<V> {
-  readonly #values = new Map<string, V>();
-  #members = 0;
-  #chars = 0;
-
-  get(key: string): V | undefined {
-    return this.#values.get(key);
-  }
-
-  /** `members`: how many attributes or names the value holds. */
-  set(key: string, value: V, members: number): void {
-    this.#members += members;
-    this.#chars += key.length;
-    const isFull =
-      this.#values.size >= MAX_REMEMBERED_COMBINATIONS ||
-      this.#members > MAX_REMEMBERED_MEMBERS ||
-      this.#chars > MAX_REMEMBERED_NAME_CHARS;
-    if (isFull) {
-      this.#values.clear();
-      this.#members = members;
-      this.#chars = key.length;
-    }
-    this.#values.set(key, value);
-  }
-}
-
+/** An immutable snapshot of the categories. {@link with} makes the snapshot that follows a change. */
 export class CategoryRegistry {
-  private readonly byId: Map<CategoryId, Category>;
-  private readonly byLocation: Map<Path, Kind | Mixin>;
-  private readonly ancestry = new Remembered<readonly CategoryId[]>();
-  private readonly specsByCategories = new Remembered<AttributeSpecs>();
-  private readonly actionsByCategories = new Remembered<readonly CategoryId[]>();
-  private sorted: readonly Category[] | undefined;
-  /** Attributes that some category keeps rawJson; they have no index. Clients define none of them. */
+  /** Attributes that some category keeps as raw JSON; they have no index. Clients cannot define such attributes. */
   readonly rawJsonNames: ReadonlySet<string>;
-  private readonly aliases: Aliases;
+  readonly #byId: Map<CategoryId, Category>;
+  readonly #byLocation: Map<Path, Kind | Mixin>;
+  readonly #aliases: Aliases;
+  readonly #ancestors = new Remembered<readonly CategoryId[]>();
+  readonly #specs = new Remembered<AttributeSpecs>();
+  readonly #actions = new Remembered<readonly CategoryId[]>();
+  #sorted: readonly Category[] | undefined;
 
-  /** `base`: a registry that the categories are added to; undefined takes one out. */
+  /** @param base the registry that the categories are added to, without the categories in `gone` */
   constructor(
     categories: Iterable<Category>,
     aliases: Aliases = { categories: {}, attributes: {} },
     base?: { readonly registry: CategoryRegistry; readonly gone: readonly CategoryId[] },
   ) {
-    this.aliases = aliases;
-    this.byId = new Map(base?.registry.byId);
-    this.byLocation = new Map(base?.registry.byLocation);
+    this.#aliases = aliases;
+    this.#byId = new Map(base === undefined ? [] : base.registry.#byId);
+    this.#byLocation = new Map(base === undefined ? [] : base.registry.#byLocation);
     const rawJsonNames = new Set(base?.registry.rawJsonNames);
     for (const id of base?.gone ?? []) {
-      const before = this.byId.get(id);
-      this.byId.delete(id);
-      if (before !== undefined) this.#leaveLocation(before);
+      this.#leaveLocation(id);
+      this.#byId.delete(id);
     }
     for (const category of categories) {
       const id = categoryId(category);
-      const before = this.byId.get(id);
-      if (before !== undefined) this.#leaveLocation(before);
-      this.byId.set(id, category);
+      this.#leaveLocation(id);
+      this.#byId.set(id, category);
       if (category.class !== 'action' && category.location !== undefined) {
-        this.byLocation.set(category.location, category);
+        this.#byLocation.set(category.location, category);
       }
-      for (const [name, { rawJson: rawJson }] of Object.entries(category.attributes)) {
+      for (const [name, { rawJson }] of Object.entries(category.attributes)) {
         if (rawJson === true) rawJsonNames.add(name);
       }
     }
     this.rawJsonNames = rawJsonNames;
   }
 
-  #leaveLocation(category: Category): void {
-    if (category.class === 'action' || category.location === undefined) return;
-    if (this.byLocation.get(category.location) === category) this.byLocation.delete(category.location);
+  #leaveLocation(id: CategoryId): void {
+    const category = this.#byId.get(id);
+    if (category === undefined || category.class === 'action' || category.location === undefined) return;
+    if (this.#byLocation.get(category.location) === category) this.#byLocation.delete(category.location);
   }
 
-  /** This registry with some categories in place of what it has under their ids; undefined takes one out. */
+  /** A registry with the given categories in place of those with their ids; undefined removes a category. */
   with(changed: ReadonlyMap<CategoryId, Category | undefined>): CategoryRegistry {
     const gone = [...changed].filter(([, category]) => category === undefined).map(([id]) => id);
-    const there = [...changed.values()].filter((category) => category !== undefined);
-    return new CategoryRegistry(there, this.aliases, { registry: this, gone });
+    const present = [...changed.values()].filter((category) => category !== undefined);
+    return new CategoryRegistry(present, this.#aliases, { registry: this, gone });
   }
 
   /** Kinds, then mixins, then actions. */
   get all(): readonly Category[] {
-    return (this.sorted ??= [...this.byId.values()].sort((a, b) => RANK[a.class] - RANK[b.class]));
+    return (this.#sorted ??= [...this.#byId.values()].sort((a, b) => RANK[a.class] - RANK[b.class]));
   }
 
   canonicalId(id: CategoryId): CategoryId {
-    return Object.hasOwn(this.aliases.categories, id) ? (this.aliases.categories[id] ?? id) : id;
+    return Object.hasOwn(this.#aliases.categories, id) ? (this.#aliases.categories[id] ?? id) : id;
   }
 
   canonicalAttribute(name: string): string {
-    return Object.hasOwn(this.aliases.attributes, name) ? (this.aliases.attributes[name] ?? name) : name;
+    return Object.hasOwn(this.#aliases.attributes, name) ? (this.#aliases.attributes[name] ?? name) : name;
   }
 
   find(id: CategoryId): Category | undefined {
-    return this.byId.get(this.canonicalId(id));
+    return this.#byId.get(this.canonicalId(id));
   }
 
   kind(id: CategoryId): Kind | undefined {
@@ -145,22 +108,37 @@ export class CategoryRegistry {
     return found?.class === 'action' ? found : undefined;
   }
 
-  /** The kind or mixin whose collection is at this path. */
-  at(location: Path): Kind | Mixin | undefined {
-    return this.byLocation.get(location);
+  /** @throws CmbsError `unknown_category` */
+  require(id: CategoryId): Category {
+    return this.find(id) ?? unknownCategory('category', this.canonicalId(id));
   }
 
-  /** The kind itself first, `entity` last. A parent that is not known ends the line. */
+  /** @throws CmbsError `unknown_category` */
+  requireKind(id: CategoryId): Kind {
+    return this.kind(id) ?? unknownCategory('kind', id);
+  }
+
+  /** @throws CmbsError `unknown_category` */
+  requireMixin(id: CategoryId): Mixin {
+    return this.mixin(id) ?? unknownCategory('mixin', id);
+  }
+
+  /** The kind or mixin whose collection is at this path. */
+  at(location: Path): Kind | Mixin | undefined {
+    return this.#byLocation.get(location);
+  }
+
+  /** The kind itself and its ancestors, up to `entity` or to the first kind whose parent is unknown. */
   ancestors(kind: CategoryId): readonly CategoryId[] {
-    const known = this.ancestry.get(kind);
-    if (known !== undefined) return known;
-    const line: CategoryId[] = [];
-    for (let id: CategoryId | undefined = kind; id !== undefined && !line.includes(id);) {
-      line.push(id);
-      id = this.kind(id)?.parent;
-    }
-    this.ancestry.set(kind, line, line.length);
-    return line;
+    const compute = (): readonly CategoryId[] => {
+      const line: CategoryId[] = [];
+      for (let id: CategoryId | undefined = kind; id !== undefined && !line.includes(id);) {
+        line.push(id);
+        id = this.kind(id)?.parent;
+      }
+      return line;
+    };
+    return this.#ancestors.get(kind, compute, ({ length }) => length);
   }
 
   isLink(kind: CategoryId): boolean {
@@ -171,7 +149,7 @@ export class CategoryRegistry {
     return this.ancestors(kind).includes(ENTITY_KIND);
   }
 
-  /** The mixins and, transitively, what they depend on (#45); unknown ones are left out. */
+  /** The mixins and all mixins that they depend on (GFD.183 §4.4.3). Unknown mixins are left out. */
   withDependencies(mixins: readonly CategoryId[]): readonly Mixin[] {
     const found = new Map<CategoryId, Mixin>();
     const visit = (id: CategoryId): void => {
@@ -184,7 +162,7 @@ export class CategoryRegistry {
     return [...found.values()];
   }
 
-  /** The attribute that a name means, or leads into (`a.b` for `a.b.c`), as some category declares it. */
+  /** The declared attribute that a name stands for or leads into (`a.b` for `a.b.c`), in any category. */
   declared(attribute: string): { readonly name: string; readonly spec: AttributeSpec } | undefined {
     for (let name = attribute; name !== ''; name = name.slice(0, Math.max(0, name.lastIndexOf('.')))) {
       for (const { attributes } of this.all) {
@@ -195,47 +173,32 @@ export class CategoryRegistry {
     return undefined;
   }
 
-  /** Attributes that an entity of these categories may have; a mixin's definition overrides the kind's (#40). */
+  /** Attributes that an entity of these categories may have. A mixin's definition overrides the kind's. */
   specs(kind: CategoryId, mixins: readonly CategoryId[]): AttributeSpecs {
-    const key = [kind, ...mixins].join(' ');
-    const known = this.specsByCategories.get(key);
-    if (known !== undefined) return known;
-    const specs = Object.assign(
-      Object.create(null) as Record<string, never>,
-      ...[...this.ancestors(kind)].reverse().map((id) => this.kind(id)?.attributes ?? {}),
-      // Dependencies come after the mixins that name them, so reversing lets the nearer definition win.
-      ...[...this.withDependencies(mixins)].reverse().map((mixin) => mixin.attributes),
-    ) as AttributeSpecs;
-    this.specsByCategories.set(key, specs, Object.keys(specs).length);
-    return specs;
+    const compute = (): AttributeSpecs =>
+      Object.assign(
+        Object.create(null) as Record<string, never>,
+        ...[...this.ancestors(kind)].reverse().map((id) => this.kind(id)?.attributes ?? {}),
+        // Dependencies follow the mixins that name them, so reversing lets the nearer definition win.
+        ...[...this.withDependencies(mixins)].reverse().map((mixin) => mixin.attributes),
+      ) as AttributeSpecs;
+    return this.#specs.get(combination(kind, mixins), compute, (specs) => Object.keys(specs).length);
   }
 
   /** Actions that an entity of these categories can have, whatever its state. */
   actionsOf(kind: CategoryId, mixins: readonly CategoryId[]): readonly CategoryId[] {
-    const key = [kind, ...mixins].join(' ');
-    const known = this.actionsByCategories.get(key);
-    if (known !== undefined) return known;
-    const actions = [
+    const compute = (): readonly CategoryId[] => [
       ...new Set([
         ...this.ancestors(kind).flatMap((id) => this.kind(id)?.actions ?? []),
         ...this.withDependencies(mixins).flatMap((mixin) => mixin.actions),
       ]),
     ];
-    this.actionsByCategories.set(key, actions, actions.length);
-    return actions;
+    return this.#actions.get(combination(kind, mixins), compute, ({ length }) => length);
   }
+}
 
-  /** The kind, or `unknown_category`. */
-  requireKind(id: CategoryId): Kind {
-    const kind = this.kind(id);
-    if (kind === undefined) throw new CmbsError('unknown_category', `There is no kind ${id} here.`);
-    return kind;
-  }
+const combination = (kind: CategoryId, mixins: readonly CategoryId[]): string => [kind, ...mixins].join(' ');
 
-  /** The mixin, or `unknown_category`. */
-  requireMixin(id: CategoryId): Mixin {
-    const mixin = this.mixin(id);
-    if (mixin === undefined) throw new CmbsError('unknown_category', `There is no mixin ${id} here.`);
-    return mixin;
-  }
+function unknownCategory(what: string, id: CategoryId): never {
+  throw new CmbsError('unknown_category', `There is no ${what} ${id} here; GET /-/ lists all categories.`);
 }

@@ -1,4 +1,4 @@
-/** The three kinds of the OCCI core (GFD.221 §4): the root of every other kind. `entity` is abstract (#24). */
+/** The three kinds of the OCCI core (GFD.183 §4.5), from which all other kinds descend. `entity` is abstract. */
 import {
   CORE_ID,
   CORE_SCHEME,

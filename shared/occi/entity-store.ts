@@ -1,34 +1,16 @@
-/** How entities lie in the store: one document each under their path, indexed by category, link end and value. */
-import { createHash } from 'node:crypto';
-import { holdsExactly } from '../exact-json';
-import { isJsonObject, type Json, type JsonObject } from '../json';
+/** Entities in the store: one document for each entity, under the entity's path, and documents for large raw JSON. */
+import type { Json, JsonObject } from '../json';
+import { MAX_STEP_CHARS } from '../limits';
 import type { Principal } from '../principal';
 import type { Doc, Store, Transaction } from '../store';
-import {
-  CORE_ID,
-  CORE_SOURCE,
-  CORE_TARGET,
-  type AttributeSpec,
-  type AttributeSpecs,
-  type CategoryId,
-  type Entity,
-  type Path,
-} from './model';
 import type { CategoryRegistry } from './category-registry';
-
-/** Characters of an attribute value that are indexed as they are; longer ones by their digest. */
-const MAX_INDEXED_VALUE_LENGTH = 256;
-/** Levels of an object attribute whose scalar members are indexed for filters. */
-const INDEXED_DEPTH = 3;
+import { CATEGORY_FIELD, indexOf } from './entity-index';
+import { MAX_BATCH_ENTITIES } from './limits';
+import type { CategoryId, Entity, Path } from './model';
 
 export const ENTITIES = 'entities';
-/** Raw JSON attributes with a document of their own (DESIGN decision 18). */
+/** Raw JSON attributes that have a document of their own, so that large texts do not burden each read of the entity. */
 const APART = 'entity-values';
-
-export const CATEGORY_FIELD = 'category';
-export const SOURCE_FIELD = 'source';
-export const TARGET_FIELD = 'target';
-export const attributeField = (name: string): string => `a.${name}`;
 
 export type Reader = Pick<Store, 'get' | 'getAll'> | Pick<Transaction, 'get' | 'getAll'>;
 
@@ -37,68 +19,11 @@ export interface StoredEntity {
   readonly revision: number;
 }
 
-/** The text under which a value is found: without type, because query strings have none, and booleans without case. */
-export function indexText(value: Json): string {
-  const text = typeof value === 'string' ? value : JSON.stringify(value);
-  const lower = text.length <= 5 ? text.toLowerCase() : text;
-  const folded = lower === 'true' || lower === 'false' ? lower : text;
-  if (folded.length <= MAX_INDEXED_VALUE_LENGTH) return folded;
-  return `sha256:${createHash('sha256').update(folded).digest('hex')}`;
-}
-
-const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
-
-/** The one text of a number that a string spells (`4.0`, `4e0`); undefined when it spells none that is exact. */
-export function numberText(text: string): string | undefined {
-  return NUMBER.test(text) && holdsExactly(text) ? JSON.stringify(Number(text)) : undefined;
-}
-
-/** Attributes that hold numbers are compared as such, however a client spells the number. */
-export const isNumeric = (spec: AttributeSpec | undefined): boolean =>
-  spec?.type === 'number' || spec?.type === 'scalar';
-
-/** All texts under which an attribute is found: an array also by each of its scalar elements. */
-export function indexTexts(value: Json): readonly string[] {
-  if (!Array.isArray(value)) return [indexText(value)];
-  const elements = (value as readonly Json[]).filter((one) => one === null || typeof one !== 'object');
-  return [...new Set([indexText(value), ...elements.map(indexText)])];
-}
-
 const apartId = (path: Path, name: string): string => `${path}#${name}`;
 
-/** An object is found by its scalar members (`cmbs.message.delivery.state`), down to {@link INDEXED_DEPTH}. */
-function indexValue(index: Record<string, readonly string[]>, name: string, value: Json, depth = 0): void {
-  if (!isJsonObject(value)) index[attributeField(name)] = indexTexts(value);
-  else if (depth < INDEXED_DEPTH) {
-    for (const [key, inner] of Object.entries(value)) indexValue(index, `${name}.${key}`, inner, depth + 1);
-  }
-}
-
-function indexOf(entity: Entity, registry: CategoryRegistry): Record<string, readonly string[]> {
-  const index: Record<string, readonly string[]> = {
-    [attributeField(CORE_ID)]: [indexText(entity.id)],
-    [CATEGORY_FIELD]: [...registry.ancestors(entity.kind), ...entity.mixins],
-  };
-  const specs: AttributeSpecs = registry.specs(entity.kind, entity.mixins);
-  for (const [name, value] of Object.entries(entity.attributes)) {
-    const spec = specs[name];
-    const members = spec?.indexedMembers;
-    const spelt = typeof value === 'string' && isNumeric(spec) ? numberText(value) : undefined;
-    if (spelt !== undefined) index[attributeField(name)] = [...new Set([...indexTexts(value), spelt])];
-    else if (members === undefined || !isJsonObject(value)) indexValue(index, name, value);
-    else
-      indexValue(index, name, Object.fromEntries(Object.entries(value).filter(([key]) => members.includes(key))));
-  }
-  const source = entity.attributes[CORE_SOURCE];
-  const target = entity.attributes[CORE_TARGET];
-  if (typeof source === 'string') index[SOURCE_FIELD] = [source];
-  if (typeof target === 'string') index[TARGET_FIELD] = [target];
-  return index;
-}
-
 /**
- * Writes an entity inside a transaction. `before` is what the transaction read there, so that documents of values
- * that are gone go too.
+ * Writes an entity inside a transaction.
+ * @param before the entity that the transaction read, whose removed raw JSON is deleted
  */
 export function writeEntity(
   tx: Transaction,
@@ -106,7 +31,7 @@ export function writeEntity(
   before: Entity | undefined,
   registry: CategoryRegistry,
 ): void {
-  const specs: AttributeSpecs = registry.specs(entity.kind, entity.mixins);
+  const specs = registry.specs(entity.kind, entity.mixins);
   const lifetime = entity.expiresAt === undefined ? {} : { expiresAt: entity.expiresAt };
   const isNewLifetime = before?.expiresAt !== entity.expiresAt;
   const together: Record<string, string> = {};
@@ -144,6 +69,7 @@ export function writeEntity(
   tx.put(ENTITIES, entity.path, value, { index: indexOf(entity, registry), ...lifetime });
 }
 
+/** Deletes an entity and its raw JSON inside a transaction. */
 export function deleteEntity(tx: Transaction, entity: Entity, registry: CategoryRegistry): void {
   const specs = registry.specs(entity.kind, entity.mixins);
   for (const name of Object.keys(entity.rawJson)) {
@@ -152,13 +78,13 @@ export function deleteEntity(tx: Transaction, entity: Entity, registry: Category
   tx.delete(ENTITIES, entity.path);
 }
 
-/** What {@link writeEntity} wrote; this module is the only writer of the collection. */
+/** The document of an entity. Only this module writes the collection. */
 interface EntityDocument {
   readonly id: string;
   readonly kind: CategoryId;
   readonly mixins: readonly CategoryId[];
   readonly attributes: Readonly<Record<string, Json>>;
-  /** {@link Entity.rawJson}; the name is from release 1.0. */
+  /** {@link Entity.rawJson} without the attributes in {@link apart}; the name is from release 1.0. */
   readonly verbatim: Readonly<Record<string, string>>;
   readonly apart?: readonly string[];
   readonly owner: string;
@@ -191,7 +117,7 @@ function entityOf(doc: Doc, apart: Readonly<Record<string, string>>): Entity {
   };
 }
 
-/** Of documents without values apart: a store that gives the same document again gets the same entity again. */
+/** The entities of documents without values apart, so that the same document yields the same entity. */
 const whole = new WeakMap<Doc, StoredEntity>();
 
 function wholeOf(doc: Doc): StoredEntity {
@@ -203,12 +129,12 @@ function wholeOf(doc: Doc): StoredEntity {
   return stored;
 }
 
-/** The entity without its raw JSON values, for callers that need only its existence and its attributes. */
+/** The entity without raw JSON, for callers that do not need it. */
 export function outlineOf(doc: Doc): StoredEntity {
   return { entity: { ...entityOf(doc, {}), rawJson: {} }, revision: doc.revision };
 }
 
-/** Completes documents of {@link ENTITIES} with the values that lie apart. */
+/** The entities of documents, with the raw JSON that is stored apart. */
 export async function entitiesOf(reader: Reader, docs: readonly Doc[]): Promise<readonly StoredEntity[]> {
   const wanted = docs.flatMap((doc) =>
     ((doc.value as unknown as EntityDocument).apart ?? []).map((name) => ({ path: doc.id, name })),
@@ -227,6 +153,7 @@ export async function entitiesOf(reader: Reader, docs: readonly Doc[]): Promise<
   return docs.map((doc) => ({ entity: entityOf(doc, texts.get(doc.id) ?? {}), revision: doc.revision }));
 }
 
+/** The entity at a path; undefined if there is none. */
 export async function readEntity(reader: Reader, path: Path): Promise<StoredEntity | undefined> {
   const doc = await reader.get(ENTITIES, path);
   if (doc === undefined) return undefined;
@@ -235,6 +162,7 @@ export async function readEntity(reader: Reader, path: Path): Promise<StoredEnti
   return stored;
 }
 
+/** The entities at the paths, by path; absent entities are left out. */
 export async function readEntities(
   reader: Reader,
   paths: readonly Path[],
@@ -247,7 +175,40 @@ export async function readEntities(
   return new Map(stored.map((one) => [one.entity.path, one]));
 }
 
-/** Names the state of an entity: the creation time keeps a path that is used again from repeating a name. */
+/** The query for the entities of a category. */
+export const ofCategory = (
+  category: CategoryId,
+): {
+  readonly collection: string;
+  readonly where: readonly { readonly field: string; readonly value: string }[];
+} => ({
+  collection: ENTITIES,
+  where: [{ field: CATEGORY_FIELD, value: category }],
+});
+
+/** Whether a category has entities. */
+export async function isInUse(tx: Transaction, category: CategoryId): Promise<boolean> {
+  const { docs } = await tx.query({ ...ofCategory(category), limit: 1 });
+  return docs.length > 0;
+}
+
+/**
+ * The next entities of a category, as many as one transaction may change.
+ * @param after cursor of the step before
+ * @returns `next`: cursor for the next step; undefined after the last one
+ */
+export async function nextOfCategory(
+  tx: Transaction,
+  category: CategoryId,
+  after?: string,
+): Promise<{ readonly entities: readonly Entity[]; readonly next: string | undefined }> {
+  const limits = { limit: MAX_BATCH_ENTITIES, maxChars: MAX_STEP_CHARS };
+  const page = await tx.query({ ...ofCategory(category), ...limits, ...(after === undefined ? {} : { after }) });
+  const stored = await entitiesOf(tx, page.docs);
+  return { entities: stored.map(({ entity }) => entity), next: page.next };
+}
+
+/** Names the state of an entity. The creation time distinguishes entities that had the same path one after another. */
 export function stateOf({ entity, revision }: StoredEntity): string {
   return `${entity.createdAt.toString(36)}-${revision.toString(36)}`;
 }

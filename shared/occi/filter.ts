@@ -1,22 +1,14 @@
-/** Filters: AND over all given categories, attributes and words, at any nesting depth (DESIGN decision 7, Q12). */
+/** Filters of collections: an entity matches if all categories, attributes and words match (docs/occi.md, "Filters and pages"). */
 import { badRequest } from '../errors';
 import type { Json } from '../json';
-import { attributeField, CATEGORY_FIELD, indexText, indexTexts, isNumeric, numberText } from './entity-store';
-import {
-  CORE_ID,
-  CORE_SOURCE,
-  CORE_SUMMARY,
-  CORE_TARGET,
-  CORE_TITLE,
-  type CategoryId,
-  type Entity,
-} from './model';
 import type { CategoryRegistry } from './category-registry';
+import { attributeField, CATEGORY_FIELD, indexText, indexTexts, isNumeric, numberText } from './entity-index';
+import { CORE_ATTRIBUTES, type CategoryId, type Entity } from './model';
 
 export interface Filter {
   readonly categories: readonly CategoryId[];
   readonly attributes: readonly { readonly name: string; readonly value: Json }[];
-  /** Each has to be the value of some attribute (`?q=word`). */
+  /** Each word must be the value of some attribute (`?q=word`). */
   readonly words: readonly string[];
 }
 
@@ -26,20 +18,18 @@ export function isEmptyFilter(filter: Filter): boolean {
   return filter.categories.length === 0 && filter.attributes.length === 0 && filter.words.length === 0;
 }
 
-const CORE: ReadonlySet<string> = new Set([CORE_ID, CORE_TITLE, CORE_SUMMARY, CORE_SOURCE, CORE_TARGET]);
-
 /**
- * A term that no entity can match is a mistake of the client's (DESIGN decision 7).
- * @throws CmbsError `bad_request` that names it
+ * Refuses a filter that no entity can match, because that is a client's mistake.
+ * @throws CmbsError `bad_request` that names the wrong term
  */
 export function checkFilter(filter: Filter, registry: CategoryRegistry): void {
   for (const { name } of filter.attributes) {
     const canonical = registry.canonicalAttribute(name);
     const declared = registry.declared(canonical);
     if (declared === undefined) {
-      if (CORE.has(name)) continue;
+      if (CORE_ATTRIBUTES.has(name)) continue;
       throw badRequest(
-        `The filter names ${shown(name)}, an attribute that no category has; GET /-/ lists them all.`,
+        `The filter names ${shown(name)}, an attribute that no category has; GET /-/ lists all attributes.`,
       );
     }
     const members = declared.spec.indexedMembers;
@@ -51,14 +41,14 @@ export function checkFilter(filter: Filter, registry: CategoryRegistry): void {
   }
   for (const id of filter.categories) {
     if (registry.find(id) === undefined) {
-      throw badRequest(`The filter names ${shown(id)}, a category that is not here; GET /-/ lists them all.`);
+      throw badRequest(`The filter names ${shown(id)}, an unknown category; GET /-/ lists all categories.`);
     }
   }
 }
 
 const shown = (name: string): string => JSON.stringify(name.slice(0, 200));
 
-/** The part that the store's index answers. */
+/** The terms that the store's index answers. */
 export function indexedTerms(
   filter: Filter,
   registry: CategoryRegistry,
@@ -74,25 +64,24 @@ export function indexedTerms(
   ];
 }
 
-/** The text under which the index has what is sought. */
+/** The text under which the index has the value. */
 function soughtText(value: Json, name: string, registry: CategoryRegistry): string {
   const declared = registry.declared(name);
   const isNumber = declared?.name === name && isNumeric(declared.spec);
   return (isNumber && typeof value === 'string' ? numberText(value) : undefined) ?? indexText(value);
 }
 
-/** Whether a value, or one in a list, is the one sought; a number however it is spelt. */
+/** Whether a value, or an element of a list, is the sought value. Numbers match in any spelling. */
 function isSought(held: Json, sought: Json): boolean {
-  const spelt = typeof held === 'number' && typeof sought === 'string' ? numberText(sought) : undefined;
-  return indexTexts(held).includes(spelt ?? indexText(sought));
+  const number = typeof held === 'number' && typeof sought === 'string' ? numberText(sought) : undefined;
+  return indexTexts(held).includes(number ?? indexText(sought));
 }
 
 function isRawJson(name: string, registry: CategoryRegistry): boolean {
-  const canonical = registry.canonicalAttribute(name);
-  return registry.rawJsonNames.has(canonical);
+  return registry.rawJsonNames.has(registry.canonicalAttribute(name));
 }
 
-/** The part that only the entity itself answers; undefined when the index answers everything. */
+/** A test for the terms that need the entity itself; undefined if the index answers all terms. */
 export function residualTest(
   filter: Filter,
   registry: CategoryRegistry,

@@ -1,4 +1,4 @@
-/** `Idempotency-Key`: the same key again gives the same answer, kept 24 hours. */
+/** `Idempotency-Key`: for 24 hours, requests with the same key get the answer of the first. */
 import { createHash } from 'node:crypto';
 import { badRequest, CmbsError } from '../errors';
 import type { JsonObject } from '../json';
@@ -6,35 +6,40 @@ import { MAX_NAME_LENGTH } from '../limits';
 import type { Clock } from '../clock';
 import type { Store, Transaction } from '../store';
 
-/** Milliseconds that the answer under an `Idempotency-Key` is kept: 24 hours. */
+/** Milliseconds that an answer is kept: 24 hours. */
 const IDEMPOTENCY_MS = 24 * 60 * 60 * 1000;
 
 const COLLECTION = 'idempotency';
 
 export interface IdempotentRequest {
   readonly key: string;
-  /** Who used the key: two callers may choose the same one. */
+  /** The caller, since two callers may choose the same key. */
   readonly owner: string;
-  /** Digest of what makes the request what it is; another one under the same key is refused. */
+  /** Digest of the request. A different request with the same key is refused. */
   readonly fingerprint: string;
 }
 
+/** A digest of the parts and their order. */
 export function fingerprint(...parts: readonly (string | Buffer)[]): string {
   const hash = createHash('sha256');
   for (const part of parts) hash.update(part).update('\0');
   return hash.digest('hex');
 }
 
+/** @throws CmbsError `bad_request` */
 export function checkIdempotencyKey(key: string): string {
   if (key === '' || key.length > MAX_NAME_LENGTH) {
-    throw badRequest(`An Idempotency-Key has 1 to ${MAX_NAME_LENGTH} characters.`);
+    throw badRequest(`An Idempotency-Key has 1 to ${MAX_NAME_LENGTH} characters; choose another.`);
   }
   return key;
 }
 
 const idOf = ({ owner, key }: IdempotentRequest): string => fingerprint(owner, key);
 
-/** What the first request with this key was answered, read inside the transaction that would act on it. */
+/**
+ * The answer of the first request with the key; undefined if there was none. To be read in the transaction that would act.
+ * @throws CmbsError `idempotency_mismatch` if the key was used for a different request
+ */
 export async function earlierAnswer(
   tx: Pick<Transaction, 'get'>,
   request: IdempotentRequest,
@@ -42,11 +47,15 @@ export async function earlierAnswer(
   const doc = await tx.get(COLLECTION, idOf(request));
   if (doc === undefined) return undefined;
   if (doc.value.fingerprint !== request.fingerprint) {
-    throw new CmbsError('idempotency_mismatch', 'This Idempotency-Key was used for another request before.');
+    throw new CmbsError(
+      'idempotency_mismatch',
+      'This Idempotency-Key was used for a different request; choose a new key.',
+    );
   }
   return doc.value.answer as JsonObject;
 }
 
+/** Keeps the answer of a request, in the transaction that acts. `now` is in milliseconds since the epoch. */
 export function rememberAnswer(
   tx: Transaction,
   request: IdempotentRequest,
@@ -62,8 +71,9 @@ export function rememberAnswer(
 }
 
 /**
- * Runs the body of a transaction once for a key: its answer is committed with what it writes, and a repeated request gets
- * that answer, which is JSON. Without a key it runs each time.
+ * Runs the body of a transaction once for a key. The answer, which is JSON, is committed with the writes, and a repeated
+ * request gets the answer. Without a key the body always runs.
+ * @throws CmbsError `idempotency_mismatch`
  */
 export async function once<T extends object>(
   tx: Transaction,
@@ -80,8 +90,8 @@ export async function once<T extends object>(
 }
 
 /**
- * For work of many steps, each of which may be done again without harm: what came of it is kept when all of it is done.
- * What is cut off in between starts again with the same request.
+ * Idempotency for work in many steps, each of which may be repeated. The answer is kept when the work is complete; after an
+ * interruption the same request starts the work again.
  */
 export class AnsweredRequests {
   readonly #store: Store;
@@ -92,7 +102,10 @@ export class AnsweredRequests {
     this.#clock = clock;
   }
 
-  /** @param isFinal whether an answer is the last one, and a repeated request gets it */
+  /**
+   * @param isFinal whether the work is complete, so that a repeated request gets the answer
+   * @throws CmbsError `idempotency_mismatch`
+   */
   async once<T extends object>(
     request: IdempotentRequest | undefined,
     run: () => Promise<T>,

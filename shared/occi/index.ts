@@ -6,19 +6,18 @@ export { dialectOf } from './renderings/dialect';
 export { Entities } from './entities/entities';
 export type { Noted, Precondition, Requester } from './entities/context';
 export type { OpenCollection, PageRequest } from './entities/listing';
+export { attributeField, CATEGORY_FIELD, TARGET_FIELD } from './entity-index';
 export {
-  attributeField,
-  CATEGORY_FIELD,
   deleteEntity,
   ENTITIES,
   entitiesOf,
   readEntity,
   stateOf,
   type StoredEntity,
-  TARGET_FIELD,
   writeEntity,
 } from './entity-store';
 export { checkFilter, type Filter, isEmptyFilter } from './filter';
+export { joinFilters, payloadFilter, queryFilter } from './filter-input';
 export {
   AnsweredRequests,
   checkIdempotencyKey,
@@ -28,7 +27,7 @@ export {
   rememberAnswer,
 } from './idempotency';
 export { infrastructure, INFRASTRUCTURE_CATEGORIES } from './infrastructure';
-export { actionInput, drafts, joinFilters, payloadFilter, queryFilter, singleDraft } from './drafts';
+export { actionInput, drafts, singleDraft } from './drafts';
 export { nestsWithin, sourceOf } from './json-source';
 export { type JsonOutputObject, RawJson, stringifyJson } from './raw-json';
 export { chooseOffer, parseMediaType } from './renderings/media-type';

@@ -1,12 +1,12 @@
 /**
- * OCCI Infrastructure 1.2 (GFD.224) with a provider that has nothing behind it: machines, networks and disks that
- * change their state as the standard says and do no more. Optional (`CMBS_EXTENSIONS=infrastructure`); it is what
- * OCCI clients and conformance suites know how to talk to, and the pattern for a provider with a real back end.
+ * OCCI Infrastructure 1.2 (GFD.224) with a provider that has no back end: machines, networks and disks only change their
+ * state, as the standard says. The extension is optional (`CMBS_EXTENSIONS=infrastructure`). OCCI clients and conformance
+ * suites know these kinds, and the provider is a pattern for one with a back end.
  */
 import type { Clock } from '../clock';
-import { CmbsError } from '../errors';
 import type { Store } from '../store';
 import type { Categories } from './categories/categories';
+import { nothingAt } from './entities/context';
 import { readEntity, writeEntity } from './entity-store';
 import { COMPUTE_CATEGORIES } from './infrastructure/compute';
 import { withDevice } from './infrastructure/devices';
@@ -21,11 +21,11 @@ export const INFRASTRUCTURE_PROVIDER = 'dummy infrastructure';
 export interface InfrastructureOptions {
   readonly store: Store;
   readonly clock: Clock;
-  /** Asked for when an action runs: categories are made from extensions, so they come later than this. */
+  /** Called when an action runs, because categories are made from extensions and do not exist earlier. */
   readonly categories: () => Pick<Categories, 'current'>;
 }
 
-/** Without a provider: for a program that reads and writes such entities and does not act on them. */
+/** The extension without a provider: for programs that read and write such entities but do not act on them. */
 export const INFRASTRUCTURE_CATEGORIES: Extension = {
   name: 'infrastructure',
   categories: [...COMPUTE_CATEGORIES, ...NETWORK_CATEGORIES, ...STORAGE_CATEGORIES],
@@ -33,6 +33,7 @@ export const INFRASTRUCTURE_CATEGORIES: Extension = {
   bindings: {},
 };
 
+/** The extension with its provider. */
 export function infrastructure(options: InfrastructureOptions): Extension {
   const kinds = INFRASTRUCTURE_CATEGORIES.categories.filter((category) => category.class === 'kind');
   return {
@@ -48,7 +49,7 @@ function provider({ store, clock, categories }: InfrastructureOptions): Provider
     await store.transact(
       async (tx) => {
         const stored = await readEntity(tx, entity.path);
-        if (stored === undefined) throw new CmbsError('not_found', `There is nothing at ${entity.path}.`);
+        if (stored === undefined) throw nothingAt(entity.path);
         const before = stored.entity;
         const after = { ...carriedOut(action, attributes, before), updatedAt: clock.now() };
         writeEntity(tx, after, before, registry);

@@ -1,12 +1,12 @@
-/** Limits that several files of this folder share: each with its unit and reason. */
+/** Limits that several files of this room share, each with its unit and reason. */
 
-/** Entities in one creation request: one transaction has to hold them all (#16). */
+/** Entities in one creation request, and in one step of bulk work: one transaction must hold them all. */
 export const MAX_BATCH_ENTITIES = 500;
-/** Milliseconds that one request works on a large collection before it says how far it is: well below its deadline. */
+/** Milliseconds that one request works on a large collection before it answers with its progress: well below its deadline. */
 export const STEPS_BUDGET_MS = 20_000;
 /**
- * Categories that clients define, and characters of all their definitions as they are stored: every process of a
- * deployment holds them in memory, at about six bytes for a character.
+ * Categories that clients define, and characters of all stored definitions: every process of a deployment holds them in
+ * memory, at about six bytes a character.
  */
 export const MAX_CATEGORIES = 5000;
 export const MAX_DEFINITIONS_CHARS = 4 * 1024 * 1024;

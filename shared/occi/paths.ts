@@ -1,10 +1,10 @@
-/** Paths of entities and collections: what is stored and what clients may choose. */
+/** Paths of entities and collections: the stored form, and the paths that clients may choose. */
 import { badRequest, CmbsError } from '../errors';
 import { MAX_NAME_LENGTH } from '../limits';
 import { MAX_PATH_LENGTH } from './limits';
 import type { Path } from './model';
 
-/** First segments that are ours or the platform's (Cloud Run keeps `/eventlog` and `/_ah/` for itself). */
+/** First segments that belong to the program or to the platform (Cloud Run reserves `/eventlog` and `/_ah/`). */
 const RESERVED_FIRST_SEGMENTS = new Set([
   '-',
   '.well-known',
@@ -19,12 +19,12 @@ const RESERVED_FIRST_SEGMENTS = new Set([
   'robots.txt',
 ]);
 
-/** One path segment that needs no escaping anywhere: URL, header, Firestore document id. */
+/** A path segment that needs no escape in a URL, a header or a Firestore document id. */
 const SEGMENT = /^[A-Za-z0-9_.~!$&()*+,;=:@-]+$/;
 
 export function isReservedPath(path: Path): boolean {
   const first = path.split('/', 2)[1] ?? '';
-  // Cloud Run answers some top-level paths that end with z by itself.
+  // Cloud Run itself answers some top-level paths that end with z.
   return RESERVED_FIRST_SEGMENTS.has(first) || (path === `/${first}` && first.endsWith('z'));
 }
 
@@ -41,33 +41,39 @@ function checkSegment(segment: string): void {
   }
 }
 
-/** Checks a path at which a client wants an entity (#29). */
+/**
+ * Checks a path that a client chooses for an entity (GFD.223 §10.2.1).
+ * @throws CmbsError `bad_request`; `forbidden` for a reserved path
+ */
 export function checkEntityPath(path: Path): Path {
   if (!path.startsWith('/') || isCollectionPath(path) || path.length > MAX_PATH_LENGTH) {
     throw badRequest(
-      `An entity's path starts with "/", does not end with one and has ${MAX_PATH_LENGTH} characters at most.`,
+      `The path of an entity starts with "/", does not end with "/", and has ${MAX_PATH_LENGTH} characters at most; choose another.`,
     );
   }
   path.slice(1).split('/').forEach(checkSegment);
-  if (isReservedPath(path)) throw new CmbsError('forbidden', `The path ${path} is reserved.`);
+  if (isReservedPath(path)) throw new CmbsError('forbidden', `The path ${path} is reserved; choose another.`);
   return path;
 }
 
-/** An entity's id as a client gives it; `urn:uuid:` in front is accepted and dropped (#37). */
+/**
+ * Checks an id that a client chooses for an entity. A prefix `urn:uuid:` is accepted and removed.
+ * @throws CmbsError `bad_request`
+ */
 export function checkId(given: string): string {
   const id = given.replace(/^urn:uuid:/i, '');
   checkSegment(id);
   return id;
 }
 
-/** A location as a client wrote it: a path, or a URL with the authority that it has. */
+/** A location that a client wrote: a path, or a URL with its authority. */
 export interface Location {
   readonly authority?: string;
-  /** With its percent escapes resolved; as it is where nothing can be at it. */
+  /** With percent escapes resolved; unchanged if no entity can have the path. */
   readonly path: Path;
 }
 
-/** Reads a path or URL; undefined for anything that is not a location. Whose the URL is, the caller has to compare. */
+/** Reads a path or URL; undefined for other text. The caller compares the authority with its own. */
 export function splitLocation(given: string): Location | undefined {
   if (given.startsWith('/')) return { path: unescapedPath(given) ?? given };
   if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(given)) return undefined;
@@ -80,8 +86,8 @@ export function splitLocation(given: string): Location | undefined {
 }
 
 /**
- * A path with its percent escapes resolved, as everything is found by it (RFC 3986 §6.2.2.2); undefined for one that
- * nothing can have, since an escape is malformed or stands for a slash.
+ * A path with percent escapes resolved, the form in which paths are stored (RFC 3986 §6.2.2.2); undefined for a path that no
+ * entity can have, because an escape is malformed or stands for a slash.
  */
 export function unescapedPath(path: string): Path | undefined {
   if (!path.includes('%')) return path;
@@ -94,8 +100,8 @@ export function unescapedPath(path: string): Path | undefined {
 }
 
 /**
- * The path in this deployment of a location under its public base, whose own path (`https://host/broker`) is no part of
- * what is stored; undefined for a location elsewhere.
+ * The stored path of a location under the public base, without the base's own path (`https://host/broker`); undefined for a
+ * location elsewhere.
  */
 export function pathUnder(base: string, { authority, path }: Location): Path | undefined {
   if (authority === undefined) return path;
@@ -104,11 +110,11 @@ export function pathUnder(base: string, { authority, path }: Location): Path | u
   return withoutPrefix(path, prefixOf(own));
 }
 
-/** The path of a public base without a slash at the end: empty for most. */
+/** The path of a public base without a final slash; empty for most bases. */
 export const prefixOf = ({ pathname }: Pick<URL, 'pathname'>): string =>
   decodeURIComponent(pathname.replace(/\/+$/, ''));
 
-/** What follows a prefix of whole segments; undefined for a path that does not begin with it. */
+/** The path after a prefix of whole segments; undefined if the path does not have the prefix. */
 export function withoutPrefix(path: Path, prefix: string): Path | undefined {
   if (prefix === '') return path;
   if (path === prefix) return '/';

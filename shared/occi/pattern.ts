@@ -1,94 +1,8 @@
-/**
- * Matching of attribute patterns. Clients supply them, so they run on RE2 (linear time), are short, and the JSON
- * Schema form knows a fixed list of keywords.
- */
-import { RE2JS } from 're2js';
-import { badRequest, CmbsError } from '../errors';
+/** Matches attribute values against patterns. The JSON Schema form supports a fixed list of keywords. */
+import { badRequest } from '../errors';
 import { isJsonObject, type Json, type JsonObject } from '../json';
 import type { Pattern } from './model';
-
-/** Characters of an attribute pattern: enough for any real one, little to compile (DESIGN decision 22). */
-export const MAX_PATTERN_LENGTH = 1024;
-/** Characters of a value times instructions of its pattern: half a second at worst. A simple pattern takes a megabyte. */
-const MAX_MATCH_STEPS = 10_000_000;
-/** Milliseconds of one turn of the event loop that may go into patterns; real ones take microseconds. */
-const MAX_MATCHING_MS = 500;
-/** Instructions of all patterns that are kept compiled: about 25 MB at worst, in processes that have 256 MB. */
-const MAX_COMPILED_INSTRUCTIONS = 100_000;
-/** What a compiled pattern costs besides, in instructions: thousands of one-letter patterns are no small thing. */
-const PATTERN_OVERHEAD_INSTRUCTIONS = 16;
-
-const compiled = new Map<string, RE2JS>();
-let compiledInstructions = 0;
-
-let spentMs = 0;
-/** Of the process, when the turn first worked on a pattern. */
-let cpuAtFirst: NodeJS.CpuUsage | undefined;
-
-/**
- * Runs work on a pattern within the time that one turn of the event loop has for patterns: linear in pattern times
- * value is still seconds for a body full of values that were made for it, and nobody else is served meanwhile.
- */
-function withinTurn<T>(work: () => T): T {
-  if (cpuAtFirst === undefined) {
-    cpuAtFirst = process.cpuUsage();
-    setImmediate(() => {
-      cpuAtFirst = undefined;
-      spentMs = 0;
-    });
-  }
-  // Time that passes while other processes have the processor is nobody's fault: the turn must also have used it.
-  if (spentMs > MAX_MATCHING_MS && cpuMsSince(cpuAtFirst) > MAX_MATCHING_MS) {
-    throw new CmbsError('too_large', 'Matching the patterns takes too long; send fewer or shorter values.');
-  }
-  const begun = performance.now();
-  try {
-    return work();
-  } finally {
-    spentMs += performance.now() - begun;
-  }
-}
-
-function cpuMsSince(before: NodeJS.CpuUsage): number {
-  const { user, system } = process.cpuUsage(before);
-  return (user + system) / 1000;
-}
-
-function regex(source: string): RE2JS {
-  const known = compiled.get(source);
-  if (known !== undefined) return known;
-  if (source.length > MAX_PATTERN_LENGTH) {
-    throw badRequest(`A pattern may have ${MAX_PATTERN_LENGTH} characters at most.`);
-  }
-  let made: RE2JS;
-  try {
-    made = withinTurn(() => RE2JS.compile(source));
-  } catch (cause) {
-    if (cause instanceof CmbsError) throw cause;
-    throw badRequest(`The pattern ${JSON.stringify(source)} is not in RE2 syntax.`, { cause });
-  }
-  const weight = made.programSize() + PATTERN_OVERHEAD_INSTRUCTIONS;
-  compiledInstructions += weight;
-  if (compiledInstructions > MAX_COMPILED_INSTRUCTIONS) {
-    compiled.clear();
-    compiledInstructions = weight;
-  }
-  compiled.set(source, made);
-  return made;
-}
-
-type Extent = 'matches' | 'lookingAt' | 'find';
-
-function fits(source: string, value: string, extent: Extent): boolean {
-  const expression = regex(source);
-  if (value.length * expression.programSize() > MAX_MATCH_STEPS) {
-    throw new CmbsError(
-      'too_large',
-      `A value of ${value.length} characters is too long for its pattern; shorten it.`,
-    );
-  }
-  return withinTurn(() => expression.matcher(value)[extent]());
-}
+import { compile, fits, MAX_PATTERN_LENGTH } from './regular-expression';
 
 type Check = (value: Json, argument: Json) => boolean;
 
@@ -118,7 +32,7 @@ function hasType(value: Json, type: Json): boolean {
 
 const sameJson = (a: Json, b: Json): boolean => JSON.stringify(a) === JSON.stringify(b);
 
-/** Keywords of JSON Schema that say something about one value; annotations are allowed and ignored. */
+/** Supported keywords of JSON Schema. Each checks one value; annotations are ignored. */
 const KEYWORDS: Readonly<Record<string, Check>> = {
   type: (value, type) =>
     Array.isArray(type) ? type.some((one) => hasType(value, one as Json)) : hasType(value, type),
@@ -148,27 +62,33 @@ function meetsSchema(value: Json, schema: JsonObject): boolean {
   return Object.entries(schema).every(([keyword, argument]) => KEYWORDS[keyword]?.(value, argument) === true);
 }
 
-/** Refuses (`bad_request`) a pattern that could not be applied later. */
+/**
+ * Refuses a pattern that cannot be applied.
+ * @throws CmbsError `bad_request`, `too_large`
+ */
 export function checkPattern(pattern: Pattern): void {
   if (pattern.form === 'regex') {
-    regex(pattern.source);
+    compile(pattern.source);
     return;
   }
   const text = JSON.stringify(pattern.schema);
   if (text.length > MAX_PATTERN_LENGTH) {
-    throw badRequest(`A pattern may have ${MAX_PATTERN_LENGTH} characters at most.`);
+    throw badRequest(`A pattern has ${MAX_PATTERN_LENGTH} characters at most; shorten it.`);
   }
   const visit = (schema: JsonObject): void => {
     for (const [keyword, argument] of Object.entries(schema)) {
       if (!Object.hasOwn(KEYWORDS, keyword)) {
-        throw badRequest(`The pattern uses the JSON Schema keyword "${keyword}", which is not supported here.`);
+        throw badRequest(
+          `The pattern has the JSON Schema keyword "${keyword}", which is not supported; leave it out.`,
+        );
       }
       if (keyword === 'pattern') {
-        if (typeof argument !== 'string') throw badRequest('The schema keyword "pattern" takes a string.');
-        regex(argument);
+        if (typeof argument !== 'string')
+          throw badRequest('The schema keyword "pattern" must be a string; correct it.');
+        compile(argument);
       }
       if (keyword === 'items') {
-        if (!isJsonObject(argument)) throw badRequest('The schema keyword "items" takes an object.');
+        if (!isJsonObject(argument)) throw badRequest('The schema keyword "items" must be an object; correct it.');
         visit(argument);
       }
     }
@@ -177,8 +97,10 @@ export function checkPattern(pattern: Pattern): void {
 }
 
 /**
- * Whether the value fits. Lenient regular expressions match a prefix and only look at strings; `true` and `false` in
- * any case fit a lenient pattern that allows the lower-case word (the original's data say `"True"`).
+ * Whether a value matches a pattern. Lenient regular expressions match a prefix, and match every value that is not a string.
+ * `true` and `false` in any case match a lenient pattern that allows the word in lower case, since the original writes
+ * `"True"`.
+ * @throws CmbsError `too_large` for a value that is too long for the pattern
  */
 export function matchesPattern(value: Json, pattern: Pattern, lenient: boolean): boolean {
   if (pattern.form === 'schema') return meetsSchema(value, pattern.schema);

@@ -1,17 +1,17 @@
-/** A page is read in portions, so that nobody else waits for the whole of it. */
+/** Reads a page in portions, so that other requests do not wait for the whole page. */
 import { nextTurn, requireWanted } from '../waiting';
 
 export interface Portioned {
   /** Ends the work between two portions. */
   readonly signal?: AbortSignal;
-  /** Resolves when there is room for a page that has more than a portion; called once. */
+  /** Resolves when there is memory for a page of several portions; called once. */
   readonly claim?: () => Promise<void>;
 }
 
-/** The page turned out large before there was room for it. */
+/** The page is larger than a portion, and {@link Portioned.claim} has not been called. */
 class LargePage extends Error {}
 
-/** What the reading of one page awaits before each portion. */
+/** The portions of one page: its reader awaits {@link next} before each. */
 export class Portions {
   readonly #signal: AbortSignal | undefined;
   readonly #isSmall: boolean;
@@ -22,7 +22,7 @@ export class Portions {
     this.#isSmall = isSmall;
   }
 
-  /** Rejects when nobody waits for the page any more. */
+  /** @throws CmbsError if the client no longer waits for the page */
   async next(): Promise<void> {
     requireWanted(this.#signal);
     this.#count += 1;
@@ -32,8 +32,8 @@ export class Portions {
 }
 
 /**
- * Reads a page. One that turns out large is begun anew when there is room for it: hundreds that wait would hold a
- * portion each otherwise.
+ * Reads a page. If a page is larger than a portion, reading starts again when there is memory for the page, because hundreds
+ * of waiting pages would otherwise hold a portion each.
  */
 export async function inPortions<T>(
   { signal, claim }: Portioned,

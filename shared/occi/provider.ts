@@ -1,9 +1,9 @@
 /**
- * A provider is the code behind a kind: it checks what the categories cannot say, knows which actions apply now, and
- * carries actions out. Kinds are bound to providers by name, also at run time (`PUT /-/`, Q11).
+ * A provider is the code of a kind: it checks what definitions cannot express, knows which actions apply, and carries actions
+ * out. Kinds are bound to providers by name, also at run time (`PUT /-/`; docs/occi.md, "Categories").
  *
- * To add one: implement {@link Provider}, put it into an {@link Extension}, list the extension where the program is
- * assembled.
+ * To add a provider, implement {@link Provider}, put it into an {@link Extension}, and list the extension where the program
+ * is assembled (docs/extending.md).
  */
 import type { Json } from '../json';
 import type { Principal } from '../principal';
@@ -17,29 +17,29 @@ export interface ActionCall {
   readonly action: CategoryId;
   readonly attributes: Values;
   readonly principal: Principal;
-  /** Milliseconds that the caller wants to wait for the outcome (`Prefer: wait`, RFC 7240 §4.3); 0: do not wait. */
+  /** Milliseconds that the caller waits for the outcome (`Prefer: wait`, RFC 7240 §4.3); 0: the caller does not wait. */
   readonly waitMs: number;
-  /** Makes a repeated call one call; kept 24 hours. */
+  /** Calls with the same key count as one call, for 24 hours. */
   readonly idempotencyKey?: string;
   /** Aborts when the caller's deadline has passed. */
   readonly signal: AbortSignal;
-  /** The trace that the call is part of (W3C Trace Context). */
+  /** The trace of the call (W3C Trace Context). */
   readonly trace?: string;
 }
 
 export type ActionOutcome =
-  /** Answered with the entity as it is now: 200, or 202 when the outcome is not known yet. */
+  /** The answer shows the entity: 200, or 202 if the outcome is not known yet. */
   | { readonly answer: 'entity'; readonly status: 200 | 202; readonly reason?: string }
-  /** Answered with values of its own. */
+  /** The answer shows values of the action. */
   | { readonly answer: 'attributes'; readonly values: Values };
 
-/** An entity as it is about to be written; `before` is absent at creation. */
+/** An entity that is about to be written. `before` is undefined at creation. */
 export interface Change {
   readonly next: Entity;
   readonly before: Entity | undefined;
 }
 
-/** What the client wants besides the entities that a request creates, in words that a provider knows. */
+/** What a client wants besides the entities that a request creates. The provider defines the members. */
 export type Intent = Readonly<Record<string, Json>>;
 
 /** The request that changes entities. */
@@ -48,52 +48,53 @@ export interface ChangeRequest {
   readonly intent?: Intent | undefined;
 }
 
-/** What a provider makes of the changes of one request. */
+/** A provider's completion of the changes of one request. */
 export interface Completion {
   /** The entities to write, in the order of the changes. */
   readonly entities: readonly Entity[];
-  /** Writes that go with them. */
+  /** Writes that accompany them. */
   readonly write?: () => void;
-  /** One sentence each, for the client: what was written all the same and may not be what the client wants. */
+  /** Remarks for the client, one sentence each, about entities that were written but may not be what the client wants. */
   readonly notes?: readonly string[];
-  /** Follows the commit and is waited for; what fails then changes nothing about what was written. */
+  /** Runs after the commit, and the request waits for it. A failure does not undo the writes. */
   readonly afterwards?: (signal: AbortSignal | undefined) => Promise<void>;
 }
 
 export interface Provider {
   readonly name: string;
   /**
-   * Checks and completes an entity that a client creates or changes. Runs inside a transaction that may run again:
-   * no effects. `before` is absent at creation.
+   * Checks and completes an entity that a client creates or changes. Runs inside a transaction that may run again, so it
+   * must have no side effects. `before` is undefined at creation.
    */
   prepare?(next: Entity, before: Entity | undefined): Entity;
   /**
-   * Inside the writing transaction, after {@link prepare}: completes the entities of one request with what only the
-   * store can say. Reads only; the transaction may run again.
+   * Completes the entities of one request with data from the store. Runs inside the writing transaction, after
+   * {@link prepare}. Must only read, since the transaction may run again.
    */
   complete?(tx: Transaction, changes: readonly Change[], request: ChangeRequest): Promise<Completion>;
-  /** Of the actions that the categories give, those that apply in the present state (#65). */
+  /** Those of the actions of the categories that apply in the present state. */
   applicable?(entity: Entity, actions: readonly CategoryId[]): readonly CategoryId[];
+  /** Carries out an action. */
   act?(call: ActionCall): Promise<ActionOutcome>;
-  /** Before the entity is deleted, outside the transaction: let go of what it holds. */
+  /** Releases what the entity holds, before the transaction that deletes the entity. */
   releasing?(entity: Entity, signal: AbortSignal): Promise<void>;
-  /** Inside the deleting transaction: reads what goes with the entity and returns the writes that remove it. */
+  /** Inside the deleting transaction: reads data of the entity, and returns the writes that remove the data. */
   removing?(tx: Transaction, entity: Entity): Promise<() => void>;
 }
 
-/** A set of categories with the code behind them. */
+/** A set of categories with their providers. */
 export interface Extension {
   readonly name: string;
   readonly categories: readonly Category[];
   readonly providers: readonly Provider[];
-  /** Kind to provider name, until a client binds it otherwise. */
+  /** Provider names by kind, until a client binds the kind to another provider. */
   readonly bindings: Readonly<Record<CategoryId, string>>;
   readonly aliases?: Aliases;
-  /** Ids whose definitions a client may POST again; they are merged (DESIGN decisions 2 and 16). */
+  /** Categories that clients may define again; the definitions are merged (docs/occi.md, "The original"). */
   readonly mergeable?: readonly CategoryId[];
 }
 
-/** Accepts every action and changes nothing: for kinds that a client defined and somebody else acts for. */
+/** Accepts every action and changes nothing: for kinds of clients that carry out the actions themselves. */
 export const dummyProvider: Provider = {
   name: 'dummy',
   act: async () => ({ answer: 'entity', status: 200 }),

@@ -1,4 +1,4 @@
-/** Work on more entities than one transaction takes, and perhaps than one request has time for: in bounded steps. */
+/** Work on more entities than one transaction takes, or than one request has time for, in bounded steps. */
 import type { Clock } from '../clock';
 import { requireWanted } from '../waiting';
 import { STEPS_BUDGET_MS } from './limits';
@@ -6,7 +6,7 @@ import { STEPS_BUDGET_MS } from './limits';
 export interface Progress {
   /** Entities worked on. */
   readonly done: number;
-  /** False when there may be more: the same request again goes on from there. */
+  /** False if entities may be left; the same request again continues. */
   readonly isComplete: boolean;
 }
 
@@ -15,7 +15,10 @@ export interface Step {
   readonly isLast: boolean;
 }
 
-/** Runs steps, one transaction each, for as long as one request may take and its client waits. */
+/**
+ * Runs steps, each of which is one transaction, for {@link STEPS_BUDGET_MS} at most.
+ * @throws CmbsError when the client no longer waits
+ */
 export async function inSteps(
   clock: Pick<Clock, 'now'>,
   signal: AbortSignal | undefined,
@@ -29,4 +32,15 @@ export async function inSteps(
     if (isLast) return { done, isComplete: true };
     if (clock.now() >= end) return { done, isComplete: false };
   }
+}
+
+/** Does several pieces of work one after another, and stops after the first that is not complete. */
+export async function inTurn<T>(items: Iterable<T>, work: (item: T) => Promise<Progress>): Promise<Progress> {
+  let done = 0;
+  for (const item of items) {
+    const progress = await work(item);
+    done += progress.done;
+    if (!progress.isComplete) return { done, isComplete: false };
+  }
+  return { done, isComplete: true };
 }

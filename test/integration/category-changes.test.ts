@@ -5,7 +5,7 @@ import {
   MAX_CATEGORY_ATTRIBUTES,
   MAX_CATEGORY_REFERENCES,
   MAX_DEFINITION_CHARS,
-} from '../../shared/occi/categories/category-input';
+} from '../../shared/occi/categories/definition-size';
 import { MAX_KIND_DEPTH } from '../../shared/occi/categories/changes';
 import { MAX_REMEMBERED_CHANGE_CHARS } from '../../shared/occi/categories/snapshot';
 import { Categories, type Freshness } from '@cmbs/shared/occi';

@@ -1,12 +1,8 @@
 import type { ErrorCode, JsonObject } from '@cmbs/shared';
 import { MAX_NAME_LENGTH } from '@cmbs/shared/limits';
 import { MAX_PATH_LENGTH } from '../../shared/occi/limits';
-import {
-  attributeSpecs,
-  categoryFrom,
-  checkIdentity,
-  locationPath,
-} from '../../shared/occi/categories/category-input';
+import { attributeSpecs } from '../../shared/occi/categories/attribute-definitions';
+import { categoryFrom, checkIdentity, locationPath } from '../../shared/occi/categories/category-input';
 import { RESOURCE_KIND } from '@cmbs/shared/occi';
 import type { CategoryInput } from '../../shared/occi/payload';
 import { refusal } from './refusal';
@@ -78,12 +74,12 @@ describe('attribute definitions', () => {
     ['an unknown type', { a: { type: 'date' } }, 'unknown type "date"'],
     ['a type that names a property of every object', { a: { type: 'constructor' } }, 'unknown type'],
     ['a type that is no string', { a: { type: ['string'] } }, 'unknown type ["string"]'],
-    ['a definition that is no object', { a: 'string' }, 'The definition of a takes an object'],
-    ['a nested one that is no object', { a: { b: [] } }, 'The definition of a.b takes an object'],
-    ['a flag that is no boolean', { a: { required: 'yes' } }, '"required" of a takes true or false'],
-    ['another', { a: { mutable: 1 } }, '"mutable" of a takes true or false'],
-    ['a description that is no string', { a: { description: 1 } }, '"description" of a takes a string'],
-    ['a pattern of no form', { a: { pattern: 1 } }, 'The pattern of a takes'],
+    ['a definition that is no object', { a: 'string' }, 'The definition of a must be an object'],
+    ['a nested one that is no object', { a: { b: [] } }, 'The definition of a.b must be an object'],
+    ['a flag that is no boolean', { a: { required: 'yes' } }, '"required" of a must be true or false'],
+    ['another', { a: { mutable: 1 } }, '"mutable" of a must be true or false'],
+    ['a description that is no string', { a: { description: 1 } }, '"description" of a must be a string'],
+    ['a pattern of no form', { a: { pattern: 1 } }, 'The pattern of a must be'],
     ['a pattern that does not compile', { a: { pattern: '(' } }, 'RE2'],
     ['a name with a space', { 'a b': {} }, 'is not an attribute name'],
     ['an empty part of a name', { 'a..b': {} }, 'is not an attribute name'],

@@ -1,5 +1,6 @@
 import type { Json, JsonObject } from '@cmbs/shared';
-import { checkPattern, matchesPattern, MAX_PATTERN_LENGTH } from '../../shared/occi/pattern';
+import { checkPattern, matchesPattern } from '../../shared/occi/pattern';
+import { MAX_PATTERN_LENGTH } from '../../shared/occi/regular-expression';
 import { refusal } from './refusal';
 import { processorMs } from './processor-time';
 

@@ -1,7 +1,6 @@
 /**
- * The categories and provider bindings of a deployment: those that come with the program, those that clients defined, and
- * how both change at run time (GFD.221 §4.6, GFD.223 §3.1). Changes are decided by {@link Authorize}, category by
- * category, before anything is written.
+ * The categories and provider bindings of a deployment, which come with the program or from clients, and their changes at
+ * run time (GFD.183 §4.6, GFD.223 §9). {@link Authorize} decides each change, category by category, before a write.
  */
 import { systemClock } from '../../clock';
 import { CmbsError } from '../../errors';
@@ -31,7 +30,7 @@ import type { CategoryContext } from './writer';
 const QUERY_INTERFACE = '/-/';
 
 export interface CategoriesOptions extends Freshness {
-  /** Absent in a process that uses the categories for its own work and lets no caller read or change them. */
+  /** Absent in processes in which callers cannot read or change categories. */
   readonly authorize?: Authorize;
 }
 
@@ -65,13 +64,13 @@ export class Categories {
     this.#context.follower.close();
   }
 
-  /** The snapshot that answers one request. Asks for no permission: every operation needs it. */
+  /** The snapshot for one request. Asks for no permission, because every operation needs the categories. */
   current(): Promise<CategorySnapshot> {
     return this.#context.follower.current();
   }
 
   /**
-   * The snapshot, for a caller that wants to see the categories.
+   * The snapshot for a caller that reads the categories.
    * @throws CmbsError `forbidden`
    */
   async read(principal: Principal): Promise<CategorySnapshot> {
@@ -80,8 +79,8 @@ export class Categories {
   }
 
   /**
-   * Refuses categories that were deleted since the snapshot was taken. Reads them in the transaction, which so runs again
-   * when one is deleted meanwhile.
+   * Refuses categories that were deleted since the snapshot was taken. Reads them in the transaction, so that the
+   * transaction runs again if a category is deleted meanwhile.
    * @throws CmbsError `unknown_category`
    */
   async requireStill(tx: Transaction, ids: readonly CategoryId[], { registry }: CategorySnapshot): Promise<void> {
@@ -90,13 +89,13 @@ export class Categories {
     const docs = await tx.getAll(CATEGORIES, deletable);
     docs.forEach((doc, at) => {
       if (doc !== undefined && !(doc.value as unknown as CategoryDocument).removing) return;
-      throw new CmbsError('unknown_category', `There is no category ${deletable[at] ?? ''} here any more.`);
+      throw new CmbsError('unknown_category', `The category ${deletable[at] ?? ''} was deleted; leave it out.`);
     });
   }
 
   /**
-   * POST on the query interface: defines all categories or none. A definition of a built-in category that clients may
-   * extend adds to it; any other category that exists is a conflict (#20, #21).
+   * POST on the query interface (GFD.223 §9.3): defines all categories or none. The definition of a built-in category that
+   * clients may extend adds to the category. Other categories that exist are conflicts.
    * @throws CmbsError `forbidden`, `bad_request`, `conflict`, `unknown_category`, `too_large`
    */
   define(inputs: readonly CategoryInput[], principal: Principal, idempotent?: IdempotentRequest): Promise<void> {
@@ -104,8 +103,9 @@ export class Categories {
   }
 
   /**
-   * PUT on the query interface: changes the given keys of categories that exist, and binds providers. Attributes that a
-   * category drops leave its entities too; where these are too many for one request, the same request again continues.
+   * PUT on the query interface (GFD.223 §9.2): changes the given keys of categories, and binds providers. Attributes that a
+   * category drops are removed from its entities. If the entities are too many for one request, the same request again
+   * continues.
    * @throws CmbsError `forbidden`, `bad_request`, `conflict`, `unknown_category`, `not_implemented`, `too_large`
    */
   update(
@@ -117,15 +117,15 @@ export class Categories {
   }
 
   /**
-   * DELETE on the query interface. A mixin leaves every entity that has it, and its attributes with it; where these are
-   * too many for one request, the mixin is hidden at once and the same request again continues.
+   * DELETE on the query interface (GFD.223 §9.4). A mixin is removed, with its attributes, from every entity that has it. If
+   * the entities are too many for one request, the mixin is hidden at once and the same request again continues.
    * @throws CmbsError `forbidden`, `bad_request`, `not_found`, `conflict` for a kind that has entities
    */
   remove(update: CategoryUpdate, principal: Principal, signal?: AbortSignal): Promise<Progress> {
     return this.#removal.remove(update, principal, signal);
   }
 
-  /** Continues removals that were interrupted, for as long as one request may take. Work of the system itself. */
+  /** Continues interrupted removals, for as long as one request may take. This is the system's own work. */
   async resume(): Promise<void> {
     const { docs } = await this.#context.store.query({ collection: CATEGORIES, limit: MAX_CATEGORIES });
     for (const doc of docs) {

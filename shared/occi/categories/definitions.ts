@@ -1,17 +1,26 @@
-/** Defines and changes categories, and binds kinds to providers (#20 to #23). */
+/** Defines and changes categories, and binds kinds to providers (GFD.223 §9.2, §9.3). */
 import { badRequest, CmbsError } from '../../errors';
 import type { Principal } from '../../principal';
-import { categoryFrom } from './category-input';
-import type { IdempotentRequest } from '../idempotency';
-import { categoryId, type AttributeSpecs, type Category, type CategoryId } from '../model';
-import type { CategoryInput, ProviderInput } from '../payload';
 import type { CategoryRegistry } from '../category-registry';
-import type { Progress } from '../steps';
-import { additions, addsNothing, changedBy, checkReferences, classOf, refuseOtherShape } from './changes';
+import type { IdempotentRequest } from '../idempotency';
+import { categoryId, termOf, type AttributeSpecs, type Category, type CategoryId } from '../model';
+import type { CategoryInput, ProviderInput } from '../payload';
+import { inTurn, type Progress } from '../steps';
+import { categoryFrom } from './category-input';
+import {
+  additions,
+  addsNothing,
+  changedBy,
+  checkReferences,
+  classOf,
+  refuseOtherClass,
+  refuseOtherShape,
+} from './changes';
 import { droppedBy, takeOffDropped } from './dropped-attributes';
 import { byId, merge, type CategoryDocument, type StoredCategories } from './snapshot';
 import { authorizeCategories, commitChange, type CategoryContext } from './writer';
 
+/** The content of a PUT or DELETE on the query interface. */
 export interface CategoryUpdate {
   readonly categories: readonly CategoryInput[];
   readonly providers: readonly ProviderInput[];
@@ -29,7 +38,7 @@ export class CategoryDefinitions {
     principal: Principal,
     idempotent?: IdempotentRequest,
   ): Promise<void> {
-    if (inputs.length === 0) throw badRequest('The request defines no category.');
+    if (inputs.length === 0) throw badRequest('The request defines no category; send at least one.');
     await commitChange(
       this.#context,
       async (now) => {
@@ -57,10 +66,8 @@ export class CategoryDefinitions {
       const existing = registry.find(id);
       if (existing !== undefined && this.#isMergeable(id)) {
         refuseOtherShape(existing, category);
-        const added = additions(existing, category);
-        const earlier = (writes.get(id) ?? documents.get(id))?.category;
-        const overlay = earlier === undefined ? added : merge(earlier, added);
-        if (!addsNothing(overlay)) writes.set(id, { category: overlay, overlay: true, removing: false });
+        const added = overlayOf(existing, category, writes.get(id) ?? documents.get(id));
+        if (added !== undefined) writes.set(id, added);
         continue;
       }
       if (existing !== undefined || fresh.has(id) || documents.has(id)) {
@@ -110,23 +117,16 @@ export class CategoryDefinitions {
   ): ReadonlyMap<CategoryId, CategoryDocument> {
     const writes = new Map<CategoryId, CategoryDocument>();
     for (const input of inputs) {
-      const id = registry.canonicalId(categoryId(input));
-      const existing = registry.find(id);
-      if (existing === undefined) throw new CmbsError('unknown_category', `There is no category ${id} here.`);
-      if (input.class !== undefined && input.class !== existing.class) {
-        throw badRequest(`${id} is of class ${existing.class}, which cannot change.`);
-      }
+      const existing = registry.require(categoryId(input));
+      const id = categoryId(existing);
+      refuseOtherClass(existing, input);
       const location = existing.class === 'action' ? undefined : (input.location ?? existing.location);
       const located = location === undefined ? input : { ...input, location };
       const given = this.#canonical(categoryFrom(located, existing.class));
       refuseOtherShape(existing, given);
       if (this.#isMergeable(id)) {
-        const added = additions(existing, given);
-        const earlier = (writes.get(id) ?? documents.get(id))?.category;
-        if (!addsNothing(added)) {
-          const category = earlier === undefined ? added : merge(earlier, added);
-          writes.set(id, { category, overlay: true, removing: false });
-        }
+        const added = overlayOf(existing, given, writes.get(id) ?? documents.get(id));
+        if (added !== undefined) writes.set(id, added);
         continue;
       }
       if (existing.origin !== 'runtime') {
@@ -148,37 +148,31 @@ export class CategoryDefinitions {
     const offered = this.#context.builtIn.providers;
     const bindings = new Map<CategoryId, readonly string[]>();
     for (const { category, local, remote } of providers) {
-      const id = registry.canonicalId(category);
-      if (registry.kind(id) === undefined) {
-        throw new CmbsError('unknown_category', `There is no kind ${id} here to bind a provider to.`);
-      }
+      const id = categoryId(registry.requireKind(category));
       if (remote.length > 0) {
-        throw new CmbsError('not_implemented', 'Remote providers are not offered; name a local one.');
+        throw new CmbsError('not_implemented', 'Remote providers are not supported; name a local one.');
       }
       const unknown = local.find((name) => !offered.has(name));
       if (unknown !== undefined) {
         const known = [...offered.keys()].join(', ');
-        throw badRequest(`There is no provider ${JSON.stringify(unknown)} here; known are: ${known}.`);
+        throw badRequest(`There is no provider ${JSON.stringify(unknown)} here; name one of: ${known}.`);
       }
       bindings.set(id, [...new Set(local)]);
     }
     return bindings;
   }
 
-  /** Removes attributes that categories no longer define from the entities, for as long as one request may take. */
+  /** Removes attributes that categories no longer define from entities, for as long as one request may take. */
   async removeDropped(ids: readonly CategoryId[], signal?: AbortSignal): Promise<Progress> {
     const { store, clock, follower } = this.#context;
     const registry = async (): Promise<CategoryRegistry> => (await follower.current()).registry;
     const now = await registry();
-    let done = 0;
-    for (const id of new Set(ids.map((given) => now.canonicalId(given)))) {
-      if (follower.stored?.documents.get(id)?.dropping === undefined) continue;
+    return inTurn(new Set(ids.map((given) => now.canonicalId(given))), async (id) => {
+      if (follower.stored?.documents.get(id)?.dropping === undefined) return { done: 0, isComplete: true };
       const progress = await takeOffDropped(id, { store, clock, registry, signal });
       follower.invalidate();
-      done += progress.done;
-      if (!progress.isComplete) return { done, isComplete: false };
-    }
-    return { done, isComplete: true };
+      return progress;
+    });
   }
 
   #isMergeable(id: CategoryId): boolean {
@@ -192,11 +186,23 @@ export class CategoryDefinitions {
     const attributes: AttributeSpecs = Object.fromEntries(
       Object.entries(category.attributes).map(([name, spec]) => [aliases.attributes[name] ?? name, spec]),
     );
-    const renamed = id === undefined ? {} : { term: id.slice(id.lastIndexOf('#') + 1) };
+    const renamed = id === undefined ? {} : { term: termOf(id) };
     if (category.class === 'action') return { ...category, ...renamed, attributes };
     const actions = [...new Set(category.actions.map((action) => aliases.categories[action] ?? action))];
     return { ...category, ...renamed, attributes, actions };
   }
+}
+
+/** The additions to a built-in category, together with earlier ones; undefined if the definition adds nothing. */
+function overlayOf(
+  existing: Category,
+  given: Category,
+  earlier: CategoryDocument | undefined,
+): CategoryDocument | undefined {
+  const added = additions(existing, given);
+  if (addsNothing(added)) return undefined;
+  const category = earlier === undefined ? added : merge(earlier.category, added);
+  return { category, overlay: true, removing: false };
 }
 
 /** @throws CmbsError `conflict` */
@@ -207,7 +213,9 @@ function refuseTakenLocations(fresh: Iterable<Category>, registry: CategoryRegis
     const { location } = category;
     const holder = registry.at(location);
     const other = holder === undefined ? locations.get(location) : categoryId(holder);
-    if (other !== undefined) throw new CmbsError('conflict', `The location ${location} belongs to ${other}.`);
+    if (other !== undefined) {
+      throw new CmbsError('conflict', `The location ${location} belongs to ${other}; choose another.`);
+    }
     locations.set(location, categoryId(category));
   }
 }

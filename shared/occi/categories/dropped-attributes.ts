@@ -1,19 +1,17 @@
 /**
- * An attribute that an update drops from a definition leaves the entities that have it, in steps of bounded size. What
- * is still to be done lies in the document of the category, so that the same request, or the next start, goes on.
+ * Removes attributes that an update drops from a definition from the entities that have them, in steps of bounded size. The
+ * document of the category records the remaining work, so that the same request, or the next start, continues.
  */
 import type { Clock } from '../../clock';
-import { MAX_BATCH_ENTITIES } from '../limits';
-import { MAX_STEP_CHARS } from '../../limits';
 import type { JsonObject } from '../../json';
 import type { Store, Transaction } from '../../store';
 import { CATEGORIES, CURRENT, recordChange, STATE, type CategoryDocument, type Dropping } from './snapshot';
-import { CATEGORY_FIELD, ENTITIES, entitiesOf, writeEntity } from '../entity-store';
+import { nextOfCategory, writeEntity } from '../entity-store';
 import { categoryId, type Category, type CategoryId, type Entity } from '../model';
 import type { CategoryRegistry } from '../category-registry';
 import { inSteps, type Progress, type Step } from '../steps';
 
-/** What is to be taken off when a category changes, beside what is still pending; undefined where no attribute goes. */
+/** The attributes to remove when a category changes, with those that are pending; undefined if no attribute is dropped. */
 export function droppedBy(
   before: Category,
   after: Category,
@@ -29,7 +27,7 @@ export function droppedBy(
   return { names: [...new Set([...(pending?.names ?? []), ...gone])], within: [id, ...dependents] };
 }
 
-/** What is still to be taken off, as far as it is now. */
+/** The attributes that are still to be removed for each category, as the transaction reads them. */
 export async function droppingsOf(
   tx: Transaction,
   ids: readonly CategoryId[],
@@ -40,14 +38,14 @@ export async function droppingsOf(
   );
 }
 
-/** Attributes that the kind, or the mixin with what it depends on, gives an entity. */
+/** The attributes that the kind, or the mixin and its dependencies, give an entity. */
 function namesOf(id: CategoryId, registry: CategoryRegistry): ReadonlySet<string> {
   const kind = registry.kind(id);
   const mixins = kind === undefined ? registry.withDependencies([id]) : [kind];
   return new Set(mixins.flatMap(({ attributes }) => Object.keys(attributes)));
 }
 
-/** Mixins that depend on this one, directly or not: their entities have its attributes too. */
+/** The mixins that depend on this mixin, directly or not. Their entities have its attributes too. */
 function dependentsOf(id: CategoryId, registry: CategoryRegistry): readonly CategoryId[] {
   return registry.all.flatMap((one) =>
     one.class === 'mixin' &&
@@ -61,12 +59,12 @@ function dependentsOf(id: CategoryId, registry: CategoryRegistry): readonly Cate
 export interface Dropped {
   readonly store: Store;
   readonly clock: Pick<Clock, 'now'>;
-  /** The categories as they are now, the update among them. */
+  /** The present categories, including the update. */
   readonly registry: () => Promise<CategoryRegistry>;
   readonly signal: AbortSignal | undefined;
 }
 
-/** Takes the attributes off, for as long as one request may take. */
+/** Removes the attributes, for as long as one request may take. */
 export async function takeOffDropped(
   id: CategoryId,
   { store, clock, registry, signal }: Dropped,
@@ -81,17 +79,10 @@ function takeOffSome(id: CategoryId, store: Store, registry: CategoryRegistry): 
     const [within, ...others] = document?.dropping?.within ?? [];
     if (document?.dropping === undefined || within === undefined) return { done: 0, isLast: true };
     const { dropping, ...rest } = document;
-    const page = await tx.query({
-      collection: ENTITIES,
-      where: [{ field: CATEGORY_FIELD, value: within }],
-      limit: MAX_BATCH_ENTITIES,
-      maxChars: MAX_STEP_CHARS,
-      ...(dropping.after === undefined ? {} : { after: dropping.after }),
-    });
-    const entities = await entitiesOf(tx, page.docs);
+    const { entities, next: cursor } = await nextOfCategory(tx, within, dropping.after);
     const state = await tx.get(STATE, CURRENT);
     let done = 0;
-    for (const { entity } of entities) {
+    for (const entity of entities) {
       const next = withoutNames(entity, dropping.names, registry);
       if (next === entity) continue;
       writeEntity(tx, next, entity, registry);
@@ -99,20 +90,20 @@ function takeOffSome(id: CategoryId, store: Store, registry: CategoryRegistry): 
     }
     const { names } = dropping;
     const left: Dropping | undefined =
-      page.next !== undefined
-        ? { names, within: [within, ...others], after: page.next }
+      cursor !== undefined
+        ? { names, within: [within, ...others], after: cursor }
         : others.length > 0
           ? { names, within: others }
           : undefined;
     const written = left === undefined ? rest : { ...rest, dropping: left };
     tx.put(CATEGORIES, id, written as unknown as JsonObject);
-    // Other processes need to hear of the end only: until then, a change of the category keeps what is left to do.
+    // Other processes need to know of the end only: until then, a change of the category keeps the remaining work.
     if (left === undefined) recordChange(tx, state, [id]);
     return { done, isLast: left === undefined };
   });
 }
 
-/** The entity without those of the attributes that none of its categories declares. */
+/** The entity without those of the named attributes that none of its categories declares. */
 function withoutNames(entity: Entity, names: readonly string[], registry: CategoryRegistry): Entity {
   const specs = registry.specs(entity.kind, entity.mixins);
   const gone = names.filter((name) => !Object.hasOwn(specs, name) && Object.hasOwn(entity.attributes, name));

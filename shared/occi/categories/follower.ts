@@ -1,4 +1,4 @@
-/** Follows the categories in the store: the snapshot that answers a request is at most as old as {@link Freshness} says. */
+/** Keeps a snapshot of the stored categories that is at most as old as {@link Freshness} allows. */
 import type { Clock } from '../../clock';
 import type { Store, Watch } from '../../store';
 import {
@@ -12,9 +12,9 @@ import {
 
 /** How a process notices changes that other processes make. */
 export interface Freshness {
-  /** Whether the store reports changes at once; not for a process that is suspended between requests. */
+  /** Whether the store reports changes at once. False for processes that are suspended between requests. */
   readonly watch: boolean;
-  /** Age of a snapshot, in milliseconds, from which on it is compared with the store before it is used. */
+  /** Age in milliseconds from which a snapshot is compared with the store before it is used. Absent: no limit. */
   readonly maxAgeMs?: number;
   readonly clock: Clock;
 }
@@ -35,10 +35,10 @@ export class CategoryFollower {
     this.#store = store;
     this.#builtIn = builtIn;
     this.#freshness = freshness;
-    const look = (): void => this.invalidate();
-    this.#watches = freshness.watch ? [store.watch({ collection: STATE }, look)] : [];
+    const invalidate = (): void => this.invalidate();
+    this.#watches = freshness.watch ? [store.watch({ collection: STATE }, invalidate)] : [];
     // A watch does not report changes that precede its start.
-    for (const { ready } of this.#watches) ready.then(look, look);
+    for (const { ready } of this.#watches) ready.then(invalidate, invalidate);
   }
 
   /** The latest categories read from the store; undefined before the first {@link current}. */
@@ -55,11 +55,12 @@ export class CategoryFollower {
     for (const watch of this.#watches) watch.end();
   }
 
+  /** A snapshot that has every change committed before this call in this process, and others as {@link Freshness} allows. */
   async current(): Promise<CategorySnapshot> {
     const { maxAgeMs, clock } = this.#freshness;
     const isYoung = maxAgeMs === undefined || clock.now() - this.#checkedAt < maxAgeMs;
     if (!isYoung || this.#stored === undefined) await this.#checked();
-    // A check that was under way may have missed a change made before this call; a second one does not.
+    // A check that was under way may have missed a change made before this call. A second check cannot miss it.
     for (let checks = 0; this.#isStale && checks < 2; checks += 1) await this.#checked();
     if (this.#stored === undefined) throw new Error('the categories were read and are not there');
     return this.#stored.snapshot;
@@ -79,7 +80,7 @@ export class CategoryFollower {
       this.#stored = await storedCategoriesAt(state, this.#stored, this.#store, this.#builtIn);
       this.#checkedAt = now;
     } catch (error) {
-      this.#isStale = true; // the next caller tries again
+      this.#isStale = true; // The next caller tries again.
       throw error;
     }
   }

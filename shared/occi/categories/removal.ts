@@ -1,14 +1,12 @@
-/** Deletes categories: a mixin leaves its entities first, and a kind must have none (#23). */
+/** Deletes categories (GFD.223 §9.4): a mixin is removed from its entities first, and a kind must have no entities. */
 import { badRequest, CmbsError } from '../../errors';
 import type { JsonObject } from '../../json';
-import { MAX_STEP_CHARS } from '../../limits';
 import type { Principal } from '../../principal';
-import { CATEGORY_FIELD, ENTITIES, entitiesOf, writeEntity } from '../entity-store';
-import { MAX_BATCH_ENTITIES } from '../limits';
+import { isInUse, nextOfCategory, writeEntity } from '../entity-store';
 import { categoryId, type Category, type CategoryId } from '../model';
 import type { CategoryInput, ProviderInput } from '../payload';
-import { inSteps, type Progress } from '../steps';
-import { detached, without } from './changes';
+import { inSteps, inTurn, type Progress } from '../steps';
+import { detached, refuseOtherClass, without } from './changes';
 import type { CategoryUpdate } from './definitions';
 import {
   CATEGORIES,
@@ -21,7 +19,7 @@ import {
 } from './snapshot';
 import { authorizeCategories, commitChange, inUse, type CategoryChange, type CategoryContext } from './writer';
 
-/** A removal that was committed, and the categories that still have to leave entities. */
+/** A removal, and the categories whose removal continues after the commit. */
 interface PlannedRemoval {
   readonly change: CategoryChange;
   readonly leaving: readonly Category[];
@@ -39,7 +37,8 @@ export class CategoryRemoval {
     principal: Principal,
     signal?: AbortSignal,
   ): Promise<Progress> {
-    if (inputs.length + providers.length === 0) throw badRequest('The request names no category.');
+    if (inputs.length + providers.length === 0)
+      throw badRequest('The request names no category; send at least one.');
     let leaving: readonly Category[] = [];
     await commitChange(this.#context, async (now) => {
       const { registry } = now.snapshot;
@@ -51,13 +50,7 @@ export class CategoryRemoval {
       ({ leaving } = planned);
       return planned.change;
     });
-    let done = 0;
-    for (const category of leaving) {
-      const progress = await this.finish(category, signal);
-      done += progress.done;
-      if (!progress.isComplete) return { done, isComplete: false };
-    }
-    return { done, isComplete: true };
+    return inTurn(leaving, (category) => this.finish(category, signal));
   }
 
   /** Continues a removal that is committed, for as long as one request may take. */
@@ -69,9 +62,9 @@ export class CategoryRemoval {
   }
 
   /**
-   * No entity of a kind is created once the kind is marked ({@link Categories.requireStill}). An entity that was created
-   * just before is found here, and the kind stays. So no store has to notice entities that enter a query's result during
-   * a transaction.
+   * Entities of a kind are not created once the kind is marked ({@link Categories.requireStill}). If an entity was created
+   * just before, the query finds it and the kind stays. Stores therefore need not notice entities that enter the result of
+   * a query during a transaction.
    */
   async #removeKind(id: CategoryId): Promise<void> {
     const { store, follower } = this.#context;
@@ -79,13 +72,8 @@ export class CategoryRemoval {
       const doc = await tx.get(CATEGORIES, id);
       const document = doc?.value as unknown as CategoryDocument | undefined;
       if (document?.removing !== true) return false;
-      const page = await tx.query({
-        collection: ENTITIES,
-        where: [{ field: CATEGORY_FIELD, value: id }],
-        limit: 1,
-      });
+      const isUsed = await isInUse(tx, id);
       const state = await tx.get(STATE, CURRENT);
-      const isUsed = page.docs.length > 0;
       if (isUsed) tx.put(CATEGORIES, id, { ...document, removing: false } as unknown as JsonObject);
       else tx.delete(CATEGORIES, id);
       recordChange(tx, state, [id]);
@@ -100,21 +88,15 @@ export class CategoryRemoval {
     const { registry }: CategorySnapshot = await follower.current();
     const progress = await inSteps(clock, signal, () =>
       store.transact(async (tx) => {
-        const page = await tx.query({
-          collection: ENTITIES,
-          where: [{ field: CATEGORY_FIELD, value: mixin }],
-          limit: MAX_BATCH_ENTITIES,
-          maxChars: MAX_STEP_CHARS,
-        });
-        const tagged = await entitiesOf(tx, page.docs);
+        const { entities, next } = await nextOfCategory(tx, mixin);
         const state = await tx.get(STATE, CURRENT);
-        for (const { entity } of tagged) writeEntity(tx, without(entity, mixin, registry), entity, registry);
-        const isLast = page.next === undefined;
+        for (const entity of entities) writeEntity(tx, without(entity, mixin, registry), entity, registry);
+        const isLast = next === undefined;
         if (isLast) {
           tx.delete(CATEGORIES, mixin);
           recordChange(tx, state, [mixin]);
         }
-        return { done: page.docs.length, isLast };
+        return { done: entities.length, isLast };
       }),
     );
     follower.invalidate();
@@ -139,10 +121,10 @@ function planRemoval(
       continue;
     }
     const existing = registry.find(id);
-    if (existing === undefined) throw new CmbsError('not_found', `There is no category ${id} here.`);
-    if (input.class !== undefined && input.class !== existing.class) {
-      throw badRequest(`${id} is of class ${existing.class}, not ${input.class}.`);
+    if (existing === undefined) {
+      throw new CmbsError('not_found', `There is no category ${id} here; GET /-/ lists all categories.`);
     }
+    refuseOtherClass(existing, input);
     if (existing.origin !== 'runtime') {
       throw new CmbsError('forbidden', `${id} comes with the program and cannot be deleted.`);
     }
@@ -160,7 +142,7 @@ function planRemoval(
   const unbound = new Map<CategoryId, undefined>();
   for (const { category } of providers) {
     const id = registry.canonicalId(category);
-    if (!bindings.has(id)) throw new CmbsError('not_found', `${id} has no provider.`);
+    if (!bindings.has(id)) throw new CmbsError('not_found', `${id} is not bound to a provider.`);
     unbound.set(id, undefined);
   }
   return { change: { categories: writes, bindings: unbound, unused }, leaving };

@@ -1,45 +1,48 @@
 /**
- * The categories and bindings that a process knows, and how it follows the store: one document per category, and one
- * (`category-state/current`) that names what the latest changes touched. So following a change reads what has changed
- * and nothing else, however many categories there are.
+ * The categories and bindings that a process knows. The store has one document for each category, and one document
+ * (`category-state/current`) that names the categories of the latest changes. A process therefore reads only the changed
+ * categories, however many there are.
  */
 import type { JsonObject } from '../../json';
 import { MAX_CATEGORIES } from '../limits';
 import type { Doc, Store, Transaction } from '../../store';
-import { definitionChars } from './category-input';
+import { definitionChars } from './definition-size';
 import { categoryId, type Category, type CategoryId } from '../model';
 import type { Provider } from '../provider';
 import { CategoryRegistry, type Aliases } from '../category-registry';
 
-/** Characters of the names of what the latest changes touched, which each change writes for others to follow. */
+/** Characters of the names of the categories in the latest changes. Each change writes them again. */
 export const MAX_REMEMBERED_CHANGE_CHARS = 8 * 1024;
 
 export const CATEGORIES = 'categories';
 export const BINDINGS = 'provider-bindings';
-/** `current`: its revision changes with every change of either. Also what makes two changes wait for each other. */
+/** Has one document, {@link CURRENT}. Every change of categories or bindings writes it, so that changes exclude each other. */
 export const STATE = 'category-state';
 export const CURRENT = 'current';
 
-/** `overlay`: additions of clients to a category that comes with the program. `removing`: it is on its way out. */
+/** A stored category. */
 export interface CategoryDocument {
   readonly category: Category;
+  /** True for clients' additions to a built-in category. */
   readonly overlay: boolean;
+  /** True from the moment at which the removal of the category is committed. */
   readonly removing: boolean;
   readonly dropping?: Dropping;
 }
 
-/** Attributes that are not defined any more and are still to be taken off entities. */
+/** Attributes that the category no longer defines and that are still to be removed from entities. */
 export interface Dropping {
   readonly names: readonly string[];
-  /** Categories whose entities may have them; the first is under way, `after` a cursor into it. */
+  /** Categories whose entities may have the attributes. The work is at the first. */
   readonly within: readonly CategoryId[];
+  /** Cursor into the entities of the first category. */
   readonly after?: string;
 }
 
-/** What is known at one moment. */
+/** The categories and bindings at one moment. */
 export interface CategorySnapshot {
   readonly registry: CategoryRegistry;
-  /** The provider behind a kind, or behind the nearest ancestor that has one. */
+  /** The provider of a kind, or of its nearest ancestor that has a provider. */
   providerOf(kind: CategoryId): Provider | undefined;
   readonly bindings: ReadonlyMap<CategoryId, readonly string[]>;
 }
@@ -54,14 +57,14 @@ export interface StoredCategories {
   readonly chars: number;
 }
 
-/** What one change touched; `after` is the revision of the state that it changed. */
+/** The categories and bindings that one change wrote. `after` is the revision of the state before the change. */
 interface Touched {
   readonly after: number;
   readonly categories: readonly CategoryId[];
   readonly bindings: readonly CategoryId[];
 }
 
-/** What comes with the program. */
+/** The categories, providers and bindings that come with the program. */
 export interface BuiltInCategories {
   readonly builtin: ReadonlyMap<CategoryId, Category>;
   readonly providers: ReadonlyMap<string, Provider>;
@@ -74,7 +77,11 @@ type Reader = Pick<Store, 'query' | 'getAll'> | Pick<Transaction, 'query' | 'get
 const documentOf = (doc: Doc): CategoryDocument => doc.value as unknown as CategoryDocument;
 const boundOf = (doc: Doc): readonly string[] => doc.value.local as readonly string[];
 
-/** The snapshot at a state that was read: `held` itself, `held` brought up to date, or a new one. */
+/**
+ * The categories at a state.
+ * @param state the state that was read
+ * @param held the categories that the process has; undefined before it has any
+ */
 export async function storedCategoriesAt(
   state: Doc | undefined,
   held: StoredCategories | undefined,
@@ -129,7 +136,7 @@ async function loaded(revision: number, reader: Reader, given: BuiltInCategories
   return { revision, documents, bound, chars, snapshot: snapshotOf(registry, bound, given) };
 }
 
-/** The category that holds where the program has one, the store has one, or both. */
+/** The category in force, given the program's definition, the stored document, or both. */
 function inForce(builtin: Category | undefined, document: CategoryDocument | undefined): Category | undefined {
   if (document === undefined) return builtin;
   if (document.overlay) return builtin === undefined ? undefined : merge(builtin, document.category);
@@ -155,14 +162,17 @@ function snapshotOf(
 const recentOf = (state: Doc | undefined): readonly Touched[] =>
   (state?.value.recent as readonly Touched[] | undefined) ?? [];
 
-/** The changes since a revision; undefined when the state does not remember all of them. */
+/** The changes since a revision; undefined if the state no longer names all of them. */
 function touchedSince(revision: number, state: Doc | undefined): readonly Touched[] | undefined {
   const recent = recentOf(state);
   const first = recent.findIndex(({ after }) => after === revision);
   return first < 0 ? undefined : recent.slice(first);
 }
 
-/** Writes into the state what a transaction has changed; `state` is what the transaction read. */
+/**
+ * Names the categories and bindings that a transaction writes in the state.
+ * @param state the state that the transaction read
+ */
 export function recordChange(
   tx: Transaction,
   state: Doc | undefined,
@@ -172,7 +182,7 @@ export function recordChange(
   const touched: Touched = { after: state?.revision ?? 0, categories: [...categories], bindings: [...bindings] };
   const recent: Touched[] = [];
   let chars = 0;
-  // A change that touches more than is remembered makes others load all, which costs them little more then.
+  // After a change too large to name, other processes load all categories, which then costs them little more.
   for (const one of [...recentOf(state), touched].reverse()) {
     chars += JSON.stringify(one).length;
     if (chars > MAX_REMEMBERED_CHANGE_CHARS) break;

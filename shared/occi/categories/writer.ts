@@ -1,14 +1,14 @@
-/** Commits changes of categories and of provider bindings, within the limits of a deployment. */
+/** Commits changes of categories and provider bindings, within the limits of a deployment. */
 import type { Clock } from '../../clock';
 import { CmbsError } from '../../errors';
 import type { JsonObject } from '../../json';
 import type { Authorize, Operation, Principal } from '../../principal';
-import type { Store, Transaction } from '../../store';
-import { checkSize, definitionChars } from './category-input';
-import { CATEGORY_FIELD, ENTITIES } from '../entity-store';
+import type { Store } from '../../store';
+import { isInUse } from '../entity-store';
 import { once, type IdempotentRequest } from '../idempotency';
 import { MAX_CATEGORIES, MAX_DEFINITIONS_CHARS } from '../limits';
 import type { CategoryId } from '../model';
+import { checkSize, definitionChars } from './definition-size';
 import { droppingsOf } from './dropped-attributes';
 import type { CategoryFollower } from './follower';
 import {
@@ -24,14 +24,14 @@ import {
 } from './snapshot';
 
 export interface CategoryChange {
-  /** Undefined deletes. */
+  /** Undefined deletes a category. */
   readonly categories: ReadonlyMap<CategoryId, CategoryDocument | undefined>;
   readonly bindings?: ReadonlyMap<CategoryId, readonly string[] | undefined>;
   /** Kinds that must have no entities. */
   readonly unused?: readonly CategoryId[];
 }
 
-/** What the parts of `Categories` work with. */
+/** The dependencies of the parts of `Categories`. */
 export interface CategoryContext {
   readonly store: Store;
   readonly builtIn: BuiltInCategories;
@@ -42,7 +42,10 @@ export interface CategoryContext {
   readonly authorize: Authorize;
 }
 
-/** Asks whether the principal may do the operation on each category. */
+/**
+ * Asks whether the principal may do the operation on each category.
+ * @throws CmbsError `forbidden`
+ */
 export async function authorizeCategories(
   { authorize }: CategoryContext,
   principal: Principal,
@@ -53,8 +56,8 @@ export async function authorizeCategories(
 }
 
 /**
- * Writes the change that `plan` makes of the stored categories, in one transaction.
- * @throws CmbsError `conflict` for a kind in use, or beyond the limits of a deployment
+ * Plans a change of the stored categories and writes it, in one transaction.
+ * @throws CmbsError `conflict` for a kind in use, or a change beyond the limits of a deployment
  */
 export async function commitChange(
   context: CategoryContext,
@@ -68,14 +71,14 @@ export async function commitChange(
       const now = await storedCategoriesAt(state, follower.stored, tx, builtIn);
       const { categories, bindings = new Map<CategoryId, undefined>(), unused = [] } = await plan(now);
       refuseBeyondLimits(now, categories);
-      for (const id of unused) await refuseInUse(tx, id);
-      // Progress in removing dropped attributes is stored without a new revision, so snapshots do not have it.
+      for (const id of unused) if (await isInUse(tx, id)) throw inUse(id);
+      // The removal of dropped attributes is recorded without a new revision, so snapshots do not have its progress.
       const pending = [...categories.keys()].filter((id) => now.documents.get(id)?.dropping !== undefined);
       const droppings = await droppingsOf(tx, pending);
       if (categories.size + bindings.size === 0) return {};
       recordChange(tx, state, categories.keys(), bindings.keys());
       for (const [id, document] of categories) {
-        // Attributes that are still to be removed from entities stay so, whatever else changes.
+        // Other changes of a category keep the attributes that are still to be removed from entities.
         const dropping = document?.dropping ?? droppings.get(id);
         const written = dropping === undefined ? document : { ...document, dropping };
         if (document === undefined) tx.delete(CATEGORIES, id);
@@ -91,7 +94,7 @@ export async function commitChange(
   follower.invalidate();
 }
 
-/** Refuses growth beyond the limits. Categories that were stored under larger limits may stay, and shrink. */
+/** Refuses growth beyond the limits. Categories that were stored under larger limits may stay or shrink. */
 function refuseBeyondLimits({ documents, chars }: StoredCategories, writes: CategoryChange['categories']): void {
   let [number, after] = [documents.size, chars];
   for (const [id, document] of writes) {
@@ -110,11 +113,6 @@ function refuseBeyondLimits({ documents, chars }: StoredCategories, writes: Cate
       `All definitions together have ${MAX_DEFINITIONS_CHARS} characters at most; delete some first.`,
     );
   }
-}
-
-async function refuseInUse(tx: Transaction, kind: CategoryId): Promise<void> {
-  const page = await tx.query({ collection: ENTITIES, where: [{ field: CATEGORY_FIELD, value: kind }], limit: 1 });
-  if (page.docs.length > 0) throw inUse(kind);
 }
 
 export const inUse = (kind: CategoryId): CmbsError =>

@@ -1,4 +1,4 @@
-/** Creates, replaces and updates entities, in one transaction for each request (#16, #25 to #33). */
+/** Creates, replaces and updates entities, in one transaction for each request (GFD.223 §10.2, §10.3, §11.3.1). */
 import { badRequest, CmbsError } from '../../errors';
 import type { Transaction } from '../../store';
 import type { CategorySnapshot } from '../categories/snapshot';
@@ -26,7 +26,7 @@ import { checkLinkEnds, endOf, localEnds, newLinks, sourcesOf } from './links';
 export interface CreateOptions {
   readonly idempotent?: IdempotentRequest;
   readonly intent?: Intent;
-  /** The answer shows the new entities, so the caller has to be allowed to read them. */
+  /** Whether the answer shows the new entities, so that the caller must be allowed to read them. */
   readonly isShown?: boolean;
 }
 
@@ -35,7 +35,7 @@ export interface WriteOptions {
   readonly idempotent?: IdempotentRequest | undefined;
 }
 
-/** The draft that a request stands for, given the entity that it changes (undefined: it creates one). */
+/** The draft in a request, given the entity that the request changes (undefined: it creates an entity). */
 export type DraftFor<Known> = (known: Known, registry: CategoryRegistry) => Draft;
 
 export class EntityCommands {
@@ -51,9 +51,12 @@ export class EntityCommands {
     requester: Requester,
     { idempotent, intent, isShown = false }: CreateOptions = {},
   ): Promise<Noted & { readonly paths: readonly Path[] }> {
-    if (drafts.length === 0) throw badRequest('The request has no entity: it needs a kind.');
+    if (drafts.length === 0) throw badRequest('The request has no entity; send one with a kind.');
     if (drafts.length > MAX_BATCH_ENTITIES) {
-      throw new CmbsError('too_large', `One request creates ${MAX_BATCH_ENTITIES} entities at most.`);
+      throw new CmbsError(
+        'too_large',
+        `One request creates ${MAX_BATCH_ENTITIES} entities at most; send several requests.`,
+      );
     }
     const { store, clock, authorize } = this.#context;
     const snapshot = await this.#context.categories.current();
@@ -63,7 +66,7 @@ export class EntityCommands {
       if (draft.kind !== undefined && at?.class === 'kind' && categoryId(at) !== draft.kind) {
         throw new CmbsError(
           'conflict',
-          `${collection} takes entities of kind ${categoryId(at)}, not ${draft.kind}.`,
+          `${collection} takes entities of kind ${categoryId(at)}, not ${draft.kind}; send them to the location of their kind.`,
         );
       }
       return drafting.inCollection(draft);
@@ -180,7 +183,7 @@ export class EntityCommands {
       writeEntity(tx, linking.has(path) ? { ...entity, isLinked: true } : entity, undefined, registry);
     }
     for (const { write } of completions) write?.();
-    // The rendering of a source shows its links, so its validator has to change with them.
+    // Renderings of a source show its links, so its entity tag must change with them.
     for (const source of sources.values()) writeEntity(tx, { ...source, isLinked: true }, source, registry);
     return completions;
   }
@@ -223,7 +226,7 @@ export class EntityCommands {
     return completions;
   }
 
-  /** Mixins that a change adds or removes are decided as in the collection of the mixin (#58). */
+  /** Decides mixins that a change adds or removes as if they were changed in the collection of the mixin. */
   async #authorizeMixins(before: Entity, mixins: readonly CategoryId[], { principal }: Requester): Promise<void> {
     const { authorize } = this.#context;
     const added = mixins.filter((id) => !before.mixins.includes(id));
@@ -236,13 +239,18 @@ export class EntityCommands {
 }
 
 function refuseTaken(path: Path, known: ReadonlyMap<Path, StoredEntity>): void {
-  if (known.has(path)) throw new CmbsError('conflict', `There is an entity at ${path} already.`);
+  if (known.has(path))
+    throw new CmbsError(
+      'conflict',
+      `There is an entity at ${path} already; change it with PUT, or choose another id.`,
+    );
 }
 
 function refuseRepeated(fresh: readonly NewEntity[]): void {
   const seen = new Set<Path>();
   for (const { entity } of fresh) {
-    if (seen.has(entity.path)) throw new CmbsError('conflict', `The request creates ${entity.path} twice.`);
+    if (seen.has(entity.path))
+      throw new CmbsError('conflict', `The request creates ${entity.path} twice; choose different ids.`);
     seen.add(entity.path);
   }
 }

@@ -1,4 +1,4 @@
-/** What the providers behind the kinds add to the changes of one request. */
+/** Lets the providers of the kinds complete the changes of one request. */
 import { CmbsError } from '../../errors';
 import type { Transaction } from '../../store';
 import type { CategorySnapshot } from '../categories/snapshot';
@@ -34,7 +34,7 @@ export async function completed(
   return { entities: new Map(all.map((entity) => [entity.path, entity])), completions };
 }
 
-/** Work of the providers that follows the commit, and their remarks for the client. */
+/** Does the work of the providers that follows the commit, and gathers their remarks for the client. */
 export async function concluded(completions: readonly Completion[], { signal }: Requester): Promise<Noted> {
   await Promise.all(completions.map(async ({ afterwards }) => afterwards?.(signal)));
   return { notes: completions.flatMap(({ notes = [] }) => notes) };

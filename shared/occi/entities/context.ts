@@ -1,4 +1,4 @@
-/** What the parts of `Entities` work with, and what each of their operations is told. */
+/** The dependencies of the parts of `Entities`, and what they know of a caller. */
 import type { Clock, NewId } from '../../clock';
 import { CmbsError } from '../../errors';
 import type { Authorize, Operation, Principal, Resource } from '../../principal';
@@ -16,7 +16,7 @@ export interface EntityContext {
   readonly authorize: Authorize;
 }
 
-/** The caller of an operation, and which locations are of this deployment. */
+/** The caller of an operation, and the locations that belong to this deployment. */
 export interface Requester {
   readonly principal: Principal;
   /** The path of a location of this deployment; undefined for other locations. */
@@ -25,15 +25,18 @@ export interface Requester {
   readonly signal?: AbortSignal;
 }
 
-/** Throws `precondition_failed` unless the stored entity (undefined: absent) is in the state that the caller expects. */
+/**
+ * Checks that the stored entity (undefined: absent) is in the state that the caller expects.
+ * @throws CmbsError `precondition_failed`
+ */
 export type Precondition = (current: StoredEntity | undefined) => void;
 
-/** Remarks about a request that succeeded, for the client: one sentence each. */
+/** Remarks for the client about a request that succeeded: one sentence each. */
 export interface Noted {
   readonly notes: readonly string[];
 }
 
-/** An entity as access rules see it. */
+/** An entity as access rules see one. */
 export const resourceOf = ({ path, kind, mixins, owner }: Entity): Resource => ({ path, kind, mixins, owner });
 
 /**
@@ -49,11 +52,12 @@ export async function authorizeEach(
   for (const entity of entities) await authorize(principal, operation, resourceOf(entity));
 }
 
-/** Path of a location that a client wrote; undefined for a location of another deployment. */
+/** The path of a location that a client wrote; undefined for a location of another deployment. */
 export function localPath(location: string, requester: Pick<Requester, 'pathHere'>): Path | undefined {
   const split = splitLocation(location);
   return split === undefined ? undefined : requester.pathHere(split);
 }
 
+/** @param advice a sentence, with a space in front */
 export const nothingAt = (path: Path, advice = ''): CmbsError =>
   new CmbsError('not_found', `There is nothing at ${path}.${advice}`);

@@ -1,4 +1,4 @@
-/** Deletes entities, with the links of each deleted resource (#35, #36, #60). */
+/** Deletes entities, and the links of each deleted resource (GFD.223 §10.4, §11.4.1). */
 import { concurrently } from '../../concurrently';
 import type { Transaction } from '../../store';
 import { requireWanted } from '../../waiting';
@@ -6,9 +6,9 @@ import type { CategorySnapshot } from '../categories/snapshot';
 import { deleteEntity, readEntities, readEntity, writeEntity, type StoredEntity } from '../entity-store';
 import type { Filter } from '../filter';
 import { earlierAnswer, once } from '../idempotency';
-import { MAX_BATCH_ENTITIES, STEPS_BUDGET_MS } from '../limits';
+import { MAX_BATCH_ENTITIES } from '../limits';
 import { CORE_SOURCE, type Entity, type Path } from '../model';
-import type { Progress } from '../steps';
+import { inSteps, type Progress } from '../steps';
 import type { WriteOptions } from './commands';
 import {
   authorizeEach,
@@ -22,10 +22,10 @@ import { endOf, linksAtEnds } from './links';
 import { scopeAt, type EntityListing } from './listing';
 import type { EntityReading } from './reading';
 
-/** Queries for links of entities that are deleted together, under way at the same time. */
+/** Simultaneous queries for the links of entities that are deleted together. */
 const LINK_QUERY_CONCURRENCY = 16;
 
-/** A requester whose call can be cut off. */
+/** A requester whose call can be aborted. */
 export type Deleter = Pick<Requester, 'principal'> & { readonly signal: AbortSignal };
 
 export interface BulkDeletion {
@@ -79,9 +79,8 @@ export class EntityDeletion {
     const scope = scopeAt(collection, (await categories.current()).registry);
     const { signal } = deleter;
     const named = only === undefined ? undefined : new Set(only);
-    const end = clock.now() + STEPS_BUDGET_MS;
-    let done = 0;
-    for (let cursor: string | undefined; ;) {
+    let cursor: string | undefined;
+    return inSteps(clock, signal, async () => {
       const page = await this.#listing.page({
         scope,
         filter,
@@ -91,11 +90,9 @@ export class EntityDeletion {
         ...(cursor === undefined ? {} : { cursor }),
       });
       const leaving = page.entities.filter(({ entity }) => named?.has(entity.path) !== false);
-      done += await this.#deleteSome(leaving, deleter);
       cursor = page.next;
-      if (cursor === undefined) return { done, isComplete: true };
-      if (clock.now() >= end) return { done, isComplete: false };
-    }
+      return { done: await this.#deleteSome(leaving, deleter), isLast: cursor === undefined };
+    });
   }
 
   async #deleteSome(leaving: readonly StoredEntity[], { principal, signal }: Deleter): Promise<number> {
@@ -103,7 +100,7 @@ export class EntityDeletion {
     const { store, categories, authorize } = this.#context;
     const snapshot = await categories.current();
     const entities = leaving.map(({ entity }) => entity);
-    // Releasing cannot be undone, so all decisions precede it.
+    // A release cannot be undone, so all decisions precede it.
     await authorizeEach(authorize, principal, 'entity.delete', entities);
     for (const entity of entities) {
       requireWanted(signal);
@@ -113,7 +110,7 @@ export class EntityDeletion {
     return store.transact(async (tx) => {
       const paths = entities.map(({ path }) => path);
       const current = [...(await readEntities(tx, paths)).values()].map(({ entity }) => entity);
-      // An entity may have changed, or come to its path, since the page was read.
+      // Since the page was read, an entity may have changed, or another may have been created at its path.
       await authorizeEach(authorize, principal, 'entity.delete', current);
       await this.#remove(tx, current, snapshot);
       return current.length;
@@ -121,8 +118,8 @@ export class EntityDeletion {
   }
 
   /**
-   * Decides the condition before the provider releases what the entity holds, which cannot be undone; from then on the
-   * entity refuses changes.
+   * Checks the condition before the provider releases the entity, which cannot be undone. From then on the entity refuses
+   * changes.
    */
   async #markLeaving(path: Path, expect: Precondition, { registry }: CategorySnapshot): Promise<void> {
     await this.#context.store.transact(async (tx) => {
@@ -135,7 +132,7 @@ export class EntityDeletion {
     });
   }
 
-  /** Links go with their resources without a decision of their own: a link cannot exist without its ends. */
+  /** Links are deleted with their resources, without a decision of their own: a link cannot exist without its ends. */
   async #remove(tx: Transaction, leaving: readonly Entity[], snapshot: CategorySnapshot): Promise<void> {
     const { registry } = snapshot;
     const all = new Map(leaving.map((entity) => [entity.path, entity]));

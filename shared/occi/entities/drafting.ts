@@ -1,8 +1,8 @@
-/** Turns the drafts of one request into entities, by the rules of the categories and of the providers. */
+/** Makes entities of the drafts of one request, by the rules of the categories and of the providers. */
 import type { Clock, NewId } from '../../clock';
 import { badRequest, CmbsError } from '../../errors';
 import type { Json } from '../../json';
-import { checkAttributes, type Values } from '../attributes';
+import { checkAttributes, refuseImmutable, type Values } from '../attributes';
 import type { CategorySnapshot } from '../categories/snapshot';
 import type { Draft } from '../drafts';
 import { linkDraft } from '../link-draft';
@@ -21,12 +21,13 @@ import type { LinkInput } from '../payload';
 import type { CategoryRegistry } from '../category-registry';
 import type { Requester } from './context';
 
-/** Mixins of one entity: each is an index entry, and one more definition to merge. */
+/** Mixins of one entity. Each costs an index entry and a definition to merge. */
 const MAX_ENTITY_MIXINS = 200;
 
-/** An entity that is to be created; `inlineOf` is the source of a link that was named inside the source. */
+/** An entity to create. */
 export interface NewEntity {
   readonly entity: Entity;
+  /** The source of a link that the request has inside the source. */
   readonly inlineOf?: Path;
 }
 
@@ -59,12 +60,12 @@ export class EntityDrafting {
     this.#locationOf(draft.kind);
     const id = path.slice(path.lastIndexOf('/') + 1);
     if (draft.id !== undefined && checkId(draft.id) !== id) {
-      throw badRequest(`The id ${draft.id} in the body differs from ${id} in the path.`);
+      throw badRequest(`The id ${draft.id} in the body differs from ${id} in the path; send one of them in both.`);
     }
     return this.#withLinks(draft, path, id);
   }
 
-  /** A link that is named inside its source (#51). */
+  /** A link that a request has inside its source (GFD.185 §3.4.5). */
   link(input: LinkInput, source: Path): NewEntity {
     const { kind, mixins, values } = linkDraft(input, this.#snapshot.registry);
     const location = this.#locationOf(kind);
@@ -74,14 +75,20 @@ export class EntityDrafting {
     return { entity: this.#entity(draft, checkEntityPath(location + id), id), inlineOf: source };
   }
 
-  /** A stored entity with the changes of a draft. `isPartial`: what the draft leaves out stays as it is. */
+  /**
+   * A stored entity with the changes of a draft.
+   * @param isPartial whether attributes that the draft leaves out stay
+   */
   changed(before: Entity, draft: Draft, isPartial: boolean): Entity {
     const { registry } = this.#snapshot;
     if (draft.kind !== undefined && draft.kind !== before.kind) {
-      throw new CmbsError('conflict', `The kind of ${before.path} is ${before.kind} and cannot change.`);
+      throw new CmbsError(
+        'conflict',
+        `The kind of ${before.path} is ${before.kind} and cannot change; leave it out.`,
+      );
     }
     if (draft.id !== undefined && checkId(draft.id) !== before.id) {
-      throw new CmbsError('conflict', `The id of ${before.path} is ${before.id} and cannot change.`);
+      throw new CmbsError('conflict', `The id of ${before.path} is ${before.id} and cannot change; leave it out.`);
     }
     const named = isPartial ? [...before.mixins, ...draft.mixins] : draft.mixins;
     const mixins = checkMixins(before.kind, [...new Set(named)], registry);
@@ -100,11 +107,11 @@ export class EntityDrafting {
     return this.#snapshot.providerOf(before.kind)?.prepare?.(changed, before) ?? changed;
   }
 
-  /** @throws CmbsError `unknown_category`, or `bad_request` for a kind that has no entities (#24) */
+  /** @throws CmbsError `unknown_category`; `bad_request` for a kind that has no entities */
   #locationOf(kind: CategoryId | undefined): Path {
-    if (kind === undefined) throw badRequest('An entity needs a kind.');
+    if (kind === undefined) throw badRequest('The entity has no kind; name one.');
     const { location } = this.#snapshot.registry.requireKind(kind);
-    if (location === undefined) throw badRequest(`${kind} is abstract and has no entities.`);
+    if (location === undefined) throw badRequest(`${kind} is abstract and has no entities; name another kind.`);
     return location;
   }
 
@@ -143,7 +150,7 @@ export class EntityDrafting {
       const given = values[name];
       if (typeof given !== 'string') continue;
       const split = splitLocation(given);
-      if (split === undefined) throw new CmbsError('bad_attribute', `${name} is a path or URL.`);
+      if (split === undefined) throw new CmbsError('bad_attribute', `${name} must be a path or a URL.`);
       const path = this.#requester.pathHere(split);
       if (path !== undefined) changed[name] = path;
     }
@@ -152,7 +159,7 @@ export class EntityDrafting {
 }
 
 /**
- * Mixins that exist and may be applied to the kind (#46), with canonical ids and without repetitions.
+ * The mixins with canonical ids and without repetitions, if all exist and apply to the kind (GFD.221).
  * @throws CmbsError `unknown_category`, `bad_request`, `too_large`
  */
 export function checkMixins(
@@ -167,13 +174,16 @@ export function checkMixins(
     const mixin = registry.requireMixin(id);
     const applies = mixin.applies.filter((applicable) => registry.kind(applicable) !== undefined);
     if (applies.length > 0 && !applies.some((applicable) => registry.ancestors(kind).includes(applicable))) {
-      throw badRequest(`${id} applies to ${applies.join(', ')}, not to ${kind}.`);
+      throw badRequest(`The mixin ${id} applies to ${applies.join(', ')}, not to ${kind}; leave it out.`);
     }
     return categoryId(mixin);
   });
 }
 
-/** The attributes other than raw JSON, checked and complete. */
+/**
+ * Checks and completes the attributes other than raw JSON.
+ * @throws CmbsError `bad_attribute`
+ */
 export function plainAttributes(
   given: Values,
   specs: AttributeSpecs,
@@ -187,7 +197,7 @@ interface PartedSpecs {
   readonly rawJson: AttributeSpecs;
 }
 
-/** By the specs, which the registry gives again for the same categories. */
+/** By specs: the registry returns the same object for the same categories. */
 const parted = new WeakMap<AttributeSpecs, PartedSpecs>();
 
 function partedSpecs(specs: AttributeSpecs): PartedSpecs {
@@ -211,7 +221,7 @@ function checkRawJson(
   for (const [name, spec] of Object.entries(partedSpecs(specs).rawJson)) {
     const text = given[name] ?? (isPartial || !spec.mutable ? before[name] : undefined);
     if (!spec.mutable && given[name] !== undefined && given[name] !== before[name]) {
-      throw new CmbsError('bad_attribute', `${name} cannot be set by a client.`);
+      throw refuseImmutable(name);
     }
     if (text !== undefined) after[name] = text;
   }

@@ -1,7 +1,7 @@
 /**
- * Entities: create, read, replace, update, delete, list and tag (GFD.221 §4, GFD.223 §3). Each request is one transaction,
- * except for bulk work, which takes as many as it needs. Every operation that a caller asks for is decided by
- * {@link Authorize}, with the stored entity, before anything is written or shown.
+ * Entities: create, read, replace, update, delete, list and tag (GFD.221, GFD.223 §10, §11). Each request is one
+ * transaction, except for bulk work, which takes several. {@link Authorize} decides every operation of a caller, with the
+ * stored entity, before the operation writes or shows anything.
  */
 import { badRequest } from '../../errors';
 import type { Principal } from '../../principal';
@@ -41,13 +41,13 @@ export class Entities {
     this.#tagging = new EntityTagging(context);
   }
 
-  /** The entity at a path; undefined when there is none. Asks for no permission. */
+  /** The entity at a path; undefined if there is none. Asks for no permission. */
   find(path: Path): Promise<StoredEntity | undefined> {
     return this.#reading.find(path);
   }
 
   /**
-   * The entity at a path. Asks for no permission: for code that decides about another operation than reading.
+   * The entity at a path. Asks for no permission: for callers that decide about another operation than reading.
    * @throws CmbsError `not_found`
    */
   require(path: Path): Promise<StoredEntity> {
@@ -59,7 +59,7 @@ export class Entities {
     return this.#reading.read(path, principal);
   }
 
-  /** All that a rendering shows of an entity that was read. The same object as long as nothing about it changes. */
+  /** Everything that renderings of an entity show. The result is the same object while nothing about it changes. */
   view(entity: Entity): Promise<EntityView> {
     return this.#reading.view(entity);
   }
@@ -70,7 +70,7 @@ export class Entities {
   }
 
   /**
-   * Decides whether the principal may know what can be asked for at a path (`OPTIONS`).
+   * Decides whether the principal may know which methods a path has (`OPTIONS`).
    * @throws CmbsError `forbidden`
    */
   async authorizeOptions(path: Path, principal: Principal): Promise<void> {
@@ -91,7 +91,7 @@ export class Entities {
     return this.#listing.open(path, principal);
   }
 
-  /** Whether a collection is at the path. Asks for no permission. */
+  /** Whether there is a collection at the path. Asks for no permission. */
   isCollection(path: Path): Promise<boolean> {
     return this.#listing.isCollection(path);
   }
@@ -105,8 +105,8 @@ export class Entities {
   }
 
   /**
-   * Creates entities for all drafts or for none (#16).
-   * @param collection path that was posted to: the location of a kind takes entities of this kind only (#26)
+   * Creates entities for all drafts or for none (GFD.223 §11.3.1).
+   * @param collection path of the request; the location of a kind takes entities of this kind only
    * @throws CmbsError `forbidden`, `bad_request`, `unknown_category`, `bad_attribute`, `conflict`, `too_large`
    */
   create(
@@ -119,7 +119,7 @@ export class Entities {
   }
 
   /**
-   * PUT: creates an entity at the path or replaces the entity there (#29, #30, #33).
+   * PUT: creates an entity at the path or replaces the entity there (GFD.223 §10.2).
    * @throws CmbsError as {@link create}, and `precondition_failed`
    */
   put(
@@ -132,7 +132,7 @@ export class Entities {
   }
 
   /**
-   * Partial POST: changes what is given and creates the links that the body adds (#32).
+   * Partial POST: changes the given attributes and creates the links that the body adds (GFD.223 §10.3.1).
    * @throws CmbsError as {@link put}, and `not_found`
    */
   update(path: Path, draftFor: DraftFor<Entity>, requester: Requester, options?: WriteOptions): Promise<Noted> {
@@ -140,7 +140,7 @@ export class Entities {
   }
 
   /**
-   * Deletes an entity and, with a resource, the links at it (#35, #36).
+   * Deletes an entity, and the links of a resource (GFD.223 §10.4).
    * @throws CmbsError `not_found`, `forbidden`, `precondition_failed`
    */
   delete(path: Path, deleter: Deleter, options?: WriteOptions): Promise<void> {
@@ -148,8 +148,8 @@ export class Entities {
   }
 
   /**
-   * Deletes the selected entities of a collection, at most {@link STEPS_BUDGET_MS} long; the caller asks again for the
-   * rest (#60). Transactions have 500 entities at most: a refusal undoes nothing of those before.
+   * Deletes the selected entities of a collection, for at most {@link STEPS_BUDGET_MS}; the caller asks again for the rest
+   * (GFD.223 §11.4.1). Each transaction has 500 entities at most, and a refusal does not undo earlier transactions.
    * @throws CmbsError `forbidden`
    */
   deleteAll(selection: BulkDeletion, deleter: Deleter): Promise<Progress> {
@@ -157,7 +157,7 @@ export class Entities {
   }
 
   /**
-   * Changes which entities have a mixin, for all named entities or for none (#58, #59).
+   * Adds a mixin to all named entities or to none, or removes it (GFD.223 §11.2, §11.3.2, §11.4.2).
    * @throws CmbsError `not_found`, `forbidden`, `unknown_category`, `bad_request`, `too_large`
    */
   tag(
@@ -170,15 +170,20 @@ export class Entities {
     return this.#tagging.tag(mixin, paths, how, requester, idempotent);
   }
 
-  /** Removes a mixin from every entity that has it (#58), in steps as {@link deleteAll}. */
+  /** Removes a mixin from every entity that has it, in steps like {@link deleteAll} (GFD.223 §11.4.2). */
   untagAll(mixin: Mixin, deleter: Deleter): Promise<Progress> {
     return this.#tagging.untagAll(mixin, deleter);
   }
 
-  /** @throws CmbsError `bad_request` for a location that a client wrote and that is not of this deployment */
+  /**
+   * The path of a location that a client wrote.
+   * @throws CmbsError `bad_request` for a location of another deployment
+   */
   ownPath(location: string, requester: Pick<Requester, 'pathHere'>): Path {
     const path = localPath(location, requester);
     if (path !== undefined) return path;
-    throw badRequest(`${JSON.stringify(location.slice(0, 200))} is not the location of an entity here.`);
+    throw badRequest(
+      `${JSON.stringify(location.slice(0, 200))} is not the location of an entity here; correct it.`,
+    );
   }
 }

@@ -1,15 +1,16 @@
-/** The links of resources (GFD.221 §4.5.2): their ends, and the links that a resource shows. */
+/** The links of resources (GFD.183 §4.5.3): their ends, and the links that a resource shows. */
 import { CmbsError } from '../../errors';
 import type { Store, Transaction } from '../../store';
 import type { CategorySnapshot } from '../categories/snapshot';
-import { ENTITIES, entitiesOf, readEntities, SOURCE_FIELD, TARGET_FIELD } from '../entity-store';
+import { SOURCE_FIELD, TARGET_FIELD } from '../entity-index';
+import { ENTITIES, entitiesOf, readEntities } from '../entity-store';
 import { MAX_BATCH_ENTITIES } from '../limits';
 import { CORE_SOURCE, CORE_TARGET, type Entity, type LinkView, type Path } from '../model';
 import type { LinkInput } from '../payload';
 import type { CategoryRegistry } from '../category-registry';
 import { localPath, type Requester } from './context';
 
-/** Path or URL at one end of a link; both ends are required attributes and strings. */
+/** The path or URL at one end of a link. Both ends are required attributes and strings. */
 export function endOf(link: Entity, name: typeof CORE_SOURCE | typeof CORE_TARGET): string {
   const end = link.attributes[name];
   return typeof end === 'string' ? end : '';
@@ -22,7 +23,7 @@ export const localEnds = (links: readonly Entity[]): readonly Path[] =>
 const isLocal = (end: string): boolean => end.startsWith('/');
 
 /**
- * Both ends of a link of this deployment have to be resources (#48).
+ * Checks that the source of a link is a resource here, and that the target is one if it is a path of this deployment.
  * @throws CmbsError `bad_attribute`
  */
 export function checkLinkEnds(
@@ -34,16 +35,19 @@ export function checkLinkEnds(
   const target = endOf(link, CORE_TARGET);
   const from = isLocal(source) ? at(source) : undefined;
   if (from === undefined || registry.isLink(from.kind)) {
-    throw new CmbsError('bad_attribute', `${CORE_SOURCE} has to be a resource here; there is none at ${source}.`);
+    throw new CmbsError(
+      'bad_attribute',
+      `${CORE_SOURCE} must be a resource here, but there is none at ${source}.`,
+    );
   }
   if (!isLocal(target)) return;
   const to = at(target);
   if (to === undefined || registry.isLink(to.kind)) {
-    throw new CmbsError('bad_attribute', `${CORE_TARGET} names ${target}, but there is no resource at it.`);
+    throw new CmbsError('bad_attribute', `${CORE_TARGET} is ${target}, but there is no resource at that path.`);
   }
 }
 
-/** The links that start at a resource, as the resource shows them (#50). */
+/** The links that start at a resource, as the resource shows them. */
 export async function outgoingLinks(
   reader: Pick<Store, 'query' | 'getAll' | 'get'> | Transaction,
   { path: source, isLinked }: Entity,
@@ -68,7 +72,7 @@ export async function outgoingLinks(
     }));
 }
 
-/** The links in a request that its source does not have yet: a client that puts back what it read names the others. */
+/** The links in a request that its source does not have yet. A client that sends back what it read names the others. */
 export async function newLinks(
   tx: Transaction,
   links: readonly LinkInput[],
@@ -84,14 +88,14 @@ export async function newLinks(
   });
 }
 
-/** The sources of links: a source shows its links, so its revision changes with them. */
+/** The sources of links. A source shows its links, so its revision changes with them. */
 export async function sourcesOf(tx: Transaction, links: readonly Entity[]): Promise<readonly Entity[]> {
   if (links.length === 0) return [];
   const paths = new Set(links.map((link) => endOf(link, CORE_SOURCE)).filter(isLocal));
   return [...(await readEntities(tx, [...paths])).values()].map(({ entity }) => entity);
 }
 
-/** A resource's links at both ends, which cannot exist without it. */
+/** The links that start or end at a resource and cannot exist without it. */
 export async function linksAtEnds(tx: Transaction, { path, isLinked }: Entity): Promise<readonly Entity[]> {
   const outgoing = isLinked === false ? [] : await linksBy(tx, SOURCE_FIELD, path);
   return [...outgoing, ...(await linksBy(tx, TARGET_FIELD, path))];

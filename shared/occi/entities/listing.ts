@@ -1,24 +1,25 @@
-/** Lists collections: of a kind, of a mixin, and of everything below a path (#53 to #57, #61). */
+/** Lists collections: of a kind, of a mixin, and of everything below a path (GFD.223 §6, §11.1). */
 import { CmbsError } from '../../errors';
 import { MAX_PAGE_CHARS, MAX_PAGE_OFFSET, PAGE_PORTION_CHARS } from '../../limits';
 import type { Principal, Resource } from '../../principal';
 import type { Doc } from '../../store';
-import { CATEGORY_FIELD, ENTITIES, entitiesOf, outlineOf, type StoredEntity } from '../entity-store';
+import { CATEGORY_FIELD } from '../entity-index';
+import { ENTITIES, entitiesOf, outlineOf, type StoredEntity } from '../entity-store';
 import { indexedTerms, residualTest, type Filter } from '../filter';
 import { categoryId, type CategoryId, type Entity, type Path } from '../model';
 import { inPortions, type Portioned, type Portions } from '../portions';
 import type { CategoryRegistry } from '../category-registry';
 import type { EntityContext } from './context';
 
-/** Documents read for one page when part of a filter cannot use an index; then the page ends with a cursor. */
+/** Documents that one page reads for a filter that the index cannot answer. The page then ends with a cursor. */
 const MAX_FILTER_SCAN = 20_000;
-/** Entities whose raw JSON attributes are read together, at most. */
+/** Entities whose raw JSON is read together, at most. */
 const READ_AT_ONCE = 256;
 
 /** The entities of a collection: those of a category, or everything below a path. */
 export type Scope = { readonly category: CategoryId } | { readonly below: Path };
 
-/** A collection that its caller may list. Only {@link EntityListing.open} makes one. */
+/** A collection that its caller may list. Only {@link EntityListing.open} makes them. */
 export class OpenCollection {
   readonly #scope: Scope;
 
@@ -60,29 +61,25 @@ export class EntityListing {
   }
 
   async open(path: Path, principal: Principal): Promise<OpenCollection> {
-    const { registry } = await this.#context.categories.current();
-    if (registry.at(path) === undefined && path !== '/' && !(await this.#hasBelow(path))) {
-      throw new CmbsError('not_found', `There is no collection at ${path}.`);
+    if (!(await this.isCollection(path))) {
+      throw new CmbsError('not_found', `There is no collection at ${path}; GET /-/ shows the locations.`);
     }
+    const { registry } = await this.#context.categories.current();
     await this.#context.authorize(principal, 'entity.list', collectionResource(path, registry));
     return new OpenCollection(scopeAt(path, registry));
   }
 
-  /** Whether a category has its collection at the path, or anything lies below it (#61). */
+  /** Whether a category has its collection at the path, or any collection or entity is below it. */
   async isCollection(path: Path): Promise<boolean> {
     const { registry } = await this.#context.categories.current();
-    return path === '/' || registry.at(path) !== undefined || this.#hasBelow(path);
-  }
-
-  async #hasBelow(path: Path): Promise<boolean> {
-    const { registry } = await this.#context.categories.current();
+    if (path === '/' || registry.at(path) !== undefined) return true;
     const isAbove = registry.all.some(
       (category) => category.class !== 'action' && category.location?.startsWith(path) === true,
     );
     return isAbove || (await this.#context.store.count({ collection: ENTITIES, prefix: path }, 1)) > 0;
   }
 
-  /** A page, in the order of paths. Asks for no permission: for work that decides about each entity itself. */
+  /** A page, in the order of paths. Asks for no permission: for callers that decide about each entity themselves. */
   page(request: ScopedRequest): Promise<EntityPage> {
     return inPortions(request, async (portions) => {
       const { registry } = await this.#context.categories.current();
@@ -91,13 +88,13 @@ export class EntityListing {
   }
 }
 
-/** The entities of the collection at a path: a kind's, a mixin's, or everything below an unbound path (#61). */
+/** The entities of the collection at a path: a kind's, a mixin's, or all below an unbound path (GFD.223 §4.1). */
 export function scopeAt(path: Path, registry: CategoryRegistry): Scope {
   const at = registry.at(path);
   return at === undefined ? { below: path } : { category: categoryId(at) };
 }
 
-/** A collection as access rules see it. */
+/** A collection as access rules see one. */
 export function collectionResource(path: Path, registry: CategoryRegistry): Resource {
   const at = registry.at(path);
   if (at === undefined) return { path };
@@ -111,11 +108,11 @@ class PageReader {
   readonly #portions: Portions;
   readonly #where: readonly { readonly field: string; readonly value: string }[];
   readonly #test: ((entity: Entity) => boolean) | undefined;
-  /** Entities of earlier pages, which are read and not shown. */
+  /** Entities of earlier pages, which are read but not shown. */
   readonly #skip: number;
   #skipped = 0;
   readonly #found: StoredEntity[] = [];
-  /** Characters of the texts on the page so far. */
+  /** Characters of raw JSON on the page so far. */
   #chars = 0;
 
   constructor(context: EntityContext, request: ScopedRequest, registry: CategoryRegistry, portions: Portions) {
@@ -125,7 +122,10 @@ class PageReader {
     this.#portions = portions;
     this.#skip = page === undefined ? 0 : (page - 1) * number;
     if (page !== undefined && this.#skip + number > MAX_PAGE_OFFSET) {
-      throw new CmbsError('too_large', `page × number is at most ${MAX_PAGE_OFFSET}; follow rel="next" instead.`);
+      throw new CmbsError(
+        'too_large',
+        `page × number is at most ${MAX_PAGE_OFFSET}; follow the links with rel="next" instead.`,
+      );
     }
     this.#where = [
       ...('category' in scope ? [{ field: CATEGORY_FIELD, value: scope.category }] : []),
@@ -148,7 +148,7 @@ class PageReader {
     let after = cursor;
     for (let scanned = 0; this.#skipped + this.#found.length < this.#skip + number && scanned < MAX_FILTER_SCAN;) {
       await this.#portions.next();
-      // A page has one entity at least, however large.
+      // A page has at least one entity, however large.
       if (this.#found.length === 0) this.#chars = 0;
       const from = after === undefined ? query : { ...query, after };
       const isShown = this.#skipped >= this.#skip;
@@ -158,7 +158,7 @@ class PageReader {
       scanned += docs.length;
       const read = await this.#take(docs);
       if (isShown && docs.length < limit) this.#chars += PAGE_PORTION_CHARS;
-      // Raw JSON attributes are stored apart, so a page may turn out too large only once they are read.
+      // Raw JSON is stored apart, so the size of a page is known only after reading it.
       after = read === docs.length ? next : (await this.#context.store.query({ ...from, limit: read })).next;
       if (after === undefined) break;
       if (this.#isFull(read < docs.length)) {
@@ -194,7 +194,7 @@ class PageReader {
       await this.#takeSome(some);
       const chars = this.#chars - before;
       portionChars += chars;
-      // A text that is stored apart may have a megabyte or a word: read as many as the last ones suggest.
+      // A text that is stored apart may have one word or a megabyte: the last texts suggest how many to read next.
       const fit = Math.floor(PAGE_PORTION_CHARS / (chars / some.length + 1));
       atOnce = Math.max(1, Math.min(fit, atOnce * 8, READ_AT_ONCE));
     }
@@ -208,7 +208,7 @@ class PageReader {
       if (this.#test?.(item.entity) === false) continue;
       if (this.#skipped < this.#skip) this.#skipped += 1;
       else {
-        // Where access rules hide entities of a collection, they are left out here, so that pages stay full.
+        // Entities that access rules hide are to be left out here, so that pages stay full.
         this.#found.push(this.#isWhole ? item : withoutTexts(item, this.#request.need));
         for (const text of Object.values(item.entity.rawJson)) this.#chars += text.length;
       }

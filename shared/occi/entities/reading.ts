@@ -1,4 +1,4 @@
-/** Reads entities, and gathers what a rendering shows of them: links, applicable actions, kinds of the ends (#34). */
+/** Reads entities and what renderings show of them: links, applicable actions, kinds of the ends (GFD.223 §10.1). */
 import type { Json } from '../../json';
 import type { Principal } from '../../principal';
 import { nextTurn } from '../../waiting';
@@ -121,7 +121,7 @@ function viewOf(
   };
 }
 
-/** Actions that apply to the entity in its present state (#65). */
+/** The actions that apply to the entity in its present state. */
 export function applicableActions(entity: Entity, snapshot: CategorySnapshot): readonly CategoryId[] {
   const all = snapshot.registry.actionsOf(entity.kind, entity.mixins);
   return snapshot.providerOf(entity.kind)?.applicable?.(entity, all) ?? all;

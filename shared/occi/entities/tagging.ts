@@ -1,11 +1,11 @@
-/** Adds mixins to entities and removes them, through the collection of the mixin (#58, #59). */
+/** Adds mixins to entities and removes them, through the collection of the mixin (GFD.223 §11.2, §11.3.2, §11.4.2). */
 import { CmbsError } from '../../errors';
-import { MAX_PAGE_OFFSET, MAX_STEP_CHARS } from '../../limits';
+import { MAX_PAGE_OFFSET } from '../../limits';
 import type { Principal } from '../../principal';
 import type { Transaction } from '../../store';
 import { without } from '../categories/changes';
 import type { CategorySnapshot } from '../categories/snapshot';
-import { CATEGORY_FIELD, ENTITIES, entitiesOf, readEntities, writeEntity } from '../entity-store';
+import { entitiesOf, nextOfCategory, ofCategory, readEntities, writeEntity } from '../entity-store';
 import { once, type IdempotentRequest } from '../idempotency';
 import { MAX_BATCH_ENTITIES } from '../limits';
 import { categoryId, type CategoryId, type Entity, type Mixin, type Path } from '../model';
@@ -17,7 +17,7 @@ import type { Deleter } from './deletion';
 import { checkMixins, plainAttributes } from './drafting';
 import { sourcesOf } from './links';
 
-/** `replace`: the named entities, and no others, have the mixin afterwards. */
+/** `replace`: afterwards the named entities have the mixin, and no others. */
 export type Tagging = 'add' | 'remove' | 'replace';
 
 interface TagChange {
@@ -40,7 +40,10 @@ export class EntityTagging {
     idempotent?: IdempotentRequest,
   ): Promise<void> {
     if (paths.length > MAX_BATCH_ENTITIES) {
-      throw new CmbsError('too_large', `One request tags ${MAX_BATCH_ENTITIES} entities at most.`);
+      throw new CmbsError(
+        'too_large',
+        `One request tags ${MAX_BATCH_ENTITIES} entities at most; send several requests.`,
+      );
     }
     const { store, clock, categories, authorize } = this.#context;
     const snapshot = await categories.current();
@@ -79,22 +82,16 @@ export class EntityTagging {
     return inSteps(clock, signal, () =>
       store.transact(async (tx): Promise<Step> => {
         const id = categoryId(mixin);
-        const page = await tx.query({
-          collection: ENTITIES,
-          where: [{ field: CATEGORY_FIELD, value: id }],
-          limit: MAX_BATCH_ENTITIES,
-          maxChars: MAX_STEP_CHARS,
-        });
-        const tagged = (await entitiesOf(tx, page.docs)).map(({ entity }) => entity);
+        const { entities: tagged, next } = await nextOfCategory(tx, id);
         await authorizeEach(authorize, principal, 'entity.untag', tagged);
         const changes = tagged.map((before) => ({ before, next: without(before, id, snapshot.registry) }));
         await this.#write(tx, changes, snapshot, principal);
-        return { done: page.docs.length, isLast: page.next === undefined };
+        return { done: tagged.length, isLast: next === undefined };
       }),
     );
   }
 
-  /** Writes entities as their providers complete them. Makes the transaction's last reads. */
+  /** Writes entities as their providers complete them, after the last reads of the transaction. */
   async #write(
     tx: Transaction,
     changes: readonly TagChange[],
@@ -130,13 +127,12 @@ async function taggedOutside(
   mixin: CategoryId,
   paths: ReadonlySet<Path>,
 ): Promise<readonly Entity[]> {
-  const page = await tx.query({
-    collection: ENTITIES,
-    where: [{ field: CATEGORY_FIELD, value: mixin }],
-    limit: MAX_PAGE_OFFSET,
-  });
+  const page = await tx.query({ ...ofCategory(mixin), limit: MAX_PAGE_OFFSET });
   if (page.next !== undefined) {
-    throw new CmbsError('too_large', `More than ${MAX_PAGE_OFFSET} entities have this mixin; untag in parts.`);
+    throw new CmbsError(
+      'too_large',
+      `More than ${MAX_PAGE_OFFSET} entities have this mixin; remove it from some of them first.`,
+    );
   }
   const tagged = (await entitiesOf(tx, page.docs)).map(({ entity }) => entity);
   return tagged.filter(({ path }) => !paths.has(path));

@@ -1,4 +1,4 @@
-/** Compute, its actions, its templates and what a new machine is told (GFD.224 §3.1, §3.5, §3.6; GFD.222). */
+/** Compute, its actions, its templates and the data for a new machine (GFD.224 §3.1, §3.5, §3.6; GFD.222). */
 import { categoryId, RESOURCE_KIND, type AttributeSpecs, type Category, type Mixin } from '../model';
 import { action, amount, integer, kind, mixin, oneOf, stateAttributes, text, withDefault } from './define';
 
@@ -23,7 +23,7 @@ export const restart = action('compute', 'restart', 'Restart the system', method
 export const suspend = action('compute', 'suspend', 'Suspend the system', method('hibernate', 'suspend'));
 export const save = action('compute', 'save', 'Save the system as a template', {
   ...method('hot', 'deferred'),
-  name: text('Name of what is saved'),
+  name: text('Name of the saved template'),
 });
 const actions = [start, stop, restart, suspend, save];
 
@@ -33,7 +33,7 @@ const applies = categoryId(compute);
 const osTemplate = mixin('os_tpl', 'Operating System Template', { location: '/os_tpl/', applies });
 const resourceTemplate = mixin('resource_tpl', 'Resource Template', { location: '/resource_tpl/', applies });
 
-/** The standard leaves the operating systems to the provider; the dummy has one. */
+/** The standard leaves operating systems to the provider. This provider has one. */
 const linux = mixin('linux', 'Any Linux', {
   scheme: 'http://houssem.org/cmbs/infrastructure/os_tpl#',
   location: '/os_tpl/linux/',
@@ -77,7 +77,7 @@ const userData = mixin('user_data', 'Contextualization', {
   location: '/compute/user_data/',
   applies,
   attributes: {
-    'occi.compute.userdata': text('What a new instance is told', { required: true, mutable: false, once: true }),
+    'occi.compute.userdata': text('Data for a new instance', { required: true, mutable: false, once: true }),
   },
 });
 

@@ -1,4 +1,4 @@
-/** The words that the definitions of the infrastructure extension are written in. */
+/** Functions for the definitions of the infrastructure extension. */
 import type { Json, JsonObject } from '../../json';
 import {
   categoryId,
@@ -32,7 +32,7 @@ function attribute(type: AttributeSpec['type'], description: string, more: Defin
 export const text = (description: string, more: Definition = {}): AttributeSpec =>
   attribute('string', description, more);
 
-/** GFD.224's Float: any number above zero. */
+/** A Float of GFD.224: any number above zero. */
 export const amount = (description: string, more: Definition = {}): AttributeSpec =>
   attribute('number', description, { schema: { exclusiveMinimum: 0 }, ...more });
 
@@ -44,10 +44,10 @@ export const integer = (description: string, minimum: number, maximum?: number):
 export const oneOf = (description: string, values: readonly string[], more: Definition = {}): AttributeSpec =>
   attribute('string', description, { schema: { enum: values }, ...more });
 
-/** The same attribute with the value that a template gives. */
+/** The attribute with the default of a template. */
 export const withDefault = (spec: AttributeSpec, value: Json): AttributeSpec => ({ ...spec, default: value });
 
-/** `state` and `state.message`, which only the provider sets. */
+/** The attributes `state` and `state.message`, which only the provider sets. */
 export function stateAttributes(name: string, states: readonly string[], initial: string): AttributeSpecs {
   return {
     [`${name}.state`]: oneOf('Current state of the instance', states, { mutable: false, default: initial }),

@@ -1,4 +1,4 @@
-/** Values that the standard has the provider choose for links (GFD.224 §3.4), where the client did not. */
+/** Values that the provider chooses for links if the client does not (GFD.224 §3.4). */
 import { createHash } from 'node:crypto';
 import { CmbsError } from '../../errors';
 import type { Json } from '../../json';
@@ -6,20 +6,23 @@ import { categoryId, type Entity } from '../model';
 import { ADDRESS, ALLOCATION, INTERFACE, ipNetworkInterface, MAC, networkInterface } from './network';
 import { DEVICE_ID, storageLink } from './storage';
 
-// Derived from the path, so that a transaction that runs again and a replacement choose the same ones.
+// Derived from the path, so that a repeated transaction and a replacement choose the same values.
 const digest = (entity: Entity): Buffer => createHash('sha256').update(entity.path).digest();
 
-/** Locally administered and unicast (IEEE 802: second-least bit of the first octet set, least bit clear). */
+/** A locally administered unicast address (IEEE 802: second-lowest bit of the first octet set, lowest bit clear). */
 function macAddress(bytes: Buffer): string {
   return ['02', ...Array.from(bytes.subarray(0, 5), (byte) => byte.toString(16).padStart(2, '0'))].join(':');
 }
 
-/** Somewhere in 10.0.0.0/8: there is no network behind it that could be asked. */
+/** An address in 10.0.0.0/8, since there is no network that could assign one. */
 function address(bytes: Buffer): string {
   return `10.${bytes.readUInt8(5)}.${bytes.readUInt8(6)}.${1 + (bytes.readUInt8(7) % 254)}`;
 }
 
-/** The link with a device; other entities as they are. Throws `bad_attribute` for a static interface without address. */
+/**
+ * A link with the values of its device. Other entities stay as they are.
+ * @throws CmbsError `bad_attribute` for a static interface without an address
+ */
 export function withDevice(entity: Entity): Entity {
   const { attributes } = entity;
   switch (entity.kind) {
@@ -33,7 +36,7 @@ export function withDevice(entity: Entity): Entity {
       const mac = typeof given === 'string' ? given : macAddress(bytes);
       const chosen: Record<string, Json> = {
         [MAC]: mac,
-        // The name that Linux gives a device by its MAC address.
+        // Linux derives this name from the MAC address.
         [INTERFACE]: `enx${mac.replaceAll(':', '').toLowerCase()}`,
       };
       if (entity.mixins.includes(categoryId(ipNetworkInterface)) && attributes[ADDRESS] === undefined) {

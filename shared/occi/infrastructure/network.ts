@@ -37,8 +37,8 @@ export const ADDRESS = 'occi.networkinterface.address';
 export const ALLOCATION = 'occi.networkinterface.allocation';
 
 const interfaceAttributes: AttributeSpecs = {
-  // Both have a value always; the provider gives what the client leaves open.
-  [INTERFACE]: text('Name of the device inside of the instance', { mutable: false, once: true }),
+  // Both always have a value; the provider chooses one if the client does not.
+  [INTERFACE]: text('Name of the device inside the instance', { mutable: false, once: true }),
   [MAC]: text('MAC address', { schema: { pattern: '^[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}$' } }),
   ...stateAttributes('occi.networkinterface', ['active', 'inactive', 'error'], 'active'),
 };

@@ -1,4 +1,4 @@
-/** Storage and StorageLink (GFD.224 §3.3, §3.4.2), with the actions that 1.1 had besides (GFD.184 §3.3). */
+/** Storage and StorageLink (GFD.224 §3.3, §3.4.2), with the further actions of OCCI 1.1 (GFD.184 §3.3). */
 import { LINK_KIND, RESOURCE_KIND, type Category } from '../model';
 import { action, amount, kind, stateAttributes, text } from './define';
 
@@ -29,8 +29,8 @@ const storage = kind(
 export const DEVICE_ID = 'occi.storagelink.deviceid';
 
 export const storageLink = kind('storagelink', 'StorageLink Link', LINK_KIND, {
-  // It has a value always; the provider gives one when the client does not.
-  [DEVICE_ID]: text('Identifier of the device inside of the instance', { schema: { minLength: 1 } }),
+  // It always has a value; the provider chooses one if the client does not.
+  [DEVICE_ID]: text('Identifier of the device inside the instance', { schema: { minLength: 1 } }),
   'occi.storagelink.mountpoint': text('Where the storage is mounted'),
   ...stateAttributes('occi.storagelink', ['active', 'inactive', 'error'], 'active'),
 });

@@ -1,4 +1,4 @@
-/** What the actions do to the state of an entity (the state diagrams of GFD.224 §3.1.1, §3.2.1, §3.3.1). */
+/** The effects of actions on the state of an entity (the state diagrams of GFD.224 §3.1.1, §3.2.1, §3.3.1). */
 import { CmbsError } from '../../errors';
 import type { Values } from '../attributes';
 import { categoryId, type Action, type CategoryId, type Entity } from '../model';
@@ -56,20 +56,26 @@ function stateOf(entity: Entity, attribute: string): string {
   return typeof state === 'string' ? state : 'without a state';
 }
 
-/** Whether the action applies in the entity's present state; actions that are not ours are not judged (#65). */
+/** Whether the action applies in the entity's present state. Actions of other extensions always apply. */
 export function applies(action: CategoryId, entity: Entity): boolean {
   const transition = TRANSITIONS.get(action);
   return transition === undefined || transition.from.includes(stateOf(entity, transition.attribute));
 }
 
-/** The entity after the action, or `conflict` when its state does not allow it. */
+/**
+ * The entity after the action.
+ * @throws CmbsError `conflict` if the state does not allow the action
+ */
 export function carriedOut(action: CategoryId, given: Values, entity: Entity): Entity {
   const transition = TRANSITIONS.get(action);
   if (transition === undefined) return entity;
   const { attribute, from, to, sets } = transition;
   const state = stateOf(entity, attribute);
   if (!from.includes(state)) {
-    throw new CmbsError('conflict', `${entity.path} is ${state}; ${action} needs it to be ${from.join(' or ')}.`);
+    throw new CmbsError(
+      'conflict',
+      `${entity.path} is ${state}, but ${action} requires the state ${from.join(' or ')}.`,
+    );
   }
   return { ...entity, attributes: { ...entity.attributes, ...sets?.(given), [attribute]: to ?? state } };
 }

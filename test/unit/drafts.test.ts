@@ -22,7 +22,7 @@ import {
   RESOURCE_KIND,
   singleDraft,
 } from '@cmbs/shared/occi';
-import { filterCategory } from '../../shared/occi/drafts';
+import { filterCategory } from '../../shared/occi/filter-input';
 import { CORE_ID } from '../../shared/occi/model';
 import type { CategoryInput, EntityInput } from '../../shared/occi/payload';
 import { refusal } from './refusal';
@@ -212,7 +212,7 @@ describe('the action of a request', () => {
   });
 
   it.each<[string, Payload, string]>([
-    ['two', asked({ action: RUN, categories: [category('http://example.com/other#thing')] }), 'one action'],
+    ['two', asked({ action: RUN, categories: [category('http://example.com/other#thing')] }), 'several actions'],
     ['an unknown one', asked({ action: `${S}walk` }), 'no action'],
     ['a kind', asked({ action: THING }), 'no action'],
   ])('may not be %s', (_what, payload, says) => {
@@ -253,16 +253,16 @@ describe('the filter of a query', () => {
   });
 
   it.each<[string, readonly (readonly [string, string])[], string]>([
-    ['an attribute without value', [['attribute', 'a']], 'followed by its "value"'],
+    ['an attribute without value', [['attribute', 'a']], 'has no "value" after it'],
     [
       'two attributes in a row',
       [
         ['attribute', 'a'],
         ['attribute', 'b'],
       ],
-      'followed by its "value"',
+      'has no "value" after it',
     ],
-    ['a value without attribute', [['value', 'a']], 'follows its "attribute"'],
+    ['a value without attribute', [['value', 'a']], 'without an "attribute" before it'],
     ['a term of several categories', [['category', 'thing']], 'several categories'],
   ])('is refused for %s', (_why, query, says) => {
     expect(() => queryFilter(query, registry)).toThrow(refusal('bad_request', says));

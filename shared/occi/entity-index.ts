@@ -1,0 +1,79 @@
+/** The index of entities: by category, by the ends of links, and by attribute value. */
+import { createHash } from 'node:crypto';
+import { holdsExactly } from '../exact-json';
+import { isJsonObject, type Json } from '../json';
+import type { CategoryRegistry } from './category-registry';
+import { CORE_ID, CORE_SOURCE, CORE_TARGET, type AttributeSpec, type Entity } from './model';
+
+/** Characters of an attribute value that are indexed as they are. Longer values are indexed by their digest. */
+const MAX_INDEXED_VALUE_LENGTH = 256;
+/** Levels of an object attribute whose scalar members are indexed. */
+const INDEXED_DEPTH = 3;
+
+export const CATEGORY_FIELD = 'category';
+export const SOURCE_FIELD = 'source';
+export const TARGET_FIELD = 'target';
+/** The index field of an attribute. */
+export const attributeField = (name: string): string => `a.${name}`;
+
+/** The index entry of a value: without its type, because query strings have no types, and booleans in lower case. */
+export function indexText(value: Json): string {
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  const lower = text.length <= 5 ? text.toLowerCase() : text;
+  const folded = lower === 'true' || lower === 'false' ? lower : text;
+  if (folded.length <= MAX_INDEXED_VALUE_LENGTH) return folded;
+  return `sha256:${createHash('sha256').update(folded).digest('hex')}`;
+}
+
+/** All index entries of a value: a list has an entry of its own and one for each scalar element. */
+export function indexTexts(value: Json): readonly string[] {
+  if (!Array.isArray(value)) return [indexText(value)];
+  const elements = (value as readonly Json[]).filter((one) => one === null || typeof one !== 'object');
+  return [...new Set([indexText(value), ...elements.map(indexText)])];
+}
+
+const NUMBER = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
+
+/** The canonical text of a number in any spelling (`4.0`, `4e0`); undefined if the text is not an exact number. */
+export function numberText(text: string): string | undefined {
+  return NUMBER.test(text) && holdsExactly(text) ? JSON.stringify(Number(text)) : undefined;
+}
+
+/** Whether values of the attribute are compared as numbers, in any spelling. */
+export const isNumeric = (spec: AttributeSpec | undefined): boolean =>
+  spec?.type === 'number' || spec?.type === 'scalar';
+
+type IndexEntries = Record<string, readonly string[]>;
+
+/** An object has an entry for each scalar member (`cmbs.message.delivery.state`), down to {@link INDEXED_DEPTH}. */
+function addValue(index: IndexEntries, name: string, value: Json, depth = 0): void {
+  if (!isJsonObject(value)) index[attributeField(name)] = indexTexts(value);
+  else if (depth < INDEXED_DEPTH) {
+    for (const [key, inner] of Object.entries(value)) addValue(index, `${name}.${key}`, inner, depth + 1);
+  }
+}
+
+/** All index entries of an entity, by field. */
+export function indexOf(entity: Entity, registry: CategoryRegistry): Readonly<IndexEntries> {
+  const index: IndexEntries = {
+    [attributeField(CORE_ID)]: [indexText(entity.id)],
+    [CATEGORY_FIELD]: [...registry.ancestors(entity.kind), ...entity.mixins],
+  };
+  const specs = registry.specs(entity.kind, entity.mixins);
+  for (const [name, value] of Object.entries(entity.attributes)) {
+    const spec = specs[name];
+    const members = spec?.indexedMembers;
+    const number = typeof value === 'string' && isNumeric(spec) ? numberText(value) : undefined;
+    if (number !== undefined) index[attributeField(name)] = [...new Set([...indexTexts(value), number])];
+    else if (members === undefined || !isJsonObject(value)) addValue(index, name, value);
+    else {
+      const indexed = Object.entries(value).filter(([key]) => members.includes(key));
+      addValue(index, name, Object.fromEntries(indexed));
+    }
+  }
+  const source = entity.attributes[CORE_SOURCE];
+  const target = entity.attributes[CORE_TARGET];
+  if (typeof source === 'string') index[SOURCE_FIELD] = [source];
+  if (typeof target === 'string') index[TARGET_FIELD] = [target];
+  return index;
+}
