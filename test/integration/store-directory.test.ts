@@ -1,7 +1,17 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -48,6 +58,15 @@ async function open(options: Partial<SqliteStoreOptions> = {}): Promise<Store> {
   return store;
 }
 
+/** The file of a descriptor; none for one that was closed meanwhile. */
+function targetOf(descriptor: string): readonly string[] {
+  try {
+    return [readlinkSync(descriptor)];
+  } catch {
+    return [];
+  }
+}
+
 async function close(store: Store): Promise<void> {
   stores.delete(store);
   await store.close();
@@ -72,13 +91,13 @@ function makeDatabase(path: string, sql: string): void {
 }
 
 describe('a data directory', () => {
-  it('is made when it is missing', async () => {
+  it('is created when it is missing', async () => {
     directory = join(directory, 'deep', 'er');
     const store = await open();
     expect(await store.create('a', 'b', {})).toBe(true);
   });
 
-  it('belongs to one process; a second one is told whose it is, and does no harm', async () => {
+  it('belongs to one process; a second one is refused with the id of the first, and changes nothing', async () => {
     const writer = await startWriter();
     await expect(open()).rejects.toMatchObject({
       code: 'conflict',
@@ -92,7 +111,7 @@ describe('a data directory', () => {
     expect(await store.count({ collection: 'created' }, 10)).toBeGreaterThan(0);
   });
 
-  it('is not opened twice by one process, and is free after a close', async () => {
+  it('cannot be opened twice by one process, and can be opened again after a close', async () => {
     const first = await open();
     await expect(open()).rejects.toMatchObject({ code: 'conflict' });
     expect(await first.create('a', 'b', {})).toBe(true);
@@ -101,7 +120,7 @@ describe('a data directory', () => {
     expect(await second.create('a', 'b', {})).toBe(false);
   });
 
-  it('that cannot be made is refused with the reason', async () => {
+  it('that cannot be created is refused with the reason', async () => {
     writeFileSync(join(directory, 'plain-file'), '');
     directory = join(directory, 'plain-file', 'data');
     await expect(open()).rejects.toMatchObject({
@@ -112,7 +131,7 @@ describe('a data directory', () => {
 });
 
 describe('a database file', () => {
-  it('written by a newer version is refused and stays as it is, its log included', async () => {
+  it('written by a newer version is refused and stays unchanged with its log', async () => {
     await close(await open());
     makeDatabase(file, `PRAGMA user_version=${MIGRATIONS.length + 1}`);
     // A crash of the newer version left something in the log.
@@ -130,7 +149,7 @@ describe('a database file', () => {
     expect(copies.map(([name]) => digest(join(directory, name)))).toEqual(before);
   });
 
-  it('of another program is refused and stays as it is', async () => {
+  it('of another program is refused, is closed at once, and stays unchanged', async () => {
     makeDatabase(file, 'CREATE TABLE theirs (a); INSERT INTO theirs VALUES (1)');
     const before = digest(file);
     await expect(open()).rejects.toMatchObject({
@@ -138,9 +157,11 @@ describe('a database file', () => {
       message: expect.stringContaining('another program') as string,
     });
     expect(digest(file)).toBe(before);
+    const opened = readdirSync('/proc/self/fd').flatMap((descriptor) => targetOf(`/proc/self/fd/${descriptor}`));
+    expect(opened.filter((path) => path.startsWith(file))).toEqual([]);
   });
 
-  it('that is no database is refused and stays as it is', async () => {
+  it('that is not a database is refused and stays unchanged', async () => {
     writeFileSync(file, 'This is not a database, whatever its name says. '.repeat(100));
     const before = digest(file);
     await expect(open()).rejects.toMatchObject({
@@ -150,7 +171,7 @@ describe('a database file', () => {
     expect(digest(file)).toBe(before);
   });
 
-  it('that was cut short is refused', async () => {
+  it('that was truncated is refused', async () => {
     const store = await open();
     await Promise.all(Array.from({ length: 200 }, (_, i) => store.create('a', String(i), { p: 'x'.repeat(500) })));
     await close(store);
@@ -161,13 +182,13 @@ describe('a database file', () => {
     });
   });
 
-  it('that is empty, as a process leaves it that died at once, is begun', async () => {
+  it('that is empty, as after a crash during its creation, becomes a database', async () => {
     writeFileSync(file, '');
     const store = await open();
     expect(await store.create('a', 'b', {})).toBe(true);
   });
 
-  it('of an older version is migrated, after a copy was made', async () => {
+  it('of an older version is copied and then migrated', async () => {
     const old = await open();
     await old.create('a', 'b', { kept: true });
     await close(old);
@@ -224,7 +245,7 @@ describe('a backup', () => {
     return { code: runBackup(args, env, new Date('2024-05-06T07:08:09.123Z'), print), out, err };
   };
 
-  it('of a stack that is running holds whole transactions, and can be used as a data directory', async () => {
+  it('of a running stack has whole transactions only, and is a valid data directory', async () => {
     await startWriter();
     const target = join(directory, 'backup-20240506T070809Z');
     expect(backup()).toEqual({ code: 0, out: [`Backed up ${directory} to ${target}`], err: [] });
@@ -238,7 +259,7 @@ describe('a backup', () => {
     await close(store);
   });
 
-  it('of a stack that is stopped goes where it is told', async () => {
+  it('of a stopped stack is written to the given directory', async () => {
     const store = await open();
     await store.create('a', 'b', { n: 1 });
     await close(store);
@@ -249,7 +270,7 @@ describe('a backup', () => {
     expect((await restored.get('a', 'b'))?.value).toEqual({ n: 1 });
   });
 
-  it('fails, and says why, without a database, over something that is there, and of a damaged one', async () => {
+  it('fails with a reason without a database, when the target exists, and for a damaged database', async () => {
     expect(backup()).toMatchObject({ code: 1, err: [expect.stringContaining('no database')] });
     await close(await open());
     const taken = join(directory, 'taken');

@@ -1,4 +1,7 @@
-/** Calls to Pub/Sub with a deadline of our own: Google's client would retry for ten minutes. */
+/**
+ * Calls to Pub/Sub with a deadline of our own: Google's client would retry for ten minutes
+ * (`test/cloud/faults-publishing.test.ts`, "while a member starts a topic layer").
+ */
 import type { CallOptions } from 'google-gax';
 import type { Clock } from '../../clock';
 import { STATUS } from '../../grpc-status';

@@ -2,7 +2,8 @@
  * The consumer of one CMBS subscription on Pub/Sub. It reads one Pub/Sub subscription, by one stream, for each topic.
  *
  * A delivery that fails is tried again here, with back-off, while its lease is extended. A delivery with an ordering key
- * is kept even when its lease is lost, so that a failure does not change the order of the key. Dead letters go to the
+ * is kept even when its lease is lost, so that a failure does not change the order of the key
+ * (`test/cloud/bus-streams.test.ts`, "of its ordering key"). Dead letters go to the
  * dead-letter topic with the reason. Memory is bounded per stream, and over all streams by the consumer's flow-control
  * credit. A process that stops loses nothing: Pub/Sub offers unacknowledged messages again.
  */

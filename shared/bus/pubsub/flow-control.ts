@@ -1,5 +1,6 @@
 /**
- * Flow control over all consumers of a process: the memory that their deliveries may take.
+ * Flow control over all consumers of a process: the memory that their deliveries may take. Google's client limits each
+ * subscription by itself (`test/unit/flow-control.test.ts`).
  *
  * A consumer's credit is a fraction of the memory that is free, not of the total: one consumer alone may use much, and
  * however many have used up their credit, some is left for the next ("dynamic thresholds" for shared buffers, Choudhury

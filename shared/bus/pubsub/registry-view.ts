@@ -1,6 +1,7 @@
 /**
  * The registry as one process knows it. After a first read of the whole registry, only documents that the store reports
- * as changed are read: there may be ten thousand topics, and Firestore charges for each read.
+ * as changed are read: there may be ten thousand topics, and Firestore charges for each read
+ * (`test/cloud/registry.test.ts`).
  */
 import type { Topic } from '../topics';
 import {

@@ -1,5 +1,6 @@
 /**
- * The topics that one consumer reads: a Pub/Sub subscription and a stream for each. Opens the streams one after the
+ * The topics that one consumer reads: a Pub/Sub subscription and a stream for each (`streams.ts` says why not by
+ * Google's consumer). Opens the streams one after the
  * other, opens those again that end, makes subscriptions again that were deleted from outside, and tells when a retired
  * topic is read to its end.
  */

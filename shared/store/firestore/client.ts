@@ -3,7 +3,7 @@
  * cancelled with its caller's signal, and is made once: the callers here know whether it may be repeated.
  *
  * Google's own `Firestore` class is not used for these reasons, each with its test in `test/cloud/store-faults.test.ts`:
- * - It retries for minutes, whatever the caller's deadline or signal ("and do not answer").
+ * - It retries for minutes, whatever the caller's deadline or signal ("does not answer").
  * - It repeats a `create` whose answer was lost, finds its own document, and reports a conflict ("an answer is lost").
  * - Its `terminate()` waits for a server that does not answer ("closes all the same").
  * - Its listeners keep every document in memory; ours keep ids and times (`listen.ts`).

@@ -1,4 +1,9 @@
-/** The context of the engine's operations: the client, the clock, the log, randomness; retries and errors. */
+/**
+ * The context of the engine's operations: the client, the clock, the log, randomness; retries and errors.
+ *
+ * Reads are repeated here and not by Google's client, whose retries know neither the deadline of the whole operation nor
+ * the caller's signal (`test/cloud/store-faults.test.ts`, "after a transient fault" and "does not answer").
+ */
 import { backOff, type Random } from '../../back-off';
 import { type Clock, type NewId } from '../../clock';
 import { CmbsError } from '../../errors';

@@ -1,6 +1,7 @@
 /**
  * Counts documents without the expired ones. Firestore counts a thousand index entries for the price of one document
- * read, but only by what its indexes contain. A few documents are read instead, in one call.
+ * read, but only by what its indexes contain. A few documents are read instead, in one call
+ * (`test/cloud/store-firestore.test.ts`, "counts").
  */
 import { FIRESTORE_SCAN_DOCS } from './limits';
 import { isExpired, timestampAt } from './documents';

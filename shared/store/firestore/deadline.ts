@@ -1,4 +1,7 @@
-/** The deadline of an operation and the signal of its caller; every wait of the engine keeps both. */
+/**
+ * The deadline of an operation and the signal of its caller; every wait of the engine keeps both
+ * (`test/cloud/store-faults.test.ts`, "does not answer").
+ */
 import { setMaxListeners } from 'node:events';
 import { abortable, abortedError } from '../cancellation';
 

