@@ -33,7 +33,7 @@ describeOnEmulators('Pub/Sub', (hosts) => {
       await store.close();
     });
 
-    it('that is stalled keeps little in memory, delays no other, and gets everything when it goes on', async () => {
+    it('that is stalled keeps little in memory, delays no other consumer, and receives everything when it continues', async () => {
       const ordered = Array.from({ length: 10 }, (_, at) => `sensors.${at}`);
       const loose = Array.from({ length: 30 }, (_, at) => `sensors.loose-${at}`);
       const topics = [...ordered, ...loose];

@@ -5,7 +5,7 @@ import { describeFaults, MARGIN_MS, OFFERED_AGAIN_MS, timed, UNAVAILABLE } from 
 import { Outside } from './outside';
 
 describeFaults('a deployment goes on', (deployment, hosts) => {
-  test('when Pub/Sub fails the first of an ordering key: the others do not overtake it', async () => {
+  test('when Pub/Sub fails the first message of an ordering key, and later messages do not overtake it', async () => {
     const { pubsub, cloud, here, bob } = deployment.parts;
     const orderingKey = unique('key');
     const contents = Array.from({ length: 6 }, (_, number) => `${orderingKey}: ${number}`);
@@ -30,7 +30,7 @@ describeFaults('a deployment goes on', (deployment, hosts) => {
     expect(received).toEqual(contents);
   }, 240_000);
 
-  test('when Pub/Sub does not confirm a publication that it has', async () => {
+  test('when Pub/Sub does not confirm a publication that it has stored', async () => {
     const { pubsub, here } = deployment.parts;
     pubsub.inject('Publish', { kind: 'lose', by: 'silence' });
     const content = unique('content');
@@ -56,7 +56,7 @@ describeFaults('a deployment goes on', (deployment, hosts) => {
     await deployment.arrives(content, OFFERED_AGAIN_MS);
   });
 
-  test('when acknowledgements are lost, and Pub/Sub brings it again, after what came later', async () => {
+  test('when acknowledgements are lost and Pub/Sub delivers the message again after later ones', async () => {
     const { pubsub, here } = deployment.parts;
     const [content, later] = [unique('content'), unique('later')];
     const taken = (): Promise<number> => here.metric('cmbs_received', { layer: 'l32', outcome: 'accepted' });
@@ -81,7 +81,7 @@ describeFaults('a deployment goes on', (deployment, hosts) => {
     }
   }, 300_000);
 
-  test('after a restart of the companion, which makes nothing anew', async () => {
+  test('after a restart of the companion, which creates no topic or subscription again', async () => {
     const { pubsub, cloud } = deployment.parts;
     const made = (): number[] =>
       ['CreateTopic', 'CreateSubscription', 'GetSubscription', 'UpdateSubscription'].map((method) =>

@@ -10,7 +10,7 @@ import { PatientClock } from './patient-clock';
 import { describeOnEmulators, uniqueProject } from './support';
 
 describeOnEmulators('a topic that is not wanted any more', (hosts) => {
-  test('stays away when Pub/Sub ends its stream before the registry has forgotten it', async () => {
+  test('is not made again when Pub/Sub ends its stream before the registry has forgotten it', async () => {
     const projectId = uniqueProject();
     const proxy = await GrpcProxy.listen(hosts.pubsub);
     const outside = new Outside(hosts, projectId);

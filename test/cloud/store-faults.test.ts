@@ -15,7 +15,7 @@ import { PATIENCE_MS } from '../patience';
 const SHORT_MS = 2000;
 const SHORT_AND_MARGIN_MS = 30_000;
 
-describeOnEmulators('The Firestore engine when things go wrong', ({ firestore }) => {
+describeOnEmulators('The Firestore engine', ({ firestore }) => {
   let proxy: GrpcProxy;
   const opened: TemporaryFirestore[] = [];
 
@@ -62,7 +62,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
     return { ms: performance.now() - began, error };
   };
 
-  describe('that pass', () => {
+  describe('after a transient fault', () => {
     it('runs a transaction again that Firestore aborted, and applies it once', async () => {
       const store = await openStore();
       proxy.inject('Commit', { kind: 'answer', status: 10, message: 'contention' }, 3);
@@ -84,7 +84,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
       expect((await store.query({ collection: 'things', limit: 1 })).docs).toHaveLength(1);
     });
 
-    it('sends a commit again that did not arrive', async () => {
+    it('repeats a commit that did not arrive', async () => {
       const store = await openStore();
       proxy.inject('Commit', { kind: 'answer', status: 14 }, 2);
       expect(await store.create('things', 'a', {})).toBe(true);
@@ -93,7 +93,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
       expect((await store.get('things', 'n'))?.revision).toBe(1);
     });
 
-    it('waits for one that is slow', async () => {
+    it('waits for a slow answer', async () => {
       const store = await openStore();
       proxy.inject('Commit', { kind: 'delay', ms: 300 });
       proxy.inject('BatchGetDocuments', { kind: 'delay', ms: 300 });
@@ -101,7 +101,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
       expect((await store.get('things', 'n'))?.value).toEqual({ n: 1 });
     });
 
-    it('connects again when a connection is cut between two calls', async () => {
+    it('connects again after a connection is cut between two calls', async () => {
       const store = await openStore();
       await put(store, 'a');
       proxy.cut();
@@ -109,8 +109,8 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
     });
   });
 
-  describe('and do not answer', () => {
-    it('gives up a read at its deadline, tells the server, and warns', async () => {
+  describe('when Firestore does not answer', () => {
+    it('ends a read at its deadline, cancels the call, and logs a warning', async () => {
       const log = keptLog();
       const store = await openStore({ log, limits: { readMs: SHORT_MS } });
       for (const [method, read] of [
@@ -126,7 +126,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
       expect(log.lines.map(({ level }) => level)).toEqual(['warn', 'warn']);
     });
 
-    it('says of a write at its deadline that the outcome is unknown', async () => {
+    it('reports an unknown outcome for a write at its deadline', async () => {
       const store = await openStore({ limits: { writeMs: SHORT_MS } });
       for (const write of [() => store.create('things', 'a', {}), () => put(store, 'b'), () => increment(store)]) {
         proxy.inject('Commit', { kind: 'silence' });
@@ -139,7 +139,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
       }
     });
 
-    it('says of a write that did not come to its commit that nothing was written', async () => {
+    it('reports that nothing was written when a write ends before its commit', async () => {
       const store = await openStore({ limits: { writeMs: SHORT_MS } });
       proxy.inject('BatchGetDocuments', { kind: 'silence' });
       const { ms, error } = await timed(increment(store));
@@ -151,13 +151,13 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
       expect(proxy.callsOf('Commit')).toBe(0);
     });
 
-    it('ends a body that never ends', async () => {
+    it('ends a transaction whose body never ends', async () => {
       const store = await openStore({ limits: { writeMs: SHORT_MS } });
       const { error } = await timed(store.transact(() => new Promise<void>(() => undefined)));
       expect(error).toMatchObject({ code: 'unavailable' });
     });
 
-    it('stops waiting as soon as its caller does, and cancels the call', async () => {
+    it('stops waiting when its caller aborts, and cancels the call', async () => {
       const store = await openStore();
       for (const [method, call] of [
         ['BatchGetDocuments', (signal: AbortSignal) => store.get('things', 'a', { signal })],
@@ -177,7 +177,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
       await until(() => proxy.cancelled === 3);
     });
 
-    it('closes all the same, and tells those who wait', async () => {
+    it('closes all the same, and rejects the operations that wait', async () => {
       const store = await openStore({ limits: { closeMs: 100 } });
       proxy.inject('BatchGetDocuments', { kind: 'silence' });
       proxy.inject('Commit', { kind: 'silence' });
@@ -194,7 +194,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
       await expect(watch.ready).rejects.toMatchObject({ code: 'unavailable' });
     });
 
-    it('refuses more calls than it can have under way', async () => {
+    it('refuses calls beyond those that can be under way', async () => {
       const store = await openStore({ limits: { readMs: 10_000 } });
       proxy.inject('BatchGetDocuments', { kind: 'silence' }, Infinity);
       const controller = new AbortController();
@@ -209,7 +209,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
       expect(await store.get('things', 'a')).toBeUndefined();
     });
 
-    it('has more calls under way than one connection takes', async () => {
+    it('uses several connections for many calls', async () => {
       const store = await openStore();
       proxy.inject('BatchGetDocuments', { kind: 'delay', ms: 100 }, 250);
       await Promise.all(Array.from({ length: 250 }, () => store.get('things', 'a')));
@@ -220,9 +220,9 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
     });
   });
 
-  describe('and an answer is lost', () => {
+  describe('when an answer is lost', () => {
     it.each(['error', 'connection'] as const)(
-      'recognises by what was written that a creation was applied (%s)',
+      'recognises its own document after a creation whose answer was lost (%s)',
       async (by) => {
         const store = await openStore();
         proxy.inject('Commit', { kind: 'lose', by });
@@ -250,7 +250,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
       expect(await store.get('things', 'n')).toMatchObject({ revision: 2, value: { n: 2 } });
     });
 
-    it('does not take the document of another for its own', async () => {
+    it('does not take a document of another writer for its own', async () => {
       const one = await open();
       const other = await openBeside(one);
       proxy.inject('Commit', { kind: 'answer', status: 14 });
@@ -261,7 +261,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
       });
     });
 
-    it('says that the outcome is unknown when another has written over it before it could look', async () => {
+    it('reports an unknown outcome when another writer has changed the document since', async () => {
       const one = await open();
       const other = await openBeside(one);
       proxy.inject('Commit', { kind: 'lose', by: 'error', meanwhile: () => put(other, 'n', { n: 100 }) });
@@ -273,7 +273,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
       expect((await one.store.get('things', 'n'))?.value).toEqual({ n: 100 });
     });
 
-    it('deletes again what was to be deleted whatever it is', async () => {
+    it('repeats an unconditional deletion', async () => {
       const store = await openStore();
       await put(store, 'a');
       proxy.inject('Commit', { kind: 'lose', by: 'error' });
@@ -281,7 +281,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
       expect(await store.get('things', 'a')).toBeUndefined();
     });
 
-    it('says that the outcome is unknown of a deletion that depended on what was there', async () => {
+    it('reports an unknown outcome for a conditional deletion', async () => {
       const store = await openStore();
       await put(store, 'a');
       proxy.inject('Commit', { kind: 'lose', by: 'error' });
@@ -292,7 +292,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
     });
   });
 
-  describe('and Firestore refuses', () => {
+  describe('when Firestore refuses', () => {
     it.each<[string, number, ErrorCode, string]>([
       ['NOT_FOUND', 5, 'unavailable', 'does not exist'],
       ['PERMISSION_DENIED', 7, 'unavailable', 'roles/datastore.user'],
@@ -300,7 +300,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
       ['RESOURCE_EXHAUSTED', 8, 'queue_full', 'quota'],
       ['FAILED_PRECONDITION', 9, 'unavailable', 'not set up'],
       ['INVALID_ARGUMENT', 3, 'internal', 'log'],
-    ])('says what to do about %s, at once', async (_, status, code, says) => {
+    ])('says at once what to do about %s', async (_, status, code, says) => {
       const log = keptLog();
       const store = await openStore({ log });
       for (const method of ['BatchGetDocuments', 'RunQuery', 'Commit']) {
@@ -330,7 +330,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
       expect(proxy.callsOf('Commit')).toBe(0);
     });
 
-    it('takes the largest document that its limit allows', async () => {
+    it('accepts the largest document that its limit allows', async () => {
       const store = await openStore();
       const value = { text: 'x'.repeat(1_048_487 - '{"text":""}'.length) };
       await expect(put(store, 'a', value)).rejects.toMatchObject({ code: 'too_large' });
@@ -348,7 +348,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
       expect(proxy.callsOf('Commit')).toBe(0);
     });
 
-    it('says at once when the emulator does not take what Firestore would', async () => {
+    it('reports at once that the emulator refuses a document that Firestore would accept', async () => {
       const store = await openStore();
       const { ms, error } = await timed(
         store.transact(async (tx) => {
@@ -361,7 +361,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
     });
   });
 
-  describe('and watches', () => {
+  describe('while it watches', () => {
     const watchAll = async (
       store: Store,
       scope: { readonly prefix?: string } = {},
@@ -372,7 +372,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
       return { seen, told: () => seen.map(({ id, deleted }) => (deleted ? `-${id}` : id)) };
     };
 
-    it('begins when Firestore can be reached', async () => {
+    it('begins to watch when Firestore can be reached', async () => {
       const store = await openStore();
       proxy.inject('Listen', { kind: 'answer', status: 14 }, 3);
       const { told } = await watchAll(store);
@@ -380,7 +380,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
       await until(() => told().length === 1);
     });
 
-    it('says that it could not begin in time, and begins when it can', async () => {
+    it('reports that a watch could not begin in time, and begins later', async () => {
       const store = await openStore({ limits: { readMs: SHORT_MS } });
       proxy.inject('Listen', { kind: 'answer', status: 14 }, Infinity);
       const seen: string[] = [];
@@ -393,7 +393,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
       expect(seen[0]).toBe('a');
     });
 
-    it('tells what happened while the connection was broken, and each of it once', async () => {
+    it('reports the changes during a broken connection once each', async () => {
       const one = await open();
       const other = await openBeside(one);
       for (const id of ['kept', 'changed', 'deleted']) await put(other, id);
@@ -409,7 +409,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
       expect([...told()].sort()).toEqual(['-deleted', 'changed', 'end', 'new']);
     });
 
-    it('hears of no document that only expired', async () => {
+    it('reports no document that only expired', async () => {
       const one = await open();
       await one.store.create('things', 'short', {}, { expiresAt: one.now() + 1000 });
       await one.store.create('things', 'long', {}, { expiresAt: one.now() + 100_000 });
@@ -446,7 +446,7 @@ describeOnEmulators('The Firestore engine when things go wrong', ({ firestore })
     expect(docs.filter((doc) => doc?.value.on === true)).toHaveLength(1);
   });
 
-  it('says what is missing where there are no credentials', async () => {
+  it('says what to do when there are no credentials', async () => {
     const before = process.env.GOOGLE_APPLICATION_CREDENTIALS;
     process.env.GOOGLE_APPLICATION_CREDENTIALS = '/nowhere/key.json';
     try {

@@ -51,18 +51,18 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
       expect(proxy.calls).toEqual([]);
     });
 
-    it('reads with one', async () => {
+    it('reads with one call', async () => {
       expect(await callsOf(() => store.get('things', 'a'))).toEqual(['BatchGetDocuments']);
       expect(await callsOf(() => store.getAll('things', ['a', 'b']))).toEqual(['BatchGetDocuments']);
       expect(await callsOf(() => store.query({ collection: 'things', limit: 5 }))).toEqual(['RunQuery']);
     });
 
-    it('creates with one, and looks at what is there when something is', async () => {
+    it('creates with one call, and reads the document when there is one already', async () => {
       expect(await callsOf(() => store.create('things', 'a', {}))).toEqual(['Commit']);
       expect(await callsOf(() => store.create('things', 'a', {}))).toEqual(['Commit', 'BatchGetDocuments']);
     });
 
-    it('changes what it has read with two', async () => {
+    it('changes a document that it has read with two calls', async () => {
       const changing = store.transact.bind(store, async (tx) => {
         const doc = await tx.get('things', 'a');
         tx.put('things', 'a', { n: Number(doc?.value.n ?? 0) + 1 });
@@ -70,12 +70,12 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
       expect(await callsOf(changing)).toEqual(['BatchGetDocuments', 'Commit']);
     });
 
-    it('ends a transaction that has only read without another', async () => {
+    it('ends a transaction that only reads without a further call', async () => {
       const reading = store.transact.bind(store, (tx) => tx.getAll('things', ['a', 'b']));
       expect(await callsOf(reading)).toEqual(['BatchGetDocuments']);
     });
 
-    it('looks again at what it has only read, in one', async () => {
+    it('checks all documents that it only read in one call', async () => {
       const changing = store.transact.bind(store, async (tx) => {
         await tx.getAll('things', ['a', 'b', 'c']);
         tx.put('things', 'c', {});
@@ -83,7 +83,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
       expect(await callsOf(changing)).toEqual(['BatchGetDocuments', 'BatchGetDocuments', 'Commit']);
     });
 
-    it('does not delete what was not there', async () => {
+    it('does not send the deletion of an absent document', async () => {
       const deleting = store.transact.bind(store, async (tx) => {
         await tx.get('things', 'a');
         tx.delete('things', 'a');
@@ -97,12 +97,12 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
       expiresAt: opened.now() + (n % 3 === 0 ? 1000 : 60_000),
     });
 
-    it('a few by reading them', async () => {
+    it('a few documents by reading them', async () => {
       await fill('sends', 5, () => ({}));
       expect(await callsOf(() => store.count({ collection: 'sends' }, 10_000))).toEqual(['RunQuery']);
     });
 
-    it('many without reading them, the expired ones left out', async () => {
+    it('many documents without reading them, and without the expired ones', async () => {
       await fill('sends', 300, (n) => (n < 150 ? {} : expiring(n)));
       opened.advance(2000);
       const calls = await callsOf(async () => {
@@ -125,7 +125,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
       expect(calls).toEqual(['RunQuery', 'RunAggregationQuery', 'RunAggregationQuery']);
     });
 
-    it('what has an index entry: by the index when none of it expires, by reading otherwise', async () => {
+    it('documents with an index entry by the index when none of them expires, and by reading otherwise', async () => {
       const index = { address: ['tcp://127.0.0.1:5010'] };
       const where = [{ field: 'address', value: 'tcp://127.0.0.1:5010' }];
       await fill('sends', 150, () => ({ index }));
@@ -141,7 +141,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
   });
 
   describe('pages', () => {
-    it('through more documents than it asks for at a time, past those that have expired', async () => {
+    it('through more documents than one call returns, and past expired ones', async () => {
       await fill('things', 2500, (n) =>
         n % 2 === 0 ? { order: String(99_999 - n) } : { order: 'x', expiresAt: opened.now() + 1000 },
       );
@@ -173,7 +173,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
       expect(proxy.messagesOf('RunQuery')).toBeLessThan(20);
     });
 
-    it('goes on after an answer that did not begin', async () => {
+    it('repeats a call whose answer did not begin', async () => {
       await fill('things', 1500, () => ({}));
       proxy.inject('RunQuery', { kind: 'answer', status: 14 });
       const page = await store.query({ collection: 'things', limit: 5000 });
@@ -181,7 +181,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
     });
 
     it.each(['id', 'order'] as const)(
-      'by %s goes on where an answer broke off, and reads nothing twice',
+      'by %s continues where an answer broke off, and reads nothing twice',
       async (by) => {
         // Many have the same place in the order, so that where to go on is told by the id as well.
         await fill('things', 300, (n) => ({ order: String(n % 10) }));
@@ -199,7 +199,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
     );
   });
 
-  it('reads what waits for one destination in its order, and nothing of what waits for others', async () => {
+  it('reads the outbound messages for one address in order, and none of those for others', async () => {
     const address = (n: number): string => `tcp://10.0.0.1:${5010 + (n % 100)}`;
     await fill(OUTBOUND_MESSAGES, 400, (n) => ({
       order: String(99_999 - n),
@@ -229,7 +229,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
     expect(proxy.messagesOf('RunQuery') - before).toBeLessThan(30);
   });
 
-  it('finds it no more once it waits there no more, also within a transaction', async () => {
+  it('no longer finds an outbound message that has left the address, also within a transaction', async () => {
     const where = [{ field: ADDRESS_FIELD, value: 'tcp://10.0.0.1:5010' }];
     const index = { [ADDRESS_FIELD]: ['tcp://10.0.0.1:5010', 'tcp://10.0.0.1:5020'] };
     await store.create(OUTBOUND_MESSAGES, 'a', {}, { order: '1', index });
@@ -253,7 +253,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
     expect([found, runs]).toEqual([0, 2]);
   });
 
-  it('reads all of a transaction at one moment, whatever is asked and however', async () => {
+  it('reads all of a transaction at one moment, with every kind of read', async () => {
     const other = await openTemporaryFirestore(firestore, { projectId: opened.projectId });
     const move = (n: number): Promise<void> =>
       other.store.transact(async (tx) => {
@@ -275,7 +275,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
     }
   });
 
-  it('runs a transaction again when what it read has expired before its commit', async () => {
+  it('runs a transaction again when a document that it read expires before the commit', async () => {
     await store.create('things', 'lease', {}, { expiresAt: opened.now() + 1000 });
     let runs = 0;
     await store.transact(async (tx) => {
@@ -287,7 +287,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
     expect((await store.get('things', 'seen'))?.value).toEqual({ held: false });
   });
 
-  it('removes what has expired in inboxes as well', async () => {
+  it('removes expired documents in inboxes too', async () => {
     await fill(INBOX, 3, () => ({ expiresAt: opened.now() + 1000 }));
     opened.advance(1000);
     expect(await store.sweep(100)).toBe(3);

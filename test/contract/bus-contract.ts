@@ -81,7 +81,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       expect(inbox.deliveries).toEqual([{ id, topic: 'weather.tokyo', message: sent, attempt: 1 }]);
     });
 
-    it('gives each publication an identifier of its own', async () => {
+    it('gives each publication a unique identifier', async () => {
       const ids = await Promise.all(
         Array.from({ length: 50 }, (_, i) => bus.publish('l32', 'a', message(String(i)))),
       );
@@ -112,7 +112,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       expect(seen).toEqual({ exact: ['1'], twice: ['1'], rest: ['1', '2'], other: [], 'other-layer': ['3'] });
     });
 
-    it('keeps messages from the moment of the subscription until a consumer comes', async () => {
+    it('keeps messages from the moment of the subscription until there is a consumer', async () => {
       await bus.publish('l32', 'a', message('too early'));
       await subscribe(['a']);
       await bus.publish('l32', 'a', message('kept'));
@@ -311,7 +311,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       expect([...finished, ...inbox.data].sort()).toEqual(['1', '2']);
     });
 
-    it('delivers to the next consumer whatever a closed one left, however much that is', async () => {
+    it('delivers everything that a closed consumer left to the next consumer', async () => {
       await subscribe(['a']);
       const large = 'x'.repeat(100_000);
       const sent = Array.from({ length: 100 }, (_, at) => `${at} ${large}`);

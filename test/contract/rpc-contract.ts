@@ -79,7 +79,7 @@ export function rpcContract(name: string, open: () => Promise<OpenedRpc>): void 
       ]);
     });
 
-    it('takes a call without a principal for one of nobody', async () => {
+    it('handles a call without a principal as one of an anonymous caller', async () => {
       serve(async () => ({}));
       await call('release', {});
       expect(calls.map(({ caller }) => caller.principal)).toEqual([ANONYMOUS]);
@@ -111,7 +111,7 @@ export function rpcContract(name: string, open: () => Promise<OpenedRpc>): void 
       });
     });
 
-    it('hides an error that is not for callers', async () => {
+    it('hides an internal error from the caller', async () => {
       serve(async () => {
         throw new TypeError('undefined is not a function');
       });

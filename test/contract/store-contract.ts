@@ -66,21 +66,21 @@ export function storeContract(
     };
 
     describe('documents', () => {
-      it('gives back what was put, with its order and expiry', async () => {
+      it('returns a document as it was put, with its order and expiry', async () => {
         const value = { text: 'grüße\u0000\ud83d\ude00', n: 1.5, list: [1, [2, null]], deep: { a: { b: true } } };
         const expiresAt = opened.now() + 60_000;
         await put('a', value, { order: '0001', expiresAt });
         expect(await store.get('things', 'a')).toEqual({ id: 'a', revision: 1, value, order: '0001', expiresAt });
       });
 
-      it('knows nothing of a document that was never put', async () => {
+      it('returns undefined for a document that was never put', async () => {
         expect(await store.get('things', 'a')).toBeUndefined();
         await put('b');
         expect(await store.get('things', 'a')).toBeUndefined();
         expect(await store.get('others', 'b')).toBeUndefined();
       });
 
-      it('gives several documents in the order asked for, absent ones as undefined', async () => {
+      it('returns several documents in the order of the ids, absent ones as undefined', async () => {
         await put('a', { n: 1 });
         await put('b', { n: 2 });
         const docs = await store.getAll('things', ['b', 'x', 'a']);
@@ -97,7 +97,7 @@ export function storeContract(
         expect((await store.get('things', 'a'))?.revision).toBe(1);
       });
 
-      it('forgets the order, the expiry and the index entries that a later write does not repeat', async () => {
+      it('drops the order, the expiry and the index entries that a later write does not repeat', async () => {
         await put('a', {}, { order: '1', expiresAt: opened.now() + 1000, index: { colour: ['red'] } });
         await put('a', {});
         opened.advance(2000);
@@ -106,7 +106,7 @@ export function storeContract(
         expect(await ids({ by: 'order' })).toEqual([]);
       });
 
-      it('is not affected by what the caller does to a value afterwards', async () => {
+      it('does not change when the caller changes the value after the write', async () => {
         const value = { list: [1] };
         await put('a', value);
         value.list.push(2);
@@ -130,7 +130,7 @@ export function storeContract(
         expect(await store.get('others', 'b')).toBeUndefined();
       });
 
-      it('give back what the body returns, written or not', async () => {
+      it('resolve with the result of the body, with or without writes', async () => {
         expect(await store.transact(async () => 7)).toBe(7);
         expect(
           await store.transact(async (tx) => {
@@ -153,7 +153,7 @@ export function storeContract(
         expect(await store.get('things', 'counter')).toMatchObject({ revision: 26, value: { n: 25 } });
       });
 
-      it('never show a reader a part of themselves', async () => {
+      it('are never partly visible to a reader', async () => {
         const move = (by: number): Promise<void> =>
           store.transact(async (tx) => {
             tx.put('things', 'left', { n: by });
@@ -172,7 +172,7 @@ export function storeContract(
         await Promise.all(writers);
       });
 
-      it('do not let a body that ran again leave anything behind from its earlier run', async () => {
+      it('keep nothing of an earlier run of the body', async () => {
         await put('seen', { n: 0 });
         let runs = 0;
         await store.transact(async (tx) => {
@@ -197,7 +197,7 @@ export function storeContract(
         expect((await store.get('things', 'b'))?.value).toEqual({ there: true });
       });
 
-      it('do not believe an error that a body drew from reads that never held together', async () => {
+      it('run again when a body throws because of reads that never held together', async () => {
         await put('x', { n: 1 });
         await put('y', { n: 1 });
         let runs = 0;
@@ -231,7 +231,7 @@ export function storeContract(
         expect(await store.get('things', 'a')).toBeUndefined();
       });
 
-      it('keep a name unique that is looked up by a query', async () => {
+      it('keep a name unique when the body looks it up by a query', async () => {
         const claim = (id: string): Promise<boolean> =>
           store.transact(async (tx) => {
             const page = await tx.query({
@@ -261,7 +261,7 @@ export function storeContract(
         expect(counts).toEqual([1, 0]);
       });
 
-      it('accept many changes at once and one deletion among them', async () => {
+      it('accept many concurrent changes of a document and a deletion among them', async () => {
         await put('n-050', {});
         await store.transact(async (tx) => {
           for (let i = 0; i < 100; i++) tx.put('things', `n-${String(i).padStart(3, '0')}`, { i });
@@ -297,7 +297,7 @@ export function storeContract(
     });
 
     describe('create', () => {
-      it('writes once, whoever else tries at the same time', async () => {
+      it('writes once among several concurrent callers', async () => {
         const results = await Promise.all(
           Array.from({ length: 20 }, (_, i) => store.create('things', 'a', { i }, { order: String(i) })),
         );
@@ -321,7 +321,7 @@ export function storeContract(
         expect(await ids({ where: [{ field: 'parity', value: 'odd' }] })).toHaveLength(50);
       });
 
-      it('replaces an expired document, and nothing of it stays', async () => {
+      it('replaces an expired document completely', async () => {
         await put('a', { old: true }, { expiresAt: opened.now() + 1000, index: { colour: ['red'] }, order: '1' });
         await put('a', { old: 2 }, { expiresAt: opened.now() + 1000, index: { colour: ['red'] }, order: '1' });
         opened.advance(1000);
@@ -342,7 +342,7 @@ export function storeContract(
         expect(await walk({ limit: 1000 })).toEqual(all);
       });
 
-      it('end a page with the document that makes it large, and go on after it', async () => {
+      it('end a page with the document that makes it large, and continue after it', async () => {
         await store.transact((tx) => {
           for (let n = 0; n < 6; n += 1) tx.put('things', `t${n}`, { text: 'x'.repeat(1000) });
           return Promise.resolve();
@@ -366,7 +366,7 @@ export function storeContract(
         ]);
       });
 
-      it('list by order, ties by id, leaving out documents without one', async () => {
+      it('list by order, then by id, without the documents that have no order', async () => {
         await put('c', {}, { order: '2' });
         await put('b', {}, { order: '1' });
         await put('a', {}, { order: '2' });
@@ -377,7 +377,7 @@ export function storeContract(
         expect(await ids({ by: 'order', upTo: '10' })).toEqual(['b', 'e']);
       });
 
-      it('find ids by their beginning only', async () => {
+      it('find ids by their prefix only', async () => {
         for (const id of ['a', 'a/1', 'a/2', 'a0', 'b/1', 'a/\u{10ffff}']) await put(id, {}, { order: '1' });
         expect(await ids({ prefix: 'a/' })).toEqual(['a/1', 'a/2', 'a/\u{10ffff}']);
         expect(await walk({ prefix: 'a/', limit: 1 })).toEqual(['a/1', 'a/2', 'a/\u{10ffff}']);
@@ -413,7 +413,7 @@ export function storeContract(
         expect(await store.count({ collection: 'things', where }, 3)).toBe(3);
       });
 
-      it('compare index values exactly, whatever is in them', async () => {
+      it('compare index values exactly, with any characters in them', async () => {
         const values = [
           '',
           ' ',
@@ -435,7 +435,7 @@ export function storeContract(
         }
       });
 
-      it('follow each write of a document', async () => {
+      it('reflect each write of a document', async () => {
         await put('a', {}, { order: '1', index: { colour: ['red', 'blue'] } });
         await put('a', {}, { order: '2', index: { colour: ['blue', 'green'] } });
         expect(await ids({ where: [{ field: 'colour', value: 'red' }] })).toEqual([]);
@@ -446,7 +446,7 @@ export function storeContract(
         expect(await ids({ where: [{ field: 'colour', value: 'blue' }], by: 'order' })).toEqual([]);
       });
 
-      it('find a document by what its last write says when several arrive together', async () => {
+      it('find a document by its last write when several arrive together', async () => {
         const colours = ['red', 'green', 'blue', 'white'];
         // Each write has another choice of the colours, so that each drops, keeps and adds some.
         const writes = [0b0011, 0b0110, 0b1100, 0b1001, 0b0000, 0b1111, 0b0101];
@@ -475,7 +475,7 @@ export function storeContract(
         }
       });
 
-      it('give pages whose cursor stays good while documents come and go', async () => {
+      it('return cursors that stay valid while documents are created and deleted', async () => {
         for (const id of ['a', 'b', 'c', 'd']) await put(id);
         const first = await store.query({ collection: 'things', limit: 2 });
         await store.transact(async (tx) => tx.delete('things', 'b'));
@@ -509,7 +509,7 @@ export function storeContract(
     });
 
     describe('expiry', () => {
-      it('hides a document at the moment it names', async () => {
+      it('hides a document from that moment on', async () => {
         await put('a', {}, { expiresAt: opened.now() + 1000, order: '1', index: { colour: ['red'] } });
         opened.advance(999);
         expect(await store.get('things', 'a')).toBeDefined();
@@ -524,7 +524,7 @@ export function storeContract(
         expect(await store.transact(async (tx) => tx.get('things', 'a'))).toBeUndefined();
       });
 
-      it('are not measured, nor is what has no order', async () => {
+      it('excludes expired documents, and those without an order, from a measurement', async () => {
         const order = { order: 'o' };
         await put('a', { text: 'ä' }, order);
         await put('b', { text: 'b' }, { ...order, expiresAt: opened.now() + 1000 });
@@ -545,7 +545,7 @@ export function storeContract(
         expect(await store.get('things', 'a')).toEqual({ id: 'a', revision: 1, value: { again: true } });
       });
 
-      it('removes what expired, at most as many as asked for', async () => {
+      it('removes expired documents, at most as many as the limit', async () => {
         await Promise.all(
           Array.from({ length: 10 }, (_, i) =>
             store.create('things', `x${i}`, {}, { expiresAt: opened.now() + 1000, index: { f: ['v'] } }),
@@ -585,7 +585,7 @@ export function storeContract(
         return { seen, until, end: () => watch.end() };
       };
 
-      it('reports each change of the collection in commit order, and of no other', async () => {
+      it('reports each change of the collection in commit order, and none of others', async () => {
         await put('before');
         const { seen, until, end } = await collect({ collection: 'things' });
         await put('a');
@@ -608,7 +608,7 @@ export function storeContract(
         ]);
       });
 
-      it('tells of the last state of a document that changes quickly', async () => {
+      it('reports the last state of a document that changes quickly', async () => {
         const { seen, until, end } = await collect({ collection: 'things' });
         await Promise.all(Array.from({ length: 20 }, (_, i) => put(`a${i % 4}`, { i })));
         await put('last');
@@ -621,7 +621,7 @@ export function storeContract(
         expect(seen.filter(({ id }) => id === 'a0').at(-1)?.deleted).toBe(true);
       });
 
-      it('is of ids with a beginning where that is asked for', async () => {
+      it('reports only ids with a prefix when the scope has one', async () => {
         const { seen, until, end } = await collect({ collection: 'things', prefix: 'b/' });
         await put('a/1');
         await put('b/1');
@@ -632,7 +632,7 @@ export function storeContract(
         expect(seen.map(({ id }) => id)).toEqual(['b/1', 'b/2']);
       });
 
-      it('is of one document where that is asked for', async () => {
+      it('reports only one document when the scope has an id', async () => {
         const { seen, until, end } = await collect({ collection: 'things', id: 'a/1' });
         await put('a/1x');
         await put('a/1');
@@ -648,7 +648,7 @@ export function storeContract(
         ]);
       });
 
-      it('of the newest tells of what comes last in order', async () => {
+      it('reports the document that comes last by its order when the scope is the newest', async () => {
         await put('old', {}, { order: '5' });
         const { seen, until, end } = await collect({ collection: 'things', newest: true });
         await put('new', {}, { order: '6' });
@@ -657,7 +657,7 @@ export function storeContract(
         expect(seen[0]).toEqual({ collection: 'things', id: 'new', deleted: false });
       });
 
-      it('ends when asked to, also for one of two that watch with the same function', async () => {
+      it('ends one of two watches that have the same listener', async () => {
         const { seen, until, end } = await collect({ collection: 'things' });
         const other = await collect({ collection: 'things' });
         await put('a');
@@ -669,7 +669,7 @@ export function storeContract(
         expect(seen.map(({ id }) => id)).toEqual(['a']);
       });
 
-      it('goes on for the others when a listener throws', async () => {
+      it('continues for other listeners when one throws', async () => {
         const failing = store.watch({ collection: 'things' }, () => {
           throw new Error('a listener of the test fails');
         });
@@ -701,7 +701,7 @@ export function storeContract(
         expect(await ids({ where: [{ field: 'colour', value: 'red' }] })).toEqual(['a', 'b']);
       });
 
-      it('takes a cursor from before', async () => {
+      it('accepts a cursor from before', async () => {
         await put('a');
         await put('b');
         const { next } = await store.query({ collection: 'things', limit: 1 });

@@ -216,11 +216,11 @@ const answered: readonly (readonly [ErrorCode, () => Promise<string>])[] = [
 ];
 
 describe('the error catalogue', () => {
-  it('is what is expected here', () => {
+  it('has exactly the codes that this test expects', () => {
     expect(CATALOGUE).toEqual(EXPECTED);
   });
 
-  it('is provoked as a whole', () => {
+  it('is provoked completely by the cases below', () => {
     const hit = [...provoked, ...answered].map(([code]) => code);
     expect([...hit, ...NOT_RAISED].sort()).toEqual(Object.keys(CATALOGUE).sort());
   });
@@ -239,7 +239,7 @@ describe('the error catalogue', () => {
     expect(Object.entries(EXPECTED).filter(([, entry]) => entry.status === status)).toHaveLength(1);
   });
 
-  it.each(NOT_RAISED)('%s is raised nowhere yet', async (code) => {
+  it.each(NOT_RAISED)('no code raises %s yet', async (code) => {
     const root = join(__dirname, '..', '..');
     for (const folder of ['shared', 'functions', 'companion', 'emulator']) {
       for (const name of await readdir(join(root, folder), { recursive: true })) {
@@ -252,7 +252,7 @@ describe('the error catalogue', () => {
     }
   });
 
-  it.each(STANDARD_RENDERINGS.map(({ mediaTypes }) => mediaTypes[0]))('is told in %s', (type) => {
+  it.each(STANDARD_RENDERINGS.map(({ mediaTypes }) => mediaTypes[0]))('is rendered in %s', (type) => {
     for (const code of Object.keys(CATALOGUE) as ErrorCode[]) {
       const error = new CmbsError(code, 'A sentence that says what to do.', { cause: new Error('secret') });
       const asked = request({ headers: { accept: [type] } });

@@ -282,7 +282,7 @@ async function both(name: string, asked: Asked, prepare?: () => Promise<unknown>
 }
 
 describe('each function', () => {
-  it('has a scenario here', () => {
+  it('has a scenario in this test', () => {
     expect(Object.keys(SCENARIOS).sort()).toEqual(ROUTES.map(({ name }) => name).sort());
   });
 
@@ -315,19 +315,19 @@ describe('each function', () => {
   );
 
   it.each(ROUTES.filter(({ name }) => name !== 'occi').map(({ name }) => name))(
-    '%s has nothing at a path of another function',
+    '%s answers 404 at a path of another function',
     async (name) => {
       const answer = await both(name, { ...(SCENARIOS[name] as Scenario).asked, target: '/cmbs/neighbor/one' });
       expect([answer.status, answer.body]).toEqual([404, expect.stringContaining(`The function ${name} has`)]);
     },
   );
 
-  it('without an action refuses to carry one out', async () => {
+  it('that has no actions refuses an action', async () => {
     const answer = await both('member', post(`${ALICE}?action=start_l1`), () => fresh('l1'));
     expect([answer.status, answer.body]).toEqual([400, expect.stringContaining('"code":"bad_action"')]);
   });
 
-  it.each(['GET', 'HEAD'])('an action is asked for with POST, not with %s', async (method) => {
+  it.each(['GET', 'HEAD'])('refuses an action that is asked for with %s instead of POST', async (method) => {
     await fresh('l1');
     for (const name of ['member-start-l1', 'occi']) {
       const answer = await atFunction(name, { ...get(`${ALICE}?action=start_l1`), method });
@@ -335,7 +335,7 @@ describe('each function', () => {
     }
   });
 
-  it('occi takes what the others take, actions too', async () => {
+  it('occi answers the requests of all others, actions too', async () => {
     const answer = await both('occi', post(`${ALICE}?action=start_l2`), () => fresh('l1'));
     expect([answer.status, answer.body]).toEqual([200, expect.stringContaining('"l2":{"state":"started"')]);
     expect((await both('occi', get('/-/?category=member'))).status).toBe(404);
@@ -343,7 +343,7 @@ describe('each function', () => {
   });
 });
 
-describe('requests reach a function as they were sent', () => {
+describe('a function answers as the gateway does to', () => {
   const define = (id: string): JsonObject => ({ kind: `${KIND}member`, id, attributes: {} });
   const create = (type: string, body: string | Buffer): Asked => ({
     method: 'POST',
@@ -362,7 +362,7 @@ describe('requests reach a function as they were sent', () => {
     expect(answer.status).toBe(201);
   });
 
-  it('a payload in headers, repeated ones apart', async () => {
+  it('a payload in headers, some of them repeated', async () => {
     const answer = await both(
       'member',
       {
@@ -397,7 +397,7 @@ describe('requests reach a function as they were sent', () => {
     }
   });
 
-  it('a body that says it is compressed, which is refused', async () => {
+  it('a body with Content-Encoding, which is refused', async () => {
     const answer = await atFunction('member', {
       ...create(NESTED, '{}'),
       headers: { 'Content-Type': NESTED, 'Content-Encoding': 'identity' },
@@ -409,7 +409,7 @@ describe('requests reach a function as they were sent', () => {
     expect((await both('member', asked)).status).toBe(415);
   });
 
-  it.each([FLAT, 'application/occi+json'])('JSON of the type %s that is none', async (type) => {
+  it.each([FLAT, 'application/occi+json'])('malformed JSON of the type %s', async (type) => {
     const answer = await atFunction('member', create(type, '{"'));
     expect([answer.status, answer.headers['x-occi-server']]).toEqual([400, expect.stringMatching(/^cmbs/)]);
   });
@@ -436,7 +436,7 @@ describe('requests reach a function as they were sent', () => {
     ]);
   });
 
-  it('HEAD gets the headers alone', async () => {
+  it('a HEAD, with the headers alone', async () => {
     const answer = await both('member', { method: 'HEAD', target: ALICE }, () => fresh('l1'));
     expect([answer.status, answer.body]).toEqual([200, '']);
   });
@@ -520,7 +520,7 @@ describe('a request', () => {
 });
 
 describe('a process', () => {
-  it('whose engines are away answers 503', async () => {
+  it('whose engines are unavailable answers 503', async () => {
     provideRuntime(() => Promise.reject(new Error('no such host')));
     const lines = jest.spyOn(process.stdout, 'write').mockReturnValue(true);
     const answer = await atFunction('member', get(ALICE));
@@ -531,14 +531,14 @@ describe('a process', () => {
     expect(answer.body).not.toContain('no such host');
   });
 
-  it('that nobody gave a runtime answers 503', async () => {
+  it('without a runtime answers 503', async () => {
     await jest.isolateModulesAsync(async () => {
       const { currentRuntime } = await import('@cmbs/functions/runtime');
       await expect(currentRuntime()).rejects.toMatchObject({ code: 'unavailable', status: 503, retryable: true });
     });
   });
 
-  it('assembles once, and again only after it failed', async () => {
+  it('assembles its runtime once, and again only after a failure', async () => {
     let times = 0;
     const quiet = jest.spyOn(process.stdout, 'write').mockReturnValue(true);
     provideRuntime(() => {
@@ -564,7 +564,7 @@ describe('the door of the functions', () => {
     }
   });
 
-  it('changes nothing for other servers of its process', async () => {
+  it('leaves the requests of other servers in the process unchanged', async () => {
     const seen: IncomingHttpHeaders[] = [];
     const other = createServer(({ headers }, response) => {
       seen.push(headers);

@@ -63,7 +63,7 @@ describe.each(['/broker', '/cmbs', '/a%20b/c'])('under %s', (prefix) => {
     return location;
   }
 
-  test('links, actions, lists and pages lead where they say', async () => {
+  test('links, actions, lists and pages have URLs that work', async () => {
     const [compute, network] = [
       await make('compute', { kind: `${INFRA}compute` }),
       await make('network', { kind: `${INFRA}network` }),
@@ -98,7 +98,7 @@ describe.each(['/broker', '/cmbs', '/a%20b/c'])('under %s', (prefix) => {
     expect([bare.status, bare.headers.get('location')]).toEqual([308, `${base}/compute/`]);
   });
 
-  test('are understood where a request names an entity, and those of others are not taken for ours', async () => {
+  test('URLs of this deployment name entities in requests, and URLs of others do not', async () => {
     const [compute, network] = [
       await make('compute', { kind: `${INFRA}compute` }),
       await make('network', { kind: `${INFRA}network` }),
@@ -123,7 +123,7 @@ describe.each(['/broker', '/cmbs', '/a%20b/c'])('under %s', (prefix) => {
     );
   });
 
-  test('name members', async () => {
+  test('URLs of members have the prefix', async () => {
     const member = { kind: `${CMBS}member`, id: 'bob', attributes: { 'cmbs.member.start': ['l1'] } };
     const bob = await make('cmbs/member', member);
     expect(bob).toBe(`${base}/cmbs/member/bob`);
@@ -149,7 +149,7 @@ describe.each(['/broker', '/cmbs', '/a%20b/c'])('under %s', (prefix) => {
     ).toBe(400);
   });
 
-  test('a front that takes the path off gets the same answers', async () => {
+  test('a front end that removes the prefix gets the same answers', async () => {
     const kept = await ask('GET', `${base}/cmbs/member/bob`);
     const taken = await ask('GET', `${origin}/cmbs/member/bob`);
     expect([taken.status, taken.text]).toEqual([200, kept.text]);

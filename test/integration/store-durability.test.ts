@@ -61,7 +61,7 @@ async function isSettled(promise: Promise<unknown>): Promise<boolean> {
 }
 
 describe('a write', () => {
-  it('is acknowledged, shown and reported only when it is on the disk', async () => {
+  it('is acknowledged, readable and reported only when it is on the disk', async () => {
     const store = await open();
     const { held, arrived } = holdSyncs();
     const reported: string[] = [];
@@ -88,7 +88,7 @@ describe('a write', () => {
     expect(reported).toEqual(['b']);
   });
 
-  it('that comes during a sync is covered by the next one, not by this one', async () => {
+  it('that arrives during a sync waits for the next sync', async () => {
     const store = await open();
     const { held, arrived } = holdSyncs();
     const first = store.create('a', '1', {});
@@ -103,7 +103,7 @@ describe('a write', () => {
     expect(await second).toBe(true);
   });
 
-  it('that cannot be made durable stops the store, which says so', async () => {
+  it('that cannot be made durable stops the store with an error', async () => {
     const store = await open();
     await store.create('a', 'before', {});
     const { held, arrived } = holdSyncs();
@@ -121,14 +121,14 @@ describe('a write', () => {
     expect(await (await open()).get('a', 'before')).toBeDefined();
   });
 
-  it('beyond what may wait is refused at once', async () => {
+  it('beyond the limit of waiting writes is refused at once', async () => {
     const store = await open();
     const writes = Array.from({ length: MAX_QUEUED_COMMITS + 1 }, (_, i) => store.create('a', String(i), {}));
     await expect(writes.pop()).rejects.toMatchObject({ code: 'queue_full' });
     expect(new Set(await Promise.all(writes))).toEqual(new Set([true]));
   });
 
-  it('is given up when it is aborted while it waits, and then not done', async () => {
+  it('that is aborted while it waits is not made', async () => {
     const store = await open();
     const controller = new AbortController();
     const write = store.create('a', 'b', {}, { signal: controller.signal });
@@ -138,7 +138,7 @@ describe('a write', () => {
     expect(await store.get('a', 'b')).toBeUndefined();
   });
 
-  it('that is aborted during its commit is done all the same', async () => {
+  it('that is aborted during its commit is made all the same', async () => {
     const store = await open();
     const { held, arrived } = holdSyncs();
     const controller = new AbortController();
@@ -165,7 +165,7 @@ describe('a full disk', () => {
     }
   };
 
-  it('refuses writes, loses nothing, and takes writes again when something was deleted', async () => {
+  it('refuses writes, loses nothing, and accepts writes again after a deletion', async () => {
     const store = await open({ maxPages: 100 });
     const written = await fill(store);
     expect(written).toBeGreaterThan(20);
@@ -186,7 +186,7 @@ describe('a full disk', () => {
     expect((await again.get('a', 'b'))?.value).toEqual(large);
   });
 
-  it('fails a transaction that has read more than once for what it is, and the next one with less to write not', async () => {
+  it('refuses a transaction with reads as storage_full each time, and makes it when there is room', async () => {
     const store = await open({ maxPages: 100 });
     await fill(store);
     const change = (id: string, chars: number): Promise<void> =>
@@ -209,7 +209,7 @@ describe('a full disk', () => {
     expect((await store.get('filling', '000000'))?.value).toEqual({ id: 'b' });
   });
 
-  it('does not make a write fail that still has room for one that has not', async () => {
+  it('fails only the write that does not fit, and not a smaller one in the same commit', async () => {
     const store = await open({ maxPages: 100 });
     await store.create('small', 'first', {});
     const large = store.create('large', 'l', { padding: 'x'.repeat(1_000_000) });
@@ -284,7 +284,7 @@ describe('the write-ahead log', () => {
   });
 });
 
-describe('a transaction that contention made run too often', () => {
+describe('a transaction that conflicts have made run too often', () => {
   it('gets the store for itself, and loses it when it takes too long', async () => {
     const store = await open({ log: silentLog });
     await store.create('a', 'b', { n: 0 });

@@ -94,7 +94,7 @@ describe('while the store is open', () => {
     expect(lines.filter((line) => line.includes('was deleted'))).toHaveLength(1);
   });
 
-  it('and nobody writes: a look now and then finds out', async () => {
+  it('a periodic check finds the loss without a write', async () => {
     let look = (): void => undefined;
     const clock = {
       ...systemClock,
@@ -114,7 +114,7 @@ describe('while the store is open', () => {
 });
 
 describe('before the store is opened', () => {
-  it('nothing has happened but a kill: everything is there', async () => {
+  it('a kill alone loses nothing', async () => {
     await killed(20);
     expect(statSync(file('-wal')).size).toBeGreaterThan(20 * 4096);
     const store = await open();
@@ -145,7 +145,7 @@ describe('before the store is opened', () => {
     await expect(open()).rejects.toMatchObject({ code: 'conflict' });
   });
 
-  it('and the end of the log is lost: told to, it goes on with what there is, and remembers that', async () => {
+  it('a lost end of the log is accepted with acceptDataLoss, and the next start needs no option', async () => {
     await killed(20);
     truncateSync(file('-wal'), statSync(file('-wal')).size - 1);
     const store = await open({ acceptDataLoss: true });
@@ -157,7 +157,7 @@ describe('before the store is opened', () => {
     expect(await (await open()).count({ collection: 'a' }, 100)).toBe(19);
   });
 
-  it('and an older copy of the database was put in its place, or another one: it is refused', async () => {
+  it('an older copy of the database, or another database, is refused', async () => {
     const store = await open();
     await store.create('a', 'first', {});
     await close(store);
@@ -176,20 +176,23 @@ describe('before the store is opened', () => {
     await expect(open()).rejects.toEqual(refused(/is not the one that was used here; nothing was changed/));
   });
 
-  it.each([1, 2])('and %i of the two copies of the record are damaged: one is enough', async (copies) => {
-    await killed(3);
-    for (let copy = 0; copy < copies; copy++) flip(file('-acknowledged'), copy * 512 + 50);
-    if (copies === 1) expect(await (await open()).count({ collection: 'a' }, 10)).toBe(3);
-    else await expect(open()).rejects.toEqual(refused(/-acknowledged is damaged/));
-  });
+  it.each([1, 2])(
+    'damage to one of the two copies of the record is harmless, and damage to both is refused (%i damaged)',
+    async (copies) => {
+      await killed(3);
+      for (let copy = 0; copy < copies; copy++) flip(file('-acknowledged'), copy * 512 + 50);
+      if (copies === 1) expect(await (await open()).count({ collection: 'a' }, 10)).toBe(3);
+      else await expect(open()).rejects.toEqual(refused(/-acknowledged is damaged/));
+    },
+  );
 
-  it('and there is no record, as in a backup: it is begun', async () => {
+  it('a missing record, as in a backup, is created', async () => {
     await killed(3);
     rmSync(file('-acknowledged'));
     expect(await (await open()).count({ collection: 'a' }, 10)).toBe(3);
   });
 
-  it('and a byte of a document has changed: the start is refused, and told to, goes on without it', async () => {
+  it('a changed byte of a document refuses the start; with acceptDataLoss the document is removed', async () => {
     const store = await open();
     await store.create('a', 'whole', { text: 'as it was' }, { index: { kind: ['x'] } });
     await store.create('a', 'hurt', { text: 'find me here' }, { index: { kind: ['x'] } });
@@ -210,7 +213,7 @@ describe('before the store is opened', () => {
   });
 });
 
-it('a document whose bytes change while the store is open is an error, never wrong data', async () => {
+it('a document whose bytes change while the store is open gives an error and never wrong data', async () => {
   const store = await open();
   await store.create('a', 'hurt', { text: 'find me here' });
   await store.create('a', 'whole', { text: 'as it was' });
@@ -226,7 +229,7 @@ it('a document whose bytes change while the store is open is an error, never wro
   expect((await store.get('a', 'whole'))?.value).toEqual({ text: 'as it was' });
 });
 
-it('data of the release before open, and get their checksums as they change', async () => {
+it('data of the previous release open, and documents get checksums when they change', async () => {
   cpSync(join(__dirname, '../fixtures/data-v1'), directory, { recursive: true });
   const store = await open();
   expect(lines).toEqual(['migrating the database']);

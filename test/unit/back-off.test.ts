@@ -7,11 +7,11 @@ describe('the back-off', () => {
     expect(pauses).toEqual([100, 200, 400, 800, 1000, 1000]);
   });
 
-  it('stays there, however often it fails', () => {
+  it('stays at its bound after any number of failures', () => {
     expect(backOff(5000, 100, 1000, () => 1)).toBe(1000);
   });
 
-  it('leaves the second half to chance', () => {
+  it('makes its second half random', () => {
     expect([0, 0.5, 1].map((chance) => backOff(1, 100, 1000, () => chance))).toEqual([50, 75, 100]);
   });
 });

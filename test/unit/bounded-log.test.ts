@@ -25,7 +25,7 @@ const repeat = (times: number, write: (n: number) => void): void => {
 };
 
 describe('a bounded log', () => {
-  it('writes the first lines of a kind, and then the latest of each period with the number of the others', () => {
+  it('writes the first lines of a kind, then the latest line of each period with the number of withheld lines', () => {
     const { log, clock, lines } = recorded();
     repeat(100, (n) => log.warn('dropped', { n }));
     expect(lines.splice(0)).toEqual(['warn dropped {"n":1}', 'warn dropped {"n":2}']);
@@ -43,7 +43,7 @@ describe('a bounded log', () => {
     expect(lines).toEqual(['warn dropped {"n":1}']);
   });
 
-  it('writes few lines however many come evenly', () => {
+  it('writes few lines however many arrive at regular intervals', () => {
     const { log, clock, lines } = recorded();
     repeat(1000, (n) => {
       log.error('request failed', { n });
@@ -64,7 +64,7 @@ describe('a bounded log', () => {
     expect(lines).toHaveLength(5 * 2);
   });
 
-  it('writes every record, and all that is only for debugging', () => {
+  it('writes every record and every debug line', () => {
     const { log, lines } = recorded();
     repeat(10, () => {
       log.warn('a delivery was given up', { event: 'dead_letter' });
@@ -73,7 +73,7 @@ describe('a bounded log', () => {
     expect(lines).toHaveLength(20);
   });
 
-  it('writes what it has counted at the end', () => {
+  it('writes a line for withheld lines when it is flushed', () => {
     const { log, lines } = recorded();
     repeat(5, (n) => log.warn('dropped', { n }));
     lines.splice(0);

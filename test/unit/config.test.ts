@@ -14,7 +14,7 @@ const problems = (
 };
 
 describe('the configuration', () => {
-  it('has defaults for everything that does not depend on the place', () => {
+  it('has a default for every setting that does not depend on the machine', () => {
     const config = readConfig({ PATH: '/bin', HOME: '/root' });
     expect(config).toMatchObject({
       PORT: 8090,
@@ -89,7 +89,7 @@ describe('the configuration', () => {
     expect(problems({ [name]: text })).toContain(why);
   });
 
-  it('tells everything that is wrong at once', () => {
+  it('reports all problems at once', () => {
     expect(problems({ PORT: 'a', CMBS_LOG: 'b', CMBS_X: 'c' }).split('\n')).toHaveLength(3);
   });
 
@@ -104,7 +104,7 @@ describe('the configuration', () => {
     expect(problems({ CMBS_HOST: host, CMBS_PUBLIC_URL: 'https://broker.example' })).toBe('');
   });
 
-  it('is explained, every setting and default', () => {
+  it('is explained by --help, with every setting and default', () => {
     const help = settingsHelp().split('\n');
     expect(help.map((line) => line.trim().split(' ')[0])).toEqual(Object.keys(SETTINGS));
     expect(help[0]).toContain('(default 8090)');
@@ -116,7 +116,7 @@ describe("the configuration of the cloud's parts", () => {
   const PUBLIC = { CMBS_PUBLIC_URL: 'https://broker.example' };
   const PUSH = { CMBS_TOPIC_DELIVERY: 'push', CMBS_PUSH_URL: 'https://push.example' };
 
-  it('needs a project of nobody who has emulators', () => {
+  it('needs no project when both services are emulators', () => {
     expect(readCloudConfig({ ...EMULATED, ...PUBLIC })).toMatchObject({
       GOOGLE_CLOUD_PROJECT: 'demo-cmbs',
       CMBS_SHARDS: ['main=*'],
@@ -152,8 +152,8 @@ describe("the configuration of the cloud's parts", () => {
   });
 });
 
-describe('a variable of another program of ours', () => {
-  it('is told and ignored', () => {
+describe('a setting of another program of CMBS', () => {
+  it('is reported and ignored', () => {
     const notices: string[] = [];
     const emulated = {
       FIRESTORE_EMULATOR_HOST: '127.0.0.1:1',

@@ -88,7 +88,7 @@ describe('the schedule of deliveries', () => {
     expect(schedule.hasRoom).toBe(true);
   });
 
-  it('tells when a handler is free', async () => {
+  it('reports when a handler is free', async () => {
     let rooms = 0;
     const schedule = scheduleOf({ onRoom: () => (rooms += 1) });
     schedule.add(entryOf('1'));
@@ -204,7 +204,7 @@ describe('the schedule of deliveries', () => {
     expect(() => clock.runNext()).toThrow('Nothing waits');
   });
 
-  it('hands back a delivery that may not back off here', async () => {
+  it('returns a delivery that must not back off in this process', async () => {
     const schedule = scheduleOf({}, { mayBackOff: () => false });
     schedule.add(entryOf('1'));
     await settled();
@@ -212,7 +212,7 @@ describe('the schedule of deliveries', () => {
     expect(events).toEqual(['handle 1 1', 'hand back 1', 'remove 1']);
   });
 
-  it('withdraws deliveries that no handler has, in their order, and starts none by it', async () => {
+  it('withdraws the deliveries that no handler has, in their order, and starts no handler', async () => {
     const schedule = scheduleOf();
     const all = ['1', '2', '3'].map((data) => entryOf(data, 'k'));
     const failed = entryOf('failed');
@@ -227,7 +227,7 @@ describe('the schedule of deliveries', () => {
     expect(() => clock.runNext()).toThrow('Nothing waits');
   });
 
-  it('waits for running handlers when it is closed, starts no more, and hands back what fails', async () => {
+  it('waits for running handlers when it is closed, starts no more, and returns deliveries that fail', async () => {
     const schedule = scheduleOf({ maxInFlight: 1 });
     schedule.add(entryOf('1'));
     schedule.add(entryOf('2'));

@@ -40,14 +40,14 @@ describe('a number', () => {
     '9007199254740992.5e3',
   ])('%s is not', (source) => expect(holdsExactly(source)).toBe(false));
 
-  test('with very many digits takes no longer than to read it', () => {
+  test('with very many digits is checked in linear time', () => {
     const zeros = '0'.repeat(1_000_000);
     expect(holdsExactly(`12345678901234567890.1${zeros}1`)).toBe(false);
     expect(holdsExactly(`9007199254740992.${zeros}`)).toBe(true);
     expect(holdsExactly(`0.${zeros}`)).toBe(true);
   });
 
-  test('that is held is held by its shortest form', () => {
+  test('that JavaScript represents is also represented by its shortest form', () => {
     fc.assert(
       fc.property(fc.double({ noNaN: true, noDefaultInfinity: true }), (value) =>
         holdsExactly(JSON.stringify(value)),
@@ -65,14 +65,14 @@ describe('a number', () => {
 });
 
 describe('JSON with numbers that JavaScript rounds', () => {
-  test('is printed as it was read', () => {
+  test('is written exactly as it was read', () => {
     const text = '{"id":12345678901234567890,"params":[1e400,{"a":[-1E-999,1]},"1e400 \\" 12345678901234567890"]}';
     expect(inexactNumberIn(text)).toBe('12345678901234567890');
     expect(parseExactJson(text)).toMatchObject({ id: new ExactNumber('12345678901234567890') });
     expect(stringifyExactJson(parseExactJson(text))).toBe(text);
   });
 
-  test('is as JSON.parse reads it where there are none', () => {
+  test('is read as by JSON.parse when every number is exact', () => {
     fc.assert(
       fc.property(fc.json(), (text) => {
         expect(JSON.parse(stringifyExactJson(parseExactJson(text)))).toEqual(JSON.parse(text));
@@ -80,13 +80,13 @@ describe('JSON with numbers that JavaScript rounds', () => {
     );
   });
 
-  test('has none in its strings', () => {
+  test('keeps digits in strings unchanged', () => {
     const text = JSON.stringify(['12345678901234567890', '\\', '"1e999', 'a\\"1e999']);
     expect(inexactNumberIn(text)).toBeUndefined();
     expect(parseExactJson(text)).toEqual(JSON.parse(text));
   });
 
-  test.each(['', '{', '[1e400', '[12345678901234567890,]'])('that is none (%s) is a SyntaxError', (text) => {
+  test.each(['', '{', '[1e400', '[12345678901234567890,]'])('that is not valid (%s) is a SyntaxError', (text) => {
     expect(() => parseExactJson(text)).toThrow(SyntaxError);
   });
 });

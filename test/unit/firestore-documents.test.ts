@@ -1,7 +1,7 @@
 import { documentBytes, preparePut, timestampAt, timeText } from '../../shared/store/firestore/documents';
 import { refusal } from './refusal';
 
-test('Sizes are those of the example in the documentation of Firestore.', () => {
+test("The size of a document equals that of the example in Firestore's documentation.", () => {
   const fields = {
     type: { stringValue: 'Personal' },
     done: { booleanValue: false },
@@ -11,7 +11,7 @@ test('Sizes are those of the example in the documentation of Firestore.', () => 
   expect(documentBytes('users/jeff/tasks/my_task_id', fields)).toBe(147);
 });
 
-test('The largest document has a mebibyte in all, name and index entries included.', () => {
+test('The largest document has one mebibyte, its name and index entries included.', () => {
   const index = { colour: ['red', 'green'] };
   const empty = preparePut('things/a', { text: '' }, { index }).bytes;
   const room = 1024 * 1024 - empty;
@@ -21,18 +21,18 @@ test('The largest document has a mebibyte in all, name and index entries include
   );
 });
 
-test('Bytes are counted, not characters, and halves of surrogate pairs by their escapes.', () => {
+test('The size counts bytes and not characters, and a lone surrogate by its escape.', () => {
   const bytes = (text: string): number => preparePut('things/a', { text }).bytes;
   expect(bytes('ä') - bytes('')).toBe(2);
   expect(bytes('\ud800') - bytes('')).toBe('\\ud800'.length);
 });
 
-test('More index entries than Firestore takes are refused.', () => {
+test('A document with more index entries than Firestore allows is refused.', () => {
   const values = Array.from({ length: 20_001 }, (_, n) => n.toString(36));
   expect(() => preparePut('things/a', {}, { index: { f: values } })).toThrow(refusal('too_large', '20001'));
 });
 
-test('Entries that are read by order have the order beside them; the others have not.', () => {
+test('Only index entries that are read by order contain the order.', () => {
   const index = { address: ['a', 'a', 'b'], due: ['1'] };
   const { fields } = preparePut('sends/x', {}, { index, order: '7' });
   expect(fields.sorted).toEqual({
@@ -42,7 +42,7 @@ test('Entries that are read by order have the order beside them; the others have
   expect(preparePut('things/x', {}, { index, order: '7' }).fields).not.toHaveProperty('sorted');
 });
 
-test('Times keep their milliseconds and compare as text.', () => {
+test('A time keeps its milliseconds and sorts as text.', () => {
   expect(timestampAt(1_700_000_000_123)).toEqual({ seconds: '1700000000', nanos: 123_000_000 });
   expect(timestampAt(-1)).toEqual({ seconds: '-1', nanos: 999_000_000 });
   expect(

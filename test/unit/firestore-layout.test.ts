@@ -16,12 +16,12 @@ const EMBEDDED_ONLY = [
   'clocks',
 ];
 
-test('The deployment makes exactly the indexes that the engine goes by.', () => {
+test('The deployment makes exactly the indexes that the engine uses.', () => {
   const deployed: unknown = JSON.parse(readFileSync(join(ROOT, 'terraform/firestore.json'), 'utf8'));
   expect(deployed).toEqual(deployedLayout());
 });
 
-test('Every collection that the product names in its sources is in the layout.', () => {
+test('The layout has every collection that the sources name.', () => {
   const sources = ['shared', 'functions', 'companion'].flatMap(sourcesIn);
   const literals = new Map<string, Set<string>>();
   for (const text of sources) {
@@ -43,7 +43,7 @@ test('Every collection that the product names in its sources is in the layout.',
   expect(missing).toEqual([]);
 });
 
-test('Inboxes lie in collections of one id, however many members there are.', () => {
+test('The inboxes of all members share one collection id.', () => {
   const { parent, group, path } = placeOf('inbox:016ad860');
   expect({ parent, group, path }).toEqual({
     parent: 'inbox/016ad860',
@@ -53,12 +53,12 @@ test('Inboxes lie in collections of one id, however many members there are.', ()
   expect(layoutOf(group)).toMatchObject({ order: 'both', expiresByOrder: true });
 });
 
-test('What waits for one address is read in order from an index of its own.', () => {
+test('An index of its own orders the outbound messages for one address.', () => {
   expect(layoutOf(OUTBOUND_MESSAGES).sortedFields).toEqual([ADDRESS_FIELD]);
   expect(deployedLayout()[OUTBOUND_MESSAGES]?.ascending).toContain('sorted');
 });
 
-test('Content and identity of a write are nowhere indexed, expiries have their policy everywhere.', () => {
+test('No collection indexes values or commit ids, and every collection has the expiry policy.', () => {
   const groups = Object.values(deployedLayout());
   for (const { exempt, ttl } of notEmpty(groups)) {
     expect(exempt).toEqual(expect.arrayContaining(['value', 'revision', 'commit']));

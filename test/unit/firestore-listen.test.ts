@@ -45,31 +45,31 @@ function begun(...ids: readonly string[]): ListenTarget {
   return watched;
 }
 
-test('Documents that are there at first are not told.', () => {
+test('Documents that exist when the watch begins are not reported.', () => {
   const watched = new ListenTarget(() => 0);
   expect(told(feed(watched, target('ADD'), changed('a', 1), current))).toBe('nothing');
   expect(told(feed(watched, together))).toEqual([]);
 });
 
-test('What changes between two snapshots is told together, in the order in which it was written.', () => {
+test('Changes between two snapshots are reported together, in the order of the writes.', () => {
   const watched = begun('a', 'b');
   expect(told(feed(watched, changed('b', 7), changed('c', 3), deleted('a'), together))).toEqual(['c', 'b', '-a']);
 });
 
-test('A document that leaves what is watched counts as deleted; one that was never in it is not told.', () => {
+test('A document that leaves the scope is reported as deleted; a document that was never in the scope is not.', () => {
   const watched = begun('a');
   expect(told(feed(watched, { documentRemove: { document: nameOf('a') } }, deleted('never'), together))).toEqual([
     '-a',
   ]);
 });
 
-test('After a reset only differences are told.', () => {
+test('After a reset only differences are reported.', () => {
   const watched = begun('a', 'b', 'c');
   const again = [changed('a', 1), changed('b', 5), changed('d', 4)];
   expect(told(feed(watched, target('RESET'), ...again, current, together))).toEqual(['d', 'b', '-c']);
 });
 
-test('What an interrupted connection told before its snapshot is forgotten.', () => {
+test('Changes of a connection that broke before its snapshot are forgotten.', () => {
   const watched = begun('a');
   feed(watched, changed('b', 2));
   watched.reconnect();
@@ -77,7 +77,7 @@ test('What an interrupted connection told before its snapshot is forgotten.', ()
   expect(told(feed(watched, changed('c', 3), current, together))).toEqual(['c']);
 });
 
-test('A count that differs starts over without the token, and the deletion that was missed is told.', () => {
+test('A different count restarts the watch without a token, and the missed deletion is reported.', () => {
   const watched = begun('a', 'b');
   watched.reconnect();
   expect(told(feed(watched, changed('c', 2), { filter: { count: 3 } }))).toBe('nothing');
@@ -87,7 +87,7 @@ test('A count that differs starts over without the token, and the deletion that 
   expect(told(feed(watched, changed('b', 1), changed('c', 2), current, together))).toEqual(['c', '-a']);
 });
 
-test('A document that has expired is absent, whether it is written, told anew or removed at last.', () => {
+test('An expired document counts as absent when it is written, listed again or removed.', () => {
   const watched = begun('a');
   const past = { seconds: '1699999999', nanos: 0 };
   expect(told(feed(watched, changed('old', 2, past), together))).toEqual([]);
@@ -95,19 +95,19 @@ test('A document that has expired is absent, whether it is written, told anew or
   expect(told(feed(watched, changed('a', 3, past), together))).toEqual(['-a']);
 });
 
-test('Documents that have expired and are still there do not make the count differ.', () => {
+test('Expired documents that Firestore has not removed yet do not change the count.', () => {
   const watched = begun('a');
   feed(watched, changed('old', 2, { seconds: '1699999999', nanos: 0 }), together);
   watched.reconnect();
   expect(told(feed(watched, { filter: { count: 2 } }))).toBe('nothing');
 });
 
-test('An end by Firestore has its reason.', () => {
+test('When Firestore ends the watch, the error has the reason.', () => {
   const cause = { code: 7, message: 'no' };
   expect(feed(begun(), target('REMOVE', { cause }))).toEqual({ kind: 'refused', code: 7, details: 'no' });
 });
 
-test('Beyond its bound it tells of documents as often as they are named, and of deletions that it hears of.', () => {
+test('Beyond its bound the watch reports a document each time it is listed, and each deletion that it receives.', () => {
   const watched = new ListenTarget(() => 0, 2);
   feed(watched, changed('a', 1), changed('b', 1), changed('c', 1), current, together);
   expect(watched.isOverflowing).toBe(true);

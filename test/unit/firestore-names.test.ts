@@ -12,7 +12,7 @@ const ids = fc
   .filter((id) => !/[\0\p{Surrogate}]/u.test(id));
 
 describe('A document id in Firestore', () => {
-  it('is one that Firestore takes', () => {
+  it('is valid in Firestore', () => {
     fc.assert(
       fc.property(ids, (id) => {
         const encoded = encodeId(id);
@@ -37,7 +37,7 @@ describe('A document id in Firestore', () => {
     );
   });
 
-  it('lies in the range of each beginning of it, and of no other', () => {
+  it('is in the range of each of its prefixes, and of no other text', () => {
     fc.assert(
       fc.property(ids, ids, (prefix, id) => {
         const { from, to } = idRange(prefix);
@@ -68,7 +68,7 @@ describe('A document id in Firestore', () => {
 describe('An index entry', () => {
   const entries = fc.tuple(fc.string(), fc.string({ unit: 'binary' }));
 
-  it('has a key of its own', () => {
+  it('has a unique key', () => {
     fc.assert(
       fc.property(entries, entries, ([field, value], [otherField, otherValue]) => {
         const isSame = field === otherField && value === otherValue;
@@ -79,7 +79,7 @@ describe('An index entry', () => {
     expect(indexKey('a', '\ud800')).not.toBe(indexKey('a', '\ud801'));
   });
 
-  it('has a readable key, and its digest where Firestore would not take it', () => {
+  it('has a readable key, or a digest where Firestore would refuse the key', () => {
     expect(indexKey('category', 'http://houssem.org/cmbs#member')).toBe('category=http://houssem.org/cmbs#member');
     for (const value of ['x'.repeat(500), 'a\nb', '\ud800', 'ä'.repeat(250)]) {
       expect(indexKey('a', value)).toMatch(/^sha256:[0-9a-f]{64}$/);
@@ -87,7 +87,7 @@ describe('An index entry', () => {
     expect(indexKey('__a', 'b__')).toMatch(/^sha256:/);
   });
 
-  it('is named in a query between backticks', () => {
+  it('is quoted with backticks in a query', () => {
     expect(fieldPath('index', 'a.b=`c\\d`')).toBe('`index`.`a.b=\\`c\\\\d\\``');
   });
 });

@@ -18,11 +18,11 @@ it.each([
   expect(names.topic('l32', topic)).toBe(name);
 });
 
-it('of L4 lie apart from those of L3.2', () => {
+it('of L4 differ from those of L3.2', () => {
   expect(names.topic('l4', 'weather')).toBe('cmbs.l4.weather');
 });
 
-it('are valid, and different for different topics, whatever is in them', () => {
+it('are valid and unique for topics with any characters', () => {
   const topic = fc
     .string({ unit: 'binary', minLength: 1, maxLength: 255 })
     .filter((text) => !/\p{Surrogate}/u.test(text));
@@ -37,7 +37,7 @@ it('are valid, and different for different topics, whatever is in them', () => {
   );
 });
 
-it('that are too long are cut between escapes and end with a digest, which no other name does', () => {
+it('that are too long are cut between escapes and end with a digest, as no other name does', () => {
   const long = '東'.repeat(200);
   const name = names.topic('l32', long);
   expect(name.length).toBeLessThanOrEqual(255);

@@ -70,7 +70,7 @@ describe('streams from Pub/Sub', () => {
     return opened;
   };
 
-  it('are promised much when they are few, and little when they are many', async () => {
+  it('get much flow-control credit when they are few, and little when they are many', async () => {
     const few = await open(2);
     expect(Math.max(...promised.values())).toBe(STREAM_BYTES);
     for (const stream of few) stream.close();

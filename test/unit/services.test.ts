@@ -121,7 +121,7 @@ describe('the dispatcher of service methods', () => {
     expect(fault.code).toBe(-32601);
   });
 
-  it('repeats no more than a part of a long unknown name', async () => {
+  it('shows only the beginning of a long unknown name', async () => {
     const fault = await faultOf(servicesWith({}).call('x'.repeat(100_000), [], context()));
     expect(fault.message.length).toBeLessThan(300);
   });
@@ -136,7 +136,7 @@ describe('the dispatcher of service methods', () => {
     expect([fault.code, fault.message, fault.data]).toEqual([42, 'No, because of the moon.', { moon: 'full' }]);
   });
 
-  it('tells a refusal of the product with its code', async () => {
+  it('reports a refusal of the product with its code', async () => {
     const services = servicesWith({
       send: method(() => Promise.reject(new CmbsError('queue_full', 'Too many messages wait; come again later.'))),
     });
@@ -164,7 +164,7 @@ describe('the dispatcher of service methods', () => {
     expect(String(lines[0]!.fields!.cause)).toContain('secret');
   });
 
-  it('ends a call whose time is over, tells its method, and logs what comes late', async () => {
+  it('ends a call at its deadline, aborts the method, and logs a late failure', async () => {
     const logged = new EventEmitter();
     const { log } = recordingLog((line) => logged.emit('line', line));
     const late = once(logged, 'line', { signal: AbortSignal.timeout(PATIENCE_MS) });
@@ -188,7 +188,7 @@ describe('the dispatcher of service methods', () => {
     expect(line.fields).toMatchObject({ method: 'trial.hang' });
   });
 
-  it('ends a call whose caller has left, as of unknown outcome', async () => {
+  it('ends a call whose caller has left with an unknown outcome', async () => {
     const caller = new AbortController();
     const services = servicesWith({
       hang: method(() => {
@@ -200,7 +200,7 @@ describe('the dispatcher of service methods', () => {
     expect(fault.code).toBe(FAULT.outcomeUnknown);
   });
 
-  it('does not start a call whose caller has left before it', async () => {
+  it('does not start a call whose caller has already left', async () => {
     let runs = 0;
     const services = servicesWith({ count: method(() => ++runs) });
     const fault = await faultOf(services.call('trial.count', [], context({ signal: AbortSignal.abort() })));
@@ -234,7 +234,7 @@ describe('introspection', () => {
     late: method(() => 1, { documentation: 'Help.', signatures: [['int', 'string']] }),
   });
 
-  it('lists all methods, those of later modules too', async () => {
+  it('lists all methods, also those of modules that are registered later', async () => {
     await expect(services.call('system.list_methods', [], context())).resolves.toEqual([
       'echo.echo',
       'system.list_methods',
@@ -244,7 +244,7 @@ describe('introspection', () => {
     ]);
   });
 
-  it('tells the documentation and the signatures of a method', async () => {
+  it('returns the documentation and the signatures of a method', async () => {
     await expect(services.call('system.methodHelp', ['trial.late'], context())).resolves.toBe('Help.');
     await expect(services.call('system.methodSignature', ['trial.late'], context())).resolves.toEqual([
       ['int', 'string'],
@@ -304,7 +304,7 @@ describe('a call inside a content', () => {
     expect(codecsOf().decode(content)).toBeUndefined();
   });
 
-  it('is answered with what the caller gave to match it', () => {
+  it('is answered with the id and version that the caller gave', () => {
     const answerOf = (call: Partial<Call>, outcome: Json | Fault): unknown =>
       JSON.parse(codecsOf().encode({ method: 'm', params: [], ...call }, outcome));
     expect(answerOf({}, 1)).toEqual({ result: 1 });
@@ -320,7 +320,7 @@ describe('a call inside a content', () => {
     });
   });
 
-  it('never throws, whatever the text is', () => {
+  it('never throws for any text', () => {
     fc.assert(
       fc.property(
         fc.oneof(

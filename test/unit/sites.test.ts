@@ -27,7 +27,7 @@ function asked({ options = {}, method = 'POST', target = '/cmbs/member/', header
   }
 }
 
-describe('the name that a request calls the server by', () => {
+describe('the host name in a request', () => {
   it.each(['localhost', 'LOCALHOST:8090', '127.0.0.1:1', '127.9.8.7', '127.1', '[::1]:8090', '10.0.0.7:8090'])(
     'may be %s',
     (host) => expect(asked({ headers: { host } })).toEqual({}),
@@ -53,7 +53,7 @@ describe('the name that a request calls the server by', () => {
     ],
   ])('may not be %s', (host) => expect(asked({ headers: { host } })).toBe(421));
 
-  it('may be what the settings name, and no wildcard', () => {
+  it('may be a name in the settings, but not a wildcard', () => {
     const options = {
       publicUrl: 'https://broker.example/base',
       hosts: ['inner', '0.0.0.0', '::', 'fe80::1', /^svc-\w+$/],
@@ -64,19 +64,19 @@ describe('the name that a request calls the server by', () => {
     for (const host of ['0.0.0.0', '[::]', 'svc-1.evil']) expect(asked({ options, headers: { host } })).toBe(421);
   });
 
-  it('is none in HTTP/1.0, and never two', () => {
+  it('may be absent in HTTP/1.0, and never occurs twice', () => {
     expect(asked({ headers: {} })).toEqual({});
     expect(asked({ headers: { host: ['localhost', 'localhost'] } })).toBe(400);
   });
 
-  it('counts in the target too', () => {
+  it('is checked in the target of the request too', () => {
     const target = (authority: string): string => `http://${authority}/cmbs/member/`;
     expect(asked({ target: target('localhost:8090'), headers: { host: 'localhost' } })).toEqual({});
     expect(asked({ target: target('rebound.example'), headers: { host: 'localhost' } })).toBe(421);
     expect(asked({ target: target('localhost'), headers: { host: 'rebound.example' } })).toBe(421);
   });
 
-  it('counts as a proxy says it, where proxies are trusted', () => {
+  it('is that of a proxy where proxies are trusted', () => {
     const headers = { host: 'localhost', 'x-forwarded-host': 'rebound.example' };
     expect(asked({ headers })).toEqual({});
     expect(asked({ options: { trustedProxies: 1 }, headers })).toBe(421);
@@ -121,7 +121,7 @@ describe('the page that makes a request', () => {
     }
   });
 
-  it('may be of an origin in the settings, and can read the answer', () => {
+  it('may have an origin in the settings, and can read the answer', () => {
     const options = { origins: [CONSOLE] };
     const headers = asked({ options, headers: { host, origin: CONSOLE } });
     expect(headers).toMatchObject({ Vary: 'Origin', 'Access-Control-Allow-Origin': CONSOLE });
@@ -133,7 +133,7 @@ describe('the page that makes a request', () => {
     expect(asked({ options, headers: { host } })).toEqual({ Vary: 'Origin' });
   });
 
-  it('is told by a preflight what it may send', () => {
+  it('learns from a preflight what it may send', () => {
     const preflight = new SitePolicy({ ...HERE, origins: [CONSOLE] }).admit({
       method: 'OPTIONS',
       target: '/',
@@ -153,7 +153,7 @@ describe('the page that makes a request', () => {
     });
   });
 
-  it.each(['cross-site', 'same-site'])('may not load what it cannot read: %s', (site) => {
+  it.each(['cross-site', 'same-site'])('may not load resources that it cannot read: %s', (site) => {
     const fetched = { host, 'sec-fetch-site': site, 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image' };
     expect(asked({ method: 'GET', headers: fetched })).toBe(403);
     const framed = { ...fetched, 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'iframe' };
@@ -163,13 +163,16 @@ describe('the page that makes a request', () => {
     expect(asked({ method: 'POST', headers: followed })).toBe(403);
   });
 
-  it.each(['same-origin', 'none'])('is not another one where the browser says %s', (site) =>
+  it.each(['same-origin', 'none'])('is of this server when the browser says %s', (site) =>
     expect(asked({ headers: { host, 'sec-fetch-site': site } })).toEqual({}),
   );
 });
 
-it.each(['/healthz', '/livez', '/readyz', '/readyz?verbose'])('%s is answered by any name', (target) => {
-  const headers = { host: '10.9.8.7', origin: 'https://page.example' };
-  expect(asked({ method: 'GET', target, headers })).toEqual({});
-  expect(asked({ method: 'POST', target, headers })).toBe(421);
-});
+it.each(['/healthz', '/livez', '/readyz', '/readyz?verbose'])(
+  'a probe of %s is answered for any host name',
+  (target) => {
+    const headers = { host: '10.9.8.7', origin: 'https://page.example' };
+    expect(asked({ method: 'GET', target, headers })).toEqual({});
+    expect(asked({ method: 'POST', target, headers })).toBe(421);
+  },
+);

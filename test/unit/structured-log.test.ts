@@ -16,7 +16,7 @@ function logged(
 }
 
 describe('a line of the structured log', () => {
-  it("is one JSON object in Cloud Logging's fields", () => {
+  it('is one JSON object with the fields of Cloud Logging', () => {
     const [line] = logged({ project: 'some-project', labels: { part: 'companion' } }, (log) =>
       log.info('request', { event: 'request', ms: 3, trace: TRACE }),
     );
@@ -33,7 +33,7 @@ describe('a line of the structured log', () => {
     });
   });
 
-  it('names its severities as Cloud Logging does, and leaves out what is below the least', () => {
+  it('has the severities of Cloud Logging, and lines below the least severity are omitted', () => {
     const lines = logged({ least: 'debug' }, (log) => {
       log.debug('a');
       log.info('b');
@@ -50,7 +50,7 @@ describe('a line of the structured log', () => {
     expect(logged({ least: 'silent' }, (log) => log.error('d'))).toEqual([]);
   });
 
-  it('keeps its own fields, whatever fields it is given', () => {
+  it('keeps its own fields when a caller gives fields with the same names', () => {
     const [line] = logged({}, (log) =>
       log.info('sent', { message: 'other', severity: 'EMERGENCY', time: 'never' }),
     );
@@ -58,7 +58,7 @@ describe('a line of the structured log', () => {
     expect(line?.time).not.toBe('never');
   });
 
-  it('stays one line of JSON with any value in it', () => {
+  it('is one line of JSON with any value in it', () => {
     const [line] = logged({}, (log) =>
       log.error('bad', { text: 'a\nb\u2028c"', error: new TypeError('no'), gone: undefined, trace: 'nonsense' }),
     );
@@ -69,7 +69,7 @@ describe('a line of the structured log', () => {
     expect(line).not.toHaveProperty('logging.googleapis.com/trace');
   });
 
-  it('cuts off values of any length', () => {
+  it('cuts long values off', () => {
     const [line] = logged({}, (log) => log.warn('long', { text: 'x'.repeat(1_000_000) }));
     expect((line?.text as string).length).toBeLessThan(10_000);
   });

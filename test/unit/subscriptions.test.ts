@@ -27,7 +27,7 @@ it('different members have different names', () => {
 });
 
 it.each(['', 'dead-letter', 'member.x', 'member.x.l1', 'member..l32', 'member.x.l32.more', 'member.x/y.l32'])(
-  '%j is none',
+  '%j is not the name of a subscription',
   (name) => {
     expect(parseSubscriptionName(name, layersOf())).toBeUndefined();
   },

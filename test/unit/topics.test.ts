@@ -94,7 +94,7 @@ describe('topic patterns', () => {
     .filter((text) => !/[.*>\p{Control}\p{Surrogate}]/u.test(text));
   const words = fc.array(word, { minLength: 1, maxLength: 8 });
 
-  it('match every topic that a regular expression of the same meaning matches, and no other', () => {
+  it('match the same topics as an equivalent regular expression', () => {
     const patternWords = fc.array(fc.oneof(fc.constantFrom('a', 'b', '*')), { minLength: 1, maxLength: 5 });
     const topicWords = fc.array(fc.constantFrom('a', 'b'), { minLength: 1, maxLength: 6 });
     fc.assert(
@@ -106,7 +106,7 @@ describe('topic patterns', () => {
     );
   });
 
-  it('that are a topic match that topic, as do `>` and one `*` per word', () => {
+  it('without wildcards match their own topic, as do `>` and one `*` for each word', () => {
     fc.assert(
       fc.property(words, (topic) => {
         const name = topic.join('.');

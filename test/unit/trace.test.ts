@@ -26,13 +26,13 @@ describe('a traceparent', () => {
     expect(parseTraceparent(text)).toBeUndefined();
   });
 
-  it('says its parts', () => {
+  it('is split into its parts', () => {
     expect(traceIds(PARENT)).toEqual({ traceId: TRACE_ID, spanId: 'b7ad6b7169203331', isSampled: true });
   });
 });
 
 describe('work in a span', () => {
-  it('hands the context on as it came, where nothing records', async () => {
+  it('passes the context on unchanged when nothing records spans', async () => {
     expect(await inSpan({ name: 'w', kind: 'server', parent: PARENT }, (own) => Promise.resolve(own))).toBe(
       PARENT,
     );
@@ -77,13 +77,13 @@ describe('work in a span', () => {
       propagation.disable();
     });
 
-    it("is recorded under its parent, and hands on the span's own context", async () => {
+    it('is recorded under its parent, and passes on the context of the span', async () => {
       const own = await inSpan({ name: 'w', kind: 'consumer', parent: PARENT }, (it) => Promise.resolve(it));
       expect(own).toBe(`00-${TRACE_ID}-1234567890abcdef-01`);
       expect(ended).toEqual(['w of b7ad6b7169203331']);
     });
 
-    it('ends with an error where the work does', async () => {
+    it('marks its span as failed when the work fails', async () => {
       const failing = inSpan({ name: 'w', kind: 'producer', parent: undefined }, () =>
         Promise.reject(new Error('no')),
       );
