@@ -1,224 +1,240 @@
 /**
- * A companion on Google Cloud, or on its emulators: it waits for its shard, holds it for as long as it can, and starts
- * again from the store when it gets it back. Its control endpoint answers all the while.
+ * A companion on Google Cloud, or on its emulators: waits for the lease of its shard, serves the shard for as long as the
+ * lease holds, and waits again. Its control endpoint answers all the while.
  */
 import { aborted, backOff, newId, pause, systemClock, untilOr, type Clock, type Log } from '@cmbs/shared';
-import { acquireLease, type Lease, type LayerDefinition, layersOf, Shards } from '@cmbs/shared/broker';
+import { acquireLease, type Lease, LEASE_LIMITS, type LeaseLimits, Shards } from '@cmbs/shared/broker';
 import type { PubsubBusLimits } from '@cmbs/shared/bus/pubsub';
 import { pubsubBusOf } from '@cmbs/shared/bus/pubsub/connect';
 import type { CloudConfig } from '@cmbs/shared/config';
 import { passiveExtensionsOf } from '@cmbs/shared/extensions';
-import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS } from './limits';
-import { COMPANION_LOOK_MS, LEASE_CALL_MS, LEASE_MARGIN_MS, WATCH_FALLBACK_MS } from '@cmbs/shared/limits';
-import { identitiesOf } from '@cmbs/shared/rpc/identity';
+import { COMPANION_LOOK_MS, WATCH_FALLBACK_MS } from '@cmbs/shared/limits';
 import { Categories } from '@cmbs/shared/occi';
-import type { Restarts } from '@cmbs/shared/restarts';
-import { type ServiceModule, standardServices } from '@cmbs/shared/services';
+import { identitiesOf } from '@cmbs/shared/rpc/identity';
 import { sitePolicyOf } from '@cmbs/shared/sites';
-import { deploymentId } from '@cmbs/shared/store';
+import { deploymentId, type Store } from '@cmbs/shared/store';
 import { type FirestoreLimits, openFirestoreStore } from '@cmbs/shared/store/firestore';
 import { cloudAddresses } from './address-policy';
-import { Companion } from './companion';
-import type { DeliveryLimits } from './delivery/limits';
+import { CompanionAssembly, type CompanionAdditions } from './assembly';
+import type { Companion } from './companion';
 import { Control } from './control';
 import { zeroMq } from './exchanges/zeromq';
+import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS } from './limits';
+import { companionGauges } from './metrics';
 import { shardLease } from './shard-lease';
-import { companionGauges, prometheusMetrics } from './metrics';
 
-/** Milliseconds that a companion in a container has to finish what is in flight after SIGTERM, of ten seconds in all. */
+/** Milliseconds that a companion in a container gives to work in flight after SIGTERM, of ten seconds in all. */
 const CONTAINER_DRAIN_MS = 4500;
-/** Milliseconds of them for the bus, and for the store, to be closed when everything else is. */
+/** Milliseconds of them for the bus, and for the store, to close when everything else is closed. */
 const BUS_CLOSE_MS = 1000;
 const STORE_CLOSE_MS = 500;
 
-/** Limits of the engines, for tests; the defaults are beside the engines. */
+/** Times of a lease, and of the calls that hold it. */
+export interface CloudLeaseLimits extends LeaseLimits {
+  /** Milliseconds that reading or renewing a lease may take: two calls that hang leave time for a third. */
+  readonly callMs: number;
+}
+const CLOUD_LEASE_LIMITS: CloudLeaseLimits = { ...LEASE_LIMITS, callMs: 2000 };
+
+/** Limits for tests; the defaults are beside the engines. */
 export interface CloudCompanionLimits {
   readonly store?: Partial<FirestoreLimits>;
   readonly bus?: Partial<PubsubBusLimits>;
+  readonly lease?: CloudLeaseLimits;
 }
 
-export interface CloudCompanionOptions {
+export interface CloudCompanionOptions extends CompanionAdditions {
   readonly config: CloudConfig;
   readonly log: Log;
   readonly clock?: Clock;
-  /** Service modules besides the standard ones. */
-  readonly services?: readonly ServiceModule[];
-  /** Limits of delivery in place of the defaults. */
-  readonly delivery?: Partial<DeliveryLimits>;
-  /** Layers besides the built-in ones; the functions need the same. */
-  readonly layers?: readonly LayerDefinition[];
-  /** Earlier deaths of the process by reason, where a supervisor counts them. */
-  readonly restarts?: Restarts;
   readonly limits?: CloudCompanionLimits;
 }
 
 export interface CloudCompanion {
   /** URL of the control endpoint, without a slash at the end. */
   readonly url: string;
-  /** Resolves when it holds its shard and is ready. */
+  /** Resolves when the companion holds its shard and is ready. */
   holding(): Promise<void>;
-  /** Takes nothing new, finishes what is in flight, lets go of the shard: within ten seconds. Idempotent. */
+  /** Takes no more work, finishes the work in flight, and releases the shard: within ten seconds. Idempotent. */
   close(): Promise<void>;
 }
 
-export async function startCloudCompanion({
-  config,
-  log,
-  clock = systemClock,
-  services: modules = [],
-  layers: additional = [],
-  restarts = {},
-  limits = {},
-  delivery = {},
-}: CloudCompanionOptions): Promise<CloudCompanion> {
-  const { CMBS_SHARD: shard, CMBS_PUBLIC_URL: publicUrl = '' } = config;
-  const layers = layersOf(additional);
-  const shards = new Shards(config.CMBS_SHARDS, layers);
-  const exchanges = [zeroMq(cloudAddresses(config, layers))];
-  const metrics = prometheusMetrics();
-  for (const [reason, n] of Object.entries(restarts)) metrics.add('cmbs_restarts_total', { reason }, n);
-  const services = standardServices({ clock, newId });
-  for (const module of modules) services.register(module);
+/** @throws CmbsError `conflict` when the control endpoint cannot listen */
+export async function startCloudCompanion(options: CloudCompanionOptions): Promise<CloudCompanion> {
+  const { config, log, clock = systemClock } = options;
+  const assembly = new CompanionAssembly({
+    ...options,
+    clock,
+    newId,
+    zeroMq: (layers) => zeroMq(cloudAddresses(config, layers)),
+  });
   const { verifier } = identitiesOf(config.CMBS_IDENTITY_KEY, clock);
   const control = await Control.listen({
     host: config.CMBS_CONTROL_HOST,
     port: config.CMBS_CONTROL_PORT,
     verifier,
     expected: { audience: config.CMBS_CONTROL_AUDIENCE, accounts: config.CMBS_CONTROL_CALLERS },
-    metrics,
+    metrics: assembly.metrics,
     sites: sitePolicyOf(config, controlHosts(config)),
     clock,
     log,
   });
-  const database = {
-    projectId: config.GOOGLE_CLOUD_PROJECT,
-    databaseId: config.CMBS_FIRESTORE_DATABASE,
-    clock,
-    log,
-  };
-  const store = openFirestoreStore({ ...database, limits: { ...limits.store, closeMs: STORE_CLOSE_MS } });
-  // A renewal must not wait behind the calls of a busy hour, nor for one that hangs.
-  const leases = openFirestoreStore({
-    ...database,
-    limits: { readMs: LEASE_CALL_MS, writeMs: LEASE_CALL_MS, closeMs: STORE_CLOSE_MS },
-  });
-  const stop = new AbortController();
-  const holder = newId();
-  let current: Companion | undefined;
-  const waiting: (() => void)[] = [];
-  metrics.gauge('cmbs_shard_held', () => (current === undefined ? 0 : 1));
-  metrics.gauge('cmbs_control_calls', () => control.callsInFlight);
-  companionGauges(metrics, () => current);
+  return new LeasedCompanion({ ...options, clock, assembly, control });
+}
 
-  /** One lease; resolves when it is over. */
-  const serve = async (lease: Lease): Promise<void> => {
-    const bus = pubsubBusOf(config, {
-      store,
+interface LeasedParts extends CloudCompanionOptions {
+  readonly clock: Clock;
+  readonly assembly: CompanionAssembly;
+  readonly control: Control;
+}
+
+/** A companion that runs while its process holds the lease. */
+class LeasedCompanion implements CloudCompanion {
+  readonly #parts: LeasedParts;
+  readonly #leaseLimits: CloudLeaseLimits;
+  readonly #shards: Shards;
+  readonly #store: Store;
+  /** A store of its own: a renewal must not wait behind the calls of a busy hour, nor for a call that hangs. */
+  readonly #leases: Store;
+  readonly #holder = newId();
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+  /** Callers of {@link holding}. */
+  readonly #waiting: (() => void)[] = [];
+  #current: Companion | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor(parts: LeasedParts) {
+    this.#parts = parts;
+    const { config, clock, log, limits = {}, assembly, control } = parts;
+    const { metrics } = assembly;
+    this.#leaseLimits = limits.lease ?? CLOUD_LEASE_LIMITS;
+    this.#shards = new Shards(config.CMBS_SHARDS, assembly.layers);
+    const database = {
+      projectId: config.GOOGLE_CLOUD_PROJECT,
+      databaseId: config.CMBS_FIRESTORE_DATABASE,
       clock,
       log,
-      counters: metrics,
+    };
+    const { callMs } = this.#leaseLimits;
+    this.#store = openFirestoreStore({ ...database, limits: { ...limits.store, closeMs: STORE_CLOSE_MS } });
+    this.#leases = openFirestoreStore({
+      ...database,
+      limits: { readMs: callMs, writeMs: callMs, closeMs: STORE_CLOSE_MS },
+    });
+    metrics.gauge('cmbs_shard_held', () => (this.#current === undefined ? 0 : 1));
+    metrics.gauge('cmbs_control_calls', () => control.callsInFlight);
+    companionGauges(metrics, () => this.#current);
+    this.#running = this.#run();
+  }
+
+  get url(): string {
+    return this.#parts.control.url;
+  }
+
+  async holding(): Promise<void> {
+    if (this.#current === undefined) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  close(): Promise<void> {
+    return (this.#closed ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
+    const { control } = this.#parts;
+    control.stopTaking();
+    this.#stop.abort();
+    await this.#running;
+    await control.close();
+    await Promise.all([this.#store.close(), this.#leases.close()]);
+  }
+
+  /** Serves one lease after the other. */
+  async #run(): Promise<void> {
+    const { config, clock, log, control } = this.#parts;
+    const { CMBS_SHARD: shard, CMBS_CONTROL_URL: url = control.url } = config;
+    const { signal } = this.#stop;
+    for (let failures = 0; !signal.aborted;) {
+      const lease = await acquireLease(
+        { store: this.#leases, clock, log, shard, holder: this.#holder, url, limits: this.#leaseLimits },
+        signal,
+      );
+      if (lease === undefined) return;
+      try {
+        await this.#serve(lease);
+        failures = 0;
+      } catch (error) {
+        log.error('the shard could not be served; trying again', { shard, cause: error });
+        failures += 1;
+        await lease.release();
+      }
+      // Another companion may succeed meanwhile.
+      if (failures > 0) {
+        await pause(clock, backOff(failures, BACKOFF_FIRST_MS, BACKOFF_MAX_MS, Math.random), signal);
+      }
+    }
+  }
+
+  /** Runs a companion under one lease; resolves when the lease is over. */
+  async #serve(lease: Lease): Promise<void> {
+    const { config, clock, log, limits = {}, assembly } = this.#parts;
+    const bus = pubsubBusOf(config, {
+      store: this.#store,
+      clock,
+      log,
+      counters: assembly.metrics,
       ...(limits.bus === undefined ? {} : { limits: limits.bus }),
     });
-    const categories = new Categories(store, passiveExtensionsOf(config.CMBS_EXTENSIONS, layers), {
+    const categories = new Categories(this.#store, passiveExtensionsOf(config.CMBS_EXTENSIONS, assembly.layers), {
       watch: true,
       maxAgeMs: WATCH_FALLBACK_MS,
       clock,
     });
     const lost = new AbortController();
     void lease.lost.then(() => lost.abort());
-    const over = AbortSignal.any([lost.signal, stop.signal]);
+    const over = AbortSignal.any([lost.signal, this.#stop.signal]);
     try {
-      const starting = Companion.start({
-        store,
+      const starting = assembly.start({
+        store: this.#store,
         bus,
         categories,
-        services,
-        layers,
-        clock,
-        newId,
-        log,
-        counters: metrics,
-        deployment: await deploymentId(store, newId),
-        uriOf: (path) => publicUrl + path,
-        discovery: config.CMBS_DISCOVERY,
-        queueLimit: config.CMBS_QUEUE_LIMIT,
-        inboxLimit: config.CMBS_INBOX_LIMIT,
-        inboxBytes: config.CMBS_INBOX_BYTES,
-        exchanges,
-        delivery,
-        shard: shardLease(shard, lease, shards),
+        deployment: await deploymentId(this.#store, newId),
+        uriOf: (path) => (config.CMBS_PUBLIC_URL ?? '') + path,
+        shard: shardLease(config.CMBS_SHARD, lease, this.#shards),
         lookAgainMs: COMPANION_LOOK_MS,
         over,
-        // Lost, the sockets have to be closed before another companion opens them.
-        drainMs: () => (lease.isCurrent() ? CONTAINER_DRAIN_MS : LEASE_MARGIN_MS / 2),
+        // When the lease is lost, the sockets must be closed before another companion opens them.
+        drainMs: () => (lease.isCurrent() ? CONTAINER_DRAIN_MS : this.#leaseLimits.marginMs / 2),
       });
       const companion = await starting.catch((error: unknown) => {
         if (over.aborted) return undefined;
         throw error;
       });
-      if (companion === undefined) return;
-      try {
-        current = companion;
-        control.serve(companion);
-        for (const tell of waiting.splice(0)) tell();
-        log.info('the shard is served', { event: 'shard_served', shard, epoch: lease.epoch });
-        await aborted(over);
-      } finally {
-        current = undefined;
-        control.serve(undefined);
-        await companion.close();
-      }
+      if (companion !== undefined) await this.#serveWith(companion, lease, over);
     } finally {
-      // Its sockets are closed: the next one may have them, whatever the bus waits for.
+      // The sockets are closed: the next companion may open them, even if the bus does not answer.
       categories.close();
       await Promise.all([lease.release(), untilOr(bus.close(), clock, BUS_CLOSE_MS)]);
     }
-  };
+  }
 
-  const run = async (): Promise<void> => {
-    for (let failures = 0; !stop.signal.aborted;) {
-      const lease = await acquireLease(
-        { store: leases, clock, log, shard, holder, url: config.CMBS_CONTROL_URL ?? control.url },
-        stop.signal,
-      );
-      if (lease === undefined) return;
-      try {
-        await serve(lease);
-        failures = 0;
-      } catch (error) {
-        log.error('the shard could not be held; trying again', {
-          shard,
-          cause: error,
-        });
-        failures += 1;
-        await lease.release();
-      }
-      // Another one may have better luck.
-      if (failures > 0) {
-        await pause(clock, backOff(failures, BACKOFF_FIRST_MS, BACKOFF_MAX_MS, Math.random), stop.signal);
-      }
+  async #serveWith(companion: Companion, lease: Lease, over: AbortSignal): Promise<void> {
+    const { config, log, control } = this.#parts;
+    try {
+      this.#current = companion;
+      control.serve(companion);
+      for (const tell of this.#waiting.splice(0)) tell();
+      log.info('the shard is served', { event: 'shard_served', shard: config.CMBS_SHARD, epoch: lease.epoch });
+      await aborted(over);
+    } finally {
+      this.#current = undefined;
+      control.serve(undefined);
+      await companion.close();
     }
-  };
-  const running = run();
-
-  const close = async (): Promise<void> => {
-    control.stopTaking();
-    stop.abort();
-    await running;
-    await control.close();
-    await Promise.all([store.close(), leases.close()]);
-  };
-  let closed: Promise<void> | undefined;
-  return {
-    url: control.url,
-    holding: async () => {
-      if (current === undefined) await new Promise<void>((resolve) => waiting.push(resolve));
-    },
-    close: () => (closed ??= close()),
-  };
+  }
 }
 
-/** The names of the control endpoint: where it listens, and where functions reach it. */
+/** The host names of the control endpoint: where it listens, and where functions reach it. */
 function controlHosts({ CMBS_CONTROL_HOST: host, CMBS_CONTROL_URL: url }: CloudConfig): readonly string[] {
   return url === undefined ? [host] : [host, new URL(url).hostname];
 }

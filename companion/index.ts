@@ -1,5 +1,6 @@
-/** The companion's public door. */
+/** The companion's public door. The container's program has a door of its own, since it imports the cloud's clients. */
 export { localAddresses } from './address-policy';
+export { type CompanionAdditions, CompanionAssembly } from './assembly';
 export { Companion } from './companion';
 export type { CompanionOptions } from './companion-options';
 export { DELIVERY_LIMITS, type DeliveryLimits } from './delivery/limits';

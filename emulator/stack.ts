@@ -1,30 +1,18 @@
 /** The whole product in one process: embedded store and bus, companion, gateway. `npm start`, the demo and tests run it. */
-import {
-  allowAll,
-  type Authorize,
-  CmbsError,
-  systemClock,
-  timeOrderedIds,
-  type Clock,
-  type Log,
-} from '@cmbs/shared';
+import { CmbsError, systemClock, timeOrderedIds, type Clock, type Log } from '@cmbs/shared';
 import { embeddedBus } from '@cmbs/shared/bus/embedded';
 import type { Config } from '@cmbs/shared/config';
 import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
-import { type BrokerOptions, type LayerDefinition, layersOf, OrderClock } from '@cmbs/shared/broker';
-import type { Extension } from '@cmbs/shared/occi';
-import type { Restarts } from '@cmbs/shared/restarts';
-import { type Codec, codecsOf, type ServiceModule, standardServices } from '@cmbs/shared/services';
+import { type BrokerOptions, OrderClock } from '@cmbs/shared/broker';
+import { type Extension, type Rendering, Renderings } from '@cmbs/shared/occi';
 import { assertReachable, deploymentId, type Store } from '@cmbs/shared/store';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
 import {
-  Companion,
+  type Companion,
+  type CompanionAdditions,
+  CompanionAssembly,
   companionGauges,
-  type DeliveryLimits,
-  type ExchangeDefinition,
   localAddresses,
-  prometheusMetrics,
-  schemesOf,
   zeroMq,
 } from '@cmbs/companion';
 import type { App } from '@cmbs/functions/app';
@@ -44,41 +32,18 @@ export interface Stack {
   close(): Promise<void>;
 }
 
-export interface StackOptions {
+export interface StackOptions extends CompanionAdditions {
   readonly config: Config;
   readonly log: Log;
   readonly clock?: Clock;
-  /** Service modules besides the standard ones. */
-  readonly services?: readonly ServiceModule[];
-  /** Limits of delivery in place of the defaults. */
-  readonly delivery?: Partial<DeliveryLimits>;
-  /** Exchanges besides ZeroMQ. */
-  readonly exchanges?: readonly ExchangeDefinition[];
   /** Extensions besides those of the product. */
   readonly extensions?: (options: BrokerOptions) => readonly Extension[];
-  /** Who may do what; allows everything when absent. */
-  readonly authorize?: Authorize;
-  /** Codecs besides JSON-RPC. */
-  readonly codecs?: readonly Codec[];
-  /** Layers besides the built-in ones. */
-  readonly layers?: readonly LayerDefinition[];
-  /** Restarts of the process by its supervisor, by reason. */
-  readonly restarts?: Restarts;
+  /** Renderings besides the built-in ones. */
+  readonly renderings?: readonly Rendering[];
 }
 
-export async function startStack({
-  config,
-  log,
-  clock = systemClock,
-  services: modules = [],
-  exchanges: added = [],
-  delivery = {},
-  extensions,
-  layers: additional = [],
-  codecs = [],
-  authorize = allowAll,
-  restarts = {},
-}: StackOptions): Promise<Stack> {
+export async function startStack(options: StackOptions): Promise<Stack> {
+  const { config, log, clock = systemClock, extensions, renderings = [] } = options;
   const closing: (() => Promise<void>)[] = [];
   const close = async (): Promise<void> => {
     const failures: unknown[] = [];
@@ -92,11 +57,14 @@ export async function startStack({
     if (failures.length > 0) throw failures[0];
   };
   const newId = timeOrderedIds(clock);
-  const layers = layersOf(additional);
-  const exchanges = [zeroMq(localAddresses(config, layers)), ...added];
+  const assembly = new CompanionAssembly({
+    ...options,
+    clock,
+    newId,
+    zeroMq: (layers) => zeroMq(localAddresses(config, layers)),
+  });
+  const { layers, authorize, metrics, schemes } = assembly;
   try {
-    const services = standardServices({ clock, newId, authorize });
-    for (const module of modules) services.register(module);
     const store = await openSqliteStore({
       directory: config.CMBS_DATA_DIR,
       clock,
@@ -104,8 +72,6 @@ export async function startStack({
       acceptDataLoss: config.CMBS_ACCEPT_DATA_LOSS,
     });
     closing.push(() => store.close());
-    const metrics = prometheusMetrics();
-    for (const [reason, n] of Object.entries(restarts)) metrics.add('cmbs_restarts_total', { reason }, n);
     const order = await OrderClock.open(clock, { store, log });
     closing.push(() => order.close());
     const bus = embeddedBus({ store, clock, newId, log, counters: metrics });
@@ -130,7 +96,8 @@ export async function startStack({
         deployment,
         ...(extensions === undefined ? {} : { extensions }),
         uriOf,
-        schemes: schemesOf(exchanges),
+        schemes,
+        renderings: new Renderings(renderings),
         ready: async () => {
           if (ready.companion === undefined) throw new CmbsError('unavailable', 'The companion is not ready yet.');
           store.assertInPlace();
@@ -143,31 +110,12 @@ export async function startStack({
     await app.categories.resume();
     const endpoint = await openEndpoint(app, config, metrics, log);
     if (base === '') base = endpoint.url;
-    const started = await Companion.start({
-      store,
-      bus,
-      categories: app.categories,
-      services,
-      codecs: codecsOf(codecs),
-      authorize,
-      layers,
-      clock,
-      order,
-      newId,
-      log,
-      counters: metrics,
-      deployment,
-      uriOf,
-      discovery: config.CMBS_DISCOVERY,
-      queueLimit: config.CMBS_QUEUE_LIMIT,
-      inboxLimit: config.CMBS_INBOX_LIMIT,
-      inboxBytes: config.CMBS_INBOX_BYTES,
-      exchanges,
-      delivery,
-    }).catch(async (error: unknown) => {
-      await endpoint.close(0);
-      throw error;
-    });
+    const started = await assembly
+      .start({ store, bus, categories: app.categories, order, deployment, uriOf })
+      .catch(async (error: unknown) => {
+        await endpoint.close(0);
+        throw error;
+      });
     ready.companion = started;
     companionGauges(metrics, () => started);
     // Both at once: the companion answers requests that wait for a delivery.

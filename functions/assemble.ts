@@ -70,6 +70,8 @@ export interface Engines {
   readonly freshness?: Freshness;
   /** The default limits when absent. */
   readonly answerLimits?: LargeAnswersLimits;
+  /** Entities that one step of a bulk deletion deletes; the default when absent. */
+  readonly deletionStep?: number;
   /** Hosts at which peers reach the members here, the default first; the loopback address when absent. */
   readonly memberHosts?: PortSettings['hosts'];
   /** The schemes of members' addresses; those of ZeroMQ when absent. */
@@ -119,7 +121,14 @@ export function assemble(engines: Engines, config: AppConfig): App {
   const extensions = [...extensionsOf(config.CMBS_EXTENSIONS, broker), ...(engines.extensions?.(broker) ?? [])];
   const categories = new Categories(store, extensions, { watch: true, clock, ...engines.freshness, authorize });
   late.categories = categories;
-  const entities = new Entities({ store, categories, clock, newId, authorize });
+  const entities = new Entities({
+    store,
+    categories,
+    clock,
+    newId,
+    authorize,
+    ...(engines.deletionStep === undefined ? {} : { deletionStep: engines.deletionStep }),
+  });
   const { CMBS_DISCOVERY: discovery, CMBS_INBOX_LIMIT: inboxLimit, CMBS_INBOX_BYTES: inboxBytes } = config;
   const base = { store, categories, layers, authorize, clock, order, newId, log, counters, uriOf };
   const context = { ...base, codecs, discovery, inboxLimit, inboxBytes };

@@ -12,7 +12,13 @@ import {
   type Counters,
   type Log,
 } from '@cmbs/shared';
-import { companionDirectory, type LayerDefinition, layersOf, Shards } from '@cmbs/shared/broker';
+import {
+  type AddressSchemes,
+  companionDirectory,
+  type LayerDefinition,
+  layersOf,
+  Shards,
+} from '@cmbs/shared/broker';
 import { type Bus, pushTargetOf } from '@cmbs/shared/bus';
 import type { PubsubBusLimits } from '@cmbs/shared/bus/pubsub';
 import type { CloudConfig } from '@cmbs/shared/config';
@@ -36,6 +42,8 @@ export interface CloudLimits {
   readonly bus?: Partial<PubsubBusLimits>;
   /** Milliseconds in which companions must answer whether they are ready. */
   readonly readyMs?: number;
+  /** Entities that one step of a bulk deletion deletes. */
+  readonly deletionStep?: number;
 }
 
 export interface CloudOptions {
@@ -47,6 +55,8 @@ export interface CloudOptions {
   readonly authorize?: Authorize;
   /** Layers besides the built-in ones; the companion needs the same. */
   readonly layers?: readonly LayerDefinition[];
+  /** Forms of address that members may have, when the companion has exchanges besides ZeroMQ. */
+  readonly schemes?: AddressSchemes;
   /** Renderings besides the built-in ones. */
   readonly renderings?: readonly Rendering[];
   /** Service modules besides the standard ones, for pushed messages; the companion needs the same. */
@@ -72,6 +82,7 @@ export async function cloudRuntime({
   counters,
   authorize = allowAll,
   layers: additional = [],
+  schemes,
   renderings = [],
   services: modules = [],
   codecs = [],
@@ -133,10 +144,12 @@ export async function cloudRuntime({
         deployment,
         uriOf: (path) => publicUrl + path,
         memberHosts: shards.hosts,
+        ...(schemes === undefined ? {} : { schemes }),
         ready: async () => {
           await assertReachable(store);
           await rpc.ready();
         },
+        ...(limits.deletionStep === undefined ? {} : { deletionStep: limits.deletionStep }),
         // The platform freezes a function between requests, so a watch would report nothing.
         freshness: { watch: false, maxAgeMs: CATEGORIES_MAX_AGE_MS, clock },
         ...(push === undefined ? {} : { push }),

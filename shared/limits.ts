@@ -1,4 +1,4 @@
-/** Limits that several rooms share: each with its unit and reason. */
+/** Limits that several rooms share, each with its unit and reason. The others are beside their owners. */
 
 /** Approximate characters of the documents that one step of bulk work rewrites; Firestore's limit is 10 MiB. */
 export const MAX_STEP_CHARS = 2 * 1024 * 1024;
@@ -37,21 +37,12 @@ export const MAX_HOPS = 8;
 export const SERVICE_CALL_DEADLINE_MS = 25_000;
 /** Characters of an untrusted name that an error shows. */
 export const MAX_SHOWN_NAME_LENGTH = 200;
-/** Attributes of a publication, bytes of the name and of the value of one, bytes of an ordering key. */
-export const MAX_PUBLICATION_ATTRIBUTES = 100;
-export const MAX_ATTRIBUTE_NAME_BYTES = 256;
-export const MAX_ATTRIBUTE_VALUE_BYTES = 1024;
+/** Bytes of an ordering key. */
 export const MAX_ORDERING_KEY_BYTES = 1024;
 /** Milliseconds between two reads of data that a watch also reports, in case the watch missed a change. */
 export const WATCH_FALLBACK_MS = 60_000;
 /** Milliseconds between a companion's reads of all members, topics, desired states and queues, for the same reason. */
 export const COMPANION_LOOK_MS = 5 * 60_000;
-/** Milliseconds after the last renewal at which a waiting companion takes over a shard. */
-export const LEASE_TTL_MS = 12_000;
-/** Milliseconds before the end of a lease at which its holder stops, so that it has time to close its sockets. */
-export const LEASE_MARGIN_MS = 4000;
-/** Milliseconds to read or renew a lease: after two calls that hang there is time for a third. */
-export const LEASE_CALL_MS = 2000;
 /** Milliseconds between SIGTERM and SIGKILL, as a container gets them. */
 export const CLOUD_STOP_MS = 10_000;
 /** Default of `CMBS_MEMORY_LIMIT_MB`. An idle process takes 75, and one at all its other limits takes far less than this. */

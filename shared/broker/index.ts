@@ -27,7 +27,7 @@ export { DESIRED, type Desired, startedLayers } from './desired';
 export { Execution, type ExecutionContext } from './execution';
 export { type InboundContext, InboundHandler } from './inbound-handler';
 export { type Acknowledged, entryJson, Inbox, type InboxPage, type Owner } from './inbox';
-export { acquireLease, type Lease, readLease } from './lease';
+export { acquireLease, type Lease, LEASE_LIMITS, type LeaseLimits, readLease } from './lease';
 export { type Delivery, deliveryKey, isGivenUp, isOpen } from './delivery';
 export { describe, descriptionChars, parseDescription } from './description';
 export {

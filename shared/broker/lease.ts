@@ -3,16 +3,24 @@
  * document per shard, so holding a thousand members costs one write every few seconds.
  *
  * The clocks of two machines differ, so a companion never compares its clock with a time that another companion wrote. A
- * waiting companion takes over after it has seen no renewal for {@link LEASE_TTL_MS} by its own clock. The holder lets go
- * {@link LEASE_MARGIN_MS} earlier, counted from before its last successful renewal. A companion whose machine was paused
+ * waiting companion takes over after it has seen no renewal for {@link LeaseLimits.ttlMs} by its own clock. The holder lets go
+ * {@link LeaseLimits.marginMs} earlier, counted from before its last successful renewal. A companion whose machine was paused
  * therefore finds its lease over before it does anything else.
  */
 import { z } from 'zod';
 import type { Clock } from '../clock';
-import { LEASE_MARGIN_MS, LEASE_TTL_MS } from '../limits';
 import type { Log } from '../log';
 import type { Store, Transaction, Watch } from '../store';
 import { pause, untilOr } from '../waiting';
+
+/** Times of a lease. Companions of one deployment need the same. */
+export interface LeaseLimits {
+  /** Milliseconds without a renewal after which a waiting companion takes the shard over. */
+  readonly ttlMs: number;
+  /** Milliseconds before that at which the holder lets go: it closes its sockets within them. */
+  readonly marginMs: number;
+}
+export const LEASE_LIMITS: LeaseLimits = { ttlMs: 12_000, marginMs: 4000 };
 
 /** Milliseconds between renewals. */
 export const LEASE_RENEW_MS = 2500;
@@ -62,6 +70,8 @@ export interface LeaseOptions {
   readonly url: string;
   /** Milliseconds that never go back and that pass while the process is paused. */
   readonly monotonic?: () => number;
+  /** {@link LEASE_LIMITS} when absent. */
+  readonly limits?: LeaseLimits;
 }
 
 /** A lease of a shard that this companion holds. */
@@ -77,7 +87,7 @@ export interface Lease {
 
 /** Waits until the shard is free and takes the lease; undefined when `signal` aborts first. */
 export async function acquireLease(options: LeaseOptions, signal: AbortSignal): Promise<Lease | undefined> {
-  const { store, clock, log, shard, monotonic = () => performance.now() } = options;
+  const { store, clock, log, shard, monotonic = () => performance.now(), limits = LEASE_LIMITS } = options;
   let seen: { readonly mark: string; readonly since: number } | undefined;
   while (!signal.aborted) {
     const changed = new LeaseChange(store, shard);
@@ -88,15 +98,15 @@ export async function acquireLease(options: LeaseOptions, signal: AbortSignal): 
         const lease = await stored(tx, shard);
         const mark = `${String(lease?.epoch)}/${String(lease?.renewals)}`;
         const isFree = lease === undefined || lease.released;
-        const isOver = seen?.mark === mark && started - seen.since >= LEASE_TTL_MS;
+        const isOver = seen?.mark === mark && started - seen.since >= limits.ttlMs;
         return isFree || isOver ? { epoch: take(tx, options, lease) } : { mark };
       });
-      if (taken.epoch !== undefined) return new HeldLease(options, taken.epoch, started, monotonic);
+      if (taken.epoch !== undefined) return new HeldLease(options, taken.epoch, started, monotonic, limits);
       if (seen === undefined)
         log.info('standing by: another companion holds the shard', { event: 'standby', shard });
       // The lease may have been renewed during a slow read, so the time counts from the end of the read.
       if (seen?.mark !== taken.mark) seen = { mark: taken.mark, since: monotonic() };
-      const leftMs = Math.max(0, LEASE_TTL_MS - (monotonic() - seen.since));
+      const leftMs = Math.max(0, limits.ttlMs - (monotonic() - seen.since));
       await untilOr(changed.next, clock, Math.min(leftMs + 1, LEASE_POLL_MS), signal);
     } catch (error) {
       log.warn('the lease could not be looked at; trying again', { shard, cause: error });
@@ -133,6 +143,8 @@ class HeldLease implements Lease {
   readonly lost: Promise<void>;
   readonly #options: LeaseOptions;
   readonly #monotonic: () => number;
+  /** Milliseconds that a renewal holds. */
+  readonly #termMs: number;
   /** End of the lease, in monotonic milliseconds. */
   #until: number;
   #loggedAt: number;
@@ -142,12 +154,19 @@ class HeldLease implements Lease {
   #cancelEnd: () => void = () => undefined;
   #renewing: Promise<void> = Promise.resolve();
 
-  constructor(options: LeaseOptions, epoch: number, takenAt: number, monotonic: () => number) {
+  constructor(
+    options: LeaseOptions,
+    epoch: number,
+    takenAt: number,
+    monotonic: () => number,
+    { ttlMs, marginMs }: LeaseLimits,
+  ) {
     this.#options = options;
     this.#monotonic = monotonic;
     this.epoch = epoch;
     this.lost = new Promise((resolve) => (this.#resolveLost = resolve));
-    this.#until = takenAt + LEASE_TTL_MS - LEASE_MARGIN_MS;
+    this.#termMs = ttlMs - marginMs;
+    this.#until = takenAt + this.#termMs;
     this.#loggedAt = takenAt;
     this.#logHeld('taken');
     this.#watchEnd();
@@ -191,7 +210,7 @@ class HeldLease implements Lease {
         this.#lose('another companion took it');
         return;
       }
-      this.#until = started + LEASE_TTL_MS - LEASE_MARGIN_MS;
+      this.#until = started + this.#termMs;
       if (!this.#isOver) this.#watchEnd();
       if (started - this.#loggedAt >= LEASE_LOG_MS) {
         this.#loggedAt = started;

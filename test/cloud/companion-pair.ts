@@ -6,12 +6,11 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { startCloudFunctions } from '@cmbs/emulator/cloud';
 import type { Engine } from '../e2e/engine';
 import { contentOf, eventually, Fleet, unique, type Deployment, type Member } from '../e2e/harness';
-import { bundleProgramWith } from '../integration/bundled-program';
+import { bundleProgram } from '../integration/bundled-program';
 import { isListening, LoadBalancer, type Backend } from './balancer';
 import { cloudEnvironment, configOf, type Environment } from './deployment';
 import { GrpcProxy } from './grpc-proxy';
 import { CompanionProgram } from './processes';
-import { SHORT_LEASES } from './short-leases';
 import { describeOnEmulators, type EmulatorHosts } from './support';
 
 /** What docs/guarantees.md states: from the death of a companion until the other one holds its members. */
@@ -131,9 +130,7 @@ export class CompanionPair {
   }
 
   async start(): Promise<void> {
-    const program = this.fleet.using(await bundleProgramWith(SHORT_LEASES, 'companion/main.ts'), (one) =>
-      one.remove(),
-    );
+    const program = this.fleet.using(bundleProgram('test/cloud/short-leases-companion.ts'), (one) => one.remove());
     this.#program = program.path;
     const here = await this.fleet.start({ engine: this.#engine });
     const alice = await here.member({ title: 'alice' });

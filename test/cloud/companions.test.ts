@@ -1,7 +1,7 @@
 /** Two companions: who holds the members' sockets when one dies or is told to stop. */
 import { Reply } from 'zeromq';
 import { LEASE_POLL_MS } from '../../shared/broker/lease';
-import { LEASE_TTL_MS } from '@cmbs/shared/limits';
+import { LEASE_LIMITS } from '@cmbs/shared/broker';
 import { eventually, freeSocket } from '../e2e/harness';
 import { describeTwoCompanions, SOME, SOON_MS, TAKEOVER_MS, type Host } from './companion-pair';
 import { itNightly } from '../skipping';
@@ -70,7 +70,7 @@ describeTwoCompanions('two companions', (pair) => {
     expect(await holder.companion.ended).toEqual({ code: 0, signal: null });
     await watch.handedOver(holder, standby);
     // The lease is let go, so nobody waits for its time.
-    expect(took).toBeLessThan(LEASE_TTL_MS - LEASE_POLL_MS);
+    expect(took).toBeLessThan(LEASE_LIMITS.ttlMs - LEASE_POLL_MS);
   }, 300_000);
 
   itNightly(

@@ -2,7 +2,7 @@
  * A deployment on the emulators: the functions behind the gateway and one companion, assembled as their programs do, in
  * this process. A project of its own keeps it apart from others.
  */
-import { startCloudCompanion, type CloudCompanion } from '../../companion/cloud';
+import { startCloudCompanion, type CloudCompanion, type CloudCompanionLimits } from '../../companion/cloud';
 import { startCloudFunctions } from '@cmbs/emulator/cloud';
 import type { CloudLimits } from '@cmbs/functions/cloud';
 import { ANY_PORT } from '@cmbs/emulator/ports';
@@ -18,6 +18,9 @@ export function localKeyFile(): string {
   if (file === undefined) throw new Error('the set-up of the run has made no key');
   return file;
 }
+
+/** Limits of both programs of a deployment. */
+type Limits = CloudLimits & CloudCompanionLimits;
 
 export type Environment = Readonly<Record<string, string>>;
 
@@ -49,18 +52,18 @@ export function configOf(env: Environment): CloudConfig {
 export class CloudParts implements Running {
   readonly #config: CloudConfig;
   readonly #options: RunOptions;
-  readonly #limits: CloudLimits;
+  readonly #limits: Limits;
   readonly #functions: Running;
   companion: CloudCompanion | undefined;
 
-  private constructor(config: CloudConfig, options: RunOptions, limits: CloudLimits, functions: Running) {
+  private constructor(config: CloudConfig, options: RunOptions, limits: Limits, functions: Running) {
     this.#config = config;
     this.#options = options;
     this.#limits = limits;
     this.#functions = functions;
   }
 
-  static async start(env: Environment, options: RunOptions, limits: CloudLimits = {}): Promise<CloudParts> {
+  static async start(env: Environment, options: RunOptions, limits: Limits = {}): Promise<CloudParts> {
     const config = configOf(env);
     const { log, clock } = options;
     const functions = await startCloudFunctions({
@@ -115,7 +118,7 @@ export interface CloudEngine {
 }
 
 /** The engine of one deployment; closed and run again, it finds its data. */
-export function cloudEngine(hosts: EmulatorHosts, more: Environment = {}, limits: CloudLimits = {}): CloudEngine {
+export function cloudEngine(hosts: EmulatorHosts, more: Environment = {}, limits: Limits = {}): CloudEngine {
   let running: CloudParts | undefined;
   let settings: Promise<Environment> | undefined;
   return {

@@ -1,7 +1,7 @@
 /** A deployment when Firestore does not do what it should. */
 import { startCloudFunctions } from '@cmbs/emulator/cloud';
 import { silentLog } from '@cmbs/shared';
-import { LEASE_TTL_MS } from '@cmbs/shared/limits';
+import { LEASE_LIMITS } from '@cmbs/shared/broker';
 import { FIRESTORE_LIMITS } from '../../shared/store/firestore/limits';
 import { eventually, MEMBER, MESSAGE, unique } from '../e2e/harness';
 import { cloudEnvironment, configOf } from './deployment';
@@ -77,7 +77,7 @@ describeFaults('a deployment goes on', (deployment, hosts) => {
       async () => (await here.get('/readyz')).status,
       (status) => status === 200,
       'ready again',
-      LEASE_TTL_MS * 2,
+      LEASE_LIMITS.ttlMs * 2,
     );
     const content = unique('content');
     const sent = await here.send('l1', { to: bob.sockets.l1, from: alice.id, content });
@@ -96,7 +96,7 @@ describeFaults('a deployment goes on', (deployment, hosts) => {
       async () => (await here.get('/readyz')).status,
       (status) => status === 200,
       'ready again',
-      LEASE_TTL_MS * 3,
+      LEASE_LIMITS.ttlMs * 3,
     );
   });
 

@@ -2,7 +2,7 @@
 import { startCloudFunctions } from '@cmbs/emulator/cloud';
 import { restartableEmulator, type RestartableEmulator } from '@cmbs/emulator/emulators';
 import { silentLog } from '@cmbs/shared';
-import { LEASE_TTL_MS } from '@cmbs/shared/limits';
+import { LEASE_LIMITS } from '@cmbs/shared/broker';
 import { contentOf, eventually, Fleet, type Member } from '../e2e/harness';
 import { freePort } from '../integration/free-port';
 import { cloudEngine, cloudEnvironment, configOf, type Environment } from './deployment';
@@ -139,7 +139,7 @@ describeOnEmulators('emulators that are restarted empty', () => {
           async () => (await here.get('/readyz')).status,
           (status) => status === 200,
           'a companion holds the shard again',
-          LEASE_TTL_MS * 3,
+          LEASE_LIMITS.ttlMs * 3,
         );
         await exchange(await fill());
         here.faults.splice(0);

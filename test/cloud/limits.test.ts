@@ -8,13 +8,10 @@ import { cloudEnvironment, configOf } from './deployment';
 import { GrpcProxy } from './grpc-proxy';
 import { PATIENT_LIMITS } from './patient-limits';
 import { describeOnEmulators } from './support';
-import type * as Extent from '../extent';
+import { extent } from '../extent';
 
-jest.mock('../../shared/occi/limits', () => ({
-  ...jest.requireActual<object>('../../shared/occi/limits'),
-  // Making the thousands of entities of several batches takes the emulator most of a minute.
-  ...(jest.requireActual<typeof Extent>('../extent').isNightly ? {} : { MAX_BATCH_ENTITIES: 50 }),
-}));
+/** Making the thousands of entities of several steps takes the emulator most of a minute. */
+const DELETION_STEP = extent(50, MAX_BATCH_ENTITIES);
 
 const MIB = 1024 * 1024;
 
@@ -40,12 +37,15 @@ describeOnEmulators('functions without a companion', (hosts) => {
       { CMBS_MAX_BODY_BYTES: String(16 * MIB) },
     );
     const engine = (): Promise<Running> =>
-      startCloudFunctions({ config: configOf(settings), log: silentLog, clock, limits: PATIENT_LIMITS }).then(
-        (running) => ({
-          ...running,
-          metrics: [`${running.url}/metrics`],
-        }),
-      );
+      startCloudFunctions({
+        config: configOf(settings),
+        log: silentLog,
+        clock,
+        limits: { ...PATIENT_LIMITS, deletionStep: DELETION_STEP },
+      }).then((running) => ({
+        ...running,
+        metrics: [`${running.url}/metrics`],
+      }));
     here = await fleet.start({ engine });
   });
   afterEach(() => firestore.heal());
@@ -84,9 +84,9 @@ describeOnEmulators('functions without a companion', (hosts) => {
   });
 
   test('delete a large collection in steps, and say how far it is', async () => {
-    const total = 2 * MAX_BATCH_ENTITIES + 100;
+    const total = 2 * DELETION_STEP + 100;
     for (let made = 0; made < total;) {
-      const number = Math.min(MAX_BATCH_ENTITIES, total - made);
+      const number = Math.min(DELETION_STEP, total - made);
       const resources = Array.from({ length: number }, () => messageWith('x', { id: unique('many') }));
       await here.must(201, here.request('POST', '/cmbs/message/', { resources }));
       made += number;
@@ -109,7 +109,7 @@ describeOnEmulators('functions without a companion', (hosts) => {
     const partly = await deleting;
     expect([partly.status, partly.headers.get('x-occi-reason'), partly.headers.get('retry-after')]).toEqual([
       202,
-      `${MAX_BATCH_ENTITIES} entities are deleted and there are more; repeat the request to continue.`,
+      `${DELETION_STEP} entities are deleted and there are more; repeat the request to continue.`,
       '0',
     ]);
     expect((await paths()).length).toBe(5);

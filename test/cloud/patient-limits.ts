@@ -3,17 +3,15 @@
  * busy machine loses its shard, or calls the outcome of a write unknown.
  */
 import type { CloudLimits } from '@cmbs/functions/cloud';
+import type { CloudCompanionLimits } from '../../companion/cloud';
 
 /** Milliseconds. */
 const PATIENT_MS = 60_000;
 
-export const PATIENT_LIMITS: CloudLimits = {
+/** For the functions and the companion. */
+export const PATIENT_LIMITS = {
   store: { readMs: PATIENT_MS, writeMs: PATIENT_MS },
   bus: { callMs: PATIENT_MS },
   readyMs: PATIENT_MS / 2,
-};
-
-// Replace those of `@cmbs/shared/limits`.
-export const LEASE_TTL_MS = 120_000;
-export const LEASE_MARGIN_MS = 40_000;
-export const LEASE_CALL_MS = 20_000;
+  lease: { ttlMs: 120_000, marginMs: 40_000, callMs: 20_000 },
+} as const satisfies CloudLimits & CloudCompanionLimits;

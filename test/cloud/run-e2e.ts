@@ -4,10 +4,5 @@ import { cloudEngine } from './deployment';
 import { PATIENT_LIMITS } from './patient-limits';
 import { emulatorsForFile } from './support';
 
-jest.mock('@cmbs/shared/limits', () => ({
-  ...jest.requireActual<object>('@cmbs/shared/limits'),
-  ...jest.requireActual<object>('./patient-limits'),
-}));
-
 const hosts = emulatorsForFile();
 if (hosts !== undefined) runTestsOn(() => cloudEngine(hosts, {}, PATIENT_LIMITS).engine);

@@ -4,7 +4,7 @@
  */
 import { newId, silentLog, type Clock, type Log } from '@cmbs/shared';
 import { acquireLease, type Lease, readLease } from '@cmbs/shared/broker';
-import { LEASE_MARGIN_MS, LEASE_TTL_MS } from '@cmbs/shared/limits';
+import { LEASE_LIMITS } from '@cmbs/shared/broker';
 import { LEASE_RENEW_MS } from '../../shared/broker/lease';
 import { ManualClock } from '../contract/manual-clock';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
@@ -97,8 +97,8 @@ it('goes to a waiting companion after its whole time without a renewal, and not 
   const began = two.clock.now();
   while (two.lease === undefined) await two.live(1);
   expect((await waiting)?.epoch).toBe(2);
-  expect(two.clock.now() - began).toBeGreaterThanOrEqual(LEASE_TTL_MS);
-  expect(two.clock.now() - began).toBeLessThan(LEASE_TTL_MS + 3000);
+  expect(two.clock.now() - began).toBeGreaterThanOrEqual(LEASE_LIMITS.ttlMs);
+  expect(two.clock.now() - began).toBeLessThan(LEASE_LIMITS.ttlMs + 3000);
   expect(await readLease(opened.store, 'main')).toMatchObject({ holder: 'two', epoch: 2 });
 });
 
@@ -108,7 +108,7 @@ it('ends for its holder well before another companion may take it, even if the s
   await opened.store.close();
   const began = one.clock.now();
   while (!one.isLost) await one.live(1).catch(() => undefined);
-  expect(one.clock.now() - began).toBeLessThanOrEqual(LEASE_TTL_MS - LEASE_MARGIN_MS + 1);
+  expect(one.clock.now() - began).toBeLessThanOrEqual(LEASE_LIMITS.ttlMs - LEASE_LIMITS.marginMs + 1);
   expect(one.lease?.isCurrent()).toBe(false);
 });
 
@@ -119,7 +119,7 @@ it('ends for a paused holder before the holder does anything else', async () => 
   await settled();
   while (two.lease === undefined) await two.live(1);
   // It wakes up: its clock has gone on, none of its timers has run.
-  const cancel = one.clock.after(LEASE_TTL_MS, () => undefined);
+  const cancel = one.clock.after(LEASE_LIMITS.ttlMs, () => undefined);
   cancel();
   let isCurrent = true;
   while (!one.isLost) {
@@ -196,9 +196,9 @@ it('is not taken too early by a companion whose reads are slow', async () => {
   await one.live(LEASE_RENEW_MS);
   look();
   await settled();
-  await two.live(LEASE_TTL_MS - 7000 + 100);
+  await two.live(LEASE_LIMITS.ttlMs - 7000 + 100);
   expect(two.lease).toBeUndefined();
-  await two.live(LEASE_TTL_MS);
+  await two.live(LEASE_LIMITS.ttlMs);
   expect(two.lease?.epoch).toBe(2);
 });
 
@@ -211,7 +211,7 @@ test('a companion that waits logs once that it stands by', async () => {
   const giveUp = new AbortController();
   const waiting = standby.acquire(giveUp.signal, opened.store, log);
   await settled();
-  await standby.live(LEASE_TTL_MS / 2);
+  await standby.live(LEASE_LIMITS.ttlMs / 2);
   expect(lines).toEqual(['standing by: another companion holds the shard']);
   giveUp.abort();
   await waiting;

@@ -1,13 +1,13 @@
 /** Messages in Pub/Sub's form: checking them, reading them, and the attributes of dead letters. */
 import { CmbsError } from '../../errors';
-import {
-  MAX_ATTRIBUTE_NAME_BYTES,
-  MAX_ATTRIBUTE_VALUE_BYTES,
-  MAX_ORDERING_KEY_BYTES,
-  MAX_PUBLICATION_ATTRIBUTES,
-} from '../../limits';
+import { MAX_ORDERING_KEY_BYTES } from '../../limits';
 import type { BusMessage, BusDelivery } from '../bus';
 import { DEAD_LETTER } from '../push';
+
+/** Attributes of a publication, and bytes of the name and of the value of each: limits of Pub/Sub. */
+const MAX_PUBLICATION_ATTRIBUTES = 100;
+const MAX_ATTRIBUTE_NAME_BYTES = 256;
+const MAX_ATTRIBUTE_VALUE_BYTES = 1024;
 
 /** Bytes of one publication with its attributes: the 10 MB of a request to Pub/Sub, less its envelope. */
 const MAX_PUBLICATION_BYTES = 9_990_000;

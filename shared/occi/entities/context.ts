@@ -14,6 +14,8 @@ export interface EntityContext {
   readonly clock: Clock;
   readonly newId: NewId;
   readonly authorize: Authorize;
+  /** Entities that one step of a bulk deletion deletes; {@link MAX_BATCH_ENTITIES} when absent. */
+  readonly deletionStep?: number;
 }
 
 /** The caller of an operation, and the locations that belong to this deployment. */

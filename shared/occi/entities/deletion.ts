@@ -84,7 +84,7 @@ export class EntityDeletion {
       const page = await this.#listing.page({
         scope,
         filter,
-        number: MAX_BATCH_ENTITIES,
+        number: this.#context.deletionStep ?? MAX_BATCH_ENTITIES,
         need: 'attributes',
         signal,
         ...(cursor === undefined ? {} : { cursor }),

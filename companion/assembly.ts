@@ -1,0 +1,102 @@
+/** What every program with a companion puts together alike: the local stack and the container. */
+import { allowAll, type Authorize, type Clock, type Log, type NewId } from '@cmbs/shared';
+import { type AddressSchemes, type LayerDefinition, type Layers, layersOf } from '@cmbs/shared/broker';
+import type { Config } from '@cmbs/shared/config';
+import type { Restarts } from '@cmbs/shared/restarts';
+import {
+  type Codec,
+  type Codecs,
+  codecsOf,
+  type ServiceModule,
+  type Services,
+  standardServices,
+} from '@cmbs/shared/services';
+import { Companion } from './companion';
+import type { CompanionOptions } from './companion-options';
+import type { DeliveryLimits } from './delivery/limits';
+import type { ExchangeDefinition } from './exchanges/exchange';
+import { schemesOf } from './exchanges/exchanges';
+import { type Metrics, prometheusMetrics } from './metrics';
+
+/** What a program adds to its companion (docs/extending.md). The functions of the deployment need the same. */
+export interface CompanionAdditions {
+  /** Who may do what; allows everything when absent. */
+  readonly authorize?: Authorize;
+  /** Service modules besides the standard ones. */
+  readonly services?: readonly ServiceModule[];
+  /** Codecs besides JSON-RPC. */
+  readonly codecs?: readonly Codec[];
+  /** Layers besides the built-in ones. */
+  readonly layers?: readonly LayerDefinition[];
+  /** Exchanges besides ZeroMQ. */
+  readonly exchanges?: readonly ExchangeDefinition[];
+  /** Limits of delivery in place of the defaults. */
+  readonly delivery?: Partial<DeliveryLimits>;
+  /** Restarts of the process by its supervisor, by reason. */
+  readonly restarts?: Restarts;
+}
+
+export interface AssemblyOptions extends CompanionAdditions {
+  readonly config: Pick<Config, 'CMBS_DISCOVERY' | 'CMBS_QUEUE_LIMIT' | 'CMBS_INBOX_LIMIT' | 'CMBS_INBOX_BYTES'>;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly newId: NewId;
+  /** The exchange of the product, for the layers of the program. */
+  readonly zeroMq: (layers: Layers) => ExchangeDefinition;
+}
+
+/** What differs between programs, and from one start of the companion to the next. */
+type StartOptions = Pick<
+  CompanionOptions,
+  'store' | 'bus' | 'categories' | 'order' | 'deployment' | 'uriOf' | 'shard' | 'lookAgainMs' | 'drainMs' | 'over'
+>;
+
+/** A companion's parts that need no engine. */
+export class CompanionAssembly {
+  readonly layers: Layers;
+  readonly authorize: Authorize;
+  readonly metrics: Metrics;
+  /** Schemes of the addresses that members may have. */
+  readonly schemes: AddressSchemes;
+  readonly #options: AssemblyOptions;
+  readonly #services: Services;
+  readonly #codecs: Codecs;
+  readonly #exchanges: readonly ExchangeDefinition[];
+
+  /** @throws Error when an addition has a name or a scheme that is taken */
+  constructor(options: AssemblyOptions) {
+    const { clock, newId, authorize = allowAll, services = [], codecs = [], layers = [], restarts = {} } = options;
+    this.#options = options;
+    this.layers = layersOf(layers);
+    this.authorize = authorize;
+    this.#services = standardServices({ clock, newId, authorize });
+    for (const module of services) this.#services.register(module);
+    this.#codecs = codecsOf(codecs);
+    this.#exchanges = [options.zeroMq(this.layers), ...(options.exchanges ?? [])];
+    this.schemes = schemesOf(this.#exchanges);
+    this.metrics = prometheusMetrics();
+    for (const [reason, n] of Object.entries(restarts)) this.metrics.add('cmbs_restarts_total', { reason }, n);
+  }
+
+  /** @throws CmbsError when a part cannot be opened; then none is open */
+  start(options: StartOptions): Promise<Companion> {
+    const { config, clock, log, newId, delivery = {} } = this.#options;
+    return Companion.start({
+      ...options,
+      services: this.#services,
+      codecs: this.#codecs,
+      authorize: this.authorize,
+      layers: this.layers,
+      exchanges: this.#exchanges,
+      delivery,
+      clock,
+      newId,
+      log,
+      counters: this.metrics,
+      discovery: config.CMBS_DISCOVERY,
+      queueLimit: config.CMBS_QUEUE_LIMIT,
+      inboxLimit: config.CMBS_INBOX_LIMIT,
+      inboxBytes: config.CMBS_INBOX_BYTES,
+    });
+  }
+}

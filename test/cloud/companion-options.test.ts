@@ -1,0 +1,108 @@
+/** A program that assembles the companion brings its own decisions, exchanges, services and codecs. */
+import { startCloudCompanion } from '../../companion/cloud';
+import { startCloudFunctions } from '@cmbs/emulator/cloud';
+import { schemesOf, zeroMq, localAddresses } from '@cmbs/companion';
+import { CmbsError, silentLog, type Authorize, type JsonObject } from '@cmbs/shared';
+import { readConfig } from '@cmbs/shared/config';
+import type { ServiceModule } from '@cmbs/shared/services';
+import { line } from '../../examples/extending/line-codec';
+import { memoryExchange } from '../../examples/extending/memory-exchange';
+import { PATIENCE_MS } from '../patience';
+import { cloudEnvironment, configOf } from './deployment';
+import { PATIENT_LIMITS } from './patient-limits';
+import { describeOnEmulators } from './support';
+
+const CMBS = 'http://houssem.org/cmbs#';
+
+const weather: ServiceModule = {
+  name: 'weather',
+  methods: {
+    forecast: { documentation: 'Tells the weather.', signatures: [['array']], call: () => ['sun'] },
+  },
+};
+
+describeOnEmulators('a companion that a program assembles', (hosts) => {
+  const asked: string[] = [];
+  let denied: string | undefined;
+  const authorize: Authorize = (_principal, operation, { path }) => {
+    asked.push(`${operation} ${path}`);
+    return operation === denied ? Promise.reject(new CmbsError('forbidden', 'Not today.')) : Promise.resolve();
+  };
+  let url: string;
+  const closing: (() => Promise<void>)[] = [];
+
+  beforeAll(async () => {
+    const config = configOf(await cloudEnvironment(hosts));
+    const exchange = memoryExchange();
+    const schemes = schemesOf([zeroMq(localAddresses(readConfig({}))), exchange]);
+    const functions = await startCloudFunctions({ config, log: silentLog, schemes, limits: PATIENT_LIMITS });
+    closing.push(() => functions.close());
+    url = functions.url;
+    const companion = await startCloudCompanion({
+      config,
+      log: silentLog,
+      authorize,
+      exchanges: [exchange],
+      services: [weather],
+      codecs: [line],
+      limits: PATIENT_LIMITS,
+    });
+    closing.push(() => companion.close());
+    await companion.holding();
+    await ask('PUT', '/cmbs/member/alice', { kind: `${CMBS}member` });
+    await ask('PUT', '/cmbs/member/bob', {
+      kind: `${CMBS}member`,
+      attributes: { 'cmbs.member.l1_socket': 'mem://bob', 'cmbs.member.start': ['l1'] },
+    });
+  });
+  afterAll(async () => {
+    for (const close of closing) await close();
+  });
+  beforeEach(() => {
+    asked.length = 0;
+    denied = undefined;
+  });
+
+  const ask = async (method: string, target: string, body?: JsonObject): Promise<JsonObject> => {
+    const response = await fetch(url + target, {
+      method,
+      headers: { Accept: 'application/json', 'Content-Type': 'application/json' },
+      signal: AbortSignal.timeout(PATIENCE_MS),
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    return (await response.json()) as JsonObject;
+  };
+
+  /** Sends a call from alice to bob; gives the attributes of the message. */
+  const call = async (id: string): Promise<JsonObject> => {
+    await ask('PUT', `/cmbs/message/${id}`, {
+      kind: `${CMBS}message`,
+      mixins: [`${CMBS}l1`],
+      attributes: {
+        'cmbs.message.l1_socket_receiver_member': 'mem://bob',
+        'cmbs.message.message_content': 'call weather.forecast',
+      },
+    });
+    await ask('POST', `/cmbs/message/${id}?action=send_l1`, {
+      action: 'http://houssem.org/cmbs/message/action#send_l1',
+      attributes: { from: 'alice' },
+    });
+    return (await ask('GET', `/cmbs/message/${id}`)).attributes as JsonObject;
+  };
+
+  test('carries a call over an added exchange, reads it with an added codec, and executes an added service', async () => {
+    const { 'cmbs.message.result': result } = await call('sunny');
+    expect(result).toMatchObject({ result: 'answer sun' });
+    // The decisions of the companion: to deliver, and to call the service where the message arrives.
+    expect(asked).toEqual(
+      expect.arrayContaining(['message.deliver /cmbs/message/sunny', 'service.call service:weather.forecast']),
+    );
+  });
+
+  test('does not deliver a message when the program denies it', async () => {
+    denied = 'message.deliver';
+    const attributes = await call('dark');
+    expect(attributes['cmbs.message.result']).toEqual({ error: { code: 'failed', message: 'Not today.' } });
+    expect(asked).toContain('message.deliver /cmbs/message/dark');
+  });
+});
