@@ -1,8 +1,7 @@
 /**
- * Which addresses members of a deployment may have, and which may be connected to (docs/operations.md). Anyone who
- * reaches the endpoint chooses addresses; without rules the companion would open and scan what only its machine reaches.
- *
- * Each refusal names the setting that decides.
+ * Decides which addresses members of a deployment may have, and which may be connected to (docs/operations.md). Any client
+ * of the endpoint can choose addresses; without rules the companion would open and scan addresses that only its machine
+ * reaches. Each refusal names the setting that decides.
  */
 import { join } from 'node:path';
 import { isIP } from 'node:net';
@@ -23,25 +22,25 @@ import { addressInside, IpRanges, isLoopback, isPublic, neverKind } from './ip-r
 /** Bytes of the path of a Unix socket: `sun_path` less its terminating zero, on the system with the shortest (macOS). */
 const MAX_IPC_PATH_BYTES = 103;
 /**
- * Milliseconds after which a deployment that others reach says of an address that no member answers there: the same for
- * closed, filtered and foreign ports, so that a scan learns nothing. A slow link needs about one second to connect.
+ * Milliseconds after which a deployment that others can reach reports that no member answers at an address: the same for
+ * closed, filtered and foreign ports, so that a scan learns nothing. A slow network needs about one second to connect.
  */
 export const UNREACHED_AFTER_MS = 3000;
 
 export interface AddressSettings {
-  /** Only this machine reaches the deployment, and its callers can connect to all that it can. */
+  /** Only this machine reaches the deployment, so callers can connect to every address that the deployment can. */
   readonly isOnLoopback: boolean;
-  /** CIDR ranges of addresses that are not public and that members may have all the same. */
+  /** CIDR ranges of private addresses that members may have. */
   readonly ranges: readonly string[];
   /** Ports that may be bound, besides those of the built-in layers. */
   readonly ports: readonly PortRange[];
-  /** What sockets are bound to in place of the host that their members advertise. */
+  /** The host that sockets bind to, in place of the host that their members advertise. */
   readonly bindHost?: string | undefined;
-  /** Hosts that the operator named as the deployment's own, in lower case: names or IP addresses. */
+  /** The deployment's own hosts, as the operator named them, in lower case: names or IP addresses. */
   readonly ownHosts: readonly string[];
   /** Directory of `ipc` sockets. */
   readonly ipcDirectory?: string | undefined;
-  /** Milliseconds until a caller is told that no member answers at an address; {@link UNREACHED_AFTER_MS} when absent. */
+  /** Milliseconds until callers hear that no member answers at an address; {@link UNREACHED_AFTER_MS} when absent. */
   readonly unreachedAfterMs?: number;
 }
 
@@ -86,7 +85,7 @@ export class AddressPolicy {
     return address;
   }
 
-  /** @param ip what the host of an address from {@link toBind} stands for. @throws CmbsError when it may not be bound */
+  /** @param ip the IP address of the host of an address from {@link toBind}. @throws CmbsError when it may not be bound */
   checkBound({ text, host = '' }: Address, ip: string): void {
     const { isOnLoopback, bindHost } = this.#settings;
     if (host === bindHost?.toLowerCase()) return;
@@ -101,7 +100,7 @@ export class AddressPolicy {
     );
   }
 
-  /** The address to connect to. @throws CmbsError when it is none, or its text alone tells that it may not be reached */
+  /** The address to connect to. @throws CmbsError when the text is no address, or shows that the address may not be used */
   toDial(text: string): Address {
     const address = parseAddress(text);
     if (address.scheme === 'ipc') return this.#withPath(address);
@@ -110,7 +109,7 @@ export class AddressPolicy {
     return address;
   }
 
-  /** @param ip what the host of an address from {@link toDial} stands for. @throws CmbsError when it may not be reached */
+  /** @param ip the IP address of the host of an address from {@link toDial}. @throws CmbsError when it may not be used */
   checkDialled({ text }: Address, ip: string): void {
     const kind = neverKind(ip);
     if (kind !== undefined)
@@ -123,9 +122,9 @@ export class AddressPolicy {
   }
 
   /**
-   * Milliseconds after which a caller may know that an address was not reached. Where others call, this is one time,
-   * whatever happened and however soon: else they could tell closed ports from filtered and foreign ones.
-   * @param ip where it leads to; undefined while that is not known, and for `ipc`
+   * Milliseconds after which a caller may know that an address was not reached. When others can call, the time is always
+   * the same: otherwise they could distinguish closed ports from filtered and foreign ones.
+   * @param ip the IP address of the host; undefined while it is not known, and for `ipc`
    */
   unreachedAfterMs(ip: string | undefined): number {
     const { isOnLoopback, unreachedAfterMs = UNREACHED_AFTER_MS } = this.#settings;
@@ -144,7 +143,7 @@ export class AddressPolicy {
       );
     }
     const path = join(ipcDirectory, address.name ?? '');
-    // The longest is that of its claim, `.NAME.` and digits.
+    // The longest path is that of the socket before it gets its name: `.NAME.` and digits.
     if (Buffer.byteLength(path) + IPC_CLAIM_DIGITS + 2 > MAX_IPC_PATH_BYTES) {
       throw refused(
         `The path of ${address.text} is too long for a socket; choose a shorter name or CMBS_IPC_DIR.`,
@@ -178,8 +177,8 @@ function settingsOf(
 }
 
 /**
- * On loopback unless the endpoint listens elsewhere, or something in front of it (a proxy, a public URL) lets others in.
- * Makes CMBS_IPC_DIR; throws CmbsError when it cannot be used.
+ * On loopback unless the endpoint listens elsewhere, or a proxy or a public URL lets others in. Creates CMBS_IPC_DIR.
+ * @throws CmbsError `conflict` when CMBS_IPC_DIR cannot be used
  */
 export function localAddresses(config: Config, layers = layersOf()): AddressPolicy {
   const publicHost = config.CMBS_PUBLIC_URL === undefined ? undefined : hostOf(config.CMBS_PUBLIC_URL);
@@ -188,7 +187,10 @@ export function localAddresses(config: Config, layers = layersOf()): AddressPoli
   return new AddressPolicy(settingsOf(config, layers, isOnLoopback, [publicHost], config.CMBS_DATA_DIR));
 }
 
-/** On loopback only where everything is: on Google's emulators, with an endpoint that only this machine reaches. */
+/**
+ * On loopback only if all parts are: on Google's emulators, with an endpoint that only this machine reaches.
+ * @throws CmbsError `conflict` when CMBS_IPC_DIR cannot be used
+ */
 export function cloudAddresses(config: CloudConfig, layers = layersOf()): AddressPolicy {
   const { CMBS_PUBLIC_URL: publicUrl = '', CMBS_SHARDS: shards, CMBS_SHARD: shard, emulators } = config;
   const publicHost = hostOf(publicUrl);

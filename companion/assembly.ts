@@ -1,4 +1,4 @@
-/** What every program with a companion puts together alike: the local stack and the container. */
+/** The assembly that all programs with a companion share: the local stack and the container. */
 import { allowAll, type Authorize, type Clock, type Log, type NewId } from '@cmbs/shared';
 import { type AddressSchemes, type LayerDefinition, type Layers, layersOf } from '@cmbs/shared/broker';
 import type { Config } from '@cmbs/shared/config';
@@ -18,7 +18,7 @@ import type { ExchangeDefinition } from './exchanges/exchange';
 import { schemesOf } from './exchanges/exchanges';
 import { type Metrics, prometheusMetrics } from './metrics';
 
-/** What a program adds to its companion (docs/extending.md). The functions of the deployment need the same. */
+/** Additions of a program to its companion (docs/extending.md). The functions of the deployment need the same. */
 export interface CompanionAdditions {
   /** Who may do what; allows everything when absent. */
   readonly authorize?: Authorize;
@@ -45,7 +45,7 @@ export interface AssemblyOptions extends CompanionAdditions {
   readonly zeroMq: (layers: Layers) => ExchangeDefinition;
 }
 
-/** What differs between programs, and from one start of the companion to the next. */
+/** Options that differ between programs, and between two starts of a companion. */
 type StartOptions = Pick<
   CompanionOptions,
   'store' | 'bus' | 'categories' | 'order' | 'deployment' | 'uriOf' | 'shard' | 'lookAgainMs' | 'drainMs' | 'over'

@@ -1,4 +1,4 @@
-/** What a program gives its companion, and what the companion's parts get of it. */
+/** The options of a companion, and the environment that its parts get. */
 import {
   allowAll,
   type Authorize,

@@ -1,7 +1,7 @@
 /**
  * The companion's control endpoint: `POST /perform` for functions, with an identity token; `/healthz` (alive),
- * `/readyz` (holds its shard and is not stopping), `/metrics` for monitoring. It answers whether or not
- * this companion holds its shard, so that a standby can be told from a dead one.
+ * `/readyz` (holds its shard and is not stopping), `/metrics` for monitoring. It answers whether or not the companion
+ * holds its shard, so that monitoring can distinguish a standby from a dead process.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -23,7 +23,7 @@ import type { Metrics } from './metrics';
 
 /** Bytes of a call to the control endpoint: its arguments are a few identifiers. */
 export const MAX_CONTROL_BODY_BYTES = 64 * 1024;
-/** Milliseconds that a call to the control endpoint may take at most, whatever its caller says. */
+/** Milliseconds that a call to the control endpoint may take, even if its caller allows more. */
 const MAX_CONTROL_CALL_MS = 65_000;
 
 export interface ControlOptions {
@@ -78,23 +78,23 @@ export class Control {
     return control;
   }
 
-  /** Where it listens, without a slash at the end. */
+  /** URL of the endpoint, without a slash at the end. */
   get url(): string {
     const { address, port, family } = this.#server.address() as AddressInfo;
     return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
   }
 
-  /** Calls go to this companion; undefined: to none, because the shard is another one's. */
+  /** Hands calls to this companion; undefined when another companion holds the shard. */
   serve(companion: RpcHandler | undefined): void {
     this.#companion = companion;
   }
 
-  /** Calls of functions that this companion works on. */
+  /** Calls of functions in flight; a gauge. */
   get callsInFlight(): number {
     return this.#callsInFlight;
   }
 
-  /** Not ready any more, so that nothing new is sent here; calls in flight go on. */
+  /** Reports that it is not ready, so that no more calls come; calls in flight go on. */
   stopTaking(): void {
     this.#isStopping = true;
   }
@@ -117,7 +117,7 @@ export class Control {
       'Content-Type': contentType,
       'Content-Length': Buffer.byteLength(body),
       'Cache-Control': 'no-store',
-      // What was not read of a refused body would be taken for the next request.
+      // The unread rest of a refused body would be read as the next request.
       ...(incoming.complete ? {} : { Connection: 'close' }),
       ...headers,
     });
@@ -157,7 +157,7 @@ export class Control {
     }
   }
 
-  /** One line in the log for each call; in the trace that the function handed on. */
+  /** Logs one line for each call, in the trace of the calling function. */
   async #perform(incoming: IncomingMessage): Promise<Answer> {
     const { clock, log } = this.#options;
     const began = clock.now();
@@ -180,12 +180,12 @@ export class Control {
 
   async #performed(incoming: IncomingMessage, call: { member?: string; action?: string }): Promise<Answer> {
     const { verifier, expected, clock } = this.#options;
-    // Whose call it is comes before what it says.
+    // The caller is verified before the body is read.
     await verifier.verify(incoming.headers.authorization, expected);
     const { member, action, args, principal = ANONYMOUS } = parsed(await bodyOf(incoming));
     Object.assign(call, { member, action });
     const checked = RPC_ARGUMENTS[action].safeParse(args);
-    if (!checked.success) throw new CmbsError('bad_request', `The arguments of ${action} are not of its form.`);
+    if (!checked.success) throw new CmbsError('bad_request', `The arguments of ${action} are not valid.`);
     const companion = this.#companion;
     if (companion === undefined || this.#isStopping) {
       throw new CmbsError('unavailable', 'This companion does not hold the shard now.', { details: STANDBY });

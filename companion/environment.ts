@@ -1,4 +1,4 @@
-/** Everything that the parts of a companion need, put together once. Each part states what it needs beside itself. */
+/** The needs of all parts of a companion together. Each part has its own interface beside it. */
 import type { ExecutionContext, InboundContext, RegistrationContext } from '@cmbs/shared/broker';
 import type { DeliveryEnvironment } from './delivery/environment';
 import type { DiscoveryEnvironment } from './discovery';

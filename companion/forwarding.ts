@@ -101,7 +101,7 @@ export class Forwarding {
       counters.add('cmbs_dropped', { reason: 'too many hops', layer });
       throw new CmbsError('conflict', `The message passed ${MAX_HOPS} members already, which is the most.`);
     }
-    // Nothing proves who sent the frame.
+    // Nothing proves which principal sent the frame.
     await authorize(ANONYMOUS, 'message.forward', resourceOf(member));
     for (const topic of topics) await authorize(ANONYMOUS, 'topic.publish', topicResource(topic));
     const now = clock.now();

@@ -1,4 +1,4 @@
-/** What the container's health check runs: there is no shell in the image, and no curl. */
+/** The container's health check, a program of its own because the image has no shell and no curl. */
 const port = process.env.CMBS_CONTROL_PORT ?? '8095';
 
 fetch(`http://127.0.0.1:${port}/healthz`, { signal: AbortSignal.timeout(2000) }).then(

@@ -1,5 +1,5 @@
 /**
- * What kind of network an IP address belongs to, by the registries of special-purpose addresses
+ * The kind of network that an IP address belongs to, by the registries of special-purpose addresses
  * (https://www.iana.org/assignments/iana-ipv4-special-registry, …/iana-ipv6-special-registry).
  *
  * An IPv6 address that only wraps an IPv4 address (IPv4-mapped, NAT64, 6to4) is judged by the IPv4 address: that is
@@ -7,13 +7,13 @@
  */
 import { BlockList, isIP, isIPv4, isIPv6 } from 'node:net';
 
-/** Addresses that no deployment has a member at, and that reach the machine, its cloud or its whole network. */
+/** Addresses that no member has, and that reach the machine, its cloud or its whole network. */
 const NEVER = {
   'an unspecified address': ['0.0.0.0/8', '::/128'],
   'a link-local address': ['169.254.0.0/16', 'fe80::/10'],
   'a multicast address': ['224.0.0.0/4', 'ff00::/8'],
   'a broadcast address': ['255.255.255.255/32'],
-  // Those of the clouds that lie outside link-local: Amazon, Google, Alibaba, Oracle, Azure.
+  // Metadata addresses of clouds outside the link-local range: Amazon, Google, Alibaba, Oracle, Azure.
   'the address of a metadata service': [
     'fd00:ec2::254/128',
     'fd20:ce::254/128',
@@ -21,7 +21,7 @@ const NEVER = {
     '192.0.0.192/32',
     '168.63.129.16/32',
   ],
-  // The IPv4 address inside cannot be told (RFC 8215, RFC 4380).
+  // The wrapped IPv4 address cannot be determined (RFC 8215, RFC 4380).
   'an address of a translator or tunnel': ['64:ff9b:1::/48', '2001::/32'],
 } as const;
 
@@ -47,7 +47,7 @@ const SPECIAL = [
   '3fff::/20',
 ];
 
-/** Of IPv6, nothing outside this range is given out to be reached over the internet. */
+/** IPv6 addresses outside this range are not assigned for use on the internet. */
 const GLOBAL_IPV6 = ['2000::/3'];
 
 const familyOf = (ip: string): 'ipv4' | 'ipv6' => (isIPv4(ip) ? 'ipv4' : 'ipv6');
@@ -56,7 +56,7 @@ const familyOf = (ip: string): 'ipv4' | 'ipv6' => (isIPv4(ip) ? 'ipv4' : 'ipv6')
 export class IpRanges {
   readonly #list = new BlockList();
 
-  /** @param ranges CIDR ranges, or single addresses; throws for a text that is neither */
+  /** @param ranges CIDR ranges, or single addresses. @throws Error for a text that is neither */
   constructor(ranges: Iterable<string>) {
     for (const range of ranges) {
       const [network = '', bits] = range.split('/');
@@ -91,7 +91,7 @@ function groupsOf(ip: string): readonly number[] {
   return [...first, ...Array<number>(8 - first.length - last.length).fill(0), ...last];
 }
 
-/** Where an IPv6 address has an IPv4 address: the index of the first of its two groups. */
+/** The index of the first of the two groups in which an IPv6 address wraps an IPv4 address. */
 function wrappedAt(groups: readonly number[]): number | undefined {
   const [g0, g1, g2, g3, g4, g5, g6] = groups;
   if (g0 === 0x2002) return 1; // 6to4, RFC 3056
@@ -116,7 +116,7 @@ export function addressInside(found: string): string {
   return `${high >> 8}.${high & 255}.${low >> 8}.${low & 255}`;
 }
 
-/** What kind of address it is if no connection may ever go there. */
+/** The kind of an address that no connection may ever go to; undefined for other addresses. */
 export function neverKind(ip: string): NeverKind | undefined {
   const inside = addressInside(ip);
   return never.find(([, ranges]) => ranges.has(inside))?.[0];
@@ -126,7 +126,7 @@ export function isLoopback(ip: string): boolean {
   return loopback.has(addressInside(ip));
 }
 
-/** True for an address that anybody on the internet can reach. */
+/** Whether an address can be reached from the whole internet. */
 export function isPublic(ip: string): boolean {
   const inside = addressInside(ip);
   if (neverKind(inside) !== undefined || loopback.has(inside) || special.has(inside)) return false;

@@ -1,4 +1,4 @@
-/** The directory of `ipc` sockets (`CMBS_IPC_DIR`), which the operator gives. */
+/** The directory of `ipc` sockets (`CMBS_IPC_DIR`). */
 import { accessSync, constants, mkdirSync, realpathSync, statSync } from 'node:fs';
 import { CmbsError } from '@cmbs/shared';
 
@@ -6,10 +6,10 @@ const refused = (directory: string, what: string, cause?: unknown): CmbsError =>
   new CmbsError('conflict', `CMBS_IPC_DIR=${JSON.stringify(directory)} ${what}.`, { cause });
 
 /**
- * Makes the directory where it is not there, for this user only; any user who can write to it can make a socket.
- * @param dataDirectory a name of a socket must not be one of the files in it
- * @returns its path without links
- * @throws CmbsError `conflict` when it cannot be used
+ * Creates the directory if it does not exist, for this user only: any user who can write to it can create a socket.
+ * @param dataDirectory refused as the directory of sockets, whose names could be those of its files
+ * @returns the path of the directory without symbolic links
+ * @throws CmbsError `conflict` when the directory cannot be used
  */
 export function openIpcDirectory(directory: string, dataDirectory?: string): string {
   try {
@@ -36,7 +36,7 @@ function isSame(real: string, other: string): boolean {
   try {
     return realpathSync(other) === real;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false; // it is not made yet
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false; // not created yet
     throw error;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Runs work under one key one after the other, in the order of the calls. Unlike the keyed mutex of the Firestore store,
- * it never lets work run early, and a failure that is retried fails the work behind it.
+ * Runs work under one key in the order of the calls, one after the other. Unlike the keyed mutex of the Firestore store,
+ * this class never lets work run early, and a failure that is retried fails the work behind it.
  */
 import { toCmbsError } from '@cmbs/shared';
 

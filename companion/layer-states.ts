@@ -1,4 +1,4 @@
-/** What the store has about the layers of members: which are desired, and how they were observed. */
+/** The states of members' layers in the store: the desired ones, and the observed ones. */
 import type { Clock, Json, JsonObject } from '@cmbs/shared';
 import { DESIRED, type Layer, MEMBER, registryOf } from '@cmbs/shared/broker';
 import { MAX_PAGE_DOCS } from '@cmbs/shared/limits';

@@ -1,4 +1,4 @@
-/** The members that a companion knows, kept in memory and in step with the store. */
+/** All members of the deployment, in memory: follows their changes in the store. */
 import type { Clock, Log } from '@cmbs/shared';
 import {
   allMembers,
@@ -21,11 +21,11 @@ export interface MembersOptions {
   readonly layers: Layers;
   readonly clock: Clock;
   readonly log: Log;
-  /** Milliseconds between two looks at all of them, where the watch may fail. */
+  /** Milliseconds between two reads of all members, where the watch may fail. */
   readonly lookAgainMs?: number;
 }
 
-/** Called after a change; `before` is what was known of the member. */
+/** Called after a change; `before` is the member as it was known. */
 export type MemberListener = (path: Path, before: Entity | undefined) => void;
 
 export class Members implements KnownMembers {
@@ -34,17 +34,17 @@ export class Members implements KnownMembers {
   readonly #unverified = new Map<Path, UnverifiedMember>();
   readonly #listeners = new Set<MemberListener>();
   readonly #watch: Watch;
-  /** Numbers reads, so that one which took long does not undo what a later one found. */
+  /** Numbers the reads, so that a slow read does not undo the result of a later one. */
   #lastRead = 0;
   /** Reads under way, the oldest first. */
   readonly #reading = new Set<number>();
-  /** The read by which a member is known, or is known to be gone. */
+  /** The read that found a member, or found that it was deleted. */
   readonly #applied = new Map<Path, number>();
-  /** Members that are gone; remembered for as long as a read is under way that may have seen them. */
+  /** Deleted members; remembered while a read is under way that may have seen them. */
   readonly #gone = new Set<Path>();
   #cancelLook: () => void = () => undefined;
   #isClosed = false;
-  /** Raised with every change, so that what is derived from all members can be kept. */
+  /** Raised with every change, so that callers can keep what they derive from all members. */
   version = 0;
 
   private constructor(options: MembersOptions) {
@@ -87,12 +87,12 @@ export class Members implements KnownMembers {
     return [...this.#known.values()].filter(isLocal);
   }
 
-  /** Every known L1 socket, as replies list them. */
+  /** Every known L1 socket, for replies. */
   l1Sockets(): readonly string[] {
     return [...new Set([...this.#known.values()].flatMap((member) => socketOf(member, DISCOVERY_LAYER) ?? []))];
   }
 
-  /** Reads one member again; for callers that must see their own write. */
+  /** Reads one member again, for callers that must see their own write. The last known state when the store does not answer. */
   async refresh(path: Path): Promise<Entity | undefined> {
     try {
       await this.#inOrder(async (read) => {
@@ -124,13 +124,13 @@ export class Members implements KnownMembers {
         since: found.createdAt,
       });
     } else this.#unverified.delete(path);
-    // Reading what is known already (one's own write, say) is no news; telling it would go round in circles.
+    // Without a change nothing is reported: a listener that writes the member would otherwise cause its own next call.
     if (JSON.stringify(before) === JSON.stringify(this.#known.get(path))) return;
     this.version += 1;
     for (const listener of [...this.#listeners]) listener(path, before);
   }
 
-  /** Numbers a read of members, and forgets afterwards which members were gone before every read under way. */
+  /** Numbers a read of members, and then forgets members that were deleted before every read under way began. */
   async #inOrder<T>(work: (read: number) => Promise<T>): Promise<T> {
     const read = (this.#lastRead += 1);
     this.#reading.add(read);
@@ -159,7 +159,7 @@ export class Members implements KnownMembers {
     this.#cancelLook = clock.after(lookAgainMs, () => void this.#look());
   }
 
-  /** Finds what the watch may have missed. */
+  /** Finds changes that the watch may have missed. */
   async #look(): Promise<void> {
     try {
       const gone = new Set(this.#known.keys());

@@ -1,4 +1,4 @@
-/** Counters in Prometheus' text format: everything received, delivered, retried and dropped; and how things stand. */
+/** Counters and gauges in Prometheus' text format (docs/reference/metrics.md). */
 import type { Counters } from '@cmbs/shared';
 import { COUNTERS, GAUGES, type CounterName, type GaugeName } from '@cmbs/shared/metrics';
 import { Counter, Gauge, Registry } from 'prom-client';
@@ -9,7 +9,7 @@ type LabelledGauge = { [N in GaugeName]: (typeof GAUGES)[N] extends { label: str
 type SingleGauge = Exclude<GaugeName, LabelledGauge>;
 
 export interface Metrics extends Counters {
-  /** Adds a gauge that is read when metrics are asked for. */
+  /** Adds a gauge, which is read when metrics are asked for. */
   gauge(name: SingleGauge, read: () => number | Promise<number>): void;
   /** Adds a gauge with one value per value of its label. */
   gauges(name: LabelledGauge, read: () => Readonly<Record<string, number>>): void;
@@ -57,7 +57,7 @@ export function prometheusMetrics(): Metrics {
   };
 }
 
-/** How a companion stands; `companion` gives the present one, undefined while there is none. */
+/** Adds the gauges of a companion. @param companion gives the present companion; undefined while there is none */
 export function companionGauges(metrics: Metrics, companion: () => Companion | undefined): void {
   metrics.gauge('cmbs_messages_queued', async () => (await companion()?.outbox())?.queued ?? 0);
   metrics.gauge('cmbs_messages_in_flight', () => companion()?.status.inFlight ?? 0);

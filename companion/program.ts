@@ -10,7 +10,7 @@ import { RESTART_EXIT_CODE, takeRestarts } from '@cmbs/shared/restarts';
 import { cloudLog } from '@cmbs/shared/structured-log';
 import { type CloudCompanionOptions, startCloudCompanion } from './cloud';
 
-/** What a program may add; the settings come from the environment. */
+/** Additions and limits of a program; the settings come from the environment. */
 export type ProgramOptions = Omit<CloudCompanionOptions, 'config' | 'log' | 'restarts'>;
 
 /** Runs until SIGINT or SIGTERM, or until the memory limit is exceeded; then ends the process. */

@@ -1,4 +1,4 @@
-/** What a companion holds, and for how long, where several could: its lease of a shard. */
+/** The members that a companion serves, and for how long, when there are several companions. */
 import type { NewId } from '@cmbs/shared';
 import type { Lease, Shards } from '@cmbs/shared/broker';
 import type { Entity } from '@cmbs/shared/occi';
@@ -6,19 +6,19 @@ import type { Entity } from '@cmbs/shared/occi';
 export interface ShardLease {
   /** The name by which outbound messages and calls record that this companion works on them. */
   readonly name: string;
-  /** Whether what has that name was in the hands of an earlier holder of the same, or of this one. */
+  /** Whether the name is that of this holder of the shard, or of an earlier one. */
   isOurs(name: string): boolean;
-  /** Whether a later holder has put its name there. */
+  /** Whether the name is that of a later holder. */
   isOutrunBy(name: string): boolean;
-  /** False from the moment on at which another one may have taken over: nothing may go to a socket then. */
+  /** False once another companion may have taken over: then no frame may go to a socket. */
   isCurrent(): boolean;
-  /** Whether it serves all members there are. */
+  /** Whether the companion serves all members. */
   readonly servesAll: boolean;
-  /** Whether the sockets of a local member are opened here; undefined for a member that is gone. */
+  /** Whether the companion serves a local member; undefined stands for a deleted member. */
   serves(member: Entity | undefined): boolean;
 }
 
-/** The only companion, on a store of its own: it takes over all work of an earlier one. */
+/** For the only companion of a store: it takes over all work of an earlier one. */
 export function wholeDeployment(newId: NewId): ShardLease {
   return {
     name: newId(),

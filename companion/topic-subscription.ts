@@ -85,8 +85,8 @@ export class TopicSubscription {
   }
 
   /**
-   * Takes a delivery, again and again while the member's side cannot have it (a full inbox, a full disk): such attempts
-   * must not bring the message nearer to being a dead letter. Meanwhile its place among those in flight slows the bus
+   * Takes a delivery, with any number of attempts while the member's side cannot take messages (a full inbox, a full disk):
+   * these attempts must not make the message a dead letter. Meanwhile the delivery stays in flight, which slows the bus
    * down.
    */
   async #takePatiently(delivery: BusDelivery, stop: AbortSignal): Promise<void> {
@@ -97,7 +97,7 @@ export class TopicSubscription {
         return;
       } catch (thrown) {
         if (!isMembersFault(toCmbsError(thrown))) throw thrown;
-        // A full inbox is no fault of the message, so that this must not count as one of its attempts.
+        // A full inbox is not the message's fault, so this must not count as one of its attempts.
         if (stop.aborted) {
           throw new CmbsError('unavailable', 'The member takes no more messages for now.', { cause: thrown });
         }

@@ -1,14 +1,14 @@
 /**
- * Asks known members whether what others say of them is true. Anybody can make a deployment ask, so each member is asked
- * once at a time and then after longer and longer pauses, and few are asked together.
+ * Asks known members to confirm claims of others about them. Any peer can make a deployment ask, so each member is asked
+ * once at a time and then after longer and longer pauses, and few members are asked at the same time.
  */
 import { backOff, type Clock, type Counters, type Log } from '@cmbs/shared';
 import type { RegistrationResult } from '@cmbs/shared/broker';
 import type { Entity, Path } from '@cmbs/shared/occi';
 
-/** Known members that are asked at the same time whether what others say of them is true: each may keep us for 4 s. */
+/** Members that are asked at the same time: each question may take 4 s. */
 const VERIFICATION_CONCURRENCY = 4;
-/** Known members of which something is to be found out, or was just now: as many as are registered. */
+/** Members with a claim to confirm, or with one that was confirmed just now: as many as can be registered. */
 const MAX_VERIFICATIONS = 1000;
 /** Milliseconds until a member is asked again because of another claim, at first and at most. */
 const VERIFICATION_FIRST_MS = 10_000;
@@ -18,24 +18,24 @@ export interface VerificationOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
-  /** Asks a member at its recorded address; undefined where no member answers for it there. Never rejects. */
+  /** Asks a member at its recorded address; undefined when no member there answers for it. Never rejects. */
   readonly ask: (member: Path, asking: Entity, signal: AbortSignal) => Promise<RegistrationResult | undefined>;
-  /** Whether a member is known still. */
+  /** Whether a member is still known. */
   readonly isKnown: (member: Path) => boolean;
   /** Members that are asked at the same time; {@link VERIFICATION_CONCURRENCY} when absent. */
   readonly concurrency?: number;
-  /** Members of which something is to be found out; {@link MAX_VERIFICATIONS} when absent. */
+  /** Members with a claim; {@link MAX_VERIFICATIONS} when absent. */
   readonly limit?: number;
 }
 
-/** A member of which something is to be found out, or was just now. */
+/** A member with a claim to confirm, or with one that was confirmed just now. */
 interface Case {
   readonly member: Path;
-  /** Who was told, and asks. */
+  /** The member that received the claim, and asks. */
   asking: Entity | undefined;
   /** `resting`: was asked just now. */
   state: 'waiting' | 'asking' | 'resting';
-  /** Times that the member was asked, without a pause in what is said. */
+  /** Times that the member was asked since the claims about it began. */
   times: number;
   cancelRest: () => void;
 }
@@ -99,7 +99,7 @@ export class Verification {
     // A conflict was counted where it was found.
     if (outcome !== 'conflict') counters.add('cmbs_member_claims', { outcome });
     if (outcome !== 'answered') {
-      log.warn('what was said of a member is not confirmed; what is known is kept', { member, outcome });
+      log.warn('claim about a member not confirmed; the known description is kept', { member, outcome });
     }
     this.#rest(one);
   }

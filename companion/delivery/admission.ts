@@ -1,6 +1,6 @@
 /**
- * Brings outbound messages from the store to their queues: what the store has at the start, what the store reports
- * later, and what a caller asks to be tried now.
+ * Brings outbound messages from the store to their queues: all messages at the start, messages that the store reports
+ * later, and messages that a caller asks to be tried now.
  */
 import type { RpcResult } from '@cmbs/shared/rpc';
 import {
@@ -67,7 +67,7 @@ export class Admission {
     this.#reader = new OutboundReader(environment, (outbound) => this.#read(outbound));
   }
 
-  /** Until then a new queue has to expect that the store has earlier messages. */
+  /** During the first scan a new queue has to expect that the store has earlier messages. */
   get isScanning(): boolean {
     return this.#isScanning;
   }
@@ -185,10 +185,13 @@ export class Admission {
       return;
     }
     this.#parts.moves.move(outbound).catch((error: unknown) => {
-      this.#parts.environment.log.warn('a member that has moved was not followed; the next scan tries again', {
-        send: outbound.id,
-        cause: error,
-      });
+      this.#parts.environment.log.warn(
+        'message not moved to the new address of its member; the next scan tries again',
+        {
+          send: outbound.id,
+          cause: error,
+        },
+      );
     });
   }
 

@@ -1,4 +1,4 @@
-/** How much waits to go out, for gauges. */
+/** The number and the age of the messages that wait to go out, for gauges. */
 import { OUTBOUND_MESSAGES, outboundMessageOf } from '@cmbs/shared/broker';
 import type { DeliveryEnvironment } from './environment';
 
@@ -25,12 +25,12 @@ export class Backlog {
     this.#waitingHere = waitingHere;
   }
 
-  /** Gauges; as they were when the store does not answer. */
+  /** The last known figures when the store does not answer. */
   async status(): Promise<OutboxStatus> {
     try {
       this.#status = await this.#count();
     } catch (error) {
-      this.#environment.log.warn('what waits to go out could not be counted', { cause: error });
+      this.#environment.log.warn('waiting messages not counted', { cause: error });
     }
     return this.#status;
   }
@@ -42,7 +42,7 @@ export class Backlog {
     const oldestMs = oldest === undefined ? 0 : Math.max(0, clock.now() - outboundMessageOf(oldest).createdAt);
     if (shard.servesAll)
       return { queued: await store.count({ collection: OUTBOUND_MESSAGES }, MAX_COUNTED), oldestMs };
-    // Of several shards each tells of what waits for its own peers, and of the oldest of all.
+    // With several shards, each reports the messages for its own peers, and the age of the oldest of all.
     const waiting = this.#waitingHere();
     return { queued: waiting, oldestMs: waiting === 0 ? 0 : oldestMs };
   }

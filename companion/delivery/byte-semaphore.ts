@@ -1,8 +1,8 @@
-/** Bytes that may be in use at the same time; who asks for more waits in the order of asking. */
+/** Limits the bytes that are in use at the same time; callers that ask for more wait in order. */
 
-/** Bytes of frames that are on their way to any peers, or will be at once. */
+/** Bytes of frames that are in flight to any peer, or about to be. */
 const MAX_OUTGOING_BYTES = 128 * 1024 * 1024;
-/** One part in so many of them is for peers that have failed: those that hang must leave room for those that answer. */
+/** One part in this many is for peers that have failed: peers that hang must leave room for those that answer. */
 const FAILING_PARTS = 4;
 
 interface Asking {
@@ -27,8 +27,8 @@ export class ByteSemaphore {
   }
 
   /**
-   * Resolves with what gives the bytes back.
-   * @param isFailing asks for a peer that has failed: such share a part of their own
+   * Resolves with a function that gives the bytes back.
+   * @param isFailing the bytes are for a peer that has failed; such peers share a part of their own
    */
   take(bytes: number, isFailing: boolean): Promise<() => void> {
     const pool = isFailing ? this.#failing : this.#good;
@@ -40,7 +40,7 @@ export class ByteSemaphore {
 
   #grant(pool: Pool): void {
     for (let next = pool.waiting[0]; next !== undefined; next = pool.waiting[0]) {
-      // What is larger than all there is goes alone.
+      // A frame that is larger than the limit goes alone.
       if (pool.used > 0 && pool.used + next.bytes > pool.most) return;
       pool.waiting.shift();
       const { bytes } = next;

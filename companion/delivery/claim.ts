@@ -36,8 +36,8 @@ export class Claims {
   }
 
   /**
-   * The frame of an item, once its message is claimed. Undefined when there is nothing to send any more: the delivery is
-   * settled, cancelled, expired, or waits for another address.
+   * The frame of an item, once its message is claimed. Undefined when nothing is to be sent: the delivery is settled,
+   * cancelled, expired, or waits for another address.
    */
   async prepare(item: QueueItem, isFailing: boolean): Promise<Buffer | undefined> {
     const { environment, frames, replies, settlement } = this.#parts;
@@ -102,26 +102,26 @@ async function claim(
   const registry = await registryOf(environment);
   let found: OutboundMessage | undefined;
   try {
-    const claimed = await store.transact(async (tx) => {
+    const outcome = await store.transact(async (tx) => {
       const current = await readOutbound(tx, message.outbound.id);
       if (current === undefined) return 'gone';
       // The member may have moved to another shard, whose companion has the message as well.
       if (!shard.servesAll && !shard.serves((await readEntity(tx, current.outbound.from))?.entity)) return 'moved';
-      // A later companion of this shard has claimed it: this one has lost its lease, perhaps without knowing it yet.
+      // A later companion of this shard has claimed the message: this one has lost its lease, perhaps unnoticed.
       if (current.outbound.holder !== undefined && shard.isOutrunBy(current.outbound.holder)) throw leaseLost();
       // Decided again: rules may have changed since the message was queued. Release 1.0 stored no principal.
       const resource =
         current.message === undefined ? { path: current.outbound.message } : resourceOf(current.message.entity);
       await authorize(current.outbound.principal ?? ANONYMOUS, 'message.deliver', resource);
       found = current.outbound;
-      const send: OutboundMessage = { ...current.outbound, holder: shard.name };
-      if (current.message === undefined) putOutbound(tx, send);
-      else writeOutbound(tx, send, current.message, { registry, clock, layers });
+      const claimed: OutboundMessage = { ...current.outbound, holder: shard.name };
+      if (current.message === undefined) putOutbound(tx, claimed);
+      else writeOutbound(tx, claimed, current.message, { registry, clock, layers });
       return 'claimed';
     });
-    // It may have been read before its last outcomes were written.
+    // The message may have been read before its last outcomes were written.
     if (found !== undefined) message.follow(found);
-    return claimed;
+    return outcome;
   } catch (error) {
     message.claiming = undefined;
     throw error;

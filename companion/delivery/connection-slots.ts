@@ -1,18 +1,19 @@
 /**
- * Grants connections to destinations. A destination whose peer answers keeps its connection while it is used. The others
- * share a few: first those that were never tried or answered before, then those with new messages, then the one that has
- * waited longest. However many peers are absent, a peer that answers finds a connection.
+ * Grants connections to destinations. A destination whose peer answers keeps its connection while messages go over it. The
+ * other destinations share a few connections: first those that were never tried or whose peer answered before, then those
+ * with new messages, then the one that has waited longest. However many peers are absent, a peer that answers gets a
+ * connection.
  */
 import type { Clock } from '@cmbs/shared';
 import { PROBE_MS } from '../limits';
 import { DELIVERY_LIMITS, type DeliveryLimits } from './limits';
 
 export interface ConnectionUser {
-  /** Opens a connection; {@link ConnectionSlots.isUp} or {@link ConnectionSlots.isDown} is called with what became of it. */
+  /** Opens a connection; the user then calls {@link ConnectionSlots.isUp} or {@link ConnectionSlots.isDown}. */
   connect(): void;
-  /** Closes it for others. Not called in return for {@link ConnectionSlots.giveBack}. */
+  /** Closes the connection for others. Not called in return for {@link ConnectionSlots.giveBack}. */
   disconnect(): void;
-  /** `idle`: nothing goes over it; `stuck`: nothing can go now; both give way to others. */
+  /** `idle`: no message waits; `stuck`: no message can go now. Both give way to others. */
   readonly use: 'idle' | 'stuck' | 'busy';
 }
 
@@ -21,20 +22,20 @@ export type ConnectionLimits = Pick<
   'connections' | 'probes' | 'lingering' | 'probesPerTick' | 'probeTickMs'
 >;
 
-/** One connection in so many is for those that come last. */
+/** One connection in this many is granted to the users that come last. */
 const LAST_FIRST = 4;
 
 export class ConnectionSlots {
   readonly #clock: Clock;
   readonly #limits: ConnectionLimits;
-  /** Attempts whose outcome is not known, and when they began; each map the oldest first. */
+  /** Attempts whose outcome is not known, and when they began, the oldest first. */
   readonly #probing = new Map<ConnectionUser, number>();
-  /** Peers that are there, and since when. */
+  /** Connected users, and since when, the oldest first. */
   readonly #up = new Map<ConnectionUser, number>();
   readonly #down = new Set<ConnectionUser>();
-  /** Wait for a connection: never tried or there before, asked for, in turn. */
+  /** Users that wait for a connection: never tried or connected before, with new messages, in turn. */
   readonly #waiting = [new Set<ConnectionUser>(), new Set<ConnectionUser>(), new Set<ConnectionUser>()] as const;
-  /** Without a connection, since their peers are absent; tried again in turn. */
+  /** Users without a connection whose peers are absent; tried again in turn. */
   readonly #absent = new Set<ConnectionUser>();
   #cancelTick: (() => void) | undefined;
   #cancelEnd: (() => void) | undefined;
@@ -70,7 +71,7 @@ export class ConnectionSlots {
     this.#grant();
   }
 
-  /** The peer is absent; the connection goes on trying while there are few such. */
+  /** The peer is absent; the connection keeps trying while there are few of this kind. */
   isDown(user: ConnectionUser): void {
     if (!this.has(user)) return;
     this.#probing.delete(user);
@@ -112,7 +113,7 @@ export class ConnectionSlots {
     this.#down.delete(user);
   }
 
-  /** Takes a connection away from one that is absent; its turn comes again. */
+  /** Takes the connection from a user; its turn comes again. */
   #dismiss(user: ConnectionUser | undefined): void {
     if (user === undefined) return;
     this.#forget(user);
@@ -122,13 +123,13 @@ export class ConnectionSlots {
   }
 
   #grant(): void {
-    // Who connects or gives way may call back.
+    // A user that connects or gives way may call back.
     if (this.#isGranting) return;
     this.#isGranting = true;
     try {
       while (!this.#isClosed) {
         const waiting = this.#waiting.filter(({ size }) => size > 0);
-        // Now and then the last come first: a flood of new addresses must not keep an absent peer out for ever.
+        // Now and then the last users come first: a flood of new addresses must not keep an absent peer out for ever.
         const users = this.#granted % LAST_FIRST === 0 ? waiting.at(-1) : waiting[0];
         const next = users === undefined ? undefined : first(users);
         if (users === undefined || next === undefined || !this.#makeRoom()) return;
@@ -151,7 +152,7 @@ export class ConnectionSlots {
     return true;
   }
 
-  /** Ends a connection over which nothing can go, if it has had its time: a subscription comes after the connection. */
+  /** Ends a connection over which no message can go, if it has had its time: a subscription follows the connection. */
   #endStuck(): boolean {
     for (const [user, since] of this.#up) {
       if (user.use === 'stuck') return this.#endSince(user, since);
@@ -159,7 +160,7 @@ export class ConnectionSlots {
     return false;
   }
 
-  /** Ends the longest attempt if it has had its time; a peer that is there answers well within it. */
+  /** Ends the longest attempt if it has had its time; a peer that is present answers well within it. */
   #endLongest(): boolean {
     const [oldest] = this.#probing;
     if (oldest === undefined) return false;
@@ -179,7 +180,7 @@ export class ConnectionSlots {
     return false;
   }
 
-  /** One timer for all that are absent, and a bounded number of attempts each time. */
+  /** One timer for all absent users, with a limited number of attempts each time. */
   #tickSoon(): void {
     if (this.#isClosed || this.#cancelTick !== undefined) return;
     const { probesPerTick, probeTickMs } = this.#limits;

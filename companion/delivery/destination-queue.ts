@@ -111,7 +111,7 @@ export abstract class DestinationQueue implements ConnectionUser {
     else this.#reader.leave();
   }
 
-  /** All such messages have been found. */
+  /** All messages that were in the store at the start have been found. */
   caughtUp(): void {
     this.#reader.caughtUp();
     if (this.isConnected) this.proceed();
@@ -145,7 +145,7 @@ export abstract class DestinationQueue implements ConnectionUser {
     this.watchIdle(this.isConnected ? undefined : 0);
   }
 
-  /** An item is held no more. */
+  /** An item is no longer held. */
   protected removed(item: QueueItem): void {
     item.message.queued.delete(item.key);
     this.prepared.forget(item);

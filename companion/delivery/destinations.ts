@@ -10,7 +10,7 @@ import { RequestQueue } from './request-queue';
 export class Destinations {
   readonly #environment: QueueEnvironment;
   readonly #outbox: QueueOwner;
-  /** Whether what lies in the store is not known yet. */
+  /** Whether the first scan of the store is still under way. */
   readonly #isBehind: () => boolean;
   readonly #requests = new Map<string, DestinationQueue>();
   readonly #broadcasts = new Map<string, DestinationQueue>();
@@ -27,7 +27,7 @@ export class Destinations {
     return this.#requests.size + this.#broadcasts.size;
   }
 
-  /** A member at an address was heard from: messages that wait for it may go. */
+  /** A frame came from a member at an address: messages that wait for the member may go. */
   notify(address: string): void {
     this.#requests.get(address)?.notify();
     this.#broadcasts.get(address)?.notify();

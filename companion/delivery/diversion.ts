@@ -1,6 +1,6 @@
 /**
- * Gives a delivery a queue of its own when another member answers at the address of the member that is meant: it waits
- * there until that member answers, or has another address, and holds up no other delivery.
+ * Gives a delivery a queue of its own when another member answers at the receiver's address: the delivery waits there
+ * until the receiver answers or has another address, and delays no other delivery.
  */
 import { ADDRESS_FIELD, apartAddress, type Delivery, isOpen, OUTBOUND_MESSAGES } from '@cmbs/shared/broker';
 import type { DeliveryEnvironment } from './environment';

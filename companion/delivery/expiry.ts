@@ -1,6 +1,7 @@
 /**
- * When outbound messages expire: those of the next two minutes are known here, the others are found in the store by the minute in
- * which they are due. So what is held nowhere expires too, and nothing is read that is not due soon.
+ * Expires outbound messages. Messages that are due within the next two minutes are known here; the others are found in
+ * the store by the minute in which they are due. So messages that are not in memory expire too, and only messages that are
+ * due soon are read.
  */
 import type { Clock, Log } from '@cmbs/shared';
 import {
@@ -14,9 +15,9 @@ import {
 import type { Store } from '@cmbs/shared/store';
 
 const MINUTE_MS = 60_000;
-/** Milliseconds of a pause after which the minutes before are not read any more: a day longer than messages live. */
+/** Milliseconds of a pause beyond which earlier minutes are not read: a day longer than messages live. */
 const LONGEST_GAP_MS = 8 * 24 * 60 * MINUTE_MS;
-/** Messages on one page, and pages of one minute; what is left of that is read again a minute later. */
+/** Messages on one page, and pages of one minute; the rest of the minute is read a minute later. */
 const PAGE = 1000;
 const PAGES = 10;
 
@@ -26,15 +27,15 @@ export interface ExpiryParts {
   readonly log: Log;
   /** Milliseconds before a failed read is tried again. */
   readonly backOff: (failures: number) => number;
-  /** A message without an outcome is due. */
-  readonly expire: (send: OutboundMessage) => Promise<void>;
+  /** Called when an open message is due. */
+  readonly expire: (outbound: OutboundMessage) => Promise<void>;
 }
 
 export class Expiry {
   readonly #parts: ExpiryParts;
   /** Times at which messages are due, by id. */
   readonly #due = new Map<string, number>();
-  /** Until then all that is due is known. */
+  /** All messages that are due before this time are known. */
   #horizon = 0;
   /** The first minute that was not read whole. */
   #unread = 0;
@@ -55,7 +56,7 @@ export class Expiry {
 
   /** The store has an outbound message. */
   note({ id, expiresAt, bytes }: Pick<OutboundMessage, 'id' | 'expiresAt' | 'bytes'>): void {
-    // What an earlier release queued is in no minute of the store.
+    // A message that an earlier release queued has no entry for its minute.
     const isFound = bytes !== undefined && expiresAt >= this.#horizon;
     if (isFound || this.#isClosed) return;
     this.#due.set(id, expiresAt);
@@ -91,39 +92,39 @@ export class Expiry {
     if (earliest !== Infinity) this.#wakeAt(earliest);
   }
 
-  /** A message is due, in memory or not. When it cannot be read now, tries again a little later. */
-  #end(sendId: string, attempt = 1): void {
+  /** Expires a message, in memory or not. If it cannot be read now, tries again a little later. */
+  #end(outboundId: string, attempt = 1): void {
     const { store, clock, log, backOff, expire } = this.#parts;
-    readOutbound(store, sendId)
+    readOutbound(store, outboundId)
       .then(
         async (read) => {
           if (read === undefined || this.#isClosed || read.outbound.expiresAt > clock.now()) return;
           await expire(read.outbound);
         },
         (error: unknown) => {
-          log.warn('an expired message could not be read', { send: sendId, cause: error });
-          if (!this.#isClosed) clock.after(backOff(attempt), () => this.#end(sendId, attempt + 1));
+          log.warn('expired message not read', { send: outboundId, cause: error });
+          if (!this.#isClosed) clock.after(backOff(attempt), () => this.#end(outboundId, attempt + 1));
         },
       )
-      .catch((error: unknown) => log.error('an expired message was not settled', { send: sendId, cause: error }));
+      .catch((error: unknown) => log.error('expired message not settled', { send: outboundId, cause: error }));
   }
 
   /**
-   * Reads what is due until the end of the next minute, and goes on in a minute. A process that stood still (the
-   * machine slept) reads the minutes that it has missed.
+   * Reads the messages that are due until the end of the next minute, and again in a minute. A process that stood still
+   * (the machine slept) reads the minutes that it has missed.
    */
   async #lookAhead(): Promise<void> {
     const { clock, log } = this.#parts;
     const last = startOfMinute(clock.now()) + MINUTE_MS;
     this.#horizon = last + MINUTE_MS;
-    // Not further back than what has not expired, and not ahead of a clock that was set back.
+    // Not further back than any open message, and not ahead of a clock that was set back.
     this.#unread = Math.min(Math.max(this.#unread, last - LONGEST_GAP_MS), last);
     try {
       for (let minute = this.#unread; minute <= last && !this.#isClosed; minute += MINUTE_MS) {
         if ((await this.#read(minute)) && minute === this.#unread) this.#unread += MINUTE_MS;
       }
     } catch (error) {
-      log.warn('what expires soon could not be read', { cause: error });
+      log.warn('messages that expire soon not read', { cause: error });
     }
     if (this.#isClosed) return;
     this.#cancelMinute = clock.after(MINUTE_MS, () => void this.#lookAhead());

@@ -5,7 +5,7 @@ import type { InFlightMessage } from './in-flight-message';
 /** An outbound message with topics to publish. */
 export interface Publication {
   readonly message: InFlightMessage;
-  /** The messages whose order has to be kept, in that order, this one among them. */
+  /** All held messages of the same ordering group, in their order. */
   readonly group: Publication[];
   readonly order: string;
   /** The function that queued the message has had its time to publish it, or leaves it to us. */
@@ -78,7 +78,7 @@ export class HeldPublications {
     if (group.length === 0 && name !== undefined) this.#groups.delete(name);
   }
 
-  /** A publication and the later ones of its group; none when it is held no more. */
+  /** A publication and the later ones of its group; none when it is no longer held. */
   withLater(publication: Publication): readonly Publication[] {
     const at = publication.group.indexOf(publication);
     return at < 0 ? [] : publication.group.slice(at);

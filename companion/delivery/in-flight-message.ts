@@ -7,21 +7,21 @@ import type { WatchedMessages } from './watched-messages';
 /** One delivery, as a destination queue handles it. */
 export interface QueueItem {
   readonly message: InFlightMessage;
-  /** `receiverKey` of the receiver. */
+  /** `deliveryKey` of the delivery. */
   readonly key: string;
   readonly address: string;
   /** Order in which the message was queued. */
   readonly sequence: string;
-  /** Times that it left for the peer and that are not recorded yet. */
+  /** Attempts that are not recorded yet. */
   tries: number;
-  /** Of those, the ones at which the connection broke while nothing else was on its way. */
+  /** Of those, attempts at which the connection broke while no other message was in flight. */
   broken?: number;
 }
 
 /** A delivery that was attempted. */
 export type AttemptedItem = Pick<QueueItem, 'message' | 'key' | 'tries' | 'broken'>;
 
-/** What a queue tells about an item that it cannot bring further now. */
+/** Why a delivery backs off, and its state meanwhile. */
 export interface BackOffReason {
   readonly reason: string;
   readonly state: 'queued' | 'waiting';
@@ -29,38 +29,39 @@ export interface BackOffReason {
 
 export type Waiter = (reply: RpcResult<'send'>) => void;
 
-/** Bytes that are reckoned for a frame whose size was not recorded: an earlier release queued it. */
+/** Assumed bytes of a frame whose size was not recorded, because an earlier release queued the message. */
 export const UNKNOWN_BYTES = 64 * 1024;
 
 /** An outbound message in memory. Its frame stays in the store until it goes out. */
 export class InFlightMessage {
   outbound: Omit<OutboundMessage, 'frame' | 'sent'>;
-  /** It is forwarded for another member, and the store has its frame with it. */
+  /** The message is forwarded for another member, and stored with its frame. */
   readonly isPassedOn: boolean;
-  /** Bytes of its frame, about. */
+  /** Bytes of the frame, about. */
   readonly bytes: number;
   /** Keys of the receivers that a queue holds, or has in flight. */
   readonly queued = new Set<string>();
-  /** Of those, the ones that a queue is busy with or will be at once; the others have backed off. */
+  /** Of those, the deliveries that a queue is trying or about to try; the others have backed off. */
   readonly trying = new Set<string>();
   readonly waiters = new Set<Waiter>();
   /** Outcomes that are not in the store yet. */
   outcomes: Outcome[] = [];
   claiming: Promise<boolean> | undefined;
   frame: Promise<Buffer | undefined> | undefined;
-  /** Gives back what was reserved for the frame. */
+  /** Gives back the bytes that were reserved for the frame. */
   releaseFrame: () => void = () => undefined;
-  /** The content of its frame is an object with an `id`. */
+  /** The content of the frame is an object with an `id`. */
   hasId = false;
   flushing = false;
   lastReason: string | undefined;
   cancelRetry: (() => void) | undefined;
 
-  constructor({ frame, sent: _inTheStore, ...send }: OutboundMessage) {
-    this.outbound = send;
+  constructor({ frame, sent: _inTheStore, ...outbound }: OutboundMessage) {
+    this.outbound = outbound;
     this.isPassedOn = frame !== undefined;
-    this.lastReason = send.receivers.find((one) => isOpen(one) && one.reason !== undefined)?.reason;
-    this.bytes = send.bytes ?? frame?.length ?? UNKNOWN_BYTES;
+    const waiting = outbound.receivers.find((delivery) => isOpen(delivery) && delivery.reason !== undefined);
+    this.lastReason = waiting?.reason;
+    this.bytes = outbound.bytes ?? frame?.length ?? UNKNOWN_BYTES;
   }
 
   get isSettled(): boolean {
@@ -78,7 +79,7 @@ export class InFlightMessage {
     this.outbound = { ...this.outbound, receivers };
   }
 
-  /** Takes over which receivers have an outcome in the store; one that is known here stays. */
+  /** Takes over the outcomes of deliveries from the store; outcomes that are known here stay. */
   follow({ receivers }: Pick<OutboundMessage, 'receivers'>): void {
     const settled = new Map(receivers.filter((one) => !isOpen(one)).map((one) => [deliveryKey(one), one]));
     if (settled.size === 0) return;
@@ -91,30 +92,30 @@ export class InFlightMessage {
   }
 }
 
-/** What destination queues need of the outbox that they work for. */
+/** What destination queues need of their outbox. */
 export interface QueueOwner {
-  /** The frame of an item that may go out now; undefined when it may not any more. */
+  /** The frame of an item that may go out now; undefined when the item may not go any more. */
   prepare(item: QueueItem, isFailing: boolean): Promise<Buffer | undefined>;
-  /** The connection broke while the item alone was on its way; `given up` when that was so too often. */
+  /** The connection broke while the item alone was in flight; `given up` when that happened too often. */
   broke(item: QueueItem): 'given up' | { readonly retry: string };
-  /** A reply came: the item has its outcome, waits for another address now, or is to be tried again. */
+  /** A reply came: the item has its outcome, waits for another address, or is to be tried again. */
   replied(item: QueueItem, bytes: Buffer): Promise<'settled' | 'moved' | { readonly retry: string }>;
   settle(item: AttemptedItem, change: Pick<Delivery, 'state'> & Partial<Pick<Delivery, 'reason' | 'reply'>>): void;
-  /** The queue cannot bring the item further now; it keeps it. */
+  /** The item cannot go now; the queue keeps it. */
   backOff(item: AttemptedItem, reason: BackOffReason): void;
-  /** The queue works again on an item that had backed off. */
+  /** The queue tries an item again that had backed off. */
   resumed(item: QueueItem): void;
-  /** The queue has no frame for the item and holds it no more: it is settled, or waits elsewhere. */
+  /** The queue has no frame for the item and no longer holds it: the item is settled, or waits elsewhere. */
   passed(item: QueueItem): void;
-  /** The queue holds the item no more; it waits in the store. */
+  /** The queue no longer holds the item, which waits in the store. */
   evicted(item: QueueItem): void;
-  /** What waits for a queue in the store, from a cursor on, but what is held; `next` where there may be more. */
+  /** The items that wait for a queue in the store, from a cursor on, without those in memory; `next` if there may be more. */
   readWaiting(queue: Destination, limit: number, after?: string): Promise<Waiting>;
-  /** Id of the first outbound message that waits for a queue in the store; undefined when none does. */
+  /** The id of the first outbound message that waits for a queue in the store; undefined when none waits. */
   firstWaiting(queue: Destination): Promise<string | undefined>;
-  /** Of queues without a connection. */
+  /** Those of queues without a connection. */
   readonly watchedMessages: WatchedMessages;
-  /** Nothing can ever go to the queue's address. */
+  /** The queue's address can never be used: fails the deliveries that wait in the store. */
   refuseWaiting(queue: Destination, reason: string): void;
   /** Whether more may be held in memory. */
   readonly hasRoom: boolean;
@@ -127,11 +128,11 @@ export interface Destination {
 
 export interface Waiting {
   readonly items: readonly QueueItem[];
-  /** Order of the last that was read. */
+  /** Order of the last item that was read. */
   readonly upTo: string;
   readonly next?: string | undefined;
 }
 
-/** Nothing goes to a socket whose shard another companion may hold by now. */
+/** Refuses to use a socket when another companion may hold the shard by now. */
 export const leaseLost = (): CmbsError =>
   new CmbsError('unavailable', 'The shard is held by another companion now.');

@@ -3,7 +3,7 @@ import type { OutboundMessage } from '@cmbs/shared/broker';
 import { InFlightMessage } from './in-flight-message';
 import type { OutgoingFrames } from './outgoing-frames';
 
-/** Outbound messages in memory, at most about; beyond, each destination queue reads one at a time. */
+/** Outbound messages that may be in memory, about; beyond this number each destination queue reads one at a time. */
 const MAX_IN_FLIGHT = 10_000;
 
 export interface InFlightMessagesParts {
@@ -29,12 +29,12 @@ export class InFlightMessages {
     return this.#byId.get(message.outbound.id) === message;
   }
 
-  /** The message in memory; made from what the store has unless it is there. */
+  /** The message in memory; made from the stored message if it is not there. */
   hold(outbound: OutboundMessage): InFlightMessage {
     return this.get(outbound.id) ?? this.keep(new InFlightMessage(outbound));
   }
 
-  /** Puts a message back that may have been released; gives the one in memory. */
+  /** Puts a message back that may have been released; returns the message that is in memory then. */
   keep(message: InFlightMessage): InFlightMessage {
     const { id } = message.outbound;
     const kept = this.#byId.get(id) ?? message;

@@ -4,13 +4,13 @@ export interface DeliveryLimits {
   readonly connections: number;
   /** Of those, attempts to connect whose outcome is not known. */
   readonly probes: number;
-  /** Of those, failed attempts that go on trying by themselves every 2 s. */
+  /** Of those, connections to absent peers that keep trying by themselves every 2 s. */
   readonly lingering: number;
-  /** Absent peers that are tried in one tick when no message is sent to them. */
+  /** Absent peers that are tried in one tick although no new message waits for them. */
   readonly probesPerTick: number;
   /** Milliseconds of a tick. With the default, 1,500 absent peers have their turn within a minute and a half. */
   readonly probeTickMs: number;
-  /** Milliseconds until a connection is closed that nothing was sent over. */
+  /** Milliseconds until an unused connection is closed. */
   readonly idleMs: number;
   /** Broadcasts that wait for one peer whose subscription is not up; one more is dropped (docs/layers.md, L2). */
   readonly waitingBroadcasts: number;

@@ -1,7 +1,7 @@
 /**
- * Follows the addresses of members: what waits for a member that has another address now, or is gone, is written anew in
- * the store, and waits for the new address in its order. A message in flight to the old address may come
- * back, so messages for the new address wait until it has landed.
+ * Follows the addresses of members. Deliveries to a member that has another address now are written again in the store,
+ * and wait for the new address in queue order; those to a deleted member fail. A message in flight to the old address may
+ * come back, so messages for the new address wait until it has landed.
  */
 import {
   ADDRESS_FIELD,
@@ -35,14 +35,13 @@ export interface MovesParts {
   >;
   readonly destinations: Destinations;
   readonly settle: QueueOwner['settle'];
-  readonly hold: (send: OutboundMessage) => InFlightMessage;
+  readonly hold: (outbound: OutboundMessage) => InFlightMessage;
   readonly release: (message: InFlightMessage) => void;
   /** Whether the sending member is this companion's. */
-  readonly serves: (send: Pick<OutboundMessage, 'from'>) => Promise<boolean>;
+  readonly serves: (outbound: Pick<OutboundMessage, 'from'>) => Promise<boolean>;
   readonly isDraining: () => boolean;
 }
 
-/** Moves what waits for a member to its address. */
 export class Moves {
   readonly #parts: MovesParts;
 
@@ -50,7 +49,7 @@ export class Moves {
     this.#parts = parts;
   }
 
-  /** A member has changed; `before` is what was known of it. */
+  /** A member has changed; `before` is the member as it was known. */
   changed(path: Path, before: Entity | undefined): void {
     if (before === undefined) return;
     const now = this.#parts.environment.members.get(path);
@@ -58,13 +57,13 @@ export class Moves {
       const [old, address] = [socketOf(before, layer), now === undefined ? undefined : socketOf(now, layer)];
       if (!readsMembers || old === undefined || old === address) continue;
       const via = channel === 'broadcast' ? 'broadcast' : 'request';
-      // What another member at its address refused is older than what waits for the address.
+      // Messages that another member at the address refused are older than those that wait for the address.
       const from = [apartAddress(old, path), old];
       void this.#moveAll({ member: path, via, from, to: this.#holdBack(via, address) });
     }
   }
 
-  /** What comes for the new address meanwhile must not overtake what is moved there. */
+  /** Messages that are queued for the new address meanwhile must not overtake those that are moved there. */
   #holdBack(via: Delivery['via'], address: string | undefined): DestinationQueue | undefined {
     if (address === undefined) return undefined;
     const queue = this.#parts.destinations.of({ via, address });
@@ -80,11 +79,11 @@ export class Moves {
     try {
       for (const address of from) await this.#moveFrom(address);
     } catch (error) {
-      log.warn('what waits for a member that has moved was not read; trying again', { member, cause: error });
+      log.warn('messages for a member with a new address not read; trying again', { member, cause: error });
       clock.after(backOff(attempt), () => void this.#moveAll(all, attempt + 1));
       return;
     }
-    // What is on its way to an old address may come back, and goes before what was moved.
+    // A message in flight to an old address may come back, and goes before those that were moved.
     const isOfMember = ({ message, key }: QueueItem): boolean => message.receiver({ key })?.member === member;
     for (const address of from) await destinations.known({ via, address })?.landed(isOfMember);
     to?.letGo();
@@ -100,7 +99,8 @@ export class Moves {
         maxChars: MAX_READ_CHARS,
         ...(after === undefined ? {} : { after }),
       });
-      for (const send of page.docs.map(outboundMessageOf)) if (this.isMisplaced(send)) await this.move(send);
+      for (const outbound of page.docs.map(outboundMessageOf))
+        if (this.isMisplaced(outbound)) await this.move(outbound);
       after = page.next;
     }
   }
@@ -119,9 +119,9 @@ export class Moves {
           heldBack.set(`${placed.via} ${placed.address}`, this.#holdBack(placed.via, placed.address));
         }
       }
-      for (const send of found) await this.move(send);
+      for (const outbound of found) await this.move(outbound);
     } finally {
-      // Also when the store does not answer: what is not moved is found again, and these must not wait for ever.
+      // Also when the store does not answer: messages that were not moved are found again, and these must not wait for ever.
       for (const queue of heldBack.values()) queue?.letGo();
     }
   }
@@ -131,7 +131,7 @@ export class Moves {
     return receivers.some((one) => this.#placed(layer, one) !== one);
   }
 
-  /** The receiver as it stands with its member now: without an address when the member has none, or is gone. */
+  /** The delivery with the present address of its member: without one when the member has none, or was deleted. */
   #placed(layer: Layer, receiver: Delivery, member = this.#memberOf(receiver)): Delivery {
     if (receiver.member === undefined || !isOpen(receiver)) return receiver;
     const address = member === undefined ? undefined : socketOf(member, layer);
@@ -157,7 +157,7 @@ export class Moves {
       const changed: Change[] = [];
       for (const from of outbound.receivers) {
         if (from.member === undefined || this.#placed(outbound.layer, from) === from) continue;
-        // What is known of members may be a little behind.
+        // The members in memory may be a little behind the store.
         const member = (await readEntity(tx, from.member))?.entity;
         const to = member === undefined ? { ...from, address: '' } : this.#placed(outbound.layer, from, member);
         if (to !== from) changed.push({ from, to, isGone: member === undefined });
@@ -165,7 +165,7 @@ export class Moves {
       if (changed.length === 0) return undefined;
       const receivers = outbound.receivers.map((one) => {
         const to = changed.find(({ from }) => from === one)?.to;
-        // What has no address any more keeps the old one until it is settled.
+        // A delivery without an address keeps the old one until it is settled.
         return to === undefined || (to.address ?? '') === '' ? one : to;
       });
       writeOutbound(tx, { ...outbound, receivers }, current.message, { registry, clock, layers });

@@ -1,47 +1,47 @@
-/** Takes up outbound messages of which the store or a caller told: each is read once, however many ask at the same time. */
+/** Reads outbound messages that the store or a caller named: each once, however many callers ask at the same time. */
 import { type OutboundMessage, readOutbound } from '@cmbs/shared/broker';
 import type { DeliveryEnvironment } from './environment';
 import type { InFlightMessage } from './in-flight-message';
 
-type TakingEnvironment = Pick<DeliveryEnvironment, 'store' | 'clock' | 'log' | 'backOff'>;
+type ReaderEnvironment = Pick<DeliveryEnvironment, 'store' | 'clock' | 'log' | 'backOff'>;
 
 export class OutboundReader {
-  readonly #environment: TakingEnvironment;
-  /** Takes up what was read; undefined when it is not this companion's. */
-  readonly #takeRead: (send: OutboundMessage) => Promise<InFlightMessage | undefined>;
+  readonly #environment: ReaderEnvironment;
+  /** Takes up a message that was read; undefined when another companion serves its member. */
+  readonly #takeRead: (outbound: OutboundMessage) => Promise<InFlightMessage | undefined>;
   readonly #reading = new Map<string, Promise<InFlightMessage | undefined>>();
   #isStopped = false;
 
   constructor(
-    environment: TakingEnvironment,
-    takeRead: (send: OutboundMessage) => Promise<InFlightMessage | undefined>,
+    environment: ReaderEnvironment,
+    takeRead: (outbound: OutboundMessage) => Promise<InFlightMessage | undefined>,
   ) {
     this.#environment = environment;
     this.#takeRead = takeRead;
   }
 
-  /** When it cannot be read now, a little later. */
-  soon(sendId: string, attempt = 1): void {
-    this.take(sendId).catch(() => {
+  /** Reads a message in the background; if that fails, tries again a little later. */
+  soon(outboundId: string, attempt = 1): void {
+    this.take(outboundId).catch(() => {
       if (this.#isStopped) return;
       const { clock, backOff } = this.#environment;
-      clock.after(backOff(attempt), () => this.soon(sendId, attempt + 1));
+      clock.after(backOff(attempt), () => this.soon(outboundId, attempt + 1));
     });
   }
 
-  take(sendId: string): Promise<InFlightMessage | undefined> {
-    let taking = this.#reading.get(sendId);
+  take(outboundId: string): Promise<InFlightMessage | undefined> {
+    let taking = this.#reading.get(outboundId);
     if (taking === undefined) {
       const { store, log } = this.#environment;
-      taking = readOutbound(store, sendId).then(
+      taking = readOutbound(store, outboundId).then(
         (read) => (read === undefined ? undefined : this.#takeRead(read.outbound)),
         (error: unknown) => {
-          log.error('send not read', { send: sendId, cause: error });
+          log.error('outbound message not read', { send: outboundId, cause: error });
           throw error;
         },
       );
-      this.#reading.set(sendId, taking);
-      const done = (): void => void this.#reading.delete(sendId);
+      this.#reading.set(outboundId, taking);
+      const done = (): void => void this.#reading.delete(outboundId);
       taking.then(done, done);
     }
     return taking;

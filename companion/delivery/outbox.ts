@@ -1,7 +1,7 @@
 /**
  * The outbox: every outbound message in the store that has an open delivery. Requests and broadcasts go through one
  * queue per address, so that the messages of one sender reach one receiver in their order, and a receiver that hangs
- * delays no other (docs/design.md). Memory holds what can go now, within bounds; the rest stays in the store.
+ * delays no other (docs/design.md). Memory holds a limited number of messages that can go now; the rest stays in the store.
  */
 import type { RpcResult } from '@cmbs/shared/rpc';
 import type { MemberRegistration, OutboundMessage } from '@cmbs/shared/broker';
@@ -181,7 +181,7 @@ export class Outbox {
 
   async #replied(item: QueueItem, bytes: Buffer): ReturnType<QueueOwner['replied']> {
     const outcome = await this.#replies.replied(item, bytes);
-    // It may have been queued by a function that still knew the old address.
+    // A function that still knew the old address may have queued the message.
     if (outcome === 'moved') await this.#moves.move(item.message.outbound);
     if (typeof outcome === 'string' || 'retry' in outcome) return outcome;
     await this.#diversion.divert(item, outcome.apart);

@@ -1,4 +1,4 @@
-/** Outcomes of deliveries: told in the log, and written to the store, those of one outbound message together. */
+/** Logs the outcomes of deliveries, and writes them to the store, those of one outbound message together. */
 import {
   applyOutcomes,
   type Delivery,
@@ -18,7 +18,7 @@ export type OutcomesEnvironment = Pick<
 
 export class Outcomes {
   readonly #environment: OutcomesEnvironment;
-  /** All that was known of a message is in the store. */
+  /** All outcomes of a message are in the store. */
   readonly #written: (message: InFlightMessage) => void;
   /** Writes under way. */
   readonly #writing = new Set<Promise<void>>();
@@ -29,24 +29,24 @@ export class Outcomes {
     this.#written = written;
   }
 
-  /** What cannot be written is not tried again. */
+  /** Outcomes that cannot be written are not tried again. */
   close(): void {
     this.#isClosed = true;
   }
 
-  /** Resolves when what is known is in the store, or could not be written. */
+  /** Resolves when every known outcome is in the store, or could not be written. */
   async writeAll(all: Iterable<InFlightMessage>): Promise<void> {
     for (const message of all) this.#write(message);
     await Promise.all(this.#writing);
   }
 
-  /** Something became of a receiver. */
+  /** A delivery has changed. */
   note(message: InFlightMessage, outcome: Outcome): void {
     message.outcomes.push(outcome);
     message.outbound = applyOutcomes(message.outbound, [outcome], this.#environment.clock.now());
     if (message.flushing) return;
     message.flushing = true;
-    // Outcomes that come in the same turn (a broadcast to many) share one transaction.
+    // Outcomes of the same turn (a broadcast to many) share one transaction.
     setImmediate(() => this.#write(message));
   }
 
@@ -71,7 +71,7 @@ export class Outcomes {
         const current = await readOutbound(tx, message.outbound.id);
         if (current === undefined) return;
         const { holder, ...free } = current.outbound;
-        // Not when a later companion has claimed it.
+        // A later companion may have claimed the message.
         const isReleased = message.trying.size === 0 && (holder === undefined || shard.isOurs(holder));
         const base = isReleased ? free : current.outbound;
         writeOutbound(tx, applyOutcomes(base, outcomes, clock.now()), current.message, {
@@ -121,6 +121,6 @@ export function logOutcome(
     ms: clock.now() - message.outbound.createdAt,
   });
   if (isGivenUp(change.state)) {
-    log.warn('a delivery was given up', { event: 'dead_letter', ...what, reason: change.reason });
+    log.warn('a delivery became a dead letter', { event: 'dead_letter', ...what, reason: change.reason });
   }
 }

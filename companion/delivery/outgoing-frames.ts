@@ -1,4 +1,4 @@
-/** Frames of outbound messages, made when they are to go out: within bounds of bytes, and one copy for all receivers. */
+/** Makes the frames of outbound messages when they are to go out: one copy for all receivers, within a limit of bytes. */
 import { CmbsError } from '@cmbs/shared';
 import {
   contentOf,
@@ -18,21 +18,25 @@ import type { InFlightMessage } from './in-flight-message';
 
 export class OutgoingFrames {
   readonly #environment: Pick<DeliveryEnvironment, 'store' | 'members' | 'deployment' | 'uriOf' | 'layers'>;
-  readonly #budget = new ByteSemaphore();
+  readonly #bytes = new ByteSemaphore();
 
   constructor(environment: Pick<DeliveryEnvironment, 'store' | 'members' | 'deployment' | 'uriOf' | 'layers'>) {
     this.#environment = environment;
   }
 
-  /** The frame; undefined when the message is gone. @param isFailing it is for a peer that has failed */
+  /**
+   * The frame; undefined when the message was deleted.
+   * @param isFailing the frame is for a peer that has failed
+   * @throws CmbsError `conflict` when the sending member was deleted
+   */
   of(message: InFlightMessage, isFailing: boolean): Promise<Buffer | undefined> {
     return (message.frame ??= this.#make(message, isFailing));
   }
 
-  /** The frame, as one copy for all of its receivers, once there is room for it. */
+  /** Makes the frame once there is room for it. */
   async #make(message: InFlightMessage, isFailing: boolean): Promise<Buffer | undefined> {
     try {
-      const release = await this.#budget.take(message.bytes, isFailing);
+      const release = await this.#bytes.take(message.bytes, isFailing);
       // A message that backed off while it waited for its bytes may be asked for twice.
       const earlier = message.releaseFrame;
       message.releaseFrame = () => {
@@ -40,7 +44,7 @@ export class OutgoingFrames {
         release();
       };
       const text = await this.#textOf(message);
-      // It backed off meanwhile, and is read again in its turn.
+      // The message backed off meanwhile, and is read again in its turn.
       if (message.trying.size === 0) this.free(message);
       return text === undefined ? undefined : Buffer.from(text);
     } catch (error) {
@@ -67,7 +71,7 @@ export class OutgoingFrames {
       { deployment, uriOf, revision: from.updatedAt },
       { content, ...meantBy(outbound.receivers) },
     );
-    // What an earlier release queued may be what no receiver takes.
+    // An earlier release may have queued a message that no receiver takes.
     message.hasId = hasId(contentOf(parseFrame(frame)));
     return frame;
   }

@@ -1,31 +1,31 @@
 /**
- * What peers have shown of themselves, by address. A peer that runs the original program ends when the content of a
- * message has no `id`, and is told by its replies, which describe it and carry no `transfer`.
+ * What peers have shown of themselves, by address. A peer that runs the original program (pyCMBS) crashes when the content
+ * of a message has no `id`. Such a peer is recognised by its replies, which describe it and have no `transfer`.
  */
 import { isJsonObject, type Json, type JsonObject } from '@cmbs/shared';
 
-/** Addresses of which it is remembered what program answers there. */
+/** Addresses whose program is remembered. */
 const MAX_KNOWN_PEERS = 10_000;
 
-/** `ours`: recognises what comes again. `original`: describes itself as the original does. `any`: takes any content. */
+/** `ours`: recognises repeated messages. `original`: describes itself as the original does. `any`: takes any content. */
 type Kind = 'ours' | 'original' | 'any';
 
-/** Whether the original program survives a content: it reads `content["id"]`. */
+/** Whether the original program survives a content: the program reads `content["id"]`. */
 export const hasId = (content: Json): boolean => isJsonObject(content) && Object.hasOwn(content, 'id');
 
 export class PeerKinds {
   readonly #kinds = new Map<string, Kind>();
 
-  /** A reply came. @param hadId whether the content that it answers had an `id` */
+  /** A reply came. @param hadId whether the content of the answered message had an `id` */
   answered(address: string, reply: JsonObject, hadId: boolean): void {
     const isDescribed = isJsonObject(reply.member_description);
     const kind = isJsonObject(reply.transfer) ? 'ours' : !hadId ? 'any' : isDescribed ? 'original' : undefined;
-    // A peer that took any content keeps that name: it was not the original, or is mended.
+    // A peer that took any content keeps that kind: it is not the original, or was repaired.
     if (kind === undefined || (kind === 'original' && this.#kinds.get(address) === 'any')) return;
     this.#remember(address, kind);
   }
 
-  /** A peer ended again and again at one message whose content had no `id`: it is not sent another. */
+  /** A peer crashed again and again at one message whose content had no `id`; such messages no longer go there. */
   didNotSurvive(address: string): void {
     this.#remember(address, 'original');
   }

@@ -1,4 +1,4 @@
-/** Frames of the items that go next: the messages are claimed together, so that their claims share a commit. */
+/** The frames of the items that go next. Their messages are claimed together, so that the claims share a commit. */
 import { orderingGroupOf } from '@cmbs/shared/broker';
 import { DESTINATION_BYTES } from '../limits';
 import type { QueueItem } from './in-flight-message';

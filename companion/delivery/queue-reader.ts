@@ -83,7 +83,7 @@ export class QueueReader implements WatchedMessageUser {
       if (this.#hasMore && !isConnected()) this.#isBehind = true;
       return true;
     }
-    // The window is full and nothing was left in the store before, so the item lies where no read has been.
+    // The window is full and all earlier messages are in it, so the item comes behind the last of them.
     if (!this.#hasMore && !isReading) {
       this.#upTo = items.last?.sequence ?? '';
       this.#cursor = undefined;

@@ -1,4 +1,4 @@
-/** What the replies of peers mean for the messages that were sent to them. */
+/** Decides what the replies of peers mean for the messages that were sent to them. */
 import { CATALOGUE, toCmbsError, type ErrorCode, type JsonObject } from '@cmbs/shared';
 import {
   isLocal,
@@ -15,9 +15,9 @@ import type { DeliveryEnvironment } from './environment';
 import type { QueueItem, QueueOwner } from './in-flight-message';
 import { PeerKinds } from './peer-kinds';
 
-/** Attempts that a receiver may answer with a fault of its own before the delivery is given up. */
+/** Attempts that a receiver may answer with an internal error before the delivery fails. */
 const MAX_INTERNAL_ATTEMPTS = 5;
-/** Attempts at which a peer's connection may break before the delivery is given up: the message may end the peer. */
+/** Attempts at which a peer's connection may break before the delivery fails: the message may crash the peer. */
 const MAX_BROKEN_ATTEMPTS = 5;
 
 export class Replies {
@@ -37,8 +37,8 @@ export class Replies {
   }
 
   /**
-   * A reply came for an item. `apart`: another member is at the address, and took nothing; the one that is meant lives
-   * elsewhere, and may be known by an address that it has no more.
+   * A reply came for an item. `apart`: another member is at the address, and took nothing; the receiver belongs to
+   * another deployment, and its known address may be out of date.
    */
   async replied(
     item: QueueItem,
@@ -79,7 +79,7 @@ export class Replies {
     return 'settled';
   }
 
-  /** Whether a peer would end at an item, which then fails. */
+  /** Whether a peer would crash at an item, which then fails. */
   isTooMuchFor(item: QueueItem): boolean {
     const { message, address } = item;
     if (!this.#isOriginal(item) || message.hasId || !this.#peers.is(address, 'original')) return false;
@@ -92,11 +92,11 @@ export class Replies {
     return true;
   }
 
-  /** The connection broke while an item alone was on its way: the peer may have ended because of it. */
+  /** The connection broke while an item alone was in flight: the message may have crashed the peer. */
   broke(item: QueueItem): 'given up' | { readonly retry: string } {
     const { message, address } = item;
     const reason = `the connection to ${address} broke when the message came`;
-    // The original has L1 only. A peer of ours takes any message; it was stopped, or the network was.
+    // The original has L1 only. A peer of ours survives any message; it was stopped, or the network failed.
     if (!this.#isOriginal(item) || this.#peers.is(address, 'ours')) return { retry: reason };
     item.broken = (item.broken ?? 0) + 1;
     const times = (message.receiver(item)?.broken ?? 0) + item.broken;
@@ -111,8 +111,8 @@ export class Replies {
   }
 
   /**
-   * Whether the member that is meant has another address by now: then the refusal of the one that is at the old address
-   * says nothing of it, and the message follows it.
+   * Whether the receiver has another address by now. Then a refusal of the member at the old address says nothing about
+   * the receiver, and the message goes to the new address.
    */
   async #hasMoved({ message, key, address }: QueueItem): Promise<boolean> {
     const meant = message.receiver({ key })?.member;
@@ -136,7 +136,7 @@ export class Replies {
     return socketAt(address) === address ? { apart: reason } : { retry: reason };
   }
 
-  /** That another member than the one that is meant answered; a peer that says nothing of itself may be the one. */
+  /** The reason when another member than the receiver answered; a peer without a description may be the receiver. */
   #otherThanMeant({ message, key, address }: QueueItem, reply: JsonObject): string | undefined {
     const meant = message.receiver({ key })?.member;
     const described = parseDescription(reply.member_description, this.#environment.layers);
@@ -146,15 +146,15 @@ export class Replies {
     const from = originOf(reply)?.deployment;
     const known = member === undefined ? undefined : isLocal(member) ? own : provenanceOf(member)?.deployment;
     const isElsewhere = from !== undefined && known !== undefined && from !== known;
-    // Only the id is told; an earlier release took members at other places, too.
+    // A description has the id only; an earlier release allowed members at other paths, too.
     if (meant.endsWith(`/${described.id}`) && !isElsewhere) return undefined;
     const answered = isElsewhere ? `${described.id} of the deployment ${from}` : described.id;
     return `${answered} answered at ${socketAt(address)}, not ${meant}; correct the address of ${meant} and resend`;
   }
 
-  /** What the receiver says of itself is a courtesy: the delivery stands whatever becomes of it. */
+  /** Registers the receiver's description of itself; the outcome of the delivery does not depend on this. */
   async #registerFrom(reply: JsonObject, { message, address }: QueueItem): Promise<void> {
-    // What a member of this deployment says of itself is known here.
+    // The description of a member of this deployment is known here.
     if (originOf(reply)?.deployment === this.#environment.deployment) return;
     try {
       const { id = '' } = this.#environment.members.get(message.outbound.from) ?? {};
@@ -162,17 +162,17 @@ export class Replies {
         asked: socketAt(address),
       });
     } catch (error) {
-      this.#environment.log.warn('description in a reply not kept', { cause: error });
+      this.#environment.log.warn('description in a reply not registered', { cause: error });
     }
   }
 
-  /** A message on which its receiver breaks each time must not hold up those behind it until it expires. */
+  /** A message that its receiver cannot handle must not delay those behind it until it expires. */
   #isHopeless(item: QueueItem, code: string): boolean {
     const recorded = item.message.receiver(item)?.attempts ?? 0;
     return code === 'internal' && recorded + item.tries >= MAX_INTERNAL_ATTEMPTS;
   }
 }
 
-/** Whether the same send may succeed later, after an error reply with this code. */
+/** Whether the same message may succeed later, after an error reply with this code. */
 const isRetryable = (code: string): boolean =>
   Object.hasOwn(CATALOGUE, code) && CATALOGUE[code as ErrorCode].retryable;

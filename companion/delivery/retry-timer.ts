@@ -1,4 +1,4 @@
-/** The next attempt after failures in a row: later after each one, as the back-off says. */
+/** Times the next attempt: after each failure in a row the pause is longer. */
 import type { Clock } from '@cmbs/shared';
 
 export interface RetryTimerParts {

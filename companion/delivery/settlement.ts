@@ -1,4 +1,4 @@
-/** What becomes of deliveries: settles them, lets them wait, and answers callers that wait for a message. */
+/** Settles deliveries, lets them wait, and answers callers that wait for a message. */
 import type { RpcResult } from '@cmbs/shared/rpc';
 import {
   deliveryKey,
@@ -64,13 +64,13 @@ export class Settlement implements Settling {
     const wasTrying = this.#stopTrying(item);
     message.lastReason = reason;
     const before = message.receiver(item);
-    // What the store has already is not written again, unless the store has our claim on the message.
+    // A state that the store has already is not written again, unless the store has our claim on the message.
     const isNews = before?.reason !== reason || before.state !== state || item.tries > 0;
     if (isNews || message.claiming !== undefined) this.note(item, { state, reason });
     else if (wasTrying) this.answer(message);
   }
 
-  /** A queue works on a delivery again that had backed off. */
+  /** A queue tries a delivery again that had backed off. */
   resumed(item: QueueItem): void {
     item.message.trying.add(item.key);
   }
@@ -83,7 +83,7 @@ export class Settlement implements Settling {
     message.trying.delete(key);
     const delivery = message.receiver(item);
     if (delivery === undefined || !isOpen(delivery) || delivery.address === item.address) return;
-    // Its member moved while it was on its way.
+    // The receiver got another address while the message was in flight.
     destinations.of(delivery)?.resume();
     messages.release(message);
   }
@@ -96,7 +96,7 @@ export class Settlement implements Settling {
     this.#parts.messages.release(item.message);
   }
 
-  /** The store has outcomes of the topics; undefined when it has the message no more. */
+  /** The store has outcomes of the topics; `stored` is undefined when the message was deleted. */
   published(message: InFlightMessage, stored: OutboundMessage | undefined): void {
     if (stored === undefined) {
       this.drop(message);
@@ -111,7 +111,7 @@ export class Settlement implements Settling {
     this.answer(message);
   }
 
-  /** No topic of the message is published from here any more; the store has those that are open. */
+  /** No topic of the message is published from here any more; open ones wait in the store. */
   unpublished(message: InFlightMessage): void {
     if (!this.#parts.messages.has(message)) return;
     for (const delivery of message.outbound.receivers) {
@@ -121,7 +121,7 @@ export class Settlement implements Settling {
     this.#parts.messages.release(message);
   }
 
-  /** Settles what is open of a message whose time is over. */
+  /** Settles the open deliveries of an expired message. */
   expire(message: InFlightMessage): void {
     const { environment, destinations } = this.#parts;
     for (const delivery of message.outbound.receivers) {

@@ -1,4 +1,4 @@
-/** Looks at everything that lies in the outbox's collection: at the start, and now and then where a watch may fail. */
+/** Reads all outbound messages in the store: at the start, and now and then where a watch may fail. */
 import { OUTBOUND_MESSAGES, type OutboundMessage, outboundMessageOf, putOutbound } from '@cmbs/shared/broker';
 import { MAX_READ_CHARS, PUBLICATION_GRACE_MS } from '../limits';
 import type { DeliveryEnvironment } from './environment';
@@ -9,9 +9,9 @@ const PAGE = 1000;
 export interface StoreScanParts {
   readonly environment: Pick<DeliveryEnvironment, 'store' | 'clock' | 'log' | 'lookAgainMs'>;
   /** Whether the sending member is this companion's. */
-  readonly serves: (send: OutboundMessage) => Promise<boolean>;
+  readonly serves: (outbound: OutboundMessage) => Promise<boolean>;
   /** @param publishAfterMs milliseconds in which the function that queued the message may publish it */
-  readonly found: (send: OutboundMessage, publishAfterMs: number) => void;
+  readonly found: (outbound: OutboundMessage, publishAfterMs: number) => void;
 }
 
 export class StoreScan {
@@ -23,7 +23,7 @@ export class StoreScan {
     this.#parts = parts;
   }
 
-  /** Tells of all that is this companion's, in the order in which it was queued. */
+  /** Reports the messages of this companion's members, in queue order. */
   async all(publishAfterMs: number): Promise<void> {
     const { environment, serves, found } = this.#parts;
     for (let after: string | undefined, more = true; more && !this.#isStopped;) {
@@ -34,10 +34,10 @@ export class StoreScan {
         maxChars: MAX_READ_CHARS,
         ...(after === undefined ? {} : { after }),
       });
-      for (const send of page.docs.map(outboundMessageOf)) {
-        if (!(await serves(send))) continue;
-        if (send.bytes === undefined) await this.#writeAgain(send.id);
-        found(send, publishAfterMs);
+      for (const outbound of page.docs.map(outboundMessageOf)) {
+        if (!(await serves(outbound))) continue;
+        if (outbound.bytes === undefined) await this.#writeAgain(outbound.id);
+        found(outbound, publishAfterMs);
       }
       after = page.next;
       more = after !== undefined;
@@ -47,7 +47,7 @@ export class StoreScan {
   soon(): void {
     const { clock, lookAgainMs } = this.#parts.environment;
     if (lookAgainMs === undefined || this.#isStopped) return;
-    // Two looks may have been under way; one comes next.
+    // Two scans may have been under way; one comes next.
     this.#cancel();
     this.#cancel = clock.after(lookAgainMs, () => this.now());
   }
@@ -64,13 +64,13 @@ export class StoreScan {
     this.#cancel();
   }
 
-  /** What an earlier release queued lacks some of the entries by which it is found; written again, it has them. */
-  async #writeAgain(sendId: string): Promise<void> {
+  /** A message that an earlier release queued lacks some of its index entries; writing it again adds them. */
+  async #writeAgain(outboundId: string): Promise<void> {
     await this.#parts.environment.store.transact(async (tx) => {
-      const doc = await tx.get(OUTBOUND_MESSAGES, sendId);
+      const doc = await tx.get(OUTBOUND_MESSAGES, outboundId);
       if (doc === undefined) return;
-      const send = outboundMessageOf(doc);
-      putOutbound(tx, { ...send, bytes: send.frame?.length ?? UNKNOWN_BYTES });
+      const outbound = outboundMessageOf(doc);
+      putOutbound(tx, { ...outbound, bytes: outbound.frame?.length ?? UNKNOWN_BYTES });
     });
   }
 }

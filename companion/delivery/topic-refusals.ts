@@ -1,25 +1,25 @@
 /**
- * Topics that the bus does not take messages for now (a topic is full, or the bus does not answer). After each back-off
- * one message asks again, two when that is taken, then four; so a topic that refuses costs little, however many messages
- * wait for it, and one that takes a few at a time gets a few at a time.
+ * Topics that refuse messages for now (a topic is full, or the bus does not answer). After each back-off one message asks
+ * again, two when it is taken, then four. So a topic that refuses costs little, however many messages wait for it, and a
+ * topic that takes a few at a time gets a few at a time.
  */
 import type { Clock } from '@cmbs/shared';
 import { isOpen, type OutboundMessage } from '@cmbs/shared/broker';
 
-/** Topics that the bus refuses of which a companion knows; the oldest leave first, and are asked sooner then. */
+/** Refusing topics that a companion remembers; the oldest are forgotten first, and are then asked sooner. */
 const MAX_REFUSED_TOPICS = 10_000;
-/** Messages at the same time up to which a topic that refused is tried with care; beyond, it takes what there is. */
+/** A topic that refused and then takes this many messages at the same time gets all that wait. */
 const TOPIC_OPEN_AFTER = 64;
 
 interface Refusal {
   readonly reason: string;
-  /** In a row. */
+  /** Refusals in a row. */
   failures: number;
   /** When messages may ask again. */
   readonly until: number;
-  /** Messages that may ask at the same time then. */
+  /** Messages that may then ask at the same time. */
   allowed: number;
-  /** Messages that do. */
+  /** Messages that are asking. */
   asking: number;
 }
 
@@ -43,10 +43,10 @@ export class TopicRefusals {
   }
 
   /** Undefined when one of the message's open topics may be tried. */
-  of(send: Topics): Refused | undefined {
+  of(outbound: Topics): Refused | undefined {
     const now = this.#clock.now();
     let first: Refused | undefined;
-    for (const refusal of this.#ofOpenTopics(send)) {
+    for (const refusal of this.#ofOpenTopics(outbound)) {
       if (refusal === undefined || mayAsk(refusal, now)) return undefined;
       const until = refusal.until > now ? refusal.until : now + this.#backOff(1);
       if (first === undefined || until < first.until) first = { reason: refusal.reason, until };
@@ -55,10 +55,10 @@ export class TopicRefusals {
   }
 
   /** A message is tried, until the function that is returned is called. */
-  asks(send: Topics): () => void {
+  asks(outbound: Topics): () => void {
     const now = this.#clock.now();
     const asked: Refusal[] = [];
-    for (const refusal of this.#ofOpenTopics(send)) {
+    for (const refusal of this.#ofOpenTopics(outbound)) {
       if (refusal !== undefined && mayAsk(refusal, now)) asked.push(refusal);
     }
     for (const refusal of asked) refusal.asking += 1;
@@ -71,7 +71,7 @@ export class TopicRefusals {
     const now = this.#clock.now();
     const name = nameOf(layer, topic);
     const known = this.#refusals.get(name);
-    // Those that were under way together are refused once.
+    // Attempts that were under way together count as one refusal.
     if (known !== undefined && known.until > now) return;
     const failures = (known?.failures ?? 0) + 1;
     const until = now + this.#backOff(failures);
@@ -82,7 +82,7 @@ export class TopicRefusals {
     this.#refusals.delete(oldest);
   }
 
-  /** How many more messages may ask, after a topic that had refused has taken one; 0 when it had not. */
+  /** A topic took a message. Gives how many more messages may ask when the topic had refused before; 0 otherwise. */
   taken(layer: string, topic: string): number {
     const name = nameOf(layer, topic);
     const refusal = this.#refusals.get(name);

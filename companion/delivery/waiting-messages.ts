@@ -1,4 +1,4 @@
-/** What waits in the store for one destination. */
+/** Reads the messages that wait in the store for one destination. */
 import {
   ADDRESS_FIELD,
   deliveryKey,
@@ -18,11 +18,11 @@ const PAGE = 1000;
 export interface WaitingMessagesParts {
   readonly environment: Pick<DeliveryEnvironment, 'store' | 'log' | 'clock' | 'backOff'>;
   readonly settle: QueueOwner['settle'];
-  readonly hold: (send: OutboundMessage) => InFlightMessage;
+  readonly hold: (outbound: OutboundMessage) => InFlightMessage;
   /** Takes a message out of memory if no part works on it. */
   readonly release: (message: InFlightMessage) => void;
   /** Whether the sending member is this companion's. */
-  readonly serves: (send: OutboundMessage) => Promise<boolean>;
+  readonly serves: (outbound: OutboundMessage) => Promise<boolean>;
   readonly isDraining: () => boolean;
 }
 
@@ -47,9 +47,9 @@ export class WaitingMessages {
   async first({ address, via }: Destination): Promise<string | undefined> {
     for (let after: string | undefined; ;) {
       const { docs, next } = await this.#pageOf(address, after === undefined ? 1 : DESTINATION_HELD, after);
-      for (const send of docs.map(outboundMessageOf)) {
-        const waits = send.receivers.some((one) => one.address === address && one.via === via && isOpen(one));
-        if (waits && (await this.#parts.serves(send))) return send.id;
+      for (const outbound of docs.map(outboundMessageOf)) {
+        const waits = outbound.receivers.some((one) => one.address === address && one.via === via && isOpen(one));
+        if (waits && (await this.#parts.serves(outbound))) return outbound.id;
       }
       if (next === undefined) return undefined;
       after = next;
@@ -60,15 +60,15 @@ export class WaitingMessages {
     const page = await this.#pageOf(address, limit, after);
     const items: QueueItem[] = [];
     for (const doc of page.docs) {
-      const send = outboundMessageOf(doc);
-      if (this.#parts.isDraining() || !(await this.#parts.serves(send))) continue;
-      const message = this.#parts.hold(send);
+      const outbound = outboundMessageOf(doc);
+      if (this.#parts.isDraining() || !(await this.#parts.serves(outbound))) continue;
+      const message = this.#parts.hold(outbound);
       for (const receiver of message.outbound.receivers) {
         if (receiver.address !== address || receiver.via !== via || !isOpen(receiver)) continue;
         const key = deliveryKey(receiver);
         if (message.queued.has(key)) continue;
         message.queued.add(key);
-        items.push({ message, key, address, sequence: orderOf(send), tries: 0 });
+        items.push({ message, key, address, sequence: orderOf(outbound), tries: 0 });
       }
       this.#parts.release(message);
     }
@@ -84,12 +84,12 @@ export class WaitingMessages {
         return next !== undefined;
       })
       .catch((error: unknown) => {
-        log.warn('what waits for a destination not read', { address: queue.address, cause: error });
+        log.warn('waiting messages of a destination not read', { address: queue.address, cause: error });
         return true;
       })
       .then((isMore) => {
         if (isMore && !this.#parts.isDraining()) clock.after(backOff(1), () => this.refuse(queue, reason));
       })
-      .catch((error: unknown) => log.error('what cannot go was not refused', { cause: error }));
+      .catch((error: unknown) => log.error('waiting messages not refused', { cause: error }));
   }
 }

@@ -1,6 +1,7 @@
 /**
- * Reads what waits in the store for the topic bus, in order, a page at a time: from where the last page ended, and from
- * the start again when all of it has been seen and some was left there. What failed only is read again after a back-off.
+ * Reads the messages that wait in the store for the topic bus, in order, a page at a time: from the end of the last page,
+ * and from the start again when all have been read and some were left there. If all of these had failed, it reads again
+ * after a back-off.
  */
 import {
   ADDRESS_FIELD,
@@ -21,21 +22,21 @@ interface Cursor {
 
 const START: Cursor = { layer: 0 };
 
-/** What was left in the store since the last start: nothing, only what failed or cannot go now, or what had no room. */
+/** What was left in the store since the last start: nothing, messages that failed, or messages without room. */
 type Left = 'nothing' | 'failed' | 'crowded';
 
 export interface WaitingPublicationsParts {
   readonly environment: Pick<PublicationEnvironment, 'store' | 'clock' | 'log' | 'backOff' | 'layers'>;
   /** Messages that may be taken now; none while too many are held. */
   readonly room: () => number;
-  readonly take: (send: OutboundMessage) => Promise<void>;
+  readonly take: (outbound: OutboundMessage) => Promise<void>;
 }
 
 export class WaitingPublications {
   readonly #parts: WaitingPublicationsParts;
   #cursor = START;
   #left: Left = 'nothing';
-  /** Rounds in a row after which something was left that failed. */
+  /** Rounds in a row that left failed messages. */
   #rounds = 0;
   #reading: Promise<void> | undefined;
   #cancelPause: (() => void) | undefined;
@@ -47,7 +48,7 @@ export class WaitingPublications {
     this.#parts = parts;
   }
 
-  /** Something in the store is not held. */
+  /** The store has messages that are not held. */
   get hasMore(): boolean {
     return this.#left !== 'nothing' || this.#cursor !== START;
   }
@@ -57,7 +58,7 @@ export class WaitingPublications {
     if (this.#left !== 'crowded') this.#left = left;
   }
 
-  /** What failed may go now. */
+  /** Messages that failed may go now. */
   notify(): void {
     if (!this.hasMore) return;
     this.#rounds = 0;
@@ -65,7 +66,7 @@ export class WaitingPublications {
     this.readOn();
   }
 
-  /** Reads the next page, if there may be one and there is room for it. */
+  /** Reads the next page, if there is room for it. */
   readOn(): void {
     if (this.#isStopped || !this.hasMore || this.#reading !== undefined || this.#parts.room() === 0) return;
     if (this.#cursor === START && this.#left === 'failed' && !this.#isRested) {
@@ -113,11 +114,11 @@ export class WaitingPublications {
         maxChars: MAX_READ_CHARS,
         ...(after === undefined ? {} : { after }),
       });
-      for (const send of page.docs.map(outboundMessageOf)) await take(send);
+      for (const outbound of page.docs.map(outboundMessageOf)) await take(outbound);
       if (page.next !== undefined) this.#cursor = { layer, after: page.next };
       else this.#cursor = layer + 1 < onBus.length ? { layer: layer + 1 } : START;
     } catch (error) {
-      environment.log.warn('what waits for the topic bus not read', { cause: error });
+      environment.log.warn('messages that wait for the topic bus not read', { cause: error });
       this.#cursor = START;
       this.leave('failed');
       return;

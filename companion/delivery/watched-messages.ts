@@ -1,10 +1,10 @@
 /**
- * For each destination whose messages lie in the store alone, one of them. A destination is tried for as long as its
- * witness is there; when that is gone (cancelled, expired), it looks whether others wait. So what is deleted elsewhere
- * costs nothing, and no list is kept of what waits.
+ * For each destination whose messages are in the store alone, one of them. A destination is tried for as long as this
+ * watched message exists. When the message is deleted (cancelled, expired), the destination looks whether others wait. So
+ * the deletion of other messages costs nothing, and no list of waiting messages is needed.
  */
 export interface WatchedMessageUser {
-  /** The witness is gone. */
+  /** The watched message was deleted. */
   lookAgain(): void;
 }
 
@@ -16,26 +16,26 @@ export class WatchedMessages {
     return this.#ofUser.has(user);
   }
 
-  /** An outbound message waits for the user, in the place of an earlier witness. */
-  set(user: WatchedMessageUser, sendId: string): void {
+  /** Watches an outbound message that waits for the user, in place of an earlier one. */
+  set(user: WatchedMessageUser, outboundId: string): void {
     this.forget(user);
-    this.#ofUser.set(user, sendId);
-    const users = this.#users.get(sendId) ?? new Set();
-    this.#users.set(sendId, users.add(user));
+    this.#ofUser.set(user, outboundId);
+    const users = this.#users.get(outboundId) ?? new Set();
+    this.#users.set(outboundId, users.add(user));
   }
 
   forget(user: WatchedMessageUser): void {
-    const sendId = this.#ofUser.get(user);
-    if (sendId === undefined) return;
+    const outboundId = this.#ofUser.get(user);
+    if (outboundId === undefined) return;
     this.#ofUser.delete(user);
-    const users = this.#users.get(sendId);
+    const users = this.#users.get(outboundId);
     users?.delete(user);
-    if (users?.size === 0) this.#users.delete(sendId);
+    if (users?.size === 0) this.#users.delete(outboundId);
   }
 
-  /** An outbound message is in the store no more. */
-  deleted(sendId: string): void {
-    for (const user of [...(this.#users.get(sendId) ?? [])]) {
+  /** An outbound message was deleted from the store. */
+  deleted(outboundId: string): void {
+    for (const user of [...(this.#users.get(outboundId) ?? [])]) {
       this.forget(user);
       user.lookAgain();
     }

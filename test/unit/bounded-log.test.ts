@@ -67,7 +67,7 @@ describe('a bounded log', () => {
   it('writes every record and every debug line', () => {
     const { log, lines } = recorded();
     repeat(10, () => {
-      log.warn('a delivery was given up', { event: 'dead_letter' });
+      log.warn('a delivery became a dead letter', { event: 'dead_letter' });
       log.debug('read');
     });
     expect(lines).toHaveLength(20);

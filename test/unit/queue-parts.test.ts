@@ -1,0 +1,117 @@
+/** What the two kinds of destination queue share: the order of items, and which of them go ahead together. */
+import { InFlightMessage, type QueueItem } from '../../companion/delivery/in-flight-message';
+import { OrderedItems } from '../../companion/delivery/ordered-items';
+import { itemsAhead } from '../../companion/delivery/prepared-frames';
+import { RequestFailures, requestWindow } from '../../companion/delivery/request-failures';
+import { RetryTimer } from '../../companion/delivery/retry-timer';
+import { DESTINATION_BYTES } from '../../companion/limits';
+import { ANONYMOUS } from '@cmbs/shared';
+import { ManualClock } from '../contract/manual-clock';
+
+function item(
+  sequence: string,
+  { bytes = 10, orderingKey }: { bytes?: number; orderingKey?: string } = {},
+): QueueItem {
+  const message = new InFlightMessage({
+    id: sequence,
+    wireId: sequence,
+    message: `/cmbs/message/${sequence}`,
+    layer: 'l1',
+    from: '/cmbs/member/alice',
+    principal: ANONYMOUS,
+    createdAt: 1,
+    orderedAt: 1,
+    sequence: 1,
+    expiresAt: 2,
+    receivers: [],
+    bytes,
+    sender: 'here/alice',
+    ...(orderingKey === undefined ? {} : { orderingKey }),
+  });
+  return { message, key: 'k', address: 'tcp://127.0.0.1:1', sequence, tries: 0 };
+}
+
+const sequences = (items: Iterable<QueueItem>): readonly string[] => [...items].map(({ sequence }) => sequence);
+
+describe('the items of a queue', () => {
+  const heldOf = (...all: readonly QueueItem[]): OrderedItems => {
+    const held = new OrderedItems();
+    for (const each of all) held.insert(each);
+    return held;
+  };
+
+  test('are in the order of their messages, whatever the order in which they come', () => {
+    expect(sequences(heldOf(item('c'), item('a'), item('d'), item('b')))).toEqual(['a', 'b', 'c', 'd']);
+  });
+
+  test('are held once', () => {
+    const one = item('a');
+    const held = heldOf(one);
+    expect([held.insert(one), held.length]).toEqual([false, 1]);
+  });
+
+  test('go back to the store from a place in the order on', () => {
+    const held = heldOf(item('a'), item('b'), item('c'));
+    expect([sequences(held.takeBehind('a')), sequences(held)]).toEqual([['b', 'c'], ['a']]);
+    expect([sequences(held.takeBehind('')), held.length]).toEqual([['a'], 0]);
+  });
+});
+
+describe('the items that go ahead together', () => {
+  test('are at most as many as the window has room for', () => {
+    const items = ['a', 'b', 'c', 'd'].map((sequence) => item(sequence));
+    expect(sequences(itemsAhead(items, { most: 3, inFlight: [item('0')] }))).toEqual(['a', 'b']);
+  });
+
+  test('have no more bytes than may be in flight, but for a larger message, which goes alone', () => {
+    const large = item('a', { bytes: DESTINATION_BYTES + 1 });
+    expect(sequences(itemsAhead([large, item('b')], { most: 9 }))).toEqual(['a']);
+    expect(sequences(itemsAhead([item('a'), item('b', { bytes: DESTINATION_BYTES })], { most: 9 }))).toEqual([
+      'a',
+    ]);
+    expect(sequences(itemsAhead([large], { most: 9, inFlight: [item('0')] }))).toEqual([]);
+  });
+
+  test('end before a second message of one ordering group', () => {
+    const items = [item('a', { orderingKey: 'k' }), item('b'), item('c', { orderingKey: 'k' }), item('d')];
+    expect(sequences(itemsAhead(items, { most: 9, isInGroups: true }))).toEqual(['a', 'b']);
+    expect(sequences(itemsAhead(items, { most: 9 }))).toEqual(['a', 'b', 'c', 'd']);
+  });
+});
+
+describe('the failures of a peer', () => {
+  test('count once for all requests of one round, and make the queue back off at the third', () => {
+    const failures = new RequestFailures();
+    const fail = (): boolean => {
+      const { round } = failures;
+      failures.failed(round);
+      return failures.failed(round);
+    };
+    expect([fail(), fail(), fail()]).toEqual([false, false, true]);
+    failures.succeeded();
+    expect([failures.isFailing, fail()]).toEqual([false, false]);
+  });
+
+  test('let one request go at a time after a break, for as many replies as were in flight', () => {
+    const failures = new RequestFailures();
+    failures.suspect(2);
+    expect(requestWindow(failures.isFailing)).toBe(1);
+    failures.replied();
+    failures.replied();
+    expect(requestWindow(failures.isFailing)).toBeGreaterThan(1);
+  });
+});
+
+test('the next attempt comes after the back-off of the failures in a row, and replaces an earlier one', () => {
+  const clock = new ManualClock();
+  const timer = new RetryTimer({ clock, backOff: (failures) => failures * 100 });
+  const ran: string[] = [];
+  timer.failed(() => ran.push('first'));
+  timer.failed(() => ran.push('second'));
+  clock.advance(199);
+  expect(ran).toEqual([]);
+  clock.advance(1);
+  expect(ran).toEqual(['second']);
+  timer.succeeded();
+  expect(timer.failures).toBe(0);
+});
