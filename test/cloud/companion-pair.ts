@@ -80,7 +80,7 @@ export function testCutOff(
   how: string,
   cutOff: (firestore: GrpcProxy) => Promise<void> | void,
 ): void {
-  test(`one whose Firestore ${how} lets go of the members before the other one takes them, and stands by afterwards`, async () => {
+  test(`a companion whose Firestore ${how} releases the members before the other one takes them, and then stands by`, async () => {
     const { holder, standby } = await pair.roles();
     const watch = await pair.watchSocket(holder);
     const loading = pair.load();

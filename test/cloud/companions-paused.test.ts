@@ -4,7 +4,7 @@ import { eventually } from '../e2e/harness';
 import { describeTwoCompanions, SOME, SOON_MS, TAKEOVER_MS } from './companion-pair';
 
 describeTwoCompanions('two companions', (pair) => {
-  test('one that stood still finds that it is replaced, before it does anything', async () => {
+  test('a companion that was paused finds that it was replaced before it does anything else', async () => {
     const { holder, standby } = await pair.roles();
     const loading = pair.load();
     await loading.accepts(SOME);

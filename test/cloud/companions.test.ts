@@ -15,7 +15,7 @@ async function callsInFlight({ companion }: Host): Promise<number> {
 }
 
 describeTwoCompanions('two companions', (pair) => {
-  test('one holds the members, the other stands by, alive', async () => {
+  test('one companion holds the members, and the other stands by', async () => {
     const { here } = pair;
     const { holder, standby } = await pair.roles();
     const standing = await here.get(`${standby.companion.url}/readyz`);
@@ -27,7 +27,7 @@ describeTwoCompanions('two companions', (pair) => {
     expect((await here.get(`${standby.companion.url}/metrics`)).text).toContain('cmbs_shard_held 0');
   });
 
-  test('one that is killed is replaced in time, and nothing accepted is lost or comes twice', async () => {
+  test('a companion that is killed is replaced in time, and no accepted message is lost or arrives twice', async () => {
     const { holder, standby } = await pair.roles();
     const watch = await pair.watchSocket(holder);
     const loading = pair.load();
@@ -41,7 +41,7 @@ describeTwoCompanions('two companions', (pair) => {
     await pair.arrived(contents);
   }, 300_000);
 
-  test('SIGTERM: what is in flight is finished, and the other one goes on at once', async () => {
+  test('a companion that gets SIGTERM finishes the work in flight, and the other one takes over at once', async () => {
     const { here, alice, fleet } = pair;
     const { holder, standby } = await pair.roles();
     const address = await freeSocket();

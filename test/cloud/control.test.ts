@@ -35,7 +35,7 @@ describeOnEmulators('the control endpoint', (hosts) => {
   const perform = (body: string | JsonObject, fields: Fields = tokens.good(), at = url): Promise<Answer> =>
     here.request('POST', `${at}/perform`, body, fields);
 
-  test('does what functions ask with a token of theirs', async () => {
+  test('performs calls of functions that have a valid token', async () => {
     const { status, json } = await perform(startL1());
     expect([status, json]).toEqual([200, { reply: { state: 'stopped' } }]);
   });
@@ -61,13 +61,13 @@ describeOnEmulators('the control endpoint', (hosts) => {
       expect(await isOpen()).toBe(true);
     });
 
-    test('closes it for who may say so', async () => {
+    test('closes the socket for a caller that may ask for it', async () => {
       expect((await release(tokens.good())).status).toBe(200);
       expect(await isOpen()).toBe(false);
     });
   });
 
-  test('asks for the token before it looks at what is wanted', async () => {
+  test('checks the token before it reads the call', async () => {
     expect((await perform('no JSON', {})).status).toBe(401);
     expect((await perform('x'.repeat(MAX_CONTROL_BODY_BYTES * 2), {})).status).toBe(401);
   });
@@ -86,7 +86,7 @@ describeOnEmulators('the control endpoint', (hosts) => {
     expect([answer.status, answer.error]).toEqual([status, expect.stringMatching(/\.$/)]);
   });
 
-  test('takes no body beyond its bound, with and without a length', async () => {
+  test('refuses a body above the limit, with and without a length', async () => {
     const long = JSON.stringify({ ...startL1(), more: 'x'.repeat(MAX_CONTROL_BODY_BYTES) });
     expect((await perform(long)).status).toBe(413);
     const chunks = new ReadableStream({
@@ -147,7 +147,7 @@ describeOnEmulators('the control endpoint', (hosts) => {
     expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
   });
 
-  test('lives, is ready, and tells its figures', async () => {
+  test('is alive, is ready, and shows its metrics', async () => {
     expect((await here.get(`${url}/healthz`)).status).toBe(200);
     expect((await here.get(`${url}/readyz`)).json).toEqual({ status: 'ok' });
     const { headers, text } = await here.get(`${url}/metrics`);
@@ -163,7 +163,7 @@ describeOnEmulators('the control endpoint', (hosts) => {
     }
   });
 
-  test('of a standby lives, is not ready, and sends callers elsewhere', async () => {
+  test('of a standby is alive, is not ready, and sends callers to the other companion', async () => {
     expect((await here.get(`${standby.url}/healthz`)).status).toBe(200);
     const ready = await here.get(`${standby.url}/readyz`);
     expect([ready.status, ready.json]).toEqual([503, { status: 'standby' }]);
@@ -175,7 +175,7 @@ describeOnEmulators('the control endpoint', (hosts) => {
     ]);
   });
 
-  test('goes on after callers that break off, and those that are not HTTP', async () => {
+  test('keeps serving after callers that disconnect or do not speak HTTP', async () => {
     const { hostname, port } = new URL(url);
     for (const text of [
       '\0\x01\x02',
@@ -192,7 +192,7 @@ describeOnEmulators('the control endpoint', (hosts) => {
 });
 
 describeOnEmulators('a companion that is told wrong', (hosts) => {
-  test('says that its control port is taken', async () => {
+  test('reports that its control port is in use', async () => {
     const settings = await cloudEnvironment(hosts);
     const first = await startCloudCompanion({ config: configOf(settings), log: silentLog });
     try {

@@ -87,7 +87,7 @@ describeOnEmulators('two shards', (hosts) => {
     expect((await here.inbox(alice)).filter((entry) => contentOf(entry) === content)).toHaveLength(1);
   });
 
-  test('a member that moves to the other takes along what it has queued', async () => {
+  test('a member that moves to the other shard takes its queued messages along', async () => {
     const late = await here.member({ title: 'late', sockets: await socketsAt('main') });
     const sent = await here.send('l1', {
       to: late.sockets.l1,
@@ -119,7 +119,7 @@ describeOnEmulators('two shards', (hosts) => {
     expect((await here.delivery(sent.path)).attempts).toBe(1);
   });
 
-  test('of which one has no companion, the other goes on', async () => {
+  test('a shard without a companion does not stop the other one', async () => {
     await companions.get('eu')?.stop();
     const { status } = await here.get('/readyz');
     expect(status).toBe(503);

@@ -114,7 +114,7 @@ function broadcast(name: string): void {
 
 const arrives = (name: string): Promise<void> => becomes(() => received.includes(name), `${name} is received`);
 
-test('a retry that finds nothing left to do does not stop the queue', async () => {
+test('a retry without a waiting broadcast does not stop the queue', async () => {
   prepare = () => Promise.reject(new CmbsError('unavailable', 'The store is away.'));
   broadcast('first');
   await becomes(() => retries.length > 0, 'the store was away');
@@ -127,7 +127,7 @@ test('a retry that finds nothing left to do does not stop the queue', async () =
   expect(received).toEqual(['first', 'second']);
 });
 
-test('drained, it finishes the broadcast that is under way and begins no other', async () => {
+test('a queue that drains finishes the broadcast in flight and begins no other', async () => {
   let give: () => void = () => undefined;
   let isAsked = false;
   const given = new Promise<void>((resolve) => (give = resolve));
@@ -150,7 +150,7 @@ test('drained, it finishes the broadcast that is under way and begins no other',
   expect(received).toEqual(['under way']);
 });
 
-test('a queue that closes waits for what it reads: the store closes after it', async () => {
+test('a queue that closes waits for its reads, since the store closes after the queue', async () => {
   let answer: (frame: string) => void = () => undefined;
   const asked = new Promise<void>((resolve) => {
     prepare = () => {

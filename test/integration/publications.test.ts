@@ -123,7 +123,7 @@ const cancel = (message: InFlightMessage): Promise<void> =>
 const areOut = (...ids: readonly string[]): Promise<void> =>
   becomes(() => ids.every((id) => published.includes(id)), `published: ${ids.join(', ')}`, 20_000);
 
-test('what has one ordering key goes out in its order whatever fails, and holds nothing else up', async () => {
+test('messages with one ordering key are published in order, even after failures, and delay no other message', async () => {
   let failures = 3;
   busy = (id) =>
     id === 'one' && failures-- > 0 ? Promise.reject(new CmbsError('unavailable', 'Away.')) : Promise.resolve();
@@ -140,7 +140,7 @@ test('what has one ordering key goes out in its order whatever fails, and holds 
   expect(published.indexOf('no-key')).toBeLessThan(published.indexOf('one'));
 });
 
-test('what is passed on keeps the order of its sender, whichever members it came through', async () => {
+test('forwarded messages keep the order of their sender, whichever members they came through', async () => {
   let failures = 3;
   busy = (id) =>
     id === 'one' && failures-- > 0 ? Promise.reject(new CmbsError('unavailable', 'Away.')) : Promise.resolve();
@@ -152,13 +152,13 @@ test('what is passed on keeps the order of its sender, whichever members it came
   expect(published).toEqual(['one', 'two']);
 });
 
-test('one goes out under the key in whose line it stood', async () => {
+test('a message is published under the ordering key that it was queued with', async () => {
   publications.add(await queued('one'), 0);
   await areOut('one');
   expect(keys.get('one')).toBe('k');
 });
 
-test('one that is given up lets the next one go', async () => {
+test('after a message fails, the next one of its ordering group is published', async () => {
   busy = (id) =>
     id === 'one' ? Promise.reject(new CmbsError('bad_request', 'No such topic.')) : Promise.resolve();
   for (const message of [await queued('one'), await queued('two')]) publications.add(message, 0);
@@ -167,7 +167,7 @@ test('one that is given up lets the next one go', async () => {
   await areOut('two');
 });
 
-test('one that others have in hand holds the line until it is gone', async () => {
+test('a message that another process publishes holds back its ordering group until it is published', async () => {
   const theirs = await queued('theirs');
   publications.add(await queued('ours'), 0);
   // Polled a few times meanwhile.
@@ -177,7 +177,7 @@ test('one that others have in hand holds the line until it is gone', async () =>
   await areOut('ours');
 });
 
-test('one that is asked for while it finds that it is not its turn looks again at once', async () => {
+test('a message that is notified during an attempt out of its turn is tried again at once', async () => {
   backOffMs = NEVER_MS;
   let arrived: () => void = () => undefined;
   let open: () => void = () => undefined;
@@ -205,7 +205,7 @@ test('one that is asked for while it finds that it is not its turn looks again a
   await areOut('ours');
 });
 
-test('one whose message is gone ends, and the next one goes', async () => {
+test('a deleted message is dropped, and the next one of its group is published', async () => {
   const orphan = (await queued('orphan')).outbound;
   await opened.store.transact((tx) => {
     putOutbound(tx, orphan);
@@ -218,7 +218,7 @@ test('one whose message is gone ends, and the next one goes', async () => {
   expect(await readOutbound(opened.store, 'orphan')).toBeUndefined();
 });
 
-test('one that its function may still publish is left to it for a while', async () => {
+test('a message that its function may still publish is left to the function for a while', async () => {
   const { outbound: send } = await queued('theirs');
   publications.add(new InFlightMessage(send), NEVER_MS);
   publications.add(await queued('ours'), 0);
@@ -245,7 +245,7 @@ describe('a topic that refuses its messages', () => {
   }
   const names = (count: number, name: string): string[] => Array.from({ length: count }, (_, n) => `${name}-${n}`);
 
-  test('keeps no others waiting, however many wait for it, and gets all of them when it takes some again', async () => {
+  test('delays no other topic, however many messages wait for it, and gets all of them when it takes messages again', async () => {
     publications = on(opened.store, { most: 4 });
     busy = full;
     const refused = names(20, 'refused');
@@ -261,7 +261,7 @@ describe('a topic that refuses its messages', () => {
     expect(heldMost).toBeLessThanOrEqual(4);
   });
 
-  test('keeps the order of an ordering key, also of messages that went back to the store', async () => {
+  test('gets the messages of an ordering key in order, even those that went back to the store', async () => {
     publications = on(opened.store, { most: 4 });
     busy = full;
     const line = names(12, 'line');
@@ -279,7 +279,7 @@ describe('a topic that refuses its messages', () => {
     expect(published.filter((id) => id.startsWith('line'))).toEqual(line);
   });
 
-  test('is asked by one message after each back-off, not by all that wait', async () => {
+  test('is asked by one message after each back-off, not by all waiting messages', async () => {
     const clock = new ManualClock();
     publications = on(opened.store, { clock });
     busy = full;
@@ -299,7 +299,7 @@ describe('a topic that refuses its messages', () => {
     await areOut('first', ...names(9, 'later'));
   });
 
-  test('holds up no message that has another topic as well', async () => {
+  test('does not delay a message that has another topic as well', async () => {
     publications = on(opened.store, { most: 2 });
     busy = full;
     await wait(names(6, 'refused'), 'full');

@@ -133,7 +133,7 @@ describe('a connection', () => {
     for (const rules of [policy(), onLoopback()]) expect(dialled(rules, at(ip))).toBe('allowed');
   });
 
-  it('to a name is judged by what the name stands for', () => {
+  it('to a name is decided by the address that the name resolves to', () => {
     const rules = policy();
     const address = rules.toDial('tcp://somewhere.example:7000');
     expect(verdict(() => rules.checkDialled(address, '8.8.8.8'))).toBe('allowed');
@@ -141,7 +141,7 @@ describe('a connection', () => {
     expect(verdict(() => rules.checkDialled(address, '::ffff:10.0.0.1'))).toMatch(/^forbidden/);
   });
 
-  it('to a host of its own is judged like any other: other services of the machine listen there too', () => {
+  it('to a host of the deployment itself is decided like any other, since other services of the machine listen there too', () => {
     const rules = policy({ ownHosts: ['broker.internal', '10.0.0.5'] });
     expect(dialled(rules, 'tcp://10.0.0.5:5432')).toMatch(/^forbidden/);
     const own = rules.toDial('tcp://Broker.Internal:6000');
@@ -149,7 +149,7 @@ describe('a connection', () => {
     expect(verdict(() => rules.checkDialled(own, '8.8.8.8'))).toBe('allowed');
   });
 
-  it('that fails is told at once only where nobody else calls', () => {
+  it('that fails is reported at once only when no other machine can call', () => {
     expect(onLoopback().unreachedAfterMs('127.0.0.1')).toBe(0);
     expect(onLoopback().unreachedAfterMs(undefined)).toBe(0);
     for (const ip of ['127.0.0.1', '10.0.0.1', undefined]) expect(policy().unreachedAfterMs(ip)).toBe(3000);
@@ -173,7 +173,7 @@ describe('a socket', () => {
     }
   });
 
-  it('of another deployment is bound to what the operator named', () => {
+  it('of another deployment is bound to hosts that the operator named', () => {
     expect(bound(policy(), 'tcp://127.0.0.1:5010')).toMatch(/^forbidden/);
     const rules = policy({ ownHosts: ['broker.example', '10.0.0.5'], ranges: ['192.168.0.0/16', 'fd00::/8'] });
     for (const host of ['10.0.0.5', '192.168.7.7', '[fd00::7]', 'broker.example', 'BROKER.example']) {
@@ -184,7 +184,7 @@ describe('a socket', () => {
     }
   });
 
-  it('at a name is judged by what the name stands for', () => {
+  it('at a name is decided by the address that the name resolves to', () => {
     const rules = onLoopback({ ownHosts: ['broker.example'] });
     const other = rules.toBind('tcp://other.example:5010');
     expect(verdict(() => rules.checkBound(other, '127.0.0.1'))).toBe('allowed');
@@ -194,7 +194,7 @@ describe('a socket', () => {
     expect(verdict(() => rules.checkBound(own, '0.0.0.0'))).toMatch(/^forbidden/);
   });
 
-  it('is bound to CMBS_BIND_HOST where there is one, whatever its member advertises', () => {
+  it('is bound to CMBS_BIND_HOST if it is set, whatever its member advertises', () => {
     const rules = policy({ bindHost: '0.0.0.0' });
     for (const host of ['203.0.113.9', 'broker.example', '127.0.0.1', '*']) {
       expect(rules.toBind(`tcp://${host}:5010`).text).toBe('tcp://0.0.0.0:5010');
@@ -219,7 +219,7 @@ describe('a socket', () => {
     }
   });
 
-  it('over ipc needs CMBS_IPC_DIR, and lies in it', () => {
+  it('over ipc needs CMBS_IPC_DIR, and is in that directory', () => {
     for (const ask of [bound, dialled]) {
       expect(ask(policy(), 'ipc://alice')).toMatch(/^forbidden: .*set CMBS_IPC_DIR/);
       expect(ask(onLoopback(), 'ipc://alice')).toMatch(/^forbidden: .*set CMBS_IPC_DIR/);

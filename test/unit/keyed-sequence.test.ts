@@ -26,7 +26,7 @@ const away = new CmbsError('queue_full', 'Later.');
 const settled = async (promises: readonly Promise<unknown>[]): Promise<readonly string[]> =>
   (await Promise.allSettled(promises)).map(({ status }) => status);
 
-test('one name after the other, different names side by side', async () => {
+test('work under one key runs one after the other, and work under different keys at the same time', async () => {
   const order = new KeyedSequence();
   const [first, second, other] = [work(), work(), work()];
   const both = [order.run('a', first.begin), order.run('a', second.begin)];
@@ -40,7 +40,7 @@ test('one name after the other, different names side by side', async () => {
   expect(await Promise.all(both)).toEqual(['done', 'done']);
 });
 
-test('what waits behind one that will be asked for again fails with it, and does not overtake', async () => {
+test('work behind a failure that is retried fails with it, and does not overtake the retry', async () => {
   const order = new KeyedSequence();
   const [first, second, third] = [work(), work(), work()];
   const all = [first, second, third].map(({ begin }) => order.run('a', begin));
@@ -52,7 +52,7 @@ test('what waits behind one that will be asked for again fails with it, and does
   expect(await order.run('a', second.begin)).toBe('done');
 });
 
-test('what waits behind one that failed for good is done', async () => {
+test('work behind a permanent failure runs', async () => {
   const order = new KeyedSequence();
   const [first, second] = [work(), work()];
   const both = [order.run('a', first.begin), order.run('a', second.begin)];
