@@ -1,4 +1,4 @@
-/** One request that concerns many entities: keys, deletions and what lies beyond the first page. */
+/** Requests that concern many entities: keys, deletions, and entities beyond the first page. */
 import { CMBS, Deployment, MESSAGE } from './harness';
 
 let here: Deployment;
@@ -17,7 +17,7 @@ async function messages(count: number, content: string): Promise<readonly string
   return (made.json as unknown as readonly string[]).map((url) => new URL(url).pathname);
 }
 
-test('a deletion of named entities finds them on whatever page they are', async () => {
+test('a deletion of named entities finds the entities on every page', async () => {
   await messages(500, 'stays');
   const last = (await messages(1, 'goes'))[0] ?? '';
   await here.must(200, here.request('DELETE', '/cmbs/message/', [here.url + last] as never));
@@ -27,7 +27,7 @@ test('a deletion of named entities finds them on whatever page they are', async 
 });
 
 describe('an Idempotency-Key', () => {
-  test('on a collection is one for each of its entities', async () => {
+  test('on a collection counts for each of its entities', async () => {
     const member = await here.member({ start: ['l1'] });
     const paths = [
       await here.message('l1', { to: member.sockets.l1 }),
@@ -41,7 +41,7 @@ describe('an Idempotency-Key', () => {
     expect(await here.receives(member, 2)).toHaveLength(2);
   });
 
-  test('of one execution is refused for another message, and is one run for each on a collection', async () => {
+  test('of one execution is refused for another message, and on a collection makes each message run once', async () => {
     const calls = await Promise.all(
       ['first', 'second'].map((word) =>
         here.message('l2', { executable: true, content: { method: 'echo.echo', params: [word], id: 1 } }),

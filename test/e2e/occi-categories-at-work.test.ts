@@ -1,4 +1,4 @@
-/** Categories and providers that change while entities are made of them. */
+/** Categories and providers that change while their entities are created. */
 import { Deployment, MEMBER, MESSAGE, unique } from './harness';
 
 let here: Deployment;
@@ -20,7 +20,7 @@ const built = (name: string): object => ({
   actions: [],
 });
 
-test('merging the same kind twice in one request keeps both additions, and requires nothing of anybody', async () => {
+test('a kind that is merged twice in one request gets both additions, all of them optional', async () => {
   await here.must(200, define(built('example.one'), built('example.two')));
   await here.must(
     201,
@@ -32,7 +32,7 @@ test('merging the same kind twice in one request keeps both additions, and requi
   await here.must(201, here.request('PUT', '/cmbs/message/with-none', { kind: MESSAGE }));
 });
 
-test('no entity is left of a kind that is deleted at the same time', async () => {
+test('a kind that is deleted while its entities are created leaves no entity', async () => {
   for (let round = 0; round < 20; round += 1) {
     const term = unique('kind').toLowerCase();
     const kind = EXAMPLE + term;
@@ -48,7 +48,7 @@ test('no entity is left of a kind that is deleted at the same time', async () =>
   }
 });
 
-test('topics that were stored while no provider checked them stop nobody', async () => {
+test('topics that were stored while no provider checked them do not block other requests', async () => {
   const bind = (local: readonly string[]) =>
     here.must(
       200,

@@ -31,7 +31,7 @@ function paths(answer: Answer): readonly string[] {
 const list = async (target: string, headers: Record<string, string | string[]> = {}): Promise<readonly string[]> =>
   paths(await product.get(target, PLAIN, headers));
 
-/** A kind of its own, so that its collection holds what the test put there. */
+/** A kind for one test, so that the collection has only the test's entities. */
 async function ownKind(term: string, more: Record<string, string | readonly string[]> = {}): Promise<string> {
   const scheme = 'http://example.com/collections#';
   const kind = { term, scheme, location: `/${term}/`, parent: KIND, ...more };
@@ -69,7 +69,7 @@ describe('OCCI collections', () => {
     );
   });
 
-  it('#53 are answered with 200 when they are empty', async () => {
+  it('#53 answer 200 if they are empty', async () => {
     await ownKind('empty');
     for (const target of ['/empty/', '/os_tpl/', '/storagelink/']) {
       const plain = await product.get(target, PLAIN);
@@ -128,7 +128,7 @@ describe('OCCI collections', () => {
     for (const query of ['category=large&q=straw', 'attribute=occi.compute.cores&value=99']) {
       expect([query, await list(`/compute/?${query}`)]).toEqual([query, []]);
     }
-    // A typo must not list everything, nor nothing.
+    // A typo must list neither everything nor nothing.
     for (const [query, named] of [
       ['category=nothing', 'nothing'],
       ['attribute=occi.compute.corse&value=4', 'occi.compute.corse'],
@@ -144,7 +144,7 @@ describe('OCCI collections', () => {
     expect((await product.get('/compute/?attribute=occi.core.title')).status).toBe(400);
   });
 
-  it('#56 are filtered by a POST that stands for a GET (decision 7)', async () => {
+  it('#56 are filtered by a POST with X-HTTP-Method-Override: GET', async () => {
     const one = await product.compute('X-OCCI-Attribute: occi.compute.hostname="overridden"');
     const answer = await product.plain(
       'POST',
@@ -191,7 +191,7 @@ describe('OCCI collections', () => {
     expect((await product.get(`/${term}/?cursor=nonsense`, type)).status).toBe(400);
   });
 
-  it('#58 of a mixin are added to by POST, replaced by PUT, and taken from by DELETE', async () => {
+  it('#58 of a mixin gain entities by POST, are replaced by PUT, and lose entities by DELETE', async () => {
     const mixin = await product.defineMixin('tags');
     const [a, b, c] = [await product.compute(), await product.compute(), await product.network()];
     const post = await product.plain('POST', '/tags/', locations(a, b));
@@ -263,7 +263,7 @@ describe('OCCI collections', () => {
     expect((await product.get(staying)).status).toBe(200);
   });
 
-  it('#60 below an unbound path are deleted, and nothing that only looks like it', async () => {
+  it('#60 below an unbound path are deleted, and paths with the same beginning stay', async () => {
     for (const path of ['/tree/a/1', '/tree/a/b/2', '/tree/ab/3', '/x/tree/a/4']) {
       expect((await product.plain('PUT', path, [COMPUTE])).status).toBe(201);
     }
@@ -275,7 +275,7 @@ describe('OCCI collections', () => {
     expect((await product.send('DELETE', '/tree/none/')).status).toBe(404);
   });
 
-  it('#61 of an unbound path are the union of what lies below', async () => {
+  it('#61 of an unbound path are the union of the collections below it', async () => {
     for (const path of ['/union/1', '/union/deep/2']) await product.plain('PUT', path, [COMPUTE]);
     expect(await list('/union/')).toEqual(['/union/1', '/union/deep/2']);
     expect((await product.get('/union/', OCCI)).header('x-occi-location')).toBe(
@@ -292,7 +292,7 @@ describe('OCCI actions', () => {
   const stateOf = async (path: string): Promise<string | undefined> =>
     (await product.get(path)).attributes()['occi.compute.state'];
 
-  it('#62 are asked for by POST with their term and their category', async () => {
+  it('#62 are requested by POST with their term and their category', async () => {
     const path = await product.compute();
     const answer = await product.plain('POST', `${path}?action=start`, [
       `Category: ${category(`${COMPUTE_ACTION}start`, 'action')}`,
@@ -307,7 +307,7 @@ describe('OCCI actions', () => {
     expect([stopped.status, await stateOf(path)]).toEqual([200, '"inactive"']);
   });
 
-  it.each([FLAT, NESTED])('#62 are asked for in %s in all its forms', async (type) => {
+  it.each([FLAT, NESTED])('#62 are requested in %s in all its forms', async (type) => {
     const start = `${COMPUTE_ACTION}start`;
     for (const body of [
       { action: start, attributes: {} },
@@ -321,7 +321,7 @@ describe('OCCI actions', () => {
     }
   });
 
-  it('#63 are refused when URL and body differ, or nobody knows them', async () => {
+  it('#63 are refused if URL and body differ, or if they are unknown', async () => {
     const path = await product.compute();
     for (const [term, lines] of [
       ['start', [`Category: ${category(`${COMPUTE_ACTION}stop`, 'action')}`]],
@@ -343,7 +343,7 @@ describe('OCCI actions', () => {
     expect([answer.status, await stateOf(path)]).toEqual([409, '"inactive"']);
   });
 
-  it('#64 run on every entity of a collection that they apply to', async () => {
+  it('#64 run on every entity of a collection to which they apply', async () => {
     const all = await some(await ownKind('fleet'), 3);
     await product.json('POST', `${all[0]}?action=start`, {});
     const answer = await product.plain('POST', '/fleet/?action=start', [

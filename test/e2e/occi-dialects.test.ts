@@ -1,6 +1,6 @@
 /**
- * `application/occi+json` has two dialects: the original's, with nested attributes, and GFD.226's. What a kind was
- * defined in decides; a profile forces one of them (DESIGN decision 1).
+ * `application/occi+json` has two dialects: the original's, with nested attributes, and GFD.226's. The dialect of a kind's
+ * definition decides, and a profile forces one of the two (docs/occi.md, "Renderings").
  */
 import type { Json, JsonObject } from '@cmbs/shared';
 import { CMBS, CORE, FLAT, INFRA, NESTED, OCCI_JSON, PLAIN, Product, type Answer } from './occi-support';
@@ -55,7 +55,7 @@ describe('application/occi+json', () => {
     expect((await product.get('/resource_tpl/small/', OCCI_JSON)).json()).toEqual({ resources: [] });
   });
 
-  it('answers a creation in the dialect of what was created', async () => {
+  it('answers a creation in the dialect of the new entity', async () => {
     const member = await typed('POST', '/', OCCI_JSON, MEMBER);
     expect([member.status, member.type, member.json()]).toEqual([
       201,
@@ -105,7 +105,7 @@ describe('application/occi+json', () => {
       'gfd226',
     ],
     ['without a sign, in application/json', FLAT, { attributes: {} }, 'gfd226'],
-  ])('shows entities of a kind that was defined %s accordingly', async (_how, type, more, profile) => {
+  ])('shows entities of a kind that was defined %s in the same form', async (_how, type, more, profile) => {
     const kind = { term: 'thing', scheme: SCHEME, location: '/thing/', ...more };
     expect((await typed('POST', '/-/', type, { kinds: [kind] })).status).toBe(200);
     expect((await typed('PUT', '/thing/1', FLAT, { kind: `${SCHEME}thing` })).status).toBe(201);
@@ -160,19 +160,19 @@ describe('a profile', () => {
     expect((await product.get(path, `${OCCI_JSON};profile=other, text/plain;q=0.1`)).type).toBe(PLAIN);
   });
 
-  it('that is not known is 406 in Accept and 415 in Content-Type', async () => {
+  it('is 406 in Accept and 415 in Content-Type if it is unknown', async () => {
     const refused = await product.get('/-/', `${OCCI_JSON};profile=other`);
     expect(refused.status).toBe(406);
     expect(refused.body).toContain('profile=nested');
     expect((await typed('POST', '/', `${OCCI_JSON};profile=other`, MEMBER, OCCI_JSON)).status).toBe(415);
   });
 
-  it('of the body is that of the answer where the client accepts anything', async () => {
+  it('of the body becomes the profile of the answer if the client accepts any type', async () => {
     const made = await typed('POST', '/', GFD226, MEMBER, '*/*');
     expect([made.status, made.type]).toEqual([201, GFD226]);
   });
 
-  it('takes every form on input', async () => {
+  it('accepts every form on input', async () => {
     const nested = { kind: `${INFRA}compute`, attributes: { occi: { compute: { memory: 2 } } } };
     const flat = { kind: `${INFRA}compute`, attributes: { 'occi.compute.memory': 2 } };
     for (const type of [OCCI_JSON, NESTED, GFD226, FLAT]) {
@@ -187,7 +187,7 @@ describe('a profile', () => {
     );
   });
 
-  it('does nothing under application/json, which is always GFD.226', async () => {
+  it('has no effect on application/json, which is always GFD.226', async () => {
     await product.json('POST', '/cmbs/member/', MEMBER);
     const shown = await product.get('/cmbs/member/m', `${FLAT};profile=nested`);
     expect([shown.type, shown.json()]).toMatchObject([FLAT, { attributes: { 'cmbs.member.local': 'false' } }]);

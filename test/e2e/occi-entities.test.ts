@@ -3,7 +3,7 @@ import { isLocal } from './engine';
 import type { JsonObject } from '@cmbs/shared';
 import { category, FLAT, INFRA, NESTED, OCCI, PLAIN, Product } from './occi-support';
 
-/** In the order of time in one file; random in Firestore, where ids in a row make hot spots. */
+/** Ids are ordered by time in SQLite, and random in Firestore, where consecutive ids make hot spots. */
 const VERSION = isLocal() ? '7' : '4';
 const UUID = `[0-9a-f]{8}-[0-9a-f]{4}-${VERSION}[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}`;
 const KIND = `${INFRA}compute`;
@@ -76,7 +76,7 @@ describe('OCCI entities', () => {
     expect((await product.plain('POST', '/compute/', [`Category: ${category(KIND)}`])).status).toBe(201);
   });
 
-  it('#28 are created many at once', async () => {
+  it('#28 are created in batches', async () => {
     const resources = [
       { kind: KIND, title: 'one' },
       { kind: KIND, title: 'two' },
@@ -87,7 +87,7 @@ describe('OCCI entities', () => {
     ] as const) {
       const answer = await product.json('POST', '/compute/', { resources }, type);
       expect(answer.status).toBe(201);
-      // Which of the two would it name?
+      // A Location header could name only one of the two.
       expect(answer.location).toBeUndefined();
       const paths = locations(answer.json()).map((location) => product.pathOf(location));
       expect(paths).toHaveLength(2);
@@ -111,14 +111,14 @@ describe('OCCI entities', () => {
     },
   );
 
-  it('#29 need a kind for it', async () => {
+  it('#29 need a kind to be created by PUT', async () => {
     expect(
       (await product.plain('PUT', '/compute/kindless', ['X-OCCI-Attribute: occi.core.title="x"'])).status,
     ).toBe(400);
     expect((await product.get('/compute/kindless')).status).toBe(404);
   });
 
-  it('#30 are replaced by PUT: what is absent goes, the links stay', async () => {
+  it('#30 are replaced by PUT, which removes absent attributes and keeps the links', async () => {
     const { compute, link } = await linked('X-OCCI-Attribute: occi.compute.cores=4, occi.compute.hostname="h"');
     for (let times = 0; times < 2; times++) {
       const put = await product.plain('PUT', compute, [COMPUTE, 'X-OCCI-Attribute: occi.core.title="only"']);
@@ -130,24 +130,27 @@ describe('OCCI entities', () => {
     }
   });
 
-  it('#30 return to the default of what is absent', async () => {
+  it('#30 return to the defaults of absent attributes', async () => {
     const medium = `Category: ${category('http://schemas.ogf.org/occi/infrastructure/compute/template/1.1#medium')}`;
     const path = await product.compute(medium, 'X-OCCI-Attribute: occi.compute.cores=7');
     await product.plain('PUT', path, [COMPUTE, medium]);
     expect((await shown(path)).attributes['occi.compute.cores']).toBe(2);
   });
 
-  it.each([PLAIN, NESTED, FLAT])('#31 take back by PUT what %s showed of them, links and all', async (type) => {
-    const { compute } = await linked('X-OCCI-Attribute: occi.compute.cores=2, occi.core.title="as it is"');
-    const before = await product.get(compute, type);
-    const put = await product.send('PUT', compute, {
-      headers: { 'Content-Type': type, Accept: type },
-      body: before.body,
-    });
-    expect([put.status, put.body]).toEqual([200, before.body]);
-  });
+  it.each([PLAIN, NESTED, FLAT])(
+    '#31 accept by PUT everything that %s showed of them, links included',
+    async (type) => {
+      const { compute } = await linked('X-OCCI-Attribute: occi.compute.cores=2, occi.core.title="as it is"');
+      const before = await product.get(compute, type);
+      const put = await product.send('PUT', compute, {
+        headers: { 'Content-Type': type, Accept: type },
+        body: before.body,
+      });
+      expect([put.status, put.body]).toEqual([200, before.body]);
+    },
+  );
 
-  it('#31 take back by PUT what text/occi showed of them', async () => {
+  it('#31 accept by PUT everything that text/occi showed of them', async () => {
     const { compute } = await linked('X-OCCI-Attribute: occi.core.title="as, it \\"is\\""');
     const before = await product.get(compute, OCCI);
     const headers: Record<string, string | readonly string[]> = { 'Content-Type': OCCI, Accept: OCCI };
@@ -240,7 +243,7 @@ describe('OCCI entities', () => {
     expect((await product.send('DELETE', path)).status).toBe(404);
   });
 
-  it('#36 take their links with them, at either end', async () => {
+  it('#36 are deleted with the links at either end', async () => {
     for (const end of ['compute', 'network'] as const) {
       const made = await linked();
       await product.send('DELETE', made[end]);

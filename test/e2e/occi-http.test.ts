@@ -1,4 +1,4 @@
-/** HTTP as RFC 9110 has it, on every path: validators, conditions, negotiation, spellings of a path. */
+/** HTTP by RFC 9110 on every path: validators, conditions, negotiation, spellings of a path. */
 import { CMBS, FLAT, INFRA, category, NESTED, OCCI, PLAIN, Product } from './occi-support';
 
 const COMPUTE = `Category: ${category(`${INFRA}compute`, 'kind')}`;
@@ -15,7 +15,7 @@ const etag = async (target: string, accept = PLAIN): Promise<string> =>
   (await product.get(target, accept)).header('etag') ?? '';
 
 describe('an ETag', () => {
-  it('is that of one rendering', async () => {
+  it('belongs to one rendering', async () => {
     const path = await product.compute();
     const tags = await Promise.all([PLAIN, OCCI, NESTED, FLAT].map((type) => etag(path, type)));
     expect(new Set(tags).size).toBe(4);
@@ -82,7 +82,7 @@ describe('an ETag', () => {
 });
 
 describe('Vary', () => {
-  it('names Accept wherever the answer depends on it', async () => {
+  it('names Accept if the answer depends on Accept', async () => {
     const path = await product.compute();
     const answers = await Promise.all(
       [path, '/compute/', '/-/', '/nope', '/compute/nope'].map((target) => product.get(target)),
@@ -100,7 +100,7 @@ describe('Vary', () => {
 });
 
 describe('a condition', () => {
-  it('that is no list of tags matches nothing', async () => {
+  it('matches nothing if it is not a list of tags', async () => {
     const path = await product.compute();
     for (const malformed of ['"abc*', 'a*', '*a', '']) {
       const title = ['X-OCCI-Attribute: occi.core.title="x"'];
@@ -151,7 +151,7 @@ describe('a condition', () => {
     expect((await product.get('/compute/')).lines('X-OCCI-Location').length).toBeGreaterThan(0);
   });
 
-  it('on the DELETE of a member is decided once, and nobody changes the member afterwards', async () => {
+  it('on the DELETE of a member is checked once, and afterwards the member refuses changes', async () => {
     await product.plain('PUT', '/cmbs/member/guarded', [MEMBER, LOCAL]);
     const stale = await etag('/cmbs/member/guarded');
     await product.plain('POST', '/cmbs/member/guarded', ['X-OCCI-Attribute: occi.core.title="x"']);
@@ -169,7 +169,7 @@ describe('a condition', () => {
     for (const { status } of answers) expect([200, 404, 409, 412]).toContain(status);
   });
 
-  it('on the DELETE of a member that holds deletes it with what it holds', async () => {
+  it('on the DELETE of a member that is met deletes the member with its data', async () => {
     const started = await product.plain('PUT', '/cmbs/member/going', [
       MEMBER,
       LOCAL,
@@ -217,7 +217,7 @@ describe('Content-Type', () => {
     },
   );
 
-  it('of unknown types only is 415', async () => {
+  it('is 415 if it has only unknown types', async () => {
     const headers = { 'Content-Type': 'foo/bar, foo/baz' };
     expect((await product.send('POST', '/compute/', { headers, body: COMPUTE })).status).toBe(415);
   });
@@ -230,7 +230,7 @@ describe('X-HTTP-Method-Override', () => {
       ...(body === undefined ? {} : { body }),
     });
 
-  it('deletes an entity, and what a body names', async () => {
+  it('deletes an entity, and the entities that a body names', async () => {
     const path = await product.compute();
     expect((await override('delete', path)).status).toBe(200);
     expect((await product.get(path)).status).toBe(404);
@@ -244,7 +244,7 @@ describe('X-HTTP-Method-Override', () => {
     expect((await product.get('/overridden/')).status).toBe(404);
   });
 
-  it('asks for no action', async () => {
+  it('does not request an action', async () => {
     const path = await product.compute();
     for (const method of ['GET', 'DELETE']) {
       const refused = await override(method, `${path}?action=start`, '');
@@ -282,7 +282,7 @@ describe('a path', () => {
     },
   );
 
-  it('without its slash takes a POST along, and neither deletes the collection nor hides an entity', async () => {
+  it('without its final slash redirects a POST, and neither deletes the collection nor hides an entity', async () => {
     const posted = await product.plain('POST', '/compute?action=start', []);
     expect([posted.status, posted.location]).toEqual([308, `${product.url}/compute/?action=start`]);
     expect((await product.send('DELETE', '/compute')).status).toBe(404);
@@ -293,7 +293,7 @@ describe('a path', () => {
     expect((await product.get('/cmbs/message/l31')).status).toBe(308);
   });
 
-  it('has no urn:uuid: in front of its id, for an action neither', async () => {
+  it('has no urn:uuid: in front of its id, not even for an action', async () => {
     const action = await product.send('POST', '/cmbs/message/urn:uuid:1?action=execute');
     expect([action.status, action.header('x-occi-error')]).toEqual([400, expect.stringContaining('urn:uuid')]);
     const target = '/compute/urn:uuid:00000000-0000-4000-8000-000000000001';
@@ -313,7 +313,7 @@ describe('an Idempotency-Key', () => {
   const key = (): Readonly<Record<string, string>> => ({ 'Idempotency-Key': `key-${(last += 1)}` });
   const title = (text: string): readonly string[] => [`X-OCCI-Attribute: occi.core.title="${text}"`];
 
-  /** The same request twice; what happens in between is not undone by the second. */
+  /** Sends a request twice; the second does not undo changes in between. */
   async function twice(
     method: string,
     target: string,
@@ -371,7 +371,7 @@ describe('an Idempotency-Key', () => {
     expect(await tagged()).toBe(1);
   });
 
-  it('makes a repeated definition, change and deletion of a category one', async () => {
+  it('makes a repeated definition, change or deletion of a category one change', async () => {
     const scheme = 'http://example.com/once#';
     const line = `Category: once; scheme="${scheme}"; class="mixin"; location="/once/"`;
     expect(await twice('POST', '/-/', [line], nothing)).toEqual([200, 200]);
@@ -389,7 +389,7 @@ describe('an Idempotency-Key', () => {
     expect(await twice('POST', `${path}?action=start`, start, nothing)).toEqual([200, 200]);
   });
 
-  it('makes a repeated acknowledgement one', async () => {
+  it('makes a repeated acknowledgement one acknowledgement', async () => {
     const start = 'X-OCCI-Attribute: cmbs.member.start="l1"';
     await product.plain('PUT', '/cmbs/member/keyed', [MEMBER, LOCAL, start]);
     const { attributes } = (await product.get('/cmbs/member/keyed', FLAT)).json() as {
@@ -417,7 +417,7 @@ describe('an Idempotency-Key', () => {
     expect(second.json()).toEqual({ acknowledged: 1 });
   });
 
-  it('of a request that was refused may be used again', async () => {
+  it('can be used again if its request was refused', async () => {
     const headers = key();
     expect((await product.plain('PUT', '/compute/again', [], headers)).status).toBe(400);
     expect((await product.plain('PUT', '/compute/again', [COMPUTE], headers)).status).toBe(201);
@@ -456,7 +456,7 @@ describe('a number beyond 2^53', () => {
     },
   );
 
-  it.each([BIG, '1e400', '9007199254740993'])('%s is refused where the type is a number', async (number) => {
+  it.each([BIG, '1e400', '9007199254740993'])('%s is refused in an attribute of type number', async (number) => {
     const attribute = `occi.compute.memory=${number}`;
     for (const refused of [
       await product.plain('POST', '/compute/', [COMPUTE, `X-OCCI-Attribute: ${attribute}`]),

@@ -1,4 +1,4 @@
-/** What OCCI clients send in JSON beyond the checklist, and bodies that a client of each type can parse. */
+/** JSON that OCCI clients send beyond the checklist, and answers that clients of each type can parse. */
 import type { Json, JsonObject } from '@cmbs/shared';
 import {
   category,
@@ -39,7 +39,7 @@ async function define(...mixins: readonly JsonObject[]): Promise<void> {
 const terms = (answer: Answer): readonly unknown[] =>
   ((answer.json() as { mixins?: JsonObject[] }).mixins ?? []).map(({ term }) => term);
 
-describe('a link inside of its source, in JSON', () => {
+describe('a link inside its source, in JSON', () => {
   const inline = (attributes: JsonObject, target: Json): JsonObject => ({
     kind: `${INFRA}compute`,
     links: [{ kind: { term: 'networkinterface', scheme: INFRA }, title: 'Eth', target, attributes }],
@@ -62,7 +62,7 @@ describe('a link inside of its source, in JSON', () => {
     }
   });
 
-  it('is made by a partial update under the id that it names, once', async () => {
+  it('is created once by a partial update, under the id that it names', async () => {
     const network = await product.network();
     const path = await product.compute();
     const links = async (): Promise<readonly unknown[]> =>
@@ -92,7 +92,7 @@ describe('a link inside of its source, in JSON', () => {
 });
 
 describe('mixins as objects', () => {
-  it.each(JSON_TYPES)('are taken in %s, by creation, replacement and partial update', async (type) => {
+  it.each(JSON_TYPES)('are accepted in %s, by creation, replacement and partial update', async (type) => {
     await define(mixin('red'), mixin('blue'));
     const mixins = (term: string): JsonObject[] => [{ term, scheme: SCHEME, title: 'ignored', location: '/x/' }];
     const shown = async (): Promise<unknown> => (await product.get('/compute/1', FLAT)).json().mixins;
@@ -105,7 +105,7 @@ describe('mixins as objects', () => {
   });
 });
 
-describe('one category on its own', () => {
+describe('a category that is the whole body', () => {
   it.each(JSON_TYPES)('is defined and removed in %s', async (type) => {
     const { mixins } = await definedBy(type);
     expect(mixins).toMatchObject([{ term: 'alone', location: '/alone/' }]);
@@ -119,7 +119,7 @@ describe('one category on its own', () => {
     return (await product.get('/-/?category=alone', FLAT)).json();
   }
 
-  it('may be a kind or an action, as it shows or says', async () => {
+  it('may be a kind or an action, by its members or its class', async () => {
     const sent: readonly JsonObject[] = [
       { term: 'go', scheme: SCHEME, class: 'action', attributes: {} },
       { term: 'thing', scheme: SCHEME, parent: `${CORE}resource`, actions: [`${SCHEME}go`], location: '/thing/' },
@@ -135,7 +135,7 @@ describe('one category on its own', () => {
     expect([unclear.status, unclear.body]).toEqual([400, expect.stringContaining('class')]);
   });
 
-  it('is taken back as each dialect shows it', async () => {
+  it('is accepted as each dialect shows it', async () => {
     await define(mixin('base'), mixin('shown', { depends: [`${SCHEME}base`], title: 'Shown' }));
     for (const type of [FLAT, NESTED]) {
       const before = (await product.get('/-/?category=shown', FLAT)).body;
@@ -146,7 +146,7 @@ describe('one category on its own', () => {
     }
   });
 
-  it('asks for an action, with its attributes', async () => {
+  it('requests an action, with its attributes', async () => {
     const path = await product.compute();
     await product.json('POST', `${path}?action=start`, {});
     const stop = { term: 'stop', scheme: COMPUTE_ACTION, attributes: { method: 'graceful' } };
@@ -158,7 +158,7 @@ describe('one category on its own', () => {
     });
   });
 
-  it('that is there already is 409, and changes by PUT', async () => {
+  it('is 409 if it exists, and is changed by PUT', async () => {
     await define(mixin('alone'));
     expect((await product.json('POST', '/-/', mixin('alone'))).status).toBe(409);
     const changed = await product.json('PUT', '/-/', { term: 'alone', scheme: SCHEME, title: 'New' });
@@ -186,7 +186,7 @@ describe('{"mixins":["scheme#term"]}', () => {
   });
 });
 
-describe('an answer that has nothing to show', () => {
+describe('an answer without content', () => {
   const TYPES: readonly (readonly [string, string])[] = [
     ...JSON_TYPES.map((type) => [type, '{}'] as const),
     [OCCI, 'OK'],

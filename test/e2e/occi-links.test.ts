@@ -15,7 +15,7 @@ const ends = (source: string, target: string): string =>
 
 const idOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
 
-/** The links of a text rendering that are no actions. */
+/** The links of a text rendering without the actions. */
 async function linksOf(path: string): Promise<readonly string[]> {
   return (await product.get(path, PLAIN)).lines('Link').filter((line) => !line.includes('?action='));
 }
@@ -54,7 +54,7 @@ describe('OCCI links', () => {
     expect(await linksOf(compute)).toHaveLength(5);
   });
 
-  it('#48 have a source that is here', async () => {
+  it('#48 must have a source here', async () => {
     const [compute, network] = [await product.compute(), await product.network()];
     const link = await product.create(NIC, [ends(compute, network)]);
     for (const source of ['/compute/none', 'http://example.com/compute/1', link, 'nonsense']) {
@@ -64,7 +64,7 @@ describe('OCCI links', () => {
     expect((await product.plain('POST', link, [ends('/compute/none', network)])).status).toBe(400);
   });
 
-  it('#48 may have a target elsewhere, but none that is missing here', async () => {
+  it('#48 may have a target elsewhere, but not a missing target here', async () => {
     const compute = await product.compute();
     const outside = 'http://example.com/network/1';
     const link = await product.create(NIC, [ends(compute, outside)]);
@@ -82,7 +82,7 @@ describe('OCCI links', () => {
     expect((await product.plain('POST', '/networkinterface/', [LINK, line])).status).toBe(400);
   });
 
-  it('#49 show their ends and the kinds of them', async () => {
+  it('#49 show their ends and the kinds of their ends', async () => {
     const [compute, network] = [await product.compute(), await product.network()];
     const link = await product.create(NIC, [ends(compute, network)]);
     const attributes = (await product.get(link, PLAIN)).attributes();
@@ -90,7 +90,7 @@ describe('OCCI links', () => {
       'occi.core.source': `"${product.url}${compute}"`,
       'occi.core.target': `"${product.url}${network}"`,
     });
-    // No category declares them.
+    // No category declares these attributes.
     expect(Object.keys(attributes).filter((name) => name.endsWith('.kind'))).toEqual([]);
     expect((await product.get(link, FLAT)).json()).toMatchObject({
       source: { location: product.url + compute, kind: `${INFRA}compute` },
@@ -127,7 +127,7 @@ describe('OCCI links', () => {
     }
   });
 
-  it('#51 are created inside of their source, whose location alone is answered', async () => {
+  it('#51 are created inside their source, and the answer has the location of the source only', async () => {
     const network = await product.network();
     const made = await product.plain('POST', '/compute/', [
       `Category: ${category(`${INFRA}compute`, 'kind')}`,
@@ -148,7 +148,7 @@ describe('OCCI links', () => {
     expect((await product.get('/networkinterface/', PLAIN)).body).toContain(`${product.url}${self}\n`);
   });
 
-  it.each([FLAT, NESTED])('#51 are created inside of their source in %s', async (type) => {
+  it.each([FLAT, NESTED])('#51 are created inside their source in %s', async (type) => {
     const network = await product.network();
     for (const target of [network, { location: product.url + network, kind: `${INFRA}network` }]) {
       const made = await product.json(
@@ -162,7 +162,7 @@ describe('OCCI links', () => {
     }
   });
 
-  it('#51 that cannot be created keep their source from being created', async () => {
+  it('#51 prevent the creation of their source if they cannot be created', async () => {
     const made = await product.json('POST', '/compute/', {
       resources: [{ kind: `${INFRA}compute`, id: 'unlinked', links: [{ kind: NIC, target: '/network/none' }] }],
     });
@@ -170,7 +170,7 @@ describe('OCCI links', () => {
     expect((await product.get('/compute/unlinked')).status).toBe(404);
   });
 
-  it('#52 leave their source when they are deleted, and its ETag shows it', async () => {
+  it('#52 leave their source when they are deleted, which changes its ETag', async () => {
     const [compute, network] = [await product.compute(), await product.network()];
     const before = (await product.get(compute)).header('etag');
     const link = await product.create(NIC, [ends(compute, network)]);

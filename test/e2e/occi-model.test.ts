@@ -1,4 +1,4 @@
-/** What clients define and instantiate beyond the checklist: the kinds of the core, definitions of all sorts, their end. */
+/** Categories beyond the checklist: kinds of the core, and definitions, changes and deletions by clients. */
 import type { JsonObject } from '@cmbs/shared';
 import { category, CORE, FLAT, INFRA, NESTED, OCCI, PLAIN, Product, type Answer } from './occi-support';
 
@@ -38,7 +38,7 @@ describe('the kinds of the core', () => {
     });
   });
 
-  it('list what descends from them, and are not emptied by mistake', async () => {
+  it('list entities of all descendants, and are not emptied by mistake', async () => {
     const compute = await product.compute();
     expect((await product.get('/resource/', PLAIN)).lines('X-OCCI-Location')).toEqual([product.url + compute]);
     for (const path of ['/resource/', '/link/']) {
@@ -52,7 +52,7 @@ describe('the kinds of the core', () => {
 });
 
 describe('a definition', () => {
-  it('may list what its kind inherits from the core', async () => {
+  it('may list the attributes that its kind inherits from the core', async () => {
     const inherited = {
       'occi.core.id': { type: 'string', required: true },
       'occi.core.title': { type: 'string', mutable: true },
@@ -94,7 +94,7 @@ describe('an attribute that was defined in text', () => {
     }
   });
 
-  it('is found by its number, however that is spelt, and by its string', async () => {
+  it('is found by its number in any spelling, and by its string', async () => {
     const [number, string] = [
       await product.compute(noted, 'X-OCCI-Attribute: c.d=4'),
       await product.compute(noted, 'X-OCCI-Attribute: c.d="x y"'),
@@ -121,7 +121,7 @@ describe('an attribute that was defined in text', () => {
 });
 
 describe('a nested definition', () => {
-  it('refuses what cannot be of its type, and takes what the original wrote', async () => {
+  it('refuses values that cannot have its type, and accepts what the original writes', async () => {
     const attributes = {
       com: {
         example: { size: { type: 'Number' }, on: { type: 'Boolean' }, list: { type: 'Array', default: '' } },
@@ -181,20 +181,20 @@ describe('a filter', () => {
         expect([value, (await asked).lines('X-OCCI-Location')]).toEqual([value, [product.url + path]]);
       }
     }
-    // Numbers beyond 2^53 are told from their neighbours.
+    // Numbers beyond 2^53 differ from their neighbours.
     const huge = await product.compute('X-OCCI-Attribute: occi.compute.memory=1e22');
     await product.compute('X-OCCI-Attribute: occi.compute.memory=9007199254740992');
     for (const value of ['1e22', '1E22', '10000000000000000000000']) {
       expect([value, (await query(value)).lines('X-OCCI-Location')]).toEqual([value, [product.url + huge]]);
     }
     expect((await query('9007199254740993')).body).toBe('');
-    // A string is what it is.
+    // Strings are compared character by character.
     expect((await product.get('/compute/?attribute=occi.compute.hostname&value=4', PLAIN)).body).toBe('');
   });
 });
 
 describe('an action on the collection of a mixin that has no actions', () => {
-  it('works when all members have the action', async () => {
+  it('works if all entities of the collection have the action', async () => {
     const mixin = await product.defineMixin('group');
     const act = (): Promise<Answer> => product.json('POST', '/group/?action=start', {});
     expect((await act()).status).toBe(400);
@@ -224,8 +224,8 @@ describe('an action on the collection of a mixin that has no actions', () => {
   });
 });
 
-describe('a mixin that others depend on', () => {
-  it('is not deleted without them, and the refusal names them', async () => {
+describe('a mixin on which others depend', () => {
+  it('is not deleted before them, and the refusal names them', async () => {
     const base = await product.defineMixin('base');
     const [one, two] = [
       await product.defineMixin('one', `; rel="${base}"`),
@@ -245,7 +245,7 @@ describe('a mixin that others depend on', () => {
 });
 
 describe('an attribute that PUT drops', () => {
-  it('leaves the entities, which can be put back', async () => {
+  it('leaves the entities, which can be PUT again', async () => {
     const line = (attributes: string): string =>
       `Category: tagged; scheme="${SCHEME}"; class="mixin"; location="/tagged/"; attributes="${attributes}"`;
     expect((await product.plain('POST', '/-/', [line('a.b a.c')])).status).toBe(200);

@@ -1,6 +1,6 @@
 /**
- * The original's surface: its route table (occi.md §1.2) in its own dialect, its quirks kept or fixed (§1.5), and its
- * own set-up script with its own files, byte for byte.
+ * Compatibility with the original (docs/occi.md, "The original"): its routes in its own dialect, its quirks kept or mended,
+ * and its set-up script with its own files, byte for byte.
  */
 import type { Json, JsonObject } from '@cmbs/shared';
 import { CMBS, fixture, FLAT, INFRA, NESTED, OCCI, OCCI_JSON, PLAIN, Product, type Answer } from './occi-support';
@@ -16,7 +16,7 @@ beforeEach(async () => {
 });
 afterEach(() => product.close());
 
-/** As the original's clients did: its type in both directions. */
+/** A request as the original's clients send it, with the original's type in both directions. */
 const ask = (method: string, target: string, body?: Json): Promise<Answer> =>
   product.send(method, target, {
     headers: { 'Content-Type': OCCI_JSON, Accept: OCCI_JSON },
@@ -75,7 +75,7 @@ describe('the query interface of the original', () => {
     expect([mixins, actions]).toEqual([[], []]);
   });
 
-  it('Q5 takes definitions with 200 and an empty object', async () => {
+  it('answers definitions with 200 and an empty object', async () => {
     const defined = await ask('POST', '/-/', { mixins: [mixin('defined')] });
     expect([defined.status, defined.body]).toEqual([200, '{}']);
     const changed = await ask('PUT', '/-/', { mixins: [{ term: 'defined', scheme: SCHEME, title: 'Changed' }] });
@@ -87,7 +87,7 @@ describe('the query interface of the original', () => {
     expect((await ask('GET', '/defined/')).status).toBe(404);
   });
 
-  it('Q8 refuses a second definition with 409, and the whole batch with it', async () => {
+  it('refuses a second definition with 409, and with it the whole batch', async () => {
     await ask('POST', '/-/', { mixins: [mixin('twice')] });
     const again = await ask('POST', '/-/', { mixins: [mixin('fresh'), mixin('twice')] });
     expect([again.status, (await ask('GET', '/fresh/')).status]).toEqual([409, 404]);
@@ -95,7 +95,7 @@ describe('the query interface of the original', () => {
     expect(elsewhere.status).toBe(409);
   });
 
-  it('refuses changes of what is not there or cannot change', async () => {
+  it('refuses changes of unknown categories and of immutable keys', async () => {
     await ask('POST', '/-/', { mixins: [mixin('fixed')] });
     expect((await ask('PUT', '/-/', { mixins: [{ term: 'none', scheme: SCHEME }] })).status).toBe(400);
     expect(
@@ -107,7 +107,7 @@ describe('the query interface of the original', () => {
     );
   });
 
-  it('Q11 lets clients define kinds with actions and bind providers, at run time', async () => {
+  it('lets clients define kinds with actions and bind providers, at run time', async () => {
     const attributes = { com: { example: { lamp: { colour: { type: 'String', default: 'white' } } } } };
     const defined = await ask('POST', '/-/', {
       actions: [{ term: 'blink', scheme: SCHEME, title: 'Blink', attributes: {} }],
@@ -131,7 +131,7 @@ describe('the query interface of the original', () => {
     expect((await ask('POST', `${lamp}?action=blink`, {})).status).toBe(200);
   });
 
-  it('does not delete a kind that has entities (decision 4)', async () => {
+  it('does not delete a kind that has entities', async () => {
     await ask('POST', '/-/', { kinds: [mixin('used')] });
     const used = await created('/used/', { kind: `${SCHEME}used` });
     const remove = (): Promise<Answer> => ask('DELETE', '/-/', { kinds: [{ term: 'used', scheme: SCHEME }] });
@@ -140,7 +140,7 @@ describe('the query interface of the original', () => {
     expect((await remove()).status).toBe(200);
   });
 
-  it('merges definitions of the built-in kinds, and of no others (decisions 2 and 16)', async () => {
+  it('merges definitions of the built-in kinds, and of no others', async () => {
     const more = {
       cmbs: { member: { colour: { type: 'String' }, state: { type: 'String', default: 'failed' } } },
     };
@@ -160,7 +160,7 @@ describe('the query interface of the original', () => {
 });
 
 describe('collections of the original', () => {
-  it('Q1 answer a creation with 201, {"Location":[…]} and, for one, a Location header', async () => {
+  it('answer a creation with 201 and {"Location":[…]}, and with a Location header for one entity', async () => {
     const one = await ask('POST', '/cmbs/member/', { resources: [member('one')] });
     const url = `${product.url}/cmbs/member/one`;
     expect([one.status, one.json(), one.location]).toEqual([201, { Location: [url] }, url]);
@@ -168,12 +168,12 @@ describe('collections of the original', () => {
     expect((two.json() as { Location: string[] }).Location).toHaveLength(2);
   });
 
-  it('Q4 keep the id of the client, and make a UUID when there is none', async () => {
+  it("keep the client's id, and make a UUID if there is none", async () => {
     expect(await created('/cmbs/member/', member('mine'))).toBe('/cmbs/member/mine');
     expect(await created('/cmbs/message/', message())).toMatch(/^\/cmbs\/message\/[0-9a-f-]{36}$/);
   });
 
-  it('Q8 refuse the same id a second time with 409, a wrong kind with 409, and none with 400', async () => {
+  it('refuse an id that exists and a wrong kind with 409, and a missing kind with 400', async () => {
     await created('/cmbs/member/', member('once'));
     expect((await ask('POST', '/cmbs/member/', { resources: [member('once')] })).status).toBe(409);
     expect((await ask('POST', '/cmbs/member/', { resources: [message()] })).status).toBe(409);
@@ -182,7 +182,7 @@ describe('collections of the original', () => {
     expect((await ask('POST', '/cmbs/none/', { resources: [member('x')] })).status).toBe(404);
   });
 
-  it('Q2 are listed as {"X-OCCI-Location":[…]}, and take that, {"locations":[…]} and […] for tagging', async () => {
+  it('are listed as {"X-OCCI-Location":[…]}, and accept that, {"locations":[…]} and […] for tagging', async () => {
     await ask('POST', '/-/', { mixins: [mixin('tagged')] });
     const path = await created('/cmbs/member/', member('tagged'));
     const url = product.url + path;
@@ -198,7 +198,7 @@ describe('collections of the original', () => {
     expect((await ask('POST', '/tagged/', { 'X-OCCI-Location': [`${url}-none`] })).status).toBe(404);
   });
 
-  it('Q12 are filtered by the body of a GET: all of it, at any depth', async () => {
+  it('are filtered by all attributes in the body of a GET, at any depth', async () => {
     for (const [id, local, state] of [
       ['a', 'true', 'active'],
       ['b', 'false', 'active'],
@@ -216,11 +216,11 @@ describe('collections of the original', () => {
     expect(await only({ 'cmbs.member.local': 'False' })).toEqual(['b', 'c']);
     expect(await only({ cmbs: { member: { topics: 'topic.c' } } })).toEqual(['c']);
     expect(await only({ cmbs: { member: { topics: 'all', local: 'none' } } })).toEqual([]);
-    // The original took an empty filter for one that nothing meets.
+    // In the original, no entity matches an empty filter.
     expect(listed(await ask('GET', '/cmbs/member/', {}))).toHaveLength(3);
   });
 
-  it('Q10 are filtered the same way where the body of a GET does not arrive', async () => {
+  it('are filtered the same way by POST where the body of a GET does not arrive', async () => {
     await created('/cmbs/member/', member('near', { local: 'true' }), member('far'));
     const url = `${product.url}/cmbs/member/far`;
     const body = { resources: [{ attributes: { cmbs: { member: { local: 'false' } } } }] };
@@ -242,7 +242,7 @@ describe('collections of the original', () => {
 });
 
 describe('entities of the original', () => {
-  it('Q3 are shown bare, whatever the body of the GET', async () => {
+  it('are shown bare, whatever the body of the GET', async () => {
     const path = await created('/cmbs/member/', { ...member('bare'), title: 'T', summary: 'S' });
     for (const answer of [await ask('GET', path), await ask('GET', path, { anything: 1 })]) {
       expect(answer.json()).toMatchObject({
@@ -256,14 +256,14 @@ describe('entities of the original', () => {
     expect((await ask('GET', '/cmbs/member/none')).status).toBe(404);
   });
 
-  it('Q6 have the declared defaults where nothing was given', async () => {
+  it('have the declared defaults of attributes that are not given', async () => {
     const path = await created('/cmbs/message/', message());
     const { attributes } = (await ask('GET', path)).json() as { attributes: { cmbs: { message: JsonObject } } };
     expect(attributes.cmbs.message).toMatchObject({ executable: 'true', sendable: 'true', path_history: [] });
     expect(JSON.stringify(attributes)).not.toContain('None');
   });
 
-  it('Q7 answer PUT and POST with 200 and what they are now', async () => {
+  it('answer PUT and POST with 200 and their new state', async () => {
     const made = await ask('PUT', '/cmbs/message/put', { resources: [message({ sendable: 'False' })] });
     expect([made.status, made.location]).toEqual([201, `${product.url}/cmbs/message/put`]);
     const content = { message_content: { a: [1, { b: null }] } };
@@ -280,7 +280,7 @@ describe('entities of the original', () => {
     expect(replaced.body).toBe((await ask('GET', '/cmbs/message/put')).body);
   });
 
-  it('Q8 answer 404 where there is nothing', async () => {
+  it('answer 404 if they do not exist', async () => {
     const change = { resources: [{ attributes: { cmbs: { member: { state: 'active' } } } }] };
     expect((await ask('POST', '/cmbs/member/none', change)).status).toBe(404);
     expect((await ask('DELETE', '/cmbs/member/none')).status).toBe(404);
@@ -291,13 +291,13 @@ describe('entities of the original', () => {
     expect((await ask('DELETE', path)).status).toBe(404);
   });
 
-  it('Q8 refuse an action that they do not have with 400', async () => {
+  it('refuse an action that they do not have with 400', async () => {
     const path = await created('/cmbs/message/', message());
     expect((await ask('POST', `${path}?action=send_l4`, {})).status).toBe(400);
     expect((await ask('POST', `${path}?action=fly`, {})).status).toBe(400);
   });
 
-  it('Q9 take what the original took against its own patterns and types', async () => {
+  it('accept values that the original accepts against its own patterns and types', async () => {
     for (const name of ['post_message_l31', 'post_message_l32', 'post_message_l4']) {
       expect([name, (await post('POST', '/cmbs/message/', name)).status]).toEqual([name, 201]);
     }
@@ -312,7 +312,7 @@ describe('entities of the original', () => {
     expect(strange.status).toBe(400);
   });
 
-  it('Q13 are written in text as the standard has it', async () => {
+  it('are written in text as the standard requires', async () => {
     const path = await created('/cmbs/message/', message({ message_content: 'a, "b"' }));
     const plain = await product.get(path, PLAIN);
     expect(plain.lines('Category')).toEqual([
@@ -326,7 +326,7 @@ describe('entities of the original', () => {
     for (const line of plain.body.trim().split('\n')) expect(line).toMatch(/^[A-Z][\w-]+: \S.*[^;\s]$/);
   });
 
-  it('keep the content of a message to the byte (decision 18)', async () => {
+  it('keep the content of a message byte for byte', async () => {
     for (const content of [
       '1.0',
       '12345678901234567890',
@@ -357,13 +357,13 @@ describe("the original's set-up script", () => {
     const before = (await product.get('/-/', NESTED)).json();
     for (const name of CATEGORIES) expect([name, (await post('POST', '/-/', name)).status]).toEqual([name, 200]);
     for (const name of PROVIDERS) expect([name, (await post('PUT', '/-/', name)).status]).toEqual([name, 200]);
-    // They define what is built in already.
+    // The files define built-in categories.
     expect((await product.get('/-/', NESTED)).json()).toEqual(before);
 
     const made = await post('POST', '/cmbs/member/', 'post_member');
     expect([made.status, made.json()]).toEqual([201, { Location: [product.url + MEMBER] }]);
 
-    // The one request that the script does not have: the files name fixed ports, which may be taken here.
+    // The script does not have this request: its files name fixed ports, which may be in use here.
     const [l1, l2, nobody] = [await freeSocket(), await freeSocket(), await freeSocket()];
     const moved = { l1_socket: l1, l2_socket: l2, neighbors_socket: [nobody] };
     expect((await ask('POST', MEMBER, { attributes: { cmbs: { member: moved } } })).status).toBe(200);

@@ -52,12 +52,12 @@ describe('OCCI protocol', () => {
     expect(answers.map(({ status }) => status)).toEqual([200, 404, 404, 406, 400, 405, 415, 405, 501, 204, 200]);
     for (const answer of answers) {
       expect(answer.header('server')).toMatch(SERVER);
-      // Decision 9: the cloud's front end replaces Server.
+      // The cloud's front end replaces Server, so X-OCCI-Server repeats it.
       expect(answer.header('x-occi-server')).toBe(answer.header('server'));
     }
   });
 
-  it('#3 does so even when the request is not HTTP', async () => {
+  it('#3 names them even if the request is not HTTP', async () => {
     const { hostname, port } = new URL(product.url);
     const socket = connect(Number(port), hostname);
     await once(socket, 'connect', { signal: AbortSignal.timeout(PATIENCE_MS) });
@@ -106,17 +106,14 @@ describe('OCCI protocol', () => {
     expect([answer.status, answer.type]).toEqual([200, PLAIN]);
   });
 
-  it.each([undefined, '*/*'])(
-    '#7 answers a body in its own type when Accept is %j (decision 21)',
-    async (accept) => {
-      const made = await product.send('POST', '/compute/', {
-        headers: { 'Content-Type': NESTED, ...(accept === undefined ? {} : { Accept: accept }) },
-        body: JSON.stringify({ resources: [{ kind: `${INFRA}compute` }] }),
-      });
-      expect([made.status, made.type]).toEqual([201, NESTED]);
-      expect(made.json()).toEqual({ Location: [made.location] });
-    },
-  );
+  it.each([undefined, '*/*'])('#7 answers a body in its own type when Accept is %j', async (accept) => {
+    const made = await product.send('POST', '/compute/', {
+      headers: { 'Content-Type': NESTED, ...(accept === undefined ? {} : { Accept: accept }) },
+      body: JSON.stringify({ resources: [{ kind: `${INFRA}compute` }] }),
+    });
+    expect([made.status, made.type]).toEqual([201, NESTED]);
+    expect(made.json()).toEqual({ Location: [made.location] });
+  });
 
   it.each([
     ['image/png', 406],
@@ -153,7 +150,7 @@ describe('OCCI protocol', () => {
     expect([answer.status, answer.type]).toEqual([400, type]);
   });
 
-  it('#11 answers 404 for what is not there', async () => {
+  it('#11 answers 404 for an unknown path', async () => {
     for (const target of ['/nope', '/nope/', '/compute/nope', '/a/b/c/d', '/-x', '/-/x']) {
       expect([target, (await product.get(target)).status]).toEqual([target, 404]);
     }
@@ -177,7 +174,7 @@ describe('OCCI protocol', () => {
     }
   });
 
-  it('#11 answers PUT /-/ with 405 unless the body holds what can be changed', async () => {
+  it('#11 answers PUT /-/ with 405 unless the body has categories or providers', async () => {
     const empty = await product.json('PUT', '/-/', {}, NESTED);
     expect([empty.status, empty.header('allow')]).toEqual([405, expect.stringContaining('GET')]);
     const bound = await product.json(
@@ -198,7 +195,7 @@ describe('OCCI protocol', () => {
     expect(answer.header('server')).toMatch(SERVER);
   });
 
-  it('#13 says what is wrong in one sentence, in the rendering that was asked for (decision 8)', async () => {
+  it('#13 explains an error in one sentence, in the requested rendering', async () => {
     for (const type of [NESTED, FLAT]) {
       const answer = await product.get('/compute/nope', type);
       expect([answer.status, answer.type]).toEqual([404, type]);
@@ -232,7 +229,7 @@ describe('OCCI protocol', () => {
     }
   });
 
-  it('#14 keeps a change apart from one that came between, by ETag and If-Match', async () => {
+  it('#14 refuses a change that would overwrite another, by ETag and If-Match', async () => {
     const path = await product.compute();
     const etag = (await product.get(path)).header('etag');
     expect(etag).toMatch(/^"[^"]+"$/);
@@ -260,7 +257,7 @@ describe('OCCI protocol', () => {
     ).toBe(201);
   });
 
-  it('#14 loses no change when many come at once (decision 5)', async () => {
+  it('#14 loses none of many simultaneous changes', async () => {
     const path = await product.compute();
     const changes = [
       'occi.compute.hostname="h"',

@@ -2,7 +2,7 @@
 import { category, CMBS, CORE, FLAT, INFRA, NESTED, OCCI, PLAIN, Product, URI_LIST } from './occi-support';
 
 const STUFF = 'http://example.com/occi/my_stuff#';
-/** The working group's own definition; its `rel` names nothing that is known anywhere. */
+/** The working group's own definition, whose `rel` names an unknown category. */
 const MY_STUFF =
   `Category: my_stuff; scheme="${STUFF}"; class="mixin"; ` +
   'rel="http://example.com/occi/something_else#mixin"; location="/my_stuff/"';
@@ -22,7 +22,7 @@ interface Model {
 }
 
 describe('OCCI query interface', () => {
-  it('#17 shows every kind, mixin and action, those of the core too', async () => {
+  it('#17 shows every kind, mixin and action, including those of the core', async () => {
     const plain = await product.get('/-/', PLAIN);
     for (const term of ['entity', 'resource', 'link']) {
       expect(plain.body).toContain(`Category: ${term}; scheme="${CORE}"; class="kind"`);
@@ -59,7 +59,7 @@ describe('OCCI query interface', () => {
     expect(two.lines('Category').map((line) => line.split(';')[0])).toEqual(['compute', 'os_tpl']);
   });
 
-  it('#18 shows nothing for a category that is not there', async () => {
+  it('#18 shows nothing for an unknown category', async () => {
     const answer = await product.occi('GET', '/-/', { Category: category(`${INFRA}nothing`) });
     expect([answer.status, answer.body]).toEqual([200, '']);
   });
@@ -75,7 +75,7 @@ describe('OCCI query interface', () => {
     expect((await product.get('/-/?category=nothing', PLAIN)).body).toBe('');
   });
 
-  it('#20 takes a mixin of a client, though its rel is unknown, and #21 refuses it a second time', async () => {
+  it("#20 accepts a client's mixin with an unknown rel, and #21 refuses it a second time", async () => {
     const defined = await product.plain('POST', '/-/', [MY_STUFF]);
     expect(defined.status).toBe(200);
     expect((await product.get(byId(`${STUFF}my_stuff`), PLAIN)).lines('Category')).toEqual([
@@ -85,7 +85,7 @@ describe('OCCI query interface', () => {
     expect((await product.plain('POST', '/-/', [MY_STUFF])).status).toBe(409);
   });
 
-  it('#20 takes the same in text/occi', async () => {
+  it("#20 accepts a client's mixin in text/occi", async () => {
     const answer = await product.send('POST', '/-/', {
       headers: {
         'Content-Type': OCCI,
@@ -115,7 +115,7 @@ describe('OCCI query interface', () => {
     expect((await product.plain('POST', '/-/', [line])).status).toBe(409);
   });
 
-  it('#22 deletes a mixin of a client and takes it off every entity', async () => {
+  it("#22 deletes a client's mixin and removes it from every entity", async () => {
     const mixin = await product.defineMixin('passing', '; attributes="com.example.passing"');
     const other = await product.defineMixin('staying', '; attributes="com.example.staying"');
     const paths = [await product.compute(), await product.compute()];
@@ -128,7 +128,7 @@ describe('OCCI query interface', () => {
       ]);
       expect(tagged.status).toBe(200);
     }
-    // Without class, as the checklist has it.
+    // The class may be absent.
     const deleted = await product.plain('DELETE', '/-/', [`Category: ${category(mixin)}`]);
     expect(deleted.status).toBe(200);
     expect((await product.get('/passing/')).status).toBe(404);
@@ -140,7 +140,7 @@ describe('OCCI query interface', () => {
       expect(body).toContain('com.example.staying="2"');
     }
     expect((await product.plain('DELETE', '/-/', [`Category: ${category(mixin)}`])).status).toBe(404);
-    // The name and the location are free again.
+    // The name and the location can be used again.
     await product.defineMixin('passing');
     expect((await product.get('/passing/', PLAIN)).body).toBe('');
   });

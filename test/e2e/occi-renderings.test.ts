@@ -34,7 +34,7 @@ describe('OCCI text renderings', () => {
     expect(made.status).toBe(201);
   });
 
-  it('#67 write categories as the suites of the working group read them', async () => {
+  it("#67 write categories in the form that the working group's test suites read", async () => {
     const expected = /^\w+; \bscheme=[a-z:./#"]*; \bclass="(action|kind|mixin)"/;
     const lines = (await product.get('/-/', PLAIN)).lines('Category');
     expect(lines[1]).toMatch(expected);
@@ -44,13 +44,13 @@ describe('OCCI text renderings', () => {
     expect((await product.get('/-/', OCCI)).header('category')?.split(', ')).toEqual(lines);
   });
 
-  it('#67 tell which attributes are required and which immutable', async () => {
+  it('#67 mark required and immutable attributes', async () => {
     const [storage] = (await product.get('/-/?category=storage', PLAIN)).lines('Category');
     expect(storage).toContain('attributes="occi.storage.size{required} occi.storage.state{immutable} ');
     expect(storage).toMatch(/; actions="\S+#online \S+#offline [^"]+"$/);
   });
 
-  it('#67 write a comma in a title as it is, inside of the quotes', async () => {
+  it('#67 write a comma in a title unchanged, inside the quotes', async () => {
     const mixin = { term: 'commas', scheme: SCHEME, location: '/commas/', title: 'one, two; "three"' };
     expect((await product.json('POST', '/-/', { mixins: [mixin] })).status).toBe(200);
     const answer = await product.get('/-/?category=commas', OCCI);
@@ -135,7 +135,7 @@ describe('OCCI text renderings', () => {
     expect([made.status, made.type]).toEqual([201, PLAIN]);
   });
 
-  it('#70 keep strings and numbers apart', async () => {
+  it('#70 distinguish strings from numbers', async () => {
     const path = await product.compute(
       'X-OCCI-Attribute: occi.compute.memory=3.6, occi.core.title="a? \\", occi.compute.memory=1.0"',
     );
@@ -168,7 +168,7 @@ describe('OCCI text renderings', () => {
     }
   });
 
-  it('#71 refuse what does not fit into headers rather than cut it off', async () => {
+  it('#71 refuse an answer that does not fit into headers, rather than truncate it', async () => {
     const kind = { term: 'big', scheme: SCHEME, location: '/big/', parent: KIND };
     await product.json('POST', '/-/', { kinds: [kind] });
     const resources = Array.from({ length: 400 }, () => ({ kind: `${SCHEME}big` }));
@@ -202,7 +202,7 @@ describe('OCCI text renderings', () => {
     }
   });
 
-  it('#77 write as rel of a mixin the first that it depends on, never what it applies to', async () => {
+  it("#77 write a mixin's first dependency as rel, and never the kinds to which the mixin applies", async () => {
     const rel = async (term: string): Promise<string | undefined> =>
       /; rel="([^"]*)"/.exec((await product.get(`/-/?category=${term}`, PLAIN)).body)?.[1];
     expect(await rel('medium')).toBe(`${INFRA}resource_tpl`);
@@ -213,15 +213,15 @@ describe('OCCI text renderings', () => {
     expect(await rel('compute')).toBe(`${CORE}resource`);
   });
 
-  it('#78 write absolute URLs in lists, and Location for one', async () => {
+  it('#78 write absolute URLs in lists, and Location for one entity', async () => {
     const made = await product.plain('POST', '/compute/', [COMPUTE]);
     expect(made.location).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/compute\//);
     expect(made.body).toBe(`X-OCCI-Location: ${made.location}\n`);
     expect((await product.get('/compute/', PLAIN)).body).toContain(`X-OCCI-Location: ${made.location}\n`);
   });
 
-  // In the cloud the public URL is configured, since a function's own host is nobody's business.
-  localTest('#78 write the URLs of the host that was asked (decision 6)', async () => {
+  // In the cloud the public URL is configured, since clients do not use a function's own host.
+  localTest('#78 write URLs with the host of the request', async () => {
     const path = await product.compute();
     const answer = await product.get('/compute/', PLAIN, { Host: 'localhost:8090' });
     expect(answer.body).toContain(`X-OCCI-Location: http://localhost:8090${path}\n`);
@@ -229,7 +229,7 @@ describe('OCCI text renderings', () => {
 });
 
 describe('OCCI JSON renderings', () => {
-  it('#74 show an entity as GFD.226 has it, with no other keys', async () => {
+  it("#74 show an entity with GFD.226's keys and no others", async () => {
     const mixin = `${SIZES}small`;
     const made = await product.json('POST', '/compute/', {
       kind: KIND,
@@ -276,7 +276,7 @@ describe('OCCI JSON renderings', () => {
     expect((await product.get(link, FLAT)).json()).toEqual(shownLink);
   });
 
-  it("#74 show an entity in the original's form: bare, with nested names (decision 1)", async () => {
+  it("#74 show an entity in the original's form: bare, with nested names", async () => {
     const { compute, network, link } = await linked();
     const shown = (await product.get(compute, NESTED)).json();
     expect(Object.keys(shown).sort()).toEqual(['actions', 'attributes', 'id', 'kind', 'links', 'mixins']);
@@ -322,7 +322,7 @@ describe('OCCI JSON renderings', () => {
     });
   });
 
-  it('#75 define again what they show of the model', async () => {
+  it('#75 accept the model that they show as definitions', async () => {
     const kind = {
       term: 'round_trip',
       scheme: SCHEME,
@@ -345,7 +345,7 @@ describe('OCCI JSON renderings', () => {
     }
   });
 
-  it('#76 show lists of locations as their dialects do', async () => {
+  it('#76 show lists of locations in the form of their dialect', async () => {
     const body = { resources: [{ kind: KIND }, { kind: KIND }] };
     const flat = await product.json('POST', '/compute/', body, FLAT);
     expect(flat.json()).toEqual([expect.stringContaining('/compute/'), expect.stringContaining('/compute/')]);

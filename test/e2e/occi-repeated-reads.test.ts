@@ -1,4 +1,4 @@
-/** An entity that is read again shows what has changed since, whatever was kept of the reading before. */
+/** An entity that is read again shows every change, whatever is cached of the earlier reading. */
 import { localTest } from './engine';
 import { category, CMBS, INFRA, NESTED, PLAIN, Product } from './occi-support';
 
@@ -18,14 +18,14 @@ describe('An entity that is read again', () => {
     expect(second.header('etag')).toBe(first.header('etag'));
   });
 
-  it('is in the type that is asked for', async () => {
+  it('has the requested type', async () => {
     const path = await product.compute();
     expect((await product.get(path, PLAIN)).type).toBe(PLAIN);
     expect((await product.get(path, NESTED)).type).toBe(NESTED);
     expect((await product.get(path, PLAIN)).type).toBe(PLAIN);
   });
 
-  // In the cloud the public URL is configured, since a function's own host is nobody's business.
+  // In the cloud the public URL is configured, since clients do not use a function's own host.
   localTest('has URLs of the host that was asked', async () => {
     const path = await product.compute();
     const network = await product.network();
@@ -76,7 +76,7 @@ describe('An entity that is read again', () => {
     expect((await product.get(path)).attributes()['colour.name']).toBeUndefined();
   });
 
-  it('is another one when its path is used again', async () => {
+  it('is the new entity if its path was used again', async () => {
     const path = '/cmbs/message/again';
     const put = (title: string): Promise<unknown> =>
       product.plain('PUT', path, [

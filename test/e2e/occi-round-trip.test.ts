@@ -1,6 +1,6 @@
 /**
- * What GET gives can be put back as it is, in every rendering: nothing changes, and where the entity was deleted, the
- * same comes back. Seed and path of a failure are printed; `CMBS_TEST_SEED` repeats a run.
+ * In every rendering, a PUT of the answer to a GET changes nothing, and creates the same entity again if the entity was
+ * deleted. Seed and path of a failure are printed; `CMBS_TEST_SEED` repeats a run.
  */
 import type { Json, JsonObject } from '@cmbs/shared';
 import { CMBS, CORE, FLAT, INFRA, NESTED, OCCI, OCCI_JSON, PLAIN, Product, type Answer } from './occi-support';
@@ -166,7 +166,7 @@ const entity = fc.oneof(
     })),
 );
 
-/** Sends what a GET answered, in its own type. */
+/** Sends the answer to a GET, in its own type. */
 function putBack(target: string, type: string, shown: Answer): Promise<Answer> {
   const items =
     type === OCCI
@@ -182,7 +182,7 @@ function putBack(target: string, type: string, shown: Answer): Promise<Answer> {
 }
 
 let runs = 0;
-/** One that no earlier run, which may have failed, has used. */
+/** An id that no earlier run used, not even a failed one. */
 const freshPath = (below: string): string => `${below}n${(runs += 1)}`;
 
 test.each(TYPES)(
@@ -201,7 +201,7 @@ test.each(TYPES)(
           const again = await putBack(path, type, shown);
           expect([again.status, again.status === 200 ? '' : again.body]).toEqual([200, '']);
           expect(await now()).toEqual(before);
-          // What the broker says of a message is nothing that a client gives a new one.
+          // Clients cannot set the attributes in which the broker reports on a message.
           if (given.kind === `${CMBS}message`) return;
           await product.send('DELETE', path);
           const anew = await putBack(path, type, shown);
@@ -215,7 +215,7 @@ test.each(TYPES)(
   120_000,
 );
 
-test.each(TYPES)('what %s shows of a link can be put back', async (type) => {
+test.each(TYPES)('a link can be PUT as %s shows it', async (type) => {
   const compute = await product.compute();
   await fc.assert(
     fc.asyncProperty(strictValues, mixins, tagged, async (given, tags, more) => {

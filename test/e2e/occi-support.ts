@@ -1,4 +1,4 @@
-/** The product behind a socket, and requests whose every header and byte the test decides. */
+/** The product behind a socket, and requests of which the test controls every header and byte. */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { Agent, request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -8,7 +8,7 @@ import { engineFor, faultOf } from './engine';
 import { PATIENCE_MS } from '../patience';
 
 export interface Asked {
-  /** A list is sent as that many lines. */
+  /** A list is sent as several lines. */
   readonly headers?: Readonly<Record<string, string | readonly string[]>>;
   readonly body?: string | Buffer;
 }
@@ -21,7 +21,7 @@ export class Answer {
     readonly body: string,
   ) {}
 
-  /** A header's value, repeated ones joined as RFC 9110 §5.3 does. */
+  /** The value of a header; repeated headers are joined as in RFC 9110 §5.3. */
   header(name: string): string | undefined {
     return this.headers[name.toLowerCase()]?.join(', ');
   }
@@ -38,7 +38,7 @@ export class Answer {
     return JSON.parse(this.body) as JsonObject;
   }
 
-  /** What stands after `name: ` in the lines of the body that begin so (text/plain). */
+  /** The text after `name: ` in lines of a text/plain body. */
   lines(name: string): readonly string[] {
     return this.body
       .split('\n')
@@ -46,7 +46,7 @@ export class Answer {
       .map((line) => line.slice(name.length + 2));
   }
 
-  /** Attributes of text/plain: names to what stands after the equals sign, quotes and all. */
+  /** Attributes of a text/plain body by name, with the text after the equals sign, including quotes. */
   attributes(): Readonly<Record<string, string>> {
     return Object.fromEntries(
       this.lines('X-OCCI-Attribute').map((line): [string, string] => {
@@ -66,7 +66,7 @@ export const CMBS = 'http://houssem.org/cmbs#';
 export const PLAIN = 'text/plain';
 export const OCCI = 'text/occi';
 export const URI_LIST = 'text/uri-list';
-/** The dialect is that of the category (DESIGN decision 1). */
+/** Shown in the dialect of the category. */
 export const OCCI_JSON = 'application/occi+json';
 /** The original's dialect, whatever the category. */
 export const NESTED = 'application/occi+json;profile=nested';
@@ -92,7 +92,7 @@ export class Product {
   static async start(): Promise<Product> {
     const directory = await mkdtemp(join(tmpdir(), 'cmbs-e2e-'));
     const faults: string[] = [];
-    // What the product calls its own fault would otherwise hide behind any 500 that a test does not look at.
+    // A 500 means a fault of the product, which a test that does not check the status would otherwise miss.
     const error = (message: string, fields?: LogFields) => void faults.push(faultOf(message, fields));
     const log: Log = { ...silentLog, error };
     const stack = await engineFor(directory)({ env: { CMBS_EXTENSIONS: 'infrastructure' }, log });
@@ -119,7 +119,7 @@ export class Product {
           host: url.hostname,
           port: url.port,
           method,
-          // As it is: a URL object would change what the test means to send.
+          // A URL object would change the target that the test sends.
           path: target.startsWith(this.url) ? target.slice(this.url.length) : target,
           headers: {
             ...Object.fromEntries(

@@ -1,4 +1,4 @@
-/** What OCCI clients send and expect in text beyond the checklist: links, tokens, JSON inside of strings. */
+/** Text that OCCI clients send and expect beyond the checklist: links, tokens, JSON inside strings. */
 import type { JsonObject } from '@cmbs/shared';
 import { category, CMBS, CORE, FLAT, INFRA, OCCI, PLAIN, Product, URI_LIST } from './occi-support';
 
@@ -50,7 +50,7 @@ describe('a text body', () => {
 });
 
 describe('an inline link in text', () => {
-  it('may have tokens for attributes, also where they look like numbers', async () => {
+  it('may have tokens for attributes, even tokens that look like numbers', async () => {
     const network = await product.network();
     const path = await product.compute(
       `Link: <${network}>; rel="${INFRA}network"; category="${NIC}"; ` +
@@ -67,7 +67,7 @@ describe('an inline link in text', () => {
     });
   });
 
-  it('without a category is of the kind that rel names, or a plain link', async () => {
+  it('without a category has the kind in rel, or is a plain link', async () => {
     const network = await product.network();
     const path = await product.compute(
       `Link: <${network}>; rel="${INFRA}network"`,
@@ -77,7 +77,7 @@ describe('an inline link in text', () => {
     expect(kinds.sort()).toEqual([`${CORE}link`, NIC].sort());
   });
 
-  it('shows its id and its ends, in text/occi too', async () => {
+  it('shows its id and its ends, also in text/occi', async () => {
     const network = await product.network();
     const path = await product.compute(`Link: <${network}>; rel="${INFRA}network"; category="${NIC}"`);
     const [link] = await linksOf(path);
@@ -89,7 +89,7 @@ describe('an inline link in text', () => {
     expect((await product.get(path, OCCI)).header('link')).toContain(line);
   });
 
-  it('of an entity that was deleted comes back with it, under its id', async () => {
+  it('returns under its id when its deleted source is created again', async () => {
     const network = await product.network();
     const path = await product.compute(
       `Link: <${network}>; rel="${INFRA}network"; category="${NIC}"; occi.networkinterface.interface="eth0"`,
@@ -148,7 +148,7 @@ describe('JSON in text', () => {
     'null',
     '1.50',
     'true',
-  ])('%s is written as OCCI has it, and what is put back is what was there', async (content) => {
+  ])('%s is written as OCCI requires, and a PUT of the answer changes nothing', async (content) => {
     const raw = (): Promise<string> => product.get(path, FLAT).then(({ body }) => body);
     const body = `{"kind":"${CMBS}message","attributes":{"${CONTENT}":${content}}}`;
     const path = '/cmbs/message/json-in-text';

@@ -1,4 +1,4 @@
-/** A change of categories costs what it changes, and what a deployment holds of them is bounded. */
+/** A change of categories costs no more than it changes, and the categories of a deployment are limited. */
 import { allowAll, type JsonObject, SYSTEM, systemClock } from '@cmbs/shared';
 import { MAX_CATEGORIES, MAX_DEFINITIONS_CHARS } from '../../shared/occi/limits';
 import {
@@ -14,7 +14,7 @@ import type { Store, Transaction } from '@cmbs/shared/store';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
 const SCHEME = 'http://example.com/bomb#';
-/** More changes than are remembered: each is known by one name at least. */
+/** More changes than the state names, since each change has at least one name. */
 const REMEMBERED = Math.ceil(MAX_REMEMBERED_CHANGE_CHARS / SCHEME.length);
 const RESOURCE = 'http://schemas.ogf.org/occi/core#resource';
 
@@ -31,13 +31,13 @@ const mixin = (term: string, more: Partial<CategoryInput> = {}): CategoryInput =
 const numbered = (from: number, to: number): readonly CategoryInput[] =>
   Array.from({ length: to - from }, (_, at) => mixin(`m${from + at}`));
 
-/** Documents that pass between the store and its callers, and characters of what is written. */
+/** Documents that pass between the store and its callers, and characters written. */
 interface Work {
   documents: number;
   chars: number;
 }
 
-/** The store, counting. */
+/** A store that counts. */
 function counted(store: Store, work: Work): Store {
   const page = async <P extends { readonly docs: readonly unknown[] }>(asked: Promise<P>): Promise<P> => {
     const found = await asked;
@@ -67,7 +67,7 @@ function counted(store: Store, work: Work): Store {
   });
 }
 
-/** The target with some methods of its own. */
+/** The target with some methods replaced. */
 function instead<T extends object>(target: T, methods: Partial<T>): T {
   return new Proxy(target, {
     get: (object, name) => {
@@ -105,11 +105,11 @@ async function costOf(run: () => Promise<unknown>): Promise<Work> {
 }
 
 describe('a change', () => {
-  it('costs the same among 2,000 categories as among 50, also for those who follow', async () => {
+  it('costs the same among 2,000 categories as among 50, also for other processes', async () => {
     const here = opened();
     const elsewhere = opened({ watch: false, maxAgeMs: 0, clock: systemClock });
     await here.define(numbered(0, 50), SYSTEM);
-    /** Define, change, and delete one mixin, with a look of either process after each. */
+    /** Defines, changes and deletes a mixin; both processes read the categories after each step. */
     const changes = async (term: string): Promise<void> => {
       const steps = [
         () => here.define([mixin(term)], SYSTEM),
@@ -129,7 +129,7 @@ describe('a change', () => {
         expect(new Set(await Promise.all(ids)).size).toBe(1);
       }
     };
-    // What is written must not depend on how much of the state's memory is used.
+    // The cost of writing must not depend on how many changes the state names.
     for (let at = 0; at < REMEMBERED / 4; at += 1) await changes('warm');
     const few = await costOf(() => changes('few'));
     for (let from = 50; from < 2000; from += 390) await here.define(numbered(from, from + 390), SYSTEM);
@@ -142,7 +142,7 @@ describe('a change', () => {
     expect(few.documents).toBeLessThan(100);
   });
 
-  it('is followed by a process that has missed more than is remembered', async () => {
+  it('reaches a process that missed more changes than the state names', async () => {
     const here = opened();
     const elsewhere = opened({ watch: false, maxAgeMs: 0, clock: systemClock });
     await elsewhere.current();
@@ -181,7 +181,7 @@ describe('a definition', () => {
         parent: at === 0 ? RESOURCE : `${SCHEME}k${at - 1}`,
       })),
     ],
-  ])('with %s is refused, as a new one and as a change', async (_, inputs) => {
+  ])('with %s is refused, as a new category and as a change', async (_, inputs) => {
     const categories = opened();
     await expect(categories.define(inputs, SYSTEM)).rejects.toMatchObject({ status: 413 });
     await categories.define([mixin('m')], SYSTEM);
@@ -193,7 +193,7 @@ describe('a definition', () => {
     });
   });
 
-  it('is taken up to the bound of all together, and again when others have gone', async () => {
+  it('is accepted up to the limit of all definitions together, and again after others are deleted', async () => {
     const categories = opened();
     const large = (term: string): CategoryInput =>
       mixin(term, { attributes: attributes(100, { description: 'x'.repeat(1000) }) });
@@ -212,7 +212,7 @@ describe('a definition', () => {
     await expect(categories.define([large('more')], SYSTEM)).rejects.toMatchObject({ status: 409 });
   });
 
-  it('is taken up to the number that a deployment holds', async () => {
+  it('is accepted up to the number of categories of a deployment', async () => {
     const categories = opened();
     for (let from = 0; from < MAX_CATEGORIES; from += 500)
       await categories.define(numbered(from, from + 500), SYSTEM);

@@ -1,4 +1,4 @@
-/** An entity that holds something is deleted under a condition: decided once, before it lets go. */
+/** The condition of a deletion is checked once, before the provider releases the entity. */
 import { allowAll, CmbsError, newId, SYSTEM, systemClock } from '@cmbs/shared';
 import {
   Categories,
@@ -36,7 +36,7 @@ const CATEGORIES: readonly Category[] = [
 let temporary: TemporaryStore;
 let categories: Categories;
 let entities: Entities;
-/** What happens while the entity lets go. */
+/** Runs while the provider releases the entity. */
 let release: () => Promise<void>;
 
 beforeEach(async () => {
@@ -64,7 +64,7 @@ afterEach(async () => {
 const put = () =>
   entities.put(PATH, () => ({ kind: KIND, mixins: [], values: {}, rawJson: {}, links: [] }), requester);
 
-/** Holds for the entity as it is now. */
+/** A condition that the present entity meets. */
 async function unchanged(): Promise<Precondition> {
   const state = stateOf(await entities.read(PATH, SYSTEM));
   return (current) => {
@@ -73,7 +73,7 @@ async function unchanged(): Promise<Precondition> {
   };
 }
 
-test('a condition that does not hold lets go of nothing', async () => {
+test('a deletion whose condition is not met releases nothing', async () => {
   const condition = await unchanged();
   await put();
   release = () => Promise.reject(new Error('let go'));
@@ -82,7 +82,7 @@ test('a condition that does not hold lets go of nothing', async () => {
   });
 });
 
-test('nobody changes an entity that lets go', async () => {
+test('an entity that is being released refuses changes', async () => {
   const refusals: unknown[] = [];
   release = () =>
     put().then(
@@ -94,7 +94,7 @@ test('nobody changes an entity that lets go', async () => {
   expect(await entities.find(PATH)).toBeUndefined();
 });
 
-test('a deletion that was cut off is finished by the same request', async () => {
+test('an interrupted deletion is completed by the same request', async () => {
   const condition = await unchanged();
   release = () => Promise.reject(new CmbsError('deadline_exceeded', 'Too late.'));
   await expect(entities.delete(PATH, deleter, { expect: condition })).rejects.toMatchObject({

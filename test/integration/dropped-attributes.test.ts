@@ -1,4 +1,4 @@
-/** An attribute that an update drops leaves the entities in steps of bounded size, however often the work is cut off. */
+/** An attribute that an update drops is removed from entities in steps of bounded size, despite interruptions. */
 import { allowAll, type Json, newId, SYSTEM, systemClock } from '@cmbs/shared';
 import { MAX_BATCH_ENTITIES, STEPS_BUDGET_MS } from '../../shared/occi/limits';
 import { Categories, Entities, type Progress } from '@cmbs/shared/occi';
@@ -26,7 +26,7 @@ const SMALLER = { ...KIND, attributes: { 'a.stays': free } };
 let temporary: TemporaryStore;
 let largest: number;
 let now: number;
-/** How much time passes whenever somebody asks for it. */
+/** Milliseconds by which the clock advances at each reading. */
 let tick: number;
 const open: Categories[] = [];
 
@@ -39,7 +39,7 @@ afterEach(async () => {
   await temporary.close();
 });
 
-/** The store; the largest number of writes of one transaction is kept. */
+/** The store, with the largest number of writes in one transaction. */
 function measured(store: Store): Store {
   return new Proxy(store, {
     get: (object, name) => {
@@ -100,7 +100,7 @@ async function until(run: () => Promise<Progress>): Promise<readonly Progress[]>
   return all;
 }
 
-it('is done at once where there is time, in transactions of bounded size', async () => {
+it('completes in one request if there is time, in transactions of bounded size', async () => {
   const { categories, entities } = opened();
   await categories.define([KIND], SYSTEM);
   await make(entities, COUNT, 'thing');
@@ -112,7 +112,7 @@ it('is done at once where there is time, in transactions of bounded size', async
   for (const attributes of left) expect(attributes).toEqual({ 'a.stays': 's' });
 });
 
-it('goes on where it was cut off when the same request comes again', async () => {
+it('continues after an interruption when the request is repeated', async () => {
   const { categories, entities } = opened();
   await categories.define([KIND], SYSTEM);
   await make(entities, COUNT, 'thing');
@@ -123,7 +123,7 @@ it('goes on where it was cut off when the same request comes again', async () =>
   for (const attributes of await attributesOf(entities)) expect(attributes).toEqual({ 'a.stays': 's' });
 });
 
-it('goes on at the next start, also after another change of the category', async () => {
+it('continues at the next start, also after another change of the category', async () => {
   const before = opened();
   await before.categories.define([KIND], SYSTEM);
   await make(before.entities, COUNT, 'thing');
@@ -136,7 +136,7 @@ it('goes on at the next start, also after another change of the category', async
   for (const attributes of await attributesOf(entities)) expect(attributes).toEqual({ 'a.stays': 's' });
 });
 
-it('leaves what another category of the entity still defines, or the definition again', async () => {
+it('keeps attributes that another category of the entity, or a new definition, declares', async () => {
   const { categories, entities } = opened();
   const mixin = input('also', { class: 'mixin', attributes: { 'a.goes': free } });
   await categories.define([KIND, mixin], SYSTEM);
@@ -166,7 +166,7 @@ it('reaches the entities of kinds that descend from the kind, and of mixins that
   expect(await update(categories, [{ ...base, attributes: { 'a.stays': free } }])).toMatchObject({ done: 1 });
   expect(await update(categories, [SMALLER])).toMatchObject({ done: 1 });
   for (const attributes of await attributesOf(entities)) expect(attributes).toEqual({ 'a.stays': 's' });
-  // What a mixin does not depend on any more is no attribute of its entities either.
+  // Entities also lose the attributes of a mixin on which their mixin no longer depends.
   const middle = input('middle', { class: 'mixin', depends: [], given: ['depends'] });
   expect(await update(categories, [middle])).toEqual({ done: 1, isComplete: true });
 });

@@ -1,4 +1,4 @@
-/** A request works with the categories as they were when it began; they may be deleted before it writes. */
+/** A request uses the categories of its start, which may be deleted before it writes. */
 import { allowAll, newId, SYSTEM, systemClock } from '@cmbs/shared';
 import { Categories, Entities } from '@cmbs/shared/occi';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
@@ -22,7 +22,7 @@ const mixin = { ...plain, class: 'mixin', term: 'm', scheme: SCHEME, location: '
 
 let temporary: TemporaryStore;
 let categories: Categories;
-/** Entities whose every request began before the deletion. */
+/** Entities whose requests all began before the deletion. */
 let entities: Entities;
 
 beforeEach(async () => {
@@ -52,17 +52,17 @@ const make = async (mixins: readonly string[]): Promise<readonly string[]> =>
   (await entities.create([{ kind: `${SCHEME}k`, mixins, values: {}, rawJson: {}, links: [] }], '/k/', requester))
     .paths;
 
-test('an entity of a kind that is gone is not made', async () => {
+test('an entity of a deleted kind is not created', async () => {
   await categories.remove({ categories: [kind], providers: [] }, SYSTEM);
   await expect(make([])).rejects.toMatchObject({ code: 'unknown_category' });
 });
 
-test('nor one with a mixin that is gone', async () => {
+test('an entity with a deleted mixin is not created', async () => {
   await categories.remove({ categories: [mixin], providers: [] }, SYSTEM);
   await expect(make([`${SCHEME}m`])).rejects.toMatchObject({ code: 'unknown_category' });
 });
 
-test('a mixin that is gone is not put on an entity', async () => {
+test('a deleted mixin is not added to an entity', async () => {
   const [path = ''] = await make([]);
   const gone = (await categories.current()).registry.requireMixin(`${SCHEME}m`);
   await categories.remove({ categories: [mixin], providers: [] }, SYSTEM);
@@ -70,7 +70,7 @@ test('a mixin that is gone is not put on an entity', async () => {
   await expect(entities.read(path, SYSTEM)).resolves.toMatchObject({ entity: { mixins: [] } });
 });
 
-test('while they are there, all of that is done', async () => {
+test('entities get kinds and mixins that still exist', async () => {
   const [path = ''] = await make([`${SCHEME}m`]);
   await expect(entities.read(path, SYSTEM)).resolves.toMatchObject({ entity: { mixins: [`${SCHEME}m`] } });
 });

@@ -53,7 +53,7 @@ describe('a value', () => {
     ['object', '{"a":1}', { a: 1 }],
     ['any', null, null],
     ['any', '["a"]', '["a"]'],
-  ])('of type %s is taken from %j as %j', (type, given, stored) => {
+  ])('of type %s accepts %j as %j', (type, given, stored) => {
     expect(checkValue('a', given, spec({ type }))).toEqual(stored);
   });
 
@@ -70,7 +70,7 @@ describe('a value', () => {
     ['object', '[1]'],
     ['object', [1]],
     ['object', null],
-  ])('of type %s is not taken from %j', (type, given) => {
+  ])('of type %s refuses %j', (type, given) => {
     expect(() => checkValue('a', given, spec({ type }))).toThrow(badAttribute(`a value of type ${type}`));
   });
 
@@ -86,7 +86,7 @@ describe('a value', () => {
     ['array', '["a"]'],
     ['object', ''],
     ['object', null],
-  ])('of type %s is taken from %j in the dialect of the original', (type, given) => {
+  ])('of type %s accepts %j in the dialect of the original', (type, given) => {
     expect(checkValue('a', given, spec({ type, lenient: true }))).toBeDefined();
   });
 
@@ -104,7 +104,7 @@ describe('a value', () => {
     ['object', 'a'],
     ['object', '[1]'],
     ['object', [1]],
-  ])('of type %s cannot be %j, in no dialect', (type, given) => {
+  ])('of type %s refuses %j in every dialect', (type, given) => {
     expect(() => checkValue('a', given, spec({ type, lenient: true }))).toThrow(badAttribute(`of type ${type}`));
   });
 
@@ -117,7 +117,7 @@ describe('a value', () => {
     }
   });
 
-  it('has to match the pattern, which the refusal shows', () => {
+  it('must match the pattern, which the refusal shows', () => {
     const regex = spec({ pattern: { form: 'regex', source: 'a+' } });
     expect(checkValue('a', 'aa', regex)).toBe('aa');
     expect(() => checkValue('a', 'ab', regex)).toThrow(badAttribute('its pattern a+;'));
@@ -185,7 +185,7 @@ describe('attributes are checked', () => {
     expect(() => checkAttributes(given, specs, options)).toThrow(badAttribute(text));
   });
 
-  it('so that a required one is there in the end, wherever it comes from', () => {
+  it('so that required attributes have a value, whatever its origin', () => {
     const required = { must: spec({ required: true }) };
     expect(() => checkAttributes({}, required, { partial: false })).toThrow(badAttribute('must is required'));
     expect(checkAttributes({}, required, { partial: true, before: { must: 'a' } })).toEqual({ must: 'a' });

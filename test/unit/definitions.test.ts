@@ -43,7 +43,7 @@ describe('attribute definitions', () => {
     expect(attributeSpecs({ a: { type } }, 'strict')).toMatchObject({ a: { type: kept } });
   });
 
-  it('are read with all that they say', () => {
+  it('are read with all their properties', () => {
     const given = {
       type: 'number',
       required: true,
@@ -64,7 +64,7 @@ describe('attribute definitions', () => {
     });
   });
 
-  it('are told from nesting by what stands in them', () => {
+  it('are distinguished from levels of names by their keys', () => {
     const nested = { a: { type: { type: 'string' }, default: { mutable: true } } };
     expect(Object.keys(attributeSpecs(nested, 'nested'))).toEqual(['a.type', 'a.default']);
     expect(attributeSpecs({ a: { default: { b: 1 } } }, 'nested')).toMatchObject({ a: { default: { b: 1 } } });
@@ -74,11 +74,11 @@ describe('attribute definitions', () => {
     ['an unknown type', { a: { type: 'date' } }, 'unknown type "date"'],
     ['a type that names a property of every object', { a: { type: 'constructor' } }, 'unknown type'],
     ['a type that is no string', { a: { type: ['string'] } }, 'unknown type ["string"]'],
-    ['a definition that is no object', { a: 'string' }, 'The definition of a must be an object'],
-    ['a nested one that is no object', { a: { b: [] } }, 'The definition of a.b must be an object'],
-    ['a flag that is no boolean', { a: { required: 'yes' } }, '"required" of a must be true or false'],
-    ['another', { a: { mutable: 1 } }, '"mutable" of a must be true or false'],
-    ['a description that is no string', { a: { description: 1 } }, '"description" of a must be a string'],
+    ['a definition that is not an object', { a: 'string' }, 'The definition of a must be an object'],
+    ['a nested definition that is not an object', { a: { b: [] } }, 'The definition of a.b must be an object'],
+    ['a required flag that is not a boolean', { a: { required: 'yes' } }, '"required" of a must be true or false'],
+    ['a mutable flag that is not a boolean', { a: { mutable: 1 } }, '"mutable" of a must be true or false'],
+    ['a description that is not a string', { a: { description: 1 } }, '"description" of a must be a string'],
     ['a pattern of no form', { a: { pattern: 1 } }, 'The pattern of a must be'],
     ['a pattern that does not compile', { a: { pattern: '(' } }, 'RE2'],
     ['a name with a space', { 'a b': {} }, 'is not an attribute name'],
@@ -92,14 +92,14 @@ describe('attribute definitions', () => {
 });
 
 describe('attributes that every entity has from the core', () => {
-  it('may be listed, and mean nothing more', () => {
+  it('may be listed, which has no effect', () => {
     const flat = { 'occi.core.id': { required: true }, 'occi.core.summary': {}, 'a.b': {} };
     expect(Object.keys(attributeSpecs(flat, 'strict'))).toEqual(['a.b']);
     const nested = { occi: { core: { title: { mutable: false }, source: {}, target: {} } }, a: { b: {} } };
     expect(Object.keys(attributeSpecs(nested, 'nested'))).toEqual(['a.b']);
   });
 
-  it('and are derived can be declared, and are never required or set', () => {
+  it('and that are derived can be declared, but are never required or set', () => {
     const given = { 'occi.core.source.kind': { required: true, mutable: true } };
     expect(attributeSpecs(given, 'strict')).toMatchObject({
       'occi.core.source.kind': { required: false, mutable: false },
@@ -184,7 +184,7 @@ describe('a definition', () => {
     expect(categoryFrom(input({ parent: 'x#y' }), 'kind')).toMatchObject({ parent: 'x#y' });
   });
 
-  it('of a mixin says what it depends on and applies to', () => {
+  it('of a mixin has its dependencies and the kinds to which it applies', () => {
     expect(categoryFrom(input({ depends: ['x#a', 'x#a'], applies: ['x#b'] }), 'mixin')).toEqual({
       class: 'mixin',
       dialect: 'gfd226',

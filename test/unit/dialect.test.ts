@@ -9,12 +9,12 @@ const stored = (lenient: readonly boolean[], more: Partial<Kind> = {}): Kind => 
 });
 
 describe('the dialect of a category', () => {
-  it('is the one that it was defined in', () => {
+  it('is the dialect of its definition', () => {
     expect(dialectOf(stored([true], { dialect: 'gfd226' }))).toBe('gfd226');
     expect(dialectOf(stored([false], { dialect: 'nested' }))).toBe('nested');
   });
 
-  it('that version 1.0 stored shows in its attributes, and is nested where there are none', () => {
+  it('follows from the attributes of a category that release 1.0 stored, and is nested without attributes', () => {
     expect(dialectOf(stored([true, true]))).toBe('nested');
     expect(dialectOf(stored([false]))).toBe('gfd226');
     expect(dialectOf(stored([]))).toBe('nested');

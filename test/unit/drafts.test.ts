@@ -88,7 +88,7 @@ const entity = (more: Partial<EntityInput> = {}): EntityInput => ({
 const json = (...entities: readonly EntityInput[]): Payload => ({ ...EMPTY_PAYLOAD, form: 'json', entities });
 
 describe('a draft in text', () => {
-  it('has the kind, mixins and attributes that the categories and attributes name', () => {
+  it('has the kind, mixins and attributes of the request', () => {
     const [draft] = drafts(
       textPayload([category(TAG), category(THING), category(TAG)], { 'thing.name': 'a' }),
       registry,
@@ -96,12 +96,12 @@ describe('a draft in text', () => {
     expect(draft).toEqual({ kind: THING, mixins: [TAG], values: { 'thing.name': 'a' }, rawJson: {}, links: [] });
   });
 
-  it('is made canonical', () => {
+  it('has canonical names', () => {
     const [draft] = drafts(textPayload([category(`${S}old_thing`)], { 'thing.old_name': 'a' }), registry);
     expect(draft).toMatchObject({ kind: THING, values: { 'thing.name': 'a' } });
   });
 
-  it('is none without categories', () => {
+  it('does not exist without categories', () => {
     expect(drafts(EMPTY_PAYLOAD, registry)).toEqual([]);
     expect(drafts(textPayload([]), registry)).toEqual([]);
   });
@@ -146,7 +146,7 @@ describe('a draft in JSON', () => {
     ]);
   });
 
-  it('keeps the source text of a rawJson attribute, or writes it itself', () => {
+  it('keeps the source text of a raw JSON attribute, or writes the text itself', () => {
     const attributes = { thing: { body: { n: 1 } } };
     const sourceText = (names: readonly string[]): string => `{"n": 1.0} at ${names.join('/')}`;
     expect(drafts(json(entity({ kind: THING, attributes, sourceText })), registry)[0]?.rawJson).toEqual({
@@ -157,7 +157,7 @@ describe('a draft in JSON', () => {
     });
   });
 
-  it('leaves out links that are actions, which a client puts back with the rest', () => {
+  it('leaves out actions that a client sends back as links', () => {
     const link = { categories: [], attributes: {} };
     const links = [
       { ...link, target: '/thing/1?action=run' },
@@ -248,7 +248,7 @@ describe('the filter of a query', () => {
       { attributes: [{ name: 'thing.name', value: 'a=b' }], words: ['word', '=odd'] },
     ],
     ['other parameters', [['page', '1']], {}],
-  ])('is made of %s', (_what, query, expected) => {
+  ])('is read from %s', (_what, query, expected) => {
     expect(queryFilter(query, registry)).toEqual({ ...NO_FILTER, ...expected });
   });
 
@@ -270,7 +270,7 @@ describe('the filter of a query', () => {
 });
 
 describe('the filter of a payload', () => {
-  it('takes categories and attributes, those of entities too', () => {
+  it('has categories and attributes, including those of entities', () => {
     const payload: Payload = {
       ...json(
         entity({ kind: THING, mixins: [TAG], id: 'i', title: 't', summary: 's', source: '/a', target: '/b' }),
@@ -292,7 +292,7 @@ describe('the filter of a payload', () => {
     });
   });
 
-  it('does not look into a value that is kept rawJson', () => {
+  it('does not look into raw JSON', () => {
     const payload = textPayload([], { thing: { body: { a: { b: 1 } } } });
     expect(payloadFilter(payload, registry).attributes).toEqual([{ name: 'thing.body', value: { a: { b: 1 } } }]);
   });
@@ -320,7 +320,7 @@ describe('a filter', () => {
     }
   });
 
-  it('joins with another to one that asks for both', () => {
+  it('joined with another requires the terms of both', () => {
     const one = filter({ categories: [TAG, THING], words: ['a'] });
     const other = filter({ categories: [TAG], attributes: [{ name: 'a', value: 1 }], words: ['b'] });
     expect(joinFilters(one, other)).toEqual({
@@ -330,7 +330,7 @@ describe('a filter', () => {
     });
   });
 
-  it('lets the index answer what it can, under canonical names', () => {
+  it('leaves terms to the index where possible, under canonical names', () => {
     const asked = filter({
       categories: [`${S}old_thing`],
       attributes: [
@@ -361,12 +361,12 @@ describe('a filter', () => {
     expect(residualTest(filter(more), registry)?.(stored({}))).toBe(found);
   });
 
-  it('does not find by a rawJson attribute what has none', () => {
+  it('with a raw JSON attribute does not match an entity without the attribute', () => {
     const asked = filter({ attributes: [{ name: 'thing.body', value: 'x' }] });
     expect(residualTest(asked, registry)?.(stored({ rawJson: {} }))).toBe(false);
   });
 
-  it('names a category by its term only where that is clear', () => {
+  it('names a category by its term only if the term is unique', () => {
     expect(filterCategory('resource', registry)).toBe(RESOURCE_KIND);
     expect(filterCategory('run', registry)).toBe(RUN);
   });

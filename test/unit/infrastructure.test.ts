@@ -99,7 +99,7 @@ async function refusal(running: Promise<unknown>): Promise<ErrorCode> {
 }
 
 describe('the definitions of OCCI Infrastructure', () => {
-  it('refer to each other without a gap', async () => {
+  it('refer only to categories that exist', async () => {
     const { registry } = await categories.current();
     for (const category of notEmpty(registry.all)) {
       if (category.class === 'action') continue;
@@ -126,7 +126,7 @@ describe('the definitions of OCCI Infrastructure', () => {
     expect((await categories.current()).registry.find(id)).toMatchObject({ location, origin: 'extension' });
   });
 
-  it('bind every kind to the one provider', async () => {
+  it('bind every kind to the same provider', async () => {
     const catalogue = await categories.current();
     for (const term of ['compute', 'network', 'storage', 'storagelink', 'networkinterface']) {
       expect(catalogue.providerOf(INFRA + term)?.name).toBe(INFRASTRUCTURE_PROVIDER);
@@ -141,7 +141,7 @@ describe('a compute', () => {
     expect(await applicable(made)).toEqual(['start', 'save']);
   });
 
-  it('goes through its states as the standard says', async () => {
+  it('changes its state as the standard says', async () => {
     let one = await create('compute');
     for (const [term, state, next] of [
       ['start', 'active', ['stop', 'restart', 'suspend', 'save']],
@@ -161,7 +161,7 @@ describe('a compute', () => {
     expect(await refusal(act(await create('compute'), term))).toBe('conflict');
   });
 
-  it('starts once when it is asked to twice at the same moment', async () => {
+  it('starts once if two requests start it at the same time', async () => {
     const one = await create('compute');
     const outcomes = await Promise.allSettled([act(one, 'start'), act(one, 'start')]);
     expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
@@ -169,7 +169,7 @@ describe('a compute', () => {
     expect(rejected?.reason).toMatchObject({ code: 'conflict' });
   });
 
-  it('takes the methods that the standard names and no others', async () => {
+  it('accepts the methods of the standard and no others', async () => {
     const one = await act(await create('compute'), 'start');
     expect(await refusal(act(one, 'stop', { method: 'kick' }))).toBe('bad_attribute');
     expect((await act(one, 'stop', { method: 'graceful' })).attributes['occi.compute.state']).toBe('inactive');
@@ -187,7 +187,7 @@ describe('a compute', () => {
     expect(await refusal(create('compute', { values: { [name]: value } }))).toBe('bad_attribute');
   });
 
-  it('may be given the state that it has', async () => {
+  it('accepts the state that it has', async () => {
     const made = await create('compute', { values: { 'occi.compute.state': 'inactive' } });
     expect(made.attributes['occi.compute.state']).toBe('inactive');
   });
@@ -206,7 +206,7 @@ describe('a compute', () => {
     expect(made.attributes).toMatchObject({ 'occi.compute.cores': 3, 'occi.compute.memory': 2 });
   });
 
-  it('takes user data once and only once', async () => {
+  it('accepts user data once and only once', async () => {
     const mixins = ['http://schemas.ogf.org/occi/infrastructure/compute#user_data'];
     const values = { 'occi.compute.userdata': 'hello' };
     expect(await refusal(create('compute', { mixins }))).toBe('bad_attribute');
@@ -259,7 +259,7 @@ describe('a storage', () => {
     expect(await refusal(create('storage'))).toBe('bad_attribute');
   });
 
-  it('goes through its states as the standard says', async () => {
+  it('changes its state as the standard says', async () => {
     let one = await made();
     expect(one.attributes['occi.storage.state']).toBe('offline');
     expect(await applicable(one)).toEqual(['online']);
@@ -275,7 +275,7 @@ describe('a storage', () => {
     expect(await refusal(act(one, 'backup'))).toBe('conflict');
   });
 
-  it('is resized to the size that is asked for', async () => {
+  it('is resized to the requested size', async () => {
     const one = await act(await made(), 'online');
     expect(await refusal(act(one, 'resize'))).toBe('bad_attribute');
     expect(await refusal(act(one, 'resize', { size: 0 }))).toBe('bad_attribute');
@@ -308,7 +308,7 @@ describe('a network interface', () => {
     expect(one.attributes['occi.networkinterface.state']).toBe('active');
   });
 
-  it('takes the device name of the client at first and never again', async () => {
+  it("accepts the client's device name at creation only", async () => {
     const made = await link('networkinterface', { values: { 'occi.networkinterface.interface': 'eth0' } });
     const rename = entities.update(
       made.path,

@@ -19,7 +19,7 @@ it.each([
   expect(jsonErrorAt(text)).toBe(at);
 });
 
-it('finds nothing wrong with JSON, and the end of what was cut off', () => {
+it('finds no mistake in JSON, and the end of truncated text', () => {
   fc.assert(
     fc.property(fc.json(), fc.nat(), (text, cut) => {
       expect(jsonErrorAt(text)).toBe(text.length);
@@ -30,7 +30,7 @@ it('finds nothing wrong with JSON, and the end of what was cut off', () => {
       } catch {
         isWhole = false;
       }
-      // What is cut off is wrong from its beginning on, or from where its end is missing.
+      // Truncated text is wrong at the start of the token, or where the end is missing.
       if (!isWhole) expect(short.slice(jsonErrorAt(short))).toMatch(/^(?:"[^]*|[a-zA-Z+.-]*)$/);
     }),
   );

@@ -4,7 +4,7 @@ import { nestsWithin, RawJson, sourceOf, stringifyJson } from '@cmbs/shared/occi
 import fc from '../property';
 
 describe('sourceOf', () => {
-  test('gives a value exactly as it stands, spelling of numbers and white space included', () => {
+  test('returns the exact text of a value, with the spelling of numbers and white space', () => {
     const text = '{ "a" : [ 1, 2.50 ,{"b": {"n":12345678901234567890, "s" : "x\\u0041"} } ] , "c":true}';
     expect(sourceOf(text, ['a', 1])).toBe('2.50');
     expect(sourceOf(text, ['a', 2, 'b'])).toBe('{"n":12345678901234567890, "s" : "x\\u0041"}');
@@ -13,7 +13,7 @@ describe('sourceOf', () => {
     expect(sourceOf('  [1] ', [])).toBe('[1]');
   });
 
-  test('finds nothing where there is nothing, or something else', () => {
+  test('finds nothing if the value is absent or of another type', () => {
     const text = '{"a":[1,{"b":2}]}';
     expect(sourceOf(text, ['b'])).toBeUndefined();
     expect(sourceOf(text, ['a', 2])).toBeUndefined();
@@ -23,14 +23,14 @@ describe('sourceOf', () => {
     expect(sourceOf('', ['a'])).toBeUndefined();
   });
 
-  test('takes the last of several members with one name, as JSON.parse does', () => {
+  test('chooses the last of several members with the same name, as JSON.parse does', () => {
     expect(sourceOf('{"a":1,"b":2,"a":3}', ['a'])).toBe('3');
     expect(sourceOf('{"a":{"b":1},"a":{"b":2}}', ['a', 'b'])).toBe('2');
     expect(sourceOf('{"a":{"b":1},"a":{"c":2}}', ['a', 'b'])).toBeUndefined();
     expect(sourceOf('{"a":{"b":1},"a":7}', ['a', 'b'])).toBeUndefined();
   });
 
-  test('knows a key by what it spells, and is not misled by escaped quotes', () => {
+  test('recognizes escaped spellings of a key, and escaped quotes', () => {
     expect(sourceOf('{"\\u0061":1}', ['a'])).toBe('1');
     expect(sourceOf('{"a\\"b":1,"a\\\\":2}', ['a"b'])).toBe('1');
     expect(sourceOf('{"a\\"b":1,"a\\\\":2}', ['a\\'])).toBe('2');
@@ -52,13 +52,13 @@ describe('sourceOf', () => {
           value = (value as Record<string | number, unknown>)[key];
         }
         expect(JSON.parse(sourceOf(spaced, path)!)).toEqual(value);
-        // Any other path is an answer or none, and never an exception.
+        // Any other path yields a text or undefined, and never an exception.
         expect(['string', 'undefined']).toContain(typeof sourceOf(spaced, foreign));
       }),
     );
   });
 
-  test('ends on any text, valid or not', () => {
+  test('returns for any text, valid or not', () => {
     const scraps = fc.array(fc.constantFrom('{', '}', '[', ']', '"', '\\', ':', ',', ' ', 'a', '1', '"a":'));
     fc.assert(
       fc.property(scraps, fc.array(fc.constantFrom('a', 0, 1)), (parts, path) => {
@@ -86,7 +86,7 @@ describe('endOfJson', () => {
 describe('nestsWithin', () => {
   const nest = (levels: number): string => '['.repeat(levels) + ']'.repeat(levels);
 
-  test('counts levels and not brackets', () => {
+  test('counts levels, not brackets', () => {
     expect(nestsWithin(nest(64), 64)).toBe(true);
     expect(nestsWithin(nest(65), 64)).toBe(false);
     expect(nestsWithin(`[${'[],'.repeat(500)}[]]`, 2)).toBe(true);
@@ -96,7 +96,7 @@ describe('nestsWithin', () => {
 });
 
 describe('stringifyJson', () => {
-  test('writes raw text as it is, beside ordinary values', () => {
+  test('writes raw text unchanged beside ordinary values', () => {
     const big = new RawJson('12345678901234567890');
     expect(stringifyJson({ a: [big, 'x'], b: undefined, c: new Map([['d', big]]), e: null })).toBe(
       '{"a":[12345678901234567890,"x"],"c":{"d":12345678901234567890},"e":null}',
@@ -104,7 +104,7 @@ describe('stringifyJson', () => {
     expect(stringifyJson({ a: {}, b: [], c: new Map() })).toBe('{"a":{},"b":[],"c":{}}');
   });
 
-  test('is JSON.stringify for everything else', () => {
+  test('equals JSON.stringify for all other values', () => {
     fc.assert(
       fc.property(fc.jsonValue(), fc.string({ unit: 'binary' }), (value, text) => {
         const given: Json = [value as Json, text];

@@ -17,7 +17,7 @@ describe('a Content-Type', () => {
     ]);
   });
 
-  test('of several types is the first that is known, or the first', () => {
+  test('with several types counts as the first known type, or as the first', () => {
     expect(parseMediaType('a/b, c/d').type).toBe('a/b');
     expect(parseMediaType('a/b;x="1,2", c/d', (type) => type === 'c/d').type).toBe('c/d');
     expect(parseMediaType('nonsense, c/d', (type) => type === 'c/d').type).toBe('c/d');
@@ -30,7 +30,7 @@ describe('a Content-Type', () => {
     },
   );
 
-  test('names no charset but utf-8', () => {
+  test('is refused for a charset other than utf-8', () => {
     expect(parseMediaType('application/json; charset=utf8').type).toBe('application/json');
     const refusal = refusalOf(() => parseMediaType('text/plain; charset=iso-8859-1'));
     expect(refusal.status).toBe(415);
@@ -72,7 +72,7 @@ describe('an Accept header', () => {
     ['text/plain;q=0.5, application/json', 'application/json'],
     ['text/plain;q=0.5, application/json;q=0.4, image/png', 'text/plain'],
     ['text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2', 'text/plain'],
-    // The most specific range decides, also when it says no.
+    // The most specific range decides, even if it refuses the type.
     ['text/plain;q=0, */*', 'application/occi+json'],
     ['text/*;q=0, */*;q=0.1', 'application/occi+json'],
     ['text/plain;q=0, text/*', 'text/occi'],
@@ -85,7 +85,7 @@ describe('an Accept header', () => {
     expect(chosen(accept)).toBe(expected);
   });
 
-  test('that leaves the choice open gives the fallback, and only then asks for it', () => {
+  test('that leaves the choice open yields the fallback, and only then calls for it', () => {
     expect(chosen('*/*', 'application/json')).toBe('application/json');
     expect(chosen('application/*', 'application/json')).toBe('application/json');
     expect(chosen('text/*', 'application/json')).toBe('text/plain');
@@ -96,13 +96,13 @@ describe('an Accept header', () => {
     expect(RENDERINGS.negotiate('text/occi, text/plain', never)?.mediaTypes[0]).toBe('text/occi');
   });
 
-  test('of which nothing can be understood is refused with 400', () => {
+  test('is refused with 400 if every element is malformed', () => {
     expect(refusalOf(() => parseAccept('nonsense')).status).toBe(400);
     expect(refusalOf(() => parseAccept('*/plain, text/plain;q=x')).status).toBe(400);
     expect(parseAccept(' , ,')).toEqual([]);
   });
 
-  test('never ends in anything but a choice, no choice or a refusal', () => {
+  test('always leads to a choice, to no choice or to a refusal', () => {
     const part = fc.constantFrom(
       'text/plain',
       '*/*',

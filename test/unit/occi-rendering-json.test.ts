@@ -61,7 +61,7 @@ describe('application/occi+json', () => {
     });
   });
 
-  test('keeps the keys of an entity that has nothing', () => {
+  test('shows all keys of an empty entity', () => {
     expect(read(occiJson.entity(resourceView(), context()).body)).toEqual({
       kind: `${CMBS}member`,
       mixins: [],
@@ -152,7 +152,7 @@ describe('nesting flat names', () => {
     return read(body).attributes;
   };
 
-  test('loses neither of two names of which one begins the other, whichever comes first', () => {
+  test('keeps both names if one begins with the other, in either order', () => {
     const both = { a: { b: 'a.b', 'b.c': 'a.b.c', 'b.d.e': 'a.b.d.e', x: 'a.x' } };
     expect(nestedOf(['a.b', 'a.b.c', 'a.b.d.e', 'a.x'])).toEqual(both);
     expect(nestedOf(['a.b.c', 'a.b.d.e', 'a.b', 'a.x'])).toEqual(both);
@@ -160,7 +160,7 @@ describe('nesting flat names', () => {
     expect(nestedOf(['a', 'a.b.c'])).toEqual({ a: 'a', 'a.b.c': 'a.b.c' });
   });
 
-  test('never mixes names into a value that is an object', () => {
+  test('does not merge names into a value that is an object', () => {
     const value: Json = { c: 5 };
     const attributes = nest(
       new Map<string, Json>([
@@ -183,7 +183,7 @@ describe('nesting flat names', () => {
   });
 });
 
-/** The keys that GFD.226's schema knows; it allows no other and no empty list. */
+/** The keys of GFD.226's schema, which allows no other keys and no empty lists. */
 const SCHEMA: Readonly<
   Record<string, { readonly required: readonly string[]; readonly allowed: readonly string[] }>
 > = {
@@ -250,7 +250,7 @@ describe('application/json', () => {
     expectShape('resource', read(json.entity(resourceView(), context()).body));
   });
 
-  test('shows a link with kinded ends, and its summary where the schema has room', () => {
+  test('shows a link with the kinds of its ends, and its summary as an attribute', () => {
     const summary = { ...link.entity.attributes, 'occi.core.summary': 's' };
     const shown = read(json.entity({ ...link, entity: { ...link.entity, attributes: summary } }, context()).body);
     expect(shown).toEqual({
@@ -263,7 +263,7 @@ describe('application/json', () => {
     expectShape('link', shown);
   });
 
-  test('shows collections as entities, resources and links apart', () => {
+  test('shows collections as lists of resources and links', () => {
     expect(read(json.collection([member, link], memberContext).body)).toEqual({
       resources: [read(json.entity(member, memberContext).body)],
       links: [read(json.entity(link, memberContext).body)],
@@ -346,7 +346,7 @@ describe('application/json', () => {
 });
 
 describe('both JSON renderings', () => {
-  test('write rawJson values as the text they are', () => {
+  test('write raw JSON unchanged', () => {
     const view = resourceView({ rawJson: { 'cmbs.message.result': '{"n": 12345678901234567890, "b":1.0}' } });
     for (const rendering of [occiJson, json]) {
       const { body } = rendering.entity(view, context());
@@ -375,14 +375,14 @@ describe('both JSON renderings', () => {
 describe.each([
   ['application/occi+json', nested],
   ['application/json', strict],
-])('JSON input as %s', (_type, parse) => {
-  test('nothing, and an empty object', () => {
+])('the JSON reader of %s', (_type, parse) => {
+  test('reads no body and an empty object', () => {
     expect(occiJson.parse(bodyOf(' \n')).form).toBe('none');
     expect(parse({})).toMatchObject({ form: 'json', entities: [], categories: [], locations: [], attributes: {} });
     expect([...parse({ resources: [] }).keys]).toEqual(['resources']);
   });
 
-  test('resources and links', () => {
+  test('reads resources and links', () => {
     const { entities, keys } = parse({
       resources: [{ kind: 'k#a', id: '1', attributes: { a: { b: 1 }, 'c.d': 2 } }, { attributes: {} }],
       links: [{ kind: 'k#l', source: '/a/1', target: { location: '/b/2', kind: 'k#b' } }],
@@ -398,7 +398,7 @@ describe.each([
     expect(entities[0]?.sourceText(['c.d'])).toBe('2');
   });
 
-  test('a bare entity, also in part', () => {
+  test('reads a bare entity, also a partial one', () => {
     const whole = parse({
       kind: { term: 'compute', scheme: 'i#' },
       mixins: ['m#a', { term: 'b', scheme: 'm#' }, { category: 'm#c' }],
@@ -431,7 +431,7 @@ describe.each([
     expect(parse({ kind: 'k#l', source: '/a', target: '/b' }).entities).toMatchObject([{ isLink: true }]);
   });
 
-  test('an action, by its identifier or as the first of a list', () => {
+  test('reads an action by its identifier or as the first of a list', () => {
     expect(parse({ action: 'a#start', attributes: { method: 'x' } })).toMatchObject({
       action: 'a#start',
       attributes: { method: 'x' },
@@ -448,22 +448,22 @@ describe.each([
     [{ Location: ['/a', 'http://h/b'] }],
     [{ locations: ['/a', 'http://h/b'] }],
     [['/a', 'http://h/b']],
-  ])('locations as %j', (body) => {
+  ])('reads locations as %j', (body) => {
     expect(parse(body).locations).toEqual(['/a', 'http://h/b']);
   });
 
-  test('an empty list of locations, which is not the same as none', () => {
+  test('distinguishes an empty list of locations from an absent one', () => {
     expect(parse([]).keys.has('locations')).toBe(true);
     expect(parse({ 'X-OCCI-Location': [] }).keys.has('X-OCCI-Location')).toBe(true);
   });
 
-  test('providers', () => {
+  test('reads providers', () => {
     expect(
       parse({ providers: [{ Provider: { local: ['x'], remote: [] }, OCCI_ID: `${CMBS}member` }] }).providers,
     ).toEqual([{ category: `${CMBS}member`, local: ['x'], remote: [] }]);
   });
 
-  test('categories that are only named, even by a term alone', () => {
+  test('reads categories that are only named, even by a term alone', () => {
     const { categories } = parse({ kinds: [{ term: 'member' }, 'k#a'], mixins: [{ category: 'm#b' }] });
     expect(categories).toMatchObject([
       { term: 'member', scheme: '', class: 'kind', given: [] },
@@ -472,7 +472,7 @@ describe.each([
     ]);
   });
 
-  test('definitions in the dialect that they show', () => {
+  test('reads definitions in the dialect that they show', () => {
     const definition = (given: JsonObject, list = 'kinds'): CategoryInput =>
       parse({ [list]: [{ term: 't', scheme: 's#', ...given }] }).categories[0]!;
     expect(definition({ attributes: { a: { b: { type: 'String' } } } }).dialect).toBe('nested');
@@ -535,7 +535,7 @@ describe.each([
     ['object', 7],
     ['object', null],
     ['list of strings', [7]],
-  ])('a wrong %s is refused with 400 and a sentence that names it', (name, body) => {
+  ])('refuses a wrong %s with 400 and a sentence that names the value', (name, body) => {
     const refusal = refusalOf(() => parse(body));
     expect(refusal.status).toBe(400);
     expect(refusal.message).toContain(name);
@@ -553,7 +553,7 @@ describe('hostile JSON', () => {
     expect(json.parse(bodyOf('\ufeff{"title":"é"}')).entities).toMatchObject([{ title: 'é' }]);
   });
 
-  test('cannot nest without end', () => {
+  test('is refused if it is nested too deep', () => {
     const size = 1 << 20;
     const bodies = ['['.repeat(size), '['.repeat(size / 2) + ']'.repeat(size / 2), '{"a":'.repeat(size / 5)];
     for (const body of bodies) expect(refusalOf(() => json.parse(bodyOf(body))).status).toBe(400);
@@ -578,11 +578,11 @@ describe("the original's own files", () => {
   const parseFile = (name: string, rendering = occiJson): Payload =>
     rendering.parse({ headers: {}, body: readFileSync(path.join(folder, name)) });
 
-  test('are all there', () => {
+  test('are complete', () => {
     expect(files.length).toBeGreaterThanOrEqual(29);
   });
 
-  test.each(files)('%s parses under both JSON types to the same', (name) => {
+  test.each(files)('have the same meaning under both JSON types: %s', (name) => {
     const comparable = (payload: Payload): unknown =>
       JSON.parse(JSON.stringify(payload).replaceAll('"strict"', '"nested"'));
     const asNested = parseFile(name);
@@ -590,7 +590,7 @@ describe("the original's own files", () => {
     expect(comparable(asNested)).toEqual(comparable(parseFile(name, json)));
   });
 
-  test('mean what they meant', () => {
+  test('keep the meaning that they have in the original', () => {
     expect(parseFile('pycmbs/post_member.json').entities).toMatchObject([
       {
         kind: `${CMBS}member`,

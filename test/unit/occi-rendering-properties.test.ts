@@ -1,6 +1,6 @@
 /**
- * What holds for every value: a rendering reads back what it wrote, and refuses bytes it cannot read with a
- * `CmbsError` and nothing else. fast-check prints seed and path of a failure.
+ * Properties of every rendering: it reads back what it writes, and refuses other bytes with a `CmbsError` and no other error.
+ * fast-check prints seed and path of a failure.
  */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -67,9 +67,9 @@ const ordinaryName = fc.stringMatching(/^[a-z][a-z0-9_-]{0,6}(\.[a-z0-9][a-z0-9_
 const oddName = fc.string({ unit: 'binary', minLength: 1, maxLength: 12 });
 const name = fc
   .oneof({ weight: 4, arbitrary: ordinaryName }, { weight: 1, arbitrary: oddName })
-  // Names that the renderings show elsewhere, and the one that they refuse.
+  // Names that the renderings show elsewhere, and the name that they refuse.
   .filter((candidate) => !candidate.startsWith('occi.core.') && candidate.split('.')[0] !== '__proto__');
-/** As JSON knows them: without negative zero. */
+/** Numbers of JSON, without negative zero. */
 const json64 = fc.jsonValue({ maxDepth: 3 }).map((value) => JSON.parse(JSON.stringify(value)) as Json);
 const value: fc.Arbitrary<Json> = fc.oneof(text, fc.boolean(), json64, fc.array(text, { maxLength: 3 }));
 const attributes = fc.dictionary(name, value, { maxKeys: 6, noNullPrototype: true });
@@ -110,13 +110,13 @@ const view: fc.Arbitrary<EntityView> = fc
 const attributesIn = (shown: EntityView): [string, Json][] =>
   [shown.entity, ...shown.links].flatMap((one) => Object.entries(one.attributes));
 
-/** What the parser of text reads where `held` was written: text has no lists, objects and null. */
+/** The value that the text reader reads for `held`: text has no lists, objects or null. */
 function inText(held: Json, declared: AttributeSpec | undefined): Json {
   if (declared?.type === 'any' && typeof held === 'string') return quotableOf(JSON.stringify(held));
   return typeof held === 'object' ? JSON.stringify(held) : held;
 }
 
-/** Declares the attributes as what they are or as anything, since text writes strings of JSON differently. */
+/** Declares attributes with their own type or as `any`, since text writes strings of `any` differently. */
 function specsFor(shown: EntityView, declareAll: boolean): Record<string, AttributeSpec> {
   return Object.fromEntries(
     attributesIn(shown).map(([attribute, held]) => [
@@ -128,7 +128,7 @@ function specsFor(shown: EntityView, declareAll: boolean): Record<string, Attrib
   );
 }
 
-/** Runs `check` unless the rendering refuses the sample as too large for headers, which is its right. */
+/** Runs `check` unless the rendering refuses the sample as too large for headers. */
 function unlessTooLarge(check: () => void): void {
   try {
     check();
@@ -217,7 +217,7 @@ describe.each(TEXTS)('%s', (_name, rendering) => {
 });
 
 describe.each(TEXTS)('%s', (_name, rendering) => {
-  test('keeps every rawJson value', () => {
+  test('keeps all raw JSON', () => {
     const json = fc.oneof(
       json64,
       text.map((one) => JSON.stringify(JSON.stringify(one)) as Json),
@@ -257,7 +257,7 @@ describe.each(JSONS)('%s', (_name, rendering) => {
     );
   });
 
-  test('gives the source of every value that it writes', () => {
+  test('reads back the source text of every value that it writes', () => {
     fc.assert(
       fc.property(attributes, (held) => {
         const [again] = json.parse(sentBack(json.entity(resourceView({ attributes: held }), context()))).entities;
@@ -292,7 +292,7 @@ describe.each(JSONS)('%s', (_name, rendering) => {
   });
 });
 
-/** All names and values are there, and under flat names nothing else. */
+/** Checks that all names and values are present, and no other flat names. */
 function expectHeld(rendering: Rendering, read: JsonObject, held: Readonly<Record<string, Json>>): void {
   if (rendering === json) expect(read).toEqual(held);
   else for (const [attribute, one] of Object.entries(held)) expect(valueAt(read, attribute)).toEqual(one);
@@ -343,7 +343,7 @@ const category: fc.Arbitrary<Category> = fc.oneof(
   fc.record({ ...categoryBase, class: fc.constant('action' as const) }, { requiredKeys: [...BASE_KEYS] }),
 );
 
-/** What every rendering carries of a category. */
+/** The members of a category that every rendering has. */
 function inputOf(shown: Category): Partial<CategoryInput> {
   return {
     term: shown.term,
@@ -373,7 +373,7 @@ describe('every rendering', () => {
     );
   });
 
-  test('names itself as the Content-Type of what it writes', () => {
+  test('names its media type in the Content-Type of its answers', () => {
     for (const rendering of STANDARD_RENDERINGS) {
       const rendered = [
         rendering.collection([member], context()),
@@ -387,7 +387,7 @@ describe('every rendering', () => {
     }
   });
 
-  test('answers any bytes with a payload or a CmbsError', () => {
+  test('reads any bytes as a payload or throws a CmbsError', () => {
     fc.assert(
       fc.property(
         fc.oneof(
@@ -402,7 +402,7 @@ describe('every rendering', () => {
     );
   });
 
-  test('answers what it wrote, damaged, with a payload or a CmbsError', () => {
+  test('reads a damaged answer as a payload or throws a CmbsError', () => {
     const originals = [
       ...STANDARD_RENDERINGS.filter((rendering) => rendering !== uriList).flatMap((rendering) => [
         everythingOf(rendering.entity(member, context())),

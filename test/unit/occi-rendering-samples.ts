@@ -12,7 +12,7 @@ export function spec(given: Partial<AttributeSpec> = {}): AttributeSpec {
   return { type: 'string', required: false, mutable: true, lenient: false, ...given };
 }
 
-/** A context in which attributes have the given specs; those not named are strings. */
+/** A context in which attributes have the given specs; other attributes are strings. */
 export function context(specs: Readonly<Record<string, AttributeSpec>> = {}): RenderContext {
   return {
     base: BASE,
@@ -156,7 +156,7 @@ export function headersOf(headers: Readonly<Record<string, string | readonly str
   };
 }
 
-/** What was rendered, as a client would send it back. */
+/** A rendered answer as the request of a client that sends it back. */
 export function sentBack(rendered: Rendered): RawInput {
   return { headers: headersOf(rendered.headers).headers, body: Buffer.from(rendered.body) };
 }
@@ -173,7 +173,7 @@ export function valueAt(attributes: JsonObject, name: string): Json | undefined 
   return undefined;
 }
 
-/** The refusal that `run` ends in; fails when it returns or throws anything else. */
+/** The refusal that `run` throws; fails if `run` returns or throws another error. */
 export function refusalOf(run: () => unknown): CmbsError {
   try {
     run();

@@ -47,7 +47,7 @@ describe('text/plain of an entity', () => {
     ]);
   });
 
-  test('shows a link with both ends as URLs, and their kinds where these are known and declared', () => {
+  test('shows a link with both ends as URLs, and their kinds if they are known and declared', () => {
     const { body } = textPlain.entity(link, context());
     expect(body).toContain(`X-OCCI-Attribute: occi.core.source="${BASE}/compute/1"\n`);
     expect(body).toContain('X-OCCI-Attribute: occi.core.target="http://elsewhere.example/network/2"\n');
@@ -59,7 +59,7 @@ describe('text/plain of an entity', () => {
     expect(textPlain.entity(link, undeclared).body).not.toContain('.kind=');
   });
 
-  test('sent back is the same entity', () => {
+  test('is read back as the same entity', () => {
     const again = parse(textPlain.entity(link, { ...context(), specOf: () => undefined }).body);
     expect(again.attributes).toEqual({
       'occi.core.id': '9',
@@ -80,7 +80,7 @@ describe('text/plain of an entity', () => {
     ]);
   });
 
-  test('writes numbers and booleans bare, and other JSON as its text in quotes', () => {
+  test('writes numbers and booleans without quotes, and other JSON as text in quotes', () => {
     const view = resourceView({
       attributes: { n: 3.6, b: false, list: [1, 'x'], free: { a: ['}', '"'] }, none: null, text: '1' },
       rawJson: { raw: '{"n": 12345678901234567890,\n "s":"é,"}', said: '"a \\u0022quote\\u0022"' },
@@ -107,7 +107,7 @@ describe('text/plain of an entity', () => {
     expect(again.attributes).toMatchObject({ n: 3.6, b: false, list: '[1,"x"]', none: 'null', said: 'a "quote"' });
     expect(valueFromText(again.attributes.free!, spec({ type: 'any' }))).toEqual({ a: ['}', '"'] });
     expect(valueFromText('null', spec({ type: 'any' }))).toBeNull();
-    // What is kept rawJson survives text as well.
+    // Raw JSON survives text too.
     expect(again.sourceText?.(['raw'])).toBe('{"n": 12345678901234567890,\n "s":"é,"}');
     expect(again.sourceText?.(['said'])).toBe('"a \\"quote\\""');
     expect(again.sourceText?.(['raw', 'n'])).toBeUndefined();
@@ -134,7 +134,7 @@ describe('text of the query interface', () => {
     expect(header).toMatch(/^\w+; \bscheme=[a-z:./#"]*; \bclass="(action|kind|mixin)"/);
   });
 
-  test('is read with its definitions of attributes', () => {
+  test('is read back with the definitions of attributes', () => {
     const [input] = parse(textPlain.categories([kind], context()).body).categories;
     expect(input).toEqual({
       term: 'member',
@@ -166,7 +166,7 @@ describe('a category in text', () => {
     ]);
   });
 
-  test('may leave its class out, and stand in a comma list or on lines of its own', () => {
+  test('may have no class, and may be in a comma list or on lines of its own', () => {
     const { categories } = parse(
       'Category: a; scheme="http://e.com/,#", b; scheme="#"\r\nCategory: c; scheme="#"\n\n',
     );
@@ -193,7 +193,7 @@ describe('a category in text', () => {
 });
 
 describe('an attribute in text', () => {
-  test('is typed by its syntax, whatever stands inside the quotes', () => {
+  test('has the type of its syntax, whatever is inside the quotes', () => {
     const line = 'X-OCCI-Attribute: occi.compute.memory=3.6, occi.core.title="a? \\", occi.compute.memory=1.0"';
     expect(parse(line).attributes).toEqual({
       'occi.compute.memory': 3.6,
@@ -220,7 +220,7 @@ describe('an attribute in text', () => {
     expect(attribute(item)).toEqual(value);
   });
 
-  test('may follow bare JSON in the same list', () => {
+  test('may follow JSON without quotes in the same list', () => {
     expect(parse('X-OCCI-Attribute: a=[1,2], b={"c":","} , d=1').attributes).toEqual({
       a: [1, 2],
       b: { c: ',' },
@@ -245,7 +245,7 @@ describe('an attribute in text', () => {
     expect(refusalOf(() => attribute(item)).status).toBe(400);
   });
 
-  test('cannot nest without end', () => {
+  test('is refused if it is nested too deep', () => {
     const levels = 100_000;
     expect(refusalOf(() => attribute(`a=${'['.repeat(levels)}${']'.repeat(levels)}`)).message).toContain(
       '64 levels',
@@ -262,7 +262,7 @@ describe('an attribute in text', () => {
 });
 
 describe('a link in text', () => {
-  test('takes its kinds from "category" and leaves actions out', () => {
+  test('has the kinds in "category", and is not an action', () => {
     const { links } = parse(
       'Link: <http://h/network/2,a>; rel="n#n"; CATEGORY="x#a x#b"; occi.core.id="7"; a.b="c;d"; n=4, ' +
         '</compute/1?action=start>; rel="x#start"',
@@ -294,7 +294,7 @@ describe('a link in text', () => {
     },
   );
 
-  test('to a target of unknown kind is shown as one to a resource', () => {
+  test('to a target of unknown kind is shown as a link to a resource', () => {
     const { path, id, kind: linkKind, mixins, attributes, target } = member.links[0]!;
     const unknown = { path, id, kind: linkKind, mixins, attributes, target };
     const { body } = textPlain.entity({ ...member, links: [unknown] }, memberContext);
@@ -313,7 +313,7 @@ describe('text/occi', () => {
     );
   });
 
-  test('writes nothing but printable ASCII into a header', () => {
+  test('writes only printable ASCII into headers', () => {
     const title = 'né\r\nSet-Cookie: a=b\u0000\u007f😀\ud800';
     const view = resourceView({
       attributes: { 'occi.core.title': title, 'x\ny': 'z' },
@@ -364,11 +364,11 @@ describe('text/occi', () => {
     expect(textOcci.parse(headersOf({ 'X-OCCI-Attribute': 'a="né"' })).attributes).toEqual({ a: 'né' });
   });
 
-  test('without OCCI headers carries nothing', () => {
+  test('is empty without OCCI headers', () => {
     expect(textOcci.parse(headersOf({ Host: 'h', Category: ' ' })).form).toBe('none');
   });
 
-  test('is refused with 413 rather than cut off when it does not fit into headers', () => {
+  test('is refused with 413, and not truncated, if it does not fit into headers', () => {
     const views = Array.from({ length: 400 }, (_, i) => resourceView({ path: `/cmbs/member/${i}` }));
     const refusal = refusalOf(() => textOcci.collection(views, context()));
     expect(refusal.status).toBe(413);
@@ -418,15 +418,15 @@ describe('text/uri-list', () => {
     expect(body).toBe(`${BASE}/cmbs/member/\n${BASE}/sizes/medium/\n`);
   });
 
-  test('takes no line that is not a URL', () => {
+  test('refuses lines that are not URLs', () => {
     expect(refusalOf(() => uriList.parse(bodyOf('http://h/a b'))).status).toBe(400);
   });
 });
 
-describe('text of anything else', () => {
+describe('every text rendering', () => {
   const refusal = new CmbsError('not_found', 'There is no entity at /a; look at the collection.');
 
-  test('an error is its sentence', () => {
+  test('shows an error as its sentence', () => {
     for (const rendering of [textPlain, uriList]) {
       expect(rendering.error(refusal)).toEqual({
         headers: { 'Content-Type': 'text/plain' },
@@ -439,7 +439,7 @@ describe('text of anything else', () => {
     });
   });
 
-  test('values that an action returned are attributes', () => {
+  test('shows the values of an action as attributes', () => {
     const values = { 'a.b': 'x', n: 1, list: [1, { c: 'd' }] };
     const { body } = textPlain.attributes(values, context());
     expect(body).toBe(
@@ -450,7 +450,7 @@ describe('text of anything else', () => {
     expect(textOcci.parse(headersOf(textOcci.attributes(values, context()).headers)).attributes).toEqual(read);
   });
 
-  test('a body that is not UTF-8 is refused, a byte order mark is not', () => {
+  test('refuses a body that is not UTF-8, and accepts a byte order mark', () => {
     const latin1 = { headers: {}, body: Buffer.from('X-OCCI-Attribute: a="\xe9"', 'latin1') };
     for (const rendering of [textPlain, uriList]) {
       expect(refusalOf(() => rendering.parse(latin1)).message).toContain('UTF-8');
@@ -459,7 +459,7 @@ describe('text of anything else', () => {
     expect(parse('\ufeffX-OCCI-Attribute: a="\u2028x"').attributes).toEqual({ a: '\u2028x' });
   });
 
-  test('hostile text is refused in linear time', () => {
+  test('refuses hostile text in linear time', () => {
     const size = 1 << 20;
     const floods = [
       'X-OCCI-Attribute: a="' + '\\"'.repeat(size / 2),
