@@ -1,4 +1,4 @@
-/** Who receives a message: the parts that the definitions of layers are made of. */
+/** Receivers of messages: the functions from which the definitions of layers are made. */
 import { CmbsError } from '../errors';
 import type { Entity } from '../occi';
 import { MESSAGE } from './cmbs';

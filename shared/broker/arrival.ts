@@ -10,7 +10,6 @@ export interface Arrival {
   readonly member: Entity;
   readonly layer: Layer;
   readonly message: WireMessage;
-  /** Who sends. */
   readonly principal: Principal;
   /** Milliseconds since the epoch. */
   readonly at: number;

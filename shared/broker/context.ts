@@ -1,4 +1,4 @@
-/** What the broker's parts need of their program: the companion, or the function that Pub/Sub pushes to. */
+/** What the broker needs from the program that it runs in: the companion, or the function to which Pub/Sub pushes. */
 import type { Clock, NewId } from '../clock';
 import type { Counters, Log } from '../log';
 import type { Categories, CategoryRegistry } from '../occi';

@@ -1,4 +1,4 @@
-/** Deliveries: one message to one receiver, and what several of them come to. */
+/** Deliveries, each of one message to one receiver, and the state of the message that follows from them. */
 import type { Path } from '../occi';
 
 /** `queued` and `waiting` are open, the others are outcomes. */
@@ -17,11 +17,11 @@ export interface Delivery {
    */
   readonly via: 'request' | 'broadcast' | 'bus' | 'none';
   readonly address?: string;
-  /** Path of the member that is meant; absent where an address is (L1), and in what earlier releases queued. */
+  /** Path of the intended member; absent where the message names an address (L1), and in messages of earlier releases. */
   readonly member?: Path;
   readonly state: DeliveryState;
   readonly attempts: number;
-  /** Attempts at which the connection broke while no other message was on its way; absent: none. */
+  /** Attempts at which the connection broke while no other message was in flight; absent: none. */
   readonly broken?: number;
   readonly reason?: string;
   /** JSON text of the reply. */
@@ -58,7 +58,7 @@ export const isGivenUp = (state: OutboundState | DeliveryState): boolean =>
 
 interface Deliveries {
   readonly receivers: readonly Delivery[];
-  /** Local members that take the message from the topic bus; absent in what earlier releases queued. */
+  /** Local members that take the message from the topic bus; absent in messages that earlier releases queued. */
   readonly subscribers?: number;
 }
 

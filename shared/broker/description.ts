@@ -1,4 +1,4 @@
-/** Member descriptions: how members tell others of themselves, in frames and replies (docs/wire.md). */
+/** Member descriptions, with which members introduce themselves in frames and replies (docs/wire.md). */
 import { z } from 'zod';
 import { isJsonObject, type Json } from '../json';
 import { MAX_DESCRIBED_NAMES, MAX_DESCRIPTION_CHARS } from '../limits';
@@ -34,8 +34,8 @@ export interface Description {
 }
 
 /**
- * Reads a member description; undefined for any other value. Topics that are no patterns are left out. A description
- * that is larger than this deployment keeps is `too large`: each is held in memory, and any peer can send some.
+ * Reads a member description; undefined for any other value. Topics that are not patterns are left out. Descriptions are
+ * kept in memory and any peer can send them, so a description above the limits is `too large`.
  */
 export function parseDescription(value: unknown, layers: Layers): Description | 'too large' | undefined {
   if (!isJsonObject(value) || value.kind !== MEMBER_KIND) return undefined;

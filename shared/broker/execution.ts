@@ -36,10 +36,10 @@ export interface ExecutionContext extends BrokerContext {
   readonly isOurs: (runner: string) => boolean;
 }
 
-/** Who calls. */
+/** The caller of a method. */
 export interface Caller {
   readonly principal: Principal;
-  /** URI of the member that the call says it comes from. */
+  /** URI of the sending member, as the message claims. */
   readonly sender?: string;
 }
 

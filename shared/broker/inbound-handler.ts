@@ -36,7 +36,7 @@ const MAX_UNCHECKED_RECEIPT_CHARS = 128 * 1024;
 export interface InboundOptions {
   /** The message is written before {@link InboundHandler.handle} resolves, even if it may not be stored. */
   readonly durably?: boolean;
-  /** Who sends; peers do not prove their identity, so a frame comes from nobody unless a key or token proves more. */
+  /** Peers do not prove their identity, so a frame acts as anonymous unless a key or token proves more. */
   readonly principal?: Principal;
 }
 

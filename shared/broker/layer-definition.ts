@@ -1,6 +1,6 @@
 /**
- * What a layer is. The broker has five (`layers.ts`); a program adds more where it is assembled. Everything that
- * depends on a layer asks its definition.
+ * The definition of a layer. The broker has five layers (`layers.ts`); a program can add more where it is assembled. Code
+ * that depends on a layer uses its definition.
  */
 import { CmbsError } from '../errors';
 import type { AttributeSpecs, Entity, JsonOutputObject } from '../occi';
@@ -18,7 +18,7 @@ export const DISCOVERY_LAYER: Layer = 'l1';
  */
 export type Channel = 'request' | 'broadcast' | 'bus';
 
-/** What a layer needs to say who receives a message. */
+/** What a layer needs to determine the receivers of a message. */
 export interface Addressing {
   readonly message: Entity;
   /** The member that sends. */
@@ -55,10 +55,10 @@ export interface LayerDefinition {
    * be a program that ends at contents that it does not expect.
    */
   readonly isOriginal?: boolean;
-  /** Whether the result is written as soon as one delivery goes on, or only when all have an outcome. */
+  /** Whether the result is written as soon as one delivery has begun, or only when all have an outcome. */
   readonly tellsPartialResult: boolean;
   /**
-   * Who receives a message.
+   * The deliveries of a message, one for each receiver.
    * @throws CmbsError `bad_request` or `bad_attribute` for a message that no member can ever receive
    */
   deliveries(addressing: Addressing): readonly Delivery[];
@@ -74,7 +74,7 @@ export class Layers {
   readonly #byName: ReadonlyMap<Layer, LayerDefinition>;
   readonly #spellings = new Map<string, Layer>();
 
-  /** @throws Error for a definition that clashes with another, or whose name is not of the form of one */
+  /** @throws Error for two layers with one name or alias, or a name that is not valid */
   constructor(definitions: readonly LayerDefinition[]) {
     this.all = definitions;
     this.#byName = new Map(definitions.map((definition) => [definition.name, definition]));

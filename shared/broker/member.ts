@@ -1,4 +1,4 @@
-/** Members: what their entities mean, how they are found, and what must hold when a client writes them. */
+/** Members: reading their attributes, finding them, and the rules for members that clients write. */
 import { CmbsError } from '../errors';
 import type { Json } from '../json';
 import { MAX_PAGE_DOCS } from '../limits';
@@ -18,7 +18,7 @@ import { MEMBER, MEMBER_KIND, MEMBERS } from './cmbs';
 import type { Layer, Layers } from './layer-definition';
 import { parsePattern, parseTopic, topicMatches, type TopicPattern } from '../bus';
 
-/** Characters of a socket's address: `tcp://`, the 253 of a DNS name, a port; paths of Unix sockets are shorter. */
+/** Most characters of a socket's address: `tcp://`, a DNS name of 253, a port. Names of Unix sockets are shorter. */
 export const MAX_ADDRESS_LENGTH = 300;
 
 export const isTrue = (value: Json | undefined): boolean =>
@@ -98,7 +98,7 @@ async function membersWhere(
   return members;
 }
 
-/** What addresses and layers there are. */
+/** The layers and forms of address that members may name. */
 export interface MemberRules {
   readonly layers: Layers;
   /** Those of ZeroMQ when absent. */
@@ -188,7 +188,7 @@ export function isPattern(topic: string): topic is TopicPattern {
     parsePattern(topic);
     return true;
   } catch {
-    return false; // it matches nothing
+    return false;
   }
 }
 

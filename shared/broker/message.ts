@@ -1,4 +1,4 @@
-/** Messages: what their entities mean, and what must hold before a message can be sent. */
+/** Messages: reading their attributes, and the rules that hold before a message can be sent. */
 import { CmbsError, toCmbsError } from '../errors';
 import type { Json } from '../json';
 import { MAX_RECEIVERS } from './limits';

@@ -17,18 +17,18 @@ export interface OutboundMessage {
   readonly layer: Layer;
   /** Path of the local member that sends. */
   readonly from: Path;
-  /** Who asked for it; absent in what earlier releases queued. */
+  /** The principal that sent the message; absent in messages that earlier releases queued. */
   readonly principal?: Principal;
   readonly createdAt: number;
-  /** Milliseconds by the order clock; absent in what earlier releases queued, where {@link createdAt} is the order. */
+  /** Milliseconds by the order clock; absent in messages that earlier releases queued, where {@link createdAt} is the order. */
   readonly orderedAt?: number;
   /** Order among the outbound messages that one process queued in one millisecond. */
   readonly sequence: number;
   readonly expiresAt: number;
-  /** The companion that claimed it; absent while no companion delivers it. */
+  /** The companion that claimed the outbound message; absent while no companion delivers it. */
   readonly holder?: string;
   readonly receivers: readonly Delivery[];
-  /** Local members that take the message from the topic bus; absent in what earlier releases queued. */
+  /** Local members that take the message from the topic bus; absent in messages that earlier releases queued. */
   readonly subscribers?: number;
   /** W3C Trace Context of the request. */
   readonly trace?: string;

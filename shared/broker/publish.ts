@@ -154,7 +154,7 @@ export async function publishOutbound(
     outcomes.push({ sendId, key: deliveryKey({ via: 'bus', name }), change });
   }
   const next = outcomes.length === 0 ? outbound : await record(outcomes);
-  // Record what was published first, or it would be published again with each retry of the rest.
+  // Record the published topics before failing, or each retry of the others would publish them again.
   if (failure !== undefined) throw failure;
   return next;
 

@@ -1,4 +1,4 @@
-/** Queues a message: who receives it, whether there is room, and the durable record of it. */
+/** Queues a message: determines its receivers, checks that there is room, and stores the outbound message. */
 import type { Clock, NewId } from '../clock';
 import { CmbsError } from '../errors';
 import {
@@ -91,7 +91,7 @@ export interface Sending {
 }
 
 /**
- * Reads what does not have to be of the same moment as the message.
+ * Reads what need not be consistent with the message.
  * @param needsMembers whether any layer of the request reads members
  * @throws CmbsError when no member can act
  */
@@ -145,7 +145,7 @@ export async function outboundFor(
       `One message reaches ${MAX_RECEIVERS} receivers at most, not ${receivers.length}.`,
     );
   }
-  // Broadcasts have a bound of their own, per peer, and are dropped beyond it.
+  // Broadcasts have their own limit per peer, beyond which they are dropped.
   if (layer.channel !== 'broadcast') {
     await assertQueueRoom(store, addressesOf(layer.name, receivers), queueLimit, alsoQueued);
   }

@@ -1,4 +1,4 @@
-/** The `result` of a message: the parts that the definitions of layers are made of. */
+/** Results of messages: the functions from which the definitions of layers are made. */
 import { type JsonOutputObject, RawJson } from '../occi';
 import type { Delivery } from './delivery';
 

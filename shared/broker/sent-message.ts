@@ -49,5 +49,5 @@ export async function keepingSent(tx: Transaction, changes: readonly Change[]): 
   };
 }
 
-/** All that receivers get of a message, as one text. */
+/** Everything that receivers get of a message, as one text. */
 const contentOf = (message: Entity): string => messageFrame(message, { pathHistory: [], transfer: { v: 1 } });
