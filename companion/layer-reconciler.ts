@@ -37,6 +37,8 @@ interface Openings {
   readonly forgotten: Set<Layer>;
   /** Work on this member, one step after the other. */
   queue: Promise<void>;
+  /** Steps that run or wait in the queue. */
+  steps: number;
   failures: number;
   cancelRetry: (() => void) | undefined;
 }
@@ -112,7 +114,7 @@ export class LayerReconciler {
       openings.cancelRetry?.();
       await closeAll(openings);
       for (const layer of this.#environment.layers.onBus) await this.#forget(openings, path, layer);
-      this.#openings.delete(path);
+      this.#drop(openings, path);
     });
   }
 
@@ -166,13 +168,16 @@ export class LayerReconciler {
         observed: new Map(),
         forgotten: new Set(),
         queue: Promise.resolve(),
+        steps: 0,
         failures: 0,
         cancelRetry: undefined,
       };
       this.#openings.set(path, openings);
     }
-    const done = openings.queue.then(work);
-    openings.queue = done.catch(() => undefined); // the caller gets the failure; the next step goes on
+    const current = openings;
+    current.steps += 1;
+    const done = current.queue.then(work).finally(() => (current.steps -= 1));
+    current.queue = done.catch(() => undefined); // the caller gets the failure; the next step goes on
     return done;
   }
 
@@ -215,7 +220,7 @@ export class LayerReconciler {
     } else {
       // The desired state was kept until the subscriptions were removed.
       if (desired !== undefined) await this.#states.forgetDesiredState(path);
-      this.#openings.delete(path);
+      this.#drop(openings, path);
     }
     const isFailing = [...openings.observed.values()].some(({ state }) => state === 'failed');
     if (isFailing) this.#retry(path, openings);
@@ -229,7 +234,17 @@ export class LayerReconciler {
   async #leave(openings: Openings, path: Path): Promise<void> {
     openings.cancelRetry?.();
     await closeAll(openings);
-    this.#openings.delete(path);
+    this.#drop(openings, path);
+  }
+
+  /**
+   * Forgets a member without open layers at the end of a step. If other steps wait, the last of them does so: the member
+   * may have been created again and its layers started meanwhile.
+   */
+  #drop(openings: Openings, path: Path): void {
+    if (openings.steps === 1) this.#openings.delete(path);
+    openings.observed.clear();
+    openings.failures = 0;
   }
 
   #retry(path: Path, openings: Openings): void {
