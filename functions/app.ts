@@ -25,6 +25,7 @@ export interface PushHandler {
   ) => Promise<void>;
 }
 
+/** The assembled domain, as handlers use it. */
 export interface App {
   readonly categories: Categories;
   readonly entities: Entities;

@@ -39,6 +39,7 @@ import type { App } from './app';
 import { LargeAnswers, type LargeAnswersLimits } from './large-answers';
 import { pushHandler, type PushOptions } from './push-handler';
 
+/** The engines and the additions of a program. */
 export interface Engines {
   readonly store: Store;
   readonly bus: Bus;
@@ -80,6 +81,7 @@ export interface Engines {
   readonly push?: PushOptions;
 }
 
+/** The settings that the domain uses. */
 export type AppConfig = Pick<
   Config,
   | 'CMBS_EXTENSIONS'
@@ -92,6 +94,7 @@ export type AppConfig = Pick<
   | 'CMBS_IGNORED_QUERY'
 >;
 
+/** Assembles the domain. The caller closes `categories` of the result, and the engines. */
 export function assemble(engines: Engines, config: AppConfig): App {
   const { store, bus, rpc, clock, newId = randomId, log, counters = silentCounters } = engines;
   const { deployment, uriOf, ready, push, authorize = allowAll } = engines;

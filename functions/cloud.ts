@@ -46,6 +46,7 @@ export interface CloudLimits {
   readonly deletionStep?: number;
 }
 
+/** The configuration of a function, and the additions of its program. */
 export interface CloudOptions {
   readonly config: CloudConfig;
   readonly log: Log;
@@ -66,6 +67,7 @@ export interface CloudOptions {
   readonly limits?: CloudLimits;
 }
 
+/** A runtime with connections to close. */
 export interface CloudRuntime extends Runtime {
   readonly publicUrl: string;
   close(): Promise<void>;

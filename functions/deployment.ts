@@ -1,6 +1,7 @@
 /** The table of routes in the form that a deployment needs; `terraform/routes.json` is this list. */
 import { ROUTES, type Access } from './routes';
 
+/** One function of a deployment. */
 export interface DeployedFunction {
   /** Name of the deployed function. */
   readonly name: string;

@@ -23,6 +23,7 @@ const LARGE_ANSWER_WAIT_MS = 20_000;
 const STALLED_READER_MS = 5000;
 const ANSWER_IDLE_MS = 30_000;
 
+/** Limits of {@link LargeAnswers}. */
 export interface LargeAnswersLimits {
   /** Large answers at the same time. */
   readonly atOnce: number;
@@ -35,6 +36,7 @@ export interface LargeAnswersLimits {
   readonly idleMs: number;
 }
 
+/** The default limits. */
 export const LARGE_ANSWERS_LIMITS: LargeAnswersLimits = {
   atOnce: LARGE_ANSWERS_CHARS / MAX_PAGE_CHARS,
   waiting: MAX_LARGE_ANSWERS_WAITING,
@@ -43,6 +45,7 @@ export const LARGE_ANSWERS_LIMITS: LargeAnswersLimits = {
   idleMs: ANSWER_IDLE_MS,
 };
 
+/** Gives out the turns. */
 export class LargeAnswers {
   readonly limits: LargeAnswersLimits;
   readonly #clock: Clock;

@@ -25,6 +25,7 @@ const DEFAULT_PAGE_SIZE = 1000;
 /** Locations on a page, by default: clients of pyCMBS do not ask for further pages. */
 const DEFAULT_LOCATIONS_PAGE = 10_000;
 
+/** The caller, who may name entities by URLs of this deployment. */
 export function requesterOf(request: OcciRequest): Requester {
   const { base, principal, signal } = request;
   const host = header(request, 'host');
@@ -39,6 +40,7 @@ export function requesterOf(request: OcciRequest): Requester {
   };
 }
 
+/** The base of URLs, and what renderings look up in the registry. */
 export function renderContext(request: OcciRequest, registry: CategoryRegistry): RenderContext {
   return {
     base: request.base,

@@ -20,6 +20,7 @@ import type { Codecs, Services } from '@cmbs/shared/services';
 import type { TokenExpectation, TokenVerifier } from '@cmbs/shared/rpc';
 import type { PushHandler } from './app';
 
+/** What pushed messages may call, and who may push. */
 export interface PushOptions {
   /** The methods that messages may call; decides with the same `authorize` as the rest of the program. */
   readonly services: Services;
@@ -30,11 +31,13 @@ export interface PushOptions {
 /** The runner of calls in pushed messages. Functions share it, so only a call's deadline shows that it was cut off. */
 const RUNNER = 'push';
 
+/** The parts of the program that take pushed messages. */
 export interface PushContext extends InboundContext {
   /** The formats of calls that messages carry. */
   readonly codecs: Codecs;
 }
 
+/** The handler of pushes; it registers no members, because a function cannot ask a member to confirm its description. */
 export function pushHandler(context: PushContext, { services, signed }: PushOptions): PushHandler {
   const { store, layers } = context;
   const registration = new MemberRegistration({

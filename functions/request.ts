@@ -3,6 +3,7 @@ import type { Principal } from '@cmbs/shared';
 import type { Renderings } from '@cmbs/shared/occi';
 import type { Traceparent } from '@cmbs/shared/trace';
 
+/** A request as handlers read it. */
 export interface OcciRequest {
   readonly method: string;
   /** Without the query, its percent escapes resolved. */
@@ -25,6 +26,7 @@ export interface OcciRequest {
   readonly renderings: Renderings;
 }
 
+/** The answer of a handler. */
 export interface OcciResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
@@ -39,6 +41,7 @@ export function header(request: Pick<OcciRequest, 'headers'>, name: string): str
   return request.headers[name]?.[0];
 }
 
+/** First value of a query parameter. */
 export function queryValue(request: Pick<OcciRequest, 'query'>, name: string): string | undefined {
   return request.query.find(([key]) => key === name)?.[1];
 }

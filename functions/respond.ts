@@ -117,6 +117,7 @@ export function entityRendering(request: OcciRequest): Rendering {
 /** `Vary` of answers that the headers of text/occi filter. */
 export const FILTERED = 'Accept, Category, X-OCCI-Attribute';
 
+/** An answer with the headers of every answer. @param extra further headers, which take precedence */
 export function answer(
   status: number,
   rendered: Rendered | undefined,

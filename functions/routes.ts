@@ -22,8 +22,10 @@ const MAX_PUSH_BODY_BYTES = 14 * 1024 * 1024;
 /** Decoded pairs of a query string. */
 export type Query = OcciRequest['query'];
 
+/** Answers requests. @throws CmbsError for a refusal, which `serve` renders */
 export type Handler = (request: OcciRequest, app: App) => Promise<OcciResponse>;
 
+/** A row of the table. */
 export interface Route {
   /** Name of the deployed function, and of its local URL `/fn/<name>/…`. */
   readonly name: string;
@@ -80,6 +82,7 @@ async function options({ path, principal }: OcciRequest, app: App, methods: stri
   return answer(204, undefined, { Allow: methods });
 }
 
+/** The table, in the order in which routes are matched. */
 export const ROUTES: readonly Route[] = [
   {
     name: 'query',
@@ -156,6 +159,7 @@ export function bodyTooLarge(route: Pick<Route, 'maxBodyBytes'>, most: number): 
 
 const BY_NAME = new Map(ROUTES.map((route) => [route.name, route]));
 
+/** The route of a function; undefined for an unknown name. */
 export function routeNamed(name: string): Route | undefined {
   return BY_NAME.get(name);
 }

@@ -10,6 +10,7 @@ import { MAX_WAIT_S } from '@cmbs/shared/limits';
 /** Milliseconds for a request at a deployed function: the longest wait that a client may ask for, and a margin. */
 const FUNCTION_DEADLINE_MS = (MAX_WAIT_S + 5) * 1000;
 
+/** The app of a function process, and how it reads requests. */
 export interface Runtime {
   readonly app: App;
   /** Public URL, without a slash at the end; clients do not use the host of the function itself. */

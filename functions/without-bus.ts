@@ -5,6 +5,7 @@
 import { CmbsError } from '@cmbs/shared';
 import type { Bus } from '@cmbs/shared/bus';
 
+/** @throws CmbsError `not_implemented`, always */
 export function pubsubBusOf(): Bus {
   throw new CmbsError(
     'not_implemented',

@@ -39,6 +39,7 @@ interface Kind {
 
 type Level = 'info' | 'warn' | 'error';
 
+/** Bounds a log; debug lines pass unchanged. */
 export function boundedLog({
   log,
   clock,

@@ -1,6 +1,7 @@
 /** Time and identifiers, which are passed to code as options, so that a test can stop the clock. */
 import { randomUUID } from 'node:crypto';
 
+/** A source of time and timers. */
 export interface Clock {
   /** Milliseconds since the Unix epoch. */
   now(): number;
@@ -13,6 +14,7 @@ export interface Clock {
 /** A source of fresh identifiers: UUIDs, {@link newId} or {@link timeOrderedIds}. */
 export type NewId = () => string;
 
+/** The clock of the machine. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   elapsed: () => performance.now(),

@@ -10,6 +10,7 @@ interface CatalogueEntry {
   readonly retryable: boolean;
 }
 
+/** Every code, with its HTTP status. docs/reference/errors.md is generated from it. */
 export const CATALOGUE = {
   /** The bytes do not parse in their declared media type, or a value has the wrong form. */
   bad_request: { status: 400, retryable: false },

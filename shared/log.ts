@@ -3,6 +3,7 @@ import type { CounterLabels, CounterName } from './metrics';
 
 export type LogFields = Readonly<Record<string, unknown>>;
 
+/** Writes log lines. Fields must not have secrets or the contents of messages. */
 export interface Log {
   debug(message: string, fields?: LogFields): void;
   info(message: string, fields?: LogFields): void;
@@ -10,6 +11,7 @@ export interface Log {
   error(message: string, fields?: LogFields): void;
 }
 
+/** Counts events. */
 export interface Counters {
   /**
    * Adds `n` (1 by default) to a counter of `COUNTERS`.
@@ -24,4 +26,5 @@ const nothing = (): void => undefined;
 /** For tests and for programs that have no log. */
 export const silentLog: Log = { debug: nothing, info: nothing, warn: nothing, error: nothing };
 
+/** For tests and for programs without metrics. */
 export const silentCounters: Counters = { add: nothing };

@@ -15,6 +15,7 @@ export type Principal = Readonly<z.infer<typeof principalSchema>>;
 
 /** A caller without credentials. The name is what entities made by such a caller store as their owner. */
 export const ANONYMOUS: Principal = Object.freeze({ kind: 'anonymous', name: 'anonymous' });
+/** The deployment itself. */
 export const SYSTEM: Principal = Object.freeze({ kind: 'system', name: 'system' });
 /**
  * The topic bus, for the messages that it delivers or pushes: the bus admitted their publishers. The sender that a
@@ -75,4 +76,5 @@ export interface Resource {
  */
 export type Authorize = (principal: Principal, operation: Operation, resource: Resource) => Promise<void>;
 
+/** Allows everything; the default until there are access rules. */
 export const allowAll: Authorize = () => Promise.resolve();

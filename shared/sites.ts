@@ -31,6 +31,7 @@ export interface RequestHead {
   readonly headers: Readonly<Record<string, readonly string[] | undefined>>;
 }
 
+/** How to answer an admitted request. */
 export interface Admission {
   /** Headers that the answer has to carry. */
   readonly headers: Readonly<Record<string, string>>;
@@ -54,6 +55,7 @@ const EXPOSED = [
 const NO_HEADERS = Object.freeze({});
 const shown = (text: string): string => JSON.stringify(text.slice(0, 100));
 
+/** Admits requests by host name and origin. */
 export class SitePolicy {
   readonly #hosts: ReadonlySet<string>;
   readonly #patterns: readonly RegExp[];

@@ -24,6 +24,7 @@ export interface StructuredLogOptions {
   readonly labels?: Readonly<Record<string, string>>;
 }
 
+/** Writes each line as JSON; lines below `least` are omitted. */
 export function structuredLog({ write, least, project, labels }: StructuredLogOptions): Log {
   const line =
     (level: keyof typeof SEVERITIES) =>

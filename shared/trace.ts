@@ -24,12 +24,14 @@ export function parseTraceparent(text: string | undefined): Traceparent | undefi
   return text !== undefined && TRACEPARENT.test(text) ? text : undefined;
 }
 
+/** The parts of a {@link Traceparent}. */
 export interface TraceIds {
   readonly traceId: string;
   readonly spanId: string;
   readonly isSampled: boolean;
 }
 
+/** Splits a traceparent; undefined for text that is not valid. */
 export function traceIds(traceparent: Traceparent | undefined): TraceIds | undefined {
   const [, traceId, spanId, flags = ''] = TRACEPARENT.exec(traceparent ?? '') ?? [];
   if (traceId === undefined || spanId === undefined) return undefined;

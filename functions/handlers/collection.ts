@@ -35,6 +35,7 @@ const QUERY: Readonly<Record<string, readonly string[]>> = {
   DELETE: [...FILTER_QUERY, 'confirm'],
 };
 
+/** The methods of the collection at a path. */
 export function collectionMethods(path: Path, registry: CategoryRegistry): readonly string[] {
   return registry.at(path)?.class === 'mixin' ? MIXIN_METHODS : COLLECTION_METHODS;
 }
@@ -160,6 +161,7 @@ async function remove(request: OcciRequest, app: App, path: Path, payload: Paylo
   return answerProgress(request, progress, 'deleted');
 }
 
+/** Answers a request to a collection. @throws CmbsError as the operation of `Entities` */
 export async function collection(request: OcciRequest, app: App): Promise<OcciResponse> {
   const path = request.path;
   checkQuery(request, app, QUERY[request.method] ?? []);

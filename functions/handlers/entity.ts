@@ -55,6 +55,7 @@ async function get(request: OcciRequest, app: App, path: string): Promise<OcciRe
   return notModified(request, etag) ?? answer(200, rendered, { ETag: etag });
 }
 
+/** Answers a request to an entity. @throws CmbsError as the operation of `Entities` */
 export async function entity(request: OcciRequest, app: App): Promise<OcciResponse> {
   const path = request.path;
   const { entities } = app;

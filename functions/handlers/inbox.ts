@@ -177,6 +177,7 @@ function acknowledged(request: OcciRequest, at: Address): readonly Acknowledged[
   return [...new Map(parsed.data.entries.map((entry) => [entry.id, entry])).values()];
 }
 
+/** @throws CmbsError as `Inbox.open`, `Inbox.read` and `Inbox.acknowledge`; `bad_request`, `method_not_allowed` */
 export async function inbox(request: OcciRequest, app: App): Promise<OcciResponse> {
   const at = addressOf(request);
   if (request.method === 'OPTIONS') {

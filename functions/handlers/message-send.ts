@@ -11,6 +11,7 @@ import { answer, entityRendering, noted, parsePayload, responseRendering } from 
 import { createAll } from './collection';
 import { showEntity } from './entity';
 
+/** @throws CmbsError as `Entities.create`; `conflict` for a message that no member receives; `method_not_allowed` */
 export async function messageSend(request: OcciRequest, app: App): Promise<OcciResponse> {
   if (request.method !== 'POST') {
     throw new CmbsError('method_not_allowed', 'This path takes POST, which creates and sends messages.', {

@@ -59,6 +59,10 @@ function deliveryOf({ message, deliveryAttempt = 1 }: Pushed, topic: string): Bu
   };
 }
 
+/**
+ * @throws CmbsError `not_found` without pushes or for an unknown subscription; `bad_request`, `method_not_allowed`; as
+ *   `PushHandler.verify` and `PushHandler.take`
+ */
 export async function push(request: OcciRequest, app: App): Promise<OcciResponse> {
   if (request.method === 'OPTIONS') return answer(204, undefined, { Allow: 'POST, OPTIONS' });
   if (request.method !== 'POST') {

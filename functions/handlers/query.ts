@@ -28,6 +28,7 @@ function filtered(request: OcciRequest, payload: Payload, registry: CategoryRegi
   });
 }
 
+/** @throws CmbsError as the operation of `Categories`; `method_not_allowed` */
 export async function queryInterface(request: OcciRequest, app: App): Promise<OcciResponse> {
   if (request.method === 'OPTIONS') {
     await app.categories.read(request.principal);

@@ -19,7 +19,10 @@ export function checkSubscriptionName(name: string): void {
 /** @throws CmbsError `bad_attribute` when there are too many patterns, or one is not valid */
 export function parsePatterns(patterns: readonly string[]): readonly TopicPattern[] {
   if (patterns.length > MAX_SUBSCRIPTION_PATTERNS) {
-    throw new CmbsError('bad_attribute', `A subscription has at most ${MAX_SUBSCRIPTION_PATTERNS} patterns.`);
+    throw new CmbsError(
+      'bad_attribute',
+      `A subscription has at most ${MAX_SUBSCRIPTION_PATTERNS} patterns; remove some.`,
+    );
   }
   return patterns.map(parsePattern);
 }

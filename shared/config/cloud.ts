@@ -12,6 +12,7 @@ import { CLOUD_SETTINGS, SETTINGS } from './settings';
 
 type CloudSettings = ConfigOf<typeof CLOUD_SETTINGS>;
 
+/** The values of {@link CLOUD_SETTINGS}, and what the platform sets. */
 export type CloudConfig = CloudSettings & {
   readonly GOOGLE_CLOUD_PROJECT: string;
   /** Which services are emulators, by the variables of Google's clients. */

@@ -10,6 +10,7 @@ import {
 } from './read';
 import { CLOUD_SETTINGS, SETTINGS } from './settings';
 
+/** The values of {@link SETTINGS}. */
 export type Config = ConfigOf<typeof SETTINGS>;
 
 /** @throws ConfigError */

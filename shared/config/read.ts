@@ -1,6 +1,7 @@
 /** Reads settings from environment variables. */
 import type { z } from 'zod';
 
+/** One environment variable. */
 export interface Setting {
   /** Checks the text of the variable and converts it. */
   readonly schema: z.ZodType<unknown, string>;
@@ -71,6 +72,7 @@ export function report(problems: readonly string[], notices: readonly string[], 
   notices.forEach(notice);
 }
 
+/** For programs that report no ignored variables. */
 export const ignoreNotice: Notice = () => undefined;
 
 const LOOPBACK = /^(?:127\.\d+\.\d+\.\d+|localhost|::1)$/;

@@ -36,6 +36,7 @@ export const DEFAULT_SEND_WAIT_S = 10;
 export const LEAST_MEMORY_LIMIT_MB = 192;
 
 const EXTENSIONS = ['infrastructure'] as const;
+/** Names in `CMBS_EXTENSIONS`. */
 export type ExtensionName = (typeof EXTENSIONS)[number];
 
 /** Every program has these. */

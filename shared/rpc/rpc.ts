@@ -11,13 +11,13 @@ const layer = z.string().min(1).max(20);
 
 /** The methods and their arguments. */
 export const RPC_ARGUMENTS = {
-  /** Opens or closes the member's sockets of a layer as the store says, and tells the state of the layer. */
+  /** Opens or closes the member's sockets of a layer by the desired state, and returns the state of the layer. */
   reconcile: z.strictObject({ layer }),
   /** Closes every socket of a member that is being deleted. */
   release: z.strictObject({}),
   /** Discovers the members behind the member's neighbours. */
   check_neighbors: z.strictObject({}),
-  /** A send was queued: try it now and say how it went. */
+  /** Attempts a queued outbound message now, and returns its outcome. */
   send: z.strictObject({ sendId: z.string().min(1).max(255) }),
   /** Executes a message's call here, once, and stores the answer in its `result`. */
   execute: z.strictObject({ message: z.string().min(1).max(1000), runId: z.string().min(1).max(255) }),
@@ -32,7 +32,7 @@ export const RPC_RESULTS = {
   reconcile: z.strictObject({
     state: z.enum(['started', 'stopped', 'failed']),
     reason: z.string().optional(),
-    /** The layer failed because of an outage of a dependency, and is tried again. */
+    /** The layer failed because of the transient failure of a dependency; the companion tries again. */
     isOutage: z.boolean().optional(),
   }),
   release: z.strictObject({}),

@@ -15,6 +15,7 @@ export interface Call {
   readonly codec?: string;
 }
 
+/** One format of calls and answers. */
 export interface Codec {
   readonly name: string;
   /**

@@ -1,6 +1,7 @@
 /** A service for trying whether calls arrive. */
 import type { ServiceModule } from './module';
 
+/** The module `echo`. */
 export const echo: ServiceModule = {
   name: 'echo',
   methods: {

@@ -4,6 +4,7 @@
  */
 import type { Json } from '../json';
 
+/** The codes of faults. */
 export const FAULT = {
   /** The bytes do not parse. */
   parseError: -32700,

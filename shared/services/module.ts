@@ -3,6 +3,7 @@ import type { ExactJson } from '../exact-json';
 import type { Log } from '../log';
 import type { Principal } from '../principal';
 
+/** What a method knows about its call. */
 export interface ServiceContext {
   /** The caller. */
   readonly principal: Principal;
@@ -15,6 +16,7 @@ export interface ServiceContext {
   readonly log: Log;
 }
 
+/** A method, with the description that remote callers read. */
 export interface ServiceMethod {
   /** The text of `system.methodHelp`. Not empty. */
   readonly documentation: string;
@@ -27,6 +29,7 @@ export interface ServiceMethod {
   call(context: ServiceContext, args: readonly ExactJson[]): Promise<ExactJson> | ExactJson;
 }
 
+/** A named set of methods. */
 export interface ServiceModule {
   /** The part of the public name before the dot. */
   readonly name: string;

@@ -32,12 +32,14 @@ export interface CallContext {
   readonly log: Log;
 }
 
+/** What remote callers learn about a method. */
 export interface MethodDescription {
   readonly name: string;
   readonly documentation: string;
   readonly signatures: readonly (readonly string[])[];
 }
 
+/** The service modules of a program. */
 export class Services {
   /** By full name. With a map, a caller cannot reach members of `Object.prototype`. */
   readonly #methods = new Map<string, ServiceMethod>();

@@ -37,7 +37,8 @@ export function toSelection(query: Query): Selection {
   if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE_DOCS) {
     throw badRequest(`The limit of a query is a whole number from 1 to ${MAX_PAGE_DOCS}.`);
   }
-  if (where.length > MAX_WHERE_TERMS) throw badRequest(`A query has at most ${MAX_WHERE_TERMS} filters.`);
+  if (where.length > MAX_WHERE_TERMS)
+    throw badRequest(`A query has at most ${MAX_WHERE_TERMS} filters; remove some.`);
   const byOrder = by === 'order';
   if (upTo !== undefined && !byOrder) throw badRequest('`upTo` needs the query to be sorted by `order`.');
   return {

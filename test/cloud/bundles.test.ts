@@ -64,7 +64,7 @@ class Started extends Program {
 }
 
 describeOnEmulators('what is deployed', (hosts) => {
-  test('every function of the table has a folder that is whole', async () => {
+  test('every function of the table has a complete folder', async () => {
     for (const { name, entryPoint } of functions) {
       const folder = join(DIST, 'functions', name);
       expect([name, (await readdir(folder)).sort()]).toEqual([name, ['code.js', 'index.js', 'package.json']]);
@@ -76,13 +76,13 @@ describeOnEmulators('what is deployed', (hosts) => {
     }
   });
 
-  test('there is no folder that the table does not name', async () => {
+  test('every folder belongs to a function of the table', async () => {
     const entries = await readdir(join(DIST, 'functions'), { withFileTypes: true });
     const folders = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
     expect(folders.sort()).toEqual(functions.map(({ name }) => name).sort());
   });
 
-  test('they depend on what cannot be bundled, in one version, and on nothing else', async () => {
+  test('the folders depend only on packages that cannot be bundled, in one version each', async () => {
     const version = expect.stringMatching(/^\d+\.\d+\.\d+$/) as string;
     for (const { name } of functions) {
       const { dependencies } = await packageOf(`functions/${name}`);
@@ -143,7 +143,7 @@ describeOnEmulators('what is deployed', (hosts) => {
       await rm(directory, { recursive: true, force: true });
     });
 
-    test('the companion lives, and holds its shard', async () => {
+    test('the companion starts and holds its shard', async () => {
       const companion = program('companion');
       await companion.answers(`${companion.url}/healthz`, 200);
       await companion.answers(`${companion.url}/readyz`, 200);
@@ -155,7 +155,7 @@ describeOnEmulators('what is deployed', (hosts) => {
       expect(json.kinds).toContainEqual(expect.objectContaining({ term: 'member' }));
     });
 
-    test('one with the bus publishes what others have stored', async () => {
+    test('a function with the bus publishes what other functions have stored', async () => {
       const member = await program('member').request('PUT', '/cmbs/member/alice', {
         kind: MEMBER,
         attributes: { 'cmbs.member.state': 'active', 'cmbs.member.local': 'true' },
@@ -184,7 +184,7 @@ describeOnEmulators('what is deployed', (hosts) => {
       expect((delivery as unknown as Delivery).state).toBe('published');
     });
 
-    test('each ends when it is told to, and nothing of it stays', async () => {
+    test('each program ends when it is stopped, and answers no more', async () => {
       await Promise.all([...programs.values()].map((one) => one.stop()));
       for (const { url } of programs.values()) await expect(fetch(url)).rejects.toThrow('fetch failed');
     });

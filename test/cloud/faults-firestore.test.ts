@@ -44,7 +44,7 @@ describeFaults('a deployment goes on', (deployment, hosts) => {
     expect(await deployment.count(content)).toBe(1);
   });
 
-  test('when the answer to a commit is lost, which then is not made twice', async () => {
+  test('when the answer to a commit is lost, without a second commit', async () => {
     const { firestore, here } = deployment.parts;
     for (const by of ['error', 'connection'] as const) {
       const path = `/cmbs/message/${unique('lost')}`;
@@ -58,7 +58,7 @@ describeFaults('a deployment goes on', (deployment, hosts) => {
     }
   });
 
-  test('when nobody answers for Firestore, and says so in time', async () => {
+  test('when Firestore does not answer, and reports it in time', async () => {
     const { firestore, here, alice, bob } = deployment.parts;
     await firestore.refuse();
     const asked = await timed(
@@ -84,7 +84,7 @@ describeFaults('a deployment goes on', (deployment, hosts) => {
     await here.reaches(sent.path, 'delivered');
   });
 
-  test('and calls a write that Firestore does not confirm an unknown outcome', async () => {
+  test('and reports an unknown outcome for a write that Firestore does not confirm', async () => {
     const { firestore, here } = deployment.parts;
     firestore.inject('Commit', { kind: 'silence' }, 1000);
     const { value, ms } = await timed(here.request('PUT', `/cmbs/message/${unique('silent')}`, { kind: MESSAGE }));
@@ -103,7 +103,7 @@ describeFaults('a deployment goes on', (deployment, hosts) => {
   test.each([
     ['the database does not exist', NOT_FOUND, 'The database (default) does not exist for project'],
     ['nobody may use it', PERMISSION_DENIED, 'Missing or insufficient permissions.'],
-  ])('and says what is wrong when %s', async (_, status, message) => {
+  ])('and gives the reason when %s', async (_, status, message) => {
     const { firestore, here, bob } = deployment.parts;
     for (const method of ['Commit', 'BatchGetDocuments', 'RunQuery', 'BeginTransaction']) {
       firestore.inject(method, { kind: 'answer', status, message }, 1000);
@@ -115,7 +115,7 @@ describeFaults('a deployment goes on', (deployment, hosts) => {
     expect(ms).toBeLessThan(MARGIN_MS);
   });
 
-  test('when two functions change one entity at once: nothing is lost, and one of two wins', async () => {
+  test('when two functions change one entity at once: no change is lost, and one of two conditional writes wins', async () => {
     const { here } = deployment.parts;
     const settings = await cloudEnvironment(hosts, { GOOGLE_CLOUD_PROJECT: deployment.projectId });
     const other = await startCloudFunctions({ config: configOf(settings), log: silentLog });

@@ -73,7 +73,7 @@ describeOnEmulators('every function alone', (hosts) => {
   }, 300_000);
   afterAll(() => fleet.close(), 60_000);
 
-  test('alive and ready', async () => {
+  test('all functions are alive and ready', async () => {
     await here.must(200, here.get('/healthz'));
     await here.must(200, here.get('/readyz'));
   });
@@ -94,7 +94,7 @@ describeOnEmulators('every function alone', (hosts) => {
     );
   });
 
-  test('l1 carries one, and it is acknowledged in the inbox', async () => {
+  test('l1 carries a message, which its receiver acknowledges in the inbox', async () => {
     const sent = await here.send('l1', { to: bob.sockets.l1, from: alice.id, content: 'directly' });
     expect(sent.status).toBe(200);
     const entry = (await here.inbox(bob)).find((one) => contentOf(one) === 'directly');
@@ -141,7 +141,7 @@ describeOnEmulators('every function alone', (hosts) => {
     expect(text).toContain(bob.path);
   });
 
-  test('a kind that a client defines holds in all of them at once or two seconds later', async () => {
+  test('a kind that a client defines is known to every function within two seconds', async () => {
     const kind = 'http://example.org/test#thing';
     await here.must(
       200,
@@ -174,7 +174,7 @@ describeOnEmulators('every function alone', (hosts) => {
     expect((await here.get('/cmbs/member/')).text).toContain(MEMBER);
   });
 
-  test('each of them was asked, and told of each request in one line', async () => {
+  test('every function was asked, and logged each request in one line', async () => {
     expect([...map.requests.keys()].sort()).toEqual(ROUTES.map(({ name }) => name).sort());
     for (const [name, one] of functions) {
       // Whether it answers was asked besides, at its own address.
@@ -190,7 +190,7 @@ describeOnEmulators('every function alone', (hosts) => {
     }
   });
 
-  test('a message as large as a document may be is pushed as well', async () => {
+  test('a message as large as a document may be is pushed', async () => {
     const content = 'x'.repeat(1_000_000);
     await here.must(200, here.send('l32', { from: alice.id, topics: ['news.large'], content }));
     await eventually(
@@ -200,7 +200,7 @@ describeOnEmulators('every function alone', (hosts) => {
     );
   });
 
-  test('a body that is no JSON, or compressed, is answered in our words and written nowhere', async () => {
+  test('a malformed or compressed body is refused by our own error and is not logged', async () => {
     const secret = 'nobody-may-read-this';
     const broken = await here.request('POST', '/cmbs/message/', `{"message_content":"${secret}",}`);
     expect([broken.status, broken.headers.get('x-occi-error')]).toEqual([400, expect.any(String)]);
@@ -216,7 +216,7 @@ describeOnEmulators('every function alone', (hosts) => {
     expect(lines.filter((line) => line.includes(secret))).toEqual([]);
   });
 
-  test('a function refuses what is another one’s', async () => {
+  test('a function refuses the requests of another function', async () => {
     const port = functions.get('query')?.port;
     expect((await here.get(`http://127.0.0.1:${port}/cmbs/member/`)).status).toBe(404);
   });

@@ -59,7 +59,7 @@ describeOnEmulators('functions without a companion', (hosts) => {
     return text.split(/\r?\n/).filter((line) => line !== '');
   };
 
-  test('take what fits into a document of Firestore, and refuse more before anything is written', async () => {
+  test('accept what fits into a document of Firestore, and refuse more before anything is written', async () => {
     const fits = `/cmbs/message/${unique('fits')}`;
     const content = 'x'.repeat(LARGEST);
     await here.must(201, here.request('PUT', fits, messageWith(content)));
@@ -83,7 +83,7 @@ describeOnEmulators('functions without a companion', (hosts) => {
     expect(await paths()).toEqual([]);
   });
 
-  test('delete a large collection in steps, and say how far it is', async () => {
+  test('delete a large collection in steps, and report the progress', async () => {
     const total = 2 * DELETION_STEP + 100;
     for (let made = 0; made < total;) {
       const number = Math.min(DELETION_STEP, total - made);

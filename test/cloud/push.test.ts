@@ -37,7 +37,7 @@ describeOnEmulators('push delivery', (hosts) => {
   const sent = (layer: 'l32' | 'l4', topic: string, content: string): Promise<Answer> =>
     here.must(200, here.send(layer, { from: alice.id, topics: [topic], content }));
 
-  test('reaches members while there is no companion', async () => {
+  test('reaches members while no companion runs', async () => {
     const member = await here.member({ topics: ['push.*'], start: ['l32', 'l4'] });
     await cloud.parts().stopCompanion();
     try {
@@ -52,7 +52,7 @@ describeOnEmulators('push delivery', (hosts) => {
     }
   });
 
-  test('leaves a socket to a companion that comes later', async () => {
+  test('leaves the opening of a socket to a companion that starts later', async () => {
     const member = await here.member();
     await cloud.parts().stopCompanion();
     try {
@@ -71,7 +71,7 @@ describeOnEmulators('push delivery', (hosts) => {
     );
   });
 
-  test('executes what is executable', async () => {
+  test('executes calls in messages', async () => {
     const member = await here.member({ topics: ['run.*'], start: ['l32'] });
     await here.must(
       200,
@@ -107,7 +107,7 @@ describeOnEmulators('push delivery', (hosts) => {
     expect((await here.receives(member, 2)).map(contentOf).sort()).toEqual(['asleep', 'awake']);
   });
 
-  test('tries again what could not be handled, and gives up what never can be', async () => {
+  test('is repeated after a failure, and a message that can never be handled becomes a dead letter', async () => {
     const member = await here.member({ topics: ['poison'], start: ['l32'] });
     await sent('l32', 'poison', 'makes the topic');
     await here.receives(member, 1);
@@ -131,7 +131,7 @@ describeOnEmulators('push delivery', (hosts) => {
     expect((await here.receives(member, 2)).map(contentOf)).toContain('goes on');
   });
 
-  test('comes back after its subscription was deleted from outside', async () => {
+  test('resumes after its subscription was deleted from outside', async () => {
     const member = await here.member({ topics: ['gone'], start: ['l32'] });
     await sent('l32', 'gone', 'before');
     await here.receives(member, 1);
@@ -149,7 +149,7 @@ describeOnEmulators('push delivery', (hosts) => {
     expect(here.faults.splice(0)).toEqual([expect.stringContaining('deleted from outside')]);
   });
 
-  test('has no subscription any more when the member is gone', async () => {
+  test('removes the subscription of a deleted member', async () => {
     const member = await here.member({ topics: ['leaving'], start: ['l32'] });
     await sent('l32', 'leaving', 'x');
     await here.receives(member, 1);
@@ -188,13 +188,13 @@ describeOnEmulators('signed pushes', (hosts) => {
     target = `/push/member.${member.id}.l32?topic=signed`,
   ): Promise<Answer> => here.request('POST', target, body, headers);
 
-  test('are taken with a token of the account for the audience', async () => {
+  test('are accepted with a token of the account for the audience', async () => {
     const answer = await push(pushOf('signed'), tokens.good());
     expect([answer.status, answer.text]).toEqual([204, '']);
     expect((await here.receives(member, 1)).map(contentOf)).toEqual(['signed']);
   });
 
-  test('are taken once, however often they come', async () => {
+  test('are stored once when they are repeated', async () => {
     const body = pushOf('thrice');
     for (let copy = 0; copy < 3; copy += 1) {
       expect((await push(body, tokens.good())).status).toBe(204);
@@ -202,7 +202,7 @@ describeOnEmulators('signed pushes', (hosts) => {
     expect((await here.inbox(member)).map(contentOf).filter((content) => content === 'thrice')).toHaveLength(1);
   });
 
-  test('are taken once each, in whatever order they come and come again', async () => {
+  test('are stored once each when they arrive and are repeated in any order', async () => {
     const bodies = new Map(['one', 'two', 'three'].map((content) => [content, pushOf(content)]));
     const order = ['three', 'one', 'three', 'two', 'one'];
     for (const content of order) {
@@ -231,26 +231,26 @@ describeOnEmulators('signed pushes', (hosts) => {
     expect(answer.status).toBe(status);
   });
 
-  test('of a dead letter are told of, whatever is in it', async () => {
+  test('of a dead letter are logged, with any content', async () => {
     const unreadable = { messageId: unique('id'), data: Buffer.from([0xff, 0xfe]).toString('base64') };
     const dead = { ...pushOf(''), message: { ...unreadable, attributes: { topic: 'signed' } } };
     expect((await push(dead, tokens.good(), '/push/dead-letter')).status).toBe(204);
     expect(here.faults.splice(0)).toEqual([expect.stringContaining('"event":"dead_letter"')]);
   });
 
-  test('to a member that is gone are taken and forgotten', async () => {
+  test('to a deleted member are acknowledged and dropped', async () => {
     const target = '/push/member.nobody.l32?topic=signed';
     expect((await push(pushOf('x'), tokens.good(), target)).status).toBe(204);
   });
 
-  test('are made by POST only', async () => {
+  test('are refused with another method than POST', async () => {
     const { status, headers } = await here.get('/push/member.x.l32?topic=signed');
     expect([status, headers.get('allow')]).toEqual([405, 'POST, OPTIONS']);
   });
 });
 
 describeOnEmulators('without push delivery', (hosts) => {
-  test('there is nothing to push to', async () => {
+  test('a push is refused with 404', async () => {
     const fleet = new Fleet();
     try {
       const here = await fleet.start({ engine: cloudEngine(hosts).engine });

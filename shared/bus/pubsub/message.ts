@@ -56,7 +56,10 @@ export function checkPublication(message: BusMessage): void {
   const { attributes, orderingKey = '' } = message;
   const named = Object.entries(attributes);
   if (named.length > MAX_PUBLICATION_ATTRIBUTES) {
-    throw new CmbsError('too_large', `A publication has at most ${MAX_PUBLICATION_ATTRIBUTES} attributes.`);
+    throw new CmbsError(
+      'too_large',
+      `A publication has at most ${MAX_PUBLICATION_ATTRIBUTES} attributes; remove some.`,
+    );
   }
   for (const [name, value] of named) {
     if (name === '' || name.startsWith('goog')) {
@@ -77,11 +80,17 @@ export function checkPublication(message: BusMessage): void {
     }
   }
   if (Buffer.byteLength(orderingKey) > MAX_ORDERING_KEY_BYTES) {
-    throw new CmbsError('too_large', `An ordering key has at most ${MAX_ORDERING_KEY_BYTES} bytes.`);
+    throw new CmbsError(
+      'too_large',
+      `An ordering key has at most ${MAX_ORDERING_KEY_BYTES} bytes; use a shorter key.`,
+    );
   }
   const bytes = publicationBytes(message);
   if (bytes > MAX_PUBLICATION_BYTES) {
-    throw new CmbsError('too_large', `A publication has at most ${MAX_PUBLICATION_BYTES} bytes, not ${bytes}.`);
+    throw new CmbsError(
+      'too_large',
+      `A publication has at most ${MAX_PUBLICATION_BYTES} bytes, not ${bytes}; make it smaller.`,
+    );
   }
 }
 

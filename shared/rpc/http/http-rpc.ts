@@ -116,10 +116,10 @@ export function httpRpc(options: HttpRpcOptions): HttpRpc {
     const answer: unknown = await response.json();
     if (response.ok) return RPC_RESULTS[action].parse(resultBody.parse(answer).reply) as RpcResult<A>;
     if ([401, 403, 421].includes(response.status)) {
-      // The function's identity, or its URL of the companion, is at fault; not the request.
+      // The identity of the function or its URL of the companion is wrong, and not the request.
       throw new CmbsError(
         'unavailable',
-        'The companion does not accept calls of this function; their settings differ.',
+        'The companion does not accept calls of this function; give both the same settings (CMBS_CONTROL_…).',
         { cause: errorOf(answer) },
       );
     }
@@ -145,7 +145,11 @@ export function httpRpc(options: HttpRpcOptions): HttpRpc {
           try {
             return await ask(url, body, action, Math.max(1, end - clock.now()), both, trace);
           } catch (error) {
-            if (both.aborted) throw new CmbsError('deadline_exceeded', 'The companion did not answer in time.');
+            if (both.aborted)
+              throw new CmbsError(
+                'deadline_exceeded',
+                'The companion did not answer in time; read the entity to see the outcome.',
+              );
             // Unreachable, or without the shard: another companion may have taken the lease over.
             const isElsewhere = error instanceof CmbsError ? error.details?.standby === true : isUnreached(error);
             if (isElsewhere && !again && (await urlOf(shard, { again: true, signal: both })) !== url) continue;
@@ -153,7 +157,7 @@ export function httpRpc(options: HttpRpcOptions): HttpRpc {
             if (isUnreached(error)) throw unreachable(error);
             throw new CmbsError(
               'deadline_exceeded',
-              'The connection to the companion broke before the answer: outcome unknown.',
+              'The connection to the companion broke before the answer, outcome unknown; read the entity to see the outcome.',
               { cause: error },
             );
           }
@@ -198,7 +202,11 @@ const NOT_CONNECTED: ReadonlySet<string> = new Set([
 
 function errorOf(answer: unknown): CmbsError {
   const parsed = errorBody.safeParse(answer);
-  if (!parsed.success) return new CmbsError('unavailable', 'The companion gave an answer that is not known here.');
+  if (!parsed.success)
+    return new CmbsError(
+      'unavailable',
+      'The companion answered in an unknown form; deploy the functions and the companion in the same release.',
+    );
   const { code, message, details } = parsed.data.error;
   const isKnown = Object.hasOwn(CATALOGUE, code);
   return new CmbsError(isKnown ? (code as ErrorCode) : 'internal', message, {

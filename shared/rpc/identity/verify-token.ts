@@ -28,10 +28,13 @@ export function tokenVerifier({ issuers, keys }: Issuer): TokenVerifier {
         const ticket = await client.verifySignedJwtWithCertsAsync(token, known, audience, [...issuers]);
         ({ email, email_verified: isVerified } = ticket.getPayload() ?? {});
       } catch (cause) {
-        throw unauthenticated(`The identity token is not valid for ${audience}.`, cause);
+        throw unauthenticated(`The identity token is not valid; get one for the audience ${audience}.`, cause);
       }
       if (email === undefined || isVerified !== true || !accounts.includes(email)) {
-        throw new CmbsError('forbidden', 'The account of this identity token is not allowed to call.');
+        throw new CmbsError(
+          'forbidden',
+          'The account of this identity token may not call; use an account that the deployment allows.',
+        );
       }
       return email;
     },

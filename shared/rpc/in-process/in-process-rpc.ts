@@ -46,7 +46,8 @@ export function inProcessRpc(companion: () => RpcHandler | undefined, clock: Clo
   };
 }
 
-const lateError = (): CmbsError => new CmbsError('deadline_exceeded', 'The companion did not answer in time.');
+const lateError = (): CmbsError =>
+  new CmbsError('deadline_exceeded', 'The companion did not answer in time; read the entity to see the outcome.');
 
 function aborted(signal: AbortSignal): Promise<never> {
   return new Promise((_resolve, reject) => {

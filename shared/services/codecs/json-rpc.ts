@@ -53,4 +53,5 @@ function errorOf({ code, message, data }: Fault): ExactJson {
   return { code, message, ...(data === undefined ? {} : { data }) };
 }
 
+/** The built-in codec. */
 export const jsonRpc: Codec = { name: 'json-rpc', decode: parseCall, encode: answerOf };
