@@ -1,13 +1,12 @@
 /** A rendering from outside: CBOR (RFC 8949), written and read over HTTP without a change of the program. */
-import { newId, silentLog, systemClock, type Json } from '@cmbs/shared';
-import { embeddedBus } from '@cmbs/shared/bus/embedded';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { silentLog, type Json } from '@cmbs/shared';
 import { readConfig } from '@cmbs/shared/config';
-import { type Rendered, type Rendering, Renderings, STANDARD_RENDERINGS } from '@cmbs/shared/occi';
-import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
-import { SitePolicy } from '@cmbs/shared/sites';
-import { assemble } from '@cmbs/functions/assemble';
-import { Gateway } from '@cmbs/emulator/gateway';
-import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
+import { type Rendered, type Rendering, STANDARD_RENDERINGS } from '@cmbs/shared/occi';
+import { ANY_PORT } from '@cmbs/emulator/ports';
+import { startStack, type Stack } from '@cmbs/emulator/stack';
 
 const CBOR = 'application/cbor';
 const COMPUTE = 'http://schemas.ogf.org/occi/infrastructure#compute';
@@ -78,46 +77,23 @@ const cbor: Rendering = {
   error: (error) => inCbor(json.error(error)),
 };
 
-let temporary: TemporaryStore;
-let gateway: Gateway;
-const closing: (() => Promise<void>)[] = [];
+let directory: string;
+let stack: Stack;
 
 beforeAll(async () => {
-  temporary = await openTemporaryStore();
-  const common = { store: temporary.store, clock: systemClock, newId, log: silentLog };
-  const bus = embeddedBus(common);
-  const app = assemble(
-    {
-      ...common,
-      bus,
-      rpc: inProcessRpc(() => undefined, systemClock),
-      deployment: 'test',
-      uriOf: (path) => path,
-      ready: () => Promise.resolve(),
-      renderings: new Renderings([cbor]),
-    },
-    readConfig({ CMBS_EXTENSIONS: 'infrastructure' }),
-  );
-  gateway = await Gateway.listen({
-    app,
-    host: '127.0.0.1',
-    port: 0,
-    publicUrl: undefined,
-    trustedProxies: 0,
-    maxBodyBytes: 4096,
-    sites: new SitePolicy({ publicUrl: undefined, hosts: ['127.0.0.1'], origins: [], trustedProxies: 0 }),
-    log: silentLog,
-    metrics: () => Promise.resolve({ contentType: 'text/plain', text: '' }),
+  directory = await mkdtemp(join(tmpdir(), 'cmbs-rendering-'));
+  const config = readConfig({
+    PORT: '0',
+    CMBS_DATA_DIR: directory,
+    CMBS_EXTENSIONS: 'infrastructure',
+    CMBS_MAX_BODY_BYTES: '4096',
+    ...ANY_PORT,
   });
-  closing.push(
-    () => temporary.close(),
-    () => bus.close(),
-    async () => app.categories.close(),
-    () => gateway.close(0),
-  );
+  stack = await startStack({ config, log: silentLog, renderings: [cbor] });
 });
 afterAll(async () => {
-  for (const close of closing.reverse()) await close();
+  await stack.close();
+  await rm(directory, { recursive: true });
 });
 
 async function ask(
@@ -127,7 +103,7 @@ async function ask(
     ...init
   }: Omit<RequestInit, 'headers'> & { readonly headers?: Readonly<Record<string, string>> } = {},
 ): Promise<{ readonly status: number; readonly value: Json }> {
-  const response = await fetch(gateway.url + path, { ...init, headers: { Accept: CBOR, ...headers } });
+  const response = await fetch(stack.url + path, { ...init, headers: { Accept: CBOR, ...headers } });
   expect(response.headers.get('content-type')).toBe(CBOR);
   expect(response.headers.get('accept')).toContain(CBOR);
   return { status: response.status, value: decode(Buffer.from(await response.arrayBuffer())) };
@@ -140,7 +116,7 @@ it('reads and shows entities, collections, categories and errors', async () => {
     headers: { 'Content-Type': CBOR },
     body: new Uint8Array(encode(entity)),
   });
-  expect(created).toMatchObject({ status: 201, value: [`${gateway.url}/compute/one`] });
+  expect(created).toMatchObject({ status: 201, value: [`${stack.url}/compute/one`] });
 
   const shown = await ask('/compute/one');
   expect(shown).toMatchObject({ status: 200, value: entity });
