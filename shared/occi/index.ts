@@ -1,10 +1,11 @@
-/** OCCI: the model, categories, entities, filters and renderings. */
+/** OCCI: the model, categories, entities, actions, filters and renderings. */
 export { Actions, type ActionRequest } from './actions';
 export { Categories, type CategoriesOptions } from './categories/categories';
 export type { Freshness } from './categories/follower';
-export { dialectOf } from './renderings/dialect';
-export { Entities } from './entities/entities';
+export { type Aliases, CategoryRegistry } from './category-registry';
+export { actionInput, drafts, singleDraft } from './drafts';
 export type { Noted, Precondition, Requester } from './entities/context';
+export { Entities } from './entities/entities';
 export type { OpenCollection, PageRequest } from './entities/listing';
 export { attributeField, CATEGORY_FIELD, TARGET_FIELD } from './entity-index';
 export {
@@ -27,10 +28,7 @@ export {
   rememberAnswer,
 } from './idempotency';
 export { infrastructure, INFRASTRUCTURE_CATEGORIES } from './infrastructure';
-export { actionInput, drafts, singleDraft } from './drafts';
 export { nestsWithin, sourceOf } from './json-source';
-export { type JsonOutputObject, RawJson, stringifyJson } from './raw-json';
-export { chooseOffer, parseMediaType } from './renderings/media-type';
 export {
   type Action,
   type AttributeSpec,
@@ -73,8 +71,10 @@ export type {
   Intent,
   Provider,
 } from './provider';
-export { type Aliases, CategoryRegistry } from './category-registry';
+export { type JsonOutputObject, RawJson, stringifyJson } from './raw-json';
+export { dialectOf } from './renderings/dialect';
+export { chooseOffer, parseMediaType } from './renderings/media-type';
 export type { RawInput, RenderContext, Rendered, Rendering } from './renderings/rendering';
 export { Renderings, RENDERINGS, STANDARD_RENDERINGS, TEXT_PLAIN } from './renderings/renderings';
-export type { Progress } from './steps';
 export { referenceTo } from './renderings/urls';
+export type { Progress } from './steps';

@@ -26,7 +26,7 @@ describe('an ETag', () => {
     expect((await product.get(path, PLAIN, { 'If-None-Match': `W/${plain}` })).status).toBe(304);
     expect((await product.get(path, PLAIN, { 'If-Match': plain })).status).toBe(200);
     expect((await product.get(path, FLAT, { 'If-Match': plain })).status).toBe(412);
-    // Whatever rendering it came from, it names the state that a write is for.
+    // A tag of any rendering names the state that a write expects.
     const written = await product.json('POST', path, { attributes: { 'occi.core.title': 'x' } });
     expect(written.status).toBe(200);
     for (const tag of tags) {
@@ -158,7 +158,7 @@ describe('a condition', () => {
     const remove = (tag: string) =>
       product.send('DELETE', '/cmbs/member/guarded', { headers: { 'If-Match': tag } });
     expect((await remove(stale)).status).toBe(412);
-    // Of changes and deletions at the same time, each one's condition is decided before or after the others.
+    // The conditions of simultaneous changes and deletions are checked one after another.
     const tag = await etag('/cmbs/member/guarded');
     const change = () =>
       product.plain('POST', '/cmbs/member/guarded', ['X-OCCI-Attribute: occi.core.title="y"'], {

@@ -3,7 +3,7 @@ import { badRequest, CmbsError } from '../../errors';
 import type { Transaction } from '../../store';
 import type { CategorySnapshot } from '../categories/snapshot';
 import { readEntities, readEntity, writeEntity, type StoredEntity } from '../entity-store';
-import { earlierAnswer, once, rememberAnswer, type IdempotentRequest } from '../idempotency';
+import { once, type IdempotentRequest } from '../idempotency';
 import type { Draft } from '../drafts';
 import { MAX_BATCH_ENTITIES } from '../limits';
 import { categoryId, CORE_SOURCE, type CategoryId, type Entity, type Path } from '../model';
@@ -58,8 +58,8 @@ export class EntityCommands {
         `One request creates ${MAX_BATCH_ENTITIES} entities at most; send several requests.`,
       );
     }
-    const { store, clock, authorize } = this.#context;
-    const snapshot = await this.#context.categories.current();
+    const { authorize, categories } = this.#context;
+    const snapshot = await categories.current();
     const drafting = new EntityDrafting(this.#context, snapshot, requester);
     const at = snapshot.registry.at(collection);
     const fresh = drafts.flatMap((draft) => {
@@ -75,16 +75,11 @@ export class EntityCommands {
     await this.#authorizeCreation(fresh, requester);
     const asked = fresh.filter(({ inlineOf }) => inlineOf === undefined).map(({ entity }) => entity);
     if (isShown) await authorizeEach(authorize, requester.principal, 'entity.read', asked);
-    const { paths, completions } = await store.transact(async (tx) => {
-      const earlier = idempotent === undefined ? undefined : await earlierAnswer(tx, idempotent);
-      if (earlier !== undefined) return { paths: earlier.paths as readonly Path[], completions: [] };
+    return this.#once(idempotent, requester, async (tx) => {
       const { principal } = requester;
-      const made = await this.#insert(tx, fresh, snapshot, { principal, intent });
-      const created = asked.map(({ path }) => path);
-      if (idempotent !== undefined) rememberAnswer(tx, idempotent, { paths: created }, clock.now());
-      return { paths: created, completions: made };
+      const completions = await this.#insert(tx, fresh, snapshot, { principal, intent });
+      return { answer: { paths: asked.map(({ path }) => path) }, completions };
     });
-    return { paths, ...(await concluded(completions, requester)) };
   }
 
   async put(
@@ -94,35 +89,26 @@ export class EntityCommands {
     { expect, idempotent }: WriteOptions = {},
   ): Promise<Noted & { readonly how: 'created' | 'replaced' }> {
     checkEntityPath(path);
-    const { store, clock, authorize } = this.#context;
-    const snapshot = await this.#context.categories.current();
-    let completions: readonly Completion[] = [];
-    const { how } = await store.transact((tx) => {
-      completions = [];
-      return once(tx, idempotent, clock.now(), async (): Promise<{ how: 'created' | 'replaced' }> => {
-        const before = await readEntity(tx, path);
-        if (before !== undefined) {
-          await authorize(requester.principal, 'entity.replace', resourceOf(before.entity));
-          expect?.(before);
-          const draft = draftFor(before.entity, snapshot.registry);
-          completions = await this.#change(tx, before, draft, false, snapshot, requester);
-          return { how: 'replaced' };
-        }
-        expect?.(undefined);
-        const draft = draftFor(undefined, snapshot.registry);
-        const fresh = new EntityDrafting(this.#context, snapshot, requester).atPath(draft, path);
-        await this.#authorizeCreation(fresh, requester);
-        await authorizeEach(
-          authorize,
-          requester.principal,
-          'entity.read',
-          fresh.slice(0, 1).map(({ entity }) => entity),
-        );
-        completions = await this.#insert(tx, fresh, snapshot, { principal: requester.principal });
-        return { how: 'created' };
-      });
+    const { authorize, categories } = this.#context;
+    const snapshot = await categories.current();
+    const { principal } = requester;
+    return this.#once<{ how: 'created' | 'replaced' }>(idempotent, requester, async (tx) => {
+      const before = await readEntity(tx, path);
+      if (before !== undefined) {
+        await authorize(principal, 'entity.replace', resourceOf(before.entity));
+        expect?.(before);
+        const draft = draftFor(before.entity, snapshot.registry);
+        const completions = await this.#change(tx, before, draft, false, snapshot, requester);
+        return { answer: { how: 'replaced' }, completions };
+      }
+      expect?.(undefined);
+      const draft = draftFor(undefined, snapshot.registry);
+      const fresh = new EntityDrafting(this.#context, snapshot, requester).atPath(draft, path);
+      await this.#authorizeCreation(fresh, requester);
+      const shown = fresh.slice(0, 1).map(({ entity }) => entity);
+      await authorizeEach(authorize, principal, 'entity.read', shown);
+      return { answer: { how: 'created' }, completions: await this.#insert(tx, fresh, snapshot, { principal }) };
     });
-    return { how, ...(await concluded(completions, requester)) };
   }
 
   async update(
@@ -131,22 +117,35 @@ export class EntityCommands {
     requester: Requester,
     { expect, idempotent }: WriteOptions = {},
   ): Promise<Noted> {
-    const { store, clock, authorize } = this.#context;
-    const snapshot = await this.#context.categories.current();
+    const { authorize, categories } = this.#context;
+    const snapshot = await categories.current();
+    return this.#once(idempotent, requester, async (tx) => {
+      const before = await readEntity(tx, path);
+      if (before === undefined) throw nothingAt(path);
+      await authorize(requester.principal, 'entity.update', resourceOf(before.entity));
+      expect?.(before);
+      const draft = draftFor(before.entity, snapshot.registry);
+      return { answer: {}, completions: await this.#change(tx, before, draft, true, snapshot, requester) };
+    });
+  }
+
+  /** Runs a write in a transaction, once for its key, and then the work of the providers that follows the commit. */
+  async #once<Answer extends object>(
+    idempotent: IdempotentRequest | undefined,
+    requester: Requester,
+    write: (tx: Transaction) => Promise<{ readonly answer: Answer; readonly completions: readonly Completion[] }>,
+  ): Promise<Noted & Answer> {
+    const { store, clock } = this.#context;
     let completions: readonly Completion[] = [];
-    await store.transact((tx) => {
+    const answer = await store.transact((tx) => {
       completions = [];
       return once(tx, idempotent, clock.now(), async () => {
-        const before = await readEntity(tx, path);
-        if (before === undefined) throw nothingAt(path);
-        await authorize(requester.principal, 'entity.update', resourceOf(before.entity));
-        expect?.(before);
-        const draft = draftFor(before.entity, snapshot.registry);
-        completions = await this.#change(tx, before, draft, true, snapshot, requester);
-        return {};
+        const written = await write(tx);
+        ({ completions } = written);
+        return written.answer;
       });
     });
-    return concluded(completions, requester);
+    return { ...answer, ...(await concluded(completions, requester)) };
   }
 
   #authorizeCreation(fresh: readonly NewEntity[], { principal }: Requester): Promise<void> {
