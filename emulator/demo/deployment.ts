@@ -54,6 +54,8 @@ export const messageField = (message: Json, ...keys: readonly string[]): Json | 
   at(message, 'attributes', 'cmbs', 'message', ...keys);
 
 export class Deployment {
+  readonly #program: string;
+  readonly #narrator: Narrator;
   readonly directory: string;
   #stack: ChildStack | undefined;
   /** Kept from the first start on, so that it comes back where it was. */
@@ -62,9 +64,11 @@ export class Deployment {
 
   constructor(
     readonly name: string,
-    private readonly program: string,
-    private readonly narrator: Narrator,
+    program: string,
+    narrator: Narrator,
   ) {
+    this.#program = program;
+    this.#narrator = narrator;
     this.directory = mkdtempSync(join(tmpdir(), `cmbs-demo-${name}-`));
   }
 
@@ -73,10 +77,10 @@ export class Deployment {
   }
 
   get url(): string {
-    return this.stack.url;
+    return this.#running.url;
   }
 
-  private get stack(): ChildStack {
+  get #running(): ChildStack {
     if (this.#stack === undefined) throw new Error(`${this.name} is not running.`);
     return this.#stack;
   }
@@ -85,7 +89,7 @@ export class Deployment {
     // An interrupted story goes on until its next request; nothing may come to life behind the one who tidies up.
     if (this.#removed) throw new Error(`${this.name} is gone.`);
     this.#stack = ChildStack.launch({
-      program: this.program,
+      program: this.#program,
       directory: this.directory,
       port: this.#port,
       settings: { CMBS_LOG: 'warn' },
@@ -114,7 +118,7 @@ export class Deployment {
   /** One request; told unless `tell` is `nothing`. */
   async ask(method: string, path: string, { body, tell, prefer }: Asked = {}): Promise<Answer> {
     const shown = body === undefined ? '' : ` ${JSON.stringify(body)}`;
-    if (tell !== 'nothing') this.narrator.asks(this.name, `${method} ${path}${shown}`);
+    if (tell !== 'nothing') this.#narrator.asks(this.name, `${method} ${path}${shown}`);
     const response = await fetch(this.url + path, {
       method,
       headers: {
@@ -133,7 +137,7 @@ export class Deployment {
       json: isJsonObject(parsed) ? parsed : {},
     };
     if (tell !== 'nothing') {
-      this.narrator.answers(`${answer.status} ${tell === undefined ? text : tell(answer)}`);
+      this.#narrator.answers(`${answer.status} ${tell === undefined ? text : tell(answer)}`);
     }
     if (answer.status >= 400)
       throw new Differs(`${this.name} refused ${method} ${path}: ${answer.status} ${text}`);

@@ -59,14 +59,13 @@ abstract class Listening {
 }
 
 class RequestListening extends Listening {
+  readonly #reply: FrameReplier;
   /** Each is called when the request will not be answered. */
   readonly #unanswered = new Set<() => void>();
 
-  constructor(
-    environment: ExchangeEnvironment,
-    private readonly reply: FrameReplier,
-  ) {
+  constructor(environment: ExchangeEnvironment, reply: FrameReplier) {
     super(environment);
+    this.#reply = reply;
   }
 
   protected get isEmpty(): boolean {
@@ -85,7 +84,7 @@ class RequestListening extends Listening {
       answer(Buffer.from(reply));
       if (this.isEmpty) this.emptied();
     };
-    this.reply(body).then(settle, (error: unknown) => settle(errorReply(toCmbsError(error))));
+    this.#reply(body).then(settle, (error: unknown) => settle(errorReply(toCmbsError(error))));
   }
 
   protected abandon(): void {
@@ -95,15 +94,14 @@ class RequestListening extends Listening {
 }
 
 class BroadcastListening extends Listening {
+  readonly #listen: FrameListener;
   readonly #waiting: Buffer[] = [];
   readonly #writable = new Set<() => void>();
   #isHandling = false;
 
-  constructor(
-    environment: ExchangeEnvironment,
-    private readonly listen: FrameListener,
-  ) {
+  constructor(environment: ExchangeEnvironment, listen: FrameListener) {
     super(environment);
+    this.#listen = listen;
   }
 
   protected get isEmpty(): boolean {
@@ -129,7 +127,7 @@ class BroadcastListening extends Listening {
     this.#isHandling = true;
     for (let body = this.#waiting.shift(); body !== undefined; body = this.#waiting.shift()) {
       try {
-        await this.listen(body);
+        await this.#listen(body);
       } catch (cause) {
         this.environment.log.error('a broadcast was not handled', { cause });
       }
@@ -183,6 +181,7 @@ class MemoryNetwork {
 
 /** Follows whether a member listens at an address. */
 abstract class MemoryConnection<L extends Listening> {
+  readonly #kind: abstract new (...args: never[]) => L;
   readonly #stop: () => void;
   readonly #listeners = new Set<(state: ConnectionState) => void>();
   #state: ConnectionState = 'connecting';
@@ -191,8 +190,9 @@ abstract class MemoryConnection<L extends Listening> {
   constructor(
     protected readonly network: MemoryNetwork,
     protected readonly address: string,
-    private readonly kind: abstract new (...args: never[]) => L,
+    kind: abstract new (...args: never[]) => L,
   ) {
+    this.#kind = kind;
     this.#stop = network.onChange(() => this.look());
     setImmediate(() => this.look());
   }
@@ -216,7 +216,7 @@ abstract class MemoryConnection<L extends Listening> {
   /** The member there, if it takes what this connection carries. */
   protected get peer(): L | undefined {
     const listening = this.network.at(this.address);
-    return listening instanceof this.kind ? listening : undefined;
+    return listening instanceof this.#kind ? listening : undefined;
   }
 
   protected look(): void {
@@ -228,14 +228,12 @@ abstract class MemoryConnection<L extends Listening> {
 }
 
 class MemoryRequests extends MemoryConnection<RequestListening> implements RequestConnection {
+  readonly #clock: ExchangeEnvironment['clock'];
   readonly #pending = new Set<(reason: PeerErrorReason) => void>();
 
-  constructor(
-    network: MemoryNetwork,
-    address: string,
-    private readonly clock: ExchangeEnvironment['clock'],
-  ) {
+  constructor(network: MemoryNetwork, address: string, clock: ExchangeEnvironment['clock']) {
     super(network, address, RequestListening);
+    this.#clock = clock;
   }
 
   connectNow(): ConnectionState {
@@ -271,7 +269,7 @@ class MemoryRequests extends MemoryConnection<RequestListening> implements Reque
         reject(this.#error(reason, true));
       };
       const onAbort = (): void => fail('aborted');
-      const cancel = this.clock.after(timeoutMs, () => fail('timeout'));
+      const cancel = this.#clock.after(timeoutMs, () => fail('timeout'));
       signal?.addEventListener('abort', onAbort, { once: true });
       this.#pending.add(fail);
       const answer = (reply: Buffer): void => {
@@ -293,14 +291,12 @@ class MemoryRequests extends MemoryConnection<RequestListening> implements Reque
 }
 
 class MemoryBroadcasts extends MemoryConnection<BroadcastListening> implements BroadcastConnection {
+  readonly #counters: ExchangeEnvironment['counters'];
   readonly #writable = new Set<() => void>();
 
-  constructor(
-    network: MemoryNetwork,
-    address: string,
-    private readonly counters: ExchangeEnvironment['counters'],
-  ) {
+  constructor(network: MemoryNetwork, address: string, counters: ExchangeEnvironment['counters']) {
     super(network, address, BroadcastListening);
+    this.#counters = counters;
   }
 
   get subscribed(): boolean {
@@ -325,7 +321,7 @@ class MemoryBroadcasts extends MemoryConnection<BroadcastListening> implements B
     const { peer } = this;
     if (this.isClosed || peer === undefined) return false;
     if (Buffer.byteLength(body) <= MAX_FRAME_BYTES) return peer.take(Buffer.from(body), this.#tellWritable);
-    this.counters.add('cmbs_socket_drops', { socket: 'memory', reason: 'too_large' });
+    this.#counters.add('cmbs_socket_drops', { socket: 'memory', reason: 'too_large' });
     return true;
   }
 

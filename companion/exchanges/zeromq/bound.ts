@@ -2,13 +2,12 @@
 import { lstat } from 'node:fs/promises';
 import { createServer, type Server, type Socket as Stream } from 'node:net';
 import { dirname } from 'node:path';
-import { type Socket } from 'zeromq';
 import { CmbsError } from '@cmbs/shared';
-import type { Address } from '@cmbs/shared/broker';
+import { type Address, parseAddress } from '@cmbs/shared/broker';
 import { Drops } from './drops';
 import { codeOf } from './errno';
 import { clockOf, type SocketEnvironment } from './options';
-import { PrivateSocket } from './private-socket';
+import { PrivateSocket, type Receiving } from './private-socket';
 import { NameTakenError, PublishedName } from './published-name';
 import { Relay, type RelayOptions } from './relay';
 import { resolveEndpoint } from './resolve';
@@ -80,8 +79,6 @@ function endpointOf(server: Server, address: Address): string {
 /** `*` stands for all interfaces of the older protocol, as in libzmq. */
 const ALL_INTERFACES = '0.0.0.0';
 
-type Receiving = Socket & { receive(): Promise<readonly Buffer[]> };
-
 export interface BoundOptions extends Pick<RelayOptions, 'type' | 'maxMessageBytes'> {
   /** Word for the socket in logs and counters. */
   readonly name: string;
@@ -92,6 +89,10 @@ export interface BoundOptions extends Pick<RelayOptions, 'type' | 'maxMessageByt
 
 /** A ZeroMQ socket behind a listener of ours, which peers connect to. */
 export class BoundSocket<S extends Receiving> {
+  readonly #server: Server;
+  readonly #published: PublishedName | undefined;
+  readonly #inner: PrivateSocket<S>;
+  readonly #options: BoundOptions;
   readonly drops: Drops;
   readonly #relays = new Set<Relay>();
   readonly #perAddress = new Map<string, number>();
@@ -99,11 +100,15 @@ export class BoundSocket<S extends Receiving> {
   private constructor(
     /** Where it listens; with the port that the system chose where the address left it open. */
     readonly endpoint: string,
-    private readonly server: Server,
-    private readonly published: PublishedName | undefined,
-    private readonly inner: PrivateSocket<S>,
-    private readonly options: BoundOptions,
+    server: Server,
+    published: PublishedName | undefined,
+    inner: PrivateSocket<S>,
+    options: BoundOptions,
   ) {
+    this.#server = server;
+    this.#published = published;
+    this.#inner = inner;
+    this.#options = options;
     const { environment, name } = options;
     this.drops = new Drops(name, endpoint, environment.log, environment.counters);
     server.on('connection', (peer) => this.#accept(peer));
@@ -113,13 +118,15 @@ export class BoundSocket<S extends Receiving> {
 
   /**
    * Makes the socket and takes the address.
-   * @throws CmbsError `conflict` with the reason in its message and in `details.reason`
+   * @throws CmbsError `bad_attribute` when the text is not an address; `conflict` when the address cannot be opened, with
+   * the reason in its message and in `details.reason`
    */
   static async bind<S extends Receiving>(
-    address: Address,
+    at: Address | string,
     create: () => S,
     options: BoundOptions,
   ): Promise<BoundSocket<S>> {
+    const address = typeof at === 'string' ? parseAddress(at, { bind: true, anyPort: true }) : at;
     const { environment, addedFrames = 0 } = options;
     const server = createServer();
     server.maxConnections = MAX_PEERS;
@@ -151,47 +158,47 @@ export class BoundSocket<S extends Receiving> {
 
   /** The ZeroMQ socket, to send on. */
   get socket(): S {
-    return this.inner.socket;
+    return this.#inner.socket;
   }
 
   get closed(): boolean {
-    return this.inner.closed;
+    return this.#inner.closed;
   }
 
   /** Messages that peers have sent and {@link receive} has not given. */
   get underWay(): number {
-    return this.inner.window.messages;
+    return this.#inner.window.messages;
   }
 
   /** The next message. @throws Error when the socket is closed */
   receive(): Promise<readonly Buffer[]> {
-    return this.inner.receive();
+    return this.#inner.receive();
   }
 
   /** Stops listening, sends what waits for peers, and closes; the address is free then. */
   async close(): Promise<void> {
-    const { environment } = this.options;
-    await free(this.server, this.published, environment);
+    const { environment } = this.#options;
+    await free(this.#server, this.#published, environment);
     const ended = [...this.#relays].map((relay) => relay.ended());
-    this.inner.close();
+    this.#inner.close();
     await Promise.all(ended);
   }
 
   #accept(peer: Stream): void {
     const from = peer.remoteAddress ?? '';
     const already = this.#perAddress.get(from) ?? 0;
-    if (this.inner.closed || already >= MAX_PEERS_PER_ADDRESS) {
+    if (this.#inner.closed || already >= MAX_PEERS_PER_ADDRESS) {
       peer.on('error', () => undefined);
       peer.destroy();
-      if (!this.inner.closed) this.drops.note('too_many_peers', { peer: from });
+      if (!this.#inner.closed) this.drops.note('too_many_peers', { peer: from });
       return;
     }
     this.#perAddress.set(from, already + 1);
-    const { type, maxMessageBytes, environment } = this.options;
+    const { type, maxMessageBytes, environment } = this.#options;
     const relay: Relay = new Relay(
       peer,
-      this.inner.connect(),
-      this.inner.window,
+      this.#inner.connect(),
+      this.#inner.window,
       {
         ready: () => undefined,
         gone: () => {

@@ -2,16 +2,20 @@
 import { type Counters, type Log, type LogFields } from '@cmbs/shared';
 
 export class Drops {
-  constructor(
-    private readonly socket: string,
-    private readonly address: string,
-    private readonly log: Log,
-    private readonly counters: Counters,
-  ) {}
+  readonly #socket: string;
+  readonly #address: string;
+  readonly #log: Log;
+  readonly #counters: Counters;
+  constructor(socket: string, address: string, log: Log, counters: Counters) {
+    this.#socket = socket;
+    this.#address = address;
+    this.#log = log;
+    this.#counters = counters;
+  }
 
   /** @param reason one of few fixed words: it is a label of the counter `cmbs_socket_drops` */
   note(reason: string, fields: LogFields = {}): void {
-    this.counters.add('cmbs_socket_drops', { socket: this.socket, reason });
-    this.log.warn(`dropped: ${reason}`, { socket: this.socket, address: this.address, ...fields });
+    this.#counters.add('cmbs_socket_drops', { socket: this.#socket, reason });
+    this.#log.warn(`dropped: ${reason}`, { socket: this.#socket, address: this.#address, ...fields });
   }
 }

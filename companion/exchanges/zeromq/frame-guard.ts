@@ -64,6 +64,8 @@ class Held {
 }
 
 export class FrameGuard {
+  readonly #owner: GuardOwner;
+  readonly #maxMessageBytes: number;
   /** Bytes that were not looked at: the beginning of a frame, or what came while a message waits. */
   #rest = EMPTY;
   readonly #held = new Held();
@@ -79,10 +81,10 @@ export class FrameGuard {
   #isShakingHands = true;
   #isStopped = false;
 
-  constructor(
-    private readonly owner: GuardOwner,
-    private readonly maxMessageBytes: number,
-  ) {}
+  constructor(owner: GuardOwner, maxMessageBytes: number) {
+    this.#owner = owner;
+    this.#maxMessageBytes = maxMessageBytes;
+  }
 
   /** From now on messages may come; before, a message is a fault. */
   expectMessages(): void {
@@ -113,12 +115,12 @@ export class FrameGuard {
   resume(): FrameFault | undefined {
     if (!this.#isPaused || this.#isStopped) return undefined;
     const command = this.#waitingCommand;
-    const mayGo = command === undefined ? this.owner.admit(this.#messageBytes) : this.owner.command(command);
+    const mayGo = command === undefined ? this.#owner.admit(this.#messageBytes) : this.#owner.command(command);
     if (!mayGo) return undefined;
     this.#waitingCommand = undefined;
     this.#isPaused = false;
     this.#messageBytes = 0;
-    this.owner.forward(this.#held.take());
+    this.#owner.forward(this.#held.take());
     return this.#read();
   }
 
@@ -154,18 +156,18 @@ export class FrameGuard {
           const body = bytes.subarray(bodyAt, bodyAt + length);
           at = bodyAt + length;
           if (this.#isShakingHands) {
-            const replaced = this.owner.handshake(body);
+            const replaced = this.#owner.handshake(body);
             if (replaced === undefined) return undefined;
-            this.owner.forward(replaced);
+            this.#owner.forward(replaced);
             start = at;
             end = at;
-          } else if (!this.owner.isAllowed(body, this.#frames > 0)) {
+          } else if (!this.#owner.isAllowed(body, this.#frames > 0)) {
             return 'malformed_frame';
           } else if (this.#frames > 0) {
             // Between two frames of a message: it goes on with them, and counts as they do.
             this.#messageBytes += length;
-            if (this.#messageBytes > this.maxMessageBytes) return 'message_too_large';
-          } else if (this.owner.command(body)) {
+            if (this.#messageBytes > this.#maxMessageBytes) return 'message_too_large';
+          } else if (this.#owner.command(body)) {
             end = at;
           } else {
             this.#waitingCommand = Buffer.from(body);
@@ -182,7 +184,7 @@ export class FrameGuard {
       }
       if (this.#hasMore) continue;
       this.#frames = 0;
-      if (!this.owner.admit(this.#messageBytes)) {
+      if (!this.#owner.admit(this.#messageBytes)) {
         this.#isPaused = true;
         break;
       }
@@ -210,16 +212,16 @@ export class FrameGuard {
       return length > MAX_COMMAND_BYTES ? 'command_too_large' : undefined;
     }
     if (this.#isShakingHands) return 'no_handshake';
-    if (this.#messageBytes + length > this.maxMessageBytes) return 'message_too_large';
+    if (this.#messageBytes + length > this.#maxMessageBytes) return 'message_too_large';
     return this.#frames >= MAX_MESSAGE_FRAMES ? 'too_many_frames' : undefined;
   }
 
   #passOn(bytes: Buffer, start: number, end: number, at: number): void {
     if (end > start) {
-      if (!this.#held.isEmpty) this.owner.forward(this.#held.take());
-      this.owner.forward(bytes.subarray(start, end));
+      if (!this.#held.isEmpty) this.#owner.forward(this.#held.take());
+      this.#owner.forward(bytes.subarray(start, end));
     }
-    if (at > end) this.#held.append(bytes.subarray(end, at), this.maxMessageBytes);
+    if (at > end) this.#held.append(bytes.subarray(end, at), this.#maxMessageBytes);
     const rest = bytes.subarray(at);
     // A small rest must not keep the memory of a large chunk alive.
     this.#rest = rest.length > 0 && 2 * rest.length < rest.buffer.byteLength ? Buffer.from(rest) : rest;

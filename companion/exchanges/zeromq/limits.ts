@@ -22,8 +22,6 @@ export const RECEIVE_WINDOW_BYTES = 16 * 1024 * 1024;
 export const WINDOW_STUCK_MS = 2000;
 /** Milliseconds that a closed socket goes on sending what was handed to it. */
 export const SOCKET_LINGER_MS = 500;
-/** Milliseconds between looks at the deadlines of requests and handlers: one timer, not one per request. */
-export const DEADLINE_SWEEP_MS = 20;
 /** Milliseconds until a TCP connection attempt that nobody answers is given up. */
 export const CONNECT_TIMEOUT_MS = 5000;
 /** Milliseconds that a handler has; then its peer gets an error reply and the place is free. */

@@ -1,21 +1,21 @@
 /**
- * The bound side of broadcasts: one SUB that is subscribed to everything, whose messages are handled one after the
- * other in the order of their arrival.
+ * The bound side of broadcasts: one SUB that is subscribed to everything. It handles messages one after the other, in
+ * the order of their arrival.
  *
- * A bound SUB attaches a new peer, and so sends it the subscription, only inside a socket call: a receive is pending
- * at all times, except while the buffer is full.
+ * A bound SUB attaches a new peer, and so sends it the subscription, only inside a socket call. Therefore a receive is
+ * pending at all times, except while the buffer is full.
  */
 import { Subscriber } from 'zeromq';
-import { type Clock } from '@cmbs/shared';
-import { DRAIN_MS, HANDLER_TIMEOUT_MS, HARD_MESSAGE_BYTES } from './limits';
+import { type Clock, type Counters, type Log } from '@cmbs/shared';
+import type { Address } from '@cmbs/shared/broker';
 import { MAX_FRAME_BYTES } from '@cmbs/shared/limits';
-import { type Address, parseAddress } from '@cmbs/shared/broker';
 import { BoundSocket } from './bound';
 import { type Drops } from './drops';
+import { Intake } from './intake';
+import { DRAIN_MS, HANDLER_TIMEOUT_MS, HARD_MESSAGE_BYTES } from './limits';
 import { clockOf, commonOptions, type SocketEnvironment } from './options';
-import { Draining } from './draining';
 
-/** Broadcasts received and not handled yet; while it is full nothing more is received. */
+/** Broadcasts that were received and are not handled yet; while the buffer is full, nothing more is received. */
 const MAX_BROADCASTS_BUFFERED = 1000;
 /** Bytes of the same. */
 const MAX_BROADCAST_BYTES_BUFFERED = 16 * 1024 * 1024;
@@ -23,68 +23,73 @@ const MAX_BROADCAST_BYTES_BUFFERED = 16 * 1024 * 1024;
 export type BroadcastHandler = (body: Buffer) => void | Promise<void>;
 
 export interface ListenerOptions extends SocketEnvironment {
-  /** Bytes of a body that the handler is given; a larger one is counted and dropped. */
+  /** Largest body in bytes that the handler is given; a larger one is counted and dropped. */
   readonly softLimit?: number;
-  /** Milliseconds after which a handler that has not ended holds up the next message no longer. */
+  /** Milliseconds after which the next message no longer waits for a handler that has not ended. */
   readonly handlerTimeoutMs?: number;
 }
 
 export class Listener {
+  /** Where it listens; with the port that the system chose where the address left the port open. */
+  readonly address: string;
+  readonly #handler: BroadcastHandler;
   readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #counters: Counters;
   readonly #drops: Drops;
-  readonly #draining: Draining;
   readonly #softLimit: number;
   readonly #handlerTimeoutMs: number;
+  readonly #intake: Intake<Subscriber>;
   readonly #buffer: Buffer[] = [];
   #bufferedBytes = 0;
-  #received = 0;
   /** The handler whose end the next message waits for. */
   #current: object | undefined;
-  #resume: (() => void) | undefined;
-  #released = false;
-  #closing: Promise<void> | undefined;
 
-  private constructor(
-    /** Where it listens; with the port that the system chose where the address left it open. */
-    readonly address: string,
-    private readonly bound: BoundSocket<Subscriber>,
-    private readonly handler: BroadcastHandler,
-    private readonly options: ListenerOptions,
-  ) {
+  private constructor(bound: BoundSocket<Subscriber>, handler: BroadcastHandler, options: ListenerOptions) {
+    this.address = bound.endpoint;
+    this.#handler = handler;
     this.#clock = clockOf(options);
+    this.#log = options.log;
+    this.#counters = options.counters;
     this.#drops = bound.drops;
-    this.#draining = new Draining(this.#clock, {
-      received: () => this.#received,
-      underWay: () => bound.underWay,
-      isBusy: () => this.#isBusy,
-    });
     this.#softLimit = options.softLimit ?? MAX_FRAME_BYTES;
     this.#handlerTimeoutMs = options.handlerTimeoutMs ?? HANDLER_TIMEOUT_MS;
-    void this.#receive();
+    this.#intake = new Intake(
+      bound,
+      {
+        name: 'listener',
+        messages: 'broadcasts',
+        isBusy: () => this.#isBusy,
+        isFull: () => this.#isFull,
+        take: (frames) => this.#take(frames),
+        abandon: () => this.#abandon(),
+      },
+      options,
+    );
   }
 
   /**
    * Listens at an address.
-   * @throws CmbsError `bad_attribute` for an address that is not one, `conflict` with the reason when it cannot be had
+   * @throws CmbsError `bad_attribute` when the text is not an address, `conflict` with the reason when the address
+   * cannot be opened
    */
   static async bind(
     address: Address | string,
     handler: BroadcastHandler,
     options: ListenerOptions,
   ): Promise<Listener> {
-    const at = typeof address === 'string' ? parseAddress(address, { bind: true, anyPort: true }) : address;
     const create = (): Subscriber => {
       const socket = new Subscriber(commonOptions(options.context));
       socket.subscribe();
       return socket;
     };
-    const bound = await BoundSocket.bind(at, create, {
+    const bound = await BoundSocket.bind(address, create, {
       name: 'listener',
       type: 'SUB',
       maxMessageBytes: HARD_MESSAGE_BYTES,
       environment: options,
     });
-    return new Listener(bound.endpoint, bound, handler, options);
+    return new Listener(bound, handler, options);
   }
 
   /** Messages that were received and wait for the handler. */
@@ -92,19 +97,14 @@ export class Listener {
     return this.#buffer.length;
   }
 
-  /** Handles what was received, for `drainMs` at most, then closes; afterwards the port is free. */
+  /** Handles what was received, for `drainMs` at most, then closes; afterwards the address is free. */
   close(drainMs: number = DRAIN_MS): Promise<void> {
-    this.#closing ??= this.#close(drainMs);
-    return this.#closing;
+    return this.#intake.close(drainMs);
   }
 
-  async #close(drainMs: number): Promise<void> {
-    await this.#draining.ended(drainMs);
-    this.#released = true;
+  #abandon(): void {
     if (this.#buffer.length > 0) this.#drops.note('unhandled_at_close', { messages: this.#buffer.length });
     this.#buffer.length = 0;
-    this.#resume?.();
-    await this.bound.close();
   }
 
   get #isBusy(): boolean {
@@ -113,25 +113,6 @@ export class Listener {
 
   get #isFull(): boolean {
     return this.#buffer.length >= MAX_BROADCASTS_BUFFERED || this.#bufferedBytes >= MAX_BROADCAST_BYTES_BUFFERED;
-  }
-
-  async #receive(): Promise<void> {
-    try {
-      while (!this.#released) {
-        if (this.#isFull) {
-          this.options.counters.add('cmbs_socket_paused', { socket: 'listener' });
-          await new Promise<void>((resolve) => (this.#resume = resolve));
-          this.#resume = undefined;
-          continue;
-        }
-        const frames = await this.bound.receive();
-        this.#received += 1;
-        this.#take(frames);
-      }
-    } catch (error) {
-      if (!this.bound.closed)
-        this.options.log.error('receiving broadcasts failed', { address: this.address, cause: error });
-    }
   }
 
   #take(frames: readonly Buffer[]): void {
@@ -151,7 +132,7 @@ export class Listener {
   #handle(body: Buffer): void {
     let outcome: void | Promise<void>;
     try {
-      outcome = this.handler(body);
+      outcome = this.#handler(body);
     } catch (error) {
       this.#failed(error);
       return;
@@ -176,7 +157,7 @@ export class Listener {
     );
   }
 
-  /** Goes on after the handler `ended`, unless that was done when its time was over. */
+  /** Goes on after the handler `ended`, unless its time was over before. */
   #next(ended: object): void {
     if (this.#current !== ended) return;
     this.#current = undefined;
@@ -186,12 +167,12 @@ export class Listener {
       this.#bufferedBytes -= body.length;
       this.#handle(body);
     }
-    if (!this.#isFull) this.#resume?.();
-    if (!this.#isBusy) this.#draining.becameIdle();
+    if (!this.#isFull) this.#intake.resume();
+    if (!this.#isBusy) this.#intake.becameIdle();
   }
 
   #failed(error: unknown): void {
-    this.options.log.error('a broadcast handler failed', { address: this.address, cause: error });
-    this.options.counters.add('cmbs_handler_failures', { socket: 'listener' });
+    this.#log.error('a broadcast handler failed', { address: this.address, cause: error });
+    this.#counters.add('cmbs_handler_failures', { socket: 'listener' });
   }
 }

@@ -9,10 +9,13 @@ export interface MemoryHolder {
 }
 
 export class SocketMemory {
+  readonly #limit: number;
   readonly #held = new Map<MemoryHolder, number>();
   #total = 0;
 
-  constructor(private readonly limit: number) {}
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
 
   /** Bytes held by all connections. */
   get total(): number {
@@ -24,7 +27,7 @@ export class SocketMemory {
     this.#total += bytes - (this.#held.get(holder) ?? 0);
     if (bytes === 0) this.#held.delete(holder);
     else this.#held.set(holder, bytes);
-    while (this.#total > this.limit) this.#cutLargest();
+    while (this.#total > this.#limit) this.#cutLargest();
   }
 
   #cutLargest(): void {

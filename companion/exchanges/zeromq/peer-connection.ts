@@ -1,34 +1,31 @@
 /**
- * The connection of one socket to one peer: dials, waits for the handshake, tells when the peer is up, that nobody
- * listens there, and that it was lost; and connects again, with back-off. A host name is resolved at each attempt, so
- * that a name that moved is followed. Each attempt that reaches a peer has a ZeroMQ socket of its own, behind a relay.
+ * The connection of one socket to one peer. It connects, waits for the handshake, tells when the peer is up, when nobody
+ * listens there and when the connection was lost, and connects again with back-off. Each attempt resolves the host name
+ * again, so that it follows a name that moved. Each attempt that reaches a peer has a ZeroMQ socket of its own, behind a
+ * relay.
  *
- * Where others than this machine's users choose addresses, the outcome of an attempt that fails is told after one fixed
- * time in the same words, whatever it was (address-policy.ts): a scan must not tell closed ports from open ones.
+ * Where others than this machine's users choose addresses, a failed attempt is told after a fixed time and in the same
+ * words, whatever its reason (address-policy.ts): a scan must not tell closed ports from open ones.
  */
-import { connect, type Socket as Stream } from 'node:net';
-import { type Socket } from 'zeromq';
-import { type Clock, CmbsError } from '@cmbs/shared';
-import { CONNECT_TIMEOUT_MS } from './limits';
+import { type Socket as Stream } from 'node:net';
+import { type Clock } from '@cmbs/shared';
 import type { Address } from '@cmbs/shared/broker';
 import type { ConnectionState } from '../exchange';
+import { Dialing } from './dialing';
 import { type Drops } from './drops';
-import { codeOf } from './errno';
 import { clockOf, type SocketEnvironment } from './options';
-import { PrivateSocket } from './private-socket';
+import { PrivateSocket, type Receiving } from './private-socket';
 import { type CutReason, Relay } from './relay';
-import { type Endpoint, isNamed, literalEndpoint, resolveEndpoint } from './resolve';
+import { isNamed } from './resolve';
 import { type SocketType } from './zmtp';
 
-/** Milliseconds before the first reconnection; also the age up to which a refusal is answered without a new try. */
+/** Milliseconds before the first reconnection; also how long a refusal is answered without a new attempt. */
 const RECONNECT_FIRST_MS = 100;
-/** Milliseconds between reconnections at most: a peer that comes back is noticed this fast. */
+/** Longest time in milliseconds between reconnections, in which a peer that comes back is noticed. */
 const RECONNECT_MAX_MS = 2000;
 
-/** Milliseconds that the owner has to read what came before a loss, until the connection is made anew without it. */
+/** Milliseconds that the owner has to read what came before a loss; then the connection is made anew without it. */
 const GRACE_MS = 250;
-
-type Receiving = Socket & { receive(): Promise<readonly Buffer[]> };
 
 export interface PeerConnectionOwner<S extends Receiving> {
   readonly type: SocketType;
@@ -39,52 +36,41 @@ export interface PeerConnectionOwner<S extends Receiving> {
   create(): S;
   /** A new socket is in use from here on; an older one is closed. */
   opened(socket: PrivateSocket<S>): void;
-  /** @param lost the peer was up and went away; what was sent to it and not answered will not be answered */
+  /** @param lost the peer was up and went away: requests that it has not answered will not be answered */
   changed(state: ConnectionState, lost: boolean): void;
 }
 
-/** Where the present attempt stands; `waiting` = between two attempts. */
+/** The state of the present attempt; `waiting` = between two attempts. */
 type Phase = 'dialing' | 'accepted' | 'up' | 'waiting';
 
-/** What has come of an attempt to reach a peer, in words for a user. */
-function whyNot(error: unknown): string {
-  switch (codeOf(error)) {
-    case 'ECONNREFUSED':
-    case 'ENOENT':
-      return 'nobody listens there';
-    case 'EMFILE':
-    case 'ENFILE':
-    case 'ENOBUFS':
-    case 'ENOMEM':
-      return 'no socket could be opened here';
-    default:
-      return 'nobody answers there';
-  }
-}
-
 export class PeerConnection<S extends Receiving> {
+  readonly #owner: PeerConnectionOwner<S>;
+  readonly #environment: SocketEnvironment;
+  readonly #clock: Clock;
   #state: ConnectionState = 'connecting';
   #phase: Phase = 'waiting';
   #socket: PrivateSocket<S> | undefined;
   #relay: Relay | undefined;
-  /** Ends the attempt to reach the peer. */
-  #hangUp = (): void => undefined;
+  #dialing: Dialing | undefined;
+  /** The peer, until it has a relay. */
+  #peer: Stream | undefined;
   #why = 'not tried yet';
   #attemptAtMs = 0;
   #backOffMs = RECONNECT_FIRST_MS;
   #cancelTimer = (): void => undefined;
-  /** Set while the failure of the present attempt is not told yet, whether or not it is known. */
+  /** Set until the failure of the present attempt may be told, whether or not it has failed yet. */
   #cancelAnswer: (() => void) | undefined;
   #closed = false;
-  /** Counts the sockets, so that a resolution that ends late can tell that it is not wanted any more. */
-  #generation = 0;
-  readonly #clock: Clock;
+  /** The number of the attempt: work for an older one that ends late must change nothing. */
+  #attempt = 0;
 
   constructor(
     readonly address: Address,
-    private readonly owner: PeerConnectionOwner<S>,
-    private readonly environment: SocketEnvironment,
+    owner: PeerConnectionOwner<S>,
+    environment: SocketEnvironment,
   ) {
+    this.#owner = owner;
+    this.#environment = environment;
     this.#clock = clockOf(environment);
   }
 
@@ -107,7 +93,7 @@ export class PeerConnection<S extends Receiving> {
     return this.#socket?.window.messages ?? 0;
   }
 
-  /** Bytes of messages that libzmq has handed to the connection, about, since it is up. */
+  /** Estimate of the bytes of messages that libzmq has handed to the connection since it is up. */
   get bytesFromSocket(): number {
     return this.#relay?.messageBytesFromLibrary ?? 0;
   }
@@ -122,7 +108,7 @@ export class PeerConnection<S extends Receiving> {
     this.#relay?.cut(reason);
   }
 
-  /** Starts the first attempt. */
+  /** Starts an attempt. */
   open(): void {
     if (this.#closed) return;
     this.#discard();
@@ -130,13 +116,16 @@ export class PeerConnection<S extends Receiving> {
     this.#phase = 'dialing';
     this.#attemptAtMs = this.#clock.now();
     this.#answerLater(isNamed(this.address) ? undefined : this.address.host);
-    if (isNamed(this.address)) void this.#resolveAndDial(this.#generation);
-    else this.#dial(literalEndpoint(this.address));
+    this.#dialing = new Dialing(this.address, this.#environment, {
+      resolved: (ip) => this.#answerLater(ip),
+      connected: (peer) => this.#connected(peer),
+      failed: (why) => this.#failed(why),
+    });
   }
 
   /**
-   * Asks for the present truth: tries again now unless the peer is up, an attempt is under way, or the last one is
-   * so recent that its outcome still holds.
+   * Connects again now, unless the peer is up, an attempt is under way, or the last attempt is so recent that its outcome
+   * still holds.
    */
   connectNow(): ConnectionState {
     if (this.#closed || this.#state === 'up') return this.#state;
@@ -149,7 +138,7 @@ export class PeerConnection<S extends Receiving> {
     return this.#state;
   }
 
-  /** After a loss: goes on with a new socket, so that nothing of what the old one still holds goes out later. */
+  /** After a loss: goes on with a new socket, so that nothing that the old socket still holds is sent later. */
   renew(): void {
     if (this.#closed || this.#state === 'up') return;
     if (this.#socket !== undefined) this.#socket.socket.linger = 0;
@@ -159,7 +148,7 @@ export class PeerConnection<S extends Receiving> {
     this.#after(RECONNECT_FIRST_MS, () => this.open());
   }
 
-  /** Sends what the socket has and closes it; no callback comes after the call. */
+  /** Sends what the socket has and closes it; the owner is called no more. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -171,33 +160,10 @@ export class PeerConnection<S extends Receiving> {
     await ended;
   }
 
-  async #resolveAndDial(generation: number): Promise<void> {
-    let endpoint: Endpoint;
-    try {
-      const { addresses } = this.environment.context;
-      endpoint = await resolveEndpoint(this.address, this.#clock, (ip) =>
-        addresses?.checkDialled(this.address, ip),
-      );
-    } catch (error) {
-      if (generation !== this.#generation) return;
-      if (error instanceof CmbsError) {
-        this.environment.log.warn('connection refused by the rules', { reason: error.message });
-        this.#failed('its address is refused');
-        return;
-      }
-      this.environment.log.debug('name not resolved', { address: this.address.text, error });
-      this.#failed('its name cannot be resolved');
-      return;
-    }
-    if (generation !== this.#generation) return;
-    this.#answerLater(endpoint.ip);
-    this.#dial(endpoint);
-  }
-
-  /** From here on a failure of the attempt waits for its time, unless it may be told at once. */
+  /** From here on, a failure of the attempt is told at its time, unless it may be told at once. */
   #answerLater(ip: string | undefined): void {
     if (this.#cancelAnswer !== undefined) return;
-    const afterMs = this.environment.context.addresses?.unreachedAfterMs(ip) ?? 0;
+    const afterMs = this.#environment.context.addresses?.unreachedAfterMs(ip) ?? 0;
     if (afterMs === 0) return;
     const delayMs = Math.max(0, this.#attemptAtMs + afterMs - this.#clock.now());
     this.#cancelAnswer = this.#clock.after(delayMs, () => {
@@ -211,48 +177,34 @@ export class PeerConnection<S extends Receiving> {
     this.#cancelAnswer = undefined;
   }
 
-  #dial({ ip }: Endpoint): void {
-    const { path, port = 0 } = this.address;
-    const peer = connect(path === undefined ? { host: ip ?? '', port } : { path });
-    const generation = this.#generation;
-    const onError = (error: Error): void => {
-      if (generation === this.#generation) this.#failed(whyNot(error));
-    };
-    peer.once('error', onError);
-    peer.on('error', () => undefined);
-    this.#hangUp = () => void peer.destroy();
-    this.#after(CONNECT_TIMEOUT_MS, () => this.#failed('nobody answers there'));
-    peer.once('connect', () => {
-      peer.off('error', onError);
-      if (generation !== this.#generation) return;
-      this.#cancelTimer();
-      this.#phase = 'accepted';
-      this.#attemptAtMs = this.#clock.now();
-      void this.#attach(peer, generation);
-    });
+  #connected(peer: Stream): void {
+    this.#phase = 'accepted';
+    this.#attemptAtMs = this.#clock.now();
+    this.#peer = peer;
+    void this.#attach(peer, this.#attempt);
   }
 
   /** Puts a socket of ours in front of the peer. */
-  async #attach(peer: Stream, generation: number): Promise<void> {
-    const { environment, owner } = this;
+  async #attach(peer: Stream, attempt: number): Promise<void> {
+    const environment = this.#environment;
+    const isPresent = (): boolean => attempt === this.#attempt;
     let socket: PrivateSocket<S>;
     try {
-      socket = await PrivateSocket.open(() => owner.create(), environment);
-    } catch (error) {
-      // No descriptor or no place for a socket is left; one may be later.
-      environment.log.error('a socket could not be opened', { address: this.address.text, cause: error });
+      socket = await PrivateSocket.open(() => this.#owner.create(), environment);
+    } catch (cause) {
+      // No descriptor or no socket is left; there may be one later.
+      environment.log.error('a socket could not be opened', { address: this.address.text, cause });
       peer.destroy();
-      if (generation === this.#generation) this.#failed('no socket could be opened here');
+      if (isPresent()) this.#failed('no socket could be opened here');
       return;
     }
-    if (generation !== this.#generation || peer.destroyed) {
+    if (!isPresent() || peer.destroyed) {
       socket.close();
       peer.destroy();
-      if (generation === this.#generation) this.#gone(undefined);
+      if (isPresent()) this.#gone(undefined);
       return;
     }
-    const { type, maxMessageBytes, drops } = owner;
-    const isPresent = (): boolean => generation === this.#generation;
+    const { type, maxMessageBytes, drops } = this.#owner;
     const relay: Relay = new Relay(
       peer,
       socket.connect(),
@@ -269,8 +221,8 @@ export class PeerConnection<S extends Receiving> {
     );
     this.#socket = socket;
     this.#relay = relay;
-    this.#hangUp = () => undefined;
-    owner.opened(socket);
+    this.#peer = undefined;
+    this.#owner.opened(socket);
   }
 
   #up(): void {
@@ -311,7 +263,7 @@ export class PeerConnection<S extends Receiving> {
   #change(state: ConnectionState, lost = false): void {
     if (this.#state === state && !lost) return;
     this.#state = state;
-    this.owner.changed(state, lost);
+    this.#owner.changed(state, lost);
   }
 
   #after(delayMs: number, task: () => void): void {
@@ -320,10 +272,12 @@ export class PeerConnection<S extends Receiving> {
   }
 
   #discard(): void {
-    this.#generation += 1;
+    this.#attempt += 1;
     this.#cancelTimer();
-    this.#hangUp();
-    this.#hangUp = () => undefined;
+    this.#dialing?.cancel();
+    this.#dialing = undefined;
+    this.#peer?.destroy();
+    this.#peer = undefined;
     this.#relay = undefined;
     const socket = this.#socket;
     this.#socket = undefined;

@@ -8,18 +8,25 @@ import { type Socket } from 'zeromq';
 import { clockOf, type SocketEnvironment } from './options';
 import { ReceiveWindow } from './receive-window';
 
-type Receiving = Socket & { receive(): Promise<readonly Buffer[]> };
+/** A ZeroMQ socket that receives. */
+export type Receiving = Socket & { receive(): Promise<readonly Buffer[]> };
 
 export class PrivateSocket<S extends Receiving> {
+  readonly #endpoint: string;
+  /** Frames in front of a message that libzmq adds: a ROUTER's one. */
+  readonly #addedFrames: number;
+  readonly #environment: SocketEnvironment;
   readonly window: ReceiveWindow;
 
   private constructor(
     readonly socket: S,
-    private readonly endpoint: string,
-    /** Frames in front of a message that libzmq adds: a ROUTER's one. */
-    private readonly addedFrames: number,
-    private readonly environment: SocketEnvironment,
+    endpoint: string,
+    addedFrames: number,
+    environment: SocketEnvironment,
   ) {
+    this.#endpoint = endpoint;
+    this.#addedFrames = addedFrames;
+    this.#environment = environment;
     this.window = new ReceiveWindow(clockOf(environment), (messages) =>
       environment.log.error('messages were lost between the front and the socket', { messages }),
     );
@@ -46,7 +53,7 @@ export class PrivateSocket<S extends Receiving> {
   connect(): Stream {
     const path = this.#path;
     if (path !== undefined) return connect({ path });
-    const { hostname, port } = new URL(this.endpoint);
+    const { hostname, port } = new URL(this.#endpoint);
     return connect({ host: hostname, port: Number(port) });
   }
 
@@ -56,7 +63,7 @@ export class PrivateSocket<S extends Receiving> {
     try {
       const frames = await this.socket.receive();
       let bytes = 0;
-      for (let index = this.addedFrames; index < frames.length; index += 1) bytes += frames[index]?.length ?? 0;
+      for (let index = this.#addedFrames; index < frames.length; index += 1) bytes += frames[index]?.length ?? 0;
       this.window.took(bytes);
       return frames;
     } finally {
@@ -70,12 +77,12 @@ export class PrivateSocket<S extends Receiving> {
 
   close(): void {
     this.window.close();
-    this.environment.context.release(this.socket);
+    this.#environment.context.release(this.socket);
     // libzmq leaves the file.
     if (this.#path !== undefined) rmSync(this.#path, { force: true });
   }
 
   get #path(): string | undefined {
-    return /^ipc:\/\/(.*)$/.exec(this.endpoint)?.[1];
+    return /^ipc:\/\/(.*)$/.exec(this.#endpoint)?.[1];
   }
 }

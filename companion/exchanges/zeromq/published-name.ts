@@ -57,6 +57,8 @@ async function unless<T>(codes: readonly string[], work: Promise<T>): Promise<T 
 }
 
 export class PublishedName {
+  readonly #path: string;
+  readonly #taken: Set<string>;
   /** Where to listen. */
   readonly claim: string;
   readonly #directory: string;
@@ -68,10 +70,9 @@ export class PublishedName {
    * @param taken the paths that this process has; it is the caller's to keep
    * @throws NameTakenError when the path is among them
    */
-  constructor(
-    private readonly path: string,
-    private readonly taken: Set<string>,
-  ) {
+  constructor(path: string, taken: Set<string>) {
+    this.#path = path;
+    this.#taken = taken;
     if (taken.has(path)) throw new NameTakenError('address in use');
     taken.add(path);
     this.#directory = dirname(path);
@@ -87,7 +88,7 @@ export class PublishedName {
       await new Promise<void>((resolve) => clock.after(IPC_CONTEST_LOOK_MS, resolve));
     }
     if (await this.#link()) return;
-    const target = await unless(['ENOENT', 'EINVAL'], readlink(this.path));
+    const target = await unless(['ENOENT', 'EINVAL'], readlink(this.#path));
     if (target === undefined || !this.#isClaim(target)) {
       throw new NameTakenError('a file of another program is there');
     }
@@ -101,7 +102,7 @@ export class PublishedName {
     try {
       if (this.#isPublished) await this.#remove(basename(this.claim));
     } finally {
-      this.taken.delete(this.path);
+      this.#taken.delete(this.#path);
     }
   }
 
@@ -120,7 +121,7 @@ export class PublishedName {
         await unless(['ENOENT'], unlink(other)); // such a name is never used a second time
         continue;
       }
-      const owner = await unless(['ENOENT', 'EINVAL'], readlink(this.path));
+      const owner = await unless(['ENOENT', 'EINVAL'], readlink(this.#path));
       if (other < this.claim || owner === name) throw new NameTakenError('address in use');
       isContested = true;
     }
@@ -135,7 +136,7 @@ export class PublishedName {
   /** False where a file is. */
   async #link(): Promise<boolean> {
     try {
-      await symlink(basename(this.claim), this.path);
+      await symlink(basename(this.claim), this.#path);
       this.#isPublished = true;
       return true;
     } catch (error) {
@@ -146,16 +147,16 @@ export class PublishedName {
 
   /** Removes the name if it is the link to `target`: moved aside first, since another file may have come in its place. */
   async #remove(target: string): Promise<void> {
-    if ((await unless(['ENOENT', 'EINVAL'], readlink(this.path))) !== target) return;
+    if ((await unless(['ENOENT', 'EINVAL'], readlink(this.#path))) !== target) return;
     const aside = `${this.claim}.old`;
     if (
       (await unless(
         ['ENOENT'],
-        rename(this.path, aside).then(() => true),
+        rename(this.#path, aside).then(() => true),
       )) !== true
     )
       return;
-    if ((await unless(['EINVAL'], readlink(aside))) !== target) await link(aside, this.path);
+    if ((await unless(['EINVAL'], readlink(aside))) !== target) await link(aside, this.#path);
     await unlink(aside);
   }
 }

@@ -16,6 +16,8 @@ export interface WaitingPeer {
 }
 
 export class ReceiveWindow {
+  readonly #clock: Clock;
+  readonly #onReset: (messages: number) => void;
   #messages = 0;
   #bytes = 0;
   /** Peers that wait, in the order of their turns. */
@@ -29,10 +31,10 @@ export class ReceiveWindow {
   isOwnerWaiting = false;
 
   /** @param onReset called when messages were lost on their way, which libzmq should not do */
-  constructor(
-    private readonly clock: Clock,
-    private readonly onReset: (messages: number) => void,
-  ) {}
+  constructor(clock: Clock, onReset: (messages: number) => void) {
+    this.#clock = clock;
+    this.#onReset = onReset;
+  }
 
   /** Messages that are on their way. */
   get messages(): number {
@@ -113,14 +115,14 @@ export class ReceiveWindow {
   #lookLater(): void {
     if (this.#cancelLook !== undefined) return;
     const before = this.#taken;
-    this.#cancelLook = this.clock.after(WINDOW_STUCK_MS, () => {
+    this.#cancelLook = this.#clock.after(WINDOW_STUCK_MS, () => {
       this.#cancelLook = undefined;
       if (this.#waiting.size === 0) return;
       if (this.#taken === before && this.isOwnerWaiting && this.#messages > 0) {
         const lost = this.#messages;
         this.#messages = 0;
         this.#bytes = 0;
-        this.onReset(lost);
+        this.#onReset(lost);
       }
       this.#giveTurns();
       this.#lookLater();

@@ -1,34 +1,35 @@
 /**
- * The bound side of request and reply: one ROUTER that serves plain `REQ` peers and DEALERs with many in flight side
- * by side.
+ * The bound side of request and reply: one ROUTER that serves plain `REQ` peers, and DEALERs with many requests in
+ * flight, side by side.
  *
- * On the wire: `[peer, …envelope, empty, body]`; the reply echoes all frames up to the empty one. Each request gets
- * one reply: the handler's, or an error that the caller of {@link Replier.bind} words. Where no empty frame is, there
- * is no envelope to reply to: counted and dropped.
+ * On the wire: `[peer, …envelope, empty, body]`; the reply repeats all frames up to the empty one (RFC 28). Each request
+ * gets one reply: the handler's, or an error that the caller of {@link Replier.bind} words. A message without an empty
+ * frame has no envelope to reply to; it is counted and dropped.
  *
  * While all handlers are busy, or the bodies that they work on fill `MAX_HANDLED_BYTES`, nothing is received, and soon
  * nothing more is read from peers.
  */
 import { Router } from 'zeromq';
-import { type Clock, CmbsError, toCmbsError } from '@cmbs/shared';
-import { DEADLINE_SWEEP_MS, DRAIN_MS, HANDLER_TIMEOUT_MS, HARD_MESSAGE_BYTES } from './limits';
+import { type Clock, CmbsError, type Counters, type Log, toCmbsError } from '@cmbs/shared';
+import type { Address } from '@cmbs/shared/broker';
 import { MAX_FRAME_BYTES } from '@cmbs/shared/limits';
-import { type Address, parseAddress } from '@cmbs/shared/broker';
 import { BoundSocket } from './bound';
+import { Deadlines } from './deadlines';
 import { type Drops } from './drops';
 import { codeOf } from './errno';
+import { Intake } from './intake';
+import { DRAIN_MS, HANDLER_TIMEOUT_MS, HARD_MESSAGE_BYTES } from './limits';
 import { clockOf, sendingOptions, type SocketEnvironment } from './options';
-import { Draining } from './draining';
 
 /** Bytes of requests whose handlers run, for one bound socket; beyond, nothing more is received. */
 const MAX_HANDLED_BYTES = 16 * 1024 * 1024;
-/** Handlers that run at the same time for one bound socket; while all are busy nothing more is received. */
+/** Handlers that run at the same time for one bound socket; while all are busy, nothing more is received. */
 const MAX_HANDLERS = 256;
 /** Frames before the empty one that a request's envelope may have: each hop through a ROUTER adds one. */
 const MAX_ENVELOPE_FRAMES = 16;
 
 export interface EnvelopeInfo {
-  /** The connection that the request came by; a peer that reconnects has another. */
+  /** The connection that brought the request; a peer that reconnects has another. */
   readonly peer: Buffer;
   /** Frames between the peer and the empty one: 0 for a plain `REQ`, 1 for our {@link Requester}. */
   readonly hops: number;
@@ -40,13 +41,14 @@ export type RequestHandler = (body: Buffer, envelope: EnvelopeInfo) => Promise<R
 export interface ReplierOptions extends SocketEnvironment {
   /**
    * Words the reply for a request that has no other: `bad_request` (not one frame), `too_large`,
-   * `deadline_exceeded`, or what the handler threw (`internal` unless it is a CmbsError).
+   * `deadline_exceeded`, or the error of the handler (`internal` unless that is a CmbsError).
    */
   readonly errorReply: (error: CmbsError) => Reply;
   /** Handlers at the same time; while that many run, nothing is received. */
   readonly maxConcurrent?: number;
-  /** Bytes of a body that the handler is given. */
+  /** Largest body in bytes that the handler is given. */
   readonly softLimit?: number;
+  /** Milliseconds that a handler has. */
   readonly handlerTimeoutMs?: number;
 }
 
@@ -58,62 +60,75 @@ interface Running {
 }
 
 export class Replier {
+  /** Where it listens; with the port that the system chose where the address left the port open. */
+  readonly address: string;
+  readonly #bound: BoundSocket<Router>;
+  readonly #handler: RequestHandler;
+  readonly #errorReply: ReplierOptions['errorReply'];
   readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #counters: Counters;
   readonly #drops: Drops;
-  readonly #draining: Draining;
   readonly #maxConcurrent: number;
   readonly #softLimit: number;
   readonly #handlerTimeoutMs: number;
+  readonly #intake: Intake<Router>;
+  readonly #deadlines: Deadlines;
   readonly #running = new Set<Running>();
   #runningBytes = 0;
-  #received = 0;
-  #sweeping = false;
-  /** Continues the receive loop that waits for a handler to end. */
-  #resume: (() => void) | undefined;
-  #released = false;
-  #closing: Promise<void> | undefined;
 
-  private constructor(
-    /** Where it listens; with the port that the system chose where the address left it open. */
-    readonly address: string,
-    private readonly bound: BoundSocket<Router>,
-    private readonly handler: RequestHandler,
-    private readonly options: ReplierOptions,
-  ) {
+  private constructor(bound: BoundSocket<Router>, handler: RequestHandler, options: ReplierOptions) {
+    this.address = bound.endpoint;
+    this.#bound = bound;
+    this.#handler = handler;
+    this.#errorReply = options.errorReply;
     this.#clock = clockOf(options);
+    this.#log = options.log;
+    this.#counters = options.counters;
     this.#drops = bound.drops;
-    this.#draining = new Draining(this.#clock, {
-      received: () => this.#received,
-      underWay: () => bound.underWay,
-      isBusy: () => this.#running.size > 0,
-    });
     this.#maxConcurrent = options.maxConcurrent ?? MAX_HANDLERS;
     this.#softLimit = options.softLimit ?? MAX_FRAME_BYTES;
     this.#handlerTimeoutMs = options.handlerTimeoutMs ?? HANDLER_TIMEOUT_MS;
-    void this.#receive();
+    this.#deadlines = new Deadlines(
+      this.#clock,
+      (nowMs) => this.#expire(nowMs),
+      () => this.#running.size > 0,
+    );
+    this.#intake = new Intake(
+      bound,
+      {
+        name: 'replier',
+        messages: 'requests',
+        isBusy: () => this.#running.size > 0,
+        isFull: () => this.#running.size >= this.#maxConcurrent || this.#runningBytes >= MAX_HANDLED_BYTES,
+        take: (frames) => this.#take([...frames]),
+        abandon: () => this.#abandon(),
+      },
+      options,
+    );
   }
 
   /**
    * Listens at an address.
-   * @throws CmbsError `bad_attribute` for an address that is not one, `conflict` with the reason when it cannot be had
+   * @throws CmbsError `bad_attribute` when the text is not an address, `conflict` with the reason when the address
+   * cannot be opened
    */
   static async bind(
     address: Address | string,
     handler: RequestHandler,
     options: ReplierOptions,
   ): Promise<Replier> {
-    const at = typeof address === 'string' ? parseAddress(address, { bind: true, anyPort: true }) : address;
     const create = (): Router =>
-      // `mandatory`: what a peer that left or does not read cannot take is refused to us, so that it can be counted.
+      // `mandatory`: a reply to a peer that has left or does not read is refused to us, so that we can count it.
       new Router({ ...sendingOptions(options.context), mandatory: true });
-    const bound = await BoundSocket.bind(at, create, {
+    const bound = await BoundSocket.bind(address, create, {
       name: 'replier',
       type: 'ROUTER',
       maxMessageBytes: HARD_MESSAGE_BYTES,
       addedFrames: 1,
       environment: options,
     });
-    return new Replier(bound.endpoint, bound, handler, options);
+    return new Replier(bound, handler, options);
   }
 
   /** Handlers that run now. */
@@ -122,44 +137,16 @@ export class Replier {
   }
 
   /**
-   * Answers what was received, for `drainMs` at most, then closes; afterwards the port is free. What is not answered
-   * by then is counted. Calling it again waits for the same close.
+   * Answers what was received, for `drainMs` at most, then closes; afterwards the address is free. Requests that are not
+   * answered by then are counted. A second call waits for the same close.
    */
   close(drainMs: number = DRAIN_MS): Promise<void> {
-    this.#closing ??= this.#close(drainMs);
-    return this.#closing;
+    return this.#intake.close(drainMs);
   }
 
-  async #close(drainMs: number): Promise<void> {
-    await this.#draining.ended(drainMs);
-    this.#released = true;
+  #abandon(): void {
     for (const { bodyBytes } of this.#running) this.#drops.note('unanswered_at_close', { bytes: bodyBytes });
     this.#running.clear();
-    this.#resume?.();
-    await this.bound.close();
-  }
-
-  get #isSaturated(): boolean {
-    return this.#running.size >= this.#maxConcurrent || this.#runningBytes >= MAX_HANDLED_BYTES;
-  }
-
-  async #receive(): Promise<void> {
-    try {
-      while (!this.#released) {
-        if (this.#isSaturated) {
-          this.options.counters.add('cmbs_socket_paused', { socket: 'replier' });
-          await new Promise<void>((resolve) => (this.#resume = resolve));
-          this.#resume = undefined;
-          continue;
-        }
-        const frames = await this.bound.receive();
-        this.#received += 1;
-        this.#take([...frames]);
-      }
-    } catch (error) {
-      if (!this.bound.closed)
-        this.options.log.error('receiving requests failed', { address: this.address, cause: error });
-    }
   }
 
   #take(frames: Buffer[]): void {
@@ -183,10 +170,13 @@ export class Replier {
       this.#refuse(frames, new CmbsError('too_large', message));
       return;
     }
+    this.#handle(frames, body, { peer, hops });
+  }
 
+  #handle(frames: Buffer[], body: Buffer, envelope: EnvelopeInfo): void {
     let outcome: Promise<Reply> | Reply;
     try {
-      outcome = this.handler(body, { peer, hops });
+      outcome = this.#handler(body, envelope);
     } catch (error) {
       this.#refuse(frames, error);
       return;
@@ -199,7 +189,7 @@ export class Replier {
     const running: Running = { frames, bodyBytes: body.length, deadlineMs };
     this.#running.add(running);
     this.#runningBytes += running.bodyBytes;
-    this.#sweep();
+    this.#deadlines.watch();
     outcome.then(
       (reply) => {
         if (this.#end(running)) this.#reply(frames, reply);
@@ -210,58 +200,49 @@ export class Replier {
     );
   }
 
-  /** False when the request had its end before: its handler came too late. */
+  /** False when the request was ended before: its handler is too late. */
   #end(running: Running): boolean {
     if (!this.#running.delete(running)) {
       this.#drops.note('late_reply');
       return false;
     }
     this.#runningBytes -= running.bodyBytes;
-    this.#resume?.();
-    if (this.#running.size === 0) this.#draining.becameIdle();
+    this.#intake.resume();
+    if (this.#running.size === 0) this.#intake.becameIdle();
     return true;
   }
 
-  #sweep(): void {
-    if (this.#sweeping) return;
-    this.#sweeping = true;
-    this.#clock.after(DEADLINE_SWEEP_MS, () => {
-      this.#sweeping = false;
-      const now = this.#clock.now();
-      for (const running of [...this.#running]) {
-        if (running.deadlineMs > now || !this.#end(running)) continue;
-        this.#drops.note('handler_timeout');
-        this.#refuse(
-          running.frames,
-          new CmbsError('deadline_exceeded', 'The request took too long; try it again.'),
-        );
-      }
-      if (this.#running.size > 0) this.#sweep();
-    });
+  #expire(nowMs: number): void {
+    for (const running of [...this.#running]) {
+      if (running.deadlineMs > nowMs || !this.#end(running)) continue;
+      this.#drops.note('handler_timeout');
+      const error = new CmbsError('deadline_exceeded', 'The request took too long; try it again.');
+      this.#refuse(running.frames, error);
+    }
   }
 
   #refuse(frames: Buffer[], thrown: unknown): void {
     const error = toCmbsError(thrown);
     if (!(thrown instanceof CmbsError)) {
-      this.options.log.error('a request handler failed', { address: this.address, cause: thrown });
-      this.options.counters.add('cmbs_handler_failures', { socket: 'replier' });
+      this.#log.error('a request handler failed', { address: this.address, cause: thrown });
+      this.#counters.add('cmbs_handler_failures', { socket: 'replier' });
     }
     let reply: Reply;
     try {
-      reply = this.options.errorReply(error);
+      reply = this.#errorReply(error);
     } catch (failure) {
-      this.options.log.error('an error reply could not be worded', { address: this.address, cause: failure });
+      this.#log.error('an error reply could not be worded', { address: this.address, cause: failure });
       reply = '';
     }
     this.#reply(frames, reply);
   }
 
-  /** @param frames of the request, its body the last: the reply takes that place, and no frame is copied */
+  /** @param frames of the request. The reply takes the place of the body, the last frame, so that no frame is copied. */
   #reply(frames: Buffer[], reply: Reply): void {
     const message: Reply[] = frames;
     message[message.length - 1] = reply;
     try {
-      this.bound.socket.send(message).catch(this.#onSendFailed);
+      this.#bound.socket.send(message).catch(this.#onSendFailed);
     } catch (error) {
       this.#onSendFailed(error); // the socket was closed under us
     }

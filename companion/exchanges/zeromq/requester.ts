@@ -1,17 +1,16 @@
 /**
- * Requests to one peer: many in flight over one DEALER, each answered by a plain `REP` peer or by our own
- * {@link Replier} in one frame.
+ * Requests to one peer: many in flight over one DEALER, each answered in one frame by a plain `REP` peer or by our own
+ * {@link Replier}.
  *
- * On the wire: `[correlation, empty, body]`; the peer echoes what stands before the empty frame. A reply that does
- * not carry a correlation of ours is counted and ignored, even when just one request is in flight: it may be the late
- * answer to one that timed out, and a wrong answer is worse than none.
+ * On the wire: `[correlation, empty, body]`; the peer repeats the frames before the empty one (RFC 28). A reply without
+ * a correlation of ours is counted and ignored, even when only one request is in flight: it may be the late answer to a
+ * request that timed out, and a wrong answer is worse than none.
  *
- * There is no retry here. A request fails with a {@link PeerError} whose reason tells the caller whether to send
- * again (`lost`, `timeout`: the peer may have acted on it) or to wait (`no_listener`: it never left).
+ * A requester does not retry. A request fails with a {@link PeerError} whose reason tells the caller whether to send
+ * again (`lost`, `timeout`: the peer may have acted on it) or to wait (`no_listener`: not sent).
  */
 import { Dealer } from 'zeromq';
-import { type Clock, CmbsError } from '@cmbs/shared';
-import { DEADLINE_SWEEP_MS, HARD_MESSAGE_BYTES, HARD_REPLY_BYTES } from './limits';
+import { CmbsError } from '@cmbs/shared';
 import type { Address } from '@cmbs/shared/broker';
 import {
   type ConnectionState,
@@ -19,118 +18,75 @@ import {
   type PeerErrorReason,
   type RequestConnection,
   type RequestOptions,
-  type StateListener,
 } from '../exchange';
-import { PeerConnection } from './peer-connection';
-import { Drops } from './drops';
+import { Deadlines } from './deadlines';
 import { codeOf } from './errno';
-import { clockOf, sendingOptions, type SocketEnvironment } from './options';
-import { type PrivateSocket } from './private-socket';
+import { HARD_MESSAGE_BYTES, HARD_REPLY_BYTES } from './limits';
+import { sendingOptions, type SocketEnvironment } from './options';
+import { PeerSocket } from './peer-socket';
+import { type PendingRequest, PendingRequests } from './pending-requests';
 
-/** Bytes of requests to one peer that were sent and not answered. */
-const MAX_REQUEST_BYTES_IN_FLIGHT = 8 * 1024 * 1024;
 /** Requests to one peer that were sent and not answered; the throughput curve is flat well before. */
 const MAX_REQUESTS_IN_FLIGHT = 256;
 /** Requests to one peer that wait for a connection or a place in flight; beyond, the caller is told `queue_full`. */
 const MAX_REQUESTS_WAITING = 1000;
-/** Milliseconds of a request that names no time-out: the default wait of a send action (docs/layers.md). */
+/** Milliseconds that a request has by default: the default wait of a send action (docs/layers.md). */
 const DEFAULT_REQUEST_TIMEOUT_MS = 10_000;
+
+const CORRELATION_BYTES = 4;
+const EMPTY = Buffer.alloc(0);
+/** Milliseconds in which replies that came before a loss are read. */
+const LATE_REPLIES_MS = 200;
+/** Milliseconds until a request is sent again that met a connection which is up and not attached yet. */
+const SEND_AGAIN_MS = 1;
 
 export interface RequesterOptions extends SocketEnvironment {
   readonly maxInFlight?: number;
   readonly maxWaiting?: number;
 }
 
-interface Pending {
-  readonly id: number;
-  readonly body: Buffer | string;
-  readonly deadlineMs: number;
-  readonly resolve: (reply: Buffer) => void;
-  readonly reject: (error: Error) => void;
-  readonly signal: AbortSignal | undefined;
-  readonly onAbort: (() => void) | undefined;
-  /** The connection it was sent on, counted; 0 while it waits. */
-  connection: number;
-}
-
-const CORRELATION_BYTES = 4;
-const EMPTY = Buffer.alloc(0);
-/** Milliseconds for replies that came before a loss to be read. */
-const LATE_REPLIES_MS = 200;
-/** Milliseconds until a send is tried again that met a connection which is up but not attached yet. */
-const SEND_AGAIN_MS = 1;
-
-export class Requester implements RequestConnection {
-  readonly #connection: PeerConnection<Dealer>;
-  readonly #clock: Clock;
-  readonly #drops: Drops;
-  readonly #maxInFlight: number;
+export class Requester extends PeerSocket<Dealer> implements RequestConnection {
   readonly #maxWaiting: number;
-  readonly #listeners = new Set<StateListener>();
-  /** Both in the order of their requests. */
-  #waiting = new Map<number, Pending>();
-  readonly #inFlight = new Map<number, Pending>();
-  #inFlightBytes = 0;
-  #lastId = 0;
+  readonly #requests: PendingRequests;
+  readonly #deadlines: Deadlines;
+  /** Connections so far; the present one has this number. */
   #connections = 0;
-  #sweeping = false;
-  #closed = false;
 
-  /** Connects at once, in the background. @throws CmbsError `bad_attribute` for an address that is not one, `forbidden` */
-  constructor(
-    address: Address | string,
-    private readonly options: RequesterOptions,
-  ) {
-    const peer = typeof address === 'string' ? options.context.toDial(address) : address;
-    this.#clock = clockOf(options);
-    this.#drops = new Drops('requester', peer.text, options.log, options.counters);
-    this.#maxInFlight = options.maxInFlight ?? MAX_REQUESTS_IN_FLIGHT;
+  /** Connects at once, in the background. @throws CmbsError `bad_attribute`, `forbidden`, as {@link PeerSocket} does */
+  constructor(address: Address | string, options: RequesterOptions) {
+    super(address, options, {
+      name: 'requester',
+      messages: 'replies',
+      type: 'DEALER',
+      maxMessageBytes: HARD_REPLY_BYTES,
+      create: () => new Dealer(sendingOptions(options.context)),
+    });
     this.#maxWaiting = options.maxWaiting ?? MAX_REQUESTS_WAITING;
-    this.#connection = new PeerConnection<Dealer>(
-      peer,
-      {
-        type: 'DEALER',
-        maxMessageBytes: HARD_REPLY_BYTES,
-        drops: this.#drops,
-        create: () => new Dealer(sendingOptions(options.context)),
-        opened: (socket) => void this.#receive(socket),
-        changed: (state, lost) => this.#changed(state, lost),
-      },
-      options,
+    this.#requests = new PendingRequests(options.maxInFlight ?? MAX_REQUESTS_IN_FLIGHT);
+    this.#deadlines = new Deadlines(
+      this.clock,
+      (nowMs) => this.#expire(nowMs),
+      () => this.pending > 0,
     );
-    this.#connection.open();
+    this.connection.open();
   }
 
-  get address(): string {
-    return this.#connection.address.text;
-  }
-
-  get state(): ConnectionState {
-    return this.#connection.state;
-  }
-
-  /** Looks at once whether a peer that is not there is back, unless that was done just now; gives the state since. */
+  /** Connects again now if the peer was absent, unless the last attempt is very recent; returns the state after that. */
   connectNow(): ConnectionState {
     // A socket with replies still to be read is not replaced.
-    if (!this.#closed && this.state !== 'up' && this.#inFlight.size === 0) this.#connection.connectNow();
+    if (!this.isClosed && this.state !== 'up' && this.#requests.inFlightCount === 0) this.connection.connectNow();
     return this.state;
   }
 
   /** Requests that have no outcome yet. */
   get pending(): number {
-    return this.#waiting.size + this.#inFlight.size;
-  }
-
-  /** Calls `listener` at every change of {@link state}, until the returned function is called. */
-  onState(listener: StateListener): () => void {
-    this.#listeners.add(listener);
-    return () => void this.#listeners.delete(listener);
+    return this.#requests.size;
   }
 
   /**
    * Sends one request; resolves with the body of the reply.
-   * @throws PeerError see its reasons
-   * @throws CmbsError `queue_full` when too many wait, `too_large` when no peer could take the body
+   * @throws PeerError with one of {@link PeerErrorReason}
+   * @throws CmbsError `queue_full` when too many requests wait, `too_large` when no peer could take the body
    */
   request(
     body: Buffer | string,
@@ -142,30 +98,60 @@ export class Requester implements RequestConnection {
         reject(refusal);
         return;
       }
-      const id = this.#nextId();
+      const id = this.#requests.nextId();
       const onAbort = signal === undefined ? undefined : () => this.#fail(id, 'aborted');
-      const deadlineMs = this.#clock.now() + timeoutMs;
-      const pending: Pending = { id, body, deadlineMs, resolve, reject, signal, onAbort, connection: 0 };
+      const deadlineMs = this.clock.now() + timeoutMs;
+      const pending: PendingRequest = { id, body, deadlineMs, resolve, reject, signal, onAbort, connection: 0 };
       if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true });
-      this.#sweep();
-      if (this.state === 'up' && this.#waiting.size === 0 && this.#hasRoom(pending)) this.#send(pending);
-      else this.#waiting.set(id, pending);
+      this.#deadlines.watch();
+      const mayGo = this.state === 'up' && this.#requests.waitingCount === 0 && this.#requests.hasRoomFor(pending);
+      if (mayGo) this.#send(pending);
+      else this.#requests.wait(pending);
     });
   }
 
-  /** Rejects what has no reply (`closed`) and closes the socket. */
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#listeners.clear();
-    const closed = this.#connection.close();
-    for (const id of [...this.#waiting.keys(), ...this.#inFlight.keys()]) this.#fail(id, 'closed');
+  /** Rejects requests without a reply (`closed`) and closes the socket. */
+  override async close(): Promise<void> {
+    const closed = super.close();
+    for (const { id } of this.#requests.all) this.#fail(id, 'closed');
     await closed;
+  }
+
+  protected opened(): void {
+    // Requests go out when the peer is up.
+  }
+
+  protected changed(state: ConnectionState, lost: boolean): void {
+    if (state === 'up') {
+      this.#connections += 1;
+      this.#sendWaiting();
+    } else if (state === 'down') {
+      for (const { id } of [...this.#requests.waiting]) this.#fail(id, 'no_listener');
+    }
+    if (lost) this.#failLost(this.#connections, this.clock.now() + LATE_REPLIES_MS);
+  }
+
+  protected take(frames: readonly Buffer[]): void {
+    const [correlation, empty, body] = frames;
+    if (correlation?.length !== CORRELATION_BYTES || empty?.length !== 0 || body === undefined) {
+      this.drops.note('malformed_reply', { frames: frames.length });
+      return;
+    }
+    const pending = this.#requests.sent(correlation.readUInt32BE());
+    if (pending === undefined) {
+      this.drops.note('unknown_reply', { bytes: body.length });
+      return;
+    }
+    // Of a reply in several frames the first is taken, as a plain `REQ` reader does.
+    if (frames.length > 3) this.drops.note('extra_reply_frames', { frames: frames.length });
+    this.#settle(pending);
+    pending.resolve(body);
+    this.#sendWaiting();
   }
 
   /** Why a request cannot even wait. */
   #refusal(body: Buffer | string, signal: AbortSignal | undefined): Error | undefined {
-    if (this.#closed) return this.#error('closed', false);
+    if (this.isClosed) return this.#error('closed', false);
     if (signal?.aborted === true) return this.#error('aborted', false);
     if (
       body.length > HARD_MESSAGE_BYTES ||
@@ -177,7 +163,7 @@ export class Requester implements RequestConnection {
       );
     }
     if (this.connectNow() === 'down') return this.#error('no_listener', false);
-    if (this.#waiting.size >= this.#maxWaiting) {
+    if (this.#requests.waitingCount >= this.#maxWaiting) {
       return new CmbsError('queue_full', `Too many requests wait for ${this.address}; try again in a second.`, {
         headers: { 'Retry-After': '1' },
       });
@@ -185,27 +171,13 @@ export class Requester implements RequestConnection {
     return undefined;
   }
 
-  #nextId(): number {
-    do this.#lastId = (this.#lastId + 1) >>> 0;
-    while (this.#inFlight.has(this.#lastId) || this.#waiting.has(this.#lastId));
-    return this.#lastId;
-  }
-
-  #hasRoom({ body }: Pending): boolean {
-    if (this.#inFlight.size === 0) return true;
-    if (this.#inFlight.size >= this.#maxInFlight) return false;
-    return this.#inFlightBytes + body.length <= MAX_REQUEST_BYTES_IN_FLIGHT;
-  }
-
-  #send(pending: Pending): void {
-    const socket = this.#connection.socket;
+  #send(pending: PendingRequest): void {
+    const { socket } = this.connection;
     if (socket === undefined) {
-      this.#waiting.set(pending.id, pending);
+      this.#requests.wait(pending);
       return;
     }
-    pending.connection = this.#connections;
-    this.#inFlight.set(pending.id, pending);
-    this.#inFlightBytes += pending.body.length;
+    this.#requests.send(pending, this.#connections);
     const correlation = Buffer.allocUnsafe(CORRELATION_BYTES);
     correlation.writeUInt32BE(pending.id);
     // The high-water mark is above what may be in flight, so that a send is refused only when there is no connection.
@@ -216,119 +188,57 @@ export class Requester implements RequestConnection {
     }
   }
 
-  /** Back to its place among those that wait: nothing of it has left. */
-  #notSent(pending: Pending, error: unknown): void {
-    if (!this.#leaveFlight(pending)) return;
-    pending.connection = 0;
-    this.#waiting.set(pending.id, pending);
-    this.#waiting = new Map([...this.#waiting].sort(([one], [other]) => one - other));
+  #notSent(pending: PendingRequest, error: unknown): void {
+    if (!this.#requests.putBack(pending)) return;
     if (codeOf(error) !== 'EAGAIN') {
-      this.options.log.error('request not sent', { address: this.address, cause: error });
+      this.environment.log.error('request not sent', { address: this.address, cause: error });
       this.#fail(pending.id, 'lost');
       return;
     }
-    this.#clock.after(SEND_AGAIN_MS, () => this.#pump());
+    this.clock.after(SEND_AGAIN_MS, () => this.#sendWaiting());
   }
 
-  #leaveFlight(pending: Pending): boolean {
-    if (!this.#inFlight.delete(pending.id)) return false;
-    this.#inFlightBytes -= pending.body.length;
-    return true;
-  }
-
-  #pump(): void {
-    for (const [id, pending] of this.#waiting) {
-      if (this.state !== 'up' || !this.#hasRoom(pending)) return;
-      this.#waiting.delete(id);
+  #sendWaiting(): void {
+    for (const pending of this.#requests.waiting) {
+      if (this.state !== 'up' || !this.#requests.hasRoomFor(pending)) return;
       this.#send(pending);
     }
   }
 
-  async #receive(socket: PrivateSocket<Dealer>): Promise<void> {
-    try {
-      for (;;) {
-        const frames = await socket.receive();
-        this.#onReply(frames);
-      }
-    } catch (error) {
-      if (!socket.closed)
-        this.options.log.error('receiving replies failed', { address: this.address, cause: error });
-    }
-  }
-
-  #onReply(frames: readonly Buffer[]): void {
-    const [correlation, empty, body] = frames;
-    if (correlation?.length !== CORRELATION_BYTES || empty?.length !== 0 || body === undefined) {
-      this.#drops.note('malformed_reply', { frames: frames.length });
-      return;
-    }
-    const pending = this.#inFlight.get(correlation.readUInt32BE());
-    if (pending === undefined) {
-      this.#drops.note('unknown_reply', { bytes: body.length });
-      return;
-    }
-    // A plain peer that replies in several frames has its first one taken, as a plain `REQ` reader does.
-    if (frames.length > 3) this.#drops.note('extra_reply_frames', { frames: frames.length });
-    this.#settle(pending);
-    pending.resolve(body);
-    if (this.#waiting.size > 0) this.#pump();
-  }
-
-  #changed(state: ConnectionState, lost: boolean): void {
-    if (state === 'up') {
-      this.#connections += 1;
-      this.#pump();
-    } else if (state === 'down') {
-      for (const id of [...this.#waiting.keys()]) this.#fail(id, 'no_listener');
-    }
-    if (lost) this.#failLost(this.#connections, this.#clock.now() + LATE_REPLIES_MS);
-    for (const listener of [...this.#listeners]) listener(state);
-  }
-
   /**
-   * Fails what was sent on a connection that is gone, once the replies that came before the loss are read, and goes on
-   * with a new socket.
+   * Fails requests that were sent on a connection that is gone, once the replies that came before the loss are read, and
+   * goes on with a new socket.
    */
   #failLost(connection: number, deadlineMs: number): void {
-    if (connection === this.#connections && this.#connection.underWay > 0 && this.#clock.now() < deadlineMs) {
+    if (connection === this.#connections && this.connection.underWay > 0 && this.clock.now() < deadlineMs) {
       setImmediate(() => this.#failLost(connection, deadlineMs));
       return;
     }
-    for (const pending of [...this.#inFlight.values()]) {
+    for (const pending of this.#requests.inFlight) {
       if (pending.connection <= connection) this.#fail(pending.id, 'lost');
     }
-    if (connection === this.#connections) this.#connection.renew();
+    if (connection === this.#connections) this.connection.renew();
   }
 
   #fail(id: number, reason: PeerErrorReason): void {
-    const pending = this.#inFlight.get(id) ?? this.#waiting.get(id);
+    const pending = this.#requests.find(id);
     if (pending === undefined) return;
-    const sent = this.#inFlight.has(id);
+    const sent = this.#requests.sent(id) !== undefined;
     this.#settle(pending);
-    this.options.counters.add('cmbs_requests_failed', { reason });
+    this.environment.counters.add('cmbs_requests_failed', { reason });
     pending.reject(this.#error(reason, sent));
-    if (sent && this.#waiting.size > 0) this.#pump();
+    if (sent) this.#sendWaiting();
   }
 
-  #settle(pending: Pending): void {
-    if (!this.#leaveFlight(pending)) this.#waiting.delete(pending.id);
+  #settle(pending: PendingRequest): void {
+    this.#requests.remove(pending);
     if (pending.onAbort !== undefined) pending.signal?.removeEventListener('abort', pending.onAbort);
   }
 
-  /** Looks at every deadline in turn while something is pending. */
-  #sweep(): void {
-    if (this.#sweeping) return;
-    this.#sweeping = true;
-    this.#clock.after(DEADLINE_SWEEP_MS, () => {
-      this.#sweeping = false;
-      const now = this.#clock.now();
-      for (const each of [this.#inFlight, this.#waiting]) {
-        for (const pending of [...each.values()]) {
-          if (pending.deadlineMs <= now) this.#fail(pending.id, 'timeout');
-        }
-      }
-      if (this.pending > 0) this.#sweep();
-    });
+  #expire(nowMs: number): void {
+    for (const { id, deadlineMs } of this.#requests.all) {
+      if (deadlineMs <= nowMs) this.#fail(id, 'timeout');
+    }
   }
 
   #error(reason: PeerErrorReason, sent: boolean): PeerError {
@@ -338,7 +248,7 @@ export class Requester implements RequestConnection {
   #sentence(reason: PeerErrorReason): string {
     switch (reason) {
       case 'no_listener':
-        return `No peer can be reached at ${this.address}: ${this.#connection.why}.`;
+        return `No peer can be reached at ${this.address}: ${this.connection.why}.`;
       case 'timeout':
         return `The peer at ${this.address} did not reply in time.`;
       case 'lost':
