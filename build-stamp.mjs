@@ -1,6 +1,6 @@
 /**
- * Says whether a build would make what is there already. A stamp in `dist` has the checksum of each file that a build
- * read, or that decides how names resolve, and of each file that it wrote.
+ * Tells whether a build would change nothing. A stamp in `dist` has the checksum of each file that a build read or wrote,
+ * and of each file that decides how names resolve.
  */
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
@@ -12,7 +12,7 @@ const FOLDER = 'dist/.stamps';
 /** A file that comes or goes here may change what an import resolves to. */
 const SOURCES = ['shared', 'functions', 'companion', 'emulator', 'test/bench'];
 
-/** What decides about the result besides the sources. npm writes the second when it installs. */
+/** Files besides the sources that decide about the result. npm writes the second when it installs. */
 const SETTINGS = ['package.json', 'node_modules/.package-lock.json', 'tsconfig.json', 'terraform/routes.json'];
 
 const own = (name) => relative('.', fileURLToPath(new URL(name, import.meta.url)));
@@ -22,7 +22,7 @@ const absentAs = (value) => (error) => {
   return value;
 };
 
-/** `absent` for a file that is not there, which is a state like another. */
+/** The checksum of a file; `absent` when there is no file. */
 async function checksum(path) {
   const content = await readFile(path).catch(absentAs(undefined));
   return content === undefined ? 'absent' : createHash('sha256').update(content).digest('hex');
@@ -58,7 +58,7 @@ export class Stamp {
     this.#path = join(FOLDER, `${createHash('sha256').update(names.join()).digest('hex').slice(0, 16)}.json`);
   }
 
-  /** Whether all that the build before has read and written is as it was. */
+  /** Whether all files that the last build read and wrote are unchanged. */
   async isCurrent() {
     const text = await readFile(this.#path, 'utf8').catch(absentAs(undefined));
     if (text === undefined) return false;
@@ -80,11 +80,11 @@ export class Stamp {
       own('build-stamp.mjs'),
       ...files.filter((file) => file.endsWith('package.json')),
     ];
-    // The build may have read a file that was saved meanwhile before that.
+    // A file that was saved during the build may have been read before.
     if (await changedSince(read, this.#started)) return;
     const stamp = { files, inputs: await checksums(read), outputs: await checksums(outputs) };
     await mkdir(dirname(this.#path), { recursive: true });
-    // Whole or not at all, also when the process ends here.
+    // Atomic, so that a process that ends here leaves no half of a stamp.
     await writeFile(`${this.#path}.new`, JSON.stringify(stamp));
     await rename(`${this.#path}.new`, this.#path);
   }

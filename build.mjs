@@ -13,10 +13,10 @@ import { build } from 'esbuild';
 import { strToU8, zipSync } from 'fflate';
 import { Stamp } from './build-stamp.mjs';
 
-/** Prebuilt binaries, and what the platform itself starts a function with, stay outside. */
+/** Prebuilt binaries, and the framework that the platform starts a function with, are not bundled. */
 const EXTERNAL = ['zeromq', '@photostructure/sqlite', '@google-cloud/functions-framework'];
 
-/** Bundle in `dist` to its source. A part that a checkout leaves out (a benchmark, a main) is left out here too. */
+/** The source of each bundle in `dist`. A source that a checkout leaves out is not built. */
 const PROGRAMS = {
   'local/main': 'emulator/main.ts',
   'local/start': 'emulator/start.ts',
@@ -30,7 +30,7 @@ const PROGRAMS = {
   'companion/healthcheck': 'companion/healthcheck.ts',
 };
 
-/** What the bench compares functions with, bundled as they are. */
+/** Programs that the bench compares functions with, bundled in the same way. */
 const COUNTERPARTS = {
   'bench/read-one': 'test/bench/read-one.ts',
 };
@@ -76,7 +76,7 @@ async function write(path, content) {
   outputs.push(path);
 }
 
-/** What a deployable needs to be installed and started alone. */
+/** Writes the package.json by which a deployable is installed and started. */
 async function writePackage(directory, name, { main, start, dependencies }) {
   const { version, license } = await json('package.json');
   const content = {
@@ -96,7 +96,7 @@ const asked = process.argv.slice(2);
 const isAsked = (name) => asked.length === 0 || asked.some((one) => name === one || name.startsWith(`${one}/`));
 
 async function buildPrograms() {
-  // What an earlier build made would go into the image.
+  // Files of an earlier build would go into the image.
   if (isAsked('companion/main')) await rm('dist/companion', { recursive: true, force: true });
   const asPrograms = (isDeployed) =>
     Object.fromEntries(
@@ -140,7 +140,7 @@ async function functionCode({ withBus }) {
 async function buildFunctions() {
   const routes = await json('terraform/routes.json');
   const framework = await versionOf('functions', '@google-cloud/functions-framework');
-  // What an earlier build made and the table does not name any more would be deployed.
+  // Functions of an earlier build that the table no longer names would be deployed.
   await rm('dist/functions', { recursive: true, force: true });
   const [withBus, withoutBus] = await Promise.all([
     functionCode({ withBus: true }),

@@ -1,4 +1,4 @@
-/** One deployment of the demo: its process, its data directory, its member, and requests to it that are told. */
+/** One deployment of the demo: its process, its data directory and its member, and requests that the demo shows. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,24 +9,24 @@ import { Differs } from './statements';
 import type { Narrator } from './terminal';
 
 const TYPE = 'application/occi+json';
-/** Milliseconds for one answer; every request of the demo is answered within a few. */
+/** Milliseconds until an answer must have come; the demo's requests take a few. */
 const ANSWER_MS = 8000;
 
 export interface Answer {
   readonly status: number;
-  /** `X-OCCI-Reason`, given with 202. */
+  /** The header `X-OCCI-Reason` of a 202. */
   readonly reason: string | null;
   readonly json: JsonObject;
 }
 
 export interface Asked {
   readonly body?: Json;
-  /** How the answer is told; by default as its JSON. */
+  /** How the answer is shown; its JSON by default. */
   readonly tell?: ((answer: Answer) => string) | 'nothing';
   readonly prefer?: string;
 }
 
-/** A member's inbox entry, as far as the demo reads it. */
+/** The fields of an inbox entry that the demo reads. */
 export interface Entry {
   readonly id: string;
   readonly layer: string;
@@ -34,7 +34,7 @@ export interface Entry {
   readonly content: Json | undefined;
 }
 
-/** Follows keys into JSON; undefined where the way ends. */
+/** The value under these keys, one inside the other; undefined when there is none. */
 export function at(value: Json | undefined, ...keys: readonly string[]): Json | undefined {
   let here = value;
   for (const key of keys) {
@@ -44,7 +44,7 @@ export function at(value: Json | undefined, ...keys: readonly string[]): Json | 
   return here;
 }
 
-/** The text there; empty where there is none. */
+/** The text under these keys; empty when there is none. */
 export function textAt(value: Json | undefined, ...keys: readonly string[]): string {
   const found = at(value, ...keys);
   return typeof found === 'string' ? found : '';
@@ -58,7 +58,7 @@ export class Deployment {
   readonly #narrator: Narrator;
   readonly directory: string;
   #stack: ChildStack | undefined;
-  /** Kept from the first start on, so that it comes back where it was. */
+  /** Kept from the first start on, so that the deployment restarts at the same port. */
   #port = 0;
   #removed = false;
 
@@ -86,8 +86,8 @@ export class Deployment {
   }
 
   async start(): Promise<void> {
-    // An interrupted story goes on until its next request; nothing may come to life behind the one who tidies up.
-    if (this.#removed) throw new Error(`${this.name} is gone.`);
+    // An interrupted story goes on until its next request, and must not start a process after the clean-up.
+    if (this.#removed) throw new Error(`${this.name} was removed.`);
     this.#stack = ChildStack.launch({
       program: this.#program,
       directory: this.directory,
@@ -110,12 +110,12 @@ export class Deployment {
     rmSync(this.directory, { recursive: true, force: true });
   }
 
-  /** What the process wrote last, for when something went wrong. */
+  /** The last lines that the process wrote. */
   get log(): readonly string[] {
     return this.#stack?.lines ?? [];
   }
 
-  /** One request; told unless `tell` is `nothing`. */
+  /** Sends one request, and shows it unless `tell` is `nothing`. @throws Differs when the answer is an error */
   async ask(method: string, path: string, { body, tell, prefer }: Asked = {}): Promise<Answer> {
     const shown = body === undefined ? '' : ` ${JSON.stringify(body)}`;
     if (tell !== 'nothing') this.#narrator.asks(this.name, `${method} ${path}${shown}`);
@@ -144,7 +144,7 @@ export class Deployment {
     return answer;
   }
 
-  /** Puts a message of a layer under an id. */
+  /** Creates a message of a layer. */
   create(id: string, layer: Layer, fields: JsonObject, tell?: 'nothing'): Promise<Answer> {
     return this.ask('PUT', `/cmbs/message/${id}`, {
       body: {
@@ -162,7 +162,7 @@ export class Deployment {
     });
   }
 
-  /** Takes at least `count` entries out of the member's inbox, oldest first, waiting no longer than `withinMs`. */
+  /** Takes entries out of the member's inbox, oldest first, until there are `count` or `withinMs` have passed. */
   async receive(count: number, { withinMs = ANSWER_MS, tell = true } = {}): Promise<readonly Entry[]> {
     const taken: Entry[] = [];
     const deadline = Date.now() + withinMs;

@@ -1,14 +1,14 @@
-/** What the demo claims, it checks: a statement that does not hold ends it. */
+/** The demo checks its statements; the first that does not hold ends it. */
 import { isDeepStrictEqual } from 'node:util';
 import type { Narrator } from './terminal';
 
-/** Names what differs. */
+/** A statement does not hold; the message says what differs. */
 export class Differs extends Error {
   override readonly name = 'Differs';
 }
 
 export interface Statements {
-  /** Tells the statement when the values are equal; throws {@link Differs} otherwise. */
+  /** Shows the statement when the values are equal. @throws Differs when they are not */
   check(statement: string, actual: unknown, expected: unknown): void;
   /** Statements that held so far. */
   readonly count: number;
@@ -20,7 +20,7 @@ export function statements(narrator: Pick<Narrator, 'holds'>): Statements {
     check(statement, actual, expected) {
       if (!isDeepStrictEqual(actual, expected)) {
         throw new Differs(
-          `Not so: ${statement}\n  expected ${JSON.stringify(expected)}\n  but was  ${JSON.stringify(actual)}`,
+          `This does not hold: ${statement}\n  expected ${JSON.stringify(expected)}\n  but was  ${JSON.stringify(actual)}`,
         );
       }
       count += 1;

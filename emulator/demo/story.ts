@@ -1,4 +1,4 @@
-/** The demo's story, chapter by chapter. Everything that it says goes through HTTP, and is checked there. */
+/** The demo's story, chapter by chapter. Every statement is checked over HTTP. */
 import type { Json } from '@cmbs/shared';
 import type { Layer } from '@cmbs/shared/broker';
 import { at, messageField, textAt, type Answer, type Deployment, type Entry } from './deployment';
@@ -13,10 +13,10 @@ export interface Cast {
   readonly statements: Statements;
 }
 
-/** Messages of the chapter about the crash, and how many have gone out when it comes. */
+/** Messages of the chapter about the crash, and how many are sent before the crash. */
 const QUEUE = 40;
 const BEFORE_CRASH = 15;
-/** Milliseconds until what was queued has to be there: peers are looked for at least every two seconds. */
+/** Milliseconds until queued messages must have arrived: a deployment looks for absent peers at least every two seconds. */
 const CATCH_UP_MS = 8000;
 
 const LAYERS = ['l1', 'l2', 'l31', 'l32', 'l4'] as const;
@@ -64,7 +64,7 @@ const allStarted = (own: Sockets): Json =>
 
 export async function tellStory(cast: Cast): Promise<void> {
   const { alice, bob, narrator } = cast;
-  narrator.chapter('Two deployments, each a process with data of its own');
+  narrator.chapter('Two deployments start, each a process with its own data');
   await Promise.all([alice.start(), bob.start()]);
   narrator.say(`alice answers at ${alice.url}, her data is in ${alice.directory}.`);
   narrator.say(`bob   answers at ${bob.url}, his data is in ${bob.directory}.`);
@@ -86,12 +86,12 @@ async function describeMembers({ alice, bob, statements }: Cast, ofBob: Sockets)
 async function discover({ alice, bob, narrator, statements }: Cast, ofBob: Sockets): Promise<void> {
   narrator.chapter('They discover each other');
   const { json } = await alice.ask('POST', `${alice.member}?action=check_neighbors`);
-  statements.check('alice knew one address, and found bob there.', at(json, 'attributes', 'found'), [
+  statements.check('alice knew one address and found bob there.', at(json, 'attributes', 'found'), [
     { socket: ofBob.l1, member: bob.member },
   ]);
   const known = await bob.ask('GET', alice.member, { tell: 'nothing' });
   statements.check(
-    'bob, whom nobody told anything, knows alice now.',
+    'bob now knows alice, without being told.',
     at(known.json, 'attributes', 'cmbs', 'member', 'local'),
     'false',
   );
@@ -100,7 +100,7 @@ async function discover({ alice, bob, narrator, statements }: Cast, ofBob: Socke
 async function exchange(cast: Cast, ofBob: Sockets): Promise<void> {
   const { alice, bob, narrator, statements } = cast;
 
-  narrator.chapter('L1: to one socket; what is said there is executed there');
+  narrator.chapter('L1: a message to one socket; a call in it is executed there');
   await alice.create('call', 'l1', {
     message_content: { method: 'echo.echo', params: ['hello bob', 42], id: 1 },
     l1_socket_receiver_member: ofBob.l1,
@@ -112,7 +112,7 @@ async function exchange(cast: Cast, ofBob: Sockets): Promise<void> {
       `${delivery(answer)}, result.result ${JSON.stringify(messageField(answer.json, 'result', 'result'))}`,
   );
   statements.check(
-    'The call ran at bob, and its answer is in the message.',
+    'bob executed the call, and its answer is in the message.',
     messageField(called.json, 'result', 'result'),
     {
       id: 1,
@@ -120,45 +120,53 @@ async function exchange(cast: Cast, ofBob: Sockets): Promise<void> {
     },
   );
   const [received] = await bob.receive(1);
-  statements.check("bob's inbox has the receipt.", [received?.layer, received?.state], ['l1', 'executed']);
+  statements.check(
+    "bob's inbox has the message, as executed.",
+    [received?.layer, received?.state],
+    ['l1', 'executed'],
+  );
 
-  narrator.chapter('L2: to every member that is known');
+  narrator.chapter('L2: a message to every known member');
   await alice.create('news', 'l2', { message_content: 'good morning, all' });
   const broadcast = await alice.send('news', 'l2', outcome);
-  statements.check('It was sent to bob.', messageField(broadcast.json, 'result'), { [bob.member]: 'sent' });
-  statements.check('bob has received it.', contents(await bob.receive(1)), ['good morning, all']);
+  statements.check('The message was sent to bob.', messageField(broadcast.json, 'result'), {
+    [bob.member]: 'sent',
+  });
+  statements.check('bob has received the message.', contents(await bob.receive(1)), ['good morning, all']);
 
-  narrator.chapter('L3.1: to the members that are named, acknowledged');
+  narrator.chapter('L3.1: a message to named members, who acknowledge it');
   await alice.create('order', 'l31', { message_content: { order: 7 }, providers: ['bob'] });
   const acknowledged = await alice.send('order', 'l31', delivery);
   statements.check(
-    'bob has acknowledged it.',
+    'bob has acknowledged the message.',
     messageField(acknowledged.json, 'result', 'bob', 'member_description', 'id'),
     'bob',
   );
-  statements.check('bob has received it.', contents(await bob.receive(1)), [{ order: 7 }]);
+  statements.check('bob has received the message.', contents(await bob.receive(1)), [{ order: 7 }]);
 
-  narrator.chapter('L3.2: to whoever wants the topic');
+  narrator.chapter('L3.2: a message to every subscriber of a topic');
   await alice.create('report', 'l32', { message_content: { celsius: 21 }, topics: ['weather.paris'] });
   await alice.create('gossip', 'l32', { message_content: 'psst', topics: ['gossip.paris'] }, 'nothing');
   await alice.send('gossip', 'l32', 'nothing');
   const published = await alice.send('report', 'l32', delivery);
-  statements.check('It is delivered.', messageField(published.json, 'delivery', 'state'), 'delivered');
-  statements.check('bob, who wants weather.>, has it, and no gossip.', contents(await bob.receive(1)), [
-    { celsius: 21 },
-  ]);
+  statements.check('The message is delivered.', messageField(published.json, 'delivery', 'state'), 'delivered');
+  statements.check(
+    'bob, who subscribes to weather.>, has received this message and no gossip.',
+    contents(await bob.receive(1)),
+    [{ celsius: 21 }],
+  );
 
-  narrator.chapter('L4: to the members that are named, if they want the topic');
+  narrator.chapter('L4: a message to named members that subscribe to the topic');
   await alice.create('warning', 'l4', { message_content: 'storm', topics: ['weather.brest'], providers: ['bob'] });
   const warned = await alice.send('warning', 'l4', delivery);
-  statements.check('It is delivered.', messageField(warned.json, 'delivery', 'state'), 'delivered');
+  statements.check('The message is delivered.', messageField(warned.json, 'delivery', 'state'), 'delivered');
   const [warning] = await bob.receive(1);
-  statements.check('bob has it, on L4.', [warning?.layer, warning?.content], ['l4', 'storm']);
+  statements.check('bob has received the message on L4.', [warning?.layer, warning?.content], ['l4', 'storm']);
 }
 
 async function survive({ alice, bob, narrator, statements }: Cast, ofBob: Sockets): Promise<void> {
-  narrator.chapter('A crash: kill -9 in the middle of it');
-  narrator.say(`alice sends bob ${QUEUE} messages, one after the other; bob dies when ${BEFORE_CRASH} are out.`);
+  narrator.chapter('bob crashes (kill -9) while alice sends');
+  narrator.say(`alice sends bob ${QUEUE} messages, one after the other; bob is killed after ${BEFORE_CRASH}.`);
   const statuses: number[] = [];
   let dying: Promise<void> | undefined;
   for (let n = 1; n <= QUEUE; n++) {
@@ -172,18 +180,18 @@ async function survive({ alice, bob, narrator, statements }: Cast, ofBob: Socket
   const queued = statuses.filter((status) => status === 202).length;
   narrator.say(`${QUEUE - queued} were delivered (200), ${queued} are queued (202).`);
   statements.check(
-    'alice has taken every one of them.',
+    'alice has accepted every message.',
     statuses.every((status) => [200, 202].includes(status)),
     true,
   );
   statements.check(
-    'What went out before the crash was delivered.',
+    'The messages before the crash were delivered.',
     statuses.slice(0, BEFORE_CRASH).includes(202),
     false,
   );
-  statements.check('What came after it waits.', queued > 0, true);
+  statements.check('Messages after the crash wait.', queued > 0, true);
 
-  narrator.say('bob is started again, with the same data; nobody tells him to open anything.');
+  narrator.say('bob starts again with the same data. No request tells him to open his sockets.');
   const restarted = Date.now();
   await bob.start();
   const member = await bob.ask('GET', bob.member, { tell: (answer) => JSON.stringify(layersOf(answer)) });
@@ -192,16 +200,16 @@ async function survive({ alice, bob, narrator, statements }: Cast, ofBob: Socket
   const took = ((Date.now() - restarted) / 1000).toFixed(1);
   narrator.say(`His inbox: ${JSON.stringify(numbers)}`);
   statements.check(
-    `All ${QUEUE} are there, in order, each once, ${took} s after he was started.`,
+    `All ${QUEUE} messages are there, in order, each once, ${took} s after he started.`,
     numbers,
     Array.from({ length: QUEUE }, (_, n) => n + 1),
   );
-  statements.check('alice knows of each that it is delivered.', await outcomesOf(alice), { delivered: QUEUE });
+  statements.check('alice knows that each message is delivered.', await outcomesOf(alice), { delivered: QUEUE });
   const rest = await bob.ask('GET', `${bob.member}/inbox/`);
-  statements.check('Nothing more came.', rest.json.entries, []);
+  statements.check('No other message came.', rest.json.entries, []);
 }
 
-/** How many of the numbered messages are in each state, once none is on its way any more. */
+/** How many of the numbered messages are in each state, when none of them is queued or being sent. */
 async function outcomesOf(alice: Deployment): Promise<Readonly<Record<string, number>>> {
   const deadline = Date.now() + CATCH_UP_MS;
   for (;;) {

@@ -4,13 +4,13 @@ export interface Narrator {
   chapter(title: string): void;
   /** One sentence of the story. */
   say(sentence: string): void;
-  /** A statement that was checked and holds. */
+  /** A statement that was checked. */
   holds(statement: string): void;
   asks(who: string, request: string): void;
   answers(answer: string): void;
 }
 
-/** Columns of a line; what is longer is cut, since the story is in the sentences. */
+/** Columns of a line; longer requests and answers are cut. */
 const COLUMNS = 118;
 
 const COLOURS = { bold: 1, dim: 2, green: 32, cyan: 36 } as const;

@@ -49,7 +49,7 @@ it('a peer that cannot be brought to the socket behind the front is told of in t
     peer.connect(replier.address);
     await becomes(() => environment.log.errors.length > 0, 'an error is logged');
     expect(environment.log.lines.find(({ level }) => level === 'error')).toMatchObject({
-      message: 'the connection between the front and a socket failed',
+      message: 'the connection between the relay and a socket failed',
       fields: { cause: { code: 'ENOENT' } },
     });
   } finally {

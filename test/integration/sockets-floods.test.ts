@@ -105,6 +105,22 @@ function after(ms: number): () => boolean {
   return () => performance.now() - started > ms;
 }
 
+/**
+ * A function that is true once no byte of the peers has gone out for half a second: the process reads no more of them,
+ * so that more time would change nothing. True after `ms` in any case.
+ */
+function blocked(peers: readonly Socket[], ms: number): () => boolean {
+  const isLate = after(ms);
+  let isStill = (): boolean => false;
+  let before = -1;
+  return () => {
+    const gone = peers.reduce((sum, { bytesWritten, writableLength }) => sum + bytesWritten - writableLength, 0);
+    if (gone !== before) isStill = after(500);
+    before = gone;
+    return isLate() || isStill();
+  };
+}
+
 function isClosed(socket: Socket): Promise<unknown> {
   if (socket.closed) return Promise.resolve();
   return within(once(socket, 'close'), 'the connection is cut', PATIENCE_MS);
@@ -144,7 +160,7 @@ describe.each([
     const isOver = after(4600);
     await Promise.all([...peers.map((peer) => flood(peer, messages, isOver)), staysSmall(attacked, isOver)]);
     for (const peer of peers) peer.resetAndDestroy();
-    await staysSmall(attacked, after(2000));
+    await staysSmall(attacked, after(1000));
     await isUsable(attacked);
   });
 
@@ -170,8 +186,10 @@ describe.each([
     modest[0]!.write(unfinished.subarray(0, 1000));
     const peers = await rawPeers(200, attacked.address, type);
     for (const peer of peers) peer.write(unfinished);
-    while (((await attacked.counts())[`${DROPS}:too_much_memory`] ?? 0) < 100)
+    while (((await attacked.counts())[`${DROPS}:too_much_memory`] ?? 0) < 100) {
       await staysSmall(attacked, after(0));
+      modest[0]!.write('x'); // a message that stands still for 10 s is cut off for that
+    }
     expect(modest[0]!.closed).toBe(false);
     await isUsable(attacked);
   });
@@ -184,7 +202,7 @@ describe.each([
     expect(await attacked.counts()).toMatchObject({ [`${DROPS}:command_too_large`]: 1 });
     small!.pause(); // its answers are not read
     const pings = Buffer.concat(Array.from({ length: 1000 }, () => frame('\x04PING\0\0context', COMMAND)));
-    const isOver = after(2000);
+    const isOver = blocked([small!], 2000);
     await Promise.all([flood(small!, pings, isOver), staysSmall(attacked, isOver)]);
     await isUsable(attacked);
   });
@@ -204,7 +222,7 @@ it('a replier keeps little for peers that ask for much and read nothing', async 
   const peers = await rawPeers(60, attacked.address, 'DEALER');
   for (const peer of peers) peer.pause();
   const request = Buffer.concat([ENVELOPE, frame(Buffer.alloc(MIB))]);
-  const isOver = after(5000);
+  const isOver = blocked(peers, 5000);
   await Promise.all([...peers.map((peer) => flood(peer, request, isOver)), staysSmall(attacked, isOver)]);
   await attacked.answers();
 });
@@ -227,12 +245,16 @@ describe('a server that', () => {
   }
 
   it('floods a requester with replies to nothing, and vanishes, does it no harm', async () => {
-    const isOver = after(5000);
+    let vanished = 0;
+    const isOver = (): boolean => vanished >= 4;
     const reply = Buffer.concat([frame('none', MORE), ENVELOPE, frame(Buffer.alloc(1000))]);
     const replies = Buffer.concat(Array.from({ length: 60 }, () => reply));
     const address = await server('ROUTER', (socket) => {
-      const isEnough = after(1000);
-      void flood(socket, replies, () => isEnough() || isOver()).then(() => socket.resetAndDestroy());
+      const isEnough = after(500);
+      void flood(socket, replies, isEnough).then(() => {
+        vanished += 1;
+        socket.resetAndDestroy();
+      });
     });
     const attacked = await SocketProcess.start('requester', address);
     await staysSmall(attacked, isOver);

@@ -1,4 +1,4 @@
-/** The bound side of sockets: takes an address, accepts peers within bounds, and gives the address back at once. */
+/** The bound side of sockets: listens at an address, accepts a limited number of peers, and frees the address at once. */
 import { lstat } from 'node:fs/promises';
 import { createServer, type Server, type Socket as Stream } from 'node:net';
 import { dirname } from 'node:path';
@@ -12,7 +12,7 @@ import { NameTakenError, PublishedName } from './published-name';
 import { Relay, type RelayOptions } from './relay';
 import { resolveEndpoint } from './resolve';
 
-/** Connections to one bound socket, and those of them from one address. The system may keep 64 KiB for each. */
+/** Connections to one bound socket, in all and from one address. The system may keep 64 KiB for each. */
 const MAX_PEERS = 1024;
 const MAX_PEERS_PER_ADDRESS = 512;
 
@@ -58,12 +58,12 @@ function listening(server: Server, at: { host: string; port: number } | { path: 
   });
 }
 
-/** Gives an address back: at once, but for a name. */
+/** Frees an address. */
 async function free(server: Server, name: PublishedName | undefined, { log }: SocketEnvironment): Promise<void> {
   try {
     await name?.withdraw();
   } catch (cause) {
-    log.error('the name of a socket was not given back', { cause });
+    log.error('the name of a socket was not removed', { cause });
   } finally {
     if (server.listening) server.close();
   }
@@ -98,7 +98,7 @@ export class BoundSocket<S extends Receiving> {
   readonly #perAddress = new Map<string, number>();
 
   private constructor(
-    /** Where it listens; with the port that the system chose where the address left it open. */
+    /** Where it listens; with the port that the system chose where the address left the port open. */
     readonly endpoint: string,
     server: Server,
     published: PublishedName | undefined,
@@ -117,7 +117,7 @@ export class BoundSocket<S extends Receiving> {
   }
 
   /**
-   * Makes the socket and takes the address.
+   * Makes the socket and listens at the address.
    * @throws CmbsError `bad_attribute` when the text is not an address; `conflict` when the address cannot be opened, with
    * the reason in its message and in `details.reason`
    */
@@ -151,8 +151,7 @@ export class BoundSocket<S extends Receiving> {
     } catch (error) {
       inner?.close();
       await free(server, name, environment);
-      const shown = bindError(address, error);
-      throw shown;
+      throw bindError(address, error);
     }
   }
 
@@ -165,7 +164,7 @@ export class BoundSocket<S extends Receiving> {
     return this.#inner.closed;
   }
 
-  /** Messages that peers have sent and {@link receive} has not given. */
+  /** Messages that peers have sent and {@link receive} has not returned. */
   get underWay(): number {
     return this.#inner.window.messages;
   }
@@ -175,7 +174,7 @@ export class BoundSocket<S extends Receiving> {
     return this.#inner.receive();
   }
 
-  /** Stops listening, sends what waits for peers, and closes; the address is free then. */
+  /** Stops listening, sends the messages that wait for peers, and closes; then the address is free. */
   async close(): Promise<void> {
     const { environment } = this.#options;
     await free(this.#server, this.#published, environment);

@@ -56,7 +56,7 @@ export class Broadcaster extends PeerSocket<XPublisher> implements BroadcastConn
   }
 
   get subscribed(): boolean {
-    return !this.#subscriptions.isEmpty && !this.isClosed;
+    return this.#subscriptions.size > 0 && !this.isClosed;
   }
 
   /** Calls `listener` each time {@link subscribed} changes, until the returned function is called. */
@@ -158,22 +158,22 @@ export class Broadcaster extends PeerSocket<XPublisher> implements BroadcastConn
   }
 
   #subscribe(prefix: string): void {
-    const wasEmpty = this.#subscriptions.isEmpty;
+    const { size } = this.#subscriptions;
     this.#subscriptions.add(prefix);
     if (this.#subscriptions.isTooLarge) this.connection.cut('too_many_subscriptions');
-    else if (wasEmpty) this.#tell(true);
+    else if (size === 0) this.#tell(true);
   }
 
   #unsubscribe(prefix: string): void {
-    const wasEmpty = this.#subscriptions.isEmpty;
+    const { size } = this.#subscriptions;
     this.#subscriptions.remove(prefix);
-    if (!wasEmpty && this.#subscriptions.isEmpty) this.#tell(false);
+    if (size > 0 && this.#subscriptions.size === 0) this.#tell(false);
   }
 
   #forgetSubscriptions(): void {
-    const wasEmpty = this.#subscriptions.isEmpty;
+    const { size } = this.#subscriptions;
     this.#subscriptions.clear();
-    if (!wasEmpty) this.#tell(false);
+    if (size > 0) this.#tell(false);
   }
 
   #tell(subscribed: boolean): void {

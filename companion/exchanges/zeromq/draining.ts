@@ -1,11 +1,11 @@
-/** How a bound socket closes: it handles what has reached it, and what its handlers work on, within a time. */
+/** Before a bound socket closes, it handles the messages that have reached it, within a time. */
 import type { Clock } from '@cmbs/shared';
 import { untilQuiet } from './until-quiet';
 
 export interface DrainedSocket {
-  /** Messages that were received so far. */
+  /** Messages received so far. */
   readonly received: () => number;
-  /** Messages that peers have sent and that were not received. */
+  /** Messages that peers have sent and that are not received yet. */
   readonly underWay: () => number;
   /** Whether a handler runs. */
   readonly isBusy: () => boolean;

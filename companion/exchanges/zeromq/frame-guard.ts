@@ -1,34 +1,35 @@
 /**
- * Reads the frames of one peer within bounds that hold per message, over all of its frames, and passes whole messages on
- * as the bytes that they came in. What is held of an unfinished message is what has arrived, not what its header claims.
+ * Reads the frames of one peer (RFC 23) and passes whole messages on, byte by byte as they came. The limits hold for a
+ * message with all of its frames. Memory is taken for the bytes that have arrived, not for the length that a header
+ * claims.
  */
 import { COMMAND, LONG, LONG_HEADER, MORE, SHORT_HEADER } from './zmtp';
 
-/** Frames of one message: an envelope has few, and each takes memory beyond its bytes. */
+/** Frames of one message. An envelope has few, and each frame takes memory beyond its bytes. */
 const MAX_MESSAGE_FRAMES = 1024;
-/** Bytes of a ZMTP command; a `READY` with all properties has a hundred. */
+/** Bytes of a ZMTP command; a `READY` with all properties has about a hundred. */
 const MAX_COMMAND_BYTES = 4096;
 
 export type FrameFault =
   'message_too_large' | 'too_many_frames' | 'command_too_large' | 'malformed_frame' | 'no_handshake';
 
 export interface GuardOwner {
-  /** May a whole message of so many bytes go on now? If not, {@link FrameGuard.resume} asks again. */
+  /** Whether a whole message of so many bytes may go on now. If not, {@link FrameGuard.resume} asks again. */
   admit(messageBytes: number): boolean;
   forward(bytes: Buffer): void;
-  /** May a command come at all, after the handshake? `isBetween` two frames of a message. */
+  /** Whether a command may come at all after the handshake. @param isBetween it came between two frames of a message */
   isAllowed(body: Buffer, isBetween: boolean): boolean;
-  /** An allowed command, which goes on as it is; false when it may not go on now. */
+  /** Takes an allowed command, which goes on unchanged. False when it may not go on now. */
   command(body: Buffer): boolean;
-  /** A command of the handshake. @returns the bytes that go on in its place; undefined when the peer was cut off */
+  /** Takes a command of the handshake. @returns the bytes that go on in its place; undefined when the peer was cut off */
   handshake(body: Buffer): Buffer | undefined;
 }
 
 const EMPTY: Buffer = Buffer.alloc(0);
-/** Bytes that are set aside at first for a message that comes in several pieces. */
+/** Bytes that are allocated at first for a message that comes in several pieces. */
 const FIRST_CAPACITY = 4096;
 
-/** The beginning of a message. Grows by doubling, so that many small pieces cost no more than few large ones. */
+/** The beginning of a message. The buffer doubles when it is full, so that many small pieces cost no more than few large ones. */
 class Held {
   #bytes = EMPTY;
   #filled = 0;
@@ -41,7 +42,7 @@ class Held {
     return this.#filled === 0;
   }
 
-  /** @param most bytes that a message may have: no more is set aside */
+  /** @param most bytes that a message may have; no more are allocated */
   append(part: Buffer, most: number): void {
     const needed = this.#filled + part.length;
     if (needed > this.#bytes.length) {
@@ -54,7 +55,7 @@ class Held {
     this.#filled = needed;
   }
 
-  /** Gives everything away. */
+  /** Returns all bytes and keeps none. */
   take(): Buffer {
     const bytes = this.#bytes.subarray(0, this.#filled);
     this.#bytes = EMPTY;
@@ -66,16 +67,16 @@ class Held {
 export class FrameGuard {
   readonly #owner: GuardOwner;
   readonly #maxMessageBytes: number;
-  /** Bytes that were not looked at: the beginning of a frame, or what came while a message waits. */
+  /** Bytes that are not read yet: the beginning of a frame, or bytes that came while a message waits. */
   #rest = EMPTY;
   readonly #held = new Held();
-  /** Bytes of the present frame's body that have not come. */
+  /** Bytes of the present frame's body that have not arrived. */
   #missing = 0;
-  /** Of the present message. */
+  /** Frames of the present message. */
   #frames = 0;
   #messageBytes = 0;
   #hasMore = false;
-  /** What is held is a whole message, or a command, that may not go on yet. */
+  /** A whole message, or a command, is held and may not go on yet. */
   #isPaused = false;
   #waitingCommand: Buffer | undefined;
   #isShakingHands = true;
@@ -86,7 +87,7 @@ export class FrameGuard {
     this.#maxMessageBytes = maxMessageBytes;
   }
 
-  /** From now on messages may come; before, a message is a fault. */
+  /** The handshake is over: from now on messages may come; before, a message is a fault. */
   expectMessages(): void {
     this.#isShakingHands = false;
   }
@@ -96,7 +97,7 @@ export class FrameGuard {
     return this.#held.capacity + (this.#rest.length === 0 ? 0 : this.#rest.buffer.byteLength);
   }
 
-  /** A message has begun and not ended. */
+  /** Whether a message has begun and not ended. */
   get isUnfinished(): boolean {
     return !this.#isPaused && (this.#frames > 0 || this.#rest.length > 0);
   }
@@ -105,13 +106,13 @@ export class FrameGuard {
     return this.#isPaused;
   }
 
-  /** Takes what came. @returns what is wrong: then the peer is to be cut off */
+  /** Reads more bytes of the peer. @returns what is wrong with them: then the peer is to be cut off */
   push(chunk: Buffer): FrameFault | undefined {
     this.#rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
     return this.#isPaused ? undefined : this.#read();
   }
 
-  /** Asks for the waiting message again, and goes on when it is admitted. */
+  /** Asks again whether the waiting message may go on, and goes on if so. */
   resume(): FrameFault | undefined {
     if (!this.#isPaused || this.#isStopped) return undefined;
     const command = this.#waitingCommand;
@@ -124,7 +125,7 @@ export class FrameGuard {
     return this.#read();
   }
 
-  /** Forgets everything; nothing is passed on any more. */
+  /** Drops all bytes; nothing is passed on afterwards. */
   stop(): void {
     this.#isStopped = true;
     this.#rest = EMPTY;
@@ -135,7 +136,7 @@ export class FrameGuard {
   #read(): FrameFault | undefined {
     const bytes = this.#rest;
     this.#rest = EMPTY;
-    /** What lies from `start` to `end` goes on; everything before `at` was looked at. */
+    /** The bytes from `start` to `end` go on; all bytes before `at` are read. */
     let start = 0;
     let end = 0;
     let at = 0;
@@ -164,7 +165,7 @@ export class FrameGuard {
           } else if (!this.#owner.isAllowed(body, this.#frames > 0)) {
             return 'malformed_frame';
           } else if (this.#frames > 0) {
-            // Between two frames of a message: it goes on with them, and counts as they do.
+            // Between two frames of a message: the command goes on with the frames, and counts as they do.
             this.#messageBytes += length;
             if (this.#messageBytes > this.#maxMessageBytes) return 'message_too_large';
           } else if (this.#owner.command(body)) {
@@ -223,7 +224,7 @@ export class FrameGuard {
     }
     if (at > end) this.#held.append(bytes.subarray(end, at), this.#maxMessageBytes);
     const rest = bytes.subarray(at);
-    // A small rest must not keep the memory of a large chunk alive.
+    // A small rest must not keep a large chunk in memory.
     this.#rest = rest.length > 0 && 2 * rest.length < rest.buffer.byteLength ? Buffer.from(rest) : rest;
   }
 }

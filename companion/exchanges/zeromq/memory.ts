@@ -1,10 +1,10 @@
 /**
- * The memory that all connections of a process take together, in one direction: what peers have sent of messages that
- * are not finished or not wanted yet, or what they have not read. Each connection has a bound of its own; this one is
- * for many of them at once. Beyond it the connection that takes the most is cut off.
+ * The memory that all connections of a process take together, in one direction: bytes of messages that are not whole or
+ * not received yet, or bytes that peers have not read. Each connection has a limit of its own; this limit is for many
+ * connections at once. Beyond it, the connection that takes the most is cut off.
  */
 export interface MemoryHolder {
-  /** Called when this connection is the one to be cut off. */
+  /** Called when this connection is to be cut off. */
   overflow(): void;
 }
 
@@ -22,7 +22,7 @@ export class SocketMemory {
     return this.#total;
   }
 
-  /** Says how much a connection holds now. */
+  /** Sets how much a connection holds now. */
   set(holder: MemoryHolder, bytes: number): void {
     this.#total += bytes - (this.#held.get(holder) ?? 0);
     if (bytes === 0) this.#held.delete(holder);

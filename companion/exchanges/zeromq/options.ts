@@ -1,8 +1,8 @@
 /**
- * The options that every socket has, in one place, and the owner of the native handles.
+ * The options of every socket, and the owner of the native handles.
  *
- * A zeromq socket that is collected as garbage while its poller is active takes the process down, so the context
- * holds each socket from its creation to its close.
+ * A zeromq socket that is garbage-collected while its poller is active crashes the process. Therefore the context holds
+ * each socket from its creation to its close.
  */
 import { Context, type Socket } from 'zeromq';
 import { type Clock, type Counters, type Log, systemClock } from '@cmbs/shared';
@@ -13,42 +13,42 @@ import { SocketMemory } from './memory';
 import { type PrivateEndpoints, privateEndpoints } from './private-endpoints';
 
 /**
- * Bytes that all connections of a process may hold of messages that are not whole or not wanted yet, and of what peers
- * have not read; beyond, the connection that holds the most is cut.
+ * Bytes that all connections of a process may hold: of messages that are not whole or not received yet, and bytes that
+ * peers have not read. Beyond, the connection that holds the most is cut.
  */
 const MAX_RECEIVED_BYTES_HELD = 64 * 1024 * 1024;
 const MAX_UNSENT_BYTES_HELD = 32 * 1024 * 1024;
 /** ZeroMQ sockets of one companion. */
 const MAX_SOCKETS = 12_288;
-/** Messages that ZeroMQ keeps to send to one peer; more than what we let be in flight to it. */
+/** Messages that ZeroMQ keeps to send to one peer; more than we have in flight to one peer. */
 const SOCKET_HIGH_WATER_MARK = 1000;
 
 /**
- * The options of every socket; a class adds what its socket type needs. No ZMTP heartbeats: libzmq 4.3.5 aborts the
- * process when the timer of one fires on a connection whose input it has stopped.
+ * The options of every socket; a class adds those of its socket type. No ZMTP heartbeats (RFC 37): libzmq 4.3.5 aborts the
+ * process when a heartbeat's timer fires on a connection whose input libzmq has stopped.
  */
 export function commonOptions(context: SocketContext) {
   return {
     context: context.native,
     linger: SOCKET_LINGER_MS,
-    // The front has cut off what is larger.
+    // The relay has cut off peers with larger messages.
     maxMessageSize: HARD_REPLY_BYTES,
     receiveHighWaterMark: RECEIVE_HIGH_WATER_MARK,
   } as const;
 }
 
-/** What a socket that sends has in addition. */
+/** The options of a socket that sends. */
 export function sendingOptions(context: SocketContext) {
   return {
     ...commonOptions(context),
     sendHighWaterMark: SOCKET_HIGH_WATER_MARK,
-    // A send is done or refused at once. A send that waits would occupy the socket (EBUSY for the next one), and
-    // would still go out after its caller has given up.
+    // A send succeeds or is refused at once. A send that waits would occupy the socket (EBUSY for the next send), and
+    // its message would still go out after its caller has given up.
     sendTimeout: 0,
   } as const;
 }
 
-/** What each of the socket classes is given. */
+/** What every socket class needs of its program. */
 export interface SocketEnvironment {
   readonly context: SocketContext;
   readonly log: Log;
@@ -63,31 +63,31 @@ export function clockOf(environment: SocketEnvironment): Clock {
 /** One ZeroMQ context and all of its sockets, and the rules for their addresses. */
 export class SocketContext {
   readonly native = new Context({ maxSockets: MAX_SOCKETS });
-  /** What peers have sent of messages that are not whole or not wanted yet. */
+  /** Bytes of messages from peers that are not whole or not received yet. */
   readonly received = new SocketMemory(MAX_RECEIVED_BYTES_HELD);
-  /** What peers have not read. */
+  /** Bytes that peers have not read. */
   readonly unsent = new SocketMemory(MAX_UNSENT_BYTES_HELD);
-  /** Paths of Unix sockets that are bound here. */
+  /** Paths of the Unix sockets that this process has bound. */
   readonly paths = new Set<string>();
   readonly #held = new Set<Socket>();
   #endpoints: PrivateEndpoints | undefined;
   #closed = false;
 
-  /** @param addresses which addresses may be bound and connected to; any, without */
+  /** @param addresses which addresses may be bound and connected to; without it, any */
   constructor(readonly addresses?: AddressPolicy) {}
 
-  /** The address to connect to. @throws CmbsError when it is none, or the rules refuse it */
+  /** The address to connect to. @throws CmbsError `bad_attribute` when the text is not an address, `forbidden` */
   toDial(text: string): Address {
     return this.addresses?.toDial(text) ?? parseAddress(text);
   }
 
-  /** A new endpoint that only this process can connect to. @throws Error when its directory cannot be made */
+  /** A new endpoint that only this process can connect to. @throws Error when the directory for it cannot be made */
   privateEndpoint(): string {
     this.#endpoints ??= privateEndpoints();
     return this.#endpoints.next();
   }
 
-  /** Keeps a new socket until {@link release}. */
+  /** Holds a new socket until {@link release}. @throws Error when the context is closed */
   hold<S extends Socket>(socket: S): S {
     if (this.#closed) {
       socket.close();
@@ -97,18 +97,18 @@ export class SocketContext {
     return socket;
   }
 
-  /** Closes a socket and lets go of it; nothing happens when that was done before. */
+  /** Closes a socket that is held; does nothing the second time. */
   release(socket: Socket): void {
     if (!this.#held.delete(socket)) return;
     socket.close();
   }
 
-  /** Sockets that are open now. */
+  /** Number of open sockets. */
   get size(): number {
     return this.#held.size;
   }
 
-  /** Closes what is still open; the owners should have done so before, in their own order. */
+  /** Closes the sockets that are still open; their owners should have closed them before, in their own order. */
   close(): void {
     this.#closed = true;
     for (const socket of [...this.#held]) this.release(socket);

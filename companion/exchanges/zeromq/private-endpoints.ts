@@ -1,6 +1,6 @@
 /**
- * Endpoints that only this process, and its user, can connect to: Unix sockets in a directory with mode 0700. Where
- * there are none (Windows), ports of the loopback address.
+ * Endpoints that only this process, and its user, can connect to: Unix sockets in a directory with mode 0700. On systems
+ * without Unix sockets (Windows) they are ports of the loopback address.
  */
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,12 +14,12 @@ export interface PrivateEndpoints {
 }
 
 const PREFIX = 'cmbs-sockets-';
-/** Milliseconds since the epoch at which this process began: one before it may have had the same id, as in a container. */
+/** Start of this process in milliseconds since the epoch: an earlier process may have had the same id, as in a container. */
 const BEGAN = Math.trunc(performance.timeOrigin);
 
 /**
- * @param parent of the directory: the system's one for temporary files
- * @throws Error when the directory cannot be made, since that one is not writable
+ * @param parent directory; by default that of the system for temporary files
+ * @throws Error when the parent is not writable
  */
 export function privateEndpoints(parent = tmpdir()): PrivateEndpoints {
   if (capability.ipc !== true || process.platform === 'win32') {
@@ -43,7 +43,7 @@ function removeLeftovers(parent: string): void {
     try {
       rmSync(join(parent, name), { recursive: true, force: true });
     } catch (error) {
-      // Another user's: theirs to remove.
+      // It belongs to another user.
       if (codeOf(error) !== 'EACCES' && codeOf(error) !== 'EPERM') throw error;
     }
   }

@@ -1,6 +1,6 @@
 /**
- * A ZeroMQ socket that only this process reaches: it binds an endpoint in a directory of this process, and a relay
- * (relay.ts) connects each peer to it. So whatever a stranger sends is counted and bounded before libzmq sees it.
+ * A ZeroMQ socket that only this process can reach: it binds an endpoint in a directory of this process, and a relay
+ * (relay.ts) connects each peer to it. So the bytes of a stranger are counted and limited before libzmq sees them.
  */
 import { rmSync } from 'node:fs';
 import { connect, type Socket as Stream } from 'node:net';
@@ -13,7 +13,7 @@ export type Receiving = Socket & { receive(): Promise<readonly Buffer[]> };
 
 export class PrivateSocket<S extends Receiving> {
   readonly #endpoint: string;
-  /** Frames in front of a message that libzmq adds: a ROUTER's one. */
+  /** Frames that libzmq adds in front of a message: one for a ROUTER. */
   readonly #addedFrames: number;
   readonly #environment: SocketEnvironment;
   readonly window: ReceiveWindow;
@@ -28,7 +28,7 @@ export class PrivateSocket<S extends Receiving> {
     this.#addedFrames = addedFrames;
     this.#environment = environment;
     this.window = new ReceiveWindow(clockOf(environment), (messages) =>
-      environment.log.error('messages were lost between the front and the socket', { messages }),
+      environment.log.error('messages were lost between the relay and the socket', { messages }),
     );
   }
 
@@ -78,7 +78,7 @@ export class PrivateSocket<S extends Receiving> {
   close(): void {
     this.window.close();
     this.#environment.context.release(this.socket);
-    // libzmq leaves the file.
+    // libzmq does not remove the file.
     if (this.#path !== undefined) rmSync(this.#path, { force: true });
   }
 

@@ -1,13 +1,16 @@
 /**
- * The name of a Unix socket in a directory that several processes use: at most one of them has it, a name that a dead
- * process left is free again, and no file of anybody else is ever removed.
+ * The name of a Unix socket in a directory that several processes use. At most one process has the name, the name of a
+ * dead process is free again, and the file of another program is never removed.
  *
- * A process listens at a path of its own first (its claim, `.NAME.` and random digits), then looks at the claims of
- * others to the same name. It takes the name only when it finds no other claim alive: of two processes, the later one to
- * look sees the other, so they never both go on. Where the other has the name, or a claim with lower digits, the process
- * gives way; where the other has higher digits, it waits until that one has gone, or has the name since it looked
- * earlier. So of several that come at once exactly one gets the name. The name itself is a symbolic link to the claim,
- * made only where no file is; what is removed is such a link to a claim that nobody serves.
+ * A process first listens at a path of its own (its claim: `.NAME.` and random digits). Then it looks for claims of other
+ * processes to the same name, and takes the name only when none of them is alive. Of two processes, the one that looks
+ * later sees the other, so they never both take the name. If the other process has the name, or a claim with lower
+ * digits, this process gives up. If the other claim has higher digits, this process waits until that claim is gone, or
+ * until its process has the name because it looked earlier. So of several processes that start at once, exactly one gets
+ * the name.
+ *
+ * The name itself is a symbolic link to the claim, and is made only where no file is. Only a link to a claim that no
+ * process serves is ever removed.
  */
 import { randomBytes } from 'node:crypto';
 import { lstat, readdir, readlink, rename, link, symlink, unlink } from 'node:fs/promises';
@@ -17,13 +20,13 @@ import { type Clock } from '@cmbs/shared';
 import { IPC_CLAIM_DIGITS } from '../../limits';
 import { codeOf } from './errno';
 
-/** Milliseconds until the operating system must have taken back a port that was closed. */
+/** Milliseconds after which a claim that does not answer counts as served. */
 const RELEASE_MS = 2000;
-/** Milliseconds that one process waits for another to give a name up that both want, and between two looks. */
+/** Milliseconds that a process waits for another to give up a name that both want, and between two looks. */
 const IPC_CONTEST_MS = 2000;
 const IPC_CONTEST_LOOK_MS = 5;
 
-/** Why a name cannot be had. */
+/** Why a name cannot be taken. */
 export type NameTaken = 'address in use' | 'a file of another program is there';
 
 export class NameTakenError extends Error {
@@ -32,7 +35,7 @@ export class NameTakenError extends Error {
   }
 }
 
-/** True when a process accepts connections at the path, or may: a full queue is one, too. */
+/** True when a process accepts connections at the path, or may do so: its queue may be full. */
 function isServed(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = connect(path);
@@ -46,7 +49,7 @@ function isServed(path: string): Promise<boolean> {
   });
 }
 
-/** The result, or undefined where the file is not there, or is not of the kind that was asked for. */
+/** The result of `work`, or undefined when it fails with one of these codes. */
 async function unless<T>(codes: readonly string[], work: Promise<T>): Promise<T | undefined> {
   try {
     return await work;
@@ -67,7 +70,7 @@ export class PublishedName {
 
   /**
    * @param path of the socket
-   * @param taken the paths that this process has; it is the caller's to keep
+   * @param taken paths of the sockets that this process has bound; the caller keeps the set
    * @throws NameTakenError when the path is among them
    */
   constructor(path: string, taken: Set<string>) {
@@ -80,7 +83,7 @@ export class PublishedName {
     this.claim = join(this.#directory, this.#prefix + randomBytes(IPC_CLAIM_DIGITS / 2).toString('hex'));
   }
 
-  /** Takes the name, once somebody listens at {@link claim}. @throws NameTakenError when somebody else has it */
+  /** Takes the name; a server must listen at {@link claim}. @throws NameTakenError when another process has the name */
   async publish(clock: Clock): Promise<void> {
     const looks = IPC_CONTEST_MS / IPC_CONTEST_LOOK_MS;
     for (let look = 1; await this.#isContested(); look += 1) {
@@ -97,7 +100,7 @@ export class PublishedName {
     if (!(await this.#link())) throw new NameTakenError('a file of another program is there');
   }
 
-  /** Gives the name back; before the socket closes, so that nobody else can have it yet. */
+  /** Frees the name. Call it before the server closes, so that no other process has taken the name yet. */
   async withdraw(): Promise<void> {
     try {
       if (this.#isPublished) await this.#remove(basename(this.claim));
@@ -106,11 +109,11 @@ export class PublishedName {
     }
   }
 
-  /** Whether others that will give way to this claim are still there. @throws NameTakenError where this one has to */
+  /** Whether claims are alive that will give way to this one. @throws NameTakenError when this claim must give way */
   async #isContested(): Promise<boolean> {
     let isContested = false;
     const names = await readdir(this.#directory);
-    // Somebody who looked just before this process listened took the claim for one that nobody serves.
+    // A process that looked just before this one listened has removed the claim as one that no process serves.
     if (!names.includes(basename(this.claim))) throw new NameTakenError('address in use');
     for (const name of names) {
       const other = join(this.#directory, name);
@@ -118,7 +121,7 @@ export class PublishedName {
       const found = await unless(['ENOENT'], lstat(other));
       if (found?.isSocket() !== true) continue;
       if (!(await isServed(other))) {
-        await unless(['ENOENT'], unlink(other)); // such a name is never used a second time
+        await unless(['ENOENT'], unlink(other)); // no process uses the same digits again
         continue;
       }
       const owner = await unless(['ENOENT', 'EINVAL'], readlink(this.#path));
@@ -133,7 +136,7 @@ export class PublishedName {
     return name.startsWith(this.#prefix) && digits.length === IPC_CLAIM_DIGITS && /^[0-9a-f]+$/.test(digits);
   }
 
-  /** False where a file is. */
+  /** Makes the link. False when a file has the name. */
   async #link(): Promise<boolean> {
     try {
       await symlink(basename(this.claim), this.#path);
@@ -145,7 +148,7 @@ export class PublishedName {
     }
   }
 
-  /** Removes the name if it is the link to `target`: moved aside first, since another file may have come in its place. */
+  /** Removes the name if it is the link to `target`. It is renamed first, since another file may have taken its place. */
   async #remove(target: string): Promise<void> {
     if ((await unless(['ENOENT', 'EINVAL'], readlink(this.#path))) !== target) return;
     const aside = `${this.claim}.old`;

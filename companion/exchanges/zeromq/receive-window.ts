@@ -1,12 +1,13 @@
 /**
- * How much may be on its way through one ZeroMQ socket: messages that were handed to it, and that its owner has not
- * received. libzmq bounds messages only, and each peer by itself; and where its own bound stops the input of a peer,
- * 4.3.5 may abort the process (its issues 3937, 4364, 4767, 4841). Within this window it never stops.
+ * How much may be on its way through one ZeroMQ socket: messages that were handed to the socket and that its owner has
+ * not received. libzmq limits the number of messages only, and for each peer by itself. When that limit stops the input
+ * of a peer, libzmq 4.3.5 may abort the process (its issues 3937, 4364, 4767, 4841). Within this window the limit is
+ * never reached.
  */
 import { type Clock } from '@cmbs/shared';
 import { RECEIVE_WINDOW_BYTES, WINDOW_STUCK_MS, RECEIVE_WINDOW_MESSAGES } from './limits';
 
-/** Messages of one peer in a row while others wait. */
+/** Messages of one peer in a row while other peers wait. */
 const RECEIVE_TURN_MESSAGES = 32;
 
 /** A peer whose next message waits for room. */
@@ -20,17 +21,17 @@ export class ReceiveWindow {
   readonly #onReset: (messages: number) => void;
   #messages = 0;
   #bytes = 0;
-  /** Peers that wait, in the order of their turns. */
+  /** Peers that wait, in the order in which they go on. */
   readonly #waiting = new Set<WaitingPeer>();
-  /** The peer whose turn it is, and how many messages it may still hand over in it. */
+  /** The peer whose turn it is, and how many messages it may still hand over now. */
   #turn: { readonly peer: WaitingPeer; left: number } | undefined;
   #taken = 0;
   #cancelLook: (() => void) | undefined;
   #isClosed = false;
-  /** The owner waits for a message. */
+  /** Whether the owner waits for a message. */
   isOwnerWaiting = false;
 
-  /** @param onReset called when messages were lost on their way, which libzmq should not do */
+  /** @param onReset called when messages were lost on their way, which should never happen in libzmq */
   constructor(clock: Clock, onReset: (messages: number) => void) {
     this.#clock = clock;
     this.#onReset = onReset;
@@ -41,7 +42,7 @@ export class ReceiveWindow {
     return this.#messages;
   }
 
-  /** Takes room for one message; false when there is none, or others wait for it: then `peer` waits for its turn. */
+  /** Takes room for one message. False when there is no room or other peers wait: then `peer` waits for its turn. */
   admit(peer: WaitingPeer, bytes: number): boolean {
     const isTurn = this.#turn?.peer === peer;
     const mayGo = isTurn ? (this.#turn?.left ?? 0) > 0 : this.#waiting.size === 0;
@@ -56,18 +57,18 @@ export class ReceiveWindow {
     return false;
   }
 
-  /** Peers wait for room: what another one sends had better wait with that peer. */
+  /** Peers wait for room: the bytes of other peers had better wait at their senders. */
   get isBlocked(): boolean {
     return this.#waiting.size > 0 && !this.#hasRoom(0);
   }
 
-  /** Waits for a turn without a message: the peer's next one has not come whole. */
+  /** Waits for a turn before the peer's next message is whole. */
   wait(peer: WaitingPeer): void {
     this.#waiting.add(peer);
     this.#lookLater();
   }
 
-  /** A message was received by the socket's owner. */
+  /** The owner has received a message. */
   took(bytes: number): void {
     this.#taken += 1;
     this.#messages = Math.max(0, this.#messages - 1);
@@ -75,7 +76,7 @@ export class ReceiveWindow {
     if (this.#waiting.size > 0) this.#giveTurns();
   }
 
-  /** The peer is gone, or waits for something else. */
+  /** The peer waits no longer. */
   leave(peer: WaitingPeer): void {
     this.#waiting.delete(peer);
   }
@@ -91,7 +92,7 @@ export class ReceiveWindow {
     this.#waiting.clear();
   }
 
-  /** A message larger than the window goes alone. */
+  /** A message larger than the window passes alone. */
   #hasRoom(bytes: number): boolean {
     if (this.#messages === 0) return true;
     return this.#messages < RECEIVE_WINDOW_MESSAGES && this.#bytes + bytes <= RECEIVE_WINDOW_BYTES;
@@ -111,7 +112,7 @@ export class ReceiveWindow {
     }
   }
 
-  /** Room that nobody gives back, since a message was lost, must not stop the socket for ever. */
+  /** The room of a lost message must not stop the socket for ever. */
   #lookLater(): void {
     if (this.#cancelLook !== undefined) return;
     const before = this.#taken;

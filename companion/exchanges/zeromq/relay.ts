@@ -301,7 +301,7 @@ export class Relay {
   readonly #onLibraryError = (cause: Error): void => {
     // While the socket closes, or after the peer has gone, libzmq may end the connection in any way.
     if (this.#isGone || this.#cutFor !== undefined || this.#window.isClosed) return;
-    this.#options.environment.log.error('the connection between the front and a socket failed', { cause });
+    this.#options.environment.log.error('the connection between the relay and a socket failed', { cause });
   };
 
   readonly #onLibraryClose = (): void => {

@@ -1,26 +1,26 @@
 /**
- * Estimates how much one peer of a ROUTER has asked for and not read: each request brings one reply, and replies of one
- * kind have about one size. A peer is asked for no more while that is more than may wait for it.
+ * Estimates how many bytes one peer of a ROUTER has asked for and not received: each request brings one reply, and the
+ * replies to one peer have about one size. While the estimate is above the limit, nothing more is read from the peer.
  */
 import { COMMAND, GREETING_BYTES, LONG, LONG_HEADER, MORE, SHORT_HEADER } from './zmtp';
 
-/** Bytes that the first replies to a peer are taken to have: it may have so many requests in flight at first. */
+/** Assumed bytes of the first reply to a peer, which decide how many requests may be in flight at first. */
 const REPLY_BYTES_GUESS = 16 * 1024;
 
-/** How much of an earlier, larger size a reply leaves of the estimate. */
+/** Factor by which a smaller reply lowers the estimate. */
 const DECAY = 0.9;
 
 export class ReplyMeter {
   #unanswered = 0;
   #replyBytes = REPLY_BYTES_GUESS;
-  /** Bytes of the greeting, or of a frame, that pass before the next header. */
+  /** Bytes of the greeting, or of a frame, until the next header. */
   #skip = GREETING_BYTES;
   /** The beginning of a header. */
   #header: Buffer = Buffer.alloc(0);
   #messageBytes = 0;
   #endsMessage = false;
 
-  /** Bytes of replies that are still to come, about. */
+  /** Estimate of the bytes of replies that are still to come. */
   get expectedBytes(): number {
     return this.#unanswered * this.#replyBytes;
   }
@@ -29,12 +29,12 @@ export class ReplyMeter {
     this.#unanswered += 1;
   }
 
-  /** Requests that get no reply (they are malformed) must not count for ever. */
+  /** Forgets the open requests: malformed ones get no reply, and must not count for ever. */
   forget(): void {
     this.#unanswered = 0;
   }
 
-  /** Looks at what goes to the peer. */
+  /** Counts the messages in the bytes that go to the peer (RFC 23). */
   pass(chunk: Buffer): void {
     const bytes = this.#header.length === 0 ? chunk : Buffer.concat([this.#header, chunk]);
     this.#header = Buffer.alloc(0);

@@ -1,5 +1,5 @@
 /**
- * Names are resolved once per attempt, within a deadline; the address that comes of it is the one that is used.
+ * Resolves the name of a peer once per attempt, within a deadline. The attempt uses the IP address that was checked.
  */
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
@@ -7,22 +7,22 @@ import { type Clock } from '@cmbs/shared';
 import { CONNECT_TIMEOUT_MS } from './limits';
 import type { Address } from '@cmbs/shared/broker';
 
-/** What the system is given: an IP address and a port, or a path. */
+/** What the system connects to: an IP address and a port, or a path. */
 export interface Endpoint {
   readonly ip?: string;
   readonly port?: number;
   readonly path?: string;
 }
 
-/** True when an address has to be resolved again at each attempt, since its name may move. */
+/** True when the host of an address is a name, which each attempt resolves again since it may move. */
 export function isNamed(address: Address): boolean {
   return address.host !== undefined && address.host !== '*' && isIP(address.host) === 0;
 }
 
 /**
- * The endpoint of an address whose host is a name; IPv4 is preferred, since that is what peers bind by default.
- * @param check throws when the IP address may not be used: the one that is checked here is the one that is used
- * @throws Error when the name is not known, or not answered within `CONNECT_TIMEOUT_MS`
+ * The endpoint of an address. IPv4 is preferred for a name, since peers bind it by default.
+ * @param check throws when the IP address of a name may not be used
+ * @throws Error when the name is unknown, or is not resolved within `CONNECT_TIMEOUT_MS`
  */
 export async function resolveEndpoint(
   address: Address,
@@ -46,7 +46,7 @@ export async function resolveEndpoint(
   }
 }
 
-/** The endpoint of an address that needs no resolution. */
+/** The endpoint of an address without a name. */
 export function literalEndpoint({ host, port, path }: Address): Endpoint {
   if (host === undefined) return path === undefined ? {} : { path };
   return port === undefined ? { ip: host } : { ip: host, port };

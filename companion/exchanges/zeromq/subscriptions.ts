@@ -9,8 +9,9 @@ export class Subscriptions {
   readonly #times = new Map<string, number>();
   #bytes = 0;
 
-  get isEmpty(): boolean {
-    return this.#times.size === 0;
+  /** Number of prefixes. */
+  get size(): number {
+    return this.#times.size;
   }
 
   get isTooLarge(): boolean {

@@ -1,8 +1,8 @@
-/** Waiting for what ZeroMQ has received and not handed over yet; it offers no way to ask without taking. */
+/** Waits for messages that ZeroMQ has received and not handed over. ZeroMQ has no call that tells without receiving. */
 
 /**
- * Resolves when two turns of the event loop have passed in which `count` did not change and nothing was under way, or
- * when `isLate`: what had reached the process before has then reached its reader.
+ * Resolves when `count` did not change in two turns of the event loop and nothing was under way, or when `isLate`. Then
+ * the messages that had reached the process have reached their reader.
  */
 export function untilQuiet(count: () => number, underWay: () => number, isLate: () => boolean): Promise<void> {
   return new Promise((resolve) => {

@@ -1,12 +1,12 @@
 /**
- * What the front has to know of ZMTP 3 (rfc.zeromq.org/spec/23): the greeting, the headers of frames, and commands.
- * Everything else passes through to libzmq.
+ * The parts of ZMTP 3 that a relay reads (rfc.zeromq.org/spec/23): the greeting, the headers of frames, and commands. All
+ * else passes through to libzmq.
  */
 
 /** The types of our sockets. */
 export type SocketType = 'ROUTER' | 'DEALER' | 'SUB' | 'XPUB';
 
-/** The types of peers that each of them may meet (RFC 28, RFC 29). */
+/** The types of peers that fit each of them (RFC 28, RFC 29). */
 const FITTING: Readonly<Record<SocketType, readonly string[]>> = {
   ROUTER: ['REQ', 'DEALER', 'ROUTER'],
   DEALER: ['REP', 'DEALER', 'ROUTER'],
@@ -25,17 +25,17 @@ export const MORE = 1;
 export const LONG = 2;
 export const COMMAND = 4;
 
-/** Bytes of a header: flags, and the length in one byte or in eight. */
+/** Bytes of a header: one of flags, and a length of one byte or of eight. */
 export const SHORT_HEADER = 2;
 export const LONG_HEADER = 9;
 
-/** The first byte of a message by which a peer subscribes, or ends a subscription; the prefix follows. */
+/** The first byte of a message that begins or ends a subscription (RFC 29); the prefix follows. */
 export const SUBSCRIBED = 1;
 export const UNSUBSCRIBED = 0;
 
 export type GreetingFault = 'not_zmtp' | 'zmtp_too_old' | 'unknown_mechanism';
 
-/** What is wrong with a greeting of which the first `length` bytes are known, as early as that can be seen. */
+/** What is wrong with a greeting whose first `length` bytes are known, as early as possible. */
 export function greetingFault(bytes: Buffer, length: number): GreetingFault | undefined {
   if (length > 0 && bytes[0] !== 0xff) return 'not_zmtp';
   // ZMTP 1.0 has a length here; 2.0 names itself 1.
@@ -46,7 +46,7 @@ export function greetingFault(bytes: Buffer, length: number): GreetingFault | un
   return mechanism.replace(/\0+$/, '') === 'NULL' ? undefined : 'unknown_mechanism';
 }
 
-/** The name of a command and what follows the name; undefined when the body has none. */
+/** The name of a command and the bytes after it; undefined when the body has no name. */
 export function parseCommand(body: Buffer): { readonly name: string; readonly rest: Buffer } | undefined {
   const length = body[0] ?? 0;
   if (length === 0 || body.length < 1 + length) return undefined;
@@ -55,7 +55,7 @@ export function parseCommand(body: Buffer): { readonly name: string; readonly re
 
 type Properties = readonly { readonly name: string; readonly value: Buffer }[];
 
-/** The properties of a READY command; undefined when they are malformed. */
+/** The properties of a READY command (RFC 23); undefined when they are malformed. */
 export function readyProperties(metadata: Buffer): Properties | undefined {
   const properties: { name: string; value: Buffer }[] = [];
   for (let at = 0; at < metadata.length;) {
@@ -70,15 +70,15 @@ export function readyProperties(metadata: Buffer): Properties | undefined {
   return properties;
 }
 
-/** True when a peer with these properties may talk to a socket of ours. */
+/** True when a peer with these properties fits a socket of ours. */
 export function isFitting(type: SocketType, properties: Properties): boolean {
   const theirs = properties.findLast(({ name }) => name === 'socket-type')?.value.toString('latin1');
   return FITTING[type].includes(theirs ?? '');
 }
 
 /**
- * The READY command that libzmq is given for a peer: only the type of its socket. A ROUTER ignores all messages of a
- * second peer with an `Identity` that another one has; without that property libzmq makes one up for each.
+ * The READY command that libzmq gets for a peer, with nothing but the type of its socket. A ROUTER ignores all messages
+ * of a second peer with the same `Identity` (RFC 28); without that property libzmq makes up an identity for each peer.
  */
 export function readyFrame(properties: Properties): Buffer {
   const type = properties.findLast(({ name }) => name === 'socket-type')?.value ?? Buffer.alloc(0);
