@@ -76,8 +76,8 @@ export class MemberRegistration {
     // With discovery closed, members stay as clients created them.
     if (discovery === 'closed')
       return known === undefined ? { outcome: 'refused' } : { outcome: 'known', member: path };
-    const described = { description, origin: parseOrigin(claimed, clock.now()), evidence };
-    if (!(await this.#mayRegister(principal, described, known))) return { outcome: 'refused' };
+    const described = { description, origin: parseOrigin(claimed, clock.now()), evidence, principal };
+    if (!(await this.#mayRegister(described, known))) return { outcome: 'refused' };
     if (known === undefined) return this.#registerNew(described);
     const verdict = judge(known, description, described.origin, evidence, layers);
     if (verdict === 'take') return this.#write(described);
@@ -87,8 +87,7 @@ export class MemberRegistration {
 
   /** A denial refuses the description, not the message that it came with. */
   async #mayRegister(
-    principal: Principal,
-    { description: { id, attributes } }: DescriptionWithSource,
+    { description: { id, attributes }, principal }: DescriptionWithSource,
     known: Entity | undefined,
   ): Promise<boolean> {
     const { authorize, counters } = this.#context;

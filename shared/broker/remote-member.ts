@@ -8,6 +8,7 @@ import {
   readEntity,
   TARGET_FIELD,
 } from '../occi';
+import type { Principal } from '../principal';
 import type { Transaction } from '../store';
 import { MEMBER_KIND } from './cmbs';
 import type { Description } from './description';
@@ -27,11 +28,12 @@ import { isAwaited } from './queue-room';
 /** Collection of earlier releases: the deployment that last described a member. */
 const ORIGINS = 'member-origins';
 
-/** A description of a remote member, and where it came from. */
+/** A description of a remote member, who brought it, and where it came from. */
 export interface DescriptionWithSource {
   readonly description: Description;
   readonly origin: Origin | undefined;
   readonly evidence: Evidence;
+  readonly principal: Principal;
 }
 
 /**
@@ -47,11 +49,12 @@ export function parseOrigin(claimed: unknown, now: number): Origin | undefined {
 
 /** The entity of a described member. */
 export function remoteMember(
-  { description: { id, attributes }, origin, evidence: { asked } }: DescriptionWithSource,
+  { description: { id, attributes }, origin, evidence: { asked }, principal }: DescriptionWithSource,
   { before, layers, now }: { readonly before: Entity | undefined; readonly layers: Layers; readonly now: number },
 ): Entity {
   const earlier = before === undefined ? undefined : provenanceOf(before);
   const isNamed = layers.names.some((layer) => asked === socketOf({ attributes }, layer));
+  const createdBy = before === undefined ? principal : before.createdBy;
   const reachedAt = before === undefined && !isNamed ? asked : earlier?.reachedAt;
   return {
     path: memberPath(id),
@@ -61,6 +64,7 @@ export function remoteMember(
     attributes,
     rawJson: {},
     owner: before?.owner ?? DISCOVERY_OWNER,
+    ...(createdBy === undefined ? {} : { createdBy }),
     createdAt: before?.createdAt ?? now,
     updatedAt: now,
     isLinked: before === undefined ? false : (before.isLinked ?? true),

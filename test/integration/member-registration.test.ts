@@ -1,5 +1,14 @@
 /** Registration of members that peers describe: unverified members share a limit, in number and in characters. */
-import { allowAll, newId, silentLog, type Counters, type Json } from '@cmbs/shared';
+import {
+  allowAll,
+  ANONYMOUS,
+  newId,
+  silentLog,
+  TOPIC_BUS,
+  type Counters,
+  type Json,
+  type Principal,
+} from '@cmbs/shared';
 import { Categories, CORE_SOURCE, CORE_TARGET, writeEntity } from '@cmbs/shared/occi';
 import {
   CMBS_EXTENSION,
@@ -53,7 +62,7 @@ afterEach(async () => {
 const address = (id: string): string => `tcp://127.0.0.1:${id.length + 1000}`;
 
 /** Each a millisecond after the one before. */
-function register(id: string, summary = '', asked?: string): Promise<RegistrationResult> {
+function register(id: string, summary = '', asked?: string, principal?: Principal): Promise<RegistrationResult> {
   temporary.advance(1);
   const description: Json = {
     kind: MEMBER_KIND,
@@ -61,7 +70,7 @@ function register(id: string, summary = '', asked?: string): Promise<Registratio
     summary,
     attributes: { cmbs: { member: { l1_socket: address(id) } } },
   };
-  return registration.register(description, undefined, 'asking', asked === undefined ? {} : { asked });
+  return registration.register(description, undefined, 'asking', asked === undefined ? {} : { asked }, principal);
 }
 
 const ids = (): readonly string[] => [...members.all()].map(({ id }) => id).toSorted();
@@ -111,6 +120,15 @@ test('no member is removed when all have answered', async () => {
     await register('x'.repeat(index), '', address('x'.repeat(index)));
   expect(await register('late')).toEqual({ outcome: 'refused' });
   expect(counted).toEqual(['cmbs_members_refused']);
+});
+
+test('a registered member stores the principal that described it first', async () => {
+  await register('a');
+  await register('b', '', undefined, TOPIC_BUS);
+  await register('b', 'changed', address('b'));
+  expect(members.get('/cmbs/member/a')?.createdBy).toEqual(ANONYMOUS);
+  expect(members.get('/cmbs/member/b')?.attributes).toMatchObject({ 'occi.core.summary': 'changed' });
+  expect(members.get('/cmbs/member/b')?.createdBy).toEqual(TOPIC_BUS);
 });
 
 test('the target of a link is not removed', async () => {
