@@ -49,13 +49,13 @@ async function sourceFiles() {
 
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
-/** The stamp of a build of these names. */
+/** The stamp of a build of one name. */
 export class Stamp {
   #path;
   #started = Date.now();
 
-  constructor(names) {
-    this.#path = join(FOLDER, `${createHash('sha256').update(names.join()).digest('hex').slice(0, 16)}.json`);
+  constructor(name) {
+    this.#path = join(FOLDER, `${createHash('sha256').update(name).digest('hex').slice(0, 16)}.json`);
   }
 
   /** Whether all files that the last build read and wrote are unchanged. */

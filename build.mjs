@@ -4,7 +4,7 @@
  * `dist/companion/`.
  *
  * `node build.mjs` builds everything; with names (`local/main`, `functions`, a prefix of them) only those, and no zips.
- * With names, nothing is built when no source has changed since the last time.
+ * With names, a program is built only when one of its sources has changed since the last time.
  */
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -92,7 +92,9 @@ async function writePackage(directory, name, { main, start, dependencies }) {
   await write(`${directory}/package.json`, `${JSON.stringify(content, undefined, 2)}\n`);
 }
 
-const asked = process.argv.slice(2);
+const names = process.argv.slice(2);
+/** The names that are being built; none: everything. */
+let asked = names;
 const isAsked = (name) => asked.length === 0 || asked.some((one) => name === one || name.startsWith(`${one}/`));
 
 async function buildPrograms() {
@@ -170,14 +172,24 @@ async function buildFunctions() {
 }
 
 const known = [...Object.keys(PROGRAMS), ...Object.keys(COUNTERPARTS), 'functions'];
-const unknown = asked.find((one) => !known.some((name) => name === one || name.startsWith(`${one}/`)));
+const unknown = names.find((one) => !known.some((name) => name === one || name.startsWith(`${one}/`)));
 if (unknown !== undefined) {
   process.stderr.write(`There is nothing called ${unknown} to build; there are: ${known.join(', ')}.\n`);
   process.exit(2);
 }
-const stamp = asked.length === 0 ? undefined : new Stamp(asked);
-if (stamp === undefined || !(await stamp.isCurrent())) {
+async function buildAsked() {
   await buildPrograms();
   if (isAsked('functions')) await buildFunctions();
-  await stamp?.write(inputs, outputs);
+}
+
+if (names.length === 0) await buildAsked();
+// Each name has a stamp of its own: a program that several scripts need is built once.
+for (const name of names) {
+  asked = [name];
+  inputs.length = 0;
+  outputs.length = 0;
+  const stamp = new Stamp(name);
+  if (await stamp.isCurrent()) continue;
+  await buildAsked();
+  await stamp.write(inputs, outputs);
 }

@@ -43,6 +43,11 @@ it('builds a program once, and not again while nothing has changed', async () =>
   expect(await built()).toEqual({ isNew: false, says: 'hello first' });
 });
 
+it('builds a program once for all scripts that need it', async () => {
+  await build('local/main', 'local/start');
+  expect(await built()).toEqual({ isNew: false, says: 'hello first' });
+});
+
 describe('builds again', () => {
   beforeEach(async () => {
     await built();

@@ -89,7 +89,7 @@ function isWritable(peer: Broadcaster): Promise<void> {
 const FIFTY = Array.from({ length: 50 }, (_, index) => `broadcast ${index}`);
 
 describe('a broadcaster', () => {
-  it('takes nothing before the subscription is up, then brings 50 of 50 in order to a plain bound SUB', async () => {
+  it('refuses messages before the subscription is up, then delivers 50 of 50 in order to a plain bound SUB', async () => {
     const { socket, address } = await plainSubscriber();
     const peer = broadcaster(address);
     expect(await peer.send('too early')).toBe(false);
@@ -99,7 +99,7 @@ describe('a broadcaster', () => {
     expect(await received).toEqual(FIFTY);
   });
 
-  it('does the same when the messages are handed over without waiting in between', async () => {
+  it('delivers 50 of 50 in order when the messages are sent without waiting in between', async () => {
     const { socket, address } = await plainSubscriber();
     const peer = broadcaster(address);
     const received = receive(socket, 50);
@@ -193,7 +193,7 @@ describe('a broadcaster', () => {
     expect(String((await within(socket.receive(), 'the last message'))[0])).toBe('last');
   });
 
-  it('counts what a peer sends that is no subscription, and lives on', async () => {
+  it('counts messages of a peer that are no subscriptions, and goes on', async () => {
     const socket = own(new XSubscriber({ linger: 0 }));
     await socket.bind(LOOPBACK);
     const peer = broadcaster(socket.lastEndpoint ?? '');
@@ -233,7 +233,7 @@ describe('a broadcaster', () => {
     expect(counts).toEqual(peers.map(() => 50));
   });
 
-  it('takes nothing after it was closed', async () => {
+  it('refuses messages after it was closed', async () => {
     const { socket, address } = await plainSubscriber();
     const peer = broadcaster(address);
     const received = socket.receive();
@@ -293,7 +293,7 @@ describe('a listener', () => {
     expect(handled).toEqual(['slow', ...FIFTY]);
   });
 
-  it('keeps what arrives in bounds: beyond them the sender is refused, and nothing is lost', async () => {
+  it('buffers a limited number of messages: beyond it the sender is refused, and nothing is lost', async () => {
     const hold = deferred();
     const handled: number[] = [];
     const bound = await listener(async (body) => {
@@ -377,7 +377,7 @@ describe('a listener', () => {
     }
   });
 
-  it('that stops handles what it has received, or counts it when there is no time', async () => {
+  it('that stops handles the messages that it has received, or counts them when there is no time', async () => {
     for (const drainMs of [1000, 0]) {
       const hold = deferred();
       const handled: string[] = [];

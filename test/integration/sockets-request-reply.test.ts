@@ -232,7 +232,7 @@ describe('a peer that goes away', () => {
     expect(String(await peer.request('b'))).toBe('re: b');
   });
 
-  it('by a kill in the middle of a request makes it fail as lost, and what waits behind it as no_listener', async () => {
+  it('by a kill in the middle of a request makes it fail as lost, and the requests that wait behind it as no_listener', async () => {
     const script = `const { Reply } = require('zeromq');
       const socket = new Reply();
       socket.bind('tcp://127.0.0.1:*').then(async () => {
@@ -424,7 +424,7 @@ describe('a replier', () => {
     expect(String(await within(requester(bound.address).request('a'), 'a reply'))).toBe('');
   });
 
-  it('gives up on a handler after its time, and drops what that one says later', async () => {
+  it('answers for a handler whose time is over, and drops its late reply', async () => {
     const slow = deferred<string>();
     const bound = await replier((body) => (String(body) === 'slow' ? slow.promise : 'fast'), {
       handlerTimeoutMs: 50,
@@ -441,7 +441,7 @@ describe('a replier', () => {
     await environment.counters.reaches('cmbs_socket_drops:late_reply', 1);
   });
 
-  it('runs no more handlers at a time than it may, and loses none of what waits', async () => {
+  it('runs no more handlers at a time than it may, and loses no waiting request', async () => {
     let most = 0;
     let now = 0;
     const bound = await replier(
@@ -504,7 +504,7 @@ describe('a replier', () => {
     expect(String(await within(requester(bound.address).request('a'), 'a reply'))).toBe('a');
   });
 
-  it('asks no more of a peer that does not read large replies, and all of it once it reads', async () => {
+  it('reads no more requests of a peer that does not read large replies, and all of them once it reads', async () => {
     const large = Buffer.alloc(256 * 1024);
     let answered = 0;
     const bound = await replier(() => {
@@ -564,7 +564,7 @@ describe('a replier', () => {
     expect(environment.log.errors).toEqual([]);
   });
 
-  it('that stops answers what it has received, then frees the port', async () => {
+  it('that stops answers the requests that it has received, then frees the port', async () => {
     const release = deferred();
     let received = 0;
     const all = deferred();
