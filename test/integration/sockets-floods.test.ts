@@ -93,8 +93,15 @@ class SocketProcess {
   }
 }
 
+const HANDSHAKES_AT_ONCE = 50;
+
 async function rawPeers(count: number, address: string, type: string): Promise<readonly Socket[]> {
-  const peers = await Promise.all(Array.from({ length: count }, () => rawPeer(address, type)));
+  const peers: Socket[] = [];
+  // Not all at once: on a busy machine the last ones would not have shaken hands in time, and would be cut off.
+  while (peers.length < count) {
+    const batch = Math.min(HANDSHAKES_AT_ONCE, count - peers.length);
+    peers.push(...(await Promise.all(Array.from({ length: batch }, () => rawPeer(address, type)))));
+  }
   for (const peer of peers) opened.push(() => peer.destroy());
   return peers;
 }

@@ -33,9 +33,13 @@ export async function rawPeer(address: string, type: string): Promise<Socket> {
   socket.on('error', () => undefined); // the other side may break off
   await once(socket, 'connect');
   socket.write(handshake(type));
+  const cut = once(socket, 'close').then(() => {
+    throw new Error('the connection was cut before the handshake');
+  });
+  cut.catch(() => undefined); // later it may be
   let received = 0;
   while (received <= 64) {
-    const [chunk] = (await once(socket, 'data')) as [Buffer];
+    const [chunk] = (await Promise.race([once(socket, 'data'), cut])) as [Buffer];
     received += chunk.length;
   }
   socket.resume();
