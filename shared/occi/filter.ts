@@ -3,7 +3,7 @@ import { badRequest } from '../errors';
 import type { Json } from '../json';
 import type { CategoryRegistry } from './category-registry';
 import { attributeField, CATEGORY_FIELD, indexText, indexTexts, isNumeric, numberText } from './entity-index';
-import { CORE_ATTRIBUTES, type CategoryId, type Entity } from './model';
+import type { CategoryId, Entity } from './model';
 
 export interface Filter {
   readonly categories: readonly CategoryId[];
@@ -27,7 +27,6 @@ export function checkFilter(filter: Filter, registry: CategoryRegistry): void {
     const canonical = registry.canonicalAttribute(name);
     const declared = registry.declared(canonical);
     if (declared === undefined) {
-      if (CORE_ATTRIBUTES.has(name)) continue;
       throw badRequest(
         `The filter names ${shown(name)}, an attribute that no category has; GET /-/ lists all attributes.`,
       );

@@ -12,7 +12,9 @@ beforeEach(async () => {
   ports = [];
   while (ports.length < 12) ports.push(await freePort());
   ports.sort((one, other) => one - other);
-  here = await Deployment.start({ env: { CMBS_PORT_RANGE: ports.join(',') } });
+  // The range has the usual ports of the layers too, which are for members without an address on that layer.
+  const range = [...Object.values(ORIGINAL), ...ports];
+  here = await Deployment.start({ env: { CMBS_PORT_RANGE: range.join(',') } });
 });
 afterEach(() => here.close());
 
@@ -58,6 +60,16 @@ test('ports that other members name are not allotted, and a member keeps the add
   const all = await Promise.all(['a', 'b'].map(() => put(`/cmbs/member/${unique('m')}`)));
   const addresses = [named, ...all].flatMap((answer) => Object.values(socketsOf(answer)));
   expect(new Set(addresses).size).toBe(15);
+});
+
+test('the usual port of a layer is kept for that layer, even while it is free', async () => {
+  await put('/cmbs/member/alice', { 'cmbs.member.l1_socket': at(ports[10]) });
+  await put('/cmbs/member/bob', { 'cmbs.member.l1_socket': at(ports[11]) });
+  expect(socketsOf(await here.get('/cmbs/member/bob'))).toEqual({
+    ...Object.fromEntries(LAYERS.slice(1).map((layer, index) => [layer, at(ports[index])])),
+    l1: at(ports[11]),
+  });
+  expect(socketsOf(await put('/cmbs/member/carol'))).toMatchObject({ l1: at(ORIGINAL.l1) });
 });
 
 test('members of one request, and of concurrent requests, never share a port', async () => {

@@ -265,6 +265,7 @@ describe('a message that expires while it waits in the inbox', () => {
     await receiveForAMinute();
     const [brief] = await here.inbox(member, 'lease=120&number=1');
     clock.forward(61_000);
+    expect((await here.get(`${member.path}/inbox/?lease=0`)).json).toMatchObject({ leased: 0 });
     await here.must(200, here.request('DELETE', brief?.href ?? ''));
     await receiveForAMinute();
     expect((await here.inbox(member, 'lease=120')).map(contentOf)).toEqual(['lasting', 'brief', 'lasting']);
@@ -326,6 +327,16 @@ describe('a lease', () => {
     clock.forward(31_000);
     expect(await here.inbox(member, 'lease=30')).toHaveLength(1);
     clock.setWall(3_600_000);
+  });
+
+  test('does not hide the entries behind it from a page of one entry', async () => {
+    await receive(...numbers(4));
+    expect((await here.inbox(member, 'lease=30&number=3')).map(contentOf)).toEqual([0, 1, 2]);
+    const page = (query: string): Promise<Answer> => here.get(`${member.path}/inbox/?${query}&number=1`);
+    for (const query of ['lease=0', 'lease=30']) {
+      const { json } = await page(query);
+      expect([(json.entries as unknown as readonly Entry[]).map(contentOf), json.leased]).toEqual([[3], 3]);
+    }
   });
 
   test('is counted when it makes an inbox look empty', async () => {
