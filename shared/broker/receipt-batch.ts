@@ -12,6 +12,7 @@ const BATCH_WAIT_MS = 5;
 
 export class ReceiptBatch {
   readonly #clock: Pick<Clock, 'after'>;
+  readonly #most: number;
   #unwritten = 0;
   /** Starts of the writes that wait for others to share their commit. */
   readonly #waiting: (() => void)[] = [];
@@ -20,26 +21,25 @@ export class ReceiptBatch {
   readonly #waitingForRoom: (() => void)[] = [];
   readonly #waitingForAll: (() => void)[] = [];
 
-  constructor(clock: Pick<Clock, 'after'>) {
+  /** @param most receipts that may be answered and not written */
+  constructor(clock: Pick<Clock, 'after'>, most = MAX_UNWRITTEN_RECEIPTS) {
     this.#clock = clock;
+    this.#most = most;
   }
 
-  /** Resolves when one more receipt may wait; {@link add} has to follow in the same turn. */
-  async room(): Promise<void> {
-    while (this.#unwritten >= MAX_UNWRITTEN_RECEIPTS) {
+  /** Resolves when there is room for one more receipt. `write` runs together with others; `written` settles as it does. */
+  async add(write: () => Promise<void>): Promise<{ readonly written: Promise<void> }> {
+    while (this.#unwritten >= this.#most) {
       await new Promise<void>((resolve) => this.#waitingForRoom.push(resolve));
     }
-  }
-
-  /** Runs `write` together with others; settles as `write` does. */
-  add(write: () => Promise<void>): Promise<void> {
+    // In the same turn as the check: many arrivals may go on at once, when the inbox that they wait for is measured.
     this.#unwritten += 1;
     const written = new Promise<void>((resolve) => this.#waiting.push(resolve))
       .then(write)
       .finally(() => this.#written());
     if (this.#waiting.length >= MAX_COMMIT_WRITES) this.#writeNow();
     else this.#cancelTimer ??= this.#clock.after(BATCH_WAIT_MS, () => this.#writeNow());
-    return written;
+    return { written };
   }
 
   /** Waits until every receipt is written. */

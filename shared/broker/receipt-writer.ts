@@ -91,8 +91,7 @@ export class ReceiptWriter {
       return { isNew, result: undefined };
     };
     const place = await this.#rooms.place(inbox, bytesOf(receipt));
-    await this.#batch.room();
-    return { written: this.#batch.add(() => settlePlace(place, write())) };
+    return this.#batch.add(() => settlePlace(place, write()));
   }
 
   /** Counts the answer of a call, which was written into its receipt, towards the size of the inbox. */
