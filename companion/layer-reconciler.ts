@@ -234,6 +234,8 @@ export class LayerReconciler {
   async #leave(openings: Openings, path: Path): Promise<void> {
     openings.cancelRetry?.();
     await closeAll(openings);
+    // The other companion may subscribe the member meanwhile.
+    openings.forgotten.clear();
     this.#drop(openings, path);
   }
 

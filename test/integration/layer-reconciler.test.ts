@@ -12,8 +12,12 @@ const SOCKET = 'tcp://127.0.0.1:5010';
 let temporary: TemporaryStore;
 let categories: Categories;
 let reconciler: LayerReconciler;
-/** Addresses that are open. */
+/** Addresses that were opened. */
 let opened: string[];
+/** Subscriptions that were removed. */
+let removed: string[];
+/** Whether this companion serves Bob. */
+let isServed: boolean;
 /** Called after each read of Bob, which waits for the result. */
 let afterRead: () => Promise<void>;
 beforeEach(async () => {
@@ -21,6 +25,8 @@ beforeEach(async () => {
   const { store, clock } = temporary;
   categories = new Categories(store, [CMBS_EXTENSION]);
   opened = [];
+  removed = [];
+  isServed = true;
   afterRead = () => Promise.resolve();
   const open = (address: string): Promise<{ close: () => Promise<void> }> => {
     opened.push(address);
@@ -37,13 +43,16 @@ beforeEach(async () => {
       },
       bus: {
         setSubscription: () => Promise.reject(new Error('no layer of the bus is started')),
-        removeSubscription: () => Promise.resolve(),
+        removeSubscription: (name) => {
+          removed.push(name);
+          return Promise.resolve();
+        },
         consume: () => {
           throw new Error('no layer of the bus is started');
         },
       },
       members: { onChange: () => () => undefined, refresh: () => Promise.resolve(undefined) },
-      shard: { serves: () => true, isCurrent: () => true },
+      shard: { serves: () => isServed, isCurrent: () => true },
       clock,
       log: silentLog,
       counters: silentCounters,
@@ -111,4 +120,25 @@ test('a layer that is started while an earlier member is released opens', async 
   const [, started] = await Promise.all([reconciler.release(BOB), reconciler.reconcile(BOB, 'l1')]);
   expect(started).toEqual({ state: 'started' });
   expect(opened).toEqual([SOCKET, SOCKET]);
+});
+
+test('a member that comes back from another companion has its subscriptions removed again when its layers are stopped', async () => {
+  await create();
+  await reconciler.reconcile(BOB, 'l1');
+  const before = [...removed];
+  expect(before.length).toBeGreaterThan(0);
+  // The first step finds the member elsewhere; the next one waits for it and finds the member here again.
+  isServed = false;
+  let back: ReturnType<LayerReconciler['reconcile']> | undefined;
+  afterRead = () => {
+    afterRead = () => {
+      isServed = true;
+      return Promise.resolve();
+    };
+    back = reconciler.reconcile(BOB, 'l1');
+    return Promise.resolve();
+  };
+  await reconciler.reconcile(BOB, 'l1');
+  expect(await back).toEqual({ state: 'started' });
+  expect(removed).toEqual([...before, ...before]);
 });
