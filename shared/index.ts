@@ -11,15 +11,13 @@ export {
   type ErrorCode,
 } from './errors';
 export { boundedLog, type BoundedLog } from './bounded-log';
-export { newId, orderKey, systemClock, timeOrderedIds, type Clock, type NewId } from './clock';
+export { newId, systemClock, timeOrderedIds, type Clock, type NewId } from './clock';
 export { isJsonObject, type Json, type JsonObject } from './json';
 export { silentCounters, silentLog, type Counters, type Log, type LogFields } from './log';
 export {
   allowAll,
   ANONYMOUS,
-  memberPrincipal,
   OPERATIONS,
-  principalSchema,
   SYSTEM,
   TOPIC_BUS,
   type Authorize,
@@ -28,4 +26,4 @@ export {
   type Resource,
 } from './principal';
 export { VERSION } from './version';
-export { aborted, inTime, nextTurn, pause, requireWanted, untilOr } from './waiting';
+export { aborted, inTime, nextTurn, pause, untilOr } from './waiting';

@@ -23,9 +23,6 @@ export const SYSTEM: Principal = Object.freeze({ kind: 'system', name: 'system' 
  */
 export const TOPIC_BUS: Principal = Object.freeze({ kind: 'service', name: 'topic-bus' });
 
-/** A member that has proved its key. */
-export const memberPrincipal = (path: string): Principal => ({ kind: 'member', name: path });
-
 /** Everything that a rule can allow or deny. The term of an action, which is a client's text, is in the resource. */
 export const OPERATIONS = [
   'entity.read',

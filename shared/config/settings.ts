@@ -31,7 +31,7 @@ const DEFAULT_INBOX_BYTES = 256 * 1024 * 1024;
 /** Messages queued for one receiver's address, by default. */
 const DEFAULT_QUEUE_LIMIT = 10_000;
 /** Seconds that a send action waits for the outcome when the request has no `Prefer: wait`. */
-export const DEFAULT_SEND_WAIT_S = 10;
+const DEFAULT_SEND_WAIT_S = 10;
 /** Megabytes below which a busy stack would restart again and again. */
 export const LEAST_MEMORY_LIMIT_MB = 192;
 

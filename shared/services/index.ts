@@ -1,6 +1,5 @@
 /** Service modules: methods that members call remotely. */
 export { type Call, type Codec, Codecs } from './codec';
-export { jsonRpc } from './codecs/json-rpc';
 export { Fault, FAULT } from './fault';
 export type { ServiceModule } from './module';
 export { Services } from './services';
