@@ -22,7 +22,7 @@ export class RequestFailures {
     return this.#failures > 0 || this.#suspects > 0;
   }
 
-  /** A reply came, whatever it says. */
+  /** Any reply came, also an error. */
   replied(): void {
     this.#suspects = Math.max(0, this.#suspects - 1);
   }

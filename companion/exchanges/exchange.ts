@@ -36,8 +36,8 @@ export type FrameListener = (frame: Buffer) => Promise<void>;
 
 export interface OpenSocket {
   /**
-   * Gives what was received a moment to be handled, then hands over nothing more and frees the address. Requests that
-   * are not answered by then are `lost` to their senders. A second call waits for the first.
+   * Gives the member a moment to handle the frames that were received, then hands over no more and frees the address.
+   * Requests that are not answered by then are `lost` to their senders. A second call waits for the first.
    */
   close(): Promise<void>;
 }
@@ -75,7 +75,7 @@ interface Connection {
   readonly state: ConnectionState;
   /** Calls `listener` at every change of {@link state}, until the returned function is called. */
   onState(listener: StateListener): () => void;
-  /** Fails what is pending; no listener is called afterwards. A second call does nothing. */
+  /** Fails the pending requests; no listener is called afterwards. A second call does nothing. */
   close(): Promise<void>;
 }
 

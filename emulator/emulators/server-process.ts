@@ -20,7 +20,7 @@ const LOOK_MS = 50;
 const ANSWER_MS = 2000;
 /** Milliseconds from asking it to stop until it is killed. */
 const STOP_MS = 5000;
-/** Lines kept of what it wrote: enough to see why it failed. */
+/** Lines of output that are kept: enough to see why the server failed. */
 const LINES_KEPT = 40;
 
 /** How Java, Node and the Firebase suite say that a port is taken. */

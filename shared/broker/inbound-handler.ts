@@ -135,7 +135,7 @@ export class InboundHandler {
     const isSelective = layers.of(layer).selectsProviders === true;
     if (isSelective && !(await isListed(store, member, message.providers, uriOf))) return;
     if (this.#isExpired(layer, message)) return;
-    // Publishers and the bus repeat only what was not acknowledged.
+    // Publishers and the bus repeat only messages that were not acknowledged.
     await this.handle(member, layer, message, { durably: true, principal });
     counters.add('cmbs_received', { layer, outcome: 'accepted' });
   }

@@ -51,7 +51,7 @@ export function withDelivery(
   const isDeadLetter = isSettled && isGivenUp(stateOf(outbound, false));
   const others = message.mixins.filter((id) => id !== DEAD_LETTER_MIXIN);
   const { expiresAt: _kept, ...staying } = message;
-  // Undefined for what was queued by a program that has more layers.
+  // Undefined when a program with more layers queued the message.
   const layer = layers.find(outbound.layer);
   const isBegun = outbound.receivers.some(({ state }) => state !== 'queued');
   const hasResult = layer !== undefined && (isSettled || (layer.tellsPartialResult && isBegun));

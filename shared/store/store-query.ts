@@ -86,7 +86,7 @@ export function comparePositions(a: Position, b: Position): number {
 }
 
 /**
- * Whether a document with this index entry lies in the part of the result that was read, which ends at `last`
+ * Whether a document with this index entry is in the part of the result that was read, which ends at `last`
  * (undefined: at the end of the collection).
  */
 export function covers(

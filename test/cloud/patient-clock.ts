@@ -3,7 +3,7 @@ import { systemClock, type Clock } from '@cmbs/shared';
 /** Milliseconds from which on a wait is a long one: a minute is the shortest that tests want to let pass. */
 const LONG_MS = 60_000;
 
-/** The system's clock, but that what waits for long waits until the test lets the time pass. */
+/** The system's clock, except that long timers wait until the test lets the time pass. */
 export class PatientClock implements Clock {
   readonly #waiting = new Map<() => void, number>();
   #passed = 0;
@@ -22,7 +22,7 @@ export class PatientClock implements Clock {
     return () => this.#waiting.delete(task);
   }
 
-  /** Runs what waits for no longer than that. */
+  /** Lets the time pass: runs the timers that are due by then. */
   pass(ms: number): void {
     this.#passed += ms;
     for (const [task, due] of [...this.#waiting]) {

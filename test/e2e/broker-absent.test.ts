@@ -71,7 +71,7 @@ localTest('hundreds of dead peers leave room for one that is there, and give bac
   expect(entries.map(contentOf)).toEqual(['late']);
 });
 
-localTest('what waits for a peer lies in the store, and goes in its order when the peer is back', async () => {
+localTest('messages for an absent peer stay in the store, and go in order when it is back', async () => {
   const [here, there] = await Promise.all([fleet.start({ delivery }), fleet.start({ delivery })]);
   const sender = await here.member();
   const late = await there.member();

@@ -1,4 +1,4 @@
-/** The sockets behind the front, and the directory that they lie in. */
+/** The sockets behind the relay, and their directory. */
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -35,7 +35,7 @@ it('what processes left that were killed is removed, also that of one with the s
   expect(await readdir(directory)).toEqual([alive]);
 });
 
-it('a peer that cannot be brought to the socket behind the front is told of in the log', async () => {
+it('the log reports a peer that cannot be connected to the socket behind the relay', async () => {
   const environment = recordedEnvironment();
   const before = new Set(await readdir(tmpdir()));
   const replier = await Replier.bind('tcp://127.0.0.1:*', () => 'yes', { ...environment, errorReply: String });

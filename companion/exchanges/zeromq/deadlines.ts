@@ -1,8 +1,8 @@
-/** Looks at the deadlines of many requests with one timer, not one per request. */
+/** Checks the deadlines of many requests with one timer instead of one for each. */
 import type { Clock } from '@cmbs/shared';
 
-/** Milliseconds between two looks. */
-const LOOK_MS = 20;
+/** Milliseconds between two checks. */
+const CHECK_MS = 20;
 
 export class Deadlines {
   readonly #clock: Clock;
@@ -11,8 +11,8 @@ export class Deadlines {
   #isScheduled = false;
 
   /**
-   * @param expire ends what has its deadline at or before this time
-   * @param isWatching whether anything with a deadline is left
+   * @param expire ends the requests whose deadline is at or before this time
+   * @param isWatching whether any request is left
    */
   constructor(clock: Clock, expire: (nowMs: number) => void, isWatching: () => boolean) {
     this.#clock = clock;
@@ -20,11 +20,11 @@ export class Deadlines {
     this.#isWatching = isWatching;
   }
 
-  /** Something with a deadline was added. */
+  /** A request was added. */
   watch(): void {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    this.#clock.after(LOOK_MS, () => {
+    this.#clock.after(CHECK_MS, () => {
       this.#isScheduled = false;
       this.#expire(this.#clock.now());
       if (this.#isWatching()) this.watch();

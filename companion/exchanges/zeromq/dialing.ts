@@ -39,7 +39,7 @@ export class Dialing {
   readonly #clock: Clock;
   #peer: Stream | undefined;
   #cancelTimeout = (): void => undefined;
-  /** The outcome was told, or nobody wants it any more. */
+  /** The outcome was reported, or the attempt was cancelled. */
   #isOver = false;
 
   constructor(address: Address, environment: SocketEnvironment, owner: DialingOwner) {

@@ -106,7 +106,7 @@ export class FrameGuard {
     return this.#isPaused;
   }
 
-  /** Reads more bytes of the peer. @returns what is wrong with them: then the peer is to be cut off */
+  /** Reads more bytes of the peer. @returns the fault of a peer that is to be cut off */
   push(chunk: Buffer): FrameFault | undefined {
     this.#rest = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
     return this.#isPaused ? undefined : this.#read();

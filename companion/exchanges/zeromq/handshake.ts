@@ -27,7 +27,7 @@ export class Handshake {
 
   /**
    * @param type of our socket
-   * @param cut called with what is wrong: then the peer is to be cut off
+   * @param cut called with the fault of a peer that is to be cut off
    */
   constructor(type: SocketType, clock: Clock, cut: (fault: HandshakeFault) => void) {
     this.#type = type;

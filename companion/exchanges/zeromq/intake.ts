@@ -15,7 +15,7 @@ export interface IntakeOwner {
   /** While true, nothing is received; {@link Intake.resume} asks again. */
   readonly isFull: () => boolean;
   readonly take: (frames: readonly Buffer[]) => void;
-  /** The time of the close is over: counts what is not handled, and forgets it. */
+  /** The time of the close is over: counts the messages that are not handled, and drops them. */
   readonly abandon: () => void;
 }
 
@@ -55,7 +55,7 @@ export class Intake<S extends Receiving> {
     this.#draining.becameIdle();
   }
 
-  /** Lets the owner handle what was received, for `drainMs` at most, then frees the address. May be called again. */
+  /** Lets the owner handle received messages, for `drainMs` at most, then frees the address. A second call waits too. */
   close(drainMs: number): Promise<void> {
     this.#closing ??= this.#close(drainMs);
     return this.#closing;

@@ -97,7 +97,7 @@ export class Listener {
     return this.#buffer.length;
   }
 
-  /** Handles what was received, for `drainMs` at most, then closes; afterwards the address is free. */
+  /** Handles received messages, for `drainMs` at most, then closes; afterwards the address is free. */
   close(drainMs: number = DRAIN_MS): Promise<void> {
     return this.#intake.close(drainMs);
   }

@@ -24,7 +24,7 @@ const RECONNECT_FIRST_MS = 100;
 /** Longest time in milliseconds between reconnections, in which a peer that comes back is noticed. */
 const RECONNECT_MAX_MS = 2000;
 
-/** Milliseconds that the owner has to read what came before a loss; then the connection is made anew without it. */
+/** Milliseconds in which the owner reads messages that came before a loss; then the connection is made anew. */
 const GRACE_MS = 250;
 
 export interface PeerConnectionOwner<S extends Receiving> {

@@ -137,7 +137,7 @@ export class Replier {
   }
 
   /**
-   * Answers what was received, for `drainMs` at most, then closes; afterwards the address is free. Requests that are not
+   * Answers received requests, for `drainMs` at most, then closes; afterwards the address is free. Requests that are not
    * answered by then are counted. A second call waits for the same close.
    */
   close(drainMs: number = DRAIN_MS): Promise<void> {
