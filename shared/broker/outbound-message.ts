@@ -38,7 +38,7 @@ export const orderOf = ({
   `${orderKey(orderedAt, String(sequence).padStart(12, '0'))}-${id}`;
 
 let lastSequence = 0;
-/** Numbers what this process queues. What two processes queue in one millisecond has no order. */
+/** The next message number of this process. Messages that two processes queue in the same millisecond have no order. */
 export const nextSequence = (): number => (lastSequence += 1);
 
 /** Whether some topics are not on the bus yet. */

@@ -1,11 +1,11 @@
 /**
- * The connection of one socket to one peer. It connects, waits for the handshake, tells when the peer is up, when nobody
- * listens there and when the connection was lost, and connects again with back-off. Each attempt resolves the host name
- * again, so that it follows a name that moved. Each attempt that reaches a peer has a ZeroMQ socket of its own, behind a
- * relay.
+ * The connection of one socket to one peer. It connects, waits for the handshake, reports when the peer is up, when
+ * nobody listens there and when the connection was lost, and connects again with back-off. Each attempt resolves the
+ * host name again, so that it follows a name that moved. Each attempt that reaches a peer has a ZeroMQ socket of its own,
+ * behind a relay.
  *
- * Where others than this machine's users choose addresses, a failed attempt is told after a fixed time and in the same
- * words, whatever its reason (address-policy.ts): a scan must not tell closed ports from open ones.
+ * Where others than this machine's users choose addresses, a failed attempt is reported after a fixed time and in the
+ * same words, whatever its reason (address-policy.ts): a scan must not tell closed ports from open ones.
  */
 import { type Socket as Stream } from 'node:net';
 import { type Clock } from '@cmbs/shared';
@@ -103,7 +103,7 @@ export class PeerConnection<S extends Receiving> {
     return this.#relay?.unsentBytes ?? 0;
   }
 
-  /** Ends the connection because of what the peer did; it is made anew, with back-off. */
+  /** Ends the connection to the peer for this reason. The socket then connects again, with back-off. */
   cut(reason: CutReason): void {
     this.#relay?.cut(reason);
   }

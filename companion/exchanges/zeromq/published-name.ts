@@ -21,7 +21,7 @@ import { IPC_CLAIM_DIGITS } from '../../limits';
 import { codeOf } from './errno';
 
 /** Milliseconds after which a claim that does not answer counts as served. */
-const RELEASE_MS = 2000;
+const PROBE_ANSWER_MS = 2000;
 /** Milliseconds that a process waits for another to give up a name that both want, and between two looks. */
 const IPC_CONTEST_MS = 2000;
 const IPC_CONTEST_LOOK_MS = 5;
@@ -43,7 +43,7 @@ function isServed(path: string): Promise<boolean> {
       probe.destroy();
       resolve(served);
     };
-    probe.setTimeout(RELEASE_MS, () => answer(true));
+    probe.setTimeout(PROBE_ANSWER_MS, () => answer(true));
     probe.once('connect', () => answer(true));
     probe.once('error', (error) => answer(codeOf(error) !== 'ECONNREFUSED' && codeOf(error) !== 'ENOENT'));
   });

@@ -1,4 +1,4 @@
-/** Tells the process-wide bounds (memory.ts) what one connection holds, in each direction. */
+/** Reports the bytes that one connection holds, in each direction, to the process-wide bounds (memory.ts). */
 import type { MemoryHolder, SocketMemory } from './memory';
 
 class Share implements MemoryHolder {

@@ -135,7 +135,7 @@ export class Relay {
     if (!this.#guard.isPaused) this.#peer.resume();
   }
 
-  /** Cuts the connection because of what the peer did; counted and logged. */
+  /** Cuts the connection to the peer; the reason is counted and logged. */
   cut(reason: CutReason): void {
     if (this.#isGone || this.#cutFor !== undefined) return;
     this.#cutFor = reason;
