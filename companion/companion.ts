@@ -2,7 +2,7 @@
  * The long-lived part of a deployment: sockets, discovery, outbox. This is a library; a program assembles it with engines
  * (the local stack, the container's main, later a guest agent).
  */
-import { aborted, CmbsError, type Principal } from '@cmbs/shared';
+import { aborted, CmbsError } from '@cmbs/shared';
 import {
   Execution,
   InboundHandler,
@@ -12,7 +12,13 @@ import {
   MemberRegistration,
 } from '@cmbs/shared/broker';
 import type { Entity, Path } from '@cmbs/shared/occi';
-import { RPC_ARGUMENTS, type RpcArguments, type RpcMethod, type RpcResult } from '@cmbs/shared/rpc';
+import {
+  RPC_ARGUMENTS,
+  type RpcArguments,
+  type RpcCaller,
+  type RpcMethod,
+  type RpcResult,
+} from '@cmbs/shared/rpc';
 import { COMPANION_DRAIN_MS, type CompanionOptions, environmentOf } from './companion-options';
 import type { OutboxStatus } from './delivery/backlog';
 import { Outbox } from './delivery/outbox';
@@ -25,12 +31,6 @@ import { Verification } from './verification';
 
 /** Milliseconds that a stopping companion gives to the last writes, after the work in flight has ended. */
 const COMPANION_WRITE_MS = 2000;
-
-/** Who calls, and until when. */
-interface Caller {
-  readonly principal: Principal;
-  readonly signal: AbortSignal;
-}
 
 export interface CompanionStatus {
   /** Outbound messages in memory: those that can go now, or are tried. */
@@ -136,27 +136,26 @@ export class Companion {
     memberPath: string,
     action: A,
     args: RpcArguments<A>,
-    caller: Caller,
+    caller: RpcCaller,
   ): Promise<RpcResult<A>> {
     if (this.#closing !== undefined) throw new CmbsError('unavailable', 'The companion is stopping.');
     const run = this.#actions[action] as (
       path: string,
       given: RpcArguments<A>,
-      caller: Caller,
+      caller: RpcCaller,
     ) => Promise<RpcResult<A>>;
     return run(memberPath, RPC_ARGUMENTS[action].parse(args) as RpcArguments<A>, caller);
   }
 
   readonly #actions: {
-    readonly [A in RpcMethod]: (path: string, args: RpcArguments<A>, caller: Caller) => Promise<RpcResult<A>>;
+    readonly [A in RpcMethod]: (path: string, args: RpcArguments<A>, caller: RpcCaller) => Promise<RpcResult<A>>;
   } = {
     reconcile: (path, { layer }) => this.#layers.reconcile(path, this.#environment.layers.of(layer).name),
     release: async (path) => {
       await this.#layers.release(path);
       return {};
     },
-    check_neighbors: async (path, _args, { signal }) =>
-      this.#discovery.check(await this.#localMember(path), signal),
+    check_neighbors: async (path, _args, caller) => this.#discovery.check(await this.#localMember(path), caller),
     send: (_path, { sendId }, { signal }) => this.#outbox.attempt(sendId, signal),
     execute: async (path, { message, runId }, { principal }) => {
       const sender = this.#environment.uriOf(path);

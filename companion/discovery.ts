@@ -19,7 +19,7 @@ import {
 } from '@cmbs/shared/broker';
 import { MAX_DESCRIBED_NAMES, MAX_DESCRIPTION_CHARS, MAX_SHOWN_NAME_LENGTH } from '@cmbs/shared/limits';
 import type { Entity, Path } from '@cmbs/shared/occi';
-import type { RpcResult } from '@cmbs/shared/rpc';
+import type { RpcCaller, RpcResult } from '@cmbs/shared/rpc';
 import { PeerError } from './exchanges/exchange';
 import type { Members } from './members';
 import { linkNeighbor, type NeighborLinksEnvironment } from './neighbor-links';
@@ -51,17 +51,17 @@ export class Discovery {
   }
 
   /** Ends in time for the caller to get the report; sockets that were not asked by then are reported as such. */
-  async check(asking: Entity, caller: AbortSignal): Promise<Report> {
+  async check(asking: Entity, caller: RpcCaller): Promise<Report> {
     const budget = new AbortController();
     const cancel = this.#environment.clock.after(DISCOVERY_BUDGET_MS, () => budget.abort());
     try {
-      return await this.#explore(asking, AbortSignal.any([caller, budget.signal]));
+      return await this.#explore(asking, { ...caller, signal: AbortSignal.any([caller.signal, budget.signal]) });
     } finally {
       cancel();
     }
   }
 
-  async #explore(asking: Entity, signal: AbortSignal): Promise<Report> {
+  async #explore(asking: Entity, caller: RpcCaller): Promise<Report> {
     const report: Report = { found: [], known: [], failed: [] };
     const seen = new Set<string>();
     const own = socketOf(asking, DISCOVERY_LAYER);
@@ -83,14 +83,14 @@ export class Discovery {
     stringList(asking.attributes[MEMBER.neighbors]).forEach(add);
     const frame = this.#inquiry.frame(asking);
     // Each request listens to the signal; without this Node warns of a leak on stderr.
-    setMaxListeners(2 * DISCOVERY_CONCURRENCY, signal);
+    setMaxListeners(2 * DISCOVERY_CONCURRENCY, caller.signal);
     let busy = 0;
     await new Promise<void>((resolve) => {
       const next = (): void => {
         while (busy < DISCOVERY_CONCURRENCY && waiting.length > 0) {
           const socket = waiting.shift() as string;
           busy += 1;
-          void this.#ask(asking, socket, frame, signal, report)
+          void this.#ask(asking, socket, frame, caller, report)
             .then((sockets) => sockets.forEach(add))
             .finally(() => {
               busy -= 1;
@@ -109,16 +109,16 @@ export class Discovery {
     asking: Entity,
     socket: string,
     frame: string,
-    signal: AbortSignal,
+    caller: RpcCaller,
     report: Report,
   ): Promise<readonly string[]> {
-    if (signal.aborted) {
+    if (caller.signal.aborted) {
       report.failed.push({ socket, reason: PEER_REASONS.aborted });
       return [];
     }
     try {
-      return await this.#inquiry.ask(socket, frame, signal, (reply) =>
-        this.#replied(asking, socket, reply, signal, report),
+      return await this.#inquiry.ask(socket, frame, caller.signal, (reply) =>
+        this.#replied(asking, socket, reply, caller, report),
       );
     } catch (thrown) {
       const reason = thrown instanceof PeerError ? PEER_REASONS[thrown.reason] : toCmbsError(thrown).message;
@@ -131,20 +131,20 @@ export class Discovery {
     asking: Entity,
     socket: string,
     reply: Reply,
-    signal: AbortSignal,
+    caller: RpcCaller,
     report: Report,
   ): Promise<readonly string[]> {
     if (reply.kind === 'error') {
       report.failed.push({ socket, reason: `${reply.code}: ${reply.message}` });
       return [];
     }
-    const result = await this.#registerFrom(asking, socket, reply.json, signal);
+    const result = await this.#registerFrom(asking, socket, reply.json, caller.signal);
     if (result.member === undefined) {
       report.failed.push({ socket, reason: NOT_REGISTERED[result.outcome] });
       return [];
     }
     if (result.member !== asking.path) {
-      await linkNeighbor(this.#environment, asking, result.member);
+      await linkNeighbor(this.#environment, asking, result.member, caller.principal);
       const conflict = result.doubt === undefined ? {} : { conflict: this.#conflictOf(result.member) };
       report[result.outcome === 'stored' ? 'found' : 'known'].push({ socket, member: result.member, ...conflict });
     }

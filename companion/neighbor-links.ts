@@ -1,6 +1,6 @@
 /** The links between a member and the members that its discovery reached (docs/layers.md). */
 import { createHash } from 'node:crypto';
-import type { Clock, Json } from '@cmbs/shared';
+import type { Clock, Json, Principal } from '@cmbs/shared';
 import { MEMBERS, NEIGHBOR_KIND, NEIGHBORS, registryOf } from '@cmbs/shared/broker';
 import { MAX_NAME_LENGTH } from '@cmbs/shared/limits';
 import {
@@ -25,6 +25,7 @@ export async function linkNeighbor(
   environment: NeighborLinksEnvironment,
   asking: Entity,
   target: Path,
+  createdBy: Principal,
 ): Promise<void> {
   const { store, clock } = environment;
   const registry = await registryOf(environment);
@@ -44,6 +45,7 @@ export async function linkNeighbor(
       attributes,
       rawJson: {},
       owner: asking.owner,
+      createdBy,
       createdAt: now,
       updatedAt: now,
     };

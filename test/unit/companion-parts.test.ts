@@ -1,5 +1,5 @@
 /** Parts of the companion, each built with no more than its own port: no store, no socket, no other part. */
-import { CmbsError, newId, silentCounters, silentLog, systemClock } from '@cmbs/shared';
+import { ANONYMOUS, CmbsError, newId, silentCounters, silentLog, systemClock } from '@cmbs/shared';
 import { layerMixin, layersOf, MEMBER, MEMBER_KIND, MEMBERS, MESSAGE, messageFrame } from '@cmbs/shared/broker';
 import type { Bus, BusDelivery } from '@cmbs/shared/bus';
 import type { Entity } from '@cmbs/shared/occi';
@@ -213,7 +213,10 @@ describe('discovery', () => {
   });
 
   test('reports a neighbour at whose socket no member listens, and does not ask the member itself', async () => {
-    const report = await discoveryOver(absent).check(asking, new AbortController().signal);
+    const report = await discoveryOver(absent).check(asking, {
+      principal: ANONYMOUS,
+      signal: new AbortController().signal,
+    });
     expect(report).toEqual({
       found: [],
       known: [],
@@ -224,7 +227,7 @@ describe('discovery', () => {
   test('asks no neighbour when its caller no longer waits', async () => {
     const report = await discoveryOver(() => {
       throw new Error('asked');
-    }).check(asking, AbortSignal.abort());
+    }).check(asking, { principal: ANONYMOUS, signal: AbortSignal.abort() });
     expect(report.failed).toEqual([
       { socket: 'tcp://127.0.0.1/absent', reason: 'the time for discovery is over' },
     ]);
