@@ -1,5 +1,5 @@
 /**
- * Milliseconds until a test gives up on what should happen soon. A deadline ends a test that would wait for ever; a
- * machine that is busy with other work, and slow, must not meet it.
+ * Milliseconds until a test gives up on an expected event. The deadline ends a test that would otherwise wait
+ * forever, and is long enough for a slow, busy machine.
  */
 export const PATIENCE_MS = 60_000;

@@ -1,8 +1,8 @@
-/** A log and counters that keep what they are told. */
+/** A log and counters that record their calls. */
 import type { Counters, Log, LogFields } from '@cmbs/shared';
 import { next } from './waits';
 
-/** Counts, and tells when a count is reached. */
+/** Counters that report when a count is reached. */
 export class RecordedCounters implements Counters {
   readonly #counts = new Map<string, number>();
   readonly #waits = new Set<() => void>();
@@ -31,7 +31,7 @@ export class RecordedCounters implements Counters {
   }
 }
 
-/** Keeps what was logged, so that a test can say that nothing was, or what. */
+/** A log that keeps its lines, so that a test can check them. */
 export class RecordedLog implements Log {
   readonly lines: { level: string; message: string; fields: LogFields | undefined }[] = [];
   debug = this.#at('debug');

@@ -1,9 +1,9 @@
-/** The seed of a run, from which its random choices follow. Printed by every run; `CMBS_TEST_SEED` sets it. */
+/** The seed of a run, from which its random choices follow. Every run prints the seed; `CMBS_TEST_SEED` sets it. */
 
 export const SEED = Number(process.env.CMBS_TEST_SEED);
 if (!Number.isSafeInteger(SEED)) throw new Error('CMBS_TEST_SEED must be an integer.');
 
-/** Numbers from 0 up to but not including 1 (mulberry32), the same ones for the same seed. */
+/** Random numbers from 0 up to but not including 1 (mulberry32), the same for the same seed. */
 export function randomFrom(seed = SEED): () => number {
   let state = seed;
   return () => {

@@ -4,7 +4,7 @@
  */
 import { isNightly } from './extent';
 
-/** The name of a test, or of a group, that is skipped. */
+/** The name of a skipped test or group. */
 export const skippedName = (name: string, reason: string): string => `${name} [skipped: ${reason}]`;
 
 type Define = (name: string, run: () => unknown, timeoutMs?: number) => void;
@@ -27,6 +27,6 @@ export function describeUnless(reason: string | undefined): (name: string, tests
 
 const NIGHTLY = isNightly ? undefined : 'nightly only';
 
-/** For what repeats a kind of test that `npm test` has, with more or for longer. */
+/** For tests that repeat a kind of test in `npm test` with more or for longer. */
 export const itNightly = itUnless(NIGHTLY);
 export const describeNightly = describeUnless(NIGHTLY);

@@ -1,11 +1,11 @@
-/** A small disk in memory, for tests of a full one. Few users have the right to mount it. */
+/** A small disk in memory, for tests with a full disk. Mounting one needs rights that few users have. */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { itUnless } from './skipping';
 
-/** Mounts a disk of so many MiB on the directory. */
+/** Mounts a disk of this size on the directory. */
 export function mountDisk(directory: string, mebibytes: number): void {
   execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${mebibytes}m`, 'tmpfs', directory], { stdio: 'ignore' });
 }
@@ -21,7 +21,7 @@ function canMount(): boolean {
     unmountDisk(directory);
     return true;
   } catch {
-    return false; // Not allowed, or there is no `mount`.
+    return false; // No permission, or no `mount` command.
   } finally {
     rmSync(directory, { recursive: true });
   }

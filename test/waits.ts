@@ -1,7 +1,7 @@
-/** Waits of tests: each ends with an event, or with an error that names what did not happen. */
+/** Waits of tests: each ends with an event, or with an error that names the missing event. */
 import { PATIENCE_MS } from './patience';
 
-/** `promise`, or an error that names what did not happen in time. */
+/** `promise`, or an error that names the missing event after the deadline. */
 export async function within<T>(promise: Promise<T>, what: string, ms = PATIENCE_MS): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {

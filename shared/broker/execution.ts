@@ -37,7 +37,7 @@ export interface ExecutionContext extends BrokerContext {
 }
 
 /** The caller of a method. */
-export interface Caller {
+export interface MethodCaller {
   readonly principal: Principal;
   /** URI of the sending member, as the message claims. */
   readonly sender?: string;
@@ -103,7 +103,7 @@ export class Execution {
   }
 
   /** Runs a call after {@link begin} and records its answer; resolves with the answer's JSON text. */
-  run(runId: string, call: Call, target: RunTarget, caller: Caller): Promise<string> {
+  run(runId: string, call: Call, target: RunTarget, caller: MethodCaller): Promise<string> {
     const running = this.#call(call, caller).then(async (answer) => {
       await this.#finish(runId, target, answer);
       return answer;
@@ -114,7 +114,7 @@ export class Execution {
     return running;
   }
 
-  async #call(call: Call, caller: Caller): Promise<string> {
+  async #call(call: Call, caller: MethodCaller): Promise<string> {
     const { services, codecs, log, counters } = this.#context;
     let outcome: ExactJson | Fault;
     try {
@@ -161,7 +161,7 @@ export class Execution {
    * @returns `stored` for a message that is not a call
    * @throws CmbsError `not_found`; `conflict` for a message that may not be executed; `idempotency_mismatch`
    */
-  async executeMessage(path: Path, runId: string, caller: Caller): Promise<'executed' | 'stored'> {
+  async executeMessage(path: Path, runId: string, caller: MethodCaller): Promise<'executed' | 'stored'> {
     const { store } = this.#context;
     const target: RunTarget = { message: path };
     const call = await store.transact(async (tx): Promise<Call | 'done' | undefined> => {

@@ -1,6 +1,6 @@
 /**
- * What is deployed: from the start of its process to its first answer, and its size; against an empty function, and
- * against one that only reads a document with Google's client.
+ * The bundles that are deployed: time from the start of a process to its first answer, and size. They are compared
+ * with an empty function, and with a function that only reads a document with Google's client.
  */
 import { cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -74,7 +74,7 @@ async function startRows(empty: string, directory: string): Promise<readonly Row
   }
 }
 
-/** Of a deployment; in a project of its own, so that nobody else's data are read. */
+/** Settings of a deployment, with its own project, so that it reads no other data. */
 async function settings(directory: string, emulators: Environment): Promise<Environment> {
   const key = join(directory, 'identity.pem');
   await writeFile(key, newLocalKey(), { mode: 0o600 });
@@ -158,7 +158,7 @@ async function put(name: string, path: string, environment: Environment, entity:
   }
 }
 
-/** Where nobody answers for the store a function says so; a companion is alive whatever the store does. */
+/** Without a store, a function answers with an error, and a companion is alive all the same. */
 async function startsWithoutStore(empty: Contestant, directory: string): Promise<readonly Row[]> {
   const nobody = `127.0.0.1:${await freePort()}`;
   const environment = await settings(directory, { FIRESTORE_EMULATOR_HOST: nobody, PUBSUB_EMULATOR_HOST: nobody });
@@ -195,13 +195,13 @@ interface Sizes {
   readonly limit?: string;
 }
 
-/** Sizes do not vary. */
+/** A row without variation, since sizes do not vary. */
 function sizeRow(sizes: Sizes): Row {
   const ratio = sizes.ours / sizes.other;
   return { ...sizes, ratio, low: ratio, high: ratio };
 }
 
-/** What a deployment of one function uploads. */
+/** The size of the upload for one function. */
 async function uploadRows(): Promise<readonly Row[]> {
   const code = await readFile(join(__dirname, 'read-one.js'));
   const packageJson = await readFile(join(functionAt('query'), 'package.json'));
@@ -214,7 +214,7 @@ async function uploadRows(): Promise<readonly Row[]> {
   );
 }
 
-/** What lies on an instance: the bundle, and what npm installs beside it. */
+/** The size on an instance: the bundle, and the packages that npm installs beside it. */
 async function installedRows(directory: string): Promise<readonly Row[]> {
   const [query, companion] = [functionAt('query'), join(DIST, 'companion')];
   try {
@@ -239,7 +239,7 @@ async function installedRows(directory: string): Promise<readonly Row[]> {
   }
 }
 
-/** MiB of what npm installs for a bundle. */
+/** MiB that npm installs for a bundle. */
 async function installed(bundle: string, directory: string): Promise<number> {
   const target = await mkdtemp(join(directory, 'installed-'));
   await cp(join(bundle, 'package.json'), join(target, 'package.json'));

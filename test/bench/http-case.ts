@@ -1,4 +1,7 @@
-/** One entity over HTTP: reading it and making one, against node:http with the same bytes and an empty function. */
+/**
+ * Reading and creating one entity over HTTP, compared with node:http with the same bytes and with an empty
+ * function.
+ */
 import { askOnce, loadHttp, requestText, type Answer } from './http-load';
 import { messageEntity } from './messages';
 import { Bare, Deployed, emptyFunction, Product } from './programs';
@@ -8,13 +11,13 @@ const ROUNDS = 7;
 const ROUND_MS = 350;
 const TYPE = 'application/occi+json';
 
-// By profile, on the machine that this was written on.
+// From a profile on the machine where this was written.
 const READ_LIMIT =
   'Beside what both do, routing, negotiation and the look for links take some 15 µs of one thread.';
 const WRITE_LIMIT =
   'The answer comes when the entity and its 12 index entries are on the disk: some 180 µs of one thread, and the sync.';
 
-/** What node:http adds by itself. */
+/** The headers that node:http adds. */
 const OWN_HEADERS = new Set(['date', 'connection', 'keep-alive', 'content-length']);
 
 function bareAnswer({ status, head, body }: Answer) {

@@ -1,6 +1,6 @@
 /**
- * A client that keeps a number of connections busy with one request at a time each: `node:net` and a parser that knows
- * no more than the servers here answer, so that most of the processor is left to what is measured.
+ * A client that keeps several connections busy, each with one request at a time. It uses `node:net` and a parser
+ * that knows only the answers of these servers, so that it takes little of the processor.
  */
 import { connect, type Socket } from 'node:net';
 
@@ -21,7 +21,7 @@ export interface Measured {
 
 const DEADLINE_MS = 20_000;
 
-/** Head of a request with what every server needs. */
+/** Head of a request with the headers that every server needs. */
 export function requestText(
   method: string,
   path: string,
@@ -33,7 +33,7 @@ export function requestText(
   return `${method} ${path} HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`;
 }
 
-/** Rejects at the first answer that is not 2xx, for then the figure would be about something else. */
+/** Rejects at the first answer that is not 2xx, since the result would be meaningless. */
 export async function loadHttp(load: Load): Promise<Measured> {
   const clients = await Promise.all(Array.from({ length: load.connections }, () => Client.open(load.port)));
   const taken: number[] = [];
@@ -68,7 +68,7 @@ export async function askOnce(port: number, request: string): Promise<Answer> {
   return successful(await exchangeOnce(port, request));
 }
 
-/** The same, whatever the answer is. */
+/** One exchange on its own connection, with any status. */
 export async function exchangeOnce(port: number, request: string): Promise<Answer> {
   const client = await Client.open(port);
   try {
@@ -90,7 +90,7 @@ class Client {
 
   private constructor(socket: Socket) {
     this.#socket = socket;
-    // Answers are compared in bytes: latin1 has one character for each.
+    // Answers are compared in bytes; latin1 has one character for each byte.
     socket.setEncoding('latin1').setNoDelay(true);
     socket.setTimeout(DEADLINE_MS, () => this.#fail(new Error(`no answer within ${DEADLINE_MS} ms`)));
     socket.on('data', (chunk: string) => {

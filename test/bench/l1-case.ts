@@ -11,7 +11,7 @@ const ROUNDS = 7;
 const ROUND_MS = 400;
 const WINDOWS = [1, 128] as const;
 
-// By profile, on the machine that this was written on.
+// From a profile on the machine where this was written.
 const UNSTORED_LIMIT =
   'A message takes some 60 µs of one thread: parsing, and the receipt that is written after the reply.';
 const DURABLE_LIMIT =
@@ -33,7 +33,7 @@ async function throughRequester(requester: Requester, window: number, frame: () 
   return (done * 1000) / (performance.now() - started);
 }
 
-/** The same with nothing in between. */
+/** Requests without CMBS in between. */
 async function throughDealer(dealer: Dealer, window: number, frame: () => string): Promise<number> {
   const id = Buffer.alloc(4);
   const send = (): Promise<void> => dealer.send([id, '', frame()]);

@@ -8,7 +8,7 @@ import { Bare } from './programs';
 import { compared, inTurn, type Row } from './rounds';
 
 const ROUNDS = 5;
-/** Messages that all peers together get in a round. */
+/** Messages that all peers together receive in a round. */
 const DELIVERIES = 20_000;
 const PEERS = [1, 10, 100] as const;
 
@@ -24,8 +24,8 @@ async function subscribed(broadcaster: Broadcaster): Promise<void> {
   });
 }
 
-/** One peer's messages in their order: the next when this one was taken, as the companion's lanes do. */
-async function lane(broadcaster: Broadcaster, bodies: readonly string[]): Promise<void> {
+/** Sends one peer's messages in order: each once the previous was accepted, like the companion's queues. */
+async function sendInOrder(broadcaster: Broadcaster, bodies: readonly string[]): Promise<void> {
   for (const body of bodies) {
     while (!(await broadcaster.send(body))) {
       await new Promise<void>((resolve) => {
@@ -55,7 +55,7 @@ export async function l2Case(): Promise<readonly Row[]> {
     );
     try {
       await Promise.all(broadcasters.map(subscribed));
-      // PUB cannot say who is subscribed; XPUB on the same pattern can: one greeting for each connection.
+      // PUB cannot report its subscribers; XPUB on the same pattern can, with one greeting per connection.
       await publisher.receive();
       const frame = frames('tcp://127.0.0.1:1', 'false');
       const bodies = Array.from({ length: DELIVERIES / peers }, frame);
@@ -72,7 +72,7 @@ export async function l2Case(): Promise<readonly Row[]> {
             name: 'cmbs',
             run: () =>
               measure(ours, async () => {
-                await Promise.all(broadcasters.map((one) => lane(one, bodies)));
+                await Promise.all(broadcasters.map((one) => sendInOrder(one, bodies)));
               }),
           },
           {

@@ -1,7 +1,7 @@
 /**
- * `npm run bench`: how fast CMBS is compared with the least program that does the same, as ratios (`report.ts`).
- * `npm run bench -- http l1` runs only these. The report goes to the terminal and to `dist/bench/report.md`. A case that
- * fails is marked in the report, and the exit code is 1.
+ * `npm run bench`: the speed of CMBS compared with the smallest program that does the same, as ratios
+ * (`report.ts`). `npm run bench -- http l1` runs only these cases. The report goes to the terminal and to
+ * `dist/bench/report.md`. A case that fails is marked in the report, and the exit code is 1.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

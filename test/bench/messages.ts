@@ -1,9 +1,9 @@
-/** Messages and members as the bench sends and makes them. */
+/** Messages and members for the bench. */
 import { systemClock, timeOrderedIds } from '@cmbs/shared';
 import { layerMixin, MEMBER_KIND, MESSAGE, MESSAGE_KIND, messageFrame } from '@cmbs/shared/broker';
 import type { Product } from './programs';
 
-/** About 200 bytes, no call: what a sensor would report. */
+/** About 200 bytes and no call, like a report of a sensor. */
 const CONTENT = {
   sensor: 'building-4/floor-2/room-17',
   at: '2030-01-31T12:00:00Z',
@@ -25,7 +25,7 @@ export function messageEntity(receiver: string, storable: Flag): unknown {
   return { kind: MESSAGE_KIND, mixins: [layerMixin('l1')], attributes: { cmbs: { message } } };
 }
 
-/** A member that listens on L1; gives its socket. */
+/** Creates a member that listens on L1; returns its socket. */
 export async function listeningMember(product: Product, port: number): Promise<string> {
   const socket = `tcp://127.0.0.1:${port}`;
   const member = { local: 'true', state: 'active', l1_socket: socket };
@@ -38,7 +38,7 @@ export async function listeningMember(product: Product, port: number): Promise<s
   return socket;
 }
 
-/** Frames as the outbox sends them, each another message and another send. */
+/** Frames as the outbox sends them, each for another message and another send. */
 export function frames(receiver: string, storable: Flag): () => string {
   const newId = timeOrderedIds(systemClock);
   const [id, sendId] = [newId(), newId()];

@@ -1,4 +1,6 @@
-/** A filtered page among few and among many entities: an index makes the number behind it not matter. */
+/**
+ * A filtered page out of few and out of many entities: with an index, the number of entities makes no difference.
+ */
 import { askOnce, loadHttp, requestText } from './http-load';
 import { Product } from './programs';
 import { atMost, compared, inTurn, type Row } from './rounds';
@@ -10,7 +12,7 @@ const ROUNDS = 7;
 const ROUND_MS = 300;
 const MEMBER = 'http://houssem.org/cmbs#message';
 
-/** Each tenth has the priority that is asked for, each second the layer. */
+/** Every tenth entity has the requested priority, and every second the requested layer. */
 function entity(n: number): unknown {
   return {
     kind: MEMBER,

@@ -1,4 +1,4 @@
-/** The servers of the bench: each a child process, started on a free port and stopped by its own id. */
+/** The servers of the bench. Each is a child process, started on a free port and stopped by its process id. */
 import { execFile, fork, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -14,10 +14,10 @@ import type { RoleArguments, RoleName, RoleReady } from './roles';
 const START_MS = 20_000;
 /** A companion drains for up to ten seconds. */
 const STOP_MS = 12_000;
-/** Milliseconds between two looks at what starts: a hundredth of what a start takes. */
+/** Milliseconds between two checks of a starting process: a hundredth of a start. */
 const ASK_AGAIN_MS = 3;
 
-/** One that listens now; nobody else on this machine is likely to take it before us. */
+/** A port that is free now; another program is unlikely to take it before the bench does. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -48,7 +48,7 @@ export async function residentMb(child: ChildProcess): Promise<number> {
   return Number(stdout.trim()) / 1024;
 }
 
-/** A bare counterpart from {@link ROLES}. */
+/** A bare counterpart from {@link ROLES}, in a child process. */
 export class Bare {
   private constructor(
     readonly child: ChildProcess,
@@ -64,7 +64,7 @@ export class Bare {
     try {
       return new Bare(child, await within(Promise.race([ready, died]), `${role} ready`, START_MS));
     } finally {
-      died.catch(() => undefined); // later it ends because it is stopped
+      died.catch(() => undefined); // a later end is a stop
     }
   }
 
@@ -72,7 +72,7 @@ export class Bare {
     return this.ready.ports[0] as number;
   }
 
-  /** The next message that the child sends; asked for before what causes it. */
+  /** The next message from the child; call this before the action that causes the message. */
   async message<T>(): Promise<T> {
     const [message] = (await within(once(this.child, 'message'), 'a message of a server', START_MS)) as [T];
     return message;
@@ -83,7 +83,7 @@ export class Bare {
   }
 }
 
-/** The product as `npm start` runs it. */
+/** The product, started like `npm start`. */
 export class Product {
   private constructor(
     readonly child: ChildProcess,
@@ -111,7 +111,7 @@ export class Product {
     return new Product(child, port, directory);
   }
 
-  /** Creates an entity; gives its path. */
+  /** Creates an entity; returns its path. */
   async create(collection: string, entity: unknown): Promise<string> {
     const body = JSON.stringify(entity);
     const type = 'application/occi+json';
@@ -134,7 +134,7 @@ export class Product {
   }
 }
 
-/** The least function, which exports `empty`; gives its folder. */
+/** Writes the smallest function, which exports `empty`; returns its folder. */
 export async function emptyFunction(scratch: string): Promise<string> {
   const source = join(scratch, 'empty-function');
   await mkdir(source, { recursive: true });
@@ -144,7 +144,7 @@ export async function emptyFunction(scratch: string): Promise<string> {
 
 export type Environment = Readonly<Record<string, string>>;
 
-/** A part that is deployed, started as it is there, and asked while it starts. */
+/** A deployed part, started as in the cloud, that answers while it starts. */
 export class Deployed {
   private constructor(
     private readonly child: ChildProcess,
@@ -154,7 +154,7 @@ export class Deployed {
   /** @param source a folder, or a file, that exports `target` */
   static async function(source: string, target: string, environment: Environment = {}): Promise<Deployed> {
     const port = await freePort();
-    // Its program is not among what the package exports; it lies beside what is.
+    // The package does not export its program, which is beside the exported file.
     const framework = createRequire(__filename).resolve('@google-cloud/functions-framework');
     const main = join(dirname(framework), 'main.js');
     return Deployed.launch(
@@ -174,7 +174,7 @@ export class Deployed {
   }
 
   private static launch(args: readonly string[], environment: Environment, port: number): Deployed {
-    // Only what it is told: settings of whoever runs the bench are not its.
+    // Only the given settings, without those of the shell that runs the bench.
     const { PATH = '', HOME = '' } = process.env;
     const child = spawn(process.execPath, [...args], {
       env: { PATH, HOME, NODE_ENV: 'production', ...environment },
@@ -183,11 +183,11 @@ export class Deployed {
     return new Deployed(child, port);
   }
 
-  /** Resolves with the first answer that has the status, or when there is none to have, with the first of all. */
+  /** Resolves with the first answer that has the status, or with the first answer if no status is given. */
   async answers(request: string, status?: number): Promise<Answer> {
     const deadline = performance.now() + START_MS;
     for (;;) {
-      // Nobody listens yet, or it has ended.
+      // The program is not listening yet, or has ended.
       const answer = await exchangeOnce(this.port, request).catch((error: unknown) => String(error));
       if (typeof answer !== 'string' && (status === undefined || answer.status === status)) return answer;
       if (performance.now() > deadline || this.child.exitCode !== null) {

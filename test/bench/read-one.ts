@@ -1,6 +1,6 @@
 /**
- * The least function that does what every function of ours does first: it opens Firestore with Google's client and reads
- * one document. Bundled as they are, so what it lacks to them in size and start is ours.
+ * The smallest function that does what every function of CMBS does first: it opens Firestore with Google's client
+ * and reads one document. It is bundled in the same way, so any difference in size and start is due to CMBS.
  */
 import { Firestore } from '@google-cloud/firestore';
 import { http } from '@google-cloud/functions-framework';

@@ -1,4 +1,4 @@
-/** The one table of a run. */
+/** The table of a run. */
 import { cpus } from 'node:os';
 import { isMet, type Row } from './rounds';
 import type { Failure } from './run-cases';
@@ -14,7 +14,10 @@ function verdict(row: Row): string {
 
 const COLUMNS = ['what', 'cmbs', 'against', '', 'ratio', 'min–max', 'aim'];
 
-/** Markdown, its columns aligned so that it reads in a terminal too. Each case that failed has a row without figures. */
+/**
+ * Markdown with aligned columns, so that it is readable in a terminal too. A case that failed has a row without
+ * figures.
+ */
 export function report(rows: readonly Row[], failures: readonly Failure[], seconds: number): string {
   const lines = [
     COLUMNS,

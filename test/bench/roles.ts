@@ -1,4 +1,4 @@
-/** The bare counterparts: the least program that does the same on the wire. Each runs in a process of its own. */
+/** The bare counterparts: the smallest programs that do the same on the wire. Each runs in its own process. */
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Dealer, Router, Subscriber } from 'zeromq';
@@ -17,7 +17,7 @@ const ROLES = {
 export type RoleName = keyof typeof ROLES;
 export type RoleArguments<R extends RoleName> = Parameters<(typeof ROLES)[R]>[0];
 
-/** Runs in the child until it is told to end. */
+/** Runs in the child until the parent ends it. */
 export async function playRole(name: string, given: string): Promise<void> {
   process.once('disconnect', () => process.exit());
   const role = ROLES[name as RoleName] as (given: unknown) => Promise<RoleReady>;
@@ -41,7 +41,7 @@ const listening = (server: ReturnType<typeof createServer>): Promise<RoleReady> 
     server.listen(0, '127.0.0.1', () => resolve({ ports: [(server.address() as AddressInfo).port] }));
   });
 
-/** Reads the body, if there is one, and answers the given bytes. */
+/** Reads the body, if any, and answers with the given bytes. */
 function bareHttp({ status, headers, body }: HttpAnswer): Promise<RoleReady> {
   const length = { 'Content-Length': Buffer.byteLength(body) };
   return listening(
@@ -68,7 +68,10 @@ async function bareRouter({ reply }: { readonly reply: string }): Promise<RoleRe
   return { ports: [Number(router.lastEndpoint?.split(':').pop())] };
 }
 
-/** `n` SUB sockets, bound or connected to one PUB; says each time that `total` messages have come to all together. */
+/**
+ * `n` SUB sockets, bound or connected to one PUB; sends a message each time all of them together have received
+ * `total` messages.
+ */
 async function bareSubscribers({
   n,
   total,
@@ -98,7 +101,7 @@ async function bareSubscribers({
   return { ports };
 }
 
-/** HTTP in, one frame to a ROUTER, its reply out: what a send over L1 cannot do without. */
+/** HTTP in, one frame to a ROUTER, its reply out: the necessary steps of a send over L1. */
 function bareHttpToDealer({
   router,
   frame,

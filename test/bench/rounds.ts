@@ -1,15 +1,16 @@
 /**
- * Ratios that a noisy machine cannot fake: what is compared runs in turn, several rounds in one process, each round in
- * another order; the ratio of each round is taken, and of those the median. Absolute figures are shown, not compared.
+ * Ratios that are stable on a noisy machine: the contestants run in turn, for several rounds in one process, each
+ * round in another order. The result is the median of the ratios of all rounds. Absolute figures are shown but not
+ * compared.
  */
 
-/** What takes part: gives operations per second (or anything of which more is better) for one round. */
+/** A contestant; `run` returns operations per second, or another figure of which more is better, for one round. */
 export interface Contestant {
   readonly name: string;
   readonly run: () => Promise<number>;
 }
 
-/** One ratio, ours divided by the other's, and what it says. */
+/** A ratio, ours divided by the other's, with its meaning. */
 export interface Row {
   readonly what: string;
   readonly ours: number;
@@ -22,7 +23,7 @@ export interface Row {
   readonly low: number;
   readonly high: number;
   readonly aim?: Aim;
-  /** One sentence: what a ratio without an aim, or one that misses it, is limited by. */
+  /** One sentence that says what limits a ratio without an aim, or a ratio that misses its aim. */
   readonly limit?: string;
 }
 
@@ -46,7 +47,7 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? NaN) + upper) / 2;
 }
 
-/** Unmeasured rounds before the others: code that runs often is compiled by then, at both ends. */
+/** Unmeasured rounds at the start, so that hot code is compiled at both ends. */
 const WARM_UPS = 3;
 
 /** Runs each contestant a few times unmeasured, then `rounds` times in turn. */

@@ -1,4 +1,4 @@
-/** Runs the cases of the bench one after the other. A case that fails does not cost the figures of the others. */
+/** Runs the cases of the bench one after the other. If a case fails, the figures of the others are kept. */
 import type { Row } from './rounds';
 
 export type Cases = Readonly<Record<string, () => Promise<readonly Row[]>>>;
@@ -15,7 +15,7 @@ export interface Outcome {
   readonly failures: readonly Failure[];
 }
 
-/** Runs the named cases, or all without a name; `tell` gets a line for each start, and each error with its stack. */
+/** Runs the named cases, or all without a name; `tell` gets a line for each start, and the stack of each error. */
 export async function runCases(
   cases: Cases,
   names: readonly string[],

@@ -1,4 +1,4 @@
-/** `send_l1` over HTTP to a second deployment and back, against node:http, a DEALER and a ROUTER. */
+/** `send_l1` over HTTP to a second deployment and back, compared with node:http, a DEALER and a ROUTER. */
 import { askOnce, loadHttp, requestText } from './http-load';
 import { frames, listeningMember, messageEntity } from './messages';
 import { Bare, freePort, Product } from './programs';
@@ -17,7 +17,7 @@ export async function sendCase(): Promise<readonly Row[]> {
     await listeningMember(sender, await freePort());
     const socket = await listeningMember(receiver, await freePort());
     for (const connections of [1, 16]) {
-      // One message per connection: a second send of one that is under way would be the same send.
+      // One message per connection: a second send of a message in flight would be the same send.
       const paths = await Promise.all(
         Array.from({ length: connections }, () => sender.create('/cmbs/message/', messageEntity(socket, 'true'))),
       );

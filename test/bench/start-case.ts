@@ -1,4 +1,4 @@
-/** From nothing to the first answer, and the memory of a stack that has nothing to do. */
+/** Time from a start without data to the first answer, and the memory of an idle stack. */
 import { askOnce, requestText } from './http-load';
 import { Bare, Product, residentMb } from './programs';
 import { atMost, compared, inTurn, median, type Row } from './rounds';

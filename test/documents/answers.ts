@@ -1,4 +1,4 @@
-/** Compares an answer with how a document shows it: `…` stands for anything. */
+/** Compares an answer with its form in a document, in which `…` stands for anything. */
 import type { Json } from '@cmbs/shared';
 
 const ANYTHING = '…';
@@ -12,8 +12,8 @@ const asPattern = (text: string): RegExp =>
   );
 
 /**
- * Where an answer differs from what is shown of it; undefined where it does not. A shown object is whole unless it has
- * a member `"…"`, a shown list is whole unless it ends with `"…"`.
+ * Where an answer differs from the shown answer; undefined if it does not. A shown object is complete unless it
+ * has a member `"…"`, and a shown list unless it ends with `"…"`.
  */
 export function differenceOf(shown: Json, real: Json | undefined, at = 'the answer'): string | undefined {
   const differs = `${at} is ${real === undefined ? 'absent' : JSON.stringify(real).slice(0, 300)}, not ${JSON.stringify(shown)}`;
@@ -51,5 +51,5 @@ function first(differences: readonly (() => string | undefined)[]): string | und
   return undefined;
 }
 
-/** The same for an answer in text. */
+/** Compares an answer in text. */
 export const isShownAs = (shown: string, real: string): boolean => asPattern(shown.trim()).test(real.trim());

@@ -1,4 +1,4 @@
-/** The documents of the repository, as far as tests look into them. */
+/** Reads the repository's documents for the tests. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 
@@ -7,7 +7,7 @@ export const ROOT = join(__dirname, '../..');
 /** A fenced block. */
 export interface Block {
   readonly language: string;
-  /** What follows the language. */
+  /** The info string after the language. */
   readonly note: string;
   readonly text: string;
   /** Line of its fence, from 1. */
@@ -23,7 +23,7 @@ export interface Document {
   readonly prose: string;
 }
 
-/** Folders whose Markdown is for readers of the repository. */
+/** Folders with Markdown for readers of the repository. */
 const FOLDERS = ['docs', 'examples', 'terraform', 'test'];
 
 function markdownIn(folder: string): readonly string[] {

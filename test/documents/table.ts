@@ -1,6 +1,6 @@
-/** Tables in Markdown, laid out as Prettier does. */
+/** Tables in Markdown, in the layout of Prettier. */
 
-/** @param rows the first one is the head; every row has as many cells as that. */
+/** @param rows the first row is the head; every row has the same number of cells */
 export function table(rows: readonly (readonly string[])[]): string {
   const [head = [], ...body] = rows.map((row) => row.map((cell) => cell.replaceAll('|', '\\|')));
   const widths = head.map((_, column) => Math.max(3, ...[head, ...body].map((row) => (row[column] ?? '').length)));

@@ -1,4 +1,7 @@
-/** Any client of the endpoint can choose addresses: what may be bound and connected to, and what a scan learns. */
+/**
+ * Which addresses a client of the endpoint can have bound or connected to, and what a port scan through the
+ * deployment shows.
+ */
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
@@ -18,7 +21,7 @@ import { Fleet, freeSocket, MEMBER, unique, type Deployment, type LayerName, typ
 const fleet = new Fleet();
 afterAll(() => fleet.close());
 
-/** A TCP server that does with each connection what it is told; `seen` counts them. */
+/** A TCP server that passes each connection to a handler; `seen` counts connections. */
 async function tcpServer(greet: (socket: Socket) => void): Promise<{ address: string; seen: () => number }> {
   const sockets = new Set<Socket>();
   let seen = 0;
@@ -37,7 +40,7 @@ async function tcpServer(greet: (socket: Socket) => void): Promise<{ address: st
   return { address: `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`, seen: () => seen };
 }
 
-/** A port whose queue of connections is full, so that the kernel drops what comes, as a filter does. */
+/** A port whose accept queue is full, so that the kernel drops connection attempts, as a packet filter does. */
 async function filteredPort(): Promise<string> {
   const worker = new Worker(
     `const { parentPort } = require('node:worker_threads');
@@ -86,7 +89,7 @@ describe('a deployment on loopback', () => {
   }
 
   test.each(['tcp://0.0.0.0:6500', 'tcp://*:6500', 'tcp://[::]:6500', `ipc:///tmp/${unique('planted')}`])(
-    'takes no member with %s as its address',
+    'refuses %s as the address of a member',
     async (socket) => {
       const attributes = { 'cmbs.member.l1_socket': socket };
       const refused = await here.request('PUT', '/cmbs/member/wide', { kind: MEMBER, attributes });
@@ -97,13 +100,13 @@ describe('a deployment on loopback', () => {
     },
   );
 
-  test('binds no socket to an address of the network, to a port of others, or to a file', async () => {
+  test('binds no socket to a network address, to a port outside its range or to a file', async () => {
     expect(await refusal('tcp://192.168.1.5:6500')).toMatch(/CMBS_BIND_HOST.*CMBS_ADDRESS_RANGES/);
     expect(await refusal('tcp://127.0.0.1:6510')).toMatch(/set CMBS_PORT_RANGE/);
     expect(await refusal('ipc://alice')).toMatch(/set CMBS_IPC_DIR/);
   });
 
-  test('connects to no link-local address: neither a send, nor a broadcast, nor a neighbour', async () => {
+  test('connects to no link-local address for a send, a broadcast or a neighbour', async () => {
     const sender = await here.member({ local: true });
     const metadata = 'tcp://169.254.169.254:80';
     const sent = await here.send('l1', { to: metadata, from: sender.id });
@@ -124,7 +127,7 @@ describe('a deployment on loopback', () => {
     expect(JSON.stringify((await other.delivery(broadcast.path)).receivers)).toMatch(/is a link-local address/);
   });
 
-  test('says at once that nobody listens at a closed port', async () => {
+  test('reports a closed port at once', async () => {
     const waits: number[] = [];
     const own = await fleet.start({
       clock: {
@@ -139,7 +142,7 @@ describe('a deployment on loopback', () => {
     const asked = { to: await freeSocket(), from, prefer: 'wait=60' };
     const sent = await own.send('l1', asked);
     expect([sent.status, sent.headers.get('X-OCCI-Reason')]).toEqual([202, `nobody listens at ${asked.to}`]);
-    // What the time of one that is not told at once is, less what has passed of it.
+    // A failure that is not reported at once waits for this time, less the time already spent.
     expect(waits.filter((ms) => ms > UNREACHED_AFTER_MS * 0.9 && ms <= UNREACHED_AFTER_MS)).toEqual([]);
   });
 });
@@ -148,7 +151,7 @@ describeLocal('addresses that an older release stored', () => {
   test('are refused with the reason, and the stack starts', async () => {
     const here = await fleet.start();
     const good = await here.member({ start: ['l1'] });
-    // What two anonymous requests did: the journal of the store as a socket, and a socket in a directory of the system.
+    // Two anonymous requests named the store's journal and a file in a system directory as sockets.
     const path = `/dev/shm/${unique('cmbs-planted')}`;
     const member = await here.member({ start: ['l1', 'l2'] });
     await here.down();
@@ -181,7 +184,7 @@ describeLocal('a deployment with CMBS_IPC_DIR', () => {
   });
   afterAll(() => rm(home, { recursive: true }));
 
-  test('has sockets in it, one member for each name, and opens them again', async () => {
+  test('binds ipc sockets there, one member per name, and opens them again after a restart', async () => {
     const directory = join(home, 'sockets');
     const here = await fleet.start({ env: { CMBS_IPC_DIR: directory } });
     expect((await stat(directory)).mode & 0o777).toBe(0o700);
@@ -205,7 +208,7 @@ describeLocal('a deployment with CMBS_IPC_DIR', () => {
     }
   });
 
-  test('does not start where that is the directory of its data, or no directory', async () => {
+  test('does not start if CMBS_IPC_DIR is its data directory or not a directory', async () => {
     const file = join(home, 'file');
     await writeFile(file, '');
     for (const [setting, sentence] of [
@@ -220,7 +223,8 @@ describeLocal('a deployment with CMBS_IPC_DIR', () => {
 });
 
 describe('a deployment that others reach', () => {
-  // A proxy that is trusted lets others in; the address itself is this machine's, so that the test runs anywhere.
+  // A trusted proxy lets other machines in. The address itself is a loopback address, so that the test runs
+  // anywhere.
   const OTHERS = { CMBS_TRUST_PROXY: 'true' };
 
   test('does not connect to addresses that are not public', async () => {
@@ -233,7 +237,7 @@ describe('a deployment that others reach', () => {
     expect(inside.seen()).toBe(0);
   });
 
-  test('does not follow a name to such an address, and tells of it as of a closed port', async () => {
+  test('reports a name that resolves to such an address like a closed port', async () => {
     const here = await fleet.start({ env: OTHERS });
     const inside = await tcpServer(() => undefined);
     const named = inside.address.replace('127.0.0.1', 'localhost');
@@ -243,7 +247,7 @@ describe('a deployment that others reach', () => {
     expect(inside.seen()).toBe(0);
   });
 
-  test('starts the sockets of its members at configured addresses only', async () => {
+  test('binds sockets of members at configured addresses only', async () => {
     const here = await fleet.start({ env: OTHERS });
     const member = await here.member();
     expect((await here.must(409, here.act(member.path, 'start_l1'))).error).toMatch(/CMBS_ADDRESS_RANGES/);
@@ -253,7 +257,7 @@ describe('a deployment that others reach', () => {
     expect(sent.delivery.state).toBe('delivered');
   });
 
-  test('lets a scan tell closed, filtered and foreign ports apart neither by words nor by time', async () => {
+  test('answers a scan of closed, filtered and foreign ports with the same words after the same time', async () => {
     const here = await fleet.start({ env: { ...OTHERS, CMBS_ADDRESS_RANGES: '127.0.0.0/8,192.0.2.0/24' } });
     const ports: Readonly<Record<string, string>> = {
       closed: await freeSocket(),
@@ -283,7 +287,7 @@ describe('a deployment that others reach', () => {
     await outcomes(async (address) => JSON.stringify(await check(here, [address])));
   });
 
-  test('tells of a peer that answers, and of discovered sockets only by the rules', async () => {
+  test('reports an answering peer, and applies the address rules to discovered sockets', async () => {
     const here = await fleet.start({ env: { ...OTHERS, CMBS_ADDRESS_RANGES: '127.0.0.1/32' } });
     const inside = await tcpServer(() => undefined);
     const refusedSocket = inside.address.replace('127.0.0.1', '127.0.0.2');

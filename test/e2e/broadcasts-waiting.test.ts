@@ -1,4 +1,4 @@
-/** More broadcasts than may wait for a member that is away; the product's own bound at night. */
+/** More broadcasts than may wait for an absent member: a small limit in `npm test`, the product's own at night. */
 import { DELIVERY_LIMITS } from '@cmbs/companion';
 import { eventually, Fleet } from './harness';
 import { isNightly } from '../extent';
@@ -11,13 +11,13 @@ const upTo = (count: number): number[] => Array.from({ length: count }, (_, at) 
 const fleet = new Fleet();
 afterEach(() => fleet.close());
 
-test('a broadcast is dropped, counted and said beyond as many as may wait for one member', async () => {
+test('broadcasts beyond the limit for one waiting member are dropped, counted and reported', async () => {
   const [here, there] = await Promise.all([fleet.start({ delivery: { waitingBroadcasts } }), fleet.start()]);
   await here.member();
   const away = await there.member();
   await here.introduce(away);
   await here.message('l2', { content: 'one more than there is room for' });
-  // Made in two requests, sent by one action on the collection.
+  // Two requests create the messages; one action on the collection sends them.
   const body = (from: number): string =>
     JSON.stringify({
       resources: upTo(HALF).map((number) => ({
@@ -35,7 +35,7 @@ test('a broadcast is dropped, counted and said beyond as many as may wait for on
     (dropped) => dropped === 1,
     'one is dropped',
   );
-  // Counted when it is dropped, out of hand when that is written.
+  // The counter increases when a broadcast is dropped; the broadcast leaves the queue once that is stored.
   await eventually(
     () => here.metric('cmbs_messages_queued'),
     (queued) => queued === 2 * HALF,

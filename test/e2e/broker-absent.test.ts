@@ -4,13 +4,16 @@ import { localTest } from './engine';
 import { CMBS, eventually, Fleet, freeSocket, MESSAGE, contentOf, type Deployment, type Member } from './harness';
 import { ScriptedPeer } from './broker-peers';
 
-/** All absent peers have their turn within the time of a test. */
+/** Every absent peer is tried within the time of a test. */
 const delivery = { probesPerTick: 64, probeTickMs: 250 };
 
-/** Ports that nobody has: between those that tests take (`free-port.ts`) and those that the system gives out. */
+/** Unused ports: between those that tests take (`free-port.ts`) and those that the system gives out. */
 const DEAD_PORT = 32_000;
 const ABSENT = 400;
-/** Attempts under way and those that linger take three or four each; a connection for each peer would take more. */
+/**
+ * An attempt in progress or a lingering socket takes three or four descriptors; a connection per peer would take
+ * more.
+ */
 const MOST_DESCRIPTORS = 640;
 
 const fleet = new Fleet();
@@ -42,7 +45,7 @@ async function sendAll(here: Deployment, layer: 'l1' | 'l2', from: Member): Prom
 
 const descriptors = (): number => readdirSync('/proc/self/fd').length;
 
-localTest('hundreds of dead peers leave room for one that is there, and give back what they use', async () => {
+localTest('hundreds of dead peers do not block a live peer, and release their descriptors', async () => {
   const [here, there] = await Promise.all([fleet.start({ delivery }), fleet.start({ delivery })]);
   const sender = await here.member();
   const receiver = await there.member({ start: ['l1'] });
@@ -65,13 +68,13 @@ localTest('hundreds of dead peers leave room for one that is there, and give bac
   );
   expect(await here.metric('cmbs_messages_queued')).toBe(ABSENT + 1);
   expect(descriptors() - before).toBeLessThan(MOST_DESCRIPTORS);
-  // One that comes back is noticed in its turn.
+  // A peer that comes back is noticed at its next attempt.
   await there.must(200, there.act(late.path, 'start_l1'));
   const entries = await there.receives(late, 1);
   expect(entries.map(contentOf)).toEqual(['late']);
 });
 
-localTest('messages for an absent peer stay in the store, and go in order when it is back', async () => {
+localTest('messages for an absent peer stay in the store, and go out in order once the peer is back', async () => {
   const [here, there] = await Promise.all([fleet.start({ delivery }), fleet.start({ delivery })]);
   const sender = await here.member();
   const late = await there.member();
@@ -128,7 +131,7 @@ localTest('a large broadcast to many absent members takes few descriptors', asyn
   expect(await here.metric('cmbs_messages_queued')).toBe(1);
 });
 
-/** Sends a message to each address and comes back when all of them wait in the store alone. */
+/** Sends a message to each address; resolves when all of them wait in the store only. */
 async function leaveWaiting(here: Deployment, sender: Member, addresses: readonly string[]): Promise<string[]> {
   const paths: string[] = [];
   for (const to of addresses) {
@@ -154,7 +157,7 @@ const destinationsAre = (here: Deployment, count: number): Promise<unknown> =>
     `${count} destinations`,
   );
 
-test('a destination is not tried any more once every message for it is cancelled', async () => {
+test('a destination is not tried again once every message for it is cancelled', async () => {
   const here = await fleet.start({ delivery });
   const sender = await here.member();
   const addresses = await Promise.all([freeSocket(), freeSocket(), freeSocket()]);
@@ -164,13 +167,13 @@ test('a destination is not tried any more once every message for it is cancelled
   await destinationsAre(here, 0);
 });
 
-test('a destination is tried for as long as messages wait for it, and gets them once it is back', async () => {
+test('a destination is tried while messages wait for it, and gets them once it is back', async () => {
   const [here, there] = await Promise.all([fleet.start({ delivery }), fleet.start({ delivery })]);
   const sender = await here.member();
   const late = await there.member();
   const to = late.sockets.l1;
   const paths = await leaveWaiting(here, sender, [to, to, to, to, to, await freeSocket()]);
-  // The other destination tells when all is done that these have caused.
+  // Once the other destination is gone, all of these deletions have been handled.
   for (const path of [...paths.slice(0, 3), ...paths.slice(4)]) {
     await here.must(200, here.request('DELETE', path));
   }
@@ -178,7 +181,7 @@ test('a destination is tried for as long as messages wait for it, and gets them 
   await there.must(200, there.act(late.path, 'start_l1'));
   const entries = await there.receives(late, 1, 60_000);
   expect(entries).toHaveLength(1);
-  // Where there is a connection, a new message takes it.
+  // With an open connection, a new message uses it.
   const sent = await here.send('l1', { to, from: sender.id, content: 'new' });
   expect([sent.status, sent.delivery.state]).toEqual([200, 'delivered']);
 });

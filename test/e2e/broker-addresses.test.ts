@@ -12,7 +12,7 @@ beforeEach(async () => {
   ports = [];
   while (ports.length < 12) ports.push(await freePort());
   ports.sort((one, other) => one - other);
-  // The range has the usual ports of the layers too, which are for members without an address on that layer.
+  // The range includes the usual ports of the layers. Those are for members without an address on that layer.
   const range = [...Object.values(ORIGINAL), ...ports];
   here = await Deployment.start({ env: { CMBS_PORT_RANGE: range.join(',') } });
 });
@@ -83,7 +83,7 @@ test('members of one request, and of concurrent requests, never share a port', a
   const made = [...two, ...answers.filter(({ status }) => status === 201)];
   const addresses = made.flatMap((answer) => Object.values(socketsOf(answer)));
   expect(new Set(addresses).size).toBe(addresses.length);
-  // 17 ports are enough for three members; the fourth is told how to go on.
+  // Three members use up 17 ports; the fourth is refused with a sentence that says what to do.
   expect(made).toHaveLength(3);
   const refused = answers.filter(({ status }) => status === 409);
   expect(refused).toHaveLength(3);
@@ -115,7 +115,7 @@ test('creating a second member with an address reports the first one', async () 
   expect(second.headers.get('x-occi-reason')).toBe(
     `/cmbs/member/first has the address ${at(ports[0])}, too: only one of the two can be reached there.`,
   );
-  // Nothing changed: nothing to tell.
+  // Nothing changed, so there is no report.
   const again = await put('/cmbs/member/second', { 'cmbs.member.l1_socket': at(ports[0]) });
   expect([again.status, again.headers.get('x-occi-reason')]).toEqual([200, null]);
 });

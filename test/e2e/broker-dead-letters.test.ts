@@ -54,7 +54,7 @@ it('a message that is purged while it waits is not delivered', async () => {
     const late = await here.member({ local: true });
     const waiting = await here.send('l1', { to: late.sockets.l1, from: late.id, content: 'purged' });
     expect(waiting.status).toBe(202);
-    // Anybody may put the mixin on a message.
+    // Any client may add the mixin to a message.
     await here.must(
       200,
       here.request('POST', '/cmbs/message/dead_letter/', here.url + waiting.path, {

@@ -72,7 +72,7 @@ describe('two deployments', () => {
     expect((await there.get('/cmbs/message/')).json.resources).toEqual([]);
   });
 
-  test('follow a description that changed, at the next exchange', async () => {
+  test('take over a changed description at the next exchange', async () => {
     await there.change(asked.path, { 'cmbs.member.topics': ['b.>'], 'cmbs.member.state': 'active' });
     await check(here, asking);
     expect((await here.get(asked.path)).attributes['cmbs.member.topics']).toEqual(['b.>']);
@@ -115,7 +115,7 @@ test('three in a chain: the first finds the second and, through it, the third', 
   expect(pathsOf(report.found)).toEqual([middle.path, last.path].sort());
   expect(report.failed).toEqual([]);
   expect(await links(a)).toHaveLength(2);
-  // What was asked has learnt who asked.
+  // A peer that was asked has learnt which member asked.
   expect((await c.get(first.path)).status).toBe(200);
   expect((await b.get(first.path)).status).toBe(200);
 });
@@ -140,7 +140,7 @@ test('neighbours that are absent, hang or answer nonsense are reported, and the 
     const asking = await here.member({
       neighbors: [dead, hanging, nonsense, refusing, 'tcp://169.254.169.254:80', good.sockets.l1],
     });
-    // While the clock stands still, the time of the one that hangs is not over.
+    // The clock stands still, so the deadline of the hanging peer does not pass.
     stoppedAt = clock.now();
     const checking = check(here, asking);
     checking.catch(() => undefined); // looked at below
@@ -166,7 +166,7 @@ test('neighbours that are absent, hang or answer nonsense are reported, and the 
   }
 });
 
-test('other local members of the same deployment are known, not found, and linked', async () => {
+test('other local members of the deployment are reported as known, and linked', async () => {
   const own = await fleet.start();
   const other = await own.member({ start: ['l1'] });
   const asking = await own.member({ neighbors: [other.sockets.l1] });
@@ -261,7 +261,7 @@ test('a description keeps to the form of the original', async () => {
   });
 });
 
-test('at its deadline, discovery reports what it found and whom it did not ask', async () => {
+test('at its deadline, discovery reports the members that it found and the sockets that it did not ask', async () => {
   let endTheTime: (() => void) | undefined;
   const clock: Clock = {
     ...systemClock,
@@ -289,7 +289,7 @@ test('at its deadline, discovery reports what it found and whom it did not ask',
     expect(pathsOf(report.found)).toEqual([good.path]);
     expect(report.failed.map(({ socket }) => socket).toSorted()).toEqual(sockets.toSorted());
     const over = report.failed.filter(({ reason }) => reason === 'the time for discovery is over');
-    // Those that were being asked all the time until then may have had time to give no reply.
+    // Peers that were still being asked at the deadline may not have had time to reply.
     expect(over.length).toBeGreaterThanOrEqual(sockets.length - DISCOVERY_CONCURRENCY);
     for (const { reason } of report.failed) {
       expect(['the time for discovery is over', 'no reply in time']).toContain(reason);

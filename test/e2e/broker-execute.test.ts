@@ -23,7 +23,7 @@ async function entryOf(path: string) {
 }
 
 describe('an executable message with a call', () => {
-  test('is executed where it arrives; the answer is in the result, in the inbox and in the copy there', async () => {
+  test('is executed at the receiver; the answer is in the result, the inbox and the received copy', async () => {
     const sent = await here.send('l1', { to: receiver.sockets.l1, executable: true, content: ECHO });
     expect(sent.status).toBe(200);
     expect(sent.result).toMatchObject({
@@ -37,7 +37,7 @@ describe('an executable message with a call', () => {
     expect((await there.get(sent.path)).result).toEqual({ result: ['x', { deep: [1] }] });
   });
 
-  test('answers with the id and version that the call has', async () => {
+  test('is answered with the id and version of the call', async () => {
     const content = { jsonrpc: '2.0', id: 'seven', ...ECHO };
     const sent = await here.send('l1', { to: receiver.sockets.l1, executable: true, content });
     expect(sent.result.result).toEqual({ jsonrpc: '2.0', id: 'seven', result: ['x', { deep: [1] }] });
@@ -157,7 +157,7 @@ describe('the execute action', () => {
     expect((await here.act(path, 'execute')).status).toBe(409);
   });
 
-  test('runs once under an Idempotency-Key, which is for one message', async () => {
+  test('runs a call once per Idempotency-Key, and a key belongs to one message', async () => {
     const calls = await here.metric('cmbs_calls');
     const path = await here.message('l1', { executable: true, content: ECHO });
     const other = await here.message('l1', { executable: true, content: ECHO });

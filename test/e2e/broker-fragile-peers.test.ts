@@ -1,4 +1,4 @@
-/** Peers that a message makes stop: the original program stops at a content without an `id`. */
+/** Peers that a message can stop: the original program ends at a content without an `id`. */
 import { ScriptedPeer } from './broker-peers';
 import { eventually, Fleet, freeSocket, MEMBER, type Deployment } from './harness';
 import { PATIENCE_MS } from '../patience';
@@ -14,13 +14,13 @@ beforeEach(async () => {
 });
 afterEach(() => fleet.close());
 
-/** As the original replies, which knows no `transfer`. */
+/** A reply of the original, which has no `transfer`. */
 const DESCRIBED = JSON.stringify({
   member_description: { kind: MEMBER, id: 'original', attributes: { cmbs: { member: { local: 'false' } } } },
   sockets_l1: [],
 });
 
-/** A peer that is started again whenever it ends, which is when a content has no `id`. */
+/** A peer that restarts whenever it ends; it ends at a content without an `id`. */
 async function fragile(): Promise<{ readonly seen: string[]; deaths: number }> {
   const life = { seen: [] as string[], deaths: 0, isOver: false };
   let peer: ScriptedPeer;
@@ -57,12 +57,13 @@ test('a message that stops its receiver is sent five times in all, across restar
   expect(delivery.reason).toContain('does not survive it');
   expect(delivery.reason).toContain('"id"');
   await here.reaches(behind.path, 'delivered', 3 * PATIENCE_MS);
-  // One more for each time that both were on their way, or the restart came before the count was written.
+  // One attempt more for each time that both messages were in flight, or that the restart came before the count
+  // was stored.
   expect(life.deaths).toBeGreaterThanOrEqual(5);
   expect(life.deaths).toBeLessThanOrEqual(7);
 });
 
-test('a peer that is known to run the original program gets only what it can take', async () => {
+test('a peer that is known to run the original program gets only messages that it can take', async () => {
   const peer = fleet.using(await ScriptedPeer.bind(socket, () => DESCRIBED), (one) => one.close());
   expect((await here.send('l1', { to: socket, content: '' })).delivery.state).toBe('delivered');
   const refused = await here.send('l1', { to: socket, content: { no: 'such member' } });
@@ -74,14 +75,14 @@ test('a peer that is known to run the original program gets only what it can tak
   expect(peer.bodies).toHaveLength(2);
 });
 
-test('a peer that has taken any content continues to get any', async () => {
+test('a peer that has accepted content of any form continues to get it', async () => {
   fleet.using(await ScriptedPeer.bind(socket, () => DESCRIBED), (one) => one.close());
   for (const content of ['first', '', 'second']) {
     expect((await here.send('l1', { to: socket, content })).delivery.state).toBe('delivered');
   }
 });
 
-test('a peer that one message has stopped is not sent another of the same form', async () => {
+test('a peer that one message has stopped gets no other message of the same form', async () => {
   const life = await fragile();
   const first = await here.send('l1', { to: socket, content: 'poison', prefer: 'respond-async' });
   await here.reaches(first.path, 'failed', 3 * PATIENCE_MS);

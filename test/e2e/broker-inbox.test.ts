@@ -237,7 +237,7 @@ test('entries of one sender keep their order, even if several members send at th
   }
 });
 
-test('entries are kept 30 days', async () => {
+test('entries are kept for 30 days', async () => {
   await receive('old');
   clock.forward(29 * 24 * 3600 * 1000);
   await receive('young');

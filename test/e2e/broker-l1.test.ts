@@ -18,7 +18,7 @@ import {
 /** Milliseconds that "at once" is on a busy machine: half of what the caller would wait. */
 const AT_ONCE_MS = 30_000;
 
-/** Milliseconds until a message expires that is sent before. */
+/** Milliseconds until the message expires; it is sent before that. */
 const EXPIRES_MS = isLocal() ? 1500 : 5000;
 
 const fleet = new Fleet();
@@ -58,7 +58,7 @@ describe('a message to a member that listens', () => {
     expect((await here.get(sent.path)).text).toBe(sent.text);
   });
 
-  test('is stored there with the sender in its path history, and in the inbox', async () => {
+  test('is stored at the receiver with the sender in its path history, and is in the inbox', async () => {
     const sent = await here.send('l1', { to: receiver.sockets.l1, content: { number: 1 } });
     const copy = await there.get(sent.path);
     expect(copy.status).toBe(200);
@@ -87,7 +87,7 @@ describe('a message to a member that listens', () => {
     expect((await there.get(sent.path)).status).toBe(404);
   });
 
-  test('stays as it is when it goes to its own socket: the inbox has the receipt', async () => {
+  test('stays unchanged when its member sends it to itself, and the inbox has the receipt', async () => {
     const own = await fleet.start();
     const member = await own.member({ start: ['l1'] });
     const sent = await own.send('l1', { to: member.sockets.l1, content: 'mine' });
@@ -99,7 +99,7 @@ describe('a message to a member that listens', () => {
   test.each([
     ['an empty string', ''],
     ['an empty object', {}],
-  ])('carries its own description in place of %s, in the copy that goes out', async (_what, content) => {
+  ])("goes out with the sender's description instead of %s", async (_what, content) => {
     const socket = await freeSocket();
     const peer = await ScriptedPeer.bind(socket, () => ACCEPTED);
     try {
@@ -122,7 +122,7 @@ describe('a message to a member that listens', () => {
     }
   });
 
-  test('keeps any other content as it is', async () => {
+  test('goes out with any other content unchanged', async () => {
     const socket = await freeSocket();
     const peer = await ScriptedPeer.bind(socket, () => ACCEPTED);
     try {
@@ -137,7 +137,7 @@ describe('a message to a member that listens', () => {
   });
 });
 
-// Numbers beyond doubles, keys that JavaScript would reorder, escapes and spaces that a parser would not keep.
+// Numbers beyond doubles, keys that JavaScript would reorder, and escapes and spaces that a parser would drop.
 const FAITHFUL = String.raw`{ "b":1, "a" : 12345678901234567890123, "10":-0, "9":1.10, "2":1E400, "__proto__":{"x":1},
   "nested":[[],[[1,[2,[ ]]]],{"z":{},"y":[null,true,{"7":1,"6":2}]}], "text":"Zo\u00eb Zoë \ud83d\ude00 😀 \"\\\/\u2028", "":"" }`;
 
@@ -152,7 +152,7 @@ test.each([
     (id: string) =>
       `{"kind":"${MESSAGE}","mixins":["${CMBS}l1"],"id":"${id}","title":"t","summary":"s","actions":[],"links":[],"attributes":{"cmbs":{"message":{"cmbs_layer":"l1","sendable":"True","storable":"True","executable":"False","path_history":[],"result":"","message_content":${FAITHFUL},"l1_socket_receiver_member":"${receiver.sockets.l1}"}}}}`,
   ],
-])('content in %s arrives byte for byte, stored there and in the inbox', async (type, body) => {
+])('content in %s arrives byte for byte in the stored copy and in the inbox', async (type, body) => {
   const id = unique('faithful');
   const path = `/cmbs/message/${id}`;
   const headers = { 'Content-Type': type };
@@ -338,7 +338,7 @@ describe('the sending member', () => {
     expect(sent.status).toBe(400);
   });
 
-  test('is missing where there is no local member', async () => {
+  test('is reported as missing when the deployment has no local member', async () => {
     const empty = await fleet.start();
     const sent = await empty.send('l1', { to: receiver.sockets.l1 });
     expect(sent.status).toBe(409);
@@ -380,7 +380,7 @@ describe('a message that expires', () => {
 
     await here.change(sent.path, { 'cmbs.message.expires_at': new Date(Date.now() + 60_000).toISOString() });
     await there.must(200, there.act(late.path, 'start_l1'));
-    // 202 when the socket has found nobody just before the peer came: that answer holds for a moment.
+    // 202 if the socket found no peer just before the peer came, since that result is kept for a moment.
     expect([200, 202]).toContain((await here.act(sent.path, 'resend')).status);
     await here.reaches(sent.path, 'delivered');
     expect(await deadLetters(here)).not.toContain(sent.path);
@@ -480,7 +480,7 @@ test('200 messages that wait for a peer arrive in the order in which they were s
   );
   for (const path of paths) await here.must(202, here.act(path, 'send_l1', {}, { Prefer: 'respond-async' }));
   await there.must(200, there.act(late.path, 'start_l1'));
-  // On the emulators each look at so many entries takes a while.
+  // On the emulators, each read of so many entries takes a while.
   const entries = await there.receives(late, 200, 120_000);
   expect(entries.map(contentOf)).toEqual(Array.from({ length: 200 }, (_, number) => number));
 }, 240_000);
@@ -498,7 +498,7 @@ test('messages keep their order and each arrives once, even if the connection br
       paths.push(sent.path);
       if (number % 20 === 10) cable.cut();
     }
-    // One after the other: to ask for all of them at once would be what takes the longest.
+    // One after the other: reading all of them at once would take the longest.
     for (const path of paths) await here.reaches(path, 'delivered', 120_000);
     const contents = (await there.inbox(target)).map(contentOf);
     expect(contents).toEqual(Array.from({ length: count }, (_, number) => number));
@@ -595,7 +595,7 @@ describe('a message from another program', () => {
     expect(await ask(target.sockets.l1, frameOf(unique('after')))).toHaveProperty('member_description');
   });
 
-  // Firestore has a limit of its own.
+  // Firestore has its own limit.
   localTest('is stored when it is just below the limit', async () => {
     const id = unique('large');
     const room = 1024 * 1024 - frameOf(id, { message_content: '' }).length;

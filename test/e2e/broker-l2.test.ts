@@ -87,7 +87,7 @@ describe('a broadcast to an absent member', () => {
 
     await here.introduce(present);
     const both = await here.send('l2', { content: 1 });
-    // One has it, and the other one waits: that is open.
+    // One member has the message and the other waits, so the broadcast is still open.
     expect([both.status, both.delivery.state]).toEqual([202, 'partial']);
     expect(both.headers.get('x-occi-reason')).toContain('nobody listens');
     expect(both.result).toEqual({ [away.path]: 'waiting', [present.path]: 'sent' });
@@ -99,7 +99,7 @@ describe('a broadcast to an absent member', () => {
     for (const path of paths) await here.reaches(path, 'delivered');
     expect((await here.get(both.path)).result).toEqual({ [away.path]: 'sent', [present.path]: 'sent' });
 
-    // Away again, and back again.
+    // The member leaves and comes back once more.
     await there.must(200, there.act(away.path, 'stop_l2'));
     await eventually(
       async () => (await here.send('l2', { content: 'probe' })).result[away.path],

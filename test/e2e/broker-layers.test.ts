@@ -42,7 +42,7 @@ describe.each(LAYERS)('layer %s', (layer) => {
     await here.request('DELETE', member.path);
   });
 
-  test('opens its socket and says so; starting again changes nothing', async () => {
+  test('opens its socket and reports it; starting again changes nothing', async () => {
     const socket = member.sockets[layer];
     for (let time = 0; time < 2; time += 1) {
       const answer = await here.act(member.path, `start_${layer}`);
@@ -85,7 +85,7 @@ describe.each(LAYERS)('layer %s', (layer) => {
     await expectTaken(socket);
   });
 
-  test('follows its address when that changes', async () => {
+  test('moves when its address changes', async () => {
     await here.act(member.path, `start_${layer}`);
     const moved = await freeSocket();
     await here.change(member.path, { [`cmbs.member.${layer}_socket`]: moved });
@@ -99,13 +99,13 @@ describe.each(LAYERS)('layer %s', (layer) => {
   });
 });
 
-test('refuses to open an address that this machine does not have, with a sentence', async () => {
+test('a start at an address that this machine does not have is refused with a sentence', async () => {
   const member = await here.member({ sockets: { l1: 'tcp://192.0.2.1:5010' } });
   const refused = await here.act(member.path, 'start_l1');
   expect(refused.status).toBe(409);
   expect(refused.error).toMatch(/^The l1 socket cannot be opened: .+\.$/);
   expect(await here.layer(member, 'l1')).toMatchObject({ state: 'failed' });
-  // The wish stays and is met as soon as the address is one.
+  // The desired state stays, and the layer opens as soon as the address is valid.
   const good = await freeSocket();
   await here.change(member.path, { 'cmbs.member.l1_socket': good });
   await eventually(
@@ -116,7 +116,7 @@ test('refuses to open an address that this machine does not have, with a sentenc
   await here.must(200, here.request('DELETE', member.path));
 });
 
-test('takes both spellings of l31 and l32', async () => {
+test('both spellings of l31 and l32 are accepted', async () => {
   const member = await here.member();
   for (const [dotted, layer] of [
     ['l3.1', 'l31'],
@@ -131,7 +131,7 @@ test('takes both spellings of l31 and l32', async () => {
   }
 });
 
-test('refuses to open the sockets of a remote member', async () => {
+test('starting the layers of a remote member is refused', async () => {
   const member = await here.member({ local: false });
   const refused = await here.act(member.path, 'start_l1');
   expect(refused.status).toBe(409);
@@ -139,7 +139,7 @@ test('refuses to open the sockets of a remote member', async () => {
   expect((await here.get(member.path)).attributes['cmbs.member.layers']).toBeUndefined();
 });
 
-test('gives a remote member no socket that its description lacks', async () => {
+test('a remote member gets no socket that its description lacks', async () => {
   const path = '/cmbs/member/elsewhere';
   await here.must(
     201,
@@ -154,7 +154,7 @@ test('gives a remote member no socket that its description lacks', async () => {
   ).toEqual(['cmbs.member.l1_socket']);
 });
 
-test('frees every port of a started member that is deleted', async () => {
+test('deleting a started member frees all of its ports', async () => {
   const member = await here.member({ start: LAYERS });
   for (const layer of LAYERS) await expectTaken(member.sockets[layer]);
   await here.must(200, here.request('DELETE', member.path));
@@ -162,7 +162,7 @@ test('frees every port of a started member that is deleted', async () => {
   expect((await here.get(member.path)).status).toBe(404);
 });
 
-test('opens after a restart the sockets that were started, and no others', async () => {
+test('a restart opens the sockets that were started, and no others', async () => {
   const own = await Deployment.start();
   try {
     const member = await own.member({ start: ['l1', 'l2', 'l32'] });
@@ -180,7 +180,7 @@ test('opens after a restart the sockets that were started, and no others', async
   }
 });
 
-test('retries a socket after a restart while another program has taken its port', async () => {
+test('a socket whose port another program took during a restart is retried', async () => {
   const own = await Deployment.start();
   try {
     const member = await own.member({ start: ['l1'] });
@@ -199,12 +199,12 @@ test('retries a socket after a restart while another program has taken its port'
   }
 });
 
-test('answers the requests that it has received when it is stopped', async () => {
+test('a deployment that stops answers the requests that it has received', async () => {
   const member = await here.member({ start: ['l1'] });
   const peers = Array.from({ length: 20 }, () => new Request({ linger: 0, receiveTimeout: PATIENCE_MS }));
   try {
     for (const peer of peers) peer.connect(member.sockets.l1);
-    // One exchange each, so that every peer is connected.
+    // One exchange each connects every peer.
     await Promise.all(peers.map((peer) => peer.send('not a message').then(() => peer.receive())));
     await Promise.all(peers.map((peer) => peer.send('not a message')));
     const replies = Promise.allSettled(peers.map((peer) => peer.receive()));

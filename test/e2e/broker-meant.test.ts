@@ -14,7 +14,7 @@ afterAll(() => fleet.close());
 
 const reasonOf = async (path: string): Promise<string> => (await here.delivery(path)).reason ?? '';
 
-/** A reply of a peer that takes whatever comes. */
+/** A peer's reply that accepts every message. */
 const replyOf = (id: string, deployment?: string): string =>
   JSON.stringify({
     member_description: { kind: MEMBER, id, attributes: { cmbs: { member: { local: 'false' } } } },
@@ -53,7 +53,7 @@ describe.each(['l31', 'l4'] as const)('on %s', (layer) => {
     const reason = await reasonOf(sent.path);
     for (const part of [alice.id, alice.sockets[layer], bob.id]) expect(reason).toContain(part);
     expect(await here.inbox(alice)).toEqual([]);
-    // Whom it is meant for gets it all the same.
+    // The intended member still gets the message.
     expect((await here.send(layer, { providers: [alice.id], from: bob.id })).delivery.state).toBe('delivered');
     const [entry] = await here.inbox(alice);
     await here.must(200, here.request('DELETE', entry!.href));
@@ -97,9 +97,9 @@ describe.each(['l31', 'l4'] as const)('on %s', (layer) => {
 });
 
 describe.each(['l31', 'l4'] as const)(
-  'on %s, for a member that is known by the address of another one',
+  'on %s, for a member that is known by the address of another member',
   (layer) => {
-    /** Two members there; the second is known here by the address of the first. */
+    /** Two members of another deployment; the second is known here by the address of the first. */
     async function known(): Promise<{ there: Deployment; holder: Member; bob: Member }> {
       const there = await fleet.start();
       const holder = await there.member({ start: [layer] });
@@ -179,7 +179,7 @@ test('a topic message is forwarded to the intended member', async () => {
     sockets: { l32: holder.sockets.l32 },
   });
   const sent = await here.send('l32', { topics: ['weather'], from: alice.id });
-  // It is on the bus here, and waits for the only member that wants it.
+  // The message is on the bus here, and waits for the only member that wants it.
   expect([sent.status, sent.headers.get('x-occi-reason')]).toEqual([
     202,
     expect.stringContaining(holder.id) as string,
@@ -188,7 +188,7 @@ test('a topic message is forwarded to the intended member', async () => {
 });
 
 test('a broadcast to a member whose address another member holds is not in the inbox of the other member', async () => {
-  // A frame names the members that are meant where they are few.
+  // A frame names its intended members when they are few.
   const [few, there] = [await fleet.start(), await fleet.start()];
   const sender = await few.member();
   const holder = await there.member({ start: ['l2'] });

@@ -17,7 +17,7 @@ beforeAll(async () => {
 });
 afterAll(() => fleet.close());
 
-/** A member there that is known here at addresses at which nobody listens. */
+/** A member of another deployment that is known here at addresses without a listener. */
 async function elsewhere(topics: readonly string[] = []): Promise<Member> {
   const member = await there.member({ topics });
   const sockets = Object.fromEntries(
@@ -71,7 +71,7 @@ test.each(LAYERS)('messages on %s follow their member in order and arrive once',
   await here.must(200, here.request('DELETE', member.path));
 });
 
-localTest('also when it moved while nobody looked', async () => {
+localTest('also if it moved while no companion was running', async () => {
   let directory = '';
   const alone = await fleet.start({ prepare: (path) => void (directory = path) });
   const from = await alone.member();
@@ -90,7 +90,7 @@ localTest('also when it moved while nobody looked', async () => {
   expect((await there.receives(member, 2)).map(contentOf)).toEqual(['one', 'two']);
 });
 
-/** Changes attributes of an entity while no companion runs that would be told of it. */
+/** Changes attributes of an entity while no companion runs. */
 async function changeOnDisk(directory: string, path: string, attributes: JsonObject): Promise<void> {
   const store = await openSqliteStore({ directory, clock: systemClock, log: silentLog });
   const categories = new Categories(store, [CMBS_EXTENSION]);
@@ -134,7 +134,7 @@ test('members that swap addresses while messages are in flight get all of their 
   })();
   for (let turn = 1; turn <= 4; turn += 1) {
     const [first, second] = turn % 2 === 0 ? [one, two] : [two, one];
-    // The members move first, as members do, and are known by their new addresses a moment later.
+    // The members move first, as real members do; their new addresses are known here a moment later.
     for (const member of pair) await there.must(200, there.act(member.path, 'stop_l31'));
     for (const deployment of [there, here]) {
       await deployment.change(one.path, { [field]: first.sockets.l31 });

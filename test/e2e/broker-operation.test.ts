@@ -5,9 +5,9 @@ import { HangingPeer, ScriptedPeer } from './broker-peers';
 import { Deployment, eventually, Fleet, freeSocket } from './harness';
 import { extent } from '../extent';
 
-/** Milliseconds of a stop on a busy machine: less than the half minute or more that somebody waits here. */
+/** Milliseconds that a stop may take on a busy machine: less than the half minute or more that callers wait here. */
 const STOPPED_MS = 20_000;
-/** Each takes two seconds on the emulators. */
+/** Each round takes two seconds on the emulators. */
 const ROUNDS = isLocal() ? extent(8, 20) : 8;
 
 const fleet = new Fleet();
@@ -48,7 +48,7 @@ test('/metrics counts deliveries, retries and drops, and shows waiting messages'
     'nothing is queued any more',
   );
 
-  // A peer that refuses twice is tried again twice.
+  // A peer that refuses twice is tried two more times.
   const refusal = '{"error":{"code":"unavailable","message":"Later."}}';
   const peer = await ScriptedPeer.bind(socket, (_body, number) =>
     number > 2 ? '{"member_description":{},"sockets_l1":[]}' : refusal,
@@ -122,7 +122,7 @@ test('a stack with hanging peers stops in time, answers waiting callers, and con
   }
 });
 
-test('an idle stack stops at once, and stopping twice is stopping once', async () => {
+test('an idle stack stops at once, and a second stop has no effect', async () => {
   const here = await Deployment.start();
   await here.member({ start: ['l1', 'l2', 'l31', 'l32', 'l4'] });
   expect(await here.down()).toBeLessThan(STOPPED_MS);
@@ -156,6 +156,6 @@ test('repeated starts of layers, discoveries and sends leave no descriptor open'
   for (let number = 0; number < 3; number += 1) await round();
   const before = await descriptors();
   for (let number = 0; number < ROUNDS; number += 1) await round();
-  // libzmq closes in a thread of its own. What each round left open would be more.
+  // libzmq closes sockets in its own thread. A leak in each round would add more descriptors.
   await eventually(descriptors, (now) => now <= before + 5, `not more than ${before} descriptors are open`);
 }, 180_000);

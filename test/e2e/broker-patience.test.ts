@@ -13,7 +13,7 @@ beforeEach(async () => {
 
 afterEach(() => fleet.close());
 
-it('a message on which its receiver fails each time is given up, and later messages are delivered', async () => {
+it('a message at which its receiver fails each time is given up, and later messages are delivered', async () => {
   await here.member();
   const socket = await freeSocket();
   const broken = JSON.stringify({ error: { code: 'internal', message: 'The server failed.' } });
@@ -49,7 +49,7 @@ describe('a member whose inbox is full', () => {
     expect((await full.inbox(member)).map(contentOf)).toEqual(['second']);
   });
 
-  it('finds its topic message on the bus, which delivers it again and does not give it up', async () => {
+  it('gets a topic message later, since the bus delivers it again and does not give it up', async () => {
     const member = await full.member({ topics: ['weather.>'], start: ['l32'] });
     await full.send('l32', { topics: ['weather.berlin'], content: 'rain' });
     const [rain] = await full.receives(member, 1);

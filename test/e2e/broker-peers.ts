@@ -1,4 +1,4 @@
-/** Peers that are not this product: bare ZeroMQ sockets, as the original's members were. */
+/** Peers that are not this product: bare ZeroMQ sockets, like the members of the original. */
 import { once } from 'node:events';
 import { connect, createServer, type Socket as TcpSocket } from 'node:net';
 import { Dealer, Request, Router } from 'zeromq';
@@ -46,7 +46,7 @@ export async function ask(socket: string, frame: string | Buffer): Promise<JsonO
   }
 }
 
-/** Binds as soon as the address is free: libzmq closes in a thread of its own, after the close here. */
+/** Binds as soon as the address is free: libzmq closes sockets in its own thread, after `close` returns. */
 async function bindSoon(router: Router, socket: string): Promise<void> {
   await eventually(
     () =>
@@ -59,7 +59,7 @@ async function bindSoon(router: Router, socket: string): Promise<void> {
   );
 }
 
-/** Listens, takes every request and answers none. */
+/** Listens, accepts every request and answers none. */
 export class HangingPeer {
   readonly #router = new Router({ linger: 0 });
   received = 0;
@@ -87,7 +87,7 @@ export class HangingPeer {
   }
 }
 
-/** Answers each request with what `answer` says; undefined is no answer. */
+/** Answers each request with the result of `answer`; undefined means no answer. */
 export class ScriptedPeer {
   readonly #router = new Router({ linger: 0 });
   readonly bodies: string[] = [];
@@ -120,7 +120,7 @@ export class ScriptedPeer {
   }
 }
 
-/** Stands between a sender and a receiver and loses the first `lost` replies. */
+/** A relay between sender and receiver that loses the first `lost` replies. */
 export class LossyProxy {
   readonly #front = new Router({ linger: 0 });
   readonly #back = new Dealer({ linger: 0 });
@@ -199,7 +199,7 @@ export class Cable {
     return cable;
   }
 
-  /** Breaks what is open; new connections are taken. */
+  /** Breaks open connections; new connections are accepted. */
   cut(): void {
     for (const socket of this.#open) socket.destroy();
   }

@@ -38,7 +38,7 @@ test('every name of the loopback host is an authority of this deployment', async
   }
 });
 
-test('a remote member is named by the URI that it gave itself, and by no other', async () => {
+test('a remote member is named by its own URI only', async () => {
   const there = await fleet.start();
   const carol = await there.member({ start: ['l1', 'l31'] });
   expect((await here.send('l1', { to: carol.sockets.l1, content: '' })).status).toBe(200);

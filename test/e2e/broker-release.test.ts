@@ -20,7 +20,7 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-/** Looks into the data while nothing runs. */
+/** Reads the stored data while no stack runs. */
 async function inStore<T>(look: (store: Store) => Promise<T>): Promise<T> {
   const store = await openSqliteStore({ directory, clock: systemClock, log: silentLog });
   try {

@@ -21,7 +21,7 @@ describe('a member whose inbox is full', () => {
     ['a message that may not be stored', 'l1', { storable: 'False' }],
     ['a message on l31', 'l31', {}],
     ['a message on l4', 'l4', {}],
-  ] as const)('takes the retry of %s that it has', async (_what, layer, fields) => {
+  ] as const)('accepts a retry of %s that it already has', async (_what, layer, fields) => {
     const frame = sent('repeated', fields, layer);
     expect(await ask(member.sockets[layer], frame)).toMatchObject({ member_description: { id: member.id } });
     await here.receives(member, 1);
@@ -46,7 +46,7 @@ describe('a member whose inbox is full', () => {
 test('a member that forwards messages accepts a retry of a message that it has, even if its queue is full', async () => {
   const here = await fleet.start({ env: { CMBS_QUEUE_LIMIT: '1' } });
   const member = await here.member({ start: ['l32'] });
-  // Nobody listens there: what is passed on to it fills its queue.
+  // No peer listens there, so forwarded messages fill the queue.
   await here.member({ local: false, topics: ['weather'] });
   const frame = sent('passed-on', { topics: ['weather'] }, 'l32');
   const again = { member_description: { id: member.id } };

@@ -20,7 +20,7 @@ const counts = (receivers: number, delivered: number, waiting = 0, failed = 0): 
 });
 
 describe('a message that reaches members', () => {
-  test('counts the members that have it', async () => {
+  test('counts the members that received it', async () => {
     const alice = await here.member({ start: ['l31'] });
     const bob = await here.member({ start: ['l31'] });
     const carol = await here.member({ start: ['l31'] });
@@ -68,7 +68,7 @@ describe('a message that reaches no member', () => {
     expect(sent.headers.get('x-occi-reason')).toMatch(/no member/);
   });
 
-  test('and never can is refused with the reason and becomes a dead letter', async () => {
+  test('is refused with the reason and becomes a dead letter if it never can reach one', async () => {
     const alice = await here.member();
     const mute = await here.member({ sockets: { l31: '' }, local: false });
     const path = await here.message('l31', { providers: [mute.id] });
@@ -253,7 +253,7 @@ test('a dead letter whose sender is deleted is not sent again by another member'
 });
 
 describe('a title', () => {
-  test('does not name a member if it is the id of another, neither as the sender nor as a provider on L4', async () => {
+  test('yields to an equal id of another member, for senders and for providers on L4', async () => {
     const alice = await here.member();
     const bob = await here.member({ topics: ['a.b'], start: ['l4'] });
     const eve = await here.member({ title: bob.id, topics: ['a.b'], start: ['l4'] });
@@ -261,7 +261,7 @@ describe('a title', () => {
     const sent = await here.send('l4', { topics: ['a.b'], providers: [bob.id], from: alice.id });
     expect([sent.status, countsOf(sent.delivery)]).toEqual([200, counts(1, 1)]);
     await here.receives(bob, 1);
-    // What comes later has come, and so would have what came before.
+    // A later message has arrived, so an earlier one would have arrived too.
     const to = { topics: ['a.b'], providers: [eve.path], from: alice.id, content: 'for eve' };
     await here.must(200, here.send('l4', to));
     expect((await here.receives(eve, 1)).map(contentOf)).toEqual(['for eve']);
@@ -277,7 +277,7 @@ describe('members that cannot take a topic message now', () => {
     expect([sent.status, sent.delivery.state, countsOf(sent.delivery)]).toEqual([200, 'published', counts(0, 0)]);
   });
 
-  test('and unknown providers: the message reaches no member', async () => {
+  test('leave a message without a receiver if it names only them and unknown providers', async () => {
     const alice = await here.member();
     const carol = await here.member({ topics: ['other'], start: ['l4'] });
     const sent = await here.send('l4', { topics: ['a.b'], providers: [carol.id, 'nobody'], from: alice.id });
@@ -286,7 +286,7 @@ describe('members that cannot take a topic message now', () => {
   });
 });
 
-test('resolving many names of providers does not look at every member for each', async () => {
+test('resolving many provider names does not read every member for each name', async () => {
   const { id: from } = await here.member();
   const members = Array.from({ length: 400 }, (_, n) => ({
     kind: 'http://houssem.org/cmbs#member',
@@ -307,7 +307,7 @@ test('resolving many names of providers does not look at every member for each',
   const sent = await here.request('POST', `/cmbs/message/?send&from=${from}`, message);
   const { user } = process.cpuUsage(before);
   expect(sent.status).toBe(409);
-  // 3 seconds of processor time before; a look at 400 members for each of 1,000 names.
+  // Reading 400 members for each of 1,000 names took 3 seconds of processor time.
   if (isLocal()) expect(user / 1e6).toBeLessThan(2);
 });
 

@@ -12,7 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() => fleet.close());
 
-/** A member there that is known here, and has not started. */
+/** A member of another deployment that is known here and has not started. */
 async function absent(): Promise<Member> {
   const member = await there.member();
   await here.introduce(member);
@@ -34,7 +34,7 @@ test('a receiver that connects after a change gets the same content as the other
   });
   expect(sent.status).toBe(202);
   await here.change(sent.path, { 'cmbs.message.message_content': 'second' });
-  // Also when this is changed again, and across a restart.
+  // Neither another change nor a restart changes the copy.
   await here.change(sent.path, { 'cmbs.message.message_content': 'third' });
   await here.down();
   await here.up();
@@ -48,7 +48,7 @@ test('a receiver that connects after a change gets the same content as the other
   expect(await receives(late, 2)).toEqual([{ at: 'first' }, 'third']);
 });
 
-test('a replaced message goes out to the address and with the content of its send', async () => {
+test('a message that is replaced after its send goes out with the address and content of the send', async () => {
   const late = await absent();
   const sent = await here.send('l1', {
     to: late.sockets.l1,
@@ -91,7 +91,7 @@ test('adding or removing a mixin through its collection does not change a messag
     200,
     here.request('DELETE', '/cmbs/message/l31/', locations, { 'Content-Type': 'text/uri-list' }),
   );
-  // All of them: DELETE without a body.
+  // A DELETE without a body removes all.
   await here.must(200, here.request('DELETE', '/cmbs/message/l31/'));
   await there.must(200, there.act(late.path, 'start_l31'));
   for (const path of paths) await here.reaches(path, 'delivered', 3 * PATIENCE_MS);

@@ -148,7 +148,7 @@ describe('a message that arrives on a topic socket', () => {
   const arriving = (fields: object, id = unique('arriving')): string =>
     frameOf(id, { topics: ['t.x'], ...fields }, 'l32');
 
-  test('is published once, however often one send arrives', async () => {
+  test('is published once, however often the same send arrives', async () => {
     const frame = arriving({ message_content: 'once', transfer: { v: 1, send_id: 's', hops: ['d/m'] } });
     for (let time = 0; time < 3; time += 1) await ask(member.sockets.l32, frame);
     await ask(member.sockets.l32, arriving({ message_content: 'after' }));

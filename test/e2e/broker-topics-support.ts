@@ -1,11 +1,11 @@
-/** What the tests of L3.2 and L4 share. */
+/** Helpers that the tests of L3.2 and L4 share. */
 import { contentOf, eventually, unique, type Deployment, type Entry, type Member } from './harness';
 
 export const contents = (entries: readonly Entry[]): readonly unknown[] => entries.map(contentOf);
 
 /**
- * Sends a message that only `witness` members want on a topic of its own, so that what was sent before it has
- * arrived, or never will: the bus and each destination queue keep the order.
+ * Sends a message that only `witness` members want, on a topic of its own. When it arrives, every message sent
+ * before it has arrived or never will, since the bus and each destination queue keep the order.
  */
 export async function settle(
   deployment: Deployment,

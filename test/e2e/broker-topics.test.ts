@@ -32,7 +32,7 @@ describe('on one deployment', () => {
       .filter(([name]) => name !== 'none')
       .map(([, member]) => [here, member] as const);
 
-  /** Who receives a message, by name. */
+  /** The names of the members that receive a message. */
   async function receivers(layer: 'l32' | 'l4', topics: readonly string[], providers?: readonly string[]) {
     const content = unique('content');
     const sent = await here.send(layer, {
@@ -63,7 +63,7 @@ describe('on one deployment', () => {
       ['exact', 'star', 'rest', 'all', 'several', 'other'],
     ],
   ])(
-    'a message on %j reaches each member with a matching pattern once, and nobody else',
+    'a message on %j reaches each member with a matching pattern once, and no other member',
     async (topics, names) => {
       expect(await receivers('l32', topics)).toEqual(names);
     },
@@ -155,8 +155,8 @@ describe('on one deployment', () => {
     await settle(here, 'l32', sender, witnesses());
     expect(await here.inbox(member)).toEqual([]);
     await here.change(member.path, { 'cmbs.member.state': 'active' });
-    // What came to a reader that was just closing comes again when its lease there has run out.
-    // Besides, messages on L1 are there that waited as well.
+    // A message that reached a reader just before it closed comes again when its lease there ends.
+    // The inbox also has the messages on L1 that waited.
     const published = async (): Promise<readonly (readonly [string, number])[]> =>
       contents(await here.inbox(member)).filter((content) => Array.isArray(content)) as [string, number][];
     const received = await eventually(published, ({ length }) => length >= 20, 'all that waited arrives', 100_000);
@@ -168,7 +168,7 @@ describe('on one deployment', () => {
   }, 180_000);
 
   test.each(['l32', 'l4'] as const)(
-    'what is on its way on %s when its member is suspended waits as well, and is not given up',
+    'a message in flight on %s when its member is suspended waits too, and is not given up',
     async (layer) => {
       const topic = unique('midway');
       const member = await here.member({ topics: [topic], start: ['l1', layer] });
@@ -250,7 +250,7 @@ describe('on one deployment', () => {
       await here.send('l32', { from: sender.id, topics: [topic], content: number });
     }
     expect(await here.receives(member, count)).toHaveLength(count);
-    // Every delivery of the bus to the two subscribers (this member and ">"), duplicates included, is counted.
+    // Counts every delivery of the bus to the two subscribers (this member and ">"), duplicates included.
     await settle(here, 'l32', sender, witnesses());
     const marks = Object.keys(members).length - 1;
     expect((await here.metric('cmbs_received', { layer: 'l32' })) - before).toBe(2 * count + marks);

@@ -1,6 +1,7 @@
 /**
- * The commands of every document run as they stand there, in the order of the document, against one stack that is
- * emptied before each document; and each answer that a document shows after a block is what its last command answers.
+ * Runs the commands of every document as they are written, in the order of the document, against one stack that is
+ * emptied before each document. An answer that a document shows after a block must match the output of the block's
+ * last command.
  */
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import {
@@ -26,18 +27,21 @@ import { commandsOf, readDocuments, ROOT, type Block, type Document } from '../d
 import { freePort } from '../integration/free-port';
 import { PATIENCE_MS } from '../patience';
 
-/** Files that the commands name. */
+/** Files that the commands use. */
 const FILES = ['examples', 'test/fixtures/pycmbs'];
-/** Ports that the documents and the examples name, besides the endpoint's. */
+/** Ports that the documents and the examples name, except the endpoint's. */
 const NAMED_PORTS = [...BUILT_IN_LAYERS.map(({ port }) => String(port)), '6010', '6020'];
-/** Ports for members that name none. */
+/** Ports for members without a port of their own. */
 const ALLOTTED_PORTS = 30;
 
 const isRun = ({ language, note }: Block): boolean => language === 'sh' && (note === '' || note === 'background');
 
 const DOCUMENTS = readDocuments().filter(({ blocks }) => blocks.some(isRun));
 
-/** The first interpreter that has pyzmq (a distribution's package serves its own only), else any. */
+/**
+ * The first interpreter that has pyzmq, since a distribution's package serves only its own interpreter; otherwise
+ * any.
+ */
 function python(): { readonly path: string | undefined; readonly hasZmq: boolean } {
   const runs = (path: string, program: string): boolean =>
     spawnSync(path, ['-c', program], { timeout: PATIENCE_MS, stdio: 'ignore' }).status === 0;
@@ -48,7 +52,7 @@ function python(): { readonly path: string | undefined; readonly hasZmq: boolean
 
 const PYTHON = python();
 
-/** What a block needs and this machine does not have. */
+/** Requirements of a block that this machine does not meet. */
 function missingFor({ text }: Block): string | undefined {
   if (/\bcurl\b/.test(text) && spawnSync('curl', ['--version'], { stdio: 'ignore' }).status !== 0) return 'curl';
   const programs = [...text.matchAll(/python3 (\S+)/g)].map(([, file = '']) =>
@@ -65,7 +69,7 @@ const ports = new Map<string, string>();
 const background: ChildProcess[] = [];
 let stack: Stack;
 
-/** The documents' fixed ports become free ones, so that tests can run beside a real stack. */
+/** Replaces the documents' fixed ports with free ones, so that tests can run beside a real stack. */
 const moved = (text: string): string =>
   [...ports].reduce((changed, [from, to]) => changed.replaceAll(`127.0.0.1:${from}`, `127.0.0.1:${to}`), text);
 
@@ -120,7 +124,7 @@ async function must(method: string, path: string, body?: Json): Promise<void> {
   if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
 }
 
-/** As a reader begins: with nothing. The member that holds the usual ports keeps members here from taking them. */
+/** Empties the stack, as for a new reader. One member holds the usual ports, so that no other member gets them. */
 async function beginAnew(): Promise<void> {
   await must('DELETE', '/?confirm=all');
   const sockets = BUILT_IN_LAYERS.map(({ name: layer, port }) => [
@@ -136,7 +140,10 @@ const environment = (): NodeJS.ProcessEnv => ({
   PATH: `${join(home, 'bin')}:${process.env.PATH ?? ''}`,
 });
 
-/** What a command writes; rejects when it fails, for curl also with an error's status unless the answer is shown. */
+/**
+ * The output of a command. Rejects when the command fails; for curl also on an error status, unless the document
+ * shows the answer.
+ */
 async function run(command: string, mayFail: boolean): Promise<string> {
   const isCurl = command.startsWith('curl ') && !command.includes('|');
   const line = isCurl ? `${command} -sS${mayFail ? '' : ' --fail-with-body'}` : command;
@@ -148,7 +155,7 @@ async function run(command: string, mayFail: boolean): Promise<string> {
   return stdout;
 }
 
-/** Starts a command that goes on; resolves when it has written its first line. */
+/** Starts a command that keeps running; resolves at its first line of output. */
 async function begin(command: string): Promise<void> {
   const child = spawn('sh', ['-c', `exec ${moved(command)}`], {
     cwd: home,
@@ -170,7 +177,7 @@ function compare(shown: Block, real: string): string | undefined {
   return isShownAs(moved(shown.text), real.replaceAll('\r', '')) ? undefined : `the answer is ${real}`;
 }
 
-/** The block after this one, where it shows an answer. */
+/** The next block, if it shows an answer. */
 function answerAfter({ blocks }: Document, at: number): Block | undefined {
   const next = blocks[at + 1];
   return next !== undefined && ['json', 'text'].includes(next.language) ? next : undefined;

@@ -46,7 +46,7 @@ it('a backup holds everything that was acknowledged before it began', async () =
   const copied = await backup(directory, `${root}/copy`);
   expect(copied.out).toBe(`Backed up ${directory} to ${root}/copy\n`);
   expect(copied.code).toBe(0);
-  // The stack has not noticed.
+  // The stack is not affected.
   await ledger.more(20);
   stop.abort();
   await loading;
@@ -55,7 +55,7 @@ it('a backup holds everything that was acknowledged before it began', async () =
   await stack.interrupt();
 
   const restored = await bench.start({ program, directory: `${root}/copy` });
-  // What was tried later may be in the copy or not; what was acknowledged before is, and whole.
+  // The copy may have later writes or not; earlier acknowledged writes are in it, and whole.
   expect(await ledger.asAcknowledgedIn(before).differences(restored.url)).toEqual([]);
   const queued = [...before.sends].filter(([, { to, acknowledged }]) => to === 'far' && acknowledged);
   expect(queued.length).toBeGreaterThan(0);

@@ -20,7 +20,7 @@ const bench = new Bench();
 afterEach(() => bench.clear());
 afterAll(() => bench.close());
 
-/** A deployment whose calls can be held up; `begun` resolves with the next line that a call wrote. */
+/** A deployment that can hold calls up; `begun` resolves with the next line that a call writes. */
 interface Held {
   readonly stack: ChildStack;
   readonly begun: () => Promise<string>;
@@ -63,7 +63,7 @@ const outcomeUnknown = (id: string): Json => ({
 let directory: string;
 let l1: string;
 beforeEach(async () => {
-  // One level down, so that the list of calls beside it goes with it.
+  // One level down, so that the list of calls beside the directory is removed with it.
   directory = `${bench.directory()}/data`;
   [l1 = ''] = await freeAddresses(1);
 });
@@ -76,7 +76,7 @@ async function describeMember(url: string): Promise<void> {
 const call = (id: string, method: string): ReturnType<typeof messageBody> =>
   messageBody('l1', { message_content: { method, params: [id], id }, l1_socket_receiver_member: l1 });
 
-it('an interrupted call of a message is answered to the sender, which retries, and in the inbox', async () => {
+it('the answer to an interrupted call of a message reaches the retrying sender and the inbox', async () => {
   const { stack, begun } = await start(directory);
   await describeMember(stack.url);
   await must('PUT', `${stack.url}/cmbs/message/cut`, { body: call('cut', 'probe.hold') });
@@ -88,7 +88,7 @@ it('an interrupted call of a message is answered to the sender, which retries, a
   await stack.kill();
 
   const again = await start(directory);
-  // Nobody asks for anything: the outbox tries the same send again, and the receiver has its answer.
+  // Without another request, the outbox retries the same send, and the receiver has its answer.
   const message = await until(
     async () => (await must('GET', `${again.stack.url}/cmbs/message/cut`)).json,
     (seen) => messageField(seen, 'delivery', 'state') === 'delivered',
@@ -114,13 +114,13 @@ it('an interrupted call of the execute action is answered in the message', async
   const again = await start(directory);
   const message = await must('GET', `${again.stack.url}/cmbs/message/cut`);
   expect(messageField(message.json, 'result')).toEqual(outcomeUnknown('cut'));
-  // The client that saw no answer repeats its request, and with it nothing is run.
+  // The client that saw no answer repeats its request; the call does not run again.
   const repeated = await must('POST', `${again.stack.url}/cmbs/message/cut?action=execute`, key);
   expect(messageField(repeated.json, 'result')).toEqual(outcomeUnknown('cut'));
   expect(callsOf(directory)).toEqual(['held "cut"']);
 });
 
-it('a call that Ctrl-C interrupts is answered within the time that a stop has', async () => {
+it('a call that Ctrl-C interrupts is answered within the time of a stop', async () => {
   const { stack, begun } = await start(directory);
   await describeMember(stack.url);
   await must('PUT', `${stack.url}/cmbs/message/cut`, { body: call('cut', 'probe.hold') });
@@ -131,7 +131,7 @@ it('a call that Ctrl-C interrupts is answered within the time that a stop has', 
   const seconds = (performance.now() - began) / 1000;
   process.stdout.write(`stopped in ${seconds.toFixed(2)} s with a call that never ends\n`);
   expect(seconds).toBeLessThan(20);
-  // It ends as it should, with nothing that nobody caught.
+  // The stop is orderly, without an unhandled error.
   expect(stack.lines.filter((line) => /error|Error/.test(line))).toEqual([]);
 
   const again = await start(directory);
@@ -140,7 +140,7 @@ it('a call that Ctrl-C interrupts is answered within the time that a stop has', 
     (seen) => seen.every(({ state }) => state === 'executed'),
   );
   expect(inbox.map(({ messageId, state }) => [messageId, state])).toEqual([['cut', 'executed']]);
-  // Given up by the stack that stops or, where that had no time, found cut off by the next one.
+  // The stopping stack gives the call up; if it has no time for that, the next start finds the call interrupted.
   const message = expect.stringMatching(/it may have run|its outcome is unknown/) as string;
   expect(inbox[0]?.answer).toEqual({ id: 'cut', error: { code: FAULT.outcomeUnknown, message } });
   expect(callsOf(directory)).toEqual(['held "cut"']);

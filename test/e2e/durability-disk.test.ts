@@ -1,4 +1,6 @@
-/** On a full disk writes are refused, reads continue, nothing is damaged, and writes work again once there is space. */
+/**
+ * On a full disk writes are refused, reads continue, data stays intact, and writes work again once there is space.
+ */
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Request } from 'zeromq';
@@ -24,7 +26,7 @@ const bench = new Bench();
 afterEach(() => bench.clear());
 afterAll(() => bench.close());
 
-/** Creates messages until one is refused; how many were not. */
+/** Creates messages until one is refused; returns how many were created. */
 async function fill(url: string, name: string, characters: number): Promise<number> {
   const content = 'x'.repeat(characters);
   for (let n = 0; ; n++) {
@@ -37,7 +39,7 @@ async function fill(url: string, name: string, characters: number): Promise<numb
   }
 }
 
-itOnSmallDisk('is told with 507 and survived', async () => {
+itOnSmallDisk('a full disk is reported with 507, and the stack survives it', async () => {
   const disk = bench.disk(DISK_MIB);
   const ballast = join(disk, 'ballast');
   writeFileSync(ballast, Buffer.alloc(BALLAST_MIB * 1024 * 1024));
@@ -54,7 +56,7 @@ itOnSmallDisk('is told with 507 and survived', async () => {
   expect(written).toBeGreaterThan(20);
   const tiny = await fill(url, 'tiny', 10);
 
-  // Reads of every kind go on.
+  // All kinds of reads continue.
   const last = await must('GET', `${url}/cmbs/message/filling-${written - 1}`);
   expect(messageField(last.json, 'message_content')).toHaveLength(20_000);
   const list = await must('GET', `${url}/cmbs/message/`);
@@ -65,7 +67,7 @@ itOnSmallDisk('is told with 507 and survived', async () => {
   await must('GET', `${url}/healthz`);
   await must('GET', `${url}/metrics`);
 
-  // What does not fit is refused whole, whatever writes it.
+  // A write that does not fit is refused as a whole, from every client.
   const large = 'x'.repeat(200_000);
   const attempts: readonly (readonly [string, string, Parameters<typeof ask>[2]])[] = [
     ['POST', '/cmbs/message/small', { body: { attributes: { cmbs: { message: { message_content: large } } } } }],
@@ -89,7 +91,7 @@ itOnSmallDisk('is told with 507 and survived', async () => {
   const sent = await ask('POST', `${url}/cmbs/message/small?action=send_l1`);
   expect([sent.status, sent.json]).toEqual([507, { error: { code: 'storage_full', message: FULL } }]);
   expect(await inboxOf(url, 'm')).toEqual([]);
-  // A peer is told as well, and may try again.
+  // A peer gets the error too, and may retry.
   const peer = new Request({ linger: 0, receiveTimeout: PATIENCE_MS });
   peer.connect(l1);
   const knocking = { ...messageBody('l1', { message_content: 'knock' }), id: 'knock' };
@@ -98,7 +100,7 @@ itOnSmallDisk('is told with 507 and survived', async () => {
   expect(JSON.parse(String(refusal))).toEqual({ error: { code: 'storage_full', message: FULL } });
 
   rmSync(ballast);
-  // Back by itself: nobody restarts anything.
+  // The stack recovers without a restart.
   await must('PUT', `${url}/cmbs/message/after`, { body: messageBody('l1', {}) });
   await must('POST', `${url}/cmbs/message/small`, { body: { title: 'changed' } });
   const delivered = await must('POST', `${url}/cmbs/message/small?action=send_l1`);
@@ -122,7 +124,7 @@ itOnSmallDisk('is told with 507 and survived', async () => {
   }
 });
 
-itOnSmallDisk('at the start is told in one sentence, and ends it with 1', async () => {
+itOnSmallDisk('a start on a full disk ends with 1 and one sentence', async () => {
   const disk = bench.disk(DISK_MIB);
   writeFileSync(join(disk, 'ballast'), Buffer.alloc(DISK_MIB * 1024 * 1024 - 8192));
   const stack = bench.launch({ directory: join(disk, 'data') });

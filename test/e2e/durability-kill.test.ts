@@ -7,23 +7,28 @@ import { randomFrom, SEED } from '../seed';
 
 const ROUNDS = extent(4, 50);
 jest.setTimeout(60_000 * ROUNDS);
-/** Acknowledgements after which a round is killed: at random between the two, so that all kinds of work are hit. */
+/**
+ * Acknowledgements before the kill of a round: a random number between the two, so that all kinds of work are hit.
+ */
 const KILL_FROM = 10;
 const KILL_TO = 160;
-/** Milliseconds until everything queued has arrived: both are up, so this is the longest back-off and some work. */
+/**
+ * Milliseconds until every queued message has arrived. Both stacks run, so this is the longest back-off and some
+ * work.
+ */
 const DRAIN_MS = 30_000;
 const bench = new Bench();
 afterEach(() => bench.clear());
 afterAll(() => bench.close());
 
-/** Layers of a member that are open, as it says itself. */
+/** Layers of a member that are open, as the member shows them. */
 async function openLayers(url: string, member: string): Promise<readonly string[]> {
   const { json } = await must('GET', `${url}/cmbs/member/${member}`);
   const layers = memberField(json, 'layers') as Readonly<Record<string, { readonly state: string }>> | undefined;
   return Object.entries(layers ?? {}).flatMap(([layer, { state }]) => (state === 'started' ? [layer] : []));
 }
 
-it(`everything acknowledged is there, once, after each of ${ROUNDS} kills (seed ${SEED})`, async () => {
+it(`every acknowledged write is there once after each of ${ROUNDS} kills (seed ${SEED})`, async () => {
   const random = randomFrom();
   const root = bench.directory();
   const directories = { near: `${root}/near`, far: `${root}/far` };
@@ -52,7 +57,7 @@ it(`everything acknowledged is there, once, after each of ${ROUNDS} kills (seed 
     const moment = KILL_FROM + Math.floor(random() * (KILL_TO - KILL_FROM));
     await ledger.more(moment);
     await Promise.all([...(who === 'far' ? [] : [near.kill()]), ...(who === 'near' ? [] : [far.kill()])]);
-    // Whoever still answers goes on taking messages for the one that does not.
+    // The surviving stack goes on accepting messages for the killed stack.
     if (who === 'far') await ledger.more(moment);
     stop.abort();
     await loading;

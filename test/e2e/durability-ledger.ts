@@ -1,24 +1,24 @@
 /**
- * A load of HTTP clients on two deployments, and a ledger of what was acknowledged to them, which is compared with
- * what is there after a crash. `near` sends; `far` receives, and near's own second member as well.
+ * A load of HTTP clients on two deployments, and a ledger of the writes that were acknowledged to them. After a
+ * crash, the ledger is compared with the stored data. `near` sends; `far` and a second member of near receive.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import type { Json, JsonObject } from '@cmbs/shared';
 import { ask, at, inboxOf, messageBody, messageField, must, type Answer, type Entry } from './durability-support';
 import { PATIENCE_MS } from '../patience';
 
-/** Where messages can go. */
+/** Destinations of messages. */
 export interface Addresses {
   /** L1 socket of far's member. */
   readonly far: string;
-  /** L1 socket of near's own member, which sends. */
+  /** L1 socket of near's own member, which also sends. */
   readonly near: string;
 }
 
 interface Written {
-  /** Value of the last write that was acknowledged; undefined: none was. */
+  /** Value of the last acknowledged write; undefined if none was acknowledged. */
   acknowledged: number | undefined;
-  /** Value of the last write that was tried. */
+  /** Value of the last attempted write. */
   tried: number;
 }
 
@@ -51,7 +51,7 @@ export class Ledger {
   readonly refused: string[] = [];
   #round = 0;
 
-  /** Runs clients of every kind against `url` until `stop` aborts. A client whose answer does not come goes on. */
+  /** Runs clients of every kind against `url` until `stop` aborts. A client that gets no answer continues. */
   async load(url: string, addresses: Addresses, stop: AbortSignal): Promise<void> {
     this.#round += 1;
     const round = this.#round;
@@ -66,7 +66,7 @@ export class Ledger {
     );
   }
 
-  /** Resolves when so many more have been acknowledged. */
+  /** Resolves after `count` more acknowledgements. */
   async more(count: number): Promise<void> {
     const wanted = this.acknowledged + count;
     let timer: NodeJS.Timeout | undefined;
@@ -80,7 +80,7 @@ export class Ledger {
     clearTimeout(timer);
   }
 
-  /** Sends a request that may be cut off; undefined when it was. A refusal is remembered: none is expected. */
+  /** Sends a request that may be interrupted; undefined if it was. Records refusals, since none is expected. */
   async #try(method: string, url: string, stop: AbortSignal, body?: Json): Promise<Answer | undefined> {
     try {
       const answer = await ask(method, url, { signal: stop, ...(body === undefined ? {} : { body }) });
@@ -90,7 +90,7 @@ export class Ledger {
       if (answer.status === 202) this.queued += 1;
       return answer.status < 300 ? answer : undefined;
     } catch {
-      return undefined; // cut off: nobody knows
+      return undefined; // interrupted: the outcome is unknown
     }
   }
 
@@ -118,10 +118,10 @@ export class Ledger {
     entry.acknowledged = answer !== undefined;
   }
 
-  /** Creates a message and sends it once: a call or plain, to far, to itself, or to a topic. */
+  /** Creates a message and sends it once, with or without a call: to far, to near itself or to a topic. */
   async #sender(url: string, name: string, stop: AbortSignal, { far, near }: Addresses): Promise<void> {
     const id = `send-${name}`;
-    // Rounds are short: each begins with another kind of send.
+    // Rounds are short, so each begins with another kind of send.
     const turn = name.split('-').reduce((sum, part) => sum + Number(part), 0);
     const to = (['far', 'near', 'topic', 'far'] as const)[turn % 4] ?? 'far';
     const isCall = turn % 4 < 2;
@@ -142,7 +142,7 @@ export class Ledger {
     entry.acknowledged = sent !== undefined;
   }
 
-  /** A copy that the load does not change any more. */
+  /** A copy that the load no longer changes. */
   snapshot(): Ledger {
     const copy = new Ledger();
     copy.acknowledged = this.acknowledged;
@@ -152,7 +152,7 @@ export class Ledger {
     return copy;
   }
 
-  /** Everything that was tried until now, of which only what `earlier` has as acknowledged counts as that. */
+  /** All attempted writes so far; a write counts as acknowledged only if `earlier` has it as acknowledged. */
   asAcknowledgedIn(earlier: Ledger): Ledger {
     const copy = this.snapshot();
     for (const [id, entry] of copy.entities) entry.acknowledged = earlier.entities.get(id)?.acknowledged;
@@ -162,13 +162,11 @@ export class Ledger {
     return copy;
   }
 
-  // --- Comparing ---
-
-  /** What differs between the ledger and what near has, of the last round or of all: nothing, as a list. */
+  /** Differences between the ledger and near's data, for the last round or for all; empty if there are none. */
   async differences(url: string, which: 'last round' | 'all' = 'all'): Promise<readonly string[]> {
     const isAsked = (name: string): boolean => which === 'all' || name.startsWith(`${this.#round}-`);
     const wrong: string[] = [];
-    /** Titles to the entities that show them when they are read one by one. */
+    /** For each title, the entities that show it when they are read one by one. */
     const seen = new Map<string, string[]>(TITLES.map((title) => [title, []]));
     const read = async (id: string): Promise<string | undefined> => {
       const answer = await ask('GET', `${url}/cmbs/message/${id}`);
@@ -206,7 +204,7 @@ export class Ledger {
     return wrong;
   }
 
-  /** Sends that were acknowledged and have no outcome yet. */
+  /** Acknowledged sends without an outcome. */
   async underWay(url: string): Promise<readonly string[]> {
     const open: string[] = [];
     for (const [id, { acknowledged }] of this.sends) {
@@ -218,7 +216,7 @@ export class Ledger {
     return open;
   }
 
-  /** What differs between the sends and the three inboxes. */
+  /** Differences between the sends and the three inboxes. */
   async receipts(near: string, far: string): Promise<readonly string[]> {
     const wrong: string[] = [];
     const inboxes = {
@@ -249,7 +247,7 @@ export class Ledger {
     return wrong;
   }
 
-  /** Calls that ran more than once, from the lists that the calls themselves wrote. */
+  /** Calls that ran more than once, by the lists that the calls wrote. */
   static ranTwice(directories: readonly string[]): readonly string[] {
     return directories.flatMap((directory) => {
       const lines = callLines(directory);

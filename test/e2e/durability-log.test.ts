@@ -11,7 +11,7 @@ const bench = new Bench();
 afterEach(() => bench.clear());
 afterAll(() => bench.close());
 
-/** Speaks another protocol to the socket, and waits until the connection is cut. */
+/** Writes another protocol to the socket, and waits until the connection is closed. */
 async function disturb(address: string): Promise<void> {
   const { hostname, port } = new URL(address.replace('tcp:', 'http:'));
   const socket = connect(Number(port), hostname);

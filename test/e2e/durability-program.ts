@@ -1,6 +1,6 @@
 /**
- * The local stack with one more module, `probe`, whose effects a test can count and whose calls it can hold up. Each
- * call is one line in the file that `CMBS_DATA_DIR` has beside it, `<directory>.calls`, which survives the process.
+ * The local stack with an extra module, `probe`, whose effects a test can count and whose calls it can hold up.
+ * Each call writes one line to a file beside `CMBS_DATA_DIR`, `<directory>.calls`, which survives the process.
  */
 import { appendFileSync } from 'node:fs';
 import { runProgram } from '@cmbs/emulator/program';

@@ -41,7 +41,7 @@ const { at, expires } = JSON.parse(readFileSync(join(FIXTURE, 'written.json'), '
 };
 
 const fleet = new Fleet();
-/** Addresses of the data to those that are free here. */
+/** Free addresses by the addresses in the data. */
 let addresses: ReadonlyMap<string, string>;
 let clock: ReturnType<typeof skewedClock>;
 let directory: string;
@@ -75,7 +75,7 @@ function unpack(into: string): void {
   db.close();
 }
 
-/** Today's program on the data, so long after they were written. */
+/** Opens the data with today's program, at a time after they were written. */
 async function openAfter(ms: number): Promise<Deployment> {
   clock = skewedClock();
   clock.forward(at + ms - Date.now());
@@ -86,7 +86,7 @@ const names = (entries: readonly Entry[]): readonly string[] => entries.map(({ m
 const attributesOf = async (broker: Deployment, path: string): Promise<JsonObject> =>
   (await broker.must(200, broker.get(path))).attributes;
 
-test('members, categories, entities, links and messages are there, with the state of each delivery', async () => {
+test('members, categories, entities, links and messages are kept, with the state of each delivery', async () => {
   const broker = await openAfter(MINUTE_MS);
   expect(existsSync(join(directory, 'cmbs.db.v1.bak'))).toBe(true);
   for (const [id, sockets] of Object.entries({ ...LOCAL, ...REMOTE })) {
@@ -156,7 +156,7 @@ test('members, categories, entities, links and messages are there, with the stat
   expect(await broker.metric('cmbs_messages_queued')).toBe(5 * SERIES.length);
   const dead = (await broker.must(200, broker.get('/cmbs/message/dead_letter/'))).json.resources;
   expect((dead as readonly JsonObject[]).map(({ id }) => id).sort()).toEqual(['out-expired', 'out-failed']);
-  // The key of a request that was answered before.
+  // A key whose request the earlier release has answered.
   for (const layer of ['l1', 'l2', 'l31', 'l32', 'l4'] as const) {
     const path = `/cmbs/message/out-${layer}-1`;
     const before = (await broker.delivery(path)).send_id;
@@ -189,7 +189,7 @@ test('queued messages go out in order and once to peers that connect now, withou
   for (const layer of layers) {
     for (const one of whole) await broker.reaches(`/cmbs/message/out-${layer}-${one}`, 'delivered');
   }
-  // Once more after a restart, and then a last message for each: nothing came in between.
+  // After another restart, a last message for each shows that no other message arrived in between.
   await broker.down();
   await broker.up();
   const mark = { from: 'alice', content: 'mark' };
@@ -263,7 +263,7 @@ describe('an inbox', () => {
     }
   });
 
-  test('takes no message again that it has or had', async () => {
+  test('does not accept a message again that it has or had', async () => {
     const broker = await openAfter(2 * HOUR_MS);
     await eventually(
       () => broker.layer({ ...bob, id: 'bob', uri: '', sockets: LOCAL.bob }, 'l1'),
@@ -326,7 +326,7 @@ describe('a member of another deployment', () => {
     await broker.must(200, broker.act('/cmbs/member/alice', 'check_neighbors'));
   };
 
-  test('that a client described is changed by clients only', async () => {
+  test('is changed only by clients if a client described it', async () => {
     const claims = (): Promise<number> => broker.metric('cmbs_member_claims', { outcome: 'conflict' });
     const l1 = await impostor('written');
     const peers = await fleet.start({ clock });
@@ -341,7 +341,7 @@ describe('a member of another deployment', () => {
   });
 
   test.each(['found', 'described'] as const)(
-    '(%s) that was registered follows the description at its address',
+    'follows the description at its address if it was registered (%s)',
     async (id) => {
       const l1 = await impostor(id);
       const peers = await fleet.start({ clock });
@@ -354,7 +354,7 @@ describe('a member of another deployment', () => {
       await tell(id, { l1 });
       const topics = async (): Promise<unknown> =>
         (await attributesOf(broker, `/cmbs/member/${id}`))['cmbs.member.topics'];
-      // What was told makes the deployment ask there.
+      // The frame makes the deployment ask at the known address.
       await eventually(topics, (all) => JSON.stringify(all) === '["theirs"]', 'the true topics are known');
       await check(l1);
       expect(await topics()).toEqual(['theirs']);

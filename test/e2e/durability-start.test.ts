@@ -23,7 +23,7 @@ interface Ran {
   readonly err: string;
 }
 
-/** Runs the program to its end; killed, and so without a code, when it does not come in time. */
+/** Runs the program to its end. A program that is not done in time is killed, and has no code. */
 function run(args: readonly string[], settings: Readonly<Record<string, string>> = {}): Promise<Ran> {
   return new Promise((resolve) => {
     const options = { env: { ...cleanEnvironment(), ...settings }, timeout: PATIENCE_MS, cwd: bench.directory() };
@@ -33,7 +33,7 @@ function run(args: readonly string[], settings: Readonly<Record<string, string>>
   });
 }
 
-/** The files of a directory that are `wanted`, each with a digest of its bytes. */
+/** The files of a directory that `wanted` accepts, each with a digest of its content. */
 function fingerprint(directory: string, wanted: (name: string) => boolean): Readonly<Record<string, string>> {
   return Object.fromEntries(
     readdirSync(directory)
@@ -62,7 +62,7 @@ describe('the arguments of npm start', () => {
   });
 });
 
-describe('a setting that is not valid is named, with what it must be:', () => {
+describe('a start with an invalid setting', () => {
   it.each([
     ['PORT', 'http', 'must be a whole number'],
     ['PORT', '65536', 'must be at most 65535'],
@@ -82,16 +82,16 @@ describe('a setting that is not valid is named, with what it must be:', () => {
     ['CMBS_SEND_WAIT_S', '-1', 'must be a whole number'],
     ['CMBS_LOG', 'loud', 'must be debug, info, warn, error or silent'],
     ['CMBS_PROT', '1', 'is not a setting; see --help'],
-  ])('%s=%j', async (name, value, said) => {
+  ])('names the setting and its valid values: %s=%j', async (name, value, said) => {
     const { code, out, err } = await run([], { PORT: '0', [name]: value });
     expect({ code, out }).toEqual({ code: 1, out: '' });
     expect(err).toContain(name);
     expect(err).toContain(said);
-    // One sentence for the one mistake, and nothing of where in the program it was found.
+    // One sentence for one mistake, without a stack trace.
     expect(err.trimEnd().split('\n')).toHaveLength(1);
   });
 
-  it('and all invalid settings are named at once', async () => {
+  it('names all invalid settings at once', async () => {
     const { code, err } = await run([], { PORT: 'x', CMBS_LOG: 'y', CMBS_DISCOVERY: 'z' });
     expect(code).toBe(1);
     expect(err.trimEnd().split('\n')).toHaveLength(3);
@@ -133,14 +133,14 @@ it('a second process on a data directory names the first and ends, and the first
   for (const id of ['before', 'after']) await must('GET', `${again.url}/cmbs/message/${id}`);
 });
 
-/** Database and log, as they lie in the directory. A log without a byte, which a look leaves behind, is none. */
+/** Database and log in the directory. An empty log, which a read leaves behind, does not count. */
 const dataOf = (directory: string): Readonly<Record<string, string>> =>
   fingerprint(directory, (name) => /^cmbs\.db(?:-wal)?$/.test(name) && statSync(join(directory, name)).size > 0);
 
 it.each([
   ['in its database', ['cmbs.db']],
   ['still in its log', ['cmbs.db', 'cmbs.db-wal']],
-])('a data directory of a newer version, %s, is refused and not changed by a byte', async (_, files) => {
+])('a data directory of a newer version, %s, is refused and stays unchanged', async (_, files) => {
   const written = bench.directory();
   const newer = await bench.start({ directory: written });
   await must('PUT', `${newer.url}/cmbs/message/m`, { body: messageBody('l1', {}) });
@@ -148,7 +148,7 @@ it.each([
   const directory = bench.directory();
   const db = new DatabaseSync(join(written, 'cmbs.db'));
   db.exec('PRAGMA user_version=999');
-  // The last connection that closes empties the log into the database.
+  // The last connection to close moves the log into the database.
   const isLogged = files.length > 1;
   if (!isLogged) db.close();
   for (const file of files) copyFileSync(join(written, file), join(directory, file));

@@ -1,7 +1,7 @@
-/** Ctrl-C under load: requests in flight are answered, nothing acknowledged is lost, and the stop is quick. */
+/** Ctrl-C under load: requests in flight are answered, acknowledged writes are kept, and the stop is quick. */
 import { ask, Bench, freeAddresses, memberBody, messageBody, must } from './durability-support';
 
-/** Seconds that a stop may take; generously more than the two that it has, since the machine may be busy. */
+/** Seconds that a stop may take: well above the two seconds of the product, since the machine may be busy. */
 const LONGEST_S = 15;
 const CLIENTS = 16;
 
@@ -10,7 +10,7 @@ afterEach(() => bench.clear());
 afterAll(() => bench.close());
 
 it.each(['SIGINT', 'SIGTERM'] as const)(
-  'on %s every request is answered or its connection closed',
+  'on %s every request is answered or its connection is closed',
   async (how) => {
     const directory = bench.directory();
     const stack = await bench.start({ directory });
@@ -38,14 +38,14 @@ it.each(['SIGINT', 'SIGTERM'] as const)(
           for (const { status } of [created, sent]) {
             if (status < 300) seen.answered += 1;
             else {
-              // Only a stop is a reason to refuse, and 503 is its answer.
+              // The only reason for a refusal is the stop, and its answer is 503.
               expect([status, stopping]).toEqual([503, true]);
               seen.refused += 1;
             }
           }
           if (acknowledged.length >= 5 * CLIENTS) reached();
         } catch (error) {
-          // Not a time-out: the connection was closed, or nobody listens any more.
+          // The connection was closed or refused; it did not time out.
           expect([(error as Error).message, stopping]).toEqual([
             expect.stringMatching(/fetch failed|terminated/),
             true,
@@ -56,7 +56,7 @@ it.each(['SIGINT', 'SIGTERM'] as const)(
       }
     };
     const clients = Array.from({ length: CLIENTS }, (_, which) => client(which));
-    // Waits that would last much longer than a stop may: an inbox, and a stream of events.
+    // Waits that would last much longer than a stop: an inbox, and an event stream.
     await must('PUT', `${url}/cmbs/member/idle`, { body: memberBody({ local: 'true' }) });
     const poll = ask('GET', `${url}/cmbs/member/idle/inbox/?wait=20`).then(
       ({ status }) => status,
@@ -93,7 +93,7 @@ it('a second Ctrl-C does not wait', async () => {
   const first = stack.interrupt();
   const second = stack.interrupt();
   const [exit] = await Promise.all([first, second]);
-  // Whichever came first: it is done, or it was ended by the signal itself.
+  // Either the stop was complete, or the second signal ended the process.
   expect([
     { code: 0, signal: null },
     { code: null, signal: 'SIGINT' },

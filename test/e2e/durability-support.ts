@@ -24,7 +24,7 @@ export interface Asked {
   readonly signal?: AbortSignal;
 }
 
-/** One request to a URL; rejects when no whole answer comes. */
+/** One request to a URL; rejects without a complete answer. */
 export async function ask(method: string, url: string, { body, headers, signal }: Asked = {}): Promise<Answer> {
   const deadline = AbortSignal.timeout(PATIENCE_MS);
   const response = await fetch(url, {
@@ -39,14 +39,14 @@ export async function ask(method: string, url: string, { body, headers, signal }
   return { status: response.status, headers: response.headers, text, json: isJsonObject(parsed) ? parsed : {} };
 }
 
-/** The same, for steps of a test that must succeed. */
+/** A request that must succeed. */
 export async function must(method: string, url: string, asked: Asked = {}): Promise<Answer> {
   const answer = await ask(method, url, asked);
   if (answer.status >= 300) throw new Error(`${method} ${url}: ${answer.status} ${answer.text}`);
   return answer;
 }
 
-/** Follows keys into JSON; undefined where the way ends. */
+/** Follows keys into JSON; undefined if a key is missing. */
 export function at(value: Json | undefined, ...keys: readonly string[]): Json | undefined {
   let here = value;
   for (const key of keys) {
@@ -75,7 +75,7 @@ export const memberBody = (fields: JsonObject): JsonObject => ({
   attributes: { cmbs: { member: fields } },
 });
 
-/** An inbox entry, as far as tests read it. */
+/** The fields of an inbox entry that tests read. */
 export interface Entry {
   readonly id: string;
   readonly messageId: string;
@@ -84,7 +84,7 @@ export interface Entry {
   readonly answer: Json | undefined;
 }
 
-/** Everything in an inbox, oldest first, without taking it. */
+/** All entries of an inbox, oldest first, without leasing them. */
 export async function inboxOf(url: string, member: string): Promise<readonly Entry[]> {
   const entries: Entry[] = [];
   for (let cursor = ''; ;) {
@@ -103,7 +103,7 @@ export async function inboxOf(url: string, member: string): Promise<readonly Ent
   }
 }
 
-/** Looks again and again until `look` gives what `isEnough` accepts; what it gave last when the time is over. */
+/** Repeats `look` until `isEnough` accepts its value; at the deadline, returns the last value. */
 export async function until<T>(
   look: () => Promise<T>,
   isEnough: (seen: T) => boolean,
@@ -116,17 +116,17 @@ export async function until<T>(
     await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
   }
 }
-/** Milliseconds between two looks at something that tells nobody when it changes. */
+/** Milliseconds between two reads of a state that reports no changes. */
 const LOOK_AGAIN_MS = 25;
 
-/** `tcp://` addresses of ports that nobody has now. */
+/** `tcp://` addresses of free ports. */
 export async function freeAddresses(count: number): Promise<readonly string[]> {
   const addresses: string[] = [];
   while (addresses.length < count) addresses.push(`tcp://127.0.0.1:${await freePort()}`);
   return addresses;
 }
 
-/** What a test file starts and has to get rid of, whatever happens in it. */
+/** The resources that a test file starts, released whatever happens in the tests. */
 export class Bench {
   readonly #programs = new Map<string, BundledProgram>();
   readonly #running = new Set<ChildStack>();
@@ -148,7 +148,7 @@ export class Bench {
     return path;
   }
 
-  /** A disk of its own with so many MiB. */
+  /** A separate disk of `mebibytes` MiB. */
   disk(mebibytes: number): string {
     const path = this.directory();
     mountDisk(path, mebibytes);
@@ -171,7 +171,7 @@ export class Bench {
     return stack;
   }
 
-  /** After each test: no process and no data of it stays. */
+  /** After each test: ends its processes and deletes their data. */
   async clear(): Promise<void> {
     await Promise.all([...this.#running].map((stack) => stack.kill()));
     for (const path of this.#disks.splice(0)) unmountDisk(path);

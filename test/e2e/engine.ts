@@ -1,4 +1,4 @@
-/** What the deployments of end-to-end tests run on: the local stack, or whatever a set-up file chose before. */
+/** The engine of the deployments in end-to-end tests: the local stack, unless a set-up file chose another. */
 import type { DeliveryLimits } from '@cmbs/companion';
 import { ANY_PORT } from '@cmbs/emulator/ports';
 import { startStack } from '@cmbs/emulator/stack';
@@ -8,7 +8,7 @@ import { describeUnless, itUnless } from '../skipping';
 
 export interface Running {
   readonly url: string;
-  /** Where its parts tell their metrics; at `url` when absent. */
+  /** URLs of the metrics of its parts; only `url` when absent. */
   readonly metrics?: readonly string[];
   close(): Promise<void>;
 }
@@ -20,13 +20,13 @@ export interface RunOptions {
   readonly delivery?: Partial<DeliveryLimits> | undefined;
 }
 
-/** Runs a deployment on data that stay when it is closed. */
+/** Runs a deployment on data that stay after it is closed. */
 export type Engine = (options: RunOptions) => Promise<Running>;
 
-// Set-up files and tests load this module apart from each other.
+// Set-up files and tests load this module separately.
 const chosen = globalThis as { cmbsTestEngine?: () => Engine };
 
-/** Chooses what makes the engine of each deployment. */
+/** Chooses the engine of each deployment. */
 export function runTestsOn(engine: () => Engine): void {
   chosen.cmbsTestEngine = engine;
 }
@@ -36,7 +36,7 @@ export const isLocal = (): boolean => chosen.cmbsTestEngine === undefined;
 const elsewhere = (): string | undefined =>
   isLocal() ? undefined : 'only the local stack has what this tests, and its own run tests it';
 
-/** `test`, for what only the local stack has: its limits, its speed. */
+/** `test`, for properties that only the local stack has, such as its limits and its speed. */
 export const localTest = (name: string, run: () => Promise<void>, timeoutMs?: number): void =>
   itUnless(elsewhere())(name, run, timeoutMs);
 export const describeLocal = (name: string, tests: () => void): void => describeUnless(elsewhere())(name, tests);

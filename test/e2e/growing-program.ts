@@ -1,4 +1,4 @@
-/** The local stack, which takes 300 MB of memory for each SIGUSR2 and does not give them back. */
+/** The local stack, which allocates 300 MB at each SIGUSR2 and keeps them. */
 import { runProgram } from '@cmbs/emulator/program';
 
 const held: Buffer[] = [];

@@ -1,6 +1,6 @@
 /**
- * Deployments in this process: each a whole stack with a data directory of its own, spoken to over HTTP and over its
- * members' sockets. Waits end with what they wait for or with a deadline.
+ * Deployments in this process. Each is a whole stack with its own data directory; tests use it over HTTP and over
+ * its members' sockets. Every wait ends at a condition or at a deadline.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -24,14 +24,14 @@ import { engineFor, faultOf, type Engine, type Running } from './engine';
 import { PATIENCE_MS } from '../patience';
 
 /**
- * Milliseconds between two looks at a condition that has no event to wait for: soon at first, and later less often, since
- * each look is work for the deployment that the test waits for.
+ * Milliseconds between two checks of a condition that has no event: short at first and longer later, since each
+ * check is work for the deployment that the test waits for.
  */
 const POLL_MS = 15;
 const POLL_MAX_MS = 60;
 const POLL_GROWTH = 1.2;
 
-/** Seconds that a send waits for its outcome: the most, so that a busy machine does not end the wait before it is known. */
+/** Seconds that a send waits for its outcome: the maximum, so that a busy machine does not end the wait early. */
 export const SEND_WAIT_S = 60;
 
 export const CMBS = 'http://houssem.org/cmbs#';
@@ -39,12 +39,12 @@ export const MEMBER = `${CMBS}member`;
 export const MESSAGE = `${CMBS}message`;
 export type LayerName = 'l1' | 'l2' | 'l31' | 'l32' | 'l4';
 
-/** A socket address that nobody has. */
+/** A free socket address. */
 export async function freeSocket(): Promise<string> {
   return `tcp://127.0.0.1:${await freePort()}`;
 }
 
-/** What `probe` gives once `wanted` accepts it; an error that shows the last value when that takes too long. */
+/** The value of `probe` once `wanted` accepts it; after the deadline, an error that shows the last value. */
 export async function eventually<T>(
   probe: () => Promise<T> | T,
   wanted: (value: T) => boolean,
@@ -126,14 +126,14 @@ export function contentOf({ message }: Entry): Json | undefined {
 }
 
 export interface MemberOptions {
-  /** In place of one that nobody has. */
+  /** Default: an unused id. */
   readonly id?: string;
   readonly title?: string;
   readonly topics?: readonly string[];
   readonly neighbors?: readonly string[];
   readonly state?: string;
   readonly local?: boolean;
-  /** In place of a free one. */
+  /** Default: free addresses. */
   readonly sockets?: Readonly<Partial<Record<LayerName, string>>>;
   /** Layers to start. */
   readonly start?: readonly LayerName[];
@@ -159,20 +159,20 @@ export interface MessageOptions {
   readonly id?: string;
 }
 
-/** What nobody handled in this process: fails the next deployment that closes. */
+/** Unhandled rejections in this process. They fail the next deployment that closes. */
 const rejections: string[] = [];
 process.on('unhandledRejection', (reason) => void rejections.push(inspect(reason)));
 
 let serial = 0;
-/** Names that no other test of this process has. */
+/** Returns a name that no other test of this process has. */
 export const unique = (prefix: string): string => `${prefix}-${process.pid}-${(serial += 1)}`;
 
 export interface DeploymentOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly clock?: Clock;
-  /** Limits of delivery in place of the product's. */
+  /** Overrides of the product's delivery limits. */
   readonly delivery?: Partial<DeliveryLimits>;
-  /** In place of the local stack. */
+  /** Default: the local stack. */
   readonly engine?: Engine;
   /** Puts data into the directory before the first start. */
   readonly prepare?: (directory: string) => void;
@@ -183,7 +183,7 @@ export class Deployment {
   readonly #options: DeploymentOptions;
   readonly #engine: Engine;
   #stack: Running | undefined;
-  /** What the product called its own fault; {@link close} fails when there is any. */
+  /** Errors that the product logged; {@link close} fails if there are any. */
   readonly faults: string[] = [];
 
   private constructor(directory: string, options: DeploymentOptions) {
@@ -199,7 +199,7 @@ export class Deployment {
     return deployment;
   }
 
-  /** Starts the stack again on the data it left. */
+  /** Starts the stack again on its data. */
   async up(): Promise<void> {
     const error = (message: string, fields?: LogFields): void => void this.faults.push(faultOf(message, fields));
     const log: Log = { ...silentLog, error };
@@ -212,7 +212,7 @@ export class Deployment {
     });
   }
 
-  /** Stops the stack and keeps its data; resolves with the milliseconds that it took. */
+  /** Stops the stack and keeps its data; resolves with the duration in milliseconds. */
   async down(): Promise<number> {
     const started = performance.now();
     await this.#stack?.close();
@@ -220,7 +220,7 @@ export class Deployment {
     return performance.now() - started;
   }
 
-  /** Works on the store of a local stack that is down, as a release before may have left it. */
+  /** Changes the store of a stopped local stack, for example to what an earlier release stored. */
   async inStore(work: (store: Store) => Promise<void>): Promise<void> {
     const store = await openSqliteStore({ directory: this.#directory, clock: systemClock, log: silentLog });
     try {
@@ -242,7 +242,7 @@ export class Deployment {
     return this.#stack.url;
   }
 
-  /** `body` that is text goes as it is. */
+  /** A string as `body` is sent unchanged. */
   async request(
     method: string,
     target: string,
@@ -262,7 +262,7 @@ export class Deployment {
     return this.request('GET', target);
   }
 
-  /** The same, and an error unless the status is the expected one. */
+  /** Checks the status of an answer; throws unless it is the expected one. */
   async must(status: number, asked: Promise<Answer>): Promise<Answer> {
     const answer = await asked;
     if (answer.status !== status) throw new Error(`${answer.status} instead of ${status}: ${answer.text}`);
@@ -354,7 +354,7 @@ export class Deployment {
     return path;
   }
 
-  /** Creates and sends; the answer is the send's. */
+  /** Creates and sends a message; returns the answer to the send. */
   async send(
     layer: LayerName,
     options: MessageOptions & { readonly from?: string; readonly prefer?: string } = {},
@@ -389,13 +389,13 @@ export class Deployment {
     });
   }
 
-  /** Entries as they are, without leasing them unless the query says so. */
+  /** Entries of an inbox, without a lease unless the query asks for one. */
   async inbox(member: Pick<Member, 'path'>, query = 'lease=0&number=1000'): Promise<readonly Entry[]> {
     const { json } = await this.must(200, this.get(`${member.path}/inbox/?${query}`));
     return json.entries as unknown as readonly Entry[];
   }
 
-  /** The inbox once it has `count` entries or more. */
+  /** Waits until the inbox has at least `count` entries. */
   receives(member: Pick<Member, 'path'>, count: number, ms?: number): Promise<readonly Entry[]> {
     return eventually(
       () => this.inbox(member),
@@ -418,7 +418,7 @@ export class Deployment {
   }
 }
 
-/** The system's clock, which a test can put forward; timers run as they do. */
+/** The system's clock with an offset that a test can increase; timers are not affected. */
 export function skewedClock(): Clock & { forward(ms: number): void; setWall(ms: number): void } {
   let skew = 0;
   let wall = 0;
@@ -427,12 +427,12 @@ export function skewedClock(): Clock & { forward(ms: number): void; setWall(ms: 
     now: () => systemClock.now() + skew + wall,
     elapsed: () => systemClock.elapsed() + skew,
     forward: (ms) => void (skew += ms),
-    /** Sets the wall clock, by so much, while no time passes. */
+    /** Changes the wall clock by `ms` without any time passing. */
     setWall: (ms) => void (wall += ms),
   };
 }
 
-/** Deployments of one test, closed in the end whatever happens. */
+/** Deployments of one test, closed at its end in any case. */
 export class Fleet {
   readonly #deployments: Deployment[] = [];
   readonly #closing: (() => unknown)[] = [];
@@ -443,7 +443,7 @@ export class Fleet {
     return deployment;
   }
 
-  /** Something to close before the deployments. */
+  /** A resource to close before the deployments. */
   using<T>(resource: T, close: (resource: T) => unknown): T {
     this.#closing.push(() => close(resource));
     return resource;

@@ -48,14 +48,14 @@ const statuses = async (...parts: readonly (string | Buffer)[]): Promise<readonl
 
 const LAST = `GET /healthz HTTP/1.1\r\n${HOST}${CLOSE}\r\n`;
 
-describe('a request that Node would refuse or drop in its own words', () => {
-  it('gets 400 of ours without a Host header, and with two', async () => {
+describe('a request that Node itself would refuse or drop', () => {
+  it('gets our 400 without a Host header, and with two', async () => {
     expect(await status(`GET /-/ HTTP/1.1\r\n${CLOSE}\r\n`)).toBe(400);
     expect(await status(`GET /-/ HTTP/1.1\r\n${HOST}Host: other\r\n${CLOSE}\r\n`)).toBe(400);
     expect(await status('GET /-/ HTTP/1.0\r\n\r\n')).toBe(200);
   });
 
-  it('gets 417 for an expectation that is not known', async () => {
+  it('gets 417 for an unknown expectation', async () => {
     expect(await status(`POST /-/ HTTP/1.1\r\n${HOST}${CLOSE}Expect: tea\r\nContent-Length: 0\r\n\r\n`)).toBe(417);
   });
 
@@ -66,7 +66,7 @@ describe('a request that Node would refuse or drop in its own words', () => {
 
 describe('a host that only looks well-formed', () => {
   it.each(['x:99999', '1.2.3.4.5', '256.256.256.256', '[::ffff:1.2.3.4.5.6]', '[1:2]:80', 'xn--a'])(
-    '%s: the request is refused, and nothing is made',
+    '%s is refused, and nothing is created',
     async (host) => {
       const body = JSON.stringify({ kind: MEMBER, attributes: { 'cmbs.member.local': 'false' } });
       const response = await exchange(
@@ -86,14 +86,14 @@ describe('a body over the limit', () => {
     expect(await statuses(head, chunk, chunk, chunk, '0\r\n\r\n', LAST)).toEqual([413, 200]);
   });
 
-  it('gets 413 at once, and no 100, when it asks first', async () => {
+  it('gets 413 at once instead of 100 when the client expects 100', async () => {
     const response = await exchange(
       `POST /cmbs/member/ HTTP/1.1\r\n${HOST}${JSON_TYPE}Expect: 100-continue\r\nContent-Length: 1048577\r\n\r\n`,
     );
     expect(statusOf(response)).toBe(413);
   });
 
-  it('is asked for with 100 when it is small enough', async () => {
+  it('gets 100 when it is small enough', async () => {
     const response = await exchange(
       `POST /cmbs/member/ HTTP/1.1\r\n${HOST}${CLOSE}${JSON_TYPE}Expect: 100-continue\r\nContent-Length: 2\r\n\r\n`,
       '{}',
@@ -101,7 +101,7 @@ describe('a body over the limit', () => {
     expect(response).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 400 /);
   });
 
-  it('leaves its answer readable while it goes on sending', async () => {
+  it('gets an answer that the client can read while it still sends', async () => {
     for (let round = 0; round < 10; round += 1) {
       const head = `POST /cmbs/member/ HTTP/1.1\r\n${HOST}${JSON_TYPE}Content-Length: 16777216\r\n\r\n`;
       expect(await statuses(head, Buffer.alloc(16 * 1024 * 1024, 'x'), LAST)).toEqual([413, 200]);
@@ -112,7 +112,7 @@ describe('a body over the limit', () => {
 const waiting = (): Promise<number> => deployment.metric('cmbs_requests_in_flight');
 
 describe('a client that hangs up', () => {
-  it('in the middle of a body is no fault of the server', async () => {
+  it('in the middle of a body causes no server error', async () => {
     const { hostname, port } = new URL(deployment.url);
     for (const rest of ['Content-Length: 100\r\n\r\n{', 'Transfer-Encoding: chunked\r\n\r\n5\r\nab']) {
       const socket = connect(Number(port), hostname);
@@ -125,7 +125,7 @@ describe('a client that hangs up', () => {
     expect(deployment.faults).toEqual([]);
   });
 
-  it('ends every request that it has pipelined, so that none waits on', async () => {
+  it('ends all of its pipelined requests', async () => {
     const member = await deployment.member();
     const before = await waiting();
     const { hostname, port } = new URL(deployment.url);
@@ -140,7 +140,7 @@ describe('a client that hangs up', () => {
 });
 
 describe('clients that do not read', () => {
-  it('hold one answer each, and the server goes on serving others', async () => {
+  it('hold one answer each, and the server still serves other clients', async () => {
     const big = await deployment.message('l1', { content: 'x'.repeat(900_000) });
     const { hostname, port } = new URL(deployment.url);
     const before = process.memoryUsage().external + process.memoryUsage().heapUsed;
@@ -161,7 +161,7 @@ describe('clients that do not read', () => {
     await eventually(waiting, (count) => count <= 1, 'none waits any more');
   });
 
-  it('get their pipelined answers in order once they do', async () => {
+  it('get their pipelined answers in order once they read', async () => {
     const answers = await exchange(
       `GET /healthz HTTP/1.1\r\n${HOST}\r\nGET /nowhere HTTP/1.1\r\n${HOST}\r\n`.repeat(300) + LAST,
     );
@@ -171,7 +171,7 @@ describe('clients that do not read', () => {
 });
 
 describe('/metrics', () => {
-  it('says who serves it, and is read only', async () => {
+  it('is served by GET only', async () => {
     expect(await status(`GET /metrics HTTP/1.1\r\n${HOST}${CLOSE}\r\n`)).toBe(200);
     for (const method of ['POST', 'PUT', 'DELETE']) {
       expect(await status(`${method} /metrics HTTP/1.1\r\n${HOST}${CLOSE}Content-Length: 0\r\n\r\n`)).toBe(405);

@@ -1,4 +1,4 @@
-/** Frames, descriptions and numbers of members that a stranger or a careless client may come with. */
+/** Frames, descriptions and numbers of members from hostile or careless clients. */
 import { localTest } from './engine';
 import { Dealer, Reply, Request } from 'zeromq';
 import { type Json, type JsonObject } from '@cmbs/shared';
@@ -36,7 +36,7 @@ const messageWith = (content: Json, fields: JsonObject = {}): JsonObject => ({
   },
 });
 
-/** A member as another deployment would describe it. */
+/** The description of a member, as another deployment would send it. */
 const descriptionOf = (id: string, fields: JsonObject = {}): JsonObject => ({
   kind: MEMBER,
   id,
@@ -52,11 +52,11 @@ describe('a frame', () => {
     ['deep from the start', nest(400_000)],
     ['deep in the content', JSON.stringify(messageWith('@')).replace('"@"', nest(100_000))],
     ['deep in an attribute', JSON.stringify(messageWith('', { headers: '@' })).replace('"@"', nest(100_000))],
-  ])('that nests JSON %s is refused, not failed', async (_where, frame) => {
+  ])('that nests JSON %s is refused without an internal error', async (_where, frame) => {
     expect(codeOf(await ask(frame))).toBe('bad_request');
   });
 
-  it('that is no UTF-8 is refused and not kept with other characters', async () => {
+  it('that is not valid UTF-8 is refused, and no character is replaced', async () => {
     const message = messageWith('@@');
     const bytes = Buffer.from(JSON.stringify(message));
     bytes.write('\xff\xfe', bytes.indexOf('@@'), 'latin1');
@@ -64,8 +64,9 @@ describe('a frame', () => {
     expect((await deployment.get(`/cmbs/message/${message.id as string}`)).status).toBe(404);
   });
 
-  it('that grows beyond what the store takes is refused, not taken and lost', async () => {
-    // JSON inside JSON: each of these takes four bytes in the inbox, and Firestore takes a MiB.
+  it('is refused if it would grow beyond the limit of the store', async () => {
+    // JSON inside JSON: each of these characters takes four bytes in the inbox, and a document in Firestore has
+    // one MiB at most.
     const message = messageWith('"'.repeat(300_000), { storable: 'false' });
     const reply = await ask(JSON.stringify(message));
     const isKept = (await deployment.inbox(member)).some((entry) => entry.message_id === message.id);
@@ -74,14 +75,14 @@ describe('a frame', () => {
 });
 
 describe('a description', () => {
-  it('that is too large to keep in memory is not kept', async () => {
+  it('is not kept if it is too large for memory', async () => {
     const id = unique('large');
     const topics = Array.from({ length: 5000 }, (_, index) => `topic.${index}.of.a.stranger`);
     await ask(JSON.stringify(messageWith(descriptionOf(id, { topics }))));
     expect((await deployment.get(`/cmbs/member/${id}`)).status).toBe(404);
   });
 
-  it('under the id of what is no member leaves it as it is', async () => {
+  it('does not replace an entity at its path that is not a member', async () => {
     const id = unique('message');
     const path = `/cmbs/member/${id}`;
     await deployment.must(201, deployment.request('PUT', path, { kind: MESSAGE, title: 'mine' }));
@@ -119,7 +120,7 @@ describe('a description', () => {
       expect(strange.length).toBeGreaterThan(400);
       const names = paths.map((path) => path.slice(path.lastIndexOf('/') + 1));
       expect(names.filter((name) => !name.startsWith(prefix))).toEqual(expect.arrayContaining([honest, used]));
-      // Each has left, been refused, or is there.
+      // Each member has been dropped or refused, or is there.
       const gone =
         (await deployment.metric('cmbs_members_removed')) + (await deployment.metric('cmbs_members_refused'));
       expect(gone).toBeGreaterThanOrEqual(strangers - strange.length);
@@ -128,7 +129,7 @@ describe('a description', () => {
 });
 
 describe("a peer's answer", () => {
-  it('shows in a header on one line, whatever is in it', async () => {
+  it('is shown in a header on one line', async () => {
     const peer = fleet.using(new Reply({ linger: 0 }), (socket) => socket.close());
     await peer.bind('tcp://127.0.0.1:*');
     const served = peer
@@ -148,8 +149,8 @@ describe("a peer's answer", () => {
   it.each([
     ['nests deep', `{"result":${nest(100_000)}}`],
     ['is large', JSON.stringify({ result: 'x'.repeat(3 * 1024 * 1024) })],
-    ['is no UTF-8', Buffer.from('{"a":"\xff"}', 'latin1')],
-  ])('that %s is a failure of the send, with its reason', async (_what, bytes) => {
+    ['is not UTF-8', Buffer.from('{"a":"\xff"}', 'latin1')],
+  ])('makes the send fail with a reason if it %s', async (_what, bytes) => {
     const peer = fleet.using(new Reply({ linger: 0 }), (socket) => socket.close());
     await peer.bind('tcp://127.0.0.1:*');
     const served = peer.receive().then(() => peer.send(bytes));
@@ -164,7 +165,7 @@ describe("a peer's answer", () => {
 });
 
 describe('more than a thousand members', () => {
-  it('that a client creates neither break sends to some of them nor the next start', async () => {
+  it('from one client break neither sends to some of them nor the next start', async () => {
     const crowded = await fleet.start();
     const receiver = await crowded.member({ title: 'receiver', start: ['l31'] });
     for (let batch = 0; batch < 3; batch += 1) {
@@ -213,7 +214,7 @@ describe('the state of a member', () => {
 });
 
 describe('the address of a member', () => {
-  it('is refused when it is longer than any address', async () => {
+  it('is refused when it is too long', async () => {
     const answer = await deployment.request('POST', '/cmbs/member/', {
       kind: MEMBER,
       attributes: { 'cmbs.member.l1_socket': `tcp://${'a'.repeat(1000)}:1` },

@@ -3,7 +3,7 @@ import { Request } from 'zeromq';
 import { Deployment, MESSAGE, CMBS, unique } from './harness';
 import { PATIENCE_MS } from '../patience';
 
-/** Twenty messages of a megabyte: a page holds four or five. */
+/** Twenty messages of one megabyte: a page has four or five of them. */
 const COUNT = 20;
 const CONTENT = 'x'.repeat(1_000_000);
 
@@ -39,13 +39,13 @@ describe('a collection of large entities', () => {
     expect(original.json['X-OCCI-Location']).toHaveLength(COUNT);
   });
 
-  it('refuses a numbered page that is too large rather than leave some of it out', async () => {
+  it('refuses a numbered page that is too large instead of truncating it', async () => {
     expect((await deployment.get('/cmbs/message/?page=1&number=20')).status).toBe(413);
     const second = await deployment.must(200, deployment.get('/cmbs/message/?page=4&number=4'));
     expect(second.json.resources).toHaveLength(4);
   });
 
-  it('finds with a filter what lies beyond the first page', async () => {
+  it('is filtered beyond the first page', async () => {
     const path = await deployment.message('l1', { content: 'small', id: 'zzz-last' });
     await deployment.change(path, { 'cmbs.message.ordering_key': 'needle' });
     const found = await deployment.must(200, deployment.get('/cmbs/message/?q=needle'));
@@ -82,7 +82,7 @@ describe('an inbox of large messages', () => {
   });
 });
 
-it('deletes a collection of large entities', async () => {
+it('a collection of large entities is deleted', async () => {
   await deployment.must(200, deployment.request('DELETE', '/cmbs/message/'));
   expect((await deployment.get('/cmbs/message/')).json.resources ?? []).toHaveLength(0);
 });

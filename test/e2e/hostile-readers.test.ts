@@ -1,6 +1,6 @@
 /**
- * Many large answers at once, and clients that ask and do not read, at a process with as much heap as a function has:
- * others are served meanwhile, and the memory of the process stays bounded.
+ * Many large answers at once, and clients that do not read them, in a process with the heap of a function. Other
+ * clients are served meanwhile, and the memory of the process stays bounded.
  */
 import { connect, type Socket } from 'node:net';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -12,13 +12,13 @@ import { MAX_PAGE_CHARS } from '@cmbs/shared/limits';
 import { bundleProgram, type BundledProgram } from '../integration/bundled-program';
 import { extent } from '../extent';
 
-/** Messages of a megabyte: a page holds four or five of them. */
+/** Messages of one megabyte: a page has four or five of them. */
 const MESSAGES = 8;
-/** Of all these at once the heap could hold the answers of half at most. */
+/** The heap could hold at most half of the answers to all of these. */
 const LISTINGS = extent(32, 64);
 const STALLED = extent(100, 300);
 const HEAP_MB = 256;
-/** Large answers that have a turn at the same time. */
+/** Large answers that are made at the same time. */
 const AT_ONCE = LARGE_ANSWERS_CHARS / MAX_PAGE_CHARS;
 
 let bundle: BundledProgram;
@@ -62,8 +62,8 @@ async function list(): Promise<Listing> {
 }
 
 /**
- * Asks for something small, again and again, until `over` settles; how often that was answered, and how many of the
- * large answers that `whole` counts came during one of these at most. Times would tell of the machine.
+ * Sends small requests until `over` settles. Returns how many were answered, and the largest number of large
+ * answers (counted by `whole`) during one of them. Times would depend on the machine.
  */
 async function askMeanwhile(
   over: Promise<unknown>,
@@ -83,7 +83,7 @@ async function askMeanwhile(
   return { answered, most };
 }
 
-it('serves others while large listings are made, each of which is whole or told to come again', async () => {
+it('other requests are served while large listings are made, and each listing is whole or refused for a retry', async () => {
   let whole = 0;
   const listings = Promise.all(
     Array.from({ length: LISTINGS }, async () => {
@@ -100,11 +100,11 @@ it('serves others while large listings are made, each of which is whole or told 
     else expect((JSON.parse(text) as { resources: unknown[] }).resources.length).toBeGreaterThan(2);
   }
   expect(whole).toBeGreaterThanOrEqual(AT_ONCE);
-  // Made in one go, all of them would come before anything that is asked later.
+  // If all listings were made in one step, all of them would come before any later request.
   expect(most).toBeLessThanOrEqual(4 * AT_ONCE);
 });
 
-it('serves others while readers that do not read hold their answers, and lets go of these', async () => {
+it('other requests are served while stalled readers hold their answers, and these answers are released', async () => {
   const { hostname, port } = new URL(child.url);
   const sockets: Socket[] = [];
   const closed = Array.from({ length: STALLED }, async () => {
@@ -119,11 +119,12 @@ it('serves others while readers that do not read hold their answers, and lets go
       for (;;) {
         const listing = await list();
         if (listing.status === 200) return listing;
-        // As the answer says: many are under way.
+        // The answer says that too many listings are in progress.
         expect([listing.status, listing.retryAfter]).toEqual([429, expect.stringMatching(/^\d+$/)]);
       }
     })();
-    // The first reader has its turn for five seconds at least: time for many small answers on any machine.
+    // The first stalled reader keeps its slot for at least five seconds, enough for many small answers on any
+    // machine.
     const { answered } = await askMeanwhile(whole);
     expect(answered).toBeGreaterThan(3);
     expect((JSON.parse((await whole).text) as { resources: unknown[] }).resources.length).toBeGreaterThan(2);

@@ -1,4 +1,4 @@
-/** What the browser of a user sends for the web page of a stranger, at every endpoint of the local stack. */
+/** Requests that a foreign web page makes a user's browser send, to every endpoint of the local stack. */
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { contentOf, Fleet, MESSAGE, type Deployment } from './harness';
@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => fleet.close());
 
-/** All that the server sends until it closes the connection. */
+/** The server's output until it closes the connection. */
 async function exchange(request: string, headers: readonly string[], body = ''): Promise<string> {
   const { hostname, port } = new URL(deployment.url);
   const socket = connect(Number(port), hostname);
@@ -33,7 +33,7 @@ const PLAIN = 'Content-Type: text/plain';
 
 const messages = async (): Promise<unknown> => (await deployment.get('/cmbs/message/')).json.resources;
 
-describe('a request that a stranger had a browser send', () => {
+describe('a request that a foreign page makes a browser send', () => {
   it.each([
     ['a foreign origin', 403, [OWN, STRANGER, 'Sec-Fetch-Site: cross-site']],
     ['an origin that hides itself', 403, [OWN, 'Origin: null']],
@@ -51,7 +51,7 @@ describe('a request that a stranger had a browser send', () => {
     expect(await messages()).toEqual(before);
   });
 
-  it('is refused at every endpoint, and probes are not', async () => {
+  it('is refused at every endpoint except probes', async () => {
     for (const target of ['/-/', '/metrics', '/cmbs/member/', '/fn/health/readyz', '/push/x', '/nothing']) {
       expect(await exchange(`GET ${target}`, [OWN, STRANGER])).toMatch(/^HTTP\/1\.1 403 /);
       expect(await exchange(`GET ${target}`, ['Host: rebound.example'])).toMatch(/^HTTP\/1\.1 421 /);
@@ -71,13 +71,13 @@ describe('a request that a stranger had a browser send', () => {
     expect(await exchange(`GET ${inbox}?lease=3600`, [OWN, ...embedded])).toMatch(/^HTTP\/1\.1 403 /);
     const followed = ['Sec-Fetch-Site: cross-site', 'Sec-Fetch-Mode: navigate', 'Sec-Fetch-Dest: document'];
     expect(await exchange(`GET ${inbox}?lease=3600`, [OWN, ...followed])).toMatch(/^HTTP\/1\.1 200 /);
-    // None of them took the entry.
+    // None of the requests leased the entry.
     expect((await deployment.inbox(bob)).map(contentOf)).toEqual(['for bob']);
   });
 });
 
-describe('a request of a page that may make it', () => {
-  it('is carried out for the own pages, without a word of CORS', async () => {
+describe('a request of an allowed page', () => {
+  it("is served for the server's own pages without CORS headers", async () => {
     for (const host of ['localhost:1234', 'inner.example']) {
       const own = [`Host: ${host}`, `Origin: http://${host}`, 'Sec-Fetch-Site: same-origin', PLAIN];
       const answer = await exchange('POST /cmbs/message/', own, MAKE);
@@ -86,7 +86,7 @@ describe('a request of a page that may make it', () => {
     }
   });
 
-  it('is carried out for the configured origin after a preflight, and its page reads the answer', async () => {
+  it('is served for the configured origin after a preflight, and the page can read the answer', async () => {
     const from = [OWN, `Origin: ${CONSOLE}`, 'Sec-Fetch-Site: cross-site'];
     const asking = ['Access-Control-Request-Method: DELETE', 'Access-Control-Request-Headers: content-type'];
     const preflight = await exchange('OPTIONS /cmbs/message/', [...from, ...asking]);

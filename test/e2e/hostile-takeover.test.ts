@@ -1,4 +1,4 @@
-/** A member that is known is not turned into another by what somebody else says (docs/layers.md, Discovery and federation). */
+/** Claims of third parties do not turn a known member into another (docs/layers.md, "Discovery and federation"). */
 import type { JsonObject } from '@cmbs/shared';
 import { INQUIRY_ATTEMPTS } from '../../companion/peer-inquiry';
 import { ask, frameOf, HangingPeer, ScriptedPeer } from './broker-peers';
@@ -9,7 +9,7 @@ const HOUR_MS = 3600 * 1000;
 const fleet = new Fleet();
 let here: Deployment;
 let there: Deployment;
-/** Who is told. */
+/** The member that receives the claims. */
 let alice: Member;
 beforeAll(async () => {
   [here, there] = await Promise.all([fleet.start(), fleet.start()]);
@@ -23,7 +23,7 @@ const descriptionOf = (id: string, fields: JsonObject): JsonObject => ({
   attributes: { cmbs: { member: fields } },
 });
 
-/** Tells alice that a member is so; the origin is one that anybody may have read in a frame. */
+/** Sends alice a description of a member. The origin is readable in frames, so anyone could know it. */
 function tell(
   id: string,
   fields: JsonObject,
@@ -48,7 +48,7 @@ interface Report {
   readonly failed: readonly unknown[];
 }
 
-/** Has a member of ours ask these sockets. */
+/** Lets a local member ask these sockets. */
 async function check(...neighbors: readonly string[]): Promise<Report> {
   const asking = await here.member({ neighbors });
   const answer = await here.must(200, here.act(asking.path, 'check_neighbors'));
@@ -57,7 +57,7 @@ async function check(...neighbors: readonly string[]): Promise<Report> {
 
 const claims = (outcome: string): Promise<number> => here.metric('cmbs_member_claims', { outcome });
 
-/** A peer that says it is the member. */
+/** A peer that answers as the member. */
 async function impostor(socket: string, id: string, deployment: string): Promise<ScriptedPeer> {
   const reply = JSON.stringify({
     member_description: descriptionOf(id, { l1_socket: socket, topics: ['stolen'] }),
@@ -69,7 +69,7 @@ async function impostor(socket: string, id: string, deployment: string): Promise
 
 describe('a member that was found at its own address', () => {
   let bob: Member;
-  /** The id of the deployment that bob is at, as each of its replies tells. */
+  /** The id of bob's deployment, which each of its replies shows. */
   let deployment: string;
   beforeEach(async () => {
     bob = await there.member({ topics: ['a'], start: ['l1'] });
@@ -78,7 +78,7 @@ describe('a member that was found at its own address', () => {
     deployment = (reply.transfer as { readonly origin: { readonly deployment: string } }).origin.deployment;
   });
 
-  test.each([0, 23 * HOUR_MS, 1e300])('is not moved by a frame, whose revision is %d ms ahead', async (ahead) => {
+  test.each([0, 23 * HOUR_MS, 1e300])('is not moved by a frame whose revision is %d ms ahead', async (ahead) => {
     const before = await claims('answered');
     const elsewhere = await freeSocket();
     await tell(bob.id, { l1_socket: elsewhere, topics: ['stolen'] }, deployment, Date.now() + ahead);
@@ -89,13 +89,13 @@ describe('a member that was found at its own address', () => {
     );
     expect(await l1(bob.id)).toBe(bob.sockets.l1);
     expect((await known(bob.id))['cmbs.member.topics']).toEqual(['a']);
-    // And what bob says of himself is taken still.
+    // Bob's own changes are still accepted.
     await there.change(bob.path, { 'cmbs.member.topics': ['b'] });
     await check(bob.sockets.l1);
     expect((await known(bob.id))['cmbs.member.topics']).toEqual(['b']);
   });
 
-  test('is not moved by one that answers elsewhere in the name of bob, and the report says so', async () => {
+  test('is not moved by a peer that answers elsewhere as bob, and the report says so', async () => {
     const before = await claims('conflict');
     const elsewhere = await freeSocket();
     await impostor(elsewhere, bob.id, deployment);
@@ -118,7 +118,7 @@ describe('a member that was found at its own address', () => {
     expect((await known(bob.id))['cmbs.member.topics']).toEqual(['a']);
   });
 
-  test('is kept where nobody answers at the address', async () => {
+  test('is kept when its address does not answer', async () => {
     const before = await claims('unanswered');
     await there.must(200, there.act(bob.path, 'stop_l1'));
     await tell(bob.id, { l1_socket: await freeSocket() }, deployment);
@@ -130,7 +130,7 @@ describe('a member that was found at its own address', () => {
     expect(await l1(bob.id)).toBe(bob.sockets.l1);
   });
 
-  test('is followed when bob tells, since bob then says so at the known address', async () => {
+  test("is updated after bob's own message, since bob confirms it at the known address", async () => {
     await there.change(bob.path, {
       'cmbs.member.topics': ['news'],
       'cmbs.member.neighbors_socket': [alice.sockets.l1],
@@ -143,7 +143,7 @@ describe('a member that was found at its own address', () => {
     );
   });
 
-  test('stays as a client changes it here', async () => {
+  test('keeps a change that a client makes here', async () => {
     await here.change(bob.path, { 'cmbs.member.topics': ['ours'] });
     await there.change(bob.path, { 'cmbs.member.topics': ['theirs'] });
     await check(bob.sockets.l1);
@@ -152,7 +152,7 @@ describe('a member that was found at its own address', () => {
   });
 });
 
-describe('a member that a client made', () => {
+describe('a member that a client created', () => {
   test('changes neither by frames nor by answers', async () => {
     const bob = await there.member({ topics: ['theirs'], start: ['l1'] });
     await here.introduce(bob, { topics: ['ours'], title: 'our bob' });
@@ -169,15 +169,15 @@ describe('a member that a client made', () => {
   });
 });
 
-describe('a member of whom somebody told first', () => {
-  test('is corrected by a discovery that reaches the true one, where nobody answers at the address told', async () => {
+describe('a member that a third party described first', () => {
+  test('is corrected when discovery reaches the true member and the claimed address does not answer', async () => {
     const bob = await there.member({ start: ['l1'] });
     await tell(bob.id, { l1_socket: await freeSocket() }, 'forged', Date.now() + 23 * HOUR_MS);
     await check(bob.sockets.l1);
     expect(await l1(bob.id)).toBe(bob.sockets.l1);
   });
 
-  test('is corrected by the first answer of the true one, where only other things were untrue', async () => {
+  test("is corrected by the true member's first answer if only other attributes were false", async () => {
     const bob = await there.member({ topics: ['true'], start: ['l1'] });
     await tell(bob.id, { l1_socket: bob.sockets.l1, topics: ['false'] }, 'forged', Date.now() + 23 * HOUR_MS);
     await here.must(200, here.send('l1', { to: bob.sockets.l1, from: alice.id }));
@@ -188,7 +188,7 @@ describe('a member of whom somebody told first', () => {
     );
   });
 
-  test('stays where somebody answers as that member, since nobody can prove anything; the report tells', async () => {
+  test('is kept if a peer at the claimed address answers as that member, and the report says so', async () => {
     const bob = await there.member({ start: ['l1'] });
     const elsewhere = await freeSocket();
     await impostor(elsewhere, bob.id, 'forged');
@@ -199,14 +199,14 @@ describe('a member of whom somebody told first', () => {
       conflict: expect.stringContaining(elsewhere) as string,
     });
     expect(await l1(bob.id)).toBe(elsewhere);
-    // Deleted by the operator, bob is found as he is.
+    // After the operator deletes the entity, bob is registered as he is.
     await here.must(200, here.request('DELETE', bob.path));
     expect((await check(bob.sockets.l1)).found).toContainEqual({ socket: bob.sockets.l1, member: bob.path });
     expect(await l1(bob.id)).toBe(bob.sockets.l1);
   });
 });
 
-test('however often something is said of a member, it is asked once at a time', async () => {
+test('many claims about one member cause one inquiry at a time', async () => {
   const socket = await freeSocket();
   const id = unique('hanging');
   await tell(id, { l1_socket: socket, topics: ['a'] });
@@ -219,11 +219,11 @@ test('however often something is said of a member, it is asked once at a time', 
     'the member was asked',
   );
   const { received } = peer;
-  const questions = (await claims('unanswered')) - before + 1; // the last one may be under way
+  const questions = (await claims('unanswered')) - before + 1; // the last inquiry may still be running
   expect(received).toBeLessThanOrEqual(questions * INQUIRY_ATTEMPTS);
 });
 
-test('the title of a stranger is not the name of a member that is known', async () => {
+test("a stranger's title does not name a known member", async () => {
   const carol = await here.member({ start: ['l31'] });
   const description = { ...descriptionOf(unique('evil'), { l31_socket: await freeSocket() }), title: carol.id };
   const transfer = { v: 1, origin: { deployment: 'elsewhere', revision: Date.now() }, hops: ['elsewhere/evil'] };

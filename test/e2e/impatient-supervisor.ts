@@ -1,4 +1,4 @@
-/** A supervisor that gives up after three failed starts, of the program that its arguments name. */
+/** A supervisor that gives up after three failed starts. Its arguments name the program. */
 import { Supervisor } from '@cmbs/emulator/supervisor';
 import { terminalLog } from '@cmbs/emulator/log';
 

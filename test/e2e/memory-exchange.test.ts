@@ -48,7 +48,7 @@ test('a request reaches the member that listens in memory, and its reply comes b
   expect(entry === undefined ? undefined : contentOf(entry)).toEqual({ id: 'in memory' });
 });
 
-test('a broadcast reaches it too', async () => {
+test('a broadcast reaches the member too', async () => {
   const sent = await here.send('l2', { from: alice.id, content: 'to all' });
   expect(sent.result).toEqual({ [bob.path]: 'sent' });
   expect((await there.receives(bob, 2)).map(contentOf)).toContainEqual('to all');
@@ -68,7 +68,7 @@ test('a message waits while the member is away, and arrives when the member is b
   expect((await there.receives(bob, 3)).map(contentOf)).toContainEqual({ id: 'later' });
 });
 
-test('an address of its scheme is read by the exchange, and unknown to a program without it', async () => {
+test('the exchange checks addresses of its scheme, and a program without the exchange refuses them', async () => {
   const kind = 'http://houssem.org/cmbs#member';
   const put = (deployment: Deployment, l1: string) =>
     deployment.request('PUT', '/cmbs/member/carol', { kind, attributes: { 'cmbs.member.l1_socket': l1 } });

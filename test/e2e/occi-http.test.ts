@@ -120,7 +120,7 @@ describe('a condition', () => {
   });
 
   it.each(['/compute/', '/-/', '/', '/cmbs/message/l1/'])(
-    'on the collection %s is about its being there',
+    'on the collection %s checks whether the collection exists',
     async (target) => {
       const get = (name: string, value: string) => product.get(target, PLAIN, { [name]: value });
       expect((await get('If-Match', '*')).status).toBe(200);
@@ -130,7 +130,7 @@ describe('a condition', () => {
     },
   );
 
-  it('on a collection holds for writes too', async () => {
+  it('on a collection also applies to writes', async () => {
     const post = (headers: Readonly<Record<string, string>>) =>
       product.plain('POST', '/compute/', [COMPUTE], headers);
     expect((await post({ 'If-None-Match': '*' })).status).toBe(412);
@@ -169,7 +169,7 @@ describe('a condition', () => {
     for (const { status } of answers) expect([200, 404, 409, 412]).toContain(status);
   });
 
-  it('on the DELETE of a member that is met deletes the member with its data', async () => {
+  it('on the DELETE of a member, if it holds, deletes the member with its data', async () => {
     const started = await product.plain('PUT', '/cmbs/member/going', [
       MEMBER,
       LOCAL,
@@ -199,7 +199,7 @@ describe('Accept', () => {
     expect(answer.header('vary')).toBe('Accept');
   });
 
-  it('at an inbox may ask for the stream in any case', async () => {
+  it('at an inbox may name the event stream in upper or lower case', async () => {
     await product.plain('PUT', '/cmbs/member/reader', [MEMBER, LOCAL]);
     const head = await product.send('HEAD', '/cmbs/member/reader/inbox/', {
       headers: { Accept: 'application/json;q=0.5, Text/Event-Stream' },
@@ -275,7 +275,7 @@ describe('a path', () => {
   });
 
   it.each(['/compute', '/cmbs/message', '/-', '/.well-known/org/ogf/occi/-', '/cmbs/member/reader/inbox'])(
-    '%s without its slash leads to the collection',
+    'to a collection without its slash, %s, redirects to the collection',
     async (path) => {
       const sent = await product.get(`${path}?a=b%20c&d`);
       expect([sent.status, sent.location]).toEqual([308, `${product.url}${path}/?a=b+c&d=`]);
@@ -509,7 +509,7 @@ describe('a number beyond 2^53', () => {
 });
 
 it.each(['page=99999999999999999999', 'number=10001', 'number=1e5', 'page=5001&number=2', 'page=0', 'number=x'])(
-  'a page that is too large is 413, and what is none 400: %s',
+  'a page that is too large is 413, and an invalid page is 400: %s',
   async (query) => {
     const { status } = await product.get(`/compute/?${query}`);
     expect(status).toBe(/e|=0|x/.test(query.replace(/page|number/g, '')) ? 400 : 413);

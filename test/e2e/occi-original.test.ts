@@ -1,6 +1,6 @@
 /**
- * Compatibility with the original (docs/occi.md, "The original"): its routes in its own dialect, its quirks kept or mended,
- * and its set-up script with its own files, byte for byte.
+ * Compatibility with the original (docs/occi.md, "The original"): its routes in its own dialect, its quirks, kept
+ * or fixed, and its set-up script with its own files, byte for byte.
  */
 import type { Json, JsonObject } from '@cmbs/shared';
 import { CMBS, fixture, FLAT, INFRA, NESTED, OCCI, OCCI_JSON, PLAIN, Product, type Answer } from './occi-support';

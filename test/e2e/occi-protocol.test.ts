@@ -130,7 +130,7 @@ describe('OCCI protocol', () => {
     expect(answer.status === 200 ? answer.type : answer.status).toBe(expected);
   });
 
-  it('#9 refuses a body of an unknown type or of none', async () => {
+  it('#9 refuses a body of an unknown type or without a type', async () => {
     for (const headers of [{ 'Content-Type': 'foo/bar' }, { 'Content-Type': 'nonsense' }, {}]) {
       const answer = await product.send('POST', '/compute/', { headers, body: COMPUTE });
       expect([answer.status, answer.header('x-occi-error')]).toEqual([415, expect.any(String)]);

@@ -1,4 +1,4 @@
-/** An entity that is read again shows every change, whatever is cached of the earlier reading. */
+/** An entity that is read again shows every change, even if parts of the earlier answer are cached. */
 import { localTest } from './engine';
 import { category, CMBS, INFRA, NESTED, PLAIN, Product } from './occi-support';
 
@@ -26,7 +26,7 @@ describe('An entity that is read again', () => {
   });
 
   // In the cloud the public URL is configured, since clients do not use a function's own host.
-  localTest('has URLs of the host that was asked', async () => {
+  localTest('has URLs with the host of the request', async () => {
     const path = await product.compute();
     const network = await product.network();
     await product.create(NIC, [`X-OCCI-Attribute: occi.core.source="${path}", occi.core.target="${network}"`]);

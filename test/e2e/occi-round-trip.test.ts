@@ -186,7 +186,7 @@ let runs = 0;
 const freshPath = (below: string): string => `${below}n${(runs += 1)}`;
 
 test.each(TYPES)(
-  'what %s shows of an entity can be put back',
+  'the answer to a GET of an entity in %s can be PUT back',
   async (type) => {
     await fc.assert(
       fc.asyncProperty(entity, async (given) => {

@@ -45,7 +45,7 @@ async function npm(...args: readonly string[]): Promise<string> {
 }
 
 it('npm start starts a stack and Ctrl-C stops it; npm run backup copies its data', async () => {
-  // In a group of its own, which is what a terminal interrupts.
+  // In its own process group, which is what a terminal interrupts.
   const child = spawn('npm', ['start'], {
     cwd: home,
     env: environment({ PORT: '0' }),
@@ -67,7 +67,7 @@ it('npm start starts a stack and Ctrl-C stops it; npm run backup copies its data
   await expect(fetch(`${url}/readyz`)).rejects.toThrow();
 });
 
-it('npm run demo shows two deployments, and everything that it says holds', async () => {
+it('npm run demo shows two deployments, and all of its checks hold', async () => {
   expect(await npm('run', 'demo')).toMatch(/Everything held: \d+ statements checked/);
 });
 

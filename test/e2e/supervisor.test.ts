@@ -1,4 +1,7 @@
-/** `npm start` as a whole: a supervisor and the stack as its child, which dies of what a process can die of. */
+/**
+ * `npm start` as a whole: a supervisor with the stack as its child, which ends in every way in which a process can
+ * end.
+ */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -45,14 +48,14 @@ async function start(options: Partial<ChildStackOptions> = {}): Promise<ChildSta
   return stack;
 }
 
-/** The process that has the data directory, which is the stack and not its supervisor. */
+/** The process that holds the data directory: the stack, not its supervisor. */
 const stackPid = (directory: string): number => Number(readFileSync(join(directory, 'lock.pid'), 'utf8'));
 
 const isAlive = (pid: number): boolean => {
   try {
     return process.kill(pid, 0);
   } catch {
-    return false; // ESRCH: nobody has this id
+    return false; // ESRCH: no such process
   }
 };
 
@@ -62,13 +65,13 @@ const isAnswering = (url: string): Promise<boolean> =>
     () => false,
   );
 
-/** Value of the counter for a reason, 0 where the metrics do not have it. */
+/** Value of the counter for a reason; 0 if the metrics do not have it. */
 async function restarts(url: string, reason: string): Promise<number> {
   const { text } = await must('GET', `${url}/metrics`);
   return Number(new RegExp(`^cmbs_restarts_total\\{reason="${reason}"\\} (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
 }
 
-/** Kills the stack and gives the milliseconds until it answers again. */
+/** Kills the stack; returns the milliseconds until it answers again. */
 async function dies(stack: ChildStack, directory: string, signal: NodeJS.Signals): Promise<number> {
   const pid = stackPid(directory);
   const began = performance.now();
@@ -87,7 +90,7 @@ function isOpen(address: string): Promise<boolean> {
   });
 }
 
-it('brings the stack back when it aborts or is killed, with everything acknowledged, and counts it', async () => {
+it('the supervisor restarts a stack that aborts or is killed, keeps every acknowledged write and counts the restart', async () => {
   const directory = bench.directory();
   const stack = await start({ directory });
   const { url } = stack;
@@ -108,7 +111,7 @@ it('brings the stack back when it aborts or is killed, with everything acknowled
         if (status === 201) acknowledged.push(id);
         if (acknowledged.length >= reached.count) reached.resolve();
       } catch {
-        await new Promise((resolve) => setTimeout(resolve, 20)); // nobody listens: the stack is dead
+        await new Promise((resolve) => setTimeout(resolve, 20)); // connection refused: the stack is dead
       }
     }
   };
@@ -147,7 +150,7 @@ it('brings the stack back when it aborts or is killed, with everything acknowled
   expect(stack.lines.at(-1)).toBe('stopped');
 });
 
-it('restarts in order when the memory limit is exceeded, and says so', async () => {
+it('the supervisor restarts the stack in order when the memory limit is exceeded, and says so', async () => {
   const directory = bench.directory();
   const stack = await start({
     directory,
@@ -164,33 +167,36 @@ it('restarts in order when the memory limit is exceeded, and says so', async () 
   expect(stack.lines).toContainEqual(expect.stringMatching(/uses too much memory.* used_mb=\d+ limit_mb=192$/));
 });
 
-it.each(['SIGINT', 'SIGTERM'] as const)('passes %s on, once, and ends as the stack does', async (signal) => {
-  const directory = bench.directory();
-  const stack = await start({ directory });
-  const pid = stackPid(directory);
-  const began = performance.now();
-  // As a terminal and systemd do: the child has the signal as well.
-  process.kill(pid, signal);
-  const exit = await (signal === 'SIGINT' ? stack.interrupt() : stack.terminate());
-  process.stdout.write(`${signal}: stopped in ${Math.round(performance.now() - began)} ms\n`);
-  expect(exit).toEqual({ code: 0, signal: null });
-  expect(stack.lines.at(-1)).toBe('stopped');
-  expect(isAlive(pid)).toBe(false);
-});
+it.each(['SIGINT', 'SIGTERM'] as const)(
+  'the supervisor passes %s on once, and ends with the code of the stack',
+  async (signal) => {
+    const directory = bench.directory();
+    const stack = await start({ directory });
+    const pid = stackPid(directory);
+    const began = performance.now();
+    // Like a terminal or systemd, which also signal the child.
+    process.kill(pid, signal);
+    const exit = await (signal === 'SIGINT' ? stack.interrupt() : stack.terminate());
+    process.stdout.write(`${signal}: stopped in ${Math.round(performance.now() - began)} ms\n`);
+    expect(exit).toEqual({ code: 0, signal: null });
+    expect(stack.lines.at(-1)).toBe('stopped');
+    expect(isAlive(pid)).toBe(false);
+  },
+);
 
 it('a second Ctrl-C does not wait', async () => {
   const stack = await start();
   const first = stack.interrupt();
   const second = stack.interrupt();
   const [exit] = await Promise.all([first, second]);
-  // Whichever came first: it is done, or it was ended at once.
+  // Either the stop was complete, or the process was ended at once.
   expect([
     { code: 0, signal: null },
     { code: null, signal: 'SIGKILL' },
   ]).toContainEqual(exit);
 });
 
-it('takes the stack with it when it is killed itself: port and data directory are free', async () => {
+it('a killed supervisor takes the stack with it, so that port and data directory are free', async () => {
   const directory = bench.directory();
   const stack = await start({ directory });
   const { url } = stack;
@@ -207,7 +213,7 @@ it('takes the stack with it when it is killed itself: port and data directory ar
   expect(again.url).toBe(url);
 });
 
-it('does not start again what cannot start, and says no more than the stack', async () => {
+it('the supervisor does not restart a stack that cannot start, and adds nothing to its message', async () => {
   const directory = bench.directory();
   const first = await start({ directory });
   const port = Number(new URL(first.url).port);
@@ -223,7 +229,10 @@ it('does not start again what cannot start, and says no more than the stack', as
 });
 
 describe('a program that dies before it is ready', () => {
-  /** Runs a program under a supervisor that gives up after three failed starts; gives the end and the lines of both. */
+  /**
+   * Runs a program under a supervisor that gives up after three failed starts; returns the exit code and the
+   * output lines.
+   */
   async function supervise(
     script: string,
   ): Promise<{ readonly code: number | null; readonly lines: readonly string[] }> {
@@ -240,7 +249,7 @@ describe('a program that dies before it is ready', () => {
   const begun = (lines: readonly string[]): number => lines.filter((line) => line === 'begun').length;
   const DIE = `process.kill(process.pid, 'SIGKILL')`;
 
-  it('is started again only so many times; then the supervisor says so and ends with 1', async () => {
+  it('is restarted a limited number of times; then the supervisor reports this and ends with 1', async () => {
     const { code, lines } = await supervise(`process.stdout.write('begun\\n', () => ${DIE})`);
     expect(code).toBe(1);
     expect(begun(lines)).toBe(3);
@@ -249,7 +258,7 @@ describe('a program that dies before it is ready', () => {
     );
   });
 
-  it('is started again as often once more after it was ready', async () => {
+  it('has the same number of restarts again after it was ready', async () => {
     const { code, lines } = await supervise(`
       const { existsSync, writeFileSync } = require('node:fs');
       const lives = [1, 2, 3].find((n) => !existsSync(__filename + n));
@@ -263,7 +272,7 @@ describe('a program that dies before it is ready', () => {
   });
 });
 
-/** The supervisor beside a stack that outgrows its limit when it is told to. */
+/** The supervisor with a stack that exceeds its memory limit on demand. */
 function growingProgram(): string {
   const directory = join(dirname(supervisor), 'growing');
   mkdirSync(directory, { recursive: true });
@@ -272,7 +281,7 @@ function growingProgram(): string {
   return join(directory, 'program.js');
 }
 
-it('does not begin with empty data when they were taken away and the stack dies', async () => {
+it('the supervisor does not start with empty data if the data directory was removed and the stack dies', async () => {
   const directory = bench.directory();
   const stack = await start({ directory });
   await must('PUT', `${stack.url}/cmbs/member/m`, { body: memberBody({}) });
@@ -287,9 +296,9 @@ it('does not begin with empty data when they were taken away and the stack dies'
   await must('GET', `${again.url}/cmbs/member/m`);
 });
 
-it('ends when the shell is gone in which npm runs it', async () => {
+it('the supervisor ends when the shell of npm ends', async () => {
   const directory = bench.directory();
-  // As npm does it; the second command keeps the shell from becoming the program.
+  // Like npm; the second command keeps the shell from replacing itself with the program.
   const shell = spawn('/bin/sh', ['-c', '"$0" "$1"; true', process.execPath, supervisor], {
     env: { ...cleanEnvironment(), npm_lifecycle_event: 'start', PORT: '0', CMBS_DATA_DIR: directory },
     stdio: ['ignore', 'pipe', 'inherit'],

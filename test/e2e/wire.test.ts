@@ -1,6 +1,6 @@
 /**
- * The original's peers against a whole deployment: what a REQ client asks a member, what a REP and a bound SUB peer
- * get from our sends. Each case runs with plain zeromq sockets, and with pyzmq where it is installed.
+ * The original's peers against a whole deployment: requests of a REQ client to a member, and our sends to a REP
+ * peer and a bound SUB peer. Each case runs with plain zeromq sockets, and with pyzmq if it is installed.
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -19,7 +19,7 @@ interface Asker {
   close(): void;
 }
 
-/** A peer that is bound: where, and what it got so far. */
+/** A bound peer: its address and the messages received so far. */
 interface BoundPeer {
   readonly address: string;
   readonly received: readonly string[];
@@ -29,9 +29,9 @@ interface BoundPeer {
 /** One implementation of the original's sockets. */
 interface Sockets {
   asker(address: string): Asker;
-  /** A REP peer that gives one and the same answer. */
+  /** A REP peer that always gives the same answer. */
   answering(reply: string): Promise<BoundPeer>;
-  /** A bound SUB peer, subscribed to everything. */
+  /** A bound SUB peer that subscribes to everything. */
   subscribed(): Promise<BoundPeer>;
 }
 
@@ -75,7 +75,7 @@ const plain: Sockets = {
   },
 };
 
-/** The first Python that has pyzmq: a distribution's package serves its own interpreter only. */
+/** The first Python that has pyzmq, since a distribution's package serves only its own interpreter. */
 const python = ['python3', '/usr/bin/python3'].find(
   (one) => spawnSync(one, ['-c', 'import zmq'], { timeout: PATIENCE_MS, stdio: 'ignore' }).status === 0,
 );
@@ -128,7 +128,7 @@ const pyzmq: Sockets = {
   subscribed: () => boundPeer('sub', '1000'),
 };
 
-/** A member description as the original makes it. */
+/** A member description in the form of the original. */
 const description = (id: string, l1: string): object => ({
   kind: 'http://houssem.org/cmbs#member',
   mixins: [],
@@ -198,7 +198,7 @@ describe.each([
     return one;
   };
 
-  test('a REQ client is answered in its own form, and its member is known from then on', async () => {
+  test('a REQ client is answered in its own form, and its member is known afterwards', async () => {
     const asker = keep(sockets.asker(member.sockets.l1));
     const reply = JSON.parse(
       await asker.ask(originalFrame(unique('m'), description('original', 'tcp://127.0.0.1:7010'))),

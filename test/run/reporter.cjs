@@ -1,16 +1,16 @@
 /**
- * Prints the seed of a run at its start, and at its end the tests that were skipped, and why. The reason stands in the
- * name of a skipped test (`test/skipping.ts`); a run with a skipped test that gives none fails. With
- * `CMBS_TEST_REPORT`, the end goes to that file instead, for `run.mjs` to print.
+ * Prints the seed of a run at its start, and the skipped tests with their reasons at its end. The reason is part
+ * of the name of a skipped test (`test/skipping.ts`); a run fails if a skipped test has none. With
+ * `CMBS_TEST_REPORT`, the end goes to that file instead, and `run.mjs` prints it.
  */
 const { writeFileSync } = require('node:fs');
 
 const REASON = /\[skipped: ([^\]]+)\]/;
 
-/** Where there are no emulators, the set-up of a run says so, and whole suites of this project are skipped. */
+/** Without emulators, the set-up of a run says so, and whole suites of this project are skipped. */
 const ON_EMULATORS = 'cloud e2e';
 
-/** Skipped tests by reason, each reason with the files that have some. */
+/** Skipped tests by reason, each reason with the files that have such tests. */
 function skippedTests({ testResults }) {
   const found = {};
   for (const { testFilePath, displayName, testResults: tests } of testResults) {

@@ -1,7 +1,7 @@
 /**
- * `npm test`: most suites several at a time, then those that need the machine for themselves; at the end, what was
- * skipped and why. With `--nightly`, all suites, and larger numbers in them (`test/extent.ts`). Further arguments go to
- * Jest.
+ * `npm test`: first most suites, several at a time, then the suites that need the machine for themselves; at the
+ * end, the skipped tests with their reasons. With `--nightly`, all suites, with larger numbers (`test/extent.ts`).
+ * Further arguments go to Jest.
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -16,7 +16,7 @@ const args = process.argv.slice(2);
 const isNightly = args.includes('--nightly');
 const forJest = args.filter((arg) => arg !== '--nightly');
 
-/** Suites wait more than they work, so there are more workers than the two processors that are expected. */
+/** Suites spend more time waiting than working, so there are more workers than the two expected processors. */
 const GROUPS = { together: 4, alone: 1 };
 
 const reports = mkdtempSync(join(tmpdir(), 'cmbs-test-report-'));
@@ -27,7 +27,7 @@ const environment = {
   ...(isNightly ? { CMBS_TEST_NIGHTLY: 'true' } : {}),
 };
 
-/** The run of Jest that goes on, which ends with this process; nothing starts after that. */
+/** The current run of Jest, which ends with this process; no other run starts after that. */
 let current;
 let isOver = false;
 for (const signal of ['SIGINT', 'SIGTERM']) {
@@ -46,7 +46,7 @@ function run(group, workers) {
   return new Promise((resolve) => child.once('close', (code, signal) => resolve(code ?? signal)));
 }
 
-/** What the reporter of a group has written; undefined when Jest ended before that. */
+/** The text that the reporter of a group wrote; undefined if Jest ended before that. */
 function reportOf(group) {
   try {
     return JSON.parse(readFileSync(join(reports, group), 'utf8'));

@@ -12,7 +12,10 @@ const TAKEOVERS = 'more ways in which a companion is replaced (npm test kills an
 const OUTAGES = 'long outages of Pub/Sub and of emulators (npm test has those of Firestore)';
 const SOAKS = 'load over minutes';
 
-/** Files of test/cloud that only the nightly run has: soaks, and more cases of a kind that `npm test` has as well. */
+/**
+ * Files of test/cloud that only the nightly run includes: soaks, and more cases of a kind that `npm test`
+ * includes.
+ */
 const NIGHTLY_CLOUD = {
   'test/cloud/functions-alone.test.ts': ALL_PROCESSES,
   'test/cloud/companions-refused.test.ts': TAKEOVERS,
@@ -92,7 +95,7 @@ function filesByProject() {
   };
 }
 
-/** Why only the nightly run has a file of a project; undefined when `npm test` has it. */
+/** Why only the nightly run includes a file of a project; undefined if `npm test` includes the file. */
 function nightlyReason(project, file) {
   if (project === 'cloud') return NIGHTLY_CLOUD[file];
   if (project !== 'cloud e2e' || ON_EMULATORS[file] !== undefined) return undefined;
@@ -101,7 +104,7 @@ function nightlyReason(project, file) {
 
 /**
  * The files of each project for a run.
- * @param which `together` or `alone`; all files without
+ * @param which `together` or `alone`; all files if absent
  */
 function selected({ which, isNightly }) {
   const chosen = Object.entries(filesByProject()).map(([project, files]) => [

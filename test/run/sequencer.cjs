@@ -1,6 +1,6 @@
 /**
- * The order in which suites start: those that take longest first, so that no worker is left with one at the end; the
- * others by their size, as Jest has it where it knows no times.
+ * The order in which suites start: the longest first, so that no worker ends with a long suite alone; the others
+ * by file size, like Jest's own order without recorded times.
  */
 const { statSync } = require('node:fs');
 const { relative } = require('node:path');
@@ -18,13 +18,13 @@ class Sequencer {
     return keyed.map(({ test }) => test);
   }
 
-  /** For `--onlyFailures`, of which nothing is kept. */
+  /** For `--onlyFailures`; nothing is recorded. */
   allFailedTests(tests) {
     return tests;
   }
 
   cacheResults() {
-    // The list says how long suites take.
+    // The list in `selection.cjs` replaces recorded times.
   }
 
   shard(tests, { shardIndex, shardCount }) {

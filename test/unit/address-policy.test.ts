@@ -14,7 +14,7 @@ const policy = (settings: Partial<AddressSettings> = {}): AddressPolicy =>
 const onLoopback = (settings: Partial<AddressSettings> = {}): AddressPolicy =>
   policy({ isOnLoopback: true, ...settings });
 
-/** 'allowed', or the sentence of the refusal. */
+/** 'allowed', or the message of the refusal. */
 function verdict(ask: () => unknown): string {
   try {
     ask();
@@ -141,7 +141,7 @@ describe('a connection', () => {
     expect(verdict(() => rules.checkDialled(address, '::ffff:10.0.0.1'))).toMatch(/^forbidden/);
   });
 
-  it('to a host of the deployment itself is decided like any other, since other services of the machine listen there too', () => {
+  it('to a host of the deployment itself is decided like any other, since other services listen there too', () => {
     const rules = policy({ ownHosts: ['broker.internal', '10.0.0.5'] });
     expect(dialled(rules, 'tcp://10.0.0.5:5432')).toMatch(/^forbidden/);
     const own = rules.toDial('tcp://Broker.Internal:6000');

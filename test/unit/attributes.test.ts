@@ -126,7 +126,7 @@ describe('a value', () => {
   });
 });
 
-describe('attributes are checked', () => {
+describe('the check of attributes', () => {
   const specs: AttributeSpecs = {
     [CORE_ID]: spec({ mutable: false }),
     free: spec(),
@@ -140,52 +140,62 @@ describe('attributes are checked', () => {
 
   it.each<[string, JsonObject, { before?: JsonObject; partial: boolean }, unknown]>([
     [
-      'at creation, with defaults',
+      'on creation, with defaults',
       { free: 'a' },
       { partial: false },
       { free: 'a', preset: 'preset', fixedPreset: 'fixed' },
     ],
     [
-      'at creation, once',
+      'on creation, of an attribute that can be set once',
       { once: 'a' },
       { partial: false },
       { once: 'a', preset: 'preset', fixedPreset: 'fixed' },
     ],
     [
-      'at a replacement, where the absent go back',
+      'on replacement, with defaults for absent attributes',
       {},
       { before, partial: false },
       { preset: 'preset', fixed: 'was', fixedPreset: 'fixed', once: 'was' },
     ],
     [
-      'at an update, where the absent stay',
+      'on update, without a change of absent attributes',
       { list: ['a'] },
       { before, partial: true },
       { ...before, fixedPreset: 'fixed', list: ['a'] },
     ],
-    ['put back as they were', before, { before, partial: false }, { ...before, fixedPreset: 'fixed' }],
     [
-      'without the id, which the caller compares',
+      'on replacement with the same values',
+      before,
+      { before, partial: false },
+      { ...before, fixedPreset: 'fixed' },
+    ],
+    [
+      'on update, without the id, which the caller compares',
       { [CORE_ID]: 'any' },
       { before: {}, partial: true },
       { preset: 'preset', fixedPreset: 'fixed' },
     ],
-  ])('%s', (_when, given, options, after) => {
+  ])('accepts attributes %s', (_when, given, options, after) => {
     expect(checkAttributes(given, specs, options)).toEqual(after);
   });
 
   it.each<[string, JsonObject, { before?: JsonObject; partial: boolean }, string]>([
-    ['an unknown one', { unknown: 1 }, { partial: true }, 'no attribute unknown'],
+    ['an unknown attribute', { unknown: 1 }, { partial: true }, 'no attribute unknown'],
     ['a property of every object', { constructor: 1 }, { partial: true }, 'no attribute constructor'],
-    ['an immutable one at creation', { fixed: 'a' }, { partial: false }, 'cannot set fixed'],
-    ['an immutable one with another value', { fixed: 'a' }, { before, partial: true }, 'cannot set fixed'],
-    ['a second value where one is allowed', { once: 'a' }, { before, partial: true }, 'cannot set once'],
+    ['an immutable attribute on creation', { fixed: 'a' }, { partial: false }, 'cannot set fixed'],
+    ['another value of an immutable attribute', { fixed: 'a' }, { before, partial: true }, 'cannot set fixed'],
+    [
+      'a second value of an attribute that can be set once',
+      { once: 'a' },
+      { before, partial: true },
+      'cannot set once',
+    ],
     ['a wrong type', { list: 1 }, { partial: true }, 'list takes a value of type array'],
-  ])('and refused: %s', (_why, given, options, text) => {
+  ])('refuses %s', (_why, given, options, text) => {
     expect(() => checkAttributes(given, specs, options)).toThrow(badAttribute(text));
   });
 
-  it('so that required attributes have a value, whatever its origin', () => {
+  it('requires a value of each required attribute, given, stored or default', () => {
     const required = { must: spec({ required: true }) };
     expect(() => checkAttributes({}, required, { partial: false })).toThrow(badAttribute('must is required'));
     expect(checkAttributes({}, required, { partial: true, before: { must: 'a' } })).toEqual({ must: 'a' });

@@ -1,13 +1,13 @@
-/** The one way in which the product waits before it tries again. */
+/** The back-off that the whole product uses before a retry. */
 import { backOff } from '@cmbs/shared';
 
 describe('the back-off', () => {
-  it('doubles with each failure, up to its bound', () => {
+  it('doubles with each failure, up to its limit', () => {
     const pauses = [1, 2, 3, 4, 5, 6].map((failures) => backOff(failures, 100, 1000, () => 1));
     expect(pauses).toEqual([100, 200, 400, 800, 1000, 1000]);
   });
 
-  it('stays at its bound after any number of failures', () => {
+  it('stays at its limit after any number of failures', () => {
     expect(backOff(5000, 100, 1000, () => 1)).toBe(1000);
   });
 

@@ -31,12 +31,12 @@ describe('a bounded log', () => {
     expect(lines.splice(0)).toEqual(['warn dropped {"n":1}', 'warn dropped {"n":2}']);
     clock.advance(PERIOD_MS);
     expect(lines.splice(0)).toEqual(['warn dropped {"n":100,"withheld":98}']);
-    // It goes on: one line a period.
+    // Later lines follow at one per period.
     repeat(50, (n) => log.warn('dropped', { n }));
     expect(lines).toEqual([]);
     clock.advance(PERIOD_MS);
     expect(lines.splice(0)).toEqual(['warn dropped {"n":50,"withheld":50}']);
-    // After a period without any, the next one is news.
+    // After a period without lines, the next line is written at once.
     clock.advance(2 * PERIOD_MS);
     expect(lines).toEqual([]);
     log.warn('dropped', { n: 1 });

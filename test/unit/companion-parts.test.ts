@@ -1,4 +1,4 @@
-/** Parts of the companion, each built with no more than its own port: no store, no socket, no other part. */
+/** Parts of the companion. Each is built with its own ports only: no store, no socket, no other part. */
 import { ANONYMOUS, CmbsError, newId, silentCounters, silentLog, systemClock } from '@cmbs/shared';
 import { layerMixin, layersOf, MEMBER, MEMBER_KIND, MEMBERS, MESSAGE, messageFrame } from '@cmbs/shared/broker';
 import type { Bus, BusDelivery } from '@cmbs/shared/bus';
@@ -85,7 +85,7 @@ describe('the frame handler', () => {
     });
   });
 
-  test('refuses a frame for another member, which is not taken', async () => {
+  test('refuses a frame for another member and does not accept its message', async () => {
     expect(await replyTo(frameTo(['carol']))).toContain('misdirected');
     expect(taken).toEqual([]);
   });
@@ -158,7 +158,7 @@ describe("a member's subscription on the topic bus", () => {
     expect(consumers).toBe(1);
   });
 
-  test('rests while the member is suspended', async () => {
+  test('is paused while the member is suspended', async () => {
     await subscription.follow(withTopics(['news']));
     await subscription.follow(withTopics(['news'], 'suspended'));
     expect([written.at(-1)?.paused, consumers]).toEqual([true, 0]);
@@ -177,7 +177,7 @@ describe("a member's subscription on the topic bus", () => {
     expect(attempts).toBe(3);
   });
 
-  test('hands back a delivery that is wrong', async () => {
+  test('returns an invalid delivery', async () => {
     await subscription.follow(withTopics(['news']));
     take = () => Promise.reject(new CmbsError('bad_request', 'No frame.'));
     await expect(deliver(delivery)).rejects.toThrow('No frame.');

@@ -99,7 +99,7 @@ describe('attributes that every entity has from the core', () => {
     expect(Object.keys(attributeSpecs(nested, 'nested'))).toEqual(['a.b']);
   });
 
-  it('and that are derived can be declared, but are never required or set', () => {
+  it('may be declared if they are derived, but are never required or set', () => {
     const given = { 'occi.core.source.kind': { required: true, mutable: true } };
     expect(attributeSpecs(given, 'strict')).toMatchObject({
       'occi.core.source.kind': { required: false, mutable: false },

@@ -21,14 +21,14 @@ const entryOf = (data: string, group?: string, more: Partial<Scheduled> = {}): E
   ...more,
 });
 
-/** Lets every promise that is due settle. */
+/** Settles all promises that are due. */
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describe('the schedule of deliveries', () => {
   let clock: ManualClock;
-  /** What happened to which delivery, in order. */
+  /** Events of the deliveries, in order. */
   let events: string[];
-  /** Handlers that run, by the data of their delivery. */
+  /** Running handlers by the data of their delivery. */
   let handlers: Map<string, { readonly resolve: () => void; readonly reject: (error: unknown) => void }>;
 
   beforeEach(() => {

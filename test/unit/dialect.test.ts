@@ -20,7 +20,7 @@ describe('the dialect of a category', () => {
     expect(dialectOf(stored([]))).toBe('nested');
   });
 
-  it("of the program's own is GFD.226 unless they say otherwise", () => {
+  it('of a built-in category is GFD.226 unless the definition says otherwise', () => {
     expect(dialectOf(stored([true], { origin: 'extension' }))).toBe('gfd226');
   });
 });

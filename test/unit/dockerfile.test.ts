@@ -1,4 +1,4 @@
-/** The companion's image cannot be built here: its Dockerfile is held to what it has to be, line by line. */
+/** The companion's image cannot be built here, so these tests check its Dockerfile line by line. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CLOUD_SETTINGS } from '@cmbs/shared/config';
@@ -11,7 +11,7 @@ interface Instruction {
   readonly value: string;
 }
 
-/** Stages of a Dockerfile, each with its instructions; continued lines joined, comments left out. */
+/** Stages of a Dockerfile with their instructions; continuation lines are joined, comments are left out. */
 function stages(text: string): readonly (readonly Instruction[])[] {
   const all: Instruction[][] = [];
   const joined = text.replace(/^#.*\n/gm, '').replace(/\\\n\s*/g, '');
@@ -28,7 +28,7 @@ describe("the companion's Dockerfile", () => {
   const values = (of: readonly Instruction[], name: string): readonly string[] =>
     of.filter((one) => one.name === name).map(({ value }) => value);
 
-  it('has two stages, and knows each instruction', () => {
+  it('has two stages and only known instructions', () => {
     expect(others).toEqual([]);
     const names = [...build, ...run].map(({ name }) => name);
     expect([...new Set(names)].sort()).toEqual(
@@ -54,7 +54,7 @@ describe("the companion's Dockerfile", () => {
     expect(values(run, 'FROM')[0]).toContain('debian12');
   });
 
-  it('runs as somebody who is not root, from files that are root’s', () => {
+  it('runs as a user other than root, from files that root owns', () => {
     expect(values(run, 'FROM')[0]).toMatch(/^gcr\.io\/distroless\/.*:nonroot$/);
     expect(values(run, 'USER')).toEqual(['65532:65532']);
     for (const copied of notEmpty(values(run, 'COPY'))) expect(copied).toMatch(/^--from=build --chown=root:root /);
@@ -70,7 +70,7 @@ describe("the companion's Dockerfile", () => {
     for (const name of ['main', 'healthcheck']) expect(existsSync(join(ROOT, `companion/${name}.ts`))).toBe(true);
   });
 
-  it('is told by settings that there are, and stopped by the signal that drains', () => {
+  it('sets only settings that exist, and stops with the signal that starts a drain', () => {
     const [env = ''] = values(run, 'ENV');
     const names = [...env.matchAll(/([A-Z_]+)=/g)].map(([, name]) => name);
     for (const name of notEmpty(names))
@@ -78,7 +78,7 @@ describe("the companion's Dockerfile", () => {
     expect(values(run, 'STOPSIGNAL')).toEqual(['SIGTERM']);
   });
 
-  it('keeps its heap below the memory at which it hands over', () => {
+  it('limits the heap to less than the memory at which the companion hands over', () => {
     const [env = ''] = values(run, 'ENV');
     const heap = Number(/--max-old-space-size=(\d+)/.exec(env)?.[1]);
     const limit = Number(/CMBS_MEMORY_LIMIT_MB=(\d+)/.exec(env)?.[1]);

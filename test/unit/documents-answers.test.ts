@@ -32,7 +32,7 @@ describe('an answer that a document shows', () => {
     expect(differenceOf(shown, real)).toBe(difference);
   });
 
-  it('in text leaves out what … stands for', () => {
+  it('in text may leave parts out, marked with …', () => {
     expect(
       isShownAs(
         'HTTP/1.1 200 OK\n…\nContent-Type: text/plain\n…',

@@ -1,4 +1,4 @@
-/** The documents name only what exists, and say what the program does. */
+/** The documents name only things that exist, and describe the program as it is. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { CMBS_EXTENSION, MEMBER_KIND, MESSAGE_KIND } from '@cmbs/shared/broker';
@@ -13,12 +13,12 @@ const SCRIPTS = (
   JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: Record<string, string> }
 ).scripts;
 
-/** What is at the top of the repository; a path in a document begins with one of these. */
+/** Top-level names of the repository; a path in a document begins with one of these. */
 const TOP = readdirSync(ROOT).filter(
   (name) => !['node_modules', 'dist', 'coverage', '.git', '.cmbs'].includes(name),
 );
 
-/** Paths that a document names in backticks: from the top of the repository, or from the document's own folder. */
+/** Paths that a document names in backticks, relative to the repository or to the document's own folder. */
 function pathsIn(path: string, prose: string): readonly string[] {
   const spans = [...prose.matchAll(/`([^`\n]+)`/g)].map(([, span = '']) => span);
   return spans
@@ -45,7 +45,7 @@ function exists(path: string): boolean {
 }
 
 describe('the documents', () => {
-  it('are all there', () => {
+  it('are complete', () => {
     const names = 'design layers wire occi guarantees costs operations extending testing glossary'.split(' ');
     expect(DOCUMENTS.map(({ path }) => path)).toEqual(
       expect.arrayContaining([
@@ -60,7 +60,7 @@ describe('the documents', () => {
     );
   });
 
-  it('begin with a README of a screen and a half', () => {
+  it('have a README of at most 120 lines', () => {
     expect(readDocument('README.md').text.split('\n').length - 1).toBeLessThanOrEqual(120);
   });
 
@@ -97,7 +97,7 @@ describe('the documents', () => {
     expect(unreached).toEqual([]);
   });
 
-  it('mark every shell block as one that is run, or say why it is not', () => {
+  it('mark every shell block as run, or say why it is not run', () => {
     const notes = DOCUMENTS.flatMap(({ path, blocks }) =>
       blocks
         .filter(({ language }) => ['sh', 'bash', 'shell', 'console', 'zsh'].includes(language))
@@ -118,7 +118,7 @@ describe('the documents', () => {
   });
 });
 
-/** What runs the commands of the blocks that the documents' own test does not run. */
+/** The test or CI step that runs each command that `test/e2e/documents.test.ts` does not run. */
 const RUN_BY: readonly (readonly [command: RegExp, test: string, proof: string])[] = [
   [/^npm ci$/, '.ci/run', 'npm ci'],
   [/^npm run lint$/, '.ci/run', 'npm run lint'],
@@ -129,7 +129,7 @@ const RUN_BY: readonly (readonly [command: RegExp, test: string, proof: string])
   [/^npm run docs$/, 'test/e2e/scripts.test.ts', "npm('run', 'docs')"],
   [/^npm run emulators/, 'test/cloud/emulators-program.test.ts', 'npm run emulators'],
   [/npm run start:cloud/, 'test/cloud/start-cloud.test.ts', 'start:cloud'],
-  // The bench and the long runs are a developer's own tools; CI would take hours.
+  // The bench and the long runs are tools for developers; CI would take hours.
   [/^npm run (?:bench|test:nightly|test:coverage)$/, 'package.json', '"bench"'],
 ];
 
@@ -157,7 +157,7 @@ describe('the commands for Google Cloud', () => {
   );
   const commands = blocks.flatMap(({ path, text }) => commandsOf(text).map((command) => ({ path, command })));
 
-  it('call programs that their document asks for', () => {
+  it('call only programs that their document requires', () => {
     const programs = ['gcloud', 'terraform', 'docker', 'npm', 'curl', 'cd', 'cp'];
     expect(commands.length).toBeGreaterThan(15);
     const called = commands.flatMap(({ command }) => command.split(/ && /).map((one) => one.split(' ')[0] ?? ''));
@@ -255,7 +255,7 @@ describe('the OCCI checklist', () => {
     expect(rows.map(([number]) => number)).toEqual(Array.from({ length: 78 }, (_, at) => String(at + 1)));
   });
 
-  it('names for each a test that tests it, or says that there is none', () => {
+  it('names a test for each item, or says that there is none', () => {
     const untested = rows.filter(([number = '', , , , test = '']) => {
       if (test === '–') return !['12', '15'].includes(number);
       return !new RegExp(`#${number}\\b`).test(readFileSync(join(ROOT, test.replaceAll('`', '')), 'utf8'));

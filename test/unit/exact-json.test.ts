@@ -27,7 +27,7 @@ describe('a number', () => {
     '1.5e300',
     '3.141592653589793238462643',
     '1e-300',
-  ])('%s is held', (source) => expect(holdsExactly(source)).toBe(true));
+  ])('%s is represented exactly', (source) => expect(holdsExactly(source)).toBe(true));
 
   test.each([
     '9007199254740993',
@@ -38,7 +38,7 @@ describe('a number', () => {
     '1e-400',
     '123456789012345678901234567890e2',
     '9007199254740992.5e3',
-  ])('%s is not', (source) => expect(holdsExactly(source)).toBe(false));
+  ])('%s is not represented exactly', (source) => expect(holdsExactly(source)).toBe(false));
 
   test('with very many digits is checked in linear time', () => {
     const zeros = '0'.repeat(1_000_000);

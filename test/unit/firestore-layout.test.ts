@@ -6,7 +6,7 @@ import { placeOf } from '../../shared/store/firestore/names';
 import { notEmpty } from '../not-empty';
 
 const ROOT = join(__dirname, '../..');
-/** What the embedded bus keeps; the cloud has Pub/Sub for it. */
+/** Collections of the embedded bus; the cloud has Pub/Sub instead. */
 const EMBEDDED_ONLY = [
   'bus-delivery',
   'bus-message',
@@ -64,7 +64,7 @@ test('No collection indexes values or commit ids, and every collection has the e
     expect(exempt).toEqual(expect.arrayContaining(['value', 'revision', 'commit']));
     expect(ttl).toBe('expires');
   }
-  // Firestore takes 200 configurations of single fields in one database.
+  // A database in Firestore has at most 200 configurations of single fields.
   const configured = groups.reduce((sum, { exempt, ascending }) => sum + exempt.length + ascending.length, 0);
   expect(configured).toBeLessThanOrEqual(200);
 });

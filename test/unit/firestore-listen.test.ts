@@ -1,11 +1,11 @@
-/** What a watch makes of Firestore's messages, including those that the emulator never sends. */
+/** How a watch reads Firestore's messages, including messages that the emulator never sends. */
 import { ListenTarget, type Step } from '../../shared/store/firestore/listen';
 import type { ListenResponse, TargetChange, Timestamp } from '../../shared/store/firestore/protocol';
 
 const time = (nanos: number): Timestamp => ({ seconds: '1700000000', nanos });
 const nameOf = (id: string): string => `projects/p/databases/(default)/documents/things/${id}`;
 
-/** The document was written at `at`. */
+/** A message that reports a write of the document at `at`. */
 const changed = (id: string, at: number, expires?: Timestamp): ListenResponse => ({
   documentChange: {
     document: {
@@ -107,7 +107,7 @@ test('When Firestore ends the watch, the error has the reason.', () => {
   expect(feed(begun(), target('REMOVE', { cause }))).toEqual({ kind: 'refused', code: 7, details: 'no' });
 });
 
-test('Beyond its bound the watch reports a document each time it is listed, and each deletion that it receives.', () => {
+test('Beyond its limit, the watch reports a document each time it is listed, and each deletion that it receives.', () => {
   const watched = new ListenTarget(() => 0, 2);
   feed(watched, changed('a', 1), changed('b', 1), changed('c', 1), current, together);
   expect(watched.isOverflowing).toBe(true);

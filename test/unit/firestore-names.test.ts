@@ -3,7 +3,7 @@ import { compareKeys } from '../../shared/store/keys';
 import { refusal } from './refusal';
 import fc from '../property';
 
-/** Any text that can be an id, rich in what has to be encoded. */
+/** Any text that can be an id, with many characters that must be encoded. */
 const ids = fc
   .oneof(
     fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 }),

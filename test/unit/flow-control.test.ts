@@ -1,4 +1,4 @@
-/** The memory for deliveries, over all consumers of a process. */
+/** The memory for deliveries of all consumers in a process. */
 import { FlowControl, type FlowCredit } from '../../shared/bus/pubsub/flow-control';
 
 const TOTAL = 64_000_000;

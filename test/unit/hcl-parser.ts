@@ -1,6 +1,6 @@
 /**
- * The parser of Terraform's language. It is a Go program in WebAssembly, whose runtime keeps timers for minutes after
- * its last call: in a thread of its own it can be ended.
+ * The parser of Terraform's language. It is a Go program in WebAssembly, whose runtime keeps timers for minutes
+ * after its last call. In a worker thread, the parser can be ended.
  */
 import { Worker } from 'node:worker_threads';
 import type { TFExpressionSyntaxTree as Ast } from '@cdktf/hcl2json';

@@ -1,6 +1,6 @@
 /**
- * Evaluates Terraform's expressions without Terraform, as far as `terraform/modules/layout/routing.tf` uses the language,
- * so that routes can be tried out wherever the tests run. What is not known here is an error, never a guess.
+ * Evaluates Terraform's expressions without Terraform, as far as `terraform/modules/layout/routing.tf` uses the
+ * language, so that routes can be tested on every machine. An unknown expression is an error.
  */
 import type { TFExpressionSyntaxTree as Ast } from '@cdktf/hcl2json';
 import type { HclParser } from './hcl-parser';
@@ -55,7 +55,7 @@ function known<T>(table: Readonly<Record<string, T>>, name: string): T {
   return found;
 }
 
-/** The `locals` of a module, evaluated as they are asked for. */
+/** The `locals` of a module, evaluated on demand. */
 export class Locals {
   readonly #sources: Readonly<Record<string, string>>;
   readonly #variables: Names;
@@ -118,7 +118,7 @@ export class Locals {
       case 'for':
         return this.#repeat(node, names);
       default: {
-        // Parentheses are a node without a type.
+        // Parentheses have a node without a type.
         const [inner] = node.children;
         if (node.children.length === 1 && inner !== undefined) return this.#valueOf(inner, names);
         return known({}, node.type);
@@ -156,7 +156,7 @@ function member(value: Value, name: string): Value {
   return known(value as Names, name);
 }
 
-/** In JSON an expression stands as a template of nothing else. */
+/** JSON has an expression as a template that contains nothing else. */
 function expressionOf(source: string): string {
   return /^\$\{([^]*)\}$/.exec(source)?.[1] ?? JSON.stringify(source);
 }

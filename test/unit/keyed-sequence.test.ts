@@ -1,7 +1,7 @@
 import { CmbsError } from '@cmbs/shared';
 import { KeyedSequence } from '../../companion/keyed-sequence';
 
-/** Work that ends when it is told to. */
+/** Work that a test ends. */
 function work(): {
   readonly begin: () => Promise<string>;
   readonly isBegun: () => boolean;
@@ -47,7 +47,7 @@ test('work behind a failure that is retried fails with it, and does not overtake
   first.end(away);
   expect(await settled(all)).toEqual(['rejected', 'rejected', 'rejected']);
   expect([second.isBegun(), third.isBegun()]).toEqual([false, false]);
-  // Asked for again, they are as new.
+  // A new request for the same work runs it.
   second.end();
   expect(await order.run('a', second.begin)).toBe('done');
 });

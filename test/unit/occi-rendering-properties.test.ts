@@ -67,7 +67,7 @@ const ordinaryName = fc.stringMatching(/^[a-z][a-z0-9_-]{0,6}(\.[a-z0-9][a-z0-9_
 const oddName = fc.string({ unit: 'binary', minLength: 1, maxLength: 12 });
 const name = fc
   .oneof({ weight: 4, arbitrary: ordinaryName }, { weight: 1, arbitrary: oddName })
-  // Names that the renderings show elsewhere, and the name that they refuse.
+  // Names that the renderings use elsewhere, and the name that they refuse.
   .filter((candidate) => !candidate.startsWith('occi.core.') && candidate.split('.')[0] !== '__proto__');
 /** Numbers of JSON, without negative zero. */
 const json64 = fc.jsonValue({ maxDepth: 3 }).map((value) => JSON.parse(JSON.stringify(value)) as Json);

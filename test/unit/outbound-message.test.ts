@@ -86,7 +86,7 @@ describe('outcomes that were collected while the store was busy', () => {
 describe('the queues of a message', () => {
   const addresses = Array.from({ length: 200 }, (_, number) => `tcp://peer:${number}`);
 
-  /** A store in which `queued` messages wait for each address. */
+  /** A store in which each address has `queued` waiting messages. */
   function counting(queued: (address: string) => number): {
     readonly count: Store['count'];
     readonly most: () => number;

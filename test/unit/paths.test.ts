@@ -73,7 +73,7 @@ describe('an id', () => {
   });
 
   it.each(['', 'a/b', '.', '..', '__a__', 'a b', 'urn:uuid:', 'a'.repeat(MAX_NAME_LENGTH + 1)])(
-    '%j is none',
+    '%j is refused',
     (given) => {
       expect(() => checkId(given)).toThrow(refusal('bad_request'));
     },

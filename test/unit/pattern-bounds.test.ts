@@ -19,7 +19,7 @@ describe('a pattern that is slow on purpose', () => {
       for (let value = 0; value < 1000; value += 1) matchesPattern('ab'.repeat(5000), slow, false);
     };
     const ms = processorMs(() => expect(matchAll).toThrow(/takes too long/));
-    expect(ms).toBeLessThan(5000); // a second, on a machine that is slow
+    expect(ms).toBeLessThan(5000); // a second, on a slow machine
     await nextTurn();
     expect(matchesPattern('abc', regex('[a-z]+'), false)).toBe(true);
   });

@@ -97,24 +97,24 @@ describe('a JSON Schema', () => {
   });
 });
 
-describe('a pattern is refused', () => {
+describe('a pattern', () => {
   it.each([
     ['a regular expression that does not end', regex('(')],
     ['a back-reference, which RE2 lacks', regex('(a)\\1')],
     ['a look-ahead, which RE2 lacks', regex('a(?=b)')],
-    ['one that is too long', regex('a'.repeat(MAX_PATTERN_LENGTH + 1))],
+    ['a regular expression that is too long', regex('a'.repeat(MAX_PATTERN_LENGTH + 1))],
     ['a schema that is too long', schema({ const: 'a'.repeat(MAX_PATTERN_LENGTH) })],
-    ['a keyword that is not known', schema({ $ref: '#' })],
-    ['a keyword that every object has', schema({ constructor: 1 })],
-    ['a keyword that is not known inside items', schema({ items: { allOf: [] } })],
-    ['items that are no object', schema({ items: [] })],
-    ['a regular expression in a schema that is no string', schema({ pattern: 1 })],
-    ['a regular expression in a schema that does not end', schema({ items: { pattern: '(' } })],
-  ])('%s', (_why, pattern) => {
+    ['a schema with an unknown keyword', schema({ $ref: '#' })],
+    ['a schema with a keyword that every object has', schema({ constructor: 1 })],
+    ['a schema with an unknown keyword inside items', schema({ items: { allOf: [] } })],
+    ['a schema with items that are not an object', schema({ items: [] })],
+    ['a schema with a regular expression that is not a string', schema({ pattern: 1 })],
+    ['a schema with a regular expression that does not end', schema({ items: { pattern: '(' } })],
+  ])('is refused if it is %s', (_why, pattern) => {
     expect(() => checkPattern(pattern)).toThrow(refusal('bad_request'));
   });
 
-  it('unless it has the maximum length at most', () => {
+  it('may have the maximum length', () => {
     expect(() => checkPattern(regex('a'.repeat(MAX_PATTERN_LENGTH)))).not.toThrow();
   });
 });

@@ -1,6 +1,6 @@
 /**
- * Milliseconds of processor time that the work took in this process. On a machine that is busy with others, more time
- * passes by the clock: that says nothing about the work.
+ * Milliseconds of processor time that the work took in this process. On a busy machine, wall-clock time says
+ * nothing about the work.
  */
 export function processorMs(work: () => void): number {
   const before = process.cpuUsage();

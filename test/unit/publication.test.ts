@@ -109,7 +109,7 @@ describe('a delivery', () => {
     ['nothing', '', ''],
     ['text that begins like JSON', '{"a":', '{"a":'],
     ['JSON that nests deep', '['.repeat(100) + ']'.repeat(100), '['.repeat(100) + ']'.repeat(100)],
-  ])('of %s becomes a message with that content, which nobody executes', (_, data, content) => {
+  ])('of %s becomes a message with that content, which is not executed', (_, data, content) => {
     const message = messageOfDelivery('l32', delivery(data, { sender: 'urn:somebody', colour: 'red' }));
     expect(contentOf(message)).toEqual(content);
     expect(message).toMatchObject({
@@ -127,14 +127,14 @@ describe('a delivery', () => {
     expect(contentText(messageOfDelivery('l32', delivery(data)))).toBe(data);
   });
 
-  it('of a broken message entity is refused for good', () => {
+  it('of a broken message entity is refused permanently', () => {
     const broken = JSON.stringify({ kind: 'http://houssem.org/cmbs#message', id: 'x' });
     expect(() => messageOfDelivery('l32', delivery(broken))).toThrow(
       expect.objectContaining({ code: 'bad_request', retryable: false }) as Error,
     );
   });
 
-  it('above the size limit of a frame is refused for good', () => {
+  it('above the size limit of a frame is refused permanently', () => {
     expect(() => messageOfDelivery('l32', delivery('x'.repeat(1024 * 1024 + 1)))).toThrow(
       expect.objectContaining({ code: 'too_large', retryable: false }) as Error,
     );

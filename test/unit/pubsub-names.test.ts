@@ -1,4 +1,4 @@
-/** Names of topics and subscriptions in Pub/Sub: what outside programs attach to. */
+/** Names of topics and subscriptions in Pub/Sub, to which other programs attach. */
 import { PubsubNames } from '../../shared/bus/pubsub/names';
 import fc from '../property';
 
@@ -18,11 +18,11 @@ it.each([
   expect(names.topic('l32', topic)).toBe(name);
 });
 
-it('of L4 differ from those of L3.2', () => {
+it('topics of L4 have other names than topics of L3.2', () => {
   expect(names.topic('l4', 'weather')).toBe('cmbs.l4.weather');
 });
 
-it('are valid and unique for topics with any characters', () => {
+it('names are valid and unique for topics with any characters', () => {
   const topic = fc
     .string({ unit: 'binary', minLength: 1, maxLength: 255 })
     .filter((text) => !/\p{Surrogate}/u.test(text));
@@ -37,7 +37,7 @@ it('are valid and unique for topics with any characters', () => {
   );
 });
 
-it('that are too long are cut between escapes and end with a digest, as no other name does', () => {
+it('names that are too long are cut between escapes and end with a digest, as no other name does', () => {
   const long = '東'.repeat(200);
   const name = names.topic('l32', long);
   expect(name.length).toBeLessThanOrEqual(255);

@@ -1,4 +1,4 @@
-/** The bytes that a process promises Pub/Sub to take, as a server that only records them sees them. */
+/** The bytes that a process allows Pub/Sub to send, as seen by a server that only records them. */
 import { protos } from '@google-cloud/pubsub';
 import { grpc } from 'google-gax';
 import { systemClock } from '@cmbs/shared';
@@ -17,7 +17,7 @@ const { StreamingPullRequest } = protos.google.pubsub.v1;
 type Request = InstanceType<typeof StreamingPullRequest>;
 
 describe('streams from Pub/Sub', () => {
-  /** Bytes that each stream may bring before some are settled, by subscription. */
+  /** By subscription, the bytes that a stream may bring before some are settled. */
   const promised = new Map<string, number>();
   let onRequest = (): void => undefined;
   const server = new grpc.Server();

@@ -1,4 +1,4 @@
-/** What the two kinds of destination queue share: the order of items, and which of them go ahead together. */
+/** Parts of both kinds of destination queue: the order of items, and the choice of items that are sent together. */
 import { InFlightMessage, type QueueItem } from '../../companion/delivery/in-flight-message';
 import { OrderedItems } from '../../companion/delivery/ordered-items';
 import { itemsAhead } from '../../companion/delivery/prepared-frames';
@@ -40,30 +40,30 @@ describe('the items of a queue', () => {
     return held;
   };
 
-  test('are in the order of their messages, whatever the order in which they come', () => {
+  test('keep the order of their messages, in whatever order they are added', () => {
     expect(sequences(heldOf(item('c'), item('a'), item('d'), item('b')))).toEqual(['a', 'b', 'c', 'd']);
   });
 
-  test('are held once', () => {
+  test('are added once', () => {
     const one = item('a');
     const held = heldOf(one);
     expect([held.insert(one), held.length]).toEqual([false, 1]);
   });
 
-  test('go back to the store from a place in the order on', () => {
+  test('return to the store from a given position on', () => {
     const held = heldOf(item('a'), item('b'), item('c'));
     expect([sequences(held.takeBehind('a')), sequences(held)]).toEqual([['b', 'c'], ['a']]);
     expect([sequences(held.takeBehind('')), held.length]).toEqual([['a'], 0]);
   });
 });
 
-describe('the items that go ahead together', () => {
-  test('are at most as many as the window has room for', () => {
+describe('the items that are sent together', () => {
+  test('fit into the window', () => {
     const items = ['a', 'b', 'c', 'd'].map((sequence) => item(sequence));
     expect(sequences(itemsAhead(items, { most: 3, inFlight: [item('0')] }))).toEqual(['a', 'b']);
   });
 
-  test('have no more bytes than may be in flight, but for a larger message, which goes alone', () => {
+  test('fit into the bytes in flight, except that a larger message goes alone', () => {
     const large = item('a', { bytes: DESTINATION_BYTES + 1 });
     expect(sequences(itemsAhead([large, item('b')], { most: 9 }))).toEqual(['a']);
     expect(sequences(itemsAhead([item('a'), item('b', { bytes: DESTINATION_BYTES })], { most: 9 }))).toEqual([
@@ -92,7 +92,7 @@ describe('the failures of a peer', () => {
     expect([failures.isFailing, fail()]).toEqual([false, false]);
   });
 
-  test('let one request go at a time after a break, for as many replies as were in flight', () => {
+  test('limit the queue to one request at a time after a break, until as many replies came as were in flight', () => {
     const failures = new RequestFailures();
     failures.suspect(2);
     expect(requestWindow(failures.isFailing)).toBe(1);

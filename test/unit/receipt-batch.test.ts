@@ -62,7 +62,7 @@ test('flush of an empty batch ends at once', async () => {
   await new ReceiptBatch(new ManualClock()).flush();
 });
 
-test('there is room again once one of too many receipts is written, even if its write fails', async () => {
+test('there is room again once one of too many receipts is written, even if the write fails', async () => {
   const { begun, write } = writes();
   const batch = new ReceiptBatch(new ManualClock(), 2);
   let fail = (): void => undefined;
@@ -79,10 +79,10 @@ test('there is room again once one of too many receipts is written, even if its 
   await third;
 });
 
-test('receipts that come in one turn do not exceed the limit together', async () => {
+test('receipts that arrive in one turn do not exceed the limit together', async () => {
   const { begun, write, end } = writes();
   const batch = new ReceiptBatch(new ManualClock(), 2);
-  // As arrivals come that waited for the same measurement of their inbox.
+  // Like frames that waited for the same measurement of their inbox.
   const measured = Promise.resolve();
   const added = Array.from({ length: 5 }, () => measured.then(() => batch.add(write)));
   await turn();

@@ -11,7 +11,7 @@ describe('docs/reference', () => {
     expect(readdirSync(DIRECTORY).sort()).toEqual(Object.keys(pages).sort());
   });
 
-  it.each(Object.entries(pages))('has %s as the program is: else run `npm run docs`', (name, text) => {
+  it.each(Object.entries(pages))('has an up-to-date %s (if not, run `npm run docs`)', (name, text) => {
     expect(readFileSync(join(DIRECTORY, name), 'utf8')).toBe(text);
   });
 });

@@ -1,8 +1,8 @@
-/** What `npm test` and the nightly run choose: together they leave nothing out. */
+/** The test files of `npm test` and of the nightly run; together they leave no file out. */
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 
-/** File names by project or by reason, as `selection.cjs` has them. */
+/** File names by project or by reason, in the form of `selection.cjs`. */
 type Files = Readonly<Record<string, readonly string[]>>;
 
 const { ALONE, filesByProject, leftOut, LONGEST_FIRST, NIGHTLY_CLOUD, ON_EMULATORS, selected } =
@@ -33,12 +33,12 @@ describe('the choice of test files', () => {
     expect(all.local).toContain('test/unit/selection.test.ts');
   });
 
-  it('runs every file at night, once a project', () => {
+  it('runs every file of every project once at night', () => {
     expect(both(true)).toEqual(all);
     expect(selected({ isNightly: true })).toEqual(all);
   });
 
-  it('leaves out of npm test what it gives a reason for, and nothing else', () => {
+  it('leaves only files with a reason out of npm test', () => {
     const left = Object.values(leftOut()).flat();
     const daily = both(false);
     for (const project of PROJECTS) {
@@ -49,7 +49,7 @@ describe('the choice of test files', () => {
     expect(left.length).toBeGreaterThan(0);
   });
 
-  it('names files that there are', () => {
+  it('names only files that exist', () => {
     const named = [...ALONE, ...Object.keys(NIGHTLY_CLOUD), ...Object.keys(ON_EMULATORS)];
     for (const file of named) expect([file, existsSync(resolve(__dirname, '../..', file))]).toEqual([file, true]);
     const found = Object.entries(all).flatMap(([project, files]) => files.map((file) => `${project}: ${file}`));

@@ -152,7 +152,7 @@ describe('the dispatcher of service methods', () => {
     ['thrown', (): never => fail('secret')],
     ['rejected', async (): Promise<ExactJson> => Promise.reject(new Error('secret /etc/passwd'))],
     ['internal', async (): Promise<ExactJson> => Promise.reject(new CmbsError('internal', 'secret'))],
-  ])('hides what a method has %s behind a correlation id that the log has too', async (_how, call) => {
+  ])('hides an error that a method has %s behind a correlation id, which the log has too', async (_how, call) => {
     const { log, lines } = recordingLog();
     const fault = await faultOf(servicesWith({ fail: method(call) }).call('trial.fail', [], context({ log })));
     expect(fault.code).toBe(-32603);

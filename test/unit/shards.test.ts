@@ -46,7 +46,7 @@ describe('a companion with a shard', () => {
     ]);
   });
 
-  it('is outrun only by later holders of the same shard', () => {
+  it('is replaced only by later holders of the same shard', () => {
     expect(['main#3', 'main#4', 'eu#9'].map((name) => hold.isOutrunBy(name))).toEqual([false, true, false]);
   });
 

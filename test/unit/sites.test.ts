@@ -11,7 +11,7 @@ interface Asked {
   readonly headers: Readonly<Record<string, string | readonly string[]>>;
 }
 
-/** The status of a refusal, or the headers of what is admitted. */
+/** The status of a refusal, or the headers of an admitted request. */
 function asked({ options = {}, method = 'POST', target = '/cmbs/member/', headers }: Asked): unknown {
   const lists = Object.entries(headers).map(([name, value]) => [
     name,

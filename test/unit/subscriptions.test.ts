@@ -1,4 +1,4 @@
-/** Names of members' subscriptions, by which a push finds its member. */
+/** Names of members' subscriptions, which lead a push to its member. */
 import { layersOf, parseSubscriptionName, subscriptionName } from '@cmbs/shared/broker';
 import fc from '../property';
 

@@ -8,20 +8,20 @@ function logged(write: (log: ReturnType<typeof terminalLog>) => void): readonly 
 }
 
 describe('a line at the terminal', () => {
-  it('says what an error is, and what was behind it', () => {
+  it('shows an error and its cause', () => {
     const cause = new CmbsError('unavailable', 'The store is away.', { cause: new Error('disk full') });
     expect(logged((log) => log.error('receipt lost', { member: '/cmbs/member/bob', cause }))).toEqual([
       'error receipt lost member=/cmbs/member/bob cause="CmbsError: The store is away. (cause: Error: disk full)"\n',
     ]);
   });
 
-  it('stays one line, whatever a client put into a value', () => {
+  it('stays one line, whatever value a client sends', () => {
     expect(logged((log) => log.warn('refused', { path: '/a\nerror forged', odd: undefined, list: [1] }))).toEqual([
       'warn  refused path="/a\\nerror forged" list="[1]"\n',
     ]);
   });
 
-  it('leaves traffic out unless everything is wanted', () => {
+  it('omits lines about traffic unless the level is debug', () => {
     expect(logged((log) => log.info('request', { event: 'request' }))).toEqual([]);
   });
 });

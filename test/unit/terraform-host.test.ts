@@ -1,4 +1,4 @@
-/** The script that starts the companion's container on its machine, run for real with stand-ins for curl and docker. */
+/** The script that starts the companion's container on its machine, run with stand-ins for curl and docker. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir, totalmem } from 'node:os';
@@ -17,7 +17,7 @@ afterEach(() => {
   rmSync(directory, { recursive: true });
 });
 
-/** What cloud-init writes to /etc/cmbs/start. */
+/** The content of /etc/cmbs/start, which cloud-init writes. */
 function startScript(
   secrets: Readonly<Record<string, { readonly secret: string; readonly version: string }>>,
 ): string {
@@ -41,9 +41,9 @@ function startScript(
 
 interface Outcome {
   readonly status: number | null;
-  /** Arguments of every command that was run, one a line. */
+  /** Arguments of every command that the script ran, one per line. */
   readonly commands: readonly string[];
-  /** What the container found in its environment. */
+  /** The environment of the container. */
   readonly secret: string | undefined;
 }
 
@@ -80,7 +80,7 @@ describe("the companion's machine", () => {
   const secrets = { CMBS_EXAMPLE: { secret: 'example', version: '3' } };
   const encoded = Buffer.from(SECRET).toString('base64');
 
-  itWithTerraform('hands its secrets to the container, and shows them to nobody', () => {
+  itWithTerraform('passes its secrets to the container and shows them nowhere', () => {
     const { status, commands, secret } = start(startScript(secrets), {
       secretManager: `printf '{\\n  "name": "projects/1/secrets/example/versions/3",\\n  "payload": {\\n    "data": "${encoded}"\\n  }\\n}\\n'`,
     });
@@ -102,12 +102,12 @@ describe("the companion's machine", () => {
     });
   }
 
-  it('starts a container that has ended again, soon, for ever', () => {
+  it('restarts a container each time it ends', () => {
     const unit = readFileSync(TEMPLATE, 'utf8');
     for (const line of ['Restart=always', 'RestartSec=1', 'StartLimitIntervalSec=0']) expect(unit).toContain(line);
   });
 
-  itWithTerraform('tells the container its address, and gives it no rights', () => {
+  itWithTerraform('passes the container its address and no privileges', () => {
     const { commands } = start(startScript({}), { secretManager: 'exit 22' });
     const run = commands.find((command) => command.startsWith('docker run')) ?? '';
     expect(run).toContain('--env CMBS_CONTROL_URL=http://10.80.0.2:8080 ');

@@ -1,8 +1,11 @@
-/** Terraform's own binary, for what only it can tell; without it those cases are skipped, by name. */
+/**
+ * Runs Terraform's own binary, for checks that only Terraform can make. Without the binary, these tests are
+ * skipped with a reason in their name.
+ */
 import { spawnSync } from 'node:child_process';
 import { itUnless } from '../skipping';
 
-/** The files want 1.9 or newer. */
+/** The files need version 1.9 or newer. */
 function isThere(): boolean {
   const { status, stdout } = spawnSync('terraform', ['version', '-json'], { encoding: 'utf8' });
   if (status !== 0) return false;
@@ -13,7 +16,7 @@ function isThere(): boolean {
 
 export const itWithTerraform = itUnless(isThere() ? undefined : 'needs terraform, 1.9 or newer');
 
-/** Runs Terraform without asking anybody on the network. */
+/** Runs Terraform without network access. */
 export function terraform(directory: string, args: readonly string[], input = ''): string {
   const { TF_CLI_CONFIG_FILE: _, ...environment } = process.env;
   const { status, stdout, stderr } = spawnSync('terraform', args, {

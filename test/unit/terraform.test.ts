@@ -45,14 +45,14 @@ describe("Terraform's files", () => {
     expect(Object.keys(await blocksOf(path))).not.toHaveLength(0);
   });
 
-  it.each(['.', ...modules])('%s says of what type each variable is and what it is for', async (module) => {
+  it.each(['.', ...modules])('%s gives each variable a type and a description', async (module) => {
     for (const [name, { type, description }] of notEmpty(await bodiesOf('variable', module, 'variables.tf'))) {
       expect([name, type, description]).toEqual([name, expect.any(String), expect.stringMatching(/\.$/)]);
     }
   });
 
   it.each(['.', ...modules.filter((module) => existsSync(join(TERRAFORM, module, 'outputs.tf')))])(
-    '%s says of each output what it is',
+    '%s gives each output a description',
     async (module) => {
       for (const [name, { description }] of notEmpty(await bodiesOf('output', module, 'outputs.tf'))) {
         expect([name, description]).toEqual([name, expect.stringMatching(/\.$/)]);
@@ -60,7 +60,7 @@ describe("Terraform's files", () => {
     },
   );
 
-  it('check every variable that somebody sets', async () => {
+  it('check every variable that a user sets', async () => {
     const unchecked = notEmpty(await bodiesOf('variable', 'variables.tf'))
       .filter(([, { type, validation }]) => type !== '${bool}' && validation === undefined)
       .map(([name]) => name);
@@ -68,7 +68,7 @@ describe("Terraform's files", () => {
   });
 
   it.each(filesEndingIn('.tfvars').filter((path) => /^(environments|tests)\//.test(path)))(
-    '%s sets variables that there are, and all that have no default',
+    '%s sets only variables that exist, and all without a default',
     async (path) => {
       const variables = await bodiesOf('variable', 'variables.tf');
       const set = Object.keys(await blocksOf(path));
@@ -78,7 +78,7 @@ describe("Terraform's files", () => {
     },
   );
 
-  it('grant these roles and no others (what each is worth is said in tests/least-privilege.tftest.hcl)', async () => {
+  it('grant these roles and no others (tests/least-privilege.tftest.hcl says what each role allows)', async () => {
     const grants: string[] = [];
     for (const path of filesEndingIn('.tf')) {
       const resources = ((await blocksOf(path)).resource ?? {}) as Record<string, Record<string, readonly Body[]>>;
@@ -114,12 +114,12 @@ describe("Terraform's files", () => {
 describe('terraform/routes.json', () => {
   const path = join(TERRAFORM, 'routes.json');
 
-  it('is what the table of routes says (after a change: UPDATE=1, then npm run format)', () => {
+  it('equals the table of routes (after a change: UPDATE=1, then npm run format)', () => {
     if (process.env.UPDATE === '1') writeFileSync(path, JSON.stringify(deployedFunctions()));
     expect(JSON.parse(read('routes.json'))).toEqual(deployedFunctions());
   });
 
-  it('names entry points that there are', () => {
+  it('names only entry points that exist', () => {
     expect(Object.keys(entryPoints)).toEqual(
       expect.arrayContaining(deployedFunctions().map(({ entryPoint }) => entryPoint)),
     );
@@ -144,7 +144,7 @@ interface UrlMap {
   readonly catchAll: string;
 }
 
-/** The variables of the module `layout` that its routing looks at, with the defaults that its types fill in. */
+/** The variables that the routing of the module `layout` reads, with the defaults of their types. */
 const routingVariables = (
   functions: readonly DeployedFunction[],
   pushThroughLoadBalancer: boolean,
@@ -162,7 +162,10 @@ async function urlMapOf(functions: readonly DeployedFunction[], pushThroughLoadB
   };
 }
 
-/** One segment, as path templates understand `*`: every character that a path may have as it is, but an asterisk. */
+/**
+ * One segment of a path, as `*` in a path template matches it: every unescaped character of a path except an
+ * asterisk.
+ */
 const SEGMENT = "[A-Za-z0-9._~%!$&'()+,;:@=-]+";
 
 function takes({ path, template, parameter, value }: Match, target: URL): boolean {
@@ -173,7 +176,7 @@ function takes({ path, template, parameter, value }: Match, target: URL): boolea
   return isPath && (value === '*' ? given !== null : given === value);
 }
 
-/** The function that the load balancer sends a request to: the first rule by priority that takes it. */
+/** The function to which the load balancer sends a request: the first rule by priority that matches. */
 function pick({ rules, catchAll }: UrlMap, target: string): string {
   const url = new URL(target, 'https://cmbs.example.com');
   const inOrder = [...rules].sort((one, other) => one.priority - other.priority);
@@ -224,7 +227,10 @@ describe('the URL map', () => {
     map = await urlMapOf(functions);
   });
 
-  /** What the program's own table says, but that the load balancer leads nobody to what Pub/Sub calls. */
+  /**
+   * The function in the table of routes, or the catch-all for functions that Pub/Sub calls, which the load
+   * balancer does not reach.
+   */
   const expected = (path: string, action?: string): string => {
     const { name } = routeFor(path, action === undefined ? [] : [['action', action]]);
     return isPushed.get(name) === true ? map.catchAll : name;
@@ -258,18 +264,18 @@ describe('the URL map', () => {
     expect(pick(map, '/cmbs/message/?q=a%3Db&page=1')).toBe('message');
   });
 
-  it('leaves an id with an asterisk, which no path template takes, to the catch-all', () => {
+  it('sends an id with an asterisk to the catch-all, since no path template matches it', () => {
     expect(pick(map, '/cmbs/member/a*b')).toBe(map.catchAll);
     expect(pick(map, '/cmbs/member/a%2Ab')).toBe('member');
   });
 
-  it('has a rule for every function that is called by clients', () => {
+  it('has a rule for every function that clients call', () => {
     const ruled = new Set(map.rules.map((rule) => rule.function));
     const called = functions.filter(({ access }) => access !== 'pushed').map(({ name }) => name);
     expect([...ruled].sort()).toEqual([...called].sort());
   });
 
-  it('leads to what Pub/Sub pushes to only where that is wanted', async () => {
+  it('leads to the function for pushes only if pushes go through the load balancer', async () => {
     const clients = functions.filter(({ access }) => access !== 'pushed');
     const closed = await urlMapOf([PUSHED, ...clients]);
     expect(pick(closed, '/push/dead-letter')).toBe(closed.catchAll);
@@ -278,7 +284,7 @@ describe('the URL map', () => {
     expect(pick(open, '/push/a/b')).toBe(open.catchAll);
   });
 
-  it('has priorities that differ, and as many wildcards as the load balancer takes', () => {
+  it('has distinct priorities, and no more wildcards than the load balancer allows', () => {
     expect(new Set(map.rules.map(({ priority }) => priority)).size).toBe(map.rules.length);
     for (const { path, template } of notEmpty(map.rules.flatMap(({ matches }) => matches))) {
       expect(path.split('*').length - 1).toBeLessThanOrEqual(5);
@@ -286,7 +292,7 @@ describe('the URL map', () => {
     }
   });
 
-  it('is written down rule by rule, over functions that are made one by one', async () => {
+  it('is generated from all rules and all functions', async () => {
     const wiring = Object.fromEntries(await bodiesOf('module', 'main.tf'));
     expect(wiring.layout).toMatchObject({ routes: '${jsondecode(file("${path.module}/routes.json"))}' });
     expect(wiring.functions).toMatchObject({ functions: '${module.layout.functions}' });
@@ -310,15 +316,15 @@ describe('the URL map', () => {
     });
   });
 
-  itWithTerraform('is what Terraform itself makes of the module layout', () => {
+  itWithTerraform('equals the result of Terraform for the module layout', () => {
     const outputs = layoutOf({});
     expect(outputs.url_rules).toEqual(map.rules);
     expect(outputs.catch_all).toBe(map.catchAll);
   });
 });
 
-describe('what programs are told', () => {
-  it('has names that they know', () => {
+describe('the settings of programs', () => {
+  it('have names that the programs know', () => {
     const told = filesEndingIn('.tf', '.tftpl')
       .filter((path) => path === 'main.tf' || path.startsWith('modules/'))
       .flatMap((path) => read(path).match(/\bCMBS_[A-Z_]+\b/g) ?? []);
@@ -327,7 +333,7 @@ describe('what programs are told', () => {
   });
 
   for (const topic_delivery of ['pull', 'push']) {
-    itWithTerraform(`has values that they accept, where delivery is ${topic_delivery}`, () => {
+    itWithTerraform(`have values that the programs accept if delivery is ${topic_delivery}`, () => {
       const settings = {
         extensions: ['infrastructure'],
         discovery: 'closed',
@@ -349,7 +355,7 @@ describe('what programs are told', () => {
     });
   }
 
-  itWithTerraform('has the names in Pub/Sub that the bus gives', () => {
+  itWithTerraform('have the names that the bus uses in Pub/Sub', () => {
     const outputs = layoutOf({ topics: [{ name: 'weather.alps-north_2' }] });
     const names = new PubsubNames('cmbs');
     expect(outputs.topics).toEqual(['l32', 'l4'].map((layer) => names.topic(layer, 'weather.alps-north_2')));
@@ -363,7 +369,7 @@ describe('what programs are told', () => {
 
 type Names = Readonly<Record<string, string>>;
 
-/** What Terraform makes of the module `layout`. */
+/** The outputs of Terraform for the module `layout`. */
 function layoutOf(variables: Readonly<Record<string, Value>>): Readonly<Record<string, Value>> {
   const directory = mkdtempSync(join(tmpdir(), 'cmbs-layout-'));
   try {
@@ -387,7 +393,7 @@ function layoutOf(variables: Readonly<Record<string, Value>>): Readonly<Record<s
   }
 }
 
-/** What the module needs besides routes; the routes do not depend on it. */
+/** Other variables of the module, on which routes do not depend. */
 const LAYOUT_VARIABLES: Readonly<Record<string, Value>> = {
   project_id: 'example-project',
   project_number: '123456789012',

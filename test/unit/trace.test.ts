@@ -22,7 +22,7 @@ describe('a traceparent', () => {
     `00-${TRACE_ID}-b7ad6b7169203331`,
     `${PARENT}\n`,
     `${PARENT}${'-x'.repeat(100_000)}`,
-  ])('is none when it is not well-formed (%#)', (text) => {
+  ])('is ignored when it is not well-formed (%#)', (text) => {
     expect(parseTraceparent(text)).toBeUndefined();
   });
 
@@ -43,7 +43,7 @@ describe('work in a span', () => {
 
   describe('with an SDK', () => {
     const ended: string[] = [];
-    /** The least that an SDK does: spans with ids of their own in the trace of their parent. */
+    /** The minimum of an SDK: spans with their own ids in the trace of their parent. */
     const sdk: TracerProvider = {
       getTracer: () => ({
         startActiveSpan: () => {

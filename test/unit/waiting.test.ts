@@ -1,4 +1,4 @@
-/** Waits that have an end. */
+/** Waits with a deadline. */
 import { inTime } from '@cmbs/shared';
 import { ManualClock } from '../contract/manual-clock';
 
