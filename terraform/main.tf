@@ -1,9 +1,9 @@
-# Wiring only: what is decided is decided in modules/layout, what is made is made in the others.
+# Wiring only: modules/layout makes all decisions, and the other modules create the resources.
 
 module "layout" {
   source = "./modules/layout"
 
-  # Both files are made of the program's own tables, and a test holds them equal.
+  # Both files are generated from the program's own tables; a test compares them.
   routes    = jsondecode(file("${path.module}/routes.json"))
   firestore = jsondecode(file("${path.module}/firestore.json"))
 

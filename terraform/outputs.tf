@@ -4,12 +4,12 @@ output "endpoint" {
 }
 
 output "dns_record" {
-  description = "Record to set for the domain; the certificate is issued some minutes after it is seen."
+  description = "DNS record to set for the domain; the certificate is issued some minutes after Google sees it."
   value       = { name = var.domain, type = "A", value = module.edge.address }
 }
 
 output "shards" {
-  description = "Each shard's public address and ports: what goes into members' l1_socket … l4_socket."
+  description = "Each shard's public address and ports, for members' l1_socket … l4_socket."
   value = {
     for name, address in module.companion.shards : name => {
       address = address
@@ -24,7 +24,7 @@ output "outgoing_address" {
 }
 
 output "topics" {
-  description = "Names in Pub/Sub: prefix of all, dead letters and where to read them, topics made beforehand."
+  description = "Names in Pub/Sub: the common prefix, the topic of dead letters and its subscription, and topics created in advance."
   value = {
     prefix                   = var.topic_prefix
     dead_letters             = module.messaging.dead_letter_topic
@@ -39,7 +39,7 @@ output "firestore_database" {
 }
 
 output "service_accounts" {
-  description = "Who runs what: functions by access, the companion, push delivery (null with pull)."
+  description = "Service accounts: of the functions by access, of the companion, of push delivery (null with pull)."
   value = {
     functions = module.identity.function_accounts
     companion = module.identity.companion_account

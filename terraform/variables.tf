@@ -1,7 +1,7 @@
 # --- Where ---
 
 variable "project_id" {
-  description = "Project to deploy into. Best one of its own: topics are made at run time, so some rights hold for the whole project."
+  description = "Project to deploy into, preferably a separate project: CMBS creates topics at run time, so some rights hold for the whole project."
   type        = string
 
   validation {
@@ -11,7 +11,7 @@ variable "project_id" {
 }
 
 variable "project_number" {
-  description = "Number of that project: `gcloud projects describe PROJECT --format='value(projectNumber)'`. Google's service agents and the functions' addresses are named by it."
+  description = "Number of that project: `gcloud projects describe PROJECT --format='value(projectNumber)'`. It is part of the names of Google's service agents and of the functions' addresses."
   type        = string
 
   validation {
@@ -65,12 +65,12 @@ variable "domain" {
 }
 
 variable "client_ranges" {
-  description = "Address ranges (CIDR) that may call the endpoint. Nobody else gets past the load balancer; [\"0.0.0.0/0\"] is the whole world and has to be written out."
+  description = "Address ranges (CIDR) that may call the endpoint. The load balancer refuses all other addresses; [\"0.0.0.0/0\"] admits every address and must be written out."
   type        = list(string)
 
   validation {
     condition     = length(var.client_ranges) > 0 && length(var.client_ranges) <= 100
-    error_message = "client_ranges needs 1 to 100 ranges: an endpoint that nobody may call is of no use."
+    error_message = "client_ranges needs 1 to 100 ranges: an endpoint without callers is of no use."
   }
 
   validation {
@@ -80,7 +80,7 @@ variable "client_ranges" {
 }
 
 variable "invokers" {
-  description = "Who may invoke the functions behind the load balancer, as IAM members. A client that calls one address cannot know the audience of each function's token, so the usual value is [\"allUsers\"]: functions take traffic from the load balancer only, and client_ranges says who gets there."
+  description = "IAM members that may invoke the functions behind the load balancer. A client that calls one address cannot know the audience of each function's token, so the usual value is [\"allUsers\"]: functions accept traffic from the load balancer only, and client_ranges limits that."
   type        = set(string)
 
   validation {
@@ -111,7 +111,7 @@ variable "rate_limit" {
 # --- Functions ---
 
 variable "release" {
-  description = "What is deployed, for instance `git rev-parse --short HEAD`. A new value rebuilds every function from functions_directory."
+  description = "Name of the deployed release, for instance `git rev-parse --short HEAD`. A new value rebuilds every function from functions_directory."
   type        = string
 
   validation {
@@ -143,7 +143,7 @@ variable "runtime" {
 }
 
 variable "function_settings" {
-  description = "Size of every function for which `instances` says nothing else; timeout in seconds."
+  description = "Size of every function that `instances` does not list; timeout in seconds."
   type = object({
     memory        = optional(string, "512Mi")
     cpu           = optional(number, 1)
@@ -198,7 +198,7 @@ variable "instances" {
 }
 
 variable "min_instances_budget" {
-  description = "Largest sum of all functions' min_instances. Each is billed around the clock, whether asked or not."
+  description = "Largest sum of all functions' min_instances. Each is billed around the clock, even when idle."
   type        = number
   default     = 2
 
@@ -222,7 +222,7 @@ variable "firestore_database" {
 }
 
 variable "firestore_location" {
-  description = "Location of the database, for good: a region such as europe-west1, or eur3 or nam5 for several."
+  description = "Location of the database, which cannot change later: a region such as europe-west1, or eur3 or nam5 for several."
   type        = string
 
   validation {
@@ -285,7 +285,7 @@ variable "push_through_load_balancer" {
 }
 
 variable "topics" {
-  description = "CMBS topics to make beforehand, so that outside subscribers can attach before the first message. CMBS makes all others on first use."
+  description = "CMBS topics to create in advance, so that outside subscribers can attach before the first message. CMBS creates all others on first use."
   type = list(object({
     name   = string
     layers = optional(set(string), ["l32", "l4"])
@@ -336,7 +336,7 @@ variable "shards" {
 }
 
 variable "member_ports" {
-  description = "First and last port of members' sockets at a shard's address. Each layer that a member takes part in needs a port: by default 31, for six members on all five layers; a socket at another port is reached by nobody outside."
+  description = "First and last port of members' sockets at a shard's address. Each layer that a member takes part in needs a port: by default 31, for six members on all five layers; a socket at another port cannot be reached from outside."
   type        = object({ first = number, last = number })
   default     = { first = 5010, last = 5040 }
 
@@ -347,7 +347,7 @@ variable "member_ports" {
 }
 
 variable "member_ranges" {
-  description = "Address ranges (CIDR) that may connect to members' sockets (member_ports), where nothing asks who calls. Empty: nobody outside."
+  description = "Address ranges (CIDR) that may connect to members' sockets (member_ports), which do not authenticate callers. Empty: no outside address."
   type        = list(string)
   default     = []
 
@@ -363,7 +363,7 @@ variable "member_ranges" {
 }
 
 variable "network_range" {
-  description = "A private /20 for the network of the companions, which is the deployment's own."
+  description = "A private /20 for the companions' network, which belongs to this deployment only."
   type        = string
   default     = "10.80.0.0/20"
 
@@ -374,7 +374,7 @@ variable "network_range" {
 }
 
 variable "host_image" {
-  description = "Container-Optimized OS image of the companions' machines: a family follows its updates whenever a machine is made anew."
+  description = "Container-Optimized OS image of the companions' machines: with a family, each new machine gets the latest update."
   type        = string
   default     = "projects/cos-cloud/global/images/family/cos-stable"
 
@@ -387,7 +387,7 @@ variable "host_image" {
 # --- The product's settings ---
 
 variable "settings" {
-  description = "The product's own settings (README, Configuration); what is left out keeps its default, except that discovery is closed: an endpoint on the internet does not learn members from whoever connects."
+  description = "The product's own settings (docs/reference/settings.md). An absent setting keeps its default, except that discovery is closed: an endpoint on the internet does not register every peer that connects."
   type = object({
     extensions        = optional(list(string))
     allowed_hosts     = optional(list(string))
@@ -431,12 +431,12 @@ variable "settings" {
 
   validation {
     condition     = var.settings.log == null || try(contains(["debug", "info"], var.settings.log), false)
-    error_message = "log is debug or info: alerts go by what is logged as information."
+    error_message = "log is debug or info: alerts depend on lines of the level info."
   }
 }
 
 variable "secrets" {
-  description = "Environment variables whose values lie in Secret Manager, by variable: the secret's id, its version, and who reads it: functions by access (store, companion, bus, pushed) and the companion's host (host). The secrets have to exist; their values never come near Terraform."
+  description = "Environment variables with values in Secret Manager, by variable: the secret's id, its version, and its readers: functions by access (store, companion, bus, pushed) and the companion's host (host). The secrets must exist; Terraform never reads their values."
   type = map(object({
     secret  = string
     version = optional(string, "latest")
@@ -463,7 +463,7 @@ variable "secrets" {
 # --- Alerts ---
 
 variable "notification_channels" {
-  description = "Who is told of alerts: projects/PROJECT/notificationChannels/… Without one, incidents only show in the console."
+  description = "Channels that receive alerts: projects/PROJECT/notificationChannels/… Without a channel, incidents appear in the console only."
   type        = list(string)
   default     = []
 
@@ -474,7 +474,7 @@ variable "notification_channels" {
 }
 
 variable "alert_thresholds" {
-  description = "When alerts go off: age of the oldest unread topic message, share of 5xx answers, minutes without a holder of a shard's lease."
+  description = "When alerts fire: age of the oldest unread topic message, share of 5xx answers, minutes without a holder of a shard's lease."
   type = object({
     oldest_unacked_seconds = optional(number, 600)
     error_ratio            = optional(number, 0.05)
