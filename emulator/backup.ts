@@ -7,12 +7,13 @@
  * `-shm` file of the old database may lie beside it.
  */
 import { join, resolve } from 'node:path';
+import type { EnvironmentVariables } from '@cmbs/shared/config';
 import { backupDirectory } from '@cmbs/shared/store/sqlite';
 
 /** Copies the data; returns the exit code. */
 export function runBackup(
   args: readonly string[],
-  env: Readonly<Record<string, string | undefined>>,
+  env: EnvironmentVariables,
   now: Date,
   print: { out(line: string): void; err(line: string): void },
 ): number {

@@ -7,13 +7,8 @@
  * openFirestoreStore({ clock: systemClock, emulatorHost: emulators.hosts.firestore });
  * await emulators.stop();
  */
-import {
-  type EmulatorCommand,
-  type EmulatorKind,
-  type Environment,
-  findProgram,
-  sdkEmulator,
-} from './emulators/cloud-sdk';
+import type { EnvironmentVariables } from '@cmbs/shared/config';
+import { type EmulatorCommand, type EmulatorKind, findProgram, sdkEmulator } from './emulators/cloud-sdk';
 import { startFirebaseSuite } from './emulators/firebase-suite';
 import { AddressInUse, isAnswering, ServerProcess } from './emulators/server-process';
 import { assertFree, freePorts, isTaken } from './ports';
@@ -37,7 +32,7 @@ export interface EmulatorsOptions {
   /** Default: free ports. Not for emulators that run already. */
   readonly ports?: Partial<Readonly<Record<EmulatorKind, number>>>;
   /** Default: `process.env`. */
-  readonly environment?: Environment;
+  readonly environment?: EnvironmentVariables;
   /** Milliseconds for an emulator that a variable names to answer. */
   readonly answerMs?: number;
 }
@@ -112,7 +107,7 @@ export interface RestartableEmulator {
 /** Rejects with {@link EmulatorsMissing}. The result is not started yet. */
 export async function restartableEmulator(
   kind: EmulatorKind,
-  environment: Environment = process.env,
+  environment: EnvironmentVariables = process.env,
 ): Promise<RestartableEmulator> {
   const command = await sdkEmulator(kind, environment);
   if (typeof command === 'string') throw new EmulatorsMissing(command);
@@ -129,7 +124,10 @@ export async function restartableEmulator(
   };
 }
 
-async function runningEmulators(environment: Environment, answerMs: number): Promise<Emulators | undefined> {
+async function runningEmulators(
+  environment: EnvironmentVariables,
+  answerMs: number,
+): Promise<Emulators | undefined> {
   const firestore = environment[HOST_VARIABLES.firestore];
   const pubsub = environment[HOST_VARIABLES.pubsub];
   if (firestore === undefined && pubsub === undefined) return undefined;
@@ -150,7 +148,7 @@ async function runningEmulators(environment: Environment, answerMs: number): Pro
 
 async function firebaseEmulators(
   options: EmulatorsOptions,
-  environment: Environment,
+  environment: EnvironmentVariables,
 ): Promise<Emulators | undefined> {
   const program = findProgram('firebase', environment);
   if (program === undefined) return undefined;
@@ -159,7 +157,7 @@ async function firebaseEmulators(
   return emulators(hostsAt(ports), `the Firebase Emulator Suite, ${program}`, () => suite.stop());
 }
 
-async function sdkEmulators(options: EmulatorsOptions, environment: Environment): Promise<Emulators> {
+async function sdkEmulators(options: EmulatorsOptions, environment: EnvironmentVariables): Promise<Emulators> {
   const [firestore, pubsub] = await Promise.all([
     sdkEmulator('firestore', environment),
     sdkEmulator('pubsub', environment),

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { EnvironmentVariables } from '@cmbs/shared/config';
 import { CLOUD_STOP_MS } from '@cmbs/shared/limits';
 import { makeDirectory } from '@cmbs/shared/make-directory';
 import { RESTART_EXIT_CODE, RESTARTS_VARIABLE } from '@cmbs/shared/restarts';
@@ -17,11 +18,7 @@ export class Part {
   readonly #child: ChildProcess;
   #isStopping = false;
 
-  constructor(
-    command: string,
-    args: readonly string[],
-    environment: Readonly<Record<string, string | undefined>>,
-  ) {
+  constructor(command: string, args: readonly string[], environment: EnvironmentVariables) {
     this.#child = spawn(command, args, { env: environment, stdio: ['ignore', 'inherit', 'inherit'] });
     this.exited = once(this.#child, 'exit').then((values) => {
       const [code, signal] = values as [number | null, string | null];
@@ -52,7 +49,7 @@ export class LastingPart {
   constructor(
     command: string,
     args: readonly string[],
-    environment: Readonly<Record<string, string | undefined>>,
+    environment: EnvironmentVariables,
     onDeath: (reason: string) => void,
   ) {
     const restarts: Record<string, number> = {};

@@ -4,6 +4,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import type { Log } from '@cmbs/shared';
+import type { EnvironmentVariables } from '@cmbs/shared/config';
 import { RESTART_FIRST_MS, RESTART_READY_MAX_MS } from './limits';
 import { HAS_DATA_VARIABLE, RESTART_EXIT_CODE, RESTARTS_VARIABLE, type Restarts } from '@cmbs/shared/restarts';
 import type { FinalMessage, ReadyMessage, StopMessage } from './supervision';
@@ -32,7 +33,7 @@ const LIMITS: SupervisorLimits = {
 export interface SupervisorOptions {
   /** Node's own options, then the program and its arguments. */
   readonly args: readonly string[];
-  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly environment: EnvironmentVariables;
   readonly log: Log;
   readonly limits?: SupervisorLimits;
 }

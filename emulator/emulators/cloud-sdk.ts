@@ -4,6 +4,7 @@ import { existsSync, readdirSync, realpathSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import type { EnvironmentVariables } from '@cmbs/shared/config';
 
 export type EmulatorKind = 'firestore' | 'pubsub';
 
@@ -12,9 +13,6 @@ export interface EmulatorCommand {
   readonly command: string;
   readonly args: readonly string[];
 }
-
-/** Settings by which things are found: `process.env`, or what a test says. */
-export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Where the SDK's installers and packages put it. */
 const USUAL_ROOTS = [
@@ -36,19 +34,19 @@ const PUBSUB_DIRECTORY = 'platform/pubsub-emulator/lib';
 const JVM_OPTIONS = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-Xmx1g'];
 
 /** Path of a program in `PATH`. */
-export function findProgram(name: string, environment: Environment): string | undefined {
+export function findProgram(name: string, environment: EnvironmentVariables): string | undefined {
   const directories = (environment.PATH ?? '').split(delimiter).filter((directory) => directory !== '');
   return directories.map((directory) => join(directory, name)).find((path) => existsSync(path));
 }
 
-function findJava(environment: Environment): string | undefined {
+function findJava(environment: EnvironmentVariables): string | undefined {
   const { JAVA_HOME } = environment;
   const own = JAVA_HOME === undefined ? undefined : join(JAVA_HOME, 'bin', 'java');
   return own !== undefined && existsSync(own) ? own : findProgram('java', environment);
 }
 
 /** Roots to look in, the surest first. `gcloud` is linked into its own `bin`, so its real path names the root. */
-function likelyRoots(environment: Environment): readonly string[] {
+function likelyRoots(environment: EnvironmentVariables): readonly string[] {
   const gcloud = findProgram('gcloud', environment);
   return [
     ...(environment.CLOUDSDK_ROOT_DIR === undefined ? [] : [environment.CLOUDSDK_ROOT_DIR]),
@@ -59,7 +57,7 @@ function likelyRoots(environment: Environment): readonly string[] {
 }
 
 /** What `gcloud` itself says, for installations that put a program of their own before it. */
-async function askGcloud(environment: Environment): Promise<string | undefined> {
+async function askGcloud(environment: EnvironmentVariables): Promise<string | undefined> {
   const gcloud = findProgram('gcloud', environment);
   if (gcloud === undefined) return undefined;
   try {
@@ -91,7 +89,7 @@ function jarOf(kind: EmulatorKind, root: string): string | undefined {
   return name === undefined ? undefined : join(directory, name);
 }
 
-async function findJar(kind: EmulatorKind, environment: Environment): Promise<string | undefined> {
+async function findJar(kind: EmulatorKind, environment: EnvironmentVariables): Promise<string | undefined> {
   for (const root of likelyRoots(environment)) {
     const jar = jarOf(kind, root);
     if (jar !== undefined) return jar;
@@ -103,7 +101,7 @@ async function findJar(kind: EmulatorKind, environment: Environment): Promise<st
 /** The command that runs the SDK's emulator, or one sentence that says what is missing. */
 export async function sdkEmulator(
   kind: EmulatorKind,
-  environment: Environment,
+  environment: EnvironmentVariables,
 ): Promise<EmulatorCommand | string> {
   const component = kind === 'firestore' ? 'cloud-firestore-emulator' : 'pubsub-emulator';
   const jar = await findJar(kind, environment);

@@ -2,7 +2,7 @@
 import {
   addressProblem,
   type ConfigOf,
-  type Environment,
+  type EnvironmentVariables,
   ignoreNotice,
   type Notice,
   readSettings,
@@ -30,7 +30,7 @@ interface Emulators {
 const EMULATED_PROJECT = 'demo-cmbs';
 
 /** @throws ConfigError */
-export function readCloudConfig(environment: Environment, notice: Notice = ignoreNotice): CloudConfig {
+export function readCloudConfig(environment: EnvironmentVariables, notice: Notice = ignoreNotice): CloudConfig {
   const { config, problems, notices } = readSettings(CLOUD_SETTINGS, environment, SETTINGS);
   const isSet = (name: string): boolean => (environment[name] ?? '') !== '';
   const emulators = { firestore: isSet('FIRESTORE_EMULATOR_HOST'), pubsub: isSet('PUBSUB_EMULATOR_HOST') };

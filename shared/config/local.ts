@@ -2,7 +2,7 @@
 import {
   addressProblem,
   type ConfigOf,
-  type Environment,
+  type EnvironmentVariables,
   ignoreNotice,
   type Notice,
   readSettings,
@@ -14,7 +14,7 @@ import { CLOUD_SETTINGS, SETTINGS } from './settings';
 export type Config = ConfigOf<typeof SETTINGS>;
 
 /** @throws ConfigError */
-export function readConfig(environment: Environment, notice: Notice = ignoreNotice): Config {
+export function readConfig(environment: EnvironmentVariables, notice: Notice = ignoreNotice): Config {
   const { config, problems, notices } = readSettings(SETTINGS, environment, CLOUD_SETTINGS);
   if (problems.length === 0) problems.push(...addressProblem(config, 'CMBS_HOST', 'CMBS_PUBLIC_URL'));
   report(problems, notices, notice);

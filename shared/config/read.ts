@@ -25,7 +25,8 @@ export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 
-export type Environment = Readonly<Record<string, string | undefined>>;
+/** The variables of a process, such as `process.env`. */
+export type EnvironmentVariables = Readonly<Record<string, string | undefined>>;
 
 /** Takes one line about each variable that is ignored. */
 export type Notice = (line: string) => void;
@@ -42,7 +43,7 @@ interface Read<S extends Settings> {
 /** @param others settings of other programs, which one environment may serve too */
 export function readSettings<S extends Settings>(
   settings: S,
-  environment: Environment,
+  environment: EnvironmentVariables,
   others: Settings,
 ): Read<S> {
   const problems: string[] = [];

@@ -11,7 +11,7 @@ import { layerMixin, MEMBER, MEMBER_KIND, MEMBERS, MESSAGE, MESSAGE_KIND, MESSAG
 import { newLocalKey } from '@cmbs/shared/rpc/identity';
 import { install } from '../cloud/npm';
 import { requestText } from './http-load';
-import { Deployed, emptyFunction, freePort, type Environment } from './programs';
+import { Deployed, emptyFunction, freePort, type EnvironmentVariables } from './programs';
 import { compared, inTurn, type Contestant, type Row } from './rounds';
 
 const ROUNDS = 7;
@@ -75,7 +75,7 @@ async function startRows(empty: string, directory: string): Promise<readonly Row
 }
 
 /** Settings of a deployment, with its own project, so that it reads no other data. */
-async function settings(directory: string, emulators: Environment): Promise<Environment> {
+async function settings(directory: string, emulators: EnvironmentVariables): Promise<EnvironmentVariables> {
   const key = join(directory, 'identity.pem');
   await writeFile(key, newLocalKey(), { mode: 0o600 });
   return {
@@ -88,7 +88,7 @@ async function settings(directory: string, emulators: Environment): Promise<Envi
   };
 }
 
-async function startsOnEmulators(empty: Contestant, environment: Environment): Promise<readonly Row[]> {
+async function startsOnEmulators(empty: Contestant, environment: EnvironmentVariables): Promise<readonly Row[]> {
   const message = `${MESSAGES}bench`;
   await put('member', `${MEMBERS}bench`, environment, {
     kind: MEMBER_KIND,
@@ -148,7 +148,7 @@ async function startsOnEmulators(empty: Contestant, environment: Environment): P
   ];
 }
 
-async function put(name: string, path: string, environment: Environment, entity: unknown): Promise<void> {
+async function put(name: string, path: string, environment: EnvironmentVariables, entity: unknown): Promise<void> {
   const deployed = await Deployed.function(functionAt(name), name, environment);
   try {
     const headers = { Accept: TYPE, 'Content-Type': TYPE };

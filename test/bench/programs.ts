@@ -85,11 +85,15 @@ export class Bare {
 
 /** The product, started like `npm start`. */
 export class Product {
+  readonly #directory: string;
+
   private constructor(
     readonly child: ChildProcess,
     readonly port: number,
-    private readonly directory: string,
-  ) {}
+    directory: string,
+  ) {
+    this.#directory = directory;
+  }
 
   static async start(): Promise<Product> {
     const directory = await mkdtemp(join(tmpdir(), 'cmbs-bench-'));
@@ -130,7 +134,7 @@ export class Product {
 
   async close(): Promise<void> {
     await stop(this.child);
-    await rm(this.directory, { recursive: true, force: true });
+    await rm(this.#directory, { recursive: true, force: true });
   }
 }
 
@@ -142,38 +146,46 @@ export async function emptyFunction(scratch: string): Promise<string> {
   return source;
 }
 
-export type Environment = Readonly<Record<string, string>>;
+export type EnvironmentVariables = Readonly<Record<string, string>>;
 
 /** A deployed part, started as in the cloud, that answers while it starts. */
 export class Deployed {
+  readonly #child: ChildProcess;
+
   private constructor(
-    private readonly child: ChildProcess,
+    child: ChildProcess,
     readonly port: number,
-  ) {}
+  ) {
+    this.#child = child;
+  }
 
   /** @param source a folder, or a file, that exports `target` */
-  static async function(source: string, target: string, environment: Environment = {}): Promise<Deployed> {
+  static async function(
+    source: string,
+    target: string,
+    environment: EnvironmentVariables = {},
+  ): Promise<Deployed> {
     const port = await freePort();
     // The package does not export its program, which is beside the exported file.
     const framework = createRequire(__filename).resolve('@google-cloud/functions-framework');
     const main = join(dirname(framework), 'main.js');
-    return Deployed.launch(
+    return Deployed.#launch(
       [main, `--target=${target}`, `--source=${source}`, `--port=${port}`],
       environment,
       port,
     );
   }
 
-  static async companion(environment: Environment): Promise<Deployed> {
+  static async companion(environment: EnvironmentVariables): Promise<Deployed> {
     const port = await freePort();
-    return Deployed.launch(
+    return Deployed.#launch(
       [join(__dirname, '../companion/main.js')],
       { ...environment, CMBS_CONTROL_PORT: String(port) },
       port,
     );
   }
 
-  private static launch(args: readonly string[], environment: Environment, port: number): Deployed {
+  static #launch(args: readonly string[], environment: EnvironmentVariables, port: number): Deployed {
     // Only the given settings, without those of the shell that runs the bench.
     const { PATH = '', HOME = '' } = process.env;
     const child = spawn(process.execPath, [...args], {
@@ -190,7 +202,7 @@ export class Deployed {
       // The program is not listening yet, or has ended.
       const answer = await exchangeOnce(this.port, request).catch((error: unknown) => String(error));
       if (typeof answer !== 'string' && (status === undefined || answer.status === status)) return answer;
-      if (performance.now() > deadline || this.child.exitCode !== null) {
+      if (performance.now() > deadline || this.#child.exitCode !== null) {
         const last = typeof answer === 'string' ? answer : `${answer.head}\n${answer.body}`;
         throw new Error(`no answer ${status ?? ''} to ${request.split('\r\n', 1).join()}; the last was ${last}`);
       }
@@ -199,6 +211,6 @@ export class Deployed {
   }
 
   close(): Promise<void> {
-    return stop(this.child);
+    return stop(this.#child);
   }
 }

@@ -9,7 +9,7 @@ import type { JsonObject } from '@cmbs/shared';
 import functions from '../../terraform/routes.json';
 import { CMBS, MEMBER, MESSAGE, type Delivery } from '../e2e/harness';
 import { freePort } from '../integration/free-port';
-import { cloudEnvironment, type Environment } from './deployment';
+import { cloudEnvironment, type EnvironmentVariables } from './deployment';
 import { install } from './npm';
 import { Program } from './processes';
 import { describeOnEmulators } from './support';
@@ -35,7 +35,7 @@ async function packageOf(bundle: string): Promise<Package> {
 class Started extends Program {
   readonly url: string;
 
-  private constructor(directory: string, script: string, url: string, environment: Environment) {
+  private constructor(directory: string, script: string, url: string, environment: EnvironmentVariables) {
     const { PATH = '' } = process.env;
     super(
       { command: 'sh' },
@@ -46,7 +46,7 @@ class Started extends Program {
     this.url = url;
   }
 
-  static async in(directory: string, url: string, environment: Environment): Promise<Started> {
+  static async in(directory: string, url: string, environment: EnvironmentVariables): Promise<Started> {
     const { scripts } = JSON.parse(await readFile(join(directory, 'package.json'), 'utf8')) as Package;
     return new Started(directory, scripts.start, url, environment);
   }

@@ -8,7 +8,7 @@ import type { Engine } from '../e2e/engine';
 import { contentOf, eventually, Fleet, unique, type Deployment, type Member } from '../e2e/harness';
 import { bundleProgram } from '../integration/bundled-program';
 import { isListening, LoadBalancer, type Backend } from './balancer';
-import { cloudEnvironment, configOf, type Environment } from './deployment';
+import { cloudEnvironment, configOf, type EnvironmentVariables } from './deployment';
 import { GrpcProxy } from './grpc-proxy';
 import { CompanionProgram } from './processes';
 import { describeOnEmulators, type EmulatorHosts } from './support';
@@ -105,7 +105,7 @@ export class CompanionPair {
   /** Contents of all that bob has received so far. */
   readonly #received: unknown[] = [];
   #program = '';
-  #settings: Environment = {};
+  #settings: EnvironmentVariables = {};
   #started: { readonly here: Deployment; readonly alice: Member; readonly bob: Member } | undefined;
 
   constructor(hosts: EmulatorHosts) {

@@ -22,10 +22,13 @@ export function localKeyFile(): string {
 /** Limits of both programs of a deployment. */
 type Limits = CloudLimits & CloudCompanionLimits;
 
-export type Environment = Readonly<Record<string, string>>;
+export type EnvironmentVariables = Readonly<Record<string, string>>;
 
 /** Settings of a deployment in a project of its own, for either of its parts, in this process or another. */
-export async function cloudEnvironment(hosts: EmulatorHosts, more: Environment = {}): Promise<Environment> {
+export async function cloudEnvironment(
+  hosts: EmulatorHosts,
+  more: EnvironmentVariables = {},
+): Promise<EnvironmentVariables> {
   const port = String(await freePort());
   return {
     FIRESTORE_EMULATOR_HOST: hosts.firestore,
@@ -43,7 +46,7 @@ export async function cloudEnvironment(hosts: EmulatorHosts, more: Environment =
 }
 
 /** Google's clients read where the emulators are from this process's own environment. */
-export function configOf(env: Environment): CloudConfig {
+export function configOf(env: EnvironmentVariables): CloudConfig {
   for (const name of ['FIRESTORE_EMULATOR_HOST', 'PUBSUB_EMULATOR_HOST']) process.env[name] = env[name];
   return readCloudConfig(env);
 }
@@ -63,7 +66,7 @@ export class CloudParts implements Running {
     this.#functions = functions;
   }
 
-  static async start(env: Environment, options: RunOptions, limits: Limits = {}): Promise<CloudParts> {
+  static async start(env: EnvironmentVariables, options: RunOptions, limits: Limits = {}): Promise<CloudParts> {
     const config = configOf(env);
     const { log, clock } = options;
     const functions = await startCloudFunctions({
@@ -118,9 +121,13 @@ export interface CloudEngine {
 }
 
 /** The engine of one deployment; closed and run again, it finds its data. */
-export function cloudEngine(hosts: EmulatorHosts, more: Environment = {}, limits: Limits = {}): CloudEngine {
+export function cloudEngine(
+  hosts: EmulatorHosts,
+  more: EnvironmentVariables = {},
+  limits: Limits = {},
+): CloudEngine {
   let running: CloudParts | undefined;
-  let settings: Promise<Environment> | undefined;
+  let settings: Promise<EnvironmentVariables> | undefined;
   return {
     engine: async (options) => {
       settings ??= cloudEnvironment(hosts, { ...more, ...options.env });

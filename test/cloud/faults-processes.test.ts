@@ -5,7 +5,7 @@ import { silentLog } from '@cmbs/shared';
 import { LEASE_LIMITS } from '@cmbs/shared/broker';
 import { contentOf, eventually, Fleet, type Member } from '../e2e/harness';
 import { freePort } from '../integration/free-port';
-import { cloudEngine, cloudEnvironment, configOf, type Environment } from './deployment';
+import { cloudEngine, cloudEnvironment, configOf, type EnvironmentVariables } from './deployment';
 import { GrpcProxy } from './grpc-proxy';
 import { Outside } from './outside';
 import { CompanionProgram, Program } from './processes';
@@ -18,7 +18,7 @@ describeOnEmulators('a function that is killed', (hosts) => {
     let functions: Program | undefined;
     try {
       const cloud = cloudEngine(hosts);
-      let settings: Environment = {};
+      let settings: EnvironmentVariables = {};
       const here = await fleet.start({
         engine: async (options) => {
           const running = await cloud.engine(options);

@@ -8,7 +8,7 @@ import { routeFor } from '@cmbs/functions/routes';
 import type { JsonObject } from '@cmbs/shared';
 import { eventually } from '../e2e/harness';
 import { freePort } from '../integration/free-port';
-import type { Environment } from './deployment';
+import type { EnvironmentVariables } from './deployment';
 import { PATIENCE_MS } from '../patience';
 
 const DIST = resolve(__dirname, '../../dist');
@@ -33,7 +33,7 @@ export class Program {
   constructor(
     script: string | { readonly command: string },
     args: readonly string[],
-    environment: Environment,
+    environment: EnvironmentVariables,
     { cwd = process.cwd() }: { readonly cwd?: string } = {},
   ) {
     // Only what it is told: variables of this run are not its.
@@ -146,13 +146,13 @@ export class CompanionProgram extends Program {
   /** Of its control endpoint. */
   readonly url: string;
 
-  private constructor(environment: Environment, port: number, program: string) {
+  private constructor(environment: EnvironmentVariables, port: number, program: string) {
     super(program, [], { ...environment, CMBS_CONTROL_PORT: String(port) });
     this.url = `http://127.0.0.1:${port}`;
   }
 
   /** Resolves when it is alive; it may stand by. */
-  static async start(environment: Environment, program = 'companion/main.js'): Promise<CompanionProgram> {
+  static async start(environment: EnvironmentVariables, program = 'companion/main.js'): Promise<CompanionProgram> {
     const companion = new CompanionProgram(environment, await freePort(), program);
     await companion.answers(`${companion.url}/healthz`, 200);
     return companion;
@@ -168,7 +168,7 @@ export class CompanionProgram extends Program {
 export class FunctionProgram extends Program {
   readonly port: number;
 
-  constructor(name: string, port: number, environment: Environment) {
+  constructor(name: string, port: number, environment: EnvironmentVariables) {
     super('local/cloud.js', ['--function', name, '--port', String(port)], environment);
     this.port = port;
   }

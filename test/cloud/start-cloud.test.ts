@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { VERSION, type JsonObject } from '@cmbs/shared';
 import { contentOf, eventually, Fleet, freeSocket, unique, type Deployment, type Member } from '../e2e/harness';
 import { freePort } from '../integration/free-port';
-import { cloudEnvironment, type Environment } from './deployment';
+import { cloudEnvironment, type EnvironmentVariables } from './deployment';
 import { Outside } from './outside';
 import { Program } from './processes';
 import { describeOnEmulators, uniqueProject } from './support';
@@ -218,7 +218,7 @@ describeOnEmulators('npm run start:cloud', (hosts) => {
 describeOnEmulators('npm run start:cloud says what is wrong', (hosts) => {
   const run = async (
     args: readonly string[],
-    more: Environment = {},
+    more: EnvironmentVariables = {},
   ): Promise<readonly [number | null, string]> => {
     const program = new Program('local/cloud.js', args, { ...(await cloudEnvironment(hosts)), ...more });
     const { code } = await program.ended;

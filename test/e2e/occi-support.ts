@@ -81,13 +81,16 @@ export function category(id: string, categoryClass?: 'kind' | 'mixin' | 'action'
 }
 
 export class Product {
-  private readonly agent = new Agent({ keepAlive: true });
+  readonly #agent = new Agent({ keepAlive: true });
+  readonly #stop: () => Promise<void>;
 
   private constructor(
     /** Scheme and authority. */
     readonly url: string,
-    private readonly stop: () => Promise<void>,
-  ) {}
+    stop: () => Promise<void>,
+  ) {
+    this.#stop = stop;
+  }
 
   static async start(): Promise<Product> {
     const directory = await mkdtemp(join(tmpdir(), 'cmbs-e2e-'));
@@ -104,8 +107,8 @@ export class Product {
   }
 
   async close(): Promise<void> {
-    this.agent.destroy();
-    await this.stop();
+    this.#agent.destroy();
+    await this.#stop();
   }
 
   /** `target` is a path with its query, or a URL of the product. */
@@ -115,7 +118,7 @@ export class Product {
     return new Promise((resolve, reject) => {
       const request = httpRequest(
         {
-          agent: this.agent,
+          agent: this.#agent,
           host: url.hostname,
           port: url.port,
           method,
