@@ -63,7 +63,7 @@ class Started extends Program {
   }
 }
 
-describeOnEmulators('what is deployed', (hosts) => {
+describeOnEmulators('in the build output', (hosts) => {
   test('every function of the table has a complete folder', async () => {
     for (const { name, entryPoint } of functions) {
       const folder = join(DIST, 'functions', name);
@@ -91,7 +91,7 @@ describeOnEmulators('what is deployed', (hosts) => {
     expect((await packageOf('companion')).dependencies).toEqual({ zeromq: version });
   });
 
-  test('no file names a path of the machine that built it', async () => {
+  test('no file contains a path of the build machine', async () => {
     const folders = ['companion', ...functions.map(({ name }) => `functions/${name}`)];
     for (const folder of folders) {
       for (const file of await readdir(join(DIST, folder))) {
@@ -155,7 +155,7 @@ describeOnEmulators('what is deployed', (hosts) => {
       expect(json.kinds).toContainEqual(expect.objectContaining({ term: 'member' }));
     });
 
-    test('a function with the bus publishes what other functions have stored', async () => {
+    test('a function with the bus publishes messages that other functions stored', async () => {
       const member = await program('member').request('PUT', '/cmbs/member/alice', {
         kind: MEMBER,
         attributes: { 'cmbs.member.state': 'active', 'cmbs.member.local': 'true' },
@@ -184,7 +184,7 @@ describeOnEmulators('what is deployed', (hosts) => {
       expect((delivery as unknown as Delivery).state).toBe('published');
     });
 
-    test('each program ends when it is stopped, and answers no more', async () => {
+    test('each program ends when it is stopped, and no longer answers', async () => {
       await Promise.all([...programs.values()].map((one) => one.stop()));
       for (const { url } of programs.values()) await expect(fetch(url)).rejects.toThrow('fetch failed');
     });

@@ -33,7 +33,7 @@ describeOnEmulators('Pub/Sub', (hosts) => {
       await store.close();
     });
 
-    it('that is stalled keeps little in memory, delays no other consumer, and receives everything when it continues', async () => {
+    it('keeps little in memory while it is stalled, delays no other consumer, and receives everything when it resumes', async () => {
       const ordered = Array.from({ length: 10 }, (_, at) => `sensors.${at}`);
       const loose = Array.from({ length: 30 }, (_, at) => `sensors.loose-${at}`);
       const topics = [...ordered, ...loose];
@@ -98,7 +98,7 @@ describeOnEmulators('Pub/Sub', (hosts) => {
     });
   });
 
-  it('retries a delivery before the next ones of its ordering key, also when its stream has ended', async () => {
+  it('retries a delivery before later ones with its ordering key, even after the stream ended', async () => {
     const proxy = await GrpcProxy.listen(hosts.pubsub);
     process.env.PUBSUB_EMULATOR_HOST = proxy.host;
     const projectId = uniqueProject();

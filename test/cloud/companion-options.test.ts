@@ -21,7 +21,7 @@ const weather: ServiceModule = {
   },
 };
 
-describeOnEmulators('a companion that a program assembles', (hosts) => {
+describeOnEmulators('a companion assembled by a program', (hosts) => {
   const asked: string[] = [];
   let denied: string | undefined;
   const authorize: Authorize = (_principal, operation, { path }) => {
@@ -90,7 +90,7 @@ describeOnEmulators('a companion that a program assembles', (hosts) => {
     return (await ask('GET', `/cmbs/message/${id}`)).attributes as JsonObject;
   };
 
-  test('carries a call over an added exchange, reads it with an added codec, and executes an added service', async () => {
+  test('receives a call over an added exchange, reads it with an added codec, and calls an added service', async () => {
     const { 'cmbs.message.result': result } = await call('sunny');
     expect(result).toMatchObject({ result: 'answer sun' });
     // The decisions of the companion: to deliver, and to call the service where the message arrives.

@@ -80,7 +80,7 @@ export function testCutOff(
   how: string,
   cutOff: (firestore: GrpcProxy) => Promise<void> | void,
 ): void {
-  test(`a companion whose Firestore ${how} releases the members before the other one takes them, and then stands by`, async () => {
+  test(`a companion ${how} releases its members before the other one takes over, and then stands by`, async () => {
     const { holder, standby } = await pair.roles();
     const watch = await pair.watchSocket(holder);
     const loading = pair.load();

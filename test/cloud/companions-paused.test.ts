@@ -3,8 +3,8 @@ import { isGreeting } from './balancer';
 import { eventually } from '../e2e/harness';
 import { describeTwoCompanions, SOME, SOON_MS, TAKEOVER_MS } from './companion-pair';
 
-describeTwoCompanions('two companions', (pair) => {
-  test('a companion that was paused finds that it was replaced before it does anything else', async () => {
+describeTwoCompanions('with two companions', (pair) => {
+  test('a paused companion notices that it was replaced before it does anything else', async () => {
     const { holder, standby } = await pair.roles();
     const loading = pair.load();
     await loading.accepts(SOME);

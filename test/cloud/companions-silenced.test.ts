@@ -1,6 +1,6 @@
 /** Two companions: who holds the members' sockets when Firestore says nothing to one. */
 import { describeTwoCompanions, testCutOff } from './companion-pair';
 
-describeTwoCompanions('two companions', (pair) => {
-  testCutOff(pair, 'says nothing to it', (firestore) => firestore.silence());
+describeTwoCompanions('with two companions', (pair) => {
+  testCutOff(pair, 'that Firestore does not answer', (firestore) => firestore.silence());
 });

@@ -14,7 +14,7 @@ async function callsInFlight({ companion }: Host): Promise<number> {
   return Number(/^cmbs_control_calls (\d+)$/m.exec(await answer.text())?.[1]);
 }
 
-describeTwoCompanions('two companions', (pair) => {
+describeTwoCompanions('with two companions', (pair) => {
   test('one companion holds the members, and the other stands by', async () => {
     const { here } = pair;
     const { holder, standby } = await pair.roles();
@@ -27,7 +27,7 @@ describeTwoCompanions('two companions', (pair) => {
     expect((await here.get(`${standby.companion.url}/metrics`)).text).toContain('cmbs_shard_held 0');
   });
 
-  test('a companion that is killed is replaced in time, and no accepted message is lost or arrives twice', async () => {
+  test('a killed companion is replaced in time, and every accepted message arrives exactly once', async () => {
     const { holder, standby } = await pair.roles();
     const watch = await pair.watchSocket(holder);
     const loading = pair.load();
@@ -41,7 +41,7 @@ describeTwoCompanions('two companions', (pair) => {
     await pair.arrived(contents);
   }, 300_000);
 
-  test('a companion that gets SIGTERM finishes the work in flight, and the other one takes over at once', async () => {
+  test('a companion that receives SIGTERM finishes its work in flight, and the other one takes over at once', async () => {
     const { here, alice, fleet } = pair;
     const { holder, standby } = await pair.roles();
     const address = await freeSocket();
@@ -74,7 +74,7 @@ describeTwoCompanions('two companions', (pair) => {
   }, 300_000);
 
   itNightly(
-    'with none of them sends wait, and go out when one is there',
+    'messages wait while neither companion runs, and are sent when one starts',
     async () => {
       const { here, alice, bob } = pair;
       const { holder, standby } = await pair.roles();

@@ -61,7 +61,7 @@ describeOnEmulators('the control endpoint', (hosts) => {
       expect(await isOpen()).toBe(true);
     });
 
-    test('closes the socket for a caller that may ask for it', async () => {
+    test('closes the socket for an authorized caller', async () => {
       expect((await release(tokens.good())).status).toBe(200);
       expect(await isOpen()).toBe(false);
     });
@@ -73,14 +73,14 @@ describeOnEmulators('the control endpoint', (hosts) => {
   });
 
   test.each<[string, number, string | JsonObject]>([
-    ['no JSON', 400, '{"member":'],
-    ['nothing', 400, ''],
-    ['no object', 400, '[]'],
-    ['an action that there is not', 400, { member: '/x', action: 'shutdown', args: {} }],
+    ['a body that is not JSON', 400, '{"member":'],
+    ['an empty body', 400, ''],
+    ['a body that is not an object', 400, '[]'],
+    ['an unknown action', 400, { member: '/x', action: 'shutdown', args: {} }],
     ['an inherited name for an action', 400, { member: '/x', action: 'constructor', args: {} }],
     ['arguments of another form', 400, { member: '/x', action: 'reconcile', args: { layer: 'l9' } }],
-    ['more arguments than there are', 400, { member: '/x', action: 'release', args: { all: true } }],
-    ['a member that there is not', 404, { member: '/cmbs/member/none', action: 'check_neighbors', args: {} }],
+    ['unknown arguments', 400, { member: '/x', action: 'release', args: { all: true } }],
+    ['an unknown member', 404, { member: '/cmbs/member/none', action: 'check_neighbors', args: {} }],
   ])('answers %s with %i', async (_, status, body) => {
     const answer = await perform(body);
     expect([answer.status, answer.error]).toEqual([status, expect.stringMatching(/\.$/)]);
@@ -121,7 +121,7 @@ describeOnEmulators('the control endpoint', (hosts) => {
     '/..%2f..%2fetc%2fpasswd',
     '//etc/passwd',
     'file:///etc/passwd',
-  ])('answers GET %s with 404, as it was sent', async (target) => {
+  ])('answers GET %s with 404, without normalizing the path', async (target) => {
     const answer = await raw(`GET ${target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`);
     expect(answer).toMatch(/^HTTP\/1\.1 404 /);
   });
@@ -138,16 +138,16 @@ describeOnEmulators('the control endpoint', (hosts) => {
   }
 
   test.each([
-    ['a name that is not its own', 'GET /metrics', 'Host: rebound.example', 421],
+    ['another host name', 'GET /metrics', 'Host: rebound.example', 421],
     ['a web page', 'GET /metrics', 'Host: localhost\r\nOrigin: https://page.example', 403],
-    ['a web page that asks unread', 'POST /perform', 'Host: localhost\r\nSec-Fetch-Site: cross-site', 403],
-    ['a probe by any name', 'GET /healthz', 'Host: rebound.example', 200],
-  ])('answers %s with its own status', async (_, request, headers, status) => {
+    ['a cross-site request', 'POST /perform', 'Host: localhost\r\nSec-Fetch-Site: cross-site', 403],
+    ['a probe with another host name', 'GET /healthz', 'Host: rebound.example', 200],
+  ])('answers %s with the expected status', async (_, request, headers, status) => {
     const answer = await raw(`${request} HTTP/1.1\r\n${headers}\r\nConnection: close\r\n\r\n`);
     expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
   });
 
-  test('is alive, is ready, and shows its metrics', async () => {
+  test('reports that it is alive and ready, and shows its metrics', async () => {
     expect((await here.get(`${url}/healthz`)).status).toBe(200);
     expect((await here.get(`${url}/readyz`)).json).toEqual({ status: 'ok' });
     const { headers, text } = await here.get(`${url}/metrics`);
@@ -163,7 +163,7 @@ describeOnEmulators('the control endpoint', (hosts) => {
     }
   });
 
-  test('of a standby is alive, is not ready, and sends callers to the other companion', async () => {
+  test('reports a standby as alive but not ready, and sends callers to the other companion', async () => {
     expect((await here.get(`${standby.url}/healthz`)).status).toBe(200);
     const ready = await here.get(`${standby.url}/readyz`);
     expect([ready.status, ready.json]).toEqual([503, { status: 'standby' }]);
@@ -191,7 +191,7 @@ describeOnEmulators('the control endpoint', (hosts) => {
   });
 });
 
-describeOnEmulators('a companion that is told wrong', (hosts) => {
+describeOnEmulators('a companion with wrong settings', (hosts) => {
   test('reports that its control port is in use', async () => {
     const settings = await cloudEnvironment(hosts);
     const first = await startCloudCompanion({ config: configOf(settings), log: silentLog });

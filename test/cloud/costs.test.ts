@@ -169,18 +169,18 @@ describeOnEmulators('the costs of an operation', (hosts) => {
       }, nothing),
   };
 
-  it('is stated for each operation', () => {
+  it('are stated for each operation', () => {
     expect([...stated.keys()]).toEqual(Object.keys(operations));
   });
 
-  it('in dollars follows from the counts', () => {
+  it('follow, in dollars, from the counts', () => {
     for (const [name, cells] of stated) {
       const dollars = COLUMNS.reduce((sum, column, at) => sum + Number(cells[at + 1]) * PRICES[column], 0);
       expect([name, cells[COLUMNS.length + 1]]).toEqual([name, dollars.toFixed(1)]);
     }
   });
 
-  it.each(Object.keys(operations))('is what docs/costs.md says: %s', async (name) => {
+  it.each(Object.keys(operations))('match docs/costs.md: %s', async (name) => {
     const counted = await (operations[name] as () => Promise<Counts>)();
     const cells = stated.get(name) ?? [];
     for (const [at, column] of COLUMNS.entries()) {

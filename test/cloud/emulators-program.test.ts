@@ -18,23 +18,26 @@ describeOnEmulators('npm run emulators', (hosts) => {
   const { CLOUDSDK_ROOT_DIR = '', JAVA_HOME = '' } = process.env;
   const machine = { ...(CLOUDSDK_ROOT_DIR && { CLOUDSDK_ROOT_DIR }), ...(JAVA_HOME && { JAVA_HOME }) };
 
-  itRestartsEmulators('starts them for a command, ends with its code, and takes them along', async () => {
-    const ports = [String(await freePort()), String(await freePort())] as const;
-    const [firestore, pubsub] = ports.map((port) => `127.0.0.1:${port}`);
-    const program = new Program(
-      'local/emulators.js',
-      ['--firestore-port', ports[0], '--pubsub-port', ports[1], '--', process.execPath, '-e', SHOW],
-      machine,
-    );
-    expect(await program.ended).toEqual({ code: 7, signal: null });
-    expect(program.lines).toContain(`${firestore} ${pubsub}`);
-    expect(await Promise.all([isAnswering(String(firestore)), isAnswering(String(pubsub))])).toEqual([
-      false,
-      false,
-    ]);
-  });
+  itRestartsEmulators(
+    'starts the emulators for a command, exits with its code, and stops the emulators',
+    async () => {
+      const ports = [String(await freePort()), String(await freePort())] as const;
+      const [firestore, pubsub] = ports.map((port) => `127.0.0.1:${port}`);
+      const program = new Program(
+        'local/emulators.js',
+        ['--firestore-port', ports[0], '--pubsub-port', ports[1], '--', process.execPath, '-e', SHOW],
+        machine,
+      );
+      expect(await program.ended).toEqual({ code: 7, signal: null });
+      expect(program.lines).toContain(`${firestore} ${pubsub}`);
+      expect(await Promise.all([isAnswering(String(firestore)), isAnswering(String(pubsub))])).toEqual([
+        false,
+        false,
+      ]);
+    },
+  );
 
-  test('uses those that run, says how to find them, and leaves them alone', async () => {
+  test('uses running emulators, prints their addresses, and does not stop them', async () => {
     const program = new Program('local/emulators.js', [], running);
     try {
       const wanted = Object.entries(running).map(([name, value]) => `export ${name}=${value}`);
@@ -51,7 +54,7 @@ describeOnEmulators('npm run emulators', (hosts) => {
     [['--port', '1'], "Unknown option '--port'"],
     [['--firestore-port', '99999'], '"99999" is not a port'],
     [['--', 'no-such-program'], 'no-such-program cannot be run'],
-  ])('says what is wrong with %j', async (args, said) => {
+  ])('explains why %j is wrong', async (args, said) => {
     const program = new Program('local/emulators.js', args, running);
     expect(await program.ended).toEqual({ code: 2, signal: null });
     expect(program.lines.join('\n')).toContain(said);

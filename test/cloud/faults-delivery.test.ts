@@ -4,8 +4,8 @@ import { contentOf, eventually, unique } from '../e2e/harness';
 import { describeFaults, MARGIN_MS, OFFERED_AGAIN_MS, timed, UNAVAILABLE } from './faulty-deployment';
 import { Outside } from './outside';
 
-describeFaults('a deployment goes on', (deployment, hosts) => {
-  test('when Pub/Sub fails the first message of an ordering key, and later messages do not overtake it', async () => {
+describeFaults('a deployment', (deployment, hosts) => {
+  test('keeps the order of an ordering key when Pub/Sub refuses its first message', async () => {
     const { pubsub, cloud, here, bob } = deployment.parts;
     const orderingKey = unique('key');
     const contents = Array.from({ length: 6 }, (_, number) => `${orderingKey}: ${number}`);
@@ -30,7 +30,7 @@ describeFaults('a deployment goes on', (deployment, hosts) => {
     expect(received).toEqual(contents);
   }, 240_000);
 
-  test('when Pub/Sub does not confirm a publication that it has stored', async () => {
+  test('delivers a message once when Pub/Sub stores the publication but does not confirm it', async () => {
     const { pubsub, here } = deployment.parts;
     pubsub.inject('Publish', { kind: 'lose', by: 'silence' });
     const content = unique('content');
@@ -46,7 +46,7 @@ describeFaults('a deployment goes on', (deployment, hosts) => {
     expect(await deployment.count(content)).toBe(1);
   }, 240_000);
 
-  test('when streams from Pub/Sub break off', async () => {
+  test('delivers messages after streams from Pub/Sub break off', async () => {
     const { pubsub, here } = deployment.parts;
     pubsub.cut();
     const content = unique('content');
@@ -56,7 +56,7 @@ describeFaults('a deployment goes on', (deployment, hosts) => {
     await deployment.arrives(content, OFFERED_AGAIN_MS);
   });
 
-  test('when acknowledgements are lost and Pub/Sub delivers the message again after later ones', async () => {
+  test('delivers a message once when acknowledgements are lost and Pub/Sub repeats the message after later ones', async () => {
     const { pubsub, here } = deployment.parts;
     const [content, later] = [unique('content'), unique('later')];
     const taken = (): Promise<number> => here.metric('cmbs_received', { layer: 'l32', outcome: 'accepted' });
@@ -81,7 +81,7 @@ describeFaults('a deployment goes on', (deployment, hosts) => {
     }
   }, 300_000);
 
-  test('after a restart of the companion, which creates no topic or subscription again', async () => {
+  test('creates no topic or subscription again after a restart of the companion', async () => {
     const { pubsub, cloud } = deployment.parts;
     const made = (): number[] =>
       ['CreateTopic', 'CreateSubscription', 'GetSubscription', 'UpdateSubscription'].map((method) =>

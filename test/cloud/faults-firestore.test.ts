@@ -15,13 +15,13 @@ import {
   UNAVAILABLE,
 } from './faulty-deployment';
 
-describeFaults('a deployment goes on', (deployment, hosts) => {
+describeFaults('a deployment', (deployment, hosts) => {
   test.each([
     ['ABORTED', 'Commit', ABORTED],
     ['UNAVAILABLE', 'Commit', UNAVAILABLE],
     ['UNAVAILABLE', 'BatchGetDocuments', UNAVAILABLE],
     ['UNAVAILABLE', 'RunQuery', UNAVAILABLE],
-  ])('when Firestore answers %s to %s', async (_, method, status) => {
+  ])('recovers when Firestore answers %s to %s', async (_, method, status) => {
     const { firestore, here, alice, bob } = deployment.parts;
     firestore.inject(method, { kind: 'answer', status }, 3);
     const content = unique('content');
@@ -31,7 +31,7 @@ describeFaults('a deployment goes on', (deployment, hosts) => {
     expect((await here.get('/cmbs/message/?number=3')).status).toBe(200);
   });
 
-  test('when Firestore is slow', async () => {
+  test('works while Firestore is slow', async () => {
     const { firestore, here, alice, bob } = deployment.parts;
     for (const method of ['Commit', 'BatchGetDocuments', 'RunQuery']) {
       firestore.inject(method, { kind: 'delay', ms: 300 }, 100);
@@ -44,7 +44,7 @@ describeFaults('a deployment goes on', (deployment, hosts) => {
     expect(await deployment.count(content)).toBe(1);
   });
 
-  test('when the answer to a commit is lost, without a second commit', async () => {
+  test('does not commit twice when the answer to a commit is lost', async () => {
     const { firestore, here } = deployment.parts;
     for (const by of ['error', 'connection'] as const) {
       const path = `/cmbs/message/${unique('lost')}`;
@@ -58,7 +58,7 @@ describeFaults('a deployment goes on', (deployment, hosts) => {
     }
   });
 
-  test('when Firestore does not answer, and reports it in time', async () => {
+  test('reports in time that Firestore does not answer, and recovers', async () => {
     const { firestore, here, alice, bob } = deployment.parts;
     await firestore.refuse();
     const asked = await timed(
@@ -84,7 +84,7 @@ describeFaults('a deployment goes on', (deployment, hosts) => {
     await here.reaches(sent.path, 'delivered');
   });
 
-  test('and reports an unknown outcome for a write that Firestore does not confirm', async () => {
+  test('reports an unknown outcome for a write that Firestore does not confirm', async () => {
     const { firestore, here } = deployment.parts;
     firestore.inject('Commit', { kind: 'silence' }, 1000);
     const { value, ms } = await timed(here.request('PUT', `/cmbs/message/${unique('silent')}`, { kind: MESSAGE }));
@@ -103,7 +103,7 @@ describeFaults('a deployment goes on', (deployment, hosts) => {
   test.each([
     ['the database does not exist', NOT_FOUND, 'The database (default) does not exist for project'],
     ['nobody may use it', PERMISSION_DENIED, 'Missing or insufficient permissions.'],
-  ])('and gives the reason when %s', async (_, status, message) => {
+  ])('reports the reason when %s', async (_, status, message) => {
     const { firestore, here, bob } = deployment.parts;
     for (const method of ['Commit', 'BatchGetDocuments', 'RunQuery', 'BeginTransaction']) {
       firestore.inject(method, { kind: 'answer', status, message }, 1000);
@@ -115,7 +115,7 @@ describeFaults('a deployment goes on', (deployment, hosts) => {
     expect(ms).toBeLessThan(MARGIN_MS);
   });
 
-  test('when two functions change one entity at once: no change is lost, and one of two conditional writes wins', async () => {
+  test('loses no change when two functions change one entity at once, and accepts one of two conditional writes', async () => {
     const { here } = deployment.parts;
     const settings = await cloudEnvironment(hosts, { GOOGLE_CLOUD_PROJECT: deployment.projectId });
     const other = await startCloudFunctions({ config: configOf(settings), log: silentLog });

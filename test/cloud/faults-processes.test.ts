@@ -11,8 +11,8 @@ import { Outside } from './outside';
 import { CompanionProgram, Program } from './processes';
 import { describeOnEmulators, itRestartsEmulators } from './support';
 
-describeOnEmulators('a function that is killed', (hosts) => {
-  test('between storing a message and publishing it: the companion publishes it', async () => {
+describeOnEmulators('a function killed', (hosts) => {
+  test('between storing and publishing a message leaves the message to the companion', async () => {
     const fleet = new Fleet();
     const pubsub = await GrpcProxy.listen(hosts.pubsub);
     let functions: Program | undefined;
@@ -62,8 +62,8 @@ describeOnEmulators('a function that is killed', (hosts) => {
   });
 });
 
-describeOnEmulators('a companion that is told to stop', (hosts) => {
-  test('while neither Firestore nor Pub/Sub answers ends in time', async () => {
+describeOnEmulators('a stopping companion', (hosts) => {
+  test('ends in time although neither Firestore nor Pub/Sub answers', async () => {
     const firestore = await GrpcProxy.listen(hosts.firestore);
     const pubsub = await GrpcProxy.listen(hosts.pubsub);
     const fleet = new Fleet();
@@ -98,54 +98,51 @@ describeOnEmulators('a companion that is told to stop', (hosts) => {
   });
 });
 
-describeOnEmulators('emulators that are restarted empty', () => {
+describeOnEmulators('a deployment whose emulators restart without data', () => {
   let firestore: RestartableEmulator;
   let pubsub: RestartableEmulator;
   afterEach(() => Promise.all([firestore.stop(), pubsub.stop()]));
 
-  itRestartsEmulators(
-    'under the running system: clear errors, and all is well when the data are back',
-    async () => {
-      firestore = await restartableEmulator('firestore');
-      pubsub = await restartableEmulator('pubsub');
-      await Promise.all([firestore.start(), pubsub.start()]);
-      const fleet = new Fleet();
-      try {
-        const engine = cloudEngine({ firestore: firestore.host, pubsub: pubsub.host }).engine;
-        const here = await fleet.start({ engine });
-        const fill = async (): Promise<readonly [Member, Member]> => [
-          await here.member({ title: 'alice' }),
-          await here.member({ title: 'bob', topics: ['again'], start: ['l1', 'l32'] }),
-        ];
-        const exchange = async ([alice, bob]: readonly [Member, Member]): Promise<void> => {
-          const direct = await here.send('l1', { to: bob.sockets.l1, from: alice.id, content: 'direct' });
-          await here.reaches(direct.path, 'delivered');
-          const published = await here.send('l32', { topics: ['again'], from: alice.id, content: 'published' });
-          await here.reaches(published.path, 'delivered');
-          expect((await here.receives(bob, 2)).map(contentOf).sort()).toEqual(['direct', 'published']);
-        };
-        const before = await fill();
-        await exchange(before);
+  itRestartsEmulators('reports clear errors, and works when the data are created again', async () => {
+    firestore = await restartableEmulator('firestore');
+    pubsub = await restartableEmulator('pubsub');
+    await Promise.all([firestore.start(), pubsub.start()]);
+    const fleet = new Fleet();
+    try {
+      const engine = cloudEngine({ firestore: firestore.host, pubsub: pubsub.host }).engine;
+      const here = await fleet.start({ engine });
+      const fill = async (): Promise<readonly [Member, Member]> => [
+        await here.member({ title: 'alice' }),
+        await here.member({ title: 'bob', topics: ['again'], start: ['l1', 'l32'] }),
+      ];
+      const exchange = async ([alice, bob]: readonly [Member, Member]): Promise<void> => {
+        const direct = await here.send('l1', { to: bob.sockets.l1, from: alice.id, content: 'direct' });
+        await here.reaches(direct.path, 'delivered');
+        const published = await here.send('l32', { topics: ['again'], from: alice.id, content: 'published' });
+        await here.reaches(published.path, 'delivered');
+        expect((await here.receives(bob, 2)).map(contentOf).sort()).toEqual(['direct', 'published']);
+      };
+      const before = await fill();
+      await exchange(before);
 
-        await Promise.all([firestore.restart(), pubsub.restart()]);
-        const gone = await eventually(
-          () => here.get(before[1].path),
-          ({ status }) => status !== 503,
-          'Firestore answers again',
-        );
-        expect(gone.status).toBe(404);
-        expect((await here.get('/-/')).status).toBe(200);
-        await eventually(
-          async () => (await here.get('/readyz')).status,
-          (status) => status === 200,
-          'a companion holds the shard again',
-          LEASE_LIMITS.ttlMs * 3,
-        );
-        await exchange(await fill());
-        here.faults.splice(0);
-      } finally {
-        await fleet.close();
-      }
-    },
-  );
+      await Promise.all([firestore.restart(), pubsub.restart()]);
+      const gone = await eventually(
+        () => here.get(before[1].path),
+        ({ status }) => status !== 503,
+        'Firestore answers again',
+      );
+      expect(gone.status).toBe(404);
+      expect((await here.get('/-/')).status).toBe(200);
+      await eventually(
+        async () => (await here.get('/readyz')).status,
+        (status) => status === 200,
+        'a companion holds the shard again',
+        LEASE_LIMITS.ttlMs * 3,
+      );
+      await exchange(await fill());
+      here.faults.splice(0);
+    } finally {
+      await fleet.close();
+    }
+  });
 });

@@ -12,8 +12,8 @@ import {
   UNAVAILABLE,
 } from './faulty-deployment';
 
-describeFaults('a deployment goes on', (deployment) => {
-  test('when Pub/Sub answers UNAVAILABLE to a publication', async () => {
+describeFaults('a deployment', (deployment) => {
+  test('publishes again when Pub/Sub answers UNAVAILABLE', async () => {
     const { pubsub } = deployment.parts;
     pubsub.inject('Publish', { kind: 'answer', status: UNAVAILABLE }, 2);
     const content = unique('content');
@@ -22,7 +22,7 @@ describeFaults('a deployment goes on', (deployment) => {
     await deployment.arrives(content);
   });
 
-  test('when Pub/Sub is unavailable: messages wait, and are published later', async () => {
+  test('keeps messages while Pub/Sub is unavailable, and publishes them later', async () => {
     const { pubsub, here } = deployment.parts;
     await pubsub.refuse();
     const content = unique('content');
@@ -35,7 +35,7 @@ describeFaults('a deployment goes on', (deployment) => {
     expect(await deployment.count(content)).toBe(1);
   });
 
-  test('when Pub/Sub is unavailable for long: the number of waiting messages is bounded', async () => {
+  test('limits the number of waiting messages while Pub/Sub stays unavailable', async () => {
     const { pubsub, here, alice } = deployment.parts;
     await pubsub.refuse();
     const paths: string[] = [];
@@ -54,7 +54,7 @@ describeFaults('a deployment goes on', (deployment) => {
   test.each([
     ['the project does not exist', NOT_FOUND, /does the project exist/],
     ['nobody may publish', PERMISSION_DENIED, /lacks a permission/],
-  ])('when %s in Pub/Sub: messages wait and give the reason', async (_, status, why) => {
+  ])('keeps messages with the reason when %s in Pub/Sub', async (_, status, why) => {
     const { pubsub, here } = deployment.parts;
     pubsub.inject('Publish', { kind: 'answer', status, message: 'secret detail' }, Infinity);
     const sent = await deployment.publish(unique('content'));
@@ -70,7 +70,7 @@ describeFaults('a deployment goes on', (deployment) => {
     await here.reaches(sent.path, 'delivered');
   });
 
-  test('when Pub/Sub is unavailable while a member starts a topic layer: the layer starts later', async () => {
+  test('starts a topic layer later when Pub/Sub is unavailable at its start', async () => {
     const { pubsub, here } = deployment.parts;
     const member = await here.member({ topics: [unique('fault.later')] });
     await pubsub.refuse();

@@ -25,7 +25,7 @@ import { PATIENCE_MS } from '../patience';
 
 const LAYERS: readonly LayerName[] = ['l1', 'l2', 'l31', 'l32', 'l4'];
 
-describeOnEmulators('every function alone', (hosts) => {
+describeOnEmulators('with each function in a process of its own', (hosts) => {
   const fleet = new Fleet();
   const functions = new Map<string, FunctionProgram>();
   let map: UrlMap;
@@ -94,7 +94,7 @@ describeOnEmulators('every function alone', (hosts) => {
     );
   });
 
-  test('l1 carries a message, which its receiver acknowledges in the inbox', async () => {
+  test('l1 carries a message, and its receiver acknowledges the message in the inbox', async () => {
     const sent = await here.send('l1', { to: bob.sockets.l1, from: alice.id, content: 'directly' });
     expect(sent.status).toBe(200);
     const entry = (await here.inbox(bob)).find((one) => contentOf(one) === 'directly');
@@ -111,7 +111,7 @@ describeOnEmulators('every function alone', (hosts) => {
     expect(text).toContain('"x"');
   });
 
-  test('a dead letter is sent again, and purged', async () => {
+  test('a dead letter is sent again and purged', async () => {
     const mute = await here.member({ local: false, sockets: { l31: '' } });
     const dead = await here.send('l31', { from: alice.id, providers: [mute.id] });
     expect(dead.status).toBe(409);
@@ -141,7 +141,7 @@ describeOnEmulators('every function alone', (hosts) => {
     expect(text).toContain(bob.path);
   });
 
-  test('a kind that a client defines is known to every function within two seconds', async () => {
+  test('every function knows a new kind of a client within two seconds', async () => {
     const kind = 'http://example.org/test#thing';
     await here.must(
       200,
@@ -174,7 +174,7 @@ describeOnEmulators('every function alone', (hosts) => {
     expect((await here.get('/cmbs/member/')).text).toContain(MEMBER);
   });
 
-  test('every function was asked, and logged each request in one line', async () => {
+  test('every function received requests and logged each of them in one line', async () => {
     expect([...map.requests.keys()].sort()).toEqual(ROUTES.map(({ name }) => name).sort());
     for (const [name, one] of functions) {
       // Whether it answers was asked besides, at its own address.
@@ -190,7 +190,7 @@ describeOnEmulators('every function alone', (hosts) => {
     }
   });
 
-  test('a message as large as a document may be is pushed', async () => {
+  test('a message of the maximum document size is pushed', async () => {
     const content = 'x'.repeat(1_000_000);
     await here.must(200, here.send('l32', { from: alice.id, topics: ['news.large'], content }));
     await eventually(
@@ -200,7 +200,7 @@ describeOnEmulators('every function alone', (hosts) => {
     );
   });
 
-  test('a malformed or compressed body is refused by our own error and is not logged', async () => {
+  test('a function refuses a malformed or compressed body with a CMBS error and does not log the body', async () => {
     const secret = 'nobody-may-read-this';
     const broken = await here.request('POST', '/cmbs/message/', `{"message_content":"${secret}",}`);
     expect([broken.status, broken.headers.get('x-occi-error')]).toEqual([400, expect.any(String)]);

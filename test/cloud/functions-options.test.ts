@@ -25,7 +25,7 @@ const weather: ServiceModule = {
   },
 };
 
-describeOnEmulators('functions that a program assembles', (hosts) => {
+describeOnEmulators('functions assembled by a program', (hosts) => {
   const asked: string[] = [];
   let denied: string | undefined;
   const authorize: Authorize = ({ kind }, operation, { path }) => {
@@ -89,13 +89,13 @@ describeOnEmulators('functions that a program assembles', (hosts) => {
     return attributes['cmbs.message.result'];
   };
 
-  test('ask the program who may do what', async () => {
+  test('ask the program for authorization', async () => {
     denied = 'entity.read';
     expect((await ask('GET', '/cmbs/member/bob')).status).toBe(403);
     expect(asked).toEqual(['anonymous entity.read /cmbs/member/bob']);
   });
 
-  test('answer in a rendering that the program adds', async () => {
+  test('answer in a rendering added by the program', async () => {
     const response = await ask('GET', '/cmbs/member/bob', undefined, OWN_TYPE);
     expect([response.headers.get('content-type'), await response.text()]).toEqual([
       OWN_TYPE,
@@ -103,14 +103,14 @@ describeOnEmulators('functions that a program assembles', (hosts) => {
     ]);
   });
 
-  test('read pushed calls with a codec that the program adds, and call its services', async () => {
+  test('read pushed calls with a codec added by the program, and call its services', async () => {
     expect(await push('sunny', 'call weather.forecast')).toBe(204);
     expect(await result('sunny')).toBe('answer sun');
     // Without a token nothing proves that the topic bus pushes.
     expect(asked).toContain('anonymous service.call service:weather.forecast');
   });
 
-  test('do not execute a pushed call that is denied', async () => {
+  test('do not execute a denied pushed call', async () => {
     denied = 'service.call';
     expect(await push('dark', 'call weather.forecast')).toBe(204);
     denied = undefined;

@@ -27,7 +27,7 @@ const MESSAGES = 60;
 /** From its creation to its end a message, its send and its entry are written a few times each. */
 const LIFE = 8;
 
-describeOnEmulators('no document is written for each message', (hosts) => {
+describeOnEmulators('a deployment', (hosts) => {
   const fleet = new Fleet();
   const writes = new Map<string, number>();
   let firestore: GrpcProxy;
@@ -65,21 +65,26 @@ describeOnEmulators('no document is written for each message', (hosts) => {
     return contents;
   }
 
-  test.each(['l1', 'l32', 'l4'] as const)('to a busy member on %s', async (layer) => {
-    const began = performance.now();
-    const contents = await send(
-      layer,
-      layer === 'l1' ? { to: bob.sockets.l1 } : { topics: ['hot'], ...(layer === 'l4' && { providers: ['bob'] }) },
-    );
-    await eventually(
-      async () => new Set((await here.inbox(bob)).map(contentOf)),
-      (received) => contents.every((content) => received.has(content)),
-      'all arrive',
-    );
-    const renewals = Math.ceil((performance.now() - began) / LEASE_RENEW_MS) + 1;
-    const often = [...writes].filter(([path, count]) => count > (path.startsWith('leases/') ? renewals : LIFE));
-    expect(often).toEqual([]);
-    // The proxy has seen them all.
-    expect([...writes.values()].reduce((sum, count) => sum + count, 0)).toBeGreaterThan(MESSAGES * 3);
-  });
+  test.each(['l1', 'l32', 'l4'] as const)(
+    'writes no document for each message to a busy member on %s',
+    async (layer) => {
+      const began = performance.now();
+      const contents = await send(
+        layer,
+        layer === 'l1'
+          ? { to: bob.sockets.l1 }
+          : { topics: ['hot'], ...(layer === 'l4' && { providers: ['bob'] }) },
+      );
+      await eventually(
+        async () => new Set((await here.inbox(bob)).map(contentOf)),
+        (received) => contents.every((content) => received.has(content)),
+        'all arrive',
+      );
+      const renewals = Math.ceil((performance.now() - began) / LEASE_RENEW_MS) + 1;
+      const often = [...writes].filter(([path, count]) => count > (path.startsWith('leases/') ? renewals : LIFE));
+      expect(often).toEqual([]);
+      // The proxy has seen them all.
+      expect([...writes.values()].reduce((sum, count) => sum + count, 0)).toBeGreaterThan(MESSAGES * 3);
+    },
+  );
 });

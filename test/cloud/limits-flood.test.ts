@@ -85,7 +85,7 @@ describeOnEmulators('a member that does not read', (hosts) => {
   };
 
   itOnLinux(
-    "does not grow the companion's memory, and holds up nobody else",
+    "neither grows the companion's memory nor delays other members",
     async () => {
       const { here, outside, growth } = await start();
       const slow = await here.member({ topics: ['flood'], start: ['l32'] });
@@ -111,7 +111,7 @@ describeOnEmulators('a member that does not read', (hosts) => {
   );
 
   itOnLinux(
-    'does so on many topics of one pattern no more than on one',
+    'needs no more memory for many topics of one pattern than for one topic',
     async () => {
       const { here, outside, growth } = await start();
       const topics = Array.from({ length: FLOOD / A_TOPIC }, (_, at) => `sensors.${at}`);

@@ -59,7 +59,7 @@ describeOnEmulators('functions without a companion', (hosts) => {
     return text.split(/\r?\n/).filter((line) => line !== '');
   };
 
-  test('accept what fits into a document of Firestore, and refuse more before anything is written', async () => {
+  test('accept a message that fits into a Firestore document, and refuse a larger one before writing', async () => {
     const fits = `/cmbs/message/${unique('fits')}`;
     const content = 'x'.repeat(LARGEST);
     await here.must(201, here.request('PUT', fits, messageWith(content)));
@@ -75,7 +75,7 @@ describeOnEmulators('functions without a companion', (hosts) => {
     await here.must(200, here.request('DELETE', fits));
   });
 
-  test('refuse a batch beyond a transaction of Firestore as a whole', async () => {
+  test('refuse a batch as a whole when it exceeds a Firestore transaction', async () => {
     const ids = Array.from({ length: 12 }, () => unique('batch'));
     const resources = ids.map((id) => messageWith('x'.repeat(LARGEST), { id }));
     const refused = await here.request('POST', '/cmbs/message/', { resources });

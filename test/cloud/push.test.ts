@@ -52,7 +52,7 @@ describeOnEmulators('push delivery', (hosts) => {
     }
   });
 
-  test('leaves the opening of a socket to a companion that starts later', async () => {
+  test('leaves opening a socket to a companion that starts later', async () => {
     const member = await here.member();
     await cloud.parts().stopCompanion();
     try {
@@ -107,7 +107,7 @@ describeOnEmulators('push delivery', (hosts) => {
     expect((await here.receives(member, 2)).map(contentOf).sort()).toEqual(['asleep', 'awake']);
   });
 
-  test('is repeated after a failure, and a message that can never be handled becomes a dead letter', async () => {
+  test('is repeated after a failure, and ends with a dead letter when the message can never be handled', async () => {
     const member = await here.member({ topics: ['poison'], start: ['l32'] });
     await sent('l32', 'poison', 'makes the topic');
     await here.receives(member, 1);
@@ -131,7 +131,7 @@ describeOnEmulators('push delivery', (hosts) => {
     expect((await here.receives(member, 2)).map(contentOf)).toContain('goes on');
   });
 
-  test('resumes after its subscription was deleted from outside', async () => {
+  test('resumes after its subscription is deleted from outside', async () => {
     const member = await here.member({ topics: ['gone'], start: ['l32'] });
     await sent('l32', 'gone', 'before');
     await here.receives(member, 1);
@@ -194,7 +194,7 @@ describeOnEmulators('signed pushes', (hosts) => {
     expect((await here.receives(member, 1)).map(contentOf)).toEqual(['signed']);
   });
 
-  test('are stored once when they are repeated', async () => {
+  test('are stored once when repeated', async () => {
     const body = pushOf('thrice');
     for (let copy = 0; copy < 3; copy += 1) {
       expect((await push(body, tokens.good())).status).toBe(204);
@@ -219,31 +219,31 @@ describeOnEmulators('signed pushes', (hosts) => {
   });
 
   test.each<[string, number, string | (() => JsonObject), string | undefined]>([
-    ['no JSON', 400, 'text', undefined],
-    ['another form', 400, '{"message":{}}', undefined],
+    ['a body that is not JSON', 400, 'text', undefined],
+    ['a body of another form', 400, '{"message":{}}', undefined],
     ['data that are not base64', 400, () => pushOf('', { message: { messageId: '1', data: '?' } }), undefined],
     ['no topic', 400, () => pushOf('x'), '/push/member.x.l32'],
-    ['a topic that cannot be one', 400, () => pushOf('x'), '/push/member.x.l32?topic='],
-    ['a subscription that is none', 404, () => pushOf('x'), '/push/else?topic=signed'],
-  ])('with %s are %i', async (_, status, body, target) => {
+    ['an invalid topic', 400, () => pushOf('x'), '/push/member.x.l32?topic='],
+    ['an unknown subscription', 404, () => pushOf('x'), '/push/else?topic=signed'],
+  ])('with %s are answered with %i', async (_, status, body, target) => {
     const given = typeof body === 'string' ? body : body();
     const answer = await push(given, tokens.good(), target);
     expect(answer.status).toBe(status);
   });
 
-  test('of a dead letter are logged, with any content', async () => {
+  test('are logged when they contain a dead letter, whatever its content', async () => {
     const unreadable = { messageId: unique('id'), data: Buffer.from([0xff, 0xfe]).toString('base64') };
     const dead = { ...pushOf(''), message: { ...unreadable, attributes: { topic: 'signed' } } };
     expect((await push(dead, tokens.good(), '/push/dead-letter')).status).toBe(204);
     expect(here.faults.splice(0)).toEqual([expect.stringContaining('"event":"dead_letter"')]);
   });
 
-  test('to a deleted member are acknowledged and dropped', async () => {
+  test('are acknowledged and dropped when the member was deleted', async () => {
     const target = '/push/member.nobody.l32?topic=signed';
     expect((await push(pushOf('x'), tokens.good(), target)).status).toBe(204);
   });
 
-  test('are refused with another method than POST', async () => {
+  test('are refused with a method other than POST', async () => {
     const { status, headers } = await here.get('/push/member.x.l32?topic=signed');
     expect([status, headers.get('allow')]).toEqual([405, 'POST, OPTIONS']);
   });

@@ -81,7 +81,7 @@ describeOnEmulators('the registry of topics', (hosts) => {
     await store.close();
   });
 
-  it('is not read as a whole for a new topic, nor each minute', async () => {
+  it('is not read completely for a new topic or every minute', async () => {
     const before = counted.topicsRead;
     clock.pass(WATCH_FALLBACK_MS);
     await publish('second');
@@ -92,7 +92,7 @@ describeOnEmulators('the registry of topics', (hosts) => {
     expect(counted.topicsRead - before).toBeLessThan(TOPICS / 2);
   });
 
-  it('is not read as a whole for an unchanged subscription, nor for its consumer', async () => {
+  it('is not read completely for an unchanged subscription or its consumer', async () => {
     // To make it, the topics have to be known.
     await here.setSubscription({ name: 'second', layer: 'l32', patterns: ['fourth'] });
     const before = counted.topicsRead;
@@ -104,7 +104,7 @@ describeOnEmulators('the registry of topics', (hosts) => {
     expect(counted.topicsRead - before).toBeLessThan(TOPICS / 2);
   });
 
-  it('is read as a whole from time to time, in case the watch missed a change', async () => {
+  it('is read completely from time to time, in case the watch missed a change', async () => {
     const before = counted.topicsRead;
     clock.pass(COMPANION_LOOK_MS);
     await eventually(

@@ -9,8 +9,8 @@ import { Outside } from './outside';
 import { PatientClock } from './patient-clock';
 import { describeOnEmulators, uniqueProject } from './support';
 
-describeOnEmulators('a topic that is not wanted any more', (hosts) => {
-  test('is not made again when Pub/Sub ends its stream before the registry has forgotten it', async () => {
+describeOnEmulators('a retired topic', (hosts) => {
+  test('is not created again when Pub/Sub ends its stream before the registry drops the topic', async () => {
     const projectId = uniqueProject();
     const proxy = await GrpcProxy.listen(hosts.pubsub);
     const outside = new Outside(hosts, projectId);

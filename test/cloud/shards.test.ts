@@ -13,7 +13,7 @@ const LAYERS: readonly LayerName[] = ['l1', 'l2', 'l31', 'l32', 'l4'];
 const HOSTS = { main: '127.0.0.1', eu: '127.0.0.2' } as const;
 type ShardName = keyof typeof HOSTS;
 
-describeOnEmulators('two shards', (hosts) => {
+describeOnEmulators('with two shards', (hosts) => {
   const fleet = new Fleet();
   const companions = new Map<ShardName, CompanionProgram>();
   let here: Deployment;
@@ -74,7 +74,7 @@ describeOnEmulators('two shards', (hosts) => {
     ['l31', { providers: ['alice'] }],
     ['l32', { topics: ['shared'] }],
     ['l4', { topics: ['shared'], providers: ['alice'] }],
-  ])('%s carries messages from one to the other, once', async (layer, options) => {
+  ])('%s carries each message once from one shard to the other', async (layer, options) => {
     const content = `${layer} to alice`;
     const to = layer === 'l1' ? { to: alice.sockets.l1 } : options;
     const sent = await here.must(200, here.send(layer, { from: bob.id, content, ...to }));
@@ -119,7 +119,7 @@ describeOnEmulators('two shards', (hosts) => {
     expect((await here.delivery(sent.path)).attempts).toBe(1);
   });
 
-  test('a shard without a companion does not stop the other one', async () => {
+  test('the other shard works while one has no companion', async () => {
     await companions.get('eu')?.stop();
     const { status } = await here.get('/readyz');
     expect(status).toBe(503);

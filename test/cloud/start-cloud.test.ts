@@ -77,7 +77,7 @@ describeOnEmulators('npm run start:cloud', (hosts) => {
   const traceOf = (entry: JsonObject | undefined): unknown => entry?.['logging.googleapis.com/trace'];
   const trace = `projects/${projectId}/traces/${TRACE_ID}`;
 
-  test('says where it answers', () => {
+  test('prints the URL of its endpoint', () => {
     expect(program.lines).toContain(`CMBS ${VERSION}: the OCCI endpoint answers on ${here.url}`);
   });
 
@@ -115,7 +115,7 @@ describeOnEmulators('npm run start:cloud', (hosts) => {
     expect(transfer).toContain(TRACE_ID);
   });
 
-  test('hands the trace on through Pub/Sub, to members and to outside subscribers', async () => {
+  test('passes the trace through Pub/Sub to members and to outside subscribers', async () => {
     const outside = fleet.using(new Outside(hosts, projectId), (one) => one.close());
     const subscriber = await outside.subscribe('cmbs.l32.traced', unique('subscriber'));
     const path = await here.message('l32', { topics: ['traced'], content: SECRET });
@@ -128,11 +128,11 @@ describeOnEmulators('npm run start:cloud', (hosts) => {
     expect((await here.inbox(bob)).map(contentOf)).toContain(SECRET);
   });
 
-  test('says that the lease is held', async () => {
+  test('logs that the companion holds the lease', async () => {
     await entries('lease_held', ({ length }) => length > 0, { shard: 'main', severity: 'INFO' });
   });
 
-  test('counts requests, deliveries, what is queued and since when, and open sockets', async () => {
+  test('counts requests, deliveries, queued messages and their age, and open sockets', async () => {
     const nobody = await freeSocket();
     const waiting = await here.send('l1', { to: nobody, from: alice.id, content: SECRET });
     expect(waiting.status).toBe(202);
@@ -150,14 +150,14 @@ describeOnEmulators('npm run start:cloud', (hosts) => {
     expect(await here.metric('cmbs_shard_held')).toBe(1);
   });
 
-  test('answers what is asked wrong with a line of the log, and nothing else of it', async () => {
+  test('logs an invalid request in one line, without its content', async () => {
     const path = `/cmbs/message/${unique('bad')}`;
     expect((await here.request('PUT', path, `{"attributes":{"${SECRET}"`)).status).toBe(400);
     const [request] = await entries('request', ({ length }) => length === 1, { path });
     expect(request).toMatchObject({ status: 400, severity: 'INFO' });
   });
 
-  test('never logs contents or credentials, and nothing but JSON in the form of Cloud Logging', async () => {
+  test('never logs contents or credentials, and logs only JSON in the form of Cloud Logging', async () => {
     expect(program.lines.filter((line) => line.includes(SECRET))).toEqual([]);
     const others = program.lines.filter((line) => !line.startsWith('{'));
     expect(others).toEqual([expect.stringContaining('the OCCI endpoint answers on')]);
@@ -176,7 +176,7 @@ describeOnEmulators('npm run start:cloud', (hosts) => {
     return Number(companion);
   };
 
-  test('starts the companion again when it dies, and counts that', async () => {
+  test('restarts a companion that died, and counts the restart', async () => {
     process.kill(await companionPid(), 'SIGABRT');
     await entries('restarted', ({ length }) => length === 1, { reason: 'SIGABRT', severity: 'WARNING' });
     // The lease of the dead has to end first.
@@ -188,7 +188,7 @@ describeOnEmulators('npm run start:cloud', (hosts) => {
     expect(await here.metric('cmbs_restarts_total', { reason: 'SIGABRT' })).toBe(1);
   });
 
-  test('has the companion hand over and start again when it outgrows its memory limit', async () => {
+  test('restarts the companion after a handover when the companion exceeds its memory limit', async () => {
     const before = await here.metric('cmbs_messages_queued');
     expect(before).toBeGreaterThan(0);
     process.kill(await companionPid(), 'SIGUSR2');
@@ -207,7 +207,7 @@ describeOnEmulators('npm run start:cloud', (hosts) => {
     expect(await here.metric('cmbs_messages_queued')).toBe(before);
   }, 90_000);
 
-  test('stops both parts within ten seconds, and keeps what is queued', async () => {
+  test('stops both parts within ten seconds, and keeps queued messages', async () => {
     expect(await program.stop()).toBeLessThan(10_000);
     expect(await program.ended).toEqual({ code: 0, signal: null });
     expect(program.entries.map(({ event }) => event)).toContain('stopped');
@@ -215,7 +215,7 @@ describeOnEmulators('npm run start:cloud', (hosts) => {
   });
 });
 
-describeOnEmulators('npm run start:cloud says what is wrong', (hosts) => {
+describeOnEmulators('npm run start:cloud with wrong settings', (hosts) => {
   const run = async (
     args: readonly string[],
     more: EnvironmentVariables = {},
@@ -235,13 +235,13 @@ describeOnEmulators('npm run start:cloud says what is wrong', (hosts) => {
     [['--only', 'store'], '--only takes functions or companion.'],
     [['--only', 'functions', '--function', 'query', '--port', '1'], 'leave --only out'],
     [['--shard', 'x'], "Unknown option '--shard'"],
-  ])('to %j', async (args, said) => {
+  ])('refuses %j with the reason', async (args, said) => {
     const [code, text] = await run(args);
     expect([code, text]).toEqual([2, expect.stringContaining(said)]);
     expect(text).not.toMatch(/\bat .*:\d+:\d+/);
   });
 
-  test('of a port that is taken, and leaves nothing running', async () => {
+  test('reports a port in use, and leaves no process running', async () => {
     const control = String(await freePort());
     const server = createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
@@ -257,7 +257,7 @@ describeOnEmulators('npm run start:cloud says what is wrong', (hosts) => {
     }
   });
 
-  test('of its settings, all at once', async () => {
+  test('reports all invalid settings at once', async () => {
     const [code, text] = await run([], { CMBS_LOG: 'loud', CMBS_PROT: '1' });
     expect([code, text.split('\n')]).toEqual([
       1,
@@ -265,7 +265,7 @@ describeOnEmulators('npm run start:cloud says what is wrong', (hosts) => {
     ]);
   });
 
-  test('of a project that is not named where there are no emulators', async () => {
+  test('reports a missing project when there are no emulators', async () => {
     const nowhere = { FIRESTORE_EMULATOR_HOST: '', PUBSUB_EMULATOR_HOST: '', GOOGLE_CLOUD_PROJECT: '' };
     const [code, text] = await run([], nowhere);
     expect([code, text]).toEqual([1, expect.stringContaining('GOOGLE_CLOUD_PROJECT')]);

@@ -63,7 +63,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
   };
 
   describe('after a transient fault', () => {
-    it('runs a transaction again that Firestore aborted, and applies it once', async () => {
+    it('repeats a transaction that Firestore aborted, and applies it once', async () => {
       const store = await openStore();
       proxy.inject('Commit', { kind: 'answer', status: 10, message: 'contention' }, 3);
       await increment(store);
@@ -101,7 +101,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
       expect((await store.get('things', 'n'))?.value).toEqual({ n: 1 });
     });
 
-    it('connects again after a connection is cut between two calls', async () => {
+    it('reconnects when a connection is cut between two calls', async () => {
       const store = await openStore();
       await put(store, 'a');
       proxy.cut();
@@ -177,7 +177,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
       await until(() => proxy.cancelled === 3);
     });
 
-    it('closes all the same, and rejects the operations that wait', async () => {
+    it('closes, and rejects the waiting operations', async () => {
       const store = await openStore({ limits: { closeMs: 100 } });
       proxy.inject('BatchGetDocuments', { kind: 'silence' });
       proxy.inject('Commit', { kind: 'silence' });
@@ -194,7 +194,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
       await expect(watch.ready).rejects.toMatchObject({ code: 'unavailable' });
     });
 
-    it('refuses calls beyond those that can be under way', async () => {
+    it('refuses calls beyond the limit of calls in flight', async () => {
       const store = await openStore({ limits: { readMs: 10_000 } });
       proxy.inject('BatchGetDocuments', { kind: 'silence' }, Infinity);
       const controller = new AbortController();
@@ -300,7 +300,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
       ['RESOURCE_EXHAUSTED', 8, 'queue_full', 'quota'],
       ['FAILED_PRECONDITION', 9, 'unavailable', 'not set up'],
       ['INVALID_ARGUMENT', 3, 'internal', 'log'],
-    ])('says at once what to do about %s', async (_, status, code, says) => {
+    ])('reports at once what to do about %s', async (_, status, code, says) => {
       const log = keptLog();
       const store = await openStore({ log });
       for (const method of ['BatchGetDocuments', 'RunQuery', 'Commit']) {
@@ -361,7 +361,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
     });
   });
 
-  describe('while it watches', () => {
+  describe('while watching', () => {
     const watchAll = async (
       store: Store,
       scope: { readonly prefix?: string } = {},
@@ -372,7 +372,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
       return { seen, told: () => seen.map(({ id, deleted }) => (deleted ? `-${id}` : id)) };
     };
 
-    it('begins to watch when Firestore can be reached', async () => {
+    it('begins the watch when Firestore becomes reachable', async () => {
       const store = await openStore();
       proxy.inject('Listen', { kind: 'answer', status: 14 }, 3);
       const { told } = await watchAll(store);
@@ -380,7 +380,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
       await until(() => told().length === 1);
     });
 
-    it('reports that a watch could not begin in time, and begins later', async () => {
+    it('reports a watch that cannot begin in time, and begins it later', async () => {
       const store = await openStore({ limits: { readMs: SHORT_MS } });
       proxy.inject('Listen', { kind: 'answer', status: 14 }, Infinity);
       const seen: string[] = [];
@@ -393,7 +393,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
       expect(seen[0]).toBe('a');
     });
 
-    it('reports the changes during a broken connection once each', async () => {
+    it('reports each change during a broken connection once', async () => {
       const one = await open();
       const other = await openBeside(one);
       for (const id of ['kept', 'changed', 'deleted']) await put(other, id);
@@ -409,7 +409,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
       expect([...told()].sort()).toEqual(['-deleted', 'changed', 'end', 'new']);
     });
 
-    it('reports no document that only expired', async () => {
+    it('does not report the expiry of a document', async () => {
       const one = await open();
       await one.store.create('things', 'short', {}, { expiresAt: one.now() + 1000 });
       await one.store.create('things', 'long', {}, { expiresAt: one.now() + 100_000 });
@@ -430,7 +430,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
     expect(await other.get('things', 'n')).toMatchObject({ revision: 20, value: { n: 20 } });
   });
 
-  it('serialises transactions of two stores that each read what the other writes', async () => {
+  it('serialises transactions of two stores when each reads the documents that the other writes', async () => {
     const one = await open();
     const other = await openBeside(one);
     await put(one.store, 'left', { on: true });
@@ -446,7 +446,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
     expect(docs.filter((doc) => doc?.value.on === true)).toHaveLength(1);
   });
 
-  it('says what to do when there are no credentials', async () => {
+  it('reports what to do when there are no credentials', async () => {
     const before = process.env.GOOGLE_APPLICATION_CREDENTIALS;
     process.env.GOOGLE_APPLICATION_CREDENTIALS = '/nowhere/key.json';
     try {

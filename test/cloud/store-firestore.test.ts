@@ -46,8 +46,8 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
     }
   };
 
-  describe('makes no more calls than it needs', () => {
-    it('sends nothing before it is used', () => {
+  describe('with as few calls as possible', () => {
+    it('sends nothing before its first use', () => {
       expect(proxy.calls).toEqual([]);
     });
 
@@ -57,12 +57,12 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
       expect(await callsOf(() => store.query({ collection: 'things', limit: 5 }))).toEqual(['RunQuery']);
     });
 
-    it('creates with one call, and reads the document when there is one already', async () => {
+    it('creates with one call, and reads the document if it already exists', async () => {
       expect(await callsOf(() => store.create('things', 'a', {}))).toEqual(['Commit']);
       expect(await callsOf(() => store.create('things', 'a', {}))).toEqual(['Commit', 'BatchGetDocuments']);
     });
 
-    it('changes a document that it has read with two calls', async () => {
+    it('reads and changes a document with two calls', async () => {
       const changing = store.transact.bind(store, async (tx) => {
         const doc = await tx.get('things', 'a');
         tx.put('things', 'a', { n: Number(doc?.value.n ?? 0) + 1 });
@@ -75,7 +75,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
       expect(await callsOf(reading)).toEqual(['BatchGetDocuments']);
     });
 
-    it('checks all documents that it only read in one call', async () => {
+    it('checks all unchanged documents of a transaction in one call', async () => {
       const changing = store.transact.bind(store, async (tx) => {
         await tx.getAll('things', ['a', 'b', 'c']);
         tx.put('things', 'c', {});
@@ -102,7 +102,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
       expect(await callsOf(() => store.count({ collection: 'sends' }, 10_000))).toEqual(['RunQuery']);
     });
 
-    it('many documents without reading them, and without the expired ones', async () => {
+    it('many documents without reading them, excluding expired ones', async () => {
       await fill('sends', 300, (n) => (n < 150 ? {} : expiring(n)));
       opened.advance(2000);
       const calls = await callsOf(async () => {
@@ -113,7 +113,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
       expect(await store.count({ collection: 'sends', prefix: 'id-0001' }, 200)).toBe(10);
     });
 
-    it('an inbox by order, without its acknowledged entries', async () => {
+    it('an inbox by order, excluding acknowledged entries', async () => {
       await fill(INBOX, 300, (n) => ({
         ...expiring(n),
         ...(n < 240 ? { order: String(n).padStart(5, '0') } : {}),
@@ -140,8 +140,8 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
     });
   });
 
-  describe('pages', () => {
-    it('through more documents than one call returns, and past expired ones', async () => {
+  describe('while paging', () => {
+    it('reads more documents than one call returns, and skips expired ones', async () => {
       await fill('things', 2500, (n) =>
         n % 2 === 0 ? { order: String(99_999 - n) } : { order: 'x', expiresAt: opened.now() + 1000 },
       );
@@ -155,7 +155,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
       expect(byOrder.docs.map(({ value }) => value.n)).toEqual([2498, 2496, 2494]);
     });
 
-    it('stops reading when a page is large enough', async () => {
+    it('ends a page that is large enough', async () => {
       const text = 'x'.repeat(200_000);
       await Promise.all(Array.from({ length: 40 }, (_, n) => store.create('things', String(n + 10), { text })));
       const calls = await callsOf(async () => {
@@ -181,7 +181,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
     });
 
     it.each(['id', 'order'] as const)(
-      'by %s continues where an answer broke off, and reads nothing twice',
+      'continues by %s where an answer broke off, and reads nothing twice',
       async (by) => {
         // Many have the same place in the order, so that where to go on is told by the id as well.
         await fill('things', 300, (n) => ({ order: String(n % 10) }));
@@ -199,7 +199,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
     );
   });
 
-  it('reads the outbound messages for one address in order, and none of those for others', async () => {
+  it('reads the outbound messages for one address in order, and no others', async () => {
     const address = (n: number): string => `tcp://10.0.0.1:${5010 + (n % 100)}`;
     await fill(OUTBOUND_MESSAGES, 400, (n) => ({
       order: String(99_999 - n),
@@ -229,7 +229,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
     expect(proxy.messagesOf('RunQuery') - before).toBeLessThan(30);
   });
 
-  it('no longer finds an outbound message that has left the address, also within a transaction', async () => {
+  it('no longer finds an outbound message that has left the address, even within a transaction', async () => {
     const where = [{ field: ADDRESS_FIELD, value: 'tcp://10.0.0.1:5010' }];
     const index = { [ADDRESS_FIELD]: ['tcp://10.0.0.1:5010', 'tcp://10.0.0.1:5020'] };
     await store.create(OUTBOUND_MESSAGES, 'a', {}, { order: '1', index });
@@ -253,7 +253,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
     expect([found, runs]).toEqual([0, 2]);
   });
 
-  it('reads all of a transaction at one moment, with every kind of read', async () => {
+  it('reads one snapshot in a transaction, with every kind of read', async () => {
     const other = await openTemporaryFirestore(firestore, { projectId: opened.projectId });
     const move = (n: number): Promise<void> =>
       other.store.transact(async (tx) => {
@@ -275,7 +275,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
     }
   });
 
-  it('runs a transaction again when a document that it read expires before the commit', async () => {
+  it('repeats a transaction when a document that it read expires before the commit', async () => {
     await store.create('things', 'lease', {}, { expiresAt: opened.now() + 1000 });
     let runs = 0;
     await store.transact(async (tx) => {

@@ -32,7 +32,7 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
     here.must(200, here.send(layer, { from: alice.id, topics: [topic], content }));
 
   describe('an outside subscriber', () => {
-    it('attaches by the name of the topic and receives a CloudEvent with the message entity', async () => {
+    it('attaches to the topic by name and receives a CloudEvent with the message entity', async () => {
       await sent('l32', 'weather.tokyo', 'the first makes the topic');
       const subscriber = await outside.subscribe('cmbs.l32.weather.tokyo', 'somebody.else');
       const content = unique('content');
@@ -66,7 +66,7 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
       expect((await subscriber.until(1))[0]?.attributes.topic).toBe(topic);
     });
 
-    it('finds the longest topic of characters that all need escapes', async () => {
+    it('finds the longest topic even if all its characters need escapes', async () => {
       const topic = '東'.repeat(255);
       const member = await here.member({ topics: [topic], start: ['l32'] });
       await sent('l32', topic, 'long');
@@ -79,7 +79,7 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
       expect((await subscriber.until(1))[0]?.attributes.topic).toBe(topic);
     });
 
-    it('of L3.2 does not see L4', async () => {
+    it('of L3.2 does not receive messages of L4', async () => {
       await sent('l32', 'both', '1');
       await sent('l4', 'both', '2');
       expect(await outside.names('topics')).toEqual(expect.arrayContaining(['cmbs.l32.both', 'cmbs.l4.both']));
@@ -91,7 +91,7 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
       expect(seen[0]?.attributes.layer).toBe('l32');
     });
 
-    it('gets messages with an ordering key in their order', async () => {
+    it('receives messages with one ordering key in order', async () => {
       await sent('l32', 'ordered', 'first');
       const subscriber = await outside.subscribe('cmbs.l32.ordered', 'ordered.reader');
       const contents = Array.from({ length: 10 }, (_, at) => String(at));
@@ -105,7 +105,7 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
     });
   });
 
-  describe('what an outside program publishes', () => {
+  describe('a message published by an outside program', () => {
     let member: Member;
     beforeAll(async () => {
       member = await here.member({ topics: ['outside.*'], start: ['l32'] });
@@ -117,7 +117,7 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
     it.each([
       ['text', 'just text', 'just text'],
       ['JSON', '{"t": 21.5, "list": [[1]]}', { t: 21.5, list: [[1]] }],
-    ])('as %s reaches the members as the content of a message', async (_, data, content) => {
+    ])('reaches the members as message content when it is %s', async (_, data, content) => {
       const before = (await here.inbox(member)).length;
       await outside.publish('cmbs.l32.outside.open', data, { sender: 'urn:sensor:1' });
       const entry = (await here.receives(member, before + 1)).at(-1);
@@ -128,7 +128,7 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
       );
     });
 
-    it('may be the first on a topic that a member names, and reaches those whose pattern it matches', async () => {
+    it('reaches members with a matching pattern, even as the first on its topic', async () => {
       const topic = unique('outside.first');
       const named = await here.member({ topics: [topic], start: ['l32'] });
       await outside.publish(`cmbs.l32.${topic}`, topic);
@@ -140,7 +140,7 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
       );
     });
 
-    it('as a message entity is that message', async () => {
+    it('keeps its identity when it is a message entity', async () => {
       const id = unique('entity');
       await outside.publish(
         'cmbs.l32.outside.open',
@@ -158,7 +158,7 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
       );
     });
 
-    it('and nobody can read ends in the dead-letter topic with the reason, and holds up nobody', async () => {
+    it('goes to the dead-letter topic with the reason when it is unreadable, and delays no other message', async () => {
       const kept = outside.read('cmbs.dead-letter.keep');
       await outside.publish('cmbs.l32.outside.open', JSON.stringify({ kind: 'http://houssem.org/cmbs#message' }));
       await outside.publish('cmbs.l32.outside.open', Buffer.from([0xff, 0xfe, 0x00]));
@@ -185,7 +185,7 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
       ]);
     });
 
-    it('is delivered once, however often Pub/Sub brings it', async () => {
+    it('is delivered once, however often Pub/Sub delivers it', async () => {
       const id = unique('twice');
       const entity = JSON.stringify({
         kind: 'http://houssem.org/cmbs#message',
@@ -208,11 +208,11 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
     });
   });
 
-  describe('subscriptions in Pub/Sub', () => {
+  describe('the subscriptions of members in Pub/Sub', () => {
     const of = async (member: Member): Promise<readonly string[]> =>
       (await outside.names('subscriptions')).filter((name) => name.startsWith(`cmbs.member.${member.id}.`));
 
-    it('follow the patterns of a member: a topic that is new is subscribed to without anybody acting', async () => {
+    it('include new topics that match the patterns of the member', async () => {
       const member = await here.member({ topics: ['grow.*'], start: ['l32'] });
       expect(await of(member)).toEqual([]);
       await sent('l32', 'grow.one', '1');
@@ -240,7 +240,7 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
       });
     });
 
-    it('go with the stop of the layer, and with the member', async () => {
+    it('are removed when the layer stops or the member is deleted', async () => {
       const member = await here.member({ topics: ['leave.*'], start: ['l32', 'l4'] });
       for (const topic of ['leave.one', 'leave.two']) await sent('l32', topic, topic);
       await sent('l4', 'leave.one', 'x');
@@ -251,7 +251,7 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
       expect(await of(member)).toEqual([]);
     });
 
-    it('that somebody deletes are made again, and what comes then is delivered', async () => {
+    it('are created again after a deletion from outside, and deliver later messages', async () => {
       const member = await here.member({ topics: ['gone'], start: ['l32'] });
       await sent('l32', 'gone', 'before');
       await here.receives(member, 1);
@@ -266,7 +266,7 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
       expect((await here.receives(member, 2)).map(contentOf)).toEqual(['before', 'after']);
     });
 
-    it('outlive the deletion of the topic for dead letters', async () => {
+    it('survive the deletion of the dead-letter topic', async () => {
       await outside.client.topic('cmbs.dead-letter').delete();
       const topic = unique('new');
       const member = await here.member({ topics: [topic], start: ['l32'] });
@@ -276,7 +276,7 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
       here.faults.splice(0);
     });
 
-    it('outlive the deletion of their topic, which is made again', async () => {
+    it('survive the deletion of their topic, which is created again', async () => {
       const member = await here.member({ topics: ['topic.gone'], start: ['l32'] });
       await sent('l32', 'topic.gone', 'before');
       await here.receives(member, 1);

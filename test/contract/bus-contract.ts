@@ -88,7 +88,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       expect(new Set(ids).size).toBe(50);
     });
 
-    it('delivers once to every subscription that matches, and to no other', async () => {
+    it('delivers once to every matching subscription, and to no other', async () => {
       const inboxes = new Map<string, Inbox>();
       const subscriptions: [string, string[], 'l32' | 'l4'][] = [
         ['exact', ['a.b'], 'l32'],
@@ -112,7 +112,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       expect(seen).toEqual({ exact: ['1'], twice: ['1'], rest: ['1', '2'], other: [], 'other-layer': ['3'] });
     });
 
-    it('keeps messages from the moment of the subscription until there is a consumer', async () => {
+    it('keeps messages from the subscription on until a consumer starts', async () => {
       await bus.publish('l32', 'a', message('too early'));
       await subscribe(['a']);
       await bus.publish('l32', 'a', message('kept'));
@@ -137,7 +137,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       expect([...inbox.data].sort()).toEqual(['1', '3']);
     });
 
-    it('deletes the messages of a removed subscription, also when it is made again', async () => {
+    it('deletes the messages of a removed subscription, even if the subscription is created again', async () => {
       await subscribe(['a']);
       await bus.publish('l32', 'a', message('gone'));
       await bus.removeSubscription('reader');
@@ -173,25 +173,28 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       ]);
     });
 
-    it.each(['unavailable', 'deadline_exceeded'] as const)('does not count an outage (%s)', async (code) => {
-      await subscribe(['a']);
-      const seen: BusDelivery[] = [];
-      const done = new Gate();
-      bus.consume(
-        'reader',
-        async (delivery) => {
-          seen.push(delivery);
-          if (seen.length < 4) throw new CmbsError(code, 'The store is away.');
-          done.open();
-        },
-        { maxInFlight: 1 },
-      );
-      await bus.publish('l32', 'a', message('1', { orderingKey: 'k' }));
-      await done.opened;
-      expect(seen.map(({ attempt }) => attempt)).toEqual([1, 1, 1, 1]);
-    });
+    it.each(['unavailable', 'deadline_exceeded'] as const)(
+      'does not count an outage as an attempt (%s)',
+      async (code) => {
+        await subscribe(['a']);
+        const seen: BusDelivery[] = [];
+        const done = new Gate();
+        bus.consume(
+          'reader',
+          async (delivery) => {
+            seen.push(delivery);
+            if (seen.length < 4) throw new CmbsError(code, 'The store is away.');
+            done.open();
+          },
+          { maxInFlight: 1 },
+        );
+        await bus.publish('l32', 'a', message('1', { orderingKey: 'k' }));
+        await done.opened;
+        expect(seen.map(({ attempt }) => attempt)).toEqual([1, 1, 1, 1]);
+      },
+    );
 
-    it('makes a dead letter at once after an error that is not retryable', async () => {
+    it('makes a dead letter at once after a permanent error', async () => {
       await subscribe(['a']);
       const inbox = new Inbox();
       const deadLetters: { delivery: BusDelivery; reason: string }[] = [];
@@ -241,7 +244,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       expect([...inbox.data].sort()).toEqual(['good', 'other key']);
     });
 
-    it('keeps the order of an ordering key, through a failure', async () => {
+    it('keeps the order of an ordering key despite a failure', async () => {
       await subscribe(['a']);
       const inbox = new Inbox();
       let failures = 2;
@@ -259,7 +262,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       expect(inbox.data).toEqual(sent);
     });
 
-    it('calls no more handlers at a time than the consumer allows', async () => {
+    it('runs no more handlers at once than the consumer allows', async () => {
       await subscribe(['a']);
       await Promise.all(Array.from({ length: 50 }, (_, i) => bus.publish('l32', 'a', message(String(i)))));
       let running = 0;
@@ -283,7 +286,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       expect(most).toBe(3);
     });
 
-    it('waits for running handlers when the consumer is closed, and starts no more', async () => {
+    it('waits for running handlers when the consumer closes, and starts no others', async () => {
       await subscribe(['a']);
       const started = new Gate();
       const finish = new Gate();
@@ -311,7 +314,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       expect([...finished, ...inbox.data].sort()).toEqual(['1', '2']);
     });
 
-    it('delivers everything that a closed consumer left to the next consumer', async () => {
+    it('delivers the messages that a closed consumer left to the next consumer', async () => {
       await subscribe(['a']);
       const large = 'x'.repeat(100_000);
       const sent = Array.from({ length: 100 }, (_, at) => `${at} ${large}`);
@@ -338,7 +341,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       expect([...finished, ...inbox.data].sort()).toEqual([...sent].sort());
     });
 
-    it('delivers unacknowledged messages again after a restart, and no acknowledged ones', async () => {
+    it('redelivers only unacknowledged messages after a restart', async () => {
       await subscribe(['a']);
       const taken = new Gate();
       const consumer = bus.consume(
@@ -388,7 +391,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       await expect(subscribe(['a', '>.a'])).rejects.toMatchObject({ code: 'bad_attribute' });
     });
 
-    it('is unavailable once it is closed', async () => {
+    it('is unavailable after it is closed', async () => {
       await bus.close();
       await expect(bus.publish('l32', 'a', message('1'))).rejects.toMatchObject({ code: 'unavailable' });
     });

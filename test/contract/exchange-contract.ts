@@ -124,7 +124,7 @@ export function exchangeContract(
     };
 
     describe('an address', () => {
-      it('reads as itself, and has other spellings that mean the same', async () => {
+      it('keeps its canonical spelling, to which other spellings are converted', async () => {
         const address = await contracted.address();
         const schemes = schemesOf([contracted.definition]);
         expect(schemes.parse(address).text).toBe(address);
@@ -132,21 +132,21 @@ export function exchangeContract(
         expect(schemes.parse(contracted.respelled(address)).text).toBe(address);
       });
 
-      it('reaches the member whichever spelling each side uses', async () => {
+      it('reaches the member with any spelling on either side', async () => {
         const address = await contracted.address();
         await serveRequests(contracted.respelled(address), echo);
         expect(String(await requests(address).request('a'))).toBe('re: a');
         expect(String(await requests(contracted.respelled(address)).request('b'))).toBe('re: b');
       });
 
-      it('is named by errors in its canonical spelling', async () => {
+      it('appears in errors in its canonical spelling', async () => {
         const address = await contracted.address();
         const error = await failure(requests(contracted.respelled(address)).request('a'));
         expect(error).toMatchObject({ address });
         expect((error as Error).message).toContain(address);
       });
 
-      it('of another form is refused as bad_attribute', async () => {
+      it('is refused as bad_attribute when it is malformed', async () => {
         const { malformed } = contracted;
         const refused = { code: 'bad_attribute' };
         expect(await failure(serveRequests(malformed, echo))).toMatchObject(refused);
@@ -156,7 +156,7 @@ export function exchangeContract(
       });
 
       if (forbidden !== undefined) {
-        it('that the rules of the exchange refuse is forbidden', async () => {
+        it('is forbidden when the rules of the exchange refuse it', async () => {
           const refused = { code: 'forbidden' };
           expect(await failure(serveRequests(forbidden.serve, echo))).toMatchObject(refused);
           expect(await failure(serveBroadcasts(forbidden.serve, async () => undefined))).toMatchObject(refused);
@@ -165,7 +165,7 @@ export function exchangeContract(
         });
       }
 
-      it('that is taken is a conflict with its reason, and the member that has it goes on', async () => {
+      it('is a conflict with a reason when it is in use, and its member keeps working', async () => {
         const [first, second] = [await contracted.address(), await contracted.address()];
         const heard: string[] = [];
         await serveRequests(first, echo);
@@ -184,7 +184,7 @@ export function exchangeContract(
         await becomes(() => heard.length === 1, 'the broadcast arrives');
       });
 
-      it('is free when its socket is closed, with peers connected, time and again', async () => {
+      it('is free each time its socket closes, even with connected peers', async () => {
         const address = await contracted.address();
         const connection = requests(address);
         for (let time = 0; time < 5; time += 1) {
@@ -198,7 +198,7 @@ export function exchangeContract(
     });
 
     describe('a request', () => {
-      it('arrives as it was sent, and its reply comes back', async () => {
+      it('arrives unchanged, and its reply comes back', async () => {
         const address = await contracted.address();
         const frames: Buffer[] = [];
         await serveRequests(address, async (frame) => {
@@ -217,7 +217,7 @@ export function exchangeContract(
         );
       });
 
-      it('leaves the bytes of its caller alone, whatever the member does with the frame', async () => {
+      it('does not change the bytes of its caller when the member changes the frame', async () => {
         const address = await contracted.address();
         await serveRequests(address, async (frame) => {
           frame.fill(0);
@@ -228,7 +228,7 @@ export function exchangeContract(
         expect(String(body)).toBe('mine');
       });
 
-      it('is one of many in flight, each of which gets its own reply in whatever order they come', async () => {
+      it('gets its own reply among many in flight, in whatever order the replies come', async () => {
         const address = await contracted.address();
         const replies: (() => void)[] = [];
         await serveRequests(
@@ -245,7 +245,7 @@ export function exchangeContract(
         expect(received.map(String)).toEqual(bodies.map((body) => `re: ${body}`));
       });
 
-      it('goes to the member at its address, over a connection of its own', async () => {
+      it('goes to the member at its address, over its own connection', async () => {
         const addresses = [await contracted.address(), await contracted.address()];
         for (const address of addresses) await serveRequests(address, async () => address);
         const connections = [...addresses, ...addresses].map((address) => requests(address));
@@ -253,7 +253,7 @@ export function exchangeContract(
         expect(replies.map(String)).toEqual([...addresses, ...addresses]);
       });
 
-      it('to an address where nobody listens fails as not sent, long before its time is over', async () => {
+      it('fails as not sent, long before its time-out, when no member listens at the address', async () => {
         const address = await contracted.address();
         const connection = requests(address);
         for (let time = 0; time < 2; time += 1) {
@@ -264,7 +264,7 @@ export function exchangeContract(
         }
       });
 
-      it('to a member that listens for broadcasts fails as not sent', async () => {
+      it('fails as not sent when the member listens for broadcasts', async () => {
         const address = await contracted.address();
         const heard: Buffer[] = [];
         await serveBroadcasts(address, async (frame) => void heard.push(frame));
@@ -274,7 +274,7 @@ export function exchangeContract(
         expect(heard).toEqual([]);
       });
 
-      it('that is not answered in time fails as sent; its late reply is ignored, and the next one is answered', async () => {
+      it('fails as sent without a reply in time; the late reply is ignored, and the next request is answered', async () => {
         const address = await contracted.address();
         const late = deferred();
         await serveRequests(address, async (frame) => {
@@ -293,7 +293,7 @@ export function exchangeContract(
         expect(String(await connection.request('last'))).toBe('re: last');
       });
 
-      it('that its caller aborts fails at once, before it is sent and in flight', async () => {
+      it('fails at once when its caller aborts it, before it is sent or in flight', async () => {
         const address = await contracted.address();
         const arrived = deferred();
         const answer = deferred<string>();
@@ -315,7 +315,7 @@ export function exchangeContract(
         expect(frames).toEqual(['a']);
       });
 
-      it('larger than a frame may be never reaches the member, and much larger ones are refused as too_large', async () => {
+      it('never reaches the member when it exceeds the size of a frame, and is refused as too_large when it is much larger', async () => {
         const address = await contracted.address();
         const sizes: number[] = [];
         await serveRequests(address, async (frame) => {
@@ -334,7 +334,7 @@ export function exchangeContract(
         expect(sizes).toEqual([1]);
       });
 
-      it('beyond a number is refused as queue_full; what was taken is answered, and what fails unsent was not seen', async () => {
+      it('is refused as queue_full beyond a limit; accepted requests are answered, and requests that fail unsent never arrive', async () => {
         const address = await contracted.address();
         const seen = new Set<string>();
         const release = deferred();
@@ -382,7 +382,7 @@ export function exchangeContract(
         expect(unsent.filter((body) => seen.has(body))).toEqual([]);
       });
 
-      it('fails as closed when its connection is closed, and ever after', async () => {
+      it('fails as closed when its connection closes and afterwards', async () => {
         const address = await contracted.address();
         const arrived = deferred();
         const answer = deferred<string>();
@@ -406,7 +406,7 @@ export function exchangeContract(
     });
 
     describe('a connection for requests', () => {
-      it('is up while the member listens, tells each change, and stops telling when it is asked to', async () => {
+      it('is up while the member listens, and reports each change until the listener is removed', async () => {
         const address = await contracted.address();
         const connection = requests(address);
         const states: ConnectionState[] = [];
@@ -434,7 +434,7 @@ export function exchangeContract(
         expect(unheard).toEqual([]);
       });
 
-      it('finds a member that came when it is told to look', async () => {
+      it('finds a new member when it is told to connect now', async () => {
         const address = await contracted.address();
         const connection = requests(address);
         await reaches(connection, 'down');
@@ -444,8 +444,8 @@ export function exchangeContract(
       });
     });
 
-    describe('a socket for requests that closes', () => {
-      it('answers what it has received, and is handed nothing more', async () => {
+    describe('a closing socket for requests', () => {
+      it('answers the requests that it has received, and takes no others', async () => {
         const address = await contracted.address();
         const release = deferred();
         const all = deferred();
@@ -470,7 +470,7 @@ export function exchangeContract(
         expect(received).toBe(20);
       });
 
-      it('does not wait for ever for a member: then the request is lost', async () => {
+      it('stops waiting for a slow member, and the request is lost', async () => {
         const address = await contracted.address();
         const arrived = deferred();
         const answer = deferred<string>();
@@ -490,7 +490,7 @@ export function exchangeContract(
     describe('broadcasts', () => {
       const numbered = (count: number): string[] => Array.from({ length: count }, (_, index) => String(index));
 
-      it('are refused until the member listens, and then arrive as they were sent, in order', async () => {
+      it('are refused until the member listens, and then arrive unchanged and in order', async () => {
         const address = await contracted.address();
         const connection = broadcasts(address);
         expect(connection.subscribed).toBe(false);
@@ -507,7 +507,7 @@ export function exchangeContract(
         );
       });
 
-      it('are handed to the member one after the other, also after a failure of the member', async () => {
+      it('reach the handler of the member one at a time, even after the handler failed', async () => {
         expectedErrors = 1;
         const address = await contracted.address();
         const heard: string[] = [];
@@ -528,7 +528,7 @@ export function exchangeContract(
         expect(most).toBe(1);
       });
 
-      it('come from several connections', async () => {
+      it('arrive from several connections', async () => {
         const address = await contracted.address();
         const heard: string[] = [];
         await serveBroadcasts(address, async (frame) => void heard.push(String(frame)));
@@ -541,7 +541,7 @@ export function exchangeContract(
         expect(heard.sort()).toEqual(numbered(3));
       });
 
-      it('larger than a frame may be never reach the member, and the next one does', async () => {
+      it('never reach the member when they exceed the size of a frame, and the next one does', async () => {
         const address = await contracted.address();
         const sizes: number[] = [];
         await serveBroadcasts(address, async (frame) => void sizes.push(frame.length));
@@ -553,7 +553,7 @@ export function exchangeContract(
         expect(sizes).toEqual([4]);
       });
 
-      it('beyond what may wait for a slow member are refused until there is room, and none that was taken is lost', async () => {
+      it('are refused while too many wait for a slow member, and no accepted one is lost', async () => {
         const address = await contracted.address();
         const release = deferred();
         const heard: string[] = [];
@@ -592,7 +592,7 @@ export function exchangeContract(
         expect(heard).toEqual([...numbered(taken), ...more]);
       });
 
-      it('are taken while the subscription is up, each change of which is told', async () => {
+      it('are accepted while the subscription is up, and each change of the subscription is reported', async () => {
         const address = await contracted.address();
         const connection = broadcasts(address);
         const told: boolean[] = [];
@@ -617,7 +617,7 @@ export function exchangeContract(
         expect(unheard).toEqual([]);
       });
 
-      it('to a member that takes requests are refused', async () => {
+      it('are refused when the member takes requests', async () => {
         const address = await contracted.address();
         const asked: Buffer[] = [];
         await serveRequests(address, async (frame) => {
@@ -633,7 +633,7 @@ export function exchangeContract(
         expect(asked).toEqual([]);
       });
 
-      it('are refused by a connection that was closed, and nothing is told any more', async () => {
+      it('are refused by a closed connection, which reports nothing more', async () => {
         const address = await contracted.address();
         const socket = await serveBroadcasts(address, async () => undefined);
         const connection = broadcasts(address);
@@ -648,7 +648,7 @@ export function exchangeContract(
         expect(told).toEqual([]);
       });
 
-      it('of which one is being handled keep the socket open until that has ended, and no more are handed over', async () => {
+      it('keep a closing socket open until the running handler ends, and start no other handler', async () => {
         const address = await contracted.address();
         const started = deferred();
         const release = deferred();

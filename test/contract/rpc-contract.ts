@@ -79,7 +79,7 @@ export function rpcContract(name: string, open: () => Promise<OpenedRpc>): void 
       ]);
     });
 
-    it('handles a call without a principal as one of an anonymous caller', async () => {
+    it('treats a call without a principal as anonymous', async () => {
       serve(async () => ({}));
       await call('release', {});
       expect(calls.map(({ caller }) => caller.principal)).toEqual([ANONYMOUS]);
@@ -133,7 +133,7 @@ export function rpcContract(name: string, open: () => Promise<OpenedRpc>): void 
       expect(calls).toHaveLength(1);
     });
 
-    it('is unavailable while no companion runs, and works when one does', async () => {
+    it('is unavailable while no companion runs, and works after one starts', async () => {
       opened.serve(undefined);
       await expect(call('release', {})).rejects.toMatchObject({ code: 'unavailable' });
       serve(async () => ({}));

@@ -80,7 +80,7 @@ export function storeContract(
         expect(await store.get('others', 'b')).toBeUndefined();
       });
 
-      it('returns several documents in the order of the ids, absent ones as undefined', async () => {
+      it('returns several documents in the order of the ids, with undefined for absent ones', async () => {
         await put('a', { n: 1 });
         await put('b', { n: 2 });
         const docs = await store.getAll('things', ['b', 'x', 'a']);
@@ -172,7 +172,7 @@ export function storeContract(
         await Promise.all(writers);
       });
 
-      it('keep nothing of an earlier run of the body', async () => {
+      it('discard the writes of an earlier run of the body', async () => {
         await put('seen', { n: 0 });
         let runs = 0;
         await store.transact(async (tx) => {
@@ -185,7 +185,7 @@ export function storeContract(
         expect(await ids({ prefix: 'from-' })).toEqual(['from-1']);
       });
 
-      it('run again when a document that was absent has appeared', async () => {
+      it('run again when an absent document has appeared', async () => {
         const seen: boolean[] = [];
         await store.transact(async (tx) => {
           const there = (await tx.get('things', 'a')) !== undefined;
@@ -197,7 +197,7 @@ export function storeContract(
         expect((await store.get('things', 'b'))?.value).toEqual({ there: true });
       });
 
-      it('run again when a body throws because of reads that never held together', async () => {
+      it('run again when the body throws because of inconsistent reads', async () => {
         await put('x', { n: 1 });
         await put('y', { n: 1 });
         let runs = 0;
@@ -270,7 +270,7 @@ export function storeContract(
         expect(await store.count({ collection: 'things', prefix: 'n-' }, 1000)).toBe(99);
       });
 
-      it('write nothing when they were aborted before', async () => {
+      it('write nothing when they are aborted before they start', async () => {
         const signal = AbortSignal.abort();
         const aborted = store.transact(async (tx) => tx.put('things', 'a', {}), { signal });
         await expect(aborted).rejects.toMatchObject({ code: 'deadline_exceeded' });
@@ -342,7 +342,7 @@ export function storeContract(
         expect(await walk({ limit: 1000 })).toEqual(all);
       });
 
-      it('end a page with the document that makes it large, and continue after it', async () => {
+      it('end a page with the document that fills it, and continue after it', async () => {
         await store.transact((tx) => {
           for (let n = 0; n < 6; n += 1) tx.put('things', `t${n}`, { text: 'x'.repeat(1000) });
           return Promise.resolve();
@@ -509,7 +509,7 @@ export function storeContract(
     });
 
     describe('expiry', () => {
-      it('hides a document from that moment on', async () => {
+      it('hides a document from its expiry on', async () => {
         await put('a', {}, { expiresAt: opened.now() + 1000, order: '1', index: { colour: ['red'] } });
         opened.advance(999);
         expect(await store.get('things', 'a')).toBeDefined();
@@ -524,7 +524,7 @@ export function storeContract(
         expect(await store.transact(async (tx) => tx.get('things', 'a'))).toBeUndefined();
       });
 
-      it('excludes expired documents, and those without an order, from a measurement', async () => {
+      it('excludes expired documents and documents without an order from a measurement', async () => {
         const order = { order: 'o' };
         await put('a', { text: 'ä' }, order);
         await put('b', { text: 'b' }, { ...order, expiresAt: opened.now() + 1000 });
@@ -585,7 +585,7 @@ export function storeContract(
         return { seen, until, end: () => watch.end() };
       };
 
-      it('reports each change of the collection in commit order, and none of others', async () => {
+      it('reports each change of the collection in commit order, and no change of other collections', async () => {
         await put('before');
         const { seen, until, end } = await collect({ collection: 'things' });
         await put('a');
@@ -621,7 +621,7 @@ export function storeContract(
         expect(seen.filter(({ id }) => id === 'a0').at(-1)?.deleted).toBe(true);
       });
 
-      it('reports only ids with a prefix when the scope has one', async () => {
+      it('reports only ids with the prefix of the scope', async () => {
         const { seen, until, end } = await collect({ collection: 'things', prefix: 'b/' });
         await put('a/1');
         await put('b/1');
@@ -632,7 +632,7 @@ export function storeContract(
         expect(seen.map(({ id }) => id)).toEqual(['b/1', 'b/2']);
       });
 
-      it('reports only one document when the scope has an id', async () => {
+      it('reports only the document whose id the scope has', async () => {
         const { seen, until, end } = await collect({ collection: 'things', id: 'a/1' });
         await put('a/1x');
         await put('a/1');
@@ -648,7 +648,7 @@ export function storeContract(
         ]);
       });
 
-      it('reports the document that comes last by its order when the scope is the newest', async () => {
+      it('reports the last document by order when the scope is the newest', async () => {
         await put('old', {}, { order: '5' });
         const { seen, until, end } = await collect({ collection: 'things', newest: true });
         await put('new', {}, { order: '6' });
@@ -657,7 +657,7 @@ export function storeContract(
         expect(seen[0]).toEqual({ collection: 'things', id: 'new', deleted: false });
       });
 
-      it('ends one of two watches that have the same listener', async () => {
+      it('ends only one of two watches with the same listener', async () => {
         const { seen, until, end } = await collect({ collection: 'things' });
         const other = await collect({ collection: 'things' });
         await put('a');
@@ -701,7 +701,7 @@ export function storeContract(
         expect(await ids({ where: [{ field: 'colour', value: 'red' }] })).toEqual(['a', 'b']);
       });
 
-      it('accepts a cursor from before', async () => {
+      it('accepts a cursor from before the restart', async () => {
         await put('a');
         await put('b');
         const { next } = await store.query({ collection: 'things', limit: 1 });
@@ -710,14 +710,14 @@ export function storeContract(
       });
     });
 
-    it('is unavailable once it is closed, and may be closed twice', async () => {
+    it('is unavailable after it is closed, and may be closed twice', async () => {
       await Promise.all([store.close(), store.close()]);
       await expect(put('a')).rejects.toMatchObject({ code: 'unavailable' });
       await expect(store.get('things', 'a')).rejects.toMatchObject({ code: 'unavailable' });
       await expect(store.create('things', 'a', {})).rejects.toMatchObject({ code: 'unavailable' });
     });
 
-    it('finishes what was under way when it is closed', async () => {
+    it('finishes operations in flight when it is closed', async () => {
       const writes = Promise.all(Array.from({ length: 50 }, (_, i) => store.create('things', `w${i}`, {})));
       await store.close();
       expect(await writes).toEqual(Array(50).fill(true));

@@ -59,12 +59,12 @@ async function resultOf(id: string, content: string | JsonObject): Promise<unkno
   return result;
 }
 
-test('a call in its format is executed where it arrives, and answered in its format', async () => {
+test('a call in the format of the codec is executed by the receiver and answered in the same format', async () => {
   expect(await resultOf('text', 'call echo.echo good morning')).toBe('answer good morning');
   expect(await resultOf('wrong', 'call no.method')).toBe('fault -32601');
 });
 
-test('calls in JSON-RPC are answered as before', async () => {
+test('calls in JSON-RPC are still answered in JSON-RPC', async () => {
   const call = { jsonrpc: '2.0', id: 1, method: 'echo.echo', params: ['hello'] };
   expect(await resultOf('json', call)).toEqual({ jsonrpc: '2.0', id: 1, result: ['hello'] });
 });

@@ -51,7 +51,7 @@ const inboxOf = async (id: string, wait: number): Promise<readonly JsonObject[]>
   return entries as readonly JsonObject[];
 };
 
-test('a message on the layer reaches the members that it lists, and no other', async () => {
+test('a message on the layer reaches only the members that the message lists', async () => {
   for (const id of ['alice', 'bob', 'carol']) await createMember(id);
   const started = attributesOf(await ask('GET', '/cmbs/member/bob'));
   expect(started['cmbs.member.layers']).toMatchObject({ l5: { state: 'started' } });
@@ -82,7 +82,7 @@ test('the mixin and the actions of the layer are among the categories', async ()
   expect(termsOf(actions)).toEqual(expect.arrayContaining(['start_l5', 'stop_l5', 'send_l5']));
 });
 
-test('a member that names no address gets the port of the definition', async () => {
+test('a member without an address gets the port of the layer definition', async () => {
   await ask('PUT', '/cmbs/member/dave', { kind: 'http://houssem.org/cmbs#member' });
   const { attributes } = await ask('GET', '/cmbs/member/dave');
   expect((attributes as JsonObject)['cmbs.member.l5_socket']).toBe('tcp://127.0.0.1:5050');

@@ -129,7 +129,7 @@ const described = (id: string, fields: JsonObject = {}): JsonObject => ({
   attributes: { cmbs: { member: { l1_socket: 'tcp://127.0.0.1:9', ...fields } } },
 });
 
-test('a message on its way is decided at each step', async () => {
+test('each step of a message is authorized', async () => {
   await message('call', 'l1', toBob());
   expect(await statusOf(send('call', 'l1'))).toBe(200);
   expect(asked).toEqual(
@@ -143,7 +143,7 @@ test('a message on its way is decided at each step', async () => {
   );
 });
 
-test('topics are decided when the message is queued and when it is published', async () => {
+test('topics are authorized when the message is queued and when it is published', async () => {
   await message('news', 'l32', { 'cmbs.message.topics': ['weather'] });
   expect(await statusOf(send('news', 'l32'))).toBe(200);
   expect(asked).toEqual(
@@ -179,7 +179,7 @@ test('without message.deliver nothing arrives', async () => {
   expect(await hasReceived('bob', 'undelivered')).toBe(false);
 });
 
-test('without message.receive a message is refused, which its sender and the log learn', async () => {
+test('without message.receive a message is refused, and its sender and the log get the reason', async () => {
   await message('refused', 'l1', toBob());
   denied = { operation: 'message.receive' };
   expect(await statusOf(send('refused', 'l1'))).toBe(409);
@@ -190,7 +190,7 @@ test('without message.receive a message is refused, which its sender and the log
   expect(await hasReceived('bob', 'refused')).toBe(false);
 });
 
-test('without service.call a call arrives, is not run, and is answered with a fault', async () => {
+test('without service.call a call is received but not executed, and is answered with a fault', async () => {
   await message('uncalled', 'l1', toBob());
   denied = { operation: 'service.call', path: 'service:echo.echo' };
   expect(await statusOf(send('uncalled', 'l1'))).toBe(200);
@@ -242,7 +242,7 @@ describe('an inbox', () => {
     expect(await askPeer(socket, frameOf('kept'))).not.toHaveProperty('error');
   });
 
-  test('is read by those who may', async () => {
+  test('is read with inbox.read', async () => {
     expect(await statusOf(ask('GET', `${inbox}?lease=0`))).toBe(200);
     expect(asked).toContain('anonymous inbox.read /cmbs/member/bob');
   });
@@ -254,12 +254,12 @@ describe('an inbox', () => {
     expect(await hasReceived('bob', 'kept')).toBe(true);
   });
 
-  test('is not waited for without inbox.read', async () => {
+  test('makes no reader wait without inbox.read', async () => {
     denied = { operation: 'inbox.read' };
     expect(await statusOf(ask('GET', '/cmbs/member/alice/inbox/?wait=30'))).toBe(403);
   });
 
-  test('is not followed without inbox.read: the stream does not begin', async () => {
+  test('begins no stream without inbox.read', async () => {
     denied = { operation: 'inbox.read' };
     const response = await fetch(stack.url + inbox, { headers: { Accept: 'text/event-stream' }, ...PATIENT });
     expect(response.status).toBe(403);
@@ -283,7 +283,7 @@ describe('a member that a peer describes', () => {
   const tell = (id: string, fields?: JsonObject): Promise<JsonObject> =>
     askPeer(socket, frameOf(`about-${id}-${asked.length}`, { message_content: described(id, fields) }));
 
-  test('is not registered without member.register, and the message is taken all the same', async () => {
+  test('is not registered without member.register, but its message is accepted', async () => {
     denied = { operation: 'member.register', path: '/cmbs/member/stranger' };
     expect(await tell('stranger')).not.toHaveProperty('error');
     denied = undefined;
@@ -293,7 +293,7 @@ describe('a member that a peer describes', () => {
     expect(await statusOf(ask('GET', '/cmbs/member/stranger'))).toBe(200);
   });
 
-  test('is not registered with a topic that may not be subscribed to', async () => {
+  test('is not registered with a topic whose subscription is denied', async () => {
     denied = { operation: 'topic.subscribe', path: 'topic:secret' };
     await tell('curious', { topics: ['secret'] });
     denied = undefined;
@@ -349,7 +349,7 @@ describe('without topic.subscribe on one of its topics', () => {
     expect(await statusOf(ask('GET', '/cmbs/member/frank'))).toBe(404);
   });
 
-  test('a member keeps its earlier topics, and topics that it has are not decided again', async () => {
+  test('a member keeps its earlier topics, which are not authorized again', async () => {
     await put('/cmbs/member/grace', { kind: MEMBER_KIND, attributes: { 'cmbs.member.topics': ['open'] } });
     asked.length = 0;
     deny();

@@ -374,7 +374,7 @@ it('an entity stores the principal that made it', async () => {
   }
 });
 
-it('a process without a decision shows and changes no category', async () => {
+it('categories without an authorization function are neither shown nor changed', async () => {
   const categories = new Categories(temporary.store, []);
   await expect(categories.read(ALICE)).rejects.toMatchObject({ code: 'forbidden' });
   await expect(
@@ -400,7 +400,7 @@ describe('an inbox', () => {
     expect(present.status).toBe(403);
   });
 
-  it('is looked for only for a caller who may read it', async () => {
+  it('is looked up only for a caller who may read it', async () => {
     expect((await request({ method: 'GET', target: `${MEMBER}/inbox/` })).status).toBe(404);
     await member(['l32']);
     expect((await request({ method: 'GET', target: `${MEMBER}/inbox/` })).status).toBe(200);
@@ -411,7 +411,7 @@ describe('an inbox', () => {
 describe('a pushed message', () => {
   beforeEach(() => member(['l32']));
 
-  it('acts as the topic bus, and the stored copy says so', async () => {
+  it('acts as the topic bus, which its stored copy names as the principal', async () => {
     const { status } = await push('note');
     expect(status).toBe(204);
     expect(asked).toContainEqual(['message.receive', MEMBER]);
@@ -444,7 +444,7 @@ describe('a pushed message', () => {
   });
 });
 
-describe('a call that a message carries', () => {
+describe('a call in a message', () => {
   const execute: Asked = { method: 'POST', target: '/cmbs/message/call?action=execute', body: { attributes: {} } };
 
   beforeEach(async () => {
@@ -461,7 +461,7 @@ describe('a call that a message carries', () => {
     askedBy = [];
   });
 
-  it('asks with the principal of the request that executes the message', async () => {
+  it('is authorized for the principal whose request executes the message', async () => {
     const { status } = await request(execute);
     expect(status).toBe(200);
     expect(asked).toContainEqual(['service.call', 'service:echo.echo']);
@@ -469,7 +469,7 @@ describe('a call that a message carries', () => {
     expect(await resultOf('call')).toEqual({ result: ['text'] });
   });
 
-  it('does not run when the service is denied, and its result says why', async () => {
+  it('does not run when the service is denied, and its result gives the reason', async () => {
     denied = ['service.call', 'service:echo.echo'];
     expect((await request(execute)).status).toBe(200);
     expect(await resultOf('call')).toEqual({

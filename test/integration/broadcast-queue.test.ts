@@ -127,7 +127,7 @@ test('a retry without a waiting broadcast does not stop the queue', async () => 
   expect(received).toEqual(['first', 'second']);
 });
 
-test('a queue that drains finishes the broadcast in flight and begins no other', async () => {
+test('a draining queue finishes the broadcast in flight and starts no other', async () => {
   let give: () => void = () => undefined;
   let isAsked = false;
   const given = new Promise<void>((resolve) => (give = resolve));
@@ -150,7 +150,7 @@ test('a queue that drains finishes the broadcast in flight and begins no other',
   expect(received).toEqual(['under way']);
 });
 
-test('a queue that closes waits for its reads, since the store closes after the queue', async () => {
+test('a closing queue waits for its reads, since the store closes after the queue', async () => {
   let answer: (frame: string) => void = () => undefined;
   const asked = new Promise<void>((resolve) => {
     prepare = () => {

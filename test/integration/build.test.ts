@@ -54,14 +54,14 @@ describe('builds again', () => {
     expect((await built()).isNew).toBe(false);
   });
 
-  it('when a source has changed, and when the change is taken back', async () => {
+  it('when a source changes, and when the change is reverted', async () => {
     await write('emulator/name.ts', "export const name = 'other';\n");
     expect(await built()).toEqual({ isNew: true, says: 'hello other' });
     await write('emulator/name.ts', "export const name = 'first';\n");
     expect(await built()).toEqual({ isNew: true, says: 'hello first' });
   });
 
-  it('when a new file is what an import means', async () => {
+  it('when an import resolves to a new file', async () => {
     await write('emulator/name/index.ts', "export const name = 'folder';\n");
     await rename(join(tree, 'emulator/name.ts'), join(tree, 'emulator/unused.ts'));
     expect(await built()).toEqual({ isNew: true, says: 'hello folder' });
@@ -69,14 +69,14 @@ describe('builds again', () => {
     expect(await built()).toEqual({ isNew: true, says: 'hello file' });
   });
 
-  it('when its result has gone, or is not what was built', async () => {
+  it('when its output is missing or was modified', async () => {
     await rm(join(tree, 'dist/local/main.js'));
     expect(await built()).toEqual({ isNew: true, says: 'hello first' });
     await write('dist/local/main.js', "console.log('something else');\n");
     expect(await built()).toEqual({ isNew: true, says: 'hello first' });
   });
 
-  it('when another build has made the same program of other sources', async () => {
+  it('when another build has written the same program from other sources', async () => {
     const before = await readFile(join(tree, 'emulator/name.ts'), 'utf8');
     await write('emulator/name.ts', "export const name = 'other';\n");
     await build('local/main', 'local/start');
@@ -84,7 +84,7 @@ describe('builds again', () => {
     expect(await built()).toEqual({ isNew: true, says: 'hello first' });
   });
 
-  it('when packages were installed, or a package.json has changed', async () => {
+  it('when packages are installed or a package.json changes', async () => {
     await write('node_modules/.package-lock.json', '{}');
     expect((await built()).isNew).toBe(true);
     await write('emulator/package.json', '{ "name": "emulator" }');

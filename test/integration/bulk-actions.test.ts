@@ -89,7 +89,7 @@ async function all(): Promise<readonly Entity[]> {
   return page.entities.map(({ entity }) => entity);
 }
 
-test('an action on a collection', async () => {
+test('an action on a collection stops when its client leaves', async () => {
   const acting = new Actions(categories, entities, allowAll).actOnAll(await all(), {
     term: 'run',
     input: { values: {} },
@@ -100,7 +100,7 @@ test('an action on a collection', async () => {
   expect(done).toBeLessThanOrEqual(COLLECTION_ACTION_CONCURRENCY);
 });
 
-test('the deletion of a collection', async () => {
+test('the deletion of a collection stops when its client leaves', async () => {
   const deleting = entities.deleteAll(
     { collection: '/job/', filter: NO_FILTER },
     { principal: SYSTEM, signal: client.signal },
@@ -110,7 +110,7 @@ test('the deletion of a collection', async () => {
   expect(await all()).toHaveLength(COUNT);
 });
 
-test('a mixin that leaves every entity, and a long listing', async () => {
+test('the removal of a mixin from all entities stops when its client leaves', async () => {
   client.abort();
   const mixin = {
     class: 'mixin',

@@ -181,7 +181,7 @@ describe('a definition', () => {
         parent: at === 0 ? RESOURCE : `${SCHEME}k${at - 1}`,
       })),
     ],
-  ])('with %s is refused, as a new category and as a change', async (_, inputs) => {
+  ])('is refused with %s, both as a new category and as a change', async (_, inputs) => {
     const categories = opened();
     await expect(categories.define(inputs, SYSTEM)).rejects.toMatchObject({ status: 413 });
     await categories.define([mixin('m')], SYSTEM);
@@ -193,7 +193,7 @@ describe('a definition', () => {
     });
   });
 
-  it('is accepted up to the limit of all definitions together, and again after others are deleted', async () => {
+  it('is accepted up to the total size of all definitions, and again after others are deleted', async () => {
     const categories = opened();
     const large = (term: string): CategoryInput =>
       mixin(term, { attributes: attributes(100, { description: 'x'.repeat(1000) }) });

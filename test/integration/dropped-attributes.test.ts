@@ -100,7 +100,7 @@ async function until(run: () => Promise<Progress>): Promise<readonly Progress[]>
   return all;
 }
 
-it('completes in one request if there is time, in transactions of bounded size', async () => {
+it('completes in one request if there is time, in transactions of limited size', async () => {
   const { categories, entities } = opened();
   await categories.define([KIND], SYSTEM);
   await make(entities, COUNT, 'thing');
@@ -123,7 +123,7 @@ it('continues after an interruption when the request is repeated', async () => {
   for (const attributes of await attributesOf(entities)) expect(attributes).toEqual({ 'a.stays': 's' });
 });
 
-it('continues at the next start, also after another change of the category', async () => {
+it('continues at the next start, even after another change of the category', async () => {
   const before = opened();
   await before.categories.define([KIND], SYSTEM);
   await make(before.entities, COUNT, 'thing');
@@ -147,7 +147,7 @@ it('keeps attributes that another category of the entity, or a new definition, d
   expect(left.filter((attributes) => 'a.goes' in attributes)).toHaveLength(1);
 });
 
-it('reaches the entities of kinds that descend from the kind, and of mixins that depend on the mixin', async () => {
+it('covers entities of derived kinds and of dependent mixins', async () => {
   const { categories, entities } = opened();
   const base = input('base', { class: 'mixin', attributes: { 'a.stays': free, 'a.goes': free } });
   await categories.define(

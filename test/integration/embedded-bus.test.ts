@@ -98,7 +98,7 @@ it('backs off longer after each failure, up to 15 s, and then makes a dead lette
   expect(await opened.store.count({ collection: 'bus-delivery' }, 10)).toBe(0);
 });
 
-it('keeps a delivery whose dead letter could not be stored, and stores that later without calling the handler again', async () => {
+it('keeps a delivery whose dead letter could not be stored, and stores the dead letter later without calling the handler again', async () => {
   let calls = 0;
   const reasons: string[] = [];
   const stored = signal();
@@ -135,7 +135,7 @@ it('remembers failed attempts over a restart and offers the delivery at once', a
   expect(attempt).toBe(3);
 });
 
-it('refuses a publication that matches a subscription with a full backlog, and takes it when there is room', async () => {
+it('refuses a publication for a subscription with a full backlog, and accepts it when there is room', async () => {
   await bus.setSubscription({ name: 'quick', layer: 'l32', patterns: ['>'] });
   const results = await Promise.allSettled(Array.from({ length: MAX_BACKLOG + 5 }, (_, i) => publish(String(i))));
   const refused = results.filter((result) => result.status === 'rejected');
@@ -212,7 +212,7 @@ it('reads its backlog again when more is published than it remembers', async () 
   expect(taken).toEqual(Array.from({ length: 16 }, (_, i) => String(i)));
 });
 
-it('stores one copy of a large message for all subscriptions, until the last of them has acknowledged it', async () => {
+it('stores one copy of a large message until all subscriptions have acknowledged it', async () => {
   const names = ['reader', 'second', 'third'];
   for (const name of names) await bus.setSubscription({ name, layer: 'l32', patterns: ['a'] });
   const data = 'x'.repeat(MAX_INLINE_MESSAGE_CHARS + 1);
@@ -231,7 +231,7 @@ it('stores one copy of a large message for all subscriptions, until the last of 
   expect(await opened.store.count({ collection: 'bus-message' }, 10)).toBe(0);
 });
 
-it('gives later publications later ids although the clock was set back before a restart', async () => {
+it('gives later publications later ids even if the clock was set back before a restart', async () => {
   const before = await publish('1');
   await bus.close();
   const store = await opened.reopen();
@@ -258,7 +258,7 @@ it('finishes the removal of a subscription that a restart interrupted', async ()
   expect(await store.count({ collection: 'bus-delivery' }, 100)).toBe(0);
 });
 
-it('has one consumer per subscription', async () => {
+it('accepts one consumer per subscription', async () => {
   const consumer = bus.consume('reader', async () => undefined, { maxInFlight: 1 });
   expect(() => bus.consume('reader', async () => undefined, { maxInFlight: 1 })).toThrow(
     expect.objectContaining({ code: 'conflict' }) as Error,

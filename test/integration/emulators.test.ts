@@ -66,7 +66,7 @@ async function listen(
   return { server, host: `127.0.0.1:${(server.address() as AddressInfo).port}` };
 }
 
-test('Emulators that run already are used, and left alone.', async () => {
+test('running emulators are used and not stopped', async () => {
   const { server, host } = await listen();
   try {
     const emulators = await startEmulators({
@@ -80,7 +80,7 @@ test('Emulators that run already are used, and left alone.', async () => {
   }
 });
 
-test('A variable that names an emulator which does not answer is an error that says so.', async () => {
+test('an emulator that a variable names and that does not answer is reported', async () => {
   const host = `127.0.0.1:${await freePort()}`;
   const starting = startEmulators({
     environment: environment({ FIRESTORE_EMULATOR_HOST: host, PUBSUB_EMULATOR_HOST: host }),
@@ -89,7 +89,7 @@ test('A variable that names an emulator which does not answer is an error that s
   await expect(starting).rejects.toThrow(WrongEmulatorVariables);
 });
 
-test('An emulator that runs already may be slow; one that never answers is an error.', async () => {
+test('a slow running emulator is used, and one that exceeds the deadline is an error', async () => {
   const { server, host } = await listen((response) => setTimeout(() => response.end('Ok'), 2500));
   const hosts = { FIRESTORE_EMULATOR_HOST: host, PUBSUB_EMULATOR_HOST: host };
   try {
@@ -103,7 +103,7 @@ test('An emulator that runs already may be slow; one that never answers is an er
   }
 });
 
-test('A run of tests fails, and skips none, when the emulators that the variables name do not answer.', async () => {
+test('a test run fails instead of skipping tests when the emulators of the variables do not answer', async () => {
   const host = `127.0.0.1:${await freePort()}`;
   const before = { ...process.env };
   // This run may have none.
@@ -119,12 +119,12 @@ test('A run of tests fails, and skips none, when the emulators that the variable
   }
 });
 
-test('One of the two variables alone is an error.', async () => {
+test('one of the two variables without the other is an error', async () => {
   const starting = startEmulators({ environment: environment({ PUBSUB_EMULATOR_HOST: '127.0.0.1:1' }) });
   await expect(starting).rejects.toThrow(WrongEmulatorVariables);
 });
 
-test('The Firebase suite is started where it is on the path, both emulators on the ports asked for.', async () => {
+test('an installed Firebase suite starts both emulators on the requested ports', async () => {
   await program('firebase');
   const ports = { firestore: await freePort(), pubsub: await freePort() };
   const emulators = await startEmulators({ ports, environment: environment() });
@@ -139,7 +139,7 @@ test('The Firebase suite is started where it is on the path, both emulators on t
   expect(await isAnswering(emulators.hosts.firestore)).toBe(false);
 });
 
-test('The components of the Cloud SDK are started with Java, on loopback.', async () => {
+test('the Cloud SDK emulators are started with Java on loopback', async () => {
   await cloudSdk();
   await program('java');
   const emulators = await startEmulators({ environment: inSdk() });
@@ -155,7 +155,7 @@ test('The components of the Cloud SDK are started with Java, on loopback.', asyn
   }
 });
 
-test('Without Java one line says what to install; with a Java that fails, how it failed.', async () => {
+test('a missing Java is reported in one line with what to install, and a failing Java with its failure', async () => {
   await cloudSdk();
   const withoutJava = startEmulators({ environment: inSdk() });
   await expect(withoutJava).rejects.toThrow(/^Install Java 11 or newer[^\n]*$/);
@@ -165,13 +165,13 @@ test('Without Java one line says what to install; with a Java that fails, how it
   await expect(broken).rejects.toThrow(/could not be started: it ended with exit code 1/);
 });
 
-test('A program that does not come up is named with what it wrote.', async () => {
+test('a program that does not start is reported with its output', async () => {
   await program('firebase', '#!/bin/sh\necho "Error: no such thing" >&2\nexit 3\n');
   const starting = startEmulators({ environment: environment() });
   await expect(starting).rejects.toThrow(/it ended with exit code 3\.\n {2}Error: no such thing/);
 });
 
-describe('An emulator whose second port is taken', () => {
+describe('an emulator whose second port is in use', () => {
   /** Fails as the Firestore emulator does, the first `failures` times; keeps the arguments of each start. */
   const failing = (failures: number): Promise<void> =>
     program(
@@ -192,7 +192,7 @@ const args =`,
     );
   const starts = async () => (await readFile(join(directory, 'starts'), 'utf8')).trim().split('\n');
 
-  test('is started again on other ports.', async () => {
+  test('is started again on other ports', async () => {
     await cloudSdk();
     await failing(2);
     const emulators = await startEmulators({ environment: inSdk() });
@@ -208,7 +208,7 @@ const args =`,
     expect(ports[2]).toBe(`--port=${emulators.hosts.firestore.split(':')[1]}`);
   });
 
-  test('is an error when that happens again and again.', async () => {
+  test('is an error after several attempts', async () => {
     await cloudSdk();
     await failing(100);
     await expect(startEmulators({ environment: inSdk() })).rejects.toThrow(
@@ -217,7 +217,7 @@ const args =`,
     expect(await starts()).toHaveLength(4);
   });
 
-  test('comes up at its address when it can be stopped and started.', async () => {
+  test('starts at its address when it is restartable', async () => {
     await cloudSdk();
     await failing(1);
     const emulator = await restartableEmulator('firestore', inSdk());
@@ -231,7 +231,7 @@ const args =`,
   });
 });
 
-test('A port that somebody has is refused, for whoever answers there would pass for the emulator.', async () => {
+test('a port in use is refused, because the program there could be taken for the emulator', async () => {
   await program('firebase');
   const { server, host } = await listen();
   try {
@@ -242,7 +242,7 @@ test('A port that somebody has is refused, for whoever answers there would pass 
   }
 });
 
-test('A single emulator can be stopped and comes back at the same address.', async () => {
+test('a restartable emulator restarts at the same address', async () => {
   await cloudSdk();
   await program('java');
   const emulator = await restartableEmulator('firestore', inSdk());
@@ -256,7 +256,7 @@ test('A single emulator can be stopped and comes back at the same address.', asy
   expect(await isAnswering(emulator.host)).toBe(false);
 });
 
-test('firebase.json has the ports that Google documents, on loopback only.', async () => {
+test('firebase.json has the ports that Google documents, on loopback only', async () => {
   const text = await readFile(join(__dirname, '../../emulator/firebase.json'), 'utf8');
   expect(JSON.parse(text)).toEqual({
     emulators: {

@@ -220,26 +220,26 @@ describe('the error catalogue', () => {
     expect(CATALOGUE).toEqual(EXPECTED);
   });
 
-  it('is provoked completely by the cases below', () => {
+  it('has a case in this test for every code', () => {
     const hit = [...provoked, ...answered].map(([code]) => code);
     expect([...hit, ...NOT_RAISED].sort()).toEqual(Object.keys(CATALOGUE).sort());
   });
 
-  it.each(provoked)('%s is thrown', async (code, run) => {
+  it.each(provoked)('throws %s', async (code, run) => {
     const error = await thrown(run);
     expect([error.code, { status: error.status, retryable: error.retryable }]).toEqual([code, EXPECTED[code]]);
     expect(error.message).toMatch(/^\S.*[^.]\.$/s);
     expect(error.message).not.toContain('secret');
   });
 
-  it.each(answered)('%s is answered', async (code, ask) => {
+  it.each(answered)('answers %s', async (code, ask) => {
     const { status } = EXPECTED[code];
     expect((await ask()).split('\r\n', 1)).toEqual([expect.stringMatching(new RegExp(`^HTTP/1\\.1 ${status} `))]);
     // The status alone says which code it was.
     expect(Object.entries(EXPECTED).filter(([, entry]) => entry.status === status)).toHaveLength(1);
   });
 
-  it.each(NOT_RAISED)('no code raises %s yet', async (code) => {
+  it.each(NOT_RAISED)('does not raise %s yet', async (code) => {
     const root = join(__dirname, '..', '..');
     for (const folder of ['shared', 'functions', 'companion', 'emulator']) {
       for (const name of await readdir(join(root, folder), { recursive: true })) {

@@ -42,7 +42,7 @@ describe('the example of an extension', () => {
   const put = (id: string, priority: number): Promise<{ status: number; json: JsonObject }> =>
     ask('PUT', `/ticket/${id}`, { kind: KIND, attributes: { 'com.example.ticket.priority': priority } });
 
-  it('adds a kind whose provider checks what is written', async () => {
+  it('adds a kind whose provider checks written attributes', async () => {
     expect(await put('one', 2)).toMatchObject({
       status: 201,
       json: { attributes: { 'com.example.ticket.state': 'open' } },
@@ -50,7 +50,7 @@ describe('the example of an extension', () => {
     expect(await put('two', 6)).toMatchObject({ status: 400, json: { error: { code: 'bad_attribute' } } });
   });
 
-  it('adds an action, which is offered while it applies', async () => {
+  it('adds an action that is offered while it applies', async () => {
     await put('three', 1);
     const close = 'http://example.com/occi#close';
     expect((await ask('GET', '/ticket/three')).json).toMatchObject({ actions: [close] });
@@ -96,7 +96,7 @@ describe('docs/extending.md', () => {
   /** Code without its indentation and line ends, which differ between a file and a part of it. */
   const normal = (text: string): string => text.replaceAll(/\s+/g, '').replaceAll(',)', ')').replaceAll(';', '');
 
-  it('shows code that is in the files that it names', () => {
+  it('quotes code that exists in the files that it names', () => {
     const files = [
       ...readdirSync(join(ROOT, 'examples/extending')).map((name) => join('examples/extending', name)),
       'test/contract/memory-store.test.ts',

@@ -281,8 +281,8 @@ async function both(name: string, asked: Asked, prepare?: () => Promise<unknown>
   return deployed;
 }
 
-describe('each function', () => {
-  it('has a scenario in this test', () => {
+describe('the function', () => {
+  it('of each route has a scenario in this test', () => {
     expect(Object.keys(SCENARIOS).sort()).toEqual(ROUTES.map(({ name }) => name).sort());
   });
 
@@ -294,7 +294,7 @@ describe('each function', () => {
   });
 
   it.each(ROUTES.filter(({ action }) => action !== undefined).map(({ name, action }) => [name, action ?? []]))(
-    '%s takes its own action in the query',
+    '%s accepts its own action in the query',
     async (name, spellings) => {
       const { prepare, asked, status } = SCENARIOS[name] as Scenario;
       for (const term of spellings) {
@@ -322,12 +322,12 @@ describe('each function', () => {
     },
   );
 
-  it('that has no actions refuses an action', async () => {
+  it('without actions refuses an action', async () => {
     const answer = await both('member', post(`${ALICE}?action=start_l1`), () => fresh('l1'));
     expect([answer.status, answer.body]).toEqual([400, expect.stringContaining('"code":"bad_action"')]);
   });
 
-  it.each(['GET', 'HEAD'])('refuses an action that is asked for with %s instead of POST', async (method) => {
+  it.each(['GET', 'HEAD'])('refuses an action requested with %s instead of POST', async (method) => {
     await fresh('l1');
     for (const name of ['member-start-l1', 'occi']) {
       const answer = await atFunction(name, { ...get(`${ALICE}?action=start_l1`), method });
@@ -335,7 +335,7 @@ describe('each function', () => {
     }
   });
 
-  it('occi answers the requests of all others, actions too', async () => {
+  it('occi answers the requests of all others, including actions', async () => {
     const answer = await both('occi', post(`${ALICE}?action=start_l2`), () => fresh('l1'));
     expect([answer.status, answer.body]).toEqual([200, expect.stringContaining('"l2":{"state":"started"')]);
     expect((await both('occi', get('/-/?category=member'))).status).toBe(404);
@@ -382,12 +382,12 @@ describe('a function answers as the gateway does to', () => {
     expect((await both('member', get('/cmbs/member/?number=1&number=x'))).status).toBe(200);
   });
 
-  it('a body without a type, which is refused', async () => {
+  it('a body without a type, with a refusal', async () => {
     const answer = await both('member', { method: 'POST', target: '/cmbs/member/', body: '{}' }, clear);
     expect([answer.status, answer.body]).toEqual([415, expect.stringContaining('Content-Type')]);
   });
 
-  it('a body that is too large, announced or not', async () => {
+  it('a body that is too large, with or without its length', async () => {
     const body = Buffer.alloc(MAX_BODY_BYTES + 1, 0x20);
     for (const headers of [{ 'Content-Length': String(body.length) }, { 'Transfer-Encoding': 'chunked' }]) {
       for (const type of [{ 'Content-Type': NESTED }, { 'Content-Type': 'text/plain' }, {}]) {
@@ -397,7 +397,7 @@ describe('a function answers as the gateway does to', () => {
     }
   });
 
-  it('a body with Content-Encoding, which is refused', async () => {
+  it('a body with Content-Encoding, with a refusal', async () => {
     const answer = await atFunction('member', {
       ...create(NESTED, '{}'),
       headers: { 'Content-Type': NESTED, 'Content-Encoding': 'identity' },
@@ -415,9 +415,9 @@ describe('a function answers as the gateway does to', () => {
   });
 
   it.each<[string, number, Readonly<Record<string, string>>]>([
-    ['a page of a stranger', 403, { Origin: 'https://page.example' }],
-    ['a page that loads what it cannot read', 403, { 'Sec-Fetch-Site': 'cross-site' }],
-    ['a name that was made to lead here', 421, { Host: 'rebound.example' }],
+    ['a page of another origin', 403, { Origin: 'https://page.example' }],
+    ['a page that makes a cross-site request', 403, { 'Sec-Fetch-Site': 'cross-site' }],
+    ['a foreign host name', 421, { Host: 'rebound.example' }],
     ['a page of the configured origin', 201, { Origin: CONSOLE }],
   ])('a request of %s', async (_, status, headers) => {
     const asked = create(NESTED, JSON.stringify(define('one')));
@@ -436,7 +436,7 @@ describe('a function answers as the gateway does to', () => {
     ]);
   });
 
-  it('a HEAD, with the headers alone', async () => {
+  it('a HEAD, with headers only', async () => {
     const answer = await both('member', { method: 'HEAD', target: ALICE }, () => fresh('l1'));
     expect([answer.status, answer.body]).toEqual([200, '']);
   });
@@ -484,7 +484,7 @@ async function withHandler(handler: Handler, run: () => Promise<void>): Promise<
 }
 
 describe('a request', () => {
-  it('is aborted when the client goes', async () => {
+  it('is aborted when the client leaves', async () => {
     let begin = (): void => undefined;
     const begun = new Promise<void>((resolve) => (begin = resolve));
     let stop = (): void => undefined;
@@ -520,7 +520,7 @@ describe('a request', () => {
 });
 
 describe('a process', () => {
-  it('whose engines are unavailable answers 503', async () => {
+  it('answers 503 while its engines are unavailable', async () => {
     provideRuntime(() => Promise.reject(new Error('no such host')));
     const lines = jest.spyOn(process.stdout, 'write').mockReturnValue(true);
     const answer = await atFunction('member', get(ALICE));
@@ -531,7 +531,7 @@ describe('a process', () => {
     expect(answer.body).not.toContain('no such host');
   });
 
-  it('without a runtime answers 503', async () => {
+  it('answers 503 without a runtime', async () => {
     await jest.isolateModulesAsync(async () => {
       const { currentRuntime } = await import('@cmbs/functions/runtime');
       await expect(currentRuntime()).rejects.toMatchObject({ code: 'unavailable', status: 503, retryable: true });

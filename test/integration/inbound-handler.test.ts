@@ -88,7 +88,7 @@ const outcome = (received: Promise<unknown>): Promise<string> =>
   );
 
 describe('a full inbox', () => {
-  test('has exactly as many entries as its limit under concurrent arrivals and during measurements', async () => {
+  test('never exceeds its limit under concurrent arrivals and during measurements', async () => {
     const handler = handlerWith({ inboxLimit: 100, inboxBytes: 1_000_000 });
     const outcomes: Promise<string>[] = [];
     // Receipts are being written throughout; each round may measure the inbox again.
@@ -107,7 +107,7 @@ describe('a full inbox', () => {
     expect(new Set(all)).toEqual(new Set(['taken', 'queue_full']));
   });
 
-  test('takes more once entries are acknowledged, and a repeated message takes no place', async () => {
+  test('accepts messages after entries are acknowledged, and a repeated message takes no room', async () => {
     const handler = handlerWith({ inboxLimit: 3, inboxBytes: 1_000_000 });
     const again = { transfer: { v: 1, send_id: 's', hops: ['d/bob'] } };
     for (let time = 0; time < 5; time += 1) await handler.handle(ALICE, 'l1', message('again', again));
@@ -134,7 +134,7 @@ describe('a full inbox', () => {
     expect((await temporary.store.measure(inboxOf('alice'), 1000)).bytes).toBeLessThan(115_000);
   });
 
-  test('is measured again from time to time, so that entries of other processes count', async () => {
+  test('is measured again from time to time to count entries of other processes', async () => {
     const limits = { inboxLimit: 10, inboxBytes: 1_000_000 };
     const [one, other] = [handlerWith(limits), handlerWith(limits)];
     await one.handle(ALICE, 'l1', message('first'));
@@ -143,7 +143,7 @@ describe('a full inbox', () => {
     expect(await outcome(one.handle(ALICE, 'l1', message('next')))).toBe('queue_full');
   });
 
-  test('takes more once entries are acknowledged, even if the clock was set back', async () => {
+  test('accepts messages after entries are acknowledged, even if the clock was set back', async () => {
     const handler = handlerWith({ inboxLimit: 2, inboxBytes: 1_000_000 });
     for (const id of ['first', 'second']) await handler.handle(ALICE, 'l1', message(id));
     expect(await outcome(handler.handle(ALICE, 'l1', message('third')))).toBe('queue_full');
@@ -181,7 +181,7 @@ describe.each([
   const sent = (by: string, more: JsonObject = {}): WireMessage =>
     message('note', { ...fields, ...more, transfer: { v: 1, send_id: 's', hops: [by] } });
 
-  test('is stored once, whichever way it is repeated, and a message of another sender with the same ids is stored too', async () => {
+  test('is stored once however it is repeated, and does not hide a message of another sender with the same ids', async () => {
     const handler = handlerWith({ inboxLimit: 10, inboxBytes: 1_000_000 });
     await handler.handle(ALICE, 'l1', sent('stranger/x', { path_history: ['http://h/cmbs/member/bob'] }));
     await handler.handle(ALICE, 'l1', sent('d/bob', { path_history: ['http://h:1/cmbs/member/bob'] }));
@@ -190,7 +190,7 @@ describe.each([
     expect(await inInbox()).toBe(2);
   });
 
-  test('is recognised if an earlier release has received it', async () => {
+  test('is recognised when an earlier release received it', async () => {
     const { store } = temporary;
     await asOfEarlierRelease(store, oldReceiptId(sent('d/bob'), 's'));
     const handler = handlerWith({ inboxLimit: 10, inboxBytes: 1_000_000 });

@@ -101,7 +101,7 @@ async function create(): Promise<void> {
   });
 }
 
-test('a layer that is started while the deletion of an earlier member is still handled opens', async () => {
+test('a layer opens when it is started during the deletion of an earlier member', async () => {
   let started: ReturnType<LayerReconciler['reconcile']> | undefined;
   // The first step finds no member. While it is under way, the member is created and its layer started.
   afterRead = async () => {
@@ -114,7 +114,7 @@ test('a layer that is started while the deletion of an earlier member is still h
   expect(opened).toEqual([SOCKET]);
 });
 
-test('a layer that is started while an earlier member is released opens', async () => {
+test('a layer opens when it is started during the release of an earlier member', async () => {
   await create();
   expect(await reconciler.reconcile(BOB, 'l1')).toEqual({ state: 'started' });
   const [, started] = await Promise.all([reconciler.release(BOB), reconciler.reconcile(BOB, 'l1')]);
@@ -122,7 +122,7 @@ test('a layer that is started while an earlier member is released opens', async 
   expect(opened).toEqual([SOCKET, SOCKET]);
 });
 
-test('a member that comes back from another companion has its subscriptions removed again when its layers are stopped', async () => {
+test('the subscriptions of a member that returned from another companion are removed when its layers stop', async () => {
   await create();
   await reconciler.reconcile(BOB, 'l1');
   const before = [...removed];

@@ -89,7 +89,7 @@ it('stays with a holder that renews it, however long another companion waits', a
   expect(await readLease(opened.store, 'main')).toMatchObject({ holder: 'one', epoch: 1 });
 });
 
-it('goes to a waiting companion after its whole time without a renewal, and not sooner', async () => {
+it('goes to a waiting companion after its full time without a renewal, and not sooner', async () => {
   const [one, two] = [new Companion('one'), new Companion('two')];
   await one.acquire();
   const waiting = two.acquire();
@@ -102,7 +102,7 @@ it('goes to a waiting companion after its whole time without a renewal, and not 
   expect(await readLease(opened.store, 'main')).toMatchObject({ holder: 'two', epoch: 2 });
 });
 
-it('ends for its holder well before another companion may take it, even if the store is unavailable', async () => {
+it('ends for its holder well before another companion may take it, even while the store is unavailable', async () => {
   const one = new Companion('one');
   await one.acquire();
   await opened.store.close();
@@ -160,7 +160,7 @@ it('is taken by one of many waiting companions', async () => {
   expect(others.filter(({ lease }) => lease !== undefined)).toHaveLength(1);
 });
 
-it('is not waited for after its caller aborts', async () => {
+it('is not acquired after its caller aborts', async () => {
   const [one, two] = [new Companion('one'), new Companion('two')];
   await one.acquire();
   const leaving = new AbortController();
@@ -170,7 +170,7 @@ it('is not waited for after its caller aborts', async () => {
   expect(await within(waiting, 'the end of the wait')).toBeUndefined();
 });
 
-it('is not taken too early by a companion whose reads are slow', async () => {
+it('is not taken too early by a companion with slow reads', async () => {
   const [one, two] = [new Companion('one'), new Companion('two')];
   await one.acquire();
   let look = (): void => undefined;

@@ -75,7 +75,7 @@ function register(id: string, summary = '', asked?: string, principal?: Principa
 
 const ids = (): readonly string[] => [...members.all()].map(({ id }) => id).toSorted();
 
-test('beyond the number of unverified members, the member described longest ago is removed and counted', async () => {
+test('the member described longest ago is removed and counted beyond the maximum number of unverified members', async () => {
   for (const id of ['a', 'b', 'c', 'd', 'e']) await register(id);
   await register('a');
   expect(await register('f')).toMatchObject({ outcome: 'stored' });
@@ -83,7 +83,7 @@ test('beyond the number of unverified members, the member described longest ago 
   expect(counted).toEqual(['cmbs_members_removed']);
 });
 
-test('beyond the characters, as many members are removed as needed, and a description that is too large is refused', async () => {
+test('as many members as needed are removed beyond the limit of characters, and too large a description is refused', async () => {
   for (const id of ['a', 'b', 'c', 'd']) await register(id);
   expect(await register('large', 'x'.repeat(1750))).toMatchObject({ outcome: 'stored' });
   expect(ids()).toEqual(['c', 'd', 'large']);

@@ -110,7 +110,7 @@ test.each([
   ['is deleted', undefined],
   ['is changed', 'new'],
 ])(
-  'a member that %s while all members are read at the start is known in its latest state',
+  'a member that %s while all members are read at the start has its latest state in memory',
   async (_what, title) => {
     await write('old');
     const slow = new SlowStore(temporary.store);

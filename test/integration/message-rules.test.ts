@@ -43,33 +43,36 @@ const sendable = { [MESSAGE.layer]: 'l2', [MESSAGE.sendable]: 'true' };
 test.each([
   ['a title that is too long', { ...sendable, [CORE_TITLE]: 'x'.repeat(5000) }, '"x"', 'bad_attribute', 'title'],
   ['a frame that is too large', sendable, JSON.stringify('x'.repeat(1024 * 1024)), 'too_large', 'bytes at most'],
-])('%s', async (_what, attributes, content, code, reason) => {
-  const { store } = opened;
-  const { registry } = await categories.current();
-  const message = entity(MESSAGE_KIND, '/cmbs/message/old', attributes, content);
-  const member = entity(MEMBER_KIND, '/cmbs/member/alice', { 'cmbs.member.local': 'true' });
-  await store.transact((tx) => {
-    for (const one of [message, member]) writeEntity(tx, one, undefined, registry);
-    return Promise.resolve();
-  });
-  const queued = queueOutbound(
-    { message: message.path, principal: ANONYMOUS, layer: 'l2', from: undefined, registry },
-    {
-      store,
-      clock: systemClock,
-      order: OrderClock.ofProcess(systemClock),
-      layers: layersOf(),
-      authorize: allowAll,
-      newId,
-      uriOf: (path) => path,
-      queueLimit: 10,
-    },
-  );
-  const error = await queued.then(() => undefined, toCmbsError);
-  expect(error).toMatchObject({ code, message: expect.stringContaining(reason) as string });
-});
+])(
+  'a stored message with %s fails with the reason when it is sent',
+  async (_what, attributes, content, code, reason) => {
+    const { store } = opened;
+    const { registry } = await categories.current();
+    const message = entity(MESSAGE_KIND, '/cmbs/message/old', attributes, content);
+    const member = entity(MEMBER_KIND, '/cmbs/member/alice', { 'cmbs.member.local': 'true' });
+    await store.transact((tx) => {
+      for (const one of [message, member]) writeEntity(tx, one, undefined, registry);
+      return Promise.resolve();
+    });
+    const queued = queueOutbound(
+      { message: message.path, principal: ANONYMOUS, layer: 'l2', from: undefined, registry },
+      {
+        store,
+        clock: systemClock,
+        order: OrderClock.ofProcess(systemClock),
+        layers: layersOf(),
+        authorize: allowAll,
+        newId,
+        uriOf: (path) => path,
+        queueLimit: 10,
+      },
+    );
+    const error = await queued.then(() => undefined, toCmbsError);
+    expect(error).toMatchObject({ code, message: expect.stringContaining(reason) as string });
+  },
+);
 
-test('headers that are not a trace stay headers', () => {
+test('headers without a valid trace are accepted as headers', () => {
   const headers = { traceparent: 'x'.repeat(300) };
   expect(() =>
     checkMessage(entity(MESSAGE_KIND, '/cmbs/message/m', { ...sendable, [MESSAGE.headers]: headers })),

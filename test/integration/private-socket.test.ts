@@ -13,7 +13,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true }));
 
-it('what processes left that were killed is removed, also that of one with the same process id', async () => {
+it('directories of killed processes are removed, even with the id of the running process', async () => {
   const gone = 2 ** 22 + 1; // no system gives ids so high
   for (const name of [
     `${gone}-1700000000000-abcdef`,

@@ -63,7 +63,7 @@ describe.each(['/broker', '/cmbs', '/a%20b/c'])('under %s', (prefix) => {
     return location;
   }
 
-  test('links, actions, lists and pages have URLs that work', async () => {
+  test('the URLs of links, actions, lists and pages work', async () => {
     const [compute, network] = [
       await make('compute', { kind: `${INFRA}compute` }),
       await make('network', { kind: `${INFRA}network` }),

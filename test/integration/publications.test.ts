@@ -140,7 +140,7 @@ test('messages with one ordering key are published in order, even after failures
   expect(published.indexOf('no-key')).toBeLessThan(published.indexOf('one'));
 });
 
-test('forwarded messages keep the order of their sender, whichever members they came through', async () => {
+test('forwarded messages keep the order of their sender, regardless of the forwarding members', async () => {
   let failures = 3;
   busy = (id) =>
     id === 'one' && failures-- > 0 ? Promise.reject(new CmbsError('unavailable', 'Away.')) : Promise.resolve();
@@ -177,7 +177,7 @@ test('a message that another process publishes holds back its ordering group unt
   await areOut('ours');
 });
 
-test('a message that is notified during an attempt out of its turn is tried again at once', async () => {
+test('a message that is notified during an early attempt is tried again at once', async () => {
   backOffMs = NEVER_MS;
   let arrived: () => void = () => undefined;
   let open: () => void = () => undefined;
@@ -205,7 +205,7 @@ test('a message that is notified during an attempt out of its turn is tried agai
   await areOut('ours');
 });
 
-test('a deleted message is dropped, and the next one of its group is published', async () => {
+test('a deleted message is dropped, and the next one of its ordering group is published', async () => {
   const orphan = (await queued('orphan')).outbound;
   await opened.store.transact((tx) => {
     putOutbound(tx, orphan);
@@ -245,7 +245,7 @@ describe('a topic that refuses its messages', () => {
   }
   const names = (count: number, name: string): string[] => Array.from({ length: count }, (_, n) => `${name}-${n}`);
 
-  test('delays no other topic, however many messages wait for it, and gets all of them when it takes messages again', async () => {
+  test('delays no other topic, and gets all its waiting messages when it accepts messages again', async () => {
     publications = on(opened.store, { most: 4 });
     busy = full;
     const refused = names(20, 'refused');
@@ -261,7 +261,7 @@ describe('a topic that refuses its messages', () => {
     expect(heldMost).toBeLessThanOrEqual(4);
   });
 
-  test('gets the messages of an ordering key in order, even those that went back to the store', async () => {
+  test('gets the messages of an ordering key in order, including those evicted to the store', async () => {
     publications = on(opened.store, { most: 4 });
     busy = full;
     const line = names(12, 'line');
@@ -279,7 +279,7 @@ describe('a topic that refuses its messages', () => {
     expect(published.filter((id) => id.startsWith('line'))).toEqual(line);
   });
 
-  test('is asked by one message after each back-off, not by all waiting messages', async () => {
+  test('is tried with one message after each back-off, not with all waiting messages', async () => {
     const clock = new ManualClock();
     publications = on(opened.store, { clock });
     busy = full;
@@ -299,7 +299,7 @@ describe('a topic that refuses its messages', () => {
     await areOut('first', ...names(9, 'later'));
   });
 
-  test('does not delay a message that has another topic as well', async () => {
+  test('does not delay a message on its other topics', async () => {
     publications = on(opened.store, { most: 2 });
     busy = full;
     await wait(names(6, 'refused'), 'full');

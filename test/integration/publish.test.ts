@@ -85,7 +85,7 @@ async function publisher(publish: (topic: string) => Promise<string>): Promise<{
   };
 }
 
-it('topics that were published are not published again while the others are retried', async () => {
+it('topics that succeeded are not published again while the others are retried', async () => {
   let isAway = true;
   const { asked, again, states } = await publisher((topic) =>
     topic === 'b' && isAway ? Promise.reject(new CmbsError('unavailable', 'Away.')) : Promise.resolve('id'),
@@ -99,7 +99,7 @@ it('topics that were published are not published again while the others are retr
   expect(asked).toEqual(['a', 'b', 'c', 'b', 'b']);
 });
 
-it('a topic that refuses the message for good fails alone', async () => {
+it('a topic that refuses a message permanently does not affect other topics', async () => {
   const { again, states } = await publisher((topic) =>
     topic === 'b' ? Promise.reject(new CmbsError('bad_attribute', 'Never.')) : Promise.resolve('id'),
   );

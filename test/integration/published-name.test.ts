@@ -70,7 +70,7 @@ describe('a name', () => {
     }
   });
 
-  it('has one owner when two contexts want it at once, also where one that died had it', async () => {
+  it('has one owner when two contexts want it at once, even if a dead context owned it', async () => {
     for (let round = 0; round < 40; round += 1) {
       const [one, other] = [processOf(), processOf()];
       const name = `race-${round}`;
@@ -85,7 +85,7 @@ describe('a name', () => {
     }
   });
 
-  it('has one owner when three processes want it at once, 60 times of 60, and the next has it after that one', async () => {
+  it('has one owner when three processes want it at once, 60 times of 60, and goes to the next afterwards', async () => {
     const program = bundleProgram('test/integration/ipc-child.ts');
     closing.push(() => program.remove());
     const children = await Promise.all(
@@ -115,7 +115,7 @@ describe('a name', () => {
     expect(await readdir(directory)).toEqual([]);
   }, 120_000);
 
-  it('is free again when its process was killed, and nothing is left of it', async () => {
+  it('is free after its process is killed, and leaves no file behind', async () => {
     const script = `
       const net = require('node:net'), fs = require('node:fs'), [, claim, path] = process.argv;
       net.createServer().listen(claim, () => {
@@ -154,7 +154,7 @@ describe('a name', () => {
     expect((await readdir(directory)).sort()).toEqual(['file', 'link', 'socket']);
   });
 
-  it('that became a file of another program meanwhile is left to it', async () => {
+  it('is not removed if another program has replaced it by a file', async () => {
     const bound = await serve('alice', processOf());
     await rm(join(directory, 'alice'));
     await writeFile(join(directory, 'alice'), 'precious');
@@ -163,7 +163,7 @@ describe('a name', () => {
     expect(await readdir(directory)).toEqual(['alice']);
   });
 
-  it('keeps every file that others make while it comes and goes', async () => {
+  it('leaves the files of others in place when it is bound and released', async () => {
     const here = processOf();
     let made = 0;
     for (let round = 0; round < 60; round += 1) {

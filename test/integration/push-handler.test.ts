@@ -114,7 +114,7 @@ function readOnly(store: Store): Store {
   });
 }
 
-test('a push for a topic that the member no longer wants is dropped and counted', async () => {
+test('a push for a topic that the member has left is dropped and counted', async () => {
   const counted: string[] = [];
   counters = {
     add: (name, labels?: Readonly<Record<string, string>>) => void counted.push(`${name} ${labels?.reason ?? ''}`),

@@ -89,7 +89,7 @@ function isWritable(peer: Broadcaster): Promise<void> {
 const FIFTY = Array.from({ length: 50 }, (_, index) => `broadcast ${index}`);
 
 describe('a broadcaster', () => {
-  it('refuses messages before the subscription is up, then delivers 50 of 50 in order to a plain bound SUB', async () => {
+  it('refuses messages until the subscription is up, then delivers 50 of 50 in order to a plain bound SUB', async () => {
     const { socket, address } = await plainSubscriber();
     const peer = broadcaster(address);
     expect(await peer.send('too early')).toBe(false);
@@ -110,7 +110,7 @@ describe('a broadcaster', () => {
     expect(await received).toEqual(FIFTY);
   });
 
-  it('is up and not subscribed while the peer is not inside a receive', async () => {
+  it('is up but not subscribed until the peer calls receive', async () => {
     const { socket, address } = await plainSubscriber();
     const peer = broadcaster(address);
     await next(
@@ -125,7 +125,7 @@ describe('a broadcaster', () => {
     expect(await received).toEqual(['now']);
   });
 
-  it('says that nobody listens, and subscribes by itself when the peer comes', async () => {
+  it('reports that no peer listens, and is subscribed when a peer starts', async () => {
     const address = `tcp://127.0.0.1:${await freePort()}`;
     const peer = broadcaster(address);
     await next(
@@ -142,7 +142,7 @@ describe('a broadcaster', () => {
     expect(await received).toEqual(['somebody']);
   });
 
-  it('sees the subscription go with the peer and come with it again', async () => {
+  it('notices that the peer leaves and returns', async () => {
     const address = `tcp://127.0.0.1:${await freePort()}`;
     const peer = broadcaster(address);
     for (let time = 0; time < 3; time += 1) {
@@ -157,7 +157,7 @@ describe('a broadcaster', () => {
     }
   });
 
-  it('sees a peer that unsubscribes, and subscribes again, while it stays connected', async () => {
+  it('notices that a connected peer unsubscribes and subscribes again', async () => {
     const { socket, address } = await plainSubscriber();
     const peer = broadcaster(address);
     const received = receive(socket, 1);
@@ -171,7 +171,7 @@ describe('a broadcaster', () => {
     expect(await received).toEqual(['wanted']);
   });
 
-  it('refuses what a full connection cannot take, loses none of what it took, and says when to try again', async () => {
+  it('refuses messages on a full connection, loses no accepted message, and reports when to try again', async () => {
     const { socket, address } = await plainSubscriber();
     socket.receiveHighWaterMark = 10;
     const peer = broadcaster(address);
@@ -193,7 +193,7 @@ describe('a broadcaster', () => {
     expect(String((await within(socket.receive(), 'the last message'))[0])).toBe('last');
   });
 
-  it('counts messages of a peer that are no subscriptions, and goes on', async () => {
+  it('counts messages of a peer that are not subscriptions, and keeps working', async () => {
     const socket = own(new XSubscriber({ linger: 0 }));
     await socket.bind(LOOPBACK);
     const peer = broadcaster(socket.lastEndpoint ?? '');
@@ -233,7 +233,7 @@ describe('a broadcaster', () => {
     expect(counts).toEqual(peers.map(() => 50));
   });
 
-  it('refuses messages after it was closed', async () => {
+  it('refuses messages after it is closed', async () => {
     const { socket, address } = await plainSubscriber();
     const peer = broadcaster(address);
     const received = socket.receive();
@@ -247,7 +247,7 @@ describe('a broadcaster', () => {
 });
 
 describe('a listener', () => {
-  it('gets what a plain PUB sends that connects to it', async () => {
+  it('receives messages from a plain PUB that connects to it', async () => {
     const received: string[] = [];
     const all = deferred();
     const bound = await listener((body) => {
@@ -270,7 +270,7 @@ describe('a listener', () => {
     expect(greetings).toBeGreaterThan(0);
   });
 
-  it('handles one message after the other, and attaches new peers while a handler is slow', async () => {
+  it('handles one message at a time, and attaches new peers while a handler is slow', async () => {
     const hold = deferred();
     const handled: string[] = [];
     const started = deferred();
@@ -293,7 +293,7 @@ describe('a listener', () => {
     expect(handled).toEqual(['slow', ...FIFTY]);
   });
 
-  it('buffers a limited number of messages: beyond it the sender is refused, and nothing is lost', async () => {
+  it('buffers a limited number of messages, refuses more, and loses none', async () => {
     const hold = deferred();
     const handled: number[] = [];
     const bound = await listener(async (body) => {
@@ -346,7 +346,7 @@ describe('a listener', () => {
     expect(environment.counters.get('cmbs_socket_drops:handler_timeout')).toBe(1);
   });
 
-  it('counts and drops several frames and bodies over the soft limit', async () => {
+  it('counts and drops multipart messages and bodies over the soft limit', async () => {
     const handled = deferred<number>();
     const bound = await listener((body) => handled.resolve(body.length));
     const publisher = broadcaster(bound.address);
@@ -377,7 +377,7 @@ describe('a listener', () => {
     }
   });
 
-  it('that stops handles the messages that it has received, or counts them when there is no time', async () => {
+  it('handles its received messages before it stops, or counts them when the time is over', async () => {
     for (const drainMs of [1000, 0]) {
       const hold = deferred();
       const handled: string[] = [];

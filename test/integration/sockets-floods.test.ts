@@ -159,7 +159,7 @@ describe.each([
     else await rawPeers(1, attacked.address, type);
   };
 
-  itDaily('survives peers that flood and vanish, and stays small', async () => {
+  itDaily('survives peers that flood and disconnect, and uses little memory', async () => {
     const attacked = await SocketProcess.start(role);
     const peers = await rawPeers(30, attacked.address, type);
     const messages = Buffer.concat(Array.from({ length: 60 }, () => message));
@@ -171,7 +171,7 @@ describe.each([
     await isUsable(attacked);
   });
 
-  it('cuts off a message without end, in few large frames or many small ones', async () => {
+  it('cuts off an endless message of few large or many small frames', async () => {
     const attacked = await SocketProcess.start(role);
     const [large, small] = await rawPeers(2, attacked.address, type);
     await flood(large!, ENDLESS, after(10_000));
@@ -186,7 +186,7 @@ describe.each([
     await isUsable(attacked);
   });
 
-  it('holds unfinished messages of many peers within one bound, and cuts off those that hold the most', async () => {
+  it('limits the unfinished messages of all peers together, and cuts off the peers with the most', async () => {
     const attacked = await SocketProcess.start(role);
     const unfinished = frame(Buffer.alloc(MIB), 0, MIB + 1);
     const modest = await rawPeers(1, attacked.address, type);
@@ -201,7 +201,7 @@ describe.each([
     await isUsable(attacked);
   });
 
-  itDaily('cuts off commands that are too large, and answers small ones without end', async () => {
+  itDaily('cuts off commands that are too large, and answers any number of small ones', async () => {
     const attacked = await SocketProcess.start(role);
     const [large, small] = await rawPeers(2, attacked.address, type);
     large!.write(frame(`\x04PING\0\0${'x'.repeat(5000)}`, COMMAND));
@@ -214,7 +214,7 @@ describe.each([
     await isUsable(attacked);
   });
 
-  it('accepts a bounded number of connections from one address', async () => {
+  it('accepts a limited number of connections from one address', async () => {
     const attacked = await SocketProcess.start(role);
     await rawPeers(512, attacked.address, type);
     const refused = connect(Number(new URL(attacked.address).port), '127.0.0.1');
@@ -224,7 +224,7 @@ describe.each([
   });
 });
 
-it('a replier keeps little for peers that ask for much and read nothing', async () => {
+it('a replier uses little memory for peers that send many requests and read no replies', async () => {
   const attacked = await SocketProcess.start('replier');
   const peers = await rawPeers(60, attacked.address, 'DEALER');
   for (const peer of peers) peer.pause();
@@ -251,7 +251,7 @@ describe('a server that', () => {
     return `tcp://127.0.0.1:${(made.address() as AddressInfo).port}`;
   }
 
-  it('floods a requester with replies to nothing, and vanishes, does it no harm', async () => {
+  it('floods a requester with unrequested replies and disconnects does no harm', async () => {
     let vanished = 0;
     const isOver = (): boolean => vanished >= 4;
     const reply = Buffer.concat([frame('none', MORE), ENVELOPE, frame(Buffer.alloc(1000))]);
@@ -268,14 +268,14 @@ describe('a server that', () => {
     expect((await attacked.counts())[`${DROPS}:unknown_reply`]).toBeGreaterThan(0);
   });
 
-  it('answers a requester without end is cut off', async () => {
+  it('sends a requester an endless reply is cut off', async () => {
     const address = await server('ROUTER', (socket) => void flood(socket, ENDLESS, after(PATIENCE_MS)));
     const attacked = await SocketProcess.start('requester', address);
     while (((await attacked.counts())[`${DROPS}:message_too_large`] ?? 0) < 3)
       await staysSmall(attacked, after(0));
   });
 
-  it('subscribes to more and more is cut off', async () => {
+  it('subscribes without end is cut off', async () => {
     let last = 0;
     const address = await server('SUB', (socket) => {
       const subscribe = (): void => {
@@ -289,7 +289,7 @@ describe('a server that', () => {
       await staysSmall(attacked, after(0));
   });
 
-  it('subscribes to everything and reads nothing makes a broadcaster keep little', async () => {
+  it('subscribes to everything and reads nothing costs a broadcaster little memory', async () => {
     const address = await server('SUB', (socket) => {
       socket.write(frame('\x01'));
       socket.pause();

@@ -136,7 +136,7 @@ async function attackOver(address: string, bytes: Attack): Promise<void> {
 }
 
 describe('a replier', () => {
-  it('answers malformed envelopes with one error reply where there is an envelope, and else counts them', async () => {
+  it('answers a malformed message with one error reply if it has an envelope, and counts it otherwise', async () => {
     const sizes: number[] = [];
     const bound = await replier(sizes);
     const dealer = plainDealer(bound.address);
@@ -177,7 +177,7 @@ describe('a replier', () => {
     await isServedBy(bound.address);
   });
 
-  it('takes a body at the soft limit and refuses one byte more without calling the handler', async () => {
+  it('accepts a body at the soft limit and refuses one byte more without calling the handler', async () => {
     const sizes: number[] = [];
     const bound = await replier(sizes);
     const peer = new Requester(bound.address, environment);
@@ -189,7 +189,7 @@ describe('a replier', () => {
     expect(sizes).toEqual([limit]);
   });
 
-  it('drops the connection of a message above the hard limit, and only that', async () => {
+  it('drops only the connection of a message above the hard limit', async () => {
     const bound = await replier();
     const good = new Requester(bound.address, environment);
     opened.push(() => good.close());
@@ -206,7 +206,7 @@ describe('a replier', () => {
     expect(states).toEqual([]);
   });
 
-  it('survives frames at random', async () => {
+  it('survives random frames', async () => {
     const bound = await replier();
     const dealer = plainDealer(bound.address);
     const frame = fc.oneof(
@@ -222,7 +222,7 @@ describe('a replier', () => {
     );
   });
 
-  it('survives bytes at random from TCP clients', async () => {
+  it('survives random bytes from TCP clients', async () => {
     const bound = await replier();
     await fc.assert(
       fc.asyncProperty(attacks('DEALER'), (bytes) => attackOver(bound.address, bytes)),
@@ -233,7 +233,7 @@ describe('a replier', () => {
 });
 
 describe('a listener', () => {
-  it('survives frames at random', async () => {
+  it('survives random frames', async () => {
     const last = deferred();
     const bound = await listener((body) => {
       if (String(body) === 'the last') last.resolve();
@@ -253,7 +253,7 @@ describe('a listener', () => {
     await within(last.promise, 'the last message');
   });
 
-  it('survives bytes at random from TCP clients', async () => {
+  it('survives random bytes from TCP clients', async () => {
     const last = deferred();
     const bound = await listener((body) => {
       if (String(body) === 'the last') last.resolve();
@@ -286,16 +286,8 @@ describe('a connection', () => {
   it.each([
     ['says nothing', 'handshake_timeout', NOTHING],
     ['ends within its greeting', 'handshake_timeout', handshake('DEALER').subarray(0, 30)],
-    [
-      'begins a message and does not go on',
-      'unfinished_message',
-      Buffer.concat([handshake('DEALER'), FRAME_BEGUN]),
-    ],
-    [
-      'begins a header and does not go on',
-      'unfinished_message',
-      Buffer.concat([handshake('DEALER'), HEADER_BEGUN]),
-    ],
+    ['begins a message and stops', 'unfinished_message', Buffer.concat([handshake('DEALER'), FRAME_BEGUN])],
+    ['begins a header and stops', 'unfinished_message', Buffer.concat([handshake('DEALER'), HEADER_BEGUN])],
     ['subscribes at a ROUTER', 'malformed_frame', Buffer.concat([handshake('DEALER'), SUBSCRIBE])],
     [
       'sends a PING too short',
@@ -308,28 +300,24 @@ describe('a connection', () => {
       Buffer.concat([handshake('DEALER'), frame('', MORE), SUBSCRIBE]),
     ],
     [
-      'pings for ever within a message',
+      'pings endlessly within a message',
       'message_too_large',
       Buffer.concat([handshake('DEALER'), frame('', MORE), PINGS]),
     ],
     ['speaks HTTP', 'not_zmtp', Buffer.from('GET / HTTP/1.1\r\n\r\n')],
     ['speaks ZMTP 2.0', 'zmtp_too_old', Buffer.from('ff00000000000000017f0105', 'hex')],
     ['speaks ZMTP 1.0', 'zmtp_too_old', Buffer.from('ff000000000000000d7e', 'hex')],
-    ['is of a socket that does not fit', 'socket_does_not_fit', handshake('PUB')],
+    ['has an incompatible socket type', 'socket_does_not_fit', handshake('PUB')],
     ['sends a message before its handshake', 'no_handshake', Buffer.concat([GREETING, FRAME_BEGUN])],
     ['claims a frame of 8 EiB', 'message_too_large', Buffer.concat([handshake('DEALER'), FRAME_OF_8_EIB])],
-    [
-      'sets flags that are not known',
-      'malformed_frame',
-      Buffer.concat([handshake('DEALER'), Buffer.from([8, 0])]),
-    ],
-  ])('that %s is cut, and counted as %s', async (_what, reason, bytes) => {
+    ['sets unknown flags', 'malformed_frame', Buffer.concat([handshake('DEALER'), Buffer.from([8, 0])])],
+  ])('that %s is cut off and counted as %s', async (_what, reason, bytes) => {
     await cutAfter(bytes);
     expect(environment.counters.get(`cmbs_socket_drops:${reason}`)).toBe(1);
     expect(environment.context.received.total).toBe(0);
   });
 
-  it('that pings is answered', async () => {
+  it('gets an answer to a ping', async () => {
     const bound = await replier();
     const socket = await rawPeer(bound.address, 'DEALER');
     opened.push(() => socket.destroy());
@@ -339,7 +327,7 @@ describe('a connection', () => {
     expect(pong.toString('latin1')).toContain('\x04PONGcontext');
   });
 
-  it('that brings its bytes one by one is served like any other', async () => {
+  it('is served like any other when its bytes arrive one by one', async () => {
     const bound = await replier();
     const socket = connect(Number(new URL(bound.address).port), '127.0.0.1');
     opened.push(() => socket.destroy());
@@ -358,7 +346,7 @@ describe('a connection', () => {
   });
 });
 
-describe('a socket that connects', () => {
+describe('a connecting socket', () => {
   /** A server that carries out each attack on one connection, then stops, and its port is free. */
   async function hostileServer(planned: readonly Attack[]): Promise<{ address: string; done: Promise<void> }> {
     const done = deferred();
@@ -375,7 +363,7 @@ describe('a socket that connects', () => {
     return { address: `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`, done: done.promise };
   }
 
-  it('to a requester’s peer that breaks ZMTP in several ways reaches the good one that takes its place', async () => {
+  it('of a requester reaches a good peer after peers that violate ZMTP at its address', async () => {
     const { address, done } = await hostileServer([
       { first: Buffer.alloc(300, 0xff), then: NOTHING },
       { first: handshake('ROUTER'), then: FRAME_OF_8_EIB },
@@ -398,7 +386,7 @@ describe('a socket that connects', () => {
     expect(String(await within(peer.request('a'), 'a reply'))).toBe('a');
   });
 
-  it('to a broadcaster’s peer that breaks ZMTP in several ways reaches the good one that takes its place', async () => {
+  it('of a broadcaster reaches a good peer after peers that violate ZMTP at its address', async () => {
     const { address, done } = await hostileServer([
       { first: Buffer.alloc(300, 0xff), then: NOTHING },
       { first: handshake('SUB'), then: FRAME_OF_8_EIB },

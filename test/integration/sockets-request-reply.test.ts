@@ -122,7 +122,7 @@ function isUp(peer: Requester): Promise<void> {
 }
 
 describe('a requester and a plain REP peer', () => {
-  it('have 128 requests in flight, each answered with its own reply', async () => {
+  it('exchange 128 requests in flight, each with its own reply', async () => {
     const peer = requester(endpointOf(await plainReply()));
     const bodies = Array.from({ length: 128 }, (_, index) => `message ${index}`);
     const replies = await within(Promise.all(bodies.map((body) => peer.request(body))), '128 replies');
@@ -130,14 +130,14 @@ describe('a requester and a plain REP peer', () => {
     expect(peer.pending).toBe(0);
   });
 
-  it('exchange an empty body and one of a megabyte', async () => {
+  it('exchange an empty body and a body of one megabyte', async () => {
     const peer = requester(endpointOf(await plainReply(LOOPBACK, (body) => body)));
     const large = 'ü'.repeat(512 * 1024);
     expect(String(await peer.request(''))).toBe('');
     expect(String(await peer.request(Buffer.from(large)))).toBe(large);
   });
 
-  it('meet over ipc too, and the loss of the path shows at once', async () => {
+  it('connect over ipc, and notice the loss of the path at once', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'cmbs-'));
     opened.push(() => rm(folder, { recursive: true }));
     const address = `ipc://${folder}/l1.sock`;
@@ -154,14 +154,14 @@ describe('a requester and a plain REP peer', () => {
     expect(await failure(peer.request('b'))).toMatchObject({ reason: 'no_listener' });
   });
 
-  it('find each other by a name', async () => {
+  it('connect by an ipc name', async () => {
     const { port } = new URL(endpointOf(await plainReply()));
     expect(String(await within(requester(`tcp://localhost:${port}`).request('a'), 'a reply'))).toBe('re: a');
   });
 });
 
 describe('a request to an address where nobody listens', () => {
-  it('fails with no_listener long before its time-out, at first and later', async () => {
+  it('fails with no_listener long before its time-out, the first time and later', async () => {
     const peer = requester(`tcp://127.0.0.1:${await freePort()}`);
     for (let time = 0; time < 3; time += 1) {
       const started = performance.now();
@@ -182,7 +182,7 @@ describe('a request to an address where nobody listens', () => {
     expect(named.message).toContain('cannot be resolved');
   });
 
-  it('fails with no_listener when the server there breaks the connection, or speaks first and not ZMTP', async () => {
+  it('fails with no_listener when the server breaks the connection or does not speak ZMTP', async () => {
     const rude = await tcpServer((socket) => socket.destroy());
     expect(await failure(requester(rude.address).request('a'))).toMatchObject({ reason: 'no_listener' });
     const http = await tcpServer((socket) => {
@@ -194,13 +194,13 @@ describe('a request to an address where nobody listens', () => {
     expect(error.message).toContain('does not speak ZMTP');
   });
 
-  it('times out when the server there accepts and stays silent for longer than the request waits', async () => {
+  it('times out when the server accepts the connection and stays silent', async () => {
     const silent = await tcpServer((socket) => socket.on('error', () => undefined));
     const error = await failure(requester(silent.address).request('a', { timeoutMs: 100 }));
     expect(error).toMatchObject({ reason: 'timeout', sent: false });
   });
 
-  it('succeeds when the peer has come in the meantime, without waiting for the next reconnection', async () => {
+  it('succeeds when a peer has started meanwhile, without waiting for the next reconnection', async () => {
     const address = `tcp://127.0.0.1:${await freePort()}`;
     let skewMs = 0;
     const clock: Clock = { ...systemClock, now: () => systemClock.now() + skewMs };
@@ -212,8 +212,8 @@ describe('a request to an address where nobody listens', () => {
   });
 });
 
-describe('a peer that goes away', () => {
-  it('and comes back is noticed by itself, and then answers', async () => {
+describe('a peer that leaves', () => {
+  it('and returns is noticed, and then answers', async () => {
     const address = `tcp://127.0.0.1:${await freePort()}`;
     const first = await plainReply(address);
     const peer = requester(address);
@@ -232,7 +232,7 @@ describe('a peer that goes away', () => {
     expect(String(await peer.request('b'))).toBe('re: b');
   });
 
-  it('by a kill in the middle of a request makes it fail as lost, and the requests that wait behind it as no_listener', async () => {
+  it('when killed during a request makes the request fail as lost, and waiting requests as no_listener', async () => {
     const script = `const { Reply } = require('zeromq');
       const socket = new Reply();
       socket.bind('tcp://127.0.0.1:*').then(async () => {
@@ -260,7 +260,7 @@ describe('a peer that goes away', () => {
     expect(await behind).toMatchObject({ reason: 'no_listener', sent: false });
   });
 
-  it('right after its reply does not take the reply with it', async () => {
+  it('right after its reply does not lose the reply', async () => {
     const router = own(new Router({ linger: 1000 }));
     await router.bind(LOOPBACK);
     const peer = requester(endpointOf(router));
@@ -272,7 +272,7 @@ describe('a peer that goes away', () => {
     );
   });
 
-  it('because it breaks the protocol is connected to again', async () => {
+  it('after a protocol violation is reconnected', async () => {
     // A PUB is no peer for a DEALER; libzmq gives up on it for good. Then a REP takes its place.
     const address = `tcp://127.0.0.1:${await freePort()}`;
     const wrong = own(new Publisher({ linger: 0 }));
@@ -288,7 +288,7 @@ describe('a peer that goes away', () => {
 });
 
 describe('a request', () => {
-  it('that is not answered in time fails, its place is free, and its late reply is counted and ignored', async () => {
+  it('fails without a reply in time, frees its place, and has its late reply counted and ignored', async () => {
     const router = own(new Router());
     await router.bind(LOOPBACK);
     const peer = requester(endpointOf(router), { maxInFlight: 1 });
@@ -306,7 +306,7 @@ describe('a request', () => {
     expect(String(await within(second, 'the second reply'))).toBe('b');
   });
 
-  it('that its caller aborts fails at once, before, while it waits and in flight', async () => {
+  it('fails at once when its caller aborts it before it is sent, while it waits or in flight', async () => {
     const router = own(new Router());
     await router.bind(LOOPBACK);
     const peer = requester(endpointOf(router), { maxInFlight: 1 });
@@ -322,7 +322,7 @@ describe('a request', () => {
     expect(peer.pending).toBe(0);
   });
 
-  it('beyond the bounds is refused as queue_full, and one too large for any peer as too_large', async () => {
+  it('is refused as queue_full beyond the limits, and as too_large when no peer could accept it', async () => {
     const router = own(new Router());
     await router.bind(LOOPBACK);
     const peer = requester(endpointOf(router), { maxInFlight: 2, maxWaiting: 3 });
@@ -338,7 +338,7 @@ describe('a request', () => {
     expect(await failure(peer.request('c'))).toMatchObject({ reason: 'closed' });
   });
 
-  it('is answered by nothing but a reply with its own correlation', async () => {
+  it('accepts only a reply with its own correlation', async () => {
     const router = own(new Router());
     await router.bind(LOOPBACK);
     const peer = requester(endpointOf(router));
@@ -383,7 +383,7 @@ describe('a replier', () => {
     expect(String((await within(stuck.receive(), 'the stuck reply'))[0])).toBe('at last');
   });
 
-  it('echoes every frame up to the empty one', async () => {
+  it('returns every frame up to the empty one', async () => {
     const bound = await replier((body, { hops }) => `${String(body)} over ${hops}`);
     const dealer = plain(new Dealer(), bound.address);
     await dealer.send(['one', 'two', 'three', '', 'body']);
@@ -396,7 +396,7 @@ describe('a replier', () => {
     ]);
   });
 
-  it('answers a handler that throws or rejects with the worded error and goes on', async () => {
+  it('answers with the error reply when a handler throws or rejects, and keeps working', async () => {
     const bound = await replier((body) => {
       switch (String(body)) {
         case 'throw':
@@ -416,7 +416,7 @@ describe('a replier', () => {
     expect(environment.log.errors).toEqual(['a request handler failed']);
   });
 
-  it('survives error replies that cannot be worded', async () => {
+  it('survives an error reply that cannot be made', async () => {
     const errorReply = (): string => {
       throw new Error('no words');
     };
@@ -424,7 +424,7 @@ describe('a replier', () => {
     expect(String(await within(requester(bound.address).request('a'), 'a reply'))).toBe('');
   });
 
-  it('answers for a handler whose time is over, and drops its late reply', async () => {
+  it('answers for a handler that exceeds its time-out, and drops the late reply', async () => {
     const slow = deferred<string>();
     const bound = await replier((body) => (String(body) === 'slow' ? slow.promise : 'fast'), {
       handlerTimeoutMs: 50,
@@ -441,7 +441,7 @@ describe('a replier', () => {
     await environment.counters.reaches('cmbs_socket_drops:late_reply', 1);
   });
 
-  it('runs no more handlers at a time than it may, and loses no waiting request', async () => {
+  it('limits the handlers that run at once, and loses no waiting request', async () => {
     let most = 0;
     let now = 0;
     const bound = await replier(
@@ -483,7 +483,7 @@ describe('a replier', () => {
     await environment.counters.reaches('cmbs_socket_drops:peer_gone', 1);
   });
 
-  it('cuts off a peer that has asked for more than may wait for all peers and does not read, and serves the others', async () => {
+  it('cuts off a peer that reads no replies when too many wait, and serves the others', async () => {
     const large = Buffer.alloc(512 * 1024);
     const release = deferred();
     const all = deferred();
@@ -504,7 +504,7 @@ describe('a replier', () => {
     expect(String(await within(requester(bound.address).request('a'), 'a reply'))).toBe('a');
   });
 
-  it('reads no more requests of a peer that does not read large replies, and all of them once it reads', async () => {
+  it('stops reading requests of a peer that does not read large replies, and resumes when the peer reads', async () => {
     const large = Buffer.alloc(256 * 1024);
     let answered = 0;
     const bound = await replier(() => {
@@ -523,7 +523,7 @@ describe('a replier', () => {
     expect(environment.counters.get('cmbs_socket_drops')).toBe(0);
   });
 
-  it('says why an address cannot be bound', async () => {
+  it('reports why an address cannot be bound', async () => {
     const bound = await replier((body) => body);
     const folder = await mkdtemp(join(tmpdir(), 'cmbs-'));
     opened.push(() => rm(folder, { recursive: true }));
@@ -564,7 +564,7 @@ describe('a replier', () => {
     expect(environment.log.errors).toEqual([]);
   });
 
-  it('that stops answers the requests that it has received, then frees the port', async () => {
+  it('answers its received requests before it stops, then frees the port', async () => {
     const release = deferred();
     let received = 0;
     const all = deferred();
@@ -585,7 +585,7 @@ describe('a replier', () => {
     await (await replier((body) => body, {}, bound.address)).close();
   });
 
-  it('that stops while a handler hangs closes after its drain time and counts the request', async () => {
+  it('closes after its drain time when a handler hangs, and counts the request', async () => {
     const received = deferred();
     const bound = await replier(() => {
       received.resolve();
@@ -599,7 +599,7 @@ describe('a replier', () => {
   });
 });
 
-it('a replier whose context was closed under it closes without a failure', async () => {
+it('a replier closes without a failure after its context was closed', async () => {
   const failures: unknown[] = [];
   const failed = (reason: unknown): void => void failures.push(reason);
   process.on('unhandledRejection', failed);

@@ -21,7 +21,7 @@ describe('an address', () => {
     ['tcp://[::1]:5010', 'tcp://[::1]:5010'],
     ['tcp://my_host-1.svc:5010', 'tcp://my_host-1.svc:5010'],
     ['IPC://Alice-l1.sock_2', 'ipc://Alice-l1.sock_2'],
-  ])('%s is read as %s', (text, canonical) => {
+  ])('%s is parsed as %s', (text, canonical) => {
     expect(parseAddress(text).text).toBe(canonical);
   });
 
@@ -67,12 +67,12 @@ describe('an address', () => {
     ['ipc://ä', 'ipc:// and a name'],
     [`ipc://${'x'.repeat(41)}`, 'a name of 40 letters'],
     ['tcp://[fe80::1%eth0]:5010', 'must be an IPv4 address'],
-  ])('%j is refused with a sentence: …%s…', (text, sentence) => {
+  ])('%j is refused with a message that contains: %s', (text, sentence) => {
     expect(refusal(text).code).toBe('bad_attribute');
     expect(refusal(text).message).toContain(sentence);
   });
 
-  it('may stand for every interface and any port when it is to be bound', () => {
+  it('may name every interface and any port for a bind', () => {
     expect(parseAddress('tcp://*:*', { bind: true, anyPort: true })).toEqual({
       scheme: 'tcp',
       text: 'tcp://*:*',
@@ -81,7 +81,7 @@ describe('an address', () => {
     });
   });
 
-  it('is bound at another host where the configuration says so', () => {
+  it('is bound at the host that the configuration names', () => {
     const advertised = parseAddress('tcp://broker.example:5010');
     expect(bindAddress(advertised).text).toBe('tcp://broker.example:5010');
     expect(bindAddress(advertised, '').text).toBe('tcp://broker.example:5010');
@@ -91,7 +91,7 @@ describe('an address', () => {
     expect(() => bindAddress(advertised, 'not a host')).toThrow(CmbsError);
   });
 
-  it('of a scheme that a program adds is read by that scheme, and by no other program', () => {
+  it('with a scheme that a program adds is parsed only by that program', () => {
     const coap: AddressScheme = {
       name: 'coap',
       parse: (rest) => ({ scheme: 'coap', text: `coap://${rest}` }),
@@ -101,7 +101,7 @@ describe('an address', () => {
     expect(() => new AddressSchemes([TCP, TCP])).toThrow('two schemes tcp');
   });
 
-  it('from anywhere is either read, and then reads as itself, or refused as bad_attribute', () => {
+  it('is either parsed to a stable canonical text or refused as bad_attribute', () => {
     const text = fc.oneof(
       fc.string(),
       fc.string({ unit: 'binary' }),

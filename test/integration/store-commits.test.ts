@@ -60,7 +60,7 @@ describe('new names of indexed fields', () => {
     }
   });
 
-  it('are stored by a later commit when the transaction that brought them fails', async () => {
+  it('are stored by a later commit when the transaction that introduced them fails', async () => {
     const given = store.transact(async (tx) => {
       tx.put('things', 'a', {}, { index });
       throw new Error('given up');

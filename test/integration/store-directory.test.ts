@@ -97,7 +97,7 @@ describe('a data directory', () => {
     expect(await store.create('a', 'b', {})).toBe(true);
   });
 
-  it('belongs to one process; a second one is refused with the id of the first, and changes nothing', async () => {
+  it('belongs to one process; a second process is refused with the id of the first, and changes nothing', async () => {
     const writer = await startWriter();
     await expect(open()).rejects.toMatchObject({
       code: 'conflict',
@@ -131,7 +131,7 @@ describe('a data directory', () => {
 });
 
 describe('a database file', () => {
-  it('written by a newer version is refused and stays unchanged with its log', async () => {
+  it('written by a newer version is refused, and the file and its log stay unchanged', async () => {
     await close(await open());
     makeDatabase(file, `PRAGMA user_version=${MIGRATIONS.length + 1}`);
     // A crash of the newer version left something in the log.
@@ -182,7 +182,7 @@ describe('a database file', () => {
     });
   });
 
-  it('that is empty, as after a crash during its creation, becomes a database', async () => {
+  it('that is empty after a crash during its creation becomes a database', async () => {
     writeFileSync(file, '');
     const store = await open();
     expect(await store.create('a', 'b', {})).toBe(true);
@@ -245,7 +245,7 @@ describe('a backup', () => {
     return { code: runBackup(args, env, new Date('2024-05-06T07:08:09.123Z'), print), out, err };
   };
 
-  it('of a running stack has whole transactions only, and is a valid data directory', async () => {
+  it('of a running stack contains only whole transactions, and is a valid data directory', async () => {
     await startWriter();
     const target = join(directory, 'backup-20240506T070809Z');
     expect(backup()).toEqual({ code: 0, out: [`Backed up ${directory} to ${target}`], err: [] });
@@ -270,7 +270,7 @@ describe('a backup', () => {
     expect((await restored.get('a', 'b'))?.value).toEqual({ n: 1 });
   });
 
-  it('fails with a reason without a database, when the target exists, and for a damaged database', async () => {
+  it('fails with a reason when the database is missing or damaged or the target exists', async () => {
     expect(backup()).toMatchObject({ code: 1, err: [expect.stringContaining('no database')] });
     await close(await open());
     const taken = join(directory, 'taken');

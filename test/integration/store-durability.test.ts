@@ -61,7 +61,7 @@ async function isSettled(promise: Promise<unknown>): Promise<boolean> {
 }
 
 describe('a write', () => {
-  it('is acknowledged, readable and reported only when it is on the disk', async () => {
+  it('is acknowledged, readable and reported only after it is on the disk', async () => {
     const store = await open();
     const { held, arrived } = holdSyncs();
     const reported: string[] = [];
@@ -128,7 +128,7 @@ describe('a write', () => {
     expect(new Set(await Promise.all(writes))).toEqual(new Set([true]));
   });
 
-  it('that is aborted while it waits is not made', async () => {
+  it('that is aborted while it waits is not applied', async () => {
     const store = await open();
     const controller = new AbortController();
     const write = store.create('a', 'b', {}, { signal: controller.signal });
@@ -138,7 +138,7 @@ describe('a write', () => {
     expect(await store.get('a', 'b')).toBeUndefined();
   });
 
-  it('that is aborted during its commit is made all the same', async () => {
+  it('that is aborted during its commit is still applied', async () => {
     const store = await open();
     const { held, arrived } = holdSyncs();
     const controller = new AbortController();
@@ -186,7 +186,7 @@ describe('a full disk', () => {
     expect((await again.get('a', 'b'))?.value).toEqual(large);
   });
 
-  it('refuses a transaction with reads as storage_full each time, and makes it when there is room', async () => {
+  it('refuses a transaction with reads as storage_full each time, and applies it when there is room', async () => {
     const store = await open({ maxPages: 100 });
     await fill(store);
     const change = (id: string, chars: number): Promise<void> =>
@@ -209,7 +209,7 @@ describe('a full disk', () => {
     expect((await store.get('filling', '000000'))?.value).toEqual({ id: 'b' });
   });
 
-  it('fails only the write that does not fit, and not a smaller one in the same commit', async () => {
+  it('fails only the write that does not fit, not a smaller one in the same commit', async () => {
     const store = await open({ maxPages: 100 });
     await store.create('small', 'first', {});
     const large = store.create('large', 'l', { padding: 'x'.repeat(1_000_000) });
@@ -261,7 +261,7 @@ describe('a full disk', () => {
 });
 
 describe('the write-ahead log', () => {
-  it('starts over in the same file while writes go on, instead of growing', async () => {
+  it('restarts in the same file during writes instead of growing', async () => {
     const store = await open();
     const wal = join(directory, 'cmbs.db-wal');
     await store.create('a', 'first', {});
@@ -284,8 +284,8 @@ describe('the write-ahead log', () => {
   });
 });
 
-describe('a transaction that conflicts have made run too often', () => {
-  it('gets the store for itself, and loses it when it takes too long', async () => {
+describe('a transaction that conflicts too often', () => {
+  it('gets exclusive use of the store, and loses it when it takes too long', async () => {
     const store = await open({ log: silentLog });
     await store.create('a', 'b', { n: 0 });
     let runs = 0;

@@ -77,7 +77,7 @@ describe('while the store is open', () => {
         renameSync(file('-copy'), file());
       },
     ],
-  ])('and %s: nothing is acknowledged any more, and the reason is told once', async (_, happens) => {
+  ])('and %s, no write is acknowledged any more, and the reason is logged once', async (_, happens) => {
     const store = await open();
     expect(await store.create('a', 'before', {})).toBe(true);
     store.assertInPlace();
@@ -131,7 +131,7 @@ describe('before the store is opened', () => {
       () => flip(file('-wal'), statSync(file('-wal')).size - 9),
     ],
     ['one bit in the middle of the log is changed', () => flip(file('-wal'), statSync(file('-wal')).size >> 1)],
-  ])('and %s: the start is refused and changes nothing', async (_, happens) => {
+  ])('and %s, the start is refused and changes nothing', async (_, happens) => {
     await killed(20);
     happens();
     const before = existsSync(file('-wal')) ? readFileSync(file('-wal')) : Buffer.alloc(0);
@@ -186,7 +186,7 @@ describe('before the store is opened', () => {
     },
   );
 
-  it('a missing record, as in a backup, is created', async () => {
+  it('a missing record is created, as in a backup', async () => {
     await killed(3);
     rmSync(file('-acknowledged'));
     expect(await (await open()).count({ collection: 'a' }, 10)).toBe(3);
@@ -213,7 +213,7 @@ describe('before the store is opened', () => {
   });
 });
 
-it('a document whose bytes change while the store is open gives an error and never wrong data', async () => {
+it('a document whose bytes change while the store is open causes an error and never wrong data', async () => {
   const store = await open();
   await store.create('a', 'hurt', { text: 'find me here' });
   await store.create('a', 'whole', { text: 'as it was' });
@@ -229,7 +229,7 @@ it('a document whose bytes change while the store is open gives an error and nev
   expect((await store.get('a', 'whole'))?.value).toEqual({ text: 'as it was' });
 });
 
-it('data of the previous release open, and documents get checksums when they change', async () => {
+it('data of the previous release can be opened, and documents get checksums when they change', async () => {
   cpSync(join(__dirname, '../fixtures/data-v1'), directory, { recursive: true });
   const store = await open();
   expect(lines).toEqual(['migrating the database']);
