@@ -2,9 +2,9 @@
  * `npm run backup -- [DEST]`: copies the data of a stack, running or stopped, to the new directory DEST (by default
  * `backup-<time>` inside the data directory, which is CMBS_DATA_DIR or `.cmbs`).
  *
- * To restore: stop the stack, move its data directory away, and either start with CMBS_DATA_DIR set to the backup
- * (of which you want to keep a copy) or copy the backup's `cmbs.db` into an empty data directory. No `-wal` or
- * `-shm` file of the old database may lie beside it.
+ * To restore: stop the stack, move its data directory away, and either start with CMBS_DATA_DIR set to (a copy of) the
+ * backup, or copy the backup's `cmbs.db` into an empty data directory. That directory must not contain a `-wal` or `-shm`
+ * file of the old database.
  */
 import { join, resolve } from 'node:path';
 import type { EnvironmentVariables } from '@cmbs/shared/config';

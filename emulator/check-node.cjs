@@ -1,4 +1,4 @@
-/** Run before anything else: an old Node.js would fail on the first line that it does not know. */
+/** Runs before anything else: an old Node.js would fail with a syntax error. */
 var needed = [20, 20];
 var current = process.versions.node.split('.').map(Number);
 if (current[0] < needed[0] || (current[0] === needed[0] && current[1] < needed[1])) {

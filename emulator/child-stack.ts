@@ -1,4 +1,4 @@
-/** A local stack in a process of its own, for the demo and for tests that stop and kill it. */
+/** A local stack as a child process, for the demo and for tests that stop and kill the stack. */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
@@ -23,11 +23,11 @@ export interface Exit {
 
 /** Milliseconds to start, on a busy machine; usually half a second. */
 const START_MS = 60_000;
-/** Last lines of the output that are kept, to show why it failed. */
+/** Last lines of the output that are kept, to show why the stack failed. */
 const LINES_KEPT = 200;
 const READY = /^\s*OCCI endpoint\s+(http:\S+)$/;
 
-/** The environment without this program's settings, which the child would inherit. */
+/** The environment variables without the settings of this program, which the child would inherit. */
 export function cleanEnvironment(): Record<string, string | undefined> {
   return Object.fromEntries(
     Object.entries(process.env).filter(([name]) => name !== 'PORT' && !name.startsWith('CMBS_')),
@@ -35,7 +35,7 @@ export function cleanEnvironment(): Record<string, string | undefined> {
 }
 
 export class ChildStack {
-  /** The last lines of its output. */
+  /** The last lines of the output. */
   readonly lines: string[] = [];
   readonly exited: Promise<Exit>;
   readonly #child: ChildProcessByStdio<null, Readable, Readable>;
@@ -67,12 +67,12 @@ export class ChildStack {
     });
   }
 
-  /** Starts the process. The caller has to end it, also when it does not become ready. */
+  /** Starts the process. The caller has to end the process, even if it does not become ready. */
   static launch(options: ChildStackOptions): ChildStack {
     return new ChildStack(options);
   }
 
-  /** Resolves when it is ready. Rejects with its output when it ends before, or is not ready in time. */
+  /** Resolves when the stack is ready. Rejects with the output when the stack ends or is not ready in time. */
   async ready(withinMs: number = START_MS): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
@@ -89,7 +89,7 @@ export class ChildStack {
     }
   }
 
-  /** URL of its OCCI endpoint, without a slash at the end. */
+  /** URL of the OCCI endpoint, without a slash at the end. */
   get url(): string {
     if (this.#url === undefined) throw new Error('It is not ready yet.');
     return this.#url;
@@ -101,7 +101,7 @@ export class ChildStack {
     return this.exited;
   }
 
-  /** Sends SIGINT, as Ctrl-C does. Resolves when the process has ended, however long that takes. */
+  /** Sends SIGINT, as Ctrl-C does. Resolves when the process has ended, without a deadline. */
   interrupt(): Promise<Exit> {
     this.#child.kill('SIGINT');
     return this.exited;

@@ -4,14 +4,14 @@ import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Log } from '@cmbs/shared';
 
-/** Bytes of answers that clients have not read; beyond, the connections that have not read for longest are dropped. */
+/** Bytes of unread answers; above this limit, the connections that have not read for longest are dropped. */
 const MAX_UNREAD_BYTES = 128 * 1024 * 1024;
 /** Pipelined requests in flight on one connection; each may wait for a minute. */
 const MAX_REQUESTS_PER_CONNECTION = 1000;
 
 /**
- * The signal of one request, made when it is asked for: most requests wait for nothing, and an AbortController costs a
- * fifth of the time of a small read.
+ * The signal of one request, created on first use: most requests do not wait, and an AbortController costs a fifth of
+ * the time of a small read.
  */
 export class RequestSignal {
   #isOver = false;
@@ -69,7 +69,7 @@ export class ClientConnections {
     return count;
   }
 
-  /** Ends waits of requests, such as event streams, now and from now on. */
+  /** Ends the waits of present and future requests, such as event streams. */
   abortAll(): void {
     this.#isClosing = true;
     for (const { inFlight } of this.#connections.values()) for (const request of inFlight) request.abort();
@@ -80,8 +80,8 @@ export class ClientConnections {
   }
 
   /**
-   * Runs `answer` when the answers before it on the connection are sent. So a client that does not read has one answer
-   * in memory.
+   * Runs `answer` after the earlier answers on the connection are sent, so that a client that does not read has only one
+   * answer in memory.
    *
    * @param answer gets `isTooMany` when the client has too many requests in flight; then it is not delayed, because
    *   answers that pile up would make Node stop reading
@@ -109,7 +109,7 @@ export class ClientConnections {
     }
   }
 
-  /** Drops the connections that have not read for longest when the unread bytes of all are too many. */
+  /** Drops the connections that have not read for longest while the unread bytes of all connections exceed the limit. */
   #boundUnread(socket: Socket, outgoing: ServerResponse): void {
     const bytes = outgoing.writableLength;
     if (bytes === 0 || socket.destroyed) return;
@@ -143,7 +143,7 @@ function sent(outgoing: ServerResponse, signal: AbortSignal): Promise<void> {
     };
     outgoing.once('finish', done);
     outgoing.once('close', done);
-    // Node does not tell an answer that waits behind another one that the connection was closed.
+    // Node does not tell an answer that waits behind another answer that the connection was closed.
     signal.addEventListener('abort', done, { once: true });
   });
 }

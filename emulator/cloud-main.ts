@@ -32,14 +32,14 @@ class UsageError extends Error {}
 const dist = join(__dirname, '..');
 const COMPANION = join(dist, 'companion', 'main.js');
 
-/** The environment with defaults for a deployment on this machine. */
+/** The environment variables, with defaults for a deployment on this machine. */
 async function environmentFor(port: string): Promise<Record<string, string | undefined>> {
   const isEmulated = (process.env.FIRESTORE_EMULATOR_HOST ?? '') !== '';
   const { CMBS_IDENTITY_KEY: given, ...inherited } = process.env;
   const { PORT: wanted = port } = inherited;
-  // Members' names contain the endpoint's URL, so the port has to be known before it is open.
+  // Members' names contain the endpoint's URL, so the port has to be known before the endpoint opens.
   const PORT = wanted === '0' ? String((await freePorts(1))[0]) : wanted;
-  // A user's credentials cannot make identity tokens, so with the real services too the parts have their own key.
+  // A user's credentials cannot make identity tokens, so the parts use their own key even with the real services.
   const key = given ?? ensureLocalKey('.cmbs/identity.pem');
   return {
     ...inherited,

@@ -1,6 +1,7 @@
 /**
  * `npm run demo`: two deployments on this machine discover each other, exchange a message on each layer, and lose
- * nothing when one is killed. The demo checks its statements; the exit code is 1 when one is wrong. It leaves no files.
+ * nothing when one is killed. The demo checks its statements; the exit code is 1 when a statement is wrong. The demo
+ * leaves no files.
  */
 import { join } from 'node:path';
 import { Deployment } from './demo/deployment';

@@ -1,6 +1,6 @@
 /**
- * Firestore and Pub/Sub emulators on this machine: those that run already, the Firebase suite, or the components of the
- * Google Cloud SDK. Nothing is downloaded, and everything listens on loopback only.
+ * Firestore and Pub/Sub emulators on this machine: running emulators, the Firebase suite, or the components of the Google
+ * Cloud SDK. Nothing is downloaded, and all emulators listen on loopback only.
  *
  * @example
  * const emulators = await startEmulators();
@@ -15,7 +15,7 @@ import { assertFree, freePorts, isTaken } from './ports';
 
 export type { EmulatorKind } from './emulators/cloud-sdk';
 
-/** The variables by which Google's clients, and this program, find an emulator. */
+/** The variables that tell Google's clients, and this program, the address of an emulator. */
 export const HOST_VARIABLES = {
   firestore: 'FIRESTORE_EMULATOR_HOST',
   pubsub: 'PUBSUB_EMULATOR_HOST',
@@ -29,7 +29,7 @@ const RUNNING_ANSWER_MS = 60_000;
 const START_ATTEMPTS = 4;
 
 export interface EmulatorsOptions {
-  /** Default: free ports. Not for emulators that run already. */
+  /** Default: free ports. Ignored for emulators that already run. */
   readonly ports?: Partial<Readonly<Record<EmulatorKind, number>>>;
   /** Default: `process.env`. */
   readonly environment?: EnvironmentVariables;
@@ -38,19 +38,19 @@ export interface EmulatorsOptions {
 }
 
 export interface Emulators {
-  /** `host:port` of each. */
+  /** `host:port` of each emulator. */
   readonly hosts: Readonly<Record<EmulatorKind, string>>;
-  /** Where they come from, for messages. */
+  /** Where the emulators come from, for messages. */
   readonly source: string;
-  /** True when they were started here and end with {@link stop}. */
+  /** True when {@link startEmulators} started the emulators, which {@link stop} then ends. */
   readonly areOurs: boolean;
-  /** The environment of a program that uses them. */
+  /** Environment variables for a program that uses the emulators. */
   readonly variables: Readonly<Record<string, string>>;
   /** Stops the emulators that were started here, and waits until they have ended. */
   stop(): Promise<void>;
 }
 
-/** No emulator can be started here; the message says what to install. */
+/** No emulator can be started on this machine; the message says what to install. */
 export class EmulatorsMissing extends Error {
   override readonly name = 'EmulatorsMissing';
 }
@@ -100,7 +100,7 @@ export interface RestartableEmulator {
   readonly host: string;
   start(): Promise<void>;
   stop(): Promise<void>;
-  /** Starts it again on the same port, without its data. */
+  /** Starts the emulator again on the same port, without its data. */
   restart(): Promise<void>;
 }
 

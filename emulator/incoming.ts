@@ -4,18 +4,18 @@ import { badRequest, CmbsError } from '@cmbs/shared';
 import { deploymentPath, parseQuery, splitTarget } from '@cmbs/functions/http-parse';
 import { isOwnPath, routeFor, routeNamed, type Route } from '@cmbs/functions/routes';
 
-/** Bytes of a body over the limit that are read and dropped, so that its sender can read the answer. */
+/** Bytes of a too large body that are read and dropped, so that the client can read the answer. */
 const MAX_DISCARDED_BYTES = 64 * 1024 * 1024;
 const FUNCTION_PREFIX = '/fn/';
 
 export const NO_BODY = Buffer.alloc(0);
 
-/** Bytes of the body, as its head says. */
+/** Bytes of the body according to the head. */
 export const announcedBytes = (incoming: IncomingMessage): number =>
   Number(incoming.headers['content-length'] ?? 0);
 
 /**
- * Checks what Node's server would refuse with answers of its own.
+ * Checks heads that Node's server would otherwise refuse with its own answers.
  *
  * @throws CmbsError `bad_request` (RFC 9112 §3.2), `expectation_failed` (RFC 9110 §10.1.1)
  */
@@ -58,7 +58,7 @@ export async function bodyOf(incoming: IncomingMessage, maxBodyBytes: number): P
   if (announced === 0 && incoming.headers['transfer-encoding'] === undefined) return NO_BODY;
   const chunks: Buffer[] = [];
   let size = 0;
-  // Destroying the request would take the connection with it, and the answer.
+  // Destroying the request would close the connection before the answer is sent.
   for await (const chunk of incoming.iterator({ destroyOnReturn: false })) {
     size += (chunk as Buffer).length;
     if (size > maxBodyBytes) return undefined;

@@ -13,7 +13,7 @@ import { RESTART_READY_MAX_MS } from './limits';
 
 /** A program in a process of its own, with its output in this program's. */
 export class Part {
-  /** Resolves with the reason to start it again; with undefined when it was stopped, or ended by itself. */
+  /** Resolves with the reason for a restart, or with undefined when the program was stopped or exited normally. */
   readonly exited: Promise<string | undefined>;
   readonly #child: ChildProcess;
   #isStopping = false;
@@ -39,9 +39,9 @@ export class Part {
   }
 }
 
-/** A part that is started again, after a pause, when it crashes. */
+/** A part that is restarted, after a pause, when it crashes. */
 export class LastingPart {
-  /** Resolves when it was stopped, or ended by itself. */
+  /** Resolves when the part was stopped or exited normally. */
   readonly exited: Promise<void>;
   readonly #stop = new AbortController();
   #part: Part;

@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 
 /**
- * The range of free ports: just below that of outgoing connections, to one of which the system might otherwise give a
- * port before it is bound.
+ * The range of free ports, just below the range of outgoing connections: otherwise the system might give a port to an
+ * outgoing connection before the port is bound.
  */
 const FIRST = 30_000;
 const LAST = 32_767;

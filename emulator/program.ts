@@ -59,13 +59,13 @@ async function run(args: readonly string[], services: readonly ServiceModule[]):
     );
   }
   const stack = await startStack({ config, log, services, restarts });
-  // Before the program reports that it is ready, after which it may be stopped.
+  // Registered before the program reports that it is ready, since a signal may follow at once.
   const stop = stopRequested();
   process.stdout.write(welcome(stack.url, config.CMBS_DATA_DIR));
   tellSupervisor({ type: 'ready', port: Number(new URL(stack.url).port || '80') });
   const reason = await Promise.race([stop, memoryExceeded(config.CMBS_MEMORY_LIMIT_MB, log)]);
   if (reason === undefined) {
-    // An orderly stop may not succeed without memory. Everything acknowledged is on the disk.
+    // An orderly stop may fail without memory. All acknowledged data are on the disk.
     setTimeout(() => process.exit(RESTART_EXIT_CODE), MEMORY_STOP_MS);
     await stack.close();
     log.flush();
@@ -96,7 +96,7 @@ function memoryExceeded(limitMb: number, log: Log): Promise<undefined> {
 }
 
 /**
- * Runs until a signal comes and sets the exit code: 0; 1 when it cannot start; 2 for unknown arguments.
+ * Runs until a signal arrives, then sets the exit code: 0; 1 when the stack cannot start; 2 for unknown arguments.
  *
  * @param services service modules besides the standard ones
  */

@@ -19,7 +19,7 @@ import type { App } from '@cmbs/functions/app';
 import { assemble } from '@cmbs/functions/assemble';
 import { openEndpoint } from './endpoint';
 
-/** Milliseconds between two sweeps of expired documents, and documents that one transaction removes. */
+/** Milliseconds between two sweeps of expired documents, and documents that one transaction of a sweep removes. */
 const SWEEP_INTERVAL_MS = 60_000;
 const SWEEP_LIMIT = 500;
 
@@ -131,7 +131,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   }
 }
 
-/** Removes expired documents at intervals; returns a function that stops it. */
+/** Removes expired documents at intervals; returns a function that stops the sweeps. */
 function sweeping(store: Store, clock: Clock, log: Log): () => Promise<void> {
   let cancel = (): void => undefined;
   let current: Promise<void> = Promise.resolve();

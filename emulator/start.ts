@@ -1,16 +1,16 @@
-/** `npm start`: the local stack (`main.js` beside this file) under a supervisor that starts it again when it dies. */
+/** `npm start`: the local stack (`main.js` beside this file) under a supervisor that restarts it when it crashes. */
 import { join } from 'node:path';
 import { DEFAULT_MEMORY_LIMIT_MB } from '@cmbs/shared/limits';
 import { SEVERITIES, terminalLog } from './log';
 import { STOP_SIGNALS } from './supervision';
 import { Supervisor } from './supervisor';
 
-/** The part of the memory limit for V8's heap; buffers and native code need the rest. */
+/** The fraction of the memory limit for V8's heap; buffers and native code need the rest. */
 const HEAP_PART = 0.75;
 /** Milliseconds between two checks whether the parent process still exists. */
 const PARENT_CHECK_MS = 500;
 
-/** V8's limit is lower than the program's, so that garbage is collected before the program reaches its limit. */
+/** V8's limit is lower than the program's, so that V8 collects garbage before the program reaches its limit. */
 function heapOptions({ CMBS_MEMORY_LIMIT_MB: limit, NODE_OPTIONS: given = '' }: NodeJS.ProcessEnv): string[] {
   const megabytes = Math.floor(Number(limit ?? DEFAULT_MEMORY_LIMIT_MB) * HEAP_PART);
   const isOurs = megabytes > 0 && ![given, ...process.execArgv].join(' ').includes('--max-old-space-size');
@@ -38,7 +38,7 @@ async function main(): Promise<void> {
     log: terminalLog(least, (line) => process.stderr.write(line)),
   });
   for (const name of STOP_SIGNALS) process.on(name, () => supervisor.stop(name));
-  // At a signal npm ends without passing it on.
+  // npm ends at a signal without passing the signal on.
   if (env.npm_lifecycle_event !== undefined) whenOrphaned(() => supervisor.stop('SIGTERM'));
   const { code, signal } = await supervisor.run();
   if (signal === null) {

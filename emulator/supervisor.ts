@@ -1,6 +1,6 @@
 /**
- * Runs a program as a child process and starts it again when it crashes, by an abort of native code or by the operating
- * system's killer of processes without memory. It imports little, because it stays in memory.
+ * Runs a program as a child process and restarts it when it crashes, for example by an abort of native code or by the
+ * operating system's out-of-memory killer. The supervisor imports little, because it stays in memory.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import type { Log } from '@cmbs/shared';
@@ -9,17 +9,17 @@ import { RESTART_FIRST_MS, RESTART_READY_MAX_MS } from './limits';
 import { HAS_DATA_VARIABLE, RESTART_EXIT_CODE, RESTARTS_VARIABLE, type Restarts } from '@cmbs/shared/restarts';
 import type { FinalMessage, ReadyMessage, StopMessage } from './supervision';
 
-/** Milliseconds before a restart when the program was not ready, at most. */
+/** Maximum milliseconds before a restart if the program was not ready. */
 const RESTART_MAX_MS = 15_000;
-/** Consecutive crashes before the program was ready, after which it is not started again. */
+/** Consecutive crashes without a ready program, after which the program is not started again. */
 const MAX_FAILED_STARTS = 10;
-/** Milliseconds after which a run counts as stable, and its crash as the first. */
+/** Milliseconds after which a run counts as stable, so that its crash counts as the first. */
 const SUPERVISED_STABLE_MS = 10_000;
 
 export interface SupervisorLimits {
-  /** Consecutive crashes before the program was ready, after which it is not started again. */
+  /** Consecutive crashes without a ready program, after which the program is not started again. */
   readonly failedStarts: number;
-  /** Milliseconds before the second consecutive restart, and at most, when the program was not ready. */
+  /** Milliseconds before the second consecutive restart, and the maximum, if the program was not ready. */
   readonly firstPauseMs: number;
   readonly maxPauseMs: number;
 }
@@ -53,10 +53,10 @@ export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #limits: SupervisorLimits;
   readonly #restarts: Record<string, number> = {};
-  /** The port of the first child: with PORT=0 a restart would have another one, which clients do not know. */
+  /** The port of the first child: with PORT=0 a restart would use another port, which clients do not know. */
   #port: number | undefined;
   #hasBeenReady = false;
-  /** Consecutive crashes in a short time, and those before the program was ready. */
+  /** Consecutive crashes in a short time, and consecutive crashes without a ready program. */
   #crashes = 0;
   #failedStarts = 0;
   #child: ChildProcess | undefined;
@@ -68,7 +68,7 @@ export class Supervisor {
     this.#limits = options.limits ?? LIMITS;
   }
 
-  /** Resolves with the end of the last child, when it ended by itself, could not start, or was stopped. */
+  /** Resolves with the end of the last child, when the child exited normally, could not start, or was stopped. */
   async run(): Promise<Ending> {
     for (;;) {
       const life = await this.#live();
@@ -103,7 +103,7 @@ export class Supervisor {
       return;
     }
     const message: StopMessage = { type: 'stop', signal };
-    // By a message: at a terminal, and under systemd, the child gets the signal itself.
+    // A message, because at a terminal and under systemd the child also gets the signal itself.
     if (this.#child?.connected === true) this.#child.send(message, () => undefined);
   }
 
@@ -157,11 +157,11 @@ export class Supervisor {
     if (this.#stopping !== undefined) return undefined;
     if (signal !== null) return signal;
     if (code === RESTART_EXIT_CODE) return 'memory';
-    // A crash of the first start is probably one of the installation, which would happen again.
+    // A crash of the first start is probably an error of the installation, which would happen again.
     return code === 0 || isFinal || !this.#hasBeenReady ? undefined : 'fault';
   }
 
-  /** Milliseconds: 0 after the first crash, more after each further one that follows soon. */
+  /** Milliseconds: 0 after the first crash, more after each further crash in a short time. */
   #pauseAfter({ wasReady, ms }: Life): number {
     this.#failedStarts = wasReady ? 0 : this.#failedStarts + 1;
     this.#crashes = wasReady && ms >= SUPERVISED_STABLE_MS ? 1 : this.#crashes + 1;

@@ -21,7 +21,7 @@ export interface Answer {
 
 export interface Asked {
   readonly body?: Json;
-  /** How the answer is shown; its JSON by default. */
+  /** How the answer is shown; by default as its JSON. */
   readonly tell?: ((answer: Answer) => string) | 'nothing';
   readonly prefer?: string;
 }
@@ -58,7 +58,7 @@ export class Deployment {
   readonly #narrator: Narrator;
   readonly directory: string;
   #stack: ChildStack | undefined;
-  /** Kept from the first start on, so that the deployment restarts at the same port. */
+  /** Set at the first start, so that the deployment restarts at the same port. */
   #port = 0;
   #removed = false;
 

@@ -1,4 +1,4 @@
-/** The demo checks its statements; the first that does not hold ends it. */
+/** The demo checks its statements and ends at the first one that does not hold. */
 import { isDeepStrictEqual } from 'node:util';
 import type { Narrator } from './terminal';
 

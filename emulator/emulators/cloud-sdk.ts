@@ -1,4 +1,4 @@
-/** Finds the emulators that the Google Cloud SDK brings along, and what runs them. Asks no network. */
+/** Finds the emulators of the Google Cloud SDK and the Java that runs them, without network access. */
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, realpathSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -8,13 +8,13 @@ import type { EnvironmentVariables } from '@cmbs/shared/config';
 
 export type EmulatorKind = 'firestore' | 'pubsub';
 
-/** How to run one emulator, its port excepted. */
+/** How to run one emulator, without its port. */
 export interface EmulatorCommand {
   readonly command: string;
   readonly args: readonly string[];
 }
 
-/** Where the SDK's installers and packages put it. */
+/** Where installers and packages put the SDK. */
 const USUAL_ROOTS = [
   '/usr/lib/google-cloud-sdk',
   '/usr/share/google-cloud-sdk',
@@ -30,7 +30,7 @@ const FIRESTORE_JAR = 'platform/cloud-firestore-emulator/cloud-firestore-emulato
 const FIRESTORE_MAIN = 'com.google.cloud.datastore.emulator.firestore.CloudFirestore';
 const PUBSUB_DIRECTORY = 'platform/pubsub-emulator/lib';
 
-/** With the simple compiler the emulators are up sooner and need half the processor time, which tests need as well. */
+/** With the simple compiler the emulators start faster and use half the processor time. */
 const JVM_OPTIONS = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-Xmx1g'];
 
 /** Path of a program in `PATH`. */
@@ -45,7 +45,7 @@ function findJava(environment: EnvironmentVariables): string | undefined {
   return own !== undefined && existsSync(own) ? own : findProgram('java', environment);
 }
 
-/** Roots to look in, the surest first. `gcloud` is linked into its own `bin`, so its real path names the root. */
+/** SDK roots to search, the most likely first. `gcloud` is a link into the SDK's `bin`, so its real path names the root. */
 function likelyRoots(environment: EnvironmentVariables): readonly string[] {
   const gcloud = findProgram('gcloud', environment);
   return [
@@ -56,7 +56,7 @@ function likelyRoots(environment: EnvironmentVariables): readonly string[] {
   ];
 }
 
-/** What `gcloud` itself says, for installations that put a program of their own before it. */
+/** The root that `gcloud` reports, for installations that wrap `gcloud` in another program. */
 async function askGcloud(environment: EnvironmentVariables): Promise<string | undefined> {
   const gcloud = findProgram('gcloud', environment);
   if (gcloud === undefined) return undefined;
@@ -68,13 +68,13 @@ async function askGcloud(environment: EnvironmentVariables): Promise<string | un
     );
     return stdout.trim() === '' ? undefined : stdout.trim();
   } catch (error) {
-    // Slow is not missing: tests would be skipped that have all they need.
+    // A slow gcloud is not a missing one: tests would be skipped although their emulators are installed.
     if ((error as { killed?: boolean }).killed === true) {
       throw new Error(`gcloud info did not end within ${GCLOUD_MS / 1000} s; set CLOUDSDK_ROOT_DIR.`, {
         cause: error,
       });
     }
-    return undefined; // A gcloud that does not run has no emulators either; the caller says what to install.
+    return undefined; // A broken gcloud has no emulators either; the caller says what to install.
   }
 }
 

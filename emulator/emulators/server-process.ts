@@ -1,9 +1,9 @@
-/** A server in a process of its own that is up when it answers HTTP, and gone when it is stopped. */
+/** A server process that is ready when it answers HTTP. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { setTimeout as pause } from 'node:timers/promises';
 
 export interface ServerCommand {
-  /** How messages name it. */
+  /** The name of the server in messages. */
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
@@ -12,28 +12,28 @@ export interface ServerCommand {
   readonly hosts: readonly string[];
 }
 
-/** Milliseconds that a server may take to answer; the emulators need 3 s each, and more when others start as well. */
+/** Milliseconds that a server may take to answer; an emulator needs 3 s, and more when others start at the same time. */
 const START_MS = 60_000;
-/** Milliseconds between two looks whether it answers. */
+/** Milliseconds between two checks whether the server answers. */
 const LOOK_MS = 50;
-/** Milliseconds that one look may take. */
+/** Milliseconds that one check may take. */
 const ANSWER_MS = 2000;
-/** Milliseconds from asking it to stop until it is killed. */
+/** Milliseconds from SIGTERM to SIGKILL. */
 const STOP_MS = 5000;
 /** Lines of output that are kept: enough to see why the server failed. */
 const LINES_KEPT = 40;
 
-/** How Java, Node and the Firebase suite say that a port is taken. */
+/** How Java, Node and the Firebase suite report a port in use. */
 const ADDRESS_IN_USE = /address already in use|EADDRINUSE|port taken/i;
 
-/** A server did not start because a port is taken: one that was given to it, or a further one that it chose itself. */
+/** A server did not start because a port is in use: the given port, or another port that the server chose. */
 export class AddressInUse extends Error {
   override readonly name = 'AddressInUse';
 }
 
 /**
- * Runs the command as its child and ends it when the standard input ends, which happens however the parent ends: a
- * server must not outlive a test run that was killed.
+ * Runs the command as a child and stops the command when the standard input ends. The input ends with the parent, so a
+ * server does not outlive a killed test run.
  */
 const WATCHDOG = `
 exec 3<&0
@@ -46,7 +46,7 @@ exit "$code"
 
 export class ServerProcess {
   readonly #command: ServerCommand;
-  /** The last lines that it wrote. */
+  /** The last lines of the output. */
   #lines: string[] = [];
   #child: ChildProcess | undefined;
   #closed: Promise<void> = Promise.resolve();
@@ -56,13 +56,13 @@ export class ServerProcess {
   }
 
   /**
-   * Resolves when the server answers. Rejects with the server's output when it ends before, or does not answer in time.
+   * Resolves when the server answers. Rejects with the server's output when the server ends or does not answer in time.
    * @throws AddressInUse when the output says so
    */
   async start(): Promise<void> {
     if (this.#child !== undefined) throw new Error(`${this.#command.name} runs already`);
     const { command, args, environment, name } = this.#command;
-    // In a process group of its own: Ctrl-C at a terminal reaches this program only, which then stops the child.
+    // A separate process group: Ctrl-C at a terminal reaches this program only, which then stops the child.
     const child = spawn('/bin/sh', ['-c', WATCHDOG, 'sh', command, ...args], {
       detached: true,
       env: { ...process.env, ...environment },

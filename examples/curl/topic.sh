@@ -1,5 +1,5 @@
 #!/bin/sh
-# Creates a member, sends it a message on a topic, and prints what arrived.
+# Creates a member, sends a message on a topic to the member, and prints the inbox.
 set -eu
 base=${CMBS_URL:-http://127.0.0.1:8090}
 

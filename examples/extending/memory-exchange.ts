@@ -22,25 +22,25 @@ import {
   schemesOf,
 } from '@cmbs/companion';
 
-/** Requests to one member that are not answered; beyond, the caller is told `queue_full`. */
+/** Unanswered requests to one member; further requests fail with `queue_full`. */
 const MAX_REQUESTS = 1000;
-/** Broadcasts that wait for one member; beyond, its senders keep theirs. */
+/** Broadcasts that wait for one member; further broadcasts are refused and stay with their senders. */
 const MAX_BROADCASTS = 1000;
 const DEFAULT_TIMEOUT_MS = 10_000;
-/** Milliseconds that a socket which closes gives to what it has received. */
+/** Milliseconds that a closing socket waits for the messages that it has received. */
 const DRAIN_MS = 1000;
 
-/** An address that a member listens at. */
+/** An address at which a member listens. */
 abstract class Listening {
-  /** False from the moment at which it closes. */
+  /** False from the beginning of the close. */
   isOpen = true;
   readonly #emptied = new Set<() => void>();
 
   constructor(protected readonly environment: ExchangeEnvironment) {}
 
-  /** True when nothing that it received is left to be handled. */
+  /** True when all received messages are handled. */
   protected abstract readonly isEmpty: boolean;
-  /** Gives up what is left. */
+  /** Drops the messages that are not handled yet. */
   protected abstract abandon(): void;
 
   async drain(): Promise<void> {
@@ -60,7 +60,7 @@ abstract class Listening {
 
 class RequestListening extends Listening {
   readonly #reply: FrameReplier;
-  /** Each is called when the request will not be answered. */
+  /** Functions that report requests that will not be answered. */
   readonly #unanswered = new Set<() => void>();
 
   constructor(environment: ExchangeEnvironment, reply: FrameReplier) {
@@ -76,7 +76,7 @@ class RequestListening extends Listening {
     return this.#unanswered.size >= MAX_REQUESTS;
   }
 
-  /** Calls `answer` with the reply, or `lose` when the member closes before. */
+  /** Calls `answer` with the reply, or `lose` when the member closes first. */
   ask(body: Buffer, answer: (reply: Buffer) => void, lose: () => void): void {
     this.#unanswered.add(lose);
     const settle = (reply: string): void => {
@@ -108,7 +108,7 @@ class BroadcastListening extends Listening {
     return !this.#isHandling && this.#waiting.length === 0;
   }
 
-  /** False when the member has too much to do; `writable` is called when that has changed. */
+  /** False when too many messages wait for the member; `writable` is called when there is room again. */
   take(body: Buffer, writable: () => void): boolean {
     if (this.#waiting.length >= MAX_BROADCASTS) {
       this.#writable.add(writable);
@@ -140,7 +140,7 @@ class BroadcastListening extends Listening {
   }
 }
 
-/** Addresses that members listen at; deployments that share one definition reach each other. */
+/** Addresses at which members listen; deployments that share one definition reach each other. */
 class MemoryNetwork {
   readonly #listening = new Map<string, Listening>();
   readonly #watchers = new Set<() => void>();
@@ -179,7 +179,7 @@ class MemoryNetwork {
   }
 }
 
-/** Follows whether a member listens at an address. */
+/** Tracks whether a member listens at an address. */
 abstract class MemoryConnection<L extends Listening> {
   readonly #kind: abstract new (...args: never[]) => L;
   readonly #stop: () => void;
@@ -213,7 +213,7 @@ abstract class MemoryConnection<L extends Listening> {
     this.#listeners.clear();
   }
 
-  /** The member there, if it takes what this connection carries. */
+  /** The member at the address, if it accepts the messages of this connection. */
   protected get peer(): L | undefined {
     const listening = this.network.at(this.address);
     return listening instanceof this.#kind ? listening : undefined;

@@ -1,6 +1,6 @@
 /**
- * A store engine: everything in memory. A transaction remembers what it read and runs again when that has changed by
- * its commit. The engine keeps the whole contract of `Store`, except that the data end with the process.
+ * A store engine in memory. A transaction remembers its reads and runs again when they have changed before the commit.
+ * The engine meets the whole contract of `Store`, except that the data end with the process.
  */
 import { badRequest, CmbsError, type Clock, type JsonObject, type Log } from '@cmbs/shared';
 import type {
@@ -35,7 +35,7 @@ interface Watching {
 interface Write {
   readonly collection: string;
   readonly id: string;
-  /** Absent: the document is deleted. */
+  /** Undefined when the document is deleted. */
   readonly value?: JsonObject;
   readonly options: PutOptions;
 }
@@ -149,7 +149,7 @@ export class MemoryStore implements Store {
         this.#commit(attempt.writes);
         return result;
       } catch (error) {
-        // What the body threw counts only if what it read held together.
+        // The error of the body counts only if its reads are consistent.
         if (signal?.aborted === true || attempt.holds()) throw error;
       } finally {
         attempt.end();
@@ -192,7 +192,7 @@ export class MemoryStore implements Store {
         (newest === undefined || isNewest(one)),
     );
     if (wanted.length === 0) return;
-    // After the commit, and apart from it: what a listener throws concerns nobody else.
+    // After the commit, in a task of its own: an error of one listener must not affect others.
     queueMicrotask(() => {
       if (!this.#watches.has(watch)) return;
       try {
@@ -231,7 +231,7 @@ class Attempt implements Transaction {
   readonly writes: Write[] = [];
   readonly #find: (collection: string, id: string) => Stored | undefined;
   readonly #select: (query: Query) => readonly Stored[];
-  /** Each tells whether what was read is still the same. */
+  /** Each function returns true while its read would return the same. */
   readonly #reads: (() => boolean)[] = [];
   #isOver = false;
 
@@ -276,7 +276,7 @@ class Attempt implements Transaction {
     return this.#reads.every((isSame) => isSame());
   }
 
-  /** What a body does that was left behind has no effect. */
+  /** Makes later calls of an abandoned body throw. */
   end(): void {
     this.#isOver = true;
   }
@@ -334,7 +334,7 @@ function unlessAborted<T>(running: Promise<T>, signal: AbortSignal | undefined):
 
 const cursorOf = ({ id, order = '' }: Doc, by: 'id' | 'order'): string => JSON.stringify([by, order, id]);
 
-/** Where the page after a cursor begins; the document of the cursor may be gone. */
+/** Index at which the page after a cursor begins; the document of the cursor may have been deleted. */
 function startAfter(found: readonly Stored[], by: 'id' | 'order', cursor: string): number {
   const [kind, order = '', id = ''] = parsed(cursor);
   if (kind !== by) throw badRequest('The cursor is not one of this order.');

@@ -44,14 +44,14 @@ const ticket: Kind = {
 
 export interface TicketsOptions {
   readonly store: Store;
-  /** Asked for when an action runs, since categories are made from extensions. */
+  /** A function, since the categories are made from the extensions: call it when an action runs. */
   readonly categories: () => Pick<Categories, 'current'>;
 }
 
 export function tickets({ store, categories }: TicketsOptions): Extension {
   const provider: Provider = {
     name: 'tickets',
-    // Runs inside the writing transaction, and again when that runs again: checks, and has no effects.
+    // Runs inside the writing transaction, which may run again: only checks, without side effects.
     prepare: (next) => {
       const priority = next.attributes[PRIORITY];
       if (typeof priority === 'number' && priority >= 1 && priority <= 5) return next;

@@ -1,4 +1,4 @@
-// Creates a member, sends it a message on a topic, and prints what arrived. Node 20, no packages.
+// Creates a member, sends a message on a topic to the member, and prints the received content. Node 20, no packages.
 const BASE = process.env.CMBS_URL ?? 'http://127.0.0.1:8090';
 const CMBS = 'http://houssem.org/cmbs#';
 

@@ -1,4 +1,4 @@
-"""Creates a member, sends it a message on a topic, and prints what arrived. Python 3, no packages."""
+"""Creates a member, sends a message on a topic to the member, and prints the received content. Python 3, no packages."""
 import json
 import os
 import urllib.request

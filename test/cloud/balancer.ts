@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 
 export interface Backend {
-  /** Where its members' sockets are bound. */
+  /** The host on which the members' sockets are bound. */
   readonly host: string;
   isReady(): Promise<boolean>;
 }
@@ -60,10 +60,10 @@ export class LoadBalancer {
   }
 }
 
-/** Whether somebody listens there, be it the kernel alone for a process that stands still. */
+/** Whether the port accepts connections, which the kernel does even for a paused process. */
 export const isListening = (host: string, port: number): Promise<boolean> => shows('connect', 1000, host, port);
 
-/** Whether a ZeroMQ socket answers there: it begins with its greeting, whatever the other side says (ZMTP 3.1). */
+/** Whether a ZeroMQ socket answers: it sends its greeting first (ZMTP 3.1). */
 export const isGreeting = (host: string, port: number): Promise<boolean> => shows('data', 1000, host, port);
 
 async function shows(event: 'connect' | 'data', ms: number, host: string, port: number): Promise<boolean> {

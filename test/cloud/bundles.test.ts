@@ -1,6 +1,6 @@
 /**
- * What is deployed, alone: each bundle in an empty folder outside this repository, installed by npm and started as
- * its package.json says. What it still takes from the workspaces would be missing there.
+ * Deployed bundles: each bundle in an empty folder outside this repository, installed by npm and started as its
+ * package.json says, so that a dependency on the workspaces would fail.
  */
 import { cp, mkdtemp, readdir, readFile, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -18,7 +18,7 @@ import { PATIENCE_MS } from '../patience';
 const ROOT = resolve(__dirname, '../..');
 const DIST = join(ROOT, 'dist');
 
-/** Those that are started: a query, what a send needs to be there, and a send, which has the bus. */
+/** Functions that the test starts: a query, those that prepare a send, and a send, which uses the bus. */
 const STARTED = ['query', 'member', 'message', 'message-send-l32'] as const;
 
 interface Package {
@@ -31,7 +31,7 @@ async function packageOf(bundle: string): Promise<Package> {
   return JSON.parse(await readFile(join(DIST, bundle, 'package.json'), 'utf8')) as Package;
 }
 
-/** A folder's `start` as npm runs it, without npm: that would pass no signal on to what it has started. */
+/** The `start` script of a folder, run without npm, which would not pass signals on to the program. */
 class Started extends Program {
   readonly url: string;
 
@@ -120,7 +120,7 @@ describeOnEmulators('in the build output', (hosts) => {
         STARTED.map((name) => cp(join(DIST, 'functions', name), join(directory, name), { recursive: true })),
       );
       await Promise.all([install(first), install(companion)]);
-      // All depend on the same, so one installation is as good as several, and faster.
+      // All folders have the same dependencies, so one installation serves all and is faster.
       for (const other of others) {
         await cp(join(first, 'node_modules'), join(other, 'node_modules'), {
           recursive: true,
@@ -180,7 +180,7 @@ describeOnEmulators('in the build output', (hosts) => {
       );
       expect(status).toBe(200);
       const { 'cmbs.message.delivery': delivery } = json.attributes as JsonObject;
-      // Nobody here takes the topic.
+      // No companion of this test delivers the topic message.
       expect((delivery as unknown as Delivery).state).toBe('published');
     });
 

@@ -1,4 +1,4 @@
-/** Streams of the bus on Pub/Sub that end, or whose consumer is stalled: their messages are delivered later. */
+/** Messages of ended streams and of stalled consumers on Pub/Sub are delivered later. */
 import { silentLog, systemClock } from '@cmbs/shared';
 import { pubsubBus } from '@cmbs/shared/bus/pubsub';
 import { openFirestoreStore } from '@cmbs/shared/store/firestore';
@@ -49,12 +49,12 @@ describeOnEmulators('Pub/Sub', (hosts) => {
       };
       await bus.setSubscription({ name: 'stuck', layer: 'l32', patterns: ['sensors.*'] });
       await bus.setSubscription({ name: 'quick', layer: 'l32', patterns: ['sensors.*', 'mark'] });
-      // Published before anybody reads: so the emulator sends all messages of a key at once, and sends all again when
+      // Published before any consumer reads: then the emulator sends all messages of a key at once, and all again when
       // their leases have run out. Of a key of which only the first messages went by a stream that is closed, the
       // emulator offers the rest by the next stream before it offers those again; Pub/Sub itself starts again at the
       // first message that was not acknowledged, and so keeps the order.
       await publish(ordered, 'key');
-      /** Names of publications, each once, in the order in which they came first. */
+      /** Distinct names of publications in the order of their first arrival. */
       const offered = new Set<string>();
       bus.consume(
         'stuck',
@@ -84,7 +84,7 @@ describeOnEmulators('Pub/Sub', (hosts) => {
       expect(offered.size).toBeGreaterThan(5);
       expect(offered.size).toBeLessThan(topics.length);
       goOn();
-      // What was on its way when the streams were closed comes again when its leases have run out.
+      // Messages that were under way when the streams closed arrive again after their leases expired.
       await eventually(
         () => offered.size,
         (size) => size === all,
@@ -144,7 +144,7 @@ describeOnEmulators('Pub/Sub', (hosts) => {
       await publish('second');
       await answers(2);
       proxy.cut();
-      // The emulator offers the second one again although nobody has settled the first one.
+      // The emulator offers the second message again although the first one is not settled.
       await answers(3);
       await publish('third');
       fail();

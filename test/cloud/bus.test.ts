@@ -1,4 +1,4 @@
-/** The bus on Pub/Sub, its registry in Firestore, held to the contract of every bus. */
+/** The bus contract on Pub/Sub, with the registry in Firestore. */
 import { silentLog, systemClock } from '@cmbs/shared';
 import type { Bus } from '@cmbs/shared/bus';
 import { pubsubBus } from '@cmbs/shared/bus/pubsub';

@@ -1,4 +1,4 @@
-/** A program that assembles the companion brings its own decisions, exchanges, services and codecs. */
+/** A program that assembles the companion can add its own authorization, exchanges, services and codecs. */
 import { startCloudCompanion } from '../../companion/cloud';
 import { startCloudFunctions } from '@cmbs/emulator/cloud';
 import { schemesOf, zeroMq, localAddresses } from '@cmbs/companion';
@@ -73,7 +73,7 @@ describeOnEmulators('a companion assembled by a program', (hosts) => {
     return (await response.json()) as JsonObject;
   };
 
-  /** Sends a call from alice to bob; gives the attributes of the message. */
+  /** Sends a call from alice to bob; resolves with the attributes of the message. */
   const call = async (id: string): Promise<JsonObject> => {
     await ask('PUT', `/cmbs/message/${id}`, {
       kind: `${CMBS}message`,
@@ -93,7 +93,7 @@ describeOnEmulators('a companion assembled by a program', (hosts) => {
   test('receives a call over an added exchange, reads it with an added codec, and calls an added service', async () => {
     const { 'cmbs.message.result': result } = await call('sunny');
     expect(result).toMatchObject({ result: 'answer sun' });
-    // The decisions of the companion: to deliver, and to call the service where the message arrives.
+    // The companion asks for the delivery, and for the service call at the receiver.
     expect(asked).toEqual(
       expect.arrayContaining(['message.deliver /cmbs/message/sunny', 'service.call service:weather.forecast']),
     );

@@ -1,6 +1,6 @@
 /**
- * Two companions as processes of their own, each on a loopback address of its own, behind a load balancer that asks
- * them who is ready: for tests of who holds the members' sockets.
+ * Two companions as child processes, each on its own loopback address, behind a load balancer that checks which one is
+ * ready: for tests of which companion holds the members' sockets.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { startCloudFunctions } from '@cmbs/emulator/cloud';
@@ -13,29 +13,29 @@ import { GrpcProxy } from './grpc-proxy';
 import { CompanionProgram } from './processes';
 import { describeOnEmulators, type EmulatorHosts } from './support';
 
-/** What docs/guarantees.md states: from the death of a companion until the other one holds its members. */
+/** Milliseconds from the end of a companion until the other one holds its members, as in docs/guarantees.md. */
 export const TAKEOVER_MS = 20_000;
 
-/** Milliseconds for what comes by itself, and soon, on a busy machine. */
+/** Milliseconds for quick events on a busy machine. */
 export const SOON_MS = 60_000;
-/** Messages that show that sending goes on. */
+/** Messages that show that sending continues. */
 export const SOME = 20;
-/** Milliseconds between two messages of a sender: without them the load takes the processors that a takeover needs. */
+/** Milliseconds between two messages of a sender: without a pause the load takes the processors from the takeover. */
 const LOAD_PAUSE_MS = 50;
 
 /**
- * What a companion that died had in flight, Pub/Sub offers again when its lease has run out; the emulator may give it
- * to each of the streams that died first.
+ * Pub/Sub redelivers the messages in flight of a dead companion when their leases expire; the emulator may first give
+ * them to each of the dead streams.
  */
 const ARRIVAL_MS = 200_000;
 
-/** Hosts that have a socket open at one time. */
+/** Hosts that have the socket open at the same time. */
 type Holders = readonly string[];
 
 export class Host implements Backend {
   constructor(
     readonly host: string,
-    /** Its own way to Firestore. */
+    /** The companion's own connection to Firestore. */
     readonly firestore: GrpcProxy,
     public companion: CompanionProgram,
   ) {}
@@ -51,14 +51,14 @@ export class Host implements Backend {
 }
 
 export interface Watch {
-  /** Resolves when the other one has the socket; an error when ever both had it, or `from` not at first. */
+  /** Resolves when `to` has the socket. Rejects if both ever had the socket, or `from` did not have it first. */
   handedOver(from: Host, to: Host): Promise<void>;
 }
 
 export interface Load {
-  /** Resolves when so many more were accepted. */
+  /** Resolves when this many more messages were accepted. */
   accepts(more: number): Promise<void>;
-  /** Ends it; gives the contents that were accepted. */
+  /** Ends the load; resolves with the accepted contents. */
   end(): Promise<readonly string[]>;
 }
 
@@ -74,7 +74,7 @@ export function describeTwoCompanions(name: string, tests: (pair: CompanionPair)
   });
 }
 
-/** The test of a companion that loses its way to Firestore; it takes most of a minute, so each way has a file of its own. */
+/** The test of a companion that loses Firestore. Each kind of loss has its own file, because a test takes a minute. */
 export function testCutOff(
   pair: CompanionPair,
   how: string,
@@ -100,9 +100,9 @@ export class CompanionPair {
   readonly fleet = new Fleet();
   readonly #hosts: EmulatorHosts;
   readonly #machines: Host[] = [];
-  /** What a test began, and that goes on until it is aborted, or the test is over. */
+  /** Background work of a test, which ends when it is aborted or the test is over. */
   readonly #begun: AbortController[] = [];
-  /** Contents of all that bob has received so far. */
+  /** Contents that bob has received so far. */
   readonly #received: unknown[] = [];
   #program = '';
   #settings: EnvironmentVariables = {};
@@ -174,12 +174,12 @@ export class CompanionPair {
     await this.fleet.close();
   }
 
-  /** Of bob's socket on L1. */
+  /** The port of bob's socket on L1. */
   get #port(): number {
     return Number(new URL(this.bob.sockets.l1).port);
   }
 
-  /** The one that holds the members, and the other. */
+  /** The companion that holds the members, and the other one. */
   async roles(): Promise<{ readonly holder: Host; readonly standby: Host }> {
     const [first, second] = this.#machines as [Host, Host];
     return eventually(
@@ -194,7 +194,7 @@ export class CompanionPair {
     ) as Promise<{ holder: Host; standby: Host }>;
   }
 
-  /** Ends what a test did to its way to Firestore and to its process. */
+  /** Ends the faults that a test injected into the companion's process and connection to Firestore. */
   async mend({ firestore, companion }: Host): Promise<void> {
     firestore.heal();
     await firestore.accept();
@@ -224,7 +224,7 @@ export class CompanionPair {
     return isListening(host, this.#port);
   }
 
-  /** Milliseconds until bob's socket answers on this machine. */
+  /** Resolves with the milliseconds until bob's socket answers on this host. */
   async takesOver(machine: Host): Promise<number> {
     const started = performance.now();
     await eventually(
@@ -247,10 +247,10 @@ export class CompanionPair {
     );
   }
 
-  /** Looks all the time who has bob's socket open, from when `holder` is seen to have it. */
+  /** Watches continuously which hosts have bob's socket open, beginning when `holder` has it. */
   async watchSocket(holder: Host, isOpen = isListening): Promise<Watch> {
     const over = this.#untilTheEnd();
-    /** Without repetitions. */
+    /** The successive holders, without repetitions. */
     const seen: Holders[] = [];
     const look = async (): Promise<void> => {
       const open = await Promise.all(this.#machines.map(({ host }) => isOpen(host, this.#port)));
@@ -289,7 +289,7 @@ export class CompanionPair {
     };
   }
 
-  /** Sends on L1 and L3.2 all the time. */
+  /** Sends continuously on L1 and L3.2. */
   load(): Load {
     const accepted: string[] = [];
     const refused: string[] = [];
@@ -324,7 +324,7 @@ export class CompanionPair {
     };
   }
 
-  /** What was read is acknowledged, so that the inbox stays short. */
+  /** Reads and acknowledges entries, so that the inbox stays short. */
   async #read(): Promise<readonly unknown[]> {
     const { here, bob } = this;
     for (;;) {

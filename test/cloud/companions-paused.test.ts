@@ -1,4 +1,4 @@
-/** Two companions: who holds the members' sockets when one stands still. */
+/** Two companions: which one holds the members' sockets when one is paused. */
 import { isGreeting } from './balancer';
 import { eventually } from '../e2e/harness';
 import { describeTwoCompanions, SOME, SOON_MS, TAKEOVER_MS } from './companion-pair';
@@ -8,13 +8,13 @@ describeTwoCompanions('with two companions', (pair) => {
     const { holder, standby } = await pair.roles();
     const loading = pair.load();
     await loading.accepts(SOME);
-    // Its kernel still takes connections; it says nothing to them.
+    // The kernel still accepts connections for the paused process, which sends no greeting.
     const watch = await pair.watchSocket(holder, isGreeting);
     holder.companion.signal('SIGSTOP');
     const took = await pair.takesOver(standby);
     await watch.handedOver(holder, standby);
     holder.companion.signal('SIGCONT');
-    // The process finds out when it goes on.
+    // The process notices the replacement when it resumes.
     await eventually(
       () => pair.isListening(holder),
       (isOpen) => !isOpen,

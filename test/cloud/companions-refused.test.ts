@@ -1,4 +1,4 @@
-/** Two companions: who holds the members' sockets when Firestore cannot be reached by one. */
+/** Two companions: which one holds the members' sockets when Firestore refuses the connections of one. */
 import { describeTwoCompanions, testCutOff } from './companion-pair';
 
 describeTwoCompanions('with two companions', (pair) => {

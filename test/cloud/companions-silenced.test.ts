@@ -1,4 +1,4 @@
-/** Two companions: who holds the members' sockets when Firestore says nothing to one. */
+/** Two companions: which one holds the members' sockets when Firestore does not answer one. */
 import { describeTwoCompanions, testCutOff } from './companion-pair';
 
 describeTwoCompanions('with two companions', (pair) => {

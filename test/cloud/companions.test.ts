@@ -1,4 +1,4 @@
-/** Two companions: who holds the members' sockets when one dies or is told to stop. */
+/** Two companions: which one holds the members' sockets when one is killed or stopped. */
 import { Reply } from 'zeromq';
 import { LEASE_POLL_MS } from '../../shared/broker/lease';
 import { LEASE_LIMITS } from '@cmbs/shared/broker';
@@ -6,7 +6,7 @@ import { eventually, freeSocket } from '../e2e/harness';
 import { describeTwoCompanions, SOME, SOON_MS, TAKEOVER_MS, type Host } from './companion-pair';
 import { itNightly } from '../skipping';
 
-/** The container's patience. */
+/** Milliseconds that a container runtime waits between SIGTERM and SIGKILL. */
 const STOP_MS = 10_000;
 
 async function callsInFlight({ companion }: Host): Promise<number> {
@@ -48,7 +48,7 @@ describeTwoCompanions('with two companions', (pair) => {
     const peer = fleet.using(new Reply({ linger: 0 }), (socket) => socket.close());
     await peer.bind(address);
     const watch = await pair.watchSocket(holder);
-    // After a takeover the load balancer needs a moment to see who is ready.
+    // After a takeover the load balancer needs a moment to see which companion is ready.
     const ready = async (): Promise<number> => (await here.get('/readyz')).status;
     await eventually(ready, (status) => status === 200, 'functions reach the holder', SOON_MS);
     const sending = here.send('l1', { to: address, from: alice.id, content: 'slow' });
@@ -69,7 +69,7 @@ describeTwoCompanions('with two companions', (pair) => {
     expect(await stopping).toBeLessThan(STOP_MS);
     expect(await holder.companion.ended).toEqual({ code: 0, signal: null });
     await watch.handedOver(holder, standby);
-    // The lease is let go, so nobody waits for its time.
+    // The companion released its lease, so the other one does not wait for the expiry.
     expect(took).toBeLessThan(LEASE_LIMITS.ttlMs - LEASE_POLL_MS);
   }, 300_000);
 

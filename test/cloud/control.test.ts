@@ -1,4 +1,4 @@
-/** The companion's control endpoint: whom it obeys, what it tells, and what it makes of anything else. */
+/** The companion's control endpoint: authentication, answers, and invalid requests. */
 import { connect } from 'node:net';
 import { LOCAL_FUNCTIONS_ACCOUNT } from '../../shared/rpc/identity/local';
 import { MAX_CONTROL_BODY_BYTES } from '../../companion/control';
@@ -56,7 +56,7 @@ describeOnEmulators('the control endpoint', (hosts) => {
       const answer = await release(fields());
       expect(answer.status).toBe(status);
       if (status === 401) expect(answer.headers.get('www-authenticate')).toBe('Bearer');
-      // Nothing that helps whoever tries.
+      // The answer must not help an attacker.
       expect(answer.text).not.toMatch(/at .*\.ts|stack|cmbs\.member/);
       expect(await isOpen()).toBe(true);
     });
@@ -126,7 +126,7 @@ describeOnEmulators('the control endpoint', (hosts) => {
     expect(answer).toMatch(/^HTTP\/1\.1 404 /);
   });
 
-  /** All that the endpoint answers to a text that no client would send. */
+  /** The whole answer of the endpoint to a request that no HTTP client would send. */
   async function raw(text: string): Promise<string> {
     const { hostname, port } = new URL(url);
     const socket = connect(Number(port), hostname);

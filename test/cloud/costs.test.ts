@@ -1,4 +1,4 @@
-/** What operations cost on Firestore and Pub/Sub: the table of docs/costs.md is what is counted here. */
+/** Counts what operations cost on Firestore and Pub/Sub, and compares the counts with the table of docs/costs.md. */
 import { protobuf } from 'google-gax';
 import type { JsonObject } from '@cmbs/shared';
 import { CMBS, eventually, Fleet, MESSAGE, type Deployment, type Member } from '../e2e/harness';
@@ -8,7 +8,7 @@ import { cloudEngine } from './deployment';
 import { GrpcProxy } from './grpc-proxy';
 import { describeOnEmulators } from './support';
 
-/** What counts here of google.firestore.v1. */
+/** The part of google.firestore.v1 that this test reads. */
 const { root } = protobuf.parse(`
   syntax = "proto3";
   message Document { string name = 1; }
@@ -32,14 +32,14 @@ interface Counts {
   pubsub: number;
 }
 
-/** The holder of a shard renews its lease for as long as it lives; the table has that in a row of its own. */
+/** True for the lease of a shard: the table has a separate row for its renewals. */
 const isLease = (name: string): boolean => name.includes('/documents/leases/');
 
-/** Times that each operation is done; what happens beside them is spread over so many. */
+/** How often each operation is done, so that unrelated work is averaged out. */
 const TIMES = 20;
 
 class Meter {
-  /** Entries that were written to inboxes. */
+  /** Entries written to inboxes. */
   entries = 0;
   counts: Counts = { read: 0, written: 0, deleted: 0, watched: 0, pubsub: 0 };
 
@@ -80,10 +80,10 @@ class Meter {
   }
 }
 
-/** By how much a count may differ: reads depend on how many messages are delivered together. */
+/** Allowed difference of each count: reads depend on how many messages are delivered together. */
 const TOLERANCE: Counts = { read: 3, written: 1, deleted: 0.5, watched: 2, pubsub: 0.5 };
 
-/** Dollars for a million, as docs/costs.md states them. */
+/** Dollars per million, as stated in docs/costs.md. */
 const PRICES: Counts = { read: 0.6, written: 1.8, deleted: 0.2, watched: 0.6, pubsub: 0.04 };
 
 const COLUMNS = ['read', 'written', 'deleted', 'watched', 'pubsub'] as const;
@@ -133,7 +133,7 @@ describeOnEmulators('the costs of an operation', (hosts) => {
   }
 
   const nothing = async (): Promise<void> => undefined;
-  /** Waits for what is counted anyway, so that waiting costs nothing. */
+  /** Waits on counts that the test takes anyway, so that waiting causes no calls. */
   const allReceived = (): Promise<unknown> =>
     eventually(
       () => meter.entries,

@@ -1,6 +1,6 @@
 /**
- * A deployment on the emulators: the functions behind the gateway and one companion, assembled as their programs do, in
- * this process. A project of its own keeps it apart from others.
+ * A deployment on the emulators, in this process: the functions behind the gateway and one companion, assembled as in
+ * their programs. Each deployment has its own project.
  */
 import { startCloudCompanion, type CloudCompanion, type CloudCompanionLimits } from '../../companion/cloud';
 import { startCloudFunctions } from '@cmbs/emulator/cloud';
@@ -12,7 +12,7 @@ import { freePort } from '../integration/free-port';
 import { VARIABLES } from './emulators-of-run';
 import { uniqueProject, type EmulatorHosts } from './support';
 
-/** The key for identity tokens that all deployments of this run share. */
+/** File with the key for identity tokens that all deployments of this test run share. */
 export function localKeyFile(): string {
   const file = process.env[VARIABLES.identityKey];
   if (file === undefined) throw new Error('the set-up of the run has made no key');
@@ -24,7 +24,7 @@ type Limits = CloudLimits & CloudCompanionLimits;
 
 export type EnvironmentVariables = Readonly<Record<string, string>>;
 
-/** Settings of a deployment in a project of its own, for either of its parts, in this process or another. */
+/** Settings of a deployment in a new project, for both of its parts, in this process or another. */
 export async function cloudEnvironment(
   hosts: EmulatorHosts,
   more: EnvironmentVariables = {},
@@ -45,7 +45,7 @@ export async function cloudEnvironment(
   };
 }
 
-/** Google's clients read where the emulators are from this process's own environment. */
+/** Also sets the addresses of the emulators in this process, from which Google's clients read them. */
 export function configOf(env: EnvironmentVariables): CloudConfig {
   for (const name of ['FIRESTORE_EMULATOR_HOST', 'PUBSUB_EMULATOR_HOST']) process.env[name] = env[name];
   return readCloudConfig(env);
@@ -90,7 +90,7 @@ export class CloudParts implements Running {
     );
   }
 
-  /** Resolves when it holds its shard. */
+  /** Resolves when the companion holds its shard. */
   async startCompanion(): Promise<void> {
     const { log, clock, delivery = {} } = this.#options;
     this.companion = await startCloudCompanion({
@@ -120,7 +120,7 @@ export interface CloudEngine {
   readonly parts: () => CloudParts;
 }
 
-/** The engine of one deployment; closed and run again, it finds its data. */
+/** The engine of one deployment, which finds its data again after a restart. */
 export function cloudEngine(
   hosts: EmulatorHosts,
   more: EnvironmentVariables = {},

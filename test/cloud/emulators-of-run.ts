@@ -1,10 +1,10 @@
-/** What the set-up of a run tells its tests and its tear-down. */
+/** Variables by which the set-up of a test run informs its tests and its tear-down. */
 import type { Emulators } from '@cmbs/emulator/emulators';
 
 export const VARIABLES = {
   firestore: 'CMBS_TEST_FIRESTORE_HOST',
   pubsub: 'CMBS_TEST_PUBSUB_HOST',
-  /** Why none can be started that a test may stop. */
+  /** Why tests cannot stop and start an emulator. */
   noRestarts: 'CMBS_TEST_EMULATORS_NO_RESTARTS',
   /** File with the key that signs identity tokens. */
   identityKey: 'CMBS_TEST_IDENTITY_KEY',
@@ -17,17 +17,17 @@ interface Kept {
   users: number;
 }
 
-// Jest loads set-up and tear-down apart from each other, in the same process; and both once per project.
+// Jest loads set-up and tear-down separately, in the same process, and each once per project.
 const shared = globalThis as { cmbsEmulators?: Kept | undefined };
 
-/** Starts them for the first who asks. */
+/** Starts the emulators on the first call. */
 export function emulatorsOfRun(start: () => Promise<Emulators>): Promise<Emulators> {
   const kept = (shared.cmbsEmulators ??= { emulators: start(), users: 0 });
   kept.users += 1;
   return kept.emulators;
 }
 
-/** Stops them for the last who goes. */
+/** Stops the emulators on the last call. */
 export async function leaveEmulatorsOfRun(): Promise<void> {
   const kept = shared.cmbsEmulators;
   if (kept === undefined) return;

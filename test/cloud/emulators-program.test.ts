@@ -1,4 +1,4 @@
-/** `npm run emulators` as somebody runs it, with the emulators that this machine has. */
+/** `npm run emulators` as a user runs it, with the emulators of this machine. */
 import { freePort } from '../integration/free-port';
 import { Program } from './processes';
 import { describeOnEmulators, itRestartsEmulators } from './support';

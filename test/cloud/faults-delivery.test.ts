@@ -1,4 +1,4 @@
-/** A deployment when what Pub/Sub has comes late, twice or not in order. */
+/** A deployment when messages from Pub/Sub arrive late, twice or out of order. */
 import { PUBSUB_BUS_LIMITS } from '../../shared/bus/pubsub/limits';
 import { contentOf, eventually, unique } from '../e2e/harness';
 import { describeFaults, MARGIN_MS, OFFERED_AGAIN_MS, timed, UNAVAILABLE } from './faulty-deployment';
@@ -13,7 +13,7 @@ describeFaults('a deployment', (deployment, hosts) => {
     await pubsub.refuse();
     expect((await deployment.publish(first, { orderingKey })).status).toBe(202);
     await pubsub.accept();
-    // At once, while the first one waits for the end of its back-off.
+    // Sent at once, while the first message waits for the end of its back-off.
     await here.must(200, deployment.publish(second, { orderingKey, prefer: 'wait=40' }));
     await here.must(200, deployment.publish('of another key', { orderingKey: unique('key') }));
     await pubsub.refuse();
@@ -39,7 +39,7 @@ describeFaults('a deployment', (deployment, hosts) => {
     expect(ms).toBeLessThan(PUBSUB_BUS_LIMITS.callMs + MARGIN_MS);
     await here.reaches(value.path, 'delivered');
     await deployment.arrives(content, OFFERED_AGAIN_MS);
-    // It is published twice, and received once.
+    // The message is published twice and received once.
     const mark = unique('mark');
     await deployment.publish(mark);
     await deployment.arrives(mark, OFFERED_AGAIN_MS);
@@ -52,7 +52,7 @@ describeFaults('a deployment', (deployment, hosts) => {
     const content = unique('content');
     const sent = await deployment.publish(content);
     await here.reaches(sent.path, 'delivered');
-    // The emulator may hand it to a stream that is gone, and waits for its lease.
+    // The emulator may give the message to a closed stream, and then waits for the lease.
     await deployment.arrives(content, OFFERED_AGAIN_MS);
   });
 

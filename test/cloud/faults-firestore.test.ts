@@ -1,4 +1,4 @@
-/** A deployment when Firestore does not do what it should. */
+/** A deployment during faults of Firestore. */
 import { startCloudFunctions } from '@cmbs/emulator/cloud';
 import { silentLog } from '@cmbs/shared';
 import { LEASE_LIMITS } from '@cmbs/shared/broker';
@@ -91,7 +91,7 @@ describeFaults('a deployment', (deployment, hosts) => {
     firestore.heal();
     expect([value.status, value.error]).toEqual([504, expect.stringMatching(/outcome unknown/)]);
     expect(ms).toBeLessThan(FIRESTORE_LIMITS.writeMs + MARGIN_MS);
-    // The companion could not renew its lease meanwhile, and has to take its shard again.
+    // The companion could not renew its lease during the fault, and has to acquire its shard again.
     await eventually(
       async () => (await here.get('/readyz')).status,
       (status) => status === 200,
@@ -143,7 +143,7 @@ describeFaults('a deployment', (deployment, hosts) => {
       const tagged = await Promise.all(
         names.map((id, i) => here.request('POST', `${urls[i % 2]}${path}`, { kind: MEMBER, mixins: [id] })),
       );
-      // Nobody said what he had seen before, so nobody is refused.
+      // None of the requests is conditional, so none is refused.
       expect(tagged.map(({ status }) => status)).toEqual(names.map(() => 200));
       const { json } = await here.get(path);
       expect(json.mixins).toEqual(expect.arrayContaining(names));

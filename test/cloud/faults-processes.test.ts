@@ -1,4 +1,4 @@
-/** A deployment when a part of its own, or the emulators under it, end. */
+/** A deployment when one of its parts or the emulators end. */
 import { startCloudFunctions } from '@cmbs/emulator/cloud';
 import { restartableEmulator, type RestartableEmulator } from '@cmbs/emulator/emulators';
 import { silentLog } from '@cmbs/shared';

@@ -1,4 +1,4 @@
-/** A deployment when Pub/Sub takes nothing. */
+/** A deployment while Pub/Sub accepts no publications. */
 import { PUBSUB_BUS_LIMITS } from '../../shared/bus/pubsub/limits';
 import { eventually, unique } from '../e2e/harness';
 import {

@@ -1,20 +1,20 @@
-/** A deployment whose ways to Firestore and to Pub/Sub can be told to do wrong, for tests of what becomes of it then. */
+/** A deployment with fault injection between its parts and Firestore and Pub/Sub. */
 import { contentOf, eventually, Fleet, type Answer, type Deployment, type Member } from '../e2e/harness';
 import { cloudEngine, type CloudEngine } from './deployment';
 import { GrpcProxy } from './grpc-proxy';
 import { SHORT_LEASES } from './short-leases';
 import { describeOnEmulators, uniqueProject, type EmulatorHosts } from './support';
 
-/** Milliseconds that an answer may take beyond the deadline of what it waited for; Google's clients wait for ten minutes. */
+/** Milliseconds that an answer may take beyond its deadline; Google's clients would wait for ten minutes. */
 export const MARGIN_MS = 30_000;
 
-/** Sends that may wait for the bus on one layer. */
+/** Outbound messages that may wait for the bus on one layer. */
 export const QUEUE_LIMIT = 20;
 
-/** Milliseconds until the emulator offers again what a reader took that is gone: twice the lease, and time. */
+/** Milliseconds until the emulator redelivers the messages of a closed reader: twice the lease, and a margin. */
 export const OFFERED_AGAIN_MS = (2 * SHORT_LEASES.ackDeadlineS + 60) * 1000;
 
-/** Statuses of gRPC. */
+/** Status codes of gRPC. */
 export const ABORTED = 10;
 export const NOT_FOUND = 5;
 export const PERMISSION_DENIED = 7;
@@ -26,14 +26,14 @@ export async function timed<T>(work: Promise<T>): Promise<{ readonly ms: number;
   return { value, ms: performance.now() - began };
 }
 
-/** The parts of the deployment, once it is started. */
+/** The parts of a started deployment. */
 interface Started {
   readonly firestore: GrpcProxy;
   readonly pubsub: GrpcProxy;
   readonly cloud: CloudEngine;
   readonly here: Deployment;
   readonly alice: Member;
-  /** Has the layers L1 and L3.2 started, and the topics `fault.*`. */
+  /** A member with the layers L1 and L3.2 started and the topics `fault.*`. */
   readonly bob: Member;
 }
 
@@ -63,7 +63,7 @@ export class FaultyDeployment {
     return this.#parts;
   }
 
-  /** Ends all faults. What an outage is, is told; what becomes of a deployment is what the tests are about. */
+  /** Ends all faults and forgets the errors that were logged because of them. */
   heal(): void {
     const { firestore, pubsub, here } = this.parts;
     firestore.heal();
@@ -76,7 +76,7 @@ export class FaultyDeployment {
     await Promise.all([this.#parts?.firestore.close(), this.#parts?.pubsub.close()]);
   }
 
-  /** Sends on a topic that bob has. */
+  /** Sends a message on a topic of bob. */
   publish(content: string, more = {}): Promise<Answer & { readonly path: string }> {
     const { here, alice } = this.parts;
     return here.send('l32', { from: alice.id, topics: ['fault.first'], content, ...more });
@@ -92,7 +92,7 @@ export class FaultyDeployment {
     );
   }
 
-  /** How often bob has received it. */
+  /** How often bob has received the content. */
   async count(content: string): Promise<number> {
     const { here, bob } = this.parts;
     return (await here.inbox(bob)).filter((entry) => contentOf(entry) === content).length;

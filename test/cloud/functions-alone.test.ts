@@ -1,6 +1,6 @@
 /**
- * Every function as a process of its own, started through functions-framework as it is deployed, with the companion as
- * another; requests go to the function that the URL map picks, and topic messages are pushed.
+ * Every function as a separate process, started through functions-framework as when deployed, and the companion as
+ * another process; requests go to the function that the URL map selects, and topic messages are pushed.
  */
 import { gzipSync } from 'node:zlib';
 import { ROUTES } from '@cmbs/functions/routes';
@@ -44,13 +44,13 @@ describeOnEmulators('with each function in a process of its own', (hosts) => {
       CMBS_LOG: 'info',
     });
     companion = await CompanionProgram.start(settings);
-    // A start takes both processors for a second; more at a time would only wait for each other.
+    // A start uses both processors for a second, so more starts at a time would not be faster.
     const waiting = ROUTES.map(({ name }) => name);
     const startOne = async (): Promise<void> => {
       for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
         const one = new FunctionProgram(name, await freePort(), settings);
         functions.set(name, one);
-        // Refused or not, it is the function that answers.
+        // Any status shows that the function answers.
         await one.answersAnything();
       }
     };
@@ -160,7 +160,7 @@ describeOnEmulators('with each function in a process of its own', (hosts) => {
       async () => (await here.request('PUT', '/things/one', { kind })).status,
       (status) => status === 201,
       'the function that creates the thing knows its kind',
-      // 26 processes have two processors.
+      // A margin, because 26 processes share two processors.
       CATEGORIES_MAX_AGE_MS + 10_000,
     );
     expect((await here.get('/things/one')).json.kind).toBe(kind);
@@ -177,7 +177,7 @@ describeOnEmulators('with each function in a process of its own', (hosts) => {
   test('every function received requests and logged each of them in one line', async () => {
     expect([...map.requests.keys()].sort()).toEqual(ROUTES.map(({ name }) => name).sort());
     for (const [name, one] of functions) {
-      // Whether it answers was asked besides, at its own address.
+      // Each function also got readiness checks at its own address.
       const pathsOf = (paths: readonly unknown[]): readonly unknown[] =>
         paths.filter((path) => path !== '/healthz').sort();
       const asked = pathsOf(map.requests.get(name) ?? []);

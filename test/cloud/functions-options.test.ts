@@ -1,4 +1,4 @@
-/** A program that assembles the functions brings its own decisions, renderings, services and codecs. */
+/** A program that assembles the functions can add its own authorization, renderings, services and codecs. */
 import { startCloudFunctions, type CloudFunctions } from '@cmbs/emulator/cloud';
 import { CmbsError, silentLog, type Authorize, type JsonObject } from '@cmbs/shared';
 import { type Rendering, STANDARD_RENDERINGS } from '@cmbs/shared/occi';
@@ -106,7 +106,7 @@ describeOnEmulators('functions assembled by a program', (hosts) => {
   test('read pushed calls with a codec added by the program, and call its services', async () => {
     expect(await push('sunny', 'call weather.forecast')).toBe(204);
     expect(await result('sunny')).toBe('answer sun');
-    // Without a token nothing proves that the topic bus pushes.
+    // Without a token nothing proves that the push comes from the topic bus.
     expect(asked).toContain('anonymous service.call service:weather.forecast');
   });
 

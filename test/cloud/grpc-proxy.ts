@@ -1,5 +1,5 @@
 /**
- * A proxy for gRPC that can be told to do wrong: each call goes on to the real server unless a fault was injected for
+ * A proxy for gRPC with fault injection: each call goes to the real server unless a fault was injected for
  * its method. It knows HTTP/2 and gRPC's statuses, nothing of the service.
  */
 import {
@@ -23,17 +23,17 @@ const UNAVAILABLE = 14;
 const PREFIX_BYTES = 5;
 
 export type Fault =
-  /** The call does not reach the server. */
+  /** The server does not get the call; the proxy answers with this status. */
   | { readonly kind: 'answer'; readonly status: number; readonly message?: string }
-  /** It reaches the server later. */
+  /** The server gets the call later. */
   | { readonly kind: 'delay'; readonly ms: number }
-  /** It does not reach the server, and nobody says so. */
+  /** The server does not get the call, and the client gets no answer. */
   | { readonly kind: 'silence' }
-  /** Its answer breaks off (`UNAVAILABLE`) after so many messages. */
+  /** The answer breaks off (`UNAVAILABLE`) after this many messages. */
   | { readonly kind: 'breakOff'; readonly after: number }
   /**
-   * The server carries it out, but its answer is lost: in its place comes an error (`UNAVAILABLE`), the end of the
-   * connection, or nothing. `meanwhile` runs between.
+   * The server executes the call, but the answer is lost: the client gets an error (`UNAVAILABLE`), the end of the
+   * connection, or nothing. `meanwhile` runs before that.
    */
   | {
       readonly kind: 'lose';
@@ -54,7 +54,7 @@ export class GrpcProxy {
   cancelled = 0;
   readonly #target: string;
   readonly #server: Http2Server;
-  /** Those that are open, and what came by each. */
+  /** Open connections. */
   readonly #sessions = new Set<ServerHttp2Session>();
   readonly #callsBySession = new Map<ServerHttp2Session, number>();
   readonly #answered = new Map<string, number>();
@@ -72,7 +72,7 @@ export class GrpcProxy {
       this.#sessions.add(session);
       this.#callsBySession.set(session, 0);
       session.once('close', () => this.#sessions.delete(session));
-      session.on('error', () => undefined); // Its streams tell.
+      session.on('error', () => undefined); // The streams report the error.
       this.#serve(session);
     });
   }
@@ -88,22 +88,22 @@ export class GrpcProxy {
     return `127.0.0.1:${this.#port}`;
   }
 
-  /** Has the next `times` calls of a method go wrong; faults of one method come one after the other. */
+  /** Makes the next `times` calls of a method fail; faults of one method apply one after the other. */
   inject(method: string, fault: Fault, times = 1): void {
     this.#rules.push({ method, fault, left: times });
   }
 
-  /** Tells of the message of each call of a method that has one only. */
+  /** Reports the message of each call of a method with a single request message. */
   observe(method: string, tell: (message: Buffer) => void): void {
     this.#observers.set(method, tell);
   }
 
-  /** Tells of each message in the answers to a method. */
+  /** Reports each message in the answers to a method. */
   observeAnswers(method: string, tell: (message: Buffer) => void): void {
     this.#answerObservers.set(method, tell);
   }
 
-  /** Connections stay, and nothing comes through them any more, neither calls nor answers that are under way. */
+  /** Keeps the connections open but passes nothing on, neither calls nor answers under way. */
   silence(): void {
     this.#isSilent = true;
     for (const call of this.#underWay) {
@@ -112,7 +112,7 @@ export class GrpcProxy {
     }
   }
 
-  /** Ends all faults. What was silenced under way is cut, since some of it is missing. */
+  /** Ends all faults. Silenced connections are cut, since part of their data is lost. */
   heal(): void {
     this.#rules = [];
     if (!this.#isSilent) return;
@@ -124,12 +124,12 @@ export class GrpcProxy {
     return this.calls.filter((call) => call === method).length;
   }
 
-  /** Calls so far by each connection, also those that are closed. */
+  /** Calls so far on each connection, including closed connections. */
   get callsByConnection(): readonly number[] {
     return [...this.#callsBySession.values()];
   }
 
-  /** Messages in answers to a method that came from the server so far. */
+  /** Messages that the server has sent so far in answers to a method. */
   messagesOf(method: string): number {
     return this.#answered.get(method) ?? 0;
   }
@@ -139,7 +139,7 @@ export class GrpcProxy {
     for (const session of this.#sessions) session.destroy();
   }
 
-  /** Refuses connections, also those that are there. */
+  /** Cuts all connections and refuses new ones. */
   async refuse(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.cut();
@@ -166,10 +166,10 @@ export class GrpcProxy {
     const upstream = connect(`http://${this.#target}`, { createConnection: () => socket });
     upstream.on('error', () => session.destroy());
     upstream.once('close', () => session.destroy());
-    // A reset, and not an orderly end, which the Pub/Sub emulator takes note of only when the leases of a stream end.
+    // A reset, because the Pub/Sub emulator notices an orderly end only when the leases of the stream end.
     session.once('close', () => socket.resetAndDestroy());
     session.on('stream', (stream, headers) => {
-      stream.on('error', () => undefined); // Whoever broke it knows.
+      stream.on('error', () => undefined); // The side that broke the connection knows the error.
       const method = methodOf(headers);
       this.calls.push(method);
       this.#callsBySession.set(session, (this.#callsBySession.get(session) ?? 0) + 1);
@@ -251,7 +251,7 @@ export class GrpcProxy {
   }
 }
 
-/** An answer without messages: its status stands in the headers (gRPC over HTTP/2, "Trailers-Only"). */
+/** An answer without messages, with the status in the headers (gRPC over HTTP/2, "Trailers-Only"). */
 function answer(stream: ServerHttp2Stream, status: number, message: string): void {
   if (stream.closed) return;
   stream.resume();
@@ -270,15 +270,15 @@ function methodOf(headers: IncomingHttpHeaders): string {
   return String(headers[':path']).split('/').at(-1) ?? '';
 }
 
-/** Passes on an answer and tells of each of its messages; ends after so many, when there would be one more. */
+/** Passes an answer on and reports each of its messages; breaks off before the message after the given number. */
 class Messages extends Transform {
   readonly #most: number;
   readonly #tell: () => void;
-  /** Hears the bytes of each message. */
+  /** Called with the bytes of each message. */
   readonly #observe: ((message: Buffer) => void) | undefined;
   #body: Buffer[] = [];
   #count = 0;
-  /** Of the message that is passed: bytes of its prefix, and bytes that are still to come. */
+  /** The current message: the bytes of its prefix, and the number of bytes still to come. */
   #prefix = Buffer.alloc(0);
   #left = 0;
 
@@ -298,7 +298,7 @@ class Messages extends Transform {
     done();
   }
 
-  /** How many of the bytes it took. */
+  /** Returns the number of bytes that were consumed. */
   #take(bytes: Buffer): number {
     const isBody = this.#left > 0;
     const taken = bytes.subarray(0, isBody ? this.#left : PREFIX_BYTES - this.#prefix.length);

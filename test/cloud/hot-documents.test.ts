@@ -1,6 +1,6 @@
 /**
- * Firestore takes about one write a second to one document for long (its documentation, "Best practices"): no document
- * may be written for each message of a busy member or a busy topic.
+ * Firestore sustains about one write per second to one document (its documentation, "Best practices"): no document may
+ * be written for each message of a busy member or a busy topic.
  */
 import { protobuf } from 'google-gax';
 import { LEASE_RENEW_MS } from '../../shared/broker/lease';
@@ -9,7 +9,7 @@ import { cloudEngine } from './deployment';
 import { GrpcProxy } from './grpc-proxy';
 import { describeOnEmulators } from './support';
 
-/** What counts here of google.firestore.v1. */
+/** The part of google.firestore.v1 that this test reads. */
 const { root } = protobuf.parse(`
   syntax = "proto3";
   message Document { string name = 1; }
@@ -22,9 +22,9 @@ interface Commit {
   readonly writes?: readonly { readonly update?: { readonly name: string }; readonly delete?: string }[];
 }
 
-/** Messages, more than any document of theirs is written. */
+/** Messages: far more than the writes of any one of their documents. */
 const MESSAGES = 60;
-/** From its creation to its end a message, its send and its entry are written a few times each. */
+/** Writes to a message, its outbound message or its inbox entry, from creation to the end. */
 const LIFE = 8;
 
 describeOnEmulators('a deployment', (hosts) => {
@@ -83,7 +83,7 @@ describeOnEmulators('a deployment', (hosts) => {
       const renewals = Math.ceil((performance.now() - began) / LEASE_RENEW_MS) + 1;
       const often = [...writes].filter(([path, count]) => count > (path.startsWith('leases/') ? renewals : LIFE));
       expect(often).toEqual([]);
-      // The proxy has seen them all.
+      // The proxy has seen all writes.
       expect([...writes.values()].reduce((sum, count) => sum + count, 0)).toBeGreaterThan(MESSAGES * 3);
     },
   );

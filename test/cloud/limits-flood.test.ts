@@ -1,4 +1,4 @@
-/** What is too much for one member: it does not grow the companion's memory. */
+/** Too many messages for one member do not grow the companion's memory. */
 import { readFileSync } from 'node:fs';
 import { startCloudFunctions } from '@cmbs/emulator/cloud';
 import { silentLog } from '@cmbs/shared';
@@ -12,12 +12,12 @@ import { describeOnEmulators, uniqueProject } from './support';
 import { itUnless } from '../skipping';
 
 /**
- * What is published to the member: many times what may wait in the companion (`STREAM_BYTES`), in messages of which
- * the hundred that the emulator sends at once are not much.
+ * Messages published to the member: many times the bytes that may wait in the companion (`STREAM_BYTES`). The hundred
+ * messages that the emulator sends at once are a small part of them.
  */
 const FLOOD = 1200;
 const MESSAGE_BYTES = 250_000;
-/** Of them on each of many topics: by itself, a topic has less than may wait of one. */
+/** Messages on each of many topics: fewer than may wait for one topic. */
 const A_TOPIC = 20;
 
 const itOnLinux = itUnless(
@@ -28,7 +28,7 @@ describeOnEmulators('a member that does not read', (hosts) => {
   const fleet = new Fleet();
   afterAll(() => fleet.close());
 
-  /** Bytes of memory that the process had at most. */
+  /** Peak memory of the process in bytes. */
   const peak = (pid: number): number => {
     const [, kib] = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
     return Number(kib) * 1024;
@@ -37,7 +37,7 @@ describeOnEmulators('a member that does not read', (hosts) => {
   interface Started {
     readonly here: Deployment;
     readonly outside: Outside;
-    /** Bytes that the companion's memory has grown at most, since the first call. */
+    /** Bytes by which the companion's peak memory has grown since the first call. */
     readonly growth: () => number;
   }
 
@@ -75,12 +75,12 @@ describeOnEmulators('a member that does not read', (hosts) => {
     };
   };
 
-  /** What is read makes room, and the next ones come. */
+  /** Acknowledges the entries, which makes room for the next messages. */
   const readAndGoOn = async (here: Deployment, slow: Member): Promise<void> => {
     const entries = (await here.inbox(slow)).map(({ id }) => id);
     await here.must(200, here.request('DELETE', `${slow.path}/inbox/`, { entries }));
     await here.receives(slow, 5);
-    // The emulator keeps what nobody acknowledges in its memory.
+    // The emulator keeps unacknowledged messages in memory.
     await here.must(200, here.request('DELETE', slow.path));
   };
 
@@ -94,7 +94,7 @@ describeOnEmulators('a member that does not read', (hosts) => {
       await here.receives(slow, 1);
 
       growth();
-      // Many times what may wait in the companion.
+      // Many times the bytes that may wait in the companion.
       const published = Array.from({ length: FLOOD }, (_, at) =>
         outside.publish('cmbs.l32.flood', `${at} ${'x'.repeat(MESSAGE_BYTES)}`),
       );
@@ -103,7 +103,7 @@ describeOnEmulators('a member that does not read', (hosts) => {
       const mark = unique('mark');
       await outside.publish('cmbs.l32.trickle', mark);
       await here.receives(quick, 1);
-      // What is tried again and again leaves garbage; it is not what was published.
+      // Repeated attempts leave some garbage, but less than the published bytes.
       expect(growth()).toBeLessThan((FLOOD * MESSAGE_BYTES * 2) / 3);
       await readAndGoOn(here, slow);
     },
@@ -117,7 +117,7 @@ describeOnEmulators('a member that does not read', (hosts) => {
       const topics = Array.from({ length: FLOOD / A_TOPIC }, (_, at) => `sensors.${at}`);
       const slow = await here.member({ topics: ['sensors.*'], start: ['l32'] });
       const quick = await here.member({ topics: ['trickle'], start: ['l32'] });
-      // The first use from inside makes the topic.
+      // The first message from the deployment creates the topic.
       for (const topic of topics) {
         await here.must(200, here.send('l32', { from: quick.id, topics: [topic], content: 'first' }));
       }

@@ -1,4 +1,4 @@
-/** What is too large for Firestore, and what is too much for one request. */
+/** Data that are too large for Firestore, and work that is too much for one request. */
 import { startCloudFunctions } from '@cmbs/emulator/cloud';
 import { silentLog, type JsonObject } from '@cmbs/shared';
 import { MAX_BATCH_ENTITIES, STEPS_BUDGET_MS } from '../../shared/occi/limits';
@@ -10,7 +10,7 @@ import { PATIENT_LIMITS } from './patient-limits';
 import { describeOnEmulators } from './support';
 import { extent } from '../extent';
 
-/** Making the thousands of entities of several steps takes the emulator most of a minute. */
+/** Creating the thousands of entities for several steps takes the emulator most of a minute. */
 const DELETION_STEP = extent(50, MAX_BATCH_ENTITIES);
 
 const MIB = 1024 * 1024;
@@ -21,7 +21,7 @@ const messageWith = (content: string, more: JsonObject = {}): JsonObject => ({
   ...more,
 });
 
-/** Characters of content that a message may have: a mebibyte, less what is reserved for its frame, and its other attributes. */
+/** Characters of content that fit: a mebibyte, less the reserve for the frame and the other attributes. */
 const LARGEST = MIB - 17 * 1024;
 
 describeOnEmulators('functions without a companion', (hosts) => {
@@ -70,7 +70,7 @@ describeOnEmulators('functions without a companion', (hosts) => {
     expect([refused.status, refused.error]).toEqual([413, expect.stringMatching(/bytes/)]);
     expect(firestore.callsOf('Commit')).toBe(before);
     expect((await here.get(large)).status).toBe(404);
-    // Three bytes a character: it is bytes that count.
+    // Three bytes per character: the limit is in bytes.
     expect((await here.request('PUT', large, messageWith('東'.repeat(MIB / 2)))).status).toBe(413);
     await here.must(200, here.request('DELETE', fits));
   });
@@ -104,7 +104,7 @@ describeOnEmulators('functions without a companion', (hosts) => {
         'the first step is under way',
       ),
     ]);
-    // The time of a request is over when this step is.
+    // This step uses up the time of the request.
     clock.forward(STEPS_BUDGET_MS);
     const partly = await deleting;
     expect([partly.status, partly.headers.get('x-occi-reason'), partly.headers.get('retry-after')]).toEqual([

@@ -1,13 +1,13 @@
-/** Installs a deployable as whoever deploys it does. */
+/** Installs a deployable as an operator does. */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 
-/** Milliseconds for a hundred packages over a slow line. */
+/** Milliseconds for a hundred packages over a slow connection. */
 const INSTALL_MS = 120_000;
 
-/** `npm i --omit=dev` in a folder; rejects with what npm said. */
+/** `npm i --omit=dev` in a folder; rejects with npm's output. */
 export async function install(directory: string): Promise<void> {
-  // This process may be npm's own child, and inherit a project's folder from it.
+  // This process may be a child of npm and inherit the folder of another project.
   const args = ['install', '--omit=dev', '--no-audit', '--no-fund', `--prefix=${directory}`];
   try {
     await promisify(execFile)('npm', args, { cwd: directory, timeout: INSTALL_MS });

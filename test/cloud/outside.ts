@@ -1,4 +1,4 @@
-/** Pub/Sub as an outside program uses it: by Google's client, with the names that docs/wire.md gives. */
+/** Pub/Sub as outside programs use it: with Google's client and the names of docs/wire.md. */
 import { PubSub, type Message } from '@google-cloud/pubsub';
 import { eventually } from '../e2e/harness';
 import type { EmulatorHosts } from './support';
@@ -25,13 +25,13 @@ export class Outside {
     });
   }
 
-  /** Makes a subscription to a topic that is there and reads it. */
+  /** Creates a subscription to an existing topic and reads it. */
   async subscribe(topic: string, name: string): Promise<Subscriber> {
     await this.client.topic(topic).createSubscription(name);
     return this.read(name);
   }
 
-  /** Reads a subscription that is there. */
+  /** Reads an existing subscription. */
   read(name: string): Subscriber {
     const subscriber = new Subscriber(this.client, name);
     this.#subscribers.push(subscriber);
@@ -61,7 +61,7 @@ export class Subscriber {
       this.seen.push({ data: data.toString('utf8'), attributes, orderingKey });
       message.ack();
     });
-    // What it cannot read shows in what it has not seen.
+    // A test notices read errors by missing messages.
     this.#subscription.on('error', () => undefined);
   }
 

@@ -1,9 +1,9 @@
 import { systemClock, type Clock } from '@cmbs/shared';
 
-/** Milliseconds from which on a wait is a long one: a minute is the shortest that tests want to let pass. */
+/** Milliseconds from which a wait counts as long: tests let a minute pass at least. */
 const LONG_MS = 60_000;
 
-/** The system's clock, except that long timers wait until the test lets the time pass. */
+/** The system clock, except that long timers wait until the test moves the time. */
 export class PatientClock implements Clock {
   readonly #waiting = new Map<() => void, number>();
   #passed = 0;
@@ -22,7 +22,7 @@ export class PatientClock implements Clock {
     return () => this.#waiting.delete(task);
   }
 
-  /** Lets the time pass: runs the timers that are due by then. */
+  /** Moves the time ahead and runs the timers that are due. */
   pass(ms: number): void {
     this.#passed += ms;
     for (const [task, due] of [...this.#waiting]) {

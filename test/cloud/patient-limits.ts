@@ -1,6 +1,6 @@
 /**
- * Limits for deployments whose time-outs are not what a test is about: with the product's own, a part that waits for a
- * busy machine loses its shard, or calls the outcome of a write unknown.
+ * Limits for tests that do not test time-outs: with the product's limits, a companion on a busy machine may lose its
+ * shard, or report an unknown outcome of a write.
  */
 import type { CloudLimits } from '@cmbs/functions/cloud';
 import type { CloudCompanionLimits } from '../../companion/cloud';

@@ -1,4 +1,4 @@
-/** The programs of a deployment as processes of their own, from the bundles that the run's set-up has built. */
+/** The programs of a deployment as child processes, from the bundles that the set-up of the test run has built. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, request as httpRequest, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -21,22 +21,22 @@ export interface Ended {
 /** A running program and the lines it has written. */
 export class Program {
   readonly lines: string[] = [];
-  /** Resolves when the program has ended and all that it has written is in {@link lines}. */
+  /** Resolves when the program has ended and its whole output is in {@link lines}. */
   readonly ended: Promise<Ended>;
-  /** Resolves when the process is gone; what it wrote last may still be in the pipe. */
+  /** Resolves when the process has ended; its last output may still be in the pipe. */
   readonly #exited: Promise<void>;
   readonly #child: ChildProcess;
-  /** It has ended, and all that it has written is there. */
+  /** True when the program has ended and its whole output has arrived. */
   #hasClosed = false;
 
-  /** @param script in `dist/`, or with a slash in front anywhere; or another program than Node's */
+  /** @param script a script in `dist/`, an absolute path, or a program that does not run in Node */
   constructor(
     script: string | { readonly command: string },
     args: readonly string[],
     environment: EnvironmentVariables,
     { cwd = process.cwd() }: { readonly cwd?: string } = {},
   ) {
-    // Only what it is told: variables of this run are not its.
+    // Only the given variables: those of the test run must not reach the program.
     const { PATH = '', HOME = '' } = process.env;
     const [command, first] =
       typeof script === 'string' ? [process.execPath, [resolve(DIST, script)]] : [script.command, []];
@@ -65,12 +65,12 @@ export class Program {
     return this.#child.pid ?? NaN;
   }
 
-  /** The lines that are log entries. */
+  /** The log entries among the lines. */
   get entries(): readonly JsonObject[] {
     return this.lines.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as JsonObject);
   }
 
-  /** Resolves when it has written the line; an error with what it has written when it ends first. */
+  /** Resolves when the program has written the line. Rejects with its output when the program ends first. */
   async says(line: string): Promise<void> {
     await this.#until(
       () => this.lines.includes(line),
@@ -79,7 +79,7 @@ export class Program {
     );
   }
 
-  /** Resolves when it has written a log entry with this `event`; an error as above. */
+  /** Resolves when the program has logged this `event`. Rejects with its output when the program ends first. */
   async logs(event: string): Promise<void> {
     await this.#until(
       () => this.entries.some((entry) => entry.event === event),
@@ -92,7 +92,7 @@ export class Program {
     this.#child.kill(name);
   }
 
-  /** Milliseconds from SIGTERM to its end. */
+  /** Sends SIGTERM; resolves with the milliseconds until the program has ended. */
   async stop(): Promise<number> {
     const started = performance.now();
     if (this.isRunning) {
@@ -109,7 +109,7 @@ export class Program {
     await this.#exited;
   }
 
-  /** Resolves when the URL answers with the status; an error with what the program has written when it ends first. */
+  /** Resolves when the URL answers with the status. Rejects with the program's output when the program ends first. */
   async answers(url: string, status?: number): Promise<void> {
     await this.#until(
       async () => {
@@ -129,7 +129,7 @@ export class Program {
   async #until<T>(probe: () => Promise<T> | T, wanted: (value: T) => boolean, what: string): Promise<void> {
     await eventually(
       async () => {
-        // What it wrote last may come after its end.
+        // The last output may arrive after the process ended.
         const hasEnded = this.#hasClosed;
         const value = await probe();
         if (hasEnded && !wanted(value)) throw new Error(`the program has ended:\n${this.lines.join('\n')}`);
@@ -143,7 +143,7 @@ export class Program {
 }
 
 export class CompanionProgram extends Program {
-  /** Of its control endpoint. */
+  /** URL of the control endpoint. */
   readonly url: string;
 
   private constructor(environment: EnvironmentVariables, port: number, program: string) {
@@ -151,20 +151,20 @@ export class CompanionProgram extends Program {
     this.url = `http://127.0.0.1:${port}`;
   }
 
-  /** Resolves when it is alive; it may stand by. */
+  /** Resolves when the companion is alive, possibly as a standby. */
   static async start(environment: EnvironmentVariables, program = 'companion/main.js'): Promise<CompanionProgram> {
     const companion = new CompanionProgram(environment, await freePort(), program);
     await companion.answers(`${companion.url}/healthz`, 200);
     return companion;
   }
 
-  /** Resolves when it holds its shard. */
+  /** Resolves when the companion holds its shard. */
   holding(): Promise<void> {
     return this.answers(`${this.url}/readyz`, 200);
   }
 }
 
-/** One function alone, as `npm run start:cloud -- --function` starts it. */
+/** One function alone, as started by `npm run start:cloud -- --function`. */
 export class FunctionProgram extends Program {
   readonly port: number;
 
@@ -173,15 +173,15 @@ export class FunctionProgram extends Program {
     this.port = port;
   }
 
-  /** Resolves when it serves requests; most functions have nothing at this path, and say so. */
+  /** Resolves when the function serves requests, with any status: most functions have nothing at this path. */
   answersAnything(): Promise<void> {
     return this.answers(`http://127.0.0.1:${this.port}/healthz`);
   }
 }
 
-/** Sends each request to the function that a deployment's URL map would pick. */
+/** Sends each request to the function that the URL map of a deployment selects. */
 export class UrlMap {
-  /** Paths of the requests, by the function that they went to. */
+  /** Paths of the requests by function. */
   readonly requests = new Map<string, string[]>();
   readonly #ports: ReadonlyMap<string, number>;
   readonly #server = createServer((incoming, outgoing) => this.#forward(incoming, outgoing));

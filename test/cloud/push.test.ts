@@ -1,4 +1,4 @@
-/** Topic messages that Pub/Sub pushes: no companion takes them, and nobody but Pub/Sub may. */
+/** Topic messages that Pub/Sub pushes: they need no companion, and only Pub/Sub may push. */
 import type { JsonObject } from '@cmbs/shared';
 import { contentOf, eventually, Fleet, unique, type Answer, type Deployment, type Member } from '../e2e/harness';
 import { freePort } from '../integration/free-port';
@@ -111,7 +111,7 @@ describeOnEmulators('push delivery', (hosts) => {
     const member = await here.member({ topics: ['poison'], start: ['l32'] });
     await sent('l32', 'poison', 'makes the topic');
     await here.receives(member, 1);
-    // As few deliveries as Pub/Sub allows; the deployment's own number takes half an hour.
+    // The minimum number of attempts in Pub/Sub; the deployment's own number takes half an hour.
     const subscription = outside.client.subscription(`cmbs.member.${member.id}.l32.poison`);
     const [{ deadLetterPolicy }] = await subscription.getMetadata();
     expect(deadLetterPolicy).toMatchObject({
@@ -136,7 +136,7 @@ describeOnEmulators('push delivery', (hosts) => {
     await sent('l32', 'gone', 'before');
     await here.receives(member, 1);
     await outside.client.subscription(`cmbs.member.${member.id}.l32.gone`).delete();
-    // A companion looks every five minutes, and when it starts.
+    // A companion checks the subscriptions every five minutes, and when it starts.
     await cloud.parts().stopCompanion();
     await cloud.parts().startCompanion();
     await eventually(

@@ -1,4 +1,4 @@
-/** What it costs to know the topics of a deployment: Firestore asks for a price of each document that is read. */
+/** The cost of knowing the topics of a deployment: Firestore charges for each document that is read. */
 import { silentLog, systemClock } from '@cmbs/shared';
 import { pubsubBus } from '@cmbs/shared/bus/pubsub';
 import { COMPANION_LOOK_MS, WATCH_FALLBACK_MS } from '@cmbs/shared/limits';
@@ -93,7 +93,7 @@ describeOnEmulators('the registry of topics', (hosts) => {
   });
 
   it('is not read completely for an unchanged subscription or its consumer', async () => {
-    // To make it, the topics have to be known.
+    // Creating a subscription requires the topics.
     await here.setSubscription({ name: 'second', layer: 'l32', patterns: ['fourth'] });
     const before = counted.topicsRead;
     await here.setSubscription({ name: 'reader', layer: 'l32', patterns: ['>'] });

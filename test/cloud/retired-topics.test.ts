@@ -1,4 +1,4 @@
-/** A topic that a subscription does not want any more is read to its end, and then its counterpart is removed. */
+/** A topic that no subscription matches any more is read to its end, and then its Pub/Sub subscription is removed. */
 import { silentLog, systemClock } from '@cmbs/shared';
 import { pubsubBus } from '@cmbs/shared/bus/pubsub';
 import { RETIRED_IDLE_MS } from '../../shared/bus/pubsub/limits';
@@ -63,7 +63,7 @@ describeOnEmulators('a retired topic', (hosts) => {
       expect(names.filter((name) => name.includes('reader'))).toEqual([expect.stringContaining('after')]);
       await arrives('after');
       expect(errors).toEqual([]);
-      // Wanted again, the topic is there again.
+      // A topic that matches again is created again.
       await bus.setSubscription({ name: 'reader', layer: 'l32', patterns: ['before', 'after'] });
       received.splice(0);
       await arrives('before');

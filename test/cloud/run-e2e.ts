@@ -1,4 +1,4 @@
-/** Runs before each end-to-end suite on the emulators: makes its deployments of the cloud's parts. */
+/** Runs before each end-to-end suite on the emulators, so that its deployments consist of the cloud's parts. */
 import { runTestsOn } from '../e2e/engine';
 import { cloudEngine } from './deployment';
 import { PATIENT_LIMITS } from './patient-limits';

@@ -1,4 +1,4 @@
-/** The companion's program, for tests that wait until Pub/Sub offers the messages of a stopped consumer again. */
+/** The companion's program with short leases, for tests that wait until Pub/Sub redelivers messages of a stopped consumer. */
 import { runCompanion } from '../../companion/program';
 import { SHORT_LEASES } from './short-leases';
 

@@ -1,4 +1,4 @@
 import type { PubsubBusLimits } from '@cmbs/shared/bus/pubsub';
 
-/** For tests that wait until Pub/Sub offers the messages of a stopped consumer again: the least that Pub/Sub takes. */
+/** The shortest leases of Pub/Sub, for tests that wait until Pub/Sub redelivers messages of a stopped consumer. */
 export const SHORT_LEASES = { ackDeadlineS: 10 } as const satisfies Partial<PubsubBusLimits>;

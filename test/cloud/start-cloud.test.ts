@@ -1,6 +1,6 @@
 /**
- * `npm run start:cloud` as somebody runs it: all functions behind one endpoint, the companion beside them. What it
- * writes is the log of a deployment, what its metrics say is how it does.
+ * `npm run start:cloud` as a user runs it: all functions behind one endpoint, and the companion, with the log and the
+ * metrics of a deployment.
  */
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
@@ -59,7 +59,7 @@ describeOnEmulators('npm run start:cloud', (hosts) => {
       { from: alice.id },
       { traceparent: TRACEPARENT, Authorization: `Bearer ${SECRET}`, ...more },
     );
-  /** Log entries of an event, once there are so many that `wanted` accepts. */
+  /** Waits until `wanted` accepts the log entries of an event. */
   const entries = (
     event: string,
     wanted: (found: readonly JsonObject[]) => boolean,
@@ -179,7 +179,7 @@ describeOnEmulators('npm run start:cloud', (hosts) => {
   test('restarts a companion that died, and counts the restart', async () => {
     process.kill(await companionPid(), 'SIGABRT');
     await entries('restarted', ({ length }) => length === 1, { reason: 'SIGABRT', severity: 'WARNING' });
-    // The lease of the dead has to end first.
+    // The lease of the dead companion has to expire first.
     await eventually(
       () => here.metric('cmbs_shard_held').catch(() => 0),
       (held) => held === 1,
@@ -194,7 +194,7 @@ describeOnEmulators('npm run start:cloud', (hosts) => {
     process.kill(await companionPid(), 'SIGUSR2');
     const [exceeded] = await entries('memory_exceeded', ({ length }) => length === 1, { limit_mb: 400 });
     expect(exceeded).toMatchObject({ severity: 'ERROR', used_mb: expect.any(Number) as number });
-    // In order: the lease is given back, and what is queued stays.
+    // An orderly stop releases the lease and keeps queued messages.
     await entries('stopped', ({ length }) => length === 1);
     await entries('restarted', ({ length }) => length === 1, { reason: 'memory' });
     await eventually(

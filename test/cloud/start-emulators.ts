@@ -1,7 +1,7 @@
 /**
- * Starts the emulators, and builds the programs, once for all tests on them (`globalSetup` of their projects). The hosts
- * reach the tests by the environment, under names of ours: a local deployment that another test starts must not find
- * them.
+ * Starts the emulators and builds the programs once for all tests on emulators (`globalSetup` of their projects).
+ * Environment variables with names of our own pass the hosts to the tests: Google's names would also reach the local
+ * deployments of other tests.
  */
 import { execFile } from 'node:child_process';
 import { mkdtempSync, writeFileSync } from 'node:fs';
@@ -13,7 +13,7 @@ import { newLocalKey } from '@cmbs/shared/rpc/identity';
 import { freePort } from '../integration/free-port';
 import { emulatorsOfRun, VARIABLES } from './emulators-of-run';
 
-/** What tests run as processes of their own. */
+/** Programs that tests run as processes. */
 const PROGRAMS = ['functions', 'companion', 'local/cloud', 'local/emulators'];
 
 function newKeyFile(): string {
@@ -23,7 +23,7 @@ function newKeyFile(): string {
 }
 
 async function startAndBuild(): Promise<Emulators> {
-  // Of the ports that no test takes meanwhile.
+  // Ports that no test takes during the run.
   const ports = { firestore: await freePort(), pubsub: await freePort() };
   const emulators = await startEmulators({ ports });
   try {

@@ -1,4 +1,4 @@
-/** What the Firestore engine does when Firestore, or the way to it, does not do what it should. */
+/** The Firestore engine during faults of Firestore and of the network. */
 import type { ErrorCode, JsonObject } from '@cmbs/shared';
 import { FIRESTORE_CALLS_PER_CHANNEL } from '../../shared/store/firestore/client';
 import type { FirestoreStoreOptions } from '../../shared/store/firestore/firestore-store';
@@ -11,7 +11,7 @@ import { describeOnEmulators, itRestartsEmulators } from './support';
 import { keptLog, openTemporaryFirestore, type TemporaryFirestore } from './temporary-firestore';
 import { PATIENCE_MS } from '../patience';
 
-/** Milliseconds that operations have in tests of deadlines, and until they must have ended. */
+/** Deadline of operations in tests of deadlines, in milliseconds, and with a margin until they must have ended. */
 const SHORT_MS = 2000;
 const SHORT_AND_MARGIN_MS = 30_000;
 
@@ -34,13 +34,13 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
       limits: { closeMs: 1000, ...options.limits },
     });
     opened.push(one);
-    // Connected before anything is measured, or made to go wrong.
+    // Connects before the test measures calls or injects faults.
     await one.store.get('things', 'nothing');
     return one;
   };
   const openStore = async (options?: Partial<FirestoreStoreOptions>): Promise<Store> =>
     (await open(options)).store;
-  /** The same project, with nothing between. */
+  /** Opens the same project without the proxy. */
   const openBeside = async ({ projectId }: TemporaryFirestore): Promise<Store> => {
     const one = await openTemporaryFirestore(firestore, { projectId });
     opened.push(one);
@@ -122,7 +122,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
         expect(error).toMatchObject({ code: 'deadline_exceeded' });
         expect(ms).toBeLessThan(SHORT_AND_MARGIN_MS);
       }
-      // The callers repeat it or tell of it; nobody has to act.
+      // Warnings, not errors: the callers repeat or report the operation, and no operator has to act.
       expect(log.lines.map(({ level }) => level)).toEqual(['warn', 'warn']);
     });
 
@@ -215,7 +215,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
       await Promise.all(Array.from({ length: 250 }, () => store.get('things', 'a')));
       const calls = proxy.callsByConnection;
       expect(calls.length).toBeGreaterThan(1);
-      // The first one has made a call before.
+      // The first connection has already made a call.
       expect(Math.max(...calls)).toBeLessThanOrEqual(FIRESTORE_CALLS_PER_CHANNEL + 1);
     });
   });
@@ -255,7 +255,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
       const other = await openBeside(one);
       proxy.inject('Commit', { kind: 'answer', status: 14 });
       expect(await other.create('things', 'a', { same: true })).toBe(true);
-      // The commit that did not arrive may have: so it must look.
+      // The engine cannot know whether its commit arrived, so it must read the document.
       await expect(one.store.create('things', 'a', { same: true })).rejects.toMatchObject({
         code: 'deadline_exceeded',
       });
@@ -435,7 +435,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
     const other = await openBeside(one);
     await put(one.store, 'left', { on: true });
     await put(one.store, 'right', { on: true });
-    // Each turns one off as long as the other is on: never both.
+    // Each transaction turns one document off only while the other is on, so both are never off.
     const turnOff = (store: Store, id: string, else_: string): Promise<void> =>
       store.transact(async (tx) => {
         const [mine, theirs] = await tx.getAll('things', [id, else_]);

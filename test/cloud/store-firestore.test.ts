@@ -1,4 +1,4 @@
-/** What is the Firestore engine's own: how few calls it needs, how it counts and pages, and where things lie. */
+/** Properties of the Firestore engine only: its number of calls, counting, paging, and the layout of documents. */
 import { ADDRESS_FIELD, OUTBOUND_MESSAGES } from '@cmbs/shared/broker';
 import type { Store } from '@cmbs/shared/store';
 import { eventually } from '../e2e/harness';
@@ -8,7 +8,7 @@ import { openTemporaryFirestore, type TemporaryFirestore } from './temporary-fir
 
 const INBOX = 'inbox:016ad860-2a9a-504f-8861-aeafd0b2ae29';
 
-/** Documents that are created at the same time. */
+/** Documents that the test creates at the same time. */
 const SIDE_BY_SIDE = 100;
 
 describeOnEmulators('The Firestore engine', ({ firestore }) => {
@@ -26,7 +26,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
     await proxy.close();
   });
 
-  /** The calls that some work needs. */
+  /** The calls that an operation makes. */
   const callsOf = async (work: () => Promise<unknown>): Promise<readonly string[]> => {
     const before = proxy.calls.length;
     await work();
@@ -39,7 +39,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
   ): Promise<void> => {
     const create = (n: number): Promise<unknown> =>
       store.create(collection, `id-${String(n).padStart(5, '0')}`, { n }, options(n));
-    // Each has a deadline of its own, in which all that are made side by side have to be done.
+    // Each creation has its own deadline, which includes waiting for the others of its batch.
     for (let made = 0; made < count; made += SIDE_BY_SIDE) {
       const some = Math.min(SIDE_BY_SIDE, count - made);
       await Promise.all(Array.from({ length: some }, (_, n) => create(made + n)));
@@ -169,7 +169,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
         (count) => count === 1,
         'the call is cancelled',
       );
-      // Besides those that it took there are some that were on their way.
+      // Besides the documents that were used, some were under way.
       expect(proxy.messagesOf('RunQuery')).toBeLessThan(20);
     });
 
@@ -183,7 +183,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
     it.each(['id', 'order'] as const)(
       'continues by %s where an answer broke off, and reads nothing twice',
       async (by) => {
-        // Many have the same place in the order, so that where to go on is told by the id as well.
+        // Many documents have the same order, so the position of a page includes the id.
         await fill('things', 300, (n) => ({ order: String(n % 10) }));
         const placeOf = (n: number): number => (by === 'id' ? n : (n % 10) * 300 + n);
         const expected = Array.from({ length: 300 }, (_, n) => n).sort((a, b) => placeOf(a) - placeOf(b));
@@ -225,7 +225,7 @@ describeOnEmulators('The Firestore engine', ({ firestore }) => {
       (await store.query({ collection: OUTBOUND_MESSAGES, where: both, by: 'order', limit: 9 })).docs,
     ).toHaveLength(4);
     expect(await store.count({ collection: OUTBOUND_MESSAGES, where, by: 'order' }, 3)).toBe(3);
-    // One message for each document, and one at the end where there are fewer than asked for.
+    // One message per document, and a last one when there are fewer documents than requested.
     expect(proxy.messagesOf('RunQuery') - before).toBeLessThan(30);
   });
 

@@ -1,4 +1,4 @@
-/** For tests against Google's emulators, which `start-emulators.ts` has started. */
+/** Support for tests on Google's emulators, which `start-emulators.ts` starts. */
 import { randomUUID } from 'node:crypto';
 import { skippedName } from '../skipping';
 import { VARIABLES } from './emulators-of-run';
@@ -12,20 +12,20 @@ export interface EmulatorHosts {
   readonly pubsub: string;
 }
 
-/** A project of its own for whoever asks, so that tests do not see each other's data. */
+/** A new project, so that tests do not see each other's data. */
 export function uniqueProject(): string {
   return `demo-${randomUUID()}`;
 }
 
-/** Where the emulators are, or why there are none. */
+/** The addresses of the emulators, or the reason why there are none. */
 function emulators(): EmulatorHosts | string {
   const { [VARIABLES.firestore]: firestore = '', [VARIABLES.pubsub]: pubsub = '' } = process.env;
   return process.env[VARIABLES.missing] ?? { firestore, pubsub };
 }
 
 /**
- * `describe`, with the hosts of the emulators. Where there are none, its tests are reported as skipped; in CI, which has
- * them, that is a failure.
+ * `describe`, with the hosts of the emulators. Without emulators, its tests are reported as skipped; in CI, which has
+ * emulators, they fail.
  */
 export function describeOnEmulators(name: string, tests: (hosts: EmulatorHosts) => void): void {
   const hosts = emulators();
@@ -36,12 +36,12 @@ export function describeOnEmulators(name: string, tests: (hosts: EmulatorHosts) 
       throw missingInCi(hosts);
     });
   } else {
-    // Collected, so that each is reported by its name; none of them runs.
+    // Collected but not run, so that each test is reported by its name.
     describe.skip(skippedName(name, hosts), () => tests({ firestore: '', pubsub: '' }));
   }
 }
 
-/** `it`, for what stops and starts an emulator of its own; skipped where the emulators are of a kind that cannot. */
+/** `it`, for tests that stop and start an emulator; skipped if the installed emulators cannot be restarted. */
 export function itRestartsEmulators(name: string, test: () => Promise<void>): void {
   const reason = process.env[VARIABLES.noRestarts];
   if (reason === undefined) it(name, test);
@@ -53,14 +53,14 @@ export function itRestartsEmulators(name: string, test: () => Promise<void>): vo
 }
 
 /**
- * The hosts of the emulators, for a set-up file. Where there are none, the tests of the file that comes are reported as
- * skipped, and in CI fail.
+ * The hosts of the emulators, for a set-up file. Without emulators, the tests of the next file are reported as skipped;
+ * in CI they fail.
  */
 export function emulatorsForFile(): EmulatorHosts | undefined {
   const hosts = emulators();
   if (typeof hosts !== 'string') return hosts;
   if (isCi()) throw missingInCi(hosts);
-  // The reporter knows why.
+  // The reporter prints the reason.
   const { skip } = test;
   Object.assign(globalThis, { describe: describe.skip, test: skip, it: skip });
   return undefined;

@@ -1,4 +1,4 @@
-/** A store on the Firestore emulator, in a project of its own, with a clock that the test moves. */
+/** A store on the Firestore emulator, in a new project, with a clock that the test moves. */
 import { type Log, systemClock } from '@cmbs/shared';
 import type { FirestoreStoreOptions } from '../../shared/store/firestore/firestore-store';
 import { openFirestoreStore } from '@cmbs/shared/store/firestore';
@@ -14,7 +14,7 @@ export async function openTemporaryFirestore(
   options: Partial<Omit<FirestoreStoreOptions, 'clock' | 'emulatorHost'>> = {},
 ): Promise<TemporaryFirestore> {
   const { projectId = uniqueProject() } = options;
-  // Held still, so that an expiry is reached by `advance` alone.
+  // A fixed time, so that only `advance` reaches an expiry.
   const start = systemClock.now();
   let ahead = 0;
   const now = (): number => start + ahead;
@@ -32,12 +32,12 @@ export async function openTemporaryFirestore(
       store = open();
       return store;
     },
-    // Its data stay in a project that nobody asks for again.
+    // The data stay in a project that no other test uses.
     close: () => store.close(),
   };
 }
 
-/** A log that keeps what it is told. */
+/** A log that keeps its lines. */
 export function keptLog(): Log & {
   readonly lines: readonly { readonly level: string; readonly message: string }[];
 } {

@@ -1,4 +1,4 @@
-/** Identity tokens for whoever checks them: a good one, and all that must not pass for one. */
+/** Identity tokens for tests: a valid token, and tokens that must be refused. */
 import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { signedJwt } from '../../shared/rpc/identity/local';
@@ -20,12 +20,12 @@ export class Tokens {
     return createPrivateKey(readFileSync(localKeyFile()));
   }
 
-  /** What is taken. */
+  /** Header fields with a valid token. */
   good(): Fields {
     return bearer(signedJwt(this.#key, this.#claims()));
   }
 
-  /** What each is, the status that it has to get, and the fields. */
+  /** For each forgery: its description, the expected status, and the header fields. */
   forgeries(): [string, number, () => Fields][] {
     const changed = (more: Readonly<Record<string, unknown>>) => (): Fields =>
       bearer(signedJwt(this.#key, this.#claims(more)));

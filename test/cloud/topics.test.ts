@@ -1,4 +1,4 @@
-/** Topics on Pub/Sub: what an outside program sees and sends, and what becomes of subscriptions. */
+/** Topics on Pub/Sub: messages from and to outside programs, and the subscriptions of members. */
 import type { Json, JsonObject } from '@cmbs/shared';
 import { CloudEvent } from 'cloudevents';
 import { contentOf, eventually, Fleet, unique, type Deployment, type Member } from '../e2e/harness';
@@ -109,7 +109,7 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
     let member: Member;
     beforeAll(async () => {
       member = await here.member({ topics: ['outside.*'], start: ['l32'] });
-      // The topics come into being with the first use from inside.
+      // The first message from the deployment creates the topics.
       await sent('l32', 'outside.open', 'first');
       await here.receives(member, 1);
     });
@@ -178,7 +178,7 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
         dead_letter_subscription: `member.${member.id}.l32`,
       });
       expect(await here.metric('cmbs_dead_letters')).toBeGreaterThanOrEqual(2);
-      // An operator is told of each.
+      // Each dead letter is logged for the operator.
       expect(here.faults.splice(0)).toEqual([
         expect.stringContaining('topic message given up'),
         expect.stringContaining('topic message given up'),
@@ -218,7 +218,7 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
       await sent('l32', 'grow.one', '1');
       await sent('l32', 'grow.two', '2');
       await sent('l4', 'grow.three', 'not on this layer');
-      // The very first message of a topic is not missed.
+      // The first message of a new topic is not missed.
       expect((await here.receives(member, 2)).map(contentOf).sort()).toEqual(['1', '2']);
       expect(await of(member)).toEqual([
         `cmbs.member.${member.id}.l32.grow.one`,

@@ -13,7 +13,7 @@ export interface OpenedBus {
 
 const message = (data: string, more: Partial<BusMessage> = {}): BusMessage => ({ data, attributes: {}, ...more });
 
-/** Records deliveries, and waits for the n-th. */
+/** Records deliveries, and waits for a number of them. */
 class Inbox {
   readonly deliveries: BusDelivery[] = [];
   #check = (): void => undefined;
@@ -273,7 +273,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
         'reader',
         async (delivery) => {
           most = Math.max(most, ++running);
-          // The first ones wait until there are as many as the consumer allows.
+          // The first handlers wait until as many run as the consumer allows.
           if (running === 3) isFull.open();
           await isFull.opened;
           await new Promise((resolve) => setImmediate(resolve));
@@ -310,7 +310,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
       const inbox = new Inbox();
       follow(inbox);
       await inbox.until(1);
-      // Without an ordering key either may come first.
+      // Without an ordering key either message may arrive first.
       expect([...finished, ...inbox.data].sort()).toEqual(['1', '2']);
     });
 
@@ -354,7 +354,7 @@ export function busContract(name: string, open: () => Promise<OpenedBus>): void 
         },
         { maxInFlight: 1 },
       );
-      // In order, so that the first one is acknowledged when the second one comes.
+      // One ordering key, so that the first message is acknowledged when the second one arrives.
       await bus.publish('l32', 'a', message('1', { orderingKey: 'k' }));
       await bus.publish('l32', 'a', message('2', { orderingKey: 'k' }));
       await taken.opened;

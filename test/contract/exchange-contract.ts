@@ -1,4 +1,4 @@
-/** The contract of `Exchange`, for every exchange. It runs in real time, between an exchange and itself. */
+/** The contract of `Exchange`, for every exchange. It runs in real time, with the exchange on both sides. */
 import { CmbsError, systemClock } from '@cmbs/shared';
 import { MAX_FRAME_BYTES } from '@cmbs/shared/limits';
 import {
@@ -19,11 +19,11 @@ import { becomes, deferred, next, within } from '../waits';
 
 export interface ContractedExchange {
   readonly definition: ExchangeDefinition;
-  /** An address, in its canonical spelling, at which nobody listens and that every test may use. */
+  /** An unused address in its canonical spelling, at which no member listens. */
   address(): Promise<string>;
   /** The same address, spelled in another way. */
   respelled(address: string): string;
-  /** A text that no exchange can read as an address of its schemes. */
+  /** A malformed address with a scheme of the exchange. */
   readonly malformed: string;
   close(): Promise<void>;
 }
@@ -33,7 +33,7 @@ export interface ExchangeTraits {
   readonly forbidden?: { readonly serve: string; readonly connect: string };
 }
 
-/** Requests, or broadcasts, by which every exchange must have said that no more fit. */
+/** Requests or broadcasts: more than any exchange accepts at once. */
 const FLOOD = 5000;
 const NOBODY_WAITS_SO_LONG_MS = 600_000;
 
@@ -58,7 +58,7 @@ function isSubscribed(connection: BroadcastConnection, wanted = true): Promise<v
   );
 }
 
-/** Fails as `connect` does, which throws. */
+/** Rejects when `connect` throws. */
 const connecting = async (connect: (address: string) => unknown, address: string): Promise<unknown> =>
   connect(address);
 
@@ -79,7 +79,7 @@ export function exchangeContract(
     let log: RecordedLog;
     /** Lines that a test may log as errors. */
     let expectedErrors: number;
-    /** What a test opened, closed in reverse order whether it passed or not. */
+    /** Resources of a test, closed in reverse order after the test. */
     let opened: { close(): Promise<void> }[];
 
     beforeEach(async () => {
@@ -107,7 +107,7 @@ export function exchangeContract(
     const requests = (address: string): RequestConnection => kept(exchange.connectForRequests(address));
     const broadcasts = (address: string): BroadcastConnection => kept(exchange.connectForBroadcasts(address));
 
-    /** Sends each in turn, again when it is refused. */
+    /** Sends the bodies in order and repeats refused ones. */
     const broadcastAll = async (connection: BroadcastConnection, bodies: readonly string[]): Promise<void> => {
       for (const body of bodies) {
         for (;;) {
@@ -327,7 +327,7 @@ export function exchangeContract(
         expect(await failure(connection.request(Buffer.alloc(huge)))).toMatchObject({ code: 'too_large' });
         expect(await failure(connection.request('ü'.repeat(huge / 2)))).toMatchObject({ code: 'too_large' });
         const [answered] = await Promise.allSettled([connection.request(Buffer.alloc(MAX_FRAME_BYTES + 1))]);
-        // The sender refuses it, or the exchange of the member does in words.
+        // Either the sender refuses the frame, or the exchange of the member answers with an error.
         if (answered.status === 'rejected') expect(answered.reason).toMatchObject({ code: 'too_large' });
         else expect(String(answered.value)).toContain('too_large');
         expect(String(await connection.request('a'))).toBe('fine');
@@ -585,7 +585,7 @@ export function exchangeContract(
           }
           isSending = false;
         };
-        // Nothing else tries again.
+        // Only this listener sends again.
         connection.onWritable(() => void sendOn());
         release.resolve();
         await becomes(() => heard.length === taken + more.length, 'all broadcasts arrive');

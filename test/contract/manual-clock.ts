@@ -1,4 +1,4 @@
-/** A clock that stands still until the test moves it. */
+/** A clock that only the test moves. */
 import { type Clock } from '@cmbs/shared';
 
 interface Task {
@@ -30,12 +30,12 @@ export class ManualClock implements Clock {
     return () => this.#tasks.delete(task);
   }
 
-  /** Resolves when something waits for this clock. */
+  /** Resolves when a task waits for this clock. */
   async waiting(): Promise<void> {
     if (this.#tasks.size === 0) await new Promise<void>((resolve) => this.#noticed.push(resolve));
   }
 
-  /** Moves to the next task and runs it; returns by how many milliseconds that was. */
+  /** Moves to the next task and runs it; returns the milliseconds by which the clock moved. */
   runNext(): number {
     const [next] = [...this.#tasks].sort((a, b) => a.due - b.due);
     if (next === undefined) throw new Error('Nothing waits for the clock.');
@@ -46,7 +46,7 @@ export class ManualClock implements Clock {
     return ahead;
   }
 
-  /** Moves so many milliseconds ahead, and runs what is due on the way. */
+  /** Moves the clock ahead and runs the tasks that become due. */
   advance(ms: number): void {
     const end = this.#now + ms;
     while ([...this.#tasks].some(({ due }) => due <= end)) this.runNext();

@@ -6,7 +6,7 @@ import { PATIENCE_MS } from '../patience';
 
 export interface OpenedRpc {
   readonly rpc: Rpc;
-  /** Calls go to this companion; undefined: no companion runs. */
+  /** Sets the companion that receives the calls; undefined when no companion runs. */
   serve(companion: RpcHandler | undefined): void;
   close(): Promise<void>;
 }
@@ -44,7 +44,7 @@ export function rpcContract(name: string, open: () => Promise<OpenedRpc>): void 
       options: Partial<RpcOptions> = {},
     ): Promise<RpcResult<A>> => opened.rpc.call(BOB, action, args, { deadlineMs: PATIENCE_MS, ...options });
 
-    /** Serves a handler that waits until its signal aborts; resolves when it began, and when it was aborted. */
+    /** Serves a handler that waits until its signal aborts; the promises resolve when the handler begins and is aborted. */
     const serveEndlessly = (): { readonly began: Promise<void>; readonly aborted: Promise<void> } => {
       let begin = (): void => undefined;
       let abort = (): void => undefined;
@@ -90,7 +90,7 @@ export function rpcContract(name: string, open: () => Promise<OpenedRpc>): void 
       serve(async ({ args }) => {
         await new Promise<void>((resolve) => {
           release.push(resolve);
-          // None returns before all of them have begun.
+          // No call returns before all calls have begun.
           if (release.length === 5) for (const one of release) one();
         });
         return { outcome: 'queued', reason: (args as { sendId: string }).sendId };

@@ -10,20 +10,20 @@ import { PATIENCE_MS } from '../patience';
 
 export interface OpenedStore {
   readonly store: Store;
-  /** The time that the store goes by, in milliseconds; moves it ahead. */
+  /** Moves the clock of the store ahead, in milliseconds. */
   advance(ms: number): void;
   now(): number;
-  /** Closes the store and opens it again over the same data. */
+  /** Closes the store and opens it again with the same data. */
   reopen(): Promise<Store>;
   /** Closes the store and removes its data. */
   close(): Promise<void>;
 }
 
-/** What an engine does in its own way, where the interface leaves it room. */
+/** Behaviour that the interface leaves to the engine. */
 export interface EngineTraits {
   /**
-   * What a transaction reads is the latest each time, and it runs again when that never held together; or all of it as
-   * it was at one moment. Either way the outcome is that of some serial order.
+   * Each read of a transaction returns the latest state, and the transaction runs again when its reads are inconsistent;
+   * or all reads return the state of one moment. Either way the outcome is that of some serial order.
    */
   readonly readsAt: 'the latest' | 'one moment';
 }
@@ -448,7 +448,7 @@ export function storeContract(
 
       it('find a document by its last write when several arrive together', async () => {
         const colours = ['red', 'green', 'blue', 'white'];
-        // Each write has another choice of the colours, so that each drops, keeps and adds some.
+        // Each write has another set of colours, so that each drops, keeps and adds some.
         const writes = [0b0011, 0b0110, 0b1100, 0b1001, 0b0000, 0b1111, 0b0101];
         for (const order of [undefined, '1']) {
           await Promise.all(
@@ -636,7 +636,7 @@ export function storeContract(
         const { seen, until, end } = await collect({ collection: 'things', id: 'a/1' });
         await put('a/1x');
         await put('a/1');
-        // Changes that follow each other closely may come as one.
+        // Changes in quick succession may be reported as one.
         await until(1);
         await put('a');
         await store.transact(async (tx) => tx.delete('things', 'a/1'));

@@ -1,4 +1,4 @@
-/** The embedded store in a directory of its own, with a clock that the test moves. */
+/** The embedded store in a temporary directory, with a clock that the test moves. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,7 +22,7 @@ export async function openTemporaryStore(
   const directory = await temporaryDirectory();
   let ahead = 0;
   const clock: Clock = { ...systemClock, now: () => Date.now() + ahead };
-  // Held still, so that an expiry is reached by `advance` alone.
+  // A fixed time, so that only `advance` reaches an expiry.
   const start = Date.now();
   const still: Clock = { ...clock, now: () => start + ahead };
   const open = () => openSqliteStore({ directory, clock: still, ...options });

@@ -1,4 +1,4 @@
-/** A rendering from outside: CBOR (RFC 8949), written and read over HTTP without a change of the program. */
+/** A rendering added from outside: CBOR (RFC 8949), written and read over HTTP without a change to the product. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -109,7 +109,7 @@ async function ask(
   return { status: response.status, value: decode(Buffer.from(await response.arrayBuffer())) };
 }
 
-it('reads and shows entities, collections, categories and errors', async () => {
+it('an added rendering reads and shows entities, collections, categories and errors', async () => {
   const entity = { kind: COMPUTE, id: 'one', title: 'ünïcode', attributes: { 'occi.compute.memory': 1.5 } };
   const created = await ask('/compute/', {
     method: 'POST',
@@ -134,7 +134,7 @@ it('reads and shows entities, collections, categories and errors', async () => {
   });
 });
 
-it('shows errors that come before the payload is read', async () => {
+it('an added rendering shows errors that come before the payload is read', async () => {
   const large = await ask('/compute/', {
     method: 'POST',
     headers: { 'Content-Type': CBOR },

@@ -1,4 +1,4 @@
-/** Each way into the broker asks who may, with the resolved resource; a denial leaves nothing behind. */
+/** Each way into the broker is authorized with the resolved resource; a denial leaves nothing behind. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -205,7 +205,7 @@ test('without service.call a call is received but not executed, and is answered 
 });
 
 describe('a topic message from another deployment', () => {
-  /** Waits until carol has received the message; acknowledges what she receives before. */
+  /** Waits until carol has received the message; acknowledges earlier entries. */
   const arrivesAtCarol = async (id: string): Promise<void> => {
     for (;;) {
       const entries = await entriesOf('carol', 30);
@@ -214,7 +214,7 @@ describe('a topic message from another deployment', () => {
       if (ids.length > 0) await ask('DELETE', '/cmbs/member/carol/inbox/', { entries: ids });
     }
   };
-  /** Hands bob a message for carol's topic; the same each time. */
+  /** Sends bob a message for carol's topic, the same message each time. */
   const passOn = (id: string): Promise<JsonObject> => {
     const transfer = { v: 1, send_id: `send-of-${id}`, hops: ['elsewhere/dave'] };
     return askPeer(topicSocket, frameOf(id, { topics: ['weather'], transfer }, 'l32'));
@@ -229,7 +229,7 @@ describe('a topic message from another deployment', () => {
     expect(await passOn(id)).toMatchObject(forbidden);
     denied = undefined;
     expect(await hasReceived('carol', id)).toBe(false);
-    // If anything had been stored, the second attempt would be a duplicate, which nobody receives.
+    // If the first attempt had been stored, the second would be a duplicate and not arrive.
     expect(await passOn(id)).not.toHaveProperty('error');
     await arrivesAtCarol(id);
     expect(asked).toContain(`anonymous ${operation} ${path}`);

@@ -1,6 +1,6 @@
 /**
- * The domain decides every operation with the stored resource, before anything is shown or changed: requests of the OCCI
- * interface, pushes, and service calls.
+ * The domain authorizes every operation with the stored resource, before it shows or changes anything: requests of the
+ * OCCI interface, pushes, and service calls.
  */
 import { generateKeyPairSync } from 'node:crypto';
 import {
@@ -38,7 +38,7 @@ const OWN = 'http://example.com/own#';
 const OWN_KIND = `${OWN}thing`;
 const OWN_MIXIN = `${OWN}marked`;
 const LINK = 'http://schemas.ogf.org/occi/core#link';
-/** In the title of every entity: an answer that shows an entity has it. */
+/** Title of every entity, so that every answer that shows an entity contains it. */
 const SECRET = 'the secret title';
 const ALICE: Principal = { kind: 'user', name: 'alice' };
 const CMBS = 'http://houssem.org/cmbs#';
@@ -47,7 +47,7 @@ const PUSHER = 'pubsub@cmbs.local';
 const AUDIENCE = 'https://push.example.org';
 const KEY = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
 
-/** What was asked: the operation and the path of the resource, and the action where there is one. */
+/** A question to `authorize`: the operation, the path of the resource, and the action if there is one. */
 type Question = readonly [operation: Operation, path: string, action?: string];
 
 let temporary: TemporaryStore;
@@ -168,7 +168,7 @@ async function request({
   return { status: response.status, text };
 }
 
-/** All that is stored about entities and categories. */
+/** All stored entities and categories. */
 async function stored(): Promise<unknown> {
   const collections = ['entities', 'entity-values', 'categories', 'provider-bindings', 'category-state'];
   return Promise.all(
@@ -181,7 +181,7 @@ const definition = (term: string) => ({
   mixins: [{ term, scheme: OWN, location: `/${term}/`, attributes: {} }],
 });
 
-/** Requests with their questions, in order; a question that comes again stands once. */
+/** Requests with their questions in order, without repetitions. */
 const CASES: readonly (Asked & { readonly asks: readonly Question[] })[] = [
   { method: 'GET', target: '/compute/a', asks: [['entity.read', '/compute/a']] },
   { method: 'HEAD', target: '/compute/a', asks: [['entity.read', '/compute/a']] },

@@ -1,4 +1,4 @@
-/** One peer's broadcasts while what they need fails for a moment, and while the companion stops. */
+/** Broadcasts to one peer during transient failures of their dependencies, and while the companion stops. */
 import { Subscriber } from 'zeromq';
 import { BroadcastQueue } from '../../companion/delivery/broadcast-queue';
 import { ConnectionSlots } from '../../companion/delivery/connection-slots';
@@ -14,7 +14,7 @@ import { WatchedMessages } from '../../companion/delivery/watched-messages';
 import { CmbsError, newId, systemClock, type Clock } from '@cmbs/shared';
 import { becomes, freePort, recordedEnvironment, type RecordedEnvironment } from './sockets-support';
 
-/** Milliseconds by which the queue's own retry is told from other timers. */
+/** Milliseconds that distinguish the retry of the queue from other timers. */
 const RETRY_MS = 12_345;
 
 let sockets: RecordedEnvironment;
@@ -26,9 +26,9 @@ let environment: QueueEnvironment & { readonly exchanges: Exchanges };
 let slots: ConnectionSlots;
 let queue: BroadcastQueue;
 let sequence = 0;
-/** Retries that the queue has asked for, to be run by hand: as they do that were about to run when they were cancelled. */
+/** Scheduled retries, which the test runs itself, like a retry that was already due when it was cancelled. */
 let retries: (() => void)[];
-/** What gives the frame of a broadcast. */
+/** Makes the frame of a broadcast. */
 let prepare: (name: string) => Promise<string>;
 
 beforeEach(async () => {
@@ -59,7 +59,7 @@ beforeEach(async () => {
     settle: () => undefined,
     backOff: () => undefined,
     resumed: () => undefined,
-    // What waits in the store.
+    // The broadcasts that wait in the store.
     evicted: (item) => void evicted.push(item),
     readWaiting: () => Promise.resolve({ items: evicted.splice(0), upTo: '' }),
     firstWaiting: () => Promise.resolve(evicted[0]?.message.outbound.id),
@@ -70,7 +70,7 @@ beforeEach(async () => {
   environment = {
     ...sockets,
     clock,
-    // Receivers of these tests are no members.
+    // The receivers in these tests are not members.
     store: { get: () => Promise.resolve(undefined), getAll: () => Promise.resolve([]) },
     shard: wholeDeployment(newId),
     backOff: () => RETRY_MS,
@@ -143,7 +143,7 @@ test('a draining queue finishes the broadcast in flight and starts no other', as
   give();
   await drained;
   await arrives('under way');
-  // A peer that comes, or somebody who asks, changes nothing.
+  // A new peer or a notification changes nothing.
   queue.notify();
   broadcast('later');
   await queue.drain();
@@ -162,7 +162,7 @@ test('a closing queue waits for its reads, since the store closes after the queu
   await asked;
   let isClosed = false;
   const closed = queue.close().then(() => (isClosed = true));
-  // Far more turns than a close takes that waits for nothing.
+  // Far more turns than a close needs if it does not wait.
   for (let turn = 0; turn < 100; turn += 1) await new Promise(setImmediate);
   expect(isClosed).toBe(false);
   answer('last');

@@ -1,4 +1,4 @@
-/** When `build.mjs` builds again, in a small tree of its own. */
+/** When `build.mjs` builds again, tested in a small temporary tree. */
 import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -26,7 +26,7 @@ async function write(path: string, text: string): Promise<void> {
 const build = (...names: readonly string[]) =>
   promisify(execFile)(process.execPath, [BUILD, ...names], { cwd: tree });
 
-/** Builds the program and says whether its file was written, and what it says when it runs. */
+/** Builds the program; returns whether its file was written, and the output of the program. */
 async function built(): Promise<{ readonly isNew: boolean; readonly says: string }> {
   const program = join(tree, 'dist/local/main.js');
   const writtenAt = async () => (await stat(program).catch(() => undefined))?.mtimeMs;
@@ -36,19 +36,19 @@ async function built(): Promise<{ readonly isNew: boolean; readonly says: string
   return { isNew: (await writtenAt()) !== before, says: stdout.trim() };
 }
 
-it('builds a program once, and not again while nothing has changed', async () => {
+it('build.mjs builds a program once, and not again while nothing has changed', async () => {
   expect(await built()).toEqual({ isNew: true, says: 'hello first' });
   expect(await built()).toEqual({ isNew: false, says: 'hello first' });
   await write('emulator/name.ts', await readFile(join(tree, 'emulator/name.ts'), 'utf8'));
   expect(await built()).toEqual({ isNew: false, says: 'hello first' });
 });
 
-it('builds a program once for all scripts that need it', async () => {
+it('build.mjs builds a program once for all scripts that need it', async () => {
   await build('local/main', 'local/start');
   expect(await built()).toEqual({ isNew: false, says: 'hello first' });
 });
 
-describe('builds again', () => {
+describe('build.mjs builds again', () => {
   beforeEach(async () => {
     await built();
     expect((await built()).isNew).toBe(false);

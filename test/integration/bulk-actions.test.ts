@@ -46,7 +46,7 @@ beforeEach(async () => {
   temporary = await openTemporaryStore();
   client = new AbortController();
   done = 0;
-  /** The client leaves while the first of them is worked on. */
+  /** The client leaves during the work on the first entity. */
   const work = async (): Promise<void> => {
     done += 1;
     client.abort();

@@ -1,4 +1,4 @@
-/** Makes a TypeScript program of the tests runnable by `node`, in `dist/` so that it finds its packages. */
+/** Bundles a TypeScript program of the tests for `node`, in `dist/` so that it finds its packages. */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { buildSync, type BuildOptions } from 'esbuild';

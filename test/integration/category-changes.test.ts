@@ -1,4 +1,4 @@
-/** A change of categories costs no more than it changes, and the categories of a deployment are limited. */
+/** The cost of a change of categories depends only on the change, and the categories of a deployment are limited. */
 import { allowAll, type JsonObject, SYSTEM, systemClock } from '@cmbs/shared';
 import { MAX_CATEGORIES, MAX_DEFINITIONS_CHARS } from '../../shared/occi/limits';
 import {
@@ -14,7 +14,7 @@ import type { Store, Transaction } from '@cmbs/shared/store';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
 const SCHEME = 'http://example.com/bomb#';
-/** More changes than the state names, since each change has at least one name. */
+/** More changes than the state lists, since each change has at least one name. */
 const REMEMBERED = Math.ceil(MAX_REMEMBERED_CHANGE_CHARS / SCHEME.length);
 const RESOURCE = 'http://schemas.ogf.org/occi/core#resource';
 
@@ -31,13 +31,13 @@ const mixin = (term: string, more: Partial<CategoryInput> = {}): CategoryInput =
 const numbered = (from: number, to: number): readonly CategoryInput[] =>
   Array.from({ length: to - from }, (_, at) => mixin(`m${from + at}`));
 
-/** Documents that pass between the store and its callers, and characters written. */
+/** Documents read and written, and characters written. */
 interface Work {
   documents: number;
   chars: number;
 }
 
-/** A store that counts. */
+/** A store that counts its work. */
 function counted(store: Store, work: Work): Store {
   const page = async <P extends { readonly docs: readonly unknown[] }>(asked: Promise<P>): Promise<P> => {
     const found = await asked;
@@ -129,7 +129,7 @@ describe('a change', () => {
         expect(new Set(await Promise.all(ids)).size).toBe(1);
       }
     };
-    // The cost of writing must not depend on how many changes the state names.
+    // Fills the state, since the cost of a write must not depend on the number of changes in the state.
     for (let at = 0; at < REMEMBERED / 4; at += 1) await changes('warm');
     const few = await costOf(() => changes('few'));
     for (let from = 50; from < 2000; from += 390) await here.define(numbered(from, from + 390), SYSTEM);

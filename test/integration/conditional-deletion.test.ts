@@ -64,7 +64,7 @@ afterEach(async () => {
 const put = () =>
   entities.put(PATH, () => ({ kind: KIND, mixins: [], values: {}, rawJson: {}, links: [] }), requester);
 
-/** A condition that the present entity meets. */
+/** A condition that the current entity meets. */
 async function unchanged(): Promise<Precondition> {
   const state = stateOf(await entities.read(PATH, SYSTEM));
   return (current) => {

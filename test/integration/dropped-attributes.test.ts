@@ -1,4 +1,4 @@
-/** An attribute that an update drops is removed from entities in steps of bounded size, despite interruptions. */
+/** An attribute that an update drops is removed from entities in steps of limited size, despite interruptions. */
 import { allowAll, type Json, newId, SYSTEM, systemClock } from '@cmbs/shared';
 import { MAX_BATCH_ENTITIES, STEPS_BUDGET_MS } from '../../shared/occi/limits';
 import { Categories, Entities, type Progress } from '@cmbs/shared/occi';
@@ -39,7 +39,7 @@ afterEach(async () => {
   await temporary.close();
 });
 
-/** The store, with the largest number of writes in one transaction. */
+/** The store, recording the largest number of writes in one transaction. */
 function measured(store: Store): Store {
   return new Proxy(store, {
     get: (object, name) => {
@@ -100,7 +100,7 @@ async function until(run: () => Promise<Progress>): Promise<readonly Progress[]>
   return all;
 }
 
-it('completes in one request if there is time, in transactions of limited size', async () => {
+it('the removal of an attribute completes in one request if there is time, in transactions of limited size', async () => {
   const { categories, entities } = opened();
   await categories.define([KIND], SYSTEM);
   await make(entities, COUNT, 'thing');
@@ -112,7 +112,7 @@ it('completes in one request if there is time, in transactions of limited size',
   for (const attributes of left) expect(attributes).toEqual({ 'a.stays': 's' });
 });
 
-it('continues after an interruption when the request is repeated', async () => {
+it('the removal of an attribute continues after an interruption when the request is repeated', async () => {
   const { categories, entities } = opened();
   await categories.define([KIND], SYSTEM);
   await make(entities, COUNT, 'thing');
@@ -123,7 +123,7 @@ it('continues after an interruption when the request is repeated', async () => {
   for (const attributes of await attributesOf(entities)) expect(attributes).toEqual({ 'a.stays': 's' });
 });
 
-it('continues at the next start, even after another change of the category', async () => {
+it('the removal of an attribute continues at the next start, even after another change of the category', async () => {
   const before = opened();
   await before.categories.define([KIND], SYSTEM);
   await make(before.entities, COUNT, 'thing');
@@ -136,7 +136,7 @@ it('continues at the next start, even after another change of the category', asy
   for (const attributes of await attributesOf(entities)) expect(attributes).toEqual({ 'a.stays': 's' });
 });
 
-it('keeps attributes that another category of the entity, or a new definition, declares', async () => {
+it('the removal of an attribute keeps attributes that another category or a new definition declares', async () => {
   const { categories, entities } = opened();
   const mixin = input('also', { class: 'mixin', attributes: { 'a.goes': free } });
   await categories.define([KIND, mixin], SYSTEM);
@@ -147,7 +147,7 @@ it('keeps attributes that another category of the entity, or a new definition, d
   expect(left.filter((attributes) => 'a.goes' in attributes)).toHaveLength(1);
 });
 
-it('covers entities of derived kinds and of dependent mixins', async () => {
+it('the removal of an attribute covers entities of derived kinds and of dependent mixins', async () => {
   const { categories, entities } = opened();
   const base = input('base', { class: 'mixin', attributes: { 'a.stays': free, 'a.goes': free } });
   await categories.define(

@@ -1,4 +1,4 @@
-/** The embedded bus at its limits, which are low here. */
+/** The embedded bus at its limits, which these tests lower. */
 import { newId, silentLog } from '@cmbs/shared';
 import type { Bus, BusDelivery } from '@cmbs/shared/bus';
 import type { Store } from '@cmbs/shared/store';
@@ -35,7 +35,7 @@ afterEach(async () => {
 const publish = (data: string, orderingKey?: string): Promise<string> =>
   bus.publish('l32', 'a', { data, attributes: {}, ...(orderingKey === undefined ? {} : { orderingKey }) });
 
-/** A promise and what resolves it. */
+/** A promise and the function that resolves it. */
 function signal(): { fire: () => void; fired: Promise<void> } {
   let fire = (): void => undefined;
   const fired = new Promise<void>((resolve) => {
@@ -44,7 +44,7 @@ function signal(): { fire: () => void; fired: Promise<void> } {
   return { fire: () => fire(), fired };
 }
 
-it('makes half of each back-off random, so that deliveries that failed together are not retried together', async () => {
+it('the embedded bus makes half of each back-off random, so that deliveries that failed together are not retried together', async () => {
   chance = 0;
   const taken = signal();
   bus.consume(
@@ -61,7 +61,7 @@ it('makes half of each back-off random, so that deliveries that failed together 
   await taken.fired;
 });
 
-it('backs off longer after each failure, up to 15 s, and then makes a dead letter', async () => {
+it('the embedded bus backs off longer after each failure, up to 15 s, and then makes a dead letter', async () => {
   const attempts: number[] = [];
   const stored = signal();
   const dead: [BusDelivery, string][] = [];
@@ -98,7 +98,7 @@ it('backs off longer after each failure, up to 15 s, and then makes a dead lette
   expect(await opened.store.count({ collection: 'bus-delivery' }, 10)).toBe(0);
 });
 
-it('keeps a delivery whose dead letter could not be stored, and stores the dead letter later without calling the handler again', async () => {
+it('the embedded bus keeps a delivery until its dead letter is stored, without calling the handler again', async () => {
   let calls = 0;
   const reasons: string[] = [];
   const stored = signal();
@@ -120,7 +120,7 @@ it('keeps a delivery whose dead letter could not be stored, and stores the dead 
   expect(reasons).toEqual(Array(2).fill(`failure ${BUS_MAX_ATTEMPTS}`));
 });
 
-it('remembers failed attempts over a restart and offers the delivery at once', async () => {
+it('the embedded bus remembers failed attempts over a restart and offers the delivery at once', async () => {
   const failed = bus.consume('reader', () => Promise.reject(new Error('not yet')), { maxInFlight: 1 });
   await publish('1');
   await clock.waiting();
@@ -135,7 +135,7 @@ it('remembers failed attempts over a restart and offers the delivery at once', a
   expect(attempt).toBe(3);
 });
 
-it('refuses a publication for a subscription with a full backlog, and accepts it when there is room', async () => {
+it('the embedded bus refuses a publication for a subscription with a full backlog, and accepts it when there is room', async () => {
   await bus.setSubscription({ name: 'quick', layer: 'l32', patterns: ['>'] });
   const results = await Promise.allSettled(Array.from({ length: MAX_BACKLOG + 5 }, (_, i) => publish(String(i))));
   const refused = results.filter((result) => result.status === 'rejected');
@@ -159,7 +159,7 @@ it('refuses a publication for a subscription with a full backlog, and accepts it
   await publish('room');
 });
 
-it('delivers everything once although each delivery fails first and most are not in memory', async () => {
+it('the embedded bus delivers everything once although each delivery fails first and most are not in memory', async () => {
   const data = Array.from({ length: 18 }, (_, i) => String(i));
   await Promise.all(data.map((each) => publish(each)));
   const failedOnce = new Set<string>();
@@ -189,7 +189,7 @@ it('delivers everything once although each delivery fails first and most are not
   expect([...taken].sort()).toEqual([...data].sort());
 });
 
-it('reads its backlog again when more is published than it remembers', async () => {
+it('the embedded bus reads its backlog again when more is published than it remembers', async () => {
   const started = signal();
   const go = signal();
   const all = signal();
@@ -212,7 +212,7 @@ it('reads its backlog again when more is published than it remembers', async () 
   expect(taken).toEqual(Array.from({ length: 16 }, (_, i) => String(i)));
 });
 
-it('stores one copy of a large message until all subscriptions have acknowledged it', async () => {
+it('the embedded bus stores one copy of a large message until all subscriptions have acknowledged it', async () => {
   const names = ['reader', 'second', 'third'];
   for (const name of names) await bus.setSubscription({ name, layer: 'l32', patterns: ['a'] });
   const data = 'x'.repeat(MAX_INLINE_MESSAGE_CHARS + 1);
@@ -231,7 +231,7 @@ it('stores one copy of a large message until all subscriptions have acknowledged
   expect(await opened.store.count({ collection: 'bus-message' }, 10)).toBe(0);
 });
 
-it('gives later publications later ids even if the clock was set back before a restart', async () => {
+it('the embedded bus gives later publications later ids even if the clock was set back before a restart', async () => {
   const before = await publish('1');
   await bus.close();
   const store = await opened.reopen();
@@ -241,7 +241,7 @@ it('gives later publications later ids even if the clock was set back before a r
   expect(after > before).toBe(true);
 });
 
-it('finishes the removal of a subscription that a restart interrupted', async () => {
+it('the embedded bus finishes the removal of a subscription that a restart interrupted', async () => {
   for (let i = 0; i < 10; i++) await publish(String(i));
   const removal = bus.removeSubscription('reader');
   await Promise.all([removal, bus.close()]);
@@ -258,7 +258,7 @@ it('finishes the removal of a subscription that a restart interrupted', async ()
   expect(await store.count({ collection: 'bus-delivery' }, 100)).toBe(0);
 });
 
-it('accepts one consumer per subscription', async () => {
+it('the embedded bus accepts one consumer per subscription', async () => {
   const consumer = bus.consume('reader', async () => undefined, { maxInFlight: 1 });
   expect(() => bus.consume('reader', async () => undefined, { maxInFlight: 1 })).toThrow(
     expect.objectContaining({ code: 'conflict' }) as Error,

@@ -1,4 +1,4 @@
-/** Which emulators are taken and what is said when there are none, with small programs in the place of the real ones. */
+/** The choice of emulators, and the messages without any, with small programs in place of the real emulators. */
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -16,7 +16,7 @@ import startForRun from '../cloud/start-emulators';
 import { VARIABLES } from '../cloud/emulators-of-run';
 import { freePort } from './free-port';
 
-/** Answers GET on the ports after `--port=`, or in the file after `--config`, until it is ended. */
+/** Answers GET on the port after `--port=`, or on the ports in the file after `--config`, until it is stopped. */
 const STAND_IN = `#!${process.execPath}
 const { createServer } = require('node:http');
 const { readFileSync } = require('node:fs');
@@ -40,7 +40,7 @@ async function program(name: string, text = STAND_IN): Promise<void> {
   await chmod(join(directory, 'bin', name), 0o755);
 }
 
-/** An SDK whose emulators are only names; the program `java` stands in for them. */
+/** An SDK whose emulators are empty files; the program `java` stands in for the emulators. */
 async function cloudSdk(): Promise<void> {
   const firestore = join(directory, 'sdk/platform/cloud-firestore-emulator');
   const pubsub = join(directory, 'sdk/platform/pubsub-emulator/lib');
@@ -106,7 +106,7 @@ test('a slow running emulator is used, and one that exceeds the deadline is an e
 test('a test run fails instead of skipping tests when the emulators of the variables do not answer', async () => {
   const host = `127.0.0.1:${await freePort()}`;
   const before = { ...process.env };
-  // This run may have none.
+  // This test run may have no emulators.
   Reflect.deleteProperty(process.env, VARIABLES.missing);
   process.env[VARIABLES.identityKey] = join(directory, 'identity.pem');
   process.env.FIRESTORE_EMULATOR_HOST = host;
@@ -172,7 +172,7 @@ test('a program that does not start is reported with its output', async () => {
 });
 
 describe('an emulator whose second port is in use', () => {
-  /** Fails as the Firestore emulator does, the first `failures` times; keeps the arguments of each start. */
+  /** Fails like the Firestore emulator on the first `failures` starts; records the arguments of each start. */
   const failing = (failures: number): Promise<void> =>
     program(
       'java',

@@ -1,4 +1,4 @@
-/** Every code of the error catalogue, provoked: its status, and whether the same request may succeed later. */
+/** Provokes every code of the error catalogue: its status, and whether the same request may succeed later. */
 import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { connect, type AddressInfo } from 'node:net';
@@ -45,7 +45,7 @@ import { SitePolicy } from '@cmbs/shared/sites';
 import { toStoreError } from '../../shared/store/sqlite/errors';
 import { within } from './sockets-support';
 
-/** Codes that nothing raises yet: what a call's fate is, is told by a fault. */
+/** Codes that the product does not raise yet: a fault reports the outcome of a call. */
 const NOT_RAISED: readonly ErrorCode[] = ['outcome_unknown'];
 
 const NOBODY = { audience: 'https://cmbs.example.org', accounts: [] };
@@ -104,7 +104,7 @@ const request = (more: Partial<OcciRequest> = {}): OcciRequest => ({
   ...more,
 });
 
-/** What `run` throws, or rejects with. */
+/** The error that `run` throws or rejects with. */
 async function thrown(run: () => unknown): Promise<CmbsError> {
   try {
     await run();
@@ -205,7 +205,7 @@ const answered: readonly (readonly [ErrorCode, () => Promise<string>])[] = [
       await once(server, 'listening');
       const { port } = server.address() as AddressInfo;
       try {
-        // Announces a body that does not come; without a type it is ours to read and not the framework's.
+        // Announces a body but does not send it; without a type the product reads the body, not the framework.
         return await raw(`http://127.0.0.1:${port}`, `POST /x HTTP/1.1\r\n${HEAD}Content-Length: 9\r\n\r\n`);
       } finally {
         server.closeAllConnections();
@@ -235,7 +235,7 @@ describe('the error catalogue', () => {
   it.each(answered)('answers %s', async (code, ask) => {
     const { status } = EXPECTED[code];
     expect((await ask()).split('\r\n', 1)).toEqual([expect.stringMatching(new RegExp(`^HTTP/1\\.1 ${status} `))]);
-    // The status alone says which code it was.
+    // The status alone identifies the code.
     expect(Object.entries(EXPECTED).filter(([, entry]) => entry.status === status)).toHaveLength(1);
   });
 

@@ -1,4 +1,4 @@
-/** The examples of docs/extending.md, at work in a whole stack. */
+/** The examples of docs/extending.md in a complete stack. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -93,7 +93,7 @@ describe('the example of a service module', () => {
 });
 
 describe('docs/extending.md', () => {
-  /** Code without its indentation and line ends, which differ between a file and a part of it. */
+  /** Code without indentation and line breaks, which differ between a file and its excerpt. */
   const normal = (text: string): string => text.replaceAll(/\s+/g, '').replaceAll(',)', ')').replaceAll(';', '');
 
   it('quotes code that exists in the files that it names', () => {

@@ -1,22 +1,22 @@
 /**
- * Ports that nobody has and that nobody takes before the test binds them, however many test runs share the machine.
+ * Ports that are free until the test binds them, even if several test runs share the machine.
  *
- * They lie below the range from which the system gives outgoing connections theirs (32,768 upwards). Each test file
- * takes blocks of ports: it listens on the first port of a block for as long as it runs, so that no other test file of
- * this or of another run takes the same block.
+ * The ports lie below the range of outgoing connections (32,768 upwards). Each test file reserves blocks of ports: it
+ * listens on the first port of a block while it runs, so that no other test file of this or another run takes the same
+ * block.
  */
 import { createServer, type Server } from 'node:net';
 
 const FIRST = 10_000;
-/** The first one only marks the block as taken. */
+/** The first port only marks the block as taken. */
 const PORTS_PER_BLOCK = 50;
 const BLOCKS = 400;
-/** `fetch` refuses it as a bad port (Fetch standard, "Port blocking"), so no server of a test can be asked there. */
+/** `fetch` refuses this port (Fetch standard, "Port blocking"), so no test server can use it. */
 const REFUSED_BY_FETCH = 10_080;
 
 const held: Server[] = [];
 let block = 0;
-/** Within the block; a first block is taken when somebody asks. */
+/** Index of the last port within the block; the first block is taken on the first call. */
 let last = PORTS_PER_BLOCK;
 
 /** Listens on the port; undefined when it is taken. */
@@ -50,7 +50,7 @@ async function takeBlock(): Promise<void> {
   throw new Error(`there is no free block of ports from ${FIRST} on`);
 }
 
-/** One after the other: two that asked at the same time would get the same port. */
+/** Serialises the calls, since two concurrent calls would get the same port. */
 let asked: Promise<unknown> = Promise.resolve();
 
 export function freePort(): Promise<number> {
@@ -68,7 +68,7 @@ async function nextPort(): Promise<number> {
   }
 }
 
-// A worker runs many test files; what a file holds must not outlive it. A run's set-up keeps its block to the end.
+// A worker runs many test files, and the blocks of a file must not outlive it. The set-up of a run keeps its block.
 if (typeof afterAll === 'function') {
   afterAll(() => {
     for (const server of held.splice(0)) server.close();

@@ -1,6 +1,6 @@
 /**
- * Every function behind functions-framework, as it is deployed: one server each. The same request at the local
- * gateway, under `/fn/<function>/…`, has to get the same answer.
+ * Every function behind functions-framework, as deployed, with one server each. The same request to the local gateway,
+ * under `/fn/<function>/…`, has to get the same answer.
  */
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -121,7 +121,7 @@ const atFunction = async (name: string, asked: Asked): Promise<Answer> => send(a
 const atGateway = (name: string, asked: Asked): Promise<Answer> =>
   send(stack.url, { ...asked, target: `/fn/${name}${asked.target}` });
 
-/** Sends to the stack itself, and throws unless that worked. */
+/** Sends a request to the stack itself, and throws unless it succeeds. */
 async function set(method: string, target: string, value?: JsonObject): Promise<Answer> {
   const asked: Asked = { method, target, headers: { 'Content-Type': FLAT } };
   const answer = await send(stack.url, value === undefined ? asked : { ...asked, body: JSON.stringify(value) });
@@ -133,7 +133,7 @@ async function set(method: string, target: string, value?: JsonObject): Promise<
 
 const act = (path: string, term: string): Promise<Answer> => set('POST', `${path}?action=${term}`, {});
 
-/** One local member and one message, as new. */
+/** Creates one local member and one message again. */
 async function fresh(layer: string, ...mixins: readonly string[]): Promise<void> {
   await set('DELETE', NOTE);
   await set('DELETE', ALICE);
@@ -157,7 +157,7 @@ async function fresh(layer: string, ...mixins: readonly string[]): Promise<void>
   });
 }
 
-// Nobody listens there, and nothing in this test will.
+// A port at which no process listens during this test.
 const idlePort = (): number => Number((sockets['cmbs.member.l31_socket'] as string).split(':').at(-1));
 
 interface Scenario {
@@ -187,7 +187,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
     status: 200,
     shows: '"entries":[]',
   },
-  // Where the bus is not Pub/Sub nobody pushes; test/cloud has those that do.
+  // Only Pub/Sub pushes: test/cloud tests pushes.
   'topic-push': {
     asked: post('/push/member.alice.l32'),
     status: 404,
@@ -253,7 +253,7 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'message-purge': { prepare: () => fresh('l1', 'dead_letter'), asked: post(NOTE), status: 200, shows: NOTE },
 };
 
-/** Times and fresh identifiers differ between two runs of the same. */
+/** The text without times and generated identifiers, which differ between two runs. */
 const comparable = (text: string): string =>
   text
     .replace(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, '<uuid>')
@@ -271,7 +271,7 @@ const essence = ({ status, headers, body }: Answer): unknown => ({
   body: comparable(body),
 });
 
-/** The answer of the function, which the gateway gives as well. */
+/** The answer of the function, after checking that the gateway gives the same answer. */
 async function both(name: string, asked: Asked, prepare?: () => Promise<unknown>): Promise<Answer> {
   await prepare?.();
   const deployed = await atFunction(name, asked);

@@ -1,4 +1,4 @@
-/** Arriving messages: an inbox stays within its limits under concurrent arrivals, and each send is stored once. */
+/** Inbound messages: an inbox stays within its limits under concurrent arrivals, and each delivery is stored once. */
 import { allowAll, ANONYMOUS, newId, silentCounters, silentLog, systemClock, type JsonObject } from '@cmbs/shared';
 import {
   CMBS_EXTENSION,
@@ -91,7 +91,7 @@ describe('a full inbox', () => {
   test('never exceeds its limit under concurrent arrivals and during measurements', async () => {
     const handler = handlerWith({ inboxLimit: 100, inboxBytes: 1_000_000 });
     const outcomes: Promise<string>[] = [];
-    // Receipts are being written throughout; each round may measure the inbox again.
+    // Receipts are written throughout; each round may measure the inbox again.
     for (let round = 0; round < 20; round += 1) {
       for (let index = 0; index < 20; index += 1) {
         const flags = { storable: String(index % 2 === 0) };
@@ -130,7 +130,7 @@ describe('a full inbox', () => {
       outcomes.push(await outcome(handler.handle(ALICE, 'l1', message(`call-${index}`, call))));
     }
     expect(outcomes.filter((one) => one === 'taken')).toHaveLength(5);
-    // The inbox exceeds its limit by no more than the answer of the last call that had a place.
+    // The inbox exceeds its limit by no more than the answer of the last accepted call.
     expect((await temporary.store.measure(inboxOf('alice'), 1000)).bytes).toBeLessThan(115_000);
   });
 

@@ -1,6 +1,6 @@
 /**
- * A process that wants the name of a Unix socket when its parent tells the path, and says 'bound', or why not. Any other
- * message makes it give the name back.
+ * A process that binds the Unix socket whose path its parent sends, and answers 'bound' or the reason for the failure.
+ * Any other message makes it release the name.
  */
 import { SocketContext } from '../../companion/exchanges/zeromq/options';
 import { Replier } from '../../companion/exchanges/zeromq/replier';

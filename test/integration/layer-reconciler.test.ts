@@ -74,7 +74,7 @@ afterEach(async () => {
   await temporary.close();
 });
 
-/** The store, with reads of Bob that the test holds back. */
+/** The store, with reads of Bob that the test delays. */
 function slow(store: Store): Store {
   return new Proxy(store, {
     get: (target, name: keyof Store) => {

@@ -1,6 +1,6 @@
 /**
- * The lease of a shard between companions, each with a clock of its own that the test moves: one may stand still while
- * the other's time goes on, as when a machine is paused.
+ * The lease of a shard between companions, each with its own clock that the test moves: one clock may stop while the
+ * other goes on, as when a machine is paused.
  */
 import { newId, silentLog, type Clock, type Log } from '@cmbs/shared';
 import { acquireLease, type Lease, readLease } from '@cmbs/shared/broker';
@@ -49,7 +49,7 @@ class Companion {
     });
   }
 
-  /** Lets this one's time go on by about `ms`, and what it does then happen. */
+  /** Moves the clock of this companion by about `ms` and waits for the resulting work. */
   async live(ms: number): Promise<void> {
     const end = this.clock.now() + ms;
     while (this.clock.now() < end) {
@@ -60,14 +60,14 @@ class Companion {
   }
 }
 
-/** Lets the store's work and what follows from it end. */
+/** Waits until the store's work and its consequences are done. */
 async function settled(): Promise<void> {
-  // A commit is durable after those before it.
+  // A commit is durable after all earlier commits.
   for (let turn = 0; turn < 4; turn += 1) await opened.store.create('settled', newId(), {}).catch(() => false);
   for (let turn = 0; turn < 4; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 }
 
-it('is taken at once while it is free, and its holder can be read', async () => {
+it('a lease is taken at once while it is free, and its holder can be read', async () => {
   const one = new Companion('one');
   expect((await within(one.acquire(), 'the lease'))?.epoch).toBe(1);
   expect(one.lease?.isCurrent()).toBe(true);
@@ -75,7 +75,7 @@ it('is taken at once while it is free, and its holder can be read', async () => 
   expect(await readLease(opened.store, 'other')).toBeUndefined();
 });
 
-it('stays with a holder that renews it, however long another companion waits', async () => {
+it('a lease stays with a holder that renews it, however long another companion waits', async () => {
   const [one, two] = [new Companion('one'), new Companion('two')];
   await one.acquire();
   void two.acquire();
@@ -89,7 +89,7 @@ it('stays with a holder that renews it, however long another companion waits', a
   expect(await readLease(opened.store, 'main')).toMatchObject({ holder: 'one', epoch: 1 });
 });
 
-it('goes to a waiting companion after its full time without a renewal, and not sooner', async () => {
+it('a lease goes to a waiting companion after its full time without a renewal, and not sooner', async () => {
   const [one, two] = [new Companion('one'), new Companion('two')];
   await one.acquire();
   const waiting = two.acquire();
@@ -102,7 +102,7 @@ it('goes to a waiting companion after its full time without a renewal, and not s
   expect(await readLease(opened.store, 'main')).toMatchObject({ holder: 'two', epoch: 2 });
 });
 
-it('ends for its holder well before another companion may take it, even while the store is unavailable', async () => {
+it('a lease ends for its holder well before another companion may take it, even while the store is unavailable', async () => {
   const one = new Companion('one');
   await one.acquire();
   await opened.store.close();
@@ -112,13 +112,13 @@ it('ends for its holder well before another companion may take it, even while th
   expect(one.lease?.isCurrent()).toBe(false);
 });
 
-it('ends for a paused holder before the holder does anything else', async () => {
+it('a lease ends for a paused holder before the holder does anything else', async () => {
   const [one, two] = [new Companion('one'), new Companion('two')];
   await one.acquire();
   void two.acquire();
   await settled();
   while (two.lease === undefined) await two.live(1);
-  // It wakes up: its clock has gone on, none of its timers has run.
+  // The holder wakes up: its clock has moved, but none of its timers has run.
   const cancel = one.clock.after(LEASE_LIMITS.ttlMs, () => undefined);
   cancel();
   let isCurrent = true;
@@ -129,13 +129,13 @@ it('ends for a paused holder before the holder does anything else', async () => 
   }
   expect(isCurrent).toBe(false);
   expect(await readLease(opened.store, 'main')).toMatchObject({ holder: 'two', epoch: 2 });
-  // What it does on its way out changes nothing.
+  // The close of the former holder changes nothing.
   await one.lease?.release();
   expect(await readLease(opened.store, 'main')).toMatchObject({ holder: 'two', epoch: 2 });
   expect(two.lease.isCurrent()).toBe(true);
 });
 
-it('is taken at once after its release', async () => {
+it('a lease is taken at once after its release', async () => {
   const [one, two] = [new Companion('one'), new Companion('two')];
   await one.acquire();
   const waiting = two.acquire();
@@ -148,7 +148,7 @@ it('is taken at once after its release', async () => {
   expect(one.isLost).toBe(false);
 });
 
-it('is taken by one of many waiting companions', async () => {
+it('a lease is taken by one of many waiting companions', async () => {
   const one = new Companion('one');
   await one.acquire();
   const others = ['two', 'three', 'four', 'five'].map((name) => new Companion(name));
@@ -160,7 +160,7 @@ it('is taken by one of many waiting companions', async () => {
   expect(others.filter(({ lease }) => lease !== undefined)).toHaveLength(1);
 });
 
-it('is not acquired after its caller aborts', async () => {
+it('a lease is not acquired after its caller aborts', async () => {
   const [one, two] = [new Companion('one'), new Companion('two')];
   await one.acquire();
   const leaving = new AbortController();
@@ -170,12 +170,12 @@ it('is not acquired after its caller aborts', async () => {
   expect(await within(waiting, 'the end of the wait')).toBeUndefined();
 });
 
-it('is not taken too early by a companion with slow reads', async () => {
+it('a lease is not taken too early by a companion with slow reads', async () => {
   const [one, two] = [new Companion('one'), new Companion('two')];
   await one.acquire();
   let look = (): void => undefined;
   const gate = new Promise<void>((resolve) => (look = resolve));
-  // Only the first look of the second one hangs, for seven seconds of its time.
+  // Only the first read of the second companion hangs, for seven seconds of its clock.
   let isFirst = true;
   const { store } = opened;
   const slow: Parameters<typeof acquireLease>[0]['store'] = {
@@ -192,7 +192,7 @@ it('is not taken too early by a companion with slow reads', async () => {
   await settled();
   two.clock.after(7000, () => undefined);
   await two.live(7000);
-  // What it finds was renewed while it looked.
+  // The lease that it read was renewed during the read.
   await one.live(LEASE_RENEW_MS);
   look();
   await settled();

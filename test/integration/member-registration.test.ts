@@ -61,7 +61,7 @@ afterEach(async () => {
 
 const address = (id: string): string => `tcp://127.0.0.1:${id.length + 1000}`;
 
-/** Each a millisecond after the one before. */
+/** Registers a member, a millisecond after the previous one. */
 function register(id: string, summary = '', asked?: string, principal?: Principal): Promise<RegistrationResult> {
   temporary.advance(1);
   const description: Json = {

@@ -39,10 +39,10 @@ async function write(title: string | undefined): Promise<void> {
   });
 }
 
-/** A store one read of which waits, when it has read, for as long as a test wants. */
+/** A store in which a test can hold back the result of one read. */
 class SlowStore {
   readonly store: Store;
-  /** Takes the next read of entities: what it waits for before it ends. */
+  /** Consumed by the next read of entities, which waits for it before it returns. */
   #hold: (() => Promise<void>) | undefined;
 
   constructor(store: Store) {
@@ -101,7 +101,7 @@ test('a member that was deleted during an older read stays deleted', async () =>
   older.release();
   await older.held;
   expect(known.get(BOB)).toBeUndefined();
-  // One that is made again afterwards is known again.
+  // A member that is created again is known again.
   await write('another bob');
   expect((await known.refresh(BOB))?.attributes['occi.core.title']).toBe('another bob');
 });

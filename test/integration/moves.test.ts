@@ -1,4 +1,4 @@
-/** A message that was queued for an address that its member has left. */
+/** A message that is queued for an address that its member has left. */
 import { Companion } from '../../companion/companion';
 import { zeroMq } from '../../companion/exchanges/zeromq';
 import { localAddresses } from '../../companion/address-policy';
@@ -68,7 +68,7 @@ test('a message follows its member at the first refusal', async () => {
     exchanges: [zeroMq(localAddresses(readConfig({})))],
   });
   closing.push(() => companion.close());
-  // As a function does that read the members a moment too early.
+  // Like a function that read the members a moment too early.
   await store.transact(async (tx) =>
     putOutbound(tx, {
       id: 'late',

@@ -1,4 +1,4 @@
-/** The links that a member's discovery makes. */
+/** The links that the discovery of a member creates. */
 import { newId, silentLog, systemClock, type Principal } from '@cmbs/shared';
 import { CMBS_EXTENSION, layersOf, MEMBER, MEMBER_KIND, MEMBERS, NEIGHBORS } from '@cmbs/shared/broker';
 import { Categories, type Entity, readEntity, writeEntity } from '@cmbs/shared/occi';

@@ -33,7 +33,7 @@ test('a reopened order clock returns only later times, however far ahead the clo
       const now = clock.now();
       expect(now).toBeGreaterThanOrEqual(last);
       last = now;
-      // As when the process ends while more time is being reserved.
+      // Like a process that ends while it reserves more time.
       if (step % 3 === 0) await clock.close();
     }
     wall -= 3_000_000;

@@ -1,4 +1,4 @@
-/** The sockets behind the relay, and their directory. */
+/** The private sockets behind the relay, and their directory. */
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ beforeEach(async () => {
 afterEach(() => rm(directory, { recursive: true }));
 
 it('directories of killed processes are removed, even with the id of the running process', async () => {
-  const gone = 2 ** 22 + 1; // no system gives ids so high
+  const gone = 2 ** 22 + 1; // no system assigns ids this high
   for (const name of [
     `${gone}-1700000000000-abcdef`,
     `${process.pid}-1700000000000-abcdef`,
@@ -39,7 +39,7 @@ it('the log reports a peer that cannot be connected to the socket behind the rel
   const environment = recordedEnvironment();
   const before = new Set(await readdir(tmpdir()));
   const replier = await Replier.bind('tcp://127.0.0.1:*', () => 'yes', { ...environment, errorReply: String });
-  // As a program does that cleans up files which nobody has opened for days.
+  // Like a program that cleans up files that have not been opened for days.
   const made = (await readdir(tmpdir())).filter((name) => !before.has(name));
   const own = made.filter((name) => name.startsWith(`cmbs-sockets-${process.pid}-`));
   expect(own).toHaveLength(1);

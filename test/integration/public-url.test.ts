@@ -1,4 +1,4 @@
-/** A public URL with a path: every URL in an answer can be asked for, and every one is understood in a request. */
+/** A public URL with a path: every URL in an answer works, and requests may contain every such URL. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -117,7 +117,7 @@ describe.each(['/broker', '/cmbs', '/a%20b/c'])('under %s', (prefix) => {
     expect(JSON.parse((await ask('GET', link, undefined, { Accept: 'application/json' })).text)).toMatchObject({
       target: { location: elsewhere },
     });
-    // Without a host a location is a path of the deployment.
+    // A location without a host is a path of the deployment.
     expect((await ask('POST', `${base}/tagged/`, `X-OCCI-Location: ${network.slice(base.length)}`)).status).toBe(
       200,
     );

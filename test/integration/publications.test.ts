@@ -1,4 +1,4 @@
-/** What the companion publishes in the place of others, and in which order. */
+/** Messages that the companion publishes for functions and former companions, and their order. */
 import { Publications } from '../../companion/delivery/publications';
 import { InFlightMessage } from '../../companion/delivery/in-flight-message';
 import { allowAll, CmbsError, silentCounters, silentLog, systemClock, type Clock } from '@cmbs/shared';
@@ -16,13 +16,13 @@ const NEVER_MS = 3_600_000;
 let opened: TemporaryStore;
 let categories: Categories;
 let publications: Publications;
-/** Ids of the sends that the bus has, in its order. */
+/** Ids of the published messages, in the order of the bus. */
 let published: string[];
-/** The ordering keys under which it got them. */
+/** The ordering keys of the published messages. */
 let keys: Map<string, string | undefined>;
-/** What the bus does before it takes the send. */
+/** Runs before the bus accepts a message. */
 let busy: (id: string, topic: string) => Promise<void>;
-/** Topics for which the bus was asked, and the most messages that were held then. */
+/** Topics of the calls to the bus, and the highest number of messages in flight at a call. */
 let asked: string[];
 let heldMost: number;
 let backOffMs: number;
@@ -133,7 +133,7 @@ test('messages with one ordering key are published in order, even after failures
     await queued('other-member', { from: '/cmbs/member/bob' }),
     await queued('no-key', { orderingKey: '' }),
   ];
-  // In whatever order they become known.
+  // The order in which the companion learns of the messages must not matter.
   for (const message of [...line.reverse(), ...others]) publications.add(message, 10);
   await areOut('one', 'two', 'three', ...others.map(({ outbound: send }) => send.id));
   expect(published.filter((id) => ['one', 'two', 'three'].includes(id))).toEqual(['one', 'two', 'three']);
@@ -162,7 +162,7 @@ test('after a message fails, the next one of its ordering group is published', a
   busy = (id) =>
     id === 'one' ? Promise.reject(new CmbsError('bad_request', 'No such topic.')) : Promise.resolve();
   for (const message of [await queued('one'), await queued('two')]) publications.add(message, 0);
-  // The outbox writes down what became of the first one.
+  // The outbox stores the outcome of the first message.
   await cancel(new InFlightMessage((await readOutbound(opened.store, 'one'))?.outbound as OutboundMessage));
   await areOut('two');
 });
@@ -170,7 +170,7 @@ test('after a message fails, the next one of its ordering group is published', a
 test('a message that another process publishes holds back its ordering group until it is published', async () => {
   const theirs = await queued('theirs');
   publications.add(await queued('ours'), 0);
-  // Polled a few times meanwhile.
+  // Polls the message of the other process a few times.
   await publications.follow(theirs);
   expect(published).toEqual([]);
   await cancel(theirs);
@@ -232,7 +232,7 @@ describe('a topic that refuses its messages', () => {
   const to = (name: string): Pick<OutboundMessage, 'receivers'> => ({
     receivers: [{ name, via: 'bus', state: 'queued', attempts: 0 }],
   });
-  /** Stores messages, and tells of them as the outbox does when it looks into the store. */
+  /** Stores messages, and adds them as the outbox does when it reads the store. */
   async function wait(
     names: readonly string[],
     topic: string,
@@ -269,7 +269,7 @@ describe('a topic that refuses its messages', () => {
     await wait(names(12, 'other'), 'full');
     await wait(['news'], 'news');
     await areOut('news');
-    // Each is refused now and then, as by a topic that is emptied slowly.
+    // Every few calls are refused, as by a topic that empties slowly.
     let turn = 0;
     busy = () => {
       turn += 1;
@@ -289,7 +289,7 @@ describe('a topic that refuses its messages', () => {
     await new Promise(setImmediate);
     await wait(names(9, 'later'), 'full');
     for (const attempts of [2, 3, 4]) {
-      // Their time comes for all of them.
+      // The back-offs of all messages end.
       for (let n = 0; n < 10; n += 1) clock.runNext();
       await becomes(() => asked.length === attempts, 'one asks');
       await new Promise(setImmediate);
@@ -303,7 +303,7 @@ describe('a topic that refuses its messages', () => {
     publications = on(opened.store, { most: 2 });
     busy = full;
     await wait(names(6, 'refused'), 'full');
-    // Each has a topic that refuses and one that takes it.
+    // Each message has a topic that refuses it and a topic that accepts it.
     const both = names(6, 'both');
     for (const id of both) {
       const receivers = [...to('full').receivers, ...to('news').receivers];

@@ -1,4 +1,4 @@
-/** Publishing a message on several topics when the bus takes only some of them. */
+/** Publishing a message on several topics when the bus accepts only some of them. */
 import { allowAll, CmbsError, silentCounters, silentLog, systemClock } from '@cmbs/shared';
 import type { Bus } from '@cmbs/shared/bus';
 import {
@@ -30,7 +30,7 @@ afterEach(async () => {
   await opened.close();
 });
 
-/** Publishes a send on three topics, with a bus that does this; gives the topics that the bus was asked for. */
+/** Publishes a message on three topics of a bus with this behaviour; returns the topics of the calls to the bus. */
 async function publisher(publish: (topic: string) => Promise<string>): Promise<{
   readonly asked: readonly string[];
   readonly again: () => Promise<OutboundMessage | undefined>;
@@ -54,7 +54,7 @@ async function publisher(publish: (topic: string) => Promise<string>): Promise<{
     createdAt: 1,
     sequence: 0,
     expiresAt: systemClock.now() + 60_000,
-    // Somebody who has not answered yet keeps the send in the store.
+    // A receiver that has not answered yet keeps the outbound message in the store.
     receivers: [
       ...['a', 'b', 'c'].map((name) => ({ name, via: 'bus' as const, state: 'queued' as const, attempts: 0 })),
       { name: '/cmbs/member/bob', via: 'request', address: 'tcp://127.0.0.1:1', state: 'queued', attempts: 0 },

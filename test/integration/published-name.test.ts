@@ -13,7 +13,7 @@ import type { Address } from '@cmbs/shared/broker';
 import { bundleProgram } from './bundled-program';
 import { recordedEnvironment, type RecordedEnvironment, within } from './sockets-support';
 
-/** Milliseconds for what a process of its own does on a busy machine. */
+/** Milliseconds for the work of a child process on a busy machine. */
 const START_MS = 20_000;
 
 let directory: string;
@@ -30,7 +30,7 @@ afterEach(async () => {
 
 const at = (name: string): Address => ({ scheme: 'ipc', text: `ipc://${name}`, path: join(directory, name) });
 
-/** What one process has. */
+/** The socket environment of one process. */
 function processOf(): RecordedEnvironment {
   const environment = { ...recordedEnvironment(), context: new SocketContext() };
   closing.push(() => environment.context.close());
@@ -52,7 +52,7 @@ async function ask(name: string, environment: RecordedEnvironment): Promise<stri
   }
 }
 
-/** 'bound', or why not. */
+/** 'bound', or the reason for the failure. */
 const outcomeOf = (binding: Promise<Replier>): Promise<string> =>
   binding.then(
     () => 'bound',
@@ -133,7 +133,7 @@ describe('a name', () => {
     await once(child, 'exit');
     const bound = await serve('alice', here);
     expect(await ask('alice', here)).toBe('yes');
-    expect(await readdir(directory)).toHaveLength(3); // the program, the name, and what it leads to
+    expect(await readdir(directory)).toHaveLength(3); // the bundled program, the name, and the target of the name
     await bound.close();
     expect(await readdir(directory)).toEqual(['child.js']);
   });

@@ -105,7 +105,7 @@ const inbox = async (): Promise<number> =>
     )
   ).entries.length;
 
-/** The store when it takes no writes for a moment. */
+/** A store that accepts no writes. */
 function readOnly(store: Store): Store {
   const away = (): Promise<never> => Promise.reject(new CmbsError('unavailable', 'The store is away.'));
   return new Proxy(store, {

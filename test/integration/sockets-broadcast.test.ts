@@ -14,7 +14,7 @@ import {
 const LOOPBACK = 'tcp://127.0.0.1:*';
 
 let environment: RecordedEnvironment;
-/** What a test opened, closed in reverse order whether it passed or not. */
+/** Resources of a test, closed in reverse order after the test. */
 let opened: (() => unknown)[];
 
 beforeEach(() => {
@@ -46,7 +46,7 @@ function own<S extends { close(): void }>(socket: S): S {
   return socket;
 }
 
-/** A plain SUB as the original binds it, subscribed to everything; not yet inside a receive. */
+/** A plain SUB bound as in the original, subscribed to everything, that has not called receive yet. */
 async function plainSubscriber(at = LOOPBACK): Promise<{ socket: Subscriber; address: string }> {
   const socket = own(new Subscriber({ linger: 0 }));
   socket.subscribe();
@@ -55,7 +55,7 @@ async function plainSubscriber(at = LOOPBACK): Promise<{ socket: Subscriber; add
       await socket.bind(at);
       break;
     } catch (error) {
-      expect(error).toMatchObject({ code: 'EADDRINUSE' }); // an earlier socket is giving the port back
+      expect(error).toMatchObject({ code: 'EADDRINUSE' }); // an earlier socket is releasing the port
     }
   }
   return { socket, address: socket.lastEndpoint ?? '' };
@@ -77,7 +77,7 @@ function isSubscribed(peer: Broadcaster, wanted = true): Promise<void> {
   );
 }
 
-/** Resolves when a message that was refused may be tried again. */
+/** Resolves when a refused message may be sent again. */
 function isWritable(peer: Broadcaster): Promise<void> {
   return next(
     (call) => peer.onWritable(() => call(true)),
@@ -203,7 +203,7 @@ describe('a broadcaster', () => {
       'the peer is up',
     );
     const received = socket.receive();
-    // An XSUB sends to connections that it has attached; the pending receive attaches this one.
+    // An XSUB sends only to attached connections; the pending receive attaches this one.
     const stop = setInterval(() => void socket.send(Buffer.from([7, 7])), 10);
     opened.push(() => clearInterval(stop));
     await environment.counters.reaches('cmbs_socket_drops:not_a_subscription', 1);
@@ -254,7 +254,7 @@ describe('a listener', () => {
       if (received.push(String(body)) === 50) all.resolve();
     });
     const publisher = own(new Publisher());
-    // An XPUB-less publisher cannot see the subscription; the first message that arrives shows it.
+    // A publisher without XPUB cannot see the subscription; the first message that arrives shows the subscription.
     publisher.connect(bound.address);
     const greeting = setInterval(() => {
       if (received.length === 0) void publisher.send('hello');
@@ -305,8 +305,8 @@ describe('a listener', () => {
     const isPaused = (): boolean => environment.counters.get('cmbs_socket_paused') > 0;
     let sent = 0;
     const padding = ' '.repeat(32 * 1024);
-    // A refusal alone only says that the sender's own queue is full: when libzmq's thread waits for the processor, that
-    // happens before the listener has taken anything.
+    // A refusal alone only means that the sender's own queue is full. When libzmq's thread waits for the processor, that
+    // happens before the listener has received any message.
     for (;;) {
       const wasPaused = isPaused();
       if (await peer.send(`${padding}${sent}`)) sent += 1;

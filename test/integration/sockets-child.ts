@@ -1,5 +1,5 @@
 /**
- * A process of its own with one socket, for tests that try to break the process or to fill its memory. Arguments: the
+ * A child process with one socket, for tests that try to break the process or to fill its memory. Arguments: the
  * class of the socket and, where that connects, the address. It prints the address that it listens at, and then the
  * number of each kind of event, at every change, as one line of JSON.
  */
@@ -11,7 +11,7 @@ import { Replier } from '../../companion/exchanges/zeromq/replier';
 import { Requester } from '../../companion/exchanges/zeromq/requester';
 
 const LOOPBACK = 'tcp://127.0.0.1:*';
-/** Milliseconds of the work on one message: less than a flood brings. */
+/** Milliseconds of work on one message: slower than the messages of a flood. */
 const WORK_MS = 5;
 
 const counts: Record<string, number> = {};

@@ -1,6 +1,6 @@
 /**
- * What one connection, or thirty, can do to the process behind a socket: nothing. The sockets live in a process of
- * their own, so that an abort is seen as such and memory is measured from outside.
+ * Neither one connection nor thirty can harm the process behind a socket. The sockets live in a child process, so that
+ * the test notices an abort and measures memory from outside.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -14,7 +14,7 @@ import { COMMAND, flood, frame, handshake, MORE, rawPeer } from './zmtp-client';
 import { PATIENCE_MS } from '../patience';
 import { itNightly } from '../skipping';
 
-/** Bytes by which the process may grow under an attack, fragments of freed memory included; without bounds it takes gigabytes. */
+/** Bytes by which the process may grow under an attack, including fragmented memory; without limits it takes gigabytes. */
 const MAX_GROWTH = 300 * 1024 * 1024;
 
 let program: BundledProgram;
@@ -59,12 +59,12 @@ class SocketProcess {
     return this.#address;
   }
 
-  /** Bytes that the process has grown by since its start. */
+  /** Bytes by which the process has grown since its start. */
   get growth(): number {
     return this.#residentBytes() - this.#initial;
   }
 
-  /** How often each thing was counted. */
+  /** The counters of the process. */
   async counts(): Promise<Readonly<Record<string, number>>> {
     const line = once(this.#lines, 'line');
     this.#child.stdin?.write('\n');
@@ -72,7 +72,7 @@ class SocketProcess {
     return JSON.parse(text) as Record<string, number>;
   }
 
-  /** A peer that behaves is answered. */
+  /** Resolves when the process answers a well-behaved peer. */
   async answers(): Promise<void> {
     const environment = recordedEnvironment();
     const peer = new Requester(this.#address, environment);
@@ -97,7 +97,7 @@ const HANDSHAKES_AT_ONCE = 50;
 
 async function rawPeers(count: number, address: string, type: string): Promise<readonly Socket[]> {
   const peers: Socket[] = [];
-  // Not all at once: on a busy machine the last ones would not have shaken hands in time, and would be cut off.
+  // In batches: on a busy machine the last peers would otherwise exceed the handshake time-out and be cut off.
   while (peers.length < count) {
     const batch = Math.min(HANDSHAKES_AT_ONCE, count - peers.length);
     peers.push(...(await Promise.all(Array.from({ length: batch }, () => rawPeer(address, type)))));
@@ -106,15 +106,15 @@ async function rawPeers(count: number, address: string, type: string): Promise<r
   return peers;
 }
 
-/** A function that is true once `ms` have passed. */
+/** A function that is true after `ms` milliseconds. */
 function after(ms: number): () => boolean {
   const started = performance.now();
   return () => performance.now() - started > ms;
 }
 
 /**
- * A function that is true once no byte of the peers has gone out for half a second: the process reads no more of them,
- * so that more time would change nothing. True after `ms` in any case.
+ * A function that is true when no byte of the peers has been sent for half a second: the process no longer reads, so
+ * more time would change nothing. True after `ms` in any case.
  */
 function blocked(peers: readonly Socket[], ms: number): () => boolean {
   const isLate = after(ms);
@@ -133,7 +133,7 @@ function isClosed(socket: Socket): Promise<unknown> {
   return within(once(socket, 'close'), 'the connection is cut', PATIENCE_MS);
 }
 
-/** Looks at the process again and again, and fails when it has grown too much or has ended. */
+/** Checks the process repeatedly, and fails when it has grown too much or has ended. */
 async function staysSmall(attacked: SocketProcess, isOver: () => boolean): Promise<void> {
   do {
     await attacked.counts();
@@ -144,16 +144,16 @@ async function staysSmall(attacked: SocketProcess, isOver: () => boolean): Promi
 const DROPS = 'cmbs_socket_drops';
 const ENVELOPE = frame('', MORE);
 const MIB = 1024 * 1024;
-/** A mebibyte of frames that all say that more follow. */
+/** A mebibyte of frames that all have the flag MORE. */
 const ENDLESS = Buffer.concat(Array.from({ length: 16 }, () => frame(Buffer.alloc(65_527), MORE)));
 
 describe.each([
   ['replier', 'DEALER', Buffer.concat([ENVELOPE, frame(Buffer.alloc(1000, 'x'))])],
   ['listener', 'PUB', frame(Buffer.alloc(1000, 'x'))],
 ])('a %s', (role, type, message) => {
-  // The same front is before both: for seconds it is flooded for one of them each day, for both at night.
+  // Both sockets have the same relay in front. `npm test` floods it for the replier only, the nightly run for both.
   const itDaily = role === 'replier' ? it : itNightly;
-  /** A peer that behaves gets through; a broadcast has no answer, its handler is counted by nothing either. */
+  /** Checks that a well-behaved peer is served; for a listener, which does not answer, that the peer can connect. */
   const isUsable = async (attacked: SocketProcess): Promise<void> => {
     if (role === 'replier') await attacked.answers();
     else await rawPeers(1, attacked.address, type);
@@ -163,7 +163,7 @@ describe.each([
     const attacked = await SocketProcess.start(role);
     const peers = await rawPeers(30, attacked.address, type);
     const messages = Buffer.concat(Array.from({ length: 60 }, () => message));
-    // Heartbeats of libzmq came 5 s after the handshake and aborted the process.
+    // libzmq's heartbeats 5 s after the handshake once aborted the process.
     const isOver = after(4600);
     await Promise.all([...peers.map((peer) => flood(peer, messages, isOver)), staysSmall(attacked, isOver)]);
     for (const peer of peers) peer.resetAndDestroy();
@@ -195,7 +195,7 @@ describe.each([
     for (const peer of peers) peer.write(unfinished);
     while (((await attacked.counts())[`${DROPS}:too_much_memory`] ?? 0) < 100) {
       await staysSmall(attacked, after(0));
-      modest[0]!.write('x'); // a message that stands still for 10 s is cut off for that
+      modest[0]!.write('x'); // a message without progress for 10 s would be cut off
     }
     expect(modest[0]!.closed).toBe(false);
     await isUsable(attacked);
@@ -207,7 +207,7 @@ describe.each([
     large!.write(frame(`\x04PING\0\0${'x'.repeat(5000)}`, COMMAND));
     await isClosed(large!);
     expect(await attacked.counts()).toMatchObject({ [`${DROPS}:command_too_large`]: 1 });
-    small!.pause(); // its answers are not read
+    small!.pause(); // the answers to this peer are not read
     const pings = Buffer.concat(Array.from({ length: 1000 }, () => frame('\x04PING\0\0context', COMMAND)));
     const isOver = blocked([small!], 2000);
     await Promise.all([flood(small!, pings, isOver), staysSmall(attacked, isOver)]);

@@ -1,4 +1,4 @@
-/** Whatever comes in, the process and the socket survive and a peer that behaves is served afterwards. */
+/** The process and the socket survive any input, and afterwards serve a well-behaved peer. */
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { Dealer, Publisher, Reply, Subscriber } from 'zeromq';
@@ -14,7 +14,7 @@ import fc from '../property';
 const LOOPBACK = 'tcp://127.0.0.1:*';
 
 let environment: RecordedEnvironment;
-/** What a test opened, closed in reverse order whether it passed or not. */
+/** Resources of a test, closed in reverse order after the test. */
 let opened: (() => unknown)[];
 
 beforeEach(() => {
@@ -29,7 +29,7 @@ afterEach(async () => {
   environment.context.close();
 });
 
-/** A replier whose handler keeps the sizes of what it was given. */
+/** A replier whose handler records the sizes of the bodies. */
 async function replier(sizes: number[] = []): Promise<Replier> {
   const made = await Replier.bind(
     LOOPBACK,
@@ -65,7 +65,7 @@ function isSubscribed(peer: Broadcaster): Promise<void> {
   );
 }
 
-/** Sends `body` to a listener by a peer of its own. */
+/** Sends `body` to a listener from a new peer. */
 async function broadcastTo(address: string, body: string): Promise<void> {
   const peer = new Broadcaster(address, environment);
   opened.push(() => peer.close());
@@ -86,7 +86,7 @@ async function isDisconnected(socket: Dealer): Promise<void> {
   while ((await events.receive()).type !== 'disconnect');
 }
 
-/** What a TCP peer sends: at once, and after our side has completed the handshake. */
+/** Bytes that a TCP peer sends at once, and after our side has completed the handshake. */
 interface Attack {
   readonly first: Buffer;
   readonly then: Buffer;
@@ -102,7 +102,7 @@ const HEADER_BEGUN = Buffer.from([2, 0, 0]);
 const GREETING = handshake('DEALER').subarray(0, 64);
 const EMPTY_FRAMES_WITHOUT_END = Buffer.alloc(4096, 1).fill(Buffer.from([1, 0]));
 
-/** Bytes at random, and clever ones after a correct beginning. */
+/** Random bytes, and adversarial bytes after a correct beginning. */
 function attacks(type: string): fc.Arbitrary<Attack> {
   const random = fc.uint8Array({ maxLength: 2000 }).map((bytes) => Buffer.from(bytes));
   const correct = handshake(type);
@@ -118,13 +118,13 @@ function attacks(type: string): fc.Arbitrary<Attack> {
   );
 }
 
-/** Carries out an attack over a TCP connection; resolves when it is closed. */
+/** Carries out an attack over a TCP connection; resolves when the connection is closed. */
 function attack(socket: Socket, { first, then }: Attack): Promise<void> {
   let received = 0;
-  socket.on('error', () => undefined); // the other side may break off
+  socket.on('error', () => undefined); // the other side may close the connection
   socket.on('data', (data) => {
     received += data.length;
-    if (received > 64) socket.end(then); // its greeting has 64 bytes; more is its READY
+    if (received > 64) socket.end(then); // the greeting has 64 bytes; further bytes are the READY command
   });
   if (then.length > 0) socket.write(first);
   else socket.end(first);
@@ -161,7 +161,7 @@ describe('a replier', () => {
       [
         ['', ''],
         ['', ''],
-      ], // an empty body is one: what it means is for the handler
+      ], // an empty body is a body, and its meaning is up to the handler
     ];
     for (const [sent, expected] of answered) {
       await dealer.send(sent);
@@ -198,7 +198,7 @@ describe('a replier', () => {
     good.onState((state) => states.push(state));
 
     const dealer = plainDealer(bound.address);
-    // Watched from before the frame leaves: what happens earlier is not told.
+    // Watches before the frame is sent, because earlier events are not reported.
     const dropped = isDisconnected(dealer);
     await dealer.send(['', Buffer.alloc(1.25 * 1024 * 1024 + 1)]);
     await within(dropped, 'the connection is dropped');
@@ -268,7 +268,7 @@ describe('a listener', () => {
 });
 
 describe('a connection', () => {
-  /** A clock on which every wait is a fiftieth as long. */
+  /** A clock on which every wait takes a fiftieth of its time. */
   const hurried: Clock = { ...systemClock, after: (delayMs, task) => systemClock.after(delayMs / 50, task) };
 
   async function cutAfter(bytes: Buffer): Promise<void> {
@@ -347,7 +347,7 @@ describe('a connection', () => {
 });
 
 describe('a connecting socket', () => {
-  /** A server that carries out each attack on one connection, then stops, and its port is free. */
+  /** A server that carries out each attack on one connection, then stops and frees its port. */
   async function hostileServer(planned: readonly Attack[]): Promise<{ address: string; done: Promise<void> }> {
     const done = deferred();
     const left = [...planned];
@@ -355,7 +355,7 @@ describe('a connecting socket', () => {
       const bytes = left.shift() ?? { first: NOTHING, then: NOTHING };
       attack(socket, bytes).then(
         () => left.length === 0 && server.close(() => done.resolve()),
-        () => undefined, // the deadline of `done` tells
+        () => undefined, // the deadline of `done` reports it
       );
     }).listen(0, '127.0.0.1');
     await once(server, 'listening');
@@ -367,7 +367,7 @@ describe('a connecting socket', () => {
     const { address, done } = await hostileServer([
       { first: Buffer.alloc(300, 0xff), then: NOTHING },
       { first: handshake('ROUTER'), then: FRAME_OF_8_EIB },
-      { first: handshake('ROUTER'), then: Buffer.from([0, 1, 65, 0, 1, 66]) }, // frames that answer nothing
+      { first: handshake('ROUTER'), then: Buffer.from([0, 1, 65, 0, 1, 66]) }, // frames that answer no request
       { first: handshake('PUB'), then: NOTHING },
     ]);
     const peer = new Requester(address, environment);
@@ -390,7 +390,7 @@ describe('a connecting socket', () => {
     const { address, done } = await hostileServer([
       { first: Buffer.alloc(300, 0xff), then: NOTHING },
       { first: handshake('SUB'), then: FRAME_OF_8_EIB },
-      { first: handshake('SUB'), then: Buffer.from([0, 1, 1]) }, // a subscription, and then it is gone
+      { first: handshake('SUB'), then: Buffer.from([0, 1, 1]) }, // a subscription, and then the end of the connection
       { first: handshake('REP'), then: NOTHING },
     ]);
     const peer = new Broadcaster(address, environment);

@@ -20,13 +20,13 @@ import {
   within,
 } from './sockets-support';
 
-/** Milliseconds that "at once" is on a busy machine: half of the time that the requests here have. */
+/** Milliseconds that count as "at once" on a busy machine: half of the time-out of the requests. */
 const AT_ONCE_MS = 30_000;
 
 const LOOPBACK = 'tcp://127.0.0.1:*';
 
 let environment: RecordedEnvironment;
-/** What a test opened, closed in reverse order whether it passed or not. */
+/** Resources of a test, closed in reverse order after the test. */
 let opened: (() => unknown)[];
 
 beforeEach(() => {
@@ -36,11 +36,11 @@ beforeEach(() => {
 
 afterEach(async () => {
   for (const close of opened.reverse()) await close();
-  expect(environment.context.size).toBe(0); // each owner closed its own
+  expect(environment.context.size).toBe(0); // each owner has closed its resources
   environment.context.close();
 });
 
-/** A socket at a path, as the rules for addresses make it of a name. */
+/** The address of a socket at a path, as the address rules derive it from a name. */
 const ipc = (path: string): Address => ({ scheme: 'ipc', text: `ipc://${path}`, path });
 
 function requester(address: Address | string, options: Partial<RequesterOptions> = {}): Requester {
@@ -70,7 +70,7 @@ function plain<S extends Request | Dealer>(socket: S, address: string): S {
   return own(socket);
 }
 
-/** A plain `REP` peer that answers each request with `answer` of it. */
+/** A plain `REP` peer that answers each request with the result of `answer`. */
 async function plainReply(at = LOOPBACK, answer = (body: string) => `re: ${body}`): Promise<Reply> {
   const socket = own(new Reply({ linger: 0 }));
   await socket.bind(at);
@@ -80,7 +80,7 @@ async function plainReply(at = LOOPBACK, answer = (body: string) => `re: ${body}
   return socket;
 }
 
-/** Binds a plain peer to a port that another plain socket is giving back. */
+/** Binds a plain peer to a port that another plain socket is releasing. */
 async function bindWhenFree(address: string): Promise<void> {
   for (;;) {
     try {
@@ -207,7 +207,7 @@ describe('a request to an address where nobody listens', () => {
     const peer = requester(address, { clock });
     await failure(peer.request('a'));
     await plainReply(address);
-    skewMs = 1000; // the refusal is old now
+    skewMs = 1000; // the earlier refusal no longer counts
     expect(String(await within(peer.request('b'), 'a reply'))).toBe('re: b');
   });
 });
@@ -273,7 +273,7 @@ describe('a peer that leaves', () => {
   });
 
   it('after a protocol violation is reconnected', async () => {
-    // A PUB is no peer for a DEALER; libzmq gives up on it for good. Then a REP takes its place.
+    // libzmq permanently gives up on a PUB as the peer of a DEALER. Then a REP takes over the address.
     const address = `tcp://127.0.0.1:${await freePort()}`;
     const wrong = own(new Publisher({ linger: 0 }));
     await wrong.bind(address);
@@ -474,7 +474,7 @@ describe('a replier', () => {
     for (let index = 0; index < 200; index += 1) await peer.send(['', 'hold']);
     await within(all.promise, '200 requests');
     peer.close();
-    // Until the ROUTER knows that the connection has ended, it takes replies to it, which lead nowhere.
+    // Until the ROUTER notices that the connection has ended, it accepts replies for it and loses them.
     const other = requester(bound.address);
     for (const answer of held) {
       answer('nobody hears');
@@ -512,7 +512,7 @@ describe('a replier', () => {
       return large;
     });
     const peer = plain(new Dealer({ linger: 0, receiveHighWaterMark: 1, receiveBufferSize: 4096 }), bound.address);
-    await peer.send(['id', '', 'x']); // its reply tells how large the next ones are
+    await peer.send(['id', '', 'x']); // the first reply shows the size of the next replies
     await within(peer.receive(), 'the first reply');
     for (let sent = 0; sent < 200; sent += 1) await peer.send(['id', '', 'x']);
     await becomes(() => answered > 1, 'the second request');
@@ -557,7 +557,7 @@ describe('a replier', () => {
         expect(bound.address).toBe(address.text);
         const peer = requester(address);
         expect(String(await within(peer.request(String(time)), 'a reply'))).toBe(String(time));
-        if (time % 2 === 0) await peer.close(); // a connection that is still up must not keep the port
+        if (time % 2 === 0) await peer.close(); // an open connection must not keep the port
         await bound.close();
       }
     }

@@ -1,4 +1,4 @@
-/** What the tests of ZeroMQ sockets share: an environment that records, and waits. */
+/** Shared by the tests of ZeroMQ sockets: a recording environment, and waits. */
 import { SocketContext, type SocketEnvironment } from '../../companion/exchanges/zeromq/options';
 import { RecordedCounters, RecordedLog } from '../recorded';
 

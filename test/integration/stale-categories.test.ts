@@ -1,4 +1,4 @@
-/** A request uses the categories of its start, which may be deleted before it writes. */
+/** A request uses the categories of its start, which may be deleted before the request writes. */
 import { allowAll, newId, SYSTEM, systemClock } from '@cmbs/shared';
 import { Categories, Entities } from '@cmbs/shared/occi';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';

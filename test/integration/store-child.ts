@@ -1,6 +1,6 @@
 /**
- * A program of its own that opens the embedded store and writes as fast as it can, for tests that kill it. It prints
- * one line per acknowledged write, and nothing before the acknowledgement.
+ * A program that opens the embedded store and writes as fast as it can, for tests that kill the program. It prints one
+ * line per acknowledged write, after the acknowledgement.
  *
  * Arguments: the data directory, and the number of this run. Each create is `<run>-<n>`; each transaction writes two
  * documents, `left` and `right`, and adds one to a counter.

@@ -6,13 +6,13 @@ import { openSqliteStore } from '@cmbs/shared/store/sqlite';
 import type { Store } from '@cmbs/shared/store';
 import { temporaryDirectory } from '../contract/temporary-store';
 
-/** The header of the log, and that of each of its frames, as SQLite's file format describes them. */
+/** Bytes of the header of the log and of each frame (SQLite's file format). */
 const LOG_HEADER = 32;
 const FRAME_HEADER = 24;
-/** The salts: a frame belongs to the log of now when its own equal those of the log's header. */
+/** Offset of the salts: a frame belongs to the current log when its salts equal those of the log's header. */
 const SALTS = 8;
 
-/** Commits in the log: frames whose header says how large the database is from here on. */
+/** Commits in the log: frames whose header has the size of the database after the commit. */
 function commitsIn(directory: string): number {
   const log = readFileSync(join(directory, 'cmbs.db-wal'));
   const salts = log.subarray(16, 16 + SALTS);

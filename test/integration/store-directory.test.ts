@@ -24,7 +24,7 @@ import type { Store } from '@cmbs/shared/store';
 import { runBackup } from '@cmbs/emulator/backup';
 import { type BundledProgram, bundleProgram } from './bundled-program';
 
-/** All files of a test; its data directory is this or lies in it. */
+/** The directory for all files of a test, which is or contains its data directory. */
 let root: string;
 let directory: string;
 let file: string;
@@ -58,7 +58,7 @@ async function open(options: Partial<SqliteStoreOptions> = {}): Promise<Store> {
   return store;
 }
 
-/** The file of a descriptor; none for one that was closed meanwhile. */
+/** The file of a descriptor; empty for a descriptor that was closed meanwhile. */
 function targetOf(descriptor: string): readonly string[] {
   try {
     return [readlinkSync(descriptor)];
@@ -72,7 +72,7 @@ async function close(store: Store): Promise<void> {
   await store.close();
 }
 
-/** Starts the program that writes without end; resolves after its first acknowledged write. */
+/** Starts the program that writes endlessly; resolves after its first acknowledged write. */
 async function startWriter(): Promise<ChildProcess> {
   const child = spawn(process.execPath, [program.path, directory, '1'], { stdio: ['ignore', 'pipe', 'inherit'] });
   children.add(child);
@@ -134,7 +134,7 @@ describe('a database file', () => {
   it('written by a newer version is refused, and the file and its log stay unchanged', async () => {
     await close(await open());
     makeDatabase(file, `PRAGMA user_version=${MIGRATIONS.length + 1}`);
-    // A crash of the newer version left something in the log.
+    // A crash of the newer version left frames in the log.
     const db = new DatabaseSync(file);
     db.exec('PRAGMA wal_autocheckpoint=0; CREATE TABLE newer (a); INSERT INTO newer VALUES (1)');
     const copies = ['cmbs.db', 'cmbs.db-wal'].map((name) => [name, readFileSync(join(directory, name))] as const);

@@ -33,7 +33,7 @@ async function open(options: Partial<SqliteStoreOptions> = {}): Promise<Store> {
 
 type SyncCallback = (error: NodeJS.ErrnoException | null) => void;
 
-/** Holds back every sync of the log until the test lets it go. */
+/** Holds back every sync of the log until the test releases it. */
 function holdSyncs(): { held: SyncCallback[]; arrived: () => Promise<void> } {
   const held: SyncCallback[] = [];
   let notice = (): void => undefined;
@@ -49,7 +49,7 @@ function holdSyncs(): { held: SyncCallback[]; arrived: () => Promise<void> } {
   return { held, arrived };
 }
 
-/** Whether the promise is settled once everything that can run now has run. */
+/** Whether the promise is settled after all tasks that can run now. */
 async function isSettled(promise: Promise<unknown>): Promise<boolean> {
   let settled = false;
   const done = (): void => {
@@ -75,7 +75,7 @@ describe('a write', () => {
     const refusal = store.create('a', 'b', {});
     for (const each of [write, read, list, conclusion, refusal]) expect(await isSettled(each)).toBe(false);
     expect(reported).toEqual([]);
-    // What it does not touch is shown at once.
+    // Reads of other documents do not wait.
     expect(await store.get('other', 'b')).toBeUndefined();
 
     jest.restoreAllMocks();
@@ -231,7 +231,7 @@ describe('a full disk', () => {
       const written = await fill(store);
       expect(written).toBeGreaterThan(20);
       expect(await store.count({ collection: 'filling' }, 100_000)).toBe(written);
-      // A field that is new takes room of its own; refused, it must not be taken for known.
+      // A new field takes extra room; when its write is refused, the field must not count as known.
       const put = (id: string, field: string): Promise<void> =>
         store.transact(async (tx) => tx.put('new', id, { field }, { index: { [field]: ['same'] } }));
       const fields = ['one', 'two', 'three'];

@@ -13,7 +13,7 @@ import { randomFrom, SEED } from '../seed';
 
 const ROUNDS = extent(4, 50);
 jest.setTimeout(60_000 * ROUNDS);
-/** Acknowledgements after which a round is killed: at random, so that every part of the work is hit. */
+/** Maximum of the random number of acknowledgements before a kill, so that every part of the work is interrupted. */
 const MAX_ACKNOWLEDGED = 3000;
 
 let program: BundledProgram;
@@ -32,7 +32,7 @@ afterEach(() => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-/** Runs the writer until it has acknowledged so many writes, kills it, and gives all that it had acknowledged. */
+/** Runs the writer until it has acknowledged this many writes, kills it, and returns all acknowledged writes. */
 async function killAfter(acknowledgements: number, run: number): Promise<string[]> {
   const child = spawn(process.execPath, [program.path, directory, String(run)], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -40,7 +40,7 @@ async function killAfter(acknowledgements: number, run: number): Promise<string[
   running.add(child);
   const exited = once(child, 'exit');
   const lines: string[] = [];
-  // What is still in the pipe after the kill was acknowledged as well; a last line cut short was not.
+  // Lines still in the pipe after the kill were acknowledged as well; an incomplete last line was not.
   for await (const line of createInterface({ input: child.stdout })) {
     lines.push(line);
     if (lines.length === acknowledgements) child.kill('SIGKILL');
@@ -61,12 +61,12 @@ async function expectAllThere(store: Store, lines: readonly string[]): Promise<v
   for (const line of lines) {
     if (line.startsWith('paired ')) expect(counter).toBeGreaterThanOrEqual(Number(line.slice('paired '.length)));
   }
-  // Transactions are whole: exactly the pairs up to the counter are there, both halves.
+  // Transactions are atomic: exactly the pairs up to the counter exist, with both halves.
   expect(await store.count({ collection: 'pairs', prefix: 'left-' }, 1_000_000)).toBe(counter);
   expect(await store.count({ collection: 'pairs', prefix: 'right-' }, 1_000_000)).toBe(counter);
 }
 
-it(`has every acknowledged write after each of ${ROUNDS} kills under load (seed ${SEED})`, async () => {
+it(`the store has every acknowledged write after each of ${ROUNDS} kills under load (seed ${SEED})`, async () => {
   const acknowledged: string[] = [];
   const random = randomFrom();
   for (let round = 1; round <= ROUNDS; round++) {
@@ -75,7 +75,7 @@ it(`has every acknowledged write after each of ${ROUNDS} kills under load (seed 
     const store = await openSqliteStore({ directory, clock: systemClock });
     try {
       await expectAllThere(store, acknowledged);
-      // What lies in the indexes lies in the table, and the other way round.
+      // The indexes and the table have the same documents.
       const byIndex = { collection: 'created', where: [{ field: 'run', value: String(round) }] };
       const inRound = await store.count({ collection: 'created', prefix: `${round}-` }, 1_000_000);
       expect(await store.count(byIndex, 1_000_000)).toBe(inRound);

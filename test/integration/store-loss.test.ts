@@ -1,4 +1,4 @@
-/** What happens to the files of the store behind its back, while it is open and while it is not. */
+/** Loss of and damage to the files of the store, while the store is open or closed. */
 import {
   copyFileSync,
   cpSync,
@@ -50,7 +50,7 @@ async function close(store: SqliteStore): Promise<void> {
 
 const file = (name = ''): string => join(directory, `cmbs.db${name}`);
 
-/** A data directory as a kill leaves it, with this many documents, all of them in the log. */
+/** Makes a data directory like that of a killed process, with this many documents, all in the log. */
 async function killed(documents: number): Promise<void> {
   const store = await open();
   for (let n = 0; n < documents; n++) await store.create('a', String(n), { text: `document ${n}` });
@@ -86,7 +86,7 @@ describe('while the store is open', () => {
       code: 'unavailable',
       message: expect.stringContaining('was deleted, moved or replaced') as string,
     }) as Error;
-    // The write comes first: no look at the files has warned it.
+    // The write comes first, before any check of the files.
     await expect(store.create('a', 'after', {})).rejects.toEqual(stopped);
     expect(() => store.assertInPlace()).toThrow('was deleted, moved or replaced');
     await expect(store.get('a', 'before')).rejects.toEqual(stopped);
@@ -217,7 +217,7 @@ it('a document whose bytes change while the store is open causes an error and ne
   const store = await open();
   await store.create('a', 'hurt', { text: 'find me here' });
   await store.create('a', 'whole', { text: 'as it was' });
-  // As a bad disk would: another connection changes the row, and leaves its checksum.
+  // Like a bad disk: another connection changes the row but not its checksum.
   const db = new DatabaseSync(file());
   db.exec(`UPDATE document SET value = replace(value, 'find me', 'find ME') WHERE id = 'hurt'`);
   db.close();

@@ -1,6 +1,6 @@
 /**
- * The same wire with pyzmq, which is what the original's members use. The cases themselves run always, against plain
- * zeromq sockets, in sockets-*.test.ts; these show that it is not our binding that makes them pass.
+ * The wire format with pyzmq, which members of the original use. The same cases always run against plain zeromq sockets in
+ * sockets-*.test.ts; these tests show that the result does not depend on our binding.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -16,7 +16,7 @@ import { itUnless, NO_PYZMQ } from '../skipping';
 
 const PEER = join(__dirname, '..', 'fixtures-python', 'peer.py');
 
-/** The first Python that has pyzmq: a distribution's package serves its own interpreter only. */
+/** The first Python that has pyzmq: the package of a distribution belongs to one interpreter. */
 function pythonWithZmq(): string | undefined {
   return ['python3', '/usr/bin/python3'].find(
     (python) => spawnSync(python, ['-c', 'import zmq'], { timeout: PATIENCE_MS, stdio: 'ignore' }).status === 0,
@@ -57,8 +57,8 @@ async function collect(lines: Interface, count: number): Promise<string[]> {
   return collected;
 }
 
-describe('a pyzmq peer', () => {
-  itWithPython('REQ is answered by a replier', async () => {
+describe('with pyzmq', () => {
+  itWithPython('a REQ gets replies from a replier', async () => {
     const options = { ...environment, errorReply: () => 'error' };
     const bound = await Replier.bind('tcp://127.0.0.1:*', (body) => `re: ${String(body)}`, options);
     opened.push(() => bound.close(0));
@@ -68,7 +68,7 @@ describe('a pyzmq peer', () => {
     expect(await within(ended, 'the peer ends')).toEqual([0, null]);
   });
 
-  itWithPython('REP answers a requester with 128 in flight, and its death is seen at once', async () => {
+  itWithPython('a REP answers 128 requests in flight, and its end is noticed at once', async () => {
     const { child, lines } = start('rep');
     const [address] = await collect(lines, 1);
     const peer = new Requester(address ?? '', environment);
@@ -86,7 +86,7 @@ describe('a pyzmq peer', () => {
     await expect(peer.request('a')).rejects.toMatchObject({ reason: 'no_listener' });
   });
 
-  itWithPython('SUB, bound, gets 50 of 50 from a broadcaster', async () => {
+  itWithPython('a bound SUB receives 50 of 50 messages from a broadcaster', async () => {
     const { lines } = start('sub', '50');
     const [address] = await collect(lines, 1);
     const received = collect(lines, 50);
@@ -103,7 +103,7 @@ describe('a pyzmq peer', () => {
     expect(await received).toEqual(bodies);
   });
 
-  itWithPython('PUB, connected, reaches a listener', async () => {
+  itWithPython('a connected PUB reaches a listener', async () => {
     const first = deferred();
     const last = deferred();
     const received: string[] = [];

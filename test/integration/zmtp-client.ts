@@ -1,4 +1,4 @@
-/** ZMTP 3.0 by hand over TCP, for what no library would send. */
+/** ZMTP 3.0 by hand over TCP, for frames that no library would send. */
 import { connect, type Socket } from 'node:net';
 import { once } from 'node:events';
 
@@ -19,7 +19,7 @@ export const MORE = 1;
 export const COMMAND = 4;
 const LONG = 2;
 
-/** A frame of which only the header may be there: `body` can be shorter than `length`. */
+/** A frame, possibly incomplete: `body` can be shorter than `length`. */
 export function frame(body: Buffer | string, flags = 0, length = Buffer.byteLength(body)): Buffer {
   const header = Buffer.alloc(9);
   header[0] = flags | LONG;
@@ -27,10 +27,10 @@ export function frame(body: Buffer | string, flags = 0, length = Buffer.byteLeng
   return Buffer.concat([header, Buffer.from(body)]);
 }
 
-/** Connects, shakes hands, and resolves when the other side has done so, too. What comes later is read and forgotten. */
+/** Connects and resolves after the handshake of both sides. Later bytes are read and dropped. */
 export async function rawPeer(address: string, type: string): Promise<Socket> {
   const socket = connect(Number(new URL(address).port), '127.0.0.1');
-  socket.on('error', () => undefined); // the other side may break off
+  socket.on('error', () => undefined); // the other side may close the connection
   await once(socket, 'connect');
   socket.write(handshake(type));
   const cut = once(socket, 'close').then(() => {
@@ -46,7 +46,7 @@ export async function rawPeer(address: string, type: string): Promise<Socket> {
   return socket;
 }
 
-/** Writes `bytes` again and again, as fast as they are taken, until the socket is closed or `isOver`. */
+/** Writes `bytes` repeatedly, as fast as the peer reads, until the socket is closed or `isOver`. */
 export async function flood(socket: Socket, bytes: Buffer, isOver: () => boolean): Promise<void> {
   while (!socket.destroyed && !isOver()) {
     if (!socket.write(bytes)) await drained(socket);
@@ -54,7 +54,7 @@ export async function flood(socket: Socket, bytes: Buffer, isOver: () => boolean
   }
 }
 
-/** Resolves when the socket takes more, is closed, or has taken nothing for 100 ms. */
+/** Resolves when the socket accepts more bytes, is closed, or has accepted none for 100 ms. */
 function drained(socket: Socket): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
