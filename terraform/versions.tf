@@ -1,5 +1,5 @@
 terraform {
-  # 1.9 lets the validation of one variable look at another.
+  # Since 1.9, the validation of a variable can read other variables.
   required_version = ">= 1.9.0, < 2.0.0"
 
   required_providers {

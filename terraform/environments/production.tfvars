@@ -1,4 +1,4 @@
-# Two shards, the entry functions warm, data kept in two regions and backed up, somebody told when it fails.
+# Two shards, warm entry functions, data in two regions with backups, and alerts to a channel.
 
 project_id     = "example-production"
 project_number = "210987654321"
@@ -14,7 +14,7 @@ rate_limit    = { requests = 3000, seconds = 60 }
 release         = "1.0.0"
 companion_image = "europe-west1-docker.pkg.dev/example-production/cmbs-companion/companion@sha256:0000000000000000000000000000000000000000000000000000000000000000"
 
-# What is asked most, and what a member waits for.
+# The functions with the most requests, and those that a member waits for.
 instances = {
   occi            = { min_instances = 1, memory = "1Gi" }
   member-inbox    = { min_instances = 1, max_instances = 40, concurrency = 80 }

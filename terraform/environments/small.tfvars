@@ -1,4 +1,4 @@
-# To try it out: one shard, nothing always running but the companions and the way to them, nothing kept when destroyed.
+# For a trial: one shard; only the companions and the connector always run; destroying it keeps no data.
 #
 #   terraform apply -var-file=environments/small.tfvars -var release="$(git rev-parse --short HEAD)" -var companion_image=…
 

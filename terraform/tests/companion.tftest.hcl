@@ -1,4 +1,4 @@
-# Where companions are, who reaches them on which port, and which of two gets the traffic.
+# Zones of the companions, addresses that reach their ports, and the companion that gets the traffic.
 
 mock_provider "google" {}
 
@@ -178,7 +178,7 @@ run "companion" {
     error_message = "The companion is told what the functions are told, and what it alone needs."
   }
 
-  # The whole is YAML, whatever the values.
+  # The result is YAML with any values.
   assert {
     condition = [
       for file in yamldecode(google_compute_instance_template.companion["main"].metadata["user-data"]).write_files : file.path

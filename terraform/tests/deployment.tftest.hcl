@@ -1,4 +1,4 @@
-# The whole deployment, with every resource mocked: that the parts fit together.
+# The whole deployment with every resource mocked, to check that the parts fit together.
 
 mock_provider "google" {}
 

@@ -1,4 +1,4 @@
-# Functions: one per element of routes.json, each of its size, with what it has to know and no secret among it.
+# Functions: one per element of routes.json, with its size and its settings, and without secrets in plain text.
 
 mock_provider "google" {}
 

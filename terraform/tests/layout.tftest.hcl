@@ -1,4 +1,4 @@
-# What only shows when the parts are seen together: sums, names, zones, contradictions.
+# Properties of all parts together: sums, names, zones, contradictions.
 
 variables {
   routes = [

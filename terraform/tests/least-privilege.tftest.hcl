@@ -1,4 +1,4 @@
-# Who may do what, and above all what not.
+# The rights of each account, and the rights that no account has.
 
 mock_provider "google" {}
 
@@ -31,7 +31,7 @@ run "pull" {
     error_message = "Nobody shares an account."
   }
 
-  # That there are no grants but these and those below is checked over all files in test/unit/terraform.test.ts.
+  # test/unit/terraform.test.ts checks that no file has other grants than these and those below.
   assert {
     condition = toset([
       for grant in concat(
@@ -189,7 +189,7 @@ run "functions_when_pushed_to" {
     error_message = "A function runs as the account of its access."
   }
 
-  # Only who calls the companion has a way into its network.
+  # Only functions that call the companion can connect to its network.
   assert {
     condition = alltrue([
       for name, function in google_cloudfunctions2_function.function :

@@ -1,4 +1,4 @@
-# Dead letters are kept, seen and counted; topics have the names that the product gives.
+# Dead letters are kept, read and counted; topics have the product's names.
 
 mock_provider "google" {}
 

@@ -1,4 +1,4 @@
-# What somebody is woken for.
+# Alerts for an operator.
 
 mock_provider "google" {}
 

@@ -1,5 +1,5 @@
-# The URL map as the load balancer gets it. That its rules, taken together, pick for every request the function that the
-# program's own table picks is tried out in test/unit/terraform.test.ts; here it is what each rule says.
+# The rules of the URL map one by one. test/unit/terraform.test.ts checks that together they choose the same function as
+# the program's own table for every request.
 
 mock_provider "google" {}
 
@@ -100,7 +100,7 @@ run "edge" {
     error_message = "What no rule takes goes to occi."
   }
 
-  # A few in words, that do not depend on how routes.json is read.
+  # A few rules in words, which do not depend on routes.json.
   assert {
     condition = flatten([
       for rule in google_compute_url_map.https.path_matcher[0].route_rules : [
@@ -161,7 +161,7 @@ run "edge" {
     error_message = "TLS 1.2 is the least."
   }
 
-  # Who may call.
+  # Callers.
   assert {
     condition = {
       for rule in google_compute_security_policy.clients.rule : tostring(rule.priority) => [rule.action, one(one(rule.match).config).src_ip_ranges]

@@ -1,4 +1,4 @@
-# The database: what is indexed, what is not, what expires, and what keeps it from being lost.
+# The database: indexes, exemptions, expiry, and protection against loss.
 
 mock_provider "google" {}
 
@@ -38,7 +38,7 @@ run "state" {
     error_message = "A week can be read back, and is backed up."
   }
 
-  # Everything that firestore.json says, and nothing else.
+  # The content of firestore.json, and no other field.
   assert {
     condition = toset(keys(google_firestore_field.rule)) == toset(flatten([
       for group, rules in jsondecode(file("firestore.json")) : [
@@ -90,7 +90,7 @@ run "state" {
     error_message = "Composite indexes differ from firestore.json."
   }
 
-  # The two that matter most, in words.
+  # The two most important rules in words.
   assert {
     condition     = length(google_firestore_field.rule["entries/expires"].ttl_config) == 1 && length(google_firestore_field.rule["entries/value"].index_config[0].indexes) == 0
     error_message = "Inbox entries expire, and what they carry is not indexed."

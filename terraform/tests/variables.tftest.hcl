@@ -1,5 +1,5 @@
-# Every variable refuses what would fail later, or worse, would not. A run gives each variable one bad value, and each has
-# to be refused for itself.
+# Every variable refuses values that would fail later, or worse, would be accepted. A run gives each variable one bad
+# value, and each must be refused separately.
 
 mock_provider "google" {}
 

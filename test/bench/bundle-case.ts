@@ -24,7 +24,8 @@ const READ_ONE = 'reading a document';
 
 const START_LIMIT =
   'Loading the bundle, then reading the deployment’s id and the categories over a channel that is new.';
-const SEND_LIMIT = 'Loading both of Google’s clients; then what is stored before it is published, and after.';
+const SEND_LIMIT =
+  'Loading both of Google’s clients; then the writes to the store before and after the publication.';
 const SIZE_LIMIT = 'The domain, zod and RE2 beside Google’s client; an empty function’s zip is less than 1 KiB.';
 
 const DIST = join(__dirname, '..');
@@ -160,8 +161,8 @@ async function put(name: string, path: string, environment: EnvironmentVariables
 
 /** Without a store, a function answers with an error, and a companion is alive all the same. */
 async function startsWithoutStore(empty: Contestant, directory: string): Promise<readonly Row[]> {
-  const nobody = `127.0.0.1:${await freePort()}`;
-  const environment = await settings(directory, { FIRESTORE_EMULATOR_HOST: nobody, PUBSUB_EMULATOR_HOST: nobody });
+  const unused = `127.0.0.1:${await freePort()}`;
+  const environment = await settings(directory, { FIRESTORE_EMULATOR_HOST: unused, PUBSUB_EMULATOR_HOST: unused });
   const query = 'query: start to an error';
   const send = 'message-send-l32: start to an error';
   const alive = 'companion: start to /healthz';
@@ -179,8 +180,7 @@ async function startsWithoutStore(empty: Contestant, directory: string): Promise
     ],
     ROUNDS,
   );
-  const limit =
-    'Loading the bundle. There are no emulators here: nobody answered for the store, and no request was really answered.';
+  const limit = 'Loading the bundle. This case runs without emulators, so no request reached a store.';
   return [query, send, alive].map((ours) =>
     compared(figures, { what: ours, unit: 'ms', ours, against: EMPTY, limit }),
   );
@@ -226,7 +226,7 @@ async function installedRows(directory: string): Promise<readonly Row[]> {
         ours: (await sizeOf(bundle)) / MIB + other,
         against,
         other,
-        limit: 'The bundle, for the rest is what both need.',
+        limit: 'The bundle; both need the rest.',
       });
     return await Promise.all([
       row('query', query, EMPTY, framework),

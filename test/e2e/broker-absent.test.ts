@@ -140,7 +140,7 @@ async function leaveWaiting(here: Deployment, sender: Member, addresses: readonl
   await eventually(
     () => Promise.all(paths.map((path) => here.delivery(path))),
     (all) => all.every(({ reason = '' }) => reason.startsWith('nobody listens')),
-    'nobody is there',
+    'no peer listens',
   );
   await eventually(
     () => here.metric('cmbs_messages_in_flight'),

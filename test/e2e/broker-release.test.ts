@@ -31,7 +31,7 @@ async function inStore<T>(look: (store: Store) => Promise<T>): Promise<T> {
 }
 
 const subscriptions = (): Promise<number> => inStore((store) => store.count({ collection: SUBSCRIPTIONS }, 100));
-const wishes = (): Promise<number> => inStore((store) => store.count({ collection: DESIRED }, 100));
+const desiredStates = (): Promise<number> => inStore((store) => store.count({ collection: DESIRED }, 100));
 
 test('a started member is deleted under the ETag that it was read with', async () => {
   const member = await here.member({ start: ['l1', 'l32'] });
@@ -51,7 +51,7 @@ test('a deleted member leaves no subscription and no desired state', async () =>
   await here.must(200, here.request('DELETE', member.path));
   await here.down();
   expect(await subscriptions()).toBe(0);
-  expect(await wishes()).toBe(0);
+  expect(await desiredStates()).toBe(0);
   await here.up();
 });
 
@@ -75,7 +75,7 @@ test('a deletion that a crash interrupted leaves nothing after the next start', 
   await here.up();
   await here.down();
   expect(await subscriptions()).toBe(0);
-  expect(await wishes()).toBe(0);
+  expect(await desiredStates()).toBe(0);
   await here.up();
 });
 

@@ -30,7 +30,7 @@ it('a backup holds everything that was acknowledged before it began', async () =
   const program = bench.program('test/e2e/durability-program.ts');
   bench.program('emulator/backup.ts');
   const stack = await bench.start({ program, directory });
-  const [l1 = '', nobody = '', l32 = ''] = await freeAddresses(3);
+  const [l1 = '', absent = '', l32 = ''] = await freeAddresses(3);
   await must('PUT', `${stack.url}/cmbs/member/near`, { body: memberBody({ l1_socket: l1 }) });
   await must('PUT', `${stack.url}/cmbs/member/listener`, {
     body: memberBody({ l32_socket: l32, topics: ['load.>'] }),
@@ -40,7 +40,7 @@ it('a backup holds everything that was acknowledged before it began', async () =
 
   const ledger = new Ledger();
   const stop = new AbortController();
-  const loading = ledger.load(stack.url, { near: l1, far: nobody }, stop.signal);
+  const loading = ledger.load(stack.url, { near: l1, far: absent }, stop.signal);
   await ledger.more(60);
   const before = ledger.snapshot();
   const copied = await backup(directory, `${root}/copy`);

@@ -15,7 +15,7 @@ it.each(['SIGINT', 'SIGTERM'] as const)(
     const directory = bench.directory();
     const stack = await bench.start({ directory });
     const { url } = stack;
-    const [l1 = '', nobody = ''] = await freeAddresses(2);
+    const [l1 = '', absent = ''] = await freeAddresses(2);
     await must('PUT', `${url}/cmbs/member/m`, { body: memberBody({ l1_socket: l1 }) });
     await must('POST', `${url}/cmbs/member/m?action=start_l1`);
     const acknowledged: string[] = [];
@@ -28,7 +28,7 @@ it.each(['SIGINT', 'SIGTERM'] as const)(
     const client = async (which: number): Promise<void> => {
       for (let n = 0; ; n++) {
         const id = `stop-${which}-${n}`;
-        const address = n % 4 === 0 ? nobody : l1;
+        const address = n % 4 === 0 ? absent : l1;
         try {
           const body = messageBody('l1', { message_content: n, l1_socket_receiver_member: address });
           const created = await ask('PUT', `${url}/cmbs/message/${id}`, { body });

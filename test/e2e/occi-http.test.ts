@@ -65,7 +65,7 @@ describe('an ETag', () => {
     ]);
     await changes('a mixin');
     await product.plain('POST', link, [`X-OCCI-Attribute: occi.core.source="${other}"`]);
-    await changes('a source that has it no more');
+    await changes('a source that no longer has it');
   });
 
   it('covers the actions that the categories give', async () => {

@@ -32,7 +32,7 @@ describe('the leaves of an attributes object', () => {
       ],
     ],
     ['an object that is a value', { a: { object: { c: 1 } } }, [['a.object', { c: 1 }, ['a', 'object']]]],
-    ['what is not declared, taken for nesting', { a: { c: { d: null } } }, [['a.c.d', null, ['a', 'c', 'd']]]],
+    ['an undeclared name, read as nesting', { a: { c: { d: null } } }, [['a.c.d', null, ['a', 'c', 'd']]]],
     ['an array, which is a value', { a: { c: [{ d: 1 }] } }, [['a.c', [{ d: 1 }], ['a', 'c']]]],
     ['nothing in an empty object', { a: {} }, []],
   ])('are %s', (_what, attributes, expected) => {

@@ -35,7 +35,7 @@ function feed(watched: ListenTarget, ...responses: readonly ListenResponse[]): S
   return responses.map((response) => watched.take(response)).at(-1);
 }
 
-const told = (step: Step | undefined): unknown =>
+const reported = (step: Step | undefined): unknown =>
   step?.kind === 'snapshot' ? step.changes.map(({ id, deleted: gone }) => (gone ? `-${id}` : id)) : step?.kind;
 
 function begun(...ids: readonly string[]): ListenTarget {
@@ -47,26 +47,30 @@ function begun(...ids: readonly string[]): ListenTarget {
 
 test('Documents that exist when the watch begins are not reported.', () => {
   const watched = new ListenTarget(() => 0);
-  expect(told(feed(watched, target('ADD'), changed('a', 1), current))).toBe('nothing');
-  expect(told(feed(watched, together))).toEqual([]);
+  expect(reported(feed(watched, target('ADD'), changed('a', 1), current))).toBe('nothing');
+  expect(reported(feed(watched, together))).toEqual([]);
 });
 
 test('Changes between two snapshots are reported together, in the order of the writes.', () => {
   const watched = begun('a', 'b');
-  expect(told(feed(watched, changed('b', 7), changed('c', 3), deleted('a'), together))).toEqual(['c', 'b', '-a']);
+  expect(reported(feed(watched, changed('b', 7), changed('c', 3), deleted('a'), together))).toEqual([
+    'c',
+    'b',
+    '-a',
+  ]);
 });
 
 test('A document that leaves the scope is reported as deleted; a document that was never in the scope is not.', () => {
   const watched = begun('a');
-  expect(told(feed(watched, { documentRemove: { document: nameOf('a') } }, deleted('never'), together))).toEqual([
-    '-a',
-  ]);
+  expect(
+    reported(feed(watched, { documentRemove: { document: nameOf('a') } }, deleted('never'), together)),
+  ).toEqual(['-a']);
 });
 
 test('After a reset only differences are reported.', () => {
   const watched = begun('a', 'b', 'c');
   const again = [changed('a', 1), changed('b', 5), changed('d', 4)];
-  expect(told(feed(watched, target('RESET'), ...again, current, together))).toEqual(['d', 'b', '-c']);
+  expect(reported(feed(watched, target('RESET'), ...again, current, together))).toEqual(['d', 'b', '-c']);
 });
 
 test('Changes of a connection that broke before its snapshot are forgotten.', () => {
@@ -74,32 +78,32 @@ test('Changes of a connection that broke before its snapshot are forgotten.', ()
   feed(watched, changed('b', 2));
   watched.reconnect();
   expect(watched.resumeToken).toBeDefined();
-  expect(told(feed(watched, changed('c', 3), current, together))).toEqual(['c']);
+  expect(reported(feed(watched, changed('c', 3), current, together))).toEqual(['c']);
 });
 
 test('A different count restarts the watch without a token, and the missed deletion is reported.', () => {
   const watched = begun('a', 'b');
   watched.reconnect();
-  expect(told(feed(watched, changed('c', 2), { filter: { count: 3 } }))).toBe('nothing');
-  expect(told(feed(watched, { filter: { count: 2 } }))).toBe('restart');
+  expect(reported(feed(watched, changed('c', 2), { filter: { count: 3 } }))).toBe('nothing');
+  expect(reported(feed(watched, { filter: { count: 2 } }))).toBe('restart');
   expect(watched.resumeToken).toBeUndefined();
   watched.reconnect();
-  expect(told(feed(watched, changed('b', 1), changed('c', 2), current, together))).toEqual(['c', '-a']);
+  expect(reported(feed(watched, changed('b', 1), changed('c', 2), current, together))).toEqual(['c', '-a']);
 });
 
 test('An expired document counts as absent when it is written, listed again or removed.', () => {
   const watched = begun('a');
   const past = { seconds: '1699999999', nanos: 0 };
-  expect(told(feed(watched, changed('old', 2, past), together))).toEqual([]);
-  expect(told(feed(watched, deleted('old'), together))).toEqual([]);
-  expect(told(feed(watched, changed('a', 3, past), together))).toEqual(['-a']);
+  expect(reported(feed(watched, changed('old', 2, past), together))).toEqual([]);
+  expect(reported(feed(watched, deleted('old'), together))).toEqual([]);
+  expect(reported(feed(watched, changed('a', 3, past), together))).toEqual(['-a']);
 });
 
 test('Expired documents that Firestore has not removed yet do not change the count.', () => {
   const watched = begun('a');
   feed(watched, changed('old', 2, { seconds: '1699999999', nanos: 0 }), together);
   watched.reconnect();
-  expect(told(feed(watched, { filter: { count: 2 } }))).toBe('nothing');
+  expect(reported(feed(watched, { filter: { count: 2 } }))).toBe('nothing');
 });
 
 test('When Firestore ends the watch, the error has the reason.', () => {
@@ -112,6 +116,6 @@ test('Beyond its limit, the watch reports a document each time it is listed, and
   feed(watched, changed('a', 1), changed('b', 1), changed('c', 1), current, together);
   expect(watched.isOverflowing).toBe(true);
   const again = [changed('a', 1), changed('b', 1), changed('c', 1)];
-  expect(told(feed(watched, target('RESET'), ...again, current, together))).toEqual(['c']);
-  expect(told(feed(watched, deleted('c'), { filter: { count: 9 } }, together))).toEqual(['-c']);
+  expect(reported(feed(watched, target('RESET'), ...again, current, together))).toEqual(['c']);
+  expect(reported(feed(watched, deleted('c'), { filter: { count: 9 } }, together))).toEqual(['-c']);
 });

@@ -127,9 +127,9 @@ describe('the definitions of OCCI Infrastructure', () => {
   });
 
   it('bind every kind to the same provider', async () => {
-    const catalogue = await categories.current();
+    const snapshot = await categories.current();
     for (const term of ['compute', 'network', 'storage', 'storagelink', 'networkinterface']) {
-      expect(catalogue.providerOf(INFRA + term)?.name).toBe(INFRASTRUCTURE_PROVIDER);
+      expect(snapshot.providerOf(INFRA + term)?.name).toBe(INFRASTRUCTURE_PROVIDER);
     }
   });
 });

@@ -91,7 +91,7 @@ describe('an Accept header', () => {
     expect(chosen('text/*', 'application/json')).toBe('text/plain');
     expect(chosen(undefined, 'text/uri-list')).toBe('text/uri-list');
     const never = (): never => {
-      throw new Error('nobody asked for a fallback');
+      throw new Error('no fallback was needed');
     };
     expect(RENDERINGS.negotiate('text/occi, text/plain', never)?.mediaTypes[0]).toBe('text/occi');
   });

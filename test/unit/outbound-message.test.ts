@@ -33,14 +33,16 @@ const states = ({ receivers }: OutboundMessage): readonly string[] =>
 
 describe('an outbound message in flight that another process published', () => {
   it('takes over the outcomes of topics from the store, and no other outcomes', () => {
-    const held = outboundMessage(receiver('news', 'queued'), receiver('bob', 'delivered', 'request'));
+    const inFlight = outboundMessage(receiver('news', 'queued'), receiver('bob', 'delivered', 'request'));
     const stored = outboundMessage(receiver('news', 'delivered'), receiver('bob', 'queued', 'request'));
-    expect(states(withPublished(held, stored))).toEqual(['news delivered', 'bob delivered']);
+    expect(states(withPublished(inFlight, stored))).toEqual(['news delivered', 'bob delivered']);
   });
 
   it('keeps the outcome of a topic when an older copy is read later', () => {
-    const held = outboundMessage(receiver('news', 'delivered'));
-    expect(states(withPublished(held, outboundMessage(receiver('news', 'queued'))))).toEqual(['news delivered']);
+    const inFlight = outboundMessage(receiver('news', 'delivered'));
+    expect(states(withPublished(inFlight, outboundMessage(receiver('news', 'queued'))))).toEqual([
+      'news delivered',
+    ]);
   });
 
   it('keeps a topic that is not in the stored copy', () => {

@@ -34,26 +34,26 @@ function item(
 const sequences = (items: Iterable<QueueItem>): readonly string[] => [...items].map(({ sequence }) => sequence);
 
 describe('the items of a queue', () => {
-  const heldOf = (...all: readonly QueueItem[]): OrderedItems => {
-    const held = new OrderedItems();
-    for (const each of all) held.insert(each);
-    return held;
+  const itemsOf = (...all: readonly QueueItem[]): OrderedItems => {
+    const items = new OrderedItems();
+    for (const each of all) items.insert(each);
+    return items;
   };
 
   test('keep the order of their messages, in whatever order they are added', () => {
-    expect(sequences(heldOf(item('c'), item('a'), item('d'), item('b')))).toEqual(['a', 'b', 'c', 'd']);
+    expect(sequences(itemsOf(item('c'), item('a'), item('d'), item('b')))).toEqual(['a', 'b', 'c', 'd']);
   });
 
   test('are added once', () => {
     const one = item('a');
-    const held = heldOf(one);
-    expect([held.insert(one), held.length]).toEqual([false, 1]);
+    const items = itemsOf(one);
+    expect([items.insert(one), items.length]).toEqual([false, 1]);
   });
 
   test('return to the store from a given position on', () => {
-    const held = heldOf(item('a'), item('b'), item('c'));
-    expect([sequences(held.takeBehind('a')), sequences(held)]).toEqual([['b', 'c'], ['a']]);
-    expect([sequences(held.takeBehind('')), held.length]).toEqual([['a'], 0]);
+    const items = itemsOf(item('a'), item('b'), item('c'));
+    expect([sequences(items.takeBehind('a')), sequences(items)]).toEqual([['b', 'c'], ['a']]);
+    expect([sequences(items.takeBehind('')), items.length]).toEqual([['a'], 0]);
   });
 });
 

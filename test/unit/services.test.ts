@@ -168,13 +168,13 @@ describe('the dispatcher of service methods', () => {
     const logged = new EventEmitter();
     const { log } = recordingLog((line) => logged.emit('line', line));
     const late = once(logged, 'line', { signal: AbortSignal.timeout(PATIENCE_MS) });
-    let told: AbortSignal | undefined;
+    let aborting: AbortSignal | undefined;
     const services = servicesWith(
       {
         hang: method(
           ({ signal }) =>
             new Promise((_resolve, reject) => {
-              told = signal;
+              aborting = signal;
               signal.addEventListener('abort', () => setImmediate(() => reject(new Error('too late'))));
             }),
         ),
@@ -183,7 +183,7 @@ describe('the dispatcher of service methods', () => {
     );
     const fault = await faultOf(services.call('trial.hang', [], context({ log })));
     expect(fault.code).toBe(FAULT.deadlineExceeded);
-    expect(told?.aborted).toBe(true);
+    expect(aborting?.aborted).toBe(true);
     const [line] = (await late) as [Line];
     expect(line.fields).toMatchObject({ method: 'trial.hang' });
   });

@@ -17,6 +17,6 @@ resource "google_project_service" "required" {
 
   project = var.project_id
   service = each.key
-  # Something else in the project may use it.
+  # Other programs in the project may use the API.
   disable_on_destroy = false
 }

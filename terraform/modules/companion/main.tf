@@ -1,7 +1,6 @@
-# A member's sockets are held by exactly one companion, by a lease in the store, and an address cannot follow a lease to
-# another machine. So each shard of members has one address and two companions behind it, active and standby: the one
-# that holds the lease is the one that is ready, and a load balancer that passes packets on unchanged sends everything
-# to the one that is ready.
+# Exactly one companion holds a member's sockets, by a lease in the store, and an address cannot follow a lease to another
+# machine. So each shard of members has one address with two companions behind it, active and standby. Only the holder of
+# the lease is ready, and a passthrough load balancer sends all packets to the ready companion.
 
 # --- The shard's address ---
 
@@ -40,7 +39,7 @@ resource "google_compute_region_backend_service" "members" {
   protocol              = "TCP"
   health_checks         = [google_compute_region_health_check.ready.id]
 
-  # A companion that leaves closes its sockets within this time.
+  # A stopping companion closes its sockets within this time.
   connection_draining_timeout_sec = local.drain_seconds
 
   backend {
@@ -54,24 +53,24 @@ resource "google_compute_region_backend_service" "members" {
     failover       = true
   }
 
-  # Without a ratio (0) the standby's group takes over when nothing in the primary's is ready, and gives back when
-  # something is. As ready means to hold the lease, there is nothing to decide here: traffic follows the lease.
+  # Without a ratio (0), the standby's group gets the traffic while no machine of the primary's group is ready. Only the
+  # holder of the lease is ready, so the traffic follows the lease.
   failover_policy {
-    # Connections to a companion that lost its lease are of no use to anybody.
+    # Connections to a companion that lost its lease are useless.
     disable_connection_drain_on_failover = true
-    # While nobody holds the lease, refuse at once rather than send to a companion that has no sockets.
+    # While no companion holds the lease, refuse at once instead of sending to a companion without sockets.
     drop_traffic_if_unhealthy = true
   }
 }
 
-# --- Health: ready is the load balancer's question, alive the instance group's ---
+# --- Health: readiness for the load balancer, liveness for the instance group ---
 
 locals {
-  # Seconds that a companion gets to finish what is in flight and give its leases back (it needs ten at most).
+  # Seconds for a companion to finish work in flight and to give its leases back (it needs ten at most).
   drain_seconds = 15
 }
 
-# Answered with 200 only by the companion that holds its shard's lease.
+# Only the companion that holds its shard's lease answers 200.
 resource "google_compute_region_health_check" "ready" {
   project             = var.project_id
   region              = var.region
@@ -92,7 +91,7 @@ resource "google_compute_region_health_check" "ready" {
   }
 }
 
-# A standby is alive as well, so it is not replaced for waiting.
+# A waiting standby is alive, so it is not replaced.
 resource "google_compute_health_check" "alive" {
   project             = var.project_id
   name                = "${var.name_prefix}-companion-alive"
@@ -144,7 +143,7 @@ locals {
     )
   }
 
-  # The first one takes members whose sockets are at no shard's address.
+  # The first shard gets members whose sockets are at no shard's address.
   shards_setting = join(",", [
     for name in concat(["main"], sort(setsubtract(keys(local.shard_addresses), ["main"]))) : "${name}=${local.shard_addresses[name]}"
   ])
@@ -168,14 +167,14 @@ resource "google_compute_instance_template" "companion" {
     disk_size_gb = 10 # nothing is kept here; what lasts is in the store
   }
 
-  # No access_config: no address outside. Members come in through the load balancer.
+  # No access_config, so no public address. Members connect through the load balancer.
   network_interface {
     subnetwork = google_compute_subnetwork.companions.id
   }
 
   service_account {
     email = var.account
-    # What the account may do is IAM's to say.
+    # IAM decides the rights of the account.
     scopes = ["https://www.googleapis.com/auth/cloud-platform"]
   }
 
@@ -206,15 +205,15 @@ resource "google_compute_instance_template" "companion" {
     create_before_destroy = true
   }
 
-  # A machine has to be able to pull its image, and to reach what it connects to.
+  # A machine needs to pull its image and to reach its network.
   depends_on = [
     google_artifact_registry_repository_iam_member.companion,
     google_compute_router_nat.companions,
   ]
 }
 
-# One machine each, in two zones. A new template reaches the standby first and the primary after it, so that at any
-# time one companion of the shard is there to take the lease.
+# One machine each, in two zones. A new template replaces the standby first and then the primary, so that one companion of
+# the shard can always take the lease.
 resource "google_compute_instance_group_manager" "standby" {
   for_each = var.shards
 

@@ -1,4 +1,4 @@
-# A network with nothing in it but companions and the functions' way to them.
+# A network for the companions and the functions' connections to them only.
 
 resource "google_compute_network" "cmbs" {
   project                 = var.project_id
@@ -13,11 +13,11 @@ resource "google_compute_subnetwork" "companions" {
   name          = "${var.name_prefix}-companions"
   network       = google_compute_network.cmbs.id
   ip_cidr_range = var.network.companions
-  # Firestore, Pub/Sub, Secret Manager and the registry, without an address outside.
+  # Access to Firestore, Pub/Sub, Secret Manager and the registry without a public address.
   private_ip_google_access = true
 }
 
-# --- Out: companions connect to members elsewhere, from one address that those can let in ---
+# --- Out: companions connect to members elsewhere from one address, which their firewalls can admit ---
 
 resource "google_compute_address" "outgoing" {
   project     = var.project_id
@@ -49,7 +49,7 @@ resource "google_compute_router_nat" "companions" {
     source_ip_ranges_to_nat = ["ALL_IP_RANGES"]
   }
 
-  # A companion has up to 4,000 peers with up to three connections each; few have as many.
+  # A companion has up to 4,000 peers with up to three connections each, but few companions have that many.
   enable_dynamic_port_allocation      = true
   enable_endpoint_independent_mapping = false
   min_ports_per_vm                    = 1024
@@ -61,10 +61,10 @@ resource "google_compute_router_nat" "companions" {
   }
 }
 
-# --- In: what the network's own rule (nothing) does not say ---
+# --- In: the network itself admits no connection ---
 
 locals {
-  # Google's probes: of network load balancers, and of instance groups.
+  # Addresses of Google's probes, of network load balancers and of instance groups.
   probe_ranges = ["35.191.0.0/16", "130.211.0.0/22", "209.85.152.0/22", "209.85.204.0/22"]
 
   member_port_range = "${var.member_ports.first}-${var.member_ports.last}"
@@ -75,7 +75,7 @@ resource "google_compute_firewall" "members" {
   name        = "${var.name_prefix}-members"
   description = "Members elsewhere, and companions of other shards, to members' sockets"
   network     = google_compute_network.cmbs.id
-  # The second kind is why the list is never empty, which would mean everybody.
+  # The address of the companions keeps the list from being empty, which would admit every address.
   source_ranges           = concat(var.member_ranges, ["${google_compute_address.outgoing.address}/32"])
   target_service_accounts = [var.account]
 
@@ -113,9 +113,9 @@ resource "google_compute_firewall" "probes" {
   }
 }
 
-# --- The functions' way in ---
-# Functions cannot use Direct VPC egress in version 6 of the provider. Two of the smallest machines carry control calls
-# only: messages go by the store and the sockets.
+# --- Connections from the functions ---
+# Functions cannot use Direct VPC egress in version 6 of the provider. Two of the smallest machines are enough, since
+# they carry control calls only: messages go through the store and the sockets.
 
 resource "google_vpc_access_connector" "functions" {
   project       = var.project_id

@@ -1,4 +1,4 @@
-# --- Backends: one per function, since only a URL map can tell actions apart ---
+# --- Backends: one per function, since only a URL map can distinguish actions ---
 
 resource "google_compute_region_network_endpoint_group" "function" {
   for_each = var.services
@@ -26,20 +26,20 @@ resource "google_compute_backend_service" "function" {
     group = google_compute_region_network_endpoint_group.function[each.key].id
   }
 
-  # The functions log every request that reaches them. This is to see what the security policy turned away, and a sample
-  # shows that without letting an attacker write the bill.
+  # The functions log every request that reaches them. This log shows requests that the security policy refused; a sample
+  # is enough, and keeps an attacker from raising the bill.
   log_config {
     enable      = true
     sample_rate = 0.1
   }
 
-  # Serverless backends take neither health checks nor timeouts.
+  # Serverless backends support neither health checks nor timeouts.
 }
 
-# --- Who may call, and how often ---
+# --- Clients and their rates ---
 
 locals {
-  # A rule takes ten ranges.
+  # A rule has at most ten ranges.
   client_rules = { for at, ranges in chunklist(var.client_ranges, 10) : 1000 + at => ranges }
 }
 
@@ -48,7 +48,7 @@ resource "google_compute_security_policy" "clients" {
   name        = "${var.name_prefix}-clients"
   description = "Client addresses that may call CMBS, and how often each"
 
-  # Allows what conforms, so that this is the list of clients as well.
+  # Requests within the rate are allowed, so these rules are also the list of clients.
   dynamic "rule" {
     for_each = local.client_rules
     content {
@@ -75,7 +75,7 @@ resource "google_compute_security_policy" "clients" {
     }
   }
 
-  # Pub/Sub pushes from addresses of Google's that nobody lists; what it brings is a token that the function checks.
+  # Pub/Sub pushes from unlisted addresses of Google's, with a token that the function checks.
   dynamic "rule" {
     for_each = var.push_path == null ? [] : [var.push_path]
     content {
@@ -103,14 +103,14 @@ resource "google_compute_security_policy" "clients" {
   }
 }
 
-# --- The URL map: layout/routing.tf decides, this writes it down ---
+# --- The URL map, as layout/routing.tf decides ---
 
 resource "google_compute_url_map" "https" {
   project     = var.project_id
   name        = "${var.name_prefix}-https"
   description = "CMBS: path, ?action= and ?send to function"
 
-  # Another host name than ours (an address, a guess) is sent to ours.
+  # Requests for any other host name are redirected to the endpoint's.
   default_url_redirect {
     host_redirect          = var.domain
     https_redirect         = true
@@ -203,7 +203,7 @@ resource "google_compute_global_forwarding_rule" "https" {
   labels                = var.labels
 }
 
-# Plain HTTP is only told where to go.
+# Plain HTTP is redirected to HTTPS.
 resource "google_compute_url_map" "http" {
   project     = var.project_id
   name        = "${var.name_prefix}-http"

@@ -8,11 +8,11 @@ resource "google_storage_bucket" "sources" {
 
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
-  # It holds nothing that `npm run build` does not make again.
+  # `npm run build` creates the content again.
   force_destroy = true
 }
 
-# The name carries the release, so that a new one redeploys without Terraform looking into the archives when it plans.
+# The name has the release, so that a new release redeploys without Terraform reading the archives for its plan.
 resource "google_storage_bucket_object" "source" {
   for_each = var.functions
 
@@ -48,7 +48,8 @@ resource "google_storage_bucket_iam_member" "build" {
   member = var.build_account.member
 }
 
-# Cloud Functions copies a source into a bucket of its own before it builds; that bucket is not ours to grant on.
+# Cloud Functions copies a source into its own bucket before it builds; this configuration cannot grant rights on that
+# bucket.
 resource "google_project_iam_member" "build_copies" {
   project = var.project_id
   role    = "roles/storage.objectViewer"
@@ -94,12 +95,12 @@ resource "google_cloudfunctions2_function" "function" {
     max_instance_count               = each.value.max_instances
     timeout_seconds                  = each.value.timeout
 
-    # Only the load balancer reaches it, where addresses and rates are checked, and Google's own services (Pub/Sub).
+    # Only the load balancer, which checks addresses and rates, and Google's own services (Pub/Sub) reach the function.
     ingress_settings               = "ALLOW_INTERNAL_AND_GCLB"
     all_traffic_on_latest_revision = true
     service_account_email          = var.accounts[each.value.access]
 
-    # The companion has a private address; everything else is reached without a detour.
+    # Only calls to the companion, which has a private address, use the connector.
     vpc_connector                 = contains(["companion", "bus"], each.value.access) ? var.connector : null
     vpc_connector_egress_settings = contains(["companion", "bus"], each.value.access) ? "PRIVATE_RANGES_ONLY" : null
 
@@ -126,12 +127,12 @@ resource "google_cloudfunctions2_function" "function" {
   ]
 }
 
-# --- Who may call: a function of the second generation is a Cloud Run service of the same name ---
+# --- Callers: a function of the second generation is a Cloud Run service of the same name ---
 
 locals {
-  # Keyed by what is known when planning, which an account's address is not.
+  # The keys must be known at planning; an account's address is not.
   invokers = { for member in var.invokers : member => member }
-  # What is pushed to is called by Pub/Sub only, and where the companion pulls, by nobody.
+  # Only Pub/Sub calls the function for pushes; with pull, no account may call it.
   pushers = var.topic_delivery == "push" ? { push = "serviceAccount:${var.push_account}" } : {}
   callers = { for name, function in var.functions : name => function.access == "pushed" ? local.pushers : local.invokers }
 

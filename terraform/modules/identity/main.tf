@@ -1,5 +1,5 @@
-# Who runs what, and what each may do in the project. What belongs to a single resource (a repository, a bucket, a
-# function) is granted on it, in the module that makes it.
+# Service accounts and their rights in the project. A right on a single resource (a repository, a bucket, a function) is
+# granted on that resource, in the module that creates it.
 
 locals {
   # Accounts of functions by access, and of the companion's host.
@@ -17,8 +17,8 @@ locals {
 
   role_prefix = replace(var.name_prefix, "-", "_")
 
-  # What everybody needs who publishes to CMBS topics: a topic is made when it is first used, with the subscriptions of
-  # all members who wait for it, and a subscription that is there already is made what it should be.
+  # Rights of every publisher: the first publication creates the topic and the subscriptions of all members that want it,
+  # and corrects existing subscriptions.
   topic_permissions = [
     "pubsub.subscriptions.create",
     "pubsub.subscriptions.delete",
@@ -58,7 +58,7 @@ resource "google_project_iam_member" "companion_logs" {
   member  = google_service_account.companion.member
 }
 
-# --- The store, for everybody, and only this database ---
+# --- The store: this database only, for all programs ---
 
 resource "google_project_iam_member" "store" {
   for_each = local.programs
@@ -75,8 +75,8 @@ resource "google_project_iam_member" "store" {
 }
 
 # --- Topics ---
-# Made at run time, so these roles hold for the project: IAM conditions do not know the names of topics. That is why
-# CMBS wants a project of its own.
+# CMBS creates topics at run time, and IAM conditions do not know their names, so these roles hold for the project. CMBS
+# should therefore have a project of its own.
 
 resource "google_project_iam_custom_role" "publisher" {
   project     = var.project_id
@@ -100,7 +100,7 @@ resource "google_project_iam_custom_role" "companion" {
   title       = "CMBS companion"
   description = "Keep members' subscriptions as their topics say, and read them where delivery is pull"
   permissions = concat(local.topic_permissions, [
-    # What is pulled is missed when it is gone; whether what is pushed is still there has to be looked at.
+    # A pulling companion notices a deleted subscription; for push, it must list the subscriptions.
     var.topic_delivery == "pull" ? "pubsub.subscriptions.consume" : "pubsub.subscriptions.list",
   ])
 }
@@ -111,7 +111,8 @@ resource "google_project_iam_member" "companion_topics" {
   member  = google_service_account.companion.member
 }
 
-# Dead-lettering acknowledges on the source subscription in Pub/Sub's own name, and members' subscriptions come and go.
+# Pub/Sub's own account acknowledges dead letters on the source subscription, and members' subscriptions change at run
+# time.
 resource "google_project_iam_member" "pubsub_agent_subscriber" {
   project = var.project_id
   role    = "roles/pubsub.subscriber"
@@ -129,7 +130,7 @@ resource "google_service_account" "push" {
   description  = "Pub/Sub calls the function that it pushes to as this account, which may do nothing else"
 }
 
-# Projects whose Pub/Sub agent is from before April 2021 need it; on this one account it harms nowhere.
+# Needed in projects whose Pub/Sub agent was created before April 2021, and harmless in others, on this one account.
 resource "google_service_account_iam_member" "push_tokens" {
   count = var.topic_delivery == "push" ? 1 : 0
 
@@ -138,7 +139,7 @@ resource "google_service_account_iam_member" "push_tokens" {
   member             = local.pubsub_agent
 }
 
-# Who makes a subscription that pushes as an account has to be allowed to act as it.
+# Creating a subscription that pushes as an account needs the right to act as that account.
 resource "google_service_account_iam_member" "push_act_as" {
   for_each = var.topic_delivery == "push" ? { for who, member in local.programs : who => member if contains(["bus", "host"], who) } : {}
 

@@ -1,14 +1,14 @@
 output "function_accounts" {
   description = "E-mail addresses of the functions' accounts by kind of access."
   value       = { for access, account in google_service_account.functions : access => account.email }
-  # A function that names a secret which it may not read yet does not deploy.
+  # A function does not deploy before it may read its secrets.
   depends_on = [google_secret_manager_secret_iam_member.readers]
 }
 
 output "companion_account" {
   description = "E-mail address of the companion's account."
   value       = google_service_account.companion.email
-  # A machine that starts before its rights are there would fail its first minutes.
+  # Without these rights, a new machine would fail for its first minutes.
   depends_on = [
     google_project_iam_member.companion_logs,
     google_project_iam_member.companion_topics,

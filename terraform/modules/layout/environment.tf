@@ -1,5 +1,5 @@
-# What the functions and the companions are told, except for what only exists after a resource does (CMBS_SHARDS, the
-# callers' accounts). The product refuses variables that it does not know, so a name that is wrong here shows at once.
+# Settings of the functions and the companions, except values that depend on resources (CMBS_SHARDS, the callers'
+# accounts). The product refuses unknown variables, so a wrong name here shows at once.
 locals {
   public_url = "https://${var.domain}"
 
@@ -27,9 +27,9 @@ locals {
       CMBS_FIRESTORE_DATABASE = var.database
       CMBS_TOPIC_PREFIX       = var.topic_prefix
       CMBS_TOPIC_DELIVERY     = var.topic_delivery
-      # Those that the members' load balancer passes on: nobody outside reaches a socket at another port.
+      # The ports that the members' load balancer forwards; a socket at another port cannot be reached from outside.
       CMBS_PORT_RANGE = "${var.member_ports.first}-${var.member_ports.last}"
-      # Any text that only this deployment uses: a token for it opens nothing else.
+      # Any text that only this deployment uses, so that a token for it is valid nowhere else.
       CMBS_CONTROL_AUDIENCE = "${local.public_url}/control"
     },
     local.push == null ? {} : {

@@ -1,5 +1,5 @@
 locals {
-  # One entry per field whose indexing differs from the default (which indexes everything three times).
+  # One entry per field whose indexing differs from the default, which indexes every field three times.
   firestore_fields = merge([
     for group, rules in var.firestore : {
       for field in distinct(concat(rules.exempt, rules.ascending, rules.descending, compact([rules.ttl]))) : "${group}/${field}" => {

@@ -1,5 +1,5 @@
 locals {
-  # Where the companion is controlled: in no forwarding rule, unlike the members' ports.
+  # The control port of the companion: in no forwarding rule, unlike the members' ports.
   control_port = 8080
 
   network = {

@@ -2,7 +2,7 @@ output "functions" {
   description = "Every function by its name in routes.json: deployed name, entry point, access, size."
   value       = local.functions
 
-  # Cloud Run, which runs the functions, takes 49 characters, and 63 in front of the region in their addresses.
+  # Cloud Run, which runs the functions, limits names to 49 characters, and to 63 before the region in addresses.
   precondition {
     condition = alltrue([
       for function in local.functions :
@@ -51,7 +51,7 @@ output "url_rules" {
   description = "Rules of the URL map by priority: function, and matches of path (`template`: with `*` for a segment) and of a query parameter (null: any query; value `*`: any value)."
   value       = local.url_rules
 
-  # The load balancer's own bounds.
+  # The load balancer's own limits.
   precondition {
     condition = alltrue(flatten([
       for rule in local.url_rules : [

@@ -1,14 +1,14 @@
-# The URL map as data. The load balancer tries the rules by priority and takes the first that matches, so the order is:
+# The URL map as data. The load balancer applies the first matching rule by priority, so the order is:
 #   1. a path with an action that has a function of its own       -> that function
 #   2. the same paths with any other action (made at run time)    -> the catch-all
 #   3. a path with a query parameter that has a function (?send)  -> that function
 #   4. a path without any of these                                -> the function of the path
-# and whatever no rule takes goes to the catch-all, the default service. Methods are not matched: a GET that carries
-# ?action= reaches the action's function, which refuses it.
+# All other requests go to the catch-all, the default service. Methods are not matched: a GET with ?action= reaches the
+# action's function, which refuses it.
 locals {
   catch_all = one([for route in var.routes : route.name if contains(route.paths, "/{path=**}")])
 
-  # Pub/Sub pushes to the function's own address; through the load balancer only where that is asked for.
+  # Pub/Sub pushes to the function's own address; through the load balancer only if the variable says so.
   routed = [
     for route in var.routes : route
     if route.name != local.catch_all && (route.access != "pushed" || var.push_through_load_balancer)
@@ -48,7 +48,7 @@ locals {
       function = rule.function
       matches = [
         for match in rule.matches : {
-          # `{id}` is one segment, which the load balancer writes `*`. Naming it would only serve rewrites.
+          # `{id}` is one segment, `*` for the load balancer. A name would be useful for rewrites only.
           path      = replace(match.path, "/[{][a-z]+[}]/", "*")
           template  = strcontains(match.path, "{")
           parameter = match.parameter

@@ -1,7 +1,7 @@
 locals {
   pushed = one([for route in var.routes : route if route.access == "pushed"])
 
-  # A function is reached at an address that is known before it exists, so that functions can be told of each other.
+  # A function's address that is known before the function exists, so that functions can have each other's addresses.
   push_service = local.pushed == null ? null : format(
     "https://%s-%s.%s.run.app", local.functions[local.pushed.name].deployed_name, var.project_number, var.region,
   )
@@ -11,9 +11,9 @@ locals {
 
   push = var.topic_delivery == "push" && local.pushed != null ? {
     function = local.pushed.name
-    # Cloud Run checks the token's audience, and so does the function; it is the function's address on either way.
+    # Cloud Run and the function check the token's audience, which is the function's address on both ways.
     audience = local.push_service
-    # Whoever makes a member's subscription appends the path.
+    # The program that creates a member's subscription appends the path.
     url          = var.push_through_load_balancer ? "https://${var.domain}" : local.push_service
     dead_letters = "${var.push_through_load_balancer ? "https://${var.domain}" : local.push_service}${local.push_path}/dead-letter"
   } : null
@@ -24,7 +24,7 @@ locals {
     watch = "${var.topic_prefix}.dead-letter.watch"
   }
 
-  # The same names as the product gives; only names that need no encoding are accepted (root variable `topics`).
+  # The product's names. The root variable `topics` accepts only names that need no encoding.
   topics = toset(flatten([
     for topic in var.topics : [for layer in topic.layers : "${var.topic_prefix}.${layer}.${topic.name}"]
   ]))

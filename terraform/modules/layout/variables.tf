@@ -15,7 +15,7 @@ variable "routes" {
     error_message = "routes.json names a function twice."
   }
 
-  # What a function may reach besides the store decides its service account (module identity).
+  # The access of a function, besides the store, decides its service account (module identity).
   validation {
     condition     = alltrue([for route in var.routes : contains(["store", "companion", "bus", "pushed"], route.access)])
     error_message = "routes.json has an access that is none of store, companion, bus, pushed."

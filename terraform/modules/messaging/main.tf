@@ -2,15 +2,15 @@ locals {
   pubsub_agent = "serviceAccount:service-${var.project_number}@gcp-sa-pubsub.iam.gserviceaccount.com"
 }
 
-# Members' topics and subscriptions come and go with the members, so CMBS makes them. Only what outlives all members
-# is here: where messages go that were given up.
+# CMBS creates members' topics and subscriptions at run time. This module has the topic and subscriptions of dead letters,
+# which outlive all members.
 resource "google_pubsub_topic" "dead_letters" {
   project = var.project_id
   name    = var.dead_letters.topic
   labels  = var.labels
 }
 
-# Without this grant Pub/Sub would retry for ever instead of giving up.
+# Without this grant Pub/Sub would retry forever instead of giving up.
 resource "google_pubsub_topic_iam_member" "dead_letters" {
   project = var.project_id
   topic   = google_pubsub_topic.dead_letters.name
@@ -18,7 +18,7 @@ resource "google_pubsub_topic_iam_member" "dead_letters" {
   member  = local.pubsub_agent
 }
 
-# A topic without a subscription forgets. An operator reads here what was given up; nobody else does.
+# A topic without a subscription keeps nothing. Only an operator reads the dead letters here.
 resource "google_pubsub_subscription" "keep" {
   project = var.project_id
   name    = var.dead_letters.keep
@@ -28,13 +28,13 @@ resource "google_pubsub_subscription" "keep" {
   message_retention_duration = "2678400s" # 31 days, the longest there is
   ack_deadline_seconds       = 600
 
-  # By default a subscription that nobody reads for 31 days is deleted, which here means: when all goes well.
+  # By default a subscription without a reader for 31 days is deleted, and without dead letters there is no reader.
   expiration_policy {
     ttl = ""
   }
 }
 
-# CMBS reads the same letters to count and log them (module observability alerts on that).
+# CMBS reads the same dead letters to count and log them (module observability alerts on that).
 resource "google_pubsub_subscription" "watch" {
   project = var.project_id
   name    = var.dead_letters.watch

@@ -1,5 +1,5 @@
-# What the product logs, and alerts on it. A line of JSON arrives parsed from a function; from a companion's container it
-# may arrive as text, depending on the host's logging agent, so the filters take both.
+# Metrics and alerts from the product's log. A JSON line of a function arrives parsed; a line of a companion's container
+# may arrive as text, depending on the host's logging agent, so the filters accept both.
 
 locals {
   event = {
@@ -11,7 +11,7 @@ locals {
 }
 
 # --- Traffic ---
-# What `/metrics` of the local stack counts: functions come and go, so nobody could scrape theirs.
+# The counters of the local stack's `/metrics`. Instances of functions come and go, so their metrics cannot be scraped.
 
 locals {
   traffic = {
@@ -69,7 +69,7 @@ resource "google_logging_metric" "dead_letters" {
   }
 }
 
-# On the lines themselves: a metric that is minutes old cannot be alerted on, and the first apply would fail.
+# An alert on log lines: an alert on a metric that is minutes old is refused, so the first apply would fail.
 resource "google_monitoring_alert_policy" "dead_letters" {
   project               = var.project_id
   display_name          = "CMBS: a message was given up"
@@ -216,8 +216,8 @@ resource "google_monitoring_alert_policy" "errors" {
 }
 
 # --- The companions ---
-# The holder of a shard's lease says so once a minute. Nobody saying so is what an operator has to know; that one of two
-# companions is down, with the other at work, is what the instance group mends by itself.
+# The holder of a shard's lease logs this once a minute. An operator must know when no companion does; if one of two
+# companions is down, the instance group replaces it.
 
 resource "google_logging_metric" "lease" {
   for_each = var.shards
@@ -251,7 +251,7 @@ resource "google_monitoring_alert_policy" "lease" {
     for_each = google_logging_metric.lease
     content {
       display_name = "Nobody holds the lease of shard ${conditions.key}"
-      # PromQL, because absence of what never was counts too, and because the metric need not exist yet.
+      # PromQL, because it detects a metric that never existed, and does not need the metric at creation.
       condition_prometheus_query_language {
         query                     = "absent_over_time(logging_googleapis_com:user_${replace(conditions.value.name, "-", "_")}{monitored_resource=\"gce_instance\"}[${var.thresholds.lease_missing_minutes}m])"
         duration                  = "60s"
@@ -267,7 +267,7 @@ resource "google_monitoring_alert_policy" "lease" {
   }
 }
 
-# The other one takes over, but why it had to is worth a look: a lease that is given back says nothing.
+# The other companion takes over, but an operator should find the cause. A lease that is given back causes no alert.
 resource "google_monitoring_alert_policy" "lease_lost" {
   project               = var.project_id
   display_name          = "CMBS: a companion lost its shard"

@@ -1,4 +1,4 @@
-# A module of its own, since the companion's image has to be here before the rest can be made.
+# A separate module, since the companion's image must be in the repository before the rest can be created.
 
 resource "google_artifact_registry_repository" "companion" {
   project       = var.project_id
@@ -8,7 +8,7 @@ resource "google_artifact_registry_repository" "companion" {
   format        = "DOCKER"
   labels        = var.labels
 
-  # The companion runs by digest; a tag that moves would only mislead.
+  # The companion runs by digest; a moving tag would mislead.
   docker_config {
     immutable_tags = true
   }

@@ -4,12 +4,12 @@ resource "google_firestore_database" "cmbs" {
   location_id = var.location
   type        = "FIRESTORE_NATIVE"
 
-  # What a transaction only read it looks at again, under locks, before it commits.
+  # Before it commits, a transaction checks the documents that it only read again, under locks.
   concurrency_mode = "PESSIMISTIC"
 
   point_in_time_recovery_enablement = var.point_in_time_recovery ? "POINT_IN_TIME_RECOVERY_ENABLED" : "POINT_IN_TIME_RECOVERY_DISABLED"
 
-  # Both ways to lose everything at once need the same deliberate step: deletion_protection = false, applied.
+  # Both ways to delete all data need the same deliberate step: apply deletion_protection = false.
   delete_protection_state = var.deletion_protection ? "DELETE_PROTECTION_ENABLED" : "DELETE_PROTECTION_DISABLED"
   deletion_policy         = var.deletion_protection ? "ABANDON" : "DELETE"
 }
@@ -24,7 +24,7 @@ resource "google_firestore_backup_schedule" "daily" {
   daily_recurrence {}
 }
 
-# An index entry is a write: a field is indexed in the direction that a query asks for, and else not at all.
+# An index entry costs a write, so a field is indexed only in the direction that a query needs.
 resource "google_firestore_field" "rule" {
   for_each = var.fields
 
@@ -43,7 +43,7 @@ resource "google_firestore_field" "rule" {
     }
   }
 
-  # Documents go within a day or so of the moment in this field; the product itself never shows expired ones.
+  # Firestore deletes a document within about a day after the time in this field; until then the product hides it.
   dynamic "ttl_config" {
     for_each = each.value.expires ? [true] : []
     content {}

@@ -1,4 +1,4 @@
-# The layout that tests of single modules work with: the deployment's own, but for what a test asks for.
+# The layout for tests of single modules: the deployment's own, with the changes of a test.
 
 variable "topic_delivery" {
   description = "pull or push."
