@@ -74,7 +74,7 @@ describeOnEmulators('Pub/Sub', (hosts) => {
       await eventually(
         () => received.size,
         (size) => size === all + 1,
-        'the other one receives everything',
+        'the other consumer receives all messages',
       );
       await eventually(
         () => warnings,
@@ -88,7 +88,7 @@ describeOnEmulators('Pub/Sub', (hosts) => {
       await eventually(
         () => offered.size,
         (size) => size === all,
-        'everything is offered',
+        'all messages are offered',
         SHORT_LEASES.ackDeadlineS * 1000 + PATIENCE_MS,
       );
       for (const topic of ordered) {
@@ -117,7 +117,7 @@ describeOnEmulators('Pub/Sub', (hosts) => {
     const failed = new Promise<void>((resolve) => (fail = resolve));
     try {
       await bus.setSubscription({ name: 'reader', layer: 'l32', patterns: ['a'] });
-      const taken: string[] = [];
+      const accepted: string[] = [];
       bus.consume(
         'reader',
         async ({ message: { data } }) => {
@@ -126,7 +126,7 @@ describeOnEmulators('Pub/Sub', (hosts) => {
             await failed;
             throw new Error('not yet');
           }
-          taken.push(data);
+          accepted.push(data);
         },
         { maxInFlight: 10 },
       );
@@ -149,12 +149,12 @@ describeOnEmulators('Pub/Sub', (hosts) => {
       await publish('third');
       fail();
       await eventually(
-        () => taken,
+        () => accepted,
         (all) => ['first', 'second', 'third'].every((data) => all.includes(data)),
-        'all are taken',
+        'all messages are accepted',
         SHORT_LEASES.ackDeadlineS * 1000 + PATIENCE_MS,
       );
-      expect([...new Set(taken)]).toEqual(['first', 'second', 'third']);
+      expect([...new Set(accepted)]).toEqual(['first', 'second', 'third']);
     } finally {
       fail();
       await bus.close();

@@ -189,7 +189,7 @@ export class CompanionPair {
         return a ? { holder: first, standby: second } : { holder: second, standby: first };
       },
       (found) => found !== undefined,
-      'one of them is ready',
+      'one companion is ready',
       TAKEOVER_MS * 2,
     ) as Promise<{ holder: Host; standby: Host }>;
   }
@@ -230,7 +230,7 @@ export class CompanionPair {
     await eventually(
       () => this.isListening(machine),
       (isOpen) => isOpen,
-      'the other one has opened the socket',
+      'the other companion has opened the socket',
       TAKEOVER_MS * 3,
     );
     return performance.now() - started;
@@ -242,7 +242,7 @@ export class CompanionPair {
     await eventually(
       async () => (await this.here.get(`${companion.url}/readyz`)).json.status,
       (status) => status === 'standby',
-      'it stands by',
+      'the companion stands by',
       SOON_MS,
     );
   }
@@ -343,7 +343,7 @@ export class CompanionPair {
         return contents.filter((content) => !all.has(content));
       },
       (missing) => missing.length === 0,
-      'everything arrives; these are missing',
+      'all messages arrive; the missing ones are',
       ARRIVAL_MS,
     );
     const wanted = new Set<unknown>(contents);

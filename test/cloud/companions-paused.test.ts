@@ -18,7 +18,7 @@ describeTwoCompanions('with two companions', (pair) => {
     await eventually(
       () => pair.isListening(holder),
       (isOpen) => !isOpen,
-      'the one that stood still closes its sockets',
+      'the paused companion closes its sockets',
       SOON_MS,
     );
     const watchOn = await pair.watchSocket(standby);

@@ -57,7 +57,7 @@ describeTwoCompanions('with two companions', (pair) => {
     await eventually(
       () => callsInFlight(holder),
       (calls) => calls === 1,
-      'the function waits for it',
+      'the function waits for the delivery',
       SOON_MS,
     );
     const stopping = holder.companion.stop();

@@ -199,7 +199,7 @@ describeOnEmulators('a companion with wrong settings', (hosts) => {
       await eventually(
         async () => (await fetch(`${first.url}/readyz`)).status,
         (status) => status === 200,
-        'the first one is ready',
+        'the first companion is ready',
       );
       const second = startCloudCompanion({ config: configOf(settings), log: silentLog });
       await expect(second).rejects.toThrow(`Cannot listen on 127.0.0.1:${settings.CMBS_CONTROL_PORT}`);

@@ -59,8 +59,8 @@ describeFaults('a deployment', (deployment, hosts) => {
   test('delivers a message once when acknowledgements are lost and Pub/Sub repeats the message after later ones', async () => {
     const { pubsub, here } = deployment.parts;
     const [content, later] = [unique('content'), unique('later')];
-    const taken = (): Promise<number> => here.metric('cmbs_received', { layer: 'l32', outcome: 'accepted' });
-    const before = await taken();
+    const accepted = (): Promise<number> => here.metric('cmbs_received', { layer: 'l32', outcome: 'accepted' });
+    const before = await accepted();
     pubsub.inject('Acknowledge', { kind: 'answer', status: UNAVAILABLE }, Infinity);
     const outside = new Outside(hosts, deployment.projectId);
     try {
@@ -69,9 +69,9 @@ describeFaults('a deployment', (deployment, hosts) => {
         await deployment.arrives(each, OFFERED_AGAIN_MS);
       }
       await eventually(
-        async () => (await taken()) - before,
+        async () => (await accepted()) - before,
         (deliveries) => deliveries >= 4,
-        'both have come again',
+        'both messages are delivered again',
         2 * OFFERED_AGAIN_MS,
       );
       pubsub.heal();

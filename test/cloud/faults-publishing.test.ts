@@ -62,7 +62,7 @@ describeFaults('a deployment', (deployment) => {
     const delivery = await eventually(
       () => here.delivery(sent.path),
       ({ reason }) => reason !== undefined,
-      'the message says why',
+      'the message has the reason',
     );
     expect(delivery).toMatchObject({ state: 'queued', reason: expect.stringMatching(why) as string });
     expect(JSON.stringify(delivery)).not.toContain('secret');

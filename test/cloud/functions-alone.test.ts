@@ -184,7 +184,7 @@ describeOnEmulators('with each function in a process of its own', (hosts) => {
       const told = await eventually(
         () => pathsOf(one.entries.filter(({ event }) => event === 'request').map(({ path }) => path)),
         ({ length }) => length >= asked.length,
-        `${name} tells of ${asked.length} requests`,
+        `${name} logs ${asked.length} requests`,
       );
       expect([name, told]).toEqual([name, asked]);
     }
@@ -196,7 +196,7 @@ describeOnEmulators('with each function in a process of its own', (hosts) => {
     await eventually(
       async () => (await here.inbox(bob)).map(contentOf),
       (received) => received.includes(content),
-      'bob receives it',
+      'bob receives the message',
     );
   });
 

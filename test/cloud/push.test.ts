@@ -124,7 +124,7 @@ describeOnEmulators('push delivery', (hosts) => {
     const dead = await eventually(
       () => kept.seen.filter(({ attributes }) => attributes.mark === 'poison'),
       ({ length }) => length > 0,
-      'the poison is in the dead-letter topic',
+      'the unreadable message is in the dead-letter topic',
     );
     expect(dead).toHaveLength(1);
     await sent('l32', 'poison', 'goes on');

@@ -70,7 +70,7 @@ describeOnEmulators('the registry of topics', (hosts) => {
     await eventually(
       () => new Set(received).size,
       (size) => size === TOPICS,
-      'all are followed',
+      'all topics are followed',
     );
     await publish('first');
     await receives('first');

@@ -82,7 +82,7 @@ describeOnEmulators('with two shards', (hosts) => {
     await eventually(
       async () => (await here.inbox(alice)).filter((entry) => contentOf(entry) === content),
       ({ length }) => length > 0,
-      'alice receives it',
+      'alice receives the message',
     );
     expect((await here.inbox(alice)).filter((entry) => contentOf(entry) === content)).toHaveLength(1);
   });
@@ -106,7 +106,7 @@ describeOnEmulators('with two shards', (hosts) => {
       () =>
         Promise.all([isListening(HOSTS.main, portOf(moved.l1)), isListening(HOSTS.eu, portOf(bob.sockets.l1))]),
       ([atNew, atOld]) => atNew && !atOld,
-      'its sockets are at the new address only',
+      'the sockets of the member are at the new address only',
     );
     await here.must(200, here.act(late.path, 'start_l1'));
     await here.reaches(sent.path, 'delivered');
@@ -114,7 +114,7 @@ describeOnEmulators('with two shards', (hosts) => {
     await eventually(
       () => queuedIn('eu'),
       (queued) => queued === 0,
-      'the companion that it left has nothing of it any more',
+      'the former companion has no queued messages',
     );
     expect((await here.delivery(sent.path)).attempts).toBe(1);
   });

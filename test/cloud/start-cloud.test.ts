@@ -143,7 +143,7 @@ describeOnEmulators('npm run start:cloud', (hosts) => {
     await eventually(
       () => here.metric('cmbs_oldest_queued_seconds'),
       (age) => age > 0,
-      'the oldest send has an age',
+      'the oldest queued message has an age',
     );
     expect(await here.metric('cmbs_sockets_open', { layer: 'l1' })).toBe(2);
     expect(await here.metric('cmbs_layers_failing')).toBe(0);

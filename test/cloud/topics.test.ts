@@ -79,7 +79,7 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
       expect((await subscriber.until(1))[0]?.attributes.topic).toBe(topic);
     });
 
-    it('of L3.2 does not receive messages of L4', async () => {
+    it('does not receive L4 messages on an L3.2 topic', async () => {
       await sent('l32', 'both', '1');
       await sent('l4', 'both', '2');
       expect(await outside.names('topics')).toEqual(expect.arrayContaining(['cmbs.l32.both', 'cmbs.l4.both']));
@@ -136,7 +136,7 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
       await eventually(
         async () => (await here.inbox(member)).map(contentOf),
         (contents) => contents.includes(topic),
-        'the member with the pattern receives it as well',
+        'the member with the pattern receives the message too',
       );
     });
 
@@ -167,7 +167,7 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
       await eventually(
         () => here.inbox(member),
         (entries) => entries.some((entry) => contentOf(entry) === after),
-        'what came after arrives',
+        'the next message arrives',
       );
       const dead = await kept.until(2);
       expect(dead.map(({ attributes }) => attributes.dead_letter_reason)).toEqual(
@@ -195,14 +195,14 @@ describeOnEmulators('topics on Pub/Sub', (hosts) => {
           cmbs: { message: { cmbs_layer: 'l32', message_content: 'x', transfer: { v: 1, send_id: 'same' } } },
         },
       });
-      const taken = (): Promise<number> => here.metric('cmbs_received', { layer: 'l32', outcome: 'accepted' });
-      const before = await taken();
+      const accepted = (): Promise<number> => here.metric('cmbs_received', { layer: 'l32', outcome: 'accepted' });
+      const before = await accepted();
       const copies = 5;
       for (let copy = 0; copy < copies; copy += 1) await outside.publish('cmbs.l32.outside.open', entity);
       await eventually(
-        async () => (await taken()) - before,
+        async () => (await accepted()) - before,
         (count) => count === copies,
-        'each copy is taken',
+        'each copy is acknowledged',
       );
       expect((await here.inbox(member)).filter((entry) => entry.message_id === id)).toHaveLength(1);
     });

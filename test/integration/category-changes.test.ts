@@ -174,7 +174,7 @@ describe('a definition', () => {
       [mixin('m', { attributes: attributes(100, { description: 'x'.repeat(MAX_DEFINITION_CHARS / 100) }) })],
     ],
     [
-      'a long line of ancestors',
+      'a long chain of parents',
       Array.from({ length: MAX_KIND_DEPTH }, (_, at): CategoryInput => ({
         ...mixin(`k${at}`),
         class: 'kind',

@@ -322,7 +322,7 @@ describe('the function', () => {
     },
   );
 
-  it('without actions refuses an action', async () => {
+  it('member refuses an action, because it has none', async () => {
     const answer = await both('member', post(`${ALICE}?action=start_l1`), () => fresh('l1'));
     expect([answer.status, answer.body]).toEqual([400, expect.stringContaining('"code":"bad_action"')]);
   });

@@ -23,10 +23,10 @@ test('a message follows its member at the first refusal', async () => {
   const { store } = temporary;
   closing.push(() => temporary.close());
   const [old, now] = [`tcp://127.0.0.1:${await freePort()}`, `tcp://127.0.0.1:${await freePort()}`];
-  let taken = 0;
+  let received = 0;
   const refusing = await ScriptedPeer.bind(old, () => errorReply({ code: 'misdirected', message: 'Not here.' }));
   const taking = await ScriptedPeer.bind(now, () => {
-    taken += 1;
+    received += 1;
     return '{}';
   });
   closing.push(
@@ -85,14 +85,14 @@ test('a message follows its member at the first refusal', async () => {
       frame: frameOf('late', {}, 'l31'),
     }),
   );
-  await becomes(() => taken === 1, 'the member has it', 60_000);
+  await becomes(() => received === 1, 'the member has the message', 60_000);
   let isSettled = false;
   await becomes(
     () => {
       void store.get(OUTBOUND_MESSAGES, 'late').then((doc) => (isSettled = doc === undefined));
       return isSettled;
     },
-    'nothing waits any more',
+    'no message waits any more',
     60_000,
   );
 });

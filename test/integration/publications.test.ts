@@ -24,7 +24,7 @@ let keys: Map<string, string | undefined>;
 let busy: (id: string, topic: string) => Promise<void>;
 /** Topics of the calls to the bus, and the highest number of messages in flight at a call. */
 let asked: string[];
-let heldMost: number;
+let mostInFlight: number;
 let backOffMs: number;
 let sequence: number;
 
@@ -33,7 +33,7 @@ beforeEach(async () => {
   categories = new Categories(opened.store, [CMBS_EXTENSION], { watch: false, maxAgeMs: 0, clock: systemClock });
   published = [];
   asked = [];
-  heldMost = 0;
+  mostInFlight = 0;
   keys = new Map();
   busy = () => Promise.resolve();
   backOffMs = 5;
@@ -51,7 +51,7 @@ function on(store: Store, { most, clock = systemClock }: { most?: number; clock?
     publish: async (_layer, topic, { attributes, orderingKey }) => {
       const id = attributes.send_id ?? '';
       asked.push(topic);
-      heldMost = Math.max(heldMost, publications.size);
+      mostInFlight = Math.max(mostInFlight, publications.size);
       keys.set(id, orderingKey);
       await busy(id, topic);
       published.push(id);
@@ -76,7 +76,7 @@ function on(store: Store, { most, clock = systemClock }: { most?: number; clock?
       published: (message) => made.remove(message),
       settle: ({ message }) => made.remove(message),
       backOff: () => undefined,
-      hold: (send) => new InFlightMessage(send),
+      hold: (outbound) => new InFlightMessage(outbound),
       removed: () => undefined,
       serves: () => Promise.resolve(true),
     },
@@ -93,7 +93,7 @@ async function queued(id: string, more: Partial<OutboundMessage> = {}): Promise<
     id,
     attributes: { cmbs: { message: { cmbs_layer: 'l32', message_content: 'x', ordering_key: 'changed since' } } },
   });
-  const send: OutboundMessage = {
+  const outbound: OutboundMessage = {
     id,
     wireId: id,
     message: `/cmbs/message/${id}`,
@@ -108,10 +108,10 @@ async function queued(id: string, more: Partial<OutboundMessage> = {}): Promise<
     ...more,
   };
   await opened.store.transact((tx) => {
-    putOutbound(tx, send);
+    putOutbound(tx, outbound);
     return Promise.resolve();
   });
-  return new InFlightMessage(send);
+  return new InFlightMessage(outbound);
 }
 
 const cancel = (message: InFlightMessage): Promise<void> =>
@@ -120,22 +120,22 @@ const cancel = (message: InFlightMessage): Promise<void> =>
     return Promise.resolve();
   });
 
-const areOut = (...ids: readonly string[]): Promise<void> =>
+const arePublished = (...ids: readonly string[]): Promise<void> =>
   becomes(() => ids.every((id) => published.includes(id)), `published: ${ids.join(', ')}`, 20_000);
 
 test('messages with one ordering key are published in order, even after failures, and delay no other message', async () => {
   let failures = 3;
   busy = (id) =>
     id === 'one' && failures-- > 0 ? Promise.reject(new CmbsError('unavailable', 'Away.')) : Promise.resolve();
-  const line = [await queued('one'), await queued('two'), await queued('three')];
+  const group = [await queued('one'), await queued('two'), await queued('three')];
   const others = [
     await queued('other-key', { orderingKey: 'l' }),
     await queued('other-member', { from: '/cmbs/member/bob' }),
     await queued('no-key', { orderingKey: '' }),
   ];
   // The order in which the companion learns of the messages must not matter.
-  for (const message of [...line.reverse(), ...others]) publications.add(message, 10);
-  await areOut('one', 'two', 'three', ...others.map(({ outbound: send }) => send.id));
+  for (const message of [...group.reverse(), ...others]) publications.add(message, 10);
+  await arePublished('one', 'two', 'three', ...others.map(({ outbound }) => outbound.id));
   expect(published.filter((id) => ['one', 'two', 'three'].includes(id))).toEqual(['one', 'two', 'three']);
   expect(published.indexOf('no-key')).toBeLessThan(published.indexOf('one'));
 });
@@ -148,13 +148,13 @@ test('forwarded messages keep the order of their sender, regardless of the forwa
   const one = await queued('one', { from: '/cmbs/member/bob', sender });
   const two = await queued('two', { from: '/cmbs/member/carol', sender });
   for (const message of [two, one]) publications.add(message, 0);
-  await areOut('one', 'two');
+  await arePublished('one', 'two');
   expect(published).toEqual(['one', 'two']);
 });
 
 test('a message is published under the ordering key that it was queued with', async () => {
   publications.add(await queued('one'), 0);
-  await areOut('one');
+  await arePublished('one');
   expect(keys.get('one')).toBe('k');
 });
 
@@ -164,7 +164,7 @@ test('after a message fails, the next one of its ordering group is published', a
   for (const message of [await queued('one'), await queued('two')]) publications.add(message, 0);
   // The outbox stores the outcome of the first message.
   await cancel(new InFlightMessage((await readOutbound(opened.store, 'one'))?.outbound as OutboundMessage));
-  await areOut('two');
+  await arePublished('two');
 });
 
 test('a message that another process publishes holds back its ordering group until it is published', async () => {
@@ -174,7 +174,7 @@ test('a message that another process publishes holds back its ordering group unt
   await publications.follow(theirs);
   expect(published).toEqual([]);
   await cancel(theirs);
-  await areOut('ours');
+  await arePublished('ours');
 });
 
 test('a message that is notified during an early attempt is tried again at once', async () => {
@@ -202,7 +202,7 @@ test('a message that is notified during an early attempt is tried again at once'
   await cancel(theirs);
   publications.notify(ours);
   open();
-  await areOut('ours');
+  await arePublished('ours');
 });
 
 test('a deleted message is dropped, and the next one of its ordering group is published', async () => {
@@ -214,13 +214,13 @@ test('a deleted message is dropped, and the next one of its ordering group is pu
   const next = await queued('next');
   publications.add(new InFlightMessage(orphan), 0);
   publications.add(next, 0);
-  await areOut('next');
+  await arePublished('next');
   expect(await readOutbound(opened.store, 'orphan')).toBeUndefined();
 });
 
 test('a message that its function may still publish is left to the function for a while', async () => {
-  const { outbound: send } = await queued('theirs');
-  publications.add(new InFlightMessage(send), NEVER_MS);
+  const { outbound } = await queued('theirs');
+  publications.add(new InFlightMessage(outbound), NEVER_MS);
   publications.add(await queued('ours'), 0);
   await publications.drain();
   expect(published).toEqual([]);
@@ -239,8 +239,8 @@ describe('a topic that refuses its messages', () => {
     more: Partial<OutboundMessage> = {},
   ): Promise<void> {
     for (const id of names) {
-      const { outbound: send } = await queued(id, { orderingKey: '', ...to(topic), ...more });
-      publications.found(send, 0);
+      const { outbound } = await queued(id, { orderingKey: '', ...to(topic), ...more });
+      publications.found(outbound, 0);
     }
   }
   const names = (count: number, name: string): string[] => Array.from({ length: count }, (_, n) => `${name}-${n}`);
@@ -251,32 +251,32 @@ describe('a topic that refuses its messages', () => {
     const refused = names(20, 'refused');
     await wait(refused, 'full');
     await wait(['news-1', 'news-2'], 'news');
-    await areOut('news-1', 'news-2');
+    await arePublished('news-1', 'news-2');
     await wait(['news-3'], 'news');
-    await areOut('news-3');
-    expect(heldMost).toBeLessThanOrEqual(4);
+    await arePublished('news-3');
+    expect(mostInFlight).toBeLessThanOrEqual(4);
     busy = () => Promise.resolve();
-    await areOut(...refused);
+    await arePublished(...refused);
     expect(published).toHaveLength(23);
-    expect(heldMost).toBeLessThanOrEqual(4);
+    expect(mostInFlight).toBeLessThanOrEqual(4);
   });
 
   test('gets the messages of an ordering key in order, including those evicted to the store', async () => {
     publications = on(opened.store, { most: 4 });
     busy = full;
-    const line = names(12, 'line');
-    await wait(line, 'full', { orderingKey: 'k' });
+    const keyed = names(12, 'keyed');
+    await wait(keyed, 'full', { orderingKey: 'k' });
     await wait(names(12, 'other'), 'full');
     await wait(['news'], 'news');
-    await areOut('news');
+    await arePublished('news');
     // Every few calls are refused, as by a topic that empties slowly.
     let turn = 0;
     busy = () => {
       turn += 1;
       return turn % 3 === 0 ? Promise.reject(new CmbsError('queue_full', 'Full again.')) : Promise.resolve();
     };
-    await areOut(...line, ...names(12, 'other'));
-    expect(published.filter((id) => id.startsWith('line'))).toEqual(line);
+    await arePublished(...keyed, ...names(12, 'other'));
+    expect(published.filter((id) => id.startsWith('keyed'))).toEqual(keyed);
   });
 
   test('is tried with one message after each back-off, not with all waiting messages', async () => {
@@ -296,7 +296,7 @@ describe('a topic that refuses its messages', () => {
     }
     busy = () => Promise.resolve();
     for (let n = 0; n < 10; n += 1) clock.runNext();
-    await areOut('first', ...names(9, 'later'));
+    await arePublished('first', ...names(9, 'later'));
   });
 
   test('does not delay a message on its other topics', async () => {
@@ -309,6 +309,6 @@ describe('a topic that refuses its messages', () => {
       const receivers = [...to('full').receivers, ...to('news').receivers];
       publications.found((await queued(id, { orderingKey: '', receivers })).outbound, 0);
     }
-    await areOut(...both);
+    await arePublished(...both);
   });
 });

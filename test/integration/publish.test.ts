@@ -45,7 +45,7 @@ async function publisher(publish: (topic: string) => Promise<string>): Promise<{
       return publish(topic);
     },
   } as unknown as Bus;
-  const send: OutboundMessage = {
+  const outbound: OutboundMessage = {
     id: 'send',
     wireId: 'send',
     message: '/cmbs/message/one',
@@ -62,7 +62,7 @@ async function publisher(publish: (topic: string) => Promise<string>): Promise<{
     frame: FRAME,
   };
   await store.transact(async (tx) => {
-    putOutbound(tx, send);
+    putOutbound(tx, outbound);
     return Promise.resolve();
   });
   const context = {

@@ -311,7 +311,7 @@ describe('a connection', () => {
     ['sends a message before its handshake', 'no_handshake', Buffer.concat([GREETING, FRAME_BEGUN])],
     ['claims a frame of 8 EiB', 'message_too_large', Buffer.concat([handshake('DEALER'), FRAME_OF_8_EIB])],
     ['sets unknown flags', 'malformed_frame', Buffer.concat([handshake('DEALER'), Buffer.from([8, 0])])],
-  ])('that %s is cut off and counted as %s', async (_what, reason, bytes) => {
+  ])('is cut off when it %s, and counted as %s', async (_what, reason, bytes) => {
     await cutAfter(bytes);
     expect(environment.counters.get(`cmbs_socket_drops:${reason}`)).toBe(1);
     expect(environment.context.received.total).toBe(0);

@@ -212,8 +212,8 @@ describe('a request to an address where nobody listens', () => {
   });
 });
 
-describe('a peer that leaves', () => {
-  it('and returns is noticed, and then answers', async () => {
+describe('a peer', () => {
+  it('is noticed when it leaves and returns, and then answers', async () => {
     const address = `tcp://127.0.0.1:${await freePort()}`;
     const first = await plainReply(address);
     const peer = requester(address);
@@ -232,7 +232,7 @@ describe('a peer that leaves', () => {
     expect(String(await peer.request('b'))).toBe('re: b');
   });
 
-  it('when killed during a request makes the request fail as lost, and waiting requests as no_listener', async () => {
+  it('killed during a request makes the request fail as lost, and waiting requests as no_listener', async () => {
     const script = `const { Reply } = require('zeromq');
       const socket = new Reply();
       socket.bind('tcp://127.0.0.1:*').then(async () => {
@@ -260,7 +260,7 @@ describe('a peer that leaves', () => {
     expect(await behind).toMatchObject({ reason: 'no_listener', sent: false });
   });
 
-  it('right after its reply does not lose the reply', async () => {
+  it('does not lose its reply when it leaves right afterwards', async () => {
     const router = own(new Router({ linger: 1000 }));
     await router.bind(LOOPBACK);
     const peer = requester(endpointOf(router));
@@ -272,7 +272,7 @@ describe('a peer that leaves', () => {
     );
   });
 
-  it('after a protocol violation is reconnected', async () => {
+  it('is reconnected after a protocol violation', async () => {
     // libzmq permanently gives up on a PUB as the peer of a DEALER. Then a REP takes over the address.
     const address = `tcp://127.0.0.1:${await freePort()}`;
     const wrong = own(new Publisher({ linger: 0 }));

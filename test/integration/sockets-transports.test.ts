@@ -91,7 +91,7 @@ describe('an address', () => {
     expect(() => bindAddress(advertised, 'not a host')).toThrow(CmbsError);
   });
 
-  it('with a scheme that a program adds is parsed only by that program', () => {
+  it('is parsed by the scheme that a program adds, and only in that program', () => {
     const coap: AddressScheme = {
       name: 'coap',
       parse: (rest) => ({ scheme: 'coap', text: `coap://${rest}` }),

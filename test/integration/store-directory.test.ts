@@ -120,7 +120,7 @@ describe('a data directory', () => {
     expect(await second.create('a', 'b', {})).toBe(false);
   });
 
-  it('that cannot be created is refused with the reason', async () => {
+  it('is refused with the reason when it cannot be created', async () => {
     writeFileSync(join(directory, 'plain-file'), '');
     directory = join(directory, 'plain-file', 'data');
     await expect(open()).rejects.toMatchObject({
@@ -131,7 +131,7 @@ describe('a data directory', () => {
 });
 
 describe('a database file', () => {
-  it('written by a newer version is refused, and the file and its log stay unchanged', async () => {
+  it('is refused and stays unchanged with its log when a newer version wrote it', async () => {
     await close(await open());
     makeDatabase(file, `PRAGMA user_version=${MIGRATIONS.length + 1}`);
     // A crash of the newer version left frames in the log.
@@ -149,7 +149,7 @@ describe('a database file', () => {
     expect(copies.map(([name]) => digest(join(directory, name)))).toEqual(before);
   });
 
-  it('of another program is refused, is closed at once, and stays unchanged', async () => {
+  it('is refused, closed at once and unchanged when it belongs to another program', async () => {
     makeDatabase(file, 'CREATE TABLE theirs (a); INSERT INTO theirs VALUES (1)');
     const before = digest(file);
     await expect(open()).rejects.toMatchObject({
@@ -161,7 +161,7 @@ describe('a database file', () => {
     expect(opened.filter((path) => path.startsWith(file))).toEqual([]);
   });
 
-  it('that is not a database is refused and stays unchanged', async () => {
+  it('is refused and stays unchanged when it is not a database', async () => {
     writeFileSync(file, 'This is not a database, whatever its name says. '.repeat(100));
     const before = digest(file);
     await expect(open()).rejects.toMatchObject({
@@ -171,7 +171,7 @@ describe('a database file', () => {
     expect(digest(file)).toBe(before);
   });
 
-  it('that was truncated is refused', async () => {
+  it('is refused when it was truncated', async () => {
     const store = await open();
     await Promise.all(Array.from({ length: 200 }, (_, i) => store.create('a', String(i), { p: 'x'.repeat(500) })));
     await close(store);
@@ -182,13 +182,13 @@ describe('a database file', () => {
     });
   });
 
-  it('that is empty after a crash during its creation becomes a database', async () => {
+  it('becomes a database when it is empty after a crash during its creation', async () => {
     writeFileSync(file, '');
     const store = await open();
     expect(await store.create('a', 'b', {})).toBe(true);
   });
 
-  it('of an older version is copied and then migrated', async () => {
+  it('is copied and then migrated when it is of an older version', async () => {
     const old = await open();
     await old.create('a', 'b', { kept: true });
     await close(old);
@@ -245,7 +245,7 @@ describe('a backup', () => {
     return { code: runBackup(args, env, new Date('2024-05-06T07:08:09.123Z'), print), out, err };
   };
 
-  it('of a running stack contains only whole transactions, and is a valid data directory', async () => {
+  it('contains only whole transactions of a running stack, and is a valid data directory', async () => {
     await startWriter();
     const target = join(directory, 'backup-20240506T070809Z');
     expect(backup()).toEqual({ code: 0, out: [`Backed up ${directory} to ${target}`], err: [] });
@@ -259,7 +259,7 @@ describe('a backup', () => {
     await close(store);
   });
 
-  it('of a stopped stack is written to the given directory', async () => {
+  it('is written to the given directory for a stopped stack', async () => {
     const store = await open();
     await store.create('a', 'b', { n: 1 });
     await close(store);

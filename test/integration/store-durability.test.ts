@@ -88,7 +88,7 @@ describe('a write', () => {
     expect(reported).toEqual(['b']);
   });
 
-  it('that arrives during a sync waits for the next sync', async () => {
+  it('waits for the next sync when it arrives during a sync', async () => {
     const store = await open();
     const { held, arrived } = holdSyncs();
     const first = store.create('a', '1', {});
@@ -103,7 +103,7 @@ describe('a write', () => {
     expect(await second).toBe(true);
   });
 
-  it('that cannot be made durable stops the store with an error', async () => {
+  it('stops the store with an error when it cannot be made durable', async () => {
     const store = await open();
     await store.create('a', 'before', {});
     const { held, arrived } = holdSyncs();
@@ -121,14 +121,14 @@ describe('a write', () => {
     expect(await (await open()).get('a', 'before')).toBeDefined();
   });
 
-  it('beyond the limit of waiting writes is refused at once', async () => {
+  it('is refused at once beyond the limit of waiting writes', async () => {
     const store = await open();
     const writes = Array.from({ length: MAX_QUEUED_COMMITS + 1 }, (_, i) => store.create('a', String(i), {}));
     await expect(writes.pop()).rejects.toMatchObject({ code: 'queue_full' });
     expect(new Set(await Promise.all(writes))).toEqual(new Set([true]));
   });
 
-  it('that is aborted while it waits is not applied', async () => {
+  it('is not applied when it is aborted while it waits', async () => {
     const store = await open();
     const controller = new AbortController();
     const write = store.create('a', 'b', {}, { signal: controller.signal });
@@ -138,7 +138,7 @@ describe('a write', () => {
     expect(await store.get('a', 'b')).toBeUndefined();
   });
 
-  it('that is aborted during its commit is still applied', async () => {
+  it('is applied even when it is aborted during its commit', async () => {
     const store = await open();
     const { held, arrived } = holdSyncs();
     const controller = new AbortController();
