@@ -1,6 +1,5 @@
 /**
- * Which addresses a client of the endpoint can have bound or connected to, and what a port scan through the
- * deployment shows.
+ * The addresses that clients can have bound or connected to, and the result of a port scan through the deployment.
  */
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';

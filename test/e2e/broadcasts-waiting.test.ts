@@ -33,7 +33,7 @@ test('broadcasts beyond the limit for one waiting member are dropped, counted an
   await eventually(
     () => here.metric('cmbs_dropped', { layer: 'l2' }),
     (dropped) => dropped === 1,
-    'one is dropped',
+    'one broadcast is dropped',
   );
   // The counter increases when a broadcast is dropped; the broadcast leaves the queue once that is stored.
   await eventually(

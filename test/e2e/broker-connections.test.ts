@@ -36,7 +36,7 @@ test('broadcasts to absent members do not delay broadcasts to present members', 
     ({ receivers }) =>
       receivers.some(({ name, state }) => name === receiver.path && state === 'sent') &&
       receivers.some(({ name, state }) => name === away.path && state === 'waiting'),
-    'one has it and the other is waited for',
+    'the present member has the broadcast, and the absent member waits',
   );
   await here.receives(receiver, 1);
 });

@@ -187,7 +187,7 @@ describe('a message that arrives on a topic socket', () => {
     await eventually(
       () => here.inbox(member),
       (entries) => contents(entries).includes('no loop'),
-      'what came later has arrived',
+      'the later message has arrived',
     );
     expect(contents(await here.inbox(member))).not.toContain('loop');
   });

@@ -85,7 +85,11 @@ describe('attribute definitions', () => {
     ['an empty part of a name', { 'a..b': {} }, 'is not an attribute name'],
     ['a name that is too long', { ['a'.repeat(MAX_NAME_LENGTH + 1)]: {} }, 'is not an attribute name'],
     ['a name that the core does not have', { 'occi.core.colour': {} }, 'is not an attribute of the core model'],
-    ['a nested one', { occi: { core: { colour: {} } } }, 'is not an attribute of the core model'],
+    [
+      'a nested name that the core does not have',
+      { occi: { core: { colour: {} } } },
+      'is not an attribute of the core model',
+    ],
   ])('are refused for %s', (_why, attributes, text) => {
     expect(() => attributeSpecs(attributes, 'nested')).toThrow(refusal('bad_request', text));
   });

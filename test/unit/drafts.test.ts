@@ -212,8 +212,12 @@ describe('the action of a request', () => {
   });
 
   it.each<[string, Payload, string]>([
-    ['two', asked({ action: RUN, categories: [category('http://example.com/other#thing')] }), 'several actions'],
-    ['an unknown one', asked({ action: `${S}walk` }), 'no action'],
+    [
+      'two actions',
+      asked({ action: RUN, categories: [category('http://example.com/other#thing')] }),
+      'several actions',
+    ],
+    ['an unknown action', asked({ action: `${S}walk` }), 'no action'],
     ['a kind', asked({ action: THING }), 'no action'],
   ])('may not be %s', (_what, payload, says) => {
     expect(() => actionInput(payload, registry)).toThrow(refusal('bad_action', says));
@@ -353,9 +357,9 @@ describe('a filter', () => {
     ['a number', { words: ['3'] }, true],
     ['an element of a list', { words: ['a'] }, true],
     ['a boolean in any case', { words: ['TRUE'] }, true],
-    ['words of which one is missing', { words: ['Alpha', 'Beta'] }, false],
+    ['several words, one of which is missing', { words: ['Alpha', 'Beta'] }, false],
     ['an element of a rawJson value', { attributes: [{ name: 'thing.body', value: 'x' }] }, true],
-    ['a rawJson value that is another', { attributes: [{ name: 'thing.body', value: 'y' }] }, false],
+    ['a different rawJson value', { attributes: [{ name: 'thing.body', value: 'y' }] }, false],
     ['a rawJson value and a word', { attributes: [{ name: 'thing.body', value: 'x' }], words: ['nope'] }, false],
   ])('finds an entity by %s: %s', (_what, more, found) => {
     expect(residualTest(filter(more), registry)?.(stored({}))).toBe(found);
