@@ -17,6 +17,7 @@ import {
 } from '@cmbs/shared/occi';
 import type { CategoryInput, LinkInput } from '../../shared/occi/payload';
 import type { RawInput } from '../../shared/occi/renderings/rendering';
+import { extent } from '../extent';
 import { textOcci } from '../../shared/occi/renderings/text-occi';
 import { quotableOf, valueFromText } from '../../shared/occi/renderings/text/quoted-json';
 import { textPlain } from '../../shared/occi/renderings/text-plain';
@@ -398,7 +399,7 @@ describe('every rendering', () => {
           expectPayloadOrRefusal(Buffer.from(bytes));
         },
       ),
-      { numRuns: 1000 },
+      { numRuns: extent(200, 1000) },
     );
   });
 
@@ -455,7 +456,7 @@ describe('every rendering', () => {
           expectPayloadOrRefusal(bytes);
         },
       ),
-      { numRuns: 3000 },
+      { numRuns: extent(500, 3000) },
     );
   });
 });
