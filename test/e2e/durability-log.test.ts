@@ -3,9 +3,10 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { renameSync } from 'node:fs';
 import { join } from 'node:path';
+import { extent } from '../extent';
 import { ask, Bench, freeAddresses, memberBody, messageBody, must, until } from './durability-support';
 
-const TIMES = 200;
+const TIMES = extent(100, 200);
 
 const bench = new Bench();
 afterEach(() => bench.clear());
@@ -41,7 +42,7 @@ it('broken connections, dead letters and requests without a data directory do no
     await ask('POST', `${url}/cmbs/message/brief-${n}?action=send_l1`, { headers: { Prefer: 'respond-async' } });
   }
   await until(
-    async () => lines('given up'),
+    async () => lines('became a dead letter'),
     (told) => told.length > 0,
   );
 

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { ChildStack, type ChildStackOptions } from '@cmbs/emulator/child-stack';
 import { isJsonObject, type Json, type JsonObject } from '@cmbs/shared';
 import { bundleProgram, type BundledProgram } from '../integration/bundled-program';
@@ -103,16 +104,22 @@ export async function inboxOf(url: string, member: string): Promise<readonly Ent
   }
 }
 
-/** Repeats `look` until `isEnough` accepts its value; at the deadline, returns the last value. */
+/**
+ * Looks again and again until `look` gives a value that `isEnough` accepts.
+ * @throws Error with the last value when the time is over
+ */
 export async function until<T>(
-  look: () => Promise<T>,
+  look: () => Promise<T> | T,
   isEnough: (seen: T) => boolean,
   withinMs = PATIENCE_MS,
 ): Promise<T> {
   const deadline = performance.now() + withinMs;
   for (;;) {
     const seen = await look();
-    if (isEnough(seen) || performance.now() > deadline) return seen;
+    if (isEnough(seen)) return seen;
+    if (performance.now() > deadline) {
+      throw new Error(`not within ${withinMs} ms; the last was ${inspect(seen, { depth: 6 }).slice(0, 2000)}`);
+    }
     await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
   }
 }
