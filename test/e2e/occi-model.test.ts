@@ -193,6 +193,19 @@ describe('a filter', () => {
   });
 });
 
+describe('a filter by a member of an object', () => {
+  it.each(['attempts', 'queued_at'])('is refused for delivery.%s, which is not indexed', async (member) => {
+    const answer = await product.get(`/cmbs/message/?attribute=cmbs.message.delivery.${member}&value=1`, PLAIN);
+    expect(answer.status).toBe(400);
+    expect(answer.body).toContain('cmbs.message.delivery.state');
+  });
+
+  it('is answered for a member that is indexed', async () => {
+    const answer = await product.get('/cmbs/message/?attribute=cmbs.message.delivery.state&value=failed', PLAIN);
+    expect([answer.status, answer.body]).toEqual([200, '']);
+  });
+});
+
 describe('an action on the collection of a mixin that has no actions', () => {
   it('works if all entities of the collection have the action', async () => {
     const mixin = await product.defineMixin('group');

@@ -124,6 +124,15 @@ test('a push for a topic that the member has left is dropped and counted', async
   expect([await inbox(), counted]).toEqual([0, ['cmbs_dropped not wanted any more']]);
 });
 
+test('a push to a suspended member is refused, so that the bus delivers the message again', async () => {
+  await change({ [MEMBER.state]: 'suspended' });
+  await expect(pushed(temporary.store, true)).rejects.toHaveProperty('code', 'unavailable');
+  expect(await inbox()).toBe(0);
+  await change({ [MEMBER.state]: 'active' });
+  await pushed(temporary.store, true);
+  expect(await inbox()).toBe(1);
+});
+
 test.each([true, false])(
   'a pushed message is stored before the push is acknowledged (storable %s)',
   async (storable) => {

@@ -222,8 +222,12 @@ describe('the schedule of deliveries', () => {
     expect(schedule.isBackingOff(failed)).toBe(true);
     expect(schedule.withdraw([...all, failed]).map(({ data }) => data)).toEqual(['2', '3', 'failed']);
     expect(schedule.group('k')).toEqual([all[0]]);
+    // The handler of the first delivery of the group is still running, and another delivery starts the next handler.
+    schedule.add(entryOf('other'));
+    await settled();
+    await succeed('other');
     await succeed('1');
-    expect(handled()).toEqual(['handle 1 1', 'handle failed 1']);
+    expect(handled()).toEqual(['handle 1 1', 'handle failed 1', 'handle other 1']);
     expect(() => clock.runNext()).toThrow('Nothing waits');
   });
 
