@@ -7,6 +7,7 @@ import { PATIENCE_MS } from '../patience';
 import { GrpcProxy } from './grpc-proxy';
 import { SHORT_LEASES } from './short-leases';
 import { describeOnEmulators, uniqueProject } from './support';
+import { itNightly } from '../skipping';
 
 const MIB = 1024 * 1024;
 
@@ -33,69 +34,72 @@ describeOnEmulators('Pub/Sub', (hosts) => {
       await store.close();
     });
 
-    it('keeps little in memory while it is stalled, delays no other consumer, and receives everything when it resumes', async () => {
-      const ordered = Array.from({ length: 10 }, (_, at) => `sensors.${at}`);
-      const loose = Array.from({ length: 30 }, (_, at) => `sensors.loose-${at}`);
-      const topics = [...ordered, ...loose];
-      const rounds = ['first', 'second', 'third'];
-      const namesOf = (topic: string): readonly string[] => rounds.map((round) => `${round} of ${topic}`);
-      const publish = async (to: readonly string[], orderingKey: string): Promise<void> => {
-        for (const round of rounds) {
-          for (const topic of to) {
-            const attributes = { name: `${round} of ${topic}` };
-            await bus.publish('l32', topic, { data: 'x'.repeat(MIB / 2), attributes, orderingKey });
+    itNightly(
+      'keeps little in memory while it is stalled, delays no other consumer, and receives everything when it resumes',
+      async () => {
+        const ordered = Array.from({ length: 10 }, (_, at) => `sensors.${at}`);
+        const loose = Array.from({ length: 30 }, (_, at) => `sensors.loose-${at}`);
+        const topics = [...ordered, ...loose];
+        const rounds = ['first', 'second', 'third'];
+        const namesOf = (topic: string): readonly string[] => rounds.map((round) => `${round} of ${topic}`);
+        const publish = async (to: readonly string[], orderingKey: string): Promise<void> => {
+          for (const round of rounds) {
+            for (const topic of to) {
+              const attributes = { name: `${round} of ${topic}` };
+              await bus.publish('l32', topic, { data: 'x'.repeat(MIB / 2), attributes, orderingKey });
+            }
           }
+        };
+        await bus.setSubscription({ name: 'stuck', layer: 'l32', patterns: ['sensors.*'] });
+        await bus.setSubscription({ name: 'quick', layer: 'l32', patterns: ['sensors.*', 'mark'] });
+        // Published before any consumer reads: then the emulator sends all messages of a key at once, and all again when
+        // their leases have run out. Of a key of which only the first messages went by a stream that is closed, the
+        // emulator offers the rest by the next stream before it offers those again; Pub/Sub itself starts again at the
+        // first message that was not acknowledged, and so keeps the order.
+        await publish(ordered, 'key');
+        /** Distinct names of publications in the order of their first arrival. */
+        const offered = new Set<string>();
+        bus.consume(
+          'stuck',
+          async ({ message: { attributes } }) => {
+            offered.add(attributes.name ?? '');
+            await free;
+          },
+          { maxInFlight: topics.length },
+        );
+        const received = new Set<string>();
+        bus.consume('quick', async ({ message: { attributes } }) => void received.add(attributes.name ?? ''), {
+          maxInFlight: 10,
+        });
+        await publish(loose, '');
+        await bus.publish('l32', 'mark', { data: 'x', attributes: { name: 'mark' } });
+        const all = topics.length * rounds.length;
+        await eventually(
+          () => received.size,
+          (size) => size === all + 1,
+          'the other consumer receives all messages',
+        );
+        await eventually(
+          () => warnings,
+          (said) => said.some((line) => line.startsWith('a consumer is stalled')),
+          'the streams are closed',
+        );
+        expect(offered.size).toBeGreaterThan(5);
+        expect(offered.size).toBeLessThan(topics.length);
+        goOn();
+        // Messages that were under way when the streams closed arrive again after their leases expired.
+        await eventually(
+          () => offered.size,
+          (size) => size === all,
+          'all messages are offered',
+          SHORT_LEASES.ackDeadlineS * 1000 + PATIENCE_MS,
+        );
+        for (const topic of ordered) {
+          const order = [...offered].filter((name) => name.endsWith(` ${topic}`));
+          expect(order).toEqual(namesOf(topic));
         }
-      };
-      await bus.setSubscription({ name: 'stuck', layer: 'l32', patterns: ['sensors.*'] });
-      await bus.setSubscription({ name: 'quick', layer: 'l32', patterns: ['sensors.*', 'mark'] });
-      // Published before any consumer reads: then the emulator sends all messages of a key at once, and all again when
-      // their leases have run out. Of a key of which only the first messages went by a stream that is closed, the
-      // emulator offers the rest by the next stream before it offers those again; Pub/Sub itself starts again at the
-      // first message that was not acknowledged, and so keeps the order.
-      await publish(ordered, 'key');
-      /** Distinct names of publications in the order of their first arrival. */
-      const offered = new Set<string>();
-      bus.consume(
-        'stuck',
-        async ({ message: { attributes } }) => {
-          offered.add(attributes.name ?? '');
-          await free;
-        },
-        { maxInFlight: topics.length },
-      );
-      const received = new Set<string>();
-      bus.consume('quick', async ({ message: { attributes } }) => void received.add(attributes.name ?? ''), {
-        maxInFlight: 10,
-      });
-      await publish(loose, '');
-      await bus.publish('l32', 'mark', { data: 'x', attributes: { name: 'mark' } });
-      const all = topics.length * rounds.length;
-      await eventually(
-        () => received.size,
-        (size) => size === all + 1,
-        'the other consumer receives all messages',
-      );
-      await eventually(
-        () => warnings,
-        (said) => said.some((line) => line.startsWith('a consumer is stalled')),
-        'the streams are closed',
-      );
-      expect(offered.size).toBeGreaterThan(5);
-      expect(offered.size).toBeLessThan(topics.length);
-      goOn();
-      // Messages that were under way when the streams closed arrive again after their leases expired.
-      await eventually(
-        () => offered.size,
-        (size) => size === all,
-        'all messages are offered',
-        SHORT_LEASES.ackDeadlineS * 1000 + PATIENCE_MS,
-      );
-      for (const topic of ordered) {
-        const order = [...offered].filter((name) => name.endsWith(` ${topic}`));
-        expect(order).toEqual(namesOf(topic));
-      }
-    });
+      },
+    );
   });
 
   it('retries a delivery before later ones with its ordering key, even after the stream ended', async () => {

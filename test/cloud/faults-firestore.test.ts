@@ -14,6 +14,7 @@ import {
   timed,
   UNAVAILABLE,
 } from './faulty-deployment';
+import { itNightly } from '../skipping';
 
 describeFaults('a deployment', (deployment, hosts) => {
   test.each([
@@ -31,7 +32,7 @@ describeFaults('a deployment', (deployment, hosts) => {
     expect((await here.get('/cmbs/message/?number=3')).status).toBe(200);
   });
 
-  test('works while Firestore is slow', async () => {
+  itNightly('works while Firestore is slow', async () => {
     const { firestore, here, alice, bob } = deployment.parts;
     for (const method of ['Commit', 'BatchGetDocuments', 'RunQuery']) {
       firestore.inject(method, { kind: 'delay', ms: 300 }, 100);
@@ -84,7 +85,7 @@ describeFaults('a deployment', (deployment, hosts) => {
     await here.reaches(sent.path, 'delivered');
   });
 
-  test('reports an unknown outcome for a write that Firestore does not confirm', async () => {
+  itNightly('reports an unknown outcome for a write that Firestore does not confirm', async () => {
     const { firestore, here } = deployment.parts;
     firestore.inject('Commit', { kind: 'silence' }, 1000);
     const { value, ms } = await timed(here.request('PUT', `/cmbs/message/${unique('silent')}`, { kind: MESSAGE }));

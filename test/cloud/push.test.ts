@@ -6,6 +6,7 @@ import { cloudEngine, type CloudEngine } from './deployment';
 import { Outside } from './outside';
 import { describeOnEmulators, uniqueProject } from './support';
 import { Tokens } from './tokens';
+import { itNightly } from '../skipping';
 
 const PUSHER = 'pubsub@cmbs.local';
 const AUDIENCE = 'https://push.example.org';
@@ -107,29 +108,32 @@ describeOnEmulators('push delivery', (hosts) => {
     expect((await here.receives(member, 2)).map(contentOf).sort()).toEqual(['asleep', 'awake']);
   });
 
-  test('is repeated after a failure, and ends with a dead letter when the message can never be handled', async () => {
-    const member = await here.member({ topics: ['poison'], start: ['l32'] });
-    await sent('l32', 'poison', 'makes the topic');
-    await here.receives(member, 1);
-    // The minimum number of attempts in Pub/Sub; the deployment's own number takes half an hour.
-    const subscription = outside.client.subscription(`cmbs.member.${member.id}.l32.poison`);
-    const [{ deadLetterPolicy }] = await subscription.getMetadata();
-    expect(deadLetterPolicy).toMatchObject({
-      deadLetterTopic: `projects/${projectId}/topics/cmbs.dead-letter`,
-      maxDeliveryAttempts: 100,
-    });
-    await subscription.setMetadata({ deadLetterPolicy: { ...deadLetterPolicy, maxDeliveryAttempts: 5 } });
-    const kept = outside.read('cmbs.dead-letter.keep');
-    await outside.publish('cmbs.l32.poison', Buffer.from([0xff, 0xfe]), { mark: 'poison' });
-    const dead = await eventually(
-      () => kept.seen.filter(({ attributes }) => attributes.mark === 'poison'),
-      ({ length }) => length > 0,
-      'the unreadable message is in the dead-letter topic',
-    );
-    expect(dead).toHaveLength(1);
-    await sent('l32', 'poison', 'goes on');
-    expect((await here.receives(member, 2)).map(contentOf)).toContain('goes on');
-  });
+  itNightly(
+    'is repeated after a failure, and ends with a dead letter when the message can never be handled',
+    async () => {
+      const member = await here.member({ topics: ['poison'], start: ['l32'] });
+      await sent('l32', 'poison', 'makes the topic');
+      await here.receives(member, 1);
+      // The minimum number of attempts in Pub/Sub; the deployment's own number takes half an hour.
+      const subscription = outside.client.subscription(`cmbs.member.${member.id}.l32.poison`);
+      const [{ deadLetterPolicy }] = await subscription.getMetadata();
+      expect(deadLetterPolicy).toMatchObject({
+        deadLetterTopic: `projects/${projectId}/topics/cmbs.dead-letter`,
+        maxDeliveryAttempts: 100,
+      });
+      await subscription.setMetadata({ deadLetterPolicy: { ...deadLetterPolicy, maxDeliveryAttempts: 5 } });
+      const kept = outside.read('cmbs.dead-letter.keep');
+      await outside.publish('cmbs.l32.poison', Buffer.from([0xff, 0xfe]), { mark: 'poison' });
+      const dead = await eventually(
+        () => kept.seen.filter(({ attributes }) => attributes.mark === 'poison'),
+        ({ length }) => length > 0,
+        'the unreadable message is in the dead-letter topic',
+      );
+      expect(dead).toHaveLength(1);
+      await sent('l32', 'poison', 'goes on');
+      expect((await here.receives(member, 2)).map(contentOf)).toContain('goes on');
+    },
+  );
 
   test('resumes after its subscription is deleted from outside', async () => {
     const member = await here.member({ topics: ['gone'], start: ['l32'] });

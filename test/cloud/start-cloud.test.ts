@@ -14,6 +14,7 @@ import { Outside } from './outside';
 import { Program } from './processes';
 import { describeOnEmulators, uniqueProject } from './support';
 import { notEmpty } from '../not-empty';
+import { itNightly } from '../skipping';
 
 const TRACE_ID = '0af7651916cd43dd8448eb211c80319c';
 const TRACEPARENT = `00-${TRACE_ID}-b7ad6b7169203331-01`;
@@ -176,7 +177,7 @@ describeOnEmulators('npm run start:cloud', (hosts) => {
     return Number(companion);
   };
 
-  test('restarts a companion that died, and counts the restart', async () => {
+  itNightly('restarts a companion that died, and counts the restart', async () => {
     process.kill(await companionPid(), 'SIGABRT');
     await entries('restarted', ({ length }) => length === 1, { reason: 'SIGABRT', severity: 'WARNING' });
     // The lease of the dead companion has to expire first.

@@ -17,7 +17,7 @@ const isNightly = args.includes('--nightly');
 const forJest = args.filter((arg) => arg !== '--nightly');
 
 /** Suites spend more time waiting than working, so there are more workers than the two expected processors. */
-const GROUPS = { together: 4, alone: 1 };
+const GROUPS = { together: 5, alone: 1 };
 
 const reports = mkdtempSync(join(tmpdir(), 'cmbs-test-report-'));
 const started = performance.now();

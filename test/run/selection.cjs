@@ -9,7 +9,7 @@ const ROOT = resolve(__dirname, '../..');
 const ALL_PROCESSES =
   'every function as a process of its own (npm test starts some of them, and all in one process)';
 const TAKEOVERS = 'more ways in which a companion is replaced (npm test kills and stops one)';
-const OUTAGES = 'long outages of Pub/Sub and of emulators (npm test has those of Firestore)';
+const OUTAGES = 'long outages of Pub/Sub and of emulators (npm test has shorter ones of Firestore)';
 const SOAKS = 'load over minutes';
 
 /**
