@@ -16,7 +16,7 @@ import { extent } from '../extent';
 const MESSAGES = 8;
 /** The heap could hold at most half of the answers to all of these. */
 const LISTINGS = extent(32, 64);
-const STALLED = extent(100, 300);
+const STALLED = extent(40, 300);
 const HEAP_MB = 256;
 /** Large answers that are made at the same time. */
 const AT_ONCE = LARGE_ANSWERS_CHARS / MAX_PAGE_CHARS;
