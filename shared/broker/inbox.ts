@@ -57,7 +57,7 @@ export type Owner = Pick<Entity, 'id' | 'path' | 'createdAt' | 'kind' | 'mixins'
 /** An inbox entry that is acknowledged. */
 export interface Acknowledged {
   readonly id: string;
-  /** The lease under which the entry was read; without a lease the entry is acknowledged whoever has it leased. */
+  /** The lease under which the entry was read; without it the entry is acknowledged even if another reader has a lease. */
   readonly lease?: string;
 }
 

@@ -1,49 +1,26 @@
 /** A second codec, added from outside: calls as a line of text, `call echo.echo a b`. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { silentLog, type JsonObject } from '@cmbs/shared';
-import { readConfig } from '@cmbs/shared/config';
+import type { JsonObject } from '@cmbs/shared';
 import { codecsOf } from '@cmbs/shared/services';
-import { startStack, type Stack } from '@cmbs/emulator/stack';
 import { line } from '../../examples/extending/line-codec';
-import { PATIENCE_MS } from '../patience';
 import { freePort } from './free-port';
+import { LocalStack } from './local-stack';
 
-let directory: string;
-let stack: Stack;
+let stack: LocalStack;
 let socket: string;
 beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'cmbs-codec-'));
-  const config = readConfig({ PORT: '0', CMBS_DATA_DIR: directory, CMBS_PORT_RANGE: '1024-65535' });
-  stack = await startStack({ config, log: silentLog, codecs: [line] });
+  stack = await LocalStack.start({ codecs: [line] });
   socket = `tcp://127.0.0.1:${await freePort()}`;
-  await ask('PUT', '/cmbs/member/alice', { kind: 'http://houssem.org/cmbs#member' });
-  await ask('PUT', '/cmbs/member/bob', {
+  await stack.ask('PUT', '/cmbs/member/alice', { kind: 'http://houssem.org/cmbs#member' });
+  await stack.ask('PUT', '/cmbs/member/bob', {
     kind: 'http://houssem.org/cmbs#member',
     attributes: { 'cmbs.member.l1_socket': socket, 'cmbs.member.start': ['l1'] },
   });
 });
-afterAll(async () => {
-  await stack.close();
-  await rm(directory, { recursive: true });
-});
-
-async function ask(method: string, target: string, body?: JsonObject): Promise<JsonObject> {
-  const response = await fetch(stack.url + target, {
-    method,
-    headers: { Accept: 'application/json', 'Content-Type': 'application/json' },
-    signal: AbortSignal.timeout(PATIENCE_MS),
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-  const answer = (await response.json()) as JsonObject;
-  if (!response.ok) throw new Error(`${response.status}: ${JSON.stringify(answer)}`);
-  return answer;
-}
+afterAll(() => stack.close());
 
 /** The result of a message with this content, sent from alice to bob. */
 async function resultOf(id: string, content: string | JsonObject): Promise<unknown> {
-  await ask('PUT', `/cmbs/message/${id}`, {
+  await stack.ask('PUT', `/cmbs/message/${id}`, {
     kind: 'http://houssem.org/cmbs#message',
     mixins: ['http://houssem.org/cmbs#l1'],
     attributes: {
@@ -51,7 +28,7 @@ async function resultOf(id: string, content: string | JsonObject): Promise<unkno
       'cmbs.message.message_content': content,
     },
   });
-  const { attributes } = await ask('POST', `/cmbs/message/${id}?action=send_l1`, {
+  const { attributes } = await stack.ask('POST', `/cmbs/message/${id}?action=send_l1`, {
     action: 'http://houssem.org/cmbs/message/action#send_l1',
     attributes: { from: 'alice' },
   });

@@ -1,43 +1,20 @@
 /** A sixth layer, added from outside: L5 whispers to the listed members over the broadcast channel. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { silentLog, type Json, type JsonObject } from '@cmbs/shared';
+import type { Json, JsonObject } from '@cmbs/shared';
 import { Layers, layersOf } from '@cmbs/shared/broker';
-import { readConfig } from '@cmbs/shared/config';
-import { startStack, type Stack } from '@cmbs/emulator/stack';
 import { whisper } from '../../examples/extending/whisper-layer';
-import { PATIENCE_MS } from '../patience';
 import { freePort } from './free-port';
+import { LocalStack } from './local-stack';
 
-let directory: string;
-let stack: Stack;
+let stack: LocalStack;
 beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'cmbs-layer-'));
-  const config = readConfig({ PORT: '0', CMBS_DATA_DIR: directory, CMBS_PORT_RANGE: '1024-65535' });
-  stack = await startStack({ config, log: silentLog, layers: [whisper] });
+  stack = await LocalStack.start({ layers: [whisper] });
 });
-afterAll(async () => {
-  await stack.close();
-  await rm(directory, { recursive: true });
-});
-
-async function ask(method: string, target: string, body?: JsonObject): Promise<JsonObject> {
-  const response = await fetch(stack.url + target, {
-    method,
-    headers: { Accept: 'application/json', 'Content-Type': 'application/json' },
-    signal: AbortSignal.timeout(PATIENCE_MS),
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-  const answer = (await response.json()) as JsonObject;
-  if (!response.ok) throw new Error(`${response.status}: ${JSON.stringify(answer)}`);
-  return answer;
-}
+afterAll(() => stack.close());
 
 const attributesOf = ({ attributes }: JsonObject): JsonObject => attributes as JsonObject;
 
 async function createMember(id: string): Promise<void> {
-  await ask('PUT', `/cmbs/member/${id}`, {
+  await stack.ask('PUT', `/cmbs/member/${id}`, {
     kind: 'http://houssem.org/cmbs#member',
     attributes: {
       'cmbs.member.l5_socket': `tcp://127.0.0.1:${await freePort()}`,
@@ -47,22 +24,22 @@ async function createMember(id: string): Promise<void> {
 }
 
 const inboxOf = async (id: string, wait: number): Promise<readonly JsonObject[]> => {
-  const { entries } = await ask('GET', `/cmbs/member/${id}/inbox/?wait=${wait}`);
+  const { entries } = await stack.ask('GET', `/cmbs/member/${id}/inbox/?wait=${wait}`);
   return entries as readonly JsonObject[];
 };
 
 test('a message on the layer reaches only the members that the message lists', async () => {
   for (const id of ['alice', 'bob', 'carol']) await createMember(id);
-  const started = attributesOf(await ask('GET', '/cmbs/member/bob'));
+  const started = attributesOf(await stack.ask('GET', '/cmbs/member/bob'));
   expect(started['cmbs.member.layers']).toMatchObject({ l5: { state: 'started' } });
 
-  await ask('PUT', '/cmbs/message/secret', {
+  await stack.ask('PUT', '/cmbs/message/secret', {
     kind: 'http://houssem.org/cmbs#message',
     mixins: ['http://houssem.org/cmbs#l5'],
     attributes: { 'cmbs.message.providers': ['bob'], 'cmbs.message.message_content': 'psst' as Json },
   });
   const sent = attributesOf(
-    await ask('POST', '/cmbs/message/secret?action=send_l5', {
+    await stack.ask('POST', '/cmbs/message/secret?action=send_l5', {
       action: 'http://houssem.org/cmbs/message/action#send_l5',
       attributes: { from: 'alice' },
     }),
@@ -75,7 +52,7 @@ test('a message on the layer reaches only the members that the message lists', a
 });
 
 test('the mixin and the actions of the layer are among the categories', async () => {
-  const { mixins, actions } = await ask('GET', '/-/');
+  const { mixins, actions } = await stack.ask('GET', '/-/');
   const termsOf = (categories: Json | undefined): readonly Json[] =>
     (categories as readonly JsonObject[]).flatMap(({ term }) => term ?? []);
   expect(termsOf(mixins)).toEqual(expect.arrayContaining(['l5']));
@@ -83,8 +60,8 @@ test('the mixin and the actions of the layer are among the categories', async ()
 });
 
 test('a member without an address gets the port of the layer definition', async () => {
-  await ask('PUT', '/cmbs/member/dave', { kind: 'http://houssem.org/cmbs#member' });
-  const { attributes } = await ask('GET', '/cmbs/member/dave');
+  await stack.ask('PUT', '/cmbs/member/dave', { kind: 'http://houssem.org/cmbs#member' });
+  const { attributes } = await stack.ask('GET', '/cmbs/member/dave');
   expect((attributes as JsonObject)['cmbs.member.l5_socket']).toBe('tcp://127.0.0.1:5050');
 });
 

@@ -140,8 +140,8 @@ export function httpRpc(options: HttpRpcOptions): HttpRpc {
       const both = signal === undefined ? deadline.signal : AbortSignal.any([deadline.signal, signal]);
       try {
         const shard = await directory.shardOf(member, both);
+        let url = await urlOf(shard, { again: false, signal: both });
         for (let again = false; ; again = true) {
-          const url = await urlOf(shard, { again, signal: both });
           try {
             return await ask(url, body, action, Math.max(1, end - clock.now()), both, trace);
           } catch (error) {
@@ -152,7 +152,11 @@ export function httpRpc(options: HttpRpcOptions): HttpRpc {
               );
             // Unreachable, or without the shard: another companion may have taken the lease over.
             const isElsewhere = error instanceof CmbsError ? error.details?.standby === true : isUnreached(error);
-            if (isElsewhere && !again && (await urlOf(shard, { again: true, signal: both })) !== url) continue;
+            if (isElsewhere && !again) {
+              const earlier = url;
+              url = await urlOf(shard, { again: true, signal: both });
+              if (url !== earlier) continue;
+            }
             if (error instanceof CmbsError) throw error;
             if (isUnreached(error)) throw unreachable(error);
             throw new CmbsError(
@@ -185,9 +189,9 @@ export function httpRpc(options: HttpRpcOptions): HttpRpc {
   };
 }
 
-/** The request did not reach the companion. */
+/** The request did not reach the companion: `fetch` names the failure of the connection as its cause. */
 function isUnreached(error: unknown): boolean {
-  const cause = error instanceof TypeError ? (error.cause as { readonly code?: string } | undefined) : undefined;
+  const { cause } = error as { readonly cause?: { readonly code?: string } };
   return cause?.code !== undefined && NOT_CONNECTED.has(cause.code);
 }
 

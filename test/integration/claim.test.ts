@@ -1,0 +1,114 @@
+/** Claims of outbound messages: which companion may send a message, after its shard has had several holders. */
+import { allowAll, systemClock } from '@cmbs/shared';
+import {
+  CMBS_EXTENSION,
+  deliveryKey,
+  layersOf,
+  putOutbound,
+  readOutbound,
+  type OutboundMessage,
+} from '@cmbs/shared/broker';
+import { Categories } from '@cmbs/shared/occi';
+import { Claims } from '../../companion/delivery/claim';
+import { InFlightMessage, type QueueItem } from '../../companion/delivery/in-flight-message';
+import { shardLease } from '../../companion/shard-lease';
+import { OUTBOUND_MESSAGES } from '../../shared/broker/outbound-record';
+import { Shards } from '../../shared/broker/shards';
+import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
+
+const ADDRESS = 'tcp://127.0.0.1:1';
+const DELIVERY = { name: ADDRESS, via: 'request', address: ADDRESS, state: 'queued', attempts: 0 } as const;
+const FRAME = Buffer.from('frame');
+
+let temporary: TemporaryStore;
+let categories: Categories;
+/** Items that the claim gave up or settled. */
+let ended: string[];
+beforeEach(async () => {
+  temporary = await openTemporaryStore();
+  categories = new Categories(temporary.store, [CMBS_EXTENSION]);
+  ended = [];
+});
+afterEach(async () => {
+  categories.close();
+  await temporary.close();
+});
+
+/** Stores an outbound message that this holder has claimed, and returns its item as a queue holds it. */
+async function stored(holder: string | undefined): Promise<QueueItem> {
+  const outbound: OutboundMessage = {
+    id: 'outbound',
+    wireId: 'outbound',
+    message: '/cmbs/message/note',
+    layer: 'l1',
+    from: '/cmbs/member/alice',
+    createdAt: 1,
+    sequence: 1,
+    expiresAt: Number.MAX_SAFE_INTEGER,
+    receivers: [DELIVERY],
+    ...(holder === undefined ? {} : { holder }),
+  };
+  await temporary.store.transact((tx) => {
+    putOutbound(tx, outbound);
+    return Promise.resolve();
+  });
+  return {
+    message: new InFlightMessage(outbound),
+    key: deliveryKey(DELIVERY),
+    address: ADDRESS,
+    sequence: '1',
+    tries: 0,
+  };
+}
+
+function claims(epoch: number, isCurrent = true): Claims {
+  const note = (how: string) => (): void => void ended.push(how);
+  return new Claims({
+    environment: {
+      store: temporary.store,
+      clock: systemClock,
+      categories,
+      layers: layersOf(),
+      authorize: allowAll,
+      shard: shardLease('main', { epoch, isCurrent: () => isCurrent }, new Shards(['main=127.0.0.1'], layersOf())),
+    },
+    frames: { of: () => Promise.resolve(FRAME) },
+    replies: { isTooMuchFor: () => false },
+    settlement: { settle: note('settled'), expire: note('expired'), drop: note('dropped') },
+  });
+}
+
+const holder = async (): Promise<string | undefined> =>
+  (await readOutbound(temporary.store, 'outbound'))?.outbound.holder;
+
+describe('a claim', () => {
+  it.each([undefined, 'main#2', 'main#3'])('is taken from %s, a holder that is not later', async (earlier) => {
+    expect(await claims(3).prepare(await stored(earlier), false)).toEqual(FRAME);
+    expect([await holder(), ended]).toEqual(['main#3', []]);
+  });
+
+  it('is refused when a later holder of the shard has it, and the later claim stays', async () => {
+    const item = await stored('main#4');
+    await expect(claims(3).prepare(item, false)).rejects.toHaveProperty('code', 'unavailable');
+    expect([await holder(), ended]).toEqual(['main#4', []]);
+    // The present holder of the shard may claim the message again.
+    expect(await claims(5).prepare(item, false)).toEqual(FRAME);
+    expect(await holder()).toBe('main#5');
+  });
+
+  it('is not even tried when the lease is over', async () => {
+    const item = await stored('main#2');
+    await expect(claims(3, false).prepare(item, false)).rejects.toHaveProperty('code', 'unavailable');
+    expect(await holder()).toBe('main#2');
+  });
+
+  it('ends with nothing to send when the message is gone', async () => {
+    const item = await stored(undefined);
+    await temporary.store.transact((tx) => {
+      tx.delete(OUTBOUND_MESSAGES, 'outbound');
+      return Promise.resolve();
+    });
+    expect(await claims(3).prepare(item, false)).toBeUndefined();
+    expect(ended).toEqual(['dropped']);
+  });
+});
