@@ -2,16 +2,8 @@
 import { Subscriber } from 'zeromq';
 import { BroadcastQueue } from '../../companion/delivery/broadcast-queue';
 import { ConnectionSlots } from '../../companion/delivery/connection-slots';
-import { localAddresses } from '../../companion/address-policy';
-import type { QueueEnvironment } from '../../companion/delivery/environment';
-import { Exchanges } from '../../companion/exchanges/exchanges';
-import { zeroMq } from '../../companion/exchanges/zeromq';
-import { readConfig } from '@cmbs/shared/config';
-import { wholeDeployment } from '../../companion/shard-lease';
-import { InFlightMessage, type QueueItem, type QueueOwner } from '../../companion/delivery/in-flight-message';
-import { DELIVERY_LIMITS } from '../../companion/delivery/limits';
-import { WatchedMessages } from '../../companion/delivery/watched-messages';
-import { CmbsError, newId, systemClock, type Clock } from '@cmbs/shared';
+import { CmbsError, systemClock, type Clock } from '@cmbs/shared';
+import { queueEnvironment, queueItem, queueOwner } from './queue-support';
 import { becomes, freePort, recordedEnvironment, type RecordedEnvironment } from './sockets-support';
 
 /** Milliseconds that distinguish the retry of the queue from other timers. */
@@ -22,7 +14,7 @@ let address: string;
 let subscriber: Subscriber;
 let receiving: Promise<void>;
 let received: string[];
-let environment: QueueEnvironment & { readonly exchanges: Exchanges };
+let environment: ReturnType<typeof queueEnvironment>;
 let slots: ConnectionSlots;
 let queue: BroadcastQueue;
 let sequence = 0;
@@ -50,34 +42,8 @@ beforeEach(async () => {
       return () => undefined;
     },
   };
-  const evicted: QueueItem[] = [];
-  const owner: QueueOwner = {
-    prepare: async ({ key }) => Buffer.from(await prepare(key)),
-    replied: () => Promise.resolve('settled'),
-    broke: () => 'given up',
-    passed: () => undefined,
-    settle: () => undefined,
-    backOff: () => undefined,
-    resumed: () => undefined,
-    // The broadcasts that wait in the store.
-    evicted: (item) => void evicted.push(item),
-    readWaiting: () => Promise.resolve({ items: evicted.splice(0), upTo: '' }),
-    firstWaiting: () => Promise.resolve(evicted[0]?.message.outbound.id),
-    watchedMessages: new WatchedMessages(),
-    refuseWaiting: () => undefined,
-    hasRoom: true,
-  };
-  environment = {
-    ...sockets,
-    clock,
-    // The receivers in these tests are not members.
-    store: { get: () => Promise.resolve(undefined), getAll: () => Promise.resolve([]) },
-    shard: wholeDeployment(newId),
-    backOff: () => RETRY_MS,
-    limits: DELIVERY_LIMITS,
-    members: { get: () => undefined, local: () => [] },
-    exchanges: new Exchanges([zeroMq(localAddresses(readConfig({})))], { ...sockets, clock }),
-  };
+  const owner = queueOwner({ prepare: async ({ key }) => Buffer.from(await prepare(key)) });
+  environment = queueEnvironment(sockets, clock, RETRY_MS);
   slots = new ConnectionSlots(systemClock);
   queue = new BroadcastQueue({
     address,
@@ -97,19 +63,8 @@ afterEach(async () => {
 });
 
 function broadcast(name: string): void {
-  const message = new InFlightMessage({
-    id: name,
-    wireId: name,
-    message: `/cmbs/message/${name}`,
-    layer: 'l2',
-    from: '/cmbs/member/alice',
-    createdAt: 0,
-    sequence: 0,
-    expiresAt: Infinity,
-    receivers: [],
-  });
   sequence += 1;
-  queue.offer({ message, key: name, address, sequence: String(sequence), tries: 0 } satisfies QueueItem);
+  queue.offer(queueItem(name, address, 'l2', String(sequence)));
 }
 
 const arrives = (name: string): Promise<void> => becomes(() => received.includes(name), `${name} is received`);
