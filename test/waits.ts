@@ -29,12 +29,15 @@ export function next<T>(
   return within(seen, what).finally(() => stop());
 }
 
-/** Resolves in the first turn of the event loop in which `condition` holds. */
+/** Milliseconds between two looks at a condition; a busier loop would take the processor from what it waits for. */
+const LOOK_AGAIN_MS = 2;
+
+/** Resolves soon after `condition` holds. */
 export async function becomes(condition: () => boolean, what: string, ms = PATIENCE_MS): Promise<void> {
   const started = performance.now();
   while (!condition()) {
     if (performance.now() - started > ms) throw new Error(`not within ${ms} ms: ${what}`);
-    await new Promise(setImmediate);
+    await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
   }
 }
 

@@ -2,7 +2,7 @@
  * Deployed bundles: each bundle in an empty folder outside this repository, installed by npm and started as its
  * package.json says, so that a dependency on the workspaces would fail.
  */
-import { cp, mkdtemp, readdir, readFile, realpath, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, realpath, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { JsonObject } from '@cmbs/shared';
@@ -121,12 +121,7 @@ describeOnEmulators('in the build output', (hosts) => {
       );
       await Promise.all([install(first), install(companion)]);
       // All folders have the same dependencies, so one installation serves all and is faster.
-      for (const other of others) {
-        await cp(join(first, 'node_modules'), join(other, 'node_modules'), {
-          recursive: true,
-          verbatimSymlinks: true,
-        });
-      }
+      await Promise.all(others.map((other) => symlink(join(first, 'node_modules'), join(other, 'node_modules'))));
       const settings = await cloudEnvironment(hosts, { CMBS_LOG: 'warn' });
       const control = `http://127.0.0.1:${settings.CMBS_CONTROL_PORT}`;
       programs.set('companion', await Started.in(companion, control, settings));

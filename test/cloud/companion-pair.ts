@@ -21,7 +21,7 @@ export const SOON_MS = 60_000;
 /** Messages that show that sending continues. */
 export const SOME = 20;
 /** Milliseconds between two messages of a sender: without a pause the load takes the processors from the takeover. */
-const LOAD_PAUSE_MS = 50;
+const LOAD_PAUSE_MS = 150;
 
 /**
  * Pub/Sub redelivers the messages in flight of a dead companion when their leases expire; the emulator may first give

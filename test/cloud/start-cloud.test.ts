@@ -14,7 +14,7 @@ import { Outside } from './outside';
 import { Program } from './processes';
 import { describeOnEmulators, uniqueProject } from './support';
 import { notEmpty } from '../not-empty';
-import { itNightly } from '../skipping';
+import { describeNightly, itNightly } from '../skipping';
 
 const TRACE_ID = '0af7651916cd43dd8448eb211c80319c';
 const TRACEPARENT = `00-${TRACE_ID}-b7ad6b7169203331-01`;
@@ -226,20 +226,27 @@ describeOnEmulators('npm run start:cloud with wrong settings', (hosts) => {
     return [code, program.lines.join('\n')];
   };
 
-  test.each<[string[], string]>([
-    [['--function', 'nothing', '--port', '1'], 'There is no function nothing; there are: query, member-inbox'],
-    [['--function', 'query'], '--function needs --port PORT.'],
-    [['--function', 'query', '--port', 'x'], '"x" is not a port'],
-    [['--function', 'query', '--port', '65536'], '"65536" is not a port'],
-    [['--function', 'query', '--port', '0'], '"0" is not a port'],
-    [['--port', '1'], '--port goes with --function'],
-    [['--only', 'store'], '--only takes functions or companion.'],
-    [['--only', 'functions', '--function', 'query', '--port', '1'], 'leave --only out'],
-    [['--shard', 'x'], "Unknown option '--shard'"],
-  ])('refuses %j with the reason', async (args, said) => {
+  const refuses = async (args: readonly string[], said: string): Promise<void> => {
     const [code, text] = await run(args);
     expect([code, text]).toEqual([2, expect.stringContaining(said)]);
     expect(text).not.toMatch(/\bat .*:\d+:\d+/);
+  };
+
+  test.each<[string[], string]>([
+    [['--function', 'nothing', '--port', '1'], 'There is no function nothing; there are: query, member-inbox'],
+    [['--function', 'query', '--port', 'x'], '"x" is not a port'],
+    [['--shard', 'x'], "Unknown option '--shard'"],
+  ])('refuses %j with the reason', refuses);
+
+  describeNightly('and with more of them', () => {
+    test.each<[string[], string]>([
+      [['--function', 'query'], '--function needs --port PORT.'],
+      [['--function', 'query', '--port', '65536'], '"65536" is not a port'],
+      [['--function', 'query', '--port', '0'], '"0" is not a port'],
+      [['--port', '1'], '--port goes with --function'],
+      [['--only', 'store'], '--only takes functions or companion.'],
+      [['--only', 'functions', '--function', 'query', '--port', '1'], 'leave --only out'],
+    ])('refuses %j with the reason', refuses);
   });
 
   test('reports a port in use, and leaves no process running', async () => {

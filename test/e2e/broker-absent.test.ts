@@ -3,13 +3,14 @@ import { readdirSync } from 'node:fs';
 import { localTest } from './engine';
 import { CMBS, eventually, Fleet, freeSocket, MESSAGE, contentOf, type Deployment, type Member } from './harness';
 import { ScriptedPeer } from './broker-peers';
+import { extent } from '../extent';
 
 /** Every absent peer is tried within the time of a test. */
 const delivery = { probesPerTick: 64, probeTickMs: 250 };
 
 /** Unused ports: between those that tests take (`free-port.ts`) and those that the system gives out. */
 const DEAD_PORT = 32_000;
-const ABSENT = 400;
+const ABSENT = extent(250, 400);
 /**
  * An attempt in progress or a lingering socket takes three or four descriptors; a connection per peer would take
  * more.
@@ -78,7 +79,7 @@ localTest('messages for an absent peer stay in the store, and go out in order on
   const [here, there] = await Promise.all([fleet.start({ delivery }), fleet.start({ delivery })]);
   const sender = await here.member();
   const late = await there.member();
-  const numbers = Array.from({ length: 300 }, (_, n) => n);
+  const numbers = Array.from({ length: extent(120, 300) }, (_, n) => n);
   for (const n of numbers) {
     const path = await here.message('l1', { to: late.sockets.l1, content: n });
     await here.must(202, here.act(path, 'send_l1', { from: sender.id }, { Prefer: 'respond-async' }));

@@ -37,13 +37,10 @@ const ON_EMULATORS = {
   'test/e2e/occi-entities.test.ts': 'revisions and ETags come from Firestore',
 };
 
-/** Suites that run one at a time: they measure memory or time, kill processes, fill disks or take many sockets. */
+/** Suites that run one at a time: they kill processes under load, fill disks or flood sockets. */
 const ALONE = [
-  'test/e2e/broker-absent.test.ts',
   'test/e2e/durability-disk.test.ts',
   'test/e2e/durability-kill.test.ts',
-  'test/e2e/hostile-readers.test.ts',
-  'test/e2e/supervisor.test.ts',
   'test/integration/sockets-floods.test.ts',
   'test/integration/store-kill.test.ts',
 ];
@@ -54,11 +51,13 @@ const LONGEST_FIRST = [
   'cloud: test/cloud/companions.test.ts',
   'cloud: test/cloud/faults-firestore.test.ts',
   'local: test/e2e/broker-l1.test.ts',
+  'local: test/e2e/hostile-readers.test.ts',
+  'local: test/e2e/supervisor.test.ts',
+  'local: test/e2e/broker-absent.test.ts',
   'cloud: test/cloud/shards.test.ts',
   'cloud: test/cloud/push.test.ts',
   'cloud: test/cloud/bundles.test.ts',
   'cloud: test/cloud/start-cloud.test.ts',
-  'local: test/e2e/durability-start.test.ts',
   'cloud: test/cloud/topics.test.ts',
   'local: test/integration/emulators.test.ts',
   'cloud: test/cloud/store-firestore.test.ts',

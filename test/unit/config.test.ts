@@ -59,12 +59,16 @@ describe('the configuration', () => {
   });
 
   it.each<[string, string, string]>([
+    ['PORT', 'http', 'a whole number'],
     ['PORT', '65536', 'at most 65535'],
     ['PORT', '-1', 'a whole number'],
     ['PORT', '8090x', 'a whole number'],
     ['PORT', '', 'a whole number'],
     ['CMBS_HOST', 'no host', 'a host name or address'],
+    ['CMBS_HOST', '0.0.0.0', 'so CMBS_PUBLIC_URL is needed'],
+    ['CMBS_BIND_HOST', '%', 'a host name or address'],
     ['CMBS_DATA_DIR', '', 'not be empty'],
+    ['CMBS_PUBLIC_URL', 'ftp://example.com', 'an http or https URL without query'],
     ['CMBS_PUBLIC_URL', 'broker.example', 'an http or https URL'],
     ['CMBS_ADDRESS_RANGES', '10.0.0.0/8,localhost', 'a comma-separated list of address ranges'],
     ['CMBS_ADDRESS_RANGES', '10.0.0.0/33', 'a comma-separated list of address ranges'],
@@ -78,8 +82,11 @@ describe('the configuration', () => {
     ['CMBS_PUBLIC_URL', 'https://broker.example/?a', 'an http or https URL'],
     ['CMBS_EXTENSIONS', 'infrastructure,nonsense', 'a comma-separated list of'],
     ['CMBS_TRUST_PROXY', 'yes', 'true, false or a number'],
+    ['CMBS_TRUST_PROXY', '10', 'true, false or a number up to 9'],
     ['CMBS_MAX_BODY_BYTES', '1', 'at least 1024'],
     ['CMBS_QUEUE_LIMIT', '0', 'at least 1'],
+    ['CMBS_SEND_WAIT_S', '61', 'at most 60'],
+    ['CMBS_SEND_WAIT_S', '-1', 'a whole number'],
     ['CMBS_PUBLIC_URL', 'https://example.com/%zz', 'percent'],
     ['CMBS_DISCOVERY', 'maybe', 'open or closed'],
     ['CMBS_LOG', 'loud', 'debug, info'],

@@ -26,7 +26,15 @@ type Body = Readonly<Record<string, unknown>>;
 const parser = new HclParser();
 afterAll(() => parser.close());
 
-const blocksOf = (...path: readonly string[]): Promise<Body> => parser.parse(join(...path), read(...path));
+const parsed = new Map<string, Promise<Body>>();
+
+/** The blocks of a file, which is parsed once for all tests. */
+function blocksOf(...path: readonly string[]): Promise<Body> {
+  const file = join(...path);
+  const known = parsed.get(file) ?? parser.parse(file, read(file));
+  parsed.set(file, known);
+  return known;
+}
 
 async function bodiesOf(type: string, ...path: readonly string[]): Promise<readonly (readonly [string, Body])[]> {
   const labelled = ((await blocksOf(...path))[type] ?? {}) as Readonly<Record<string, readonly Body[]>>;

@@ -21,8 +21,6 @@ import { withinDeadline } from '../cancellation';
 const FIRESTORE_RECONNECT_MAX_MS = 2000;
 /** Calls on one connection: Google's front ends allow a hundred streams; further ones wait in the client, unseen. */
 export const FIRESTORE_CALLS_PER_CHANNEL = 100;
-/** Calls and watches at the same time; beyond, `queue_full`. */
-const FIRESTORE_MAX_CALLS = 4000;
 /** Milliseconds after which a connection in use is probed, and in which the probe must be answered. */
 const FIRESTORE_KEEPALIVE_MS = 60_000;
 const FIRESTORE_KEEPALIVE_ANSWER_MS = 10_000;
@@ -143,6 +141,7 @@ function emulatorOptions(host: string): Record<string, unknown> {
 export class FirestoreClient {
   readonly isEmulator: boolean;
   readonly #options: FirestoreClientOptions;
+  readonly #maxCalls: number;
   readonly #databaseId: string;
   #channels: Channel[] = [];
   /** Ends each call that is under way. */
@@ -151,8 +150,12 @@ export class FirestoreClient {
   #metadata: grpc.Metadata | undefined;
   #closed = false;
 
-  /** Connects with the first call. */
-  constructor(options: FirestoreClientOptions) {
+  /**
+   * Connects with the first call.
+   * @param maxCalls calls and watches at the same time; further ones are refused with `queue_full`
+   */
+  constructor(options: FirestoreClientOptions, maxCalls: number) {
+    this.#maxCalls = maxCalls;
     const { databaseId = DEFAULT_DATABASE, emulatorHost } = options;
     this.isEmulator = emulatorHost !== undefined;
     const projectId = options.projectId ?? (this.isEmulator ? EMULATOR_PROJECT : undefined);
@@ -276,7 +279,7 @@ export class FirestoreClient {
   }
 
   #openChannel(): Channel {
-    if (this.#channels.length * FIRESTORE_CALLS_PER_CHANNEL >= FIRESTORE_MAX_CALLS) {
+    if (this.#channels.length * FIRESTORE_CALLS_PER_CHANNEL >= this.#maxCalls) {
       throw fullError();
     }
     const channel = new Channel(this.#options);

@@ -80,14 +80,14 @@ class FirestoreStore implements Store {
 
   constructor(options: FirestoreStoreOptions) {
     const { emulatorHost = emulatorInEnvironment() } = options;
+    this.#limits = { ...FIRESTORE_LIMITS, ...options.limits };
     this.#context = {
-      connection: new FirestoreClient({ ...options, emulatorHost }),
+      connection: new FirestoreClient({ ...options, emulatorHost }, this.#limits.calls),
       clock: options.clock,
       log: options.log ?? silentLog,
       newId: options.newId ?? newId,
       random: options.random ?? Math.random,
     };
-    this.#limits = { ...FIRESTORE_LIMITS, ...options.limits };
   }
 
   // --- Reads ---

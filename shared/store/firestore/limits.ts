@@ -8,9 +8,11 @@ export interface FirestoreLimits {
   readonly writeMs: number;
   /** Milliseconds that closing waits for operations under way. */
   readonly closeMs: number;
+  /** Calls and watches at the same time; further ones are refused with `queue_full`. */
+  readonly calls: number;
 }
 
-export const FIRESTORE_LIMITS: FirestoreLimits = { readMs: 10_000, writeMs: 20_000, closeMs: 5000 };
+export const FIRESTORE_LIMITS: FirestoreLimits = { readMs: 10_000, writeMs: 20_000, closeMs: 5000, calls: 4000 };
 
 /** Attempts per call while Firestore is unreachable: about a second in all, with the pauses. */
 export const FIRESTORE_ATTEMPTS = 4;
