@@ -13,7 +13,7 @@ const files = selected({
 process.env.CMBS_TEST_SEED ??= String(Math.floor(Math.random() * 2 ** 31));
 
 const project = {
-  testEnvironment: 'node',
+  testEnvironment: '<rootDir>/test/run/environment.cjs',
   // V8 counts itself, where instrumented code would be slower and its timings others.
   coverageProvider: 'v8',
   transform: {

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from 'node:fs/p
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import { itNightly } from '../skipping';
 
 const BUILD = resolve(__dirname, '../../build.mjs');
 
@@ -68,14 +69,14 @@ describe('build.mjs builds again', () => {
     expect(await built()).toEqual({ isNew: true, says: 'hello file' });
   });
 
-  it('when its output is missing or was modified', async () => {
+  itNightly('when its output is missing or was modified', async () => {
     await rm(join(tree, 'dist/local/main.js'));
     expect(await built()).toEqual({ isNew: true, says: 'hello first' });
     await write('dist/local/main.js', "console.log('something else');\n");
     expect(await built()).toEqual({ isNew: true, says: 'hello first' });
   });
 
-  it('when another build has written the same program from other sources', async () => {
+  itNightly('when another build has written the same program from other sources', async () => {
     const before = await readFile(join(tree, 'emulator/name.ts'), 'utf8');
     await write('emulator/name.ts', "export const name = 'other';\n");
     await build('local/main', 'local/start');
