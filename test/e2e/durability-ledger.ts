@@ -272,8 +272,15 @@ const TITLES = [...Array.from({ length: WRITES }, (_, n) => titleOf(n)), BATCH_T
 /** `<kind>-<round>-<client>-<n>…` without the kind. */
 const nameOf = (id: string): string => id.slice(id.indexOf('-') + 1);
 
-/** Ids on a collection's pages, in order. */
+/** Ids on all pages of a collection, in order. */
 async function locations(url: string): Promise<readonly string[]> {
-  const { json } = await must('GET', url);
-  return (json['X-OCCI-Location'] as readonly string[]).map((uri) => uri.slice(uri.lastIndexOf('/') + 1)).sort();
+  const ids: string[] = [];
+  for (let page: string | undefined = url; page !== undefined;) {
+    const { json, headers } = await must('GET', page);
+    const uris = json['X-OCCI-Location'] as readonly string[];
+    ids.push(...uris.map((uri) => uri.slice(uri.lastIndexOf('/') + 1)));
+    const [, next] = /<([^>]+)>; rel="next"/.exec(headers.get('link') ?? '') ?? [];
+    page = next === undefined ? undefined : new URL(next, url).href;
+  }
+  return ids.sort();
 }
