@@ -1,5 +1,5 @@
 /** All members of the deployment, in memory: follows their changes in the store. */
-import type { Clock, Log } from '@cmbs/shared';
+import type { Clock } from '@cmbs/shared';
 import {
   allMembers,
   descriptionChars,
@@ -13,14 +13,13 @@ import {
   socketOf,
   type UnverifiedMember,
 } from '@cmbs/shared/broker';
-import { ENTITIES, type Entity, type Path, readEntity } from '@cmbs/shared/occi';
-import type { Store, Watch } from '@cmbs/shared/store';
+import { ENTITIES, type Entity, type Path, readEntity, type StoredEntity } from '@cmbs/shared/occi';
+import type { Watch } from '@cmbs/shared/store';
+import { IndexRenewal, type IndexRenewalOptions } from './index-renewal';
 
-export interface MembersOptions {
-  readonly store: Store;
+export interface MembersOptions extends IndexRenewalOptions {
   readonly layers: Layers;
   readonly clock: Clock;
-  readonly log: Log;
   /** Milliseconds between two reads of all members, where the watch may fail. */
   readonly lookAgainMs?: number;
 }
@@ -30,6 +29,7 @@ export type MemberListener = (path: Path, before: Entity | undefined) => void;
 
 export class Members implements KnownMembers {
   readonly #options: MembersOptions;
+  readonly #renewal: IndexRenewal;
   readonly #known = new Map<Path, Entity>();
   readonly #unverified = new Map<Path, UnverifiedMember>();
   readonly #listeners = new Set<MemberListener>();
@@ -49,6 +49,7 @@ export class Members implements KnownMembers {
 
   private constructor(options: MembersOptions) {
     this.#options = options;
+    this.#renewal = new IndexRenewal(options);
     this.#watch = options.store.watch({ collection: ENTITIES, prefix: MEMBERS }, (changes) => {
       for (const { id } of changes) void this.refresh(id);
     });
@@ -97,7 +98,7 @@ export class Members implements KnownMembers {
     try {
       await this.#inOrder(async (read) => {
         const stored = await readEntity(this.#options.store, path);
-        this.#apply(path, stored?.entity, read);
+        this.#apply(path, stored, read);
       });
     } catch (error) {
       // The next change of the member, or the next action on it, reads it again.
@@ -106,8 +107,10 @@ export class Members implements KnownMembers {
     return this.#known.get(path);
   }
 
-  #apply(path: Path, found: Entity | undefined, read: number): void {
+  #apply(path: Path, stored: StoredEntity | undefined, read: number): void {
+    if (stored?.hasOldIndex === true) this.#renewal.add(path);
     if ((this.#applied.get(path) ?? 0) > read) return;
+    const found = stored?.entity;
     const before = this.#known.get(path);
     this.#applied.set(path, read);
     if (found?.kind === MEMBER_KIND) {
@@ -175,8 +178,9 @@ export class Members implements KnownMembers {
   #readAll(): Promise<readonly Path[]> {
     return this.#inOrder(async (read) => {
       const found = await allMembers(this.#options.store);
-      for (const member of found) this.#apply(member.path, member, read);
-      return found.map(({ path }) => path);
+      for (const member of found) this.#apply(member.entity.path, member, read);
+      this.#renewal.allRead();
+      return found.map(({ entity }) => entity.path);
     });
   }
 
@@ -184,6 +188,7 @@ export class Members implements KnownMembers {
     this.#isClosed = true;
     this.#cancelLook();
     this.#watch.end();
+    this.#renewal.close();
     this.#listeners.clear();
   }
 }

@@ -53,9 +53,9 @@ export class Moves {
   changed(path: Path, before: Entity | undefined): void {
     if (before === undefined) return;
     const now = this.#parts.environment.members.get(path);
-    for (const { name: layer, readsMembers, channel } of this.#parts.environment.layers.all) {
+    for (const { name: layer, usesMemberAddresses, channel } of this.#parts.environment.layers.all) {
       const [old, address] = [socketOf(before, layer), now === undefined ? undefined : socketOf(now, layer)];
-      if (!readsMembers || old === undefined || old === address) continue;
+      if (!usesMemberAddresses || old === undefined || old === address) continue;
       const via = channel === 'broadcast' ? 'broadcast' : 'request';
       // Messages that another member at the address refused are older than those that wait for the address.
       const from = [apartAddress(old, path), old];

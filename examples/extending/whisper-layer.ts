@@ -10,16 +10,18 @@ export const whisper: LayerDefinition = {
     'cmbs.message.providers': { type: 'array', required: false, mutable: true, lenient: false },
   },
   channel: 'broadcast',
-  readsMembers: true,
+  usesMemberAddresses: true,
   tellsPartialResult: true,
-  deliveries: ({ message, named }) =>
-    (message.attributes['cmbs.message.providers'] as readonly string[]).flatMap(named).map((member) => ({
+  deliveries: async ({ message, named }) => {
+    const providers = message.attributes['cmbs.message.providers'] as readonly string[];
+    return (await named(providers)).flat().map((member) => ({
       name: member.path,
       via: 'broadcast',
       address: member.attributes['cmbs.member.l5_socket'] as string,
       member: member.path,
       state: 'queued',
       attempts: 0,
-    })),
+    }));
+  },
   result: (deliveries) => ({ whispered: Object.fromEntries(deliveries.map(({ name, state }) => [name, state])) }),
 };

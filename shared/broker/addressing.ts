@@ -4,12 +4,19 @@ import type { Entity } from '../occi';
 import { MESSAGE } from './cmbs';
 import { newDelivery, unreachable, type Delivery } from './delivery';
 import type { Addressing, Layer } from './layer-definition';
+import { MAX_RECEIVERS } from './limits';
 import { isLocal, socketOf, wants } from './member';
 import { providersOf, topicsOf } from './message';
 import { SEVERAL_NAMED } from './references';
 
 /** For a message that no receiver could ever get. */
 const noReceiver = (message: string): CmbsError => new CmbsError('bad_request', message);
+
+/** @throws CmbsError `too_large` */
+export function assertFewReceivers(count: number): void {
+  if (count <= MAX_RECEIVERS) return;
+  throw new CmbsError('too_large', `One message reaches ${MAX_RECEIVERS} receivers at most, not ${count}.`);
+}
 
 /** A delivery to a member over a socket; failed at once where the member has none on the layer. */
 export function toMember(
@@ -30,12 +37,14 @@ export interface Provider {
 }
 
 /** @throws CmbsError `bad_request` when there are references, and none of them means a member */
-export function providersNamed({ message, named }: Addressing): readonly Provider[] {
-  const providers = [...new Set(providersOf(message))].map((reference): Provider => {
-    const members = named(reference);
-    const [member] = members;
+export async function providersNamed({ message, named }: Addressing): Promise<readonly Provider[]> {
+  const references = [...new Set(providersOf(message))];
+  assertFewReceivers(references.length);
+  const found = await named(references);
+  const providers = references.map((reference, at): Provider => {
+    const [member, another] = found[at] ?? [];
     if (member === undefined) return { reference, why: 'no such member is known' };
-    return members.length === 1 ? { reference, member } : { reference, why: SEVERAL_NAMED };
+    return another === undefined ? { reference, member } : { reference, why: SEVERAL_NAMED };
   });
   if (providers.length > 0 && providers.every(({ member }) => member === undefined)) {
     const all = providers.map(({ reference, why = '' }) => `${reference} (${why})`).join(', ');
@@ -45,12 +54,12 @@ export function providersNamed({ message, named }: Addressing): readonly Provide
 }
 
 /** Deliveries to the members that a message lists. */
-export function toProviders(
+export async function toProviders(
   addressing: Addressing,
   layer: Layer,
   via: 'request' | 'broadcast',
-): readonly Delivery[] {
-  const providers = providersNamed(addressing);
+): Promise<readonly Delivery[]> {
+  const providers = await providersNamed(addressing);
   if (providers.length === 0)
     throw noReceiver(`A message on ${layer} needs ${MESSAGE.providers}: who receives it.`);
   const { now } = addressing;
@@ -71,33 +80,42 @@ export function toNamedSocket({ message }: Addressing): readonly Delivery[] {
 }
 
 /** Deliveries to every other member. */
-export const toAllOthers = ({ others, now }: Addressing, layer: Layer): readonly Delivery[] =>
-  others.map((member) => toMember(member, layer, { name: member.path, via: 'broadcast', now }));
+export const toAllOthers = async ({ others, now }: Addressing, layer: Layer): Promise<readonly Delivery[]> =>
+  (await others()).map((member) => toMember(member, layer, { name: member.path, via: 'broadcast', now }));
 
 /**
  * Publishes on the topics of a message, and passes it on to the members of other deployments that want one of them.
  * Local members take it from the bus.
  * @param selects the message may list providers: only they take it, and without a topic they are addressed directly
  */
-export function toTopics(addressing: Addressing, layer: Layer, selects: boolean): readonly Delivery[] {
-  const { message, others, now } = addressing;
+export async function toTopics(
+  addressing: Addressing,
+  layer: Layer,
+  selects: boolean,
+): Promise<readonly Delivery[]> {
+  const { message, from, wanting, now } = addressing;
   const topics = [...new Set(topicsOf(message))];
-  const providers = selects ? providersNamed(addressing) : [];
+  const providers = selects ? await providersNamed(addressing) : [];
   if (topics.length === 0 && providers.length === 0) {
     const needed = selects ? `${MESSAGE.topics} or ${MESSAGE.providers}` : MESSAGE.topics;
     throw noReceiver(`A message on ${layer} needs ${needed}: nobody would get it.`);
   }
-  const selected = new Set(providers.flatMap(({ member }) => member ?? []));
+  const selected = new Map(
+    providers.flatMap(({ member }) => (member === undefined ? [] : [[member.path, member]])),
+  );
   const unknown = providers.flatMap(({ reference, member, why = '' }) =>
     member === undefined ? [unreachable(reference, why, now)] : [],
   );
   const byRequest = (member: Entity): Delivery =>
     toMember(member, layer, { name: member.path, via: 'request', now });
-  if (topics.length === 0) return [...unknown, ...[...selected].map(byRequest)];
-  const isSelected = (member: Entity): boolean => providers.length === 0 || selected.has(member);
+  if (topics.length === 0) return [...unknown, ...[...selected.values()].map(byRequest)];
+  const wanted =
+    providers.length === 0
+      ? await wanting(topics)
+      : [...selected.values()].filter((member) => member.path !== from.path && wants(member, topics));
   return [
     ...topics.map((name) => newDelivery({ name, via: 'bus' })),
     ...unknown,
-    ...others.filter((member) => !isLocal(member) && isSelected(member) && wants(member, topics)).map(byRequest),
+    ...wanted.filter((member) => !isLocal(member)).map(byRequest),
   ];
 }

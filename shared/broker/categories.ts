@@ -28,6 +28,8 @@ import {
 } from './cmbs';
 import type { Layers } from './layer-definition';
 import { layersOf } from './layers';
+import { patternsIn } from './member';
+import { patternKey } from '../bus';
 
 const flag = (description: string): AttributeSpec =>
   textAttribute({ default: 'true', pattern: { form: 'regex', source: '(?:true|false)$' }, description });
@@ -61,7 +63,10 @@ const memberAttributes = ({ names }: Layers): AttributeSpecs => ({
     ]),
   ),
   [MEMBER.neighbors]: listAttribute('L1 sockets to start discovery from'),
-  [MEMBER.topics]: listAttribute('Topic names or patterns the member wants (L3.2, L4)'),
+  [MEMBER.topics]: {
+    ...listAttribute('Topic names or patterns the member wants (L3.2, L4)'),
+    keysOf: (topics) => patternsIn(topics).map(patternKey),
+  },
   [MEMBER.start]: textAttribute({
     type: 'array',
     pattern: ARRAY_OR_STRING,

@@ -23,10 +23,12 @@ export interface Addressing {
   readonly message: Entity;
   /** The member that sends. */
   readonly from: Entity;
-  /** Every known member but {@link from}; empty unless the layer {@link LayerDefinition.readsMembers}. */
-  readonly others: readonly Entity[];
-  /** The members that a reference (id, path, URI or title) means, {@link from} among them. */
-  readonly named: (reference: string) => readonly Entity[];
+  /** Every known member but {@link from}. Reads all members: for layers on which all of them receive. */
+  readonly others: () => Promise<readonly Entity[]>;
+  /** The members but {@link from} that want at least one of the topics. */
+  readonly wanting: (topics: readonly string[]) => Promise<readonly Entity[]>;
+  /** The members that each reference (id, path, URI or title) means, {@link from} among them. */
+  readonly named: (references: readonly string[]) => Promise<readonly (readonly Entity[])[]>;
   /** Milliseconds since the epoch. */
   readonly now: number;
 }
@@ -46,8 +48,8 @@ export interface LayerDefinition {
   /** Attributes that the mixin adds to a message. */
   readonly attributes: AttributeSpecs;
   readonly channel: Channel;
-  /** Whether {@link deliveries} looks at members. A message that names an address needs none, and sending it is cheaper. */
-  readonly readsMembers: boolean;
+  /** Whether {@link deliveries} takes addresses from members. When a member has moved, its messages go where it is. */
+  readonly usesMemberAddresses: boolean;
   /** On the bus: where a message lists providers, only these members take it. */
   readonly selectsProviders?: boolean;
   /**
@@ -61,7 +63,7 @@ export interface LayerDefinition {
    * The deliveries of a message, one for each receiver.
    * @throws CmbsError `bad_request` or `bad_attribute` for a message that no member can ever receive
    */
-  deliveries(addressing: Addressing): readonly Delivery[];
+  deliveries(addressing: Addressing): readonly Delivery[] | Promise<readonly Delivery[]>;
   /** The message's `result`. */
   result(deliveries: readonly Delivery[]): JsonOutputObject;
 }

@@ -11,6 +11,7 @@ import {
   entitiesOf,
   type Entity,
   type Path,
+  type StoredEntity,
 } from '../occi';
 import type { Store } from '../store';
 import { type AddressSchemes, ZEROMQ_SCHEMES } from './addresses';
@@ -45,9 +46,12 @@ export function stringList(value: Json | undefined): readonly string[] {
   return Array.isArray(value) ? value.filter((item): item is string => typeof item === 'string') : [];
 }
 
-/** Skips topics that are no patterns: a member that was stored unchecked must not keep messages from other members. */
+/** Skips texts that are no patterns: a member that was stored unchecked must not keep messages from other members. */
+export const patternsIn = (topics: Json | undefined): readonly TopicPattern[] =>
+  stringList(topics).filter(isPattern);
+
 export const topicPatterns = (member: Pick<Entity, 'attributes'>): readonly TopicPattern[] =>
-  stringList(member.attributes[MEMBER.topics]).filter(isPattern);
+  patternsIn(member.attributes[MEMBER.topics]);
 
 /** Whether the member wants at least one of the topics. */
 export function wants(member: Entity, topics: readonly string[]): boolean {
@@ -70,31 +74,46 @@ export const WRITTEN_BY_CLIENT = {};
 
 export type MemberReader = Pick<Store, 'query' | 'get' | 'getAll'>;
 
+export interface IndexTerm {
+  readonly field: string;
+  readonly value: string;
+}
+
+export const LOCAL: IndexTerm = { field: attributeField(MEMBER.local), value: 'true' };
+
 /** Every known member, local and remote. */
-export async function allMembers(reader: MemberReader): Promise<readonly Entity[]> {
-  return membersWhere(reader, []);
+export async function allMembers(reader: MemberReader): Promise<readonly StoredEntity[]> {
+  return storedMembers(reader, []);
 }
 
-export async function localMembers(reader: MemberReader): Promise<readonly Entity[]> {
-  return membersWhere(reader, [{ field: attributeField(MEMBER.local), value: 'true' }]);
-}
+export const localMembers = (reader: MemberReader): Promise<readonly Entity[]> => membersWhere(reader, [LOCAL]);
 
-async function membersWhere(
+/** Members with all of these index entries, `atMost` of them. */
+export async function membersWhere(
   reader: MemberReader,
-  where: readonly { readonly field: string; readonly value: string }[],
+  where: readonly IndexTerm[],
+  atMost = Infinity,
 ): Promise<readonly Entity[]> {
-  const members: Entity[] = [];
+  return (await storedMembers(reader, where, atMost)).map(({ entity }) => entity);
+}
+
+async function storedMembers(
+  reader: MemberReader,
+  where: readonly IndexTerm[],
+  atMost = Infinity,
+): Promise<readonly StoredEntity[]> {
+  const members: StoredEntity[] = [];
   let after: string | undefined;
   do {
     const page = await reader.query({
       collection: ENTITIES,
       where: [{ field: CATEGORY_FIELD, value: MEMBER_KIND }, ...where],
-      limit: MAX_PAGE_DOCS,
+      limit: Math.min(MAX_PAGE_DOCS, atMost - members.length),
       ...(after === undefined ? {} : { after }),
     });
-    for (const { entity } of await entitiesOf(reader, page.docs)) members.push(entity);
+    members.push(...(await entitiesOf(reader, page.docs)));
     after = page.next;
-  } while (after !== undefined);
+  } while (after !== undefined && members.length < atMost);
   return members;
 }
 

@@ -17,7 +17,8 @@ import { isLocal } from './member';
 import { layerOf, prepareMessage, shownDelivery, whyNotSent } from './message';
 import { existing } from './existing';
 import type { BrokerOptions } from './options';
-import { actingMember } from './references';
+import { actingMember } from './acting-member';
+import { MemberLookup } from './member-lookup';
 import { deleteOutbound, readOutbound } from './outbound-message';
 import { asEntity, MessageSender } from './message-sender';
 import { keepingSent } from './sent-message';
@@ -33,7 +34,7 @@ async function cancelling(tx: Transaction, message: Entity): Promise<() => void>
 }
 
 export function messageProvider(options: BrokerOptions): Provider {
-  const { store, newId, rpc, uriOf, layers } = options;
+  const { store, newId, rpc, layers } = options;
   const sender = new MessageSender(options);
 
   const idempotencyOf = (call: ActionCall): { idempotent?: IdempotentRequest } =>
@@ -71,7 +72,7 @@ export function messageProvider(options: BrokerOptions): Provider {
   }
 
   async function execute(call: ActionCall): Promise<ActionOutcome> {
-    const actor = await actingMember(store, from(call), uriOf);
+    const actor = await actingMember(new MemberLookup(options), from(call));
     const { idempotencyKey } = call;
     const runId = idempotencyKey === undefined ? newId() : fingerprint(call.principal.name, idempotencyKey);
     const { outcome } = await rpc.call(

@@ -157,11 +157,9 @@ export class MessageSender {
     const wanted = intent?.[SEND] as { readonly from?: string; readonly trace?: string } | undefined;
     if (wanted === undefined) return { entities: changes.map(({ next }) => next) };
     const names = changes.map(({ next }) => this.#layerToSendOn(next));
-    const needsMembers = names.some((name) => layers.of(name).readsMembers);
     const begun = await beginSend(
       { layer: names[0] ?? '', principal, from: wanted.from, ...wanted },
       this.#options,
-      needsMembers,
     );
     const entities: Entity[] = [];
     const queued: OutboundMessage[] = [];

@@ -11,12 +11,14 @@ import {
 } from '../occi';
 import { type Authorize, type Principal } from '../principal';
 import type { Store } from '../store';
+import { actingMember } from './acting-member';
+import { assertFewReceivers } from './addressing';
 import { authorizeSending, resourceOf } from './authorization';
 import { MESSAGE } from './cmbs';
 import { existing } from './existing';
 import type { Layer, LayerDefinition, Layers } from './layer-definition';
-import { MAX_RECEIVERS } from './limits';
-import { allMembers, isLocal, isOpenOn, isSuspended, wants } from './member';
+import { isLocal, isOpenOn, isSuspended, wants } from './member';
+import { MemberLookup } from './member-lookup';
 import {
   checkMessage,
   expiryOf,
@@ -29,7 +31,7 @@ import {
 import type { OrderClock } from './order-clock';
 import { nextSequence, readOutbound, writeOutbound, type OutboundMessage } from './outbound-message';
 import { addressesOf, assertQueueRoom } from './queue-room';
-import { actingMember, MemberIndex, type UriOf } from './references';
+import type { UriOf } from './references';
 
 export interface QueueOptions {
   readonly store: Store;
@@ -61,28 +63,24 @@ function orderingKeyOf({ attributes }: Entity): Pick<OutboundMessage, 'orderingK
 }
 
 /** Local members that take the message from the topic bus now: they want it and have the layer open. */
-function subscribersOf(message: Entity, layer: LayerDefinition, { members, index }: Sending): number {
+async function subscribersOf(message: Entity, layer: LayerDefinition, { lookup }: Sending): Promise<number> {
   const topics = topicsOf(message);
   if (layer.channel !== 'bus' || topics.length === 0) return 0;
   const providers = layer.selectsProviders === true ? providersOf(message) : [];
-  const selected = new Set(providers.flatMap((provider) => index.named(provider)));
+  const named = await lookup.named(providers);
+  const selected = new Map(named.flat().map((member) => [member.path, member]));
+  const members = providers.length === 0 ? await lookup.wanting(topics) : [...selected.values()];
   return members.filter(
-    (member) =>
-      isLocal(member) &&
-      !isSuspended(member) &&
-      isOpenOn(member, layer.name) &&
-      (providers.length === 0 || selected.has(member)) &&
-      wants(member, topics),
+    (member) => isLocal(member) && !isSuspended(member) && isOpenOn(member, layer.name) && wants(member, topics),
   ).length;
 }
 
-/** What is read before the transaction: the sender and the members. */
+/** What is read before the transaction, and how members are found. */
 export interface Sending {
   readonly principal: Principal;
   readonly layer: Layer;
   readonly from: Entity;
-  readonly members: readonly Entity[];
-  readonly index: MemberIndex;
+  readonly lookup: MemberLookup;
   readonly id: string;
   readonly sequence: number;
   readonly trace?: string;
@@ -90,25 +88,18 @@ export interface Sending {
   readonly alsoQueued?: ReadonlyMap<string, number>;
 }
 
-/**
- * Reads what need not be consistent with the message.
- * @param needsMembers whether any layer of the request reads members
- * @throws CmbsError when no member can act
- */
+/** Reads what need not be consistent with the message. @throws CmbsError when no member can act */
 export async function beginSend(
   { layer, principal, from, trace }: Pick<QueueRequest, 'layer' | 'principal' | 'from' | 'trace'>,
-  { store, newId, uriOf }: Pick<QueueOptions, 'store' | 'newId' | 'uriOf'>,
-  needsMembers: boolean,
+  options: Pick<QueueOptions, 'store' | 'clock' | 'newId' | 'uriOf'>,
 ): Promise<Sending> {
-  const acting = await actingMember(store, from, uriOf);
-  const members = needsMembers ? await allMembers(store) : [];
+  const lookup = new MemberLookup(options);
   return {
     layer,
     principal,
-    from: acting,
-    members,
-    index: new MemberIndex(members, uriOf),
-    id: newId(),
+    from: await actingMember(lookup, from),
+    lookup,
+    id: options.newId(),
     sequence: nextSequence(),
     ...(trace === undefined ? {} : { trace }),
   };
@@ -120,7 +111,9 @@ export async function outboundFor(
   sending: Sending,
   { store, clock, order, queueLimit, layers, authorize }: Omit<QueueOptions, 'newId' | 'uriOf'>,
 ): Promise<OutboundMessage> {
-  const { principal, from, members, index, id, sequence, trace, alsoQueued } = sending;
+  const { principal, from, lookup, id, sequence, trace, alsoQueued } = sending;
+  const butSender = (members: readonly Entity[]): readonly Entity[] =>
+    members.filter(({ path }) => path !== from.path);
   const layer = layers.of(sending.layer);
   const topics = layer.channel === 'bus' ? topicsOf(message) : [];
   await authorizeSending(authorize, principal, { message, from, topics });
@@ -132,19 +125,15 @@ export async function outboundFor(
   if (expiryOf(message, now) <= now) {
     throw new CmbsError('conflict', `The message has expired; give it a later ${MESSAGE.expiresAt} first.`);
   }
-  const receivers = layer.deliveries({
+  const receivers = await layer.deliveries({
     message,
     from,
-    others: members.filter(({ path }) => path !== from.path),
-    named: (reference) => index.named(reference),
+    others: async () => butSender(await lookup.all()),
+    wanting: async (wanted) => butSender(await lookup.wanting(wanted)),
+    named: (references) => lookup.named(references),
     now,
   });
-  if (receivers.length > MAX_RECEIVERS) {
-    throw new CmbsError(
-      'too_large',
-      `One message reaches ${MAX_RECEIVERS} receivers at most, not ${receivers.length}.`,
-    );
-  }
+  assertFewReceivers(receivers.length);
   // Broadcasts have their own limit per peer, beyond which they are dropped.
   if (layer.channel !== 'broadcast') {
     await assertQueueRoom(store, addressesOf(layer.name, receivers), queueLimit, alsoQueued);
@@ -161,7 +150,7 @@ export async function outboundFor(
     sequence,
     expiresAt: expiryOf(message, now),
     receivers,
-    subscribers: subscribersOf(message, layer, sending),
+    subscribers: await subscribersOf(message, layer, sending),
     bytes,
     ...(trace === undefined ? {} : { trace }),
     ...(receivers.some(({ via }) => via === 'bus') ? orderingKeyOf(message) : {}),
@@ -172,7 +161,7 @@ export async function outboundFor(
 export async function queueOutbound(request: QueueRequest, options: QueueOptions): Promise<OutboundMessage> {
   const { store, clock, layers } = options;
   const { layer, registry, idempotent } = request;
-  const sending = await beginSend(request, options, layers.of(layer).readsMembers);
+  const sending = await beginSend(request, options);
   const queued = await store.transact(async (tx): Promise<OutboundMessage | { readonly earlier: string }> => {
     const earlier = idempotent === undefined ? undefined : await earlierAnswer(tx, idempotent);
     if (earlier !== undefined) return { earlier: earlier.sendId as string };

@@ -1,9 +1,8 @@
 /** Which members a reference means: an id, a path, a URI or a title (docs/layers.md, "Sending"). */
 import { hostNames } from '../authority';
-import { CmbsError } from '../errors';
 import { CORE_TITLE, ENTITIES, type Entity, splitLocation } from '../occi';
 import type { Store } from '../store';
-import { isLocal, localMembers, memberPath, type MemberReader } from './member';
+import { isLocal, memberPath } from './member';
 import { isUnverified, provenanceOf } from './provenance';
 
 /** URI of a path of this deployment, from its public base. */
@@ -107,30 +106,4 @@ export async function isListed(
     if (other === undefined) return true;
   }
   return false;
-}
-
-/**
- * The local member that acts: the named member, or the only one (docs/layers.md, "Sending").
- * @throws CmbsError `bad_attribute` where the name means no local member or several; `bad_request` where there is no
- * name and there are several local members; `conflict` where there is none
- */
-export async function actingMember(reader: MemberReader, from: string | undefined, uriOf: UriOf): Promise<Entity> {
-  const local = await localMembers(reader);
-  if (from !== undefined) {
-    const named = membersNamed(local, from, uriOf);
-    if (named.length === 1) return named[0] as Entity;
-    throw new CmbsError(
-      'bad_attribute',
-      named.length === 0
-        ? `"from" names no local member: ${JSON.stringify(from)}. Name the sending member by its id or path.`
-        : `"from" names several local members: ${JSON.stringify(from)}. Name one by its id or path.`,
-    );
-  }
-  if (local.length === 1) return local[0] as Entity;
-  if (local.length === 0)
-    throw new CmbsError('conflict', 'There is no local member here that could send; create one.');
-  throw new CmbsError(
-    'bad_request',
-    'There are several local members here; say which one acts with the attribute "from".',
-  );
 }

@@ -7,7 +7,7 @@ import type { Entity, Path } from '../occi';
 import { MAX_RECEIVERS } from './limits';
 
 /** Most unverified members: half of what one message may reach, so that there is room for members that answer. */
-const MAX_UNVERIFIED = 500;
+export const MAX_UNVERIFIED = 500;
 /** Most characters of their descriptions: an honest description has less than a thousand. */
 const MAX_UNVERIFIED_CHARS = 2 * 1024 * 1024;
 /** Milliseconds for which a member that is in use is not considered for removal again. */

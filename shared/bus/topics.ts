@@ -88,3 +88,30 @@ function wordEnd(text: string, from: number): number {
   const dot = text.indexOf('.', from);
   return dot < 0 ? text.length : dot;
 }
+
+/** Words of a pattern that its key may have. More would need more keys for each topic. */
+const MAX_KEY_WORDS = 4;
+
+/**
+ * The key of a pattern: a pattern matches a topic only if its key is among the {@link topicKeys} of the topic. So the
+ * patterns that match are found by a few equal keys, among no others than those with the same first words.
+ *
+ * @example patternKey(parsePattern('weather.*')) // '>weather'
+ */
+export function patternKey(pattern: TopicPattern): string {
+  if (isTopic(pattern)) return `=${pattern}`;
+  const words = pattern.split('.');
+  const literal = words.findIndex((word) => word === '*' || word === '>');
+  return prefixKey(words, literal);
+}
+
+/** The keys of all patterns that can match a topic. @example topicKeys(parseTopic('a.b')) // ['=a.b', '>', '>a'] */
+export function topicKeys(topic: Topic): readonly string[] {
+  const words = topic.split('.');
+  // A wildcard stands for at least one word.
+  const prefixes = Math.min(words.length - 1, MAX_KEY_WORDS) + 1;
+  return [`=${topic}`, ...Array.from({ length: prefixes }, (_, count) => prefixKey(words, count))];
+}
+
+const prefixKey = (words: readonly string[], count: number): string =>
+  `>${words.slice(0, Math.min(count, MAX_KEY_WORDS)).join('.')}`;

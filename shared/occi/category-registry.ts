@@ -175,13 +175,20 @@ export class CategoryRegistry {
 
   /** Attributes that an entity of these categories may have. A mixin's definition overrides the kind's. */
   specs(kind: CategoryId, mixins: readonly CategoryId[]): AttributeSpecs {
-    const compute = (): AttributeSpecs =>
-      Object.assign(
-        Object.create(null) as Record<string, never>,
-        ...[...this.ancestors(kind)].reverse().map((id) => this.kind(id)?.attributes ?? {}),
+    const compute = (): AttributeSpecs => {
+      const own = [...this.ancestors(kind)].reverse().map((id) => this.kind(id)?.attributes ?? {});
+      const specs = Object.assign(
+        Object.create(null) as Record<string, AttributeSpec>,
+        ...own,
         // Dependencies follow the mixins that name them, so reversing lets the nearer definition win.
         ...[...this.withDependencies(mixins)].reverse().map((mixin) => mixin.attributes),
-      ) as AttributeSpecs;
+      ) as Record<string, AttributeSpec>;
+      for (const [name, { keysOf }] of own.flatMap((attributes) => Object.entries(attributes))) {
+        const spec = specs[name];
+        if (keysOf !== undefined && spec !== undefined) specs[name] = { ...spec, keysOf };
+      }
+      return specs;
+    };
     return this.#specs.get(combination(kind, mixins), compute, (specs) => Object.keys(specs).length);
   }
 

@@ -15,6 +15,8 @@ export const SOURCE_FIELD = 'source';
 export const TARGET_FIELD = 'target';
 /** The index field of an attribute. */
 export const attributeField = (name: string): string => `a.${name}`;
+/** The index field of the texts that an attribute's {@link AttributeSpec.keysOf} makes. */
+export const keyField = (name: string): string => `k.${name}`;
 
 /** The index entry of a value: without its type, because query strings have no types, and booleans in lower case. */
 export function indexText(value: Json): string {
@@ -63,6 +65,7 @@ export function indexOf(entity: Entity, registry: CategoryRegistry): Readonly<In
   for (const [name, value] of Object.entries(entity.attributes)) {
     const spec = specs[name];
     const members = spec?.indexedMembers;
+    if (spec?.keysOf !== undefined) index[keyField(name)] = [...new Set(spec.keysOf(value))];
     const number = typeof value === 'string' && isNumeric(spec) ? numberText(value) : undefined;
     if (number !== undefined) index[attributeField(name)] = [...new Set([...indexTexts(value), number])];
     else if (members === undefined || !isJsonObject(value)) addValue(index, name, value);

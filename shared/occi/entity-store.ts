@@ -12,11 +12,16 @@ export const ENTITIES = 'entities';
 /** Raw JSON attributes that have a document of their own, so that large texts do not burden each read of the entity. */
 const APART = 'entity-values';
 
+/** Version of the index entries that {@link indexOf} makes; each entity is stored with the version of its entries. */
+export const INDEX_VERSION = 1;
+
 export type Reader = Pick<Store, 'get' | 'getAll'> | Pick<Transaction, 'get' | 'getAll'>;
 
 export interface StoredEntity {
   readonly entity: Entity;
   readonly revision: number;
+  /** An earlier release wrote the entity, so that newer index entries do not find it. */
+  readonly hasOldIndex?: true;
 }
 
 const apartId = (path: Path, name: string): string => `${path}#${name}`;
@@ -65,6 +70,7 @@ export function writeEntity(
     ...(entity.isLeaving === undefined ? {} : { isLeaving: entity.isLeaving }),
     ...(entity.internal === undefined ? {} : { internal: entity.internal }),
     ...lifetime,
+    indexVersion: INDEX_VERSION,
   };
   tx.put(ENTITIES, entity.path, value, { index: indexOf(entity, registry), ...lifetime });
 }
@@ -95,7 +101,13 @@ interface EntityDocument {
   readonly isLeaving?: true;
   readonly expiresAt?: number;
   readonly internal?: JsonObject;
+  /** Absent in entities that release 1.0 wrote. */
+  readonly indexVersion?: number;
 }
+
+/** What is stored with the entity of a document. */
+const storedWith = ({ revision, value }: Doc): Omit<StoredEntity, 'entity'> =>
+  Number(value.indexVersion ?? 0) >= INDEX_VERSION ? { revision } : { revision, hasOldIndex: true };
 
 function entityOf(doc: Doc, apart: Readonly<Record<string, string>>): Entity {
   const value = doc.value as unknown as EntityDocument;
@@ -123,7 +135,7 @@ const whole = new WeakMap<Doc, StoredEntity>();
 function wholeOf(doc: Doc): StoredEntity {
   let stored = whole.get(doc);
   if (stored === undefined) {
-    stored = Object.freeze({ entity: Object.freeze(entityOf(doc, {})), revision: doc.revision });
+    stored = Object.freeze({ entity: Object.freeze(entityOf(doc, {})), ...storedWith(doc) });
     whole.set(doc, stored);
   }
   return stored;
@@ -131,7 +143,7 @@ function wholeOf(doc: Doc): StoredEntity {
 
 /** The entity without raw JSON, for callers that do not need it. */
 export function outlineOf(doc: Doc): StoredEntity {
-  return { entity: { ...entityOf(doc, {}), rawJson: {} }, revision: doc.revision };
+  return { entity: { ...entityOf(doc, {}), rawJson: {} }, ...storedWith(doc) };
 }
 
 /** The entities of documents, with the raw JSON that is stored apart. */
@@ -150,7 +162,7 @@ export async function entitiesOf(reader: Reader, docs: readonly Doc[]): Promise<
       if (typeof text === 'string') texts.set(path, { ...texts.get(path), [name]: text });
     });
   }
-  return docs.map((doc) => ({ entity: entityOf(doc, texts.get(doc.id) ?? {}), revision: doc.revision }));
+  return docs.map((doc) => ({ entity: entityOf(doc, texts.get(doc.id) ?? {}), ...storedWith(doc) }));
 }
 
 /** The entity at a path; undefined if there is none. */

@@ -7,11 +7,12 @@ export { actionInput, drafts, singleDraft } from './drafts';
 export type { Noted, Precondition, Requester } from './entities/context';
 export { Entities } from './entities/entities';
 export type { OpenCollection, PageRequest } from './entities/listing';
-export { attributeField, CATEGORY_FIELD, TARGET_FIELD } from './entity-index';
+export { attributeField, CATEGORY_FIELD, indexText, keyField, TARGET_FIELD } from './entity-index';
 export {
   deleteEntity,
   ENTITIES,
   entitiesOf,
+  INDEX_VERSION,
   readEntity,
   stateOf,
   type StoredEntity,
@@ -53,6 +54,7 @@ export {
 export {
   checkId,
   isCollectionPath,
+  isSegment,
   pathUnder,
   prefixOf,
   splitLocation,

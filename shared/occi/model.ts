@@ -34,6 +34,11 @@ export interface AttributeSpec {
   readonly apart?: boolean;
   /** Members of an object that filters can name; absent: all. Each member costs an index entry at every write. */
   readonly indexedMembers?: readonly string[];
+  /**
+   * Texts by which entities are found besides the value itself, in the index field `k.<name>`. A definition of the
+   * attribute in a mixin keeps them. A change needs a higher `INDEX_VERSION`, so that stored members are written again.
+   */
+  readonly keysOf?: (value: Json) => readonly string[];
 }
 
 export type AttributeSpecs = Readonly<Record<string, AttributeSpec>>;

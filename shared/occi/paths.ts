@@ -32,6 +32,9 @@ export function isCollectionPath(path: Path): boolean {
   return path.endsWith('/');
 }
 
+/** Whether a text can be the last part of an entity's path, as the ids of members are. */
+export const isSegment = (text: string): boolean => SEGMENT.test(text) && text.length <= MAX_NAME_LENGTH;
+
 function checkSegment(segment: string): void {
   const forbidden = segment === '.' || segment === '..' || /^__.*__$/.test(segment);
   if (!SEGMENT.test(segment) || segment.length > MAX_NAME_LENGTH || forbidden) {

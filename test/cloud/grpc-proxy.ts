@@ -60,7 +60,7 @@ export class GrpcProxy {
   readonly #answered = new Map<string, number>();
   readonly #underWay = new Set<ClientHttp2Stream>();
   readonly #observers = new Map<string, (message: Buffer) => void>();
-  readonly #answerObservers = new Map<string, (message: Buffer) => void>();
+  readonly #answerObservers = new Map<string, (message: Buffer, call: object) => void>();
   #rules: Rule[] = [];
   #isSilent = false;
   #port = 0;
@@ -98,8 +98,8 @@ export class GrpcProxy {
     this.#observers.set(method, tell);
   }
 
-  /** Reports each message in the answers to a method. */
-  observeAnswers(method: string, tell: (message: Buffer) => void): void {
+  /** Reports each message in the answers to a method, with an object that stands for the call. */
+  observeAnswers(method: string, tell: (message: Buffer, call: object) => void): void {
     this.#answerObservers.set(method, tell);
   }
 
@@ -193,10 +193,11 @@ export class GrpcProxy {
     most = Infinity,
   ): void {
     const method = methodOf(headers);
+    const tell = this.#answerObservers.get(method);
     const counted = new Messages(
       most,
       () => this.#answered.set(method, this.messagesOf(method) + 1),
-      this.#answerObservers.get(method),
+      tell === undefined ? undefined : (message) => tell(message, stream),
     );
     const call = forward(upstream, stream, headers, counted);
     if (call === undefined) return;

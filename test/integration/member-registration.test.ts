@@ -34,7 +34,7 @@ beforeEach(async () => {
   temporary = await openTemporaryStore();
   const { store, clock } = temporary;
   categories = new Categories(store, [CMBS_EXTENSION]);
-  members = await Members.load({ store, layers, clock, log: silentLog });
+  members = await Members.load({ store, categories, layers, clock, log: silentLog });
   counted = [];
   const counters: Counters = { add: (name) => void counted.push(name) };
   registration = new MemberRegistration(

@@ -88,7 +88,7 @@ let members: Members | undefined;
 afterEach(() => members?.close());
 
 const load = (store: Store): Promise<Members> =>
-  Members.load({ store, layers: layersOf(), clock: systemClock, log: silentLog });
+  Members.load({ store, categories, layers: layersOf(), clock: systemClock, log: silentLog });
 
 test('a member that was deleted during an older read stays deleted', async () => {
   await write('bob');

@@ -1,5 +1,5 @@
 import { isTopic } from '../../shared/bus/topics';
-import { parsePattern, parseTopic, topicMatches } from '@cmbs/shared/bus';
+import { parsePattern, parseTopic, patternKey, topicKeys, topicMatches } from '@cmbs/shared/bus';
 import fc from '../property';
 
 const matches = (pattern: string, topic: string): boolean =>
@@ -117,5 +117,42 @@ describe('topic patterns', () => {
         expect(matches([...topic, '>'].join('.'), name)).toBe(false);
       }),
     );
+  });
+});
+
+describe('the key of a pattern', () => {
+  it.each([
+    ['a.b', '=a.b'],
+    ['>', '>'],
+    ['*.b', '>'],
+    ['a.*', '>a'],
+    ['a.>', '>a'],
+    ['a.*.c.*', '>a'],
+    ['a.b.c.d.*', '>a.b.c.d'],
+    ['a.b.c.d.e.*', '>a.b.c.d'],
+  ])('of %s is %s', (pattern, key) => {
+    expect(patternKey(parsePattern(pattern))).toBe(key);
+  });
+
+  it('is among the keys of each topic that the pattern matches', () => {
+    const word = fc.constantFrom('a', 'b', '*');
+    const pattern = fc
+      .tuple(fc.array(word, { minLength: 1, maxLength: 7 }), fc.constantFrom('', '.>'))
+      .map(([words, end]) => words.join('.') + end);
+    const topic = fc
+      .array(fc.constantFrom('a', 'b'), { minLength: 1, maxLength: 8 })
+      .map((words) => words.join('.'));
+    fc.assert(
+      fc.property(pattern, topic, (one, other) => {
+        const isFound = topicKeys(parseTopic(other)).includes(patternKey(parsePattern(one)));
+        expect(isFound || !matches(one, other)).toBe(true);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it('is one of a few for any topic', () => {
+    expect(topicKeys(parseTopic('a'))).toEqual(['=a', '>']);
+    expect(topicKeys(parseTopic(Array(100).fill('a').join('.')))).toHaveLength(6);
   });
 });
