@@ -9,7 +9,11 @@ import {
   type CategoryRegistry,
   checkIdempotencyKey,
   EMPTY_PAYLOAD,
+  type Entity,
   isCollectionPath,
+  type NamedRequest,
+  type OpenCollection,
+  type PageRequest,
   type Payload,
 } from '@cmbs/shared/occi';
 import type { App } from '../app';
@@ -89,26 +93,39 @@ async function onCollection(request: OcciRequest, app: App, term: string): Promi
   if (at.class === 'kind') app.actions.requireOffered(asked, at, [], registry);
   const requester = requesterOf(request);
   const only = payload.locations.map((location) => app.entities.ownPath(location, requester));
-  const page = await app.entities.list(opened, {
-    filter: filterOf(request, EMPTY_PAYLOAD, registry),
-    number: MAX_PAGE_OFFSET,
-    need: 'attributes',
-    signal: request.signal,
-  });
-  if (page.next !== undefined) {
-    throw new CmbsError(
-      'too_large',
-      `An action runs on ${MAX_PAGE_OFFSET} entities at most, and the collection has more; filter in the query.`,
-    );
-  }
-  const chosen = page.entities
-    .map(({ entity }) => entity)
-    .filter((entity) => only.length === 0 || only.includes(entity.path));
+  const filter = filterOf(request, EMPTY_PAYLOAD, registry);
+  const { signal } = request;
+  const chosen = await (only.length === 0
+    ? allEntities(app, opened, { filter, signal })
+    : namedEntities(app, opened, { paths: only, filter, signal }));
   if (at.class === 'mixin') app.actions.requireOffered(asked, at, chosen, registry);
   const { paths: done } = await app.answered.once(idempotentAction(request), async () => ({
     paths: await app.actions.actOnAll(chosen, asked),
   }));
   return answer(200, inDialectOf(rendering, at).created(done, renderContext(request, registry)));
+}
+
+async function allEntities(
+  app: App,
+  opened: OpenCollection,
+  request: Pick<PageRequest, 'filter' | 'signal'>,
+): Promise<readonly Entity[]> {
+  const page = await app.entities.list(opened, { ...request, number: MAX_PAGE_OFFSET, need: 'attributes' });
+  if (page.next === undefined) return page.entities.map(({ entity }) => entity);
+  throw new CmbsError(
+    'too_large',
+    `An action runs on ${MAX_PAGE_OFFSET} entities at most, and the collection has more; filter in the query.`,
+  );
+}
+
+async function namedEntities(app: App, opened: OpenCollection, request: NamedRequest): Promise<readonly Entity[]> {
+  if (request.paths.length <= MAX_PAGE_OFFSET) {
+    return (await app.entities.named(opened, request)).map(({ entity }) => entity);
+  }
+  throw new CmbsError(
+    'too_large',
+    `An action runs on ${MAX_PAGE_OFFSET} entities at most, and the request names more; name fewer.`,
+  );
 }
 
 function actionRequest(

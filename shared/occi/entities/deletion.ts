@@ -78,20 +78,26 @@ export class EntityDeletion {
     const { clock, categories } = this.#context;
     const scope = scopeAt(collection, (await categories.current()).registry);
     const { signal } = deleter;
-    const named = only === undefined ? undefined : new Set(only);
+    const number = this.#context.deletionStep ?? MAX_BATCH_ENTITIES;
+    if (only !== undefined) {
+      const paths = [...new Set(only)];
+      return inSteps(clock, signal, async () => {
+        const leaving = await this.#listing.named(scope, { paths: paths.splice(0, number), filter, signal });
+        return { done: await this.#deleteSome(leaving, deleter), isLast: paths.length === 0 };
+      });
+    }
     let cursor: string | undefined;
     return inSteps(clock, signal, async () => {
       const page = await this.#listing.page({
         scope,
         filter,
-        number: this.#context.deletionStep ?? MAX_BATCH_ENTITIES,
+        number,
         need: 'attributes',
         signal,
         ...(cursor === undefined ? {} : { cursor }),
       });
-      const leaving = page.entities.filter(({ entity }) => named?.has(entity.path) !== false);
       cursor = page.next;
-      return { done: await this.#deleteSome(leaving, deleter), isLast: cursor === undefined };
+      return { done: await this.#deleteSome(page.entities, deleter), isLast: cursor === undefined };
     });
   }
 

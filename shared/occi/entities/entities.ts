@@ -19,6 +19,7 @@ import {
   EntityListing,
   type EntityPage,
   type OpenCollection,
+  type NamedRequest,
   type PageRequest,
 } from './listing';
 import { EntityReading } from './reading';
@@ -102,6 +103,11 @@ export class Entities {
    */
   list({ scope }: OpenCollection, request: PageRequest): Promise<EntityPage> {
     return this.#listing.page({ ...request, scope });
+  }
+
+  /** The named entities that are in a collection and match a filter, without raw JSON, in the order of paths. */
+  named({ scope }: OpenCollection, request: NamedRequest): Promise<readonly StoredEntity[]> {
+    return this.#listing.named(scope, request);
   }
 
   /**

@@ -3,7 +3,8 @@ import { CmbsError } from '../../errors';
 import { MAX_PAGE_CHARS, MAX_PAGE_OFFSET, PAGE_PORTION_CHARS } from '../../limits';
 import type { Principal, Resource } from '../../principal';
 import type { Doc } from '../../store';
-import { CATEGORY_FIELD } from '../entity-index';
+import { nextTurn, requireWanted } from '../../waiting';
+import { CATEGORY_FIELD, indexOf } from '../entity-index';
 import { ENTITIES, entitiesOf, outlineOf, type StoredEntity } from '../entity-store';
 import { indexedTerms, residualTest, type Filter } from '../filter';
 import { categoryId, type CategoryId, type Entity, type Path } from '../model';
@@ -53,6 +54,14 @@ export interface EntityPage {
 
 type ScopedRequest = PageRequest & { readonly scope: Scope };
 
+/** A request for some entities of a collection. */
+export interface NamedRequest {
+  readonly paths: readonly Path[];
+  readonly filter: Filter;
+  /** Ends the work between two reads. */
+  readonly signal?: AbortSignal;
+}
+
 export class EntityListing {
   readonly #context: EntityContext;
 
@@ -86,7 +95,50 @@ export class EntityListing {
       return new PageReader(this.#context, request, registry, portions).read();
     });
   }
+
+  /**
+   * The named entities that are in a collection and match a filter, without raw JSON, in the order of paths. Other
+   * entities of the collection are not read. Asks for no permission, as {@link page}.
+   */
+  async named(scope: Scope, { paths, filter, signal }: NamedRequest): Promise<readonly StoredEntity[]> {
+    const { store, categories } = this.#context;
+    const { registry } = await categories.current();
+    const isSelected = selection(scope, filter, registry);
+    const needsTexts = residualTest(filter, registry) !== undefined;
+    const sorted = [...new Set(paths)].sort();
+    const found: StoredEntity[] = [];
+    for (let from = 0; from < sorted.length; from += READ_AT_ONCE) {
+      requireWanted(signal);
+      await nextTurn();
+      const docs = await store.getAll(ENTITIES, sorted.slice(from, from + READ_AT_ONCE));
+      const existing = docs.filter((doc) => doc !== undefined);
+      const stored = needsTexts ? await entitiesOf(store, existing) : existing.map(outlineOf);
+      for (const one of stored) if (isSelected(one.entity)) found.push(withoutTexts(one, 'attributes'));
+    }
+    return found;
+  }
 }
+
+/** Whether an entity is in a collection and matches a filter. */
+function selection(scope: Scope, filter: Filter, registry: CategoryRegistry): (entity: Entity) => boolean {
+  const terms = termsOf(scope, filter, registry);
+  const test = residualTest(filter, registry);
+  return (entity) => {
+    if ('below' in scope && !entity.path.startsWith(scope.below)) return false;
+    const index = indexOf(entity, registry);
+    return terms.every(({ field, value }) => index[field]?.includes(value)) && test?.(entity) !== false;
+  };
+}
+
+/** The terms of a collection and a filter that the index answers. */
+const termsOf = (
+  scope: Scope,
+  filter: Filter,
+  registry: CategoryRegistry,
+): readonly { readonly field: string; readonly value: string }[] => [
+  ...('category' in scope ? [{ field: CATEGORY_FIELD, value: scope.category }] : []),
+  ...indexedTerms(filter, registry),
+];
 
 /** The entities of the collection at a path: a kind's, a mixin's, or all below an unbound path (GFD.223 §4.1). */
 export function scopeAt(path: Path, registry: CategoryRegistry): Scope {
@@ -127,10 +179,7 @@ class PageReader {
         `page × number is at most ${MAX_PAGE_OFFSET}; follow the links with rel="next" instead.`,
       );
     }
-    this.#where = [
-      ...('category' in scope ? [{ field: CATEGORY_FIELD, value: scope.category }] : []),
-      ...indexedTerms(filter, registry),
-    ];
+    this.#where = termsOf(scope, filter, registry);
     this.#test = residualTest(filter, registry);
   }
 
