@@ -9,6 +9,7 @@ import type { App } from '../app';
 import { checkQuery } from '../occi-context';
 import { inPieces } from '../http-write';
 import { idempotencyOf } from '../idempotency';
+import { InboxWaiting } from '../inbox-waiting';
 import { inTurn, type LargeTurn } from '../large-answers';
 import { collectionPrecondition } from '../preconditions';
 import { queryValue, type OcciRequest, type OcciResponse } from '../request';
@@ -22,8 +23,6 @@ const DEFAULT_LEASE_S = 30;
 const MAX_LEASE_S = 12 * 60 * 60;
 /** Milliseconds between two comments on an event stream, so that no proxy closes the connection as idle. */
 const EVENT_STREAM_HEARTBEAT_MS = 15_000;
-/** Milliseconds after which a waiting reader looks again: a lease ends without a change in the store. */
-const INBOX_POLL_MS = 1000;
 
 const METHODS = 'GET, HEAD, DELETE, OPTIONS';
 /** Clients of the original ask for its own JSON type everywhere. */
@@ -71,7 +70,7 @@ function* texts(page: InboxPage, { collection }: Address, base: string): Iterabl
 
 /** A signal that aborts with the request or after `ms`. */
 const within = (request: OcciRequest, ms: number): AbortSignal =>
-  AbortSignal.any([request.signal, AbortSignal.timeout(ms)]);
+  AbortSignal.any([request.signal, AbortSignal.timeout(Math.ceil(ms))]);
 
 async function read(
   request: OcciRequest,
@@ -89,15 +88,14 @@ async function read(
     claim: turn.claim,
     limit: wholeNumber(request, 'number', DEFAULT_INBOX_PAGE, 1, MAX_INBOX_PAGE),
     leaseMs: peek ? 0 : wholeNumber(request, 'lease', DEFAULT_LEASE_S, 0, MAX_LEASE_S) * 1000,
-    ...(cursor === undefined ? {} : { cursor }),
   };
   const deadline = app.clock.now() + waitMs;
   const watch = waitMs === 0 ? undefined : app.inbox.watch(owner);
   try {
     // The watch starts before the first read, so that no arrival in between is missed.
     await watch?.ready(within(request, waitMs));
-    for (;;) {
-      const page = await app.inbox.read(request.principal, owner, options);
+    for (const waiting = new InboxWaiting(cursor); ;) {
+      const page = await app.inbox.read(request.principal, owner, { ...options, ...waiting.cursor });
       const leftMs = deadline - app.clock.now();
       if (watch === undefined || page.entries.length > 0 || leftMs <= 0 || request.signal.aborted) {
         const pieces = texts(page, at, request.base);
@@ -110,7 +108,8 @@ async function read(
       }
       // The page is empty; another large answer may have the turn while this reader waits.
       turn.release();
-      await watch.changed(within(request, Math.min(INBOX_POLL_MS, leftMs)));
+      const pauseMs = waiting.pauseAfter(page);
+      if (pauseMs > 0) await watch.changed(within(request, Math.min(pauseMs, leftMs)));
     }
   } finally {
     watch?.end();
@@ -132,8 +131,10 @@ async function* events(
   try {
     await watch.ready(request.signal);
     // The stream ends with its member: messages for a later member of that name are not for this reader.
+    const waiting = new InboxWaiting();
     while (!request.signal.aborted && (await isThere())) {
       const page = await inbox.read(request.principal, owner, {
+        ...waiting.cursor,
         limit: DEFAULT_INBOX_PAGE,
         leaseMs,
         // The characters that each follower holds in memory, at most.
@@ -149,7 +150,10 @@ async function* events(
         yield ': still here\n\n';
         spoke = clock.now();
       }
-      if (page.entries.length === 0) await watch.changed(within(request, INBOX_POLL_MS));
+      if (page.entries.length > 0) continue;
+      const pauseMs = waiting.pauseAfter(page);
+      const heartbeatMs = spoke + EVENT_STREAM_HEARTBEAT_MS - clock.now();
+      if (pauseMs > 0) await watch.changed(within(request, Math.max(1, Math.min(pauseMs, heartbeatMs))));
     }
   } catch (thrown) {
     // The stream ends without an error when the server stops or the member is deleted.

@@ -34,9 +34,9 @@ export class InboxLeases {
     if (oldest !== undefined) this.#ends.delete(oldest);
   }
 
-  /** Whether a reader has the entry leased. */
-  covers({ lease, leasedUntil = 0 }: Receipt, now: number): boolean {
+  /** Milliseconds until the entry's lease ends; 0 when no reader has the entry leased. */
+  msLeft({ lease, leasedUntil = 0 }: Receipt, now: number): number {
     const end = lease === undefined ? undefined : this.#ends.get(lease);
-    return end === undefined ? leasedUntil > now : end > this.#clock.elapsed();
+    return Math.max(0, end === undefined ? leasedUntil - now : end - this.#clock.elapsed());
   }
 }

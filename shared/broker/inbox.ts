@@ -40,6 +40,8 @@ export interface InboxPage {
   readonly next?: string;
   /** Entries that were skipped because another reader has leased them. */
   readonly leased: number;
+  /** Milliseconds until the first of their leases ends; absent when no entry was skipped. */
+  readonly leaseEndsInMs?: number;
 }
 
 export interface ReadOptions extends Portioned {
@@ -59,6 +61,15 @@ export interface Acknowledged {
   readonly id: string;
   /** The lease under which the entry was read; without it the entry is acknowledged even if another reader has a lease. */
   readonly lease?: string;
+}
+
+/** Entries of a page before they are leased. */
+interface Unleased {
+  readonly free: readonly Doc[];
+  readonly after: string | undefined;
+  readonly leased: number;
+  /** {@link InboxPage.leaseEndsInMs}; Infinity when no entry was skipped. */
+  readonly leaseEndsInMs: number;
 }
 
 export class Inbox {
@@ -102,11 +113,13 @@ export class Inbox {
     await this.#authorize(principal, 'inbox.read', resourceOf(owner));
     const now = this.#clock.now();
     const { leaseMs } = options;
-    const { free, after, leased } = await inPortions(options, (portions) =>
+    const { free, after, leased, leaseEndsInMs } = await inPortions(options, (portions) =>
       this.#unleased(inboxOf(owner.id), now, options, portions),
     );
     const lease = leaseMs === 0 ? undefined : { token: this.#newId(), ms: leaseMs };
     const taken = lease === undefined ? free : await this.#lease(owner, free, now, lease);
+    // Another reader was faster; the next read finds the ends of its leases.
+    const endsInMs = taken.length < free.length ? 0 : leaseEndsInMs;
     return {
       entries: taken.map((doc) => ({
         id: doc.id,
@@ -114,6 +127,7 @@ export class Inbox {
         ...(lease === undefined ? {} : { lease: lease.token }),
       })),
       leased: leased + free.length - taken.length,
+      ...(endsInMs === Infinity ? {} : { leaseEndsInMs: endsInMs }),
       ...(after === undefined ? {} : { next: after }),
     };
   }
@@ -123,9 +137,10 @@ export class Inbox {
     now: number,
     { cursor, limit, maxChars = MAX_PAGE_CHARS }: ReadOptions,
     portions: Portions,
-  ): Promise<{ readonly free: readonly Doc[]; readonly after: string | undefined; readonly leased: number }> {
+  ): Promise<Unleased> {
     const free: Doc[] = [];
     let leased = 0;
+    let leaseEndsInMs = Infinity;
     let after = cursor;
     let chars = 0;
     for (let scanned = 0; free.length < limit && scanned < MAX_INBOX_SCAN;) {
@@ -141,8 +156,10 @@ export class Inbox {
       for (const doc of page.docs) {
         if (!isUnexpired(doc, now)) continue;
         const receipt = receiptOf(doc);
-        if (this.#leases.covers(receipt, now)) {
+        const msLeft = this.#leases.msLeft(receipt, now);
+        if (msLeft > 0) {
           leased += 1;
+          leaseEndsInMs = Math.min(leaseEndsInMs, msLeft);
           continue;
         }
         free.push(doc);
@@ -151,7 +168,7 @@ export class Inbox {
       after = page.next;
       if (after === undefined || chars >= maxChars) break;
     }
-    return { free, after, leased };
+    return { free, after, leased, leaseEndsInMs };
   }
 
   /** Leases entries in transactions of bounded size; no entry's lease depends on another's. */
@@ -175,7 +192,7 @@ export class Inbox {
         docs.map(({ id }) => id),
       );
       const free = current.flatMap((doc) =>
-        doc?.order !== undefined && isUnexpired(doc, now) && !this.#leases.covers(receiptOf(doc), now)
+        doc?.order !== undefined && isUnexpired(doc, now) && this.#leases.msLeft(receiptOf(doc), now) === 0
           ? [doc]
           : [],
       );

@@ -211,6 +211,13 @@ describeOnEmulators('the costs of an operation', (hosts) => {
 
   it.each(Object.keys(operations))('match docs/costs.md: %s', matches);
 
+  it('are none for a reader while it waits', async () => {
+    meter.counts = { read: 0, written: 0, deleted: 0, watched: 0, pubsub: 0 };
+    expect(await here.inbox(alice, 'wait=8')).toEqual([]);
+    // The member, twice, for the request and its watch, and the empty inbox before and after the wait.
+    expect(meter.counts.read).toBeLessThanOrEqual(5);
+  });
+
   describe('are the same among 2,000 members', () => {
     beforeAll(async () => {
       const { watched } = meter.counts;
