@@ -67,7 +67,8 @@ export class IndexRenewal {
     } catch (error) {
       this.#recorded = undefined;
       if (this.#isClosed) return;
-      log.warn('index of members not renewed', { cause: error });
+      const [member] = this.#waiting;
+      log.warn('index of members not renewed', { member, left: this.#waiting.size, cause: error });
       this.#cancelRetry();
       this.#cancelRetry = this.#options.clock.after(RETRY_MS, () => this.#begin());
     } finally {

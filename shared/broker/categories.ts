@@ -1,4 +1,5 @@
 /** The built-in CMBS kinds, mixins and actions, with the identifiers and locations of the original program. */
+import { patternKey } from '../bus';
 import {
   type Action,
   type AttributeSpec,
@@ -29,7 +30,6 @@ import {
 import type { Layers } from './layer-definition';
 import { layersOf } from './layers';
 import { patternsIn } from './member';
-import { patternKey } from '../bus';
 
 const flag = (description: string): AttributeSpec =>
   textAttribute({ default: 'true', pattern: { form: 'regex', source: '(?:true|false)$' }, description });

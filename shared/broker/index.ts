@@ -83,10 +83,10 @@ export { addressesOf, apartAddress, assertQueueRoom, busAddress, meantBy, socket
 export { oldReceiptId, receiptId } from './receipt';
 export { MemberIndex } from './references';
 export type { KnownMembers, UnverifiedMember } from './registration-room';
-export { recordTopicIndex, renewIndex } from './topic-index';
 export { sentMessage } from './sent-message';
 export { Shards } from './shards';
 export { parseSubscriptionName, subscriptionName } from './subscriptions';
+export { recordTopicIndex, renewIndex } from './topic-index';
 export {
   contentOf,
   contentText,

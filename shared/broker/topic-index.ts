@@ -1,7 +1,8 @@
 /**
  * Whether the store's index finds every member by its topics. Release 1.0 stored members without those entries; the
- * companion writes such members again (`companion/index-renewal.ts`), and records when none is left. Until then, and
- * when 1.0 still runs beside this release and stores a member, a lookup by topic reads all members.
+ * companion writes such members again (`companion/index-renewal.ts`), and records when none is left. Until then, a lookup
+ * by topic reads all members. When 1.0 still runs beside this release and stores a member, the companion deletes the
+ * record; until the companion has seen the member, and for {@link RELIED_ON_MS} more, lookups miss it.
  */
 import type { Clock } from '../clock';
 import { INDEX_VERSION, type CategoryRegistry, type Path, readEntity, writeEntity } from '../occi';

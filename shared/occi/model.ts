@@ -36,7 +36,7 @@ export interface AttributeSpec {
   readonly indexedMembers?: readonly string[];
   /**
    * Texts by which entities are found besides the value itself, in the index field `k.<name>`. A definition of the
-   * attribute in a mixin keeps them. A change needs a higher `INDEX_VERSION`, so that stored members are written again.
+   * attribute in a mixin keeps them. A change needs a higher `INDEX_VERSION`, so that stored entities count as old.
    */
   readonly keysOf?: (value: Json) => readonly string[];
 }

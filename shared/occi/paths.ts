@@ -32,12 +32,14 @@ export function isCollectionPath(path: Path): boolean {
   return path.endsWith('/');
 }
 
-/** Whether a text can be the last part of an entity's path, as the ids of members are. */
-export const isSegment = (text: string): boolean => SEGMENT.test(text) && text.length <= MAX_NAME_LENGTH;
+/** Whether a text can be one part of an entity's path, as the id of a member is. */
+export function isSegment(text: string): boolean {
+  const isForbidden = text === '.' || text === '..' || /^__.*__$/.test(text);
+  return SEGMENT.test(text) && text.length <= MAX_NAME_LENGTH && !isForbidden;
+}
 
 function checkSegment(segment: string): void {
-  const forbidden = segment === '.' || segment === '..' || /^__.*__$/.test(segment);
-  if (!SEGMENT.test(segment) || segment.length > MAX_NAME_LENGTH || forbidden) {
+  if (!isSegment(segment)) {
     throw badRequest(
       `${JSON.stringify(segment.slice(0, 80))} cannot be part of a path: use a–z, A–Z, 0–9 and ._~-:@, at most ${MAX_NAME_LENGTH}.`,
     );

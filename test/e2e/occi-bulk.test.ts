@@ -62,3 +62,29 @@ describe('an Idempotency-Key', () => {
     expect((await here.get(calls[1] ?? '')).result).toEqual({ id: 1, result: ['second'] });
   });
 });
+
+describe('an action on named entities', () => {
+  const execute = (paths: readonly string[], from = 'nobody'): ReturnType<Deployment['request']> =>
+    here.request('POST', '/cmbs/message/?action=execute', {
+      action: `${CMBS.replace('#', '/message/action#')}execute`,
+      attributes: { from },
+      'X-OCCI-Location': paths.map((path) => here.url + path),
+    });
+
+  test('runs on those entities of the collection only', async () => {
+    const { id } = await here.member();
+    const call = (word: string): Promise<string> =>
+      here.message('l2', { executable: true, content: { method: 'echo.echo', params: [word], id: 1 } });
+    const [named, other] = [await call('named'), await call('other')];
+    await here.must(200, execute([named, '/cmbs/message/missing', '/cmbs/member/nobody'], id));
+    expect((await here.get(named)).result).toEqual({ id: 1, result: ['named'] });
+    expect((await here.get(other)).result).toBeUndefined();
+    for (const path of [named, other]) await here.must(200, here.request('DELETE', path));
+  });
+
+  test('is refused for more than 10,000 of them', async () => {
+    const paths = Array.from({ length: 10_001 }, (_, n) => `/cmbs/message/m${n}`);
+    const refused = await execute(paths);
+    expect([refused.status, refused.error]).toEqual([413, expect.stringContaining('name fewer') as string]);
+  });
+});

@@ -5,22 +5,28 @@ export interface CountedStore {
   readonly store: Store;
   /** Documents that `work` reads, outside of transactions. */
   readonly readsOf: (work: () => Promise<unknown>) => Promise<number>;
+  /** Documents of a collection that were read so far. */
+  readonly readsIn: (collection: string) => number;
 }
 
 export function countedStore(store: Store): CountedStore {
-  let reads = 0;
+  const reads = new Map<string, number>();
+  const readsIn = (collection: string): number => reads.get(collection) ?? 0;
+  const count = (collection: string, documents: number): void =>
+    void reads.set(collection, readsIn(collection) + documents);
+  const all = (): number => [...reads.values()].reduce((sum, documents) => sum + documents, 0);
   const counted: Store = {
     get: (...args) => {
-      reads += 1;
+      count(args[0], 1);
       return store.get(...args);
     },
     getAll: (...args) => {
-      reads += args[1].length;
+      count(args[0], args[1].length);
       return store.getAll(...args);
     },
     query: async (...args) => {
       const page = await store.query(...args);
-      reads += Math.max(1, page.docs.length);
+      count(args[0].collection, Math.max(1, page.docs.length));
       return page;
     },
     count: (...args) => store.count(...args),
@@ -33,10 +39,11 @@ export function countedStore(store: Store): CountedStore {
   };
   return {
     store: counted,
+    readsIn,
     readsOf: async (work) => {
-      const before = reads;
+      const before = all();
       await work();
-      return reads - before;
+      return all() - before;
     },
   };
 }

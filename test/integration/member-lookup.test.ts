@@ -1,6 +1,6 @@
 /** Members are found by id, path, URI, title and topic, as if all members were compared, and few are read for it. */
 import { silentLog, systemClock } from '@cmbs/shared';
-import { CMBS_EXTENSION, layersOf, MEMBER, MEMBER_KIND } from '@cmbs/shared/broker';
+import { CMBS_EXTENSION, layersOf, MEMBER, MEMBER_KIND, MESSAGE_KIND } from '@cmbs/shared/broker';
 import {
   Categories,
   categoryId,
@@ -174,6 +174,19 @@ describe('a lookup of members', () => {
   });
 });
 
+it('a member of a derived kind is found by its id, and another entity at a path of members is not', async () => {
+  const { registry } = await categories.current();
+  const derived = { ...memberOf({ id: 'derived', isLocal: true }), kind: 'http://example.com/derived#gateway' };
+  const { attributes: _, ...other } = memberOf({ id: 'other', isLocal: true });
+  await store.transact(async (tx) => {
+    writeEntity(tx, derived, undefined, registry);
+    writeEntity(tx, { ...other, kind: MESSAGE_KIND, attributes: {} }, undefined, registry);
+  });
+  const [found, none] = await lookupIn(store).named(['derived', 'other']);
+  expect(found?.map(({ path }) => path)).toEqual([derived.path]);
+  expect(none).toEqual([]);
+});
+
 describe('a lookup by topics', () => {
   it('reads each member once for a message with many topics', async () => {
     await recordTopicIndex(store, 'complete');
@@ -187,6 +200,15 @@ describe('a lookup by topics', () => {
     // The record of the index; 100 keys of whole topics; 5 keys of first words, two of which have the members.
     expect(reads).toBe(1 + 100 + 3 + 2 * 50);
     expect(await readsOf(() => lookup.wanting(topics))).toBe(0);
+  });
+
+  it('gives the members in the order of their paths', async () => {
+    await recordTopicIndex(store, 'complete');
+    const topics = [['news.today'], ['>'], ['news.*'], ['*.today']];
+    const ids = ['b', 'd', 'a', 'c'];
+    await write(ids.map((id, at) => ({ id, isLocal: false, topics: topics[at] ?? [] })));
+    const found = await lookupIn(store).wanting(['news.today']);
+    expect(found.map(({ id }) => id)).toEqual(['a', 'b', 'c', 'd']);
   });
 
   it('finds a member with a mixin that defines the topics again', async () => {

@@ -1,18 +1,16 @@
 /** RPC over HTTP while another companion takes the shard over: one more attempt, at the new holder only. */
 import { createPrivateKey } from 'node:crypto';
-import { ANONYMOUS, silentLog, systemClock } from '@cmbs/shared';
+import { ANONYMOUS, systemClock } from '@cmbs/shared';
 import type { RpcHandler, RpcMethod, RpcResult } from '@cmbs/shared/rpc';
 import { httpRpc } from '@cmbs/shared/rpc/http';
 import { newLocalKey } from '@cmbs/shared/rpc/identity';
-import { SitePolicy } from '@cmbs/shared/sites';
-import { prometheusMetrics } from '@cmbs/companion';
-import { LOCAL_FUNCTIONS_ACCOUNT, localTokens, localVerifier } from '../../shared/rpc/identity/local';
-import { Control } from '../../companion/control';
+import { localTokens } from '../../shared/rpc/identity/local';
+import type { Control } from '../../companion/control';
+import { AUDIENCE, localControl } from '../contract/local-control';
 import { PATIENCE_MS } from '../patience';
 import { freePort } from './free-port';
 
 const key = createPrivateKey(newLocalKey());
-const audience = 'cmbs-companion';
 const listening: Control[] = [];
 afterEach(async () => {
   for (const control of listening.splice(0)) await control.close();
@@ -20,16 +18,7 @@ afterEach(async () => {
 
 /** A companion that stands by until `serve` is called. */
 async function companion(): Promise<Control> {
-  const control = await Control.listen({
-    host: '127.0.0.1',
-    port: 0,
-    verifier: localVerifier(key),
-    expected: { audience, accounts: [LOCAL_FUNCTIONS_ACCOUNT] },
-    metrics: prometheusMetrics(),
-    sites: new SitePolicy({ publicUrl: undefined, hosts: ['127.0.0.1'], origins: [], trustedProxies: 0 }),
-    clock: systemClock,
-    log: silentLog,
-  });
+  const control = await localControl(key);
   listening.push(control);
   return control;
 }
@@ -51,7 +40,7 @@ function call(...urls: readonly string[]): { readonly outcome: Promise<unknown>;
   let lookups = 0;
   const urlOf = (): Promise<string | undefined> => Promise.resolve(urls[Math.min(lookups++, urls.length - 1)]);
   const directory = { shards: ['only'], shardOf: () => Promise.resolve('only'), urlOf };
-  const rpc = httpRpc({ clock: systemClock, tokens: localTokens(key), audience, directory });
+  const rpc = httpRpc({ clock: systemClock, tokens: localTokens(key), audience: AUDIENCE, directory });
   const options = { principal: ANONYMOUS, deadlineMs: PATIENCE_MS };
   return { outcome: rpc.call('/cmbs/member/bob', 'release', {}, options), lookups: () => lookups };
 }
