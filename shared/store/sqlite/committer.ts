@@ -81,7 +81,7 @@ export class Committer {
   commit(batch: readonly Work[]): void {
     const commit = new Commit(this.#seq + 1, this.#parts.clock.now(), batch);
     try {
-      // Checked before the write, and again before the acknowledgement (`WalSync`).
+      // Not again before the acknowledgement: files that vanish then are as lost as files that vanish right after it.
       this.#health.look();
       if (this.#health.refusal !== undefined) throw this.#health.refusal;
       this.#tables.begin();

@@ -1,22 +1,28 @@
 /** Reads documents from the tables. */
-import type { Selection } from '../store-query';
+import { comparePositions, type Selection } from '../store-query';
 import type { Connection, Statement } from './connection';
 import type { Names } from './names';
+import { positionOf, type RecentDocument, type RecentDocuments } from './recent-documents';
 import { type Column, type Row, toRow } from './rows';
 
 /** Index entries counted per `where` term to find the rarest term: about 30 microseconds for each term. */
 const SELECTIVITY_PROBE = 500;
+
+const COLUMNS = 'd.id, d.revision, d.value, d.sort, d.expires, d.entries, d.sum';
+
 export class DocumentReader {
   readonly #connection: Connection;
   readonly #names: Names;
+  readonly #recent: RecentDocuments;
   readonly #find: Statement;
+  readonly #findByNumber: Statement;
 
-  constructor(connection: Connection, names: Names) {
+  constructor(connection: Connection, names: Names, recent: RecentDocuments) {
     this.#connection = connection;
     this.#names = names;
-    this.#find = connection.statement(
-      'SELECT id, revision, value, sort, expires, entries, sum FROM document WHERE collection = ? AND id = ?',
-    );
+    this.#recent = recent;
+    this.#find = connection.statement(`SELECT ${COLUMNS} FROM document d WHERE d.collection = ? AND d.id = ?`);
+    this.#findByNumber = connection.statement(`SELECT ${COLUMNS} FROM document d WHERE d.doc = ?`);
   }
 
   find(collection: number, id: string): Row | undefined {
@@ -28,22 +34,19 @@ export class DocumentReader {
   select(selection: Selection, now: number): { readonly rows: readonly Row[]; readonly isMore: boolean } {
     const { limit, maxChars } = selection;
     // One row more than the limit tells whether more follow.
-    const { sql, parameters } = this.#compile(
-      selection,
-      limit + 1,
-      now,
-      'd.id, d.revision, d.value, d.sort, d.expires, d.entries, d.sum',
-    );
+    const { sql, parameters } = this.#compile(selection, limit + 1, now, COLUMNS);
     const collection = this.#names.number(selection.collection);
     if (sql === undefined || collection === undefined) return { rows: [], isMore: false };
-    if (maxChars === undefined) {
-      const found = this.#connection.statement(sql).all(...parameters);
+    const recent = this.#recentMatching(selection, collection, now);
+    const statement = this.#connection.statement(sql);
+    if (maxChars === undefined && recent.length === 0) {
+      const found = statement.all(...parameters);
       return { rows: found.slice(0, limit).map((row) => toRow(collection, row)), isMore: found.length > limit };
     }
     const rows: Row[] = [];
     let chars = 0;
-    for (const found of this.#connection.statement(sql).iterate(...parameters)) {
-      if (rows.length === limit || chars >= maxChars) return { rows, isMore: true };
+    for (const found of this.#merged(statement.iterate(...parameters), recent, selection)) {
+      if (rows.length === limit || (maxChars !== undefined && chars >= maxChars)) return { rows, isMore: true };
       const row = toRow(collection, found);
       chars += row.value.length;
       rows.push(row);
@@ -51,10 +54,47 @@ export class DocumentReader {
     return { rows, isMore: false };
   }
 
+  /** The recent documents that a query through index entries does not find in the tables. */
+  #recentMatching(selection: Selection, collection: number, now: number): readonly RecentDocument[] {
+    if (selection.terms.length === 0) return [];
+    return this.#recent.matching(
+      selection,
+      collection,
+      (field) => this.#names.number(selection.collection, field),
+      now,
+    );
+  }
+
+  /** Both in one order. No document is in both: the tables have no entries of recent documents. */
+  *#merged(
+    indexed: Iterable<readonly Column[]>,
+    recent: readonly RecentDocument[],
+    selection: Selection,
+  ): IterableIterator<readonly Column[]> {
+    let next = 0;
+    for (const row of indexed) {
+      const position = positionOf({ id: String(row[0]), sort: row[3] as string | null }, selection);
+      for (; next < recent.length; next++) {
+        const document = recent[next] as RecentDocument;
+        if (comparePositions(positionOf(document, selection), position) > 0) break;
+        yield* this.#columns(document);
+      }
+      yield row;
+    }
+    for (; next < recent.length; next++) yield* this.#columns(recent[next] as RecentDocument);
+  }
+
+  #columns({ doc }: RecentDocument): readonly (readonly Column[])[] {
+    const row = this.#findByNumber.get(doc);
+    return row === undefined ? [] : [row];
+  }
+
   count(selection: Selection, limit: number, now: number): number {
     const { sql, parameters } = this.#compile(selection, limit, now, '1', this.#nothingExpired(now));
-    if (sql === undefined) return 0;
-    return Number(this.#connection.statement(`SELECT count(*) FROM (${sql})`).get(...parameters)?.[0]);
+    const collection = this.#names.number(selection.collection);
+    if (sql === undefined || collection === undefined) return 0;
+    const indexed = Number(this.#connection.statement(`SELECT count(*) FROM (${sql})`).get(...parameters)?.[0]);
+    return Math.min(limit, indexed + this.#recentMatching(selection, collection, now).length);
   }
 
   /** Number of documents with an order, and the bytes of their values. */

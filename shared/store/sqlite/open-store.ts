@@ -89,7 +89,6 @@ export class OpenStore implements Store {
       `${path}-wal`,
       seq,
       (durable) => {
-        this.#health.look();
         if (this.#health.refusal !== undefined) throw this.#health.refusal;
         this.#record.write(durable);
       },

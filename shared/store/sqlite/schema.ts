@@ -30,6 +30,8 @@ const APPLICATION_ID = 0x434d4253;
  *
  * 2: A checksum for each document (`checksum.ts`), null in older documents, and the number of the last commit
  * (`acknowledged.ts`).
+ *
+ * 3: The number of the last document whose index entries are in the tables (`recent-documents.ts`).
  */
 export const MIGRATIONS: readonly string[] = [
   `
@@ -72,6 +74,10 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE document ADD COLUMN sum INTEGER;
   CREATE TABLE state (lineage TEXT NOT NULL, commits INTEGER NOT NULL);
   INSERT INTO state VALUES (lower(hex(randomblob(16))), 0);
+  `,
+  `
+  ALTER TABLE state ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0;
+  UPDATE state SET indexed = (SELECT coalesce(max(doc), 0) FROM document);
   `,
 ];
 /** The first version with checksums and the number of the last commit. */

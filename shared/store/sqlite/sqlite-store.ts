@@ -9,6 +9,7 @@ import { type DirectoryLock, lockDirectory } from './directory-lock';
 import { toStoreError } from './errors';
 import { OpenStore } from './open-store';
 import { DATABASE_FILE, MIGRATIONS, openDatabase } from './schema';
+import { INDEXED_TOGETHER } from './recent-documents';
 import { Tables } from './tables';
 import { type StoreOptions } from '../options';
 import { type Store } from '../store';
@@ -24,6 +25,8 @@ export interface SqliteStoreOptions extends StoreOptions {
   readonly maxPages?: number;
   /** Default: {@link MIGRATIONS}; for tests of migrations. */
   readonly migrations?: readonly string[];
+  /** New documents whose index entries are written together. Default: {@link INDEXED_TOGETHER}. */
+  readonly indexedTogether?: number;
   /** Opens the store although acknowledged writes are missing or damaged. */
   readonly acceptDataLoss?: boolean;
 }
@@ -41,13 +44,14 @@ export interface SqliteStore extends Store {
  */
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<SqliteStore> {
   const { directory, clock, log = silentLog, maxPages, migrations = MIGRATIONS, acceptDataLoss } = options;
+  const { indexedTogether = INDEXED_TOGETHER } = options;
   let lock: DirectoryLock | undefined;
   let tables: Tables | undefined;
   let record: AcknowledgedRecord | undefined;
   try {
     makeDirectory(directory);
     lock = lockDirectory(directory);
-    tables = new Tables(openDatabase({ directory, migrations, maxPages, log, acceptDataLoss }));
+    tables = new Tables(openDatabase({ directory, migrations, maxPages, log, acceptDataLoss }), indexedTogether);
     tables.connection.prepareLog(WAL_SIZE_LIMIT);
     record = new AcknowledgedRecord(directory, tables.standing());
     return new OpenStore({ tables, record, lock, path: join(directory, DATABASE_FILE), clock, log });

@@ -9,6 +9,7 @@ import { checksum } from './checksum';
 import { Connection, type Statement } from './connection';
 import { DocumentReader } from './document-reader';
 import { Names } from './names';
+import { type RecentDocument, RecentDocuments } from './recent-documents';
 import {
   type Column,
   entriesText,
@@ -43,21 +44,28 @@ export class Tables {
   readonly connection: Connection;
   readonly names: Names;
   readonly reader: DocumentReader;
+  readonly #recent: RecentDocuments;
   readonly #findForWrite: Statement;
+  readonly #indexedTogether: number;
   #nextDoc: number;
   /** Index entries of this transaction that are not written yet: one statement for many costs a third. */
   #newEntries: EntryRow[] = [];
   /** The documents of these entries. */
   readonly #newlyIndexed = new Set<number>();
 
-  constructor(db: DatabaseSyncInstance) {
+  /** @param indexedTogether recent documents from which on their index entries are written */
+  constructor(db: DatabaseSyncInstance, indexedTogether: number) {
+    this.#indexedTogether = indexedTogether;
     this.connection = new Connection(db);
     this.names = new Names(this.connection);
-    this.reader = new DocumentReader(this.connection, this.names);
+    this.#recent = new RecentDocuments(this.connection);
+    this.reader = new DocumentReader(this.connection, this.names, this.#recent);
     this.#findForWrite = this.#statement(
       'SELECT doc, revision, sort, expires, entries FROM document WHERE collection = ? AND id = ?',
     );
-    this.#nextDoc = Number(this.#statement('SELECT coalesce(max(doc), 0) FROM document').get()?.[0]) + 1;
+    const last = Number(this.#statement('SELECT coalesce(max(doc), 0) FROM document').get()?.[0]);
+    // A new document must not have the number of a deleted one, up to which all are indexed.
+    this.#nextDoc = Math.max(last, this.#recent.indexed) + 1;
   }
 
   #statement(sql: string): Statement {
@@ -72,22 +80,34 @@ export class Tables {
 
   /** @param commits number of this commit; undefined when it changes no document */
   commit(commits: number | undefined): void {
+    const isTime = this.#recent.size >= this.#indexedTogether && commits !== undefined;
+    const indexed = isTime ? this.#indexRecent() : undefined;
     this.#writeEntries();
     const names = commits === undefined ? [] : this.names.unstored;
     this.#insertMany(
       NAME,
       names.map(({ n, collection, field }) => [n, collection, field]),
     );
-    if (commits !== undefined) this.#statement('UPDATE state SET commits = ?').run(commits);
+    if (commits !== undefined) {
+      this.#statement('UPDATE state SET commits = ?, indexed = ?').run(commits, indexed ?? this.#recent.indexed);
+    }
     this.connection.commit();
-    // After a failed commit the next one stores them.
+    // After a failed commit the next one does these again.
     if (names.length > 0) this.names.stored();
+    if (indexed !== undefined) this.#recent.clear(indexed);
+  }
+
+  /** Adds the entries of all recent documents to this transaction; returns the last number that was given. */
+  #indexRecent(): number {
+    for (const document of this.#recent) this.#addEntries(document.doc, document, document.entries);
+    return this.#nextDoc - 1;
   }
 
   rollback(): void {
     this.#newEntries = [];
     this.#newlyIndexed.clear();
     this.connection.rollback();
+    this.#recent.reload();
   }
 
   /**
@@ -128,7 +148,7 @@ export class Tables {
     rows.forEach((row, i) => {
       const doc = first + i;
       if (present === undefined || present.has(doc)) {
-        this.#addEntries(doc, row, row.entries);
+        this.#recent.put(collection, recentDocument(doc, row));
         inserted.push(true);
         return;
       }
@@ -155,7 +175,8 @@ export class Tables {
   delete(collection: number, id: string): IndexEntry | undefined {
     const existing = this.#existing(collection, id);
     if (existing === undefined) return undefined;
-    this.#removeEntries(existing, id, parseEntries(existing.entries));
+    if (this.#recent.isRecent(existing.doc)) this.#recent.remove(collection, existing.doc);
+    else this.#removeEntries(existing, id, parseEntries(existing.entries));
     this.#statement('DELETE FROM document WHERE doc = ?').run(existing.doc);
     return indexEntryOf(existing);
   }
@@ -186,6 +207,8 @@ export class Tables {
     const { id, value, sort, expires } = row;
     const entries = entriesText(row);
     const sum = checksum(collection, id, revision, value, sort, expires, entries);
+    const isRecent = this.#recent.isRecent(existing.doc);
+    if (isRecent) this.#recent.put(collection, recentDocument(existing.doc, row));
     // SQLite rewrites the indexes of every column that an UPDATE names, changed or not.
     if (existing.sort === sort && existing.expires === expires) {
       if (existing.entries === entries) {
@@ -209,6 +232,7 @@ export class Tables {
         'UPDATE document SET revision = ?, value = ?, sort = ?, expires = ?, entries = ?, sum = ? WHERE doc = ?',
       ).run(revision, value, sort, expires, entries, sum, existing.doc);
     }
+    if (isRecent) return;
     const before = parseEntries(existing.entries);
     // Most writes change few index entries.
     const stays = existing.sort === row.sort;
@@ -216,7 +240,7 @@ export class Tables {
     this.#addEntries(existing.doc, row, stays ? missingFrom(before, row.entries) : row.entries);
   }
 
-  #addEntries(doc: number, { id, sort }: NewRow, entries: readonly Entry[]): void {
+  #addEntries(doc: number, { id, sort }: Pick<NewRow, 'id' | 'sort'>, entries: readonly Entry[]): void {
     if (entries.length > 0) this.#newlyIndexed.add(doc);
     for (const [field, value] of entries) this.#newEntries.push({ field, value, sort, id, doc });
   }
@@ -305,6 +329,11 @@ function insertSql(rows: number): string {
     ' ON CONFLICT (collection, id) DO NOTHING';
   insertSqlBySize.set(rows, sql);
   return sql;
+}
+
+/** Without the value, which stays on the disk. */
+function recentDocument(doc: number, { id, sort, expires, entries }: NewRow): RecentDocument {
+  return { doc, id, sort, expires, entries };
 }
 
 function inIndexOrder(a: EntryRow, b: EntryRow): number {
