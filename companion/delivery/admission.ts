@@ -144,7 +144,7 @@ export class Admission {
     message.trying.add(key);
     if (queue.offer({ message, key, address, sequence: orderOf(message.outbound), tries: 0 })) return;
     message.queued.delete(key);
-    message.trying.delete(key);
+    message.stopTrying(key);
     message.lastReason = `earlier messages wait for ${address}`;
   }
 
@@ -240,7 +240,7 @@ export class Admission {
     if (publications.add(message, PUBLICATION_GRACE_MS)) return;
     message.lastReason = 'earlier messages wait for the topic bus';
     for (const delivery of message.outbound.receivers) {
-      if (delivery.via === 'bus') message.trying.delete(deliveryKey(delivery));
+      if (delivery.via === 'bus') message.stopTrying(deliveryKey(delivery));
     }
   }
 

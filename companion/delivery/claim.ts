@@ -1,4 +1,7 @@
-/** Claims outbound messages in the store: only the companion that holds the claim may put a message on a socket. */
+/**
+ * Decides whether an outbound message may go out, and claims it: the mark of the companion that is sending the message.
+ * Most messages have their outcome within milliseconds, so a claim is written only for a message that takes longer.
+ */
 import { ANONYMOUS, CmbsError } from '@cmbs/shared';
 import {
   deleteOrphan,
@@ -7,6 +10,7 @@ import {
   readOutbound,
   registryOf,
   resourceOf,
+  type StoredOutboundMessage,
   writeOutbound,
 } from '@cmbs/shared/broker';
 import { readEntity } from '@cmbs/shared/occi';
@@ -16,9 +20,12 @@ import type { OutgoingFrames } from './outgoing-frames';
 import type { Replies } from './replies';
 import { isOpenFor, type Settlement } from './settlement';
 
+/** Milliseconds after which the claim of a message is written, and the message shows that it is being sent. */
+export const CLAIM_AFTER_MS = 250;
+
 type ClaimEnvironment = Pick<
   DeliveryEnvironment,
-  'store' | 'clock' | 'shard' | 'categories' | 'layers' | 'authorize'
+  'store' | 'clock' | 'log' | 'shard' | 'categories' | 'layers' | 'authorize'
 >;
 
 export interface ClaimsParts {
@@ -48,82 +55,82 @@ export class Claims {
       settlement.expire(message);
       return undefined;
     }
-    message.claiming ??= this.#claim(message);
+    let frame: Buffer | undefined;
     try {
-      if (!(await message.claiming)) return undefined;
+      frame = await frames.of(message, isFailing, () => this.#read(message));
     } catch (error) {
-      // The principal may not send any more.
-      if (!(error instanceof CmbsError) || error.code !== 'forbidden') throw error;
+      // This message cannot be sent, or its principal may not send any more; the others of its queue can go.
+      if (!(error instanceof CmbsError) || error.retryable) throw error;
       settlement.settle(item, { state: 'failed', reason: error.message });
       return undefined;
     }
     if (message.receiver(item)?.address !== item.address) return undefined;
     if (!isOpenFor(item)) {
-      message.trying.delete(item.key);
+      message.stopTrying(item.key);
       return undefined;
     }
-    let frame: Buffer | undefined;
-    try {
-      frame = await frames.of(message, isFailing);
-    } catch (error) {
-      // This message cannot be sent; the others of its queue can.
-      if (!(error instanceof CmbsError) || error.retryable) throw error;
-      settlement.settle(item, { state: 'failed', reason: error.message });
-      return undefined;
-    }
-    if (frame !== undefined && replies.isTooMuchFor(item)) return undefined;
     if (frame === undefined) {
       await deleteOrphan(environment.store, message.outbound.id);
       settlement.drop(message);
+      return undefined;
     }
-    return frame;
+    return replies.isTooMuchFor(item) ? undefined : frame;
   }
 
-  async #claim(message: InFlightMessage): Promise<boolean> {
+  /**
+   * Reads a message that is to go out; undefined when the store no longer has it, or another companion has its member.
+   * @throws CmbsError `unavailable` when a later companion has claimed the message; `forbidden` when its principal may not
+   *   send any more
+   */
+  async #read(message: InFlightMessage): Promise<StoredOutboundMessage | undefined> {
     const { environment, settlement } = this.#parts;
-    const claimed = await claim(environment, message);
-    if (claimed === 'gone') settlement.drop(message);
-    if (claimed === 'moved') {
-      settlement.drop(message, { outcome: 'queued', reason: 'another companion has the member' });
+    const { store, clock, shard, authorize } = environment;
+    const current = await readOutbound(store, message.outbound.id);
+    if (current === undefined) {
+      settlement.drop(message);
+      return undefined;
     }
-    return claimed === 'claimed';
+    const { from, holder, principal = ANONYMOUS } = current.outbound;
+    // The member may have moved to another shard, whose companion has the message as well.
+    if (!shard.servesAll && !shard.serves((await readEntity(store, from))?.entity)) {
+      settlement.drop(message, { outcome: 'queued', reason: 'another companion has the member' });
+      return undefined;
+    }
+    this.#assertFirst(holder);
+    // Decided again: rules may have changed since the message was queued. Release 1.0 stored no principal.
+    const resource =
+      current.message === undefined ? { path: current.outbound.message } : resourceOf(current.message.entity);
+    await authorize(principal, 'message.deliver', resource);
+    // The message may have been read before its last outcomes were written.
+    message.follow(current.outbound);
+    message.claim ??= { cancel: clock.after(CLAIM_AFTER_MS, () => this.#write(message)), writing: undefined };
+    return current;
   }
-}
 
-/**
- * `gone`: the store no longer has the message. `moved`: another companion has its member.
- * @throws CmbsError `unavailable` when a later companion has claimed the message
- */
-async function claim(
-  environment: ClaimEnvironment,
-  message: InFlightMessage,
-): Promise<'claimed' | 'gone' | 'moved'> {
-  const { store, clock, shard, layers, authorize } = environment;
-  const registry = await registryOf(environment);
-  let found: OutboundMessage | undefined;
-  try {
-    const outcome = await store.transact(async (tx) => {
+  /** @throws CmbsError when a later companion of this shard has the claim: this one has lost its lease, perhaps unnoticed */
+  #assertFirst(holder: string | undefined): void {
+    if (holder !== undefined && this.#parts.environment.shard.isOutrunBy(holder)) throw leaseLost();
+  }
+
+  #write(message: InFlightMessage): void {
+    // Outcomes that are about to be written bring the claim with them.
+    if (message.claim === undefined || message.trying.size === 0 || message.flushing) return;
+    message.claim.writing = this.#claim(message).catch((error: unknown) => {
+      // The message goes out all the same; it shows that it is queued.
+      this.#parts.environment.log.warn('claim not written', { send: message.outbound.id, cause: error });
+    });
+  }
+
+  async #claim(message: InFlightMessage): Promise<void> {
+    const { store, clock, shard, layers } = this.#parts.environment;
+    const registry = await registryOf(this.#parts.environment);
+    await store.transact(async (tx) => {
       const current = await readOutbound(tx, message.outbound.id);
-      if (current === undefined) return 'gone';
-      // The member may have moved to another shard, whose companion has the message as well.
-      if (!shard.servesAll && !shard.serves((await readEntity(tx, current.outbound.from))?.entity)) return 'moved';
-      // A later companion of this shard has claimed the message: this one has lost its lease, perhaps unnoticed.
-      if (current.outbound.holder !== undefined && shard.isOutrunBy(current.outbound.holder)) throw leaseLost();
-      // Decided again: rules may have changed since the message was queued. Release 1.0 stored no principal.
-      const resource =
-        current.message === undefined ? { path: current.outbound.message } : resourceOf(current.message.entity);
-      await authorize(current.outbound.principal ?? ANONYMOUS, 'message.deliver', resource);
-      found = current.outbound;
+      if (current === undefined) return;
+      this.#assertFirst(current.outbound.holder);
       const claimed: OutboundMessage = { ...current.outbound, holder: shard.name };
       if (current.message === undefined) putOutbound(tx, claimed);
       else writeOutbound(tx, claimed, current.message, { registry, clock, layers });
-      return 'claimed';
     });
-    // The message may have been read before its last outcomes were written.
-    if (found !== undefined) message.follow(found);
-    return outcome;
-  } catch (error) {
-    message.claiming = undefined;
-    throw error;
   }
 }

@@ -36,7 +36,7 @@ export class Diversion {
     const before = destinations.known({ via: 'request', address: item.address });
     if (before !== undefined) before.waiting = Math.max(0, before.waiting - 1);
     message.queued.delete(key);
-    message.trying.delete(key);
+    message.stopTrying(key);
     message.lastReason = reason;
     settlement.note(item, { state: 'waiting', reason, address });
     const delivery = message.receiver(item);

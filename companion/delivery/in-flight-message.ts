@@ -32,6 +32,14 @@ export type Waiter = (reply: RpcResult<'send'>) => void;
 /** Assumed bytes of a frame whose size was not recorded, because an earlier release queued the message. */
 export const UNKNOWN_BYTES = 64 * 1024;
 
+/** The claim of a message that is in flight. */
+export interface Claim {
+  /** The claim need not be written any more. */
+  readonly cancel: () => void;
+  /** The write of the claim, once it has begun. Never rejects. */
+  writing: Promise<void> | undefined;
+}
+
 /** An outbound message in memory. Its frame stays in the store until it goes out. */
 export class InFlightMessage {
   outbound: Omit<OutboundMessage, 'frame' | 'sent'>;
@@ -46,7 +54,8 @@ export class InFlightMessage {
   readonly waiters = new Set<Waiter>();
   /** Outcomes that are not in the store yet. */
   outcomes: Outcome[] = [];
-  claiming: Promise<boolean> | undefined;
+  /** Present while the message is in flight. */
+  claim: Claim | undefined;
   frame: Promise<Buffer | undefined> | undefined;
   /** Gives back the bytes that were reserved for the frame. */
   releaseFrame: () => void = () => undefined;
@@ -62,6 +71,24 @@ export class InFlightMessage {
     const waiting = outbound.receivers.find((delivery) => isOpen(delivery) && delivery.reason !== undefined);
     this.lastReason = waiting?.reason;
     this.bytes = outbound.bytes ?? frame?.length ?? UNKNOWN_BYTES;
+  }
+
+  /** A queue does not try a delivery any more; returns whether it did. */
+  stopTrying(key: string): boolean {
+    const wasTrying = this.trying.delete(key);
+    if (this.trying.size === 0) this.#stopClaiming();
+    return wasTrying;
+  }
+
+  stopAll(): void {
+    this.trying.clear();
+    this.#stopClaiming();
+  }
+
+  /** A claim that was written stays until an outcome is written. */
+  #stopClaiming(): void {
+    this.claim?.cancel();
+    if (this.claim?.writing === undefined) this.claim = undefined;
   }
 
   get isSettled(): boolean {

@@ -1,5 +1,5 @@
 /** Reads outbound messages that the store or a caller named: each once, however many callers ask at the same time. */
-import { type OutboundMessage, readOutbound } from '@cmbs/shared/broker';
+import { OUTBOUND_MESSAGES, type OutboundMessage, outboundMessageOf } from '@cmbs/shared/broker';
 import type { DeliveryEnvironment } from './environment';
 import type { InFlightMessage } from './in-flight-message';
 
@@ -33,8 +33,8 @@ export class OutboundReader {
     let taking = this.#reading.get(outboundId);
     if (taking === undefined) {
       const { store, log } = this.#environment;
-      taking = readOutbound(store, outboundId).then(
-        (read) => (read === undefined ? undefined : this.#takeRead(read.outbound)),
+      taking = store.get(OUTBOUND_MESSAGES, outboundId).then(
+        (doc) => (doc === undefined ? undefined : this.#takeRead(outboundMessageOf(doc))),
         (error: unknown) => {
           log.error('outbound message not read', { send: outboundId, cause: error });
           throw error;

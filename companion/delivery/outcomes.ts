@@ -3,6 +3,7 @@ import {
   applyOutcomes,
   type Delivery,
   isGivenUp,
+  type OutboundMessage,
   type Outcome,
   readOutbound,
   registryOf,
@@ -34,10 +35,14 @@ export class Outcomes {
     this.#isClosed = true;
   }
 
-  /** Resolves when every known outcome is in the store, or could not be written. */
+  /** Resolves when every known outcome and claim is in the store, or could not be written. */
   async writeAll(all: Iterable<InFlightMessage>): Promise<void> {
-    for (const message of all) this.#write(message);
-    await Promise.all(this.#writing);
+    const claims: (Promise<void> | undefined)[] = [];
+    for (const message of all) {
+      this.#write(message);
+      claims.push(message.claim?.writing);
+    }
+    await Promise.all([...this.#writing, ...claims]);
   }
 
   /** A delivery has changed. */
@@ -65,15 +70,18 @@ export class Outcomes {
     }
     try {
       // A claim that commits after this would show a waiting message as being sent.
-      await message.claiming?.catch(() => undefined);
+      await message.claim?.writing;
+      // Outcomes of some deliveries bring the claim with them, while others are tried.
+      if (message.claim !== undefined && message.trying.size > 0) message.claim.writing = Promise.resolve();
       const registry = await registryOf(this.#environment);
       await store.transact(async (tx) => {
         const current = await readOutbound(tx, message.outbound.id);
         if (current === undefined) return;
         const { holder, ...free } = current.outbound;
         // A later companion may have claimed the message.
-        const isReleased = message.trying.size === 0 && (holder === undefined || shard.isOurs(holder));
-        const base = isReleased ? free : current.outbound;
+        const isOurs = holder === undefined || shard.isOurs(holder);
+        const own: OutboundMessage = message.trying.size === 0 ? free : { ...free, holder: shard.name };
+        const base = isOurs ? own : current.outbound;
         writeOutbound(tx, applyOutcomes(base, outcomes, clock.now()), current.message, {
           registry,
           clock,
@@ -87,7 +95,7 @@ export class Outcomes {
       message.cancelRetry = clock.after(backOff(attempt), () => this.#write(message, attempt + 1));
       return;
     }
-    if (message.trying.size === 0) message.claiming = undefined;
+    if (message.trying.size === 0) message.claim = undefined;
     message.flushing = false;
     if (message.outcomes.length > 0) {
       message.flushing = true;

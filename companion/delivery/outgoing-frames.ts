@@ -8,8 +8,8 @@ import {
   MESSAGE,
   outgoingFrame,
   parseFrame,
-  readOutbound,
   sentMessage,
+  type StoredOutboundMessage,
 } from '@cmbs/shared/broker';
 import { ByteSemaphore } from './byte-semaphore';
 import { hasId } from './peer-kinds';
@@ -17,24 +17,33 @@ import type { DeliveryEnvironment } from './environment';
 import type { InFlightMessage } from './in-flight-message';
 
 export class OutgoingFrames {
-  readonly #environment: Pick<DeliveryEnvironment, 'store' | 'members' | 'deployment' | 'uriOf' | 'layers'>;
+  readonly #environment: Pick<DeliveryEnvironment, 'members' | 'deployment' | 'uriOf' | 'layers'>;
   readonly #bytes = new ByteSemaphore();
 
-  constructor(environment: Pick<DeliveryEnvironment, 'store' | 'members' | 'deployment' | 'uriOf' | 'layers'>) {
+  constructor(environment: Pick<DeliveryEnvironment, 'members' | 'deployment' | 'uriOf' | 'layers'>) {
     this.#environment = environment;
   }
 
   /**
    * The frame; undefined when the message was deleted.
    * @param isFailing the frame is for a peer that has failed
+   * @param read reads the message, once there is room for it
    * @throws CmbsError `conflict` when the sending member was deleted
    */
-  of(message: InFlightMessage, isFailing: boolean): Promise<Buffer | undefined> {
-    return (message.frame ??= this.#make(message, isFailing));
+  of(
+    message: InFlightMessage,
+    isFailing: boolean,
+    read: () => Promise<StoredOutboundMessage | undefined>,
+  ): Promise<Buffer | undefined> {
+    return (message.frame ??= this.#make(message, isFailing, read));
   }
 
   /** Makes the frame once there is room for it. */
-  async #make(message: InFlightMessage, isFailing: boolean): Promise<Buffer | undefined> {
+  async #make(
+    message: InFlightMessage,
+    isFailing: boolean,
+    read: () => Promise<StoredOutboundMessage | undefined>,
+  ): Promise<Buffer | undefined> {
     try {
       const release = await this.#bytes.take(message.bytes, isFailing);
       // A message that backed off while it waited for its bytes may be asked for twice.
@@ -43,7 +52,7 @@ export class OutgoingFrames {
         earlier();
         release();
       };
-      const text = await this.#textOf(message);
+      const text = await this.#textOf(message, await read());
       // The message backed off meanwhile, and is read again in its turn.
       if (message.trying.size === 0) this.free(message);
       return text === undefined ? undefined : Buffer.from(text);
@@ -53,9 +62,11 @@ export class OutgoingFrames {
     }
   }
 
-  async #textOf(message: InFlightMessage): Promise<string | undefined> {
-    const { store, members, deployment, uriOf, layers } = this.#environment;
-    const read = await readOutbound(store, message.outbound.id);
+  async #textOf(
+    message: InFlightMessage,
+    read: StoredOutboundMessage | undefined,
+  ): Promise<string | undefined> {
+    const { members, deployment, uriOf, layers } = this.#environment;
     if (read?.outbound.frame !== undefined) return read.outbound.frame;
     if (read?.message === undefined) return undefined;
     const { outbound } = read;

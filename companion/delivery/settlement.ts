@@ -66,7 +66,7 @@ export class Settlement implements Settling {
     const before = message.receiver(item);
     // A state that the store has already is not written again, unless the store has our claim on the message.
     const isNews = before?.reason !== reason || before.state !== state || item.tries > 0;
-    if (isNews || message.claiming !== undefined) this.note(item, { state, reason });
+    if (isNews || message.claim !== undefined) this.note(item, { state, reason });
     else if (wasTrying) this.answer(message);
   }
 
@@ -80,7 +80,7 @@ export class Settlement implements Settling {
     const { destinations, messages } = this.#parts;
     const { message, key } = item;
     message.queued.delete(key);
-    message.trying.delete(key);
+    message.stopTrying(key);
     const delivery = message.receiver(item);
     if (delivery === undefined || !isOpen(delivery) || delivery.address === item.address) return;
     // The receiver got another address while the message was in flight.
@@ -104,7 +104,7 @@ export class Settlement implements Settling {
     }
     message.outbound = withPublished(message.outbound, stored);
     for (const delivery of message.outbound.receivers) {
-      if (delivery.via === 'bus' && !isOpen(delivery)) message.trying.delete(deliveryKey(delivery));
+      if (delivery.via === 'bus' && !isOpen(delivery)) message.stopTrying(deliveryKey(delivery));
     }
     if (!isPublishing(message.outbound)) this.#parts.publications.remove(message);
     this.#settleIfDone(message);
@@ -115,7 +115,7 @@ export class Settlement implements Settling {
   unpublished(message: InFlightMessage): void {
     if (!this.#parts.messages.has(message)) return;
     for (const delivery of message.outbound.receivers) {
-      if (delivery.via === 'bus') message.trying.delete(deliveryKey(delivery));
+      if (delivery.via === 'bus') message.stopTrying(deliveryKey(delivery));
     }
     this.answer(message);
     this.#parts.messages.release(message);
@@ -168,7 +168,7 @@ export class Settlement implements Settling {
     publications.remove(message);
     frames.free(message);
     message.queued.clear();
-    message.trying.clear();
+    message.stopAll();
     message.flushing = false;
     for (const waiter of [...message.waiters]) waiter(reply);
   }
@@ -184,7 +184,7 @@ export class Settlement implements Settling {
   }
 
   #stopTrying({ message, key }: AttemptedItem): boolean {
-    const wasTrying = message.trying.delete(key);
+    const wasTrying = message.stopTrying(key);
     if (message.trying.size === 0) this.#parts.frames.free(message);
     return wasTrying;
   }

@@ -72,6 +72,7 @@ export {
   outboundMessageOf,
   putOutbound,
   readOutbound,
+  type StoredOutboundMessage,
   writeOutbound,
 } from './outbound-message';
 export type { PortSettings } from './ports';

@@ -1,5 +1,5 @@
 /** Claims of outbound messages: which companion may send a message, after its shard has had several holders. */
-import { allowAll, systemClock } from '@cmbs/shared';
+import { allowAll, silentLog } from '@cmbs/shared';
 import {
   CMBS_EXTENSION,
   deliveryKey,
@@ -9,11 +9,12 @@ import {
   type OutboundMessage,
 } from '@cmbs/shared/broker';
 import { Categories } from '@cmbs/shared/occi';
-import { Claims } from '../../companion/delivery/claim';
+import { CLAIM_AFTER_MS, Claims } from '../../companion/delivery/claim';
 import { InFlightMessage, type QueueItem } from '../../companion/delivery/in-flight-message';
 import { shardLease } from '../../companion/shard-lease';
 import { OUTBOUND_MESSAGES } from '../../shared/broker/outbound-record';
 import { Shards } from '../../shared/broker/shards';
+import { ManualClock } from '../contract/manual-clock';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
 const ADDRESS = 'tcp://127.0.0.1:1';
@@ -24,7 +25,9 @@ let temporary: TemporaryStore;
 let categories: Categories;
 /** Items that the claim gave up or settled. */
 let ended: string[];
+let clock: ManualClock;
 beforeEach(async () => {
+  clock = new ManualClock();
   temporary = await openTemporaryStore();
   categories = new Categories(temporary.store, [CMBS_EXTENSION]);
   ended = [];
@@ -52,8 +55,10 @@ async function stored(holder: string | undefined): Promise<QueueItem> {
     putOutbound(tx, outbound);
     return Promise.resolve();
   });
+  const message = new InFlightMessage(outbound);
+  message.trying.add(deliveryKey(DELIVERY));
   return {
-    message: new InFlightMessage(outbound),
+    message,
     key: deliveryKey(DELIVERY),
     address: ADDRESS,
     sequence: '1',
@@ -66,13 +71,14 @@ function claims(epoch: number, isCurrent = true): Claims {
   return new Claims({
     environment: {
       store: temporary.store,
-      clock: systemClock,
+      clock,
+      log: silentLog,
       categories,
       layers: layersOf(),
       authorize: allowAll,
       shard: shardLease('main', { epoch, isCurrent: () => isCurrent }, new Shards(['main=127.0.0.1'], layersOf())),
     },
-    frames: { of: () => Promise.resolve(FRAME) },
+    frames: { of: async (_message, _isFailing, read) => ((await read()) === undefined ? undefined : FRAME) },
     replies: { isTooMuchFor: () => false },
     settlement: { settle: note('settled'), expire: note('expired'), drop: note('dropped') },
   });
@@ -81,24 +87,52 @@ function claims(epoch: number, isCurrent = true): Claims {
 const holder = async (): Promise<string | undefined> =>
   (await readOutbound(temporary.store, 'outbound'))?.outbound.holder;
 
+/** Lets the time go by after which claims are written, and waits for them. */
+async function longEnough({ message }: QueueItem): Promise<void> {
+  clock.advance(CLAIM_AFTER_MS);
+  await message.claim?.writing;
+}
+
 describe('a claim', () => {
   it.each([undefined, 'main#2', 'main#3'])('is taken from %s, a holder that is not later', async (earlier) => {
-    expect(await claims(3).prepare(await stored(earlier), false)).toEqual(FRAME);
+    const item = await stored(earlier);
+    expect(await claims(3).prepare(item, false)).toEqual(FRAME);
+    expect([await holder(), ended]).toEqual([earlier, []]);
+    await longEnough(item);
     expect([await holder(), ended]).toEqual(['main#3', []]);
+  });
+
+  it('is not written for a message that has its outcome before', async () => {
+    const item = await stored(undefined);
+    expect(await claims(3).prepare(item, false)).toEqual(FRAME);
+    item.message.stopTrying(item.key);
+    await longEnough(item);
+    expect(await holder()).toBeUndefined();
   });
 
   it('is refused when a later holder of the shard has it, and the later claim stays', async () => {
     const item = await stored('main#4');
     await expect(claims(3).prepare(item, false)).rejects.toHaveProperty('code', 'unavailable');
+    await longEnough(item);
     expect([await holder(), ended]).toEqual(['main#4', []]);
     // The present holder of the shard may claim the message again.
     expect(await claims(5).prepare(item, false)).toEqual(FRAME);
+    await longEnough(item);
     expect(await holder()).toBe('main#5');
+  });
+
+  it('is not written over that of a later holder, which came while the message was in flight', async () => {
+    const item = await stored('main#2');
+    expect(await claims(3).prepare(item, false)).toEqual(FRAME);
+    await stored('main#4');
+    await longEnough(item);
+    expect(await holder()).toBe('main#4');
   });
 
   it('is not even tried when the lease is over', async () => {
     const item = await stored('main#2');
     await expect(claims(3, false).prepare(item, false)).rejects.toHaveProperty('code', 'unavailable');
+    await longEnough(item);
     expect(await holder()).toBe('main#2');
   });
 
@@ -109,6 +143,6 @@ describe('a claim', () => {
       return Promise.resolve();
     });
     expect(await claims(3).prepare(item, false)).toBeUndefined();
-    expect(ended).toEqual(['dropped']);
+    expect(ended).toContain('dropped');
   });
 });
