@@ -133,7 +133,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
     ...(engines.deletionStep === undefined ? {} : { deletionStep: engines.deletionStep }),
   });
   const { CMBS_DISCOVERY: discovery, CMBS_INBOX_LIMIT: inboxLimit, CMBS_INBOX_BYTES: inboxBytes } = config;
-  const base = { store, categories, layers, authorize, clock, order, newId, log, counters, uriOf };
+  const base = { store, categories, layers, authorize, clock, order, newId, log, counters, uriOf, deployment };
   const context = { ...base, codecs, discovery, inboxLimit, inboxBytes };
   return {
     categories,

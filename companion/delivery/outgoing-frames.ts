@@ -62,10 +62,7 @@ export class OutgoingFrames {
     }
   }
 
-  async #textOf(
-    message: InFlightMessage,
-    read: StoredOutboundMessage | undefined,
-  ): Promise<string | undefined> {
+  async #textOf(message: InFlightMessage, read: StoredOutboundMessage | undefined): Promise<string | undefined> {
     const { members, deployment, uriOf, layers } = this.#environment;
     if (read?.outbound.frame !== undefined) return read.outbound.frame;
     if (read?.message === undefined) return undefined;

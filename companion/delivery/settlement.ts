@@ -6,6 +6,8 @@ import {
   isPublishing,
   type OutboundMessage,
   type Outcome,
+  reasonOf,
+  stateOf,
   withPublished,
 } from '@cmbs/shared/broker';
 import type { DeliveryEnvironment } from './environment';
@@ -150,13 +152,7 @@ export class Settlement implements Settling {
   /** Answers callers that wait for a message, once nothing of it is being tried and its outcomes are in the store. */
   answer(message: InFlightMessage): void {
     if (message.waiters.size === 0 || message.flushing || message.trying.size > 0) return;
-    const { receivers } = message.outbound;
-    const isPartial = receivers.some(({ via, state }) => via === 'broadcast' && state === 'sent');
-    const { lastReason: reason } = message;
-    const reply: RpcResult<'send'> =
-      message.isSettled || isPartial
-        ? { outcome: 'settled' }
-        : { outcome: 'queued', ...(reason === undefined ? {} : { reason }) };
+    const reply = message.isSettled ? settledReply(message.outbound) : openReply(message);
     for (const waiter of [...message.waiters]) waiter(reply);
   }
 
@@ -197,8 +193,23 @@ export class Settlement implements Settling {
 
   #settleIfDone(message: InFlightMessage): void {
     // While outcomes are being written, a caller that is answered would read the message as it was before.
-    if (message.isSettled && message.outcomes.length === 0 && !message.flushing) this.drop(message);
+    if (message.isSettled && message.outcomes.length === 0 && !message.flushing) {
+      this.drop(message, settledReply(message.outbound));
+    }
   }
+}
+
+function settledReply(outbound: InFlightMessage['outbound']): RpcResult<'send'> {
+  const reason = reasonOf(outbound);
+  // An outbound message whose deliveries were cancelled has no outcome.
+  const state = outbound.receivers.length === 0 ? {} : { state: stateOf(outbound, false) };
+  return { outcome: 'settled', ...state, ...(reason === undefined ? {} : { reason }) };
+}
+
+function openReply({ outbound, lastReason: reason }: InFlightMessage): RpcResult<'send'> {
+  const isPartial = outbound.receivers.some(({ via, state }) => via === 'broadcast' && state === 'sent');
+  if (isPartial) return { outcome: 'settled' };
+  return { outcome: 'queued', ...(reason === undefined ? {} : { reason }) };
 }
 
 /** Whether the delivery of an item has no outcome yet. */

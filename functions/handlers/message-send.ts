@@ -37,10 +37,10 @@ export async function messageSend(request: OcciRequest, app: App): Promise<OcciR
   const [only] = paths;
   if (paths.length === 1 && only !== undefined) {
     const location = { Location: request.base + only };
-    const outcome = await located(location, () => app.sends.outcome(only, waiting));
+    const outcome = await located(location, () => app.sends.outcome(only, intent, waiting));
     return showEntity(request, app, only, statusOf(outcome), { ...location, ...noted(reasonsOf(outcome)) });
   }
-  const outcomes = await Promise.allSettled(paths.map((path) => app.sends.outcome(path, waiting)));
+  const outcomes = await Promise.allSettled(paths.map((path) => app.sends.outcome(path, intent, waiting)));
   const isOpen = outcomes.some((outcome) => outcome.status === 'fulfilled' && statusOf(outcome.value) === 202);
   const failed = outcomes.flatMap((outcome, at) =>
     outcome.status === 'fulfilled' ? [] : [reasonOf(outcome.reason, paths[at])],

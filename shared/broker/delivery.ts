@@ -5,8 +5,20 @@ import type { Path } from '../occi';
 export type DeliveryState = 'queued' | 'waiting' | 'sent' | 'delivered' | 'dropped' | 'failed' | 'expired';
 
 /** State of an outbound message, from the states of its deliveries. */
-export type OutboundState =
-  'created' | 'queued' | 'sending' | 'delivered' | 'published' | 'partial' | 'failed' | 'expired';
+const OUTBOUND_STATES = [
+  'created',
+  'queued',
+  'sending',
+  'delivered',
+  'published',
+  'partial',
+  'failed',
+  'expired',
+] as const;
+export type OutboundState = (typeof OUTBOUND_STATES)[number];
+
+export const isOutboundState = (text: string | undefined): text is OutboundState =>
+  OUTBOUND_STATES.some((state) => state === text);
 
 export interface Delivery {
   /** The receiver in the message's `result`: a socket (L1), a member's path, a provider as the client named it, a topic. */
@@ -86,6 +98,10 @@ export function countsOf({ receivers, subscribers = 0 }: Deliveries): DeliveryCo
   const all = members.length + subscribers;
   return { receivers: all, delivered, waiting, failed: all - delivered - waiting };
 }
+
+/** Why the first delivery that has a reason did not go as it should. */
+export const reasonOf = ({ receivers }: Pick<Deliveries, 'receivers'>): string | undefined =>
+  receivers.find(({ reason }) => reason !== undefined)?.reason;
 
 /**
  * State of an outbound message. `published`: the message is out, and no member is known to take it.

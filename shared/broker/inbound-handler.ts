@@ -41,6 +41,8 @@ export interface InboundOptions {
 }
 
 export interface InboundContext extends BrokerContext, InboxLimits {
+  /** Id of this deployment, by which messages from its own members are known. */
+  readonly deployment: string;
   readonly order: OrderClock;
   readonly uriOf: UriOf;
 }

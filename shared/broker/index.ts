@@ -28,7 +28,7 @@ export { Execution, type ExecutionContext } from './execution';
 export { type InboundContext, InboundHandler } from './inbound-handler';
 export { type Acknowledged, entryJson, Inbox, type InboxPage, type Owner } from './inbox';
 export { acquireLease, type Lease, LEASE_LIMITS, type LeaseLimits, readLease } from './lease';
-export { type Delivery, deliveryKey, isGivenUp, isOpen } from './delivery';
+export { type Delivery, deliveryKey, isGivenUp, isOpen, reasonOf, stateOf } from './delivery';
 export { describe, descriptionChars, parseDescription } from './description';
 export {
   type Addressing,

@@ -168,7 +168,7 @@ export class MemberRegistration {
       const verdict = before === undefined ? 'take' : judge(before, description, origin, evidence, layers);
       if (verdict !== 'take') return this.#kept(path, verdict);
       if (before === undefined) {
-        const removals = await Promise.all(leaving.map((other) => removalOf(tx, other, { registry, layers })));
+        const removals = await Promise.all(leaving.map((other) => removalOf(tx, other, layers)));
         const inUse = leaving.filter((_, at) => removals[at] === undefined);
         if (inUse.length > 0) return { inUse };
         for (const remove of removals) remove?.();

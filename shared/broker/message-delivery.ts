@@ -3,7 +3,7 @@ import type { Clock } from '../clock';
 import type { JsonObject } from '../json';
 import { type CategoryRegistry, type Entity, stringifyJson } from '../occi';
 import { DEAD_LETTER_MIXIN, MESSAGE } from './cmbs';
-import { countsOf, isGivenUp, isOpen, stateOf } from './delivery';
+import { countsOf, isGivenUp, isOpen, reasonOf, stateOf } from './delivery';
 import type { Layers } from './layer-definition';
 import type { OutboundMessage } from './outbound-record';
 
@@ -19,7 +19,7 @@ export interface DeliveryContext {
 
 function deliveryOf(outbound: OutboundMessage, now: number): JsonObject {
   const attempts = Math.max(0, ...outbound.receivers.map((receiver) => receiver.attempts));
-  const reason = outbound.receivers.find((receiver) => receiver.reason !== undefined)?.reason;
+  const reason = reasonOf(outbound);
   return {
     state: stateOf(outbound, outbound.holder !== undefined),
     send_id: outbound.id,

@@ -89,14 +89,13 @@ export function messageProvider(options: BrokerOptions): Provider {
   }
 
   async function purge(call: ActionCall): Promise<ActionOutcome> {
-    const { registry } = await options.categories().current();
     await store.transact(async (tx) => {
       const stored = await existing(tx, call.entity.path);
       if (!stored.entity.mixins.includes(DEAD_LETTER_MIXIN)) {
         throw new CmbsError('conflict', `${call.entity.path} is not a dead letter.`);
       }
       const cancel = await cancelling(tx, stored.entity);
-      deleteEntity(tx, stored.entity, registry);
+      deleteEntity(tx, stored.entity);
       cancel();
     });
     return { answer: 'attributes', values: { purged: call.entity.path } };

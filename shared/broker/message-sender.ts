@@ -22,7 +22,7 @@ import {
 import type { Transaction } from '../store';
 import { inTime } from '../waiting';
 import { MESSAGE } from './cmbs';
-import { isOpen, type OutboundState } from './delivery';
+import { isOpen, isOutboundState, type OutboundState, reasonOf, stateOf } from './delivery';
 import type { Layer } from './layer-definition';
 import { layerOf, outboundState, shownDelivery } from './message';
 import { withDelivery } from './message-delivery';
@@ -32,8 +32,9 @@ import {
   isFirstInGroup,
   isPublishing,
   nextSequence,
+  OUTBOUND_MESSAGES,
+  outboundMessageOf,
   putOutbound,
-  readOutbound,
   type OutboundMessage,
 } from './outbound-message';
 import { addressesOf } from './queue-room';
@@ -121,6 +122,12 @@ interface Published {
   readonly failure?: CmbsError;
 }
 
+/**
+ * What was queued for the intent of a request, by message, so that the request need not read it again. The provider of
+ * messages and the functions have a sender each.
+ */
+const queuedFor = new WeakMap<Intent, ReadonlyMap<Path, OutboundMessage>>();
+
 export class MessageSender {
   readonly #options: MessageSenderOptions;
 
@@ -155,7 +162,7 @@ export class MessageSender {
   ): Promise<Completion> {
     const { clock, layers, newId } = this.#options;
     const wanted = intent?.[SEND] as { readonly from?: string; readonly trace?: string } | undefined;
-    if (wanted === undefined) return { entities: changes.map(({ next }) => next) };
+    if (intent === undefined || wanted === undefined) return { entities: changes.map(({ next }) => next) };
     const names = changes.map(({ next }) => this.#layerToSendOn(next));
     const begun = await beginSend(
       { layer: names[0] ?? '', principal, from: wanted.from, ...wanted },
@@ -173,6 +180,7 @@ export class MessageSender {
       }
       entities.push(withDelivery(next, outbound, { clock, layers }));
     }
+    queuedFor.set(intent, new Map(queued.map((outbound) => [outbound.message, outbound])));
     return {
       entities,
       write: () => {
@@ -181,13 +189,21 @@ export class MessageSender {
     };
   }
 
-  /** The outcome of a message that was sent; waits for it while deliveries are open. */
-  async outcome(path: Path, waiting: WaitOptions): Promise<ActionOutcome> {
+  /**
+   * The outcome of a message that was created and sent with this intent; waits for the outcome while deliveries are open.
+   * A repeated request has queued nothing; its message and what is queued of it are read.
+   */
+  async outcome(path: Path, intent: Intent, waiting: WaitOptions): Promise<ActionOutcome> {
+    const queued = queuedFor.get(intent)?.get(path) ?? (await this.#stillQueued(path));
+    return queued === undefined ? this.#outcomeOf(path) : this.#finish(queued, waiting);
+  }
+
+  async #stillQueued(path: Path): Promise<OutboundMessage | undefined> {
     const { store } = this.#options;
     const stored = await readEntity(store, path);
     const sendId = stored === undefined ? undefined : shownDelivery(stored.entity).send_id;
-    const read = sendId === undefined ? undefined : await readOutbound(store, sendId);
-    return read === undefined ? this.#outcomeOf(path) : this.#finish(read.outbound, waiting);
+    const doc = sendId === undefined ? undefined : await store.get(OUTBOUND_MESSAGES, sendId);
+    return doc === undefined ? undefined : outboundMessageOf(doc);
   }
 
   /** The message is stored: if the bus does not accept it now, the outbox tries again. */
@@ -222,7 +238,9 @@ export class MessageSender {
     }
     if (published.failure !== undefined) return later(published.failure.message);
     const { outbound: current } = published;
-    if (!current?.receivers.some(isOpen)) return this.#outcomeOf(queued.message);
+    // A repeated request whose message is settled has no deliveries here.
+    if (current === undefined || current.receivers.length === 0) return this.#outcomeOf(queued.message);
+    if (!current.receivers.some(isOpen)) return settled(stateOf(current, false), reasonOf(current));
     const notified = rpc.call(
       queued.from,
       'send',
@@ -242,7 +260,10 @@ export class MessageSender {
     }
     try {
       const outcome = await this.#withDeadline(notified, waitMs);
-      if (outcome.outcome === 'settled') return await this.#outcomeOf(queued.message);
+      if (outcome.outcome === 'settled') {
+        const { state, reason } = outcome;
+        return isOutboundState(state) ? settled(state, reason) : await this.#outcomeOf(queued.message);
+      }
       return {
         answer: 'entity',
         status: 202,

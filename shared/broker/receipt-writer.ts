@@ -17,13 +17,15 @@ interface Written<T> {
   readonly result: T;
 }
 
+type ReceiptContext = BrokerContext & { readonly deployment: string };
+
 export class ReceiptWriter {
-  readonly #context: BrokerContext;
+  readonly #context: ReceiptContext;
   readonly #deduplication: Deduplication;
   readonly #rooms: InboxRooms;
   readonly #batch: ReceiptBatch;
 
-  constructor(context: BrokerContext & InboxLimits, deduplication: Deduplication) {
+  constructor(context: ReceiptContext & InboxLimits, deduplication: Deduplication) {
     this.#context = context;
     this.#deduplication = deduplication;
     this.#rooms = new InboxRooms(context.store, context.clock, context);
@@ -34,9 +36,8 @@ export class ReceiptWriter {
    * Writes the receipt, a copy of the message unless the sender forbids it, and what `more` adds, in one transaction.
    * Resolves with the earlier receipt if there is one; then nothing is written.
    *
-   * The stored message is looked up before the transaction. Reading it inside would conflict with the outbox of a sender
-   * in the same deployment, which updates the message while it delivers; so the transaction reads it only if it was
-   * missing before.
+   * A message of a sender in the same deployment is looked up before the transaction. Reading it inside would conflict
+   * with the outbox, which updates the message while it delivers; so the transaction reads it only if it was missing.
    *
    * @throws CmbsError `queue_full`, `too_large`
    */
@@ -46,13 +47,14 @@ export class ReceiptWriter {
     more: (tx: Transaction, copy: Path | undefined) => void = () => undefined,
   ): Promise<Receipt | undefined> {
     const { member, message, principal, order } = arrival;
-    const { store, clock, layers } = this.#context;
+    const { store, clock, layers, deployment } = this.#context;
     const inbox = inboxOf(member.id);
     const write = async (): Promise<Written<Receipt | undefined>> => {
       const registry = await registryOf(this.#context);
       const ids = await this.#deduplication.idsOf(message, id);
       const copy = entityOf(message, (name) => isDeclared(name, message, registry), layers, clock.now());
-      const known = await readEntity(store, copy.path);
+      const isOwn = message.transfer.origin?.deployment === deployment;
+      const known = isOwn ? await readEntity(store, copy.path) : undefined;
       const earlier = await store.transact(async (tx) => {
         const before = (await tx.getAll(inbox, ids)).find((doc) => doc !== undefined);
         if (before !== undefined) return receiptOf(before);

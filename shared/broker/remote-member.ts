@@ -1,13 +1,5 @@
 /** Entities of the members that peers describe. */
-import {
-  type CategoryRegistry,
-  deleteEntity,
-  ENTITIES,
-  type Entity,
-  type Path,
-  readEntity,
-  TARGET_FIELD,
-} from '../occi';
+import { deleteEntity, ENTITIES, type Entity, type Path, readEntity, TARGET_FIELD } from '../occi';
 import type { Principal } from '../principal';
 import type { Transaction } from '../store';
 import { MEMBER_KIND } from './cmbs';
@@ -80,11 +72,7 @@ export function remoteMember(
 export const deleteOldOrigin = (tx: Transaction, path: Path): void => tx.delete(ORIGINS, path);
 
 /** Reads an unverified member; the result deletes it. Undefined for a member that is in use or has answered since. */
-export async function removalOf(
-  tx: Transaction,
-  path: Path,
-  { registry, layers }: { readonly registry: CategoryRegistry; readonly layers: Layers },
-): Promise<(() => void) | undefined> {
+export async function removalOf(tx: Transaction, path: Path, layers: Layers): Promise<(() => void) | undefined> {
   const member = (await readEntity(tx, path))?.entity;
   if (member === undefined) return () => undefined;
   if (member.kind !== MEMBER_KIND || !isUnverified(member) || member.isLinked !== false) return undefined;
@@ -93,7 +81,7 @@ export async function removalOf(
   const addresses = layers.names.flatMap((layer) => socketOf(member, layer) ?? []);
   if (await isAwaited(tx, addresses)) return undefined;
   return () => {
-    deleteEntity(tx, member, registry);
+    deleteEntity(tx, member);
     deleteOldOrigin(tx, path);
   };
 }

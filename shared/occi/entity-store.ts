@@ -9,8 +9,10 @@ import { MAX_BATCH_ENTITIES } from './limits';
 import type { CategoryId, Entity, Path } from './model';
 
 export const ENTITIES = 'entities';
-/** Raw JSON attributes that have a document of their own, so that large texts do not burden each read of the entity. */
+/** Long texts of raw JSON attributes, a document each, so that they do not burden each read of the entity. */
 const APART = 'entity-values';
+/** Characters of a text up to which it is in the document of its entity: two reads and a write cost more. */
+const MAX_TOGETHER_CHARS = 4096;
 
 /** Version of the index entries that {@link indexOf} makes; each entity is stored with the version of its entries. */
 export const INDEX_VERSION = 1;
@@ -41,19 +43,18 @@ export function writeEntity(
   const isNewLifetime = before?.expiresAt !== entity.expiresAt;
   const together: Record<string, string> = {};
   const apart: string[] = [];
+  const apartBefore = before?.apart ?? [];
   for (const [name, text] of Object.entries(entity.rawJson)) {
-    if (specs[name]?.apart === true) {
+    if (specs[name]?.apart === true && text.length > MAX_TOGETHER_CHARS) {
       apart.push(name);
-      if (before?.rawJson[name] !== text || isNewLifetime) {
+      if (!apartBefore.includes(name) || before?.rawJson[name] !== text || isNewLifetime) {
         tx.put(APART, apartId(entity.path, name), { text }, lifetime);
       }
     } else {
       together[name] = text;
     }
   }
-  for (const name of Object.keys(before?.rawJson ?? {})) {
-    if (specs[name]?.apart === true && !apart.includes(name)) tx.delete(APART, apartId(entity.path, name));
-  }
+  for (const name of apartBefore) if (!apart.includes(name)) tx.delete(APART, apartId(entity.path, name));
   const value: JsonObject = {
     id: entity.id,
     kind: entity.kind,
@@ -76,12 +77,9 @@ export function writeEntity(
 }
 
 /** Deletes an entity and its raw JSON inside a transaction. */
-export function deleteEntity(tx: Transaction, entity: Entity, registry: CategoryRegistry): void {
-  const specs = registry.specs(entity.kind, entity.mixins);
-  for (const name of Object.keys(entity.rawJson)) {
-    if (specs[name]?.apart === true) tx.delete(APART, apartId(entity.path, name));
-  }
-  tx.delete(ENTITIES, entity.path);
+export function deleteEntity(tx: Transaction, { path, apart = [] }: Entity): void {
+  for (const name of apart) tx.delete(APART, apartId(path, name));
+  tx.delete(ENTITIES, path);
 }
 
 /** The document of an entity. Only this module writes the collection. */
@@ -118,6 +116,7 @@ function entityOf(doc: Doc, apart: Readonly<Record<string, string>>): Entity {
     mixins: value.mixins,
     attributes: value.attributes,
     rawJson: value.apart === undefined ? value.verbatim : { ...value.verbatim, ...apart },
+    ...(value.apart === undefined ? {} : { apart: value.apart }),
     owner: value.owner,
     ...(value.createdBy === undefined ? {} : { createdBy: value.createdBy }),
     createdAt: value.createdAt,

@@ -30,7 +30,7 @@ export interface AttributeSpec {
   readonly lenient: boolean;
   /** Kept as the JSON text that arrived, so that numbers, key order and nesting survive in every store. */
   readonly rawJson?: boolean;
-  /** For raw JSON attributes that are stored in a document of their own, because they may be large. */
+  /** For raw JSON attributes: long texts are stored in a document of their own. */
   readonly apart?: boolean;
   /** Members of an object that filters can name; absent: all. Each member costs an index entry at every write. */
   readonly indexedMembers?: readonly string[];
@@ -115,6 +115,8 @@ export interface Entity {
   readonly attributes: Readonly<Record<string, Json>>;
   /** JSON texts of raw JSON attributes by flat name. */
   readonly rawJson: Readonly<Record<string, string>>;
+  /** Names of the raw JSON attributes whose texts were stored in documents of their own. */
+  readonly apart?: readonly string[];
   /** Name of the principal that the entity belongs to. */
   readonly owner: string;
   /** The principal that made the entity. Absent for entities that release 1.0 stored. */

@@ -44,6 +44,8 @@ export const RPC_RESULTS = {
   send: z.strictObject({
     /** `settled`: the outcome is in the message. `queued`: not yet, for this reason. */
     outcome: z.enum(['settled', 'queued']),
+    /** Settled: the state of the message; absent when the companion no longer has the outcome. */
+    state: z.string().optional(),
     reason: z.string().optional(),
   }),
   execute: z.strictObject({ outcome: z.enum(['executed', 'stored']) }),

@@ -56,6 +56,7 @@ function handlerWith(limits: { readonly inboxLimit: number; readonly inboxBytes:
     newId,
     log: silentLog,
     counters: silentCounters,
+    deployment: 'here',
     ...limits,
     uriOf,
   };

@@ -35,7 +35,7 @@ async function write(title: string | undefined): Promise<void> {
       updatedAt: 1,
     };
     if (title !== undefined) writeEntity(tx, after, before, registry);
-    else if (before !== undefined) deleteEntity(tx, before, registry);
+    else if (before !== undefined) deleteEntity(tx, before);
   });
 }
 

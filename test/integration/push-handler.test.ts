@@ -73,6 +73,7 @@ function pushed(store: Store, storable: boolean): Promise<void> {
     newId,
     log: silentLog,
     counters,
+    deployment: 'here',
     inboxLimit: 10,
     inboxBytes: 1_000_000,
     uriOf: (path: string) => `http://here.example${path}`,

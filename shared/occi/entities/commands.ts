@@ -107,7 +107,7 @@ export class EntityCommands {
       await this.#authorizeCreation(fresh, requester);
       const shown = fresh.slice(0, 1).map(({ entity }) => entity);
       await authorizeEach(authorize, principal, 'entity.read', shown);
-      return { answer: { how: 'created' }, completions: await this.#insert(tx, fresh, snapshot, { principal }) };
+      return { answer: { how: 'created' }, completions: await this.#insert(tx, fresh, snapshot, { principal }, path) };
     });
   }
 
@@ -153,19 +153,22 @@ export class EntityCommands {
     return authorizeEach(this.#context.authorize, principal, 'entity.create', entities);
   }
 
+  /** @param absent a path that the transaction has read already */
   async #insert(
     tx: Transaction,
     fresh: readonly NewEntity[],
     snapshot: CategorySnapshot,
     request: ChangeRequest,
+    absent?: Path,
   ): Promise<readonly Completion[]> {
     const { registry } = snapshot;
     const entities = fresh.map(({ entity }) => entity);
     const named = entities.flatMap(({ kind, mixins }) => [kind, ...mixins]);
     await this.#context.categories.requireStill(tx, named, snapshot);
     const links = entities.filter(({ kind }) => registry.isLink(kind));
-    const paths = [...new Set([...entities.map(({ path }) => path), ...localEnds(links)])];
-    const known = await readEntities(tx, paths);
+    const paths = new Set([...entities.map(({ path }) => path), ...localEnds(links)]);
+    if (absent !== undefined) paths.delete(absent);
+    const known = await readEntities(tx, [...paths]);
     for (const { path } of entities) refuseTaken(path, known);
     const changes = entities.map((next) => ({ next, before: undefined }));
     const { entities: made, completions } = await completed(tx, changes, snapshot, request);

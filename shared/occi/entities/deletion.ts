@@ -159,7 +159,7 @@ export class EntityDeletion {
       if (write !== undefined) writes.push(write);
     }
     for (const write of writes) write();
-    for (const entity of all.values()) deleteEntity(tx, entity, registry);
+    for (const entity of all.values()) deleteEntity(tx, entity);
     for (const { entity } of touched.values()) writeEntity(tx, entity, entity, registry);
   }
 }
