@@ -206,7 +206,9 @@ describeOnEmulators('the costs of an operation', (hosts) => {
     const counted = await (operations[name] as () => Promise<Counts>)();
     const cells = stated.get(name) ?? [];
     const stands = Object.fromEntries(COLUMNS.map((column, at) => [column, Number(cells[at + 1])]));
-    const isFar = COLUMNS.some((column) => Math.abs(counted[column] - (stands[column] ?? NaN)) > TOLERANCE[column]);
+    const isFar = COLUMNS.some(
+      (column) => Math.abs(counted[column] - (stands[column] ?? NaN)) > TOLERANCE[column],
+    );
     // The whole row, so that a failure shows what to write in the document.
     expect(isFar ? counted : stands).toEqual(stands);
   };

@@ -107,7 +107,10 @@ export class EntityCommands {
       await this.#authorizeCreation(fresh, requester);
       const shown = fresh.slice(0, 1).map(({ entity }) => entity);
       await authorizeEach(authorize, principal, 'entity.read', shown);
-      return { answer: { how: 'created' }, completions: await this.#insert(tx, fresh, snapshot, { principal }, path) };
+      return {
+        answer: { how: 'created' },
+        completions: await this.#insert(tx, fresh, snapshot, { principal }, path),
+      };
     });
   }
 
