@@ -37,7 +37,7 @@ export class DocumentReader {
     const { sql, parameters } = this.#compile(selection, limit + 1, now, COLUMNS);
     const collection = this.#names.number(selection.collection);
     if (sql === undefined || collection === undefined) return { rows: [], isMore: false };
-    const recent = this.#recentMatching(selection, collection, now);
+    const recent = this.#recentMatching(selection, now);
     const statement = this.#connection.statement(sql);
     if (maxChars === undefined && recent.length === 0) {
       const found = statement.all(...parameters);
@@ -55,14 +55,9 @@ export class DocumentReader {
   }
 
   /** The recent documents that a query through index entries does not find in the tables. */
-  #recentMatching(selection: Selection, collection: number, now: number): readonly RecentDocument[] {
+  #recentMatching(selection: Selection, now: number): readonly RecentDocument[] {
     if (selection.terms.length === 0) return [];
-    return this.#recent.matching(
-      selection,
-      collection,
-      (field) => this.#names.number(selection.collection, field),
-      now,
-    );
+    return this.#recent.matching(selection, (field) => this.#names.number(selection.collection, field), now);
   }
 
   /** Both in one order. No document is in both: the tables have no entries of recent documents. */
@@ -91,10 +86,9 @@ export class DocumentReader {
 
   count(selection: Selection, limit: number, now: number): number {
     const { sql, parameters } = this.#compile(selection, limit, now, '1', this.#nothingExpired(now));
-    const collection = this.#names.number(selection.collection);
-    if (sql === undefined || collection === undefined) return 0;
+    if (sql === undefined) return 0;
     const indexed = Number(this.#connection.statement(`SELECT count(*) FROM (${sql})`).get(...parameters)?.[0]);
-    return Math.min(limit, indexed + this.#recentMatching(selection, collection, now).length);
+    return Math.min(limit, indexed + this.#recentMatching(selection, now).length);
   }
 
   /** Number of documents with an order, and the bytes of their values. */

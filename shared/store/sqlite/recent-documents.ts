@@ -22,9 +22,10 @@ export interface RecentDocument extends Omit<NewRow, 'value'> {
 
 export class RecentDocuments {
   readonly #connection: Connection;
-  /** By collection, then by the number of the row. */
-  readonly #collections = new Map<number, Map<number, RecentDocument>>();
-  #size = 0;
+  /** By the number of the row. */
+  readonly #documents = new Map<number, RecentDocument>();
+  /** By the number of a field, which one collection has, and by value. */
+  readonly #byEntry = new Map<number, Map<string, Set<RecentDocument>>>();
   #indexed = 0;
 
   constructor(connection: Connection) {
@@ -36,18 +37,17 @@ export class RecentDocuments {
   reload(): void {
     this.clear(Number(this.#connection.statement('SELECT indexed FROM state').get()?.[0]));
     const rows = this.#connection.statement(
-      'SELECT doc, collection, id, sort, expires, entries FROM document WHERE doc > ? AND entries IS NOT NULL',
+      'SELECT doc, id, sort, expires, entries FROM document WHERE doc > ? AND entries IS NOT NULL',
     );
     for (const row of rows.all(this.#indexed)) {
-      const [doc, collection, id, sort, expires, entries] = row as readonly [
-        number,
+      const [doc, id, sort, expires, entries] = row as readonly [
         number,
         string,
         string | null,
         number | null,
         string | null,
       ];
-      this.put(collection, { doc, id, sort, expires, entries: parseEntries(entries) });
+      this.put({ doc, id, sort, expires, entries: parseEntries(entries) });
     }
   }
 
@@ -57,7 +57,7 @@ export class RecentDocuments {
   }
 
   get size(): number {
-    return this.#size;
+    return this.#documents.size;
   }
 
   /** Whether the entries of the document with this number are not in the tables. */
@@ -66,42 +66,57 @@ export class RecentDocuments {
   }
 
   /** Adds or replaces a document. A document without entries needs no place here. */
-  put(collection: number, document: RecentDocument): void {
-    this.remove(collection, document.doc);
+  put(document: RecentDocument): void {
+    this.remove(document.doc);
     if (document.entries.length === 0) return;
-    let documents = this.#collections.get(collection);
-    if (documents === undefined)
-      this.#collections.set(collection, (documents = new Map<number, RecentDocument>()));
-    documents.set(document.doc, document);
-    this.#size += 1;
+    this.#documents.set(document.doc, document);
+    for (const [field, value] of document.entries) {
+      let values = this.#byEntry.get(field);
+      if (values === undefined) this.#byEntry.set(field, (values = new Map<string, Set<RecentDocument>>()));
+      const documents = values.get(value);
+      if (documents === undefined) values.set(value, new Set([document]));
+      else documents.add(document);
+    }
   }
 
-  remove(collection: number, doc: number): void {
-    if (this.#collections.get(collection)?.delete(doc) === true) this.#size -= 1;
+  remove(doc: number): void {
+    const document = this.#documents.get(doc);
+    if (document === undefined) return;
+    this.#documents.delete(doc);
+    for (const [field, value] of document.entries) {
+      const values = this.#byEntry.get(field);
+      const documents = values?.get(value);
+      documents?.delete(document);
+      if (documents?.size === 0) values?.delete(value);
+    }
   }
 
-  *[Symbol.iterator](): IterableIterator<RecentDocument> {
-    for (const documents of this.#collections.values()) yield* documents.values();
+  [Symbol.iterator](): IterableIterator<RecentDocument> {
+    return this.#documents.values();
   }
 
   /** The entries of all documents up to number `indexed` are in the tables. */
   clear(indexed: number): void {
-    this.#collections.clear();
-    this.#size = 0;
+    this.#documents.clear();
+    this.#byEntry.clear();
     this.#indexed = indexed;
   }
 
-  /** The documents that match and have not expired by `now`, in the order of the result. */
+  /** The documents that match and have not expired by `now`, in the order of the result. The selection has terms. */
   matching(
     selection: Selection,
-    collection: number,
     fieldNumber: (field: string) => number | undefined,
     now: number,
   ): readonly RecentDocument[] {
-    const documents = this.#collections.get(collection);
-    if (documents === undefined) return [];
+    let fewest: ReadonlySet<RecentDocument> | undefined;
+    for (const { field, value } of selection.terms) {
+      const n = fieldNumber(field);
+      const documents = n === undefined ? undefined : this.#byEntry.get(n)?.get(value);
+      if (documents === undefined) return [];
+      if (fewest === undefined || documents.size < fewest.size) fewest = documents;
+    }
     const found: RecentDocument[] = [];
-    for (const document of documents.values()) {
+    for (const document of fewest ?? []) {
       if (document.expires !== null && document.expires <= now) continue;
       if (covers(selection, undefined, fieldNumber, document.id, document)) found.push(document);
     }

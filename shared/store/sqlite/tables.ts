@@ -148,7 +148,7 @@ export class Tables {
     rows.forEach((row, i) => {
       const doc = first + i;
       if (present === undefined || present.has(doc)) {
-        this.#recent.put(collection, recentDocument(doc, row));
+        this.#recent.put(recentDocument(doc, row));
         inserted.push(true);
         return;
       }
@@ -175,7 +175,7 @@ export class Tables {
   delete(collection: number, id: string): IndexEntry | undefined {
     const existing = this.#existing(collection, id);
     if (existing === undefined) return undefined;
-    if (this.#recent.isRecent(existing.doc)) this.#recent.remove(collection, existing.doc);
+    if (this.#recent.isRecent(existing.doc)) this.#recent.remove(existing.doc);
     else this.#removeEntries(existing, id, parseEntries(existing.entries));
     this.#statement('DELETE FROM document WHERE doc = ?').run(existing.doc);
     return indexEntryOf(existing);
@@ -208,7 +208,7 @@ export class Tables {
     const entries = entriesText(row);
     const sum = checksum(collection, id, revision, value, sort, expires, entries);
     const isRecent = this.#recent.isRecent(existing.doc);
-    if (isRecent) this.#recent.put(collection, recentDocument(existing.doc, row));
+    if (isRecent) this.#recent.put(recentDocument(existing.doc, row));
     // SQLite rewrites the indexes of every column that an UPDATE names, changed or not.
     if (existing.sort === sort && existing.expires === expires) {
       if (existing.entries === entries) {
