@@ -9,6 +9,7 @@ import { PatientClock } from './patient-clock';
 import { describeOnEmulators, uniqueProject } from './support';
 
 const TOPICS = 30;
+const SUBSCRIPTIONS = 30;
 
 describeOnEmulators('the registry of topics', (hosts) => {
   process.env.PUBSUB_EMULATOR_HOST = hosts.pubsub;
@@ -78,5 +79,54 @@ describeOnEmulators('the registry of topics', (hosts) => {
       (read) => read >= TOPICS,
       'all topics are read',
     );
+  });
+
+  describe('when a function publishes on a new topic', () => {
+    const other = pubsubBus({ ...parts, store: counted.store, clock: systemClock });
+    afterAll(() => other.close());
+    const readsToPublish = async (topic: string): Promise<number> => {
+      const before = counted.readsIn('bus-subscriptions');
+      await other.publish('l32', topic, { data: 'x', attributes: {} });
+      await receives(topic);
+      return counted.readsIn('bus-subscriptions') - before;
+    };
+
+    beforeAll(async () => {
+      for (let at = 0; at < SUBSCRIPTIONS; at += 1) {
+        await there.setSubscription({
+          name: `other-${at}`,
+          layer: 'l32',
+          patterns: [`other.${at}.>`, `exact.${at}`],
+        });
+      }
+      await readsToPublish('fifth');
+    });
+
+    it('is read for the subscriptions whose patterns begin like the topic only', async () => {
+      expect(await readsToPublish('sixth')).toBeLessThan(SUBSCRIPTIONS / 2);
+      expect(await readsToPublish('other.of.this')).toBeLessThan(SUBSCRIPTIONS / 2);
+    });
+
+    it('has the subscriptions that release 1.0 stored, without index entries', async () => {
+      await store.transact(async (tx) => {
+        const reader = await tx.get('bus-subscriptions', 'reader');
+        tx.put('bus-subscriptions', 'reader', { ...reader?.value, attached: 'pull' });
+        tx.delete('meta', 'subscription-keys');
+      });
+      const upgraded = pubsubBus({ ...parts, store: counted.store, clock: systemClock });
+      await upgraded.publish('l32', 'seventh', { data: 'x', attributes: {} });
+      await receives('seventh');
+      await upgraded.close();
+      expect(await readsToPublish('eighth')).toBeLessThan(SUBSCRIPTIONS / 2);
+    });
+
+    it('has a subscription that a companion of release 1.0 wrote later, once a companion of this release has set it', async () => {
+      await store.transact(async (tx) => {
+        const reader = await tx.get('bus-subscriptions', 'reader');
+        tx.put('bus-subscriptions', 'reader', { ...reader?.value, attached: 'pull' });
+      });
+      await here.setSubscription({ name: 'reader', layer: 'l32', patterns: ['>'] });
+      await readsToPublish('ninth');
+    });
   });
 });

@@ -15,7 +15,7 @@ import type { PubsubCalls } from './calls';
 import { unless } from './errors';
 import { PUBSUB_ADMIN_CONCURRENCY } from './limits';
 import type { PubsubNames } from './names';
-import { isWanted, type KnownSubscription, type SubscriptionRegistry } from './subscription-registry';
+import type { KnownSubscription, SubscriptionRegistry } from './subscription-registry';
 
 /** Milliseconds for which a publication waits for others, to share a request. */
 const PUBLISH_GATHER_MS = 1;
@@ -93,7 +93,7 @@ export class PubsubAdmin {
     if (known?.ready === true && !isMissing) return handle;
     if (known === undefined) await registry.addTopic(layer, topic);
     await this.#createTopic(name);
-    const wanting = (await registry.subscriptions()).filter((one) => isWanted(one, layer, topic));
+    const wanting = await registry.subscriptionsTo(layer, topic);
     await concurrently(wanting, PUBSUB_ADMIN_CONCURRENCY, async (one) => {
       await this.#attach(one, topic);
     });

@@ -7,14 +7,28 @@
  * are added at the same time, at least one of the two sees the other.
  */
 import { z } from 'zod';
-import { parsePattern, parseTopic, topicMatches, type Topic, type TopicPattern } from '../topics';
+import {
+  parsePattern,
+  parseTopic,
+  patternKey,
+  topicKeys,
+  topicMatches,
+  type Topic,
+  type TopicPattern,
+} from '../topics';
 import { CmbsError } from '../../errors';
 import { MAX_PAGE_DOCS } from '../../limits';
-import type { Doc, Store, Watch } from '../../store';
+import type { Doc, Query, Store, Transaction, Watch } from '../../store';
 import type { Subscription, TopicLayer } from '../bus';
 
 const TOPICS = 'bus-topics';
 const SUBSCRIPTIONS = 'bus-subscriptions';
+/** Index field of subscriptions: the layer and a key of a pattern ({@link patternKey}). */
+const PATTERN_FIELD = 'pattern';
+/** Exists once no subscription is stored without its keys, as release 1.0 stored them. */
+const KEYS_COMPLETE = { collection: 'meta', id: 'subscription-keys' } as const;
+/** Ends `attached` where the record has its keys. A companion of release 1.0 writes its subscriptions again, without. */
+const WITH_KEYS = ' with keys';
 
 const layer = z.string();
 
@@ -29,7 +43,7 @@ const subscriptionRecord = z.strictObject({
   layer,
   patterns: z.array(z.string()),
   paused: z.boolean(),
-  /** The target (`PubsubAdmin.target`) that its subscriptions in Pub/Sub were made for; empty until they are made. */
+  /** The target (`PubsubAdmin.target`) that its subscriptions in Pub/Sub were made for, and {@link WITH_KEYS}; empty until they are made. */
   attached: z.string(),
   /** It is being removed, with its subscriptions in Pub/Sub. */
   removed: z.boolean(),
@@ -100,8 +114,16 @@ function isSame(
   return isEqual && patterns.length === known.patterns.length && paused === known.paused;
 }
 
+const keyOn = (of: TopicLayer, key: string): string => `${of} ${key}`;
+
+function putSubscription(tx: Transaction, name: string, record: SubscriptionRecord): void {
+  const keys = record.patterns.map((pattern) => keyOn(record.layer, patternKey(parsePattern(pattern))));
+  tx.put(SUBSCRIPTIONS, name, record, { index: { [PATTERN_FIELD]: [...new Set(keys)] } });
+}
+
 export class SubscriptionRegistry {
   readonly #store: Store;
+  #areKeysComplete = false;
 
   constructor(store: Store) {
     this.#store = store;
@@ -139,10 +161,39 @@ export class SubscriptionRegistry {
     return (await this.#docs(SUBSCRIPTIONS, names)).map(subscriptionOf).filter((known) => known !== undefined);
   }
 
+  /** The subscriptions that want a topic; reads those with a pattern that begins like the topic. */
+  async subscriptionsTo(of: TopicLayer, topic: Topic): Promise<readonly KnownSubscription[]> {
+    await this.#completeKeys();
+    const found = new Map<string, KnownSubscription>();
+    await Promise.all(
+      topicKeys(topic).map(async (key) => {
+        const where = [{ field: PATTERN_FIELD, value: keyOn(of, key) }];
+        for (const doc of await this.#all({ collection: SUBSCRIPTIONS, where })) {
+          const known = subscriptionOf(doc);
+          if (known !== undefined && isWanted(known, of, topic)) found.set(known.name, known);
+        }
+      }),
+    );
+    return [...found.values()];
+  }
+
+  /** Stores all subscriptions again with their keys, once for a deployment that release 1.0 made. */
+  async #completeKeys(): Promise<void> {
+    if (this.#areKeysComplete) return;
+    const { collection, id } = KEYS_COMPLETE;
+    if ((await this.#store.get(collection, id)) === undefined) {
+      for (const { id: name } of await this.#all({ collection: SUBSCRIPTIONS })) {
+        await this.#changeSubscription(name, (record) => record);
+      }
+      await this.#store.create(collection, id, {});
+    }
+    this.#areKeysComplete = true;
+  }
+
   /** The subscription is stored as wanted, and its subscriptions in Pub/Sub are made for `target`. */
   async isSet(wanted: Subscription, target: string): Promise<boolean> {
     const known = await this.subscription(wanted.name);
-    return known !== undefined && isSame(known, wanted) && known.attached === target;
+    return known !== undefined && isSame(known, wanted) && known.attached === target + WITH_KEYS;
   }
 
   /**
@@ -164,7 +215,7 @@ export class SubscriptionRegistry {
       if (before !== undefined && before.layer !== of) {
         throw new CmbsError('conflict', `The subscription ${name} is on layer ${before.layer}; remove it first.`);
       }
-      if (before !== undefined && isSame(before, wanted)) return before.attached !== target;
+      if (before !== undefined && isSame(before, wanted)) return before.attached !== target + WITH_KEYS;
       const isLeft = ({ topic }: { readonly topic: Topic }): boolean =>
         !isWanted({ layer: of, patterns: parsed }, of, topic);
       const left = topics.filter(
@@ -174,7 +225,7 @@ export class SubscriptionRegistry {
         ...(before?.retired ?? []).filter(isLeft),
         ...left.map(({ topic }): Retired => ({ topic, at: now })),
       ];
-      tx.put(SUBSCRIPTIONS, name, {
+      putSubscription(tx, name, {
         layer: of,
         patterns: parsed,
         paused,
@@ -189,7 +240,7 @@ export class SubscriptionRegistry {
   /** Notes that the subscriptions in Pub/Sub are made, unless the subscription has changed in the meantime. */
   async subscriptionAttached(known: KnownSubscription, target: string): Promise<void> {
     await this.#changeSubscription(known.name, (record) =>
-      isSame(known, record) && !record.removed ? { ...record, attached: target } : undefined,
+      isSame(known, record) && !record.removed ? { ...record, attached: target + WITH_KEYS } : undefined,
     );
   }
 
@@ -208,7 +259,7 @@ export class SubscriptionRegistry {
     await this.#store.transact(async (tx) => {
       const doc = await tx.get(SUBSCRIPTIONS, name);
       const changed = doc === undefined ? undefined : change(subscriptionRecord.parse(doc.value));
-      if (changed !== undefined) tx.put(SUBSCRIPTIONS, name, changed);
+      if (changed !== undefined) putSubscription(tx, name, changed);
     });
   }
 
@@ -221,7 +272,7 @@ export class SubscriptionRegistry {
       const doc = await tx.get(SUBSCRIPTIONS, name);
       if (doc === undefined) return undefined;
       const record = subscriptionRecord.parse(doc.value);
-      if (!record.removed) tx.put(SUBSCRIPTIONS, name, { ...record, removed: true });
+      if (!record.removed) putSubscription(tx, name, { ...record, removed: true });
       return anySubscriptionOf(doc);
     });
   }
@@ -246,17 +297,17 @@ export class SubscriptionRegistry {
   }
 
   async #docs(collection: string, ids: readonly string[] | undefined): Promise<readonly Doc[]> {
-    if (ids === undefined) return this.#all(collection);
+    if (ids === undefined) return this.#all({ collection });
     if (ids.length === 0) return [];
     return (await this.#store.getAll(collection, ids)).filter((doc) => doc !== undefined);
   }
 
-  async #all(collection: string): Promise<readonly Doc[]> {
+  async #all(of: Pick<Query, 'collection' | 'where'>): Promise<readonly Doc[]> {
     const docs: Doc[] = [];
     let after: string | undefined;
     do {
       const page = await this.#store.query({
-        collection,
+        ...of,
         limit: MAX_PAGE_DOCS,
         ...(after === undefined ? {} : { after }),
       });
