@@ -7,8 +7,6 @@ import { CORE_ID, CORE_SOURCE, CORE_TARGET, type AttributeSpec, type Entity } fr
 
 /** Characters of an attribute value that are indexed as they are. Longer values are indexed by their digest. */
 const MAX_INDEXED_VALUE_LENGTH = 256;
-/** Levels of an object attribute whose scalar members are indexed. */
-const INDEXED_DEPTH = 3;
 
 export const CATEGORY_FIELD = 'category';
 export const SOURCE_FIELD = 'source';
@@ -47,14 +45,6 @@ export const isNumeric = (spec: AttributeSpec | undefined): boolean =>
 
 type IndexEntries = Record<string, readonly string[]>;
 
-/** An object has an entry for each scalar member (`cmbs.message.delivery.state`), down to {@link INDEXED_DEPTH}. */
-function addValue(index: IndexEntries, name: string, value: Json, depth = 0): void {
-  if (!isJsonObject(value)) index[attributeField(name)] = indexTexts(value);
-  else if (depth < INDEXED_DEPTH) {
-    for (const [key, inner] of Object.entries(value)) addValue(index, `${name}.${key}`, inner, depth + 1);
-  }
-}
-
 /** All index entries of an entity, by field. */
 export function indexOf(entity: Entity, registry: CategoryRegistry): Readonly<IndexEntries> {
   const index: IndexEntries = {
@@ -64,14 +54,17 @@ export function indexOf(entity: Entity, registry: CategoryRegistry): Readonly<In
   const specs = registry.specs(entity.kind, entity.mixins);
   for (const [name, value] of Object.entries(entity.attributes)) {
     const spec = specs[name];
-    const members = spec?.indexedMembers;
     if (spec?.keysOf !== undefined) index[keyField(name)] = [...new Set(spec.keysOf(value))];
     const number = typeof value === 'string' && isNumeric(spec) ? numberText(value) : undefined;
     if (number !== undefined) index[attributeField(name)] = [...new Set([...indexTexts(value), number])];
-    else if (members === undefined || !isJsonObject(value)) addValue(index, name, value);
+    else if (!isJsonObject(value)) index[attributeField(name)] = indexTexts(value);
     else {
-      const indexed = Object.entries(value).filter(([key]) => members.includes(key));
-      addValue(index, name, Object.fromEntries(indexed));
+      // Other members have names that a client chose, and each would stay in the store for ever.
+      for (const member of spec?.indexedMembers ?? []) {
+        const held = value[member];
+        if (held !== undefined && !isJsonObject(held))
+          index[attributeField(`${name}.${member}`)] = indexTexts(held);
+      }
     }
   }
   const source = entity.attributes[CORE_SOURCE];

@@ -1,6 +1,6 @@
 /** Filters of collections: an entity matches if all categories, attributes and words match (docs/occi.md, "Filters and pages"). */
 import { badRequest } from '../errors';
-import type { Json } from '../json';
+import { isJsonObject, type Json } from '../json';
 import type { CategoryRegistry } from './category-registry';
 import { attributeField, CATEGORY_FIELD, indexText, indexTexts, isNumeric, numberText } from './entity-index';
 import type { CategoryId, Entity } from './model';
@@ -55,7 +55,7 @@ export function indexedTerms(
   return [
     ...filter.categories.map((id) => ({ field: CATEGORY_FIELD, value: registry.canonicalId(id) })),
     ...filter.attributes
-      .filter(({ name }) => !isRawJson(name, registry))
+      .filter(({ name }) => !isRawJson(name, registry) && objectOf(name, registry) === undefined)
       .map(({ name, value }) => {
         const canonical = registry.canonicalAttribute(name);
         return { field: attributeField(canonical), value: soughtText(value, canonical, registry) };
@@ -80,16 +80,50 @@ function isRawJson(name: string, registry: CategoryRegistry): boolean {
   return registry.rawJsonNames.has(registry.canonicalAttribute(name));
 }
 
+/** The object attribute and the path in it that a name stands for, if the index does not have the members of the object. */
+function objectOf(
+  name: string,
+  registry: CategoryRegistry,
+): { readonly attribute: string; readonly path: readonly string[] } | undefined {
+  const canonical = registry.canonicalAttribute(name);
+  const declared = registry.declared(canonical);
+  if (declared === undefined || declared.name === canonical) return undefined;
+  if (declared.spec.indexedMembers !== undefined) return undefined;
+  return { attribute: declared.name, path: canonical.slice(declared.name.length + 1).split('.') };
+}
+
+/** The values at a path; several, since a key may contain dots. */
+function valuesAt(value: Json | undefined, path: readonly string[]): readonly Json[] {
+  if (value === undefined) return [];
+  if (path.length === 0) return [value];
+  if (!isJsonObject(value)) return [];
+  return path.flatMap((_, at) => {
+    const key = path.slice(0, at + 1).join('.');
+    return Object.hasOwn(value, key) ? valuesAt(value[key], path.slice(at + 1)) : [];
+  });
+}
+
 /** A test for the terms that need the entity itself; undefined if the index answers all terms. */
 export function residualTest(
   filter: Filter,
   registry: CategoryRegistry,
 ): ((entity: Entity) => boolean) | undefined {
-  const rawJson = filter.attributes.filter(({ name }) => isRawJson(name, registry));
-  if (rawJson.length === 0 && filter.words.length === 0) return undefined;
-  return (entity) =>
-    rawJson.every(({ name, value }) => {
-      const text = entity.rawJson[registry.canonicalAttribute(name)];
-      return text !== undefined && isSought(JSON.parse(text) as Json, value);
-    }) && filter.words.every((word) => Object.values(entity.attributes).some((value) => isSought(value, word)));
+  const tests: ((entity: Entity) => boolean)[] = filter.words.map(
+    (word) => (entity) => Object.values(entity.attributes).some((value) => isSought(value, word)),
+  );
+  for (const { name, value: sought } of filter.attributes) {
+    const member = objectOf(name, registry);
+    if (member !== undefined) {
+      tests.push(({ attributes }) => {
+        const values = valuesAt(attributes[member.attribute], member.path);
+        return values.some((held) => !isJsonObject(held) && isSought(held, sought));
+      });
+    } else if (isRawJson(name, registry)) {
+      tests.push(({ rawJson }) => {
+        const text = rawJson[registry.canonicalAttribute(name)];
+        return text !== undefined && isSought(JSON.parse(text) as Json, sought);
+      });
+    }
+  }
+  return tests.length === 0 ? undefined : (entity) => tests.every((test) => test(entity));
 }

@@ -144,6 +144,32 @@ describe('OCCI collections', () => {
     expect((await product.get('/compute/?attribute=occi.core.title')).status).toBe(400);
   });
 
+  it('#56 are filtered by members of an object, whatever names a client gives them', async () => {
+    const kind = 'http://houssem.org/cmbs#message';
+    const one = '/cmbs/message/with-headers';
+    const headers = { tenant: 'a', 'dotted.name': true, deep: { level: { number: 7 } }, list: ['x', 'y'] };
+    const others = [{ tenant: 'b' }, { deep: { level: 7 } }, { list: 'a' }];
+    await product.json('PUT', one, { kind, attributes: { 'cmbs.message.headers': headers } });
+    for (const other of others) {
+      await product.json('POST', '/cmbs/message/', { kind, attributes: { 'cmbs.message.headers': other } });
+    }
+    for (const [name, value, found] of [
+      ['tenant', 'a', true],
+      ['tenant', 'c', false],
+      ['dotted.name', 'true', true],
+      ['deep.level.number', '7.0', true],
+      ['deep.level', '8', false],
+      ['list', 'y', true],
+      ['absent', 'a', false],
+    ] as const) {
+      const query = `attribute=cmbs.message.headers.${name}&value=${value}`;
+      expect([query, await list(`/cmbs/message/?${query}`)]).toEqual([query, found ? [one] : []]);
+    }
+    expect(await list('/cmbs/message/?attribute=cmbs.message.headers.tenant&value=a&category=message')).toEqual([
+      one,
+    ]);
+  });
+
   it('#56 are filtered by a POST with X-HTTP-Method-Override: GET', async () => {
     const one = await product.compute('X-OCCI-Attribute: occi.compute.hostname="overridden"');
     const answer = await product.plain(
