@@ -27,6 +27,16 @@ interface Stored extends Doc {
 /** Documents by collection and id. */
 export type MemoryData = Map<string, Map<string, Stored>>;
 
+type Index = NonNullable<PutOptions['index']>;
+
+/** A change, with the index entries of the document; undefined where there is no document. */
+interface Changed {
+  readonly collection: string;
+  readonly id: string;
+  readonly before: Index | undefined;
+  readonly after: Index | undefined;
+}
+
 interface Watching {
   readonly scope: WatchScope;
   readonly listener: (changes: readonly Change[]) => void;
@@ -158,7 +168,7 @@ export class MemoryStore implements Store {
   }
 
   #commit(writes: readonly Write[]): void {
-    const changes: Change[] = [];
+    const changes: Changed[] = [];
     for (const { collection, id, value, options } of writes) {
       const documents = this.#data.get(collection) ?? new Map<string, Stored>();
       this.#data.set(collection, documents);
@@ -175,22 +185,32 @@ export class MemoryStore implements Store {
         });
       } else documents.delete(id);
       if (value !== undefined || before !== undefined)
-        changes.push({ collection, id, deleted: value === undefined });
+        changes.push({
+          collection,
+          id,
+          before: before?.index,
+          after: value === undefined ? undefined : (options.index ?? {}),
+        });
     }
     for (const watch of [...this.#watches]) this.#tell(watch, changes);
   }
 
-  #tell(watch: Watching, changes: readonly Change[]): void {
-    const { collection, id, prefix = '', newest } = watch.scope;
-    const isNewest = (one: Change): boolean =>
-      !one.deleted && this.#select({ collection, by: 'order' }).at(-1)?.id === one.id;
-    const wanted = changes.filter(
-      (one) =>
-        one.collection === collection &&
-        (id === undefined || id === one.id) &&
-        one.id.startsWith(prefix) &&
-        (newest === undefined || isNewest(one)),
-    );
+  #tell(watch: Watching, changes: readonly Changed[]): void {
+    const { collection, id, prefix = '', newest, where } = watch.scope;
+    const isFound = (index: Index | undefined): boolean =>
+      index !== undefined && (where === undefined || index[where.field]?.includes(where.value) === true);
+    const isNewest = (one: Changed): boolean =>
+      one.after !== undefined && this.#select({ collection, by: 'order' }).at(-1)?.id === one.id;
+    const wanted = changes
+      .filter(
+        (one) =>
+          one.collection === collection &&
+          (id === undefined || id === one.id) &&
+          one.id.startsWith(prefix) &&
+          (isFound(one.before) || isFound(one.after)) &&
+          (newest === undefined || isNewest(one)),
+      )
+      .map(({ after, ...one }): Change => ({ collection, id: one.id, deleted: !isFound(after) }));
     if (wanted.length === 0) return;
     // After the commit, in a task of its own: an error of one listener must not affect others.
     queueMicrotask(() => {

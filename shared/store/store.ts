@@ -79,6 +79,8 @@ export interface WatchScope {
   readonly id?: string;
   /** Only ids that start with this text; not together with `id`. */
   readonly prefix?: string;
+  /** Only documents with this index entry; a document that loses the entry is reported as deleted. */
+  readonly where?: { readonly field: string; readonly value: string };
   /**
    * Only the document that comes last by its order, to wake the reader of a long queue without reading the queue.
    * Deletions are not reported then. An engine may report other documents too.

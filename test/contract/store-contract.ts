@@ -632,6 +632,32 @@ export function storeContract(
         expect(seen.map(({ id }) => id)).toEqual(['b/1', 'b/2']);
       });
 
+      it('reports only documents with the index entry of the scope, and as deleted when they lose it', async () => {
+        const red = { index: { colour: ['red', 'round'] } };
+        await put('before', {}, red);
+        const where = { field: 'colour', value: 'red' };
+        const { seen, until, end } = await collect({ collection: 'things', where });
+        await put('blue', {}, { index: { colour: ['blue'], other: ['red'] } });
+        await put('none');
+        await store.create('things', 'red', {}, red);
+        await until(1);
+        await put('blue', {}, red);
+        await until(2);
+        await put('red', {}, { index: { colour: ['blue'] } });
+        await until(3);
+        await put('red', { n: 2 });
+        await store.transact(async (tx) => tx.delete('things', 'red'));
+        await store.transact(async (tx) => tx.delete('things', 'before'));
+        await until(4);
+        end();
+        expect(seen).toEqual([
+          { collection: 'things', id: 'red', deleted: false },
+          { collection: 'things', id: 'blue', deleted: false },
+          { collection: 'things', id: 'red', deleted: true },
+          { collection: 'things', id: 'before', deleted: true },
+        ]);
+      });
+
       it('reports only the document whose id the scope has', async () => {
         const { seen, until, end } = await collect({ collection: 'things', id: 'a/1' });
         await put('a/1x');

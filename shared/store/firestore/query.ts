@@ -37,16 +37,13 @@ export function planOf({ collection, prefix, terms, byOrder, upTo }: Selection, 
   const place = placeOf(collection);
   const keys = terms.map(({ field, value }) => indexKey(field, value));
   if (!byOrder) {
-    const filters = [
-      ...keys.map((key) => compare(fieldPath(FIELD.index, key), 'EQUAL', { booleanValue: true })),
-      ...prefixFilters(place, prefix, database),
-    ];
+    const filters = [...keys.map(hasEntry), ...prefixFilters(place, prefix, database)];
     return { place, byOrder, orderField: FIELD.order, filters, completes: () => true, isComplete: true };
   }
   const { order, sortedFields } = layoutOf(place.group);
-  if (order === 'none') throw notReadByOrder(place);
   const sortedAt = terms.findIndex(({ field }) => sortedFields.includes(field));
   const sortedKey = keys[sortedAt];
+  if (order === 'none' && sortedKey === undefined) throw notReadByOrder(place);
   const orderField = sortedKey === undefined ? FIELD.order : fieldPath(FIELD.sorted, sortedKey);
   const otherKeys = keys.filter((_, at) => at !== sortedAt);
   return {
@@ -61,6 +58,10 @@ export function planOf({ collection, prefix, terms, byOrder, upTo }: Selection, 
     isComplete: prefix === '' && otherKeys.length === 0,
   };
 }
+
+/** Whether a document has the index entry with this key. */
+export const hasEntry = (key: string): FieldFilter =>
+  compare(fieldPath(FIELD.index, key), 'EQUAL', { booleanValue: true });
 
 /** For a query that has no index in the layout, which is a mistake in the program. */
 export function notReadByOrder({ group }: CollectionPlace): Error {

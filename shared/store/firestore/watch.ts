@@ -10,9 +10,10 @@ import { type Context } from './context';
 import { closedError, toStoreError } from './errors';
 import { FIELD, layoutOf } from './layout';
 import { ListenTarget, type ReportedChange } from './listen';
-import { placeOf } from './names';
+import { indexKey, placeOf } from './names';
+import { indexable } from '../keys';
 import { type ListenRequest, type ListenResponse, type StructuredQuery } from './protocol';
-import { isNamed, notReadByOrder, prefixFilters, where } from './query';
+import { hasEntry, isNamed, notReadByOrder, prefixFilters, where } from './query';
 import { parentOf } from './read-snapshot';
 import { type Change, type Watch, type WatchScope } from '../store';
 
@@ -179,11 +180,12 @@ function listenRequest(scope: WatchScope, database: string, resumeToken: Uint8Ar
   const place = placeOf(scope.collection);
   const structuredQuery: StructuredQuery = {
     from: [{ collectionId: place.group }],
-    ...where(
-      scope.id === undefined
+    ...where([
+      ...(scope.where === undefined ? [] : [hasEntry(indexKey(scope.where.field, indexable(scope.where.value)))]),
+      ...(scope.id === undefined
         ? prefixFilters(place, scope.prefix ?? '', database)
-        : [isNamed(place, scope.id, database)],
-    ),
+        : [isNamed(place, scope.id, database)]),
+    ]),
     ...(scope.newest === true ? NEWEST : {}),
   };
   return {

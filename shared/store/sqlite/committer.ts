@@ -3,9 +3,8 @@
  * checked against its reads. Callers hear of a commit when it is on the disk.
  */
 import { type Clock } from '../../clock';
-import { type Change } from '../store';
 import { type IndexEntry } from '../store-query';
-import { type Collection, type Collections } from './collections';
+import { type Collection, type Collections, type CommittedChange } from './collections';
 import { type QueuedWork } from './commit-queue';
 import { toStoreError } from './errors';
 import { closedError, type StoreHealth } from './health';
@@ -198,7 +197,7 @@ export class Committer {
     before: IndexEntry | undefined,
     after: IndexEntry | undefined,
   ): void {
-    const change = { collection: collection.name, id, deleted: after === undefined };
+    const change = { id, before, after };
     const changes = commit.changed.get(collection);
     if (changes === undefined) commit.changed.set(collection, [change]);
     else changes.push(change);
@@ -208,7 +207,7 @@ export class Committer {
 
 /** A commit that is being made: its changes, and the callers to settle afterwards. */
 class Commit {
-  readonly changed = new Map<Collection, Change[]>();
+  readonly changed = new Map<Collection, CommittedChange[]>();
   readonly conflicts: (() => void)[] = [];
   readonly results: (() => void)[] = [];
   readonly chars: number;

@@ -76,7 +76,7 @@ export class OpenStore implements Store {
     this.#lock = lock;
     this.#clock = clock;
     this.#health = new StoreHealth(path, clock, log);
-    this.#collections = new Collections(log);
+    this.#collections = new Collections(log, (collection, field) => tables.names.number(collection, field));
     const seq = tables.standing().commits;
     this.#reader = new StoreReader({
       tables,
