@@ -116,7 +116,7 @@ export class Companion {
     if (before === undefined || now === undefined || shard.serves(before) || !shard.serves(now)) return;
     if (!isLocal(before) || !isLocal(now)) return;
     this.#layers.arrived(path);
-    this.#outbox.lookNow();
+    this.#outbox.memberCame();
   }
 
   /** Looks for calls that were interrupted in a push function, which has no start at which it could look itself. */

@@ -43,6 +43,7 @@ import { type Entity, type JsonOutputObject, RawJson, stringifyJson } from '@cmb
 import type { Store } from '@cmbs/shared/store';
 import { KeyedSequence } from './keyed-sequence';
 import type { Members } from './members';
+import type { ShardLease } from './shard-lease';
 
 /** Receipts of messages that were passed on here: (message id, send id, sender). */
 const FORWARDED = 'forwarded';
@@ -56,6 +57,7 @@ export interface ForwardingEnvironment {
   readonly clock: Clock;
   readonly order: OrderClock;
   readonly newId: NewId;
+  readonly shard: Pick<ShardLease, 'of'>;
   readonly counters: Counters;
   /** Identifies this deployment in hops and origins (docs/wire.md). */
   readonly deployment: string;
@@ -118,6 +120,7 @@ export class Forwarding {
       message: MESSAGES + message.id,
       layer,
       from: member.path,
+      shard: this.#environment.shard.of(member),
       principal: ANONYMOUS,
       createdAt: now,
       orderedAt: order.now(),

@@ -1,6 +1,6 @@
 /** The members that a companion serves, and for how long, when there are several companions. */
 import type { NewId } from '@cmbs/shared';
-import type { Lease, Shards } from '@cmbs/shared/broker';
+import { type Lease, ONLY_SHARD, type Shards } from '@cmbs/shared/broker';
 import type { Entity } from '@cmbs/shared/occi';
 
 export interface ShardLease {
@@ -12,8 +12,12 @@ export interface ShardLease {
   isOutrunBy(name: string): boolean;
   /** False once another companion may have taken over: then no frame may go to a socket. */
   isCurrent(): boolean;
+  /** The shard that the companion serves. */
+  readonly shard: string;
   /** Whether the companion serves all members. */
   readonly servesAll: boolean;
+  /** The shard of a local member; undefined stands for a deleted member. */
+  of(member: Entity | undefined): string;
   /** Whether the companion serves a local member; undefined stands for a deleted member. */
   serves(member: Entity | undefined): boolean;
 }
@@ -25,7 +29,9 @@ export function wholeDeployment(newId: NewId): ShardLease {
     isOurs: () => true,
     isOutrunBy: () => false,
     isCurrent: () => true,
+    shard: ONLY_SHARD,
     servesAll: true,
+    of: () => ONLY_SHARD,
     serves: () => true,
   };
 }
@@ -34,12 +40,16 @@ export function wholeDeployment(newId: NewId): ShardLease {
 export function shardLease(shard: string, lease: Pick<Lease, 'epoch' | 'isCurrent'>, shards: Shards): ShardLease {
   const epochOf = (name: string): number | undefined =>
     name.startsWith(`${shard}#`) ? Number(name.slice(shard.length + 1)) : undefined;
+  const of = (member: Entity | undefined): string =>
+    (member === undefined ? shards.all[0] : shards.of(member)).name;
   return {
     name: `${shard}#${lease.epoch}`,
     isOurs: (name) => (epochOf(name) ?? Infinity) <= lease.epoch,
     isOutrunBy: (name) => (epochOf(name) ?? 0) > lease.epoch,
     isCurrent: () => lease.isCurrent(),
     servesAll: shards.all.length === 1,
-    serves: (member) => (member === undefined ? shards.all[0] : shards.of(member)).name === shard,
+    shard,
+    of,
+    serves: (member) => of(member) === shard,
   };
 }

@@ -16,6 +16,7 @@ import {
   type Layers,
   layersOf,
   MessageSender,
+  ONLY_SHARD,
   OrderClock,
   type PortSettings,
 } from '@cmbs/shared/broker';
@@ -28,6 +29,7 @@ import {
   AnsweredRequests,
   Categories,
   Entities,
+  type Entity,
   type Extension,
   type Freshness,
   RENDERINGS,
@@ -75,6 +77,8 @@ export interface Engines {
   readonly deletionStep?: number;
   /** Hosts at which peers reach the members here, the default first; the loopback address when absent. */
   readonly memberHosts?: PortSettings['hosts'];
+  /** Name of the shard of a local member; the only shard when absent. */
+  readonly shardOf?: (member: Entity) => string;
   /** The schemes of members' addresses; those of ZeroMQ when absent. */
   readonly schemes?: AddressSchemes;
   /** Absent where the companion pulls topic messages. */
@@ -119,6 +123,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
     ...(engines.schemes === undefined ? {} : { schemes: engines.schemes }),
     categories: current,
     uriOf,
+    shardOf: engines.shardOf ?? (() => ONLY_SHARD),
     publishing: { bus, counters, deployment },
   };
   const extensions = [...extensionsOf(config.CMBS_EXTENSIONS, broker), ...(engines.extensions?.(broker) ?? [])];

@@ -146,6 +146,7 @@ export async function cloudRuntime({
         deployment,
         uriOf: (path) => publicUrl + path,
         memberHosts: shards.hosts,
+        shardOf: (member) => shards.of(member).name,
         ...(schemes === undefined ? {} : { schemes }),
         ready: async () => {
           await assertReachable(store);

@@ -12,6 +12,7 @@ import {
   orderOf,
   OUTBOUND_MESSAGES,
   type OutboundMessage,
+  SHARD_FIELD,
 } from '@cmbs/shared/broker';
 import type { Watch } from '@cmbs/shared/store';
 import type { DeliveryEnvironment } from './environment';
@@ -31,7 +32,7 @@ import type { WatchedMessages } from './watched-messages';
 export interface AdmissionParts {
   readonly environment: Pick<
     DeliveryEnvironment,
-    'store' | 'members' | 'clock' | 'log' | 'counters' | 'backOff' | 'lookAgainMs' | 'limits'
+    'store' | 'members' | 'clock' | 'log' | 'counters' | 'backOff' | 'lookAgainMs' | 'limits' | 'shard'
   >;
   readonly messages: InFlightMessages;
   readonly destinations: Destinations;
@@ -75,7 +76,8 @@ export class Admission {
   /** Finds every open message in the store and begins with them, in the order in which they were queued. */
   async open(): Promise<void> {
     const { environment, messages, publications, settlement, moves, destinations, watchedMessages } = this.#parts;
-    this.#watch = environment.store.watch({ collection: OUTBOUND_MESSAGES }, (changes) => {
+    const where = { field: SHARD_FIELD, value: environment.shard.shard };
+    this.#watch = environment.store.watch({ collection: OUTBOUND_MESSAGES, where }, (changes) => {
       for (const { id, deleted } of changes) {
         const message = messages.get(id);
         if (deleted) {
@@ -96,8 +98,9 @@ export class Admission {
     this.#scan.soon();
   }
 
-  /** Scans the store for messages that the watch did not report, or that no other companion has any more. */
-  lookNow(): void {
+  /** Scans the store for the messages of a member that has come from another shard. */
+  memberCame(): void {
+    this.#scan.memberCame();
     this.#scan.now();
   }
 

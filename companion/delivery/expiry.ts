@@ -6,10 +6,11 @@
 import type { Clock, Log } from '@cmbs/shared';
 import {
   DUE_FIELD,
-  dueMinute,
+  dueIn,
   OUTBOUND_MESSAGES,
   type OutboundMessage,
   outboundMessageOf,
+  partsOf,
   readOutbound,
 } from '@cmbs/shared/broker';
 import type { Store } from '@cmbs/shared/store';
@@ -25,6 +26,8 @@ export interface ExpiryParts {
   readonly store: Pick<Store, 'query' | 'get' | 'getAll'>;
   readonly clock: Clock;
   readonly log: Log;
+  /** The shard whose messages expire here. */
+  readonly shard: string;
   /** Milliseconds before a failed read is tried again. */
   readonly backOff: (failures: number) => number;
   /** Called when an open message is due. */
@@ -55,9 +58,9 @@ export class Expiry {
   }
 
   /** The store has an outbound message. */
-  note({ id, expiresAt, bytes }: Pick<OutboundMessage, 'id' | 'expiresAt' | 'bytes'>): void {
+  note({ id, expiresAt, shard }: Pick<OutboundMessage, 'id' | 'expiresAt' | 'shard'>): void {
     // A message that an earlier release queued has no entry for its minute.
-    const isFound = bytes !== undefined && expiresAt >= this.#horizon;
+    const isFound = shard === this.#parts.shard && expiresAt >= this.#horizon;
     if (isFound || this.#isClosed) return;
     this.#due.set(id, expiresAt);
     this.#wakeAt(expiresAt);
@@ -132,11 +135,17 @@ export class Expiry {
 
   /** False when there may be more. */
   async #read(minute: number): Promise<boolean> {
+    const parts = partsOf(this.#parts.shard);
+    const areWhole = await Promise.all(parts.map((part) => this.#readPart(part, minute)));
+    return areWhole.every((isWhole) => isWhole);
+  }
+
+  async #readPart(part: string, minute: number): Promise<boolean> {
     let after: string | undefined;
     for (let page = 0; page < PAGES; page += 1) {
       const { docs, next } = await this.#parts.store.query({
         collection: OUTBOUND_MESSAGES,
-        where: [{ field: DUE_FIELD, value: dueMinute(minute) }],
+        where: [{ field: DUE_FIELD, value: dueIn(part, minute) }],
         limit: PAGE,
         ...(after === undefined ? {} : { after }),
       });

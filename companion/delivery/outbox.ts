@@ -86,7 +86,8 @@ export class Outbox {
     const settlement = this.#settlement;
     this.#replies = new Replies(environment, registration, settle);
     const claims = new Claims({ environment, frames, replies: this.#replies, settlement });
-    this.#expiry = new Expiry({ store, clock, log, backOff, expire: (outbound) => this.#expire(outbound) });
+    const { shard } = environment.shard;
+    this.#expiry = new Expiry({ store, clock, log, backOff, shard, expire: (outbound) => this.#expire(outbound) });
     this.#moves = new Moves({ environment, destinations, settle, hold, release, serves, isDraining });
     this.#admission = new Admission({
       environment,
@@ -106,9 +107,7 @@ export class Outbox {
       settlement,
       offer: (message, delivery) => this.#admission.offer(message, delivery),
     });
-    this.#backlog = new Backlog(environment, () =>
-      destinations.all.reduce((sum, queue) => sum + queue.waiting, publications.size),
-    );
+    this.#backlog = new Backlog(environment);
   }
 
   /** Begins with every open message in the store, in the order in which they were queued. */
@@ -116,9 +115,9 @@ export class Outbox {
     return this.#admission.open();
   }
 
-  /** Scans the store for messages that the watch did not report, or that no other companion has any more. */
-  lookNow(): void {
-    this.#admission.lookNow();
+  /** A member has come from another shard: its messages go out from here. */
+  memberCame(): void {
+    this.#admission.memberCame();
   }
 
   /** A frame came from a member at an address: messages that wait for the member may go. */

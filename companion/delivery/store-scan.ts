@@ -1,13 +1,15 @@
-/** Reads all outbound messages in the store: at the start, and now and then where a watch may fail. */
-import { OUTBOUND_MESSAGES, type OutboundMessage, outboundMessageOf, putOutbound } from '@cmbs/shared/broker';
-import { MAX_READ_CHARS, PUBLICATION_GRACE_MS } from '../limits';
+/** Reads the outbound messages of this companion's shard: at the start, and now and then where a watch may fail. */
+import type { OutboundMessage } from '@cmbs/shared/broker';
+import { PUBLICATION_GRACE_MS } from '../limits';
 import type { DeliveryEnvironment } from './environment';
-import { UNKNOWN_BYTES } from './in-flight-message';
+import { inQueueOrder } from './queue-order';
+import { MessageShards } from './message-shards';
 
-const PAGE = 1000;
+/** Messages of one part that are read at once. */
+const PAGE = 250;
 
 export interface StoreScanParts {
-  readonly environment: Pick<DeliveryEnvironment, 'store' | 'clock' | 'log' | 'lookAgainMs'>;
+  readonly environment: Pick<DeliveryEnvironment, 'store' | 'clock' | 'log' | 'lookAgainMs' | 'shard' | 'members'>;
   /** Whether the sending member is this companion's. */
   readonly serves: (outbound: OutboundMessage) => Promise<boolean>;
   /** @param publishAfterMs milliseconds in which the function that queued the message may publish it */
@@ -16,32 +18,28 @@ export interface StoreScanParts {
 
 export class StoreScan {
   readonly #parts: StoreScanParts;
+  readonly #shards: MessageShards;
   #cancel: () => void = () => undefined;
   #isStopped = false;
 
   constructor(parts: StoreScanParts) {
     this.#parts = parts;
+    this.#shards = new MessageShards(parts.environment);
   }
 
   /** Reports the messages of this companion's members, in queue order. */
   async all(publishAfterMs: number): Promise<void> {
     const { environment, serves, found } = this.#parts;
-    for (let after: string | undefined, more = true; more && !this.#isStopped;) {
-      const page = await environment.store.query({
-        collection: OUTBOUND_MESSAGES,
-        by: 'order',
-        limit: PAGE,
-        maxChars: MAX_READ_CHARS,
-        ...(after === undefined ? {} : { after }),
-      });
-      for (const outbound of page.docs.map(outboundMessageOf)) {
-        if (!(await serves(outbound))) continue;
-        if (outbound.bytes === undefined) await this.#writeAgain(outbound.id);
-        found(outbound, publishAfterMs);
-      }
-      after = page.next;
-      more = after !== undefined;
+    await this.#shards.correct(() => this.#isStopped);
+    for await (const outbound of inQueueOrder(environment.store, environment.shard.shard, PAGE)) {
+      if (this.#isStopped) return;
+      if (await serves(outbound)) found(outbound, publishAfterMs);
     }
+  }
+
+  /** A member has come from another shard: its messages are found by the next scan. */
+  memberCame(): void {
+    this.#shards.expectWrong();
   }
 
   soon(): void {
@@ -62,15 +60,5 @@ export class StoreScan {
   stop(): void {
     this.#isStopped = true;
     this.#cancel();
-  }
-
-  /** A message that an earlier release queued lacks some of its index entries; writing it again adds them. */
-  async #writeAgain(outboundId: string): Promise<void> {
-    await this.#parts.environment.store.transact(async (tx) => {
-      const doc = await tx.get(OUTBOUND_MESSAGES, outboundId);
-      if (doc === undefined) return;
-      const outbound = outboundMessageOf(doc);
-      putOutbound(tx, { ...outbound, bytes: outbound.frame?.length ?? UNKNOWN_BYTES });
-    });
   }
 }

@@ -61,7 +61,7 @@ export {
   ADDRESS_FIELD,
   deleteOrphan,
   DUE_FIELD,
-  dueMinute,
+  dueIn,
   isFirstInGroup,
   isPublishing,
   nextSequence,
@@ -85,7 +85,8 @@ export { oldReceiptId, receiptId } from './receipt';
 export { MemberIndex } from './references';
 export type { KnownMembers, UnverifiedMember } from './registration-room';
 export { sentMessage } from './sent-message';
-export { Shards } from './shards';
+export { ONLY_SHARD, Shards } from './shards';
+export { PART_FIELD, partOf, partsOf, SHARD_FIELD } from './outbound-record';
 export { parseSubscriptionName, subscriptionName } from './subscriptions';
 export { recordTopicIndex, renewIndex } from './topic-index';
 export {

@@ -12,16 +12,23 @@ import { isOpen } from './delivery';
 import { shownDelivery } from './message';
 import { withDelivery, type DeliveryContext } from './message-delivery';
 import { addressesOf } from './queue-room';
-import { ADDRESS_FIELD, OUTBOUND_MESSAGES, type OutboundMessage } from './outbound-record';
+import {
+  ADDRESS_FIELD,
+  OUTBOUND_MESSAGES,
+  type OutboundMessage,
+  PART_FIELD,
+  partOf,
+  SHARD_FIELD,
+} from './outbound-record';
 
 export { ADDRESS_FIELD, OUTBOUND_MESSAGES, type OutboundMessage };
 
 /** Index entries of open outbound messages with an ordering key: those of one group are published one after the other. */
 const ORDERING_GROUPS = 'ordering';
-/** Index field: the minute in which an outbound message expires. */
+/** Index field: the part of an outbound message, and the minute in which the message expires. */
 export const DUE_FIELD = 'due';
 const MINUTE_MS = 60_000;
-export const dueMinute = (at: number): string => String(Math.floor(at / MINUTE_MS));
+export const dueIn = (part: string, at: number): string => `${part} ${Math.floor(at / MINUTE_MS)}`;
 
 export function outboundMessageOf(doc: Doc): OutboundMessage {
   // This module is the only writer of the collection.
@@ -91,10 +98,13 @@ export function putOutbound(tx: Transaction, outbound: OutboundMessage): void {
       tx.put(ORDERING_GROUPS, place, { send: outbound.id }, { expiresAt: outbound.expiresAt });
     } else tx.delete(ORDERING_GROUPS, place);
   }
+  const part = partOf(outbound);
   tx.put(OUTBOUND_MESSAGES, outbound.id, outbound as unknown as JsonObject, {
     index: {
       [ADDRESS_FIELD]: [...addressesOf(outbound.layer, outbound.receivers)],
-      [DUE_FIELD]: [dueMinute(outbound.expiresAt)],
+      [SHARD_FIELD]: outbound.shard === undefined ? [] : [outbound.shard],
+      [PART_FIELD]: part === undefined ? [] : [part],
+      [DUE_FIELD]: part === undefined ? [] : [dueIn(part, outbound.expiresAt)],
     },
     order: orderOf(outbound),
   });

@@ -1,4 +1,5 @@
 /** An outbound message as it is stored. */
+import { crc32 } from 'node:zlib';
 import type { Path } from '../occi';
 import type { Principal } from '../principal';
 import type { Delivery } from './delivery';
@@ -6,8 +7,25 @@ import type { Layer } from './layer-definition';
 
 /** Collection of outbound messages; the name of release 1.0. */
 export const OUTBOUND_MESSAGES = 'sends';
+/** Index field: the shard whose companion delivers the message. */
+export const SHARD_FIELD = 'shard';
+/** Index field: the part of a shard's messages that the message is in. A part is read in order. */
+export const PART_FIELD = 'part';
+/**
+ * Parts of the messages of a shard. Firestore takes some 500 writes per second where an indexed value grows with time, so
+ * the order of a shard's messages is indexed in parts.
+ */
+const PARTS = 4;
 /** Index field: the addresses of open deliveries. */
 export const ADDRESS_FIELD = 'address';
+
+/** The parts of a shard's messages. */
+export const partsOf = (shard: string): readonly string[] =>
+  Array.from({ length: PARTS }, (_, part) => `${shard}/${part}`);
+
+/** The part of a message; undefined for a message without a shard. */
+export const partOf = ({ id, shard }: Pick<OutboundMessage, 'id' | 'shard'>): string | undefined =>
+  shard === undefined ? undefined : partsOf(shard)[crc32(id) % PARTS];
 
 export interface OutboundMessage {
   readonly id: string;
@@ -17,6 +35,8 @@ export interface OutboundMessage {
   readonly layer: Layer;
   /** Path of the local member that sends. */
   readonly from: Path;
+  /** The shard of that member; absent in messages that release 1.0 queued, until a companion has written them again. */
+  readonly shard?: string;
   /** The principal that sent the message; absent in messages that earlier releases queued. */
   readonly principal?: Principal;
   readonly createdAt: number;

@@ -41,6 +41,8 @@ export interface QueueOptions {
   readonly layers: Layers;
   readonly authorize: Authorize;
   readonly uriOf: UriOf;
+  /** Name of the shard of a local member. */
+  readonly shardOf: (member: Entity) => string;
   /** Most messages queued for one address, or for the topic bus on one layer. */
   readonly queueLimit: number;
 }
@@ -109,7 +111,7 @@ export async function beginSend(
 export async function outboundFor(
   message: Entity,
   sending: Sending,
-  { store, clock, order, queueLimit, layers, authorize }: Omit<QueueOptions, 'newId' | 'uriOf'>,
+  { store, clock, order, queueLimit, layers, authorize, shardOf }: Omit<QueueOptions, 'newId' | 'uriOf'>,
 ): Promise<OutboundMessage> {
   const { principal, from, lookup, id, sequence, trace, alsoQueued } = sending;
   const butSender = (members: readonly Entity[]): readonly Entity[] =>
@@ -144,6 +146,7 @@ export async function outboundFor(
     message: message.path,
     layer: layer.name,
     from: from.path,
+    shard: shardOf(from),
     principal,
     createdAt: now,
     orderedAt: order.now(),

@@ -12,6 +12,9 @@ export interface Shard {
   readonly host: string;
 }
 
+/** The name of the shard where one companion serves all members. */
+export const ONLY_SHARD = 'main';
+
 export class Shards {
   readonly all: readonly [Shard, ...Shard[]];
   readonly #layers: Layers;

@@ -1,29 +1,12 @@
 /** Counts what operations cost on Firestore and Pub/Sub, and compares the counts with the table of docs/costs.md. */
-import { protobuf } from 'google-gax';
 import type { JsonObject } from '@cmbs/shared';
 import { CMBS, eventually, Fleet, MEMBER, MESSAGE, type Deployment, type Member } from '../e2e/harness';
 import { readDocument, section } from '../documents/markdown';
 import { rowsOf } from '../documents/table';
 import { cloudEngine } from './deployment';
+import { decoded } from './firestore-messages';
 import { GrpcProxy } from './grpc-proxy';
 import { describeOnEmulators } from './support';
-
-/** The part of google.firestore.v1 that this test reads. */
-const { root } = protobuf.parse(`
-  syntax = "proto3";
-  message Timestamp { int64 seconds = 1; int32 nanos = 2; }
-  message Document { string name = 1; Timestamp update_time = 4; }
-  message Write { Document update = 1; string delete = 2; }
-  message CommitRequest { repeated Write writes = 2; }
-  message BatchGetDocumentsRequest { repeated string documents = 2; }
-  message RunQueryResponse { Document document = 1; }
-  message DocumentChange { Document document = 1; }
-  message ListenResponse { DocumentChange document_change = 3; }
-`);
-const decoded = (type: string, message: Buffer): unknown => {
-  const found = root.lookupType(type);
-  return found.toObject(found.decode(message));
-};
 
 interface Counts {
   read: number;

@@ -6,6 +6,8 @@ import { contentOf, eventually, Fleet, type Deployment, type LayerName, type Mem
 import { freePort } from '../integration/free-port';
 import { isListening } from './balancer';
 import { cloudEnvironment, configOf } from './deployment';
+import { decoded } from './firestore-messages';
+import { GrpcProxy } from './grpc-proxy';
 import { CompanionProgram } from './processes';
 import { describeOnEmulators } from './support';
 
@@ -16,6 +18,9 @@ type ShardName = keyof typeof HOSTS;
 describeOnEmulators('with two shards', (hosts) => {
   const fleet = new Fleet();
   const companions = new Map<ShardName, CompanionProgram>();
+  const proxies: GrpcProxy[] = [];
+  /** Outbound messages of which Firestore's watches have told each companion. */
+  const told: Record<ShardName, Set<string>> = { main: new Set(), eu: new Set() };
   let here: Deployment;
   let alice: Member;
   let bob: Member;
@@ -35,7 +40,17 @@ describeOnEmulators('with two shards', (hosts) => {
       const settings = await cloudEnvironment(hosts, { CMBS_SHARDS: `main=*,eu=${HOSTS.eu}` });
       const functions = await startCloudFunctions({ config: configOf(settings), log: silentLog });
       for (const shard of ['main', 'eu'] as const) {
-        companions.set(shard, await CompanionProgram.start({ ...settings, CMBS_SHARD: shard, CMBS_LOG: 'info' }));
+        const proxy = await GrpcProxy.listen(hosts.firestore);
+        proxies.push(proxy);
+        proxy.observeAnswers('Listen', (message) => {
+          const { documentChange } = decoded('ListenResponse', message) as {
+            documentChange?: { document?: { name: string } };
+          };
+          const { name = '' } = documentChange?.document ?? {};
+          if (name.includes('/sends/')) told[shard].add(name);
+        });
+        const own = { CMBS_SHARD: shard, CMBS_LOG: 'info', FIRESTORE_EMULATOR_HOST: proxy.host };
+        companions.set(shard, await CompanionProgram.start({ ...settings, ...own }));
       }
       await Promise.all([...companions.values()].map((one) => one.holding()));
       return {
@@ -55,7 +70,10 @@ describeOnEmulators('with two shards', (hosts) => {
     });
     bob = await here.member({ title: 'bob', topics: ['shared'], sockets: await socketsAt('eu'), start: LAYERS });
   });
-  afterAll(() => fleet.close());
+  afterAll(async () => {
+    await fleet.close();
+    for (const proxy of proxies) await proxy.close();
+  });
 
   test('each companion opens the sockets of its own members', async () => {
     await here.must(200, here.get('/readyz'));
@@ -85,6 +103,23 @@ describeOnEmulators('with two shards', (hosts) => {
       'alice receives the message',
     );
     expect((await here.inbox(alice)).filter((entry) => contentOf(entry) === content)).toHaveLength(1);
+  });
+
+  test('each companion is told of the outbound messages of its own shard only', async () => {
+    for (const shard of ['main', 'eu'] as const) told[shard].clear();
+    for (const { from, to } of [
+      { from: alice, to: bob },
+      { from: bob, to: alice },
+      { from: bob, to: alice },
+    ]) {
+      await here.must(200, here.send('l1', { from: from.id, to: to.sockets.l1, content: 'counted' }));
+    }
+    await eventually(
+      () => [told.main.size, told.eu.size],
+      ([main, eu]) => main === 1 && eu === 2,
+      'each companion is told of its messages',
+    );
+    expect([...told.main].filter((name) => told.eu.has(name))).toEqual([]);
   });
 
   test('a member that moves to the other shard takes its queued messages along', async () => {

@@ -64,6 +64,7 @@ test.each([
         authorize: allowAll,
         newId,
         uriOf: (path) => path,
+        shardOf: () => 'main',
         queueLimit: 10,
       },
     );

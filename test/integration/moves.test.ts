@@ -3,7 +3,14 @@ import { Companion } from '../../companion/companion';
 import { zeroMq } from '../../companion/exchanges/zeromq';
 import { localAddresses } from '../../companion/address-policy';
 import { newId, silentCounters, silentLog, systemClock } from '@cmbs/shared';
-import { CMBS_EXTENSION, errorReply, MEMBER_KIND, OUTBOUND_MESSAGES, putOutbound } from '@cmbs/shared/broker';
+import {
+  CMBS_EXTENSION,
+  errorReply,
+  MEMBER_KIND,
+  ONLY_SHARD,
+  OUTBOUND_MESSAGES,
+  putOutbound,
+} from '@cmbs/shared/broker';
 import { embeddedBus } from '@cmbs/shared/bus/embedded';
 import { readConfig } from '@cmbs/shared/config';
 import { Categories, writeEntity } from '@cmbs/shared/occi';
@@ -76,6 +83,7 @@ test('a message follows its member at the first refusal', async () => {
       message: '/cmbs/message/late',
       layer: 'l31',
       from: '/cmbs/member/alice',
+      shard: ONLY_SHARD,
       createdAt: 1,
       sequence: 1,
       expiresAt: systemClock.now() + 3_600_000,

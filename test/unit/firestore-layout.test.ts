@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ADDRESS_FIELD, OUTBOUND_MESSAGES } from '@cmbs/shared/broker';
+import { ADDRESS_FIELD, OUTBOUND_MESSAGES, PART_FIELD } from '@cmbs/shared/broker';
 import { deployedLayout, isInLayout, layoutOf } from '../../shared/store/firestore/layout';
 import { placeOf } from '../../shared/store/firestore/names';
 import { notEmpty } from '../not-empty';
@@ -53,8 +53,8 @@ test('The inboxes of all members share one collection id.', () => {
   expect(layoutOf(group)).toMatchObject({ order: 'both', expiresByOrder: true });
 });
 
-test('An index of its own orders the outbound messages for one address.', () => {
-  expect(layoutOf(OUTBOUND_MESSAGES).sortedFields).toEqual([ADDRESS_FIELD]);
+test('Indexes of their own order the outbound messages for one address, and those of one part of a shard.', () => {
+  expect(layoutOf(OUTBOUND_MESSAGES).sortedFields).toEqual([ADDRESS_FIELD, PART_FIELD]);
   expect(deployedLayout()[OUTBOUND_MESSAGES]?.ascending).toContain('sorted');
 });
 

@@ -41,8 +41,9 @@ const GROUPS: Readonly<Record<string, GroupLayout>> = {
   ports: BY_ID,
   'provider-bindings': BY_ID,
   runs: BY_ID,
-  // The queue of one destination is read in order, at a cost that does not depend on other queues.
-  sends: { order: 'forwards', expires: true, expiresByOrder: false, sortedFields: ['address'] },
+  // The queue of one destination, and a part of a shard's messages, are read in order. The order of all messages has no
+  // index: it would be one place where all writes go.
+  sends: { order: 'none', expires: true, expiresByOrder: false, sortedFields: ['address', 'part'] },
   // Inboxes; receipts in them have no order.
   [ENTRIES]: { order: 'both', expires: false, expiresByOrder: true, sortedFields: [] },
 };
