@@ -2,7 +2,7 @@
  * Addresses of members. They are checked here because the socket library is lenient: it reads port 70000 as 4464, and
  * asks the resolver for any text. A program's own exchange defines the schemes of its addresses.
  */
-import { isIPv4, isIPv6 } from 'node:net';
+import { z } from 'zod';
 import { CmbsError } from '../errors';
 import { MAX_NAME_LENGTH } from '../limits';
 
@@ -37,6 +37,12 @@ export interface AddressScheme {
   /** Parses what follows `<name>://`. @throws CmbsError `bad_attribute` */
   readonly parse: (rest: string, use: AddressUse) => Address;
 }
+
+// Making a schema takes longer than using it.
+const IPV4 = z.ipv4();
+const IPV6 = z.ipv6();
+const isIPv4 = (text: string): boolean => IPV4.safeParse(text).success;
+const isIPv6 = (text: string): boolean => IPV6.safeParse(text).success;
 
 const CONTROL_OR_SPACE = /[\p{Cc}\p{Z}]/u;
 /** Characters of the caller's text that a refusal repeats: enough to recognise the text, too few to flood a log. */

@@ -10,6 +10,7 @@ import { httpCase } from './http-case';
 import { l1Case } from './l1-case';
 import { l2Case } from './l2-case';
 import { pageCase } from './page-case';
+import { profiles } from './profile-case';
 import { report } from './report';
 import { playRole } from './roles';
 import { runCases, type Cases } from './run-cases';
@@ -26,13 +27,21 @@ const CASES: Cases = {
   bundle: () => bundleCase(__dirname),
 };
 
+/** Profiles have no ratios; they are tables at the end of the report. */
+const PROFILE = 'profile';
+
 async function main(args: readonly string[]): Promise<void> {
   if (args[0] === '--role') return playRole(args[1] ?? '', args[2] ?? '');
-  const unknown = args.find((name) => !Object.hasOwn(CASES, name));
-  if (unknown !== undefined) throw new Error(`no case ${unknown}; there are: ${Object.keys(CASES).join(', ')}`);
+  const names = [...Object.keys(CASES), PROFILE];
+  const unknown = args.find((name) => !names.includes(name));
+  if (unknown !== undefined) throw new Error(`no case ${unknown}; there are: ${names.join(', ')}`);
   const started = performance.now();
-  const { rows, failures } = await runCases(CASES, args, (text) => process.stderr.write(`${text}\n`));
-  const text = report(rows, failures, (performance.now() - started) / 1000);
+  const tell = (text: string): void => void process.stderr.write(`${text}\n`);
+  const { rows, failures } = await runCases(CASES, args, tell);
+  const isProfiled = args.length === 0 || args.includes(PROFILE);
+  if (isProfiled) tell(`${PROFILE} …`);
+  const profiled = isProfiled ? await profiles() : [];
+  const text = report(rows, failures, (performance.now() - started) / 1000, profiled);
   await writeFile(join(__dirname, 'report.md'), text);
   process.stdout.write(text);
   if (failures.length > 0) process.exitCode = 1;

@@ -85,20 +85,18 @@ export class Bare {
 
 /** The product, started like `npm start`. */
 export class Product {
-  readonly #directory: string;
-
   private constructor(
     readonly child: ChildProcess,
     readonly port: number,
-    directory: string,
-  ) {
-    this.#directory = directory;
-  }
+    /** The data directory. */
+    readonly directory: string,
+  ) {}
 
-  static async start(): Promise<Product> {
+  /** @param options of Node */
+  static async start(options: readonly string[] = []): Promise<Product> {
     const directory = await mkdtemp(join(tmpdir(), 'cmbs-bench-'));
     const port = await freePort();
-    const child = spawn(process.execPath, [join(__dirname, '../local/main.js')], {
+    const child = spawn(process.execPath, [...options, join(__dirname, '../local/main.js')], {
       env: { ...process.env, PORT: String(port), CMBS_DATA_DIR: directory, CMBS_LOG: 'warn', ...ANY_PORT },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
@@ -134,7 +132,7 @@ export class Product {
 
   async close(): Promise<void> {
     await stop(this.child);
-    await rm(this.#directory, { recursive: true, force: true });
+    await rm(this.directory, { recursive: true, force: true });
   }
 }
 

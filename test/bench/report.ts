@@ -1,5 +1,6 @@
 /** The table of a run. */
 import { cpus } from 'node:os';
+import type { Profiled } from './profile-case';
 import { isMet, type Row } from './rounds';
 import type { Failure } from './run-cases';
 
@@ -18,7 +19,12 @@ const COLUMNS = ['what', 'cmbs', 'against', '', 'ratio', 'min–max', 'aim'];
  * Markdown with aligned columns, so that it is readable in a terminal too. A case that failed has a row without
  * figures.
  */
-export function report(rows: readonly Row[], failures: readonly Failure[], seconds: number): string {
+export function report(
+  rows: readonly Row[],
+  failures: readonly Failure[],
+  seconds: number,
+  profiled: readonly Profiled[] = [],
+): string {
   const lines = [
     COLUMNS,
     ...rows.map((row) => [
@@ -32,11 +38,6 @@ export function report(rows: readonly Row[], failures: readonly Failure[], secon
     ]),
     ...failures.map(({ name }) => [name, '–', '–', '–', '–', '–', 'FAILED']),
   ];
-  const widths = COLUMNS.map((_, at) => Math.max(...lines.map((line) => (line[at] as string).length)));
-  const [head, ...body] = lines.map(
-    (line) => `| ${line.map((cell, at) => cell.padEnd(widths[at] as number)).join(' | ')} |`,
-  );
-  const rule = `| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |`;
   const limits = rows
     .filter((row) => row.aim === undefined || !isMet(row))
     .flatMap(({ what, against, limit }) => (limit === undefined ? [] : [`- ${what} (${against}): ${limit}`]));
@@ -47,10 +48,33 @@ and the highest of a round, which show how noisy the machine was. Figures are me
 Servers run in processes of their own, the client in a further one.
 Node ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}, ${Math.round(seconds)} s.
 
-${[head, rule, ...body].join('\n')}
+${table(lines)}
 
 What limits the ratios without an aim, or those that missed it:
 
 ${limits.length === 0 ? '- nothing' : limits.join('\n')}
-${failures.length === 0 ? '' : `\nCases that failed, and have no figures:\n\n${failures.map(({ name, why }) => `- ${name}: ${why}\n`).join('')}`}`;
+${failures.length === 0 ? '' : `\nCases that failed, and have no figures:\n\n${failures.map(({ name, why }) => `- ${name}: ${why}\n`).join('')}`}${profileTables(profiled)}`;
+}
+
+/** Parts with less of the time are not shown. */
+const LEAST_SHARE = 0.02;
+
+function profileTables(profiled: readonly Profiled[]): string {
+  if (profiled.length === 0) return '';
+  const tables = profiled.map(({ what, parts }) => {
+    const shown = parts.filter(({ share }) => share >= LEAST_SHARE);
+    const cells = shown.map(({ part, share }) => [part, `${Math.round(share * 100)} %`]);
+    return `${what}:\n\n${table([['part', 'share'], ...cells])}\n`;
+  });
+  return `\nSelf time of the main thread while it is busy, by part:\n\n${tables.join('\n')}`;
+}
+
+/** A Markdown table with aligned columns. */
+function table(lines: readonly (readonly string[])[]): string {
+  const widths = (lines[0] ?? []).map((_, at) => Math.max(...lines.map((line) => (line[at] as string).length)));
+  const [head, ...body] = lines.map(
+    (line) => `| ${line.map((cell, at) => cell.padEnd(widths[at] as number)).join(' | ')} |`,
+  );
+  const rule = `| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |`;
+  return [head, rule, ...body].join('\n');
 }

@@ -1,7 +1,12 @@
 /** The bare counterparts: the smallest programs that do the same on the wire. Each runs in its own process. */
+import { open, type FileHandle } from 'node:fs/promises';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { Dealer, Router, Subscriber } from 'zeromq';
+
+/** Bytes of the file that is synced; then it is written from its start again. */
+const SYNCED_BYTES = 64 * 1024 * 1024;
 
 export interface RoleReady {
   readonly ports: readonly number[];
@@ -41,27 +46,72 @@ const listening = (server: ReturnType<typeof createServer>): Promise<RoleReady> 
     server.listen(0, '127.0.0.1', () => resolve({ ports: [(server.address() as AddressInfo).port] }));
   });
 
-/** Reads the body, if any, and answers with the given bytes. */
-function bareHttp({ status, headers, body }: HttpAnswer): Promise<RoleReady> {
+/** A file to which each append is one write and one `fdatasync`. */
+class SyncedFile {
+  readonly #handle: FileHandle;
+  #at = 0;
+
+  private constructor(handle: FileHandle) {
+    this.#handle = handle;
+  }
+
+  static async open(directory: string): Promise<SyncedFile> {
+    const handle = await open(join(directory, 'synced'), 'w');
+    // Allocated before, as a database's log is, so that a sync does not write the file's length.
+    await handle.write(Buffer.alloc(SYNCED_BYTES));
+    await handle.sync();
+    return new SyncedFile(handle);
+  }
+
+  async append(bytes: Buffer): Promise<void> {
+    if (this.#at + bytes.length > SYNCED_BYTES) this.#at = 0;
+    const at = this.#at;
+    this.#at += bytes.length;
+    await this.#handle.write(bytes, 0, bytes.length, at);
+    await this.#handle.datasync();
+  }
+}
+
+/** Reads the body, if any, and answers with the given bytes; with `syncIn`, when the body is on the disk there. */
+async function bareHttp({
+  status,
+  headers,
+  body,
+  syncIn,
+}: HttpAnswer & { readonly syncIn?: string }): Promise<RoleReady> {
   const length = { 'Content-Length': Buffer.byteLength(body) };
+  const file = syncIn === undefined ? undefined : await SyncedFile.open(syncIn);
   return listening(
     createServer((incoming, outgoing) => {
-      incoming.on('data', () => undefined);
+      const chunks: Buffer[] = [];
+      incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
       incoming.on('end', () => {
-        outgoing.writeHead(status, { ...headers, ...length });
-        outgoing.end(body);
+        const answer = (): void => {
+          outgoing.writeHead(status, { ...headers, ...length });
+          outgoing.end(body);
+        };
+        if (file === undefined) answer();
+        else void file.append(Buffer.concat(chunks)).then(answer);
       });
     }),
   );
 }
 
-/** Answers every request with the same bytes. */
-async function bareRouter({ reply }: { readonly reply: string }): Promise<RoleReady> {
+/** Answers every request with the same bytes; with `syncIn`, when the request is on the disk there. */
+async function bareRouter({
+  reply,
+  syncIn,
+}: {
+  readonly reply: string;
+  readonly syncIn?: string;
+}): Promise<RoleReady> {
   const router = new Router({ linger: 0 });
   await router.bind('tcp://127.0.0.1:*');
+  const file = syncIn === undefined ? undefined : await SyncedFile.open(syncIn);
   void (async () => {
     for (;;) {
-      const [peer, id, empty] = (await router.receive()) as [Buffer, Buffer, Buffer];
+      const [peer, id, empty, frame] = (await router.receive()) as [Buffer, Buffer, Buffer, Buffer];
+      await file?.append(frame);
       await router.send([peer, id, empty, reply]);
     }
   })();
