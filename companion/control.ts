@@ -16,6 +16,8 @@ import {
   STANDBY,
   type TokenExpectation,
   type TokenVerifier,
+  type RpcMethod,
+  type RpcResult,
 } from '@cmbs/shared/rpc';
 import type { SitePolicy } from '@cmbs/shared/sites';
 import { inSpan, parseTraceparent } from '@cmbs/shared/trace';
@@ -182,7 +184,7 @@ export class Control {
     const { verifier, expected, clock } = this.#options;
     // The caller is verified before the body is read.
     await verifier.verify(incoming.headers.authorization, expected);
-    const { member, action, args, principal = ANONYMOUS } = parsed(await bodyOf(incoming));
+    const { member, action, args, principal } = parsed(await bodyOf(incoming));
     Object.assign(call, { member, action });
     const checked = RPC_ARGUMENTS[action].safeParse(args);
     if (!checked.success) throw new CmbsError('bad_request', `The arguments of ${action} are not valid.`);
@@ -198,9 +200,9 @@ export class Control {
     incoming.socket.once('close', leave);
     this.#callsInFlight += 1;
     try {
-      return json(200, {
-        reply: await companion.handle(member, action, checked.data, { principal, signal: gone.signal }),
-      });
+      const caller = { principal: principal ?? ANONYMOUS, signal: gone.signal };
+      const reply = await companion.handle(member, action, checked.data, caller);
+      return json(200, { reply: principal === undefined ? asIn10(reply) : reply });
     } finally {
       this.#callsInFlight -= 1;
       cancel();
@@ -236,4 +238,11 @@ async function bodyOf(incoming: IncomingMessage): Promise<string> {
     chunks.push(chunk as Buffer);
   }
   return Buffer.concat(chunks, size).toString('utf8');
+}
+
+/** The reply without what functions of release 1.0 do not know, and would refuse. They send no principal. */
+export function asIn10(reply: RpcResult<RpcMethod>): RpcResult<RpcMethod> {
+  if (!('outcome' in reply) || !('state' in reply)) return reply;
+  const { state: _unknown, ...known } = reply;
+  return known;
 }

@@ -14,6 +14,8 @@ export interface ShardLease {
   isCurrent(): boolean;
   /** The shard that the companion serves. */
   readonly shard: string;
+  /** All shards. */
+  readonly shards: readonly string[];
   /** Whether the companion serves all members. */
   readonly servesAll: boolean;
   /** The shard of a local member; undefined stands for a deleted member. */
@@ -30,6 +32,7 @@ export function wholeDeployment(newId: NewId): ShardLease {
     isOutrunBy: () => false,
     isCurrent: () => true,
     shard: ONLY_SHARD,
+    shards: [ONLY_SHARD],
     servesAll: true,
     of: () => ONLY_SHARD,
     serves: () => true,
@@ -49,6 +52,7 @@ export function shardLease(shard: string, lease: Pick<Lease, 'epoch' | 'isCurren
     isCurrent: () => lease.isCurrent(),
     servesAll: shards.all.length === 1,
     shard,
+    shards: shards.all.map(({ name }) => name),
     of,
     serves: (member) => of(member) === shard,
   };

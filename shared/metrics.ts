@@ -104,7 +104,7 @@ interface GaugeDefinition {
 /** Gauges are read when a client asks for `/metrics`. */
 export const GAUGES = {
   cmbs_requests_in_flight: { help: 'HTTP requests not answered yet' },
-  cmbs_messages_queued: { help: 'Outbound messages without an outcome' },
+  cmbs_messages_queued: { help: 'Outbound messages of the shard without an outcome' },
   cmbs_messages_in_flight: { help: 'Outbound messages in memory; the others are in the store only' },
   cmbs_destinations: { help: 'Addresses with a destination queue' },
   cmbs_oldest_queued_seconds: { help: 'Age in seconds of the oldest outbound message without an outcome' },

@@ -22,6 +22,7 @@ import type { Destinations } from './destinations';
 import type { Expiry } from './expiry';
 import type { InFlightMessage, Waiter } from './in-flight-message';
 import type { InFlightMessages } from './in-flight-messages';
+import type { MessageShards } from './message-shards';
 import type { Moves } from './moves';
 import { OutboundReader } from './outbound-reader';
 import type { Publications } from './publications';
@@ -41,8 +42,9 @@ export interface AdmissionParts {
   readonly moves: Moves;
   readonly settlement: Settlement;
   readonly watchedMessages: WatchedMessages;
-  /** Whether the sending member is this companion's. */
-  readonly serves: (outbound: Pick<OutboundMessage, 'from'>) => Promise<boolean>;
+  readonly shards: MessageShards;
+  /** Whether the sending member is this companion's; if not, the shard of the message is corrected. */
+  readonly serves: (outbound: Pick<OutboundMessage, 'id' | 'from'>) => Promise<boolean>;
   readonly isDraining: () => boolean;
 }
 
@@ -59,9 +61,10 @@ export class Admission {
 
   constructor(parts: AdmissionParts) {
     this.#parts = parts;
-    const { environment, serves } = parts;
+    const { environment, shards, serves } = parts;
     this.#scan = new StoreScan({
       environment,
+      shards,
       serves,
       found: (outbound, afterMs) => this.#found(outbound, afterMs),
     });
@@ -100,7 +103,7 @@ export class Admission {
 
   /** Scans the store for the messages of a member that has come from another shard. */
   memberCame(): void {
-    this.#scan.memberCame();
+    this.#parts.shards.memberCame();
     this.#scan.now();
   }
 

@@ -43,14 +43,14 @@ export class Claims {
   }
 
   /**
-   * The frame of an item, once its message is claimed. Undefined when nothing is to be sent: the delivery is settled,
+   * The frame of an item that may go out now. Undefined when nothing is to be sent: the delivery is settled,
    * cancelled, expired, or waits for another address.
    */
   async prepare(item: QueueItem, isFailing: boolean): Promise<Buffer | undefined> {
     const { environment, frames, replies, settlement } = this.#parts;
     const message = item.message;
     if (!environment.shard.isCurrent()) throw leaseLost();
-    if (!isOpenFor(item)) return undefined;
+    if (!mayGo(item)) return undefined;
     if (message.outbound.expiresAt <= environment.clock.now()) {
       settlement.expire(message);
       return undefined;
@@ -64,7 +64,7 @@ export class Claims {
       settlement.settle(item, { state: 'failed', reason: error.message });
       return undefined;
     }
-    if (message.receiver(item)?.address !== item.address) return undefined;
+    if (message.isDropped || message.receiver(item)?.address !== item.address) return undefined;
     if (!isOpenFor(item)) {
       message.stopTrying(item.key);
       return undefined;
@@ -103,7 +103,9 @@ export class Claims {
     await authorize(principal, 'message.deliver', resource);
     // The message may have been read before its last outcomes were written.
     message.follow(current.outbound);
-    message.claim ??= { cancel: clock.after(CLAIM_AFTER_MS, () => this.#write(message)), writing: undefined };
+    if (message.trying.size > 0) {
+      message.claim ??= { cancel: clock.after(CLAIM_AFTER_MS, () => this.#write(message)), writing: undefined };
+    }
     return current;
   }
 
@@ -113,8 +115,12 @@ export class Claims {
   }
 
   #write(message: InFlightMessage): void {
-    // Outcomes that are about to be written bring the claim with them.
-    if (message.claim === undefined || message.trying.size === 0 || message.flushing) return;
+    if (message.claim === undefined) return;
+    // Outcomes that are about to be written bring the claim with them. A companion without its lease writes nothing.
+    if (message.flushing || !this.#parts.environment.shard.isCurrent()) {
+      message.claim = undefined;
+      return;
+    }
     message.claim.writing = this.#claim(message).catch((error: unknown) => {
       // The message goes out all the same; it shows that it is queued.
       this.#parts.environment.log.warn('claim not written', { send: message.outbound.id, cause: error });
@@ -134,3 +140,6 @@ export class Claims {
     });
   }
 }
+
+/** Whether the message is still this companion's, and the delivery has no outcome. */
+const mayGo = (item: QueueItem): boolean => !item.message.isDropped && isOpenFor(item);

@@ -12,7 +12,7 @@ import type { QueueEnvironment } from './environment';
 import { QueueReader } from './queue-reader';
 import { RetryTimer } from './retry-timer';
 
-/** Milliseconds that a closing queue gives to reads and claims under way; the store closes after its queues. */
+/** Milliseconds that a closing queue gives to reads under way; the store closes after its queues. */
 const CLOSING_MS = 1000;
 
 export interface QueueParts {
@@ -155,7 +155,7 @@ export abstract class DestinationQueue implements ConnectionUser {
     if (this.items.insert(item)) item.message.queued.add(item.key);
   }
 
-  /** Begins to claim the message of an item and to make its frame. */
+  /** Begins to read the message of an item and to make its frame. */
   protected prepare(item: QueueItem, isFailing: boolean): void {
     this.prepared.add(item, this.track(this.outbox.prepare(item, isFailing)));
   }

@@ -59,7 +59,7 @@ export class Expiry {
 
   /** The store has an outbound message. */
   note({ id, expiresAt, shard }: Pick<OutboundMessage, 'id' | 'expiresAt' | 'shard'>): void {
-    // A message that an earlier release queued has no entry for its minute.
+    // A message without the right shard is not found by the minute in which it is due.
     const isFound = shard === this.#parts.shard && expiresAt >= this.#horizon;
     if (isFound || this.#isClosed) return;
     this.#due.set(id, expiresAt);

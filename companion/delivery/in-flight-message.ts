@@ -54,7 +54,7 @@ export class InFlightMessage {
   readonly waiters = new Set<Waiter>();
   /** Outcomes that are not in the store yet. */
   outcomes: Outcome[] = [];
-  /** Present while the message is in flight. */
+  /** Present while a frame of the message is in flight, and after a claim was written until an outcome is written. */
   claim: Claim | undefined;
   frame: Promise<Buffer | undefined> | undefined;
   /** Gives back the bytes that were reserved for the frame. */
@@ -62,6 +62,8 @@ export class InFlightMessage {
   /** The content of the frame is an object with an `id`. */
   hasId = false;
   flushing = false;
+  /** The message is no longer this companion's, or no longer in the store. */
+  isDropped = false;
   lastReason: string | undefined;
   cancelRetry: (() => void) | undefined;
 
@@ -83,6 +85,13 @@ export class InFlightMessage {
   stopAll(): void {
     this.trying.clear();
     this.#stopClaiming();
+  }
+
+  /** No claim is written any more; resolves when a write that has begun is over. */
+  async endClaim(): Promise<void> {
+    const { claim } = this;
+    this.#stopClaiming();
+    await claim?.writing;
   }
 
   /** A claim that was written stays until an outcome is written. */

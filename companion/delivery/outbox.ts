@@ -14,6 +14,7 @@ import { Diversion } from './diversion';
 import { Expiry } from './expiry';
 import type { QueueItem, QueueOwner } from './in-flight-message';
 import { InFlightMessages } from './in-flight-messages';
+import { MessageShards } from './message-shards';
 import { Moves } from './moves';
 import { OutgoingFrames } from './outgoing-frames';
 import { Publications } from './publications';
@@ -34,6 +35,7 @@ export class Outbox {
   readonly #moves: Moves;
   readonly #diversion: Diversion;
   readonly #admission: Admission;
+  readonly #shards: MessageShards;
   /** Begins nothing more. */
   #isDraining = false;
   #isClosed = false;
@@ -42,6 +44,8 @@ export class Outbox {
     this.#environment = environment;
     const { store, clock, log, backOff } = environment;
     const serves = (outbound: Pick<OutboundMessage, 'from'>): Promise<boolean> => this.#serves(outbound);
+    const shards = new MessageShards(environment);
+    this.#shards = shards;
     const isDraining = (): boolean => this.#isDraining;
     const frames = new OutgoingFrames(environment);
     const messages = new InFlightMessages({ frames, isPublishing: (message) => this.#publications.has(message) });
@@ -98,7 +102,8 @@ export class Outbox {
       moves: this.#moves,
       settlement,
       watchedMessages,
-      serves,
+      shards,
+      serves: (outbound) => this.#servesOrCorrects(outbound),
       isDraining,
     });
     this.#diversion = new Diversion({
@@ -178,6 +183,13 @@ export class Outbox {
     return shard.servesAll || shard.serves(members.get(from) ?? (await members.refresh(from)));
   }
 
+  /** For a message that was found by its shard: when another shard serves the member, the message goes there. */
+  async #servesOrCorrects(outbound: Pick<OutboundMessage, 'id' | 'from'>): Promise<boolean> {
+    if (await this.#serves(outbound)) return true;
+    await this.#shards.correctOne(outbound.id);
+    return false;
+  }
+
   async #replied(item: QueueItem, bytes: Buffer): ReturnType<QueueOwner['replied']> {
     const outcome = await this.#replies.replied(item, bytes);
     // A function that still knew the old address may have queued the message.
@@ -188,7 +200,7 @@ export class Outbox {
   }
 
   async #expire(outbound: OutboundMessage): Promise<void> {
-    if (!(await this.#serves(outbound)) || this.#isClosed) return;
+    if (!(await this.#servesOrCorrects(outbound)) || this.#isClosed) return;
     const message = this.#messages.hold(outbound);
     message.follow(outbound);
     this.#settlement.expire(message);

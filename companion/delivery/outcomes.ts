@@ -37,10 +37,10 @@ export class Outcomes {
 
   /** Resolves when every known outcome and claim is in the store, or could not be written. */
   async writeAll(all: Iterable<InFlightMessage>): Promise<void> {
-    const claims: (Promise<void> | undefined)[] = [];
+    const claims: Promise<void>[] = [];
     for (const message of all) {
       this.#write(message);
-      claims.push(message.claim?.writing);
+      claims.push(message.endClaim());
     }
     await Promise.all([...this.#writing, ...claims]);
   }
@@ -71,8 +71,9 @@ export class Outcomes {
     try {
       // A claim that commits after this would show a waiting message as being sent.
       await message.claim?.writing;
-      // Outcomes of some deliveries bring the claim with them, while others are tried.
-      if (message.claim !== undefined && message.trying.size > 0) message.claim.writing = Promise.resolve();
+      // Outcomes of some deliveries bring the claim with them, while frames to others are in flight.
+      const isClaiming = message.claim !== undefined && message.trying.size > 0;
+      if (message.claim !== undefined && isClaiming) message.claim.writing = Promise.resolve();
       const registry = await registryOf(this.#environment);
       await store.transact(async (tx) => {
         const current = await readOutbound(tx, message.outbound.id);
@@ -80,7 +81,7 @@ export class Outcomes {
         const { holder, ...free } = current.outbound;
         // A later companion may have claimed the message.
         const isOurs = holder === undefined || shard.isOurs(holder);
-        const own: OutboundMessage = message.trying.size === 0 ? free : { ...free, holder: shard.name };
+        const own: OutboundMessage = isClaiming ? { ...free, holder: shard.name } : free;
         const base = isOurs ? own : current.outbound;
         writeOutbound(tx, applyOutcomes(base, outcomes, clock.now()), current.message, {
           registry,

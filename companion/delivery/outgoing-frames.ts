@@ -53,8 +53,8 @@ export class OutgoingFrames {
         release();
       };
       const text = await this.#textOf(message, await read());
-      // The message backed off meanwhile, and is read again in its turn.
-      if (message.trying.size === 0) this.free(message);
+      // Nothing is to be sent, or the message backed off meanwhile and is read again in its turn.
+      if (text === undefined || message.trying.size === 0) this.free(message);
       return text === undefined ? undefined : Buffer.from(text);
     } catch (error) {
       this.free(message);

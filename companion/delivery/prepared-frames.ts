@@ -1,4 +1,4 @@
-/** The frames of the items that go next. Their messages are claimed together, so that the claims share a commit. */
+/** The frames of the items that go next. Their messages are read at the same time. */
 import { orderingGroupOf } from '@cmbs/shared/broker';
 import { DESTINATION_BYTES } from '../limits';
 import type { QueueItem } from './in-flight-message';

@@ -182,7 +182,7 @@ export class RequestQueue extends DestinationQueue {
         for (const item of this.#ahead()) this.#hope(item);
         const requester = this.#requester;
         if (requester === undefined) break;
-        // Nothing is claimed, written or read for a peer that is not there.
+        // Nothing is read or written for a peer that is not there.
         if (requester.connectNow() !== 'up' && !(await this.#connects(requester))) continue;
         this.readOn();
         // Earlier messages are on their way from the store.
@@ -319,7 +319,7 @@ export class RequestQueue extends DestinationQueue {
   }
 
   #backOff(backedOff: BackOff): void {
-    // Messages are claimed again when the queue goes on; frames of items that backed off are not kept.
+    // Messages are read again when the queue goes on; frames of items that backed off are not kept.
     this.prepared.clear();
     const hopeful = [...this.#hopeful];
     this.#hopeful.clear();

@@ -82,7 +82,7 @@ export class Settlement implements Settling {
     const { destinations, messages } = this.#parts;
     const { message, key } = item;
     message.queued.delete(key);
-    message.stopTrying(key);
+    this.#stopTrying(item);
     const delivery = message.receiver(item);
     if (delivery === undefined || !isOpen(delivery) || delivery.address === item.address) return;
     // The receiver got another address while the message was in flight.
@@ -159,6 +159,7 @@ export class Settlement implements Settling {
   /** Drops an outbound message that the store no longer has, or that another companion has. */
   drop(message: InFlightMessage, reply: RpcResult<'send'> = { outcome: 'settled' }): void {
     const { messages, publications, frames } = this.#parts;
+    message.isDropped = true;
     if (!messages.remove(message)) return;
     message.cancelRetry?.();
     publications.remove(message);

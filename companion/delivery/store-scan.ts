@@ -3,14 +3,15 @@ import type { OutboundMessage } from '@cmbs/shared/broker';
 import { PUBLICATION_GRACE_MS } from '../limits';
 import type { DeliveryEnvironment } from './environment';
 import { inQueueOrder } from './queue-order';
-import { MessageShards } from './message-shards';
+import type { MessageShards } from './message-shards';
 
 /** Messages of one part that are read at once. */
 const PAGE = 250;
 
 export interface StoreScanParts {
-  readonly environment: Pick<DeliveryEnvironment, 'store' | 'clock' | 'log' | 'lookAgainMs' | 'shard' | 'members'>;
-  /** Whether the sending member is this companion's. */
+  readonly environment: Pick<DeliveryEnvironment, 'store' | 'clock' | 'log' | 'lookAgainMs' | 'shard'>;
+  readonly shards: MessageShards;
+  /** Whether the sending member is this companion's; if not, the shard of the message is corrected. */
   readonly serves: (outbound: OutboundMessage) => Promise<boolean>;
   /** @param publishAfterMs milliseconds in which the function that queued the message may publish it */
   readonly found: (outbound: OutboundMessage, publishAfterMs: number) => void;
@@ -18,28 +19,21 @@ export interface StoreScanParts {
 
 export class StoreScan {
   readonly #parts: StoreScanParts;
-  readonly #shards: MessageShards;
   #cancel: () => void = () => undefined;
   #isStopped = false;
 
   constructor(parts: StoreScanParts) {
     this.#parts = parts;
-    this.#shards = new MessageShards(parts.environment);
   }
 
   /** Reports the messages of this companion's members, in queue order. */
   async all(publishAfterMs: number): Promise<void> {
-    const { environment, serves, found } = this.#parts;
-    await this.#shards.correct(() => this.#isStopped);
+    const { environment, shards, serves, found } = this.#parts;
+    await shards.correct(() => this.#isStopped);
     for await (const outbound of inQueueOrder(environment.store, environment.shard.shard, PAGE)) {
       if (this.#isStopped) return;
       if (await serves(outbound)) found(outbound, publishAfterMs);
     }
-  }
-
-  /** A member has come from another shard: its messages are found by the next scan. */
-  memberCame(): void {
-    this.#shards.expectWrong();
   }
 
   soon(): void {

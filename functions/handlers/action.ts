@@ -110,12 +110,24 @@ async function allEntities(
   opened: OpenCollection,
   request: Pick<PageRequest, 'filter' | 'signal'>,
 ): Promise<readonly Entity[]> {
-  const page = await app.entities.list(opened, { ...request, number: MAX_PAGE_OFFSET, need: 'attributes' });
-  if (page.next === undefined) return page.entities.map(({ entity }) => entity);
-  throw new CmbsError(
-    'too_large',
-    `An action runs on ${MAX_PAGE_OFFSET} entities at most, and the collection has more; filter in the query.`,
-  );
+  const found: Entity[] = [];
+  for (let cursor: string | undefined, isMore = true; isMore; isMore = cursor !== undefined) {
+    // A filter that the index does not answer may end a page early.
+    const page = await app.entities.list(opened, {
+      ...request,
+      number: MAX_PAGE_OFFSET - found.length,
+      need: 'attributes',
+      ...(cursor === undefined ? {} : { cursor }),
+    });
+    found.push(...page.entities.map(({ entity }) => entity));
+    cursor = page.next;
+    if (cursor === undefined || found.length < MAX_PAGE_OFFSET) continue;
+    throw new CmbsError(
+      'too_large',
+      `An action runs on ${MAX_PAGE_OFFSET} entities at most, and the collection has more; filter in the query.`,
+    );
+  }
+  return found;
 }
 
 async function namedEntities(app: App, opened: OpenCollection, request: NamedRequest): Promise<readonly Entity[]> {

@@ -180,9 +180,11 @@ export class MessageSender {
       }
       entities.push(withDelivery(next, outbound, { clock, layers }));
     }
-    queuedFor.set(intent, new Map(queued.map((outbound) => [outbound.message, outbound])));
     return {
       entities,
+      afterwards: async () => {
+        queuedFor.set(intent, new Map(queued.map((outbound) => [outbound.message, outbound])));
+      },
       write: () => {
         for (const outbound of queued) if (outbound.receivers.some(isOpen)) putOutbound(tx, outbound);
       },

@@ -45,7 +45,7 @@ export interface OutboundMessage {
   /** Order among the outbound messages that one process queued in one millisecond. */
   readonly sequence: number;
   readonly expiresAt: number;
-  /** The companion that claimed the outbound message; absent while no companion delivers it. */
+  /** The companion that claimed the outbound message; absent while none delivers it, and at the start of a delivery. */
   readonly holder?: string;
   readonly receivers: readonly Delivery[];
   /** Local members that take the message from the topic bus; absent in messages that earlier releases queued. */

@@ -88,7 +88,10 @@ function objectOf(
   const canonical = registry.canonicalAttribute(name);
   const declared = registry.declared(canonical);
   if (declared === undefined || declared.name === canonical) return undefined;
-  if (declared.spec.indexedMembers !== undefined) return undefined;
+  const { type, indexedMembers, rawJson } = declared.spec;
+  // For other attributes the index answers that no entity has such a value.
+  const isObject = rawJson !== true && (type === 'object' || type === 'any');
+  if (!isObject || indexedMembers !== undefined) return undefined;
   return { attribute: declared.name, path: canonical.slice(declared.name.length + 1).split('.') };
 }
 
@@ -102,6 +105,10 @@ function valuesAt(value: Json | undefined, path: readonly string[]): readonly Js
     return Object.hasOwn(value, key) ? valuesAt(value[key], path.slice(at + 1)) : [];
   });
 }
+
+/** Whether {@link residualTest} looks at raw JSON. */
+export const needsRawJson = ({ attributes }: Filter, registry: CategoryRegistry): boolean =>
+  attributes.some(({ name }) => isRawJson(name, registry) && objectOf(name, registry) === undefined);
 
 /** A test for the terms that need the entity itself; undefined if the index answers all terms. */
 export function residualTest(

@@ -32,7 +32,10 @@ export interface AttributeSpec {
   readonly rawJson?: boolean;
   /** For raw JSON attributes: long texts are stored in a document of their own. */
   readonly apart?: boolean;
-  /** Members of an object that filters can name; absent: all. Each member costs an index entry at every write. */
+  /**
+   * Members of an object that are indexed, and the only ones that filters can name. Absent: none is indexed, and filters
+   * that name members are answered from the entities.
+   */
   readonly indexedMembers?: readonly string[];
   /**
    * Texts by which entities are found besides the value itself, in the index field `k.<name>`. A definition of the

@@ -165,8 +165,13 @@ describe('OCCI collections', () => {
       const query = `attribute=cmbs.message.headers.${name}&value=${value}`;
       expect([query, await list(`/cmbs/message/?${query}`)]).toEqual([query, found ? [one] : []]);
     }
-    expect(await list('/cmbs/message/?attribute=cmbs.message.headers.tenant&value=a&category=message')).toEqual([
-      one,
+    const query = 'attribute=cmbs.message.headers.tenant&value=a&category=message';
+    expect(await list(`/cmbs/message/?${query}`)).toEqual([one]);
+    const all = (await list('/cmbs/message/')).length;
+    expect((await product.send('DELETE', `/cmbs/message/?${query}`)).status).toBe(200);
+    expect([(await product.get(one, PLAIN)).status, (await list('/cmbs/message/')).length]).toEqual([
+      404,
+      all - 1,
     ]);
   });
 

@@ -11,6 +11,7 @@ import {
 import { Categories } from '@cmbs/shared/occi';
 import { CLAIM_AFTER_MS, Claims } from '../../companion/delivery/claim';
 import { InFlightMessage, type QueueItem } from '../../companion/delivery/in-flight-message';
+import { OutgoingFrames } from '../../companion/delivery/outgoing-frames';
 import { shardLease } from '../../companion/shard-lease';
 import { OUTBOUND_MESSAGES } from '../../shared/broker/outbound-record';
 import { Shards } from '../../shared/broker/shards';
@@ -20,6 +21,8 @@ import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-s
 const ADDRESS = 'tcp://127.0.0.1:1';
 const DELIVERY = { name: ADDRESS, via: 'request', address: ADDRESS, state: 'queued', attempts: 0 } as const;
 const FRAME = Buffer.from('frame');
+/** Bytes of a frame, more than a third of what frames may take. */
+const LARGE = 64 * 1024 * 1024;
 
 let temporary: TemporaryStore;
 let categories: Categories;
@@ -66,7 +69,7 @@ async function stored(holder: string | undefined): Promise<QueueItem> {
   };
 }
 
-function claims(epoch: number, isCurrent = true): Claims {
+function claims(epoch: number, isCurrent = (): boolean => true): Claims {
   const note = (how: string) => (): void => void ended.push(how);
   return new Claims({
     environment: {
@@ -76,7 +79,7 @@ function claims(epoch: number, isCurrent = true): Claims {
       categories,
       layers: layersOf(),
       authorize: allowAll,
-      shard: shardLease('main', { epoch, isCurrent: () => isCurrent }, new Shards(['main=127.0.0.1'], layersOf())),
+      shard: shardLease('main', { epoch, isCurrent }, new Shards(['main=127.0.0.1'], layersOf())),
     },
     frames: { of: async (_message, _isFailing, read) => ((await read()) === undefined ? undefined : FRAME) },
     replies: { isTooMuchFor: () => false },
@@ -131,9 +134,30 @@ describe('a claim', () => {
 
   it('is not even tried when the lease is over', async () => {
     const item = await stored('main#2');
-    await expect(claims(3, false).prepare(item, false)).rejects.toHaveProperty('code', 'unavailable');
+    await expect(claims(3, () => false).prepare(item, false)).rejects.toHaveProperty('code', 'unavailable');
     await longEnough(item);
     expect(await holder()).toBe('main#2');
+  });
+
+  it('is not written once the lease is over', async () => {
+    const item = await stored(undefined);
+    let isCurrent = true;
+    expect(await claims(3, () => isCurrent).prepare(item, false)).toEqual(FRAME);
+    isCurrent = false;
+    await longEnough(item);
+    expect(await holder()).toBeUndefined();
+  });
+
+  it('is written for a later attempt too', async () => {
+    const item = await stored(undefined);
+    const taken = claims(3);
+    expect(await taken.prepare(item, false)).toEqual(FRAME);
+    item.message.stopTrying(item.key);
+    clock.advance(CLAIM_AFTER_MS);
+    item.message.trying.add(item.key);
+    expect(await taken.prepare(item, false)).toEqual(FRAME);
+    await longEnough(item);
+    expect(await holder()).toBe('main#3');
   });
 
   it('ends with nothing to send when the message is gone', async () => {
@@ -145,4 +169,26 @@ describe('a claim', () => {
     expect(await claims(3).prepare(item, false)).toBeUndefined();
     expect(ended).toContain('dropped');
   });
+});
+
+const nobody = {
+  get: () => undefined,
+  local: () => [],
+  refresh: () => Promise.resolve(undefined),
+  onChange: () => () => undefined,
+};
+
+it('messages that are gone keep no bytes of the memory for frames', async () => {
+  const frames = new OutgoingFrames({
+    members: nobody,
+    deployment: 'here',
+    uriOf: (path) => path,
+    layers: layersOf(),
+  });
+  for (let nth = 0; nth < 3; nth += 1) {
+    const { message } = await stored(undefined);
+    const large = new InFlightMessage({ ...message.outbound, bytes: LARGE });
+    large.trying.add('of another queue');
+    expect(await frames.of(large, false, () => Promise.resolve(undefined))).toBeUndefined();
+  }
 });

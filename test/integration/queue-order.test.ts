@@ -88,7 +88,7 @@ async function shardsById(): Promise<Readonly<Record<string, string | undefined>
 }
 
 const shardsOf = (shard: ShardLease): MessageShards =>
-  new MessageShards({ store: temporary.store, clock: systemClock, members, shard });
+  new MessageShards({ store: temporary.store, members, shard });
 
 it.each([1, 2, 7, 100])(
   'the messages of a shard are read in the order in which they were queued, by %d',
@@ -127,4 +127,19 @@ it('the only companion finds messages of release 1.0, and messages of a shard th
   await shardsOf(wholeDeployment(() => 'holder')).correct(() => false);
   expect(await shardsById()).toEqual({ m0: 'main', m1: 'main', m2: 'main' });
   expect(await inOrder('main', 10)).toEqual(['m0', 'm1', 'm2']);
+});
+
+it('a message whose member moved while it was queued is corrected by the companion that finds the message', async () => {
+  await queue({ from: '/cmbs/member/there', shard: 'main' }, { from: '/cmbs/member/deleted', shard: 'eu' });
+  for (const id of ['m0', 'm1', 'gone']) await shardsOf(shardLease('main', forever, SHARDS)).correctOne(id);
+  expect(await shardsById()).toEqual({ m0: 'eu', m1: 'main' });
+});
+
+it('messages that are queued later without a shard are found', async () => {
+  const shards = shardsOf(shardLease('eu', forever, SHARDS));
+  await queue({ shard: 'main' });
+  await shards.correct(() => false);
+  await queue({ shard: 'main' }, {}, { from: '/cmbs/member/there' });
+  await shards.correct(() => false);
+  expect(await shardsById()).toEqual({ m0: 'main', m1: 'main', m2: 'eu' });
 });

@@ -30,6 +30,8 @@ interface Write {
 
 type Step =
   | Write
+  /** Written at the same time, each id once, so that they share a commit. */
+  | { readonly do: 'together'; readonly writes: readonly Write[] }
   | { readonly do: 'delete'; readonly collection: string; readonly id: string }
   | { readonly do: 'query'; readonly query: Query }
   | { readonly do: 'reopen' }
@@ -55,12 +57,20 @@ const query: fc.Arbitrary<Query> = fc
     maxChars: fc.constantFrom(undefined, 1, 20, 1000),
   })
   .map(({ maxChars, ...rest }) => ({ ...rest, ...(maxChars === undefined ? {} : { maxChars }) }));
-const write = (kind: Write['do']): fc.Arbitrary<Step> =>
+const write = (kind: Write['do']): fc.Arbitrary<Write> =>
   fc.record({ do: fc.constant(kind), collection, id, written });
+const together = fc
+  .uniqueArray(fc.oneof(write('put'), write('create'), write('put without room')), {
+    selector: (one) => `${one.collection}/${one.id}`,
+    minLength: 2,
+    maxLength: 8,
+  })
+  .map((writes) => ({ do: 'together' as const, writes }));
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 6, arbitrary: write('put') },
   { weight: 4, arbitrary: write('create') },
   { weight: 1, arbitrary: write('put without room') },
+  { weight: 3, arbitrary: together },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('delete' as const), collection, id }) },
   { weight: 6, arbitrary: fc.record({ do: fc.constant('query' as const), query }) },
   { weight: 1, arbitrary: fc.constantFrom<Step>({ do: 'reopen' }, { do: 'later' }, { do: 'sweep' }) },
@@ -88,6 +98,9 @@ class Compared {
       case 'create':
       case 'put without room':
         return this.#write(step);
+      case 'together':
+        await Promise.all(step.writes.map((one) => this.#write(one)));
+        return;
       case 'delete':
         await this.#store.transact(async (tx) => tx.delete(step.collection, step.id));
         this.#documents.delete(`${step.collection}/${step.id}`);
@@ -125,7 +138,7 @@ class Compared {
     } else {
       const done = this.#store.transact(async (tx) => {
         tx.put(collection, id, {}, options);
-        if (kind === 'put without room') tx.put(collection, 'large', { text: 'x'.repeat(TOO_MANY_CHARS) });
+        if (kind === 'put without room') tx.put(collection, `large ${id}`, { text: 'x'.repeat(TOO_MANY_CHARS) });
       });
       if (kind === 'put without room') {
         await expect(done).rejects.toMatchObject({ code: 'storage_full' });

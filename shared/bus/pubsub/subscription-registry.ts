@@ -16,10 +16,12 @@ import {
   type Topic,
   type TopicPattern,
 } from '../topics';
+import { concurrently } from '../../concurrently';
 import { CmbsError } from '../../errors';
 import { MAX_PAGE_DOCS } from '../../limits';
 import type { Doc, Query, Store, Transaction, Watch } from '../../store';
 import type { Subscription, TopicLayer } from '../bus';
+import { PUBSUB_ADMIN_CONCURRENCY } from './limits';
 
 const TOPICS = 'bus-topics';
 const SUBSCRIPTIONS = 'bus-subscriptions';
@@ -27,7 +29,10 @@ const SUBSCRIPTIONS = 'bus-subscriptions';
 const PATTERN_FIELD = 'pattern';
 /** Exists once no subscription is stored without its keys, as release 1.0 stored them. */
 const KEYS_COMPLETE = { collection: 'meta', id: 'subscription-keys' } as const;
-/** Ends `attached` where the record has its keys. A companion of release 1.0 writes its subscriptions again, without. */
+/**
+ * Ends `attached` where the record has its keys: a companion of release 1.0 would refuse a field of its own. Such a companion
+ * writes its subscriptions again, without.
+ */
 const WITH_KEYS = ' with keys';
 
 const layer = z.string();
@@ -182,9 +187,12 @@ export class SubscriptionRegistry {
     if (this.#areKeysComplete) return;
     const { collection, id } = KEYS_COMPLETE;
     if ((await this.#store.get(collection, id)) === undefined) {
-      for (const { id: name } of await this.#all({ collection: SUBSCRIPTIONS })) {
-        await this.#changeSubscription(name, (record) => record);
-      }
+      const without = (await this.#all({ collection: SUBSCRIPTIONS }))
+        .filter(({ value }) => !subscriptionRecord.parse(value).attached.endsWith(WITH_KEYS))
+        .map(({ id: name }) => name);
+      await concurrently(without, PUBSUB_ADMIN_CONCURRENCY, (name) =>
+        this.#changeSubscription(name, (record) => record),
+      );
       await this.#store.create(collection, id, {});
     }
     this.#areKeysComplete = true;

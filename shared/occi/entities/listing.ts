@@ -6,7 +6,7 @@ import type { Doc } from '../../store';
 import { nextTurn, requireWanted } from '../../waiting';
 import { CATEGORY_FIELD, indexOf } from '../entity-index';
 import { ENTITIES, entitiesOf, outlineOf, type StoredEntity } from '../entity-store';
-import { indexedTerms, residualTest, type Filter } from '../filter';
+import { indexedTerms, needsRawJson, residualTest, type Filter } from '../filter';
 import { categoryId, type CategoryId, type Entity, type Path } from '../model';
 import { inPortions, type Portioned, type Portions } from '../portions';
 import type { CategoryRegistry } from '../category-registry';
@@ -104,7 +104,7 @@ export class EntityListing {
     const { store, categories } = this.#context;
     const { registry } = await categories.current();
     const isSelected = selection(scope, filter, registry);
-    const needsTexts = residualTest(filter, registry) !== undefined;
+    const needsTexts = needsRawJson(filter, registry);
     const sorted = [...new Set(paths)].sort();
     const found: StoredEntity[] = [];
     for (let from = 0; from < sorted.length; from += READ_AT_ONCE) {
@@ -160,6 +160,7 @@ class PageReader {
   readonly #portions: Portions;
   readonly #where: readonly { readonly field: string; readonly value: string }[];
   readonly #test: ((entity: Entity) => boolean) | undefined;
+  readonly #needsTexts: boolean;
   /** Entities of earlier pages, which are read but not shown. */
   readonly #skip: number;
   #skipped = 0;
@@ -181,6 +182,7 @@ class PageReader {
     }
     this.#where = termsOf(scope, filter, registry);
     this.#test = residualTest(filter, registry);
+    this.#needsTexts = needsRawJson(filter, registry);
   }
 
   get #isWhole(): boolean {
@@ -251,7 +253,7 @@ class PageReader {
   }
 
   async #takeSome(docs: readonly Doc[]): Promise<void> {
-    const isRead = this.#isWhole || this.#test !== undefined;
+    const isRead = this.#isWhole || this.#needsTexts;
     const stored = isRead ? await entitiesOf(this.#context.store, docs) : docs.map(outlineOf);
     for (const item of stored) {
       if (this.#test?.(item.entity) === false) continue;

@@ -13,7 +13,7 @@ import type { Tables } from './tables';
 import { type SqliteTransaction } from './transaction';
 import { type WalSync } from './wal-sync';
 
-/** Characters that a write adds to the log besides its value: about one page of an index. */
+/** Characters that a write adds to the log besides its value: about one page. */
 const WRITE_OVERHEAD_CHARS = 4096;
 
 interface Create extends QueuedWork {

@@ -26,11 +26,6 @@ export interface NewRow {
   readonly entries: readonly Entry[];
 }
 
-export interface Written {
-  readonly before: IndexEntry | undefined;
-  readonly after: IndexEntry | undefined;
-}
-
 export interface Existing {
   readonly doc: number;
   readonly revision: number;

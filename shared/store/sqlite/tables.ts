@@ -21,6 +21,8 @@ import {
   parseEntries,
 } from './rows';
 
+/** Rows beyond those whose entries are in the tables: a start reads them, in some 20 ms. */
+const MAX_ROWS_BEHIND = 4096;
 /** Expired documents removed in one commit: about 10 ms. */
 const SWEEP_CHUNK = 256;
 
@@ -80,8 +82,7 @@ export class Tables {
 
   /** @param commits number of this commit; undefined when it changes no document */
   commit(commits: number | undefined): void {
-    const isTime = this.#recent.size >= this.#indexedTogether && commits !== undefined;
-    const indexed = isTime ? this.#indexRecent() : undefined;
+    const indexed = commits !== undefined && this.#isTimeToIndex ? this.#indexRecent() : undefined;
     this.#writeEntries();
     const names = commits === undefined ? [] : this.names.unstored;
     this.#insertMany(
@@ -95,6 +96,12 @@ export class Tables {
     // After a failed commit the next one does these again.
     if (names.length > 0) this.names.stored();
     if (indexed !== undefined) this.#recent.clear(indexed);
+  }
+
+  get #isTimeToIndex(): boolean {
+    const { size, indexed } = this.#recent;
+    // With none, or few among many without entries, there are fewer rows to read after a crash.
+    return size === 0 || size >= this.#indexedTogether || this.#nextDoc - indexed > MAX_ROWS_BEHIND;
   }
 
   /** Adds the entries of all recent documents to this transaction; returns the last number that was given. */
