@@ -22,7 +22,8 @@ const WRITE_LIMIT =
 /** The headers that node:http adds. */
 const OWN_HEADERS = new Set(['date', 'connection', 'keep-alive', 'content-length']);
 
-function bareAnswer({ status, head, body }: Answer) {
+/** What a bare server answers, to answer the same. */
+export function answerOf({ status, head, body }: Answer) {
   const lines = head.split('\r\n').slice(1);
   const headers = lines
     .map((line): [string, string] => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)])
@@ -44,7 +45,7 @@ export async function httpCase(scratch: string): Promise<readonly Row[]> {
       ['GET an entity', get],
       ['POST an entity', post],
     ] as const) {
-      const answer = bareAnswer(await askOnce(product.port, request));
+      const answer = answerOf(await askOnce(product.port, request));
       const bare = await Bare.start('http', answer);
       const synced = await Bare.start('http', { ...answer, syncIn: product.directory });
       try {

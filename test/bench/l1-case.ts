@@ -58,7 +58,7 @@ export async function l1Case(): Promise<readonly Row[]> {
   const rows: Row[] = [];
   const product = await Product.start();
   const context = new SocketContext();
-  const socket = await listeningMember(product, await freePort());
+  const { socket } = await listeningMember(product, await freePort());
   const requester = new Requester(socket, { context, log: silentLog, counters: silentCounters });
   const dealer = new Dealer({ linger: 0 });
   const syncedDealer = new Dealer({ linger: 0 });

@@ -7,6 +7,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { bundleCase } from './bundle-case';
 import { httpCase } from './http-case';
+import { inboxCase } from './inbox-case';
 import { l1Case } from './l1-case';
 import { l2Case } from './l2-case';
 import { pageCase } from './page-case';
@@ -16,12 +17,15 @@ import { playRole } from './roles';
 import { runCases, type Cases } from './run-cases';
 import { sendCase } from './send-case';
 import { startCase } from './start-case';
+import { topicCase } from './topic-case';
 
 const CASES: Cases = {
   http: () => httpCase(__dirname),
   l1: l1Case,
   l2: l2Case,
   send: sendCase,
+  topic: topicCase,
+  inbox: inboxCase,
   page: pageCase,
   start: startCase,
   bundle: () => bundleCase(__dirname),

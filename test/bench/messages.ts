@@ -25,17 +25,45 @@ export function messageEntity(receiver: string, storable: Flag): unknown {
   return { kind: MESSAGE_KIND, mixins: [layerMixin('l1')], attributes: { cmbs: { message } } };
 }
 
-/** Creates a member that listens on L1; returns its socket. */
-export async function listeningMember(product: Product, port: number): Promise<string> {
-  const socket = `tcp://127.0.0.1:${port}`;
-  const member = { local: 'true', state: 'active', l1_socket: socket };
+const TOPIC = 'building-4.floor-2';
+
+export function messageOnTopic(): unknown {
+  const message = {
+    cmbs_layer: 'l32',
+    executable: 'false',
+    storable: 'true',
+    message_content: CONTENT,
+    topics: [TOPIC],
+  };
+  return { kind: MESSAGE_KIND, mixins: [layerMixin('l32')], attributes: { cmbs: { message } } };
+}
+
+/** Creates a local member and starts one of its layers; returns the member's path. */
+async function startedMember(product: Product, layer: 'l1' | 'l32', more: object): Promise<string> {
+  const member = { local: 'true', state: 'active', ...more };
   const path = await product.create('/cmbs/member/', {
     kind: MEMBER_KIND,
     mixins: [],
     attributes: { cmbs: { member } },
   });
-  await product.act(path, 'start_l1');
-  return socket;
+  await product.act(path, `start_${layer}`);
+  return path;
+}
+
+export interface Listening {
+  readonly socket: string;
+  readonly path: string;
+}
+
+/** Creates a member that listens on L1. */
+export async function listeningMember(product: Product, port: number): Promise<Listening> {
+  const socket = `tcp://127.0.0.1:${port}`;
+  return { socket, path: await startedMember(product, 'l1', { l1_socket: socket }) };
+}
+
+/** Creates a member that takes {@link messageOnTopic}. */
+export async function subscribedMember(product: Product, port: number): Promise<void> {
+  await startedMember(product, 'l32', { l32_socket: `tcp://127.0.0.1:${port}`, topics: [TOPIC] });
 }
 
 /** Frames as the outbox sends them, each for another message and another send. */

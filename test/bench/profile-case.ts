@@ -42,7 +42,7 @@ async function create(product: Product): Promise<void> {
 
 async function receive(product: Product): Promise<void> {
   const context = new SocketContext();
-  const socket = await listeningMember(product, await freePort());
+  const { socket } = await listeningMember(product, await freePort());
   const requester = new Requester(socket, { context, log: silentLog, counters: silentCounters });
   const frame = frames(socket, 'true');
   const started = performance.now();
@@ -61,7 +61,7 @@ async function send(product: Product): Promise<void> {
   const receiver = await Product.start();
   try {
     await listeningMember(product, await freePort());
-    const socket = await listeningMember(receiver, await freePort());
+    const { socket } = await listeningMember(receiver, await freePort());
     const paths = await Promise.all(
       Array.from({ length: 16 }, () => product.create('/cmbs/message/', messageEntity(socket, 'true'))),
     );

@@ -15,7 +15,7 @@ export async function sendCase(): Promise<readonly Row[]> {
   const started: Bare[] = [];
   try {
     await listeningMember(sender, await freePort());
-    const socket = await listeningMember(receiver, await freePort());
+    const { socket } = await listeningMember(receiver, await freePort());
     for (const connections of [1, 16]) {
       // One message per connection: a second send of a message in flight would be the same send.
       const paths = await Promise.all(

@@ -5,8 +5,14 @@ import type { Names } from './names';
 import { positionOf, type RecentDocument, type RecentDocuments } from './recent-documents';
 import { type Column, type Row, toRow } from './rows';
 
-/** Index entries counted per `where` term to find the rarest term: about 30 microseconds for each term. */
+/** Index entries counted at most to find the rarest `where` term: about 30 microseconds. */
 const SELECTIVITY_PROBE = 500;
+
+/** A term with the number of its field. */
+interface Term {
+  readonly field: number;
+  readonly value: string;
+}
 
 const COLUMNS = 'd.id, d.revision, d.value, d.sort, d.expires, d.entries, d.sum';
 
@@ -36,16 +42,16 @@ export class DocumentReader {
     // One row more than the limit tells whether more follow.
     const { sql, parameters } = this.#compile(selection, limit + 1, now, COLUMNS);
     const collection = this.#names.number(selection.collection);
-    if (sql === undefined || collection === undefined) return { rows: [], isMore: false };
+    if (collection === undefined) return { rows: [], isMore: false };
     const recent = this.#recentMatching(selection, now);
-    const statement = this.#connection.statement(sql);
+    const statement = sql === undefined ? undefined : this.#connection.statement(sql);
     if (maxChars === undefined && recent.length === 0) {
-      const found = statement.all(...parameters);
+      const found = statement?.all(...parameters) ?? [];
       return { rows: found.slice(0, limit).map((row) => toRow(collection, row)), isMore: found.length > limit };
     }
     const rows: Row[] = [];
     let chars = 0;
-    for (const found of this.#merged(statement.iterate(...parameters), recent, selection)) {
+    for (const found of this.#merged(statement?.iterate(...parameters) ?? [], recent, selection)) {
       if (rows.length === limit || (maxChars !== undefined && chars >= maxChars)) return { rows, isMore: true };
       const row = toRow(collection, found);
       chars += row.value.length;
@@ -86,8 +92,11 @@ export class DocumentReader {
 
   count(selection: Selection, limit: number, now: number): number {
     const { sql, parameters } = this.#compile(selection, limit, now, '1', this.#nothingExpired(now));
-    if (sql === undefined) return 0;
-    const indexed = Number(this.#connection.statement(`SELECT count(*) FROM (${sql})`).get(...parameters)?.[0]);
+    const counted =
+      sql === undefined
+        ? undefined
+        : this.#connection.statement(`SELECT count(*) FROM (${sql})`).get(...parameters);
+    const indexed = Number(counted?.[0] ?? 0);
     return Math.min(limit, indexed + this.#recentMatching(selection, now).length);
   }
 
@@ -169,19 +178,26 @@ export class DocumentReader {
     return { sql, parameters };
   }
 
-  /** The terms, the rarest first; undefined when one of them matches no document. */
-  #rarestFirst(selection: Selection): readonly { readonly field: number; readonly value: string }[] | undefined {
-    const terms: { field: number; value: string; found: number }[] = [];
+  /** The terms, the rarest first; undefined when the tables have no document that matches one of them. */
+  #rarestFirst(selection: Selection): readonly Term[] | undefined {
+    const terms: Term[] = [];
     for (const { field, value } of selection.terms) {
       const n = this.#names.number(selection.collection, field);
       if (n === undefined) return undefined;
-      terms.push({ field: n, value, found: 0 });
+      terms.push({ field: n, value });
     }
     if (terms.length < 2) return terms;
     const probe = this.#connection.statement(
       'SELECT count(*) FROM (SELECT 1 FROM entry WHERE field = ? AND value = ? LIMIT ?)',
     );
-    for (const term of terms) term.found = Number(probe.get(term.field, term.value, SELECTIVITY_PROBE)?.[0]);
-    return terms.sort((a, b) => a.found - b.found);
+    let [rarest] = terms;
+    let fewest = SELECTIVITY_PROBE;
+    // Callers name the category first, which is seldom the rarest. No term is counted beyond the rarest so far.
+    for (const term of [...terms].reverse()) {
+      const found = Number(probe.get(term.field, term.value, fewest)?.[0]);
+      if (found === 0) return undefined;
+      if (found < fewest) [rarest, fewest] = [term, found];
+    }
+    return rarest === undefined ? terms : [rarest, ...terms.filter((term) => term !== rarest)];
   }
 }
