@@ -13,6 +13,9 @@ import type { NewRow, Row } from './rows';
 import type { Tables } from './tables';
 import type { TransactionSource } from './transaction';
 
+/** Documents of a query's result up to which they are cached: a long page would replace all others. */
+const MAX_CACHED_ROWS = 16;
+
 export interface StoreReaderParts {
   readonly tables: Tables;
   readonly collections: Collections;
@@ -70,11 +73,23 @@ export class StoreReader implements TransactionSource {
     this.#health.assertUsable(undefined);
     const selection = toSelection(query);
     const { rows, isMore } = this.#reading(() => this.#tables.reader.select(selection, this.#clock.now()));
-    const docs = rows.map(toDoc);
+    const n = this.#tables.names.number(selection.collection);
+    const isShort = rows.length <= MAX_CACHED_ROWS;
+    const docs = n !== undefined && isShort ? rows.map((row) => this.#cached(n, row)) : rows.map(toDoc);
     const final = docs.at(-1);
     if (!isMore || final === undefined) return { page: { docs }, selection, last: undefined };
     const last = { sort: selection.byOrder ? (final.order ?? '') : '', id: final.id };
     return { page: { docs, next: cursorAt(last, selection.byOrder) }, selection, last };
+  }
+
+  /** The document of a row, the same object as long as the document is in the cache. */
+  #cached(collection: number, row: Row): Doc {
+    const key = cacheKey(collection, row.id);
+    const known = this.#cache.get(key);
+    if (known?.revision === row.revision) return known;
+    const doc = toDoc(row);
+    this.#cache.add(key, doc, row.value.length);
+    return doc;
   }
 
   history(collection: string): History {
