@@ -25,6 +25,24 @@ export function describeUnless(reason: string | undefined): (name: string, tests
     reason === undefined ? describe(name, tests) : describe.skip(skippedName(name, reason), tests);
 }
 
+export const missingInCi = (why: string): Error => new Error(`CI must not skip these tests. ${why}`);
+
+export function isCi(): boolean {
+  return !['', '0', 'false'].includes(process.env.CI ?? '');
+}
+
+/**
+ * `it`, for tests that need what a user may not have. Without it they are skipped; in CI, which has it, they fail.
+ * @param missing what is missing; undefined when it is there
+ */
+export function itNeeding(missing: string | undefined): Define {
+  if (missing === undefined || !isCi()) return itUnless(missing);
+  return (name) =>
+    it(name, () => {
+      throw missingInCi(missing);
+    });
+}
+
 const NIGHTLY = isNightly ? undefined : 'nightly only';
 
 /** For tests that repeat a kind of test in `npm test` with more or for longer. */

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { itUnless } from './skipping';
+import { itNeeding } from './skipping';
 
 /** Mounts a disk of this size on the directory. */
 export function mountDisk(directory: string, mebibytes: number): void {
@@ -27,4 +27,4 @@ function canMount(): boolean {
   }
 }
 
-export const itOnSmallDisk = itUnless(canMount() ? undefined : 'needs the right to mount a small disk');
+export const itOnSmallDisk = itNeeding(canMount() ? undefined : 'needs the right to mount a small disk');

@@ -9,7 +9,7 @@ import { Outside } from './outside';
 import { PATIENT_LIMITS } from './patient-limits';
 import { CompanionProgram } from './processes';
 import { describeOnEmulators, uniqueProject } from './support';
-import { itUnless } from '../skipping';
+import { itNeeding } from '../skipping';
 
 /**
  * Messages published to the member: many times the bytes that may wait in the companion (`STREAM_BYTES`). The hundred
@@ -20,7 +20,7 @@ const MESSAGE_BYTES = 250_000;
 /** Messages on each of many topics: fewer than may wait for one topic. */
 const A_TOPIC = 20;
 
-const itOnLinux = itUnless(
+const itOnLinux = itNeeding(
   process.platform === 'linux' ? undefined : 'a process shows its memory under /proc on Linux only',
 );
 

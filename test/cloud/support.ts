@@ -1,6 +1,6 @@
 /** Support for tests on Google's emulators, which `start-emulators.ts` starts. */
 import { randomUUID } from 'node:crypto';
-import { skippedName } from '../skipping';
+import { isCi, itNeeding, missingInCi, skippedName } from '../skipping';
 import { VARIABLES } from './emulators-of-run';
 
 // Google's clients would look for the metadata server of a cloud, and wait for it.
@@ -43,13 +43,7 @@ export function describeOnEmulators(name: string, tests: (hosts: EmulatorHosts) 
 
 /** `it`, for tests that stop and start an emulator; skipped if the installed emulators cannot be restarted. */
 export function itRestartsEmulators(name: string, test: () => Promise<void>): void {
-  const reason = process.env[VARIABLES.noRestarts];
-  if (reason === undefined) it(name, test);
-  else if (isCi())
-    it(name, () => {
-      throw missingInCi(reason);
-    });
-  else it.skip(skippedName(name, reason), test);
+  itNeeding(process.env[VARIABLES.noRestarts])(name, test);
 }
 
 /**
@@ -64,10 +58,4 @@ export function emulatorsForFile(): EmulatorHosts | undefined {
   const { skip } = test;
   Object.assign(globalThis, { describe: describe.skip, test: skip, it: skip });
   return undefined;
-}
-
-const missingInCi = (why: string): Error => new Error(`CI must not skip these tests. ${why}`);
-
-function isCi(): boolean {
-  return !['', '0', 'false'].includes(process.env.CI ?? '');
 }

@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import { Reply, Request, Subscriber } from 'zeromq';
 import { Deployment, eventually, unique, type Member } from './harness';
 import { PATIENCE_MS } from '../patience';
-import { itUnless, NO_PYZMQ } from '../skipping';
+import { itNeeding, NO_PYZMQ } from '../skipping';
 
 const PEER = join(__dirname, '../fixtures-python/peer.py');
 const FIXTURES = join(__dirname, '../fixtures/pycmbs');
@@ -176,7 +176,7 @@ describe.each([
   ['plain zeromq sockets', plain, true],
   ['pyzmq', pyzmq, python !== undefined],
 ] as const)('the original with %s', (_name, sockets, isThere) => {
-  const test = itUnless(isThere ? undefined : NO_PYZMQ);
+  const test = itNeeding(isThere ? undefined : NO_PYZMQ);
   let deployment: Deployment;
   let member: Member;
   let opened: { close(): void }[];

@@ -12,7 +12,7 @@ import { Replier } from '../../companion/exchanges/zeromq/replier';
 import { Requester } from '../../companion/exchanges/zeromq/requester';
 import { deferred, next, recordedEnvironment, type RecordedEnvironment, within } from './sockets-support';
 import { PATIENCE_MS } from '../patience';
-import { itUnless, NO_PYZMQ } from '../skipping';
+import { itNeeding, NO_PYZMQ } from '../skipping';
 
 const PEER = join(__dirname, '..', 'fixtures-python', 'peer.py');
 
@@ -24,7 +24,7 @@ function pythonWithZmq(): string | undefined {
 }
 
 const python = pythonWithZmq();
-const itWithPython = itUnless(python === undefined ? NO_PYZMQ : undefined);
+const itWithPython = itNeeding(python === undefined ? NO_PYZMQ : undefined);
 
 let environment: RecordedEnvironment;
 let opened: (() => unknown)[];

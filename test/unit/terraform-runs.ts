@@ -3,7 +3,7 @@
  * skipped with a reason in their name.
  */
 import { spawnSync } from 'node:child_process';
-import { itUnless } from '../skipping';
+import { itNeeding } from '../skipping';
 
 /** The files need version 1.9 or newer. */
 function isThere(): boolean {
@@ -14,7 +14,7 @@ function isThere(): boolean {
   return major === 1 && minor >= 9;
 }
 
-export const itWithTerraform = itUnless(isThere() ? undefined : 'needs terraform, 1.9 or newer');
+export const itWithTerraform = itNeeding(isThere() ? undefined : 'needs terraform, 1.9 or newer');
 
 /** Runs Terraform without network access. */
 export function terraform(directory: string, args: readonly string[], input = ''): string {
