@@ -1,5 +1,10 @@
 /** Queries of the embedded store compared with a model, while index entries are written to the tables now and then. */
+import { join } from 'node:path';
+import { DatabaseSync } from '@photostructure/sqlite';
 import type { Doc, PutOptions, Query, Store } from '@cmbs/shared/store';
+import { readNumber } from '../../shared/store/sqlite/read-once';
+import { MAX_RECENT_ENTRIES } from '../../shared/store/sqlite/recent-documents';
+import { DATABASE_FILE } from '../../shared/store/sqlite/schema';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 import { extent } from '../extent';
 import fc from '../property';
@@ -207,6 +212,34 @@ it('a document is found no more when it is deleted after a restart that followed
     const red = { collection: 'things', where: [{ field: 'colour', value: 'red' }] };
     expect(await again.count(red, 10)).toBe(0);
     expect((await again.query({ ...red, limit: 10 })).docs).toEqual([]);
+  } finally {
+    await opened.close();
+  }
+});
+
+/** The number of the last document whose index entries are in the tables, and of the last document. */
+function indexedOf(directory: string): readonly [number, number] {
+  const db = new DatabaseSync(join(directory, DATABASE_FILE), { readOnly: true });
+  try {
+    return [readNumber(db, 'SELECT indexed FROM state'), readNumber(db, 'SELECT max(doc) FROM document')];
+  } finally {
+    db.close();
+  }
+}
+
+it('documents with many index entries do not stay in memory until there are many documents', async () => {
+  const opened = await openTemporaryStore();
+  try {
+    const { store, directory } = opened;
+    const values = Array.from({ length: MAX_RECENT_ENTRIES / 2 }, (_, n) => `${n} ${'x'.repeat(200)}`);
+    await store.create('things', 'small', {}, { index: { colour: ['red'] } });
+    await store.create('things', 'large', {}, { index: { list: values } });
+    const [before, newest] = indexedOf(directory);
+    expect(before).toBeLessThan(newest);
+    await store.create('things', 'larger', {}, { index: { list: values } });
+    const [indexed, last] = indexedOf(directory);
+    expect(indexed).toBe(last);
+    expect(await store.count({ collection: 'things', where: [{ field: 'list', value: values[7]! }] }, 10)).toBe(2);
   } finally {
     await opened.close();
   }

@@ -15,6 +15,12 @@ import { type NewRow, parseEntries } from './rows';
  */
 export const INDEXED_TOGETHER = 256;
 
+/**
+ * Index entries of new documents after which they are written, however few documents have them: as much work. A document
+ * may have thousands, and each value may have hundreds of characters, which would stay in memory.
+ */
+export const MAX_RECENT_ENTRIES = 16 * INDEXED_TOGETHER;
+
 /** A document, without its value, and the number of its row. */
 export interface RecentDocument extends Omit<NewRow, 'value'> {
   readonly doc: number;
@@ -26,6 +32,7 @@ export class RecentDocuments {
   readonly #documents = new Map<number, RecentDocument>();
   /** By the number of a field, which one collection has, and by value. */
   readonly #byEntry = new Map<number, Map<string, Set<RecentDocument>>>();
+  #entries = 0;
   #indexed = 0;
 
   constructor(connection: Connection) {
@@ -60,6 +67,11 @@ export class RecentDocuments {
     return this.#documents.size;
   }
 
+  /** Index entries of all documents. */
+  get entries(): number {
+    return this.#entries;
+  }
+
   /** Whether the entries of the document with this number are not in the tables. */
   isRecent(doc: number): boolean {
     return doc > this.#indexed;
@@ -70,6 +82,7 @@ export class RecentDocuments {
     this.remove(document.doc);
     if (document.entries.length === 0) return;
     this.#documents.set(document.doc, document);
+    this.#entries += document.entries.length;
     for (const [field, value] of document.entries) {
       let values = this.#byEntry.get(field);
       if (values === undefined) this.#byEntry.set(field, (values = new Map<string, Set<RecentDocument>>()));
@@ -83,6 +96,7 @@ export class RecentDocuments {
     const document = this.#documents.get(doc);
     if (document === undefined) return;
     this.#documents.delete(doc);
+    this.#entries -= document.entries.length;
     for (const [field, value] of document.entries) {
       const values = this.#byEntry.get(field);
       const documents = values?.get(value);
@@ -99,6 +113,7 @@ export class RecentDocuments {
   clear(indexed: number): void {
     this.#documents.clear();
     this.#byEntry.clear();
+    this.#entries = 0;
     this.#indexed = indexed;
   }
 

@@ -9,7 +9,7 @@ import { checksum } from './checksum';
 import { Connection, type Statement } from './connection';
 import { DocumentReader } from './document-reader';
 import { Names } from './names';
-import { type RecentDocument, RecentDocuments } from './recent-documents';
+import { MAX_RECENT_ENTRIES, type RecentDocument, RecentDocuments } from './recent-documents';
 import {
   type Column,
   entriesText,
@@ -99,9 +99,10 @@ export class Tables {
   }
 
   get #isTimeToIndex(): boolean {
-    const { size, indexed } = this.#recent;
+    const { size, entries, indexed } = this.#recent;
+    if (size >= this.#indexedTogether || entries >= MAX_RECENT_ENTRIES) return true;
     // With none, or few among many without entries, there are fewer rows to read after a crash.
-    return size === 0 || size >= this.#indexedTogether || this.#nextDoc - indexed > MAX_ROWS_BEHIND;
+    return size === 0 || this.#nextDoc - indexed > MAX_ROWS_BEHIND;
   }
 
   /** Adds the entries of all recent documents to this transaction; returns the last number that was given. */
