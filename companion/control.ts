@@ -202,7 +202,7 @@ export class Control {
     try {
       const caller = { principal: principal ?? ANONYMOUS, signal: gone.signal };
       const reply = await companion.handle(member, action, checked.data, caller);
-      return json(200, { reply: principal === undefined ? asIn10(reply) : reply });
+      return json(200, { reply: principal === undefined ? forRelease1(reply) : reply });
     } finally {
       this.#callsInFlight -= 1;
       cancel();
@@ -241,7 +241,7 @@ async function bodyOf(incoming: IncomingMessage): Promise<string> {
 }
 
 /** The reply without what functions of release 1.0 do not know, and would refuse. They send no principal. */
-export function asIn10(reply: RpcResult<RpcMethod>): RpcResult<RpcMethod> {
+export function forRelease1(reply: RpcResult<RpcMethod>): RpcResult<RpcMethod> {
   if (!('outcome' in reply) || !('state' in reply)) return reply;
   const { state: _unknown, ...known } = reply;
   return known;

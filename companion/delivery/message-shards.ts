@@ -13,12 +13,17 @@ const PAGE = 1000;
 /** Messages that are counted, to see whether all have a shard. */
 const MAX_COUNTED = 1_000_000;
 
+/** Messages that are given to other shards between two scans; the next scan gives more. */
+const MAX_GIVEN = 10_000;
+
 type ShardsEnvironment = Pick<DeliveryEnvironment, 'store' | 'shard' | 'members'>;
 
 export class MessageShards {
   readonly #environment: ShardsEnvironment;
   /** Members may have moved, as before the start. */
   #mayHaveMoved = true;
+  /** Messages that were given to another shard since the last {@link correct}. */
+  readonly #given = new Set<string>();
 
   constructor(environment: ShardsEnvironment) {
     this.#environment = environment;
@@ -36,6 +41,7 @@ export class MessageShards {
   async correct(isStopped: () => boolean): Promise<void> {
     const mayHaveMoved = this.#mayHaveMoved && !this.#environment.shard.servesAll;
     this.#mayHaveMoved = false;
+    this.#given.clear();
     try {
       // Messages come and go between the counts, so a difference counts only when it is there twice.
       const isWrong = mayHaveMoved || ((await this.#areSomeWithout()) && (await this.#areSomeWithout()));
@@ -44,6 +50,16 @@ export class MessageShards {
       this.#mayHaveMoved = true;
       throw error;
     }
+  }
+
+  /**
+   * Gives a message that was found here to the shard of its member, once between two scans: while companions run with
+   * different settings of the shards, each would give the message back to the other without end.
+   */
+  async give(id: string): Promise<void> {
+    if (this.#given.has(id) || this.#given.size >= MAX_GIVEN) return;
+    this.#given.add(id);
+    await this.correctOne(id);
   }
 
   /** Writes the shard of a message again, as its sending member is now. */

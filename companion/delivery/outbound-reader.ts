@@ -33,13 +33,13 @@ export class OutboundReader {
     let taking = this.#reading.get(outboundId);
     if (taking === undefined) {
       const { store, log } = this.#environment;
-      taking = store.get(OUTBOUND_MESSAGES, outboundId).then(
-        (doc) => (doc === undefined ? undefined : this.#takeRead(outboundMessageOf(doc))),
-        (error: unknown) => {
+      taking = store
+        .get(OUTBOUND_MESSAGES, outboundId)
+        .then((doc) => (doc === undefined ? undefined : this.#takeRead(outboundMessageOf(doc))))
+        .catch((error: unknown) => {
           log.error('outbound message not read', { send: outboundId, cause: error });
           throw error;
-        },
-      );
+        });
       this.#reading.set(outboundId, taking);
       const done = (): void => void this.#reading.delete(outboundId);
       taking.then(done, done);

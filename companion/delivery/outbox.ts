@@ -186,7 +186,7 @@ export class Outbox {
   /** For a message that was found by its shard: when another shard serves the member, the message goes there. */
   async #servesOrCorrects(outbound: Pick<OutboundMessage, 'id' | 'from'>): Promise<boolean> {
     if (await this.#serves(outbound)) return true;
-    await this.#shards.correctOne(outbound.id);
+    await this.#shards.give(outbound.id);
     return false;
   }
 

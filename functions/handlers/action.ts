@@ -105,15 +105,19 @@ async function onCollection(request: OcciRequest, app: App, term: string): Promi
   return answer(200, inDialectOf(rendering, at).created(done, renderContext(request, registry)));
 }
 
-async function allEntities(
-  app: App,
+/** Pages that an action reads at most: a filter that the index does not answer ends a page early. */
+const MAX_PAGES = 10;
+
+/** @throws CmbsError `too_large` for more entities than an action may run on, or may look at */
+export async function allEntities(
+  { entities }: { readonly entities: Pick<App['entities'], 'list'> },
   opened: OpenCollection,
   request: Pick<PageRequest, 'filter' | 'signal'>,
 ): Promise<readonly Entity[]> {
   const found: Entity[] = [];
-  for (let cursor: string | undefined, isMore = true; isMore; isMore = cursor !== undefined) {
-    // A filter that the index does not answer may end a page early.
-    const page = await app.entities.list(opened, {
+  let cursor: string | undefined;
+  for (let pages = 0; pages < MAX_PAGES; pages += 1) {
+    const page = await entities.list(opened, {
       ...request,
       number: MAX_PAGE_OFFSET - found.length,
       need: 'attributes',
@@ -121,13 +125,17 @@ async function allEntities(
     });
     found.push(...page.entities.map(({ entity }) => entity));
     cursor = page.next;
-    if (cursor === undefined || found.length < MAX_PAGE_OFFSET) continue;
+    if (cursor === undefined) return found;
+    if (found.length < MAX_PAGE_OFFSET) continue;
     throw new CmbsError(
       'too_large',
       `An action runs on ${MAX_PAGE_OFFSET} entities at most, and the collection has more; filter in the query.`,
     );
   }
-  return found;
+  throw new CmbsError(
+    'too_large',
+    'Too many entities would have to be read to find those that match; filter by an attribute or a category too.',
+  );
 }
 
 async function namedEntities(app: App, opened: OpenCollection, request: NamedRequest): Promise<readonly Entity[]> {

@@ -143,3 +143,20 @@ it('messages that are queued later without a shard are found', async () => {
   await shards.correct(() => false);
   expect(await shardsById()).toEqual({ m0: 'main', m1: 'main', m2: 'eu' });
 });
+
+it('companions with different settings of the shards do not give a message back and forth without end', async () => {
+  const swapped = new Shards(['main=127.0.0.2', 'eu=127.0.0.1'], layersOf());
+  const main = shardsOf(shardLease('main', forever, swapped));
+  const eu = shardsOf(shardLease('eu', forever, SHARDS));
+  await queue({ shard: 'main' });
+  const shardAfter = async (work: Promise<void>): Promise<string | undefined> => {
+    await work;
+    return (await shardsById()).m0;
+  };
+  expect(await shardAfter(main.give('m0'))).toBe('eu');
+  expect(await shardAfter(eu.give('m0'))).toBe('main');
+  expect(await shardAfter(main.give('m0'))).toBe('main');
+  // After the next scan, when the settings may be the same again.
+  await main.correct(() => true);
+  expect(await shardAfter(main.give('m0'))).toBe('eu');
+});
