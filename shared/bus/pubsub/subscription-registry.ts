@@ -48,7 +48,10 @@ const subscriptionRecord = z.strictObject({
   layer,
   patterns: z.array(z.string()),
   paused: z.boolean(),
-  /** The target (`PubsubAdmin.target`) that its subscriptions in Pub/Sub were made for, and {@link WITH_KEYS}; empty until they are made. */
+  /**
+   * The target (`PubsubAdmin.target`) that its subscriptions in Pub/Sub were made for, and {@link WITH_KEYS}; empty until
+   * they are made.
+   */
   attached: z.string(),
   /** It is being removed, with its subscriptions in Pub/Sub. */
   removed: z.boolean(),
