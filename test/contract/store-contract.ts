@@ -3,7 +3,7 @@
  * way to open it; nothing here knows which engine it is.
  */
 import { type JsonObject } from '@cmbs/shared';
-import type { Change, Query, WatchScope } from '../../shared/store/store';
+import type { Change, PutOptions, Query, WatchScope } from '../../shared/store/store';
 import type { Store } from '@cmbs/shared/store';
 import { CmbsError } from '@cmbs/shared';
 import { PATIENCE_MS } from '../patience';
@@ -444,6 +444,57 @@ export function storeContract(
         await store.transact(async (tx) => tx.delete('things', 'a'));
         expect(await ids({ where: [{ field: 'colour', value: 'blue' }] })).toEqual([]);
         expect(await ids({ where: [{ field: 'colour', value: 'blue' }], by: 'order' })).toEqual([]);
+      });
+
+      it('answer a repeated query with every write in between', async () => {
+        const asked: readonly Omit<Query, 'collection' | 'limit'>[] = ['red', 'green'].flatMap((value) => {
+          const where = [
+            { field: 'kind', value: 'lamp' },
+            { field: 'colour', value },
+          ];
+          return [{ where }, { where: [...where].reverse() }, { where, by: 'order' }, { where, prefix: 'b' }];
+        });
+        const shown = async (): Promise<readonly string[]> => {
+          const pages = await Promise.all(
+            asked.map((query) => store.query({ collection: 'things', limit: 2, ...query })),
+          );
+          return pages.map(({ docs, next }) => {
+            const found = docs.map(({ id, value }) => `${id}${String(value.n)}`).join(' ');
+            return next === undefined ? found : `${found} …`;
+          });
+        };
+        const lamp = (colour: string, order: string): PutOptions => ({
+          order,
+          index: { kind: ['lamp'], colour: [colour] },
+        });
+        const nothing = ['', '', '', ''];
+        const steps: readonly (readonly [() => Promise<unknown>, readonly string[]])[] = [
+          [async () => undefined, [...nothing, ...nothing]],
+          [() => put('a', { n: 1 }, lamp('red', '2')), ['a1', 'a1', 'a1', '', ...nothing]],
+          [
+            () => store.create('things', 'b', { n: 1 }, lamp('red', '1')),
+            ['a1 b1', 'a1 b1', 'b1 a1', 'b1', ...nothing],
+          ],
+          [() => put('a', { n: 2 }, lamp('red', '2')), ['a2 b1', 'a2 b1', 'b1 a2', 'b1', ...nothing]],
+          [() => put('a', { n: 2 }, lamp('red', '0')), ['a2 b1', 'a2 b1', 'a2 b1', 'b1', ...nothing]],
+          [() => put('c', { n: 1 }, lamp('red', '3')), ['a2 b1 …', 'a2 b1 …', 'a2 b1 …', 'b1', ...nothing]],
+          [() => put('b', { n: 2 }, lamp('green', '1')), ['a2 c1', 'a2 c1', 'a2 c1', '', 'b2', 'b2', 'b2', 'b2']],
+          [
+            () => put('a', { n: 3 }, { index: { kind: ['lamp'] } }),
+            ['c1', 'c1', 'c1', '', 'b2', 'b2', 'b2', 'b2'],
+          ],
+          [
+            () => put('c', { n: 2 }, { ...lamp('red', '3'), expiresAt: opened.now() + 60_000 }),
+            ['c2', 'c2', 'c2', '', 'b2', 'b2', 'b2', 'b2'],
+          ],
+          [async () => opened.advance(60_001), [...nothing, 'b2', 'b2', 'b2', 'b2']],
+          [() => store.transact(async (tx) => tx.delete('things', 'b')), [...nothing, ...nothing]],
+        ];
+        for (const [write, expected] of steps) {
+          await write();
+          expect(await shown()).toEqual(expected);
+          expect(await shown()).toEqual(expected);
+        }
       });
 
       it('find a document by its last write when several arrive together', async () => {

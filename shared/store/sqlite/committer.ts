@@ -50,8 +50,13 @@ export interface CommitterParts {
   readonly clock: Clock;
   /** Number of the last commit. */
   readonly seq: number;
-  /** Called when a document changed: copies in memory are out of date. */
-  readonly forget: (collection: number, id: string) => void;
+  /** Called when a document changed: what is in memory of it is out of date. */
+  readonly forget: (
+    collection: number,
+    id: string,
+    before: IndexEntry | undefined,
+    after: IndexEntry | undefined,
+  ) => void;
   /** Called with the characters that a commit added to the log, approximately. */
   readonly onLogged: (chars: number) => void;
 }
@@ -130,11 +135,11 @@ export class Committer {
 
   #committed(commit: Commit): void {
     this.#seq = commit.seq;
-    for (const [collection, ids] of commit.changed) {
+    for (const [collection, changes] of commit.changed) {
       collection.lastCommitted = commit.seq;
       const n = this.#tables.names.number(collection.name);
       if (n === undefined) continue;
-      for (const { id } of ids) this.#parts.forget(n, id);
+      for (const { id, before, after } of changes) this.#parts.forget(n, id, before, after);
     }
     this.#parts.walSync.committed(commit.seq);
     this.#parts.onLogged(commit.chars);

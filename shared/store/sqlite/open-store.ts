@@ -107,7 +107,7 @@ export class OpenStore implements Store {
       walSync: this.#walSync,
       clock,
       seq,
-      forget: (collection, id) => this.#reader.forget(collection, id),
+      forget: (...change) => this.#reader.forget(...change),
       onLogged: (chars) => this.#observeLog(chars),
     });
     this.#queue = new CommitQueue<Work>({

@@ -3,18 +3,16 @@ import type { Clock } from '../../clock';
 import type { JsonObject } from '../../json';
 import { checkKey, indexable } from '../keys';
 import type { Doc, Page, PutOptions, Query, Size } from '../store';
-import { cursorAt, type Position, type Selection, toSelection } from '../store-query';
+import { cursorAt, type IndexEntry, type Position, type Selection, toSelection } from '../store-query';
 import type { Collections } from './collections';
 import { DocumentCache } from './document-cache';
 import { toStoreError } from './errors';
 import type { StoreHealth } from './health';
 import type { History } from './history';
+import { MAX_KEPT_DOCUMENTS, QueryCache } from './query-cache';
 import type { NewRow, Row } from './rows';
 import type { Tables } from './tables';
 import type { TransactionSource } from './transaction';
-
-/** Documents of a query's result up to which they are cached: a long page would replace all others. */
-const MAX_CACHED_ROWS = 16;
 
 export interface StoreReaderParts {
   readonly tables: Tables;
@@ -32,6 +30,7 @@ export class StoreReader implements TransactionSource {
   readonly #clock: Clock;
   readonly #seq: () => number;
   readonly #cache = new DocumentCache();
+  readonly #queries = new QueryCache();
 
   constructor({ tables, collections, health, clock, seq }: StoreReaderParts) {
     this.#tables = tables;
@@ -45,9 +44,11 @@ export class StoreReader implements TransactionSource {
     return this.#seq();
   }
 
-  /** A document changed: its copy in memory is out of date. */
-  forget(collection: number, id: string): void {
+  /** A document changed: its copy in memory, and the results of queries that found it or would find it, are out of date. */
+  forget(collection: number, id: string, before: IndexEntry | undefined, after: IndexEntry | undefined): void {
     this.#cache.remove(cacheKey(collection, id));
+    this.#queries.changed(before);
+    this.#queries.changed(after);
   }
 
   read(collection: string, id: string): Doc | undefined {
@@ -72,14 +73,45 @@ export class StoreReader implements TransactionSource {
   } {
     this.#health.assertUsable(undefined);
     const selection = toSelection(query);
-    const { rows, isMore } = this.#reading(() => this.#tables.reader.select(selection, this.#clock.now()));
-    const n = this.#tables.names.number(selection.collection);
-    const isShort = rows.length <= MAX_CACHED_ROWS;
-    const docs = n !== undefined && isShort ? rows.map((row) => this.#cached(n, row)) : rows.map(toDoc);
+    const { docs, isMore } = this.#known(selection) ?? this.#find(selection);
     const final = docs.at(-1);
     if (!isMore || final === undefined) return { page: { docs }, selection, last: undefined };
     const last = { sort: selection.byOrder ? (final.order ?? '') : '', id: final.id };
     return { page: { docs, next: cursorAt(last, selection.byOrder) }, selection, last };
+  }
+
+  /** The result of a query that was asked before, if its documents are unchanged. */
+  #known(selection: Selection): Found | undefined {
+    const key = QueryCache.key(selection);
+    const known = key === undefined ? undefined : this.#queries.get(key);
+    if (known === undefined) return undefined;
+    const docs: Doc[] = [];
+    for (const id of known.ids) {
+      const doc = this.read(selection.collection, id);
+      if (doc === undefined) return undefined;
+      docs.push(doc);
+    }
+    return { docs, isMore: known.isMore };
+  }
+
+  #find(selection: Selection): Found {
+    const { rows, isMore } = this.#reading(() => this.#tables.reader.select(selection, this.#clock.now()));
+    const n = this.#tables.names.number(selection.collection);
+    // A long page would replace all other documents in memory.
+    if (n === undefined || rows.length > MAX_KEPT_DOCUMENTS) return { docs: rows.map(toDoc), isMore };
+    this.#keep(selection, rows, isMore);
+    return { docs: rows.map((row) => this.#cached(n, row)), isMore };
+  }
+
+  #keep(selection: Selection, rows: readonly Row[], isMore: boolean): void {
+    const key = QueryCache.key(selection);
+    // Callers name the category first, which is written most often.
+    const term = selection.terms.at(-1);
+    if (key === undefined || term === undefined) return;
+    const field = this.fieldNumber(selection.collection, term.field);
+    // A document that expires leaves the result without a write.
+    if (field === undefined || rows.some(({ expires }) => expires !== null)) return;
+    this.#queries.add(key, { ids: rows.map(({ id }) => id), isMore, field, value: term.value });
   }
 
   /** The document of a row, the same object as long as the document is in the cache. */
@@ -138,6 +170,11 @@ export class StoreReader implements TransactionSource {
   measure(collection: string, atMost: number): Size {
     return this.#reading(() => this.#tables.reader.measure(collection, Math.trunc(atMost), this.#clock.now()));
   }
+}
+
+interface Found {
+  readonly docs: readonly Doc[];
+  readonly isMore: boolean;
 }
 
 function cacheKey(collection: number, id: string): string {
