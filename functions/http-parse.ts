@@ -1,6 +1,6 @@
 /** Reads the parts of an HTTP request that both adapters need: query, headers, the client's address, the base of URLs. */
 import { badRequest, CmbsError } from '@cmbs/shared';
-import { authorityUrl } from '@cmbs/shared/authority';
+import { isAuthority } from '@cmbs/shared/authority';
 import { prefixOf, unescapedPath, withoutPrefix } from '@cmbs/shared/occi';
 import { parseTraceparent, type Traceparent } from '@cmbs/shared/trace';
 
@@ -90,7 +90,7 @@ export function baseOf(headers: Readonly<Record<string, readonly string[]>>, opt
   const first = (name: string): string | undefined => headers[name]?.[0]?.split(',')[0]?.trim();
   const forwardedHost = options.trustedProxies > 0 ? first('x-forwarded-host') : undefined;
   const forwardedProto = options.trustedProxies > 0 ? first('x-forwarded-proto') : undefined;
-  const host = [forwardedHost, first('host')].find((one) => one !== undefined && authorityUrl(one) !== undefined);
+  const host = [forwardedHost, first('host')].find((one) => one !== undefined && isAuthority(one));
   return `${forwardedProto === 'https' ? 'https' : 'http'}://${host ?? options.fallback}`;
 }
 

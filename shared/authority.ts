@@ -17,3 +17,17 @@ export function authorityUrl(authority: string, scheme: 'http' | 'https' = 'http
   const url = `${scheme}://${authority}/`;
   return AUTHORITY.test(authority) && URL.canParse(url) ? new URL(url) : undefined;
 }
+
+/** Authorities in {@link valid}, at most. */
+const MAX_REMEMBERED = 100;
+/** Authorities that were found valid: most requests have the same one, and `URL` takes longer than the rest of a head. */
+const valid = new Set<string>();
+
+/** Whether {@link authorityUrl} makes a URL of the text. */
+export function isAuthority(text: string): boolean {
+  if (valid.has(text)) return true;
+  if (authorityUrl(text) === undefined) return false;
+  if (valid.size === MAX_REMEMBERED) valid.clear();
+  valid.add(text);
+  return true;
+}

@@ -8,6 +8,8 @@ import { authorityUrl } from './authority';
 import type { Config } from './config';
 import { badRequest, CmbsError } from './errors';
 
+/** Allowed authorities in memory, at most. */
+const MAX_ALLOWED_AUTHORITIES = 100;
 /** Seconds for which a browser caches the answer to a preflight, and so ignores a change of `CMBS_ALLOWED_ORIGINS`. */
 const CORS_MAX_AGE_S = 600;
 
@@ -62,6 +64,8 @@ export class SitePolicy {
   readonly #origins: ReadonlySet<string>;
   readonly #ownOrigin: string | undefined;
   readonly #trustsProxies: boolean;
+  /** Authorities that were found to be allowed; most requests have the same one. */
+  readonly #allowed = new Set<string>();
   /** Keeps caches from giving the answer for one origin to another. */
   readonly #vary: Readonly<Record<string, string>>;
 
@@ -114,9 +118,15 @@ export class SitePolicy {
   }
 
   #isAllowed(authority: string): boolean {
+    if (this.#allowed.has(authority)) return true;
     const host = hostOf(authority);
     if (host === undefined) return false;
-    return LOOPBACK.test(host) || this.#hosts.has(host) || this.#patterns.some((pattern) => pattern.test(host));
+    const isAllowed =
+      LOOPBACK.test(host) || this.#hosts.has(host) || this.#patterns.some((pattern) => pattern.test(host));
+    if (!isAllowed) return false;
+    if (this.#allowed.size === MAX_ALLOWED_AUTHORITIES) this.#allowed.clear();
+    this.#allowed.add(authority);
+    return true;
   }
 
   /** `isForeign`: the page is of another origin, which is configured. */

@@ -10,9 +10,8 @@ import { DEAD_LETTER_MIXIN, layerMixin, MESSAGE } from './cmbs';
 import type { DeliveryCounts, OutboundState } from './delivery';
 import type { Layer, Layers } from './layer-definition';
 import { isTrue, type MemberRules, stringList } from './member';
-import { checkRoom } from './message-rules';
 import { parseTopic } from '../bus';
-import { messageFrame, parseFrame } from './wire';
+import { checkedFrame } from './wire';
 
 const EMPTY_CONTENT = /^\s*(?:""|\{\s*\})?\s*$/;
 
@@ -103,15 +102,12 @@ function withoutExpiryIfRevived(next: Entity, before: Entity | undefined): Entit
  */
 export function checkMessage(message: Entity): number {
   const pathHistory = stringList(message.attributes[MESSAGE.pathHistory]);
-  const frame = messageFrame(message, { pathHistory, transfer: { v: 1 } });
-  checkRoom(frame);
   try {
-    parseFrame(frame);
+    return Buffer.byteLength(checkedFrame(message, { pathHistory, transfer: { v: 1 } }));
   } catch (thrown) {
     const error = toCmbsError(thrown);
     throw error.code === 'bad_request' ? new CmbsError('bad_attribute', error.message, { cause: thrown }) : error;
   }
-  return Buffer.byteLength(frame);
 }
 
 const refuse = (message: string): CmbsError => new CmbsError('bad_attribute', message);

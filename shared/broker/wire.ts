@@ -20,7 +20,7 @@ import { mayBeInexact, parseExactJson, type ExactJson } from '../exact-json';
 import { layerMixin, MESSAGE, MESSAGE_KIND, MESSAGES } from './cmbs';
 import type { Layers } from './layer-definition';
 import { isTrue, stringList } from './member';
-import { checkForm, checkSize, originSchema } from './message-rules';
+import { checkForm, checkRoom, checkSize, originSchema } from './message-rules';
 
 /** Most bytes of a reply: the answer to the largest frame, and a list of sockets. */
 export const MAX_REPLY_BYTES = 2 * 1024 * 1024;
@@ -57,11 +57,26 @@ export interface FrameOptions {
   readonly transfer: Transfer;
 }
 
+type FramedMessage = Pick<Entity, 'id' | 'mixins' | 'attributes' | 'rawJson'>;
+
 /** The frame of a message, as JSON text: nested attributes, the content as it was written, no delivery state. */
-export function messageFrame(
-  message: Pick<Entity, 'id' | 'mixins' | 'attributes' | 'rawJson'>,
-  { content, pathHistory, transfer }: FrameOptions,
-): string {
+export const messageFrame = (message: FramedMessage, options: FrameOptions): string =>
+  stringifyJson(frameEntity(message, options));
+
+/**
+ * Checks the frame of a message as {@link parseFrame} of its receivers will, and returns the frame.
+ * @throws CmbsError `bad_request`, `too_large`
+ */
+export function checkedFrame(message: FramedMessage, options: FrameOptions): string {
+  const entity = frameEntity(message, options);
+  const frame = stringifyJson(entity);
+  checkRoom(frame);
+  checkDepth(frame, 'The frame');
+  checkId(checkForm(entity).id);
+  return frame;
+}
+
+function frameEntity(message: FramedMessage, { content, pathHistory, transfer }: FrameOptions): JsonOutputObject {
   const fields: Record<string, JsonOutputObject[string]> = {};
   for (const [name, value] of Object.entries(message.attributes)) {
     if (name.startsWith(PREFIX) && name !== MESSAGE.delivery) fields[name.slice(PREFIX.length)] = value;
@@ -70,7 +85,7 @@ export function messageFrame(
   fields.message_content = new RawJson(content ?? message.rawJson[MESSAGE.content] ?? '""');
   fields.result = '';
   fields[TRANSFER] = transfer as unknown as JsonObject;
-  return stringifyJson({
+  return {
     kind: MESSAGE_KIND,
     mixins: message.mixins,
     attributes: { cmbs: { message: fields } },
@@ -79,7 +94,7 @@ export function messageFrame(
     title: message.attributes[CORE_TITLE] ?? '',
     summary: message.attributes[CORE_SUMMARY] ?? '',
     links: [],
-  });
+  };
 }
 
 /** A message as it arrived. */
@@ -113,13 +128,13 @@ function textOf(bytes: Buffer | string, what: string): string {
     throw new CmbsError('bad_request', `${what} is not UTF-8; send JSON in that encoding.`);
   }
   const text = bytes.toString();
-  if (!nestsWithin(text, MAX_JSON_DEPTH)) {
-    throw new CmbsError(
-      'bad_request',
-      `${what} nests JSON deeper than ${MAX_JSON_DEPTH} levels; send it flatter.`,
-    );
-  }
+  checkDepth(text, what);
   return text;
+}
+
+function checkDepth(text: string, what: string): void {
+  if (nestsWithin(text, MAX_JSON_DEPTH)) return;
+  throw new CmbsError('bad_request', `${what} nests JSON deeper than ${MAX_JSON_DEPTH} levels; send it flatter.`);
 }
 
 /**

@@ -19,6 +19,15 @@ const PATTERN_OVERHEAD_INSTRUCTIONS = 16;
 const compiled = new Map<string, RE2JS>();
 let compiledInstructions = 0;
 
+/** Characters of a value whose match is remembered: flags, states, names and addresses are short. */
+const MAX_REMEMBERED_CHARS = 64;
+/** Matches in memory: 1 MB, and with as many patterns of {@link MAX_PATTERN_LENGTH} characters 5 MB. */
+const MAX_REMEMBERED_MATCHES = 4096;
+
+/** Whether short values match, by pattern and extent, then by value. The same few values come again and again. */
+const matches = new Map<string, Map<string, boolean>>();
+let rememberedMatches = 0;
+
 let spentMs = 0;
 /** CPU use of the process when the turn first worked on a pattern. */
 let cpuAtFirst: NodeJS.CpuUsage | undefined;
@@ -87,6 +96,23 @@ type Extent = 'matches' | 'lookingAt' | 'find';
  * @throws CmbsError `bad_request`, `too_large`
  */
 export function fits(source: string, value: string, extent: Extent): boolean {
+  if (value.length > MAX_REMEMBERED_CHARS) return match(source, value, extent);
+  const key = `${extent} ${source}`;
+  const known = matches.get(key)?.get(value);
+  if (known !== undefined) return known;
+  const found = match(source, value, extent);
+  if (rememberedMatches === MAX_REMEMBERED_MATCHES) {
+    matches.clear();
+    rememberedMatches = 0;
+  }
+  const ofPattern = matches.get(key);
+  if (ofPattern === undefined) matches.set(key, new Map([[value, found]]));
+  else ofPattern.set(value, found);
+  rememberedMatches += 1;
+  return found;
+}
+
+function match(source: string, value: string, extent: Extent): boolean {
   const expression = compile(source);
   if (value.length * expression.programSize() > MAX_MATCH_STEPS) {
     throw new CmbsError(
