@@ -125,7 +125,14 @@ module.exports = {
       comment: 'Only engines know a database or a cloud. The API of OpenTelemetry does nothing by itself.',
       severity: 'error',
       from: { path: '^shared/', pathNot: IN_ENGINES },
-      to: { path: '^node_modules/', pathNot: npm('zod', 're2js', '@opentelemetry/api') },
+      to: { path: '^node_modules/', pathNot: npm('zod', 're2js', 'jose', '@opentelemetry/api') },
+    },
+    {
+      name: 'jose-for-identities',
+      comment: 'Checks tokens of other issuers, which only the identities do.',
+      severity: 'error',
+      from: { pathNot: '^(shared/access/identities|test|node_modules)/' },
+      to: { path: npm('jose') },
     },
     {
       name: 'shared-knows-no-socket',

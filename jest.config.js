@@ -25,7 +25,13 @@ const project = {
         sourceMaps: 'inline',
       },
     ],
+    // ESM alone, which Jest does not load on Node 20.
+    '/node_modules/jose/.+\\.js$': [
+      '@swc/jest',
+      { jsc: { parser: { syntax: 'ecmascript' }, target: 'es2022' }, module: { type: 'commonjs' } },
+    ],
   },
+  transformIgnorePatterns: ['/node_modules/(?!jose/)'],
 };
 
 /** Set-up and tear-down run only when a test of their project was chosen. */
