@@ -48,6 +48,8 @@ export const CATALOGUE = {
   idempotency_mismatch: { status: 422, retryable: false },
   /** A bounded queue is full; `Retry-After` says when to try again. */
   queue_full: { status: 429, retryable: true },
+  /** Too many logins from this address have failed; `Retry-After` says when to try again. */
+  too_many_attempts: { status: 429, retryable: true },
   /** The headers are larger than 16 KiB. */
   headers_too_large: { status: 431, retryable: false },
   /** A fault of this product; only the log has the details. */
