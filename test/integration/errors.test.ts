@@ -26,6 +26,7 @@ import {
 import { readConfig } from '@cmbs/shared/config';
 import { MAX_HEADER_BYTES } from '@cmbs/emulator/gateway';
 import { MAX_PAGE_OFFSET } from '@cmbs/shared/limits';
+import { LoginAttempts } from '../../shared/access/identities';
 import { CommitQueue, MAX_QUEUED_COMMITS } from '../../shared/store/sqlite/commit-queue';
 import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
 import { tokenVerifier } from '../../shared/rpc/identity/verify-token';
@@ -69,6 +70,7 @@ const EXPECTED: Readonly<Record<ErrorCode, { readonly status: number; readonly r
   misdirected: { status: 421, retryable: false },
   idempotency_mismatch: { status: 422, retryable: false },
   queue_full: { status: 429, retryable: true },
+  too_many_attempts: { status: 429, retryable: true },
   headers_too_large: { status: 431, retryable: false },
   internal: { status: 500, retryable: true },
   not_implemented: { status: 501, retryable: false },
@@ -150,6 +152,14 @@ const provoked: readonly (readonly [ErrorCode, () => unknown])[] = [
       for (let at = 0; at <= MAX_QUEUED_COMMITS; at += 1) {
         queue.add({ cancelled: false, started: false, owner: undefined, writes: 1, chars: 1 });
       }
+    },
+  ],
+  [
+    'too_many_attempts',
+    () => {
+      const attempts = new LoginAttempts({ clock: systemClock, perName: { burst: 1, drainMs: 60_000 } });
+      attempts.begin('192.0.2.1', 'alice');
+      attempts.begin('192.0.2.1', 'alice');
     },
   ],
   // SQLite's SQLITE_FULL.
