@@ -13,7 +13,7 @@ const ENGINES = [
   'rpc/identity',
   'rpc/in-process',
 ];
-const ROOMS = ['config', 'store', 'bus', 'rpc', 'occi', 'services', 'broker', ...ENGINES];
+const ROOMS = ['config', 'store', 'bus', 'rpc', 'occi', 'access', 'services', 'broker', ...ENGINES];
 /** Doors besides the `index.ts` of a room. */
 const SIDE_DOORS = ['bus/pubsub/connect.ts'];
 /** Where programs are assembled: the mains of the functions and the companion, the local stack, tests. */
@@ -99,6 +99,7 @@ module.exports = {
       bus: ['store'],
       rpc: ['store'],
       occi: ['store', 'bus', 'rpc'],
+      access: ['store', 'occi'],
       services: ['store', 'occi'],
       broker: ['store', 'bus', 'rpc', 'occi', 'services'],
     }).map(([room, below]) => ({

@@ -171,6 +171,7 @@ export class Gateway {
         principal: ANONYMOUS,
         renderings: this.#options.app.renderings,
         clientAddress: clientAddressOf(headers, remoteAddress, trustedProxies),
+        peerAddress: remoteAddress,
         base: baseOf(headers, { publicUrl, trustedProxies, fallback: this.#fallback }),
         ...traceOf(incoming.headers),
         get signal() {
@@ -195,7 +196,10 @@ export class Gateway {
     await writeResponse(incoming.method, outgoing, response, { extra, waits, ...this.#options.app });
   }
 
-  async #metrics({ method }: OcciRequest): Promise<OcciResponse> {
+  async #metrics(request: OcciRequest): Promise<OcciResponse> {
+    const { method } = request;
+    const { authenticate, authorize } = this.#options.app;
+    await authorize(await authenticate(request), 'metrics.read', { path: METRICS });
     if (method !== 'GET' && method !== 'HEAD') {
       throw new CmbsError('method_not_allowed', `${method} is not offered here.`, {
         headers: { Allow: 'GET, HEAD' },

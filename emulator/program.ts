@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CmbsError, systemClock, VERSION, type Log } from '@cmbs/shared';
-import { ConfigError, readConfig, settingsHelp } from '@cmbs/shared/config';
+import { type Config, ConfigError, readConfig, settingsHelp } from '@cmbs/shared/config';
 import { watchMemory } from '@cmbs/shared/memory-watch';
 import { RESTART_EXIT_CODE, takeHasData, takeRestarts } from '@cmbs/shared/restarts';
 import type { ServiceModule } from '@cmbs/shared/services';
@@ -22,7 +22,15 @@ Settings are environment variables:
 ${settingsHelp()}
 `;
 
-function welcome(url: string, directory: string): string {
+/** Who may do what, and how to let people in. */
+function whoMay({ CMBS_IDENTITIES: identities, CMBS_OPEN_TO_EVERYONE: isOpen }: Config): string {
+  if (identities.length > 0) return `  Callers         prove who they are by ${identities.join(' or ')}`;
+  const whom = isOpen ? 'everybody who reaches it may do everything' : 'everybody on this machine may do everything';
+  return `  Callers         ${whom}; to let only users in, whom root admits:
+                  openssl rand -base64 18 >root.password; CMBS_IDENTITIES=basic,token CMBS_ADMINISTRATORS=root CMBS_ADMIN_PASSWORD_FILE=root.password npm start`;
+}
+
+function welcome(url: string, directory: string, callers: string): string {
   return `CMBS ${VERSION} is ready.
 
   OCCI endpoint   ${url}
@@ -30,6 +38,7 @@ function welcome(url: string, directory: string): string {
   Members         curl ${url}/cmbs/member/
   Metrics         curl ${url}/metrics
   Data            ${directory}
+${callers}
 
 Ctrl-C stops it.
 `;
@@ -58,10 +67,11 @@ async function run(args: readonly string[], services: readonly ServiceModule[]):
       `The data of this stack are missing in ${config.CMBS_DATA_DIR}; restore the directory or a backup and start again.`,
     );
   }
+  if (config.CMBS_OPEN_TO_EVERYONE) log.warn('open to everyone: whoever reaches this deployment may do everything');
   const stack = await startStack({ config, log, services, restarts });
   // Registered before the program reports that it is ready, since a signal may follow at once.
   const stop = stopRequested();
-  process.stdout.write(welcome(stack.url, config.CMBS_DATA_DIR));
+  process.stdout.write(welcome(stack.url, config.CMBS_DATA_DIR, whoMay(config)));
   tellSupervisor({ type: 'ready', port: Number(new URL(stack.url).port || '80') });
   const reason = await Promise.race([stop, memoryExceeded(config.CMBS_MEMORY_LIMIT_MB, log)]);
   if (reason === undefined) {

@@ -1,5 +1,7 @@
 /** The whole product in one process: embedded store and bus, companion, gateway. `npm start`, the demo and tests run it. */
-import { CmbsError, systemClock, timeOrderedIds, type Clock, type Log } from '@cmbs/shared';
+import { readFileSync } from 'node:fs';
+import { type Authorize, CmbsError, systemClock, timeOrderedIds, type Clock, type Log } from '@cmbs/shared';
+import { ensureUser } from '@cmbs/shared/access';
 import { embeddedBus } from '@cmbs/shared/bus/embedded';
 import type { Config } from '@cmbs/shared/config';
 import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
@@ -15,6 +17,7 @@ import {
   localAddresses,
   zeroMq,
 } from '@cmbs/companion';
+import { type ProgramAccess, programAccess } from '@cmbs/functions/access';
 import type { App } from '@cmbs/functions/app';
 import { assemble } from '@cmbs/functions/assemble';
 import { openEndpoint } from './endpoint';
@@ -57,7 +60,14 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     if (failures.length > 0) throw failures[0];
   };
   const newId = timeOrderedIds(clock);
+  // The companion's services need the decisions before there is a store to read the rules from.
+  const late: { access?: ProgramAccess } = {};
+  const byRules: Authorize = (...asked) => {
+    if (late.access === undefined) throw new Error('The access rules are not assembled yet.');
+    return late.access.access.authorize(...asked);
+  };
   const assembly = new CompanionAssembly({
+    authorize: byRules,
     ...options,
     clock,
     newId,
@@ -72,6 +82,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       acceptDataLoss: config.CMBS_ACCEPT_DATA_LOSS,
     });
     closing.push(() => store.close());
+    const programs = programAccess(config, { store, clock, log });
+    late.access = programs;
     const order = await OrderClock.open(clock, { store, log });
     closing.push(() => order.close());
     const bus = embeddedBus({ store, clock, newId, log, counters: metrics });
@@ -87,6 +99,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         bus,
         rpc: inProcessRpc(() => ready.companion, clock),
         layers,
+        ...programs,
         authorize,
         clock,
         order,
@@ -108,6 +121,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     );
     closing.push(async () => app.categories.close());
     await app.categories.resume();
+    await firstAdministrator(config, store, app, clock);
     const endpoint = await openEndpoint(app, config, metrics, log);
     if (base === '') base = endpoint.url;
     const started = await assembly
@@ -128,6 +142,29 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   } catch (error) {
     await close();
     throw error;
+  }
+}
+
+/** Makes the first administrator a user with the configured password, unless there is one. */
+async function firstAdministrator(
+  { CMBS_ADMIN_PASSWORD_FILE: file, CMBS_ADMINISTRATORS: [name] }: Config,
+  store: Store,
+  { categories }: App,
+  clock: Clock,
+): Promise<void> {
+  if (file === undefined || name === undefined) return;
+  const { registry } = await categories.current();
+  await ensureUser({ store, registry, clock }, name, passwordIn(file));
+}
+
+/** The first line of a file. @throws CmbsError `bad_request` */
+function passwordIn(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').split(/\r?\n/, 1)[0] ?? '';
+  } catch (cause) {
+    throw new CmbsError('bad_request', `CMBS_ADMIN_PASSWORD_FILE cannot be read: ${(cause as Error).message}`, {
+      cause,
+    });
   }
 }
 

@@ -1,9 +1,10 @@
 /** The parts that handlers use. A program assembles them once: `cloud.ts` for a function, or the local stack. */
-import type { Clock, Counters, Log, Principal } from '@cmbs/shared';
+import type { Authorize, Clock, Counters, Log, Principal } from '@cmbs/shared';
 import type { BusDelivery, TopicLayer } from '@cmbs/shared/bus';
 import type { Inbox, Layers, MessageSender } from '@cmbs/shared/broker';
 import type { Actions, AnsweredRequests, Categories, Entities, Path, Renderings } from '@cmbs/shared/occi';
 import type { LargeAnswers } from './large-answers';
+import type { OcciRequest } from './request';
 
 /** Takes the topic messages that Pub/Sub pushes. */
 export interface PushHandler {
@@ -31,6 +32,13 @@ export interface App {
   readonly entities: Entities;
   readonly layers: Layers;
   readonly actions: Actions;
+  /**
+   * The caller of a request; `anonymous` for one without credentials.
+   * @throws CmbsError `unauthenticated`, `queue_full` after too many failed logins, `unavailable`
+   */
+  readonly authenticate: (request: OcciRequest) => Promise<Principal>;
+  /** Decides operations that no part of the domain asks about. */
+  readonly authorize: Authorize;
   readonly sends: MessageSender;
   readonly inbox: Inbox;
   /** Answers to requests with an `Idempotency-Key`. */

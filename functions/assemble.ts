@@ -1,6 +1,5 @@
 /** Assembles the domain on given engines, for the local stack, a deployed function, and tests. */
 import {
-  allowAll,
   newId as randomId,
   silentCounters,
   type Authorize,
@@ -8,7 +7,9 @@ import {
   type Counters,
   type Log,
   type NewId,
+  type Principal,
 } from '@cmbs/shared';
+import { type Access, openAccess } from '@cmbs/shared/access';
 import {
   type AddressSchemes,
   type BrokerOptions,
@@ -38,6 +39,7 @@ import {
 import { type Codecs, codecsOf } from '@cmbs/shared/services';
 import type { Store } from '@cmbs/shared/store';
 import type { App } from './app';
+import type { OcciRequest } from './request';
 import { LargeAnswers, type LargeAnswersLimits } from './large-answers';
 import { pushHandler, type PushOptions } from './push-handler';
 
@@ -67,7 +69,11 @@ export interface Engines {
   readonly ready: () => Promise<void>;
   /** The built-in renderings when absent. */
   readonly renderings?: Renderings;
-  /** Who may do what; allows everything when absent. */
+  /** Who callers are and what they may do; everybody may do everything when absent. */
+  readonly access?: Access;
+  /** Tells who sent a request; the principal that the adapter set when absent. */
+  readonly authenticate?: (request: OcciRequest) => Promise<Principal>;
+  /** Who may do what, in place of the access rules. */
   readonly authorize?: Authorize;
   /** How a process notices that another one changed the categories; by a watch on the store when absent. */
   readonly freshness?: Freshness;
@@ -101,7 +107,8 @@ export type AppConfig = Pick<
 /** Assembles the domain. The caller closes `categories` of the result, and the engines. */
 export function assemble(engines: Engines, config: AppConfig): App {
   const { store, bus, rpc, clock, newId = randomId, log, counters = silentCounters } = engines;
-  const { deployment, uriOf, ready, push, authorize = allowAll } = engines;
+  const { deployment, uriOf, ready, push, access = openAccess(store, clock) } = engines;
+  const { authorize = access.authorize, authenticate = async ({ principal }: OcciRequest) => principal } = engines;
   const { order = OrderClock.ofProcess(clock), layers = layersOf(), codecs = codecsOf() } = engines;
   // Categories need the providers, and the providers need the categories, so these are set later.
   const late: { categories?: Categories } = {};
@@ -126,7 +133,10 @@ export function assemble(engines: Engines, config: AppConfig): App {
     shardOf: engines.shardOf ?? (() => ONLY_SHARD),
     publishing: { bus, counters, deployment },
   };
-  const extensions = [...extensionsOf(config.CMBS_EXTENSIONS, broker), ...(engines.extensions?.(broker) ?? [])];
+  const extensions = [
+    ...extensionsOf(config.CMBS_EXTENSIONS, broker, access.extension),
+    ...(engines.extensions?.(broker) ?? []),
+  ];
   const categories = new Categories(store, extensions, { watch: true, clock, ...engines.freshness, authorize });
   late.categories = categories;
   const entities = new Entities({
@@ -135,6 +145,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
     clock,
     newId,
     authorize,
+    visibility: access.visibility,
     ...(engines.deletionStep === undefined ? {} : { deletionStep: engines.deletionStep }),
   });
   const { CMBS_DISCOVERY: discovery, CMBS_INBOX_LIMIT: inboxLimit, CMBS_INBOX_BYTES: inboxBytes } = config;
@@ -143,6 +154,8 @@ export function assemble(engines: Engines, config: AppConfig): App {
   return {
     categories,
     entities,
+    authenticate,
+    authorize,
     layers,
     actions: new Actions(categories, entities, authorize),
     sends: new MessageSender(broker),

@@ -2,16 +2,7 @@
  * The runtime of a function on Google Cloud, or on its emulators: Firestore, Pub/Sub, and the companion over HTTP. Each
  * is loaded and connected when a request first needs it, which keeps cold starts short.
  */
-import {
-  allowAll,
-  type Authorize,
-  CmbsError,
-  newId,
-  systemClock,
-  type Clock,
-  type Counters,
-  type Log,
-} from '@cmbs/shared';
+import { type Authorize, CmbsError, newId, systemClock, type Clock, type Counters, type Log } from '@cmbs/shared';
 import {
   type AddressSchemes,
   companionDirectory,
@@ -29,6 +20,7 @@ import { type Codec, codecsOf, type ServiceModule, standardServices } from '@cmb
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import { assertReachable, deploymentId } from '@cmbs/shared/store';
 import { type FirestoreLimits, openFirestoreStore } from '@cmbs/shared/store/firestore';
+import { programAccess } from './access';
 import { assemble } from './assemble';
 import type { PushOptions } from './push-handler';
 import type { Runtime } from './runtime';
@@ -52,7 +44,7 @@ export interface CloudOptions {
   readonly log: Log;
   readonly clock?: Clock;
   readonly counters?: Counters;
-  /** Who may do what; allows everything when absent. The companion needs the same. */
+  /** Who may do what, in place of the access rules. The companion needs the same. */
   readonly authorize?: Authorize;
   /** Layers besides the built-in ones; the companion needs the same. */
   readonly layers?: readonly LayerDefinition[];
@@ -82,7 +74,7 @@ export async function cloudRuntime({
   log,
   clock = systemClock,
   counters,
-  authorize = allowAll,
+  authorize,
   layers: additional = [],
   schemes,
   renderings = [],
@@ -100,6 +92,8 @@ export async function cloudRuntime({
     log,
     ...(limits.store === undefined ? {} : { limits: limits.store }),
   });
+  const programs = programAccess(config, { store, clock, log });
+  const decide = authorize ?? programs.access.authorize;
   const { tokens, verifier } = identitiesOf(config.CMBS_IDENTITY_KEY, clock);
   const bus = lazyBus(async () => {
     const { pubsubBusOf } = await import('@cmbs/shared/bus/pubsub/connect');
@@ -120,7 +114,7 @@ export async function cloudRuntime({
   });
   const target = pushTargetOf(config);
   const { serviceAccount, audience } = target?.signed ?? {};
-  const services = standardServices({ clock, newId, authorize });
+  const services = standardServices({ clock, newId, authorize: decide });
   for (const module of modules) services.register(module);
   const push: PushOptions | undefined = target && {
     services,
@@ -139,7 +133,8 @@ export async function cloudRuntime({
         layers,
         codecs: codecsOf(codecs),
         renderings: new Renderings(renderings),
-        authorize,
+        ...programs,
+        authorize: decide,
         clock,
         log,
         ...(counters === undefined ? {} : { counters }),

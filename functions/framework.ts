@@ -106,6 +106,7 @@ function headOf(
     body: NO_BODY,
     principal: ANONYMOUS,
     clientAddress: '',
+    peerAddress: incoming.socket.remoteAddress,
     base: '',
     signal,
     renderings: app.renderings,

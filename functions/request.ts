@@ -17,6 +17,8 @@ export interface OcciRequest {
   readonly principal: Principal;
   /** Address of the client, as a trusted front end reports it. */
   readonly clientAddress: string;
+  /** Address of the peer of the connection, which may be a front end; undefined for a closed connection. */
+  readonly peerAddress: string | undefined;
   /** Scheme and authority of the URLs in the answer. */
   readonly base: string;
   /** Aborts when the client is gone or the deadline has passed. */

@@ -1,5 +1,6 @@
 /** Content negotiation, the headers that every answer carries, and errors in the asked rendering. */
 import {
+  type Noted,
   chooseOffer,
   EMPTY_PAYLOAD,
   parseMediaType,
@@ -169,6 +170,14 @@ export const oneLine = (text: string): string => text.replace(/[^\x20-\x7e]+/g, 
 /** Remarks about a request that succeeded, for a person to read. */
 export const noted = (notes: readonly string[]): Readonly<Record<string, string>> =>
   notes.length === 0 ? {} : { 'X-OCCI-Reason': oneLine(notes.join(' ')) };
+
+/** Remarks, and the secrets that this answer alone shows, in the order of the entities' paths (docs/access.md). */
+export function remarked({ notes, secrets }: Noted): Readonly<Record<string, string>> {
+  const shown = Object.entries(secrets ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
+  if (shown.length === 0) return noted(notes);
+  const tokens = shown.map(([, secret]) => secret).join(', ');
+  return { ...noted(notes), 'CMBS-Token': tokens, 'Cache-Control': 'no-store' };
+}
 
 /** The parts of a request that the answer to its failure depends on. */
 export type Refused = Pick<OcciRequest, 'method' | 'path' | 'headers' | 'body' | 'trace' | 'renderings'>;

@@ -37,6 +37,8 @@ export interface Route {
   readonly flag?: string;
   readonly summary: string;
   readonly access: Access;
+  /** The handler verifies callers itself, or answers everybody. */
+  readonly isPublic?: true;
   /** Bytes of a body at most, in place of the deployment's limit (`CMBS_MAX_BODY_BYTES`). */
   readonly maxBodyBytes?: number;
   readonly handler: Handler;
@@ -132,11 +134,13 @@ export const ROUTES: readonly Route[] = [
     paths: ['/push/{subscription}'],
     summary: 'Topic messages that Pub/Sub pushes to members',
     access: 'pushed',
+    isPublic: true,
     maxBodyBytes: MAX_PUSH_BODY_BYTES,
     handler: push,
   },
   {
     name: 'health',
+    isPublic: true,
     paths: ['/healthz', '/readyz'],
     summary: 'Alive, ready',
     access: 'companion',

@@ -70,6 +70,7 @@ async function answerTo(route: Route, original: OcciRequest, app: App): Promise<
     request = effective(original);
     checkOwn(route, request);
     checkPath(request);
+    if (route.isPublic !== true) request = { ...request, principal: await app.authenticate(request) };
     if (!METHODS.has(request.method)) {
       throw new CmbsError('method_not_allowed', `${request.method} is not offered here.`, {
         headers: { Allow: [...METHODS].join(', ') },

@@ -10,6 +10,8 @@ export const principalSchema = z.strictObject({
   kind: z.enum(['anonymous', 'user', 'token', 'member', 'service', 'administrator', 'system']),
   /** Unique within the kind: a user's name, the path of a member, the e-mail address of a service account. */
   name: z.string().min(1).max(1000),
+  /** Path of the access token that a user's request came with; the token may have fewer rights than the user. */
+  token: z.string().min(1).max(1000).exactOptional(),
 });
 export type Principal = Readonly<z.infer<typeof principalSchema>>;
 
@@ -50,6 +52,7 @@ export const OPERATIONS = [
   'topic.subscribe',
   'member.register',
   'service.call',
+  'metrics.read',
 ] as const;
 export type Operation = (typeof OPERATIONS)[number];
 

@@ -21,7 +21,7 @@ import { idempotencyOf, idempotentCreation } from '../idempotency';
 import { collectionPrecondition } from '../preconditions';
 import { queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { inTurn, type LargeTurn } from '../large-answers';
-import { answer, answerProgress, FILTERED, noted, parsePayload, responseRendering } from '../respond';
+import { answer, answerProgress, FILTERED, parsePayload, remarked, responseRendering } from '../respond';
 
 const COLLECTION_METHODS = ['GET', 'HEAD', 'POST', 'DELETE', 'OPTIONS'] as const;
 /** Only the collection of a mixin can be replaced: a PUT names the entities that have the mixin. */
@@ -84,9 +84,9 @@ async function create(request: OcciRequest, app: App, path: Path, payload: Paylo
   const { registry } = await app.categories.current();
   const kinds = drafts(payload, registry).map(({ kind }) => kind);
   const rendering = inDialectOfKinds(responseRendering(request), kinds, registry);
-  const { paths, notes } = await createAll(request, app, path, payload);
+  const { paths, ...remarks } = await createAll(request, app, path, payload);
   const one = paths.length === 1 ? { Location: request.base + (paths[0] as string) } : {};
-  return answer(201, rendering.created(paths, renderContext(request, registry)), { ...one, ...noted(notes) });
+  return answer(201, rendering.created(paths, renderContext(request, registry)), { ...one, ...remarked(remarks) });
 }
 
 interface CreationOptions {

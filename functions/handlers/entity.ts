@@ -7,7 +7,7 @@ import { idempotencyOf } from '../idempotency';
 import { checkQuery, renderContext, requesterOf } from '../occi-context';
 import { etagOf, notModified, preconditionOf } from '../preconditions';
 import { type OcciRequest, type OcciResponse } from '../request';
-import { answer, entityRendering, noted, parsePayload, responseRendering } from '../respond';
+import { answer, entityRendering, parsePayload, remarked, responseRendering } from '../respond';
 
 export const ENTITY_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS'] as const;
 
@@ -69,25 +69,25 @@ export async function entity(request: OcciRequest, app: App): Promise<OcciRespon
     case 'PUT': {
       entityRendering(request);
       const payload = parsePayload(request);
-      const { how, notes } = await entities.put(
+      const { how, ...remarks } = await entities.put(
         path,
         (known, registry) => singleDraft(payload, registry, known),
         requesterOf(request),
         { expect, idempotent },
       );
-      if (how === 'replaced') return showEntity(request, app, path, 200, noted(notes));
-      return showEntity(request, app, path, 201, { Location: request.base + path, ...noted(notes) });
+      if (how === 'replaced') return showEntity(request, app, path, 200, remarked(remarks));
+      return showEntity(request, app, path, 201, { Location: request.base + path, ...remarked(remarks) });
     }
     case 'POST': {
       entityRendering(request);
       const payload = parsePayload(request);
-      const { notes } = await entities.update(
+      const remarks = await entities.update(
         path,
         (known, registry) => singleDraft(payload, registry, known),
         requesterOf(request),
         { expect, idempotent },
       );
-      return showEntity(request, app, path, 200, noted(notes));
+      return showEntity(request, app, path, 200, remarked(remarks));
     }
     case 'DELETE': {
       const rendering = responseRendering(request);

@@ -1,4 +1,5 @@
 /** The configuration of functions and companions that run apart, on Google Cloud or on its emulators. */
+import { accessProblems } from './access';
 import {
   addressProblem,
   type ConfigOf,
@@ -35,7 +36,12 @@ export function readCloudConfig(environment: EnvironmentVariables, notice: Notic
   const isSet = (name: string): boolean => (environment[name] ?? '') !== '';
   const emulators = { firestore: isSet('FIRESTORE_EMULATOR_HOST'), pubsub: isSet('PUBSUB_EMULATOR_HOST') };
   if (problems.length === 0) {
-    problems.push(...deploymentProblems(config, emulators), ...companionProblems(config));
+    const isReachable = !(emulators.firestore && emulators.pubsub);
+    problems.push(
+      ...deploymentProblems(config, emulators),
+      ...companionProblems(config),
+      ...accessProblems(config, isReachable),
+    );
   }
   report(problems, notices, notice);
   const { GOOGLE_CLOUD_PROJECT = EMULATED_PROJECT } = config;

@@ -76,6 +76,9 @@ export function report(problems: readonly string[], notices: readonly string[], 
 /** For programs that report no ignored variables. */
 export const ignoreNotice: Notice = () => undefined;
 
+/** Whether only programs of this machine reach the host. */
+export const isLoopback = (host: string): boolean => LOOPBACK.test(host);
+
 const LOOPBACK = /^(?:127\.\d+\.\d+\.\d+|localhost|::1)$/;
 
 /** The problem of an endpoint that others can reach only by a URL which is not set. */
@@ -85,6 +88,6 @@ export function addressProblem(
   urlName: string,
 ): readonly string[] {
   const host = String(config[hostName]);
-  if (config[urlName] !== undefined || LOOPBACK.test(host)) return [];
+  if (config[urlName] !== undefined || isLoopback(host)) return [];
   return [`${hostName}=${JSON.stringify(host)} is not a loopback address, so ${urlName} is needed.`];
 }

@@ -36,6 +36,9 @@ const DEFAULT_SEND_WAIT_S = 10;
 export const LEAST_MEMORY_LIMIT_MB = 192;
 
 const EXTENSIONS = ['infrastructure'] as const;
+/** How callers can prove who they are. */
+const IDENTITY_KINDS = ['basic', 'token', 'oidc', 'proxy'] as const;
+
 /** Names in `CMBS_EXTENSIONS`. */
 export type ExtensionName = (typeof EXTENSIONS)[number];
 
@@ -136,6 +139,48 @@ const COMMON = {
     fallback: String(DEFAULT_MEMORY_LIMIT_MB),
     help: 'Megabytes of memory beyond which a process stops and is started again; 0 for no limit',
   },
+  CMBS_IDENTITIES: {
+    schema: list.pipe(
+      z.array(
+        z.enum(IDENTITY_KINDS, { error: `must be a comma-separated list of: ${IDENTITY_KINDS.join(', ')}` }),
+      ),
+    ),
+    fallback: '',
+    help: `How callers prove who they are: ${IDENTITY_KINDS.join(', ')}; none: everybody may do everything`,
+  },
+  CMBS_ADMINISTRATORS: {
+    schema: list,
+    fallback: '',
+    help: 'Names of users who may do everything, besides the members of the group admins',
+  },
+  CMBS_OIDC_FILE: {
+    schema: path,
+    fallback: undefined,
+    help: 'JSON file with the issuers whose tokens are accepted; needed for the identity oidc',
+  },
+  CMBS_OIDC_ISSUERS: {
+    schema: z.string().min(2, { error: 'must be JSON' }),
+    fallback: undefined,
+    help: 'The content of CMBS_OIDC_FILE, in its place, where a program has no files of its own',
+  },
+  CMBS_PROXY_HEADER: {
+    schema: z
+      .string()
+      .regex(/^[A-Za-z0-9-]{1,60}$/, { error: 'must be the name of a header' })
+      .transform((name) => name.toLowerCase()),
+    fallback: undefined,
+    help: "Header in which a proxy passes on the name of the client's certificate; needed for the identity proxy",
+  },
+  CMBS_PROXY_ADDRESSES: {
+    schema: addressRanges,
+    fallback: '',
+    help: 'Addresses of the proxies whose header counts; needed for the identity proxy',
+  },
+  CMBS_OPEN_TO_EVERYONE: {
+    schema: z.enum(['yes', 'no'], { error: 'must be yes or no' }).transform((text) => text === 'yes'),
+    fallback: 'no',
+    help: 'yes: everybody who reaches this deployment may do everything, also where others can reach it',
+  },
   CMBS_LOG: {
     schema: z.enum(['debug', 'info', 'warn', 'error', 'silent'], {
       error: 'must be debug, info, warn, error or silent',
@@ -151,6 +196,11 @@ const LOCAL = {
     schema: path,
     fallback: '.cmbs',
     help: 'Directory of the data; one process at a time',
+  },
+  CMBS_ADMIN_PASSWORD_FILE: {
+    schema: path,
+    fallback: undefined,
+    help: 'File with the password of the first of CMBS_ADMINISTRATORS, who is made a user if there is none',
   },
   CMBS_ACCEPT_DATA_LOSS: {
     schema: trueOrFalse,

@@ -11,6 +11,10 @@ const MAX_INDEXED_VALUE_LENGTH = 256;
 export const CATEGORY_FIELD = 'category';
 export const SOURCE_FIELD = 'source';
 export const TARGET_FIELD = 'target';
+/** The index field of the principal that an entity belongs to. */
+export const OWNER_FIELD = 'owner';
+/** Owners of entities that belong to nobody in particular; such entities need no entry, since nobody lists their own. */
+const WITHOUT_ENTRY: ReadonlySet<string> = new Set(['anonymous', 'discovery', 'received', 'system']);
 /** The index field of an attribute. */
 export const attributeField = (name: string): string => `a.${name}`;
 /** The index field of the texts that an attribute's {@link AttributeSpec.keysOf} makes. */
@@ -67,6 +71,7 @@ export function indexOf(entity: Entity, registry: CategoryRegistry): Readonly<In
       }
     }
   }
+  if (!WITHOUT_ENTRY.has(entity.owner)) index[OWNER_FIELD] = [indexText(entity.owner)];
   const source = entity.attributes[CORE_SOURCE];
   const target = entity.attributes[CORE_TARGET];
   if (typeof source === 'string') index[SOURCE_FIELD] = [source];

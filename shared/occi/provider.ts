@@ -9,7 +9,7 @@ import type { Json } from '../json';
 import type { Principal } from '../principal';
 import type { Transaction } from '../store';
 import type { Values } from './attributes';
-import type { Category, CategoryId, Entity } from './model';
+import type { Category, CategoryId, Entity, Path } from './model';
 import type { Aliases } from './category-registry';
 
 export interface ActionCall {
@@ -54,6 +54,8 @@ export interface Completion {
   readonly entities: readonly Entity[];
   /** Writes that accompany them. */
   readonly write?: () => void;
+  /** Texts that the answer to this request shows, and nothing shows later: secrets of new entities, by path. */
+  readonly secrets?: Readonly<Record<Path, string>>;
   /** Remarks for the client, one sentence each, about entities that were written but may not be what the client wants. */
   readonly notes?: readonly string[];
   /** Runs after the commit, and the request waits for it. A failure does not undo the writes. */
@@ -80,6 +82,8 @@ export interface Provider {
   releasing?(entity: Entity, signal: AbortSignal): Promise<void>;
   /** Inside the deleting transaction: reads data of the entity, and returns the writes that remove the data. */
   removing?(tx: Transaction, entity: Entity): Promise<() => void>;
+  /** Runs after the commit that deleted the entity. A failure does not undo the deletion. */
+  removed?(entity: Entity): Promise<void>;
 }
 
 /** A set of categories with their providers. */

@@ -59,6 +59,15 @@ export function cursorAt(position: Position, byOrder: boolean): string {
   return Buffer.from(JSON.stringify(parts)).toString('base64url');
 }
 
+/** The cursor of a page, by id, that ends with the document of this id. */
+export const cursorAfter = (id: string): string => cursorAt({ sort: '', id }, false);
+
+/**
+ * The id in a cursor of {@link cursorAfter}.
+ * @throws CmbsError `bad_request`
+ */
+export const idInCursor = (cursor: string): string => parseCursor(cursor, false).id;
+
 function parseCursor(cursor: string, byOrder: boolean): Position {
   const parts = decodeParts(cursor);
   if (parts?.every((part) => typeof part === 'string') === true) {

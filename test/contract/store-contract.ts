@@ -459,7 +459,7 @@ export function storeContract(
             asked.map((query) => store.query({ collection: 'things', limit: 2, ...query })),
           );
           return pages.map(({ docs, next }) => {
-            const found = docs.map(({ id, value }) => `${id}${String(value.n)}`).join(' ');
+            const found = docs.map(({ id, value }) => `${id}${JSON.stringify(value.n)}`).join(' ');
             return next === undefined ? found : `${found} …`;
           });
         };

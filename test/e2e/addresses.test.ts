@@ -224,7 +224,7 @@ describeLocal('a deployment with CMBS_IPC_DIR', () => {
 describe('a deployment that others reach', () => {
   // A trusted proxy lets other machines in. The address itself is a loopback address, so that the test runs
   // anywhere.
-  const OTHERS = { CMBS_TRUST_PROXY: 'true' };
+  const OTHERS = { CMBS_TRUST_PROXY: 'true', CMBS_OPEN_TO_EVERYONE: 'yes' };
 
   test('does not connect to addresses that are not public', async () => {
     const here = await fleet.start({ env: OTHERS });

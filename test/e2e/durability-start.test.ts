@@ -66,7 +66,7 @@ describe('a start with an invalid setting', () => {
   it.each([
     // test/unit/config.test.ts has every setting.
     ['PORT', 'http', 'must be a whole number'],
-    ['CMBS_HOST', '0.0.0.0', 'so CMBS_PUBLIC_URL is needed'],
+    ['CMBS_HOST', 'no host', 'a host name or address'],
     ['CMBS_PROT', '1', 'is not a setting; see --help'],
   ])('names the setting and its valid values: %s=%j', async (name, value, said) => {
     const { code, out, err } = await run([], { PORT: '0', [name]: value });

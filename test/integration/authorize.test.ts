@@ -155,7 +155,8 @@ async function request({
     body: Buffer.from(body === undefined ? '' : JSON.stringify(body)),
     principal: ALICE,
     renderings: RENDERINGS,
-    clientAddress: '127.0.0.1',
+    peerAddress: undefined,
+          clientAddress: '127.0.0.1',
     base: 'http://localhost',
     signal: new AbortController().signal,
   };

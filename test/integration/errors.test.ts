@@ -100,6 +100,7 @@ const request = (more: Partial<OcciRequest> = {}): OcciRequest => ({
   body: Buffer.alloc(0),
   principal: ANONYMOUS,
   renderings: RENDERINGS,
+  peerAddress: undefined,
   clientAddress: '',
   base: 'http://localhost',
   signal: new AbortController().signal,

@@ -477,7 +477,7 @@ describe('an access token', () => {
     tokens.authenticate(credentials({ authorization: `Bearer ${token}` }));
 
   it('names its entity as the principal', async () => {
-    await expect(use(text)).resolves.toEqual({ kind: 'token', name: '/cmbs/access/token/4f7d-1' });
+    await expect(use(text)).resolves.toEqual({ kind: 'user', name: 'alice', token: '/cmbs/access/token/4f7d-1' });
   });
 
   it('has 256 random bits, of which only a hash is stored', () => {
@@ -611,7 +611,7 @@ describe('authentication', () => {
     ];
     expect(found).toEqual([
       { kind: 'user', name: 'alice' },
-      { kind: 'token', name: '/cmbs/access/token/t' },
+      { kind: 'user', name: 'alice', token: '/cmbs/access/token/t' },
       { kind: 'user', name: 'CN=bob' },
       ANONYMOUS,
     ]);
@@ -669,7 +669,7 @@ describe('authentication', () => {
     }
     expect(statuses).toEqual([...Array<number>(60).fill(401), ...Array<number>(10).fill(429)]);
     await expect(only.authenticate(credentials({ authorization: `Bearer ${text}` }))).resolves.toMatchObject({
-      kind: 'token',
+      kind: 'user',
     });
   });
 

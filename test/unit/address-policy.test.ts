@@ -235,7 +235,7 @@ describe('a socket', () => {
 });
 
 describe('the rules of a deployment', () => {
-  const local = (env: Record<string, string>): AddressPolicy => localAddresses(readConfig(env));
+  const local = (env: Record<string, string>): AddressPolicy => localAddresses(readConfig({ CMBS_OPEN_TO_EVERYONE: 'yes', ...env }));
   const isOpen = (rules: AddressPolicy): boolean => dialled(rules, 'tcp://127.0.0.1:9') === 'allowed';
 
   it.each([
@@ -263,7 +263,7 @@ describe('the rules of a deployment', () => {
     ['on emulators that others reach', { ...PARTS, CMBS_PUBLIC_URL: 'http://broker.example' }, false],
     ['in the cloud', { GOOGLE_CLOUD_PROJECT: 'project', CMBS_PUBLIC_URL: 'http://127.0.0.1:8090' }, false],
   ] as const)('%s: on loopback or not', (_how, env, expected) => {
-    expect(isOpen(cloudAddresses(readCloudConfig(env)))).toBe(expected);
+    expect(isOpen(cloudAddresses(readCloudConfig({ CMBS_OPEN_TO_EVERYONE: 'yes', ...env })))).toBe(expected);
   });
 
   it('in the cloud take the host of the companion’s own shard', () => {
@@ -272,6 +272,7 @@ describe('the rules of a deployment', () => {
       CMBS_PUBLIC_URL: 'https://broker.example',
       CMBS_SHARDS: 'main=203.0.113.1,eu=203.0.113.2',
       CMBS_SHARD: 'eu',
+      CMBS_OPEN_TO_EVERYONE: 'yes',
     };
     const rules = cloudAddresses(readCloudConfig(env));
     expect(bound(rules, 'tcp://203.0.113.2:5010')).toBe('allowed');

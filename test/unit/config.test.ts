@@ -55,7 +55,7 @@ describe('the configuration', () => {
     ['CMBS_DISCOVERY', 'closed', 'closed'],
     ['CMBS_LOG', 'silent', 'silent'],
   ])('reads %s=%s', (name, text, value) => {
-    expect(readConfig({ [name]: text })[name]).toEqual(value);
+    expect(readConfig({ CMBS_OPEN_TO_EVERYONE: 'yes', [name]: text })[name]).toEqual(value);
   });
 
   it.each<[string, string, string]>([
@@ -108,7 +108,36 @@ describe('the configuration', () => {
     ['::1', false],
   ])('needs a public URL when it listens on %s: %s', (host, needed) => {
     expect(problems({ CMBS_HOST: host }).includes('CMBS_PUBLIC_URL is needed')).toBe(needed);
-    expect(problems({ CMBS_HOST: host, CMBS_PUBLIC_URL: 'https://broker.example' })).toBe('');
+    const OPEN = { CMBS_OPEN_TO_EVERYONE: 'yes' };
+    expect(problems({ CMBS_HOST: host, CMBS_PUBLIC_URL: 'https://broker.example', ...OPEN })).toBe('');
+  });
+
+  it.each<[string, Record<string, string>]>([
+    ['another address', { CMBS_HOST: '0.0.0.0', CMBS_PUBLIC_URL: 'http://127.0.0.1' }],
+    ['another URL', { CMBS_PUBLIC_URL: 'https://broker.example' }],
+    ['sockets at another address', { CMBS_BIND_HOST: '0.0.0.0' }],
+    ['a proxy in front', { CMBS_TRUST_PROXY: '1' }],
+  ])('needs identities, or the word that there are none, with %s', (_how, env) => {
+    expect(problems(env)).toContain('CMBS_IDENTITIES is needed');
+    expect(problems({ ...env, CMBS_OPEN_TO_EVERYONE: 'yes' })).toBe('');
+    expect(problems({ ...env, CMBS_IDENTITIES: 'basic', CMBS_ADMINISTRATORS: 'root' })).toBe('');
+  });
+
+  it.each<[Record<string, string>, string]>([
+    [{ CMBS_IDENTITIES: 'basic' }, 'CMBS_ADMINISTRATORS'],
+    [{ CMBS_IDENTITIES: 'oidc', CMBS_ADMINISTRATORS: 'root' }, 'CMBS_OIDC_FILE'],
+    [
+      { CMBS_IDENTITIES: 'proxy', CMBS_ADMINISTRATORS: 'root', CMBS_PROXY_HEADER: 'X-Name' },
+      'CMBS_PROXY_ADDRESSES',
+    ],
+    [
+      { CMBS_IDENTITIES: 'basic', CMBS_ADMINISTRATORS: 'root', CMBS_OPEN_TO_EVERYONE: 'yes' },
+      'exclude each other',
+    ],
+    [{ CMBS_ADMIN_PASSWORD_FILE: 'file' }, 'CMBS_IDENTITIES=basic'],
+    [{ CMBS_IDENTITIES: 'kerberos' }, 'basic, token, oidc, proxy'],
+  ])('refuses access settings that do not fit together: %j', (env, says) => {
+    expect(problems(env)).toContain(says);
   });
 
   it('is explained by --help, with every setting and default', () => {
@@ -129,7 +158,9 @@ describe("the configuration of the cloud's parts", () => {
       CMBS_SHARDS: ['main=*'],
       emulators: { firestore: true, pubsub: true },
     });
-    expect(readCloudConfig({ ...PUBLIC, GOOGLE_CLOUD_PROJECT: 'some-project' }).emulators).toEqual({
+    expect(
+      readCloudConfig({ ...PUBLIC, GOOGLE_CLOUD_PROJECT: 'some-project', CMBS_OPEN_TO_EVERYONE: 'yes' }).emulators,
+    ).toEqual({
       firestore: false,
       pubsub: false,
     });

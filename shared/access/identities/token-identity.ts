@@ -55,6 +55,6 @@ export class TokenIdentity implements Identity {
         INVALID_TOKEN_CHALLENGE,
       );
     }
-    return { kind: 'token', name: stored.path };
+    return { kind: 'user', name: stored.owner, token: stored.path };
   }
 }

@@ -124,7 +124,10 @@ export class EntityCommands {
     const snapshot = await categories.current();
     return this.#once(idempotent, requester, async (tx) => {
       const before = await readEntity(tx, path);
-      if (before === undefined) throw nothingAt(path);
+      if (before === undefined) {
+        await authorize(requester.principal, 'entity.update', { path });
+        throw nothingAt(path);
+      }
       await authorize(requester.principal, 'entity.update', resourceOf(before.entity));
       expect?.(before);
       const draft = draftFor(before.entity, snapshot.registry);

@@ -37,7 +37,13 @@ export async function completed(
 /** Does the work of the providers that follows the commit, and gathers their remarks for the client. */
 export async function concluded(completions: readonly Completion[], { signal }: Requester): Promise<Noted> {
   await Promise.all(completions.map(async ({ afterwards }) => afterwards?.(signal)));
-  return { notes: completions.flatMap(({ notes = [] }) => notes) };
+  const secrets = Object.fromEntries(
+    completions.flatMap((completion) => Object.entries(completion.secrets ?? {})),
+  );
+  return {
+    notes: completions.flatMap(({ notes = [] }) => notes),
+    ...(Object.keys(secrets).length === 0 ? {} : { secrets }),
+  };
 }
 
 /** @throws CmbsError `conflict` for an entity whose deletion has begun */

@@ -6,6 +6,7 @@ import type { Store } from '../../store';
 import type { Categories } from '../categories/categories';
 import type { StoredEntity } from '../entity-store';
 import type { Entity, Path } from '../model';
+import type { Visibility } from './visibility';
 import { splitLocation, type Location } from '../paths';
 
 export interface EntityContext {
@@ -14,6 +15,8 @@ export interface EntityContext {
   readonly clock: Clock;
   readonly newId: NewId;
   readonly authorize: Authorize;
+  /** Which entities callers see; everybody sees everything when absent. */
+  readonly visibility?: Visibility;
   /** Entities that one step of a bulk deletion deletes; {@link MAX_BATCH_ENTITIES} when absent. */
   readonly deletionStep?: number;
 }
@@ -36,6 +39,8 @@ export type Precondition = (current: StoredEntity | undefined) => void;
 /** Remarks for the client about a request that succeeded: one sentence each. */
 export interface Noted {
   readonly notes: readonly string[];
+  /** Secrets of new entities, by path, which only the answer to this request shows. */
+  readonly secrets?: Readonly<Record<Path, string>>;
 }
 
 /** An entity as access rules see one. */

@@ -55,7 +55,7 @@ export class EntityDeletion {
     const { store, clock, authorize } = this.#context;
     if (idempotent !== undefined && (await earlierAnswer(store, idempotent)) !== undefined) return;
     const snapshot = await this.#context.categories.current();
-    const { entity } = await this.#reading.require(path);
+    const { entity } = await this.#reading.requireFor(path, principal, 'entity.delete');
     const provider = snapshot.providerOf(entity.kind);
     if (provider?.releasing !== undefined) {
       await authorize(principal, 'entity.delete', resourceOf(entity));
@@ -72,6 +72,7 @@ export class EntityDeletion {
         return {};
       }),
     );
+    await provider?.removed?.(entity);
   }
 
   async deleteAll({ collection, filter, only }: BulkDeletion, deleter: Deleter): Promise<Progress> {
@@ -82,7 +83,11 @@ export class EntityDeletion {
     if (only !== undefined) {
       const paths = [...new Set(only)];
       return inSteps(clock, signal, async () => {
-        const leaving = await this.#listing.named(scope, { paths: paths.splice(0, number), filter, signal });
+        const leaving = await this.#listing.named(scope, deleter.principal, {
+          paths: paths.splice(0, number),
+          filter,
+          signal,
+        });
         return { done: await this.#deleteSome(leaving, deleter), isLast: paths.length === 0 };
       });
     }
@@ -90,6 +95,7 @@ export class EntityDeletion {
     return inSteps(clock, signal, async () => {
       const page = await this.#listing.page({
         scope,
+        principal: deleter.principal,
         filter,
         number,
         need: 'attributes',
@@ -113,14 +119,16 @@ export class EntityDeletion {
       await snapshot.providerOf(entity.kind)?.releasing?.(entity, signal);
     }
     requireWanted(signal);
-    return store.transact(async (tx) => {
+    const deleted = await store.transact(async (tx) => {
       const paths = entities.map(({ path }) => path);
       const current = [...(await readEntities(tx, paths)).values()].map(({ entity }) => entity);
       // Since the page was read, an entity may have changed, or another may have been created at its path.
       await authorizeEach(authorize, principal, 'entity.delete', current);
       await this.#remove(tx, current, snapshot);
-      return current.length;
+      return current;
     });
+    for (const entity of deleted) await snapshot.providerOf(entity.kind)?.removed?.(entity);
+    return deleted.length;
   }
 
   /**

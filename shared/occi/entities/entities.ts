@@ -101,13 +101,13 @@ export class Entities {
    * One page of a collection, filtered, in the order of paths.
    * @throws CmbsError `too_large`, `bad_request` for a cursor that is not valid
    */
-  list({ scope }: OpenCollection, request: PageRequest): Promise<EntityPage> {
-    return this.#listing.page({ ...request, scope });
+  list({ scope, principal }: OpenCollection, request: PageRequest): Promise<EntityPage> {
+    return this.#listing.page({ ...request, scope, principal });
   }
 
   /** The named entities that are in a collection and match a filter, without raw JSON, in the order of paths. */
-  named({ scope }: OpenCollection, request: NamedRequest): Promise<readonly StoredEntity[]> {
-    return this.#listing.named(scope, request);
+  named({ scope, principal }: OpenCollection, request: NamedRequest): Promise<readonly StoredEntity[]> {
+    return this.#listing.named(scope, principal, request);
   }
 
   /**

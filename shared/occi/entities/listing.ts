@@ -2,7 +2,7 @@
 import { CmbsError } from '../../errors';
 import { MAX_PAGE_CHARS, MAX_PAGE_OFFSET, PAGE_PORTION_CHARS } from '../../limits';
 import type { Principal, Resource } from '../../principal';
-import type { Doc } from '../../store';
+import { cursorAfter, type Doc, type Page } from '../../store';
 import { nextTurn, requireWanted } from '../../waiting';
 import { CATEGORY_FIELD, indexOf } from '../entity-index';
 import { ENTITIES, entitiesOf, outlineOf, type StoredEntity } from '../entity-store';
@@ -10,7 +10,8 @@ import { indexedTerms, needsRawJson, residualTest, type Filter } from '../filter
 import { categoryId, type CategoryId, type Entity, type Path } from '../model';
 import { inPortions, type Portioned, type Portions } from '../portions';
 import type { CategoryRegistry } from '../category-registry';
-import type { EntityContext } from './context';
+import { resourceOf, type EntityContext } from './context';
+import { EVERYTHING, pageOfParts, type Part, type Visibility } from './visibility';
 
 /** Documents that one page reads for a filter that the index cannot answer. The page then ends with a cursor. */
 const MAX_FILTER_SCAN = 20_000;
@@ -23,13 +24,20 @@ export type Scope = { readonly category: CategoryId } | { readonly below: Path }
 /** A collection that its caller may list. Only {@link EntityListing.open} makes them. */
 export class OpenCollection {
   readonly #scope: Scope;
+  readonly #principal: Principal;
 
-  constructor(scope: Scope) {
+  constructor(scope: Scope, principal: Principal) {
     this.#scope = scope;
+    this.#principal = principal;
   }
 
   get scope(): Scope {
     return this.#scope;
+  }
+
+  /** The caller, who sees those entities of the collection that access rules show. */
+  get principal(): Principal {
+    return this.#principal;
   }
 }
 
@@ -52,7 +60,11 @@ export interface EntityPage {
   readonly next?: string;
 }
 
-type ScopedRequest = PageRequest & { readonly scope: Scope };
+type ScopedRequest = PageRequest & {
+  readonly scope: Scope;
+  /** Who sees the page. */
+  readonly principal: Principal;
+};
 
 /** A request for some entities of a collection. */
 export interface NamedRequest {
@@ -75,7 +87,7 @@ export class EntityListing {
     }
     const { registry } = await this.#context.categories.current();
     await this.#context.authorize(principal, 'entity.list', collectionResource(path, registry));
-    return new OpenCollection(scopeAt(path, registry));
+    return new OpenCollection(scopeAt(path, registry), principal);
   }
 
   /** Whether a category has its collection at the path, or any collection or entity is below it. */
@@ -88,23 +100,33 @@ export class EntityListing {
     return isAbove || (await this.#context.store.count({ collection: ENTITIES, prefix: path }, 1)) > 0;
   }
 
-  /** A page, in the order of paths. Asks for no permission: for callers that decide about each entity themselves. */
+  /** A page of the entities that the principal may see, in the order of paths. */
   page(request: ScopedRequest): Promise<EntityPage> {
     return inPortions(request, async (portions) => {
       const { registry } = await this.#context.categories.current();
-      return new PageReader(this.#context, request, registry, portions).read();
+      const parts = await this.#visibility.partsFor(request.principal);
+      return new PageReader(this.#context, request, registry, portions, parts).read();
     });
   }
 
+  get #visibility(): Visibility {
+    return this.#context.visibility ?? EVERYTHING;
+  }
+
   /**
-   * The named entities that are in a collection and match a filter, without raw JSON, in the order of paths. Other
-   * entities of the collection are not read. Asks for no permission, as {@link page}.
+   * The named entities that are in a collection and match a filter, without raw JSON, in the order of paths; those that
+   * the principal may not see count as absent. Other entities of the collection are not read.
    */
-  async named(scope: Scope, { paths, filter, signal }: NamedRequest): Promise<readonly StoredEntity[]> {
+  async named(
+    scope: Scope,
+    principal: Principal,
+    { paths, filter, signal }: NamedRequest,
+  ): Promise<readonly StoredEntity[]> {
     const { store, categories } = this.#context;
     const { registry } = await categories.current();
     const isSelected = selection(scope, filter, registry);
     const needsTexts = needsRawJson(filter, registry);
+    const parts = await this.#visibility.partsFor(principal);
     const sorted = [...new Set(paths)].sort();
     const found: StoredEntity[] = [];
     for (let from = 0; from < sorted.length; from += READ_AT_ONCE) {
@@ -113,7 +135,11 @@ export class EntityListing {
       const docs = await store.getAll(ENTITIES, sorted.slice(from, from + READ_AT_ONCE));
       const existing = docs.filter((doc) => doc !== undefined);
       const stored = needsTexts ? await entitiesOf(store, existing) : existing.map(outlineOf);
-      for (const one of stored) if (isSelected(one.entity)) found.push(withoutTexts(one, 'attributes'));
+      for (const one of stored) {
+        if (!isSelected(one.entity)) continue;
+        if (parts !== undefined && !(await this.#visibility.maySee(principal, resourceOf(one.entity)))) continue;
+        found.push(withoutTexts(one, 'attributes'));
+      }
     }
     return found;
   }
@@ -158,6 +184,8 @@ class PageReader {
   readonly #context: EntityContext;
   readonly #request: ScopedRequest;
   readonly #portions: Portions;
+  readonly #registry: CategoryRegistry;
+  readonly #parts: readonly Part[] | undefined;
   readonly #where: readonly { readonly field: string; readonly value: string }[];
   readonly #test: ((entity: Entity) => boolean) | undefined;
   readonly #needsTexts: boolean;
@@ -168,11 +196,20 @@ class PageReader {
   /** Characters of raw JSON on the page so far. */
   #chars = 0;
 
-  constructor(context: EntityContext, request: ScopedRequest, registry: CategoryRegistry, portions: Portions) {
+  /** @param parts where the caller may see entities; undefined: everywhere */
+  constructor(
+    context: EntityContext,
+    request: ScopedRequest,
+    registry: CategoryRegistry,
+    portions: Portions,
+    parts: readonly Part[] | undefined,
+  ) {
     const { scope, filter, page, number } = request;
     this.#context = context;
     this.#request = request;
     this.#portions = portions;
+    this.#registry = registry;
+    this.#parts = parts;
     this.#skip = page === undefined ? 0 : (page - 1) * number;
     if (page !== undefined && this.#skip + number > MAX_PAGE_OFFSET) {
       throw new CmbsError(
@@ -190,27 +227,22 @@ class PageReader {
   }
 
   async read(): Promise<EntityPage> {
-    const { scope, number, cursor, page } = this.#request;
-    const query = {
-      collection: ENTITIES,
-      where: this.#where,
-      ...('below' in scope ? { prefix: scope.below } : {}),
-    };
+    const { number, cursor, page } = this.#request;
     let after = cursor;
     for (let scanned = 0; this.#skipped + this.#found.length < this.#skip + number && scanned < MAX_FILTER_SCAN;) {
       await this.#portions.next();
       // A page has at least one entity, however large.
       if (this.#found.length === 0) this.#chars = 0;
-      const from = after === undefined ? query : { ...query, after };
       const isShown = this.#skipped >= this.#skip;
       const missing = isShown ? number - this.#found.length : this.#skip - this.#skipped;
       const limit = Math.min(missing, MAX_PAGE_OFFSET);
-      const { docs, next } = await this.#context.store.query({ ...from, limit, maxChars: PAGE_PORTION_CHARS });
+      const { docs, next } = await this.#docs(after, limit);
       scanned += docs.length;
       const read = await this.#take(docs);
       if (isShown && docs.length < limit) this.#chars += PAGE_PORTION_CHARS;
       // Raw JSON is stored apart, so the size of a page is known only after reading it.
-      after = read === docs.length ? next : (await this.#context.store.query({ ...from, limit: read })).next;
+      const last = docs[read - 1];
+      after = read < docs.length && last !== undefined ? cursorAfter(last.id) : next;
       if (after === undefined) break;
       if (this.#isFull(read < docs.length)) {
         if (page === undefined) break;
@@ -221,6 +253,23 @@ class PageReader {
       }
     }
     return { entities: this.#found, ...(after === undefined ? {} : { next: after }) };
+  }
+
+  #docs(after: string | undefined, limit: number): Promise<Page> {
+    const { scope, filter } = this.#request;
+    const base = { where: this.#where, ...('below' in scope ? { prefix: scope.below } : {}) };
+    const place = { limit, maxChars: PAGE_PORTION_CHARS, ...(after === undefined ? {} : { after }) };
+    const { store } = this.#context;
+    if (this.#parts === undefined) return store.query({ collection: ENTITIES, ...base, ...place });
+    const isSelected = selection(scope, filter, this.#registry);
+    return pageOfParts(store, { base, parts: this.#parts, registry: this.#registry }, place, (doc) =>
+      isSelected(outlineOf(doc).entity),
+    );
+  }
+
+  async #isVisible({ entity }: StoredEntity): Promise<boolean> {
+    if (this.#parts === undefined) return true;
+    return (this.#context.visibility ?? EVERYTHING).maySee(this.#request.principal, resourceOf(entity));
   }
 
   #isFull(isCut: boolean): boolean {
@@ -256,10 +305,9 @@ class PageReader {
     const isRead = this.#isWhole || this.#needsTexts;
     const stored = isRead ? await entitiesOf(this.#context.store, docs) : docs.map(outlineOf);
     for (const item of stored) {
-      if (this.#test?.(item.entity) === false) continue;
+      if (this.#test?.(item.entity) === false || !(await this.#isVisible(item))) continue;
       if (this.#skipped < this.#skip) this.#skipped += 1;
       else {
-        // Entities that access rules hide are to be left out here, so that pages stay full.
         this.#found.push(this.#isWhole ? item : withoutTexts(item, this.#request.need));
         for (const text of Object.values(item.entity.rawJson)) this.#chars += text.length;
       }

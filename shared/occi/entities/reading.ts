@@ -1,6 +1,6 @@
 /** Reads entities and what renderings show of them: links, applicable actions, kinds of the ends (GFD.223 §10.1). */
 import type { Json } from '../../json';
-import type { Principal } from '../../principal';
+import type { Operation, Principal } from '../../principal';
 import { nextTurn } from '../../waiting';
 import type { CategorySnapshot } from '../categories/snapshot';
 import { readEntities, readEntity, type StoredEntity } from '../entity-store';
@@ -44,8 +44,19 @@ export class EntityReading {
     throw nothingAt(path, isCollection ? ` The collection is at ${path}/, with a slash at the end.` : '');
   }
 
+  /**
+   * The entity at a path, for an operation that is decided with it. Where there is none, the operation is decided all the
+   * same, so that a caller who may not do it cannot tell.
+   */
+  async requireFor(path: Path, principal: Principal, operation: Operation): Promise<StoredEntity> {
+    const stored = await this.find(path);
+    if (stored !== undefined) return stored;
+    await this.#context.authorize(principal, operation, { path });
+    return this.require(path);
+  }
+
   async read(path: Path, principal: Principal): Promise<StoredEntity> {
-    const stored = await this.require(path);
+    const stored = await this.requireFor(path, principal, 'entity.read');
     await this.#context.authorize(principal, 'entity.read', resourceOf(stored.entity));
     return stored;
   }

@@ -1,0 +1,153 @@
+/** The access model of a program: who its callers are, and what they may do. Open until identities are configured. */
+import type { Clock } from '../clock';
+import { CmbsError } from '../errors';
+import type { JsonObject } from '../json';
+import { type Authorize, type Principal, SYSTEM } from '../principal';
+import {
+  type CategoryRegistry,
+  type Extension,
+  type Path,
+  readEntity,
+  type Visibility,
+  writeEntity,
+} from '../occi';
+import type { Store } from '../store';
+import { Decisions } from './decisions';
+import { type Directory, storedDirectory } from './directory';
+import {
+  hashPassword,
+  ScryptRuns,
+  type StoredPassword,
+  type StoredToken,
+  type Tokens,
+  type Users,
+} from './identities';
+import { TOKEN, TOKEN_KIND, TOKENS, USER_KIND, USERS } from './names';
+import { accessExtension, checkUser } from './providers';
+import { timeIn } from './rule';
+import { visibleParts } from './visible';
+
+export interface AccessOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  /** Whether callers must be known; otherwise everything is allowed to everybody. */
+  readonly isClosed: boolean;
+  /** Names of users who are administrators by configuration. */
+  readonly administrators: readonly string[];
+  /** Id of the kind of members, which rules name as `member:<path>`. */
+  readonly memberKind: string;
+  /** The refusal for callers without credentials, with the challenges of the identities. */
+  readonly unauthenticated: () => CmbsError;
+  /** Runs scrypt for new passwords; shared with the logins of the process. */
+  readonly scryptRuns?: ScryptRuns;
+}
+
+export interface Access {
+  readonly authorize: Authorize;
+  readonly visibility: Visibility;
+  /** The kinds of users, groups, tokens and rules, with their providers. */
+  readonly extension: Extension;
+  /** Whether the principal is an administrator. */
+  isAdministrator(principal: Principal): Promise<boolean>;
+  /** Reads everything again at the next decision: after a change that this process did not make. */
+  forget(): void;
+}
+
+/** Everything is allowed to everybody; users, groups, tokens and rules can be prepared. */
+export const openAccess = (store: Store, clock: Clock): Access =>
+  accessOf({
+    store,
+    clock,
+    isClosed: false,
+    administrators: [],
+    memberKind: '',
+    unauthenticated: () => new CmbsError('unauthenticated', 'Everything is allowed without credentials.'),
+  });
+
+export function accessOf(options: AccessOptions): Access {
+  const { store, clock, isClosed, administrators, memberKind, unauthenticated } = options;
+  const { scryptRuns = new ScryptRuns({ clock }) } = options;
+  const directory: Directory = storedDirectory(store, clock);
+  const decisions = new Decisions({ directory, clock, administrators, memberKind, unauthenticated });
+  const isAdministrator = (principal: Principal): Promise<boolean> => decisions.isAdministrator(principal);
+  const extension = accessExtension({
+    clock,
+    isOpen: !isClosed,
+    administrators,
+    isAdministrator,
+    scryptRuns,
+    changed: () => decisions.forget(),
+  });
+  if (!isClosed) {
+    return {
+      authorize: async () => undefined,
+      visibility: { partsFor: async () => undefined, maySee: async () => true },
+      extension,
+      isAdministrator: async () => true,
+      forget: () => undefined,
+    };
+  }
+  return {
+    authorize: decisions.authorize,
+    visibility: {
+      partsFor: async (principal) => {
+        if (await isAdministrator(principal)) return undefined;
+        return visibleParts(principal, { directory, clock });
+      },
+      maySee: async (principal, resource) =>
+        (await decisions.decide(principal, 'entity.read', resource)) === 'allow',
+    },
+    extension,
+    isAdministrator,
+    forget: () => decisions.forget(),
+  };
+}
+
+/** Users and their passwords in the store. Not kept in memory, so that a changed password counts at once. */
+export function storedUsers(store: Store): Users {
+  return {
+    password: async (name) => {
+      const entity = (await readEntity(store, USERS + name))?.entity;
+      if (entity?.kind !== USER_KIND) return undefined;
+      return entity.internal?.password as unknown as StoredPassword | undefined;
+    },
+  };
+}
+
+/** Access tokens in the store. Not kept in memory, so that a deleted token is refused at once. */
+export function storedTokens(store: Store): Tokens {
+  return {
+    find: async (id): Promise<StoredToken | undefined> => {
+      const path: Path = TOKENS + id;
+      const entity = (await readEntity(store, path))?.entity;
+      const secretHash = entity?.internal?.secret;
+      if (entity?.kind !== TOKEN_KIND || typeof secretHash !== 'string') return undefined;
+      return { path, secretHash, expiresAt: timeIn(entity.attributes[TOKEN.expiresAt]), owner: entity.owner };
+    },
+  };
+}
+
+/** Makes a user with a password, unless there is one of that name. @throws CmbsError `bad_attribute` */
+export async function ensureUser(
+  {
+    store,
+    registry,
+    clock,
+  }: { readonly store: Store; readonly registry: CategoryRegistry; readonly clock: Clock },
+  name: string,
+  password: string,
+): Promise<void> {
+  checkUser(name, password);
+  const hash = await hashPassword(password, new ScryptRuns({ clock }).run);
+  const path = USERS + name;
+  await store.transact(async (tx) => {
+    if ((await readEntity(tx, path)) !== undefined) return;
+    const now = clock.now();
+    const user = {
+      ...{ path, id: name, kind: USER_KIND, mixins: [], attributes: {}, rawJson: {}, owner: name },
+      ...{ createdBy: SYSTEM, createdAt: now, updatedAt: now, isLinked: false },
+      internal: { password: hash as unknown as JsonObject },
+    };
+    writeEntity(tx, user, undefined, registry);
+  });
+}

@@ -1,0 +1,53 @@
+/** A caller as rules name one. */
+import type { Principal } from '../principal';
+
+/** What names callers in `allow` and `deny`: `user:alice`, `group:ops`, `prefix:/DC=org/`, `member:/cmbs/member/bob`, `owner`, `known`, `everybody`. */
+export type Subject = string;
+
+const FORM = /^(?:owner|known|everybody|(?:user|group|prefix|member|service):\S(?:.*\S)?)$/;
+/** Characters of a subject. */
+const MAX_SUBJECT_CHARS = 1000;
+
+/** Whether the text names callers. An empty prefix would name everybody by accident. */
+export const isSubject = (text: string): boolean => text.length <= MAX_SUBJECT_CHARS && FORM.test(text);
+
+export interface Caller {
+  readonly principal: Principal;
+  /** Whether somebody is a member of the group, also by a group above it. */
+  readonly isIn: (group: string) => boolean;
+}
+
+/** Everybody but nobody: callers who proved who they are. */
+export const isKnown = ({ kind }: Principal): boolean => kind !== 'anonymous';
+
+/** @param owner name of the principal that the resource belongs to */
+export function names(subject: Subject, caller: Caller, owner: string | undefined): boolean {
+  const { kind, name } = caller.principal;
+  switch (subject) {
+    case 'everybody':
+      return true;
+    case 'known':
+      return isKnown(caller.principal);
+    case 'owner':
+      return isOwner(caller.principal, owner);
+  }
+  const colon = subject.indexOf(':');
+  const value = subject.slice(colon + 1);
+  switch (subject.slice(0, colon)) {
+    case 'user':
+    case 'member':
+    case 'service':
+      return kind === subject.slice(0, colon) && name === value;
+    case 'prefix':
+      return kind === 'user' && name.startsWith(value);
+    case 'group':
+      return caller.isIn(value);
+    default:
+      return false;
+  }
+}
+
+/** Users and members own what they make; for the topic bus, service accounts and callers without credentials nothing counts as theirs. */
+export function isOwner({ kind, name }: Principal, owner: string | undefined): boolean {
+  return (kind === 'user' || kind === 'member') && owner !== undefined && name === owner;
+}

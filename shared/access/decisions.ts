@@ -1,0 +1,250 @@
+/**
+ * Decides who may do what (docs/access.md). The object of an operation lies in chains of targets, from the most specific
+ * to the most general. In each chain the first level whose rules name the caller decides, and on one level a denial wins.
+ * A denial in any chain denies. Otherwise the permission of any chain allows; then the owner may; then the defaults count.
+ * A request with an access token needs the permission of the token as well.
+ */
+import type { Clock } from '../clock';
+import { CmbsError } from '../errors';
+import type { Authorize, Operation, Principal, Resource } from '../principal';
+import { type Caller, isKnown, isOwner, type Subject } from './caller';
+import { byDefault } from './defaults';
+import type { Directory, TokenRights } from './directory';
+import { type Kept } from './kept';
+import { ADMINISTRATORS_GROUP, GROUP_KIND } from './names';
+import { type Question, type Rule, type Verdict, verdictOfLevel } from './rule';
+import { type Chain, chainsOf, includesOperation, isWithin } from './targets';
+
+/** Decisions in memory, at most: some 10 MB. */
+const MAX_DECISIONS = 50_000;
+
+export interface DecisionsOptions {
+  readonly directory: Directory;
+  readonly clock: Clock;
+  /** Names of users who are administrators by configuration. */
+  readonly administrators: readonly string[];
+  /** Whether the kind is that of members, which have targets of their own. */
+  readonly memberKind: string;
+  /** The refusal for a caller who showed no credentials. */
+  readonly unauthenticated: () => CmbsError;
+}
+
+interface Asked {
+  readonly principal: Principal;
+  readonly operation: Operation;
+  readonly resource: Resource;
+}
+
+export class Decisions {
+  readonly #options: DecisionsOptions;
+  readonly #decided: Decided;
+
+  constructor(options: DecisionsOptions) {
+    this.#options = options;
+    this.#decided = new Decided(options.clock);
+  }
+
+  /** The decision, from memory where it was taken a moment ago. */
+  async decide(principal: Principal, operation: Operation, resource: Resource): Promise<Verdict> {
+    if (principal.kind === 'system') return 'allow';
+    const key = keyOf(principal, operation, resource);
+    const known = this.#decided.get(key);
+    if (known !== undefined) return known;
+    const generation = this.#decided.generation;
+    const { value, until } = await this.#decide({ principal, operation, resource });
+    this.#decided.add(key, { value, until }, generation);
+    return value;
+  }
+
+  /** @throws CmbsError `unauthenticated`, `forbidden`, or `not_found` where the caller may not know of the resource */
+  readonly authorize: Authorize = async (principal, operation, resource) => {
+    if ((await this.decide(principal, operation, resource)) === 'allow') return;
+    if (!isKnown(principal)) throw this.#options.unauthenticated();
+    const isEntity = resource.path.startsWith('/') && !resource.path.endsWith('/');
+    if (
+      isEntity &&
+      !ON_NO_ENTITY.has(operation) &&
+      (operation === 'entity.read' || (await this.decide(principal, 'entity.read', resource)) === 'deny')
+    ) {
+      throw new CmbsError('not_found', `There is nothing at ${resource.path}.`);
+    }
+    throw new CmbsError(
+      'forbidden',
+      `You may not do this (${operation}); ask the owner or an administrator for a rule.`,
+    );
+  };
+
+  /** Forgets what was decided and read, after a change of a rule, a group, a user or a token in this process. */
+  forget(): void {
+    this.#options.directory.forget();
+    this.#decided.forget();
+  }
+
+  async isAdministrator(principal: Principal): Promise<boolean> {
+    return await this.#isAdministrator(principal, new Reading());
+  }
+
+  async #decide(asked: Asked): Promise<Kept<Verdict>> {
+    const reading = new Reading();
+    const value = await this.#verdict(asked, reading);
+    return { value, until: Math.min(reading.until, this.#options.clock.now() + MAX_KEEP_MS) };
+  }
+
+  async #verdict(asked: Asked, reading: Reading): Promise<Verdict> {
+    const { principal, operation, resource } = asked;
+    const chains = chainsOf(resource, resource.kind === this.#options.memberKind);
+    if (principal.token !== undefined && !(await this.#tokenAllows(principal.token, asked, chains, reading))) {
+      return 'deny';
+    }
+    if (await this.#isAdministrator(principal, reading)) return 'allow';
+    const rules = await this.#rulesOf(chains, reading);
+    const caller = await this.#callerOf(principal, rules, reading);
+    const question: Question = { caller, operation, owner: resource.owner, now: this.#options.clock.now() };
+    for (const time of timesOf(rules)) if (time > question.now) reading.note(time);
+    const verdicts = chains.map((chain) => verdictOfChain(chain, rules, question));
+    if (verdicts.includes('deny')) return 'deny';
+    if (verdicts.includes('allow')) return 'allow';
+    if (await this.#administersGroup(asked, reading)) return 'allow';
+    return byDefault(asked, isOwner(principal, resource.owner));
+  }
+
+  async #tokenAllows(
+    path: string,
+    { principal, operation }: Asked,
+    chains: readonly Chain[],
+    reading: Reading,
+  ): Promise<boolean> {
+    const token: TokenRights | undefined = reading.of(await this.#options.directory.token(path));
+    if (token?.owner !== principal.name) return false;
+    const { expiresAt, operations, targets } = token;
+    if (expiresAt !== undefined) {
+      if (expiresAt <= this.#options.clock.now()) return false;
+      reading.note(expiresAt);
+    }
+    return includesOperation(operations, operation) && (targets.size === 0 || isWithin(chains, targets));
+  }
+
+  async #isAdministrator(principal: Principal, reading: Reading): Promise<boolean> {
+    if (principal.kind !== 'user') return false;
+    if (this.#options.administrators.includes(principal.name)) return true;
+    const groups = reading.of(await this.#options.directory.memberships(`user:${principal.name}`));
+    return groups.includes(ADMINISTRATORS_GROUP);
+  }
+
+  /** Administrators of a group, and of the groups above it, see it and change its members. */
+  async #administersGroup({ principal, operation, resource }: Asked, reading: Reading): Promise<boolean> {
+    if (resource.kind !== GROUP_KIND || !(operation === 'entity.read' || operation === 'entity.update'))
+      return false;
+    const name = resource.path.slice(resource.path.lastIndexOf('/') + 1);
+    const group = reading.of(await this.#options.directory.group(name));
+    return group?.administrators.includes(`${principal.kind}:${principal.name}`) === true;
+  }
+
+  /** The rules of every level, by target. */
+  async #rulesOf(chains: readonly Chain[], reading: Reading): Promise<ReadonlyMap<string, readonly Rule[]>> {
+    const targets = [...new Set(chains.flat(2))];
+    const found = await Promise.all(targets.map((target) => this.#options.directory.rules(target)));
+    return new Map(targets.map((target, at) => [target, reading.of(found[at] as Kept<readonly Rule[]>)]));
+  }
+
+  async #callerOf(
+    principal: Principal,
+    rules: ReadonlyMap<string, readonly Rule[]>,
+    reading: Reading,
+  ): Promise<Caller> {
+    const { directory } = this.#options;
+    const named = new Set<string>();
+    for (const of of rules.values())
+      for (const { allow, deny } of of) for (const subject of [...allow, ...deny]) addGroup(subject, named);
+    if (named.size === 0 || !isKnown(principal)) return { principal, isIn: () => false };
+    const own = new Set(reading.of(await directory.memberships(`${principal.kind}:${principal.name}`)));
+    const groups = await Promise.all(
+      [...named].map(async (name) => [name, reading.of(await directory.group(name))] as const),
+    );
+    const of = new Set(
+      groups.filter(([, group]) => group?.line.some((name) => own.has(name))).map(([name]) => name),
+    );
+    return { principal, isIn: (group) => of.has(group) };
+  }
+}
+
+/** Operations that are about no stored entity, so that refusing them tells nothing of one. */
+const ON_NO_ENTITY: ReadonlySet<Operation> = new Set(['entity.create', 'metrics.read']);
+
+/** A decision is kept no longer than its oldest fact; this bounds decisions without facts. */
+const MAX_KEEP_MS = 1500;
+
+/** Until when all facts of a decision hold. */
+class Reading {
+  until = Infinity;
+
+  of<T>({ value, until }: Kept<T>): T {
+    this.note(until);
+    return value;
+  }
+
+  note(until: number): void {
+    this.until = Math.min(this.until, until);
+  }
+}
+
+class Decided {
+  readonly #clock: Clock;
+  readonly #decisions = new Map<string, Kept<Verdict>>();
+  generation = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  get(key: string): Verdict | undefined {
+    const kept = this.#decisions.get(key);
+    return kept !== undefined && this.#clock.now() < kept.until ? kept.value : undefined;
+  }
+
+  /** @param generation when the decision began: what was forgotten in the meantime is not kept */
+  add(key: string, decision: Kept<Verdict>, generation: number): void {
+    if (generation !== this.generation) return;
+    this.#decisions.delete(key);
+    this.#decisions.set(key, decision);
+    for (const oldest of this.#decisions.keys()) {
+      if (this.#decisions.size <= MAX_DECISIONS) return;
+      this.#decisions.delete(oldest);
+    }
+  }
+
+  forget(): void {
+    this.generation += 1;
+    this.#decisions.clear();
+  }
+}
+
+function keyOf({ kind, name, token = '' }: Principal, operation: Operation, resource: Resource): string {
+  const { path, kind: of = '', owner = '', action = '', mixins = [] } = resource;
+  return [kind, name, token, operation, path, of, owner, action, ...mixins].join('\n');
+}
+
+function addGroup(subject: Subject, to: Set<string>): void {
+  if (subject.startsWith('group:')) to.add(subject.slice('group:'.length));
+}
+
+function timesOf(rules: ReadonlyMap<string, readonly Rule[]>): readonly number[] {
+  return [...rules.values()]
+    .flat()
+    .flatMap(({ from, until }) => [from, until].filter((time) => time !== undefined));
+}
+
+function verdictOfChain(
+  chain: Chain,
+  rules: ReadonlyMap<string, readonly Rule[]>,
+  question: Question,
+): Verdict | undefined {
+  for (const level of chain) {
+    const verdict = verdictOfLevel(
+      level.flatMap((target) => rules.get(target) ?? []),
+      question,
+    );
+    if (verdict !== undefined) return verdict;
+  }
+  return undefined;
+}

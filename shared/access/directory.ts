@@ -1,0 +1,156 @@
+/** What decisions read: rules by target, groups, users and tokens, each kept for {@link KEEP_MS}. */
+import type { Clock } from '../clock';
+import {
+  CATEGORY_FIELD,
+  attributeField,
+  ENTITIES,
+  entitiesOf,
+  type Entity,
+  indexText,
+  keyField,
+  readEntity,
+} from '../occi';
+import type { Store } from '../store';
+import type { Subject } from './caller';
+import { PREFIX_KEY } from './categories';
+import { type Kept, KeptAnswers } from './kept';
+import { GROUP, GROUP_KIND, GROUPS, RULE, RULE_KIND, TOKEN, TOKEN_KIND } from './names';
+import { type Rule, ruleOf, timeIn } from './rule';
+
+/** Milliseconds for which an answer is kept: with a read and a decision, changes count everywhere within 2 seconds. */
+export const KEEP_MS = 1500;
+/** Rules of one target; the provider refuses more, so that a decision is one page. */
+export const MAX_RULES_OF_TARGET = 100;
+/** Groups that one caller is a member of, directly. */
+export const MAX_GROUPS_OF_CALLER = 200;
+/** Groups above a group. */
+export const MAX_GROUP_DEPTH = 16;
+/** Answers of each sort in memory. */
+const MAX_ANSWERS = 20_000;
+
+/** Rules that one listing reads for one subject. */
+export const MAX_RULES_OF_SUBJECT = 1000;
+
+export interface Group {
+  /** Names of the group and of all groups above it. */
+  readonly line: readonly string[];
+  /** Administrators of the group and of all groups above it. */
+  readonly administrators: readonly Subject[];
+}
+
+export interface TokenRights {
+  /** Name of the user whose token it is. */
+  readonly owner: string;
+  /** Milliseconds since the epoch. */
+  readonly expiresAt: number | undefined;
+  /** None: all. */
+  readonly targets: ReadonlySet<string>;
+  readonly operations: readonly string[];
+}
+
+export interface Directory {
+  rules(target: string): Promise<Kept<readonly Rule[]>>;
+  /** Names of the groups that list the subject (`user:alice`) as a member. */
+  memberships(subject: string): Promise<Kept<readonly string[]>>;
+  /** Undefined for a group that does not exist: a rule may name it before it is made. */
+  group(name: string): Promise<Kept<Group | undefined>>;
+  token(path: string): Promise<Kept<TokenRights | undefined>>;
+  /** Rules that allow something to the subject; {@link MAX_RULES_OF_SUBJECT} of them at most. */
+  allowing(subject: string): Promise<Kept<readonly Rule[]>>;
+  /** Rules that allow something to callers by a prefix of their names; as many at most. */
+  allowingPrefixes(): Promise<Kept<readonly Rule[]>>;
+  /** Names of the groups right below a group; {@link MAX_GROUPS_OF_CALLER} at most. */
+  below(group: string): Promise<Kept<readonly string[]>>;
+  forget(): void;
+}
+
+const strings = (value: unknown): readonly string[] =>
+  Array.isArray(value) ? value.filter((item): item is string => typeof item === 'string') : [];
+
+/** The name of a group in `.parent`, which may be a path. */
+export const groupName = (value: unknown): string | undefined =>
+  typeof value === 'string' && value !== '' ? value.slice(value.lastIndexOf('/') + 1) : undefined;
+
+export function storedDirectory(store: Store, clock: Clock, keepMs = KEEP_MS): Directory {
+  const kept = <T>(ask: (key: string) => Promise<T>): KeptAnswers<T> =>
+    new KeptAnswers({ clock, keepMs, most: MAX_ANSWERS, ask });
+
+  async function entitiesWith(
+    kind: string,
+    field: string,
+    value: string,
+    limit: number,
+  ): Promise<readonly Entity[]> {
+    const where = [
+      { field: CATEGORY_FIELD, value: kind },
+      { field, value: indexText(value) },
+    ];
+    const { docs } = await store.query({ collection: ENTITIES, where, limit });
+    return (await entitiesOf(store, docs)).map(({ entity }) => entity);
+  }
+
+  async function entity(path: string, kind: string): Promise<Entity | undefined> {
+    const found = (await readEntity(store, path))?.entity;
+    return found?.kind === kind ? found : undefined;
+  }
+
+  const rules = kept(async (target) => {
+    const found = await entitiesWith(RULE_KIND, attributeField(RULE.target), target, MAX_RULES_OF_TARGET);
+    return found.map(ruleOf);
+  });
+  const memberships = kept(async (subject) => {
+    const found = await entitiesWith(GROUP_KIND, attributeField(GROUP.members), subject, MAX_GROUPS_OF_CALLER);
+    return found.map(({ id }) => id);
+  });
+  const groups = kept(async (name): Promise<Group | undefined> => {
+    const line: string[] = [];
+    const administrators: Subject[] = [];
+    let next: string | undefined = name;
+    while (next !== undefined && line.length < MAX_GROUP_DEPTH && !line.includes(next)) {
+      const found: Entity | undefined = await entity(GROUPS + next, GROUP_KIND);
+      if (found === undefined) break;
+      line.push(next);
+      administrators.push(...strings(found.attributes[GROUP.administrators]));
+      next = groupName(found.attributes[GROUP.parent]);
+    }
+    return line.length === 0 ? undefined : { line, administrators };
+  });
+  const tokens = kept(async (path): Promise<TokenRights | undefined> => {
+    const found = await entity(path, TOKEN_KIND);
+    if (found === undefined) return undefined;
+    return {
+      owner: found.owner,
+      expiresAt: timeIn(found.attributes[TOKEN.expiresAt]),
+      targets: new Set(strings(found.attributes[TOKEN.targets])),
+      operations: strings(found.attributes[TOKEN.operations]),
+    };
+  });
+  const allowing = kept(async (subject) =>
+    (await entitiesWith(RULE_KIND, attributeField(RULE.allow), subject, MAX_RULES_OF_SUBJECT)).map(ruleOf),
+  );
+  const prefixes = kept(async (key) =>
+    (await entitiesWith(RULE_KIND, keyField(RULE.allow), key, MAX_RULES_OF_SUBJECT)).map(ruleOf),
+  );
+  const below = kept(async (name) => {
+    // The group above is written as a name or as a path.
+    const found = await Promise.all(
+      [name, GROUPS + name].map((parent) =>
+        entitiesWith(GROUP_KIND, attributeField(GROUP.parent), parent, MAX_GROUPS_OF_CALLER),
+      ),
+    );
+    return found.flat().map(({ id }) => id);
+  });
+
+  return {
+    rules: (target) => rules.get(target),
+    memberships: (subject) => memberships.get(subject),
+    group: (name) => groups.get(name),
+    token: (path) => tokens.get(path),
+    allowing: (subject) => allowing.get(subject),
+    allowingPrefixes: () => prefixes.get(PREFIX_KEY),
+    below: (group) => below.get(group),
+    forget: () => {
+      for (const answers of [rules, memberships, groups, tokens, allowing, prefixes, below]) answers.forget();
+    },
+  };
+}

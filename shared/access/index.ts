@@ -1,0 +1,25 @@
+/** Who may do what: identities, users, groups, tokens, rules, and decisions (docs/access.md). */
+export {
+  type Access,
+  accessOf,
+  type AccessOptions,
+  ensureUser,
+  openAccess,
+  storedTokens,
+  storedUsers,
+} from './access';
+export { ACCESS_CATEGORIES } from './categories';
+export { DEFAULTS, type DefaultRight } from './defaults';
+export {
+  Authentication,
+  BasicIdentity,
+  type Credentials,
+  type Identity,
+  type IdentityName,
+  LoginAttempts,
+  OidcIdentity,
+  parseOidcConfig,
+  ProxyIdentity,
+  ScryptRuns,
+  TokenIdentity,
+} from './identities';

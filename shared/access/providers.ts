@@ -1,0 +1,264 @@
+/** The providers of users, groups, tokens and rules: they check what is written, and keep secrets out of renderings. */
+import type { Clock } from '../clock';
+import { CmbsError } from '../errors';
+import type { Json, JsonObject } from '../json';
+import type { Principal } from '../principal';
+import {
+  attributeField,
+  CATEGORY_FIELD,
+  type Change,
+  type Completion,
+  type Entity,
+  ENTITIES,
+  type Extension,
+  indexText,
+  type Provider,
+  readEntity,
+} from '../occi';
+import type { Transaction } from '../store';
+import { isOwner } from './caller';
+import { ACCESS_CATEGORIES } from './categories';
+import { groupName, MAX_GROUP_DEPTH, MAX_RULES_OF_TARGET } from './directory';
+import {
+  hashPassword,
+  MAX_PASSWORD_BYTES,
+  newToken,
+  type ScryptRuns,
+  TOKEN_ID_PATTERN,
+  USER_NAME_PATTERN,
+} from './identities';
+import {
+  ADMINISTRATORS_GROUP,
+  GROUP,
+  GROUP_KIND,
+  GROUPS,
+  RULE,
+  RULE_KIND,
+  TOKEN,
+  TOKEN_KIND,
+  USER,
+  USER_KIND,
+} from './names';
+import { checkOperations, checkRule, checkSubjects, checkTargets, checkTime, targetOf } from './rule';
+import { entityOf } from './targets';
+
+/** Characters of a password, at least: shorter ones are guessed within the bounds on failed logins. */
+const MIN_PASSWORD_CHARS = 8;
+
+/** Names that principals without an account have, which would otherwise own what those own. */
+const RESERVED_NAMES: ReadonlySet<string> = new Set(['anonymous', 'system', 'received', 'topic-bus']);
+
+/** What the providers need of the access model. */
+export interface AccessProviders {
+  readonly clock: Clock;
+  /** Whether everything is allowed to everybody, so that rules may be written by everybody too. */
+  readonly isOpen: boolean;
+  /** Names of users who are administrators by configuration. */
+  readonly administrators: readonly string[];
+  readonly scryptRuns: ScryptRuns;
+  readonly isAdministrator: (principal: Principal) => Promise<boolean>;
+  /** Called after a change, so that it counts at once in this process. */
+  readonly changed: () => void;
+}
+
+const refuse = (message: string): CmbsError => new CmbsError('bad_attribute', message);
+
+export function accessExtension(access: AccessProviders): Extension {
+  const changed = async (): Promise<void> => access.changed();
+  return {
+    ...ACCESS_CATEGORIES,
+    providers: [
+      userProvider(access, changed),
+      groupProvider(access, changed),
+      tokenProvider(changed),
+      ruleProvider(access, changed),
+    ],
+    bindings: {
+      [USER_KIND]: 'access_user',
+      [GROUP_KIND]: 'access_group',
+      [TOKEN_KIND]: 'access_token',
+      [RULE_KIND]: 'access_rule',
+    },
+  };
+}
+
+type Changed = () => Promise<void>;
+
+/** @throws CmbsError `bad_attribute` for a name or a password that a user cannot have */
+export function checkUser(name: string, password: Json | undefined): void {
+  if (!USER_NAME_PATTERN.test(name)) {
+    throw refuse("A user's name has 1 to 64 letters, digits and . _ @ -, and begins with a letter or digit.");
+  }
+  if (RESERVED_NAMES.has(name)) throw refuse(`${name} is no name for a user; choose another one.`);
+  if (password === undefined) return;
+  if (typeof password !== 'string' || Array.from(password).length < MIN_PASSWORD_CHARS) {
+    throw refuse(`${USER.password} takes ${MIN_PASSWORD_CHARS} characters at least.`);
+  }
+  if (Buffer.byteLength(password) > MAX_PASSWORD_BYTES) {
+    throw refuse(`${USER.password} takes ${MAX_PASSWORD_BYTES} bytes at most.`);
+  }
+}
+
+function without(entity: Entity, name: string): Entity {
+  const { [name]: _gone, ...attributes } = entity.attributes;
+  return { ...entity, attributes };
+}
+
+function userProvider({ scryptRuns }: AccessProviders, changed: Changed): Provider {
+  return {
+    name: 'access_user',
+    prepare: (next) => {
+      checkUser(next.id, next.attributes[USER.password]);
+      // A user may change the own password, whoever made the user.
+      return { ...next, owner: next.id };
+    },
+    complete: async (_tx, changes) => ({
+      entities: await Promise.all(changes.map((change) => withHash(change, scryptRuns))),
+      afterwards: changed,
+    }),
+    removed: changed,
+  };
+}
+
+/** The entity with the hash of its new password, or the earlier hash, and without the password. */
+async function withHash({ next, before }: Change, { run }: ScryptRuns): Promise<Entity> {
+  const password = next.attributes[USER.password];
+  const internal =
+    typeof password === 'string'
+      ? { password: (await hashPassword(password, run)) as unknown as JsonObject }
+      : before?.internal;
+  return { ...without(next, USER.password), ...(internal === undefined ? {} : { internal }) };
+}
+
+function groupProvider({ administrators }: AccessProviders, changed: Changed): Provider {
+  const hasAdministrators = (group: Entity | undefined): boolean => {
+    if (administrators.length > 0) return true;
+    const members = group?.attributes[GROUP.members];
+    return Array.isArray(members) && members.some((member) => String(member).startsWith('user:'));
+  };
+  const keepAdministrators = (before: Entity, next: Entity | undefined): void => {
+    if (before.id !== ADMINISTRATORS_GROUP || !hasAdministrators(before) || hasAdministrators(next)) return;
+    throw new CmbsError('conflict', 'This would leave no administrator; name one in CMBS_ADMINISTRATORS first.');
+  };
+  return {
+    name: 'access_group',
+    prepare: (next, before) => {
+      checkSubjects(GROUP.members, next.attributes[GROUP.members]);
+      checkSubjects(GROUP.administrators, next.attributes[GROUP.administrators]);
+      for (const name of [GROUP.members, GROUP.administrators]) {
+        for (const subject of (next.attributes[name] ?? []) as readonly string[]) {
+          if (/^(?:user|member|service):/.test(subject)) continue;
+          throw refuse(`${name} takes user:…, member:… and service:… only.`);
+        }
+      }
+      if (before !== undefined) keepAdministrators(before, next);
+      return next;
+    },
+    complete: async (tx, changes) => {
+      for (const { next } of changes) await checkParents(tx, next);
+      return { entities: [], afterwards: changed };
+    },
+    removing: async (_tx, group) => {
+      keepAdministrators(group, undefined);
+      return () => undefined;
+    },
+    removed: changed,
+  };
+}
+
+/** @throws CmbsError `conflict` for a group that is above itself, and for too many groups above one another */
+async function checkParents(tx: Transaction, group: Entity): Promise<void> {
+  const line = [group.id];
+  let above = groupName(group.attributes[GROUP.parent]);
+  if (above !== undefined && group.id === ADMINISTRATORS_GROUP) {
+    throw new CmbsError('conflict', `The group ${ADMINISTRATORS_GROUP} has no group above it.`);
+  }
+  while (above !== undefined) {
+    if (line.includes(above)) throw new CmbsError('conflict', `The group ${above} would be above itself.`);
+    if (line.length === MAX_GROUP_DEPTH) {
+      throw new CmbsError('conflict', `A group has ${MAX_GROUP_DEPTH - 1} groups above it at most.`);
+    }
+    line.push(above);
+    const parent: Entity | undefined = (await readEntity(tx, GROUPS + above))?.entity;
+    above = parent === undefined ? undefined : groupName(parent.attributes[GROUP.parent]);
+  }
+}
+
+function tokenProvider(changed: Changed): Provider {
+  return {
+    name: 'access_token',
+    prepare: (next, before) => {
+      checkTime(TOKEN.expiresAt, next.attributes[TOKEN.expiresAt]);
+      checkTargets(TOKEN.targets, next.attributes[TOKEN.targets]);
+      checkOperations(TOKEN.operations, next.attributes[TOKEN.operations]);
+      if (before === undefined && !TOKEN_ID_PATTERN.test(next.id)) {
+        throw refuse("A token's id has 1 to 64 letters, digits and hyphens.");
+      }
+      return next;
+    },
+    complete: async (_tx, changes, { principal }) => {
+      const secrets: Record<string, string> = {};
+      const entities: Entity[] = [];
+      for (const { next, before } of changes) {
+        if (before !== undefined) continue;
+        if (principal.kind !== 'user') {
+          throw new CmbsError('forbidden', 'A token belongs to a user; sign in as one to make a token.');
+        }
+        // Otherwise a token with few rights could make itself one with all rights of its owner.
+        if (principal.token !== undefined) {
+          throw new CmbsError('forbidden', 'A token makes no other token; sign in another way.');
+        }
+        const { text, secretHash } = newToken(next.id);
+        secrets[next.path] = text;
+        entities.push({ ...next, internal: { secret: secretHash } });
+      }
+      return { entities, secrets, afterwards: changed } satisfies Completion;
+    },
+    removed: changed,
+  };
+}
+
+function ruleProvider({ isOpen, isAdministrator }: AccessProviders, changed: Changed): Provider {
+  return {
+    name: 'access_rule',
+    prepare: (next) => {
+      checkRule(next);
+      return next;
+    },
+    complete: async (tx, changes, { principal }) => {
+      const mayAll = isOpen || (await isAdministrator(principal));
+      const notes: string[] = [];
+      for (const { next, before } of changes) {
+        const target = targetOf(next);
+        const about = entityOf(target);
+        const entity = about === undefined ? undefined : (await readEntity(tx, about))?.entity;
+        if (!mayAll && !isOwner(principal, entity?.owner)) {
+          throw new CmbsError(
+            'forbidden',
+            `Only administrators, and the owner of an entity, write rules for ${target}.`,
+          );
+        }
+        if (about !== undefined && entity === undefined) {
+          notes.push(`There is nothing at ${about} yet; the rule counts once there is.`);
+        }
+        if (before?.attributes[RULE.target] !== target) await checkRoom(tx, target);
+      }
+      return { entities: [], notes, afterwards: changed };
+    },
+    removed: changed,
+  };
+}
+
+/** @throws CmbsError `conflict` when a target has as many rules as a decision reads */
+async function checkRoom(tx: Transaction, target: string): Promise<void> {
+  const where = [
+    { field: CATEGORY_FIELD, value: RULE_KIND },
+    { field: attributeField(RULE.target), value: indexText(target) },
+  ];
+  const { docs } = await tx.query({ collection: ENTITIES, where, limit: MAX_RULES_OF_TARGET });
+  if (docs.length < MAX_RULES_OF_TARGET) return;
+  throw new CmbsError(
+    'conflict',
+    `${target} has ${MAX_RULES_OF_TARGET} rules already; name a group in one of them.`,
+  );
+}

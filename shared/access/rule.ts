@@ -1,0 +1,145 @@
+/** Rules: who may do what to a target, and when. */
+import type { Json } from '../json';
+import { OPERATIONS, type Operation } from '../principal';
+import type { Entity } from '../occi';
+import { CmbsError } from '../errors';
+import { parseRfc3339 } from '../rfc3339';
+import { type Caller, isSubject, names, type Subject } from './caller';
+import { RULE } from './names';
+import { checkTarget, includesOperation } from './targets';
+
+/** Subjects of one rule, and operations of one rule. */
+export const MAX_LISTED = 1000;
+
+export interface Rule {
+  readonly target: string;
+  /** Names of operations, or `entity.*`; none: all operations. */
+  readonly operations: readonly string[];
+  /** Which list wins for a caller in both: with `allow,deny` the denial, with `deny,allow` the permission. */
+  readonly order: 'allow,deny' | 'deny,allow';
+  readonly allow: readonly Subject[];
+  readonly deny: readonly Subject[];
+  /** Milliseconds since the epoch; the rule counts from then on. */
+  readonly from: number | undefined;
+  /** Milliseconds since the epoch; the rule counts before then. */
+  readonly until: number | undefined;
+}
+
+export type Verdict = 'allow' | 'deny';
+
+const GROUPS_OF_OPERATIONS: ReadonlySet<string> = new Set(
+  OPERATIONS.map((name) => `${name.split('.', 1)[0] ?? ''}.*`),
+);
+const KNOWN_OPERATIONS: ReadonlySet<string> = new Set([...OPERATIONS, ...GROUPS_OF_OPERATIONS]);
+
+const refuse = (message: string): CmbsError => new CmbsError('bad_attribute', message);
+
+const textsOf = (value: Json | undefined): readonly string[] =>
+  Array.isArray(value) ? (value as readonly string[]) : [];
+
+/** @throws CmbsError `bad_attribute` for a list that names no operation */
+export function checkOperations(name: string, value: Json | undefined): void {
+  for (const operation of listOf(name, value)) {
+    if (KNOWN_OPERATIONS.has(operation)) continue;
+    throw refuse(
+      `${name} has ${JSON.stringify(operation.slice(0, 100))}, which is no operation; docs/access.md lists them.`,
+    );
+  }
+}
+
+/** @throws CmbsError `bad_attribute` */
+export function checkTargets(name: string, value: Json | undefined): void {
+  for (const target of listOf(name, value)) checkTarget(target);
+}
+
+/** @throws CmbsError `bad_attribute` */
+export function checkSubjects(name: string, value: Json | undefined): void {
+  for (const subject of listOf(name, value)) {
+    if (isSubject(subject)) continue;
+    throw refuse(
+      `${name} has ${JSON.stringify(subject.slice(0, 100))}, which names no caller; write user:alice, group:ops, prefix:…, member:…, owner, known or everybody.`,
+    );
+  }
+}
+
+function listOf(name: string, value: Json | undefined): readonly string[] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value) || value.some((item) => typeof item !== 'string') || value.length > MAX_LISTED) {
+    throw refuse(`${name} takes a list of ${MAX_LISTED} strings at most.`);
+  }
+  return value as readonly string[];
+}
+
+/** @throws CmbsError `bad_attribute` */
+export function checkTime(name: string, value: Json | undefined): void {
+  if (value === undefined || value === '' || (typeof value === 'string' && parseRfc3339(value) !== undefined))
+    return;
+  throw refuse(`${name} takes an RFC 3339 time, for example 2030-01-31T12:00:00Z.`);
+}
+
+export const timeIn = (value: Json | undefined): number | undefined =>
+  typeof value === 'string' ? parseRfc3339(value) : undefined;
+
+/** Checks the attributes of a rule. @throws CmbsError `bad_attribute`, `bad_request` */
+export function checkRule({ attributes }: Pick<Entity, 'attributes'>): void {
+  const target = attributes[RULE.target];
+  if (typeof target !== 'string') throw refuse(`A rule needs ${RULE.target}.`);
+  checkTarget(target);
+  checkOperations(RULE.operations, attributes[RULE.operations]);
+  checkSubjects(RULE.allow, attributes[RULE.allow]);
+  checkSubjects(RULE.deny, attributes[RULE.deny]);
+  checkTime(RULE.from, attributes[RULE.from]);
+  checkTime(RULE.until, attributes[RULE.until]);
+}
+
+/** The target of a rule that {@link checkRule} accepted. */
+export function targetOf({ attributes }: Pick<Entity, 'attributes'>): string {
+  const target = attributes[RULE.target];
+  return typeof target === 'string' ? target : '';
+}
+
+/** The rule of an entity that {@link checkRule} accepted. */
+export function ruleOf({ attributes }: Pick<Entity, 'attributes'>): Rule {
+  return {
+    target: targetOf({ attributes }),
+    operations: textsOf(attributes[RULE.operations]),
+    order: attributes[RULE.order] === 'deny,allow' ? 'deny,allow' : 'allow,deny',
+    allow: textsOf(attributes[RULE.allow]),
+    deny: textsOf(attributes[RULE.deny]),
+    from: timeIn(attributes[RULE.from]),
+    until: timeIn(attributes[RULE.until]),
+  };
+}
+
+/** What is asked of a rule. */
+export interface Question {
+  readonly caller: Caller;
+  readonly operation: Operation;
+  /** Name of the principal that the resource belongs to. */
+  readonly owner: string | undefined;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
+}
+
+/** The verdict of a rule; undefined when it says nothing of the operation, the time or the caller. */
+export function verdictOf(rule: Rule, { caller, operation, owner, now }: Question): Verdict | undefined {
+  if (!includesOperation(rule.operations, operation)) return undefined;
+  if ((rule.from !== undefined && now < rule.from) || (rule.until !== undefined && now >= rule.until))
+    return undefined;
+  const isAllowed = rule.allow.some((subject) => names(subject, caller, owner));
+  const isDenied = rule.deny.some((subject) => names(subject, caller, owner));
+  if (!isAllowed && !isDenied) return undefined;
+  if (rule.order === 'allow,deny') return isDenied ? 'deny' : 'allow';
+  return isAllowed ? 'allow' : 'deny';
+}
+
+/** The verdict of the rules of one level: a denial wins. */
+export function verdictOfLevel(rules: readonly Rule[], question: Question): Verdict | undefined {
+  let verdict: Verdict | undefined;
+  for (const rule of rules) {
+    const own = verdictOf(rule, question);
+    if (own === 'deny') return 'deny';
+    verdict ??= own;
+  }
+  return verdict;
+}

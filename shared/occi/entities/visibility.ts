@@ -1,0 +1,117 @@
+/**
+ * Which entities a caller may see. A listing reads those parts of a collection in which the caller may see entities, in
+ * one order, and asks for each entity: so pages stay full, and entities of others cost nothing.
+ */
+import { concurrently } from '../../concurrently';
+import type { Principal, Resource } from '../../principal';
+import { compareKeys, cursorAfter, type Doc, idInCursor, type Page, type Query, type Store } from '../../store';
+import type { CategoryRegistry } from '../category-registry';
+import { CATEGORY_FIELD, indexText, OWNER_FIELD } from '../entity-index';
+import { ENTITIES } from '../entity-store';
+import { categoryId, type CategoryId, type Path } from '../model';
+
+/** Queries of one page that run concurrently. */
+const QUERY_CONCURRENCY = 16;
+
+/** A part of all entities. */
+export type Part =
+  | { readonly below: Path }
+  | { readonly category: CategoryId }
+  /** The categories of a scheme. */
+  | { readonly scheme: string }
+  | { readonly owner: string }
+  | { readonly paths: readonly Path[] };
+
+export interface Visibility {
+  /** The parts in which the principal may see entities; undefined: everywhere. */
+  partsFor(principal: Principal): Promise<readonly Part[] | undefined>;
+  /** Whether the principal may see an entity in one of the parts. */
+  maySee(principal: Principal, resource: Resource): Promise<boolean>;
+}
+
+/** Everybody sees everything. */
+export const EVERYTHING: Visibility = {
+  partsFor: () => Promise.resolve(undefined),
+  maySee: () => Promise.resolve(true),
+};
+
+/** A query by id, without its place in the pages. */
+export type BaseQuery = Pick<Query, 'where' | 'prefix'>;
+
+/** One page of the documents in some parts, each once, in the order of ids. */
+export async function pageOfParts(
+  store: Pick<Store, 'query' | 'getAll'>,
+  {
+    base,
+    parts,
+    registry,
+  }: { readonly base: BaseQuery; readonly parts: readonly Part[]; readonly registry: CategoryRegistry },
+  { after, limit, maxChars }: Pick<Query, 'after' | 'limit' | 'maxChars'>,
+  isSelected: (doc: Doc) => boolean,
+): Promise<Page> {
+  const pages: Page[] = [];
+  const place = {
+    limit,
+    ...(after === undefined ? {} : { after }),
+    ...(maxChars === undefined ? {} : { maxChars }),
+  };
+  const queries = parts.flatMap((part) => queriesOf(part, base, registry));
+  await concurrently(queries, QUERY_CONCURRENCY, async (query) => {
+    pages.push(await store.query({ collection: ENTITIES, ...query, ...place }));
+  });
+  const named = parts.flatMap((part) => ('paths' in part ? part.paths : []));
+  if (named.length > 0) pages.push(await pageOfPaths(store, named, base.prefix ?? '', place, isSelected));
+  return merged(pages, limit);
+}
+
+/** Up to the first end of a page that has a next one: beyond it that part is not read yet. */
+function merged(pages: readonly Page[], limit: number): Page {
+  let end: string | undefined;
+  const found = new Map<string, Doc>();
+  for (const { docs, next } of pages) {
+    for (const doc of docs) found.set(doc.id, doc);
+    if (next === undefined) continue;
+    const last = idInCursor(next);
+    if (end === undefined || compareKeys(last, end) < 0) end = last;
+  }
+  const inOrder = [...found.values()].sort((a, b) => compareKeys(a.id, b.id));
+  const whole = end === undefined ? inOrder : inOrder.filter(({ id }) => compareKeys(id, end) <= 0);
+  const docs = whole.slice(0, limit);
+  const last = docs.at(-1)?.id;
+  if (docs.length < whole.length && last !== undefined) return { docs, next: cursorAfter(last) };
+  return end === undefined ? { docs } : { docs, next: cursorAfter(end) };
+}
+
+async function pageOfPaths(
+  store: Pick<Store, 'getAll'>,
+  paths: readonly Path[],
+  prefix: string,
+  { after, limit }: Pick<Query, 'after' | 'limit'>,
+  isSelected: (doc: Doc) => boolean,
+): Promise<Page> {
+  const from = after === undefined ? undefined : idInCursor(after);
+  const wanted = [...new Set(paths)]
+    .filter((path) => path.startsWith(prefix) && (from === undefined || compareKeys(path, from) > 0))
+    .sort(compareKeys);
+  const some = wanted.slice(0, limit);
+  const docs = (await store.getAll(ENTITIES, some)).filter((doc) => doc !== undefined).filter(isSelected);
+  const last = some.at(-1);
+  return some.length < wanted.length && last !== undefined ? { docs, next: cursorAfter(last) } : { docs };
+}
+
+function queriesOf(
+  part: Part,
+  { where = [], prefix = '' }: BaseQuery,
+  registry: CategoryRegistry,
+): readonly BaseQuery[] {
+  const withTerm = (field: string, value: string): BaseQuery => ({ where: [...where, { field, value }], prefix });
+  if ('paths' in part) return [];
+  if ('owner' in part) return [withTerm(OWNER_FIELD, indexText(part.owner))];
+  if ('category' in part) return [withTerm(CATEGORY_FIELD, part.category)];
+  if ('scheme' in part) {
+    const of = registry.all.filter(({ class: type, scheme }) => type !== 'action' && scheme === part.scheme);
+    return of.map((category) => withTerm(CATEGORY_FIELD, categoryId(category)));
+  }
+  if (part.below.startsWith(prefix)) return [{ where, prefix: part.below }];
+  return prefix.startsWith(part.below) ? [{ where, prefix }] : [];
+}

@@ -1,0 +1,344 @@
+/** Who may do what, over HTTP: users, groups, tokens, rules; what is shown, and what is refused with which status. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { JsonObject } from '@cmbs/shared';
+import { Deployment, MEMBER, MESSAGE, unique } from './harness';
+
+const ADMIN_PASSWORD = 'correct horse battery';
+const directory = mkdtempSync(join(tmpdir(), 'cmbs-access-'));
+const passwordFile = join(directory, 'password');
+writeFileSync(passwordFile, `${ADMIN_PASSWORD}\n`);
+
+const CLOSED = {
+  CMBS_IDENTITIES: 'basic,token',
+  CMBS_ADMINISTRATORS: 'root',
+  CMBS_ADMIN_PASSWORD_FILE: passwordFile,
+};
+
+let deployment: Deployment;
+beforeAll(async () => {
+  deployment = await Deployment.start({ env: CLOSED });
+});
+afterAll(async () => {
+  await deployment.close();
+  rmSync(directory, { recursive: true });
+});
+
+interface Sent {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  readonly json: JsonObject;
+}
+
+/** A caller with its own credentials. */
+class Caller {
+  constructor(readonly authorization: string | undefined) {}
+
+  static basic(name: string, password: string): Caller {
+    return new Caller(`Basic ${Buffer.from(`${name}:${password}`).toString('base64')}`);
+  }
+
+  async ask(method: string, path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Sent> {
+    const answer = await fetch(deployment.url + path, {
+      method,
+      headers: {
+        Accept: 'application/json',
+        ...(this.authorization === undefined ? {} : { Authorization: this.authorization }),
+        ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await answer.text();
+    return {
+      status: answer.status,
+      headers: answer.headers,
+      text,
+      get json() {
+        return JSON.parse(text) as JsonObject;
+      },
+    };
+  }
+
+  async status(method: string, path: string, body?: unknown): Promise<number> {
+    return (await this.ask(method, path, body)).status;
+  }
+
+  /** Creates an entity and returns its path. */
+  async create(kind: string, attributes: JsonObject, id = unique('e')): Promise<string> {
+    const collection = COLLECTION[kind] ?? '/';
+    const made = await this.ask('PUT', collection + id, { kind, attributes });
+    if (made.status !== 201) throw new Error(`${kind} was not created: ${made.status} ${made.text}`);
+    return collection + id;
+  }
+
+  message(id?: string): Promise<string> {
+    return this.create(MESSAGE, { 'cmbs.message.message_content': { a: 1 } }, id);
+  }
+
+  /** Paths in a collection, over all pages. */
+  async list(collection: string, number = 100): Promise<readonly string[]> {
+    const found: string[] = [];
+    for (let next: string | undefined = `${collection}?number=${number}`; next !== undefined;) {
+      const answer: Sent = await this.ask('GET', next, undefined, { Accept: 'text/uri-list' });
+      if (answer.status !== 200) throw new Error(`${answer.status} ${answer.text}`);
+      found.push(
+        ...answer.text
+          .split(/\r?\n/)
+          .filter((line) => line !== '')
+          .map((url) => new URL(url).pathname),
+      );
+      const link: RegExpExecArray | null = /<([^>]+)>; *rel="?next"?/.exec(answer.headers.get('link') ?? '');
+      next =
+        link === null ? undefined : new URL(link[1] as string, deployment.url).href.slice(deployment.url.length);
+    }
+    return found;
+  }
+}
+
+const ACCESS = 'http://houssem.org/cmbs/access#';
+const USER = `${ACCESS}user`;
+const GROUP = `${ACCESS}group`;
+const TOKEN = `${ACCESS}token`;
+const RULE = `${ACCESS}rule`;
+const COLLECTION: Readonly<Record<string, string>> = {
+  [USER]: '/cmbs/access/user/',
+  [GROUP]: '/cmbs/access/group/',
+  [TOKEN]: '/cmbs/access/token/',
+  [RULE]: '/cmbs/access/rule/',
+  [MESSAGE]: '/cmbs/message/',
+  [MEMBER]: '/cmbs/member/',
+};
+
+const root = Caller.basic('root', ADMIN_PASSWORD);
+const nobody = new Caller(undefined);
+
+/** A new user with its caller. */
+async function user(): Promise<{ readonly name: string; readonly as: Caller }> {
+  const name = unique('user');
+  const password = `password of ${name}`;
+  await root.create(USER, { 'cmbs.access.user.password': password }, name);
+  return { name, as: Caller.basic(name, password) };
+}
+
+const rule = (target: string, more: Record<string, string | readonly string[]>): JsonObject => ({
+  'cmbs.access.rule.target': target,
+  ...Object.fromEntries(Object.entries(more).map(([name, value]) => [`cmbs.access.rule.${name}`, value])),
+});
+
+describe('access, closed', () => {
+  it('asks callers without credentials to log in, and says how', async () => {
+    for (const [method, path] of [
+      ['GET', '/-/'],
+      ['GET', '/cmbs/message/'],
+      ['GET', '/cmbs/message/none'],
+      ['DELETE', '/cmbs/message/none'],
+      ['GET', '/cmbs/member/none/inbox/'],
+      ['POST', '/cmbs/message/none?action=send_l1'],
+      ['OPTIONS', '/cmbs/message/'],
+      ['GET', '/metrics'],
+    ] as const) {
+      const { status, headers } = await nobody.ask(method, path);
+      expect({ method, path, status }).toEqual({ method, path, status: 401 });
+      expect(headers.get('www-authenticate')).toMatch(/^Basic realm="cmbs".*, Bearer realm="cmbs"/);
+    }
+    expect(await nobody.status('GET', '/healthz')).toBe(200);
+  });
+
+  it('refuses wrong passwords and unknown names in the same way', async () => {
+    const wrong = await Caller.basic('root', 'wrong password').ask('GET', '/-/');
+    const unknown = await Caller.basic('nobody-here', 'wrong password').ask('GET', '/-/');
+    expect([wrong.status, unknown.status]).toEqual([401, 401]);
+    expect(unknown.text).toBe(wrong.text);
+  });
+
+  it('shows an entity to its owner, to nobody else, and not even that there is one', async () => {
+    const [alice, bob] = [await user(), await user()];
+    const path = await alice.as.message();
+    expect(await alice.as.status('GET', path)).toBe(200);
+    const refused = await bob.as.ask('GET', path);
+    const absent = await bob.as.ask('GET', '/cmbs/message/absent');
+    expect([refused.status, absent.status]).toEqual([404, 404]);
+    expect(refused.text.replaceAll(path, 'X')).toBe(absent.text.replaceAll('/cmbs/message/absent', 'X'));
+    expect(await bob.as.status('DELETE', path)).toBe(404);
+    expect(await bob.as.status('POST', path, { attributes: { 'cmbs.message.sendable': 'false' } })).toBe(404);
+    expect(await bob.as.status('POST', `${path}?action=send_l1`)).toBe(404);
+    expect(await root.status('GET', path)).toBe(200);
+    expect(await alice.as.status('DELETE', path)).toBe(200);
+  });
+
+  it('lists what a caller may see, in full pages', async () => {
+    const [alice, bob] = [await user(), await user()];
+    const own: string[] = [];
+    for (let i = 0; i < 12; i++) {
+      own.push(await alice.as.message());
+      await bob.as.message();
+    }
+    const sorted = [...own].sort();
+    for (const number of [1, 5, 100]) expect(await alice.as.list('/cmbs/message/', number)).toEqual(sorted);
+    const page = await alice.as.ask('GET', '/cmbs/message/?number=5', undefined, { Accept: 'text/uri-list' });
+    expect(page.text.trim().split(/\r?\n/)).toHaveLength(5);
+    const shown = await bob.as.message();
+    await root.create(
+      RULE,
+      rule(`entity:${shown}`, { operations: ['entity.read'], allow: [`user:${alice.name}`] }),
+    );
+    expect(await alice.as.list('/cmbs/message/', 5)).toEqual([...own, shown].sort());
+    const self = `/cmbs/access/user/${alice.name}`;
+    expect(await alice.as.list('/cmbs/', 7)).toEqual([self, ...own, shown].sort());
+    await root.create(RULE, rule(`entity:${own[3] ?? ''}`, { deny: [`user:${alice.name}`] }));
+    expect(await alice.as.list('/cmbs/message/', 5)).toEqual(
+      [...own, shown].filter((path) => path !== own[3]).sort(),
+    );
+    const all = await root.list('/cmbs/message/');
+    for (const path of [...own, shown]) expect(all).toContain(path);
+  });
+
+  it('decides on the most specific level that names the caller, where a denial wins', async () => {
+    const [alice, bob] = [await user(), await user()];
+    const [one, two] = [await alice.as.message(), await alice.as.message()];
+    const collection = await root.create(
+      RULE,
+      rule('entity:/cmbs/message/', { operations: ['entity.read'], allow: [`user:${bob.name}`] }),
+    );
+    expect([await bob.as.status('GET', one), await bob.as.status('GET', two)]).toEqual([200, 200]);
+    // Known, but not allowed to do more.
+    expect(await bob.as.status('DELETE', one)).toBe(403);
+    const denial = await root.create(RULE, rule(`entity:${one}`, { deny: [`user:${bob.name}`] }));
+    expect([await bob.as.status('GET', one), await bob.as.status('GET', two)]).toEqual([404, 200]);
+    await root.create(RULE, rule(`entity:${one}`, { allow: [`user:${bob.name}`] }));
+    expect(await bob.as.status('GET', one)).toBe(404);
+    expect(await root.status('DELETE', denial)).toBe(200);
+    expect(await bob.as.status('GET', one)).toBe(200);
+    expect(await root.status('DELETE', collection)).toBe(200);
+    expect([await bob.as.status('GET', one), await bob.as.status('GET', two)]).toEqual([200, 404]);
+  });
+
+  it('lets an owner write rules for its own entities only, and owning a rule grants nothing', async () => {
+    const [alice, bob] = [await user(), await user()];
+    const path = await alice.as.message();
+    const share = rule(`entity:${path}`, { operations: ['entity.read'], allow: [`user:${bob.name}`] });
+    expect(await bob.as.status('PUT', `/cmbs/access/rule/${unique('r')}`, { kind: RULE, attributes: share })).toBe(
+      403,
+    );
+    await alice.as.create(RULE, share);
+    expect(await bob.as.status('GET', path)).toBe(200);
+    const wide = rule('entity:/cmbs/message/', { allow: [`user:${alice.name}`] });
+    expect(
+      await alice.as.status('PUT', `/cmbs/access/rule/${unique('r')}`, { kind: RULE, attributes: wide }),
+    ).toBe(403);
+  });
+
+  it('counts members of a group above as members, and refuses groups in a circle', async () => {
+    const [alice, bob] = [await user(), await user()];
+    const [upper, lower] = [unique('upper'), unique('lower')];
+    await root.create(GROUP, { 'cmbs.access.group.members': [`user:${bob.name}`] }, upper);
+    await root.create(GROUP, { 'cmbs.access.group.parent': upper }, lower);
+    const path = await alice.as.message();
+    await alice.as.create(
+      RULE,
+      rule(`entity:${path}`, { operations: ['entity.read'], allow: [`group:${lower}`] }),
+    );
+    expect(await bob.as.status('GET', path)).toBe(200);
+    expect(await bob.as.list('/cmbs/message/')).toEqual([path]);
+    const circle = await root.ask('POST', `/cmbs/access/group/${upper}`, {
+      attributes: { 'cmbs.access.group.parent': lower },
+    });
+    expect(circle.status).toBe(409);
+    await root.ask('POST', `/cmbs/access/group/${upper}`, { attributes: { 'cmbs.access.group.members': [] } });
+    expect(await bob.as.status('GET', path)).toBe(404);
+  });
+
+  it('lets administrators of a group change its members, and nobody else', async () => {
+    const [alice, bob] = [await user(), await user()];
+    const group = await root.create(
+      GROUP,
+      { 'cmbs.access.group.administrators': [`user:${alice.name}`] },
+      unique('g'),
+    );
+    const members = { attributes: { 'cmbs.access.group.members': [`user:${bob.name}`] } };
+    expect(await bob.as.status('POST', group, members)).toBe(404);
+    expect(await alice.as.status('POST', group, members)).toBe(200);
+    expect(await alice.as.status('DELETE', group)).toBe(403);
+  });
+
+  it('gives a token once, with fewer rights than its owner, until it is deleted', async () => {
+    const alice = await user();
+    const [one, two] = [await alice.as.message(), await alice.as.message()];
+    const made = await alice.as.ask('POST', '/cmbs/access/token/', {
+      kind: TOKEN,
+      attributes: {
+        'cmbs.access.token.name': 'reads one',
+        'cmbs.access.token.targets': [`entity:${one}`],
+        'cmbs.access.token.operations': ['entity.read'],
+      },
+    });
+    expect(made.status).toBe(201);
+    const secret = made.headers.get('cmbs-token') ?? '';
+    expect(secret).toMatch(/^cmbs_[A-Za-z0-9-]+_[\w-]{43}$/);
+    expect(made.headers.get('cache-control')).toBe('no-store');
+    const path = new URL(made.headers.get('location') ?? '').pathname;
+    expect((await alice.as.ask('GET', path)).text).not.toContain(secret.replace(/^cmbs_[^_]*_/, ''));
+    const token = new Caller(`Bearer ${secret}`);
+    expect(await token.status('GET', one)).toBe(200);
+    expect(await token.status('GET', two)).toBe(404);
+    expect(await token.status('DELETE', one)).toBe(403);
+    expect(await token.status('POST', '/cmbs/access/token/', { kind: TOKEN })).toBe(403);
+    expect(await alice.as.status('DELETE', path)).toBe(200);
+    expect(await token.status('GET', one)).toBe(401);
+  });
+
+  it('never shows a password, and takes a changed one at once', async () => {
+    const alice = await user();
+    const path = `/cmbs/access/user/${alice.name}`;
+    expect((await alice.as.ask('GET', path)).text).not.toContain('password');
+    expect(
+      await alice.as.status('POST', path, { attributes: { 'cmbs.access.user.password': 'a new password' } }),
+    ).toBe(200);
+    expect(await alice.as.status('GET', '/-/')).toBe(401);
+    expect(await Caller.basic(alice.name, 'a new password').status('GET', path)).toBe(200);
+    expect(await root.status('DELETE', path)).toBe(200);
+    expect(await Caller.basic(alice.name, 'a new password').status('GET', path)).toBe(401);
+  });
+
+  it('lets only administrators make users, groups and categories', async () => {
+    const alice = await user();
+    expect(await alice.as.status('PUT', `/cmbs/access/user/${unique('u')}`, { kind: USER })).toBe(403);
+    expect(await alice.as.status('PUT', `/cmbs/access/group/${unique('g')}`, { kind: GROUP })).toBe(403);
+    const kind = { term: unique('k'), scheme: 'http://example.com/access#', location: `/${unique('k')}/` };
+    expect(await alice.as.status('POST', '/-/', { kinds: [kind] })).toBe(403);
+    expect(await root.status('POST', '/-/', { kinds: [kind] })).toBe(200);
+  });
+
+  it('refuses rules that name nobody or nothing, and says what is written', async () => {
+    const bad: readonly (readonly [JsonObject, RegExp])[] = [
+      [rule('entity:/cmbs/message/', { allow: ['prefix:'] }), /prefix:/],
+      [rule('entity:/cmbs/message/', { allow: ['alice'] }), /user:alice/],
+      [rule('cmbs/message', { allow: ['everybody'] }), /entity:\/cmbs\/message/],
+      [rule('topic:news.*', { allow: ['everybody'] }), /topic:news/],
+      [rule('entity:/', { operations: ['entity.eat'], allow: ['everybody'] }), /entity\.eat/],
+      [rule('entity:/', { from: 'yesterday', allow: ['everybody'] }), /RFC 3339/],
+      [rule('entity:/', { order: 'allow', allow: ['everybody'] }), /order/],
+    ];
+    for (const [attributes, says] of bad) {
+      const answer = await root.ask('PUT', `/cmbs/access/rule/${unique('r')}`, { kind: RULE, attributes });
+      expect(answer.status).toBe(400);
+      expect(answer.text).toMatch(says);
+    }
+    const early = rule('entity:/cmbs/message/not-yet', { allow: ['everybody'] });
+    const made = await root.ask('PUT', `/cmbs/access/rule/${unique('r')}`, { kind: RULE, attributes: early });
+    expect([made.status, made.headers.get('x-occi-reason')]).toEqual([201, expect.stringContaining('not-yet')]);
+  });
+
+  it('bounds failed logins of one client', async () => {
+    const alice = await user();
+    const statuses: number[] = [];
+    for (let i = 0; i < 15; i++) statuses.push(await Caller.basic(alice.name, `wrong ${i}`).status('GET', '/-/'));
+    expect(statuses[0]).toBe(401);
+    expect(statuses.at(-1)).toBe(429);
+    // Others log in from the same address.
+    expect(await root.status('GET', '/-/')).toBe(200);
+  });
+});
