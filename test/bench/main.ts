@@ -25,6 +25,8 @@ const CASES: Cases = {
   l2: l2Case,
   send: sendCase,
   topic: topicCase,
+  // The clients of other brokers are loaded where they are used: the counterparts start from this file.
+  brokers: async () => (await import('./brokers-case.ts')).brokersCase(),
   inbox: inboxCase,
   page: pageCase,
   start: startCase,
