@@ -11,7 +11,6 @@ import { httpCase } from './http-case';
 import { inboxCase } from './inbox-case';
 import { l1Case } from './l1-case';
 import { l2Case } from './l2-case';
-import { millionCase } from './million-case';
 import { pageCase } from './page-case';
 import { profiles } from './profile-case';
 import { report } from './report';
@@ -36,7 +35,9 @@ const CASES: Cases = {
 };
 
 /** Cases that take so long that they run only when they are named. */
-const NAMED_ONLY = (size: number | undefined): Cases => ({ million: () => millionCase(size) });
+const NAMED_ONLY = (size: number | undefined): Cases => ({
+  million: async () => (await import('./million-case.ts')).millionCase(size),
+});
 
 /** Profiles have no ratios; they are tables at the end of the report. */
 const PROFILE = 'profile';
