@@ -21,6 +21,8 @@ const CONNECTIONS = 16;
 const ARRIVALS = 512;
 const IN_FLIGHT = 128;
 const PAGE = 64;
+/** Milliseconds for a receipt: the first one after a start measures the inbox. */
+const RECEIPT_MS = 60_000;
 const MICROS = 1e6;
 const AIM = atMost(1.3);
 const TYPE = 'application/json';
@@ -162,7 +164,7 @@ class Filled {
 }
 
 async function sent(requester: Requester, frame: string): Promise<void> {
-  const reply = await requester.request(frame);
+  const reply = await requester.request(frame, { timeoutMs: RECEIPT_MS });
   if (reply.includes('"error"')) throw new Error(reply.toString());
 }
 
