@@ -13,8 +13,18 @@ import { build } from 'esbuild';
 import { strToU8, zipSync } from 'fflate';
 import { Stamp } from './build-stamp.mjs';
 
-/** Prebuilt binaries, and the framework that the platform starts a function with, are not bundled. */
-const EXTERNAL = ['zeromq', '@photostructure/sqlite', '@google-cloud/functions-framework'];
+/**
+ * Prebuilt binaries, and the framework that the platform starts a function with, are not bundled; nor are the clients of
+ * other brokers, which only one case of the bench loads.
+ */
+const EXTERNAL = [
+  'zeromq',
+  '@photostructure/sqlite',
+  '@google-cloud/functions-framework',
+  'amqplib',
+  '@nats-io/jetstream',
+  '@nats-io/transport-node',
+];
 
 /** The source of each bundle in `dist`. A source that a checkout leaves out is not built. */
 const PROGRAMS = {

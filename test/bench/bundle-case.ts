@@ -12,7 +12,7 @@ import { newLocalKey } from '@cmbs/shared/rpc/identity';
 import { install } from '../cloud/npm';
 import { requestText } from './http-load';
 import { Deployed, emptyFunction, freePort, type EnvironmentVariables } from './programs';
-import { compared, inTurn, type Contestant, type Row } from './rounds';
+import { atMost, compared, inTurn, type Aim, type Contestant, type Row } from './rounds';
 
 const ROUNDS = 7;
 const TYPE = 'application/json';
@@ -36,7 +36,12 @@ export async function bundleCase(scratch: string): Promise<readonly Row[]> {
   const empty = await emptyFunction(scratch);
   const directory = await mkdtemp(join(tmpdir(), 'cmbs-bench-'));
   try {
-    return [...(await startRows(empty, directory)), ...(await uploadRows()), ...(await installedRows(directory))];
+    return [
+      ...(await startRows(empty, directory)),
+      ...(await uploadRows()),
+      ...(await grownRows()),
+      ...(await installedRows(directory)),
+    ];
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
@@ -193,12 +198,33 @@ interface Sizes {
   readonly against: string;
   readonly other: number;
   readonly limit?: string;
+  readonly aim?: Aim;
 }
 
 /** A row without variation, since sizes do not vary. */
 function sizeRow(sizes: Sizes): Row {
   const ratio = sizes.ours / sizes.other;
   return { ...sizes, ratio, low: ratio, high: ratio };
+}
+
+/**
+ * KiB of what is deployed as it was before the work on speed began (commit 10a27f6). A bundle may be a tenth larger, since
+ * every feature adds a little.
+ */
+const KIB_BEFORE = {
+  'functions/query.zip': 838.2,
+  'functions/message-send-l32.zip': 1014.1,
+  'companion/main.js': 8944.8,
+};
+const TENTH_MORE = atMost(1.1);
+
+function grownRows(): Promise<readonly Row[]> {
+  return Promise.all(
+    Object.entries(KIB_BEFORE).map(async ([what, other]) => {
+      const ours = (await stat(join(DIST, what))).size / KIB;
+      return sizeRow({ what, unit: 'KiB', ours, against: 'before', other, aim: TENTH_MORE });
+    }),
+  );
 }
 
 /** The size of the upload for one function. */

@@ -1,6 +1,7 @@
 /** Messages and members for the bench. */
 import { systemClock, timeOrderedIds } from '@cmbs/shared';
 import { layerMixin, MEMBER_KIND, MESSAGE, MESSAGE_KIND, messageFrame } from '@cmbs/shared/broker';
+import type { Entity } from '@cmbs/shared/occi';
 import type { Product } from './programs';
 
 /** About 200 bytes and no call, like a report of a sensor. */
@@ -61,25 +62,33 @@ export async function listeningMember(product: Product, port: number): Promise<L
   return { socket, path: await startedMember(product, 'l1', { l1_socket: socket }) };
 }
 
-/** Creates a member that takes {@link messageOnTopic}. */
-export async function subscribedMember(product: Product, port: number): Promise<void> {
-  await startedMember(product, 'l32', { l32_socket: `tcp://127.0.0.1:${port}`, topics: [TOPIC] });
+/** Creates a member that takes {@link messageOnTopic} and {@link topicFrames}. */
+export async function subscribedMember(product: Product, port: number): Promise<Listening> {
+  const socket = `tcp://127.0.0.1:${port}`;
+  return { socket, path: await startedMember(product, 'l32', { l32_socket: socket, topics: [TOPIC] }) };
 }
 
+/** Frames to a member on L1. */
+export const frames = (receiver: string, storable: Flag): (() => string) =>
+  framesOf('l1', { [MESSAGE.storable]: storable, [MESSAGE.receiver]: receiver });
+
+/** Frames on a topic, as a member of another deployment sends them. */
+export const topicFrames = (): (() => string) =>
+  framesOf('l32', { [MESSAGE.storable]: 'true', [MESSAGE.topics]: [TOPIC] });
+
 /** Frames as the outbox sends them, each for another message and another send. */
-export function frames(receiver: string, storable: Flag): () => string {
+function framesOf(layer: 'l1' | 'l32', attributes: Entity['attributes']): () => string {
   const newId = timeOrderedIds(systemClock);
   const [id, sendId] = [newId(), newId()];
   const text = messageFrame(
     {
       id,
-      mixins: [layerMixin('l1')],
+      mixins: [layerMixin(layer)],
       attributes: {
-        [MESSAGE.layer]: 'l1',
+        [MESSAGE.layer]: layer,
         [MESSAGE.executable]: 'false',
         [MESSAGE.sendable]: 'true',
-        [MESSAGE.storable]: storable,
-        [MESSAGE.receiver]: receiver,
+        ...attributes,
       },
       rawJson: { [MESSAGE.content]: JSON.stringify(CONTENT) },
     },

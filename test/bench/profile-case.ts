@@ -1,4 +1,4 @@
-/** Profiles of the three paths that take the most time for each durable message. */
+/** Profiles of the paths that take the most time for each durable message. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +9,8 @@ import { loadHttp, requestText } from './http-load';
 import { frames, listeningMember, messageEntity } from './messages';
 import { freePort, Product } from './programs';
 import { selfTime, type PartOfTime } from './profile';
+import { throughput } from './throughput';
+import { TopicTransport, WINDOW } from './topic-transport';
 
 const LOAD_MS = 6000;
 const TYPE = 'application/occi+json';
@@ -22,7 +24,7 @@ export interface Profiled {
 async function profiled(what: string, load: (product: Product) => Promise<void>): Promise<Profiled> {
   const directory = await mkdtemp(join(tmpdir(), 'cmbs-profile-'));
   try {
-    const product = await Product.start(['--cpu-prof', `--cpu-prof-dir=${directory}`]);
+    const product = await Product.start({ node: ['--cpu-prof', `--cpu-prof-dir=${directory}`] });
     try {
       await load(product);
     } finally {
@@ -73,10 +75,20 @@ async function send(product: Product): Promise<void> {
   }
 }
 
+async function forward(product: Product): Promise<void> {
+  const transport = await TopicTransport.open(product);
+  try {
+    await throughput(WINDOW, LOAD_MS)(transport);
+  } finally {
+    await transport.close();
+  }
+}
+
 export async function profiles(): Promise<readonly Profiled[]> {
   return [
     await profiled('POST an entity, c=32', create),
     await profiled('L1, durable receipt, 128 in flight', receive),
     await profiled('send_l1 by HTTP, c=16', send),
+    await profiled(`L3.2, frame to durable receipt, ${WINDOW} in flight`, forward),
   ];
 }

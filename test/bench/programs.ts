@@ -27,7 +27,7 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-async function within<T>(promise: Promise<T>, what: string, ms: number): Promise<T> {
+export async function within<T>(promise: Promise<T>, what: string, ms: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(new Error(`not within ${ms} ms: ${what}`)), ms);
@@ -35,7 +35,8 @@ async function within<T>(promise: Promise<T>, what: string, ms: number): Promise
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-async function stop(child: ChildProcess): Promise<void> {
+/** Ends a child by its process id, and waits until it is gone. */
+export async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const gone = once(child, 'exit');
   child.kill('SIGTERM');
@@ -83,6 +84,16 @@ export class Bare {
   }
 }
 
+export type EnvironmentVariables = Readonly<Record<string, string>>;
+
+export interface ProductOptions {
+  /** Options of Node. */
+  readonly node?: readonly string[];
+  readonly settings?: EnvironmentVariables;
+  /** A data directory of an earlier start; a new one by default. */
+  readonly directory?: string;
+}
+
 /** The product, started like `npm start`. */
 export class Product {
   private constructor(
@@ -92,12 +103,18 @@ export class Product {
     readonly directory: string,
   ) {}
 
-  /** @param options of Node */
-  static async start(options: readonly string[] = []): Promise<Product> {
-    const directory = await mkdtemp(join(tmpdir(), 'cmbs-bench-'));
+  static async start({ node = [], settings = {}, directory: given }: ProductOptions = {}): Promise<Product> {
+    const directory = given ?? (await mkdtemp(join(tmpdir(), 'cmbs-bench-')));
     const port = await freePort();
-    const child = spawn(process.execPath, [...options, join(__dirname, '../local/main.js')], {
-      env: { ...process.env, PORT: String(port), CMBS_DATA_DIR: directory, CMBS_LOG: 'warn', ...ANY_PORT },
+    const child = spawn(process.execPath, [...node, join(__dirname, '../local/main.js')], {
+      env: {
+        ...process.env,
+        PORT: String(port),
+        CMBS_DATA_DIR: directory,
+        CMBS_LOG: 'warn',
+        ...ANY_PORT,
+        ...settings,
+      },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const { stdout } = child;
@@ -130,8 +147,13 @@ export class Product {
     await askOnce(this.port, requestText('POST', `${path}?action=${action}`));
   }
 
+  /** Ends the process and keeps its data. */
+  stop(): Promise<void> {
+    return stop(this.child);
+  }
+
   async close(): Promise<void> {
-    await stop(this.child);
+    await this.stop();
     await rm(this.directory, { recursive: true, force: true });
   }
 }
@@ -143,8 +165,6 @@ export async function emptyFunction(scratch: string): Promise<string> {
   await writeFile(join(source, 'index.js'), 'exports.empty = (request, response) => void response.end();\n');
   return source;
 }
-
-export type EnvironmentVariables = Readonly<Record<string, string>>;
 
 /** A deployed part, started as in the cloud, that answers while it starts. */
 export class Deployed {

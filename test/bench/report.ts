@@ -1,7 +1,7 @@
 /** The table of a run. */
 import { cpus } from 'node:os';
 import type { Profiled } from './profile-case';
-import { isMet, type Row } from './rounds';
+import { isMet, type Row, type Unmeasured } from './rounds';
 import type { Failure } from './run-cases';
 
 const figure = (value: number): string =>
@@ -13,6 +13,21 @@ function verdict(row: Row): string {
   return `${row.aim.kind} ${ratio(row.aim.ratio)}: ${isMet(row) ? 'met' : 'missed'}`;
 }
 
+const isMeasured = (row: Row | Unmeasured): row is Row => !('why' in row);
+
+function cells(row: Row | Unmeasured): readonly string[] {
+  if (!isMeasured(row)) return [row.what, '–', row.against, '–', '–', '–', row.why];
+  return [
+    row.what,
+    `${figure(row.ours)} ${row.unit}`,
+    row.against,
+    `${figure(row.other)} ${row.unit}`,
+    ratio(row.ratio),
+    `${ratio(row.low)}–${ratio(row.high)}`,
+    verdict(row),
+  ];
+}
+
 const COLUMNS = ['what', 'cmbs', 'against', '', 'ratio', 'min–max', 'aim'];
 
 /**
@@ -20,25 +35,21 @@ const COLUMNS = ['what', 'cmbs', 'against', '', 'ratio', 'min–max', 'aim'];
  * figures.
  */
 export function report(
-  rows: readonly Row[],
+  rows: readonly (Row | Unmeasured)[],
   failures: readonly Failure[],
   seconds: number,
   profiled: readonly Profiled[] = [],
 ): string {
   const lines = [
     COLUMNS,
-    ...rows.map((row) => [
-      row.what,
-      `${figure(row.ours)} ${row.unit}`,
-      row.against,
-      `${figure(row.other)} ${row.unit}`,
-      ratio(row.ratio),
-      `${ratio(row.low)}–${ratio(row.high)}`,
-      verdict(row),
-    ]),
+    ...rows.map(cells),
     ...failures.map(({ name }) => [name, '–', '–', '–', '–', '–', 'FAILED']),
   ];
-  const limits = rows
+  const measured = rows.filter(isMeasured);
+  const notes = measured.flatMap(({ what, against, note }) =>
+    note === undefined ? [] : [`- ${what} (${against}): ${note}`],
+  );
+  const limits = measured
     .filter((row) => row.aim === undefined || !isMet(row))
     .flatMap(({ what, against, limit }) => (limit === undefined ? [] : [`- ${what} (${against}): ${limit}`]));
   return `# Bench
@@ -49,7 +60,7 @@ Servers run in processes of their own, the client in a further one.
 Node ${process.versions.node}, ${cpus().length} × ${cpus()[0]?.model ?? 'unknown processor'}, ${Math.round(seconds)} s.
 
 ${table(lines)}
-
+${notes.length === 0 ? '' : `\nWhat differs beside the speed:\n\n${notes.join('\n')}\n`}
 What limits the ratios without an aim, or those that missed it:
 
 ${limits.length === 0 ? '- nothing' : limits.join('\n')}

@@ -25,6 +25,15 @@ export interface Row {
   readonly aim?: Aim;
   /** One sentence that says what limits a ratio without an aim, or a ratio that misses its aim. */
   readonly limit?: string;
+  /** One sentence on how the two differ in what they do. */
+  readonly note?: string;
+}
+
+/** A row without figures, because the counterpart is not on this machine. */
+export interface Unmeasured {
+  readonly what: string;
+  readonly against: string;
+  readonly why: string;
 }
 
 export interface Aim {
@@ -71,6 +80,7 @@ export interface Comparison {
   readonly against: string;
   readonly aim?: Aim;
   readonly limit?: string;
+  readonly note?: string;
 }
 
 /** The row of two contestants that ran in turn. */

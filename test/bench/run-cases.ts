@@ -1,7 +1,7 @@
 /** Runs the cases of the bench one after the other. If a case fails, the figures of the others are kept. */
-import type { Row } from './rounds';
+import type { Row, Unmeasured } from './rounds';
 
-export type Cases = Readonly<Record<string, () => Promise<readonly Row[]>>>;
+export type Cases = Readonly<Record<string, () => Promise<readonly (Row | Unmeasured)[]>>>;
 
 export interface Failure {
   /** Name of the case. */
@@ -11,7 +11,7 @@ export interface Failure {
 }
 
 export interface Outcome {
-  readonly rows: readonly Row[];
+  readonly rows: readonly (Row | Unmeasured)[];
   readonly failures: readonly Failure[];
 }
 
@@ -21,7 +21,7 @@ export async function runCases(
   names: readonly string[],
   tell: (line: string) => void,
 ): Promise<Outcome> {
-  const rows: Row[] = [];
+  const rows: (Row | Unmeasured)[] = [];
   const failures: Failure[] = [];
   for (const [name, run] of Object.entries(cases)) {
     if (names.length > 0 && !names.includes(name)) continue;

@@ -1,10 +1,16 @@
-/** Time from a start without data to the first answer, and the memory of an idle stack. */
+/**
+ * Time from a start without data to the first answer, and the memory of an idle stack. Both may be a tenth more than in
+ * an earlier version (commit 6331332), since every feature adds a little.
+ */
 import { askOnce, requestText } from './http-load';
 import { Bare, Product, residentMb } from './programs';
 import { atMost, compared, inTurn, median, type Row } from './rounds';
 
 const ROUNDS = 5;
-const IDLE_AIM_MB = 150;
+const TENTH_MORE = 1.1;
+/** Times as long as node:http takes. */
+const START_BEFORE = 1.2;
+const IDLE_MB_BEFORE = 72;
 /** Milliseconds after the first answer at which a stack counts as idle. */
 const SETTLED_MS = 500;
 
@@ -45,21 +51,23 @@ export async function startCase(): Promise<readonly Row[]> {
     unit: 'ms',
     ours: 'cmbs',
     against: 'node:http',
+    aim: atMost(START_BEFORE * TENTH_MORE),
     limit: 'Loading zod, zeromq and SQLite, then opening the database.',
   });
-  const shares = memory.map((mb) => mb / IDLE_AIM_MB);
+  const shares = memory.map((mb) => mb / IDLE_MB_BEFORE);
   return [
     start,
     {
       what: 'memory of an idle stack',
       unit: 'MiB',
       ours: median(memory),
-      against: 'aim',
-      other: IDLE_AIM_MB,
+      against: 'before',
+      other: IDLE_MB_BEFORE,
       ratio: median(shares),
       low: Math.min(...shares),
       high: Math.max(...shares),
-      aim: atMost(1),
+      aim: atMost(TENTH_MORE),
+      limit: 'Some 4 MiB came with the record of acknowledged commits, and as much with later features.',
     },
   ];
 }

@@ -33,6 +33,15 @@ describe('the bench', () => {
     expect(text).toContain('\n- broken: Error: no answer 200\n');
   });
 
+  it('says that a counterpart is not installed, and how a counterpart differs', () => {
+    const note = 'It syncs every two minutes.';
+    const unmeasured = { what: 'topics', against: 'RabbitMQ', why: 'not installed' };
+    const text = report([{ ...row, note }, unmeasured], [], 1);
+    expect(text).toMatch(/^\| topics +\| – +\| RabbitMQ .*\| not installed +\|$/m);
+    expect(text).toContain(`\n- requests (node:http): ${note}\n`);
+    expect(report([row], [], 1)).not.toContain('What differs');
+  });
+
   it('runs only the cases that are named, and reports no failure when there is none', async () => {
     const { rows, failures } = await runCases(cases, ['last'], () => undefined);
     expect(rows.map(({ what }) => what)).toEqual(['messages']);
