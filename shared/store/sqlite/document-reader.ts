@@ -133,7 +133,7 @@ export class DocumentReader {
     const terms = this.#rarestFirst(selection);
     if (collection === undefined || terms === undefined) return { sql: undefined, parameters: [] };
 
-    const { byOrder, prefix, after, upTo } = selection;
+    const { byOrder, prefix, after, upTo, above } = selection;
     const [driving, ...others] = terms;
     const parameters: Column[] = [];
     const key = driving === undefined ? 'd' : 'e';
@@ -160,6 +160,10 @@ export class DocumentReader {
     if (upTo !== undefined) {
       sql += ` AND ${key}.sort <= ?`;
       parameters.push(upTo);
+    }
+    if (above !== undefined) {
+      sql += ` AND ${key}.sort > ?`;
+      parameters.push(above);
     }
     if (after !== undefined) {
       sql += byOrder ? ` AND (${key}.sort, ${key}.id) > (?, ?)` : ` AND ${key}.id > ?`;
