@@ -196,15 +196,16 @@ class PageReader {
       where: this.#where,
       ...('below' in scope ? { prefix: scope.below } : {}),
     };
+    const { filterScan = MAX_FILTER_SCAN } = this.#context;
     let after = cursor;
-    for (let scanned = 0; this.#skipped + this.#found.length < this.#skip + number && scanned < MAX_FILTER_SCAN;) {
+    for (let scanned = 0; this.#skipped + this.#found.length < this.#skip + number && scanned < filterScan;) {
       await this.#portions.next();
       // A page has at least one entity, however large.
       if (this.#found.length === 0) this.#chars = 0;
       const from = after === undefined ? query : { ...query, after };
       const isShown = this.#skipped >= this.#skip;
       const missing = isShown ? number - this.#found.length : this.#skip - this.#skipped;
-      const limit = Math.min(missing, MAX_PAGE_OFFSET);
+      const limit = Math.min(missing, MAX_PAGE_OFFSET, filterScan - scanned);
       const { docs, next } = await this.#context.store.query({ ...from, limit, maxChars: PAGE_PORTION_CHARS });
       scanned += docs.length;
       const read = await this.#take(docs);
