@@ -232,7 +232,8 @@ export class MemoryStore implements Store {
     return expiresAt <= this.#clock.now();
   }
 
-  #select({ collection, prefix = '', where = [], by = 'id', upTo, above }: Omit<Query, 'limit'>): readonly Stored[] {
+  #select({ collection, prefix = '', where = [], by = 'id', ...bounds }: Omit<Query, 'limit'>): readonly Stored[] {
+    const { upTo, above } = bounds;
     return [...(this.#data.get(collection)?.values() ?? [])]
       .filter((stored) => !this.#isExpired(stored) && stored.id.startsWith(prefix))
       .filter(({ index }) => where.every(({ field, value }) => index[field]?.includes(value) === true))
