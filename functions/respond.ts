@@ -159,7 +159,7 @@ export function answerProgress(request: OcciRequest, { done, isComplete }: Progr
   const rendered = responseRendering(request).done();
   if (isComplete) return answer(200, rendered);
   return answer(202, rendered, {
-    'X-OCCI-Reason': `${done} entities are ${what} and there are more; repeat the request to continue.`,
+    'X-OCCI-Reason': `${done} entities are ${what} and there may be more; repeat the request to continue.`,
     'Retry-After': '0',
   });
 }

@@ -232,11 +232,13 @@ export class MemoryStore implements Store {
     return expiresAt <= this.#clock.now();
   }
 
-  #select({ collection, prefix = '', where = [], by = 'id', upTo }: Omit<Query, 'limit'>): readonly Stored[] {
+  #select({ collection, prefix = '', where = [], by = 'id', ...bounds }: Omit<Query, 'limit'>): readonly Stored[] {
+    const { upTo, above } = bounds;
     return [...(this.#data.get(collection)?.values() ?? [])]
       .filter((stored) => !this.#isExpired(stored) && stored.id.startsWith(prefix))
       .filter(({ index }) => where.every(({ field, value }) => index[field]?.includes(value) === true))
       .filter(({ order }) => by === 'id' || (order !== undefined && (upTo === undefined || order <= upTo)))
+      .filter(({ order = '' }) => above === undefined || order > above)
       .sort((a, b) => (by === 'id' ? 0 : compare(a.order ?? '', b.order ?? '')) || compare(a.id, b.id));
   }
 

@@ -20,6 +20,8 @@ export class InboxLeases {
   /** End of each lease in monotonic milliseconds, by token; oldest first. */
   readonly #ends = new Map<string, number>();
   readonly #clock: Clock;
+  /** By how much the wall clock was ahead of the monotonic clock, at most, in milliseconds. */
+  #ahead = -Infinity;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -32,6 +34,17 @@ export class InboxLeases {
     if (this.#ends.size <= MAX_REMEMBERED_LEASES) return;
     const [oldest] = this.#ends.keys();
     if (oldest !== undefined) this.#ends.delete(oldest);
+  }
+
+  /**
+   * The time by the wall clock as this process has seen it, never set back, in milliseconds since the epoch: every lease
+   * that {@link msLeft} calls ended was to end by then.
+   */
+  latest(now: number): number {
+    const elapsed = this.#clock.elapsed();
+    this.#ahead = Math.max(this.#ahead, now - elapsed);
+    // A fraction of a millisecond may be lost in the sum.
+    return Math.ceil(elapsed + this.#ahead);
   }
 
   /** Milliseconds until the entry's lease ends; 0 when no reader has the entry leased. */

@@ -5,14 +5,13 @@
  */
 import type { Clock, NewId } from '../clock';
 import { CmbsError } from '../errors';
-import { MAX_PAGE_CHARS, MAX_STEP_CHARS, PAGE_PORTION_CHARS, RECEIPT_TTL_MS } from '../limits';
+import { MAX_STEP_CHARS, RECEIPT_TTL_MS } from '../limits';
 import {
   type Entity,
   inPortions,
   type JsonOutputObject,
   type Path,
   type Portioned,
-  type Portions,
   RawJson,
   readEntity,
 } from '../occi';
@@ -21,13 +20,12 @@ import type { Doc, PutOptions, Store } from '../store';
 import { resourceOf } from './authorization';
 import { MEMBER_KIND } from './cmbs';
 import { InboxLeases, type InboxLease } from './inbox-leases';
+import { arrivalOrder, leasedOrder } from './inbox-order';
 import { InboxWatch } from './inbox-watch';
 import { DISCOVERY_LAYER } from './layer-definition';
 import { isLocal, socketOf } from './member';
 import { inboxOf, isUnexpired, receiptOf, type IdentifiedReceipt } from './receipt';
-
-/** Most entries that are read to fill one page with unleased entries. */
-const MAX_INBOX_SCAN = 10_000;
+import { UnleasedEntries } from './unleased-entries';
 
 export interface InboxEntry extends IdentifiedReceipt {
   /** Token of the lease under which the entry was read; absent where the reader only looks. */
@@ -38,7 +36,10 @@ export interface InboxPage {
   readonly entries: readonly InboxEntry[];
   /** Cursor of the next page. */
   readonly next?: string;
-  /** Entries that were skipped because another reader has leased them. */
+  /**
+   * Entries that were skipped because another reader has leased them; of those that were not looked at
+   * a thousand at most.
+   */
   readonly leased: number;
   /** Milliseconds until the first of their leases ends; absent when no entry was skipped. */
   readonly leaseEndsInMs?: number;
@@ -61,15 +62,6 @@ export interface Acknowledged {
   readonly id: string;
   /** The lease under which the entry was read; without it the entry is acknowledged even if another reader has a lease. */
   readonly lease?: string;
-}
-
-/** Entries of a page before they are leased. */
-interface Unleased {
-  readonly free: readonly Doc[];
-  readonly after: string | undefined;
-  readonly leased: number;
-  /** {@link InboxPage.leaseEndsInMs}; Infinity when no entry was skipped. */
-  readonly leaseEndsInMs: number;
 }
 
 export class Inbox {
@@ -106,7 +98,8 @@ export class Inbox {
   }
 
   /**
-   * Reads entries, oldest first, without those that another reader has leased.
+   * Reads entries, without those that another reader has leased: first entries whose lease has ended, then others, each
+   * oldest first. A page is in the order of arrival.
    * @throws CmbsError `forbidden`; `not_found` when the member was deleted or replaced
    */
   async read(principal: Principal, owner: Owner, options: ReadOptions): Promise<InboxPage> {
@@ -114,14 +107,16 @@ export class Inbox {
     const now = this.#clock.now();
     const { leaseMs } = options;
     const { free, after, leased, leaseEndsInMs } = await inPortions(options, (portions) =>
-      this.#unleased(inboxOf(owner.id), now, options, portions),
+      new UnleasedEntries(this.#store, this.#leases, { ...options, collection: inboxOf(owner.id), now }).find(
+        portions,
+      ),
     );
     const lease = leaseMs === 0 ? undefined : { token: this.#newId(), ms: leaseMs };
     const taken = lease === undefined ? free : await this.#lease(owner, free, now, lease);
     // Another reader was faster; the next read finds the ends of its leases.
     const endsInMs = taken.length < free.length ? 0 : leaseEndsInMs;
     return {
-      entries: taken.map((doc) => ({
+      entries: taken.toSorted(byArrival).map((doc) => ({
         id: doc.id,
         receipt: receiptOf(doc),
         ...(lease === undefined ? {} : { lease: lease.token }),
@@ -130,45 +125,6 @@ export class Inbox {
       ...(endsInMs === Infinity ? {} : { leaseEndsInMs: endsInMs }),
       ...(after === undefined ? {} : { next: after }),
     };
-  }
-
-  async #unleased(
-    collection: string,
-    now: number,
-    { cursor, limit, maxChars = MAX_PAGE_CHARS }: ReadOptions,
-    portions: Portions,
-  ): Promise<Unleased> {
-    const free: Doc[] = [];
-    let leased = 0;
-    let leaseEndsInMs = Infinity;
-    let after = cursor;
-    let chars = 0;
-    for (let scanned = 0; free.length < limit && scanned < MAX_INBOX_SCAN;) {
-      await portions.next();
-      const page = await this.#store.query({
-        collection,
-        by: 'order',
-        limit: limit - free.length,
-        maxChars: PAGE_PORTION_CHARS,
-        ...(after === undefined ? {} : { after }),
-      });
-      scanned += page.docs.length;
-      for (const doc of page.docs) {
-        if (!isUnexpired(doc, now)) continue;
-        const receipt = receiptOf(doc);
-        const msLeft = this.#leases.msLeft(receipt, now);
-        if (msLeft > 0) {
-          leased += 1;
-          leaseEndsInMs = Math.min(leaseEndsInMs, msLeft);
-          continue;
-        }
-        free.push(doc);
-        chars += receipt.frame.length + (receipt.answer?.length ?? 0);
-      }
-      after = page.next;
-      if (after === undefined || chars >= maxChars) break;
-    }
-    return { free, after, leased, leaseEndsInMs };
   }
 
   /** Leases entries in transactions of bounded size; no entry's lease depends on another's. */
@@ -193,14 +149,15 @@ export class Inbox {
       );
       const free = current.flatMap((doc) =>
         doc?.order !== undefined && isUnexpired(doc, now) && this.#leases.msLeft(receiptOf(doc), now) === 0
-          ? [doc]
+          ? [{ ...doc, order: doc.order }]
           : [],
       );
       for (const doc of free) {
         const { expiresAt = Infinity } = doc;
         // A program that has read the message may acknowledge it for as long as its lease lasts.
         const value = { ...doc.value, leasedUntil: until, lease: token };
-        tx.put(collection, doc.id, value, putOptions(doc, Math.max(expiresAt, until)));
+        const order = leasedOrder(doc.order, until);
+        tx.put(collection, doc.id, value, putOptions(order, Math.max(expiresAt, until)));
       }
       return free;
     });
@@ -260,12 +217,13 @@ function inSteps(docs: readonly Doc[]): readonly (readonly Doc[])[] {
   return steps;
 }
 
-function putOptions({ order }: Doc, expiresAt: number): PutOptions {
-  return {
-    ...(order === undefined ? {} : { order }),
-    ...(expiresAt === Infinity ? {} : { expiresAt }),
-  };
+function putOptions(order: string, expiresAt: number): PutOptions {
+  return { order, ...(expiresAt === Infinity ? {} : { expiresAt }) };
 }
+
+const arrivalKey = ({ order = '', id }: Doc): string => `${arrivalOrder(order)} ${id}`;
+
+const byArrival = (one: Doc, other: Doc): number => (arrivalKey(one) < arrivalKey(other) ? -1 : 1);
 
 /** An entry as a program reads it. */
 export function entryJson({ id, receipt, lease }: InboxEntry, href: string): JsonOutputObject {

@@ -20,6 +20,7 @@ export interface Selection {
   readonly terms: readonly { readonly field: string; readonly value: string }[];
   readonly byOrder: boolean;
   readonly upTo: string | undefined;
+  readonly above: string | undefined;
   readonly after: Position | undefined;
   readonly limit: number;
   readonly maxChars: number | undefined;
@@ -33,14 +34,16 @@ export interface IndexEntry {
 
 /** @throws CmbsError `bad_request` for a query that is not allowed */
 export function toSelection(query: Query): Selection {
-  const { collection, prefix = '', where = [], by = 'id', upTo, after, limit, maxChars } = query;
+  const { collection, prefix = '', where = [], by = 'id', upTo, above, after, limit, maxChars } = query;
   if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE_DOCS) {
     throw badRequest(`The limit of a query is a whole number from 1 to ${MAX_PAGE_DOCS}.`);
   }
   if (where.length > MAX_WHERE_TERMS)
     throw badRequest(`A query has at most ${MAX_WHERE_TERMS} filters; remove some.`);
   const byOrder = by === 'order';
-  if (upTo !== undefined && !byOrder) throw badRequest('`upTo` needs the query to be sorted by `order`.');
+  if ((upTo !== undefined || above !== undefined) && !byOrder) {
+    throw badRequest('`upTo` and `above` need the query to be sorted by `order`.');
+  }
   return {
     collection,
     prefix,
@@ -48,6 +51,7 @@ export function toSelection(query: Query): Selection {
     terms: where.map(({ field, value }) => ({ field, value: indexable(value) })),
     byOrder,
     upTo,
+    above,
     after: after === undefined ? undefined : parseCursor(after, byOrder),
     limit,
     maxChars,
@@ -105,11 +109,9 @@ export function covers(
   id: string,
   entry: IndexEntry,
 ): boolean {
-  const { prefix, terms, byOrder, upTo, after } = selection;
+  const { prefix, terms, byOrder, after } = selection;
   if (!id.startsWith(prefix)) return false;
-  if (byOrder && (entry.sort === null || (upTo !== undefined && compareKeys(entry.sort, upTo) > 0))) {
-    return false;
-  }
+  if (byOrder && !isInRange(selection, entry.sort)) return false;
   const position = { sort: byOrder ? (entry.sort ?? '') : '', id };
   if (after !== undefined && comparePositions(position, after) <= 0) return false;
   if (last !== undefined && comparePositions(position, last) > 0) return false;
@@ -117,4 +119,9 @@ export function covers(
     const n = fieldNumber(field);
     return n !== undefined && entry.entries.some(([f, v]) => f === n && v === value);
   });
+}
+
+function isInRange({ upTo, above }: Selection, sort: string | null): boolean {
+  if (sort === null || (upTo !== undefined && compareKeys(sort, upTo) > 0)) return false;
+  return above === undefined || compareKeys(sort, above) > 0;
 }

@@ -34,6 +34,8 @@ export interface Query {
   readonly by?: 'id' | 'order';
   /** With `by: 'order'`: only documents whose order is less than or equal to this. */
   readonly upTo?: string;
+  /** With `by: 'order'`: only documents whose order is greater than this. */
+  readonly above?: string;
   /** Opaque cursor: `next` of an earlier {@link Page}. */
   readonly after?: string;
   /** 1 to 10,000 documents. */
@@ -112,7 +114,10 @@ export interface Store {
   getAll(collection: string, ids: readonly string[], options?: CallOptions): Promise<readonly (Doc | undefined)[]>;
   /** @throws CmbsError `bad_request` for a limit, cursor or number of terms that is not allowed */
   query(query: Query, options?: CallOptions): Promise<Page>;
-  /** Number of documents that match, counted up to `atMost`. */
+  /**
+   * Number of documents that match, counted up to `atMost`. With `above`, a remote engine counts by an index that does not
+   * know the expiry, so that expired documents count until the database removes them.
+   */
   count(query: Omit<Query, 'limit' | 'after'>, atMost: number, options?: CallOptions): Promise<number>;
   /**
    * Number of documents of a collection with an order, counted up to `atMost`, and the bytes of their values. A remote

@@ -1,6 +1,7 @@
 /** Counts what operations cost on Firestore and Pub/Sub, and compares the counts with the table of docs/costs.md. */
 import type { JsonObject } from '@cmbs/shared';
-import { CMBS, eventually, Fleet, MEMBER, MESSAGE, type Deployment, type Member } from '../e2e/harness';
+import { ask, frameOf } from '../e2e/broker-peers';
+import { CMBS, eventually, Fleet, MEMBER, MESSAGE, unique, type Deployment, type Member } from '../e2e/harness';
 import { readDocument, section } from '../documents/markdown';
 import { rowsOf } from '../documents/table';
 import { cloudEngine } from './deployment';
@@ -51,6 +52,10 @@ class Meter {
       // A query that finds nothing costs one read.
       if (document === undefined || !isLease(document.name)) this.counts.read += 1;
     });
+    // A thousand entries of an index are counted for the price of one read.
+    firestore.observe('RunAggregationQuery', () => {
+      this.counts.read += 1;
+    });
     firestore.observeAnswers('Listen', (message, call) => {
       const { documentChange: change } = decoded('ListenResponse', message) as {
         documentChange?: { document?: { name: string; updateTime: unknown } };
@@ -72,6 +77,8 @@ class Meter {
   }
 }
 
+/** Entries that readers have leased. */
+const LEASED = 150;
 /** Members that no operation concerns, and how many a request creates. */
 const CROWD = 2000;
 const CROWD_STEP = 100;
@@ -203,6 +210,19 @@ describeOnEmulators('the costs of an operation', (hosts) => {
     expect(await here.inbox(alice, 'wait=8')).toEqual([]);
     // The member, twice, for the request and its watch, and the empty inbox before and after the wait.
     expect(meter.counts.read).toBeLessThanOrEqual(5);
+  });
+
+  it('are few for a reader behind many leased entries', async () => {
+    const carol = await here.member({ title: 'carol', start: ['l1'] });
+    for (let at = 0; at < LEASED; at += 1) await ask(carol.sockets.l1, frameOf(unique('leased'), {}));
+    expect(await here.inbox(carol, 'number=1000&lease=3600')).toHaveLength(LEASED);
+    await ask(carol.sockets.l1, frameOf('behind', {}));
+    meter.counts = { read: 0, written: 0, deleted: 0, watched: 0, pubsub: 0 };
+    const { json } = await here.must(200, here.get(`${carol.path}/inbox/?number=1`));
+    expect(json).toMatchObject({ entries: [{ message_id: 'behind' }], leased: LEASED });
+    // The member four times, the entry for its lease, two entries in each part of the inbox, and a count.
+    expect(meter.counts.read).toBeLessThanOrEqual(10);
+    expect(meter.counts.written).toBe(1);
   });
 
   describe('are the same among 2,000 members', () => {

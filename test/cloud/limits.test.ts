@@ -109,7 +109,7 @@ describeOnEmulators('functions without a companion', (hosts) => {
     const partly = await deleting;
     expect([partly.status, partly.headers.get('x-occi-reason'), partly.headers.get('retry-after')]).toEqual([
       202,
-      `${DELETION_STEP} entities are deleted and there are more; repeat the request to continue.`,
+      `${DELETION_STEP} entities are deleted and there may be more; repeat the request to continue.`,
       '0',
     ]);
     expect((await paths()).length).toBe(5);

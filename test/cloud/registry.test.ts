@@ -71,6 +71,28 @@ describeOnEmulators('the registry of topics', (hosts) => {
     expect(counted.readsIn('bus-topics') - before).toBeLessThan(TOPICS / 2);
   });
 
+  it('is read once, as far as topics begin like the patterns, for a new, a changed and a removed subscription', async () => {
+    const readsOf = async (work: () => Promise<void>): Promise<number> => {
+      const before = counted.readsIn('bus-topics');
+      await work();
+      return counted.readsIn('bus-topics') - before;
+    };
+    const set = (...patterns: readonly string[]) =>
+      readsOf(() => here.setSubscription({ name: 'third', layer: 'l32', patterns }));
+    await publish('apart.one');
+    await publish('apart.two');
+    await receives('apart.two');
+    // The two topics, their retirement, and the topic without wildcards.
+    for (const patterns of [['apart.*'], ['apart.one', 'nothing.>'], ['apart.>', 'apart.one']]) {
+      expect(await set(...patterns)).toBeLessThanOrEqual(6);
+    }
+    expect(await readsOf(() => here.removeSubscription('third'))).toBeLessThanOrEqual(6);
+    const all = await set('>');
+    expect(all).toBeGreaterThanOrEqual(TOPICS);
+    expect(all).toBeLessThan(2 * TOPICS);
+    await here.removeSubscription('third');
+  });
+
   it('is read completely from time to time, in case the watch missed a change', async () => {
     const before = counted.readsIn('bus-topics');
     clock.pass(COMPANION_LOOK_MS);

@@ -248,6 +248,18 @@ export function storeContract(
         expect(await ids({ where: [{ field: 'name', value: 'wanted' }] })).toHaveLength(1);
       });
 
+      it('run again when a document comes into the range of their query', async () => {
+        await put('a', {}, { order: '1' });
+        const counts: number[] = [];
+        await store.transact(async (tx) => {
+          const { docs } = await tx.query({ collection: 'things', by: 'order', above: '1', limit: 10 });
+          counts.push(docs.length);
+          if (counts.length === 1) await put('a', {}, { order: '2' });
+          tx.put('others', 'count', { n: docs.length });
+        });
+        expect(counts).toEqual([0, 1]);
+      });
+
       it('run again when a document leaves the result of their query', async () => {
         await put('a', {}, { index: { colour: ['red'] } });
         const counts: number[] = [];
@@ -375,6 +387,12 @@ export function storeContract(
         expect(await ids({ by: 'order' })).toEqual(['b', 'e', 'a', 'c']);
         expect(await walk({ by: 'order', limit: 1 })).toEqual(['b', 'e', 'a', 'c']);
         expect(await ids({ by: 'order', upTo: '10' })).toEqual(['b', 'e']);
+        expect(await ids({ by: 'order', above: '1' })).toEqual(['e', 'a', 'c']);
+        expect(await walk({ by: 'order', above: '1', limit: 1 })).toEqual(['e', 'a', 'c']);
+        expect(await ids({ by: 'order', above: '1', upTo: '10' })).toEqual(['e']);
+        expect(await store.count({ collection: 'things', by: 'order', above: '1' }, 9)).toBe(3);
+        expect(await store.count({ collection: 'things', by: 'order', above: '1', upTo: '10' }, 9)).toBe(1);
+        expect(await store.count({ collection: 'things', by: 'order', above: '1' }, 2)).toBe(2);
       });
 
       it('find ids by their prefix only', async () => {
@@ -405,6 +423,7 @@ export function storeContract(
         expect(await walk({ where: [...where].reverse(), limit: 2 })).toEqual(expected);
         expect(await walk({ where, by: 'order', limit: 2 })).toEqual([...expected].reverse());
         expect(await walk({ where, by: 'order', upTo: '87', limit: 2 })).toEqual(['id-24', 'id-18', 'id-12']);
+        expect(await walk({ where, by: 'order', above: '87', limit: 2 })).toEqual(['id-06', 'id-00']);
         expect(await walk({ where, prefix: 'id-1', limit: 2 })).toEqual(['id-12', 'id-18']);
         expect(await walk({ where: [...where, { field: 'three', value: 'any' }], limit: 3 })).toEqual(expected);
         expect(await ids({ where: [...where, { field: 'three', value: 'other' }] })).toEqual([]);
@@ -494,6 +513,17 @@ export function storeContract(
           await write();
           expect(await shown()).toEqual(expected);
           expect(await shown()).toEqual(expected);
+        }
+      });
+
+      it('keep repeated queries with other bounds apart', async () => {
+        for (const n of ['1', '2', '3']) await put(n, {}, { order: n, index: { colour: ['red'] } });
+        const where = [{ field: 'colour', value: 'red' }];
+        for (let time = 0; time < 2; time++) {
+          expect(await ids({ where, by: 'order' })).toEqual(['1', '2', '3']);
+          expect(await ids({ where, by: 'order', upTo: '2' })).toEqual(['1', '2']);
+          expect(await ids({ where, by: 'order', above: '2' })).toEqual(['3']);
+          expect(await ids({ where, by: 'order', above: '1', upTo: '2' })).toEqual(['2']);
         }
       });
 

@@ -18,7 +18,7 @@ import { PubsubAdmin } from './pubsub-admin';
 import { PullReconciler } from './pull-reconciler';
 import { PushReconciler } from './push-reconciler';
 import { PubsubStreams } from './streams';
-import { isWanted, SubscriptionRegistry } from './subscription-registry';
+import { SubscriptionRegistry } from './subscription-registry';
 
 /** Bytes of publications that wait for Pub/Sub; beyond, `queue_full`. */
 const MAX_QUEUED_PUBLICATION_BYTES = 128 * 1024 * 1024;
@@ -157,17 +157,14 @@ class PubsubBus implements Bus {
     const parsed = parsePatterns(patterns);
     const { target } = this.#admin;
     // A subscription whose counterparts were made once costs one read; consumers make missing ones again.
-    if (await this.#registry.isSet(subscription, target)) return;
-    const before = await this.#registry.topics();
-    const now = this.#options.clock.now();
-    if (!(await this.#registry.setSubscription(subscription, target, before, now))) return;
+    if (!(await this.#registry.setSubscription(subscription, target, this.#options.clock.now()))) return;
     // A topic without wildcards is made now: an outside program may be the first to publish on it.
     await concurrently(parsed.filter(isTopic), PUBSUB_ADMIN_CONCURRENCY, async (topic) => {
       await this.#admin.topicFor(layer, topic);
     });
     const known = await this.#registry.subscription(name);
     if (known === undefined) return; // removed in the meantime
-    const topics = (await this.#registry.topics()).filter((one) => isWanted(known, one.layer, one.topic));
+    const topics = await this.#registry.topicsOf(known);
     await concurrently(topics, PUBSUB_ADMIN_CONCURRENCY, async ({ topic }) => {
       await this.#admin.attach(known, topic);
     });
@@ -179,7 +176,7 @@ class PubsubBus implements Bus {
     checkSubscriptionName(name);
     const removed = await this.#registry.removeSubscription(name);
     if (removed === undefined) return;
-    const wanted = (await this.#registry.topics()).filter((one) => isWanted(removed, one.layer, one.topic));
+    const wanted = await this.#registry.topicsOf(removed);
     const topics = new Set([...wanted, ...removed.retired].map(({ topic }) => topic));
     await concurrently(topics, PUBSUB_ADMIN_CONCURRENCY, (topic) => this.#admin.detach(name, topic));
     await this.#registry.forgetSubscription(name);

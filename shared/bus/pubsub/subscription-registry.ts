@@ -8,6 +8,7 @@
  */
 import { z } from 'zod';
 import {
+  isTopic,
   parsePattern,
   parseTopic,
   patternKey,
@@ -82,6 +83,26 @@ export interface KnownSubscription {
   readonly retired: readonly Retired[];
 }
 
+/** Times that a subscription is read again because another process has changed it. */
+const MAX_SET_TRIES = 5;
+
+/** The words of a pattern before its first wildcard, with which its topics begin. */
+function beginOf(pattern: TopicPattern): string {
+  const words = pattern.split('.');
+  const literal = words.slice(
+    0,
+    words.findIndex((word) => word === '*' || word === '>'),
+  );
+  return literal.map((word) => `${word}.`).join('');
+}
+
+/** Without those that begin like another one. */
+function outermost(begins: readonly string[]): readonly string[] {
+  const kept: string[] = [];
+  for (const begin of [...begins].sort()) if (!kept.some((one) => begin.startsWith(one))) kept.push(begin);
+  return kept;
+}
+
 export const topicId = (of: TopicLayer, topic: string): string => `${of}/${topic}`;
 
 function topicOf(doc: Doc): KnownTopic {
@@ -129,6 +150,34 @@ function putSubscription(tx: Transaction, name: string, record: SubscriptionReco
   tx.put(SUBSCRIPTIONS, name, record, { index: { [PATTERN_FIELD]: [...new Set(keys)] } });
 }
 
+/** @param topics of the subscription before */
+function replacementOf(
+  before: KnownSubscription | undefined,
+  { name, layer: of, patterns, paused = false }: Subscription,
+  topics: readonly KnownTopic[],
+  now: number,
+): SubscriptionRecord {
+  if (before !== undefined && before.layer !== of) {
+    throw new CmbsError('conflict', `The subscription ${name} is on layer ${before.layer}; remove it first.`);
+  }
+  const parsed = patterns.map(parsePattern);
+  const isLeft = ({ topic }: { readonly topic: Topic }): boolean =>
+    !isWanted({ layer: of, patterns: parsed }, of, topic);
+  const left = before === undefined ? [] : topics.filter(isLeft);
+  const retired = [
+    ...(before?.retired ?? []).filter(isLeft),
+    ...left.map(({ topic }): Retired => ({ topic, at: now })),
+  ];
+  return {
+    layer: of,
+    patterns: parsed,
+    paused,
+    attached: '',
+    removed: false,
+    retired: retired.map((one) => ({ ...one })),
+  };
+}
+
 export class SubscriptionRegistry {
   readonly #store: Store;
   #areKeysComplete = false;
@@ -158,6 +207,19 @@ export class SubscriptionRegistry {
   /** All topics, or those of the ids that exist. */
   async topics(ids?: readonly string[]): Promise<readonly KnownTopic[]> {
     return (await this.#docs(TOPICS, ids)).map(topicOf);
+  }
+
+  /** The topics that a subscription wants; reads those that begin like its patterns, up to the first wildcard. */
+  async topicsOf(of: Pick<KnownSubscription, 'layer' | 'patterns'>): Promise<readonly KnownTopic[]> {
+    const begins = outermost(of.patterns.filter((one) => !isTopic(one)).map(beginOf));
+    const named = of.patterns.filter((one) => isTopic(one) && !begins.some((begin) => one.startsWith(begin)));
+    const found = await this.topics([...new Set(named)].map((topic) => topicId(of.layer, topic)));
+    const all = [...found];
+    await concurrently(begins, PUBSUB_ADMIN_CONCURRENCY, async (begin) => {
+      const prefix = topicId(of.layer, begin);
+      for (const doc of await this.#all({ collection: TOPICS, prefix })) all.push(topicOf(doc));
+    });
+    return all.filter(({ layer: on, topic }) => isWanted(of, on, topic));
   }
 
   async subscription(name: string): Promise<KnownSubscription | undefined> {
@@ -201,51 +263,29 @@ export class SubscriptionRegistry {
     this.#areKeysComplete = true;
   }
 
-  /** The subscription is stored as wanted, and its subscriptions in Pub/Sub are made for `target`. */
-  async isSet(wanted: Subscription, target: string): Promise<boolean> {
-    const known = await this.subscription(wanted.name);
-    return known !== undefined && isSame(known, wanted) && known.attached === target + WITH_KEYS;
-  }
-
   /**
-   * Stores the subscription, unless it is stored already. True when its subscriptions in Pub/Sub are to be made.
+   * Stores the subscription, unless it is stored already. True when its subscriptions in Pub/Sub are to be made for
+   * `target`. Topics that the patterns no longer match are retired at `now`.
    *
-   * @param topics that exist: those that the patterns no longer match are retired at `now`
-   * @throws CmbsError `conflict` when the subscription is on another layer
+   * @throws CmbsError `conflict` when the subscription is on another layer; `unavailable` when others go on changing it
    */
-  async setSubscription(
-    wanted: Subscription,
-    target: string,
-    topics: readonly KnownTopic[],
-    now: number,
-  ): Promise<boolean> {
-    const { name, layer: of, patterns, paused = false } = wanted;
-    const parsed = patterns.map(parsePattern);
-    return this.#store.transact(async (tx) => {
-      const before = subscriptionOf(await tx.get(SUBSCRIPTIONS, name));
-      if (before !== undefined && before.layer !== of) {
-        throw new CmbsError('conflict', `The subscription ${name} is on layer ${before.layer}; remove it first.`);
-      }
+  async setSubscription(wanted: Subscription, target: string, now: number): Promise<boolean> {
+    let before = await this.subscription(wanted.name);
+    for (let tries = 0; tries < MAX_SET_TRIES; tries += 1) {
       if (before !== undefined && isSame(before, wanted)) return before.attached !== target + WITH_KEYS;
-      const isLeft = ({ topic }: { readonly topic: Topic }): boolean =>
-        !isWanted({ layer: of, patterns: parsed }, of, topic);
-      const left = topics.filter(
-        (one) => before !== undefined && isWanted(before, one.layer, one.topic) && isLeft(one),
-      );
-      const retired = [
-        ...(before?.retired ?? []).filter(isLeft),
-        ...left.map(({ topic }): Retired => ({ topic, at: now })),
-      ];
-      putSubscription(tx, name, {
-        layer: of,
-        patterns: parsed,
-        paused,
-        attached: '',
-        removed: false,
-        retired: retired.map((one) => ({ ...one })),
+      // A new subscription has left no topic.
+      const topics = before === undefined ? [] : await this.topicsOf(before);
+      const seen = before;
+      const { isStored, current } = await this.#store.transact(async (tx) => {
+        const stored = subscriptionOf(await tx.get(SUBSCRIPTIONS, wanted.name));
+        const isAsSeen = stored === undefined || (seen?.layer === stored.layer && isSame(seen, stored));
+        if (isAsSeen) putSubscription(tx, wanted.name, replacementOf(stored, wanted, topics, now));
+        return { isStored: isAsSeen, current: stored };
       });
-      return true;
-    });
+      if (isStored) return true;
+      before = current;
+    }
+    throw new CmbsError('unavailable', `The subscription ${wanted.name} is being changed; repeat the request.`);
   }
 
   /** Notes that the subscriptions in Pub/Sub are made, unless the subscription has changed in the meantime. */
@@ -313,7 +353,7 @@ export class SubscriptionRegistry {
     return (await this.#store.getAll(collection, ids)).filter((doc) => doc !== undefined);
   }
 
-  async #all(of: Pick<Query, 'collection' | 'where'>): Promise<readonly Doc[]> {
+  async #all(of: Pick<Query, 'collection' | 'where' | 'prefix'>): Promise<readonly Doc[]> {
     const docs: Doc[] = [];
     let after: string | undefined;
     do {

@@ -19,6 +19,8 @@ export interface EntityContext {
   readonly visibility?: Visibility;
   /** Entities that one step of a bulk deletion deletes; {@link MAX_BATCH_ENTITIES} when absent. */
   readonly deletionStep?: number;
+  /** Entities that one page reads for a filter that the index cannot answer; {@link MAX_FILTER_SCAN} when absent. */
+  readonly filterScan?: number;
 }
 
 /** The caller of an operation, and the locations that belong to this deployment. */

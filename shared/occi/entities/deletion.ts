@@ -4,7 +4,8 @@ import type { Transaction } from '../../store';
 import { requireWanted } from '../../waiting';
 import type { CategorySnapshot } from '../categories/snapshot';
 import { deleteEntity, readEntities, readEntity, writeEntity, type StoredEntity } from '../entity-store';
-import type { Filter } from '../filter';
+import type { CategoryRegistry } from '../category-registry';
+import { residualTest, type Filter } from '../filter';
 import { earlierAnswer, once } from '../idempotency';
 import { MAX_BATCH_ENTITIES } from '../limits';
 import { CORE_SOURCE, type Entity, type Path } from '../model';
@@ -18,6 +19,7 @@ import {
   type Precondition,
   type Requester,
 } from './context';
+import { DeletionProgress, type DeletionRequest } from './deletion-progress';
 import { endOf, linksAtEnds } from './links';
 import { scopeAt, type EntityListing } from './listing';
 import type { EntityReading } from './reading';
@@ -77,7 +79,8 @@ export class EntityDeletion {
 
   async deleteAll({ collection, filter, only }: BulkDeletion, deleter: Deleter): Promise<Progress> {
     const { clock, categories } = this.#context;
-    const scope = scopeAt(collection, (await categories.current()).registry);
+    const { registry } = await categories.current();
+    const scope = scopeAt(collection, registry);
     const { signal } = deleter;
     const number = this.#context.deletionStep ?? MAX_BATCH_ENTITIES;
     if (only !== undefined) {
@@ -91,7 +94,8 @@ export class EntityDeletion {
         return { done: await this.#deleteSome(leaving, deleter), isLast: paths.length === 0 };
       });
     }
-    let cursor: string | undefined;
+    const progress = this.#progress({ principal: deleter.principal, collection, filter }, registry);
+    let cursor = await progress?.read();
     return inSteps(clock, signal, async () => {
       const page = await this.#listing.page({
         scope,
@@ -102,9 +106,18 @@ export class EntityDeletion {
         signal,
         ...(cursor === undefined ? {} : { cursor }),
       });
+      const done = await this.#deleteSome(page.entities, deleter);
       cursor = page.next;
-      return { done: await this.#deleteSome(page.entities, deleter), isLast: cursor === undefined };
+      await progress?.write(cursor);
+      return { done, isLast: cursor === undefined };
     });
+  }
+
+  #progress(request: DeletionRequest, registry: CategoryRegistry): DeletionProgress | undefined {
+    const { store, clock } = this.#context;
+    return residualTest(request.filter, registry) === undefined
+      ? undefined
+      : new DeletionProgress(store, clock, request);
   }
 
   async #deleteSome(leaving: readonly StoredEntity[], { principal, signal }: Deleter): Promise<number> {

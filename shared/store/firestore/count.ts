@@ -21,6 +21,9 @@ const NEVER_EXPIRES: UnaryFilter = { unaryFilter: { op: 'IS_NULL', field: { fiel
 export async function countUpTo(snapshot: ReadSnapshot, selection: Selection, atMost: number): Promise<number> {
   if (atMost < 1) return 0;
   const plan = planOf(selection, snapshot.database);
+  if (selection.above !== undefined && plan.isComplete) {
+    return snapshot.count(plan.place.parent, countedQuery(plan), atMost);
+  }
   const few = await countByReading(snapshot, plan, atMost, FIRESTORE_COUNTED_BY_READING);
   if (few.isAll || few.counted === atMost) return few.counted;
   const counted = await countByIndex(snapshot, plan, selection, atMost);
@@ -84,24 +87,28 @@ async function countByIndex(
   const { expires, expiresByOrder } = layoutOf(plan.place.group);
   if (!plan.isComplete || upTo !== undefined || !(plan.byOrder ? expiresByOrder : expires)) return undefined;
   if (plan.orderField !== FIELD.order) return undefined;
-  const count = (filters: readonly (FieldFilter | UnaryFilter)[], order: Order, most: number): Promise<number> =>
-    snapshot.count(
-      plan.place.parent,
-      { from: [{ collectionId: plan.place.group }], ...where([...plan.filters, ...filters]), ...order },
-      most,
-    );
-  const byOrder = plan.byOrder ? orderBy(FIELD.order) : {};
-  const never = await count([NEVER_EXPIRES], byOrder, atMost);
+  const count = (filters: readonly (FieldFilter | UnaryFilter)[], most: number, order?: Order): Promise<number> =>
+    snapshot.count(plan.place.parent, countedQuery(plan, filters, order), most);
+  const never = await count([NEVER_EXPIRES], atMost);
   if (never === atMost) return atMost;
   if (plan.filters.length === 0) {
     const now = timestampAt(snapshot.context.clock.now());
     const later = compare(FIELD.expires, 'GREATER_THAN', { timestampValue: now });
     const order = plan.byOrder ? orderBy(FIELD.expires, FIELD.order) : orderBy(FIELD.expires);
-    return never + (await count([later], order, atMost - never));
+    return never + (await count([later], atMost - never, order));
   }
   // No index has the terms and the expiry together. Usually no document with these terms expires.
-  const all = await count([], byOrder, never + 1);
+  const all = await count([], never + 1);
   return all === never ? never : undefined;
 }
 
 type Order = Pick<StructuredQuery, 'orderBy'>;
+
+/** The query of a plan with further filters, for Firestore to count. */
+function countedQuery(
+  { place, byOrder, orderField, filters }: Plan,
+  more: readonly (FieldFilter | UnaryFilter)[] = [],
+  order: Order = byOrder ? orderBy(orderField) : {},
+): StructuredQuery {
+  return { from: [{ collectionId: place.group }], ...where([...filters, ...more]), ...order };
+}

@@ -2,7 +2,7 @@
  * Queries: the part that Firestore answers with the indexes of the layout, the part that is completed in code, and pages.
  *
  * By id, Firestore answers the whole query: it merges the indexes of several equalities with a range of ids. By order it
- * answers the order and `upTo`, and one term when the layout sorts its field. A prefix or further terms would need an
+ * answers the order with its bounds, and one term when the layout sorts its field. A prefix or further terms would need an
  * index for each combination with the order, so code completes them.
  */
 import { backOff } from '../../back-off';
@@ -33,7 +33,7 @@ export interface Plan {
 }
 
 /** Throws when the layout has no index for the query, which is a mistake in the program. */
-export function planOf({ collection, prefix, terms, byOrder, upTo }: Selection, database: string): Plan {
+export function planOf({ collection, prefix, terms, byOrder, upTo, above }: Selection, database: string): Plan {
   const place = placeOf(collection);
   const keys = terms.map(({ field, value }) => indexKey(field, value));
   if (!byOrder) {
@@ -50,7 +50,10 @@ export function planOf({ collection, prefix, terms, byOrder, upTo }: Selection, 
     place,
     byOrder,
     orderField,
-    filters: upTo === undefined ? [] : [compare(orderField, 'LESS_THAN_OR_EQUAL', { stringValue: upTo })],
+    filters: [
+      ...(above === undefined ? [] : [compare(orderField, 'GREATER_THAN', { stringValue: above })]),
+      ...(upTo === undefined ? [] : [compare(orderField, 'LESS_THAN_OR_EQUAL', { stringValue: upTo })]),
+    ],
     completes: ({ id, fields }) => {
       const entries = fields[FIELD.index]?.mapValue?.fields ?? {};
       return id.startsWith(prefix) && otherKeys.every((key) => Object.hasOwn(entries, key));

@@ -8,7 +8,8 @@ import { type Collection, type Collections, type CommittedChange } from './colle
 import { type QueuedWork } from './commit-queue';
 import { toStoreError } from './errors';
 import { closedError, type StoreHealth } from './health';
-import type { NewRow } from './rows';
+import { TOGETHER_FROM } from './ids';
+import type { Existing, NewRow } from './rows';
 import type { Tables } from './tables';
 import { type SqliteTransaction } from './transaction';
 import { type WalSync } from './wal-sync';
@@ -172,10 +173,12 @@ export class Committer {
       commit.conflicts.push(() => resolve('conflict'));
       return;
     }
+    const known = run.writes.size < TOGETHER_FROM ? undefined : this.#lookUp(run);
     for (const { collection: name, id, row } of run.writes.values()) {
       const collection = this.#collections.get(name);
       if (row !== undefined) {
-        const { before, after } = this.#tables.put(this.#tables.names.intern(name), row, commit.now);
+        const n = this.#tables.names.intern(name);
+        const { before, after } = this.#tables.put(n, row, commit.now, known?.get(name));
         this.#changed(commit, collection, id, before, after);
         continue;
       }
@@ -184,6 +187,19 @@ export class Committer {
       if (before !== undefined) this.#changed(commit, collection, id, before, undefined);
     }
     commit.results.push(() => resolve('committed'));
+  }
+
+  /** The documents that a run puts, by collection. A run writes each document once, so they stay as they are until then. */
+  #lookUp({ writes }: SqliteTransaction): ReadonlyMap<string, ReadonlyMap<string, Existing>> {
+    const ids = new Map<string, string[]>();
+    for (const { collection, id, row } of writes.values()) {
+      if (row === undefined) continue;
+      const same = ids.get(collection);
+      if (same === undefined) ids.set(collection, [id]);
+      else same.push(id);
+    }
+    const { names } = this.#tables;
+    return new Map([...ids].map(([name, some]) => [name, this.#tables.lookUp(names.intern(name), some)]));
   }
 
   #applySweep({ limit, resolve }: Sweep, commit: Commit): void {

@@ -1,6 +1,7 @@
 /** Reads documents from the tables. */
 import { comparePositions, type Selection } from '../store-query';
 import type { Connection, Statement } from './connection';
+import { idLists, WITH_IDS } from './ids';
 import type { Names } from './names';
 import { positionOf, type RecentDocument, type RecentDocuments } from './recent-documents';
 import { type Column, type Row, toRow } from './rows';
@@ -21,6 +22,7 @@ export class DocumentReader {
   readonly #names: Names;
   readonly #recent: RecentDocuments;
   readonly #find: Statement;
+  readonly #findMany: Statement;
   readonly #findByNumber: Statement;
 
   constructor(connection: Connection, names: Names, recent: RecentDocuments) {
@@ -28,12 +30,20 @@ export class DocumentReader {
     this.#names = names;
     this.#recent = recent;
     this.#find = connection.statement(`SELECT ${COLUMNS} FROM document d WHERE d.collection = ? AND d.id = ?`);
+    this.#findMany = connection.statement(`SELECT ${COLUMNS} ${WITH_IDS}`);
     this.#findByNumber = connection.statement(`SELECT ${COLUMNS} FROM document d WHERE d.doc = ?`);
   }
 
   find(collection: number, id: string): Row | undefined {
     const row = this.#find.get(collection, id);
     return row === undefined ? undefined : toRow(collection, row);
+  }
+
+  /** The rows that exist, in any order. */
+  findMany(collection: number, ids: readonly string[]): readonly Row[] {
+    return [...idLists(ids)].flatMap((list) =>
+      this.#findMany.all(list, collection).map((row) => toRow(collection, row)),
+    );
   }
 
   /** The rows in order, without those that expired by `now`, and whether more follow. */
@@ -133,7 +143,7 @@ export class DocumentReader {
     const terms = this.#rarestFirst(selection);
     if (collection === undefined || terms === undefined) return { sql: undefined, parameters: [] };
 
-    const { byOrder, prefix, after, upTo } = selection;
+    const { byOrder, prefix, after, upTo, above } = selection;
     const [driving, ...others] = terms;
     const parameters: Column[] = [];
     const key = driving === undefined ? 'd' : 'e';
@@ -160,6 +170,10 @@ export class DocumentReader {
     if (upTo !== undefined) {
       sql += ` AND ${key}.sort <= ?`;
       parameters.push(upTo);
+    }
+    if (above !== undefined) {
+      sql += ` AND ${key}.sort > ?`;
+      parameters.push(above);
     }
     if (after !== undefined) {
       sql += byOrder ? ` AND (${key}.sort, ${key}.id) > (?, ?)` : ` AND ${key}.id > ?`;

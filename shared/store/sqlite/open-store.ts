@@ -145,7 +145,7 @@ export class OpenStore implements Store {
     options?: CallOptions,
   ): Promise<readonly (Doc | undefined)[]> {
     this.#health.assertUsable(options?.signal);
-    const docs = ids.map((id) => this.#reader.read(collection, id));
+    const docs = this.#reader.readAll(collection, ids);
     await this.#untilDurable(collection, options?.signal);
     return docs;
   }

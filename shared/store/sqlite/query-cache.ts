@@ -29,13 +29,14 @@ export class QueryCache {
 
   /** The key of a query whose result may be kept; undefined for a query without terms, and for all but first pages. */
   static key(selection: Selection): string | undefined {
-    const { collection, prefix, terms, byOrder, upTo, after, limit, maxChars } = selection;
+    const { collection, prefix, terms, byOrder, upTo, above, after, limit, maxChars } = selection;
     if (terms.length === 0 || after !== undefined || maxChars !== undefined) return undefined;
     return JSON.stringify([
       collection,
       prefix,
       byOrder,
       upTo,
+      above,
       limit,
       ...terms.flatMap((term) => [term.field, term.value]),
     ]);

@@ -9,6 +9,7 @@ import { DocumentCache } from './document-cache';
 import { toStoreError } from './errors';
 import type { StoreHealth } from './health';
 import type { History } from './history';
+import { TOGETHER_FROM } from './ids';
 import { MAX_KEPT_DOCUMENTS, QueryCache } from './query-cache';
 import type { NewRow, Row } from './rows';
 import type { Tables } from './tables';
@@ -64,6 +65,30 @@ export class StoreReader implements TransactionSource {
     const doc = toDoc(row);
     this.#cache.add(key, doc, row.value.length);
     return doc;
+  }
+
+  /** In the order of the ids. */
+  readAll(collection: string, ids: readonly string[]): readonly (Doc | undefined)[] {
+    if (ids.length < TOGETHER_FROM) return ids.map((id) => this.read(collection, id));
+    this.#health.assertUsable(undefined);
+    const n = this.#tables.names.number(collection);
+    if (n === undefined) return ids.map(() => undefined);
+    const docs = new Map<string, Doc>();
+    for (const id of ids) {
+      const cached = this.#cache.get(cacheKey(n, id));
+      if (cached !== undefined) docs.set(id, cached);
+    }
+    const missing = docs.size === 0 ? ids : ids.filter((id) => !docs.has(id));
+    for (const row of this.#reading(() => this.#tables.reader.findMany(n, missing))) {
+      const doc = toDoc(row);
+      this.#cache.add(cacheKey(n, row.id), doc, row.value.length);
+      docs.set(row.id, doc);
+    }
+    const now = this.#clock.now();
+    return ids.map((id) => {
+      const doc = docs.get(id);
+      return doc === undefined || isExpired(doc.expiresAt, now) ? undefined : doc;
+    });
   }
 
   select(query: Query): {

@@ -8,6 +8,7 @@ import type { Standing } from './acknowledged';
 import { checksum } from './checksum';
 import { Connection, type Statement } from './connection';
 import { DocumentReader } from './document-reader';
+import { idLists, WITH_IDS } from './ids';
 import { Names } from './names';
 import { MAX_RECENT_ENTRIES, type RecentDocument, RecentDocuments } from './recent-documents';
 import {
@@ -167,8 +168,19 @@ export class Tables {
     });
   }
 
-  put(collection: number, row: NewRow, now: number): Written {
-    const existing = this.#existing(collection, row.id);
+  /** What {@link put} needs to know of each document that exists. */
+  lookUp(collection: number, ids: readonly string[]): ReadonlyMap<string, Existing> {
+    const statement = this.#statement(`SELECT d.id, d.doc, d.revision, d.sort, d.expires, d.entries ${WITH_IDS}`);
+    const found = new Map<string, Existing>();
+    for (const list of idLists(ids)) {
+      for (const [id, ...row] of statement.all(list, collection)) found.set(String(id), toExisting(row));
+    }
+    return found;
+  }
+
+  /** @param known of this document too, as it is now; absent: it is looked up */
+  put(collection: number, row: NewRow, now: number, known?: ReadonlyMap<string, Existing>): Written {
+    const existing = known === undefined ? this.#existing(collection, row.id) : known.get(row.id);
     const after = { sort: row.sort, entries: row.entries };
     if (existing === undefined) {
       this.#insertChunk(collection, [row], now, []);
@@ -200,15 +212,7 @@ export class Tables {
 
   #existing(collection: number, id: string): Existing | undefined {
     const row = this.#findForWrite.get(collection, id);
-    if (row === undefined) return undefined;
-    const [doc, revision, sort, expires, entries] = row as readonly [
-      number,
-      number,
-      string | null,
-      number | null,
-      string | null,
-    ];
-    return { doc, revision, sort, expires, entries };
+    return row === undefined ? undefined : toExisting(row);
   }
 
   #replace(collection: number, existing: Existing, row: NewRow, revision: number): void {
@@ -218,29 +222,18 @@ export class Tables {
     const isRecent = this.#recent.isRecent(existing.doc);
     if (isRecent) this.#recent.put(recentDocument(existing.doc, row));
     // SQLite rewrites the indexes of every column that an UPDATE names, changed or not.
-    if (existing.sort === sort && existing.expires === expires) {
-      if (existing.entries === entries) {
-        this.#statement('UPDATE document SET revision = ?, value = ?, sum = ? WHERE doc = ?').run(
-          revision,
-          value,
-          sum,
-          existing.doc,
-        );
-        return;
-      }
-      this.#statement('UPDATE document SET revision = ?, value = ?, entries = ?, sum = ? WHERE doc = ?').run(
-        revision,
-        value,
-        entries,
-        sum,
-        existing.doc,
-      );
-    } else {
-      this.#statement(
-        'UPDATE document SET revision = ?, value = ?, sort = ?, expires = ?, entries = ?, sum = ? WHERE doc = ?',
-      ).run(revision, value, sort, expires, entries, sum, existing.doc);
-    }
-    if (isRecent) return;
+    const changed = Object.entries({ sort, expires, entries }).filter(
+      ([column, next]) => existing[column as 'sort' | 'expires' | 'entries'] !== next,
+    );
+    const columns = changed.map(([column]) => `${column} = ?, `).join('');
+    this.#statement(`UPDATE document SET ${columns}revision = ?, value = ?, sum = ? WHERE doc = ?`).run(
+      ...changed.map(([, next]) => next),
+      revision,
+      value,
+      sum,
+      existing.doc,
+    );
+    if (isRecent || (existing.sort === sort && existing.entries === entries)) return;
     const before = parseEntries(existing.entries);
     // Most writes change few index entries.
     const stays = existing.sort === row.sort;
@@ -337,6 +330,17 @@ function insertSql(rows: number): string {
     ' ON CONFLICT (collection, id) DO NOTHING';
   insertSqlBySize.set(rows, sql);
   return sql;
+}
+
+function toExisting(row: readonly Column[]): Existing {
+  const [doc, revision, sort, expires, entries] = row as readonly [
+    number,
+    number,
+    string | null,
+    number | null,
+    string | null,
+  ];
+  return { doc, revision, sort, expires, entries };
 }
 
 /** Without the value, which stays on the disk. */

@@ -11,7 +11,7 @@ export type PendingWrite =
 
 /** What a run needs of the store. Reads are synchronous. */
 export interface TransactionSource {
-  read(collection: string, id: string): Doc | undefined;
+  readAll(collection: string, ids: readonly string[]): readonly (Doc | undefined)[];
   select(query: Query): {
     readonly page: Page;
     readonly selection: Selection;
@@ -48,7 +48,7 @@ export class SqliteTransaction implements Transaction {
     this.#ended = true;
   }
 
-  /** True when there was at most one read, which is consistent by itself. */
+  /** True when there was at most one read, which is consistent by itself: it takes no turn of the event loop. */
   get consistentAlone(): boolean {
     return this.#checks.length <= 1;
   }
@@ -58,21 +58,18 @@ export class SqliteTransaction implements Transaction {
   }
 
   async get(collection: string, id: string): Promise<Doc | undefined> {
-    return this.#read(collection, id);
+    const [doc] = await this.getAll(collection, [id]);
+    return doc;
   }
 
   async getAll(collection: string, ids: readonly string[]): Promise<readonly (Doc | undefined)[]> {
-    return ids.map((id) => this.#read(collection, id));
-  }
-
-  #read(collection: string, id: string): Doc | undefined {
     this.#beforeRead(collection);
     const readAt = this.#source.seq;
-    const doc = this.#source.read(collection, id);
+    const docs = this.#source.readAll(collection, ids);
     const history = this.#source.history(collection);
-    this.#noteExpiry(doc);
-    this.#checks.push(() => history.documentHolds(id, readAt));
-    return doc;
+    for (const doc of docs) this.#noteExpiry(doc);
+    this.#checks.push(() => ids.every((id) => history.documentHolds(id, readAt)));
+    return docs;
   }
 
   async query(query: Query): Promise<Page> {
