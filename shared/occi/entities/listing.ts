@@ -227,17 +227,8 @@ class PageReader {
   }
 
   async read(): Promise<EntityPage> {
-<<<<<<< HEAD
     const { number, cursor, page } = this.#request;
-=======
-    const { scope, number, cursor, page } = this.#request;
-    const query = {
-      collection: ENTITIES,
-      where: this.#where,
-      ...('below' in scope ? { prefix: scope.below } : {}),
-    };
     const { filterScan = MAX_FILTER_SCAN } = this.#context;
->>>>>>> hC
     let after = cursor;
     for (let scanned = 0; this.#skipped + this.#found.length < this.#skip + number && scanned < filterScan;) {
       await this.#portions.next();
@@ -245,13 +236,8 @@ class PageReader {
       if (this.#found.length === 0) this.#chars = 0;
       const isShown = this.#skipped >= this.#skip;
       const missing = isShown ? number - this.#found.length : this.#skip - this.#skipped;
-<<<<<<< HEAD
-      const limit = Math.min(missing, MAX_PAGE_OFFSET);
-      const { docs, next } = await this.#docs(after, limit);
-=======
       const limit = Math.min(missing, MAX_PAGE_OFFSET, filterScan - scanned);
-      const { docs, next } = await this.#context.store.query({ ...from, limit, maxChars: PAGE_PORTION_CHARS });
->>>>>>> hC
+      const { docs, next } = await this.#docs(after, limit);
       scanned += docs.length;
       const read = await this.#take(docs);
       if (isShown && docs.length < limit) this.#chars += PAGE_PORTION_CHARS;
