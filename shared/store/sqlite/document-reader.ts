@@ -115,7 +115,7 @@ export class DocumentReader {
     const n = this.#names.number(collection);
     if (n === undefined) return { count: 0, bytes: 0 };
     const sql = `SELECT count(*), total(bytes) FROM (
-      SELECT octet_length(value) AS bytes FROM document INDEXED BY document_sort
+      SELECT octet_length(value) AS bytes FROM document INDEXED BY document_size
       WHERE collection = ? AND sort IS NOT NULL AND (expires IS NULL OR expires > ?) LIMIT ?)`;
     const [count, bytes] = this.#connection.statement(sql).get(n, now, limit) ?? [];
     return { count: Number(count), bytes: Number(bytes) };

@@ -32,6 +32,8 @@ const APPLICATION_ID = 0x434d4253;
  * (`acknowledged.ts`).
  *
  * 3: The number of the last document whose index entries are in the tables (`recent-documents.ts`).
+ *
+ * 4: The sizes of the documents with an order, so that an inbox is measured without reading its entries.
  */
 export const MIGRATIONS: readonly string[] = [
   `
@@ -78,6 +80,9 @@ export const MIGRATIONS: readonly string[] = [
   `
   ALTER TABLE state ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0;
   UPDATE state SET indexed = (SELECT coalesce(max(doc), 0) FROM document);
+  `,
+  `
+  CREATE INDEX document_size ON document (collection, expires, octet_length(value)) WHERE sort IS NOT NULL;
   `,
 ];
 /** The first version with checksums and the number of the last commit. */
