@@ -2,8 +2,26 @@
  * A companion on Google Cloud, or on its emulators: waits for the lease of its shard, serves the shard for as long as the
  * lease holds, and waits again. Its control endpoint answers all the while.
  */
-import { aborted, backOff, newId, pause, systemClock, untilOr, type Clock, type Log } from '@cmbs/shared';
-import { acquireLease, type Lease, LEASE_LIMITS, type LeaseLimits, Shards } from '@cmbs/shared/broker';
+import {
+  aborted,
+  backOff,
+  CmbsError,
+  newId,
+  pause,
+  systemClock,
+  untilOr,
+  type Clock,
+  type Log,
+} from '@cmbs/shared';
+import { type Access, accessOf } from '@cmbs/shared/access';
+import {
+  acquireLease,
+  type Lease,
+  LEASE_LIMITS,
+  type LeaseLimits,
+  MEMBER_KIND,
+  Shards,
+} from '@cmbs/shared/broker';
 import type { PubsubBusLimits } from '@cmbs/shared/bus/pubsub';
 import { pubsubBusOf } from '@cmbs/shared/bus/pubsub/connect';
 import type { CloudConfig } from '@cmbs/shared/config';
@@ -62,7 +80,13 @@ export interface CloudCompanion {
 /** @throws CmbsError `conflict` when the control endpoint cannot listen */
 export async function startCloudCompanion(options: CloudCompanionOptions): Promise<CloudCompanion> {
   const { config, log, clock = systemClock } = options;
+  // The services need the decisions before there is a store to read the rules from.
+  const late: LateAccess = {};
   const assembly = new CompanionAssembly({
+    authorize: (...asked) => {
+      if (late.access === undefined) throw new Error('The access rules are not assembled yet.');
+      return late.access.authorize(...asked);
+    },
     ...options,
     clock,
     newId,
@@ -79,10 +103,16 @@ export async function startCloudCompanion(options: CloudCompanionOptions): Promi
     clock,
     log,
   });
-  return new LeasedCompanion({ ...options, clock, assembly, control });
+  return new LeasedCompanion({ ...options, clock, assembly, control, late });
+}
+
+interface LateAccess {
+  access?: Access;
 }
 
 interface LeasedParts extends CloudCompanionOptions {
+  /** Gets the access rules of the store. */
+  readonly late: LateAccess;
   readonly clock: Clock;
   readonly assembly: CompanionAssembly;
   readonly control: Control;
@@ -118,6 +148,14 @@ class LeasedCompanion implements CloudCompanion {
     };
     const { callMs } = this.#leaseLimits;
     this.#store = openFirestoreStore({ ...database, limits: { ...limits.store, closeMs: STORE_CLOSE_MS } });
+    parts.late.access = accessOf({
+      store: this.#store,
+      clock,
+      isClosed: config.CMBS_IDENTITIES.length > 0,
+      administrators: config.CMBS_ADMINISTRATORS,
+      memberKind: MEMBER_KIND,
+      unauthenticated: () => new CmbsError('unauthenticated', 'This needs a known caller.'),
+    });
     this.#leases = openFirestoreStore({
       ...database,
       limits: { readMs: callMs, writeMs: callMs, closeMs: STORE_CLOSE_MS },
