@@ -23,6 +23,8 @@ import { inboxOf } from './receipt';
 import type { Layer, Layers } from './layer-definition';
 import { isLocal, layersToStart, prepareMember, socketOf } from './member';
 import { membersAt, PortAllotment } from './ports';
+import { inGroup } from './member-groups';
+import { putMove } from './member-moves';
 import type { BrokerOptions } from './options';
 import { asEntity, later } from './message-sender';
 import { rpcOptions, verbOf } from './action-call';
@@ -93,6 +95,7 @@ export function memberProvider(options: BrokerOptions): Provider {
       const removeInbox = await removeInboxOf(tx, entity);
       return () => {
         removeInbox();
+        putMove(tx, entity, undefined, options);
         allotment.write();
       };
     },
@@ -113,7 +116,8 @@ export function memberProvider(options: BrokerOptions): Provider {
       const layers = layersToStart(start, known);
       const subscribes = layers.some((layer) => known.onBus.includes(layer));
       await authorizeSubscribing(authorize, principal, next, subscribes ? undefined : before);
-      const member = await allotment.complete({ next: { ...next, attributes }, before });
+      const complete = await allotment.complete({ next: { ...next, attributes }, before });
+      const member = inGroup(complete, options.shardOf);
       if (before !== undefined) await allotment.released(before, member);
       notes.push(...(await sharedAddresses(tx, member, { before, together: entities, layers: known })));
       entities.push(member);
@@ -133,6 +137,9 @@ export function memberProvider(options: BrokerOptions): Provider {
       notes,
       write: () => {
         allotment.write();
+        changes.forEach(({ before }, at) => {
+          if (before !== undefined) putMove(tx, before, entities[at], options);
+        });
         for (const { path, desired } of started) tx.put(DESIRED, path, desired);
       },
       afterwards: async (signal) => {

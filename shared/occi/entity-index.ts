@@ -11,6 +11,8 @@ const MAX_INDEXED_VALUE_LENGTH = 256;
 export const CATEGORY_FIELD = 'category';
 export const SOURCE_FIELD = 'source';
 export const TARGET_FIELD = 'target';
+/** The index field of {@link Entity.group}. */
+export const GROUP_FIELD = 'group';
 /** The index field of an attribute. */
 export const attributeField = (name: string): string => `a.${name}`;
 /** The index field of the texts that an attribute's {@link AttributeSpec.keysOf} makes. */
@@ -51,6 +53,7 @@ export function indexOf(entity: Entity, registry: CategoryRegistry): Readonly<In
     [attributeField(CORE_ID)]: [indexText(entity.id)],
     [CATEGORY_FIELD]: [...registry.ancestors(entity.kind), ...entity.mixins],
   };
+  if (entity.group !== undefined) index[GROUP_FIELD] = [entity.group];
   const specs = registry.specs(entity.kind, entity.mixins);
   for (const [name, value] of Object.entries(entity.attributes)) {
     const spec = specs[name];

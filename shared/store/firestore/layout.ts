@@ -35,6 +35,7 @@ const GROUPS: Readonly<Record<string, GroupLayout>> = {
   forwarded: BY_ID,
   idempotency: BY_ID,
   leases: BY_ID,
+  'member-moves': BY_ID,
   'member-origins': BY_ID,
   meta: BY_ID,
   ordering: BY_ID,
