@@ -5,6 +5,7 @@
 import { CATEGORY_FIELD, ENTITIES, type Entity, GROUP_FIELD } from '../occi';
 import type { Store } from '../store';
 import { MEMBER_KIND } from './cmbs';
+import { areSomeWithout } from './index-count';
 import { type IndexTerm, isLocal } from './member';
 import { isUnverified } from './provenance';
 
@@ -32,27 +33,11 @@ export const inGroup = (member: Entity, shardOf: ShardOf): Entity => ({
   group: groupOf(member, shardOf),
 });
 
-/** Members that are counted, to see whether all are in a group. */
-const MAX_COUNTED = 1_000_000;
-
 /**
  * Whether some members are in none of the groups of a deployment with these shards: release 1.0 stored them, or the
  * deployment had other shards.
  */
-export async function areSomeWithoutGroup(
-  store: Pick<Store, 'count'>,
-  shards: readonly string[],
-): Promise<boolean> {
-  const differs = async (): Promise<boolean> => {
-    const where = [{ field: CATEGORY_FIELD, value: MEMBER_KIND }];
-    const [all, ...inGroups] = await Promise.all([
-      store.count({ collection: ENTITIES, where }, MAX_COUNTED),
-      ...[...shards, ...REMOTE_GROUPS].map((group) =>
-        store.count({ collection: ENTITIES, where: [groupTerm(group)] }, MAX_COUNTED),
-      ),
-    ]);
-    return inGroups.reduce((sum, count) => sum + count, 0) < all;
-  };
-  // Members come and go between the counts, so a difference counts only when it is there twice.
-  return (await differs()) && differs();
+export function areSomeWithoutGroup(store: Pick<Store, 'count'>, shards: readonly string[]): Promise<boolean> {
+  const where = [{ field: CATEGORY_FIELD, value: MEMBER_KIND }];
+  return areSomeWithout(store, { collection: ENTITIES, where }, [...shards, ...REMOTE_GROUPS].map(groupTerm));
 }

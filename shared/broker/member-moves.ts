@@ -11,6 +11,8 @@ import { groupOf, type ShardOf } from './member-groups';
 
 export const MEMBER_MOVES = 'member-moves';
 
+/** Between the path of the member and what distinguishes its records. */
+const SEPARATOR = '#';
 /** Milliseconds for which a record is kept: a watch that is interrupted for longer is followed by a look at all messages. */
 const KEPT_MS = 15 * 60_000;
 
@@ -49,9 +51,12 @@ export function putMove(
   }
   const shard = next !== undefined && isLocal(next) ? shardOf(next) : undefined;
   const hasCome = shard !== undefined && isLocal(before) && cameFrom !== shard;
-  if (Object.keys(sockets).length === 0 && !hasCome) return;
+  if (next !== undefined && Object.keys(sockets).length === 0 && !hasCome) return;
   const move: MemberMove = { member: before.path, sockets, ...(hasCome ? { shard } : {}) };
-  tx.put(MEMBER_MOVES, newId(), { ...move }, { expiresAt: clock.now() + KEPT_MS });
+  tx.put(MEMBER_MOVES, `${before.path}${SEPARATOR}${newId()}`, { ...move }, { expiresAt: clock.now() + KEPT_MS });
 }
+
+/** The member that a record is about. */
+export const memberOfMove = (id: string): Path => id.slice(0, id.lastIndexOf(SEPARATOR));
 
 export const moveOf = ({ value }: Doc): MemberMove => value as unknown as MemberMove;
