@@ -145,7 +145,7 @@ test('messages for a remote member follow it, and fail when it is deleted', asyn
   await here.must(200, here.request('DELETE', gone.path));
   await eventually(
     () => here.delivery(third.path),
-    ({ state, reason }) => state === 'failed' && reason !== undefined && reason.includes('deleted'),
+    ({ state, reason }) => state === 'failed' && reason?.includes('deleted') === true,
     'the message fails',
   );
 });

@@ -76,7 +76,7 @@ export function twoShards({ directory, seen, shards: texts, running = NAMES }: T
       },
       config,
     );
-    closing.push(() => Promise.resolve(app.categories.close()));
+    closing.push(async () => app.categories.close());
     await app.categories.resume();
     const assembly = new CompanionAssembly({
       config,

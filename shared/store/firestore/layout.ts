@@ -28,7 +28,7 @@ const GROUPS: Readonly<Record<string, GroupLayout>> = {
   'bus-topics': BY_ID,
   categories: BY_ID,
   'category-state': BY_ID,
-  'desired-layers': BY_ID,
+  'desired-layers': { ...BY_ID, expires: true },
   entities: { ...BY_ID, expires: true },
   'entity-values': BY_ID,
   'executed-runs': BY_ID,
