@@ -4,7 +4,7 @@
  * seconds; to read a thousand members for each few messages would cost more than the messages.
  */
 import type { Clock, Log } from '@cmbs/shared';
-import { DISCOVERY_LAYER, groupTerm, membersInPages, socketOf } from '@cmbs/shared/broker';
+import { DISCOVERY_LAYER, type IndexTerm, membersInPages, socketOf } from '@cmbs/shared/broker';
 import type { Entity, Path } from '@cmbs/shared/occi';
 import type { Store } from '@cmbs/shared/store';
 
@@ -21,8 +21,9 @@ export interface KnownSocketsOptions {
   readonly log: Log;
   /** The members in memory. */
   readonly own: () => Iterable<Entity>;
-  /** Groups of the members that are not in memory; members of the first groups are listed where there is no room for all. */
-  readonly groups: readonly string[];
+  readonly isOwn: (path: Path) => boolean;
+  /** Queries for the members that are not in memory; those of the first are listed where there is no room for all. */
+  readonly others: () => readonly (readonly IndexTerm[])[];
 }
 
 export class KnownSockets {
@@ -77,14 +78,14 @@ export class KnownSockets {
   }
 
   async #read(): Promise<void> {
-    const { store, clock, groups } = this.#options;
+    const { store, clock, isOwn, others } = this.#options;
     const began = clock.now();
     const found = new Map<Path, string>();
-    for (const group of groups) {
+    for (const where of others()) {
       const left = MAX_SOCKETS_LISTED - found.size;
-      for await (const { entity } of membersInPages(store, [groupTerm(group)], left)) {
+      for await (const { entity } of membersInPages(store, where, left)) {
         const socket = socketOf(entity, DISCOVERY_LAYER);
-        if (socket !== undefined) found.set(entity.path, socket);
+        if (socket !== undefined && !isOwn(entity.path)) found.set(entity.path, socket);
       }
     }
     this.#others = found;

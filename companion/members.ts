@@ -61,6 +61,8 @@ export class Members implements KnownMembers {
   readonly #gone = new Set<Path>();
   /** Members that were put into their group since the last look. */
   readonly #regrouped = new Set<Path>();
+  /** Members had no group at the last look. */
+  #areSomeOld = false;
   #cancelLook: () => void = () => undefined;
   #isClosed = false;
 
@@ -76,7 +78,9 @@ export class Members implements KnownMembers {
       clock,
       log,
       own: () => this.#own.values(),
-      groups: [remote, ...otherShards, ...rest],
+      isOwn: (path) => this.#own.has(path),
+      others: () =>
+        this.#areSomeOld ? [[]] : [remote, ...otherShards, ...rest].map((group) => [groupTerm(group)]),
     });
     this.#watch = store.watch({ collection: ENTITIES, where: this.#where }, (changes) => {
       for (const { id } of changes) void this.refresh(id);
@@ -273,7 +277,7 @@ export class Members implements KnownMembers {
   async #read(): Promise<readonly Path[]> {
     const { store, shard } = this.#options;
     this.#regrouped.clear();
-    const areSomeOld = await areSomeWithoutGroup(store, shard.shards);
+    const areSomeOld = (this.#areSomeOld = await areSomeWithoutGroup(store, shard.shards));
     return this.#inOrder(async (read) => {
       const paths: Path[] = [];
       for await (const member of membersInPages(store, areSomeOld ? [] : [this.#where])) {

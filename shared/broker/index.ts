@@ -53,6 +53,7 @@ export { BUILT_IN_LAYERS, layersOf } from './layers';
 export { RPC_TIMEOUT_MS } from './limits';
 export { MemberRegistration, type RegistrationContext, type RegistrationResult } from './member-registration';
 export {
+  type IndexTerm,
   isLocal,
   isOpenOn,
   isSuspended,
