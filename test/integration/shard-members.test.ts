@@ -199,6 +199,28 @@ test('members have another shard when the deployment has other shards', async ()
   }
 });
 
+test('a member that was stored before its shard existed goes to the companion of that shard', async () => {
+  await start({ shards: ['main=*'], running: ['main'] });
+  const far = await memberIn('eu');
+  await here.close();
+
+  await start();
+  await eventually(
+    () => ask(far, 'l1', frameOf(unique('m'), {})),
+    (answer) => answer.member_description !== undefined,
+    'the member answers',
+  );
+  await eventually(
+    () => membersSeen('eu'),
+    (paths) => paths.includes(far.path),
+    'the companion of its shard has it',
+  );
+  await here.close();
+
+  await start();
+  expect([membersSeen('main'), membersSeen('eu')]).toEqual([[], [far.path]]);
+});
+
 test('a member that release 1.0 stored is served by the companion of its shard', async () => {
   await start();
   await here.close();
