@@ -37,7 +37,10 @@ export interface CompanionAdditions {
 }
 
 export interface AssemblyOptions extends CompanionAdditions {
-  readonly config: Pick<Config, 'CMBS_DISCOVERY' | 'CMBS_QUEUE_LIMIT' | 'CMBS_INBOX_LIMIT' | 'CMBS_INBOX_BYTES'>;
+  readonly config: Pick<
+    Config,
+    'CMBS_IDENTITIES' | 'CMBS_DISCOVERY' | 'CMBS_QUEUE_LIMIT' | 'CMBS_INBOX_LIMIT' | 'CMBS_INBOX_BYTES'
+  >;
   readonly clock: Clock;
   readonly log: Log;
   readonly newId: NewId;
@@ -86,6 +89,7 @@ export class CompanionAssembly {
       services: this.#services,
       codecs: this.#codecs,
       authorize: this.authorize,
+      provesFrames: config.CMBS_IDENTITIES.length > 0,
       layers: this.layers,
       exchanges: this.#exchanges,
       delivery,

@@ -9,7 +9,7 @@ import {
   type NewId,
   type Random,
 } from '@cmbs/shared';
-import { type Layers, layersOf, OrderClock } from '@cmbs/shared/broker';
+import { type Layers, layersOf, OrderClock, FrameProofs } from '@cmbs/shared/broker';
 import type { Bus } from '@cmbs/shared/bus';
 import type { Categories } from '@cmbs/shared/occi';
 import { type Codecs, codecsOf, type Services } from '@cmbs/shared/services';
@@ -32,6 +32,8 @@ export interface CompanionOptions {
   readonly services: Services;
   /** Allows everything when absent. */
   readonly authorize?: Authorize;
+  /** Frames between members of this deployment prove who sent them; needed where not everybody may do everything. */
+  readonly provesFrames?: boolean;
   /** JSON-RPC alone when absent. */
   readonly codecs?: Codecs;
   /** The built-in layers when absent. */
@@ -73,6 +75,8 @@ export interface CompanionOptions {
 export async function environmentOf(options: CompanionOptions): Promise<Environment> {
   const layers = options.layers ?? layersOf();
   const { shard = wholeDeployment(options.newId), random = Math.random } = options;
+  const { store, deployment, provesFrames = false } = options;
+  const proofs = provesFrames ? await FrameProofs.open(store, deployment) : undefined;
   const members = await Members.load({ ...options, layers, shard });
   return {
     ...options,
@@ -81,6 +85,7 @@ export async function environmentOf(options: CompanionOptions): Promise<Environm
     authorize: options.authorize ?? allowAll,
     codecs: options.codecs ?? codecsOf(),
     members,
+    proofs,
     exchanges: new Exchanges(options.exchanges, options),
     shard,
     shardOf: (member) => shard.of(member),

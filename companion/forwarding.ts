@@ -195,7 +195,11 @@ function onwardFrame(
   const attributes = message.json.attributes as JsonObject;
   const cmbs = attributes.cmbs as JsonObject;
   const fields = cmbs.message as JsonObject;
-  const { to: _ofThisHop, ...transfer } = isJsonObject(fields.transfer) ? fields.transfer : { v: 1 };
+  const {
+    to: _ofThisHop,
+    proof: _ofTheEarlierText,
+    ...transfer
+  } = isJsonObject(fields.transfer) ? fields.transfer : { v: 1 };
   const next: JsonOutputObject = {
     ...(message.json as Readonly<Record<string, Json>>),
     attributes: {

@@ -1,11 +1,12 @@
 /** Answers the frames that arrive at a member's sockets. */
-import { CmbsError, type Counters, type Log, toCmbsError } from '@cmbs/shared';
+import { CmbsError, type Counters, type Log, type Principal, toCmbsError } from '@cmbs/shared';
 import type { BusDelivery, TopicLayer } from '@cmbs/shared/bus';
 import {
   contentOf,
   describe,
   describesMember,
   errorReply,
+  type FrameProofs,
   type InboundHandler,
   isLocal,
   isSuspended,
@@ -33,6 +34,8 @@ export interface FrameHandlerEnvironment {
   readonly counters: Counters;
   /** Identifies this deployment in hops and origins (docs/wire.md). */
   readonly deployment: string;
+  /** Tells which member of this deployment sent a frame; undefined where everybody may do everything. */
+  readonly proofs: FrameProofs | undefined;
   /** URI of a member of this deployment from its path. */
   readonly uriOf: (path: string) => string;
 }
@@ -78,12 +81,18 @@ export class FrameHandler {
       const message = parseFrame(bytes);
       this.#hear(message);
       const member = this.#meant(memberPath, layer, message);
-      const answer = await this.#inbound.handle(member, layer, message);
+      const answer = await this.#inbound.handle(member, layer, message, this.#senderOf(message));
       counters.add('cmbs_received', { layer, outcome: 'accepted' });
       return await this.#replyOf(member, message, answer);
     } catch (thrown) {
       return this.#refusal(thrown, memberPath, layer);
     }
+  }
+
+  /** Who sent the frame: a member that proves it, or nobody in particular. */
+  #senderOf(message: WireMessage): { readonly principal?: Principal } {
+    const principal = this.#environment.proofs?.senderOf(message);
+    return principal === undefined ? {} : { principal };
   }
 
   #refusal(thrown: unknown, memberPath: Path, layer: Layer): string {
@@ -100,7 +109,7 @@ export class FrameHandler {
   async handleBroadcast(memberPath: Path, layer: Layer, bytes: Buffer): Promise<void> {
     const message = parseFrame(bytes);
     this.#hear(message);
-    await this.#inbound.handle(this.#meant(memberPath, layer, message), layer, message);
+    await this.#inbound.handle(this.#meant(memberPath, layer, message), layer, message, this.#senderOf(message));
     this.#environment.counters.add('cmbs_received', { layer, outcome: 'accepted' });
   }
 

@@ -1,6 +1,6 @@
 /** What the delivery of messages needs of its companion; each part names the fields that it uses. */
 import type { Authorize, Clock, Counters, Log } from '@cmbs/shared';
-import type { Layers } from '@cmbs/shared/broker';
+import type { FrameProofs, Layers } from '@cmbs/shared/broker';
 import type { Bus } from '@cmbs/shared/bus';
 import type { Categories } from '@cmbs/shared/occi';
 import type { Store } from '@cmbs/shared/store';
@@ -23,6 +23,8 @@ export interface DeliveryEnvironment {
   readonly counters: Counters;
   /** Identifies this deployment in hops and origins (docs/wire.md). */
   readonly deployment: string;
+  /** Proves frames to members of this deployment; undefined where everybody may do everything. */
+  readonly proofs: FrameProofs | undefined;
   /** URI of a member of this deployment from its path. */
   readonly uriOf: (path: string) => string;
   /** Milliseconds before the next attempt, by the number of failures in a row. */

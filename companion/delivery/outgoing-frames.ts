@@ -17,10 +17,10 @@ import type { DeliveryEnvironment } from './environment';
 import type { InFlightMessage } from './in-flight-message';
 
 export class OutgoingFrames {
-  readonly #environment: Pick<DeliveryEnvironment, 'members' | 'deployment' | 'uriOf' | 'layers'>;
+  readonly #environment: Pick<DeliveryEnvironment, 'members' | 'deployment' | 'uriOf' | 'layers' | 'proofs'>;
   readonly #bytes = new ByteSemaphore();
 
-  constructor(environment: Pick<DeliveryEnvironment, 'members' | 'deployment' | 'uriOf' | 'layers'>) {
+  constructor(environment: Pick<DeliveryEnvironment, 'members' | 'deployment' | 'uriOf' | 'layers' | 'proofs'>) {
     this.#environment = environment;
   }
 
@@ -63,7 +63,7 @@ export class OutgoingFrames {
   }
 
   async #textOf(message: InFlightMessage, read: StoredOutboundMessage | undefined): Promise<string | undefined> {
-    const { members, deployment, uriOf, layers } = this.#environment;
+    const { members, deployment, uriOf, layers, proofs } = this.#environment;
     if (read?.outbound.frame !== undefined) return read.outbound.frame;
     if (read?.message === undefined) return undefined;
     const { outbound } = read;
@@ -76,7 +76,7 @@ export class OutgoingFrames {
     const frame = outgoingFrame(
       outbound,
       entity,
-      { deployment, uriOf, revision: from.updatedAt },
+      { deployment, uriOf, revision: from.updatedAt, proofs },
       { content, ...meantBy(outbound.receivers) },
     );
     // An earlier release may have queued a message that no receiver takes.

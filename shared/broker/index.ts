@@ -117,3 +117,4 @@ export {
   type Transfer,
   type WireMessage,
 } from './wire';
+export { FrameProofs } from './frame-proof';

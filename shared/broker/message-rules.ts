@@ -43,6 +43,7 @@ const transferSchema = z.looseObject({
   to: z.array(z.string().max(255)).max(MAX_NAMED_RECEIVERS).optional(),
   content_type: z.string().max(255).optional(),
   traceparent: z.string().max(255).optional(),
+  proof: z.string().max(255).optional(),
 });
 
 const messageSchema = z.looseObject({

@@ -1,4 +1,5 @@
 /** Publishes outbound messages on the topic bus. */
+import type { FrameProofs } from './frame-proof';
 import type { Clock } from '../clock';
 import { toCmbsError, type CmbsError } from '../errors';
 import type { Bus } from '../bus';
@@ -39,11 +40,17 @@ export interface TopicListener {
   refused(layer: Layer, topic: string, reason: string): void;
 }
 
+type FrameContext = Pick<PublishContext, 'deployment' | 'uriOf'> & {
+  readonly revision: number;
+  /** Proves the frame to members of this deployment. */
+  readonly proofs?: FrameProofs | undefined;
+};
+
 /** The frame of an outbound message, with its sender in path history and hops. */
 export function outgoingFrame(
   outbound: OutboundMessage,
   message: SentMessage,
-  { deployment, uriOf, revision }: Pick<PublishContext, 'deployment' | 'uriOf'> & { readonly revision: number },
+  { deployment, uriOf, revision, proofs }: FrameContext,
   { content, to }: { readonly content?: string | undefined; readonly to?: readonly string[] } = {},
 ): string {
   const transfer: Transfer = {
@@ -54,11 +61,12 @@ export function outgoingFrame(
     ...(to === undefined ? {} : { to }),
     ...traceOf(outbound, message),
   };
-  return messageFrame(message, {
+  const frame = messageFrame(message, {
     pathHistory: [...stringList(message.attributes[MESSAGE.pathHistory]), uriOf(outbound.from)],
     transfer,
     ...(content === undefined ? {} : { content }),
   });
+  return proofs === undefined ? frame : proofs.seal(frame, JSON.stringify(transfer));
 }
 
 /** The trace of the request that sent the message, otherwise the trace in the message's headers. */
@@ -96,7 +104,7 @@ export async function publishOutbound(
   }
   // Decided again: rules may have changed since the message was queued. Release 1.0 stored no principal.
   for (const { name } of topics) {
-    await context.authorize(outbound.principal ?? ANONYMOUS, 'message.deliver', topicResource(name));
+    await context.authorize(outbound.principal ?? ANONYMOUS, 'topic.publish', topicResource(name));
   }
   const parsed = parseFrame(frame);
   const { orderingKey: ownKey, transfer } = parsed;

@@ -1,6 +1,7 @@
 /** Writes the receipts of arriving messages: within the limits of the inbox, and once per message. */
 import { isOutage } from '../errors';
 import { type CategoryRegistry, type Path, readEntity, writeEntity } from '../occi';
+import { ANONYMOUS } from '../principal';
 import type { Transaction } from '../store';
 import type { Arrival } from './arrival';
 import { MESSAGE_KIND } from './cmbs';
@@ -52,7 +53,9 @@ export class ReceiptWriter {
     const write = async (): Promise<Written<Receipt | undefined>> => {
       const registry = await registryOf(this.#context);
       const ids = await this.#deduplication.idsOf(message, id);
-      const copy = entityOf(message, (name) => isDeclared(name, message, registry), layers, clock.now());
+      const received = entityOf(message, (name) => isDeclared(name, message, registry), layers, clock.now());
+      // A copy belongs to whoever the receiving member belongs to.
+      const copy = member.owner === ANONYMOUS.name ? received : { ...received, owner: member.owner };
       const isOwn = message.transfer.origin?.deployment === deployment;
       const known = isOwn ? await readEntity(store, copy.path) : undefined;
       const earlier = await store.transact(async (tx) => {

@@ -42,6 +42,8 @@ export interface Transfer {
   readonly to?: readonly string[];
   readonly content_type?: string;
   readonly traceparent?: string;
+  /** Proves that a member of the receiving deployment sent the frame (`frame-proof.ts`). */
+  readonly proof?: string;
 }
 
 /** Content type of a discovery request, which leaves no receipt. */

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { JsonObject } from '@cmbs/shared';
-import { Deployment, MEMBER, MESSAGE, unique } from './harness';
+import { Request } from 'zeromq';
+import { CMBS, Deployment, freeSocket, MEMBER, MESSAGE, unique } from './harness';
 
 const ADMIN_PASSWORD = 'correct horse battery';
 const directory = mkdtempSync(join(tmpdir(), 'cmbs-access-'));
@@ -67,9 +68,14 @@ class Caller {
   }
 
   /** Creates an entity and returns its path. */
-  async create(kind: string, attributes: JsonObject, id = unique('e')): Promise<string> {
+  async create(
+    kind: string,
+    attributes: JsonObject,
+    id = unique('e'),
+    mixins: readonly string[] = [],
+  ): Promise<string> {
     const collection = COLLECTION[kind] ?? '/';
-    const made = await this.ask('PUT', collection + id, { kind, attributes });
+    const made = await this.ask('PUT', collection + id, { kind, mixins, attributes });
     if (made.status !== 201) throw new Error(`${kind} was not created: ${made.status} ${made.text}`);
     return collection + id;
   }
@@ -340,5 +346,111 @@ describe('access, closed', () => {
     expect(statuses.at(-1)).toBe(429);
     // Others log in from the same address.
     expect(await root.status('GET', '/-/')).toBe(200);
+  });
+});
+
+/** A local member of a caller, with the layers started. */
+async function member(
+  as: Caller,
+  start: readonly string[],
+  more: JsonObject = {},
+): Promise<{ readonly path: string; readonly id: string; readonly socket: string }> {
+  const socket = await freeSocket();
+  const id = unique('m');
+  const path = await as.create(
+    MEMBER,
+    { 'cmbs.member.local': 'true', 'cmbs.member.state': 'active', 'cmbs.member.l1_socket': socket, ...more },
+    id,
+  );
+  for (const layer of start) {
+    const started = await as.ask('POST', `${path}?action=start_${layer}`);
+    if (started.status !== 200) throw new Error(`${layer} was not started: ${started.status} ${started.text}`);
+  }
+  return { path, id, socket };
+}
+
+/** Sends a new message and returns its delivery. */
+async function send(as: Caller, layer: string, attributes: JsonObject, from: string): Promise<JsonObject> {
+  const content = { 'cmbs.message.cmbs_layer': layer, 'cmbs.message.message_content': { a: 1 } };
+  const path = await as.create(MESSAGE, { ...content, ...attributes }, unique('e'), [CMBS + layer]);
+  const action = `http://houssem.org/cmbs/message/action#send_${layer}`;
+  const sent = await as.ask('POST', `${path}?action=send_${layer}`, { action, attributes: { from } });
+  if (sent.status >= 400) throw new Error(`${sent.status} ${sent.text}`);
+  return (sent.json.attributes as JsonObject)['cmbs.message.delivery'] as JsonObject;
+}
+
+describe('messages in a closed deployment', () => {
+  it('go from member to member, whose owner gets the copy; acting as a member is a right of its own', async () => {
+    const [alice, bob] = [await user(), await user()];
+    const [from, to] = [await member(alice.as, []), await member(bob.as, ['l1'])];
+    const receiver = { 'cmbs.message.l1_socket_receiver_member': to.socket };
+    expect(await send(alice.as, 'l1', receiver, from.id)).toMatchObject({ state: 'delivered' });
+    const inbox = await bob.as.ask('GET', `${to.path}/inbox/`);
+    const entries = inbox.json.entries as readonly JsonObject[];
+    expect(entries).toHaveLength(1);
+    expect(await alice.as.status('GET', `${to.path}/inbox/`)).toBe(404);
+    expect(await nobody.status('GET', `${to.path}/inbox/`)).toBe(401);
+    // Bob acts as Alice's member only when a rule says so.
+    const l1 = { 'cmbs.message.cmbs_layer': 'l1', ...receiver };
+    const message = await bob.as.create(MESSAGE, l1, unique('e'), [`${CMBS}l1`]);
+    const action = 'http://houssem.org/cmbs/message/action#send_l1';
+    const asAlice = { action, attributes: { from: from.id } };
+    expect([403, 404, 409]).toContain(await bob.as.status('POST', `${message}?action=send_l1`, asAlice));
+    await alice.as.create(
+      RULE,
+      rule(`member:${from.path}`, { operations: ['message.send_as'], allow: [`user:${bob.name}`] }),
+    );
+    expect(await bob.as.status('POST', `${message}?action=send_l1`, asAlice)).toBe(200);
+  });
+
+  it('are refused from a peer that proves nothing, until a rule takes them', async () => {
+    const bob = await user();
+    const to = await member(bob.as, ['l1']);
+    const peer = new Request();
+    peer.connect(to.socket);
+    const frame = (): string =>
+      JSON.stringify({
+        kind: MESSAGE,
+        id: unique('frame'),
+        attributes: { cmbs: { message: { cmbs_layer: 'l1', message_content: 'hello', transfer: { v: 1 } } } },
+      });
+    const reply = async (): Promise<JsonObject> => {
+      await peer.send(frame());
+      const [bytes] = await peer.receive();
+      return JSON.parse(String(bytes)) as JsonObject;
+    };
+    try {
+      expect(await reply()).toMatchObject({ error: { code: 'unauthenticated' } });
+      await bob.as.create(
+        RULE,
+        rule(`member:${to.path}`, { operations: ['message.receive'], allow: ['everybody'] }),
+      );
+      expect(await reply()).not.toHaveProperty('error');
+    } finally {
+      peer.close();
+    }
+  });
+
+  it('reach subscribers of topics that both may use', async () => {
+    const [alice, bob] = [await user(), await user()];
+    const [pub, sub] = [unique('news'), await freeSocket()];
+    const from = await member(alice.as, []);
+    const topics = { 'cmbs.message.topics': [`${pub}.eu`] };
+    await expect(send(alice.as, 'l32', topics, from.id)).rejects.toThrow('403');
+    const layer = { 'cmbs.member.topics': [`${pub}.>`], 'cmbs.member.l32_socket': sub };
+    await expect(member(bob.as, ['l32'], layer)).rejects.toThrow('403');
+    await root.create(
+      RULE,
+      rule(`topic:${pub}.>`, { operations: ['topic.publish'], allow: [`user:${alice.name}`] }),
+    );
+    const reads = await root.create(
+      RULE,
+      rule(`topic:${pub}.>`, { operations: ['topic.subscribe'], allow: [`user:${bob.name}`] }),
+    );
+    const to = await member(bob.as, ['l32'], layer);
+    expect(await send(alice.as, 'l32', topics, from.id)).toMatchObject({ state: 'delivered' });
+    const read = await bob.as.ask('GET', `${to.path}/inbox/?wait=20`);
+    expect(read.json.entries as readonly JsonObject[]).toHaveLength(1);
+    expect(await root.status('DELETE', reads)).toBe(200);
   });
 });

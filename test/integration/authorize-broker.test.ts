@@ -146,9 +146,7 @@ test('each step of a message is authorized', async () => {
 test('topics are authorized when the message is queued and when it is published', async () => {
   await message('news', 'l32', { 'cmbs.message.topics': ['weather'] });
   expect(await statusOf(send('news', 'l32'))).toBe(200);
-  expect(asked).toEqual(
-    expect.arrayContaining(['anonymous topic.publish topic:weather', 'anonymous message.deliver topic:weather']),
-  );
+  expect(asked.filter((one) => one === 'anonymous topic.publish topic:weather')).toHaveLength(2);
 });
 
 test.each(['message.send', 'message.send_as'] as const)('without %s nothing is queued', async (operation) => {

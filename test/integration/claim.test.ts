@@ -183,6 +183,7 @@ it('messages that are gone keep no bytes of the memory for frames', async () => 
   const frames = new OutgoingFrames({
     members: nobody,
     deployment: 'here',
+    proofs: undefined,
     uriOf: (path) => path,
     layers: layersOf(),
   });

@@ -61,6 +61,7 @@ describe('the frame handler', () => {
       log: silentLog,
       counters: silentCounters,
       deployment: 'here',
+      proofs: undefined,
       uriOf: (path) => `http://here${path}`,
     };
     const inbound = {

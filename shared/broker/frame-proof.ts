@@ -1,0 +1,67 @@
+/**
+ * Proofs that a member of this deployment sent a frame. A frame says who sent it, and anybody who reaches a socket can say
+ * the same. With a proof, which only companions of the deployment can make, the sender counts as the member that it says.
+ * Peers elsewhere may ignore the field (docs/wire.md).
+ */
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { Principal } from '../principal';
+import type { Store } from '../store';
+import { MEMBERS } from './cmbs';
+import type { WireMessage } from './wire';
+
+/** Bytes of the key, as long as the digest (RFC 2104 §3). */
+const KEY_BYTES = 32;
+const COLLECTION = 'meta';
+const KEY_ID = 'frame-key';
+
+export class FrameProofs {
+  readonly #key: Buffer;
+  readonly #deployment: string;
+
+  constructor(key: Buffer, deployment: string) {
+    this.#key = key;
+    this.#deployment = deployment;
+  }
+
+  /** The proofs of a deployment, by the key in its store; the first companion makes the key. */
+  static async open(store: Pick<Store, 'get' | 'create'>, deployment: string): Promise<FrameProofs> {
+    await store.create(COLLECTION, KEY_ID, { key: randomBytes(KEY_BYTES).toString('base64url') });
+    const key = (await store.get(COLLECTION, KEY_ID))?.value.key;
+    if (typeof key !== 'string') throw new Error('The store has lost the key of frame proofs.');
+    return new FrameProofs(Buffer.from(key, 'base64url'), deployment);
+  }
+
+  /**
+   * The frame with a proof of its text.
+   * @param transfer the JSON text of the frame's `transfer`, which is the last attribute
+   */
+  seal(frame: string, transfer: string): string {
+    const at = frame.lastIndexOf(transfer);
+    if (at < 0 || !transfer.endsWith('}')) throw new Error('The frame does not have this transfer.');
+    const end = at + transfer.length - 1;
+    return frame.slice(0, end) + memberOf(this.#digest(frame).toString('base64url')) + frame.slice(end);
+  }
+
+  /** The member that sent the frame, if it is proved; undefined otherwise. */
+  senderOf({ text, transfer }: Pick<WireMessage, 'text' | 'transfer'>): Principal | undefined {
+    const { proof } = transfer;
+    if (proof === undefined) return undefined;
+    const field = memberOf(proof);
+    // Later texts of a frame cannot have quotes that are not escaped, so the last one is that of the transfer.
+    const at = text.lastIndexOf(field);
+    if (at < 0) return undefined;
+    const given = Buffer.from(proof, 'base64url');
+    const expected = this.#digest(text.slice(0, at) + text.slice(at + field.length));
+    if (given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined;
+    const [deployment, id] = (transfer.hops?.at(-1) ?? '').split('/');
+    if (deployment !== this.#deployment || id === undefined || id === '') return undefined;
+    return { kind: 'member', name: MEMBERS + id };
+  }
+
+  #digest(text: string): Buffer {
+    return createHmac('sha256', this.#key).update(text).digest();
+  }
+}
+
+/** The proof as a member of the transfer's JSON. */
+const memberOf = (proof: string): string => `,"proof":"${proof}"`;
