@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { silentCounters, silentLog } from '@cmbs/shared';
 import { SocketContext } from '../../companion/exchanges/zeromq/options';
 import { Requester } from '../../companion/exchanges/zeromq/requester';
+import { type Before, BEFORE_L1, BEFORE_POST, BEFORE_SEND_L1 } from './before';
 import { loadHttp, requestText } from './http-load';
 import { frames, listeningMember, messageEntity } from './messages';
 import { freePort, Product } from './programs';
@@ -18,10 +19,16 @@ const TYPE = 'application/occi+json';
 export interface Profiled {
   readonly what: string;
   readonly parts: readonly PartOfTime[];
+  /** The same path before; absent where it was not measured. */
+  readonly before?: Before;
 }
 
 /** Loads a product that is profiled; the profile is written when the product stops. */
-async function profiled(what: string, load: (product: Product) => Promise<void>): Promise<Profiled> {
+async function profiled(
+  what: string,
+  load: (product: Product) => Promise<void>,
+  before?: Before,
+): Promise<Profiled> {
   const directory = await mkdtemp(join(tmpdir(), 'cmbs-profile-'));
   try {
     const product = await Product.start({ node: ['--cpu-prof', `--cpu-prof-dir=${directory}`] });
@@ -30,7 +37,7 @@ async function profiled(what: string, load: (product: Product) => Promise<void>)
     } finally {
       await product.close();
     }
-    return { what, parts: await selfTime(directory) };
+    return { what, parts: await selfTime(directory), ...(before === undefined ? {} : { before }) };
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
@@ -86,9 +93,9 @@ async function forward(product: Product): Promise<void> {
 
 export async function profiles(): Promise<readonly Profiled[]> {
   return [
-    await profiled('POST an entity, c=32', create),
-    await profiled('L1, durable receipt, 128 in flight', receive),
-    await profiled('send_l1 by HTTP, c=16', send),
+    await profiled('POST an entity, c=32', create, BEFORE_POST),
+    await profiled('L1, durable receipt, 128 in flight', receive, BEFORE_L1),
+    await profiled('send_l1 by HTTP, c=16', send, BEFORE_SEND_L1),
     await profiled(`L3.2, frame to durable receipt, ${WINDOW} in flight`, forward),
   ];
 }

@@ -72,10 +72,16 @@ const LEAST_SHARE = 0.02;
 
 function profileTables(profiled: readonly Profiled[]): string {
   if (profiled.length === 0) return '';
-  const tables = profiled.map(({ what, parts }) => {
-    const shown = parts.filter(({ share }) => share >= LEAST_SHARE);
-    const cells = shown.map(({ part, share }) => [part, `${Math.round(share * 100)} %`]);
-    return `${what}:\n\n${table([['part', 'share'], ...cells])}\n`;
+  const percent = (share: number | undefined): string =>
+    share === undefined ? '–' : `${Math.round(share * 100)} %`;
+  const tables = profiled.map(({ what, parts, before }) => {
+    const shown = parts.filter(({ part, share }) => Math.max(share, before?.shares[part] ?? 0) >= LEAST_SHARE);
+    if (before === undefined) {
+      return `${what}:\n\n${table([['part', 'share'], ...shown.map(({ part, share }) => [part, percent(share)])])}\n`;
+    }
+    const cells = shown.map(({ part, share }) => [part, percent(before.shares[part]), percent(share)]);
+    const cpu = `processor time of an operation ${ratio(before.cpu)} of before, measured in one run`;
+    return `${what} (${cpu}):\n\n${table([['part', 'before', 'now'], ...cells])}\n`;
   });
   return `\nSelf time of the main thread while it is busy, by part:\n\n${tables.join('\n')}`;
 }
