@@ -72,8 +72,8 @@ export interface CompanionOptions {
 /** Reads the members, and puts together what the parts of the companion need. */
 export async function environmentOf(options: CompanionOptions): Promise<Environment> {
   const layers = options.layers ?? layersOf();
-  const members = await Members.load({ ...options, layers });
   const { shard = wholeDeployment(options.newId), random = Math.random } = options;
+  const members = await Members.load({ ...options, layers, shard });
   return {
     ...options,
     order: options.order ?? OrderClock.ofProcess(options.clock),
@@ -83,6 +83,7 @@ export async function environmentOf(options: CompanionOptions): Promise<Environm
     members,
     exchanges: new Exchanges(options.exchanges, options),
     shard,
+    shardOf: (member) => shard.of(member),
     backOff: (failures) => backOff(failures, BACKOFF_FIRST_MS, BACKOFF_MAX_MS, random),
     runner: shard.name,
     isOurs: (runner) => shard.isOurs(runner),

@@ -9,9 +9,10 @@ import {
   isLocal,
   type Layer,
   MEMBER_KIND,
+  type MemberMove,
   MemberRegistration,
 } from '@cmbs/shared/broker';
-import type { Entity, Path } from '@cmbs/shared/occi';
+import type { Entity } from '@cmbs/shared/occi';
 import {
   RPC_ARGUMENTS,
   type RpcArguments,
@@ -25,8 +26,9 @@ import { Outbox } from './delivery/outbox';
 import { Discovery } from './discovery';
 import type { Environment } from './environment';
 import { Forwarding } from './forwarding';
-import { FrameHandler } from './frame-handler';
+import { FrameHandler, type WaitingMessages } from './frame-handler';
 import { LayerReconciler } from './layer-reconciler';
+import { MemberMoves } from './member-moves';
 import { Verification } from './verification';
 
 /** Milliseconds that a stopping companion gives to the last writes, after the work in flight has ended. */
@@ -54,7 +56,7 @@ export class Companion {
   readonly #drainMs: () => number;
   #closing: Promise<void> | undefined;
   #cancelRecovery: () => void = () => undefined;
-  #stopNoticing: () => void = () => undefined;
+  #moves: MemberMoves | undefined;
 
   private constructor(environment: Environment, drainMs: () => number) {
     this.#environment = environment;
@@ -70,7 +72,7 @@ export class Companion {
       log,
       counters,
       ask: (...claim) => this.#discovery.confirm(...claim),
-      isKnown: (member) => members.get(member) !== undefined,
+      isKnown: async (member) => (await members.find(member)) !== undefined,
     });
     this.#inbound = new InboundHandler({
       context: environment,
@@ -78,10 +80,13 @@ export class Companion {
       execution: this.#execution,
       onClaim: (...claim) => this.#verification.claimed(...claim),
     });
-    const heard = (address: string): void => this.#outbox.notify(address);
+    const waiting: WaitingMessages = {
+      areSome: () => this.#outbox.destinationCount > 0,
+      heard: (address) => this.#outbox.notify(address),
+    };
     this.#layers = new LayerReconciler(
       environment,
-      new FrameHandler(environment, this.#inbound, forwarding, heard),
+      new FrameHandler(environment, this.#inbound, forwarding, waiting),
     );
   }
 
@@ -103,19 +108,18 @@ export class Companion {
   }
 
   async #open(): Promise<void> {
-    this.#stopNoticing = this.#environment.members.onChange((path, before) => this.#noticeMove(path, before));
+    this.#moves = new MemberMoves(this.#environment, (move, now) => this.#memberMoved(move, now));
+    await this.#moves.ready;
     const steps = [() => this.#execution.recover(), () => this.#layers.open(), () => this.#outbox.open()];
     for (const step of steps) if (this.#closing === undefined) await step();
     this.#recoverLater();
   }
 
   /** A member that comes from another shard brings its desired state and its outbound messages. */
-  #noticeMove(path: Path, before: Entity | undefined): void {
-    const { shard, members } = this.#environment;
-    const now = members.get(path);
-    if (before === undefined || now === undefined || shard.serves(before) || !shard.serves(now)) return;
-    if (!isLocal(before) || !isLocal(now)) return;
-    this.#layers.arrived(path);
+  #memberMoved({ member, sockets, shard }: MemberMove, now: Entity | undefined): void {
+    this.#outbox.memberMoved(member, sockets, now);
+    if (shard !== this.#environment.shard.shard || this.#environment.members.get(member) === undefined) return;
+    this.#layers.arrived(member);
     this.#outbox.memberCame();
   }
 
@@ -195,7 +199,7 @@ export class Companion {
     const { members, clock, exchanges } = this.#environment;
     const deadline = new Promise<void>((resolve) => void clock.after(this.#drainMs(), resolve));
     this.#cancelRecovery();
-    this.#stopNoticing();
+    this.#moves?.close();
     // A step that fails must not stop the others: a part that stays open keeps its port, or the process.
     const sent = this.#ending('sends', Promise.race([this.#outbox.drain(), deadline]));
     await this.#ending('layers', Promise.race([this.#layers.close(), deadline]));

@@ -35,7 +35,7 @@ type Report = RpcResult<'check_neighbors'>;
 
 /** What discovery needs of its companion. */
 export interface DiscoveryEnvironment extends PeerInquiryEnvironment, NeighborLinksEnvironment {
-  readonly members: Pick<Members, 'get'>;
+  readonly members: Pick<Members, 'find'>;
   readonly log: Log;
 }
 
@@ -145,7 +145,7 @@ export class Discovery {
     }
     if (result.member !== asking.path) {
       await linkNeighbor(this.#environment, asking, result.member, caller.principal);
-      const conflict = result.doubt === undefined ? {} : { conflict: this.#conflictOf(result.member) };
+      const conflict = result.doubt === undefined ? {} : { conflict: await this.#conflictOf(result.member) };
       report[result.outcome === 'stored' ? 'found' : 'known'].push({ socket, member: result.member, ...conflict });
     }
     const known = reply.json.sockets_l1;
@@ -167,8 +167,8 @@ export class Discovery {
     return recorded === undefined ? register({ isRecordGone: true }) : result;
   }
 
-  #conflictOf(member: Path): string {
-    const known = this.#environment.members.get(member);
+  async #conflictOf(member: Path): Promise<string> {
+    const known = await this.#environment.members.find(member);
     const address =
       (known === undefined ? undefined : socketOf(known, DISCOVERY_LAYER)) ?? `no ${DISCOVERY_LAYER} socket`;
     return `another member is known as ${member}, with ${address}, and was kept; delete it if this one is right`;
@@ -180,10 +180,10 @@ export class Discovery {
    */
   async confirm(member: Path, asking: Entity, signal: AbortSignal): Promise<RegistrationResult | undefined> {
     const { log, members } = this.#environment;
-    const known = members.get(member);
-    const asked = known === undefined ? undefined : socketOf(known, DISCOVERY_LAYER);
-    if (asked === undefined || signal.aborted) return undefined;
     try {
+      const known = await members.find(member);
+      const asked = known === undefined ? undefined : socketOf(known, DISCOVERY_LAYER);
+      if (asked === undefined || signal.aborted) return undefined;
       return await this.#inquiry.ask(asked, this.#inquiry.frame(asking), signal, async (reply) => {
         if (reply.kind === 'error') return undefined;
         const { member_description: description } = reply.json;

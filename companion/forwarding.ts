@@ -23,7 +23,7 @@ import {
   isLocal,
   type Layers,
   meantBy,
-  MemberIndex,
+  MemberLookup,
   MESSAGES,
   nextSequence,
   oldReceiptId,
@@ -35,14 +35,12 @@ import {
   socketOf,
   topicResource,
   type Transfer,
-  wants,
   type WireMessage,
 } from '@cmbs/shared/broker';
 import { MAX_HOPS, MAX_TOPICS, MESSAGE_TTL_MS, RECEIPT_TTL_MS } from '@cmbs/shared/limits';
 import { type Entity, type JsonOutputObject, RawJson, stringifyJson } from '@cmbs/shared/occi';
 import type { Store } from '@cmbs/shared/store';
 import { KeyedSequence } from './keyed-sequence';
-import type { Members } from './members';
 import type { ShardLease } from './shard-lease';
 
 /** Receipts of messages that were passed on here: (message id, send id, sender). */
@@ -50,8 +48,7 @@ const FORWARDED = 'forwarded';
 
 /** What forwarding needs of its companion. */
 export interface ForwardingEnvironment {
-  readonly store: Pick<Store, 'count' | 'getAll' | 'transact'>;
-  readonly members: Pick<Members, 'all'>;
+  readonly store: Pick<Store, 'count' | 'get' | 'getAll' | 'query' | 'transact'>;
   readonly layers: Layers;
   readonly authorize: Authorize;
   readonly clock: Clock;
@@ -109,7 +106,7 @@ export class Forwarding {
     const now = clock.now();
     const wireId = message.transfer.send_id ?? newId();
     const seenIds = [receiptId(message, wireId), oldReceiptId(message, wireId)] as const;
-    const receivers = this.#receivers(layer, message, topics, [...hops, here]);
+    const receivers = await this.#receivers(layer, message, topics, [...hops, here]);
     const frame = onwardFrame(message, { send_id: wireId, hops: [...hops, here], ...meantBy(receivers) }, [
       ...message.pathHistory,
       uriOf(member.path),
@@ -149,28 +146,16 @@ export class Forwarding {
   }
 
   /** The topics of the local bus, and the remote members that want the message and have not seen it. */
-  #receivers(
+  async #receivers(
     layer: TopicLayer,
     message: WireMessage,
     topics: readonly string[],
     hops: readonly string[],
-  ): readonly Delivery[] {
-    const { members, layers, uriOf } = this.#environment;
+  ): Promise<readonly Delivery[]> {
     const queued = { state: 'queued', attempts: 0 } as const;
     const visited = new Set(hops.map((hop) => hop.slice(hop.indexOf('/') + 1)));
-    const known = [...members.all()];
-    const index = layers.of(layer).selectsProviders === true ? new MemberIndex(known, uriOf) : undefined;
-    const chosen =
-      index === undefined || message.providers.length === 0
-        ? undefined
-        : new Set(message.providers.flatMap((provider) => index.named(provider)));
-    const onward = known.filter(
-      (member) =>
-        !isLocal(member) &&
-        !visited.has(member.id) &&
-        (chosen === undefined || chosen.has(member)) &&
-        wants(member, topics),
-    );
+    const wanting = await this.#wanting(layer, message, topics);
+    const onward = wanting.filter((member) => !isLocal(member) && !visited.has(member.id));
     return [
       ...topics.map((topic): Delivery => ({ ...queued, name: topic, via: 'bus' })),
       ...onward.flatMap((member): Delivery[] => {
@@ -179,6 +164,20 @@ export class Forwarding {
         return [{ ...queued, name: member.path, via: 'request', address, member: member.path }];
       }),
     ];
+  }
+
+  /** The members that want the topics and that the message may mean, as they are now. */
+  async #wanting(layer: TopicLayer, message: WireMessage, topics: readonly string[]): Promise<readonly Entity[]> {
+    const { store, clock, uriOf, layers } = this.#environment;
+    const isSelective = layers.of(layer).selectsProviders === true && message.providers.length > 0;
+    const lookup = new MemberLookup({ store, clock, uriOf });
+    const [wanting, named] = await Promise.all([
+      lookup.wanting(topics),
+      isSelective ? lookup.named(message.providers) : undefined,
+    ]);
+    if (named === undefined) return wanting;
+    const chosen = new Set(named.flat().map(({ path }) => path));
+    return wanting.filter(({ path }) => chosen.has(path));
   }
 }
 

@@ -2,7 +2,9 @@
 import { CmbsError, type Counters, type Log, toCmbsError } from '@cmbs/shared';
 import type { BusDelivery, TopicLayer } from '@cmbs/shared/bus';
 import {
+  contentOf,
   describe,
+  describesMember,
   errorReply,
   type InboundHandler,
   isLocal,
@@ -19,12 +21,12 @@ import type { Forwarding } from './forwarding';
 import type { Members } from './members';
 import type { ShardLease } from './shard-lease';
 
-/** L1 sockets that a reply lists. */
-const MAX_SOCKETS_LISTED = 1000;
+/** Senders that are looked up at the same time, for messages that wait for them. Others are noticed a little later. */
+const MAX_HEARD_AT_ONCE = 16;
 
 /** What the frame handler needs of its companion. */
 export interface FrameHandlerEnvironment {
-  readonly members: Pick<Members, 'get' | 'version' | 'l1Sockets'>;
+  readonly members: Pick<Members, 'get' | 'find' | 'l1Sockets'>;
   readonly shard: Pick<ShardLease, 'isCurrent'>;
   readonly layers: Layers;
   readonly log: Log;
@@ -35,6 +37,14 @@ export interface FrameHandlerEnvironment {
   readonly uriOf: (path: string) => string;
 }
 
+/** Messages that wait for peers. */
+export interface WaitingMessages {
+  /** Whether there may be some. */
+  readonly areSome: () => boolean;
+  /** A frame came from a remote member with this address. */
+  readonly heard: (address: string) => void;
+}
+
 /** Takes messages for local members. */
 type Inbound = Pick<InboundHandler, 'handle' | 'handleBusDelivery' | 'registerFrom'>;
 
@@ -42,17 +52,20 @@ export class FrameHandler {
   readonly #environment: FrameHandlerEnvironment;
   readonly #inbound: Inbound;
   readonly #forwarding: Pick<Forwarding, 'passOn'>;
-  readonly #heard: (address: string) => void;
-  readonly #replyPrefix = new Map<Path, { readonly version: number; readonly text: string }>();
+  readonly #waiting: WaitingMessages;
+  readonly #hearing = new Set<Path>();
+  readonly #replyPrefix = new Map<
+    Path,
+    { readonly member: Entity; readonly sockets: readonly string[]; readonly text: string }
+  >();
 
-  /** @param heard called with the addresses of a remote member when a frame comes from it */
   constructor(
     environment: FrameHandlerEnvironment,
     inbound: Inbound,
     forwarding: Pick<Forwarding, 'passOn'>,
-    heard: (address: string) => void,
+    waiting: WaitingMessages,
   ) {
-    this.#heard = heard;
+    this.#waiting = waiting;
     this.#environment = environment;
     this.#inbound = inbound;
     this.#forwarding = forwarding;
@@ -67,7 +80,7 @@ export class FrameHandler {
       const member = this.#meant(memberPath, layer, message);
       const answer = await this.#inbound.handle(member, layer, message);
       counters.add('cmbs_received', { layer, outcome: 'accepted' });
-      return this.#replyOf(member, answer);
+      return await this.#replyOf(member, message, answer);
     } catch (thrown) {
       return this.#refusal(thrown, memberPath, layer);
     }
@@ -109,7 +122,7 @@ export class FrameHandler {
       await Promise.all([passed, this.#inbound.registerFrom(member, message)]);
       const how = await passed;
       counters.add('cmbs_received', { layer, outcome: how });
-      return this.#replyOf(member, undefined);
+      return await this.#replyOf(member, message, undefined);
     } catch (thrown) {
       return this.#refusal(thrown, memberPath, layer);
     }
@@ -119,11 +132,22 @@ export class FrameHandler {
   #hear({ transfer }: WireMessage): void {
     const hop = transfer.hops?.at(-1);
     if (hop === undefined) return;
-    const member = this.#environment.members.get(MEMBERS + hop.slice(hop.indexOf('/') + 1));
+    const [deployment, path] = [hop.slice(0, hop.indexOf('/')), MEMBERS + hop.slice(hop.indexOf('/') + 1)];
+    if (deployment === this.#environment.deployment || !this.#waiting.areSome()) return;
+    if (this.#hearing.has(path) || this.#hearing.size >= MAX_HEARD_AT_ONCE) return;
+    this.#hearing.add(path);
+    this.#hearFrom(path)
+      .catch((error: unknown) => this.#environment.log.warn('sender not read', { member: path, cause: error }))
+      .finally(() => this.#hearing.delete(path));
+  }
+
+  async #hearFrom(path: Path): Promise<void> {
+    const { members, layers } = this.#environment;
+    const member = await members.find(path);
     if (member === undefined || isLocal(member)) return;
-    for (const layer of this.#environment.layers.names) {
+    for (const layer of layers.names) {
       const address = socketOf(member, layer);
-      if (address !== undefined) this.#heard(address);
+      if (address !== undefined) this.#waiting.heard(address);
     }
   }
 
@@ -149,16 +173,17 @@ export class FrameHandler {
   }
 
   /** The reply: a description of the receiver, the sockets that it knows, and the answer of a call. */
-  #replyOf(member: Entity, answer: string | undefined): string {
+  async #replyOf(member: Entity, message: WireMessage, answer: string | undefined): Promise<string> {
     const { members, deployment, uriOf, layers } = this.#environment;
+    const sockets = await members.l1Sockets(describesMember(contentOf(message)));
     let prefix = this.#replyPrefix.get(member.path);
-    if (prefix?.version !== members.version) {
+    if (prefix?.member !== member || prefix.sockets !== sockets) {
       const head = JSON.stringify({
         member_description: describe(member, layers),
-        sockets_l1: members.l1Sockets().slice(0, MAX_SOCKETS_LISTED),
+        sockets_l1: sockets,
         transfer: { v: 1, origin: { deployment, revision: member.updatedAt, uri: uriOf(member.path) } },
       }).slice(0, -1);
-      prefix = { version: members.version, text: head };
+      prefix = { member, sockets, text: head };
       this.#replyPrefix.set(member.path, prefix);
     }
     return answer === undefined ? `${prefix.text}}` : `${prefix.text},"result":${answer}}`;

@@ -1,6 +1,6 @@
-/** Writes members that an earlier release stored again, so that the store's index finds them by their topics. */
-import type { Clock, Log } from '@cmbs/shared';
-import { recordTopicIndex, renewIndex } from '@cmbs/shared/broker';
+/** Writes members again that the store's index does not find by their topics or their group: release 1.0 stored them. */
+import type { Clock, Log, NewId } from '@cmbs/shared';
+import { type Layers, recordTopicIndex, renewIndex, type ShardOf } from '@cmbs/shared/broker';
 import type { Categories, Path } from '@cmbs/shared/occi';
 import type { Store } from '@cmbs/shared/store';
 
@@ -12,13 +12,18 @@ const RETRY_MS = 60_000;
 export interface IndexRenewalOptions {
   readonly store: Store;
   readonly categories: Pick<Categories, 'current'>;
-  readonly clock: Pick<Clock, 'after'>;
+  readonly clock: Pick<Clock, 'after' | 'now'>;
+  readonly layers: Layers;
+  readonly newId: NewId;
+  /** Name of the shard of a local member. */
+  readonly shardOf: ShardOf;
   readonly log: Log;
 }
 
 export class IndexRenewal {
   readonly #options: IndexRenewalOptions;
-  readonly #waiting = new Set<Path>();
+  /** Members, with the shards that some have left. */
+  readonly #waiting = new Map<Path, string | undefined>();
   #isRunning = false;
   /** Every stored member was read. */
   #areAllKnown = false;
@@ -31,9 +36,13 @@ export class IndexRenewal {
     this.#options = options;
   }
 
-  /** An earlier release stored the member. Such a release may run beside this one during an upgrade. */
-  add(path: Path): void {
-    this.#waiting.add(path);
+  /**
+   * An earlier release stored the member, or it is not in its group. Such a release may run beside this one during an
+   * upgrade.
+   * @param cameFrom the shard that the member is known to have left
+   */
+  add(path: Path, cameFrom?: string): void {
+    this.#waiting.set(path, cameFrom ?? this.#waiting.get(path));
     this.#begin();
   }
 
@@ -67,7 +76,7 @@ export class IndexRenewal {
     } catch (error) {
       this.#recorded = undefined;
       if (this.#isClosed) return;
-      const [member] = this.#waiting;
+      const [member] = this.#waiting.keys();
       log.warn('index of members not renewed', { member, left: this.#waiting.size, cause: error });
       this.#cancelRetry();
       this.#cancelRetry = this.#options.clock.after(RETRY_MS, () => this.#begin());
@@ -83,22 +92,22 @@ export class IndexRenewal {
 
   /** @throws the first error, after the other members were written; the members that failed wait */
   async #renewAll(): Promise<void> {
-    const { store, categories } = this.#options;
+    const { categories } = this.#options;
     const failures: unknown[] = [];
-    const failed: Path[] = [];
+    const failed: (readonly [Path, string | undefined])[] = [];
     const { registry } = await categories.current();
     while (this.#waiting.size > 0 && !this.#isClosed) {
       const batch = [...this.#waiting].slice(0, AT_ONCE);
-      const renewing = batch.map(async (path) => {
+      const renewing = batch.map(async ([path, cameFrom]) => {
         this.#waiting.delete(path);
-        await renewIndex(store, path, registry).catch((error: unknown) => {
+        await renewIndex(this.#options, path, registry, cameFrom).catch((error: unknown) => {
           failures.push(error);
-          failed.push(path);
+          failed.push([path, cameFrom]);
         });
       });
       await Promise.all(renewing);
     }
-    for (const path of failed) this.#waiting.add(path);
+    for (const [path, cameFrom] of failed) this.#waiting.set(path, cameFrom);
     if (failures.length > 0) throw failures[0];
   }
 }

@@ -4,7 +4,15 @@
  * back-off.
  */
 import { type Clock, type CmbsError, type Counters, isOutage, type Log, toCmbsError } from '@cmbs/shared';
-import { DESIRED, isLocal, type Layer, socketOf, startedLayers, subscriptionName } from '@cmbs/shared/broker';
+import {
+  DESIRED,
+  isLocal,
+  type Layer,
+  SHARD_FIELD,
+  socketOf,
+  startedLayers,
+  subscriptionName,
+} from '@cmbs/shared/broker';
 import type { Bus } from '@cmbs/shared/bus';
 import { type Entity, type Path, readEntity } from '@cmbs/shared/occi';
 import type { RpcResult } from '@cmbs/shared/rpc';
@@ -17,16 +25,16 @@ import type { ShardLease } from './shard-lease';
 
 /** What the layer reconciler needs of its companion. */
 export interface LayerReconcilerEnvironment extends LayerOpenerEnvironment, LayerStatesEnvironment {
-  readonly store: Pick<Store, 'get' | 'getAll' | 'query' | 'transact' | 'watch'>;
+  readonly store: Pick<Store, 'count' | 'get' | 'getAll' | 'query' | 'transact' | 'watch'>;
   readonly bus: Pick<Bus, 'setSubscription' | 'removeSubscription' | 'consume'>;
-  readonly members: Pick<Members, 'onChange' | 'refresh'>;
-  readonly shard: Pick<ShardLease, 'serves' | 'isCurrent'>;
+  readonly members: Pick<Members, 'get' | 'onChange' | 'refresh'>;
+  readonly shard: Pick<ShardLease, 'shard' | 'shards' | 'servesAll' | 'of' | 'serves' | 'isCurrent'>;
   readonly clock: Clock;
   readonly log: Log;
   readonly counters: Counters;
   /** Milliseconds before a layer is tried again, by the number of failures in a row. */
   readonly backOff: (failures: number) => number;
-  /** Milliseconds between two looks at all desired states, where a watch may fail. */
+  /** Milliseconds between two looks at the desired states of the shard, where a watch may fail. */
   readonly lookAgainMs: number | undefined;
 }
 
@@ -61,8 +69,10 @@ export class LayerReconciler {
 
   /** Opens the layers that were started before. */
   async open(): Promise<void> {
-    const { store, members } = this.#environment;
-    this.#watch = store.watch({ collection: DESIRED }, (changes) => {
+    const { store, members, shard } = this.#environment;
+    const where = { field: SHARD_FIELD, value: shard.shard };
+    const scope = { collection: DESIRED, ...(shard.servesAll ? {} : { where }) };
+    this.#watch = store.watch(scope, (changes) => {
       for (const { id } of changes) this.#reconcileSoon(id);
     });
     this.#stopFollowing = members.onChange((path) => {
@@ -191,6 +201,10 @@ export class LayerReconciler {
     if (member !== undefined && !shard.serves(member)) {
       await this.#leave(openings, path);
       return;
+    }
+    // A function of release 1.0 may have created the member; its watch does not report such members.
+    if (member !== undefined && this.#environment.members.get(path) === undefined) {
+      await this.#environment.members.refresh(path);
     }
     const wanted = member !== undefined && isLocal(member) ? startedLayers(desired, layers) : [];
     for (const layer of layers.names) {

@@ -1,15 +1,26 @@
 /** The states of members' layers in the store: the desired ones, and the observed ones. */
 import type { Clock, Json, JsonObject } from '@cmbs/shared';
-import { DESIRED, type Layer, MEMBER, registryOf } from '@cmbs/shared/broker';
-import { MAX_PAGE_DOCS } from '@cmbs/shared/limits';
+import {
+  areSomeDesiredWithoutShard,
+  DESIRED,
+  type Layer,
+  MEMBER,
+  membersWithDesiredState,
+  readDesiredAgain,
+  registryOf,
+} from '@cmbs/shared/broker';
 import { type Categories, type Path, readEntity, writeEntity } from '@cmbs/shared/occi';
 import type { RpcResult } from '@cmbs/shared/rpc';
 import type { Store } from '@cmbs/shared/store';
+import type { Members } from './members';
+import type { ShardLease } from './shard-lease';
 
 export type ObservedLayer = RpcResult<'reconcile'> & { readonly address?: string };
 
 export interface LayerStatesEnvironment {
-  readonly store: Pick<Store, 'query' | 'transact'>;
+  readonly store: Pick<Store, 'count' | 'query' | 'transact'>;
+  readonly shard: Pick<ShardLease, 'shard' | 'shards' | 'servesAll' | 'of'>;
+  readonly members: Pick<Members, 'get'>;
   readonly categories: Pick<Categories, 'current'>;
   readonly clock: Clock;
 }
@@ -21,20 +32,27 @@ export class LayerStates {
     this.#environment = environment;
   }
 
-  /** The members that have a desired state. */
+  /**
+   * The members whose desired states concern this companion: those of its shard. All members when release 1.0 stored some
+   * states without a shard; those of this companion's members get it.
+   */
   async membersWithDesiredState(): Promise<readonly Path[]> {
-    const paths: Path[] = [];
-    for (let after: string | undefined, more = true; more;) {
-      const page = await this.#environment.store.query({
-        collection: DESIRED,
-        limit: MAX_PAGE_DOCS,
-        ...(after === undefined ? {} : { after }),
-      });
-      paths.push(...page.docs.map(({ id }) => id));
-      after = page.next;
-      more = after !== undefined;
+    const { store, shard, members } = this.#environment;
+    if (shard.servesAll) return membersWithDesiredState(store);
+    if (!(await areSomeDesiredWithoutShard(store, shard.shards))) {
+      return membersWithDesiredState(store, shard.shard);
     }
-    return paths;
+    const all = await membersWithDesiredState(store);
+    for (const path of all) {
+      if (members.get(path) === undefined) continue;
+      await store.transact(async (tx) => {
+        const member = (await readEntity(tx, path))?.entity;
+        if (member === undefined) return;
+        const write = await readDesiredAgain(tx, member, { shardOf: (one) => shard.of(one) });
+        write();
+      });
+    }
+    return all;
   }
 
   /** Removes the desired state of a deleted member. */

@@ -21,7 +21,7 @@ export interface VerificationOptions {
   /** Asks a member at its recorded address; undefined when no member there answers for it. Never rejects. */
   readonly ask: (member: Path, asking: Entity, signal: AbortSignal) => Promise<RegistrationResult | undefined>;
   /** Whether a member is still known. */
-  readonly isKnown: (member: Path) => boolean;
+  readonly isKnown: (member: Path) => Promise<boolean>;
   /** Members that are asked at the same time; {@link VERIFICATION_CONCURRENCY} when absent. */
   readonly concurrency?: number;
   /** Members with a claim; {@link MAX_VERIFICATIONS} when absent. */
@@ -89,7 +89,7 @@ export class Verification {
     const { member, asking } = one;
     one.state = 'asking';
     one.asking = undefined;
-    const isGone = asking === undefined || !isKnown(member);
+    const isGone = asking === undefined || !(await isKnown(member));
     const result = isGone ? undefined : await ask(member, asking, this.#stop.signal);
     if (isGone || this.#stop.signal.aborted) {
       this.#cases.delete(member);

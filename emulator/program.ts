@@ -25,7 +25,9 @@ ${settingsHelp()}
 /** Who may do what, and how to let people in. */
 function whoMay({ CMBS_IDENTITIES: identities, CMBS_OPEN_TO_EVERYONE: isOpen }: Config): string {
   if (identities.length > 0) return `  Callers         prove who they are by ${identities.join(' or ')}`;
-  const whom = isOpen ? 'everybody who reaches it may do everything' : 'everybody on this machine may do everything';
+  const whom = isOpen
+    ? 'everybody who reaches it may do everything'
+    : 'everybody on this machine may do everything';
   return `  Callers         ${whom}; to let only users in, whom root admits:
                   openssl rand -base64 18 >root.password; CMBS_IDENTITIES=basic,token CMBS_ADMINISTRATORS=root CMBS_ADMIN_PASSWORD_FILE=root.password npm start`;
 }
@@ -67,7 +69,8 @@ async function run(args: readonly string[], services: readonly ServiceModule[]):
       `The data of this stack are missing in ${config.CMBS_DATA_DIR}; restore the directory or a backup and start again.`,
     );
   }
-  if (config.CMBS_OPEN_TO_EVERYONE) log.warn('open to everyone: whoever reaches this deployment may do everything');
+  if (config.CMBS_OPEN_TO_EVERYONE)
+    log.warn('open to everyone: whoever reaches this deployment may do everything');
   const stack = await startStack({ config, log, services, restarts });
   // Registered before the program reports that it is ready, since a signal may follow at once.
   const stop = stopRequested();

@@ -12,6 +12,7 @@ import {
   localMembers,
   MEMBER_KIND,
   MemberRegistration,
+  ONLY_SHARD,
   startedLayers,
   subscriptionName,
 } from '@cmbs/shared/broker';
@@ -44,7 +45,8 @@ export function pushHandler(context: PushContext, { services, signed }: PushOpti
     ...context,
     // A function holds no members in memory and cannot ask a member to confirm its description.
     discovery: 'closed',
-    members: { get: () => undefined, size: () => 0, unverified: () => [], refresh: () => Promise.resolve() },
+    members: { find: () => Promise.resolve(undefined), refresh: () => Promise.resolve(undefined) },
+    shardOf: () => ONLY_SHARD,
   });
   const execution = new Execution({
     ...context,

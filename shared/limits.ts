@@ -41,7 +41,7 @@ export const MAX_SHOWN_NAME_LENGTH = 200;
 export const MAX_ORDERING_KEY_BYTES = 1024;
 /** Milliseconds between two reads of data that a watch also reports, in case the watch missed a change. */
 export const WATCH_FALLBACK_MS = 60_000;
-/** Milliseconds between a companion's reads of all members, topics, desired states and queues, for the same reason. */
+/** Milliseconds between a companion's reads of its members, topics, desired states and queues, for the same reason. */
 export const COMPANION_LOOK_MS = 5 * 60_000;
 /** Milliseconds between SIGTERM and SIGKILL, as a container gets them. */
 export const CLOUD_STOP_MS = 10_000;

@@ -13,6 +13,7 @@ import {
   OUTBOUND_MESSAGES,
   type OutboundMessage,
   SHARD_FIELD,
+  socketsOf,
 } from '@cmbs/shared/broker';
 import type { Watch } from '@cmbs/shared/store';
 import type { DeliveryEnvironment } from './environment';
@@ -33,7 +34,7 @@ import type { WatchedMessages } from './watched-messages';
 export interface AdmissionParts {
   readonly environment: Pick<
     DeliveryEnvironment,
-    'store' | 'members' | 'clock' | 'log' | 'counters' | 'backOff' | 'lookAgainMs' | 'limits' | 'shard'
+    'store' | 'members' | 'clock' | 'log' | 'counters' | 'backOff' | 'lookAgainMs' | 'limits' | 'shard' | 'layers'
   >;
   readonly messages: InFlightMessages;
   readonly destinations: Destinations;
@@ -92,7 +93,9 @@ export class Admission {
     });
     await this.#watch.ready;
     this.#parts.expiry.open();
-    this.#stopFollowingMembers = environment.members.onChange((path, before) => moves.changed(path, before));
+    this.#stopFollowingMembers = environment.members.onChange((path, before, now) => {
+      if (before !== undefined) moves.changed(path, socketsOf(before, environment.layers), now);
+    });
     await this.#scan.all(0);
     // No message goes before those of moved members are at their new addresses.
     await moves.moveFound(this.#misplaced.splice(0));
@@ -163,10 +166,10 @@ export class Admission {
   }
 
   /** A scan found a message: tells its queues, and the publications. */
-  #found(outbound: OutboundMessage, publishAfterMs: number): void {
+  async #found(outbound: OutboundMessage, publishAfterMs: number): Promise<void> {
     const { messages, destinations, publications, expiry, moves } = this.#parts;
     expiry.note(outbound);
-    if (moves.isMisplaced(outbound)) this.#follow(outbound);
+    if (await moves.isMisplaced(outbound)) this.#follow(outbound);
     for (const delivery of outbound.receivers) {
       const key = deliveryKey(delivery);
       if (!isOpen(delivery) || messages.get(outbound.id)?.queued.has(key) === true) continue;

@@ -2,7 +2,7 @@
  * The broadcasts that wait for one address, in order: sent at once while the peer is subscribed, else kept (up to a
  * limit) and sent when the subscription appears (docs/layers.md).
  */
-import { isLocal, isOpenOn, socketOf } from '@cmbs/shared/broker';
+import { isLocal, isOpenOn, localMembersAt, socketOf } from '@cmbs/shared/broker';
 import { type Entity, type Path, readEntity } from '@cmbs/shared/occi';
 import type { BroadcastConnection } from '../exchanges/exchange';
 import { DestinationQueue } from './destination-queue';
@@ -21,6 +21,8 @@ export class BroadcastQueue extends DestinationQueue {
   /** The last flush, for callers that wait for its end. */
   #flushed: Promise<void> | undefined;
   #cancelGrace: (() => void) | undefined;
+  /** The receiver of the last broadcast, if it is no member of this deployment. */
+  #remote: Path | undefined;
 
   get use(): 'idle' | 'stuck' | 'busy' {
     if (this.#isFlushing) return 'busy';
@@ -204,15 +206,18 @@ export class BroadcastQueue extends DestinationQueue {
   async #otherAtAddress(item: QueueItem): Promise<Path | undefined> {
     const { members, store } = this.environment;
     const path = item.message.receiver(item)?.member;
-    const meant = path === undefined ? undefined : members.get(path);
+    if (path === undefined || path === this.#remote) return undefined;
+    const meant = await members.find(path);
+    // Broadcasts to one member follow one another.
+    if (meant === undefined || !isLocal(meant)) this.#remote = path;
     const { layer } = item.message.outbound;
     if (meant === undefined || !isLocal(meant) || isOpenOn(meant, layer)) return undefined;
     const holds = (member: Entity): boolean => socketOf(member, layer) === this.address && isOpenOn(member, layer);
-    const other = members.local().find((member) => member !== meant && holds(member));
+    const there = await localMembersAt(store, layer, this.address);
+    const other = there.find((member) => member.path !== path && holds(member));
     if (other === undefined) return undefined;
-    const [now, otherNow] = await Promise.all([readEntity(store, meant.path), readEntity(store, other.path)]);
-    const isOther = now !== undefined && !holds(now.entity) && otherNow !== undefined && holds(otherNow.entity);
-    return isOther ? other.path : undefined;
+    const now = await readEntity(store, path);
+    return now !== undefined && !holds(now.entity) ? other.path : undefined;
   }
 
   /** A method, since a property that changes during an `await` looks constant to the compiler. */

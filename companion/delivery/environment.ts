@@ -15,7 +15,7 @@ export interface DeliveryEnvironment {
   readonly categories: Pick<Categories, 'current'>;
   readonly layers: Layers;
   readonly authorize: Authorize;
-  readonly members: Pick<Members, 'get' | 'local' | 'refresh' | 'onChange'>;
+  readonly members: Pick<Members, 'get' | 'find' | 'findAll' | 'refresh' | 'onChange'>;
   readonly exchanges: Pick<Exchange, 'connectForRequests' | 'connectForBroadcasts'>;
   readonly shard: ShardLease;
   readonly clock: Clock;
@@ -39,8 +39,8 @@ export interface QueueEnvironment extends Pick<
   DeliveryEnvironment,
   'exchanges' | 'shard' | 'clock' | 'log' | 'counters' | 'backOff' | 'limits'
 > {
-  readonly store: Pick<Store, 'get' | 'getAll'>;
-  readonly members: Pick<Members, 'get' | 'local'>;
+  readonly store: Pick<Store, 'get' | 'getAll' | 'query'>;
+  readonly members: Pick<Members, 'find'>;
 }
 
 /** What publications need. */

@@ -3,15 +3,19 @@
  * sending member had when the message was queued. It is wrong for a message that release 1.0 queued, and when a member or
  * the shards of the deployment have changed since.
  */
-import { OUTBOUND_MESSAGES, outboundMessageOf, putOutbound, SHARD_FIELD } from '@cmbs/shared/broker';
+import {
+  areSomeWithout,
+  OUTBOUND_MESSAGES,
+  outboundMessageOf,
+  putOutbound,
+  SHARD_FIELD,
+} from '@cmbs/shared/broker';
 import { readEntity } from '@cmbs/shared/occi';
 import { MAX_READ_CHARS } from '../limits';
 import type { DeliveryEnvironment } from './environment';
 import { UNKNOWN_BYTES } from './in-flight-message';
 
 const PAGE = 1000;
-/** Messages that are counted, to see whether all have a shard. */
-const MAX_COUNTED = 1_000_000;
 
 /** Messages that are given to other shards between two scans; the next scan gives more. */
 const MAX_GIVEN = 10_000;
@@ -43,9 +47,10 @@ export class MessageShards {
     this.#mayHaveMoved = false;
     this.#given.clear();
     try {
-      // Messages come and go between the counts, so a difference counts only when it is there twice.
-      const isWrong = mayHaveMoved || ((await this.#areSomeWithout()) && (await this.#areSomeWithout()));
-      if (isWrong) await this.#correctAll(isStopped);
+      const { store, shard } = this.#environment;
+      const terms = shard.shards.map((value) => ({ field: SHARD_FIELD, value }));
+      if (mayHaveMoved || (await areSomeWithout(store, { collection: OUTBOUND_MESSAGES }, terms)))
+        await this.#correctAll(isStopped);
     } catch (error) {
       this.#mayHaveMoved = true;
       throw error;
@@ -77,17 +82,6 @@ export class MessageShards {
     });
   }
 
-  async #areSomeWithout(): Promise<boolean> {
-    const { store, shard } = this.#environment;
-    const all = await store.count({ collection: OUTBOUND_MESSAGES }, MAX_COUNTED);
-    const inShards = await Promise.all(
-      shard.shards.map((value) =>
-        store.count({ collection: OUTBOUND_MESSAGES, where: [{ field: SHARD_FIELD, value }] }, MAX_COUNTED),
-      ),
-    );
-    return inShards.reduce((sum, count) => sum + count, 0) < all;
-  }
-
   async #correctAll(isStopped: () => boolean): Promise<void> {
     const { store, shard, members } = this.#environment;
     for (let after: string | undefined, isMore = true; isMore && !isStopped(); isMore = after !== undefined) {
@@ -98,7 +92,7 @@ export class MessageShards {
         ...(after === undefined ? {} : { after }),
       });
       for (const { id, from, shard: stored, bytes } of page.docs.map(outboundMessageOf)) {
-        const now = shard.of(shard.servesAll ? undefined : (members.get(from) ?? (await members.refresh(from))));
+        const now = shard.of(shard.servesAll ? undefined : await members.find(from));
         if (stored !== now || bytes === undefined) await this.correctOne(id);
       }
       after = page.next;

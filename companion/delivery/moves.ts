@@ -49,12 +49,14 @@ export class Moves {
     this.#parts = parts;
   }
 
-  /** A member has changed; `before` is the member as it was known. */
-  changed(path: Path, before: Entity | undefined): void {
-    if (before === undefined) return;
-    const now = this.#parts.environment.members.get(path);
+  /**
+   * A member has changed.
+   * @param before its addresses by layer, as they were
+   * @param now the member; undefined if it was deleted
+   */
+  changed(path: Path, before: Readonly<Record<Layer, string>>, now: Entity | undefined): void {
     for (const { name: layer, usesMemberAddresses, channel } of this.#parts.environment.layers.all) {
-      const [old, address] = [socketOf(before, layer), now === undefined ? undefined : socketOf(now, layer)];
+      const [old, address] = [before[layer], now === undefined ? undefined : socketOf(now, layer)];
       if (!usesMemberAddresses || old === undefined || old === address) continue;
       const via = channel === 'broadcast' ? 'broadcast' : 'request';
       // Messages that another member at the address refused are older than those that wait for the address.
@@ -99,8 +101,9 @@ export class Moves {
         maxChars: MAX_READ_CHARS,
         ...(after === undefined ? {} : { after }),
       });
-      for (const outbound of page.docs.map(outboundMessageOf))
-        if (this.isMisplaced(outbound)) await this.move(outbound);
+      const found = page.docs.map(outboundMessageOf);
+      const members = await this.#membersOf(found);
+      for (const outbound of found) if (isMisplaced(outbound, members)) await this.move(outbound);
       after = page.next;
     }
   }
@@ -112,14 +115,18 @@ export class Moves {
     try {
       for (const { id } of found) {
         const read = await readOutbound(store, id);
-        for (const one of read?.outbound.receivers ?? []) {
-          if (read === undefined) break;
-          const placed = this.#placed(read.outbound.layer, one);
+        if (read === undefined) continue;
+        const members = await this.#membersOf([read.outbound]);
+        for (const one of read.outbound.receivers) {
+          const placed = placedIn(read.outbound.layer, one, members);
           if (placed === one || heldBack.has(`${placed.via} ${placed.address}`)) continue;
           heldBack.set(`${placed.via} ${placed.address}`, this.#holdBack(placed.via, placed.address));
         }
       }
-      for (const outbound of found) await this.move(outbound);
+      for (const { id } of found) {
+        const read = await readOutbound(store, id);
+        if (read !== undefined) await this.move(read.outbound);
+      }
     } finally {
       // Also when the store does not answer: messages that were not moved are found again, and these must not wait for ever.
       for (const queue of heldBack.values()) queue?.letGo();
@@ -127,39 +134,33 @@ export class Moves {
   }
 
   /** Whether a member that the message waits for has another address now, or was deleted. */
-  isMisplaced({ layer, receivers }: Pick<OutboundMessage, 'layer' | 'receivers'>): boolean {
-    return receivers.some((one) => this.#placed(layer, one) !== one);
+  async isMisplaced(outbound: Pick<OutboundMessage, 'layer' | 'receivers'>): Promise<boolean> {
+    return isMisplaced(outbound, await this.#membersOf([outbound]));
   }
 
-  /** The delivery with the present address of its member: without one when the member has none, or was deleted. */
-  #placed(layer: Layer, receiver: Delivery, member = this.#memberOf(receiver)): Delivery {
-    if (receiver.member === undefined || !isOpen(receiver)) return receiver;
-    const address = member === undefined ? undefined : socketOf(member, layer);
-    if (address === (receiver.address === undefined ? undefined : socketAt(receiver.address))) return receiver;
-    const { address: _old, ...rest } = receiver;
-    return address === undefined ? rest : { ...rest, address };
-  }
-
-  #memberOf({ member }: Delivery): Entity | undefined {
-    return member === undefined ? undefined : this.#parts.environment.members.get(member);
+  /** The members that messages wait for. */
+  #membersOf(messages: readonly Pick<OutboundMessage, 'receivers'>[]): Promise<ReadonlyMap<Path, Entity>> {
+    const waitedFor = messages.flatMap(({ receivers }) => receivers.filter(isOpen));
+    return this.#parts.environment.members.findAll(waitedFor.flatMap(({ member }) => member ?? []));
   }
 
   /** Writes the present addresses of a message's receivers, and queues the deliveries that are not in flight. */
-  async move(found: Pick<OutboundMessage, 'id' | 'from'>): Promise<void> {
+  async move(found: Pick<OutboundMessage, 'id' | 'from' | 'receivers'>): Promise<void> {
     const { environment, hold, release, serves } = this.#parts;
     const { store, clock, layers } = environment;
     if (!(await serves(found))) return;
     const registry = await registryOf(environment);
+    const members = await this.#membersOf([found]);
     const moved = await store.transact(async (tx) => {
       const current = await readOutbound(tx, found.id);
       if (current === undefined) return undefined;
       const { outbound } = current;
       const changed: Change[] = [];
       for (const from of outbound.receivers) {
-        if (from.member === undefined || this.#placed(outbound.layer, from) === from) continue;
-        // The members in memory may be a little behind the store.
+        if (from.member === undefined || placedIn(outbound.layer, from, members) === from) continue;
+        // The known members may be a little behind the store.
         const member = (await readEntity(tx, from.member))?.entity;
-        const to = member === undefined ? { ...from, address: '' } : this.#placed(outbound.layer, from, member);
+        const to = member === undefined ? { ...from, address: '' } : placed(outbound.layer, from, member);
         if (to !== from) changed.push({ from, to, isGone: member === undefined });
       }
       if (changed.length === 0) return undefined;
@@ -198,6 +199,23 @@ export class Moves {
     queue.resume();
   }
 }
+
+/** The delivery with the present address of its member: without one when the member has none, or was deleted. */
+function placed(layer: Layer, receiver: Delivery, member: Entity | undefined): Delivery {
+  if (receiver.member === undefined || !isOpen(receiver)) return receiver;
+  const address = member === undefined ? undefined : socketOf(member, layer);
+  if (address === (receiver.address === undefined ? undefined : socketAt(receiver.address))) return receiver;
+  const { address: _old, ...rest } = receiver;
+  return address === undefined ? rest : { ...rest, address };
+}
+
+const placedIn = (layer: Layer, receiver: Delivery, members: ReadonlyMap<Path, Entity>): Delivery =>
+  placed(layer, receiver, receiver.member === undefined ? undefined : members.get(receiver.member));
+
+const isMisplaced = (
+  { layer, receivers }: Pick<OutboundMessage, 'layer' | 'receivers'>,
+  members: ReadonlyMap<Path, Entity>,
+): boolean => receivers.some((one) => placedIn(layer, one, members) !== one);
 
 interface MoveAll {
   readonly member: Path;

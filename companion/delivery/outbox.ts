@@ -4,7 +4,8 @@
  * delays no other (docs/design.md). Memory holds a limited number of messages that can go now; the rest stays in the store.
  */
 import type { RpcResult } from '@cmbs/shared/rpc';
-import type { MemberRegistration, OutboundMessage } from '@cmbs/shared/broker';
+import type { Layer, MemberRegistration, OutboundMessage } from '@cmbs/shared/broker';
+import type { Entity, Path } from '@cmbs/shared/occi';
 import type { DeliveryEnvironment } from './environment';
 import { Admission } from './admission';
 import { Backlog, type OutboxStatus } from './backlog';
@@ -123,6 +124,15 @@ export class Outbox {
   /** A member has come from another shard: its messages go out from here. */
   memberCame(): void {
     this.#admission.memberCame();
+  }
+
+  /**
+   * A member that may not be this companion's has changed.
+   * @param before addresses that it had, by layer
+   * @param now the member; undefined if it was deleted
+   */
+  memberMoved(path: Path, before: Readonly<Record<Layer, string>>, now: Entity | undefined): void {
+    if (!this.#isDraining) this.#moves.changed(path, before, now);
   }
 
   /** A frame came from a member at an address: messages that wait for the member may go. */

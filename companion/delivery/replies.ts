@@ -11,6 +11,7 @@ import {
   socketAt,
   socketOf,
 } from '@cmbs/shared/broker';
+import type { Path } from '@cmbs/shared/occi';
 import type { DeliveryEnvironment } from './environment';
 import type { QueueItem, QueueOwner } from './in-flight-message';
 import { PeerKinds } from './peer-kinds';
@@ -61,7 +62,8 @@ export class Replies {
     if (reply.kind === 'error') {
       if (isRetryable(reply.code) && !this.#isHopeless(item, reply.code)) return { retry: reply.message };
       if (await this.#hasMoved(item)) return 'moved';
-      if (reply.code === 'misdirected' && this.#isRemote(item)) return this.#misdirected(item, reply.message);
+      if (reply.code === 'misdirected' && (await this.#isRemote(item)))
+        return this.#misdirected(item, reply.message);
       counters.add('cmbs_deliveries', { layer, outcome: 'failed' });
       this.#settle(item, {
         state: 'failed',
@@ -70,7 +72,7 @@ export class Replies {
       });
       return 'settled';
     }
-    const other = this.#otherThanMeant(item, reply.json);
+    const other = await this.#otherThanMeant(item, reply.json);
     if (other !== undefined && (await this.#hasMoved(item))) return 'moved';
     counters.add('cmbs_deliveries', { layer, outcome: other === undefined ? 'delivered' : 'failed' });
     if (other === undefined) this.#settle(item, { state: 'delivered', reply: reply.text });
@@ -125,9 +127,9 @@ export class Replies {
     return this.#environment.layers.find(message.outbound.layer)?.isOriginal === true;
   }
 
-  #isRemote(item: QueueItem): boolean {
+  async #isRemote(item: QueueItem): Promise<boolean> {
     const meant = item.message.receiver(item)?.member;
-    const member = meant === undefined ? undefined : this.#environment.members.get(meant);
+    const member = meant === undefined ? undefined : await this.#environment.members.find(meant);
     return member !== undefined && !isLocal(member);
   }
 
@@ -137,19 +139,25 @@ export class Replies {
   }
 
   /** The reason when another member than the receiver answered; a peer without a description may be the receiver. */
-  #otherThanMeant({ message, key, address }: QueueItem, reply: JsonObject): string | undefined {
+  async #otherThanMeant({ message, key, address }: QueueItem, reply: JsonObject): Promise<string | undefined> {
     const meant = message.receiver({ key })?.member;
     const described = parseDescription(reply.member_description, this.#environment.layers);
     if (meant === undefined || described === undefined || described === 'too large') return undefined;
-    const { deployment: own, members } = this.#environment;
-    const member = members.get(meant);
     const from = originOf(reply)?.deployment;
-    const known = member === undefined ? undefined : isLocal(member) ? own : provenanceOf(member)?.deployment;
-    const isElsewhere = from !== undefined && known !== undefined && from !== known;
+    const known = from === undefined ? undefined : await this.#deploymentOf(meant);
+    const isElsewhere = known !== undefined && from !== known;
     // A description has the id only; an earlier release allowed members at other paths, too.
     if (meant.endsWith(`/${described.id}`) && !isElsewhere) return undefined;
     const answered = isElsewhere ? `${described.id} of the deployment ${from}` : described.id;
     return `${answered} answered at ${socketAt(address)}, not ${meant}; correct the address of ${meant} and resend`;
+  }
+
+  /** The deployment of a member, where it is known. */
+  async #deploymentOf(path: Path): Promise<string | undefined> {
+    const { deployment, members } = this.#environment;
+    const member = await members.find(path);
+    if (member === undefined) return undefined;
+    return isLocal(member) ? deployment : provenanceOf(member)?.deployment;
   }
 
   /** Registers the receiver's description of itself; the outcome of the delivery does not depend on this. */

@@ -14,7 +14,7 @@ export interface StoreScanParts {
   /** Whether the sending member is this companion's; if not, the shard of the message is corrected. */
   readonly serves: (outbound: OutboundMessage) => Promise<boolean>;
   /** @param publishAfterMs milliseconds in which the function that queued the message may publish it */
-  readonly found: (outbound: OutboundMessage, publishAfterMs: number) => void;
+  readonly found: (outbound: OutboundMessage, publishAfterMs: number) => Promise<void>;
 }
 
 export class StoreScan {
@@ -32,7 +32,7 @@ export class StoreScan {
     await shards.correct(() => this.#isStopped);
     for await (const outbound of inQueueOrder(environment.store, environment.shard.shard, PAGE)) {
       if (this.#isStopped) return;
-      if (await serves(outbound)) found(outbound, publishAfterMs);
+      if (await serves(outbound)) await found(outbound, publishAfterMs);
     }
   }
 

@@ -6,7 +6,7 @@
 import type { BusDelivery } from '../bus';
 import { orderKey } from '../clock';
 import { CmbsError, toCmbsError } from '../errors';
-import { isJsonObject } from '../json';
+import { isJsonObject, type Json } from '../json';
 import type { Entity, Path } from '../occi';
 import { ANONYMOUS, TOPIC_BUS, type Principal } from '../principal';
 import { inSpan, parseTraceparent } from '../trace';
@@ -145,7 +145,7 @@ export class InboundHandler {
   /** Registers the member that a message describes, if its content is a description. */
   async registerFrom(member: Entity, message: WireMessage, principal = ANONYMOUS): Promise<void> {
     const content = contentOf(message);
-    if (!isJsonObject(content) || content.kind !== MEMBER_KIND) return;
+    if (!describesMember(content)) return;
     const { origin } = message.transfer;
     const uri = senderUri(message);
     const claimed = origin === undefined || uri === undefined ? origin : { ...origin, uri };
@@ -217,6 +217,10 @@ export class InboundHandler {
     log.error('receipt lost', { member: member.path, message: message.id, cause: error });
   }
 }
+
+/** Whether a message with this content describes the member that sends it, and so asks for a description. */
+export const describesMember = (content: Json | undefined): boolean =>
+  isJsonObject(content) && content.kind === MEMBER_KIND;
 
 const isForWantOfRoom = ({ code }: CmbsError): boolean =>
   code === 'queue_full' || code === 'storage_full' || code === 'too_large';

@@ -23,9 +23,20 @@ export {
 export { companionDirectory } from './companion-directory';
 export { resourceOf, topicResource } from './authorization';
 export { registryOf } from './context';
-export { DESIRED, type Desired, startedLayers } from './desired';
+export { areSomeWithoutGroup, groupOf, groupTerm, REMOTE_GROUPS, type ShardOf } from './member-groups';
+export { MemberLookup } from './member-lookup';
+export { MEMBER_MOVES, type MemberMove, memberOfMove, moveOf } from './member-moves';
+export {
+  areSomeDesiredWithoutShard,
+  DESIRED,
+  type Desired,
+  membersWithDesiredState,
+  readDesiredAgain,
+  startedLayers,
+} from './desired';
+export { areSomeWithout } from './index-count';
 export { Execution, type ExecutionContext } from './execution';
-export { type InboundContext, InboundHandler } from './inbound-handler';
+export { describesMember, type InboundContext, InboundHandler } from './inbound-handler';
 export { type Acknowledged, entryJson, Inbox, type InboxPage, type Owner } from './inbox';
 export { acquireLease, type Lease, LEASE_LIMITS, type LeaseLimits, readLease } from './lease';
 export { type Delivery, deliveryKey, isGivenUp, isOpen, reasonOf, stateOf } from './delivery';
@@ -42,12 +53,16 @@ export { BUILT_IN_LAYERS, layersOf } from './layers';
 export { RPC_TIMEOUT_MS } from './limits';
 export { MemberRegistration, type RegistrationContext, type RegistrationResult } from './member-registration';
 export {
-  allMembers,
+  type IndexTerm,
   isLocal,
   isOpenOn,
   isSuspended,
   localMembers,
+  localMembersAt,
+  LOCAL,
+  membersInPages,
   socketOf,
+  socketsOf,
   stringList,
   topicPatterns,
   wants,
@@ -82,8 +97,7 @@ export { cmbsExtension } from './providers';
 export { outgoingFrame, publishOutbound, type TopicListener } from './publish';
 export { addressesOf, apartAddress, assertQueueRoom, busAddress, meantBy, socketAt } from './queue-room';
 export { oldReceiptId, receiptId } from './receipt';
-export { MemberIndex } from './references';
-export type { KnownMembers, UnverifiedMember } from './registration-room';
+export type { KnownMembers } from './registration-room';
 export { sentMessage } from './sent-message';
 export { ONLY_SHARD, Shards } from './shards';
 export { PART_FIELD, partOf, partsOf, SHARD_FIELD } from './outbound-record';

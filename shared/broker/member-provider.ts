@@ -17,12 +17,14 @@ import type { Principal } from '../principal';
 import type { Store, Transaction } from '../store';
 import { authorizeSubscribing } from './authorization';
 import { MEMBER } from './cmbs';
-import { allStopped, DESIRED, withDesired } from './desired';
+import { allStopped, DESIRED, putDesired, readDesiredAgain, withDesired } from './desired';
 import { existing } from './existing';
 import { inboxOf } from './receipt';
 import type { Layer, Layers } from './layer-definition';
 import { isLocal, layersToStart, prepareMember, socketOf } from './member';
 import { membersAt, PortAllotment } from './ports';
+import { groupOf, inGroup } from './member-groups';
+import { putMove } from './member-moves';
 import type { BrokerOptions } from './options';
 import { asEntity, later } from './message-sender';
 import { rpcOptions, verbOf } from './action-call';
@@ -43,7 +45,7 @@ export function memberProvider(options: BrokerOptions): Provider {
         await authorizeSubscribing(authorize, principal, stored.entity);
       }
       const doc = await tx.get(DESIRED, member.path);
-      tx.put(DESIRED, member.path, withDesired(doc?.value, layer, desired, clock.now()));
+      putDesired(tx, stored.entity, withDesired(doc?.value, layer, desired, clock.now()), options);
     });
   };
   return {
@@ -93,6 +95,7 @@ export function memberProvider(options: BrokerOptions): Provider {
       const removeInbox = await removeInboxOf(tx, entity);
       return () => {
         removeInbox();
+        putMove(tx, entity, undefined, options);
         allotment.write();
       };
     },
@@ -107,17 +110,24 @@ export function memberProvider(options: BrokerOptions): Provider {
     const allotment = new PortAllotment(tx, ports, known, changes);
     const entities: Entity[] = [];
     const notes: string[] = [];
-    const started: { readonly path: Path; readonly layers: readonly Layer[]; readonly desired: JsonObject }[] = [];
+    const started: { readonly member: Entity; readonly layers: readonly Layer[]; readonly desired: JsonObject }[] =
+      [];
+    const moved: (() => void)[] = [];
     for (const { next, before } of changes) {
       const { [MEMBER.start]: start, ...attributes } = next.attributes;
       const layers = layersToStart(start, known);
       const subscribes = layers.some((layer) => known.onBus.includes(layer));
       await authorizeSubscribing(authorize, principal, next, subscribes ? undefined : before);
-      const member = await allotment.complete({ next: { ...next, attributes }, before });
+      const complete = await allotment.complete({ next: { ...next, attributes }, before });
+      const member = inGroup(complete, options.shardOf);
       if (before !== undefined) await allotment.released(before, member);
       notes.push(...(await sharedAddresses(tx, member, { before, together: entities, layers: known })));
       entities.push(member);
-      if (layers.length === 0) continue;
+      if (layers.length === 0) {
+        const isElsewhere = before !== undefined && groupOf(before, options.shardOf) !== member.group;
+        if (isElsewhere && isLocal(member)) moved.push(await readDesiredAgain(tx, member, options));
+        continue;
+      }
       if (!isLocal(member)) {
         throw new CmbsError('bad_attribute', `${MEMBER.start} is for local members; ${member.path} is not one.`);
       }
@@ -126,18 +136,24 @@ export function memberProvider(options: BrokerOptions): Provider {
         (all: JsonObject | undefined, layer) => withDesired(all, layer, 'started', clock.now()),
         doc?.value,
       );
-      if (desired !== undefined) started.push({ path: member.path, layers, desired });
+      if (desired !== undefined) started.push({ member, layers, desired });
     }
     return {
       entities,
       notes,
       write: () => {
         allotment.write();
-        for (const { path, desired } of started) tx.put(DESIRED, path, desired);
+        changes.forEach(({ before }, at) => {
+          if (before !== undefined) putMove(tx, before, entities[at], options);
+        });
+        for (const write of moved) write();
+        for (const { member, desired } of started) putDesired(tx, member, desired, options);
       },
       afterwards: async (signal) => {
         await Promise.all(
-          started.flatMap(({ path, layers }) => layers.map((layer) => startNow(path, layer, principal, signal))),
+          started.flatMap(({ member: { path }, layers }) =>
+            layers.map((layer) => startNow(path, layer, principal, signal)),
+          ),
         );
       },
     };
@@ -166,7 +182,7 @@ export function memberProvider(options: BrokerOptions): Provider {
   async function stop(entity: Entity, signal: AbortSignal): Promise<void> {
     const wanted = await store.transact(async (tx) => {
       const doc = await tx.get(DESIRED, entity.path);
-      if (doc !== undefined) tx.put(DESIRED, entity.path, allStopped(known, clock.now()));
+      if (doc !== undefined) putDesired(tx, entity, allStopped(known, clock.now()), options);
       return doc;
     });
     if (wanted === undefined) return;

@@ -7,6 +7,8 @@ import { MEMBER_KIND } from './cmbs';
 import { registryOf, type BrokerContext } from './context';
 import { descriptionChars, parseDescription } from './description';
 import { isLocal, memberPath } from './member';
+import { inGroup, type ShardOf } from './member-groups';
+import { putMove } from './member-moves';
 import { isUnverified, judge, type Evidence } from './provenance';
 import { RegistrationRoom, type KnownMembers, type RegistrationLimits } from './registration-room';
 import {
@@ -19,6 +21,8 @@ import {
 
 export interface RegistrationContext extends BrokerContext {
   readonly members: KnownMembers;
+  /** Name of the shard of a local member. */
+  readonly shardOf: ShardOf;
   /** Whether members that peers describe are stored (`CMBS_DISCOVERY`). */
   readonly discovery: 'open' | 'closed';
 }
@@ -45,7 +49,7 @@ export class MemberRegistration {
 
   constructor(context: RegistrationContext, limits?: RegistrationLimits) {
     this.#context = context;
-    this.#room = new RegistrationRoom(context.members, context.clock, limits);
+    this.#room = new RegistrationRoom(context, limits);
   }
 
   /**
@@ -70,9 +74,9 @@ export class MemberRegistration {
       return { outcome: 'too large' };
     }
     const path = memberPath(description.id);
-    const known = members.get(path);
-    if (description.id === exceptId || (known !== undefined && isLocal(known)))
-      return { outcome: 'known', member: path };
+    if (description.id === exceptId) return { outcome: 'known', member: path };
+    const known = await members.find(path);
+    if (known !== undefined && isLocal(known)) return { outcome: 'known', member: path };
     // With discovery closed, members stay as clients created them.
     if (discovery === 'closed')
       return known === undefined ? { outcome: 'refused' } : { outcome: 'known', member: path };
@@ -117,10 +121,8 @@ export class MemberRegistration {
     const chars = isNotAsked ? descriptionChars(described.description.attributes, layers) : 0;
     const result = await this.#room.whileArriving(isNotAsked, chars, async () => {
       for (let attempt = 0; attempt < REMOVAL_ATTEMPTS; attempt++) {
-        const leaving = this.#room.toRemove();
-        if (leaving === undefined) return undefined;
-        const replaced = await this.#room.whileLeaving(leaving, () => this.#replace(leaving, described));
-        if (replaced !== undefined) return replaced;
+        const replaced = await this.#room.withRoom((leaving) => this.#replace(leaving, described));
+        if (replaced !== 'in use') return replaced;
       }
       return undefined;
     });
@@ -129,22 +131,22 @@ export class MemberRegistration {
     return { outcome: 'refused' };
   }
 
-  /** Undefined when a member that was to be removed is in use. */
+  /** `in use`: a member that was to be removed is. */
   async #replace(
     leaving: readonly Path[],
     described: DescriptionWithSource,
-  ): Promise<RegistrationResult | undefined> {
+  ): Promise<RegistrationResult | 'in use'> {
     const { counters, log, members } = this.#context;
     const result = await this.#write(described, leaving);
     if ('inUse' in result) {
       for (const path of result.inUse) this.#room.noteInUse(path);
-      return undefined;
+      return 'in use';
     }
     if (result.outcome !== 'stored') return result;
     for (const path of leaving) {
       counters.add('cmbs_members_removed');
       log.info('unverified member removed to make room for another', { member: path });
-      this.#room.forget(path);
+      this.#room.noteRemoved(path);
       await members.refresh(path);
     }
     return result;
@@ -156,7 +158,7 @@ export class MemberRegistration {
     described: DescriptionWithSource,
     leaving: readonly Path[] = [],
   ): Promise<RegistrationResult | InUse> {
-    const { store, members, clock, layers } = this.#context;
+    const { store, members, clock, layers, newId, shardOf } = this.#context;
     const { description, origin, evidence } = described;
     const registry = await registryOf(this.#context);
     const path = memberPath(description.id);
@@ -173,12 +175,16 @@ export class MemberRegistration {
         if (inUse.length > 0) return { inUse };
         for (const remove of removals) remove?.();
       }
-      writeEntity(tx, remoteMember(described, { before, layers, now: clock.now() }), before, registry);
+      const member = inGroup(remoteMember(described, { before, layers, now: clock.now() }), shardOf);
+      writeEntity(tx, member, before, registry);
+      if (before !== undefined) putMove(tx, before, member, { layers, clock, newId, shardOf });
       if (before?.internal === undefined) deleteOldOrigin(tx, path);
       return { outcome: before === undefined ? 'stored' : 'known', member: path };
     });
     if ('outcome' in result && result.outcome === 'refused') this.#context.counters.add('cmbs_members_refused');
-    else await members.refresh(path);
+    else if ('outcome' in result) {
+      this.#room.noteWritten(path, await members.refresh(path), result.outcome === 'stored');
+    }
     return result;
   }
 }

@@ -1,7 +1,7 @@
 /** Members: reading their attributes, finding them, and the rules for members that clients write. */
 import { CmbsError } from '../errors';
 import type { Json } from '../json';
-import { MAX_PAGE_DOCS } from '../limits';
+import { MAX_PAGE_CHARS, MAX_PAGE_DOCS } from '../limits';
 import {
   attributeField,
   CATEGORY_FIELD,
@@ -10,6 +10,7 @@ import {
   ENTITIES,
   entitiesOf,
   type Entity,
+  indexText,
   type Path,
   type StoredEntity,
 } from '../occi';
@@ -27,6 +28,18 @@ export const isTrue = (value: Json | undefined): boolean =>
 
 export const isLocal = (member: Entity): boolean => isTrue(member.attributes[MEMBER.local]);
 export const isSuspended = (member: Entity): boolean => member.attributes[MEMBER.state] === 'suspended';
+
+/** The addresses of a member, by layer. */
+export const socketsOf = (
+  member: Pick<Entity, 'attributes'>,
+  { names }: Layers,
+): Readonly<Record<Layer, string>> =>
+  Object.fromEntries(
+    names.flatMap((layer) => {
+      const address = socketOf(member, layer);
+      return address === undefined ? [] : [[layer, address]];
+    }),
+  );
 
 /** The address that others connect to on a layer. */
 export function socketOf(member: Pick<Entity, 'attributes'>, layer: Layer): string | undefined {
@@ -88,6 +101,10 @@ export async function allMembers(reader: MemberReader): Promise<readonly StoredE
 
 export const localMembers = (reader: MemberReader): Promise<readonly Entity[]> => membersWhere(reader, [LOCAL]);
 
+/** Local members with an address on a layer; more than two have it only by mistake. */
+export const localMembersAt = (reader: MemberReader, layer: Layer, address: string): Promise<readonly Entity[]> =>
+  membersWhere(reader, [LOCAL, { field: attributeField(MEMBER.socket(layer)), value: indexText(address) }], 3);
+
 /** Members with all of these index entries, `atMost` of them. */
 export async function membersWhere(
   reader: MemberReader,
@@ -103,18 +120,29 @@ async function storedMembers(
   atMost = Infinity,
 ): Promise<readonly StoredEntity[]> {
   const members: StoredEntity[] = [];
-  let after: string | undefined;
-  do {
+  for await (const member of membersInPages(reader, where, atMost)) members.push(member);
+  return members;
+}
+
+/** Members with all of these index entries, of which one page is in memory. */
+export async function* membersInPages(
+  reader: MemberReader,
+  where: readonly IndexTerm[],
+  atMost = Infinity,
+): AsyncGenerator<StoredEntity, void, undefined> {
+  let left = atMost;
+  for (let after: string | undefined, isMore = left > 0; isMore; isMore = after !== undefined && left > 0) {
     const page = await reader.query({
       collection: ENTITIES,
       where: [{ field: CATEGORY_FIELD, value: MEMBER_KIND }, ...where],
-      limit: Math.min(MAX_PAGE_DOCS, atMost - members.length),
+      limit: Math.min(MAX_PAGE_DOCS, left),
+      maxChars: MAX_PAGE_CHARS,
       ...(after === undefined ? {} : { after }),
     });
-    members.push(...(await entitiesOf(reader, page.docs)));
+    yield* await entitiesOf(reader, page.docs);
+    left -= page.docs.length;
     after = page.next;
-  } while (after !== undefined && members.length < atMost);
-  return members;
+  }
 }
 
 /** The layers and forms of address that members may name. */

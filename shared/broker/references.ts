@@ -60,33 +60,6 @@ export function membersNamed(members: readonly Entity[], reference: string, uriO
   return known.length > 0 ? known : named;
 }
 
-/** Members by id, path and title, so that a reference is resolved without looking at every member. */
-export class MemberIndex {
-  readonly #byName = new Map<string, Entity[]>();
-  readonly #uriOf: UriOf;
-
-  constructor(members: Iterable<Entity>, uriOf: UriOf) {
-    this.#uriOf = uriOf;
-    for (const member of members) {
-      const title = member.attributes[CORE_TITLE];
-      const names = [member.id, member.path, ...(typeof title === 'string' ? [title] : [])];
-      for (const name of new Set(names)) {
-        const known = this.#byName.get(name);
-        if (known === undefined) this.#byName.set(name, [member]);
-        else known.push(member);
-      }
-    }
-  }
-
-  /** {@link membersNamed} */
-  named(reference: string): readonly Entity[] {
-    // A URI ends with the path of its member, which ends with the id.
-    const id = reference.includes('://') ? reference.slice(reference.lastIndexOf('/') + 1) : reference;
-    const candidates = new Set([...(this.#byName.get(reference) ?? []), ...(this.#byName.get(id) ?? [])]);
-    return membersNamed([...candidates], reference, this.#uriOf);
-  }
-}
-
 export const SEVERAL_NAMED = 'several members have this title; name one by its id or path';
 
 /**

@@ -2,9 +2,11 @@
  * Limits the members that peers describe. Unverified members, which never answered this deployment, share a limit: at
  * the limit the least recently used are removed.
  */
-import type { Clock } from '../clock';
-import type { Entity, Path } from '../occi';
+import { CATEGORY_FIELD, ENTITIES, type Entity, type Path } from '../occi';
+import type { Store } from '../store';
+import { MEMBER_KIND } from './cmbs';
 import { MAX_RECEIVERS } from './limits';
+import { type UnverifiedMember, UnverifiedMembers, type UnverifiedMembersOptions } from './unverified-members';
 
 /** Most unverified members: half of what one message may reach, so that there is room for members that answer. */
 export const MAX_UNVERIFIED = 500;
@@ -13,23 +15,17 @@ const MAX_UNVERIFIED_CHARS = 2 * 1024 * 1024;
 /** Milliseconds for which a member that is in use is not considered for removal again. */
 const IN_USE_MS = 60_000;
 
-/** The members in memory. */
-export interface KnownMembers {
-  get(path: Path): Entity | undefined;
-  /** Number of members. */
-  size(): number;
-  /** Members that never answered this deployment. */
-  unverified(): Iterable<UnverifiedMember>;
-  /** Reads the member again. */
-  refresh(path: Path): Promise<unknown>;
-}
+/** Milliseconds for which the unverified members are known, while there is room. */
+const KNOWN_MS = 60_000;
+/** The same, before one of them is removed: at the limit, any peer can make a deployment read them all. */
+const KNOWN_FOR_REMOVAL_MS = 10_000;
 
-export interface UnverifiedMember {
-  readonly path: Path;
-  /** Characters of the description. */
-  readonly chars: number;
-  /** Milliseconds since the epoch. */
-  readonly since: number;
+/** The members that a program knows. */
+export interface KnownMembers {
+  /** The member, as it was in the last seconds. */
+  find(path: Path): Promise<Entity | undefined>;
+  /** Reads the member again. */
+  refresh(path: Path): Promise<Entity | undefined>;
 }
 
 export interface RegistrationLimits {
@@ -47,9 +43,13 @@ const LIMITS: RegistrationLimits = {
   members: MAX_RECEIVERS,
 };
 
+export interface RegistrationRoomOptions extends UnverifiedMembersOptions {
+  readonly store: UnverifiedMembersOptions['store'] & Pick<Store, 'count'>;
+}
+
 export class RegistrationRoom {
-  readonly #members: Pick<KnownMembers, 'size' | 'unverified'>;
-  readonly #clock: Pick<Clock, 'now'>;
+  readonly #options: RegistrationRoomOptions;
+  readonly #unverified: UnverifiedMembers;
   readonly #limits: RegistrationLimits;
   /** Members that are being stored. */
   readonly #arriving = { unverified: 0, chars: 0, members: 0 };
@@ -57,14 +57,12 @@ export class RegistrationRoom {
   readonly #leaving = new Set<Path>();
   /** Milliseconds since the epoch when an unverified member was last described, or until which it is in use. */
   readonly #usedAt = new Map<Path, number>();
+  /** Members that were stored, less those that were removed, since the start. */
+  #added = 0;
 
-  constructor(
-    members: Pick<KnownMembers, 'size' | 'unverified'>,
-    clock: Pick<Clock, 'now'>,
-    limits: RegistrationLimits = LIMITS,
-  ) {
-    this.#members = members;
-    this.#clock = clock;
+  constructor(options: RegistrationRoomOptions, limits: RegistrationLimits = LIMITS) {
+    this.#options = options;
+    this.#unverified = new UnverifiedMembers(options);
     this.#limits = limits;
   }
 
@@ -84,24 +82,39 @@ export class RegistrationRoom {
     }
   }
 
-  /** Does not offer the members for removal while `remove` runs. */
-  async whileLeaving<T>(paths: readonly Path[], remove: () => Promise<T>): Promise<T> {
-    for (const path of paths) this.#leaving.add(path);
+  /**
+   * Calls `store` with the unverified members whose removal makes room, least recently used first, and does not offer
+   * them to other calls meanwhile. Undefined if there are too few.
+   */
+  async withRoom<T>(store: (leaving: readonly Path[]) => Promise<T>): Promise<T | undefined> {
+    const before = this.#added;
+    const { store: reader } = this.#options;
+    const where = [{ field: CATEGORY_FIELD, value: MEMBER_KIND }];
+    const counted = await reader.count(
+      { collection: ENTITIES, where },
+      this.#limits.members + this.#leaving.size + 1,
+    );
+    await this.#unverified.readWithin(KNOWN_MS);
+    const size = (): number => counted + this.#added - before;
+    if (this.#toRemove(size())?.length !== 0) await this.#unverified.readWithin(KNOWN_FOR_REMOVAL_MS);
+    const leaving = this.#toRemove(size());
+    if (leaving === undefined) return undefined;
+    for (const path of leaving) this.#leaving.add(path);
     try {
-      return await remove();
+      return await store(leaving);
     } finally {
-      for (const path of paths) this.#leaving.delete(path);
+      for (const path of leaving) this.#leaving.delete(path);
     }
   }
 
   /** The unverified members whose removal makes room, least recently used first; undefined if there are too few. */
-  toRemove(): readonly Path[] | undefined {
-    const now = this.#clock.now();
+  #toRemove(size: number): readonly Path[] | undefined {
+    const now = this.#options.clock.now();
     const arriving = this.#arriving;
-    const known = [...this.#members.unverified()].filter(({ path }) => !this.#leaving.has(path));
+    const known = [...this.#unverified.all].filter(({ path }) => !this.#leaving.has(path));
     let count = known.length + arriving.unverified - this.#limits.unverified;
     let chars = known.reduce((sum, member) => sum + member.chars, arriving.chars) - this.#limits.unverifiedChars;
-    let all = this.#members.size() - this.#leaving.size + arriving.members - this.#limits.members;
+    let all = size - this.#leaving.size + arriving.members - this.#limits.members;
     const hasRoom = (): boolean => count <= 0 && chars <= 0 && all <= 0;
     if (hasRoom()) return [];
     const usedAt = ({ path, since }: UnverifiedMember): number => this.#usedAt.get(path) ?? since;
@@ -117,18 +130,26 @@ export class RegistrationRoom {
     return hasRoom() ? leaving : undefined;
   }
 
+  /** The member was registered, or its description was taken. */
+  noteWritten(path: Path, member: Entity | undefined, isNew: boolean): void {
+    if (isNew) this.#added += 1;
+    this.#unverified.note(path, member);
+  }
+
+  noteRemoved(path: Path): void {
+    this.#added -= 1;
+    this.#unverified.note(path, undefined);
+    this.#usedAt.delete(path);
+  }
+
   /** A peer has described the member again. */
   noteUse(path: Path): void {
-    this.#note(path, this.#clock.now());
+    this.#note(path, this.#options.clock.now());
   }
 
   /** The member cannot be removed for now. */
   noteInUse(path: Path): void {
-    this.#note(path, this.#clock.now() + IN_USE_MS);
-  }
-
-  forget(path: Path): void {
-    this.#usedAt.delete(path);
+    this.#note(path, this.#options.clock.now() + IN_USE_MS);
   }
 
   #note(path: Path, at: number): void {

@@ -2,11 +2,16 @@
  * Whether the store's index finds every member by its topics. Release 1.0 stored members without those entries; the
  * companion writes such members again (`companion/index-renewal.ts`), and records when none is left. Until then, a lookup
  * by topic reads all members. When 1.0 still runs beside this release and stores a member, the companion deletes the
- * record; until the companion has seen the member, and for {@link RELIED_ON_MS} more, lookups miss it.
+ * record; until the companion has seen the member (a remote one, or one of several shards, at its next look), and for
+ * {@link RELIED_ON_MS} more, lookups miss it.
  */
 import type { Clock } from '../clock';
 import { INDEX_VERSION, type CategoryRegistry, type Path, readEntity, writeEntity } from '../occi';
 import type { Store } from '../store';
+import { readDesiredAgain } from './desired';
+import { isLocal } from './member';
+import { inGroup } from './member-groups';
+import { type MoveContext, putMove } from './member-moves';
 
 const META = 'meta';
 const TOPIC_INDEX = 'topic-index';
@@ -41,10 +46,25 @@ export async function recordTopicIndex(store: Store, is: 'complete' | 'incomplet
   });
 }
 
-/** Writes a member that an earlier release stored again, with the index entries of this release. */
-export async function renewIndex(store: Store, path: Path, registry: CategoryRegistry): Promise<void> {
+/**
+ * Writes a member again that has not the index entries of this release, or is in the wrong group.
+ * @param cameFrom the shard that the member is known to have left
+ */
+export async function renewIndex(
+  { store, ...context }: MoveContext & { readonly store: Pick<Store, 'transact'> },
+  path: Path,
+  registry: CategoryRegistry,
+  cameFrom?: string,
+): Promise<void> {
   await store.transact(async (tx) => {
     const stored = await readEntity(tx, path);
-    if (stored?.hasOldIndex === true) writeEntity(tx, stored.entity, stored.entity, registry);
+    if (stored === undefined) return;
+    const { entity: before } = stored;
+    const member = inGroup(before, context.shardOf);
+    if (stored.hasOldIndex !== true && member.group === before.group) return;
+    const writeDesired = isLocal(member) ? await readDesiredAgain(tx, member, context) : () => undefined;
+    writeEntity(tx, member, before, registry);
+    writeDesired();
+    putMove(tx, before, member, context, cameFrom ?? before.group);
   });
 }

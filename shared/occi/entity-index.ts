@@ -15,6 +15,8 @@ export const TARGET_FIELD = 'target';
 export const OWNER_FIELD = 'owner';
 /** Owners of entities that belong to nobody in particular; such entities need no entry, since nobody lists their own. */
 const WITHOUT_ENTRY: ReadonlySet<string> = new Set(['anonymous', 'discovery', 'received', 'system']);
+/** The index field of {@link Entity.group}. */
+export const GROUP_FIELD = 'group';
 /** The index field of an attribute. */
 export const attributeField = (name: string): string => `a.${name}`;
 /** The index field of the texts that an attribute's {@link AttributeSpec.keysOf} makes. */
@@ -55,6 +57,7 @@ export function indexOf(entity: Entity, registry: CategoryRegistry): Readonly<In
     [attributeField(CORE_ID)]: [indexText(entity.id)],
     [CATEGORY_FIELD]: [...registry.ancestors(entity.kind), ...entity.mixins],
   };
+  if (entity.group !== undefined) index[GROUP_FIELD] = [entity.group];
   const specs = registry.specs(entity.kind, entity.mixins);
   for (const [name, value] of Object.entries(entity.attributes)) {
     const spec = specs[name];

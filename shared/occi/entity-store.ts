@@ -70,6 +70,7 @@ export function writeEntity(
     ...(entity.isLinked === undefined ? {} : { isLinked: entity.isLinked }),
     ...(entity.isLeaving === undefined ? {} : { isLeaving: entity.isLeaving }),
     ...(entity.internal === undefined ? {} : { internal: entity.internal }),
+    ...(entity.group === undefined ? {} : { group: entity.group }),
     ...lifetime,
     indexVersion: INDEX_VERSION,
   };
@@ -99,6 +100,7 @@ interface EntityDocument {
   readonly isLeaving?: true;
   readonly expiresAt?: number;
   readonly internal?: JsonObject;
+  readonly group?: string;
   /** Absent in entities that release 1.0 wrote. */
   readonly indexVersion?: number;
 }
@@ -125,6 +127,7 @@ function entityOf(doc: Doc, apart: Readonly<Record<string, string>>): Entity {
     ...(value.isLeaving === undefined ? {} : { isLeaving: value.isLeaving }),
     ...(value.expiresAt === undefined ? {} : { expiresAt: value.expiresAt }),
     ...(value.internal === undefined ? {} : { internal: value.internal }),
+    ...(value.group === undefined ? {} : { group: value.group }),
   };
 }
 

@@ -136,6 +136,8 @@ export interface Entity {
   readonly isLeaving?: true;
   /** Data of the provider about the entity; never rendered. */
   readonly internal?: JsonObject;
+  /** The provider finds its entities by it (`GROUP_FIELD`); never rendered. */
+  readonly group?: string;
 }
 
 export const CORE_SCHEME = 'http://schemas.ogf.org/occi/core#';

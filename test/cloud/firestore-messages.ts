@@ -5,7 +5,8 @@ import { protobuf } from 'google-gax';
 const { root } = protobuf.parse(`
   syntax = "proto3";
   message Timestamp { int64 seconds = 1; int32 nanos = 2; }
-  message Document { string name = 1; Timestamp update_time = 4; }
+  message Value { string string_value = 17; }
+  message Document { string name = 1; map<string, Value> fields = 2; Timestamp update_time = 4; }
   message Write { Document update = 1; string delete = 2; }
   message CommitRequest { repeated Write writes = 2; }
   message BatchGetDocumentsRequest { repeated string documents = 2; }

@@ -156,7 +156,7 @@ async function request({
     principal: ALICE,
     renderings: RENDERINGS,
     peerAddress: undefined,
-          clientAddress: '127.0.0.1',
+    clientAddress: '127.0.0.1',
     base: 'http://localhost',
     signal: new AbortController().signal,
   };

@@ -173,7 +173,8 @@ describe('a claim', () => {
 
 const nobody = {
   get: () => undefined,
-  local: () => [],
+  find: () => Promise.resolve(undefined),
+  findAll: () => Promise.resolve(new Map()),
   refresh: () => Promise.resolve(undefined),
   onChange: () => () => undefined,
 };

@@ -8,6 +8,7 @@ import {
   Inbox,
   MemberRegistration,
   oldReceiptId,
+  ONLY_SHARD,
   OrderClock,
   parseFrame,
   type WireMessage,
@@ -60,11 +61,11 @@ function handlerWith(limits: { readonly inboxLimit: number; readonly inboxBytes:
     ...limits,
     uriOf,
   };
-  const members = { get: () => undefined, size: () => 0, unverified: () => [], refresh: () => Promise.resolve() };
+  const members = { find: () => Promise.resolve(undefined), refresh: () => Promise.resolve(undefined) };
   const services = standardServices({ clock: systemClock, newId });
   return new InboundHandler({
     context,
-    registration: new MemberRegistration({ ...context, discovery: 'closed', members }),
+    registration: new MemberRegistration({ ...context, discovery: 'closed', members, shardOf: () => ONLY_SHARD }),
     execution: new Execution({ ...context, services, codecs: codecsOf(), runner: 'test', isOurs: () => true }),
   });
 }

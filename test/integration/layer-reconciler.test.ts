@@ -4,6 +4,7 @@ import { CMBS_EXTENSION, DESIRED, layersOf, MEMBER, MEMBER_KIND } from '@cmbs/sh
 import { Categories, ENTITIES, writeEntity } from '@cmbs/shared/occi';
 import type { Store } from '@cmbs/shared/store';
 import { LayerReconciler } from '../../companion/layer-reconciler';
+import { wholeDeployment } from '../../companion/shard-lease';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
 const BOB = '/cmbs/member/bob';
@@ -51,8 +52,12 @@ beforeEach(async () => {
           throw new Error('no layer of the bus is started');
         },
       },
-      members: { onChange: () => () => undefined, refresh: () => Promise.resolve(undefined) },
-      shard: { serves: () => isServed, isCurrent: () => true },
+      members: {
+        get: () => undefined,
+        onChange: () => () => undefined,
+        refresh: () => Promise.resolve(undefined),
+      },
+      shard: { ...wholeDeployment(newId), serves: () => isServed },
       clock,
       log: silentLog,
       counters: silentCounters,

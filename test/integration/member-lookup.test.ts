@@ -1,6 +1,6 @@
 /** Members are found by id, path, URI, title and topic, as if all members were compared, and few are read for it. */
-import { silentLog, systemClock } from '@cmbs/shared';
-import { CMBS_EXTENSION, layersOf, MEMBER, MEMBER_KIND, MESSAGE_KIND } from '@cmbs/shared/broker';
+import { newId, silentLog, systemClock } from '@cmbs/shared';
+import { CMBS_EXTENSION, layersOf, MEMBER, MEMBER_KIND, MESSAGE_KIND, ONLY_SHARD } from '@cmbs/shared/broker';
 import {
   Categories,
   categoryId,
@@ -20,6 +20,7 @@ import { withProvenance } from '../../shared/broker/provenance';
 import { membersNamed } from '../../shared/broker/references';
 import { IndexRenewal } from '../../companion/index-renewal';
 import { Members } from '../../companion/members';
+import { wholeDeployment } from '../../companion/shard-lease';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 import { eventually } from '../e2e/harness';
 import { countedStore } from './counted-store';
@@ -252,7 +253,9 @@ describe('members of an earlier release', () => {
       categories,
       layers: layersOf(),
       clock: systemClock,
+      newId,
       log: silentLog,
+      shard: wholeDeployment(newId),
     });
     try {
       await eventually(
@@ -261,7 +264,10 @@ describe('members of an earlier release', () => {
         'the index of members is complete',
       );
       expect(await wanting('news.today')).toEqual([memberPath('new'), memberPath('old')]);
-      expect(await readEntity(store, memberPath('old'))).toEqual({ entity: before, revision: 2 });
+      expect(await readEntity(store, memberPath('old'))).toEqual({
+        entity: { ...before, group: ONLY_SHARD },
+        revision: 2,
+      });
       // A function of the earlier release may still run.
       await writeAsBefore({ id: 'late', isLocal: true, topics: ['late.*'] });
       await eventually(
@@ -297,7 +303,11 @@ describe('members of an earlier release', () => {
       renewal = new IndexRenewal({
         store: intercepted,
         categories,
+        layers: layersOf(),
+        newId,
+        shardOf: () => ONLY_SHARD,
         clock: {
+          now: () => 0,
           after: (_ms, run) => {
             retry = run;
             return () => undefined;

@@ -17,9 +17,12 @@ import {
   MemberRegistration,
   NEIGHBOR_KIND,
   NEIGHBORS,
+  ONLY_SHARD,
   type RegistrationResult,
 } from '@cmbs/shared/broker';
+import { allMembers } from '../../shared/broker/member';
 import { Members } from '../../companion/members';
+import { wholeDeployment } from '../../companion/shard-lease';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
 const LIMITS = { unverified: 5, unverifiedChars: 2000, members: 8 };
@@ -34,7 +37,15 @@ beforeEach(async () => {
   temporary = await openTemporaryStore();
   const { store, clock } = temporary;
   categories = new Categories(store, [CMBS_EXTENSION]);
-  members = await Members.load({ store, categories, layers, clock, log: silentLog });
+  members = await Members.load({
+    store,
+    categories,
+    layers,
+    clock,
+    newId,
+    log: silentLog,
+    shard: wholeDeployment(newId),
+  });
   counted = [];
   const counters: Counters = { add: (name) => void counted.push(name) };
   registration = new MemberRegistration(
@@ -48,6 +59,7 @@ beforeEach(async () => {
       log: silentLog,
       counters,
       members,
+      shardOf: () => ONLY_SHARD,
       discovery: 'open',
     },
     LIMITS,
@@ -73,20 +85,21 @@ function register(id: string, summary = '', asked?: string, principal?: Principa
   return registration.register(description, undefined, 'asking', asked === undefined ? {} : { asked }, principal);
 }
 
-const ids = (): readonly string[] => [...members.all()].map(({ id }) => id).toSorted();
+const ids = async (): Promise<readonly string[]> =>
+  (await allMembers(temporary.store)).map(({ entity: { id } }) => id).toSorted();
 
 test('the member described longest ago is removed and counted beyond the maximum number of unverified members', async () => {
   for (const id of ['a', 'b', 'c', 'd', 'e']) await register(id);
   await register('a');
   expect(await register('f')).toMatchObject({ outcome: 'stored' });
-  expect(ids()).toEqual(['a', 'c', 'd', 'e', 'f']);
+  expect(await ids()).toEqual(['a', 'c', 'd', 'e', 'f']);
   expect(counted).toEqual(['cmbs_members_removed']);
 });
 
 test('as many members as needed are removed beyond the limit of characters, and too large a description is refused', async () => {
   for (const id of ['a', 'b', 'c', 'd']) await register(id);
   expect(await register('large', 'x'.repeat(1750))).toMatchObject({ outcome: 'stored' });
-  expect(ids()).toEqual(['c', 'd', 'large']);
+  expect(await ids()).toEqual(['c', 'd', 'large']);
   expect(await register('larger', 'x'.repeat(2000))).toMatchObject({ outcome: 'refused' });
 });
 
@@ -102,17 +115,17 @@ test.each([
 
 test('concurrent registrations stay within the limits', async () => {
   await Promise.all(Array.from({ length: 40 }, (_, index) => register(`stranger-${index}`)));
-  expect(ids().length).toBeLessThanOrEqual(LIMITS.unverified);
+  expect((await ids()).length).toBeLessThanOrEqual(LIMITS.unverified);
   expect(await register('honest')).toMatchObject({ outcome: 'stored' });
 });
 
 test('a member that answered is not removed, and is registered even if unverified members use all the room', async () => {
   await register('answers', '', address('answers'));
   for (const id of ['a', 'b', 'c', 'd', 'e', 'f', 'g']) await register(id);
-  expect(ids()).toEqual(['answers', 'c', 'd', 'e', 'f', 'g']);
+  expect(await ids()).toEqual(['answers', 'c', 'd', 'e', 'f', 'g']);
   for (const id of ['x', 'yy', 'zzz'])
     expect(await register(id, '', address(id))).toMatchObject({ outcome: 'stored' });
-  expect(ids()).toEqual(['answers', 'd', 'e', 'f', 'g', 'x', 'yy', 'zzz']);
+  expect(await ids()).toEqual(['answers', 'd', 'e', 'f', 'g', 'x', 'yy', 'zzz']);
 });
 
 test('no member is removed when all have answered', async () => {
@@ -126,9 +139,9 @@ test('a registered member stores the principal that described it first', async (
   await register('a');
   await register('b', '', undefined, TOPIC_BUS);
   await register('b', 'changed', address('b'));
-  expect(members.get('/cmbs/member/a')?.createdBy).toEqual(ANONYMOUS);
-  expect(members.get('/cmbs/member/b')?.attributes).toMatchObject({ 'occi.core.summary': 'changed' });
-  expect(members.get('/cmbs/member/b')?.createdBy).toEqual(TOPIC_BUS);
+  expect((await members.find('/cmbs/member/a'))?.createdBy).toEqual(ANONYMOUS);
+  expect((await members.find('/cmbs/member/b'))?.attributes).toMatchObject({ 'occi.core.summary': 'changed' });
+  expect((await members.find('/cmbs/member/b'))?.createdBy).toEqual(TOPIC_BUS);
 });
 
 test('the target of a link is not removed', async () => {
@@ -150,5 +163,5 @@ test('the target of a link is not removed', async () => {
     return Promise.resolve();
   });
   for (const id of ['a', 'b', 'c', 'd', 'e', 'f']) await register(id);
-  expect(ids()).toEqual(['c', 'd', 'e', 'f', 'linked']);
+  expect(await ids()).toEqual(['c', 'd', 'e', 'f', 'linked']);
 });

@@ -1,9 +1,10 @@
 /** A companion's members in memory follow the store, however long a single read takes. */
-import { silentLog, systemClock } from '@cmbs/shared';
+import { newId, silentLog, systemClock } from '@cmbs/shared';
 import { CMBS_EXTENSION, layersOf, MEMBER, MEMBER_KIND } from '@cmbs/shared/broker';
 import { Categories, deleteEntity, ENTITIES, type Entity, readEntity, writeEntity } from '@cmbs/shared/occi';
 import type { Store } from '@cmbs/shared/store';
 import { Members } from '../../companion/members';
+import { wholeDeployment } from '../../companion/shard-lease';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
 const BOB = '/cmbs/member/bob';
@@ -28,7 +29,7 @@ async function write(title: string | undefined): Promise<void> {
       id: 'bob',
       kind: MEMBER_KIND,
       mixins: [],
-      attributes: { [MEMBER.local]: 'false', 'occi.core.title': title ?? '' },
+      attributes: { [MEMBER.local]: 'true', 'occi.core.title': title ?? '' },
       rawJson: {},
       owner: 'anybody',
       createdAt: 1,
@@ -88,7 +89,15 @@ let members: Members | undefined;
 afterEach(() => members?.close());
 
 const load = (store: Store): Promise<Members> =>
-  Members.load({ store, categories, layers: layersOf(), clock: systemClock, log: silentLog });
+  Members.load({
+    store,
+    categories,
+    layers: layersOf(),
+    clock: systemClock,
+    newId,
+    log: silentLog,
+    shard: wholeDeployment(newId),
+  });
 
 test('a member that was deleted during an older read stays deleted', async () => {
   await write('bob');

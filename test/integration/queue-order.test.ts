@@ -1,5 +1,5 @@
 /** The order and the shards of outbound messages in the store. */
-import { silentLog, systemClock } from '@cmbs/shared';
+import { newId, silentLog, systemClock } from '@cmbs/shared';
 import {
   CMBS_EXTENSION,
   layersOf,
@@ -48,7 +48,15 @@ beforeEach(async () => {
       writeEntity(tx, member, undefined, registry);
     }
   });
-  members = await Members.load({ store, categories, clock: systemClock, log: silentLog, layers: layersOf() });
+  members = await Members.load({
+    store,
+    categories,
+    clock: systemClock,
+    newId,
+    log: silentLog,
+    layers: layersOf(),
+    shard: wholeDeployment(newId),
+  });
 });
 afterEach(async () => {
   members.close();

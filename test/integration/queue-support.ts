@@ -41,11 +41,15 @@ export function queueEnvironment(
     ...sockets,
     clock,
     // The receivers are not members.
-    store: { get: () => Promise.resolve(undefined), getAll: () => Promise.resolve([]) },
+    store: {
+      get: () => Promise.resolve(undefined),
+      getAll: () => Promise.resolve([]),
+      query: () => Promise.resolve({ docs: [] }),
+    },
     shard: wholeDeployment(newId),
     backOff: () => backOffMs,
     limits: DELIVERY_LIMITS,
-    members: { get: () => undefined, local: () => [] },
+    members: { find: () => Promise.resolve(undefined) },
     exchanges: new Exchanges([zeroMq(localAddresses(readConfig({})))], { ...sockets, clock }),
   };
 }

@@ -235,7 +235,8 @@ describe('a socket', () => {
 });
 
 describe('the rules of a deployment', () => {
-  const local = (env: Record<string, string>): AddressPolicy => localAddresses(readConfig({ CMBS_OPEN_TO_EVERYONE: 'yes', ...env }));
+  const local = (env: Record<string, string>): AddressPolicy =>
+    localAddresses(readConfig({ CMBS_OPEN_TO_EVERYONE: 'yes', ...env }));
   const isOpen = (rules: AddressPolicy): boolean => dialled(rules, 'tcp://127.0.0.1:9') === 'allowed';
 
   it.each([

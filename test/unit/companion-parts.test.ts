@@ -41,6 +41,7 @@ describe('the frame handler', () => {
   let isCurrent: boolean;
   let taken: string[];
   let heard: string[];
+  let areSomeWaiting: boolean;
   let handler: FrameHandler;
 
   beforeEach(() => {
@@ -48,11 +49,12 @@ describe('the frame handler', () => {
     isCurrent = true;
     taken = [];
     heard = [];
+    areSomeWaiting = true;
     const environment: FrameHandlerEnvironment = {
       members: {
         get: (path) => known.find((one) => one.path === path),
-        version: 1,
-        l1Sockets: () => ['tcp://127.0.0.1/bob'],
+        find: (path) => Promise.resolve(known.find((one) => one.path === path)),
+        l1Sockets: () => Promise.resolve(['tcp://127.0.0.1/bob']),
       },
       shard: { isCurrent: () => isCurrent },
       layers,
@@ -70,7 +72,10 @@ describe('the frame handler', () => {
       registerFrom: () => Promise.resolve(),
     };
     const forwarding = { passOn: () => Promise.resolve('forwarded' as const) };
-    handler = new FrameHandler(environment, inbound, forwarding, (address) => heard.push(address));
+    handler = new FrameHandler(environment, inbound, forwarding, {
+      areSome: () => areSomeWaiting,
+      heard: (address) => heard.push(address),
+    });
   });
 
   const replyTo = async (frame: Buffer): Promise<string> => handler.reply(bob.path, 'l1', frame);
@@ -191,7 +196,7 @@ describe('discovery', () => {
     new Discovery(
       {
         exchanges: { connectForRequests: connect },
-        members: { get: () => undefined },
+        members: { find: () => Promise.resolve(undefined) },
         layers,
         store: { transact: () => Promise.reject(new Error('nothing is stored')) },
         categories: { current: () => Promise.reject(new Error('nothing is read')) },
