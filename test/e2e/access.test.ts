@@ -290,6 +290,27 @@ describe('access, closed', () => {
     expect(await token.status('GET', one)).toBe(401);
   });
 
+  it("lists with an administrator's token only what the token may read", async () => {
+    const alice = await user();
+    const [one, two] = [await alice.as.message(), await alice.as.message()];
+    const tokenFor = async (limits: Record<string, readonly string[]>): Promise<Caller> => {
+      const attributes = Object.fromEntries(
+        Object.entries(limits).map(([name, value]) => [`cmbs.access.token.${name}`, value]),
+      );
+      const made = await root.ask('POST', '/cmbs/access/token/', { kind: TOKEN, attributes });
+      return new Caller(`Bearer ${made.headers.get('cmbs-token') ?? ''}`);
+    };
+    const lister = await tokenFor({ operations: ['entity.list'] });
+    expect(await lister.status('GET', one)).toBe(404);
+    expect(await lister.list('/cmbs/message/')).toEqual([]);
+    const reader = await tokenFor({
+      operations: ['entity.list', 'entity.read'],
+      targets: ['entity:/cmbs/message/'],
+    });
+    expect(await reader.list('/cmbs/message/')).toEqual(expect.arrayContaining([one, two]));
+    expect(await reader.status('GET', '/cmbs/access/user/')).toBe(403);
+  });
+
   it('never shows a password, and takes a changed one at once', async () => {
     const alice = await user();
     const path = `/cmbs/access/user/${alice.name}`;
