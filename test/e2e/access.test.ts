@@ -129,7 +129,7 @@ const rule = (target: string, more: Record<string, string | readonly string[]>):
 });
 
 describe('access, closed', () => {
-  it('asks callers without credentials to log in, and says how', async () => {
+  it('#12 asks callers without credentials to log in, and says how', async () => {
     for (const [method, path] of [
       ['GET', '/-/'],
       ['GET', '/cmbs/message/'],
@@ -194,6 +194,19 @@ describe('access, closed', () => {
     );
     const all = await root.list('/cmbs/message/');
     for (const path of [...own, shown]) expect(all).toContain(path);
+  });
+
+  it('deletes of a collection only what its caller sees, and refuses what the caller may not delete', async () => {
+    const [alice, bob] = [await user(), await user()];
+    const [hidden, own] = [await alice.as.message(), await bob.as.message()];
+    expect(await bob.as.status('DELETE', '/cmbs/message/')).toBe(200);
+    expect([await alice.as.status('GET', hidden), await bob.as.status('GET', own)]).toEqual([200, 404]);
+    await alice.as.create(
+      RULE,
+      rule(`entity:${hidden}`, { operations: ['entity.read'], allow: [`user:${bob.name}`] }),
+    );
+    expect(await bob.as.status('DELETE', '/cmbs/message/')).toBe(403);
+    expect(await alice.as.status('GET', hidden)).toBe(200);
   });
 
   it('decides on the most specific level that names the caller, where a denial wins', async () => {
