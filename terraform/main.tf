@@ -24,6 +24,10 @@ module "layout" {
   topics                     = var.topics
   database                   = var.firestore_database
   settings                   = var.settings
+  identities                 = var.identities
+  administrators             = var.administrators
+  oidc_issuers               = var.oidc_issuers
+  open_to_everyone           = var.open_to_everyone
   secrets                    = keys(var.secrets)
 }
 

@@ -108,6 +108,68 @@ variable "rate_limit" {
   }
 }
 
+# --- Who may do what ---
+
+variable "identities" {
+  description = "How callers prove who they are (CMBS_IDENTITIES): basic, token, oidc. Without any, open_to_everyone must be true."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for name in var.identities : contains(["basic", "token", "oidc"], name)]) && length(distinct(var.identities)) == length(var.identities)
+    error_message = "identities are of: basic, token, oidc, each once. The identity proxy cannot be used here: every request comes from Google's front end, which passes on any header of any client."
+  }
+
+  validation {
+    condition     = (length(var.identities) > 0) != var.open_to_everyone
+    error_message = "Set identities, or open_to_everyone = true, which lets everybody who reaches the endpoint do everything; one of them."
+  }
+}
+
+variable "administrators" {
+  description = "Names of users who may do everything (CMBS_ADMINISTRATORS), for instance accounts.google.com/alice@example.com; needed with identities."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for name in var.administrators : can(regex("^[^, ]+$", name))])
+    error_message = "administrators are names of users, without commas and spaces."
+  }
+
+  validation {
+    condition     = length(var.identities) == 0 || length(var.administrators) > 0
+    error_message = "identities needs administrators, or nobody could let others in."
+  }
+}
+
+# The attributes go to the program as they are written, and the values of `require` differ in type: hence no type here.
+variable "oidc_issuers" {
+  description = "Issuers of OpenID Connect whose tokens are accepted, for the identity oidc: a list of objects with issuer and audience, and perhaps claim, prefix, require and skew_s (docs/access.md)."
+  type        = any
+  default     = []
+
+  validation {
+    condition     = try(alltrue([for one in var.oidc_issuers : startswith(one.issuer, "https://") && length(one.audience) > 0]), false)
+    error_message = "Each of oidc_issuers has an issuer, which begins with https://, and a list audience."
+  }
+
+  validation {
+    condition     = try(alltrue([for one in var.oidc_issuers : length(setsubtract(keys(one), ["issuer", "audience", "claim", "prefix", "require", "skew_s"])) == 0]), false)
+    error_message = "oidc_issuers have issuer, audience, claim, prefix, require and skew_s, and nothing else."
+  }
+
+  validation {
+    condition     = contains(var.identities, "oidc") == try(length(var.oidc_issuers) > 0, false)
+    error_message = "The identity oidc needs oidc_issuers, and oidc_issuers need the identity oidc."
+  }
+}
+
+variable "open_to_everyone" {
+  description = "Whether everybody who reaches the endpoint may do everything, in place of identities (CMBS_OPEN_TO_EVERYONE)."
+  type        = bool
+  default     = false
+}
+
 # --- Functions ---
 
 variable "release" {

@@ -10,7 +10,8 @@ import { includesOperation } from './targets';
 /** Parts that a listing reads beside each other; with more of them everything is read, and each entity is decided. */
 const MAX_PARTS = 30;
 
-const EVERYWHERE: readonly Part[] = [{ below: '/' }];
+/** All entities, each of which is decided. */
+export const EVERYWHERE: readonly Part[] = [{ below: '/' }];
 
 /** @param principal no administrator, who sees everything */
 export async function visibleParts(

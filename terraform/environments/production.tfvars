@@ -10,6 +10,16 @@ client_ranges = ["198.51.100.0/24", "203.0.113.0/24"]
 invokers      = ["allUsers"]
 rate_limit    = { requests = 3000, seconds = 60 }
 
+# Users of the organisation log in with Google's identity tokens for this client; access tokens are for programs.
+identities     = ["token", "oidc"]
+administrators = ["accounts.google.com/alice@example.com"]
+oidc_issuers = [{
+  issuer   = "https://accounts.google.com"
+  audience = ["1234567890-example.apps.googleusercontent.com"]
+  claim    = "email"
+  require  = { hd = "example.com" }
+}]
+
 # Set both at every release, see README.md.
 release         = "1.0.0"
 companion_image = "europe-west1-docker.pkg.dev/example-production/cmbs-companion/companion@sha256:0000000000000000000000000000000000000000000000000000000000000000"

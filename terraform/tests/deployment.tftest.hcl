@@ -71,10 +71,26 @@ run "with_everything_set" {
     invokers               = ["group:operators@example.com", "serviceAccount:client@example.com"]
     labels                 = {}
     firestore_database     = "broker"
+    identities             = ["basic", "token", "oidc"]
+    administrators         = ["accounts.google.com/alice@example.com", "root"]
+    oidc_issuers = [
+      { issuer = "https://accounts.google.com", audience = ["example"], claim = "email", require = { hd = "example.com", email_verified = true } },
+      { issuer = "https://issuer.example", audience = ["cmbs"], prefix = "staff/", skew_s = 60 },
+    ]
   }
 
   assert {
     condition     = output.topics.dead_letters == "two.dead-letter"
     error_message = "The prefix is what is set."
+  }
+}
+
+run "open_to_everyone" {
+  command = plan
+
+  variables {
+    identities       = []
+    administrators   = []
+    open_to_everyone = true
   }
 }

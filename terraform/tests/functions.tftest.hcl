@@ -93,6 +93,9 @@ run "functions" {
         CMBS_TRUST_PROXY        = "2"
         CMBS_QUEUE_LIMIT        = "500"
         CMBS_EXTENSIONS         = "infrastructure"
+        CMBS_IDENTITIES         = "token,oidc"
+        CMBS_ADMINISTRATORS     = "accounts.google.com/alice@example.com,root"
+        CMBS_OIDC_ISSUERS       = "{\"issuers\":[{\"audience\":[\"example\"],\"claim\":\"email\",\"issuer\":\"https://accounts.google.com\",\"require\":{\"email_verified\":true,\"hd\":\"example.com\"}}]}"
       })
     ])
     error_message = "Functions are told these things, and nothing else in plain text."

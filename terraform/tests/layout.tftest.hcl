@@ -19,6 +19,10 @@ variables {
   topics                     = []
   database                   = "cmbs"
   settings                   = {}
+  identities                 = []
+  administrators             = []
+  oidc_issuers               = []
+  open_to_everyone           = true
   secrets                    = []
 }
 
@@ -46,6 +50,11 @@ run "as_it_should_be" {
   assert {
     condition     = !contains(keys(output.environment), "CMBS_QUEUE_LIMIT") && !contains(keys(output.environment), "CMBS_PUSH_URL")
     error_message = "What is not set is left to the product."
+  }
+
+  assert {
+    condition     = { for name, value in output.environment : name => value if can(regex("IDENTIT|ADMINISTRATOR|OIDC|OPEN", name)) } == { CMBS_OPEN_TO_EVERYONE = "yes" }
+    error_message = "Without identities, only this says who may do what."
   }
 }
 

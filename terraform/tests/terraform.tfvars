@@ -7,3 +7,5 @@ invokers           = ["allUsers"]
 release            = "be8b271"
 firestore_location = "europe-west1"
 companion_image    = "europe-west1-docker.pkg.dev/example-project/cmbs-companion/companion@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+identities         = ["basic", "token"]
+administrators     = ["root"]

@@ -16,6 +16,8 @@ run "one_bad_value_each" {
     client_ranges         = []
     invokers              = []
     rate_limit            = { requests = 1, seconds = 61 }
+    administrators        = ["a user"]
+    oidc_issuers          = [{ issuer = "http://issuer.example", audience = ["cmbs"] }]
     release               = "latest"
     functions_directory   = "../dist/functions/"
     runtime               = "nodejs20"
@@ -49,6 +51,8 @@ run "one_bad_value_each" {
     var.client_ranges,
     var.invokers,
     var.rate_limit,
+    var.administrators,
+    var.oidc_issuers,
     var.release,
     var.functions_directory,
     var.runtime,
@@ -79,6 +83,7 @@ run "another_bad_value_each" {
   variables {
     client_ranges     = ["everybody"]
     invokers          = ["somebody@example.com"]
+    identities        = ["proxy"]
     function_settings = { memory = "lots" }
     instances         = { occi = { max_instances = 0 } }
     topics            = [{ name = "news", layers = ["l1"] }]
@@ -92,6 +97,7 @@ run "another_bad_value_each" {
   expect_failures = [
     var.client_ranges,
     var.invokers,
+    var.identities,
     var.function_settings,
     var.instances,
     var.topics,
@@ -158,5 +164,78 @@ run "a_fifth" {
 
   expect_failures = [
     var.settings,
+  ]
+}
+
+run "nothing_that_says_who_may_do_what" {
+  command = plan
+
+  variables {
+    identities = []
+  }
+
+  expect_failures = [
+    var.identities,
+  ]
+}
+
+run "identities_and_everyone" {
+  command = plan
+
+  variables {
+    open_to_everyone = true
+  }
+
+  expect_failures = [
+    var.identities,
+  ]
+}
+
+run "nobody_who_lets_others_in" {
+  command = plan
+
+  variables {
+    administrators = []
+  }
+
+  expect_failures = [
+    var.administrators,
+  ]
+}
+
+run "tokens_of_no_issuer" {
+  command = plan
+
+  variables {
+    identities = ["oidc"]
+  }
+
+  expect_failures = [
+    var.oidc_issuers,
+  ]
+}
+
+run "issuers_without_the_identity" {
+  command = plan
+
+  variables {
+    oidc_issuers = [{ issuer = "https://issuer.example", audience = ["cmbs"] }]
+  }
+
+  expect_failures = [
+    var.oidc_issuers,
+  ]
+}
+
+run "an_issuer_with_a_misspelt_attribute" {
+  command = plan
+
+  variables {
+    identities   = ["oidc"]
+    oidc_issuers = [{ issuer = "https://issuer.example", audience = ["cmbs"], claims = "email" }]
+  }
+
+  expect_failures = [
+    var.oidc_issuers,
   ]
 }

@@ -56,7 +56,7 @@ ${settingsTable(SETTINGS)}
 
 ## Functions and companion apart
 
-On Google Cloud and on its emulators these are added. ${localOnly.map(code).join(' and ')} do not exist there, and \`CMBS_PUBLIC_URL\` is always needed (\`npm run start:cloud\` fills it in). All parts of a deployment need the same settings.
+On Google Cloud and on its emulators these are added. ${localOnly.slice(0, -1).map(code).join(', ')} and ${localOnly.slice(-1).map(code).join()} do not exist there, and \`CMBS_PUBLIC_URL\` is always needed (\`npm run start:cloud\` fills it in). On Google Cloud, \`CMBS_IDENTITIES\` or \`CMBS_OPEN_TO_EVERYONE\` is needed as well. All parts of a deployment need the same settings.
 
 ${settingsTable(Object.fromEntries(own))}
 `;

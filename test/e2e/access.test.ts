@@ -135,7 +135,7 @@ const rule = (target: string, more: Record<string, string | readonly string[]>):
 });
 
 describe('access, closed', () => {
-  it('asks callers without credentials to log in, and says how', async () => {
+  it('#12 asks callers without credentials to log in, and says how', async () => {
     for (const [method, path] of [
       ['GET', '/-/'],
       ['GET', '/cmbs/message/'],
@@ -200,6 +200,19 @@ describe('access, closed', () => {
     );
     const all = await root.list('/cmbs/message/');
     for (const path of [...own, shown]) expect(all).toContain(path);
+  });
+
+  it('deletes of a collection only what its caller sees, and refuses what the caller may not delete', async () => {
+    const [alice, bob] = [await user(), await user()];
+    const [hidden, own] = [await alice.as.message(), await bob.as.message()];
+    expect(await bob.as.status('DELETE', '/cmbs/message/')).toBe(200);
+    expect([await alice.as.status('GET', hidden), await bob.as.status('GET', own)]).toEqual([200, 404]);
+    await alice.as.create(
+      RULE,
+      rule(`entity:${hidden}`, { operations: ['entity.read'], allow: [`user:${bob.name}`] }),
+    );
+    expect(await bob.as.status('DELETE', '/cmbs/message/')).toBe(403);
+    expect(await alice.as.status('GET', hidden)).toBe(200);
   });
 
   it('decides on the most specific level that names the caller, where a denial wins', async () => {
@@ -294,6 +307,27 @@ describe('access, closed', () => {
     expect(await token.status('POST', '/cmbs/access/token/', { kind: TOKEN })).toBe(403);
     expect(await alice.as.status('DELETE', path)).toBe(200);
     expect(await token.status('GET', one)).toBe(401);
+  });
+
+  it("lists with an administrator's token only what the token may read", async () => {
+    const alice = await user();
+    const [one, two] = [await alice.as.message(), await alice.as.message()];
+    const tokenFor = async (limits: Record<string, readonly string[]>): Promise<Caller> => {
+      const attributes = Object.fromEntries(
+        Object.entries(limits).map(([name, value]) => [`cmbs.access.token.${name}`, value]),
+      );
+      const made = await root.ask('POST', '/cmbs/access/token/', { kind: TOKEN, attributes });
+      return new Caller(`Bearer ${made.headers.get('cmbs-token') ?? ''}`);
+    };
+    const lister = await tokenFor({ operations: ['entity.list'] });
+    expect(await lister.status('GET', one)).toBe(404);
+    expect(await lister.list('/cmbs/message/')).toEqual([]);
+    const reader = await tokenFor({
+      operations: ['entity.list', 'entity.read'],
+      targets: ['entity:/cmbs/message/'],
+    });
+    expect(await reader.list('/cmbs/message/')).toEqual(expect.arrayContaining([one, two]));
+    expect(await reader.status('GET', '/cmbs/access/user/')).toBe(403);
   });
 
   it('never shows a password, and takes a changed one at once', async () => {

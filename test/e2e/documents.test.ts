@@ -1,11 +1,12 @@
 /**
  * Runs the commands of every document as they are written, in the order of the document, against one stack that is
- * emptied before each document. An answer that a document shows after a block must match the output of the block's
- * last command.
+ * emptied before each document, or against a stack of its own with the settings with which the document starts one. An
+ * answer that a document shows after a block must match the output of the block's last command.
  */
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import {
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -69,6 +70,19 @@ const ports = new Map<string, string>();
 const background: ChildProcess[] = [];
 let stack: Stack;
 
+/** Settings before `npm start`: `NAME=value npm start`. */
+const START = /^((?:[A-Z_]+=\S+ )+)npm start$/;
+
+/** The block that starts a stack with settings, and the settings; undefined for a document that uses the usual stack. */
+function startOf({ blocks }: Document): { readonly block: Block; readonly settings: string } | undefined {
+  for (const block of blocks) {
+    if (block.language !== 'sh' || block.note !== 'repository') continue;
+    const [settings] = commandsOf(block.text).flatMap((command) => START.exec(command)?.[1] ?? []);
+    if (settings !== undefined) return { block, settings };
+  }
+  return undefined;
+}
+
 /** Replaces the documents' fixed ports with free ones, so that tests can run beside a real stack. */
 const moved = (text: string): string =>
   [...ports].reduce((changed, [from, to]) => changed.replaceAll(`127.0.0.1:${from}`, `127.0.0.1:${to}`), text);
@@ -81,16 +95,41 @@ function moveFiles(folder: string): void {
   }
 }
 
+/** Settings of every stack here. */
+function settingsIn(directory: string): Readonly<Record<string, string>> {
+  return { PORT: '0', CMBS_DATA_DIR: join(home, directory), CMBS_LOG: 'silent' };
+}
+
+/** Starts the stack of a document that starts its own, after the other commands of the same block. */
+async function startOwn({
+  block,
+  settings,
+}: {
+  readonly block: Block;
+  readonly settings: string;
+}): Promise<Stack> {
+  for (const command of commandsOf(block.text)) {
+    if (START.test(command)) break;
+    await run(command, false);
+  }
+  const env = settings
+    .trim()
+    .split(' ')
+    .map((setting) => {
+      const [name = '', ...rest] = setting.split('=');
+      const value = rest.join('=');
+      // The program would run in the folder of the commands.
+      return [name, existsSync(join(home, value)) ? join(home, value) : value] as const;
+    });
+  const config = readConfig({ ...settingsIn('own'), ...Object.fromEntries(env) });
+  return startStack({ config, log: silentLog });
+}
+
 beforeAll(async () => {
   for (const port of NAMED_PORTS) ports.set(port, String(await freePort()));
   const allotted: number[] = [];
   while (allotted.length < ALLOTTED_PORTS) allotted.push(await freePort());
-  const env = {
-    PORT: '0',
-    CMBS_DATA_DIR: join(home, 'data'),
-    CMBS_LOG: 'silent',
-    CMBS_PORT_RANGE: [...ports.values(), ...allotted].join(','),
-  };
+  const env = { ...settingsIn('data'), CMBS_PORT_RANGE: [...ports.values(), ...allotted].join(',') };
   stack = await startStack({ config: readConfig(env), log: silentLog });
   ports.set('8090', new URL(stack.url).port);
   for (const path of FILES) {
@@ -209,8 +248,7 @@ describe('the commands of the documents', () => {
     ).toBeGreaterThan(8);
   });
 
-  it.each(DOCUMENTS.map((document) => [document.path, document] as const))('run in %s', async (path, document) => {
-    await beginAnew();
+  async function runAll(path: string, document: Document): Promise<void> {
     for (const [at, block] of document.blocks.entries()) {
       if (!isRun(block)) continue;
       const missing = missingFor(block);
@@ -225,6 +263,25 @@ describe('the commands of the documents', () => {
           cause,
         });
       });
+    }
+  }
+
+  it.each(DOCUMENTS.map((document) => [document.path, document] as const))('run in %s', async (path, document) => {
+    const start = startOf(document);
+    if (start === undefined) {
+      await beginAnew();
+      await runAll(path, document);
+      return;
+    }
+    const own = await startOwn(start);
+    const usual = ports.get('8090') ?? '';
+    ports.set('8090', new URL(own.url).port);
+    try {
+      await runAll(path, document);
+    } finally {
+      ports.set('8090', usual);
+      await own.close();
+      rmSync(join(home, 'own'), { recursive: true });
     }
   });
 });

@@ -1,8 +1,17 @@
 /** The documents name only things that exist, and describe the program as it is. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
+import { ACCESS_CATEGORIES, type DefaultRight, DEFAULTS, parseOidcConfig } from '@cmbs/shared/access';
 import { CMBS_EXTENSION, MEMBER_KIND, MESSAGE_KIND } from '@cmbs/shared/broker';
 import { categoryId } from '@cmbs/shared/occi';
+import { rightOf } from '../../shared/access/defaults';
+import {
+  KEEP_MS,
+  MAX_GROUP_DEPTH,
+  MAX_GROUPS_OF_CALLER,
+  MAX_RULES_OF_TARGET,
+} from '../../shared/access/directory';
+import { MAX_LISTED } from '../../shared/access/rule';
 import { busMessageOf } from '../../shared/broker/publication';
 import { PubsubNames } from '../../shared/bus/pubsub/names';
 import { anchorsOf, commandsOf, readDocument, readDocuments, ROOT, section } from '../documents/markdown';
@@ -46,7 +55,9 @@ function exists(path: string): boolean {
 
 describe('the documents', () => {
   it('are complete', () => {
-    const names = 'design layers wire occi guarantees costs operations extending testing glossary'.split(' ');
+    const names = 'access design layers wire occi guarantees costs operations extending testing glossary'.split(
+      ' ',
+    );
     expect(DOCUMENTS.map(({ path }) => path)).toEqual(
       expect.arrayContaining([
         'README.md',
@@ -124,6 +135,7 @@ const RUN_BY: readonly (readonly [command: RegExp, test: string, proof: string])
   [/^npm run lint$/, '.ci/run', 'npm run lint'],
   [/^npm test$/, '.ci/run', 'npm test'],
   [/^npm start$/, 'test/e2e/scripts.test.ts', 'npm start'],
+  [/^openssl rand |^CMBS_IDENTITIES=\S+ .*npm start$/, 'test/e2e/documents.test.ts', 'startOwn(start)'],
   [/^npm run demo$/, 'test/e2e/scripts.test.ts', "npm('run', 'demo')"],
   [/^npm run backup -- DEST$/, 'test/e2e/scripts.test.ts', "npm('run', 'backup', '--'"],
   [/^npm run docs$/, 'test/e2e/scripts.test.ts', "npm('run', 'docs')"],
@@ -207,6 +219,61 @@ describe('the glossary', () => {
       ...declared.values(),
     ]);
     expect(explained.every((cells) => (cells[3] ?? '') !== '')).toBe(true);
+  });
+});
+
+describe('the page on access', () => {
+  const page = readDocument('docs/access.md');
+  const cellsOf = (name: string): readonly (readonly string[])[] =>
+    rowsOf(section(page, name)).map((cells) => cells.map((cell) => cell.replaceAll('`', '')));
+  const kinds = ACCESS_CATEGORIES.categories.filter((category) => category.class === 'kind');
+
+  it('has every operation with its default', () => {
+    const shown = cellsOf('defaults');
+    expect(shown.map(([operation, right]) => [operation, right])).toEqual(Object.entries(DEFAULTS));
+    expect(shown.every(([, , meaning = '']) => meaning !== '')).toBe(true);
+  });
+
+  it('has every kind whose entities have stricter defaults', () => {
+    const stricter = kinds.flatMap((kind) => {
+      const rights = (Object.entries(DEFAULTS) as [keyof typeof DEFAULTS, DefaultRight][]).map(
+        ([operation, usual]) => ({
+          operation,
+          usual,
+          own: rightOf(operation, { path: '/x', kind: categoryId(kind) }),
+        }),
+      );
+      const others = rights.filter(({ usual, own }) => own !== usual && own !== 'administrators');
+      expect(others).toEqual([]);
+      const own = rights.filter((right) => right.own !== right.usual).map(({ operation }) => operation);
+      return own.length === 0 ? [] : [[kind.term, own.join(', ')]];
+    });
+    expect(cellsOf('stricter')).toEqual(stricter);
+  });
+
+  it.each(kinds.map((kind) => [kind.term, kind] as const))('explains every attribute of a %s', (term, kind) => {
+    const shown = cellsOf(term);
+    expect(shown.map(([name, type]) => [name, type])).toEqual(
+      Object.entries(kind.attributes).map(([name, { type }]) => [name, type]),
+    );
+    expect(shown.every(([, , meaning = '']) => meaning !== '')).toBe(true);
+    expect(page.text).toContain(`At \`${kind.location}\``);
+  });
+
+  it('has the limits of the program', () => {
+    expect(cellsOf('limits').map(([, most = '']) => Number(most.replaceAll(',', '')))).toEqual([
+      MAX_RULES_OF_TARGET,
+      MAX_LISTED,
+      MAX_GROUP_DEPTH,
+      MAX_GROUPS_OF_CALLER,
+    ]);
+    expect(page.prose).toContain('everywhere within 2 seconds');
+    expect(KEEP_MS).toBeLessThan(2000);
+  });
+
+  it('shows a file of issuers that the program accepts', () => {
+    const files = page.blocks.filter(({ text }) => text.includes('"issuers"'));
+    expect(files.map(({ text }) => parseOidcConfig(text)[0]?.prefix)).toEqual(['accounts.google.com/']);
   });
 });
 

@@ -5,6 +5,7 @@ import * as entryPoints from '@cmbs/functions';
 import { deployedFunctions, type DeployedFunction } from '@cmbs/functions/deployment';
 import { routeFor } from '@cmbs/functions/routes';
 import { PubsubNames } from '../../shared/bus/pubsub/names';
+import { parseOidcConfig } from '@cmbs/shared/access';
 import { CLOUD_SETTINGS, readCloudConfig } from '@cmbs/shared/config';
 import { Locals, type Value } from './hcl';
 import { HclParser } from './hcl-parser';
@@ -349,7 +350,9 @@ describe('the settings of programs', () => {
         log: 'debug',
         address_ranges: ['10.0.0.0/8', 'fd00::/8'],
       };
-      const { environment } = layoutOf({ topic_delivery, settings }) as { readonly environment: Names };
+      const { environment } = layoutOf({ topic_delivery, settings, ...CLOSED }) as {
+        readonly environment: Names;
+      };
       const config = readCloudConfig({
         ...environment,
         CMBS_SHARDS: 'main=203.0.113.10',
@@ -359,9 +362,18 @@ describe('the settings of programs', () => {
       expect(config).toMatchObject({
         CMBS_PORT_RANGE: [[5010, 5040]],
         CMBS_ADDRESS_RANGES: ['10.0.0.0/8', 'fd00::/8'],
+        CMBS_IDENTITIES: CLOSED.identities,
+        CMBS_ADMINISTRATORS: CLOSED.administrators,
       });
+      expect(parseOidcConfig(config.CMBS_OIDC_ISSUERS ?? '')).toMatchObject(CLOSED.oidc_issuers);
     });
   }
+
+  itWithTerraform('have values that the programs accept if the deployment is open to everyone', () => {
+    const { environment } = layoutOf({}) as { readonly environment: Names };
+    const config = readCloudConfig({ ...environment, CMBS_SHARDS: 'main=203.0.113.10' });
+    expect(config).toMatchObject({ CMBS_OPEN_TO_EVERYONE: true, CMBS_IDENTITIES: [] });
+  });
 
   itWithTerraform('have the names that the bus uses in Pub/Sub', () => {
     const outputs = layoutOf({ topics: [{ name: 'weather.alps-north_2' }] });
@@ -426,5 +438,25 @@ const LAYOUT_VARIABLES: Readonly<Record<string, Value>> = {
   topics: [],
   database: 'cmbs',
   settings: {},
+  identities: [],
+  administrators: [],
+  oidc_issuers: [],
+  open_to_everyone: true,
   secrets: [],
+};
+
+/** Variables of a deployment whose callers prove who they are. */
+const CLOSED = {
+  identities: ['basic', 'token', 'oidc'],
+  administrators: ['accounts.google.com/alice@example.com', 'root'],
+  oidc_issuers: [
+    {
+      issuer: 'https://accounts.google.com',
+      audience: ['example'],
+      claim: 'email',
+      require: { hd: 'example.com', email_verified: true },
+    },
+    { issuer: 'https://issuer.example', audience: ['cmbs'], prefix: 'staff/' },
+  ],
+  open_to_everyone: false,
 };

@@ -151,6 +151,26 @@ variable "settings" {
   })
 }
 
+variable "identities" {
+  description = "How callers prove who they are."
+  type        = list(string)
+}
+
+variable "administrators" {
+  description = "Names of users who may do everything."
+  type        = list(string)
+}
+
+variable "oidc_issuers" {
+  description = "Issuers of OpenID Connect, as the program reads them."
+  type        = any
+}
+
+variable "open_to_everyone" {
+  description = "Whether everybody may do everything."
+  type        = bool
+}
+
 variable "secrets" {
   description = "Names of the environment variables that come from Secret Manager."
   type        = set(string)

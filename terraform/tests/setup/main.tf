@@ -53,6 +53,10 @@ module "layout" {
   topics               = [{ name = "weather.alps" }, { name = "news", layers = ["l32"] }]
   database             = "cmbs"
   settings             = { queue_limit = 500, extensions = ["infrastructure"] }
+  identities           = ["token", "oidc"]
+  administrators       = ["accounts.google.com/alice@example.com", "root"]
+  oidc_issuers         = [{ issuer = "https://accounts.google.com", audience = ["example"], claim = "email", require = { hd = "example.com", email_verified = true } }]
+  open_to_everyone     = false
   secrets              = var.secrets
 }
 
