@@ -39,7 +39,7 @@ import {
   USER,
   USER_KIND,
 } from './names';
-import { checkOperations, checkRule, checkSubjects, checkTargets, checkTime, targetOf } from './rule';
+import { checkOperations, checkRule, checkSubjects, checkTargets, checkTime, OF_OWNER, targetOf } from './rule';
 import { entityOf } from './targets';
 
 /** Characters of a password, at least: shorter ones are guessed within the bounds on failed logins. */
@@ -228,6 +228,7 @@ function ruleProvider({ isOpen, isAdministrator }: AccessProviders, changed: Cha
     complete: async (tx, changes, { principal }) => {
       const mayAll = isOpen || (await isAdministrator(principal));
       const notes: string[] = [];
+      const entities: Entity[] = [];
       for (const { next, before } of changes) {
         const target = targetOf(next);
         const about = entityOf(target);
@@ -242,8 +243,11 @@ function ruleProvider({ isOpen, isAdministrator }: AccessProviders, changed: Cha
           notes.push(`There is nothing at ${about} yet; the rule counts once there is.`);
         }
         if (before?.attributes[RULE.target] !== target) await checkRoom(tx, target);
+        // Otherwise the rule would count for what somebody else makes at the path later.
+        const { internal: _earlier, ...rule } = next;
+        entities.push(mayAll ? rule : { ...rule, internal: { [OF_OWNER]: principal.name } });
       }
-      return { entities: [], notes, afterwards: changed };
+      return { entities, notes, afterwards: changed };
     },
     removed: changed,
   };

@@ -8,6 +8,9 @@ import { type Caller, isSubject, names, type Subject } from './caller';
 import { RULE } from './names';
 import { checkTarget, includesOperation } from './targets';
 
+/** The field of {@link Entity.internal} with {@link Rule.ofOwner}. */
+export const OF_OWNER = 'ofOwner';
+
 /** Subjects of one rule, and operations of one rule. */
 export const MAX_LISTED = 1000;
 
@@ -19,6 +22,11 @@ export interface Rule {
   readonly order: 'allow,deny' | 'deny,allow';
   readonly allow: readonly Subject[];
   readonly deny: readonly Subject[];
+  /**
+   * Name of the owner who wrote the rule; it counts only as long as what it is about belongs to the same owner. Absent for
+   * rules of administrators.
+   */
+  readonly ofOwner?: string;
   /** Milliseconds since the epoch; the rule counts from then on. */
   readonly from: number | undefined;
   /** Milliseconds since the epoch; the rule counts before then. */
@@ -99,8 +107,10 @@ export function targetOf({ attributes }: Pick<Entity, 'attributes'>): string {
 }
 
 /** The rule of an entity that {@link checkRule} accepted. */
-export function ruleOf({ attributes }: Pick<Entity, 'attributes'>): Rule {
+export function ruleOf({ attributes, internal }: Pick<Entity, 'attributes' | 'internal'>): Rule {
+  const ofOwner = internal?.[OF_OWNER];
   return {
+    ...(typeof ofOwner === 'string' ? { ofOwner } : {}),
     target: targetOf({ attributes }),
     operations: textsOf(attributes[RULE.operations]),
     order: attributes[RULE.order] === 'deny,allow' ? 'deny,allow' : 'allow,deny',
@@ -124,6 +134,7 @@ export interface Question {
 /** The verdict of a rule; undefined when it says nothing of the operation, the time or the caller. */
 export function verdictOf(rule: Rule, { caller, operation, owner, now }: Question): Verdict | undefined {
   if (!includesOperation(rule.operations, operation)) return undefined;
+  if (rule.ofOwner !== undefined && rule.ofOwner !== owner) return undefined;
   if ((rule.from !== undefined && now < rule.from) || (rule.until !== undefined && now >= rule.until))
     return undefined;
   const isAllowed = rule.allow.some((subject) => names(subject, caller, owner));

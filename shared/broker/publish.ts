@@ -102,10 +102,6 @@ export async function publishOutbound(
     await deleteOrphan(store, sendId);
     return undefined;
   }
-  // Decided again: rules may have changed since the message was queued. Release 1.0 stored no principal.
-  for (const { name } of topics) {
-    await context.authorize(outbound.principal ?? ANONYMOUS, 'topic.publish', topicResource(name));
-  }
   const parsed = parseFrame(frame);
   const { orderingKey: ownKey, transfer } = parsed;
   // Use the key it was queued under, even if the message changed.
@@ -116,6 +112,8 @@ export async function publishOutbound(
     const { layer } = outbound;
     let change: Outcome['change'];
     try {
+      // Decided again: rules may have changed since the message was queued. Release 1.0 stored no principal.
+      await context.authorize(outbound.principal ?? ANONYMOUS, 'topic.publish', topicResource(name));
       const publishId = await bus.publish(
         layer,
         name,

@@ -250,6 +250,21 @@ describe('access, closed', () => {
     ).toBe(403);
   });
 
+  it('lets no rule of an owner count for what somebody else makes at the path later', async () => {
+    const [alice, bob] = [await user(), await user()];
+    const path = await alice.as.message();
+    const own = await alice.as.create(RULE, rule(`entity:${path}`, { allow: [`user:${alice.name}`] }));
+    expect(await alice.as.status('DELETE', path)).toBe(200);
+    await bob.as.message(path.slice(path.lastIndexOf('/') + 1));
+    expect([await alice.as.status('GET', path), await bob.as.status('GET', path)]).toEqual([404, 200]);
+    expect(await alice.as.list('/cmbs/message/')).toEqual([]);
+    // An administrator may say so all the same.
+    expect(
+      await root.status('POST', own, { attributes: { 'cmbs.access.rule.operations': ['entity.read'] } }),
+    ).toBe(200);
+    expect(await alice.as.status('GET', path)).toBe(200);
+  });
+
   it('counts members of a group above as members, and refuses groups in a circle', async () => {
     const [alice, bob] = [await user(), await user()];
     const [upper, lower] = [unique('upper'), unique('lower')];

@@ -22,12 +22,16 @@ const MEMBER_ACTION = 'http://houssem.org/cmbs/member/action#';
 const PATIENT = { signal: AbortSignal.timeout(PATIENCE_MS) };
 
 const asked: string[] = [];
-/** The denied operation: on every resource, or only on the named one. */
-let denied: { readonly operation: Operation; readonly path?: string; readonly action?: string } | undefined;
+/** The denied operation: on every resource, or only on the named one, and not the first times that it is asked. */
+let denied:
+  | { readonly operation: Operation; readonly path?: string; readonly action?: string; readonly after?: number }
+  | undefined;
 const authorize: Authorize = (principal, operation, { path, action }) => {
   asked.push(`${principal.kind} ${operation} ${path}`);
   const isDenied =
     operation === denied?.operation &&
+    (denied.after === undefined ||
+      asked.filter((one) => one.endsWith(`${operation} ${path}`)).length > denied.after) &&
     (denied.path === undefined || denied.path === path) &&
     (denied.action === undefined || denied.action === action);
   return isDenied ? Promise.reject(new CmbsError('forbidden', `No ${operation}.`)) : Promise.resolve();
@@ -165,6 +169,16 @@ test('without topic.publish on one of its topics a message is not queued', async
   denied = undefined;
   expect(await deliveryOf('unpublished')).toEqual({ state: 'created' });
   expect(await hasReceived('carol', 'unpublished')).toBe(false);
+});
+
+test('a message whose sender may not publish any more when its turn comes fails, and says why', async () => {
+  await message('late', 'l32', { 'cmbs.message.topics': ['sport'] });
+  denied = { operation: 'topic.publish', path: 'topic:sport', after: 1 };
+  expect(await statusOf(send('late', 'l32'))).toBe(409);
+  denied = undefined;
+  expect(await deliveryOf('late')).toMatchObject({ state: 'failed' });
+  expect(JSON.stringify(await deliveryOf('late'))).toContain('No topic.publish.');
+  expect(await hasReceived('carol', 'late')).toBe(false);
 });
 
 test('without message.deliver nothing arrives', async () => {
