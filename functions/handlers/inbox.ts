@@ -1,5 +1,5 @@
 /** `/cmbs/member/<id>/inbox/`: a program reads and acknowledges the messages of its member (docs/layers.md). */
-import { badRequest, CmbsError, toCmbsError } from '@cmbs/shared';
+import { badRequest, CmbsError, type ErrorCode, toCmbsError } from '@cmbs/shared';
 import { type Acknowledged, entryJson, type InboxPage, MEMBERS, type Owner } from '@cmbs/shared/broker';
 import { MAX_WAIT_S, PAGE_PORTION_CHARS } from '@cmbs/shared/limits';
 import { isFollowedLink } from '@cmbs/shared/sites';
@@ -28,6 +28,9 @@ const METHODS = 'GET, HEAD, DELETE, OPTIONS';
 /** Clients of the original ask for its own JSON type everywhere. */
 const AS_JSON = { mediaTypes: ['application/json', 'application/occi+json'] } as const;
 const AS_EVENTS = { mediaTypes: ['text/event-stream'] } as const;
+
+/** Errors of a read that end a stream as its reader expects. */
+const ENDS_STREAM: ReadonlySet<ErrorCode> = new Set(['not_found', 'forbidden', 'unauthenticated']);
 
 const entryId = z.string().min(1).max(255);
 const acknowledgement = z.strictObject({
@@ -156,8 +159,8 @@ async function* events(
       if (pauseMs > 0) await watch.changed(within(request, Math.max(1, Math.min(pauseMs, heartbeatMs))));
     }
   } catch (thrown) {
-    // The stream ends without an error when the server stops or the member is deleted.
-    if (!request.signal.aborted && toCmbsError(thrown).code !== 'not_found') throw thrown;
+    // The stream ends without an error when the server stops, the member is deleted, or its reader loses the right.
+    if (!request.signal.aborted && !ENDS_STREAM.has(toCmbsError(thrown).code)) throw thrown;
   } finally {
     watch.end();
   }

@@ -20,6 +20,7 @@ import {
   type StoredPassword,
   type StoredToken,
   type Tokens,
+  USER_NAME_PATTERN,
   type Users,
 } from './identities';
 import { TOKEN, TOKEN_KIND, TOKENS, USER_KIND, USERS } from './names';
@@ -115,6 +116,10 @@ export function storedUsers(store: Store): Users {
   };
 }
 
+async function isUser(store: Store, name: string): Promise<boolean> {
+  return (await readEntity(store, USERS + name))?.entity.kind === USER_KIND;
+}
+
 /** Access tokens in the store. Not kept in memory, so that a deleted token is refused at once. */
 export function storedTokens(store: Store): Tokens {
   return {
@@ -123,6 +128,8 @@ export function storedTokens(store: Store): Tokens {
       const entity = (await readEntity(store, path))?.entity;
       const secretHash = entity?.internal?.secret;
       if (entity?.kind !== TOKEN_KIND || typeof secretHash !== 'string') return undefined;
+      // The token of a deleted user is worth nothing.
+      if (USER_NAME_PATTERN.test(entity.owner) && !(await isUser(store, entity.owner))) return undefined;
       return { path, secretHash, expiresAt: timeIn(entity.attributes[TOKEN.expiresAt]), owner: entity.owner };
     },
   };

@@ -10,6 +10,7 @@ import type { Authorize, Operation, Principal, Resource } from '../principal';
 import { type Caller, isKnown, isOwner, type Subject } from './caller';
 import { byDefault } from './defaults';
 import type { Directory, TokenRights } from './directory';
+import { USER_NAME_PATTERN } from './identities';
 import { type Kept } from './kept';
 import { ADMINISTRATORS_GROUP, GROUP_KIND } from './names';
 import { type Question, type Rule, type Verdict, verdictOfLevel } from './rule';
@@ -96,6 +97,7 @@ export class Decisions {
     if (principal.token !== undefined && !(await this.#tokenAllows(principal.token, asked, chains, reading))) {
       return 'deny';
     }
+    if (await this.#isGone(principal, reading)) return 'deny';
     if (await this.#isAdministrator(principal, reading)) return 'allow';
     const rules = await this.#rulesOf(chains, reading);
     const caller = await this.#callerOf(principal, rules, reading);
@@ -122,6 +124,13 @@ export class Decisions {
       reading.note(expiresAt);
     }
     return includesOperation(operations, operation) && (targets.size === 0 || isWithin(chains, targets));
+  }
+
+  /** Whether the principal is a deleted user, whose tokens, open streams and queued messages remain. */
+  async #isGone({ kind, name }: Principal, reading: Reading): Promise<boolean> {
+    // Users whom an issuer or a certificate names have other names, and are not in the store.
+    if (kind !== 'user' || !USER_NAME_PATTERN.test(name)) return false;
+    return !reading.of(await this.#options.directory.user(name));
   }
 
   async #isAdministrator(principal: Principal, reading: Reading): Promise<boolean> {

@@ -14,7 +14,7 @@ import type { Store } from '../store';
 import type { Subject } from './caller';
 import { PREFIX_KEY } from './categories';
 import { type Kept, KeptAnswers } from './kept';
-import { GROUP, GROUP_KIND, GROUPS, RULE, RULE_KIND, TOKEN, TOKEN_KIND } from './names';
+import { GROUP, GROUPS, GROUP_KIND, RULE, RULE_KIND, TOKEN, TOKEN_KIND, USERS, USER_KIND } from './names';
 import { type Rule, ruleOf, timeIn } from './rule';
 
 /** Milliseconds for which an answer is kept: with a read and a decision, changes count everywhere within 2 seconds. */
@@ -61,6 +61,8 @@ export interface Directory {
   allowingPrefixes(): Promise<Kept<readonly Rule[]>>;
   /** Names of the groups right below a group; {@link MAX_GROUPS_OF_CALLER} at most. */
   below(group: string): Promise<Kept<readonly string[]>>;
+  /** Whether there is a user of that name in the store. */
+  user(name: string): Promise<Kept<boolean>>;
   forget(): void;
 }
 
@@ -141,7 +143,10 @@ export function storedDirectory(store: Store, clock: Clock, keepMs = KEEP_MS): D
     return found.flat().map(({ id }) => id);
   });
 
+  const users = kept(async (name) => (await entity(USERS + name, USER_KIND)) !== undefined);
+
   return {
+    user: (name) => users.get(name),
     rules: (target) => rules.get(target),
     memberships: (subject) => memberships.get(subject),
     group: (name) => groups.get(name),
@@ -150,7 +155,8 @@ export function storedDirectory(store: Store, clock: Clock, keepMs = KEEP_MS): D
     allowingPrefixes: () => prefixes.get(PREFIX_KEY),
     below: (group) => below.get(group),
     forget: () => {
-      for (const answers of [rules, memberships, groups, tokens, allowing, prefixes, below]) answers.forget();
+      for (const answers of [rules, memberships, groups, tokens, users, allowing, prefixes, below])
+        answers.forget();
     },
   };
 }

@@ -324,6 +324,28 @@ describe('access, closed', () => {
     expect(await token.status('GET', one)).toBe(401);
   });
 
+  it('refuses the tokens of a deleted user, and ends the streams of a reader who loses the right', async () => {
+    const [alice, bob] = [await user(), await user()];
+    const made = await alice.as.ask('POST', '/cmbs/access/token/', { kind: TOKEN });
+    const token = new Caller(`Bearer ${made.headers.get('cmbs-token') ?? ''}`);
+    const { path } = await member(alice.as, []);
+    const right = await alice.as.create(
+      RULE,
+      rule(`member:${path}`, { operations: ['inbox.read'], allow: [`user:${bob.name}`] }),
+    );
+    const follow = async (as: Caller): Promise<Response> => {
+      const headers = { Authorization: as.authorization ?? '', Accept: 'text/event-stream' };
+      const answer = await fetch(`${deployment.url}${path}/inbox/`, { headers });
+      expect(answer.status).toBe(200);
+      return answer;
+    };
+    const streams = [await follow(bob.as), await follow(token)];
+    expect(await root.status('DELETE', right)).toBe(200);
+    expect(await root.status('DELETE', `/cmbs/access/user/${alice.name}`)).toBe(200);
+    expect(await token.status('GET', path)).toBe(401);
+    for (const stream of streams) await stream.text();
+  });
+
   it("lists with an administrator's token only what the token may read", async () => {
     const alice = await user();
     const [one, two] = [await alice.as.message(), await alice.as.message()];
