@@ -66,12 +66,10 @@ export class Gateway {
       requireHostHeader: false,
     };
     const { certificate } = options;
-    if (certificate === undefined) this.#server = createServer(limits, handle);
-    else
-      this.#server = this.#secured(
-        createSecureServer({ ...limits, handshakeTimeout: HANDSHAKE_MS }, handle),
-        certificate,
-      );
+    this.#server =
+      certificate === undefined
+        ? createServer(limits, handle)
+        : this.#secured(createSecureServer({ ...limits, handshakeTimeout: HANDSHAKE_MS }, handle), certificate);
     this.#server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
       // The client should not send a body that will be refused (RFC 9110 §10.1.1).
       if (announcedBytes(incoming) <= this.#options.maxBodyBytes) outgoing.writeContinue();
@@ -98,7 +96,9 @@ export class Gateway {
       socket.disableRenegotiation(); // of TLS 1.2: clients do not need it, and it costs the server much
       this.#connections.opened(socket);
     });
-    // Strangers can fail as often as they like, also with plain HTTP. Node would pass the error on as `clientError`.
+    // Node's own listener passes the error on as `clientError`, but without TLS no answer can be read.
+    server.removeAllListeners('tlsClientError');
+    // Only for debugging: strangers can fail as often as they like, also with plain HTTP.
     server.on('tlsClientError', (error: Error & { code?: string }, socket: TLSSocket) => {
       this.#options.log.debug('TLS handshake failed', { code: error.code, address: socket.remoteAddress });
       socket.destroy();
