@@ -25,7 +25,7 @@ export interface Exit {
 const START_MS = 60_000;
 /** Last lines of the output that are kept, to show why the stack failed. */
 const LINES_KEPT = 200;
-const READY = /^\s*OCCI endpoint\s+(http:\S+)$/;
+const READY = /^\s*OCCI endpoint\s+(https?:\S+)$/;
 
 /** The environment variables without the settings of this program, which the child would inherit. */
 export function cleanEnvironment(): Record<string, string | undefined> {

@@ -1,9 +1,10 @@
 /** The OCCI endpoint of a deployment on this machine: its functions behind a gateway, from its configuration. */
 import type { Log } from '@cmbs/shared';
-import type { Config } from '@cmbs/shared/config';
+import { type CertificateSettings, certificateFilesOf, type Config } from '@cmbs/shared/config';
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import type { prometheusMetrics } from '@cmbs/companion';
 import type { App } from '@cmbs/functions/app';
+import { Certificate } from './certificate';
 import { Gateway } from './gateway';
 import { GATEWAY_GRACE_MS } from './limits';
 
@@ -25,7 +26,8 @@ type EndpointConfig = Pick<
   | 'CMBS_MAX_BODY_BYTES'
   | 'CMBS_ALLOWED_HOSTS'
   | 'CMBS_ALLOWED_ORIGINS'
->;
+> &
+  CertificateSettings;
 
 export async function openEndpoint(
   app: App,
@@ -33,17 +35,31 @@ export async function openEndpoint(
   metrics: Metrics,
   log: Log,
 ): Promise<Endpoint> {
-  const gateway = await Gateway.listen({
-    app,
-    host: config.CMBS_HOST,
-    port: config.PORT,
-    publicUrl: config.CMBS_PUBLIC_URL,
-    trustedProxies: config.CMBS_TRUST_PROXY,
-    maxBodyBytes: config.CMBS_MAX_BODY_BYTES,
-    sites: sitePolicyOf(config, [config.CMBS_HOST]),
-    log,
-    metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
-  });
-  metrics.gauge('cmbs_requests_in_flight', () => gateway.inFlight);
-  return { url: gateway.url, close: (graceMs = GATEWAY_GRACE_MS) => gateway.close(graceMs) };
+  const files = certificateFilesOf(config);
+  const certificate = files === undefined ? undefined : await Certificate.open({ files, clock: app.clock, log });
+  try {
+    const gateway = await Gateway.listen({
+      app,
+      certificate,
+      host: config.CMBS_HOST,
+      port: config.PORT,
+      publicUrl: config.CMBS_PUBLIC_URL,
+      trustedProxies: config.CMBS_TRUST_PROXY,
+      maxBodyBytes: config.CMBS_MAX_BODY_BYTES,
+      sites: sitePolicyOf(config, [config.CMBS_HOST], certificate === undefined ? 'http' : 'https'),
+      log,
+      metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
+    });
+    metrics.gauge('cmbs_requests_in_flight', () => gateway.inFlight);
+    return {
+      url: gateway.url,
+      close: async (graceMs = GATEWAY_GRACE_MS) => {
+        await certificate?.close();
+        await gateway.close(graceMs);
+      },
+    };
+  } catch (error) {
+    await certificate?.close();
+    throw error;
+  }
 }

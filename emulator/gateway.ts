@@ -3,7 +3,9 @@
  * deployment's load balancer, and is ten times faster than one framework server per function.
  */
 import { createServer, STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { ANONYMOUS, CmbsError, type Log } from '@cmbs/shared';
 import type { SitePolicy } from '@cmbs/shared/sites';
 import { REQUEST_DEADLINE_MS } from '@cmbs/shared/limits';
@@ -14,6 +16,7 @@ import type { OcciRequest, OcciResponse } from '@cmbs/functions/request';
 import { answer, answerError, type Refused } from '@cmbs/functions/respond';
 import { bodyTooLarge } from '@cmbs/functions/routes';
 import { serve } from '@cmbs/functions/serve';
+import type { Certificate } from './certificate';
 import { ClientConnections, type RequestSignal } from './client-connections';
 import { announcedBytes, bodyOf, checkHead, discardRest, NO_BODY, targetOf } from './incoming';
 
@@ -23,6 +26,9 @@ export const MAX_HEADER_BYTES = 16 * 1024;
 const MAX_CONNECTIONS = 10_000;
 /** Milliseconds without a byte in either direction until a connection is closed: longer than any wait of a request. */
 const CONNECTION_IDLE_MS = 90_000;
+/** Milliseconds for a TLS handshake: a few round trips. */
+const HANDSHAKE_MS = 10_000;
+
 export interface GatewayOptions {
   readonly app: App;
   readonly host: string;
@@ -31,6 +37,8 @@ export interface GatewayOptions {
   readonly trustedProxies: number;
   readonly maxBodyBytes: number;
   readonly sites: SitePolicy;
+  /** The gateway answers HTTPS with it, and no plain HTTP. */
+  readonly certificate?: Certificate | undefined;
   readonly log: Log;
   /** Text of `/metrics`. */
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
@@ -48,16 +56,20 @@ export class Gateway {
   private constructor(options: GatewayOptions) {
     this.#options = options;
     this.#connections = new ClientConnections(options.log);
-    this.#server = createServer(
-      {
-        maxHeaderSize: MAX_HEADER_BYTES,
-        requestTimeout: REQUEST_DEADLINE_MS,
-        headersTimeout: REQUEST_DEADLINE_MS / 2,
-        // Node's own refusal would lack the headers of our answers; `checkHead` refuses instead.
-        requireHostHeader: false,
-      },
-      (incoming, outgoing) => void this.#handle(incoming, outgoing),
-    );
+    const handle = (incoming: IncomingMessage, outgoing: ServerResponse): void =>
+      void this.#handle(incoming, outgoing);
+    const limits = {
+      maxHeaderSize: MAX_HEADER_BYTES,
+      requestTimeout: REQUEST_DEADLINE_MS,
+      headersTimeout: REQUEST_DEADLINE_MS / 2,
+      // Node's own refusal would lack the headers of our answers; `checkHead` refuses instead.
+      requireHostHeader: false,
+    };
+    const { certificate } = options;
+    this.#server =
+      certificate === undefined
+        ? createServer(limits, handle)
+        : this.#secured(createSecureServer({ ...limits, handshakeTimeout: HANDSHAKE_MS }, handle), certificate);
     this.#server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
       // The client should not send a body that will be refused (RFC 9110 §10.1.1).
       if (announcedBytes(incoming) <= this.#options.maxBodyBytes) outgoing.writeContinue();
@@ -78,6 +90,26 @@ export class Gateway {
     this.#server.on('connection', (socket) => this.#connections.opened(socket));
   }
 
+  #secured(server: SecureServer, certificate: Certificate): SecureServer {
+    certificate.follow((context) => server.setSecureContext(context));
+    server.on('secureConnection', (socket: TLSSocket) => {
+      socket.disableRenegotiation(); // of TLS 1.2: clients do not need it, and it costs the server much
+      this.#connections.opened(socket);
+    });
+    // Node's own listener passes the error on as `clientError`, but without TLS no answer can be read.
+    server.removeAllListeners('tlsClientError');
+    // Only for debugging: strangers can fail as often as they like, also with plain HTTP.
+    server.on('tlsClientError', (error: Error & { code?: string }, socket: TLSSocket) => {
+      this.#options.log.debug('TLS handshake failed', { code: error.code, address: socket.remoteAddress });
+      socket.destroy();
+    });
+    return server;
+  }
+
+  get #scheme(): 'http' | 'https' {
+    return this.#options.certificate === undefined ? 'http' : 'https';
+  }
+
   static async listen(options: GatewayOptions): Promise<Gateway> {
     const gateway = new Gateway(options);
     await new Promise<void>((resolve, reject) => {
@@ -91,14 +123,14 @@ export class Gateway {
       });
       gateway.#server.listen(options.port, options.host, resolve);
     });
-    gateway.#fallback = gateway.url.slice('http://'.length);
+    gateway.#fallback = new URL(gateway.url).host;
     return gateway;
   }
 
   /** Base URL, without a slash at the end. */
   get url(): string {
     const { address, port, family } = this.#server.address() as AddressInfo;
-    return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+    return `${this.#scheme}://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
   }
 
   /** Requests without a complete answer. */
@@ -172,7 +204,7 @@ export class Gateway {
         renderings: this.#options.app.renderings,
         clientAddress: clientAddressOf(headers, remoteAddress, trustedProxies),
         peerAddress: remoteAddress,
-        base: baseOf(headers, { publicUrl, trustedProxies, fallback: this.#fallback }),
+        base: baseOf(headers, { publicUrl, trustedProxies, scheme: this.#scheme, fallback: this.#fallback }),
         ...traceOf(incoming.headers),
         get signal() {
           return waits.signal;

@@ -46,6 +46,12 @@ Ctrl-C stops it.
 `;
 }
 
+/** `URL` leaves out the port that belongs to the scheme. */
+function portIn(url: string): number {
+  const { port, protocol } = new URL(url);
+  return Number(port || (protocol === 'https:' ? '443' : '80'));
+}
+
 async function run(args: readonly string[], services: readonly ServiceModule[]): Promise<number> {
   if (args.includes('--help') || args.includes('-h')) {
     process.stdout.write(HELP);
@@ -75,7 +81,7 @@ async function run(args: readonly string[], services: readonly ServiceModule[]):
   // Registered before the program reports that it is ready, since a signal may follow at once.
   const stop = stopRequested();
   process.stdout.write(welcome(stack.url, config.CMBS_DATA_DIR, whoMay(config)));
-  tellSupervisor({ type: 'ready', port: Number(new URL(stack.url).port || '80') });
+  tellSupervisor({ type: 'ready', port: portIn(stack.url) });
   const reason = await Promise.race([stop, memoryExceeded(config.CMBS_MEMORY_LIMIT_MB, log)]);
   if (reason === undefined) {
     // An orderly stop may fail without memory. All acknowledged data are on the disk.

@@ -75,11 +75,16 @@ export function parseHeaders(raw: readonly string[]): Record<string, string[]> {
   return headers;
 }
 
+/** What the client's connection speaks. */
+export type Scheme = 'http' | 'https';
+
 export interface BaseOptions {
   /** Configured public URL, without a slash at the end; takes precedence. */
   readonly publicUrl: string | undefined;
   /** Number of trusted front ends; above 0, `X-Forwarded-Proto` and `X-Forwarded-Host` count. */
   readonly trustedProxies: number;
+  /** Scheme of the connection; `http` when absent. */
+  readonly scheme?: Scheme;
   /** Authority to use when the request has no valid one. */
   readonly fallback: string;
 }
@@ -91,7 +96,8 @@ export function baseOf(headers: Readonly<Record<string, readonly string[]>>, opt
   const forwardedHost = options.trustedProxies > 0 ? first('x-forwarded-host') : undefined;
   const forwardedProto = options.trustedProxies > 0 ? first('x-forwarded-proto') : undefined;
   const host = [forwardedHost, first('host')].find((one) => one !== undefined && isAuthority(one));
-  return `${forwardedProto === 'https' ? 'https' : 'http'}://${host ?? options.fallback}`;
+  const scheme = forwardedProto ?? options.scheme;
+  return `${scheme === 'https' ? 'https' : 'http'}://${host ?? options.fallback}`;
 }
 
 /** The trace context of the caller or the front end. */

@@ -22,6 +22,8 @@ export interface SiteOptions {
   readonly origins: readonly string[];
   /** Number of trusted front ends; above 0, `X-Forwarded-Host` and `X-Forwarded-Proto` count and are checked too. */
   readonly trustedProxies: number;
+  /** What connections to this server speak; `http` when absent. */
+  readonly scheme?: 'http' | 'https';
 }
 
 /** The head of a request. */
@@ -64,12 +66,13 @@ export class SitePolicy {
   readonly #origins: ReadonlySet<string>;
   readonly #ownOrigin: string | undefined;
   readonly #trustsProxies: boolean;
+  readonly #scheme: 'http' | 'https';
   /** Authorities that were found to be allowed; most requests have the same one. */
   readonly #allowed = new Set<string>();
   /** Keeps caches from giving the answer for one origin to another. */
   readonly #vary: Readonly<Record<string, string>>;
 
-  constructor({ publicUrl, hosts, origins, trustedProxies }: SiteOptions) {
+  constructor({ publicUrl, hosts, origins, trustedProxies, scheme = 'http' }: SiteOptions) {
     const own = publicUrl === undefined ? undefined : new URL(publicUrl);
     const names = hosts.filter((host) => typeof host === 'string').map(hostOf);
     this.#hosts = new Set(
@@ -79,6 +82,7 @@ export class SitePolicy {
     this.#origins = new Set(origins);
     this.#ownOrigin = own?.origin;
     this.#trustsProxies = trustedProxies > 0;
+    this.#scheme = scheme;
     this.#vary = origins.length === 0 ? NO_HEADERS : { Vary: 'Origin' };
   }
 
@@ -151,7 +155,7 @@ export class SitePolicy {
     if (origin === this.#ownOrigin) return true;
     const proto = this.#trustsProxies ? head.headers['x-forwarded-proto']?.[0]?.split(',')[0]?.trim() : undefined;
     const host = this.#forwarded(head)[0] ?? head.headers.host?.[0] ?? '';
-    return origin === authorityUrl(host, proto === 'https' ? 'https' : 'http')?.origin;
+    return origin === authorityUrl(host, (proto ?? this.#scheme) === 'https' ? 'https' : 'http')?.origin;
   }
 }
 
@@ -181,16 +185,22 @@ function foreign(where: string): CmbsError {
   );
 }
 
-/** The policy of the settings. @param hosts further host names of the program */
+/**
+ * The policy of the settings.
+ * @param hosts further host names of the program
+ * @param scheme what its connections speak
+ */
 export function sitePolicyOf(
   config: Pick<Config, 'CMBS_PUBLIC_URL' | 'CMBS_ALLOWED_HOSTS' | 'CMBS_ALLOWED_ORIGINS' | 'CMBS_TRUST_PROXY'>,
   hosts: SiteOptions['hosts'],
+  scheme: 'http' | 'https' = 'http',
 ): SitePolicy {
   return new SitePolicy({
     publicUrl: config.CMBS_PUBLIC_URL,
     hosts: [...config.CMBS_ALLOWED_HOSTS, ...hosts],
     origins: config.CMBS_ALLOWED_ORIGINS,
     trustedProxies: config.CMBS_TRUST_PROXY,
+    scheme,
   });
 }
 

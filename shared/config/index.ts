@@ -1,4 +1,12 @@
 /** Configuration: environment variables, read and checked at the start of a program. */
+export {
+  type CertificateFiles,
+  certificateFilesOf,
+  type CertificatePair,
+  type CertificateSettings,
+  checkPair,
+  unreadableFile,
+} from './certificate';
 export { type CloudConfig, readCloudConfig } from './cloud';
 export { settingsHelp } from './help';
 export { type Config, readConfig } from './local';

@@ -1,5 +1,6 @@
 /** The configuration of the local stack (`npm start`). */
 import { accessProblems } from './access';
+import { certificateProblems } from './certificate';
 import {
   addressProblem,
   type ConfigOf,
@@ -23,6 +24,24 @@ function localAccessProblems(config: Config): readonly string[] {
   return ['CMBS_ADMIN_PASSWORD_FILE needs CMBS_IDENTITIES=basic and CMBS_ADMINISTRATORS.'];
 }
 
+/** Ways to prove who one is that send a secret with each request, which others on the network must not read. */
+const SECRET_IDENTITIES = ['basic', 'token', 'oidc'] as const;
+
+/** Secrets go through an encrypted connection, or stay on this machine. */
+function plainHttpProblems(config: Config): readonly string[] {
+  const { CMBS_HOST: host, CMBS_TLS_CERT: cert, CMBS_PUBLIC_URL: url, CMBS_TRUST_PROXY: proxies } = config;
+  if (proxies > 0) return [];
+  if (cert !== undefined) {
+    if (url === undefined || url.startsWith('https:')) return [];
+    return [`CMBS_PUBLIC_URL=${JSON.stringify(url)} must begin with https, since CMBS_TLS_CERT is set.`];
+  }
+  const secrets = SECRET_IDENTITIES.filter((name) => config.CMBS_IDENTITIES.includes(name));
+  if (secrets.length === 0 || isLoopback(host)) return [];
+  return [
+    `CMBS_IDENTITIES=${secrets.join(',')} would send secrets unencrypted to CMBS_HOST=${JSON.stringify(host)}; set CMBS_TLS_CERT and CMBS_TLS_KEY, or CMBS_TRUST_PROXY behind a proxy that answers HTTPS.`,
+  ];
+}
+
 /** The values of {@link SETTINGS}. */
 export type Config = ConfigOf<typeof SETTINGS>;
 
@@ -37,6 +56,8 @@ export function readConfig(environment: EnvironmentVariables, notice: Notice = i
       ...addressProblem(config, 'CMBS_HOST', 'CMBS_PUBLIC_URL'),
       ...accessProblems(config, isReachable),
       ...localAccessProblems(config),
+      ...certificateProblems(config),
+      ...plainHttpProblems(config),
     );
   }
   report(problems, notices, notice);

@@ -202,6 +202,16 @@ const LOCAL = {
     fallback: undefined,
     help: 'File with the password of the first of CMBS_ADMINISTRATORS, who is made a user if there is none',
   },
+  CMBS_TLS_CERT: {
+    schema: path,
+    fallback: undefined,
+    help: 'PEM file with the certificate, and those of its issuers: the OCCI endpoint answers HTTPS; needs CMBS_TLS_KEY',
+  },
+  CMBS_TLS_KEY: {
+    schema: path,
+    fallback: undefined,
+    help: 'PEM file with the private key of CMBS_TLS_CERT; both files may be replaced while the stack runs',
+  },
   CMBS_ACCEPT_DATA_LOSS: {
     schema: trueOrFalse,
     fallback: 'false',

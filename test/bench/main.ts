@@ -6,6 +6,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { accessCase } from './access-case';
 import { bundleCase } from './bundle-case';
 import { httpCase } from './http-case';
 import { inboxCase } from './inbox-case';
@@ -22,6 +23,7 @@ import { topicCase } from './topic-case';
 
 const CASES: Cases = {
   http: () => httpCase(__dirname),
+  access: accessCase,
   l1: l1Case,
   l2: l2Case,
   send: sendCase,

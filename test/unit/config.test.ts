@@ -120,7 +120,53 @@ describe('the configuration', () => {
   ])('needs identities, or the word that there are none, with %s', (_how, env) => {
     expect(problems(env)).toContain('CMBS_IDENTITIES is needed');
     expect(problems({ ...env, CMBS_OPEN_TO_EVERYONE: 'yes' })).toBe('');
-    expect(problems({ ...env, CMBS_IDENTITIES: 'basic', CMBS_ADMINISTRATORS: 'root' })).toBe('');
+    const [CMBS_PROXY_HEADER, CMBS_PROXY_ADDRESSES] = ['X-Name', '10.0.0.7'];
+    const closed = { CMBS_IDENTITIES: 'proxy', CMBS_PROXY_HEADER, CMBS_PROXY_ADDRESSES };
+    expect(problems({ ...env, ...closed, CMBS_ADMINISTRATORS: 'root' })).toBe('');
+  });
+
+  describe('with secrets in requests', () => {
+    const REACHED = {
+      CMBS_HOST: '0.0.0.0',
+      CMBS_PUBLIC_URL: 'https://broker.example',
+      CMBS_ADMINISTRATORS: 'root',
+    };
+    const OIDC = { CMBS_OIDC_ISSUERS: '[]' };
+
+    it.each<[Record<string, string>, string]>([
+      [{ CMBS_IDENTITIES: 'basic' }, 'CMBS_IDENTITIES=basic would'],
+      [{ CMBS_IDENTITIES: 'token' }, 'CMBS_IDENTITIES=token would'],
+      [{ CMBS_IDENTITIES: 'basic,oidc', ...OIDC }, 'CMBS_IDENTITIES=basic,oidc would'],
+    ])('does not send them unencrypted to other machines: %j', (identities, says) => {
+      const said = problems({ ...REACHED, ...identities });
+      expect(said.split('\n')).toEqual([expect.stringContaining(says)]);
+      expect(said).toContain(
+        'send secrets unencrypted to CMBS_HOST="0.0.0.0"; set CMBS_TLS_CERT and CMBS_TLS_KEY, or CMBS_TRUST_PROXY',
+      );
+      // A proxy in front encrypts; on loopback nobody else listens.
+      expect(problems({ ...REACHED, ...identities, CMBS_TRUST_PROXY: '1' })).toBe('');
+      expect(problems({ ...REACHED, ...identities, CMBS_HOST: '127.0.0.1' })).toBe('');
+    });
+  });
+
+  it.each<[Record<string, string>, string]>([
+    [{ CMBS_TLS_CERT: __filename }, 'CMBS_TLS_CERT and CMBS_TLS_KEY go together'],
+    [{ CMBS_TLS_KEY: __filename }, 'CMBS_TLS_CERT and CMBS_TLS_KEY go together'],
+    [
+      { CMBS_TLS_CERT: '/none', CMBS_TLS_KEY: __filename },
+      'CMBS_TLS_CERT names a file that cannot be read (ENOENT)',
+    ],
+    [
+      { CMBS_TLS_CERT: __filename, CMBS_TLS_KEY: '/none' },
+      'CMBS_TLS_KEY names a file that cannot be read (ENOENT)',
+    ],
+    [{ CMBS_TLS_CERT: __filename, CMBS_TLS_KEY: __filename }, 'CMBS_TLS_CERT must name a file with a certificate'],
+    [
+      { CMBS_TLS_CERT: __filename, CMBS_TLS_KEY: __filename, CMBS_PUBLIC_URL: 'http://127.0.0.1' },
+      'CMBS_PUBLIC_URL="http://127.0.0.1" must begin with https',
+    ],
+  ])('refuses settings of a certificate that cannot be used: %j', (env, says) => {
+    expect(problems(env)).toContain(says);
   });
 
   it.each<[Record<string, string>, string]>([

@@ -1,4 +1,4 @@
-import { clientAddressOf } from '@cmbs/functions/http-parse';
+import { baseOf, clientAddressOf } from '@cmbs/functions/http-parse';
 
 describe('the address of a client', () => {
   const SOCKET = '10.0.0.9';
@@ -20,5 +20,17 @@ describe('the address of a client', () => {
   ])('%s', (_, proxies, forwarded, address) => {
     const headers = forwarded === undefined ? {} : { 'x-forwarded-for': forwarded };
     expect(clientAddressOf(headers, SOCKET, proxies)).toBe(address);
+  });
+});
+
+describe('the base of the URLs in an answer', () => {
+  const base = (headers: Record<string, readonly string[]>, trustedProxies = 0): string =>
+    baseOf(headers, { publicUrl: undefined, trustedProxies, scheme: 'https', fallback: '127.0.0.1:1' });
+
+  it('has the scheme of the connection, unless a trusted proxy says another', () => {
+    const headers = { host: ['broker.example'], 'x-forwarded-proto': ['http'] };
+    expect(base(headers)).toBe('https://broker.example');
+    expect(base(headers, 1)).toBe('http://broker.example');
+    expect(base({}, 1)).toBe('https://127.0.0.1:1');
   });
 });

@@ -92,6 +92,9 @@ describe('the page that makes a request', () => {
   it('may be one of this server', () => {
     expect(asked({ headers: { host, origin: 'http://localhost:8090' } })).toEqual({});
     expect(asked({ headers: { host: '127.0.0.1', origin: 'http://127.0.0.1' } })).toEqual({});
+    const secure = { scheme: 'https' } as const;
+    expect(asked({ options: secure, headers: { host, origin: 'https://localhost:8090' } })).toEqual({});
+    expect(asked({ options: secure, headers: { host, origin: 'http://localhost:8090' } })).toBe(403);
     const options = { publicUrl: 'https://broker.example/base' };
     expect(asked({ options, headers: { host, origin: 'https://broker.example' } })).toEqual({});
     const headers = {
