@@ -1,7 +1,8 @@
 /**
  * Principals, operations, and the decision whether a principal may do an operation. The domain asks {@link Authorize}
  * with the resolved resource before it reads or writes anything for a caller, whether the request came over HTTP, in a
- * frame, as a push or as a service call. Until access rules exist, everything is allowed ({@link allowAll}).
+ * frame, as a push or as a service call. Rules decide (docs/access.md); without
+ * identities everything is allowed.
  */
 import { z } from 'zod';
 
