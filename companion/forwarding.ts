@@ -89,6 +89,8 @@ export class Forwarding {
     const { store, clock, order, newId, deployment, counters, uriOf, queueLimit, authorize } = this.#environment;
     const hops = message.transfer.hops ?? [];
     const here = `${deployment}/${member.id}`;
+    // Nothing proves which principal sent the frame. Decided before anything, since the reply describes the member.
+    await authorize(ANONYMOUS, 'message.forward', resourceOf(member));
     // A message that passed any member of this deployment is on its bus already.
     const wasHere = hops.some((hop) => hop.startsWith(`${deployment}/`));
     if (wasHere || message.pathHistory.includes(uriOf(member.path))) return 'duplicate';
@@ -100,8 +102,6 @@ export class Forwarding {
       counters.add('cmbs_dropped', { reason: 'too many hops', layer });
       throw new CmbsError('conflict', `The message passed ${MAX_HOPS} members already, which is the most.`);
     }
-    // Nothing proves which principal sent the frame.
-    await authorize(ANONYMOUS, 'message.forward', resourceOf(member));
     for (const topic of topics) await authorize(ANONYMOUS, 'topic.publish', topicResource(topic));
     const now = clock.now();
     const wireId = message.transfer.send_id ?? newId();

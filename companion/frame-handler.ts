@@ -81,7 +81,7 @@ export class FrameHandler {
       const message = parseFrame(bytes);
       this.#hear(message);
       const member = this.#meant(memberPath, layer, message);
-      const answer = await this.#inbound.handle(member, layer, message, this.#senderOf(message));
+      const answer = await this.#inbound.handle(member, layer, message, this.#senderOf(message, member, layer));
       counters.add('cmbs_received', { layer, outcome: 'accepted' });
       return await this.#replyOf(member, message, answer);
     } catch (thrown) {
@@ -90,8 +90,8 @@ export class FrameHandler {
   }
 
   /** Who sent the frame: a member that proves it, or nobody in particular. */
-  #senderOf(message: WireMessage): { readonly principal?: Principal } {
-    const principal = this.#environment.proofs?.senderOf(message);
+  #senderOf(message: WireMessage, { id, ...member }: Entity, layer: Layer): { readonly principal?: Principal } {
+    const principal = this.#environment.proofs?.senderOf(message, { id, address: socketOf(member, layer) });
     return principal === undefined ? {} : { principal };
   }
 
@@ -109,7 +109,8 @@ export class FrameHandler {
   async handleBroadcast(memberPath: Path, layer: Layer, bytes: Buffer): Promise<void> {
     const message = parseFrame(bytes);
     this.#hear(message);
-    await this.#inbound.handle(this.#meant(memberPath, layer, message), layer, message, this.#senderOf(message));
+    const member = this.#meant(memberPath, layer, message);
+    await this.#inbound.handle(member, layer, message, this.#senderOf(message, member, layer));
     this.#environment.counters.add('cmbs_received', { layer, outcome: 'accepted' });
   }
 

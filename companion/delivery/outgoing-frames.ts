@@ -1,14 +1,18 @@
 /** Makes the frames of outbound messages when they are to go out: one copy for all receivers, within a limit of bytes. */
 import { CmbsError } from '@cmbs/shared';
 import {
+  addressesOf,
   contentOf,
   describe,
   isEmptyContent,
+  MAX_NAMED_RECEIVERS,
   meantBy,
   MESSAGE,
+  type OutboundMessage,
   outgoingFrame,
   parseFrame,
   sentMessage,
+  socketAt,
   type StoredOutboundMessage,
 } from '@cmbs/shared/broker';
 import { ByteSemaphore } from './byte-semaphore';
@@ -77,7 +81,7 @@ export class OutgoingFrames {
       outbound,
       entity,
       { deployment, uriOf, revision: from.updatedAt, proofs },
-      { content, ...meantBy(outbound.receivers) },
+      { content, ...meantBy(outbound.receivers), ...sentTo(outbound) },
     );
     // An earlier release may have queued a message that no receiver takes.
     message.hasId = hasId(contentOf(parseFrame(frame)));
@@ -90,4 +94,10 @@ export class OutgoingFrames {
     message.releaseFrame();
     message.releaseFrame = () => undefined;
   }
+}
+
+/** The addresses of open deliveries, if the frame can name them all. */
+function sentTo({ layer, receivers }: OutboundMessage): { readonly addresses?: readonly string[] } {
+  const addresses = [...addressesOf(layer, receivers)].map(socketAt);
+  return addresses.length === 0 || addresses.length > MAX_NAMED_RECEIVERS ? {} : { addresses };
 }

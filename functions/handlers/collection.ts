@@ -60,7 +60,7 @@ async function list(
   const found = page.entities.map(({ entity }) => entity);
   const views = rendering.collectionIsLocations
     ? found.map((entity) => ({ entity, isLink: false, links: [], actions: [] }))
-    : await app.entities.views(found);
+    : await app.entities.views(found, request.principal);
   const context = renderContext(request, registry);
   const pieces = turn.isTaken ? rendering.collectionPieces?.(views, context) : undefined;
   const rendered =

@@ -29,7 +29,7 @@ async function shown(request: OcciRequest, app: App, path: string): Promise<Show
   const stored = await app.entities.read(path, request.principal);
   const { registry } = await app.categories.current();
   const rendering = inDialectOf(asked, registry.kind(stored.entity.kind));
-  const view = await app.entities.view(stored.entity);
+  const view = await app.entities.view(stored.entity, request.principal);
   const last = lastShown.get(view);
   if (last?.rendering === rendering && last.base === base) return last;
   const rendered = rendering.entity(view, renderContext(request, registry));

@@ -24,7 +24,7 @@ import {
   type Users,
 } from './identities';
 import { TOKEN, TOKEN_KIND, TOKENS, USER_KIND, USERS } from './names';
-import { accessExtension, checkUser } from './providers';
+import { accessExtension, checkUser, userSince } from './providers';
 import { timeIn } from './rule';
 import { EVERYWHERE, visibleParts } from './visible';
 
@@ -116,10 +116,6 @@ export function storedUsers(store: Store): Users {
   };
 }
 
-async function isUser(store: Store, name: string): Promise<boolean> {
-  return (await readEntity(store, USERS + name))?.entity.kind === USER_KIND;
-}
-
 /** Access tokens in the store. Not kept in memory, so that a deleted token is refused at once. */
 export function storedTokens(store: Store): Tokens {
   return {
@@ -129,7 +125,10 @@ export function storedTokens(store: Store): Tokens {
       const secretHash = entity?.internal?.secret;
       if (entity?.kind !== TOKEN_KIND || typeof secretHash !== 'string') return undefined;
       // The token of a deleted user is worth nothing.
-      if (USER_NAME_PATTERN.test(entity.owner) && !(await isUser(store, entity.owner))) return undefined;
+      if (USER_NAME_PATTERN.test(entity.owner)) {
+        const since = await userSince(store, entity.owner);
+        if (since === undefined || since !== entity.internal?.ownerSince) return undefined;
+      }
       return { path, secretHash, expiresAt: timeIn(entity.attributes[TOKEN.expiresAt]), owner: entity.owner };
     },
   };

@@ -12,7 +12,7 @@ import { byDefault } from './defaults';
 import type { Directory, TokenRights } from './directory';
 import { USER_NAME_PATTERN } from './identities';
 import { type Kept } from './kept';
-import { ADMINISTRATORS_GROUP, GROUP_KIND } from './names';
+import { ACCESS, ADMINISTRATORS_GROUP, GROUP_KIND, TOKEN_KIND, USER_KIND } from './names';
 import { type Question, type Rule, type Verdict, verdictOfLevel } from './rule';
 import { type Chain, chainsOf, includesOperation, isWithin } from './targets';
 
@@ -112,7 +112,7 @@ export class Decisions {
 
   async #tokenAllows(
     path: string,
-    { principal, operation }: Asked,
+    { principal, operation, resource }: Asked,
     chains: readonly Chain[],
     reading: Reading,
   ): Promise<boolean> {
@@ -122,6 +122,11 @@ export class Decisions {
     if (expiresAt !== undefined) {
       if (expiresAt <= this.#options.clock.now()) return false;
       reading.note(expiresAt);
+    }
+    if (resource.path.startsWith(ACCESS) && !READS.has(operation)) {
+      // With what gives rights a token would give itself all rights of its owner: a password, a later expiry, a rule.
+      if (resource.kind === USER_KIND || resource.kind === TOKEN_KIND) return false;
+      if (operations.length > 0 && targets.size === 0) return false;
     }
     return includesOperation(operations, operation) && (targets.size === 0 || isWithin(chains, targets));
   }
@@ -176,6 +181,8 @@ export class Decisions {
     return { principal, isIn: (group) => of.has(group) };
   }
 }
+
+const READS: ReadonlySet<Operation> = new Set(['entity.read', 'entity.list']);
 
 /** Operations that are about no stored entity, so that refusing them tells nothing of one. */
 const ON_NO_ENTITY: ReadonlySet<Operation> = new Set(['entity.create', 'metrics.read']);

@@ -1,7 +1,7 @@
 /** What callers may do where no rule decides. The table of docs/access.md is made from {@link DEFAULTS}. */
 import type { Operation, Principal, Resource } from '../principal';
 import { isKnown } from './caller';
-import { GROUP_KIND, RULE_KIND, TOKEN_KIND, USER_KIND } from './names';
+import { ACCESS, GROUP_KIND, LOCATIONS, RULE_KIND, TOKEN_KIND, USER_KIND } from './names';
 import type { Verdict } from './rule';
 
 /** Who may do an operation: only who owns the resource, everybody who is known, or administrators only. */
@@ -70,6 +70,14 @@ export function rightOf(operation: Operation, { path, kind }: Resource): Default
     !path.startsWith('topic:')
   ) {
     return 'known';
+  }
+  // A name below /cmbs/access/ is for the kind that has its place there.
+  if (
+    operation === 'entity.create' &&
+    path.startsWith(ACCESS) &&
+    !path.startsWith(LOCATIONS[kind ?? ''] ?? 'none')
+  ) {
+    return 'administrators';
   }
   return (kind === undefined ? undefined : GIVING_RIGHTS[kind]?.[operation]) ?? DEFAULTS[operation];
 }

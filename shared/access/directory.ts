@@ -14,13 +14,28 @@ import type { Store } from '../store';
 import type { Subject } from './caller';
 import { PREFIX_KEY } from './categories';
 import { type Kept, KeptAnswers } from './kept';
-import { GROUP, GROUPS, GROUP_KIND, RULE, RULE_KIND, TOKEN, TOKEN_KIND, USERS, USER_KIND } from './names';
-import { type Rule, ruleOf, timeIn } from './rule';
+import {
+  GROUP,
+  GROUPS,
+  GROUP_KIND,
+  LOCATIONS,
+  RULE,
+  RULE_KIND,
+  TOKEN,
+  TOKEN_KIND,
+  USERS,
+  USER_KIND,
+} from './names';
+import { denialOf, type Rule, ruleOf, timeIn } from './rule';
 
 /** Milliseconds for which an answer is kept: with a read and a decision, changes count everywhere within 2 seconds. */
 export const KEEP_MS = 1500;
-/** Rules of one target; the provider refuses more, so that a decision is one page. */
+/** Rules of one target; the provider refuses more, so that a decision is one page. With more, everything is denied. */
 export const MAX_RULES_OF_TARGET = 100;
+/** Rules of one target that its owner may write; the rest is room for administrators. */
+export const MAX_OWN_RULES_OF_TARGET = 50;
+/** Rules of one owner who is no administrator, since each listing reads the rules that name everybody. */
+export const MAX_RULES_OF_OWNER = 200;
 /** Groups that one caller is a member of, directly. */
 export const MAX_GROUPS_OF_CALLER = 200;
 /** Groups above a group. */
@@ -88,7 +103,10 @@ export function storedDirectory(store: Store, clock: Clock, keepMs = KEEP_MS): D
       { field, value: indexText(value) },
     ];
     const { docs } = await store.query({ collection: ENTITIES, where, limit });
-    return (await entitiesOf(store, docs)).map(({ entity }) => entity);
+    // Kinds below these kinds, and other places, give no rights.
+    return (await entitiesOf(store, docs))
+      .map(({ entity }) => entity)
+      .filter((found) => found.kind === kind && found.path === `${LOCATIONS[kind] ?? ''}${found.id}`);
   }
 
   async function entity(path: string, kind: string): Promise<Entity | undefined> {
@@ -97,8 +115,9 @@ export function storedDirectory(store: Store, clock: Clock, keepMs = KEEP_MS): D
   }
 
   const rules = kept(async (target) => {
-    const found = await entitiesWith(RULE_KIND, attributeField(RULE.target), target, MAX_RULES_OF_TARGET);
-    return found.map(ruleOf);
+    const found = await entitiesWith(RULE_KIND, attributeField(RULE.target), target, MAX_RULES_OF_TARGET + 1);
+    // Nobody can say which of so many rules to leave out.
+    return found.length > MAX_RULES_OF_TARGET ? [denialOf(target)] : found.map(ruleOf);
   });
   const memberships = kept(async (subject) => {
     const found = await entitiesWith(GROUP_KIND, attributeField(GROUP.members), subject, MAX_GROUPS_OF_CALLER);

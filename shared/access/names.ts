@@ -14,6 +14,14 @@ export const GROUPS: Path = `${ACCESS}group/`;
 export const TOKENS: Path = `${ACCESS}token/`;
 export const RULES: Path = `${ACCESS}rule/`;
 
+/** The collection of each access kind; entities of these kinds are nowhere else. */
+export const LOCATIONS: Readonly<Record<CategoryId, Path>> = {
+  [USER_KIND]: USERS,
+  [GROUP_KIND]: GROUPS,
+  [TOKEN_KIND]: TOKENS,
+  [RULE_KIND]: RULES,
+};
+
 export const USER = { password: 'cmbs.access.user.password' } as const;
 export const GROUP = {
   members: 'cmbs.access.group.members',

@@ -6,19 +6,27 @@ import type { Principal } from '../principal';
 import {
   attributeField,
   CATEGORY_FIELD,
+  type CategoryId,
   type Change,
   type Completion,
   type Entity,
   ENTITIES,
   type Extension,
   indexText,
+  OWNER_FIELD,
   type Provider,
   readEntity,
 } from '../occi';
 import type { Transaction } from '../store';
 import { isOwner } from './caller';
 import { ACCESS_CATEGORIES } from './categories';
-import { groupName, MAX_GROUP_DEPTH, MAX_RULES_OF_TARGET } from './directory';
+import {
+  groupName,
+  MAX_GROUP_DEPTH,
+  MAX_OWN_RULES_OF_TARGET,
+  MAX_RULES_OF_OWNER,
+  MAX_RULES_OF_TARGET,
+} from './directory';
 import {
   hashPassword,
   MAX_PASSWORD_BYTES,
@@ -30,13 +38,15 @@ import {
 import {
   ADMINISTRATORS_GROUP,
   GROUP,
-  GROUP_KIND,
   GROUPS,
+  GROUP_KIND,
+  LOCATIONS,
   RULE,
   RULE_KIND,
   TOKEN,
   TOKEN_KIND,
   USER,
+  USERS,
   USER_KIND,
 } from './names';
 import { checkOperations, checkRule, checkSubjects, checkTargets, checkTime, OF_OWNER, targetOf } from './rule';
@@ -84,6 +94,15 @@ export function accessExtension(access: AccessProviders): Extension {
 
 type Changed = () => Promise<void>;
 
+/** @throws CmbsError `conflict` for an entity of an access kind elsewhere, or of a kind below it, which would give no rights */
+function checkPlace({ path, id, kind }: Entity, own: CategoryId): void {
+  if (kind === own && path === `${LOCATIONS[own] ?? ''}${id}`) return;
+  throw new CmbsError(
+    'conflict',
+    `Entities of ${own} are at ${LOCATIONS[own] ?? ''}<name> only; choose that path.`,
+  );
+}
+
 /** @throws CmbsError `bad_attribute` for a name or a password that a user cannot have */
 export function checkUser(name: string, password: Json | undefined): void {
   if (!USER_NAME_PATTERN.test(name)) {
@@ -108,6 +127,7 @@ function userProvider({ scryptRuns }: AccessProviders, changed: Changed): Provid
   return {
     name: 'access_user',
     prepare: (next) => {
+      checkPlace(next, USER_KIND);
       checkUser(next.id, next.attributes[USER.password]);
       // A user may change the own password, whoever made the user.
       return { ...next, owner: next.id };
@@ -143,6 +163,7 @@ function groupProvider({ administrators }: AccessProviders, changed: Changed): P
   return {
     name: 'access_group',
     prepare: (next, before) => {
+      checkPlace(next, GROUP_KIND);
       checkSubjects(GROUP.members, next.attributes[GROUP.members]);
       checkSubjects(GROUP.administrators, next.attributes[GROUP.administrators]);
       for (const name of [GROUP.members, GROUP.administrators]) {
@@ -184,10 +205,20 @@ async function checkParents(tx: Transaction, group: Entity): Promise<void> {
   }
 }
 
+/** When the user was made: one of the same name that is made later is somebody else. */
+export async function userSince(
+  reader: Parameters<typeof readEntity>[0],
+  name: string,
+): Promise<number | undefined> {
+  const user = (await readEntity(reader, USERS + name))?.entity;
+  return user?.kind === USER_KIND ? user.createdAt : undefined;
+}
+
 function tokenProvider(changed: Changed): Provider {
   return {
     name: 'access_token',
     prepare: (next, before) => {
+      checkPlace(next, TOKEN_KIND);
       checkTime(TOKEN.expiresAt, next.attributes[TOKEN.expiresAt]);
       checkTargets(TOKEN.targets, next.attributes[TOKEN.targets]);
       checkOperations(TOKEN.operations, next.attributes[TOKEN.operations]);
@@ -196,7 +227,8 @@ function tokenProvider(changed: Changed): Provider {
       }
       return next;
     },
-    complete: async (_tx, changes, { principal }) => {
+    complete: async (tx, changes, { principal }) => {
+      const ownerSince = USER_NAME_PATTERN.test(principal.name) ? await userSince(tx, principal.name) : undefined;
       const secrets: Record<string, string> = {};
       const entities: Entity[] = [];
       for (const { next, before } of changes) {
@@ -210,7 +242,10 @@ function tokenProvider(changed: Changed): Provider {
         }
         const { text, secretHash } = newToken(next.id);
         secrets[next.path] = text;
-        entities.push({ ...next, internal: { secret: secretHash } });
+        entities.push({
+          ...next,
+          internal: { secret: secretHash, ...(ownerSince === undefined ? {} : { ownerSince }) },
+        });
       }
       return { entities, secrets, afterwards: changed } satisfies Completion;
     },
@@ -222,6 +257,7 @@ function ruleProvider({ isOpen, isAdministrator }: AccessProviders, changed: Cha
   return {
     name: 'access_rule',
     prepare: (next) => {
+      checkPlace(next, RULE_KIND);
       checkRule(next);
       return next;
     },
@@ -229,6 +265,8 @@ function ruleProvider({ isOpen, isAdministrator }: AccessProviders, changed: Cha
       const mayAll = isOpen || (await isAdministrator(principal));
       const notes: string[] = [];
       const entities: Entity[] = [];
+      /** New rules of the request, by target. */
+      const added = new Map<string, number>();
       for (const { next, before } of changes) {
         const target = targetOf(next);
         const about = entityOf(target);
@@ -239,30 +277,50 @@ function ruleProvider({ isOpen, isAdministrator }: AccessProviders, changed: Cha
             `Only administrators, and the owner of an entity, write rules for ${target}.`,
           );
         }
+        // What gives rights has rules of its own, which its owner does not change.
+        if (!mayAll && GIVING.has(entity?.kind ?? '')) {
+          throw new CmbsError('forbidden', `Only administrators write rules for ${target}.`);
+        }
         if (about !== undefined && entity === undefined) {
           notes.push(`There is nothing at ${about} yet; the rule counts once there is.`);
         }
-        if (before?.attributes[RULE.target] !== target) await checkRoom(tx, target);
+        if (before?.attributes[RULE.target] !== target) added.set(target, (added.get(target) ?? 0) + 1);
         // Otherwise the rule would count for what somebody else makes at the path later.
         const { internal: _earlier, ...rule } = next;
         entities.push(mayAll ? rule : { ...rule, internal: { [OF_OWNER]: principal.name } });
       }
+      for (const [target, count] of added) await checkRoom(tx, target, count, mayAll);
+      if (!mayAll) await checkQuota(tx, principal, changes.length);
       return { entities, notes, afterwards: changed };
     },
     removed: changed,
   };
 }
 
+const GIVING: ReadonlySet<string> = new Set([USER_KIND, TOKEN_KIND]);
+
+/** @throws CmbsError `conflict` when an owner would have more rules than all together may have in a listing */
+async function checkQuota(tx: Transaction, { name }: Principal, added: number): Promise<void> {
+  const where = [
+    { field: CATEGORY_FIELD, value: RULE_KIND },
+    { field: OWNER_FIELD, value: indexText(name) },
+  ];
+  const { docs } = await tx.query({ collection: ENTITIES, where, limit: MAX_RULES_OF_OWNER });
+  if (docs.length + added <= MAX_RULES_OF_OWNER) return;
+  throw new CmbsError(
+    'conflict',
+    `You have ${docs.length} rules; write fewer that name groups, or ask an administrator.`,
+  );
+}
+
 /** @throws CmbsError `conflict` when a target has as many rules as a decision reads */
-async function checkRoom(tx: Transaction, target: string): Promise<void> {
+async function checkRoom(tx: Transaction, target: string, added: number, mayAll: boolean): Promise<void> {
+  const most = mayAll ? MAX_RULES_OF_TARGET : MAX_OWN_RULES_OF_TARGET;
   const where = [
     { field: CATEGORY_FIELD, value: RULE_KIND },
     { field: attributeField(RULE.target), value: indexText(target) },
   ];
-  const { docs } = await tx.query({ collection: ENTITIES, where, limit: MAX_RULES_OF_TARGET });
-  if (docs.length < MAX_RULES_OF_TARGET) return;
-  throw new CmbsError(
-    'conflict',
-    `${target} has ${MAX_RULES_OF_TARGET} rules already; name a group in one of them.`,
-  );
+  const { docs } = await tx.query({ collection: ENTITIES, where, limit: most });
+  if (docs.length + added <= most) return;
+  throw new CmbsError('conflict', `${target} has ${docs.length} rules already; name a group in one of them.`);
 }

@@ -106,6 +106,17 @@ export function targetOf({ attributes }: Pick<Entity, 'attributes'>): string {
   return typeof target === 'string' ? target : '';
 }
 
+/** A rule that denies everything to everybody. */
+export const denialOf = (target: string): Rule => ({
+  target,
+  operations: [],
+  order: 'allow,deny',
+  allow: [],
+  deny: ['everybody'],
+  from: undefined,
+  until: undefined,
+});
+
 /** The rule of an entity that {@link checkRule} accepted. */
 export function ruleOf({ attributes, internal }: Pick<Entity, 'attributes' | 'internal'>): Rule {
   const ofOwner = internal?.[OF_OWNER];

@@ -14,6 +14,12 @@ const KEY_BYTES = 32;
 const COLLECTION = 'meta';
 const KEY_ID = 'frame-key';
 
+/** The member at whose socket a frame arrived, and the address of the socket. */
+export interface Receiver {
+  readonly id: string;
+  readonly address: string | undefined;
+}
+
 export class FrameProofs {
   readonly #key: Buffer;
   readonly #deployment: string;
@@ -42,10 +48,15 @@ export class FrameProofs {
     return frame.slice(0, end) + memberOf(this.#digest(frame).toString('base64url')) + frame.slice(end);
   }
 
-  /** The member that sent the frame, if it is proved; undefined otherwise. */
-  senderOf({ text, transfer }: Pick<WireMessage, 'text' | 'transfer'>): Principal | undefined {
-    const { proof } = transfer;
-    if (proof === undefined) return undefined;
+  /**
+   * The member that sent the frame to the receiver, if both are proved; undefined otherwise. Whoever reads a frame can send
+   * it again, so a frame that does not name its receivers proves nothing.
+   */
+  senderOf({ text, transfer }: Pick<WireMessage, 'text' | 'transfer'>, receiver: Receiver): Principal | undefined {
+    const { proof, to = [], addresses = [] } = transfer;
+    const isFor =
+      to.includes(receiver.id) || (receiver.address !== undefined && addresses.includes(receiver.address));
+    if (proof === undefined || !isFor) return undefined;
     const field = memberOf(proof);
     // Later texts of a frame cannot have quotes that are not escaped, so the last one is that of the transfer.
     const at = text.lastIndexOf(field);

@@ -96,6 +96,7 @@ export type { BrokerOptions } from './options';
 export { cmbsExtension } from './providers';
 export { outgoingFrame, publishOutbound, type TopicListener } from './publish';
 export { addressesOf, apartAddress, assertQueueRoom, busAddress, meantBy, socketAt } from './queue-room';
+export { MAX_NAMED_RECEIVERS } from './limits';
 export { oldReceiptId, receiptId } from './receipt';
 export type { KnownMembers } from './registration-room';
 export { sentMessage } from './sent-message';

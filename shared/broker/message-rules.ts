@@ -41,6 +41,7 @@ const transferSchema = z.looseObject({
     .max(MAX_HOPS * 2)
     .optional(),
   to: z.array(z.string().max(255)).max(MAX_NAMED_RECEIVERS).optional(),
+  addresses: z.array(z.string().max(MAX_TEXT)).max(MAX_NAMED_RECEIVERS).optional(),
   content_type: z.string().max(255).optional(),
   traceparent: z.string().max(255).optional(),
   proof: z.string().max(255).optional(),

@@ -46,19 +46,28 @@ type FrameContext = Pick<PublishContext, 'deployment' | 'uriOf'> & {
   readonly proofs?: FrameProofs | undefined;
 };
 
+/** Whom a frame is for: members by their ids, or the addresses that it is sent to. */
+interface FrameReceivers {
+  readonly to?: readonly string[];
+  readonly addresses?: readonly string[];
+}
+
 /** The frame of an outbound message, with its sender in path history and hops. */
 export function outgoingFrame(
   outbound: OutboundMessage,
   message: SentMessage,
   { deployment, uriOf, revision, proofs }: FrameContext,
-  { content, to }: { readonly content?: string | undefined; readonly to?: readonly string[] } = {},
+  { content, to, addresses }: FrameReceivers & { readonly content?: string | undefined } = {},
 ): string {
+  // A frame that does not say whom it is for could be sent again to others.
+  const isSealed = proofs !== undefined && (to ?? addresses) !== undefined;
   const transfer: Transfer = {
     v: 1,
     send_id: outbound.wireId,
     origin: { deployment, revision },
     hops: [`${deployment}/${idAt(outbound.from)}`],
     ...(to === undefined ? {} : { to }),
+    ...(isSealed && to === undefined ? { addresses } : {}),
     ...traceOf(outbound, message),
   };
   const frame = messageFrame(message, {
@@ -66,7 +75,7 @@ export function outgoingFrame(
     transfer,
     ...(content === undefined ? {} : { content }),
   });
-  return proofs === undefined ? frame : proofs.seal(frame, JSON.stringify(transfer));
+  return isSealed ? proofs.seal(frame, JSON.stringify(transfer)) : frame;
 }
 
 /** The trace of the request that sent the message, otherwise the trace in the message's headers. */

@@ -40,6 +40,8 @@ export interface Transfer {
   readonly hops?: readonly string[];
   /** Ids of the intended receivers, if the sender knows them; any other member at their address refuses the message. */
   readonly to?: readonly string[];
+  /** With a proof: the addresses that the frame is for, where their members are not known. */
+  readonly addresses?: readonly string[];
   readonly content_type?: string;
   readonly traceparent?: string;
   /** Proves that a member of the receiving deployment sent the frame (`frame-proof.ts`). */

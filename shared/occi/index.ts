@@ -8,7 +8,15 @@ export type { Noted, Precondition, Requester } from './entities/context';
 export { Entities } from './entities/entities';
 export type { Part, Visibility } from './entities/visibility';
 export type { NamedRequest, OpenCollection, PageRequest } from './entities/listing';
-export { attributeField, CATEGORY_FIELD, GROUP_FIELD, indexText, keyField, TARGET_FIELD } from './entity-index';
+export {
+  attributeField,
+  CATEGORY_FIELD,
+  GROUP_FIELD,
+  indexText,
+  keyField,
+  OWNER_FIELD,
+  TARGET_FIELD,
+} from './entity-index';
 export {
   deleteEntity,
   ENTITIES,

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { JsonObject } from '@cmbs/shared';
-import { Request } from 'zeromq';
+import { Reply, Request } from 'zeromq';
 import { CMBS, Deployment, freeSocket, MEMBER, MESSAGE, unique } from './harness';
 
 const ADMIN_PASSWORD = 'correct horse battery';
@@ -524,4 +524,168 @@ describe('messages in a closed deployment', () => {
     expect(read.json.entries as readonly JsonObject[]).toHaveLength(1);
     expect(await root.status('DELETE', reads)).toBe(200);
   });
+});
+
+describe('attempts to get more rights', () => {
+  const groups = (members: readonly string[]): JsonObject => ({ 'cmbs.access.group.members': members });
+
+  it('by a group of administrators at another path, or of a kind below groups', async () => {
+    const [carol, alice] = [await user(), await user()];
+    const secret = await alice.as.message();
+    const place = `/${unique('projects')}/`;
+    await root.create(RULE, rule(`entity:${place}`, { operations: ['entity.create'], allow: ['known'] }));
+    const members = groups([`user:${carol.name}`]);
+    expect(await carol.as.status('PUT', `${place}admins`, { kind: GROUP, attributes: members })).toBe(409);
+    const scheme = 'http://example.com/below#';
+    const [term, location] = [unique('below'), `/${unique('below')}/`];
+    const kind = { term, scheme, location, parent: GROUP };
+    expect(await root.status('POST', '/-/', { kinds: [kind] })).toBe(200);
+    const made = await carol.as.status('PUT', `${location}admins`, { kind: scheme + term, attributes: members });
+    expect(made).not.toBe(201);
+    expect(await carol.as.status('GET', secret)).toBe(404);
+  });
+
+  it('by taking a name that users, groups, tokens or rules could have', async () => {
+    const carol = await user();
+    expect(await carol.as.status('PUT', `/cmbs/access/user/${unique('free')}`, { kind: MESSAGE })).toBe(403);
+    expect(await carol.as.status('PUT', '/cmbs/access/group/admins', { kind: MESSAGE })).toBe(403);
+  });
+
+  it('by links at entities of others, which stay as they are and show nothing', async () => {
+    const [alice, bob] = [await user(), await user()];
+    const [secret, other, own] = [await alice.as.message(), await alice.as.message(), await bob.as.message()];
+    const link = (source: string, target: string): JsonObject => ({
+      kind: 'http://schemas.ogf.org/occi/core#link',
+      attributes: { 'occi.core.source': source, 'occi.core.target': target },
+    });
+    const before = (await alice.as.ask('GET', secret)).headers.get('etag');
+    const path = `/link/${unique('l')}`;
+    const hidden = await bob.as.ask('PUT', path, link(secret, own));
+    const absent = await bob.as.ask('PUT', path, link('/cmbs/message/absent', own));
+    expect([hidden.status, absent.status]).toEqual([400, 400]);
+    expect(hidden.text.replaceAll(secret, 'X')).toBe(absent.text.replaceAll('/cmbs/message/absent', 'X'));
+    expect(await bob.as.status('PUT', path, link(own, secret))).toBe(400);
+    expect((await alice.as.ask('GET', secret)).headers.get('etag')).toBe(before);
+    // Bob may read the message, and then sees it without Alice's own links.
+    const kept = `/link/${unique('kept')}`;
+    expect(await alice.as.status('PUT', kept, link(secret, other))).toBe(201);
+    await alice.as.create(
+      RULE,
+      rule(`entity:${secret}`, { operations: ['entity.read'], allow: [`user:${bob.name}`] }),
+    );
+    expect((await alice.as.ask('GET', secret)).text).toContain(other.slice(other.lastIndexOf('/')));
+    const shown = await bob.as.ask('GET', secret);
+    expect(shown.status).toBe(200);
+    expect(shown.text).not.toContain(other.slice(other.lastIndexOf('/')));
+    expect(await bob.as.status('PUT', path, link(secret, own))).toBe(403);
+  });
+
+  it('by many rules at once, which would leave out the denial of an administrator', async () => {
+    const carol = await user();
+    const path = await carol.as.message();
+    await root.create(
+      RULE,
+      rule(`entity:${path}`, { operations: ['entity.update'], deny: [`user:${carol.name}`] }),
+    );
+    const allow = rule(`entity:${path}`, { allow: [`user:${carol.name}`] });
+    const prefix = unique('aaa');
+    const batch = Array.from({ length: 60 }, (_, at) => ({
+      kind: RULE,
+      id: `${prefix}-${at}`,
+      attributes: allow,
+    }));
+    expect(await carol.as.status('POST', '/cmbs/access/rule/', { resources: batch })).toBe(409);
+    expect(await carol.as.status('POST', path, { attributes: { 'cmbs.message.sendable': 'false' } })).toBe(403);
+  });
+
+  it('by a token that changes the password of its owner, or itself', async () => {
+    const bob = await user();
+    const attributes = { 'cmbs.access.token.operations': ['entity.read', 'entity.update', 'entity.replace'] };
+    const made = await bob.as.ask('POST', '/cmbs/access/token/', { kind: TOKEN, attributes });
+    const token = new Caller(`Bearer ${made.headers.get('cmbs-token') ?? ''}`);
+    const own = new URL(made.headers.get('location') ?? '').pathname;
+    const password = { attributes: { 'cmbs.access.user.password': 'another password' } };
+    expect(await token.status('POST', `/cmbs/access/user/${bob.name}`, password)).toBe(403);
+    const later = { attributes: { 'cmbs.access.token.expires_at': '2099-01-01T00:00:00Z' } };
+    expect(await token.status('POST', own, later)).toBe(403);
+    expect(await bob.as.status('GET', own)).toBe(200);
+  });
+
+  it('by rules for the own user, and by the token of a deleted user of the same name', async () => {
+    const bob = await user();
+    const path = `/cmbs/access/user/${bob.name}`;
+    const own = rule(`entity:${path}`, { allow: ['everybody'] });
+    expect(await bob.as.status('PUT', `/cmbs/access/rule/${unique('r')}`, { kind: RULE, attributes: own })).toBe(
+      403,
+    );
+    const made = await bob.as.ask('POST', '/cmbs/access/token/', { kind: TOKEN });
+    const token = new Caller(`Bearer ${made.headers.get('cmbs-token') ?? ''}`);
+    expect(await token.status('GET', path)).toBe(200);
+    expect(await root.status('DELETE', path)).toBe(200);
+    await root.create(USER, { 'cmbs.access.user.password': 'the next of this name' }, bob.name);
+    expect(await token.status('GET', path)).toBe(401);
+  });
+
+  it('by asking what there is: collections, mixins, members', async () => {
+    const [alice, bob] = [await user(), await user()];
+    const place = `/${unique('hidden')}/`;
+    await root.create(
+      RULE,
+      rule(`entity:${place}`, { operations: ['entity.create'], allow: [`user:${alice.name}`] }),
+    );
+    const message = { kind: MESSAGE };
+    expect(await alice.as.status('PUT', `${place}one`, message)).toBe(201);
+    expect(await alice.as.status('GET', place)).toBe(200);
+    expect(await bob.as.status('GET', place)).toBe(404);
+    expect(await nobody.status('GET', place)).toBe(401);
+    expect(await nobody.status('GET', `/${unique('nothing')}/`)).toBe(401);
+    const scheme = 'http://example.com/tags#';
+    const [term, location] = [unique('tag'), `/${unique('tag')}/`];
+    expect(await root.status('POST', '/-/', { mixins: [{ term, scheme, location }] })).toBe(200);
+    const tagged = await alice.as.message();
+    const locations = { 'X-OCCI-Location': [deployment.url + tagged] };
+    expect(await alice.as.status('POST', location, locations)).toBe(200);
+    const untagged = await bob.as.ask('DELETE', location);
+    expect(untagged.status).toBe(403);
+    expect(untagged.text).not.toContain(tagged);
+  });
+
+  it("by executing a message as somebody else's member", async () => {
+    const [alice, bob] = [await user(), await user()];
+    const from = await member(alice.as, []);
+    const call = { 'cmbs.message.message_content': { id: 1, method: 'echo.echo', params: ['x'] } };
+    const path = await bob.as.create(MESSAGE, call);
+    const action = 'http://houssem.org/cmbs/message/action#execute';
+    const status = await bob.as.status('POST', `${path}?action=execute`, {
+      action,
+      attributes: { from: from.id },
+    });
+    expect([403, 404]).toContain(status);
+  });
+});
+
+it('proves a frame to the member that it is for, and to no other', async () => {
+  const [alice, bob] = [await user(), await user()];
+  const from = await member(alice.as, []);
+  const [one, two] = [await member(bob.as, ['l1']), await member(bob.as, ['l1'])];
+  const peer = new Reply();
+  const listening = await freeSocket();
+  await peer.bind(listening);
+  const caught = peer.receive();
+  const sent = send(alice.as, 'l1', { 'cmbs.message.l1_socket_receiver_member': listening }, from.id).catch(
+    String,
+  );
+  const [frame] = await caught;
+  await peer.send('{}');
+  await sent;
+  peer.close();
+  expect(String(frame)).toContain('"proof":"');
+  for (const { socket } of [one, two]) {
+    const again = new Request();
+    again.connect(socket);
+    await again.send(frame as Buffer);
+    const [reply] = await again.receive();
+    again.close();
+    expect(JSON.parse(String(reply))).toMatchObject({ error: { code: 'unauthenticated' } });
+  }
 });

@@ -85,7 +85,7 @@ async function act(entity: Entity, term: string, values: Readonly<Record<string,
 }
 
 async function applicable(entity: Entity): Promise<readonly (string | undefined)[]> {
-  const view = await entities.view((await entities.read(entity.path, SYSTEM)).entity);
+  const view = await entities.view((await entities.read(entity.path, SYSTEM)).entity, SYSTEM);
   return view.actions.map((id) => splitCategoryId(id)?.term);
 }
 

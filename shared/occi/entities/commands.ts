@@ -1,5 +1,6 @@
 /** Creates, replaces and updates entities, in one transaction for each request (GFD.223 §10.2, §10.3, §11.3.1). */
 import { badRequest, CmbsError } from '../../errors';
+import type { Principal } from '../../principal';
 import type { Transaction } from '../../store';
 import type { CategorySnapshot } from '../categories/snapshot';
 import { readEntities, readEntity, writeEntity, type StoredEntity } from '../entity-store';
@@ -22,6 +23,7 @@ import {
 } from './context';
 import { EntityDrafting, type NewEntity } from './drafting';
 import { checkLinkEnds, endOf, localEnds, newLinks, sourcesOf } from './links';
+import { EVERYTHING } from './visibility';
 
 export interface CreateOptions {
   readonly idempotent?: IdempotentRequest;
@@ -176,12 +178,13 @@ export class EntityCommands {
     if (absent !== undefined) paths.delete(absent);
     const known = await readEntities(tx, [...paths]);
     for (const { path } of entities) refuseTaken(path, known);
+    const linkable = await this.#linkable(known, links, request.principal);
     const changes = entities.map((next) => ({ next, before: undefined }));
     const { entities: made, completions } = await completed(tx, changes, snapshot, request);
     const sources = new Map<Path, Entity>();
     const linking = new Set<Path>();
     for (const link of links) {
-      checkLinkEnds(link, (path) => made.get(path) ?? known.get(path)?.entity, registry);
+      checkLinkEnds(link, (path) => made.get(path) ?? linkable(path), registry);
       const source = endOf(link, CORE_SOURCE);
       linking.add(source);
       const stored = known.get(source);
@@ -223,7 +226,8 @@ export class EntityCommands {
     if (changedLinks.length > 0 || entities.length > 0) {
       const paths = entities.map(({ path }) => path);
       const known = await readEntities(tx, [...new Set([...localEnds(changedLinks), ...paths])]);
-      for (const link of changedLinks) checkLinkEnds(link, (path) => known.get(path)?.entity, registry);
+      const linkable = await this.#linkable(known, changedLinks, requester.principal);
+      for (const link of changedLinks) checkLinkEnds(link, linkable, registry);
       for (const path of paths) refuseTaken(path, known);
     }
     const sources = await sourcesOf(tx, registry.isLink(after.kind) ? [before, after] : []);
@@ -232,6 +236,30 @@ export class EntityCommands {
     for (const link of entities) writeEntity(tx, link, undefined, registry);
     for (const { write } of completions) write?.();
     return completions;
+  }
+
+  /**
+   * The stored ends that links of the principal may have. A resource shows its links, so a link changes its source, and
+   * the principal must be allowed to; an end that the principal may not read counts as absent.
+   * @throws CmbsError `forbidden` for a source that the principal may read and not change
+   */
+  async #linkable(
+    known: ReadonlyMap<Path, StoredEntity>,
+    links: readonly Entity[],
+    principal: Principal,
+  ): Promise<(path: Path) => Entity | undefined> {
+    const { authorize, visibility = EVERYTHING } = this.#context;
+    const readable = new Map<Path, Entity>();
+    for (const path of new Set(localEnds(links))) {
+      const entity = known.get(path)?.entity;
+      if (entity !== undefined && (await visibility.maySee(principal, resourceOf(entity))))
+        readable.set(path, entity);
+    }
+    for (const source of new Set(links.map((link) => endOf(link, CORE_SOURCE)))) {
+      const entity = readable.get(source);
+      if (entity !== undefined) await authorize(principal, 'entity.update', resourceOf(entity));
+    }
+    return (path) => readable.get(path);
   }
 
   /** Decides mixins that a change adds or removes as if they were changed in the collection of the mixin. */

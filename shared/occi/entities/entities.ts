@@ -60,14 +60,14 @@ export class Entities {
     return this.#reading.read(path, principal);
   }
 
-  /** Everything that renderings of an entity show. The result is the same object while nothing about it changes. */
-  view(entity: Entity): Promise<EntityView> {
-    return this.#reading.view(entity);
+  /** Everything that renderings of an entity show to the principal. The result is the same object while nothing about it changes. */
+  view(entity: Entity, principal: Principal): Promise<EntityView> {
+    return this.#reading.view(entity, principal);
   }
 
   /** {@link view} of many entities; other requests are served in between. */
-  views(entities: readonly Entity[]): Promise<readonly EntityView[]> {
-    return this.#reading.views(entities);
+  views(entities: readonly Entity[], principal: Principal): Promise<readonly EntityView[]> {
+    return this.#reading.views(entities, principal);
   }
 
   /**

@@ -1,5 +1,6 @@
 /** The links of resources (GFD.183 §4.5.3): their ends, and the links that a resource shows. */
 import { CmbsError } from '../../errors';
+import type { Resource } from '../../principal';
 import type { Store, Transaction } from '../../store';
 import type { CategorySnapshot } from '../categories/snapshot';
 import { SOURCE_FIELD, TARGET_FIELD } from '../entity-index';
@@ -8,7 +9,7 @@ import { MAX_BATCH_ENTITIES } from '../limits';
 import { CORE_SOURCE, CORE_TARGET, type Entity, type LinkView, type Path } from '../model';
 import type { LinkInput } from '../payload';
 import type { CategoryRegistry } from '../category-registry';
-import { localPath, type Requester } from './context';
+import { localPath, resourceOf, type Requester } from './context';
 
 /** The path or URL at one end of a link. Both ends are required attributes and strings. */
 export function endOf(link: Entity, name: typeof CORE_SOURCE | typeof CORE_TARGET): string {
@@ -47,12 +48,18 @@ export function checkLinkEnds(
   }
 }
 
-/** The links that start at a resource, as the resource shows them. */
+/** A link as its source shows it, and as access rules see it. */
+export interface OutgoingLink {
+  readonly view: LinkView;
+  readonly resource: Resource;
+}
+
+/** The links that start at a resource. */
 export async function outgoingLinks(
   reader: Pick<Store, 'query' | 'getAll' | 'get'> | Transaction,
   { path: source, isLinked }: Entity,
   { registry }: CategorySnapshot,
-): Promise<readonly LinkView[]> {
+): Promise<readonly OutgoingLink[]> {
   if (isLinked === false) return [];
   const { docs } = await reader.query({
     collection: ENTITIES,
@@ -63,12 +70,15 @@ export async function outgoingLinks(
   return (await entitiesOf(reader, docs))
     .filter(({ entity }) => registry.isLink(entity.kind))
     .map(({ entity }) => ({
-      path: entity.path,
-      id: entity.id,
-      kind: entity.kind,
-      mixins: entity.mixins,
-      attributes: entity.attributes,
-      target: endOf(entity, CORE_TARGET),
+      resource: resourceOf(entity),
+      view: {
+        path: entity.path,
+        id: entity.id,
+        kind: entity.kind,
+        mixins: entity.mixins,
+        attributes: entity.attributes,
+        target: endOf(entity, CORE_TARGET),
+      },
     }));
 }
 
@@ -84,7 +94,7 @@ export async function newLinks(
   const known = await outgoingLinks(tx, source, snapshot);
   return links.filter(({ self, id }) => {
     const path = self === undefined ? undefined : localPath(self, requester);
-    return !known.some((link) => link.id === id || (path !== undefined && link.path === path));
+    return !known.some(({ view }) => view.id === id || (path !== undefined && view.path === path));
   });
 }
 

@@ -6,7 +6,7 @@ import { cursorAfter, type Doc, type Page } from '../../store';
 import { nextTurn, requireWanted } from '../../waiting';
 import { CATEGORY_FIELD, indexOf } from '../entity-index';
 import { ENTITIES, entitiesOf, outlineOf, type StoredEntity } from '../entity-store';
-import { indexedTerms, needsRawJson, residualTest, type Filter } from '../filter';
+import { indexedTerms, needsRawJson, NO_FILTER, residualTest, type Filter } from '../filter';
 import { categoryId, type CategoryId, type Entity, type Path } from '../model';
 import { inPortions, type Portioned, type Portions } from '../portions';
 import type { CategoryRegistry } from '../category-registry';
@@ -82,22 +82,32 @@ export class EntityListing {
   }
 
   async open(path: Path, principal: Principal): Promise<OpenCollection> {
-    if (!(await this.isCollection(path))) {
-      throw new CmbsError('not_found', `There is no collection at ${path}; GET /-/ shows the locations.`);
-    }
     const { registry } = await this.#context.categories.current();
     await this.#context.authorize(principal, 'entity.list', collectionResource(path, registry));
+    if (!(await this.#isVisible(path, principal))) {
+      throw new CmbsError('not_found', `There is no collection at ${path}; GET /-/ shows the locations.`);
+    }
     return new OpenCollection(scopeAt(path, registry), principal);
+  }
+
+  /** Whether there is a collection at the path, not counting entities that the principal may not see. */
+  async #isVisible(path: Path, principal: Principal): Promise<boolean> {
+    const { registry } = await this.#context.categories.current();
+    if ((await this.#visibility.partsFor(principal)) === undefined || isLocation(path, registry)) {
+      return this.isCollection(path);
+    }
+    const scope = { below: path };
+    const { entities } = await this.page({ scope, principal, filter: NO_FILTER, number: 1, need: 'path' });
+    return entities.length > 0;
   }
 
   /** Whether a category has its collection at the path, or any collection or entity is below it. */
   async isCollection(path: Path): Promise<boolean> {
     const { registry } = await this.#context.categories.current();
-    if (path === '/' || registry.at(path) !== undefined) return true;
-    const isAbove = registry.all.some(
-      (category) => category.class !== 'action' && category.location?.startsWith(path) === true,
+    return (
+      isLocation(path, registry) ||
+      (await this.#context.store.count({ collection: ENTITIES, prefix: path }, 1)) > 0
     );
-    return isAbove || (await this.#context.store.count({ collection: ENTITIES, prefix: path }, 1)) > 0;
   }
 
   /** A page of the entities that the principal may see, in the order of paths. */
@@ -143,6 +153,14 @@ export class EntityListing {
     }
     return found;
   }
+}
+
+/** Whether a category has its collection at the path or below it. */
+function isLocation(path: Path, registry: CategoryRegistry): boolean {
+  if (path === '/' || registry.at(path) !== undefined) return true;
+  return registry.all.some(
+    (category) => category.class !== 'action' && category.location?.startsWith(path) === true,
+  );
 }
 
 /** Whether an entity is in a collection and matches a filter. */

@@ -16,6 +16,7 @@ import {
 import { nothingAt, resourceOf, type EntityContext } from './context';
 import { outgoingLinks } from './links';
 import type { EntityListing } from './listing';
+import { EVERYTHING } from './visibility';
 
 /** Entities whose links are read together. */
 const VIEWS_AT_ONCE = 128;
@@ -61,13 +62,13 @@ export class EntityReading {
     return stored;
   }
 
-  async view(entity: Entity): Promise<EntityView> {
-    const { store, categories } = this.#context;
+  async view(entity: Entity, principal: Principal): Promise<EntityView> {
+    const { categories } = this.#context;
     const snapshot = await categories.current();
     const isLink = snapshot.registry.isLink(entity.kind);
-    const links = isLink ? [] : await outgoingLinks(store, entity, snapshot);
+    const links = isLink ? [] : await this.#linksOf(entity, snapshot, principal);
     if (isLink || links.length > 0) {
-      return viewOf(entity, links, snapshot, await this.#kindsAtEnds([entity], links));
+      return viewOf(entity, links, snapshot, await this.#kindsAtEnds([entity], links, principal));
     }
     const known = this.#plainViews.get(entity);
     if (known?.snapshot === snapshot) return known.view;
@@ -76,29 +77,41 @@ export class EntityReading {
     return view;
   }
 
-  async views(entities: readonly Entity[]): Promise<readonly EntityView[]> {
+  async views(entities: readonly Entity[], principal: Principal): Promise<readonly EntityView[]> {
     const views: EntityView[] = [];
     for (let from = 0; from < entities.length; from += VIEWS_AT_ONCE) {
       if (from > 0) await nextTurn();
-      views.push(...(await this.#someViews(entities.slice(from, from + VIEWS_AT_ONCE))));
+      views.push(...(await this.#someViews(entities.slice(from, from + VIEWS_AT_ONCE), principal)));
     }
     return views;
   }
 
-  async #someViews(entities: readonly Entity[]): Promise<readonly EntityView[]> {
-    const { store, categories } = this.#context;
+  async #someViews(entities: readonly Entity[], principal: Principal): Promise<readonly EntityView[]> {
+    const { categories } = this.#context;
     const snapshot = await categories.current();
     const outgoing = await Promise.all(
       entities.map(async (entity) =>
-        snapshot.registry.isLink(entity.kind) ? [] : outgoingLinks(store, entity, snapshot),
+        snapshot.registry.isLink(entity.kind) ? [] : this.#linksOf(entity, snapshot, principal),
       ),
     );
-    const kindAt = await this.#kindsAtEnds(entities, outgoing.flat());
+    const kindAt = await this.#kindsAtEnds(entities, outgoing.flat(), principal);
     return entities.map((entity, at) => viewOf(entity, outgoing[at] ?? [], snapshot, kindAt));
   }
 
-  /** The kinds of those ends of links that are entities of this deployment. */
-  async #kindsAtEnds(entities: readonly Entity[], links: readonly LinkView[]): Promise<KindAt> {
+  /** The links of a resource that the principal may see. */
+  async #linksOf(entity: Entity, snapshot: CategorySnapshot, principal: Principal): Promise<readonly LinkView[]> {
+    const { store, visibility = EVERYTHING } = this.#context;
+    const links = await outgoingLinks(store, entity, snapshot);
+    const seen = await Promise.all(links.map((link) => visibility.maySee(principal, link.resource)));
+    return links.filter((_, at) => seen[at] === true).map(({ view }) => view);
+  }
+
+  /** The kinds of those ends of links that are entities of this deployment, and that the principal may see. */
+  async #kindsAtEnds(
+    entities: readonly Entity[],
+    links: readonly LinkView[],
+    principal: Principal,
+  ): Promise<KindAt> {
     const ends = entities.flatMap((entity) =>
       [entity.attributes[CORE_SOURCE], entity.attributes[CORE_TARGET]].filter((end) => typeof end === 'string'),
     );
@@ -106,7 +119,12 @@ export class EntityReading {
     const local = [...new Set([...ends, ...targets].filter((end) => end.startsWith('/')))];
     const found =
       local.length === 0 ? new Map<Path, StoredEntity>() : await readEntities(this.#context.store, local);
-    return (end) => (typeof end === 'string' ? found.get(end)?.entity.kind : undefined);
+    const { visibility = EVERYTHING } = this.#context;
+    const kinds = new Map<Path, CategoryId>();
+    for (const [path, { entity }] of found) {
+      if (await visibility.maySee(principal, resourceOf(entity))) kinds.set(path, entity.kind);
+    }
+    return (end) => (typeof end === 'string' ? kinds.get(end) : undefined);
   }
 }
 

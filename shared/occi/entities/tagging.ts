@@ -1,7 +1,7 @@
 /** Adds mixins to entities and removes them, through the collection of the mixin (GFD.223 §11.2, §11.3.2, §11.4.2). */
 import { CmbsError } from '../../errors';
 import { MAX_PAGE_OFFSET } from '../../limits';
-import type { Principal } from '../../principal';
+import type { Authorize, Principal } from '../../principal';
 import type { Transaction } from '../../store';
 import { without } from '../categories/changes';
 import type { CategorySnapshot } from '../categories/snapshot';
@@ -62,7 +62,8 @@ export class EntityTagging {
         const gaining = how === 'remove' ? [] : named;
         const losing = how === 'remove' ? named : others;
         await authorizeEach(authorize, principal, 'entity.tag', gaining);
-        await authorizeEach(authorize, principal, 'entity.untag', losing);
+        if (how === 'remove') await authorizeEach(authorize, principal, 'entity.untag', named);
+        else await authorizeFound(authorize, principal, others);
         const changes = [
           ...losing.map((before) => ({ before, next: without(before, id, registry) })),
           ...gaining
@@ -83,7 +84,7 @@ export class EntityTagging {
       store.transact(async (tx): Promise<Step> => {
         const id = categoryId(mixin);
         const { entities: tagged, next } = await nextOfCategory(tx, id);
-        await authorizeEach(authorize, principal, 'entity.untag', tagged);
+        await authorizeFound(authorize, principal, tagged);
         const changes = tagged.map((before) => ({ before, next: without(before, id, snapshot.registry) }));
         await this.#write(tx, changes, snapshot, principal);
         return { done: tagged.length, isLast: next === undefined };
@@ -111,6 +112,23 @@ export class EntityTagging {
     for (const source of sources) if (!changed.has(source.path)) writeEntity(tx, source, source, registry);
     for (const { before, next } of prepared) writeEntity(tx, entities.get(next.path) ?? next, before, registry);
     for (const { write } of completions) write?.();
+  }
+}
+
+/**
+ * Asks whether the principal may untag entities that the request did not name.
+ * @throws CmbsError `forbidden` without a path, which the principal may not know of
+ */
+async function authorizeFound(
+  authorize: Authorize,
+  principal: Principal,
+  entities: readonly Entity[],
+): Promise<void> {
+  try {
+    await authorizeEach(authorize, principal, 'entity.untag', entities);
+  } catch (error) {
+    if (!(error instanceof CmbsError) || error.code !== 'not_found') throw error;
+    throw new CmbsError('forbidden', 'Other entities have this mixin too; name those that are to lose it.');
   }
 }
 
