@@ -9,6 +9,8 @@ import {
   KEEP_MS,
   MAX_GROUP_DEPTH,
   MAX_GROUPS_OF_CALLER,
+  MAX_OWN_RULES_OF_TARGET,
+  MAX_RULES_OF_OWNER,
   MAX_RULES_OF_TARGET,
 } from '../../shared/access/directory';
 import { MAX_LISTED } from '../../shared/access/rule';
@@ -264,6 +266,8 @@ describe('the page on access', () => {
   it('has the limits of the program', () => {
     expect(cellsOf('limits').map(([, most = '']) => Number(most.replaceAll(',', '')))).toEqual([
       MAX_RULES_OF_TARGET,
+      MAX_OWN_RULES_OF_TARGET,
+      MAX_RULES_OF_OWNER,
       MAX_LISTED,
       MAX_GROUP_DEPTH,
       MAX_GROUPS_OF_CALLER,
