@@ -11,8 +11,8 @@ import type { Entity, Path } from '../occi';
 import { ANONYMOUS, TOPIC_BUS, type Principal } from '../principal';
 import { inSpan, parseTraceparent } from '../trace';
 import { receiptFor, type Arrival } from './arrival';
-import { resourceOf } from './authorization';
-import { MEMBER_KIND } from './cmbs';
+import { resourceOf, topicResource } from './authorization';
+import { MEMBER_KIND, MEMBERS } from './cmbs';
 import type { BrokerContext } from './context';
 import { Deduplication } from './deduplication';
 import type { Execution } from './execution';
@@ -22,6 +22,7 @@ import type { Layer } from './layer-definition';
 import { isSuspended, wants } from './member';
 import type { MemberRegistration } from './member-registration';
 import type { OrderClock } from './order-clock';
+import { DISCOVERY_OWNER } from './provenance';
 import { messageOfDelivery } from './publication';
 import { ReceiptWriter } from './receipt-writer';
 import { isListed, type UriOf } from './references';
@@ -134,12 +135,32 @@ export class InboundHandler {
       counters.add('cmbs_dropped', { reason: 'not wanted any more', layer });
       return;
     }
+    if (!(await this.#maySubscribe(member, delivery.topic))) {
+      counters.add('cmbs_dropped', { reason: 'not allowed any more', layer });
+      return;
+    }
     const isSelective = layers.of(layer).selectsProviders === true;
     if (isSelective && !(await isListed(store, member, message.providers, uriOf))) return;
     if (this.#isExpired(layer, message)) return;
     // Publishers and the bus repeat only messages that were not acknowledged.
     await this.handle(member, layer, message, { durably: true, principal });
     counters.add('cmbs_received', { layer, outcome: 'accepted' });
+  }
+
+  /**
+   * Whether the owner of a member may subscribe it to the topic. A pattern was decided when the member got it; since then
+   * rules may have changed, and a rule for one topic is more specific than one for a pattern.
+   */
+  async #maySubscribe(member: Entity, topic: string): Promise<boolean> {
+    const owner = ownerOf(member);
+    if (owner === undefined) return true;
+    try {
+      await this.#context.authorize(owner, 'topic.subscribe', topicResource(topic));
+      return true;
+    } catch (thrown) {
+      if (isRefusal(toCmbsError(thrown))) return false;
+      throw thrown;
+    }
   }
 
   /** Registers the member that a message describes, if its content is a description. */
@@ -221,6 +242,15 @@ export class InboundHandler {
 /** Whether a message with this content describes the member that sends it, and so asks for a description. */
 export const describesMember = (content: Json | undefined): boolean =>
   isJsonObject(content) && content.kind === MEMBER_KIND;
+
+const isRefusal = ({ code }: CmbsError): boolean =>
+  code === 'forbidden' || code === 'not_found' || code === 'unauthenticated';
+
+/** The principal that a member belongs to; undefined for members of nobody in particular. */
+function ownerOf({ owner }: Entity): Principal | undefined {
+  if (owner === ANONYMOUS.name || owner === DISCOVERY_OWNER) return undefined;
+  return { kind: owner.startsWith(MEMBERS) ? 'member' : 'user', name: owner };
+}
 
 const isForWantOfRoom = ({ code }: CmbsError): boolean =>
   code === 'queue_full' || code === 'storage_full' || code === 'too_large';

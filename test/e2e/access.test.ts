@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { JsonObject } from '@cmbs/shared';
 import { Reply, Request } from 'zeromq';
-import { CMBS, Deployment, freeSocket, MEMBER, MESSAGE, unique } from './harness';
+import { CMBS, Deployment, eventually, freeSocket, MEMBER, MESSAGE, unique } from './harness';
 
 const ADMIN_PASSWORD = 'correct horse battery';
 const directory = mkdtempSync(join(tmpdir(), 'cmbs-access-'));
@@ -521,7 +521,25 @@ describe('messages in a closed deployment', () => {
     const to = await member(bob.as, ['l32'], layer);
     expect(await send(alice.as, 'l32', topics, from.id)).toMatchObject({ state: 'delivered' });
     const read = await bob.as.ask('GET', `${to.path}/inbox/?wait=20`);
-    expect(read.json.entries as readonly JsonObject[]).toHaveLength(1);
+    const [entry] = read.json.entries as readonly JsonObject[];
+    const entries = [{ id: entry?.id, lease: entry?.lease }];
+    expect(await bob.as.status('DELETE', `${to.path}/inbox/`, { entries })).toBe(200);
+    // The right to one topic of the pattern is taken away, and given back.
+    const denial = await root.create(
+      RULE,
+      rule(`topic:${pub}.eu`, { operations: ['topic.subscribe'], deny: [`user:${bob.name}`] }),
+    );
+    await send(alice.as, 'l32', { ...topics, 'cmbs.message.message_content': 'denied' }, from.id);
+    await eventually(
+      async () => (await root.ask('GET', '/metrics')).text,
+      (metrics) => metrics.includes('reason="not allowed any more"'),
+      'the message is dropped',
+    );
+    expect(await root.status('DELETE', denial)).toBe(200);
+    await send(alice.as, 'l32', { ...topics, 'cmbs.message.message_content': 'allowed' }, from.id);
+    const next = await bob.as.ask('GET', `${to.path}/inbox/?wait=20`);
+    expect(next.text).toContain('allowed');
+    expect(next.text).not.toContain('denied');
     expect(await root.status('DELETE', reads)).toBe(200);
   });
 });
