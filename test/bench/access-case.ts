@@ -121,7 +121,8 @@ async function requests(scratch: string): Promise<readonly Row[]> {
   }
 }
 
-const USER: Principal = { kind: 'user', name: 'alice' };
+/** A user whom an issuer of tokens names, and who is not in the store. */
+const USER: Principal = { kind: 'user', name: 'issuer.example/alice' };
 const GROUP = 'readers';
 
 const message = (n: number): Resource => ({
@@ -229,7 +230,7 @@ interface Written {
 const group: Written = {
   path: `/cmbs/access/group/${GROUP}`,
   kind: `${ACCESS}group`,
-  attributes: { 'cmbs.access.group.members': ['user:alice'] },
+  attributes: { 'cmbs.access.group.members': [`user:${USER.name}`] },
 };
 
 const rule = (n: number): Written => ({
