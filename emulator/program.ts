@@ -75,8 +75,7 @@ async function run(args: readonly string[], services: readonly ServiceModule[]):
       `The data of this stack are missing in ${config.CMBS_DATA_DIR}; restore the directory or a backup and start again.`,
     );
   }
-  if (config.CMBS_OPEN_TO_EVERYONE)
-    log.warn('open to everyone: whoever reaches this deployment may do everything');
+  if (config.CMBS_OPEN_TO_EVERYONE) log.warn('open to everyone: every caller may do everything');
   const stack = await startStack({ config, log, services, restarts });
   // Registered before the program reports that it is ready, since a signal may follow at once.
   const stop = stopRequested();

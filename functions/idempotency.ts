@@ -1,5 +1,5 @@
 /** `Idempotency-Key` on writes: a repeated request gets the answer of the first and changes nothing. */
-import type { Principal } from '@cmbs/shared';
+import { callerKey } from '@cmbs/shared';
 import { checkIdempotencyKey, fingerprint, type IdempotentRequest } from '@cmbs/shared/occi';
 import { header, type OcciRequest } from './request';
 
@@ -34,16 +34,13 @@ export function idempotentAction(request: OcciRequest): IdempotentRequest | unde
   return idempotent === undefined ? undefined : { ...idempotent, key: `action ${idempotent.key}` };
 }
 
-/** Two principals may choose the same key. Release 1.0 stored the bare name of its only caller. */
-const ownerOf = ({ kind, name }: Principal): string => (kind === 'anonymous' ? name : `${kind}:${name}`);
-
 function identified(request: OcciRequest, parts: readonly string[]): { readonly idempotent?: IdempotentRequest } {
   const key = header(request, 'idempotency-key');
   if (key === undefined) return {};
   return {
     idempotent: {
       key: checkIdempotencyKey(key),
-      owner: ownerOf(request.principal),
+      owner: callerKey(request.principal),
       fingerprint: fingerprint(...parts, ...headerParts(request), request.body),
     },
   };

@@ -17,6 +17,7 @@ export { silentCounters, silentLog, type Counters, type Log, type LogFields } fr
 export {
   allowAll,
   ANONYMOUS,
+  callerKey,
   OPERATIONS,
   SYSTEM,
   TOPIC_BUS,

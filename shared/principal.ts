@@ -16,6 +16,15 @@ export const principalSchema = z.strictObject({
 });
 export type Principal = Readonly<z.infer<typeof principalSchema>>;
 
+/**
+ * Names a caller among all callers, for what belongs to one caller, such as an `Idempotency-Key`. An access token is a
+ * caller of its own, since it may have fewer rights than its user. Release 1.0 stored the bare name of its only caller.
+ */
+export function callerKey({ kind, name, token }: Principal): string {
+  if (kind === 'anonymous') return name;
+  return token === undefined ? `${kind}:${name}` : `${kind}:${name} ${token}`;
+}
+
 /** A caller without credentials. The name is what entities made by such a caller store as their owner. */
 export const ANONYMOUS: Principal = Object.freeze({ kind: 'anonymous', name: 'anonymous' });
 /** The deployment itself. */

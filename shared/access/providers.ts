@@ -129,7 +129,7 @@ function userProvider({ scryptRuns }: AccessProviders, changed: Changed): Provid
     prepare: (next) => {
       checkPlace(next, USER_KIND);
       checkUser(next.id, next.attributes[USER.password]);
-      // A user may change the own password, whoever made the user.
+      // Users may change their own passwords, so they own themselves.
       return { ...next, owner: next.id };
     },
     complete: async (_tx, changes) => ({

@@ -49,8 +49,8 @@ export class FrameProofs {
   }
 
   /**
-   * The member that sent the frame to the receiver, if both are proved; undefined otherwise. Whoever reads a frame can send
-   * it again, so a frame that does not name its receivers proves nothing.
+   * The member that sent the frame to the receiver, if both are proved; undefined otherwise. A receiver can send a frame on
+   * to others, so a frame that does not name its receivers proves nothing.
    */
   senderOf({ text, transfer }: Pick<WireMessage, 'text' | 'transfer'>, receiver: Receiver): Principal | undefined {
     const { proof, to = [], addresses = [] } = transfer;

@@ -10,6 +10,7 @@ import {
   type Provider,
   readEntity,
 } from '../occi';
+import { callerKey } from '../principal';
 import type { Transaction } from '../store';
 import { DEAD_LETTER_MIXIN, FROM, MEMBER_KIND, MESSAGE } from './cmbs';
 import type { Layer } from './layer-definition';
@@ -44,7 +45,7 @@ export function messageProvider(options: BrokerOptions): Provider {
       : {
           idempotent: {
             key: call.idempotencyKey,
-            owner: call.principal.name,
+            owner: callerKey(call.principal),
             fingerprint: fingerprint(call.action, call.entity.path, JSON.stringify(call.attributes)),
           },
         };
@@ -77,7 +78,7 @@ export function messageProvider(options: BrokerOptions): Provider {
     const { idempotencyKey, principal } = call;
     const isItself = principal.kind === 'member' && principal.name === actor.path;
     if (!isItself) await options.authorize(principal, 'message.send_as', resourceOf(actor));
-    const runId = idempotencyKey === undefined ? newId() : fingerprint(call.principal.name, idempotencyKey);
+    const runId = idempotencyKey === undefined ? newId() : fingerprint(callerKey(principal), idempotencyKey);
     const { outcome } = await rpc.call(
       actor.path,
       'execute',

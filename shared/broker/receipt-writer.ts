@@ -54,7 +54,7 @@ export class ReceiptWriter {
       const registry = await registryOf(this.#context);
       const ids = await this.#deduplication.idsOf(message, id);
       const received = entityOf(message, (name) => isDeclared(name, message, registry), layers, clock.now());
-      // A copy belongs to whoever the receiving member belongs to.
+      // A copy belongs to the owner of the receiving member.
       const copy = member.owner === ANONYMOUS.name ? received : { ...received, owner: member.owner };
       const isOwn = message.transfer.origin?.deployment === deployment;
       const known = isOwn ? await readEntity(store, copy.path) : undefined;

@@ -12,7 +12,7 @@ client_ranges = ["198.51.100.7/32"]
 member_ranges = ["198.51.100.7/32"]
 invokers      = ["allUsers"]
 
-# Whoever calls from there may do everything. To let only users in, see production.tfvars.
+# Every caller from there may do everything. To let only users in, see production.tfvars.
 open_to_everyone = true
 
 release         = "1.0.0"

@@ -474,6 +474,16 @@ describe('messages in a closed deployment', () => {
     expect(await bob.as.status('POST', `${message}?action=send_l1`, asAlice)).toBe(200);
   });
 
+  it('go from one member to all by a broadcast', async () => {
+    const [alice, bob] = [await user(), await user()];
+    const socket = await freeSocket();
+    const from = await member(alice.as, []);
+    const to = await member(bob.as, ['l2'], { 'cmbs.member.l2_socket': socket });
+    await send(alice.as, 'l2', {}, from.id);
+    const inbox = await bob.as.ask('GET', `${to.path}/inbox/?wait=20`);
+    expect(inbox.json.entries as readonly JsonObject[]).toHaveLength(1);
+  });
+
   it('are refused from a peer that proves nothing, until a rule takes them', async () => {
     const bob = await user();
     const to = await member(bob.as, ['l1']);
@@ -666,6 +676,43 @@ describe('attempts to get more rights', () => {
     const untagged = await bob.as.ask('DELETE', location);
     expect(untagged.status).toBe(403);
     expect(untagged.text).not.toContain(tagged);
+  });
+
+  it('by the answer to a request of the owner, with a token of fewer rights', async () => {
+    const bob = await user();
+    const attributes = { 'cmbs.access.token.operations': ['entity.read', 'entity.list'] };
+    const made = await bob.as.ask('POST', '/cmbs/access/token/', { kind: TOKEN, attributes });
+    const token = new Caller(`Bearer ${made.headers.get('cmbs-token') ?? ''}`);
+    const path = await bob.as.message();
+    const key = { 'Idempotency-Key': unique('key') };
+    expect((await bob.as.ask('DELETE', path, undefined, key)).status).toBe(200);
+    expect((await bob.as.ask('DELETE', path, undefined, key)).status).toBe(200);
+    expect((await token.ask('DELETE', path, undefined, key)).status).toBe(404);
+  });
+
+  it('by a frame that claims to have been here, whose answer would describe members', async () => {
+    const bob = await user();
+    const address = await freeSocket();
+    await root.create(
+      RULE,
+      rule(`topic:${unique('seen')}`, { operations: ['topic.subscribe'], allow: [`user:${bob.name}`] }),
+    );
+    const { path } = await member(bob.as, ['l32'], { 'cmbs.member.l32_socket': address });
+    const peer = new Request();
+    peer.connect(address);
+    const fields = {
+      cmbs_layer: 'l32',
+      topics: ['weather'],
+      message_content: 'x',
+      path_history: [deployment.url + path],
+      transfer: { v: 1 },
+    };
+    await peer.send(JSON.stringify({ kind: MESSAGE, id: unique('f'), attributes: { cmbs: { message: fields } } }));
+    const [reply] = await peer.receive();
+    peer.close();
+    expect(JSON.parse(String(reply))).toEqual({
+      error: { code: 'unauthenticated', message: expect.any(String) as unknown },
+    });
   });
 
   it("by executing a message as somebody else's member", async () => {

@@ -388,7 +388,7 @@ describe('failed logins', () => {
     expect(await statusOf(login('alice', 'right'))).toBe(429);
   });
 
-  it('take a bounded amount of memory, whoever logs in from wherever', async () => {
+  it('take a bounded amount of memory, however many names and addresses there are', async () => {
     const few = new LoginAttempts({ clock, maxCounters: 100 });
     const random = randomFrom();
     for (let at = 0; at < 5000; at += 1) {
