@@ -9,15 +9,16 @@ import { CmbsError } from '../errors';
 import type { Authorize, Operation, Principal, Resource } from '../principal';
 import { type Caller, isKnown, isOwner, type Subject } from './caller';
 import { byDefault } from './defaults';
-import type { Directory, TokenRights } from './directory';
+import { type Directory, KEEP_MS, type TokenRights } from './directory';
+import { groupsOf } from './groups';
 import { USER_NAME_PATTERN } from './identities';
-import { type Kept } from './kept';
+import { type Kept, KeptMap } from './kept';
 import { ACCESS, ADMINISTRATORS_GROUP, GROUP_KIND, TOKEN_KIND, USER_KIND } from './names';
 import { type Question, type Rule, type Verdict, verdictOfLevel } from './rule';
 import { type Chain, chainsOf, includesOperation, isWithin } from './targets';
 
-/** Decisions in memory, at most: some 10 MB. */
-const MAX_DECISIONS = 50_000;
+/** Characters of the questions whose decisions are in memory: some 20,000 decisions. */
+const MAX_DECISION_CHARS = 8 * 1024 * 1024;
 
 export interface DecisionsOptions {
   readonly directory: Directory;
@@ -38,11 +39,11 @@ interface Asked {
 
 export class Decisions {
   readonly #options: DecisionsOptions;
-  readonly #decided: Decided;
+  readonly #decided: KeptMap<Verdict>;
 
   constructor(options: DecisionsOptions) {
     this.#options = options;
-    this.#decided = new Decided(options.clock);
+    this.#decided = new KeptMap({ clock: options.clock, maxChars: MAX_DECISION_CHARS, charsOf: () => 0 });
   }
 
   /** The decision, from memory where it was taken a moment ago. */
@@ -50,11 +51,11 @@ export class Decisions {
     if (principal.kind === 'system') return 'allow';
     const key = keyOf(principal, operation, resource);
     const known = this.#decided.get(key);
-    if (known !== undefined) return known;
-    const generation = this.#decided.generation;
-    const { value, until } = await this.#decide({ principal, operation, resource });
-    this.#decided.add(key, { value, until }, generation);
-    return value;
+    if (known !== undefined) return known.value;
+    const { generation } = this.#decided;
+    const decision = await this.#decide({ principal, operation, resource });
+    this.#decided.add(key, decision, generation);
+    return decision.value;
   }
 
   /** @throws CmbsError `unauthenticated`, `forbidden`, or `not_found` where the caller may not know of the resource */
@@ -88,7 +89,7 @@ export class Decisions {
   async #decide(asked: Asked): Promise<Kept<Verdict>> {
     const reading = new Reading();
     const value = await this.#verdict(asked, reading);
-    return { value, until: Math.min(reading.until, this.#options.clock.now() + MAX_KEEP_MS) };
+    return { value, until: Math.min(reading.until, this.#options.clock.now() + KEEP_MS) };
   }
 
   async #verdict(asked: Asked, reading: Reading): Promise<Verdict> {
@@ -126,9 +127,11 @@ export class Decisions {
     if (resource.path.startsWith(ACCESS) && !READS.has(operation)) {
       // With what gives rights a token would give itself all rights of its owner: a password, a later expiry, a rule.
       if (resource.kind === USER_KIND || resource.kind === TOKEN_KIND) return false;
-      if (operations.length > 0 && targets.size === 0) return false;
+      if (operations.length > 0 && targets.length === 0) return false;
     }
-    return includesOperation(operations, operation) && (targets.size === 0 || isWithin(chains, targets));
+    return (
+      includesOperation(operations, operation) && (targets.length === 0 || isWithin(chains, new Set(targets)))
+    );
   }
 
   /** Whether the principal is a deleted user, whose tokens, open streams and queued messages remain. */
@@ -166,29 +169,18 @@ export class Decisions {
     rules: ReadonlyMap<string, readonly Rule[]>,
     reading: Reading,
   ): Promise<Caller> {
-    const { directory } = this.#options;
-    const named = new Set<string>();
-    for (const of of rules.values())
-      for (const { allow, deny } of of) for (const subject of [...allow, ...deny]) addGroup(subject, named);
-    if (named.size === 0 || !isKnown(principal)) return { principal, isIn: () => false };
-    const own = new Set(reading.of(await directory.memberships(`${principal.kind}:${principal.name}`)));
-    const groups = await Promise.all(
-      [...named].map(async (name) => [name, reading.of(await directory.group(name))] as const),
-    );
-    const of = new Set(
-      groups.filter(([, group]) => group?.line.some((name) => own.has(name))).map(([name]) => name),
-    );
-    return { principal, isIn: (group) => of.has(group) };
+    const namesGroups = [...rules.values()].flat().some(({ allow, deny }) => [...allow, ...deny].some(isGroup));
+    const groups = namesGroups ? reading.of(await groupsOf(principal, this.#options.directory)) : undefined;
+    return { principal, isIn: (group) => groups?.has(group) === true };
   }
 }
+
+const isGroup = (subject: Subject): boolean => subject.startsWith('group:');
 
 const READS: ReadonlySet<Operation> = new Set(['entity.read', 'entity.list']);
 
 /** Operations that are about no stored entity, so that refusing them tells nothing of one. */
 const ON_NO_ENTITY: ReadonlySet<Operation> = new Set(['entity.create', 'metrics.read']);
-
-/** A decision is kept no longer than its oldest fact; this bounds decisions without facts. */
-const MAX_KEEP_MS = 1500;
 
 /** Until when all facts of a decision hold. */
 class Reading {
@@ -204,44 +196,10 @@ class Reading {
   }
 }
 
-class Decided {
-  readonly #clock: Clock;
-  readonly #decisions = new Map<string, Kept<Verdict>>();
-  generation = 0;
-
-  constructor(clock: Clock) {
-    this.#clock = clock;
-  }
-
-  get(key: string): Verdict | undefined {
-    const kept = this.#decisions.get(key);
-    return kept !== undefined && this.#clock.now() < kept.until ? kept.value : undefined;
-  }
-
-  /** @param generation when the decision began: what was forgotten in the meantime is not kept */
-  add(key: string, decision: Kept<Verdict>, generation: number): void {
-    if (generation !== this.generation) return;
-    this.#decisions.delete(key);
-    this.#decisions.set(key, decision);
-    for (const oldest of this.#decisions.keys()) {
-      if (this.#decisions.size <= MAX_DECISIONS) return;
-      this.#decisions.delete(oldest);
-    }
-  }
-
-  forget(): void {
-    this.generation += 1;
-    this.#decisions.clear();
-  }
-}
-
 function keyOf({ kind, name, token = '' }: Principal, operation: Operation, resource: Resource): string {
   const { path, kind: of = '', owner = '', action = '', mixins = [] } = resource;
-  return [kind, name, token, operation, path, of, owner, action, ...mixins].join('\n');
-}
-
-function addGroup(subject: Subject, to: Set<string>): void {
-  if (subject.startsWith('group:')) to.add(subject.slice('group:'.length));
+  // Names and paths may have any character, so a separator could not keep two questions apart.
+  return JSON.stringify([kind, name, token, operation, path, of, owner, action, ...mixins]);
 }
 
 function timesOf(rules: ReadonlyMap<string, readonly Rule[]>): readonly number[] {

@@ -40,15 +40,13 @@ export const MAX_RULES_OF_OWNER = 200;
 export const MAX_GROUPS_OF_CALLER = 200;
 /** Groups above a group. */
 export const MAX_GROUP_DEPTH = 16;
-/** Answers of each sort in memory. */
-const MAX_ANSWERS = 20_000;
+/** Characters of the answers of each sort in memory. */
+const MAX_ANSWER_CHARS = 4 * 1024 * 1024;
 
 /** Rules that one listing reads for one subject. */
 export const MAX_RULES_OF_SUBJECT = 1000;
 
 export interface Group {
-  /** Names of the group and of all groups above it. */
-  readonly line: readonly string[];
   /** Administrators of the group and of all groups above it. */
   readonly administrators: readonly Subject[];
 }
@@ -59,7 +57,7 @@ export interface TokenRights {
   /** Milliseconds since the epoch. */
   readonly expiresAt: number | undefined;
   /** None: all. */
-  readonly targets: ReadonlySet<string>;
+  readonly targets: readonly string[];
   readonly operations: readonly string[];
 }
 
@@ -84,13 +82,16 @@ export interface Directory {
 const strings = (value: unknown): readonly string[] =>
   Array.isArray(value) ? value.filter((item): item is string => typeof item === 'string') : [];
 
+/** Characters of an answer as JSON. */
+const charsOf = (answer: unknown): number => (answer === undefined ? 0 : JSON.stringify(answer).length);
+
 /** The name of a group in `.parent`, which may be a path. */
 export const groupName = (value: unknown): string | undefined =>
   typeof value === 'string' && value !== '' ? value.slice(value.lastIndexOf('/') + 1) : undefined;
 
 export function storedDirectory(store: Store, clock: Clock, keepMs = KEEP_MS): Directory {
   const kept = <T>(ask: (key: string) => Promise<T>): KeptAnswers<T> =>
-    new KeptAnswers({ clock, keepMs, most: MAX_ANSWERS, ask });
+    new KeptAnswers({ clock, keepMs, maxChars: MAX_ANSWER_CHARS, charsOf, ask });
 
   async function entitiesWith(
     kind: string,
@@ -134,7 +135,7 @@ export function storedDirectory(store: Store, clock: Clock, keepMs = KEEP_MS): D
       administrators.push(...strings(found.attributes[GROUP.administrators]));
       next = groupName(found.attributes[GROUP.parent]);
     }
-    return line.length === 0 ? undefined : { line, administrators };
+    return line.length === 0 ? undefined : { administrators };
   });
   const tokens = kept(async (path): Promise<TokenRights | undefined> => {
     const found = await entity(path, TOKEN_KIND);
@@ -142,7 +143,7 @@ export function storedDirectory(store: Store, clock: Clock, keepMs = KEEP_MS): D
     return {
       owner: found.owner,
       expiresAt: timeIn(found.attributes[TOKEN.expiresAt]),
-      targets: new Set(strings(found.attributes[TOKEN.targets])),
+      targets: strings(found.attributes[TOKEN.targets]),
       operations: strings(found.attributes[TOKEN.operations]),
     };
   });

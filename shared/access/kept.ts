@@ -1,46 +1,99 @@
 /** Answers that are kept for a short time, so that a rule that has changed is effective soon. */
 import type { Clock } from '../clock';
 
-/** An answer, and when it was asked for. */
+/** An answer, and how long it holds. */
 export interface Kept<T> {
   readonly value: T;
   /** Milliseconds since the epoch from which on the answer must be asked for again. */
   readonly until: number;
 }
 
-export interface KeptOptions<T> {
-  readonly clock: Clock;
-  /** Milliseconds for which an answer is kept. */
-  readonly keepMs: number;
-  /** Answers in memory, at most. */
-  readonly most: number;
-  readonly ask: (key: string) => Promise<T>;
+/** Characters that an answer has in memory besides its key and its value. */
+const OVERHEAD_CHARS = 100;
+
+interface Entry<T> extends Kept<T> {
+  readonly chars: number;
 }
 
-export class KeptAnswers<T> {
-  readonly #options: KeptOptions<T>;
-  /** In the order in which they were asked for. */
-  readonly #answers = new Map<string, Kept<T>>();
-  /** Questions under way, so that many requests at the same time ask once. */
-  readonly #asking = new Map<string, Promise<Kept<T>>>();
-  /** Raised when everything is forgotten. */
+export interface KeptMapOptions<T> {
+  readonly clock: Pick<Clock, 'now'>;
+  /** Characters of all keys and values together, at most. */
+  readonly maxChars: number;
+  /** Characters of a value. */
+  readonly charsOf: (value: T) => number;
+}
+
+/** Answers within a bound of characters; the one that was added longest ago goes first. */
+export class KeptMap<T> {
+  readonly #options: KeptMapOptions<T>;
+  readonly #entries = new Map<string, Entry<T>>();
+  #chars = 0;
+  /** Raised when everything is forgotten, so that an answer to an earlier question is not added. */
   #generation = 0;
 
-  constructor(options: KeptOptions<T>) {
+  constructor(options: KeptMapOptions<T>) {
     this.#options = options;
   }
 
-  /** The answer if it is in memory. */
-  known(key: string): Kept<T> | undefined {
-    const kept = this.#answers.get(key);
-    return kept !== undefined && this.#options.clock.now() < kept.until ? kept : undefined;
+  get generation(): number {
+    return this.#generation;
+  }
+
+  get(key: string): Kept<T> | undefined {
+    const entry = this.#entries.get(key);
+    return entry !== undefined && this.#options.clock.now() < entry.until ? entry : undefined;
+  }
+
+  /** @param generation when the question was asked */
+  add(key: string, { value, until }: Kept<T>, generation: number): void {
+    if (generation !== this.#generation) return;
+    const { charsOf, maxChars } = this.#options;
+    const chars = key.length + charsOf(value) + OVERHEAD_CHARS;
+    this.#remove(key);
+    this.#entries.set(key, { value, until, chars });
+    this.#chars += chars;
+    for (const oldest of this.#entries.keys()) {
+      if (this.#chars <= maxChars) return;
+      this.#remove(oldest);
+    }
+  }
+
+  #remove(key: string): void {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    this.#entries.delete(key);
+    this.#chars -= entry.chars;
+  }
+
+  forget(): void {
+    this.#generation += 1;
+    this.#entries.clear();
+    this.#chars = 0;
+  }
+}
+
+export interface KeptAnswersOptions<T> extends KeptMapOptions<T> {
+  /** Milliseconds for which an answer is kept. */
+  readonly keepMs: number;
+  readonly ask: (key: string) => Promise<T>;
+}
+
+/** Asks for answers that are not kept, once for many callers at the same time. */
+export class KeptAnswers<T> {
+  readonly #options: KeptAnswersOptions<T>;
+  readonly #answers: KeptMap<T>;
+  readonly #asking = new Map<string, Promise<Kept<T>>>();
+
+  constructor(options: KeptAnswersOptions<T>) {
+    this.#options = options;
+    this.#answers = new KeptMap(options);
   }
 
   get(key: string): Promise<Kept<T>> {
-    const kept = this.known(key);
+    const kept = this.#answers.get(key);
     if (kept !== undefined) return Promise.resolve(kept);
-    const under = this.#asking.get(key);
-    if (under !== undefined) return under;
+    const known = this.#asking.get(key);
+    if (known !== undefined) return known;
     const asking = this.#ask(key).finally(() => {
       if (this.#asking.get(key) === asking) this.#asking.delete(key);
     });
@@ -50,27 +103,17 @@ export class KeptAnswers<T> {
 
   async #ask(key: string): Promise<Kept<T>> {
     const { clock, keepMs, ask } = this.#options;
-    const generation = this.#generation;
+    const { generation } = this.#answers;
     // Counted from before the question: the answer may be older than its arrival.
     const until = clock.now() + keepMs;
     const kept = { value: await ask(key), until };
-    if (generation === this.#generation) this.#keep(key, kept);
+    this.#answers.add(key, kept, generation);
     return kept;
-  }
-
-  #keep(key: string, kept: Kept<T>): void {
-    this.#answers.delete(key);
-    this.#answers.set(key, kept);
-    for (const oldest of this.#answers.keys()) {
-      if (this.#answers.size <= this.#options.most) return;
-      this.#answers.delete(oldest);
-    }
   }
 
   /** Forgets everything, also the answers to questions that are under way. */
   forget(): void {
-    this.#generation += 1;
-    this.#answers.clear();
+    this.#answers.forget();
     this.#asking.clear();
   }
 }

@@ -49,7 +49,16 @@ import {
   USERS,
   USER_KIND,
 } from './names';
-import { checkOperations, checkRule, checkSubjects, checkTargets, checkTime, OF_OWNER, targetOf } from './rule';
+import {
+  checkOperations,
+  checkRule,
+  checkSubjects,
+  checkTargets,
+  checkTime,
+  MAX_MEMBERS_CHARS,
+  OF_OWNER,
+  targetOf,
+} from './rule';
 import { entityOf } from './targets';
 
 /** Characters of a password, at least: shorter ones are guessed within the bounds on failed logins. */
@@ -164,7 +173,7 @@ function groupProvider({ administrators }: AccessProviders, changed: Changed): P
     name: 'access_group',
     prepare: (next, before) => {
       checkPlace(next, GROUP_KIND);
-      checkSubjects(GROUP.members, next.attributes[GROUP.members]);
+      checkSubjects(GROUP.members, next.attributes[GROUP.members], MAX_MEMBERS_CHARS);
       checkSubjects(GROUP.administrators, next.attributes[GROUP.administrators]);
       for (const name of [GROUP.members, GROUP.administrators]) {
         for (const subject of (next.attributes[name] ?? []) as readonly string[]) {

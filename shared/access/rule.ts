@@ -13,6 +13,10 @@ export const OF_OWNER = 'ofOwner';
 
 /** Subjects of one rule, and operations of one rule. */
 export const MAX_LISTED = 1000;
+/** Characters of one list of a rule or a token: decisions read them, and a group has room for more callers. */
+export const MAX_LIST_CHARS = 4096;
+/** Characters of a list of members. */
+export const MAX_MEMBERS_CHARS = 64 * 1024;
 
 export interface Rule {
   readonly target: string;
@@ -61,8 +65,8 @@ export function checkTargets(name: string, value: Json | undefined): void {
 }
 
 /** @throws CmbsError `bad_attribute` */
-export function checkSubjects(name: string, value: Json | undefined): void {
-  for (const subject of listOf(name, value)) {
+export function checkSubjects(name: string, value: Json | undefined, maxChars = MAX_LIST_CHARS): void {
+  for (const subject of listOf(name, value, maxChars)) {
     if (isSubject(subject)) continue;
     throw refuse(
       `${name} has ${JSON.stringify(subject.slice(0, 100))}, which names no caller; write user:alice, group:ops, prefix:…, member:…, owner, known or everybody.`,
@@ -70,12 +74,16 @@ export function checkSubjects(name: string, value: Json | undefined): void {
   }
 }
 
-function listOf(name: string, value: Json | undefined): readonly string[] {
+function listOf(name: string, value: Json | undefined, maxChars = MAX_LIST_CHARS): readonly string[] {
   if (value === undefined) return [];
   if (!Array.isArray(value) || value.some((item) => typeof item !== 'string') || value.length > MAX_LISTED) {
     throw refuse(`${name} takes a list of ${MAX_LISTED} strings at most.`);
   }
-  return value as readonly string[];
+  const texts = value as readonly string[];
+  if (texts.reduce((chars, text) => chars + text.length, 0) > maxChars) {
+    throw refuse(`${name} takes ${maxChars} characters at most; name a group, or a prefix.`);
+  }
+  return texts;
 }
 
 /** @throws CmbsError `bad_attribute` */

@@ -4,6 +4,7 @@ import type { Part } from '../occi';
 import type { Principal } from '../principal';
 import { isKnown, names } from './caller';
 import { type Directory, MAX_GROUPS_OF_CALLER, MAX_RULES_OF_SUBJECT } from './directory';
+import { groupsOf } from './groups';
 import type { Rule } from './rule';
 import { includesOperation } from './targets';
 
@@ -23,8 +24,11 @@ export async function visibleParts(
     byPrefix.filter(({ allow }) => allow.some((subject) => isPrefixOf(subject, principal))),
   ];
   if (byPrefix.length === MAX_RULES_OF_SUBJECT) return EVERYWHERE;
-  const subjects = await subjectsOf(principal, directory);
-  if (subjects === undefined) return EVERYWHERE;
+  const { value: groups } = await groupsOf(principal, directory);
+  if (groups.size > MAX_GROUPS_OF_CALLER) return EVERYWHERE;
+  const named = [...groups].map((group) => `group:${group}`);
+  const own = isKnown(principal) ? [`${principal.kind}:${principal.name}`, 'known'] : [];
+  const subjects = [...own, 'everybody', ...named];
   for (const subject of subjects) {
     const { value: rules } = await directory.allowing(subject);
     if (rules.length === MAX_RULES_OF_SUBJECT) return EVERYWHERE;
@@ -39,20 +43,6 @@ export async function visibleParts(
   if (isKnown(principal)) parts.push({ owner: principal.name });
   if (paths.length > 0) parts.push({ paths });
   return parts.length > MAX_PARTS ? EVERYWHERE : parts;
-}
-
-/** Everything that names the caller in a list, but prefixes; undefined for a caller in too many groups. */
-async function subjectsOf(principal: Principal, directory: Directory): Promise<readonly string[] | undefined> {
-  if (!isKnown(principal)) return ['everybody'];
-  const own = `${principal.kind}:${principal.name}`;
-  const { value: direct } = await directory.memberships(own);
-  const groups = new Set(direct);
-  // Members of a group count as members of the groups below it.
-  for (const group of groups) {
-    if (groups.size > MAX_GROUPS_OF_CALLER) return undefined;
-    for (const lower of (await directory.below(group)).value) groups.add(lower);
-  }
-  return [own, 'known', 'everybody', ...[...groups].map((group) => `group:${group}`)];
 }
 
 const isPrefixOf = (subject: string, principal: Principal): boolean =>

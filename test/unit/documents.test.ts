@@ -13,7 +13,7 @@ import {
   MAX_RULES_OF_OWNER,
   MAX_RULES_OF_TARGET,
 } from '../../shared/access/directory';
-import { MAX_LISTED } from '../../shared/access/rule';
+import { MAX_LIST_CHARS, MAX_LISTED, MAX_MEMBERS_CHARS } from '../../shared/access/rule';
 import { busMessageOf } from '../../shared/broker/publication';
 import { PubsubNames } from '../../shared/bus/pubsub/names';
 import { anchorsOf, commandsOf, readDocument, readDocuments, ROOT, section } from '../documents/markdown';
@@ -271,6 +271,8 @@ describe('the page on access', () => {
       MAX_LISTED,
       MAX_GROUP_DEPTH,
       MAX_GROUPS_OF_CALLER,
+      MAX_LIST_CHARS,
+      MAX_MEMBERS_CHARS,
     ]);
     expect(page.prose).toContain('everywhere within 2 seconds');
     expect(KEEP_MS).toBeLessThan(2000);
