@@ -76,7 +76,7 @@ export async function environmentOf(options: CompanionOptions): Promise<Environm
   const layers = options.layers ?? layersOf();
   const { shard = wholeDeployment(options.newId), random = Math.random } = options;
   const { store, deployment, provesFrames = false } = options;
-  const proofs = provesFrames ? await FrameProofs.open(store, deployment) : undefined;
+  const proofs = provesFrames ? await FrameProofs.open(store, { deployment, clock: options.clock }) : undefined;
   const members = await Members.load({ ...options, layers, shard });
   return {
     ...options,

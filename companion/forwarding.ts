@@ -197,6 +197,8 @@ function onwardFrame(
   const fields = cmbs.message as JsonObject;
   const {
     to: _ofThisHop,
+    addresses: _ofThisHopToo,
+    sealed_at: _ofTheEarlierProof,
     proof: _ofTheEarlierText,
     ...transfer
   } = isJsonObject(fields.transfer) ? fields.transfer : { v: 1 };

@@ -89,7 +89,7 @@ export class FrameHandler {
     }
   }
 
-  /** Who sent the frame: a member that proves it, or nobody in particular. */
+  /** The member that sent the frame, if it is proved. */
   #senderOf(message: WireMessage, { id, ...member }: Entity, layer: Layer): { readonly principal?: Principal } {
     const principal = this.#environment.proofs?.senderOf(message, { id, address: socketOf(member, layer) });
     return principal === undefined ? {} : { principal };

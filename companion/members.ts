@@ -185,7 +185,7 @@ export class Members implements KnownMembers {
     return this.#inOrder(async (read) => {
       const stored = await readEntity(this.#options.store, path);
       this.#apply(path, stored, read);
-      // A later read has the last word.
+      // A later read takes precedence.
       return this.#own.get(path) ?? (this.#recent.last(path) ?? { member: memberIn(stored) }).member;
     });
   }

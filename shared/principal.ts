@@ -1,8 +1,7 @@
 /**
  * Principals, operations, and the decision whether a principal may do an operation. The domain asks {@link Authorize}
  * with the resolved resource before it reads or writes anything for a caller, whether the request came over HTTP, in a
- * frame, as a push or as a service call. Rules decide (docs/access.md); without
- * identities everything is allowed.
+ * frame, as a push or as a service call. Rules decide (docs/access.md); without identities everything is allowed.
  */
 import { z } from 'zod';
 

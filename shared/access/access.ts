@@ -72,6 +72,7 @@ export function accessOf(options: AccessOptions): Access {
   const decisions = new Decisions({ directory, clock, administrators, memberKind, unauthenticated });
   const isAdministrator = (principal: Principal): Promise<boolean> => decisions.isAdministrator(principal);
   const extension = accessExtension({
+    store,
     clock,
     isOpen: !isClosed,
     administrators,

@@ -1,7 +1,7 @@
 /** A caller as rules name one. */
 import type { Principal } from '../principal';
 
-/** What names callers in `allow` and `deny`: `user:alice`, `group:ops`, `prefix:/DC=org/`, `member:/cmbs/member/bob`, `owner`, `known`, `everybody`. */
+/** A text that names callers in `allow` and `deny`: `user:alice`, `group:ops`, `prefix:/DC=org/`, `owner`, `everybody`. */
 export type Subject = string;
 
 const FORM = /^(?:owner|known|everybody|(?:user|group|prefix|member|service):\S(?:.*\S)?)$/;
@@ -11,17 +11,26 @@ const MAX_SUBJECT_CHARS = 1000;
 /** Whether the text names callers. An empty prefix would name everybody by accident. */
 export const isSubject = (text: string): boolean => text.length <= MAX_SUBJECT_CHARS && FORM.test(text);
 
+export const isPrefix = (subject: Subject): boolean => subject.startsWith('prefix:');
+
 export interface Caller {
   readonly principal: Principal;
-  /** Whether somebody is a member of the group, also by a group above it. */
+  /** Whether the caller is a member of the group, also by a group above it. */
   readonly isIn: (group: string) => boolean;
+  /** The same, and true where it is not known, for a caller in very many groups. */
+  readonly mayBeIn: (group: string) => boolean;
 }
 
-/** Everybody but nobody: callers who proved who they are. */
+/** Callers who proved who they are. */
 export const isKnown = ({ kind }: Principal): boolean => kind !== 'anonymous';
 
+/** Whether a subject of `deny` names the caller, where it is not known whether the caller is in a group as well. */
+export function mayName(subject: Subject, caller: Caller, owner: string | undefined): boolean {
+  return names(subject, { ...caller, isIn: caller.mayBeIn }, owner);
+}
+
 /** @param owner name of the principal that the resource belongs to */
-export function names(subject: Subject, caller: Caller, owner: string | undefined): boolean {
+export function names(subject: Subject, caller: Omit<Caller, 'mayBeIn'>, owner: string | undefined): boolean {
   const { kind, name } = caller.principal;
   switch (subject) {
     case 'everybody':
@@ -47,7 +56,7 @@ export function names(subject: Subject, caller: Caller, owner: string | undefine
   }
 }
 
-/** Users and members own what they make; for the topic bus, service accounts and callers without credentials nothing counts as theirs. */
+/** Users and members own entities. The topic bus, service accounts and callers without credentials own nothing. */
 export function isOwner({ kind, name }: Principal, owner: string | undefined): boolean {
   return (kind === 'user' || kind === 'member') && owner !== undefined && name === owner;
 }

@@ -83,13 +83,13 @@ export class Decisions {
   }
 
   async isAdministrator(principal: Principal): Promise<boolean> {
-    return await this.#isAdministrator(principal, new Reading());
+    return await this.#isAdministrator(principal, new Reading(this.#options.clock));
   }
 
   async #decide(asked: Asked): Promise<Kept<Verdict>> {
-    const reading = new Reading();
+    const reading = new Reading(this.#options.clock);
     const value = await this.#verdict(asked, reading);
-    return { value, until: Math.min(reading.until, this.#options.clock.now() + KEEP_MS) };
+    return { value, until: reading.until };
   }
 
   async #verdict(asked: Asked, reading: Reading): Promise<Verdict> {
@@ -103,7 +103,7 @@ export class Decisions {
     const rules = await this.#rulesOf(chains, reading);
     const caller = await this.#callerOf(principal, rules, reading);
     const question: Question = { caller, operation, owner: resource.owner, now: this.#options.clock.now() };
-    for (const time of timesOf(rules)) if (time > question.now) reading.note(time);
+    for (const time of timesOf(rules)) if (time > question.now) reading.noteTime(time);
     const verdicts = chains.map((chain) => verdictOfChain(chain, rules, question));
     if (verdicts.includes('deny')) return 'deny';
     if (verdicts.includes('allow')) return 'allow';
@@ -122,7 +122,7 @@ export class Decisions {
     const { expiresAt, operations, targets } = token;
     if (expiresAt !== undefined) {
       if (expiresAt <= this.#options.clock.now()) return false;
-      reading.note(expiresAt);
+      reading.noteTime(expiresAt);
     }
     if (resource.path.startsWith(ACCESS) && !READS.has(operation)) {
       // With what gives rights a token would give itself all rights of its owner: a password, a later expiry, a rule.
@@ -170,8 +170,9 @@ export class Decisions {
     reading: Reading,
   ): Promise<Caller> {
     const namesGroups = [...rules.values()].flat().some(({ allow, deny }) => [...allow, ...deny].some(isGroup));
-    const groups = namesGroups ? reading.of(await groupsOf(principal, this.#options.directory)) : undefined;
-    return { principal, isIn: (group) => groups?.has(group) === true };
+    if (!namesGroups) return { principal, isIn: () => false, mayBeIn: () => false };
+    const { names, isWhole } = reading.of(await groupsOf(principal, this.#options.directory));
+    return { principal, isIn: (group) => names.has(group), mayBeIn: (group) => !isWhole || names.has(group) };
   }
 }
 
@@ -184,22 +185,30 @@ const ON_NO_ENTITY: ReadonlySet<Operation> = new Set(['entity.create', 'metrics.
 
 /** Until when all facts of a decision hold. */
 class Reading {
-  until = Infinity;
+  readonly #clock: Clock;
+  /** Milliseconds of the monotonic clock; a decision without facts is kept as long as one with facts. */
+  until: number;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.until = clock.elapsed() + KEEP_MS;
+  }
 
   of<T>({ value, until }: Kept<T>): T {
-    this.note(until);
+    this.until = Math.min(this.until, until);
     return value;
   }
 
-  note(until: number): void {
-    this.until = Math.min(this.until, until);
+  /** A fact changes at a time, in milliseconds since the epoch. */
+  noteTime(time: number): void {
+    this.until = Math.min(this.until, this.#clock.elapsed() + time - this.#clock.now());
   }
 }
 
 function keyOf({ kind, name, token = '' }: Principal, operation: Operation, resource: Resource): string {
-  const { path, kind: of = '', owner = '', action = '', mixins = [] } = resource;
+  const { path, kind: itsKind = '', owner = '', action = '', mixins = [] } = resource;
   // Names and paths may have any character, so a separator could not keep two questions apart.
-  return JSON.stringify([kind, name, token, operation, path, of, owner, action, ...mixins]);
+  return JSON.stringify([kind, name, token, operation, path, itsKind, owner, action, ...mixins]);
 }
 
 function timesOf(rules: ReadonlyMap<string, readonly Rule[]>): readonly number[] {

@@ -48,8 +48,10 @@ const GIVING_RIGHTS: Readonly<Record<string, Readonly<Partial<Record<Operation, 
     'entity.tag': 'administrators',
     'entity.untag': 'administrators',
   },
+  // Administrators of a group change its members (`decisions.ts`); who made the group has no rights of its own.
   [GROUP_KIND]: {
     'entity.create': 'administrators',
+    'entity.update': 'administrators',
     'entity.replace': 'administrators',
     'entity.delete': 'administrators',
     'entity.tag': 'administrators',

@@ -11,7 +11,7 @@ import {
   readEntity,
 } from '../occi';
 import type { Store } from '../store';
-import type { Subject } from './caller';
+import { isPrefix, type Subject } from './caller';
 import { PREFIX_KEY } from './categories';
 import { type Kept, KeptAnswers } from './kept';
 import {
@@ -27,6 +27,7 @@ import {
   USER_KIND,
 } from './names';
 import { denialOf, type Rule, ruleOf, timeIn } from './rule';
+import { includesOperation } from './targets';
 
 /** Milliseconds for which an answer is kept: with a read and a decision, changes count everywhere within 2 seconds. */
 export const KEEP_MS = 1500;
@@ -36,7 +37,7 @@ export const MAX_RULES_OF_TARGET = 100;
 export const MAX_OWN_RULES_OF_TARGET = 50;
 /** Rules of one owner who is no administrator, since each listing reads the rules that name everybody. */
 export const MAX_RULES_OF_OWNER = 200;
-/** Groups that one caller is a member of, directly. */
+/** Groups that one caller is in. One more is read, which tells that there are others. */
 export const MAX_GROUPS_OF_CALLER = 200;
 /** Groups above a group. */
 export const MAX_GROUP_DEPTH = 16;
@@ -45,10 +46,25 @@ const MAX_ANSWER_CHARS = 4 * 1024 * 1024;
 
 /** Rules that one listing reads for one subject. */
 export const MAX_RULES_OF_SUBJECT = 1000;
+/** Rules for one subject up to which owners may write further ones; the rest is room for administrators. */
+export const MAX_OWN_RULES_OF_SUBJECT = 900;
 
 export interface Group {
   /** Administrators of the group and of all groups above it. */
   readonly administrators: readonly Subject[];
+}
+
+/** What rules show: the targets that they allow to read. */
+export interface Shown {
+  readonly rules: readonly ShowingRule[];
+  /** False where there are more than {@link MAX_RULES_OF_SUBJECT} rules, of which only some are here. */
+  readonly isWhole: boolean;
+}
+
+/** The part of a rule that a listing needs. */
+export interface ShowingRule extends Pick<Rule, 'target' | 'from' | 'until'> {
+  /** The prefixes among the subjects, for rules that are found by them. */
+  readonly prefixes?: readonly Subject[];
 }
 
 export interface TokenRights {
@@ -68,11 +84,13 @@ export interface Directory {
   /** Undefined for a group that does not exist: a rule may name it before it is made. */
   group(name: string): Promise<Kept<Group | undefined>>;
   token(path: string): Promise<Kept<TokenRights | undefined>>;
-  /** Rules that allow something to the subject; {@link MAX_RULES_OF_SUBJECT} of them at most. */
-  allowing(subject: string): Promise<Kept<readonly Rule[]>>;
-  /** Rules that allow something to callers by a prefix of their names; as many at most. */
-  allowingPrefixes(): Promise<Kept<readonly Rule[]>>;
-  /** Names of the groups right below a group; {@link MAX_GROUPS_OF_CALLER} at most. */
+  /** What rules show to the subject. */
+  shown(subject: string): Promise<Kept<Shown>>;
+  /** What rules show to callers by a prefix of their names. */
+  shownToPrefixes(): Promise<Kept<Shown>>;
+  /** Names of the groups that list the subject as an administrator. */
+  administered(subject: string): Promise<Kept<readonly string[]>>;
+  /** Names of the groups right below a group; {@link MAX_GROUPS_OF_CALLER} and one more at most. */
   below(group: string): Promise<Kept<readonly string[]>>;
   /** Whether there is a user of that name in the store. */
   user(name: string): Promise<Kept<boolean>>;
@@ -121,7 +139,7 @@ export function storedDirectory(store: Store, clock: Clock, keepMs = KEEP_MS): D
     return found.length > MAX_RULES_OF_TARGET ? [denialOf(target)] : found.map(ruleOf);
   });
   const memberships = kept(async (subject) => {
-    const found = await entitiesWith(GROUP_KIND, attributeField(GROUP.members), subject, MAX_GROUPS_OF_CALLER);
+    const found = await entitiesWith(GROUP_KIND, attributeField(GROUP.members), subject, MAX_GROUPS_OF_CALLER + 1);
     return found.map(({ id }) => id);
   });
   const groups = kept(async (name): Promise<Group | undefined> => {
@@ -147,17 +165,28 @@ export function storedDirectory(store: Store, clock: Clock, keepMs = KEEP_MS): D
       operations: strings(found.attributes[TOKEN.operations]),
     };
   });
-  const allowing = kept(async (subject) =>
-    (await entitiesWith(RULE_KIND, attributeField(RULE.allow), subject, MAX_RULES_OF_SUBJECT)).map(ruleOf),
-  );
-  const prefixes = kept(async (key) =>
-    (await entitiesWith(RULE_KIND, keyField(RULE.allow), key, MAX_RULES_OF_SUBJECT)).map(ruleOf),
-  );
+  async function showing(field: string, value: string): Promise<Shown> {
+    const found = await entitiesWith(RULE_KIND, field, value, MAX_RULES_OF_SUBJECT + 1);
+    const rules = found.map(ruleOf).filter(({ operations }) => includesOperation(operations, 'entity.read'));
+    return {
+      isWhole: found.length <= MAX_RULES_OF_SUBJECT,
+      rules: rules.map(({ target, from, until, allow }) => {
+        const prefixes = field === keyField(RULE.allow) ? allow.filter(isPrefix) : [];
+        return { target, from, until, ...(prefixes.length === 0 ? {} : { prefixes }) };
+      }),
+    };
+  }
+  const shown = kept((subject) => showing(attributeField(RULE.allow), subject));
+  const shownToPrefixes = kept((key) => showing(keyField(RULE.allow), key));
+  const administered = kept(async (subject) => {
+    const field = attributeField(GROUP.administrators);
+    return (await entitiesWith(GROUP_KIND, field, subject, MAX_GROUPS_OF_CALLER + 1)).map(({ id }) => id);
+  });
   const below = kept(async (name) => {
     // The group above is written as a name or as a path.
     const found = await Promise.all(
       [name, GROUPS + name].map((parent) =>
-        entitiesWith(GROUP_KIND, attributeField(GROUP.parent), parent, MAX_GROUPS_OF_CALLER),
+        entitiesWith(GROUP_KIND, attributeField(GROUP.parent), parent, MAX_GROUPS_OF_CALLER + 1),
       ),
     );
     return found.flat().map(({ id }) => id);
@@ -171,11 +200,15 @@ export function storedDirectory(store: Store, clock: Clock, keepMs = KEEP_MS): D
     memberships: (subject) => memberships.get(subject),
     group: (name) => groups.get(name),
     token: (path) => tokens.get(path),
-    allowing: (subject) => allowing.get(subject),
-    allowingPrefixes: () => prefixes.get(PREFIX_KEY),
+    shown: (subject) => shown.get(subject),
+    shownToPrefixes: () => shownToPrefixes.get(PREFIX_KEY),
+    administered: (subject) => administered.get(subject),
     below: (group) => below.get(group),
     forget: () => {
-      for (const answers of [rules, memberships, groups, tokens, users, allowing, prefixes, below])
+      for (const answers of [
+        ...[rules, memberships, groups, tokens, users],
+        ...[shown, shownToPrefixes, administered, below],
+      ])
         answers.forget();
     },
   };

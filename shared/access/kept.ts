@@ -4,10 +4,12 @@ import type { Clock } from '../clock';
 /** An answer, and how long it holds. */
 export interface Kept<T> {
   readonly value: T;
-  /** Milliseconds since the epoch from which on the answer must be asked for again. */
+  /** Milliseconds of the monotonic clock from which on the answer must be asked for again. */
   readonly until: number;
 }
 
+/** An answer larger than one part in so many of all is not kept. */
+const LARGEST_PART = 4;
 /** Characters that an answer has in memory besides its key and its value. */
 const OVERHEAD_CHARS = 100;
 
@@ -16,7 +18,7 @@ interface Entry<T> extends Kept<T> {
 }
 
 export interface KeptMapOptions<T> {
-  readonly clock: Pick<Clock, 'now'>;
+  readonly clock: Pick<Clock, 'elapsed'>;
   /** Characters of all keys and values together, at most. */
   readonly maxChars: number;
   /** Characters of a value. */
@@ -41,7 +43,7 @@ export class KeptMap<T> {
 
   get(key: string): Kept<T> | undefined {
     const entry = this.#entries.get(key);
-    return entry !== undefined && this.#options.clock.now() < entry.until ? entry : undefined;
+    return entry !== undefined && this.#options.clock.elapsed() < entry.until ? entry : undefined;
   }
 
   /** @param generation when the question was asked */
@@ -50,6 +52,8 @@ export class KeptMap<T> {
     const { charsOf, maxChars } = this.#options;
     const chars = key.length + charsOf(value) + OVERHEAD_CHARS;
     this.#remove(key);
+    // It would push out everything else.
+    if (chars > maxChars / LARGEST_PART) return;
     this.#entries.set(key, { value, until, chars });
     this.#chars += chars;
     for (const oldest of this.#entries.keys()) {
@@ -105,7 +109,7 @@ export class KeptAnswers<T> {
     const { clock, keepMs, ask } = this.#options;
     const { generation } = this.#answers;
     // Counted from before the question: the answer may be older than its arrival.
-    const until = clock.now() + keepMs;
+    const until = clock.elapsed() + keepMs;
     const kept = { value: await ask(key), until };
     this.#answers.add(key, kept, generation);
     return kept;

@@ -1,8 +1,9 @@
 /** The providers of users, groups, tokens and rules: they check what is written, and keep secrets out of renderings. */
 import type { Clock } from '../clock';
+import { concurrently } from '../concurrently';
 import { CmbsError } from '../errors';
 import type { Json, JsonObject } from '../json';
-import type { Principal } from '../principal';
+import { type Principal, SYSTEM } from '../principal';
 import {
   attributeField,
   CATEGORY_FIELD,
@@ -13,17 +14,19 @@ import {
   ENTITIES,
   type Extension,
   indexText,
+  keyField,
   OWNER_FIELD,
   type Provider,
   readEntity,
 } from '../occi';
-import type { Transaction } from '../store';
-import { isOwner } from './caller';
-import { ACCESS_CATEGORIES } from './categories';
+import type { Store, Transaction } from '../store';
+import { isOwner, isPrefix } from './caller';
+import { ACCESS_CATEGORIES, PREFIX_KEY } from './categories';
 import {
   groupName,
   MAX_GROUP_DEPTH,
   MAX_OWN_RULES_OF_TARGET,
+  MAX_OWN_RULES_OF_SUBJECT,
   MAX_RULES_OF_OWNER,
   MAX_RULES_OF_TARGET,
 } from './directory';
@@ -57,6 +60,7 @@ import {
   checkTime,
   MAX_MEMBERS_CHARS,
   OF_OWNER,
+  ruleOf,
   targetOf,
 } from './rule';
 import { entityOf } from './targets';
@@ -64,11 +68,15 @@ import { entityOf } from './targets';
 /** Characters of a password, at least: shorter ones are guessed within the bounds on failed logins. */
 const MIN_PASSWORD_CHARS = 8;
 
+/** Passwords that one request sets: scrypt takes some 0.1 s for each, inside of the transaction. */
+const MAX_PASSWORDS = 10;
+
 /** Names that principals without an account have, which would otherwise own what those own. */
 const RESERVED_NAMES: ReadonlySet<string> = new Set(['anonymous', 'system', 'received', 'topic-bus']);
 
 /** What the providers need of the access model. */
 export interface AccessProviders {
+  readonly store: Pick<Store, 'count'>;
   readonly clock: Clock;
   /** Whether everything is allowed to everybody, so that rules may be written by everybody too. */
   readonly isOpen: boolean;
@@ -127,6 +135,13 @@ export function checkUser(name: string, password: Json | undefined): void {
   }
 }
 
+/**
+ * An entity that belongs to the deployment: what an administrator made as such must not remain in the hands of somebody
+ * who is no administrator any more. What was made while everything was open belongs to nobody already.
+ */
+const ofDeployment = (entity: Entity, isOpen: boolean): Entity =>
+  isOpen ? entity : { ...entity, owner: SYSTEM.name };
+
 function without(entity: Entity, name: string): Entity {
   const { [name]: _gone, ...attributes } = entity.attributes;
   return { ...entity, attributes };
@@ -141,10 +156,19 @@ function userProvider({ scryptRuns }: AccessProviders, changed: Changed): Provid
       // Users may change their own passwords, so they own themselves.
       return { ...next, owner: next.id };
     },
-    complete: async (_tx, changes) => ({
-      entities: await Promise.all(changes.map((change) => withHash(change, scryptRuns))),
-      afterwards: changed,
-    }),
+    complete: async (_tx, changes) => {
+      const withPassword = changes.filter(({ next }) => next.attributes[USER.password] !== undefined);
+      if (withPassword.length > MAX_PASSWORDS) {
+        throw new CmbsError(
+          'too_large',
+          `One request sets ${MAX_PASSWORDS} passwords at most; send several requests.`,
+        );
+      }
+      const entities: Entity[] = [];
+      // One after the other: others want to log in meanwhile.
+      for (const change of changes) entities.push(await withHash(change, scryptRuns));
+      return { entities, afterwards: changed };
+    },
     removed: changed,
   };
 }
@@ -159,7 +183,7 @@ async function withHash({ next, before }: Change, { run }: ScryptRuns): Promise<
   return { ...without(next, USER.password), ...(internal === undefined ? {} : { internal }) };
 }
 
-function groupProvider({ administrators }: AccessProviders, changed: Changed): Provider {
+function groupProvider({ administrators, isOpen }: AccessProviders, changed: Changed): Provider {
   const hasAdministrators = (group: Entity | undefined): boolean => {
     if (administrators.length > 0) return true;
     const members = group?.attributes[GROUP.members];
@@ -182,7 +206,7 @@ function groupProvider({ administrators }: AccessProviders, changed: Changed): P
         }
       }
       if (before !== undefined) keepAdministrators(before, next);
-      return next;
+      return ofDeployment(next, isOpen);
     },
     complete: async (tx, changes) => {
       for (const { next } of changes) await checkParents(tx, next);
@@ -214,7 +238,7 @@ async function checkParents(tx: Transaction, group: Entity): Promise<void> {
   }
 }
 
-/** When the user was made: one of the same name that is made later is somebody else. */
+/** When the user was created. A user who is created later under the same name is a different user. */
 export async function userSince(
   reader: Parameters<typeof readEntity>[0],
   name: string,
@@ -262,7 +286,8 @@ function tokenProvider(changed: Changed): Provider {
   };
 }
 
-function ruleProvider({ isOpen, isAdministrator }: AccessProviders, changed: Changed): Provider {
+function ruleProvider(access: AccessProviders, changed: Changed): Provider {
+  const { isOpen, isAdministrator } = access;
   return {
     name: 'access_rule',
     prepare: (next) => {
@@ -280,47 +305,96 @@ function ruleProvider({ isOpen, isAdministrator }: AccessProviders, changed: Cha
         const target = targetOf(next);
         const about = entityOf(target);
         const entity = about === undefined ? undefined : (await readEntity(tx, about))?.entity;
-        if (!mayAll && !isOwner(principal, entity?.owner)) {
+        if (!mayAll && (!isOwner(principal, entity?.owner) || WITHOUT_RULES_OF_OWNERS.has(entity?.kind ?? ''))) {
           throw new CmbsError(
             'forbidden',
             `Only administrators, and the owner of an entity, write rules for ${target}.`,
           );
         }
-        // What gives rights has rules of its own, which its owner does not change.
-        if (!mayAll && GIVING.has(entity?.kind ?? '')) {
-          throw new CmbsError('forbidden', `Only administrators write rules for ${target}.`);
-        }
         if (about !== undefined && entity === undefined) {
           notes.push(`There is nothing at ${about} yet; the rule counts once there is.`);
         }
         if (before?.attributes[RULE.target] !== target) added.set(target, (added.get(target) ?? 0) + 1);
-        // Otherwise the rule would count for what somebody else makes at the path later.
-        const { internal: _earlier, ...rule } = next;
-        entities.push(mayAll ? rule : { ...rule, internal: { [OF_OWNER]: principal.name } });
+        entities.push(ruleBy(principal, { next, before }, access, mayAll));
       }
       for (const [target, count] of added) await checkRoom(tx, target, count, mayAll);
-      if (!mayAll) await checkQuota(tx, principal, changes.length);
+      if (!mayAll) await checkQuotas(access.store, principal, changes);
       return { entities, notes, afterwards: changed };
     },
     removed: changed,
   };
 }
 
-const GIVING: ReadonlySet<string> = new Set([USER_KIND, TOKEN_KIND]);
+/** Kinds for whose entities only administrators write rules: who could change these could give more rights than the own. */
+const WITHOUT_RULES_OF_OWNERS: ReadonlySet<string> = new Set([USER_KIND, TOKEN_KIND]);
 
-/** @throws CmbsError `conflict` when an owner would have more rules than all together may have in a listing */
-async function checkQuota(tx: Transaction, { name }: Principal, added: number): Promise<void> {
-  const where = [
-    { field: CATEGORY_FIELD, value: RULE_KIND },
-    { field: OWNER_FIELD, value: indexText(name) },
-  ];
-  const { docs } = await tx.query({ collection: ENTITIES, where, limit: MAX_RULES_OF_OWNER });
-  if (docs.length + added <= MAX_RULES_OF_OWNER) return;
-  throw new CmbsError(
-    'conflict',
-    `You have ${docs.length} rules; write fewer that name groups, or ask an administrator.`,
-  );
+/** The rule as its writer leaves it: of an owner, for what the owner has, or of the deployment. */
+function ruleBy(
+  { name }: Principal,
+  { next, before }: Change,
+  { isOpen }: AccessProviders,
+  mayAll: boolean,
+): Entity {
+  // Otherwise the rule would also apply to an entity that another user creates at this path later.
+  if (!mayAll) return { ...next, internal: { [OF_OWNER]: name } };
+  // An administrator who only tags the rule of an owner leaves it what it is.
+  const isOfOwner = before?.internal?.[OF_OWNER] !== undefined;
+  if (isOfOwner && JSON.stringify(ruleOf(next)) === JSON.stringify(ruleOf(before))) return next;
+  const { internal: _ofOwner, ...rule } = next;
+  return ofDeployment(rule, isOpen);
 }
+
+/**
+ * Bounds what listings read because of owners' rules. Counted outside of the transaction, so that several requests at the
+ * same time may exceed the bounds a little; the rest of the room is for administrators.
+ * @throws CmbsError `conflict`
+ */
+async function checkQuotas(
+  store: Pick<Store, 'count'>,
+  { name }: Principal,
+  changes: readonly Change[],
+): Promise<void> {
+  const rulesWith = (field: string, value: string, atMost: number): Promise<number> =>
+    store.count(
+      {
+        collection: ENTITIES,
+        where: [
+          { field: CATEGORY_FIELD, value: RULE_KIND },
+          { field, value },
+        ],
+      },
+      atMost,
+    );
+  const created = changes.filter(({ before }) => before === undefined).length;
+  const owned = await rulesWith(OWNER_FIELD, indexText(name), MAX_RULES_OF_OWNER);
+  if (created > 0 && owned + created > MAX_RULES_OF_OWNER) {
+    throw new CmbsError(
+      'conflict',
+      `You have ${owned} rules; delete some, or ask an administrator for a wider rule.`,
+    );
+  }
+  const named = new Map<string, number>();
+  for (const { next, before } of changes) {
+    const known = new Set(subjectsIn(before));
+    for (const subject of subjectsIn(next)) {
+      if (!known.has(subject)) named.set(subject, (named.get(subject) ?? 0) + 1);
+    }
+  }
+  await concurrently(named, COUNT_CONCURRENCY, async ([subject, count]) => {
+    const field = isPrefix(subject) ? keyField(RULE.allow) : attributeField(RULE.allow);
+    const value = isPrefix(subject) ? PREFIX_KEY : indexText(subject);
+    if ((await rulesWith(field, value, MAX_OWN_RULES_OF_SUBJECT)) + count <= MAX_OWN_RULES_OF_SUBJECT) return;
+    throw new CmbsError(
+      'conflict',
+      `Very many rules name ${subject} already; ask an administrator for a wider rule.`,
+    );
+  });
+}
+
+const subjectsIn = (rule: Entity | undefined): readonly string[] => (rule === undefined ? [] : ruleOf(rule).allow);
+
+/** Subjects whose rules are counted at the same time. */
+const COUNT_CONCURRENCY = 16;
 
 /** @throws CmbsError `conflict` when a target has as many rules as a decision reads */
 async function checkRoom(tx: Transaction, target: string, added: number, mayAll: boolean): Promise<void> {

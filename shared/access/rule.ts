@@ -4,7 +4,7 @@ import { OPERATIONS, type Operation } from '../principal';
 import type { Entity } from '../occi';
 import { CmbsError } from '../errors';
 import { parseRfc3339 } from '../rfc3339';
-import { type Caller, isSubject, names, type Subject } from './caller';
+import { type Caller, isSubject, mayName, names, type Subject } from './caller';
 import { RULE } from './names';
 import { checkTarget, includesOperation } from './targets';
 
@@ -157,7 +157,7 @@ export function verdictOf(rule: Rule, { caller, operation, owner, now }: Questio
   if ((rule.from !== undefined && now < rule.from) || (rule.until !== undefined && now >= rule.until))
     return undefined;
   const isAllowed = rule.allow.some((subject) => names(subject, caller, owner));
-  const isDenied = rule.deny.some((subject) => names(subject, caller, owner));
+  const isDenied = rule.deny.some((subject) => mayName(subject, caller, owner));
   if (!isAllowed && !isDenied) return undefined;
   if (rule.order === 'allow,deny') return isDenied ? 'deny' : 'allow';
   return isAllowed ? 'allow' : 'deny';

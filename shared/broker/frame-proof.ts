@@ -4,13 +4,19 @@
  * Peers elsewhere may ignore the field (docs/wire.md).
  */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { Clock } from '../clock';
+import { MESSAGE_TTL_MS } from '../limits';
 import type { Principal } from '../principal';
 import type { Store } from '../store';
 import { MEMBERS } from './cmbs';
-import type { WireMessage } from './wire';
+import type { Transfer, WireMessage } from './wire';
 
 /** Bytes of the key, as long as the digest (RFC 2104 §3). */
 const KEY_BYTES = 32;
+/** Milliseconds for which a proof holds: longer than a message is tried, and shorter than its receipt is kept. */
+const MAX_PROOF_AGE_MS = MESSAGE_TTL_MS + 60 * 60 * 1000;
+/** Milliseconds that the clocks of two companions may differ. */
+const MAX_SKEW_MS = 5 * 60 * 1000;
 const COLLECTION = 'meta';
 const KEY_ID = 'frame-key';
 
@@ -20,21 +26,32 @@ export interface Receiver {
   readonly address: string | undefined;
 }
 
+export interface FrameProofsOptions {
+  /** Id of the deployment, as in hops. */
+  readonly deployment: string;
+  readonly clock: Pick<Clock, 'now'>;
+}
+
 export class FrameProofs {
   readonly #key: Buffer;
-  readonly #deployment: string;
+  readonly #options: FrameProofsOptions;
 
-  constructor(key: Buffer, deployment: string) {
+  constructor(key: Buffer, options: FrameProofsOptions) {
     this.#key = key;
-    this.#deployment = deployment;
+    this.#options = options;
   }
 
   /** The proofs of a deployment, by the key in its store; the first companion makes the key. */
-  static async open(store: Pick<Store, 'get' | 'create'>, deployment: string): Promise<FrameProofs> {
+  static async open(store: Pick<Store, 'get' | 'create'>, options: FrameProofsOptions): Promise<FrameProofs> {
     await store.create(COLLECTION, KEY_ID, { key: randomBytes(KEY_BYTES).toString('base64url') });
     const key = (await store.get(COLLECTION, KEY_ID))?.value.key;
     if (typeof key !== 'string') throw new Error('The store has lost the key of frame proofs.');
-    return new FrameProofs(Buffer.from(key, 'base64url'), deployment);
+    return new FrameProofs(Buffer.from(key, 'base64url'), options);
+  }
+
+  /** Milliseconds since the epoch, for the `sealed_at` of a frame. */
+  now(): number {
+    return this.#options.clock.now();
   }
 
   /**
@@ -56,7 +73,7 @@ export class FrameProofs {
     const { proof, to = [], addresses = [] } = transfer;
     const isFor =
       to.includes(receiver.id) || (receiver.address !== undefined && addresses.includes(receiver.address));
-    if (proof === undefined || !isFor) return undefined;
+    if (proof === undefined || !isFor || !this.#isRecent(transfer)) return undefined;
     const field = memberOf(proof);
     // Later texts of a frame cannot have quotes that are not escaped, so the last one is that of the transfer.
     const at = text.lastIndexOf(field);
@@ -65,8 +82,15 @@ export class FrameProofs {
     const expected = this.#digest(text.slice(0, at) + text.slice(at + field.length));
     if (given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined;
     const [deployment, id] = (transfer.hops?.at(-1) ?? '').split('/');
-    if (deployment !== this.#deployment || id === undefined || id === '') return undefined;
+    if (deployment !== this.#options.deployment || id === undefined || id === '') return undefined;
     return { kind: 'member', name: MEMBERS + id };
+  }
+
+  /** An old frame could be sent again when its receiver has forgotten the receipt, by which it recognises the message. */
+  #isRecent({ sealed_at: sealedAt }: Transfer): boolean {
+    if (sealedAt === undefined) return false;
+    const age = this.now() - sealedAt;
+    return age <= MAX_PROOF_AGE_MS && age >= -MAX_SKEW_MS;
   }
 
   #digest(text: string): Buffer {

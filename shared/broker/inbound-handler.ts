@@ -246,7 +246,7 @@ export const describesMember = (content: Json | undefined): boolean =>
 const isRefusal = ({ code }: CmbsError): boolean =>
   code === 'forbidden' || code === 'not_found' || code === 'unauthenticated';
 
-/** The principal that a member belongs to; undefined for members of nobody in particular. */
+/** The principal that owns a member; undefined for a member without an owner. */
 function ownerOf({ owner }: Entity): Principal | undefined {
   if (owner === ANONYMOUS.name || owner === DISCOVERY_OWNER) return undefined;
   return { kind: owner.startsWith(MEMBERS) ? 'member' : 'user', name: owner };

@@ -68,6 +68,7 @@ export function outgoingFrame(
     hops: [`${deployment}/${idAt(outbound.from)}`],
     ...(to === undefined ? {} : { to }),
     ...(isSealed && to === undefined ? { addresses } : {}),
+    ...(isSealed ? { sealed_at: proofs.now() } : {}),
     ...traceOf(outbound, message),
   };
   const frame = messageFrame(message, {

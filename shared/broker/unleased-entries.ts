@@ -118,7 +118,7 @@ export class UnleasedEntries {
     this.#chars += chars;
   }
 
-  /** The order from which on all moved entries are leased, if the page has reached it. Says how many to read next. */
+  /** The order from which on all moved entries are leased, if the page has reached it. Sets the number of entries to read next. */
   #look({ docs }: Page): string | undefined {
     const last = docs.at(-1)?.order ?? '';
     const until = movedUntil(last);

@@ -44,6 +44,8 @@ export interface Transfer {
   readonly addresses?: readonly string[];
   readonly content_type?: string;
   readonly traceparent?: string;
+  /** With a proof: when it was made, in milliseconds since the epoch. */
+  readonly sealed_at?: number;
   /** Proves that a member of the receiving deployment sent the frame (`frame-proof.ts`). */
   readonly proof?: string;
 }

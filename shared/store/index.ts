@@ -1,7 +1,7 @@
 /** The store: its interface, and the id of the deployment that it holds. Engines have doors of their own. */
 export { assertReachable, deploymentId } from './deployment';
 export { compareKeys } from './keys';
-export { cursorAfter, idInCursor } from './store-query';
+export { cursorAfter, idInCursor, MAX_WHERE_TERMS } from './store-query';
 export type {
   CallOptions,
   Change,

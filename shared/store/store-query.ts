@@ -5,7 +5,7 @@ import { compareKeys, indexable, prefixEnd } from './keys';
 import { type Query } from './store';
 
 /** Terms of a `where`, at most: each costs one more look-up per document. */
-const MAX_WHERE_TERMS = 16;
+export const MAX_WHERE_TERMS = 16;
 
 /** A position in the result, after which the next page starts. `sort` is empty when sorting by id. */
 export interface Position {

@@ -35,7 +35,10 @@ export async function completed(
 }
 
 /** Does the work of the providers that follows the commit, and gathers their remarks for the client. */
-export async function concluded(completions: readonly Completion[], { signal }: Requester): Promise<Noted> {
+export async function concluded(
+  completions: readonly Completion[],
+  { signal }: Pick<Requester, 'signal'>,
+): Promise<Noted> {
   await Promise.all(completions.map(async ({ afterwards }) => afterwards?.(signal)));
   const secrets = Object.fromEntries(
     completions.flatMap((completion) => Object.entries(completion.secrets ?? {})),

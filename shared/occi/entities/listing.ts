@@ -11,7 +11,7 @@ import { categoryId, type CategoryId, type Entity, type Path } from '../model';
 import { inPortions, type Portioned, type Portions } from '../portions';
 import type { CategoryRegistry } from '../category-registry';
 import { resourceOf, type EntityContext } from './context';
-import { EVERYTHING, pageOfParts, type Part, type Visibility } from './visibility';
+import { EVERYTHING, pageOfParts, type Part, type Visibility, visibleAmong } from './visibility';
 
 /** Documents that one page reads for a filter that the index cannot answer. The page then ends with a cursor. */
 const MAX_FILTER_SCAN = 20_000;
@@ -136,7 +136,6 @@ export class EntityListing {
     const { registry } = await categories.current();
     const isSelected = selection(scope, filter, registry);
     const needsTexts = needsRawJson(filter, registry);
-    const parts = await this.#visibility.partsFor(principal);
     const sorted = [...new Set(paths)].sort();
     const found: StoredEntity[] = [];
     for (let from = 0; from < sorted.length; from += READ_AT_ONCE) {
@@ -145,11 +144,11 @@ export class EntityListing {
       const docs = await store.getAll(ENTITIES, sorted.slice(from, from + READ_AT_ONCE));
       const existing = docs.filter((doc) => doc !== undefined);
       const stored = needsTexts ? await entitiesOf(store, existing) : existing.map(outlineOf);
-      for (const one of stored) {
-        if (!isSelected(one.entity)) continue;
-        if (parts !== undefined && !(await this.#visibility.maySee(principal, resourceOf(one.entity)))) continue;
-        found.push(withoutTexts(one, 'attributes'));
-      }
+      const selected = stored.filter(({ entity }) => isSelected(entity));
+      const seen = await visibleAmong(selected, ({ entity }) =>
+        this.#visibility.maySee(principal, resourceOf(entity)),
+      );
+      found.push(...seen.map((one) => withoutTexts(one, 'attributes')));
     }
     return found;
   }
@@ -258,7 +257,8 @@ class PageReader {
       const { docs, next } = await this.#docs(after, limit);
       scanned += docs.length;
       const read = await this.#take(docs);
-      if (isShown && docs.length < limit) this.#chars += PAGE_PORTION_CHARS;
+      // A page that has a next one, and is short, ended because of its size.
+      if (isShown && docs.length < limit && next !== undefined) this.#chars += PAGE_PORTION_CHARS;
       // Raw JSON is stored apart, so the size of a page is known only after reading it.
       const last = docs[read - 1];
       after = read < docs.length && last !== undefined ? cursorAfter(last.id) : next;
@@ -286,9 +286,10 @@ class PageReader {
     );
   }
 
-  async #isVisible({ entity }: StoredEntity): Promise<boolean> {
-    if (this.#parts === undefined) return true;
-    return (this.#context.visibility ?? EVERYTHING).maySee(this.#request.principal, resourceOf(entity));
+  async #visible(items: readonly StoredEntity[]): Promise<readonly StoredEntity[]> {
+    if (this.#parts === undefined) return items;
+    const { visibility = EVERYTHING } = this.#context;
+    return visibleAmong(items, ({ entity }) => visibility.maySee(this.#request.principal, resourceOf(entity)));
   }
 
   #isFull(isCut: boolean): boolean {
@@ -323,8 +324,8 @@ class PageReader {
   async #takeSome(docs: readonly Doc[]): Promise<void> {
     const isRead = this.#isWhole || this.#needsTexts;
     const stored = isRead ? await entitiesOf(this.#context.store, docs) : docs.map(outlineOf);
-    for (const item of stored) {
-      if (this.#test?.(item.entity) === false || !(await this.#isVisible(item))) continue;
+    const matching = stored.filter(({ entity }) => this.#test?.(entity) !== false);
+    for (const item of await this.#visible(matching)) {
       if (this.#skipped < this.#skip) this.#skipped += 1;
       else {
         this.#found.push(this.#isWhole ? item : withoutTexts(item, this.#request.need));

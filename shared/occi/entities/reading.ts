@@ -1,4 +1,5 @@
 /** Reads entities and what renderings show of them: links, applicable actions, kinds of the ends (GFD.223 §10.1). */
+import { concurrently } from '../../concurrently';
 import type { Json } from '../../json';
 import type { Operation, Principal } from '../../principal';
 import { nextTurn } from '../../waiting';
@@ -16,8 +17,10 @@ import {
 import { nothingAt, resourceOf, type EntityContext } from './context';
 import { outgoingLinks } from './links';
 import type { EntityListing } from './listing';
-import { EVERYTHING } from './visibility';
+import { EVERYTHING, visibleAmong } from './visibility';
 
+/** Entities whose links are read at the same time. */
+const LINKS_CONCURRENCY = 16;
 /** Entities whose links are read together. */
 const VIEWS_AT_ONCE = 128;
 
@@ -89,21 +92,22 @@ export class EntityReading {
   async #someViews(entities: readonly Entity[], principal: Principal): Promise<readonly EntityView[]> {
     const { categories } = this.#context;
     const snapshot = await categories.current();
-    const outgoing = await Promise.all(
-      entities.map(async (entity) =>
-        snapshot.registry.isLink(entity.kind) ? [] : this.#linksOf(entity, snapshot, principal),
-      ),
-    );
-    const kindAt = await this.#kindsAtEnds(entities, outgoing.flat(), principal);
-    return entities.map((entity, at) => viewOf(entity, outgoing[at] ?? [], snapshot, kindAt));
+    const outgoing = new Map<Entity, readonly LinkView[]>();
+    await concurrently(entities, LINKS_CONCURRENCY, async (entity) => {
+      if (!snapshot.registry.isLink(entity.kind)) {
+        outgoing.set(entity, await this.#linksOf(entity, snapshot, principal));
+      }
+    });
+    const kindAt = await this.#kindsAtEnds(entities, [...outgoing.values()].flat(), principal);
+    return entities.map((entity) => viewOf(entity, outgoing.get(entity) ?? [], snapshot, kindAt));
   }
 
   /** The links of a resource that the principal may see. */
   async #linksOf(entity: Entity, snapshot: CategorySnapshot, principal: Principal): Promise<readonly LinkView[]> {
     const { store, visibility = EVERYTHING } = this.#context;
     const links = await outgoingLinks(store, entity, snapshot);
-    const seen = await Promise.all(links.map((link) => visibility.maySee(principal, link.resource)));
-    return links.filter((_, at) => seen[at] === true).map(({ view }) => view);
+    const seen = await visibleAmong(links, ({ resource }) => visibility.maySee(principal, resource));
+    return seen.map(({ view }) => view);
   }
 
   /** The kinds of those ends of links that are entities of this deployment, and that the principal may see. */
@@ -120,10 +124,10 @@ export class EntityReading {
     const found =
       local.length === 0 ? new Map<Path, StoredEntity>() : await readEntities(this.#context.store, local);
     const { visibility = EVERYTHING } = this.#context;
-    const kinds = new Map<Path, CategoryId>();
-    for (const [path, { entity }] of found) {
-      if (await visibility.maySee(principal, resourceOf(entity))) kinds.set(path, entity.kind);
-    }
+    const seen = await visibleAmong([...found.values()], ({ entity }) =>
+      visibility.maySee(principal, resourceOf(entity)),
+    );
+    const kinds = new Map(seen.map(({ entity }) => [entity.path, entity.kind]));
     return (end) => (typeof end === 'string' ? kinds.get(end) : undefined);
   }
 }

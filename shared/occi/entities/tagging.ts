@@ -9,9 +9,10 @@ import { entitiesOf, nextOfCategory, ofCategory, readEntities, writeEntity } fro
 import { once, type IdempotentRequest } from '../idempotency';
 import { MAX_BATCH_ENTITIES } from '../limits';
 import { categoryId, type CategoryId, type Entity, type Mixin, type Path } from '../model';
+import type { Completion } from '../provider';
 import type { CategoryRegistry } from '../category-registry';
 import { inSteps, type Progress, type Step } from '../steps';
-import { completed, refuseLeaving } from './completing';
+import { completed, concluded, refuseLeaving } from './completing';
 import { authorizeEach, nothingAt, type EntityContext, type Requester } from './context';
 import type { Deleter } from './deletion';
 import { checkMixins, plainAttributes } from './drafting';
@@ -52,11 +53,12 @@ export class EntityTagging {
     const { principal } = requester;
     if (how !== 'remove') await authorize(principal, 'entity.tag', { path: id });
     if (how !== 'add') await authorize(principal, 'entity.untag', { path: id });
-    await store.transact((tx) =>
-      once(tx, idempotent, clock.now(), async () => {
+    let completions: readonly Completion[] = [];
+    await store.transact((tx) => {
+      completions = [];
+      return once(tx, idempotent, clock.now(), async () => {
         if (how !== 'remove') await categories.requireStill(tx, [id], snapshot);
         const stored = await readEntities(tx, paths);
-        for (const path of paths) if (!stored.has(path)) throw nothingAt(path);
         const named = [...stored.values()].map(({ entity }) => entity);
         const others = how === 'replace' ? await taggedOutside(tx, id, new Set(paths)) : [];
         const gaining = how === 'remove' ? [] : named;
@@ -64,32 +66,38 @@ export class EntityTagging {
         await authorizeEach(authorize, principal, 'entity.tag', gaining);
         if (how === 'remove') await authorizeEach(authorize, principal, 'entity.untag', named);
         else await authorizeFound(authorize, principal, others);
+        // After the decisions about the others: a caller who may not read one of them cannot tell that it exists.
+        for (const path of paths) if (!stored.has(path)) throw nothingAt(path);
         const changes = [
           ...losing.map((before) => ({ before, next: without(before, id, registry) })),
           ...gaining
             .filter(({ mixins }) => !mixins.includes(id))
             .map((before) => ({ before, next: withMixin(before, id, registry) })),
         ];
-        await this.#write(tx, changes, snapshot, principal);
+        completions = await this.#write(tx, changes, snapshot, principal);
         return {};
-      }),
-    );
+      });
+    });
+    await concluded(completions, {});
   }
 
   async untagAll(mixin: Mixin, { principal, signal }: Deleter): Promise<Progress> {
     const { store, clock, categories, authorize } = this.#context;
     const snapshot = await categories.current();
     await authorize(principal, 'entity.untag', { path: categoryId(mixin) });
-    return inSteps(clock, signal, () =>
-      store.transact(async (tx): Promise<Step> => {
+    return inSteps(clock, signal, async () => {
+      let completions: readonly Completion[] = [];
+      const step = await store.transact(async (tx): Promise<Step> => {
         const id = categoryId(mixin);
         const { entities: tagged, next } = await nextOfCategory(tx, id);
         await authorizeFound(authorize, principal, tagged);
         const changes = tagged.map((before) => ({ before, next: without(before, id, snapshot.registry) }));
-        await this.#write(tx, changes, snapshot, principal);
+        completions = await this.#write(tx, changes, snapshot, principal);
         return { done: tagged.length, isLast: next === undefined };
-      }),
-    );
+      });
+      await concluded(completions, { signal });
+      return step;
+    });
   }
 
   /** Writes entities as their providers complete them, after the last reads of the transaction. */
@@ -98,7 +106,7 @@ export class EntityTagging {
     changes: readonly TagChange[],
     snapshot: CategorySnapshot,
     principal: Principal,
-  ): Promise<void> {
+  ): Promise<readonly Completion[]> {
     const { registry } = snapshot;
     const links = changes.map(({ before }) => before).filter(({ kind }) => registry.isLink(kind));
     const changed = new Set(changes.map(({ before }) => before.path));
@@ -112,6 +120,7 @@ export class EntityTagging {
     for (const source of sources) if (!changed.has(source.path)) writeEntity(tx, source, source, registry);
     for (const { before, next } of prepared) writeEntity(tx, entities.get(next.path) ?? next, before, registry);
     for (const { write } of completions) write?.();
+    return completions;
   }
 }
 

@@ -4,7 +4,16 @@
  */
 import { concurrently } from '../../concurrently';
 import type { Principal, Resource } from '../../principal';
-import { compareKeys, cursorAfter, type Doc, idInCursor, type Page, type Query, type Store } from '../../store';
+import {
+  compareKeys,
+  cursorAfter,
+  type Doc,
+  idInCursor,
+  MAX_WHERE_TERMS,
+  type Page,
+  type Query,
+  type Store,
+} from '../../store';
 import type { CategoryRegistry } from '../category-registry';
 import { CATEGORY_FIELD, indexText, OWNER_FIELD } from '../entity-index';
 import { ENTITIES } from '../entity-store';
@@ -12,6 +21,9 @@ import { categoryId, type CategoryId, type Path } from '../model';
 
 /** Queries of one page that run concurrently. */
 const QUERY_CONCURRENCY = 16;
+
+/** Named entities that are read together: each may have a megabyte. */
+const NAMED_AT_ONCE = 16;
 
 /** A part of all entities. */
 export type Part =
@@ -35,6 +47,21 @@ export const EVERYTHING: Visibility = {
   maySee: () => Promise.resolve(true),
 };
 
+/** Decisions of one request at a time: each may read the rules for one entity. */
+const DECISION_CONCURRENCY = 16;
+
+/** The items that may be seen, in their order. */
+export async function visibleAmong<T>(
+  items: readonly T[],
+  maySee: (item: T) => Promise<boolean>,
+): Promise<readonly T[]> {
+  const seen = new Set<T>();
+  await concurrently(items, DECISION_CONCURRENCY, async (item) => {
+    if (await maySee(item)) seen.add(item);
+  });
+  return items.filter((item) => seen.has(item));
+}
+
 /** A query by id, without its place in the pages. */
 export type BaseQuery = Pick<Query, 'where' | 'prefix'>;
 
@@ -49,12 +76,15 @@ export async function pageOfParts(
   { after, limit, maxChars }: Pick<Query, 'after' | 'limit' | 'maxChars'>,
   isSelected: (doc: Doc) => boolean,
 ): Promise<Page> {
-  const pages: Page[] = [];
   const place = {
     limit,
     ...(after === undefined ? {} : { after }),
     ...(maxChars === undefined ? {} : { maxChars }),
   };
+  // A term for the part has no place in the query: all are read, and each is decided.
+  if ((base.where ?? []).length >= MAX_WHERE_TERMS)
+    return store.query({ collection: ENTITIES, ...base, ...place });
+  const pages: Page[] = [];
   const queries = parts.flatMap((part) => queriesOf(part, base, registry));
   await concurrently(queries, QUERY_CONCURRENCY, async (query) => {
     pages.push(await store.query({ collection: ENTITIES, ...query, ...place }));
@@ -82,21 +112,31 @@ function merged(pages: readonly Page[], limit: number): Page {
   return end === undefined ? { docs } : { docs, next: cursorAfter(end) };
 }
 
+/** Some of the named entities may be gone or not selected; they do not end the page. */
 async function pageOfPaths(
   store: Pick<Store, 'getAll'>,
   paths: readonly Path[],
   prefix: string,
-  { after, limit }: Pick<Query, 'after' | 'limit'>,
+  { after, limit, maxChars = Infinity }: Pick<Query, 'after' | 'limit' | 'maxChars'>,
   isSelected: (doc: Doc) => boolean,
 ): Promise<Page> {
   const from = after === undefined ? undefined : idInCursor(after);
   const wanted = [...new Set(paths)]
     .filter((path) => path.startsWith(prefix) && (from === undefined || compareKeys(path, from) > 0))
     .sort(compareKeys);
-  const some = wanted.slice(0, limit);
-  const docs = (await store.getAll(ENTITIES, some)).filter((doc) => doc !== undefined).filter(isSelected);
-  const last = some.at(-1);
-  return some.length < wanted.length && last !== undefined ? { docs, next: cursorAfter(last) } : { docs };
+  const docs: Doc[] = [];
+  let chars = 0;
+  for (let at = 0; at < wanted.length; at += NAMED_AT_ONCE) {
+    for (const doc of await store.getAll(ENTITIES, wanted.slice(at, at + NAMED_AT_ONCE))) {
+      if (doc === undefined || !isSelected(doc)) continue;
+      if (docs.length === limit || chars >= maxChars) {
+        return { docs, next: cursorAfter((docs.at(-1) as Doc).id) };
+      }
+      docs.push(doc);
+      chars += JSON.stringify(doc.value).length;
+    }
+  }
+  return { docs };
 }
 
 function queriesOf(

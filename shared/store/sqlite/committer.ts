@@ -51,7 +51,7 @@ export interface CommitterParts {
   readonly clock: Clock;
   /** Number of the last commit. */
   readonly seq: number;
-  /** Called when a document changed: what is in memory of it is out of date. */
+  /** Called when a document changed: cached copies are out of date. */
   readonly forget: (
     collection: number,
     id: string,

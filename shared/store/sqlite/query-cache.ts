@@ -22,7 +22,7 @@ interface Result {
 }
 
 export class QueryCache {
-  /** In the order in which they were added. */
+  /** In order of use, the least recent first. */
   readonly #results = new Map<string, Result>();
   /** Keys of results by the number of a field, which one collection has, and by value. */
   readonly #byTerm = new Map<number, Map<string, Set<string>>>();
@@ -43,7 +43,11 @@ export class QueryCache {
   }
 
   get(key: string): { readonly ids: readonly string[]; readonly isMore: boolean } | undefined {
-    return this.#results.get(key);
+    const known = this.#results.get(key);
+    if (known === undefined) return undefined;
+    this.#results.delete(key);
+    this.#results.set(key, known);
+    return known;
   }
 
   add(key: string, result: Result): void {
