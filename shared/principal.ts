@@ -34,6 +34,25 @@ export const SYSTEM: Principal = Object.freeze({ kind: 'system', name: 'system' 
  */
 export const TOPIC_BUS: Principal = Object.freeze({ kind: 'service', name: 'topic-bus' });
 
+/** Names that entities without an owner have as their owner. No user has such a name. */
+export const NO_OWNERS: ReadonlySet<string> = new Set([
+  ANONYMOUS.name,
+  SYSTEM.name,
+  TOPIC_BUS.name,
+  // Received copies of messages, and members that peers described.
+  'received',
+  'discovery',
+]);
+
+/**
+ * The principal that an entity names as its owner: a member by its path, or a user. Undefined for an entity without an
+ * owner. Names in certificates may begin with a slash too, and have a `=` before the next one.
+ */
+export function principalOf(owner: string): Principal | undefined {
+  if (NO_OWNERS.has(owner)) return undefined;
+  return { kind: /^\/[^/=]+\//.test(owner) ? 'member' : 'user', name: owner };
+}
+
 /** Everything that a rule can allow or deny. The term of an action, which is a client's text, is in the resource. */
 export const OPERATIONS = [
   'entity.read',
@@ -42,6 +61,7 @@ export const OPERATIONS = [
   'entity.update',
   'entity.replace',
   'entity.delete',
+  'entity.hand_over',
   'entity.tag',
   'entity.untag',
   'action.invoke',

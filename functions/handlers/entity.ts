@@ -69,24 +69,30 @@ export async function entity(request: OcciRequest, app: App): Promise<OcciRespon
     case 'PUT': {
       entityRendering(request);
       const payload = parsePayload(request);
-      const { how, ...remarks } = await entities.put(
+      const {
+        how,
+        isHandedOver = false,
+        ...remarks
+      } = await entities.put(
         path,
         (known, registry) => singleDraft(payload, registry, known),
         requesterOf(request),
         { expect, idempotent },
       );
+      if (isHandedOver) return answer(200, responseRendering(request).done(), remarked(remarks));
       if (how === 'replaced') return showEntity(request, app, path, 200, remarked(remarks));
       return showEntity(request, app, path, 201, { Location: request.base + path, ...remarked(remarks) });
     }
     case 'POST': {
       entityRendering(request);
       const payload = parsePayload(request);
-      const remarks = await entities.update(
+      const { isHandedOver = false, ...remarks } = await entities.update(
         path,
         (known, registry) => singleDraft(payload, registry, known),
         requesterOf(request),
         { expect, idempotent },
       );
+      if (isHandedOver) return answer(200, responseRendering(request).done(), remarked(remarks));
       return showEntity(request, app, path, 200, remarked(remarks));
     }
     case 'DELETE': {

@@ -15,6 +15,8 @@ export const isPrefix = (subject: Subject): boolean => subject.startsWith('prefi
 
 export interface Caller {
   readonly principal: Principal;
+  /** The owner of a member that acts: the member has the rights of its owner as well. */
+  readonly owner?: Principal;
   /** Whether the caller is a member of the group, also by a group above it. */
   readonly isIn: (group: string) => boolean;
   /** The same, and true where it is not known, for a caller in very many groups. */
@@ -31,29 +33,38 @@ export function mayName(subject: Subject, caller: Caller, owner: string | undefi
 
 /** @param owner name of the principal that the resource belongs to */
 export function names(subject: Subject, caller: Omit<Caller, 'mayBeIn'>, owner: string | undefined): boolean {
-  const { kind, name } = caller.principal;
+  const acting = [caller.principal, ...(caller.owner === undefined ? [] : [caller.owner])];
   switch (subject) {
     case 'everybody':
       return true;
     case 'known':
       return isKnown(caller.principal);
     case 'owner':
-      return isOwner(caller.principal, owner);
+      return owns(caller, owner);
   }
   const colon = subject.indexOf(':');
+  const form = subject.slice(0, colon);
   const value = subject.slice(colon + 1);
-  switch (subject.slice(0, colon)) {
+  switch (form) {
     case 'user':
     case 'member':
     case 'service':
-      return kind === subject.slice(0, colon) && name === value;
+      return acting.some(({ kind, name }) => kind === form && name === value);
     case 'prefix':
-      return kind === 'user' && name.startsWith(value);
+      return acting.some(({ kind, name }) => kind === 'user' && name.startsWith(value));
     case 'group':
       return caller.isIn(value);
     default:
       return false;
   }
+}
+
+/** Whether a resource of the owner belongs to the caller, or to the owner of a member that acts. */
+export function owns(
+  { principal, owner: ofMember }: Pick<Caller, 'principal' | 'owner'>,
+  owner: string | undefined,
+): boolean {
+  return isOwner(principal, owner) || (ofMember !== undefined && isOwner(ofMember, owner));
 }
 
 /** Users and members own entities. The topic bus, service accounts and callers without credentials own nothing. */

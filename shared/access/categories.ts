@@ -1,14 +1,32 @@
-/** The kinds of the access extension: users, groups, tokens and rules. */
+/** The categories of the access extension: users, groups, tokens, rules, and the owner of an entity. */
 import {
   type AttributeSpec,
   type AttributeSpecs,
-  categoryId,
   type Extension,
+  indexText,
   type Kind,
+  type Mixin,
   type Path,
   RESOURCE_KIND,
 } from '../occi';
-import { ACCESS_SCHEME, GROUP, GROUPS, RULE, RULES, TOKEN, TOKENS, USER, USERS } from './names';
+import { CmbsError } from '../errors';
+import type { Json } from '../json';
+import { principalOf } from '../principal';
+import { isSubject } from './caller';
+import { levelAbove } from './entity-rules';
+import {
+  ACCESS_SCHEME,
+  GROUP,
+  GROUPS,
+  OWNED,
+  OWNED_ENTITIES,
+  RULE,
+  RULES,
+  TOKEN,
+  TOKENS,
+  USER,
+  USERS,
+} from './names';
 
 const text = (description: string, more: Partial<AttributeSpec> = {}): AttributeSpec => ({
   type: 'string',
@@ -57,6 +75,10 @@ const tokenKind = kind('token', 'Access token', TOKENS, {
 const ruleKind = kind('rule', 'Rule', RULES, {
   [RULE.target]: text('What the rule is about: entity:/cmbs/message/, topic:news.>, member:/cmbs/member/bob', {
     required: true,
+    keysOf: (target) => {
+      const level = typeof target === 'string' ? levelAbove(target) : undefined;
+      return level === undefined ? [] : [indexText(level)];
+    },
   }),
   [RULE.operations]: texts('Operations that the rule is about: entity.read, inbox.*; none: all'),
   [RULE.order]: text('allow,deny: a denial wins for callers in both lists; deny,allow: the permission', {
@@ -75,15 +97,38 @@ const ruleKind = kind('rule', 'Rule', RULES, {
   [RULE.until]: text('RFC 3339 time from which the rule no longer counts'),
 });
 
-const CATEGORIES = [userKind, groupKind, tokenKind, ruleKind];
+const ownedMixin: Mixin = {
+  class: 'mixin',
+  dialect: 'gfd226',
+  term: 'owned',
+  scheme: ACCESS_SCHEME,
+  title: 'Owned',
+  depends: [],
+  applies: [],
+  actions: [],
+  attributes: {
+    [OWNED.by]: text('Owner of the entity: user:alice; a change hands the entity over', {
+      required: true,
+      ownerOf,
+    }),
+  },
+  location: OWNED_ENTITIES,
+  origin: 'extension',
+};
+
+/** @throws CmbsError `bad_attribute` for a text that names no possible owner */
+function ownerOf(value: Json): string {
+  const [, kind, name] = /^(user|member):(\S(?:.*\S)?)$/.exec(typeof value === 'string' ? value : '') ?? [];
+  if (name !== undefined && isSubject(`${kind}:${name}`) && principalOf(name)?.kind === kind) return name;
+  throw new CmbsError('bad_attribute', `${OWNED.by} takes user:<name> or member:<path>.`);
+}
+
+const KINDS = [userKind, groupKind, tokenKind, ruleKind];
 
 /** The access extension without providers: for a program that does not act on its entities. */
 export const ACCESS_CATEGORIES: Extension = {
   name: 'access',
-  categories: CATEGORIES,
+  categories: [...KINDS, ownedMixin],
   providers: [],
   bindings: {},
 };
-
-/** Ids of the access kinds. */
-export const ACCESS_KINDS: ReadonlySet<string> = new Set(CATEGORIES.map(categoryId));

@@ -7,7 +7,7 @@
 import type { Clock } from '../clock';
 import { CmbsError } from '../errors';
 import type { Authorize, Operation, Principal, Resource } from '../principal';
-import { type Caller, isKnown, isOwner, type Subject } from './caller';
+import { type Caller, isKnown, owns, type Subject } from './caller';
 import { byDefault } from './defaults';
 import { type Directory, KEEP_MS, type TokenRights } from './directory';
 import { groupsOf } from './groups';
@@ -25,7 +25,7 @@ export interface DecisionsOptions {
   readonly clock: Clock;
   /** Names of users who are administrators by configuration. */
   readonly administrators: readonly string[];
-  /** Whether the kind is that of members, which have targets of their own. */
+  /** The kind of members, which have targets of their own. */
   readonly memberKind: string;
   /** The refusal for a caller who showed no credentials. */
   readonly unauthenticated: () => CmbsError;
@@ -94,21 +94,34 @@ export class Decisions {
 
   async #verdict(asked: Asked, reading: Reading): Promise<Verdict> {
     const { principal, operation, resource } = asked;
-    const chains = chainsOf(resource, resource.kind === this.#options.memberKind);
+    const isMember = resource.kind === this.#options.memberKind;
+    const chains = chainsOf(resource, isMember);
     if (principal.token !== undefined && !(await this.#tokenAllows(principal.token, asked, chains, reading))) {
       return 'deny';
     }
-    if (await this.#isGone(principal, reading)) return 'deny';
-    if (await this.#isAdministrator(principal, reading)) return 'allow';
+    const owner = await this.#ownerOf(principal, reading);
+    for (const acting of [principal, ...(owner === undefined ? [] : [owner])]) {
+      if (await this.#isGone(acting, reading)) return 'deny';
+      if (await this.#isAdministrator(acting, reading)) return 'allow';
+    }
     const rules = await this.#rulesOf(chains, reading);
-    const caller = await this.#callerOf(principal, rules, reading);
-    const question: Question = { caller, operation, owner: resource.owner, now: this.#options.clock.now() };
-    for (const time of timesOf(rules)) if (time > question.now) reading.noteTime(time);
-    const verdicts = chains.map((chain) => verdictOfChain(chain, rules, question));
-    if (verdicts.includes('deny')) return 'deny';
-    if (verdicts.includes('allow')) return 'allow';
+    const caller = await this.#callerOf(principal, owner, rules, reading);
+    const now = this.#options.clock.now();
+    for (const time of timesOf(rules)) if (time > now) reading.noteTime(time);
+    const byRules = (what: Operation): Verdict | undefined =>
+      verdictOf(chains, rules, { caller, operation: what, owner: resource.owner, now });
+    const decided = byRules(operation);
+    if (decided !== undefined) return decided;
     if (await this.#administersGroup(asked, reading)) return 'allow';
-    return byDefault(asked, isOwner(principal, resource.owner));
+    // A caller who may send to a member sees its description.
+    const sees = operation === 'entity.read' && isMember && byRules('message.receive') === 'allow';
+    return sees ? 'allow' : byDefault(asked, { isOwned: owns(caller, resource.owner), isMember });
+  }
+
+  /** The owner of a member that acts: frames come from members, and rules mostly name users. */
+  async #ownerOf({ kind, name }: Principal, reading: Reading): Promise<Principal | undefined> {
+    if (kind !== 'member') return undefined;
+    return reading.of(await this.#options.directory.ownerOfMember(name));
   }
 
   async #tokenAllows(
@@ -166,13 +179,21 @@ export class Decisions {
 
   async #callerOf(
     principal: Principal,
+    owner: Principal | undefined,
     rules: ReadonlyMap<string, readonly Rule[]>,
     reading: Reading,
   ): Promise<Caller> {
+    const who = { principal, ...(owner === undefined ? {} : { owner }) };
     const namesGroups = [...rules.values()].flat().some(({ allow, deny }) => [...allow, ...deny].some(isGroup));
-    if (!namesGroups) return { principal, isIn: () => false, mayBeIn: () => false };
-    const { names, isWhole } = reading.of(await groupsOf(principal, this.#options.directory));
-    return { principal, isIn: (group) => names.has(group), mayBeIn: (group) => !isWhole || names.has(group) };
+    if (!namesGroups) return { ...who, isIn: () => false, mayBeIn: () => false };
+    const { directory } = this.#options;
+    const groups = [
+      reading.of(await groupsOf(principal, directory)),
+      ...(owner === undefined ? [] : [reading.of(await groupsOf(owner, directory))]),
+    ];
+    const isIn = (group: string): boolean => groups.some(({ names }) => names.has(group));
+    const isWhole = groups.every((some) => some.isWhole);
+    return { ...who, isIn, mayBeIn: (group) => !isWhole || isIn(group) };
   }
 }
 
@@ -215,6 +236,16 @@ function timesOf(rules: ReadonlyMap<string, readonly Rule[]>): readonly number[]
   return [...rules.values()]
     .flat()
     .flatMap(({ from, until }) => [from, until].filter((time) => time !== undefined));
+}
+
+/** The verdict of the rules: a denial in any chain, else a permission in any chain. */
+function verdictOf(
+  chains: readonly Chain[],
+  rules: ReadonlyMap<string, readonly Rule[]>,
+  question: Question,
+): Verdict | undefined {
+  const verdicts = chains.map((chain) => verdictOfChain(chain, rules, question));
+  return verdicts.includes('deny') ? 'deny' : verdicts.find((verdict) => verdict === 'allow');
 }
 
 function verdictOfChain(

@@ -1,5 +1,5 @@
 /** What callers may do where no rule decides. The table of docs/access.md is made from {@link DEFAULTS}. */
-import type { Operation, Principal, Resource } from '../principal';
+import { type Operation, type Principal, type Resource, TOPIC_BUS } from '../principal';
 import { isKnown } from './caller';
 import { ACCESS, GROUP_KIND, LOCATIONS, RULE_KIND, TOKEN_KIND, USER_KIND } from './names';
 import type { Verdict } from './rule';
@@ -16,6 +16,7 @@ export const DEFAULTS: Readonly<Record<Operation, DefaultRight>> = {
   'entity.update': 'owner',
   'entity.replace': 'owner',
   'entity.delete': 'owner',
+  'entity.hand_over': 'owner',
   // Asked of the entity, and of the mixin, which has no owner.
   'entity.tag': 'owner',
   'entity.untag': 'owner',
@@ -30,8 +31,8 @@ export const DEFAULTS: Readonly<Record<Operation, DefaultRight>> = {
   'message.send': 'owner',
   'message.send_as': 'owner',
   'message.deliver': 'owner',
-  // Whether a message may be delivered is decided where it is sent; a frame from nobody needs a rule.
-  'message.receive': 'known',
+  // Asked for each member that gets a message, where the message is sent and where it arrives.
+  'message.receive': 'owner',
   'message.forward': 'owner',
   'topic.publish': 'administrators',
   'topic.subscribe': 'administrators',
@@ -62,7 +63,10 @@ const GIVING_RIGHTS: Readonly<Record<string, Readonly<Partial<Record<Operation, 
   [TOKEN_KIND]: {},
 };
 
-export function rightOf(operation: Operation, { path, kind }: Resource): DefaultRight {
+/** @param isMember whether the resource is a member */
+export function rightOf(operation: Operation, { path, kind }: Resource, isMember = false): DefaultRight {
+  // A member receives at its addresses what its owner may have, so an owner must want the member.
+  if (operation === 'entity.hand_over' && isMember) return 'administrators';
   // A mixin that an entity gets or loses: the entity's own owner was asked for.
   if ((operation === 'entity.tag' || operation === 'entity.untag') && !path.startsWith('/')) return 'known';
   // An address that no member of this deployment has: its own deployment decides.
@@ -84,17 +88,21 @@ export function rightOf(operation: Operation, { path, kind }: Resource): Default
   return (kind === undefined ? undefined : GIVING_RIGHTS[kind]?.[operation]) ?? DEFAULTS[operation];
 }
 
+const isTopicBus = ({ kind, name }: Principal): boolean => kind === TOPIC_BUS.kind && name === TOPIC_BUS.name;
+
 export function byDefault(
   {
     principal,
     operation,
     resource,
   }: { readonly principal: Principal; readonly operation: Operation; readonly resource: Resource },
-  owns: boolean,
+  { isOwned, isMember }: { readonly isOwned: boolean; readonly isMember: boolean },
 ): Verdict {
-  switch (rightOf(operation, resource)) {
+  // The subscription of the member was decided, and the topic of the message.
+  if (operation === 'message.receive' && isTopicBus(principal)) return 'allow';
+  switch (rightOf(operation, resource, isMember)) {
     case 'owner':
-      return owns ? 'allow' : 'deny';
+      return isOwned ? 'allow' : 'deny';
     case 'known':
       return isKnown(principal) ? 'allow' : 'deny';
     case 'administrators':

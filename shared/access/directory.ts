@@ -10,9 +10,11 @@ import {
   keyField,
   readEntity,
 } from '../occi';
+import { type Operation, type Principal, principalOf } from '../principal';
 import type { Store } from '../store';
 import { isPrefix, type Subject } from './caller';
 import { PREFIX_KEY } from './categories';
+import { EntityRules, levelAbove, MAX_TOGETHER } from './entity-rules';
 import { type Kept, KeptAnswers } from './kept';
 import {
   GROUP,
@@ -54,7 +56,10 @@ export interface Group {
   readonly administrators: readonly Subject[];
 }
 
-/** What rules show: the targets that they allow to read. */
+/** Operations that let a caller see an entity: callers who may send to a member see its description. */
+const SHOWING: readonly Operation[] = ['entity.read', 'message.receive'];
+
+/** What rules show: the targets that they allow to see. */
 export interface Shown {
   readonly rules: readonly ShowingRule[];
   /** False where there are more than {@link MAX_RULES_OF_SUBJECT} rules, of which only some are here. */
@@ -92,6 +97,8 @@ export interface Directory {
   administered(subject: string): Promise<Kept<readonly string[]>>;
   /** Names of the groups right below a group; {@link MAX_GROUPS_OF_CALLER} and one more at most. */
   below(group: string): Promise<Kept<readonly string[]>>;
+  /** The user or the member that a member belongs to; undefined if there is none, or nobody owns it. */
+  ownerOfMember(path: string): Promise<Kept<Principal | undefined>>;
   /** Whether there is a user of that name in the store. */
   user(name: string): Promise<Kept<boolean>>;
   forget(): void;
@@ -138,6 +145,21 @@ export function storedDirectory(store: Store, clock: Clock, keepMs = KEEP_MS): D
     // Nobody can say which of so many rules to leave out.
     return found.length > MAX_RULES_OF_TARGET ? [denialOf(target)] : found.map(ruleOf);
   });
+  const ruleCounts = kept((level) => {
+    const where = [
+      { field: CATEGORY_FIELD, value: RULE_KIND },
+      { field: keyField(RULE.target), value: indexText(level) },
+    ];
+    return store.count({ collection: ENTITIES, where }, MAX_TOGETHER + 1);
+  });
+  const rulesRightBelow = kept(async (level) =>
+    (await entitiesWith(RULE_KIND, keyField(RULE.target), level, MAX_TOGETHER)).map(ruleOf),
+  );
+  const entityRules = new EntityRules({
+    one: (target) => rules.get(target),
+    count: (level) => ruleCounts.get(level),
+    all: (level) => rulesRightBelow.get(level),
+  });
   const memberships = kept(async (subject) => {
     const found = await entitiesWith(GROUP_KIND, attributeField(GROUP.members), subject, MAX_GROUPS_OF_CALLER + 1);
     return found.map(({ id }) => id);
@@ -167,7 +189,9 @@ export function storedDirectory(store: Store, clock: Clock, keepMs = KEEP_MS): D
   });
   async function showing(field: string, value: string): Promise<Shown> {
     const found = await entitiesWith(RULE_KIND, field, value, MAX_RULES_OF_SUBJECT + 1);
-    const rules = found.map(ruleOf).filter(({ operations }) => includesOperation(operations, 'entity.read'));
+    const rules = found
+      .map(ruleOf)
+      .filter(({ operations }) => SHOWING.some((one) => includesOperation(operations, one)));
     return {
       isWhole: found.length <= MAX_RULES_OF_SUBJECT,
       rules: rules.map(({ target, from, until, allow }) => {
@@ -192,11 +216,19 @@ export function storedDirectory(store: Store, clock: Clock, keepMs = KEEP_MS): D
     return found.flat().map(({ id }) => id);
   });
 
+  const owners = kept(async (path): Promise<Principal | undefined> => {
+    const owner = (await readEntity(store, path))?.entity.owner;
+    return owner === undefined ? undefined : principalOf(owner);
+  });
   const users = kept(async (name) => (await entity(USERS + name, USER_KIND)) !== undefined);
 
   return {
+    ownerOfMember: (path) => owners.get(path),
     user: (name) => users.get(name),
-    rules: (target) => rules.get(target),
+    rules: (target) => {
+      const level = levelAbove(target);
+      return level === undefined ? rules.get(target) : entityRules.get(target, level);
+    },
     memberships: (subject) => memberships.get(subject),
     group: (name) => groups.get(name),
     token: (path) => tokens.get(path),
@@ -206,7 +238,7 @@ export function storedDirectory(store: Store, clock: Clock, keepMs = KEEP_MS): D
     below: (group) => below.get(group),
     forget: () => {
       for (const answers of [
-        ...[rules, memberships, groups, tokens, users],
+        ...[rules, ruleCounts, rulesRightBelow, memberships, groups, tokens, owners, users],
         ...[shown, shownToPrefixes, administered, below],
       ])
         answers.forget();

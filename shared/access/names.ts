@@ -8,11 +8,15 @@ export const GROUP_KIND: CategoryId = `${ACCESS_SCHEME}group`;
 export const TOKEN_KIND: CategoryId = `${ACCESS_SCHEME}token`;
 export const RULE_KIND: CategoryId = `${ACCESS_SCHEME}rule`;
 
+/** The mixin whose attribute names the owner of an entity. */
+export const OWNED_MIXIN: CategoryId = `${ACCESS_SCHEME}owned`;
+
 export const ACCESS = '/cmbs/access/';
 export const USERS: Path = `${ACCESS}user/`;
 export const GROUPS: Path = `${ACCESS}group/`;
 export const TOKENS: Path = `${ACCESS}token/`;
 export const RULES: Path = `${ACCESS}rule/`;
+export const OWNED_ENTITIES: Path = `${ACCESS}owned/`;
 
 /** The collection of each access kind; entities of these kinds are nowhere else. */
 export const LOCATIONS: Readonly<Record<CategoryId, Path>> = {
@@ -28,6 +32,7 @@ export const GROUP = {
   administrators: 'cmbs.access.group.administrators',
   parent: 'cmbs.access.group.parent',
 } as const;
+export const OWNED = { by: 'cmbs.access.owned.by' } as const;
 export const TOKEN = {
   title: 'cmbs.access.token.name',
   expiresAt: 'cmbs.access.token.expires_at',

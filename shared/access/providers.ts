@@ -3,7 +3,7 @@ import type { Clock } from '../clock';
 import { concurrently } from '../concurrently';
 import { CmbsError } from '../errors';
 import type { Json, JsonObject } from '../json';
-import { type Principal, SYSTEM } from '../principal';
+import { NO_OWNERS, type Principal, SYSTEM } from '../principal';
 import {
   attributeField,
   CATEGORY_FIELD,
@@ -44,6 +44,7 @@ import {
   GROUPS,
   GROUP_KIND,
   LOCATIONS,
+  OWNED_MIXIN,
   RULE,
   RULE_KIND,
   TOKEN,
@@ -70,9 +71,6 @@ const MIN_PASSWORD_CHARS = 8;
 
 /** Passwords that one request sets: scrypt takes some 0.1 s for each, inside of the transaction. */
 const MAX_PASSWORDS = 10;
-
-/** Names that principals without an account have, which would otherwise own what those own. */
-const RESERVED_NAMES: ReadonlySet<string> = new Set(['anonymous', 'system', 'received', 'topic-bus']);
 
 /** What the providers need of the access model. */
 export interface AccessProviders {
@@ -111,8 +109,9 @@ export function accessExtension(access: AccessProviders): Extension {
 
 type Changed = () => Promise<void>;
 
-/** @throws CmbsError `conflict` for an entity of an access kind elsewhere, or of a kind below it, which would give no rights */
-function checkPlace({ path, id, kind }: Entity, own: CategoryId): void {
+/** @throws CmbsError `bad_attribute` for an entity that would be handed over; `conflict` for an entity of an access kind elsewhere, or of a kind below it, which would give no rights */
+function checkPlace({ path, id, kind, mixins }: Entity, own: CategoryId): void {
+  if (mixins.includes(OWNED_MIXIN)) throw refuse(`An entity of ${own} cannot be handed over.`);
   if (kind === own && path === `${LOCATIONS[own] ?? ''}${id}`) return;
   throw new CmbsError(
     'conflict',
@@ -125,7 +124,7 @@ export function checkUser(name: string, password: Json | undefined): void {
   if (!USER_NAME_PATTERN.test(name)) {
     throw refuse("A user's name has 1 to 64 letters, digits and . _ @ -, and begins with a letter or digit.");
   }
-  if (RESERVED_NAMES.has(name)) throw refuse(`${name} is no name for a user; choose another one.`);
+  if (NO_OWNERS.has(name)) throw refuse(`${name} is no name for a user; choose another one.`);
   if (password === undefined) return;
   if (typeof password !== 'string' || Array.from(password).length < MIN_PASSWORD_CHARS) {
     throw refuse(`${USER.password} takes ${MIN_PASSWORD_CHARS} characters at least.`);

@@ -1,4 +1,6 @@
 /** The questions that the broker asks before it acts for a principal, with the resolved resource. */
+import { concurrently } from '../concurrently';
+import { CmbsError, toCmbsError } from '../errors';
 import type { Entity } from '../occi';
 import type { Authorize, Principal, Resource } from '../principal';
 import { topicPatterns } from './member';
@@ -35,6 +37,49 @@ export async function authorizeSending(
   const isItself = principal.kind === 'member' && principal.name === from.path;
   if (!isItself) await authorize(principal, 'message.send_as', resourceOf(from));
   for (const topic of new Set(topics)) await authorize(principal, 'topic.publish', topicResource(topic));
+}
+
+/** Whether an error says that the principal may not do something, or may not know of something. */
+export const isRefusal = ({ code }: CmbsError): boolean =>
+  code === 'forbidden' || code === 'not_found' || code === 'unauthenticated';
+
+/**
+ * Asks whether a member takes messages from a principal.
+ * @throws CmbsError `forbidden`, `unauthenticated`
+ */
+export async function authorizeReceiving(
+  authorize: Authorize,
+  principal: Principal,
+  member: Entity,
+): Promise<void> {
+  try {
+    await authorize(principal, 'message.receive', resourceOf(member));
+  } catch (thrown) {
+    // The sender knows the address of the member, and perhaps not its path.
+    if (toCmbsError(thrown).code !== 'not_found') throw thrown;
+    throw new CmbsError('forbidden', 'This member does not take your messages; ask its owner for a rule.');
+  }
+}
+
+/** Members of one message that are decided at the same time. */
+const DECISION_CONCURRENCY = 16;
+
+/** The members that take messages from the principal, in their order. */
+export async function membersThatReceive(
+  authorize: Authorize,
+  principal: Principal,
+  members: readonly Entity[],
+): Promise<readonly Entity[]> {
+  const receiving = new Set<Entity>();
+  await concurrently(members, DECISION_CONCURRENCY, async (member) => {
+    try {
+      await authorize(principal, 'message.receive', resourceOf(member));
+      receiving.add(member);
+    } catch (thrown) {
+      if (!isRefusal(toCmbsError(thrown))) throw thrown;
+    }
+  });
+  return members.filter((member) => receiving.has(member));
 }
 
 /**

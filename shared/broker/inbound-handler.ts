@@ -8,11 +8,11 @@ import { orderKey } from '../clock';
 import { CmbsError, toCmbsError } from '../errors';
 import { isJsonObject, type Json } from '../json';
 import type { Entity, Path } from '../occi';
-import { ANONYMOUS, TOPIC_BUS, type Principal } from '../principal';
+import { ANONYMOUS, type Principal, principalOf, TOPIC_BUS } from '../principal';
 import { inSpan, parseTraceparent } from '../trace';
 import { receiptFor, type Arrival } from './arrival';
-import { resourceOf, topicResource } from './authorization';
-import { MEMBER_KIND, MEMBERS } from './cmbs';
+import { authorizeReceiving, isRefusal, topicResource } from './authorization';
+import { MEMBER_KIND } from './cmbs';
 import type { BrokerContext } from './context';
 import { Deduplication } from './deduplication';
 import type { Execution } from './execution';
@@ -22,7 +22,6 @@ import type { Layer } from './layer-definition';
 import { isSuspended, wants } from './member';
 import type { MemberRegistration } from './member-registration';
 import type { OrderClock } from './order-clock';
-import { DISCOVERY_OWNER } from './provenance';
 import { messageOfDelivery } from './publication';
 import { ReceiptWriter } from './receipt-writer';
 import { isListed, type UriOf } from './references';
@@ -152,7 +151,7 @@ export class InboundHandler {
    * rules may have changed, and a rule for one topic is more specific than one for a pattern.
    */
   async #maySubscribe(member: Entity, topic: string): Promise<boolean> {
-    const owner = ownerOf(member);
+    const owner = principalOf(member.owner);
     if (owner === undefined) return true;
     try {
       await this.#context.authorize(owner, 'topic.subscribe', topicResource(topic));
@@ -207,7 +206,7 @@ export class InboundHandler {
   async #take(arrival: Arrival, durably: boolean): Promise<string | undefined> {
     const { member, layer, message, principal } = arrival;
     const { authorize, newId } = this.#context;
-    await authorize(principal, 'message.receive', resourceOf(member));
+    await authorizeReceiving(authorize, principal, member);
     if (this.#isExpired(layer, message)) throw new CmbsError('conflict', 'The message has expired.');
     await this.registerFrom(member, message, principal);
     if (message.transfer.content_type === DISCOVERY_CONTENT) return undefined;
@@ -242,15 +241,6 @@ export class InboundHandler {
 /** Whether a message with this content describes the member that sends it, and so asks for a description. */
 export const describesMember = (content: Json | undefined): boolean =>
   isJsonObject(content) && content.kind === MEMBER_KIND;
-
-const isRefusal = ({ code }: CmbsError): boolean =>
-  code === 'forbidden' || code === 'not_found' || code === 'unauthenticated';
-
-/** The principal that owns a member; undefined for a member without an owner. */
-function ownerOf({ owner }: Entity): Principal | undefined {
-  if (owner === ANONYMOUS.name || owner === DISCOVERY_OWNER) return undefined;
-  return { kind: owner.startsWith(MEMBERS) ? 'member' : 'user', name: owner };
-}
 
 const isForWantOfRoom = ({ code }: CmbsError): boolean =>
   code === 'queue_full' || code === 'storage_full' || code === 'too_large';

@@ -89,7 +89,7 @@ function settled(state: OutboundState, why: string | undefined): ActionOutcome {
     case 'expired':
       throw new CmbsError(
         'conflict',
-        `Nobody gets the message: ${reason}. It is a dead letter now; resend it when that has changed, or purge it.`,
+        `Nobody gets the message: ${reason.replace(/\.$/, '')}. It is a dead letter now; resend it when that has changed, or purge it.`,
         { headers: { 'X-OCCI-Reason': reason } },
       );
     case 'partial':

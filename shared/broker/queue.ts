@@ -13,7 +13,7 @@ import { type Authorize, type Principal } from '../principal';
 import type { Store } from '../store';
 import { actingMember } from './acting-member';
 import { assertFewReceivers } from './addressing';
-import { authorizeSending, resourceOf } from './authorization';
+import { authorizeSending, membersThatReceive, resourceOf } from './authorization';
 import { MESSAGE } from './cmbs';
 import { existing } from './existing';
 import type { Layer, LayerDefinition, Layers } from './layer-definition';
@@ -127,12 +127,16 @@ export async function outboundFor(
   if (expiryOf(message, now) <= now) {
     throw new CmbsError('conflict', `The message has expired; give it a later ${MESSAGE.expiresAt} first.`);
   }
+  // A member that does not take messages from the principal counts as unknown. An address may be written in many ways, so
+  // whether a message on L1 is taken is decided where the message arrives. Topics are decided by themselves.
+  const receiving = (members: readonly Entity[]): Promise<readonly Entity[]> =>
+    membersThatReceive(authorize, principal, members);
   const receivers = await layer.deliveries({
     message,
     from,
-    others: async () => butSender(await lookup.all()),
+    others: async () => receiving(butSender(await lookup.all())),
     wanting: async (wanted) => butSender(await lookup.wanting(wanted)),
-    named: (references) => lookup.named(references),
+    named: async (references) => Promise.all((await lookup.named(references)).map(receiving)),
     now,
   });
   assertFewReceivers(receivers.length);

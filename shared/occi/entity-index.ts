@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { holdsExactly } from '../exact-json';
 import { isJsonObject, type Json } from '../json';
+import { NO_OWNERS } from '../principal';
 import type { CategoryRegistry } from './category-registry';
 import { CORE_ID, CORE_SOURCE, CORE_TARGET, type AttributeSpec, type Entity } from './model';
 
@@ -13,8 +14,6 @@ export const SOURCE_FIELD = 'source';
 export const TARGET_FIELD = 'target';
 /** The index field of the principal that an entity belongs to. */
 export const OWNER_FIELD = 'owner';
-/** Owners of entities that belong to nobody in particular; such entities need no entry, since nobody lists their own. */
-const WITHOUT_ENTRY: ReadonlySet<string> = new Set(['anonymous', 'discovery', 'received', 'system']);
 /** The index field of {@link Entity.group}. */
 export const GROUP_FIELD = 'group';
 /** The index field of an attribute. */
@@ -74,7 +73,8 @@ export function indexOf(entity: Entity, registry: CategoryRegistry): Readonly<In
       }
     }
   }
-  if (!WITHOUT_ENTRY.has(entity.owner)) index[OWNER_FIELD] = [indexText(entity.owner)];
+  // Nobody lists the entities without an owner as their own.
+  if (!NO_OWNERS.has(entity.owner)) index[OWNER_FIELD] = [indexText(entity.owner)];
   const source = entity.attributes[CORE_SOURCE];
   const target = entity.attributes[CORE_TARGET];
   if (typeof source === 'string') index[SOURCE_FIELD] = [source];

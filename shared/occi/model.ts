@@ -42,6 +42,11 @@ export interface AttributeSpec {
    * attribute in a mixin keeps them. A change needs a higher `INDEX_VERSION`, so that stored entities count as old.
    */
   readonly keysOf?: (value: Json) => readonly string[];
+  /**
+   * For an attribute that names the owner of its entity: the owner's name. A client that changes the attribute hands the
+   * entity over. Throws `bad_attribute` for a value that names no possible owner.
+   */
+  readonly ownerOf?: (value: Json) => string;
 }
 
 export type AttributeSpecs = Readonly<Record<string, AttributeSpec>>;

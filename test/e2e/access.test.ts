@@ -346,6 +346,21 @@ describe('access, closed', () => {
     for (const stream of streams) await stream.text();
   });
 
+  it('hands an entity over, and answers with nothing of it', async () => {
+    const [alice, bob] = [await user(), await user()];
+    const path = await alice.as.message();
+    const owned = { mixins: [`${ACCESS}owned`], attributes: { 'cmbs.access.owned.by': `user:${bob.name}` } };
+    const answer = await alice.as.ask('POST', path, owned);
+    expect(answer.status).toBe(200);
+    expect(answer.text).not.toContain('message_content');
+    expect([await alice.as.status('GET', path), await bob.as.status('GET', path)]).toEqual([404, 200]);
+    expect(await bob.as.list('/cmbs/access/owned/')).toEqual([path]);
+    // A tag in the collection of the mixin would name no owner.
+    const other = await bob.as.message();
+    expect(await bob.as.status('POST', '/cmbs/access/owned/?action=tag', { entities: [other] })).not.toBe(200);
+    expect(await bob.as.list('/cmbs/access/owned/')).toEqual([path]);
+  });
+
   it("lists with an administrator's token only what the token may read", async () => {
     const alice = await user();
     const [one, two] = [await alice.as.message(), await alice.as.message()];
@@ -450,16 +465,26 @@ async function send(as: Caller, layer: string, attributes: JsonObject, from: str
   return (sent.json.attributes as JsonObject)['cmbs.message.delivery'] as JsonObject;
 }
 
+/** Lets a member take messages from a caller. */
+const takeFrom = (as: Caller, path: string, subject: string): Promise<string> =>
+  as.create(RULE, rule(`member:${path}`, { operations: ['message.receive'], allow: [subject] }));
+
 describe('messages in a closed deployment', () => {
   it('go from member to member, whose owner gets the copy; acting as a member is a right of its own', async () => {
     const [alice, bob] = [await user(), await user()];
     const [from, to] = [await member(alice.as, []), await member(bob.as, ['l1'])];
     const receiver = { 'cmbs.message.l1_socket_receiver_member': to.socket };
+    await expect(send(alice.as, 'l1', receiver, from.id)).rejects.toThrow(
+      /This member does not take your messages/,
+    );
+    expect(await alice.as.status('GET', to.path)).toBe(404);
+    await takeFrom(bob.as, to.path, `user:${alice.name}`);
     expect(await send(alice.as, 'l1', receiver, from.id)).toMatchObject({ state: 'delivered' });
+    expect(await alice.as.status('GET', to.path)).toBe(200);
     const inbox = await bob.as.ask('GET', `${to.path}/inbox/`);
     const entries = inbox.json.entries as readonly JsonObject[];
     expect(entries).toHaveLength(1);
-    expect(await alice.as.status('GET', `${to.path}/inbox/`)).toBe(404);
+    expect(await alice.as.status('GET', `${to.path}/inbox/`)).toBe(403);
     expect(await nobody.status('GET', `${to.path}/inbox/`)).toBe(401);
     // Bob acts as Alice's member only when a rule says so.
     const l1 = { 'cmbs.message.cmbs_layer': 'l1', ...receiver };
@@ -479,7 +504,12 @@ describe('messages in a closed deployment', () => {
     const socket = await freeSocket();
     const from = await member(alice.as, []);
     const to = await member(bob.as, ['l2'], { 'cmbs.member.l2_socket': socket });
-    await send(alice.as, 'l2', {}, from.id);
+    const unheard = await member(bob.as, ['l2'], { 'cmbs.member.l2_socket': await freeSocket() });
+    await takeFrom(bob.as, to.path, `user:${alice.name}`);
+    const delivery = await send(alice.as, 'l2', {}, from.id);
+    // The members that do not take messages from Alice are not even named.
+    expect(JSON.stringify(delivery)).toContain(to.path);
+    expect(JSON.stringify(delivery)).not.toContain(unheard.path);
     const inbox = await bob.as.ask('GET', `${to.path}/inbox/?wait=20`);
     expect(inbox.json.entries as readonly JsonObject[]).toHaveLength(1);
   });

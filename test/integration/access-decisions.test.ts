@@ -1,7 +1,7 @@
 /** Decisions and listings: what they read and keep is bounded, and who was an administrator has no rights left. */
 import type { Principal } from '@cmbs/shared';
 import { KeptMap } from '../../shared/access/kept';
-import { ClosedDeployment, MESSAGE } from './access-support';
+import { ACCESS, ClosedDeployment, MEMBER, MESSAGE } from './access-support';
 
 let here: ClosedDeployment;
 let root: Principal;
@@ -73,6 +73,27 @@ describe('listings', () => {
     expect(reads).toBeLessThan(60);
   });
 
+  it('read the rules for single entities together, and each of them counts', async () => {
+    for (let n = 0; n < 200; n++) await here.put(alice, message(n), MESSAGE);
+    await here.rule(root, 'all', 'entity:/cmbs/message/', { operations: ['entity.read'], allow: ['user:bob'] });
+    const list = async (): Promise<readonly string[]> =>
+      (await here.page(bob, '/cmbs/message/', { number: 200 })).paths;
+    const reads = async (): Promise<number> => {
+      here.access.forget();
+      return here.counted.readsOf(list);
+    };
+    // Whatever else a page reads, it reads 200 entities.
+    const without = await reads();
+    expect(without).toBeLessThan(250);
+    for (const n of [3, 150]) await here.rule(alice, `not-${n}`, `entity:${message(n)}`, { deny: ['user:bob'] });
+    expect((await reads()) - without).toBeLessThan(10);
+    expect(await list()).toHaveLength(198);
+    // Too many to read them all: the rules of each entity are read.
+    for (let n = 20; n < 90; n++)
+      await here.rule(alice, `not-${n}`, `entity:${message(n)}`, { deny: ['user:bob'] });
+    expect(await list()).toHaveLength(128);
+  });
+
   it('have full pages where rules name entities that are gone', async () => {
     for (let n = 0; n < 60; n++) {
       await here.put(alice, message(n), MESSAGE);
@@ -107,6 +128,105 @@ describe('listings', () => {
     const { paths } = await here.page(alice, '/cmbs/access/group/', { number: 10 });
     expect(paths).toEqual(['/cmbs/access/group/lower', '/cmbs/access/group/upper']);
     expect((await here.page(bob, '/cmbs/access/group/', { number: 10 })).paths).toEqual([]);
+  });
+});
+
+describe('a member', () => {
+  const PATH = '/cmbs/member/alice';
+  const maySend = (principal: Principal): Promise<boolean> =>
+    here.access.authorize(principal, 'message.receive', { path: PATH, kind: MEMBER, owner: 'alice' }).then(
+      () => true,
+      () => false,
+    );
+  const sees = (principal: Principal): Promise<boolean> =>
+    here.access.visibility.maySee(principal, { path: PATH, kind: MEMBER, owner: 'alice' });
+  const listed = async (principal: Principal): Promise<boolean> =>
+    (await here.page(principal, '/cmbs/member/', { number: 10 })).paths.includes(PATH);
+  const ofAlice: Principal = { kind: 'member', name: '/cmbs/member/second' };
+  const ofBob: Principal = { kind: 'member', name: '/cmbs/member/bob' };
+
+  beforeEach(async () => {
+    await here.put(alice, PATH, MEMBER);
+    await here.put(alice, ofAlice.name, MEMBER);
+    await here.put(bob, ofBob.name, MEMBER);
+  });
+
+  it('takes messages from its owner and from other members of its owner', async () => {
+    for (const sender of [alice, ofAlice])
+      expect([sender.name, await maySend(sender)]).toEqual([sender.name, true]);
+    for (const sender of [bob, ofBob]) expect([sender.name, await maySend(sender)]).toEqual([sender.name, false]);
+  });
+
+  it('is shown to those who may send to it, and to nobody else', async () => {
+    expect([await sees(bob), await listed(bob)]).toEqual([false, false]);
+    await here.rule(alice, 'post', `member:${PATH}`, { operations: ['message.receive'], allow: ['user:bob'] });
+    expect([await maySend(bob), await sees(bob), await listed(bob)]).toEqual([true, true, true]);
+    // A member has the rights of its owner.
+    expect([await maySend(ofBob), await sees(ofBob)]).toEqual([true, true]);
+    await here.rule(alice, 'hidden', `member:${PATH}`, { operations: ['entity.read'], deny: ['user:bob'] });
+    expect([await maySend(bob), await sees(bob), await listed(bob)]).toEqual([true, false, false]);
+  });
+
+  it('has the groups of its owner, and no rights of a user who is gone', async () => {
+    await here.group(root, 'friends', { members: ['user:bob'] });
+    await here.rule(alice, 'friends', `member:${PATH}`, { operations: ['message.*'], allow: ['group:friends'] });
+    expect(await maySend(ofBob)).toBe(true);
+    await here.delete(root, '/cmbs/access/user/bob');
+    expect(await maySend(ofBob)).toBe(false);
+  });
+});
+
+describe('an entity', () => {
+  const handOver = (principal: Principal, path: string, to: string): Promise<unknown> =>
+    here.update(principal, path, { 'cmbs.access.owned.by': to }, [`${ACCESS}owned`]);
+
+  it('is handed over by its owner, who then has no rights to it', async () => {
+    await here.put(alice, message(1), MESSAGE);
+    await here.rule(alice, 'mine', `entity:${message(1)}`, { allow: ['user:alice'] });
+    await expect(handOver(bob, message(1), 'user:bob')).rejects.toMatchObject({ code: 'not_found' });
+    await handOver(alice, message(1), 'user:bob');
+    // The rule of the owner before no longer counts.
+    expect((await here.page(alice, '/cmbs/message/', { number: 10 })).paths).toEqual([]);
+    expect((await here.page(bob, '/cmbs/message/', { number: 10 })).paths).toEqual([message(1)]);
+    await handOver(bob, message(1), 'user:alice');
+    expect((await here.page(alice, '/cmbs/message/', { number: 10 })).paths).toEqual([message(1)]);
+    // Other changes leave the owner.
+    await here.update(root, message(1), { 'occi.core.title': 'changed' });
+    expect((await here.page(alice, '/cmbs/message/', { number: 10 })).paths).toEqual([message(1)]);
+  });
+
+  it.each(['alice', 'group:friends', 'user:system', 'user:discovery', 'user:/cmbs/member/bob', 'member:bob', ''])(
+    'is not handed over to %j',
+    async (to) => {
+      await here.put(alice, message(1), MESSAGE);
+      await expect(handOver(alice, message(1), to)).rejects.toMatchObject({ code: 'bad_attribute' });
+    },
+  );
+
+  it('that is a member is handed over by administrators only', async () => {
+    await here.put(alice, '/cmbs/member/alice', MEMBER);
+    await expect(handOver(alice, '/cmbs/member/alice', 'user:bob')).rejects.toMatchObject({ code: 'forbidden' });
+    await handOver(root, '/cmbs/member/alice', 'user:bob');
+    expect((await here.page(bob, '/cmbs/member/', { number: 10 })).paths).toEqual(['/cmbs/member/alice']);
+  });
+
+  it('that gives rights is not handed over', async () => {
+    for (const path of ['user/alice', 'group/friends', 'rule/some']) {
+      if (path.startsWith('group')) await here.group(root, 'friends', {});
+      if (path.startsWith('rule')) await here.rule(root, 'some', 'entity:/x', { allow: ['user:bob'] });
+      await expect(handOver(root, `/cmbs/access/${path}`, 'user:bob')).rejects.toMatchObject({
+        code: 'bad_attribute',
+      });
+    }
+  });
+
+  it('is created for another user by an administrator only', async () => {
+    const values = { 'cmbs.access.owned.by': 'user:bob' };
+    await here.put(root, message(1), MESSAGE, values, [`${ACCESS}owned`]);
+    expect((await here.page(bob, '/cmbs/message/', { number: 10 })).paths).toEqual([message(1)]);
+    await expect(here.put(alice, message(2), MESSAGE, values, [`${ACCESS}owned`])).rejects.toMatchObject({
+      code: 'not_found',
+    });
   });
 });
 

@@ -8,6 +8,7 @@ import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-s
 import { countedStore, type CountedStore } from './counted-store';
 
 export const ACCESS = 'http://houssem.org/cmbs/access#';
+export const MEMBER = 'http://houssem.org/cmbs#member';
 export const MESSAGE = 'http://houssem.org/cmbs#message';
 const NO_FILTER = { categories: [], attributes: [], words: [] };
 
@@ -57,8 +58,14 @@ export class ClosedDeployment {
     return { kind: 'user', name };
   }
 
-  put(principal: Principal, path: string, kind: string, values: JsonObject = {}): Promise<unknown> {
-    const draft = { kind, mixins: [], values, rawJson: {}, links: [] };
+  put(
+    principal: Principal,
+    path: string,
+    kind: string,
+    values: JsonObject = {},
+    mixins: readonly string[] = [],
+  ): Promise<unknown> {
+    const draft = { kind, mixins, values, rawJson: {}, links: [] };
     return this.#process.entities.put(path, () => draft, { principal, pathHere: ({ path: own }) => own });
   }
 
@@ -72,8 +79,13 @@ export class ClosedDeployment {
     return this.#process.entities.create(drafts, '/cmbs/access/user/', requester);
   }
 
-  update(principal: Principal, path: string, values: JsonObject): Promise<unknown> {
-    const draft = { mixins: [], values, rawJson: {}, links: [] };
+  update(
+    principal: Principal,
+    path: string,
+    values: JsonObject,
+    mixins: readonly string[] = [],
+  ): Promise<unknown> {
+    const draft = { mixins, values, rawJson: {}, links: [] };
     return this.#process.entities.update(path, () => draft, { principal, pathHere: ({ path: own }) => own });
   }
 
@@ -116,7 +128,7 @@ function processWith({ store }: CountedStore, administrators: readonly string[])
     clock: systemClock,
     isClosed: true,
     administrators,
-    memberKind: 'http://houssem.org/cmbs#member',
+    memberKind: MEMBER,
     unauthenticated: () => new CmbsError('unauthenticated', 'Nobody is known here.'),
   });
   const extensions = passiveExtensionsOf([], layersOf()).map((one) =>

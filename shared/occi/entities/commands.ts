@@ -17,11 +17,13 @@ import {
   nothingAt,
   resourceOf,
   type EntityContext,
+  type HandedOver,
   type Noted,
   type Precondition,
   type Requester,
+  type Written,
 } from './context';
-import { EntityDrafting, type NewEntity } from './drafting';
+import { EntityDrafting, ownerNamedBy, type NewEntity } from './drafting';
 import { checkLinkEnds, endOf, localEnds, newLinks, sourcesOf } from './links';
 import { EVERYTHING } from './visibility';
 
@@ -89,19 +91,19 @@ export class EntityCommands {
     draftFor: DraftFor<Entity | undefined>,
     requester: Requester,
     { expect, idempotent }: WriteOptions = {},
-  ): Promise<Noted & { readonly how: 'created' | 'replaced' }> {
+  ): Promise<Written & { readonly how: 'created' | 'replaced' }> {
     checkEntityPath(path);
     const { authorize, categories } = this.#context;
     const snapshot = await categories.current();
     const { principal } = requester;
-    return this.#once<{ how: 'created' | 'replaced' }>(idempotent, requester, async (tx) => {
+    return this.#once<HandedOver & { how: 'created' | 'replaced' }>(idempotent, requester, async (tx) => {
       const before = await readEntity(tx, path);
       if (before !== undefined) {
         await authorize(principal, 'entity.replace', resourceOf(before.entity));
         expect?.(before);
         const draft = draftFor(before.entity, snapshot.registry);
-        const completions = await this.#change(tx, before, draft, false, snapshot, requester);
-        return { answer: { how: 'replaced' }, completions };
+        const { completions, ...handed } = await this.#change(tx, before, draft, false, snapshot, requester);
+        return { answer: { how: 'replaced', ...handed }, completions };
       }
       expect?.(undefined);
       const draft = draftFor(undefined, snapshot.registry);
@@ -121,10 +123,10 @@ export class EntityCommands {
     draftFor: DraftFor<Entity>,
     requester: Requester,
     { expect, idempotent }: WriteOptions = {},
-  ): Promise<Noted> {
+  ): Promise<Written> {
     const { authorize, categories } = this.#context;
     const snapshot = await categories.current();
-    return this.#once(idempotent, requester, async (tx) => {
+    return this.#once<HandedOver>(idempotent, requester, async (tx) => {
       const before = await readEntity(tx, path);
       if (before === undefined) {
         await authorize(requester.principal, 'entity.update', { path });
@@ -133,7 +135,8 @@ export class EntityCommands {
       await authorize(requester.principal, 'entity.update', resourceOf(before.entity));
       expect?.(before);
       const draft = draftFor(before.entity, snapshot.registry);
-      return { answer: {}, completions: await this.#change(tx, before, draft, true, snapshot, requester) };
+      const { completions, ...handed } = await this.#change(tx, before, draft, true, snapshot, requester);
+      return { answer: handed, completions };
     });
   }
 
@@ -156,9 +159,15 @@ export class EntityCommands {
     return { ...answer, ...(await concluded(completions, requester)) };
   }
 
-  #authorizeCreation(fresh: readonly NewEntity[], { principal }: Requester): Promise<void> {
-    const entities = fresh.map(({ entity }) => entity);
-    return authorizeEach(this.#context.authorize, principal, 'entity.create', entities);
+  async #authorizeCreation(fresh: readonly NewEntity[], { principal }: Requester): Promise<void> {
+    const { authorize, categories } = this.#context;
+    const { registry } = await categories.current();
+    for (const { entity } of fresh) {
+      const isHandedOver = ownerNamedBy(entity, registry.specs(entity.kind, entity.mixins)) !== undefined;
+      const created = isHandedOver ? { ...entity, owner: principal.name } : entity;
+      await authorize(principal, 'entity.create', resourceOf(created));
+      if (isHandedOver) await authorize(principal, 'entity.hand_over', resourceOf(created));
+    }
   }
 
   /** @param absent a path that the transaction has read already */
@@ -206,7 +215,7 @@ export class EntityCommands {
     isPartial: boolean,
     snapshot: CategorySnapshot,
     requester: Requester,
-  ): Promise<readonly Completion[]> {
+  ): Promise<HandedOver & { readonly completions: readonly Completion[] }> {
     const { registry } = snapshot;
     refuseLeaving(before);
     const drafting = new EntityDrafting(this.#context, snapshot, requester);
@@ -215,7 +224,11 @@ export class EntityCommands {
     const links = fresh.map((link) => drafting.link(link, before.path));
     await this.#authorizeMixins(before, after.mixins, requester);
     await this.#authorizeCreation(links, requester);
-    await this.#context.authorize(requester.principal, 'entity.read', resourceOf(after));
+    const isHandedOver = ownerNamedBy(after, registry.specs(after.kind, after.mixins), before) !== undefined;
+    const { principal } = requester;
+    const { authorize } = this.#context;
+    if (isHandedOver) await authorize(principal, 'entity.hand_over', resourceOf(before));
+    else await authorize(principal, 'entity.read', resourceOf(after));
     const entities = links.map(({ entity }) => entity);
     const named = [...after.mixins, ...entities.flatMap(({ kind, mixins }) => [kind, ...mixins])];
     await this.#context.categories.requireStill(tx, named, snapshot);
@@ -235,7 +248,7 @@ export class EntityCommands {
     writeEntity(tx, made.get(after.path) ?? after, before, registry);
     for (const link of entities) writeEntity(tx, link, undefined, registry);
     for (const { write } of completions) write?.();
-    return completions;
+    return { completions, ...(isHandedOver ? { isHandedOver: true } : {}) };
   }
 
   /**

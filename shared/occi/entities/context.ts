@@ -45,6 +45,14 @@ export interface Noted {
   readonly secrets?: Readonly<Record<Path, string>>;
 }
 
+/** Present when a change gave an entity another owner, so that the client may not see the entity any more. */
+export interface HandedOver {
+  readonly isHandedOver?: true;
+}
+
+/** What a change of an entity tells the client. */
+export interface Written extends Noted, HandedOver {}
+
 /** An entity as access rules see one. */
 export const resourceOf = ({ path, kind, mixins, owner }: Entity): Resource => ({ path, kind, mixins, owner });
 

@@ -104,7 +104,7 @@ export class EntityDrafting {
       updatedAt: this.#clock.now(),
       ...(isPartial && draft.links.length > 0 ? { isLinked: true } : {}),
     };
-    return this.#snapshot.providerOf(before.kind)?.prepare?.(changed, before) ?? changed;
+    return withOwner(this.#snapshot.providerOf(before.kind)?.prepare?.(changed, before) ?? changed, specs, before);
   }
 
   /** @throws CmbsError `unknown_category`; `bad_request` for a kind that has no entities */
@@ -140,7 +140,7 @@ export class EntityDrafting {
       updatedAt: now,
       isLinked: false,
     };
-    return this.#snapshot.providerOf(kind)?.prepare?.(entity, undefined) ?? entity;
+    return withOwner(this.#snapshot.providerOf(kind)?.prepare?.(entity, undefined) ?? entity, specs);
   }
 
   /** Link ends of this deployment are stored as paths, since its public URL may change. */
@@ -156,6 +156,29 @@ export class EntityDrafting {
     }
     return changed;
   }
+}
+
+/** The entity with the owner that one of its attributes names, if a request sets the attribute. */
+function withOwner(entity: Entity, specs: AttributeSpecs, before?: Entity): Entity {
+  const owner = ownerNamedBy(entity, specs, before);
+  return owner === undefined ? entity : { ...entity, owner };
+}
+
+/**
+ * The owner whom an attribute of the entity names, if the attribute is new or has another value than before.
+ * @throws CmbsError `bad_attribute`
+ */
+export function ownerNamedBy(
+  { attributes }: Pick<Entity, 'attributes'>,
+  specs: AttributeSpecs,
+  before?: Pick<Entity, 'attributes'>,
+): string | undefined {
+  for (const [name, { ownerOf }] of Object.entries(specs)) {
+    const value = attributes[name];
+    if (ownerOf === undefined || value === undefined || value === before?.attributes[name]) continue;
+    return ownerOf(value);
+  }
+  return undefined;
 }
 
 /**

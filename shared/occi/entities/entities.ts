@@ -12,7 +12,7 @@ import type { Entity, EntityView, Mixin, Path } from '../model';
 import { isCollectionPath } from '../paths';
 import type { Progress } from '../steps';
 import { EntityCommands, type CreateOptions, type DraftFor, type WriteOptions } from './commands';
-import { localPath, resourceOf, type EntityContext, type Noted, type Requester } from './context';
+import { localPath, resourceOf, type EntityContext, type Noted, type Requester, type Written } from './context';
 import { EntityDeletion, type BulkDeletion, type Deleter } from './deletion';
 import {
   collectionResource,
@@ -133,7 +133,7 @@ export class Entities {
     draftFor: DraftFor<Entity | undefined>,
     requester: Requester,
     options?: WriteOptions,
-  ): Promise<Noted & { readonly how: 'created' | 'replaced' }> {
+  ): Promise<Written & { readonly how: 'created' | 'replaced' }> {
     return this.#commands.put(path, draftFor, requester, options);
   }
 
@@ -141,7 +141,7 @@ export class Entities {
    * Partial POST: changes the given attributes and creates the links that the body adds (GFD.223 §10.3.1).
    * @throws CmbsError as {@link put}, and `not_found`
    */
-  update(path: Path, draftFor: DraftFor<Entity>, requester: Requester, options?: WriteOptions): Promise<Noted> {
+  update(path: Path, draftFor: DraftFor<Entity>, requester: Requester, options?: WriteOptions): Promise<Written> {
     return this.#commands.update(path, draftFor, requester, options);
   }
 
