@@ -2,23 +2,13 @@
 import { allowAll, ANONYMOUS, newId, systemClock, type Clock } from '@cmbs/shared';
 import { orderKey } from '../../shared/clock';
 import { CMBS_EXTENSION, Inbox, type InboxPage, type Owner } from '@cmbs/shared/broker';
-import { Categories, type Entity } from '@cmbs/shared/occi';
+import { Categories } from '@cmbs/shared/occi';
 import { inboxOf, receiptOf } from '../../shared/broker/receipt';
 import { writeEntity } from '../../shared/occi/entity-store';
+import { ALICE } from '../fixtures/alice';
 import { countedStore } from '../integration/counted-store';
 import type { OpenedStore } from './store-contract';
 
-const ALICE: Entity = {
-  path: '/cmbs/member/alice',
-  id: 'alice',
-  kind: 'http://houssem.org/cmbs#member',
-  mixins: [],
-  attributes: {},
-  rawJson: {},
-  owner: 'anybody',
-  createdAt: 1,
-  updatedAt: 1,
-};
 const OWNER: Owner = ALICE;
 const COLLECTION = inboxOf(ALICE.id);
 const MINUTE_MS = 60_000;

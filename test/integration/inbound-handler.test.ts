@@ -15,22 +15,11 @@ import {
 } from '@cmbs/shared/broker';
 import { inboxOf } from '../../shared/broker/receipt';
 import { INBOX_MEASURED_FOR_MS } from '../../shared/broker/inbox-room';
-import { Categories, type Entity } from '@cmbs/shared/occi';
+import { Categories } from '@cmbs/shared/occi';
 import { codecsOf, standardServices } from '@cmbs/shared/services';
 import { deploymentId, type Store } from '@cmbs/shared/store';
+import { ALICE } from '../fixtures/alice';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
-
-const ALICE: Entity = {
-  path: '/cmbs/member/alice',
-  id: 'alice',
-  kind: 'http://houssem.org/cmbs#member',
-  mixins: [],
-  attributes: {},
-  rawJson: {},
-  owner: 'anybody',
-  createdAt: 1,
-  updatedAt: 1,
-};
 
 let temporary: TemporaryStore;
 let categories: Categories;
