@@ -346,6 +346,29 @@ describe('a connection', () => {
   });
 });
 
+describe('peers that send a message right after their handshake', () => {
+  it('are served, although libzmq has not answered the handshake yet', async () => {
+    const bound = await replier();
+    const all = Buffer.concat([handshake('DEALER'), frame('', MORE), frame('early')]);
+    for (let peer = 0; peer < 40; peer += 1) {
+      const socket = connect(Number(new URL(bound.address).port), '127.0.0.1');
+      opened.push(() => socket.destroy());
+      let received = '';
+      const ended = new Promise<void>((resolve) => {
+        socket.on('data', (data) => {
+          received += data.toString('latin1');
+          if (received.includes('early')) resolve();
+        });
+        socket.once('close', () => resolve());
+      });
+      socket.write(all);
+      await within(ended, 'the reply');
+      expect(received).toContain('early');
+      socket.destroy();
+    }
+  });
+});
+
 describe('a connecting socket', () => {
   /** A server that carries out each attack on one connection, then stops and frees its port. */
   async function hostileServer(planned: readonly Attack[]): Promise<{ address: string; done: Promise<void> }> {

@@ -168,12 +168,18 @@ export class Relay {
     });
   }
 
+  /** libzmq takes a message that arrives before its own READY has left for a second READY, and ends the connection. */
+  get #hasLibraryAnswered(): boolean {
+    return this.#library.bytesRead > GREETING_BYTES;
+  }
+
   /** A peer that does not read answers asks for no more of them. */
   get #isFull(): boolean {
     return this.#peer.writableLength + (this.#replies?.expectedBytes ?? 0) >= MAX_UNSENT_BYTES;
   }
 
   #admit(bytes: number): boolean {
+    if (!this.#hasLibraryAnswered) return false;
     if (this.#isFull) {
       this.#lookLater();
       return false;
@@ -229,6 +235,7 @@ export class Relay {
 
   /** False when the command has to wait. */
   #onCommand(body: Buffer): boolean {
+    if (!this.#hasLibraryAnswered) return false;
     if (this.#isFull) {
       this.#lookLater();
       return false;
