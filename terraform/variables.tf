@@ -142,6 +142,27 @@ variable "administrators" {
   }
 }
 
+variable "admin_password_secret" {
+  description = "Secret in Secret Manager, by its id, with the password of the first of administrators, whom the companions make a user if there is none (CMBS_ADMIN_PASSWORD_FILE); for the identity basic. The secret must exist; its latest version counts, and Terraform never reads the value."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.admin_password_secret == null || can(regex("^[A-Za-z0-9_-]{1,255}$", var.admin_password_secret))
+    error_message = "admin_password_secret is the id of a secret: letters, digits, dashes and underscores."
+  }
+
+  validation {
+    condition     = var.admin_password_secret == null || contains(var.identities, "basic")
+    error_message = "admin_password_secret needs the identity basic: nobody else logs in with a password."
+  }
+
+  validation {
+    condition     = var.admin_password_secret == null || can(regex("^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$", var.administrators[0]))
+    error_message = "With admin_password_secret, the first of administrators is a user with a password, whose name has 1 to 64 letters, digits and . _ @ -, and begins with a letter or digit."
+  }
+}
+
 # The attributes go to the program as they are written, and the values of `require` differ in type: hence no type here.
 variable "oidc_issuers" {
   description = "Issuers of OpenID Connect whose tokens are accepted, for the identity oidc: a list of objects with issuer and audience, and perhaps claim, prefix, require and skew_s (docs/access.md)."

@@ -153,6 +153,11 @@ const COMMON = {
     fallback: '',
     help: 'Names of users who may do everything, besides the members of the group admins',
   },
+  CMBS_ADMIN_PASSWORD_FILE: {
+    schema: path,
+    fallback: undefined,
+    help: 'File with the password of the first of CMBS_ADMINISTRATORS, who is made a user if there is none; in the cloud, companions read it',
+  },
   CMBS_OIDC_FILE: {
     schema: path,
     fallback: undefined,
@@ -196,11 +201,6 @@ const LOCAL = {
     schema: path,
     fallback: '.cmbs',
     help: 'Directory of the data; one process at a time',
-  },
-  CMBS_ADMIN_PASSWORD_FILE: {
-    schema: path,
-    fallback: undefined,
-    help: 'File with the password of the first of CMBS_ADMINISTRATORS, who is made a user if there is none',
   },
   CMBS_TLS_CERT: {
     schema: path,
