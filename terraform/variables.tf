@@ -127,13 +127,13 @@ variable "identities" {
 }
 
 variable "administrators" {
-  description = "Names of users who may do everything (CMBS_ADMINISTRATORS), for instance accounts.google.com/alice@example.com; needed with identities."
+  description = "Names of users who may do everything (CMBS_ADMINISTRATORS), for instance accounts.google.com/alice@example.com; needed with identities. Names may have commas."
   type        = list(string)
   default     = []
 
   validation {
-    condition     = alltrue([for name in var.administrators : can(regex("^[^, ]+$", name))])
-    error_message = "administrators are names of users, without commas and spaces."
+    condition     = alltrue([for name in var.administrators : can(regex("^[^[:space:][:cntrl:]]([^[:cntrl:]]*[^[:space:][:cntrl:]])?$", name))])
+    error_message = "administrators are names of users, without control characters, and without spaces at the beginning and the end."
   }
 
   validation {

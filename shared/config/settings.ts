@@ -7,6 +7,7 @@ import {
   audience,
   host,
   list,
+  names,
   origins,
   path,
   portRanges,
@@ -149,9 +150,9 @@ const COMMON = {
     help: `How callers prove who they are: ${IDENTITY_KINDS.join(', ')}; none: everybody may do everything`,
   },
   CMBS_ADMINISTRATORS: {
-    schema: list,
+    schema: names,
     fallback: '',
-    help: 'Names of users who may do everything, besides the members of the group admins',
+    help: 'Names of users who may do everything, besides the members of the group admins; a JSON array where a name has commas',
   },
   CMBS_ADMIN_PASSWORD_FILE: {
     schema: path,

@@ -173,7 +173,7 @@ run "companion" {
         "CMBS_CONTROL_AUDIENCE=https://cmbs.example.com/control", "CMBS_SHARDS=${output.shards_setting}", "CMBS_SHARD=alps",
         "CMBS_BIND_HOST=0.0.0.0", "CMBS_CONTROL_HOST=0.0.0.0", "CMBS_CONTROL_PORT=8080",
         "CMBS_CONTROL_CALLERS=bus@example.com,companion-functions@example.com", "CMBS_QUEUE_LIMIT=500", "CMBS_EXTENSIONS=infrastructure",
-        "CMBS_IDENTITIES=token,oidc", "CMBS_ADMINISTRATORS=accounts.google.com/alice@example.com,root",
+        "CMBS_IDENTITIES=token,oidc", "CMBS_ADMINISTRATORS=[\"accounts.google.com/alice@example.com\",\"issuer.example/CN=bob,O=Example\"]",
         "CMBS_OIDC_ISSUERS={\"issuers\":[{\"audience\":[\"example\"],\"claim\":\"email\",\"issuer\":\"https://accounts.google.com\",\"require\":{\"email_verified\":true,\"hd\":\"example.com\"}}]}",
       ] : strcontains(google_compute_instance_template.companion["alps"].metadata["user-data"], "\n      ${line}\n")
     ])

@@ -16,7 +16,7 @@ run "one_bad_value_each" {
     client_ranges         = []
     invokers              = []
     rate_limit            = { requests = 1, seconds = 61 }
-    administrators        = ["a user"]
+    administrators        = [" a user"]
     oidc_issuers          = [{ issuer = "http://issuer.example", audience = ["cmbs"] }]
     release               = "latest"
     functions_directory   = "../dist/functions/"

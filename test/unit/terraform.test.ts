@@ -449,7 +449,7 @@ const LAYOUT_VARIABLES: Readonly<Record<string, Value>> = {
 /** Variables of a deployment whose callers prove who they are. */
 const CLOSED = {
   identities: ['basic', 'token', 'oidc'],
-  administrators: ['accounts.google.com/alice@example.com', 'root'],
+  administrators: ['accounts.google.com/alice@example.com', 'root', 'issuer.example/CN=Bob <b>, O="Example"'],
   oidc_issuers: [
     {
       issuer: 'https://accounts.google.com',
