@@ -82,7 +82,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       acceptDataLoss: config.CMBS_ACCEPT_DATA_LOSS,
     });
     closing.push(() => store.close());
-    const programs = programAccess(config, { store, clock, log });
+    const programs = programAccess(config, { store, clock, log, counters: metrics });
     late.access = programs;
     const order = await OrderClock.open(clock, { store, log });
     closing.push(() => order.close());
