@@ -2,7 +2,7 @@
 import type { Clock } from '../clock';
 import { CmbsError } from '../errors';
 import type { Authorize, Principal } from '../principal';
-import { type Extension, type Path, readEntity, type Visibility } from '../occi';
+import { type Cursors, type Extension, type Path, READABLE_CURSORS, readEntity, type Visibility } from '../occi';
 import type { Store } from '../store';
 import { Decisions } from './decisions';
 import { type Directory, storedDirectory } from './directory';
@@ -17,6 +17,7 @@ import {
 import { TOKEN, TOKEN_KIND, TOKENS, USER_KIND, USERS } from './names';
 import { accessExtension, userSince } from './providers';
 import { timeIn } from './rule';
+import { SealedCursors } from './sealed-cursors';
 import { EVERYWHERE, visibleParts } from './visible';
 
 export interface AccessOptions {
@@ -37,6 +38,8 @@ export interface AccessOptions {
 export interface Access {
   readonly authorize: Authorize;
   readonly visibility: Visibility;
+  /** The form of cursors for callers, who must not learn of entities that they may not see. */
+  readonly cursors: Cursors;
   /** The kinds of users, groups, tokens and rules, with their providers. */
   readonly extension: Extension;
   /** Whether the principal is an administrator. */
@@ -75,6 +78,7 @@ export function accessOf(options: AccessOptions): Access {
     return {
       authorize: async () => undefined,
       visibility: { partsFor: async () => undefined, maySee: async () => true },
+      cursors: READABLE_CURSORS,
       extension,
       isAdministrator: async () => true,
       forget: () => undefined,
@@ -91,6 +95,7 @@ export function accessOf(options: AccessOptions): Access {
       maySee: async (principal, resource) =>
         (await decisions.decide(principal, 'entity.read', resource)) === 'allow',
     },
+    cursors: new SealedCursors(store),
     extension,
     isAdministrator,
     forget: () => decisions.forget(),

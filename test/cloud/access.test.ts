@@ -96,7 +96,7 @@ describeOnEmulators('a closed deployment', (hosts) => {
     method: string,
     path: string,
     body?: JsonObject,
-  ): Promise<{ readonly status: number; readonly json: JsonObject }> {
+  ): Promise<{ readonly status: number; readonly json: JsonObject; readonly link: string }> {
     const answer = await fetch((functions[process] as CloudFunctions).url + path, {
       method,
       headers: {
@@ -107,7 +107,8 @@ describeOnEmulators('a closed deployment', (hosts) => {
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await answer.text();
-    return { status: answer.status, json: (text === '' ? {} : JSON.parse(text)) as JsonObject };
+    const link = answer.headers.get('link') ?? '';
+    return { status: answer.status, json: (text === '' ? {} : JSON.parse(text)) as JsonObject, link };
   }
 
   async function user(): Promise<string> {
@@ -144,6 +145,19 @@ describeOnEmulators('a closed deployment', (hosts) => {
     }
     const listed = await ask(1, alice, 'GET', '/cmbs/message/');
     expect(JSON.stringify(listed.json)).toContain(path.slice(path.lastIndexOf('/') + 1));
+  });
+
+  it('takes the cursor of one process in another one, and no cursor that it did not give out', async () => {
+    const alice = await user();
+    const paths = [unique('one'), unique('two')].map((id) => `/cmbs/message/${id}`).sort();
+    for (const path of paths) expect((await ask(0, alice, 'PUT', path, { kind: MESSAGE })).status).toBe(201);
+    const first = await ask(0, alice, 'GET', '/cmbs/message/?number=1');
+    const cursor = /[?&]cursor=([\w-]+)/.exec(first.link)?.[1] ?? '';
+    const next = await ask(1, alice, 'GET', `/cmbs/message/?number=1&cursor=${cursor}`);
+    const ids = [first, next].flatMap(({ json }) => (json.resources as JsonObject[]).map(({ id }) => id));
+    expect(ids).toEqual(paths.map((path) => path.slice(path.lastIndexOf('/') + 1)));
+    const readable = Buffer.from(JSON.stringify(['i', paths[0]])).toString('base64url');
+    expect((await ask(1, alice, 'GET', `/cmbs/message/?cursor=${readable}`)).status).toBe(400);
   });
 
   it('sends on L1 between its members, with rules that the companion reads', async () => {
