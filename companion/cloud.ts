@@ -13,7 +13,13 @@ import {
   type Clock,
   type Log,
 } from '@cmbs/shared';
-import { type Access, accessOf } from '@cmbs/shared/access';
+import {
+  type Access,
+  accessOf,
+  ensureUser,
+  type FirstAdministrator,
+  firstAdministratorOf,
+} from '@cmbs/shared/access';
 import {
   acquireLease,
   type Lease,
@@ -77,9 +83,13 @@ export interface CloudCompanion {
   close(): Promise<void>;
 }
 
-/** @throws CmbsError `conflict` when the control endpoint cannot listen */
+/**
+ * @throws CmbsError `conflict` when the control endpoint cannot listen; `bad_request` when the password of the first
+ *   administrator cannot be used
+ */
 export async function startCloudCompanion(options: CloudCompanionOptions): Promise<CloudCompanion> {
   const { config, log, clock = systemClock } = options;
+  const administrator = firstAdministratorOf(config);
   // The services need the decisions before there is a store to read the rules from.
   const late: LateAccess = {};
   const assembly = new CompanionAssembly({
@@ -103,7 +113,7 @@ export async function startCloudCompanion(options: CloudCompanionOptions): Promi
     clock,
     log,
   });
-  return new LeasedCompanion({ ...options, clock, assembly, control, late });
+  return new LeasedCompanion({ ...options, clock, assembly, control, late, administrator });
 }
 
 interface LateAccess {
@@ -113,6 +123,8 @@ interface LateAccess {
 interface LeasedParts extends CloudCompanionOptions {
   /** Gets the access rules of the store. */
   readonly late: LateAccess;
+  /** Is made a user before the shard is served. */
+  readonly administrator: FirstAdministrator | undefined;
   readonly clock: Clock;
   readonly assembly: CompanionAssembly;
   readonly control: Control;
@@ -192,6 +204,7 @@ class LeasedCompanion implements CloudCompanion {
     const { config, clock, log, control } = this.#parts;
     const { CMBS_SHARD: shard, CMBS_CONTROL_URL: url = control.url } = config;
     const { signal } = this.#stop;
+    await this.#ensureAdministrator();
     for (let failures = 0; !signal.aborted;) {
       const lease = await acquireLease(
         { store: this.#leases, clock, log, shard, holder: this.#holder, url, limits: this.#leaseLimits },
@@ -210,6 +223,32 @@ class LeasedCompanion implements CloudCompanion {
       if (failures > 0) {
         await pause(clock, backOff(failures, BACKOFF_FIRST_MS, BACKOFF_MAX_MS, Math.random), signal);
       }
+    }
+  }
+
+  /** Makes the first administrator a user, unless there is one; tries again while the store does not answer. */
+  async #ensureAdministrator(): Promise<void> {
+    const { config, clock, log, assembly, administrator } = this.#parts;
+    if (administrator === undefined) return;
+    const { signal } = this.#stop;
+    const categories = new Categories(this.#store, passiveExtensionsOf(config.CMBS_EXTENSIONS, assembly.layers), {
+      watch: false,
+      clock,
+    });
+    try {
+      for (let failures = 0; !signal.aborted;) {
+        try {
+          const { registry } = await categories.current();
+          await ensureUser({ store: this.#store, registry, clock }, administrator.name, administrator.password);
+          return;
+        } catch (error) {
+          failures += 1;
+          log.error('the first administrator was not made a user; trying again', { cause: error });
+        }
+        await pause(clock, backOff(failures, BACKOFF_FIRST_MS, BACKOFF_MAX_MS, Math.random), signal);
+      }
+    } finally {
+      categories.close();
     }
   }
 

@@ -2,6 +2,7 @@
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { CmbsError, VERSION } from '@cmbs/shared';
+import { firstAdministratorOf } from '@cmbs/shared/access';
 import { CLOUD_SETTINGS, ConfigError, readCloudConfig, settingsHelp } from '@cmbs/shared/config';
 import { cloudLog } from '@cmbs/shared/structured-log';
 import { entryPointOf } from '@cmbs/functions/deployment';
@@ -86,6 +87,8 @@ async function runFunction(name: string, port: number): Promise<void> {
 async function runParts(only: string | undefined): Promise<void> {
   const environment = await environmentFor('8090');
   const config = readCloudConfig(environment);
+  // The companion reads the file again; a file that cannot be used is reported before any part starts.
+  if (only !== 'functions') firstAdministratorOf(config);
   Object.assign(process.env, environment);
   const log = cloudLog({
     write: (line) => process.stderr.write(line),

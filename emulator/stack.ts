@@ -1,7 +1,6 @@
 /** The whole product in one process: embedded store and bus, companion, gateway. `npm start`, the demo and tests run it. */
-import { readFileSync } from 'node:fs';
 import { type Authorize, CmbsError, systemClock, timeOrderedIds, type Clock, type Log } from '@cmbs/shared';
-import { ensureUser } from '@cmbs/shared/access';
+import { ensureUser, firstAdministratorOf } from '@cmbs/shared/access';
 import { embeddedBus } from '@cmbs/shared/bus/embedded';
 import type { Config } from '@cmbs/shared/config';
 import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
@@ -47,6 +46,7 @@ export interface StackOptions extends CompanionAdditions {
 
 export async function startStack(options: StackOptions): Promise<Stack> {
   const { config, log, clock = systemClock, extensions, renderings = [] } = options;
+  const administrator = firstAdministratorOf(config);
   const closing: (() => Promise<void>)[] = [];
   const close = async (): Promise<void> => {
     const failures: unknown[] = [];
@@ -82,7 +82,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       acceptDataLoss: config.CMBS_ACCEPT_DATA_LOSS,
     });
     closing.push(() => store.close());
-    const programs = programAccess(config, { store, clock, log });
+    const programs = programAccess(config, { store, clock, log, counters: metrics });
     late.access = programs;
     const order = await OrderClock.open(clock, { store, log });
     closing.push(() => order.close());
@@ -121,7 +121,10 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     );
     closing.push(async () => app.categories.close());
     await app.categories.resume();
-    await firstAdministrator(config, store, app, clock);
+    if (administrator !== undefined) {
+      const { registry } = await app.categories.current();
+      await ensureUser({ store, registry, clock }, administrator.name, administrator.password);
+    }
     const endpoint = await openEndpoint(app, config, metrics, log);
     if (base === '') base = endpoint.url;
     const started = await assembly
@@ -142,29 +145,6 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   } catch (error) {
     await close();
     throw error;
-  }
-}
-
-/** Makes the first administrator a user with the configured password, unless there is one. */
-async function firstAdministrator(
-  { CMBS_ADMIN_PASSWORD_FILE: file, CMBS_ADMINISTRATORS: [name] }: Config,
-  store: Store,
-  { categories }: App,
-  clock: Clock,
-): Promise<void> {
-  if (file === undefined || name === undefined) return;
-  const { registry } = await categories.current();
-  await ensureUser({ store, registry, clock }, name, passwordIn(file));
-}
-
-/** The first line of a file. @throws CmbsError `bad_request` */
-function passwordIn(file: string): string {
-  try {
-    return readFileSync(file, 'utf8').split(/\r?\n/, 1)[0] ?? '';
-  } catch (cause) {
-    throw new CmbsError('bad_request', `CMBS_ADMIN_PASSWORD_FILE cannot be read: ${(cause as Error).message}`, {
-      cause,
-    });
   }
 }
 

@@ -1,6 +1,6 @@
 /** The access model and the identities of a program, from its settings. */
 import { readFileSync } from 'node:fs';
-import { ANONYMOUS, type Clock, CmbsError, type Log, type Principal } from '@cmbs/shared';
+import { ANONYMOUS, type Clock, CmbsError, type Counters, type Log, type Principal } from '@cmbs/shared';
 import {
   type Access,
   accessOf,
@@ -41,10 +41,12 @@ interface Parts {
   readonly store: Store;
   readonly clock: Clock;
   readonly log: Log;
+  /** Silent when absent. */
+  readonly counters?: Counters | undefined;
 }
 
 /** @throws CmbsError `bad_request` for a file of issuers that cannot be read */
-export function programAccess(config: AccessConfig, { store, clock, log }: Parts): ProgramAccess {
+export function programAccess(config: AccessConfig, { store, clock, log, counters }: Parts): ProgramAccess {
   const attempts = new LoginAttempts({ clock });
   const scryptRuns = new ScryptRuns({ clock });
   const make: Readonly<Record<IdentityName, () => Identity>> = {
@@ -59,7 +61,7 @@ export function programAccess(config: AccessConfig, { store, clock, log }: Parts
     (['basic', 'token', 'oidc', 'proxy'] as const)
       .filter((name) => config.CMBS_IDENTITIES.includes(name))
       .map((name) => make[name]()),
-    { attempts },
+    { attempts, ...(counters === undefined ? {} : { counters }) },
   );
   const isClosed = config.CMBS_IDENTITIES.length > 0;
   const access = accessOf({

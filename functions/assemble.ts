@@ -146,6 +146,7 @@ export function assemble(engines: Engines, config: AppConfig): App {
     newId,
     authorize,
     visibility: access.visibility,
+    cursors: access.cursors,
     ...(engines.deletionStep === undefined ? {} : { deletionStep: engines.deletionStep }),
   });
   const { CMBS_DISCOVERY: discovery, CMBS_INBOX_LIMIT: inboxLimit, CMBS_INBOX_BYTES: inboxBytes } = config;

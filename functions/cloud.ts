@@ -92,7 +92,7 @@ export async function cloudRuntime({
     log,
     ...(limits.store === undefined ? {} : { limits: limits.store }),
   });
-  const programs = programAccess(config, { store, clock, log });
+  const programs = programAccess(config, { store, clock, log, counters });
   const decide = authorize ?? programs.access.authorize;
   const { tokens, verifier } = identitiesOf(config.CMBS_IDENTITY_KEY, clock);
   const bus = lazyBus(async () => {

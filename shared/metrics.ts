@@ -12,6 +12,10 @@ export const COUNTERS = {
     labels: ['function', 'status'],
     help: 'HTTP requests answered, by function and status',
   },
+  cmbs_logins: {
+    labels: ['identity', 'outcome'],
+    help: 'Requests with credentials, by identity (other: none takes these): accepted, refused, limited (429) or failed (not checked)',
+  },
   cmbs_deliveries: {
     labels: ['layer', 'outcome'],
     help: 'Deliveries with an outcome: delivered, sent (L2), published (topic bus) or failed',

@@ -57,6 +57,8 @@ module "identity" {
   database       = var.firestore_database
   topic_delivery = var.topic_delivery
   secrets        = var.secrets
+
+  admin_password_secret = var.admin_password_secret
 }
 
 module "state" {
@@ -111,6 +113,8 @@ module "companion" {
   topic_delivery   = var.topic_delivery
   push_account     = module.identity.push_account
   secrets          = var.secrets
+
+  admin_password_secret = var.admin_password_secret
 }
 
 module "functions" {

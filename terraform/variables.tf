@@ -127,18 +127,39 @@ variable "identities" {
 }
 
 variable "administrators" {
-  description = "Names of users who may do everything (CMBS_ADMINISTRATORS), for instance accounts.google.com/alice@example.com; needed with identities."
+  description = "Names of users who may do everything (CMBS_ADMINISTRATORS), for instance accounts.google.com/alice@example.com; needed with identities. Names may have commas."
   type        = list(string)
   default     = []
 
   validation {
-    condition     = alltrue([for name in var.administrators : can(regex("^[^, ]+$", name))])
-    error_message = "administrators are names of users, without commas and spaces."
+    condition     = alltrue([for name in var.administrators : can(regex("^[^[:space:][:cntrl:]]([^[:cntrl:]]*[^[:space:][:cntrl:]])?$", name))])
+    error_message = "administrators are names of users, without control characters, and without spaces at the beginning and the end."
   }
 
   validation {
     condition     = length(var.identities) == 0 || length(var.administrators) > 0
     error_message = "identities needs administrators, or nobody could let others in."
+  }
+}
+
+variable "admin_password_secret" {
+  description = "Secret in Secret Manager, by its id, with the password of the first of administrators, whom the companions make a user if there is none (CMBS_ADMIN_PASSWORD_FILE); for the identity basic. The secret must exist; its latest version counts, and Terraform never reads the value."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.admin_password_secret == null || can(regex("^[A-Za-z0-9_-]{1,255}$", var.admin_password_secret))
+    error_message = "admin_password_secret is the id of a secret: letters, digits, dashes and underscores."
+  }
+
+  validation {
+    condition     = var.admin_password_secret == null || contains(var.identities, "basic")
+    error_message = "admin_password_secret needs the identity basic: nobody else logs in with a password."
+  }
+
+  validation {
+    condition     = var.admin_password_secret == null || can(regex("^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$", var.administrators[0]))
+    error_message = "With admin_password_secret, the first of administrators is a user with a password, whose name has 1 to 64 letters, digits and . _ @ -, and begins with a letter or digit."
   }
 }
 

@@ -1,21 +1,12 @@
 /** The access model of a program: who its callers are, and what they may do. Open until identities are configured. */
 import type { Clock } from '../clock';
 import { CmbsError } from '../errors';
-import type { JsonObject } from '../json';
-import { type Authorize, type Principal, SYSTEM } from '../principal';
-import {
-  type CategoryRegistry,
-  type Extension,
-  type Path,
-  readEntity,
-  type Visibility,
-  writeEntity,
-} from '../occi';
+import type { Authorize, Principal } from '../principal';
+import { type Cursors, type Extension, type Path, READABLE_CURSORS, readEntity, type Visibility } from '../occi';
 import type { Store } from '../store';
 import { Decisions } from './decisions';
 import { type Directory, storedDirectory } from './directory';
 import {
-  hashPassword,
   ScryptRuns,
   type StoredPassword,
   type StoredToken,
@@ -24,8 +15,9 @@ import {
   type Users,
 } from './identities';
 import { TOKEN, TOKEN_KIND, TOKENS, USER_KIND, USERS } from './names';
-import { accessExtension, checkUser, userSince } from './providers';
+import { accessExtension, userSince } from './providers';
 import { timeIn } from './rule';
+import { SealedCursors } from './sealed-cursors';
 import { EVERYWHERE, visibleParts } from './visible';
 
 export interface AccessOptions {
@@ -46,6 +38,8 @@ export interface AccessOptions {
 export interface Access {
   readonly authorize: Authorize;
   readonly visibility: Visibility;
+  /** The form of cursors for callers, who must not learn of entities that they may not see. */
+  readonly cursors: Cursors;
   /** The kinds of users, groups, tokens and rules, with their providers. */
   readonly extension: Extension;
   /** Whether the principal is an administrator. */
@@ -84,6 +78,7 @@ export function accessOf(options: AccessOptions): Access {
     return {
       authorize: async () => undefined,
       visibility: { partsFor: async () => undefined, maySee: async () => true },
+      cursors: READABLE_CURSORS,
       extension,
       isAdministrator: async () => true,
       forget: () => undefined,
@@ -100,6 +95,7 @@ export function accessOf(options: AccessOptions): Access {
       maySee: async (principal, resource) =>
         (await decisions.decide(principal, 'entity.read', resource)) === 'allow',
     },
+    cursors: new SealedCursors(store),
     extension,
     isAdministrator,
     forget: () => decisions.forget(),
@@ -133,29 +129,4 @@ export function storedTokens(store: Store): Tokens {
       return { path, secretHash, expiresAt: timeIn(entity.attributes[TOKEN.expiresAt]), owner: entity.owner };
     },
   };
-}
-
-/** Makes a user with a password, unless there is one of that name. @throws CmbsError `bad_attribute` */
-export async function ensureUser(
-  {
-    store,
-    registry,
-    clock,
-  }: { readonly store: Store; readonly registry: CategoryRegistry; readonly clock: Clock },
-  name: string,
-  password: string,
-): Promise<void> {
-  checkUser(name, password);
-  const hash = await hashPassword(password, new ScryptRuns({ clock }).run);
-  const path = USERS + name;
-  await store.transact(async (tx) => {
-    if ((await readEntity(tx, path)) !== undefined) return;
-    const now = clock.now();
-    const user = {
-      ...{ path, id: name, kind: USER_KIND, mixins: [], attributes: {}, rawJson: {}, owner: name },
-      ...{ createdBy: SYSTEM, createdAt: now, updatedAt: now, isLinked: false },
-      internal: { password: hash as unknown as JsonObject },
-    };
-    writeEntity(tx, user, undefined, registry);
-  });
 }

@@ -1,15 +1,8 @@
 /** Who may do what: identities, users, groups, tokens, rules, and decisions (docs/access.md). */
-export {
-  type Access,
-  accessOf,
-  type AccessOptions,
-  ensureUser,
-  openAccess,
-  storedTokens,
-  storedUsers,
-} from './access';
+export { type Access, accessOf, type AccessOptions, openAccess, storedTokens, storedUsers } from './access';
 export { ACCESS_CATEGORIES } from './categories';
 export { DEFAULTS, type DefaultRight } from './defaults';
+export { ensureUser, type FirstAdministrator, firstAdministratorOf } from './first-administrator';
 export {
   Authentication,
   BasicIdentity,

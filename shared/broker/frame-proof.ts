@@ -3,21 +3,18 @@
  * the same. With a proof, which only companions of the deployment can make, the sender counts as the member that it says.
  * Peers elsewhere may ignore the field (docs/wire.md).
  */
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { Clock } from '../clock';
 import { MESSAGE_TTL_MS } from '../limits';
 import type { Principal } from '../principal';
-import type { Store } from '../store';
+import { deploymentKey, type Store } from '../store';
 import { MEMBERS } from './cmbs';
 import type { Transfer, WireMessage } from './wire';
 
-/** Bytes of the key, as long as the digest (RFC 2104 §3). */
-const KEY_BYTES = 32;
 /** Milliseconds for which a proof holds: longer than a message is tried, and shorter than its receipt is kept. */
 const MAX_PROOF_AGE_MS = MESSAGE_TTL_MS + 60 * 60 * 1000;
 /** Milliseconds that the clocks of two companions may differ. */
 const MAX_SKEW_MS = 5 * 60 * 1000;
-const COLLECTION = 'meta';
 const KEY_ID = 'frame-key';
 
 /** The member at whose socket a frame arrived, and the address of the socket. */
@@ -43,10 +40,7 @@ export class FrameProofs {
 
   /** The proofs of a deployment, by the key in its store; the first companion makes the key. */
   static async open(store: Pick<Store, 'get' | 'create'>, options: FrameProofsOptions): Promise<FrameProofs> {
-    await store.create(COLLECTION, KEY_ID, { key: randomBytes(KEY_BYTES).toString('base64url') });
-    const key = (await store.get(COLLECTION, KEY_ID))?.value.key;
-    if (typeof key !== 'string') throw new Error('The store has lost the key of frame proofs.');
-    return new FrameProofs(Buffer.from(key, 'base64url'), options);
+    return new FrameProofs(await deploymentKey(store, KEY_ID), options);
   }
 
   /** Milliseconds since the epoch, for the `sealed_at` of a frame. */

@@ -6,6 +6,7 @@ type AccessSettings = Pick<
   ConfigOf<typeof SETTINGS>,
   | 'CMBS_IDENTITIES'
   | 'CMBS_ADMINISTRATORS'
+  | 'CMBS_ADMIN_PASSWORD_FILE'
   | 'CMBS_OIDC_FILE'
   | 'CMBS_OIDC_ISSUERS'
   | 'CMBS_PROXY_HEADER'
@@ -18,6 +19,10 @@ export function accessProblems(config: AccessSettings, isReachable: boolean): re
   const { CMBS_IDENTITIES: identities, CMBS_OPEN_TO_EVERYONE: isOpen } = config;
   const has = (name: (typeof identities)[number]): boolean => identities.includes(name);
   const problems: string[] = [];
+  const isBasic = has('basic') && config.CMBS_ADMINISTRATORS.length > 0;
+  if (config.CMBS_ADMIN_PASSWORD_FILE !== undefined && !isBasic) {
+    problems.push('CMBS_ADMIN_PASSWORD_FILE needs CMBS_IDENTITIES=basic and CMBS_ADMINISTRATORS.');
+  }
   if (identities.length === 0) {
     if (isReachable && !isOpen) {
       problems.push(

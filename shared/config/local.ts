@@ -17,13 +17,6 @@ import { CLOUD_SETTINGS, SETTINGS } from './settings';
 const hostIn = (url: string): string =>
   URL.canParse(url) ? new URL(url).hostname.replace(/^\[(.*)\]$/, '$1') : url;
 
-/** The settings of access that only the local stack has. */
-function localAccessProblems(config: Config): readonly string[] {
-  const { CMBS_ADMIN_PASSWORD_FILE: file, CMBS_ADMINISTRATORS: names, CMBS_IDENTITIES: identities } = config;
-  if (file === undefined || (identities.includes('basic') && names.length > 0)) return [];
-  return ['CMBS_ADMIN_PASSWORD_FILE needs CMBS_IDENTITIES=basic and CMBS_ADMINISTRATORS.'];
-}
-
 /** Ways to prove who one is that send a secret with each request, which others on the network must not read. */
 const SECRET_IDENTITIES = ['basic', 'token', 'oidc'] as const;
 
@@ -55,7 +48,6 @@ export function readConfig(environment: EnvironmentVariables, notice: Notice = i
     problems.push(
       ...addressProblem(config, 'CMBS_HOST', 'CMBS_PUBLIC_URL'),
       ...accessProblems(config, isReachable),
-      ...localAccessProblems(config),
       ...certificateProblems(config),
       ...plainHttpProblems(config),
     );

@@ -7,6 +7,7 @@ import {
   audience,
   host,
   list,
+  names,
   origins,
   path,
   portRanges,
@@ -149,9 +150,14 @@ const COMMON = {
     help: `How callers prove who they are: ${IDENTITY_KINDS.join(', ')}; none: everybody may do everything`,
   },
   CMBS_ADMINISTRATORS: {
-    schema: list,
+    schema: names,
     fallback: '',
-    help: 'Names of users who may do everything, besides the members of the group admins',
+    help: 'Names of users who may do everything, besides the members of the group admins; a JSON array where a name has commas',
+  },
+  CMBS_ADMIN_PASSWORD_FILE: {
+    schema: path,
+    fallback: undefined,
+    help: 'File with the password of the first of CMBS_ADMINISTRATORS, who is made a user if there is none; in the cloud, companions read it',
   },
   CMBS_OIDC_FILE: {
     schema: path,
@@ -196,11 +202,6 @@ const LOCAL = {
     schema: path,
     fallback: '.cmbs',
     help: 'Directory of the data; one process at a time',
-  },
-  CMBS_ADMIN_PASSWORD_FILE: {
-    schema: path,
-    fallback: undefined,
-    help: 'File with the password of the first of CMBS_ADMINISTRATORS, who is made a user if there is none',
   },
   CMBS_TLS_CERT: {
     schema: path,

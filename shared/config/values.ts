@@ -53,6 +53,23 @@ export const list = z.string().transform((text) =>
     .filter((one) => one !== ''),
 );
 
+/** A {@link list}, or a JSON array of texts, which may have commas. */
+export const names = z.string().transform((text, check): readonly string[] => {
+  if (!text.trimStart().startsWith('[')) return list.parse(text);
+  try {
+    const parsed = z.array(z.string()).safeParse(JSON.parse(text));
+    if (parsed.success && parsed.data.every((name) => name.trim() !== '')) return parsed.data;
+    check.addIssue({ code: 'custom', message: 'must have only texts that are not empty in its JSON array' });
+  } catch {
+    check.addIssue({
+      code: 'custom',
+      message:
+        'begins with [ and is not JSON; give names with commas between them, or ["CN=alice,O=Example","root"]',
+    });
+  }
+  return z.NEVER;
+});
+
 export const origins = list.pipe(
   z.array(z.string().refine(isOrigin, { error: 'must be a list of origins such as https://console.example' })),
 );

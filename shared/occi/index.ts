@@ -6,6 +6,7 @@ export { type Aliases, CategoryRegistry } from './category-registry';
 export { actionInput, drafts, singleDraft } from './drafts';
 export type { Noted, Precondition, Requester } from './entities/context';
 export { Entities } from './entities/entities';
+export { type Cursors, READABLE_CURSORS } from './entities/cursors';
 export type { Part, Visibility } from './entities/visibility';
 export type { NamedRequest, OpenCollection, PageRequest } from './entities/listing';
 export {

@@ -1,5 +1,5 @@
-/** The store: its interface, and the id of the deployment that it holds. Engines have doors of their own. */
-export { assertReachable, deploymentId } from './deployment';
+/** The store: its interface, and the id and the keys of the deployment that it holds. Engines have doors of their own. */
+export { assertReachable, deploymentId, deploymentKey } from './deployment';
 export { compareKeys } from './keys';
 export { cursorAfter, idInCursor, MAX_WHERE_TERMS } from './store-query';
 export type {

@@ -173,7 +173,7 @@ run "companion" {
         "CMBS_CONTROL_AUDIENCE=https://cmbs.example.com/control", "CMBS_SHARDS=${output.shards_setting}", "CMBS_SHARD=alps",
         "CMBS_BIND_HOST=0.0.0.0", "CMBS_CONTROL_HOST=0.0.0.0", "CMBS_CONTROL_PORT=8080",
         "CMBS_CONTROL_CALLERS=bus@example.com,companion-functions@example.com", "CMBS_QUEUE_LIMIT=500", "CMBS_EXTENSIONS=infrastructure",
-        "CMBS_IDENTITIES=token,oidc", "CMBS_ADMINISTRATORS=accounts.google.com/alice@example.com,root",
+        "CMBS_IDENTITIES=token,oidc", "CMBS_ADMINISTRATORS=[\"accounts.google.com/alice@example.com\",\"issuer.example/CN=bob,O=Example\"]",
         "CMBS_OIDC_ISSUERS={\"issuers\":[{\"audience\":[\"example\"],\"claim\":\"email\",\"issuer\":\"https://accounts.google.com\",\"require\":{\"email_verified\":true,\"hd\":\"example.com\"}}]}",
       ] : strcontains(google_compute_instance_template.companion["alps"].metadata["user-data"], "\n      ${line}\n")
     ])
@@ -209,5 +209,55 @@ run "companion" {
   assert {
     condition     = !strcontains(google_compute_instance_template.companion["main"].metadata["user-data"], "CMBS_OTHER")
     error_message = "A secret that the host is no reader of does not reach it."
+  }
+
+  assert {
+    condition     = !strcontains(google_compute_instance_template.companion["main"].metadata["user-data"], "admin-password")
+    error_message = "Without a secret for it there is no file with the password of the first administrator."
+  }
+}
+
+run "a_password_for_the_first_administrator" {
+  command = plan
+
+  module {
+    source = "./modules/companion"
+  }
+
+  variables {
+    name_prefix           = "cmbs"
+    labels                = {}
+    shards                = { main = run.setup.layout.shards.main }
+    network               = run.setup.layout.network
+    member_ports          = run.setup.layout.member_ports
+    control_port          = run.setup.layout.control_port
+    member_ranges         = []
+    image                 = "europe-west1-docker.pkg.dev/example-project/cmbs-companion/companion@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+    image_repository      = "cmbs-companion"
+    host_image            = "projects/cos-cloud/global/images/family/cos-stable"
+    account               = "companion@example.com"
+    control_callers       = ["bus@example.com"]
+    environment           = run.setup.layout.environment
+    topic_delivery        = "pull"
+    push_account          = null
+    secrets               = {}
+    admin_password_secret = "root-password"
+  }
+
+  override_resource {
+    target          = google_compute_address.members
+    override_during = plan
+    values          = { address = "203.0.113.10" }
+  }
+
+  assert {
+    condition = alltrue([
+      for line in [
+        "      CMBS_ADMIN_PASSWORD_FILE=/run/secrets/cmbs-admin-password\n",
+        "secret 'root-password' latest >\"$password\"\n",
+        "--mount \"type=bind,source=$password,target=/run/secrets/cmbs-admin-password,readonly\"",
+      ] : strcontains(google_compute_instance_template.companion["main"].metadata["user-data"], line)
+    ])
+    error_message = "The container gets the password of the first administrator as a file."
   }
 }

@@ -94,7 +94,7 @@ run "functions" {
         CMBS_QUEUE_LIMIT        = "500"
         CMBS_EXTENSIONS         = "infrastructure"
         CMBS_IDENTITIES         = "token,oidc"
-        CMBS_ADMINISTRATORS     = "accounts.google.com/alice@example.com,root"
+        CMBS_ADMINISTRATORS     = "[\"accounts.google.com/alice@example.com\",\"issuer.example/CN=bob,O=Example\"]"
         CMBS_OIDC_ISSUERS       = "{\"issuers\":[{\"audience\":[\"example\"],\"claim\":\"email\",\"issuer\":\"https://accounts.google.com\",\"require\":{\"email_verified\":true,\"hd\":\"example.com\"}}]}"
       })
     ])

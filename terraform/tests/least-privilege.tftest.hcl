@@ -85,6 +85,11 @@ run "pull" {
   }
 
   assert {
+    condition     = length(google_secret_manager_secret_iam_member.admin_password) == 0
+    error_message = "Without a password for the first administrator, nobody reads one."
+  }
+
+  assert {
     condition     = output.push_account == null && length(google_service_account_iam_member.push_act_as) == 0
     error_message = "Where the companion pulls there is no account to push as."
   }
@@ -140,6 +145,33 @@ run "push" {
   assert {
     condition     = google_service_account_iam_member.push_tokens[0].member == "serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com"
     error_message = "Pub/Sub itself makes the push account's tokens."
+  }
+}
+
+run "a_password_for_the_first_administrator" {
+  module {
+    source = "./modules/identity"
+  }
+
+  variables {
+    name_prefix           = "cmbs"
+    accesses              = run.setup_pull.layout.accesses
+    database              = "cmbs"
+    topic_delivery        = "pull"
+    secrets               = {}
+    admin_password_secret = "root-password"
+  }
+
+  assert {
+    condition = [
+      for grant in google_secret_manager_secret_iam_member.admin_password : [grant.secret_id, grant.role, grant.member]
+    ] == [["root-password", "roles/secretmanager.secretAccessor", google_service_account.companion.member]]
+    error_message = "The companion, and no function, reads the password of the first administrator."
+  }
+
+  assert {
+    condition     = length(google_secret_manager_secret_iam_member.readers) == 0
+    error_message = "The password of the first administrator is no variable of a function."
   }
 }
 

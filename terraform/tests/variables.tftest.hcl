@@ -16,7 +16,7 @@ run "one_bad_value_each" {
     client_ranges         = []
     invokers              = []
     rate_limit            = { requests = 1, seconds = 61 }
-    administrators        = ["a user"]
+    administrators        = [" a user"]
     oidc_issuers          = [{ issuer = "http://issuer.example", audience = ["cmbs"] }]
     release               = "latest"
     functions_directory   = "../dist/functions/"
@@ -237,5 +237,43 @@ run "an_issuer_with_a_misspelt_attribute" {
 
   expect_failures = [
     var.oidc_issuers,
+  ]
+}
+
+run "a_password_for_nobody_who_logs_in_by_it" {
+  command = plan
+
+  variables {
+    identities            = ["token"]
+    admin_password_secret = "root-password"
+  }
+
+  expect_failures = [
+    var.admin_password_secret,
+  ]
+}
+
+run "a_password_for_a_user_of_an_issuer" {
+  command = plan
+
+  variables {
+    administrators        = ["accounts.google.com/alice@example.com", "root"]
+    admin_password_secret = "root-password"
+  }
+
+  expect_failures = [
+    var.admin_password_secret,
+  ]
+}
+
+run "a_password_in_place_of_a_secret" {
+  command = plan
+
+  variables {
+    admin_password_secret = "correct horse"
+  }
+
+  expect_failures = [
+    var.admin_password_secret,
   ]
 }

@@ -1,15 +1,15 @@
 /** Access rules on Firestore: effective in every process within two seconds, and a closed deployment that sends on L1. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { startCloudFunctions, type CloudFunctions } from '@cmbs/emulator/cloud';
-import { type JsonObject, silentLog, systemClock } from '@cmbs/shared';
-import { ensureUser } from '@cmbs/shared/access';
-import { passiveExtensionsOf } from '@cmbs/shared/extensions';
-import { layersOf } from '@cmbs/shared/broker';
-import { Categories } from '@cmbs/shared/occi';
-import { openFirestoreStore } from '@cmbs/shared/store/firestore';
+import { type JsonObject, silentLog } from '@cmbs/shared';
 import { startCloudCompanion, type CloudCompanion } from '../../companion/cloud';
 import { eventually, freeSocket, MEMBER, MESSAGE, unique } from '../e2e/harness';
 import { freePort } from '../integration/free-port';
-import { cloudEnvironment, configOf } from './deployment';
+import { cloudEnvironment, configOf, type EnvironmentVariables } from './deployment';
+import { RecordedLog } from '../recorded';
+import { Program } from './processes';
 import { describeOnEmulators } from './support';
 
 const RULE = 'http://houssem.org/cmbs/access#rule';
@@ -18,37 +18,75 @@ const USER = 'http://houssem.org/cmbs/access#user';
 const EFFECTIVE_MS = 2000;
 
 describeOnEmulators('a closed deployment', (hosts) => {
+  const directory = mkdtempSync(join(tmpdir(), 'cmbs-cloud-access-'));
+  let env: EnvironmentVariables;
   let functions: readonly CloudFunctions[] = [];
-  let companion: CloudCompanion | undefined;
+  let companions: readonly CloudCompanion[] = [];
+
+  function passwordFile(content: string): string {
+    const file = join(directory, unique('password'));
+    writeFileSync(file, content);
+    return file;
+  }
 
   beforeAll(async () => {
-    const env = await cloudEnvironment(hosts, { CMBS_IDENTITIES: 'basic', CMBS_ADMINISTRATORS: 'root' });
+    env = await cloudEnvironment(hosts, { CMBS_IDENTITIES: 'basic', CMBS_ADMINISTRATORS: 'root' });
     const config = configOf(env);
-    const store = openFirestoreStore({
-      projectId: config.GOOGLE_CLOUD_PROJECT,
-      databaseId: config.CMBS_FIRESTORE_DATABASE,
-      clock: systemClock,
-      log: silentLog,
-    });
-    const categories = new Categories(store, passiveExtensionsOf([], layersOf()), {
-      watch: false,
-      clock: systemClock,
-    });
-    const { registry } = await categories.current();
-    await ensureUser({ store, registry, clock: systemClock }, 'root', 'password of root');
-    categories.close();
-    await store.close();
     const other = configOf({ ...env, PORT: String(await freePort()) });
     functions = [
       await startCloudFunctions({ config, log: silentLog }),
       await startCloudFunctions({ config: other, log: silentLog }),
     ];
-    companion = await startCloudCompanion({ config, log: silentLog });
-    await companion.holding();
+    const file = { CMBS_ADMIN_PASSWORD_FILE: passwordFile('password of root\n') };
+    const standby = { ...env, ...file, CMBS_CONTROL_PORT: String(await freePort()) };
+    companions = await Promise.all(
+      [{ ...env, ...file }, standby].map((one) => startCloudCompanion({ config: configOf(one), log: silentLog })),
+    );
+    await Promise.race(companions.map((one) => one.holding()));
   });
   afterAll(async () => {
-    await companion?.close();
+    for (const one of companions) await one.close();
     for (const one of functions) await one.close();
+    rmSync(directory, { recursive: true });
+  });
+
+  it('has a first administrator, whom the companions make from the file when they start, once', async () => {
+    const path = '/cmbs/access/user/root';
+    expect(await ask(0, 'root', 'GET', path)).toMatchObject({ status: 200, json: { id: 'root' } });
+    const changed = { CMBS_ADMIN_PASSWORD_FILE: passwordFile('another password'), CMBS_CONTROL_PORT: '0' };
+    const log = new RecordedLog();
+    const later = await startCloudCompanion({ config: configOf({ ...env, ...changed }), log });
+    // A companion waits for the lease of the shard after it has looked for the user.
+    await eventually(
+      () => log.lines.map(({ message }) => message),
+      (all) => all.some((message) => message.startsWith('standing by')),
+      'the companion waits for the lease',
+    );
+    await later.close();
+    expect((await ask(1, 'root', 'GET', path)).status).toBe(200);
+  });
+
+  it.each([
+    ['is missing', () => join(directory, 'nothing'), 'the file cannot be read: ENOENT'],
+    ['is empty', () => passwordFile('\nsecond line'), 'write the password of root in its first line'],
+    ['has a short password', () => passwordFile('short'), 'takes 8 characters at least'],
+  ])('does not start a companion whose password file %s', async (_which, file, says) => {
+    const settings = { ...env, CMBS_ADMIN_PASSWORD_FILE: file(), CMBS_CONTROL_PORT: '0' };
+    await expect(startCloudCompanion({ config: configOf(settings), log: silentLog })).rejects.toThrow(says);
+  });
+
+  it('does not start npm run start:cloud without the password file that it should have', async () => {
+    const settings = {
+      ...env,
+      PORT: '0',
+      CMBS_CONTROL_PORT: '0',
+      CMBS_ADMIN_PASSWORD_FILE: join(directory, 'nothing'),
+    };
+    const program = new Program('local/cloud.js', [], settings);
+    expect((await program.ended).code).toBe(1);
+    expect(program.lines).toEqual([
+      expect.stringMatching(/^CMBS_ADMIN_PASSWORD_FILE: the file cannot be read: ENOENT/),
+    ]);
   });
 
   /** Asks one of the two processes. */
@@ -58,7 +96,7 @@ describeOnEmulators('a closed deployment', (hosts) => {
     method: string,
     path: string,
     body?: JsonObject,
-  ): Promise<{ readonly status: number; readonly json: JsonObject }> {
+  ): Promise<{ readonly status: number; readonly json: JsonObject; readonly link: string }> {
     const answer = await fetch((functions[process] as CloudFunctions).url + path, {
       method,
       headers: {
@@ -69,7 +107,8 @@ describeOnEmulators('a closed deployment', (hosts) => {
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await answer.text();
-    return { status: answer.status, json: (text === '' ? {} : JSON.parse(text)) as JsonObject };
+    const link = answer.headers.get('link') ?? '';
+    return { status: answer.status, json: (text === '' ? {} : JSON.parse(text)) as JsonObject, link };
   }
 
   async function user(): Promise<string> {
@@ -106,6 +145,19 @@ describeOnEmulators('a closed deployment', (hosts) => {
     }
     const listed = await ask(1, alice, 'GET', '/cmbs/message/');
     expect(JSON.stringify(listed.json)).toContain(path.slice(path.lastIndexOf('/') + 1));
+  });
+
+  it('takes the cursor of one process in another one, and no cursor that it did not give out', async () => {
+    const alice = await user();
+    const paths = [unique('one'), unique('two')].map((id) => `/cmbs/message/${id}`).sort();
+    for (const path of paths) expect((await ask(0, alice, 'PUT', path, { kind: MESSAGE })).status).toBe(201);
+    const first = await ask(0, alice, 'GET', '/cmbs/message/?number=1');
+    const cursor = /[?&]cursor=([\w-]+)/.exec(first.link)?.[1] ?? '';
+    const next = await ask(1, alice, 'GET', `/cmbs/message/?number=1&cursor=${cursor}`);
+    const ids = [first, next].flatMap(({ json }) => (json.resources as JsonObject[]).map(({ id }) => id));
+    expect(ids).toEqual(paths.map((path) => path.slice(path.lastIndexOf('/') + 1)));
+    const readable = Buffer.from(JSON.stringify(['i', paths[0]])).toString('base64url');
+    expect((await ask(1, alice, 'GET', `/cmbs/message/?cursor=${readable}`)).status).toBe(400);
   });
 
   it('sends on L1 between its members, with rules that the companion reads', async () => {

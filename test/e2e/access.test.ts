@@ -202,6 +202,28 @@ describe('access, closed', () => {
     for (const path of [...own, shown]) expect(all).toContain(path);
   });
 
+  it('counts logins by identity and outcome, without names', async () => {
+    const alice = await user();
+    const counted = async (): Promise<Readonly<Record<string, number>>> => {
+      const lines = (await root.ask('GET', '/metrics')).text.split('\n');
+      const logins = lines.filter((line) => line.startsWith('cmbs_logins{'));
+      return Object.fromEntries(logins.map((line) => line.split(' ')).map(([name = '', n]) => [name, Number(n)]));
+    };
+    const before = await counted();
+    expect(await alice.as.status('GET', '/cmbs/message/')).toBe(200);
+    expect(await Caller.basic(alice.name, 'wrong').status('GET', '/cmbs/message/')).toBe(401);
+    expect(await new Caller('Bearer cmbs_none').status('GET', '/cmbs/message/')).toBe(401);
+    expect(await nobody.status('GET', '/cmbs/message/')).toBe(401);
+    const after = await counted();
+    const grown = Object.keys(after).map((name) => [name, (after[name] ?? 0) - (before[name] ?? 0)]);
+    expect(Object.fromEntries(grown.filter(([, n]) => n !== 0))).toEqual({
+      // Those of alice and of the second look at the metrics.
+      'cmbs_logins{identity="basic",outcome="accepted"}': 2,
+      'cmbs_logins{identity="basic",outcome="refused"}': 1,
+      'cmbs_logins{identity="token",outcome="refused"}': 1,
+    });
+  });
+
   it('deletes of a collection only what its caller sees, and refuses what the caller may not delete', async () => {
     const [alice, bob] = [await user(), await user()];
     const [hidden, own] = [await alice.as.message(), await bob.as.message()];

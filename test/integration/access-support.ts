@@ -134,8 +134,8 @@ function processWith({ store }: CountedStore, administrators: readonly string[])
   const extensions = passiveExtensionsOf([], layersOf()).map((one) =>
     one.name === access.extension.name ? access.extension : one,
   );
-  const { authorize, visibility } = access;
+  const { authorize, visibility, cursors } = access;
   const categories = new Categories(store, extensions, { watch: false, clock: systemClock, authorize });
-  const entities = new Entities({ store, categories, clock: systemClock, newId, authorize, visibility });
+  const entities = new Entities({ store, categories, clock: systemClock, newId, authorize, visibility, cursors });
   return { access, categories, entities };
 }

@@ -1,6 +1,6 @@
 /** Who a caller is: passwords, access tokens, certificates passed by proxies, and the bounds on failed logins. */
 import { createHash } from 'node:crypto';
-import { ANONYMOUS, CmbsError, systemClock } from '@cmbs/shared';
+import { ANONYMOUS, CmbsError, type Counters, systemClock } from '@cmbs/shared';
 import { AddressRanges, clientKey } from '../../shared/access/identities/addresses';
 import {
   Authentication,
@@ -20,6 +20,7 @@ import {
 } from '../../shared/access/identities';
 import { ManualClock } from '../contract/manual-clock';
 import { randomFrom } from '../seed';
+import type { Credentials } from '../../shared/access/identities';
 import { basic, credentials, type Shown } from './access-identities-support';
 import { refusal } from './refusal';
 
@@ -671,6 +672,47 @@ describe('authentication', () => {
     await expect(only.authenticate(credentials({ authorization: `Bearer ${text}` }))).resolves.toMatchObject({
       kind: 'user',
     });
+  });
+
+  it('counts logins by identity and outcome, without a name or an address', async () => {
+    const counted: string[] = [];
+    const counters: Counters = {
+      add: (name, labels) => void counted.push(`${name} ${Object.values(labels ?? {}).join(' ')}`),
+    };
+    const broken = {
+      name: 'oidc',
+      challenge: undefined,
+      authenticate: ({ headers }: Credentials) =>
+        headers['x-broken'] === undefined
+          ? Promise.resolve(undefined)
+          : Promise.reject(new CmbsError('unavailable', 'The keys cannot be fetched.')),
+    } as const;
+    const all = new Authentication([identity, tokens, broken, proxy], { attempts, counters });
+    const outcome = async (shown: Shown): Promise<string> => {
+      await all.authenticate(credentials(shown)).catch(() => undefined);
+      return counted.splice(0).join();
+    };
+    const [fromProxy, fromOthers] = [
+      { headers: { 'x-dn': ['CN=bob'] }, peer: '10.0.0.1' },
+      { headers: { 'x-dn': ['CN=bob'] }, peer: '192.0.2.1' },
+    ];
+    expect(await outcome({})).toBe('');
+    expect(await outcome({ authorization: basic('alice', 'right') })).toBe('cmbs_logins basic accepted');
+    expect(await outcome({ authorization: basic('alice', 'wrong') })).toBe('cmbs_logins basic refused');
+    expect(await outcome({ authorization: 'Basic !' })).toBe('cmbs_logins basic refused');
+    expect(await outcome({ authorization: `Bearer ${text}` })).toBe('cmbs_logins token accepted');
+    expect(await outcome({ authorization: `Bearer ${text}x` })).toBe('cmbs_logins token refused');
+    expect(await outcome({ authorization: 'Bearer a.b.c' })).toBe('cmbs_logins other refused');
+    expect(await outcome({ headers: { 'x-broken': ['1'] } })).toBe('cmbs_logins oidc failed');
+    expect(await outcome(fromProxy)).toBe('cmbs_logins proxy accepted');
+    expect(await outcome(fromOthers)).toBe('cmbs_logins proxy refused');
+    expect(await outcome({ authorization: basic('alice', 'right'), ...fromProxy })).toBe(
+      'cmbs_logins basic accepted',
+    );
+    for (let at = 0; at < 10; at += 1) await outcome({ authorization: basic('alice', 'wrong') });
+    expect(await outcome({ authorization: basic('alice', 'right') })).toBe('cmbs_logins basic limited');
+    for (let at = 0; at < 60; at += 1) await outcome({ authorization: 'Bearer cmbs_none' });
+    expect(await outcome({ authorization: 'Bearer cmbs_none' })).toBe('cmbs_logins token limited');
   });
 
   it('without identities takes everybody as nobody', async () => {

@@ -182,8 +182,24 @@ describe('the configuration', () => {
     ],
     [{ CMBS_ADMIN_PASSWORD_FILE: 'file' }, 'CMBS_IDENTITIES=basic'],
     [{ CMBS_IDENTITIES: 'kerberos' }, 'basic, token, oidc, proxy'],
+    [{ CMBS_ADMINISTRATORS: '["root"' }, 'CMBS_ADMINISTRATORS="[\\"root\\"" begins with [ and is not JSON'],
+    [{ CMBS_ADMINISTRATORS: '["root", 7]' }, 'must have only texts that are not empty in its JSON array'],
+    [{ CMBS_ADMINISTRATORS: '["root", " "]' }, 'must have only texts that are not empty in its JSON array'],
   ])('refuses access settings that do not fit together: %j', (env, says) => {
     expect(problems(env)).toContain(says);
+  });
+
+  it.each([
+    ['root, CN=bob ,', ['root', 'CN=bob']],
+    ['["CN=alice,O=Example","root"]', ['CN=alice,O=Example', 'root']],
+    [' [ "/O=Example, Inc./CN=alice" ]', ['/O=Example, Inc./CN=alice']],
+  ])('takes administrators between commas, or as a JSON array: %s', (CMBS_ADMINISTRATORS, administrators) => {
+    const config = readConfig({ CMBS_IDENTITIES: 'basic', CMBS_ADMINISTRATORS });
+    expect(config.CMBS_ADMINISTRATORS).toEqual(administrators);
+  });
+
+  it('treats an empty JSON array as no administrators', () => {
+    expect(problems({ CMBS_IDENTITIES: 'basic', CMBS_ADMINISTRATORS: '[]' })).toContain('CMBS_ADMINISTRATORS');
   });
 
   it('is explained by --help, with every setting and default', () => {

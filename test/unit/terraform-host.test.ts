@@ -1,6 +1,6 @@
 /** The script that starts the companion's container on its machine, run with stand-ins for curl and docker. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { terraform, itWithTerraform } from './terraform-runs';
@@ -20,6 +20,7 @@ afterEach(() => {
 /** The content of /etc/cmbs/start, which cloud-init writes. */
 function startScript(
   secrets: Readonly<Record<string, { readonly secret: string; readonly version: string }>>,
+  passwordFile: { readonly secret: string; readonly path: string } | null = null,
 ): string {
   const values = {
     image: IMAGE,
@@ -27,6 +28,7 @@ function startScript(
     project_id: 'example-project',
     environment: { NODE_ENV: 'production' },
     secrets,
+    password_file: passwordFile,
     member_ports: '5010:5040',
     control_port: 8080,
     drain_seconds: 15,
@@ -45,6 +47,8 @@ interface Outcome {
   readonly commands: readonly string[];
   /** The environment of the container. */
   readonly secret: string | undefined;
+  /** The file that the container gets as the password of the first administrator. */
+  readonly password: string | undefined;
 }
 
 function start(script: string, answers: { readonly secretManager: string }): Outcome {
@@ -60,19 +64,24 @@ function start(script: string, answers: { readonly secretManager: string }): Out
       *secretmanager.googleapis.com/v1/projects/example-project/secrets/example/versions/3:access)
         read -r header; [ "$header" = 'header = "Authorization: Bearer a-token"' ] || exit 22
         ${answers.secretManager} ;;
+      *secretmanager.googleapis.com/v1/projects/example-project/secrets/root-password/versions/latest:access)
+        read -r header; [ "$header" = 'header = "Authorization: Bearer a-token"' ] || exit 22
+        ${answers.secretManager} ;;
       *) exit 6 ;;
     esac`,
   );
   standIn('docker', `if [ "$1" = run ]; then printf %s "\${CMBS_EXAMPLE-}" > "${directory}/secret"; fi`);
   writeFileSync(join(directory, 'start'), script);
   const { status } = spawnSync('/bin/bash', [join(directory, 'start')], {
-    env: { PATH: `${directory}:/usr/bin:/bin` },
+    env: { PATH: `${directory}:/usr/bin:/bin`, RUNTIME_DIRECTORY: directory },
   });
-  const secret = join(directory, 'secret');
+  const contentOf = (name: string): string | undefined =>
+    existsSync(join(directory, name)) ? readFileSync(join(directory, name), 'utf8') : undefined;
   return {
     status,
     commands: readFileSync(join(directory, 'commands'), 'utf8').trim().split('\n'),
-    secret: existsSync(secret) ? readFileSync(secret, 'utf8') : undefined,
+    secret: contentOf('secret'),
+    password: contentOf('admin-password'),
   };
 }
 
@@ -101,6 +110,31 @@ describe("the companion's machine", () => {
       expect(commands.filter((command) => command.startsWith('docker run'))).toEqual([]);
     });
   }
+
+  const passwordFile = { secret: 'root-password', path: '/run/secrets/password' };
+
+  itWithTerraform('passes the password of the first administrator to the container as a file', () => {
+    const script = startScript({}, passwordFile);
+    const answer = (value: string): string => `printf '{"payload": {"data": "${value}"}}'`;
+    const { status, commands, password, secret } = start(script, { secretManager: answer(encoded) });
+    expect([status, password, secret]).toEqual([0, SECRET, '']);
+    expect(statSync(join(directory, 'admin-password')).mode & 0o777).toBe(0o444);
+    const run = commands.find((command) => command.startsWith('docker run')) ?? '';
+    const source = join(directory, 'admin-password');
+    expect(run).toContain(` --mount type=bind,source=${source},target=/run/secrets/password,readonly `);
+    for (const hidden of [SECRET, encoded, 'a-token']) expect(commands.join('\n')).not.toContain(hidden);
+  });
+
+  itWithTerraform('does not start the container without the password that it should have', () => {
+    const { status, commands } = start(startScript({}, passwordFile), { secretManager: 'exit 22' });
+    expect(status).not.toBe(0);
+    expect(commands.filter((command) => command.startsWith('docker run'))).toEqual([]);
+  });
+
+  it('keeps the password in a directory that is in memory and for root only', () => {
+    const unit = readFileSync(TEMPLATE, 'utf8');
+    for (const line of ['RuntimeDirectory=cmbs', 'RuntimeDirectoryMode=0700']) expect(unit).toContain(`${line}\n`);
+  });
 
   it('restarts a container each time it ends', () => {
     const unit = readFileSync(TEMPLATE, 'utf8');

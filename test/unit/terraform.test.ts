@@ -108,6 +108,7 @@ describe("Terraform's files", () => {
       'google_project_iam_member.pubsub_agent_subscriber roles/pubsub.subscriber',
       'google_project_iam_member.store roles/datastore.user',
       'google_pubsub_topic_iam_member.dead_letters roles/pubsub.publisher',
+      'google_secret_manager_secret_iam_member.admin_password roles/secretmanager.secretAccessor',
       'google_secret_manager_secret_iam_member.readers roles/secretmanager.secretAccessor',
       'google_service_account_iam_member.push_act_as roles/iam.serviceAccountUser',
       'google_service_account_iam_member.push_tokens roles/iam.serviceAccountTokenCreator',
@@ -448,7 +449,7 @@ const LAYOUT_VARIABLES: Readonly<Record<string, Value>> = {
 /** Variables of a deployment whose callers prove who they are. */
 const CLOSED = {
   identities: ['basic', 'token', 'oidc'],
-  administrators: ['accounts.google.com/alice@example.com', 'root'],
+  administrators: ['accounts.google.com/alice@example.com', 'root', 'issuer.example/CN=Bob <b>, O="Example"'],
   oidc_issuers: [
     {
       issuer: 'https://accounts.google.com',

@@ -1,14 +1,22 @@
 /** Finds the principal of a request by all identities that are configured. */
-import { CmbsError } from '../../errors';
+import { CmbsError, toCmbsError } from '../../errors';
+import { type Counters, silentCounters } from '../../log';
 import { ANONYMOUS, type Principal } from '../../principal';
 import type { LoginAttempts } from './attempts';
 import { authorizationOf } from './authorization-header';
 import { distinctChallenges, INVALID_TOKEN_CHALLENGE, invalidCredentials, schemeOf } from './challenges';
-import type { Credentials, Identity } from './identity';
+import type { Credentials, Identity, IdentityName } from './identity';
 
 export interface AuthenticationOptions {
   /** Counts what is refused; the same as for {@link BasicIdentity}. */
   readonly attempts: LoginAttempts;
+  /** Counts logins by identity and outcome; silent when absent. */
+  readonly counters?: Counters;
+}
+
+/** Which identity a request asked, for the counter; `other`: its credentials are of no sort that is configured. */
+interface Login {
+  identity?: IdentityName | 'other';
 }
 
 export class Authentication {
@@ -16,14 +24,16 @@ export class Authentication {
   readonly challenges: readonly string[];
   readonly #identities: readonly Identity[];
   readonly #attempts: LoginAttempts;
+  readonly #counters: Counters;
 
   /**
    * @param identities those of `Authorization` before `proxy`: when a request has both, the first principal counts.
    *   Without any, every caller is anonymous, and what callers show of themselves is ignored.
    */
-  constructor(identities: readonly Identity[], { attempts }: AuthenticationOptions) {
+  constructor(identities: readonly Identity[], { attempts, counters = silentCounters }: AuthenticationOptions) {
     this.#identities = identities;
     this.#attempts = attempts;
+    this.#counters = counters;
     this.challenges = distinctChallenges(identities.map(({ challenge }) => challenge));
   }
 
@@ -35,13 +45,32 @@ export class Authentication {
    */
   async authenticate(credentials: Credentials): Promise<Principal> {
     if (this.#identities.length === 0) return ANONYMOUS;
+    const login: Login = {};
     try {
-      return await this.#principalOf(credentials);
-    } catch (error) {
-      if (!(error instanceof CmbsError) || error.code !== 'unauthenticated') throw error;
-      this.#attempts.refused(credentials.clientAddress);
-      throw this.#withChallenges(error);
+      const principal = await this.#principalOf(credentials, login);
+      this.#count(login, 'accepted');
+      return principal;
+    } catch (thrown) {
+      const error = this.#answerTo(thrown, credentials);
+      this.#count(login, outcomeOf(error));
+      throw error;
     }
+  }
+
+  /** No name and no address: a counter has few values. Requests without credentials are no logins. */
+  #count({ identity }: Login, outcome: string): void {
+    if (identity !== undefined) this.#counters.add('cmbs_logins', { identity, outcome });
+  }
+
+  /** The error for the caller: a refusal with all challenges, or 429 after too many refusals. */
+  #answerTo(thrown: unknown, { clientAddress }: Credentials): unknown {
+    if (!(thrown instanceof CmbsError) || thrown.code !== 'unauthenticated') return thrown;
+    try {
+      this.#attempts.refused(clientAddress);
+    } catch (limited) {
+      return limited;
+    }
+    return this.#withChallenges(thrown);
   }
 
   /** The error for a caller without credentials who may not do something. */
@@ -51,18 +80,23 @@ export class Authentication {
     );
   }
 
-  async #principalOf(credentials: Credentials): Promise<Principal> {
+  async #principalOf(credentials: Credentials, login: Login): Promise<Principal> {
     const authorization = authorizationOf(credentials.headers);
     let principal: Principal | undefined;
     let isAccepted = authorization === undefined;
     // All are asked, so that a header which only a proxy may send is refused in every request.
     for (const identity of this.#identities) {
-      const found = await identity.authenticate(credentials);
+      const found = await identity.authenticate(credentials).catch((error: unknown) => {
+        login.identity = identity.name;
+        throw error;
+      });
       if (found === undefined) continue;
+      if (principal === undefined) login.identity = identity.name;
       principal ??= found;
       isAccepted ||= identity.name !== 'proxy';
     }
     if (!isAccepted) {
+      login.identity = 'other';
       throw invalidCredentials(
         'These credentials are not accepted here; send some that WWW-Authenticate names.',
         authorization?.scheme === 'bearer' ? INVALID_TOKEN_CHALLENGE : undefined,
@@ -89,4 +123,11 @@ export class Authentication {
       headers: { 'WWW-Authenticate': offered.join(', ') },
     });
   }
+}
+
+/** Failed: the credentials could not be checked. */
+function outcomeOf(thrown: unknown): 'refused' | 'limited' | 'failed' {
+  const { code, status } = toCmbsError(thrown);
+  if (status === 429) return 'limited';
+  return code === 'bad_request' || code === 'unauthenticated' || code === 'forbidden' ? 'refused' : 'failed';
 }

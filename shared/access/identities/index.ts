@@ -17,6 +17,7 @@ export { OidcConfigError, parseOidcConfig, type OidcIssuer } from './oidc-config
 export { OidcIdentity, type OidcIdentityOptions } from './oidc-identity';
 export {
   hashPassword,
+  isPossiblePassword,
   MAX_PASSWORD_BYTES,
   storedPasswordSchema,
   verifyPassword,

@@ -6,6 +6,7 @@ import type { Store } from '../../store';
 import type { Categories } from '../categories/categories';
 import type { StoredEntity } from '../entity-store';
 import type { Entity, Path } from '../model';
+import type { Cursors } from './cursors';
 import type { Visibility } from './visibility';
 import { splitLocation, type Location } from '../paths';
 
@@ -17,6 +18,8 @@ export interface EntityContext {
   readonly authorize: Authorize;
   /** Which entities callers see; everybody sees everything when absent. */
   readonly visibility?: Visibility;
+  /** The form of cursors for callers; {@link READABLE_CURSORS} when absent. */
+  readonly cursors?: Cursors;
   /** Entities that one step of a bulk deletion deletes; {@link MAX_BATCH_ENTITIES} when absent. */
   readonly deletionStep?: number;
   /** Entities that one page reads for a filter that the index cannot answer; {@link MAX_FILTER_SCAN} when absent. */

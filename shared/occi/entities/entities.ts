@@ -101,8 +101,8 @@ export class Entities {
    * One page of a collection, filtered, in the order of paths.
    * @throws CmbsError `too_large`, `bad_request` for a cursor that is not valid
    */
-  list({ scope, principal }: OpenCollection, request: PageRequest): Promise<EntityPage> {
-    return this.#listing.page({ ...request, scope, principal });
+  list(opened: OpenCollection, request: PageRequest): Promise<EntityPage> {
+    return this.#listing.pageFor(opened, request);
   }
 
   /** The named entities that are in a collection and match a filter, without raw JSON, in the order of paths. */

@@ -11,6 +11,7 @@ import { categoryId, type CategoryId, type Entity, type Path } from '../model';
 import { inPortions, type Portioned, type Portions } from '../portions';
 import type { CategoryRegistry } from '../category-registry';
 import { resourceOf, type EntityContext } from './context';
+import { READABLE_CURSORS } from './cursors';
 import { EVERYTHING, pageOfParts, type Part, type Visibility, visibleAmong } from './visibility';
 
 /** Documents that one page reads for a filter that the index cannot answer. The page then ends with a cursor. */
@@ -108,6 +109,14 @@ export class EntityListing {
       isLocation(path, registry) ||
       (await this.#context.store.count({ collection: ENTITIES, prefix: path }, 1)) > 0
     );
+  }
+
+  /** {@link page} for a caller: the cursors are those that clients see. @throws CmbsError `bad_request` for another cursor */
+  async pageFor({ scope, principal }: OpenCollection, { cursor, ...request }: PageRequest): Promise<EntityPage> {
+    const { cursors = READABLE_CURSORS } = this.#context;
+    const after = cursor === undefined ? {} : { cursor: await cursors.open(cursor) };
+    const { entities, next } = await this.page({ ...request, ...after, scope, principal });
+    return { entities, ...(next === undefined ? {} : { next: await cursors.seal(next) }) };
   }
 
   /** A page of the entities that the principal may see, in the order of paths. */

@@ -124,6 +124,9 @@ resource "google_artifact_registry_repository_iam_member" "companion" {
 locals {
   image_registry = split("/", var.image)[0]
 
+  # In the container.
+  admin_password_file = "/run/secrets/cmbs-admin-password"
+
   host_secrets = { for name, secret in var.secrets : name => secret if contains(secret.readers, "host") }
 
   shard_addresses = { for name, address in google_compute_address.members : name => address.address }
@@ -140,6 +143,7 @@ locals {
         CMBS_CONTROL_CALLERS = join(",", var.control_callers)
       },
       var.topic_delivery == "push" ? { CMBS_PUSH_SERVICE_ACCOUNT = var.push_account } : {},
+      var.admin_password_secret == null ? {} : { CMBS_ADMIN_PASSWORD_FILE = local.admin_password_file },
     )
   }
 
@@ -195,6 +199,7 @@ resource "google_compute_instance_template" "companion" {
       project_id    = var.project_id
       environment   = local.environment[each.key]
       secrets       = local.host_secrets
+      password_file = var.admin_password_secret == null ? null : { secret = var.admin_password_secret, path = local.admin_password_file }
       member_ports  = "${var.member_ports.first}:${var.member_ports.last}"
       control_port  = var.control_port
       drain_seconds = local.drain_seconds

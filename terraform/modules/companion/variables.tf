@@ -101,3 +101,9 @@ variable "secrets" {
     readers = set(string)
   }))
 }
+
+variable "admin_password_secret" {
+  description = "Secret with the password of the first administrator, which the container gets as a file; null: there is none."
+  type        = string
+  default     = null
+}

@@ -173,3 +173,13 @@ resource "google_secret_manager_secret_iam_member" "readers" {
   role      = "roles/secretmanager.secretAccessor"
   member    = local.programs[each.value.reader]
 }
+
+# The password of the first administrator: for the companion, and for no function.
+resource "google_secret_manager_secret_iam_member" "admin_password" {
+  count = var.admin_password_secret == null ? 0 : 1
+
+  project   = var.project_id
+  secret_id = var.admin_password_secret
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.companion.member
+}

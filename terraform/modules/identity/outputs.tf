@@ -13,6 +13,7 @@ output "companion_account" {
     google_project_iam_member.companion_logs,
     google_project_iam_member.companion_topics,
     google_project_iam_member.store,
+    google_secret_manager_secret_iam_member.admin_password,
     google_secret_manager_secret_iam_member.readers,
   ]
 }

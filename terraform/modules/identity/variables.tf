@@ -36,3 +36,9 @@ variable "secrets" {
     readers = set(string)
   }))
 }
+
+variable "admin_password_secret" {
+  description = "Secret with the password of the first administrator, which the companion alone reads; null: there is none."
+  type        = string
+  default     = null
+}

@@ -18,7 +18,7 @@ locals {
     CMBS_LOG             = var.settings.log
 
     CMBS_IDENTITIES       = length(var.identities) == 0 ? null : join(",", var.identities)
-    CMBS_ADMINISTRATORS   = length(var.administrators) == 0 ? null : join(",", var.administrators)
+    CMBS_ADMINISTRATORS   = length(var.administrators) == 0 ? null : jsonencode(var.administrators)
     CMBS_OIDC_ISSUERS     = length(var.oidc_issuers) == 0 ? null : jsonencode({ issuers = var.oidc_issuers })
     CMBS_OPEN_TO_EVERYONE = var.open_to_everyone ? "yes" : null
   }

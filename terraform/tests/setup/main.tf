@@ -54,7 +54,7 @@ module "layout" {
   database             = "cmbs"
   settings             = { queue_limit = 500, extensions = ["infrastructure"] }
   identities           = ["token", "oidc"]
-  administrators       = ["accounts.google.com/alice@example.com", "root"]
+  administrators       = ["accounts.google.com/alice@example.com", "issuer.example/CN=bob,O=Example"]
   oidc_issuers         = [{ issuer = "https://accounts.google.com", audience = ["example"], claim = "email", require = { hd = "example.com", email_verified = true } }]
   open_to_everyone     = false
   secrets              = var.secrets
