@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { JsonObject } from '@cmbs/shared';
 import { Reply, Request } from 'zeromq';
 import { CMBS, Deployment, eventually, freeSocket, MEMBER, MESSAGE, unique } from './harness';
+import { PATIENCE_MS } from '../patience';
 
 const ADMIN_PASSWORD = 'correct horse battery';
 const directory = mkdtempSync(join(tmpdir(), 'cmbs-access-'));
@@ -551,6 +552,38 @@ describe('messages in a closed deployment', () => {
     expect(next.text).toContain('allowed');
     expect(next.text).not.toContain('denied');
     expect(await root.status('DELETE', reads)).toBe(200);
+  });
+});
+
+describe('a frame from elsewhere', () => {
+  it('is passed on to remote members while a rule lets everybody', async () => {
+    const bob = await user();
+    const topic = unique('passed');
+    await root.create(
+      RULE,
+      rule(`topic:${topic}`, { operations: ['topic.subscribe'], allow: [`user:${bob.name}`] }),
+    );
+    await root.create(RULE, rule(`topic:${topic}`, { operations: ['topic.publish'], allow: ['everybody'] }));
+    const [address, listening] = [await freeSocket(), await freeSocket()];
+    const { path } = await member(bob.as, ['l32'], { 'cmbs.member.l32_socket': address });
+    await member(bob.as, [], {
+      'cmbs.member.local': 'false',
+      'cmbs.member.l32_socket': listening,
+      'cmbs.member.topics': [topic],
+    });
+    await root.create(RULE, rule(`member:${path}`, { operations: ['message.forward'], allow: ['everybody'] }));
+    const [peer, remote] = [new Request(), new Reply({ receiveTimeout: PATIENCE_MS })];
+    await remote.bind(listening);
+    peer.connect(address);
+    const fields = { cmbs_layer: 'l32', topics: [topic], message_content: 'passed on', transfer: { v: 1 } };
+    await peer.send(JSON.stringify({ kind: MESSAGE, id: unique('f'), attributes: { cmbs: { message: fields } } }));
+    const [reply] = await peer.receive();
+    expect(JSON.parse(String(reply))).not.toHaveProperty('error');
+    const [frame] = await remote.receive();
+    expect(String(frame)).toContain('passed on');
+    await remote.send('{}');
+    peer.close();
+    remote.close();
   });
 });
 
