@@ -1,4 +1,5 @@
 /** Refusals say what to do next. */
+import { openTest } from './engine';
 import { CMBS, Deployment, MESSAGE, unique } from './harness';
 
 let here: Deployment;
@@ -7,15 +8,19 @@ beforeAll(async () => {
 });
 afterAll(() => here.close());
 
-test('a DELETE of a collection without its slash deletes nothing and names the collection', async () => {
-  const path = await here.message('l2');
-  const missing = await here.request('DELETE', '/cmbs/message');
-  expect([missing.status, missing.error]).toEqual([
-    404,
-    expect.stringContaining('/cmbs/message/, with a slash') as string,
-  ]);
-  expect((await here.get(path)).status).toBe(200);
-});
+openTest(
+  'slash',
+  'a DELETE of a collection without its slash deletes nothing and names the collection',
+  async () => {
+    const path = await here.message('l2');
+    const missing = await here.request('DELETE', '/cmbs/message');
+    expect([missing.status, missing.error]).toEqual([
+      404,
+      expect.stringContaining('/cmbs/message/, with a slash') as string,
+    ]);
+    expect((await here.get(path)).status).toBe(200);
+  },
+);
 
 test('a DELETE with an unknown query parameter deletes nothing, even with lenient handling', async () => {
   const path = await here.message('l2');
@@ -51,7 +56,7 @@ test('the refusal of a name says which characters are allowed', async () => {
   expect([refused.status, refused.error]).toEqual([400, expect.stringContaining('a–z') as string]);
 });
 
-test('everything is deleted only with a confirmation', async () => {
+openTest('own user', 'everything is deleted only with a confirmation', async () => {
   const path = await here.message('l2');
   const refused = await here.request('DELETE', '/');
   expect([refused.status, refused.error]).toEqual([400, expect.stringContaining('?confirm=all') as string]);
