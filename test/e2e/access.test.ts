@@ -555,6 +555,19 @@ describe('messages in a closed deployment', () => {
   });
 });
 
+describe('a path without the slash of its collection', () => {
+  it('is answered with the place of the collection, also where an entity is hidden', async () => {
+    const [alice, bob] = [await user(), await user()];
+    const path = '/cmbs/message';
+    const absent = await bob.as.ask('DELETE', path);
+    expect([absent.status, absent.text]).toEqual([404, expect.stringContaining(`is at ${path}/, with a slash`)]);
+    expect(await alice.as.status('PUT', path, { kind: MESSAGE })).toBe(201);
+    const hidden = await bob.as.ask('DELETE', path);
+    expect([hidden.status, hidden.text]).toEqual([404, absent.text]);
+    expect(await alice.as.status('DELETE', path)).toBe(200);
+  });
+});
+
 describe('a frame from elsewhere', () => {
   it('is passed on to remote members while a rule lets everybody', async () => {
     const bob = await user();

@@ -55,7 +55,6 @@ export const describeLocal = (name: string, tests: () => void): void => describe
 const OPEN_ONLY = {
   'own user':
     'a deletion of everything includes the own user, which only administrators may delete; the open run tests it',
-  slash: 'a refusal that hides entities does not name the collection; the open run tests it',
 } as const;
 
 /** `test`, for a property that only open deployments have. */
