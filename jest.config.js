@@ -59,6 +59,8 @@ module.exports = {
     ...projectOf('cloud', emulators),
     // End-to-end suites of the local stack once more, on Firestore and Pub/Sub.
     ...projectOf('cloud e2e', { ...emulators, setupFilesAfterEnv: ['<rootDir>/test/cloud/run-e2e.ts'] }),
+    // And on closed local stacks, whose requests carry credentials.
+    ...projectOf('closed e2e', { setupFilesAfterEnv: ['<rootDir>/test/e2e/run-closed.ts'] }),
   ],
   maxWorkers: 2,
   testSequencer: '<rootDir>/test/run/sequencer.cjs',

@@ -5,6 +5,7 @@
 import { ANONYMOUS, CmbsError } from '@cmbs/shared';
 import {
   deleteOrphan,
+  MEMBER_KIND,
   type OutboundMessage,
   putOutbound,
   readOutbound,
@@ -90,17 +91,25 @@ export class Claims {
       settlement.drop(message);
       return undefined;
     }
-    const { from, holder, principal = ANONYMOUS } = current.outbound;
+    const { from, holder, frame, principal = ANONYMOUS } = current.outbound;
+    const isPassedOn = frame !== undefined;
+    const member = shard.servesAll && !isPassedOn ? undefined : (await readEntity(store, from))?.entity;
     // The member may have moved to another shard, whose companion has the message as well.
-    if (!shard.servesAll && !shard.serves((await readEntity(store, from))?.entity)) {
+    if (!shard.servesAll && !shard.serves(member)) {
       settlement.drop(message, { outcome: 'queued', reason: 'another companion has the member' });
       return undefined;
     }
     this.#assertFirst(holder);
     // Decided again: rules may have changed since the message was queued. Release 1.0 stored no principal.
-    const resource =
-      current.message === undefined ? { path: current.outbound.message } : resourceOf(current.message.entity);
-    await authorize(principal, 'message.deliver', resource);
+    if (isPassedOn) {
+      // The message is an entity of another deployment; here the member that passes it on is what rules name.
+      const resource = member === undefined ? { path: from, kind: MEMBER_KIND } : resourceOf(member);
+      await authorize(principal, 'message.forward', resource);
+    } else {
+      const entity = current.message?.entity;
+      const resource = entity === undefined ? { path: current.outbound.message } : resourceOf(entity);
+      await authorize(principal, 'message.deliver', resource);
+    }
     // The message may have been read before its last outcomes were written.
     message.follow(current.outbound);
     if (message.trying.size > 0) {

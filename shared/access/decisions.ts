@@ -70,9 +70,11 @@ export class Decisions {
     ) {
       throw new CmbsError('not_found', `There is nothing at ${resource.path}.`);
     }
+    // The caller knows of the entity, and a request may be about many of them.
+    const what = isEntity ? `${operation} of ${resource.path}` : operation;
     throw new CmbsError(
       'forbidden',
-      `You may not do this (${operation}); ask the owner or an administrator for a rule.`,
+      `You may not do this (${what}); ask the owner or an administrator for a rule.`,
     );
   };
 

@@ -69,14 +69,8 @@ export function rightOf(operation: Operation, { path, kind }: Resource, isMember
   if (operation === 'entity.hand_over' && isMember) return 'administrators';
   // A mixin that an entity gets or loses: the entity's own owner was asked for.
   if ((operation === 'entity.tag' || operation === 'entity.untag') && !path.startsWith('/')) return 'known';
-  // An address that no member of this deployment has: its own deployment decides.
-  if (
-    (operation === 'message.deliver' || operation === 'message.forward') &&
-    kind === undefined &&
-    !path.startsWith('topic:')
-  ) {
-    return 'known';
-  }
+  // The message is not stored any more; it was decided when it was queued.
+  if (operation === 'message.deliver' && kind === undefined) return 'known';
   // A name below /cmbs/access/ is for the kind that has its place there.
   if (
     operation === 'entity.create' &&

@@ -19,6 +19,7 @@ export type Chain = readonly Level[];
 const TOPIC = 'topic:';
 const SERVICE = 'service:';
 const METHOD = 'method:';
+const CATEGORY = 'category:';
 
 /**
  * The chains of a resource. Each chain may deny; where one allows and the others say nothing, the operation is allowed.
@@ -45,9 +46,10 @@ function pathChain(path: string, isMember: boolean): Chain {
   return levels;
 }
 
+/** `http://houssem.org/cmbs#message`: that category, those of its scheme, then all categories. */
 function categoryChain(id: string): Chain {
   const hash = id.lastIndexOf('#');
-  return hash < 0 ? [[`category:${id}`]] : [[`category:${id}`], [`category:${id.slice(0, hash + 1)}`]];
+  return [[CATEGORY + id], ...(hash < 0 ? [] : [[CATEGORY + id.slice(0, hash + 1)]]), [CATEGORY]];
 }
 
 /** `news.eu.sport`: that topic, `news.eu.>`, `news.>`, `>`. A pattern is a level of its own: `news.*`, then `news.>`. */
@@ -72,7 +74,7 @@ function methodChain(name: string): Chain {
 const FORMS: readonly { readonly form: RegExp; readonly example: string }[] = [
   { form: /^entity:\/\S*$/, example: 'entity:/cmbs/message/' },
   { form: /^member:\/\S*$/, example: 'member:/cmbs/member/bob' },
-  { form: /^category:\S+#\S*$/, example: 'category:http://houssem.org/cmbs#message' },
+  { form: /^category:(?:\S+#\S*)?$/, example: 'category:http://houssem.org/cmbs#message' },
   { form: /^topic:(?:>|[^\s*>.]+(?:\.[^\s*>.]+)*(?:\.>)?)$/, example: 'topic:news.>' },
   { form: /^method:(?:[\w-]+(?:\.[\w-]+)?)?$/, example: 'method:echo.echo' },
 ];

@@ -60,6 +60,7 @@ function partOf(target: string): Part | undefined {
     case 'member':
       return value.endsWith('/') ? { below: value } : { paths: [value] };
     case 'category':
+      if (value === '') return { below: '/' };
       return value.endsWith('#') ? { scheme: value } : { category: value };
     default:
       return undefined;

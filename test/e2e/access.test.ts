@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { JsonObject } from '@cmbs/shared';
 import { Reply, Request } from 'zeromq';
 import { CMBS, Deployment, eventually, freeSocket, MEMBER, MESSAGE, unique } from './harness';
+import { PATIENCE_MS } from '../patience';
 
 const ADMIN_PASSWORD = 'correct horse battery';
 const directory = mkdtempSync(join(tmpdir(), 'cmbs-access-'));
@@ -603,6 +604,51 @@ describe('messages in a closed deployment', () => {
     expect(next.text).toContain('allowed');
     expect(next.text).not.toContain('denied');
     expect(await root.status('DELETE', reads)).toBe(200);
+  });
+});
+
+describe('a path without the slash of its collection', () => {
+  it('is answered with the place of the collection, also where an entity is hidden', async () => {
+    const [alice, bob] = [await user(), await user()];
+    const path = '/cmbs/message';
+    const absent = await bob.as.ask('DELETE', path);
+    expect([absent.status, absent.text]).toEqual([404, expect.stringContaining(`is at ${path}/, with a slash`)]);
+    expect(await alice.as.status('PUT', path, { kind: MESSAGE })).toBe(201);
+    const hidden = await bob.as.ask('DELETE', path);
+    expect([hidden.status, hidden.text]).toEqual([404, absent.text]);
+    expect(await alice.as.status('DELETE', path)).toBe(200);
+  });
+});
+
+describe('a frame from elsewhere', () => {
+  it('is passed on to remote members while a rule lets everybody', async () => {
+    const bob = await user();
+    const topic = unique('passed');
+    await root.create(
+      RULE,
+      rule(`topic:${topic}`, { operations: ['topic.subscribe'], allow: [`user:${bob.name}`] }),
+    );
+    await root.create(RULE, rule(`topic:${topic}`, { operations: ['topic.publish'], allow: ['everybody'] }));
+    const [address, listening] = [await freeSocket(), await freeSocket()];
+    const { path } = await member(bob.as, ['l32'], { 'cmbs.member.l32_socket': address });
+    await member(bob.as, [], {
+      'cmbs.member.local': 'false',
+      'cmbs.member.l32_socket': listening,
+      'cmbs.member.topics': [topic],
+    });
+    await root.create(RULE, rule(`member:${path}`, { operations: ['message.forward'], allow: ['everybody'] }));
+    const [peer, remote] = [new Request(), new Reply({ receiveTimeout: PATIENCE_MS })];
+    await remote.bind(listening);
+    peer.connect(address);
+    const fields = { cmbs_layer: 'l32', topics: [topic], message_content: 'passed on', transfer: { v: 1 } };
+    await peer.send(JSON.stringify({ kind: MESSAGE, id: unique('f'), attributes: { cmbs: { message: fields } } }));
+    const [reply] = await peer.receive();
+    expect(JSON.parse(String(reply))).not.toHaveProperty('error');
+    const [frame] = await remote.receive();
+    expect(String(frame)).toContain('passed on');
+    await remote.send('{}');
+    peer.close();
+    remote.close();
   });
 });
 

@@ -166,7 +166,7 @@ describe('?wait=', () => {
 async function follow(path: string, count: number, query = ''): Promise<readonly Entry[]> {
   const stop = new AbortController();
   const response = await fetch(`${here.url}${path}/inbox/${query}`, {
-    headers: { Accept: 'text/event-stream' },
+    headers: { Accept: 'text/event-stream', ...here.headers },
     signal: AbortSignal.any([stop.signal, AbortSignal.timeout(PATIENCE_MS)]),
   });
   expect(response.headers.get('content-type')).toBe('text/event-stream');
@@ -356,7 +356,7 @@ test('a stream ends when its member is deleted, and takes nothing from a later m
   const id = unique('again');
   const first = await here.member({ id, start: ['l1'] });
   const response = await fetch(`${here.url}${first.path}/inbox/`, {
-    headers: { Accept: 'text/event-stream' },
+    headers: { Accept: 'text/event-stream', ...here.headers },
     signal: AbortSignal.timeout(PATIENCE_MS),
   });
   const text = response.text();

@@ -94,7 +94,8 @@ test('a stack with hanging peers stops in time, answers waiting callers, and con
     );
     await Promise.all(waiting.slice(1));
     const polling = here.inbox(member, 'wait=60&lease=0');
-    const stream = await fetch(`${here.url}${member.path}/inbox/`, { headers: { Accept: 'text/event-stream' } });
+    const headers = { Accept: 'text/event-stream', ...here.headers };
+    const stream = await fetch(`${here.url}${member.path}/inbox/`, { headers });
     const streaming = stream.text();
     const took = await here.down();
     expect(took).toBeLessThan(STOPPED_MS);

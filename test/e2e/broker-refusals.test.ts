@@ -1,4 +1,5 @@
 /** Refusals say what to do next. */
+import { openTest } from './engine';
 import { CMBS, Deployment, MESSAGE, unique } from './harness';
 
 let here: Deployment;
@@ -51,7 +52,7 @@ test('the refusal of a name says which characters are allowed', async () => {
   expect([refused.status, refused.error]).toEqual([400, expect.stringContaining('a–z') as string]);
 });
 
-test('everything is deleted only with a confirmation', async () => {
+openTest('own user', 'everything is deleted only with a confirmation', async () => {
   const path = await here.message('l2');
   const refused = await here.request('DELETE', '/');
   expect([refused.status, refused.error]).toEqual([400, expect.stringContaining('?confirm=all') as string]);

@@ -64,6 +64,12 @@ export async function eventually<T>(
 
 const shown = (value: unknown): string => inspect(value, { depth: 6 }).slice(0, 2000);
 
+/** Lines of a request that a test writes byte by byte, each with its end. */
+export const linesOf = (headers: Readonly<Record<string, string>>): string =>
+  Object.entries(headers)
+    .map(([name, value]) => `${name}: ${value}\r\n`)
+    .join('');
+
 export class Answer {
   constructor(
     readonly status: number,
@@ -189,7 +195,7 @@ export class Deployment {
   private constructor(directory: string, options: DeploymentOptions) {
     this.#directory = directory;
     this.#options = options;
-    this.#engine = options.engine ?? engineFor(directory);
+    this.#engine = engineFor(directory, options.engine);
   }
 
   static async start(options: DeploymentOptions = {}): Promise<Deployment> {
@@ -242,6 +248,11 @@ export class Deployment {
     return this.#stack.url;
   }
 
+  /** What a request needs that a test makes without {@link request}: credentials in a closed deployment. */
+  get headers(): Readonly<Record<string, string>> {
+    return this.#stack?.headers ?? {};
+  }
+
   /** A string as `body` is sent unchanged. */
   async request(
     method: string,
@@ -251,7 +262,7 @@ export class Deployment {
   ): Promise<Answer> {
     const response = await fetch(target.startsWith('http') ? target : this.url + target, {
       method,
-      headers: { Accept: 'application/json', 'Content-Type': 'application/json', ...headers },
+      headers: { Accept: 'application/json', 'Content-Type': 'application/json', ...this.headers, ...headers },
       signal: AbortSignal.timeout(2 * PATIENCE_MS),
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     });

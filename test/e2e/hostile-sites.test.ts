@@ -1,7 +1,7 @@
 /** Requests that a foreign web page makes a user's browser send, to every endpoint of the local stack. */
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { contentOf, Fleet, MESSAGE, type Deployment } from './harness';
+import { contentOf, Fleet, linesOf, MESSAGE, type Deployment } from './harness';
 import { PATIENCE_MS } from '../patience';
 
 const CONSOLE = 'https://console.example';
@@ -21,7 +21,8 @@ async function exchange(request: string, headers: readonly string[], body = ''):
   const received: Buffer[] = [];
   socket.on('data', (data) => received.push(data));
   const lines = [`${request} HTTP/1.1`, ...headers, `Content-Length: ${body.length}`, 'Connection: close'];
-  socket.write(`${lines.join('\r\n')}\r\n\r\n${body}`);
+  // A browser adds the credentials that its user gave for the deployment.
+  socket.write(`${lines.join('\r\n')}\r\n${linesOf(deployment.headers)}\r\n${body}`);
   await once(socket, 'close');
   return Buffer.concat(received).toString('utf8');
 }

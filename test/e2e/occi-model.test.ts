@@ -1,5 +1,6 @@
 /** Categories beyond the checklist: kinds of the core, and definitions, changes and deletions by clients. */
 import type { JsonObject } from '@cmbs/shared';
+import { openTest } from './engine';
 import { category, CORE, FLAT, INFRA, NESTED, OCCI, PLAIN, Product, type Answer } from './occi-support';
 
 const SCHEME = 'http://example.com/model#';
@@ -38,7 +39,7 @@ describe('the kinds of the core', () => {
     });
   });
 
-  it('list entities of all descendants, and are not emptied by mistake', async () => {
+  openTest('own user', 'list entities of all descendants, and are not emptied by mistake', async () => {
     const compute = await product.compute();
     expect((await product.get('/resource/', PLAIN)).lines('X-OCCI-Location')).toEqual([product.url + compute]);
     for (const path of ['/resource/', '/link/']) {

@@ -87,6 +87,8 @@ export class Product {
   private constructor(
     /** Scheme and authority. */
     readonly url: string,
+    /** Headers of each request: credentials in a closed deployment. */
+    readonly headers: Readonly<Record<string, string>>,
     stop: () => Promise<void>,
   ) {
     this.#stop = stop;
@@ -99,7 +101,7 @@ export class Product {
     const error = (message: string, fields?: LogFields) => void faults.push(faultOf(message, fields));
     const log: Log = { ...silentLog, error };
     const stack = await engineFor(directory)({ env: { CMBS_EXTENSIONS: 'infrastructure' }, log });
-    return new Product(stack.url, async () => {
+    return new Product(stack.url, stack.headers ?? {}, async () => {
       await stack.close();
       await rm(directory, { recursive: true });
       if (faults.length > 0) throw new Error(`The product logged errors:\n${faults.join('\n')}`);
@@ -125,6 +127,7 @@ export class Product {
           // A URL object would change the target that the test sends.
           path: target.startsWith(this.url) ? target.slice(this.url.length) : target,
           headers: {
+            ...this.headers,
             ...Object.fromEntries(
               Object.entries(headers).map(([name, value]) => [name, value as string | string[]]),
             ),

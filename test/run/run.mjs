@@ -9,7 +9,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { linesOf } from './reporter.cjs';
-import { leftOut } from './selection.cjs';
+import { leftOut, openOnly } from './selection.cjs';
 
 const jest = createRequire(import.meta.url).resolve('jest/bin/jest');
 const args = process.argv.slice(2);
@@ -87,11 +87,11 @@ ${lines.join('\n')}
 for (const file of all.flatMap((one) => one.failedFiles)) process.stderr.write(`FAILED ${relative('.', file)}\n`);
 const skipped = linesOf(merged(all));
 if (skipped.length > 0) process.stderr.write(`Skipped:\n${skipped.join('\n')}\n`);
-if (!isNightly) {
-  process.stderr.write('Left to npm run test:nightly, besides larger numbers:\n');
-  for (const [reason, files] of Object.entries(leftOut())) {
-    process.stderr.write(`  ${files.length} suites: ${reason}\n`);
-  }
+process.stderr.write(
+  isNightly ? 'Not run on closed deployments:\n' : 'Left to npm run test:nightly, besides larger numbers:\n',
+);
+for (const [reason, files] of Object.entries(isNightly ? openOnly() : leftOut())) {
+  process.stderr.write(`  ${files.length} suites: ${reason}\n`);
 }
 process.stderr.write(`Seed ${environment.CMBS_TEST_SEED}\n`);
 process.exitCode = !isOver && ended.every((code) => code === 0) ? 0 : 1;

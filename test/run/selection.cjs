@@ -74,6 +74,29 @@ const LONGEST_FIRST = [
 const E2E = /^test\/e2e\/(broker|occi|hostile|wire)[^/]*\.test\.ts$/;
 const LOCAL_ONLY = /(broker-release|hostile-readers)\.test\.ts$/;
 
+const OWN_PROGRAMS = 'start programs as their users do, with settings and requests of their own';
+
+/** The end-to-end suites that run only on open deployments, or choose themselves; the others run on closed ones as well. */
+const OPEN_ONLY = {
+  'test/e2e/access.test.ts': 'is about closed deployments itself',
+  'test/e2e/tls.test.ts': OWN_PROGRAMS,
+  'test/e2e/documents.test.ts': OWN_PROGRAMS,
+  'test/e2e/scripts.test.ts': OWN_PROGRAMS,
+  'test/e2e/supervisor.test.ts': OWN_PROGRAMS,
+  'test/e2e/hostile-readers.test.ts': OWN_PROGRAMS,
+  'test/e2e/durability-backup.test.ts': OWN_PROGRAMS,
+  'test/e2e/durability-call.test.ts': OWN_PROGRAMS,
+  'test/e2e/durability-disk.test.ts': OWN_PROGRAMS,
+  'test/e2e/durability-kill.test.ts': OWN_PROGRAMS,
+  'test/e2e/durability-log.test.ts': OWN_PROGRAMS,
+  'test/e2e/durability-order.test.ts': OWN_PROGRAMS,
+  'test/e2e/durability-start.test.ts': OWN_PROGRAMS,
+  'test/e2e/durability-stop.test.ts': OWN_PROGRAMS,
+  'test/e2e/durability-taken.test.ts': OWN_PROGRAMS,
+  'test/e2e/durability-release-before.test.ts':
+    'opens data of an earlier release, in which nothing belongs to a user',
+};
+
 /** All test files, relative to the root. */
 function testFiles() {
   const found = readdirSync(join(ROOT, 'test'), { recursive: true, encoding: 'utf8' });
@@ -91,12 +114,14 @@ function filesByProject() {
     local: files.filter((file) => !isCloud(file)),
     cloud: files.filter(isCloud),
     'cloud e2e': files.filter((file) => E2E.test(file) && !LOCAL_ONLY.test(file)),
+    'closed e2e': files.filter((file) => file.startsWith('test/e2e/') && OPEN_ONLY[file] === undefined),
   };
 }
 
 /** Why only the nightly run includes a file of a project; undefined if `npm test` includes the file. */
 function nightlyReason(project, file) {
   if (project === 'cloud') return NIGHTLY_CLOUD[file];
+  if (project === 'closed e2e') return 'end-to-end suites once more, on closed deployments';
   if (project !== 'cloud e2e' || ON_EMULATORS[file] !== undefined) return undefined;
   return 'end-to-end suites once more, on the emulators';
 }
@@ -128,4 +153,21 @@ function leftOut() {
   return counts;
 }
 
-module.exports = { ALONE, filesByProject, leftOut, LONGEST_FIRST, NIGHTLY_CLOUD, ON_EMULATORS, selected };
+/** Suites that never run on closed deployments, by reason. */
+function openOnly() {
+  const files = {};
+  for (const [file, reason] of Object.entries(OPEN_ONLY)) (files[reason] ??= []).push(file);
+  return files;
+}
+
+module.exports = {
+  ALONE,
+  filesByProject,
+  leftOut,
+  LONGEST_FIRST,
+  NIGHTLY_CLOUD,
+  ON_EMULATORS,
+  OPEN_ONLY,
+  openOnly,
+  selected,
+};

@@ -5,18 +5,19 @@ import { resolve } from 'node:path';
 /** File names by project or by reason, in the form of `selection.cjs`. */
 type Files = Readonly<Record<string, readonly string[]>>;
 
-const { ALONE, filesByProject, leftOut, LONGEST_FIRST, NIGHTLY_CLOUD, ON_EMULATORS, selected } =
+const { ALONE, filesByProject, leftOut, LONGEST_FIRST, NIGHTLY_CLOUD, ON_EMULATORS, OPEN_ONLY, selected } =
   jest.requireActual<{
     readonly ALONE: readonly string[];
     readonly LONGEST_FIRST: readonly string[];
     readonly NIGHTLY_CLOUD: Readonly<Record<string, string>>;
     readonly ON_EMULATORS: Readonly<Record<string, string>>;
+    readonly OPEN_ONLY: Readonly<Record<string, string>>;
     readonly filesByProject: () => Files;
     readonly leftOut: () => Files;
     readonly selected: (run: { readonly which?: string; readonly isNightly: boolean }) => Files;
   }>('../run/selection.cjs');
 
-const PROJECTS = ['local', 'cloud', 'cloud e2e'];
+const PROJECTS = ['local', 'cloud', 'cloud e2e', 'closed e2e'];
 const all = filesByProject();
 
 const both = (isNightly: boolean): Files => {
@@ -49,8 +50,14 @@ describe('the choice of test files', () => {
     expect(left.length).toBeGreaterThan(0);
   });
 
+  it('runs each end-to-end suite on closed deployments as well, unless a reason is given', () => {
+    const suites = all.local?.filter((file) => file.startsWith('test/e2e/')) ?? [];
+    expect([...(all['closed e2e'] ?? []), ...Object.keys(OPEN_ONLY)].sort()).toEqual(suites);
+    expect(both(false)['closed e2e']).toEqual([]);
+  });
+
   it('names only files that exist', () => {
-    const named = [...ALONE, ...Object.keys(NIGHTLY_CLOUD), ...Object.keys(ON_EMULATORS)];
+    const named = [ALONE, ...[NIGHTLY_CLOUD, ON_EMULATORS, OPEN_ONLY].map(Object.keys)].flat();
     for (const file of named) expect([file, existsSync(resolve(__dirname, '../..', file))]).toEqual([file, true]);
     const found = Object.entries(all).flatMap(([project, files]) => files.map((file) => `${project}: ${file}`));
     expect(found).toEqual(expect.arrayContaining([...LONGEST_FIRST]));

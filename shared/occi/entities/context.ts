@@ -81,3 +81,6 @@ export function localPath(location: string, requester: Pick<Requester, 'pathHere
 /** @param advice a sentence, with a space in front */
 export const nothingAt = (path: Path, advice = ''): CmbsError =>
   new CmbsError('not_found', `There is nothing at ${path}.${advice}`);
+
+/** For {@link nothingAt}, where a collection has the path with a slash. */
+export const collectionAdvice = (path: Path): string => ` The collection is at ${path}/, with a slash at the end.`;

@@ -11,6 +11,7 @@ import type { Draft } from '../drafts';
 import type { Entity, EntityView, Mixin, Path } from '../model';
 import { isCollectionPath } from '../paths';
 import type { Progress } from '../steps';
+import { withAdvice } from './advice';
 import { EntityCommands, type CreateOptions, type DraftFor, type WriteOptions } from './commands';
 import { localPath, resourceOf, type EntityContext, type Noted, type Requester, type Written } from './context';
 import { EntityDeletion, type BulkDeletion, type Deleter } from './deletion';
@@ -33,7 +34,8 @@ export class Entities {
   readonly #deletion: EntityDeletion;
   readonly #tagging: EntityTagging;
 
-  constructor(context: EntityContext) {
+  constructor(options: EntityContext) {
+    const context = { ...options, authorize: withAdvice(options) };
     this.#context = context;
     this.#listing = new EntityListing(context);
     this.#reading = new EntityReading(context, this.#listing);

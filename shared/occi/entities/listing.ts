@@ -164,7 +164,7 @@ export class EntityListing {
 }
 
 /** Whether a category has its collection at the path or below it. */
-function isLocation(path: Path, registry: CategoryRegistry): boolean {
+export function isLocation(path: Path, registry: CategoryRegistry): boolean {
   if (path === '/' || registry.at(path) !== undefined) return true;
   return registry.all.some(
     (category) => category.class !== 'action' && category.location?.startsWith(path) === true,

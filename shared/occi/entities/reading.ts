@@ -14,7 +14,7 @@ import {
   type LinkView,
   type Path,
 } from '../model';
-import { nothingAt, resourceOf, type EntityContext } from './context';
+import { collectionAdvice, nothingAt, resourceOf, type EntityContext } from './context';
 import { outgoingLinks } from './links';
 import type { EntityListing } from './listing';
 import { EVERYTHING, visibleAmong } from './visibility';
@@ -45,7 +45,7 @@ export class EntityReading {
     const stored = await this.find(path);
     if (stored !== undefined) return stored;
     const isCollection = await this.#listing.isCollection(`${path}/`);
-    throw nothingAt(path, isCollection ? ` The collection is at ${path}/, with a slash at the end.` : '');
+    throw nothingAt(path, isCollection ? collectionAdvice(path) : '');
   }
 
   /**
