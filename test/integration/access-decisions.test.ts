@@ -131,6 +131,20 @@ describe('listings', () => {
   });
 });
 
+it('a rule for all categories is about entities of every kind, and about every category', async () => {
+  const own = { path: 'http://example.org/own#thing' };
+  const defines = (principal: Principal): Promise<boolean> =>
+    here.access.authorize(principal, 'category.create', own).then(
+      () => true,
+      () => false,
+    );
+  await here.put(alice, message(1), MESSAGE);
+  expect(await defines(bob)).toBe(false);
+  await here.rule(root, 'define', 'category:', { operations: ['category.*', 'entity.read'], allow: ['user:bob'] });
+  expect([await defines(bob), await defines(alice)]).toEqual([true, false]);
+  expect((await here.page(bob, '/cmbs/message/', { number: 10 })).paths).toEqual([message(1)]);
+});
+
 describe('a member', () => {
   const PATH = '/cmbs/member/alice';
   const maySend = (principal: Principal): Promise<boolean> =>
