@@ -77,7 +77,7 @@ export function accessOf(options: AccessOptions): Access {
   if (!isClosed) {
     return {
       authorize: async () => undefined,
-      visibility: { partsFor: async () => undefined, maySee: async () => true },
+      visibility: { partsFor: async () => undefined, maySee: async () => true, known: () => true },
       cursors: READABLE_CURSORS,
       extension,
       isAdministrator: async () => true,
@@ -94,6 +94,10 @@ export function accessOf(options: AccessOptions): Access {
       },
       maySee: async (principal, resource) =>
         (await decisions.decide(principal, 'entity.read', resource)) === 'allow',
+      known: (principal, resource) => {
+        const verdict = decisions.known(principal, 'entity.read', resource);
+        return verdict === undefined ? undefined : verdict === 'allow';
+      },
     },
     cursors: new SealedCursors(store),
     extension,

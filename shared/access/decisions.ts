@@ -46,6 +46,12 @@ export class Decisions {
     this.#decided = new KeptMap({ clock: options.clock, maxChars: MAX_DECISION_CHARS, charsOf: () => 0 });
   }
 
+  /** The decision, if it was taken a moment ago. */
+  known(principal: Principal, operation: Operation, resource: Resource): Verdict | undefined {
+    if (principal.kind === 'system') return 'allow';
+    return this.#decided.get(keyOf(principal, operation, resource))?.value;
+  }
+
   /** The decision, from memory where it was taken a moment ago. */
   async decide(principal: Principal, operation: Operation, resource: Resource): Promise<Verdict> {
     if (principal.kind === 'system') return 'allow';

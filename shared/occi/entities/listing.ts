@@ -154,9 +154,8 @@ export class EntityListing {
       const existing = docs.filter((doc) => doc !== undefined);
       const stored = needsTexts ? await entitiesOf(store, existing) : existing.map(outlineOf);
       const selected = stored.filter(({ entity }) => isSelected(entity));
-      const seen = await visibleAmong(selected, ({ entity }) =>
-        this.#visibility.maySee(principal, resourceOf(entity)),
-      );
+      const caller = { visibility: this.#visibility, principal };
+      const seen = await visibleAmong(selected, caller, ({ entity }) => resourceOf(entity));
       found.push(...seen.map((one) => withoutTexts(one, 'attributes')));
     }
     return found;
@@ -298,7 +297,8 @@ class PageReader {
   async #visible(items: readonly StoredEntity[]): Promise<readonly StoredEntity[]> {
     if (this.#parts === undefined) return items;
     const { visibility = EVERYTHING } = this.#context;
-    return visibleAmong(items, ({ entity }) => visibility.maySee(this.#request.principal, resourceOf(entity)));
+    const caller = { visibility, principal: this.#request.principal };
+    return visibleAmong(items, caller, ({ entity }) => resourceOf(entity));
   }
 
   #isFull(isCut: boolean): boolean {

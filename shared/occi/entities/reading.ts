@@ -106,7 +106,7 @@ export class EntityReading {
   async #linksOf(entity: Entity, snapshot: CategorySnapshot, principal: Principal): Promise<readonly LinkView[]> {
     const { store, visibility = EVERYTHING } = this.#context;
     const links = await outgoingLinks(store, entity, snapshot);
-    const seen = await visibleAmong(links, ({ resource }) => visibility.maySee(principal, resource));
+    const seen = await visibleAmong(links, { visibility, principal }, ({ resource }) => resource);
     return seen.map(({ view }) => view);
   }
 
@@ -124,9 +124,8 @@ export class EntityReading {
     const found =
       local.length === 0 ? new Map<Path, StoredEntity>() : await readEntities(this.#context.store, local);
     const { visibility = EVERYTHING } = this.#context;
-    const seen = await visibleAmong([...found.values()], ({ entity }) =>
-      visibility.maySee(principal, resourceOf(entity)),
-    );
+    const caller = { visibility, principal };
+    const seen = await visibleAmong([...found.values()], caller, ({ entity }) => resourceOf(entity));
     const kinds = new Map(seen.map(({ entity }) => [entity.path, entity.kind]));
     return (end) => (typeof end === 'string' ? kinds.get(end) : undefined);
   }

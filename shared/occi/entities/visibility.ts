@@ -39,25 +39,36 @@ export interface Visibility {
   partsFor(principal: Principal): Promise<readonly Part[] | undefined>;
   /** Whether the principal may see an entity in one of the parts. */
   maySee(principal: Principal, resource: Resource): Promise<boolean>;
+  /** The decision of {@link maySee}, if it was taken a moment ago. */
+  known(principal: Principal, resource: Resource): boolean | undefined;
 }
 
 /** Everybody sees everything. */
 export const EVERYTHING: Visibility = {
   partsFor: () => Promise.resolve(undefined),
   maySee: () => Promise.resolve(true),
+  known: () => true,
 };
 
 /** Decisions of one request at a time: each may read the rules for one entity. */
 const DECISION_CONCURRENCY = 16;
 
-/** The items that may be seen, in their order. */
+/** The items that the principal may see, in their order. */
 export async function visibleAmong<T>(
   items: readonly T[],
-  maySee: (item: T) => Promise<boolean>,
+  { visibility = EVERYTHING, principal }: { readonly visibility?: Visibility; readonly principal: Principal },
+  resourceOf: (item: T) => Resource,
 ): Promise<readonly T[]> {
   const seen = new Set<T>();
-  await concurrently(items, DECISION_CONCURRENCY, async (item) => {
-    if (await maySee(item)) seen.add(item);
+  const undecided: { readonly item: T; readonly resource: Resource }[] = [];
+  for (const item of items) {
+    const resource = resourceOf(item);
+    const decision = visibility.known(principal, resource);
+    if (decision === undefined) undecided.push({ item, resource });
+    else if (decision) seen.add(item);
+  }
+  await concurrently(undecided, DECISION_CONCURRENCY, async ({ item, resource }) => {
+    if (await visibility.maySee(principal, resource)) seen.add(item);
   });
   return items.filter((item) => seen.has(item));
 }
