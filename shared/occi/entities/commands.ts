@@ -103,9 +103,11 @@ export class EntityCommands {
         const completions = await this.#change(tx, before, draft, false, snapshot, requester);
         return { answer: { how: 'replaced' }, completions };
       }
-      expect?.(undefined);
-      const draft = draftFor(undefined, snapshot.registry);
-      const fresh = new EntityDrafting(this.#context, snapshot, requester).atPath(draft, path);
+      const fresh = await this.#drafted(path, requester, () => {
+        expect?.(undefined);
+        const draft = draftFor(undefined, snapshot.registry);
+        return new EntityDrafting(this.#context, snapshot, requester).atPath(draft, path);
+      });
       await this.#authorizeCreation(fresh, requester);
       const shown = fresh.slice(0, 1).map(({ entity }) => entity);
       await authorizeEach(authorize, principal, 'entity.read', shown);
@@ -135,6 +137,19 @@ export class EntityCommands {
       const draft = draftFor(before.entity, snapshot.registry);
       return { answer: {}, completions: await this.#change(tx, before, draft, true, snapshot, requester) };
     });
+  }
+
+  /**
+   * Drafts an entity for a path at which nothing is. An error is for callers only who may create there: others would learn
+   * from the error that the path is free, since they get a refusal where an entity is.
+   */
+  async #drafted<T>(path: Path, { principal }: Requester, draft: () => T): Promise<T> {
+    try {
+      return draft();
+    } catch (thrown) {
+      await this.#context.authorize(principal, 'entity.create', { path, owner: principal.name });
+      throw thrown;
+    }
   }
 
   /** Runs a write in a transaction, once for its key, and then the work of the providers that follows the commit. */
