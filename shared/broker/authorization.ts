@@ -1,4 +1,5 @@
 /** The questions that the broker asks before it acts for a principal, with the resolved resource. */
+import { CmbsError, toCmbsError } from '../errors';
 import type { Entity } from '../occi';
 import type { Authorize, Principal, Resource } from '../principal';
 import { topicPatterns } from './member';
@@ -17,6 +18,39 @@ export const resourceOf = ({
 
 export const topicResource = (topic: string): Resource => ({ path: `topic:${topic}` });
 
+/** Whether a question was answered with a permission. */
+export async function isAllowed(asked: Promise<void>): Promise<boolean> {
+  try {
+    await asked;
+    return true;
+  } catch (thrown) {
+    if (isRefusal(toCmbsError(thrown))) return false;
+    throw thrown;
+  }
+}
+
+const isRefusal = ({ code }: CmbsError): boolean =>
+  code === 'forbidden' || code === 'not_found' || code === 'unauthenticated';
+
+/** Whether a principal may know of a member, as which it asks to act. The refusal would tell the path of the member. */
+export function mayKnowActor(authorize: Authorize, principal: Principal): (member: Entity) => Promise<boolean> {
+  return async (member) => {
+    if (isItself(principal, member)) return true;
+    try {
+      await authorize(principal, 'message.send_as', resourceOf(member));
+      return true;
+    } catch (thrown) {
+      const { code } = toCmbsError(thrown);
+      if (code === 'not_found') return false;
+      if (code === 'forbidden') return true;
+      throw thrown;
+    }
+  };
+}
+
+const isItself = ({ kind, name }: Principal, member: Pick<Entity, 'path'>): boolean =>
+  kind === 'member' && name === member.path;
+
 /**
  * Asks whether a principal may send a message: the message itself, as the member `from` unless that is the principal, and
  * to each topic.
@@ -32,9 +66,28 @@ export async function authorizeSending(
   }: { readonly message: Entity; readonly from: Entity; readonly topics: readonly string[] },
 ): Promise<void> {
   await authorize(principal, 'message.send', resourceOf(message));
-  const isItself = principal.kind === 'member' && principal.name === from.path;
-  if (!isItself) await authorize(principal, 'message.send_as', resourceOf(from));
+  if (!isItself(principal, from)) await authorize(principal, 'message.send_as', resourceOf(from));
   for (const topic of new Set(topics)) await authorize(principal, 'topic.publish', topicResource(topic));
+}
+
+/**
+ * Asks whether a member accepts a message of a principal. The sender may know the address alone, so a refusal does not
+ * name the member.
+ * @throws CmbsError `forbidden`, `unauthenticated`
+ */
+export async function authorizeReceiving(
+  authorize: Authorize,
+  principal: Principal,
+  member: Entity,
+): Promise<void> {
+  try {
+    await authorize(principal, 'message.receive', resourceOf(member));
+  } catch (thrown) {
+    if (toCmbsError(thrown).code !== 'not_found') throw thrown;
+    throw new CmbsError('forbidden', 'The member here takes no messages of this sender; ask its owner for a rule.', {
+      cause: thrown,
+    });
+  }
 }
 
 /**

@@ -11,7 +11,7 @@ import type { Entity, Path } from '../occi';
 import { ANONYMOUS, TOPIC_BUS, type Principal } from '../principal';
 import { inSpan, parseTraceparent } from '../trace';
 import { receiptFor, type Arrival } from './arrival';
-import { resourceOf, topicResource } from './authorization';
+import { authorizeReceiving, isAllowed, topicResource } from './authorization';
 import { MEMBER_KIND, MEMBERS } from './cmbs';
 import type { BrokerContext } from './context';
 import { Deduplication } from './deduplication';
@@ -154,13 +154,7 @@ export class InboundHandler {
   async #maySubscribe(member: Entity, topic: string): Promise<boolean> {
     const owner = ownerOf(member);
     if (owner === undefined) return true;
-    try {
-      await this.#context.authorize(owner, 'topic.subscribe', topicResource(topic));
-      return true;
-    } catch (thrown) {
-      if (isRefusal(toCmbsError(thrown))) return false;
-      throw thrown;
-    }
+    return isAllowed(this.#context.authorize(owner, 'topic.subscribe', topicResource(topic)));
   }
 
   /** Registers the member that a message describes, if its content is a description. */
@@ -207,7 +201,7 @@ export class InboundHandler {
   async #take(arrival: Arrival, durably: boolean): Promise<string | undefined> {
     const { member, layer, message, principal } = arrival;
     const { authorize, newId } = this.#context;
-    await authorize(principal, 'message.receive', resourceOf(member));
+    await authorizeReceiving(authorize, principal, member);
     if (this.#isExpired(layer, message)) throw new CmbsError('conflict', 'The message has expired.');
     await this.registerFrom(member, message, principal);
     if (message.transfer.content_type === DISCOVERY_CONTENT) return undefined;
@@ -242,9 +236,6 @@ export class InboundHandler {
 /** Whether a message with this content describes the member that sends it, and so asks for a description. */
 export const describesMember = (content: Json | undefined): boolean =>
   isJsonObject(content) && content.kind === MEMBER_KIND;
-
-const isRefusal = ({ code }: CmbsError): boolean =>
-  code === 'forbidden' || code === 'not_found' || code === 'unauthenticated';
 
 /** The principal that owns a member; undefined for a member without an owner. */
 function ownerOf({ owner }: Entity): Principal | undefined {
