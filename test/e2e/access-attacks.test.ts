@@ -103,7 +103,7 @@ const WHOLE = place({ ...LISTED, POST: [401, 409, 403], PUT: NOT_OFFERED, rest: 
 /** An overridden DELETE has no body that names a category. */
 const QUERY = place({ ...LISTED, rest: [401, 403, 403], 'POST as DELETE': everybody(400) });
 const ALIVE = place({ GET: everybody(200), rest: NOT_OFFERED });
-/** Members of the local stack have no pushes. */
+/** The local stack takes no pushes, since its companion pulls. */
 const PUSHED = place({ POST: everybody(404), OPTIONS: everybody(204), rest: NOT_OFFERED });
 
 // --- Paths for each pattern in the table of routes ---
@@ -285,6 +285,11 @@ describe.each(ATTACKERS)('%s at the functions', (attacker) => {
   it.each([...new Set(ROUTES.map(({ paths }) => paths[0] ?? ''))])('at %s', async (path) => {
     const routes = ROUTES.filter(({ paths }) => paths[0] === path);
     expect(await attack(attacker, routes.flatMap(rowsOf))).toEqual([]);
+  });
+
+  it('at the metrics, which no function answers', async () => {
+    const rows = [...METHODS].map((method): Row => ({ method, target: '/metrics', expected: [401, 403, 403] }));
+    expect(await attack(attacker, rows)).toEqual([]);
   });
 
   it('with conditions', async () => {
