@@ -783,7 +783,7 @@ async function answerTo(path: string, frame: string, socket: string): Promise<Js
       const { entries } = JSON.parse(body) as { readonly entries: readonly JsonObject[] };
       return entries.find(({ message_id }) => message_id === id);
     },
-    (found) => found !== undefined,
+    (found) => found?.answer !== undefined,
   );
   return entry?.answer;
 }
