@@ -84,9 +84,13 @@ export async function authorizeReceiving(
     await authorize(principal, 'message.receive', resourceOf(member));
   } catch (thrown) {
     if (toCmbsError(thrown).code !== 'not_found') throw thrown;
-    throw new CmbsError('forbidden', 'The member here takes no messages of this sender; ask its owner for a rule.', {
-      cause: thrown,
-    });
+    throw new CmbsError(
+      'forbidden',
+      'The member here takes no messages of this sender; ask its owner for a rule.',
+      {
+        cause: thrown,
+      },
+    );
   }
 }
 

@@ -46,7 +46,11 @@ beforeAll(async () => {
 });
 afterAll(() => attacked.close());
 /** After each attack all that is alice's is as it was. */
-const changesNothing = (): void => afterEach(async () => expect(await attacked.snapshot()).toEqual(before));
+function changesNothing(): void {
+  afterEach(async () => {
+    expect(await attacked.snapshot()).toEqual(before);
+  });
+}
 
 const ATTACKERS = ['nobody', 'mallory', 'token'] as const;
 type Attacker = (typeof ATTACKERS)[number];
