@@ -165,9 +165,11 @@ export class FrameHandler {
   #meant(path: Path, layer: Layer, { transfer: { to = [] } }: WireMessage): Entity {
     const member = this.#member(path);
     if (to.length === 0 || to.includes(member.id)) return member;
+    // Nothing is decided for the sender yet, which may not know of the member.
+    const name = this.#environment.proofs === undefined ? member.id : 'Another member';
     throw new CmbsError(
       'misdirected',
-      `${member.id} answers at ${socketOf(member, layer) ?? 'this address'}, not ${to.join(' or ')}; nothing was taken.`,
+      `${name} answers at ${socketOf(member, layer) ?? 'this address'}, not ${to.join(' or ')}; nothing was taken.`,
     );
   }
 

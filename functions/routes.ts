@@ -80,7 +80,7 @@ const accessOf = ({ channel }: LayerDefinition): Access => (channel === 'bus' ? 
 
 /** The methods at a path, for a caller who may read the entity or collection there. */
 async function options({ path, principal }: OcciRequest, app: App, methods: string): Promise<OcciResponse> {
-  await app.entities.authorizeOptions(path, principal);
+  await app.entities.authorizePath(path, principal);
   return answer(204, undefined, { Allow: methods });
 }
 

@@ -6,7 +6,8 @@ import { header, type OcciRequest, type OcciResponse } from './request';
 import { answerError, checkVersion } from './respond';
 import { checkOwn, type Route } from './routes';
 
-const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS']);
+/** The methods that are served; each path offers some of them. */
+export const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS']);
 
 /** A POST may stand for a GET or a DELETE with a body, which some front ends refuse or strip (docs/occi.md). */
 function effective(request: OcciRequest): OcciRequest {

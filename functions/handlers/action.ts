@@ -87,8 +87,8 @@ async function onCollection(request: OcciRequest, app: App, term: string): Promi
   const { registry } = await app.categories.current();
   const asked = actionRequest(request, app, term, payload, registry);
   const at = registry.at(path);
-  if (at === undefined) throw new CmbsError('not_found', `There is no collection at ${path}.`);
   const opened = await app.entities.openCollection(path, request.principal);
+  if (at === undefined) throw new CmbsError('not_found', `There is no collection at ${path}.`);
   await collectionPrecondition(request);
   if (at.class === 'kind') app.actions.requireOffered(asked, at, [], registry);
   const requester = requesterOf(request);

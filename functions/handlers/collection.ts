@@ -169,7 +169,10 @@ export async function collection(request: OcciRequest, app: App): Promise<OcciRe
   const { registry } = await app.categories.current();
   const at = registry.at(path);
   if (request.method !== 'GET' && request.method !== 'HEAD') {
-    await collectionPrecondition(request, () => app.entities.isCollection(path));
+    await collectionPrecondition(request, async () => {
+      await app.entities.authorizePath(path, request.principal);
+      return app.entities.isCollectionFor(path, request.principal);
+    });
   }
   switch (request.method) {
     case 'GET':
@@ -179,7 +182,10 @@ export async function collection(request: OcciRequest, app: App): Promise<OcciRe
       if (at?.class === 'mixin' && payload.locations.length > 0) {
         return tag(request, app, at, payload, 'add');
       }
-      if (at === undefined && path !== '/') throw new CmbsError('not_found', `There is no collection at ${path}.`);
+      if (at === undefined && path !== '/') {
+        await app.entities.authorizePath(path, request.principal);
+        throw new CmbsError('not_found', `There is no collection at ${path}.`);
+      }
       if (payload.form === 'none') throw badRequest('The request has no payload; send an entity or locations.');
       return create(request, app, path, payload);
     case 'PUT':

@@ -188,7 +188,7 @@ function acknowledged(request: OcciRequest, at: Address): readonly Acknowledged[
 export async function inbox(request: OcciRequest, app: App): Promise<OcciResponse> {
   const at = addressOf(request);
   if (request.method === 'OPTIONS') {
-    await app.entities.authorizeOptions(MEMBERS + at.memberId, request.principal);
+    await app.entities.authorizePath(MEMBERS + at.memberId, request.principal);
     return answer(204, undefined, { Allow: METHODS });
   }
   const operation = request.method === 'DELETE' ? 'inbox.acknowledge' : 'inbox.read';

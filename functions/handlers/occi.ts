@@ -16,7 +16,7 @@ export async function occi(request: OcciRequest, app: App): Promise<OcciResponse
   const path = request.path;
   if (request.method === 'OPTIONS') {
     const { registry } = await app.categories.current();
-    await app.entities.authorizeOptions(path, request.principal);
+    await app.entities.authorizePath(path, request.principal);
     const methods = isCollectionPath(path) ? collectionMethods(path, registry) : ENTITY_METHODS;
     return answer(204, undefined, { Allow: methods.join(', ') });
   }

@@ -19,6 +19,39 @@ export const resourceOf = ({
 
 export const topicResource = (topic: string): Resource => ({ path: `topic:${topic}` });
 
+/** Whether a question was answered with a permission. */
+export async function isAllowed(asked: Promise<void>): Promise<boolean> {
+  try {
+    await asked;
+    return true;
+  } catch (thrown) {
+    if (isRefusal(toCmbsError(thrown))) return false;
+    throw thrown;
+  }
+}
+
+const isRefusal = ({ code }: CmbsError): boolean =>
+  code === 'forbidden' || code === 'not_found' || code === 'unauthenticated';
+
+/** Whether a principal may know of a member, as which it asks to act. The refusal would tell the path of the member. */
+export function mayKnowActor(authorize: Authorize, principal: Principal): (member: Entity) => Promise<boolean> {
+  return async (member) => {
+    if (isItself(principal, member)) return true;
+    try {
+      await authorize(principal, 'message.send_as', resourceOf(member));
+      return true;
+    } catch (thrown) {
+      const { code } = toCmbsError(thrown);
+      if (code === 'not_found') return false;
+      if (code === 'forbidden') return true;
+      throw thrown;
+    }
+  };
+}
+
+const isItself = ({ kind, name }: Principal, member: Pick<Entity, 'path'>): boolean =>
+  kind === 'member' && name === member.path;
+
 /**
  * Asks whether a principal may send a message: the message itself, as the member `from` unless that is the principal, and
  * to each topic.
@@ -34,31 +67,8 @@ export async function authorizeSending(
   }: { readonly message: Entity; readonly from: Entity; readonly topics: readonly string[] },
 ): Promise<void> {
   await authorize(principal, 'message.send', resourceOf(message));
-  const isItself = principal.kind === 'member' && principal.name === from.path;
-  if (!isItself) await authorize(principal, 'message.send_as', resourceOf(from));
+  if (!isItself(principal, from)) await authorize(principal, 'message.send_as', resourceOf(from));
   for (const topic of new Set(topics)) await authorize(principal, 'topic.publish', topicResource(topic));
-}
-
-/** Whether an error says that the principal may not do something, or may not know of something. */
-export const isRefusal = ({ code }: CmbsError): boolean =>
-  code === 'forbidden' || code === 'not_found' || code === 'unauthenticated';
-
-/**
- * Asks whether a member takes messages from a principal.
- * @throws CmbsError `forbidden`, `unauthenticated`
- */
-export async function authorizeReceiving(
-  authorize: Authorize,
-  principal: Principal,
-  member: Entity,
-): Promise<void> {
-  try {
-    await authorize(principal, 'message.receive', resourceOf(member));
-  } catch (thrown) {
-    // The sender knows the address of the member, and perhaps not its path.
-    if (toCmbsError(thrown).code !== 'not_found') throw thrown;
-    throw new CmbsError('forbidden', 'This member does not take your messages; ask its owner for a rule.');
-  }
 }
 
 /** Members of one message that are decided at the same time. */
@@ -72,14 +82,29 @@ export async function membersThatReceive(
 ): Promise<readonly Entity[]> {
   const receiving = new Set<Entity>();
   await concurrently(members, DECISION_CONCURRENCY, async (member) => {
-    try {
-      await authorize(principal, 'message.receive', resourceOf(member));
-      receiving.add(member);
-    } catch (thrown) {
-      if (!isRefusal(toCmbsError(thrown))) throw thrown;
-    }
+    if (await isAllowed(authorize(principal, 'message.receive', resourceOf(member)))) receiving.add(member);
   });
   return members.filter((member) => receiving.has(member));
+}
+
+/**
+ * Asks whether a member accepts a message of a principal. The sender may know the address alone, so a refusal does not
+ * name the member.
+ * @throws CmbsError `forbidden`, `unauthenticated`
+ */
+export async function authorizeReceiving(
+  authorize: Authorize,
+  principal: Principal,
+  member: Entity,
+): Promise<void> {
+  try {
+    await authorize(principal, 'message.receive', resourceOf(member));
+  } catch (thrown) {
+    if (toCmbsError(thrown).code !== 'not_found') throw thrown;
+    throw new CmbsError('forbidden', 'This member does not take your messages; ask its owner for a rule.', {
+      cause: thrown,
+    });
+  }
 }
 
 /**

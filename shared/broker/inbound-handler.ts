@@ -11,7 +11,7 @@ import type { Entity, Path } from '../occi';
 import { ANONYMOUS, type Principal, principalOf, TOPIC_BUS } from '../principal';
 import { inSpan, parseTraceparent } from '../trace';
 import { receiptFor, type Arrival } from './arrival';
-import { authorizeReceiving, isRefusal, topicResource } from './authorization';
+import { authorizeReceiving, isAllowed, topicResource } from './authorization';
 import { MEMBER_KIND } from './cmbs';
 import type { BrokerContext } from './context';
 import { Deduplication } from './deduplication';
@@ -153,13 +153,7 @@ export class InboundHandler {
   async #maySubscribe(member: Entity, topic: string): Promise<boolean> {
     const owner = principalOf(member.owner);
     if (owner === undefined) return true;
-    try {
-      await this.#context.authorize(owner, 'topic.subscribe', topicResource(topic));
-      return true;
-    } catch (thrown) {
-      if (isRefusal(toCmbsError(thrown))) return false;
-      throw thrown;
-    }
+    return isAllowed(this.#context.authorize(owner, 'topic.subscribe', topicResource(topic)));
   }
 
   /** Registers the member that a message describes, if its content is a description. */

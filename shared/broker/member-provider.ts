@@ -12,10 +12,11 @@ import {
   type Entity,
   type Path,
   type Provider,
+  readEntity,
 } from '../occi';
 import type { Principal } from '../principal';
 import type { Store, Transaction } from '../store';
-import { authorizeSubscribing } from './authorization';
+import { authorizeSubscribing, isAllowed, resourceOf } from './authorization';
 import { MEMBER } from './cmbs';
 import { allStopped, DESIRED, putDesired, readDesiredAgain, withDesired } from './desired';
 import { existing } from './existing';
@@ -101,6 +102,13 @@ export function memberProvider(options: BrokerOptions): Provider {
     },
   };
 
+  /** Whether the principal may read the member at a path; one that the same request creates is not stored yet. */
+  async function mayReadMember(tx: Transaction, path: Path, principal: Principal): Promise<boolean> {
+    const member = (await readEntity(tx, path))?.entity;
+    if (member === undefined) return true;
+    return isAllowed(authorize(principal, 'entity.read', resourceOf(member)));
+  }
+
   /** Allots ports, reports members that share an address, and stores which layers are to be started. */
   async function complete(
     tx: Transaction,
@@ -121,7 +129,8 @@ export function memberProvider(options: BrokerOptions): Provider {
       const complete = await allotment.complete({ next: { ...next, attributes }, before });
       const member = inGroup(complete, options.shardOf);
       if (before !== undefined) await allotment.released(before, member);
-      notes.push(...(await sharedAddresses(tx, member, { before, together: entities, layers: known })));
+      const mayRead = (path: Path): Promise<boolean> => mayReadMember(tx, path, principal);
+      notes.push(...(await sharedAddresses(tx, member, { before, together: entities, layers: known, mayRead })));
       entities.push(member);
       if (layers.length === 0) {
         const isElsewhere = before !== undefined && groupOf(before, options.shardOf) !== member.group;
@@ -223,11 +232,14 @@ async function sharedAddresses(
     before,
     together,
     layers,
+    mayRead,
   }: {
     readonly before: Entity | undefined;
     /** Members that the same request writes. */
     readonly together: readonly Entity[];
     readonly layers: Layers;
+    /** Whether the caller may read another member, which is named only then. */
+    readonly mayRead: (path: Path) => Promise<boolean>;
   },
 ): Promise<readonly string[]> {
   const added = layers.names.flatMap((layer) => {
@@ -243,7 +255,8 @@ async function sharedAddresses(
         .map(({ path }) => path),
     ]);
     for (const other of others) {
-      notes.push(`${other} has the address ${address}, too: only one of the two can be reached there.`);
+      const name = (await mayRead(other)) ? other : 'Another member';
+      notes.push(`${name} has the address ${address}, too: only one of the two can be reached there.`);
     }
   }
   return notes;

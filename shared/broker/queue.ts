@@ -13,7 +13,7 @@ import { type Authorize, type Principal } from '../principal';
 import type { Store } from '../store';
 import { actingMember } from './acting-member';
 import { assertFewReceivers } from './addressing';
-import { authorizeSending, membersThatReceive, resourceOf } from './authorization';
+import { authorizeSending, mayKnowActor, membersThatReceive, resourceOf } from './authorization';
 import { MESSAGE } from './cmbs';
 import { existing } from './existing';
 import type { Layer, LayerDefinition, Layers } from './layer-definition';
@@ -93,13 +93,13 @@ export interface Sending {
 /** Reads what need not be consistent with the message. @throws CmbsError when no member can act */
 export async function beginSend(
   { layer, principal, from, trace }: Pick<QueueRequest, 'layer' | 'principal' | 'from' | 'trace'>,
-  options: Pick<QueueOptions, 'store' | 'clock' | 'newId' | 'uriOf'>,
+  options: Pick<QueueOptions, 'store' | 'clock' | 'newId' | 'uriOf' | 'authorize'>,
 ): Promise<Sending> {
   const lookup = new MemberLookup(options);
   return {
     layer,
     principal,
-    from: await actingMember(lookup, from),
+    from: await actingMember(lookup, from, mayKnowActor(options.authorize, principal)),
     lookup,
     id: options.newId(),
     sequence: nextSequence(),

@@ -11,5 +11,5 @@ export { type CloudConfig, readCloudConfig } from './cloud';
 export { settingsHelp } from './help';
 export { type Config, readConfig } from './local';
 export { ConfigError, type EnvironmentVariables, type Setting } from './read';
-export { CLOUD_SETTINGS, type ExtensionName, LEAST_MEMORY_LIMIT_MB, SETTINGS } from './settings';
+export { CLOUD_SETTINGS, EXTENSIONS, type ExtensionName, LEAST_MEMORY_LIMIT_MB, SETTINGS } from './settings';
 export type { PortRange } from './values';

@@ -36,7 +36,8 @@ const DEFAULT_SEND_WAIT_S = 10;
 /** Megabytes below which a busy stack would restart again and again. */
 export const LEAST_MEMORY_LIMIT_MB = 192;
 
-const EXTENSIONS = ['infrastructure'] as const;
+/** The optional extensions. */
+export const EXTENSIONS = ['infrastructure'] as const;
 /** How callers can prove who they are. */
 const IDENTITY_KINDS = ['basic', 'token', 'oidc', 'proxy'] as const;
 

@@ -10,16 +10,22 @@ import {
   type Log,
   type LogFields,
   type Operation,
+  OPERATIONS,
 } from '@cmbs/shared';
+import { layersOf } from '@cmbs/shared/broker';
 import { readConfig } from '@cmbs/shared/config';
 import { startStack, type Stack } from '@cmbs/emulator/stack';
+import { Publisher } from 'zeromq';
 import { ask as askPeer, frameOf, ScriptedPeer } from '../e2e/broker-peers';
+import { eventually } from '../e2e/harness';
 import { PATIENCE_MS } from '../patience';
 import { freePort } from './free-port';
 
 const MEMBER_KIND = 'http://houssem.org/cmbs#member';
 const MEMBER_ACTION = 'http://houssem.org/cmbs/member/action#';
 const PATIENT = { signal: AbortSignal.timeout(PATIENCE_MS) };
+
+const LAYERS = layersOf();
 
 const asked: string[] = [];
 /** The denied operation: on every resource, or only on the named one, and not the first times that it is asked. */
@@ -394,5 +400,130 @@ describe('without topic.subscribe on one of its topics', () => {
     await put('/cmbs/member/ivan', { kind: MEMBER_KIND, attributes });
     deny();
     expect(await statusOf(act('ivan', 'start_l1'))).toBe(200);
+  });
+});
+
+describe('every operation', () => {
+  const any = '/cmbs/message/any';
+  const tried = { term: 'tried', scheme: 'http://example.com/tried#', location: '/tried/', attributes: {} };
+  const mixin = 'http://example.com/tried#tried';
+  const compute = 'http://schemas.ogf.org/occi/core#resource';
+  const located = { 'X-OCCI-Location': [any] };
+  const onTopic = (): Promise<JsonObject> => askPeer(topicSocket, frameOf('on-topic', { topics: ['any'] }, 'l32'));
+
+  /** Requests that ask for each operation, with the path of the resource. */
+  const QUESTIONS: Readonly<Record<Operation, readonly [path: string, request: () => Promise<unknown>]>> = {
+    'entity.read': [any, () => ask('GET', any)],
+    'entity.list': ['/cmbs/message/', () => ask('GET', '/cmbs/message/')],
+    'entity.create': ['/cmbs/message/new', () => message('new', 'l1', {})],
+    'entity.update': [any, () => ask('POST', any, { title: 'changed' })],
+    'entity.replace': [any, () => message('any', 'l1', {})],
+    'entity.delete': [any, () => ask('DELETE', any)],
+    'entity.hand_over': [
+      any,
+      () =>
+        ask('POST', any, {
+          mixins: ['http://houssem.org/cmbs/access#owned'],
+          attributes: { 'cmbs.access.owned.by': 'user:bob' },
+        }),
+    ],
+    'entity.tag': [any, () => ask('POST', '/tried/', located)],
+    'entity.untag': [any, () => ask('DELETE', '/tried/', located)],
+    'action.invoke': ['/cmbs/member/alice', () => act('alice', 'stop_l4')],
+    'category.read': ['/-/', () => ask('GET', '/-/')],
+    'category.create': [
+      'http://example.com/tried#new',
+      () => ask('POST', '/-/', { mixins: [{ ...tried, term: 'new' }] }),
+    ],
+    'category.update': [mixin, () => ask('PUT', '/-/', { mixins: [{ ...tried, title: 'changed' }] })],
+    'category.delete': [mixin, () => ask('DELETE', '/-/', { mixins: [tried] })],
+    'category.bind': [
+      compute,
+      () => ask('PUT', '/-/', { providers: [{ OCCI_ID: compute, Provider: { local: ['dummy'], remote: [] } }] }),
+    ],
+    'inbox.read': ['/cmbs/member/bob', () => ask('GET', '/cmbs/member/bob/inbox/')],
+    'inbox.acknowledge': [
+      '/cmbs/member/bob',
+      () => ask('DELETE', '/cmbs/member/bob/inbox/', { entries: ['none'] }),
+    ],
+    'message.send': [any, () => send('any', 'l1')],
+    'message.send_as': ['/cmbs/member/alice', () => send('any', 'l1')],
+    'message.deliver': [any, () => send('any', 'l1')],
+    'message.receive': ['/cmbs/member/bob', () => send('any', 'l1')],
+    'message.forward': ['/cmbs/member/bob', onTopic],
+    'topic.publish': ['topic:any', onTopic],
+    'topic.subscribe': [
+      'topic:any',
+      () => put('/cmbs/member/new', { kind: MEMBER_KIND, attributes: { 'cmbs.member.topics': ['any'] } }),
+    ],
+    'member.register': [
+      '/cmbs/member/new',
+      () => askPeer(socket, frameOf('describes', { message_content: described('new') })),
+    ],
+    'service.call': ['service:echo.echo', () => send('any', 'l1')],
+    'metrics.read': ['/metrics', () => fetch(`${stack.url}/metrics`, PATIENT)],
+  };
+
+  beforeAll(async () => {
+    denied = undefined;
+    await ask('POST', '/-/', { mixins: [tried] });
+    await message('any', 'l1', toBob());
+  });
+
+  test('has a request here', () => {
+    const missing = OPERATIONS.filter((operation) => !(operation in QUESTIONS));
+    expect(missing.map((operation) => `add a request that asks for ${operation} to QUESTIONS`)).toEqual([]);
+  });
+
+  test.each(OPERATIONS)('%s is asked', async (operation) => {
+    const [path, request] = QUESTIONS[operation];
+    // Denied, so that the next request finds everything as it was.
+    denied = { operation, path };
+    await request();
+    denied = undefined;
+    expect(asked).toContain(`anonymous ${operation} ${path}`);
+  });
+});
+
+describe('an arriving frame', () => {
+  const path = '/cmbs/member/frames';
+  const sockets: Record<string, string> = {};
+  beforeAll(async () => {
+    for (const layer of LAYERS.names) sockets[layer] = `tcp://127.0.0.1:${await freePort()}`;
+    const addresses = Object.entries(sockets).map(([layer, one]) => [`cmbs.member.${layer}_socket`, one]);
+    const attributes = { ...(Object.fromEntries(addresses) as JsonObject), 'cmbs.member.start': LAYERS.names };
+    expect(await statusOf(put(path, { kind: MEMBER_KIND, attributes }))).toBe(201);
+  });
+
+  /** Sends the frame; resolves when it was answered, or when a broadcast has arrived. */
+  async function arrives(layer: string, frame: string): Promise<void> {
+    const address = sockets[layer] ?? '';
+    if (LAYERS.of(layer).channel !== 'broadcast') {
+      await askPeer(address, frame);
+      return;
+    }
+    const publisher = new Publisher({ linger: 0 });
+    try {
+      publisher.connect(address);
+      const send = (): Promise<number> => publisher.send(frame).then(() => asked.length);
+      await eventually(send, (questions) => questions > 0, 'the broadcast has arrived');
+    } finally {
+      publisher.close();
+    }
+  }
+
+  test.each(LAYERS.names)('on %s is decided, and leaves nothing when it is denied', async (layer) => {
+    denied = { operation: 'message.receive' };
+    await arrives(layer, frameOf(`arriving-${layer}`, {}, layer));
+    expect(asked[0]).toBe(`anonymous message.receive ${path}`);
+    expect(await hasReceived('frames', `arriving-${layer}`)).toBe(false);
+    expect(await statusOf(ask('GET', `/cmbs/message/arriving-${layer}`))).toBe(404);
+  });
+
+  test.each(LAYERS.onBus)('on %s with a topic is decided', async (layer) => {
+    denied = { operation: 'message.forward' };
+    await arrives(layer, frameOf(`arriving-${layer}`, { topics: ['any'] }, layer));
+    expect(asked).toContain(`anonymous message.forward ${path}`);
+    expect(asked).not.toContain('anonymous topic.publish topic:any');
   });
 });

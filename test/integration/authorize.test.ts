@@ -17,9 +17,18 @@ import {
   type Principal,
 } from '@cmbs/shared';
 import { embeddedBus } from '@cmbs/shared/bus/embedded';
-import { DESIRED } from '@cmbs/shared/broker';
-import { readConfig } from '@cmbs/shared/config';
-import { Categories, Entities, readEntity, RENDERINGS } from '@cmbs/shared/occi';
+import { DESIRED, layerMixin, layersOf } from '@cmbs/shared/broker';
+import { EXTENSIONS, readConfig } from '@cmbs/shared/config';
+import {
+  type Action,
+  Categories,
+  categoryId,
+  Entities,
+  readEntity,
+  RENDERINGS,
+  writeEntity,
+} from '@cmbs/shared/occi';
+import { passiveExtensionsOf } from '@cmbs/shared/extensions';
 import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
 import { codecsOf, standardServices } from '@cmbs/shared/services';
 import { Companion } from '@cmbs/companion';
@@ -27,8 +36,8 @@ import type { App } from '@cmbs/functions/app';
 import { assemble } from '@cmbs/functions/assemble';
 import { parseQuery, splitTarget } from '@cmbs/functions/http-parse';
 import type { OcciRequest } from '@cmbs/functions/request';
-import { routeFor } from '@cmbs/functions/routes';
-import { serve } from '@cmbs/functions/serve';
+import { ROUTES, routeFor } from '@cmbs/functions/routes';
+import { METHODS, serve } from '@cmbs/functions/serve';
 import { localTokens, localVerifier } from '../../shared/rpc/identity/local';
 import { openTemporaryStore, type TemporaryStore } from '../contract/temporary-store';
 
@@ -55,6 +64,8 @@ let app: App;
 let asked: Question[];
 let askedBy: Principal[];
 let denied: Question | undefined;
+/** Whether every question is denied. */
+let isClosed: boolean;
 let companion: Companion;
 let closeBus: () => Promise<void>;
 
@@ -65,6 +76,7 @@ beforeEach(async () => {
   asked = [];
   askedBy = [];
   denied = undefined;
+  isClosed = false;
   const { store } = temporary;
   const common = { store, clock: systemClock, newId, log: silentLog };
   const bus = embeddedBus(common);
@@ -73,7 +85,7 @@ beforeEach(async () => {
     const question: Question = action === undefined ? [operation, path] : [operation, path, action];
     asked.push(question);
     askedBy.push(principal);
-    if (denied === undefined || !isSame(question, denied)) return Promise.resolve();
+    if (!isClosed && (denied === undefined || !isSame(question, denied))) return Promise.resolve();
     return Promise.reject(new CmbsError('forbidden', 'You may not do that.'));
   };
   const deciding = {
@@ -85,7 +97,7 @@ beforeEach(async () => {
     uriOf: (path: string) => path,
   };
   const services = standardServices({ clock: systemClock, newId, authorize });
-  const config = readConfig({ CMBS_EXTENSIONS: 'infrastructure' });
+  const config = readConfig({ CMBS_EXTENSIONS: EXTENSIONS.join(',') });
   app = assemble(
     {
       ...deciding,
@@ -190,6 +202,15 @@ const CASES: readonly (Asked & { readonly asks: readonly Question[] })[] = [
   { method: 'GET', target: '/compute/', asks: [['entity.list', '/compute/']] },
   { method: 'GET', target: '/marked/?q=nothing', asks: [['entity.list', '/marked/']] },
   { method: 'GET', target: '/', asks: [['entity.list', '/']] },
+  {
+    method: 'DELETE',
+    target: '/compute/',
+    body: ['/compute/b'],
+    asks: [
+      ['entity.list', '/compute/'],
+      ['entity.delete', '/compute/b'],
+    ],
+  },
   { method: 'OPTIONS', target: '/compute/', asks: [['entity.list', '/compute/']] },
   {
     method: 'POST',
@@ -242,6 +263,7 @@ const CASES: readonly (Asked & { readonly asks: readonly Question[] })[] = [
     method: 'DELETE',
     target: '/compute/',
     asks: [
+      ['entity.list', '/compute/'],
       ['entity.delete', '/compute/a'],
       ['entity.delete', '/compute/b'],
     ],
@@ -488,6 +510,152 @@ describe('a call in a message', () => {
   });
 });
 
+describe('every function', () => {
+  /** Paths for each pattern of the table of routes. */
+  const PATHS: Readonly<Record<string, readonly string[]>> = {
+    '/-/': ['/-/'],
+    '/.well-known/org/ogf/occi/-/': ['/.well-known/org/ogf/occi/-/'],
+    '/cmbs/member/': ['/cmbs/member/'],
+    '/cmbs/member/{id}': [MEMBER],
+    '/cmbs/member/{id}/inbox/': [`${MEMBER}/inbox/`],
+    '/cmbs/member/{id}/inbox/{entry}': [`${MEMBER}/inbox/entry`],
+    '/cmbs/message/': ['/cmbs/message/'],
+    '/cmbs/message/{id}': ['/cmbs/message/call'],
+    '/cmbs/message/{mixin}/': ['/cmbs/message/l1/'],
+    '/push/{subscription}': ['/push/member.bob.l32?topic=news'],
+    '/healthz': ['/healthz'],
+    '/readyz': ['/readyz'],
+    '/{path}/…': [
+      '/',
+      '/cmbs/',
+      '/compute/',
+      '/compute',
+      '/compute/a',
+      '/marked/',
+      '/marked',
+      '/thing/',
+      '/nothing/',
+    ],
+  };
+  /** Requests that are answered without a question, with the reason. */
+  const WITHOUT_QUESTION: Readonly<Record<string, string>> = {
+    'OPTIONS /push/member.bob.l32?topic=news': 'names the one method, and not whether there is the member',
+    'GET /healthz': 'a platform asks whether the process answers',
+    'HEAD /healthz': 'as GET',
+    'GET /readyz': 'a platform asks whether the store and the companion answer',
+    'HEAD /readyz': 'as GET',
+    'DELETE /': 'needs ?confirm=all',
+  };
+
+  const message = { kind: `${CMBS}message`, title: SECRET, mixins: [layerMixin('l1')], attributes: {} };
+
+  async function bodyOf(method: string, path: string): Promise<unknown> {
+    if (path.startsWith('/push/')) return pushed('note', 'text');
+    const mixins = [{ term: 'marked', scheme: OWN, location: '/marked/', title: 'changed', attributes: {} }];
+    if (path.endsWith('/-/')) return method === 'POST' ? definition('added') : { mixins };
+    if (method !== 'POST' && method !== 'PUT') return undefined;
+    if (path === '/marked/' || path === '/cmbs/message/l1/') return ['/compute/a'];
+    const kinds = { '/cmbs/member': `${CMBS}member`, '/cmbs/message': `${CMBS}message`, '/thing/': OWN_KIND };
+    const kind = Object.entries(kinds).find(([prefix]) => path.startsWith(prefix))?.[1] ?? COMPUTE;
+    return { kind, title: 'changed', attributes: {} };
+  }
+
+  const rows = ROUTES.flatMap(({ paths, action = [undefined], flag }) =>
+    paths.flatMap((pattern) =>
+      (PATHS[pattern] ?? []).flatMap((path) =>
+        action.map(
+          (term) => path + (term === undefined ? (flag === undefined ? '' : `?${flag}`) : `?action=${term}`),
+        ),
+      ),
+    ),
+  );
+
+  beforeEach(async () => {
+    await member(['l32']);
+    await request({ method: 'PUT', target: '/cmbs/message/call', body: message });
+    asked = [];
+    isClosed = true;
+  });
+
+  it('has paths here', () => {
+    const patterns = [...new Set(ROUTES.flatMap(({ paths }) => paths))];
+    const missing = patterns.filter((pattern) => !(pattern in PATHS)).map((pattern) => `add ${pattern} to PATHS`);
+    expect(missing).toEqual([]);
+  });
+
+  it.each([...METHODS])('asks before it answers a %s with anything', async (method) => {
+    const before = await stored();
+    const wrong: unknown[] = [];
+    for (const target of new Set(rows)) {
+      asked = [];
+      const body = method === 'GET' || method === 'HEAD' ? undefined : await bodyOf(method, target);
+      // Topics that the owner may not have are dropped, and acknowledged.
+      const isPush = target.startsWith('/push/');
+      const authorization = isPush ? { authorization: `Bearer ${await token(PUSHER)}` } : {};
+      const { status, text } = await request({
+        method,
+        target,
+        ...(body === undefined ? {} : { body }),
+        ...authorization,
+      });
+      const row = `${method} ${target}`;
+      // The path does not have the method at all.
+      const isAnswered = status !== 405 && !(row in WITHOUT_QUESTION);
+      if (text.includes(SECRET) || (isAnswered && (asked.length === 0 || (status !== 403 && !isPush)))) {
+        wrong.push({ row, status, text, asked });
+      }
+      if (row in WITHOUT_QUESTION && asked.length > 0) wrong.push({ row, now: 'asks' });
+    }
+    expect(wrong).toEqual([]);
+    expect(await stored()).toEqual(before);
+  });
+});
+
+describe('every action', () => {
+  const categories = passiveExtensionsOf(EXTENSIONS, layersOf()).flatMap((extension) => extension.categories);
+  const actions = categories.filter((category) => category.class === 'action');
+
+  /** A stored entity that has the action, with the mixin that adds it. */
+  async function entityWith(action: Action): Promise<string> {
+    const id = categoryId(action);
+    const offering = categories.find((category) => category.class !== 'action' && category.actions.includes(id));
+    const mixins = offering?.class === 'mixin' ? [categoryId(offering)] : [];
+    const kind = offering?.class === 'mixin' ? offering.applies[0] : offering && categoryId(offering);
+    const { registry } = await app.categories.current();
+    const now = systemClock.now();
+    const entity = {
+      ...{
+        path: `/any/${action.term}`,
+        id: action.term,
+        kind: kind ?? COMPUTE,
+        mixins,
+        attributes: {},
+        rawJson: {},
+      },
+      ...{ owner: ALICE.name, createdBy: ALICE, createdAt: now, updatedAt: now, isLinked: false },
+    };
+    await temporary.store.transact((tx) => {
+      writeEntity(tx, entity, undefined, registry);
+      return Promise.resolve();
+    });
+    return entity.path;
+  }
+
+  it('is decided, with the action', async () => {
+    for (const action of actions) {
+      const id = categoryId(action);
+      const path = await entityWith(action);
+      const before = await stored();
+      asked = [];
+      denied = ['action.invoke', path, id];
+      const { status } = await request({ method: 'POST', target: `${path}?action=${action.term}`, body: {} });
+      expect({ id, status, asked }).toEqual({ id, status: 403, asked: [['entity.read', path], denied] });
+      expect(await stored()).toEqual(before);
+    }
+    expect(actions.length).toBeGreaterThan(20);
+  });
+});
+
 /** Creates a member with these layers started, whose topic is `news`. */
 async function member(layers: readonly string[]): Promise<void> {
   const attributes = { 'cmbs.member.topics': ['news'] };
@@ -513,21 +681,25 @@ async function push(
   content: string | JsonObject = 'text',
   authorization?: string,
 ): Promise<{ readonly status: number }> {
+  return request({
+    method: 'POST',
+    target: '/push/member.bob.l32?topic=news',
+    authorization: authorization ?? `Bearer ${await token(PUSHER)}`,
+    body: pushed(id, content),
+  });
+}
+
+function pushed(id: string, content: string | JsonObject): JsonObject {
   const message = {
     kind: `${CMBS}message`,
     mixins: [`${CMBS}l32`],
     id,
     attributes: { cmbs: { message: { cmbs_layer: 'l32', topics: ['news'], message_content: content } } },
   };
-  return request({
-    method: 'POST',
-    target: '/push/member.bob.l32?topic=news',
-    authorization: authorization ?? `Bearer ${await token(PUSHER)}`,
-    body: {
-      subscription: 'projects/x/subscriptions/cmbs.member.bob.l32.news',
-      message: { messageId: id, data: Buffer.from(JSON.stringify(message)).toString('base64') },
-    },
-  });
+  return {
+    subscription: 'projects/x/subscriptions/cmbs.member.bob.l32.news',
+    message: { messageId: id, data: Buffer.from(JSON.stringify(message)).toString('base64') },
+  };
 }
 
 /** The stored result of a message's call. */

@@ -151,12 +151,13 @@ describe('a lookup of members', () => {
         isLocal: at % 2 === 0,
         topics: [`other.${from + at}`, `other.${from + at}.>`],
       }));
+    const everyMember = (): Promise<boolean> => Promise.resolve(true);
     const steps: Readonly<Record<string, (counted: Store) => Promise<unknown>>> = {
       'by id': (counted) => lookupIn(counted).named(['m1']),
       'by title': (counted) => lookupIn(counted).named(['title-1']),
       'by topic': (counted) => lookupIn(counted).wanting(['news.today']),
-      'the sender by title': (counted) => actingMember(lookupIn(counted), 'title-2'),
-      'no sender': (counted) => actingMember(lookupIn(counted), undefined).catch(() => undefined),
+      'the sender by title': (counted) => actingMember(lookupIn(counted), 'title-2', everyMember),
+      'no sender': (counted) => actingMember(lookupIn(counted), undefined, everyMember).catch(() => undefined),
     };
     const counts = async (): Promise<Readonly<Record<string, number>>> => {
       const found: Record<string, number> = {};

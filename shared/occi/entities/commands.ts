@@ -105,9 +105,11 @@ export class EntityCommands {
         const { completions, ...handed } = await this.#change(tx, before, draft, false, snapshot, requester);
         return { answer: { how: 'replaced', ...handed }, completions };
       }
-      expect?.(undefined);
-      const draft = draftFor(undefined, snapshot.registry);
-      const fresh = new EntityDrafting(this.#context, snapshot, requester).atPath(draft, path);
+      const fresh = await this.#drafted(path, requester, () => {
+        expect?.(undefined);
+        const draft = draftFor(undefined, snapshot.registry);
+        return new EntityDrafting(this.#context, snapshot, requester).atPath(draft, path);
+      });
       await this.#authorizeCreation(fresh, requester);
       const shown = fresh.slice(0, 1).map(({ entity }) => entity);
       await authorizeEach(authorize, principal, 'entity.read', shown);
@@ -138,6 +140,19 @@ export class EntityCommands {
       const { completions, ...handed } = await this.#change(tx, before, draft, true, snapshot, requester);
       return { answer: handed, completions };
     });
+  }
+
+  /**
+   * Drafts an entity for a path at which nothing is. An error is for callers only who may create there: others would learn
+   * from the error that the path is free, since they get a refusal where an entity is.
+   */
+  async #drafted<T>(path: Path, { principal }: Requester, draft: () => T): Promise<T> {
+    try {
+      return draft();
+    } catch (thrown) {
+      await this.#context.authorize(principal, 'entity.create', { path, owner: principal.name });
+      throw thrown;
+    }
   }
 
   /** Runs a write in a transaction, once for its key, and then the work of the providers that follows the commit. */

@@ -21,7 +21,7 @@ import {
 } from './context';
 import { DeletionProgress, type DeletionRequest } from './deletion-progress';
 import { endOf, linksAtEnds } from './links';
-import { scopeAt, type EntityListing } from './listing';
+import { collectionResource, scopeAt, type EntityListing } from './listing';
 import type { EntityReading } from './reading';
 
 /** Simultaneous queries for the links of entities that are deleted together. */
@@ -81,7 +81,9 @@ export class EntityDeletion {
     const { clock, categories } = this.#context;
     const { registry } = await categories.current();
     const scope = scopeAt(collection, registry);
-    const { signal } = deleter;
+    const { signal, principal } = deleter;
+    // Each entity is decided too; without this decision, nobody could ask what a collection has.
+    await this.#context.authorize(principal, 'entity.list', collectionResource(collection, registry));
     const number = this.#context.deletionStep ?? MAX_BATCH_ENTITIES;
     if (only !== undefined) {
       const paths = [...new Set(only)];

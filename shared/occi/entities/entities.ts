@@ -73,10 +73,10 @@ export class Entities {
   }
 
   /**
-   * Decides whether the principal may know which methods a path has (`OPTIONS`).
+   * Decides whether the principal may know what a path offers: which methods it has, whether there is a collection.
    * @throws CmbsError `forbidden`
    */
-  async authorizeOptions(path: Path, principal: Principal): Promise<void> {
+  async authorizePath(path: Path, principal: Principal): Promise<void> {
     const { authorize, categories } = this.#context;
     if (isCollectionPath(path)) {
       const { registry } = await categories.current();
@@ -94,9 +94,9 @@ export class Entities {
     return this.#listing.open(path, principal);
   }
 
-  /** Whether there is a collection at the path. Asks for no permission. */
-  isCollection(path: Path): Promise<boolean> {
-    return this.#listing.isCollection(path);
+  /** Whether there is a collection at the path, not counting entities that the principal may not see. */
+  isCollectionFor(path: Path, principal: Principal): Promise<boolean> {
+    return this.#listing.isVisible(path, principal);
   }
 
   /**

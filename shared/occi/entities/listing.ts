@@ -85,14 +85,14 @@ export class EntityListing {
   async open(path: Path, principal: Principal): Promise<OpenCollection> {
     const { registry } = await this.#context.categories.current();
     await this.#context.authorize(principal, 'entity.list', collectionResource(path, registry));
-    if (!(await this.#isVisible(path, principal))) {
+    if (!(await this.isVisible(path, principal))) {
       throw new CmbsError('not_found', `There is no collection at ${path}; GET /-/ shows the locations.`);
     }
     return new OpenCollection(scopeAt(path, registry), principal);
   }
 
   /** Whether there is a collection at the path, not counting entities that the principal may not see. */
-  async #isVisible(path: Path, principal: Principal): Promise<boolean> {
+  async isVisible(path: Path, principal: Principal): Promise<boolean> {
     const { registry } = await this.#context.categories.current();
     if ((await this.#visibility.partsFor(principal)) === undefined || isLocation(path, registry)) {
       return this.isCollection(path);

@@ -63,11 +63,13 @@ export class EntityTagging {
         const others = how === 'replace' ? await taggedOutside(tx, id, new Set(paths)) : [];
         const gaining = how === 'remove' ? [] : named;
         const losing = how === 'remove' ? named : others;
-        await authorizeEach(authorize, principal, 'entity.tag', gaining);
-        if (how === 'remove') await authorizeEach(authorize, principal, 'entity.untag', named);
-        else await authorizeFound(authorize, principal, others);
-        // After the decisions about the others: a caller who may not read one of them cannot tell that it exists.
-        for (const path of paths) if (!stored.has(path)) throw nothingAt(path);
+        // In the order of the request, so that an entity that the caller may not read is refused as an absent one is.
+        for (const path of paths) {
+          const entity = stored.get(path)?.entity;
+          if (entity === undefined) throw nothingAt(path);
+          await authorizeEach(authorize, principal, how === 'remove' ? 'entity.untag' : 'entity.tag', [entity]);
+        }
+        if (how !== 'remove') await authorizeFound(authorize, principal, others);
         const changes = [
           ...losing.map((before) => ({ before, next: without(before, id, registry) })),
           ...gaining
