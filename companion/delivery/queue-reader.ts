@@ -40,6 +40,8 @@ export class QueueReader implements WatchedMessageUser {
   #hasMore = false;
   /** Stored messages may have to go before those that the queue holds: nothing goes until they are read. */
   #isBehind: boolean;
+  /** How often messages were left to the store that may come first; a read that began before does not have them. */
+  #leftFirst = 0;
   /** Moves to this address that are under way. */
   #moves = 0;
   #reading: Promise<void> | undefined;
@@ -101,6 +103,7 @@ export class QueueReader implements WatchedMessageUser {
   /** Messages wait in the store, and may have to go before those that the queue holds. */
   expect(): void {
     this.#hasMore = this.#isBehind = true;
+    this.#leftFirst += 1;
   }
 
   /** No message in the store can go to the destination. */
@@ -194,6 +197,7 @@ export class QueueReader implements WatchedMessageUser {
     const { clock, log, backOff } = environment;
     // Messages that are queued meanwhile set this again.
     this.#hasMore = false;
+    const leftFirst = this.#leftFirst;
     try {
       const limit = outbox.hasRoom ? DESTINATION_HELD : inFlight() + 1;
       const cursor = this.#isBehind ? undefined : this.#cursor;
@@ -210,6 +214,8 @@ export class QueueReader implements WatchedMessageUser {
       for (const item of items) this.#parts.insert(item);
       if (isAll) this.#parts.counted(held.length + inFlight());
       this.#cursor = next;
+      // The connection broke and came back during the read: messages that the queue held then are in the store alone.
+      if (this.#leftFirst !== leftFirst) return;
       this.#isBehind = false;
       if (next === undefined) return;
       // The store may have others between the last of these and the items that were held before.

@@ -2,10 +2,12 @@
 import { InFlightMessage, type QueueItem } from '../../companion/delivery/in-flight-message';
 import { OrderedItems } from '../../companion/delivery/ordered-items';
 import { itemsAhead } from '../../companion/delivery/prepared-frames';
+import { QueueReader } from '../../companion/delivery/queue-reader';
 import { RequestFailures, requestWindow } from '../../companion/delivery/request-failures';
 import { RetryTimer } from '../../companion/delivery/retry-timer';
+import { WatchedMessages } from '../../companion/delivery/watched-messages';
 import { DESTINATION_BYTES } from '../../companion/limits';
-import { ANONYMOUS } from '@cmbs/shared';
+import { ANONYMOUS, silentLog } from '@cmbs/shared';
 import { ManualClock } from '../contract/manual-clock';
 
 function item(
@@ -54,6 +56,60 @@ describe('the items of a queue', () => {
     const items = itemsOf(item('a'), item('b'), item('c'));
     expect([sequences(items.takeBehind('a')), sequences(items)]).toEqual([['b', 'c'], ['a']]);
     expect([sequences(items.takeBehind('')), items.length]).toEqual([['a'], 0]);
+  });
+});
+
+describe('the reader of a queue', () => {
+  it('lets nothing go before messages that went back to the store during its read', async () => {
+    const stored: QueueItem[] = [];
+    const items = new OrderedItems();
+    let isConnected = true;
+    let reads: ((waiting: { items: QueueItem[]; upTo: string }) => void)[] = [];
+    const reader = new QueueReader({
+      environment: { clock: new ManualClock(), log: silentLog, backOff: () => 1 },
+      outbox: {
+        readWaiting: () => new Promise((resolve) => reads.push(resolve)),
+        firstWaiting: () => Promise.resolve(undefined),
+        watchedMessages: new WatchedMessages(),
+        evicted: () => undefined,
+        hasRoom: true,
+      },
+      destination: () => ({ address: 'tcp://127.0.0.1:1', via: 'request' }),
+      items,
+      isBehind: false,
+      inFlight: () => 0,
+      isConnected: () => isConnected,
+      isDraining: () => false,
+      isClosed: () => false,
+      insert: (one) => void items.insert(one),
+      evict: (behind) => void stored.push(...items.takeBehind(behind)),
+      counted: () => undefined,
+      ended: () => undefined,
+    });
+    /** Ends the read under way with what the store has that the queue did not hold when the read began. */
+    const endRead = async (...read: readonly QueueItem[]): Promise<void> => {
+      const ending = reads;
+      reads = [];
+      for (const end of ending) end({ items: [...read], upTo: '' });
+      await new Promise(setImmediate);
+    };
+    expect(reader.admits(item('1'))).toBe(true);
+    items.insert(item('1'));
+    reader.expect();
+    reader.readOn();
+    expect(reads).toHaveLength(1);
+    // The connection breaks: what is held goes back to the store. A later message comes, and the connection is back.
+    isConnected = false;
+    stored.push(...items.takeAll());
+    reader.expect();
+    expect(reader.admits(item('2'))).toBe(true);
+    items.insert(item('2'));
+    isConnected = true;
+    await endRead();
+    expect(reader.isBehind).toBe(true);
+    await endRead(...stored);
+    expect(reader.isBehind).toBe(false);
+    expect(sequences(items)).toEqual(['1', '2']);
   });
 });
 
