@@ -189,12 +189,19 @@ describeOnEmulators('a closed deployment', (hosts) => {
         action: 'http://houssem.org/cmbs/message/action#send_l1',
         attributes: { from },
       });
-    expect(await send()).toMatchObject({
-      status: 200,
-      json: { attributes: { 'cmbs.message.delivery': { state: 'delivered' } } },
-    });
+    // The companion decides where the message arrives: for the member of alice, which has the rights of alice.
+    expect(await send()).toMatchObject({ status: 409 });
+    const rule = {
+      'cmbs.access.rule.target': `member:/cmbs/member/${to}`,
+      'cmbs.access.rule.operations': ['message.receive'],
+      'cmbs.access.rule.allow': [`user:${alice}`],
+    };
+    const path = `/cmbs/access/rule/${unique('rule')}`;
+    expect((await ask(1, bob, 'PUT', path, { kind: RULE, attributes: rule })).status).toBe(201);
+    const sent = await eventually(send, ({ status }) => status === 200, 'the companion knows the rule');
+    expect(sent.json).toMatchObject({ attributes: { 'cmbs.message.delivery': { state: 'delivered' } } });
     const inbox = await ask(1, bob, 'GET', `/cmbs/member/${to}/inbox/`);
     expect(inbox.json.entries).toHaveLength(1);
-    expect((await ask(1, alice, 'GET', `/cmbs/member/${to}/inbox/`)).status).toBe(404);
+    expect((await ask(1, alice, 'GET', `/cmbs/member/${to}/inbox/`)).status).toBe(403);
   });
 });
