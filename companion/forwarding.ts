@@ -24,6 +24,7 @@ import {
   type Layers,
   meantBy,
   MemberLookup,
+  membersThatMaySubscribe,
   MESSAGES,
   nextSequence,
   oldReceiptId,
@@ -154,7 +155,8 @@ export class Forwarding {
   ): Promise<readonly Delivery[]> {
     const queued = { state: 'queued', attempts: 0 } as const;
     const visited = new Set(hops.map((hop) => hop.slice(hop.indexOf('/') + 1)));
-    const wanting = await this.#wanting(layer, message, topics);
+    const { authorize } = this.#environment;
+    const wanting = await membersThatMaySubscribe(authorize, await this.#wanting(layer, message, topics), topics);
     const onward = wanting.filter((member) => !isLocal(member) && !visited.has(member.id));
     return [
       ...topics.map((topic): Delivery => ({ ...queued, name: topic, via: 'bus' })),
@@ -198,6 +200,7 @@ function onwardFrame(
   const {
     to: _ofThisHop,
     addresses: _ofThisHopToo,
+    token: _ofItsSender,
     sealed_at: _ofTheEarlierProof,
     proof: _ofTheEarlierText,
     ...transfer

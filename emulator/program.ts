@@ -29,7 +29,7 @@ function whoMay({ CMBS_IDENTITIES: identities, CMBS_OPEN_TO_EVERYONE: isOpen }: 
     ? 'everybody who reaches it may do everything'
     : 'everybody on this machine may do everything';
   return `  Callers         ${whom}; to let only users in, whom root admits:
-                  openssl rand -base64 18 >root.password; CMBS_IDENTITIES=basic,token CMBS_ADMINISTRATORS=root CMBS_ADMIN_PASSWORD_FILE=root.password npm start`;
+                  (umask 077; openssl rand -base64 18 >root.password); CMBS_IDENTITIES=basic,token CMBS_ADMINISTRATORS=root CMBS_ADMIN_PASSWORD_FILE=root.password npm start`;
 }
 
 function welcome(url: string, directory: string, callers: string): string {

@@ -155,13 +155,16 @@ export function answerJson(
 }
 
 /** The answer to work on many entities: 200 when all is done, 202 when the client has to repeat the request. */
-export function answerProgress(request: OcciRequest, { done, isComplete }: Progress, what: string): OcciResponse {
+export function answerProgress(
+  request: OcciRequest,
+  { done, isComplete, refused = 0 }: Progress,
+  what: string,
+): OcciResponse {
   const rendered = responseRendering(request).done();
-  if (isComplete) return answer(200, rendered);
-  return answer(202, rendered, {
-    'X-OCCI-Reason': `${done} entities are ${what} and there may be more; repeat the request to continue.`,
-    'Retry-After': '0',
-  });
+  const left = refused === 0 ? [] : [`Not ${what}, because you may not do that to these entities: ${refused}.`];
+  if (isComplete) return answer(200, rendered, noted(left));
+  const more = `${done} entities are ${what} and there may be more; repeat the request to continue.`;
+  return answer(202, rendered, { ...noted([more, ...left]), 'Retry-After': '0' });
 }
 
 /** Makes untrusted text, such as that of a peer, safe as the value of a header. */

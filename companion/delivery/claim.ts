@@ -10,11 +10,13 @@ import {
   putOutbound,
   readOutbound,
   registryOf,
+  membersThatMaySubscribe,
   resourceOf,
   type StoredOutboundMessage,
+  topicResource,
   writeOutbound,
 } from '@cmbs/shared/broker';
-import { readEntity } from '@cmbs/shared/occi';
+import { type Entity, readEntity } from '@cmbs/shared/occi';
 import type { DeliveryEnvironment } from './environment';
 import { leaseLost, type InFlightMessage, type QueueItem } from './in-flight-message';
 import type { OutgoingFrames } from './outgoing-frames';
@@ -26,7 +28,7 @@ export const CLAIM_AFTER_MS = 250;
 
 type ClaimEnvironment = Pick<
   DeliveryEnvironment,
-  'store' | 'clock' | 'log' | 'shard' | 'categories' | 'layers' | 'authorize'
+  'store' | 'clock' | 'log' | 'shard' | 'categories' | 'layers' | 'authorize' | 'members'
 >;
 
 export interface ClaimsParts {
@@ -66,6 +68,10 @@ export class Claims {
       return undefined;
     }
     if (message.isDropped || message.receiver(item)?.address !== item.address) return undefined;
+    if (frame !== undefined && !(await this.#mayHave(item))) {
+      settlement.settle(item, { state: 'failed', reason: 'the owner of the member may not have these topics' });
+      return undefined;
+    }
     if (!isOpenFor(item)) {
       message.stopTrying(item.key);
       return undefined;
@@ -85,37 +91,64 @@ export class Claims {
    */
   async #read(message: InFlightMessage): Promise<StoredOutboundMessage | undefined> {
     const { environment, settlement } = this.#parts;
-    const { store, clock, shard, authorize } = environment;
+    const { store, clock, shard, members } = environment;
     const current = await readOutbound(store, message.outbound.id);
     if (current === undefined) {
       settlement.drop(message);
       return undefined;
     }
-    const { from, holder, frame, principal = ANONYMOUS } = current.outbound;
-    const isPassedOn = frame !== undefined;
-    const member = shard.servesAll && !isPassedOn ? undefined : (await readEntity(store, from))?.entity;
+    const { from, holder } = current.outbound;
+    const member = shard.servesAll
+      ? (members.get(from) ?? (await members.refresh(from)))
+      : (await readEntity(store, from))?.entity;
     // The member may have moved to another shard, whose companion has the message as well.
     if (!shard.servesAll && !shard.serves(member)) {
       settlement.drop(message, { outcome: 'queued', reason: 'another companion has the member' });
       return undefined;
     }
     this.#assertFirst(holder);
-    // Decided again: rules may have changed since the message was queued. Release 1.0 stored no principal.
-    if (isPassedOn) {
-      // The message is an entity of another deployment; here the member that passes it on is what rules name.
-      const resource = member === undefined ? { path: from, kind: MEMBER_KIND } : resourceOf(member);
-      await authorize(principal, 'message.forward', resource);
-    } else {
-      const entity = current.message?.entity;
-      const resource = entity === undefined ? { path: current.outbound.message } : resourceOf(entity);
-      await authorize(principal, 'message.deliver', resource);
-    }
+    await this.#decide(current, member);
     // The message may have been read before its last outcomes were written.
     message.follow(current.outbound);
     if (message.trying.size > 0) {
       message.claim ??= { cancel: clock.after(CLAIM_AFTER_MS, () => this.#write(message)), writing: undefined };
     }
     return current;
+  }
+
+  /**
+   * Decides again whether the message may go out: rules may have changed since it was queued.
+   * @throws CmbsError `forbidden`, `not_found`, `unauthenticated`
+   */
+  async #decide({ outbound, message }: StoredOutboundMessage, from: Entity | undefined): Promise<void> {
+    const { authorize } = this.#parts.environment;
+    // Release 1.0 stored no principal.
+    const { principal = ANONYMOUS, frame, receivers } = outbound;
+    const member = from === undefined ? { path: outbound.from, kind: MEMBER_KIND } : resourceOf(from);
+    if (frame !== undefined) {
+      // The message is an entity of another deployment; here the member that passes it on is what rules name.
+      await authorize(principal, 'message.forward', member);
+    } else {
+      const resource = message === undefined ? { path: outbound.message } : resourceOf(message.entity);
+      await authorize(principal, 'message.deliver', resource);
+      if (!(principal.kind === 'member' && principal.name === outbound.from)) {
+        await authorize(principal, 'message.send_as', member);
+      }
+    }
+    for (const { via, name } of receivers) {
+      if (via === 'bus') await authorize(principal, 'topic.publish', topicResource(name));
+    }
+  }
+
+  /** Whether the owner of a member of another deployment may still have the topics that the member gets directly. */
+  async #mayHave({ message, key }: QueueItem): Promise<boolean> {
+    const { authorize, members } = this.#parts.environment;
+    const { receivers } = message.outbound;
+    const topics = receivers.filter(({ via }) => via === 'bus').map(({ name }) => name);
+    const path = message.receiver({ key })?.member;
+    if (topics.length === 0 || path === undefined) return true;
+    const member = await members.find(path);
+    return member === undefined || (await membersThatMaySubscribe(authorize, [member], topics)).length > 0;
   }
 
   /** @throws CmbsError when a later companion of this shard has the claim: this one has lost its lease, perhaps unnoticed */

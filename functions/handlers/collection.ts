@@ -80,7 +80,22 @@ async function read(request: OcciRequest, app: App, payload: Payload): Promise<O
   return inTurn(request, app.answers, (turn) => list(request, app, opened, payload, turn));
 }
 
+/** Creates entities. Errors are for callers only who may create them: they tell which categories there are. */
+export async function creating<T>(
+  { path, principal }: OcciRequest,
+  app: App,
+  create: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await create();
+  } catch (thrown) {
+    await app.entities.authorizeCreation(path, principal);
+    throw thrown;
+  }
+}
+
 async function create(request: OcciRequest, app: App, path: Path, payload: Payload): Promise<OcciResponse> {
+  if (payload.form === 'none') throw badRequest('The request has no payload; send an entity or locations.');
   const { registry } = await app.categories.current();
   const kinds = drafts(payload, registry).map(({ kind }) => kind);
   const rendering = inDialectOfKinds(responseRendering(request), kinds, registry);
@@ -186,8 +201,7 @@ export async function collection(request: OcciRequest, app: App): Promise<OcciRe
         await app.entities.authorizePath(path, request.principal);
         throw new CmbsError('not_found', `There is no collection at ${path}.`);
       }
-      if (payload.form === 'none') throw badRequest('The request has no payload; send an entity or locations.');
-      return create(request, app, path, payload);
+      return creating(request, app, () => create(request, app, path, payload));
     case 'PUT':
       if (at?.class !== 'mixin') break;
       return tag(request, app, at, payload, 'replace');

@@ -1,5 +1,5 @@
 /** One entity: GET, HEAD, PUT, POST (a partial update), DELETE (GFD.223 §3, docs/occi.md). */
-import { CmbsError } from '@cmbs/shared';
+import { CmbsError, toCmbsError } from '@cmbs/shared';
 import { type EntityView, type Rendered, type Rendering, singleDraft } from '@cmbs/shared/occi';
 import type { App } from '../app';
 import { inDialectOf } from '../dialect';
@@ -50,6 +50,22 @@ export async function showEntity(
   return answer(status, rendered, { ETag: etag, ...extra });
 }
 
+/** The answer to a change. The caller may have lost the right to see the entity by the change itself. */
+async function showChanged(
+  request: OcciRequest,
+  app: App,
+  status: number,
+  headers: Readonly<Record<string, string>>,
+): Promise<OcciResponse> {
+  try {
+    return await showEntity(request, app, request.path, status, headers);
+  } catch (thrown) {
+    const { code } = toCmbsError(thrown);
+    if (code !== 'not_found' && code !== 'forbidden' && code !== 'unauthenticated') throw thrown;
+    return answer(status, responseRendering(request).done(), headers);
+  }
+}
+
 async function get(request: OcciRequest, app: App, path: string): Promise<OcciResponse> {
   const { rendered, etag } = await shown(request, app, path);
   return notModified(request, etag) ?? answer(200, rendered, { ETag: etag });
@@ -79,9 +95,13 @@ export async function entity(request: OcciRequest, app: App): Promise<OcciRespon
         requesterOf(request),
         { expect, idempotent },
       );
-      if (isHandedOver) return answer(200, responseRendering(request).done(), remarked(remarks));
-      if (how === 'replaced') return showEntity(request, app, path, 200, remarked(remarks));
-      return showEntity(request, app, path, 201, { Location: request.base + path, ...remarked(remarks) });
+      const created = how === 'created' ? { Location: request.base + path } : {};
+      if (isHandedOver) {
+        const status = how === 'created' ? 201 : 200;
+        return answer(status, responseRendering(request).done(), { ...created, ...remarked(remarks) });
+      }
+      if (how === 'replaced') return showChanged(request, app, 200, remarked(remarks));
+      return showChanged(request, app, 201, { ...created, ...remarked(remarks) });
     }
     case 'POST': {
       entityRendering(request);
@@ -93,7 +113,7 @@ export async function entity(request: OcciRequest, app: App): Promise<OcciRespon
         { expect, idempotent },
       );
       if (isHandedOver) return answer(200, responseRendering(request).done(), remarked(remarks));
-      return showEntity(request, app, path, 200, remarked(remarks));
+      return showChanged(request, app, 200, remarked(remarks));
     }
     case 'DELETE': {
       const rendering = responseRendering(request);

@@ -1,14 +1,14 @@
 /** `POST /cmbs/message/?send`: creates messages and sends them in one request. */
 import { badRequest, CmbsError, toCmbsError } from '@cmbs/shared';
 import { MESSAGES, sendIntent } from '@cmbs/shared/broker';
-import type { ActionOutcome, Path } from '@cmbs/shared/occi';
+import type { ActionOutcome, Path, Payload } from '@cmbs/shared/occi';
 import type { App } from '../app';
 import { inDialectOf } from '../dialect';
 import { checkQuery, renderContext, waitMs } from '../occi-context';
 import { collectionPrecondition } from '../preconditions';
 import { queryValue, type OcciRequest, type OcciResponse } from '../request';
 import { answer, entityRendering, noted, parsePayload, responseRendering } from '../respond';
-import { createAll } from './collection';
+import { createAll, creating } from './collection';
 import { showEntity } from './entity';
 
 /** @throws CmbsError as `Entities.create`; `conflict` for a message that no member receives; `method_not_allowed` */
@@ -21,6 +21,10 @@ export async function messageSend(request: OcciRequest, app: App): Promise<OcciR
   checkQuery(request, app, ['send', 'from']);
   await collectionPrecondition(request);
   const payload = parsePayload(request);
+  return creating(request, app, () => createAndSend(request, app, payload));
+}
+
+async function createAndSend(request: OcciRequest, app: App, payload: Payload): Promise<OcciResponse> {
   if (payload.form === 'none') throw badRequest('The request has no payload; send a message.');
   const isOne = payload.entities.length <= 1;
   const rendering = isOne ? entityRendering(request) : responseRendering(request);

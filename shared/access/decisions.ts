@@ -8,7 +8,7 @@ import type { Clock } from '../clock';
 import { CmbsError } from '../errors';
 import type { Authorize, Operation, Principal, Resource } from '../principal';
 import { type Caller, isKnown, owns, type Subject } from './caller';
-import { byDefault } from './defaults';
+import { byDefault, rightOf } from './defaults';
 import { type Directory, KEEP_MS, type TokenRights } from './directory';
 import { groupsOf } from './groups';
 import { USER_NAME_PATTERN } from './identities';
@@ -76,11 +76,10 @@ export class Decisions {
     ) {
       throw new CmbsError('not_found', `There is nothing at ${resource.path}.`);
     }
-    // The caller knows of the entity, and a request may be about many of them.
-    const what = isEntity ? `${operation} of ${resource.path}` : operation;
+    // The caller knows of the entity or named the object, and a request may be about many of them.
     throw new CmbsError(
       'forbidden',
-      `You may not do this (${what}); ask the owner or an administrator for a rule.`,
+      `You may not do this (${operation} of ${resource.path}); ask the owner or an administrator for a rule.`,
     );
   };
 
@@ -108,16 +107,17 @@ export class Decisions {
       return 'deny';
     }
     const owner = await this.#ownerOf(principal, reading);
-    for (const acting of [principal, ...(owner === undefined ? [] : [owner])]) {
-      if (await this.#isGone(acting, reading)) return 'deny';
-      if (await this.#isAdministrator(acting, reading)) return 'allow';
-    }
+    if (await this.#isGone(owner ?? principal, reading)) return 'deny';
+    // A member never acts as an administrator: others may act as the member.
+    if (await this.#isAdministrator(principal, reading)) return 'allow';
     const rules = await this.#rulesOf(chains, reading);
     const caller = await this.#callerOf(principal, owner, rules, reading);
     const now = this.#options.clock.now();
     for (const time of timesOf(rules)) if (time > now) reading.noteTime(time);
-    const byRules = (what: Operation): Verdict | undefined =>
-      verdictOf(chains, rules, { caller, operation: what, owner: resource.owner, now });
+    const byRules = (what: Operation): Verdict | undefined => {
+      const isReserved = rightOf(what, resource, isMember) === 'administrators';
+      return verdictOf(chains, rules, { caller, operation: what, owner: resource.owner, isReserved, now });
+    };
     const decided = byRules(operation);
     if (decided !== undefined) return decided;
     if (await this.#administersGroup(asked, reading)) return 'allow';
@@ -139,7 +139,9 @@ export class Decisions {
     reading: Reading,
   ): Promise<boolean> {
     const token: TokenRights | undefined = reading.of(await this.#options.directory.token(path));
-    if (token?.owner !== principal.name) return false;
+    if (token === undefined) return false;
+    // A member acts for the user of a token, who need not own the member.
+    if (principal.kind === 'user' && token.owner !== principal.name) return false;
     const { expiresAt, operations, targets } = token;
     if (expiresAt !== undefined) {
       if (expiresAt <= this.#options.clock.now()) return false;

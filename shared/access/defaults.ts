@@ -12,7 +12,7 @@ export const DEFAULTS: Readonly<Record<Operation, DefaultRight>> = {
   // A listing shows only what its caller may read.
   'entity.list': 'known',
   // What a caller creates belongs to the caller.
-  'entity.create': 'owner',
+  'entity.create': 'known',
   'entity.update': 'owner',
   'entity.replace': 'owner',
   'entity.delete': 'owner',

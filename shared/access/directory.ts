@@ -48,8 +48,8 @@ const MAX_ANSWER_CHARS = 4 * 1024 * 1024;
 
 /** Rules that one listing reads for one subject. */
 export const MAX_RULES_OF_SUBJECT = 1000;
-/** Rules for one subject up to which owners may write further ones; the rest is room for administrators. */
-export const MAX_OWN_RULES_OF_SUBJECT = 900;
+/** Rules of one owner for one subject, since each listing of the subject reads them. */
+export const MAX_OWN_RULES_OF_SUBJECT = 100;
 
 export interface Group {
   /** Administrators of the group and of all groups above it. */
@@ -145,19 +145,12 @@ export function storedDirectory(store: Store, clock: Clock, keepMs = KEEP_MS): D
     // Nobody can say which of so many rules to leave out.
     return found.length > MAX_RULES_OF_TARGET ? [denialOf(target)] : found.map(ruleOf);
   });
-  const ruleCounts = kept((level) => {
-    const where = [
-      { field: CATEGORY_FIELD, value: RULE_KIND },
-      { field: keyField(RULE.target), value: indexText(level) },
-    ];
-    return store.count({ collection: ENTITIES, where }, MAX_TOGETHER + 1);
+  const rulesRightBelow = kept(async (level) => {
+    const found = await entitiesWith(RULE_KIND, keyField(RULE.target), level, MAX_TOGETHER + 1);
+    return found.length > MAX_TOGETHER ? undefined : found.map(ruleOf);
   });
-  const rulesRightBelow = kept(async (level) =>
-    (await entitiesWith(RULE_KIND, keyField(RULE.target), level, MAX_TOGETHER)).map(ruleOf),
-  );
   const entityRules = new EntityRules({
     one: (target) => rules.get(target),
-    count: (level) => ruleCounts.get(level),
     all: (level) => rulesRightBelow.get(level),
   });
   const memberships = kept(async (subject) => {
@@ -238,7 +231,7 @@ export function storedDirectory(store: Store, clock: Clock, keepMs = KEEP_MS): D
     below: (group) => below.get(group),
     forget: () => {
       for (const answers of [
-        ...[rules, ruleCounts, rulesRightBelow, memberships, groups, tokens, owners, users],
+        ...[rules, rulesRightBelow, memberships, groups, tokens, owners, users],
         ...[shown, shownToPrefixes, administered, below],
       ])
         answers.forget();

@@ -14,10 +14,8 @@ export const MAX_TOGETHER = 64;
 export interface EntityRulesParts {
   /** The rules for one target. */
   readonly one: (target: string) => Promise<Kept<readonly Rule[]>>;
-  /** Number of rules for the entities right below a level, counted to one more than {@link MAX_TOGETHER}. */
-  readonly count: (level: string) => Promise<Kept<number>>;
-  /** All these rules, if there are not more than {@link MAX_TOGETHER}. */
-  readonly all: (level: string) => Promise<Kept<readonly Rule[]>>;
+  /** The rules for the entities right below a level; undefined if there are more than {@link MAX_TOGETHER}. */
+  readonly all: (level: string) => Promise<Kept<readonly Rule[] | undefined>>;
 }
 
 interface Asking {
@@ -55,14 +53,9 @@ export class EntityRules {
   }
 
   async #together(target: string, level: string): Promise<Kept<readonly Rule[]>> {
-    const count = await this.#parts.count(level);
-    if (count.value === 0) return { value: [], until: count.until };
-    if (count.value > MAX_TOGETHER) return this.#parts.one(target);
     const { value: rules, until } = await this.#parts.all(level);
-    return {
-      value: rules.filter((rule) => rule.target === target),
-      until: Math.min(until, count.until),
-    };
+    if (rules === undefined) return this.#parts.one(target);
+    return { value: rules.filter((rule) => rule.target === target), until };
   }
 }
 

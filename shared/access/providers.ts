@@ -16,6 +16,7 @@ import {
   indexText,
   keyField,
   OWNER_FIELD,
+  type Path,
   type Provider,
   readEntity,
 } from '../occi';
@@ -86,6 +87,9 @@ export interface AccessProviders {
   readonly changed: () => void;
 }
 
+/** The group above: its name or its path. */
+const PARENT = /^(?:\/cmbs\/access\/group\/)?[^/]*$/;
+
 const refuse = (message: string): CmbsError => new CmbsError('bad_attribute', message);
 
 export function accessExtension(access: AccessProviders): Extension {
@@ -146,7 +150,7 @@ function without(entity: Entity, name: string): Entity {
   return { ...entity, attributes };
 }
 
-function userProvider({ scryptRuns }: AccessProviders, changed: Changed): Provider {
+function userProvider({ scryptRuns, administrators }: AccessProviders, changed: Changed): Provider {
   return {
     name: 'access_user',
     prepare: (next) => {
@@ -168,6 +172,20 @@ function userProvider({ scryptRuns }: AccessProviders, changed: Changed): Provid
       for (const change of changes) entities.push(await withHash(change, scryptRuns));
       return { entities, afterwards: changed };
     },
+    removing: async (tx, { id }) => {
+      // A request may delete several users, so none of the administrators is deleted, not only the last one.
+      if (administrators.includes(id)) {
+        throw new CmbsError('conflict', `${id} is an administrator by CMBS_ADMINISTRATORS and stays.`);
+      }
+      const group = administrators.length > 0 ? undefined : await readEntity(tx, GROUPS + ADMINISTRATORS_GROUP);
+      if (administratorsIn(group?.entity).includes(id)) {
+        throw new CmbsError(
+          'conflict',
+          `${id} is an administrator; take it out of ${ADMINISTRATORS_GROUP} first.`,
+        );
+      }
+      return () => undefined;
+    },
     removed: changed,
   };
 }
@@ -182,19 +200,31 @@ async function withHash({ next, before }: Change, { run }: ScryptRuns): Promise<
   return { ...without(next, USER.password), ...(internal === undefined ? {} : { internal }) };
 }
 
+/** Names of the users whom the group of administrators lists. */
+function administratorsIn(group: Entity | undefined): readonly string[] {
+  const members = group?.attributes[GROUP.members];
+  const listed = Array.isArray(members) ? members.map(String) : [];
+  return listed.filter((member) => member.startsWith('user:')).map((member) => member.slice('user:'.length));
+}
+
+/** Whether one of the users can log in: one of an issuer or a proxy, or one that exists. */
+async function areSome(tx: Transaction, names: readonly string[]): Promise<boolean> {
+  for (const name of names) {
+    if (!USER_NAME_PATTERN.test(name) || (await readEntity(tx, USERS + name)) !== undefined) return true;
+  }
+  return false;
+}
+
 function groupProvider({ administrators, isOpen }: AccessProviders, changed: Changed): Provider {
-  const hasAdministrators = (group: Entity | undefined): boolean => {
-    if (administrators.length > 0) return true;
-    const members = group?.attributes[GROUP.members];
-    return Array.isArray(members) && members.some((member) => String(member).startsWith('user:'));
-  };
-  const keepAdministrators = (before: Entity, next: Entity | undefined): void => {
-    if (before.id !== ADMINISTRATORS_GROUP || !hasAdministrators(before) || hasAdministrators(next)) return;
+  /** @throws CmbsError `conflict` for a change of the group that leaves no administrator */
+  const keepAdministrators = async (tx: Transaction, before: Entity, next: Entity | undefined): Promise<void> => {
+    if (before.id !== ADMINISTRATORS_GROUP || administrators.length > 0) return;
+    if ((await areSome(tx, administratorsIn(next))) || !(await areSome(tx, administratorsIn(before)))) return;
     throw new CmbsError('conflict', 'This would leave no administrator; name one in CMBS_ADMINISTRATORS first.');
   };
   return {
     name: 'access_group',
-    prepare: (next, before) => {
+    prepare: (next) => {
       checkPlace(next, GROUP_KIND);
       checkSubjects(GROUP.members, next.attributes[GROUP.members], MAX_MEMBERS_CHARS);
       checkSubjects(GROUP.administrators, next.attributes[GROUP.administrators]);
@@ -204,23 +234,33 @@ function groupProvider({ administrators, isOpen }: AccessProviders, changed: Cha
           throw refuse(`${name} takes user:…, member:… and service:… only.`);
         }
       }
-      if (before !== undefined) keepAdministrators(before, next);
+      const parent = next.attributes[GROUP.parent];
+      if (typeof parent === 'string' && !PARENT.test(parent)) {
+        throw refuse(`${GROUP.parent} takes the name of a group, or its path ${GROUPS}<name>.`);
+      }
       return ofDeployment(next, isOpen);
     },
     complete: async (tx, changes) => {
-      for (const { next } of changes) await checkParents(tx, next);
+      const written = new Map(changes.map(({ next }) => [next.path, next]));
+      for (const { next, before } of changes) {
+        await checkParents(tx, next, written);
+        if (before !== undefined) await keepAdministrators(tx, before, next);
+      }
       return { entities: [], afterwards: changed };
     },
-    removing: async (_tx, group) => {
-      keepAdministrators(group, undefined);
+    removing: async (tx, group) => {
+      await keepAdministrators(tx, group, undefined);
       return () => undefined;
     },
     removed: changed,
   };
 }
 
-/** @throws CmbsError `conflict` for a group that is above itself, and for too many groups above one another */
-async function checkParents(tx: Transaction, group: Entity): Promise<void> {
+/**
+ * @param written groups that the same request writes
+ * @throws CmbsError `conflict` for a group that is above itself, and for too many groups above one another
+ */
+async function checkParents(tx: Transaction, group: Entity, written: ReadonlyMap<Path, Entity>): Promise<void> {
   const line = [group.id];
   let above = groupName(group.attributes[GROUP.parent]);
   if (above !== undefined && group.id === ADMINISTRATORS_GROUP) {
@@ -232,7 +272,8 @@ async function checkParents(tx: Transaction, group: Entity): Promise<void> {
       throw new CmbsError('conflict', `A group has ${MAX_GROUP_DEPTH - 1} groups above it at most.`);
     }
     line.push(above);
-    const parent: Entity | undefined = (await readEntity(tx, GROUPS + above))?.entity;
+    const path: Path = GROUPS + above;
+    const parent: Entity | undefined = written.get(path) ?? (await readEntity(tx, path))?.entity;
     above = parent === undefined ? undefined : groupName(parent.attributes[GROUP.parent]);
   }
 }
@@ -353,19 +394,14 @@ async function checkQuotas(
   { name }: Principal,
   changes: readonly Change[],
 ): Promise<void> {
-  const rulesWith = (field: string, value: string, atMost: number): Promise<number> =>
-    store.count(
-      {
-        collection: ENTITIES,
-        where: [
-          { field: CATEGORY_FIELD, value: RULE_KIND },
-          { field, value },
-        ],
-      },
-      atMost,
-    );
+  const own = [
+    { field: CATEGORY_FIELD, value: RULE_KIND },
+    { field: OWNER_FIELD, value: indexText(name) },
+  ];
+  const rulesWith = (more: { readonly field: string; readonly value: string } | undefined, atMost: number) =>
+    store.count({ collection: ENTITIES, where: more === undefined ? own : [...own, more] }, atMost);
   const created = changes.filter(({ before }) => before === undefined).length;
-  const owned = await rulesWith(OWNER_FIELD, indexText(name), MAX_RULES_OF_OWNER);
+  const owned = await rulesWith(undefined, MAX_RULES_OF_OWNER);
   if (created > 0 && owned + created > MAX_RULES_OF_OWNER) {
     throw new CmbsError(
       'conflict',
@@ -374,24 +410,35 @@ async function checkQuotas(
   }
   const named = new Map<string, number>();
   for (const { next, before } of changes) {
-    const known = new Set(subjectsIn(before));
-    for (const subject of subjectsIn(next)) {
+    const known = countedSubjects(before);
+    for (const subject of countedSubjects(next)) {
       if (!known.has(subject)) named.set(subject, (named.get(subject) ?? 0) + 1);
     }
   }
+  if (named.size > MAX_NEW_SUBJECTS) {
+    throw new CmbsError('too_large', `One request names ${MAX_NEW_SUBJECTS} new callers at most; use groups.`);
+  }
   await concurrently(named, COUNT_CONCURRENCY, async ([subject, count]) => {
-    const field = isPrefix(subject) ? keyField(RULE.allow) : attributeField(RULE.allow);
-    const value = isPrefix(subject) ? PREFIX_KEY : indexText(subject);
-    if ((await rulesWith(field, value, MAX_OWN_RULES_OF_SUBJECT)) + count <= MAX_OWN_RULES_OF_SUBJECT) return;
+    const counted =
+      subject === PREFIXES
+        ? { field: keyField(RULE.allow), value: PREFIX_KEY }
+        : { field: attributeField(RULE.allow), value: indexText(subject) };
+    if ((await rulesWith(counted, MAX_OWN_RULES_OF_SUBJECT)) + count <= MAX_OWN_RULES_OF_SUBJECT) return;
     throw new CmbsError(
       'conflict',
-      `Very many rules name ${subject} already; ask an administrator for a wider rule.`,
+      `You have ${MAX_OWN_RULES_OF_SUBJECT} rules for ${subject} already; delete some, or ask an administrator.`,
     );
   });
 }
 
-const subjectsIn = (rule: Entity | undefined): readonly string[] => (rule === undefined ? [] : ruleOf(rule).allow);
+/** The subjects of a rule as they are counted. */
+const countedSubjects = (rule: Entity | undefined): ReadonlySet<string> =>
+  new Set((rule === undefined ? [] : ruleOf(rule).allow).map((one) => (isPrefix(one) ? PREFIXES : one)));
 
+/** All subjects with a prefix: a listing reads the rules of all of them. */
+const PREFIXES = 'prefix:…';
+/** Callers whom the new rules of one request name. */
+const MAX_NEW_SUBJECTS = 200;
 /** Subjects whose rules are counted at the same time. */
 const COUNT_CONCURRENCY = 16;
 

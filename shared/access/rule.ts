@@ -51,6 +51,7 @@ const textsOf = (value: Json | undefined): readonly string[] =>
 
 /** @throws CmbsError `bad_attribute` for a list that names no operation */
 export function checkOperations(name: string, value: Json | undefined): void {
+  refuseEmpty(name, value);
   for (const operation of listOf(name, value)) {
     if (KNOWN_OPERATIONS.has(operation)) continue;
     throw refuse(
@@ -59,8 +60,15 @@ export function checkOperations(name: string, value: Json | undefined): void {
   }
 }
 
+/** A program that finds nothing to allow would allow everything. */
+function refuseEmpty(name: string, value: Json | undefined): void {
+  if (!Array.isArray(value) || value.length > 0) return;
+  throw refuse(`${name} is an empty list; leave it out if you mean all.`);
+}
+
 /** @throws CmbsError `bad_attribute` */
 export function checkTargets(name: string, value: Json | undefined): void {
+  refuseEmpty(name, value);
   for (const target of listOf(name, value)) checkTarget(target);
 }
 
@@ -146,17 +154,23 @@ export interface Question {
   readonly operation: Operation;
   /** Name of the principal that the resource belongs to. */
   readonly owner: string | undefined;
+  /** Only administrators may do the operation by default, so that rules of owners do not allow it. */
+  readonly isReserved: boolean;
   /** Milliseconds since the epoch. */
   readonly now: number;
 }
 
 /** The verdict of a rule; undefined when it says nothing of the operation, the time or the caller. */
-export function verdictOf(rule: Rule, { caller, operation, owner, now }: Question): Verdict | undefined {
+export function verdictOf(
+  rule: Rule,
+  { caller, operation, owner, isReserved, now }: Question,
+): Verdict | undefined {
   if (!includesOperation(rule.operations, operation)) return undefined;
   if (rule.ofOwner !== undefined && rule.ofOwner !== owner) return undefined;
   if ((rule.from !== undefined && now < rule.from) || (rule.until !== undefined && now >= rule.until))
     return undefined;
-  const isAllowed = rule.allow.some((subject) => names(subject, caller, owner));
+  const mayAllow = rule.ofOwner === undefined || !isReserved;
+  const isAllowed = mayAllow && rule.allow.some((subject) => names(subject, caller, owner));
   const isDenied = rule.deny.some((subject) => mayName(subject, caller, owner));
   if (!isAllowed && !isDenied) return undefined;
   if (rule.order === 'allow,deny') return isDenied ? 'deny' : 'allow';

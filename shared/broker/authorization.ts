@@ -2,8 +2,8 @@
 import { concurrently } from '../concurrently';
 import { CmbsError, toCmbsError } from '../errors';
 import type { Entity } from '../occi';
-import type { Authorize, Principal, Resource } from '../principal';
-import { topicPatterns } from './member';
+import { type Authorize, type Principal, principalOf, type Resource } from '../principal';
+import { topicPatterns, wants } from './member';
 
 export const resourceOf = ({
   path,
@@ -33,9 +33,16 @@ export async function isAllowed(asked: Promise<void>): Promise<boolean> {
 const isRefusal = ({ code }: CmbsError): boolean =>
   code === 'forbidden' || code === 'not_found' || code === 'unauthenticated';
 
-/** Whether a principal may know of a member, as which it asks to act. The refusal would tell the path of the member. */
-export function mayKnowActor(authorize: Authorize, principal: Principal): (member: Entity) => Promise<boolean> {
-  return async (member) => {
+/** A principal that asks to act as a member. */
+export interface ActingFor {
+  /** Name of a principal who may own members. */
+  readonly owner?: string;
+  /** Whether the principal may know of the member; a refusal would tell the path of the member. */
+  readonly mayKnow: (member: Entity) => Promise<boolean>;
+}
+
+export function actingFor(authorize: Authorize, principal: Principal): ActingFor {
+  const mayKnow = async (member: Entity): Promise<boolean> => {
     if (isItself(principal, member)) return true;
     try {
       await authorize(principal, 'message.send_as', resourceOf(member));
@@ -47,6 +54,7 @@ export function mayKnowActor(authorize: Authorize, principal: Principal): (membe
       throw thrown;
     }
   };
+  return principalOf(principal.name) === undefined ? { mayKnow } : { mayKnow, owner: principal.name };
 }
 
 const isItself = ({ kind, name }: Principal, member: Pick<Entity, 'path'>): boolean =>
@@ -105,6 +113,28 @@ export async function authorizeReceiving(
       cause: thrown,
     });
   }
+}
+
+/**
+ * The members whose owners may subscribe them to one of the topics that they want. A pattern was decided when the member
+ * got the pattern; since then rules may have changed, and a rule for one topic is more specific than one for a pattern.
+ */
+export async function membersThatMaySubscribe(
+  authorize: Authorize,
+  members: readonly Entity[],
+  topics: readonly string[],
+): Promise<readonly Entity[]> {
+  const subscribed = new Set<Entity>();
+  await concurrently(members, DECISION_CONCURRENCY, async (member) => {
+    const owner = principalOf(member.owner);
+    for (const topic of topics) {
+      if (subscribed.has(member) || !wants(member, [topic])) continue;
+      const isPermitted =
+        owner === undefined || (await isAllowed(authorize(owner, 'topic.subscribe', topicResource(topic))));
+      if (isPermitted) subscribed.add(member);
+    }
+  });
+  return members.filter((member) => subscribed.has(member));
 }
 
 /**

@@ -77,7 +77,8 @@ export class FrameProofs {
     if (given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined;
     const [deployment, id] = (transfer.hops?.at(-1) ?? '').split('/');
     if (deployment !== this.#options.deployment || id === undefined || id === '') return undefined;
-    return { kind: 'member', name: MEMBERS + id };
+    const { token } = transfer;
+    return { kind: 'member', name: MEMBERS + id, ...(token === undefined ? {} : { token }) };
   }
 
   /** An old frame could be sent again when its receiver has forgotten the receipt, by which it recognises the message. */

@@ -8,10 +8,10 @@ import { orderKey } from '../clock';
 import { CmbsError, toCmbsError } from '../errors';
 import { isJsonObject, type Json } from '../json';
 import type { Entity, Path } from '../occi';
-import { ANONYMOUS, type Principal, principalOf, TOPIC_BUS } from '../principal';
+import { ANONYMOUS, type Principal, TOPIC_BUS } from '../principal';
 import { inSpan, parseTraceparent } from '../trace';
 import { receiptFor, type Arrival } from './arrival';
-import { authorizeReceiving, isAllowed, topicResource } from './authorization';
+import { authorizeReceiving, membersThatMaySubscribe } from './authorization';
 import { MEMBER_KIND } from './cmbs';
 import type { BrokerContext } from './context';
 import { Deduplication } from './deduplication';
@@ -134,7 +134,8 @@ export class InboundHandler {
       counters.add('cmbs_dropped', { reason: 'not wanted any more', layer });
       return;
     }
-    if (!(await this.#maySubscribe(member, delivery.topic))) {
+    const { authorize } = this.#context;
+    if ((await membersThatMaySubscribe(authorize, [member], [delivery.topic])).length === 0) {
       counters.add('cmbs_dropped', { reason: 'not allowed any more', layer });
       return;
     }
@@ -144,16 +145,6 @@ export class InboundHandler {
     // Publishers and the bus repeat only messages that were not acknowledged.
     await this.handle(member, layer, message, { durably: true, principal });
     counters.add('cmbs_received', { layer, outcome: 'accepted' });
-  }
-
-  /**
-   * Whether the owner of a member may subscribe it to the topic. A pattern was decided when the member got it; since then
-   * rules may have changed, and a rule for one topic is more specific than one for a pattern.
-   */
-  async #maySubscribe(member: Entity, topic: string): Promise<boolean> {
-    const owner = principalOf(member.owner);
-    if (owner === undefined) return true;
-    return isAllowed(this.#context.authorize(owner, 'topic.subscribe', topicResource(topic)));
   }
 
   /** Registers the member that a message describes, if its content is a description. */

@@ -21,7 +21,7 @@ export {
   NEIGHBORS,
 } from './cmbs';
 export { companionDirectory } from './companion-directory';
-export { resourceOf, topicResource } from './authorization';
+export { membersThatMaySubscribe, resourceOf, topicResource } from './authorization';
 export { registryOf } from './context';
 export { areSomeWithoutGroup, groupOf, groupTerm, REMOTE_GROUPS, type ShardOf } from './member-groups';
 export { MemberLookup } from './member-lookup';

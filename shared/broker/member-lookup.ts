@@ -9,6 +9,7 @@ import {
   entitiesOf,
   type Entity,
   indexText,
+  OWNER_FIELD,
   isSegment,
   keyField,
   splitLocation,
@@ -60,9 +61,13 @@ export class MemberLookup {
     return (await this.#find([reference], 'local')).get(reference) ?? [];
   }
 
-  /** Local members, two of them at most. */
-  twoLocal(): Promise<readonly Entity[]> {
-    return membersWhere(this.#options.store, [LOCAL], 2);
+  /**
+   * Local members, two of them at most.
+   * @param owner only those that belong to this principal
+   */
+  twoLocal(owner?: string): Promise<readonly Entity[]> {
+    const owned = owner === undefined ? [] : [{ field: OWNER_FIELD, value: indexText(owner) }];
+    return membersWhere(this.#options.store, [LOCAL, ...owned], 2);
   }
 
   /** The members that want at least one of the topics, in the order of their paths. */

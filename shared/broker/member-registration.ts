@@ -1,8 +1,7 @@
 /** Registers the members that peers describe (docs/wire.md), and updates known members ({@link judge}). */
-import { toCmbsError } from '../errors';
 import { type Entity, type Path, readEntity, writeEntity } from '../occi';
 import { ANONYMOUS, type Principal } from '../principal';
-import { authorizeSubscribing, resourceOf } from './authorization';
+import { authorizeSubscribing, isAllowed, resourceOf } from './authorization';
 import { MEMBER_KIND } from './cmbs';
 import { registryOf, type BrokerContext } from './context';
 import { descriptionChars, parseDescription } from './description';
@@ -96,16 +95,13 @@ export class MemberRegistration {
   ): Promise<boolean> {
     const { authorize, counters } = this.#context;
     const resource = known === undefined ? { path: memberPath(id), kind: MEMBER_KIND } : resourceOf(known);
-    try {
+    const asked = async (): Promise<void> => {
       await authorize(principal, 'member.register', resource);
       await authorizeSubscribing(authorize, principal, { attributes }, known);
-      return true;
-    } catch (thrown) {
-      const { code } = toCmbsError(thrown);
-      if (code !== 'forbidden' && code !== 'not_found') throw thrown;
-      counters.add('cmbs_members_refused');
-      return false;
-    }
+    };
+    if (await isAllowed(asked())) return true;
+    counters.add('cmbs_members_refused');
+    return false;
   }
 
   /** The stored description stays. */

@@ -19,7 +19,7 @@ import { layerOf, prepareMessage, shownDelivery, whyNotSent } from './message';
 import { existing } from './existing';
 import type { BrokerOptions } from './options';
 import { actingMember } from './acting-member';
-import { mayKnowActor, resourceOf } from './authorization';
+import { actingFor, resourceOf } from './authorization';
 import { MemberLookup } from './member-lookup';
 import { deleteOutbound, readOutbound } from './outbound-message';
 import { asEntity, MessageSender } from './message-sender';
@@ -75,8 +75,8 @@ export function messageProvider(options: BrokerOptions): Provider {
 
   async function execute(call: ActionCall): Promise<ActionOutcome> {
     const { idempotencyKey, principal } = call;
-    const mayKnow = mayKnowActor(options.authorize, principal);
-    const actor = await actingMember(new MemberLookup(options), from(call), mayKnow);
+    const acting = actingFor(options.authorize, principal);
+    const actor = await actingMember(new MemberLookup(options), from(call), acting);
     const isItself = principal.kind === 'member' && principal.name === actor.path;
     if (!isItself) await options.authorize(principal, 'message.send_as', resourceOf(actor));
     const runId = idempotencyKey === undefined ? newId() : fingerprint(callerKey(principal), idempotencyKey);

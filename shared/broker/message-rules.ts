@@ -44,6 +44,7 @@ const transferSchema = z.looseObject({
   addresses: z.array(z.string().max(MAX_TEXT)).max(MAX_NAMED_RECEIVERS).optional(),
   content_type: z.string().max(255).optional(),
   traceparent: z.string().max(255).optional(),
+  token: z.string().max(1000).optional(),
   sealed_at: z.number().optional(),
   proof: z.string().max(255).optional(),
 });

@@ -68,7 +68,7 @@ export function outgoingFrame(
     hops: [`${deployment}/${idAt(outbound.from)}`],
     ...(to === undefined ? {} : { to }),
     ...(isSealed && to === undefined ? { addresses } : {}),
-    ...(isSealed ? { sealed_at: proofs.now() } : {}),
+    ...(isSealed ? { ...tokenOf(outbound), sealed_at: proofs.now() } : {}),
     ...traceOf(outbound, message),
   };
   const frame = messageFrame(message, {
@@ -77,6 +77,11 @@ export function outgoingFrame(
     ...(content === undefined ? {} : { content }),
   });
   return isSealed ? proofs.seal(frame, JSON.stringify(transfer)) : frame;
+}
+
+/** A request with a token may do less than its member: where the frame arrives, both are decided. */
+function tokenOf({ principal }: OutboundMessage): Pick<Transfer, 'token'> {
+  return principal?.token === undefined ? {} : { token: principal.token };
 }
 
 /** The trace of the request that sent the message, otherwise the trace in the message's headers. */

@@ -13,7 +13,13 @@ import { type Authorize, type Principal } from '../principal';
 import type { Store } from '../store';
 import { actingMember } from './acting-member';
 import { assertFewReceivers } from './addressing';
-import { authorizeSending, mayKnowActor, membersThatReceive, resourceOf } from './authorization';
+import {
+  authorizeSending,
+  actingFor,
+  membersThatMaySubscribe,
+  membersThatReceive,
+  resourceOf,
+} from './authorization';
 import { MESSAGE } from './cmbs';
 import { existing } from './existing';
 import type { Layer, LayerDefinition, Layers } from './layer-definition';
@@ -99,7 +105,7 @@ export async function beginSend(
   return {
     layer,
     principal,
-    from: await actingMember(lookup, from, mayKnowActor(options.authorize, principal)),
+    from: await actingMember(lookup, from, actingFor(options.authorize, principal)),
     lookup,
     id: options.newId(),
     sequence: nextSequence(),
@@ -128,14 +134,14 @@ export async function outboundFor(
     throw new CmbsError('conflict', `The message has expired; give it a later ${MESSAGE.expiresAt} first.`);
   }
   // A member that does not take messages from the principal counts as unknown. An address may be written in many ways, so
-  // whether a message on L1 is taken is decided where the message arrives. Topics are decided by themselves.
+  // whether a message on L1 is taken is decided where the message arrives.
   const receiving = (members: readonly Entity[]): Promise<readonly Entity[]> =>
     membersThatReceive(authorize, principal, members);
   const receivers = await layer.deliveries({
     message,
     from,
     others: async () => receiving(butSender(await lookup.all())),
-    wanting: async (wanted) => butSender(await lookup.wanting(wanted)),
+    wanting: async (wanted) => membersThatMaySubscribe(authorize, butSender(await lookup.wanting(wanted)), wanted),
     named: async (references) => Promise.all((await lookup.named(references)).map(receiving)),
     now,
   });

@@ -44,6 +44,8 @@ export interface Transfer {
   readonly addresses?: readonly string[];
   readonly content_type?: string;
   readonly traceparent?: string;
+  /** With a proof: path of the access token of the request that sent the message, which limits what the frame may do. */
+  readonly token?: string;
   /** With a proof: when it was made, in milliseconds since the epoch. */
   readonly sealed_at?: number;
   /** Proves that a member of the receiving deployment sent the frame (`frame-proof.ts`). */

@@ -24,6 +24,9 @@ export function accessProblems(config: AccessSettings, isReachable: boolean): re
     problems.push('CMBS_ADMIN_PASSWORD_FILE needs CMBS_IDENTITIES=basic and CMBS_ADMINISTRATORS.');
   }
   if (identities.length === 0) {
+    if (config.CMBS_ADMINISTRATORS.length > 0) {
+      problems.push('CMBS_ADMINISTRATORS needs CMBS_IDENTITIES; without it everybody may do everything.');
+    }
     if (isReachable && !isOpen) {
       problems.push(
         'Others can reach this deployment, so CMBS_IDENTITIES is needed; CMBS_OPEN_TO_EVERYONE=yes lets everybody do everything.',

@@ -8,11 +8,14 @@ export interface Progress {
   readonly done: number;
   /** False if entities may be left; the same request again continues. */
   readonly isComplete: boolean;
+  /** Entities that stay, because the caller may see them and not do this to them. */
+  readonly refused?: number;
 }
 
 export interface Step {
   readonly done: number;
   readonly isLast: boolean;
+  readonly refused?: number;
 }
 
 /**
@@ -25,12 +28,14 @@ export async function inSteps(
   step: () => Promise<Step>,
 ): Promise<Progress> {
   const end = clock.now() + STEPS_BUDGET_MS;
-  for (let done = 0; ;) {
+  for (let done = 0, refused = 0; ;) {
     requireWanted(signal);
-    const { done: some, isLast } = await step();
-    done += some;
-    if (isLast) return { done, isComplete: true };
-    if (clock.now() >= end) return { done, isComplete: false };
+    const made = await step();
+    done += made.done;
+    refused += made.refused ?? 0;
+    const more = refused === 0 ? {} : { refused };
+    if (made.isLast) return { done, isComplete: true, ...more };
+    if (clock.now() >= end) return { done, isComplete: false, ...more };
   }
 }
 

@@ -82,7 +82,7 @@ function errors(): string {
   });
   return `# Errors
 
-Every refusal has a code from the catalogue in \`shared/errors.ts\`. Over HTTP the code is in the header \`X-OCCI-Error\` and, in JSON, in \`{"error":{"code","message","details"}}\`; on a socket the reply is \`{"error":{"code","message"}}\`. The message is one sentence that says what to do. _Retry_ says whether the same request may succeed later without a change.
+Every refusal has a code from \`shared/errors.ts\`. Over HTTP the sentence is in the header \`X-OCCI-Error\`, and JSON has the code as well: \`{"error":{"code","message","details"}}\`; on a socket the reply is \`{"error":{"code","message"}}\`. The message is one sentence that says what to do. _Retry_ says whether the same request may succeed later without a change.
 
 ${table([['code', 'status', 'retry', 'meaning'], ...rows])}
 

@@ -1,5 +1,5 @@
 /** Decisions and listings: what they read and keep is bounded, and who was an administrator has no rights left. */
-import type { Principal } from '@cmbs/shared';
+import type { JsonObject, Principal } from '@cmbs/shared';
 import { KeptMap } from '../../shared/access/kept';
 import { ACCESS, ClosedDeployment, MEMBER, MESSAGE } from './access-support';
 
@@ -94,6 +94,29 @@ describe('listings', () => {
     expect(await list()).toHaveLength(128);
   });
 
+  it('read the entities that rules name in bounded pages, however many rules there are', async () => {
+    const users = await Promise.all(['u1', 'u2', 'u3', 'u4'].map((name) => here.user(name)));
+    for (const [at, owner] of users.entries()) {
+      for (let n = 0; n < 100; n++) {
+        const path = message(at * 100 + n);
+        await here.put(owner, path, MESSAGE);
+        await here.rule(owner, `${owner.name}-${n}`, `entity:${path}`, {
+          operations: ['entity.read'],
+          allow: ['everybody'],
+        });
+      }
+    }
+    const [first] = users;
+    if (first === undefined) throw new Error('no user');
+    await expect(
+      here.rule(first, 'more', `entity:${message(0)}`, { operations: ['entity.read'], allow: ['everybody'] }),
+    ).rejects.toMatchObject({ code: 'conflict' });
+    // Another owner has room of its own.
+    await here.put(alice, message(900), MESSAGE);
+    await here.rule(alice, 'own', `entity:${message(900)}`, { operations: ['entity.read'], allow: ['everybody'] });
+    expect((await here.page(bob, '/cmbs/message/', { number: 1000 })).paths).toHaveLength(401);
+  }, 60_000);
+
   it('have full pages where rules name entities that are gone', async () => {
     for (let n = 0; n < 60; n++) {
       await here.put(alice, message(n), MESSAGE);
@@ -120,6 +143,31 @@ describe('listings', () => {
     expect((await here.page(bob, '/cmbs/message/', { number: 10, page: 2 })).paths).toEqual(
       expected.slice(10, 20),
     );
+  });
+
+  it('refuse a list of operations or targets that is empty, which would mean all', async () => {
+    await expect(
+      here.rule(root, 'all', 'entity:/', { operations: [], allow: ['user:bob'] }),
+    ).rejects.toMatchObject({ code: 'bad_attribute' });
+    for (const name of ['operations', 'targets']) {
+      const values = { [`cmbs.access.token.${name}`]: [] };
+      await expect(here.put(bob, '/cmbs/access/token/t', `${ACCESS}token`, values)).rejects.toMatchObject({
+        code: 'bad_attribute',
+      });
+    }
+  });
+
+  it('refuse groups in a circle, also in one request, and a group above at another path', async () => {
+    const parent = (path: string): JsonObject => ({ 'cmbs.access.group.parent': path });
+    await expect(
+      here.createGroups(root, { a: parent('b'), b: parent('/cmbs/access/group/a') }),
+    ).rejects.toMatchObject({
+      code: 'conflict',
+    });
+    await expect(here.createGroups(root, { a: parent('/other/b') })).rejects.toMatchObject({
+      code: 'bad_attribute',
+    });
+    await here.createGroups(root, { a: parent('b'), b: {} });
   });
 
   it('show a group to its administrators, and the groups below', async () => {
@@ -181,6 +229,28 @@ describe('a member', () => {
     expect([await maySend(bob), await sees(bob), await listed(bob)]).toEqual([true, false, false]);
   });
 
+  it('never acts as an administrator, also one whose owner is one', async () => {
+    await here.put(root, '/cmbs/member/root', MEMBER);
+    const ofRoot: Principal = { kind: 'member', name: '/cmbs/member/root' };
+    expect([await maySend(root), await maySend(ofRoot)]).toEqual([true, false]);
+    await here.rule(alice, 'post', `member:${PATH}`, { operations: ['message.receive'], allow: ['user:root'] });
+    expect(await maySend(ofRoot)).toBe(true);
+  });
+
+  it('acts within the limits of the token of the request that sent its message', async () => {
+    await here.rule(alice, 'post', `member:${PATH}`, { operations: ['message.receive'], allow: ['user:bob'] });
+    const token = async (id: string, limits: Record<string, readonly string[]>): Promise<Principal> => {
+      const values = Object.entries(limits).map(([name, list]) => [`cmbs.access.token.${name}`, list]);
+      const path = `/cmbs/access/token/${id}`;
+      await here.put(bob, path, `${ACCESS}token`, Object.fromEntries(values) as JsonObject);
+      return { ...ofBob, token: path };
+    };
+    expect(await maySend(await token('sends', { operations: ['message.*'] }))).toBe(true);
+    expect(await maySend(await token('reads', { operations: ['entity.read'] }))).toBe(false);
+    expect(await maySend(await token('elsewhere', { targets: ['entity:/cmbs/message/'] }))).toBe(false);
+    expect(await maySend({ ...ofBob, token: '/cmbs/access/token/gone' })).toBe(false);
+  });
+
   it('has the groups of its owner, and no rights of a user who is gone', async () => {
     await here.group(root, 'friends', { members: ['user:bob'] });
     await here.rule(alice, 'friends', `member:${PATH}`, { operations: ['message.*'], allow: ['group:friends'] });
@@ -220,6 +290,9 @@ describe('an entity', () => {
   it('that is a member is handed over by administrators only', async () => {
     await here.put(alice, '/cmbs/member/alice', MEMBER);
     await expect(handOver(alice, '/cmbs/member/alice', 'user:bob')).rejects.toMatchObject({ code: 'forbidden' });
+    // No rule of an owner gives what only administrators may do by default.
+    await here.rule(alice, 'own', 'entity:/cmbs/member/alice', { allow: ['owner', 'everybody'] });
+    await expect(handOver(alice, '/cmbs/member/alice', 'user:bob')).rejects.toMatchObject({ code: 'forbidden' });
     await handOver(root, '/cmbs/member/alice', 'user:bob');
     expect((await here.page(bob, '/cmbs/member/', { number: 10 })).paths).toEqual(['/cmbs/member/alice']);
   });
@@ -234,13 +307,17 @@ describe('an entity', () => {
     }
   });
 
-  it('is created for another user by an administrator only', async () => {
+  it('is created for another user', async () => {
     const values = { 'cmbs.access.owned.by': 'user:bob' };
     await here.put(root, message(1), MESSAGE, values, [`${ACCESS}owned`]);
     expect((await here.page(bob, '/cmbs/message/', { number: 10 })).paths).toEqual([message(1)]);
-    await expect(here.put(alice, message(2), MESSAGE, values, [`${ACCESS}owned`])).rejects.toMatchObject({
-      code: 'not_found',
+    // As if it was created and then handed over.
+    expect(await here.put(alice, message(2), MESSAGE, values, [`${ACCESS}owned`])).toMatchObject({
+      how: 'created',
+      isHandedOver: true,
     });
+    expect((await here.page(alice, '/cmbs/message/', { number: 10 })).paths).toEqual([]);
+    expect((await here.page(bob, '/cmbs/message/', { number: 10 })).paths).toEqual([message(1), message(2)]);
   });
 });
 
@@ -257,7 +334,22 @@ describe('who is no administrator any more', () => {
     expect(await here.access.isAdministrator(root)).toBe(false);
   });
 
-  it('keeps no rule in the own hands that an administrator wrote', async () => {
+  it('is not the last one: users and the group keep an administrator', async () => {
+    const members = (...list: readonly string[]): Promise<unknown> =>
+      here.update(alice, '/cmbs/access/group/admins', { 'cmbs.access.group.members': [...list] });
+    // Root is an administrator by the configuration.
+    await expect(here.delete(alice, '/cmbs/access/user/root')).rejects.toMatchObject({ code: 'conflict' });
+    here.restart([]);
+    await expect(members()).rejects.toMatchObject({ code: 'conflict' });
+    await expect(members('user:nobody-there')).rejects.toMatchObject({ code: 'conflict' });
+    await expect(here.delete(alice, '/cmbs/access/user/alice')).rejects.toMatchObject({ code: 'conflict' });
+    await members('user:alice', 'user:issuer.example/eve');
+    await members('user:issuer.example/eve');
+    here.access.forget();
+    expect(await here.access.isAdministrator(alice)).toBe(false);
+  });
+
+  it('keeps no rule that an administrator wrote', async () => {
     await here.rule(alice, 'ban', 'entity:/cmbs/message/', { deny: ['user:bob'] });
     await here.update(root, '/cmbs/access/group/admins', { 'cmbs.access.group.members': ['user:root'] });
     await expect(here.delete(alice, '/cmbs/access/rule/ban')).rejects.toMatchObject({ code: 'not_found' });
@@ -270,7 +362,8 @@ describe('owners', () => {
     for (let n = 0; n < 4; n++) {
       await here.put(alice, message(n + 10), MESSAGE);
       for (let at = 0; at < 50; at++) {
-        await here.rule(alice, `r${n}-${at}`, `entity:${message(n + 10)}`, { allow: ['user:bob'] });
+        const allow = [at % 2 === 0 ? 'user:bob' : 'user:carol'];
+        await here.rule(alice, `r${n}-${at}`, `entity:${message(n + 10)}`, { allow });
       }
     }
     await expect(here.rule(alice, 'more', `entity:${message(1)}`, { allow: ['user:bob'] })).rejects.toMatchObject({

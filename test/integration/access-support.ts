@@ -79,6 +79,16 @@ export class ClosedDeployment {
     return this.#process.entities.create(drafts, '/cmbs/access/user/', requester);
   }
 
+  /** Creates groups in one request, by name. */
+  createGroups(principal: Principal, groups: Readonly<Record<string, JsonObject>>): Promise<unknown> {
+    const drafts = Object.entries(groups).map(([id, values]) => ({
+      ...{ kind: `${ACCESS}group`, id, mixins: [], rawJson: {}, links: [] },
+      values,
+    }));
+    const requester = { principal, pathHere: ({ path }: { readonly path: string }) => path };
+    return this.#process.entities.create(drafts, '/cmbs/access/group/', requester);
+  }
+
   update(
     principal: Principal,
     path: string,

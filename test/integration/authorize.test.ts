@@ -194,8 +194,15 @@ const definition = (term: string) => ({
   mixins: [{ term, scheme: OWN, location: `/${term}/`, attributes: {} }],
 });
 
-/** Requests with their questions in order, without repetitions. */
-const CASES: readonly (Asked & { readonly asks: readonly Question[] })[] = [
+interface Case extends Asked {
+  /** In order, without repetitions. */
+  readonly asks: readonly Question[];
+  /** An operation whose denial leaves an entity as it is, and does not refuse the request. */
+  readonly leaves?: Operation;
+}
+
+/** Requests with their questions. */
+const CASES: readonly Case[] = [
   { method: 'GET', target: '/compute/a', asks: [['entity.read', '/compute/a']] },
   { method: 'HEAD', target: '/compute/a', asks: [['entity.read', '/compute/a']] },
   { method: 'OPTIONS', target: '/compute/a', asks: [['entity.read', '/compute/a']] },
@@ -262,6 +269,7 @@ const CASES: readonly (Asked & { readonly asks: readonly Question[] })[] = [
   {
     method: 'DELETE',
     target: '/compute/',
+    leaves: 'entity.delete',
     asks: [
       ['entity.list', '/compute/'],
       ['entity.delete', '/compute/a'],
@@ -351,7 +359,7 @@ const CASES: readonly (Asked & { readonly asks: readonly Question[] })[] = [
   { method: 'DELETE', target: '/-/', body: definition('marked'), asks: [['category.delete', OWN_MIXIN]] },
 ];
 
-describe.each(CASES)('$method $target', ({ asks, ...sent }) => {
+describe.each(CASES)('$method $target', ({ asks, leaves, ...sent }) => {
   it('asks about each operation with the stored resource', async () => {
     const { status } = await request(sent);
     expect(status).toBeLessThan(300);
@@ -361,7 +369,7 @@ describe.each(CASES)('$method $target', ({ asks, ...sent }) => {
 
   it('shows and changes nothing when one of its questions is denied', async () => {
     const before = await stored();
-    for (const question of asks) {
+    for (const question of asks.filter(([operation]) => operation !== leaves)) {
       denied = question;
       const { status, text } = await request(sent);
       expect({ question, status }).toEqual({ question, status: 403 });
@@ -369,6 +377,16 @@ describe.each(CASES)('$method $target', ({ asks, ...sent }) => {
       expect(await stored()).toEqual(before);
     }
   });
+});
+
+it('a deletion of a collection leaves an entity that the caller may not delete', async () => {
+  denied = ['entity.delete', '/compute/a'];
+  expect((await request({ method: 'DELETE', target: '/compute/' })).status).toBe(200);
+  const left = async (id: string): Promise<number> =>
+    (await request({ method: 'GET', target: `/compute/${id}` })).status;
+  expect([await left('a'), await left('b')]).toEqual([200, 404]);
+  // When nothing can be deleted, the answer is the refusal.
+  expect((await request({ method: 'DELETE', target: '/compute/' })).status).toBe(403);
 });
 
 it('a question names the kind, the mixins and the owner of the entity', async () => {

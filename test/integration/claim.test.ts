@@ -79,6 +79,13 @@ function claims(epoch: number, isCurrent = (): boolean => true): Claims {
       categories,
       layers: layersOf(),
       authorize: allowAll,
+      members: {
+        get: () => undefined,
+        find: async () => undefined,
+        findAll: async () => new Map(),
+        refresh: async () => undefined,
+        onChange: () => () => undefined,
+      },
       shard: shardLease('main', { epoch, isCurrent }, new Shards(['main=127.0.0.1'], layersOf())),
     },
     frames: { of: async (_message, _isFailing, read) => ((await read()) === undefined ? undefined : FRAME) },

@@ -151,7 +151,7 @@ describe('a lookup of members', () => {
         isLocal: at % 2 === 0,
         topics: [`other.${from + at}`, `other.${from + at}.>`],
       }));
-    const everyMember = (): Promise<boolean> => Promise.resolve(true);
+    const everyMember = { mayKnow: () => Promise.resolve(true) };
     const steps: Readonly<Record<string, (counted: Store) => Promise<unknown>>> = {
       'by id': (counted) => lookupIn(counted).named(['m1']),
       'by title': (counted) => lookupIn(counted).named(['title-1']),

@@ -25,6 +25,7 @@ import {
 } from './context';
 import { EntityDrafting, ownerNamedBy, type NewEntity } from './drafting';
 import { checkLinkEnds, endOf, localEnds, newLinks, sourcesOf } from './links';
+import { collectionResource } from './listing';
 import { EVERYTHING } from './visibility';
 
 export interface CreateOptions {
@@ -112,9 +113,10 @@ export class EntityCommands {
       });
       await this.#authorizeCreation(fresh, requester);
       const shown = fresh.slice(0, 1).map(({ entity }) => entity);
-      await authorizeEach(authorize, principal, 'entity.read', shown);
+      const isHandedOver = shown.some((entity) => isForAnother(entity, snapshot.registry));
+      if (!isHandedOver) await authorizeEach(authorize, principal, 'entity.read', shown);
       return {
-        answer: { how: 'created' },
+        answer: { how: 'created', ...(isHandedOver ? { isHandedOver: true } : {}) },
         completions: await this.#insert(tx, fresh, snapshot, { principal }, path),
       };
     });
@@ -150,7 +152,9 @@ export class EntityCommands {
     try {
       return draft();
     } catch (thrown) {
-      await this.#context.authorize(principal, 'entity.create', { path, owner: principal.name });
+      const { registry } = await this.#context.categories.current();
+      const collection = collectionResource(path.slice(0, path.lastIndexOf('/') + 1), registry);
+      await this.#context.authorize(principal, 'entity.create', { ...collection, path, owner: principal.name });
       throw thrown;
     }
   }
@@ -178,7 +182,7 @@ export class EntityCommands {
     const { authorize, categories } = this.#context;
     const { registry } = await categories.current();
     for (const { entity } of fresh) {
-      const isHandedOver = ownerNamedBy(entity, registry.specs(entity.kind, entity.mixins)) !== undefined;
+      const isHandedOver = isForAnother(entity, registry);
       const created = isHandedOver ? { ...entity, owner: principal.name } : entity;
       await authorize(principal, 'entity.create', resourceOf(created));
       if (isHandedOver) await authorize(principal, 'entity.hand_over', resourceOf(created));
@@ -301,6 +305,10 @@ export class EntityCommands {
     for (const id of removed) await authorize(principal, 'entity.untag', { path: id });
   }
 }
+
+/** Whether a new entity names its owner. */
+const isForAnother = (entity: Entity, registry: CategoryRegistry): boolean =>
+  ownerNamedBy(entity, registry.specs(entity.kind, entity.mixins)) !== undefined;
 
 function refuseTaken(path: Path, known: ReadonlyMap<Path, StoredEntity>): void {
   if (known.has(path))

@@ -1,5 +1,7 @@
 /** Deletes entities, and the links of each deleted resource (GFD.223 §10.4, §11.4.1). */
 import { concurrently } from '../../concurrently';
+import { toCmbsError } from '../../errors';
+import type { Principal } from '../../principal';
 import type { Transaction } from '../../store';
 import { requireWanted } from '../../waiting';
 import type { CategorySnapshot } from '../categories/snapshot';
@@ -98,7 +100,8 @@ export class EntityDeletion {
     }
     const progress = this.#progress({ principal: deleter.principal, collection, filter }, registry);
     let cursor = await progress?.read();
-    return inSteps(clock, signal, async () => {
+    let refusal: unknown;
+    const made = await inSteps(clock, signal, async () => {
       const page = await this.#listing.page({
         scope,
         principal: deleter.principal,
@@ -108,11 +111,14 @@ export class EntityDeletion {
         signal,
         ...(cursor === undefined ? {} : { cursor }),
       });
-      const done = await this.#deleteSome(page.entities, deleter);
+      const deletable = await this.#deletable(page.entities, principal, (thrown) => (refusal ??= thrown));
+      const done = await this.#deleteSome(deletable, deleter);
       cursor = page.next;
       await progress?.write(cursor);
-      return { done, isLast: cursor === undefined };
+      return { done, isLast: cursor === undefined, refused: page.entities.length - deletable.length };
     });
+    if (made.done === 0 && refusal !== undefined) throw refusal as Error;
+    return made;
   }
 
   #progress(request: DeletionRequest, registry: CategoryRegistry): DeletionProgress | undefined {
@@ -120,6 +126,27 @@ export class EntityDeletion {
     return residualTest(request.filter, registry) === undefined
       ? undefined
       : new DeletionProgress(store, clock, request);
+  }
+
+  /** Without the entities of others that the principal may see and not delete: they stay. */
+  async #deletable(
+    found: readonly StoredEntity[],
+    principal: Principal,
+    onRefusal: (thrown: unknown) => void,
+  ): Promise<readonly StoredEntity[]> {
+    const { authorize } = this.#context;
+    const deletable: StoredEntity[] = [];
+    for (const stored of found) {
+      try {
+        await authorize(principal, 'entity.delete', resourceOf(stored.entity));
+        deletable.push(stored);
+      } catch (thrown) {
+        const { code } = toCmbsError(thrown);
+        if (code !== 'forbidden' && code !== 'not_found') throw thrown;
+        onRefusal(thrown);
+      }
+    }
+    return deletable;
   }
 
   async #deleteSome(leaving: readonly StoredEntity[], { principal, signal }: Deleter): Promise<number> {

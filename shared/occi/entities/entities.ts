@@ -73,6 +73,16 @@ export class Entities {
   }
 
   /**
+   * Decides whether the principal may create entities in a collection.
+   * @throws CmbsError `forbidden`, `unauthenticated`
+   */
+  async authorizeCreation(path: Path, principal: Principal): Promise<void> {
+    const { authorize, categories } = this.#context;
+    const { registry } = await categories.current();
+    await authorize(principal, 'entity.create', { ...collectionResource(path, registry), owner: principal.name });
+  }
+
+  /**
    * Decides whether the principal may know what a path offers: which methods it has, whether there is a collection.
    * @throws CmbsError `forbidden`
    */

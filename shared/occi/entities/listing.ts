@@ -2,7 +2,7 @@
 import { CmbsError } from '../../errors';
 import { MAX_PAGE_CHARS, MAX_PAGE_OFFSET, PAGE_PORTION_CHARS } from '../../limits';
 import type { Principal, Resource } from '../../principal';
-import { cursorAfter, type Doc, type Page } from '../../store';
+import { cursorAfter, type Doc } from '../../store';
 import { nextTurn, requireWanted } from '../../waiting';
 import { CATEGORY_FIELD, indexOf } from '../entity-index';
 import { ENTITIES, entitiesOf, outlineOf, type StoredEntity } from '../entity-store';
@@ -12,7 +12,7 @@ import { inPortions, type Portioned, type Portions } from '../portions';
 import type { CategoryRegistry } from '../category-registry';
 import { resourceOf, type EntityContext } from './context';
 import { READABLE_CURSORS } from './cursors';
-import { EVERYTHING, pageOfParts, type Part, type Visibility, visibleAmong } from './visibility';
+import { EVERYTHING, pageOfParts, type Part, type PartsPage, type Visibility, visibleAmong } from './visibility';
 
 /** Documents that one page reads for a filter that the index cannot answer. The page then ends with a cursor. */
 const MAX_FILTER_SCAN = 20_000;
@@ -262,8 +262,8 @@ class PageReader {
       const isShown = this.#skipped >= this.#skip;
       const missing = isShown ? number - this.#found.length : this.#skip - this.#skipped;
       const limit = Math.min(missing, MAX_PAGE_OFFSET, filterScan - scanned);
-      const { docs, next } = await this.#docs(after, limit);
-      scanned += docs.length;
+      const { docs, next, read: documents } = await this.#docs(after, limit);
+      scanned += documents;
       const read = await this.#take(docs);
       // A page that has a next one, and is short, ended because of its size.
       if (isShown && docs.length < limit && next !== undefined) this.#chars += PAGE_PORTION_CHARS;
@@ -282,12 +282,15 @@ class PageReader {
     return { entities: this.#found, ...(after === undefined ? {} : { next: after }) };
   }
 
-  #docs(after: string | undefined, limit: number): Promise<Page> {
+  async #docs(after: string | undefined, limit: number): Promise<PartsPage> {
     const { scope, filter } = this.#request;
     const base = { where: this.#where, ...('below' in scope ? { prefix: scope.below } : {}) };
     const place = { limit, maxChars: PAGE_PORTION_CHARS, ...(after === undefined ? {} : { after }) };
     const { store } = this.#context;
-    if (this.#parts === undefined) return store.query({ collection: ENTITIES, ...base, ...place });
+    if (this.#parts === undefined) {
+      const page = await store.query({ collection: ENTITIES, ...base, ...place });
+      return { ...page, read: page.docs.length };
+    }
     const isSelected = selection(scope, filter, this.#registry);
     return pageOfParts(store, { base, parts: this.#parts, registry: this.#registry }, place, (doc) =>
       isSelected(outlineOf(doc).entity),

@@ -24,6 +24,13 @@ const QUERY_CONCURRENCY = 16;
 
 /** Named entities that are read together: each may have a megabyte. */
 const NAMED_AT_ONCE = 16;
+/** Named entities that one page reads; then it ends, although few of them may be in the collection. */
+const MAX_NAMED_READ = 512;
+
+export interface PartsPage extends Page {
+  /** Entities that were read. */
+  readonly read: number;
+}
 
 /** A part of all entities. */
 export type Part =
@@ -86,23 +93,27 @@ export async function pageOfParts(
   }: { readonly base: BaseQuery; readonly parts: readonly Part[]; readonly registry: CategoryRegistry },
   { after, limit, maxChars }: Pick<Query, 'after' | 'limit' | 'maxChars'>,
   isSelected: (doc: Doc) => boolean,
-): Promise<Page> {
+): Promise<PartsPage> {
   const place = {
     limit,
     ...(after === undefined ? {} : { after }),
     ...(maxChars === undefined ? {} : { maxChars }),
   };
   // A term for the part has no place in the query: all are read, and each is decided.
-  if ((base.where ?? []).length >= MAX_WHERE_TERMS)
-    return store.query({ collection: ENTITIES, ...base, ...place });
+  if ((base.where ?? []).length >= MAX_WHERE_TERMS) {
+    const page = await store.query({ collection: ENTITIES, ...base, ...place });
+    return { ...page, read: page.docs.length };
+  }
   const pages: Page[] = [];
   const queries = parts.flatMap((part) => queriesOf(part, base, registry));
   await concurrently(queries, QUERY_CONCURRENCY, async (query) => {
     pages.push(await store.query({ collection: ENTITIES, ...query, ...place }));
   });
+  const found = pages.reduce((sum, { docs }) => sum + docs.length, 0);
   const named = parts.flatMap((part) => ('paths' in part ? part.paths : []));
-  if (named.length > 0) pages.push(await pageOfPaths(store, named, base.prefix ?? '', place, isSelected));
-  return merged(pages, limit);
+  if (named.length === 0) return { ...merged(pages, limit), read: found };
+  const page = await pageOfPaths(store, named, base.prefix ?? '', place, isSelected);
+  return { ...merged([...pages, page], limit), read: found + page.read };
 }
 
 /** Up to the first end of a page that has a next one: beyond it that part is not read yet. */
@@ -130,24 +141,29 @@ async function pageOfPaths(
   prefix: string,
   { after, limit, maxChars = Infinity }: Pick<Query, 'after' | 'limit' | 'maxChars'>,
   isSelected: (doc: Doc) => boolean,
-): Promise<Page> {
+): Promise<PartsPage> {
   const from = after === undefined ? undefined : idInCursor(after);
   const wanted = [...new Set(paths)]
     .filter((path) => path.startsWith(prefix) && (from === undefined || compareKeys(path, from) > 0))
     .sort(compareKeys);
   const docs: Doc[] = [];
   let chars = 0;
-  for (let at = 0; at < wanted.length; at += NAMED_AT_ONCE) {
-    for (const doc of await store.getAll(ENTITIES, wanted.slice(at, at + NAMED_AT_ONCE))) {
+  for (let read = 0; read < wanted.length;) {
+    const some = wanted.slice(read, read + NAMED_AT_ONCE);
+    read += some.length;
+    for (const doc of await store.getAll(ENTITIES, some)) {
       if (doc === undefined || !isSelected(doc)) continue;
       if (docs.length === limit || chars >= maxChars) {
-        return { docs, next: cursorAfter((docs.at(-1) as Doc).id) };
+        return { docs, next: cursorAfter((docs.at(-1) as Doc).id), read };
       }
       docs.push(doc);
       chars += JSON.stringify(doc.value).length;
     }
+    if (read >= MAX_NAMED_READ && read < wanted.length) {
+      return { docs, next: cursorAfter(some.at(-1) as Path), read };
+    }
   }
-  return { docs };
+  return { docs, read: wanted.length };
 }
 
 function queriesOf(
