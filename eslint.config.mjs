@@ -17,6 +17,14 @@ export default tseslint.config(
       '@typescript-eslint/unified-signatures': 'off',
       eqeqeq: 'error',
       'no-console': 'error',
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector:
+            "CallExpression[callee.object.name='AbortSignal'][callee.property.name='any'] CallExpression[callee.object.name='AbortSignal'][callee.property.name='timeout']",
+          message: 'The garbage collector of Node 20 may take the inner signal, which then never aborts; use untilOr.',
+        },
+      ],
       '@typescript-eslint/non-nullable-type-assertion-style': 'off',
     },
   },

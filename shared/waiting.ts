@@ -13,7 +13,7 @@ export function aborted(signal: AbortSignal): Promise<void> {
 /** Resolves when `event` does, after `ms` milliseconds, or when the signal aborts; leaves no timer or listener. */
 export async function untilOr(
   event: Promise<unknown>,
-  clock: Clock,
+  clock: Pick<Clock, 'after'>,
   ms: number,
   signal?: AbortSignal,
 ): Promise<void> {

@@ -71,10 +71,6 @@ function* texts(page: InboxPage, { collection }: Address, base: string): Iterabl
   yield `],"leased":${page.leased}${page.next === undefined ? '' : `,"next":${stringifyJson(page.next)}`}}`;
 }
 
-/** A signal that aborts with the request or after `ms`. */
-const within = (request: OcciRequest, ms: number): AbortSignal =>
-  AbortSignal.any([request.signal, AbortSignal.timeout(Math.ceil(ms))]);
-
 async function read(
   request: OcciRequest,
   app: App,
@@ -96,7 +92,7 @@ async function read(
   const watch = waitMs === 0 ? undefined : app.inbox.watch(owner);
   try {
     // The watch starts before the first read, so that no arrival in between is missed.
-    await watch?.ready(within(request, waitMs));
+    await watch?.ready(waitMs, request.signal);
     for (const waiting = new InboxWaiting(cursor); ;) {
       const page = await app.inbox.read(request.principal, owner, { ...options, ...waiting.cursor });
       const leftMs = deadline - app.clock.now();
@@ -112,7 +108,7 @@ async function read(
       // The page is empty; another large answer may have the turn while this reader waits.
       turn.release();
       const pauseMs = waiting.pauseAfter(page);
-      if (pauseMs > 0) await watch.changed(within(request, Math.min(pauseMs, leftMs)));
+      if (pauseMs > 0) await watch.changed(Math.min(pauseMs, leftMs), request.signal);
     }
   } finally {
     watch?.end();
@@ -132,7 +128,7 @@ async function* events(
     (await entities.find(owner.path))?.entity.createdAt === owner.createdAt;
   const watch = inbox.watch(owner);
   try {
-    await watch.ready(request.signal);
+    await watch.ready(EVENT_STREAM_HEARTBEAT_MS, request.signal);
     // The stream ends with its member: messages for a later member of that name are not for this reader.
     const waiting = new InboxWaiting();
     while (!request.signal.aborted && (await isThere())) {
@@ -156,7 +152,7 @@ async function* events(
       if (page.entries.length > 0) continue;
       const pauseMs = waiting.pauseAfter(page);
       const heartbeatMs = spoke + EVENT_STREAM_HEARTBEAT_MS - clock.now();
-      if (pauseMs > 0) await watch.changed(within(request, Math.max(1, Math.min(pauseMs, heartbeatMs))));
+      if (pauseMs > 0) await watch.changed(Math.max(1, Math.min(pauseMs, heartbeatMs)), request.signal);
     }
   } catch (thrown) {
     // The stream ends without an error when the server stops, the member is deleted, or its reader loses the right.

@@ -1,16 +1,19 @@
 /** Tells a waiting reader of an inbox that an entry has arrived. */
 import { ENTITIES, type Path } from '../occi';
+import type { Clock } from '../clock';
 import type { Store, Watch } from '../store';
-import { aborted } from '../waiting';
+import { untilOr } from '../waiting';
 
 export class InboxWatch {
   readonly #arrivals: Watch;
   readonly #member: Watch;
+  readonly #clock: Pick<Clock, 'after'>;
   #hasNews = false;
   #wake = (): void => undefined;
 
   /** @param member path of the inbox's member, whose deletion also wakes the reader */
-  constructor(store: Store, collection: string, member: Path) {
+  constructor(store: Store, clock: Pick<Clock, 'after'>, collection: string, member: Path) {
+    this.#clock = clock;
     this.#arrivals = store.watch({ collection, newest: true }, () => this.#notify());
     this.#member = store.watch({ collection: ENTITIES, id: member }, (changes) => {
       if (changes.some(({ deleted }) => deleted)) this.#notify();
@@ -22,15 +25,16 @@ export class InboxWatch {
     this.#wake();
   }
 
-  /** Resolves when no later arrival is missed, or when the signal aborts. */
-  async ready(signal: AbortSignal): Promise<void> {
-    await Promise.race([Promise.all([this.#arrivals.ready, this.#member.ready]), aborted(signal)]);
+  /** Resolves when no later arrival is missed, after `ms` milliseconds, or when the signal aborts. */
+  async ready(ms: number, signal: AbortSignal): Promise<void> {
+    await untilOr(Promise.all([this.#arrivals.ready, this.#member.ready]), this.#clock, ms, signal);
   }
 
-  /** Resolves when an entry has arrived since the last call, or when the signal aborts. */
-  async changed(signal: AbortSignal): Promise<void> {
+  /** Resolves when an entry has arrived since the last call, after `ms` milliseconds, or when the signal aborts. */
+  async changed(ms: number, signal: AbortSignal): Promise<void> {
     if (!this.#hasNews) {
-      await Promise.race([new Promise<void>((resolve) => (this.#wake = resolve)), aborted(signal)]);
+      const woken = new Promise<void>((resolve) => (this.#wake = resolve));
+      await untilOr(woken, this.#clock, ms, signal);
     }
     this.#hasNews = false;
   }

@@ -197,7 +197,7 @@ export class Inbox {
 
   /** Tells when an entry arrives. The caller ends the watch. */
   watch({ id, path }: Pick<Owner, 'id' | 'path'>): InboxWatch {
-    return new InboxWatch(this.#store, inboxOf(id), path);
+    return new InboxWatch(this.#store, this.#clock, inboxOf(id), path);
   }
 }
 

@@ -1,4 +1,10 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { systemClock } from '@cmbs/shared';
+import type { Store } from '@cmbs/shared/store';
 import { InboxWaiting } from '@cmbs/functions/inbox-waiting';
+import { InboxWatch } from '../../shared/broker/inbox-watch';
+import { within } from '../waits';
 
 const empty = (more: { readonly next?: string; readonly leaseEndsInMs?: number } = {}) => ({
   entries: [],
@@ -31,5 +37,24 @@ describe('a waiting reader of an inbox', () => {
     expect(waiting.pauseAfter(empty({ leaseEndsInMs: 9000 }))).toBe(3000);
     expect(waiting.cursor).toEqual({ cursor: 'start' });
     expect(waiting.pauseAfter(empty({ leaseEndsInMs: 9000 }))).toBe(9000);
+  });
+});
+
+describe('the watch of an inbox', () => {
+  const store = { watch: () => ({ ready: Promise.resolve(), end: () => undefined }) } as unknown as Store;
+
+  it('ends a wait in time, also when the garbage collector runs meanwhile', async () => {
+    setFlagsFromString('--expose_gc');
+    const collectGarbage = runInNewContext('gc') as () => void;
+    const watch = new InboxWatch(store, systemClock, 'inbox', '/cmbs/member/alice');
+    const { signal } = new AbortController();
+    // Node 20 forgets AbortSignal.timeout() inside of AbortSignal.any(), and the wait would never end.
+    const waits = [watch.changed(100, signal), watch.ready(100, signal)];
+    const collecting = setInterval(collectGarbage, 10);
+    try {
+      await within(Promise.all(waits), 'the end of the waits');
+    } finally {
+      clearInterval(collecting);
+    }
   });
 });
