@@ -22,7 +22,8 @@ export default tseslint.config(
         {
           selector:
             "CallExpression[callee.object.name='AbortSignal'][callee.property.name='any'] CallExpression[callee.object.name='AbortSignal'][callee.property.name='timeout']",
-          message: 'The garbage collector of Node 20 may take the inner signal, which then never aborts; use untilOr.',
+          message:
+            'The garbage collector of Node 20 may take the inner signal, which then never aborts; use untilOr.',
         },
       ],
       '@typescript-eslint/non-nullable-type-assertion-style': 'off',

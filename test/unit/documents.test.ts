@@ -138,7 +138,11 @@ const RUN_BY: readonly (readonly [command: RegExp, test: string, proof: string])
   [/^npm run lint$/, '.ci/run', 'npm run lint'],
   [/^npm test$/, '.ci/run', 'npm test'],
   [/^npm start$/, 'test/e2e/scripts.test.ts', 'npm start'],
-  [/^\(umask 077; openssl rand |^CMBS_IDENTITIES=\S+ .*npm start$/, 'test/e2e/documents.test.ts', 'startOwn(start)'],
+  [
+    /^\(umask 077; openssl rand |^CMBS_IDENTITIES=\S+ .*npm start$/,
+    'test/e2e/documents.test.ts',
+    'startOwn(start)',
+  ],
   [/^CMBS_TLS_CERT=\S+ CMBS_TLS_KEY=\S+ npm start$/, 'test/e2e/tls.test.ts', 'CMBS_TLS_CERT: cert'],
   [/^npm run demo$/, 'test/e2e/scripts.test.ts', "npm('run', 'demo')"],
   [/^npm run backup -- DEST$/, 'test/e2e/scripts.test.ts', "npm('run', 'backup', '--'"],
