@@ -612,6 +612,131 @@ describe('messages in a closed deployment', () => {
   });
 });
 
+describe('rights of others than the caller', () => {
+  /** A peer that answers at an address, and the frames that it got. */
+  async function peer(address: string): Promise<readonly string[]> {
+    const frames: string[] = [];
+    const socket = new Reply();
+    await socket.bind(address);
+    closing.push(() => socket.close());
+    void (async () => {
+      for await (const [frame] of socket) {
+        frames.push(String(frame));
+        await socket.send('{}');
+      }
+    })();
+    return frames;
+  }
+  const closing: (() => void)[] = [];
+  afterEach(() => {
+    for (const close of closing.splice(0)) close();
+  });
+
+  it('a member elsewhere gets the topics that its owner may have, and no others', async () => {
+    const spy = await user();
+    const [topic, address] = [unique('news'), await freeSocket()];
+    await root.create(
+      RULE,
+      rule(`topic:${topic}.>`, { operations: ['topic.subscribe'], allow: [`user:${spy.name}`] }),
+    );
+    await root.create(
+      RULE,
+      rule(`topic:${topic}.secret`, { operations: ['topic.subscribe'], deny: [`user:${spy.name}`] }),
+    );
+    const frames = await peer(address);
+    const remote = {
+      'cmbs.member.local': 'False',
+      'cmbs.member.topics': [`${topic}.>`],
+      'cmbs.member.l32_socket': address,
+    };
+    await spy.as.create(MEMBER, remote);
+    const from = await member(root, []);
+    const publish = (name: string): Promise<JsonObject> =>
+      send(root, 'l32', { 'cmbs.message.topics': [`${topic}.${name}`] }, from.id);
+    await publish('secret');
+    await publish('open');
+    await eventually(
+      () => frames,
+      (got) => got.some((frame) => frame.includes(`${topic}.open`)),
+      'the other topic has arrived',
+    );
+    expect(frames.join('')).not.toContain(`${topic}.secret`);
+  });
+
+  it('a message that waits does not go out when its sender has lost the topic or the member', async () => {
+    const bob = await user();
+    const [topic, address] = [unique('news'), await freeSocket()];
+    const publishes = await root.create(
+      RULE,
+      rule(`topic:${topic}`, { operations: ['topic.*'], allow: [`user:${bob.name}`] }),
+    );
+    // Nobody answers at the address yet, so the message waits.
+    await root.create(MEMBER, {
+      'cmbs.member.local': 'False',
+      'cmbs.member.topics': [topic],
+      'cmbs.member.l32_socket': address,
+    });
+    const from = await member(bob.as, []);
+    const content = { 'cmbs.message.topics': [topic], 'cmbs.message.message_content': 'late' };
+    const path = await bob.as.create(MESSAGE, content, unique('e'), [`${CMBS}l32`]);
+    const body = { attributes: { from: from.id } };
+    const queued = await bob.as.ask('POST', `${path}?action=send_l32`, body, { Prefer: 'respond-async' });
+    expect(queued.status).toBe(202);
+    expect(await root.status('DELETE', publishes)).toBe(200);
+    const frames = await peer(address);
+    const message = await eventually(
+      async () => (await bob.as.ask('GET', path)).json.attributes as JsonObject,
+      (attributes) => {
+        const { receivers } = attributes['cmbs.message.delivery'] as { receivers: readonly JsonObject[] };
+        return receivers.some(({ state }) => state === 'failed');
+      },
+      'the delivery has failed',
+    );
+    expect(JSON.stringify(message)).toContain('topic.publish');
+    expect(frames).toEqual([]);
+  });
+
+  it('an access token limits its messages where they arrive', async () => {
+    const bob = await user();
+    const to = await member(bob.as, ['l1']);
+    const from = await member(bob.as, []);
+    const tokenFor = async (operations: readonly string[]): Promise<Caller> => {
+      const attributes = { 'cmbs.access.token.operations': operations };
+      const made = await bob.as.ask('POST', '/cmbs/access/token/', { kind: TOKEN, attributes });
+      return new Caller(`Bearer ${made.headers.get('cmbs-token') ?? ''}`);
+    };
+    const sending = ['entity.read', 'entity.create', 'action.invoke'];
+    const messages = ['message.send', 'message.send_as', 'message.deliver'];
+    const attributes = { 'cmbs.message.l1_socket_receiver_member': to.socket };
+    const low = await tokenFor([...sending, ...messages]);
+    await expect(send(low, 'l1', attributes, from.id)).rejects.toThrow(
+      /does not take your messages|message.receive/,
+    );
+    const high = await tokenFor([...sending, 'message.*']);
+    expect(await send(high, 'l1', attributes, from.id)).toMatchObject({ state: 'delivered' });
+  });
+
+  it('who may not create learns nothing of categories from the errors of a creation', async () => {
+    const kind = { term: unique('vault'), scheme: 'http://example.com/secret#', location: `/${unique('vault')}/` };
+    const attributes = { 'secret.code': { type: 'string', required: false, mutable: true } };
+    expect(await root.status('POST', '/-/', { kinds: [{ ...kind, attributes }] })).toBe(200);
+    const id = kind.scheme + kind.term;
+    const attempts = [
+      [kind.location, { kind: MESSAGE, attributes: {} }],
+      [kind.location, { kind: id, attributes: { 'secret.code': 5 } }],
+      [kind.location, { kind: id, attributes: { 'secret.other': 5 } }],
+      [kind.location, { kind: `${kind.scheme}nothing`, attributes: {} }],
+      [kind.location, undefined],
+      ['/cmbs/message/?send', { kind: id, attributes: { 'secret.other': 5 } }],
+    ] as const;
+    for (const [target, body] of attempts) {
+      const answer = await nobody.ask('POST', target, body);
+      expect([target, answer.status]).toEqual([target, 401]);
+      expect(answer.text).not.toContain('secret');
+    }
+  });
+});
+
 describe('a path without the slash of its collection', () => {
   it('is answered with the place of the collection, also where an entity is hidden', async () => {
     const [alice, bob] = [await user(), await user()];
