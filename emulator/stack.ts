@@ -1,6 +1,6 @@
 /** The whole product in one process: embedded store and bus, companion, gateway. `npm start`, the demo and tests run it. */
 import { type Authorize, CmbsError, systemClock, timeOrderedIds, type Clock, type Log } from '@cmbs/shared';
-import { ensureUser, firstAdministratorOf } from '@cmbs/shared/access';
+import { canAdministrate, ensureUser, firstAdministratorOf } from '@cmbs/shared/access';
 import { embeddedBus } from '@cmbs/shared/bus/embedded';
 import type { Config } from '@cmbs/shared/config';
 import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
@@ -124,6 +124,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     if (administrator !== undefined) {
       const { registry } = await app.categories.current();
       await ensureUser({ store, registry, clock }, administrator.name, administrator.password);
+    } else if (!(await canAdministrate(store, config))) {
+      log.warn('no administrator can log in; set CMBS_ADMIN_PASSWORD_FILE', { names: config.CMBS_ADMINISTRATORS });
     }
     const endpoint = await openEndpoint(app, config, metrics, log);
     if (base === '') base = endpoint.url;

@@ -83,3 +83,17 @@ export async function ensureUser(
     writeEntity(tx, user, undefined, registry);
   });
 }
+
+/** Whether an administrator of the settings may be able to log in; false where passwords alone count and none is a user. */
+export async function canAdministrate(
+  store: Pick<Store, 'get' | 'getAll'>,
+  {
+    CMBS_IDENTITIES: identities,
+    CMBS_ADMINISTRATORS: names,
+  }: { readonly CMBS_IDENTITIES: readonly string[]; readonly CMBS_ADMINISTRATORS: readonly string[] },
+): Promise<boolean> {
+  if (identities.every((one) => one !== 'basic') || identities.includes('oidc') || identities.includes('proxy'))
+    return true;
+  for (const name of names) if ((await readEntity(store, USERS + name)) !== undefined) return true;
+  return false;
+}

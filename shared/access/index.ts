@@ -2,7 +2,7 @@
 export { type Access, accessOf, type AccessOptions, openAccess, storedTokens, storedUsers } from './access';
 export { ACCESS_CATEGORIES } from './categories';
 export { DEFAULTS, type DefaultRight } from './defaults';
-export { ensureUser, type FirstAdministrator, firstAdministratorOf } from './first-administrator';
+export { canAdministrate, ensureUser, type FirstAdministrator, firstAdministratorOf } from './first-administrator';
 export {
   Authentication,
   BasicIdentity,

@@ -2,8 +2,12 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ANY_PORT } from '@cmbs/emulator/ports';
+import { startStack } from '@cmbs/emulator/stack';
 import type { JsonObject } from '@cmbs/shared';
+import { readConfig } from '@cmbs/shared/config';
 import { Reply, Request } from 'zeromq';
+import { RecordedLog } from '../recorded';
 import { CMBS, Deployment, eventually, freeSocket, MEMBER, MESSAGE, unique } from './harness';
 import { PATIENCE_MS } from '../patience';
 
@@ -610,6 +614,18 @@ describe('messages in a closed deployment', () => {
     expect(next.text).not.toContain('denied');
     expect(await root.status('DELETE', reads)).toBe(200);
   });
+});
+
+it('says at the start that no administrator can log in', async () => {
+  const config = readConfig({
+    ...{ PORT: '0', CMBS_DATA_DIR: mkdtempSync(join(directory, 'empty-')), CMBS_LOG: 'silent', ...ANY_PORT },
+    ...{ CMBS_IDENTITIES: 'basic,token', CMBS_ADMINISTRATORS: 'root' },
+  });
+  const log = new RecordedLog();
+  const stack = await startStack({ config, log });
+  await stack.close();
+  const said = 'no administrator can log in; set CMBS_ADMIN_PASSWORD_FILE';
+  expect(log.lines.map(({ message }) => message)).toContain(said);
 });
 
 describe('rights of others than the caller', () => {
