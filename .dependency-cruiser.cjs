@@ -2,7 +2,7 @@
 
 /** What every room may use: errors, limits, time, JSON, log. They import only each other, and zod. */
 const COMMON =
-  '^shared/(errors|limits|bounded-log|clock|back-off|json|log|metrics|principal|version|trace|structured-log|concurrently|waiting|make-directory|authority|rfc3339|exact-json|grpc-status)\\.ts$';
+  '^shared/(errors|limits|bounded-log|clock|back-off|json|json-depth|log|metrics|principal|version|trace|structured-log|concurrently|waiting|make-directory|authority|rfc3339|exact-json|grpc-status)\\.ts$';
 /** The rooms, each behind one door. An engine is a room of its own inside the room of its interface. */
 const ENGINES = [
   'store/sqlite',

@@ -93,7 +93,9 @@ describe('JSON with numbers that JavaScript rounds', () => {
 
   test('that has a string without an end is refused in linear time', () => {
     const quotes = '\\"'.repeat(500_000);
-    expect(processorMs(() => expect(() => parseExactJson(`[1e400,"${quotes}`)).toThrow(SyntaxError))).toBeLessThan(2000);
+    expect(processorMs(() => expect(() => parseExactJson(`[1e400,"${quotes}`)).toThrow(SyntaxError))).toBeLessThan(
+      2000,
+    );
     expect(() => parseExactJson('[1e400,"\\')).toThrow(SyntaxError);
   });
 });
