@@ -1,6 +1,7 @@
 /** Service modules: methods that members call remotely. */
 export { type Call, type Codec, Codecs } from './codec';
-export { Fault, FAULT } from './fault';
+export { Fault, FAULT, type FaultOptions, isModuleCode, RESERVED_CODES } from './fault';
 export type { ServiceModule } from './module';
 export { Services } from './services';
 export { codecsOf, standardServices } from './standard';
+export { asType, jsonOf, type Value } from './value';
