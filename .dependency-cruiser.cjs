@@ -122,11 +122,18 @@ module.exports = {
       to: { path: IN_ENGINES },
     },
     {
-      name: 'shared-uses-zod-and-re2js',
+      name: 'shared-uses-few-packages',
       comment: 'Only engines know a database or a cloud. The API of OpenTelemetry does nothing by itself.',
       severity: 'error',
       from: { path: '^shared/', pathNot: IN_ENGINES },
-      to: { path: '^node_modules/', pathNot: npm('zod', 're2js', 'jose', '@opentelemetry/api') },
+      to: { path: '^node_modules/', pathNot: npm('zod', 're2js', 'jose', 'saxes', '@opentelemetry/api') },
+    },
+    {
+      name: 'saxes-for-xml-rpc',
+      comment: 'Reads XML from outside, strictly and without entities; nothing else speaks XML yet.',
+      severity: 'error',
+      from: { pathNot: '^(shared/services/codecs/|node_modules/)' },
+      to: { path: npm('saxes') },
     },
     {
       name: 'jose-for-identities',

@@ -1,7 +1,9 @@
 /** Service modules: methods that members call remotely. */
 export { type Call, type Codec, Codecs } from './codec';
+export { xmlRpc, type XmlRpcOptions, xmlRpcProtocol } from './codecs/xml-rpc';
 export { Fault, FAULT, type FaultOptions, isModuleCode, RESERVED_CODES } from './fault';
 export type { ServiceModule } from './module';
+export type { Outcome, RpcProtocol, RpcRequest } from './protocol';
 export { Services } from './services';
 export { codecsOf, standardServices } from './standard';
 export { asType, jsonOf, type Value } from './value';
