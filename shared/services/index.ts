@@ -1,5 +1,11 @@
 /** Service modules: methods that members call remotely. */
 export { type Call, type Codec, Codecs } from './codec';
+export {
+  isNotification,
+  isReservedMethod,
+  type JsonRpcOptions,
+  jsonRpcProtocol,
+} from './codecs/json-rpc-protocol';
 export { xmlRpc, type XmlRpcOptions, xmlRpcProtocol } from './codecs/xml-rpc';
 export { Fault, FAULT, type FaultOptions, isModuleCode, RESERVED_CODES } from './fault';
 export type { ServiceModule } from './module';
