@@ -1,5 +1,5 @@
 /**
- * Values of calls and answers, which are the same in every format (docs/services.md, "Values"). They are JSON values and
+ * Values of calls and answers, which are the same in every format (docs/services.md, "Types"). They are JSON values and
  * two more: bytes and times. JSON writes bytes as text in base64, and times as in RFC 3339.
  */
 import { isDate, isUint8Array } from 'node:util/types';
@@ -197,6 +197,7 @@ export function plainDecimal(source: string): string | undefined {
 export function wholeOf(value: number | bigint | ExactNumber): bigint | undefined {
   if (typeof value === 'bigint') return value;
   if (typeof value === 'number') {
+    if (Number.isSafeInteger(value)) return BigInt(value);
     // The shortest digits, as in JSON: a double beyond 2^53 has others too.
     return Number.isInteger(value) ? BigInt(plainDecimal(String(value)) ?? value) : undefined;
   }

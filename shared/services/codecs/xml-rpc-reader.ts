@@ -140,7 +140,12 @@ export function readCall(
   parser.on('cdata', (piece) => content.text(piece));
   parser.on('closetag', () => content.close());
   parser.on('end', () => content.flush());
-  parser.write(text).close();
+  try {
+    parser.write(text).close();
+  } catch (thrown) {
+    if (thrown instanceof Fault) throw thrown;
+    throw new Fault(FAULT.parseError, 'The XML cannot be read.', undefined, { cause: thrown });
+  }
   return content.call;
 }
 
