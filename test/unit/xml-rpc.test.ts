@@ -61,7 +61,7 @@ describe('a call of XML-RPC', () => {
     ['a&lt;b&#62;&amp;&quot;&apos;&#x41;', 'a<b>&"\'A'],
     ['a&#13;&#10;b', 'a\r\nb'],
     ['a\r\nb\rc', 'a\nb\nc'],
-    ['<![CDATA[<i>&amp;]]>!<!-- not this --><?nor this?>x', '<i>&amp;!x'],
+    ['<![CDATA[<i>&amp;]]>!<!-- not this -->x', '<i>&amp;!x'],
     ['<string>😀 ü 中</string>', '😀 ü 中'],
     ['<int>+007</int>', 7],
     ['<int>-0</int>', 0],
@@ -145,6 +145,8 @@ describe('a call of XML-RPC', () => {
     '<struct><member><name>a</name><name>b</name><value/></member></struct>',
     '<struct><member><name>a</name><value/><value/></member></struct>',
     '<struct><member><name>a</name><value/></member><member><name>a</name><value/></member></struct>',
+    '<?x y?>text',
+    '<?x?y?>text',
     '<constructor/>',
     '<__proto__/>',
   ])('may not contain <value>%s</value>', (value) => {

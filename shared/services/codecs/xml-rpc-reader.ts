@@ -123,6 +123,10 @@ export function readCall(
   parser.on('doctype', () => {
     throw invalid('A call has no document type declaration.');
   });
+  // No client writes any, and the parser does not check how their targets end.
+  parser.on('processinginstruction', () => {
+    throw invalid('A call has no processing instructions.');
+  });
   parser.on('xmldecl', (declaration) => {
     if (encoding !== undefined && declaration.encoding !== undefined)
       checkDeclared(declaration.encoding, encoding);
