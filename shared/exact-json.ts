@@ -11,8 +11,11 @@ export class ExactNumber {
 /** JSON values that may contain exact numbers. */
 export type ExactJson = Json | ExactNumber | readonly ExactJson[] | { readonly [name: string]: ExactJson };
 
-/** Strings and numbers: strings are matched so that digits in them are not taken for numbers. */
-const TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+/**
+ * Strings and numbers: strings are matched so that digits in them are not taken for numbers. A string that is not closed
+ * ends with the text: otherwise each escaped quote in it would be tried as the beginning of a string, in quadratic time.
+ */
+const TOKEN = /"[^"\\]*(?:\\[^]?[^"\\]*)*(?:"|$)|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 /** Every number that loses precision has 16 digits or an exponent. */
 const SUSPICIOUS = /\d{16}|\d[eE]/;
 

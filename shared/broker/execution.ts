@@ -7,7 +7,7 @@ import { parseExactJson, stringifyExactJson, type ExactJson } from '../exact-jso
 import type { Json } from '../json';
 import { SERVICE_CALL_DEADLINE_MS } from '../limits';
 import { type Path, readEntity, writeEntity } from '../occi';
-import { type Call, type Codecs, Fault, FAULT, type Services } from '../services';
+import { type Call, type Codecs, Fault, FAULT, jsonOf, type Services, type Value } from '../services';
 import type { Principal } from '../principal';
 import type { Transaction } from '../store';
 import { MESSAGE } from './cmbs';
@@ -88,7 +88,7 @@ export class Execution {
   begin(tx: Transaction, runId: string, call: Call, target: RunTarget): void {
     const { clock, runner } = this.#context;
     const until = clock.now() + SERVICE_CALL_DEADLINE_MS + RUN_GRACE_MS;
-    tx.put(RUNS, runId, { call: stringifyExactJson({ ...call }), target, runner, until });
+    tx.put(RUNS, runId, { call: stringifyExactJson(jsonOf({ ...call })), target, runner, until });
   }
 
   /** Waits for the calls in flight. Calls that do not end by `deadline` are aborted, and answered at the next start. */
@@ -116,7 +116,7 @@ export class Execution {
 
   async #call(call: Call, caller: MethodCaller): Promise<string> {
     const { services, codecs, log, counters } = this.#context;
-    let outcome: ExactJson | Fault;
+    let outcome: Value | Fault;
     try {
       outcome = await services.call(call.method, call.params, {
         ...caller,

@@ -40,7 +40,8 @@ export {
   rememberAnswer,
 } from './idempotency';
 export { infrastructure, INFRASTRUCTURE_CATEGORIES } from './infrastructure';
-export { nestsWithin, sourceOf } from './json-source';
+export { nestsWithin } from '../json-depth';
+export { sourceOf } from './json-source';
 export {
   type Action,
   type AttributeSpec,

@@ -1,6 +1,15 @@
 /** Service modules: methods that members call remotely. */
 export { type Call, type Codec, Codecs } from './codec';
-export { Fault, FAULT } from './fault';
+export {
+  isNotification,
+  isReservedMethod,
+  type JsonRpcOptions,
+  jsonRpcProtocol,
+} from './codecs/json-rpc-protocol';
+export { xmlRpc, type XmlRpcOptions, xmlRpcProtocol } from './codecs/xml-rpc';
+export { Fault, FAULT, type FaultOptions, isModuleCode, RESERVED_CODES } from './fault';
 export type { ServiceModule } from './module';
+export type { Outcome, RpcProtocol, RpcRequest } from './protocol';
 export { Services } from './services';
 export { codecsOf, standardServices } from './standard';
+export { asType, jsonOf, type Value } from './value';

@@ -1,7 +1,7 @@
 /** Service modules and their methods. */
-import type { ExactJson } from '../exact-json';
 import type { Log } from '../log';
 import type { Principal } from '../principal';
+import type { Value } from './value';
 
 /** What a method knows about its call. */
 export interface ServiceContext {
@@ -23,10 +23,11 @@ export interface ServiceMethod {
   /** At least one. Each has the type of the result, then the types of the arguments. */
   readonly signatures: readonly (readonly string[])[];
   /**
-   * Returns the result. A number that JavaScript cannot represent is an `ExactNumber`, in arguments and results.
+   * Returns the result. A number that JavaScript cannot represent is an `ExactNumber`, in arguments and results. Bytes are
+   * a `Uint8Array`, and a time is a `Date`.
    * @throws Fault for the caller; `CmbsError` becomes a fault too. The caller does not see other errors; the log does
    */
-  call(context: ServiceContext, args: readonly ExactJson[]): Promise<ExactJson> | ExactJson;
+  call(context: ServiceContext, args: readonly Value[]): Promise<Value> | Value;
 }
 
 /** A named set of methods. */

@@ -4,12 +4,12 @@
  */
 import type { Clock, NewId } from '../clock';
 import { CmbsError } from '../errors';
-import type { ExactJson } from '../exact-json';
 import { MAX_SHOWN_NAME_LENGTH, SERVICE_CALL_DEADLINE_MS } from '../limits';
 import type { Log } from '../log';
 import { allowAll, type Authorize, type Principal } from '../principal';
 import { Fault, FAULT } from './fault';
 import type { ServiceContext, ServiceMethod, ServiceModule } from './module';
+import type { Value } from './value';
 
 /** Names of modules and methods; a leading underscore or a dot is not allowed. */
 const NAME = /^[A-Za-z][A-Za-z0-9_]*$/;
@@ -106,9 +106,9 @@ export class Services {
    */
   async call(
     methodName: string,
-    params: readonly ExactJson[],
+    params: readonly Value[],
     { principal, sender, signal, log }: CallContext,
-  ): Promise<ExactJson> {
+  ): Promise<Value> {
     const method = this.#find(methodName);
     if (signal.aborted) throw new Fault(FAULT.refused, `${methodName} was not called: its caller is gone.`);
     await this.#authorized(principal, methodName);
@@ -149,7 +149,7 @@ export class Services {
     const correlationId = this.#newId();
     log.error('service method failed', { method, correlationId, cause: thrown });
     const text = `The method ${method} failed; the log has the cause under ${correlationId}.`;
-    return new Fault(FAULT.internalError, text, { correlationId }, { cause: thrown });
+    return new Fault(FAULT.internalError, text, undefined, { cause: thrown, correlationId });
   }
 }
 
@@ -162,11 +162,7 @@ function checkMethod(fullName: string, name: string, { documentation, signatures
 }
 
 /** Calls the method; an error that it throws at once becomes a rejection. */
-async function start(
-  method: ServiceMethod,
-  context: ServiceContext,
-  params: readonly ExactJson[],
-): Promise<ExactJson> {
+async function start(method: ServiceMethod, context: ServiceContext, params: readonly Value[]): Promise<Value> {
   return method.call(context, params);
 }
 

@@ -1,10 +1,10 @@
 /** Introspection, with the names that XML-RPC clients use: a remote caller learns which methods exist. */
-import type { ExactJson } from '../exact-json';
 import { Fault, FAULT } from './fault';
 import type { ServiceModule } from './module';
 import type { Services } from './services';
+import type { Value } from './value';
 
-function oneName(args: readonly ExactJson[]): string {
+function oneName(args: readonly Value[]): string {
   const [name] = args;
   if (args.length !== 1 || typeof name !== 'string') {
     throw new Fault(FAULT.invalidParams, 'This method takes one argument, the name of a method.');

@@ -4,11 +4,10 @@
  */
 import { appendFileSync } from 'node:fs';
 import { runProgram } from '@cmbs/emulator/program';
-import type { ExactJson } from '@cmbs/shared/exact-json';
 import type { ServiceMethod } from '../../shared/services/module';
-import type { ServiceModule } from '@cmbs/shared/services';
+import type { ServiceModule, Value } from '@cmbs/shared/services';
 
-function note(what: string, args: readonly ExactJson[]): void {
+function note(what: string, args: readonly Value[]): void {
   const line = `${what} ${JSON.stringify(args[0])}`;
   appendFileSync(`${process.env.CMBS_DATA_DIR ?? ''}.calls`, `${line}\n`);
   process.stdout.write(`${line}\n`);
@@ -28,7 +27,7 @@ const hold: ServiceMethod = {
   signatures: [['string', 'string']],
   call: (_context, args) => {
     note('held', args);
-    return new Promise<ExactJson>(() => undefined);
+    return new Promise<Value>(() => undefined);
   },
 };
 

@@ -1,6 +1,6 @@
 /** A second codec, added from outside: calls as a line of text, `call echo.echo a b`. */
 import type { JsonObject } from '@cmbs/shared';
-import { codecsOf } from '@cmbs/shared/services';
+import { codecsOf, xmlRpc } from '@cmbs/shared/services';
 import { line } from '../../examples/extending/line-codec';
 import { freePort } from './free-port';
 import { LocalStack } from './local-stack';
@@ -8,7 +8,7 @@ import { LocalStack } from './local-stack';
 let stack: LocalStack;
 let socket: string;
 beforeAll(async () => {
-  stack = await LocalStack.start({ codecs: [line] });
+  stack = await LocalStack.start({ codecs: [line, xmlRpc] });
   socket = `tcp://127.0.0.1:${await freePort()}`;
   await stack.ask('PUT', '/cmbs/member/alice', { kind: 'http://houssem.org/cmbs#member' });
   await stack.ask('PUT', '/cmbs/member/bob', {
@@ -44,6 +44,18 @@ test('a call in the format of the codec is executed by the receiver and answered
 test('calls in JSON-RPC are still answered in JSON-RPC', async () => {
   const call = { jsonrpc: '2.0', id: 1, method: 'echo.echo', params: ['hello'] };
   expect(await resultOf('json', call)).toEqual({ jsonrpc: '2.0', id: 1, result: ['hello'] });
+});
+
+test('a call in XML-RPC is executed and answered in XML-RPC, and other XML is data', async () => {
+  const call = (method: string): string =>
+    `<?xml version="1.0"?><methodCall><methodName>${method}</methodName><params><param><value><base64>AP8=</base64></value></param></params></methodCall>`;
+  expect(await resultOf('xml', call('echo.echo'))).toContain(
+    '<methodResponse><params><param><value><array><data><value><base64>AP8=</base64></value></data></array></value>',
+  );
+  expect(await resultOf('xml-fault', call('no.method'))).toContain(
+    '<name>faultCode</name><value><int>-32601</int>',
+  );
+  expect(await resultOf('xml-data', '<p>hello</p>')).toBeUndefined();
 });
 
 test('a stored call is answered by the codec that read it', () => {

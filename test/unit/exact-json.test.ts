@@ -6,6 +6,7 @@ import {
   stringifyExactJson,
 } from '@cmbs/shared/exact-json';
 import fc from '../property';
+import { processorMs } from './processor-time';
 
 describe('a number', () => {
   test.each([
@@ -88,5 +89,13 @@ describe('JSON with numbers that JavaScript rounds', () => {
 
   test.each(['', '{', '[1e400', '[12345678901234567890,]'])('that is not valid (%s) is a SyntaxError', (text) => {
     expect(() => parseExactJson(text)).toThrow(SyntaxError);
+  });
+
+  test('that has a string without an end is refused in linear time', () => {
+    const quotes = '\\"'.repeat(500_000);
+    expect(processorMs(() => expect(() => parseExactJson(`[1e400,"${quotes}`)).toThrow(SyntaxError))).toBeLessThan(
+      2000,
+    );
+    expect(() => parseExactJson('[1e400,"\\')).toThrow(SyntaxError);
   });
 });

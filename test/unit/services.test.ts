@@ -1,6 +1,5 @@
 import { EventEmitter, once } from 'node:events';
 import { CmbsError, systemClock, type Json, type Log, type LogFields } from '@cmbs/shared';
-import type { ExactJson } from '@cmbs/shared/exact-json';
 import {
   codecsOf,
   type Call,
@@ -9,6 +8,7 @@ import {
   type ServiceModule,
   type Services,
   standardServices,
+  type Value,
 } from '@cmbs/shared/services';
 import type { ServiceContext, ServiceMethod } from '../../shared/services/module';
 import type { CallContext } from '../../shared/services/services';
@@ -62,7 +62,7 @@ function servicesWith(methods: ServiceModule['methods'], deadlineMs = 5000): Ser
   return services;
 }
 
-async function faultOf(call: Promise<ExactJson>): Promise<Fault> {
+async function faultOf(call: Promise<Value>): Promise<Fault> {
   const outcome = await call.then(
     (value) => new Error(`The call succeeded with ${JSON.stringify(value)}.`),
     (thrown: unknown) => thrown,
@@ -80,7 +80,7 @@ describe('the dispatcher of service methods', () => {
   });
 
   it('gives a method the principal, the name, the log and the arguments of its call', async () => {
-    const seen: [ServiceContext, readonly ExactJson[]][] = [];
+    const seen: [ServiceContext, readonly Value[]][] = [];
     const services = servicesWith({
       look: method((...given) => {
         seen.push(given);
@@ -150,8 +150,8 @@ describe('the dispatcher of service methods', () => {
 
   it.each([
     ['thrown', (): never => fail('secret')],
-    ['rejected', async (): Promise<ExactJson> => Promise.reject(new Error('secret /etc/passwd'))],
-    ['internal', async (): Promise<ExactJson> => Promise.reject(new CmbsError('internal', 'secret'))],
+    ['rejected', async (): Promise<Value> => Promise.reject(new Error('secret /etc/passwd'))],
+    ['internal', async (): Promise<Value> => Promise.reject(new CmbsError('internal', 'secret'))],
   ])('hides an error that a method has %s behind a correlation id, which the log has too', async (_how, call) => {
     const { log, lines } = recordingLog();
     const fault = await faultOf(servicesWith({ fail: method(call) }).call('trial.fail', [], context({ log })));

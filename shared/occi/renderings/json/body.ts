@@ -4,8 +4,9 @@
  */
 import { badRequest } from '../../../errors';
 import { isJsonObject, type Json, type JsonObject } from '../../../json';
+import { nestsWithin } from '../../../json-depth';
 import { MAX_JSON_DEPTH } from '../../../limits';
-import { nestsWithin, sourceOf } from '../../json-source';
+import { sourceOf } from '../../json-source';
 import type { CategoryClass } from '../../model';
 import {
   EMPTY_PAYLOAD,

@@ -4,8 +4,8 @@
  * value is therefore read back unchanged.
  */
 import type { Json } from '../../../json';
+import { nestsWithin } from '../../../json-depth';
 import { MAX_JSON_DEPTH } from '../../../limits';
-import { nestsWithin } from '../../json-source';
 import type { AttributeSpec } from '../../model';
 
 /** The start of a list, an object, a string in quotes, or null. Numbers and booleans have no quotes in text. */

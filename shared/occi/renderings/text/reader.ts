@@ -1,8 +1,9 @@
 /** Reads the syntax of the text renderings (GFD.229 §4, GFD.185 §3.5). */
 import { badRequest, type CmbsError } from '../../../errors';
 import type { Json } from '../../../json';
+import { endOfString, nestsWithin } from '../../../json-depth';
 import { MAX_JSON_DEPTH } from '../../../limits';
-import { endOfJson, endOfString, nestsWithin } from '../../json-source';
+import { endOfJson } from '../../json-source';
 import { excerpt, unescape } from './quoting';
 
 /** A value, with its source text if the value had no quotes. */
