@@ -28,6 +28,10 @@ async function peer(reply: string): Promise<string> {
   return socket;
 }
 
+/** The member that refuses a message for another one. A closed deployment does not name it to a sender that proves nothing. */
+const nameOf = ({ id }: Pick<Member, 'id'>): string =>
+  Object.keys(here.headers).length > 0 ? 'Another member' : id;
+
 test('on l2, a subscription by another local member at the address does not count as sent', async () => {
   const bob = await here.member({ id: unique('bob'), sockets: { l2: alice.sockets.l2 } });
   const sent = await here.send('l2', { from: (await here.member()).id, content: 'to all' });
@@ -51,7 +55,7 @@ describe.each(['l31', 'l4'] as const)('on %s', (layer) => {
     expect(sent.status).toBe(409);
     expect(await here.delivery(sent.path)).toMatchObject({ state: 'failed', receivers: [{ state: 'failed' }] });
     const reason = await reasonOf(sent.path);
-    for (const part of [alice.id, alice.sockets[layer], bob.id]) expect(reason).toContain(part);
+    for (const part of [nameOf(alice), alice.sockets[layer], bob.id]) expect(reason).toContain(part);
     expect(await here.inbox(alice)).toEqual([]);
     // The intended member still gets the message.
     expect((await here.send(layer, { providers: [alice.id], from: bob.id })).delivery.state).toBe('delivered');
@@ -114,7 +118,7 @@ describe.each(['l31', 'l4'] as const)(
       for (const content of ['one', 'two', 'three']) {
         const sent = await here.send(layer, { providers: [bob.id], from: alice.id, content });
         expect([sent.status, sent.delivery.state]).toEqual([202, 'queued']);
-        expect(sent.headers.get('x-occi-reason')).toContain(`${holder.id} answers at`);
+        expect(sent.headers.get('x-occi-reason')).toContain(`${nameOf(holder)} answers at`);
         paths.push(sent.path);
       }
       return paths;
@@ -182,7 +186,7 @@ test('a topic message is forwarded to the intended member', async () => {
   // The message is on the bus here, and waits for the only member that wants it.
   expect([sent.status, sent.headers.get('x-occi-reason')]).toEqual([
     202,
-    expect.stringContaining(holder.id) as string,
+    expect.stringContaining(nameOf(holder)) as string,
   ]);
   expect(await there.inbox(holder)).toEqual([]);
 });

@@ -79,6 +79,8 @@ const OWN_PROGRAMS = 'start programs as their users do, with settings and reques
 /** The end-to-end suites that run only on open deployments, or choose themselves; the others run on closed ones as well. */
 const OPEN_ONLY = {
   'test/e2e/access.test.ts': 'is about closed deployments itself',
+  'test/e2e/access-attacks.test.ts': 'is about closed deployments itself',
+  'test/e2e/access-cursors.test.ts': 'is about closed deployments itself',
   'test/e2e/tls.test.ts': OWN_PROGRAMS,
   'test/e2e/documents.test.ts': OWN_PROGRAMS,
   'test/e2e/scripts.test.ts': OWN_PROGRAMS,
