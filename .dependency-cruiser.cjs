@@ -18,7 +18,8 @@ const ROOMS = ['config', 'store', 'bus', 'rpc', 'occi', 'access', 'services', 'b
 /** Doors besides the `index.ts` of a room. */
 const SIDE_DOORS = ['bus/pubsub/connect.ts', 'services/modules/kit.ts'];
 /** Where programs are assembled: the mains of the functions and the companion, the local stack, tests. */
-const ASSEMBLERS = '^(functions/(main|cloud|without-bus)\\.ts$|companion/(main|cloud)\\.ts$|emulator/|test/)';
+const ASSEMBLERS =
+  '^(functions/(main|cloud|without-bus)\\.ts$|companion/(main|cloud|modules)\\.ts$|emulator/|test/)';
 
 const exactly = (file) => `^shared/${file.replace('.', '\\.')}$`;
 const anyOf = (...paths) => paths.map((path) => `(?:${path})`).join('|');

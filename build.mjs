@@ -21,6 +21,8 @@ const EXTERNAL = [
   'zeromq',
   '@photostructure/sqlite',
   '@google-cloud/functions-framework',
+  // Compiles service modules in TypeScript, in the local stack.
+  'esbuild',
   'amqplib',
   '@nats-io/jetstream',
   '@nats-io/transport-node',

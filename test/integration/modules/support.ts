@@ -34,6 +34,8 @@ export interface HostSettings {
   readonly debugFaults?: boolean;
   /** Settings of modules. */
   readonly settings?: unknown;
+  /** Content of the file of settings. */
+  readonly settingsText?: string;
   readonly withoutEsbuild?: boolean;
 }
 
@@ -110,9 +112,10 @@ export class Modules {
     const port = standardFunctions({ services, groups: async ({ name }) => [`friends of ${name}`] });
     for (const [name, run] of Object.entries(functions)) port.register(name, run);
     let settingsFile: string | undefined;
-    if (settings.settings !== undefined) {
+    const { settingsText = JSON.stringify(settings.settings) } = settings;
+    if (settingsText !== undefined) {
       settingsFile = join(this.directory, '.settings.json');
-      writeFileSync(settingsFile, JSON.stringify(settings.settings));
+      writeFileSync(settingsFile, settingsText);
     }
     this.#host = await ModuleHost.open({
       directory: this.directory,
