@@ -36,7 +36,7 @@ export interface InstanceOptions {
 }
 
 interface CallInFlight {
-  readonly caller: PortCaller;
+  readonly context: ServiceContext;
   readonly settle: (outcome: { readonly value: unknown } | { readonly error: Error }) => void;
 }
 
@@ -198,7 +198,7 @@ export class ModuleInstance {
     const id = this.#options.newId();
     const outcome = new Promise<unknown>((resolve, reject) => {
       this.#calls.set(id, {
-        caller: this.#callerOf(context),
+        context,
         settle: (end) => ('error' in end ? reject(end.error) : resolve(end.value)),
       });
     });
@@ -300,8 +300,10 @@ export class ModuleInstance {
 
   async #asked({ ask, call, name, args }: Extract<FromModule, { type: 'ask' }>): Promise<void> {
     try {
-      const caller = call === undefined ? this.#itself() : this.#calls.get(call)?.caller;
-      if (caller === undefined) throw new Fault(FAULT.refused, `${name} was not done: the call is over.`);
+      const context = call === undefined ? undefined : this.#calls.get(call)?.context;
+      if (call !== undefined && context === undefined)
+        throw new Fault(FAULT.refused, `${name} was not done: the call is over.`);
+      const caller = context === undefined ? this.#itself() : this.#callerOf(context);
       const run = this.#options.functions.find(name);
       if (run === undefined) throw new Fault(FAULT.methodNotFound, `There is no function ${name} for modules.`);
       const value = toPort(await run(caller, fromPort(args) as readonly Value[]));

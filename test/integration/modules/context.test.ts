@@ -81,7 +81,7 @@ describe('the context of a method', () => {
         method: 'logs.value',
         call,
         city: 'a b',
-        cause: expect.stringMatching(/^Error: x /),
+        cause: expect.stringMatching(/^Error: x /) as unknown,
       },
     });
     expect(Object.keys(line.fields)).not.toContain('bad name\n');

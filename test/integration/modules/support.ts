@@ -112,7 +112,8 @@ export class Modules {
     const port = standardFunctions({ services, groups: async ({ name }) => [`friends of ${name}`] });
     for (const [name, run] of Object.entries(functions)) port.register(name, run);
     let settingsFile: string | undefined;
-    const { settingsText = JSON.stringify(settings.settings) } = settings;
+    const settingsText =
+      settings.settingsText ?? (settings.settings === undefined ? undefined : JSON.stringify(settings.settings));
     if (settingsText !== undefined) {
       settingsFile = join(this.directory, '.settings.json');
       writeFileSync(settingsFile, settingsText);

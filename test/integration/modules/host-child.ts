@@ -1,0 +1,51 @@
+/**
+ * A process with a host of modules, for tests with several processes. Arguments: the directory of the modules, the built
+ * worker, and the limits of tasks as JSON. It sends `{"event":…}` for `test.tell` of a module, and answers to `test.ask` of
+ * a module come as `{"answer":…}`.
+ */
+import { newId, type Log, systemClock } from '@cmbs/shared';
+import { standardServices } from '@cmbs/shared/services';
+import { ModuleHost, type OnceLimits, standardFunctions } from '@cmbs/shared/services/modules';
+import { storeOfParent } from './shared-store';
+
+const [, , directory = '', workerFile = '', limits = '{}'] = process.argv;
+
+const line =
+  (level: string) =>
+  (message: string, fields: object = {}): void => {
+    process.stdout.write(`${level} ${message} ${JSON.stringify(fields)}\n`);
+  };
+const log: Log = { debug: line('debug'), info: line('info'), warn: line('warn'), error: line('error') };
+
+async function main(): Promise<void> {
+  const services = standardServices({ clock: systemClock, newId });
+  const functions = standardFunctions({ services, groups: async () => [] });
+  functions.register('test.tell', (_caller, [event = null]) => {
+    process.send?.({ event });
+    return null;
+  });
+  functions.register('test.ask', (_caller, [event = null]) => {
+    const answer = new Promise<null>((resolve) => {
+      process.on('message', (message: object) => {
+        if ('answer' in message) resolve(null);
+      });
+    });
+    process.send?.({ event });
+    return answer;
+  });
+  await ModuleHost.open({
+    directory,
+    services,
+    functions,
+    store: storeOfParent(),
+    clock: systemClock,
+    newId,
+    log,
+    errors: 'report',
+    workerFile,
+    onceLimits: JSON.parse(limits) as OnceLimits,
+  });
+  process.send?.({ event: services.has('table') ? 'open' : 'broken' });
+}
+
+void main();
