@@ -37,6 +37,8 @@ export interface InstanceOptions {
 
 interface CallInFlight {
   readonly context: ServiceContext;
+  /** Aborts when the call has ended. */
+  readonly over: AbortController;
   readonly settle: (outcome: { readonly value: unknown } | { readonly error: Error }) => void;
 }
 
@@ -199,6 +201,7 @@ export class ModuleInstance {
     const outcome = new Promise<unknown>((resolve, reject) => {
       this.#calls.set(id, {
         context,
+        over: new AbortController(),
         settle: (end) => ('error' in end ? reject(end.error) : resolve(end.value)),
       });
     });
@@ -222,16 +225,8 @@ export class ModuleInstance {
     }
   }
 
-  #callerOf({
-    principal,
-    methodName,
-    sender,
-    session,
-    clientAddress,
-    depth,
-    signal,
-    log,
-  }: ServiceContext): PortCaller {
+  #callerOf({ context, over }: CallInFlight): PortCaller {
+    const { principal, methodName, sender, session, clientAddress, depth = 0, signal, log } = context;
     return {
       principal,
       module: this.name,
@@ -239,8 +234,8 @@ export class ModuleInstance {
       ...(sender === undefined ? {} : { sender }),
       ...(session === undefined ? {} : { session }),
       ...(clientAddress === undefined ? {} : { clientAddress }),
-      depth: depth ?? 0,
-      signal: AbortSignal.any([signal, this.#over.signal]),
+      depth,
+      signal: AbortSignal.any([signal, over.signal]),
       log,
     };
   }
@@ -248,6 +243,7 @@ export class ModuleInstance {
   #ended(id: string, outcome: { readonly value: unknown } | { readonly error: Error }): void {
     const call = this.#calls.get(id);
     this.#calls.delete(id);
+    call?.over.abort();
     call?.settle(outcome);
     if (this.#calls.size === 0) this.#idle();
   }
@@ -300,10 +296,10 @@ export class ModuleInstance {
 
   async #asked({ ask, call, name, args }: Extract<FromModule, { type: 'ask' }>): Promise<void> {
     try {
-      const context = call === undefined ? undefined : this.#calls.get(call)?.context;
-      if (call !== undefined && context === undefined)
+      const inFlight = call === undefined ? undefined : this.#calls.get(call);
+      if (call !== undefined && inFlight === undefined)
         throw new Fault(FAULT.refused, `${name} was not done: the call is over.`);
-      const caller = context === undefined ? this.#itself() : this.#callerOf(context);
+      const caller = inFlight === undefined ? this.#itself() : this.#callerOf(inFlight);
       const run = this.#options.functions.find(name);
       if (run === undefined) throw new Fault(FAULT.methodNotFound, `There is no function ${name} for modules.`);
       const value = toPort(await run(caller, fromPort(args) as readonly Value[]));
