@@ -58,9 +58,8 @@ function exists(path: string): boolean {
 
 describe('the documents', () => {
   it('are complete', () => {
-    const names = 'access design layers wire occi guarantees costs operations extending testing glossary'.split(
-      ' ',
-    );
+    const names =
+      'access services design layers wire occi guarantees costs operations extending testing glossary'.split(' ');
     expect(DOCUMENTS.map(({ path }) => path)).toEqual(
       expect.arrayContaining([
         'README.md',

@@ -1,14 +1,20 @@
 /**
  * A process with a host of modules, for tests with several processes. Arguments: the directory of the modules, the built
- * worker, and the limits of tasks as JSON. It sends `{"event":…}` for `test.tell` of a module, and answers to `test.ask` of
+ * worker, the limits of tasks as JSON, and the path of esbuild. It sends `{"event":…}` for `test.tell` of a module, and answers to `test.ask` of
  * a module come as `{"answer":…}`.
  */
 import { newId, type Log, systemClock } from '@cmbs/shared';
 import { standardServices } from '@cmbs/shared/services';
-import { ModuleHost, type OnceLimits, standardFunctions } from '@cmbs/shared/services/modules';
+import {
+  isDebugged,
+  ModuleHost,
+  ONCE_LIMITS,
+  type OnceLimits,
+  standardFunctions,
+} from '@cmbs/shared/services/modules';
 import { storeOfParent } from './shared-store';
 
-const [, , directory = '', workerFile = '', limits = '{}'] = process.argv;
+const [, , directory = '', workerFile = '', limits = '{}', esbuild] = process.argv;
 
 const line =
   (level: string) =>
@@ -43,7 +49,9 @@ async function main(): Promise<void> {
     log,
     errors: 'report',
     workerFile,
-    onceLimits: JSON.parse(limits) as OnceLimits,
+    esbuild,
+    onMainThread: isDebugged(),
+    onceLimits: { ...ONCE_LIMITS, ...(JSON.parse(limits) as Partial<OnceLimits>) },
   });
   process.send?.({ event: services.has('table') ? 'open' : 'broken' });
 }
