@@ -73,7 +73,6 @@ export class ModuleInstance {
     this.#options = options;
     this.name = name;
     thread.port.on('message', (message: FromModule) => this.#take(message));
-    // A program may end while a module is loaded.
     thread.port.unref();
     this.ended = thread.ended;
     void thread.ended.then((reason) => this.#threadEnded(reason));
@@ -81,7 +80,7 @@ export class ModuleInstance {
 
   /** Imports a module. @throws Error with the cause; then its thread has ended */
   static async load(options: InstanceOptions): Promise<ModuleInstance> {
-    const { thread, limits, clock, name, file, query, esbuild, settings, functions } = options;
+    const { thread, limits, name, file, query, esbuild, settings, functions } = options;
     const instance = new ModuleInstance(options);
     try {
       const loaded = instance.#step((step) => (instance.#loading = step));
@@ -95,7 +94,7 @@ export class ModuleInstance {
         ...(esbuild === undefined ? {} : { esbuild }),
       };
       instance.#send(order);
-      await inTimeOr(loaded, clock, limits.loadMs, `It was not loaded within ${limits.loadMs} ms.`);
+      await instance.#inTime(loaded, limits.loadMs, `It was not loaded within ${limits.loadMs} ms.`);
       return instance;
     } catch (error) {
       await thread.terminate();
@@ -116,6 +115,22 @@ export class ModuleInstance {
   #step(keep: (step: Step) => void): Promise<void> {
     if (this.#endReason !== undefined) return Promise.reject(new Error(`It stopped: ${this.#endReason}.`));
     return new Promise((resolve, reject) => keep({ resolve, reject }));
+  }
+
+  /** Waits for a step, and keeps the process alive meanwhile. @throws ModuleError with the text `late` after `ms` */
+  async #inTime(step: Promise<void>, ms: number, late: string): Promise<void> {
+    const { thread, clock } = this.#options;
+    thread.port.ref();
+    try {
+      await inTime(
+        clock,
+        ms,
+        () => step,
+        () => new ModuleError(late),
+      );
+    } finally {
+      thread.port.unref();
+    }
   }
 
   #send(message: ToModule): void {
@@ -269,10 +284,10 @@ export class ModuleInstance {
   /** Runs `startup`. @throws Error with the cause */
   async startup(version: string): Promise<void> {
     if (!this.manifest.hasStartup) return;
-    const { clock, limits } = this.#options;
+    const { limits } = this.#options;
     const started = this.#step((step) => (this.#starting = step));
     this.#send({ type: 'startup', version });
-    await inTimeOr(started, clock, limits.startupMs, `Its startup did not end within ${limits.startupMs} ms.`);
+    await this.#inTime(started, limits.startupMs, `Its startup did not end within ${limits.startupMs} ms.`);
   }
 
   /** Waits for the calls in flight, runs `shutdown` and ends the thread, all within `ms`. Never rejects. */
@@ -280,13 +295,15 @@ export class ModuleInstance {
     const { clock, thread, log } = this.#options;
     const began = clock.elapsed();
     const leftMs = (): number => Math.max(0, ms - (clock.elapsed() - began));
+    // Nothing else may keep the process alive until the module has ended.
+    thread.port.ref();
     const idle = new Promise<void>((resolve) => (this.#idle = resolve));
     if (this.#calls.size > 0) await untilOr(idle, clock, leftMs(), this.#over.signal);
     try {
       if (this.#manifest?.hasShutdown === true && this.#endReason === undefined) {
         const stopped = this.#step((step) => (this.#stopping = step));
         this.#send({ type: 'shutdown' });
-        await inTimeOr(stopped, clock, leftMs(), `Its shutdown did not end within ${ms} ms.`);
+        await this.#inTime(stopped, leftMs(), `Its shutdown did not end within ${ms} ms.`);
       }
     } catch (error) {
       log.warn('the shutdown of a module failed', { module: this.name, cause: error });
@@ -380,12 +397,3 @@ function settle(step: Step | undefined, error: PortError | undefined): void {
   if (error === undefined) step?.resolve();
   else step?.reject(fromPortError(error));
 }
-
-/** @throws ModuleError with the text `late` after `ms` milliseconds */
-const inTimeOr = (work: Promise<void>, clock: Clock, ms: number, late: string): Promise<void> =>
-  inTime(
-    clock,
-    ms,
-    () => work,
-    () => new ModuleError(late),
-  );

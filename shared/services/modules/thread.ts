@@ -65,17 +65,15 @@ export function mainThread(): ModuleThread {
   const { port1, port2 } = new MessageChannel();
   new ModuleRuntime(port2);
   port2.unref();
+  let close = (): void => undefined;
   const ended = new Promise<string>((resolve) => {
-    port1.once('close', () => resolve('it was closed'));
-  });
-  return {
-    port: port1,
-    ended,
-    terminate: async () => {
+    close = () => {
       port1.close();
-      await ended;
-    },
-  };
+      // Not by the port's event, for which nothing keeps the process alive.
+      resolve('it was closed');
+    };
+  });
+  return { port: port1, ended, terminate: async () => close() };
 }
 
 function eachLine(output: Readable, onLine: (line: string) => void): void {

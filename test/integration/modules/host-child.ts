@@ -1,7 +1,7 @@
 /**
  * A process with a host of modules, for tests with several processes. Arguments: the directory of the modules, the built
  * worker, the limits of tasks as JSON, and the path of esbuild. It sends `{"event":…}` for `test.tell` of a module, and answers to `test.ask` of
- * a module come as `{"answer":…}`.
+ * a module come as `{"answer":…}`. `{"close":true}` closes the host.
  */
 import { newId, type Log, systemClock } from '@cmbs/shared';
 import { standardServices } from '@cmbs/shared/services';
@@ -39,7 +39,7 @@ async function main(): Promise<void> {
     process.send?.({ event });
     return answer;
   });
-  await ModuleHost.open({
+  const host = await ModuleHost.open({
     directory,
     services,
     functions,
@@ -52,6 +52,14 @@ async function main(): Promise<void> {
     esbuild,
     onMainThread: isDebugged(),
     onceLimits: { ...ONCE_LIMITS, ...(JSON.parse(limits) as Partial<OnceLimits>) },
+  });
+  process.on('message', (message: object) => {
+    if (!('close' in message)) return;
+    process.channel?.unref();
+    void host.close().then(() => {
+      process.send?.({ event: 'closed' });
+      process.disconnect();
+    });
   });
   process.send?.({ event: services.has('table') ? 'open' : 'broken' });
 }

@@ -16,6 +16,9 @@ import { WorkerProgram } from './support';
 /** Long enough for a busy machine to renew in time, short enough to wait for. */
 const LIMITS: OnceLimits = { ttlMs: 3000, marginMs: 1000, renewMs: 200 };
 
+/** Longer than a process stands still on a busy machine: only a killed one may be taken for dead. */
+const KILLED: OnceLimits = { ttlMs: 8000, marginMs: 2000, renewMs: 300 };
+
 const TASK = { module: 'table', version: '1', name: 'fill' };
 
 let opened: TemporaryStore;
@@ -160,8 +163,8 @@ describe('once, in modules of several processes', () => {
     readonly process: ChildProcess;
     output = '';
 
-    constructor() {
-      this.process = fork(program.path, [directory, worker.path, JSON.stringify(LIMITS)], {
+    constructor(limits: OnceLimits) {
+      this.process = fork(program.path, [directory, worker.path, JSON.stringify(limits)], {
         stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       });
       this.process.on('message', (message: object) => {
@@ -223,7 +226,7 @@ ${fill}
 
   it('runs in one of them, and startup in each', async () => {
     write("await server.test.tell('filled');");
-    const all = Array.from({ length: 4 }, () => new Child());
+    const all = Array.from({ length: 4 }, () => new Child(ONCE_LIMITS));
     for (const child of all) await child.tells('open');
     expect(all.flatMap(({ events }) => events.filter((event) => event === 'filled'))).toHaveLength(1);
     expect(all.map(({ events }) => events.filter((event) => event === 'startup').length)).toEqual([1, 1, 1, 1]);
@@ -231,9 +234,9 @@ ${fill}
 
   it('runs in another one when the process that runs it is killed', async () => {
     write("await server.test.ask('filling'); await server.test.tell('filled');");
-    const first = new Child();
+    const first = new Child(KILLED);
     await first.tells('filling');
-    const second = new Child();
+    const second = new Child(KILLED);
     await second.tells('startup');
     expect(second.events).not.toContain('filling');
     await first.kill();
@@ -242,7 +245,7 @@ ${fill}
     await second.tells('open');
     expect(second.events.filter((event) => event === 'filled')).toHaveLength(1);
     // Done for good: a process that starts later does not run it.
-    const third = new Child();
+    const third = new Child(KILLED);
     await third.tells('open');
     expect(third.events).not.toContain('filling');
   });

@@ -1,19 +1,19 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { silentLog, type Json, type JsonObject } from '@cmbs/shared';
+import { silentLog, systemClock, type Json, type JsonObject } from '@cmbs/shared';
 import { readConfig } from '@cmbs/shared/config';
 import { startStack, type Stack } from '@cmbs/emulator/stack';
 import { readDocument, ROOT } from '../../documents/markdown';
 import { PATIENCE_MS } from '../../patience';
-import { becomes } from '../../waits';
+import { becomes, within } from '../../waits';
 import { bundleProgram } from '../bundled-program';
 import { freePort } from '../free-port';
 import { Modules, moduleOf, WorkerProgram } from './support';
 import { serveStore } from './shared-store';
 import { MemoryStore } from '../../../examples/extending/memory-store';
-import { systemClock } from '@cmbs/shared';
 
 let worker: WorkerProgram;
 
@@ -166,6 +166,10 @@ export const startup = (server: { test: { tell(text: string): Promise<void> } })
       await told('true,true,second');
       modules.write('typed/part.ts', "export const part: string = 'part 2';");
       await told('part 2');
+      const exited = once(child, 'exit');
+      child.send({ close: true });
+      await told('closed');
+      await within(exited, 'the process has ended');
     } finally {
       child?.kill('SIGKILL');
       program.remove();
