@@ -10,6 +10,13 @@ const ENTRIES = ['index.js', 'index.mjs', 'index.ts'];
 const isAbsent = (error: unknown): boolean =>
   ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '');
 
+const absentAs =
+  <T>(value: T) =>
+  (error: unknown): T => {
+    if (!isAbsent(error)) throw error;
+    return value;
+  };
+
 /** Names of the folders in a directory, also of links to folders; hidden ones and `node_modules` are left out. */
 export async function foldersIn(directory: string): Promise<readonly string[]> {
   const entries = await readdir(directory, { withFileTypes: true });
@@ -49,31 +56,27 @@ export interface FolderState {
  * @throws Error for more files than a module may have
  */
 export async function look(folder: string): Promise<FolderState | undefined> {
-  try {
-    return await lookAgain(folder);
-  } catch (error) {
-    // A file has been removed since its name was read. The folder is in the middle of a change, so that it differs soon.
-    if (!isAbsent(error)) throw error;
-    return (await isFolder(folder)) ? { files: [], folders: [folder], mark: `changing ${Date.now()}` } : undefined;
-  }
-}
-
-async function lookAgain(folder: string): Promise<FolderState> {
+  if (!(await isFolder(folder))) return undefined;
   const files: string[] = [];
   const folders: string[] = [];
   const marks: string[] = [];
   const waiting = [folder];
   for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
     folders.push(path);
-    const entries: Dirent[] = await readdir(path, { withFileTypes: true });
-    for (const entry of entries) {
+    for (const entry of await readdir(path, { withFileTypes: true }).catch(noEntries)) {
       if (isHidden(entry.name)) continue;
       const inner = join(path, entry.name);
       if (entry.isDirectory()) {
         waiting.push(inner);
         continue;
       }
-      const { size, mtimeMs, ctimeMs, ino } = await stat(inner);
+      const found = await stat(inner).catch(absentAs(undefined));
+      if (found?.isFile() !== true) {
+        // A link to nothing or to a folder, or a file that was removed meanwhile.
+        marks.push(`${inner} is no file`);
+        continue;
+      }
+      const { size, mtimeMs, ctimeMs, ino } = found;
       files.push(inner);
       marks.push(`${inner} ${size} ${mtimeMs} ${ctimeMs} ${ino}`);
       if (files.length > MAX_FILES) throw new Error(`It has more than ${MAX_FILES} files.`);
@@ -81,6 +84,8 @@ async function lookAgain(folder: string): Promise<FolderState> {
   }
   return { files: files.sort(), folders: folders.sort(), mark: marks.sort().join('\n') };
 }
+
+const noEntries = (error: unknown): readonly Dirent[] => absentAs<readonly Dirent[]>([])(error);
 
 /** The file that is imported. @throws Error when there is none, or more than one */
 export function entryIn(folder: string, { files }: FolderState): string {

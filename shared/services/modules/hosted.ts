@@ -8,7 +8,7 @@ import { Fault, FAULT } from '../fault';
 import type { ServiceContext, ServiceMethod, ServiceModule } from '../module';
 import { checkModule, type Services } from '../services';
 import { checksumOf, entryIn, type FolderState, look } from './folder';
-import { type ModuleInstance, unavailable } from './instance';
+import { type ModuleInstance, OWN_KIND, ownName, unavailable } from './instance';
 import { MAX_READS, type ModuleLimits } from './limits';
 import type { Startable } from './order';
 import { withPlace } from './syntax';
@@ -241,28 +241,24 @@ export class HostedModule {
   #serviceModule({ instance }: Pick<Candidate, 'instance'>): ServiceModule {
     const methods = Object.entries(instance.manifest.methods).map(([name, described]): [string, ServiceMethod] => [
       name,
-      { ...described, call: (context, args) => this.#call(instance, name, context, args) },
+      { ...described, call: (context, args) => this.#call(name, context, args) },
     ]);
     return { name: this.name, methods: Object.fromEntries(methods) };
   }
 
-  async #call(
-    instance: ModuleInstance,
-    method: string,
-    context: ServiceContext,
-    args: readonly ExactJson[],
-  ): Promise<ExactJson> {
+  /** Calls the version that runs now, which may be a later one than that for which the call was admitted. */
+  async #call(method: string, context: ServiceContext, args: readonly ExactJson[]): Promise<ExactJson> {
     const { clock, limits } = this.#options;
-    let target = instance;
-    if (target.endReason !== undefined) {
-      // A restart that is under way takes the call.
-      if (this.#planned !== undefined) await untilOr(this.#planned, clock, limits.startupMs, context.signal);
-      const now = this.#current?.instance;
-      if (now?.endReason !== undefined || now?.manifest.methods[method] === undefined)
-        throw unavailable(this.name);
-      target = now;
+    // A restart that is under way takes the call, unless it waits for this call itself.
+    const { kind, name } = context.principal;
+    const isOwn = kind === OWN_KIND && name === ownName(this.name);
+    if (!this.isRunning && !isOwn) await untilOr(this.#working, clock, limits.startupMs, context.signal);
+    const instance = this.#current?.instance;
+    if (instance === undefined || instance.endReason !== undefined) throw unavailable(this.name);
+    if (instance.manifest.methods[method] === undefined) {
+      throw new Fault(FAULT.methodNotFound, `The module ${this.name} has no method ${method} any more.`);
     }
-    const result: unknown = await target.call(method, context, args);
+    const result: unknown = await instance.call(method, context, args);
     // Bytes and times are values too; the codecs write them.
     return result as ExactJson;
   }

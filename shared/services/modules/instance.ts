@@ -341,7 +341,7 @@ export class ModuleInstance {
   }
 
   #itself(): PortCaller {
-    const principal: Principal = { kind: 'service', name: `module:${this.name}` };
+    const principal: Principal = { kind: OWN_KIND, name: ownName(this.name) };
     return { principal, module: this.name, depth: 0, signal: this.#over.signal, log: this.#options.log };
   }
 
@@ -379,6 +379,10 @@ export class ModuleInstance {
     }
   }
 }
+
+/** The principal as which a module acts for itself. */
+export const OWN_KIND = 'service';
+export const ownName = (module: string): string => `module:${module}`;
 
 /** The fault for a call of a module that is not running now. */
 export const unavailable = (name: string): Fault =>

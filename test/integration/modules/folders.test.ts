@@ -46,6 +46,15 @@ describe('the folders of modules', () => {
     await expect(modules.call('old.value')).resolves.toBe(42);
   });
 
+  it('may have links to nothing', async () => {
+    modules.write('weather/index.mjs', moduleReturning('sunny'));
+    symlinkSync('/nowhere', join(modules.directory, 'weather', 'lock'));
+    symlinkSync('/nowhere', join(modules.directory, 'nothing'));
+    await modules.open();
+    await expect(modules.call('weather.value')).resolves.toBe('sunny');
+    expect(modules.lines.filter(({ level }) => level === 'error')).toEqual([]);
+  });
+
   it('may be in TypeScript, with several files, and stacks name their lines', async () => {
     modules.write(
       'typed/index.ts',

@@ -99,6 +99,50 @@ export const methods = {
     expect(line?.fields).toEqual({ module: 'exits', reason: 'it ended with exit code 3' });
   });
 
+  it('takes the calls that come while it is started again', async () => {
+    modules.write(
+      'exits/index.mjs',
+      moduleOf(
+        { leave: '() => process.exit(1)', value: '() => 1' },
+        'export const startup = (server) => server.test.start();',
+      ),
+    );
+    const gate = deferred();
+    let starts = 0;
+    const functions = {
+      'test.start': async () => {
+        starts += 1;
+        if (starts > 1) await within(gate.promise, 'the gate opens');
+        return null;
+      },
+    };
+    await modules.open({ functions });
+    await modules.fault('exits.leave');
+    const call = modules.call('exits.value');
+    await becomes(() => starts === 2, 'the module starts again');
+    gate.resolve();
+    await expect(call).resolves.toBe(1);
+  });
+
+  it('answers every call while versions replace each other', async () => {
+    modules.write('weather/index.mjs', moduleReturning(0));
+    await modules.open();
+    const versions = [1, 2, 3, 4, 5];
+    let current = 0;
+    const answers: ExactJson[] = [];
+    const calling = (async () => {
+      while (current < versions.length) answers.push(await modules.call('weather.value'));
+    })();
+    for (const version of versions) {
+      modules.write('weather/index.mjs', moduleReturning(version));
+      await modules.returns('weather.value', version);
+      current = version;
+    }
+    await within(calling, 'every call is answered');
+    // No call goes back to an earlier version.
+    expect(answers).toEqual([...answers].sort());
+  });
+
   it('is started again with back-off when it dies again and again', async () => {
     modules.write('exits/index.mjs', moduleOf({ leave: '() => process.exit(1)', value: '() => 1' }));
     await modules.open({ limits: { restartFirstMs: 1_000_000, restartMaxMs: 1_000_000 } });
