@@ -68,6 +68,12 @@ ${Object.entries(methods)
 };
 ${more}`;
 
+/** Writes a module of one file into a directory. */
+export function writeModule(directory: string, name: string, source: string): void {
+  mkdirSync(join(directory, name), { recursive: true });
+  writeFileSync(join(directory, name, 'index.mjs'), source);
+}
+
 export class Modules {
   readonly directory = mkdtempSync(join(tmpdir(), 'cmbs-modules-'));
   readonly lines: Line[] = [];
