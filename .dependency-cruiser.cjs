@@ -12,12 +12,14 @@ const ENGINES = [
   'rpc/http',
   'rpc/identity',
   'rpc/in-process',
+  'services/modules',
 ];
 const ROOMS = ['config', 'store', 'bus', 'rpc', 'occi', 'access', 'services', 'broker', ...ENGINES];
 /** Doors besides the `index.ts` of a room. */
-const SIDE_DOORS = ['bus/pubsub/connect.ts'];
+const SIDE_DOORS = ['bus/pubsub/connect.ts', 'services/modules/kit.ts'];
 /** Where programs are assembled: the mains of the functions and the companion, the local stack, tests. */
-const ASSEMBLERS = '^(functions/(main|cloud|without-bus)\\.ts$|companion/(main|cloud)\\.ts$|emulator/|test/)';
+const ASSEMBLERS =
+  '^(functions/(main|cloud|without-bus)\\.ts$|companion/(main|cloud|modules)\\.ts$|emulator/|test/)';
 
 const exactly = (file) => `^shared/${file.replace('.', '\\.')}$`;
 const anyOf = (...paths) => paths.map((path) => `(?:${path})`).join('|');

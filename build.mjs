@@ -21,6 +21,8 @@ const EXTERNAL = [
   'zeromq',
   '@photostructure/sqlite',
   '@google-cloud/functions-framework',
+  // Compiles service modules in TypeScript, in the local stack.
+  'esbuild',
   'amqplib',
   '@nats-io/jetstream',
   '@nats-io/transport-node',
@@ -29,6 +31,7 @@ const EXTERNAL = [
 /** The source of each bundle in `dist`. A source that a checkout leaves out is not built. */
 const PROGRAMS = {
   'local/main': 'emulator/main.ts',
+  'local/module-worker': 'shared/services/modules/worker.ts',
   'local/start': 'emulator/start.ts',
   'local/backup': 'emulator/backup.ts',
   'local/demo': 'emulator/demo.ts',
@@ -38,6 +41,7 @@ const PROGRAMS = {
   'docs/main': 'test/documents/main.ts',
   'companion/main': 'companion/main.ts',
   'companion/healthcheck': 'companion/healthcheck.ts',
+  'companion/module-worker': 'shared/services/modules/worker.ts',
 };
 
 /** Programs that the bench compares functions with, bundled in the same way. */

@@ -17,6 +17,7 @@ import type { DeliveryLimits } from './delivery/limits';
 import type { ExchangeDefinition } from './exchanges/exchange';
 import { schemesOf } from './exchanges/exchanges';
 import { type Metrics, prometheusMetrics } from './metrics';
+import type { ModuleAdditions } from './modules';
 
 /** Additions of a program to its companion (docs/extending.md). The functions of the deployment need the same. */
 export interface CompanionAdditions {
@@ -24,6 +25,8 @@ export interface CompanionAdditions {
   readonly authorize?: Authorize;
   /** Service modules besides the standard ones. */
   readonly services?: readonly ServiceModule[];
+  /** Additions to the modules of `CMBS_MODULES_DIR`. */
+  readonly modules?: ModuleAdditions;
   /** Codecs besides JSON-RPC. */
   readonly codecs?: readonly Codec[];
   /** Layers besides the built-in ones. */
@@ -39,7 +42,12 @@ export interface CompanionAdditions {
 export interface AssemblyOptions extends CompanionAdditions {
   readonly config: Pick<
     Config,
-    'CMBS_IDENTITIES' | 'CMBS_DISCOVERY' | 'CMBS_QUEUE_LIMIT' | 'CMBS_INBOX_LIMIT' | 'CMBS_INBOX_BYTES'
+    | 'CMBS_IDENTITIES'
+    | 'CMBS_DISCOVERY'
+    | 'CMBS_QUEUE_LIMIT'
+    | 'CMBS_INBOX_LIMIT'
+    | 'CMBS_INBOX_BYTES'
+    | 'CMBS_DEBUG_FAULTS'
   >;
   readonly clock: Clock;
   readonly log: Log;
@@ -61,8 +69,8 @@ export class CompanionAssembly {
   readonly metrics: Metrics;
   /** Schemes of the addresses that members may have. */
   readonly schemes: AddressSchemes;
+  readonly services: Services;
   readonly #options: AssemblyOptions;
-  readonly #services: Services;
   readonly #codecs: Codecs;
   readonly #exchanges: readonly ExchangeDefinition[];
 
@@ -72,8 +80,11 @@ export class CompanionAssembly {
     this.#options = options;
     this.layers = layersOf(layers);
     this.authorize = authorize;
-    this.#services = standardServices({ clock, newId, authorize });
-    for (const module of services) this.#services.register(module);
+    const { CMBS_DEBUG_FAULTS: debugFaults } = options.config;
+    if (debugFaults)
+      options.log.warn('faults show stacks, principals and addresses to callers: CMBS_DEBUG_FAULTS=yes');
+    this.services = standardServices({ clock, newId, authorize, debugFaults });
+    for (const module of services) this.services.register(module);
     this.#codecs = codecsOf(codecs);
     this.#exchanges = [options.zeroMq(this.layers), ...(options.exchanges ?? [])];
     this.schemes = schemesOf(this.#exchanges);
@@ -86,7 +97,7 @@ export class CompanionAssembly {
     const { config, clock, log, newId, delivery = {} } = this.#options;
     return Companion.start({
       ...options,
-      services: this.#services,
+      services: this.services,
       codecs: this.#codecs,
       authorize: this.authorize,
       provesFrames: config.CMBS_IDENTITIES.length > 0,

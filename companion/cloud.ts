@@ -2,6 +2,7 @@
  * A companion on Google Cloud, or on its emulators: waits for the lease of its shard, serves the shard for as long as the
  * lease holds, and waits again. Its control endpoint answers all the while.
  */
+import { join } from 'node:path';
 import {
   aborted,
   backOff,
@@ -35,6 +36,7 @@ import { passiveExtensionsOf } from '@cmbs/shared/extensions';
 import { COMPANION_LOOK_MS, WATCH_FALLBACK_MS } from '@cmbs/shared/limits';
 import { Categories } from '@cmbs/shared/occi';
 import { identitiesOf } from '@cmbs/shared/rpc/identity';
+import type { ModuleHost } from '@cmbs/shared/services/modules';
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import { deploymentId, type Store } from '@cmbs/shared/store';
 import { type FirestoreLimits, openFirestoreStore } from '@cmbs/shared/store/firestore';
@@ -45,6 +47,7 @@ import { Control } from './control';
 import { zeroMq } from './exchanges/zeromq';
 import { BACKOFF_FIRST_MS, BACKOFF_MAX_MS } from './limits';
 import { companionGauges } from './metrics';
+import { openModules } from './modules';
 import { shardLease } from './shard-lease';
 
 /** Milliseconds that a companion in a container gives to work in flight after SIGTERM, of ten seconds in all. */
@@ -85,7 +88,7 @@ export interface CloudCompanion {
 
 /**
  * @throws CmbsError `conflict` when the control endpoint cannot listen; `bad_request` when the password of the first
- *   administrator cannot be used
+ *   administrator, or the directory of modules, cannot be used
  */
 export async function startCloudCompanion(options: CloudCompanionOptions): Promise<CloudCompanion> {
   const { config, log, clock = systemClock } = options;
@@ -113,7 +116,14 @@ export async function startCloudCompanion(options: CloudCompanionOptions): Promi
     clock,
     log,
   });
-  return new LeasedCompanion({ ...options, clock, assembly, control, late, administrator });
+  const companion = new LeasedCompanion({ ...options, clock, assembly, control, late, administrator });
+  try {
+    await companion.open();
+  } catch (error) {
+    await companion.close();
+    throw error;
+  }
+  return companion;
 }
 
 interface LateAccess {
@@ -140,7 +150,9 @@ class LeasedCompanion implements CloudCompanion {
   readonly #leases: Store;
   readonly #holder = newId();
   readonly #stop = new AbortController();
-  readonly #running: Promise<void>;
+  readonly #access: Access;
+  #running: Promise<void> = Promise.resolve();
+  #modules: ModuleHost | undefined;
   /** Callers of {@link holding}. */
   readonly #waiting: (() => void)[] = [];
   #current: Companion | undefined;
@@ -160,7 +172,7 @@ class LeasedCompanion implements CloudCompanion {
     };
     const { callMs } = this.#leaseLimits;
     this.#store = openFirestoreStore({ ...database, limits: { ...limits.store, closeMs: STORE_CLOSE_MS } });
-    parts.late.access = accessOf({
+    this.#access = accessOf({
       store: this.#store,
       clock,
       isClosed: config.CMBS_IDENTITIES.length > 0,
@@ -168,6 +180,7 @@ class LeasedCompanion implements CloudCompanion {
       memberKind: MEMBER_KIND,
       unauthenticated: () => new CmbsError('unauthenticated', 'This needs a known caller.'),
     });
+    parts.late.access = this.#access;
     this.#leases = openFirestoreStore({
       ...database,
       limits: { readMs: callMs, writeMs: callMs, closeMs: STORE_CLOSE_MS },
@@ -175,6 +188,24 @@ class LeasedCompanion implements CloudCompanion {
     metrics.gauge('cmbs_shard_held', () => (this.#current === undefined ? 0 : 1));
     metrics.gauge('cmbs_control_calls', () => control.callsInFlight);
     companionGauges(metrics, () => this.#current);
+  }
+
+  /** Starts the service modules, which a standby has too, and then waits for the lease. */
+  async open(): Promise<void> {
+    const { config, clock, log, assembly, modules } = this.#parts;
+    this.#modules = await openModules(
+      {
+        config,
+        services: assembly.services,
+        access: this.#access,
+        store: this.#store,
+        clock,
+        newId,
+        log,
+        workerFile: join(__dirname, 'module-worker.js'),
+      },
+      modules,
+    );
     this.#running = this.#run();
   }
 
@@ -196,6 +227,7 @@ class LeasedCompanion implements CloudCompanion {
     this.#stop.abort();
     await this.#running;
     await control.close();
+    await this.#modules?.close();
     await Promise.all([this.#store.close(), this.#leases.close()]);
   }
 

@@ -23,3 +23,4 @@ export {
 export { schemesOf } from './exchanges/exchanges';
 export { zeroMq } from './exchanges/zeromq';
 export { companionGauges, prometheusMetrics } from './metrics';
+export { type ModuleAdditions, openModules } from './modules';

@@ -3,7 +3,13 @@ import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { CmbsError, VERSION } from '@cmbs/shared';
 import { firstAdministratorOf } from '@cmbs/shared/access';
-import { CLOUD_SETTINGS, ConfigError, readCloudConfig, settingsHelp } from '@cmbs/shared/config';
+import {
+  CLOUD_SETTINGS,
+  ConfigError,
+  readCloudConfig,
+  readFunctionConfig,
+  settingsHelp,
+} from '@cmbs/shared/config';
 import { cloudLog } from '@cmbs/shared/structured-log';
 import { entryPointOf } from '@cmbs/functions/deployment';
 import { ROUTES } from '@cmbs/functions/routes';
@@ -66,7 +72,7 @@ async function runFunction(name: string, port: number): Promise<void> {
     );
   }
   const environment = await environmentFor('8090');
-  readCloudConfig(environment, (line) => process.stderr.write(`${line}\n`)); // reports errors now, not with the first request
+  readFunctionConfig(environment, (line) => process.stderr.write(`${line}\n`)); // reports errors now, not with the first request
   // The framework would print a stack trace. It listens on all addresses.
   await assertFree(port).catch((cause: unknown) => {
     const why = isTaken(cause) ? 'something listens there already' : String(cause);
@@ -86,7 +92,8 @@ async function runFunction(name: string, port: number): Promise<void> {
 
 async function runParts(only: string | undefined): Promise<void> {
   const environment = await environmentFor('8090');
-  const config = readCloudConfig(environment);
+  // The companion has the directory of modules; the functions beside it do without.
+  const config = only === 'functions' ? readFunctionConfig(environment) : readCloudConfig(environment);
   // The companion reads the file again; a file that cannot be used is reported before any part starts.
   if (only !== 'functions') firstAdministratorOf(config);
   Object.assign(process.env, environment);

@@ -1,4 +1,5 @@
 /** The whole product in one process: embedded store and bus, companion, gateway. `npm start`, the demo and tests run it. */
+import { join } from 'node:path';
 import { type Authorize, CmbsError, systemClock, timeOrderedIds, type Clock, type Log } from '@cmbs/shared';
 import { canAdministrate, ensureUser, firstAdministratorOf } from '@cmbs/shared/access';
 import { embeddedBus } from '@cmbs/shared/bus/embedded';
@@ -14,6 +15,7 @@ import {
   CompanionAssembly,
   companionGauges,
   localAddresses,
+  openModules,
   zeroMq,
 } from '@cmbs/companion';
 import { type ProgramAccess, programAccess } from '@cmbs/functions/access';
@@ -129,12 +131,28 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     }
     const endpoint = await openEndpoint(app, config, metrics, log);
     if (base === '') base = endpoint.url;
-    const started = await assembly
-      .start({ store, bus, categories: app.categories, order, deployment, uriOf })
-      .catch(async (error: unknown) => {
-        await endpoint.close(0);
-        throw error;
-      });
+    const starting = async (): Promise<Companion> => {
+      const modules = await openModules(
+        {
+          config,
+          services: assembly.services,
+          access: programs.access,
+          store,
+          clock,
+          newId,
+          log,
+          workerFile: join(__dirname, 'module-worker.js'),
+          esbuild: require.resolve('esbuild'),
+        },
+        options.modules,
+      );
+      if (modules !== undefined) closing.push(() => modules.close());
+      return assembly.start({ store, bus, categories: app.categories, order, deployment, uriOf });
+    };
+    const started = await starting().catch(async (error: unknown) => {
+      await endpoint.close(0);
+      throw error;
+    });
     ready.companion = started;
     companionGauges(metrics, () => started);
     // Both at once: the companion answers requests that wait for a delivery.

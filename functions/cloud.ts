@@ -114,7 +114,12 @@ export async function cloudRuntime({
   });
   const target = pushTargetOf(config);
   const { serviceAccount, audience } = target?.signed ?? {};
-  const services = standardServices({ clock, newId, authorize: decide });
+  const services = standardServices({
+    clock,
+    newId,
+    authorize: decide,
+    debugFaults: config.CMBS_DEBUG_FAULTS,
+  });
   for (const module of modules) services.register(module);
   const push: PushOptions | undefined = target && {
     services,

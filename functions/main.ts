@@ -2,7 +2,7 @@
  * The program of a deployed function. The build bundles it with one function, and the first request assembles its
  * runtime.
  */
-import { ConfigError, readCloudConfig, type CloudConfig } from '@cmbs/shared/config';
+import { ConfigError, readFunctionConfig, type CloudConfig } from '@cmbs/shared/config';
 import { cloudLog } from '@cmbs/shared/structured-log';
 import { cloudRuntime } from './cloud';
 import { provideRuntime } from './runtime';
@@ -10,7 +10,7 @@ import { provideRuntime } from './runtime';
 /** Ends the process when the settings are not valid, so that the platform does not put the deployment into service. */
 function settings(): CloudConfig {
   try {
-    return readCloudConfig(process.env);
+    return readFunctionConfig(process.env);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     process.stderr.write(`${error.message}\n`);

@@ -97,6 +97,8 @@ export interface Resource {
   readonly owner?: string;
   /** Id of the action, for `action.invoke`. */
   readonly action?: string;
+  /** Who may call the method where no rule decides, for `service.call`; known callers when absent. */
+  readonly callers?: 'everybody' | 'known' | 'administrators';
 }
 
 /**

@@ -6,6 +6,7 @@ import { type Cursors, type Extension, type Path, READABLE_CURSORS, readEntity, 
 import type { Store } from '../store';
 import { Decisions } from './decisions';
 import { type Directory, storedDirectory } from './directory';
+import { groupsOf } from './groups';
 import {
   ScryptRuns,
   type StoredPassword,
@@ -44,6 +45,8 @@ export interface Access {
   readonly extension: Extension;
   /** Whether the principal is an administrator. */
   isAdministrator(principal: Principal): Promise<boolean>;
+  /** The names of the groups that the principal is in. */
+  groups(principal: Principal): Promise<readonly string[]>;
   /** Reads everything again at the next decision: after a change that this process did not make. */
   forget(): void;
 }
@@ -74,8 +77,12 @@ export function accessOf(options: AccessOptions): Access {
     scryptRuns,
     changed: () => decisions.forget(),
   });
+  const groups = async (principal: Principal): Promise<readonly string[]> => [
+    ...(await groupsOf(principal, directory)).value.names,
+  ];
   if (!isClosed) {
     return {
+      groups,
       authorize: async () => undefined,
       visibility: { partsFor: async () => undefined, maySee: async () => true, known: () => true },
       cursors: READABLE_CURSORS,
@@ -85,6 +92,7 @@ export function accessOf(options: AccessOptions): Access {
     };
   }
   return {
+    groups,
     authorize: decisions.authorize,
     visibility: {
       partsFor: async (principal) => {

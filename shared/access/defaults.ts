@@ -94,6 +94,8 @@ export function byDefault(
 ): Verdict {
   // The subscription of the member was decided, and the topic of the message.
   if (operation === 'message.receive' && isTopicBus(principal)) return 'allow';
+  if (operation === 'service.call' && resource.callers === 'everybody') return 'allow';
+  if (operation === 'service.call' && resource.callers === 'administrators') return 'deny';
   switch (rightOf(operation, resource, isMember)) {
     case 'owner':
       return isOwned ? 'allow' : 'deny';

@@ -1,7 +1,9 @@
 /** The configuration of functions and companions that run apart, on Google Cloud or on its emulators. */
 import { accessProblems } from './access';
+import { moduleProblems } from './modules';
 import {
   addressProblem,
+  ConfigError,
   type ConfigOf,
   type EnvironmentVariables,
   ignoreNotice,
@@ -41,11 +43,24 @@ export function readCloudConfig(environment: EnvironmentVariables, notice: Notic
       ...deploymentProblems(config, emulators),
       ...companionProblems(config),
       ...accessProblems(config, isReachable),
+      ...moduleProblems(config, environment, isReachable),
     );
   }
   report(problems, notices, notice);
   const { GOOGLE_CLOUD_PROJECT = EMULATED_PROJECT } = config;
   return { ...config, GOOGLE_CLOUD_PROJECT, emulators, service: environment.K_SERVICE };
+}
+
+/**
+ * The configuration of a function, which has no disk.
+ * @throws ConfigError
+ */
+export function readFunctionConfig(environment: EnvironmentVariables, notice: Notice = ignoreNotice): CloudConfig {
+  const config = readCloudConfig(environment, notice);
+  if (config.CMBS_MODULES_DIR === undefined) return config;
+  throw new ConfigError(
+    'CMBS_MODULES_DIR is for the local stack and companions: a function has no directory of modules; unset it here.',
+  );
 }
 
 /** The settings that functions and companion share. */

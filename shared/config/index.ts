@@ -7,7 +7,7 @@ export {
   checkPair,
   unreadableFile,
 } from './certificate';
-export { type CloudConfig, readCloudConfig } from './cloud';
+export { type CloudConfig, readCloudConfig, readFunctionConfig } from './cloud';
 export { settingsHelp } from './help';
 export { type Config, readConfig } from './local';
 export { ConfigError, type EnvironmentVariables, type Setting } from './read';

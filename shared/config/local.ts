@@ -1,6 +1,7 @@
 /** The configuration of the local stack (`npm start`). */
 import { accessProblems } from './access';
 import { certificateProblems } from './certificate';
+import { moduleProblems } from './modules';
 import {
   addressProblem,
   type ConfigOf,
@@ -48,6 +49,7 @@ export function readConfig(environment: EnvironmentVariables, notice: Notice = i
     problems.push(
       ...addressProblem(config, 'CMBS_HOST', 'CMBS_PUBLIC_URL'),
       ...accessProblems(config, isReachable),
+      ...moduleProblems(config, environment, isReachable),
       ...certificateProblems(config),
       ...plainHttpProblems(config),
     );

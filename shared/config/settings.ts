@@ -19,6 +19,7 @@ import {
   shards,
   trueOrFalse,
   wholeNumber,
+  yesOrNo,
 } from './values';
 
 /** Bytes of a request body, by default: a message fits, a flood does not. */
@@ -184,9 +185,34 @@ const COMMON = {
     help: 'Addresses of the proxies whose header counts; needed for the identity proxy',
   },
   CMBS_OPEN_TO_EVERYONE: {
-    schema: z.enum(['yes', 'no'], { error: 'must be yes or no' }).transform((text) => text === 'yes'),
+    schema: yesOrNo,
     fallback: 'no',
     help: 'yes: everybody who reaches this deployment may do everything, also where others can reach it',
+  },
+  CMBS_MODULES_DIR: {
+    schema: path,
+    fallback: undefined,
+    help: 'Directory of service modules, a folder for each; for the local stack and companions, not for functions',
+  },
+  CMBS_MODULE_ERRORS: {
+    schema: z.enum(['report', 'log-stack', 'fatal'], { error: 'must be report, log-stack or fatal' }),
+    fallback: 'report',
+    help: 'A module that cannot be loaded: report names it and the cause in the log, log-stack adds the stack, fatal ends the start',
+  },
+  CMBS_MODULE_SETTINGS: {
+    schema: path,
+    fallback: undefined,
+    help: 'JSON file with the settings of service modules, an object for each by its name; nothing of it is logged',
+  },
+  CMBS_DEBUG_FAULTS: {
+    schema: yesOrNo,
+    fallback: 'no',
+    help: "yes: a fault of an unexpected error shows its stack, the principal and the client's address to the caller",
+  },
+  CMBS_DEBUG_FAULTS_IN_PRODUCTION: {
+    schema: yesOrNo,
+    fallback: 'no',
+    help: 'yes: allow CMBS_DEBUG_FAULTS where others can reach the deployment, or NODE_ENV is production',
   },
   CMBS_LOG: {
     schema: z.enum(['debug', 'info', 'warn', 'error', 'silent'], {

@@ -20,6 +20,8 @@ export const trueOrFalse = z
   .enum(['true', 'false'], { error: 'must be true or false' })
   .transform((text) => text === 'true');
 
+export const yesOrNo = z.enum(['yes', 'no'], { error: 'must be yes or no' }).transform((text) => text === 'yes');
+
 /** A number of proxies; `true` is 1. */
 export const proxies = z
   .string()

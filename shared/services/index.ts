@@ -8,7 +8,7 @@ export {
 } from './codecs/json-rpc-protocol';
 export { xmlRpc, type XmlRpcOptions, xmlRpcProtocol } from './codecs/xml-rpc';
 export { Fault, FAULT, type FaultOptions, isModuleCode, RESERVED_CODES } from './fault';
-export type { ServiceModule } from './module';
+export type { MethodFlags, ModuleSource, ServiceModule } from './module';
 export type { Outcome, RpcProtocol, RpcRequest } from './protocol';
 export { Services } from './services';
 export { codecsOf, standardServices } from './standard';

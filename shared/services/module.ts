@@ -11,9 +11,25 @@ export interface ServiceContext {
   readonly sender?: string;
   /** The name in the call, such as `echo.echo`. */
   readonly methodName: string;
+  /** Id of the caller's session, where there is one. */
+  readonly session?: string;
+  /** Address of the client, where it is known. */
+  readonly clientAddress?: string;
+  /** Calls of methods by methods on the way to this one; 0 when absent. */
+  readonly depth?: number;
   /** Aborts when the caller is gone or the deadline of the call has passed. */
   readonly signal: AbortSignal;
   readonly log: Log;
+}
+
+/** What is known about a method besides its description. */
+export interface MethodFlags {
+  /** A repeated call has the same effect as one call. */
+  readonly idempotent?: boolean;
+  /** Milliseconds for one call, where they are less than the deadline of the program. */
+  readonly timeoutMs?: number;
+  /** Who may call the method where no rule decides. */
+  readonly callers?: 'everybody' | 'known' | 'administrators';
 }
 
 /** A method, with the description that remote callers read. */
@@ -28,6 +44,7 @@ export interface ServiceMethod {
    * @throws Fault for the caller; `CmbsError` becomes a fault too. The caller does not see other errors; the log does
    */
   call(context: ServiceContext, args: readonly Value[]): Promise<Value> | Value;
+  readonly flags?: MethodFlags;
 }
 
 /** A named set of methods. */
@@ -36,4 +53,13 @@ export interface ServiceModule {
   readonly name: string;
   /** The part after the dot. Only own properties are exposed. */
   readonly methods: Readonly<Record<string, ServiceMethod>>;
+}
+
+/** Modules that come and go while the program runs. */
+export interface ModuleSource {
+  /**
+   * Looks whether the named module has come or changed, or all modules without a name, and waits until it can be called.
+   * @throws Fault that says why the named module cannot be called
+   */
+  refresh(name?: string): Promise<void>;
 }

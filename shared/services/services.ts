@@ -3,16 +3,20 @@
  * through {@link Services.call}, so that one place decides about calls.
  */
 import type { Clock, NewId } from '../clock';
-import { CmbsError } from '../errors';
+import { CmbsError, describeError } from '../errors';
 import { MAX_SHOWN_NAME_LENGTH, SERVICE_CALL_DEADLINE_MS } from '../limits';
 import type { Log } from '../log';
 import { allowAll, type Authorize, type Principal } from '../principal';
+import { untilOr } from '../waiting';
 import { Fault, FAULT } from './fault';
-import type { ServiceContext, ServiceMethod, ServiceModule } from './module';
+import type { MethodFlags, ModuleSource, ServiceContext, ServiceMethod, ServiceModule } from './module';
 import type { Value } from './value';
 
 /** Names of modules and methods; a leading underscore or a dot is not allowed. */
 const NAME = /^[A-Za-z][A-Za-z0-9_]*$/;
+
+/** Calls of methods by methods, of which each waits for the next. */
+const MAX_CALL_DEPTH = 8;
 
 export interface ServicesOptions {
   readonly clock: Clock;
@@ -22,12 +26,21 @@ export interface ServicesOptions {
   readonly authorize?: Authorize;
   /** Milliseconds for one call; {@link SERVICE_CALL_DEADLINE_MS} when absent. */
   readonly deadlineMs?: number;
+  /**
+   * Whether a fault of an unexpected error shows its stack, the principal and the client's address to the caller, for
+   * developers of modules. Otherwise such a fault has a correlation id, and nothing else.
+   */
+  readonly debugFaults?: boolean;
 }
 
 /** The caller of a method, and how long it waits. */
 export interface CallContext {
   readonly principal: Principal;
   readonly sender?: string;
+  readonly session?: string;
+  readonly clientAddress?: string;
+  /** Calls of methods by methods on the way to this one; 0 when absent. */
+  readonly depth?: number;
   readonly signal: AbortSignal;
   readonly log: Log;
 }
@@ -37,36 +50,95 @@ export interface MethodDescription {
   readonly name: string;
   readonly documentation: string;
   readonly signatures: readonly (readonly string[])[];
+  readonly flags: MethodFlags;
 }
 
 /** The service modules of a program. */
 export class Services {
   /** By full name. With a map, a caller cannot reach members of `Object.prototype`. */
   readonly #methods = new Map<string, ServiceMethod>();
-  readonly #modules = new Set<string>();
+  /** Names of the modules, with those of their methods. */
+  readonly #modules = new Map<string, readonly string[]>();
+  /** Names of the modules that stay as long as the program runs. */
+  readonly #builtIn = new Set<string>();
+  #source: ModuleSource | undefined;
   readonly #authorize: Authorize;
   readonly #clock: Clock;
   readonly #newId: NewId;
   readonly #deadlineMs: number;
+  readonly #debugFaults: boolean;
 
-  constructor({ clock, newId, authorize = allowAll, deadlineMs = SERVICE_CALL_DEADLINE_MS }: ServicesOptions) {
+  constructor(options: ServicesOptions) {
+    const {
+      clock,
+      newId,
+      authorize = allowAll,
+      deadlineMs = SERVICE_CALL_DEADLINE_MS,
+      debugFaults = false,
+    } = options;
     this.#authorize = authorize;
     this.#clock = clock;
     this.#newId = newId;
     this.#deadlineMs = deadlineMs;
+    this.#debugFaults = debugFaults;
   }
 
   /**
-   * Exposes the methods of a module, all or none.
+   * Exposes the methods of a module for as long as the program runs, all or none.
    * @throws Error that says what is wrong with the module
    */
   register(module: ServiceModule): void {
-    if (!NAME.test(module.name)) throw new Error(`${JSON.stringify(module.name)} cannot be a module's name.`);
+    checkModule(module);
     if (this.#modules.has(module.name)) throw new Error(`There is a module ${module.name} already.`);
-    const methods = Object.entries(module.methods);
-    for (const [name, method] of methods) checkMethod(`${module.name}.${name}`, name, method);
-    this.#modules.add(module.name);
-    for (const [name, method] of methods) this.#methods.set(`${module.name}.${name}`, method);
+    this.#builtIn.add(module.name);
+    this.#put(module);
+  }
+
+  /**
+   * Exposes the methods of a module in place of those that a module of the same name had before. Calls in flight go on.
+   * @throws Error that says what is wrong with the module
+   */
+  replace(module: ServiceModule): void {
+    checkModule(module);
+    if (this.#builtIn.has(module.name)) throw new Error(`There is a built-in module ${module.name}.`);
+    this.remove(module.name);
+    this.#put(module);
+  }
+
+  /** Removes a module that is not built in; its methods can be called no more. */
+  remove(name: string): void {
+    if (this.#builtIn.has(name)) throw new Error(`The module ${name} is built in.`);
+    for (const method of this.#modules.get(name) ?? []) this.#methods.delete(method);
+    this.#modules.delete(name);
+  }
+
+  #put({ name, methods }: ServiceModule): void {
+    const entries = Object.entries(methods).map(([method, value]) => [`${name}.${method}`, value] as const);
+    this.#modules.set(
+      name,
+      entries.map(([method]) => method),
+    );
+    for (const [method, value] of entries) this.#methods.set(method, value);
+  }
+
+  /** Whether there is a module of this name. */
+  has(name: string): boolean {
+    return this.#modules.has(name);
+  }
+
+  isBuiltIn(name: string): boolean {
+    return this.#builtIn.has(name);
+  }
+
+  /** Asks a source for modules that are not known yet. A program has one source, or none. */
+  attach(source: ModuleSource): void {
+    if (this.#source !== undefined) throw new Error('The services have a source of modules already.');
+    this.#source = source;
+  }
+
+  /** Looks for modules that have come, changed or gone; the named one, or all of them. */
+  async refresh(name?: string): Promise<void> {
+    await this.#source?.refresh(name);
   }
 
   /** All methods, sorted by name. */
@@ -76,13 +148,16 @@ export class Services {
 
   /** @throws Fault -32601 for an unknown method */
   describe(name: string): MethodDescription {
-    const { documentation, signatures } = this.#find(name);
-    return { name, documentation, signatures };
+    const { documentation, signatures, flags = {} } = this.#find(name);
+    return { name, documentation, signatures, flags };
   }
 
-  async #authorized(principal: Principal, methodName: string): Promise<void> {
+  async #authorized(principal: Principal, methodName: string, { callers }: MethodFlags): Promise<void> {
     try {
-      await this.#authorize(principal, 'service.call', { path: `service:${methodName}` });
+      await this.#authorize(principal, 'service.call', {
+        path: `service:${methodName}`,
+        ...(callers === undefined ? {} : { callers }),
+      });
     } catch (thrown) {
       if (!(thrown instanceof CmbsError)) throw thrown;
       throw new Fault(FAULT.refused, thrown.message, { code: thrown.code }, { cause: thrown });
@@ -98,6 +173,20 @@ export class Services {
     return method;
   }
 
+  /** As {@link #find}, also for a method that has come since the last call. */
+  async #findNow(methodName: string, signal: AbortSignal): Promise<ServiceMethod> {
+    const known = this.#methods.get(methodName);
+    const [module = ''] = methodName.split('.', 1);
+    if (known !== undefined || this.#source === undefined || !NAME.test(module))
+      return known ?? this.#find(methodName);
+    if (!this.#builtIn.has(module)) {
+      const refreshed = this.refresh(module);
+      refreshed.catch(() => undefined); // it may fail after the caller has left
+      await untilOr(refreshed, this.#clock, this.#deadlineMs, signal);
+    }
+    return this.#find(methodName);
+  }
+
   /**
    * Calls a method by its public name.
    * @throws Fault, and nothing else: -32601 for an unknown method; -32000 for a call that the principal may not make, or
@@ -107,24 +196,25 @@ export class Services {
   async call(
     methodName: string,
     params: readonly Value[],
-    { principal, sender, signal, log }: CallContext,
+    { log, depth = 0, ...caller }: CallContext,
   ): Promise<Value> {
-    const method = this.#find(methodName);
+    const { principal, signal } = caller;
+    const method = await this.#findNow(methodName, signal);
+    if (depth > MAX_CALL_DEPTH) {
+      throw new Fault(FAULT.refused, `${methodName} was not called: methods call each other too deeply.`);
+    }
     if (signal.aborted) throw new Fault(FAULT.refused, `${methodName} was not called: its caller is gone.`);
-    await this.#authorized(principal, methodName);
+    await this.#authorized(principal, methodName, method.flags ?? {});
     const deadline = new AbortController();
     const over = AbortSignal.any([signal, deadline.signal]);
-    const cancel = this.#clock.after(this.#deadlineMs, () => deadline.abort());
-    const running = start(
-      method,
-      { principal, ...(sender === undefined ? {} : { sender }), methodName, signal: over, log },
-      params,
-    );
+    const deadlineMs = Math.min(this.#deadlineMs, method.flags?.timeoutMs ?? Infinity);
+    const cancel = this.#clock.after(deadlineMs, () => deadline.abort());
+    const running = start(method, { ...caller, methodName, depth, signal: over, log }, params);
     try {
       const result = await resultOrAbort(running, over);
       if (result !== ABORTED) return result;
     } catch (thrown) {
-      throw this.#faultOf(thrown, methodName, log);
+      throw this.#faultOf(thrown, methodName, { ...caller, log });
     } finally {
       cancel();
     }
@@ -132,15 +222,12 @@ export class Services {
       log.warn('service method failed after its caller had left', { method: methodName, cause: thrown });
     });
     throw deadline.signal.aborted
-      ? new Fault(
-          FAULT.deadlineExceeded,
-          `${methodName} took longer than ${this.#deadlineMs} ms; it may have run.`,
-        )
+      ? new Fault(FAULT.deadlineExceeded, `${methodName} took longer than ${deadlineMs} ms; it may have run.`)
       : new Fault(FAULT.outcomeUnknown, `${methodName} was given up by its caller; it may have run.`);
   }
 
   /** The fault for an error that a method threw. */
-  #faultOf(thrown: unknown, method: string, log: Log): Fault {
+  #faultOf(thrown: unknown, method: string, { principal, clientAddress, log }: CallContext): Fault {
     if (thrown instanceof Fault) return thrown;
     // A CmbsError is meant for callers, except for `internal`.
     if (thrown instanceof CmbsError && thrown.code !== 'internal') {
@@ -149,9 +236,29 @@ export class Services {
     const correlationId = this.#newId();
     log.error('service method failed', { method, correlationId, cause: thrown });
     const text = `The method ${method} failed; the log has the cause under ${correlationId}.`;
-    return new Fault(FAULT.internalError, text, undefined, { cause: thrown, correlationId });
+    if (!this.#debugFaults)
+      return new Fault(FAULT.internalError, text, undefined, { cause: thrown, correlationId });
+    const stack = describeError(thrown);
+    const { kind, name } = principal;
+    const client = clientAddress === undefined ? '' : ` from ${clientAddress}`;
+    const data = {
+      stack,
+      principal: `${kind}:${name}`,
+      ...(clientAddress === undefined ? {} : { clientAddress }),
+    };
+    const shown = `${text}\nCalled by ${kind}:${name}${client}.\n${stack}`;
+    return new Fault(FAULT.internalError, shown, data, { cause: thrown, correlationId });
   }
 }
+
+/** @throws Error that says what is wrong with a module */
+export function checkModule({ name, methods }: ServiceModule): void {
+  if (!NAME.test(name)) throw new Error(`${JSON.stringify(name)} cannot be a module's name.`);
+  for (const [method, described] of Object.entries(methods)) checkMethod(`${name}.${method}`, method, described);
+}
+
+/** Whether a text can be the name of a module or of a method. */
+export const isServiceName = (text: string): boolean => NAME.test(text);
 
 function checkMethod(fullName: string, name: string, { documentation, signatures }: ServiceMethod): void {
   if (!NAME.test(name)) throw new Error(`${JSON.stringify(fullName)} cannot be a method's name.`);

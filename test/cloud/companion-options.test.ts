@@ -1,4 +1,10 @@
-/** A program that assembles the companion can add its own authorization, exchanges, services and codecs. */
+/**
+ * A program that assembles the companion can add its own authorization, exchanges, services and codecs; settings add a
+ * directory of service modules.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { startCloudCompanion } from '../../companion/cloud';
 import { startCloudFunctions } from '@cmbs/emulator/cloud';
 import { schemesOf, zeroMq, localAddresses } from '@cmbs/companion';
@@ -10,6 +16,7 @@ import { memoryExchange } from '../../examples/extending/memory-exchange';
 import { PATIENCE_MS } from '../patience';
 import { cloudEnvironment, configOf } from './deployment';
 import { PATIENT_LIMITS } from './patient-limits';
+import { moduleOf, WorkerProgram, writeModule } from '../integration/modules/support';
 import { describeOnEmulators } from './support';
 
 const CMBS = 'http://houssem.org/cmbs#';
@@ -32,7 +39,22 @@ describeOnEmulators('a companion assembled by a program', (hosts) => {
   const closing: (() => Promise<void>)[] = [];
 
   beforeAll(async () => {
-    const config = configOf(await cloudEnvironment(hosts));
+    const worker = new WorkerProgram();
+    const directory = mkdtempSync(join(tmpdir(), 'cmbs-modules-'));
+    closing.push(async () => {
+      worker.remove();
+      rmSync(directory, { recursive: true });
+    });
+    writeModule(
+      directory,
+      'table',
+      moduleOf(
+        { rows: '() => rows' },
+        `const rows = [];
+export const startup = (server) => server.once('fill', () => void rows.push('one row'));`,
+      ),
+    );
+    const config = configOf({ ...(await cloudEnvironment(hosts)), CMBS_MODULES_DIR: directory });
     const exchange = memoryExchange();
     const schemes = schemesOf([zeroMq(localAddresses(readConfig({}))), exchange]);
     const functions = await startCloudFunctions({ config, log: silentLog, schemes, limits: PATIENT_LIMITS });
@@ -45,9 +67,10 @@ describeOnEmulators('a companion assembled by a program', (hosts) => {
       exchanges: [exchange],
       services: [weather],
       codecs: [line],
+      modules: { workerFile: worker.path },
       limits: PATIENT_LIMITS,
     });
-    closing.push(() => companion.close());
+    closing.unshift(() => companion.close());
     await companion.holding();
     await ask('PUT', '/cmbs/member/alice', { kind: `${CMBS}member` });
     await ask('PUT', '/cmbs/member/bob', {
@@ -74,13 +97,13 @@ describeOnEmulators('a companion assembled by a program', (hosts) => {
   };
 
   /** Sends a call from alice to bob; resolves with the attributes of the message. */
-  const call = async (id: string): Promise<JsonObject> => {
+  const call = async (id: string, method = 'weather.forecast'): Promise<JsonObject> => {
     await ask('PUT', `/cmbs/message/${id}`, {
       kind: `${CMBS}message`,
       mixins: [`${CMBS}l1`],
       attributes: {
         'cmbs.message.l1_socket_receiver_member': 'mem://bob',
-        'cmbs.message.message_content': 'call weather.forecast',
+        'cmbs.message.message_content': `call ${method}`,
       },
     });
     await ask('POST', `/cmbs/message/${id}?action=send_l1`, {
@@ -97,6 +120,11 @@ describeOnEmulators('a companion assembled by a program', (hosts) => {
     expect(asked).toEqual(
       expect.arrayContaining(['message.deliver /cmbs/message/sunny', 'service.call service:weather.forecast']),
     );
+  });
+
+  test('calls a module of the directory, whose task has run under a lease in Firestore', async () => {
+    const { 'cmbs.message.result': result } = await call('rows', 'table.rows');
+    expect(result).toMatchObject({ result: 'answer one row' });
   });
 
   test('does not deliver a message when the program denies it', async () => {

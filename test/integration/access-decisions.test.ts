@@ -1,5 +1,5 @@
 /** Decisions and listings: what they read and keep is bounded, and who was an administrator has no rights left. */
-import type { JsonObject, Principal } from '@cmbs/shared';
+import { ANONYMOUS, type JsonObject, type Principal } from '@cmbs/shared';
 import { KeptMap } from '../../shared/access/kept';
 import { ACCESS, ClosedDeployment, MEMBER, MESSAGE } from './access-support';
 
@@ -18,6 +18,28 @@ const maySee = (principal: Principal, path: string): Promise<boolean> =>
   here.access.visibility.maySee(principal, { path, kind: MESSAGE, mixins: [], owner: 'alice' });
 
 describe('decisions', () => {
+  it('follow what a method says about its callers, where no rule decides', async () => {
+    const may = async (
+      principal: Principal,
+      callers?: 'everybody' | 'known' | 'administrators',
+    ): Promise<boolean> => {
+      const resource = { path: 'service:weather.forecast', ...(callers === undefined ? {} : { callers }) };
+      return here.access.authorize(principal, 'service.call', resource).then(
+        () => true,
+        () => false,
+      );
+    };
+    const asked = [undefined, 'everybody', 'known', 'administrators'] as const;
+    const answers = async (principal: Principal): Promise<readonly boolean[]> =>
+      Promise.all(asked.map((callers) => may(principal, callers)));
+    expect(await answers(ANONYMOUS)).toEqual([false, true, false, false]);
+    expect(await answers(bob)).toEqual([true, true, true, false]);
+    expect(await answers(root)).toEqual([true, true, true, true]);
+    await here.rule(root, 'forecasts', 'method:weather.forecast', { deny: ['user:bob'], allow: ['user:alice'] });
+    expect(await answers(bob)).toEqual([false, false, false, false]);
+    expect(await answers(alice)).toEqual([true, true, true, true]);
+  });
+
   it('read no group that the caller is not in, however many a rule names', async () => {
     await here.group(root, 'mine', { members: ['user:bob'] });
     const others = Array.from({ length: 300 }, (_, at) => `group:g${at}`);

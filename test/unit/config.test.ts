@@ -1,4 +1,11 @@
-import { ConfigError, readCloudConfig, readConfig, SETTINGS, settingsHelp } from '@cmbs/shared/config';
+import {
+  ConfigError,
+  readCloudConfig,
+  readConfig,
+  readFunctionConfig,
+  SETTINGS,
+  settingsHelp,
+} from '@cmbs/shared/config';
 
 const problems = (
   environment: Record<string, string>,
@@ -54,6 +61,9 @@ describe('the configuration', () => {
     ['CMBS_SEND_WAIT_S', '0', 0],
     ['CMBS_DISCOVERY', 'closed', 'closed'],
     ['CMBS_LOG', 'silent', 'silent'],
+    ['CMBS_MODULES_DIR', 'modules', 'modules'],
+    ['CMBS_MODULE_ERRORS', 'log-stack', 'log-stack'],
+    ['CMBS_DEBUG_FAULTS', 'yes', true],
   ])('reads %s=%s', (name, text, value) => {
     expect(readConfig({ CMBS_OPEN_TO_EVERYONE: 'yes', [name]: text })[name]).toEqual(value);
   });
@@ -202,6 +212,28 @@ describe('the configuration', () => {
     expect(problems({ CMBS_IDENTITIES: 'basic', CMBS_ADMINISTRATORS: '[]' })).toContain('CMBS_ADMINISTRATORS');
   });
 
+  it.each<[Record<string, string>, string]>([
+    [{ CMBS_MODULE_SETTINGS: 'settings.json' }, 'CMBS_MODULE_SETTINGS needs CMBS_MODULES_DIR.'],
+    [{ CMBS_MODULE_ERRORS: 'ignore' }, 'must be report, log-stack or fatal'],
+    [{ CMBS_DEBUG_FAULTS: 'true' }, 'must be yes or no'],
+    [
+      { CMBS_DEBUG_FAULTS: 'yes', NODE_ENV: 'production' },
+      'NODE_ENV is production; unset it, or set CMBS_DEBUG_FAULTS_IN_PRODUCTION=yes too.',
+    ],
+    [
+      { CMBS_DEBUG_FAULTS: 'yes', CMBS_OPEN_TO_EVERYONE: 'yes', CMBS_PUBLIC_URL: 'http://broker.example' },
+      'others can reach this deployment',
+    ],
+  ])('refuses settings of modules and faults that do not fit together: %j', (env, says) => {
+    expect(problems(env)).toContain(says);
+  });
+
+  it('shows stacks in production only with a second setting', () => {
+    const env = { CMBS_DEBUG_FAULTS: 'yes', CMBS_DEBUG_FAULTS_IN_PRODUCTION: 'yes', NODE_ENV: 'production' };
+    expect(readConfig(env).CMBS_DEBUG_FAULTS).toBe(true);
+    expect(readConfig({ CMBS_DEBUG_FAULTS_IN_PRODUCTION: 'yes' }).CMBS_DEBUG_FAULTS).toBe(false);
+  });
+
   it('is explained by --help, with every setting and default', () => {
     const help = settingsHelp().split('\n');
     expect(help.map((line) => line.trim().split(' ')[0])).toEqual(Object.keys(SETTINGS));
@@ -212,6 +244,13 @@ describe('the configuration', () => {
 describe("the configuration of the cloud's parts", () => {
   const EMULATED = { FIRESTORE_EMULATOR_HOST: '127.0.0.1:8080', PUBSUB_EMULATOR_HOST: '127.0.0.1:8085' };
   const PUBLIC = { CMBS_PUBLIC_URL: 'https://broker.example' };
+
+  it('has a directory of modules for companions, and not for functions', () => {
+    const env = { ...EMULATED, ...PUBLIC, CMBS_MODULES_DIR: 'modules' };
+    expect(readCloudConfig(env).CMBS_MODULES_DIR).toBe('modules');
+    expect(() => readFunctionConfig(env)).toThrow('a function has no directory of modules; unset it here.');
+    expect(readFunctionConfig({ ...EMULATED, ...PUBLIC }).CMBS_MODULES_DIR).toBeUndefined();
+  });
   const PUSH = { CMBS_TOPIC_DELIVERY: 'push', CMBS_PUSH_URL: 'https://push.example' };
 
   it('needs no project when both services are emulators', () => {

@@ -38,6 +38,7 @@ const GROUPS: Readonly<Record<string, GroupLayout>> = {
   'member-moves': BY_ID,
   'member-origins': BY_ID,
   meta: BY_ID,
+  'module-tasks': BY_ID,
   ordering: BY_ID,
   ports: BY_ID,
   'provider-bindings': BY_ID,

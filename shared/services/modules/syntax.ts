@@ -1,0 +1,28 @@
+/** The place of a syntax error, which the error of `import()` does not have. */
+import { execFile } from 'node:child_process';
+import { ModuleError } from './errors';
+
+/** Files that are checked, each by a short process, and milliseconds for one. */
+const MAX_CHECKED = 20;
+const CHECK_MS = 10_000;
+
+/** An error with the place, for a syntax error in one of the files; any other error unchanged. */
+export async function withPlace(error: unknown, files: readonly string[]): Promise<unknown> {
+  if (!(error instanceof ModuleError) || !error.message.startsWith('SyntaxError: ')) return error;
+  for (const file of files.filter((one) => /\.[cm]?js$/.test(one)).slice(0, MAX_CHECKED)) {
+    const place = await placeIn(file);
+    if (place !== undefined)
+      return new ModuleError(`${error.message} (${place})`, `${error.message}\n    at ${place}`);
+  }
+  return error;
+}
+
+/** `file:line` of the first syntax error; undefined for a file without one. */
+function placeIn(file: string): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, ['--check', file], { timeout: CHECK_MS, env: {} }, (failed, _output, errors) => {
+      const [first = ''] = errors.split('\n', 1);
+      resolve(failed !== null && /:\d+$/.test(first) ? first.replace(/^file:\/\//, '') : undefined);
+    });
+  });
+}

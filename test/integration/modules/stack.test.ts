@@ -1,0 +1,197 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { silentLog, systemClock, type Json, type JsonObject } from '@cmbs/shared';
+import { readConfig } from '@cmbs/shared/config';
+import { startStack, type Stack } from '@cmbs/emulator/stack';
+import { readDocument, ROOT } from '../../documents/markdown';
+import { PATIENCE_MS } from '../../patience';
+import { becomes, within } from '../../waits';
+import { bundleProgram } from '../bundled-program';
+import { freePort } from '../free-port';
+import { Modules, moduleOf, WorkerProgram } from './support';
+import { serveStore } from './shared-store';
+import { MemoryStore } from '../../../examples/extending/memory-store';
+
+let worker: WorkerProgram;
+
+beforeAll(() => {
+  worker = new WorkerProgram();
+});
+afterAll(() => worker.remove());
+
+describe('the local stack with a directory of modules', () => {
+  let stack: Stack;
+  let data: string;
+  let directory: string;
+  let address: string;
+
+  async function ask(method: string, target: string, body: JsonObject): Promise<JsonObject> {
+    const response = await fetch(stack.url + target, {
+      method,
+      headers: { Accept: 'application/json', 'Content-Type': 'application/json' },
+      signal: AbortSignal.timeout(PATIENCE_MS),
+      body: JSON.stringify(body),
+    });
+    return (await response.json()) as JsonObject;
+  }
+
+  async function call(method: string, params: readonly Json[]): Promise<Json | undefined> {
+    const message = await ask('POST', '/cmbs/message/?send', {
+      kind: 'http://houssem.org/cmbs#message',
+      mixins: ['http://houssem.org/cmbs#l1'],
+      attributes: {
+        'cmbs.message.l1_socket_receiver_member': address,
+        'cmbs.message.message_content': { method, params, id: 1 },
+      },
+    });
+    const { 'cmbs.message.result': result } = message.attributes as JsonObject;
+    return (result as JsonObject).result;
+  }
+
+  beforeAll(async () => {
+    data = mkdtempSync(join(tmpdir(), 'cmbs-stack-'));
+    directory = mkdtempSync(join(tmpdir(), 'cmbs-modules-'));
+    cpSync(join(ROOT, 'examples/modules'), directory, { recursive: true });
+    const settings = join(data, 'settings.json');
+    writeFileSync(settings, JSON.stringify({ station: { tokyo: 31 } }));
+    const config = readConfig({
+      PORT: '0',
+      CMBS_DATA_DIR: data,
+      CMBS_PORT_RANGE: '1024-65535',
+      CMBS_MODULES_DIR: directory,
+      CMBS_MODULE_SETTINGS: settings,
+      CMBS_MODULE_ERRORS: 'fatal',
+    });
+    stack = await startStack({
+      config,
+      log: silentLog,
+      modules: { workerFile: worker.path, functions: { 'test.double': (_caller, [n]) => Number(n) * 2 } },
+    });
+    address = `tcp://127.0.0.1:${await freePort()}`;
+    await ask('PUT', '/cmbs/member/one', {
+      kind: 'http://houssem.org/cmbs#member',
+      attributes: { 'cmbs.member.l1_socket': address, 'cmbs.member.start': ['l1'] },
+    });
+  });
+  afterAll(async () => {
+    await stack.close();
+    rmSync(data, { recursive: true });
+    rmSync(directory, { recursive: true });
+  });
+
+  it('calls a module by a message', async () => {
+    expect(await call('weather.forecast', ['tokyo'])).toEqual({ id: 1, result: 'sunny' });
+    expect(await call('weather.forecast', ['constructor'])).toMatchObject({
+      error: { code: 404, message: 'There is no forecast for this city.' },
+    });
+  });
+
+  it('calls a module in TypeScript, which has settings and calls another module', async () => {
+    expect(await call('station.report', ['tokyo'])).toEqual({
+      id: 1,
+      result: { temperature: 31, forecast: 'sunny' },
+    });
+  });
+
+  it('takes a module that is dropped in, with the functions of the program', async () => {
+    cpSync(join(directory, 'weather'), join(directory, 'copied'), { recursive: true });
+    expect(await call('copied.forecast', ['oslo'])).toEqual({ id: 1, result: 'snow' });
+    writeFileSync(
+      join(directory, 'copied', 'index.mjs'),
+      moduleOf({ double: '({ test }, [n]) => test.double(n)' }),
+    );
+    expect(await call('copied.double', [4])).toEqual({ id: 1, result: 8 });
+  });
+});
+
+it.each([
+  ['a directory that is not there', { CMBS_MODULES_DIR: '/nowhere/modules' }, /is not a directory/],
+  [
+    'settings that are not there',
+    { CMBS_MODULES_DIR: join(ROOT, 'examples/modules'), CMBS_MODULE_SETTINGS: '/nowhere.json' },
+    /CMBS_MODULE_SETTINGS cannot be read \(ENOENT\)/,
+  ],
+])('the local stack does not start with %s', async (_what, settings, says) => {
+  const data = mkdtempSync(join(tmpdir(), 'cmbs-stack-'));
+  try {
+    const config = readConfig({ PORT: '0', CMBS_DATA_DIR: data, ...settings });
+    await expect(startStack({ config, log: silentLog, modules: { workerFile: worker.path } })).rejects.toThrow(
+      says,
+    );
+  } finally {
+    rmSync(data, { recursive: true });
+  }
+});
+
+describe('under a debugger', () => {
+  it('modules run on the main thread, and can be loaded again', async () => {
+    const modules = new Modules(worker);
+    const program = bundleProgram('test/integration/modules/host-child.ts');
+    let child: ChildProcess | undefined;
+    try {
+      const source = (more: string): string =>
+        moduleOf(
+          { value: '() => 1' },
+          `import inspector from 'node:inspector';
+import { isMainThread } from 'node:worker_threads';
+export const startup = (server) => server.test.tell([isMainThread, inspector.url() !== undefined, '${more}'].join());`,
+        );
+      modules.write('table/index.mjs', source('first'));
+      modules.write(
+        'typed/index.ts',
+        `import { part } from './part';
+export const methods = {};
+export const startup = (server: { test: { tell(text: string): Promise<void> } }) => server.test.tell(part as string);`,
+      );
+      modules.write('typed/part.ts', "export const part: string = 'part 1';");
+      const events: unknown[] = [];
+      let output = '';
+      child = fork(program.path, [modules.directory, worker.path, '{}', require.resolve('esbuild')], {
+        execArgv: ['--inspect=127.0.0.1:0'],
+        stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      });
+      child.on('message', (message: object) => 'event' in message && events.push(message.event));
+      for (const stream of [child.stdout, child.stderr]) {
+        stream?.on('data', (text: Buffer) => (output += text.toString()));
+      }
+      serveStore(child, new MemoryStore(systemClock, silentLog));
+      const told = (text: string): Promise<void> => becomes(() => events.includes(text), `${text}: ${output}`);
+      await told('true,true,first');
+      await told('part 1');
+      await told('open');
+      modules.write('table/index.mjs', source('second'));
+      await told('true,true,second');
+      modules.write('typed/part.ts', "export const part: string = 'part 2';");
+      await told('part 2');
+      const exited = once(child, 'exit');
+      child.send({ close: true });
+      await told('closed');
+      await within(exited, 'the process has ended');
+    } finally {
+      child?.kill('SIGKILL');
+      program.remove();
+      await modules.close();
+    }
+  });
+});
+
+describe('docs/services.md', () => {
+  it('shows the example as it is, in 15 lines without the comment', () => {
+    const [shown] = readDocument('docs/services.md').blocks.filter(({ language }) => language === 'js');
+    const example = readFileSync(join(ROOT, 'examples/modules/weather/index.mjs'), 'utf8');
+    expect(shown?.text.trim()).toBe(example.trim());
+    expect(
+      example
+        .trim()
+        .split('\n')
+        .filter((line) => !line.startsWith('/**')).length,
+    ).toBe(15);
+  });
+
+  it('says of the types for authors that the file imports nothing', () => {
+    expect(readFileSync(join(ROOT, 'shared/services/modules/kit.ts'), 'utf8')).not.toMatch(/^import|require\(/m);
+  });
+});
