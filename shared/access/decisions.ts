@@ -148,7 +148,7 @@ export class Decisions {
       reading.noteTime(expiresAt);
     }
     if (resource.path.startsWith(ACCESS) && !READS.has(operation)) {
-      // With what gives rights a token would give itself all rights of its owner: a password, a later expiry, a rule.
+      // By a password, a later expiry or a rule, a token would get all rights of its owner.
       if (resource.kind === USER_KIND || resource.kind === TOKEN_KIND) return false;
       if (operations.length > 0 && targets.length === 0) return false;
     }

@@ -27,7 +27,7 @@ export interface Rule {
   readonly allow: readonly Subject[];
   readonly deny: readonly Subject[];
   /**
-   * Name of the owner who wrote the rule; it counts only as long as what it is about belongs to the same owner. Absent for
+   * Name of the owner who wrote the rule; it counts only as long as its target belongs to the same owner. Absent for
    * rules of administrators.
    */
   readonly ofOwner?: string;
