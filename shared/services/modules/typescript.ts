@@ -65,7 +65,6 @@ export async function importTypeScript(file: string, query: string, esbuild?: st
 function forget(cache: NodeJS.Dict<unknown>, file: string): void {
   const folder = file.slice(0, Math.max(file.lastIndexOf('/'), file.lastIndexOf('\\')) + 1);
   for (const path of Object.keys(cache)) {
-    // eslint-disable-next-line @typescript-eslint/no-dynamic-delete -- the cache of `require` is an object
-    if (path.startsWith(folder) && !path.includes('node_modules')) delete cache[path];
+    if (path.startsWith(folder) && !path.includes('node_modules')) Reflect.deleteProperty(cache, path);
   }
 }
