@@ -8,8 +8,8 @@ export {
 } from './codecs/json-rpc-protocol';
 export { xmlRpc, type XmlRpcOptions, xmlRpcProtocol } from './codecs/xml-rpc';
 export { Fault, FAULT, type FaultOptions, isModuleCode, RESERVED_CODES } from './fault';
-export type { MethodFlags, ModuleSource, ServiceModule } from './module';
+export type { CallWay, MethodFlags, ModuleSource, ServiceModule } from './module';
 export type { Outcome, RpcProtocol, RpcRequest } from './protocol';
-export { Services } from './services';
+export { type CallContext, type ModuleDescription, Services } from './services';
 export { codecsOf, standardServices } from './standard';
 export { asType, jsonOf, type Value } from './value';

@@ -7,10 +7,13 @@ import { CmbsError, describeError } from '../errors';
 import { MAX_SHOWN_NAME_LENGTH, SERVICE_CALL_DEADLINE_MS } from '../limits';
 import type { Log } from '../log';
 import { allowAll, type Authorize, type Principal } from '../principal';
+import type { Traceparent } from '../trace';
+import { VERSION } from '../version';
 import { untilOr } from '../waiting';
 import { Fault, FAULT } from './fault';
-import type { MethodFlags, ModuleSource, ServiceContext, ServiceMethod, ServiceModule } from './module';
-import type { Value } from './value';
+import type { CallWay, MethodFlags, ModuleSource, ServiceContext, ServiceMethod, ServiceModule } from './module';
+import type { Outcome } from './protocol';
+import { asType, type Value } from './value';
 
 /** Names of modules and methods; a leading underscore or a dot is not allowed. */
 const NAME = /^[A-Za-z][A-Za-z0-9_]*$/;
@@ -41,8 +44,21 @@ export interface CallContext {
   readonly clientAddress?: string;
   /** Calls of methods by methods on the way to this one; 0 when absent. */
   readonly depth?: number;
+  /** How the call arrived; for the log. */
+  readonly way?: CallWay;
+  /** The trace that the call belongs to. */
+  readonly trace?: Traceparent | undefined;
   readonly signal: AbortSignal;
   readonly log: Log;
+}
+
+/** What remote callers learn about a module. */
+export interface ModuleDescription {
+  readonly name: string;
+  readonly version: string;
+  readonly isBuiltIn: boolean;
+  /** Number of its methods. */
+  readonly methods: number;
 }
 
 /** What remote callers learn about a method. */
@@ -59,6 +75,8 @@ export class Services {
   readonly #methods = new Map<string, ServiceMethod>();
   /** Names of the modules, with those of their methods. */
   readonly #modules = new Map<string, readonly string[]>();
+  /** Versions of the modules that are not built in. */
+  readonly #versions = new Map<string, string>();
   /** Names of the modules that stay as long as the program runs. */
   readonly #builtIn = new Set<string>();
   #source: ModuleSource | undefined;
@@ -110,9 +128,11 @@ export class Services {
     if (this.#builtIn.has(name)) throw new Error(`The module ${name} is built in.`);
     for (const method of this.#modules.get(name) ?? []) this.#methods.delete(method);
     this.#modules.delete(name);
+    this.#versions.delete(name);
   }
 
-  #put({ name, methods }: ServiceModule): void {
+  #put({ name, version, methods }: ServiceModule): void {
+    if (version !== undefined) this.#versions.set(name, version);
     const entries = Object.entries(methods).map(([method, value]) => [`${name}.${method}`, value] as const);
     this.#modules.set(
       name,
@@ -139,6 +159,18 @@ export class Services {
   /** Looks for modules that have come, changed or gone; the named one, or all of them. */
   async refresh(name?: string): Promise<void> {
     await this.#source?.refresh(name);
+  }
+
+  /** All modules, sorted by name. */
+  modules(): readonly ModuleDescription[] {
+    return [...this.#modules]
+      .map(([name, methods]) => ({
+        name,
+        version: this.#versions.get(name) ?? VERSION,
+        isBuiltIn: this.isBuiltIn(name),
+        methods: methods.length,
+      }))
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   /** All methods, sorted by name. */
@@ -185,6 +217,20 @@ export class Services {
       await untilOr(refreshed, this.#clock, this.#deadlineMs, signal);
     }
     return this.#find(methodName);
+  }
+
+  /** As {@link call}, with a fault as a value, and the type of the result. Rejects only where the program is wrong. */
+  async outcome(methodName: string, params: readonly Value[], context: CallContext): Promise<Outcome> {
+    try {
+      const value = await this.call(methodName, params, context);
+      const fits = ([, ...types]: readonly string[]): boolean =>
+        types.length === params.length && types.every((type, at) => asType(type, params[at] ?? null) !== undefined);
+      const type = this.#methods.get(methodName)?.signatures.find(fits)?.[0];
+      return { value, ...(type === undefined ? {} : { type }) };
+    } catch (thrown) {
+      if (thrown instanceof Fault) return { value: thrown };
+      throw thrown;
+    }
   }
 
   /**
