@@ -7,8 +7,8 @@ import { parseExactJson, stringifyExactJson, type ExactJson } from '../exact-jso
 import type { Json } from '../json';
 import { SERVICE_CALL_DEADLINE_MS } from '../limits';
 import { type Path, readEntity, writeEntity } from '../occi';
-import { type Call, type Codecs, Fault, FAULT, jsonOf, type Services, type Value } from '../services';
-import type { Principal } from '../principal';
+import { type Call, type Codecs, Fault, FAULT, jsonOf, outcomeOf, type Services } from '../services';
+import { type Principal, sessionOf } from '../principal';
 import type { Transaction } from '../store';
 import { MESSAGE } from './cmbs';
 import { registryOf, type BrokerContext } from './context';
@@ -116,19 +116,14 @@ export class Execution {
 
   async #call(call: Call, caller: MethodCaller): Promise<string> {
     const { services, codecs, log, counters } = this.#context;
-    let outcome: Value | Fault;
-    try {
-      outcome = await services.call(call.method, call.params, {
-        ...caller,
-        signal: this.#stop.signal,
-        log,
-      });
-    } catch (thrown) {
-      if (!(thrown instanceof Fault)) throw thrown;
-      outcome = thrown;
-    }
-    counters.add('cmbs_calls', { outcome: outcome instanceof Fault ? 'fault' : 'answer' });
-    return codecs.encode(call, outcome);
+    const { value, type } = await outcomeOf(services, call, {
+      ...caller,
+      ...sessionOf(caller.principal),
+      signal: this.#stop.signal,
+      log,
+    });
+    counters.add('cmbs_calls', { outcome: value instanceof Fault ? 'fault' : 'answer' });
+    return codecs.encode(call, value, type);
   }
 
   async #finish(runId: string, target: RunTarget, answer: string): Promise<void> {

@@ -1,4 +1,5 @@
 /** Service modules: methods that members call remotely. */
+export { DISCOVER, outcomeOf, outcomesOf } from './calls';
 export { type Call, type Codec, Codecs } from './codec';
 export {
   isNotification,
@@ -11,5 +12,6 @@ export { Fault, FAULT, type FaultOptions, isModuleCode, RESERVED_CODES } from '.
 export type { CallWay, MethodFlags, ModuleSource, ServiceModule } from './module';
 export type { Outcome, RpcProtocol, RpcRequest } from './protocol';
 export { type CallContext, type ModuleDescription, Services } from './services';
-export { codecsOf, standardServices } from './standard';
+export { codecsOf, type StandardOptions, standardServices } from './standard';
+export { MAX_MULTICALL_CALLS, type Session, type Sessions } from './system';
 export { asType, jsonOf, type Value } from './value';

@@ -224,7 +224,8 @@ export class Services {
     try {
       const value = await this.call(methodName, params, context);
       const fits = ([, ...types]: readonly string[]): boolean =>
-        types.length === params.length && types.every((type, at) => asType(type, params[at] ?? null) !== undefined);
+        types.length === params.length &&
+        types.every((type, at) => asType(type, params[at] ?? null) !== undefined);
       const type = this.#methods.get(methodName)?.signatures.find(fits)?.[0];
       return { value, ...(type === undefined ? {} : { type }) };
     } catch (thrown) {
