@@ -9,6 +9,7 @@ import {
   codecsOf,
   type ServiceModule,
   type Services,
+  type Sessions,
   standardServices,
 } from '@cmbs/shared/services';
 import { Companion } from './companion';
@@ -52,6 +53,8 @@ export interface AssemblyOptions extends CompanionAdditions {
   readonly clock: Clock;
   readonly log: Log;
   readonly newId: NewId;
+  /** Where callers log in by `system.auth`; the method is refused when absent. */
+  readonly sessions?: Sessions | undefined;
   /** The exchange of the product, for the layers of the program. */
   readonly zeroMq: (layers: Layers) => ExchangeDefinition;
 }
@@ -83,7 +86,7 @@ export class CompanionAssembly {
     const { CMBS_DEBUG_FAULTS: debugFaults } = options.config;
     if (debugFaults)
       options.log.warn('faults show stacks, principals and addresses to callers: CMBS_DEBUG_FAULTS=yes');
-    this.services = standardServices({ clock, newId, authorize, debugFaults });
+    this.services = standardServices({ clock, newId, authorize, debugFaults, sessions: options.sessions });
     for (const module of services) this.services.register(module);
     this.#codecs = codecsOf(codecs);
     this.#exchanges = [options.zeroMq(this.layers), ...(options.exchanges ?? [])];

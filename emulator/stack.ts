@@ -21,6 +21,7 @@ import {
 import { type ProgramAccess, programAccess } from '@cmbs/functions/access';
 import type { App } from '@cmbs/functions/app';
 import { assemble } from '@cmbs/functions/assemble';
+import { ProgramSessions } from '@cmbs/functions/sessions';
 import { openEndpoint } from './endpoint';
 
 /** Milliseconds between two sweeps of expired documents, and documents that one transaction of a sweep removes. */
@@ -68,11 +69,13 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     if (late.access === undefined) throw new Error('The access rules are not assembled yet.');
     return late.access.access.authorize(...asked);
   };
+  const sessions = ProgramSessions.of(config);
   const assembly = new CompanionAssembly({
     authorize: byRules,
     ...options,
     clock,
     newId,
+    sessions,
     zeroMq: (layers) => zeroMq(localAddresses(config, layers)),
   });
   const { layers, authorize, metrics, schemes } = assembly;
@@ -101,6 +104,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         bus,
         rpc: inProcessRpc(() => ready.companion, clock),
         layers,
+        services: assembly.services,
+        // The store has a lock, so no other process uses it.
+        isAlone: true,
         ...programs,
         authorize,
         clock,
@@ -121,6 +127,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       },
       config,
     );
+    sessions?.begin({ ...app, newId });
     closing.push(async () => app.categories.close());
     await app.categories.resume();
     if (administrator !== undefined) {

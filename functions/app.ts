@@ -2,7 +2,16 @@
 import type { Authorize, Clock, Counters, Log, Principal } from '@cmbs/shared';
 import type { BusDelivery, TopicLayer } from '@cmbs/shared/bus';
 import type { Inbox, Layers, MessageSender } from '@cmbs/shared/broker';
-import type { Actions, AnsweredRequests, Categories, Entities, Path, Renderings } from '@cmbs/shared/occi';
+import type {
+  Actions,
+  AnsweredRequests,
+  Categories,
+  Entities,
+  IdempotentRuns,
+  Path,
+  Renderings,
+} from '@cmbs/shared/occi';
+import type { Services } from '@cmbs/shared/services';
 import type { LargeAnswers } from './large-answers';
 import type { OcciRequest } from './request';
 
@@ -43,6 +52,10 @@ export interface App {
   readonly inbox: Inbox;
   /** Answers to requests with an `Idempotency-Key`. */
   readonly answered: AnsweredRequests;
+  /** Requests with an `Idempotency-Key` that call methods. */
+  readonly runs: IdempotentRuns;
+  /** The methods that callers reach over HTTP. */
+  readonly services: Services;
   readonly renderings: Renderings;
   readonly clock: Clock;
   readonly log: Log;

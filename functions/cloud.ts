@@ -21,6 +21,7 @@ import { sitePolicyOf } from '@cmbs/shared/sites';
 import { assertReachable, deploymentId } from '@cmbs/shared/store';
 import { type FirestoreLimits, openFirestoreStore } from '@cmbs/shared/store/firestore';
 import { programAccess } from './access';
+import { ProgramSessions } from './sessions';
 import { assemble } from './assemble';
 import type { PushOptions } from './push-handler';
 import type { Runtime } from './runtime';
@@ -114,11 +115,13 @@ export async function cloudRuntime({
   });
   const target = pushTargetOf(config);
   const { serviceAccount, audience } = target?.signed ?? {};
+  const sessions = ProgramSessions.of(config);
   const services = standardServices({
     clock,
     newId,
     authorize: decide,
     debugFaults: config.CMBS_DEBUG_FAULTS,
+    sessions,
   });
   for (const module of modules) services.register(module);
   const push: PushOptions | undefined = target && {
@@ -136,6 +139,7 @@ export async function cloudRuntime({
         bus,
         rpc,
         layers,
+        services,
         codecs: codecsOf(codecs),
         renderings: new Renderings(renderings),
         ...programs,
@@ -159,6 +163,7 @@ export async function cloudRuntime({
       },
       config,
     );
+    sessions?.begin({ ...app, newId });
     return {
       app,
       publicUrl,

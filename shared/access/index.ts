@@ -16,3 +16,4 @@ export {
   ScryptRuns,
   TokenIdentity,
 } from './identities';
+export { type OpenedSession, type SessionsOptions, TokenSessions } from './sessions';

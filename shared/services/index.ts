@@ -10,6 +10,7 @@ export {
 export { xmlRpc, type XmlRpcOptions, xmlRpcProtocol } from './codecs/xml-rpc';
 export { Fault, FAULT, type FaultOptions, isModuleCode, RESERVED_CODES } from './fault';
 export type { CallWay, MethodFlags, ModuleSource, ServiceModule } from './module';
+export { MULTICALL } from './multicall';
 export type { Outcome, RpcProtocol, RpcRequest } from './protocol';
 export { type CallContext, type ModuleDescription, Services } from './services';
 export { codecsOf, type StandardOptions, standardServices } from './standard';

@@ -24,6 +24,7 @@ export function xmlRpcProtocol({ nil, limits = READER_LIMITS, maxChars }: XmlRpc
   return {
     name: 'xml-rpc',
     mediaType: 'text/xml; charset=utf-8',
+    refusal: (fault) => encoder.encode(writeAnswer(fault)),
     read: (body, contentType) => {
       const call = callOrFault(() => readCall(body, contentType, limits));
       return {
