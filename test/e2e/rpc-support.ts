@@ -2,10 +2,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { silentLog, type Json, type JsonObject, type Log } from '@cmbs/shared';
+import { silentLog, type Json, type JsonObject } from '@cmbs/shared';
 import { readConfig } from '@cmbs/shared/config';
 import type { ServiceModule } from '@cmbs/shared/services';
-import { startStack, type Stack } from '@cmbs/emulator/stack';
+import { startStack, type Stack, type StackOptions } from '@cmbs/emulator/stack';
 import { ANY_PORT } from '@cmbs/emulator/ports';
 import { PATIENCE_MS } from '../patience';
 
@@ -31,21 +31,24 @@ export class RpcStack {
     this.#services = services;
   }
 
-  async start(env: Readonly<Record<string, string>> = {}, log: Log = silentLog): Promise<void> {
+  async start(env: Readonly<Record<string, string>> = {}, options: Partial<StackOptions> = {}): Promise<void> {
     const config = readConfig({ PORT: '0', CMBS_DATA_DIR: this.directory, ...ANY_PORT, ...env });
-    this.#stack = await startStack({ config, log, services: this.#services });
+    this.#stack = await startStack({ config, log: silentLog, services: this.#services, ...options });
   }
 
   /** As {@link start}, with the administrator `root`. */
-  async startClosed(env: Readonly<Record<string, string>> = {}): Promise<void> {
+  async startClosed(
+    env: Readonly<Record<string, string>> = {},
+    options: Partial<StackOptions> = {},
+  ): Promise<void> {
     const file = join(this.directory, 'password');
     writeFileSync(file, ROOT_PASSWORD);
-    await this.start({
+    const settings = {
       CMBS_IDENTITIES: 'basic,token',
       CMBS_ADMINISTRATORS: 'root',
       CMBS_ADMIN_PASSWORD_FILE: file,
-      ...env,
-    });
+    };
+    await this.start({ ...settings, ...env }, options);
   }
 
   get url(): string {
