@@ -28,7 +28,7 @@ export interface CompanionAdditions {
   readonly services?: readonly ServiceModule[];
   /** Additions to the modules of `CMBS_MODULES_DIR`. */
   readonly modules?: ModuleAdditions;
-  /** Codecs besides JSON-RPC. */
+  /** Codecs besides JSON-RPC and XML-RPC. */
   readonly codecs?: readonly Codec[];
   /** Layers besides the built-in ones. */
   readonly layers?: readonly LayerDefinition[];

@@ -56,7 +56,7 @@ export interface Engines {
   readonly services?: Services;
   /** Whether no other process uses the store at the same time. */
   readonly isAlone?: boolean;
-  /** Formats of the calls that pushed messages carry; JSON-RPC alone when absent. */
+  /** Formats of the calls that pushed messages carry; JSON-RPC and XML-RPC when absent. */
   readonly codecs?: Codecs;
   readonly clock: Clock;
   /** Orders messages; a clock of this process alone when absent. */

@@ -53,9 +53,9 @@ export interface CloudOptions {
   readonly schemes?: AddressSchemes;
   /** Renderings besides the built-in ones. */
   readonly renderings?: readonly Rendering[];
-  /** Service modules besides the standard ones, for pushed messages; the companion needs the same. */
+  /** Service modules besides the standard ones; the companion needs the same. */
   readonly services?: readonly ServiceModule[];
-  /** Codecs besides JSON-RPC, for pushed messages; the companion needs the same. */
+  /** Codecs besides JSON-RPC and XML-RPC, for pushed messages; the companion needs the same. */
   readonly codecs?: readonly Codec[];
   readonly limits?: CloudLimits;
 }
