@@ -5,7 +5,7 @@
 import type { Clock, NewId } from '../clock';
 import { CmbsError } from '../errors';
 import type { Principal } from '../principal';
-import type { Categories, Entities, Path } from '../occi';
+import type { Categories, Entities } from '../occi';
 import { TOKEN, TOKEN_KIND, TOKENS } from './names';
 import { timeIn } from './rule';
 
@@ -58,7 +58,7 @@ export class TokenSessions {
       TOKENS,
       { principal, signal, pathHere: () => undefined },
     );
-    const token = secrets[`${TOKENS}${id}` as Path];
+    const token = secrets[`${TOKENS}${id}`];
     if (token === undefined) throw new Error('A new access token has no secret.');
     return { id, token, expiresAt };
   }
@@ -69,7 +69,7 @@ export class TokenSessions {
    */
   async close({ token, ...owner }: Principal, signal: AbortSignal): Promise<void> {
     if (token === undefined) throw new CmbsError('bad_request', 'The call came with no access token.');
-    await this.#options.entities.delete(token as Path, { principal: owner, signal });
+    await this.#options.entities.delete(token, { principal: owner, signal });
   }
 
   async #makeRoom(principal: Principal, title: string, signal: AbortSignal): Promise<void> {

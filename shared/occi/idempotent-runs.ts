@@ -33,6 +33,8 @@ export interface Work {
   unknown(why: string): string;
 }
 
+const textOf = ({ text }: JsonObject): string => (typeof text === 'string' ? text : '');
+
 /** What the store says about a request. */
 type Found =
   | { readonly is: 'new' }
@@ -107,7 +109,7 @@ export class IdempotentRuns {
       }
       if (doc.value.fingerprint !== fingerprint) throw mismatch();
       const { answer, running } = doc.value;
-      if (isJsonObject(answer)) return { is: 'answered', answer: String(answer.text) };
+      if (isJsonObject(answer)) return { is: 'answered', answer: textOf(answer) };
       const { runner: other, until } = (running ?? {}) as JsonObject;
       // This process itself has no such work any more, so its answer was not stored.
       if (!isAlone && other !== runner && Number(until) > now) return { is: 'elsewhere', until: Number(until) };
@@ -125,7 +127,7 @@ export class IdempotentRuns {
     return store.transact(async (tx) => {
       const doc = await tx.get(IDEMPOTENCY, id);
       // Another process may have given this one up; then the answer that it stored stays.
-      if (doc !== undefined && isJsonObject(doc.value.answer)) return String(doc.value.answer.text);
+      if (doc !== undefined && isJsonObject(doc.value.answer)) return textOf(doc.value.answer);
       tx.put(
         IDEMPOTENCY,
         id,

@@ -1,5 +1,5 @@
 /** Calls over HTTP in a closed deployment: who may make them, refusals with a status, and sessions. */
-import { systemClock, type Clock, type JsonObject } from '@cmbs/shared';
+import { systemClock, type Clock } from '@cmbs/shared';
 import { CmbsError } from '@cmbs/shared';
 import { refusalBody } from '@cmbs/functions/rpc-protocols';
 import type { ServiceModule } from '@cmbs/shared/services';
@@ -96,7 +96,7 @@ it('wrong credentials are answered 401, and then 429, with a fault', async () =>
 it('an outage is a fault with its status', () => {
   const outage = new CmbsError('unavailable', 'The store does not answer.');
   expect(outage.status).toBe(503);
-  const inJson = refusalBody(outage, { headers: {}, body: Buffer.from('{}') } as never);
+  const inJson = refusalBody(outage, { headers: {}, body: Buffer.from('{}') });
   expect(JSON.parse(String(inJson.body))).toEqual({
     jsonrpc: '2.0',
     id: null,
@@ -106,7 +106,7 @@ it('an outage is a fault with its status', () => {
   const inXml = refusalBody(unexpected, {
     headers: { 'content-type': ['text/xml'] },
     body: Buffer.from(''),
-  } as never);
+  });
   expect(faultIn(String(inXml.body))).toEqual({ code: -32603, text: unexpected.message });
 });
 
@@ -120,20 +120,21 @@ it('a call with credentials is made', async () => {
 });
 
 describe('a session', () => {
-  const open = (): Promise<JsonObject> => stack.call('system.auth', [], alice) as Promise<JsonObject>;
+  const open = async (): Promise<Readonly<Record<string, string>>> =>
+    (await stack.call('system.auth', [], alice)) as Readonly<Record<string, string>>;
 
   it('is an access token, until it is closed', async () => {
     const { session, token, expires, principal } = await open();
     expect(principal).toBe('user:alice');
-    expect(Date.parse(String(expires)) - Date.now()).toBeGreaterThan(11 * HOUR_MS);
-    expect(Date.parse(String(expires)) - Date.now()).toBeLessThan(13 * HOUR_MS);
+    expect(Date.parse(expires ?? '') - Date.now()).toBeGreaterThan(11 * HOUR_MS);
+    expect(Date.parse(expires ?? '') - Date.now()).toBeLessThan(13 * HOUR_MS);
     expect(await stack.call('trial.session', [], bearer(token))).toBe(session);
     expect(await stack.call('trial.session', [], alice)).toBe('none');
     expect(await stack.call('system.whoami', [], bearer(token))).toMatchObject({ name: 'alice', session });
     // Its user sees it as any token, without the secret.
-    const seen = await stack.ask('GET', `/cmbs/access/token/${String(session)}`, undefined, alice);
+    const seen = await stack.ask('GET', `/cmbs/access/token/${session}`, undefined, alice);
     expect(seen.status).toBe(200);
-    expect(JSON.stringify(seen.json)).not.toContain(String(token).split('_')[2]);
+    expect(JSON.stringify(seen.json)).not.toContain(token?.split('_')[2]);
     // A token makes no other one.
     expect(await stack.call('system.auth', [], bearer(token))).toMatchObject({ code: -32000 });
     expect(await stack.call('system.logout', [], bearer(token))).toBe(true);
@@ -171,11 +172,11 @@ describe('a session', () => {
     later = 13 * HOUR_MS;
     expect((await stack.post(CALL, bearer(token))).status).toBe(401);
     await open();
-    expect((await stack.ask('GET', `/cmbs/access/token/${String(session)}`, undefined, alice)).status).toBe(404);
+    expect((await stack.ask('GET', `/cmbs/access/token/${session}`, undefined, alice)).status).toBe(404);
   });
 
   it('is one of at most 100', async () => {
-    let refused: JsonObject | undefined;
+    let refused: unknown;
     let opened = 0;
     for (; refused === undefined; opened += 1) {
       const answer = await open();

@@ -127,7 +127,7 @@ function plain(value: ExactJson): ExactJson {
   }
   if (Array.isArray(value)) return (value as readonly ExactJson[]).map(plain);
   if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, plain(one as ExactJson)]));
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, plain(one)]));
 }
 
 function fromJson(text: string): unknown {
