@@ -119,6 +119,7 @@ export async function cloudRuntime({
     newId,
     authorize: decide,
     debugFaults: config.CMBS_DEBUG_FAULTS,
+    slowMs: config.CMBS_SLOW_CALL_MS,
   });
   for (const module of modules) services.register(module);
   const push: PushOptions | undefined = target && {
