@@ -97,7 +97,10 @@ describe('build.mjs --modules', () => {
   const refusal = async (...args: readonly string[]): Promise<unknown> =>
     build('local/main', ...args).then(
       () => 'it was built',
-      ({ code, stderr }: { readonly code?: unknown; readonly stderr?: unknown }) => [code, stderr],
+      (error: unknown) => {
+        const { code, stderr } = error as { readonly code?: unknown; readonly stderr?: unknown };
+        return [code, stderr];
+      },
     );
 
   it.each([
@@ -118,7 +121,7 @@ describe('build.mjs --modules', () => {
       /^a: Build failed[^]*Could not resolve/,
     ],
   ])('%s', async (_what, files, text) => {
-    for (const [path, content] of Object.entries(files ?? {})) await write(`modules/${path}`, content);
+    for (const [path, content] of Object.entries<string>(files ?? {})) await write(`modules/${path}`, content);
     expect(await refusal('--modules', ...(files === undefined ? [] : ['modules']))).toEqual([
       2,
       expect.stringMatching(text),
