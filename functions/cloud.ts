@@ -122,6 +122,7 @@ export async function cloudRuntime({
     authorize: decide,
     debugFaults: config.CMBS_DEBUG_FAULTS,
     sessions,
+    slowMs: config.CMBS_SLOW_CALL_MS,
   });
   for (const module of modules) services.register(module);
   const push: PushOptions | undefined = target && {

@@ -9,6 +9,7 @@ import { SERVICE_CALL_DEADLINE_MS } from '../limits';
 import { type Path, readEntity, writeEntity } from '../occi';
 import { type Call, type Codecs, Fault, FAULT, jsonOf, outcomeOf, type Services } from '../services';
 import { type Principal, sessionOf } from '../principal';
+import type { Traceparent } from '../trace';
 import type { Transaction } from '../store';
 import { MESSAGE } from './cmbs';
 import { registryOf, type BrokerContext } from './context';
@@ -41,6 +42,8 @@ export interface MethodCaller {
   readonly principal: Principal;
   /** URI of the sending member, as the message claims. */
   readonly sender?: string;
+  readonly way: 'execute' | 'message';
+  readonly trace?: Traceparent | undefined;
 }
 
 /** Where the answer of a run is stored: in a receipt, in a message, or in both. */

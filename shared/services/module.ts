@@ -1,4 +1,5 @@
 /** Service modules and their methods. */
+import type { JsonObject } from '../json';
 import type { Log } from '../log';
 import type { Principal } from '../principal';
 import type { Traceparent } from '../trace';
@@ -48,6 +49,8 @@ export interface ServiceMethod {
    * call whose arguments fit none of them does not reach the method.
    */
   readonly signatures: readonly (readonly string[])[];
+  /** JSON Schemas (draft 7) beside the types of each signature; null where the type says it all. */
+  readonly schemas?: readonly (readonly (JsonObject | null)[])[];
   /**
    * Returns the result. A number that JavaScript cannot represent is an `ExactNumber`, in arguments and results. Bytes are
    * a `Uint8Array`, and a time is a `Date`.

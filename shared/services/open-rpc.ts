@@ -36,7 +36,20 @@ function schemaOf(types: readonly string[]): JsonObject {
   return only !== undefined && more.length === 0 ? only : { oneOf: schemas };
 }
 
-function methodOf({ name, documentation, signatures, flags }: MethodDescription): JsonObject {
+/** The schema of the values at a position of the signatures, of which 0 is the result. */
+function schemaAt({ signatures, schemas }: MethodDescription, at: number): JsonObject {
+  const given = signatures.flatMap((types, signature) =>
+    types.slice(at, at + 1).map((type) => ({ type, own: schemas?.[signature]?.[at] ?? undefined })),
+  );
+  if (given.every(({ own }) => own === undefined)) return schemaOf(given.map(({ type }) => type));
+  const all = given.map(({ type, own }) => own ?? schemaOf([type]));
+  const [only, ...more] = all;
+  // Schemas of a module may overlap.
+  return only !== undefined && more.length === 0 ? only : { anyOf: all };
+}
+
+function methodOf(method: MethodDescription): JsonObject {
+  const { name, documentation, signatures, flags } = method;
   const [summary = ''] = documentation.trim().split(/(?<=\.)\s/, 1);
   const most = Math.max(...signatures.map(({ length }) => length));
   const positions = Array.from({ length: most - 1 }, (_, at) => at + 1);
@@ -46,15 +59,11 @@ function methodOf({ name, documentation, signatures, flags }: MethodDescription)
     description: documentation,
     paramStructure: 'by-position',
     params: positions.map((at) => {
-      const types = signatures.flatMap((types) => types.slice(at, at + 1));
-      const isRequired = flags.anyArguments !== true && types.length === signatures.length;
-      return {
-        name: `argument${at}`,
-        required: isRequired,
-        schema: flags.anyArguments === true ? {} : schemaOf(types),
-      };
+      const isOpen = flags.anyArguments === true;
+      const isRequired = !isOpen && signatures.every(({ length }) => at < length);
+      return { name: `argument${at}`, required: isRequired, schema: isOpen ? {} : schemaAt(method, at) };
     }),
-    result: { name: 'result', schema: schemaOf(signatures.flatMap((types) => types.slice(0, 1))) },
+    result: { name: 'result', schema: schemaAt(method, 0) },
     'x-signatures': signatures,
   };
 }

@@ -12,6 +12,7 @@ import { faultEntry, MULTICALL } from './multicall';
 import { openRpcDocument } from './open-rpc';
 import type { Outcome } from './protocol';
 import type { MethodDescription, Services } from './services';
+import { statsMethod } from './statistics';
 import type { Struct, Value } from './value';
 
 /** Calls of one `system.multicall`, as in a batch of JSON-RPC. */
@@ -39,23 +40,14 @@ export interface Sessions {
   close(principal: Principal, signal: AbortSignal): Promise<void>;
 }
 
-type Registry = Pick<Services, 'list' | 'describe' | 'refresh' | 'modules' | 'outcome'>;
+type Registry = Pick<Services, 'list' | 'describe' | 'refresh' | 'modules' | 'outcome' | 'statistics'>;
 
 const READ: MethodFlags = { idempotent: true, callers: 'everybody' };
 /** A limit on the digits that are written before the point: larger doubles are written with an exponent. */
 const MAX_PLAIN_DOUBLE = 1e15;
 
-function oneName(args: readonly Value[]): string {
-  const [name] = args;
-  if (args.length !== 1 || typeof name !== 'string') {
-    throw new Fault(FAULT.invalidParams, 'This method takes one argument, the name of a method.');
-  }
-  return name;
-}
-
-function noArguments(args: readonly Value[]): void {
-  if (args.length > 0) throw new Fault(FAULT.invalidParams, 'This method takes no arguments.');
-}
+/** The dispatcher has checked the arguments by the signature. */
+const nameIn = (args: readonly Value[]): string => (args as readonly [string])[0];
 
 /** The module `system` of a registry. It also lists methods that are registered later. */
 export function systemModule(services: Registry, sessions?: Sessions): ServiceModule {
@@ -84,8 +76,7 @@ function introspection(services: Registry): Methods {
         documentation: 'Returns the names of all methods, also of those that the caller may not call.',
         signatures: [['array']],
         flags: READ,
-        call: async (_context, args) => {
-          noArguments(args);
+        call: async () => {
           await services.refresh();
           return services.list().map(({ name }) => name);
         },
@@ -94,7 +85,7 @@ function introspection(services: Registry): Methods {
         documentation: 'Returns the documentation of the method whose name is given.',
         signatures: [['string', 'string']],
         flags: READ,
-        call: async (_context, args) => (await described(oneName(args))).documentation,
+        call: async (_context, args) => (await described(nameIn(args))).documentation,
       },
       method_signature: {
         documentation:
@@ -102,16 +93,13 @@ function introspection(services: Registry): Methods {
           'result and then those of the arguments.',
         signatures: [['array', 'string']],
         flags: READ,
-        call: async (_context, args) => (await described(oneName(args))).signatures,
+        call: async (_context, args) => (await described(nameIn(args))).signatures,
       },
       get_capabilities: {
         documentation: 'Returns the protocols and extensions that this server has, each with the URL of its text.',
         signatures: [['struct']],
         flags: READ,
-        call: (_context, args) => {
-          noArguments(args);
-          return CAPABILITIES;
-        },
+        call: () => CAPABILITIES,
       },
     }),
     list_modules: {
@@ -120,20 +108,19 @@ function introspection(services: Registry): Methods {
         'methods.',
       signatures: [['array']],
       flags: READ,
-      call: async (_context, args) => {
-        noArguments(args);
+      call: async () => {
         await services.refresh();
         return services
           .modules()
           .map(({ name, version, isBuiltIn, methods }) => ({ name, version, built_in: isBuiltIn, methods }));
       },
     },
+    stats: statsMethod(() => services.statistics),
     discover: {
       documentation: `Returns the OpenRPC document of all methods. JSON-RPC clients call this method as ${DISCOVER}.`,
       signatures: [['struct']],
       flags: READ,
-      call: async (_context, args) => {
-        noArguments(args);
+      call: async () => {
         await services.refresh();
         return openRpcDocument(services.list());
       },
@@ -162,10 +149,7 @@ function several(services: Registry): Methods {
       signatures: [['array', 'array']],
       flags: { callers: 'everybody' },
       call: async (context, args) => {
-        const [calls] = args;
-        if (args.length !== 1 || !Array.isArray(calls)) {
-          throw new Fault(FAULT.invalidParams, 'This method takes one argument, an array of calls.');
-        }
+        const [calls] = args as readonly [readonly Value[]];
         if (calls.length > MAX_MULTICALL_CALLS) {
           throw new Fault(
             FAULT.invalidParams,
@@ -173,8 +157,7 @@ function several(services: Registry): Methods {
           );
         }
         const entries: Value[] = [];
-        for (const call of calls as readonly Value[])
-          entries.push(entryOf(await outcomeInside(services, call, context)));
+        for (const call of calls) entries.push(entryOf(await outcomeInside(services, call, context)));
         return entries;
       },
     },
@@ -224,8 +207,7 @@ function login(sessions: Sessions | undefined): Methods {
         'once and is sent as Authorization: Bearer, the time at which it expires, and the principal. Only over HTTP.',
       signatures: [['struct']],
       flags: { callers: 'known' },
-      call: async ({ principal, clientAddress, signal }, args) => {
-        noArguments(args);
+      call: async ({ principal, clientAddress, signal }) => {
         const open = required();
         // The answer to a message is stored, and a secret must not be.
         if (clientAddress === undefined) {
@@ -239,8 +221,7 @@ function login(sessions: Sessions | undefined): Methods {
       documentation: 'Ends the session: deletes the access token that the call came with. Returns true.',
       signatures: [['boolean']],
       flags: { callers: 'known' },
-      call: async ({ principal, signal }, args) => {
-        noArguments(args);
+      call: async ({ principal, signal }) => {
         if (principal.token === undefined) {
           throw new CmbsError('bad_request', 'The call came with no access token, so there is no session to end.');
         }
@@ -254,8 +235,7 @@ function login(sessions: Sessions | undefined): Methods {
         'with an access token.',
       signatures: [['struct']],
       flags: READ,
-      call: ({ principal, session }, args) => {
-        noArguments(args);
+      call: ({ principal, session }) => {
         const { kind, name } = principal;
         return { principal: nameOf(principal), kind, name, ...(session === undefined ? {} : { session }) };
       },
