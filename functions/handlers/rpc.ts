@@ -96,9 +96,14 @@ function requireCredentials({ principal }: OcciRequest, outcomes: readonly Outco
   if (first instanceof CmbsError && causes.every(isRefusal)) throw first;
 }
 
-/** Makes the calls, unless an earlier request with the key did. They go on when the caller leaves. */
-function runOnce(received: Received, app: App, key: string): Promise<string> {
+/**
+ * Makes the calls, unless an earlier request with the key did. They go on when the caller leaves.
+ * @throws CmbsError `unauthenticated`, `forbidden` for a caller who may not call methods
+ */
+async function runOnce(received: Received, app: App, key: string): Promise<string> {
   const { request, protocol, read, body } = received;
+  // Answers are kept in the store, which strangers must not fill: the methods that everybody may call are not enough.
+  await app.authorize(request.principal, 'service.call', { path: 'service:rpc' });
   if (namesOf(read.calls).includes('system.auth')) {
     throw new CmbsError(
       'bad_request',

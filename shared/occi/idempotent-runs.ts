@@ -23,7 +23,12 @@ export interface IdempotentRunsOptions {
   readonly runMs: number;
   /** Characters of an answer that is kept; {@link MAX_KEPT_CHARS} when absent. */
   readonly maxKeptChars?: number;
+  /** {@link MAX_RUNNING} when absent. */
+  readonly maxRunning?: number;
 }
+
+/** Requests in flight in one process: their work goes on when their callers leave. */
+const MAX_RUNNING = 1000;
 
 /** What a request asks for. */
 export interface Work {
@@ -56,12 +61,21 @@ export class IdempotentRuns {
   /**
    * The answer to a request. Does the work unless an earlier request with the key did; waits while that one runs.
    * The work goes on when the caller leaves, so that a repeated request gets the answer.
-   * @throws CmbsError `idempotency_mismatch`; `deadline_exceeded` when the signal aborts first
+   * @throws CmbsError `idempotency_mismatch`; `queue_full` for too many requests at a time; `deadline_exceeded` when the signal aborts first
    */
   async once(request: IdempotentRequest, work: Work, signal: AbortSignal): Promise<string> {
     const id = idOf(request);
     const begun = this.#running.get(id);
     if (begun !== undefined && begun.fingerprint !== request.fingerprint) throw mismatch();
+    if (begun === undefined && this.#running.size >= (this.#options.maxRunning ?? MAX_RUNNING)) {
+      throw new CmbsError(
+        'queue_full',
+        'Too many requests with an Idempotency-Key are running; repeat this one.',
+        {
+          headers: { 'Retry-After': '5' },
+        },
+      );
+    }
     const answer = begun?.answer ?? this.#begin(id, request, work);
     const first = await Promise.race([answer, aborted(signal)]);
     if (first !== undefined) return first;

@@ -179,7 +179,7 @@ async function outcomeInside(services: Registry, call: Value, context: ServiceCo
   }
   const { methodName: _ofThis, depth = 0, ...caller } = context;
   const params = (call.params ?? []) as readonly Value[];
-  return outcomeOf(services, { method: call.methodName, params }, { ...caller, depth: depth + 1 });
+  return outcomeOf(services, { method: call.methodName, params }, { ...caller, depth: depth + 1, way: 'method' });
 }
 
 function entryOf({ value, type }: Outcome): Value {

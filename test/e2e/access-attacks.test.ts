@@ -555,7 +555,7 @@ const CALLS: Readonly<Record<string, readonly Json[]>> = {
   'echo.echo': ['x'],
   ...Object.fromEntries(
     ['list_methods', 'listMethods', 'get_capabilities', 'getCapabilities', 'list_modules', 'discover']
-      .concat('auth', 'logout', 'whoami')
+      .concat('auth', 'logout', 'whoami', 'stats')
       .map((name) => [`system.${name}`, []]),
   ),
   ...Object.fromEntries(

@@ -110,6 +110,13 @@ it('an outage is a fault with its status', () => {
   expect(faultIn(String(inXml.body))).toEqual({ code: -32603, text: unexpected.message });
 });
 
+it('a stranger has nothing kept in the store by a key', async () => {
+  const open = '{"jsonrpc":"2.0","id":1,"method":"system.whoami"}';
+  expect((await stack.post(open)).status).toBe(200);
+  expect((await stack.post(open, { 'Idempotency-Key': 'strange' })).status).toBe(401);
+  expect((await stack.post(open, { 'Idempotency-Key': 'strange', ...alice })).status).toBe(200);
+});
+
 it('a call with credentials is made', async () => {
   expect(await stack.call('trial.known', ['x'], alice)).toBe('x');
   expect(await stack.call('system.whoami', [], alice)).toEqual({

@@ -50,6 +50,12 @@ const trial: ServiceModule = {
       },
     },
     reserved: { ...returning('string', 'for administrators'), flags: { callers: 'administrators' } },
+    both: {
+      documentation: 'Takes bytes and a time.',
+      signatures: [['array', 'base64', 'dateTime.iso8601']],
+      call: (_context, args) =>
+        args.map((value) => (value instanceof Date ? value.getTime() : (value as Uint8Array).length)),
+    },
     open: { ...returning('string', 'for everybody'), flags: { callers: 'everybody' } },
   },
 };
@@ -80,6 +86,21 @@ const ROWS: readonly Row[] = [
   },
   { method: 'trial.bytes', outcome: { result: '"AAH+/w=="' } },
   { method: 'trial.time', outcome: { result: '"1998-07-17T14:08:55Z"' } },
+  {
+    method: 'trial.both',
+    json: ['AAH+/w==', '1998-07-17T14:08:55Z'],
+    xml: [
+      '<value><base64>AAH+/w==</base64></value>',
+      '<value><dateTime.iso8601>19980717T14:08:55</dateTime.iso8601></value>',
+    ],
+    outcome: { result: '[4,900684535000]' },
+  },
+  {
+    method: 'trial.both',
+    json: ['AAH+/w=='],
+    xml: ['<value><base64>AAH+/w==</base64></value>'],
+    outcome: refused(-32602, /^trial\.both takes \(base64, dateTime\.iso8601\), not \(/),
+  },
   { method: 'trial.large', outcome: { result: '9223372036854775807' } },
   { method: 'trial.double', outcome: { result: '3' } },
   {

@@ -3,7 +3,7 @@ import { deflateRawSync, deflateSync, gzipSync } from 'node:zlib';
 import { Fault, type ServiceModule } from '@cmbs/shared/services';
 import metaSchema from '@open-rpc/meta-schema';
 import Ajv from 'ajv';
-import { VERSION, type Json, type JsonObject } from '@cmbs/shared';
+import { silentLog, VERSION, type Json, type JsonObject, type Log, type LogFields } from '@cmbs/shared';
 import { PATIENCE_MS } from '../patience';
 import { becomes } from '../waits';
 import { faultIn, valueIn, valueOf } from '../unit/xml-rpc-support';
@@ -71,7 +71,9 @@ const trial: ServiceModule = {
 };
 
 const stack = new RpcStack(trial);
-beforeAll(() => stack.start());
+const lines: LogFields[] = [];
+const info: Log['info'] = (message, fields = {}) => void (message === 'call' && lines.push(fields));
+beforeAll(() => stack.start({}, { log: { ...silentLog, info } }));
 afterAll(() => stack.close());
 beforeEach(() => {
   runs = running = most = stopped = 0;
@@ -360,6 +362,27 @@ describe('Idempotency-Key', () => {
       expect((await stack.post(JSON.stringify(call), keyed('secret'))).status).toBe(400);
     }
   });
+});
+
+it('each call has a line in the log, with its way and its trace', async () => {
+  lines.length = 0;
+  const trace = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+  await stack.call('trial.count', [], { traceparent: trace });
+  await stack.xml('trial.fail');
+  await stack.call('system.multicall', [[{ methodName: 'trial.count' }]]);
+  expect(lines).toMatchObject([
+    {
+      method: 'trial.count',
+      outcome: 'answer',
+      way: 'json-rpc',
+      client: '127.0.0.1',
+      principal: 'anonymous:anonymous',
+    },
+    { method: 'trial.fail', outcome: 'fault', code: 42, way: 'xml-rpc' },
+    { method: 'trial.count', way: 'method' },
+    { method: 'system.multicall', way: 'json-rpc' },
+  ]);
+  expect(JSON.stringify(lines[0])).toContain('0af7651916cd43dd8448eb211c80319c');
 });
 
 it('ends a call whose caller leaves', async () => {
