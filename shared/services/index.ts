@@ -8,6 +8,7 @@ export {
 } from './codecs/json-rpc-protocol';
 export { xmlRpc, type XmlRpcOptions, xmlRpcProtocol } from './codecs/xml-rpc';
 export { Fault, FAULT, type FaultOptions, isModuleCode, RESERVED_CODES } from './fault';
+export { KeyValues, type KeyValuesOptions } from './kv/key-values';
 export type { MethodFlags, ModuleSource, ServiceModule } from './module';
 export type { Outcome, RpcProtocol, RpcRequest } from './protocol';
 export { Services } from './services';
