@@ -5,15 +5,15 @@
  */
 import { backOff, type Random } from '../../back-off';
 import type { Clock } from '../../clock';
-import { CmbsError } from '../../errors';
 import { pause } from '../../waiting';
+import { Fault, FAULT } from '../fault';
 import type { Entry, KeyValueOptions, KeyValues, KeyValueTransaction, Value } from './kit';
 
 /** Runs of the function: as many as other transactions can be ahead of this one in ordinary use. */
-export const MAX_TRANSACTION_RUNS = 50;
+export const MAX_TRANSACTION_RUNS = 30;
 /** Milliseconds between two runs after a conflict, at first and at most: the other transaction has ended already. */
 const CONFLICT_FIRST_MS = 2;
-const CONFLICT_MAX_MS = 250;
+const CONFLICT_MAX_MS = 100;
 /** Milliseconds after which the function does not run again: less than a call has. */
 export const TRANSACTION_MS = 15_000;
 
@@ -25,7 +25,7 @@ export interface TransactParts {
   readonly signal: AbortSignal;
 }
 
-/** @throws CmbsError `unavailable` after too many conflicts, and the error of `fn`, after which nothing was written */
+/** @throws Fault with `unavailable` after too many conflicts, and the error of `fn`, after which nothing was written */
 export async function transact<T>(
   { kv, clock, random = Math.random, signal }: TransactParts,
   database: string,
@@ -48,7 +48,9 @@ export async function transact<T>(
     const committed = await kv.commit(database, { reads, writes: isError ? [] : writes }, options);
     if (committed !== null) return resultOf(outcome);
     if (run === MAX_TRANSACTION_RUNS || clock.elapsed() - began > TRANSACTION_MS || signal.aborted) {
-      throw new CmbsError('unavailable', 'Too many transactions change the same entries; repeat the call later.');
+      throw new Fault(FAULT.refused, 'Too many transactions change the same entries; repeat the call later.', {
+        code: 'unavailable',
+      });
     }
     await pause(clock, backOff(run, CONFLICT_FIRST_MS, CONFLICT_MAX_MS, random), signal);
   }
