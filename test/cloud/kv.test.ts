@@ -1,10 +1,18 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { newId, systemClock } from '@cmbs/shared';
+import { KeyValues } from '@cmbs/shared/services';
+import type { Database } from '../../shared/services/kv/key-values';
+import { moduleScope } from '../../shared/services/kv/places';
 import { keyValueContract } from '../contract/kv-contract';
+import { readDocument, section } from '../documents/markdown';
+import { rowsOf } from '../documents/table';
 import { bundleProgram, type BundledProgram } from '../integration/bundled-program';
 import { PATIENCE_MS } from '../patience';
+import { decoded } from './firestore-messages';
+import { GrpcProxy } from './grpc-proxy';
 import { describeOnEmulators, uniqueProject } from './support';
-import { openTemporaryFirestore } from './temporary-firestore';
+import { openTemporaryFirestore, type TemporaryFirestore } from './temporary-firestore';
 
 describeOnEmulators('Firestore', ({ firestore }) => {
   keyValueContract('Firestore', () => openTemporaryFirestore(firestore));
@@ -33,5 +41,74 @@ describeOnEmulators('two processes', ({ firestore }) => {
     };
     const sums = (await Promise.all([run(), run()])).flat();
     expect([...sums].sort((one, other) => one - other)).toEqual(Array.from({ length: 100 }, (_, at) => at + 1));
+  });
+});
+
+describeOnEmulators('an operation', ({ firestore }) => {
+  const SCOPE = moduleScope('costs');
+  const stated = rowsOf(section(readDocument('docs/costs.md'), 'kv-costs')).map(
+    ([name = '', ...counts]) => [name, counts.map(Number)] as const,
+  );
+  const counts = { read: 0, written: 0, deleted: 0 };
+  let proxy: GrpcProxy;
+  let opened: TemporaryFirestore;
+  let kv: KeyValues;
+
+  beforeAll(async () => {
+    proxy = await GrpcProxy.listen(firestore);
+    proxy.observe('Commit', (message) => {
+      const { writes = [] } = decoded('CommitRequest', message) as {
+        readonly writes?: readonly { readonly update?: object; readonly delete?: string }[];
+      };
+      const deleted = writes.filter(({ update }) => update === undefined).length;
+      counts.deleted += deleted;
+      counts.written += writes.length - deleted;
+    });
+    proxy.observe('BatchGetDocuments', (message) => {
+      const { documents = [] } = decoded('BatchGetDocumentsRequest', message) as {
+        readonly documents?: readonly string[];
+      };
+      counts.read += documents.length;
+    });
+    proxy.observeAnswers('RunQuery', () => {
+      counts.read += 1;
+    });
+    opened = await openTemporaryFirestore(proxy.host);
+    kv = new KeyValues({ store: opened.store, newId, clock: systemClock });
+  });
+  afterAll(async () => {
+    await opened.close();
+    await proxy.close();
+  });
+
+  const on = <T>(name: string, work: (database: Database) => Promise<T>): Promise<T> => kv.use(SCOPE, name, work);
+  /** A database with entries in every account. */
+  const filled = async (name: string): Promise<void> => {
+    const writes = Array.from({ length: 60 }, (_, at) => ({ key: `key ${at}`, value: at }));
+    await on(name, (database) => database.commit({ reads: [], writes }));
+  };
+  const operations: Readonly<Record<string, (database: Database) => Promise<unknown>>> = {
+    'get an entry': (database) => database.get('key 1'),
+    'list 20 entries': (database) => database.list({ limit: 20 }),
+    'increment an entry, or put a value of the same size': (database) => database.increment('key 1', 1n),
+    'put a new entry': (database) => database.put('new', 1),
+    'put the first entry of a database': () => on('empty', (database) => database.put('new', 1)),
+    'delete an entry': (database) => database.delete('key 1'),
+    'a transaction that changes two entries': async (database) => {
+      const found = await Promise.all(['key 1', 'key 2'].map((key) => database.get(key)));
+      const reads = found.map((entry) => ({ key: entry?.key ?? '', revision: entry?.revision ?? '' }));
+      await database.commit({ reads, writes: reads.map(({ key }) => ({ key, value: 0 })) });
+    },
+    'the size of a database': (database) => database.size(),
+  };
+
+  it.each(stated)('reads and writes what docs/costs.md says: %s', async (name, expected) => {
+    const database = `db${stated.findIndex(([other]) => other === name)}`;
+    await filled(database);
+    Object.assign(counts, { read: 0, written: 0, deleted: 0 });
+    const operation = operations[name];
+    expect(operation).toBeDefined();
+    await on(database, async (handle) => operation?.(handle));
+    expect(Object.values(counts)).toEqual(expected);
   });
 });
