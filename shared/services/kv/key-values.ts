@@ -7,7 +7,7 @@
  * that every operation would read.
  */
 import { z } from 'zod';
-import type { NewId } from '../../clock';
+import type { Clock, NewId } from '../../clock';
 import { badRequest, CmbsError } from '../../errors';
 import type { ExactNumber } from '../../exact-json';
 import type { Json } from '../../json';
@@ -38,7 +38,18 @@ import {
   PAGE_SCOPES,
   UNIT_BYTES,
 } from './limits';
-import { checkKey, databasePrefix, keyIn, partPrefix, type Place, placeOf, type Scope } from './places';
+import {
+  checkKey,
+  checkPartCursor,
+  databasePrefix,
+  keyIn,
+  partPrefix,
+  type Place,
+  placeOf,
+  type Scope,
+  shownOwner,
+} from './places';
+import { Precedence } from './precedence';
 
 /** Collection of the entries. */
 const ENTRIES = 'kv-entries';
@@ -121,7 +132,7 @@ export interface ScopeDatabases {
 export interface KeyValuesOptions {
   readonly store: Store;
   readonly newId: NewId;
-  readonly clock: { elapsed(): number };
+  readonly clock: Clock;
   readonly limits?: Partial<KeyValueLimits>;
 }
 
@@ -129,8 +140,9 @@ export interface KeyValuesOptions {
 interface Shared {
   readonly store: Store;
   readonly newId: NewId;
-  readonly clock: { elapsed(): number };
+  readonly clock: Clock;
   readonly limits: KeyValueLimits;
+  readonly precedence: Precedence;
 }
 
 /** The key-value databases of a deployment, for one process. */
@@ -140,7 +152,8 @@ export class KeyValues {
   readonly #open = new Map<string, { readonly database: Database; users: number }>();
 
   constructor({ store, newId, clock, limits }: KeyValuesOptions) {
-    this.#shared = { store, newId, clock, limits: { ...KEY_VALUE_LIMITS, ...limits } };
+    const precedence = new Precedence(clock);
+    this.#shared = { store, newId, clock, limits: { ...KEY_VALUE_LIMITS, ...limits }, precedence };
   }
 
   /**
@@ -259,8 +272,9 @@ export class Database {
    * @throws CmbsError `precondition_failed` when the entry has another revision; `bad_request`, `too_large` for a key or a
    *   value that is not allowed; `storage_full` beyond the bound of the scope
    */
-  put(key: string, value: unknown, { revision, ...options }: PutOptions = {}): Promise<string> {
+  async put(key: string, value: unknown, { revision, ...options }: PutOptions = {}): Promise<string> {
     const encoded = encode(value);
+    if (revision === undefined) await this.#shared.precedence.wait(this.#idOf(key, options.of));
     return this.#transact([key], options, ([found]) => {
       requireRevision(revision, found);
       return { writes: new Map([[0, encoded]]), result: (revisions) => revisions.get(0) ?? NO_REVISION };
@@ -271,7 +285,8 @@ export class Database {
    * Deletes an entry; whether there was one.
    * @throws CmbsError `precondition_failed` when the entry has another revision
    */
-  delete(key: string, { revision, ...options }: PutOptions = {}): Promise<boolean> {
+  async delete(key: string, { revision, ...options }: PutOptions = {}): Promise<boolean> {
+    if (revision === undefined) await this.#shared.precedence.wait(this.#idOf(key, options.of));
     return this.#transact([key], options, ([found]) => {
       requireRevision(revision, found);
       return { writes: new Map([[0, undefined]]), result: () => found !== undefined };
@@ -298,8 +313,7 @@ export class Database {
   /** Entries of all callers and sessions, and the common ones; a cursor is no key here. */
   async listAll({ after, limit, signal }: ListOptions = {}): Promise<EntryPage<AnyEntry>> {
     const base = databasePrefix(this.#place);
-    // A key with the digest of its part before it.
-    if (after !== undefined) checkKey(after.slice(after.indexOf('/') + 1), 'cursor');
+    if (after !== undefined) checkPartCursor(after);
     const page = await this.#page(base, after === undefined ? undefined : base + after, limit, signal);
     const entries = page.docs.map((doc) => {
       const { of } = entryRecord.parse(doc.value);
@@ -361,6 +375,7 @@ export class Database {
   async #makeIncrements(id: string, key: string, of: string | undefined): Promise<void> {
     const waiting = this.#increments.get(id) ?? [];
     for (;;) {
+      await this.#shared.precedence.wait(id);
       const together = waiting.splice(0, INCREMENTS_TOGETHER);
       if (together.length === 0) break;
       this.#waiting -= together.length;
@@ -400,16 +415,20 @@ export class Database {
       throw new CmbsError('too_large', `A transaction writes ${MAX_TRANSACTION_BYTES} bytes of values at most.`);
     }
     if (keys.length === 0) return [];
-    return this.#transact<readonly string[] | undefined>(keys, options, (found) => {
+    const readIds = reads.map(({ key }) => this.#idOf(key, options.of));
+    const revisions = await this.#transact<readonly string[] | undefined>(keys, options, (found) => {
       const isSame = reads.every(
         ({ key, revision }) => (found[position.get(key) ?? 0]?.revision ?? NO_REVISION) === revision,
       );
       if (!isSame) return { writes: new Map(), result: () => undefined };
       return {
         writes: encoded,
-        result: (revisions) => writes.map(({ key }) => revisions.get(position.get(key) ?? 0) ?? NO_REVISION),
+        result: (written) => writes.map(({ key }) => written.get(position.get(key) ?? 0) ?? NO_REVISION),
       };
     });
+    if (revisions === undefined) this.#shared.precedence.give(readIds);
+    else this.#shared.precedence.end(readIds);
+    return revisions;
   }
 
   /** Reads entries and writes them in one transaction of the store, with their accounts. */
@@ -442,7 +461,12 @@ export class Database {
           continue;
         }
         const c = before?.record.c ?? newId();
-        const record: EntryRecord = { v: to.json, u: units, c, ...(of === undefined ? {} : { of }) };
+        const record: EntryRecord = {
+          v: to.json,
+          u: units,
+          c,
+          ...(of === undefined ? {} : { of: shownOwner(of) }),
+        };
         tx.put(ENTRIES, id, record);
         revisions.set(at, `${c}.${(before?.count ?? 0) + 1}`);
       }

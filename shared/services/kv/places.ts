@@ -69,6 +69,14 @@ export function placeOf(scope: Scope, database: string): Place {
 /** Prefix of the ids of all entries of a database. */
 export const databasePrefix = ({ scope, database }: Place): string => `${scope.id}/${database}/`;
 
+const SESSION = 'session:';
+
+/** The owner of the data of a session. */
+export const sessionOwner = (session: string): string => SESSION + session;
+
+/** The owner of an entry, as administrators see it: the id of a session is a secret of its caller. */
+export const shownOwner = (of: string): string => (of.startsWith(SESSION) ? 'a session' : of);
+
 /** The part of entries that belong to nobody in particular; a digest has more characters. */
 const COMMON = '-';
 
@@ -96,6 +104,14 @@ export function checkKey(key: string, what: 'key' | 'prefix' | 'cursor' = 'key')
     `The ${what} ${JSON.stringify(key.slice(0, 100))} cannot be used; a key has 1 to ${MAX_KEY_BYTES} bytes in UTF-8, ` +
       'without NUL and lone surrogates.',
   );
+}
+
+/** A cursor over all parts: a part, and the key of an entry. @throws CmbsError `bad_request` */
+export function checkPartCursor(cursor: string): void {
+  const [part = ''] = cursor.split('/', 1);
+  if (!/^[\w-]{1,24}$/.test(part))
+    throw badRequest('The cursor does not belong to this list; start without a cursor.');
+  checkKey(cursor.slice(part.length + 1), 'cursor');
 }
 
 /** Accounts of one database: inserts into one document would limit all of them to one in a second in Firestore. */

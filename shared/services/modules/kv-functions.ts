@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { CmbsError } from '../../errors';
 import { argumentIn, requireCount, stepIn, textIn } from '../kv/arguments';
 import type { Database, KeyValues, OperationOptions } from '../kv/key-values';
-import { callerName, moduleScope } from '../kv/places';
+import { callerName, moduleScope, sessionOwner } from '../kv/places';
 import type { Value } from './kit';
 import type { PortCaller, PortFunction } from './port-functions';
 
@@ -85,7 +85,7 @@ export function keyValueFunctions(keyValues: KeyValues): Readonly<Record<string,
 function operation({ principal, session, signal }: PortCaller, whose: Mine): OperationOptions {
   if (whose === 'session') {
     if (session === undefined) throw new CmbsError('bad_request', 'The call has no session.');
-    return { of: `session:${session}`, signal };
+    return { of: sessionOwner(session), signal };
   }
   return whose === true ? { of: callerName(principal), signal } : { signal };
 }
