@@ -3,7 +3,7 @@ import { promisify } from 'node:util';
 import { newId, systemClock } from '@cmbs/shared';
 import { KeyValues } from '@cmbs/shared/services';
 import type { Database } from '../../shared/services/kv/key-values';
-import { moduleScope } from '../../shared/services/kv/places';
+import { moduleScope, SLOTS } from '../../shared/services/kv/places';
 import { keyValueContract } from '../contract/kv-contract';
 import { readDocument, section } from '../documents/markdown';
 import { rowsOf } from '../documents/table';
@@ -46,10 +46,13 @@ describeOnEmulators('two processes', ({ firestore }) => {
 
 describeOnEmulators('an operation', ({ firestore }) => {
   const SCOPE = moduleScope('costs');
+  const ENTRIES = 120;
   const stated = rowsOf(section(readDocument('docs/costs.md'), 'kv-costs')).map(
     ([name = '', ...counts]) => [name, counts.map(Number)] as const,
   );
   const counts = { read: 0, written: 0, deleted: 0 };
+  /** Writes by document. */
+  const writesOf = new Map<string, number>();
   let proxy: GrpcProxy;
   let opened: TemporaryFirestore;
   let kv: KeyValues;
@@ -58,8 +61,11 @@ describeOnEmulators('an operation', ({ firestore }) => {
     proxy = await GrpcProxy.listen(firestore);
     proxy.observe('Commit', (message) => {
       const { writes = [] } = decoded('CommitRequest', message) as {
-        readonly writes?: readonly { readonly update?: object; readonly delete?: string }[];
+        readonly writes?: readonly { readonly update?: { readonly name: string }; readonly delete?: string }[];
       };
+      for (const { update } of writes) {
+        if (update !== undefined) writesOf.set(update.name, (writesOf.get(update.name) ?? 0) + 1);
+      }
       const deleted = writes.filter(({ update }) => update === undefined).length;
       counts.deleted += deleted;
       counts.written += writes.length - deleted;
@@ -110,5 +116,13 @@ describeOnEmulators('an operation', ({ firestore }) => {
     expect(operation).toBeDefined();
     await on(database, async (handle) => operation?.(handle));
     expect(Object.values(counts)).toEqual(expected);
+  });
+
+  it('writes no document with every new entry', async () => {
+    writesOf.clear();
+    for (let at = 0; at < ENTRIES; at++) await on('hot', (database) => database.put(`key ${at}`, at));
+    // The scope for the first entry of each account, and the accounts in turns.
+    expect(Math.max(...writesOf.values())).toBeLessThanOrEqual(SLOTS + 1);
+    expect(writesOf.size).toBe(ENTRIES + SLOTS + 1);
   });
 });

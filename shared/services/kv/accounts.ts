@@ -6,9 +6,8 @@
  * allowances of its databases, which is bounded. So
  * - a change that leaves the units of an entry as they are writes the entry alone;
  * - a new entry writes the entry and one of the accounts, of which Firestore sustains about one write in a second;
- * - the document of the scope changes when an allowance is used up, or is much larger than needed. Allowances grow by a
- *   quarter, 4 to 256 units at a time.
- * A scope can therefore be full when up to a fifth of its bound is set aside for accounts that do not need it now. Entries,
+ * - the document of the scope changes when an allowance is used up, or is much larger than needed ({@link spareUnits}).
+ * A scope can therefore be full when up to a third of its bound is set aside for accounts that do not need it now. Entries,
  * accounts and scope are written in one transaction, so the numbers are exact, and nothing is counted by listing.
  */
 import { z } from 'zod';
@@ -47,8 +46,19 @@ export interface Charge {
   readonly after: number | undefined;
 }
 
-/** Units that an account gets beyond those that it needs. */
-const spare = (units: number): number => Math.min(256, Math.max(4, Math.floor(units / 4)));
+/** Units that an account gets beyond those that it needs, at most: so many new entries write the scope once. */
+const MAX_SPARE = 256;
+/** What all small accounts of a scope may have beyond their needs, as a part of its bound. */
+const SMALL_PART = 8;
+
+/**
+ * Units that an account with some units gets beyond those: a quarter more, but at least so many that a small account does
+ * not write the scope often. It gives units back when it has twice as many as these.
+ */
+function spareUnits(units: number, most: number, { databases }: KeyValueLimits): number {
+  const least = Math.max(1, Math.floor(most / (databases * SLOTS * SMALL_PART)));
+  return Math.min(MAX_SPARE, Math.max(least, Math.floor(units / 4)));
+}
 
 interface AccountChange {
   readonly slot: number;
@@ -57,14 +67,16 @@ interface AccountChange {
   readonly entries: number;
   /** Before the change. */
   readonly allowance: number;
+  /** Units that it should have beyond those that it needs. */
+  readonly spare: number;
 }
 
 const isShort = ({ units, allowance }: AccountChange): boolean => units > allowance;
-const isAmple = ({ units, allowance }: AccountChange): boolean => allowance - units > 2 * spare(units);
+const isAmple = ({ units, allowance, spare }: AccountChange): boolean => allowance - units > 2 * spare;
 
 /**
  * Reads the accounts of changed entries, and the scope where it changes; returns the function that writes them.
- * @throws CmbsError `storage_full` beyond the bound, `bad_request` for too many databases
+ * @throws CmbsError `storage_full` beyond the bound, and for too many databases
  */
 export async function account(
   tx: Transaction,
@@ -72,20 +84,20 @@ export async function account(
   charges: readonly Charge[],
   limits: KeyValueLimits,
 ): Promise<() => void> {
-  const changes = await changesOf(tx, place, charges);
+  const { scope } = place;
+  const most = unitsOf(scope, limits);
+  const changes = await changesOf(tx, place, charges, (units) => spareUnits(units, most, limits));
   const write = (slot: number, to: Account): void => tx.put(ACCOUNTS, slotId(place, slot), { ...to });
   if (!changes.some((change) => change.isNew || isShort(change) || isAmple(change))) {
     return () => {
       for (const { slot, units, entries, allowance } of changes) write(slot, { units, entries, allowance });
     };
   }
-  const { scope } = place;
   const record = withDatabases(await readScope(tx, scope), [place.database], limits);
-  const most = unitsOf(scope, limits);
   let left = most - record.allowed;
   for (const change of changes) {
     // An account that is not short of units gives back what it does not need, before others get it.
-    if (isAmple(change)) left += change.allowance - change.units - spare(change.units);
+    if (isAmple(change)) left += change.allowance - change.units - change.spare;
     else if (isShort(change)) left -= change.units - change.allowance;
   }
   if (left < 0 && changes.some(isShort)) {
@@ -95,10 +107,10 @@ export async function account(
     );
   }
   const allowances = changes.map((change) => {
-    const { units, allowance } = change;
-    if (isAmple(change)) return units + spare(units);
+    const { units, allowance, spare } = change;
+    if (isAmple(change)) return units + spare;
     if (!isShort(change)) return allowance;
-    const more = Math.min(spare(units), left);
+    const more = Math.min(spare, left);
     left -= more;
     return units + more;
   });
@@ -114,6 +126,7 @@ async function changesOf(
   tx: Transaction,
   place: Place,
   charges: readonly Charge[],
+  spareOf: (units: number) => number,
 ): Promise<readonly AccountChange[]> {
   const bySlot = new Map<number, { units: number; entries: number }>();
   for (const { entryId, before, after } of charges) {
@@ -132,12 +145,14 @@ async function changesOf(
   );
   return changed.map(([slot, { units, entries }], at) => {
     const known = accountIn(docs[at]);
+    const after = known.units + units;
     return {
       slot,
       isNew: docs[at] === undefined,
-      units: known.units + units,
+      units: after,
       entries: known.entries + entries,
       allowance: known.allowance,
+      spare: spareOf(after),
     };
   });
 }
@@ -150,7 +165,7 @@ async function readScope(tx: Transaction, { id, text }: Scope): Promise<ScopeRec
   return doc === undefined ? { scope: text, databases: [], allowed: 0 } : scopeIn(doc);
 }
 
-/** @throws CmbsError `bad_request` for too many databases */
+/** @throws CmbsError `storage_full` for too many databases */
 function withDatabases(record: ScopeRecord, names: readonly string[], limits: KeyValueLimits): ScopeRecord {
   const databases = [...new Set([...record.databases, ...names])].sort();
   if (databases.length === record.databases.length) return record;
