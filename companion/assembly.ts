@@ -48,6 +48,7 @@ export interface AssemblyOptions extends CompanionAdditions {
     | 'CMBS_INBOX_LIMIT'
     | 'CMBS_INBOX_BYTES'
     | 'CMBS_DEBUG_FAULTS'
+    | 'CMBS_SLOW_CALL_MS'
   >;
   readonly clock: Clock;
   readonly log: Log;
@@ -83,12 +84,19 @@ export class CompanionAssembly {
     const { CMBS_DEBUG_FAULTS: debugFaults } = options.config;
     if (debugFaults)
       options.log.warn('faults show stacks, principals and addresses to callers: CMBS_DEBUG_FAULTS=yes');
-    this.services = standardServices({ clock, newId, authorize, debugFaults });
+    this.metrics = prometheusMetrics();
+    this.services = standardServices({
+      clock,
+      newId,
+      authorize,
+      debugFaults,
+      histograms: this.metrics,
+      slowMs: options.config.CMBS_SLOW_CALL_MS,
+    });
     for (const module of services) this.services.register(module);
     this.#codecs = codecsOf(codecs);
     this.#exchanges = [options.zeroMq(this.layers), ...(options.exchanges ?? [])];
     this.schemes = schemesOf(this.#exchanges);
-    this.metrics = prometheusMetrics();
     for (const [reason, n] of Object.entries(restarts)) this.metrics.add('cmbs_restarts_total', { reason }, n);
   }
 

@@ -120,6 +120,7 @@ export async function cloudRuntime({
     newId,
     authorize: decide,
     debugFaults: config.CMBS_DEBUG_FAULTS,
+    slowMs: config.CMBS_SLOW_CALL_MS,
   });
   const keyValues = new KeyValues({ store, newId, clock });
   services.register(

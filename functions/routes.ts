@@ -39,6 +39,8 @@ export interface Route {
   readonly access: Access;
   /** The handler verifies callers itself, or answers everybody. */
   readonly isPublic?: true;
+  /** The function calls methods of service modules, so that it is deployed with those of the deployment. */
+  readonly callsMethods?: true;
   /** Bytes of a body at most, in place of the deployment's limit (`CMBS_MAX_BODY_BYTES`). */
   readonly maxBodyBytes?: number;
   readonly handler: Handler;
@@ -134,6 +136,7 @@ export const ROUTES: readonly Route[] = [
     paths: ['/push/{subscription}'],
     summary: 'Topic messages that Pub/Sub pushes to members',
     access: 'pushed',
+    callsMethods: true,
     isPublic: true,
     maxBodyBytes: MAX_PUSH_BODY_BYTES,
     handler: push,

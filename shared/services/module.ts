@@ -1,7 +1,12 @@
 /** Service modules and their methods. */
+import type { JsonObject } from '../json';
 import type { Log } from '../log';
 import type { Principal } from '../principal';
+import type { Traceparent } from '../trace';
 import type { Value } from './value';
+
+/** How a call arrives: over HTTP, by the action `execute`, in a message, from another method, or when it is due. */
+export type CallWay = 'json-rpc' | 'xml-rpc' | 'execute' | 'message' | 'method' | 'schedule';
 
 /** What a method knows about its call. */
 export interface ServiceContext {
@@ -17,6 +22,7 @@ export interface ServiceContext {
   readonly clientAddress?: string;
   /** Calls of methods by methods on the way to this one; 0 when absent. */
   readonly depth?: number;
+  readonly trace?: Traceparent | undefined;
   /** Aborts when the caller is gone or the deadline of the call has passed. */
   readonly signal: AbortSignal;
   readonly log: Log;
@@ -30,14 +36,21 @@ export interface MethodFlags {
   readonly timeoutMs?: number;
   /** Who may call the method where no rule decides. */
   readonly callers?: 'everybody' | 'known' | 'administrators';
+  /** The method takes arguments of any number and type; its signatures are examples. */
+  readonly anyArguments?: boolean;
 }
 
 /** A method, with the description that remote callers read. */
 export interface ServiceMethod {
   /** The text of `system.methodHelp`. Not empty. */
   readonly documentation: string;
-  /** At least one. Each has the type of the result, then the types of the arguments. */
+  /**
+   * At least one. Each has the type of the result, then the types of the arguments, of which `any` takes every value. A
+   * call whose arguments fit none of them does not reach the method.
+   */
   readonly signatures: readonly (readonly string[])[];
+  /** JSON Schemas (draft 7) beside the types of each signature; null where the type says it all. */
+  readonly schemas?: readonly (readonly (JsonObject | null)[])[];
   /**
    * Returns the result. A number that JavaScript cannot represent is an `ExactNumber`, in arguments and results. Bytes are
    * a `Uint8Array`, and a time is a `Date`.

@@ -2,6 +2,7 @@
 import { Fault, FAULT } from './fault';
 import type { ServiceModule } from './module';
 import type { MethodDescription, Services } from './services';
+import { statsMethod } from './statistics';
 import type { Value } from './value';
 
 function oneName(args: readonly Value[]): string {
@@ -13,7 +14,9 @@ function oneName(args: readonly Value[]): string {
 }
 
 /** The module `system` of a registry. It also lists methods that are registered later. */
-export function systemModule(services: Pick<Services, 'list' | 'describe' | 'refresh'>): ServiceModule {
+export function systemModule(
+  services: Pick<Services, 'list' | 'describe' | 'refresh' | 'statistics'>,
+): ServiceModule {
   /** A method that may have come since the last call. */
   const described = async (name: string): Promise<MethodDescription> => {
     await services.refresh(name.split('.', 1)[0]);
@@ -43,6 +46,7 @@ export function systemModule(services: Pick<Services, 'list' | 'describe' | 'ref
         signatures: [['array', 'string']],
         call: async (_context, args) => (await described(oneName(args))).signatures,
       },
+      stats: statsMethod(() => services.statistics),
     },
   };
 }

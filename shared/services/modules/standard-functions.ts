@@ -18,13 +18,15 @@ export function standardFunctions({ services, groups }: StandardFunctionsOptions
     if (typeof method !== 'string' || !Array.isArray(args)) {
       throw new Fault(FAULT.invalidParams, 'call takes the name of a method and an array of arguments.');
     }
-    const { principal, sender, session, clientAddress, signal, log } = caller;
+    const { principal, sender, session, clientAddress, trace, signal, log } = caller;
     return services.call(method, args as readonly Value[], {
       principal,
       ...(sender === undefined ? {} : { sender }),
       ...(session === undefined ? {} : { session }),
       ...(clientAddress === undefined ? {} : { clientAddress }),
       depth: depth + 1,
+      way: 'method',
+      trace,
       signal,
       log,
     });
