@@ -7,7 +7,7 @@ import type { Clock } from '../../clock';
 import { untilOr } from '../../waiting';
 
 /** Milliseconds for which other writes wait: longer than the pause before a transaction runs again, and its reads. */
-const PRECEDENCE_MS = 150;
+const PRECEDENCE_MS = 300;
 /** Milliseconds for which one write waits, whatever transactions do. */
 const MAX_WAIT_MS = 500;
 
