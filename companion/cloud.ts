@@ -36,6 +36,8 @@ import { passiveExtensionsOf } from '@cmbs/shared/extensions';
 import { COMPANION_LOOK_MS, WATCH_FALLBACK_MS } from '@cmbs/shared/limits';
 import { Categories } from '@cmbs/shared/occi';
 import { identitiesOf } from '@cmbs/shared/rpc/identity';
+import { KeyValues } from '@cmbs/shared/services';
+import { keyValueModule } from '@cmbs/shared/services/builtin';
 import type { ModuleHost } from '@cmbs/shared/services/modules';
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import { deploymentId, type Store } from '@cmbs/shared/store';
@@ -151,6 +153,7 @@ class LeasedCompanion implements CloudCompanion {
   readonly #holder = newId();
   readonly #stop = new AbortController();
   readonly #access: Access;
+  readonly #keyValues: KeyValues;
   #running: Promise<void> = Promise.resolve();
   #modules: ModuleHost | undefined;
   /** Callers of {@link holding}. */
@@ -181,6 +184,14 @@ class LeasedCompanion implements CloudCompanion {
       unauthenticated: () => new CmbsError('unauthenticated', 'This needs a known caller.'),
     });
     parts.late.access = this.#access;
+    this.#keyValues = new KeyValues({ store: this.#store, newId, clock });
+
+    assembly.services.register(
+      keyValueModule({
+        keyValues: this.#keyValues,
+        isAdministrator: (principal) => this.#access.isAdministrator(principal),
+      }),
+    );
     this.#leases = openFirestoreStore({
       ...database,
       limits: { readMs: callMs, writeMs: callMs, closeMs: STORE_CLOSE_MS },
@@ -199,6 +210,7 @@ class LeasedCompanion implements CloudCompanion {
         services: assembly.services,
         access: this.#access,
         store: this.#store,
+        keyValues: this.#keyValues,
         clock,
         newId,
         log,

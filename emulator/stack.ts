@@ -7,6 +7,8 @@ import type { Config } from '@cmbs/shared/config';
 import { inProcessRpc } from '@cmbs/shared/rpc/in-process';
 import { type BrokerOptions, OrderClock } from '@cmbs/shared/broker';
 import { type Extension, type Rendering, Renderings } from '@cmbs/shared/occi';
+import { KeyValues } from '@cmbs/shared/services';
+import { keyValueModule } from '@cmbs/shared/services/builtin';
 import { assertReachable, deploymentId, type Store } from '@cmbs/shared/store';
 import { openSqliteStore } from '@cmbs/shared/store/sqlite';
 import {
@@ -89,6 +91,11 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     closing.push(() => store.close());
     const programs = programAccess(config, { store, clock, log, counters: metrics });
     late.access = programs;
+    const { access } = programs;
+    const keyValues = new KeyValues({ store, newId, clock });
+    assembly.services.register(
+      keyValueModule({ keyValues, isAdministrator: (principal) => access.isAdministrator(principal) }),
+    );
     const order = await OrderClock.open(clock, { store, log });
     closing.push(() => order.close());
     const bus = embeddedBus({ store, clock, newId, log, counters: metrics });
@@ -143,8 +150,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         {
           config,
           services: assembly.services,
-          access: programs.access,
+          access,
           store,
+          keyValues,
           clock,
           newId,
           log,

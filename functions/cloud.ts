@@ -16,7 +16,8 @@ import type { CloudConfig } from '@cmbs/shared/config';
 import { type Rendering, Renderings } from '@cmbs/shared/occi';
 import { httpRpc } from '@cmbs/shared/rpc/http';
 import { identitiesOf } from '@cmbs/shared/rpc/identity';
-import { type Codec, codecsOf, type ServiceModule, standardServices } from '@cmbs/shared/services';
+import { type Codec, codecsOf, KeyValues, type ServiceModule, standardServices } from '@cmbs/shared/services';
+import { keyValueModule } from '@cmbs/shared/services/builtin';
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import { assertReachable, deploymentId } from '@cmbs/shared/store';
 import { type FirestoreLimits, openFirestoreStore } from '@cmbs/shared/store/firestore';
@@ -124,6 +125,10 @@ export async function cloudRuntime({
     sessions,
     slowMs: config.CMBS_SLOW_CALL_MS,
   });
+  const keyValues = new KeyValues({ store, newId, clock });
+  services.register(
+    keyValueModule({ keyValues, isAdministrator: (principal) => programs.access.isAdministrator(principal) }),
+  );
   for (const module of modules) services.register(module);
   const push: PushOptions | undefined = target && {
     services,

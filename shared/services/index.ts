@@ -9,6 +9,7 @@ export {
 } from './codecs/json-rpc-protocol';
 export { xmlRpc, type XmlRpcOptions, xmlRpcProtocol } from './codecs/xml-rpc';
 export { Fault, FAULT, type FaultOptions, isModuleCode, RESERVED_CODES } from './fault';
+export { KeyValues, type KeyValuesOptions } from './kv/key-values';
 export type { CallWay, MethodFlags, ModuleSource, ServiceModule } from './module';
 export { MULTICALL } from './multicall';
 export type { Outcome, RpcProtocol, RpcRequest } from './protocol';

@@ -46,8 +46,99 @@ export interface ModuleLog {
 /** Makes an error whose code, text and data reach the caller unchanged. */
 export type FaultClass = new (code: number, text: string, data?: Plain) => Error;
 
+/** An entry of a key-value database. */
+export interface Entry {
+  readonly key: string;
+  readonly value: Value;
+  /** Changes with every write of the entry. Opaque. */
+  readonly revision: string;
+}
+
+export interface KeyValueOptions {
+  /**
+   * `true`: the entries of the caller, whom no call can choose, with keys of its own. `'session'`: those of the caller's
+   * session. Without it, the entries that all callers of the module share.
+   */
+  readonly mine?: boolean | 'session';
+}
+
+export interface PutOptions extends KeyValueOptions {
+  /** Only if the entry has this revision; `''` for an entry that must not exist. */
+  readonly revision?: string;
+}
+
+export interface ListOptions extends KeyValueOptions {
+  /** Only keys that begin with it. */
+  readonly prefix?: string;
+  /** `next` of the page before. */
+  readonly after?: string;
+  /** Entries on the page: 1 to 1000, 100 when absent. A page with large values ends earlier. */
+  readonly limit?: number;
+}
+
+/** The transaction of one run of a function: first all reads, then all writes. */
+export interface KeyValueTransaction {
+  get(key: string): Promise<Entry | null>;
+  put(key: string, value: Value): void;
+  delete(key: string): void;
+}
+
+/**
+ * The key-value databases of the module, in the deployment's store. The first entry of a database makes it.
+ * All throw a Fault with `data.code`: `bad_request`, `too_large` and `storage_full` for what is beyond a bound,
+ * `unavailable` and `deadline_exceeded` when the store does not answer.
+ */
+export interface KeyValues {
+  /** Makes databases that do not exist yet. Can be repeated. */
+  register(databases: readonly string[]): Promise<null>;
+  databases(): Promise<readonly string[]>;
+  get(database: string, key: string, options?: KeyValueOptions): Promise<Entry | null>;
+  /** Returns the revision. @throws Fault with `precondition_failed` when the entry has another revision */
+  put(database: string, key: string, value: Value, options?: PutOptions): Promise<string>;
+  /** Whether there was an entry. */
+  delete(database: string, key: string, options?: PutOptions): Promise<boolean>;
+  /** In the order of the keys. `next` is null on the last page. */
+  list(
+    database: string,
+    options?: ListOptions,
+  ): Promise<{ readonly entries: readonly Entry[]; readonly next: string | null }>;
+  /**
+   * Adds a whole number of at most 64 bits, 1 when absent, to an entry, which counts as 0 when it does not exist; returns
+   * the sum. @throws Fault with `conflict` when the value is no whole number, or the sum has more than 64 bits
+   */
+  increment(
+    database: string,
+    key: string,
+    by?: number | ExactNumber,
+    options?: KeyValueOptions,
+  ): Promise<number | ExactNumber>;
+  /**
+   * Runs `fn` and writes what it has put, or nothing when it throws. `fn` runs again when an entry that it read has
+   * changed, and so must have no other effects. At most 64 keys. @throws Fault with `unavailable` after too many conflicts
+   */
+  transact<T>(
+    database: string,
+    fn: (transaction: KeyValueTransaction) => Promise<T> | T,
+    options?: KeyValueOptions,
+  ): Promise<T>;
+  /** Writes if every entry that was read has its revision (`''`: does not exist); null if not. `transact` uses it. */
+  commit(
+    database: string,
+    change: {
+      readonly reads: readonly { readonly key: string; readonly revision: string }[];
+      readonly writes: readonly { readonly key: string; readonly value?: Value }[];
+    },
+    options?: KeyValueOptions,
+  ): Promise<readonly string[] | null>;
+  /** The number of entries, and the bytes that they are charged for. */
+  size(database: string): Promise<{ readonly entries: number; readonly bytes: number }>;
+  /** Deletes a database, or a part of a large one; repeat until `done`. */
+  drop(database: string): Promise<{ readonly deleted: number; readonly done: boolean }>;
+}
+
 /** What a module can ask the program for. Programs may offer more: a function `a.b` is `context.a.b(…)`. */
 export interface Program {
+  readonly kv: KeyValues;
   /** Calls another method; the same decision is taken as for a call from outside. @throws Fault of the method */
   call(method: string, args: readonly Value[]): Promise<Value>;
   /** The names of the groups that the caller is in. */
