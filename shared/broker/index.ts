@@ -37,7 +37,18 @@ export {
 export { areSomeWithout } from './index-count';
 export { Execution, type ExecutionContext } from './execution';
 export { describesMember, type InboundContext, InboundHandler } from './inbound-handler';
-export { type Acknowledged, entryJson, Inbox, type InboxPage, type Owner } from './inbox';
+export {
+  type Acknowledged,
+  DEFAULT_INBOX_PAGE,
+  DEFAULT_LEASE_S,
+  entryJson,
+  Inbox,
+  type InboxPage,
+  MAX_INBOX_PAGE,
+  MAX_LEASE_S,
+  type Owner,
+} from './inbox';
+export { InboxWaiting } from './inbox-waiting';
 export { acquireLease, type Lease, LEASE_LIMITS, type LeaseLimits, readLease } from './lease';
 export { type Delivery, deliveryKey, isGivenUp, isOpen, reasonOf, stateOf } from './delivery';
 export { describe, descriptionChars, parseDescription } from './description';

@@ -1,5 +1,5 @@
 /** How a reader of an inbox waits for entries that are free. */
-import type { InboxPage } from '@cmbs/shared/broker';
+import type { InboxPage } from './inbox';
 
 /** Milliseconds after which a waiting reader looks again in any case; the watch tells it of arrivals. */
 const LOOK_AGAIN_MS = 15_000;
