@@ -14,12 +14,26 @@ const ENGINES = [
   'rpc/in-process',
   'services/modules',
 ];
-const ROOMS = ['config', 'store', 'bus', 'rpc', 'occi', 'access', 'services', 'broker', ...ENGINES];
+/** A room of its own inside another one, with no engine in it. */
+const BUILT_IN = 'services/builtin';
+const ROOMS = [
+  'config',
+  'store',
+  'bus',
+  'rpc',
+  'occi',
+  'access',
+  'services',
+  BUILT_IN,
+  'broker',
+  'domain',
+  ...ENGINES,
+];
 /** Doors besides the `index.ts` of a room. */
 const SIDE_DOORS = ['bus/pubsub/connect.ts', 'services/modules/kit.ts'];
 /** Where programs are assembled: the mains of the functions and the companion, the local stack, tests. */
 const ASSEMBLERS =
-  '^(functions/(main|cloud|without-bus)\\.ts$|companion/(main|cloud|modules)\\.ts$|emulator/|test/)';
+  '^(functions/(main|cloud|without-bus)\\.ts$|companion/(main|cloud|modules|module-functions)\\.ts$|emulator/|test/)';
 
 const exactly = (file) => `^shared/${file.replace('.', '\\.')}$`;
 const anyOf = (...paths) => paths.map((path) => `(?:${path})`).join('|');
@@ -84,8 +98,10 @@ module.exports = {
         pathNot: anyOf(
           `^shared/${room}/index\\.ts$`,
           ...SIDE_DOORS.map(exactly),
-          // An engine's files belong to the engine's room, whose door is checked by itself.
-          ...ENGINES.filter((engine) => engine.startsWith(`${room}/`)).map((engine) => `^shared/${engine}/`),
+          // The files of a room inside this one belong to that room, whose door is checked by itself.
+          ...[BUILT_IN, ...ENGINES]
+            .filter((inner) => inner.startsWith(`${room}/`))
+            .map((inner) => `^shared/${inner}/`),
         ),
       },
     })),
@@ -103,12 +119,16 @@ module.exports = {
       occi: ['store', 'bus', 'rpc'],
       access: ['store', 'occi'],
       services: ['store', 'occi'],
+      [BUILT_IN]: ['store', 'occi', 'access', 'services'],
       broker: ['store', 'bus', 'rpc', 'occi', 'services'],
     }).map(([room, below]) => ({
       name: `${room}-imports-downwards`,
       comment: 'The order of the rooms: broker, services, occi, and the interfaces of store, bus and rpc.',
       severity: 'error',
-      from: { path: `^shared/${room}/`, pathNot: anyOf(...SIDE_DOORS.map(exactly)) },
+      from: {
+        path: `^shared/${room}/`,
+        pathNot: anyOf(...SIDE_DOORS.map(exactly), ...(room === BUILT_IN ? [] : [`^shared/${BUILT_IN}/`])),
+      },
       to: {
         path: '^shared/',
         pathNot: anyOf(COMMON, `^shared/${room}/`, ...below.map((one) => `^shared/${one}/`)),

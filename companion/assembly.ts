@@ -11,6 +11,7 @@ import {
   type Services,
   standardServices,
 } from '@cmbs/shared/services';
+import { domainModules, LatePorts } from '@cmbs/shared/services/builtin';
 import { Companion } from './companion';
 import type { CompanionOptions } from './companion-options';
 import type { DeliveryLimits } from './delivery/limits';
@@ -70,6 +71,8 @@ export class CompanionAssembly {
   /** Schemes of the addresses that members may have. */
   readonly schemes: AddressSchemes;
   readonly services: Services;
+  /** What modules use of the domain, which the program opens later. */
+  readonly ports = new LatePorts();
   readonly #options: AssemblyOptions;
   readonly #codecs: Codecs;
   readonly #exchanges: readonly ExchangeDefinition[];
@@ -84,7 +87,8 @@ export class CompanionAssembly {
     if (debugFaults)
       options.log.warn('faults show stacks, principals and addresses to callers: CMBS_DEBUG_FAULTS=yes');
     this.services = standardServices({ clock, newId, authorize, debugFaults });
-    for (const module of services) this.services.register(module);
+    const builtIn = domainModules(this.ports, this.services);
+    for (const module of [...builtIn, ...services]) this.services.register(module);
     this.#codecs = codecsOf(codecs);
     this.#exchanges = [options.zeroMq(this.layers), ...(options.exchanges ?? [])];
     this.schemes = schemesOf(this.#exchanges);

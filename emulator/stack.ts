@@ -122,6 +122,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       config,
     );
     closing.push(async () => app.categories.close());
+    assembly.ports.open(app.ports);
     await app.categories.resume();
     if (administrator !== undefined) {
       const { registry } = await app.categories.current();
@@ -137,6 +138,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
           config,
           services: assembly.services,
           access: programs.access,
+          ports: assembly.ports,
           store,
           clock,
           newId,

@@ -17,6 +17,7 @@ import { type Rendering, Renderings } from '@cmbs/shared/occi';
 import { httpRpc } from '@cmbs/shared/rpc/http';
 import { identitiesOf } from '@cmbs/shared/rpc/identity';
 import { type Codec, codecsOf, type ServiceModule, standardServices } from '@cmbs/shared/services';
+import { domainModules, LatePorts } from '@cmbs/shared/services/builtin';
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import { assertReachable, deploymentId } from '@cmbs/shared/store';
 import { type FirestoreLimits, openFirestoreStore } from '@cmbs/shared/store/firestore';
@@ -120,7 +121,8 @@ export async function cloudRuntime({
     authorize: decide,
     debugFaults: config.CMBS_DEBUG_FAULTS,
   });
-  for (const module of modules) services.register(module);
+  const ports = new LatePorts();
+  for (const module of [...domainModules(ports, services), ...modules]) services.register(module);
   const push: PushOptions | undefined = target && {
     services,
     signed:
@@ -159,6 +161,7 @@ export async function cloudRuntime({
       },
       config,
     );
+    ports.open(app.ports);
     return {
       app,
       publicUrl,

@@ -16,3 +16,5 @@ export {
   ScryptRuns,
   TokenIdentity,
 } from './identities';
+export { GROUP, GROUP_KIND, GROUPS, RULE, RULE_KIND, RULES, TOKEN, TOKEN_KIND, TOKENS } from './names';
+export { chainsOf, checkTarget } from './targets';

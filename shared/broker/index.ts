@@ -21,7 +21,7 @@ export {
   NEIGHBORS,
 } from './cmbs';
 export { companionDirectory } from './companion-directory';
-export { membersThatMaySubscribe, resourceOf, topicResource } from './authorization';
+export { isAllowed, membersThatMaySubscribe, resourceOf, topicResource } from './authorization';
 export { registryOf } from './context';
 export { areSomeWithoutGroup, groupOf, groupTerm, REMOTE_GROUPS, type ShardOf } from './member-groups';
 export { MemberLookup } from './member-lookup';
@@ -80,6 +80,7 @@ export {
 } from './member';
 export { checkSize } from './message-rules';
 export { MessageSender, RPC_MARGIN_MS, sendIntent } from './message-sender';
+export { BrokerMessaging, type MessagingOptions } from './messaging';
 export { isEmptyContent } from './message';
 export { OrderClock } from './order-clock';
 export { applyOutcomes, type Outcome, withPublished } from './outcome';

@@ -1,0 +1,15 @@
+/** Built-in service modules, and the ports that they use. */
+export { entityCalls } from './entities';
+export { domainModules } from './domain-modules';
+export { messageCalls } from './message';
+export {
+  type AcknowledgedEntry,
+  type DomainPorts,
+  type EntityAccess,
+  type InboxRequest,
+  LatePorts,
+  type MessageToSend,
+  type Messaging,
+  type PortPrincipal,
+  type Rights,
+} from './ports';
