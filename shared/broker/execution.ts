@@ -120,6 +120,7 @@ export class Execution {
     try {
       outcome = await services.call(call.method, call.params, {
         ...caller,
+        isStored: true,
         signal: this.#stop.signal,
         log,
       });

@@ -41,6 +41,8 @@ export interface CallContext {
   readonly clientAddress?: string;
   /** Calls of methods by methods on the way to this one; 0 when absent. */
   readonly depth?: number;
+  /** The answer is stored, as that of a call in a message. */
+  readonly isStored?: boolean;
   readonly signal: AbortSignal;
   readonly log: Log;
 }
@@ -204,6 +206,10 @@ export class Services {
       throw new Fault(FAULT.refused, `${methodName} was not called: methods call each other too deeply.`);
     }
     if (signal.aborted) throw new Fault(FAULT.refused, `${methodName} was not called: its caller is gone.`);
+    if (method.flags?.secret === true && caller.isStored === true) {
+      const text = `${methodName} was not called: the answer has a secret and would be stored; call the method over HTTP.`;
+      throw new Fault(FAULT.refused, text, { code: 'forbidden' });
+    }
     await this.#authorized(principal, methodName, method.flags ?? {});
     const deadline = new AbortController();
     const over = AbortSignal.any([signal, deadline.signal]);

@@ -241,7 +241,7 @@ export class ModuleInstance {
   }
 
   #callerOf({ context, over }: CallInFlight): PortCaller {
-    const { principal, methodName, sender, session, clientAddress, depth = 0, signal, log } = context;
+    const { principal, methodName, sender, session, clientAddress, isStored, depth = 0, signal, log } = context;
     return {
       principal,
       module: this.name,
@@ -249,6 +249,7 @@ export class ModuleInstance {
       ...(sender === undefined ? {} : { sender }),
       ...(session === undefined ? {} : { session }),
       ...(clientAddress === undefined ? {} : { clientAddress }),
+      ...(isStored === undefined ? {} : { isStored }),
       depth,
       signal: AbortSignal.any([signal, over.signal]),
       log,

@@ -79,6 +79,8 @@ export interface MethodFlags {
   readonly idempotent?: boolean;
   /** Milliseconds after which a call ends with a fault; the deadline of the program when absent, or when it is less. */
   readonly timeoutMs?: number;
+  /** The result contains a secret: the method is refused where the answer would be stored, as that of a message. */
+  readonly secret?: boolean;
   /** Who may call the method where no rule decides. */
   readonly callers?: 'everybody' | 'known' | 'administrators';
 }
