@@ -29,7 +29,7 @@ export interface JsonCaller {
   /** Aborts when the caller no longer waits. */
   readonly signal: AbortSignal;
   /** The trace of the call (W3C Trace Context). */
-  readonly trace?: string;
+  readonly trace?: string | undefined;
 }
 
 export type ExactObject = Readonly<Record<string, ExactJson>>;

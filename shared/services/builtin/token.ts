@@ -38,8 +38,9 @@ export function tokenModule(entities: EntityAccess): ServiceModule {
         documentation:
           'Makes an access token of the caller, who is a user. The options are `id`, `name` (what the token is for), ' +
           '`expires_at` (RFC 3339), `targets` and `operations` (what the token is limited to). Returns `id` and the ' +
-          '`token`, which nothing shows again. An answer to a message is stored with the message, so call this over HTTP.',
+          '`token`, which nothing shows again. Refused for a call in a message, whose answer is stored.',
         signatures: [['struct'], ['struct', 'struct']],
+        flags: { secret: true },
         call: async (caller, args) => {
           const [given] = argumentsOf(createArguments, args, 'create(options)');
           const { id, name, expires_at: expiresAt, targets, operations } = given;
