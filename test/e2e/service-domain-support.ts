@@ -2,10 +2,11 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Json, JsonObject } from '@cmbs/shared';
+import { ANONYMOUS, type Json, type JsonObject, type Principal } from '@cmbs/shared';
 import { readConfig } from '@cmbs/shared/config';
+import type { Value } from '@cmbs/shared/services';
 import { startStack, type Stack } from '@cmbs/emulator/stack';
-import { WorkerProgram, writeModule } from '../integration/modules/support';
+import { type WorkerProgram, writeModule } from '../integration/modules/support';
 import { PATIENCE_MS } from '../patience';
 import { RecordedLog } from '../recorded';
 import { CMBS, freeSocket, MEMBER, MESSAGE, unique, type LayerName } from './harness';
@@ -98,6 +99,21 @@ export class ServiceStack {
     return this.#stack.url;
   }
 
+  get services(): Stack['services'] {
+    if (this.#stack === undefined) throw new Error('the stack is down');
+    return this.#stack.services;
+  }
+
+  /** Calls a method in this process, as over HTTP: the answer is not stored. */
+  async direct(principal: Principal, method: string, ...params: readonly Json[]): Promise<Value> {
+    return this.services.call(method, params, { principal, signal: new AbortController().signal, log: this.log });
+  }
+
+  /** The principal of a user, or of everybody in an open stack. */
+  principal(name: string): Principal {
+    return this.#isClosed ? { kind: 'user', name } : ANONYMOUS;
+  }
+
   /** A caller; in an open stack everybody is nobody. */
   caller(authorization?: string): ServiceCaller {
     return new ServiceCaller(this, this.#isClosed ? authorization : undefined);
@@ -155,12 +171,16 @@ export class ServiceCaller {
     this.#authorization = authorization;
   }
 
+  get headers(): Readonly<Record<string, string>> {
+    return this.#authorization === undefined ? {} : { Authorization: this.#authorization };
+  }
+
   async ask(method: string, path: string, body?: JsonObject): Promise<Answered> {
     const answer = await fetch(this.#stack.url + path, {
       method,
       headers: {
         Accept: 'application/json',
-        ...(this.#authorization === undefined ? {} : { Authorization: this.#authorization }),
+        ...this.headers,
         ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
       },
       signal: AbortSignal.timeout(PATIENCE_MS),
@@ -195,14 +215,8 @@ export class ServiceCaller {
 
   /** Calls a method: executes a message that carries the call. */
   async call(method: string, params: readonly Json[]): Promise<Outcome> {
-    return this.callText(JSON.stringify({ method, params, id: 1 }));
-  }
-
-  /** @param call JSON text */
-  async callText(call: string): Promise<Outcome> {
     const path = `/cmbs/message/${unique('call')}`;
-    const body = `{"kind":"${MESSAGE}","attributes":{"cmbs.message.message_content":${call}}}`;
-    await this.must(201, this.ask('PUT', path, JSON.parse(body) as JsonObject));
+    await this.put(path, MESSAGE, { 'cmbs.message.message_content': { method, params, id: 1 } });
     const { attributes } = await this.must(
       200,
       this.ask('POST', `${path}?action=execute`, { attributes: { from: this.acts } }),
