@@ -4,6 +4,7 @@
  */
 import { badRequest, CmbsError, toCmbsError } from '../errors';
 import { type ExactJson, parseExactJson, stringifyExactJson } from '../exact-json';
+import { PAGE_PORTION_CHARS } from '../limits';
 import { callerKey, type Principal } from '../principal';
 import { type Actions, actOnce } from './actions';
 import type { Categories } from './categories/categories';
@@ -121,6 +122,8 @@ export class JsonEntities {
     const page = await entities.list(opened, {
       filter: filterOf(filter, q, registry),
       number,
+      // Many calls may hold a page in memory at the same time.
+      maxChars: PAGE_PORTION_CHARS,
       signal: caller.signal,
       ...(cursor === undefined ? {} : { cursor }),
     });

@@ -6,17 +6,20 @@ import type { EntityAccess, PortPrincipal } from './ports';
 
 /** Entities that one answer lists. */
 const MAX_LISTED = 1000;
-/** Pages that are read for them: a page may have few entities of the caller. */
-const MAX_PAGES = 20;
+/** Pages that are read for them: a page may have few entities of the caller, or few because they are large. */
+const MAX_PAGES = 200;
 
-/** @throws CmbsError `too_large` for more than {@link MAX_LISTED} */
-export async function listAll(
-  entities: EntityAccess,
-  caller: PortPrincipal,
+/**
+ * What an answer shows of each entity of a collection.
+ * @throws CmbsError `too_large` for more than {@link MAX_LISTED}
+ */
+export async function listAll<T>(
+  { entities, caller }: { readonly entities: EntityAccess; readonly caller: PortPrincipal },
   collection: string,
+  shown: (entity: ExactObject) => T,
   options: Omit<JsonListOptions, 'number' | 'cursor'> = {},
-): Promise<readonly ExactObject[]> {
-  const found: ExactObject[] = [];
+): Promise<readonly T[]> {
+  const found: T[] = [];
   let cursor: string | undefined;
   for (let pages = 0; pages < MAX_PAGES; pages += 1) {
     const page = await entities.list(caller, collection, {
@@ -24,7 +27,7 @@ export async function listAll(
       number: MAX_LISTED,
       ...(cursor === undefined ? {} : { cursor }),
     });
-    found.push(...page.entities);
+    found.push(...page.entities.map(shown));
     cursor = page.next;
     if (found.length > MAX_LISTED) break;
     if (cursor === undefined) return found;

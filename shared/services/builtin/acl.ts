@@ -74,12 +74,12 @@ export function aclModule(
     }
   };
 
-  const rulesFor = async (caller: PortPrincipal, target: string): Promise<readonly ExactObject[]> => {
+  const rulesFor = async (caller: PortPrincipal, target: string): Promise<readonly Value[]> => {
     const levels = await rights.levels(caller, target);
-    const found = new Map<string, readonly ExactObject[]>();
+    const found = new Map<string, readonly Value[]>();
     await concurrently(levels, LEVEL_CONCURRENCY, async (level) => {
       const filter = { attributes: { [RULE.target]: level } };
-      found.set(level, await listAll(entities, caller, RULES, { filter }));
+      found.set(level, await listAll({ entities, caller }, RULES, ruleOf, { filter }));
     });
     return levels.flatMap((level) => found.get(level) ?? []);
   };
@@ -115,10 +115,9 @@ export function aclModule(
         flags: { idempotent: true },
         call: async (caller, args) => {
           const [target] = argumentsOf(listArguments, args, 'list(target)');
-          const rules = await (target === undefined
-            ? listAll(entities, caller, RULES)
-            : rulesFor(caller, targetOf(target)));
-          return rules.map(ruleOf);
+          return target === undefined
+            ? listAll({ entities, caller }, RULES, ruleOf)
+            : rulesFor(caller, targetOf(target));
         },
       },
       allow: {

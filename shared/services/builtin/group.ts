@@ -118,7 +118,7 @@ export function groupModule(entities: EntityAccess): ServiceModule {
         flags: { idempotent: true },
         call: async (caller, args) => {
           argumentsOf(none, args, 'list()');
-          return (await listAll(entities, caller, GROUPS)).map(({ id = '' }) => id);
+          return listAll({ entities, caller }, GROUPS, ({ id = '' }) => id);
         },
       },
       members: reading('members', 'members'),

@@ -64,7 +64,7 @@ export function tokenModule(entities: EntityAccess): ServiceModule {
         flags: { idempotent: true },
         call: async (caller, args) => {
           argumentsOf(none, args, 'list()');
-          return (await listAll(entities, caller, TOKENS, { isOwn: true })).map(tokenOf);
+          return listAll({ entities, caller }, TOKENS, tokenOf, { isOwn: true });
         },
       },
       revoke: {
