@@ -57,7 +57,9 @@ export async function openModules(
     services: parts.services,
     groups: (principal) => access.groups(principal),
   });
-  for (const [name, run] of Object.entries({ ...domainFunctions(ports), ...added })) functions.register(name, run);
+  for (const some of [domainFunctions(ports), added]) {
+    for (const [name, run] of Object.entries(some)) functions.register(name, run);
+  }
   return ModuleHost.open({
     ...parts,
     ...limits,

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startCloudFunctions } from '@cmbs/emulator/cloud';
-import type { Json, JsonObject } from '@cmbs/shared';
+import { silentLog, type Json, type JsonObject } from '@cmbs/shared';
 import { startCloudCompanion } from '../../companion/cloud';
 import {
   contentOf,
@@ -17,6 +17,7 @@ import {
 import { freePort } from '../integration/free-port';
 import { moduleOf, WorkerProgram, writeModule } from '../integration/modules/support';
 import { cloudEnvironment, configOf } from './deployment';
+import { GrpcProxy } from './grpc-proxy';
 import { PATIENT_LIMITS } from './patient-limits';
 import { describeOnEmulators } from './support';
 
@@ -35,6 +36,19 @@ export const startup = async ({ entities }) => {
   begun = found.length;
 };`,
 );
+
+/** Calls a method in the companion of the member. */
+async function called(
+  here: Deployment,
+  member: Member,
+  method: string,
+  ...params: readonly Json[]
+): Promise<Json | undefined> {
+  const path = await here.message('l1', { content: { method, params, id: 1 }, executable: true });
+  const { result } = await here.must(200, here.act(path, 'execute', { from: member.id }));
+  if (result.error !== undefined) throw new Error(JSON.stringify(result.error));
+  return result.result;
+}
 
 describeOnEmulators('methods in companions', (hosts) => {
   const fleet = new Fleet();
@@ -91,13 +105,8 @@ describeOnEmulators('methods in companions', (hosts) => {
     rmSync(directory, { recursive: true });
   });
 
-  /** Calls a method in the companion of the member. */
-  const call = async (member: Member, method: string, ...params: readonly Json[]): Promise<Json | undefined> => {
-    const path = await here.message('l1', { content: { method, params, id: 1 }, executable: true });
-    const { result } = await here.must(200, here.act(path, 'execute', { from: member.id }));
-    if (result.error !== undefined) throw new Error(JSON.stringify(result.error));
-    return result.result;
-  };
+  const call = (member: Member, method: string, ...params: readonly Json[]): Promise<Json | undefined> =>
+    called(here, member, method, ...params);
 
   test('the startup of a module reads entities before the companion holds its shard', async () => {
     expect(await call(alice, 'relay.begun')).toBe(0);
@@ -158,4 +167,59 @@ describeOnEmulators('methods in companions', (hosts) => {
     writeModule(directory, 'opener', opened);
     expect(await call(alice, 'opener.open', created)).toMatchObject({ l1: { state: 'started' } });
   });
+});
+
+describeOnEmulators('a companion that starts while Firestore does not answer', (hosts) => {
+  test('refuses the domain to its modules until Firestore answers', async () => {
+    const fleet = new Fleet();
+    const directory = mkdtempSync(join(tmpdir(), 'cmbs-modules-'));
+    const worker = fleet.using(new WorkerProgram(), (one) => one.remove());
+    const proxy = fleet.using(await GrpcProxy.listen(hosts.firestore), (one) => one.close());
+    const begun = `let begun;
+export const startup = async ({ entities, broker }) => {
+  const codeOf = ({ data }) => data.code;
+  begun = [await entities.list('/cmbs/member/').catch(codeOf), await broker.read('alice').catch(codeOf)];
+};`;
+    writeModule(
+      directory,
+      'relay',
+      moduleOf({ begun: '() => begun', get: '({ entities }, [path]) => entities.get(path)' }, begun),
+    );
+    try {
+      const here = await fleet.start({
+        engine: async () => {
+          const settings = await cloudEnvironment(hosts);
+          const functions = await startCloudFunctions({
+            config: configOf(settings),
+            log: silentLog,
+            limits: PATIENT_LIMITS,
+          });
+          await proxy.refuse();
+          const companion = await startCloudCompanion({
+            config: configOf({ ...settings, CMBS_MODULES_DIR: directory, FIRESTORE_EMULATOR_HOST: proxy.host }),
+            log: silentLog,
+            modules: { workerFile: worker.path },
+            limits: PATIENT_LIMITS,
+          });
+          await proxy.accept();
+          await companion.holding();
+          return {
+            url: functions.url,
+            close: async () => {
+              await functions.close();
+              await companion.close();
+            },
+          };
+        },
+      });
+      const alice = await here.member();
+      const call = (method: string, ...params: readonly Json[]): Promise<Json | undefined> =>
+        called(here, alice, method, ...params);
+      expect(await call('relay.begun')).toEqual(['unavailable', 'unavailable']);
+      expect(await call('relay.get', alice.path)).toMatchObject({ location: alice.path });
+    } finally {
+      await fleet.close();
+      rmSync(directory, { recursive: true });
+    }
+  }, 120_000);
 });

@@ -14,13 +14,24 @@ export const anyObject = z.custom<Readonly<Record<string, ExactJson>>>(
 /** A text for a path, a name or a key; the domain has the exact rules. */
 export const shortText = z.string().min(1).max(1000);
 
+/** @throws Fault -32602 for values that JSON cannot carry, or that are nested too deeply */
+function jsonArguments(args: readonly Value[], form: string): readonly ExactJson[] {
+  try {
+    return args.map((value) => jsonOf(value));
+  } catch (thrown) {
+    if (!(thrown instanceof Fault)) throw thrown;
+    const text = `The arguments of ${form} are no JSON values, or are nested too deeply.`;
+    throw new Fault(FAULT.invalidParams, text, undefined, { cause: thrown });
+  }
+}
+
 /**
  * The arguments of a call, by the schema of a tuple.
  * @param form of the call, for the caller: `message.read(member, options)`
  * @throws Fault -32602
  */
 export function argumentsOf<T>(schema: z.ZodType<T>, args: readonly Value[], form: string): T {
-  const read = schema.safeParse(args.map((value) => jsonOf(value)));
+  const read = schema.safeParse(jsonArguments(args, form));
   if (read.success) return read.data;
   const [issue] = read.error.issues;
   const place = issue === undefined || issue.path.length === 0 ? '' : ` at ${issue.path.slice(0, 4).join('.')}`;
