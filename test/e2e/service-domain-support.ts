@@ -32,6 +32,16 @@ export const methods = {
   update: given('entities', 'update'),
   remove: given('entities', 'delete'),
   act: given('entities', 'act'),
+  call: { documentation: 'For a test.', signatures: ['any'], call: ({ call }, args) => call(...args) },
+  deep: {
+    documentation: 'For a test.',
+    signatures: ['any'],
+    call: ({ broker }, [message, depth]) => {
+      let content = 1;
+      for (let at = 0; at < depth; at += 1) content = [content];
+      return broker.send({ ...message, content });
+    },
+  },
   keep: { documentation: 'Keeps its context.', signatures: ['any'], call: (context) => { kept.push(context); return 'kept'; } },
   misuse: {
     documentation: 'Uses the context of an earlier call.',

@@ -99,6 +99,30 @@ describe.each([
     expect(await bob.result(`${module}.read`, 'bob')).toEqual({ entries: [], leased: 0 });
   });
 
+  it('a call in a message sends for the member that sent the message', async () => {
+    const content = unique('nested');
+    const nested = { layer: 'l1', content, from: 'alice', ...receivers('l1') };
+    const call = { method: 'message.send', params: [nested], id: 1 };
+    const sent = (await alice.result('message.send', {
+      layer: 'l1',
+      content: call,
+      from: 'alice',
+      ...receivers('l1'),
+    })) as { readonly result: JsonObject };
+    expect(sent.result).toMatchObject({
+      result: { id: 1, result: { delivery: { state: 'delivered', from: '/cmbs/member/alice' } } },
+    });
+    const page = (await bob.result('message.read', 'bob', { lease: 0 })) as unknown as {
+      readonly entries: readonly Entry[];
+    };
+    expect(page.entries.map(contentOf)).toEqual(expect.arrayContaining([content, call]));
+    await bob.result(
+      'message.acknowledge',
+      'bob',
+      page.entries.map(({ id }) => id),
+    );
+  });
+
   it('a reader that waits gets the message that arrives', async () => {
     const reading = bob.result('relay.read', 'bob', { wait: 20 });
     const content = unique('awaited');
@@ -331,6 +355,16 @@ describe.each([
     }
   });
 
+  it('a content of a module that is nested too deeply is refused', async () => {
+    const to = { layer: 'l2', from: 'alice' };
+    expect(await alice.result('relay.deep', to, 20)).toMatchObject({ is_open: false });
+    expect(await alice.fault('relay.deep', to, 100)).toMatchObject({
+      code: -32000,
+      data: { code: 'bad_request' },
+    });
+    expect((await alice.fault('relay.deep', to, 1000)).code).toBe(-32603);
+  });
+
   it('a value nested too deeply, and one with many elements, harm nobody', async () => {
     const deep = `${'['.repeat(100)}${']'.repeat(100)}`;
     const many = JSON.stringify(Array.from({ length: 200_000 }, () => 0));
@@ -523,7 +557,26 @@ describe('the rights of a method', () => {
     await bob.result('token.revoke', id);
   });
 
+  it('a request with a token has the rights of the token in the methods that it calls', async () => {
+    const operations = ['entity.*', 'action.invoke', 'service.call', 'message.send_as'];
+    const { token } = (await stack.direct(stack.principal('alice'), 'token.create', { operations })) as {
+      readonly token: string;
+    };
+    const limited = stack.caller(`Bearer ${token}`);
+    limited.acts = alice.member;
+    const refused = await overHttp(limited, 'POST', '/cmbs/message/?send&from=alice', asMessage('l2', {}));
+    const send = { layer: 'l2', content: 'x', from: 'alice' };
+    expect(await byCall(limited, 'message.send', send)).toEqual(refused);
+    expect(await byCall(limited, 'relay.send', send)).toEqual(refused);
+    expect(await byCall(limited, 'relay.call', 'message.send', [send])).toEqual(refused);
+    expect(await byCall(limited, 'message.read', 'alice')).toEqual(
+      await overHttp(limited, 'GET', '/cmbs/member/alice/inbox/'),
+    );
+    await alice.result('token.revoke', token.split('_')[1] ?? '');
+  });
+
   it('a new token is not shown where the answer is stored', async () => {
+    expect(await alice.fault('relay.call', 'token.create', [{}])).toMatchObject({ data: { code: 'forbidden' } });
     expect(await alice.fault('token.create', {})).toMatchObject({ code: -32000, data: { code: 'forbidden' } });
     expect(await alice.result('token.list')).toEqual([]);
   });
