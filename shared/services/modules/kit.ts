@@ -68,7 +68,7 @@ export interface MessageToSend {
   /** RFC 3339. */
   readonly expires_at?: string;
   readonly ordering_key?: string;
-  readonly headers?: { readonly [name: string]: Value };
+  readonly headers?: Readonly<Record<string, Value>>;
   /** Seconds to wait for the outcome, 20 at most; `CMBS_SEND_WAIT_S` when absent. */
   readonly wait?: number;
   /** Sends of one caller with the same key count as one, for 24 hours. */
@@ -126,7 +126,7 @@ export interface EntityJson {
   readonly mixins?: readonly string[];
   readonly title?: string;
   readonly summary?: string;
-  readonly attributes: { readonly [name: string]: Value };
+  readonly attributes: Readonly<Record<string, Value>>;
   readonly [name: string]: Value | undefined;
 }
 
@@ -148,7 +148,7 @@ export interface EntityStore {
   list(
     path: string,
     options?: {
-      readonly filter?: { readonly [name: string]: Value };
+      readonly filter?: Readonly<Record<string, Value>>;
       readonly q?: string;
       readonly number?: number;
       readonly cursor?: string;
@@ -162,7 +162,7 @@ export interface EntityStore {
   /** Changes the given attributes. Returns the entity, or null when the caller may not see it any more. */
   update(
     path: string,
-    changes: { readonly [name: string]: Value },
+    changes: Readonly<Record<string, Value>>,
     options?: WriteOptions,
   ): Promise<EntityJson | null>;
   delete(path: string, options?: WriteOptions): Promise<null>;
@@ -173,9 +173,9 @@ export interface EntityStore {
   act(
     path: string,
     action: string,
-    attributes?: { readonly [name: string]: Value },
+    attributes?: Readonly<Record<string, Value>>,
     options?: WriteOptions & { readonly wait?: number },
-  ): Promise<{ readonly [name: string]: Value }>;
+  ): Promise<Readonly<Record<string, Value>>>;
 }
 
 /** What a module can ask the program for. Programs may offer more: a function `a.b` is `context.a.b(…)`. */
