@@ -16,12 +16,24 @@ const ENGINES = [
 ];
 /** Rooms inside other rooms that are no engines: every program may enter them. */
 const INNER = ['services/builtin'];
-const ROOMS = ['config', 'store', 'bus', 'rpc', 'occi', 'access', 'services', 'broker', ...INNER, ...ENGINES];
+const ROOMS = [
+  'config',
+  'store',
+  'bus',
+  'rpc',
+  'occi',
+  'access',
+  'services',
+  'broker',
+  'domain',
+  ...INNER,
+  ...ENGINES,
+];
 /** Doors besides the `index.ts` of a room. */
 const SIDE_DOORS = ['bus/pubsub/connect.ts', 'services/modules/kit.ts'];
 /** Where programs are assembled: the mains of the functions and the companion, the local stack, tests. */
 const ASSEMBLERS =
-  '^(functions/(main|cloud|without-bus)\\.ts$|companion/(main|cloud|modules)\\.ts$|emulator/|test/)';
+  '^(functions/(main|cloud|without-bus)\\.ts$|companion/(main|cloud|modules|module-functions)\\.ts$|emulator/|test/)';
 
 const exactly = (file) => `^shared/${file.replace('.', '\\.')}$`;
 const anyOf = (...paths) => paths.map((path) => `(?:${path})`).join('|');
@@ -105,12 +117,16 @@ module.exports = {
       occi: ['store', 'bus', 'rpc'],
       access: ['store', 'occi'],
       services: ['store', 'occi'],
+      [BUILT_IN]: ['store', 'occi', 'access', 'services'],
       broker: ['store', 'bus', 'rpc', 'occi', 'services'],
     }).map(([room, below]) => ({
       name: `${room}-imports-downwards`,
       comment: 'The order of the rooms: broker, services, occi, and the interfaces of store, bus and rpc.',
       severity: 'error',
-      from: { path: `^shared/${room}/`, pathNot: anyOf(...SIDE_DOORS.map(exactly)) },
+      from: {
+        path: `^shared/${room}/`,
+        pathNot: anyOf(...SIDE_DOORS.map(exactly), ...(room === BUILT_IN ? [] : [`^shared/${BUILT_IN}/`])),
+      },
       to: {
         path: '^shared/',
         pathNot: anyOf(COMMON, `^shared/${room}/`, ...below.map((one) => `^shared/${one}/`)),

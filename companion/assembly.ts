@@ -12,6 +12,7 @@ import {
   type Sessions,
   standardServices,
 } from '@cmbs/shared/services';
+import { domainModules, LatePorts } from '@cmbs/shared/services/builtin';
 import { Companion } from './companion';
 import type { CompanionOptions } from './companion-options';
 import type { DeliveryLimits } from './delivery/limits';
@@ -74,6 +75,8 @@ export class CompanionAssembly {
   /** Schemes of the addresses that members may have. */
   readonly schemes: AddressSchemes;
   readonly services: Services;
+  /** What modules use of the domain, which the program opens later. */
+  readonly ports = new LatePorts();
   readonly #options: AssemblyOptions;
   readonly #codecs: Codecs;
   readonly #exchanges: readonly ExchangeDefinition[];
@@ -97,7 +100,8 @@ export class CompanionAssembly {
       slowMs: options.config.CMBS_SLOW_CALL_MS,
       sessions: options.sessions,
     });
-    for (const module of services) this.services.register(module);
+    const builtIn = domainModules(this.ports, this.services);
+    for (const module of [...builtIn, ...services]) this.services.register(module);
     this.#codecs = codecsOf(codecs);
     this.#exchanges = [options.zeroMq(this.layers), ...(options.exchanges ?? [])];
     this.schemes = schemesOf(this.#exchanges);

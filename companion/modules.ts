@@ -3,6 +3,7 @@ import type { Clock, Log, NewId } from '@cmbs/shared';
 import type { Access } from '@cmbs/shared/access';
 import type { Config } from '@cmbs/shared/config';
 import type { KeyValues, Services } from '@cmbs/shared/services';
+import type { DomainPorts } from '@cmbs/shared/services/builtin';
 import {
   isDebugged,
   keyValueFunctions,
@@ -13,6 +14,7 @@ import {
   standardFunctions,
 } from '@cmbs/shared/services/modules';
 import type { Store } from '@cmbs/shared/store';
+import { domainFunctions } from './module-functions';
 
 /** Additions of a program to the modules of its directory. */
 export interface ModuleAdditions {
@@ -29,6 +31,8 @@ export interface ModuleEnvironment {
   readonly config: Pick<Config, 'CMBS_MODULES_DIR' | 'CMBS_MODULE_ERRORS' | 'CMBS_MODULE_SETTINGS'>;
   readonly services: Services;
   readonly access: Pick<Access, 'groups'>;
+  /** The broker and the entities. */
+  readonly ports: DomainPorts;
   readonly store: Store;
   readonly keyValues: KeyValues;
   readonly clock: Clock;
@@ -45,7 +49,7 @@ export interface ModuleEnvironment {
  * @throws CmbsError `bad_request` for a directory, settings or (with `fatal`) modules that cannot be used
  */
 export async function openModules(
-  { config, access, keyValues, workerFile, ...parts }: ModuleEnvironment,
+  { config, access, ports, keyValues, workerFile, ...parts }: ModuleEnvironment,
   additions: ModuleAdditions = {},
 ): Promise<ModuleHost | undefined> {
   const { CMBS_MODULES_DIR: directory, CMBS_MODULE_ERRORS: errors, CMBS_MODULE_SETTINGS: settingsFile } = config;
@@ -55,8 +59,9 @@ export async function openModules(
     services: parts.services,
     groups: (principal) => access.groups(principal),
   });
-  const more = { ...keyValueFunctions(keyValues), ...added };
-  for (const [name, run] of Object.entries(more)) functions.register(name, run);
+  for (const some of [domainFunctions(ports), keyValueFunctions(keyValues), added]) {
+    for (const [name, run] of Object.entries(some)) functions.register(name, run);
+  }
   return ModuleHost.open({
     ...parts,
     ...limits,

@@ -17,7 +17,7 @@ import { type Rendering, Renderings } from '@cmbs/shared/occi';
 import { httpRpc } from '@cmbs/shared/rpc/http';
 import { identitiesOf } from '@cmbs/shared/rpc/identity';
 import { type Codec, codecsOf, KeyValues, type ServiceModule, standardServices } from '@cmbs/shared/services';
-import { keyValueModule } from '@cmbs/shared/services/builtin';
+import { domainModules, keyValueModule, LatePorts } from '@cmbs/shared/services/builtin';
 import { sitePolicyOf } from '@cmbs/shared/sites';
 import { assertReachable, deploymentId } from '@cmbs/shared/store';
 import { type FirestoreLimits, openFirestoreStore } from '@cmbs/shared/store/firestore';
@@ -126,10 +126,12 @@ export async function cloudRuntime({
     slowMs: config.CMBS_SLOW_CALL_MS,
   });
   const keyValues = new KeyValues({ store, newId, clock });
-  services.register(
+  const ports = new LatePorts();
+  const builtIn = [
+    ...domainModules(ports, services),
     keyValueModule({ keyValues, isAdministrator: (principal) => programs.access.isAdministrator(principal) }),
-  );
-  for (const module of modules) services.register(module);
+  ];
+  for (const module of [...builtIn, ...modules]) services.register(module);
   const push: PushOptions | undefined = target && {
     services,
     signed:
@@ -170,6 +172,7 @@ export async function cloudRuntime({
       config,
     );
     sessions?.begin({ ...app, newId });
+    ports.open(app.ports);
     return {
       app,
       publicUrl,

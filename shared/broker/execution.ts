@@ -122,6 +122,7 @@ export class Execution {
     const { value, type } = await outcomeOf(services, call, {
       ...caller,
       ...sessionOf(caller.principal),
+      isStored: true,
       signal: this.#stop.signal,
       log,
     });

@@ -61,6 +61,8 @@ export interface CallContext {
   readonly way?: CallWay;
   /** The trace that the call belongs to. */
   readonly trace?: Traceparent | undefined;
+  /** The answer is stored, as that of a call in a message. */
+  readonly isStored?: boolean;
   readonly signal: AbortSignal;
   readonly log: Log;
 }
@@ -320,6 +322,10 @@ export class Services {
       throw new Fault(FAULT.refused, `${methodName} was not called: methods call each other too deeply.`);
     }
     if (signal.aborted) throw new Fault(FAULT.refused, `${methodName} was not called: its caller is gone.`);
+    if (method.flags?.secret === true && caller.isStored === true) {
+      const text = `${methodName} was not called: the answer has a secret and would be stored; call the method over HTTP.`;
+      throw new Fault(FAULT.refused, text, { code: 'forbidden' });
+    }
     await this.#authorized(principal, methodName, method.flags ?? {});
     const { args, ...result } = fitted(methodName, method, params);
     const deadline = new AbortController();

@@ -136,6 +136,138 @@ export interface KeyValues {
   drop(database: string): Promise<{ readonly deleted: number; readonly done: boolean }>;
 }
 
+/** A struct with the given members; those that are absent have a default, or are left out. */
+export interface MessageToSend {
+  /** `l1`, `l2`, `l31`, `l32`, `l4`, or another layer of the program. */
+  readonly layer: string;
+  readonly content?: Value;
+  /** L1: the address of the receiver. */
+  readonly receiver?: string;
+  /** L3.1 and L3.2: id, path, URI or title of members. */
+  readonly providers?: readonly string[];
+  /** L3.2 and L4. */
+  readonly topics?: readonly string[];
+  /** The local member that sends: id, path, URI or title. Needed where the caller has several. */
+  readonly from?: string;
+  readonly id?: string;
+  readonly title?: string;
+  /** Whether receivers may execute the message; true when absent. */
+  readonly executable?: boolean;
+  /** Whether receivers keep a copy; true when absent. */
+  readonly storable?: boolean;
+  /** RFC 3339. */
+  readonly expires_at?: string;
+  readonly ordering_key?: string;
+  readonly headers?: Readonly<Record<string, Value>>;
+  /** Seconds to wait for the outcome, 20 at most; `CMBS_SEND_WAIT_S` when absent. */
+  readonly wait?: number;
+  /** Sends of one caller with the same key count as one, for 24 hours. */
+  readonly idempotency_key?: string;
+}
+
+export interface SentMessage {
+  /** Path of the message. */
+  readonly location: string;
+  /** Whether the outcome is not known yet. */
+  readonly is_open: boolean;
+  readonly reason?: string;
+  /** The message's `delivery`: state, counts, receivers. */
+  readonly delivery?: Value;
+  /** The message's `result`. */
+  readonly result?: Value;
+}
+
+/** The broker, with the rights of the caller. Refusals are faults -32000 with the code of the error in `data.code`. */
+export interface Broker {
+  /** Creates a message and sends it. @throws Fault, with `data.location` where the message is stored and reaches no member */
+  send(message: MessageToSend): Promise<SentMessage>;
+  /**
+   * Reads an inbox.
+   * @param member id or path
+   * @param options `number` of entries (100 by default, 1000 at most), seconds to `wait` for an entry (20 at most), seconds
+   *   of the `lease` (30 by default), `cursor` of the next page
+   */
+  read(
+    member: string,
+    options?: {
+      readonly number?: number;
+      readonly wait?: number;
+      readonly lease?: number;
+      readonly cursor?: string;
+    },
+  ): Promise<{
+    readonly entries: readonly { readonly id: string; readonly [name: string]: Value }[];
+    readonly leased: number;
+    readonly next?: string;
+  }>;
+  /** Removes entries from an inbox, all or none. Returns their number. */
+  acknowledge(
+    member: string,
+    entries: readonly (string | { readonly id: string; readonly lease?: string })[],
+  ): Promise<number>;
+}
+
+/** An entity in the JSON form of GFD.226, with its path and its entity tag. */
+export interface EntityJson {
+  readonly location: string;
+  readonly etag: string;
+  readonly kind: string;
+  readonly id: string;
+  readonly mixins?: readonly string[];
+  readonly title?: string;
+  readonly summary?: string;
+  readonly attributes: Readonly<Record<string, Value>>;
+  readonly [name: string]: Value | undefined;
+}
+
+export interface WriteOptions {
+  /** The `etag` that the entity must still have. */
+  readonly if_match?: string;
+  readonly idempotency_key?: string;
+}
+
+/** Entities of all kinds, with the rights of the caller. */
+export interface EntityStore {
+  get(path: string): Promise<EntityJson>;
+  /**
+   * One page of a collection.
+   * @param path ends with a slash
+   * @param options `filter` (`kind`, `mixins`, `attributes` that must match), `q` (words and `name=value`), `number` of
+   *   entities (100 by default, 1000 at most), `cursor` of the next page
+   */
+  list(
+    path: string,
+    options?: {
+      readonly filter?: Readonly<Record<string, Value>>;
+      readonly q?: string;
+      readonly number?: number;
+      readonly cursor?: string;
+    },
+  ): Promise<{ readonly entities: readonly EntityJson[]; readonly next?: string }>;
+  /** Creates an entity at the location of its kind, with its `id` or a new one. */
+  create(
+    entity: { readonly kind: string; readonly [name: string]: Value },
+    options?: Pick<WriteOptions, 'idempotency_key'>,
+  ): Promise<{ readonly location: string; readonly notes: readonly string[]; readonly secret?: string }>;
+  /** Changes the given attributes. Returns the entity, or null when the caller may not see it any more. */
+  update(
+    path: string,
+    changes: Readonly<Record<string, Value>>,
+    options?: WriteOptions,
+  ): Promise<EntityJson | null>;
+  delete(path: string, options?: WriteOptions): Promise<null>;
+  /**
+   * Runs an action, such as `start_l1`.
+   * @returns `attributes`, where the action answers with values; otherwise the `entity`, `is_open` and `reason`
+   */
+  act(
+    path: string,
+    action: string,
+    attributes?: Readonly<Record<string, Value>>,
+    options?: WriteOptions & { readonly wait?: number },
+  ): Promise<Readonly<Record<string, Value>>>;
+}
+
 /** What a module can ask the program for. Programs may offer more: a function `a.b` is `context.a.b(…)`. */
 export interface Program {
   readonly kv: KeyValues;
@@ -143,6 +275,8 @@ export interface Program {
   call(method: string, args: readonly Value[]): Promise<Value>;
   /** The names of the groups that the caller is in. */
   groups(): Promise<readonly string[]>;
+  readonly broker: Broker;
+  readonly entities: EntityStore;
 }
 
 /** What a method knows about its call, and can use. */
@@ -192,6 +326,8 @@ export interface MethodFlags {
   readonly idempotent?: boolean;
   /** Milliseconds after which a call ends with a fault; the deadline of the program when absent, or when it is less. */
   readonly timeoutMs?: number;
+  /** The result contains a secret: the method is refused where the answer would be stored, as that of a message. */
+  readonly secret?: boolean;
   /** Who may call the method where no rule decides. */
   readonly callers?: 'everybody' | 'known' | 'administrators';
   /** The method takes arguments of any number and type; its signatures are examples. */
