@@ -26,7 +26,7 @@ describeOnEmulators('two processes', ({ firestore }) => {
   });
   afterAll(() => program.remove());
 
-  it('lose no increment of one counter', async () => {
+  it('lose no increment of one counter, and no transaction on it', async () => {
     const project = uniqueProject();
     const run = async (): Promise<readonly number[]> => {
       const { stdout } = await promisify(execFile)(
