@@ -60,15 +60,14 @@ export async function rpc(request: OcciRequest, app: App): Promise<OcciResponse>
 /** Makes the calls; resolves with the text of the answer, which is empty when there is nothing to answer. */
 async function run({ request, protocol, read }: Received, app: App, signal: AbortSignal): Promise<string> {
   const { principal, clientAddress, trace } = request;
-  const deadline = new AbortController();
-  const cancel = app.clock.after(RPC_DEADLINE_MS, () => deadline.abort());
+  const time = timeFor(read, app, signal);
   const context: CallContext = {
     principal,
     clientAddress,
     ...sessionOf(principal),
     way: protocol.name === 'xml-rpc' ? 'xml-rpc' : 'json-rpc',
     trace,
-    signal: AbortSignal.any([signal, deadline.signal]),
+    signal: time.signal,
     log: app.log,
   };
   try {
@@ -76,8 +75,22 @@ async function run({ request, protocol, read }: Received, app: App, signal: Abor
     requireCredentials(request, outcomes);
     return textOf(read.answer(outcomes));
   } finally {
-    cancel();
+    time.end();
   }
+}
+
+/** A signal for the calls of a request, which have a deadline together. A single call has one of its own, which is shorter. */
+function timeFor(
+  { calls }: RpcRequest,
+  { clock }: App,
+  signal: AbortSignal,
+): { signal: AbortSignal; end(): void } {
+  if (calls.length <= 1) return { signal, end: () => undefined };
+  const deadline = new AbortController();
+  return {
+    signal: AbortSignal.any([signal, deadline.signal]),
+    end: clock.after(RPC_DEADLINE_MS, () => deadline.abort()),
+  };
 }
 
 const textOf = (body: Uint8Array | undefined): string =>

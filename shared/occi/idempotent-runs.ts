@@ -2,7 +2,6 @@
  * `Idempotency-Key` for work that must not be done twice and whose effects are not in the store: `running` is written
  * before the work and its answer after it. Work that a crash cuts off is answered "outcome unknown", and is not done again.
  */
-import { aborted } from '../waiting';
 import type { Clock } from '../clock';
 import { CmbsError } from '../errors';
 import { type JsonObject, isJsonObject } from '../json';
@@ -39,6 +38,21 @@ export interface Work {
 }
 
 const textOf = ({ text }: JsonObject): string => (typeof text === 'string' ? text : '');
+
+/** The answer; undefined when the signal aborts first. Leaves no listener. */
+async function untilGone(answer: Promise<string>, signal: AbortSignal): Promise<string | undefined> {
+  let leave = (): void => undefined;
+  const gone = new Promise<undefined>((resolve) => {
+    leave = () => resolve(undefined);
+    signal.addEventListener('abort', leave, { once: true });
+    if (signal.aborted) leave();
+  });
+  try {
+    return await Promise.race([answer, gone]);
+  } finally {
+    signal.removeEventListener('abort', leave);
+  }
+}
 
 /** What the store says about a request. */
 type Found =
@@ -77,7 +91,7 @@ export class IdempotentRuns {
       );
     }
     const answer = begun?.answer ?? this.#begin(id, request, work);
-    const first = await Promise.race([answer, aborted(signal)]);
+    const first = await untilGone(answer, signal);
     if (first !== undefined) return first;
     throw new CmbsError(
       'deadline_exceeded',

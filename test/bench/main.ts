@@ -17,6 +17,7 @@ import { pageCase } from './page-case';
 import { profiles } from './profile-case';
 import { report } from './report';
 import { playRole } from './roles';
+import { rpcCase } from './rpc-case';
 import { runCases, type Cases } from './run-cases';
 import { sendCase } from './send-case';
 import { startCase } from './start-case';
@@ -25,6 +26,7 @@ import { topicCase } from './topic-case';
 const CASES: Cases = {
   http: () => httpCase(__dirname),
   access: accessCase,
+  rpc: () => rpcCase(__dirname),
   l1: l1Case,
   l2: l2Case,
   call: callCase,

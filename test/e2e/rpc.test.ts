@@ -72,7 +72,9 @@ const trial: ServiceModule = {
 
 const stack = new RpcStack(trial);
 const lines: LogFields[] = [];
-const info: Log['info'] = (message, fields = {}) => void (message === 'call' && lines.push(fields));
+const info: Log['info'] = (message, fields = {}) => {
+  if (message === 'call') lines.push(fields);
+};
 beforeAll(() => stack.start({}, { log: { ...silentLog, info } }));
 afterAll(() => stack.close());
 beforeEach(() => {
